@@ -1,0 +1,60 @@
+// Package certs defines what a certificate store (Vault, a directory of PEM
+// files) has to say, and parses and checks PEM bundles for all of them.
+package certs
+
+import "time"
+
+// Certificate is a usable certificate with its key, ready to be served. It is
+// never modified once handed to a Sink.
+type Certificate struct {
+	// Source is "vault" or "dir".
+	Source string
+	// Name is stable over renewals: the server name in Vault's live entry, or
+	// the path of the PEM file.
+	Name string
+	// ServerNames are the SNI names the leaf covers: lower case, punycode, no
+	// trailing dot, sorted, without duplicates. A name may start with "*.".
+	// A certificate that is only fit as the default one ("*") has none.
+	ServerNames []string
+	// Default asks that this certificate answer clients without a known SNI.
+	Default bool
+
+	NotBefore, NotAfter time.Time
+	// Fingerprint is the SHA-256 of the leaf's DER, lower-case hex.
+	Fingerprint string
+	// Chain is the PEM text to serve: the leaf, then its issuers in order,
+	// without the root.
+	Chain []byte
+	// Key is the private key that belongs to the leaf.
+	Key PrivateKey
+}
+
+// PrivateKey is PEM text that no log, page or error can show: every way of
+// printing it gives "REDACTED".
+type PrivateKey []byte
+
+// String hides the key.
+func (PrivateKey) String() string { return "REDACTED" }
+
+// GoString hides the key from %#v.
+func (PrivateKey) GoString() string { return "REDACTED" }
+
+// MarshalText hides the key from encoders (JSON, slog).
+func (PrivateKey) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
+
+// Problem says what is wrong with an entry of a certificate store and what is
+// served instead. It must never hold key material.
+type Problem struct {
+	// Name is the entry: a live key or a file path.
+	Name   string
+	Reason string
+}
+
+// Sink takes what a certificate store reads. SyncCertificates is called after
+// each complete, successful read with all usable certificates of that source
+// and all that is wrong with the others; a failed read does not call it. The
+// first call tells that the source has synced. It returns as soon as the
+// change is noted.
+type Sink interface {
+	SyncCertificates(source string, certificates []*Certificate, problems []Problem)
+}

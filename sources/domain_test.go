@@ -1,0 +1,59 @@
+package sources
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNormalizeDomain(t *testing.T) {
+	tests := []struct{ in, want, err string }{
+		{in: "example.com", want: "example.com"},
+		{in: " WWW.Example.COM. ", want: "www.example.com"},
+		{in: "*.Example.com", want: "*.example.com"},
+		{in: "bücher.example", want: "xn--bcher-kva.example"},
+		{in: "localhost", want: "localhost"},
+		{in: "1.example", want: "1.example"},
+		{in: "", err: "is empty"},
+		{in: ".", err: "is empty"},
+		{in: "http://a.test", err: "scheme"},
+		{in: "a.test:80", err: "without port"},
+		{in: "a.test/x", err: "without port or path"},
+		{in: "10.0.0.1", err: "IP address"},
+		{in: "[::1]", err: "IP address"},
+		{in: "a.*.test", err: "whole first label"},
+		{in: "*", err: "whole first label"},
+		{in: "*a.test", err: "whole first label"},
+		{in: "a..test", err: "empty label"},
+		{in: "a_b.test", err: "only letters"},
+		{in: "a b.test", err: "only letters"},
+		{in: "-a.test", err: "hyphen"},
+		{in: strings.Repeat("a", 64) + ".test", err: "63 bytes"},
+		{in: strings.Repeat("a.", 130) + "test", err: "253 bytes"},
+	}
+	for _, tt := range tests {
+		got, err := NormalizeDomain(tt.in)
+		switch {
+		case tt.err == "" && err != nil:
+			t.Errorf("NormalizeDomain(%q): %v", tt.in, err)
+		case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
+			t.Errorf("NormalizeDomain(%q) = %q, %v; want an error with %q", tt.in, got, err, tt.err)
+		case got != tt.want:
+			t.Errorf("NormalizeDomain(%q) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func FuzzNormalizeDomain(f *testing.F) {
+	for _, seed := range []string{"a.test", "*.a.test", "BÜCHER.test.", "a_b", "xn--a"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		d, err := NormalizeDomain(s)
+		if err != nil {
+			return
+		}
+		if again, err := NormalizeDomain(d); err != nil || again != d {
+			t.Errorf("NormalizeDomain(%q) = %q, which normalises to %q, %v", s, d, again, err)
+		}
+	})
+}

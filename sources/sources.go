@@ -1,0 +1,109 @@
+// Package sources defines what a source of applications (Marathon, a YAML
+// file) has to say about them. A source maps whatever it reads to App values
+// and hands them to a Sink; it knows nothing of Envoy.
+package sources
+
+import (
+	"net/netip"
+)
+
+// App is one application as Relay routes it. An App handed to a Sink is never
+// modified again: a change is a new App with the same ID.
+type App struct {
+	// ID is the absolute Marathon app id, such as "/shop/web".
+	ID string
+	// Version is the source's version of the definition, for people to read.
+	Version string
+	// Ports holds the declared ports. The position is the port index, the n of
+	// HAPROXY_{n}_* labels; a port that no fleet takes is present all the same.
+	Ports []Port
+	// Problems lists what was ignored in the definition, and why.
+	Problems []Problem
+}
+
+// Port is one declared port of an App.
+type Port struct {
+	// Name is the declared port name; it may be empty.
+	Name string
+	// Groups names the fleets that route this port (HAPROXY_GROUP).
+	Groups []string
+	// Domains are the normalised domains served by this port (HAPROXY_n_VHOST):
+	// see NormalizeDomain. A domain may start with "*.".
+	Domains []string
+	// ACMEDomains are the domains whose /.well-known/acme-challenge/ path goes
+	// to marathon-acme on plain HTTP (MARATHON_ACME_n_DOMAIN). When it is not
+	// empty the same holds for Domains.
+	ACMEDomains []string
+	// RedirectToHTTPS answers plain HTTP requests with 301 to https.
+	RedirectToHTTPS bool
+	// Endpoints are the addresses in rotation (or draining), ordered by Task.
+	Endpoints []Endpoint
+	// Excluded are tasks that are not in rotation, and why, ordered by Task.
+	Excluded []Excluded
+}
+
+// Health says how an endpoint may be used.
+type Health uint8
+
+const (
+	// Healthy endpoints take requests.
+	Healthy Health = iota
+	// Degraded endpoints take requests only when too few healthy ones remain.
+	Degraded
+	// Draining endpoints keep what they have and take nothing new.
+	Draining
+)
+
+// String returns the name in lower case, as the admin JSON shows it.
+func (h Health) String() string {
+	switch h {
+	case Healthy:
+		return "healthy"
+	case Degraded:
+		return "degraded"
+	case Draining:
+		return "draining"
+	}
+	return "unknown"
+}
+
+// MarshalText makes Health readable in JSON.
+func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// Endpoint is one address of a Port.
+type Endpoint struct {
+	Address netip.AddrPort
+	Health  Health
+	// Task is the id of the task behind the address, for people to read.
+	Task string
+	// Region and Zone are the locality of the agent; both may be empty.
+	Region, Zone string
+}
+
+// Excluded is a task of a Port that gets no requests.
+type Excluded struct {
+	Task   string
+	Reason string
+}
+
+// Problem is one thing that was ignored in an app, in words an operator can
+// act on. It must never hold a secret.
+type Problem struct {
+	// Subject is the label, field or domain concerned, such as
+	// "HAPROXY_0_VHOST"; empty when it is the app as a whole.
+	Subject string
+	Reason  string
+}
+
+// Sink takes what a source reads. Its methods may be called from one goroutine
+// at a time per source; they return as soon as the change is noted, and never
+// block on Envoy.
+type Sink interface {
+	// SyncApps replaces everything known by apps: the result of a complete,
+	// successful read. An empty list is the truth, not a failure. The first
+	// call tells that the source has synced.
+	SyncApps(apps []*App)
+	// UpdateApps sets the apps given and removes the ids given: the result of
+	// re-reading single apps.
+	UpdateApps(set []*App, removed []string)
+}
