@@ -38,6 +38,11 @@ func NormalizeDomain(s string) (string, error) {
 		return "", fmt.Errorf("%q has a %q that does not stand for the whole first label", s, "*")
 	}
 	ascii, err := domainProfile.ToASCII(name)
+	if err == nil {
+		// The first pass maps what is no character at all to a valid-looking
+		// "xn--" label; only the second one looks into it.
+		_, err = domainProfile.ToASCII(ascii)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%q is not a valid domain: %w", s, err)
 	}
@@ -61,8 +66,6 @@ func checkLabel(label string) error {
 		return errors.New("has an empty label")
 	case len(label) > 63:
 		return fmt.Errorf("label %.20q… has more than 63 bytes", label)
-	case label[0] == '-' || label[len(label)-1] == '-':
-		return fmt.Errorf("label %q begins or ends with a hyphen", label)
 	}
 	for _, c := range label {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {

@@ -26,7 +26,7 @@ func TestNormalizeDomain(t *testing.T) {
 		{in: "a..test", err: "empty label"},
 		{in: "a_b.test", err: "only letters"},
 		{in: "a b.test", err: "only letters"},
-		{in: "-a.test", err: "hyphen"},
+		{in: "-a.test", err: "not a valid domain"},
 		{in: strings.Repeat("a", 64) + ".test", err: "63 bytes"},
 		{in: strings.Repeat("a.", 130) + "test", err: "253 bytes"},
 	}
