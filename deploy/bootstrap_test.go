@@ -1,0 +1,60 @@
+package deploy_test
+
+import (
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"relay/deploy"
+	"relay/xds/envoytest"
+)
+
+var good = deploy.Bootstrap{
+	NodeID: "it's me: edge-1", Fleet: "external", XDS: []string{"relay-1.test:18000", "[::1]:18000"},
+	Admin: netip.MustParseAddrPort("127.0.0.1:9901"),
+}
+
+func TestEnvoyAcceptsBootstrap(t *testing.T) {
+	t.Parallel()
+	text, err := good.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	envoy, err := envoytest.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(envoy, "--mode", "validate", "--log-level", "warning", "--config-path", path).CombinedOutput(); err != nil {
+		t.Errorf("Envoy refuses the bootstrap: %v\n%s\n%s", err, out, text)
+	}
+}
+
+func TestBootstrapRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(*deploy.Bootstrap)
+		err    string
+	}{
+		{"no fleet", func(b *deploy.Bootstrap) { b.Fleet = "" }, "needs a node id and a fleet"},
+		{"no xDS", func(b *deploy.Bootstrap) { b.XDS = nil }, "at least one xDS address"},
+		{"no port", func(b *deploy.Bootstrap) { b.XDS = []string{"host"} }, "missing port"},
+		{"no host", func(b *deploy.Bootstrap) { b.XDS = []string{":80"} }, "not HOST:PORT"},
+		{"no admin", func(b *deploy.Bootstrap) { b.Admin = netip.AddrPort{} }, "admin"},
+		{"line break", func(b *deploy.Bootstrap) { b.NodeID = "a\nb" }, "line break"},
+	}
+	for _, tt := range tests {
+		b := good
+		tt.change(&b)
+		if _, err := b.YAML(); err == nil || !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.err)
+		}
+	}
+}
