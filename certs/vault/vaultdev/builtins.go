@@ -1,0 +1,29 @@
+package main
+
+import "github.com/hashicorp/vault/sdk/helper/consts"
+
+// builtins tells Vault's plugin catalogue of the one secrets engine and the
+// one authentication method that are compiled in.
+type builtins struct{}
+
+func (builtins) Contains(name string, kind consts.PluginType) bool {
+	switch kind {
+	case consts.PluginTypeSecrets:
+		return name == "kv"
+	case consts.PluginTypeCredential:
+		return name == "approle"
+	}
+	return false
+}
+
+func (b builtins) Get(name string, kind consts.PluginType) (func() (any, error), bool) {
+	return nil, b.Contains(name, kind)
+}
+
+func (builtins) Keys(consts.PluginType) []string { return nil }
+
+func (b builtins) DeprecationStatus(name string, kind consts.PluginType) (consts.DeprecationStatus, bool) {
+	return consts.Supported, b.Contains(name, kind)
+}
+
+func (builtins) IsBuiltinEntPlugin(string, consts.PluginType) bool { return false }
