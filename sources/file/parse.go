@@ -1,0 +1,217 @@
+package file
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+
+	"relay/sources"
+)
+
+const defaultGroup = "external"
+
+// Parse reads the apps of one file; name stands for the file in errors and
+// problems. An error, which joins one *Error for each mistake, costs the whole
+// file: a syntax error, an unknown field, a value of the wrong type, an app
+// without a valid id. Lesser mistakes become Problems of the app.
+func Parse(name string, data []byte) ([]*sources.App, error) {
+	defs, err := parse(name, data)
+	if err != nil {
+		return nil, err
+	}
+	apps := make([]*sources.App, len(defs))
+	for i, d := range defs {
+		apps[i] = d.app
+	}
+	return apps, nil
+}
+
+// definition is an app and where it is defined.
+type definition struct {
+	app  *sources.App
+	file string
+	line int
+}
+
+func parse(name string, data []byte) ([]definition, error) {
+	specs, err := decode(name, data)
+	if err != nil {
+		return nil, err
+	}
+	var defs []definition
+	var errs []error
+	first := map[string]int{}
+	for _, spec := range specs {
+		if err := checkID(spec.ID.Value); err != nil {
+			errs = append(errs, &Error{File: name, Line: cmp.Or(spec.ID.Line, spec.line), Reason: err.Error()})
+			continue
+		}
+		if i, dup := first[spec.ID.Value]; dup {
+			defs[i].app.Problems = append(defs[i].app.Problems, duplicate(name, spec.ID.Line))
+			continue
+		}
+		first[spec.ID.Value] = len(defs)
+		c := converter{file: name}
+		defs = append(defs, definition{c.app(spec), name, spec.ID.Line})
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return defs, nil
+}
+
+// validID is the rule that Marathon has for absolute app ids: path segments of
+// lower-case letters, digits, hyphens and dots.
+var validID = regexp.MustCompile(`^(/([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$`)
+
+func checkID(id string) error {
+	switch {
+	case id == "":
+		return errors.New("app without an id")
+	case !validID.MatchString(id):
+		return fmt.Errorf("app id %q is not an absolute path of lower-case letters, digits, hyphens and dots, such as /shop/web", id)
+	}
+	return nil
+}
+
+func duplicate(file string, line int) sources.Problem {
+	return problem(file, line, "id", "the same id is used again here; this second app is ignored")
+}
+
+func problem(file string, line int, subject, reason string) sources.Problem {
+	return sources.Problem{Subject: subject, Reason: (&Error{File: file, Line: line, Reason: reason}).Error()}
+}
+
+// converter turns the checked form of one app into a sources.App and collects
+// what it has to ignore.
+type converter struct {
+	file     string
+	problems []sources.Problem
+}
+
+func (c *converter) ignore(line int, subject, format string, args ...any) {
+	c.problems = append(c.problems, problem(c.file, line, subject, fmt.Sprintf(format, args...)))
+}
+
+func (c *converter) app(spec appSpec) *sources.App {
+	app := &sources.App{ID: spec.ID.Value}
+	for i, p := range spec.Ports {
+		field := fmt.Sprintf("ports[%d].", i)
+		app.Ports = append(app.Ports, sources.Port{
+			Name:            p.Name,
+			Groups:          c.groups(field+"groups", p.Groups),
+			Domains:         c.domains(field+"domains", p.Domains),
+			ACMEDomains:     c.domains(field+"acmeDomains", p.ACMEDomains),
+			RedirectToHTTPS: p.RedirectToHTTPS,
+			Endpoints:       c.endpoints(field+"endpoints", p.Endpoints),
+		})
+	}
+	app.Version = contentVersion(app.Ports)
+	app.Problems = c.problems
+	return app
+}
+
+// contentVersion stands in for the version that Marathon gives a definition:
+// it changes exactly when the definition does.
+func contentVersion(ports []sources.Port) string {
+	body, err := json.Marshal(ports)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:6])
+}
+
+// groups returns the fleets. A list that is left out means the default fleet,
+// an empty one no fleet at all.
+func (c *converter) groups(field string, in []text) []string {
+	if in == nil {
+		return []string{defaultGroup}
+	}
+	var out []string
+	for i, t := range in {
+		switch {
+		case t.Value == "":
+			c.ignore(t.Line, item(field, i), "empty group ignored")
+		case !slices.Contains(out, t.Value):
+			out = append(out, t.Value)
+		}
+	}
+	return out
+}
+
+func (c *converter) domains(field string, in []text) []string {
+	var out []string
+	for i, t := range in {
+		d, err := sources.NormalizeDomain(t.Value)
+		switch {
+		case err != nil:
+			c.ignore(t.Line, item(field, i), "domain ignored: %v", err)
+		case !slices.Contains(out, d):
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+func (c *converter) endpoints(field string, in []endpointSpec) []sources.Endpoint {
+	var out []sources.Endpoint
+	seen := map[netip.AddrPort]bool{}
+	for i, spec := range in {
+		addr, err := parseAddress(spec.Address.Value)
+		if err != nil {
+			c.ignore(cmp.Or(spec.Address.Line, spec.Health.Line), item(field, i)+".address", "endpoint ignored: %v", err)
+			continue
+		}
+		health, err := parseHealth(spec.Health.Value)
+		if err != nil {
+			c.ignore(spec.Health.Line, item(field, i)+".health", "endpoint %s ignored: %v", addr, err)
+			continue
+		}
+		if seen[addr] {
+			c.ignore(spec.Address.Line, item(field, i)+".address", "%s is in the list already; the first entry counts", addr)
+			continue
+		}
+		seen[addr] = true
+		out = append(out, sources.Endpoint{Address: addr, Health: health, Task: addr.String(), Region: spec.Region, Zone: spec.Zone})
+	}
+	slices.SortFunc(out, func(a, b sources.Endpoint) int { return cmp.Compare(a.Task, b.Task) })
+	return out
+}
+
+func item(field string, i int) string { return fmt.Sprintf("%s[%d]", field, i) }
+
+func parseAddress(s string) (netip.AddrPort, error) {
+	if s == "" {
+		return netip.AddrPort{}, errors.New("it has no address")
+	}
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return ap, fmt.Errorf("%q is not IP:port, such as 10.0.0.7:31044 or \"[::1]:80\" (host names are not looked up)", s)
+	}
+	addr := ap.Addr().Unmap()
+	switch {
+	case ap.Port() == 0:
+		return ap, fmt.Errorf("%q has port 0", s)
+	case addr.Zone() != "":
+		return ap, fmt.Errorf("%q has an IPv6 zone, which means nothing on another machine", s)
+	case addr.IsUnspecified(), addr.IsMulticast():
+		return ap, fmt.Errorf("%q is not the address of one machine", s)
+	}
+	return netip.AddrPortFrom(addr, ap.Port()), nil
+}
+
+func parseHealth(s string) (sources.Health, error) {
+	for _, h := range []sources.Health{sources.Healthy, sources.Degraded, sources.Draining} {
+		if s == "" || s == h.String() {
+			return h, nil
+		}
+	}
+	return 0, fmt.Errorf("health %q is not one of healthy, degraded, draining", s)
+}

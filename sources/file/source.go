@@ -1,0 +1,286 @@
+// Package file reads apps from YAML: one file, or a folder of *.yaml and *.yml
+// files. It is the source for people without Marathon.
+//
+//	apps:
+//	- id: /shop/web                 # required
+//	  ports:
+//	  - name: http
+//	    groups: [external]          # the fleets; [external] if left out
+//	    domains: [shop.test, "*.shop.test"]
+//	    acmeDomains: []             # their ACME challenges go to marathon-acme
+//	    redirectToHTTPS: true
+//	    endpoints:
+//	    - address: 10.0.0.7:31044   # IP:port; "[::1]:80" for IPv6
+//	      health: healthy           # or degraded, or draining
+//	      region: eu
+//	      zone: eu-1a
+//
+// Unknown fields are refused. A file that cannot be parsed keeps its last good
+// content; a bad domain or address costs that one thing and becomes a Problem
+// of its app.
+package file
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/sources"
+)
+
+const (
+	defaultPollInterval = 30 * time.Second
+	// Writers that do not replace files in one step produce several events:
+	// files are read once quietTime has passed without one, maxUnquiet after
+	// the first at the latest.
+	quietTime  = 50 * time.Millisecond
+	maxUnquiet = time.Second
+	// A read that fails right after an event is likely to have met a file that
+	// is still being written.
+	retryDelay = 200 * time.Millisecond
+	maxRetries = 5
+)
+
+// Config says what to read.
+type Config struct {
+	// Path is a YAML file, or a folder of them.
+	Path string
+	// PollInterval is how often the files are read without having been told
+	// of a change, as network file systems tell nothing; 30 s if zero.
+	PollInterval time.Duration
+}
+
+// Status is what there is to tell about the source.
+type Status struct {
+	// Synced is set once all files were read successfully for the first time.
+	Synced bool
+	// LastSync is when all files were last found good, changed or not.
+	LastSync time.Time
+	// LastError is what was wrong at the last read, one mistake a line; empty
+	// if nothing was. The last good content is served meanwhile.
+	LastError string
+	// Apps counts the apps served.
+	Apps int
+}
+
+// Source watches a Config.Path and tells a sources.Sink what changes.
+type Source struct {
+	cfg     Config
+	sink    sources.Sink
+	log     *slog.Logger
+	metrics metrics
+
+	mu     sync.Mutex // serialises reads, and calls of sink
+	reader *reader
+	known  map[string]*sources.App
+
+	statusMu sync.Mutex
+	status   Status
+}
+
+// New returns a Source that reads nothing yet. It registers its metrics with
+// reg, which may be nil.
+func New(cfg Config, sink sources.Sink, log *slog.Logger, reg prometheus.Registerer) *Source {
+	if cfg.PollInterval <= 0 {
+		cfg.PollInterval = defaultPollInterval
+	}
+	return &Source{
+		cfg:     cfg,
+		sink:    sink,
+		log:     log.With("source", "file", "path", cfg.Path),
+		metrics: newMetrics(reg),
+		reader:  newReader(cfg.Path),
+	}
+}
+
+// Status returns the current state.
+func (s *Source) Status() Status {
+	s.statusMu.Lock()
+	defer s.statusMu.Unlock()
+	return s.status
+}
+
+// Reload reads everything now and returns when the sink knows of it. The error
+// joins what could not be read; it does not hold back what could.
+func (s *Source) Reload(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.refresh(true)
+}
+
+// Serve reads, then watches until ctx ends. Until every file has been read
+// successfully once, the sink is told nothing and a failed read ends Serve.
+func (s *Source) Serve(ctx context.Context) error {
+	watch, events, errs := s.watch()
+	if watch != nil {
+		defer watch.Close()
+	}
+	// The watch is set before the read, so that no change falls in between.
+	if err := s.refresh(false); err != nil && !s.Status().Synced {
+		return err
+	}
+	return s.loop(ctx, watch, events, errs)
+}
+
+// watch starts to watch. Without a watcher, as when the limit of inotify
+// instances is reached, polling has to do.
+func (s *Source) watch() (*fsnotify.Watcher, <-chan fsnotify.Event, <-chan error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		s.log.Warn("cannot watch for changes, polling only", "interval", s.cfg.PollInterval, "error", err)
+		return nil, nil, nil
+	}
+	if err := w.Add(s.watched()); err != nil {
+		s.log.Warn("cannot watch for changes yet, polling only", "interval", s.cfg.PollInterval, "error", err)
+	}
+	return w, w.Events, w.Errors
+}
+
+// watched is the folder to watch. A single file is watched by its folder, as a
+// watch of the file itself ends when it is replaced.
+func (s *Source) watched() string {
+	if s.isFile() {
+		return filepath.Dir(s.cfg.Path)
+	}
+	return s.cfg.Path
+}
+
+// isFile guesses by the name while there is nothing at the path.
+func (s *Source) isFile() bool {
+	if info, err := os.Stat(s.cfg.Path); err == nil {
+		return !info.IsDir()
+	}
+	return isAppsFile(filepath.Base(s.cfg.Path))
+}
+
+// loop reads after events and on the poll interval, until ctx ends.
+func (s *Source) loop(ctx context.Context, watch *fsnotify.Watcher, events <-chan fsnotify.Event, errs <-chan error) error {
+	poll := time.NewTicker(s.cfg.PollInterval)
+	defer poll.Stop()
+	due := time.NewTimer(time.Hour)
+	due.Stop()
+	defer due.Stop()
+	var latest time.Time // when to read though events go on
+	var retries int
+
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case ev, ok := <-events:
+			if !ok {
+				return errors.New("watching " + s.cfg.Path + ": the watcher has ended")
+			}
+			if !s.concerns(ev) {
+				continue
+			}
+			if latest.IsZero() {
+				latest = time.Now().Add(maxUnquiet)
+			}
+			retries = maxRetries
+			due.Reset(min(quietTime, time.Until(latest)))
+			continue
+		case err := <-errs:
+			s.log.Warn("watching for changes", "error", err)
+		case <-due.C:
+		case <-poll.C:
+			if watch != nil {
+				// A folder that was replaced needs a new watch; for one that
+				// is watched already this changes nothing.
+				_ = watch.Add(s.watched())
+			}
+		}
+		latest = time.Time{}
+		if err := s.refresh(false); err != nil && retries > 0 {
+			retries--
+			due.Reset(retryDelay)
+		}
+	}
+}
+
+// concerns reports whether an event may change what is read. Names that begin
+// with ".." are how Kubernetes swaps the content of a mounted volume.
+func (s *Source) concerns(ev fsnotify.Event) bool {
+	base := filepath.Base(ev.Name)
+	switch {
+	case ev.Op == fsnotify.Chmod:
+		return false
+	case strings.HasPrefix(base, ".."):
+		return true
+	case s.isFile():
+		return base == filepath.Base(s.cfg.Path)
+	}
+	return isAppsFile(base)
+}
+
+// refresh reads all files and tells the sink what changed. See reader.read for
+// the error and for sure.
+func (s *Source) refresh(sure bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.reader.read(sure)
+	// Before the first sync an unreadable file means that apps are missing
+	// which an Envoy may still be serving.
+	if err == nil || s.known != nil {
+		s.tell(s.reader.merge())
+	}
+	s.note(err)
+	return err
+}
+
+func (s *Source) tell(apps []*sources.App) {
+	now := make(map[string]*sources.App, len(apps))
+	var set []*sources.App
+	for _, app := range apps {
+		now[app.ID] = app
+		if old := s.known[app.ID]; old != app && !reflect.DeepEqual(old, app) {
+			set = append(set, app)
+		}
+	}
+	var removed []string
+	for id := range s.known {
+		if now[id] == nil {
+			removed = append(removed, id)
+		}
+	}
+	switch {
+	case s.known == nil:
+		s.sink.SyncApps(apps)
+		s.log.Info("apps read", "apps", len(apps))
+	case len(set)+len(removed) > 0:
+		s.sink.UpdateApps(set, removed)
+		s.log.Info("apps changed", "apps", len(apps), "set", len(set), "removed", len(removed))
+	}
+	s.known = now
+}
+
+func (s *Source) note(err error) {
+	s.statusMu.Lock()
+	defer s.statusMu.Unlock()
+	before := s.status.LastError
+	s.status.LastError = ""
+	s.status.Apps = len(s.known)
+	s.status.Synced = s.known != nil
+	if err == nil {
+		s.status.LastSync = time.Now()
+		if before != "" {
+			s.log.Info("apps can be read again")
+		}
+	} else {
+		s.status.LastError = err.Error()
+		if before != s.status.LastError {
+			s.log.Warn("apps not read, keeping the last good content", "error", err)
+		}
+	}
+	s.metrics.note(s.status)
+}
