@@ -1,0 +1,147 @@
+package certs
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Selection says which certificate answers which server name.
+type Selection struct {
+	// Winners has exactly one certificate per server name, since Envoy rejects
+	// a listener with two filter chains for one name.
+	Winners map[string]*Certificate
+	// Default answers clients without a known server name; it may be nil.
+	Default *Certificate
+	// Problems lists the winners that clients will not accept now.
+	Problems []Problem
+	// Next is the moment at which to select again, because a certificate
+	// becomes valid or expires; zero when time alone changes nothing.
+	Next time.Time
+}
+
+// Select chooses one certificate per server name: one that is valid now, then
+// the one that stays valid longest, then Vault's before a directory's, then
+// the one with the lowest fingerprint. Without a valid one an expired one is
+// served, and only then one that is not valid yet: the client's clear error is
+// better than another site's certificate.
+func Select(certificates []*Certificate, now time.Time) Selection {
+	s := Selection{Winners: make(map[string]*Certificate)}
+	for _, c := range certificates {
+		for _, name := range c.ServerNames {
+			if beats(c, s.Winners[name], now) {
+				s.Winners[name] = c
+			}
+		}
+		if c.Default && beats(c, s.Default, now) {
+			s.Default = c
+		}
+		s.Next = earlier(s.Next, nextChange(c, now))
+	}
+	s.Problems = invalidWinners(s, now)
+	return s
+}
+
+// Validity is where a moment lies relative to a certificate's dates. The order
+// of the values is the order of preference.
+type Validity uint8
+
+const (
+	// NotYetValid certificates wait for their NotBefore.
+	NotYetValid Validity = iota
+	// Expired certificates are past their NotAfter.
+	Expired
+	// Valid certificates are accepted by clients.
+	Valid
+)
+
+// ValidAt says whether clients accept the dates of c at now. Both ends belong
+// to the validity period (RFC 5280, section 4.1.2.5).
+func (c *Certificate) ValidAt(now time.Time) Validity {
+	switch {
+	case now.Before(c.NotBefore):
+		return NotYetValid
+	case now.After(c.NotAfter):
+		return Expired
+	}
+	return Valid
+}
+
+func beats(a, b *Certificate, now time.Time) bool {
+	if b == nil {
+		return true
+	}
+	return cmp.Or(
+		cmp.Compare(a.ValidAt(now), b.ValidAt(now)),
+		a.NotAfter.Compare(b.NotAfter),
+		-cmp.Compare(sourceRank(a), sourceRank(b)),
+		-cmp.Compare(a.Fingerprint, b.Fingerprint),
+		// Two copies of one certificate: any, but always the same.
+		-cmp.Compare(a.Name, b.Name),
+	) > 0
+}
+
+func sourceRank(c *Certificate) int {
+	if c.Source == "vault" {
+		return 0
+	}
+	return 1
+}
+
+// nextChange is when the validity of c changes after now, or zero.
+func nextChange(c *Certificate, now time.Time) time.Time {
+	switch c.ValidAt(now) {
+	case NotYetValid:
+		return c.NotBefore
+	case Valid:
+		return c.NotAfter.Add(time.Nanosecond)
+	}
+	return time.Time{}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// invalidWinners gives one problem per certificate, however many names it has.
+func invalidWinners(s Selection, now time.Time) []Problem {
+	names := make(map[*Certificate][]string)
+	for name, c := range s.Winners {
+		if c.ValidAt(now) != Valid {
+			names[c] = append(names[c], name)
+		}
+	}
+	if s.Default != nil && s.Default.ValidAt(now) != Valid {
+		names[s.Default] = append(names[s.Default], "unknown names")
+	}
+	var problems []Problem
+	for c, covered := range names {
+		slices.Sort(covered)
+		state := "expired on " + day(c.NotAfter)
+		if c.ValidAt(now) == NotYetValid {
+			state = "is not valid before " + day(c.NotBefore)
+		}
+		problems = append(problems, Problem{
+			Name:   c.Name,
+			Reason: fmt.Sprintf("%s and is served all the same: nothing else covers %s", state, some(covered)),
+		})
+	}
+	slices.SortFunc(problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Reason, b.Reason))
+	})
+	return problems
+}
+
+// some keeps a message short when a certificate has hundreds of names.
+func some(names []string) string {
+	const limit = 3
+	if len(names) <= limit {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:limit], ", "), len(names)-limit)
+}
