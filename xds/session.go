@@ -1,0 +1,307 @@
+package xds
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+)
+
+// ackLimit is how long scopes and removals wait for an Envoy that does not
+// answer what has to come before them. It only matters for an Envoy that cannot
+// warm a cluster: all others answer within milliseconds.
+const ackLimit = 15 * time.Second
+
+// session is the protocol state of one stream: what goes in are requests,
+// what comes out are responses. It does no I/O.
+type session struct {
+	store *Store
+	// interest holds a bit for each subscribed type, readable without a lock.
+	interest atomic.Uint32
+	// wake has one slot: any number of changes wake the sender once.
+	wake chan struct{}
+
+	// mu guards what follows, inside the store's lock.
+	mu      sync.Mutex
+	watches [numTypes]watch
+	parked  [numTypes][]*discoveryv3.DeltaDiscoveryRequest
+	nonce   uint64
+	// expected is set when Envoy came with clusters: it has listeners, scopes and
+	// a filter too, and is about to say so. Until then, or until this time,
+	// nothing that they may name is removed.
+	expected time.Time
+}
+
+func newSession(s *Store) *session {
+	session := &session{store: s, wake: make(chan struct{}, 1)}
+	for t := range session.watches {
+		session.watches[t] = newWatch()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[session] = struct{}{}
+	return session
+}
+
+func (s *session) close() {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	delete(s.store.sessions, s)
+}
+
+func (s *session) notify() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// legacyWildcard are the types of which a first request without names asks for
+// all. For the others it asks for nothing.
+var legacyWildcard = [numTypes]bool{Cluster: true, Listener: true, Scope: true}
+
+// request takes in one request for a type. It returns the rejection when the
+// request is one. Requests for a type that is not open yet are kept.
+func (s *session) request(t Type, req *discoveryv3.DeltaDiscoveryRequest, now time.Time) *Rejection {
+	sub := s.resolve(t, req)
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.store.tables[t].open {
+		s.parked[t] = append(s.parked[t], req)
+		return nil
+	}
+	return s.handle(t, req, sub, now)
+}
+
+// unpark handles the requests that were kept until their type was opened.
+func (s *session) unpark(now time.Time) {
+	for t := range s.parked {
+		s.mu.Lock()
+		kept := s.parked[t]
+		s.parked[t] = nil
+		s.mu.Unlock()
+		for _, req := range kept {
+			s.request(Type(t), req, now)
+		}
+	}
+}
+
+// resolve replaces the names of a request by ids.
+func (s *session) resolve(t Type, req *discoveryv3.DeltaDiscoveryRequest) subscription {
+	const all = "*"
+	sub := subscription{emptyMeansAll: legacyWildcard[t]}
+	names := func(list []string, found *bool) []uint32 {
+		*found = slices.Contains(list, all)
+		if *found {
+			list = slices.DeleteFunc(slices.Clone(list), func(name string) bool { return name == all })
+		}
+		return s.store.intern(t, list)
+	}
+	sub.subscribe = names(req.GetResourceNamesSubscribe(), &sub.subscribeAll)
+	sub.unsubscribe = names(req.GetResourceNamesUnsubscribe(), &sub.unsubscribeAll)
+	if initial := req.GetInitialResourceVersions(); len(initial) > 0 {
+		held := make([]string, 0, len(initial))
+		for name, version := range initial {
+			held = append(held, name)
+			sub.initialVersions = append(sub.initialVersions, version)
+		}
+		sub.initial = s.store.intern(t, held)
+	}
+	return sub
+}
+
+func (s *session) handle(t Type, req *discoveryv3.DeltaDiscoveryRequest, sub subscription, now time.Time) *Rejection {
+	w, table := &s.watches[t], &s.store.tables[t]
+	if !w.subscribed {
+		w.start(table, sub, s.store.revision)
+		s.interest.Or(1 << t)
+		if t == Cluster && len(sub.initial) > 0 {
+			s.expected = now.Add(ackLimit)
+		}
+		if f := s.watches[Cluster].flight; t == Endpoint && f != nil {
+			// Envoy came with these endpoints, but the clusters that were sent
+			// meanwhile wait for them anew.
+			s.endpointsAgain(f.set)
+		}
+		return nil
+	}
+	w.update(table, sub)
+	return s.answered(t, req, now)
+}
+
+// answered handles the part of a request that acknowledges or rejects the
+// response in flight. A nonce of an older response says nothing.
+func (s *session) answered(t Type, req *discoveryv3.DeltaDiscoveryRequest, now time.Time) *Rejection {
+	w := &s.watches[t]
+	f := w.flight
+	if f == nil || req.GetResponseNonce() != f.nonce {
+		return nil
+	}
+	w.flight = nil
+	if req.GetErrorDetail() == nil {
+		w.acked, w.ackedAt = f.revision, now
+		return nil
+	}
+	table := &s.store.tables[t]
+	w.rejections++
+	w.rejected = &Rejection{
+		Type: t, Revision: f.revision, Time: now,
+		Message: req.GetErrorDetail().GetMessage(), Names: table.names(f.set),
+	}
+	w.reject(table, f)
+	return w.rejected
+}
+
+// sendOrder is the order in which responses that are ready at the same time are
+// sent: what is named before what names it.
+var sendOrder = [...]Type{Cluster, Endpoint, Secret, Scope, Listener, ExtensionConfig}
+
+// plan returns the responses that may be sent now, and until when what must
+// wait does so at most (zero if nothing waits).
+//
+// Make before break: a scope or listener is sent once every cluster set before
+// its revision was answered (Envoy answers when the cluster is warm); the host
+// filter, once the scopes it leads to were; a scope is removed after the filter
+// that led to it changed, and a cluster after the scopes that named it did.
+func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.watches {
+		if s.watches[t].subscribed {
+			s.watches[t].collect(&s.store.tables[t], s.store.revision)
+		}
+	}
+	for _, t := range sendOrder {
+		if r := s.next(t, now); r != nil {
+			out = append(out, r)
+		}
+	}
+	return out, s.deadline(now)
+}
+
+// next makes the next response of a type, or none if there is nothing to send
+// or one is in flight.
+func (s *session) next(t Type, now time.Time) *response {
+	w, table := &s.watches[t], &s.store.tables[t]
+	if !w.subscribed || w.flight != nil {
+		return nil
+	}
+	var b batch
+	for len(w.retry) > 0 && b.empty() {
+		b, w.retry = w.refresh(table, w.retry[0]), w.retry[1:]
+	}
+	if b.empty() {
+		setLimit, goneLimit := s.limits(t, now)
+		b = w.take(table, setLimit, goneLimit, s.store.revision)
+	}
+	if b.empty() && (!w.answer || !w.set.IsEmpty() || !w.gone.IsEmpty()) {
+		return nil
+	}
+	w.answer = false
+	s.nonce++
+	w.flight = &flight{batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now}
+	w.sent, w.sentAt = s.store.revision, now
+	if t == Cluster {
+		s.endpointsAgain(roaring.And(b.set, w.held))
+	}
+	w.held.Or(b.set)
+	w.held.AndNot(b.gone)
+	return newResponse(t, table, b, w.flight.nonce)
+}
+
+func (b batch) empty() bool {
+	return (b.set == nil || b.set.IsEmpty()) && (b.gone == nil || b.gone.IsEmpty())
+}
+
+// endpointsAgain makes the endpoints of changed clusters due: Envoy does not ask
+// for them again, and would wait for them until it gives up.
+func (s *session) endpointsAgain(clusters *roaring.Bitmap) {
+	w, table := &s.watches[Endpoint], &s.store.tables[Endpoint]
+	if !w.subscribed {
+		return
+	}
+	for _, name := range s.store.tables[Cluster].names(clusters) {
+		if id, ok := table.ids[name]; ok && w.wants(id) {
+			w.demanded(table, id)
+		}
+	}
+}
+
+// limits returns the revisions up to which resources of a type may be sent and
+// removed now.
+func (s *session) limits(t Type, now time.Time) (set, gone uint64) {
+	switch t {
+	case Cluster:
+		return none, min(s.settled(Scope, true, now), s.settled(Listener, true, now))
+	case Endpoint:
+		// Envoy keeps the endpoints of a cluster until that goes; but it waits for
+		// an answer about those of a cluster that it warms.
+		return none, none
+	case Secret:
+		return none, s.settled(Listener, true, now)
+	case Listener:
+		return s.settled(Cluster, false, now), none
+	case Scope:
+		return s.settled(Cluster, false, now), s.settled(ExtensionConfig, false, now)
+	default:
+		return s.settled(Scope, false, now), s.settled(Listener, true, now)
+	}
+}
+
+// settled returns the revision up to which Envoy has answered everything of a
+// type, removals included or not.
+func (s *session) settled(t Type, removals bool, now time.Time) uint64 {
+	w := &s.watches[t]
+	if !w.subscribed {
+		if now.Before(s.expected) {
+			return 0
+		}
+		return s.store.revision
+	}
+	low := s.store.revision + 1
+	note := func(set, gone uint64) {
+		low = min(low, set)
+		if removals {
+			low = min(low, gone)
+		}
+	}
+	note(w.oldest(w.set), w.oldest(w.gone))
+	if f := w.flight; f != nil && now.Before(f.sentAt.Add(ackLimit)) {
+		note(f.setSince, f.goneSince)
+	}
+	for _, b := range w.retry {
+		note(b.setSince, b.goneSince)
+	}
+	return max(low, 1) - 1
+}
+
+// deadline returns when a wait that is going on ends, if there is one.
+func (s *session) deadline(now time.Time) time.Time {
+	waiting := false
+	var next time.Time
+	consider := func(at time.Time) {
+		if at.After(now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	for t := range s.watches {
+		w := &s.watches[t]
+		waiting = waiting || w.flight == nil && w.subscribed && (!w.set.IsEmpty() || !w.gone.IsEmpty())
+		if w.flight != nil {
+			consider(w.flight.sentAt.Add(ackLimit))
+		}
+	}
+	if !waiting {
+		return time.Time{}
+	}
+	consider(s.expected)
+	return next
+}

@@ -1,0 +1,296 @@
+package xds
+
+import "sync"
+
+// Store holds the resources of one fleet, and which of them changed when.
+//
+// Apply costs what the change costs; a stream reads what changed since its own
+// cursor. The state of all sessions is only touched under the store's lock, so
+// that names can be told apart by a small id and ids can be used again.
+type Store struct {
+	mu       sync.RWMutex
+	revision uint64
+	tables   [numTypes]table
+	sessions map[*session]struct{}
+	// opened is closed and replaced whenever a type is opened.
+	opened chan struct{}
+}
+
+// table holds the resources of one type.
+type table struct {
+	ids     map[string]uint32
+	entries []entry
+	free    []uint32
+	// absent counts the entries without a resource, reclaimed from time to time.
+	absent int
+	log    changeLog
+	open   bool
+}
+
+type presence uint8
+
+const (
+	unused presence = iota
+	absent
+	withheld
+	present
+)
+
+type entry struct {
+	name     string
+	version  string
+	wire     []byte
+	revision uint64 // of the last change
+	presence presence
+}
+
+// NewStore returns an empty store in which no type is open.
+func NewStore() *Store {
+	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
+	for t := range s.tables {
+		s.tables[t].ids = make(map[string]uint32)
+	}
+	return s
+}
+
+// Open allows requests for the given types to be answered; without types, for
+// all. Until then they are kept: an Envoy goes on with what it has.
+func (s *Store) Open(types ...Type) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(types) == 0 {
+		types = Types()
+	}
+	changed := false
+	for _, t := range types {
+		changed = changed || !s.tables[t].open
+		s.tables[t].open = true
+	}
+	if changed {
+		close(s.opened)
+		s.opened = make(chan struct{})
+	}
+}
+
+// openedAgain returns a channel that is closed when a further type opens.
+func (s *Store) openedAgain() <-chan struct{} {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.opened
+}
+
+// Apply makes the change visible to all streams in one step and returns the
+// store's revision. Resources that are equal to what is held change nothing.
+func (s *Store) Apply(c Change) uint64 {
+	s.mu.Lock()
+	next := s.revision + 1
+	var touched uint32
+	for _, r := range c.Set {
+		if s.tables[r.Type].set(r, next) {
+			touched |= 1 << r.Type
+		}
+	}
+	for _, k := range c.Remove {
+		if s.tables[k.Type].unset(k.Name, absent, next) {
+			touched |= 1 << k.Type
+		}
+	}
+	for _, k := range c.Withhold {
+		if s.tables[k.Type].unset(k.Name, withheld, next) {
+			touched |= 1 << k.Type
+		}
+	}
+	if touched == 0 {
+		defer s.mu.Unlock()
+		return s.revision
+	}
+	s.revision = next
+	s.reclaim()
+	var wake []*session
+	for session := range s.sessions {
+		if session.interest.Load()&touched != 0 {
+			wake = append(wake, session)
+		}
+	}
+	s.mu.Unlock()
+	for _, session := range wake {
+		session.notify()
+	}
+	return next
+}
+
+// Revision returns the number of changes applied so far.
+func (s *Store) Revision() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.revision
+}
+
+// Counts returns how many resources of each type are held.
+func (s *Store) Counts() map[Type]int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	counts := make(map[Type]int, numTypes)
+	for t := range s.tables {
+		n := 0
+		for i := range s.tables[t].entries {
+			if s.tables[t].entries[i].presence == present {
+				n++
+			}
+		}
+		counts[Type(t)] = n
+	}
+	return counts
+}
+
+// intern returns the ids of the names, giving new ones to names that the store
+// does not know: an Envoy may ask for a name before it exists.
+func (s *Store) intern(t Type, names []string) []uint32 {
+	ids := make([]uint32, len(names))
+	missing := false
+	s.mu.RLock()
+	for i, name := range names {
+		id, ok := s.tables[t].ids[name]
+		ids[i], missing = id, missing || !ok
+	}
+	s.mu.RUnlock()
+	if !missing {
+		return ids
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, name := range names {
+		ids[i] = s.tables[t].id(name, s.revision)
+	}
+	return ids
+}
+
+// id returns the id of a name, and makes an absent entry if there is none.
+func (t *table) id(name string, revision uint64) uint32 {
+	if id, ok := t.ids[name]; ok {
+		return id
+	}
+	var id uint32
+	if n := len(t.free); n > 0 {
+		id, t.free = t.free[n-1], t.free[:n-1]
+	} else {
+		id = uint32(len(t.entries))
+		t.entries = append(t.entries, entry{})
+	}
+	t.ids[name] = id
+	t.entries[id] = entry{name: name, presence: absent, revision: revision}
+	t.absent++
+	return id
+}
+
+func (t *table) set(r Resource, revision uint64) bool {
+	id := t.id(r.Name, revision)
+	e := &t.entries[id]
+	if e.presence == present && e.version == r.Version {
+		return false
+	}
+	if e.presence != present {
+		t.absent--
+	}
+	e.version, e.wire, e.revision, e.presence = r.Version, r.wire, revision, present
+	t.log.append(revision, id, len(t.entries))
+	return true
+}
+
+func (t *table) unset(name string, p presence, revision uint64) bool {
+	id, ok := t.ids[name]
+	if !ok {
+		if p == absent {
+			return false
+		}
+		id = t.id(name, revision)
+	}
+	e := &t.entries[id]
+	if e.presence == p {
+		return false
+	}
+	if e.presence == present {
+		t.absent++
+	}
+	e.version, e.wire, e.revision, e.presence = "", nil, revision, p
+	t.log.append(revision, id, len(t.entries))
+	return true
+}
+
+// minReclaim keeps small stores from looking for ids to reclaim at all.
+const minReclaim = 1024
+
+// reclaim frees the ids of absent resources that no stream holds or asked for,
+// once they are a quarter of a table.
+func (s *Store) reclaim() {
+	for i := range s.tables {
+		t := &s.tables[i]
+		if t.absent < max(minReclaim, len(t.entries)/4) {
+			continue
+		}
+		for id := range t.entries {
+			e := &t.entries[id]
+			if e.presence == absent && !s.inUse(Type(i), uint32(id)) {
+				delete(t.ids, e.name)
+				*e = entry{}
+				t.free = append(t.free, uint32(id))
+				t.absent--
+			}
+		}
+	}
+}
+
+func (s *Store) inUse(t Type, id uint32) bool {
+	for session := range s.sessions {
+		if session.watches[t].uses(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// changeLog remembers which ids changed at which revision, as far back as is
+// cheaper than looking at every entry.
+type changeLog struct {
+	records []logRecord
+	// start is the revision up to which records were dropped.
+	start uint64
+}
+
+type logRecord struct {
+	revision uint64
+	id       uint32
+}
+
+const minLog = 4096
+
+func (l *changeLog) append(revision uint64, id uint32, entries int) {
+	if limit := max(minLog, entries); len(l.records) >= limit {
+		half := len(l.records) / 2
+		l.start = l.records[half-1].revision
+		l.records = append(l.records[:0:0], l.records[half:]...)
+	}
+	l.records = append(l.records, logRecord{revision, id})
+}
+
+// changedSince calls f with each id that changed after the given revision and
+// the revision of a change; an id may come more than once. A reader that is
+// behind the log's start is shown every entry that changed since.
+func (t *table) changedSince(revision uint64, f func(id uint32, revision uint64)) {
+	if revision < t.log.start {
+		for id := range t.entries {
+			if e := &t.entries[id]; e.revision > revision && e.presence != unused {
+				f(uint32(id), e.revision)
+			}
+		}
+		return
+	}
+	records := t.log.records
+	first := len(records)
+	for first > 0 && records[first-1].revision > revision {
+		first--
+	}
+	for _, r := range records[first:] {
+		f(r.id, r.revision)
+	}
+}

@@ -1,0 +1,189 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+type deltaStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
+
+// stream serves one Envoy: one goroutine receives, the other decides and sends.
+type stream struct {
+	server  *Server
+	grpc    deltaStream
+	session *session
+	log     *slog.Logger
+	info    StreamStatus
+}
+
+// DeltaAggregatedResources serves an Envoy for as long as it stays connected.
+func (s *Server) DeltaAggregatedResources(g deltaStream) error {
+	first, err := g.Recv()
+	if err != nil {
+		return ignoreEnd(err)
+	}
+	st, err := s.newStream(g, first.GetNode())
+	if err != nil {
+		return err
+	}
+	defer s.remove(st)
+	st.log.Info("Envoy connected", "version", st.info.Version, "address", st.info.Address)
+	err = st.run(g.Context(), first)
+	st.log.Info("Envoy disconnected", "reason", reason(err))
+	return err
+}
+
+func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
+	fleet := node.GetCluster()
+	store, ok := s.stores[fleet]
+	if !ok {
+		s.log.Warn("Envoy refused: no such fleet", "node", node.GetId(), "fleet", fleet)
+		return nil, status.Errorf(codes.InvalidArgument,
+			"no fleet %q: node.cluster must be one of %q (envoy --service-cluster, or node.cluster in the bootstrap)", fleet, s.fleets())
+	}
+	st := &stream{server: s, grpc: g, session: newSession(store), info: StreamStatus{
+		Fleet: fleet, NodeID: node.GetId(), Version: envoyVersion(node), Zone: node.GetLocality().GetZone(), Since: time.Now(),
+	}}
+	if p, ok := peer.FromContext(g.Context()); ok {
+		st.info.Address = p.Addr.String()
+	}
+	st.log = s.log.With("node", st.info.NodeID, "fleet", fleet)
+	s.add(st)
+	return st, nil
+}
+
+func envoyVersion(node *corev3.Node) string {
+	v := node.GetUserAgentBuildVersion().GetVersion()
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
+}
+
+// run ends with the stream, or with a status that tells Envoy why.
+func (s *stream) run(ctx context.Context, first *discoveryv3.DeltaDiscoveryRequest) error {
+	requests := make(chan *discoveryv3.DeltaDiscoveryRequest)
+	ended := make(chan error, 1)
+	go s.receive(ctx, requests, ended)
+
+	if err := s.receiveOne(first); err != nil {
+		return err
+	}
+	opened := s.session.store.openedAgain()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		retryAt, err := s.send()
+		if err != nil {
+			return err
+		}
+		timer.Stop()
+		var retry <-chan time.Time
+		if !retryAt.IsZero() {
+			timer.Reset(time.Until(retryAt))
+			retry = timer.C
+		}
+		select {
+		case req := <-requests:
+			if err := s.receiveOne(req); err != nil {
+				return err
+			}
+		case <-s.session.wake:
+		case <-opened:
+			opened = s.session.store.openedAgain()
+			s.session.unpark(time.Now())
+		case <-retry:
+		case err := <-ended:
+			return ignoreEnd(err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *stream) receive(ctx context.Context, requests chan<- *discoveryv3.DeltaDiscoveryRequest, ended chan<- error) {
+	for {
+		req, err := s.grpc.Recv()
+		if err != nil {
+			ended <- err
+			return
+		}
+		select {
+		case requests <- req:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *stream) receiveOne(req *discoveryv3.DeltaDiscoveryRequest) error {
+	t, ok := TypeOf(req.GetTypeUrl())
+	if !ok {
+		return s.refuseType(req)
+	}
+	s.server.metrics.requests.WithLabelValues(t.String()).Inc()
+	rejection := s.session.request(t, req, time.Now())
+	if rejection == nil {
+		return nil
+	}
+	s.server.metrics.rejections.WithLabelValues(s.info.Fleet, t.String()).Inc()
+	names := rejection.Names
+	if len(names) > 10 {
+		names = names[:10]
+	}
+	s.log.Error("Envoy rejected a response; it keeps what it had",
+		"type", t, "revision", rejection.Revision, "resources", len(rejection.Names), "names", names, "reason", rejection.Message)
+	return nil
+}
+
+// refuseType answers a request for a type that Relay does not serve as "there
+// is none", so that an Envoy configured for it does not wait for ever.
+func (s *stream) refuseType(req *discoveryv3.DeltaDiscoveryRequest) error {
+	if req.GetResponseNonce() != "" {
+		return nil
+	}
+	s.log.Warn("Envoy asked for a type that Relay does not serve", "type", req.GetTypeUrl())
+	return s.grpc.SendMsg(&discoveryv3.DeltaDiscoveryResponse{
+		TypeUrl: req.GetTypeUrl(), Nonce: "none", RemovedResources: req.GetResourceNamesSubscribe(),
+	})
+}
+
+func (s *stream) send() (time.Time, error) {
+	responses, retryAt := s.session.plan(time.Now())
+	for _, r := range responses {
+		if err := s.grpc.SendMsg(r); err != nil {
+			return time.Time{}, err
+		}
+		m := s.server.metrics
+		m.responses.WithLabelValues(r.typ.String()).Inc()
+		m.resources.WithLabelValues(r.typ.String()).Add(float64(len(r.resources)))
+		m.removals.WithLabelValues(r.typ.String()).Add(float64(r.removed))
+		m.bytes.WithLabelValues(r.typ.String()).Add(float64(r.size))
+	}
+	return retryAt, nil
+}
+
+// ignoreEnd turns the normal ends of a stream into none.
+func ignoreEnd(err error) error {
+	if err == nil || errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
+		return nil
+	}
+	return err
+}
+
+func reason(err error) string {
+	if err == nil {
+		return "stream ended"
+	}
+	return err.Error()
+}

@@ -1,0 +1,328 @@
+package xds
+
+import (
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
+
+// watch is what one Envoy asked for of one type, and what it has. It does no
+// I/O; its methods are called under the store's lock.
+type watch struct {
+	subscribed bool
+	wildcard   bool
+	// names were subscribed by name; with wildcard they may be present too.
+	names *roaring.Bitmap
+	// held is what Envoy has, as far as we know: sent, or told by itself.
+	held *roaring.Bitmap
+	// set and gone are due to be sent and to be removed. They are merged for as
+	// long as they cannot be sent; nothing queues.
+	set, gone *roaring.Bitmap
+	// since tells at which revision a due id became so; an id that is due for
+	// another reason than a change has none, which counts as 0.
+	since map[uint32]uint64
+	// cursor is the revision up to which changes are in set and gone.
+	cursor uint64
+	// answer asks for a response even if there is nothing to say.
+	answer bool
+	flight *flight
+	// retry are parts of a rejected response, to be sent one by one to find the
+	// culprit.
+	retry []batch
+	// quarantine holds the version of each resource that Envoy rejected alone.
+	quarantine map[uint32]string
+
+	sent, acked     uint64
+	sentAt, ackedAt time.Time
+	rejected        *Rejection
+	rejections      int
+}
+
+// batch is what one response carries.
+type batch struct {
+	set, gone *roaring.Bitmap
+	// setSince and goneSince are the lowest since of each.
+	setSince, goneSince uint64
+}
+
+// flight is a response that was sent and not answered.
+type flight struct {
+	batch
+	nonce    string
+	revision uint64
+	sentAt   time.Time
+}
+
+func newWatch() watch {
+	return watch{
+		names: roaring.New(), held: roaring.New(), set: roaring.New(), gone: roaring.New(),
+		since: make(map[uint32]uint64), quarantine: make(map[uint32]string),
+	}
+}
+
+func (w *watch) uses(id uint32) bool {
+	if !w.subscribed {
+		return false
+	}
+	if w.names.Contains(id) || w.held.Contains(id) || w.gone.Contains(id) {
+		return true
+	}
+	if w.flight != nil && w.flight.gone.Contains(id) {
+		return true
+	}
+	for _, b := range w.retry {
+		if b.set.Contains(id) || b.gone.Contains(id) {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id) }
+
+// due notes that the Envoy has to be told about id, whatever its state is now.
+func (w *watch) due(t *table, id uint32) {
+	e := &t.entries[id]
+	if e.presence == present && w.quarantine[id] == e.version {
+		w.drop(id)
+		return
+	}
+	delete(w.quarantine, id)
+	switch e.presence {
+	case present:
+		w.set.Add(id)
+		w.gone.Remove(id)
+	case absent:
+		w.gone.Add(id)
+		w.set.Remove(id)
+	case withheld, unused:
+		w.drop(id)
+	}
+}
+
+// drop forgets that something about id was due.
+func (w *watch) drop(id uint32) {
+	w.set.Remove(id)
+	w.gone.Remove(id)
+	delete(w.since, id)
+}
+
+// collect takes note of all changes up to revision.
+func (w *watch) collect(t *table, revision uint64) {
+	if w.cursor == revision {
+		return
+	}
+	t.changedSince(w.cursor, func(id uint32, changed uint64) {
+		if !w.wants(id) && !w.held.Contains(id) {
+			return
+		}
+		// An Envoy that never had it need not be told that it is gone, unless it asked by name.
+		if t.entries[id].presence == absent && !w.held.Contains(id) && !w.names.Contains(id) {
+			w.drop(id)
+			return
+		}
+		if !w.set.Contains(id) && !w.gone.Contains(id) {
+			w.since[id] = changed
+		}
+		w.due(t, id)
+	})
+	w.cursor = revision
+}
+
+// subscription is a request's part that changes what is subscribed, with names
+// replaced by ids.
+type subscription struct {
+	subscribe, unsubscribe       []uint32
+	subscribeAll, unsubscribeAll bool
+	initial                      []uint32
+	initialVersions              []string
+	emptyMeansAll                bool
+}
+
+// start handles the first request for a type on a stream.
+//
+// xDS protocol, "How the client specifies what resources to return": a first
+// request without names asks for all (for the types that allow it), as does "*".
+// "Incremental xDS": initial_resource_versions lists what the client has.
+func (w *watch) start(t *table, s subscription, revision uint64) {
+	w.subscribed = true
+	w.cursor = revision
+	w.wildcard = s.subscribeAll || (len(s.subscribe) == 0 && s.emptyMeansAll)
+	w.subscribe(t, s.subscribe)
+	if w.wildcard {
+		w.allDue(t)
+		w.answer = len(s.initial) == 0
+	}
+	for i, id := range s.initial {
+		if !w.wants(id) {
+			continue
+		}
+		w.held.Add(id)
+		if e := &t.entries[id]; e.presence == present && e.version == s.initialVersions[i] {
+			w.drop(id)
+		} else {
+			w.due(t, id)
+		}
+	}
+}
+
+// subscribe makes every name due, also one that is subscribed already: the
+// client may have dropped it and wait for it. A name that does not exist is
+// answered as removed, at once: Envoy would not warm up without an answer.
+func (w *watch) subscribe(t *table, ids []uint32) {
+	for _, id := range ids {
+		w.names.Add(id)
+		w.demanded(t, id)
+	}
+}
+
+// demanded makes due what Envoy waits for. What it rejected before is answered
+// as removed, since waiting for it would keep everything else waiting too.
+func (w *watch) demanded(t *table, id uint32) {
+	e := &t.entries[id]
+	refused := e.presence == present && w.quarantine[id] == e.version
+	if e.presence == absent || refused {
+		w.held.Remove(id)
+	}
+	w.due(t, id)
+	if refused {
+		w.gone.Add(id)
+	}
+}
+
+func (w *watch) allDue(t *table) {
+	for id := range t.entries {
+		if t.entries[id].presence == present {
+			w.due(t, uint32(id))
+		}
+	}
+}
+
+// update handles the subscription part of every later request.
+func (w *watch) update(t *table, s subscription) {
+	if s.subscribeAll {
+		w.wildcard = true
+		w.answer = true
+		w.allDue(t)
+	}
+	if s.unsubscribeAll {
+		w.wildcard = false
+		w.held.And(w.names)
+		w.set.And(w.names)
+		w.gone.And(w.names)
+	}
+	w.subscribe(t, s.subscribe)
+	for _, id := range s.unsubscribe {
+		w.names.Remove(id)
+		if w.wildcard {
+			// Still covered by the wildcard: the client needs it anew.
+			w.due(t, id)
+			continue
+		}
+		w.held.Remove(id)
+		w.drop(id)
+	}
+}
+
+// oldest returns the lowest since of the ids, or none when there are none.
+func (w *watch) oldest(ids *roaring.Bitmap) uint64 {
+	low := none
+	for it := ids.Iterator(); it.HasNext() && low > 0; {
+		low = min(low, w.since[it.Next()])
+	}
+	return low
+}
+
+// none stands for "no revision": later than all.
+const none = ^uint64(0)
+
+// upTo returns those of the ids whose content is at most as new as limit.
+func upTo(t *table, ids *roaring.Bitmap, limit, revision uint64) *roaring.Bitmap {
+	if limit >= revision {
+		return ids.Clone()
+	}
+	some := roaring.New()
+	for it := ids.Iterator(); it.HasNext(); {
+		if id := it.Next(); t.entries[id].revision <= limit {
+			some.Add(id)
+		}
+	}
+	return some
+}
+
+// take removes what may be sent from what is due. The limits are revisions:
+// newer content has to wait.
+func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
+	b := batch{set: upTo(t, w.set, setLimit, revision), gone: upTo(t, w.gone, goneLimit, revision)}
+	// Nothing is broken by removing what Envoy does not have.
+	b.gone.Or(roaring.AndNot(w.gone, w.held))
+	b.setSince, b.goneSince = w.oldest(b.set), w.oldest(b.gone)
+	w.set.AndNot(b.set)
+	w.gone.AndNot(b.gone)
+	if w.set.IsEmpty() && w.gone.IsEmpty() {
+		clear(w.since)
+		return b
+	}
+	for _, ids := range []*roaring.Bitmap{b.set, b.gone} {
+		for it := ids.Iterator(); it.HasNext(); {
+			delete(w.since, it.Next())
+		}
+	}
+	return b
+}
+
+// refresh drops from a batch of a rejected response what changed or went since:
+// that is due by itself.
+func (w *watch) refresh(t *table, b batch) batch {
+	for _, id := range b.set.ToArray() {
+		if t.entries[id].presence != present || w.set.Contains(id) || !w.wants(id) {
+			w.lower(id, b.setSince)
+			b.set.Remove(id)
+		}
+	}
+	for _, id := range b.gone.ToArray() {
+		if t.entries[id].presence != absent || w.gone.Contains(id) {
+			b.gone.Remove(id)
+		}
+	}
+	return b
+}
+
+// lower notes that what is due about id was so since an earlier revision,
+// because what was sent in between did not get through.
+func (w *watch) lower(id uint32, revision uint64) {
+	if since, ok := w.since[id]; ok {
+		w.since[id] = min(since, revision)
+	}
+}
+
+// reject splits a rejected response in two, so that what was good in it gets
+// through and the culprit is found; a resource rejected alone is not sent again
+// in this version.
+func (w *watch) reject(t *table, f *flight) {
+	n := f.set.GetCardinality()
+	if n <= 1 {
+		for it := f.set.Iterator(); it.HasNext(); {
+			id := it.Next()
+			if w.set.Contains(id) || w.gone.Contains(id) {
+				w.lower(id, f.setSince)
+				continue
+			}
+			w.quarantine[id] = t.entries[id].version
+		}
+		return
+	}
+	first, second := roaring.New(), roaring.New()
+	for it := f.set.Iterator(); it.HasNext(); {
+		if id := it.Next(); first.GetCardinality() < n/2 {
+			first.Add(id)
+		} else {
+			second.Add(id)
+		}
+	}
+	// The halves count as sent last: what waits for the good ones waits on.
+	w.retry = append([]batch{
+		{set: first, gone: f.gone, setSince: f.setSince, goneSince: f.goneSince},
+		{set: second, gone: roaring.New(), setSince: f.setSince, goneSince: none},
+	}, w.retry...)
+}
