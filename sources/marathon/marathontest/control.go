@@ -1,0 +1,128 @@
+package marathontest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// withTask runs f on a task that the API shows. The task's slices must be
+// replaced, not modified.
+func (s *Server) withTask(id string, f func(t *task)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	inst := s.instances[id]
+	if inst == nil || inst.current == nil || inst.current.ID != id {
+		return fmt.Errorf("marathontest: no task %q", id)
+	}
+	f(inst.current)
+	inst.app.touch()
+	return nil
+}
+
+// Crash closes the server and all connections of a task at once: TASK_FAILED.
+// A replacement with the next incarnation follows.
+func (s *Server) Crash(taskID string) error {
+	var failed *task
+	err := s.withTask(taskID, func(t *task) {
+		if t.dead {
+			return
+		}
+		failed = t
+		t.dead = true // nothing else ends it meanwhile
+	})
+	if err != nil {
+		return err
+	}
+	if failed == nil {
+		return fmt.Errorf("marathontest: task %q is over already", taskID)
+	}
+	s.stopBackend(failed, false)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	failed.end("TASK_FAILED")
+	s.publishStatus(failed, "Command exited with status 1")
+	if !failed.killing && !failed.inst.stop && !s.closed {
+		s.launch(failed.inst)
+	}
+	return nil
+}
+
+// UpdateTask changes what the API shows of a task and publishes the change as
+// a status update. It serves what no other call does: a lost agent
+// (TASK_UNREACHABLE), addresses that come late, missing or null health results.
+// Its slices must be replaced, not modified.
+func (s *Server) UpdateTask(taskID string, change func(*Task)) error {
+	return s.withTask(taskID, func(t *task) {
+		change(&t.Task)
+		s.publishStatus(t, "")
+		if _, alive := t.verdict(); alive {
+			t.inst.setReady()
+		}
+	})
+}
+
+// SetHealth gives every health check of a task (one, if its app has none) the
+// same result, and publishes it. A first good result makes the task count as
+// ready in a deployment.
+func (s *Server) SetHealth(taskID string, alive bool) error {
+	return s.withTask(taskID, func(t *task) {
+		a := t.inst.app
+		now := stamp(time.Now())
+		results := make([]*HealthResult, max(1, len(a.def.HealthChecks)))
+		for i := range results {
+			r := HealthResult{InstanceID: t.inst.id}
+			if i < len(t.Health) && t.Health[i] != nil {
+				r = *t.Health[i]
+			}
+			r.Alive = alive
+			if alive {
+				r.FirstSuccess, r.LastSuccess, r.ConsecutiveFailures = defaultTo(r.FirstSuccess, now), now, 0
+			} else {
+				r.LastFailure = now
+				r.ConsecutiveFailures++
+			}
+			results[i] = &r
+		}
+		wasKnown, was := t.verdict()
+		t.Health = results
+		if alive {
+			t.inst.setReady()
+		}
+		if wasKnown && was == alive {
+			return
+		}
+		for range results {
+			s.bus.publish("health_status_changed_event", map[string]any{
+				"appId": a.id, "instanceId": t.inst.id, "version": t.Version, "alive": alive,
+			})
+		}
+		s.bus.publish("instance_health_changed_event", map[string]any{
+			"instanceId": t.inst.id, "runSpecId": a.id, "healthy": alive, "runSpecVersion": t.Version,
+		})
+		s.publishStatus(t, "")
+	})
+}
+
+// ForgetHealth removes all health results without an event, as a new leader
+// has none. Together with CutStreams it is a failover.
+func (s *Server) ForgetHealth() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, inst := range s.instances {
+		if inst.current != nil {
+			inst.current.Health = nil
+			inst.app.touch()
+		}
+	}
+}
+
+// live returns the instances of a that are not being stopped, in the order in
+// which a scale down takes them. The caller holds s.mu.
+func (a *app) live() []*instance {
+	live := slices.DeleteFunc(slices.Clone(a.instances), func(i *instance) bool { return i.stop })
+	if a.def.KillSelection != "OLDEST_FIRST" {
+		slices.Reverse(live)
+	}
+	return live
+}

@@ -1,0 +1,160 @@
+package marathontest
+
+import (
+	"compress/gzip"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+)
+
+// ServeHTTP is the whole HTTP interface.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.wg.Add(1)
+	}
+	s.mu.Unlock()
+	if closed {
+		panic(http.ErrAbortHandler)
+	}
+	defer s.wg.Done()
+	kinds := kindsOf(r)
+	defer s.requests.enter(kinds)()
+	w, answered := s.applyFault(w, r, kinds)
+	if answered {
+		return
+	}
+	s.faults.mu.Lock()
+	credentials, leader := s.opts.Credentials, s.faults.leader
+	if s.faults.credentials != nil {
+		credentials = *s.faults.credentials
+	}
+	s.faults.mu.Unlock()
+	if !authorized(r, credentials) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="Mesosphere"`)
+		writeJSON(w, http.StatusUnauthorized, message("Invalid username or password."))
+		return
+	}
+	if leader != "" {
+		s.serveStandby(w, r, leader)
+		return
+	}
+	if r.URL.Path == "/v2/events" {
+		if t, ok := w.(*truncated); ok {
+			w = t.ResponseWriter
+		}
+		s.serveEvents(w, r)
+		return
+	}
+	w.Header().Set("X-Marathon-Leader", s.URL())
+	w.Header().Set("Cache-Control", "no-cache, no-store, must-revalidate")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		z := newGzip(w)
+		defer z.close()
+		w = z
+	}
+	s.route(w, r)
+}
+
+func authorized(r *http.Request, credentials string) bool {
+	if credentials == "" {
+		return true
+	}
+	user, password, _ := r.BasicAuth()
+	return subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(credentials)) == 1
+}
+
+func (s *Server) serveStandby(w http.ResponseWriter, r *http.Request, leader string) {
+	if r.URL.Path == "/v2/events" {
+		w.Header().Set("Location", leader+r.URL.RequestURI())
+		w.WriteHeader(http.StatusFound)
+		return
+	}
+	target, err := url.Parse(leader)
+	if err != nil {
+		writeJSON(w, http.StatusBadGateway, message("Could not determine the current leader"))
+		return
+	}
+	proxy := httputil.ReverseProxy{
+		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(target) },
+		Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		ModifyResponse: func(answer *http.Response) error {
+			answer.Header.Set("Via", "1.1 "+s.addr)
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			writeJSON(w, http.StatusBadGateway, message("Could not determine the current leader"))
+		},
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+	path := r.URL.Path
+	rest, isApps := strings.CutPrefix(path, "/v2/apps")
+	switch {
+	case isApps && (rest == "" || rest == "/"):
+		s.serveApps(w, r)
+	case isApps && rest[0] == '/':
+		s.serveApp(w, r, strings.Trim(rest, "/"))
+	case path == "/v2/deployments":
+		s.serveDeployments(w)
+	case strings.HasPrefix(path, "/v2/deployments/") && r.Method == http.MethodDelete:
+		s.serveRollback(w, r, strings.TrimPrefix(path, "/v2/deployments/"))
+	case path == "/v2/leader":
+		writeJSON(w, http.StatusOK, map[string]string{"leader": s.addr})
+	case path == "/v2/info":
+		s.serveInfo(w)
+	case path == "/ping":
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = w.Write([]byte("pong"))
+	default:
+		writeJSON(w, http.StatusInternalServerError, message("URI not found"))
+	}
+}
+
+func (s *Server) serveInfo(w http.ResponseWriter) {
+	features := []string{"task_killing"}
+	if s.opts.NoTaskKilling {
+		features = []string{}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"name": "marathon", "version": "1.8.222", "buildref": "unknown", "elected": true, "leader": s.addr,
+		"frameworkId":      "00000000-0000-0000-0000-000000000001-0000",
+		"marathon_config":  map[string]any{"features": features},
+		"http_config":      map[string]any{},
+		"zookeeper_config": map[string]any{},
+	})
+}
+
+func message(text string) map[string]any { return map[string]any{"message": text} }
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // only our own types come here
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(data)
+}
+
+// compressed writes gzip.
+type compressed struct {
+	http.ResponseWriter
+	z *gzip.Writer
+}
+
+func newGzip(w http.ResponseWriter) *compressed {
+	w.Header().Set("Content-Encoding", "gzip")
+	z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	return &compressed{w, z}
+}
+
+func (c *compressed) Write(b []byte) (int, error) { return c.z.Write(b) }
+
+func (c *compressed) close() { _ = c.z.Close() }

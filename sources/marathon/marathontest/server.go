@@ -1,0 +1,245 @@
+// Package marathontest simulates Marathon 1.8 and later for tests, benchmarks
+// and demonstrations: the HTTP API, the event stream, deployments that go
+// through their steps, tasks that are real HTTP servers on the loopback
+// interface, and faults on demand.
+//
+//	m := marathontest.Start(t, marathontest.Options{})
+//	err := m.Apply(`{"id":"/shop/web","instances":2,"labels":{"HAPROXY_GROUP":"external"}}`)
+//	err = m.WaitIdle(ctx)                         // the deployment is over
+//	m.Crash(m.Tasks("/shop/web")[0].ID)           // TASK_FAILED, then a replacement
+//	m.Inject(marathontest.KindList, marathontest.Fault{Status: 503, Times: 2})
+//
+// The same works from a shell:
+//
+//	curl -X PUT URL/v2/apps/shop/web -d '{"instances":3}'
+//	curl -X DELETE URL/v2/apps/shop/web
+//	curl -N -H 'Accept: text/event-stream' URL/v2/events
+//
+// What differs from a real Marathon: a rolling deployment starts all new tasks
+// at once whatever upgradeStrategy says; health is told by call instead of
+// being measured; taskKillGracePeriodSeconds is shown but Options.KillGrace
+// rules; there are no pods and no label selectors.
+package marathontest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Options configures a Server. The zero value is good for tests.
+type Options struct {
+	// Addr is the address to listen on; 127.0.0.1 with a free port by default.
+	Addr string
+	// Credentials, as "user:password", are required by every path when set.
+	Credentials string
+	// LaunchDelay is the time between two states of a starting task, and
+	// before its first health result; 10 ms by default.
+	LaunchDelay time.Duration
+	// KillGrace is how long a task serves on after it was told to stop; 300 ms
+	// by default.
+	KillGrace time.Duration
+	// PublishLag is how long a deployment has been announced by deployment_info
+	// before its new definitions can be read; 5 ms by default. When negative,
+	// definitions are visible first and deployment_info follows
+	// group_change_success.
+	PublishLag time.Duration
+	// Heartbeat is the interval of blank lines on an event stream; 10 s by default.
+	Heartbeat time.Duration
+	// NoTaskKilling turns the feature task_killing off: the first sign of a
+	// kill is then TASK_KILLED.
+	NoTaskKilling bool
+	// ManualHealth leaves tasks of apps with health checks without result until
+	// SetHealth. Otherwise they turn healthy by themselves.
+	ManualHealth bool
+	// Phantom, when set, places tasks instead of starting real servers: it
+	// returns the host and as many host ports as asked. See PhantomTasks.
+	Phantom func(app string, ports int) (host string, hostPorts []int)
+	// OnEvent is called with each event at the moment it is published. It must
+	// return fast and must not call the Server.
+	OnEvent func(Event)
+}
+
+// Server is a simulated Marathon. All its methods are safe for concurrent use.
+type Server struct {
+	opts   Options
+	addr   string
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	bus      *bus
+	faults   faults
+	requests requests
+
+	// accepting serialises changes of definitions, as Marathon does.
+	accepting sync.Mutex
+
+	mu          sync.Mutex // guards all below
+	closed      bool
+	http        *http.Server // nil while down
+	apps        map[string]*app
+	instances   map[string]*instance // by task id, current incarnations only
+	deployments []*deployment
+	idle        chan struct{} // closed when deployments becomes empty
+	backends    map[*backend]struct{}
+	lastVersion time.Time
+	nextPort    int
+	nextIP      uint32
+}
+
+// New starts a simulated Marathon. The caller must Close it.
+func New(opts Options) (*Server, error) {
+	opts.Addr = defaultTo(opts.Addr, "127.0.0.1:0")
+	opts.LaunchDelay = defaultTo(opts.LaunchDelay, 10*time.Millisecond)
+	opts.KillGrace = defaultTo(opts.KillGrace, 300*time.Millisecond)
+	opts.PublishLag = defaultTo(opts.PublishLag, 5*time.Millisecond)
+	opts.Heartbeat = defaultTo(opts.Heartbeat, 10*time.Second)
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		opts:      opts,
+		addr:      opts.Addr,
+		ctx:       ctx,
+		cancel:    cancel,
+		bus:       newBus(opts.OnEvent),
+		apps:      map[string]*app{},
+		instances: map[string]*instance{},
+		backends:  map[*backend]struct{}{},
+		nextPort:  10000,
+		nextIP:    uint32(time.Now().UnixMicro()),
+	}
+	s.faults.changed = make(chan struct{})
+	if err := s.Up(); err != nil {
+		cancel()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Start is New for tests: it fails t on an error and closes the Server when t ends.
+func Start(t testing.TB, opts Options) *Server {
+	t.Helper()
+	s, err := New(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func defaultTo[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// URL is the base URL, without trailing slash. It stays the same after Down and Up.
+func (s *Server) URL() string { return "http://" + s.addr }
+
+// Up listens again after Down, on the same address.
+func (s *Server) Up() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http != nil || s.closed {
+		return errors.New("marathontest: up already, or closed for good")
+	}
+	ln, err := net.Listen("tcp", s.addr)
+	if err != nil {
+		return fmt.Errorf("marathontest: %w", err)
+	}
+	s.addr = ln.Addr().String()
+	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
+	srv := s.http
+	s.wg.Go(func() { _ = srv.Serve(ln) })
+	return nil
+}
+
+// Down stops listening and cuts every connection. Tasks and deployments go on;
+// their events reach nobody.
+func (s *Server) Down() {
+	s.mu.Lock()
+	srv := s.http
+	s.http = nil
+	s.mu.Unlock()
+	if srv != nil {
+		_ = srv.Close()
+	}
+	s.bus.cut()
+}
+
+// Close stops everything at once: the API, event streams, deployments, tasks.
+// It returns when no goroutine is left.
+func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	backends := s.backends
+	s.backends = map[*backend]struct{}{}
+	s.mu.Unlock()
+	s.cancel()
+	s.bus.close()
+	s.Down()
+	for b := range backends {
+		b.abort()
+	}
+	s.wg.Wait()
+}
+
+// spawn runs f in a goroutine that Close waits for. The caller holds s.mu;
+// once the Server is closed nothing is started any more.
+func (s *Server) spawn(f func()) {
+	if !s.closed {
+		s.wg.Go(f)
+	}
+}
+
+// sleep reports whether d passed before ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+func stamp(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+// newVersion returns a version later than all before. The caller holds s.mu.
+func (s *Server) newVersion() string {
+	now := time.Now().Truncate(time.Millisecond)
+	if !now.After(s.lastVersion) {
+		now = s.lastVersion.Add(time.Millisecond)
+	}
+	s.lastVersion = now
+	return stamp(now)
+}
+
+// WaitIdle waits until no deployment runs.
+func (s *Server) WaitIdle(ctx context.Context) error {
+	for {
+		s.mu.Lock()
+		n, idle := len(s.deployments), s.idle
+		s.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-idle:
+		case <-ctx.Done():
+			return fmt.Errorf("marathontest: %d deployments still run: %w", n, ctx.Err())
+		}
+	}
+}
