@@ -1,0 +1,172 @@
+// Package dir reads certificates from PEM files: single files, directories of
+// them, and the storage directory of marathon-acme.
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/certs"
+	"relay/certs/internal/reading"
+)
+
+const (
+	source = "dir"
+	// defaultFile is the certificate for unknown names, as marathon-acme
+	// writes it.
+	defaultFile = "default.pem"
+
+	// againDelay is the wait before a scan that has to confirm the last one.
+	againDelay = removalDelay + 100*time.Millisecond
+	// failureDelay is the wait after a scan that failed.
+	failureDelay = 5 * time.Second
+	// eventGap keeps a directory that is written to all the time from being
+	// read all the time; a lone change is read at once.
+	eventGap = 100 * time.Millisecond
+)
+
+// Config says where the certificates are.
+type Config struct {
+	// Paths are files and directories. Of a directory *.pem (with *.pem.key)
+	// and pairs of *.crt and *.key are read, not recursively. In a directory
+	// that has a folder named certs, as marathon-acme makes it, certs,
+	// unmanaged-certs and default.pem are read instead.
+	Paths []string
+	// Default is the file for clients without a known server name. Without it
+	// any default.pem and any certificate for the bare name "*" is taken.
+	Default string
+	// PollInterval is the time between two scans, for file systems that report
+	// no changes; 60 s when zero.
+	PollInterval time.Duration
+	// RetryDelay is the wait before a file that is invalid or being written is
+	// read again; 200 ms when zero.
+	RetryDelay time.Duration
+}
+
+// Source reads certificate files and hands them to a sink.
+type Source struct {
+	config  Config
+	sink    certs.Sink
+	logger  *slog.Logger
+	flight  *reading.Flight
+	record  *reading.Record
+	scanner *scanner
+}
+
+// New checks the configuration; nothing is read before Serve.
+func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometheus.Registerer) (*Source, error) {
+	if config.PollInterval == 0 {
+		config.PollInterval = time.Minute
+	}
+	if config.RetryDelay == 0 {
+		config.RetryDelay = 200 * time.Millisecond
+	}
+	var paths []string
+	for _, path := range config.Paths {
+		if path == "" {
+			return nil, errors.New("certificate directory: a path is empty")
+		}
+		paths = append(paths, filepath.Clean(path))
+	}
+	if config.Default != "" {
+		config.Default = filepath.Clean(config.Default)
+		paths = append(paths, config.Default)
+	}
+	if len(paths) == 0 {
+		return nil, errors.New("certificate directory: no path is given")
+	}
+	logger = logger.With("source", source)
+	record, err := reading.NewRecord(source, logger, registerer)
+	if err != nil {
+		return nil, fmt.Errorf("certificate directory: register metrics: %w", err)
+	}
+	return &Source{
+		config: config,
+		sink:   sink,
+		logger: logger,
+		flight: reading.NewFlight(),
+		record: record,
+		scanner: &scanner{
+			layout:      newLayout(paths),
+			defaultPath: config.Default,
+			retryDelay:  config.RetryDelay,
+			files:       make(map[string]*file),
+		},
+	}, nil
+}
+
+// Status returns the outcome of the latest reads.
+func (s *Source) Status() certs.Status { return s.record.Status() }
+
+// Reload waits for a scan that started after the call and returns why it
+// failed. Without a running Serve it waits for the context's end.
+func (s *Source) Reload(ctx context.Context) error { return s.flight.Wait(ctx) }
+
+// Serve scans now, at every change that the file system reports, at every
+// Reload and at every poll, until the context ends. Failed scans are retried
+// and never end it.
+func (s *Source) Serve(ctx context.Context) error {
+	watcher := newWatcher(s.scanner.layout.paths, s.logger)
+	defer watcher.close()
+	for {
+		// Watches come first, so that no change falls between scan and watch.
+		watcher.add(s.scanner.layout.watched())
+		watcher.clear()
+		next := time.NewTimer(s.scan(ctx))
+		gap := time.NewTimer(eventGap)
+		err := s.wait(ctx, watcher, next, gap)
+		next.Stop()
+		gap.Stop()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns nil when there is a reason to scan.
+func (s *Source) wait(ctx context.Context, watcher *watcher, next, gap *time.Timer) error {
+	var events <-chan struct{}
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.flight.Wanted():
+			return nil
+		case <-next.C:
+			return nil
+		case <-gap.C:
+			events = watcher.events()
+		case <-events:
+			return nil
+		}
+	}
+}
+
+// scan reads once, tells whoever wants to know, and returns the wait until the
+// next scan.
+func (s *Source) scan(ctx context.Context) time.Duration {
+	_, finish := s.flight.Begin()
+	err := errors.New("the scan was cut short")
+	defer func() { finish(err) }()
+
+	var found result
+	found, err = s.scanner.scan(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.record.Bad(err)
+		}
+		return min(failureDelay, s.config.PollInterval)
+	}
+	s.record.Good(time.Now(), found.certificates, found.problems)
+	s.sink.SyncCertificates(source, found.certificates, found.problems)
+	if found.again {
+		return min(againDelay, s.config.PollInterval)
+	}
+	return s.config.PollInterval
+}

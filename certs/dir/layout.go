@@ -1,0 +1,177 @@
+package dir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// accountKey is where marathon-acme keeps its ACME account key, beside the
+// certificates. It is never opened.
+const accountKey = "client.key"
+
+// The folders of marathon-acme's storage: its own certificates, and those that
+// people put there.
+const (
+	certsFolder     = "certs"
+	unmanagedFolder = "unmanaged-certs"
+)
+
+// candidate is one certificate to look for: a PEM file and, for a pair, the
+// file of its key.
+type candidate struct {
+	path  string
+	parts []string
+}
+
+// layout finds the candidates. It remembers what the paths were, so that a
+// directory that lost its mount is not taken for one that was emptied.
+type layout struct {
+	paths  []string
+	files  map[string]bool
+	nested map[string]bool
+}
+
+func newLayout(paths []string) *layout {
+	return &layout{paths: paths, files: make(map[string]bool), nested: make(map[string]bool)}
+}
+
+// candidates lists all paths. An error means that a directory could not be
+// read, and that nothing may be concluded from what is missing.
+func (l *layout) candidates() ([]candidate, error) {
+	var (
+		all  []candidate
+		errs []error
+	)
+	for _, path := range l.paths {
+		found, err := l.expand(path)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		all = append(all, found...)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b candidate) int { return strings.Compare(a.path, b.path) })
+	return slices.CompactFunc(all, func(a, b candidate) bool { return a.path == b.path }), nil
+}
+
+func (l *layout) expand(path string) ([]candidate, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && l.isFile(path):
+		// The scan finds it missing; only its directory has to be there.
+		if _, err := os.Stat(filepath.Dir(path)); err != nil {
+			return nil, fmt.Errorf("read the directory of a certificate file: %w", err)
+		}
+	case err != nil:
+		return nil, fmt.Errorf("read certificates: %w", err)
+	case info.IsDir():
+		return l.directory(path)
+	}
+	l.files[path] = true
+	if filepath.Base(path) == accountKey {
+		return nil, nil
+	}
+	return []candidate{{path: path, parts: append([]string{path}, existing(companions(path))...)}}, nil
+}
+
+// isFile tells a missing file from a missing directory.
+func (l *layout) isFile(path string) bool {
+	return l.files[path] || slices.Contains([]string{".pem", ".crt", ".cer"}, filepath.Ext(path))
+}
+
+// directory lists a directory of PEM files, or marathon-acme's storage: the
+// folders certs and unmanaged-certs, and default.pem beside them.
+func (l *layout) directory(path string) ([]candidate, error) {
+	certsDir := filepath.Join(path, certsFolder)
+	if info, err := os.Stat(certsDir); err == nil && info.IsDir() {
+		l.nested[path] = true
+	}
+	if !l.nested[path] {
+		return list(path)
+	}
+	found, err := list(certsDir)
+	if err != nil {
+		return nil, err
+	}
+	unmanaged, err := list(filepath.Join(path, unmanagedFolder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	found = append(found, unmanaged...)
+	if main := filepath.Join(path, defaultFile); len(existing([]string{main})) == 1 {
+		found = append(found, candidate{path: main, parts: []string{main}})
+	}
+	return found, nil
+}
+
+// list finds *.pem, with *.pem.key if there is one, and pairs of *.crt and
+// *.key. Hidden files and other names are left alone: writers put their
+// unfinished files there.
+func list(dir string) ([]candidate, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list certificates: %w", err)
+	}
+	present := make(map[string]bool, len(entries))
+	for _, entry := range entries {
+		present[filepath.Join(dir, entry.Name())] = true
+	}
+	var found []candidate
+	for _, entry := range entries {
+		name := entry.Name()
+		path := filepath.Join(dir, name)
+		extension := filepath.Ext(name)
+		if entry.IsDir() || strings.HasPrefix(name, ".") || extension != ".pem" && extension != ".crt" {
+			continue
+		}
+		parts := []string{path}
+		for _, key := range companions(path) {
+			if present[key] {
+				parts = append(parts, key)
+			}
+		}
+		if extension == ".pem" || len(parts) > 1 {
+			found = append(found, candidate{path: path, parts: parts})
+		}
+	}
+	return found, nil
+}
+
+// companions are the files that may hold the key of a certificate file.
+func companions(path string) []string {
+	key := path + ".key"
+	if base, ok := strings.CutSuffix(path, ".crt"); ok {
+		key = base + ".key"
+	}
+	if filepath.Base(key) == accountKey {
+		return nil
+	}
+	return []string{key}
+}
+
+func existing(paths []string) []string {
+	return slices.DeleteFunc(paths, func(path string) bool {
+		_, err := os.Lstat(path)
+		return errors.Is(err, fs.ErrNotExist)
+	})
+}
+
+// watched are the directories in which a change may matter.
+func (l *layout) watched() []string {
+	var dirs []string
+	for _, path := range l.paths {
+		dirs = append(dirs, filepath.Dir(path))
+		if !l.files[path] {
+			dirs = append(dirs, path, filepath.Join(path, certsFolder), filepath.Join(path, unmanagedFolder))
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}

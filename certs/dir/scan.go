@@ -1,0 +1,211 @@
+package dir
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"relay/certs"
+	"relay/certs/internal/reading"
+)
+
+// removalDelay is the least time between the two scans that have to agree that
+// a file is gone.
+const removalDelay = time.Second
+
+// scanner reads all files and keeps the last good content of each.
+type scanner struct {
+	layout      *layout
+	defaultPath string
+	retryDelay  time.Duration
+	files       map[string]*file
+}
+
+// file is what is known of one certificate file.
+type file struct {
+	entry reading.Entry
+	// seen is the hash of the content that notes and invalid speak of.
+	seen    [sha256.Size]byte
+	notes   []string
+	invalid error
+
+	// unread is why the latest read gave no content.
+	unread       error
+	warning      string
+	missingSince time.Time
+}
+
+// result is what one complete scan gave.
+type result struct {
+	certificates []*certs.Certificate
+	problems     []certs.Problem
+	// again asks for another scan soon: a file is gone or not finished.
+	again bool
+}
+
+// scan reads everything once, and what was unfinished a second time after the
+// retry delay. An error means that nothing may be concluded.
+func (s *scanner) scan(ctx context.Context) (result, error) {
+	candidates, err := s.layout.candidates()
+	if err != nil {
+		return result{}, err
+	}
+	var unfinished []candidate
+	for _, c := range candidates {
+		if !s.read(c, false) {
+			unfinished = append(unfinished, c)
+		}
+	}
+	if len(unfinished) > 0 {
+		select {
+		case <-ctx.Done():
+			return result{}, ctx.Err()
+		case <-time.After(s.retryDelay):
+		}
+		for _, c := range unfinished {
+			s.read(c, true)
+		}
+	}
+	if err := s.allUnread(candidates); err != nil {
+		return result{}, err
+	}
+	now := time.Now()
+	gone := s.sweep(candidates, now)
+	return s.collect(now, gone), nil
+}
+
+// read takes in one file and says whether there is a final result. Anything
+// wrong gets a second chance: the file may be half written.
+func (s *scanner) read(c candidate, final bool) bool {
+	f := s.files[c.path]
+	if f == nil {
+		f = &file{}
+		s.files[c.path] = f
+	}
+	content, warning, err := readBundle(c.parts)
+	f.unread = err
+	if err != nil {
+		return final
+	}
+	f.warning = warning
+	hash := sha256.Sum256(content)
+	if hash == f.seen {
+		return true
+	}
+	certificate, notes, err := certs.ParsePEM(content)
+	if err != nil && !final {
+		return false
+	}
+	f.seen, f.notes, f.invalid = hash, notes, err
+	if err == nil {
+		s.label(certificate, c.path)
+		f.entry.Offer(certificate, time.Now())
+	}
+	return true
+}
+
+// label adds what the content cannot say.
+func (s *scanner) label(c *certs.Certificate, path string) {
+	c.Source, c.Name = source, path
+	if s.defaultPath != "" {
+		c.Default = path == s.defaultPath
+		return
+	}
+	c.Default = c.Default || filepath.Base(path) == defaultFile
+}
+
+// allUnread is the error of a store in which there are files but none could be
+// read: a failure of the store, not of its entries.
+func (s *scanner) allUnread(candidates []candidate) error {
+	var last error
+	for _, c := range candidates {
+		err := s.files[c.path].unread
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		last = err
+	}
+	if last == nil {
+		return nil
+	}
+	return fmt.Errorf("none of the %d certificate files could be read, the last one: %w", len(candidates), last)
+}
+
+// sweep drops the files that two scans found gone, and reports whether some
+// were found gone for the first time.
+func (s *scanner) sweep(candidates []candidate, now time.Time) (again bool) {
+	listed := make(map[string]bool, len(candidates))
+	for _, c := range candidates {
+		listed[c.path] = true
+	}
+	for path, f := range s.files {
+		missing := !listed[path] || errors.Is(f.unread, fs.ErrNotExist)
+		switch {
+		case !missing:
+			f.missingSince = time.Time{}
+		case f.entry.Current() == nil && !listed[path]:
+			delete(s.files, path)
+		case f.entry.Current() == nil:
+			// A configured file that does not exist stays a problem.
+		case f.missingSince.IsZero():
+			f.missingSince = now
+			again = true
+		case now.Sub(f.missingSince) < removalDelay:
+			again = true
+		case listed[path]:
+			*f = file{unread: f.unread}
+		default:
+			delete(s.files, path)
+		}
+	}
+	return again
+}
+
+func (s *scanner) collect(now time.Time, again bool) result {
+	r := result{again: again}
+	for _, path := range slices.Sorted(maps.Keys(s.files)) {
+		f := s.files[path]
+		f.entry.Advance(now)
+		if errors.Is(f.unread, errChanging) {
+			r.again = true
+		}
+		if c := f.entry.Current(); c != nil && (len(c.ServerNames) > 0 || c.Default) {
+			r.certificates = append(r.certificates, c)
+		}
+		for _, reason := range f.reasons(now) {
+			r.problems = append(r.problems, certs.Problem{Name: path, Reason: reason})
+		}
+	}
+	return r
+}
+
+// reasons are the problems of one file.
+func (f *file) reasons(now time.Time) []string {
+	kept := ""
+	if f.entry.Current() != nil {
+		kept = "; its last good content stays in use"
+	}
+	var reasons []string
+	switch {
+	case !f.missingSince.IsZero():
+		reasons = append(reasons, "the file is gone; its certificate is dropped when the next scan agrees")
+	case f.unread != nil:
+		reasons = append(reasons, f.unread.Error()+kept)
+	case f.invalid != nil:
+		reasons = append(reasons, f.invalid.Error()+kept)
+	}
+	reasons = append(reasons, f.notes...)
+	if held := f.entry.Held(now); held != "" {
+		reasons = append(reasons, held)
+	}
+	if f.warning != "" {
+		reasons = append(reasons, f.warning)
+	}
+	return reasons
+}
