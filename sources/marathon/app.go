@@ -1,0 +1,111 @@
+package marathon
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"relay/sources"
+)
+
+// mapping is what turning an answer of Marathon into an App depends on
+// besides the answer.
+type mapping struct {
+	addressing addressing
+	// firstSync tells that no read was applied since the process started.
+	firstSync bool
+	now       time.Time
+}
+
+// mapped is an App and what the next read of it needs to know.
+type mapped struct {
+	app     *sources.App
+	history history
+	// waiting tells that a running task has no address yet, so that another
+	// read is due even if no event comes.
+	waiting bool
+}
+
+// mapApp turns one app into what is routed. It has no side effects; equal
+// answers and histories give equal results, whatever the order of tasks and labels.
+func mapApp(a *appJSON, prior history, m mapping) mapped {
+	mode := modeOf(a)
+	declared := declarations(a, mode)
+	labels, problems := parseLabels(a.Labels, declared)
+	app := &sources.App{ID: a.ID, Version: a.Version, Problems: problems}
+	app.Ports = make([]sources.Port, len(declared))
+	for i, d := range declared {
+		l := labels[i]
+		app.Ports[i] = sources.Port{
+			Name: d.name, Groups: l.groups, Domains: l.domains,
+			ACMEDomains: l.acmeDomains, RedirectToHTTPS: l.redirect,
+		}
+	}
+
+	out := mapped{app: app, history: make(history, len(a.Tasks))}
+	list := verdicts(a, prior, m.firstSync, m.now)
+	for i := range a.Tasks {
+		task := &a.Tasks[i]
+		if _, twice := out.history[task.ID]; twice || task.ID == "" {
+			continue
+		}
+		out.add(a, mode, declared, task, list[i], prior[task.ID], m.addressing)
+	}
+	for i := range app.Ports {
+		slices.SortFunc(app.Ports[i].Endpoints, func(x, y sources.Endpoint) int { return strings.Compare(x.Task, y.Task) })
+		slices.SortFunc(app.Ports[i].Excluded, func(x, y sources.Excluded) int { return strings.Compare(x.Task, y.Task) })
+	}
+	return out
+}
+
+func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, task *taskJSON, v verdict, before record, addresses addressing) {
+	health, reason := rotation(task, v, before)
+	out.history[task.ID] = record{verdict: v, rotation: reason == ""}
+	for i, d := range declared {
+		port := &out.app.Ports[i]
+		why := reason
+		if why == "" {
+			addr, missing := addresses.endpoint(a, mode, d, task)
+			if missing == "" {
+				port.Endpoints = append(port.Endpoints, sources.Endpoint{
+					Address: addr, Health: health, Task: task.ID, Region: task.Region, Zone: task.Zone,
+				})
+				continue
+			}
+			why = missing
+			out.waiting = out.waiting || health == sources.Healthy
+		}
+		port.Excluded = append(port.Excluded, sources.Excluded{Task: task.ID, Reason: why})
+	}
+}
+
+// equalApps tells whether two Apps say the same.
+func equalApps(a, b *sources.App) bool {
+	return a.ID == b.ID && a.Version == b.Version &&
+		slices.Equal(a.Problems, b.Problems) &&
+		slices.EqualFunc(a.Ports, b.Ports, equalPorts)
+}
+
+func equalPorts(a, b sources.Port) bool {
+	return a.Name == b.Name && a.RedirectToHTTPS == b.RedirectToHTTPS &&
+		slices.Equal(a.Groups, b.Groups) && slices.Equal(a.Domains, b.Domains) &&
+		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&
+		slices.Equal(a.Endpoints, b.Endpoints) && slices.Equal(a.Excluded, b.Excluded)
+}
+
+// older tells whether a version is from before another. Versions are times,
+// and precise to the millisecond or the second, by release.
+func older(version, than string) bool {
+	a, okA := parseTime(version)
+	b, okB := parseTime(than)
+	return okA && okB && a.Before(b)
+}
+
+// clip bounds text from outside that is shown to people.
+func clip(s string) string {
+	const limit = 120
+	if len(s) <= limit {
+		return strings.ToValidUTF8(s, "?")
+	}
+	return strings.ToValidUTF8(s[:limit], "?") + "…"
+}

@@ -1,0 +1,225 @@
+package marathon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// The types below hold the fields of Marathon's REST API that routing needs.
+// Old releases write null where new ones omit a field; both leave the zero value.
+
+type appJSON struct {
+	ID              string               `json:"id"`
+	Version         string               `json:"version"`
+	Labels          map[string]string    `json:"labels"`
+	Networks        []networkJSON        `json:"networks"`
+	Container       *containerJSON       `json:"container"`
+	IPAddress       *ipPerTaskJSON       `json:"ipAddress"`
+	PortDefinitions []portDefinitionJSON `json:"portDefinitions"`
+	Ports           []int                `json:"ports"`
+	HealthChecks    []*healthCheckJSON   `json:"healthChecks"`
+	Tasks           []taskJSON           `json:"tasks"`
+}
+
+type networkJSON struct {
+	Mode string `json:"mode"`
+	Name string `json:"name"`
+}
+
+type containerJSON struct {
+	PortMappings []portMappingJSON `json:"portMappings"`
+	Docker       *struct {
+		Network      string            `json:"network"`
+		PortMappings []portMappingJSON `json:"portMappings"`
+	} `json:"docker"`
+}
+
+type portMappingJSON struct {
+	ContainerPort int      `json:"containerPort"`
+	HostPort      *int     `json:"hostPort"`
+	Name          string   `json:"name"`
+	Protocol      string   `json:"protocol"`
+	NetworkNames  []string `json:"networkNames"`
+}
+
+// ipPerTaskJSON is the "ipAddress" of releases before 1.5.
+type ipPerTaskJSON struct {
+	Discovery *struct {
+		Ports []struct {
+			Number   int    `json:"number"`
+			Name     string `json:"name"`
+			Protocol string `json:"protocol"`
+		} `json:"ports"`
+	} `json:"discovery"`
+}
+
+type portDefinitionJSON struct {
+	Port     int    `json:"port"`
+	Name     string `json:"name"`
+	Protocol string `json:"protocol"`
+}
+
+type healthCheckJSON struct {
+	GracePeriodSeconds *int `json:"gracePeriodSeconds"`
+}
+
+type taskJSON struct {
+	ID                 string              `json:"id"`
+	Host               string              `json:"host"`
+	State              string              `json:"state"`
+	Ports              []int               `json:"ports"`
+	IPAddresses        []ipAddressJSON     `json:"ipAddresses"`
+	StagedAt           string              `json:"stagedAt"`
+	StartedAt          string              `json:"startedAt"`
+	HealthCheckResults []*healthResultJSON `json:"healthCheckResults"`
+	Region             string              `json:"region"`
+	Zone               string              `json:"zone"`
+}
+
+type ipAddressJSON struct {
+	IPAddress string `json:"ipAddress"`
+}
+
+type healthResultJSON struct {
+	Alive *bool `json:"alive"`
+}
+
+// decoded is one app of an answer. A field of another type than expected is
+// named in mismatch, and everything else is there.
+type decoded struct {
+	app      appJSON
+	mismatch string
+}
+
+// decodeApps reads {"apps":[…]} to its very end and calls each for every
+// app as it comes. An error means that the document as a whole must not be used.
+func decodeApps(r io.Reader, each func(decoded) error) error {
+	d := json.NewDecoder(r)
+	if err := expectDelim(d, '{'); err != nil {
+		return err
+	}
+	seen := false
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return err
+		}
+		if key != "apps" {
+			if err := skipValue(d); err != nil {
+				return err
+			}
+			continue
+		}
+		if seen {
+			return errors.New(`"apps" is there twice`)
+		}
+		seen = true
+		if err := decodeList(d, each); err != nil {
+			return err
+		}
+	}
+	if err := expectDelim(d, '}'); err != nil {
+		return err
+	}
+	if !seen {
+		return errors.New(`the document has no "apps": is the URL that of Marathon?`)
+	}
+	return expectEnd(d)
+}
+
+func decodeList(d *json.Decoder, each func(decoded) error) error {
+	if err := expectDelim(d, '['); err != nil {
+		return err
+	}
+	for d.More() {
+		app, err := decodeApp(d)
+		if err != nil {
+			return err
+		}
+		if err := each(app); err != nil {
+			return err
+		}
+	}
+	return expectDelim(d, ']')
+}
+
+func decodeApp(d *json.Decoder) (decoded, error) {
+	var one decoded
+	err := d.Decode(&one.app)
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		one.mismatch, err = fmt.Sprintf("%s is a %s", mismatch.Field, mismatch.Value), nil
+	}
+	if err != nil {
+		return decoded{}, err
+	}
+	if one.app.ID != "" && !strings.HasPrefix(one.app.ID, "/") {
+		one.app.ID = "/" + one.app.ID
+	}
+	return one, nil
+}
+
+// decodeOneApp reads {"app":{…}} to its very end.
+func decodeOneApp(r io.Reader) (decoded, error) {
+	var app decoded
+	d := json.NewDecoder(r)
+	if err := expectDelim(d, '{'); err != nil {
+		return app, err
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return app, err
+		}
+		if key != "app" {
+			err = skipValue(d)
+		} else {
+			app, err = decodeApp(d)
+		}
+		if err != nil {
+			return app, err
+		}
+	}
+	if err := expectDelim(d, '}'); err != nil {
+		return app, err
+	}
+	if app.app.ID == "" {
+		return app, errors.New(`the document has no "app" with an id`)
+	}
+	return app, expectEnd(d)
+}
+
+func skipValue(d *json.Decoder) error {
+	var ignored json.RawMessage
+	return d.Decode(&ignored)
+}
+
+func expectDelim(d *json.Decoder, want json.Delim) error {
+	t, err := d.Token()
+	if err != nil {
+		if err == io.EOF {
+			return io.ErrUnexpectedEOF
+		}
+		return err
+	}
+	if t != want {
+		return fmt.Errorf("found %T where %q was expected", t, want)
+	}
+	return nil
+}
+
+func expectEnd(d *json.Decoder) error {
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("there is more after the end of the document")
+	}
+	return nil
+}
+
+// parseTime reads Marathon's times; false when there is none.
+func parseTime(s string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, s)
+	return t, err == nil
+}

@@ -1,0 +1,273 @@
+package marathon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const maxHops = 3
+
+// statusError is an answer that is not the one asked for.
+type statusError struct {
+	code    int
+	url     string // without credentials
+	message string
+}
+
+func (e *statusError) Error() string {
+	text := fmt.Sprintf("%s answered %d %s", e.url, e.code, http.StatusText(e.code))
+	if e.message != "" {
+		text += ": " + e.message
+	}
+	switch e.code {
+	case http.StatusUnauthorized:
+		text += " (check the user and password of the Marathon URL)"
+	case http.StatusForbidden:
+		text += " (the user may not read this)"
+	case http.StatusNotFound:
+		text += " (check the path of the Marathon URL)"
+	}
+	return text
+}
+
+func hasStatus(err error, code int) bool {
+	status, ok := errors.AsType[*statusError](err)
+	return ok && status.code == code
+}
+
+// client makes requests to Marathon. It follows redirects itself: a standby
+// redirects to the leader under the name that the leader advertises, and the
+// credentials go there only if that host is one of ours.
+type client struct {
+	http    *http.Client
+	servers []server
+	trusted []string
+	idle    time.Duration
+}
+
+func newClient(cfg Config, servers []server) *client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
+	return &client{
+		http: &http.Client{
+			Transport: &http.Transport{
+				Proxy:                 http.ProxyFromEnvironment,
+				DialContext:           dialer.DialContext,
+				TLSClientConfig:       cfg.TLS,
+				TLSHandshakeTimeout:   5 * time.Second,
+				ResponseHeaderTimeout: cfg.HeaderTimeout,
+				MaxIdleConnsPerHost:   cfg.MaxReads,
+				IdleConnTimeout:       60 * time.Second,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		servers: servers,
+		trusted: cfg.TrustedHosts,
+		idle:    cfg.IdleTimeout,
+	}
+}
+
+// target is where requests go: a base URL, and the configured server whose
+// credentials are used.
+type target struct {
+	base   *url.URL
+	origin server
+}
+
+// open sends a GET for base path + path and returns a 200 answer and the
+// target that gave it. The body fails when it stays silent for the idle timeout.
+func (c *client) open(ctx context.Context, t target, path string, query url.Values, header http.Header) (*http.Response, target, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	u := *t.base
+	u.Path += path
+	u.RawQuery = query.Encode()
+	for hop := 0; ; hop++ {
+		resp, err := c.get(ctx, &u, t.origin, header)
+		if err != nil {
+			cancel(nil)
+			return nil, t, err
+		}
+		switch resp.StatusCode {
+		case http.StatusOK:
+			resp.Body = newIdleBody(resp.Body, c.idle, ctx, cancel)
+			t.base = &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimSuffix(u.Path, path)}
+			return resp, t, nil
+		case http.StatusMovedPermanently, http.StatusFound, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+			next, err := redirect(resp, &u, path, hop)
+			resp.Body.Close()
+			if err != nil {
+				cancel(nil)
+				return nil, t, err
+			}
+			u = *next
+		default:
+			err := readStatus(resp, &u)
+			cancel(nil)
+			return nil, t, err
+		}
+	}
+}
+
+func (c *client) get(ctx context.Context, u *url.URL, origin server, header http.Header) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header.Clone()
+	if s, ok := c.credentials(u, origin); ok {
+		req.SetBasicAuth(s.user, s.password)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil && context.Cause(ctx) != nil {
+		return nil, context.Cause(ctx)
+	}
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		return nil, fmt.Errorf("%s%s: %w", u.Host, u.Path, failed.Err)
+	}
+	return resp, err
+}
+
+// credentials returns what may be sent to u: its own credentials, or those of
+// the server that was asked first when u is one of the hosts given.
+// They never go from https to a plain connection that was not configured as one.
+func (c *client) credentials(u *url.URL, origin server) (server, bool) {
+	for _, s := range c.servers {
+		if s.url.Scheme == u.Scheme && hostPort(s.url) == hostPort(u) {
+			if s.hasUser {
+				return s, true
+			}
+			return origin, origin.hasUser && (u.Scheme == "https" || origin.url.Scheme == "http")
+		}
+	}
+	trusted := slices.ContainsFunc(c.trusted, func(h string) bool {
+		return strings.EqualFold(h, u.Hostname()) || strings.EqualFold(h, hostPort(u))
+	})
+	return origin, trusted && origin.hasUser && (u.Scheme == "https" || origin.url.Scheme == "http")
+}
+
+func redirect(resp *http.Response, from *url.URL, path string, hop int) (*url.URL, error) {
+	if hop >= maxHops {
+		return nil, fmt.Errorf("%s: more than %d redirects: the Marathon masters do not agree who leads", from.Redacted(), maxHops)
+	}
+	next, err := from.Parse(resp.Header.Get("Location"))
+	if err != nil || next.Hostname() == "" || (next.Scheme != "http" && next.Scheme != "https") {
+		return nil, fmt.Errorf("%s redirects to something that is not an http URL", from.Redacted())
+	}
+	if !strings.HasSuffix(next.Path, path) {
+		return nil, fmt.Errorf("%s redirects to another path on %s: is the URL that of Marathon?", from.Redacted(), next.Host)
+	}
+	return &url.URL{Scheme: next.Scheme, Host: next.Host, Path: next.Path, RawQuery: from.RawQuery}, nil
+}
+
+func readStatus(resp *http.Response, u *url.URL) error {
+	defer resp.Body.Close()
+	shown := *u
+	shown.RawQuery = ""
+	e := &statusError{code: resp.StatusCode, url: shown.Redacted()}
+	var body struct {
+		Message string `json:"message"`
+	}
+	if json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&body) == nil {
+		e.message = clip(body.Message)
+	}
+	return e
+}
+
+// events opens the event stream.
+func (c *client) events(ctx context.Context, t target) (io.ReadCloser, target, error) {
+	header := http.Header{
+		"Accept":          {"text/event-stream"}, // any other value, even with parameters, is answered 405
+		"Accept-Encoding": {"identity"},
+		"Cache-Control":   {"no-cache"},
+	}
+	resp, t, err := c.open(ctx, t, "/v2/events", url.Values{"event_type": subscribed, "plan-format": {"light"}}, header)
+	if err != nil {
+		return nil, t, fmt.Errorf("subscribe to events: %w", err)
+	}
+	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != "text/event-stream" {
+		resp.Body.Close()
+		return nil, t, fmt.Errorf("subscribe to events: %s%s answered %q instead of an event stream", t.base, "/v2/events", clip(media))
+	}
+	return resp.Body, t, nil
+}
+
+// apps reads all apps. It calls each as they come, and fails unless the
+// document is complete.
+func (c *client) apps(ctx context.Context, t target, each func(decoded) error) error {
+	header := http.Header{"Accept": {"application/json"}}
+	resp, _, err := c.open(ctx, t, "/v2/apps", url.Values{"embed": {"apps.tasks"}}, header)
+	if err != nil {
+		return fmt.Errorf("read all apps: %w", err)
+	}
+	defer resp.Body.Close()
+	if err := decodeApps(resp.Body, each); err != nil {
+		return fmt.Errorf("read all apps from %s: %w", t.base, err)
+	}
+	return nil
+}
+
+// app reads one app. found is false when Marathon says that it does not exist.
+func (c *client) app(ctx context.Context, t target, id string) (app decoded, found bool, err error) {
+	header := http.Header{"Accept": {"application/json"}}
+	resp, _, err := c.open(ctx, t, "/v2/apps"+id, nil, header)
+	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusNotFound && status.message != "" {
+		return decoded{}, false, nil // Marathon itself says so, and not a proxy that has lost it
+	}
+	if err != nil {
+		return decoded{}, false, fmt.Errorf("read app %s: %w", id, err)
+	}
+	defer resp.Body.Close()
+	app, err = decodeOneApp(resp.Body)
+	if err == nil && app.app.ID != id {
+		err = fmt.Errorf("the answer is about %s", clip(app.app.ID))
+	}
+	if err != nil {
+		return decoded{}, false, fmt.Errorf("read app %s from %s: %w", id, t.base, err)
+	}
+	return app, true, nil
+}
+
+var errIdle = errors.New("nothing was received for the idle timeout: the connection is dead")
+
+// idleBody is a response body that is cut when nothing arrives for too long.
+type idleBody struct {
+	io.ReadCloser
+	timeout time.Duration
+	timer   *time.Timer
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+}
+
+func newIdleBody(body io.ReadCloser, timeout time.Duration, ctx context.Context, cancel context.CancelCauseFunc) *idleBody {
+	return &idleBody{
+		ReadCloser: body, timeout: timeout, ctx: ctx, cancel: cancel,
+		timer: time.AfterFunc(timeout, func() { cancel(errIdle) }),
+	}
+}
+
+// Read reads, and tells why the request was cancelled if it was.
+func (b *idleBody) Read(p []byte) (int, error) {
+	b.timer.Reset(b.timeout)
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && context.Cause(b.ctx) != nil {
+		err = context.Cause(b.ctx)
+	}
+	return n, err
+}
+
+// Close ends the request.
+func (b *idleBody) Close() error {
+	b.timer.Stop()
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
+}

@@ -1,0 +1,176 @@
+package marathon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ContainerAddress says where a task on a container network is reached when
+// its port mapping has a host port as well.
+type ContainerAddress string
+
+const (
+	// ContainerAuto uses the container's own address when it has one, and the
+	// agent's host port otherwise. The default.
+	ContainerAuto ContainerAddress = "auto"
+	// ContainerIP uses the container's own address only.
+	ContainerIP ContainerAddress = "ip"
+	// ContainerHost uses the agent's host port, as Marathon's checks do.
+	ContainerHost ContainerAddress = "host"
+)
+
+// Config says where Marathon is and how it is watched. Zero values take the
+// defaults given.
+type Config struct {
+	// URLs are the base URLs of the Marathon masters, such as
+	// "https://user:password@marathon-1:8443". A path is kept
+	// ("https://master/service/marathon"). Userinfo is sent as basic
+	// authentication and never shown.
+	URLs []string
+	// TrustedHosts are further hosts, "name" or "name:port", that may be sent
+	// the credentials when a standby redirects to them: the leaders'
+	// advertised names where those differ from the URLs.
+	TrustedHosts []string
+	// TLS is used for https URLs; nil takes the system's roots.
+	TLS *tls.Config
+
+	// SyncInterval is the time between full reads, spread by ±20 % (5 min).
+	SyncInterval time.Duration
+	// IdleTimeout ends a stream or an answer that stays silent for as long (30 s:
+	// three of Marathon's heartbeats).
+	IdleTimeout time.Duration
+	// AttachTimeout bounds the time from the connection attempt to the first event (15 s).
+	AttachTimeout time.Duration
+	// HeaderTimeout bounds the wait for the head of an answer (60 s).
+	HeaderTimeout time.Duration
+	// BackoffMin and BackoffMax bound the wait between two lives (0.2 s, 30 s);
+	// a life of BackoffReset (60 s) starts over at BackoffMin.
+	BackoffMin, BackoffMax, BackoffReset time.Duration
+	// ConfirmDelay is the time between a suspicious full read and the one that
+	// has to confirm it (5 s).
+	ConfirmDelay time.Duration
+	// RereadDelay is the time after which an app is read once more when the
+	// read that a change event caused showed no change (1.5 s).
+	RereadDelay time.Duration
+
+	// ResyncThreshold is the number of changed apps above which one full read
+	// replaces the single ones (200).
+	ResyncThreshold int
+	// MaxReads is the number of single reads at the same time (8).
+	MaxReads int
+	// MaxEventBytes is the size of an event above which the stream is dropped (64 MiB).
+	MaxEventBytes int
+
+	// ContainerAddress chooses the address on container networks (ContainerAuto).
+	ContainerAddress ContainerAddress
+	// ContainerNetworks, when given, are the only networks whose addresses are used for
+	// tasks on container networks.
+	ContainerNetworks []netip.Prefix
+	// PreferIPv6 prefers IPv6 where a task or an agent has both families.
+	PreferIPv6 bool
+	// LookupHost resolves agent names; nil asks the system's resolver.
+	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	// OnEvent, when set, is called with the type of every event, on the
+	// goroutine of Serve, before the event takes effect. It is for tests.
+	OnEvent func(eventType string)
+}
+
+func (c Config) withDefaults() Config {
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{
+		{&c.SyncInterval, 5 * time.Minute},
+		{&c.IdleTimeout, 30 * time.Second},
+		{&c.AttachTimeout, 15 * time.Second},
+		{&c.HeaderTimeout, 60 * time.Second},
+		{&c.BackoffMin, 200 * time.Millisecond},
+		{&c.BackoffMax, 30 * time.Second},
+		{&c.BackoffReset, 60 * time.Second},
+		{&c.ConfirmDelay, 5 * time.Second},
+		{&c.RereadDelay, 1500 * time.Millisecond},
+	} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	for _, d := range []struct {
+		field *int
+		value int
+	}{{&c.ResyncThreshold, 200}, {&c.MaxReads, 8}, {&c.MaxEventBytes, 64 << 20}} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	c.BackoffMax = max(c.BackoffMax, c.BackoffMin)
+	if c.ContainerAddress == "" {
+		c.ContainerAddress = ContainerAuto
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	switch c.ContainerAddress {
+	case ContainerAuto, ContainerIP, ContainerHost:
+	default:
+		return fmt.Errorf("marathon: container address %q: use auto, ip or host", c.ContainerAddress)
+	}
+	return nil
+}
+
+// server is one base URL with its credentials held apart, so that a URL can be
+// shown wherever it is needed.
+type server struct {
+	url      *url.URL
+	user     string
+	password string
+	hasUser  bool
+}
+
+// parseServers reads base URLs. Its errors never repeat a URL, which may hold
+// a password.
+func parseServers(urls []string) ([]server, error) {
+	if len(urls) == 0 {
+		return nil, errors.New("marathon: no URL given: at least one Marathon base URL is needed")
+	}
+	servers := make([]server, 0, len(urls))
+	for i, raw := range urls {
+		u, err := url.Parse(strings.TrimSpace(raw))
+		if err != nil {
+			return nil, fmt.Errorf("marathon: URL number %d cannot be parsed: write it as http://host:8080", i+1)
+		}
+		if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+			return nil, fmt.Errorf("marathon: URL number %d is not an http or https URL with a host: write it as http://host:8080", i+1)
+		}
+		if u.RawQuery != "" || u.Fragment != "" {
+			return nil, fmt.Errorf("marathon: URL number %d (host %s) has a query or a fragment: give the base URL alone", i+1, u.Host)
+		}
+		s := server{url: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}}
+		if u.User != nil {
+			s.hasUser = true
+			s.user = u.User.Username()
+			s.password, _ = u.User.Password()
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+// hostPort returns the host and port a URL leads to, comparable between URLs.
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443"}[u.Scheme]
+		if port == "" {
+			port = "80"
+		}
+	}
+	return strings.ToLower(u.Hostname()) + ":" + port
+}

@@ -1,0 +1,169 @@
+package marathon
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// change is what an event says may have changed. Events are not ordered and
+// may be lost, so they only name what has to be read again.
+type change struct {
+	// kind is the event's type.
+	kind string
+	// apps are the ids of the apps to read.
+	apps []string
+	// full asks for a full read.
+	full bool
+	// deployment is the id of the deployment that names apps, and ended tells that it is over.
+	deployment string
+	ended      bool
+	// group is the group below which definitions have become visible.
+	group string
+}
+
+// subscribed are the event types asked for. Marathon before 1.3.7 sends all
+// types whatever is asked.
+var subscribed = []string{
+	"event_stream_attached", "api_post_event", "app_terminated_event", "status_update_event",
+	"instance_changed_event", "instance_health_changed_event", "health_status_changed_event",
+	"unhealthy_instance_kill_event", "unhealthy_task_kill_event", "unknown_instance_terminated_event",
+	"deployment_info", "deployment_success", "deployment_failed", "deployment_step_success",
+	"deployment_step_failure", "group_change_success",
+}
+
+type eventJSON struct {
+	EventType     string `json:"eventType"`
+	AppID         string `json:"appId"`
+	RunSpecID     string `json:"runSpecId"`
+	AppDefinition *struct {
+		ID string `json:"id"`
+	} `json:"appDefinition"`
+	ID          string    `json:"id"`
+	GroupID     string    `json:"groupId"`
+	Plan        *planJSON `json:"plan"`
+	CurrentStep *stepJSON `json:"currentStep"`
+}
+
+type planJSON struct {
+	ID    string      `json:"id"`
+	Steps *[]stepJSON `json:"steps"`
+}
+
+type stepJSON struct {
+	Actions []struct {
+		App string `json:"app"`
+		Pod string `json:"pod"`
+	} `json:"actions"`
+}
+
+// parseEvent reads the data of one message. An error asks for a full read:
+// something may have changed, and it is not known what.
+func parseEvent(m message) (change, error) {
+	var e eventJSON
+	if err := json.Unmarshal(m.data, &e); err != nil {
+		return change{kind: m.name}, fmt.Errorf("event %q is not readable: %w", clip(m.name), err)
+	}
+	c := change{kind: e.EventType}
+	if c.kind == "" {
+		c.kind = m.name
+	}
+	switch c.kind {
+	case "api_post_event":
+		if e.AppDefinition == nil {
+			return c, errors.New("api_post_event has no appDefinition")
+		}
+		return c, c.app(e.AppDefinition.ID)
+	case "app_terminated_event", "status_update_event", "health_status_changed_event",
+		"unhealthy_instance_kill_event", "unhealthy_task_kill_event":
+		return c, c.app(e.AppID)
+	case "instance_changed_event", "instance_health_changed_event", "unknown_instance_terminated_event":
+		return c, c.app(e.RunSpecID)
+	case "deployment_info", "deployment_step_success", "deployment_step_failure":
+		c.readPlan(e)
+	case "deployment_success", "deployment_failed":
+		c.readPlan(e)
+		c.ended = true
+	case "group_change_success":
+		c.group = e.GroupID
+		if !strings.HasPrefix(c.group, "/") {
+			c.group = "/" + c.group
+		}
+	}
+	return c, nil
+}
+
+func (c *change) app(id string) error {
+	id, ok := cleanID(id)
+	if !ok {
+		return fmt.Errorf("%s names no app", c.kind)
+	}
+	if ambiguousID(id) {
+		c.full = true
+		return nil
+	}
+	c.apps = append(c.apps, id)
+	return nil
+}
+
+// readPlan collects the apps of a deployment. The plans of early releases
+// name none, which leaves a full read. Pods are not routed.
+func (c *change) readPlan(e eventJSON) {
+	c.deployment = e.ID
+	if e.Plan != nil && e.Plan.ID != "" {
+		c.deployment = e.Plan.ID
+	}
+	var steps []stepJSON
+	if e.Plan != nil && e.Plan.Steps != nil {
+		steps = *e.Plan.Steps
+	} else if e.CurrentStep == nil {
+		c.full = true
+		return
+	}
+	if e.CurrentStep != nil {
+		steps = append(steps, *e.CurrentStep)
+	}
+	seen := map[string]bool{}
+	for _, s := range steps {
+		for _, a := range s.Actions {
+			if a.App == "" || seen[a.App] {
+				continue
+			}
+			seen[a.App] = true
+			if c.app(a.App) != nil {
+				c.full = true
+			}
+		}
+	}
+}
+
+// cleanID returns an app id in its absolute form; false when it cannot be the id of an app.
+func cleanID(id string) (string, bool) {
+	if !strings.HasPrefix(id, "/") {
+		id = "/" + id
+	}
+	for segment := range strings.SplitSeq(id[1:], "/") {
+		switch segment {
+		case "", ".", "..", "*":
+			return "", false
+		}
+		for _, c := range []byte(segment) {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_' {
+				return "", false
+			}
+		}
+	}
+	return id, true
+}
+
+// ambiguousID tells that reading an app by its id would read something else:
+// before Marathon 1.8 an id could end in the name of a sub-resource.
+func ambiguousID(id string) bool {
+	for _, s := range []string{"restart", "tasks", "versions"} {
+		if strings.HasSuffix(id, "/"+s) {
+			return true
+		}
+	}
+	return strings.Contains(id, "/versions/") || strings.Contains(id, "/tasks/")
+}

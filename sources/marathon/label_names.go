@@ -1,0 +1,88 @@
+package marathon
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// unsupportedAppLabels are marathon-lb's labels of a whole app, written by its
+// blue/green tools, that have no effect here.
+var unsupportedAppLabels = []string{
+	"HAPROXY_DEPLOYMENT_ALT_PORT", "HAPROXY_DEPLOYMENT_COLOUR", "HAPROXY_DEPLOYMENT_GROUP",
+	"HAPROXY_DEPLOYMENT_NEW_INSTANCES", "HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES",
+}
+
+// portLabelNames are the names after HAPROXY_{n}_ that marathon-lb knows, sorted.
+var portLabelNames = []string{
+	"AUTH", "BACKEND_HEAD", "BACKEND_HEALTHCHECK_PORT_INDEX", "BACKEND_HSTS_OPTIONS", "BACKEND_HTTP_HEALTHCHECK_OPTIONS",
+	"BACKEND_HTTP_OPTIONS", "BACKEND_NETWORK_ALLOWED_ACL", "BACKEND_REDIRECT_HTTP_TO_HTTPS",
+	"BACKEND_REDIRECT_HTTP_TO_HTTPS_WITH_PATH", "BACKEND_SERVER_HTTP_HEALTHCHECK_OPTIONS", "BACKEND_SERVER_OPTIONS",
+	"BACKEND_SERVER_TCP_HEALTHCHECK_OPTIONS", "BACKEND_STICKY_OPTIONS", "BACKEND_TCP_HEALTHCHECK_OPTIONS", "BACKEND_WEIGHT",
+	"BALANCE", "BIND_ADDR", "BIND_OPTIONS", "ENABLED", "FRONTEND_BACKEND_GLUE", "FRONTEND_HEAD", "GROUP",
+	"HTTP_BACKEND_NETWORK_ALLOWED_ACL", "HTTP_BACKEND_PROXYPASS_GLUE", "HTTP_BACKEND_PROXYPASS_PATH", "HTTP_BACKEND_REDIR",
+	"HTTP_BACKEND_REVPROXY_GLUE", "HTTP_BACKEND_REVPROXY_PATH", "MODE", "PATH", "PORT", "REDIRECT_TO_HTTPS", "SSL_CERT",
+	"STICKY", "TCP_BACKEND_NETWORK_ALLOWED_ACL", "USERLIST_HEAD", "USE_HSTS", "VHOST",
+}
+
+// portLabelFamilies are prefixes of names that marathon-lb has in many variants.
+var portLabelFamilies = []string{"HTTP_FRONTEND_", "HTTPS_FRONTEND_", "MAP_"}
+
+func knownLabel(name string) bool {
+	if name == "ACME DOMAIN" {
+		return true
+	}
+	if _, ok := slices.BinarySearch(portLabelNames, name); ok {
+		return true
+	}
+	return slices.ContainsFunc(portLabelFamilies, func(f string) bool { return len(name) > len(f) && strings.HasPrefix(name, f) })
+}
+
+var indexPattern = regexp.MustCompile(`_\d+_`)
+
+// nearestLabel returns the known label that a mistyped one was likely meant to be.
+func nearestLabel(key string) string {
+	typed := strings.ToUpper(clip(key))
+	index := "0"
+	if at := indexPattern.FindStringIndex(typed); at != nil {
+		index = strings.TrimLeft(typed[at[0]+1:at[1]-1], "0")
+		if index == "" {
+			index = "0"
+		}
+		typed = typed[:at[0]] + "_0_" + typed[at[1]:]
+	}
+	best, bestDistance := "", -1
+	consider := func(candidate, shown string) {
+		if d := editDistance(typed, candidate); bestDistance < 0 || d < bestDistance {
+			best, bestDistance = shown, d
+		}
+	}
+	consider("HAPROXY_GROUP", "HAPROXY_GROUP")
+	consider("MARATHON_ACME_0_DOMAIN", fmt.Sprintf("MARATHON_ACME_%s_DOMAIN", index))
+	for _, name := range portLabelNames {
+		consider("HAPROXY_0_"+name, fmt.Sprintf("HAPROXY_%s_%s", index, name))
+	}
+	return best
+}
+
+// editDistance is the Levenshtein distance in bytes.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,226 @@
+package marathon
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"relay/sources"
+)
+
+// portLabels is what the labels of an app say about one port.
+type portLabels struct {
+	groups      []string
+	domains     []string
+	acmeDomains []string
+	redirect    bool
+}
+
+// labelReader collects what labels say, one label at a time, so that a bad
+// one costs only itself.
+type labelReader struct {
+	declared  []declaration
+	ports     []portLabels
+	seen      map[string]string // port index and name -> the key that set it
+	groups    []string          // HAPROXY_GROUP
+	ownGroups map[int][]string  // HAPROXY_{n}_GROUP
+	closed    map[int]bool      // not to be routed at all
+	problems  []sources.Problem
+	relevant  bool
+}
+
+// parseLabels reads marathon-lb's HAPROXY_* labels (see LABELS / templates in
+// its documentation) and marathon-acme's MARATHON_ACME_{n}_DOMAIN. The result has
+// one element per declared port. Problems are ordered by label.
+func parseLabels(labels map[string]string, declared []declaration) ([]portLabels, []sources.Problem) {
+	r := labelReader{
+		declared: declared, ports: make([]portLabels, len(declared)),
+		seen: map[string]string{}, ownGroups: map[int][]string{}, closed: map[int]bool{},
+	}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		r.read(key, labels[key])
+	}
+	if len(declared) == 0 {
+		if !r.relevant {
+			return nil, r.problems
+		}
+		return nil, append([]sources.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, r.problems...)
+	}
+	r.finish()
+	return r.ports, r.problems
+}
+
+func (r *labelReader) problem(key, format string, args ...any) {
+	r.problems = append(r.problems, sources.Problem{Subject: clip(key), Reason: fmt.Sprintf(format, args...)})
+}
+
+func (r *labelReader) read(key, value string) {
+	upper := strings.ToUpper(key)
+	if !strings.HasPrefix(upper, "HAPROXY_") && !strings.HasPrefix(upper, "MARATHON_ACME_") {
+		return
+	}
+	if key == "HAPROXY_GROUP" {
+		r.relevant = true
+		r.groups = splitGroups(value)
+		return
+	}
+	if slices.Contains(unsupportedAppLabels, key) {
+		r.problem(key, "is not supported and has no effect")
+		return
+	}
+	port, label, ok := r.splitKey(key)
+	if !ok {
+		r.problem(key, "is not a known label: did you mean %s?", nearestLabel(key))
+		return
+	}
+	r.relevant = true
+	if len(r.declared) == 0 {
+		return
+	}
+	index, ok := r.portIndex(port)
+	if !ok {
+		r.problem(key, "names port %s, but the app declares %d (0 to %d)", clip(port), len(r.declared), len(r.declared)-1)
+		return
+	}
+	name := strconv.Itoa(index) + " " + label
+	if first, twice := r.seen[name]; twice {
+		r.problem(key, "is ignored: %s says it already", clip(first))
+		return
+	}
+	r.seen[name] = key
+	r.apply(key, label, index, value)
+}
+
+// splitKey takes HAPROXY_{n}_NAME apart. It fails on names that are not known
+// and on indexes that are neither a number nor the name of a declared port.
+func (r *labelReader) splitKey(key string) (port, label string, ok bool) {
+	rest, found := strings.CutPrefix(key, "HAPROXY_")
+	prefix := ""
+	if !found {
+		rest, found = strings.CutPrefix(key, "MARATHON_ACME_")
+		prefix = "ACME "
+	}
+	if !found {
+		return "", "", false
+	}
+	// A port name may itself contain the separator, so every split is tried;
+	// the number comes first because it has none.
+	for i := range len(rest) {
+		if rest[i] != '_' || !knownLabel(prefix+rest[i+1:]) {
+			continue
+		}
+		_, declared := r.portIndex(rest[:i])
+		if declared || isIndex(rest[:i]) {
+			return rest[:i], prefix + rest[i+1:], true
+		}
+	}
+	return "", "", false
+}
+
+func (r *labelReader) portIndex(port string) (int, bool) {
+	if isIndex(port) {
+		n, err := strconv.Atoi(port)
+		return n, err == nil && n < len(r.declared)
+	}
+	i := slices.IndexFunc(r.declared, func(d declaration) bool { return d.name == port })
+	return i, i >= 0 && port != ""
+}
+
+func isIndex(s string) bool {
+	if s == "" || (len(s) > 1 && s[0] == '0') {
+		return false
+	}
+	return strings.Trim(s, "0123456789") == ""
+}
+
+func (r *labelReader) apply(key, label string, index int, value string) {
+	port := &r.ports[index]
+	switch label {
+	case "GROUP":
+		r.ownGroups[index] = splitGroups(value)
+	case "VHOST":
+		port.domains = r.readDomains(key, value)
+	case "REDIRECT_TO_HTTPS":
+		port.redirect = r.readBool(key, value, false)
+	case "ENABLED":
+		if !r.readBool(key, value, true) {
+			r.closed[index] = true
+		}
+	case "ACME DOMAIN":
+		port.acmeDomains = r.readDomains(key, value)
+	case "HTTP_FRONTEND_ACL_WITH_PATH":
+		// marathon-acme's own app has it to get the challenges, which Relay
+		// routes there without being told.
+	case "AUTH", "BACKEND_NETWORK_ALLOWED_ACL":
+		r.closed[index] = true
+		r.problem(key, "is not supported: the port is not routed at all, because it would be open to everyone")
+	default:
+		r.problem(key, "is not supported and has no effect")
+	}
+}
+
+// readBool takes marathon-lb's words for true, and 1; everything else is false.
+func (r *labelReader) readBool(key, value string, fallback bool) bool {
+	switch strings.ToLower(strings.TrimSpace(value)) {
+	case "true", "t", "yes", "y", "1":
+		return true
+	case "":
+		return fallback
+	case "false", "f", "no", "n", "0":
+		return false
+	}
+	r.problem(key, "%q is taken as false: write true or false", clip(value))
+	return false
+}
+
+func (r *labelReader) readDomains(key, value string) []string {
+	var domains []string
+	for _, field := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' || unicode.IsSpace(c) }) {
+		domain, err := sources.NormalizeDomain(field)
+		if err != nil {
+			r.problem(key, "%s", clip(err.Error()))
+			continue
+		}
+		if !slices.Contains(domains, domain) {
+			domains = append(domains, domain)
+		}
+	}
+	return domains
+}
+
+// splitGroups splits at commas; white space around a name does not count.
+func splitGroups(value string) []string {
+	var groups []string
+	for g := range strings.SplitSeq(value, ",") {
+		if g = strings.TrimSpace(g); g != "" && !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// finish settles what depends on several labels.
+func (r *labelReader) finish() {
+	for i := range r.ports {
+		port := &r.ports[i]
+		port.groups = r.groups
+		if own, ok := r.ownGroups[i]; ok {
+			port.groups = own
+		}
+		if port.redirect && len(port.domains) == 0 {
+			r.problem(r.seen[strconv.Itoa(i)+" REDIRECT_TO_HTTPS"], "has no effect without a domain: set HAPROXY_%d_VHOST", i)
+		}
+		if r.declared[i].udpOnly() {
+			if len(port.domains)+len(port.acmeDomains) > 0 {
+				r.problem("", "port %d is UDP only and cannot serve a domain", i)
+			}
+			r.closed[i] = true
+		}
+		if r.closed[i] {
+			*port = portLabels{}
+		}
+	}
+}

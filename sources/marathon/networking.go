@@ -1,0 +1,250 @@
+package marathon
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+type networkMode uint8
+
+const (
+	modeHost networkMode = iota
+	modeBridge
+	modeContainer
+	modeNone // the container has no network at all
+)
+
+// modeOf finds the network mode in any of the shapes that Marathon has used:
+// "networks" (1.5 and later), "container.docker.network", "ipAddress".
+func modeOf(app *appJSON) networkMode {
+	if len(app.Networks) > 0 {
+		switch app.Networks[0].Mode {
+		case "host":
+			return modeHost
+		case "container/bridge":
+			return modeBridge
+		}
+		return modeContainer
+	}
+	if c := app.Container; c != nil && c.Docker != nil {
+		switch strings.ToUpper(c.Docker.Network) {
+		case "USER":
+			return modeContainer
+		case "BRIDGE":
+			return modeBridge
+		case "HOST":
+			return modeHost
+		case "NONE":
+			return modeNone
+		}
+	}
+	if app.IPAddress != nil {
+		return modeContainer
+	}
+	return modeHost
+}
+
+// declaration is one declared port; its position is the port index of labels.
+type declaration struct {
+	name     string
+	protocol string
+	// containerPort is the port inside the container, on container networks; 0
+	// when it equals the host port that Mesos assigns.
+	containerPort int
+	// hostIndex is the position in a task's list of host ports, or -1 when the
+	// port has no host port.
+	hostIndex int
+	// networks names the container networks that the port is published on.
+	networks []string
+}
+
+// udpOnly tells that no TCP client can use the port.
+func (d declaration) udpOnly() bool { return strings.EqualFold(strings.TrimSpace(d.protocol), "udp") }
+
+// declarations lists the declared ports of an app.
+func declarations(app *appJSON, mode networkMode) []declaration {
+	switch mode {
+	case modeNone:
+		return nil
+	case modeContainer:
+		if ip := app.IPAddress; ip != nil && ip.Discovery != nil && len(ip.Discovery.Ports) > 0 {
+			var list []declaration
+			for _, p := range ip.Discovery.Ports {
+				list = append(list, declaration{name: p.Name, protocol: p.Protocol, containerPort: p.Number, hostIndex: -1})
+			}
+			return list
+		}
+		fallthrough
+	case modeBridge:
+		if mappings, ok := portMappings(app); ok {
+			return mappingDeclarations(mappings, mode)
+		}
+	}
+	var list []declaration
+	if app.PortDefinitions != nil {
+		for i, p := range app.PortDefinitions {
+			list = append(list, declaration{name: p.Name, protocol: p.Protocol, hostIndex: i})
+		}
+		return list
+	}
+	for i := range app.Ports {
+		list = append(list, declaration{protocol: "tcp", hostIndex: i})
+	}
+	return list
+}
+
+// portMappings returns the mappings from where the release puts them. An
+// empty list means "no ports"; a missing one is reported as false.
+func portMappings(app *appJSON) ([]portMappingJSON, bool) {
+	c := app.Container
+	if c == nil {
+		return nil, false
+	}
+	if len(c.PortMappings) == 0 && c.Docker != nil && c.Docker.PortMappings != nil {
+		return c.Docker.PortMappings, true
+	}
+	return c.PortMappings, c.PortMappings != nil
+}
+
+func mappingDeclarations(mappings []portMappingJSON, mode networkMode) []declaration {
+	var list []declaration
+	hostPorts := 0
+	for i, m := range mappings {
+		d := declaration{name: m.Name, protocol: m.Protocol, containerPort: m.ContainerPort, hostIndex: -1, networks: m.NetworkNames}
+		switch {
+		case mode == modeBridge:
+			d.hostIndex = i
+		case m.HostPort != nil:
+			d.hostIndex = hostPorts
+			hostPorts++
+		}
+		list = append(list, d)
+	}
+	return list
+}
+
+// addressing chooses addresses of tasks.
+type addressing struct {
+	container  ContainerAddress
+	networks   []netip.Prefix
+	preferIPv6 bool
+	// resolve returns the address of an agent that is given by name, when known.
+	resolve func(host string) (netip.Addr, bool)
+}
+
+// endpoint returns where a task serves a declared port, or why it does not (yet).
+func (a addressing) endpoint(app *appJSON, mode networkMode, d declaration, task *taskJSON) (netip.AddrPort, string) {
+	hostPort := hostPortOf(d, task)
+	if mode != modeContainer {
+		if hostPort == 0 {
+			return netip.AddrPort{}, "has no host port for this index yet"
+		}
+		return a.onHost(mode, task, hostPort)
+	}
+	useHost := d.hostIndex >= 0 && a.container == ContainerHost
+	ip, ok := a.containerIP(app, d, task)
+	if !ok && d.hostIndex >= 0 && a.container == ContainerAuto {
+		useHost = true
+	}
+	if useHost {
+		if hostPort == 0 {
+			return netip.AddrPort{}, "has no address or host port yet"
+		}
+		return a.onHost(mode, task, hostPort)
+	}
+	if !ok {
+		return netip.AddrPort{}, "has no usable IP address yet"
+	}
+	port := validPort(d.containerPort)
+	if port == 0 {
+		port = hostPort
+	}
+	if port == 0 {
+		return netip.AddrPort{}, "has no container port"
+	}
+	return netip.AddrPortFrom(ip, port), ""
+}
+
+func (a addressing) onHost(mode networkMode, task *taskJSON, port uint16) (netip.AddrPort, string) {
+	if ip, ok := parseIP(task.Host); ok {
+		return netip.AddrPortFrom(ip, port), ""
+	}
+	if task.Host == "" {
+		return netip.AddrPort{}, "has no host yet"
+	}
+	// On the host's own network Mesos reports the agent's address here. On a
+	// bridge it reports an address that only the agent itself can reach.
+	if mode == modeHost && len(task.IPAddresses) > 0 {
+		if ip, ok := parseIP(task.IPAddresses[0].IPAddress); ok && !ip.IsLoopback() {
+			return netip.AddrPortFrom(ip, port), ""
+		}
+	}
+	if a.resolve != nil {
+		if ip, ok := a.resolve(task.Host); ok {
+			return netip.AddrPortFrom(ip, port), ""
+		}
+	}
+	return netip.AddrPort{}, "runs on a host whose name is not resolved: " + clip(task.Host)
+}
+
+// containerIP picks the task's address: the one of the mapping's network when
+// the order tells it, else the first of the preferred family.
+func (a addressing) containerIP(app *appJSON, d declaration, task *taskJSON) (netip.Addr, bool) {
+	if len(d.networks) == 1 && len(app.Networks) > 1 && len(task.IPAddresses) == len(app.Networks) {
+		for i, n := range app.Networks {
+			if n.Name != d.networks[0] {
+				continue
+			}
+			if ip, ok := parseIP(task.IPAddresses[i].IPAddress); ok && a.allowed(ip) {
+				return ip, true
+			}
+		}
+	}
+	var ips []netip.Addr
+	for _, entry := range task.IPAddresses {
+		if ip, ok := parseIP(entry.IPAddress); ok && a.allowed(ip) {
+			ips = append(ips, ip)
+		}
+	}
+	return preferred(ips, a.preferIPv6)
+}
+
+func (a addressing) allowed(ip netip.Addr) bool {
+	return len(a.networks) == 0 || slices.ContainsFunc(a.networks, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// preferred returns the first address of the preferred family, else the first.
+func preferred(ips []netip.Addr, ipv6 bool) (netip.Addr, bool) {
+	if len(ips) == 0 {
+		return netip.Addr{}, false
+	}
+	if i := slices.IndexFunc(ips, func(ip netip.Addr) bool { return ip.Is6() == ipv6 }); i >= 0 {
+		return ips[i], true
+	}
+	return ips[0], true
+}
+
+// parseIP accepts what Envoy accepts as an endpoint: an address without zone
+// that is not "any".
+func parseIP(s string) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(s)
+	if err != nil || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
+		return netip.Addr{}, false
+	}
+	return ip.Unmap(), true
+}
+
+func hostPortOf(d declaration, task *taskJSON) uint16 {
+	if d.hostIndex < 0 || d.hostIndex >= len(task.Ports) {
+		return 0
+	}
+	return validPort(task.Ports[d.hostIndex])
+}
+
+func validPort(p int) uint16 {
+	if p < 1 || p > 65535 {
+		return 0
+	}
+	return uint16(p)
+}
