@@ -1,0 +1,180 @@
+// Package xdstest is a delta ADS client for tests: it says exactly what it is
+// told to say, and waits for what it is told to expect.
+package xdstest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// patience bounds every wait.
+const patience = 10 * time.Second
+
+// Client is one stream.
+type Client struct {
+	t       testing.TB
+	stream  discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	node    *corev3.Node
+	cancel  context.CancelFunc
+	replies chan *discoveryv3.DeltaDiscoveryResponse
+	ended   chan error
+}
+
+// Connect opens a stream for a node of the fleet. It ends with the test.
+func Connect(t testing.TB, address, fleet, node string) *Client {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &Client{
+		t: t, stream: stream, node: &corev3.Node{Id: node, Cluster: fleet}, cancel: cancel,
+		replies: make(chan *discoveryv3.DeltaDiscoveryResponse, 100), ended: make(chan error, 1),
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			reply, err := stream.Recv()
+			if err != nil {
+				c.ended <- err
+				return
+			}
+			c.replies <- reply
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+		_ = conn.Close()
+	})
+	return c
+}
+
+// Send sends a request; the node goes with the first one.
+func (c *Client) Send(req *discoveryv3.DeltaDiscoveryRequest) {
+	c.t.Helper()
+	req.Node, c.node = c.node, nil
+	if err := c.stream.Send(req); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// Subscribe asks for names of a type; for all without names.
+func (c *Client) Subscribe(url string, names ...string) {
+	c.t.Helper()
+	c.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: url, ResourceNamesSubscribe: names})
+}
+
+// Unsubscribe gives up names of a type.
+func (c *Client) Unsubscribe(url string, names ...string) {
+	c.t.Helper()
+	c.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: url, ResourceNamesUnsubscribe: names})
+}
+
+// Resume asks for all of a type and tells what is held already.
+func (c *Client) Resume(url string, versions map[string]string, names ...string) {
+	c.t.Helper()
+	c.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: url, InitialResourceVersions: versions, ResourceNamesSubscribe: names})
+}
+
+// Ack accepts a response.
+func (c *Client) Ack(r *discoveryv3.DeltaDiscoveryResponse) {
+	c.t.Helper()
+	c.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce()})
+}
+
+// Nack rejects a response.
+func (c *Client) Nack(r *discoveryv3.DeltaDiscoveryResponse, message string) {
+	c.t.Helper()
+	c.Send(&discoveryv3.DeltaDiscoveryRequest{
+		TypeUrl: r.GetTypeUrl(), ResponseNonce: r.GetNonce(), ErrorDetail: &statuspb.Status{Code: 13, Message: message},
+	})
+}
+
+// Next waits for the next response, whatever its type.
+func (c *Client) Next() *discoveryv3.DeltaDiscoveryResponse {
+	c.t.Helper()
+	select {
+	case r := <-c.replies:
+		return r
+	case err := <-c.ended:
+		c.t.Fatalf("the stream ended: %v", err)
+	case <-time.After(patience):
+		c.t.Fatal("no response came")
+	}
+	return nil
+}
+
+// Expect waits for a response of the type with exactly these resources, in any
+// order, and these removals.
+func (c *Client) Expect(url string, resources []string, removed ...string) *discoveryv3.DeltaDiscoveryResponse {
+	c.t.Helper()
+	r := c.Next()
+	got, gone := Names(r), slices.Sorted(slices.Values(r.GetRemovedResources()))
+	slices.Sort(resources)
+	slices.Sort(removed)
+	if r.GetTypeUrl() != url || !slices.Equal(got, resources) || !slices.Equal(gone, removed) {
+		c.t.Fatalf("got %s with %q, without %q; want %s with %q, without %q", r.GetTypeUrl(), got, gone, url, resources, removed)
+	}
+	return r
+}
+
+// ExpectNothing makes sure that everything sent so far has been handled and was
+// not answered. It asks for a type that nobody serves, which is answered in turn.
+func (c *Client) ExpectNothing() {
+	c.t.Helper()
+	const marker = "type.googleapis.com/relay.xdstest.Marker"
+	c.Subscribe(marker, "here")
+	if r := c.Next(); r.GetTypeUrl() != marker {
+		c.t.Fatalf("got %s with %q, without %q; want nothing", r.GetTypeUrl(), Names(r), r.GetRemovedResources())
+	}
+}
+
+// End waits for the stream to end and returns why.
+func (c *Client) End() error {
+	c.t.Helper()
+	select {
+	case err := <-c.ended:
+		return err
+	case <-time.After(patience):
+		c.t.Fatal("the stream did not end")
+	}
+	return nil
+}
+
+// Close ends the stream.
+func (c *Client) Close() { c.cancel() }
+
+// Names returns the sorted names of a response's resources.
+func Names(r *discoveryv3.DeltaDiscoveryResponse) []string {
+	names := make([]string, 0, len(r.GetResources()))
+	for _, res := range r.GetResources() {
+		names = append(names, res.GetName())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Versions returns name to version of a response's resources.
+func Versions(r *discoveryv3.DeltaDiscoveryResponse) map[string]string {
+	versions := make(map[string]string)
+	for _, res := range r.GetResources() {
+		versions[res.GetName()] = res.GetVersion()
+	}
+	return versions
+}
