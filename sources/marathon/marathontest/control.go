@@ -40,8 +40,7 @@ func (s *Server) Crash(taskID string) error {
 	s.stopBackend(failed, false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	failed.end("TASK_FAILED")
-	s.publishStatus(failed, "Command exited with status 1")
+	s.end(failed, "TASK_FAILED", "Command exited with status 1")
 	if !failed.killing && !failed.inst.stop && !s.closed {
 		s.launch(failed.inst)
 	}

@@ -80,8 +80,8 @@ func TestDeploymentEvents(t *testing.T) {
 	for _, tt := range steps {
 		seq := s.LastSeq()
 		path := tt.path
-		if strings.Contains(path, "FIRST") {
-			path = strings.Replace(path, "FIRST", s.Tasks("/shop/web")[0].ID, 1)
+		if tasks := s.Tasks("/shop/web"); len(tasks) > 0 {
+			path = strings.Replace(path, "FIRST", tasks[0].ID, 1)
 		}
 		status, _, body := call(t, tt.method, s.URL()+path, tt.body)
 		if status != 200 && status != 201 {

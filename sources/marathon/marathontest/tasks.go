@@ -241,8 +241,7 @@ func (s *Server) finishKill(inst *instance, t *task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t != nil && !t.dead {
-		t.end("TASK_KILLED")
-		s.publishStatus(t, "")
+		s.end(t, "TASK_KILLED", "")
 	}
 	if !inst.stop {
 		s.launch(inst)
@@ -251,11 +250,13 @@ func (s *Server) finishKill(inst *instance, t *task) {
 	s.forget(inst)
 }
 
-// end makes t show as a task that is over.
-func (t *task) end(state string) {
+// end publishes the last state of t, ports included, and makes it show as a
+// task that is over. The caller holds s.mu.
+func (s *Server) end(t *task, state, message string) {
 	t.dead = true
-	t.State, t.Ports, t.StagedAt, t.StartedAt, t.Version = state, []int{}, "", "", ""
-	t.Health = nil
+	t.State = state
+	s.publishStatus(t, message)
+	t.Ports, t.StagedAt, t.StartedAt, t.Version, t.Health = []int{}, "", "", "", nil
 }
 
 // forget removes an instance. The caller holds s.mu.
