@@ -1,0 +1,115 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// api adds the JSON routes. Each answers with an object that has one list, so
+// that something can be added later.
+func (s *Server) api(mux *http.ServeMux) {
+	list := func(name string, get func() any) {
+		mux.HandleFunc("GET /api/v1/"+name, func(w http.ResponseWriter, _ *http.Request) {
+			s.json(w, http.StatusOK, map[string]any{name: get()})
+		})
+	}
+	list("apps", func() any { return orEmpty(s.cfg.State.Apps()) })
+	list("certificates", func() any { return s.certificates() })
+	list("fleets", func() any { return s.fleets() })
+	list("problems", func() any { return s.problems() })
+	list("sources", func() any { return s.sources() })
+	mux.HandleFunc("GET /api/v1/apps/{id...}", s.app)
+	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
+		s.notFound(w, fmt.Sprintf("nothing at %s: there are /api/v1/apps, certificates, fleets, problems and sources", r.URL.Path))
+	})
+}
+
+// app answers /api/v1/apps/shop/web with the app "/shop/web".
+func (s *Server) app(w http.ResponseWriter, r *http.Request) {
+	id := "/" + strings.Trim(r.PathValue("id"), "/")
+	app, ok := s.cfg.State.App(id)
+	if !ok {
+		s.notFound(w, fmt.Sprintf("no app %q", id))
+		return
+	}
+	s.json(w, http.StatusOK, app)
+}
+
+func (s *Server) notFound(w http.ResponseWriter, reason string) {
+	s.json(w, http.StatusNotFound, map[string]string{"error": reason})
+}
+
+func (s *Server) json(w http.ResponseWriter, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		s.cfg.Log.Error("admin: encode answer", "error", err)
+		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // the client may be gone
+}
+
+// orEmpty makes JSON show a list without items as [], not as null.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func (s *Server) sources() []SourceView {
+	list := orEmpty(slices.Clone(s.cfg.State.Sources()))
+	for i := range list {
+		list[i].Name = redact(list[i].Name)
+		list[i].LastError = redact(list[i].LastError)
+	}
+	return list
+}
+
+func (s *Server) problems() []ProblemView {
+	list := orEmpty(slices.Clone(s.cfg.State.Problems()))
+	for i := range list {
+		list[i].Subject = redact(list[i].Subject)
+		list[i].Reason = redact(list[i].Reason)
+	}
+	return list
+}
+
+func (s *Server) certificates() []CertificateView {
+	now := time.Now()
+	list := orEmpty(slices.Clone(s.cfg.State.Certificates()))
+	for i := range list {
+		list[i].DaysLeft = int(math.Floor(list[i].NotAfter.Sub(now).Hours() / 24))
+	}
+	return list
+}
+
+func (s *Server) fleets() []FleetView {
+	fleets := orEmpty(slices.Clone(s.cfg.State.Fleets()))
+	for i := range fleets {
+		envoys := orEmpty(slices.Clone(fleets[i].Envoys))
+		for j := range envoys {
+			envoys[j].Types = redactRejections(envoys[j].Types)
+		}
+		fleets[i].Envoys = envoys
+	}
+	return fleets
+}
+
+func redactRejections(types []TypeView) []TypeView {
+	types = slices.Clone(types)
+	for i, t := range types {
+		if t.Rejected != nil {
+			types[i].Rejected = &Rejection{Revision: t.Rejected.Revision, Error: redact(t.Rejected.Error)}
+		}
+	}
+	return types
+}

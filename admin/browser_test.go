@@ -1,0 +1,160 @@
+package admin
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// findBrowser returns the browser's path. Its absence is a failure, so that a
+// run without it is not taken for a run that passed.
+func findBrowser(t *testing.T) string {
+	t.Helper()
+	names := []string{"chromium", "chromium-browser", "google-chrome"}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("no browser in PATH (looked for %s): install Debian's package chromium", strings.Join(names, ", "))
+	return ""
+}
+
+func startBrowser(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx,
+		chromedp.ExecPath(findBrowser(t)),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-dev-shm-usage", true),
+	)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(ctx); err != nil {
+			t.Errorf("close the browser: %v", err)
+		}
+		cancel()
+	})
+	return ctx
+}
+
+// TestPageInBrowser loads the page as people see it. With SCREENSHOTS set to a
+// folder it leaves pictures there.
+func TestPageInBrowser(t *testing.T) {
+	busy, empty := serve(t, newConfig(busyState())), serve(t, newConfig(fakeState{notReady: []string{"marathon: not read yet"}}))
+	ctx := startBrowser(t)
+	tests := []struct {
+		name, url    string
+		width        int64
+		scheme       string
+		wantProblems int
+	}{
+		{"narrow-light", busy, 360, "light", 3},
+		{"narrow-dark", busy, 360, "dark", 3},
+		{"wide-light", busy, 1280, "light", 3},
+		{"wide-dark", busy, 1280, "dark", 3},
+		{"middle-light", busy, 720, "light", 3},
+		{"empty-light", empty, 360, "light", 0},
+	}
+	backgrounds := map[string]string{}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := chromedp.Do(ctx,
+				chromedp.EmulateViewport(tt.width, 900),
+				preferScheme(tt.scheme),
+				chromedp.Navigate(tt.url+"/?refresh=off"),
+				chromedp.WaitVisible(chromedp.CSS("main")),
+			)
+			if err != nil {
+				t.Fatal(err)
+			}
+			problems := run(t, ctx, chromedp.Evaluate[int](visibleProblems))
+			pageWidth := run(t, ctx, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
+			outside := run(t, ctx, chromedp.Evaluate[[]string](outsideOfParent))
+			background := run(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.body).backgroundColor`))
+			if problems != tt.wantProblems {
+				t.Errorf("%d problems are visible, want %d", problems, tt.wantProblems)
+			}
+			if pageWidth > int(tt.width) {
+				t.Errorf("the page is %d px wide in a window of %d px", pageWidth, tt.width)
+			}
+			if len(outside) > 0 {
+				t.Errorf("out of the window or of their card: %s", strings.Join(outside, "; "))
+			}
+			backgrounds[tt.scheme] = background
+			if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+				picture := run(t, ctx, chromedp.FullScreenshot(100))
+				if err := os.WriteFile(filepath.Join(dir, tt.name+".png"), picture, 0o644); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	if backgrounds["light"] == backgrounds["dark"] {
+		t.Errorf("the background is %s in light and dark alike", backgrounds["light"])
+	}
+}
+
+// TestPageRefreshes waits for the page to load itself again.
+func TestPageRefreshes(t *testing.T) {
+	url := serve(t, newConfig(busyState()))
+	ctx := startBrowser(t)
+	err := chromedp.Do(ctx,
+		chromedp.Navigate(url),
+		chromedp.WaitVisible(chromedp.CSS("body")),
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, ctx, chromedp.Evaluate[string](`document.body.id = "old"`))
+	if err := chromedp.Do(ctx, chromedp.WaitVisible(chromedp.CSS("body:not(#old) #problems"))); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func run[T any](t *testing.T, ctx context.Context, a chromedp.Action[T]) T {
+	t.Helper()
+	v, err := chromedp.Run(ctx, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// preferScheme makes the browser ask for "light" or "dark" pages.
+func preferScheme(scheme string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return err
+	})
+}
+
+const visibleProblems = `[...document.querySelectorAll("#problems tbody tr")]
+	.filter(r => r.getClientRects().length && getComputedStyle(r).visibility === "visible").length`
+
+// outsideOfParent lists what sticks out of its card, of the window, or is wider
+// inside than outside.
+const outsideOfParent = `[...document.querySelectorAll("body *")].filter(e => {
+	if (e.closest("thead") && innerWidth <= 704) return false;
+	const box = e.getBoundingClientRect(), card = e.closest("section");
+	const limit = card ? card.getBoundingClientRect().right : innerWidth;
+	return box.width && (box.right > limit + 0.5 || box.left < -0.5 ||
+		(getComputedStyle(e).display !== "inline" && e.scrollWidth > e.clientWidth + 1));
+}).map(e => e.tagName + "." + e.className + " " + e.textContent.trim().slice(0, 40))`

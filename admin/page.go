@@ -1,0 +1,179 @@
+package admin
+
+import (
+	"bytes"
+	"cmp"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// A page with everything would be megabytes at thousands of apps, every few
+// seconds: it shows what needs attention first, the JSON has the rest.
+const (
+	maxProblems     = 200
+	maxEnvoys       = 100
+	maxCertificates = 50
+	// warnDays is when an expiry is shown as a warning. ACME clients renew 30
+	// days ahead, so less than that means that renewal does not work.
+	warnDays = 21
+)
+
+//go:embed page.html
+var pageSource string
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"ago":   func(t time.Time) string { return ago(time.Since(t)) },
+	"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"days":  days,
+	"state": certificateState,
+	"count": count,
+}).Parse(pageSource))
+
+type pageData struct {
+	Version  string
+	Now      time.Time
+	Refresh  bool
+	NotReady []string
+	Counts   Counts
+	Envoys   int
+	Sources  []SourceView
+	Fleets   []pageFleet
+
+	Problems, Certificates             int
+	ShownProblems                      []ProblemView
+	ShownCertificates                  []CertificateView
+	HiddenProblems, HiddenCertificates int
+}
+
+type pageFleet struct {
+	FleetView
+	Shown  []pageEnvoy
+	Hidden int
+}
+
+type pageEnvoy struct {
+	EnvoyView
+	Rejected bool
+	Behind   int
+}
+
+// page answers GET /. With ?refresh=off it stays as it is, to read and copy.
+func (s *Server) page(w http.ResponseWriter, r *http.Request) {
+	var buf bytes.Buffer
+	data := s.pageData()
+	data.Refresh = r.URL.Query().Get("refresh") != "off"
+	if err := pageTemplate.Execute(&buf, data); err != nil {
+		s.cfg.Log.Error("admin: render the status page", "error", err)
+		http.Error(w, "cannot render the page", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = buf.WriteTo(w) // the client may be gone
+}
+
+func (s *Server) pageData() pageData {
+	problems, certificates := s.problems(), s.certificates()
+	slices.SortStableFunc(certificates, func(a, b CertificateView) int { return a.NotAfter.Compare(b.NotAfter) })
+	d := pageData{
+		Version:           s.cfg.Version,
+		Now:               time.Now(),
+		NotReady:          s.notReady(),
+		Counts:            s.cfg.State.Counts(),
+		Sources:           s.sources(),
+		Problems:          len(problems),
+		Certificates:      len(certificates),
+		ShownProblems:     problems[:min(len(problems), maxProblems)],
+		ShownCertificates: certificates[:min(len(certificates), maxCertificates)],
+	}
+	d.HiddenProblems = d.Problems - len(d.ShownProblems)
+	d.HiddenCertificates = d.Certificates - len(d.ShownCertificates)
+	for _, f := range s.fleets() {
+		d.Envoys += len(f.Envoys)
+		d.Fleets = append(d.Fleets, newPageFleet(f))
+	}
+	return d
+}
+
+// newPageFleet puts the Envoys that need attention first.
+func newPageFleet(f FleetView) pageFleet {
+	var envoys []pageEnvoy
+	for _, e := range f.Envoys {
+		p := pageEnvoy{EnvoyView: e}
+		for _, t := range e.Types {
+			p.Rejected = p.Rejected || t.Rejected != nil
+			p.Behind += t.Behind
+		}
+		envoys = append(envoys, p)
+	}
+	slices.SortStableFunc(envoys, func(a, b pageEnvoy) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.ID, b.ID))
+	})
+	shown := envoys[:min(len(envoys), maxEnvoys)]
+	return pageFleet{FleetView: f, Shown: shown, Hidden: len(envoys) - len(shown)}
+}
+
+func rank(e pageEnvoy) int {
+	switch {
+	case e.Rejected:
+		return 0
+	case e.Behind > 0:
+		return 1
+	}
+	return 2
+}
+
+// ago returns a duration in its largest unit.
+func ago(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0 s"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// days words CertificateView.DaysLeft, which is rounded down.
+func days(n int) string {
+	switch {
+	case n < -2:
+		return fmt.Sprintf("expired %d days ago", -n-1)
+	case n == -2:
+		return "expired 1 day ago"
+	case n == -1: // less than a day ago
+		return "expired"
+	case n == 1:
+		return "1 day"
+	}
+	return fmt.Sprintf("%d days", n)
+}
+
+// certificateState returns the CSS class for an expiry in n days.
+func certificateState(n int) string {
+	switch {
+	case n < 0:
+		return "bad"
+	case n < warnDays:
+		return "warn"
+	}
+	return "ok"
+}
+
+// count writes a number with its thousands apart.
+func count(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,187 @@
+// Package admin is the HTTP endpoint for people, monitoring and marathon-acme:
+// the reload hooks of marathon-lb, health, metrics, a status page and the same
+// facts as JSON. It changes nothing but by asking for a reload, and has no
+// access control of its own: whom it is for is decided by where it listens.
+package admin
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+const (
+	maxBody        = 64 << 10
+	maxHeader      = 32 << 10
+	shutdownPeriod = 5 * time.Second
+)
+
+// Config says what the endpoint offers. All funcs and interfaces are required.
+type Config struct {
+	// ReloadCertificates reads the certificates again (POST /_mlb_signal/usr1).
+	// It returns when the change is applied, or with the error that kept a
+	// source from being read.
+	ReloadCertificates func(context.Context) error
+	// Resync does so with apps and certificates (POST /_mlb_signal/hup).
+	Resync   func(context.Context) error
+	State    State
+	Gatherer prometheus.Gatherer
+	Log      *slog.Logger
+	// Version is the build, for the status page.
+	Version string
+	// AnyMethod lets scripts written for marathon-lb call the hooks with GET.
+	AnyMethod bool
+	// Pprof offers /debug/pprof/.
+	Pprof bool
+}
+
+// Server serves the endpoint on one listener, once.
+type Server struct {
+	cfg      Config
+	listener net.Listener
+	handler  http.Handler
+	reloads  []*reload
+
+	stopping context.Context
+	stop     context.CancelFunc
+}
+
+// New returns a Server for an open listener, which Serve closes.
+func New(cfg Config, l net.Listener) *Server {
+	s := &Server{cfg: cfg, listener: l}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.handler = s.routes()
+	return s
+}
+
+// Handler returns the whole endpoint.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Serve answers requests until ctx ends, then lets those in progress finish
+// for a few seconds. Reloads that run are cancelled.
+func (s *Server) Serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      90 * time.Second, // long enough for a CPU profile
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		s.stop()
+		return fmt.Errorf("admin endpoint on %s: %w", s.listener.Addr(), err)
+	case <-ctx.Done():
+	}
+
+	s.stop()
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownPeriod)
+	defer cancel()
+	if err := srv.Shutdown(limit); err != nil {
+		srv.Close()
+	}
+	<-served
+	for _, r := range s.reloads {
+		r.wait(limit)
+	}
+	return ctx.Err()
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	s.hook(mux, "/_mlb_signal/usr1", s.cfg.ReloadCertificates)
+	s.hook(mux, "/_mlb_signal/hup", s.cfg.Resync)
+
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
+	}))
+	s.api(mux)
+	mux.HandleFunc("GET /{$}", s.page)
+	if s.cfg.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return http.MaxBytesHandler(harden(cleanPath(http.NewCrossOriginProtection().Handler(mux))), maxBody)
+}
+
+func (s *Server) hook(mux *http.ServeMux, path string, run func(context.Context) error) {
+	r := &reload{name: path, run: run, ctx: s.stopping, log: s.cfg.Log}
+	s.reloads = append(s.reloads, r)
+	if s.cfg.AnyMethod {
+		mux.Handle(path, r)
+		return
+	}
+	mux.Handle("POST "+path, r)
+}
+
+// cleanPath makes "//_mlb_signal/usr1", which is what a base URL with a
+// trailing slash gives, mean the hook. A ServeMux would answer with a redirect,
+// which callers of hooks do not follow.
+func cleanPath(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p := path.Clean("/" + r.URL.Path)
+		if p != "/" && strings.HasSuffix(r.URL.Path, "/") {
+			p += "/"
+		}
+		if p != r.URL.Path {
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = p, ""
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// harden keeps browsers from making more of an answer than it is.
+func harden(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if reasons := s.notReady(); len(reasons) > 0 {
+		plain(w, http.StatusServiceUnavailable, strings.Join(reasons, "\n"))
+		return
+	}
+	plain(w, http.StatusOK, "ready")
+}
+
+func (s *Server) notReady() []string {
+	var reasons []string
+	if s.stopping.Err() != nil {
+		reasons = append(reasons, errStopping.Error())
+	}
+	for _, reason := range s.cfg.State.NotReady() {
+		reasons = append(reasons, redact(reason))
+	}
+	return reasons
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, text)
+}

@@ -1,0 +1,140 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// signalWait is how long a caller is kept waiting for a reload. marathon-acme
+// gives up after 5 s and does not try again.
+const signalWait = 4 * time.Second
+
+var errStopping = errors.New("shutting down")
+
+// reload runs one kind of reload: one at a time, however many ask for it. Who
+// asks while one runs is answered by the next, as the running one may have
+// read what is old by now.
+type reload struct {
+	name string
+	run  func(context.Context) error
+	// ctx ends with the server, not with the request that asked.
+	ctx context.Context
+	log *slog.Logger
+
+	mu      sync.Mutex
+	pending *outcome
+	ended   chan struct{} // nil unless work runs; closed when it returns
+}
+
+// outcome is the result of one run: err may be read once done is closed.
+type outcome struct {
+	done chan struct{}
+	err  error
+}
+
+// request asks for a run that starts from now on.
+func (r *reload) request() *outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.pending == nil {
+		r.pending = &outcome{done: make(chan struct{})}
+	}
+	if r.ended == nil {
+		r.ended = make(chan struct{})
+		go r.work()
+	}
+	return r.pending
+}
+
+// work runs until nobody has asked again.
+func (r *reload) work() {
+	for {
+		o := r.next()
+		if o == nil {
+			return
+		}
+		o.err = r.once()
+		close(o.done)
+	}
+}
+
+func (r *reload) next() *outcome {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := r.pending
+	r.pending = nil
+	if o == nil {
+		close(r.ended)
+		r.ended = nil
+	}
+	return o
+}
+
+func (r *reload) once() (err error) {
+	if r.ctx.Err() != nil {
+		return errStopping
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s: panic: %v", r.name, p)
+			r.log.Error("reload panicked", "reload", r.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	start := time.Now()
+	if err := r.run(r.ctx); err != nil {
+		r.log.Warn("reload failed", "reload", r.name, "error", redact(err.Error()), "took", time.Since(start))
+		return err
+	}
+	r.log.Info("reload applied", "reload", r.name, "took", time.Since(start))
+	return nil
+}
+
+// wait returns when nothing runs any more, or when ctx ends.
+func (r *reload) wait(ctx context.Context) {
+	r.mu.Lock()
+	ended := r.ended
+	r.mu.Unlock()
+	if ended == nil {
+		return
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
+// ServeHTTP answers 204 when the reload is applied, 202 when it still runs
+// after signalWait, 500 with the reason when it failed, and 503 while shutting
+// down. A caller that goes away stops nothing.
+func (r *reload) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if r.ctx.Err() != nil {
+		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	o := r.request()
+	timer := time.NewTimer(signalWait)
+	defer timer.Stop()
+	select {
+	case <-req.Context().Done():
+	case <-r.ctx.Done():
+		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+	case <-timer.C:
+		w.WriteHeader(http.StatusAccepted)
+	case <-o.done:
+		switch {
+		case o.err == nil:
+			w.WriteHeader(http.StatusNoContent)
+		case r.ctx.Err() != nil:
+			http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+		default:
+			http.Error(w, redact(o.err.Error()), http.StatusInternalServerError)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fakeState is a State made of its answers.
+type fakeState struct {
+	notReady     []string
+	counts       Counts
+	sources      []SourceView
+	fleets       []FleetView
+	apps         []AppView
+	certificates []CertificateView
+	problems     []ProblemView
+}
+
+func (f fakeState) NotReady() []string              { return f.notReady }
+func (f fakeState) Counts() Counts                  { return f.counts }
+func (f fakeState) Sources() []SourceView           { return f.sources }
+func (f fakeState) Fleets() []FleetView             { return f.fleets }
+func (f fakeState) Apps() []AppView                 { return f.apps }
+func (f fakeState) Certificates() []CertificateView { return f.certificates }
+func (f fakeState) Problems() []ProblemView         { return f.problems }
+func (f fakeState) App(id string) (AppView, bool) {
+	for _, a := range f.apps {
+		if a.ID == id {
+			return a, true
+		}
+	}
+	return AppView{}, false
+}
+
+// busyState has one of everything, with texts as long as they get.
+func busyState() fakeState {
+	now := time.Now()
+	long := strings.Repeat("averylonglabel", 4)
+	types := func(behind int, rejected *Rejection) []TypeView {
+		return []TypeView{
+			{Type: "clusters", Sent: 41, Acked: 41},
+			{Type: "endpoints", Sent: 42, Acked: 42 - uint64(behind), Behind: behind, InFlight: behind > 0},
+			{Type: "listeners", Sent: 3, Acked: 3},
+			{Type: "scopes", Sent: 40, Acked: 40, Rejected: rejected},
+			{Type: "secrets", Sent: 12, Acked: 12},
+		}
+	}
+	return fakeState{
+		counts: Counts{Apps: 12345, Domains: 20210, Endpoints: 51234},
+		sources: []SourceView{
+			{Name: "http://user:hunter2@marathon.test:8080", Kind: "marathon", Connected: true, LastSync: now.Add(-3 * time.Second), Items: 12345},
+			{Name: "https://vault.test:8200/secret", Kind: "vault", LastError: "read live: Get \"https://vault.test:8200/v1/secret/data/live\": dial tcp 10.0.0.9:8200: connect: connection refused", Items: 3},
+			{Name: "/etc/relay/certs", Kind: "dir", Connected: true, LastSync: now.Add(-50 * time.Minute), LastError: "default.pem: the key does not match", Items: 1},
+		},
+		fleets: []FleetView{
+			{Name: "external", Revision: 42, Resources: map[string]int{"clusters": 12345, "endpoints": 12345, "listeners": 2, "scopes": 20210, "secrets": 812}, Envoys: []EnvoyView{
+				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:41234", Connected: now.Add(-26 * time.Hour), Types: types(0, nil)},
+				{ID: "edge-2." + long + ".test", Version: "1.40.0", Address: "[fd00:1:2:3:4:5:6:7]:41234", Connected: now.Add(-90 * time.Second), Types: types(0, &Rejection{42, "Error adding/updating scope(s) " + long + ".test: unknown cluster '/shop/" + long + "_0'"})},
+				{ID: "edge-3", Version: "1.39.2", Address: "10.0.1.3:41234", Connected: now.Add(-72 * time.Hour), Types: types(2, nil)},
+			}},
+			{Name: "internal", Revision: 7, Resources: map[string]int{"clusters": 40}},
+		},
+		apps: []AppView{{ID: "/shop/web", Version: "v1", Ports: []PortView{{Index: 0, Groups: []string{"external"}, Domains: []string{"shop.test"}, Endpoints: []EndpointView{{Address: "10.0.0.7:31044", Health: "healthy"}}}}}},
+		certificates: []CertificateView{
+			{Source: "vault", Name: "shop.test", ServerNames: []string{"shop.test", "*.shop.test"}, ServedFor: []string{"shop.test", "*.shop.test"}, NotAfter: now.Add(60*24*time.Hour + time.Hour), Fingerprint: strings.Repeat("ab", 32)},
+			{Source: "dir", Name: "/etc/relay/certs/" + long + ".pem", NotAfter: now.Add(-10 * 24 * time.Hour)},
+			{Source: "vault", Name: "soon.test", ServedFor: []string{"soon.test"}, NotAfter: now.Add(9*24*time.Hour + time.Hour)},
+		},
+		problems: []ProblemView{
+			{Kind: ProblemApp, Subject: "/shop/" + long, Item: "HAPROXY_0_VHOST", Reason: `"shop_" + is not a domain: label "<b>shop_</b>" has a "_": only letters, digits and hyphens are allowed`},
+			{Kind: ProblemEnvoy, Subject: "edge-2", Item: "scopes", Reason: "rejected revision 42: unknown cluster"},
+			{Kind: ProblemSource, Subject: "vault", Reason: "connection refused with token hvs.CAESIJ0123456789"},
+		},
+	}
+}
+
+func none(context.Context) error { return nil }
+
+// newConfig returns a complete Config to be changed by a test.
+func newConfig(state State) Config {
+	return Config{
+		ReloadCertificates: none,
+		Resync:             none,
+		State:              state,
+		Gatherer:           prometheus.NewRegistry(),
+		Log:                slog.New(slog.DiscardHandler),
+		Version:            "v1.2.3",
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// serve runs s until the test ends and returns its base URL.
+func serve(t *testing.T, cfg Config) string {
+	t.Helper()
+	l := listen(t)
+	s := New(cfg, l)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != context.Canceled {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
