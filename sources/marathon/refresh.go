@@ -43,7 +43,8 @@ func (l *life) startReads() {
 // time: the apps concerned are nearly always named, and read, by themselves.
 func (l *life) paceFull() {
 	if wait := time.Until(l.paceUntil); wait > 0 {
-		l.look("", wait, l.w.marks.addFull)
+		l.unlook("")
+		l.look("", wait, l.w.marks.addFullPaced)
 		return
 	}
 	l.w.marks.addFull()

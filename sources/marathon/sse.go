@@ -50,6 +50,10 @@ func (e *eventReader) next() (message, error) {
 		if err != nil {
 			return message{}, err
 		}
+		if !e.started {
+			e.started = true
+			line = bytes.TrimPrefix(line, []byte("\xef\xbb\xbf")) // a byte order mark is not part of the first line
+		}
 		if len(line) == 0 {
 			if hasData {
 				return m, nil
@@ -86,13 +90,6 @@ func (e *eventReader) readLine() ([]byte, error) {
 			e.skipLF = false
 			if chunk[0] == '\n' {
 				_, _ = e.r.Discard(1)
-				continue
-			}
-		}
-		if !e.started {
-			e.started = true
-			if bytes.HasPrefix(chunk, []byte("\xef\xbb\xbf")) { // a byte order mark is not part of the first line
-				_, _ = e.r.Discard(3)
 				continue
 			}
 		}

@@ -1,0 +1,248 @@
+package marathon
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/sources/marathon/marathontest"
+)
+
+func withUser(t *testing.T, raw, user, password string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, password)
+	return u.String()
+}
+
+func TestNextURLAfterFailure(t *testing.T) {
+	t.Parallel()
+	down, broken := marathontest.Start(t, marathontest.Options{}), marathontest.Start(t, marathontest.Options{})
+	down.Down()
+	load(t, broken, "/wrong")
+	broken.Inject(marathontest.KindList, marathontest.Fault{Status: 503})
+	good := marathontest.Start(t, marathontest.Options{})
+	load(t, good, "/a")
+	w, sink, _ := watch(t, fastConfig(down.URL(), broken.URL(), good.URL()))
+	sink.await(t, "synced", contains("/a "))
+	attempts := broken.Requests(marathontest.KindEvents)
+	for range 3 {
+		poll(t, "connected", func() bool { return w.Status().Connected })
+		good.CutStreams()
+		resync(t, w)
+	}
+	if s := w.Status(); s.URL != good.URL() {
+		t.Errorf("URL %s, want the last good one, %s", s.URL, good.URL())
+	}
+	if n := broken.Requests(marathontest.KindEvents); n != attempts {
+		t.Errorf("another URL was tried though the last one worked")
+	}
+}
+
+func TestRedirectToLeader(t *testing.T) {
+	t.Parallel()
+	leader := marathontest.Start(t, marathontest.Options{Credentials: "relay:hunter2"})
+	standby := marathontest.Start(t, marathontest.Options{Credentials: "relay:hunter2"})
+	standby.SetStandby(leader.URL())
+	load(t, leader, "/a")
+	host := strings.TrimPrefix(leader.URL(), "http://")
+
+	for name, configure := range map[string]func(*Config){
+		"configured": func(c *Config) { c.URLs = append(c.URLs, leader.URL()) },
+		"trusted":    func(c *Config) { c.TrustedHosts = []string{host} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := fastConfig(withUser(t, standby.URL(), "relay", "hunter2"))
+			configure(&cfg)
+			w, sink, logged := watch(t, cfg)
+			sink.await(t, "synced", contains("/a "))
+			poll(t, "connected", func() bool { return w.Status().Connected })
+			if s := w.Status(); s.URL != leader.URL() {
+				t.Errorf("URL %s, want the leader's, %s", s.URL, leader.URL())
+			}
+			if s := logged.String() + w.Status().LastError; strings.Contains(s, "hunter2") {
+				t.Errorf("the password is shown:\n%s", s)
+			}
+		})
+	}
+}
+
+func TestCredentialsStayAmongOurHosts(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 10)
+	stranger := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer stranger.Close()
+	standby := marathontest.Start(t, marathontest.Options{Credentials: "relay:hunter2"})
+	standby.SetStandby(stranger.URL)
+	w, _, logged := watch(t, fastConfig(withUser(t, standby.URL(), "relay", "hunter2")))
+	if auth := <-got; auth != "" {
+		t.Errorf("a host that is not ours was sent %q", auth)
+	}
+	poll(t, "reported", func() bool { return strings.Contains(w.Status().LastError, "answered 401") })
+	if s := logged.String() + w.Status().LastError; strings.Contains(s, "hunter2") {
+		t.Errorf("the password is shown:\n%s", s)
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	t.Parallel()
+	servers, err := parseServers([]string{"https://a:1@m1.test:8443/marathon", "http://m2.test:8080", "http://b:2@m3.test", "https://m4.test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client{servers: servers, trusted: []string{"Leader.test", "other.test:8080"}}
+	tests := []struct {
+		origin int
+		url    string
+		want   string
+	}{
+		{0, "https://m1.test:8443/marathon/v2/events", "a:1"},
+		{0, "https://m1.test:9999/", ""},
+		{0, "https://m1.test.evil.test:8443/", ""},
+		{0, "http://m2.test:8080/", ""}, // from https to http
+		{2, "http://m2.test:8080/", "b:2"},
+		{0, "http://m3.test:80/", "b:2"},
+		{0, "https://m4.test:443/", "a:1"},
+		{1, "https://m4.test/", ""},
+		{0, "https://leader.test:1/", "a:1"},
+		{0, "http://leader.test:1/", ""},
+		{2, "http://leader.test:1/", "b:2"},
+		{2, "http://other.test:8080/", "b:2"},
+		{2, "http://other.test:8081/", ""},
+	}
+	for _, tt := range tests {
+		u, _ := url.Parse(tt.url)
+		s, ok := c.credentials(u, servers[tt.origin])
+		got := ""
+		if ok {
+			got = s.user + ":" + s.password
+		}
+		if got != tt.want {
+			t.Errorf("from %s to %s: %q, want %q", servers[tt.origin].url, tt.url, got, tt.want)
+		}
+	}
+}
+
+func TestRedirectsAreLimited(t *testing.T) {
+	t.Parallel()
+	location := map[string]string{
+		"/loop/v2/events":  "/loop/v2/events",
+		"/login/v2/events": "/login.html",
+		"/ftp/v2/events":   "ftp://x/v2/events",
+		"/html/v2/events":  "",
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l := location[r.URL.Path]; l != "" {
+			w.Header().Set("Location", l)
+			w.WriteHeader(http.StatusFound)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html")
+	}))
+	defer s.Close()
+	for path, want := range map[string]string{"loop": "do not agree", "login": "another path", "ftp": "not an http URL", "html": `"text/html" instead`} {
+		w, err := New(fastConfig(s.URL+"/"+path+"/"), newRecorder(), slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want an error with %q", path, err, want)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	for _, cfg := range []Config{
+		{},
+		{URLs: []string{"http://relay:hunter2@[::1"}},
+		{URLs: []string{"relay:hunter2@marathon:8080"}},
+		{URLs: []string{"http://relay:hunter2@"}},
+		{URLs: []string{"http://relay:hunter2@m/?x=1"}},
+		{URLs: []string{"http://m"}, ContainerAddress: "both"},
+	} {
+		_, err := New(cfg, newRecorder(), slog.New(slog.DiscardHandler), nil)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%+v: %v", cfg.ContainerAddress, err)
+		}
+	}
+	r := prometheus.NewRegistry()
+	for i, want := range []bool{true, false} {
+		if _, err := New(Config{URLs: []string{"http://m"}}, newRecorder(), slog.New(slog.DiscardHandler), r); (err == nil) != want {
+			t.Errorf("registration %d: %v", i, err)
+		}
+	}
+}
+
+func TestAgentNamesAreResolvedInTheBackground(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	app := marathontest.App{Definition: definition("/a", "a.test"), Tasks: []marathontest.Task{{ID: "one", Host: "agent.test", Ports: []int{31000}}}}
+	if err := m.LoadApps(app); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan struct{})
+	var once sync.Once
+	answer := make(chan struct{})
+	cfg := fastConfig(m.URL())
+	cfg.LookupHost = func(ctx context.Context, host string) ([]netip.Addr, error) {
+		once.Do(func() { close(asked) })
+		select {
+		case <-answer:
+			return []netip.Addr{netip.MustParseAddr("fd00::7"), netip.MustParseAddr("10.0.0.7")}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	_, sink, _ := watch(t, cfg)
+	<-asked
+	sink.await(t, "synced without the address", contains("/a [a.test] []"))
+	close(answer)
+	sink.await(t, "resolved", contains("one@10.0.0.7:31000"))
+}
+
+func TestResolverKeepsTheLastGoodAnswer(t *testing.T) {
+	t.Parallel()
+	var told []string
+	r := newResolver(nil, false, func(apps []string) { told = append(told, apps...) })
+	r.hosts["h"] = &resolvedHost{apps: map[string]bool{"/a": true}, used: time.Now()}
+	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	steps := []struct {
+		found []netip.Addr
+		err   error
+		apps  int
+		done  bool
+		addr  netip.Addr
+	}{
+		{nil, io.ErrUnexpectedEOF, 0, false, netip.Addr{}},
+		{[]netip.Addr{two}, nil, 1, true, two},
+		{[]netip.Addr{one, two}, nil, 0, true, two},
+		{nil, io.ErrUnexpectedEOF, 0, true, two},
+		{nil, nil, 0, true, two},
+		{[]netip.Addr{one}, nil, 1, true, one},
+	}
+	for i, s := range steps {
+		r.hosts["h"].apps["/a"] = true
+		apps, done := r.update("h", s.found, s.err, false)
+		if len(apps) != s.apps || done != s.done || r.hosts["h"].addr != s.addr {
+			t.Errorf("step %d: %q, done %v, %v", i, apps, done, r.hosts["h"].addr)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package marathon
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestParseEvent(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, data string
+		kind       string
+		apps       []string
+		full       bool
+		group      string
+		fails      bool
+	}{
+		{data: `{"eventType":"event_stream_attached","remoteAddress":"10.0.0.9"}`, kind: "event_stream_attached"},
+		{data: `{"eventType":"api_post_event","appDefinition":{"id":"/shop/web","labels":{"A":"b"}},"uri":"/v2/apps"}`, kind: "api_post_event", apps: []string{"/shop/web"}},
+		{data: `{"eventType":"api_post_event"}`, kind: "api_post_event", fails: true},
+		{data: `{"eventType":"app_terminated_event","appId":"/shop/web"}`, kind: "app_terminated_event", apps: []string{"/shop/web"}},
+		{data: `{"eventType":"status_update_event","taskId":"x","taskStatus":"TASK_LOST","appId":"/a","host":"unknown","slaveId":"","ipAddresses":null,"ports":[]}`, kind: "status_update_event", apps: []string{"/a"}},
+		{name: "status_update_event", data: `{"appId":"/a"}`, kind: "status_update_event", apps: []string{"/a"}},
+		{data: `{"eventType":"status_update_event"}`, kind: "status_update_event", fails: true},
+		{data: `{"eventType":"status_update_event","appId":"/a/*"}`, kind: "status_update_event", fails: true},
+		{data: `{"eventType":"status_update_event","appId":"/a/../b"}`, kind: "status_update_event", fails: true},
+		{data: `{"eventType":"status_update_event","appId":"/a/tasks"}`, kind: "status_update_event", full: true},
+		{data: `{"eventType":"instance_changed_event","runSpecId":"/a","agentId":null,"host":null}`, kind: "instance_changed_event", apps: []string{"/a"}},
+		{data: `{"eventType":"instance_health_changed_event","runSpecId":"/a","healthy":null}`, kind: "instance_health_changed_event", apps: []string{"/a"}},
+		{data: `{"eventType":"deployment_info","plan":{"id":"d","steps":[{"actions":[{"action":"x","app":"/a"},{"pod":"/p"}]},{"actions":[{"app":"/b"}]}],"original":{"groups":[]}},"currentStep":{"actions":[{"app":"/a"}]}}`, kind: "deployment_info", apps: []string{"/a", "/b"}},
+		{data: `{"eventType":"deployment_step_success","currentStep":{"actions":[{"app":"/a"}]}}`, kind: "deployment_step_success", apps: []string{"/a"}},
+		{data: `{"eventType":"deployment_failed","id":"d","plan":{}}`, kind: "deployment_failed", full: true},
+		{data: `{"eventType":"deployment_success","id":"d","plan":{"id":"d","steps":[]}}`, kind: "deployment_success"},
+		{data: `{"eventType":"group_change_success","groupId":"/shop"}`, kind: "group_change_success", group: "/shop"},
+		{data: `{"eventType":"scheduler_registered_event","appId":7}`, kind: "", fails: true},
+		{data: `{"eventType":"brand_new_event","appId":"/a"}`, kind: "brand_new_event"},
+		{name: "status_update_event", data: `{"eventType":"status_upd`, kind: "status_update_event", fails: true},
+	}
+	for _, tt := range tests {
+		c, err := parseEvent(message{name: tt.name, data: []byte(tt.data)})
+		if (err != nil) != tt.fails {
+			t.Errorf("%s: error %v", tt.data, err)
+		}
+		if c.kind != tt.kind || !slices.Equal(c.apps, tt.apps) || c.full != tt.full || c.group != tt.group {
+			t.Errorf("%s: %+v", tt.data, c)
+		}
+	}
+}
+
+func TestDeployments(t *testing.T) {
+	t.Parallel()
+	d := deployments{}
+	steps := []struct {
+		name string
+		c    change
+		apps []string
+		full bool
+	}{
+		{"named", change{deployment: "1", apps: []string{"/shop/web", "/b"}}, []string{"/shop/web", "/b"}, false},
+		{"visible below a group", change{group: "/shop"}, []string{"/shop/web"}, true},
+		{"not a group by its prefix alone", change{group: "/sho"}, nil, true},
+		{"visible at the root", change{group: "/"}, []string{"/shop/web", "/b"}, true},
+		{"ended without a plan", change{deployment: "1", ended: true, full: true}, []string{"/shop/web", "/b"}, false},
+		{"ended, not known", change{deployment: "1", ended: true, full: true}, nil, true},
+	}
+	for _, s := range steps {
+		if apps, full := d.apply(s.c); !slices.Equal(apps, s.apps) || full != s.full {
+			t.Errorf("%s: %q %v", s.name, apps, full)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package marathon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/sources"
+	"relay/sources/marathon/marathontest"
+)
+
+// recorder is a Sink that remembers what it was told.
+type recorder struct {
+	mu      sync.Mutex
+	apps    map[string]*sources.App
+	syncs   int
+	updates int
+	fewest  int // apps at any time since the first sync
+	seen    []string
+	changed chan struct{} // closed and replaced at each call
+}
+
+func newRecorder() *recorder { return &recorder{fewest: -1, changed: make(chan struct{})} }
+
+func (r *recorder) SyncApps(apps []*sources.App) {
+	r.note(func() {
+		r.syncs++
+		r.apps = map[string]*sources.App{}
+		for _, a := range apps {
+			r.apps[a.ID] = a
+			r.seen = append(r.seen, describe(a))
+		}
+	})
+}
+
+func (r *recorder) UpdateApps(set []*sources.App, removed []string) {
+	r.note(func() {
+		r.updates++
+		for _, a := range set {
+			r.apps[a.ID] = a
+			r.seen = append(r.seen, describe(a))
+		}
+		for _, id := range removed {
+			delete(r.apps, id)
+		}
+	})
+}
+
+func (r *recorder) note(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+	if r.fewest < 0 || len(r.apps) < r.fewest {
+		r.fewest = len(r.apps)
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// describe shows an app as "id domains endpoints".
+func describe(a *sources.App) string {
+	var domains, endpoints []string
+	for _, p := range a.Ports {
+		domains = append(domains, p.Domains...)
+		for _, e := range p.Endpoints {
+			endpoints = append(endpoints, e.Task+"@"+e.Address.String()+"/"+e.Health.String())
+		}
+	}
+	return fmt.Sprintf("%s %v %v", a.ID, domains, endpoints)
+}
+
+// state shows what the sink holds, one app a line.
+func (r *recorder) state() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var lines []string
+	for _, id := range slices.Sorted(maps.Keys(r.apps)) {
+		lines = append(lines, describe(r.apps[id]))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// count returns a counter of the recorder.
+func (r *recorder) count(counter *int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return *counter
+}
+
+// saw tells whether the sink was ever given part.
+func (r *recorder) saw(part string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Contains(strings.Join(r.seen, " "), part)
+}
+
+// await waits until the state is as wanted.
+func (r *recorder) await(t *testing.T, what string, ok func(state string) bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	for {
+		r.mu.Lock()
+		changed, synced := r.changed, r.syncs > 0
+		r.mu.Unlock()
+		if synced && ok(r.state()) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("%s: not so after 10 s; the state is\n%s", what, r.state())
+		}
+	}
+}
+
+func contains(part string) func(string) bool {
+	return func(state string) bool { return strings.Contains(state, part) }
+}
+
+func lacks(part string) func(string) bool {
+	return func(state string) bool { return !strings.Contains(state, part) }
+}
+
+// poll waits for something that nothing announces.
+func poll(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not so after 10 s", what)
+		}
+	}
+}
+
+// lockedBuffer collects a log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// fastConfig is good for tests that do not test its times.
+func fastConfig(urls ...string) Config {
+	return Config{URLs: urls, BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond, RereadDelay: time.Hour, ConfirmDelay: 50 * time.Millisecond}
+}
+
+// watch runs a Watcher, life after life, until the test ends.
+func watch(t *testing.T, cfg Config) (*Watcher, *recorder, *lockedBuffer) {
+	t.Helper()
+	sink, logged := newRecorder(), &lockedBuffer{}
+	w, err := New(cfg, sink, slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			_ = serveOnce(ctx, w)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return w, sink, logged
+}
+
+// serveOnce is a supervisor: a panic is an error.
+func serveOnce(ctx context.Context, w *Watcher) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return w.Serve(ctx)
+}
+
+// resync forces a full read.
+func resync(t *testing.T, w *Watcher) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.Resync(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// load puts a simple app with one task into a simulated Marathon.
+func load(t *testing.T, m *marathontest.Server, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		app := marathontest.App{Definition: definition(id, strings.Trim(id, "/")+".test"), Tasks: []marathontest.Task{
+			{ID: strings.Trim(id, "/") + ".1", Host: "10.0.0.1", Ports: []int{31000}},
+		}}
+		if err := m.LoadApps(app); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func definition(id, domain string) string {
+	return fmt.Sprintf(`{"id":%q,"labels":{"HAPROXY_GROUP":"external","HAPROXY_0_VHOST":%q},"networks":[{"mode":"host"}],"portDefinitions":[{"port":10000,"protocol":"tcp"}]}`, id, domain)
+}
+
+// status publishes a status update of an app.
+func status(m *marathontest.Server, id string) {
+	m.Publish("status_update_event", map[string]any{"appId": id, "taskId": "x", "taskStatus": "TASK_RUNNING"})
+}
+
+// idle waits until no deployment runs.
+func idle(t *testing.T, m *marathontest.Server) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := m.WaitIdle(ctx); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,418 @@
+package marathon
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"relay/sources/marathon/marathontest"
+)
+
+func TestFollowsDeployments(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{PublishLag: 50 * time.Millisecond})
+	_, sink, _ := watch(t, fastConfig(m.URL()))
+	if err := m.Apply(`{"id":"/shop/web","instances":1,"cmd":"x","labels":{"HAPROXY_GROUP":"external","HAPROXY_0_VHOST":"one.test"},"portDefinitions":[{"port":0}]}`); err != nil {
+		t.Fatal(err)
+	}
+	sink.await(t, "deployed", func(s string) bool { return strings.Contains(s, "[one.test]") && strings.Contains(s, "/healthy") })
+	idle(t, m)
+	if err := m.Apply(`{"id":"/shop/web","labels":{"HAPROXY_GROUP":"external","HAPROXY_0_VHOST":"two.test"}}`); err != nil {
+		t.Fatal(err)
+	}
+	sink.await(t, "label changed", contains("[two.test]"))
+	idle(t, m)
+	if err := m.DeleteApp("/shop/web"); err != nil {
+		t.Fatal(err)
+	}
+	sink.await(t, "deleted", func(s string) bool { return s == "" })
+	idle(t, m)
+	if err := m.Apply(`{"id":"/shop/web","instances":1,"cmd":"x","labels":{"HAPROXY_GROUP":"external","HAPROXY_0_VHOST":"three.test"},"portDefinitions":[{"port":0}]}`); err != nil {
+		t.Fatal(err)
+	}
+	sink.await(t, "created again", func(s string) bool { return strings.Contains(s, "[three.test]") && strings.Contains(s, "/healthy") })
+}
+
+func TestNothingIsReadBeforeTheFirstEvent(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a")
+	m.SetStreams(marathontest.StreamsSilent)
+	cfg := fastConfig(m.URL())
+	cfg.AttachTimeout = 30 * time.Millisecond
+	w, sink, _ := watch(t, cfg)
+	poll(t, "three attempts", func() bool { return m.Requests(marathontest.KindEvents) >= 3 })
+	if n := m.Requests(marathontest.KindList); n != 0 {
+		t.Errorf("%d full reads without a subscription", n)
+	}
+	if e := w.Status().LastError; !strings.Contains(e, errNoEvent.Error()) {
+		t.Errorf("last error %q", e)
+	}
+	m.SetStreams(marathontest.StreamsEnd)
+	after := m.Requests(marathontest.KindEvents)
+	poll(t, "three more", func() bool { return m.Requests(marathontest.KindEvents) >= after+3 })
+	if n := m.Requests(marathontest.KindList); n != 0 {
+		t.Errorf("%d full reads without a subscription", n)
+	}
+	m.SetStreams(marathontest.StreamsServe)
+	sink.await(t, "synced", contains("a.1@10.0.0.1:31000"))
+}
+
+// TestEventDuringFullRead has the full read answer what was true before an event.
+func TestEventDuringFullRead(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a")
+	old := fmt.Sprintf(`{"apps":[%s]}`, m.AppJSON("/a"))
+	answer := m.Inject(marathontest.KindList, marathontest.Fault{Hang: true, Body: old})
+	_, sink, _ := watch(t, fastConfig(m.URL()))
+	poll(t, "full read", func() bool { return m.Requests(marathontest.KindList) == 1 })
+	if err := m.LoadApps(marathontest.App{Definition: definition("/a", "new.test")}); err != nil {
+		t.Fatal(err)
+	}
+	status(m, "/a")
+	if n := m.Requests(marathontest.KindApp); n != 0 {
+		t.Errorf("%d single reads before the first full read", n)
+	}
+	answer()
+	sink.await(t, "re-read", contains("[new.test]"))
+	if n := m.Requests(marathontest.KindList); n != 1 {
+		t.Errorf("%d full reads, want 1", n)
+	}
+}
+
+func TestEventsAreCoalesced(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	_, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/b "))
+	answer := m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Hang: true})
+	status(m, "/a")
+	poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 1 })
+	for range 500 {
+		status(m, "/a")
+	}
+	if err := m.LoadApps(marathontest.App{Definition: definition("/b", "new.test")}); err != nil {
+		t.Fatal(err)
+	}
+	status(m, "/b")
+	sink.await(t, "another app is not held up", contains("/b [new.test]"))
+	updates := sink.count(&sink.updates)
+	answer()
+	poll(t, "second read", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 2 })
+	if err := m.LoadApps(marathontest.App{Definition: definition("/b", "newer.test")}); err != nil {
+		t.Fatal(err)
+	}
+	status(m, "/b")
+	sink.await(t, "after it", contains("/b [newer.test]"))
+	if n := m.Requests(marathontest.ReadOf("/a")); n != 2 {
+		t.Errorf("%d reads for 501 events, want 2", n)
+	}
+	if n := m.MostInFlight(marathontest.ReadOf("/a")); n != 1 {
+		t.Errorf("%d reads of one app at a time", n)
+	}
+	if n := sink.count(&sink.updates); n != updates+1 {
+		t.Errorf("%d calls of the sink, want 1: unchanged apps make none", n-updates)
+	}
+}
+
+func TestManyChangesMakeOneFullRead(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	var ids []string
+	for i := range 100 {
+		ids = append(ids, fmt.Sprintf("/app%d", i))
+	}
+	load(t, m, ids...)
+	cfg := fastConfig(m.URL())
+	cfg.ResyncThreshold, cfg.MaxReads = 10, 3
+	_, sink, _ := watch(t, cfg)
+	sink.await(t, "synced", contains("/app99 "))
+	answer := m.Inject(marathontest.KindApp, marathontest.Fault{Hang: true})
+	m.HoldEvents(true)
+	for _, id := range ids {
+		if err := m.LoadApps(marathontest.App{Definition: definition(id, "new"+id[1:]+".test")}); err != nil {
+			t.Fatal(err)
+		}
+		status(m, id)
+	}
+	m.HoldEvents(false)
+	sink.await(t, "all new", func(s string) bool { return strings.Count(s, "[newapp") == 100 })
+	answer()
+	if n := m.Requests(marathontest.KindApp); n > 30 {
+		t.Errorf("%d single reads for 100 changes", n)
+	}
+	if n := m.MostInFlight(marathontest.KindApp); n > 3 {
+		t.Errorf("%d single reads at a time, want at most 3", n)
+	}
+	if n := m.MostInFlight(marathontest.KindList); n != 1 {
+		t.Errorf("%d full reads at a time", n)
+	}
+}
+
+func TestPeriodicReadHealsLostEvents(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	cfg := fastConfig(m.URL())
+	cfg.SyncInterval = 30 * time.Millisecond
+	_, sink, _ := watch(t, cfg)
+	sink.await(t, "synced", contains("/a "))
+	m.DropEvents(true)
+	load(t, m, "/c")
+	m.RemoveApp("/a")
+	sink.await(t, "healed", func(s string) bool { return strings.Contains(s, "/c ") && !strings.Contains(s, "/a ") })
+}
+
+func TestCutStreamIsFollowedByAFullRead(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/a "))
+	m.DropEvents(true)
+	m.RemoveApp("/a")
+	m.DropEvents(false)
+	m.CutStreams()
+	sink.await(t, "read again", lacks("/a "))
+	poll(t, "connected", func() bool { return w.Status().Connected })
+	m.Down()
+	poll(t, "not connected", func() bool { return !w.Status().Connected })
+	load(t, m, "/c")
+	if err := m.Up(); err != nil {
+		t.Fatal(err)
+	}
+	sink.await(t, "back", contains("/c "))
+	if s := w.Status(); s.Apps != 2 || s.LastSync.IsZero() || s.LastEvent.IsZero() || s.URL != m.URL() {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestFailedReadsChangeNothing(t *testing.T) {
+	t.Parallel()
+	const one = `{"app":{"id":"/a","labels":{},"tasks":[]}}`
+	tests := map[string]marathontest.Fault{
+		"truncated":     {Truncate: 150},
+		"garbage":       {Body: "<html>Bad Gateway</html>"},
+		"empty":         {Status: 200, Body: " "},
+		"no apps":       {Body: `{"message":"x"}`},
+		"null":          {Body: `{"apps":null}`},
+		"half":          {Body: `{"apps":[{"id":"/a"}`},
+		"more":          {Body: `{"apps":[]}{"apps":[]}`},
+		"500":           {Status: 500, Body: `{"message":"URI not found"}`},
+		"503":           {Status: 503, Body: `{"apps":[]}`},
+		"404":           {Status: 404, Body: `{"message":"nothing here"}`},
+		"another app":   {Body: strings.ReplaceAll(one, "/a", "/b")},
+		"a wrong shape": {Body: `{"app":{"id":"/a","labels":7,"tasks":[]}}`},
+	}
+	for name, fault := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := marathontest.Start(t, marathontest.Options{})
+			load(t, m, "/a", "/b", "/c")
+			w, sink, _ := watch(t, fastConfig(m.URL()))
+			sink.await(t, "synced", contains("/c "))
+			before := sink.state()
+
+			fault.Times = 2
+			m.Inject(marathontest.KindList, fault)
+			resync(t, w)             // returns after the faults are over
+			if fault.Status != 404 { // which is how Marathon tells that an app is gone
+				m.Inject(marathontest.ReadOf("/a"), fault)
+				status(m, "/a")
+				poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 1 })
+				resync(t, w)
+			}
+			if after := sink.state(); after != before {
+				t.Errorf("before\n%s\nafter\n%s", before, after)
+			}
+			if n := sink.count(&sink.fewest); n != 3 {
+				t.Errorf("down to %d apps", n)
+			}
+		})
+	}
+}
+
+func TestNotFoundByAProxyIsNotARemoval(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	_, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/b "))
+	m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Status: 404, Body: "404 page not found", Times: 1})
+	status(m, "/a")
+	poll(t, "retried", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 2 })
+	if n := sink.count(&sink.fewest); n != 2 {
+		t.Errorf("down to %d apps", n)
+	}
+	m.RemoveApp("/a")
+	m.Publish("app_terminated_event", map[string]any{"appId": "/a"})
+	sink.await(t, "removed", lacks("/a "))
+}
+
+func TestShrunkListHasToBeConfirmed(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b", "/c", "/d", "/e")
+	cfg := fastConfig(m.URL())
+	cfg.ConfirmDelay = 300 * time.Millisecond
+	w, sink, _ := watch(t, cfg)
+	sink.await(t, "synced", contains("/e "))
+
+	for _, list := range []string{`{"apps":[]}`, fmt.Sprintf(`{"apps":[%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b"))} {
+		m.Inject(marathontest.KindList, marathontest.Fault{Body: list, Times: 1})
+		resync(t, w)
+		if n := sink.count(&sink.fewest); n != 5 {
+			t.Fatalf("one answer %.20s took effect: %d apps", list, n)
+		}
+	}
+	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b")), Times: 1})
+	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s]}`, m.AppJSON("/c")), Times: 1})
+	resync(t, w)
+	if n := sink.count(&sink.fewest); n != 5 {
+		t.Fatalf("two answers that do not agree took effect: %d apps", n)
+	}
+	for _, id := range []string{"/a", "/b", "/c", "/d", "/e"} {
+		m.RemoveApp(id)
+	}
+	start := time.Now()
+	resync(t, w)
+	if took := time.Since(start); took < cfg.ConfirmDelay {
+		t.Errorf("an empty list took effect after %s", took)
+	}
+	if s := sink.state(); s != "" {
+		t.Errorf("a confirmed empty list took no effect:\n%s", s)
+	}
+}
+
+func TestOlderVersionHasToBeConfirmed(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/b "))
+	old := strings.Replace(definition("/a", "old.test"), "{", `{"version":"2001-01-01T00:00:00.000Z","tasks":[],`, 1)
+	m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Body: `{"app":` + old + `}`, Times: 1})
+	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s,%s]}`, old, m.AppJSON("/b")), Times: 1})
+	status(m, "/a")
+	poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 1 })
+	resync(t, w)
+	if s := sink.state(); !strings.Contains(s, "[a.test]") || sink.saw("old.test") {
+		t.Errorf("an older version took effect:\n%s", s)
+	}
+	if err := m.LoadApps(marathontest.App{Definition: old}); err != nil {
+		t.Fatal(err)
+	}
+	resync(t, w)
+	sink.await(t, "confirmed twice", contains("[old.test]"))
+}
+
+// TestStaleAnswerIsDiscarded has a single read answer, after a full read that
+// started later was applied, what was true before.
+func TestStaleAnswerIsDiscarded(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/b "))
+	stale := strings.Replace(string(m.AppJSON("/a")), "a.test", "stale.test", 1)
+	answer := m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Hang: true, Body: `{"app":` + stale + `}`, Times: 1})
+	status(m, "/a")
+	poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 1 })
+	resync(t, w)
+	status(m, "/a")
+	answer()
+	poll(t, "read again", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 2 })
+	if sink.saw("stale.test") {
+		t.Error("a stale answer took effect")
+	}
+}
+
+// TestLaterSingleReadOutlivesFullRead removes one app and adds another while a
+// full read, started before, is on its way.
+func TestLaterSingleReadOutlivesFullRead(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b", "/c")
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/c "))
+	old := fmt.Sprintf(`{"apps":[%s,%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b"), m.AppJSON("/c"))
+	lists := m.Requests(marathontest.KindList)
+	answer := m.Inject(marathontest.KindList, marathontest.Fault{Hang: true, Body: old, Times: 1})
+	done := make(chan error, 1)
+	go func() { done <- w.Resync(t.Context()) }()
+	poll(t, "full read", func() bool { return m.Requests(marathontest.KindList) == lists+1 })
+	m.RemoveApp("/a")
+	load(t, m, "/d")
+	status(m, "/a")
+	status(m, "/d")
+	sink.await(t, "single reads", func(s string) bool { return !strings.Contains(s, "/a ") && strings.Contains(s, "/d ") })
+	answer()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s := sink.state(); strings.Contains(s, "/a ") || !strings.Contains(s, "/d ") {
+		t.Errorf("the full read undid what was read later:\n%s", s)
+	}
+}
+
+func TestUnusableEventMakesAFullRead(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a")
+	_, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/a "))
+	load(t, m, "/b")
+	m.Publish("status_update_event", map[string]any{"appId": 7})
+	sink.await(t, "read again", contains("/b "))
+}
+
+func TestLostResultsKeepTheVerdict(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	app := marathontest.App{
+		Definition: strings.Replace(definition("/a", "a.test"), "{", `{"healthChecks":[{"protocol":"HTTP"}],`, 1),
+		Tasks:      []marathontest.Task{{ID: "good", Host: "10.0.0.1", Ports: []int{31000}}, {ID: "bad", Host: "10.0.0.2", Ports: []int{31000}}},
+	}
+	if err := m.LoadApps(app); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.SetHealth("bad", false); err != nil {
+		t.Fatal(err)
+	}
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("good@"))
+	m.ForgetHealth()
+	resync(t, w)
+	m.CutStreams()
+	resync(t, w)
+	if s := sink.state(); !strings.Contains(s, "good@") || strings.Contains(s, "bad@") {
+		t.Errorf("verdicts were not kept:\n%s", s)
+	}
+}
+
+func TestPanicEndsOneLife(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a")
+	cfg := fastConfig(m.URL())
+	var armed, panicked atomic.Bool
+	cfg.OnEvent = func(eventType string) {
+		if eventType == "status_update_event" && armed.Swap(false) {
+			panicked.Store(true)
+			panic("for the test")
+		}
+	}
+	_, sink, _ := watch(t, cfg)
+	sink.await(t, "synced", contains("/a "))
+	armed.Store(true)
+	load(t, m, "/b")
+	status(m, "/a")
+	sink.await(t, "the next life", contains("/b "))
+	if !panicked.Load() {
+		t.Error("nothing panicked")
+	}
+}
