@@ -1,0 +1,124 @@
+package collator
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"relay/certs"
+)
+
+// mergeCertificates takes complete reads of certificate sources.
+func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
+	maps.Copy(c.certificates, reads)
+	for source, read := range reads {
+		problems := make([]Problem, len(read.problems))
+		for i, p := range read.problems {
+			problems[i] = Problem{Subject: source + "/" + p.Name, Reason: p.Reason}
+		}
+		c.problems.set(owner{CertificateProblem, "", source}, problems...)
+	}
+	c.selectCertificates()
+}
+
+// selectCertificates decides which certificate answers which server name, now,
+// and tells the fleets, once all sources are known.
+func (c *Collator) selectCertificates() {
+	for _, source := range c.cfg.CertificateSources {
+		if _, ok := c.certificates[source]; !ok {
+			return
+		}
+	}
+	c.certificatesSynced.Store(true)
+	all, problems := c.allCertificates()
+	selection := certs.Select(all, c.now())
+	c.nextSelection = selection.Next
+	for _, p := range selection.Problems {
+		problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason})
+	}
+	// The name cannot be that of a source.
+	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
+	chains, secrets := tlsChains(selection)
+	for _, f := range c.fleets {
+		f.setCertificates(chains, secrets)
+	}
+	c.viewCertificates(all, selection)
+}
+
+// allCertificates returns the certificates of all sources, in a fixed order,
+// without those whose secret would have the name of another's.
+func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Problem) {
+	seen := make(map[string]bool)
+	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
+		for _, certificate := range c.certificates[source].certificates {
+			name := secretName(certificate)
+			if seen[name] {
+				problems = append(problems, Problem{Subject: name, Reason: "is given twice: the first is used"})
+				continue
+			}
+			seen[name] = true
+			all = append(all, certificate)
+		}
+	}
+	return all, problems
+}
+
+// tlsChains returns one chain per certificate that is used, ordered by name,
+// the default one last, and the certificate behind each secret.
+func tlsChains(s certs.Selection) ([]tlsChain, map[string]*certs.Certificate) {
+	secrets := make(map[string]*certs.Certificate)
+	names := make(map[string][]string)
+	for name, certificate := range s.Winners {
+		secret := secretName(certificate)
+		secrets[secret] = certificate
+		names[secret] = append(names[secret], name)
+	}
+	chains := make([]tlsChain, 0, len(names)+1)
+	for secret, serverNames := range names {
+		slices.Sort(serverNames)
+		chains = append(chains, tlsChain{name: secret, secret: secret, serverNames: serverNames})
+	}
+	slices.SortFunc(chains, func(a, b tlsChain) int { return cmp.Compare(a.name, b.name) })
+	if s.Default != nil {
+		secret := secretName(s.Default)
+		secrets[secret] = s.Default
+		chains = append(chains, tlsChain{name: defaultChain, secret: secret})
+	}
+	return chains, secrets
+}
+
+// CertificateView is a certificate as people read about it.
+type CertificateView struct {
+	Source, Name string
+	// Secret is the name of the resource in Envoy.
+	Secret string
+	// ServerNames are the names it covers, Serves those it is used for.
+	ServerNames, Serves []string
+	// Default tells that it answers clients without a known server name.
+	Default             bool
+	NotBefore, NotAfter time.Time
+	Fingerprint         string
+}
+
+func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
+	serves := make(map[*certs.Certificate][]string)
+	for name, certificate := range s.Winners {
+		serves[certificate] = append(serves[certificate], name)
+	}
+	views := make([]CertificateView, len(all))
+	for i, certificate := range all {
+		slices.Sort(serves[certificate])
+		views[i] = CertificateView{
+			Source: certificate.Source, Name: certificate.Name, Secret: secretName(certificate),
+			ServerNames: certificate.ServerNames, Serves: serves[certificate],
+			Default:   certificate == s.Default,
+			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
+			Fingerprint: certificate.Fingerprint,
+		}
+	}
+	c.certificateViews.Store(&views)
+}
+
+// Certificates returns all certificates, used or not, ordered by source.
+func (c *Collator) Certificates() []CertificateView { return slices.Clone(*c.certificateViews.Load()) }

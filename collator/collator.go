@@ -1,0 +1,270 @@
+// Package collator turns apps and certificates into Envoy resources. It holds
+// what every source said last, and for each fleet an index of who wants what;
+// when something changes it builds and publishes only the resources that the
+// change concerns.
+package collator
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/xds"
+)
+
+// Publisher takes the resources of one fleet. A Change is one consistent step;
+// Apply returns the revision that has it.
+type Publisher interface {
+	Apply(xds.Change) uint64
+}
+
+// Collator implements sources.Sink and certs.Sink, and publishes to fleets.
+type Collator struct {
+	cfg      Config
+	log      *slog.Logger
+	metrics  *metrics
+	inbox    *inbox
+	problems *problemSet
+	fleets   []*fleetState
+
+	// What follows belongs to the loop, which alone writes apps and read.
+	mu    sync.RWMutex            // for readers of apps and read other than the loop
+	apps  map[string]*sources.App // mapped, the last good of each
+	read  map[string]*sources.App // as the source gave them
+	taken notes
+	// unfinished is set during a round: still set at its start, the one before
+	// panicked.
+	unfinished                           bool
+	certificates                         map[string]certificateRead
+	nextSelection                        time.Time
+	appsAnnounced, certificatesAnnounced bool
+	appsSynced, certificatesSynced       atomic.Bool
+	certificateViews                     atomic.Pointer[[]CertificateView]
+
+	mapApp func(*sources.App) (*sources.App, error)
+	now    func() time.Time
+}
+
+var (
+	_ sources.Sink = (*Collator)(nil)
+	_ certs.Sink   = (*Collator)(nil)
+)
+
+// New returns a Collator that publishes each fleet of the configuration to the
+// publisher of that name. It does nothing before Serve.
+func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, registerer prometheus.Registerer) (*Collator, error) {
+	if err := cfg.check(publishers); err != nil {
+		return nil, err
+	}
+	cfg.ACMEApp = cmp.Or(cfg.ACMEApp, "/marathon-acme")
+	c := &Collator{
+		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
+		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
+		certificates: make(map[string]certificateRead),
+		mapApp:       mapApp, now: time.Now,
+	}
+	c.metrics = newMetrics(registerer, c.problems)
+	for _, f := range cfg.Fleets {
+		c.fleets = append(c.fleets, newFleetState(f, cfg.ACMEApp, publishers[f.Name], c))
+	}
+	c.certificateViews.Store(&[]CertificateView{})
+	if len(cfg.CertificateSources) == 0 {
+		c.selectCertificates()
+	}
+	return c, nil
+}
+
+// Serve publishes what sources note, until the context ends. It may be called
+// again after it returned or panicked, and goes on from what it had.
+func (c *Collator) Serve(ctx context.Context) error {
+	if c.unfinished {
+		c.log.Warn("the last round did not end: building all resources again")
+		c.reindex()
+	}
+	// Only for certificates that become valid or expire.
+	timer := time.NewTimer(math.MaxInt64)
+	defer timer.Stop()
+	for {
+		c.round()
+		if !c.nextSelection.IsZero() {
+			timer.Reset(c.nextSelection.Sub(c.now()))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.inbox.signal:
+		case <-timer.C:
+		}
+	}
+}
+
+// round deals with everything noted so far.
+func (c *Collator) round() {
+	c.inbox.take(&c.taken)
+	c.unfinished = true
+	start := c.now()
+	c.merge(&c.taken)
+	if due := c.nextSelection; !due.IsZero() && !c.now().Before(due) {
+		c.selectCertificates()
+	}
+	if c.appsSynced.Load() {
+		for _, f := range c.fleets {
+			f.publish()
+		}
+		c.announce()
+	}
+	c.metrics.rounds.Inc()
+	c.metrics.buildSeconds.Observe(c.now().Sub(start).Seconds())
+	c.inbox.done(c.taken.upTo)
+	c.taken = notes{}
+	c.unfinished = false
+}
+
+func (c *Collator) merge(t *notes) {
+	if t.synced {
+		listed := make(map[string]struct{}, len(t.all))
+		for _, app := range t.all {
+			if app != nil {
+				listed[app.ID] = struct{}{}
+				c.setApp(app)
+			}
+		}
+		for id := range c.read {
+			if _, ok := listed[id]; !ok {
+				c.removeApp(id)
+			}
+		}
+		c.appsSynced.Store(true)
+	}
+	for id, app := range t.apps {
+		if app != nil {
+			c.setApp(app)
+		} else {
+			c.removeApp(id)
+		}
+	}
+	if len(t.certs) > 0 {
+		c.mergeCertificates(t.certs)
+	}
+}
+
+// setApp maps an app that differs from the last read. One that cannot be
+// mapped keeps its last good form.
+func (c *Collator) setApp(app *sources.App) {
+	if before := c.read[app.ID]; before != nil && equalApps(before, app) {
+		return
+	}
+	c.metrics.appsMapped.Inc()
+	mapped, err := guarded(func() (*sources.App, error) { return c.mapApp(app) })
+	before := c.apps[app.ID]
+	c.mu.Lock()
+	c.read[app.ID] = app
+	if err == nil {
+		c.apps[app.ID] = mapped
+	}
+	c.mu.Unlock()
+	if err != nil {
+		c.report(AppProblem, "", app.ID, Problem{App: app.ID}, err)
+		return
+	}
+	c.problems.set(owner{InternalProblem, "", app.ID})
+	c.problems.set(owner{AppProblem, "", app.ID}, appProblems(mapped)...)
+	for _, f := range c.fleets {
+		f.updateApp(app.ID, before, mapped)
+	}
+}
+
+func (c *Collator) removeApp(id string) {
+	before := c.apps[id]
+	c.mu.Lock()
+	delete(c.read, id)
+	delete(c.apps, id)
+	c.mu.Unlock()
+	c.problems.set(owner{InternalProblem, "", id})
+	c.problems.set(owner{AppProblem, "", id})
+	for _, f := range c.fleets {
+		f.updateApp(id, before, nil)
+	}
+}
+
+func appProblems(app *sources.App) []Problem {
+	problems := make([]Problem, len(app.Problems))
+	for i, p := range app.Problems {
+		problems[i] = Problem{App: app.ID, Subject: p.Subject, Reason: p.Reason}
+	}
+	return problems
+}
+
+// report records an error as a problem: of the kind given, or an internal one
+// when it is a bug of Relay's.
+func (c *Collator) report(kind Kind, fleet, name string, p Problem, err error) {
+	if bug, ok := err.(*panicError); ok {
+		kind = InternalProblem
+		c.log.Error("recovered from a panic", "fleet", fleet, "app", p.App, "subject", p.Subject,
+			"panic", bug.value, "stack", string(bug.stack))
+	} else {
+		c.log.Warn("ignored", "fleet", fleet, "app", p.App, "subject", p.Subject, "error", err)
+	}
+	p.Reason = err.Error()
+	c.problems.set(owner{kind, fleet, name}, p)
+}
+
+// announce calls each callback once.
+func (c *Collator) announce() {
+	if !c.appsAnnounced {
+		c.appsAnnounced = true
+		c.log.Info("apps published", "apps", len(c.apps))
+		if c.cfg.OnAppsPublished != nil {
+			c.cfg.OnAppsPublished()
+		}
+	}
+	if c.certificatesSynced.Load() && !c.certificatesAnnounced {
+		c.certificatesAnnounced = true
+		c.log.Info("certificates published")
+		if c.cfg.OnCertificatesPublished != nil {
+			c.cfg.OnCertificatesPublished()
+		}
+	}
+}
+
+// reindex makes the fleets' indexes anew, after a panic in the middle of a
+// round, and has every resource built and compared with what is published.
+func (c *Collator) reindex() {
+	for _, f := range c.fleets {
+		f.reset()
+		for id, app := range c.apps {
+			f.updateApp(id, nil, app)
+		}
+	}
+	c.selectCertificates()
+}
+
+// AppsSynced reports whether a complete read of apps was seen.
+func (c *Collator) AppsSynced() bool { return c.appsSynced.Load() }
+
+// CertificatesSynced reports whether each source of certificates was read.
+func (c *Collator) CertificatesSynced() bool { return c.certificatesSynced.Load() }
+
+// sortedKeys orders keys by type, then name.
+func sortedKeys(keys map[xds.Key]struct{}) []xds.Key {
+	sorted := make([]xds.Key, 0, len(keys))
+	for k := range keys {
+		sorted = append(sorted, k)
+	}
+	slices.SortFunc(sorted, func(a, b xds.Key) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
+	})
+	return sorted
+}
+
+func quoted(k xds.Key) string { return fmt.Sprintf("%s %q", k.Type, k.Name) }

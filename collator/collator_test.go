@@ -1,0 +1,406 @@
+package collator
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/xds"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestChangesTouchOnlyWhatTheyConcern(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	web := webApp("/web", "web.test")
+	syncApps(c, web, webApp("/other", "other.test"))
+	r.touched()
+
+	steps := []struct {
+		name string
+		do   func()
+		want []string
+	}{
+		{"the same again", func() { syncApps(c, web, webApp("/other", "other.test")) }, nil},
+		{"another endpoint", func() {
+			updateApps(c, changed(web, func(p *sources.Port) { p.Endpoints = endpoints("10.0.0.9:1") }))
+		}, []string{`set endpoints "/web_0"`}},
+		{"suspended", func() { updateApps(c, changed(web, func(p *sources.Port) { p.Endpoints = nil })) },
+			[]string{`set endpoints "/web_0"`}},
+		{"what Envoy does not see", func() {
+			updateApps(c, changed(web, func(p *sources.Port) {
+				p.Endpoints, p.Excluded = nil, []sources.Excluded{{Task: "x", Reason: "unhealthy"}}
+			}))
+		}, nil},
+		{"another domain", func() { updateApps(c, webApp("/web", "web.test", "new.test")) },
+			[]string{`set endpoints "/web_0"`, `set scopes "new.test"`}},
+		{"domain gone", func() { updateApps(c, webApp("/web", "new.test")) }, []string{`remove scopes "web.test"`}},
+		{"redirect", func() {
+			updateApps(c, changed(webApp("/web", "new.test"), func(p *sources.Port) { p.RedirectToHTTPS = true }))
+		}, []string{`set scopes "new.test"`}},
+		{"the ACME app comes", func() { updateApps(c, webApp("/marathon-acme")) },
+			[]string{`set endpoints "/marathon-acme_0"`}},
+		{"the ACME app goes", func() { c.UpdateApps(nil, []string{"/marathon-acme"}); c.round() },
+			[]string{`set endpoints "/marathon-acme_0"`}},
+		{"removed by a complete read", func() { syncApps(c, webApp("/other", "other.test")) },
+			[]string{`remove clusters "/web_0"`, `remove endpoints "/web_0"`, `remove scopes "new.test"`}},
+		{"unknown app removed", func() { c.UpdateApps(nil, []string{"/nothing"}); c.round() }, nil},
+	}
+	for _, step := range steps {
+		step.do()
+		if diff := cmp.Diff(step.want, r.touched()); diff != "" {
+			t.Errorf("%s: published (-want +got):\n%s", step.name, diff)
+		}
+	}
+}
+
+func TestClashMovesToTheLowestID(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	syncApps(c, webApp("/b", "d.test"))
+	scope := xds.Key{Type: xds.Scope, Name: "d.test"}
+	ofB := r.versions[scope]
+
+	updateApps(c, changed(webApp("/a", "d.test"), func(p *sources.Port) { p.Endpoints = nil }))
+	if r.versions[scope] == ofB {
+		t.Error("the domain stays with /b though /a claims it")
+	}
+	view, _ := c.App("/b")
+	want := []string{"clash /b d.test: port 0 does not get the domain: port 0 of /a has it (the lowest app id wins, then the lowest port)"}
+	if diff := cmp.Diff(want, clashesOf(view.Problems)); diff != "" {
+		t.Errorf("problems of /b (-want +got):\n%s", diff)
+	}
+
+	c.UpdateApps(nil, []string{"/a"})
+	c.round()
+	if r.versions[scope] != ofB {
+		t.Error("the domain did not go back to /b")
+	}
+	if view, _ := c.App("/b"); len(clashesOf(view.Problems)) != 0 {
+		t.Errorf("problems of /b after /a went: %v", reasons(view.Problems))
+	}
+}
+
+func clashesOf(problems []Problem) (clashes []string) {
+	for _, reason := range reasons(problems) {
+		if strings.HasPrefix(reason, string(ClashProblem)) {
+			clashes = append(clashes, reason)
+		}
+	}
+	return clashes
+}
+
+func TestZoneTakesAndReturnsDomains(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	syncApps(c, webApp("/a", "a.zone.test"), webApp("/b", "b.in.zone.test"), webApp("/c", "zone.test"))
+	r.touched()
+
+	updateApps(c, webApp("/wild", "*.zone.test"))
+	wantTouched(t, r, `set clusters "/wild_0"`, `set endpoints "/wild_0"`, `set scopes "*.zone.test"`,
+		`set extension_configs "hosts"`, `remove scopes "a.zone.test"`, `remove scopes "b.in.zone.test"`)
+
+	updateApps(c, webApp("/inner", "*.in.zone.test"))
+	wantTouched(t, r, `set clusters "/inner_0"`, `set endpoints "/inner_0"`, `set scopes "*.in.zone.test"`,
+		`set scopes "*.zone.test"`, `set extension_configs "hosts"`)
+
+	updateApps(c, webApp("/b", "b.in.zone.test", "c.in.zone.test"))
+	wantTouched(t, r, `set scopes "*.in.zone.test"`)
+
+	c.UpdateApps(nil, []string{"/wild"})
+	c.round()
+	wantTouched(t, r, `set scopes "a.zone.test"`, `set extension_configs "hosts"`,
+		`remove clusters "/wild_0"`, `remove endpoints "/wild_0"`, `remove scopes "*.zone.test"`)
+}
+
+func TestRenewalTouchesOnlyTheSecret(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
+	syncCertificates := func(certificates ...*certs.Certificate) {
+		c.SyncCertificates("vault", certificates, nil)
+		c.round()
+	}
+	syncApps(c)
+	if !r.withheld[xds.Key{Type: xds.Listener, Name: "https"}] {
+		t.Error("the https listener is not withheld before certificates are known")
+	}
+	r.touched()
+	syncCertificates(certificate("a.test", "1", "a.test"), certificate("b.test", "2", "b.test"))
+	wantTouched(t, r, `set secrets "vault/a.test"`, `set secrets "vault/b.test"`, `set listeners "https"`)
+	syncCertificates(certificate("a.test", "1", "a.test"), certificate("b.test", "3", "b.test"))
+	wantTouched(t, r, `set secrets "vault/b.test"`)
+	syncCertificates(certificate("a.test", "1", "a.test"))
+	wantTouched(t, r, `set listeners "https"`, `remove secrets "vault/b.test"`)
+	syncCertificates()
+	wantTouched(t, r, `remove secrets "vault/a.test"`, `remove listeners "https"`)
+	if c.problems.count(HTTPSProblem) != 1 {
+		t.Errorf("problems without a certificate: %v", reasons(c.Problems()))
+	}
+}
+
+func TestNoCertificateRemovesWhatWasWithheld(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{CertificateSources: []string{"vault", "dir"}})
+	syncApps(c)
+	c.SyncCertificates("vault", nil, nil)
+	c.round()
+	https := xds.Key{Type: xds.Listener, Name: "https"}
+	if !r.withheld[https] || c.CertificatesSynced() {
+		t.Error("one source of two is taken for all")
+	}
+	r.touched()
+	c.SyncCertificates("dir", nil, nil)
+	c.round()
+	wantTouched(t, r, `remove listeners "https"`)
+}
+
+func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {
+	t.Parallel()
+	var calls []string
+	c, r := newTest(t, Config{
+		CertificateSources:      []string{"vault"},
+		OnAppsPublished:         func() { calls = append(calls, "apps") },
+		OnCertificatesPublished: func() { calls = append(calls, "certificates") },
+	})
+	c.SyncCertificates("vault", []*certs.Certificate{certificate("a.test", "1", "a.test")}, nil)
+	c.round()
+	updateApps(c, webApp("/early", "early.test"))
+	if len(r.changes) != 0 || len(calls) != 0 || c.AppsSynced() {
+		t.Fatalf("published %v, called %v before the first complete read", r.touched(), calls)
+	}
+	syncApps(c, webApp("/web", "web.test"))
+	syncApps(c)
+	if diff := cmp.Diff([]string{"apps", "certificates"}, calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if len(r.changes[0].Withhold) != 0 {
+		t.Error("the https listener is withheld though certificates are known")
+	}
+}
+
+func TestBadAppsCostThemselvesOnly(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	mapOne := c.mapApp
+	c.mapApp = func(app *sources.App) (*sources.App, error) {
+		if app.ID == "/bug" && app.Version == "2" {
+			panic("boom")
+		}
+		return mapOne(app)
+	}
+	syncApps(c, webApp("/bug", "bug.test"), webApp("/good", "good.test"), webApp("\xff", "utf8.test"),
+		webApp("", "none.test"), nil, webApp("/bad", "under_score.test", "*", "UPPER.test"))
+	broken := *webApp("/bug", "elsewhere.test")
+	broken.Version = "2"
+	r.touched()
+	updateApps(c, &broken)
+	wantTouched(t, r)
+
+	if diff := cmp.Diff([]string{"bug.test", "good.test", "upper.test"}, r.names(xds.Scope)); diff != "" {
+		t.Errorf("scopes (-want +got):\n%s", diff)
+	}
+	if n := c.problems.count(InternalProblem); n != 1 {
+		t.Errorf("%d internal problems, want 1: %v", n, reasons(c.Problems()))
+	}
+	if n := c.problems.count(AppProblem); n != 4 {
+		t.Errorf("%d problems of apps, want 4: %v", n, reasons(c.Problems()))
+	}
+	mended := broken
+	mended.Version = "3"
+	updateApps(c, &mended)
+	wantTouched(t, r, `set scopes "elsewhere.test"`, `remove scopes "bug.test"`)
+	if n := c.problems.count(InternalProblem); n != 0 {
+		t.Errorf("the problem stays after the app was mapped: %v", reasons(c.Problems()))
+	}
+}
+
+func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	syncApps(c, webApp("/web", "web.test"))
+	f, key := c.fleets[0], xds.Key{Type: xds.Cluster, Name: "/web_0"}
+	good := r.versions[key]
+	f.Options.ConnectTimeout = -time.Second
+	f.dirty[key] = struct{}{}
+	c.round()
+	if r.versions[key] != good || c.problems.count(ResourceProblem) != 1 {
+		t.Errorf("version %q, want %q; problems %v", r.versions[key], good, reasons(c.Problems()))
+	}
+	if view, _ := c.App("/web"); len(view.Problems) != 1 {
+		t.Errorf("problems of the app: %v, want one about its cluster", reasons(view.Problems))
+	}
+	f.Options = DefaultOptions()
+	f.dirty[key] = struct{}{}
+	c.round()
+	if n := c.problems.count(ResourceProblem); n != 0 {
+		t.Errorf("%d problems stay after the resource became valid", n)
+	}
+}
+
+// failing is a Publisher that panics once.
+type failing struct {
+	*recorder
+	armed bool
+}
+
+func (f *failing) Apply(c xds.Change) uint64 {
+	if f.armed {
+		f.armed = false
+		panic("store is broken")
+	}
+	return f.recorder.Apply(c)
+}
+
+func TestServeGoesOnAfterAPanic(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Fleets: []Fleet{testFleet()}}
+	publisher := &failing{recorder: newRecorder()}
+	c, err := New(cfg, map[string]Publisher{"external": publisher}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	syncApps(c, webApp("/a", "a.test"), webApp("/b", "a.test"))
+	publisher.armed = true
+	c.UpdateApps([]*sources.App{webApp("/c", "*.test")}, []string{"/a"})
+	_, err = guarded(func() (bool, error) { return true, c.Serve(t.Context()) })
+	var bug *panicError
+	if !errors.As(err, &bug) {
+		t.Fatalf("Serve returned %v, want a panic", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Serve(ctx) }()
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("Serve returned %v", err)
+	}
+	wantSameAsFresh(t, c, publisher.recorder, cfg)
+}
+
+func TestFlushWaitsForWhatWasNoted(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := c.Flush(ctx); err != nil {
+		t.Errorf("Flush with nothing noted: %v", err)
+	}
+	c.SyncApps([]*sources.App{webApp("/web", "web.test")})
+	if err := c.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Flush without a running loop: %v, want the deadline", err)
+	}
+	serving, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Serve(serving) }()
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	<-done
+	if diff := cmp.Diff([]string{"web.test"}, r.names(xds.Scope)); diff != "" {
+		t.Errorf("scopes (-want +got):\n%s", diff)
+	}
+}
+
+func TestCertificateIsReplacedWhenItExpires(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, r := newTest(t, Config{CertificateSources: []string{"dir", "vault"}})
+		c.now = time.Now
+		ends := certificate("a", "ends", "a.test")
+		ends.NotBefore, ends.NotAfter = time.Now(), time.Now().Add(2*time.Hour)
+		begins := certificate("b", "begins", "a.test")
+		begins.NotBefore, begins.NotAfter = time.Now().Add(time.Hour), time.Now().Add(100*time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- c.Serve(ctx) }()
+		c.SyncApps(nil)
+		c.SyncCertificates("vault", []*certs.Certificate{ends, begins}, nil)
+		c.SyncCertificates("dir", nil, nil)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"vault/a"}, r.names(xds.Secret)); diff != "" {
+			t.Errorf("secrets at first (-want +got):\n%s", diff)
+		}
+		time.Sleep(time.Hour + time.Second)
+		synctest.Wait()
+		if diff := cmp.Diff([]string{"vault/b"}, r.names(xds.Secret)); diff != "" {
+			t.Errorf("secrets after an hour (-want +got):\n%s", diff)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestFleetsTakeTheirOwnPorts(t *testing.T) {
+	t.Parallel()
+	internal := testFleet()
+	internal.Name, internal.HTTPS = "internal", netip.AddrPort{}
+	c, external := newTest(t, Config{Fleets: []Fleet{testFleet(), internal}})
+	app := &sources.App{ID: "/multi", Ports: []sources.Port{
+		{Groups: []string{"internal"}, Domains: []string{"in.test"}, RedirectToHTTPS: true},
+		{Groups: []string{"external", "internal"}, Domains: []string{"both.test"}},
+	}}
+	syncApps(c, app)
+	got := map[string][]string{
+		"external": external.names(xds.Scope),
+		"internal": c.fleets[1].publisher.(*recorder).names(xds.Scope),
+	}
+	want := map[string][]string{"external": {"both.test"}, "internal": {"both.test", "in.test"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("scopes (-want +got):\n%s", diff)
+	}
+	view, ok := c.App("/multi")
+	if !ok || len(view.Problems) != 1 || view.Problems[0].Fleet != "internal" || view.Problems[0].Kind != HTTPSProblem {
+		t.Errorf("problems: %v, want one about the redirect in the internal fleet", reasons(view.Problems))
+	}
+	if diff := cmp.Diff([]string{"external", "internal"}, view.Ports[1].Fleets); diff != "" {
+		t.Errorf("fleets of port 1 (-want +got):\n%s", diff)
+	}
+	if apps := c.Apps(); len(apps) != 1 || !cmp.Equal(apps[0], view, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })) {
+		t.Errorf("Apps() = %v, want the view of the app", apps)
+	}
+	syncApps(c)
+	if p := c.Problems(); len(p) != 1 { // no certificate
+		t.Errorf("problems after the app went: %v", reasons(p))
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		want string
+		edit func(*Config)
+	}{
+		{"no fleet", func(c *Config) { c.Fleets = nil }},
+		{"twice", func(c *Config) { c.Fleets = append(c.Fleets, c.Fleets[0]) }},
+		{"no publisher", func(c *Config) { c.Fleets[0].Name = "other" }},
+		{"no name", func(c *Config) { c.Fleets[0].Name = "" }},
+		{"no address", func(c *Config) { c.Fleets[0].HTTP = netip.AddrPort{} }},
+		{"both", func(c *Config) { c.Fleets[0].HTTPS = c.Fleets[0].HTTP }},
+		{"connect timeout", func(c *Config) { c.Fleets[0].Options = Options{} }},
+		{"negative", func(c *Config) { c.Fleets[0].Options.StreamIdleTimeout = -1 }},
+	}
+	for _, tt := range tests {
+		cfg := Config{Fleets: []Fleet{testFleet()}}
+		tt.edit(&cfg)
+		_, err := New(cfg, map[string]Publisher{"external": newRecorder()}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("New: %v, want an error with %q", err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,211 @@
+package collator
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"relay/sources"
+)
+
+// claim is what an app port wants of a domain.
+type claim struct {
+	app  string
+	port int
+	// route asks for the domain's requests: only one claim gets them.
+	route bool
+	// acme asks for its ACME challenges to be answered.
+	acme     bool
+	redirect bool
+}
+
+func compareClaims(a, b claim) int {
+	return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.port, b.port))
+}
+
+// claimsOf returns what the ports of an app that a fleet routes want, by
+// domain and ordered by port.
+func claimsOf(app *sources.App, fleet string) map[string][]claim {
+	if app == nil {
+		return nil
+	}
+	wanted := make(map[string][]claim)
+	for i, port := range app.Ports {
+		if !slices.Contains(port.Groups, fleet) {
+			continue
+		}
+		for _, domain := range port.Domains {
+			wanted[domain] = append(wanted[domain], claim{
+				app: app.ID, port: i, route: true,
+				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS,
+			})
+		}
+		for _, domain := range port.ACMEDomains {
+			if !slices.Contains(port.Domains, domain) {
+				wanted[domain] = append(wanted[domain], claim{app: app.ID, port: i, acme: true})
+			}
+		}
+	}
+	return wanted
+}
+
+// winner returns the claim that gets the requests: that of the lowest app id,
+// then of the lowest port, whatever the health of the app, so that every
+// replica decides alike.
+func winner(claims []claim) (claim, bool) {
+	i := slices.IndexFunc(claims, func(c claim) bool { return c.route })
+	if i < 0 {
+		return claim{}, false
+	}
+	return claims[i], true
+}
+
+// domainIndex knows who claims each domain of a fleet, and in which scope each
+// domain lives: a wildcard domain is a zone, whose scope holds the domains
+// under it as well, those of a longer zone excepted.
+type domainIndex struct {
+	claims map[string][]claim // by domain, sorted
+	// under holds the exact domains below each parent domain.
+	under map[string]map[string]struct{}
+	zones map[string]struct{}
+	// touch is told each scope that has to be built again, and zonesChanged
+	// that a zone came or went.
+	touch        func(scope string)
+	zonesChanged func()
+}
+
+func newDomainIndex(touch func(scope string), zonesChanged func()) *domainIndex {
+	return &domainIndex{
+		claims: make(map[string][]claim), under: make(map[string]map[string]struct{}),
+		zones: make(map[string]struct{}),
+		touch: touch, zonesChanged: zonesChanged,
+	}
+}
+
+// cutWildcard returns the zone of a wildcard domain.
+func cutWildcard(domain string) (zone string, ok bool) {
+	return strings.CutPrefix(domain, wildcardPrefix)
+}
+
+// parents calls f with each parent domain, from the longest to the shortest,
+// until f returns false.
+func parents(domain string, f func(parent string) bool) {
+	for {
+		_, parent, ok := strings.Cut(domain, ".")
+		if !ok || !f(parent) {
+			return
+		}
+		domain = parent
+	}
+}
+
+// zoneOf returns the longest zone that an exact domain is in, or "".
+func (x *domainIndex) zoneOf(domain string) (zone string) {
+	parents(domain, func(parent string) bool {
+		if _, ok := x.zones[parent]; ok {
+			zone = parent
+		}
+		return zone == ""
+	})
+	return zone
+}
+
+// scopeOf returns the name of the scope a domain lives in.
+func (x *domainIndex) scopeOf(domain string) string {
+	if strings.HasPrefix(domain, wildcardPrefix) {
+		return domain
+	}
+	if zone := x.zoneOf(domain); zone != "" {
+		return wildcardPrefix + zone
+	}
+	return domain
+}
+
+// members returns the domains of the scope with the given name, the one that
+// names it first; none when there is no such scope.
+func (x *domainIndex) members(scope string) []string {
+	if len(x.claims[scope]) == 0 || x.scopeOf(scope) != scope {
+		return nil
+	}
+	domains := []string{scope}
+	zone, ok := cutWildcard(scope)
+	if !ok {
+		return domains
+	}
+	for domain := range x.under[zone] {
+		if x.zoneOf(domain) == zone {
+			domains = append(domains, domain)
+		}
+	}
+	slices.Sort(domains[1:])
+	return domains
+}
+
+// replace makes the claims of one app on one domain what is given. It reports
+// whether anything changed.
+func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
+	before := x.claims[domain]
+	from, _ := slices.BinarySearchFunc(before, claim{app: app, port: -1}, compareClaims)
+	to := from
+	for to < len(before) && before[to].app == app {
+		to++
+	}
+	if slices.Equal(before[from:to], wanted) {
+		return false
+	}
+	after := slices.Replace(before, from, to, wanted...)
+	if len(after) > 0 {
+		x.claims[domain] = after
+	} else {
+		delete(x.claims, domain)
+	}
+	if zone, ok := cutWildcard(domain); ok {
+		x.setZone(zone, len(after) > 0)
+	} else {
+		x.file(domain, len(after) > 0)
+	}
+	x.touch(x.scopeOf(domain))
+	return true
+}
+
+// file records an exact domain under each of its parents, or forgets it.
+func (x *domainIndex) file(domain string, exists bool) {
+	parents(domain, func(parent string) bool {
+		set := x.under[parent]
+		switch {
+		case exists && set == nil:
+			x.under[parent] = map[string]struct{}{domain: {}}
+		case exists:
+			set[domain] = struct{}{}
+		default:
+			delete(set, domain)
+			if len(set) == 0 {
+				delete(x.under, parent)
+			}
+		}
+		return true
+	})
+}
+
+// setZone records that a zone exists or not, and touches the scopes between
+// which the domains under it move.
+func (x *domainIndex) setZone(zone string, exists bool) {
+	if _, existed := x.zones[zone]; existed == exists {
+		return
+	}
+	if exists {
+		x.zones[zone] = struct{}{}
+	} else {
+		delete(x.zones, zone)
+	}
+	x.zonesChanged()
+	if outer := x.zoneOf(zone); outer != "" {
+		x.touch(wildcardPrefix + outer)
+		return
+	}
+	for domain := range x.under[zone] {
+		if in := x.zoneOf(domain); in == zone || in == "" {
+			x.touch(domain)
+		}
+	}
+}

@@ -1,0 +1,262 @@
+package collator
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/xds"
+)
+
+// fleetState is what one fleet is made of: indexes over the apps, the names of
+// resources to build, and the versions of those published. Each resource is a
+// function of the state alone.
+type fleetState struct {
+	Fleet
+	c         *Collator
+	publisher Publisher
+	acmeApp   string
+	scopes    scopeBuilder
+	domains   *domainIndex
+
+	certificatesKnown bool
+	chains            []tlsChain
+	secrets           map[string]*certs.Certificate
+
+	dirty map[xds.Key]struct{}
+	// claimed holds the domains whose claims changed, for problems to be found.
+	claimed   map[string]struct{}
+	published map[xds.Key]string // versions
+	// unsaid holds withheld resources: what becomes of them must be published,
+	// be it that they do not exist.
+	unsaid map[xds.Key]struct{}
+	// failed holds resources with a problem.
+	failed map[xds.Key]struct{}
+}
+
+func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *fleetState {
+	s := &fleetState{
+		Fleet: f, c: c, publisher: publisher, acmeApp: acmeApp,
+		scopes:    scopeBuilder{options: f.Options, httpsPort: f.httpsPort()},
+		dirty:     make(map[xds.Key]struct{}),
+		claimed:   make(map[string]struct{}),
+		published: make(map[xds.Key]string),
+		unsaid:    make(map[xds.Key]struct{}),
+		failed:    make(map[xds.Key]struct{}),
+	}
+	s.reset()
+	return s
+}
+
+// reset forgets the index of the apps, and has everything built again.
+func (f *fleetState) reset() {
+	if f.domains != nil {
+		for domain := range f.domains.claims {
+			f.claimed[domain] = struct{}{}
+		}
+	}
+	f.domains = newDomainIndex(
+		func(scope string) { f.mark(xds.Scope, scope) },
+		func() { f.mark(xds.ExtensionConfig, hostsFilter) },
+	)
+	for key := range f.published {
+		f.dirty[key] = struct{}{}
+	}
+	f.mark(xds.Listener, httpListener)
+	f.mark(xds.Listener, httpsListener)
+	f.mark(xds.ExtensionConfig, hostsFilter)
+	f.markCluster(clusterName(f.acmeApp, 0))
+}
+
+func (f *fleetState) mark(t xds.Type, name string) {
+	f.dirty[xds.Key{Type: t, Name: name}] = struct{}{}
+}
+
+func (f *fleetState) markCluster(name string) {
+	f.mark(xds.Cluster, name)
+	f.mark(xds.Endpoint, name)
+}
+
+// routes reports whether the fleet has a cluster for an app port; app is nil
+// when there is no such app. That of the ACME app is always there, so that no
+// scope depends on whether the app runs.
+func (f *fleetState) routes(id string, app *sources.App, port int) bool {
+	if id == f.acmeApp && port == 0 {
+		return true
+	}
+	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
+}
+
+func endpointsOf(app *sources.App, port int) []sources.Endpoint {
+	if app == nil || port >= len(app.Ports) {
+		return nil
+	}
+	return app.Ports[port].Endpoints
+}
+
+// updateApp marks what differs between two forms of an app; nil is none.
+func (f *fleetState) updateApp(id string, before, after *sources.App) {
+	for port := range max(portCount(before), portCount(after)) {
+		was, is := f.routes(id, before, port), f.routes(id, after, port)
+		switch {
+		case was != is:
+			f.markCluster(clusterName(id, port))
+		case is && !slices.Equal(endpointsOf(before, port), endpointsOf(after, port)):
+			f.mark(xds.Endpoint, clusterName(id, port))
+		}
+	}
+	wanted := claimsOf(after, f.Name)
+	for domain := range claimsOf(before, f.Name) {
+		if _, still := wanted[domain]; !still {
+			f.replaceClaims(domain, id, nil)
+		}
+	}
+	for domain, claims := range wanted {
+		f.replaceClaims(domain, id, claims)
+	}
+	f.c.problems.set(owner{HTTPSProblem, f.Name, id}, f.redirectProblems(after)...)
+}
+
+func portCount(app *sources.App) int {
+	if app == nil {
+		return 0
+	}
+	return len(app.Ports)
+}
+
+func (f *fleetState) replaceClaims(domain, app string, claims []claim) {
+	if f.domains.replace(domain, app, claims) {
+		f.claimed[domain] = struct{}{}
+	}
+}
+
+func (f *fleetState) redirectProblems(app *sources.App) (problems []Problem) {
+	if app == nil || f.hasHTTPS() {
+		return nil
+	}
+	for i, port := range app.Ports {
+		if port.RedirectToHTTPS && f.routes(app.ID, app, i) {
+			problems = append(problems, Problem{App: app.ID, Subject: fmt.Sprintf("port %d", i),
+				Reason: "asks for a redirect to https, but the fleet has no https listener: plain http is served"})
+		}
+	}
+	return problems
+}
+
+// reportClashes says which ports do not get a domain they want.
+func (f *fleetState) reportClashes() {
+	for domain := range f.claimed {
+		var problems []Problem
+		first, _ := winner(f.domains.claims[domain])
+		for _, claim := range f.domains.claims[domain] {
+			if claim.route && claim != first {
+				problems = append(problems, Problem{App: claim.app, Subject: domain, Reason: fmt.Sprintf(
+					"port %d does not get the domain: port %d of %s has it (the lowest app id wins, then the lowest port)",
+					claim.port, first.port, first.app)})
+			}
+		}
+		f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
+	}
+	f.claimed = make(map[string]struct{})
+}
+
+// setCertificates marks the secrets that differ, and the https listener.
+func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*certs.Certificate) {
+	f.certificatesKnown = true
+	if !f.hasHTTPS() {
+		return
+	}
+	for name := range f.secrets {
+		if secrets[name] == nil {
+			f.mark(xds.Secret, name)
+		}
+	}
+	for name, certificate := range secrets {
+		if !sameContent(f.secrets[name], certificate) {
+			f.mark(xds.Secret, name)
+		}
+	}
+	f.chains, f.secrets = chains, secrets
+	f.mark(xds.Listener, httpsListener)
+	var problems []Problem
+	if len(chains) == 0 {
+		problems = []Problem{{Subject: "listener https",
+			Reason: "there is no certificate: the fleet does not listen on " + f.HTTPS.String()}}
+	}
+	// An app id begins with a slash: the name is no app's.
+	f.c.problems.set(owner{HTTPSProblem, f.Name, "listener https"}, problems...)
+}
+
+func sameContent(a, b *certs.Certificate) bool {
+	return a == b || a != nil && b != nil && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
+}
+
+// build makes the resource with the given key from the state; nil when there
+// is none.
+func (f *fleetState) build(key xds.Key) (proto.Message, error) {
+	switch key.Type {
+	case xds.Cluster, xds.Endpoint:
+		id, port := splitClusterName(key.Name)
+		app := f.c.apps[id]
+		switch {
+		case !f.routes(id, app, port):
+			return nil, nil
+		case key.Type == xds.Cluster:
+			return buildCluster(key.Name, f.Options)
+		}
+		return buildEndpoints(key.Name, endpointsOf(app, port)), nil
+	case xds.Secret:
+		if certificate := f.secrets[key.Name]; certificate != nil {
+			return buildSecret(certificate), nil
+		}
+		return nil, nil
+	case xds.Listener:
+		return f.buildListener(key.Name)
+	case xds.Scope:
+		return f.buildScope(key.Name)
+	case xds.ExtensionConfig:
+		return buildHosts(slices.Sorted(maps.Keys(f.domains.zones)))
+	}
+	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
+}
+
+func (f *fleetState) buildListener(name string) (proto.Message, error) {
+	switch {
+	case name == httpListener:
+		return buildHTTPListener(f.Fleet)
+	case name == httpsListener && f.hasHTTPS() && len(f.chains) > 0:
+		return buildHTTPSListener(f.Fleet, f.chains)
+	}
+	return nil, nil
+}
+
+func (f *fleetState) buildScope(name string) (proto.Message, error) {
+	var routes []domainRoutes
+	for _, domain := range f.domains.members(name) {
+		routes = append(routes, f.routesOf(domain))
+	}
+	switch _, zone := cutWildcard(name); {
+	case len(routes) == 0:
+		return nil, nil
+	case zone:
+		return f.scopes.buildZone(routes)
+	}
+	return f.scopes.buildScope(routes[0])
+}
+
+func (f *fleetState) routesOf(domain string) domainRoutes {
+	claims := f.domains.claims[domain]
+	routes := domainRoutes{domain: domain}
+	if first, ok := winner(claims); ok {
+		routes.cluster, routes.redirect = clusterName(first.app, first.port), first.redirect
+	}
+	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {
+		routes.acmeCluster = clusterName(f.acmeApp, 0)
+	}
+	return routes
+}

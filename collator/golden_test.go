@@ -1,0 +1,173 @@
+package collator
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/xds"
+)
+
+var updateGolden = flag.Bool("update", false, "rewrite the golden files, and remove those of no test")
+
+type goldenCase struct {
+	name         string
+	types        []xds.Type
+	fleet        func(*Fleet)
+	apps         []*sources.App
+	certificates []*certs.Certificate
+}
+
+func goldenCases() []goldenCase {
+	routing := []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope, xds.ExtensionConfig}
+	acme := changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) {
+		p.ACMEDomains = []string{"shop.test", "only-acme.test"}
+		p.RedirectToHTTPS = true
+	})
+	return []goldenCase{
+		{name: "one_app", types: xds.Types(), apps: []*sources.App{webApp("/shop/web", "www.shop.test", "shop.test")},
+			certificates: []*certs.Certificate{certificate("shop.test", "a", "shop.test", "www.shop.test")}},
+		{name: "no_apps", types: routing},
+		{name: "acme_and_redirect", types: []xds.Type{xds.Scope}, apps: []*sources.App{acme}},
+		{name: "redirect_to_public_port", types: []xds.Type{xds.Scope}, apps: []*sources.App{acme},
+			fleet: func(f *Fleet) { f.HTTPSPublicPort = 8443 }},
+		{name: "redirect_without_https", types: []xds.Type{xds.Scope, xds.Listener}, apps: []*sources.App{acme},
+			fleet: func(f *Fleet) { f.HTTPS = netip.AddrPort{} }},
+		{name: "suspended", types: routing, apps: []*sources.App{
+			changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) { p.Endpoints = nil })}},
+		{name: "clash", types: []xds.Type{xds.Cluster, xds.Scope},
+			apps: []*sources.App{webApp("/b", "shop.test"), webApp("/a", "shop.test")}},
+		{name: "zones", types: []xds.Type{xds.Scope, xds.ExtensionConfig}, apps: []*sources.App{
+			webApp("/all", "*.zone.test"), webApp("/inner", "*.in.zone.test"),
+			webApp("/exact", "a.zone.test", "b.in.zone.test", "zone.test", "in.zone.test")}},
+		{name: "ports", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{{ID: "/multi", Ports: []sources.Port{
+			{Groups: []string{"internal"}, Domains: []string{"in.test"}},
+			{Groups: []string{"internal", "external"}},
+			{Groups: []string{"external"}, Domains: []string{"out.test"}},
+		}}}},
+		{name: "endpoints", types: []xds.Type{xds.Endpoint}, apps: []*sources.App{variedEndpoints()}},
+		{name: "certificates", types: []xds.Type{xds.Listener, xds.Secret}, certificates: []*certs.Certificate{
+			certificate("a.test", "a", "a.test", "shared.test"),
+			certificate("b.test", "b", "*.b.test", "shared.test"),
+			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
+				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
+		}},
+		{name: "no_options", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{webApp("/a", "a.test")},
+			fleet: func(f *Fleet) {
+				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0
+			}},
+	}
+}
+
+func variedEndpoints() *sources.App {
+	return changed(webApp("/varied", "varied.test"), func(p *sources.Port) {
+		p.Endpoints = endpoints("10.0.0.3:1", "10.0.0.2:1", "10.0.0.1:1", "[2001:db8::1]:1", "[::ffff:10.0.0.9]:1",
+			"10.0.0.2:1", "0.0.0.0:1", "10.0.0.4:0", "[fe80::1%eth0]:1")
+		p.Endpoints[0].Region, p.Endpoints[0].Zone = "eu", "eu-1b"
+		p.Endpoints[2].Region, p.Endpoints[2].Zone = "eu", "eu-1a"
+		p.Endpoints[1].Health = sources.Draining
+		p.Endpoints[3].Health = sources.Degraded
+		p.Endpoints[4].Health = sources.Draining
+	})
+}
+
+func TestGolden(t *testing.T) {
+	known := make(map[string]bool)
+	for _, tt := range goldenCases() {
+		file := filepath.Join("testdata", tt.name+".json")
+		known[file] = true
+		t.Run(tt.name, func(t *testing.T) { tt.run(t, file) })
+	}
+	files, err := filepath.Glob("testdata/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if known[file] {
+			continue
+		}
+		if !*updateGolden {
+			t.Errorf("%s belongs to no test: run with -update to remove it", file)
+		} else if err := os.Remove(file); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func (tt goldenCase) run(t *testing.T, file string) {
+	fleet := testFleet()
+	if tt.fleet != nil {
+		tt.fleet(&fleet)
+	}
+	c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+	c.SyncCertificates("vault", tt.certificates, nil)
+	syncApps(c, tt.apps...)
+	got := dump(t, c, r, tt.types)
+	if *updateGolden {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("differs from %s (-want +got); run with -update if it should:\n%s", file, diff)
+	}
+}
+
+// dump writes the published resources, by type, and the problems. The format
+// of protojson varies on purpose: encoding/json makes it stable.
+func dump(t *testing.T, c *Collator, r *recorder, types []xds.Type) []byte {
+	t.Helper()
+	type golden struct {
+		Resources map[string][]any `json:"resources"`
+		Problems  []Problem        `json:"problems"`
+	}
+	out := golden{Resources: make(map[string][]any), Problems: c.Problems()}
+	for _, key := range sortedKeys(keySet(r.versions)) {
+		if !slices.Contains(types, key.Type) {
+			continue
+		}
+		msg, err := c.fleets[0].build(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var resource any
+		if err := json.Unmarshal(text, &resource); err != nil {
+			t.Fatal(err)
+		}
+		out.Resources[key.Type.String()] = append(out.Resources[key.Type.String()], resource)
+	}
+	var buf bytes.Buffer
+	encoder := json.NewEncoder(&buf)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(out); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func keySet[V any](m map[xds.Key]V) map[xds.Key]struct{} {
+	keys := make(map[xds.Key]struct{}, len(m))
+	for key := range m {
+		keys[key] = struct{}{}
+	}
+	return keys
+}

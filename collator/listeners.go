@@ -1,0 +1,145 @@
+package collator
+
+import (
+	"net/netip"
+	"time"
+
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+const (
+	httpListener  = "http"
+	httpsListener = "https"
+
+	// Limits at the edge, as https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+	// advises. The buffer is larger than it says: a request that does not fit
+	// cannot be retried.
+	bufferLimit          = 256 << 10
+	maxConcurrentStreams = 100
+	streamWindow         = 64 << 10
+	connectionWindow     = 1 << 20
+)
+
+// buildHTTPListener makes the listener for plain HTTP. Nothing of any app is
+// in it: a changed listener closes connections, and those of devices and
+// WebSockets last for weeks.
+func buildHTTPListener(f Fleet) (*listenerv3.Listener, error) {
+	var p packer
+	listener := newListener(httpListener, f.HTTP)
+	listener.FilterChains = []*listenerv3.FilterChain{{
+		Filters: []*listenerv3.Filter{connectionManager(&p, httpListener, f.Options)},
+	}}
+	return listener, p.err
+}
+
+func newListener(name string, address netip.AddrPort) *listenerv3.Listener {
+	return &listenerv3.Listener{
+		Name:                          name,
+		Address:                       socketAddress(address),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+	}
+}
+
+func socketAddress(a netip.AddrPort) *corev3.Address {
+	address := a.Addr().Unmap()
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address:       address.String(),
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
+		// "::" means every address, of IPv4 too.
+		Ipv4Compat: address == netip.IPv6Unspecified(),
+	}}}
+}
+
+func connectionManager(p *packer, name string, o Options) *listenerv3.Filter {
+	manager := &hcmv3.HttpConnectionManager{
+		StatPrefix: name,
+		// The client is whoever connects: x-forwarded-for is appended to,
+		// x-forwarded-proto is overwritten.
+		UseRemoteAddress: wrapperspb.Bool(true),
+		// No address is trusted to send x-envoy-* headers.
+		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		// The app's Server header, or none.
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		RequestHeadersTimeout:      durationpb.New(o.RequestHeadersTimeout),
+		StreamIdleTimeout:          durationpb.New(o.StreamIdleTimeout),
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
+			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
+			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
+		},
+		LocalReplyConfig:              localReplies(),
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{setScopeHeader(p)},
+		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
+		HttpFilters: []*hcmv3.HttpFilter{
+			hostsDiscovery(p),
+			{Name: "router", ConfigType: &hcmv3.HttpFilter_TypedConfig{
+				TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true}),
+			}},
+		},
+	}
+	return &listenerv3.Filter{
+		Name:       "http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(manager)},
+	}
+}
+
+// setScopeHeader runs before the scope is chosen, and overwrites whatever the
+// client sent.
+func setScopeHeader(p *packer) *corev3.TypedExtensionConfig {
+	return p.extension("scope", &headermutationv3.HeaderMutation{
+		Mutations: []*mutationrulesv3.HeaderMutation{{
+			Action: &mutationrulesv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+				Header:       &corev3.HeaderValue{Key: scopeHeader, Value: "%REQ(:authority)%"},
+				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+			}},
+		}},
+	})
+}
+
+// scopedRoutes looks a request's scope up by its host, without the port.
+func scopedRoutes() *hcmv3.ScopedRoutes {
+	return &hcmv3.ScopedRoutes{
+		Name: "domains",
+		ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{
+			Fragments: []*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{{
+				Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
+					HeaderValueExtractor: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor{
+						Name:             scopeHeader,
+						ElementSeparator: ":",
+						ExtractType: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{
+							Index: 0,
+						},
+					},
+				},
+			}},
+		},
+		RdsConfigSource: adsSource(0),
+		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{
+			// Without a limit: a listener that opened without its scopes would
+			// answer 404 to everyone.
+			ScopedRdsConfigSource: adsSource(0),
+		}},
+	}
+}
+
+// hostsDiscovery takes the hosts filter from the stream. Should it not come,
+// the one without zones does for all other domains.
+func hostsDiscovery(p *packer) *hcmv3.HttpFilter {
+	fallback := hostsMatcher(p, nil)
+	return &hcmv3.HttpFilter{
+		Name: hostsFilter,
+		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource:  adsSource(15 * time.Second),
+			DefaultConfig: p.pack(fallback),
+			TypeUrls:      []string{typeURL(fallback)},
+		}},
+	}
+}

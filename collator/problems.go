@@ -1,0 +1,98 @@
+package collator
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// Kind says what a Problem is about.
+type Kind string
+
+// The kinds.
+const (
+	// AppProblem is something ignored in an app's definition.
+	AppProblem Kind = "app"
+	// ClashProblem is a domain that another app port has.
+	ClashProblem Kind = "clash"
+	// HTTPSProblem is a wish for TLS that a fleet cannot fulfil.
+	HTTPSProblem Kind = "https"
+	// CertificateProblem is an entry of a certificate store.
+	CertificateProblem Kind = "certificate"
+	// ResourceProblem is a resource that Envoy would refuse.
+	ResourceProblem Kind = "resource"
+	// InternalProblem is a bug in Relay that cost one app or resource.
+	InternalProblem Kind = "internal"
+)
+
+var kinds = []Kind{AppProblem, ClashProblem, HTTPSProblem, CertificateProblem, ResourceProblem, InternalProblem}
+
+// Problem is one thing that is not as its author wanted, in words an operator
+// can act on.
+type Problem struct {
+	Kind Kind `json:"kind"`
+	// Fleet is empty when it concerns all.
+	Fleet string `json:"fleet,omitempty"`
+	// App is the app id; empty when it is no app's.
+	App string `json:"app,omitempty"`
+	// Subject is the label, domain, certificate or resource.
+	Subject string `json:"subject,omitempty"`
+	Reason  string `json:"reason"`
+}
+
+// owner is what a set of problems is found with, and replaced with.
+type owner struct {
+	kind        Kind
+	fleet, name string
+}
+
+// problemSet holds all problems, by what they were found in.
+type problemSet struct {
+	mu      sync.RWMutex
+	byOwner map[owner][]Problem
+	counts  map[Kind]int
+}
+
+func newProblemSet() *problemSet {
+	return &problemSet{byOwner: make(map[owner][]Problem), counts: make(map[Kind]int)}
+}
+
+// set replaces the problems of an owner, and fills in kind and fleet.
+func (s *problemSet) set(o owner, problems ...Problem) {
+	for i := range problems {
+		problems[i].Kind, problems[i].Fleet = o.kind, o.fleet
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts[o.kind] += len(problems) - len(s.byOwner[o])
+	if len(problems) == 0 {
+		delete(s.byOwner, o)
+		return
+	}
+	s.byOwner[o] = problems
+}
+
+func (s *problemSet) count(kind Kind) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.counts[kind]
+}
+
+// all returns every problem for which keep holds, sorted.
+func (s *problemSet) all(keep func(Problem) bool) []Problem {
+	s.mu.RLock()
+	var found []Problem
+	for _, problems := range s.byOwner {
+		for _, p := range problems {
+			if keep(p) {
+				found = append(found, p)
+			}
+		}
+	}
+	s.mu.RUnlock()
+	slices.SortFunc(found, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.Kind, b.Kind),
+			cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Reason, b.Reason))
+	})
+	return found
+}

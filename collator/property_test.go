@@ -1,0 +1,188 @@
+package collator
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/xds"
+)
+
+var someDomains = []string{
+	"a.test", "b.test", "x.a.test", "y.a.test", "x.b.a.test", "z.x.b.a.test", "b.a.test",
+	"*.test", "*.a.test", "*.b.a.test", "*.other.test", "bad_one.test",
+}
+
+// world makes random apps and certificates out of few names, so that they
+// collide.
+type world struct{ *rand.Rand }
+
+func (w world) domains() []string {
+	var domains []string
+	for range w.IntN(4) {
+		domains = append(domains, someDomains[w.IntN(len(someDomains))])
+	}
+	return domains
+}
+
+func (w world) app() *sources.App {
+	app := &sources.App{ID: []string{"/a", "/a_0", "/b", "/b/c", "/marathon-acme"}[w.IntN(5)]}
+	for range w.IntN(4) {
+		port := sources.Port{
+			Groups:          [][]string{nil, {"external"}, {"external", "internal"}, {"internal"}}[w.IntN(4)],
+			Domains:         w.domains(),
+			RedirectToHTTPS: w.IntN(4) == 0,
+		}
+		if w.IntN(3) == 0 {
+			port.ACMEDomains = w.domains()
+		}
+		for range w.IntN(3) {
+			port.Endpoints = append(port.Endpoints, endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
+		}
+		app.Ports = append(app.Ports, port)
+	}
+	return app
+}
+
+func (w world) certificates() []*certs.Certificate {
+	var all []*certs.Certificate
+	for i := range w.IntN(4) {
+		c := certificate(fmt.Sprint("c", i), fmt.Sprint(w.IntN(3), i), someDomains[w.IntN(5)], someDomains[w.IntN(5)])
+		slices.Sort(c.ServerNames)
+		c.ServerNames = slices.Compact(c.ServerNames)
+		c.Default = w.IntN(5) == 0
+		all = append(all, c)
+	}
+	return all
+}
+
+// step lets some sources say something, then runs a round.
+func (w world) step(c *Collator) {
+	for range 1 + w.IntN(3) {
+		switch w.IntN(8) {
+		case 0:
+			// A complete read has each app once.
+			apps := make(map[string]*sources.App)
+			for range w.IntN(6) {
+				app := w.app()
+				apps[app.ID] = app
+			}
+			c.SyncApps(slices.Collect(maps.Values(apps)))
+		case 1:
+			c.UpdateApps(nil, []string{w.app().ID})
+		case 2:
+			c.SyncCertificates("vault", w.certificates(), nil)
+		default:
+			c.UpdateApps([]*sources.App{w.app()}, nil)
+		}
+	}
+	c.round()
+}
+
+// checkConsistent checks what one state promises to Envoy.
+func checkConsistent(t *testing.T, c *Collator, r *recorder) {
+	t.Helper()
+	held := func(kind xds.Type, name, by string) {
+		if _, ok := r.versions[xds.Key{Type: kind, Name: name}]; !ok {
+			t.Fatalf("%s names %s %q, which is not published", by, kind, name)
+		}
+	}
+	served := make(map[string]string)
+	for key := range r.versions {
+		msg, err := c.fleets[0].build(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch msg := msg.(type) {
+		case *routev3.ScopedRouteConfiguration:
+			for _, vhost := range msg.RouteConfiguration.VirtualHosts {
+				if other, ok := served[vhost.Name]; ok {
+					t.Fatalf("%s is in scopes %s and %s", vhost.Name, other, key.Name)
+				}
+				served[vhost.Name] = key.Name
+				for _, route := range vhost.Routes {
+					if action := route.GetRoute(); action != nil {
+						held(xds.Cluster, action.GetCluster(), "scope "+key.Name)
+						held(xds.Endpoint, action.GetCluster(), "scope "+key.Name)
+					}
+				}
+			}
+		case *listenerv3.Listener:
+			for _, chain := range msg.FilterChains {
+				var context tlsv3.DownstreamTlsContext
+				if chain.TransportSocket == nil {
+					continue
+				}
+				if err := chain.TransportSocket.GetTypedConfig().UnmarshalTo(&context); err != nil {
+					t.Fatal(err)
+				}
+				held(xds.Secret, context.CommonTlsContext.TlsCertificateSdsSecretConfigs[0].Name, "listener "+key.Name)
+			}
+		}
+	}
+	checkZones(t, c, served)
+}
+
+// checkZones compares the scope of each domain with the rule: the longest
+// wildcard domain above it, or its own.
+func checkZones(t *testing.T, c *Collator, served map[string]string) {
+	t.Helper()
+	wanted := make(map[string]bool)
+	for _, app := range c.apps {
+		for domain := range claimsOf(app, "external") {
+			wanted[domain] = true
+		}
+	}
+	if len(served) != len(wanted) {
+		t.Fatalf("%d domains are served, want %d", len(served), len(wanted))
+	}
+	for domain := range wanted {
+		scope := domain
+		for zone := range wanted {
+			suffix, ok := strings.CutPrefix(zone, "*")
+			if !ok || strings.HasPrefix(domain, "*") || !strings.HasSuffix(domain, suffix) {
+				continue
+			}
+			if scope == domain || len(zone) > len(scope) {
+				scope = zone
+			}
+		}
+		if served[domain] != scope {
+			t.Fatalf("%s is served by scope %q, want %q", domain, served[domain], scope)
+		}
+	}
+}
+
+func runSteps(t *testing.T, seed uint64, steps int) {
+	w := world{rand.New(rand.NewPCG(seed, 1))}
+	cfg := Config{Fleets: []Fleet{testFleet()}, CertificateSources: []string{"vault"}}
+	c, r := newTest(t, cfg)
+	c.SyncApps(nil)
+	c.SyncCertificates("vault", nil, nil)
+	for range steps {
+		w.step(c)
+		checkConsistent(t, c, r)
+		wantSameAsFresh(t, c, r, cfg)
+	}
+}
+
+func TestStepsEqualAFreshStart(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { runSteps(t, seed, 20) })
+	}
+}
+
+func FuzzSteps(f *testing.F) {
+	f.Add(uint64(1), uint8(3))
+	f.Fuzz(func(t *testing.T, seed uint64, steps uint8) { runSteps(t, seed, int(steps%16)) })
+}

@@ -1,0 +1,93 @@
+package collator
+
+import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"relay/certs"
+)
+
+// handshakeTimeout ends connections that never finish their TLS handshake.
+const handshakeTimeout = 10 * time.Second
+
+// defaultChain answers clients whose server name no certificate covers.
+const defaultChain = "default"
+
+// secretName is stable over renewals: a renewal is a new secret of the same
+// name, and the listener that names it stays as it is.
+func secretName(c *certs.Certificate) string { return c.Source + "/" + c.Name }
+
+func buildSecret(c *certs.Certificate) *tlsv3.Secret {
+	return &tlsv3.Secret{
+		Name: secretName(c),
+		Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+			CertificateChain: inlineBytes(c.Chain),
+			PrivateKey:       inlineBytes(c.Key),
+		}},
+	}
+}
+
+func inlineBytes(b []byte) *corev3.DataSource {
+	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
+}
+
+// tlsChain is a certificate and the server names it is served for. The default
+// chain has none.
+type tlsChain struct {
+	name, secret string
+	serverNames  []string
+}
+
+// buildHTTPSListener makes one filter chain per certificate, so that a
+// certificate that comes or goes drains the connections of no other.
+func buildHTTPSListener(f Fleet, chains []tlsChain) (*listenerv3.Listener, error) {
+	var p packer
+	manager := connectionManager(&p, httpsListener, f.Options)
+	listener := newListener(httpsListener, f.HTTPS)
+	listener.ListenerFilters = []*listenerv3.ListenerFilter{{
+		Name: "tls_inspector",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
+			TypedConfig: p.pack(&tlsinspectorv3.TlsInspector{}),
+		},
+	}}
+	for _, chain := range chains {
+		listener.FilterChains = append(listener.FilterChains, filterChain(&p, chain, manager))
+	}
+	return listener, p.err
+}
+
+func filterChain(p *packer, chain tlsChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
+	built := &listenerv3.FilterChain{
+		Name:                          chain.name,
+		Filters:                       []*listenerv3.Filter{manager},
+		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
+		TransportSocket: &corev3.TransportSocket{
+			Name: "tls",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(&tlsv3.DownstreamTlsContext{
+				CommonTlsContext: tlsContext(chain.secret),
+			})},
+		},
+	}
+	if len(chain.serverNames) > 0 {
+		built.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: chain.serverNames}
+	}
+	return built
+}
+
+func tlsContext(secret string) *tlsv3.CommonTlsContext {
+	return &tlsv3.CommonTlsContext{
+		TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
+		AlpnProtocols: []string{"h2", "http/1.1"},
+		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{
+			Name: secret,
+			// With a limit: a secret that Envoy rejects must not hold back the
+			// listener and every other certificate.
+			SdsConfig: adsSource(15 * time.Second),
+		}},
+	}
+}
