@@ -1,7 +1,6 @@
 package marathon
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -229,9 +228,11 @@ func (l *life) apply(f *fullRead) {
 			l.unlook(id)
 		}
 	}
+	for id, kind := range f.covered {
+		l.lookAgain(id, kind == changed, differs[id], false)
+	}
 	for id, m := range f.apps {
-		kind, covered := f.covered[id]
-		l.lookAgain(id, covered && kind == changed, differs[id], m.waiting)
+		l.lookAgain(id, false, differs[id], m.waiting)
 	}
 }
 
@@ -263,7 +264,7 @@ func (w *Watcher) addressing(l *life, app string) addressing {
 func (w *Watcher) logProblems(app *sources.App, known []sources.Problem) {
 	for _, p := range app.Problems {
 		if !slices.Contains(known, p) {
-			w.log.Warn(fmt.Sprintf("app %s: %s", clip(app.ID), strings.TrimSpace(p.Subject+" "+p.Reason)), "app", clip(app.ID), "subject", p.Subject)
+			w.log.Warn("a part of an app is ignored", "app", clip(app.ID), "subject", p.Subject, "reason", p.Reason)
 		}
 	}
 }

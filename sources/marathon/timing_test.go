@@ -18,9 +18,8 @@ import (
 // without network.
 type scripted struct {
 	mu       sync.Mutex
-	requests []string // "<time since start> <host> <path>"
+	requests []string // "<host> <path>"
 	times    []time.Time
-	start    time.Time
 	events   func(w *io.PipeWriter) // writes the stream; nil refuses the connection
 	list     string
 }

@@ -1,0 +1,178 @@
+package marathon
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"relay/sources/marathon/marathontest"
+)
+
+func TestFailedReadsChangeNothing(t *testing.T) {
+	t.Parallel()
+	const one = `{"app":{"id":"/a","labels":{},"tasks":[]}}`
+	tests := map[string]marathontest.Fault{
+		"truncated":     {Truncate: 150},
+		"garbage":       {Body: "<html>Bad Gateway</html>"},
+		"empty":         {Status: 200, Body: " "},
+		"no apps":       {Body: `{"message":"x"}`},
+		"null":          {Body: `{"apps":null}`},
+		"half":          {Body: `{"apps":[{"id":"/a"}`},
+		"more":          {Body: `{"apps":[]}{"apps":[]}`},
+		"500":           {Status: 500, Body: `{"message":"URI not found"}`},
+		"503":           {Status: 503, Body: `{"apps":[]}`},
+		"404":           {Status: 404, Body: `{"message":"nothing here"}`},
+		"another app":   {Body: strings.ReplaceAll(one, "/a", "/b")},
+		"a wrong shape": {Body: `{"app":{"id":"/a","labels":7,"tasks":[]}}`},
+	}
+	for name, fault := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := marathontest.Start(t, marathontest.Options{})
+			load(t, m, "/a", "/b", "/c")
+			w, sink, _ := watch(t, fastConfig(m.URL()))
+			sink.await(t, "synced", contains("/c "))
+			before := sink.state()
+
+			fault.Times = 2
+			m.Inject(marathontest.KindList, fault)
+			resync(t, w)             // returns after the faults are over
+			if fault.Status != 404 { // which is how Marathon tells that an app is gone
+				m.Inject(marathontest.ReadOf("/a"), fault)
+				status(m, "/a")
+				poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 1 })
+				resync(t, w)
+			}
+			if after := sink.state(); after != before {
+				t.Errorf("before\n%s\nafter\n%s", before, after)
+			}
+			if n := sink.count(&sink.fewest); n != 3 {
+				t.Errorf("down to %d apps", n)
+			}
+		})
+	}
+}
+
+func TestNotFoundByAProxyIsNotARemoval(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	_, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/b "))
+	m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Status: 404, Body: "404 page not found", Times: 1})
+	status(m, "/a")
+	poll(t, "retried", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 2 })
+	if n := sink.count(&sink.fewest); n != 2 {
+		t.Errorf("down to %d apps", n)
+	}
+	m.RemoveApp("/a")
+	m.Publish("app_terminated_event", map[string]any{"appId": "/a"})
+	sink.await(t, "removed", lacks("/a "))
+}
+
+func TestShrunkListHasToBeConfirmed(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b", "/c", "/d", "/e")
+	cfg := fastConfig(m.URL())
+	cfg.ConfirmDelay = 300 * time.Millisecond
+	w, sink, _ := watch(t, cfg)
+	sink.await(t, "synced", contains("/e "))
+
+	for _, list := range []string{`{"apps":[]}`, fmt.Sprintf(`{"apps":[%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b"))} {
+		m.Inject(marathontest.KindList, marathontest.Fault{Body: list, Times: 1})
+		resync(t, w)
+		if n := sink.count(&sink.fewest); n != 5 {
+			t.Fatalf("one answer %.20s took effect: %d apps", list, n)
+		}
+	}
+	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b")), Times: 1})
+	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s]}`, m.AppJSON("/c")), Times: 1})
+	resync(t, w)
+	if n := sink.count(&sink.fewest); n != 5 {
+		t.Fatalf("two answers that do not agree took effect: %d apps", n)
+	}
+	for _, id := range []string{"/a", "/b", "/c", "/d", "/e"} {
+		m.RemoveApp(id)
+	}
+	start := time.Now()
+	resync(t, w)
+	if took := time.Since(start); took < cfg.ConfirmDelay {
+		t.Errorf("an empty list took effect after %s", took)
+	}
+	if s := sink.state(); s != "" {
+		t.Errorf("a confirmed empty list took no effect:\n%s", s)
+	}
+}
+
+func TestOlderVersionHasToBeConfirmed(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/b "))
+	old := strings.Replace(definition("/a", "old.test"), "{", `{"version":"2001-01-01T00:00:00.000Z","tasks":[],`, 1)
+	m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Body: `{"app":` + old + `}`, Times: 1})
+	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s,%s]}`, old, m.AppJSON("/b")), Times: 1})
+	status(m, "/a")
+	poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 1 })
+	resync(t, w)
+	if s := sink.state(); !strings.Contains(s, "[a.test]") || sink.saw("old.test") {
+		t.Errorf("an older version took effect:\n%s", s)
+	}
+	if err := m.LoadApps(marathontest.App{Definition: old}); err != nil {
+		t.Fatal(err)
+	}
+	resync(t, w)
+	sink.await(t, "confirmed twice", contains("[old.test]"))
+}
+
+// TestStaleAnswerIsDiscarded has a single read answer, after a full read that
+// started later was applied, what was true before.
+func TestStaleAnswerIsDiscarded(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b")
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/b "))
+	stale := strings.Replace(string(m.AppJSON("/a")), "a.test", "stale.test", 1)
+	answer := m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Hang: true, Body: `{"app":` + stale + `}`, Times: 1})
+	status(m, "/a")
+	poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 1 })
+	resync(t, w)
+	status(m, "/a")
+	answer()
+	poll(t, "read again", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 2 })
+	if sink.saw("stale.test") {
+		t.Error("a stale answer took effect")
+	}
+}
+
+// TestLaterSingleReadOutlivesFullRead removes one app and adds another while a
+// full read, started before, is on its way.
+func TestLaterSingleReadOutlivesFullRead(t *testing.T) {
+	t.Parallel()
+	m := marathontest.Start(t, marathontest.Options{})
+	load(t, m, "/a", "/b", "/c")
+	w, sink, _ := watch(t, fastConfig(m.URL()))
+	sink.await(t, "synced", contains("/c "))
+	old := fmt.Sprintf(`{"apps":[%s,%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b"), m.AppJSON("/c"))
+	lists := m.Requests(marathontest.KindList)
+	answer := m.Inject(marathontest.KindList, marathontest.Fault{Hang: true, Body: old, Times: 1})
+	done := make(chan error, 1)
+	go func() { done <- w.Resync(t.Context()) }()
+	poll(t, "full read", func() bool { return m.Requests(marathontest.KindList) == lists+1 })
+	m.RemoveApp("/a")
+	load(t, m, "/d")
+	status(m, "/a")
+	status(m, "/d")
+	sink.await(t, "single reads", func(s string) bool { return !strings.Contains(s, "/a ") && strings.Contains(s, "/d ") })
+	answer()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s := sink.state(); strings.Contains(s, "/a ") || !strings.Contains(s, "/d ") {
+		t.Errorf("the full read undid what was read later:\n%s", s)
+	}
+}
