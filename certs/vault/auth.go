@@ -1,0 +1,215 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+	"github.com/hashicorp/vault/api/auth/approle"
+)
+
+const (
+	// expiryWarning is how long before its end a token that cannot be renewed
+	// is reported.
+	expiryWarning = 7 * 24 * time.Hour
+	// minRenewal keeps tokens that live for seconds from being renewed all the
+	// time.
+	minRenewal = time.Second
+)
+
+// auth gets a token and keeps it alive. It belongs to the reader's goroutine.
+type auth struct {
+	config Config
+	api    *api.Client
+	logger *slog.Logger
+
+	// known is true when the token's life was looked up; expires and renewAt
+	// are zero when it has no end.
+	known            bool
+	ttl              time.Duration
+	expires, renewAt time.Time
+	renewable        bool
+}
+
+// ensure has a token ready: it logs in, or reads the token file again.
+func (a *auth) ensure(ctx context.Context) error {
+	switch {
+	case a.config.AppRole.RoleID != "":
+		if a.api.Token() == "" {
+			return a.login(ctx)
+		}
+		return nil
+	case a.config.TokenFile != "":
+		if _, err := a.readFile(); err != nil && a.api.Token() == "" {
+			return err
+		}
+	case a.api.Token() == "":
+		a.api.SetToken(string(a.config.Token))
+	}
+	if !a.known {
+		a.lookUp(ctx)
+	}
+	return nil
+}
+
+// recover gets another token after the present one was refused, and says
+// whether there is one.
+func (a *auth) recover(ctx context.Context) (bool, error) {
+	switch {
+	case a.config.AppRole.RoleID != "":
+		return true, a.login(ctx)
+	case a.config.TokenFile != "":
+		return a.readFile()
+	}
+	return false, nil
+}
+
+// alive asks Vault whether it still knows the token.
+func (a *auth) alive(ctx context.Context) bool {
+	_, err := a.api.Auth().Token().LookupSelfWithContext(ctx)
+	return err == nil
+}
+
+func (a *auth) login(ctx context.Context) error {
+	role := a.config.AppRole
+	var options []approle.LoginOption
+	if role.Mount != "" {
+		options = append(options, approle.WithMountPath(strings.Trim(role.Mount, "/")))
+	}
+	from := &approle.SecretID{FromString: string(role.SecretID)}
+	if role.SecretID == "" {
+		from = &approle.SecretID{FromFile: role.SecretIDFile}
+	}
+	method, err := approle.NewAppRoleAuth(role.RoleID, from, options...)
+	if err != nil {
+		return fmt.Errorf("set up the AppRole login: %s", a.redact(err))
+	}
+	got, err := a.api.Auth().Login(ctx, method)
+	if err != nil {
+		return fmt.Errorf("log in by AppRole: %s", a.redact(err))
+	}
+	a.logger.Info("logged in to Vault by AppRole", "ttl", time.Duration(got.Auth.LeaseDuration)*time.Second)
+	a.plan(time.Duration(got.Auth.LeaseDuration)*time.Second, got.Auth.Renewable)
+	return nil
+}
+
+// readFile takes the token of the file, and says whether it is a new one.
+func (a *auth) readFile() (bool, error) {
+	content, err := os.ReadFile(a.config.TokenFile)
+	if err != nil {
+		return false, fmt.Errorf("read the token file: %w", err)
+	}
+	token := strings.TrimSpace(string(content))
+	if token == "" {
+		return false, fmt.Errorf("the token file %s is empty", a.config.TokenFile)
+	}
+	if token == a.api.Token() {
+		return false, nil
+	}
+	a.api.SetToken(token)
+	a.known = false
+	return true, nil
+}
+
+// lookUp learns how long the token lives. A policy may forbid it; then the
+// token is used until Vault refuses it.
+func (a *auth) lookUp(ctx context.Context) {
+	got, err := a.api.Auth().Token().LookupSelfWithContext(ctx)
+	if err != nil {
+		a.logger.Debug("the token's life is not known", "err", a.redact(err))
+		// Vault's own answer will not change; a failed request is repeated.
+		var answered *api.ResponseError
+		a.known = errors.As(err, &answered)
+		a.expires, a.renewAt = time.Time{}, time.Time{}
+		return
+	}
+	ttl, ttlErr := got.TokenTTL()
+	renewable, renewableErr := got.TokenIsRenewable()
+	if ttlErr == nil && renewableErr == nil {
+		a.plan(ttl, renewable)
+	}
+}
+
+// plan notes the token's life and when to renew it: after two thirds of it, a
+// little earlier by chance, so that replicas do not ask at once.
+func (a *auth) plan(ttl time.Duration, renewable bool) {
+	a.known, a.ttl, a.renewable = true, ttl, renewable
+	a.expires, a.renewAt = time.Time{}, time.Time{}
+	if ttl <= 0 {
+		return
+	}
+	a.expires = time.Now().Add(ttl)
+	if renewable || a.config.AppRole.RoleID != "" {
+		wait := time.Duration(float64(ttl) * 2 / 3 * (0.9 + 0.1*rand.Float64()))
+		a.renewAt = time.Now().Add(max(wait, minRenewal))
+	}
+}
+
+// renew prolongs the token. What it cannot prolong any further, by failure or
+// because Vault's maximum is near, it replaces by a new login.
+func (a *auth) renew(ctx context.Context) {
+	before := a.ttl
+	if a.renewable {
+		got, err := a.api.Auth().Token().RenewSelfWithContext(ctx, 0)
+		if err == nil && got.Auth != nil {
+			a.plan(time.Duration(got.Auth.LeaseDuration)*time.Second, got.Auth.Renewable)
+			if a.expires.IsZero() || a.ttl >= before/2 {
+				a.ttl = max(a.ttl, before)
+				return
+			}
+			// The maximum life is near; a static token is reported by problem.
+			a.ttl = before
+		} else if err != nil {
+			a.logger.Warn("the Vault token could not be renewed", "err", a.redact(err))
+		}
+	}
+	if a.config.AppRole.RoleID != "" {
+		if err := a.login(ctx); err == nil {
+			return
+		} else {
+			a.logger.Warn("no new Vault token", "err", err)
+		}
+	}
+	left := time.Until(a.expires)
+	if left <= 0 {
+		// Vault refuses it from now on, and that starts a new login.
+		a.renewAt = time.Time{}
+		return
+	}
+	a.renewAt = time.Now().Add(max(left/2, minRenewal))
+}
+
+// problem warns of a token that will end. Vault Agent replaces the one in a
+// file, and a role logs in again.
+func (a *auth) problem(now time.Time) string {
+	static := a.config.AppRole.RoleID == "" && a.config.TokenFile == ""
+	if !static || a.expires.IsZero() || a.expires.Sub(now) > expiryWarning {
+		return ""
+	}
+	if a.renewable && a.expires.Sub(now) > a.ttl/4 {
+		return ""
+	}
+	return fmt.Sprintf("the Vault token expires at %s and cannot be renewed beyond: replace it, or use an AppRole or a token file",
+		a.expires.UTC().Format(time.RFC3339))
+}
+
+// redact is an error's text without the secrets known here, on one line, and
+// of bounded length: Vault's answers are not ours to trust.
+func (a *auth) redact(err error) string {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	for _, secret := range []string{a.api.Token(), string(a.config.Token), string(a.config.AppRole.SecretID)} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "REDACTED")
+		}
+	}
+	if len(text) > 500 {
+		text = strings.ToValidUTF8(text[:500], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,146 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// client reads KV version 2 (https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2).
+type client struct {
+	api  *api.Client
+	auth *auth
+	// mount and prefix split the configured path; mount is empty until it was
+	// detected.
+	mount, prefix string
+}
+
+// secret is one version of a KV entry.
+type secret struct {
+	// data is nil when there is no such entry, or its version was deleted.
+	data    map[string]json.RawMessage
+	version int
+}
+
+// answer is the envelope of every Vault answer, as far as it is used.
+type answer struct {
+	Data   json.RawMessage `json:"data"`
+	Errors []string        `json:"errors"`
+}
+
+// statusError is an answer that is neither the data nor its absence.
+type statusError struct {
+	status     int
+	text       string
+	retryAfter time.Duration
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("Vault answered %d%s", e.status, e.text) }
+
+func isForbidden(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && status.status == http.StatusForbidden
+}
+
+// readKV reads an entry; version 0 is the newest one.
+func (c *client) readKV(ctx context.Context, path string, version int) (secret, error) {
+	var params map[string][]string
+	if version > 0 {
+		params = map[string][]string{"version": {strconv.Itoa(version)}}
+	}
+	full := c.mount + "/data/" + c.prefix + path
+	got, err := c.get(ctx, full, params)
+	if err != nil {
+		return secret{}, fmt.Errorf("read %q: %w", full, err)
+	}
+	if len(got) == 0 || string(got) == "null" {
+		return secret{}, nil
+	}
+	var body struct {
+		Data     map[string]json.RawMessage
+		Metadata *struct{ Version int }
+	}
+	if err := json.Unmarshal(got, &body); err != nil || body.Metadata == nil {
+		return secret{}, fmt.Errorf("read %q: the answer is not one of KV version 2", full)
+	}
+	return secret{data: body.Data, version: body.Metadata.Version}, nil
+}
+
+// get returns the "data" of an answer. It is empty for a plain 404; a 404 that
+// names errors, or is not Vault's at all, is an error.
+func (c *client) get(ctx context.Context, path string, params map[string][]string) (json.RawMessage, error) {
+	response, err := c.api.Logical().ReadRawWithDataWithContext(ctx, path, params)
+	if response == nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, errors.New(c.auth.redact(err))
+	}
+	defer func() { _ = response.Body.Close() }()
+	var body answer
+	decodeErr := response.DecodeJSON(&body)
+	switch {
+	case response.StatusCode == http.StatusOK && decodeErr == nil:
+		return body.Data, nil
+	case response.StatusCode == http.StatusNotFound && decodeErr == nil && len(body.Errors) == 0:
+		return body.Data, nil
+	case decodeErr != nil:
+		body.Errors = []string{"not with JSON: is this Vault's address?"}
+	}
+	text := ""
+	if len(body.Errors) > 0 {
+		text = ": " + c.auth.redact(errors.New(strings.Join(body.Errors, "; ")))
+	}
+	return nil, &statusError{status: response.StatusCode, text: text, retryAfter: retryAfter(response.Header)}
+}
+
+// detectMount finds out where the mount ends and the path in it begins, and
+// that it is KV version 2. Where the policy does not allow to ask, the
+// configured path is taken as the mount.
+func (c *client) detectMount(ctx context.Context, path string) error {
+	if c.mount != "" {
+		return nil
+	}
+	data, err := c.get(ctx, "sys/internal/ui/mounts/"+path, nil)
+	var status *statusError
+	switch {
+	case errors.As(err, &status) && (status.status == http.StatusForbidden || status.status == http.StatusNotFound),
+		err == nil && len(data) == 0:
+		c.mount, c.prefix = path, ""
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up the mount %q: %w", path, err)
+	}
+	var mount struct {
+		Path, Type string
+		Options    map[string]string
+	}
+	if err := json.Unmarshal(data, &mount); err != nil {
+		return fmt.Errorf("look up the mount %q: the answer cannot be read", path)
+	}
+	if mount.Type != "kv" || mount.Options["version"] != "2" {
+		return fmt.Errorf("the mount %q is not KV version 2 (type %q, version %q): certificates need its versions; upgrade it with \"vault kv enable-versioning\"",
+			mount.Path, mount.Type, mount.Options["version"])
+	}
+	c.mount = strings.Trim(mount.Path, "/")
+	if c.prefix = strings.Trim(strings.TrimPrefix(path, c.mount), "/"); c.prefix != "" {
+		c.prefix += "/"
+	}
+	return nil
+}
+
+// retryAfter reads the header in its form in seconds, the one Vault sends.
+func retryAfter(header http.Header) time.Duration {
+	seconds, err := strconv.Atoi(header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(min(seconds, 3600)) * time.Second
+}

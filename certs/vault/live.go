@@ -1,0 +1,114 @@
+package vault
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"relay/certs"
+)
+
+// liveEntry is what "live" says about one name: which version of the
+// certificate's entry to serve, and what to expect in it.
+type liveEntry struct {
+	Version     int      `json:"version"`
+	Fingerprint string   `json:"fingerprint"`
+	DNSNames    []string `json:"dns_names"`
+}
+
+// same says whether both entries speak of the same certificate.
+func (e liveEntry) same(other liveEntry) bool {
+	return e.Version == other.Version && e.Fingerprint == other.Fingerprint
+}
+
+// parseLive decodes the values of "live": JSON in a string, as marathon-acme
+// writes it, or the object itself. Values that are neither cost only
+// themselves; their reasons are in bad.
+func parseLive(data map[string]json.RawMessage) (good map[string]liveEntry, bad map[string]string) {
+	good, bad = make(map[string]liveEntry, len(data)), make(map[string]string)
+	for name, value := range data {
+		entry, err := parseLiveEntry(name, value)
+		if err != nil {
+			bad[name] = err.Error()
+			continue
+		}
+		good[name] = entry
+	}
+	return good, bad
+}
+
+func parseLiveEntry(name string, value json.RawMessage) (liveEntry, error) {
+	var entry liveEntry
+	if err := checkName(name); err != nil {
+		return entry, err
+	}
+	var text string
+	if json.Unmarshal(value, &text) == nil {
+		value = json.RawMessage(text)
+	}
+	if err := json.Unmarshal(value, &entry); err != nil {
+		return entry, errors.New(`the value in live is not {"version", "fingerprint", "dns_names"} in JSON`)
+	}
+	if entry.Version < 1 {
+		return entry, errors.New("the value in live has no version")
+	}
+	entry.Fingerprint = strings.ToLower(entry.Fingerprint)
+	return entry, nil
+}
+
+// checkName refuses names that would lead the request to another path.
+func checkName(name string) error {
+	switch {
+	case name == "" || name == "." || strings.Contains(name, "..") || strings.Contains(name, "/"):
+		return errors.New("the name in live is not one path segment")
+	case len(name) > 253:
+		return errors.New("the name in live is longer than 253 bytes")
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return errors.New("the name in live has control characters")
+	}
+	return nil
+}
+
+// parseCertificate makes a certificate of the fields that marathon-acme
+// writes: privkey, cert and chain; of those that Praekelt's Relay read: key and
+// cert_chain; or of any mix.
+func parseCertificate(data map[string]json.RawMessage) (*certs.Certificate, []string, error) {
+	var bundle []byte
+	for _, field := range []string{"privkey", "key", "cert", "cert_chain", "chain"} {
+		value, ok := data[field]
+		if !ok {
+			continue
+		}
+		var text string
+		if json.Unmarshal(value, &text) != nil {
+			return nil, nil, fmt.Errorf("the field %q is not a string", field)
+		}
+		bundle = append(append(bundle, text...), '\n')
+	}
+	if len(bundle) == 0 {
+		return nil, nil, errors.New("the entry has none of the fields privkey, cert and chain")
+	}
+	return certs.ParsePEM(bundle)
+}
+
+// crossCheck compares a certificate with what "live" says of it. The
+// certificate is right; a difference is worth a look.
+func crossCheck(name string, c *certs.Certificate, entry liveEntry) []string {
+	var notes []string
+	if entry.Fingerprint != "" && entry.Fingerprint != c.Fingerprint {
+		notes = append(notes, fmt.Sprintf("live expects the fingerprint %.16s…, the certificate has %.16s…", entry.Fingerprint, c.Fingerprint))
+	}
+	if !slices.Contains(c.ServerNames, strings.ToLower(name)) && !c.Default {
+		notes = append(notes, "the certificate does not cover the name it is stored under")
+	}
+	for _, expected := range entry.DNSNames {
+		if !slices.Contains(c.ServerNames, strings.ToLower(expected)) && expected != "*" {
+			notes = append(notes, fmt.Sprintf("live says that the certificate covers %.80q, but it does not", expected))
+			break
+		}
+	}
+	return notes
+}

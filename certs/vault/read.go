@@ -1,0 +1,226 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// concurrency bounds the certificates that are read at once.
+	concurrency = 4
+	// giveUpAfter failed certificates the rest of a read is not tried: Vault
+	// has gone away in the middle.
+	giveUpAfter = 10
+	// patience is how many suspicious polls are taken for failures, and how
+	// many incomplete reads may delay the first sync.
+	patience = 3
+)
+
+// errSuspicious is a good answer that would undo what is known: an empty or an
+// older "live". It is believed when polls keep giving it.
+var errSuspicious = errors.New("not believed yet")
+
+// errCut is the outcome of certificates that were not tried.
+var errCut = errors.New("not read: too many others failed")
+
+// reader reads the store once at a time. It belongs to Serve's goroutine.
+type reader struct {
+	config Config
+	client *client
+	auth   *auth
+	store  *store
+
+	liveVersion int
+	suspicious  int
+	// complete is true once there was a read that told the sink everything;
+	// incomplete counts the reads before.
+	complete   bool
+	incomplete int
+}
+
+// outcome is what a successful read gave.
+type outcome struct {
+	// changed is false when Vault had nothing new.
+	changed bool
+	// err is set when "live" was read but none of the certificates wanted
+	// could be: what is known is still the truth, but the caller's news is
+	// not in it.
+	err error
+}
+
+// read reads "live" and the certificates that changed. A failed read leaves
+// everything as it is. poll is true for the regular reads, which alone are
+// counted before something suspicious is believed.
+func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
+	if err := r.auth.ensure(ctx); err != nil {
+		return outcome{}, err
+	}
+	live, err := r.readLive(ctx)
+	if err != nil {
+		// The mount may be the reason; it is looked up again.
+		r.client.mount = ""
+		return outcome{}, err
+	}
+	believed, err := r.believe(live, poll)
+	if err != nil {
+		return outcome{}, err
+	}
+	good, bad := parseLive(live.data)
+	before := len(r.store.entries)
+	wanted := r.store.update(good, bad, believed)
+	changed := live.version != r.liveVersion || len(r.store.entries) < before
+	results := r.fetchAll(ctx, wanted)
+	if err := ctx.Err(); err != nil {
+		return outcome{}, err
+	}
+	failed := 0
+	var last error
+	now := time.Now()
+	for _, f := range results {
+		r.store.apply(f, now)
+		if f.err == nil {
+			changed = changed || f.got.data != nil
+			continue
+		}
+		if failed++; last == nil || errors.Is(last, errCut) {
+			last = f.err
+		}
+	}
+	if err := r.delayFirst(failed, len(results), last); err != nil {
+		return outcome{}, err
+	}
+	r.complete, r.liveVersion = true, live.version
+	if failed > 0 && failed == len(results) {
+		err = fmt.Errorf("none of the %d changed certificates could be read: %w", failed, last)
+	}
+	return outcome{changed: changed, err: err}, nil
+}
+
+// readLive reads "live"; when the token is refused, once more with a new one.
+func (r *reader) readLive(ctx context.Context) (secret, error) {
+	attempt := func() (secret, error) {
+		if err := r.client.detectMount(ctx, r.config.Mount); err != nil {
+			return secret{}, err
+		}
+		return r.client.readKV(ctx, "live", 0)
+	}
+	live, err := attempt()
+	if !isForbidden(err) {
+		return live, err
+	}
+	if recovered, recoverErr := r.auth.recover(ctx); recoverErr != nil {
+		return secret{}, fmt.Errorf("%w; %w", err, recoverErr)
+	} else if !recovered {
+		return secret{}, fmt.Errorf("%w: the token is not valid, lacks the right to read this, or the mount %q is wrong", err, r.config.Mount)
+	}
+	return attempt()
+}
+
+// believe holds back a "live" that lost all its names or became older, as
+// after a restore, a lagging replica or an accident, for some polls.
+func (r *reader) believe(live secret, poll bool) (believed bool, err error) {
+	reason := ""
+	switch {
+	case len(live.data) == 0 && !r.store.empty():
+		reason = "live is empty or deleted, but had names before"
+	case live.version < r.liveVersion:
+		reason = fmt.Sprintf("live has version %d, but had %d before", live.version, r.liveVersion)
+	default:
+		r.suspicious = 0
+		return false, nil
+	}
+	if poll {
+		r.suspicious++
+	}
+	if r.suspicious <= patience {
+		return false, fmt.Errorf("%s: %w (poll %d of %d)", reason, errSuspicious, r.suspicious, patience)
+	}
+	r.suspicious = 0
+	return true, nil
+}
+
+// delayFirst makes a failure of a first read that is incomplete: Envoys that
+// kept certificates over a restart of Relay would lose those that are missing.
+// What was read is kept, so that the next read only asks for the rest.
+func (r *reader) delayFirst(failed, all int, last error) error {
+	if r.complete || failed == 0 {
+		return nil
+	}
+	r.incomplete++
+	if certificates, _ := r.store.collect(time.Now()); r.incomplete <= patience || len(certificates) == 0 {
+		return fmt.Errorf("%d of %d certificates could not be read: %w", failed, all, last)
+	}
+	return nil
+}
+
+// fetchAll reads certificates, a few at a time. When some are refused because
+// the token died, they are read again with a new one.
+func (r *reader) fetchAll(ctx context.Context, wanted map[string]liveEntry) []fetched {
+	results := r.fetchEach(ctx, wanted)
+	refused := make(map[string]liveEntry)
+	var rest []fetched
+	for _, f := range results {
+		if isForbidden(f.err) {
+			refused[f.name] = f.live
+		} else {
+			rest = append(rest, f)
+		}
+	}
+	if len(refused) == 0 || r.auth.alive(ctx) {
+		return results
+	}
+	if recovered, err := r.auth.recover(ctx); err != nil || !recovered {
+		return results
+	}
+	return append(rest, r.fetchEach(ctx, refused)...)
+}
+
+func (r *reader) fetchEach(ctx context.Context, wanted map[string]liveEntry) []fetched {
+	var (
+		group   sync.WaitGroup
+		failed  atomic.Int64
+		jobs    = make(chan fetched)
+		results = make(chan fetched, len(wanted))
+	)
+	for range min(concurrency, len(wanted)) {
+		group.Go(func() {
+			for f := range jobs {
+				if failed.Load() >= giveUpAfter {
+					f.err = errCut
+				} else {
+					r.fetch(ctx, &f)
+				}
+				if f.err != nil && !isForbidden(f.err) {
+					failed.Add(1)
+				}
+				results <- f
+			}
+		})
+	}
+	for name, live := range wanted {
+		jobs <- fetched{name: name, live: live}
+	}
+	close(jobs)
+	group.Wait()
+	close(results)
+	var all []fetched
+	for f := range results {
+		all = append(all, f)
+	}
+	return all
+}
+
+// fetch reads the version that live names or, when that one is gone, the
+// newest.
+func (r *reader) fetch(ctx context.Context, f *fetched) {
+	path := "certificates/" + f.name
+	if f.got, f.err = r.client.readKV(ctx, path, f.live.Version); f.err != nil || f.got.data != nil {
+		return
+	}
+	f.got, f.err = r.client.readKV(ctx, path, 0)
+	f.substitute = f.got.data != nil && f.got.version != f.live.Version
+}

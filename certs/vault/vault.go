@@ -1,0 +1,132 @@
+// Package vault reads certificates that marathon-acme stores in Vault's KV
+// version 2: "live" names the certificates and their versions,
+// "certificates/<name>" holds them. It never writes.
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/certs"
+	"relay/certs/internal/reading"
+)
+
+const source = "vault"
+
+// Source reads certificates from Vault and hands them to a sink.
+type Source struct {
+	sink      certs.Sink
+	logger    *slog.Logger
+	flight    *reading.Flight
+	record    *reading.Record
+	reader    *reader
+	transport *failover
+	schedule  schedule
+}
+
+// New checks the configuration; Vault is not asked before Serve.
+func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometheus.Registerer) (*Source, error) {
+	config, addresses, err := config.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	api, transport, err := newAPIClient(config, addresses)
+	if err != nil {
+		return nil, fmt.Errorf("vault: %w", err)
+	}
+	logger = logger.With("source", source)
+	record, err := reading.NewRecord(source, logger, registerer)
+	if err != nil {
+		return nil, fmt.Errorf("vault: register metrics: %w", err)
+	}
+	auth := &auth{config: config, api: api, logger: logger}
+	return &Source{
+		sink:      sink,
+		logger:    logger,
+		flight:    reading.NewFlight(),
+		record:    record,
+		transport: transport,
+		schedule:  schedule{interval: config.PollInterval},
+		reader: &reader{
+			config: config,
+			client: &client{api: api, auth: auth},
+			auth:   auth,
+			store:  &store{defaultName: config.Default, entries: make(map[string]*entry)},
+		},
+	}, nil
+}
+
+// Status returns the outcome of the latest reads.
+func (s *Source) Status() certs.Status { return s.record.Status() }
+
+// Reload waits for a read that started after the call and returns why it
+// failed. Without a running Serve it waits for the context's end.
+func (s *Source) Reload(ctx context.Context) error { return s.flight.Wait(ctx) }
+
+// Serve reads Vault now, at every poll and at every Reload, and keeps the
+// token alive, until the context ends. Failed reads are retried and never end
+// it: what was read stays in use.
+func (s *Source) Serve(ctx context.Context) error {
+	defer s.transport.base.CloseIdleConnections()
+	s.schedule.start(time.Now())
+	for {
+		timer := time.NewTimer(time.Until(s.schedule.next(s.reader.auth.renewAt)))
+		select {
+		case <-ctx.Done():
+		case <-s.flight.Wanted():
+			s.read(ctx)
+		case <-timer.C:
+			s.tick(ctx)
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// tick does what is due.
+func (s *Source) tick(ctx context.Context) {
+	if at := s.reader.auth.renewAt; !at.IsZero() && !time.Now().Before(at) {
+		s.reader.auth.renew(ctx)
+	}
+	if s.schedule.due(time.Now()) {
+		s.read(ctx)
+	}
+}
+
+// read reads once and tells whoever wants to know.
+func (s *Source) read(ctx context.Context) {
+	err := errors.New("the read was cut short")
+	waited, finish := s.flight.Begin()
+	defer func() { finish(err) }()
+
+	poll := s.schedule.begin(time.Now())
+	var got outcome
+	got, err = s.reader.read(ctx, poll)
+	if ctx.Err() != nil {
+		return
+	}
+	now := time.Now()
+	if err != nil {
+		s.record.Bad(err)
+		s.schedule.failed(now, err)
+		return
+	}
+	certificates, problems := s.reader.store.collect(now)
+	if reason := s.reader.auth.problem(now); reason != "" {
+		problems = append(problems, certs.Problem{Name: "token", Reason: reason})
+	}
+	s.record.Good(now, certificates, problems)
+	s.sink.SyncCertificates(source, certificates, problems)
+	if err = got.err; err != nil {
+		s.schedule.failed(now, err)
+		return
+	}
+	s.schedule.succeeded(now, waited, got.changed)
+}
