@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 // recorder is a Publisher that keeps what it is given, as a store would.
 type recorder struct {
+	mu       sync.Mutex
 	changes  []xds.Change
 	versions map[xds.Key]string
 	withheld map[xds.Key]bool
@@ -28,6 +30,8 @@ func newRecorder() *recorder {
 }
 
 func (r *recorder) Apply(c xds.Change) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, resource := range c.Set {
 		r.versions[resource.Key] = resource.Version
 		delete(r.withheld, resource.Key)
@@ -70,6 +74,8 @@ func wantTouched(t *testing.T, r *recorder, want ...string) {
 
 // names returns the resources of a type that the recorder holds.
 func (r *recorder) names(t xds.Type) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var names []string
 	for key := range r.versions {
 		if key.Type == t {
