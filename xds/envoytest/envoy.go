@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -143,7 +142,8 @@ func (e *Envoy) waitAdmin(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := net.ResolveTCPAddr("tcp", string(address)); err != nil {
+		// Envoy makes the file before it writes to it.
+		if _, err := netip.ParseAddrPort(string(address)); err != nil {
 			return err
 		}
 		e.Admin = string(address)

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"net/netip"
+	"os"
+
+	"relay/deploy"
+)
+
+type bootstrapCmd struct {
+	Fleet  string         `default:"external" help:"The fleet that the Envoy belongs to."`
+	XDS    []string       `name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT,..." help:"Where Relay is. With several, Envoy uses one at a time."`
+	NodeID string         `name:"node-id" placeholder:"NAME" help:"The Envoy's name on Relay's status page. Default: the host name."`
+	Admin  netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens."`
+}
+
+// Run prints the bootstrap.
+func (b *bootstrapCmd) Run(s streams) error {
+	id := b.NodeID
+	if id == "" {
+		var err error
+		if id, err = os.Hostname(); err != nil {
+			return err
+		}
+	}
+	text, err := deploy.Bootstrap{NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin}.YAML()
+	if err != nil {
+		return err
+	}
+	_, err = s.out.Write(text)
+	return err
+}

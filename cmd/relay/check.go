@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/admin"
+	"relay/certs"
+	"relay/collator"
+	"relay/sources"
+	"relay/sources/file"
+	"relay/xds"
+)
+
+type checkCmd struct {
+	Config  `embed:""`
+	Timeout time.Duration `default:"30s" help:"How long to try to read each source."`
+}
+
+// errWrong makes the command's status 1; what is wrong has been printed.
+var errWrong = errors.New("not all is well")
+
+// Run reads every source once, builds what would be served, and says what is
+// wrong. Its status is 0 only if nothing is.
+func (c *checkCmd) Run(ctx context.Context, out streams) error {
+	log := slog.New(slog.DiscardHandler)
+	r := &checking{out: out.out, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
+	collation := c.collatorConfig()
+	publishers := make(map[string]collator.Publisher)
+	for _, f := range collation.Fleets {
+		publishers[f.Name] = xds.NewStore()
+	}
+	for _, name := range collation.CertificateSources {
+		r.certificates[name] = make(chan struct{}, 1)
+	}
+	var err error
+	if r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry()); err != nil {
+		return err
+	}
+	stop := r.serve(ctx)
+	defer stop()
+	if err := c.readApps(ctx, r, log); err != nil {
+		return err
+	}
+	if err := c.readCertificates(ctx, r, log); err != nil {
+		return err
+	}
+	if err := r.Flush(ctx); err != nil {
+		return err
+	}
+	return r.report()
+}
+
+// readApps returns an error only for a configuration that cannot be tried.
+func (c *checkCmd) readApps(ctx context.Context, r *checking, log *slog.Logger) error {
+	if c.SourceFile != "" {
+		// All mistakes with their lines, in place of the first one.
+		apps, err := file.Load(c.SourceFile)
+		r.say("file "+c.SourceFile, err)
+		r.SyncApps(apps)
+		return nil
+	}
+	source, err := newAppSource(&c.Config, r, log, nil)
+	if err != nil {
+		return err
+	}
+	err = c.readOnce(ctx, source.Serve, r.apps, source.view)
+	r.say("marathon", err)
+	if err != nil {
+		r.Collator.SyncApps(nil)
+	}
+	return nil
+}
+
+func (c *checkCmd) readCertificates(ctx context.Context, r *checking, log *slog.Logger) error {
+	all, err := newCertificateSources(&c.Config, r, log, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	for _, source := range all {
+		err := c.readOnce(ctx, source.Serve, r.certificates[source.name()], source.view)
+		r.say(source.name()+" "+source.where, err)
+		if err != nil {
+			r.Collator.SyncCertificates(source.name(), nil, nil)
+		}
+	}
+	return nil
+}
+
+// readOnce lets a source run until it has read everything once.
+func (c *checkCmd) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, view func() admin.SourceView) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() { failed <- serve(ctx) }()
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		select {
+		case <-read:
+			cancel()
+			<-failed
+			return nil
+		case err := <-failed:
+			if last := view().LastError; ctx.Err() != nil && last != "" {
+				return errors.New(last)
+			}
+			return err
+		case <-poll.C:
+			// A source that goes on trying says why it has to.
+			if last := view().LastError; last != "" {
+				cancel()
+				<-failed
+				return errors.New(last)
+			}
+		}
+	}
+}
+
+// checking is a collator that tells when it was given something.
+type checking struct {
+	*collator.Collator
+	out          io.Writer
+	apps         chan struct{}
+	certificates map[string]chan struct{}
+	wrong        int
+}
+
+var (
+	_ sources.Sink = (*checking)(nil)
+	_ certs.Sink   = (*checking)(nil)
+)
+
+func (r *checking) serve(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.Collator.Serve(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// SyncApps hands on and tells.
+func (r *checking) SyncApps(apps []*sources.App) {
+	r.Collator.SyncApps(apps)
+	signal(r.apps)
+}
+
+// SyncCertificates hands on and tells.
+func (r *checking) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+	r.Collator.SyncCertificates(source, all, problems)
+	signal(r.certificates[source])
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (r *checking) say(what string, err error) {
+	if err == nil {
+		fmt.Fprintln(r.out, "ok    ", what)
+		return
+	}
+	r.wrong++
+	fmt.Fprintf(r.out, "wrong  %s: %v\n", what, err)
+}
+
+func (r *checking) report() error {
+	for _, p := range r.Problems() {
+		r.wrong++
+		fmt.Fprint(r.out, "wrong  ")
+		if p.Fleet != "" {
+			fmt.Fprintf(r.out, "fleet %s: ", p.Fleet)
+		}
+		if p.App != "" {
+			fmt.Fprintf(r.out, "app %s: ", p.App)
+		}
+		if p.Subject != "" {
+			fmt.Fprintf(r.out, "%s: ", p.Subject)
+		}
+		fmt.Fprintln(r.out, p.Reason)
+	}
+	fmt.Fprintf(r.out, "%d apps, %d certificates, %d things to look at\n", len(r.Apps()), len(r.Certificates()), r.wrong)
+	if r.wrong > 0 {
+		return errWrong
+	}
+	return nil
+}

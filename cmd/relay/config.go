@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"relay/collator"
+)
+
+// Config is everything that can be set: by flag, by environment variable
+// (RELAY_ and the flag's name in capitals with underscores) or in the YAML file
+// (the flag's name). A flag beats the environment, which beats the file.
+type Config struct {
+	Marathon             []string      `group:"Applications" placeholder:"URL,..." help:"Marathon's addresses; one is used, the others are for when it fails. Userinfo in the first form of a URL (http://user:password@host) is sent as basic authentication."`
+	MarathonTrustedHosts []string      `group:"Applications" placeholder:"HOST,..." help:"Further hosts that may be sent the credentials when Marathon redirects to its leader."`
+	MarathonSyncInterval time.Duration `group:"Applications" default:"5m" help:"Time between full reads, which heal events that were lost."`
+	MarathonCAFile       string        `group:"Applications" name:"marathon-ca-file" placeholder:"FILE" type:"existingfile" help:"PEM file with the authorities trusted for https:// addresses of Marathon, in place of the system's."`
+	SourceFile           string        `group:"Applications" placeholder:"PATH" help:"Read apps from this YAML file, or from the YAML files in this folder, in place of Marathon."`
+	ACMEApp              string        `group:"Applications" name:"acme-app" default:"/marathon-acme" help:"The app whose port 0 answers ACME challenges."`
+
+	Fleet           string         `group:"Fleet" help:"The group of the one fleet: apps name it in HAPROXY_GROUP, Envoys in node.cluster. For several fleets use the configuration file." default:"external"`
+	HTTP            netip.AddrPort `group:"Fleet" name:"http" placeholder:"IP:PORT" default:"0.0.0.0:80" help:"Where the fleet's Envoys listen for HTTP."`
+	HTTPS           netip.AddrPort `group:"Fleet" name:"https" placeholder:"IP:PORT" help:"Where they listen for HTTPS. Needs certificates."`
+	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
+
+	StreamIdleTimeout     time.Duration `group:"Requests" default:"1h" help:"A request or WebSocket on which nothing moves for so long is ended; 0: never."`
+	RequestHeadersTimeout time.Duration `group:"Requests" default:"15s" help:"How long a client may take to send a request's head; 0: for ever."`
+	ConnectTimeout        time.Duration `group:"Requests" default:"3s" help:"How long connecting to a task may take."`
+	UpstreamIdleTimeout   time.Duration `group:"Requests" default:"4s" help:"Unused connections to tasks are closed after this. Keep it below the keep-alive of your apps; 0: never."`
+	Retries               uint32        `group:"Requests" default:"2" help:"How often a request that cannot have reached a task is sent to another one."`
+
+	CertsDir          []string      `group:"Certificates" placeholder:"PATH,..." help:"PEM files and directories of them."`
+	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
+	CertsPollInterval time.Duration `group:"Certificates" default:"60s" help:"Time between two looks at the certificates without being told of a change."`
+	CertsGrace        time.Duration `group:"Certificates" default:"10s" help:"How long plain HTTP waits for a certificate store that cannot be read at start."`
+	VaultAddr         []string      `group:"Certificates" placeholder:"URL,..." env:"RELAY_VAULT_ADDR,VAULT_ADDR" help:"Vault's addresses."`
+	VaultMount        string        `group:"Certificates" default:"secret" help:"The KV version 2 mount that marathon-acme writes to, with a path prefix if there is one."`
+	VaultToken        string        `group:"Certificates" placeholder:"TOKEN" env:"RELAY_VAULT_TOKEN,VAULT_TOKEN" help:"Vault token. Better: a file, or the environment."`
+	VaultTokenFile    string        `group:"Certificates" placeholder:"FILE" help:"File with the Vault token, read again when it changes."`
+	VaultRoleID       string        `group:"Certificates" name:"vault-role-id" placeholder:"ID" help:"Log in by AppRole with this role id."`
+	VaultSecretIDFile string        `group:"Certificates" name:"vault-secret-id-file" placeholder:"FILE" help:"File with the AppRole's secret id."`
+	VaultNamespace    string        `group:"Certificates" env:"RELAY_VAULT_NAMESPACE,VAULT_NAMESPACE" help:"Vault Enterprise namespace."`
+	VaultCAFile       string        `group:"Certificates" name:"vault-ca-file" env:"RELAY_VAULT_CA_FILE,VAULT_CACERT" placeholder:"FILE" help:"PEM file with the authorities trusted for Vault."`
+
+	XDS             string `group:"Server" name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Envoys connect to Relay."`
+	Admin           string `group:"Server" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where people, monitoring and marathon-acme connect to Relay."`
+	SignalAnyMethod bool   `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
+	Pprof           bool   `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
+
+	LogLevel  string `group:"Server" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
+	LogFormat string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
+
+	// Fleets comes from the configuration file only.
+	Fleets []FleetConfig `kong:"-"`
+}
+
+// FleetConfig is one fleet in the configuration file.
+type FleetConfig struct {
+	Name            string         `yaml:"name"`
+	HTTP            netip.AddrPort `yaml:"http"`
+	HTTPS           netip.AddrPort `yaml:"https"`
+	HTTPSPublicPort uint16         `yaml:"https-public-port"`
+}
+
+// Validate says what is missing or does not go together, all of it at once.
+func (c *Config) Validate() error {
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch {
+	case len(c.Marathon) == 0 && c.SourceFile == "":
+		fail("no source of apps: give --marathon URL,... or --source-file PATH")
+	case len(c.Marathon) > 0 && c.SourceFile != "":
+		fail("two sources of apps: give --marathon or --source-file, not both")
+	}
+	for _, f := range c.fleets() {
+		if f.HTTPS.IsValid() && !c.hasCertificates() {
+			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
+		}
+	}
+	if c.hasVault() && c.VaultToken == "" && c.VaultTokenFile == "" && c.VaultRoleID == "" {
+		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, or VAULT_TOKEN in the environment")
+	}
+	for name, address := range map[string]string{"xds": c.XDS, "admin": c.Admin} {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			fail("--%s %q is not HOST:PORT: %w", name, address, err)
+		}
+	}
+	if c.MarathonSyncInterval <= 0 || c.CertsPollInterval <= 0 {
+		fail("--marathon-sync-interval and --certs-poll-interval must be positive")
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) hasVault() bool { return len(c.VaultAddr) > 0 }
+
+func (c *Config) hasDir() bool { return len(c.CertsDir) > 0 || c.CertsDefault != "" }
+
+func (c *Config) hasCertificates() bool { return c.hasVault() || c.hasDir() }
+
+// fleets returns those of the configuration file, or else the one of the flags.
+func (c *Config) fleets() []FleetConfig {
+	if len(c.Fleets) > 0 {
+		return c.Fleets
+	}
+	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort}}
+}
+
+func (c *Config) collatorConfig() collator.Config {
+	options := collator.Options{
+		StreamIdleTimeout: c.StreamIdleTimeout, RequestHeadersTimeout: c.RequestHeadersTimeout,
+		ConnectTimeout: c.ConnectTimeout, UpstreamIdleTimeout: c.UpstreamIdleTimeout, Retries: c.Retries,
+	}
+	config := collator.Config{ACMEApp: c.ACMEApp}
+	if c.hasDir() {
+		config.CertificateSources = append(config.CertificateSources, "dir")
+	}
+	if c.hasVault() {
+		config.CertificateSources = append(config.CertificateSources, "vault")
+	}
+	for _, f := range c.fleets() {
+		port := f.HTTPSPublicPort
+		if port == 0 {
+			port = f.HTTPS.Port()
+		}
+		config.Fleets = append(config.Fleets, collator.Fleet{
+			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options,
+		})
+	}
+	return config
+}
+
+// absolute makes a path of the configuration independent of the directory that
+// Relay was started in, for messages that people read elsewhere.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+)
+
+// configFile gives the settings of a YAML file to the flags of the same names.
+type configFile struct {
+	name   string
+	values map[string]any
+	lines  map[string]int
+}
+
+const fleetsKey = "fleets"
+
+// loadConfigFile returns a kong.ConfigurationLoader. Fleets, which have no
+// flags, go to the given slice.
+func loadConfigFile(fleets *[]FleetConfig) kong.ConfigurationLoader {
+	return func(r io.Reader) (kong.Resolver, error) {
+		name := "configuration file"
+		if f, ok := r.(interface{ Name() string }); ok {
+			name = f.Name()
+		}
+		data, err := io.ReadAll(r)
+		if err != nil {
+			return nil, err
+		}
+		file, err := parseConfigFile(name, data, fleets)
+		if err != nil {
+			return nil, err
+		}
+		return file, nil
+	}
+}
+
+func parseConfigFile(name string, data []byte, fleets *[]FleetConfig) (*configFile, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	file := &configFile{name: name, values: make(map[string]any), lines: make(map[string]int)}
+	if len(doc.Content) == 0 {
+		return file, nil
+	}
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%s:%d: want settings such as \"marathon: [http://localhost:8080]\"", name, root.Line)
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		key, value := root.Content[i], root.Content[i+1]
+		if _, twice := file.lines[key.Value]; twice {
+			return nil, fmt.Errorf("%s:%d: %s is set twice", name, key.Line, key.Value)
+		}
+		file.lines[key.Value] = key.Line
+		if key.Value == fleetsKey {
+			if err := decodeFleets(name, value, fleets); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		text, err := settingText(value)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %s: %w", name, value.Line, key.Value, err)
+		}
+		file.values[key.Value] = text
+	}
+	return file, nil
+}
+
+// settingText returns a value in the form a flag takes.
+func settingText(value *yaml.Node) (string, error) {
+	switch value.Kind {
+	case yaml.ScalarNode:
+		return value.Value, nil
+	case yaml.SequenceNode:
+		items := make([]string, len(value.Content))
+		for i, item := range value.Content {
+			if item.Kind != yaml.ScalarNode {
+				return "", errors.New("want a list of plain values")
+			}
+			items[i] = strings.ReplaceAll(item.Value, ",", `\,`)
+		}
+		return strings.Join(items, ","), nil
+	}
+	return "", errors.New("want a plain value or a list")
+}
+
+func decodeFleets(name string, value *yaml.Node, fleets *[]FleetConfig) error {
+	if value.Kind != yaml.SequenceNode {
+		return fmt.Errorf("%s:%d: %s: want a list of fleets, each with name, http and https", name, value.Line, fleetsKey)
+	}
+	var all []FleetConfig
+	for _, node := range value.Content {
+		if node.Kind != yaml.MappingNode {
+			return fmt.Errorf("%s:%d: want a fleet with name, http and https", name, node.Line)
+		}
+		for i := 0; i < len(node.Content); i += 2 {
+			switch key := node.Content[i]; key.Value {
+			case "name", "http", "https", "https-public-port":
+			default:
+				return fmt.Errorf("%s:%d: a fleet has no %q: it has name, http, https and https-public-port", name, key.Line, key.Value)
+			}
+		}
+		var fleet FleetConfig
+		if err := node.Decode(&fleet); err != nil {
+			return fmt.Errorf("%s:%d: %w", name, node.Line, err)
+		}
+		all = append(all, fleet)
+	}
+	*fleets = all
+	return nil
+}
+
+// Validate refuses settings that no flag has.
+func (f *configFile) Validate(app *kong.Application) error {
+	known := make(map[string]bool)
+	for _, group := range app.AllFlags(false) {
+		for _, flag := range group {
+			known[flag.Name] = true
+		}
+	}
+	for _, command := range app.Leaves(false) {
+		for _, flag := range command.Flags {
+			known[flag.Name] = true
+		}
+	}
+	for key := range f.values {
+		if !known[key] || key == "config" || key == "help" {
+			return fmt.Errorf("%s:%d: there is no setting %q: see relay serve --help for all of them", f.name, f.lines[key], key)
+		}
+	}
+	return nil
+}
+
+// Resolve gives a flag its value.
+func (f *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	return f.values[flag.Name], nil
+}

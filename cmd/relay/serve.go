@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/thejerf/suture/v4"
+
+	"relay/admin"
+	"relay/collator"
+	"relay/xds"
+)
+
+type serveCmd struct {
+	Config `embed:""`
+}
+
+// Run serves until the context ends.
+func (s *serveCmd) Run(ctx context.Context, out streams) error {
+	log := s.logger(out.err)
+	relay, err := newRelay(&s.Config, log)
+	if err != nil {
+		return err
+	}
+	return relay.serve(ctx)
+}
+
+// relay is the running program: the parts, and who feeds whom.
+type relay struct {
+	config   *Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+	start    time.Time
+
+	apps         appSource
+	certificates []certificateSource
+	collator     *collator.Collator
+	gate         *gate
+	stores       map[string]*xds.Store
+	xds          *xds.Server
+	admin        *admin.Server
+
+	xdsListener, adminListener net.Listener
+}
+
+// newRelay builds all parts and opens the listeners: what cannot be bound ends
+// the program at the start.
+func newRelay(config *Config, log *slog.Logger) (*relay, error) {
+	r := &relay{config: config, log: log, registry: prometheus.NewRegistry(), start: time.Now(), stores: make(map[string]*xds.Store)}
+	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	publishers := make(map[string]collator.Publisher)
+	for _, f := range config.fleets() {
+		r.stores[f.Name] = xds.NewStore()
+		publishers[f.Name] = r.stores[f.Name]
+	}
+	r.gate = newGate(r.stores, config.CertsGrace, log)
+
+	collation := config.collatorConfig()
+	collation.OnAppsPublished, collation.OnCertificatesPublished = r.gate.appsPublished, r.gate.certificatesPublished
+	var err error
+	if r.collator, err = collator.New(collation, publishers, log.With("part", "collator"), r.registry); err != nil {
+		return nil, err
+	}
+	if r.apps, err = newAppSource(config, r.collator, log, r.registry); err != nil {
+		return nil, err
+	}
+	if r.certificates, err = newCertificateSources(config, r.collator, log, r.registry); err != nil {
+		return nil, err
+	}
+	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), r.registry)
+	if err := r.listen(); err != nil {
+		return nil, err
+	}
+	r.admin = admin.New(admin.Config{
+		ReloadCertificates: r.reloadCertificates, Resync: r.resync,
+		State: r, Gatherer: r.registry, Log: log.With("part", "admin"), Version: version(),
+		AnyMethod: config.SignalAnyMethod, Pprof: config.Pprof,
+	}, r.adminListener)
+	return r, nil
+}
+
+func (r *relay) listen() error {
+	var err error
+	if r.xdsListener, err = net.Listen("tcp", r.config.XDS); err != nil {
+		return fmt.Errorf("cannot serve xDS (--xds %s): %w", r.config.XDS, err)
+	}
+	if r.adminListener, err = net.Listen("tcp", r.config.Admin); err != nil {
+		_ = r.xdsListener.Close()
+		return fmt.Errorf("cannot serve the admin endpoint (--admin %s): %w", r.config.Admin, err)
+	}
+	if a, ok := r.xdsListener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && r.config.hasCertificates() {
+		r.log.Warn("xDS is served beyond this machine, in plain text: whoever reaches it gets the private keys", "address", a)
+	}
+	return nil
+}
+
+// serve runs the parts. A part that fails or panics is started again alone,
+// after a wait that grows; what the others hold stays, and no Envoy notices.
+func (r *relay) serve(ctx context.Context) error {
+	defer func() { _, _ = r.xdsListener.Close(), r.adminListener.Close() }()
+	supervisor := suture.New("relay", suture.Spec{
+		EventHook:        r.logEvent,
+		FailureThreshold: 5,
+		FailureDecay:     30,
+		FailureBackoff:   2 * time.Second,
+		BackoffJitter:    &suture.DefaultJitter{},
+		Timeout:          10 * time.Second,
+	})
+	// part                                    reads                         feeds
+	supervisor.Add(service{"apps", r.apps}) // Marathon or YAML files        collator
+	for _, c := range r.certificates {      //
+		supervisor.Add(service{c.name(), c}) // Vault, PEM files              collator
+	} //
+	supervisor.Add(service{"collator", r.collator})                // apps, certificates            a store for each fleet
+	supervisor.Add(service{"gate", r.gate})                        // what has synced               opens the stores
+	supervisor.Add(server{"xds", func(ctx context.Context) error { // stores                  Envoys
+		return r.xds.Serve(ctx, r.xdsListener)
+	}})
+	supervisor.Add(server{"admin", r.admin.Serve}) // all of the above              people, marathon-acme
+
+	r.log.Info("serving", "version", version(), "xds", r.xdsListener.Addr(), "admin", "http://"+r.adminListener.Addr().String(), "fleets", len(r.stores))
+	err := supervisor.Serve(ctx)
+	if ctx.Err() != nil {
+		r.log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+// server is a part that cannot be started again, since its listener is closed
+// with it: when it fails, the program ends.
+type server struct {
+	name string
+	run  func(context.Context) error
+}
+
+// Serve runs the part.
+func (s server) Serve(ctx context.Context) error {
+	err := s.run(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("%s: %w: %w", s.name, err, suture.ErrTerminateSupervisorTree)
+}
+
+func (s server) String() string { return s.name }
+
+// service names a part in the log.
+type service struct {
+	name string
+	suture.Service
+}
+
+func (s service) String() string { return s.name }
+
+func (r *relay) logEvent(event suture.Event) {
+	switch e := event.(type) {
+	case suture.EventServicePanic:
+		r.log.Error("a part panicked and is started again", "part", e.ServiceName, "panic", e.PanicMsg, "stack", e.Stacktrace)
+	case suture.EventServiceTerminate:
+		r.log.Warn("a part failed and is started again", "part", e.ServiceName, "reason", e.Err)
+	case suture.EventBackoff:
+		r.log.Warn("parts fail again and again: waiting before the next start")
+	case suture.EventStopTimeout:
+		r.log.Warn("a part does not stop", "part", e.ServiceName)
+	}
+}
+
+// reloadCertificates returns when what the stores hold now is published.
+func (r *relay) reloadCertificates(ctx context.Context) error {
+	errs := make([]error, len(r.certificates))
+	done := make(chan struct{})
+	for i, c := range r.certificates {
+		go func() {
+			errs[i] = c.Reload(ctx)
+			done <- struct{}{}
+		}()
+	}
+	for range r.certificates {
+		<-done
+	}
+	return errors.Join(append(errs, r.collator.Flush(ctx))...)
+}
+
+// resync does so with the apps too.
+func (r *relay) resync(ctx context.Context) error {
+	return errors.Join(r.apps.Resync(ctx), r.reloadCertificates(ctx))
+}

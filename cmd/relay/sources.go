@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/admin"
+	"relay/certs"
+	"relay/certs/dir"
+	"relay/certs/vault"
+	"relay/sources"
+	"relay/sources/file"
+	"relay/sources/marathon"
+)
+
+// appSource is Marathon or the YAML files.
+type appSource interface {
+	Serve(context.Context) error
+	// Resync returns when what there is now was read and handed on.
+	Resync(context.Context) error
+	view() admin.SourceView
+}
+
+func newAppSource(c *Config, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (appSource, error) {
+	if c.SourceFile != "" {
+		source := file.New(file.Config{Path: c.SourceFile}, sink, log.With("part", "apps"), registerer)
+		return fileSource{source, absolute(c.SourceFile)}, nil
+	}
+	config, err := c.marathonConfig()
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := marathon.New(config, sink, log.With("part", "apps"), registerer)
+	if err != nil {
+		return nil, err
+	}
+	return marathonSource{watcher}, nil
+}
+
+func (c *Config) marathonConfig() (marathon.Config, error) {
+	config := marathon.Config{URLs: c.Marathon, TrustedHosts: c.MarathonTrustedHosts, SyncInterval: c.MarathonSyncInterval}
+	if c.MarathonCAFile == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(c.MarathonCAFile)
+	if err != nil {
+		return config, fmt.Errorf("--marathon-ca-file: %w", err)
+	}
+	config.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
+	if !config.TLS.RootCAs.AppendCertsFromPEM(pem) {
+		return config, fmt.Errorf("--marathon-ca-file %s: no certificate in it", c.MarathonCAFile)
+	}
+	return config, nil
+}
+
+type marathonSource struct{ *marathon.Watcher }
+
+func (m marathonSource) view() admin.SourceView {
+	s := m.Status()
+	v := admin.SourceView{Kind: "marathon", Name: s.URL, Connected: s.Connected, LastSync: s.LastSync, Items: s.Apps}
+	if !s.Connected || s.LastErrorAt.After(s.LastSync) {
+		v.LastError = s.LastError
+	}
+	return v
+}
+
+type fileSource struct {
+	*file.Source
+	path string
+}
+
+// Resync reads the files again.
+func (f fileSource) Resync(ctx context.Context) error { return f.Reload(ctx) }
+
+func (f fileSource) view() admin.SourceView {
+	s := f.Status()
+	return admin.SourceView{Kind: "file", Name: f.path, Connected: s.Synced && s.LastError == "", LastSync: s.LastSync, LastError: s.LastError, Items: s.Apps}
+}
+
+// certificateSource is Vault or the PEM files.
+type certificateSource struct {
+	store interface {
+		Serve(context.Context) error
+		Reload(context.Context) error
+		Status() certs.Status
+	}
+	where string
+}
+
+// Serve runs the store.
+func (c certificateSource) Serve(ctx context.Context) error { return c.store.Serve(ctx) }
+
+// Reload returns when what there is now was read and handed on.
+func (c certificateSource) Reload(ctx context.Context) error {
+	if err := c.store.Reload(ctx); err != nil {
+		return fmt.Errorf("certificates from %s: %w", c.name(), err)
+	}
+	return nil
+}
+
+func (c certificateSource) name() string { return c.store.Status().Source }
+
+func (c certificateSource) view() admin.SourceView {
+	s := c.store.Status()
+	return admin.SourceView{
+		Kind: s.Source, Name: c.where, Connected: s.LastError == "" && !s.LastGoodRead.IsZero(),
+		LastSync: s.LastGoodRead, LastError: s.LastError, Items: s.Certificates,
+	}
+}
+
+func newCertificateSources(c *Config, sink certs.Sink, log *slog.Logger, registerer prometheus.Registerer) ([]certificateSource, error) {
+	var all []certificateSource
+	if c.hasDir() {
+		source, err := dir.New(c.dirConfig(), sink, log.With("part", "certificates"), registerer)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, certificateSource{source, strings.Join(c.CertsDir, ", ")})
+	}
+	if c.hasVault() {
+		config, err := c.vaultConfig(os.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		source, err := vault.New(config, sink, log.With("part", "certificates"), registerer)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, certificateSource{source, strings.Join(c.VaultAddr, ", ") + " mount " + c.VaultMount})
+	}
+	return all, nil
+}
+
+func (c *Config) dirConfig() dir.Config {
+	return dir.Config{Paths: c.CertsDir, Default: c.CertsDefault, PollInterval: c.CertsPollInterval}
+}
+
+func (c *Config) vaultConfig(getenv func(string) string) (vault.Config, error) {
+	config := vault.Config{
+		Addresses: c.VaultAddr, Mount: c.VaultMount, Namespace: c.VaultNamespace,
+		Token: vault.Secret(c.VaultToken), TokenFile: c.VaultTokenFile, CACert: c.VaultCAFile,
+		AppRole:      vault.AppRole{RoleID: c.VaultRoleID, SecretIDFile: c.VaultSecretIDFile},
+		PollInterval: c.CertsPollInterval,
+	}
+	return config.WithEnvironment(getenv)
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"relay/admin"
+	"relay/collator"
+	"relay/xds"
+)
+
+var _ admin.State = (*relay)(nil)
+
+// NotReady says what Envoys wait for.
+func (r *relay) NotReady() []string {
+	var reasons []string
+	if !r.gate.isOpen(r.gate.apps) {
+		reasons = append(reasons, waiting("apps", r.apps.view()))
+	}
+	if !r.gate.isOpen(r.gate.certificates) {
+		for _, c := range r.certificates {
+			if v := c.view(); v.LastSync.IsZero() {
+				reasons = append(reasons, waiting("certificates", v))
+			}
+		}
+	}
+	return reasons
+}
+
+func waiting(what string, v admin.SourceView) string {
+	if v.LastError == "" {
+		return fmt.Sprintf("%s have not been read from %s %s yet", what, v.Kind, v.Name)
+	}
+	return fmt.Sprintf("%s cannot be read from %s %s: %s", what, v.Kind, v.Name, v.LastError)
+}
+
+// Counts sums up the apps.
+func (r *relay) Counts() admin.Counts {
+	var counts admin.Counts
+	domains := make(map[string]bool)
+	for _, app := range r.collator.Apps() {
+		counts.Apps++
+		for _, port := range app.Ports {
+			counts.Endpoints += len(port.Endpoints)
+			for _, d := range port.Domains {
+				domains[d] = true
+			}
+		}
+	}
+	counts.Domains = len(domains)
+	return counts
+}
+
+// Sources are where apps and certificates come from.
+func (r *relay) Sources() []admin.SourceView {
+	views := []admin.SourceView{r.apps.view()}
+	for _, c := range r.certificates {
+		views = append(views, c.view())
+	}
+	return views
+}
+
+// Fleets are the groups with their Envoys.
+func (r *relay) Fleets() []admin.FleetView {
+	envoys := make(map[string][]admin.EnvoyView)
+	for _, s := range r.xds.Streams() {
+		envoys[s.Fleet] = append(envoys[s.Fleet], envoyView(s))
+	}
+	var views []admin.FleetView
+	for _, name := range slices.Sorted(maps.Keys(r.stores)) {
+		resources := make(map[string]int)
+		for t, n := range r.stores[name].Counts() {
+			resources[t.String()] = n
+		}
+		views = append(views, admin.FleetView{Name: name, Revision: r.stores[name].Revision(), Resources: resources, Envoys: envoys[name]})
+	}
+	return views
+}
+
+func envoyView(s xds.StreamStatus) admin.EnvoyView {
+	v := admin.EnvoyView{ID: s.NodeID, Version: s.Version, Address: s.Address, Connected: s.Since}
+	for _, t := range s.Types {
+		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight}
+		if t.Rejected != nil && (t.Acked <= t.Rejected.Revision || len(t.Quarantined) > 0) {
+			tv.Rejected = &admin.Rejection{Revision: t.Rejected.Revision, Error: t.Rejected.Message}
+		}
+		v.Types = append(v.Types, tv)
+	}
+	return v
+}
+
+// Apps are all apps as they are routed.
+func (r *relay) Apps() []admin.AppView {
+	apps := r.collator.Apps()
+	views := make([]admin.AppView, len(apps))
+	for i, app := range apps {
+		views[i] = appView(app)
+	}
+	return views
+}
+
+// App is one of them.
+func (r *relay) App(id string) (admin.AppView, bool) {
+	app, ok := r.collator.App(id)
+	return appView(app), ok
+}
+
+func appView(app collator.AppView) admin.AppView {
+	v := admin.AppView{ID: app.ID, Version: app.Version, Ports: make([]admin.PortView, len(app.Ports))}
+	for i, port := range app.Ports {
+		p := admin.PortView{Index: port.Index, Name: port.Name, Groups: port.Fleets, Domains: port.Domains}
+		for _, e := range port.Endpoints {
+			p.Endpoints = append(p.Endpoints, admin.EndpointView{
+				Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Region: e.Region, Zone: e.Zone,
+			})
+		}
+		for _, e := range port.Excluded {
+			p.Excluded = append(p.Excluded, admin.ExcludedView{Task: e.Task, Reason: e.Reason})
+		}
+		v.Ports[i] = p
+	}
+	return v
+}
+
+// Certificates are all usable certificates.
+func (r *relay) Certificates() []admin.CertificateView {
+	var views []admin.CertificateView
+	for _, c := range r.collator.Certificates() {
+		views = append(views, admin.CertificateView{
+			Source: c.Source, Name: c.Name, ServerNames: c.ServerNames, NotAfter: c.NotAfter,
+			Fingerprint: c.Fingerprint, ServedFor: c.Serves,
+		})
+	}
+	return views
+}
+
+// Problems are what is ignored or does not work: of apps and certificates, of
+// sources, and what Envoys rejected.
+func (r *relay) Problems() []admin.ProblemView {
+	var views []admin.ProblemView
+	for _, p := range r.collator.Problems() {
+		v := admin.ProblemView{Kind: admin.ProblemApp, Subject: p.App, Item: p.Subject, Reason: p.Reason}
+		if p.App == "" {
+			v.Kind, v.Subject, v.Item = admin.ProblemCertificate, p.Subject, ""
+		}
+		if p.Fleet != "" {
+			v.Reason = "fleet " + p.Fleet + ": " + v.Reason
+		}
+		views = append(views, v)
+	}
+	for _, s := range r.Sources() {
+		if s.LastError != "" {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
+		}
+	}
+	return append(views, r.rejections()...)
+}
+
+// rejections lists what Envoys refused, once for all Envoys that refused it.
+func (r *relay) rejections() []admin.ProblemView {
+	type refusal struct{ fleet, item, reason string }
+	nodes := make(map[refusal][]string)
+	for _, s := range r.xds.Streams() {
+		for _, t := range s.Types {
+			if t.Rejected == nil || len(t.Quarantined) == 0 {
+				continue
+			}
+			key := refusal{s.Fleet, t.Type.String() + " " + strings.Join(t.Quarantined, ", "), t.Rejected.Message}
+			nodes[key] = append(nodes[key], s.NodeID)
+		}
+	}
+	var views []admin.ProblemView
+	for key, ids := range nodes {
+		views = append(views, admin.ProblemView{
+			Kind: admin.ProblemEnvoy, Subject: fmt.Sprintf("fleet %s: %d Envoys, %s first", key.fleet, len(ids), ids[0]), Item: key.item,
+			Reason: "rejected, the last good version stays: " + key.reason,
+		})
+	}
+	slices.SortFunc(views, func(a, b admin.ProblemView) int { return strings.Compare(a.Subject+a.Item, b.Subject+b.Item) })
+	return views
+}
