@@ -149,8 +149,8 @@ func TestStaleAnswerIsDiscarded(t *testing.T) {
 	}
 }
 
-// TestLaterSingleReadOutlivesFullRead removes one app and adds another while a
-// full read, started before, is on its way.
+// TestLaterSingleReadOutlivesFullRead removes an app, adds one and changes one
+// while a full read, started before, is on its way.
 func TestLaterSingleReadOutlivesFullRead(t *testing.T) {
 	t.Parallel()
 	m := marathontest.Start(t, marathontest.Options{})
@@ -165,14 +165,21 @@ func TestLaterSingleReadOutlivesFullRead(t *testing.T) {
 	poll(t, "full read", func() bool { return m.Requests(marathontest.KindList) == lists+1 })
 	m.RemoveApp("/a")
 	load(t, m, "/d")
-	status(m, "/a")
-	status(m, "/d")
-	sink.await(t, "single reads", func(s string) bool { return !strings.Contains(s, "/a ") && strings.Contains(s, "/d ") })
+	if err := m.LoadApps(marathontest.App{Definition: definition("/b", "new.test")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"/a", "/b", "/d"} {
+		status(m, id)
+	}
+	read := func(s string) bool {
+		return !strings.Contains(s, "/a ") && strings.Contains(s, "/b [new.test]") && strings.Contains(s, "/d ")
+	}
+	sink.await(t, "single reads", read)
 	answer()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if s := sink.state(); strings.Contains(s, "/a ") || !strings.Contains(s, "/d ") {
+	if s := sink.state(); !read(s) {
 		t.Errorf("the full read undid what was read later:\n%s", s)
 	}
 }

@@ -24,6 +24,7 @@ type recorder struct {
 	apps    map[string]*sources.App
 	syncs   int
 	updates int
+	early   bool // an update came before the first sync
 	fewest  int // apps at any time since the first sync
 	seen    []string
 	changed chan struct{} // closed and replaced at each call
@@ -45,6 +46,9 @@ func (r *recorder) SyncApps(apps []*sources.App) {
 func (r *recorder) UpdateApps(set []*sources.App, removed []string) {
 	r.note(func() {
 		r.updates++
+		if r.early = r.early || r.syncs == 0; r.early {
+			return
+		}
 		for _, a := range set {
 			r.apps[a.ID] = a
 			r.seen = append(r.seen, describe(a))
@@ -182,6 +186,9 @@ func watch(t *testing.T, cfg Config) (*Watcher, *recorder, *lockedBuffer) {
 	t.Cleanup(func() {
 		cancel()
 		<-done
+		if sink.early {
+			t.Error("the sink was updated before its first sync")
+		}
 	})
 	return w, sink, logged
 }

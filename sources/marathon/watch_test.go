@@ -67,12 +67,18 @@ func TestEventDuringFullRead(t *testing.T) {
 	load(t, m, "/a")
 	old := fmt.Sprintf(`{"apps":[%s]}`, m.AppJSON("/a"))
 	answer := m.Inject(marathontest.KindList, marathontest.Fault{Hang: true, Body: old})
-	_, sink, _ := watch(t, fastConfig(m.URL()))
+	cfg := fastConfig(m.URL())
+	var events atomic.Int32
+	cfg.OnEvent = func(string) { events.Add(1) }
+	_, sink, _ := watch(t, cfg)
 	poll(t, "full read", func() bool { return m.Requests(marathontest.KindList) == 1 })
 	if err := m.LoadApps(marathontest.App{Definition: definition("/a", "new.test")}); err != nil {
 		t.Fatal(err)
 	}
-	status(m, "/a")
+	for range 50 {
+		status(m, "/a")
+	}
+	poll(t, "events", func() bool { return events.Load() == 51 })
 	if n := m.Requests(marathontest.KindApp); n != 0 {
 		t.Errorf("%d single reads before the first full read", n)
 	}
