@@ -25,7 +25,7 @@ type recorder struct {
 	syncs   int
 	updates int
 	early   bool // an update came before the first sync
-	fewest  int // apps at any time since the first sync
+	fewest  int  // apps at any time since the first sync
 	seen    []string
 	changed chan struct{} // closed and replaced at each call
 }
