@@ -401,3 +401,51 @@ func TestTokenFileIsReadAgain(t *testing.T) {
 		}
 	})
 }
+
+func TestTokenDiesInTheMiddleOfARead(t *testing.T) {
+	t.Parallel()
+	secretFile := filepath.Join(t.TempDir(), "secret-id")
+	if err := os.WriteFile(secretFile, []byte("hush-secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ca := certstest.TestCA(t)
+		v := &tokens{fakeVault: newFakeVault(), ttl: time.Hour}
+		died := false
+		v.intercept = func(w http.ResponseWriter, r *http.Request) bool {
+			if strings.Contains(r.URL.Path, "/certificates/") && !died {
+				died, v.expires = true, time.Now()
+			}
+			return v.intercepts(w, r)
+		}
+		for _, name := range []string{"a.test", "b.test", "c.test"} {
+			v.publish(t, name, ca.TestIssue(t, []string{name}, options{}))
+		}
+		net := newNetwork(t, map[string]http.Handler{"vault.test": v})
+		sink := certstest.NewSink()
+		config := Config{Addresses: []string{"http://vault.test"}, AppRole: AppRole{RoleID: "role", SecretIDFile: secretFile, Mount: "/approle/"}, dial: net.dial}
+		start(t, config, sink, &logBuffer{})
+		synctest.Wait()
+		if last := sink.Last(); len(last.Names()) != 3 || last.Count != 1 || v.logins != 2 {
+			t.Errorf("%d logins, names %q, %d syncs", v.logins, last.Names(), last.Count)
+		}
+	})
+}
+
+func TestACertificateThatThePolicyHides(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.vault.publish(w.T, "a.test", w.issue("a.test"))
+		w.vault.publish(w.T, "b.test", w.issue("b.test"))
+		w.vault.intercept = func(rw http.ResponseWriter, r *http.Request) bool {
+			if strings.HasSuffix(r.URL.Path, "/b.test") {
+				reply(rw, 403, `{"errors":["permission denied"]}`)
+				return true
+			}
+			return false
+		}
+	}, func(w *world) {
+		w.sleep(nextPoll)
+		w.names("a.test")
+		w.problem("b.test", "403")
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -163,7 +164,7 @@ func (m *Mount) Destroy(ctx context.Context, path string, versions ...int) error
 // Reader makes the policy that Relay needs at least on this mount, and returns
 // its name.
 func (m *Mount) Reader(ctx context.Context) (policy string, err error) {
-	policy = "relay-" + m.Path
+	policy = "relay-" + strings.ReplaceAll(m.Path, "/", "-")
 	rules := fmt.Sprintf(`
 path "%[1]s/data/live"            { capabilities = ["read"] }
 path "%[1]s/data/certificates/*"  { capabilities = ["read"] }
