@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -114,56 +113,15 @@ func TestZoneTakesAndReturnsDomains(t *testing.T) {
 
 	updateApps(c, webApp("/inner", "*.in.zone.test"))
 	wantTouched(t, r, `set clusters "/inner_0"`, `set endpoints "/inner_0"`, `set scopes "*.in.zone.test"`,
-		`set scopes "*.zone.test"`, `set extension_configs "hosts"`)
+		`set extension_configs "hosts"`)
 
 	updateApps(c, webApp("/b", "b.in.zone.test", "c.in.zone.test"))
-	wantTouched(t, r, `set scopes "*.in.zone.test"`)
+	wantTouched(t, r, `set scopes "*.in.zone.test"`, `set scopes "*.zone.test"`)
 
 	c.UpdateApps(nil, []string{"/wild"})
 	c.round()
 	wantTouched(t, r, `set scopes "a.zone.test"`, `set extension_configs "hosts"`,
 		`remove clusters "/wild_0"`, `remove endpoints "/wild_0"`, `remove scopes "*.zone.test"`)
-}
-
-func TestRenewalTouchesOnlyTheSecret(t *testing.T) {
-	t.Parallel()
-	c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
-	syncCertificates := func(certificates ...*certs.Certificate) {
-		c.SyncCertificates("vault", certificates, nil)
-		c.round()
-	}
-	syncApps(c)
-	if !r.withheld[xds.Key{Type: xds.Listener, Name: "https"}] {
-		t.Error("the https listener is not withheld before certificates are known")
-	}
-	r.touched()
-	syncCertificates(certificate("a.test", "1", "a.test"), certificate("b.test", "2", "b.test"))
-	wantTouched(t, r, `set secrets "vault/a.test"`, `set secrets "vault/b.test"`, `set listeners "https"`)
-	syncCertificates(certificate("a.test", "1", "a.test"), certificate("b.test", "3", "b.test"))
-	wantTouched(t, r, `set secrets "vault/b.test"`)
-	syncCertificates(certificate("a.test", "1", "a.test"))
-	wantTouched(t, r, `set listeners "https"`, `remove secrets "vault/b.test"`)
-	syncCertificates()
-	wantTouched(t, r, `remove secrets "vault/a.test"`, `remove listeners "https"`)
-	if c.problems.count(HTTPSProblem) != 1 {
-		t.Errorf("problems without a certificate: %v", reasons(c.Problems()))
-	}
-}
-
-func TestNoCertificateRemovesWhatWasWithheld(t *testing.T) {
-	t.Parallel()
-	c, r := newTest(t, Config{CertificateSources: []string{"vault", "dir"}})
-	syncApps(c)
-	c.SyncCertificates("vault", nil, nil)
-	c.round()
-	https := xds.Key{Type: xds.Listener, Name: "https"}
-	if !r.withheld[https] || c.CertificatesSynced() {
-		t.Error("one source of two is taken for all")
-	}
-	r.touched()
-	c.SyncCertificates("dir", nil, nil)
-	c.round()
-	wantTouched(t, r, `remove listeners "https"`)
 }
 
 func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {
@@ -315,35 +273,6 @@ func TestFlushWaitsForWhatWasNoted(t *testing.T) {
 	if diff := cmp.Diff([]string{"web.test"}, r.names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
-}
-
-func TestCertificateIsReplacedWhenItExpires(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		c, r := newTest(t, Config{CertificateSources: []string{"dir", "vault"}})
-		c.now = time.Now
-		ends := certificate("a", "ends", "a.test")
-		ends.NotBefore, ends.NotAfter = time.Now(), time.Now().Add(2*time.Hour)
-		begins := certificate("b", "begins", "a.test")
-		begins.NotBefore, begins.NotAfter = time.Now().Add(time.Hour), time.Now().Add(100*time.Hour)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- c.Serve(ctx) }()
-		c.SyncApps(nil)
-		c.SyncCertificates("vault", []*certs.Certificate{ends, begins}, nil)
-		c.SyncCertificates("dir", nil, nil)
-		synctest.Wait()
-		if diff := cmp.Diff([]string{"vault/a"}, r.names(xds.Secret)); diff != "" {
-			t.Errorf("secrets at first (-want +got):\n%s", diff)
-		}
-		time.Sleep(time.Hour + time.Second)
-		synctest.Wait()
-		if diff := cmp.Diff([]string{"vault/b"}, r.names(xds.Secret)); diff != "" {
-			t.Errorf("secrets after an hour (-want +got):\n%s", diff)
-		}
-		cancel()
-		<-done
-	})
 }
 
 func TestFleetsTakeTheirOwnPorts(t *testing.T) {

@@ -2,6 +2,7 @@ package collator
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -60,9 +61,11 @@ func winner(claims []claim) (claim, bool) {
 	return claims[i], true
 }
 
-// domainIndex knows who claims each domain of a fleet, and in which scope each
-// domain lives: a wildcard domain is a zone, whose scope holds the domains
-// under it as well, those of a longer zone excepted.
+// domainIndex knows who claims each domain of a fleet, and which scopes hold
+// each domain. A wildcard domain is a zone, whose scope holds all exact domains
+// under it as well. Those under a longer zone are in both scopes: requests for
+// them move from one to the other at the moment at which Envoy learns of the
+// longer zone, and must find them in either.
 type domainIndex struct {
 	claims map[string][]claim // by domain, sorted
 	// under holds the exact domains below each parent domain.
@@ -110,34 +113,32 @@ func (x *domainIndex) zoneOf(domain string) (zone string) {
 	return zone
 }
 
-// scopeOf returns the name of the scope a domain lives in.
-func (x *domainIndex) scopeOf(domain string) string {
-	if strings.HasPrefix(domain, wildcardPrefix) {
-		return domain
+// touchScopes touches the scopes that hold a domain.
+func (x *domainIndex) touchScopes(domain string) {
+	if _, ok := cutWildcard(domain); ok || x.zoneOf(domain) == "" {
+		x.touch(domain)
+		return
 	}
-	if zone := x.zoneOf(domain); zone != "" {
-		return wildcardPrefix + zone
-	}
-	return domain
+	parents(domain, func(parent string) bool {
+		if _, ok := x.zones[parent]; ok {
+			x.touch(wildcardPrefix + parent)
+		}
+		return true
+	})
 }
 
 // members returns the domains of the scope with the given name, the one that
 // names it first; none when there is no such scope.
 func (x *domainIndex) members(scope string) []string {
-	if len(x.claims[scope]) == 0 || x.scopeOf(scope) != scope {
+	zone, isZone := cutWildcard(scope)
+	if len(x.claims[scope]) == 0 || !isZone && x.zoneOf(scope) != "" {
 		return nil
 	}
 	domains := []string{scope}
-	zone, ok := cutWildcard(scope)
-	if !ok {
-		return domains
+	if isZone {
+		domains = slices.AppendSeq(domains, maps.Keys(x.under[zone]))
+		slices.Sort(domains[1:])
 	}
-	for domain := range x.under[zone] {
-		if x.zoneOf(domain) == zone {
-			domains = append(domains, domain)
-		}
-	}
-	slices.Sort(domains[1:])
 	return domains
 }
 
@@ -164,7 +165,7 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 	} else {
 		x.file(domain, len(after) > 0)
 	}
-	x.touch(x.scopeOf(domain))
+	x.touchScopes(domain)
 	return true
 }
 
@@ -187,8 +188,8 @@ func (x *domainIndex) file(domain string, exists bool) {
 	})
 }
 
-// setZone records that a zone exists or not, and touches the scopes between
-// which the domains under it move.
+// setZone records that a zone exists or not, and touches the scopes of their
+// own that the domains under it lose or get.
 func (x *domainIndex) setZone(zone string, exists bool) {
 	if _, existed := x.zones[zone]; existed == exists {
 		return
@@ -199,13 +200,10 @@ func (x *domainIndex) setZone(zone string, exists bool) {
 		delete(x.zones, zone)
 	}
 	x.zonesChanged()
-	if outer := x.zoneOf(zone); outer != "" {
-		x.touch(wildcardPrefix + outer)
+	if x.zoneOf(zone) != "" {
 		return
 	}
 	for domain := range x.under[zone] {
-		if in := x.zoneOf(domain); in == zone || in == "" {
-			x.touch(domain)
-		}
+		x.touch(domain)
 	}
 }

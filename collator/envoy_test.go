@@ -3,210 +3,17 @@ package collator
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
-	"relay/certs/certstest"
 	"relay/sources"
-	"relay/xds"
 	"relay/xds/envoytest"
 )
-
-// edge is a real Envoy that gets what a Collator makes.
-type edge struct {
-	t      *testing.T
-	c      *Collator
-	server *xds.Server
-	envoy  *envoytest.Envoy
-	fleet  Fleet
-	ca     *certstest.CA
-}
-
-func startEdge(t *testing.T) *edge {
-	t.Helper()
-	loopback := netip.MustParseAddr("127.0.0.1")
-	fleet := Fleet{
-		Name: "external", Options: DefaultOptions(),
-		HTTP:  netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
-		HTTPS: netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
-	}
-	fleet.HTTPSPublicPort = fleet.HTTPS.Port()
-	store := xds.NewStore()
-	c, err := New(Config{
-		Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"},
-		OnAppsPublished:         func() { store.Open(xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig) },
-		OnCertificatesPublished: func() { store.Open(xds.Secret) },
-	}, map[string]Publisher{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := &edge{t: t, c: c, fleet: fleet, ca: certstest.TestCA(t)}
-	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.serve(c.Serve)
-	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
-	e.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{l.Addr().String()}})
-	t.Cleanup(http.DefaultClient.CloseIdleConnections)
-	return e
-}
-
-// serve runs a service until the test ends.
-func (e *edge) serve(service func(context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- service(ctx) }()
-	e.t.Cleanup(func() { cancel(); <-done })
-}
-
-// backend is an app instance: it answers with its name and the request's head,
-// and echoes WebSocket messages.
-func (e *edge) backend(name string) string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "websocket" {
-			echo(w, r)
-			return
-		}
-		fmt.Fprintf(w, "app %s\nhost %s\n", name, r.Host)
-		_ = r.Header.Write(w)
-	}))
-	e.t.Cleanup(s.Close)
-	return s.Listener.Addr().String()
-}
-
-func echo(w http.ResponseWriter, r *http.Request) {
-	ws, err := websocket.Accept(w, r, nil)
-	if err != nil {
-		return
-	}
-	defer func() { _ = ws.CloseNow() }()
-	for {
-		kind, message, err := ws.Read(r.Context())
-		if err != nil {
-			return
-		}
-		if err := ws.Write(r.Context(), kind, message); err != nil {
-			return
-		}
-	}
-}
-
-func (e *edge) app(id string, domains ...string) *sources.App {
-	app := webApp(id, domains...)
-	return changed(app, func(p *sources.Port) { p.Endpoints = endpoints(e.backend(id)) })
-}
-
-func (e *edge) certificate(name string, serverNames ...string) *certs.Certificate {
-	e.t.Helper()
-	issued := e.ca.TestIssue(e.t, serverNames, certstest.Options{})
-	c, _, err := certs.ParsePEM(issued.Bundle())
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	c.Source, c.Name = "vault", name
-	return c
-}
-
-// request is sent as it is, on a connection of its own.
-type request struct {
-	host, path string
-	tls        bool
-	sni        string
-	header     http.Header
-	http2      bool
-}
-
-type answer struct {
-	status      int
-	location    string
-	contentType string
-	protocol    int
-	body        string
-	fingerprint string
-}
-
-func (e *edge) transport(r request) *http.Transport {
-	address := e.fleet.HTTP
-	if r.tls {
-		address = e.fleet.HTTPS
-	}
-	config := e.ca.ClientTLS()
-	config.ServerName = r.sni
-	return &http.Transport{
-		DisableKeepAlives: true, ForceAttemptHTTP2: r.http2, TLSClientConfig: config,
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address.String())
-		},
-	}
-}
-
-func (e *edge) send(ctx context.Context, r request) (answer, error) {
-	scheme := "http"
-	if r.tls {
-		scheme = "https"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://envoy.invalid"+r.path, nil)
-	if err != nil {
-		return answer{}, err
-	}
-	req.Host = r.host
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
-	transport := e.transport(r)
-	defer transport.CloseIdleConnections()
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	a := answer{
-		status: resp.StatusCode, location: resp.Header.Get("Location"), contentType: resp.Header.Get("Content-Type"),
-		protocol: resp.ProtoMajor, body: string(body),
-	}
-	if resp.TLS != nil {
-		a.fingerprint = fmt.Sprintf("%x", resp.TLS.PeerCertificates[0].SerialNumber)
-	}
-	return a, err
-}
-
-// eventually sends the request until the answer is right.
-func (e *edge) eventually(t *testing.T, r request, right func(answer) bool) answer {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for {
-		a, err := e.send(ctx, r)
-		if err == nil && right(a) {
-			return a
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%+v: last answer %+v, %v; streams: %+v", r, a, err, e.server.Streams())
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-}
-
-func fromApp(name string) func(answer) bool {
-	return func(a answer) bool { return a.status == 200 && strings.HasPrefix(a.body, "app "+name+"\n") }
-}
-
-func status(code int) func(answer) bool { return func(a answer) bool { return a.status == code } }
 
 func TestEnvoy(t *testing.T) {
 	e := startEdge(t)
@@ -228,6 +35,7 @@ func TestEnvoy(t *testing.T) {
 	t.Run("headers", e.testHeaders)
 	t.Run("https", e.testHTTPS)
 	t.Run("errors", e.testErrors)
+	t.Run("zones", e.testZones)
 	t.Run("websocket", e.testWebSocket)
 	for _, stream := range e.server.Streams() {
 		for _, kind := range stream.Types {
@@ -313,6 +121,45 @@ func (e *edge) testErrors(t *testing.T) {
 			t.Errorf("%s: %q, %s; want the page %q", tt.host, a.contentType, a.body, tt.title)
 		}
 	}
+}
+
+// testZones checks that the domains under zones are served by the right app at
+// each moment while zones come and go.
+func (e *edge) testZones(t *testing.T) {
+	exact, apex := e.app("/steady", "x.y.z.test", "x.z.test"), e.app("/apex", "z.test")
+	outer, inner := e.app("/outer-zone", "*.z.test"), e.app("/inner-zone", "*.y.z.test")
+	e.c.UpdateApps([]*sources.App{exact, apex}, nil)
+	e.eventually(t, request{host: "x.y.z.test", path: "/"}, fromApp("/steady"))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- e.watch(ctx, "x.y.z.test", "x.z.test") }()
+	inInner := request{host: "other.y.z.test", path: "/"}
+	for range 10 {
+		e.c.UpdateApps([]*sources.App{outer}, nil)
+		e.eventually(t, inInner, fromApp("/outer-zone"))
+		e.c.UpdateApps([]*sources.App{inner}, nil)
+		e.eventually(t, inInner, fromApp("/inner-zone"))
+		e.c.UpdateApps(nil, []string{"/outer-zone"})
+		e.eventually(t, request{host: "other.z.test", path: "/"}, status(404))
+		e.c.UpdateApps(nil, []string{"/inner-zone"})
+		e.eventually(t, inInner, status(404))
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// watch sends requests until the context ends or /steady does not answer.
+func (e *edge) watch(ctx context.Context, hosts ...string) error {
+	for i := 0; ctx.Err() == nil; i++ {
+		host := hosts[i%len(hosts)]
+		a, err := e.send(ctx, request{host: host, path: "/"})
+		if ctx.Err() == nil && (err != nil || !fromApp("/steady")(a)) {
+			return fmt.Errorf("request %d, to %s: %+v, %v", i, host, a, err)
+		}
+	}
+	return nil
 }
 
 // testWebSocket checks that nothing an app or a certificate does closes the

@@ -11,6 +11,8 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"relay/certs"
 	"relay/sources"
@@ -96,7 +98,7 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 			t.Fatalf("%s names %s %q, which is not published", by, kind, name)
 		}
 	}
-	served := make(map[string]string)
+	served := make(map[string][]string) // scopes, by domain
 	for key := range r.versions {
 		msg, err := c.fleets[0].build(key)
 		if err != nil {
@@ -105,10 +107,7 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 		switch msg := msg.(type) {
 		case *routev3.ScopedRouteConfiguration:
 			for _, vhost := range msg.RouteConfiguration.VirtualHosts {
-				if other, ok := served[vhost.Name]; ok {
-					t.Fatalf("%s is in scopes %s and %s", vhost.Name, other, key.Name)
-				}
-				served[vhost.Name] = key.Name
+				served[vhost.Name] = append(served[vhost.Name], key.Name)
 				for _, route := range vhost.Routes {
 					if action := route.GetRoute(); action != nil {
 						held(xds.Cluster, action.GetCluster(), "scope "+key.Name)
@@ -132,33 +131,30 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 	checkZones(t, c, served)
 }
 
-// checkZones compares the scope of each domain with the rule: the longest
-// wildcard domain above it, or its own.
-func checkZones(t *testing.T, c *Collator, served map[string]string) {
+// checkZones compares the scopes of each domain with the rule: all wildcard
+// domains above it, or its own.
+func checkZones(t *testing.T, c *Collator, served map[string][]string) {
 	t.Helper()
-	wanted := make(map[string]bool)
+	wanted := make(map[string][]string)
 	for _, app := range c.apps {
 		for domain := range claimsOf(app, "external") {
-			wanted[domain] = true
+			wanted[domain] = nil
 		}
-	}
-	if len(served) != len(wanted) {
-		t.Fatalf("%d domains are served, want %d", len(served), len(wanted))
 	}
 	for domain := range wanted {
-		scope := domain
 		for zone := range wanted {
 			suffix, ok := strings.CutPrefix(zone, "*")
-			if !ok || strings.HasPrefix(domain, "*") || !strings.HasSuffix(domain, suffix) {
-				continue
-			}
-			if scope == domain || len(zone) > len(scope) {
-				scope = zone
+			if ok && !strings.HasPrefix(domain, "*") && strings.HasSuffix(domain, suffix) {
+				wanted[domain] = append(wanted[domain], zone)
 			}
 		}
-		if served[domain] != scope {
-			t.Fatalf("%s is served by scope %q, want %q", domain, served[domain], scope)
+		if len(wanted[domain]) == 0 {
+			wanted[domain] = []string{domain}
 		}
+	}
+	sorted := cmpopts.SortSlices(func(a, b string) bool { return a < b })
+	if diff := cmp.Diff(wanted, served, sorted); diff != "" {
+		t.Fatalf("scopes by domain (-want +got):\n%s", diff)
 	}
 }
 
