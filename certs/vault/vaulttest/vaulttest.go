@@ -111,7 +111,8 @@ func (s *Server) connect(ctx context.Context, stdout io.Reader) error {
 	return err
 }
 
-// NewClient is a Vault client that takes nothing from the environment.
+// NewClient is a Vault client whose address, token and namespace do not come
+// from the environment.
 func NewClient(addr, token string) (*api.Client, error) {
 	config := api.DefaultConfig()
 	config.Address = addr
