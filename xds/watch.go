@@ -260,7 +260,10 @@ func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
 	w.set.AndNot(b.set)
 	w.gone.AndNot(b.gone)
 	if w.set.IsEmpty() && w.gone.IsEmpty() {
-		clear(w.since)
+		if len(w.since) > 0 {
+			// Clearing a map costs what it ever held; this one may have held all.
+			w.since = make(map[uint32]uint64)
+		}
 		return b
 	}
 	for _, ids := range []*roaring.Bitmap{b.set, b.gone} {

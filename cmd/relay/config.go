@@ -56,6 +56,10 @@ type Config struct {
 
 	// Fleets comes from the configuration file only.
 	Fleets []FleetConfig `kong:"-"`
+
+	// For tests.
+	onMarathonEvent     func(eventType string)
+	marathonIdleTimeout time.Duration
 }
 
 // FleetConfig is one fleet in the configuration file.

@@ -45,7 +45,10 @@ func newAppSource(c *Config, sink sources.Sink, log *slog.Logger, registerer pro
 }
 
 func (c *Config) marathonConfig() (marathon.Config, error) {
-	config := marathon.Config{URLs: c.Marathon, TrustedHosts: c.MarathonTrustedHosts, SyncInterval: c.MarathonSyncInterval}
+	config := marathon.Config{
+		URLs: c.Marathon, TrustedHosts: c.MarathonTrustedHosts, SyncInterval: c.MarathonSyncInterval,
+		IdleTimeout: c.marathonIdleTimeout, OnEvent: c.onMarathonEvent,
+	}
 	if c.MarathonCAFile == "" {
 		return config, nil
 	}

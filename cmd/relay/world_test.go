@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -317,6 +318,9 @@ func (w *world) stat(pattern string) int64 {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if len(stats) == 0 {
+		w.t.Fatalf("Envoy has no stat %s", pattern)
+	}
 	var sum int64
 	for _, n := range stats {
 		sum += n
@@ -355,7 +359,8 @@ func (w *world) settled() {
 // load sends requests at a rate until stop is called, which returns how many
 // were sent and what failed.
 type load struct {
-	stop func() (sent int, failures []string)
+	sent *atomic.Int64
+	stop func() (failures []string)
 }
 
 func (w *world) load(perSecond int, check func(answer) error, urls ...string) load {
@@ -365,7 +370,7 @@ func (w *world) load(perSecond int, check func(answer) error, urls ...string) lo
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var failures []string
-	sent := 0
+	var sent atomic.Int64
 	tick := time.NewTicker(time.Second / time.Duration(perSecond))
 	wg.Add(1)
 	go func() {
@@ -377,7 +382,7 @@ func (w *world) load(perSecond int, check func(answer) error, urls ...string) lo
 				return
 			case <-tick.C:
 			}
-			sent++
+			sent.Add(1)
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
@@ -393,22 +398,25 @@ func (w *world) load(perSecond int, check func(answer) error, urls ...string) lo
 			}()
 		}
 	}()
-	return load{stop: func() (int, []string) {
+	return load{sent: &sent, stop: func() []string {
 		cancel()
 		wg.Wait()
-		return sent, failures
+		return failures
 	}}
 }
 
-// noFailure ends a load and fails the test if a request failed or too few were sent.
-func (w *world) noFailure(l load, atLeast int) {
+// noFailure ends a load, once it has sent so many requests that it proves
+// something, and fails the test if one failed.
+func (w *world) noFailure(l load, atLeast int64) {
 	w.t.Helper()
-	sent, failures := l.stop()
-	if len(failures) > 0 {
-		w.t.Errorf("%d of %d requests failed, the first: %s", len(failures), sent, failures[0])
-	}
-	if sent < atLeast {
-		w.t.Errorf("only %d requests were sent, want at least %d: the load proves nothing", sent, atLeast)
+	w.eventually(fmt.Sprintf("%d requests", atLeast), func() error {
+		if n := l.sent.Load(); n < atLeast {
+			return fmt.Errorf("%d were sent", n)
+		}
+		return nil
+	})
+	if failures := l.stop(); len(failures) > 0 {
+		w.t.Errorf("%d of %d requests failed, the first: %s", len(failures), l.sent.Load(), failures[0])
 	}
 }
 
