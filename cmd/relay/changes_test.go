@@ -167,6 +167,44 @@ func TestChurn(t *testing.T) {
 	}
 }
 
+// A domain that passes in one step from an app that goes to one that comes
+// never meets a cluster that Envoy does not have yet or no longer.
+func TestHandover(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(app("/stay", "stay.test", 2))
+	tasks := w.marathon.Tasks("/stay")
+	generation := func(i int) marathontest.App {
+		a := marathontest.App{Definition: app(fmt.Sprintf("/generation-%d", i), "handover.test", 2)}
+		for _, task := range tasks {
+			a.Tasks = append(a.Tasks, marathontest.Task{Host: task.Host, Ports: task.Ports})
+		}
+		return a
+	}
+	if err := w.marathon.LoadApps(generation(0)); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.expect("http://handover.test/", http.StatusOK, "/stay")
+	load := w.load(500, ok, "http://handover.test/")
+	for i := range 40 {
+		if err := w.marathon.LoadApps(generation(i + 1)); err != nil {
+			t.Fatal(err)
+		}
+		w.marathon.RemoveApp(fmt.Sprintf("/generation-%d", i))
+		if status := w.hook("hup"); status != http.StatusNoContent {
+			t.Fatalf("hook: status %d", status)
+		}
+		w.settled()
+	}
+	if n := w.stat(`^cluster_manager\.cluster_removed$`); n < 40 {
+		t.Errorf("Envoy removed %d clusters: the domain did not pass 40 times", n)
+	}
+	w.noFailure(load, 500)
+	if n := w.stat(`^http\.http\.no_cluster$`); n != 0 {
+		t.Errorf("Envoy counts %d requests for which the cluster was not found", n)
+	}
+}
+
 // The periodic full read heals a change whose event never came.
 func TestLostEvent(t *testing.T) {
 	w := newWorld(t)
