@@ -15,7 +15,7 @@ func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 	for source, read := range reads {
 		problems := make([]Problem, len(read.problems))
 		for i, p := range read.problems {
-			problems[i] = Problem{Subject: source + "/" + p.Name, Reason: p.Reason}
+			problems[i] = Problem{Subject: p.Name, Reason: p.Reason}
 		}
 		c.problems.set(owner{CertificateProblem, "", source}, problems...)
 	}

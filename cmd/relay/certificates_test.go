@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"relay/certs/certstest"
+	"relay/certs/vault/vaulttest"
+)
+
+// vault runs a real Vault and makes it the only certificate store. Its mount is
+// written to as marathon-acme does.
+func (w *world) vault() *vaulttest.Mount {
+	w.t.Helper()
+	server := vaulttest.Start(w.t)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	mount, err := server.Mount(ctx, "secret")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	token, err := mount.ReaderToken(ctx, time.Hour)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.config.CertsDir = nil
+	w.config.VaultAddr, w.config.VaultMount, w.config.VaultToken = []string{server.Addr}, "secret", token
+	return mount
+}
+
+func (w *world) publish(m *vaulttest.Mount, names ...string) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := m.Publish(ctx, names[0], w.ca.TestIssue(w.t, names, certstest.Options{})); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// serial waits until the certificate of a URL is another one than before.
+func (w *world) renewed(url, before string) string {
+	w.t.Helper()
+	var serial string
+	client := w.client(false)
+	w.eventually("a renewed certificate", func() error {
+		a, err := w.get(client, url, "")
+		if err != nil {
+			return err
+		}
+		if serial = a.serial; serial == before {
+			return fmt.Errorf("still the old one")
+		}
+		return nil
+	})
+	return serial
+}
+
+// A renewed certificate is served after the hook, and without it after the next
+// poll; no listener is touched, and no connection closed.
+func TestRenewal(t *testing.T) {
+	for _, store := range []string{"dir", "vault"} {
+		t.Run(store, func(t *testing.T) {
+			w := newWorld(t)
+			w.deploy(app("/a", "a.test", 1))
+			renew := func() { w.issue("a.test") }
+			if store == "vault" {
+				mount := w.vault()
+				renew = func() { w.publish(mount, "a.test") }
+			}
+			renew()
+			w.start()
+			serial := w.expect("https://a.test/", http.StatusOK, "/a").serial
+			ws := w.echo("wss://a.test/ws")
+			w.settled()
+			listeners := w.stat(`^listener_manager\.lds\.update_success$`)
+
+			renew()
+			start := time.Now()
+			if status := w.hook("usr1"); status != http.StatusNoContent {
+				t.Fatalf("hook: status %d", status)
+			}
+			serial = w.renewed("https://a.test/", serial)
+			if took := time.Since(start); took > 2*time.Second {
+				t.Errorf("the hook took %s to have effect", took)
+			}
+			w.stop()
+
+			// Polled: a Relay that nobody tells.
+			w.config.CertsPollInterval = 200 * time.Millisecond
+			w.startRelay()
+			w.streams(1)
+			renew()
+			w.renewed("https://a.test/", serial)
+			w.settled()
+			if n := w.stat(`^listener_manager\.lds\.update_success$`); n != listeners {
+				t.Errorf("Envoy took in listeners %d times, want %d", n, listeners)
+			}
+			w.says(ws, "still here")
+		})
+	}
+}
+
+// Relay started while Vault is down: plain HTTP waits for the grace and no
+// longer; an Envoy that has certificates keeps them; /readyz says why; when
+// Vault comes, all is well.
+func TestVaultDownAtStart(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(app("/a", "a.test", 1))
+	mount := w.vault()
+	w.publish(mount, "a.test")
+	w.start()
+	w.expect("https://a.test/", http.StatusOK, "/a")
+	w.settled()
+	w.stop()
+
+	up := w.config.VaultAddr
+	w.config.VaultAddr = []string{"http://127.0.0.1:1"}
+	w.config.CertsGrace = 300 * time.Millisecond
+	w.startRelay()
+	load := w.load(100, ok, "http://a.test/", "https://a.test/")
+	w.notReady("certificates cannot be read from vault")
+	w.deploy(app("/b", "b.test", 1))
+	w.expect("http://b.test/", http.StatusOK, "/b")
+
+	// A new Envoy gets plain HTTP.
+	old := w.envoy
+	old.Kill()
+	load.stop()
+	w.startEnvoy()
+	w.ready()
+	w.expect("http://a.test/", http.StatusOK, "/a")
+	if _, err := w.get(w.client(false), "https://a.test/", ""); err == nil {
+		t.Error("HTTPS is served without certificates")
+	}
+	w.stop()
+
+	w.config.VaultAddr = up
+	w.startRelay()
+	w.expect("https://a.test/", http.StatusOK, "/a")
+}
+
+// An Envoy that has an https listener keeps it, and serves, while Vault is down.
+func TestEnvoyKeepsCertificates(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(app("/a", "a.test", 1))
+	w.publish(w.vault(), "a.test")
+	w.start()
+	w.expect("https://a.test/", http.StatusOK, "/a")
+	w.settled()
+	w.stop()
+	w.config.VaultAddr, w.config.CertsGrace = []string{"http://127.0.0.1:1"}, time.Millisecond
+	load := w.load(100, ok, "https://a.test/")
+	w.startRelay()
+	w.streams(1)
+	w.deploy(app("/b", "b.test", 1))
+	w.expect("http://b.test/", http.StatusOK, "/b")
+	w.settledTypes("clusters", "endpoints", "scopes", "listeners")
+	w.noFailure(load, 20)
+}
+
+// settledTypes waits until Envoy has acknowledged all there is of these types.
+func (w *world) settledTypes(types ...string) {
+	w.t.Helper()
+	w.eventually("acknowledged", func() error {
+		for _, s := range w.relay.xds.Streams() {
+			for _, t := range s.Types {
+				for _, name := range types {
+					if t.Type.String() == name && (t.Behind > 0 || t.InFlight) {
+						return fmt.Errorf("%+v", t)
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// A bad certificate costs only itself, and says why.
+func TestBadCertificates(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(app("/a", "a.test", 1), app("/late", "late.test", 1))
+	w.issue("a.test")
+	other := w.ca.TestIssue(t, []string{"b.test"}, certstest.Options{})
+	late := w.ca.TestIssue(t, []string{"late.test"}, certstest.Options{NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
+	w.writePEM("nokey.pem", other.Leaf)
+	w.writePEM("mismatch.pem", certstest.Join(w.ca.TestIssue(t, []string{"c.test"}, certstest.Options{}).Key, other.Leaf))
+	w.writePEM("expired.pem", late.Bundle())
+	w.writePEM("garbage.pem", []byte("-----BEGIN CERTIFICATE-----\n!!\n"))
+	w.start()
+	w.expect("https://a.test/", http.StatusOK, "/a")
+	for file, words := range map[string]string{
+		"nokey.pem": "key", "mismatch.pem": "belongs to none", "expired.pem": "expired", "garbage.pem": "PEM",
+	} {
+		w.problem(file, words)
+	}
+	for _, secret := range []string{"BEGIN RSA", "BEGIN EC", "PRIVATE KEY", string(other.Key[40:80])} {
+		if strings.Contains(w.log.String(), secret) {
+			t.Errorf("the log holds %q", secret)
+		}
+	}
+}
+
+// A live entry that is no JSON costs only itself.
+func TestBadLiveEntry(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(app("/a", "a.test", 1))
+	mount := w.vault()
+	w.publish(mount, "a.test")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := mount.SetLive(ctx, "broken.test", "{not json"); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.expect("https://a.test/", http.StatusOK, "/a")
+	w.problem("broken.test", "JSON")
+}
+
+// A directory that cannot be read is a failure, not "no certificates".
+func TestLostDirectory(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(app("/a", "a.test", 1))
+	w.issue("a.test")
+	w.start()
+	w.expect("https://a.test/", http.StatusOK, "/a")
+	away := filepath.Join(t.TempDir(), "away")
+	if err := os.Rename(w.certs, away); err != nil {
+		t.Fatal(err)
+	}
+	if status := w.hook("usr1"); status != http.StatusInternalServerError {
+		t.Errorf("hook without a directory: status %d, want 500", status)
+	}
+	w.expect("https://a.test/", http.StatusOK, "/a")
+	if err := os.Rename(away, w.certs); err != nil {
+		t.Fatal(err)
+	}
+	if status := w.hook("usr1"); status != http.StatusNoContent {
+		t.Errorf("hook: status %d, want 204", status)
+	}
+}
