@@ -62,7 +62,10 @@ func (c *checkCmd) readApps(ctx context.Context, r *checking, log *slog.Logger) 
 	if c.SourceFile != "" {
 		// All mistakes with their lines, in place of the first one.
 		apps, err := file.Load(c.SourceFile)
-		r.say("file "+c.SourceFile, err)
+		r.say("file", err)
+		for _, app := range apps {
+			app.Problems = nil // they are in err, with their lines
+		}
 		r.SyncApps(apps)
 		return nil
 	}
@@ -70,11 +73,7 @@ func (c *checkCmd) readApps(ctx context.Context, r *checking, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	err = c.readOnce(ctx, source.Serve, r.apps, source.view)
-	r.say("marathon", err)
-	if err != nil {
-		r.Collator.SyncApps(nil)
-	}
+	r.say("marathon", c.readOnce(ctx, source.Serve, r.apps, source.view))
 	return nil
 }
 
@@ -84,11 +83,7 @@ func (c *checkCmd) readCertificates(ctx context.Context, r *checking, log *slog.
 		return err
 	}
 	for _, source := range all {
-		err := c.readOnce(ctx, source.Serve, r.certificates[source.name()], source.view)
-		r.say(source.name()+" "+source.where, err)
-		if err != nil {
-			r.Collator.SyncCertificates(source.name(), nil, nil)
-		}
+		r.say(source.name()+" "+source.where, c.readOnce(ctx, source.Serve, r.certificates[source.name()], source.view))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -15,13 +16,14 @@ type configFile struct {
 	name   string
 	values map[string]any
 	lines  map[string]int
+	fleets []FleetConfig
 }
 
 const fleetsKey = "fleets"
 
-// loadConfigFile returns a kong.ConfigurationLoader. Fleets, which have no
-// flags, go to the given slice.
-func loadConfigFile(fleets *[]FleetConfig) kong.ConfigurationLoader {
+// loadConfigFile returns a kong.ConfigurationLoader. Fleets have no flag: they
+// are handed to setFleets.
+func loadConfigFile(setFleets func([]FleetConfig)) kong.ConfigurationLoader {
 	return func(r io.Reader) (kong.Resolver, error) {
 		name := "configuration file"
 		if f, ok := r.(interface{ Name() string }); ok {
@@ -31,15 +33,16 @@ func loadConfigFile(fleets *[]FleetConfig) kong.ConfigurationLoader {
 		if err != nil {
 			return nil, err
 		}
-		file, err := parseConfigFile(name, data, fleets)
+		file, err := parseConfigFile(name, data)
 		if err != nil {
 			return nil, err
 		}
+		setFleets(file.fleets)
 		return file, nil
 	}
 }
 
-func parseConfigFile(name string, data []byte, fleets *[]FleetConfig) (*configFile, error) {
+func parseConfigFile(name string, data []byte) (*configFile, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -59,7 +62,8 @@ func parseConfigFile(name string, data []byte, fleets *[]FleetConfig) (*configFi
 		}
 		file.lines[key.Value] = key.Line
 		if key.Value == fleetsKey {
-			if err := decodeFleets(name, value, fleets); err != nil {
+			var err error
+			if file.fleets, err = decodeFleets(name, value); err != nil {
 				return nil, err
 			}
 			continue
@@ -91,30 +95,29 @@ func settingText(value *yaml.Node) (string, error) {
 	return "", errors.New("want a plain value or a list")
 }
 
-func decodeFleets(name string, value *yaml.Node, fleets *[]FleetConfig) error {
+func decodeFleets(name string, value *yaml.Node) ([]FleetConfig, error) {
 	if value.Kind != yaml.SequenceNode {
-		return fmt.Errorf("%s:%d: %s: want a list of fleets, each with name, http and https", name, value.Line, fleetsKey)
+		return nil, fmt.Errorf("%s:%d: %s: want a list of fleets, each with name, http and https", name, value.Line, fleetsKey)
 	}
 	var all []FleetConfig
 	for _, node := range value.Content {
 		if node.Kind != yaml.MappingNode {
-			return fmt.Errorf("%s:%d: want a fleet with name, http and https", name, node.Line)
+			return nil, fmt.Errorf("%s:%d: want a fleet with name, http and https", name, node.Line)
 		}
 		for i := 0; i < len(node.Content); i += 2 {
 			switch key := node.Content[i]; key.Value {
 			case "name", "http", "https", "https-public-port":
 			default:
-				return fmt.Errorf("%s:%d: a fleet has no %q: it has name, http, https and https-public-port", name, key.Line, key.Value)
+				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has name, http, https and https-public-port", name, key.Line, key.Value)
 			}
 		}
 		var fleet FleetConfig
 		if err := node.Decode(&fleet); err != nil {
-			return fmt.Errorf("%s:%d: %w", name, node.Line, err)
+			return nil, fmt.Errorf("%s:%d: %w", name, node.Line, err)
 		}
 		all = append(all, fleet)
 	}
-	*fleets = all
-	return nil
+	return all, nil
 }
 
 // Validate refuses settings that no flag has.
@@ -138,7 +141,13 @@ func (f *configFile) Validate(app *kong.Application) error {
 	return nil
 }
 
-// Resolve gives a flag its value.
+// Resolve gives a flag its value, unless the environment has one, which kong
+// would ignore otherwise.
 func (f *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+	for _, variable := range flag.Envs {
+		if _, ok := os.LookupEnv(variable); ok {
+			return nil, nil
+		}
+	}
 	return f.values[flag.Name], nil
 }

@@ -34,15 +34,8 @@ func main() {
 // run is the whole program but for the process around it.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var c cli
-	var fleets []FleetConfig
 	code := -1
-	parser, err := kong.New(&c,
-		kong.Name("relay"),
-		kong.Description("Relay keeps Envoys up to date with the apps of Marathon and their certificates."),
-		kong.UsageOnError(),
-		kong.DefaultEnvars("RELAY"),
-		kong.Configuration(loadConfigFile(&fleets)),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+	parser, err := newParser(&c,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(status int) { code = status }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
@@ -62,12 +55,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "relay:", err)
 		return 2
 	}
-	c.Serve.Fleets, c.Check.Fleets = fleets, fleets
 	if err := parsed.Run(streams{stdout, stderr}); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "relay:", err)
 		return 1
 	}
 	return 0
+}
+
+func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(c, append([]kong.Option{
+		kong.Name("relay"),
+		kong.Description("Relay keeps Envoys up to date with the apps of Marathon and their certificates."),
+		kong.DefaultEnvars("RELAY"),
+		kong.Configuration(loadConfigFile(func(fleets []FleetConfig) { c.Serve.Fleets, c.Check.Fleets = fleets, fleets })),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
+	}, options...)...)
 }
 
 // streams are where a command writes.

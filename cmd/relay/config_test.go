@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"relay/certs/certstest"
+	"relay/sources/marathon/marathontest"
+)
+
+// parse reads a command line for relay serve, as main does.
+func parse(t *testing.T, file string, args ...string) (*Config, error) {
+	t.Helper()
+	var c cli
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "relay.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append([]string{"--config", path}, args...)
+	}
+	parser, err := newParser(&c, kong.Exit(func(int) { t.Error("the parser wants to exit") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(append([]string{"serve"}, args...))
+	return &c.Serve.Config, err
+}
+
+// A flag beats the environment, which beats the file.
+func TestPrecedence(t *testing.T) {
+	t.Setenv("RELAY_HTTP", "127.0.0.2:80")
+	t.Setenv("RELAY_RETRIES", "7")
+	c, err := parse(t, "marathon: [http://file:1, http://file:2]\nhttp: 127.0.0.1:80\nretries: 5\nconnect-timeout: 9s\npprof: true\n", "--retries", "8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Marathon, []string{"http://file:1", "http://file:2"}) || c.ConnectTimeout != 9*time.Second || !c.Pprof {
+		t.Errorf("from the file: %q, %s, %v", c.Marathon, c.ConnectTimeout, c.Pprof)
+	}
+	if c.HTTP != netip.MustParseAddrPort("127.0.0.2:80") {
+		t.Errorf("http is %s, want that of the environment", c.HTTP)
+	}
+	if c.Retries != 8 {
+		t.Errorf("retries is %d, want that of the flag", c.Retries)
+	}
+}
+
+func TestFleets(t *testing.T) {
+	c, err := parse(t, "marathon: http://m\ncerts-dir: /c\nfleets:\n- name: external\n  http: 0.0.0.0:80\n  https: 0.0.0.0:443\n- name: internal\n  http: 10.0.0.1:8080\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleets := c.collatorConfig().Fleets
+	if len(fleets) != 2 || fleets[0].Name != "external" || fleets[0].HTTPSPublicPort != 443 || fleets[1].HTTP.Port() != 8080 || fleets[1].HTTPS.IsValid() {
+		t.Errorf("fleets %+v", fleets)
+	}
+}
+
+// What is wrong is said in words that lead to the place.
+func TestWrongConfiguration(t *testing.T) {
+	tests := []struct {
+		name, file string
+		args       []string
+		want       string
+	}{
+		{"nothing", "", nil, "no source of apps"},
+		{"two sources", "", []string{"--marathon", "http://m", "--source-file", "f"}, "not both"},
+		{"unknown setting", "marathon: http://m\nmarathn: x\n", nil, `relay.yaml:2: there is no setting "marathn"`},
+		{"setting twice", "http: 1.2.3.4:80\nhttp: 1.2.3.4:81\n", nil, "relay.yaml"},
+		{"not YAML", "a: [", nil, "relay.yaml"},
+		{"a list", "- a\n", nil, "relay.yaml:1: want settings"},
+		{"a mapping", "http: {a: b}\n", nil, "relay.yaml:1: http: want a plain value or a list"},
+		{"unknown fleet key", "fleets:\n- name: a\n  htp: x\n", nil, `relay.yaml:3: a fleet has no "htp"`},
+		{"fleet address", "fleets:\n- name: a\n  http: x\n", nil, "relay.yaml:2"},
+		{"fleets not a list", "fleets: a\n", nil, "want a list of fleets"},
+		{"https without certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443'}\n", nil, `fleet "a" listens for HTTPS without certificates`},
+		{"Vault without login", "", []string{"--marathon", "http://m", "--vault-addr", "http://v"}, "no way to log in to Vault"},
+		{"bad address", "", []string{"--marathon", "http://m", "--admin", "9090"}, "--admin"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := parse(t, tt.file, tt.args...); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	f.Add([]byte("marathon: [http://m]\nfleets:\n- {name: a, http: 1.2.3.4:80}\n"))
+	f.Add([]byte("a: &x [*x]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if file, err := parseConfigFile("f", data); err == nil && file == nil {
+			t.Error("neither a file nor an error")
+		}
+	})
+}
+
+// relay runs a command and returns its status and what it printed.
+func command(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	status = run(ctx, args, &out, &err)
+	return status, out.String(), err.String()
+}
+
+func TestHelpAndVersion(t *testing.T) {
+	for _, args := range [][]string{nil, {"--help"}, {"serve", "--help"}, {"check", "--help"}, {"version"}} {
+		status, out, err := command(t, args...)
+		if status != 0 || !strings.Contains(strings.ToLower(out), "relay") || err != "" {
+			t.Errorf("relay %q: status %d, %q, %q", args, status, out, err)
+		}
+	}
+	if status, _, err := command(t, "no-such-command"); status == 0 || err == "" {
+		t.Errorf("an unknown command: status %d, %q", status, err)
+	}
+}
+
+func TestBootstrapCommand(t *testing.T) {
+	status, out, _ := command(t, "bootstrap", "--fleet", "internal", "--xds", "a:1,b:2", "--envoy-admin", "127.0.0.1:7")
+	for _, want := range []string{"cluster: 'internal'", "'a'", "'b'", "port_value: 7", "api_type: DELTA_GRPC", "initial_fetch_timeout: 0s"} {
+		if status != 0 || !strings.Contains(out, want) {
+			t.Errorf("status %d, no %q in:\n%s", status, want, out)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write("good.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n    endpoints: [{address: 127.0.0.1:1}]\n")
+	bad := write("bad.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a_b.test]\n    nonsense: 1\n")
+	clash := write("clash.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n- id: /b\n  ports:\n  - domains: [a.test]\n")
+	pem := write("a.pem", string(certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{}).Bundle()))
+	m := marathontest.Start(t, marathontest.Options{})
+	if err := m.Apply(app("/a", "a.test", 1)); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name   string
+		args   []string
+		status int
+		want   string
+	}{
+		{"good file", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2"}, 0, "1 apps, 1 certificates, 0 things"},
+		{"bad file", []string{"--source-file", bad}, 1, "bad.yaml:5"},
+		{"clash", []string{"--source-file", clash}, 1, "app /b"},
+		{"Marathon", []string{"--marathon", m.URL()}, 0, "ok     marathon"},
+		{"Marathon away", []string{"--marathon", "http://127.0.0.1:1"}, 1, "connection refused"},
+		{"Vault away", []string{"--source-file", good, "--vault-addr", "http://127.0.0.1:1", "--vault-token", "s.secret"}, 1, "wrong  vault http://127.0.0.1:1"},
+		{"no directory", []string{"--source-file", good, "--certs-dir", filepath.Join(dir, "none")}, 1, "none"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			status, out, err := command(t, append([]string{"check"}, tt.args...)...)
+			if status != tt.status || !strings.Contains(out, tt.want) {
+				t.Errorf("status %d, want %d with %q:\n%s%s", status, tt.status, tt.want, out, err)
+			}
+			if strings.Contains(out+err, "s.secret") {
+				t.Errorf("the token is shown:\n%s%s", out, err)
+			}
+		})
+	}
+}
+
+func TestRunSaysWhatIsWrong(t *testing.T) {
+	status, _, err := command(t, "serve", "--marathon", "http://m", "--xds", "127.0.0.1:0", "--admin", fmt.Sprint("256.0.0.1:", 1))
+	if status == 0 || !strings.Contains(err, "--admin 256.0.0.1:1") {
+		t.Errorf("status %d, %q; want the address that cannot be bound", status, err)
+	}
+}
