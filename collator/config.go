@@ -35,7 +35,11 @@ type Fleet struct {
 	// HTTPSPublicPort is the port by which clients reach the https listener; 443
 	// when 0.
 	HTTPSPublicPort uint16
-	Options         Options
+	// ClustersOnDemand lets each Envoy load a cluster when the first request
+	// needs it: for very many apps, most of them idle. Its bootstrap must not
+	// subscribe to clusters.
+	ClustersOnDemand bool
+	Options          Options
 }
 
 // Options tune what Envoy does with connections and requests. Start from

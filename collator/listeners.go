@@ -7,6 +7,7 @@ import (
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	ondemandv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/on_demand/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
@@ -34,7 +35,7 @@ func buildHTTPListener(f Fleet) (*listenerv3.Listener, error) {
 	var p packer
 	listener := newListener(httpListener, f.HTTP)
 	listener.FilterChains = []*listenerv3.FilterChain{{
-		Filters: []*listenerv3.Filter{connectionManager(&p, httpListener, f.Options)},
+		Filters: []*listenerv3.Filter{connectionManager(&p, httpListener, f)},
 	}}
 	return listener, p.err
 }
@@ -57,7 +58,8 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 	}}}
 }
 
-func connectionManager(p *packer, name string, o Options) *listenerv3.Filter {
+func connectionManager(p *packer, name string, f Fleet) *listenerv3.Filter {
+	o := f.Options
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix: name,
 		// The client is whoever connects: x-forwarded-for is appended to,
@@ -78,16 +80,35 @@ func connectionManager(p *packer, name string, o Options) *listenerv3.Filter {
 		LocalReplyConfig:              localReplies(),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{setScopeHeader(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
-		HttpFilters: []*hcmv3.HttpFilter{
-			hostsDiscovery(p),
-			{Name: "router", ConfigType: &hcmv3.HttpFilter_TypedConfig{
-				TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true}),
-			}},
-		},
+		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(p)},
 	}
+	if f.ClustersOnDemand {
+		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))
+	}
+	manager.HttpFilters = append(manager.HttpFilters, &hcmv3.HttpFilter{
+		Name: "router",
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{
+			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true}),
+		},
+	})
 	return &listenerv3.Filter{
 		Name:       "http_connection_manager",
 		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(manager)},
+	}
+}
+
+// onDemandTimeout is how long a request waits for its cluster while Relay is
+// away. With Relay there it takes a millisecond or two.
+const onDemandTimeout = 5 * time.Second
+
+// onDemandClusters holds the first request for a cluster until Envoy has it. See
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/on_demand_updates_filter
+func onDemandClusters(p *packer) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name: "on_demand",
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: p.pack(&ondemandv3.OnDemand{
+			Odcds: &ondemandv3.OnDemandCds{Source: adsSource(0), Timeout: durationpb.New(onDemandTimeout)},
+		})},
 	}
 }
 

@@ -47,7 +47,7 @@ type tlsChain struct {
 // certificate that comes or goes drains the connections of no other.
 func buildHTTPSListener(f Fleet, chains []tlsChain) (*listenerv3.Listener, error) {
 	var p packer
-	manager := connectionManager(&p, httpsListener, f.Options)
+	manager := connectionManager(&p, httpsListener, f)
 	listener := newListener(httpsListener, f.HTTPS)
 	listener.ListenerFilters = []*listenerv3.ListenerFilter{{
 		Name: "tls_inspector",

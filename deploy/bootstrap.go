@@ -27,6 +27,9 @@ type Bootstrap struct {
 	XDS []string
 	// Admin is the address of Envoy's own admin endpoint.
 	Admin netip.AddrPort
+	// ClustersOnDemand is for a fleet whose Envoys load clusters when they are
+	// needed.
+	ClustersOnDemand bool
 }
 
 // YAML renders the bootstrap.

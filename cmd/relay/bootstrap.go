@@ -8,10 +8,11 @@ import (
 )
 
 type bootstrapCmd struct {
-	Fleet  string         `default:"external" help:"The fleet that the Envoy belongs to."`
-	XDS    []string       `name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT,..." help:"Where Relay is. With several, Envoy uses one at a time."`
-	NodeID string         `name:"node-id" placeholder:"NAME" help:"The Envoy's name on Relay's status page. Default: the host name."`
-	Admin  netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens."`
+	Fleet    string         `default:"external" help:"The fleet that the Envoy belongs to."`
+	XDS      []string       `name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT,..." help:"Where Relay is. With several, Envoy uses one at a time."`
+	NodeID   string         `name:"node-id" placeholder:"NAME" help:"The Envoy's name on Relay's status page. Default: the host name."`
+	Clusters string         `default:"all" enum:"all,on-demand" help:"all, or on-demand as in the fleet's configuration."`
+	Admin    netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens."`
 }
 
 // Run prints the bootstrap.
@@ -23,7 +24,7 @@ func (b *bootstrapCmd) Run(s streams) error {
 			return err
 		}
 	}
-	text, err := deploy.Bootstrap{NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin}.YAML()
+	text, err := deploy.Bootstrap{NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin, ClustersOnDemand: b.Clusters == onDemand}.YAML()
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type Config struct {
 	HTTPS           netip.AddrPort `group:"Fleet" name:"https" placeholder:"IP:PORT" help:"Where they listen for HTTPS. Needs certificates."`
 	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
 
+	Clusters string `group:"Fleet" default:"all" enum:"all,on-demand" help:"on-demand: Envoys load the cluster of an app when a request needs it. For tens of thousands of apps, most of them idle. Their bootstrap needs --clusters on-demand too."`
+
 	StreamIdleTimeout     time.Duration `group:"Requests" default:"1h" help:"A request or WebSocket on which nothing moves for so long is ended; 0: never."`
 	RequestHeadersTimeout time.Duration `group:"Requests" default:"15s" help:"How long a client may take to send a request's head; 0: for ever."`
 	ConnectTimeout        time.Duration `group:"Requests" default:"3s" help:"How long connecting to a task may take."`
@@ -68,7 +70,11 @@ type FleetConfig struct {
 	HTTP            netip.AddrPort `yaml:"http"`
 	HTTPS           netip.AddrPort `yaml:"https"`
 	HTTPSPublicPort uint16         `yaml:"https-public-port"`
+	Clusters        string         `yaml:"clusters"`
 }
+
+// onDemand is a value of Clusters.
+const onDemand = "on-demand"
 
 // Validate says what is missing or does not go together, all of it at once.
 func (c *Config) Validate() error {
@@ -81,6 +87,9 @@ func (c *Config) Validate() error {
 		fail("two sources of apps: give --marathon or --source-file, not both")
 	}
 	for _, f := range c.fleets() {
+		if f.Clusters != "" && f.Clusters != "all" && f.Clusters != onDemand {
+			fail("fleet %q has clusters: %s: use all or %s", f.Name, f.Clusters, onDemand)
+		}
 		if f.HTTPS.IsValid() && !c.hasCertificates() {
 			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
 		}
@@ -110,7 +119,7 @@ func (c *Config) fleets() []FleetConfig {
 	if len(c.Fleets) > 0 {
 		return c.Fleets
 	}
-	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort}}
+	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters}}
 }
 
 func (c *Config) collatorConfig() collator.Config {
@@ -132,6 +141,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		config.Fleets = append(config.Fleets, collator.Fleet{
 			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options,
+			ClustersOnDemand: f.Clusters == onDemand,
 		})
 	}
 	return config

@@ -104,25 +104,23 @@ func (r *relay) listen() error {
 // after a wait that grows; what the others hold stays, and no Envoy notices.
 func (r *relay) serve(ctx context.Context) error {
 	defer func() { _, _ = r.xdsListener.Close(), r.adminListener.Close() }()
-	supervisor := suture.New("relay", suture.Spec{
-		EventHook:        r.logEvent,
-		FailureThreshold: 5,
-		FailureDecay:     30,
-		FailureBackoff:   2 * time.Second,
-		BackoffJitter:    &suture.DefaultJitter{},
-		Timeout:          10 * time.Second,
-	})
-	// part                                    reads                         feeds
-	supervisor.Add(service{"apps", r.apps}) // Marathon or YAML files        collator
-	for _, c := range r.certificates {      //
-		supervisor.Add(service{c.name(), c}) // Vault, PEM files              collator
-	} //
-	supervisor.Add(service{"collator", r.collator})                // apps, certificates            a store for each fleet
-	supervisor.Add(service{"gate", r.gate})                        // what has synced               opens the stores
-	supervisor.Add(server{"xds", func(ctx context.Context) error { // stores                  Envoys
-		return r.xds.Serve(ctx, r.xdsListener)
-	}})
-	supervisor.Add(server{"admin", r.admin.Serve}) // all of the above              people, marathon-acme
+	supervisor := suture.New("relay", r.supervision())
+	// Each part has a supervisor of its own, so that one that fails again and
+	// again makes no other wait.
+	add := func(name string, part suture.Service) {
+		alone := suture.New(name, r.supervision())
+		alone.Add(named{name, part})
+		supervisor.Add(alone)
+	}
+	// part, what it reads, what it feeds
+	add("apps", r.apps) // Marathon or YAML files -> collator
+	for _, c := range r.certificates {
+		add(c.name(), c) // Vault or PEM files -> collator
+	}
+	add("collator", r.collator)         // apps and certificates -> a store for each fleet
+	add("gate", r.gate)                 // what has been read -> opens the stores
+	add("xds", server{r.xdsServe})      // stores -> Envoys
+	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
 
 	r.log.Info("serving", "version", version(), "xds", r.xdsListener.Addr(), "admin", "http://"+r.adminListener.Addr().String(), "fleets", len(r.stores))
 	err := supervisor.Serve(ctx)
@@ -133,11 +131,19 @@ func (r *relay) serve(ctx context.Context) error {
 	return err
 }
 
+func (r *relay) supervision() suture.Spec {
+	return suture.Spec{
+		EventHook: r.logEvent, FailureThreshold: 10, FailureDecay: 30, FailureBackoff: 2 * time.Second,
+		BackoffJitter: &suture.DefaultJitter{}, Timeout: 10 * time.Second,
+	}
+}
+
+func (r *relay) xdsServe(ctx context.Context) error { return r.xds.Serve(ctx, r.xdsListener) }
+
 // server is a part that cannot be started again, since its listener is closed
 // with it: when it fails, the program ends.
 type server struct {
-	name string
-	run  func(context.Context) error
+	run func(context.Context) error
 }
 
 // Serve runs the part.
@@ -146,18 +152,16 @@ func (s server) Serve(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("%s: %w: %w", s.name, err, suture.ErrTerminateSupervisorTree)
+	return fmt.Errorf("%w: %w", err, suture.ErrTerminateSupervisorTree)
 }
 
-func (s server) String() string { return s.name }
-
-// service names a part in the log.
-type service struct {
+// named gives a part its name in the log.
+type named struct {
 	name string
 	suture.Service
 }
 
-func (s service) String() string { return s.name }
+func (n named) String() string { return n.name }
 
 func (r *relay) logEvent(event suture.Event) {
 	switch e := event.(type) {

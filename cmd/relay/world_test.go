@@ -125,7 +125,9 @@ func (w *world) startRelay() {
 
 func (w *world) startEnvoy() {
 	w.t.Helper()
-	w.envoy = envoytest.Start(w.t, envoytest.Options{XDS: []string{w.config.XDS}})
+	w.envoy = envoytest.Start(w.t, envoytest.Options{
+		XDS: []string{w.config.XDS}, ClustersOnDemand: w.config.Clusters == onDemand,
+	})
 }
 
 // start starts Relay and an Envoy, and waits until Envoy serves.

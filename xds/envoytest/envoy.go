@@ -35,7 +35,9 @@ type Options struct {
 	NodeID, Fleet string
 	// XDS are the xDS server's addresses.
 	XDS []string
-	// Bootstrap, when set, is used as it is, in place of the four above. Its
+	// ClustersOnDemand is as in deploy.Bootstrap.
+	ClustersOnDemand bool
+	// Bootstrap, when set, is used as it is, in place of the five above. Its
 	// admin endpoint must listen on port 0 of 127.0.0.1.
 	Bootstrap []byte
 	// Args are added to Envoy's command line.
@@ -94,7 +96,7 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 		var err error
 		bootstrap, err = deploy.Bootstrap{
 			NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
-			Admin: netip.MustParseAddrPort("127.0.0.1:0"),
+			Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand,
 		}.YAML()
 		if err != nil {
 			return nil, err
