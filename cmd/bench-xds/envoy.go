@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/sources"
+	"relay/xds"
+	"relay/xds/envoytest"
+)
+
+// newDomains is how many apps with a domain are added one after the other.
+const newDomains = 21
+
+// runEnvoy measures how long it takes from the moment when an app with a new
+// domain is noted until a real Envoy, which holds n apps, routes it.
+func runEnvoy(ctx context.Context, _ settings, n int, limit float64) (figures []figure, err error) {
+	fmt.Fprintf(os.Stderr, "%s: Envoy with %d apps\n", time.Now().Format(time.TimeOnly), n)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer backend.Close()
+	front, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	store := xds.NewStore()
+	c, err := newCollator(front, store)
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	server := xds.NewServer(map[string]*xds.Store{fleetName: store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	done := make(chan error, 2)
+	go func() { done <- c.Serve(ctx) }()
+	go func() { done <- server.Serve(ctx, l) }()
+	defer func() { cancel(); <-done; <-done }()
+
+	all := apps(n+newDomains, 0)
+	for _, a := range all {
+		a.Ports[0].Endpoints = []sources.Endpoint{{Address: netip.MustParseAddrPort(backend.Listener.Addr().String()), Task: "backend"}}
+	}
+	c.SyncApps(all[:n])
+	for store.Revision() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	store.Open()
+
+	dir, err := os.MkdirTemp("", "bench-xds")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	start := time.Now()
+	envoy, err := envoytest.Launch(ctx, envoytest.Options{Dir: dir, Fleet: fleetName, XDS: []string{l.Addr().String()}})
+	if err != nil {
+		return nil, err
+	}
+	defer envoy.Kill()
+	if err := routed(ctx, front, all[n-1]); err != nil {
+		return nil, err
+	}
+	ready := time.Since(start)
+	var took []time.Duration
+	for _, a := range all[n:] {
+		start := time.Now()
+		c.UpdateApps([]*sources.App{a}, nil)
+		if err := routed(ctx, front, a); err != nil {
+			return nil, err
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	holds := fmt.Sprintf(", a real Envoy with %d apps", n)
+	return []figure{
+		{"from start to routed" + holds, "s", ready.Seconds(), 0},
+		{"new app and domain to routed, p50" + holds, "ms", milliseconds(took[len(took)/2]), limit},
+		{"new app and domain to routed, slowest of 21" + holds, "ms", milliseconds(took[len(took)-1]), 0},
+	}, nil
+}
+
+// routed sends requests for an app's domain, one a millisecond, until one is
+// answered by the app.
+func routed(ctx context.Context, front netip.AddrPort, a *sources.App) error {
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, front.String())
+	}}
+	defer transport.CloseIdleConnections()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.Ports[0].Domains[0]+"/", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := transport.RoundTrip(req)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not routed: %w", a.ID, ctx.Err())
+		}
+	}
+}
+
+func freeAddress() (netip.AddrPort, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer func() { _ = l.Close() }()
+	return netip.ParseAddrPort(l.Addr().String())
+}
