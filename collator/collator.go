@@ -161,7 +161,7 @@ func (c *Collator) merge(t *notes) {
 // setApp maps an app that differs from the last read. One that cannot be
 // mapped keeps its last good form.
 func (c *Collator) setApp(app *sources.App) {
-	if before := c.read[app.ID]; before != nil && equalApps(before, app) {
+	if before := c.read[app.ID]; before.Equal(app) {
 		return
 	}
 	c.metrics.appsMapped.Inc()

@@ -75,19 +75,3 @@ type panicError struct {
 func (e *panicError) Error() string {
 	return fmt.Sprintf("a bug in Relay was hit (%v): what was there before is kept; please report it with the log", e.value)
 }
-
-// equalApps reports whether two reads of an app say the same.
-func equalApps(a, b *sources.App) bool {
-	return a == b || a.ID == b.ID && a.Version == b.Version &&
-		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
-		slices.Equal(a.Problems, b.Problems)
-}
-
-func equalPorts(a, b sources.Port) bool {
-	return a.Name == b.Name && a.RedirectToHTTPS == b.RedirectToHTTPS &&
-		slices.Equal(a.Groups, b.Groups) &&
-		slices.Equal(a.Domains, b.Domains) &&
-		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&
-		slices.Equal(a.Endpoints, b.Endpoints) &&
-		slices.Equal(a.Excluded, b.Excluded)
-}

@@ -17,6 +17,10 @@ type App struct {
 	// Ports holds the declared ports. The position is the port index, the n of
 	// HAPROXY_{n}_* labels; a port that no fleet takes is present all the same.
 	Ports []Port
+	// Instances is how many tasks the app is meant to have.
+	Instances int `json:",omitempty"`
+	// Deployment is set when the app is routed together with others.
+	Deployment *Deployment `json:",omitempty"`
 	// Problems lists what was ignored in the definition, and why.
 	Problems []Problem
 }
@@ -36,6 +40,10 @@ type Port struct {
 	ACMEDomains []string
 	// RedirectToHTTPS answers plain HTTP requests with 301 to https.
 	RedirectToHTTPS bool
+	// HTTP and Upstream hold what is special about the port; nil is the default
+	// of everything.
+	HTTP     *HTTP     `json:",omitempty"`
+	Upstream *Upstream `json:",omitempty"`
 	// Endpoints are the addresses in rotation (or draining), ordered by Task.
 	Endpoints []Endpoint
 	// Excluded are tasks that are not in rotation, and why, ordered by Task.

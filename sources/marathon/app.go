@@ -79,20 +79,6 @@ func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, tas
 	}
 }
 
-// equalApps tells whether two Apps say the same.
-func equalApps(a, b *sources.App) bool {
-	return a.ID == b.ID && a.Version == b.Version &&
-		slices.Equal(a.Problems, b.Problems) &&
-		slices.EqualFunc(a.Ports, b.Ports, equalPorts)
-}
-
-func equalPorts(a, b sources.Port) bool {
-	return a.Name == b.Name && a.RedirectToHTTPS == b.RedirectToHTTPS &&
-		slices.Equal(a.Groups, b.Groups) && slices.Equal(a.Domains, b.Domains) &&
-		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&
-		slices.Equal(a.Endpoints, b.Endpoints) && slices.Equal(a.Excluded, b.Excluded)
-}
-
 // older tells whether a version is from before another. Versions are times,
 // and precise to the millisecond or the second, by release.
 func older(version, than string) bool {

@@ -179,7 +179,7 @@ func (l *life) readFailed(id string, err error) {
 // anything new. An unchanged app stays the same value.
 func (w *Watcher) merge(old *held, m mapped, number uint64) (*held, bool) {
 	h := &held{app: m.app, history: m.history, read: number}
-	if old != nil && equalApps(old.app, m.app) {
+	if old != nil && old.app.Equal(m.app) {
 		h.app = old.app
 		return h, false
 	}

@@ -1,0 +1,162 @@
+package sources
+
+import (
+	"net/netip"
+	"time"
+)
+
+// HTTP says how the requests for a port's domains are chosen and handled, where
+// that is not the default. A source checks every value (see the package
+// setting). It is never modified.
+type HTTP struct {
+	// Paths are the prefixes of the paths that the port serves; empty for all.
+	Paths []Path
+	// Order sorts the ports that share a domain: the largest is asked first.
+	// It is no share of traffic (HAPROXY_n_BACKEND_WEIGHT).
+	Order int
+	// ClusterWeight is the port's share of the requests that other ports with a
+	// weight claim in the same words: domain, paths and order. Nil has none.
+	ClusterWeight *uint32
+
+	// Closed answers every request with 403: a restriction was asked for that
+	// cannot be kept.
+	Closed bool
+	// BasicAuth, when set, asks for a password.
+	BasicAuth *BasicAuth
+	// AllowedNetworks are the client addresses that are let in; empty for all.
+	AllowedNetworks []netip.Prefix
+
+	// HSTS tells browsers to come by HTTPS only.
+	HSTS bool
+	// RootRedirect is where a request for "/" is sent, by 301; empty for nowhere.
+	RootRedirect string
+	// StripPrefix is taken off the path that the app sees.
+	StripPrefix string
+	// LocationPrefix is put in front of the path in the app's Location headers.
+	LocationPrefix string
+	// RequestHeaders are changes to what the app sees, ResponseHeaders to what
+	// the client sees.
+	RequestHeaders, ResponseHeaders HeaderEdits
+
+	// Sticky keeps a client on one endpoint, by a cookie.
+	Sticky bool
+	// Hash, when set, picks the endpoint by a hash of the request.
+	Hash *Hash
+	// Timeout ends requests, and IdleTimeout those on which nothing moves; nil
+	// is the fleet's own, 0 is never.
+	Timeout, IdleTimeout *time.Duration
+	// NumRetries and RetryOn (conditions by their Envoy names) replace the
+	// fleet's own when set.
+	NumRetries *uint32
+	RetryOn    []string
+}
+
+// Path is a prefix of the path of requests, compared byte by byte, so that
+// "/api" also stands for "/apix".
+type Path struct {
+	Prefix     string
+	IgnoreCase bool
+}
+
+// BasicAuth is the one user that is let in.
+type BasicAuth struct {
+	Realm, User string
+	// Hash is that of the password as in htpasswd files: "{SHA}" and base64.
+	Hash Secret
+}
+
+// Secret is text that no log, page or error can show: every way of printing it
+// gives "REDACTED".
+type Secret string
+
+// String hides the secret.
+func (Secret) String() string { return "REDACTED" }
+
+// GoString hides the secret from %#v.
+func (Secret) GoString() string { return "REDACTED" }
+
+// MarshalText hides the secret from encoders (JSON, slog).
+func (Secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
+
+// HeaderEdits are changes to a header.
+type HeaderEdits struct {
+	// Add replaces what is there under the same name.
+	Add []Header
+	// Remove holds names, in lower case.
+	Remove []string
+}
+
+// Header is one line of a header. The name is in lower case; the value is taken
+// as it is.
+type Header struct{ Name, Value string }
+
+// HashBy is what a Hash is made of.
+type HashBy uint8
+
+// What a request can be hashed by.
+const (
+	HashHeader HashBy = iota + 1
+	HashCookie
+	HashQueryParameter
+	HashSourceIP
+	HashPath // without the query
+	HashURI  // with it
+)
+
+// Hash says how requests are hashed. Name is that of the header, cookie or
+// query parameter.
+type Hash struct {
+	By   HashBy
+	Name string
+}
+
+// Balance is how an endpoint is picked.
+type Balance uint8
+
+// The algorithms.
+const (
+	BalanceDefault Balance = iota
+	BalanceRoundRobin
+	BalanceLeastRequest
+	BalanceRandom
+	BalanceHash // by HTTP.Hash
+)
+
+// Upstream says how Envoy connects to the endpoints of a port, where that is
+// not the default. It is never modified.
+type Upstream struct {
+	Balance Balance
+	// ConnectTimeout is the fleet's own when 0.
+	ConnectTimeout time.Duration
+	// MaxConnections, MaxPendingRequests and MaxRequests bound what is under way
+	// at one time to all endpoints, from each Envoy; 0 is no limit.
+	MaxConnections, MaxPendingRequests, MaxRequests uint32
+	// TLS, when set, encrypts connections.
+	TLS *UpstreamTLS
+	// HTTP2 speaks HTTP/2, as gRPC needs.
+	HTTP2 bool
+	// ProxyProtocol is the version of the PROXY protocol that each connection
+	// begins with; 0 for none.
+	ProxyProtocol uint8
+}
+
+// UpstreamTLS says how connections to endpoints are encrypted.
+type UpstreamTLS struct {
+	// SNI is the server name asked for; the host of the request when empty.
+	SNI string
+	// Verify checks the certificate against the fleet's authorities, and its
+	// name against the SNI.
+	Verify bool
+}
+
+// Deployment says that an app is one of several that make up one service while
+// it is deployed anew (HAPROXY_DEPLOYMENT_GROUP).
+type Deployment struct {
+	// Group is the service, the same for all its apps.
+	Group string
+	// StartedAt orders them; the zero time is the oldest.
+	StartedAt time.Time
+	// TargetInstances is how many instances there shall be in the end; 0 when
+	// that is not known.
+	TargetInstances int
+}
