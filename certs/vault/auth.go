@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/hashicorp/vault/api/auth/approle"
 )
 
 const (
@@ -21,6 +19,10 @@ const (
 	// minRenewal keeps tokens that live for seconds from being renewed all the
 	// time.
 	minRenewal = time.Second
+	// loginGap is the time between two logins while the token is alive but has
+	// not the right: a role may have got another policy, which only new tokens
+	// have, but each login leaves a token behind in Vault.
+	loginGap = 5 * time.Minute
 )
 
 // auth gets a token and keeps it alive. It belongs to the reader's goroutine.
@@ -28,6 +30,11 @@ type auth struct {
 	config Config
 	api    *api.Client
 	logger *slog.Logger
+
+	// credential is what the latest login was tried with, to be kept out of
+	// messages; loggedIn is when one succeeded.
+	credential string
+	loggedIn   time.Time
 
 	// known is true when the token's life was looked up; expires and renewAt
 	// are zero when it has no end.
@@ -40,7 +47,7 @@ type auth struct {
 // ensure has a token ready: it logs in, or reads the token file again.
 func (a *auth) ensure(ctx context.Context) error {
 	switch {
-	case a.config.AppRole.RoleID != "":
+	case a.config.logsIn():
 		if a.api.Token() == "" {
 			return a.login(ctx)
 		}
@@ -62,7 +69,10 @@ func (a *auth) ensure(ctx context.Context) error {
 // whether there is one.
 func (a *auth) recover(ctx context.Context) (bool, error) {
 	switch {
-	case a.config.AppRole.RoleID != "":
+	case a.config.logsIn():
+		if time.Since(a.loggedIn) < loginGap && a.alive(ctx) {
+			return false, nil
+		}
 		return true, a.login(ctx)
 	case a.config.TokenFile != "":
 		return a.readFile()
@@ -76,38 +86,11 @@ func (a *auth) alive(ctx context.Context) bool {
 	return err == nil
 }
 
-func (a *auth) login(ctx context.Context) error {
-	role := a.config.AppRole
-	var options []approle.LoginOption
-	if role.Mount != "" {
-		options = append(options, approle.WithMountPath(strings.Trim(role.Mount, "/")))
-	}
-	from := &approle.SecretID{FromString: string(role.SecretID)}
-	if role.SecretID == "" {
-		from = &approle.SecretID{FromFile: role.SecretIDFile}
-	}
-	method, err := approle.NewAppRoleAuth(role.RoleID, from, options...)
-	if err != nil {
-		return fmt.Errorf("set up the AppRole login: %s", a.redact(err))
-	}
-	got, err := a.api.Auth().Login(ctx, method)
-	if err != nil {
-		return fmt.Errorf("log in by AppRole: %s", a.redact(err))
-	}
-	a.logger.Info("logged in to Vault by AppRole", "ttl", time.Duration(got.Auth.LeaseDuration)*time.Second)
-	a.plan(time.Duration(got.Auth.LeaseDuration)*time.Second, got.Auth.Renewable)
-	return nil
-}
-
 // readFile takes the token of the file, and says whether it is a new one.
 func (a *auth) readFile() (bool, error) {
-	content, err := os.ReadFile(a.config.TokenFile)
+	token, err := readCredential("token", a.config.TokenFile)
 	if err != nil {
-		return false, fmt.Errorf("read the token file: %w", err)
-	}
-	token := strings.TrimSpace(string(content))
-	if token == "" {
-		return false, fmt.Errorf("the token file %s is empty", a.config.TokenFile)
+		return false, err
 	}
 	if token == a.api.Token() {
 		return false, nil
@@ -145,7 +128,7 @@ func (a *auth) plan(ttl time.Duration, renewable bool) {
 		return
 	}
 	a.expires = time.Now().Add(ttl)
-	if renewable || a.config.AppRole.RoleID != "" {
+	if renewable || a.config.logsIn() {
 		wait := time.Duration(float64(ttl) * 2 / 3 * (0.9 + 0.1*rand.Float64()))
 		a.renewAt = time.Now().Add(max(wait, minRenewal))
 	}
@@ -169,7 +152,7 @@ func (a *auth) renew(ctx context.Context) {
 			a.logger.Warn("the Vault token could not be renewed", "err", a.redact(err))
 		}
 	}
-	if a.config.AppRole.RoleID != "" {
+	if a.config.logsIn() {
 		if err := a.login(ctx); err == nil {
 			return
 		} else {
@@ -188,14 +171,14 @@ func (a *auth) renew(ctx context.Context) {
 // problem warns of a token that will end. Vault Agent replaces the one in a
 // file, and a role logs in again.
 func (a *auth) problem(now time.Time) string {
-	static := a.config.AppRole.RoleID == "" && a.config.TokenFile == ""
+	static := !a.config.logsIn() && a.config.TokenFile == ""
 	if !static || a.expires.IsZero() || a.expires.Sub(now) > expiryWarning {
 		return ""
 	}
 	if a.renewable && a.expires.Sub(now) > a.ttl/4 {
 		return ""
 	}
-	return fmt.Sprintf("the Vault token expires at %s and cannot be renewed beyond: replace it, or use an AppRole or a token file",
+	return fmt.Sprintf("the Vault token expires at %s and cannot be renewed beyond: replace it, or use a token file or a login",
 		a.expires.UTC().Format(time.RFC3339))
 }
 
@@ -203,7 +186,7 @@ func (a *auth) problem(now time.Time) string {
 // of bounded length: Vault's answers are not ours to trust.
 func (a *auth) redact(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	for _, secret := range []string{a.api.Token(), string(a.config.Token), string(a.config.AppRole.SecretID)} {
+	for _, secret := range []string{a.api.Token(), string(a.config.Token), a.credential} {
 		if secret != "" {
 			text = strings.ReplaceAll(text, secret, "REDACTED")
 		}

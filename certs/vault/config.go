@@ -33,8 +33,8 @@ func (Secret) GoString() string { return "REDACTED" }
 // MarshalText hides the secret from encoders (JSON, slog).
 func (Secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
-// Config says where Vault is and how to log in. Of AppRole, TokenFile and
-// Token the first one that is set is used.
+// Config says where Vault is and how to log in. Of AppRole, Kubernetes,
+// TokenFile and Token the first one that is set is used.
 type Config struct {
 	// Addresses are the base URLs of one Vault cluster's nodes. A node that
 	// fails or is a sealed or lagging replica is passed over for the next.
@@ -48,12 +48,15 @@ type Config struct {
 	Token Secret
 	// TokenFile is read again before every read of the store, as Vault Agent
 	// rewrites it.
-	TokenFile string
-	AppRole   AppRole
+	TokenFile  string
+	AppRole    AppRole
+	Kubernetes Kubernetes
 
 	// CACert and CAPath are files of CA certificates, ClientCert and ClientKey
 	// the pair shown to Vault; all PEM.
 	CACert, CAPath, ClientCert, ClientKey string
+	// CACertPEM holds CA certificates itself; CACert beats it.
+	CACertPEM string
 	// TLSServerName is expected in Vault's certificate instead of the host.
 	TLSServerName string
 	// SkipVerify accepts any certificate of Vault.
@@ -69,20 +72,11 @@ type Config struct {
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// AppRole is a login by role; it is used when RoleID is set.
-type AppRole struct {
-	RoleID   string
-	SecretID Secret
-	// SecretIDFile is read at every login, when SecretID is empty.
-	SecretIDFile string
-	// Mount is where the method is mounted; default "approle".
-	Mount string
-}
-
 // WithEnvironment fills what is not set from the variables that Vault's own
 // tools read: VAULT_ADDR (a comma-separated list is taken), VAULT_TOKEN,
-// VAULT_NAMESPACE, VAULT_CACERT, VAULT_CAPATH, VAULT_CLIENT_CERT,
-// VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME and VAULT_SKIP_VERIFY.
+// VAULT_NAMESPACE, VAULT_CACERT, VAULT_CACERT_BYTES, VAULT_CAPATH,
+// VAULT_CLIENT_CERT, VAULT_CLIENT_KEY, VAULT_TLS_SERVER_NAME and
+// VAULT_SKIP_VERIFY.
 func (c Config) WithEnvironment(getenv func(string) string) (Config, error) {
 	if value := getenv("VAULT_ADDR"); len(c.Addresses) == 0 && value != "" {
 		c.Addresses = strings.Split(value, ",")
@@ -93,6 +87,7 @@ func (c Config) WithEnvironment(getenv func(string) string) (Config, error) {
 	for name, field := range map[string]*string{
 		"VAULT_NAMESPACE":       &c.Namespace,
 		"VAULT_CACERT":          &c.CACert,
+		"VAULT_CACERT_BYTES":    &c.CACertPEM,
 		"VAULT_CAPATH":          &c.CAPath,
 		"VAULT_CLIENT_CERT":     &c.ClientCert,
 		"VAULT_CLIENT_KEY":      &c.ClientKey,
@@ -123,8 +118,8 @@ func (c Config) withDefaults() (Config, []*url.URL, error) {
 	if c.PollInterval == 0 {
 		c.PollInterval = time.Minute
 	}
-	if c.AppRole.RoleID == "" && c.TokenFile == "" && c.Token == "" {
-		return c, nil, errors.New("no way to log in: give an AppRole, a token file or a token (VAULT_TOKEN)")
+	if !c.logsIn() && c.TokenFile == "" && c.Token == "" {
+		return c, nil, errors.New("no way to log in: give an AppRole, a Kubernetes role, a token file or a token (VAULT_TOKEN)")
 	}
 	if c.AppRole.RoleID != "" && c.AppRole.SecretID == "" && c.AppRole.SecretIDFile == "" {
 		return c, nil, errors.New("the AppRole has neither a secret id nor a file with one")
@@ -178,7 +173,7 @@ func newAPIClient(c Config, addresses []*url.URL) (*api.Client, *failover, error
 		CheckRetry:       func(context.Context, *http.Response, error) (bool, error) { return false, nil },
 	}
 	err := settings.ConfigureTLS(&api.TLSConfig{
-		CACert: c.CACert, CAPath: c.CAPath, ClientCert: c.ClientCert, ClientKey: c.ClientKey,
+		CACert: c.CACert, CACertBytes: []byte(c.CACertPEM), CAPath: c.CAPath, ClientCert: c.ClientCert, ClientKey: c.ClientKey,
 		TLSServerName: c.TLSServerName, Insecure: c.SkipVerify,
 	})
 	if err != nil {

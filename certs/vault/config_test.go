@@ -49,13 +49,13 @@ func TestWithEnvironment(t *testing.T) {
 	t.Parallel()
 	environment := map[string]string{
 		"VAULT_ADDR": "https://a:8200,https://b:8200", "VAULT_TOKEN": "hush", "VAULT_NAMESPACE": "team",
-		"VAULT_CACERT": "ca.pem", "VAULT_CAPATH": "cas", "VAULT_CLIENT_CERT": "c.pem", "VAULT_CLIENT_KEY": "c.key",
+		"VAULT_CACERT": "ca.pem", "VAULT_CACERT_BYTES": "-----", "VAULT_CAPATH": "cas", "VAULT_CLIENT_CERT": "c.pem", "VAULT_CLIENT_KEY": "c.key",
 		"VAULT_TLS_SERVER_NAME": "vault", "VAULT_SKIP_VERIFY": "true",
 	}
 	getenv := func(name string) string { return environment[name] }
 	want := Config{
 		Addresses: []string{"https://a:8200", "https://b:8200"}, Token: "hush", Namespace: "team",
-		CACert: "ca.pem", CAPath: "cas", ClientCert: "c.pem", ClientKey: "c.key", TLSServerName: "vault", SkipVerify: true,
+		CACert: "ca.pem", CACertPEM: "-----", CAPath: "cas", ClientCert: "c.pem", ClientKey: "c.key", TLSServerName: "vault", SkipVerify: true,
 	}
 	got, err := Config{}.WithEnvironment(getenv)
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) || got.Token != want.Token {
@@ -113,6 +113,7 @@ func TestTLSAndHeaders(t *testing.T) {
 		want string
 	}{
 		"trusted":         {func(c *Config) { c.CACert, c.TLSServerName = root, "vault.test" }, ""},
+		"by its text":     {func(c *Config) { c.CACertPEM, c.TLSServerName = string(ca.RootPEM()), "vault.test" }, ""},
 		"by path":         {func(c *Config) { c.CAPath, c.TLSServerName = dir, "vault.test" }, ""},
 		"not verified":    {func(c *Config) { c.SkipVerify = true }, ""},
 		"unknown CA":      {func(c *Config) { c.TLSServerName = "vault.test" }, "unknown authority"},

@@ -27,6 +27,7 @@ func TestAnswersThatAreFailures(t *testing.T) {
 		"replica behind":     {412, `{"errors":["required index state not present"]}`, "412"},
 		"quota":              {429, `{"errors":["request path: rate limit quota exceeded"]}`, "quota"},
 		"no body":            {500, ``, "Vault answered 500"},
+		"connection breaks":  {0, ``, "EOF"},
 		"the token repeated": {400, `{"errors":["hush-token is odd"]}`, "REDACTED is odd"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -38,6 +39,9 @@ func TestAnswersThatAreFailures(t *testing.T) {
 				count := w.sink.Last().Count
 				w.vault.change(func(f *fakeVault) {
 					f.intercept = func(rw http.ResponseWriter, r *http.Request) bool {
+						if test.status == 0 {
+							panic(http.ErrAbortHandler)
+						}
 						if strings.HasSuffix(r.URL.Path, "/live") {
 							reply(rw, test.status, test.body)
 							return true

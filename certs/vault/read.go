@@ -44,7 +44,7 @@ type reader struct {
 
 // outcome is what a successful read gave.
 type outcome struct {
-	// changed is false when Vault had nothing new.
+	// changed is false when Vault had nothing new, or not all of it yet.
 	changed bool
 	// err is set when "live" was read but none of the certificates wanted
 	// could be: what is known is still the truth, but the caller's news is
@@ -77,11 +77,12 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return outcome{}, err
 	}
-	failed := 0
+	failed, behind := 0, false
 	var last error
 	now := time.Now()
 	for _, f := range results {
 		r.store.apply(f, now)
+		behind = behind || f.behind()
 		if f.err == nil {
 			changed = changed || f.got.data != nil
 			continue
@@ -97,7 +98,7 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 	if failed > 0 && failed == len(results) {
 		err = fmt.Errorf("none of the %d changed certificates could be read: %w", failed, last)
 	}
-	return outcome{changed: changed, err: err}, nil
+	return outcome{changed: changed && !behind, err: err}, nil
 }
 
 // readLive reads "live"; when the token is refused, once more with a new one.
@@ -115,9 +116,17 @@ func (r *reader) readLive(ctx context.Context) (secret, error) {
 	if recovered, recoverErr := r.auth.recover(ctx); recoverErr != nil {
 		return secret{}, fmt.Errorf("%w; %w", err, recoverErr)
 	} else if !recovered {
-		return secret{}, fmt.Errorf("%w: the token is not valid, lacks the right to read this, or the mount %q is wrong", err, r.config.Mount)
+		return secret{}, fmt.Errorf("%w: %s", err, r.refused(ctx))
 	}
 	return attempt()
+}
+
+// refused says what is wrong with a token that there is no other for.
+func (r *reader) refused(ctx context.Context) string {
+	if !r.auth.alive(ctx) {
+		return "the token is expired or revoked, or lacks the right to read this and to look itself up"
+	}
+	return fmt.Sprintf("the token is valid but lacks the right to read this: check its policy, and the mount %q", r.config.Mount)
 }
 
 // believe holds back a "live" that lost all its names or became older, as

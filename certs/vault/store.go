@@ -48,6 +48,9 @@ type fetched struct {
 	err        error
 }
 
+// behind says whether "live" names a version that was not stored yet.
+func (f fetched) behind() bool { return f.substitute && f.got.version < f.live.Version }
+
 // update takes in a read of "live" and returns the names to read. removeNow
 // drops absent names at once.
 func (s *store) update(good map[string]liveEntry, bad map[string]string, removeNow bool) map[string]liveEntry {
@@ -98,8 +101,9 @@ func (s *store) apply(f fetched, now time.Time) {
 		e.gone = true
 		return
 	}
-	// A stored version never changes, so that a bad one stays bad.
-	e.settled = true
+	// A stored version never changes, so that a bad one stays bad. One that is
+	// not there yet, as on a replica that is behind, is asked for again.
+	e.settled = !f.behind()
 	c, notes, err := parseCertificate(f.got.data)
 	if err != nil {
 		e.failure = fmt.Sprintf("version %d: %v", f.got.version, err)
@@ -110,7 +114,10 @@ func (s *store) apply(f fetched, now time.Time) {
 		c.Default = f.name == s.defaultName
 	}
 	e.notes = append(notes, crossCheck(f.name, c, f.live)...)
-	if f.substitute {
+	switch {
+	case f.behind():
+		e.notes = append(e.notes, fmt.Sprintf("version %d, which live names, is not there yet; version %d is used", f.live.Version, f.got.version))
+	case f.substitute:
 		e.notes = append(e.notes, fmt.Sprintf("version %d, which live names, is gone; version %d is used", f.live.Version, f.got.version))
 	}
 	e.Offer(c, now)

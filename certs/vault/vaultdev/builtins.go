@@ -3,7 +3,7 @@ package main
 import "github.com/hashicorp/vault/sdk/helper/consts"
 
 // builtins tells Vault's plugin catalogue of the one secrets engine and the
-// one authentication method that are compiled in.
+// authentication methods that are compiled in.
 type builtins struct{}
 
 func (builtins) Contains(name string, kind consts.PluginType) bool {
@@ -11,7 +11,7 @@ func (builtins) Contains(name string, kind consts.PluginType) bool {
 	case consts.PluginTypeSecrets:
 		return name == "kv"
 	case consts.PluginTypeCredential:
-		return name == "approle"
+		return name == "approle" || name == "kubernetes"
 	}
 	return false
 }

@@ -1,6 +1,6 @@
 // Command vaultdev serves a real Vault core on loopback, with storage in
-// memory, KV version 2, AppRole and token authentication: what Relay's tests
-// and demo read certificates from.
+// memory, KV version 2, and authentication by token, AppRole and Kubernetes:
+// what Relay's tests and demo read certificates from.
 //
 // Once it serves it prints one line of JSON, {"addr","token","unseal_key"}, and
 // it ends on SIGINT, SIGTERM and, with -stdin, when its standard input closes.
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	kubernetes "github.com/hashicorp/vault-plugin-auth-kubernetes"
 	kv "github.com/hashicorp/vault-plugin-secrets-kv"
 	"github.com/hashicorp/vault/builtin/credential/approle"
 	"github.com/hashicorp/vault/helper/namespace"
@@ -107,7 +108,7 @@ func start(ctx context.Context) (*vault.Core, *vault.InitResult, error) {
 		Logger:             logger,
 		Physical:           storage,
 		LogicalBackends:    map[string]logical.Factory{"kv": kv.Factory},
-		CredentialBackends: map[string]logical.Factory{"approle": approle.Factory},
+		CredentialBackends: map[string]logical.Factory{"approle": approle.Factory, "kubernetes": kubernetes.Factory},
 		DisableMlock:       true,
 		BuiltinRegistry:    builtins{},
 	})

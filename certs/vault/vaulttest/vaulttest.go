@@ -49,12 +49,16 @@ func Start(t testing.TB) *Server {
 
 // Run starts a Vault; ctx bounds the start only. The caller has to call Stop,
 // but the process also ends when the caller's does.
-func Run(ctx context.Context) (*Server, error) {
+func Run(ctx context.Context) (*Server, error) { return RunAt(ctx, "127.0.0.1:0") }
+
+// RunAt is Run at a given host and port, such as those of a Vault that was
+// stopped: it comes back empty.
+func RunAt(ctx context.Context, address string) (*Server, error) {
 	binary, err := locate()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(binary, "-addr", "127.0.0.1:0", "-mount", "secret", "-stdin")
+	cmd := exec.Command(binary, "-addr", address, "-mount", "secret", "-stdin")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start vaultdev: %w", err)

@@ -161,6 +161,14 @@ func (m *Mount) Destroy(ctx context.Context, path string, versions ...int) error
 	return nil
 }
 
+// DeleteAll removes an entry with all its versions, as if it had never been.
+func (m *Mount) DeleteAll(ctx context.Context, path string) error {
+	if err := m.client.KVv2(m.Path).DeleteMetadata(ctx, path); err != nil {
+		return fmt.Errorf("delete %s: %w", path, err)
+	}
+	return nil
+}
+
 // Reader makes the policy that Relay needs at least on this mount, and returns
 // its name.
 func (m *Mount) Reader(ctx context.Context) (policy string, err error) {
