@@ -45,6 +45,11 @@ type Config struct {
 	VaultTokenFile    string        `group:"Certificates" placeholder:"FILE" help:"File with the Vault token, read again when it changes."`
 	VaultRoleID       string        `group:"Certificates" name:"vault-role-id" placeholder:"ID" help:"Log in by AppRole with this role id."`
 	VaultSecretIDFile string        `group:"Certificates" name:"vault-secret-id-file" placeholder:"FILE" help:"File with the AppRole's secret id."`
+	VaultAppRoleMount string        `group:"Certificates" name:"vault-approle-mount" default:"approle" placeholder:"PATH" help:"Where Vault's AppRole method is mounted."`
+	VaultK8sRole      string        `group:"Certificates" name:"vault-kubernetes-role" placeholder:"ROLE" help:"Log in by the service account of Relay's pod, with this role."`
+	VaultK8sMount     string        `group:"Certificates" name:"vault-kubernetes-mount" default:"kubernetes" placeholder:"PATH" help:"Where Vault's Kubernetes method is mounted."`
+	VaultK8sTokenFile string        `group:"Certificates" name:"vault-kubernetes-token-file" placeholder:"FILE" help:"File with the service account's token, where it is not in its usual place."`
+	VaultDefault      string        `group:"Certificates" placeholder:"NAME" help:"The certificate in Vault for clients that ask for no name, or an unknown one."`
 	VaultNamespace    string        `group:"Certificates" env:"RELAY_VAULT_NAMESPACE,VAULT_NAMESPACE" help:"Vault Enterprise namespace."`
 	VaultCAFile       string        `group:"Certificates" name:"vault-ca-file" env:"RELAY_VAULT_CA_FILE,VAULT_CACERT" placeholder:"FILE" help:"PEM file with the authorities trusted for Vault."`
 
@@ -94,8 +99,8 @@ func (c *Config) Validate() error {
 			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
 		}
 	}
-	if c.hasVault() && c.VaultToken == "" && c.VaultTokenFile == "" && c.VaultRoleID == "" {
-		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, or VAULT_TOKEN in the environment")
+	if c.hasVault() && c.VaultToken == "" && c.VaultTokenFile == "" && c.VaultRoleID == "" && c.VaultK8sRole == "" {
+		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
 	for name, address := range map[string]string{"xds": c.XDS, "admin": c.Admin} {
 		if _, _, err := net.SplitHostPort(address); err != nil {

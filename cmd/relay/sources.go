@@ -149,7 +149,9 @@ func (c *Config) vaultConfig(getenv func(string) string) (vault.Config, error) {
 	config := vault.Config{
 		Addresses: c.VaultAddr, Mount: c.VaultMount, Namespace: c.VaultNamespace,
 		Token: vault.Secret(c.VaultToken), TokenFile: c.VaultTokenFile, CACert: c.VaultCAFile,
-		AppRole:      vault.AppRole{RoleID: c.VaultRoleID, SecretIDFile: c.VaultSecretIDFile},
+		AppRole:      vault.AppRole{RoleID: c.VaultRoleID, SecretIDFile: c.VaultSecretIDFile, Mount: c.VaultAppRoleMount},
+		Kubernetes:   vault.Kubernetes{Role: c.VaultK8sRole, TokenFile: c.VaultK8sTokenFile, Mount: c.VaultK8sMount},
+		Default:      c.VaultDefault,
 		PollInterval: c.CertsPollInterval,
 	}
 	return config.WithEnvironment(getenv)
