@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"relay/sources/marathon/marathontest"
 )
 
 // commands returns the curl lines that the demo printed.
@@ -291,4 +294,47 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("the demo says: %s", out)
 	}
 	p.leavesNothing(nil)
+}
+
+// The settings that the examples and the README name are settings of Relay.
+func TestDocumentedSettings(t *testing.T) {
+	t.Parallel()
+	dir, err := binaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var help []byte
+	for _, command := range []string{"serve", "check", "bootstrap"} {
+		out, err := exec.Command(filepath.Join(dir, "relay"), command, "--help").CombinedOutput()
+		if err != nil {
+			t.Fatalf("relay %s --help: %v\n%s", command, err, out)
+		}
+		help = append(help, out...)
+	}
+	for _, file := range []string{"README.md", "deploy/relay.json", "deploy/Containerfile", "deploy/relay.service"} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := regexp.MustCompile(`\bRELAY_[A-Z_]*[A-Z]`).FindAllString(string(text), -1)
+		for _, command := range regexp.MustCompile(`relay (?:serve|bootstrap)(?:.*\\\n)*.*`).FindAllString(string(text), -1) {
+			names = append(names, regexp.MustCompile(`--[a-z][a-z-]*`).FindAllString(command, -1)...)
+		}
+		if len(names) == 0 {
+			t.Errorf("%s names no setting", file)
+		}
+		for _, name := range names {
+			if !regexp.MustCompile(regexp.QuoteMeta(name) + `\b`).Match(help) {
+				t.Errorf("%s names %s, which Relay does not have", file, name)
+			}
+		}
+	}
+	text, err := os.ReadFile("../../deploy/relay.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	marathon := marathontest.Start(t, marathontest.Options{})
+	if err := marathon.Apply(string(text)); err != nil {
+		t.Errorf("relay.json: %v", err)
+	}
 }
