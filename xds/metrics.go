@@ -3,9 +3,10 @@ package xds
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	streams                                         *prometheus.GaugeVec
-	requests, responses, resources, removals, bytes *prometheus.CounterVec
-	rejections                                      *prometheus.CounterVec
+	streams    *prometheus.GaugeVec
+	rejections *prometheus.CounterVec
+	// By type.
+	requests, responses, resources, removals, bytes [numTypes]prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
@@ -14,15 +15,22 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		r.MustRegister(v)
 		return v
 	}
+	byType := func(name, help string) (counters [numTypes]prometheus.Counter) {
+		v := counter(name, help, "type")
+		for _, t := range Types() {
+			counters[t] = v.WithLabelValues(t.String())
+		}
+		return counters
+	}
 	m := &metrics{
 		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "streams", Help: "Connected Envoys.",
 		}, []string{"fleet"}),
-		requests:   counter("requests_total", "Requests received, ACKs and NACKs included.", "type"),
-		responses:  counter("responses_total", "Responses sent.", "type"),
-		resources:  counter("resources_sent_total", "Resources sent.", "type"),
-		removals:   counter("removals_sent_total", "Removals sent.", "type"),
-		bytes:      counter("response_bytes_total", "Bytes of the responses sent.", "type"),
+		requests:   byType("requests_total", "Requests received, ACKs and NACKs included."),
+		responses:  byType("responses_total", "Responses sent."),
+		resources:  byType("resources_sent_total", "Resources sent."),
+		removals:   byType("removals_sent_total", "Removals sent."),
+		bytes:      byType("response_bytes_total", "Bytes of the responses sent."),
 		rejections: counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type"),
 	}
 	r.MustRegister(m.streams)

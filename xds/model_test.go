@@ -18,6 +18,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -63,6 +64,20 @@ func decode(t testing.TB, r *response) *discoveryv3.DeltaDiscoveryResponse {
 		t.Fatal(err)
 	}
 	return &msg
+}
+
+// encoded is what the server reads of a request.
+func encoded(t testing.TB, msg *discoveryv3.DeltaDiscoveryRequest) *request {
+	t.Helper()
+	body, err := proto.Marshal(msg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := new(request)
+	if err := (codec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(body)}, req); err != nil {
+		t.Fatal(err)
+	}
+	return req
 }
 
 // modelEnvoy does what a real one does as far as the order of updates goes: it
@@ -151,7 +166,7 @@ func (e *modelEnvoy) step() (idle bool) {
 	case len(e.outbox) > 0 && e.rng.IntN(2) == 0:
 		r := e.outbox[0]
 		e.outbox = e.outbox[1:]
-		e.session.request(r.t, r.req, *e.now)
+		e.session.request(r.t, encoded(e.t, r.req), *e.now)
 	case len(e.inbox) > 0 && e.rng.IntN(2) == 0:
 		r := e.inbox[0]
 		e.inbox = e.inbox[1:]
@@ -504,7 +519,7 @@ func (e *modelEnvoy) compare(store *Store) {
 				continue
 			}
 			held := e.held[t][entry.name]
-			if held.GetVersion() == entry.version {
+			if held.GetVersion() == entry.version.String() {
 				continue
 			}
 			if !e.quarantined(Type(t), entry.name, entry.version) {
@@ -520,6 +535,6 @@ func (e *modelEnvoy) compare(store *Store) {
 	}
 }
 
-func (e *modelEnvoy) quarantined(t Type, name, version string) bool {
-	return e.session.watches[t].quarantine[e.session.store.tables[t].ids[name]] == version
+func (e *modelEnvoy) quarantined(t Type, name string, v version) bool {
+	return e.session.watches[t].quarantine[e.session.store.tables[t].ids[name]] == v
 }

@@ -8,9 +8,11 @@ package xds
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
@@ -85,11 +87,28 @@ type Resource struct {
 	Version string
 	// wire is the resource as an entry of DeltaDiscoveryResponse.resources,
 	// field tag and length included, so that a response is a concatenation.
-	wire []byte
+	wire mem.Buffer
+	hash version
+}
+
+// version is a Version as a number: to compare it costs no look into memory.
+type version uint64
+
+func (v version) String() string { return fmt.Sprintf("%016x", uint64(v)) }
+
+// parseVersion returns false for what is not one of our versions: an Envoy may
+// have been served by something else.
+func parseVersion(s string) (version, bool) {
+	var b [8]byte
+	if len(s) != 2*len(b) {
+		return 0, false
+	}
+	_, err := hex.Decode(b[:], []byte(s))
+	return version(binary.BigEndian.Uint64(b[:])), err == nil
 }
 
 // Size returns the bytes the resource takes in a response.
-func (r Resource) Size() int { return len(r.wire) }
+func (r Resource) Size() int { return r.wire.Len() }
 
 // NewResource marshals msg, which must be of type t.
 func NewResource(t Type, name string, msg proto.Message) (Resource, error) {
@@ -101,12 +120,13 @@ func NewResource(t Type, name string, msg proto.Message) (Resource, error) {
 		return Resource{}, fmt.Errorf("marshal %s %q: %w", messageNames[t], name, err)
 	}
 	sum := sha256.Sum256(body)
-	version := hex.EncodeToString(sum[:8])
-	return Resource{Key: Key{t, name}, Version: version, wire: encodeResource(t.URL(), name, version, body)}, nil
+	hash := version(binary.BigEndian.Uint64(sum[:8]))
+	wire := encodeResource(t.URL(), name, hash.String(), body)
+	return Resource{Key: Key{t, name}, Version: hash.String(), wire: mem.SliceBuffer(wire), hash: hash}, nil
 }
 
-// Field numbers of envoy.service.discovery.v3: Resource and
-// DeltaDiscoveryResponse, and of google.protobuf.Any.
+// Field numbers of envoy.service.discovery.v3 (Resource, DeltaDiscoveryResponse
+// and DeltaDiscoveryRequest), google.protobuf.Any, and the entries of maps.
 const (
 	fieldAnyTypeURL = 1
 	fieldAnyValue   = 2
@@ -119,6 +139,13 @@ const (
 	fieldResponseTypeURL   = 4
 	fieldResponseNonce     = 5
 	fieldResponseRemoved   = 6
+
+	fieldRequestSubscribe   = 3
+	fieldRequestUnsubscribe = 4
+	fieldRequestInitial     = 5
+
+	fieldMapKey   = 1
+	fieldMapValue = 2
 )
 
 // encodeResource writes one entry of DeltaDiscoveryResponse.resources.

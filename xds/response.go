@@ -10,35 +10,36 @@ import (
 )
 
 // response is a DeltaDiscoveryResponse ready for the wire: the resources are the
-// bytes that the store holds, shared by all streams; only the rest is its own.
+// bytes that the store holds, shared by all streams; only the last buffer, which
+// has the rest, is its own.
 type response struct {
-	typ       Type
-	resources [][]byte
-	removed   int
-	size      int
-	nonce     string
-	trailer   []byte
+	typ     Type
+	buffers mem.BufferSlice
+	removed int
+	size    int
+	nonce   string
 }
 
 func newResponse(t Type, table *table, b batch, nonce string) *response {
 	r := &response{typ: t, nonce: nonce}
 	if b.set != nil {
-		r.resources = make([][]byte, 0, b.set.GetCardinality())
+		r.buffers = make(mem.BufferSlice, 0, b.set.GetCardinality()+1)
 		for it := b.set.Iterator(); it.HasNext(); {
-			wire := table.entries[it.Next()].wire
-			r.resources = append(r.resources, wire)
-			r.size += len(wire)
+			r.buffers = append(r.buffers, table.entries[it.Next()].wire)
 		}
 	}
-	r.trailer = appendString(nil, fieldResponseTypeURL, t.URL())
-	r.trailer = appendString(r.trailer, fieldResponseNonce, nonce)
+	url := t.URL()
+	rest := make([]byte, 0, sizeBytes(fieldResponseTypeURL, len(url))+sizeBytes(fieldResponseNonce, len(nonce)))
+	rest = appendString(rest, fieldResponseTypeURL, url)
+	rest = appendString(rest, fieldResponseNonce, nonce)
 	if b.gone != nil {
 		for it := b.gone.Iterator(); it.HasNext(); {
-			r.trailer = appendString(r.trailer, fieldResponseRemoved, table.entries[it.Next()].name)
+			rest = appendString(rest, fieldResponseRemoved, table.entries[it.Next()].name)
 			r.removed++
 		}
 	}
-	r.size += len(r.trailer)
+	r.buffers = append(r.buffers, mem.SliceBuffer(rest))
+	r.size = r.buffers.Len()
 	return r
 }
 
@@ -64,11 +65,7 @@ func (codec) Name() string { return "proto" }
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	switch m := v.(type) {
 	case *response:
-		buffers := make(mem.BufferSlice, 0, len(m.resources)+1)
-		for _, wire := range m.resources {
-			buffers = append(buffers, mem.SliceBuffer(wire))
-		}
-		return append(buffers, mem.SliceBuffer(m.trailer)), nil
+		return m.buffers, nil
 	case proto.Message:
 		body, err := proto.Marshal(m)
 		if err != nil {
@@ -81,11 +78,13 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal parses a request.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	m, ok := v.(proto.Message)
-	if !ok {
-		return fmt.Errorf("cannot unmarshal into a %T", v)
-	}
 	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buffer.Free()
-	return proto.Unmarshal(buffer.ReadOnlyData(), m)
+	switch m := v.(type) {
+	case *request:
+		return m.unmarshal(buffer.ReadOnlyData())
+	case proto.Message:
+		return proto.Unmarshal(buffer.ReadOnlyData(), m)
+	}
+	return fmt.Errorf("cannot unmarshal into a %T", v)
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
-	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
 // ackLimit is how long scopes and removals wait for an Envoy that does not
@@ -28,7 +27,7 @@ type session struct {
 	// mu guards what follows, inside the store's lock.
 	mu      sync.Mutex
 	watches [numTypes]watch
-	parked  [numTypes][]*discoveryv3.DeltaDiscoveryRequest
+	parked  [numTypes][]*request
 	nonce   uint64
 	// expected is set when Envoy came with clusters: it has listeners, scopes and
 	// a filter too, and is about to say so. Until then, or until this time,
@@ -66,7 +65,7 @@ var legacyWildcard = [numTypes]bool{Cluster: true, Listener: true, Scope: true}
 
 // request takes in one request for a type. It returns the rejection when the
 // request is one. Requests for a type that is not open yet are kept.
-func (s *session) request(t Type, req *discoveryv3.DeltaDiscoveryRequest, now time.Time) *Rejection {
+func (s *session) request(t Type, req *request, now time.Time) *Rejection {
 	sub := s.resolve(t, req)
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
@@ -93,7 +92,7 @@ func (s *session) unpark(now time.Time) {
 }
 
 // resolve replaces the names of a request by ids.
-func (s *session) resolve(t Type, req *discoveryv3.DeltaDiscoveryRequest) subscription {
+func (s *session) resolve(t Type, req *request) subscription {
 	const all = "*"
 	sub := subscription{emptyMeansAll: legacyWildcard[t]}
 	names := func(list []string, found *bool) []uint32 {
@@ -103,20 +102,23 @@ func (s *session) resolve(t Type, req *discoveryv3.DeltaDiscoveryRequest) subscr
 		}
 		return s.store.intern(t, list)
 	}
-	sub.subscribe = names(req.GetResourceNamesSubscribe(), &sub.subscribeAll)
-	sub.unsubscribe = names(req.GetResourceNamesUnsubscribe(), &sub.unsubscribeAll)
-	if initial := req.GetInitialResourceVersions(); len(initial) > 0 {
-		held := make([]string, 0, len(initial))
-		for name, version := range initial {
-			held = append(held, name)
-			sub.initialVersions = append(sub.initialVersions, version)
+	sub.subscribe = names(req.subscribe, &sub.subscribeAll)
+	sub.unsubscribe = names(req.unsubscribe, &sub.unsubscribeAll)
+	if len(req.initial) > 0 {
+		list := make([]string, len(req.initial))
+		for i, r := range req.initial {
+			list[i] = r.name
 		}
-		sub.initial = s.store.intern(t, held)
+		sub.initial = make([]held, len(list))
+		for i, id := range s.store.intern(t, list) {
+			v, ours := parseVersion(req.initial[i].version)
+			sub.initial[i] = held{id, v, ours}
+		}
 	}
 	return sub
 }
 
-func (s *session) handle(t Type, req *discoveryv3.DeltaDiscoveryRequest, sub subscription, now time.Time) *Rejection {
+func (s *session) handle(t Type, req *request, sub subscription, now time.Time) *Rejection {
 	w, table := &s.watches[t], &s.store.tables[t]
 	if !w.subscribed {
 		w.start(table, sub, s.store.revision)
@@ -124,7 +126,7 @@ func (s *session) handle(t Type, req *discoveryv3.DeltaDiscoveryRequest, sub sub
 		if t == Cluster && len(sub.initial) > 0 {
 			s.expected = now.Add(ackLimit)
 		}
-		if f := s.watches[Cluster].flight; t == Endpoint && f != nil {
+		if f := s.watches[Cluster].flight; t == Endpoint && f != nil && len(sub.initial) > 0 {
 			// Envoy came with these endpoints, but the clusters that were sent
 			// meanwhile wait for them anew.
 			s.endpointsAgain(f.set)
@@ -137,7 +139,7 @@ func (s *session) handle(t Type, req *discoveryv3.DeltaDiscoveryRequest, sub sub
 
 // answered handles the part of a request that acknowledges or rejects the
 // response in flight. A nonce of an older response says nothing.
-func (s *session) answered(t Type, req *discoveryv3.DeltaDiscoveryRequest, now time.Time) *Rejection {
+func (s *session) answered(t Type, req *request, now time.Time) *Rejection {
 	w := &s.watches[t]
 	f := w.flight
 	if f == nil || req.GetResponseNonce() != f.nonce {
@@ -192,6 +194,9 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 func (s *session) next(t Type, now time.Time) *response {
 	w, table := &s.watches[t], &s.store.tables[t]
 	if !w.subscribed || w.flight != nil {
+		return nil
+	}
+	if w.set.IsEmpty() && w.gone.IsEmpty() && len(w.retry) == 0 && !w.answer {
 		return nil
 	}
 	var b batch

@@ -1,6 +1,12 @@
 package xds
 
-import "sync"
+import (
+	"strings"
+	"sync"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"google.golang.org/grpc/mem"
+)
 
 // Store holds the resources of one fleet, and which of them changed when.
 //
@@ -21,10 +27,13 @@ type table struct {
 	ids     map[string]uint32
 	entries []entry
 	free    []uint32
+	present int
 	// absent counts the entries without a resource, reclaimed from time to time.
 	absent int
-	log    changeLog
-	open   bool
+	// reclaimAt is how many of them are worth a look for those to reclaim.
+	reclaimAt int
+	log       changeLog
+	open      bool
 }
 
 type presence uint8
@@ -38,8 +47,8 @@ const (
 
 type entry struct {
 	name     string
-	version  string
-	wire     []byte
+	version  version
+	wire     mem.Buffer
 	revision uint64 // of the last change
 	presence presence
 }
@@ -132,19 +141,14 @@ func (s *Store) Counts() map[Type]int {
 	defer s.mu.RUnlock()
 	counts := make(map[Type]int, numTypes)
 	for t := range s.tables {
-		n := 0
-		for i := range s.tables[t].entries {
-			if s.tables[t].entries[i].presence == present {
-				n++
-			}
-		}
-		counts[Type(t)] = n
+		counts[Type(t)] = s.tables[t].present
 	}
 	return counts
 }
 
 // intern returns the ids of the names, giving new ones to names that the store
-// does not know: an Envoy may ask for a name before it exists.
+// does not know: an Envoy may ask for a name before it exists. Such a name is
+// copied: it is a part of a request.
 func (s *Store) intern(t Type, names []string) []uint32 {
 	ids := make([]uint32, len(names))
 	missing := false
@@ -160,7 +164,11 @@ func (s *Store) intern(t Type, names []string) []uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, name := range names {
-		ids[i] = s.tables[t].id(name, s.revision)
+		if id, ok := s.tables[t].ids[name]; ok {
+			ids[i] = id
+		} else {
+			ids[i] = s.tables[t].id(strings.Clone(name), s.revision)
+		}
 	}
 	return ids
 }
@@ -186,13 +194,14 @@ func (t *table) id(name string, revision uint64) uint32 {
 func (t *table) set(r Resource, revision uint64) bool {
 	id := t.id(r.Name, revision)
 	e := &t.entries[id]
-	if e.presence == present && e.version == r.Version {
+	if e.presence == present && e.version == r.hash {
 		return false
 	}
 	if e.presence != present {
 		t.absent--
+		t.present++
 	}
-	e.version, e.wire, e.revision, e.presence = r.Version, r.wire, revision, present
+	e.version, e.wire, e.revision, e.presence = r.hash, r.wire, revision, present
 	t.log.append(revision, id, len(t.entries))
 	return true
 }
@@ -211,8 +220,9 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 	}
 	if e.presence == present {
 		t.absent++
+		t.present--
 	}
-	e.version, e.wire, e.revision, e.presence = "", nil, revision, p
+	e.version, e.wire, e.revision, e.presence = 0, nil, revision, p
 	t.log.append(revision, id, len(t.entries))
 	return true
 }
@@ -221,32 +231,29 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 const minReclaim = 1024
 
 // reclaim frees the ids of absent resources that no stream holds or asked for,
-// once they are a quarter of a table.
+// once they are a quarter of a table, and twice as many as were in use when it
+// last looked: a look costs as much as the table is large.
 func (s *Store) reclaim() {
 	for i := range s.tables {
 		t := &s.tables[i]
-		if t.absent < max(minReclaim, len(t.entries)/4) {
+		if t.absent < max(minReclaim, len(t.entries)/4, t.reclaimAt) {
 			continue
+		}
+		used := roaring.New()
+		for session := range s.sessions {
+			session.watches[i].use(used)
 		}
 		for id := range t.entries {
 			e := &t.entries[id]
-			if e.presence == absent && !s.inUse(Type(i), uint32(id)) {
+			if e.presence == absent && !used.Contains(uint32(id)) {
 				delete(t.ids, e.name)
 				*e = entry{}
 				t.free = append(t.free, uint32(id))
 				t.absent--
 			}
 		}
+		t.reclaimAt = 2 * t.absent
 	}
-}
-
-func (s *Store) inUse(t Type, id uint32) bool {
-	for session := range s.sessions {
-		if session.watches[t].uses(id) {
-			return true
-		}
-	}
-	return false
 }
 
 // changeLog remembers which ids changed at which revision, as far back as is

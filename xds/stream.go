@@ -28,8 +28,8 @@ type stream struct {
 
 // DeltaAggregatedResources serves an Envoy for as long as it stays connected.
 func (s *Server) DeltaAggregatedResources(g deltaStream) error {
-	first, err := g.Recv()
-	if err != nil {
+	first := new(request)
+	if err := g.RecvMsg(first); err != nil {
 		return ignoreEnd(err)
 	}
 	st, err := s.newStream(g, first.GetNode())
@@ -71,8 +71,8 @@ func envoyVersion(node *corev3.Node) string {
 }
 
 // run ends with the stream, or with a status that tells Envoy why.
-func (s *stream) run(ctx context.Context, first *discoveryv3.DeltaDiscoveryRequest) error {
-	requests := make(chan *discoveryv3.DeltaDiscoveryRequest)
+func (s *stream) run(ctx context.Context, first *request) error {
+	requests := make(chan *request)
 	ended := make(chan error, 1)
 	go s.receive(ctx, requests, ended)
 
@@ -111,10 +111,10 @@ func (s *stream) run(ctx context.Context, first *discoveryv3.DeltaDiscoveryReque
 	}
 }
 
-func (s *stream) receive(ctx context.Context, requests chan<- *discoveryv3.DeltaDiscoveryRequest, ended chan<- error) {
+func (s *stream) receive(ctx context.Context, requests chan<- *request, ended chan<- error) {
 	for {
-		req, err := s.grpc.Recv()
-		if err != nil {
+		req := new(request)
+		if err := s.grpc.RecvMsg(req); err != nil {
 			ended <- err
 			return
 		}
@@ -126,12 +126,12 @@ func (s *stream) receive(ctx context.Context, requests chan<- *discoveryv3.Delta
 	}
 }
 
-func (s *stream) receiveOne(req *discoveryv3.DeltaDiscoveryRequest) error {
+func (s *stream) receiveOne(req *request) error {
 	t, ok := TypeOf(req.GetTypeUrl())
 	if !ok {
 		return s.refuseType(req)
 	}
-	s.server.metrics.requests.WithLabelValues(t.String()).Inc()
+	s.server.metrics.requests[t].Inc()
 	rejection := s.session.request(t, req, time.Now())
 	if rejection == nil {
 		return nil
@@ -148,13 +148,13 @@ func (s *stream) receiveOne(req *discoveryv3.DeltaDiscoveryRequest) error {
 
 // refuseType answers a request for a type that Relay does not serve as "there
 // is none", so that an Envoy configured for it does not wait for ever.
-func (s *stream) refuseType(req *discoveryv3.DeltaDiscoveryRequest) error {
+func (s *stream) refuseType(req *request) error {
 	if req.GetResponseNonce() != "" {
 		return nil
 	}
 	s.log.Warn("Envoy asked for a type that Relay does not serve", "type", req.GetTypeUrl())
 	return s.grpc.SendMsg(&discoveryv3.DeltaDiscoveryResponse{
-		TypeUrl: req.GetTypeUrl(), Nonce: "none", RemovedResources: req.GetResourceNamesSubscribe(),
+		TypeUrl: req.GetTypeUrl(), Nonce: "none", RemovedResources: req.subscribe,
 	})
 }
 
@@ -165,10 +165,10 @@ func (s *stream) send() (time.Time, error) {
 			return time.Time{}, err
 		}
 		m := s.server.metrics
-		m.responses.WithLabelValues(r.typ.String()).Inc()
-		m.resources.WithLabelValues(r.typ.String()).Add(float64(len(r.resources)))
-		m.removals.WithLabelValues(r.typ.String()).Add(float64(r.removed))
-		m.bytes.WithLabelValues(r.typ.String()).Add(float64(r.size))
+		m.responses[r.typ].Inc()
+		m.resources[r.typ].Add(float64(len(r.buffers) - 1))
+		m.removals[r.typ].Add(float64(r.removed))
+		m.bytes[r.typ].Add(float64(r.size))
 	}
 	return retryAt, nil
 }

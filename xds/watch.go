@@ -30,7 +30,7 @@ type watch struct {
 	// culprit.
 	retry []batch
 	// quarantine holds the version of each resource that Envoy rejected alone.
-	quarantine map[uint32]string
+	quarantine map[uint32]version
 
 	sent, acked     uint64
 	sentAt, ackedAt time.Time
@@ -56,26 +56,22 @@ type flight struct {
 func newWatch() watch {
 	return watch{
 		names: roaring.New(), held: roaring.New(), set: roaring.New(), gone: roaring.New(),
-		since: make(map[uint32]uint64), quarantine: make(map[uint32]string),
+		since: make(map[uint32]uint64), quarantine: make(map[uint32]version),
 	}
 }
 
-func (w *watch) uses(id uint32) bool {
-	if !w.subscribed {
-		return false
-	}
-	if w.names.Contains(id) || w.held.Contains(id) || w.gone.Contains(id) {
-		return true
-	}
-	if w.flight != nil && w.flight.gone.Contains(id) {
-		return true
+// use adds the ids that must not be given to other names.
+func (w *watch) use(used *roaring.Bitmap) {
+	used.Or(w.names)
+	used.Or(w.held)
+	used.Or(w.gone)
+	if w.flight != nil {
+		used.Or(w.flight.gone)
 	}
 	for _, b := range w.retry {
-		if b.set.Contains(id) || b.gone.Contains(id) {
-			return true
-		}
+		used.Or(b.set)
+		used.Or(b.gone)
 	}
-	return false
 }
 
 func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id) }
@@ -83,7 +79,7 @@ func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id
 // due notes that the Envoy has to be told about id, whatever its state is now.
 func (w *watch) due(t *table, id uint32) {
 	e := &t.entries[id]
-	if e.presence == present && w.quarantine[id] == e.version {
+	if w.refused(id, e) {
 		w.drop(id)
 		return
 	}
@@ -98,6 +94,12 @@ func (w *watch) due(t *table, id uint32) {
 	case withheld, unused:
 		w.drop(id)
 	}
+}
+
+// refused reports whether Envoy rejected what the entry is now.
+func (w *watch) refused(id uint32, e *entry) bool {
+	rejected, ok := w.quarantine[id]
+	return ok && e.presence == present && rejected == e.version
 }
 
 // drop forgets that something about id was due.
@@ -134,9 +136,16 @@ func (w *watch) collect(t *table, revision uint64) {
 type subscription struct {
 	subscribe, unsubscribe       []uint32
 	subscribeAll, unsubscribeAll bool
-	initial                      []uint32
-	initialVersions              []string
+	initial                      []held
 	emptyMeansAll                bool
+}
+
+// held is a resource that Envoy came with.
+type held struct {
+	id      uint32
+	version version
+	// ours is false for a version that this store can't have given.
+	ours bool
 }
 
 // start handles the first request for a type on a stream.
@@ -153,15 +162,15 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 		w.allDue(t)
 		w.answer = len(s.initial) == 0
 	}
-	for i, id := range s.initial {
-		if !w.wants(id) {
+	for _, h := range s.initial {
+		if !w.wants(h.id) {
 			continue
 		}
-		w.held.Add(id)
-		if e := &t.entries[id]; e.presence == present && e.version == s.initialVersions[i] {
-			w.drop(id)
+		w.held.Add(h.id)
+		if e := &t.entries[h.id]; h.ours && e.presence == present && e.version == h.version {
+			w.drop(h.id)
 		} else {
-			w.due(t, id)
+			w.due(t, h.id)
 		}
 	}
 }
@@ -180,7 +189,7 @@ func (w *watch) subscribe(t *table, ids []uint32) {
 // as removed, since waiting for it would keep everything else waiting too.
 func (w *watch) demanded(t *table, id uint32) {
 	e := &t.entries[id]
-	refused := e.presence == present && w.quarantine[id] == e.version
+	refused := w.refused(id, e)
 	if e.presence == absent || refused {
 		w.held.Remove(id)
 	}
@@ -226,6 +235,9 @@ func (w *watch) update(t *table, s subscription) {
 
 // oldest returns the lowest since of the ids, or none when there are none.
 func (w *watch) oldest(ids *roaring.Bitmap) uint64 {
+	if ids.IsEmpty() {
+		return none
+	}
 	low := none
 	for it := ids.Iterator(); it.HasNext() && low > 0; {
 		low = min(low, w.since[it.Next()])
@@ -236,29 +248,37 @@ func (w *watch) oldest(ids *roaring.Bitmap) uint64 {
 // none stands for "no revision": later than all.
 const none = ^uint64(0)
 
-// upTo returns those of the ids whose content is at most as new as limit.
-func upTo(t *table, ids *roaring.Bitmap, limit, revision uint64) *roaring.Bitmap {
+// takeUpTo removes those of the ids whose content is at most as new as limit.
+func takeUpTo(t *table, ids *roaring.Bitmap, limit, revision uint64) (taken, rest *roaring.Bitmap) {
 	if limit >= revision {
-		return ids.Clone()
+		return ids, roaring.New()
 	}
-	some := roaring.New()
+	taken = roaring.New()
+	if limit == 0 {
+		return taken, ids
+	}
 	for it := ids.Iterator(); it.HasNext(); {
 		if id := it.Next(); t.entries[id].revision <= limit {
-			some.Add(id)
+			taken.Add(id)
 		}
 	}
-	return some
+	ids.AndNot(taken)
+	return taken, ids
 }
 
 // take removes what may be sent from what is due. The limits are revisions:
 // newer content has to wait.
 func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
-	b := batch{set: upTo(t, w.set, setLimit, revision), gone: upTo(t, w.gone, goneLimit, revision)}
-	// Nothing is broken by removing what Envoy does not have.
-	b.gone.Or(roaring.AndNot(w.gone, w.held))
+	var b batch
+	b.set, w.set = takeUpTo(t, w.set, setLimit, revision)
+	b.gone, w.gone = takeUpTo(t, w.gone, goneLimit, revision)
+	if !w.gone.IsEmpty() {
+		// Nothing is broken by removing what Envoy does not have.
+		harmless := roaring.AndNot(w.gone, w.held)
+		b.gone.Or(harmless)
+		w.gone.AndNot(harmless)
+	}
 	b.setSince, b.goneSince = w.oldest(b.set), w.oldest(b.gone)
-	w.set.AndNot(b.set)
-	w.gone.AndNot(b.gone)
 	if w.set.IsEmpty() && w.gone.IsEmpty() {
 		if len(w.since) > 0 {
 			// Clearing a map costs what it ever held; this one may have held all.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
@@ -92,6 +93,8 @@ func (b *bench) tell(o order) (report, error) {
 // cost is what a piece of work took.
 type cost struct {
 	wall, server, client time.Duration
+	// others is what other programs used meanwhile, in cores.
+	others float64
 }
 
 func (b *bench) measure(work func() error) (cost, error) {
@@ -99,13 +102,14 @@ func (b *bench) measure(work func() error) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	start, client := time.Now(), cpuTime()
+	start, client, machine := time.Now(), cpuTime(), busyTime()
 	if err := work(); err != nil {
 		return cost{}, err
 	}
 	c := cost{wall: time.Since(start)}
 	after, err := b.tell(order{})
 	c.client, c.server = cpuTime()-client, after.CPU-before.CPU
+	c.others = max(0, (busyTime()-machine-c.client-c.server).Seconds()/c.wall.Seconds())
 	return c, err
 }
 
@@ -127,12 +131,28 @@ func (b *bench) wait(what string, of func(*xdsload.Envoy) <-chan struct{}) error
 	return nil
 }
 
+// open opens all streams, as many at a time as there are processors.
+func (b *bench) open() error {
+	slots := make(chan struct{}, runtime.NumCPU())
+	results := make(chan error, len(b.envoys))
+	for _, e := range b.envoys {
+		slots <- struct{}{}
+		go func() {
+			results <- e.Connect(b.ctx)
+			<-slots
+		}()
+	}
+	var errs []error
+	for range b.envoys {
+		errs = append(errs, <-results)
+	}
+	return errors.Join(errs...)
+}
+
 // connect opens all streams and waits until each has everything.
 func (b *bench) connect() error {
-	for _, e := range b.envoys {
-		if err := e.Connect(b.ctx); err != nil {
-			return err
-		}
+	if err := b.open(); err != nil {
+		return err
 	}
 	return b.wait("the first answers", (*xdsload.Envoy).Ready)
 }
@@ -154,10 +174,8 @@ func (b *bench) check() error {
 // reconnect ends all streams, opens them again and waits until the server has
 // dealt with what they say. It returns how many resources were sent.
 func (b *bench) reconnect() (sent int, err error) {
-	for _, e := range b.envoys {
-		if err := e.Connect(b.ctx); err != nil {
-			return 0, err
-		}
+	if err := b.open(); err != nil {
+		return 0, err
 	}
 	marks := make(map[*xdsload.Envoy]<-chan struct{}, len(b.envoys))
 	for _, e := range b.envoys {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"time"
 )
 
@@ -25,10 +27,10 @@ type row struct {
 
 var rows = []row{
 	{"small", func(ctx context.Context, s settings) ([]figure, error) {
-		return runLoad(ctx, s, loadRow{name: "small", apps: 1_000, streams: 100, single: 200})
+		return runLoad(ctx, s, loadRow{name: "small", apps: 1_000, streams: 100, single: 100})
 	}},
 	{"large", func(ctx context.Context, s settings) ([]figure, error) {
-		return runLoad(ctx, s, loadRow{name: "large", apps: 50_000, streams: 100, single: 200, rate: 1000, limit: 100,
+		return runLoad(ctx, s, loadRow{name: "large", apps: 50_000, streams: 100, single: 100, rate: 1000, limit: 100,
 			connectLimit: 10, memoryLimit: 400, reconnectLimit: 5})
 	}},
 	{"wide", func(ctx context.Context, s settings) ([]figure, error) {
@@ -42,7 +44,7 @@ var rows = []row{
 type loadRow struct {
 	name          string
 	apps, streams int
-	// single is how many changes come alone, 5 a second.
+	// single is how many changes come alone, 10 a second.
 	single int
 	// rate of changes in 1/s, for loadSeconds; 0 for none.
 	rate float64
@@ -52,7 +54,7 @@ type loadRow struct {
 
 const (
 	loadSeconds = 30
-	singleRate  = 5
+	singleRate  = 10
 )
 
 func runLoad(ctx context.Context, s settings, r loadRow) (figures []figure, err error) {
@@ -105,6 +107,7 @@ func (b *bench) runConnect(r loadRow, add adder) error {
 	add("first answers to all: wall", "s", c.wall.Seconds(), r.connectLimit)
 	add("first answers to all: server CPU", "s", c.server.Seconds(), r.connectLimit)
 	add("first answers to all: client CPU", "s", c.client.Seconds(), 0)
+	add("first answers to all: CPU of other programs", "cores", c.others, 0)
 	return b.check()
 }
 
@@ -118,6 +121,7 @@ func (b *bench) runSingle(r loadRow, add adder) error {
 	}
 	add("one change: server CPU", "ms", milliseconds(l.server)/float64(r.single), 10)
 	add("one change: client CPU", "ms", milliseconds(l.client)/float64(r.single), 0)
+	add("one change: CPU of other programs", "cores", l.others, 0)
 	add("one change: p50 to a stream", "ms", milliseconds(l.p50), 0)
 	add("one change: p99 to a stream", "ms", milliseconds(l.p99), 0)
 	return nil
@@ -137,6 +141,7 @@ func (b *bench) runRate(r loadRow, add adder) error {
 	add(work+": slowest", "ms", milliseconds(l.max), 0)
 	add(work+": server CPU", "cores", l.server.Seconds()/l.wall.Seconds(), 0)
 	add(work+": client CPU", "cores", l.client.Seconds()/l.wall.Seconds(), 0)
+	add(work+": CPU of other programs", "cores", l.others, 0)
 	return nil
 }
 
@@ -171,6 +176,7 @@ func (b *bench) runReconnect(r loadRow, add adder) error {
 	add("all reconnect with versions: wall", "s", c.wall.Seconds(), r.reconnectLimit)
 	add("all reconnect with versions: server CPU", "s", c.server.Seconds(), 0)
 	add("all reconnect with versions: client CPU", "s", c.client.Seconds(), 0)
+	add("all reconnect with versions: CPU of other programs", "cores", c.others, 0)
 	add("all reconnect with versions: resources sent", "", float64(sent), 0)
 	if sent != 0 {
 		return fmt.Errorf("%d resources were sent though the Envoys had all", sent)
@@ -178,7 +184,8 @@ func (b *bench) runReconnect(r loadRow, add adder) error {
 	return nil
 }
 
-// profiled writes a CPU profile of the server during work, if one is wanted.
+// profiled writes CPU profiles of the server and of the load during work, if
+// they are wanted.
 func (b *bench) profiled(s settings, name string, work func() error) error {
 	fmt.Fprintf(os.Stderr, "%s: %s\n", time.Now().Format(time.TimeOnly), name)
 	if s.profiles == "" {
@@ -187,10 +194,19 @@ func (b *bench) profiled(s settings, name string, work func() error) error {
 	if _, err := b.tell(order{Profile: filepath.Join(s.profiles, name+".cpu")}); err != nil {
 		return err
 	}
-	if err := work(); err != nil {
+	own, err := create(filepath.Join(s.profiles, name+"-client.cpu"))
+	if err != nil {
 		return err
 	}
-	_, err := b.tell(order{EndProfile: true})
+	if err := pprof.StartCPUProfile(own); err != nil {
+		return err
+	}
+	err = work()
+	pprof.StopCPUProfile()
+	if err := errors.Join(err, own.Close()); err != nil {
+		return err
+	}
+	_, err = b.tell(order{EndProfile: true})
 	return err
 }
 

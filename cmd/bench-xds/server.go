@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +13,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -167,35 +164,4 @@ func (p *serverProcess) report(done []applied) report {
 	runtime.ReadMemStats(&m)
 	r.Heap = m.HeapAlloc
 	return r
-}
-
-// cpuTime is what this process has used.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// resident returns VmRSS and VmHWM of this process in bytes.
-func resident() (now, peak uint64) {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0, 0
-	}
-	for line := range bytes.Lines(status) {
-		fields := bytes.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		kilobytes, _ := strconv.ParseUint(string(fields[1]), 10, 64)
-		switch string(fields[0]) {
-		case "VmRSS:":
-			now = kilobytes << 10
-		case "VmHWM:":
-			peak = kilobytes << 10
-		}
-	}
-	return now, peak
 }

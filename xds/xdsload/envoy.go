@@ -199,7 +199,10 @@ func (e *Envoy) holds(t xds.Type) bool { return len(e.held[t]) > 0 }
 // ask sends the first request of a type.
 func (e *Envoy) ask(t xds.Type) error {
 	e.stream.asked[t] = true
-	b := appendString(nil, requestTypeURL, t.URL())
+	// A guess, from above: the request of one that holds much is large.
+	const start, perName = 128, 80
+	b := make([]byte, 0, start+perName*len(e.held[t]))
+	b = appendString(b, requestTypeURL, t.URL())
 	names := e.o.Names.all()
 	if t == xds.Endpoint {
 		for id, version := range e.held[xds.Cluster] {

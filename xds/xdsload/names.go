@@ -13,21 +13,21 @@ type Names struct {
 // NewNames returns an empty set of names.
 func NewNames() *Names { return &Names{ids: make(map[string]uint32)} }
 
+// id is called with mu locked for reading.
 func (n *Names) id(name []byte) uint32 {
-	n.mu.RLock()
-	id, ok := n.ids[string(name)]
-	n.mu.RUnlock()
-	if ok {
-		return id
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
 	if id, ok := n.ids[string(name)]; ok {
 		return id
 	}
-	id = uint32(len(n.names))
-	n.names = append(n.names, string(name))
-	n.ids[string(name)] = id
+	n.mu.RUnlock()
+	defer n.mu.RLock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id, ok := n.ids[string(name)]
+	if !ok {
+		id = uint32(len(n.names))
+		n.names = append(n.names, string(name))
+		n.ids[string(name)] = id
+	}
 	return id
 }
 

@@ -1,8 +1,11 @@
 package xdsload
 
 import (
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
-	"strconv"
+	"io"
+	"slices"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -33,19 +36,26 @@ func appendString(b []byte, field protowire.Number, s string) []byte {
 
 // appendInitial writes one entry of initial_resource_versions.
 func appendInitial(b []byte, name string, version uint64) []byte {
-	text := formatVersion(version)
-	size := protowire.SizeTag(1) + protowire.SizeBytes(len(name)) + protowire.SizeTag(2) + protowire.SizeBytes(len(text))
+	const versionSize = 16
+	size := protowire.SizeTag(1) + protowire.SizeBytes(len(name)) + protowire.SizeTag(2) + protowire.SizeBytes(versionSize)
 	b = protowire.AppendTag(b, requestInitial, protowire.BytesType)
 	b = protowire.AppendVarint(b, uint64(size))
 	b = appendString(b, 1, name)
-	return appendString(b, 2, text)
+	b = protowire.AppendTag(b, 2, protowire.BytesType)
+	b = protowire.AppendVarint(b, versionSize)
+	return hex.AppendEncode(b, binary.BigEndian.AppendUint64(nil, version))
 }
 
-// A version is 16 hexadecimal digits: see xds.NewResource.
-func formatVersion(v uint64) string { return fmt.Sprintf("%016x", v) }
-
-// ParseVersion returns a resource's version as Sample has it.
-func ParseVersion(s string) (uint64, error) { return strconv.ParseUint(s, 16, 64) }
+// ParseVersion returns a resource's version as Sample has it. A version is 16
+// hexadecimal digits: see xds.NewResource.
+func ParseVersion(s string) (uint64, error) {
+	var b [8]byte
+	if len(s) != 2*len(b) {
+		return 0, fmt.Errorf("version %q is not one of 16 hexadecimal digits", s)
+	}
+	_, err := hex.Decode(b[:], []byte(s))
+	return binary.BigEndian.Uint64(b[:]), err
+}
 
 // response is what an Envoy of this package reads of one; the resources
 // themselves are skipped.
@@ -53,6 +63,7 @@ type response struct {
 	typeURL, nonce string
 	resources      []held
 	removed        []uint32
+	field          []byte // being read
 }
 
 type held struct {
@@ -60,23 +71,50 @@ type held struct {
 	version uint64
 }
 
-func parseResponse(data []byte, names *Names, r *response) error {
-	*r = response{resources: r.resources[:0], removed: r.removed[:0]}
-	return fields(data, func(field protowire.Number, value []byte) (err error) {
-		switch field {
-		case responseResources:
-			var h held
-			h, err = parseResource(value, names)
-			r.resources = append(r.resources, h)
-		case responseRemoved:
-			r.removed = append(r.removed, names.id(value))
-		case responseTypeURL:
-			r.typeURL = string(value)
-		case responseNonce:
-			r.nonce = string(value)
+// read reads a message field by field: it may be tens of megabytes, of which
+// little is kept.
+func (r *response) read(data *mem.Reader, names *Names) error {
+	*r = response{resources: r.resources[:0], removed: r.removed[:0], field: r.field}
+	names.mu.RLock()
+	defer names.mu.RUnlock()
+	for data.Remaining() > 0 {
+		tag, err := binary.ReadUvarint(data)
+		if err != nil {
+			return err
 		}
+		size, err := binary.ReadUvarint(data)
+		if err != nil {
+			return err
+		}
+		if size > uint64(data.Remaining()) {
+			return io.ErrUnexpectedEOF
+		}
+		r.field = slices.Grow(r.field[:0], int(size))[:size]
+		if _, err := io.ReadFull(data, r.field); err != nil {
+			return err
+		}
+		field, _ := protowire.DecodeTag(tag)
+		if err := r.take(field, r.field, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *response) take(field protowire.Number, value []byte, names *Names) error {
+	switch field {
+	case responseResources:
+		h, err := parseResource(value, names)
+		r.resources = append(r.resources, h)
 		return err
-	})
+	case responseRemoved:
+		r.removed = append(r.removed, names.id(value))
+	case responseTypeURL:
+		r.typeURL = string(value)
+	case responseNonce:
+		r.nonce = string(value)
+	}
+	return nil
 }
 
 func parseResource(data []byte, names *Names) (h held, err error) {
@@ -122,7 +160,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
-	defer buffer.Free()
-	return parseResponse(buffer.ReadOnlyData(), c.names, v.(*response))
+	reader := data.Reader()
+	defer func() { _ = reader.Close() }()
+	return v.(*response).read(reader, c.names)
 }

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// cpuTime is what this process has used.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// resident returns VmRSS and VmHWM of this process in bytes.
+func resident() (now, peak uint64) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, 0
+	}
+	for line := range bytes.Lines(status) {
+		fields := bytes.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		kilobytes, _ := strconv.ParseUint(string(fields[1]), 10, 64)
+		switch string(fields[0]) {
+		case "VmRSS:":
+			now = kilobytes << 10
+		case "VmHWM:":
+			peak = kilobytes << 10
+		}
+	}
+	return now, peak
+}
+
+// busyTime is the time that the machine's processors were not idle.
+func busyTime() (busy time.Duration) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	line, _, _ := bytes.Cut(stat, []byte("\n"))
+	const idle, ioWait, irqEnd, tick = 4, 5, 8, 10 * time.Millisecond
+	for i, field := range bytes.Fields(line) {
+		if n, err := strconv.ParseInt(string(field), 10, 64); err == nil && i != idle && i != ioWait && i < irqEnd {
+			busy += time.Duration(n) * tick
+		}
+	}
+	return busy
+}
