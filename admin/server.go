@@ -1,7 +1,7 @@
 // Package admin is the HTTP endpoint for people, monitoring and marathon-acme:
 // the reload hooks of marathon-lb, health, metrics, a status page and the same
-// facts as JSON. It changes nothing but by asking for a reload, and has no
-// access control of its own: whom it is for is decided by where it listens.
+// facts as JSON. It changes nothing but by asking for a reload. Whom it is for
+// is decided by where it listens, and by Access.
 package admin
 
 import (
@@ -42,7 +42,12 @@ type Config struct {
 	AnyMethod bool
 	// Pprof offers /debug/pprof/.
 	Pprof bool
+	// Access says who may use what.
+	Access Access
 }
+
+// hookPrefix is that of marathon-lb.
+const hookPrefix = "/_mlb_signal/"
 
 // Server serves the endpoint on one listener, once.
 type Server struct {
@@ -102,8 +107,8 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	s.hook(mux, "/_mlb_signal/usr1", s.cfg.ReloadCertificates)
-	s.hook(mux, "/_mlb_signal/hup", s.cfg.Resync)
+	s.hook(mux, hookPrefix+"usr1", s.cfg.ReloadCertificates)
+	s.hook(mux, hookPrefix+"hup", s.cfg.Resync)
 
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -114,12 +119,12 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", s.page)
 	if s.cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		// Without the command line: it may hold a token.
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	return http.MaxBytesHandler(harden(cleanPath(http.NewCrossOriginProtection().Handler(mux))), maxBody)
+	return http.MaxBytesHandler(harden(cleanPath(s.cfg.Access.guard(http.NewCrossOriginProtection().Handler(mux)))), maxBody)
 }
 
 func (s *Server) hook(mux *http.ServeMux, path string, run func(context.Context) error) {

@@ -67,7 +67,7 @@ func TestRoutes(t *testing.T) {
 		{"page of what is not ready", "GET", "/", failing, 200, "marathon: not read yet", "", ""},
 		{"unknown page", "GET", "/x", full, 404, "", "", ""},
 		{"pprof", "GET", "/debug/pprof/", full, 200, "goroutine", "", ""},
-		{"pprof command line", "GET", "/debug/pprof/cmdline", full, 200, "", "", ""},
+		{"pprof command line", "GET", "/debug/pprof/cmdline", full, 404, "", "", ""},
 		{"pprof off", "GET", "/debug/pprof/", empty, 404, "", "", ""},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,88 @@
+package admin
+
+import (
+	"crypto/subtle"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Token is a secret that no log, page or error can show: every way of printing
+// it gives "REDACTED".
+type Token string
+
+// String hides the token.
+func (Token) String() string { return "REDACTED" }
+
+// GoString hides the token from %#v.
+func (Token) GoString() string { return "REDACTED" }
+
+// MarshalText hides the token from encoders.
+func (Token) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
+
+// Access says who may use the endpoint. The zero value lets everyone who can
+// connect do everything.
+type Access struct {
+	// Token, when it returns one, is asked for: as "Authorization: Bearer", or
+	// as the password of basic authentication, which browsers can send.
+	Token func() Token
+	// ClientCertificates asks for a client certificate that the TLS
+	// configuration of the listener verified. With a token, either will do.
+	ClientCertificates bool
+	// HookNetworks may post to the hooks without either, since marathon-acme
+	// can show neither.
+	HookNetworks []netip.Prefix
+}
+
+// open are the paths that load balancers and Marathon's health checks ask for.
+var open = []string{"/healthz", "/readyz"}
+
+// guard refuses who may not.
+func (a Access) guard(next http.Handler) http.Handler {
+	if a.Token == nil && !a.ClientCertificates && len(a.HookNetworks) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if slices.Contains(open, r.URL.Path) || a.allows(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if a.Token != nil {
+			w.Header().Set("WWW-Authenticate", `Basic realm="Relay", charset="UTF-8"`)
+			plain(w, http.StatusUnauthorized, "a token is needed: Authorization: Bearer, or as a password with any user name")
+			return
+		}
+		plain(w, http.StatusForbidden, "not allowed from "+r.RemoteAddr)
+	})
+}
+
+func (a Access) allows(r *http.Request) bool {
+	if strings.HasPrefix(r.URL.Path, hookPrefix) && a.fromHookNetwork(r.RemoteAddr) {
+		return true
+	}
+	if a.ClientCertificates && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		return true
+	}
+	if a.Token != nil {
+		return a.shown(r)
+	}
+	// Only the hooks are restricted.
+	return !a.ClientCertificates && !strings.HasPrefix(r.URL.Path, hookPrefix)
+}
+
+func (a Access) fromHookNetwork(remote string) bool {
+	from, err := netip.ParseAddrPort(remote)
+	return err == nil && slices.ContainsFunc(a.HookNetworks, func(network netip.Prefix) bool {
+		return network.Contains(from.Addr().Unmap())
+	})
+}
+
+func (a Access) shown(r *http.Request) bool {
+	shown, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok {
+		_, shown, ok = r.BasicAuth()
+	}
+	want := a.Token()
+	return ok && want != "" && subtle.ConstantTimeCompare([]byte(shown), []byte(want)) == 1
+}
