@@ -18,6 +18,7 @@ func TestImports(t *testing.T) {
 		"relay/sources/marathon":       {"relay/sources"},
 		"relay/certs":                  nil,
 		"relay/certs/internal/reading": {"relay/certs"},
+		"relay/certs/renewal":          {"relay/certs"},
 		"relay/certs/dir":              {"relay/certs", "relay/certs/internal/reading"},
 		"relay/certs/vault":            {"relay/certs", "relay/certs/internal/reading"},
 		"relay/xds":                    nil,

@@ -13,6 +13,7 @@ import (
 	"github.com/thejerf/suture/v4"
 
 	"relay/admin"
+	"relay/certs/renewal"
 	"relay/collator"
 	"relay/xds"
 )
@@ -40,6 +41,7 @@ type relay struct {
 
 	apps         appSource
 	certificates []certificateSource
+	renewal      *renewal.Watch
 	collator     *collator.Collator
 	gate         *gate
 	stores       map[string]*xds.Store
@@ -70,7 +72,10 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	if r.apps, err = newAppSource(config, r.collator, log, r.registry); err != nil {
 		return nil, err
 	}
-	if r.certificates, err = newCertificateSources(config, r.collator, log, r.registry); err != nil {
+	if r.renewal, err = renewal.NewWatch(r.collator, log.With("part", "certificates"), r.registry); err != nil {
+		return nil, err
+	}
+	if r.certificates, err = newCertificateSources(config, r.renewal, log, r.registry); err != nil {
 		return nil, err
 	}
 	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), r.registry)
@@ -115,8 +120,9 @@ func (r *relay) serve(ctx context.Context) error {
 	// part, what it reads, what it feeds
 	add("apps", r.apps) // Marathon or YAML files -> collator
 	for _, c := range r.certificates {
-		add(c.name(), c) // Vault or PEM files -> collator
+		add(c.name(), c) // Vault or PEM files -> renewal
 	}
+	add("renewal", r.renewal)           // certificates -> collator, log
 	add("collator", r.collator)         // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                 // what has been read -> opens the stores
 	add("xds", server{r.xdsServe})      // stores -> Envoys

@@ -1,0 +1,168 @@
+// Package renewal tells people of certificates that nobody renews.
+package renewal
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/certs"
+)
+
+// maxWait bounds the time between two looks, for clocks that jump.
+const maxWait = time.Hour
+
+// Watch stands between the certificate stores and a Sink. Of the certificates
+// that are in use, which is what certs.Select makes of all stores together, it
+// shows the time to expiry as a metric, and logs those that come near their
+// end. It goes by its own clock: a store that cannot be read any more is one
+// reason for certificates to grow old.
+type Watch struct {
+	next    certs.Sink
+	logger  *slog.Logger
+	changed chan struct{}
+	days    *prometheus.Desc
+	// told is the latest reminder of each certificate. It belongs to Serve.
+	told map[certificate]int
+
+	mu    sync.Mutex
+	reads map[string][]*certs.Certificate
+	inUse []*certs.Certificate
+}
+
+// certificate tells a renewed certificate from the one before.
+type certificate struct{ source, name, fingerprint string }
+
+// NewWatch returns a Watch that hands everything on to next.
+//
+// The metric relay_certificate_days_to_expiry has one series per certificate
+// in use. Their number is bounded by that of the stores' entries: the label
+// "name" is the entry's, which a renewal keeps, and the series of a certificate
+// that is not in use any more are gone with the next look.
+func NewWatch(next certs.Sink, logger *slog.Logger, registerer prometheus.Registerer) (*Watch, error) {
+	w := &Watch{
+		next: next, logger: logger, changed: make(chan struct{}, 1),
+		days: prometheus.NewDesc("relay_certificate_days_to_expiry",
+			"Days until a certificate in use expires; negative afterwards.", []string{"source", "name"}, nil),
+		told:  make(map[certificate]int),
+		reads: make(map[string][]*certs.Certificate),
+	}
+	if err := registerer.Register(w); err != nil {
+		return nil, fmt.Errorf("register the metric of certificate renewal: %w", err)
+	}
+	return w, nil
+}
+
+// SyncCertificates implements certs.Sink.
+func (w *Watch) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
+	w.next.SyncCertificates(source, certificates, problems)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// Most reads bring nothing new, and stores keep what they have parsed.
+	if slices.Equal(w.reads[source], certificates) {
+		return
+	}
+	w.reads[source] = certificates
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Serve looks at the certificates whenever they change, and whenever one of
+// them comes near its end, until the context ends.
+func (w *Watch) Serve(ctx context.Context) error {
+	for {
+		now := time.Now()
+		timer := time.NewTimer(min(w.look(now).Sub(now), maxWait))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-w.changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// look selects, reminds, and returns when to look again.
+func (w *Watch) look(now time.Time) time.Time {
+	w.mu.Lock()
+	var all []*certs.Certificate
+	for _, certificates := range w.reads {
+		all = append(all, certificates...)
+	}
+	w.mu.Unlock()
+
+	selection := certs.Select(all, now)
+	inUse := selection.InUse()
+	w.mu.Lock()
+	w.inUse = inUse
+	w.mu.Unlock()
+
+	again := now.Add(maxWait)
+	if next := selection.Next; !next.IsZero() && next.Before(again) {
+		again = next
+	}
+	told := make(map[certificate]int)
+	for _, c := range inUse {
+		days, next := c.Reminder(now)
+		if !next.IsZero() && next.Before(again) {
+			again = next
+		}
+		if days == 0 {
+			continue
+		}
+		key := certificate{c.Source, c.Name, c.Fingerprint}
+		if before := w.told[key]; before == 0 || days < before {
+			w.remind(c, days, now)
+		}
+		told[key] = days
+	}
+	w.told = told
+	return again
+}
+
+// remind logs one line. The first reminder is about the day of a usual renewal.
+func (w *Watch) remind(c *certs.Certificate, days int, now time.Time) {
+	level, message := slog.LevelWarn, "a certificate was not renewed and expires soon"
+	switch {
+	case now.After(c.NotAfter):
+		level, message = slog.LevelError, "a certificate was not renewed and has expired"
+	case days == 1:
+		level = slog.LevelError
+	case days == 30:
+		level, message = slog.LevelInfo, "a certificate is due for renewal"
+	}
+	w.logger.Log(context.Background(), level, message, "source", c.Source, "name", c.Name,
+		"expires", c.NotAfter.UTC().Format(time.RFC3339), "reminder_days", days)
+}
+
+// Describe implements prometheus.Collector.
+func (w *Watch) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- w.days }
+
+// Collect implements prometheus.Collector.
+func (w *Watch) Collect(metrics chan<- prometheus.Metric) {
+	w.mu.Lock()
+	inUse := w.inUse
+	w.mu.Unlock()
+	now := time.Now()
+	seen := make(map[certificate]bool, len(inUse))
+	for _, c := range inUse {
+		// File names may be no UTF-8, which labels have to be. Of two names
+		// that become the same one is shown.
+		label := certificate{source: c.Source, name: strings.ToValidUTF8(c.Name, "\uFFFD")}
+		if seen[label] {
+			continue
+		}
+		seen[label] = true
+		metrics <- prometheus.MustNewConstMetric(w.days, prometheus.GaugeValue, c.NotAfter.Sub(now).Hours()/24, label.source, label.name)
+	}
+}

@@ -1,0 +1,265 @@
+package renewal_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"relay/certs"
+	"relay/certs/certstest"
+	"relay/certs/renewal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const day = 24 * time.Hour
+
+// world is a Watch in a synctest bubble.
+type world struct {
+	*testing.T
+	began    time.Time
+	watch    *renewal.Watch
+	sink     *certstest.Sink
+	registry *prometheus.Registry
+
+	mu    sync.Mutex
+	lines []string
+}
+
+func inWorld(t *testing.T, test func(*world)) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, began: time.Now(), sink: certstest.NewSink(), registry: prometheus.NewPedanticRegistry()}
+		var err error
+		if w.watch, err = renewal.NewWatch(w.sink, slog.New(w), w.registry); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = w.watch.Serve(ctx) }()
+		defer func() { cancel(); <-done }()
+		test(w)
+	})
+}
+
+// The world is the handler of its log: each line is the day, the level, the
+// certificate and the reminder.
+func (w *world) Enabled(context.Context, slog.Level) bool { return true }
+func (w *world) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w *world) WithGroup(string) slog.Handler            { return w }
+func (w *world) Handle(_ context.Context, r slog.Record) error {
+	fields := make(map[string]string)
+	r.Attrs(func(a slog.Attr) bool { fields[a.Key] = a.Value.String(); return true })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, fmt.Sprintf("%g %s %s/%s %s", time.Since(w.began).Hours()/24, r.Level, fields["source"], fields["name"], fields["reminder_days"]))
+	return nil
+}
+
+// said returns the lines since the last call.
+func (w *world) said() []string {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer func() { w.lines = nil }()
+	slices.Sort(w.lines)
+	return w.lines
+}
+
+func (w *world) wantSaid(want ...string) {
+	w.Helper()
+	if diff := cmp.Diff(want, w.said()); diff != "" {
+		w.Error(diff)
+	}
+}
+
+func (w *world) sleepUntil(d int) {
+	time.Sleep(time.Until(w.began.Add(time.Duration(d)*day + time.Minute)))
+}
+
+// issue makes a certificate that is valid from now on.
+func issue(source, name string, life time.Duration, names ...string) *certs.Certificate {
+	return &certs.Certificate{
+		Source: source, Name: name, ServerNames: names, NotBefore: time.Now(), NotAfter: time.Now().Add(life),
+		Fingerprint: fmt.Sprint(name, time.Now().UnixNano()),
+	}
+}
+
+// series are the values of the metric, by source and name.
+func (w *world) series() map[string]float64 {
+	w.Helper()
+	synctest.Wait()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			labels := make(map[string]string)
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			got[labels["source"]+"/"+labels["name"]] = m.GetGauge().GetValue()
+		}
+	}
+	return got
+}
+
+func TestReminders(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := issue("vault", "a.test", 90*day, "a.test")
+		unused := issue("dir", "old.pem", 60*day, "a.test")
+		w.watch.SyncCertificates("vault", []*certs.Certificate{a}, nil)
+		w.watch.SyncCertificates("dir", []*certs.Certificate{unused}, nil)
+		for range 85 {
+			time.Sleep(day)
+			w.watch.SyncCertificates("vault", []*certs.Certificate{a}, nil) // polls
+		}
+		w.wantSaid("60 INFO vault/a.test 30", "75 WARN vault/a.test 15", "83 WARN vault/a.test 7")
+		w.sleepUntil(200) // the store is silent: the last day is told all the same
+		w.wantSaid("89 ERROR vault/a.test 1")
+	})
+}
+
+func TestRenewalBeginsAnew(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.watch.SyncCertificates("dir", []*certs.Certificate{issue("dir", "a.pem", 90*day, "a.test")}, nil)
+		w.sleepUntil(61)
+		w.wantSaid("60 INFO dir/a.pem 30")
+		w.watch.SyncCertificates("dir", []*certs.Certificate{issue("dir", "a.pem", 90*day, "a.test")}, nil)
+		w.sleepUntil(120)
+		w.wantSaid()
+		w.sleepUntil(122)
+		if got := w.said(); len(got) != 1 || !strings.HasSuffix(got[0], "INFO dir/a.pem 30") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// A Relay that starts late says where things stand, not how they came there.
+func TestFirstLook(t *testing.T) {
+	inWorld(t, func(w *world) {
+		near, dead, weekly := issue("dir", "near", 90*day, "a.test"), issue("dir", "dead", 89*day, "b.test"), issue("dir", "weekly", 6*day, "c.test")
+		time.Sleep(89*day + 12*time.Hour)
+		weekly.NotBefore, weekly.NotAfter = time.Now(), time.Now().Add(6*day)
+		w.watch.SyncCertificates("dir", []*certs.Certificate{near, dead, weekly}, nil)
+		w.wantSaid("89.5 ERROR dir/dead 1", "89.5 ERROR dir/near 1")
+	})
+}
+
+// What stood back takes over when the other one expires, and is told of then.
+func TestSuccessorIsWatched(t *testing.T) {
+	inWorld(t, func(w *world) {
+		long := issue("dir", "long", 50*day, "a.test")
+		future := issue("dir", "future", 60*day, "a.test")
+		future.NotBefore = w.began.Add(20 * day)
+		w.watch.SyncCertificates("dir", []*certs.Certificate{long, future}, nil)
+		w.sleepUntil(19)
+		if _, ok := w.series()["dir/long"]; !ok {
+			t.Error("the valid certificate is not in use")
+		}
+		w.sleepUntil(21)
+		if _, ok := w.series()["dir/future"]; !ok {
+			t.Error("the successor is not in use")
+		}
+		w.sleepUntil(46)
+		w.wantSaid("45 WARN dir/future 15")
+	})
+}
+
+func TestMetric(t *testing.T) {
+	inWorld(t, func(w *world) {
+		vault := []*certs.Certificate{issue("vault", "a.test", 10*day, "a.test"), issue("vault", "b.test", 90*day, "b.test")}
+		files := []*certs.Certificate{issue("dir", "/c/\xff.pem", 2*day, "c.test"), issue("dir", "/c/\xfe.pem", 2*day, "d.test"), issue("dir", "/c/old.pem", day, "a.test")}
+		w.watch.SyncCertificates("vault", vault, nil)
+		w.watch.SyncCertificates("dir", files, nil)
+		want := map[string]float64{"vault/a.test": 10, "vault/b.test": 90, "dir/\u002fc/\uFFFD.pem": 2}
+		if diff := cmp.Diff(want, w.series()); diff != "" {
+			t.Error(diff)
+		}
+		time.Sleep(11 * day)
+		w.watch.SyncCertificates("vault", vault[:1], nil)
+		w.watch.SyncCertificates("dir", nil, nil)
+		if diff := cmp.Diff(map[string]float64{"vault/a.test": -1}, w.series()); diff != "" {
+			t.Error(diff)
+		}
+		if last := w.sink.Last(); last.Count != 4 || last.Source != "dir" {
+			t.Errorf("the sink had %d calls, the last from %s", last.Count, last.Source)
+		}
+	})
+}
+
+func TestRegisteredOnce(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	for i, fails := range []bool{false, true} {
+		if _, err := renewal.NewWatch(certstest.NewSink(), slog.New(slog.DiscardHandler), registry); (err != nil) != fails {
+			t.Errorf("watch %d: %v", i, err)
+		}
+	}
+}
+
+// BenchmarkUnchangedSync is what every poll costs.
+func BenchmarkUnchangedSync(b *testing.B) {
+	watch, all := many(b)
+	for b.Loop() {
+		watch.SyncCertificates("vault", all, nil)
+	}
+}
+
+// BenchmarkScrape is what every scrape of 5000 certificates costs.
+func BenchmarkScrape(b *testing.B) {
+	registry := prometheus.NewRegistry()
+	watch, err := renewal.NewWatch(certstest.NewSink(), slog.New(slog.DiscardHandler), registry)
+	if err != nil {
+		b.Fatal(err)
+	}
+	watch.SyncCertificates("vault", fiveThousand(), nil)
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = watch.Serve(ctx) }()
+	defer func() { cancel(); <-done }()
+	for {
+		if families, err := registry.Gather(); err != nil {
+			b.Fatal(err)
+		} else if len(families) > 0 && len(families[0].GetMetric()) == 5000 {
+			break
+		}
+	}
+	for b.Loop() {
+		if _, err := registry.Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func many(b *testing.B) (*renewal.Watch, []*certs.Certificate) {
+	b.Helper()
+	watch, err := renewal.NewWatch(certstest.NewSink(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		b.Fatal(err)
+	}
+	all := fiveThousand()
+	watch.SyncCertificates("vault", all, nil)
+	return watch, slices.Clone(all)
+}
+
+func fiveThousand() []*certs.Certificate {
+	all := make([]*certs.Certificate, 5000)
+	for i := range all {
+		name := fmt.Sprintf("n%d.test", i)
+		all[i] = issue("vault", name, 90*day, name)
+	}
+	return all
+}
