@@ -30,6 +30,18 @@ type Bootstrap struct {
 	// ClustersOnDemand is for a fleet whose Envoys load clusters when they are
 	// needed.
 	ClustersOnDemand bool
+	// TLS is how Relay is reached; the zero value is plain text.
+	TLS ClientTLS
+}
+
+// ClientTLS names PEM files on the Envoy's machine.
+type ClientTLS struct {
+	// CA are the authorities that Relay's certificate must be of.
+	CA string
+	// Cert and Key are what Envoy shows to Relay; both or none.
+	Cert, Key string
+	// ServerName is the name that Relay's certificate must have.
+	ServerName string
 }
 
 // YAML renders the bootstrap.
@@ -42,6 +54,9 @@ func (b Bootstrap) YAML() ([]byte, error) {
 	}
 	if !b.Admin.IsValid() {
 		return nil, errors.New("an Envoy bootstrap needs an address for Envoy's admin endpoint")
+	}
+	if t := b.TLS; (t.Cert == "") != (t.Key == "") || t.CA == "" && t.Cert != "" || (t.CA == "") != (t.ServerName == "") {
+		return nil, errors.New("TLS to Relay needs an authority and Relay's name; a certificate for Envoy needs its key, and TLS")
 	}
 	type hostPort struct {
 		Host string

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/certs/certstest"
 	"relay/deploy"
 	"relay/xds/envoytest"
 )
@@ -19,7 +20,26 @@ var good = deploy.Bootstrap{
 
 func TestEnvoyAcceptsBootstrap(t *testing.T) {
 	t.Parallel()
-	text, err := good.YAML()
+	secured := good
+	secured.ClustersOnDemand = true
+	issued := certstest.TestCA(t).TestIssue(t, []string{"edge.test"}, certstest.Options{})
+	dir := t.TempDir()
+	for name, data := range map[string][]byte{"ca": issued.Leaf, "cert": issued.Leaf, "key": issued.Key} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secured.TLS = deploy.ClientTLS{
+		CA: filepath.Join(dir, "ca"), Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ServerName: "relay.test",
+	}
+	for _, b := range []deploy.Bootstrap{good, secured} {
+		accepts(t, b)
+	}
+}
+
+func accepts(t *testing.T, b deploy.Bootstrap) {
+	t.Helper()
+	text, err := b.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,6 +68,9 @@ func TestBootstrapRefuses(t *testing.T) {
 		{"no port", func(b *deploy.Bootstrap) { b.XDS = []string{"host"} }, "missing port"},
 		{"no host", func(b *deploy.Bootstrap) { b.XDS = []string{":80"} }, "not HOST:PORT"},
 		{"no admin", func(b *deploy.Bootstrap) { b.Admin = netip.AddrPort{} }, "admin"},
+		{"certificate without TLS", func(b *deploy.Bootstrap) { b.TLS.Cert, b.TLS.Key = "c", "k" }, "TLS to Relay"},
+		{"certificate without key", func(b *deploy.Bootstrap) { b.TLS = deploy.ClientTLS{CA: "a", ServerName: "r", Cert: "c"} }, "TLS to Relay"},
+		{"TLS without a name", func(b *deploy.Bootstrap) { b.TLS.CA = "a" }, "TLS to Relay"},
 		{"line break", func(b *deploy.Bootstrap) { b.NodeID = "a\nb" }, "line break"},
 	}
 	for _, tt := range tests {

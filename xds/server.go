@@ -3,6 +3,7 @@ package xds
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -15,7 +16,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 )
 
@@ -23,6 +27,12 @@ import (
 // Envoy gets the resources of the fleet that its node.cluster names.
 type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+
+	// TLS secures the port; nil serves in plain text.
+	TLS *tls.Config
+	// Authorize, when set, decides whether the Envoy behind a connection may have
+	// what is in a fleet's store. Its error is logged and sent to the Envoy.
+	Authorize func(p *peer.Peer, fleet string) error
 
 	stores  map[string]*Store
 	log     *slog.Logger
@@ -44,7 +54,12 @@ const maxRequest = 64 << 20
 // Serve serves until ctx ends, and then closes all streams: they would not end
 // by themselves. Envoys keep what they have and look for another Relay.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	creds := insecure.NewCredentials()
+	if s.TLS != nil {
+		creds = credentials.NewTLS(s.TLS)
+	}
 	g := grpc.NewServer(
+		grpc.Creds(creds),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
@@ -64,6 +79,22 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) StreamAggregatedResources(discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
 	return status.Error(codes.Unimplemented,
 		"Relay speaks incremental xDS only: set api_type: DELTA_GRPC in the bootstrap's ads_config (see relay bootstrap)")
+}
+
+// authorized refuses an Envoy that may not have what it asks for.
+func (s *Server) authorized(g grpc.ServerStream, node, fleet string) error {
+	if s.Authorize == nil {
+		return nil
+	}
+	p, ok := peer.FromContext(g.Context())
+	if !ok {
+		return status.Error(codes.Internal, "a connection without a peer")
+	}
+	if err := s.Authorize(p, fleet); err != nil {
+		s.log.Warn("Envoy refused", "node", node, "fleet", fleet, "address", p.Addr, "reason", err)
+		return status.Error(codes.PermissionDenied, err.Error())
+	}
+	return nil
 }
 
 func refuseService(_ any, g grpc.ServerStream) error {

@@ -51,6 +51,9 @@ func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
 		return nil, status.Errorf(codes.InvalidArgument,
 			"no fleet %q: node.cluster must be one of %q (envoy --service-cluster, or node.cluster in the bootstrap)", fleet, s.fleets())
 	}
+	if err := s.authorized(g, node.GetId(), fleet); err != nil {
+		return nil, err
+	}
 	st := &stream{server: s, grpc: g, session: newSession(store), info: StreamStatus{
 		Fleet: fleet, NodeID: node.GetId(), Version: envoyVersion(node), Zone: node.GetLocality().GetZone(), Since: time.Now(),
 	}}

@@ -37,7 +37,9 @@ type Options struct {
 	XDS []string
 	// ClustersOnDemand is as in deploy.Bootstrap.
 	ClustersOnDemand bool
-	// Bootstrap, when set, is used as it is, in place of the five above. Its
+	// TLS is as in deploy.Bootstrap.
+	TLS deploy.ClientTLS
+	// Bootstrap, when set, is used as it is, in place of the six above. Its
 	// admin endpoint must listen on port 0 of 127.0.0.1.
 	Bootstrap []byte
 	// Args are added to Envoy's command line.
@@ -96,7 +98,7 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 		var err error
 		bootstrap, err = deploy.Bootstrap{
 			NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
-			Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand,
+			Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS,
 		}.YAML()
 		if err != nil {
 			return nil, err
