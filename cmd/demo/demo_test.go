@@ -259,7 +259,8 @@ func TestPartEnds(t *testing.T) {
 	p.leavesNothing(children)
 }
 
-// A reader of the output that goes away ends the demo, which still tidies up.
+// When the terminal or the reader of the output goes away the demo ends, and
+// tidies up.
 func TestClosedOutput(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
@@ -267,11 +268,19 @@ func TestClosedOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := launch(t, w)
-	_, _ = r.Close(), w.Close()
-	if err := p.ends(); err == nil {
-		t.Error("the demo ended as if nothing had happened")
+	_ = w.Close()
+	lines := bufio.NewScanner(r)
+	for lines.Scan() && !strings.HasPrefix(lines.Text(), "READY: ") {
 	}
-	p.leavesNothing(nil)
+	if !strings.HasPrefix(lines.Text(), "READY: ") {
+		t.Fatalf("the demo is not ready: %v", lines.Err())
+	}
+	children := p.children(2)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.ends()
+	p.leavesNothing(children)
 }
 
 // A port that is taken is told of before anything starts.
@@ -290,7 +299,7 @@ func TestPortTaken(t *testing.T) {
 	if err := p.ends(); err == nil {
 		t.Error("the demo started")
 	}
-	if out := p.output(); !strings.Contains(out, "port "+port+" for the simulated Marathon") || !strings.Contains(out, "--marathon PORT") || strings.Contains(out, "==") {
+	if out := p.output(); !strings.Contains(out, port+" is taken: the simulated Marathon") || !strings.Contains(out, `ARGS="--marathon PORT"`) || strings.Contains(out, "==") {
 		t.Errorf("the demo says: %s", out)
 	}
 	p.leavesNothing(nil)

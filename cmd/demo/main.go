@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
 
 	"relay/xds/envoytest"
 )
@@ -50,9 +51,27 @@ func main() {
 	// A closed pipe on standard output must not end the program before it has
 	// removed its files.
 	signal.Ignore(syscall.SIGPIPE)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		awaitHangup(ctx, os.Stdout)
+		cancel()
+	}()
 	if err := o.run(ctx); err != nil && ctx.Err() == nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
+	}
+}
+
+// awaitHangup returns when the terminal, or who reads the pipe, is gone, or
+// when ctx ends. A signal alone would not do: make gets that of a terminal that
+// goes away, and then waits for its children.
+func awaitHangup(ctx context.Context, f *os.File) {
+	for ctx.Err() == nil {
+		fds := []unix.PollFd{{Fd: int32(f.Fd())}}
+		if n, err := unix.Poll(fds, 500); n > 0 && err == nil {
+			return // nothing was asked for, so it is POLLHUP or POLLERR
+		}
 	}
 }
 

@@ -5,42 +5,58 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
+	"syscall"
 )
 
 // local is the address of a port of this machine.
 func local(port uint16) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))) }
 
-// checkPorts says which ports are taken, before anything is started.
+// checkPorts says which ports cannot be used, before anything is started.
 func (o *options) checkPorts() error {
-	var errs []error
+	var lines, flags []string
 	by := make(map[uint16]string)
 	for _, p := range []struct {
 		flag, what string
 		port       uint16
 	}{
-		{"http", "Envoy's HTTP", o.HTTP},
-		{"https", "Envoy's HTTPS", o.HTTPS},
+		{"http", "Envoy, HTTP", o.HTTP},
+		{"https", "Envoy, HTTPS", o.HTTPS},
 		{"marathon", "the simulated Marathon", o.Marathon},
-		{"renew", "certificate renewal", o.Renew},
+		{"renew", "renewal of certificates", o.Renew},
 		{"admin", "Relay's status page", o.Admin},
 		{"xds", "Relay's xDS", o.XDS},
 		{"envoy-admin", "Envoy's admin endpoint", o.EnvoyAdmin},
 	} {
-		if p.port == 0 {
-			errs = append(errs, fmt.Errorf("--%s 0: give a port from 1 to 65535", p.flag))
-			continue
-		}
+		reason := usable(p.port)
 		if other, twice := by[p.port]; twice {
-			errs = append(errs, fmt.Errorf("--%s and --%s are both %d", other, p.flag, p.port))
-			continue
+			reason = "is that of --" + other + " too"
 		}
 		by[p.port] = p.flag
-		l, err := net.Listen("tcp", local(p.port))
-		if err != nil {
-			errs = append(errs, fmt.Errorf("port %d for %s cannot be used: %w\n  choose another: bin/demo --%s PORT, or make demo ARGS=\"--%s PORT\"", p.port, p.what, err, p.flag, p.flag))
-			continue
+		if reason != "" {
+			lines = append(lines, fmt.Sprintf("  %5d %s: %s", p.port, reason, p.what))
+			flags = append(flags, "--"+p.flag+" PORT")
 		}
-		_ = l.Close()
 	}
-	return errors.Join(errs...)
+	if len(lines) == 0 {
+		return nil
+	}
+	return fmt.Errorf("these ports of 127.0.0.1 cannot be used (does another demo run?)\n%s\nChoose others: make demo ARGS=%q",
+		strings.Join(lines, "\n"), strings.Join(flags, " "))
+}
+
+// usable says why a port is not; "" when it is.
+func usable(port uint16) string {
+	if port == 0 {
+		return "is no port of its own"
+	}
+	l, err := net.Listen("tcp", local(port))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "is taken"
+	case err != nil:
+		return err.Error()
+	}
+	_ = l.Close()
+	return ""
 }
