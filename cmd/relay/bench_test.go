@@ -88,7 +88,7 @@ func newBenchWorld(b *testing.B) *benchWorld {
 		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
 	}
 	w.config = Config{
-		Marathon: []string{w.marathon.URL()}, MarathonSyncInterval: time.Hour, ACMEApp: "/marathon-acme",
+		MarathonConfig: MarathonConfig{Marathon: []string{w.marathon.URL()}, MarathonSyncInterval: time.Hour}, ACMEApp: "/marathon-acme",
 		Fleet: "external", HTTP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port),
 		StreamIdleTimeout: time.Hour, RequestHeadersTimeout: 15 * time.Second, ConnectTimeout: 3 * time.Second,
 		UpstreamIdleTimeout: 4 * time.Second, Retries: 2, CertsPollInterval: time.Hour,

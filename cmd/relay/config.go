@@ -15,12 +15,10 @@ import (
 // (RELAY_ and the flag's name in capitals with underscores) or in the YAML file
 // (the flag's name). A flag beats the environment, which beats the file.
 type Config struct {
-	Marathon             []string      `group:"Applications" placeholder:"URL,..." help:"Marathon's addresses; one is used, the others are for when it fails. Userinfo in the first form of a URL (http://user:password@host) is sent as basic authentication."`
-	MarathonTrustedHosts []string      `group:"Applications" placeholder:"HOST,..." help:"Further hosts that may be sent the credentials when Marathon redirects to its leader."`
-	MarathonSyncInterval time.Duration `group:"Applications" default:"5m" help:"Time between full reads, which heal events that were lost."`
-	MarathonCAFile       string        `group:"Applications" name:"marathon-ca-file" placeholder:"FILE" type:"existingfile" help:"PEM file with the authorities trusted for https:// addresses of Marathon, in place of the system's."`
-	SourceFile           string        `group:"Applications" placeholder:"PATH" help:"Read apps from this YAML file, or from the YAML files in this folder, in place of Marathon."`
-	ACMEApp              string        `group:"Applications" name:"acme-app" default:"/marathon-acme" help:"The app whose port 0 answers ACME challenges."`
+	MarathonConfig `embed:""`
+
+	SourceFile string `group:"Applications" placeholder:"PATH" help:"Read apps from this YAML file, or from the YAML files in this folder, in place of Marathon."`
+	ACMEApp    string `group:"Applications" name:"acme-app" default:"/marathon-acme" help:"The app whose port 0 answers ACME challenges."`
 
 	Fleet           string         `group:"Fleet" help:"The group of the one fleet: apps name it in HAPROXY_GROUP, Envoys in node.cluster. For several fleets use the configuration file." default:"external"`
 	HTTP            netip.AddrPort `group:"Fleet" name:"http" placeholder:"IP:PORT" default:"0.0.0.0:80" help:"Where the fleet's Envoys listen for HTTP."`

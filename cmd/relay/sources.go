@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -33,45 +31,13 @@ func newAppSource(c *Config, sink sources.Sink, log *slog.Logger, registerer pro
 		source := file.New(file.Config{Path: c.SourceFile}, sink, log.With("part", "apps"), registerer)
 		return fileSource{source, absolute(c.SourceFile)}, nil
 	}
-	config, err := c.marathonConfig()
-	if err != nil {
-		return nil, err
-	}
+	config := c.marathonConfig()
+	config.IdleTimeout, config.OnEvent = c.marathonIdleTimeout, c.onMarathonEvent
 	watcher, err := marathon.New(config, sink, log.With("part", "apps"), registerer)
 	if err != nil {
 		return nil, err
 	}
 	return marathonSource{watcher}, nil
-}
-
-func (c *Config) marathonConfig() (marathon.Config, error) {
-	config := marathon.Config{
-		URLs: c.Marathon, TrustedHosts: c.MarathonTrustedHosts, SyncInterval: c.MarathonSyncInterval,
-		IdleTimeout: c.marathonIdleTimeout, OnEvent: c.onMarathonEvent,
-	}
-	if c.MarathonCAFile == "" {
-		return config, nil
-	}
-	pem, err := os.ReadFile(c.MarathonCAFile)
-	if err != nil {
-		return config, fmt.Errorf("--marathon-ca-file: %w", err)
-	}
-	config.TLS = &tls.Config{RootCAs: x509.NewCertPool()}
-	if !config.TLS.RootCAs.AppendCertsFromPEM(pem) {
-		return config, fmt.Errorf("--marathon-ca-file %s: no certificate in it", c.MarathonCAFile)
-	}
-	return config, nil
-}
-
-type marathonSource struct{ *marathon.Watcher }
-
-func (m marathonSource) view() admin.SourceView {
-	s := m.Status()
-	v := admin.SourceView{Kind: "marathon", Name: s.URL, Connected: s.Connected, LastSync: s.LastSync, Items: s.Apps}
-	if !s.Connected || s.LastErrorAt.After(s.LastSync) {
-		v.LastError = s.LastError
-	}
-	return v
 }
 
 type fileSource struct {

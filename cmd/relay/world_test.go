@@ -67,7 +67,7 @@ func newWorld(t *testing.T) *world {
 	// An empty list would have to be confirmed by a second read, seconds later.
 	w.deploy(app("/seed", "seed.test", 1))
 	w.config = Config{
-		Marathon: []string{w.marathon.URL()}, MarathonSyncInterval: time.Hour, ACMEApp: "/marathon-acme",
+		MarathonConfig: MarathonConfig{Marathon: []string{w.marathon.URL()}, MarathonSyncInterval: time.Hour}, ACMEApp: "/marathon-acme",
 		Fleet: "external", HTTP: netip.MustParseAddrPort(w.http), HTTPS: netip.MustParseAddrPort(w.https),
 		StreamIdleTimeout: time.Hour, RequestHeadersTimeout: 15 * time.Second, ConnectTimeout: 3 * time.Second,
 		UpstreamIdleTimeout: 4 * time.Second, Retries: 2,

@@ -15,6 +15,8 @@ type mapping struct {
 	// firstSync tells that no read was applied since the process started.
 	firstSync bool
 	now       time.Time
+	// unreachable says what becomes of tasks on lost agents.
+	unreachable Unreachable
 }
 
 // mapped is an App and what the next read of it needs to know.
@@ -49,7 +51,7 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 		if _, twice := out.history[task.ID]; twice || task.ID == "" {
 			continue
 		}
-		out.add(a, mode, declared, task, list[i], prior[task.ID], m.addressing)
+		out.add(a, mode, declared, task, list[i], prior[task.ID], m)
 	}
 	for i := range app.Ports {
 		slices.SortFunc(app.Ports[i].Endpoints, func(x, y sources.Endpoint) int { return strings.Compare(x.Task, y.Task) })
@@ -58,14 +60,14 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 	return out
 }
 
-func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, task *taskJSON, v verdict, before record, addresses addressing) {
-	health, reason := rotation(task, v, before)
+func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, task *taskJSON, v verdict, before record, m mapping) {
+	health, reason := rotation(task, v, before, m.unreachable)
 	out.history[task.ID] = record{verdict: v, rotation: reason == ""}
 	for i, d := range declared {
 		port := &out.app.Ports[i]
 		why := reason
 		if why == "" {
-			addr, missing := addresses.endpoint(a, mode, d, task)
+			addr, missing := m.addressing.endpoint(a, mode, d, task)
 			if missing == "" {
 				port.Endpoints = append(port.Endpoints, sources.Endpoint{
 					Address: addr, Health: health, Task: task.ID, Region: task.Region, Zone: task.Zone,

@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 var testNow = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 
 func testMapping() mapping {
-	return mapping{now: testNow, addressing: addressing{
+	return mapping{now: testNow, unreachable: UnreachableDegraded, addressing: addressing{
 		container: ContainerAuto,
 		resolve: func(host string) (netip.Addr, bool) {
 			return netip.MustParseAddr("10.0.0.9"), host == "agent-1.example"
@@ -209,6 +209,32 @@ func TestVerdicts(t *testing.T) {
 		app := appJSON{HealthChecks: tt.checks, Tasks: tt.tasks}
 		if got := verdicts(&app, tt.prior, tt.first, testNow)[0]; got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	lost := &taskJSON{ID: "t", State: "TASK_UNREACHABLE", Ports: []int{31000}, StartedAt: "2024-05-01T11:00:00Z"}
+	gone := &taskJSON{ID: "t", State: "TASK_UNREACHABLE"}
+	in, out := record{verdict: healthy, rotation: true}, record{verdict: healthy}
+	tests := []struct {
+		task   *taskJSON
+		before record
+		choice Unreachable
+		health sources.Health
+		reason string
+	}{
+		{lost, in, UnreachableDegraded, sources.Degraded, ""},
+		{lost, in, UnreachableKeep, sources.Healthy, ""},
+		{lost, in, UnreachableDrop, 0, "is unreachable"},
+		{lost, out, UnreachableDegraded, 0, "is unreachable"},
+		{lost, out, UnreachableKeep, 0, "is unreachable"},
+		{gone, in, UnreachableKeep, 0, "is unreachable and was replaced"},
+	}
+	for _, tt := range tests {
+		if health, reason := rotation(tt.task, healthy, tt.before, tt.choice); health != tt.health || reason != tt.reason {
+			t.Errorf("%s %v %s: %v %q, want %v %q", tt.task.State, tt.before.rotation, tt.choice, health, reason, tt.health, tt.reason)
 		}
 	}
 }

@@ -31,9 +31,9 @@ func (e *statusError) Error() string {
 	}
 	switch e.code {
 	case http.StatusUnauthorized:
-		text += " (check the user and password of the Marathon URL)"
+		text += " (check the credentials for Marathon)"
 	case http.StatusForbidden:
-		text += " (the user may not read this)"
+		text += " (these credentials may not read this)"
 	case http.StatusNotFound:
 		text += " (check the path of the Marathon URL)"
 	}
@@ -55,14 +55,27 @@ type client struct {
 	idle    time.Duration
 }
 
-func newClient(cfg Config, servers []server) *client {
+// newClient reads the credentials and certificates that cfg names.
+func newClient(cfg Config) (*client, error) {
+	common, err := newLogin(cfg)
+	if err != nil {
+		return nil, err
+	}
+	servers, err := parseServers(cfg.URLs, common)
+	if err != nil {
+		return nil, err
+	}
+	tlsSettings, err := tlsConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 15 * time.Second}
-	return &client{
+	c := &client{
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                 http.ProxyFromEnvironment,
 				DialContext:           dialer.DialContext,
-				TLSClientConfig:       cfg.TLS,
+				TLSClientConfig:       tlsSettings,
 				TLSHandshakeTimeout:   5 * time.Second,
 				ResponseHeaderTimeout: cfg.HeaderTimeout,
 				MaxIdleConnsPerHost:   cfg.MaxReads,
@@ -74,6 +87,10 @@ func newClient(cfg Config, servers []server) *client {
 		trusted: cfg.TrustedHosts,
 		idle:    cfg.IdleTimeout,
 	}
+	if account, ok := common.(*serviceAccount); ok {
+		account.http = c.http
+	}
+	return c, nil
 }
 
 // target is where requests go: a base URL, and the configured server whose
@@ -117,14 +134,41 @@ func (c *client) open(ctx context.Context, t target, path string, query url.Valu
 	}
 }
 
+// get makes one request, and a second one when the credentials were refused
+// and others can be had.
 func (c *client) get(ctx context.Context, u *url.URL, origin server, header http.Header) (*http.Response, error) {
+	who := c.credentials(u, origin)
+	if who == nil {
+		return c.do(ctx, u, header, "")
+	}
+	sent, err := who.authorization(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.do(ctx, u, header, sent)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	other, err := who.authorization(ctx, sent)
+	if err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	if other == sent {
+		return resp, nil
+	}
+	resp.Body.Close()
+	return c.do(ctx, u, header, other)
+}
+
+func (c *client) do(ctx context.Context, u *url.URL, header http.Header, authorization string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header = header.Clone()
-	if s, ok := c.credentials(u, origin); ok {
-		req.SetBasicAuth(s.user, s.password)
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil && context.Cause(ctx) != nil {
@@ -136,22 +180,37 @@ func (c *client) get(ctx context.Context, u *url.URL, origin server, header http
 	return resp, err
 }
 
-// credentials returns what may be sent to u: its own credentials, or those of
-// the server that was asked first when u is one of the hosts given.
-// They never go from https to a plain connection that was not configured as one.
-func (c *client) credentials(u *url.URL, origin server) (server, bool) {
+// credentials returns the login for u: its own, or that of the server that was
+// asked first when u is one of the hosts given. It is nil when u is told nothing.
+// Credentials never go from https to a plain connection that was not configured as one.
+func (c *client) credentials(u *url.URL, origin server) login {
+	if s, ok := c.configured(u); ok && s.login != nil {
+		return s.login
+	}
+	if c.trusts(u) && (u.Scheme == "https" || origin.url.Scheme == "http") {
+		return origin.login
+	}
+	return nil
+}
+
+// configured returns the server that u is, if it is one.
+func (c *client) configured(u *url.URL) (server, bool) {
 	for _, s := range c.servers {
 		if s.url.Scheme == u.Scheme && hostPort(s.url) == hostPort(u) {
-			if s.hasUser {
-				return s, true
-			}
-			return origin, origin.hasUser && (u.Scheme == "https" || origin.url.Scheme == "http")
+			return s, true
 		}
 	}
-	trusted := slices.ContainsFunc(c.trusted, func(h string) bool {
+	return server{}, false
+}
+
+// trusts tells whether u is on one of the hosts given.
+func (c *client) trusts(u *url.URL) bool {
+	if _, ok := c.configured(u); ok {
+		return true
+	}
+	return slices.ContainsFunc(c.trusted, func(h string) bool {
 		return strings.EqualFold(h, u.Hostname()) || strings.EqualFold(h, hostPort(u))
 	})
-	return origin, trusted && origin.hasUser && (u.Scheme == "https" || origin.url.Scheme == "http")
 }
 
 func redirect(resp *http.Response, from *url.URL, path string, hop int) (*url.URL, error) {

@@ -103,7 +103,7 @@ func TestCredentialsStayAmongOurHosts(t *testing.T) {
 
 func TestCredentials(t *testing.T) {
 	t.Parallel()
-	servers, err := parseServers([]string{"https://a:1@m1.test:8443/marathon", "http://m2.test:8080", "http://b:2@m3.test", "https://m4.test"})
+	servers, err := parseServers([]string{"https://a:1@m1.test:8443/marathon", "http://m2.test:8080", "http://b:2@m3.test", "https://m4.test"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,10 +129,9 @@ func TestCredentials(t *testing.T) {
 	}
 	for _, tt := range tests {
 		u, _ := url.Parse(tt.url)
-		s, ok := c.credentials(u, servers[tt.origin])
 		got := ""
-		if ok {
-			got = s.user + ":" + s.password
+		if who, ok := c.credentials(u, servers[tt.origin]).(basicLogin); ok {
+			got = who.user + ":" + who.password
 		}
 		if got != tt.want {
 			t.Errorf("from %s to %s: %q, want %q", servers[tt.origin].url, tt.url, got, tt.want)

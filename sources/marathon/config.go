@@ -2,7 +2,6 @@ package marathon
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -25,6 +24,20 @@ const (
 	ContainerHost ContainerAddress = "host"
 )
 
+// Unreachable says what becomes of tasks whose agent was lost: they may well
+// go on serving.
+type Unreachable string
+
+const (
+	// UnreachableDegraded gives them requests when too few others are left, if
+	// they were in rotation before. The default.
+	UnreachableDegraded Unreachable = "degraded"
+	// UnreachableKeep leaves those that were in rotation there.
+	UnreachableKeep Unreachable = "keep"
+	// UnreachableDrop takes them out.
+	UnreachableDrop Unreachable = "drop"
+)
+
 // Config says where Marathon is and how it is watched. Zero values take the
 // defaults given.
 type Config struct {
@@ -37,8 +50,26 @@ type Config struct {
 	// the credentials when a standby redirects to them: the leaders'
 	// advertised names where those differ from the URLs.
 	TrustedHosts []string
-	// TLS is used for https URLs; nil takes the system's roots.
-	TLS *tls.Config
+
+	// User with PasswordFile is sent as basic authentication. Userinfo of a URL
+	// comes before it.
+	User, PasswordFile string
+	// TokenFile holds a token of DC/OS, sent as "Authorization: token=<token>".
+	TokenFile string
+	// ServiceAccountFile holds the secret of a DC/OS service account, as JSON
+	// with uid, private_key, login_endpoint and scheme: the token is fetched,
+	// and renewed before it ends or when it is refused.
+	ServiceAccountFile string
+
+	// CAFile is a PEM file of the authorities trusted for https URLs; the
+	// system's by default.
+	CAFile string
+	// ClientCertFile and ClientKeyFile are the PEM files of the certificate
+	// shown to Marathon.
+	ClientCertFile, ClientKeyFile string
+	// InsecureSkipTLSVerify accepts any certificate: whoever is on the way
+	// reads the credentials and answers in Marathon's place.
+	InsecureSkipTLSVerify bool
 
 	// SyncInterval is the time between full reads, spread by ±20 % (5 min).
 	SyncInterval time.Duration
@@ -74,6 +105,8 @@ type Config struct {
 	ContainerNetworks []netip.Prefix
 	// PreferIPv6 prefers IPv6 where a task or an agent has both families.
 	PreferIPv6 bool
+	// Unreachable chooses what becomes of tasks on lost agents (UnreachableDegraded).
+	Unreachable Unreachable
 	// LookupHost resolves agent names; nil asks the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
 
@@ -113,6 +146,9 @@ func (c Config) withDefaults() Config {
 	if c.ContainerAddress == "" {
 		c.ContainerAddress = ContainerAuto
 	}
+	if c.Unreachable == "" {
+		c.Unreachable = UnreachableDegraded
+	}
 	return c
 }
 
@@ -122,21 +158,24 @@ func (c Config) validate() error {
 	default:
 		return fmt.Errorf("marathon: container address %q: use auto, ip or host", c.ContainerAddress)
 	}
+	switch c.Unreachable {
+	case UnreachableDegraded, UnreachableKeep, UnreachableDrop:
+	default:
+		return fmt.Errorf("marathon: unreachable tasks %q: use degraded, keep or drop", c.Unreachable)
+	}
 	return nil
 }
 
-// server is one base URL with its credentials held apart, so that a URL can be
+// server is one base URL with the way to log in held apart, so that a URL can be
 // shown wherever it is needed.
 type server struct {
-	url      *url.URL
-	user     string
-	password string
-	hasUser  bool
+	url   *url.URL
+	login login // nil for none
 }
 
-// parseServers reads base URLs. Its errors never repeat a URL, which may hold
-// a password.
-func parseServers(urls []string) ([]server, error) {
+// parseServers reads base URLs; common is the login of those without userinfo.
+// Its errors never repeat a URL, which may hold a password.
+func parseServers(urls []string, common login) ([]server, error) {
 	if len(urls) == 0 {
 		return nil, errors.New("marathon: no URL given: at least one Marathon base URL is needed")
 	}
@@ -152,11 +191,10 @@ func parseServers(urls []string) ([]server, error) {
 		if u.RawQuery != "" || u.Fragment != "" {
 			return nil, fmt.Errorf("marathon: URL number %d (host %s) has a query or a fragment: give the base URL alone", i+1, u.Host)
 		}
-		s := server{url: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}}
+		s := server{url: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, login: common}
 		if u.User != nil {
-			s.hasUser = true
-			s.user = u.User.Username()
-			s.password, _ = u.User.Password()
+			password, _ := u.User.Password()
+			s.login = basicLogin{u.User.Username(), password}
 		}
 		servers = append(servers, s)
 	}

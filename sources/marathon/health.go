@@ -130,7 +130,7 @@ func taskPhase(t *taskJSON) phase {
 }
 
 // rotation says whether a task takes part, and how; the reason is set when it does not.
-func rotation(t *taskJSON, v verdict, before record) (sources.Health, string) {
+func rotation(t *taskJSON, v verdict, before record, unreachable Unreachable) (sources.Health, string) {
 	switch taskPhase(t) {
 	case phaseStarting:
 		return 0, "is starting"
@@ -151,10 +151,12 @@ func rotation(t *taskJSON, v verdict, before record) (sources.Health, string) {
 	case phaseKilling:
 		return sources.Draining, ""
 	case phaseUnreachable:
-		if !before.rotation {
+		if !before.rotation || unreachable == UnreachableDrop {
 			return 0, "is unreachable"
 		}
-		return sources.Degraded, ""
+		if unreachable == UnreachableDegraded {
+			return sources.Degraded, ""
+		}
 	}
 	return sources.Healthy, ""
 }

@@ -101,7 +101,7 @@ func (l *life) mapOne(answer decoded) mapped {
 	}
 	m := mapApp(&answer.app, prior, mapping{
 		firstSync: w.isFirstSync(), now: time.Now(),
-		addressing: w.addressing(l, id),
+		addressing: w.addressing(l, id), unreachable: w.cfg.Unreachable,
 	})
 	if answer.mismatch != "" {
 		m.app.Problems = append(m.app.Problems, sources.Problem{

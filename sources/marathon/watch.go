@@ -61,7 +61,7 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	servers, err := parseServers(cfg.URLs)
+	c, err := newClient(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +73,9 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 		cfg.LookupHost = lookupHost
 	}
 	w := &Watcher{
-		cfg: cfg, client: newClient(cfg, servers), sink: sink, log: logger, metrics: m,
+		cfg: cfg, client: c, sink: sink, log: logger, metrics: m,
 		marks: newMarks(), held: map[string]*held{},
-		attempts: attempts{min: cfg.BackoffMin, max: cfg.BackoffMax, reset: cfg.BackoffReset, servers: len(servers)},
+		attempts: attempts{min: cfg.BackoffMin, max: cfg.BackoffMax, reset: cfg.BackoffReset, servers: len(c.servers)},
 	}
 	w.resolver = newResolver(cfg.LookupHost, cfg.PreferIPv6, func(apps []string) { w.marks.add(changed, apps...) })
 	return w, nil

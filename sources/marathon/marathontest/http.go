@@ -34,7 +34,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		credentials = *s.faults.credentials
 	}
 	s.faults.mu.Unlock()
-	if !authorized(r, credentials) {
+	if !s.authorized(r, credentials) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="Mesosphere"`)
 		writeJSON(w, http.StatusUnauthorized, message("Invalid username or password."))
 		return
@@ -60,7 +60,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.route(w, r)
 }
 
-func authorized(r *http.Request, credentials string) bool {
+func (s *Server) authorized(r *http.Request, credentials string) bool {
+	if s.opts.Authorized != nil {
+		return s.opts.Authorized(r.Header.Get("Authorization"))
+	}
 	if credentials == "" {
 		return true
 	}

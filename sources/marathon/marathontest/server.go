@@ -23,6 +23,7 @@ package marathontest
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,11 @@ type Options struct {
 	Addr string
 	// Credentials, as "user:password", are required by every path when set.
 	Credentials string
+	// Authorized, when set, takes the place of Credentials: it is given the
+	// Authorization header and says whether to let the request in.
+	Authorized func(authorization string) bool
+	// TLS, when set, makes the API https.
+	TLS *tls.Config
 	// LaunchDelay is the time between two states of a starting task, and
 	// before its first health result; 10 ms by default.
 	LaunchDelay time.Duration
@@ -143,7 +149,12 @@ func defaultTo[T comparable](v, def T) T {
 }
 
 // URL is the base URL, without trailing slash. It stays the same after Down and Up.
-func (s *Server) URL() string { return "http://" + s.addr }
+func (s *Server) URL() string {
+	if s.opts.TLS != nil {
+		return "https://" + s.addr
+	}
+	return "http://" + s.addr
+}
 
 // Up listens again after Down, on the same address.
 func (s *Server) Up() error {
@@ -159,6 +170,9 @@ func (s *Server) Up() error {
 	s.addr = ln.Addr().String()
 	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
 	srv := s.http
+	if s.opts.TLS != nil {
+		ln = tls.NewListener(ln, s.opts.TLS)
+	}
 	s.wg.Go(func() { _ = srv.Serve(ln) })
 	return nil
 }

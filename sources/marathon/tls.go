@@ -1,0 +1,44 @@
+package marathon
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// tlsConfig says how https URLs are talked to. Files that cannot be used are
+// an error at once; the client certificate is read again for every connection,
+// so that it may be renewed under way.
+func tlsConfig(cfg Config) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: cfg.InsecureSkipTLSVerify}
+	if cfg.CAFile != "" {
+		pem, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("marathon: authorities: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("marathon: authorities: %s has no certificate in it", cfg.CAFile)
+		}
+	}
+	if cfg.ClientCertFile == "" && cfg.ClientKeyFile == "" {
+		return config, nil
+	}
+	if cfg.ClientCertFile == "" || cfg.ClientKeyFile == "" {
+		return nil, errors.New("marathon: a client certificate needs its key, and a key its certificate")
+	}
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(cfg.ClientCertFile, cfg.ClientKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("client certificate %s: %w", cfg.ClientCertFile, err)
+		}
+		return &pair, nil
+	}
+	if _, err := load(); err != nil {
+		return nil, fmt.Errorf("marathon: %w", err)
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	return config, nil
+}
