@@ -27,18 +27,18 @@ func orderChain(leaf *x509.Certificate, bundle []*x509.Certificate) (chain []*x5
 		rest = slices.DeleteFunc(rest, issuer.Equal)
 		if selfSigned(issuer) {
 			rootFound = true
-			notes = append(notes, fmt.Sprintf("the root %q is not sent: clients do not need it", issuer.Subject))
+			notes = append(notes, fmt.Sprintf("the root %.200q is not sent: clients do not need it", issuer.Subject))
 			break
 		}
 		chain = append(chain, issuer)
 	}
 	if len(chain) == 1 && !rootFound {
-		notes = append(notes, fmt.Sprintf("the issuer %q is missing: most clients will not trust the certificate, add it to the bundle", leaf.Issuer))
+		notes = append(notes, fmt.Sprintf("the issuer %.200q is missing: most clients will not trust the certificate, add it to the bundle", leaf.Issuer))
 	}
 	for len(rest) > 0 {
 		stranger := rest[0]
 		rest = slices.DeleteFunc(rest, stranger.Equal)
-		notes = append(notes, fmt.Sprintf("the certificate %q is not sent: it is not in the chain of this leaf", stranger.Subject))
+		notes = append(notes, fmt.Sprintf("the certificate %.200q is not sent: it is not in the chain of this leaf", stranger.Subject))
 	}
 	return chain, notes
 }

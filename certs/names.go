@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -14,6 +15,9 @@ import (
 // nameProfile maps IDN to punycode and lower case; underscores stay allowed,
 // certificates do carry them.
 var nameProfile = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+
+// maxNameNotes bounds what is said of the names of one certificate.
+const maxNameNotes = 10
 
 // serverNames returns the names that a leaf is served for: its DNS names, or
 // its common name when it has no subject alternative name at all. isDefault is
@@ -23,6 +27,7 @@ func serverNames(leaf *x509.Certificate) (names []string, isDefault bool, notes 
 	if len(leaf.DNSNames)+len(leaf.IPAddresses)+len(leaf.EmailAddresses)+len(leaf.URIs) == 0 && leaf.Subject.CommonName != "" {
 		raw = []string{leaf.Subject.CommonName}
 	}
+	ignored := 0
 	for _, name := range raw {
 		if name == "*" {
 			isDefault = true
@@ -30,10 +35,15 @@ func serverNames(leaf *x509.Certificate) (names []string, isDefault bool, notes 
 		}
 		normalized, err := normalizeServerName(name)
 		if err != nil {
-			notes = append(notes, fmt.Sprintf("name %.80q ignored: %v", name, err))
+			if ignored++; ignored <= maxNameNotes {
+				notes = append(notes, fmt.Sprintf("name %.80q ignored: %v", name, err))
+			}
 			continue
 		}
 		names = append(names, normalized)
+	}
+	if ignored > maxNameNotes {
+		notes = append(notes, fmt.Sprintf("%d more names ignored", ignored-maxNameNotes))
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -48,16 +58,18 @@ func serverNames(leaf *x509.Certificate) (names []string, isDefault bool, notes 
 // may be a "*" (RFC 6125, section 6.4.3).
 func normalizeServerName(name string) (string, error) {
 	base := strings.TrimSuffix(name, ".")
-	if _, err := netip.ParseAddr(base); err == nil {
-		return "", errors.New("clients send no SNI for an IP address")
-	}
 	base, wildcard := strings.CutPrefix(base, "*.")
 	if strings.Contains(base, "*") {
 		return "", errors.New(`a "*" must be the whole first label`)
 	}
 	ascii, err := nameProfile.ToASCII(base)
-	if err != nil {
+	if err != nil || !utf8.ValidString(name) {
 		return "", errors.New("not a valid domain name")
+	}
+	for _, text := range []string{base, ascii} { // digits of other scripts become ASCII ones
+		if _, err := netip.ParseAddr(text); err == nil {
+			return "", errors.New("clients send no SNI for an IP address")
+		}
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
 		if label == "" || len(label) > 63 || strings.ContainsFunc(label, notInServerName) {

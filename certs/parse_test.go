@@ -186,10 +186,25 @@ func FuzzParsePEM(f *testing.F) {
 	f.Add(good.Bundle())
 	f.Add(join(good.Root, good.Chain, good.Leaf, good.Key))
 	f.Add([]byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"))
+	f.Add(join(good.Key, good.Key, good.Leaf, bytes.Replace(good.Key, []byte("M"), []byte("N"), 1), good.Leaf))
+	f.Add(bytes.ReplaceAll(bytes.ReplaceAll(good.Bundle(), []byte("PRIVATE KEY"), []byte("CERTIFICATE")), []byte("\n"), []byte("\r\n")))
+	f.Add(bytes.Replace(good.Bundle(), []byte("BEGIN PRIVATE"), []byte("BEGIN EC PARAMETERS\xff PRIVATE"), 1))
 	f.Fuzz(func(t *testing.T, bundle []byte) {
-		got, _, err := certs.ParsePEM(bundle)
+		got, notes, err := certs.ParsePEM(bundle)
 		if (got == nil) == (err == nil) {
 			t.Fatal("neither a certificate nor an error, or both")
+		}
+		told := strings.Join(notes, " ")
+		if err != nil {
+			told += err.Error()
+		}
+		if len(notes) > 500 || len(told) > 100_000 {
+			t.Fatalf("%d notes of %d bytes", len(notes), len(told))
+		}
+		for line := range strings.Lines(string(bundle)) {
+			if line = strings.TrimSpace(line); len(line) > 40 && !strings.Contains(line, "-----") && strings.Contains(told, line) {
+				t.Fatalf("the bundle is repeated: %q", told)
+			}
 		}
 		if err != nil {
 			return

@@ -60,17 +60,27 @@ func (c *client) readKV(ctx context.Context, path string, version int) (secret, 
 	if err != nil {
 		return secret{}, fmt.Errorf("read %q: %w", full, err)
 	}
+	decoded, ok := decodeSecret(got)
+	if !ok {
+		return secret{}, fmt.Errorf("read %q: the answer is not one of KV version 2", full)
+	}
+	return decoded, nil
+}
+
+// decodeSecret reads the "data" of an answer, which is empty for an entry that
+// was never written.
+func decodeSecret(got json.RawMessage) (s secret, ok bool) {
 	if len(got) == 0 || string(got) == "null" {
-		return secret{}, nil
+		return secret{}, true
 	}
 	var body struct {
 		Data     map[string]json.RawMessage
 		Metadata *struct{ Version int }
 	}
 	if err := json.Unmarshal(got, &body); err != nil || body.Metadata == nil {
-		return secret{}, fmt.Errorf("read %q: the answer is not one of KV version 2", full)
+		return secret{}, false
 	}
-	return secret{data: body.Data, version: body.Metadata.Version}, nil
+	return secret{data: body.Data, version: body.Metadata.Version}, true
 }
 
 // get returns the "data" of an answer. It is empty for a plain 404; a 404 that

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs/certstest"
@@ -139,37 +137,4 @@ func TestTLSAndHeaders(t *testing.T) {
 			}
 		})
 	}
-}
-
-func FuzzParseLive(f *testing.F) {
-	f.Add("a.test", []byte(`"{\"version\": 3, \"fingerprint\": \"ab12\", \"dns_names\": [\"a.test\"]}"`))
-	f.Add("a.test", []byte(`{"version": 1}`))
-	f.Add("../x", []byte(`"[]"`))
-	f.Fuzz(func(t *testing.T, name string, value []byte) {
-		good, bad := parseLive(map[string]json.RawMessage{name: value})
-		if len(good)+len(bad) != 1 {
-			t.Fatalf("%d good and %d bad of one", len(good), len(bad))
-		}
-		for name, entry := range good {
-			if entry.Version < 1 || name == "" || strings.ContainsAny(name, "/\x00\n") {
-				t.Errorf("accepted %q with version %d", name, entry.Version)
-			}
-		}
-	})
-}
-
-func FuzzParseCertificate(f *testing.F) {
-	block := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}))
-	f.Add([]byte(`{"privkey": "x", "cert": ` + fmt.Sprintf("%q", block) + `, "chain": ""}`))
-	f.Add([]byte(`{"privkey": 7}`))
-	f.Fuzz(func(t *testing.T, entry []byte) {
-		var fields map[string]json.RawMessage
-		if json.Unmarshal(entry, &fields) != nil {
-			return
-		}
-		c, _, err := parseCertificate(fields)
-		if (c == nil) == (err == nil) {
-			t.Error(cmp.Diff(c, err))
-		}
-	})
 }

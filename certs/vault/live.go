@@ -11,6 +11,9 @@ import (
 	"relay/certs"
 )
 
+// maxName is the length of the longest domain name.
+const maxName = 253
+
 // liveEntry is what "live" says about one name: which version of the
 // certificate's entry to serve, and what to expect in it.
 type liveEntry struct {
@@ -64,8 +67,8 @@ func checkName(name string) error {
 	switch {
 	case name == "" || name == "." || strings.Contains(name, "..") || strings.Contains(name, "/"):
 		return errors.New("the name in live is not one path segment")
-	case len(name) > 253:
-		return errors.New("the name in live is longer than 253 bytes")
+	case len(name) > maxName:
+		return fmt.Errorf("the name in live is longer than %d bytes", maxName)
 	case strings.ContainsFunc(name, unicode.IsControl):
 		return errors.New("the name in live has control characters")
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"relay/certs"
@@ -139,10 +140,18 @@ func (s *store) collect(now time.Time) (certificates []*certs.Certificate, probl
 			certificates = append(certificates, c)
 		}
 		for _, reason := range e.reasons(c, now) {
-			problems = append(problems, certs.Problem{Name: name, Reason: reason})
+			problems = append(problems, certs.Problem{Name: shortened(name), Reason: reason})
 		}
 	}
 	return certificates, problems
+}
+
+// shortened keeps messages about names that nobody meant short.
+func shortened(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxName], "") + "…"
 }
 
 // reasons are the problems of an entry of which c is served.
