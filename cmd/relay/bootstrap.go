@@ -12,6 +12,10 @@ type bootstrapCmd struct {
 	XDS      []string       `name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT,..." help:"Where Relay is. With several, Envoy uses one at a time."`
 	NodeID   string         `name:"node-id" placeholder:"NAME" help:"The Envoy's name on Relay's status page. Default: the host name."`
 	Clusters string         `default:"all" enum:"all,on-demand" help:"all, or on-demand as in the fleet's configuration."`
+	XDSCA    string         `name:"xds-ca" placeholder:"FILE" help:"Reach Relay by TLS; its certificate must be of the authorities in this PEM file on the Envoy's machine."`
+	XDSName  string         `name:"xds-server-name" placeholder:"NAME" help:"The name that Relay's certificate must have."`
+	XDSCert  string         `name:"xds-cert" placeholder:"FILE" help:"PEM certificate that Envoy shows to Relay."`
+	XDSKey   string         `name:"xds-key" placeholder:"FILE" help:"Its private key."`
 	Admin    netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens."`
 }
 
@@ -24,7 +28,10 @@ func (b *bootstrapCmd) Run(s streams) error {
 			return err
 		}
 	}
-	text, err := deploy.Bootstrap{NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin, ClustersOnDemand: b.Clusters == onDemand}.YAML()
+	text, err := deploy.Bootstrap{
+		NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin, ClustersOnDemand: b.Clusters == onDemand,
+		TLS: deploy.ClientTLS{CA: b.XDSCA, Cert: b.XDSCert, Key: b.XDSKey, ServerName: b.XDSName},
+	}.YAML()
 	if err != nil {
 		return err
 	}

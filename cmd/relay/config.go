@@ -51,10 +51,22 @@ type Config struct {
 	VaultNamespace    string        `group:"Certificates" env:"RELAY_VAULT_NAMESPACE,VAULT_NAMESPACE" help:"Vault Enterprise namespace."`
 	VaultCAFile       string        `group:"Certificates" name:"vault-ca-file" env:"RELAY_VAULT_CA_FILE,VAULT_CACERT" placeholder:"FILE" help:"PEM file with the authorities trusted for Vault."`
 
-	XDS             string `group:"Server" name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Envoys connect to Relay."`
-	Admin           string `group:"Server" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where people, monitoring and marathon-acme connect to Relay."`
-	SignalAnyMethod bool   `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
-	Pprof           bool   `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
+	XDS          string   `group:"Server" name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Envoys connect to Relay."`
+	XDSCert      string   `group:"Server" name:"xds-cert" placeholder:"FILE" help:"PEM certificate (chain) that Relay shows to Envoys; read again when it changes."`
+	XDSKey       string   `group:"Server" name:"xds-key" placeholder:"FILE" help:"Its private key."`
+	XDSClientCA  string   `group:"Server" name:"xds-client-ca" placeholder:"FILE" help:"Envoys must show a certificate of these authorities."`
+	XDSClients   []string `group:"Server" name:"xds-clients" placeholder:"NAME,..." help:"DNS names or URIs, one of which such a certificate must have (* for one label); for several fleets: clients in the configuration file."`
+	XDSPlaintext bool     `group:"Server" name:"xds-insecure-plaintext-beyond-loopback" help:"Serve xDS without TLS on other addresses than loopback. Whoever reaches it gets the private keys of all certificates."`
+
+	Admin           string         `group:"Server" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where people, monitoring and marathon-acme connect to Relay."`
+	AdminCert       string         `group:"Server" placeholder:"FILE" help:"PEM certificate (chain) of the admin endpoint; read again when it changes."`
+	AdminKey        string         `group:"Server" placeholder:"FILE" help:"Its private key."`
+	AdminClientCA   string         `group:"Server" name:"admin-client-ca" placeholder:"FILE" help:"Let in clients with a certificate of these authorities."`
+	AdminTokenFile  string         `group:"Server" placeholder:"FILE" help:"Let in clients that show the token in this file; read again when it changes."`
+	AdminOpen       bool           `group:"Server" name:"admin-insecure-open-beyond-loopback" help:"Serve the admin endpoint to everyone on other addresses than loopback."`
+	SignalNetworks  []netip.Prefix `group:"Server" placeholder:"CIDR,..." help:"The hooks may be called from these networks without token or certificate: those of marathon-acme."`
+	SignalAnyMethod bool           `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
+	Pprof           bool           `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
 
 	LogLevel  string `group:"Server" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
 	LogFormat string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
@@ -74,6 +86,8 @@ type FleetConfig struct {
 	HTTPS           netip.AddrPort `yaml:"https"`
 	HTTPSPublicPort uint16         `yaml:"https-public-port"`
 	Clusters        string         `yaml:"clusters"`
+	// Clients are as in --xds-clients.
+	Clients []string `yaml:"clients"`
 }
 
 // onDemand is a value of Clusters.
@@ -105,6 +119,7 @@ func (c *Config) Validate() error {
 			fail("--%s %q is not HOST:PORT: %w", name, address, err)
 		}
 	}
+	errs = append(errs, c.validateServers())
 	if c.MarathonSyncInterval <= 0 || c.CertsPollInterval <= 0 {
 		fail("--marathon-sync-interval and --certs-poll-interval must be positive")
 	}
@@ -122,7 +137,7 @@ func (c *Config) fleets() []FleetConfig {
 	if len(c.Fleets) > 0 {
 		return c.Fleets
 	}
-	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters}}
+	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, Clients: c.XDSClients}}
 }
 
 func (c *Config) collatorConfig() collator.Config {

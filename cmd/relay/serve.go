@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -79,17 +80,28 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 		return nil, err
 	}
 	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), r.registry)
+	if t := config.xdsTLS(); t.enabled() {
+		if r.xds.TLS, err = t.listen(); err != nil {
+			return nil, fmt.Errorf("--xds-cert: %w", err)
+		}
+		r.xds.Authorize = config.clientRules().authorize
+	}
 	if err := r.listen(); err != nil {
 		return nil, err
+	}
+	access, err := config.adminAccess()
+	if err != nil {
+		return nil, errors.Join(err, r.closeListeners())
 	}
 	r.admin = admin.New(admin.Config{
 		ReloadCertificates: r.reloadCertificates, Resync: r.resync,
 		State: r, Gatherer: r.registry, Log: log.With("part", "admin"), Version: version(),
-		AnyMethod: config.SignalAnyMethod, Pprof: config.Pprof,
+		AnyMethod: config.SignalAnyMethod, Pprof: config.Pprof, Access: access,
 	}, r.adminListener)
 	return r, nil
 }
 
+// listen opens the ports, secured as the configuration says.
 func (r *relay) listen() error {
 	var err error
 	if r.xdsListener, err = net.Listen("tcp", r.config.XDS); err != nil {
@@ -99,16 +111,25 @@ func (r *relay) listen() error {
 		_ = r.xdsListener.Close()
 		return fmt.Errorf("cannot serve the admin endpoint (--admin %s): %w", r.config.Admin, err)
 	}
-	if a, ok := r.xdsListener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() && r.config.hasCertificates() {
-		r.log.Warn("xDS is served beyond this machine, in plain text: whoever reaches it gets the private keys", "address", a)
+	if t := r.config.adminTLS(); t.enabled() {
+		config, err := t.listen()
+		if err != nil {
+			return errors.Join(fmt.Errorf("--admin-cert: %w", err), r.closeListeners())
+		}
+		r.adminListener = tls.NewListener(r.adminListener, config)
 	}
+	return nil
+}
+
+func (r *relay) closeListeners() error {
+	_, _ = r.xdsListener.Close(), r.adminListener.Close()
 	return nil
 }
 
 // serve runs the parts. A part that fails or panics is started again alone,
 // after a wait that grows; what the others hold stays, and no Envoy notices.
 func (r *relay) serve(ctx context.Context) error {
-	defer func() { _, _ = r.xdsListener.Close(), r.adminListener.Close() }()
+	defer func() { _ = r.closeListeners() }()
 	supervisor := suture.New("relay", r.supervision())
 	// Each part has a supervisor of its own, so that one that fails again and
 	// again makes no other wait.

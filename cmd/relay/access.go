@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"relay/admin"
+)
+
+func (c *Config) xdsTLS() *serverTLS {
+	return &serverTLS{cert: c.XDSCert, key: c.XDSKey, clientCA: c.XDSClientCA, protocols: []string{"h2"}}
+}
+
+func (c *Config) adminTLS() *serverTLS {
+	return &serverTLS{
+		cert: c.AdminCert, key: c.AdminKey, clientCA: c.AdminClientCA, protocols: []string{"h2", "http/1.1"},
+		// Without a certificate, a token or the network may do.
+		optionalClient: true,
+	}
+}
+
+// validateServers refuses ports that would be open to more than this machine by
+// mistake.
+func (c *Config) validateServers() error {
+	var errs []error
+	errs = append(errs, c.xdsTLS().check("xds"), c.adminTLS().check("admin"))
+	if !loopback(c.XDS) && c.XDSClientCA == "" && !c.XDSPlaintext {
+		errs = append(errs, fmt.Errorf("--xds %s is reachable beyond this machine, and gives the private keys to whoever connects: "+
+			"give --xds-cert, --xds-key and --xds-client-ca, or, in a network where that is fine, --xds-insecure-plaintext-beyond-loopback", c.XDS))
+	}
+	guarded := c.AdminCert != "" && (c.AdminClientCA != "" || c.AdminTokenFile != "")
+	if !loopback(c.Admin) && !guarded && !c.AdminOpen {
+		errs = append(errs, fmt.Errorf("--admin %s is reachable beyond this machine: "+
+			"give --admin-cert and --admin-key with --admin-token-file or --admin-client-ca, or --admin-insecure-open-beyond-loopback", c.Admin))
+	}
+	for _, f := range c.fleets() {
+		if len(f.Clients) > 0 && c.XDSClientCA == "" {
+			errs = append(errs, fmt.Errorf("fleet %q names its clients, which only --xds-client-ca can tell apart", f.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// loopback reports whether only this machine can connect to an address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return true // refused elsewhere
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// adminAccess says who may use the admin endpoint.
+func (c *Config) adminAccess() (admin.Access, error) {
+	access := admin.Access{ClientCertificates: c.AdminClientCA != "", HookNetworks: c.SignalNetworks}
+	if c.AdminTokenFile == "" {
+		return access, nil
+	}
+	if _, err := readToken(c.AdminTokenFile); err != nil {
+		return access, fmt.Errorf("--admin-token-file: %w", err)
+	}
+	access.Token = func() admin.Token {
+		token, err := readToken(c.AdminTokenFile)
+		if err != nil {
+			return "" // which lets nobody in
+		}
+		return token
+	}
+	return access, nil
+}
+
+func readToken(path string) (admin.Token, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return admin.Token(token), nil
+}
+
+// clientRules are the names of which a client of each fleet must have one; a
+// fleet without names takes every client whose certificate was verified.
+type clientRules map[string][]string
+
+func (c *Config) clientRules() clientRules {
+	rules := make(clientRules)
+	for _, f := range c.fleets() {
+		rules[f.Name] = f.Clients
+	}
+	return rules
+}
+
+// authorize compares the names in a client's certificate with those of the fleet.
+func (rules clientRules) authorize(p *peer.Peer, fleet string) error {
+	wanted := rules[fleet]
+	if len(wanted) == 0 {
+		return nil
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.VerifiedChains) == 0 {
+		return fmt.Errorf("fleet %q is for clients with a certificate", fleet)
+	}
+	leaf := info.State.VerifiedChains[0][0]
+	names := slices.Clone(leaf.DNSNames)
+	for _, uri := range leaf.URIs {
+		names = append(names, uri.String())
+	}
+	for _, pattern := range wanted {
+		if slices.ContainsFunc(names, func(name string) bool { return matchName(pattern, name) }) {
+			return nil
+		}
+	}
+	return fmt.Errorf("fleet %q is not for a client named %q", fleet, names)
+}
+
+// matchName compares a name with a pattern in which a first label of "*" stands
+// for any one label.
+func matchName(pattern, name string) bool {
+	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
+		_, parent, found := strings.Cut(name, ".")
+		return found && strings.EqualFold(parent, rest)
+	}
+	return strings.EqualFold(pattern, name)
+}
