@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/sources"
 )
 
 const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -30,9 +33,34 @@ func splitClusterName(name string) (app string, port int) {
 	return name[:i], port
 }
 
-// buildCluster makes the cluster of one app port. It depends on nothing of the
-// app but its name: whatever changes often is in the endpoints.
-func buildCluster(name string, o Options) (*clusterv3.Cluster, error) {
+// connections is what the cluster of a port depends on. Whatever changes often
+// is in the endpoints.
+type connections struct {
+	sources.Upstream
+	// sticky lets clients stay with an endpoint that takes no new ones.
+	sticky bool
+}
+
+func connectionsOf(app *sources.App, port int) connections {
+	var c connections
+	if app == nil || port >= len(app.Ports) {
+		return c
+	}
+	if u := app.Ports[port].Upstream; u != nil {
+		c.Upstream = *u
+	}
+	if h := app.Ports[port].HTTP; h != nil {
+		c.sticky = h.Sticky
+	}
+	return c
+}
+
+func (c connections) equal(other connections) bool {
+	return c.sticky == other.sticky && c.Upstream.Equal(&other.Upstream)
+}
+
+// buildCluster makes the cluster of one app port.
+func buildCluster(name string, c connections, f Fleet) (*clusterv3.Cluster, error) {
 	var p packer
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
@@ -43,8 +71,8 @@ func buildCluster(name string, o Options) (*clusterv3.Cluster, error) {
 			// answers 503.
 			EdsConfig: adsSource(0),
 		},
-		ConnectTimeout: durationpb.New(o.ConnectTimeout),
-		LbPolicy:       clusterv3.Cluster_LEAST_REQUEST,
+		ConnectTimeout: durationpb.New(cmp.Or(c.ConnectTimeout, f.Options.ConnectTimeout)),
+		LbPolicy:       balancers[c.Balance],
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
 			// Explicit: the default of 50 % would send requests to endpoints known
 			// to be bad.
@@ -54,37 +82,62 @@ func buildCluster(name string, o Options) (*clusterv3.Cluster, error) {
 		// endpoint, so that one slow endpoint would hold requests that another
 		// could answer.
 		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
-			unlimited(corev3.RoutingPriority_DEFAULT),
-			unlimited(corev3.RoutingPriority_HIGH),
+			thresholds(corev3.RoutingPriority_DEFAULT, c.Upstream),
+			thresholds(corev3.RoutingPriority_HIGH, c.Upstream),
 		}},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
-			httpProtocolOptions: p.pack(upstreamProtocol(o)),
+			httpProtocolOptions: p.pack(upstreamProtocol(c.Upstream, f.Options)),
 		},
+		TransportSocket: transportSocket(&p, c.Upstream, f.UpstreamCA),
+	}
+	if c.sticky {
+		cluster.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
+			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
+		}}
 	}
 	return cluster, p.err
 }
 
-func unlimited(priority corev3.RoutingPriority) *clusterv3.CircuitBreakers_Thresholds {
+var balancers = map[sources.Balance]clusterv3.Cluster_LbPolicy{
+	sources.BalanceDefault:      clusterv3.Cluster_LEAST_REQUEST,
+	sources.BalanceLeastRequest: clusterv3.Cluster_LEAST_REQUEST,
+	sources.BalanceRoundRobin:   clusterv3.Cluster_ROUND_ROBIN,
+	sources.BalanceRandom:       clusterv3.Cluster_RANDOM,
+	// Maglev's table would take a megabyte a cluster.
+	sources.BalanceHash: clusterv3.Cluster_RING_HASH,
+}
+
+// thresholds bounds only what the app asks for.
+func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.CircuitBreakers_Thresholds {
+	limit := func(n uint32) *wrapperspb.UInt32Value { return wrapperspb.UInt32(cmp.Or(n, math.MaxUint32)) }
 	return &clusterv3.CircuitBreakers_Thresholds{
 		Priority:           priority,
-		MaxConnections:     wrapperspb.UInt32(math.MaxUint32),
-		MaxPendingRequests: wrapperspb.UInt32(math.MaxUint32),
-		MaxRequests:        wrapperspb.UInt32(math.MaxUint32),
+		MaxConnections:     limit(u.MaxConnections),
+		MaxPendingRequests: limit(u.MaxPendingRequests),
+		MaxRequests:        limit(u.MaxRequests),
 		MaxRetries:         wrapperspb.UInt32(math.MaxUint32),
 	}
 }
 
-func upstreamProtocol(o Options) *upstreamhttpv3.HttpProtocolOptions {
-	return &upstreamhttpv3.HttpProtocolOptions{
+func upstreamProtocol(u sources.Upstream, o Options) *upstreamhttpv3.HttpProtocolOptions {
+	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
+		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+		},
+	}
+	if u.HTTP2 {
+		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+		}
+	}
+	options := &upstreamhttpv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			IdleTimeout: durationpb.New(o.UpstreamIdleTimeout),
 		},
-		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{
-			ExplicitHttpConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
-				ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-					HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
-				},
-			},
-		},
+		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	}
+	if u.TLS != nil && u.TLS.SNI == "" {
+		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: u.TLS.Verify}
+	}
+	return options
 }

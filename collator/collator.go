@@ -37,11 +37,12 @@ type Collator struct {
 	problems *problemSet
 	fleets   []*fleetState
 
-	// What follows belongs to the loop, which alone writes apps and read.
-	mu    sync.RWMutex            // for readers of apps and read other than the loop
-	apps  map[string]*sources.App // mapped, the last good of each
-	read  map[string]*sources.App // as the source gave them
-	taken notes
+	// What follows belongs to the loop, which alone writes apps, read and groups.
+	mu     sync.RWMutex               // for readers of apps, read and groups other than the loop
+	apps   map[string]*sources.App    // mapped, the last good of each
+	read   map[string]*sources.App    // as the source gave them
+	groups map[string]deploymentGroup // by the name under which they are routed
+	taken  notes
 	// unfinished is set during a round: still set at its start, the one before
 	// panicked.
 	unfinished                           bool
@@ -70,6 +71,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 	c := &Collator{
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
+		groups:       make(map[string]deploymentGroup),
 		certificates: make(map[string]certificateRead),
 		mapApp:       mapApp, now: time.Now,
 	}
@@ -166,6 +168,9 @@ func (c *Collator) setApp(app *sources.App) {
 	}
 	c.metrics.appsMapped.Inc()
 	mapped, err := guarded(func() (*sources.App, error) { return c.mapApp(app) })
+	if err == nil && app.ID == c.cfg.ACMEApp {
+		mapped.Deployment = nil // its cluster must be found under its own id
+	}
 	before := c.apps[app.ID]
 	c.mu.Lock()
 	c.read[app.ID] = app
@@ -179,9 +184,7 @@ func (c *Collator) setApp(app *sources.App) {
 	}
 	c.problems.set(owner{InternalProblem, "", app.ID})
 	c.problems.set(owner{AppProblem, "", app.ID}, appProblems(mapped)...)
-	for _, f := range c.fleets {
-		f.updateApp(app.ID, before, mapped)
-	}
+	c.route(app.ID, before, mapped)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -192,9 +195,7 @@ func (c *Collator) removeApp(id string) {
 	c.mu.Unlock()
 	c.problems.set(owner{InternalProblem, "", id})
 	c.problems.set(owner{AppProblem, "", id})
-	for _, f := range c.fleets {
-		f.updateApp(id, before, nil)
-	}
+	c.route(id, before, nil)
 }
 
 func appProblems(app *sources.App) []Problem {
@@ -242,9 +243,12 @@ func (c *Collator) announce() {
 func (c *Collator) reindex() {
 	for _, f := range c.fleets {
 		f.reset()
-		for id, app := range c.apps {
-			f.updateApp(id, nil, app)
-		}
+	}
+	c.mu.Lock()
+	c.groups = make(map[string]deploymentGroup)
+	c.mu.Unlock()
+	for id, app := range c.apps {
+		c.route(id, nil, app)
 	}
 	c.selectCertificates()
 }

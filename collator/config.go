@@ -2,6 +2,7 @@ package collator
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -39,7 +40,10 @@ type Fleet struct {
 	// needs it: for very many apps, most of them idle. Its bootstrap must not
 	// subscribe to clusters.
 	ClustersOnDemand bool
-	Options          Options
+	// UpstreamCA holds the certificates, in PEM, of the authorities of apps that
+	// take TLS and ask to be verified.
+	UpstreamCA []byte
+	Options    Options
 }
 
 // Options tune what Envoy does with connections and requests. Start from
@@ -107,6 +111,8 @@ func (f Fleet) check() error {
 		return fmt.Errorf("has %s for both http and https", f.HTTP)
 	case o.ConnectTimeout <= 0:
 		return fmt.Errorf("connect timeout is %s: it must be positive", o.ConnectTimeout)
+	case len(f.UpstreamCA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(f.UpstreamCA):
+		return errors.New("has authorities for connections to apps that are not certificates in PEM")
 	case min(o.StreamIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:
 		return errors.New("has a negative timeout")
 	}

@@ -18,27 +18,43 @@ type claim struct {
 	// acme asks for its ACME challenges to be answered.
 	acme     bool
 	redirect bool
+	// http is the port's; nil is the default of everything.
+	http *sources.HTTP
 }
 
 func compareClaims(a, b claim) int {
 	return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.port, b.port))
 }
 
+func equalClaims(a, b claim) bool {
+	equal := a.http.Equal(b.http)
+	a.http, b.http = nil, nil
+	return equal && a == b
+}
+
 // claimsOf returns what the ports of an app that a fleet routes want, by
 // domain and ordered by port.
-func claimsOf(app *sources.App, fleet string) map[string][]claim {
+func claimsOf(app *sources.App, f Fleet) map[string][]claim {
 	if app == nil {
 		return nil
 	}
 	wanted := make(map[string][]claim)
 	for i, port := range app.Ports {
-		if !slices.Contains(port.Groups, fleet) {
+		if !slices.Contains(port.Groups, f.Name) {
 			continue
+		}
+		h := port.HTTP
+		if f.cannotVerify(port) {
+			closed := sources.HTTP{Closed: true}
+			if h != nil {
+				closed.Paths, closed.Order = h.Paths, h.Order
+			}
+			h = &closed
 		}
 		for _, domain := range port.Domains {
 			wanted[domain] = append(wanted[domain], claim{
 				app: app.ID, port: i, route: true,
-				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS,
+				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS, http: h,
 			})
 		}
 		for _, domain := range port.ACMEDomains {
@@ -50,15 +66,10 @@ func claimsOf(app *sources.App, fleet string) map[string][]claim {
 	return wanted
 }
 
-// winner returns the claim that gets the requests: that of the lowest app id,
-// then of the lowest port, whatever the health of the app, so that every
-// replica decides alike.
-func winner(claims []claim) (claim, bool) {
-	i := slices.IndexFunc(claims, func(c claim) bool { return c.route })
-	if i < 0 {
-		return claim{}, false
-	}
-	return claims[i], true
+// cannotVerify reports whether a port asks to verify certificates that nothing
+// is there to verify with.
+func (f Fleet) cannotVerify(port sources.Port) bool {
+	return port.Upstream != nil && port.Upstream.TLS != nil && port.Upstream.TLS.Verify && len(f.UpstreamCA) == 0
 }
 
 // domainIndex knows who claims each domain of a fleet, and which scopes hold
@@ -151,7 +162,7 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 	for to < len(before) && before[to].app == app {
 		to++
 	}
-	if slices.Equal(before[from:to], wanted) {
+	if slices.EqualFunc(before[from:to], wanted, equalClaims) {
 		return false
 	}
 	after := slices.Replace(before, from, to, wanted...)

@@ -104,14 +104,14 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(portCount(before), portCount(after)) {
 		was, is := f.routes(id, before, port), f.routes(id, after, port)
 		switch {
-		case was != is:
+		case was != is, is && !connectionsOf(before, port).equal(connectionsOf(after, port)):
 			f.markCluster(clusterName(id, port))
 		case is && !slices.Equal(endpointsOf(before, port), endpointsOf(after, port)):
 			f.mark(xds.Endpoint, clusterName(id, port))
 		}
 	}
-	wanted := claimsOf(after, f.Name)
-	for domain := range claimsOf(before, f.Name) {
+	wanted := claimsOf(after, f.Fleet)
+	for domain := range claimsOf(before, f.Fleet) {
 		if _, still := wanted[domain]; !still {
 			f.replaceClaims(domain, id, nil)
 		}
@@ -119,7 +119,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for domain, claims := range wanted {
 		f.replaceClaims(domain, id, claims)
 	}
-	f.c.problems.set(owner{HTTPSProblem, f.Name, id}, f.redirectProblems(after)...)
+	f.c.problems.set(owner{HTTPSProblem, f.Name, id}, f.httpsProblems(after)...)
 }
 
 func portCount(app *sources.App) int {
@@ -135,14 +135,27 @@ func (f *fleetState) replaceClaims(domain, app string, claims []claim) {
 	}
 }
 
-func (f *fleetState) redirectProblems(app *sources.App) (problems []Problem) {
-	if app == nil || f.hasHTTPS() {
+// httpsProblems says which wishes for TLS the fleet cannot fulfil.
+func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
+	if app == nil {
 		return nil
 	}
 	for i, port := range app.Ports {
-		if port.RedirectToHTTPS && f.routes(app.ID, app, i) {
-			problems = append(problems, Problem{App: app.ID, Subject: fmt.Sprintf("port %d", i),
-				Reason: "asks for a redirect to https, but the fleet has no https listener: plain http is served"})
+		if !f.routes(app.ID, app, i) {
+			continue
+		}
+		report := func(reason string) {
+			problems = append(problems, Problem{App: app.ID, Subject: fmt.Sprintf("port %d", i), Reason: reason})
+		}
+		if port.RedirectToHTTPS && !f.hasHTTPS() {
+			report("asks for a redirect to https, but the fleet has no https listener: plain http is served")
+		}
+		if port.HTTP != nil && port.HTTP.HSTS && !f.hasHTTPS() {
+			report("asks for HSTS, but the fleet has no https listener: it has no effect")
+		}
+		if f.cannotVerify(port) {
+			report("asks for TLS to its instances with verification, but the fleet has no authorities to verify them with " +
+				"(--upstream-ca): every request is answered 403, because it might go to anybody; RELAY_n_TLS_VERIFY=false does without")
 		}
 	}
 	return problems
@@ -152,13 +165,9 @@ func (f *fleetState) redirectProblems(app *sources.App) (problems []Problem) {
 func (f *fleetState) reportClashes() {
 	for domain := range f.claimed {
 		var problems []Problem
-		first, _ := winner(f.domains.claims[domain])
-		for _, claim := range f.domains.claims[domain] {
-			if claim.route && claim != first {
-				problems = append(problems, Problem{App: claim.app, Subject: domain, Reason: fmt.Sprintf(
-					"port %d does not get the domain: port %d of %s has it (the lowest app id wins, then the lowest port)",
-					claim.port, first.port, first.app)})
-			}
+		_, losses := rulesOf(f.domains.claims[domain])
+		for _, l := range losses {
+			problems = append(problems, Problem{App: l.rule.claim.app, Subject: domain, Reason: l.String()})
 		}
 		f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
 	}
@@ -202,12 +211,12 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
 		id, port := splitClusterName(key.Name)
-		app := f.c.apps[id]
+		app := f.c.routed(id)
 		switch {
 		case !f.routes(id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return buildCluster(key.Name, f.Options)
+			return buildCluster(key.Name, connectionsOf(app, port), f.Fleet)
 		}
 		return buildEndpoints(key.Name, endpointsOf(app, port)), nil
 	case xds.Secret:
@@ -252,9 +261,7 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 func (f *fleetState) routesOf(domain string) domainRoutes {
 	claims := f.domains.claims[domain]
 	routes := domainRoutes{domain: domain}
-	if first, ok := winner(claims); ok {
-		routes.cluster, routes.redirect = clusterName(first.app, first.port), first.redirect
-	}
+	routes.rules, _ = rulesOf(claims)
 	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {
 		routes.acmeCluster = clusterName(f.acmeApp, 0)
 	}

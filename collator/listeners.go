@@ -80,7 +80,7 @@ func connectionManager(p *packer, name string, f Fleet) *listenerv3.Filter {
 		LocalReplyConfig:              localReplies(),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{setScopeHeader(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
-		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(p)},
+		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(p), perRouteFilters(p)},
 	}
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -16,6 +17,7 @@ import (
 
 	"relay/certs"
 	"relay/sources"
+	"relay/sources/setting"
 	"relay/xds"
 )
 
@@ -50,9 +52,41 @@ func (w world) app() *sources.App {
 		for range w.IntN(3) {
 			port.Endpoints = append(port.Endpoints, endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
 		}
+		if w.IntN(2) == 0 {
+			port.HTTP, port.Upstream = w.settings()
+		}
 		app.Ports = append(app.Ports, port)
 	}
+	if w.IntN(3) == 0 {
+		app.Deployment = &sources.Deployment{
+			Group:     []string{"g", "/b"}[w.IntN(2)],
+			StartedAt: testTime.Add(time.Duration(w.IntN(3)) * time.Hour), TargetInstances: w.IntN(3), Instances: w.IntN(3),
+		}
+	}
 	return app
+}
+
+// someSettings are values of each setting; those of a kind that shares domains
+// come more often.
+var someSettings = [][2]string{
+	{"PATH", "/a"}, {"PATH", "/a /b"}, {"PATH", "-i /A"}, {"PATH", "/"}, {"PATH", "none"}, {"BACKEND_WEIGHT", "1"}, {"BACKEND_WEIGHT", "-2"},
+	{"CLUSTER_WEIGHT", "0"}, {"CLUSTER_WEIGHT", "3"}, {"CLUSTER_WEIGHT", "7"},
+	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
+	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
+	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
+	{"TIMEOUT", "1s"}, {"IDLE_TIMEOUT", "0s"}, {"CONNECT_TIMEOUT", "1s"}, {"NUM_RETRIES", "0"}, {"RETRY_ON", "5xx"}, {"MAX_REQUESTS", "9"},
+	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
+	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
+}
+
+func (w world) settings() (*sources.HTTP, *sources.Upstream) {
+	p := setting.New()
+	for range w.IntN(5) {
+		s := someSettings[w.IntN(len(someSettings))]
+		p.Set(s[0], s[1])
+	}
+	h, u, _ := p.Finish()
+	return h, u
 }
 
 func (w world) certificates() []*certs.Certificate {
@@ -109,9 +143,9 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 			for _, vhost := range msg.RouteConfiguration.VirtualHosts {
 				served[vhost.Name] = append(served[vhost.Name], key.Name)
 				for _, route := range vhost.Routes {
-					if action := route.GetRoute(); action != nil {
-						held(xds.Cluster, action.GetCluster(), "scope "+key.Name)
-						held(xds.Endpoint, action.GetCluster(), "scope "+key.Name)
+					for _, cluster := range clustersOf(route.GetRoute()) {
+						held(xds.Cluster, cluster, "scope "+key.Name)
+						held(xds.Endpoint, cluster, "scope "+key.Name)
 					}
 				}
 			}
@@ -131,13 +165,31 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 	checkZones(t, c, served)
 }
 
+func clustersOf(action *routev3.RouteAction) []string {
+	if action.GetCluster() != "" {
+		return []string{action.GetCluster()}
+	}
+	var names []string
+	for _, c := range action.GetWeightedClusters().GetClusters() {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
 // checkZones compares the scopes of each domain with the rule: all wildcard
 // domains above it, or its own.
 func checkZones(t *testing.T, c *Collator, served map[string][]string) {
 	t.Helper()
 	wanted := make(map[string][]string)
+	routed := []*sources.App{}
 	for _, app := range c.apps {
-		for domain := range claimsOf(app, "external") {
+		routed = append(routed, alone(app))
+	}
+	for _, group := range c.groups {
+		routed = append(routed, group.merged)
+	}
+	for _, app := range routed {
+		for domain := range claimsOf(app, testFleet()) {
 			wanted[domain] = nil
 		}
 	}
@@ -155,6 +207,16 @@ func checkZones(t *testing.T, c *Collator, served map[string][]string) {
 	sorted := cmpopts.SortSlices(func(a, b string) bool { return a < b })
 	if diff := cmp.Diff(wanted, served, sorted); diff != "" {
 		t.Fatalf("scopes by domain (-want +got):\n%s", diff)
+	}
+}
+
+// TestSomeSettings checks that the random apps have each setting.
+func TestSomeSettings(t *testing.T) {
+	t.Parallel()
+	for _, name := range slices.Concat(setting.MarathonLBNames(), setting.RelayNames()) {
+		if !slices.ContainsFunc(someSettings, func(s [2]string) bool { return s[0] == name }) {
+			t.Errorf("no random app has %s", name)
+		}
 	}
 }
 

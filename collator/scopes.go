@@ -5,9 +5,9 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/sources"
 )
 
 const (
@@ -19,9 +19,8 @@ const (
 // domainRoutes is what a domain does.
 type domainRoutes struct {
 	domain string
-	// cluster takes the requests; without one they get 404.
-	cluster  string
-	redirect bool
+	// rules are tried in order; what none takes gets 404.
+	rules []rule
 	// acmeCluster takes ACME challenges on plain HTTP; empty for none.
 	acmeCluster string
 }
@@ -75,35 +74,16 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 func (b scopeBuilder) virtualHost(p *packer, d domainRoutes, hosts ...string) *routev3.VirtualHost {
 	vhost := &routev3.VirtualHost{Name: d.domain, Domains: hosts}
 	if d.acmeCluster != "" {
+		challenges := rule{path: sources.Path{Prefix: acmePrefix}, targets: []target{{cluster: d.acmeCluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  plainHTTP(acmePrefix),
-			Action: b.forward(p, d.acmeCluster),
+			Match:  match(challenges.path, true),
+			Action: b.forward(p, d.domain, challenges),
 		})
 	}
-	if d.redirect && b.httpsPort != 0 {
-		vhost.Routes = append(vhost.Routes, &routev3.Route{Match: plainHTTP("/"), Action: b.redirect()})
-	}
-	if d.cluster != "" {
-		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
-			Action: b.forward(p, d.cluster),
-		})
+	for _, r := range d.rules {
+		vhost.Routes = append(vhost.Routes, b.routes(p, d.domain, r)...)
 	}
 	return vhost
-}
-
-// plainHTTP matches requests that came without TLS. Envoy sets the header
-// itself, whatever the client sent.
-func plainHTTP(prefix string) *routev3.RouteMatch {
-	return &routev3.RouteMatch{
-		PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: prefix},
-		Headers: []*routev3.HeaderMatcher{{
-			Name: forwardedProto,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "http"},
-			}},
-		}},
-	}
 }
 
 func (b scopeBuilder) redirect() *routev3.Route_Redirect {
@@ -117,26 +97,22 @@ func (b scopeBuilder) redirect() *routev3.Route_Redirect {
 	return &routev3.Route_Redirect{Redirect: action}
 }
 
-func (b scopeBuilder) forward(p *packer, cluster string) *routev3.Route_Route {
-	return &routev3.Route_Route{Route: &routev3.RouteAction{
-		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster},
-		// How long an answer may take is the app's business; silence is ended by
-		// the idle timeout.
-		Timeout:     durationpb.New(0),
-		IdleTimeout: durationpb.New(b.options.StreamIdleTimeout),
-		RetryPolicy: b.retryPolicy(p),
-	}}
-}
-
 // retryPolicy tries another endpoint when a request cannot have reached the
 // app: its instances come and go before Envoy can know.
-func (b scopeBuilder) retryPolicy(p *packer) *routev3.RetryPolicy {
-	if b.options.Retries == 0 {
+func (b scopeBuilder) retryPolicy(p *packer, h sources.HTTP) *routev3.RetryPolicy {
+	retries, conditions := b.options.Retries, []string{"connect-failure", "refused-stream", "reset-before-request"}
+	if h.NumRetries != nil {
+		retries = *h.NumRetries
+	}
+	if len(h.RetryOn) > 0 {
+		conditions = h.RetryOn
+	}
+	if retries == 0 {
 		return nil
 	}
 	return &routev3.RetryPolicy{
-		RetryOn:    strings.Join([]string{"connect-failure", "refused-stream", "reset-before-request"}, ","),
-		NumRetries: wrapperspb.UInt32(b.options.Retries),
+		RetryOn:    strings.Join(conditions, ","),
+		NumRetries: wrapperspb.UInt32(retries),
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
 			Name: "envoy.retry_host_predicates.previous_hosts",
 			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{

@@ -39,15 +39,19 @@ func (c *Collator) Apps() []AppView {
 	// Apps are never modified: only the pointers are copied under the lock, so
 	// that the loop waits for that alone.
 	c.mu.RLock()
-	apps := make([]*sources.App, 0, len(c.read))
-	for id, read := range c.read {
-		apps = append(apps, cmp.Or(c.apps[id], read))
+	apps := make([]shownApp, 0, len(c.read))
+	for id := range c.read {
+		apps = append(apps, c.shown(id))
 	}
 	c.mu.RUnlock()
-	slices.SortFunc(apps, func(a, b *sources.App) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(apps, func(a, b shownApp) int { return cmp.Compare(a.app.ID, b.app.ID) })
 	views := make([]AppView, len(apps))
-	for i, app := range apps {
-		views[i] = c.view(app, byApp[app.ID])
+	for i, a := range apps {
+		problems := byApp[a.app.ID]
+		if id := routedID(a.app); id != a.app.ID {
+			problems = slices.Concat(problems, byApp[id])
+		}
+		views[i] = c.view(a, problems)
 	}
 	return views
 }
@@ -55,12 +59,25 @@ func (c *Collator) Apps() []AppView {
 // App returns the app with the given id.
 func (c *Collator) App(id string) (AppView, bool) {
 	c.mu.RLock()
-	app := cmp.Or(c.apps[id], c.read[id])
+	a := c.shown(id)
 	c.mu.RUnlock()
-	if app == nil {
+	if a.app == nil {
 		return AppView{}, false
 	}
-	return c.view(app, c.problems.all(func(p Problem) bool { return p.App == id })), true
+	routed := routedID(a.app)
+	return c.view(a, c.problems.all(func(p Problem) bool { return p.App == id || p.App == routed })), true
+}
+
+// shownApp is an app and, when it is a member of one, its deployment group.
+type shownApp struct{ app, merged *sources.App }
+
+// shown returns an app for readers, who hold the lock.
+func (c *Collator) shown(id string) shownApp {
+	a := shownApp{app: cmp.Or(c.apps[id], c.read[id])}
+	if a.app != nil && a.app.Deployment != nil {
+		a.merged = c.groups[routedID(a.app)].merged
+	}
+	return a
 }
 
 // Problems returns all problems, ordered by app.
@@ -68,12 +85,13 @@ func (c *Collator) Problems() []Problem {
 	return c.problems.all(func(Problem) bool { return true })
 }
 
-func (c *Collator) view(app *sources.App, problems []Problem) AppView {
+func (c *Collator) view(a shownApp, problems []Problem) AppView {
+	app, routed := a.app, cmp.Or(a.merged, a.app)
 	view := AppView{ID: app.ID, Version: app.Version, Problems: problems, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {
-			if f.routes(app.ID, app, i) {
+			if f.routes(routed.ID, routed, i) {
 				fleets = append(fleets, f.Name)
 			}
 		}
@@ -82,8 +100,11 @@ func (c *Collator) view(app *sources.App, problems []Problem) AppView {
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
 			Endpoints: port.Endpoints, Excluded: port.Excluded,
 		}
+		if a.merged != nil {
+			v.Endpoints = inGroup(app, a.merged, i)
+		}
 		if len(fleets) > 0 {
-			v.Cluster = clusterName(app.ID, i)
+			v.Cluster = clusterName(routed.ID, i)
 		}
 		view.Ports[i] = v
 	}

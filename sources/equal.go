@@ -8,7 +8,7 @@ import (
 // Equal reports whether two reads of an app say the same.
 func (a *App) Equal(b *App) bool {
 	return a == b || a != nil && b != nil &&
-		a.ID == b.ID && a.Version == b.Version && a.Instances == b.Instances &&
+		a.ID == b.ID && a.Version == b.Version &&
 		equalPointees(a.Deployment, b.Deployment) &&
 		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
 		slices.Equal(a.Problems, b.Problems)

@@ -159,4 +159,6 @@ type Deployment struct {
 	// TargetInstances is how many instances there shall be in the end; 0 when
 	// that is not known.
 	TargetInstances int
+	// Instances is how many this app is meant to have.
+	Instances int
 }

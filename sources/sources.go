@@ -17,8 +17,6 @@ type App struct {
 	// Ports holds the declared ports. The position is the port index, the n of
 	// HAPROXY_{n}_* labels; a port that no fleet takes is present all the same.
 	Ports []Port
-	// Instances is how many tasks the app is meant to have.
-	Instances int `json:",omitempty"`
 	// Deployment is set when the app is routed together with others.
 	Deployment *Deployment `json:",omitempty"`
 	// Problems lists what was ignored in the definition, and why.

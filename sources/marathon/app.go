@@ -34,13 +34,17 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 	mode := modeOf(a)
 	declared := declarations(a, mode)
 	labels, problems := parseLabels(a.Labels, declared)
-	app := &sources.App{ID: a.ID, Version: a.Version, Problems: problems}
+	app := &sources.App{ID: a.ID, Version: a.Version, Problems: problems, Deployment: labels.deployment}
+	if app.Deployment != nil {
+		app.Deployment.Instances = a.Instances
+	}
 	app.Ports = make([]sources.Port, len(declared))
 	for i, d := range declared {
-		l := labels[i]
+		l := labels.ports[i]
 		app.Ports[i] = sources.Port{
 			Name: d.name, Groups: l.groups, Domains: l.domains,
 			ACMEDomains: l.acmeDomains, RedirectToHTTPS: l.redirect,
+			HTTP: l.http, Upstream: l.upstream,
 		}
 	}
 

@@ -15,6 +15,7 @@ import (
 type appJSON struct {
 	ID              string               `json:"id"`
 	Version         string               `json:"version"`
+	Instances       int                  `json:"instances"`
 	Labels          map[string]string    `json:"labels"`
 	Networks        []networkJSON        `json:"networks"`
 	Container       *containerJSON       `json:"container"`

@@ -5,13 +5,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"relay/sources/setting"
 )
 
-// unsupportedAppLabels are marathon-lb's labels of a whole app, written by its
-// blue/green tools, that have no effect here.
-var unsupportedAppLabels = []string{
-	"HAPROXY_DEPLOYMENT_ALT_PORT", "HAPROXY_DEPLOYMENT_COLOUR", "HAPROXY_DEPLOYMENT_GROUP",
-	"HAPROXY_DEPLOYMENT_NEW_INSTANCES", "HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES",
+// appLabelNames are the labels of a whole app, sorted.
+var appLabelNames = []string{
+	"HAPROXY_DEPLOYMENT_ALT_PORT", "HAPROXY_DEPLOYMENT_COLOUR", "HAPROXY_DEPLOYMENT_GROUP", "HAPROXY_DEPLOYMENT_NEW_INSTANCES",
+	"HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES", "HAPROXY_GROUP",
 }
 
 // portLabelNames are the names after HAPROXY_{n}_ that marathon-lb knows, sorted.
@@ -29,9 +30,35 @@ var portLabelNames = []string{
 // portLabelFamilies are prefixes of names that marathon-lb has in many variants.
 var portLabelFamilies = []string{"HTTP_FRONTEND_", "HTTPS_FRONTEND_", "MAP_"}
 
+// unsupportedLabels are those that have no effect, and why; what is not here is
+// a piece of HAProxy's configuration.
+var unsupportedLabels = map[string]string{
+	"BACKEND_HEALTHCHECK_PORT_INDEX": "Envoy makes no health checks: Marathon's own results are used, those of all ports",
+	"BIND_ADDR":                      "TCP services are not supported yet",
+	"BIND_OPTIONS":                   "the listeners belong to all apps of the fleet",
+	"PORT":                           "TCP services are not supported yet",
+	"SSL_CERT":                       "certificates are found by the domain, in the certificate store",
+}
+
+const templateLabel = "it is a piece of HAProxy's configuration, which Envoy cannot read; the RELAY_{n}_* labels set timeouts, retries, limits, headers and TLS"
+
+// Labels other than HAPROXY_{n}_* are known by their prefix and their name.
+const (
+	acmePrefix  = "ACME "
+	relayPrefix = "RELAY "
+)
+
+// labelPrefixes are what the labels of a port begin with.
+var labelPrefixes = []struct{ key, known string }{
+	{"HAPROXY_", ""}, {"MARATHON_ACME_", acmePrefix}, {"RELAY_", relayPrefix},
+}
+
 func knownLabel(name string) bool {
-	if name == "ACME DOMAIN" {
+	if name == acmePrefix+"DOMAIN" {
 		return true
+	}
+	if own, ok := strings.CutPrefix(name, relayPrefix); ok {
+		return slices.Contains(setting.RelayNames(), own)
 	}
 	if _, ok := slices.BinarySearch(portLabelNames, name); ok {
 		return true
@@ -58,10 +85,15 @@ func nearestLabel(key string) string {
 			best, bestDistance = shown, d
 		}
 	}
-	consider("HAPROXY_GROUP", "HAPROXY_GROUP")
+	for _, name := range appLabelNames {
+		consider(name, name)
+	}
 	consider("MARATHON_ACME_0_DOMAIN", fmt.Sprintf("MARATHON_ACME_%s_DOMAIN", index))
 	for _, name := range portLabelNames {
 		consider("HAPROXY_0_"+name, fmt.Sprintf("HAPROXY_%s_%s", index, name))
+	}
+	for _, name := range setting.RelayNames() {
+		consider("RELAY_0_"+name, fmt.Sprintf("RELAY_%s_%s", index, name))
 	}
 	return best
 }

@@ -9,7 +9,14 @@ import (
 	"unicode"
 
 	"relay/sources"
+	"relay/sources/setting"
 )
+
+// appLabels is what the labels of an app say.
+type appLabels struct {
+	ports      []portLabels // one for each declared port
+	deployment *sources.Deployment
+}
 
 // portLabels is what the labels of an app say about one port.
 type portLabels struct {
@@ -17,27 +24,31 @@ type portLabels struct {
 	domains     []string
 	acmeDomains []string
 	redirect    bool
+	http        *sources.HTTP
+	upstream    *sources.Upstream
 }
 
 // labelReader collects what labels say, one label at a time, so that a bad
 // one costs only itself.
 type labelReader struct {
-	declared  []declaration
-	ports     []portLabels
-	seen      map[string]string // port index and name -> the key that set it
-	groups    []string          // HAPROXY_GROUP
-	ownGroups map[int][]string  // HAPROXY_{n}_GROUP
-	closed    map[int]bool      // not to be routed at all
-	problems  []sources.Problem
-	relevant  bool
+	declared   []declaration
+	ports      []portLabels
+	settings   []*setting.Port
+	deployment sources.Deployment
+	seen       map[string]string // port index and name -> the key that set it
+	groups     []string          // HAPROXY_GROUP
+	ownGroups  map[int][]string  // HAPROXY_{n}_GROUP
+	closed     map[int]bool      // not to be routed at all
+	problems   []sources.Problem
+	relevant   bool
 }
 
 // parseLabels reads marathon-lb's HAPROXY_* labels (see LABELS / templates in
-// its documentation) and marathon-acme's MARATHON_ACME_{n}_DOMAIN. The result has
-// one element per declared port. Problems are ordered by label.
-func parseLabels(labels map[string]string, declared []declaration) ([]portLabels, []sources.Problem) {
+// its documentation), marathon-acme's MARATHON_ACME_{n}_DOMAIN, and Relay's own
+// RELAY_{n}_*. Problems are ordered by label.
+func parseLabels(labels map[string]string, declared []declaration) (appLabels, []sources.Problem) {
 	r := labelReader{
-		declared: declared, ports: make([]portLabels, len(declared)),
+		declared: declared, ports: make([]portLabels, len(declared)), settings: make([]*setting.Port, len(declared)),
 		seen: map[string]string{}, ownGroups: map[int][]string{}, closed: map[int]bool{},
 	}
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
@@ -45,12 +56,17 @@ func parseLabels(labels map[string]string, declared []declaration) ([]portLabels
 	}
 	if len(declared) == 0 {
 		if !r.relevant {
-			return nil, r.problems
+			return appLabels{}, r.problems
 		}
-		return nil, append([]sources.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, r.problems...)
+		return appLabels{}, append([]sources.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, r.problems...)
 	}
 	r.finish()
-	return r.ports, r.problems
+	slices.SortStableFunc(r.problems, func(a, b sources.Problem) int { return strings.Compare(a.Subject, b.Subject) })
+	read := appLabels{ports: r.ports}
+	if r.deployment.Group != "" {
+		read.deployment = &r.deployment
+	}
+	return read, r.problems
 }
 
 func (r *labelReader) problem(key, format string, args ...any) {
@@ -59,16 +75,11 @@ func (r *labelReader) problem(key, format string, args ...any) {
 
 func (r *labelReader) read(key, value string) {
 	upper := strings.ToUpper(key)
-	if !strings.HasPrefix(upper, "HAPROXY_") && !strings.HasPrefix(upper, "MARATHON_ACME_") {
+	if !slices.ContainsFunc(labelPrefixes, func(p struct{ key, known string }) bool { return strings.HasPrefix(upper, p.key) }) {
 		return
 	}
-	if key == "HAPROXY_GROUP" {
-		r.relevant = true
-		r.groups = splitGroups(value)
-		return
-	}
-	if slices.Contains(unsupportedAppLabels, key) {
-		r.problem(key, "is not supported and has no effect")
+	if _, ok := slices.BinarySearch(appLabelNames, key); ok {
+		r.readAppLabel(key, strings.TrimSpace(value))
 		return
 	}
 	port, label, ok := r.splitKey(key)
@@ -97,14 +108,11 @@ func (r *labelReader) read(key, value string) {
 // splitKey takes HAPROXY_{n}_NAME apart. It fails on names that are not known
 // and on indexes that are neither a number nor the name of a declared port.
 func (r *labelReader) splitKey(key string) (port, label string, ok bool) {
-	rest, found := strings.CutPrefix(key, "HAPROXY_")
-	prefix := ""
-	if !found {
-		rest, found = strings.CutPrefix(key, "MARATHON_ACME_")
-		prefix = "ACME "
-	}
-	if !found {
-		return "", "", false
+	var rest, prefix string
+	for _, p := range labelPrefixes {
+		if after, found := strings.CutPrefix(key, p.key); found {
+			rest, prefix = after, p.known
+		}
 	}
 	// A port name may itself contain the separator, so every split is tried;
 	// the number comes first because it has none.
@@ -149,31 +157,40 @@ func (r *labelReader) apply(key, label string, index int, value string) {
 		if !r.readBool(key, value, true) {
 			r.closed[index] = true
 		}
-	case "ACME DOMAIN":
+	case acmePrefix + "DOMAIN":
 		port.acmeDomains = r.readDomains(key, value)
+	case "MODE":
+		if mode := strings.TrimSpace(value); mode != "" && mode != "http" {
+			r.problem(key, "%q is not supported and has no effect: TCP services are not supported yet", clip(mode))
+		}
 	case "HTTP_FRONTEND_ACL_WITH_PATH":
 		// marathon-acme's own app has it to get the challenges, which Relay
 		// routes there without being told.
-	case "AUTH", "BACKEND_NETWORK_ALLOWED_ACL":
-		r.closed[index] = true
-		r.problem(key, "is not supported: the port is not routed at all, because it would be open to everyone")
 	default:
-		r.problem(key, "is not supported and has no effect")
+		if r.settings[index] == nil {
+			r.settings[index] = setting.New()
+		}
+		if r.settings[index].Set(strings.TrimPrefix(label, relayPrefix), value) {
+			return
+		}
+		reason, ok := unsupportedLabels[label]
+		if !ok {
+			reason = templateLabel
+		}
+		r.problem(key, "is not supported and has no effect: %s", reason)
 	}
 }
 
 // readBool takes marathon-lb's words for true, and 1; everything else is false.
 func (r *labelReader) readBool(key, value string, fallback bool) bool {
-	switch strings.ToLower(strings.TrimSpace(value)) {
-	case "true", "t", "yes", "y", "1":
-		return true
-	case "":
+	if strings.TrimSpace(value) == "" {
 		return fallback
-	case "false", "f", "no", "n", "0":
-		return false
 	}
-	r.problem(key, "%q is taken as false: write true or false", clip(value))
-	return false
+	truth, ok := setting.Bool(value)
+	if !ok {
+		r.problem(key, "%q is taken as false: write true or false", clip(value))
+	}
+	return truth
 }
 
 func (r *labelReader) readDomains(key, value string) []string {
@@ -210,8 +227,13 @@ func (r *labelReader) finish() {
 		if own, ok := r.ownGroups[i]; ok {
 			port.groups = own
 		}
-		if port.redirect && len(port.domains) == 0 {
-			r.problem(r.seen[strconv.Itoa(i)+" REDIRECT_TO_HTTPS"], "has no effect without a domain: set HAPROXY_%d_VHOST", i)
+		r.finishSettings(i)
+		if len(port.domains) == 0 {
+			for _, label := range []string{"PATH", "REDIRECT_TO_HTTPS"} {
+				if key, ok := r.seen[strconv.Itoa(i)+" "+label]; ok && (label == "PATH" || port.redirect) {
+					r.problem(key, "has no effect without a domain: set HAPROXY_%d_VHOST", i)
+				}
+			}
 		}
 		if r.declared[i].udpOnly() {
 			if len(port.domains)+len(port.acmeDomains) > 0 {
@@ -222,5 +244,20 @@ func (r *labelReader) finish() {
 		if r.closed[i] {
 			*port = portLabels{}
 		}
+	}
+}
+
+func (r *labelReader) finishSettings(index int) {
+	if r.settings[index] == nil {
+		return
+	}
+	var problems []setting.Problem
+	r.ports[index].http, r.ports[index].upstream, problems = r.settings[index].Finish()
+	for _, p := range problems {
+		key, ok := r.seen[strconv.Itoa(index)+" "+p.Setting]
+		if !ok {
+			key = r.seen[strconv.Itoa(index)+" "+relayPrefix+p.Setting]
+		}
+		r.problem(key, "%s", p.Reason)
 	}
 }

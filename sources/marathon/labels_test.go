@@ -5,8 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"relay/sources"
+	"relay/sources/setting"
 )
 
 func TestParseLabels(t *testing.T) {
@@ -48,13 +52,23 @@ func TestParseLabels(t *testing.T) {
 			want: []portLabels{{}, {}}, problems: []string{"HAPROXY_2_VHOST|declares 2 (0 to 1)", "HAPROXY_99999999999999999999_VHOST|declares 2"}},
 		{name: "no ports", labels: map[string]string{"HAPROXY_0_VHOST": "a.test"}, problems: []string{"|declares no port"}},
 		{name: "not supported", declared: two,
-			labels:   map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_BALANCE": "leastconn", "HAPROXY_1_BACKEND_HEAD": "x", "HAPROXY_0_MAP_X": "x", "HAPROXY_DEPLOYMENT_GROUP": "g", "HAPROXY_0_HTTP_FRONTEND_ACL_WITH_PATH": "x"},
-			want:     []portLabels{{groups: external}, {groups: external}},
-			problems: []string{"HAPROXY_0_BALANCE|not supported", "HAPROXY_0_MAP_X|not supported", "HAPROXY_1_BACKEND_HEAD|not supported", "HAPROXY_DEPLOYMENT_GROUP|not supported"}},
+			labels: map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_MODE": "tcp", "HAPROXY_1_MODE": "http", "HAPROXY_0_SSL_CERT": "/x.pem", "HAPROXY_0_BIND_OPTIONS": "ssl",
+				"HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX": "1", "HAPROXY_1_BACKEND_HEAD": "x", "HAPROXY_0_MAP_X": "x", "HAPROXY_0_HTTP_FRONTEND_ACL_WITH_PATH": "x"},
+			want: []portLabels{{groups: external}, {groups: external}},
+			problems: []string{"HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX|no health checks", "HAPROXY_0_BIND_OPTIONS|not supported", "HAPROXY_0_MAP_X|not supported", "HAPROXY_0_MODE|TCP",
+				"HAPROXY_0_SSL_CERT|certificate store", "HAPROXY_1_BACKEND_HEAD|RELAY_{n}_*"}},
+		{name: "settings", declared: two,
+			labels:   map[string]string{"HAPROXY_0_VHOST": "a.test", "HAPROXY_http_PATH": "/x", "RELAY_0_TIMEOUT": "5", "RELAY_my_admin_HTTP2": "true", "HAPROXY_my_admin_BALANCE": "best"},
+			want:     []portLabels{{domains: []string{"a.test"}, http: &sources.HTTP{Order: 1, Paths: []sources.Path{{Prefix: "/x"}}}}, {upstream: &sources.Upstream{HTTP2: true}}},
+			problems: []string{"HAPROXY_my_admin_BALANCE|algorithm", "RELAY_0_TIMEOUT|duration"}},
+		{name: "settings under the wrong prefix", declared: two, labels: map[string]string{"HAPROXY_0_TIMEOUT": "5s", "RELAY_0_BALANCE": "source", "RELAY_0_TIMOUT": "5s"}, want: []portLabels{{}, {}},
+			problems: []string{"HAPROXY_0_TIMEOUT|did you mean", "RELAY_0_BALANCE|did you mean", "RELAY_0_TIMOUT|did you mean RELAY_0_TIMEOUT"}},
+		{name: "path without domain", declared: two, labels: map[string]string{"HAPROXY_0_PATH": "/x"}, want: []portLabels{{http: &sources.HTTP{Order: 1, Paths: []sources.Path{{Prefix: "/x"}}}}, {}},
+			problems: []string{"HAPROXY_0_PATH|HAPROXY_0_VHOST"}},
 		{name: "protected ports are not opened", declared: two,
-			labels:   map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "a.test", "HAPROXY_0_AUTH": "r:u:secret", "HAPROXY_1_VHOST": "b.test", "HAPROXY_1_BACKEND_NETWORK_ALLOWED_ACL": "10.0.0.0/8"},
-			want:     []portLabels{{}, {}},
-			problems: []string{"HAPROXY_0_AUTH|not routed at all", "HAPROXY_1_BACKEND_NETWORK_ALLOWED_ACL|not routed at all"}},
+			labels:   map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "a.test", "HAPROXY_0_AUTH": "r:u:secret", "HAPROXY_1_VHOST": "b.test", "HAPROXY_1_BACKEND_NETWORK_ALLOWED_ACL": "10.0.0.0/99"},
+			want:     []portLabels{{groups: external, domains: []string{"a.test"}, http: &sources.HTTP{Closed: true}}, {groups: external, domains: []string{"b.test"}, http: &sources.HTTP{Closed: true}}},
+			problems: []string{"HAPROXY_0_AUTH|answered 403", "HAPROXY_1_BACKEND_NETWORK_ALLOWED_ACL|answered 403"}},
 		{name: "disabled", declared: two, labels: map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_ENABLED": "no", "HAPROXY_1_ENABLED": ""},
 			want: []portLabels{{}, {groups: external}}},
 		{name: "udp", declared: []declaration{{protocol: "udp"}, {protocol: "udp,tcp"}},
@@ -65,7 +79,7 @@ func TestParseLabels(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got, problems := parseLabels(tt.labels, tt.declared)
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(portLabels{})); diff != "" {
+			if diff := cmp.Diff(tt.want, got.ports, cmp.AllowUnexported(portLabels{})); diff != "" {
 				t.Errorf("labels (-want +got):\n%s", diff)
 			}
 			if len(problems) != len(tt.problems) {
@@ -84,10 +98,40 @@ func TestParseLabels(t *testing.T) {
 	}
 }
 
-func TestPortLabelNamesAreSorted(t *testing.T) {
+func TestLabelNames(t *testing.T) {
 	t.Parallel()
-	if !slices.IsSorted(portLabelNames) {
-		t.Error("portLabelNames is searched by bisection and must be sorted")
+	if !slices.IsSorted(portLabelNames) || !slices.IsSorted(appLabelNames) {
+		t.Error("the names are searched by bisection and must be sorted")
+	}
+	for _, name := range setting.MarathonLBNames() {
+		if !knownLabel(name) {
+			t.Errorf("%s has a reader, but is not a label", name)
+		}
+	}
+}
+
+func TestDeploymentLabels(t *testing.T) {
+	t.Parallel()
+	const group, started, target = "HAPROXY_DEPLOYMENT_GROUP", "HAPROXY_DEPLOYMENT_STARTED_AT", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES"
+	noon := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	tests := []struct {
+		labels   map[string]string
+		want     *sources.Deployment
+		problems int
+	}{
+		{labels: map[string]string{group: "web", started: "2026-05-01T14:00:00+02:00", target: "3"}, want: &sources.Deployment{Group: "web", StartedAt: noon, TargetInstances: 3}},
+		{labels: map[string]string{group: "/shop/web", started: "2026-05-01T12:00:00.000", "HAPROXY_DEPLOYMENT_COLOUR": "blue", "HAPROXY_DEPLOYMENT_ALT_PORT": "1", "HAPROXY_DEPLOYMENT_NEW_INSTANCES": "1"},
+			want: &sources.Deployment{Group: "/shop/web", StartedAt: noon}},
+		{labels: map[string]string{group: "web", started: "noon", target: "-1"}, want: &sources.Deployment{Group: "web"}, problems: 2},
+		{labels: map[string]string{group: "my web"}, problems: 1},
+		{labels: map[string]string{group: " "}},
+		{labels: map[string]string{started: "2026-05-01T12:00:00Z"}},
+	}
+	for _, tt := range tests {
+		got, problems := parseLabels(tt.labels, []declaration{{name: "http"}})
+		if diff := cmp.Diff(tt.want, got.deployment); diff != "" || len(problems) != tt.problems {
+			t.Errorf("%v: problems %q, deployment (-want +got):\n%s", tt.labels, problems, diff)
+		}
 	}
 }
 
@@ -95,6 +139,7 @@ func FuzzLabels(f *testing.F) {
 	f.Add("HAPROXY_GROUP=external\nHAPROXY_0_VHOST=a.test,b.test\nHAPROXY_http_AUTH=x", "http", "tcp")
 	f.Add("HAPROXY_0_ENABLED=\nMARATHON_ACME_00_DOMAIN=*.x\nHAPROXY__VHOST=a", "", "udp")
 	f.Add("HAPROXY_", "_", "udp,tcp")
+	f.Add("RELAY_0_TIMEOUT=5s\nHAPROXY_0_PATH=-i /a\nHAPROXY_DEPLOYMENT_GROUP=g\nHAPROXY_DEPLOYMENT_STARTED_AT=x", "x", "tcp")
 	f.Fuzz(func(t *testing.T, text, name, protocol string) {
 		labels := map[string]string{}
 		for s := bufio.NewScanner(strings.NewReader(text)); s.Scan(); {
@@ -103,8 +148,8 @@ func FuzzLabels(f *testing.F) {
 		}
 		declared := []declaration{{name: name, protocol: protocol}, {name: "b"}}
 		got, problems := parseLabels(labels, declared)
-		if len(got) != len(declared) {
-			t.Errorf("%d results for %d ports", len(got), len(declared))
+		if len(got.ports) != len(declared) {
+			t.Errorf("%d results for %d ports", len(got.ports), len(declared))
 		}
 		for _, p := range problems {
 			if p.Reason == "" || len(p.Subject)+len(p.Reason) > 1000 {
