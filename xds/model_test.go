@@ -77,6 +77,9 @@ func encoded(t testing.TB, msg *discoveryv3.DeltaDiscoveryRequest) *request {
 	if err := (codec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(body)}, req); err != nil {
 		t.Fatal(err)
 	}
+	if err := req.parse(); err != nil {
+		t.Fatal(err)
+	}
 	return req
 }
 

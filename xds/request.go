@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
@@ -13,6 +15,9 @@ import (
 // as parts of one string: an Envoy that comes again names all that it has, and
 // a map of that costs more than all else that is done with it.
 type request struct {
+	// raw is what was received, until parse.
+	raw []byte
+
 	discoveryv3.DeltaDiscoveryRequest // all but the lists
 
 	subscribe, unsubscribe []string
@@ -26,6 +31,22 @@ type initialVersion struct{ name, version string }
 const minEntry = 48
 
 var errUTF8 = errors.New("a resource name or version is not valid UTF-8")
+
+// weight is about how many resources the request names.
+func (r *request) weight() int {
+	return max(len(r.raw)/minEntry, len(r.subscribe)+len(r.initial))
+}
+
+// parse reads what was received.
+func (r *request) parse() error {
+	if r.raw == nil {
+		return nil
+	}
+	if err := r.unmarshal(r.raw); err != nil {
+		return status.Errorf(codes.InvalidArgument, "malformed request: %v", err)
+	}
+	return nil
+}
 
 func (r *request) unmarshal(data []byte) error {
 	*r = request{}

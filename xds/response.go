@@ -76,14 +76,15 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	return nil, fmt.Errorf("cannot marshal a %T", v)
 }
 
-// Unmarshal parses a request.
+// Unmarshal takes a request as it is: to parse it may have to wait.
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
-	defer buffer.Free()
 	switch m := v.(type) {
 	case *request:
-		return m.unmarshal(buffer.ReadOnlyData())
+		m.raw = data.Materialize()
+		return nil
 	case proto.Message:
+		buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
+		defer buffer.Free()
 		return proto.Unmarshal(buffer.ReadOnlyData(), m)
 	}
 	return fmt.Errorf("cannot unmarshal into a %T", v)

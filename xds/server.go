@@ -34,9 +34,10 @@ type Server struct {
 	// what is in a fleet's store. Its error is logged and sent to the Envoy.
 	Authorize func(p *peer.Peer, fleet string) error
 
-	stores  map[string]*Store
-	log     *slog.Logger
-	metrics *metrics
+	stores    map[string]*Store
+	log       *slog.Logger
+	metrics   *metrics
+	admission admission
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -44,7 +45,8 @@ type Server struct {
 
 // NewServer returns a server for the given stores, by fleet.
 func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometheus.Registerer) *Server {
-	return &Server{stores: stores, log: logger, metrics: newMetrics(registerer, stores), streams: make(map[*stream]struct{})}
+	return &Server{stores: stores, log: logger, metrics: newMetrics(registerer, stores), streams: make(map[*stream]struct{}),
+		admission: newAdmission()}
 }
 
 // maxRequest bounds one request: a first request names every resource that an

@@ -189,6 +189,21 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 	return out, s.deadline(now)
 }
 
+// due returns about how many resources the next responses will have.
+func (s *session) due() int {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := uint64(0)
+	for t := range s.watches {
+		if w := &s.watches[t]; w.subscribed && w.flight == nil {
+			n += w.set.GetCardinality()
+		}
+	}
+	return int(n)
+}
+
 // next makes the next response of a type, or none if there is nothing to send
 // or one is in flight.
 func (s *session) next(t Type, now time.Time) *response {

@@ -32,6 +32,13 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	if err := g.RecvMsg(first); err != nil {
 		return ignoreEnd(err)
 	}
+	var malformed error
+	if err := s.admission.do(g.Context(), first.weight(), func() { malformed = first.parse() }); err != nil {
+		return ignoreEnd(err)
+	}
+	if malformed != nil {
+		return malformed
+	}
 	st, err := s.newStream(g, first.GetNode())
 	if err != nil {
 		return err
@@ -79,16 +86,16 @@ func (s *stream) run(ctx context.Context, first *request) error {
 	ended := make(chan error, 1)
 	go s.receive(ctx, requests, ended)
 
-	if err := s.receiveOne(first); err != nil {
-		return err
+	if err := s.receiveOne(ctx, first); err != nil {
+		return ignoreEnd(err)
 	}
 	opened := s.session.store.openedAgain()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		retryAt, err := s.send()
+		retryAt, err := s.send(ctx)
 		if err != nil {
-			return err
+			return ignoreEnd(err)
 		}
 		timer.Stop()
 		var retry <-chan time.Time
@@ -98,8 +105,8 @@ func (s *stream) run(ctx context.Context, first *request) error {
 		}
 		select {
 		case req := <-requests:
-			if err := s.receiveOne(req); err != nil {
-				return err
+			if err := s.receiveOne(ctx, req); err != nil {
+				return ignoreEnd(err)
 			}
 		case <-s.session.wake:
 		case <-opened:
@@ -129,16 +136,37 @@ func (s *stream) receive(ctx context.Context, requests chan<- *request, ended ch
 	}
 }
 
-func (s *stream) receiveOne(req *request) error {
-	t, ok := TypeOf(req.GetTypeUrl())
-	if !ok {
+func (s *stream) receiveOne(ctx context.Context, req *request) error {
+	var (
+		t         Type
+		known     bool
+		rejection *Rejection
+		malformed error
+	)
+	if err := s.server.admission.do(ctx, req.weight(), func() {
+		if malformed = req.parse(); malformed != nil {
+			return
+		}
+		if t, known = TypeOf(req.GetTypeUrl()); known {
+			rejection = s.session.request(t, req, time.Now())
+		}
+	}); err != nil {
+		return err
+	}
+	if malformed != nil {
+		return malformed
+	}
+	if !known {
 		return s.refuseType(req)
 	}
 	s.server.metrics.requests[t].Inc()
-	rejection := s.session.request(t, req, time.Now())
-	if rejection == nil {
-		return nil
+	if rejection != nil {
+		s.rejected(t, rejection)
 	}
+	return nil
+}
+
+func (s *stream) rejected(t Type, rejection *Rejection) {
 	s.server.metrics.rejections.WithLabelValues(s.info.Fleet, t.String()).Inc()
 	names := rejection.Names
 	if len(names) > 10 {
@@ -146,7 +174,6 @@ func (s *stream) receiveOne(req *request) error {
 	}
 	s.log.Error("Envoy rejected a response; it keeps what it had",
 		"type", t, "revision", rejection.Revision, "resources", len(rejection.Names), "names", names, "reason", rejection.Message)
-	return nil
 }
 
 // refuseType answers a request for a type that Relay does not serve as "there
@@ -161,8 +188,13 @@ func (s *stream) refuseType(req *request) error {
 	})
 }
 
-func (s *stream) send() (time.Time, error) {
-	responses, retryAt := s.session.plan(time.Now())
+func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
+	var responses []*response
+	if err := s.server.admission.do(ctx, s.session.due(), func() {
+		responses, retryAt = s.session.plan(time.Now())
+	}); err != nil {
+		return time.Time{}, err
+	}
 	for _, r := range responses {
 		if err := s.grpc.SendMsg(r); err != nil {
 			return time.Time{}, err
@@ -178,7 +210,7 @@ func (s *stream) send() (time.Time, error) {
 
 // ignoreEnd turns the normal ends of a stream into none.
 func ignoreEnd(err error) error {
-	if err == nil || errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
 		return nil
 	}
 	return err

@@ -55,18 +55,26 @@ func startBench(ctx context.Context, apps, changes, streams int) (*bench, error)
 	if err := b.answers.Decode(&b.last); err != nil {
 		return nil, errors.Join(fmt.Errorf("the server process did not start: %w", err), b.close())
 	}
+	if err := b.add(b.last.Address, streams); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+// add makes Envoys that are not connected.
+func (b *bench) add(address string, streams int) error {
 	names := xdsload.NewNames()
 	for i := range streams {
 		e, err := xdsload.New(xdsload.Options{
-			Address: b.last.Address, Fleet: fleetName, NodeID: fmt.Sprintf("envoy-%d", i),
+			Address: address, Fleet: fleetName, NodeID: fmt.Sprintf("envoy-%d", i),
 			ExtensionConfigs: []string{hostsFilter}, Names: names,
 		})
 		if err != nil {
-			return nil, errors.Join(err, b.close())
+			return err
 		}
 		b.envoys = append(b.envoys, e)
 	}
-	return b, nil
+	return nil
 }
 
 func (b *bench) close() error {
@@ -200,7 +208,6 @@ func (b *bench) disconnect() {
 type load struct {
 	cost
 	p50, p99, max time.Duration
-	delivered     int
 }
 
 // change applies changes at a rate and waits until they are delivered to all.
@@ -225,11 +232,11 @@ func (b *bench) change(count int, rate float64) (load, error) {
 	if err != nil {
 		return load{}, err
 	}
-	return b.join(load{cost: c, delivered: delivered}, r.Applied, arrivals)
+	return joinArrivals(load{cost: c}, r.Applied, arrivals)
 }
 
-// join finds the time from each change to each of its arrivals.
-func (b *bench) join(l load, changes []applied, arrivals [][]xdsload.Sample) (load, error) {
+// joinArrivals finds the time from each change to each of its arrivals.
+func joinArrivals(l load, changes []applied, arrivals [][]xdsload.Sample) (load, error) {
 	at := make(map[uint64]time.Time, len(changes))
 	for _, a := range changes {
 		version, err := xdsload.ParseVersion(a.Version)
@@ -250,8 +257,8 @@ func (b *bench) join(l load, changes []applied, arrivals [][]xdsload.Sample) (lo
 			took = append(took, s.At.Sub(applied))
 		}
 	}
-	if len(took) != len(changes)*len(b.envoys) {
-		return load{}, fmt.Errorf("%d of %d changes arrived", len(took), len(changes)*len(b.envoys))
+	if len(took) != len(changes)*len(arrivals) {
+		return load{}, fmt.Errorf("%d of %d changes arrived", len(took), len(changes)*len(arrivals))
 	}
 	slices.Sort(took)
 	l.p50, l.p99, l.max = took[len(took)/2], took[len(took)*99/100], took[len(took)-1]

@@ -31,18 +31,26 @@ func main() {
 	profiles := flag.String("profiles", "", "directory to write the server's profiles to")
 	server := flag.Bool("serve", false, "be the server process (used by the program itself)")
 	apps := flag.Int("apps", 0, "with -serve: apps")
-	changes := flag.Int("changes", 0, "with -serve: changes to prepare")
+	changes := flag.Int("changes", 0, "with -serve: changes to prepare; with -watch: to wait for")
+	watched := flag.String("watch", "", "be a watching process of this server (used by the program itself)")
+	streams := flag.Int("streams", 0, "with -watch: streams")
 	flag.Parse()
-	if err := run(*server, *apps, *changes, strings.Split(*wanted, ","), *runs, settings{*profiles}); err != nil {
+	var err error
+	switch {
+	case *server:
+		err = serve(*apps, *changes, os.Stdin, os.Stdout)
+	case *watched != "":
+		err = watch(*watched, *streams, *changes, os.Stdin, os.Stdout)
+	default:
+		err = run(strings.Split(*wanted, ","), *runs, settings{*profiles})
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench-xds:", err)
 		os.Exit(1)
 	}
 }
 
-func run(server bool, apps, changes int, wanted []string, runs int, s settings) error {
-	if server {
-		return serve(apps, changes, os.Stdin, os.Stdout)
-	}
+func run(wanted []string, runs int, s settings) error {
 	// The load leaves as much CPU to the server as it can.
 	debug.SetGCPercent(800)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

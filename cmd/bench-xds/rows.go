@@ -36,6 +36,7 @@ var rows = []row{
 	{"wide", func(ctx context.Context, s settings) ([]figure, error) {
 		return runLoad(ctx, s, loadRow{name: "wide", apps: 10_000, streams: 1_000, rate: 100, limit: 250, memoryLimit: 1000})
 	}},
+	{"restart", func(ctx context.Context, s settings) ([]figure, error) { return runRestart(ctx, s, 50_000, 100) }},
 	{"envoy-10k", func(ctx context.Context, s settings) ([]figure, error) { return runEnvoy(ctx, s, 10_000, 10) }},
 	{"envoy-50k", func(ctx context.Context, s settings) ([]figure, error) { return runEnvoy(ctx, s, 50_000, 20) }},
 }

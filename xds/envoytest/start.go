@@ -3,6 +3,9 @@ package envoytest
 import (
 	"context"
 	"net"
+	"os"
+	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -29,14 +32,26 @@ func Start(t testing.TB, o Options) *Envoy {
 	return e
 }
 
+// Ports that the system gives to nobody by itself, so that nothing else takes a
+// port between FreePort and the listener it is for.
+const firstPort, lastPort = 20000, 32000
+
+var nextPort atomic.Uint32
+
 // FreePort returns a TCP port of 127.0.0.1 that nothing listens on, for a
 // listener whose address must be known before Envoy opens it.
 func FreePort(t testing.TB) uint16 {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range lastPort - firstPort {
+		// Test binaries that run at the same time start at different ports.
+		offset := uint32(os.Getpid())*61 + nextPort.Add(1)
+		port := firstPort + offset%(lastPort-firstPort)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
+		if err == nil {
+			_ = l.Close()
+			return uint16(port)
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return uint16(l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no free port between 20000 and 32000")
+	return 0
 }

@@ -145,6 +145,19 @@ func (c *Client) ExpectNothing() {
 	}
 }
 
+// ExpectQuiet makes sure that nothing has come so far. What is on its way is
+// not waited for: see ExpectNothing.
+func (c *Client) ExpectQuiet() {
+	c.t.Helper()
+	select {
+	case r := <-c.replies:
+		c.t.Fatalf("got %s with %q, without %q; want nothing yet", r.GetTypeUrl(), Names(r), r.GetRemovedResources())
+	case err := <-c.ended:
+		c.t.Fatalf("the stream ended: %v", err)
+	default:
+	}
+}
+
 // End waits for the stream to end and returns why.
 func (c *Client) End() error {
 	c.t.Helper()

@@ -1,0 +1,33 @@
+package xds
+
+import (
+	"context"
+	"runtime"
+)
+
+// admission lets few streams at a time do work of many resources. When a Relay
+// starts, all Envoys of a fleet come at once, each with a list of all that it
+// has, or for all there is; those that are connected already, or were let in
+// first, stay current meanwhile.
+type admission chan struct{}
+
+// newAdmission leaves a processor to small work, if there is more than one.
+func newAdmission() admission { return make(admission, max(1, runtime.GOMAXPROCS(0)-1)) }
+
+// smallWork is the number of resources for which nobody has to wait.
+const smallWork = 1000
+
+// do calls work when it is its turn, unless ctx ends before. Work must not wait
+// for an Envoy.
+func (a admission) do(ctx context.Context, resources int, work func()) error {
+	if resources > smallWork {
+		select {
+		case a <- struct{}{}:
+			defer func() { <-a }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	work()
+	return nil
+}
