@@ -32,7 +32,7 @@ bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 build: ## Build ./bin/relay
 	$(call need,go,install Go 1.26 from https://go.dev/dl/)
 	@echo "== Relay: building (a few minutes the first time)"
-	@go build -v -o bin/relay ./cmd/relay 2>&1 | $(PROGRESS)
+	@go build -v -ldflags "-X main.build=$$(git describe --always --dirty 2>/dev/null)" -o bin/relay ./cmd/relay 2>&1 | $(PROGRESS)
 
 check: ## Formatting, vet, staticcheck
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }

@@ -9,14 +9,14 @@ import (
 
 type bootstrapCmd struct {
 	Fleet    string         `default:"external" help:"The fleet that the Envoy belongs to."`
-	XDS      []string       `name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT,..." help:"Where Relay is. With several, Envoy uses one at a time."`
+	XDS      []string       `name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Relay is. With several, Envoy uses one at a time (default ${default})."`
 	NodeID   string         `name:"node-id" placeholder:"NAME" help:"The Envoy's name on Relay's status page. Default: the host name."`
 	Clusters string         `default:"all" enum:"all,on-demand" help:"all, or on-demand as in the fleet's configuration."`
 	XDSCA    string         `name:"xds-ca" placeholder:"FILE" help:"Reach Relay by TLS; its certificate must be of the authorities in this PEM file on the Envoy's machine."`
 	XDSName  string         `name:"xds-server-name" placeholder:"NAME" help:"The name that Relay's certificate must have."`
 	XDSCert  string         `name:"xds-cert" placeholder:"FILE" help:"PEM certificate that Envoy shows to Relay."`
 	XDSKey   string         `name:"xds-key" placeholder:"FILE" help:"Its private key."`
-	Admin    netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens."`
+	Admin    netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens (default ${default})."`
 }
 
 // Run prints the bootstrap.

@@ -188,7 +188,7 @@ func (r *checking) report() error {
 		}
 		fmt.Fprintln(r.out, p.Reason)
 	}
-	fmt.Fprintf(r.out, "%d apps, %d certificates, %d things to look at\n", len(r.Apps()), len(r.Certificates()), r.wrong)
+	fmt.Fprintf(r.out, "apps: %d, certificates: %d, to look at: %d\n", len(r.Apps()), len(r.Certificates()), r.wrong)
 	if r.wrong > 0 {
 		return errWrong
 	}

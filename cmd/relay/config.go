@@ -21,7 +21,7 @@ type Config struct {
 	ACMEApp    string `group:"Applications" name:"acme-app" default:"/marathon-acme" help:"The app whose port 0 answers ACME challenges."`
 
 	Fleet           string         `group:"Fleet" help:"The group of the one fleet: apps name it in HAPROXY_GROUP, Envoys in node.cluster. For several fleets use the configuration file." default:"external"`
-	HTTP            netip.AddrPort `group:"Fleet" name:"http" placeholder:"IP:PORT" default:"0.0.0.0:80" help:"Where the fleet's Envoys listen for HTTP."`
+	HTTP            netip.AddrPort `group:"Fleet" name:"http" placeholder:"IP:PORT" default:"0.0.0.0:80" help:"Where the fleet's Envoys listen for HTTP (default ${default})."`
 	HTTPS           netip.AddrPort `group:"Fleet" name:"https" placeholder:"IP:PORT" help:"Where they listen for HTTPS. Needs certificates."`
 	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
 
@@ -33,38 +33,38 @@ type Config struct {
 	UpstreamIdleTimeout   time.Duration `group:"Requests" default:"4s" help:"Unused connections to tasks are closed after this. Keep it below the keep-alive of your apps; 0: never."`
 	Retries               uint32        `group:"Requests" default:"2" help:"How often a request that cannot have reached a task is sent to another one."`
 
-	CertsDir          []string      `group:"Certificates" placeholder:"PATH,..." help:"PEM files and directories of them."`
+	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
 	CertsPollInterval time.Duration `group:"Certificates" default:"60s" help:"Time between two looks at the certificates without being told of a change."`
 	CertsGrace        time.Duration `group:"Certificates" default:"10s" help:"How long plain HTTP waits for a certificate store that cannot be read at start."`
-	VaultAddr         []string      `group:"Certificates" placeholder:"URL,..." env:"RELAY_VAULT_ADDR,VAULT_ADDR" help:"Vault's addresses."`
+	VaultAddr         []string      `group:"Certificates" placeholder:"URL" env:"RELAY_VAULT_ADDR,VAULT_ADDR" help:"Vault's addresses."`
 	VaultMount        string        `group:"Certificates" default:"secret" help:"The KV version 2 mount that marathon-acme writes to, with a path prefix if there is one."`
 	VaultToken        string        `group:"Certificates" placeholder:"TOKEN" env:"RELAY_VAULT_TOKEN,VAULT_TOKEN" help:"Vault token. Better: a file, or the environment."`
 	VaultTokenFile    string        `group:"Certificates" placeholder:"FILE" help:"File with the Vault token, read again when it changes."`
 	VaultRoleID       string        `group:"Certificates" name:"vault-role-id" placeholder:"ID" help:"Log in by AppRole with this role id."`
 	VaultSecretIDFile string        `group:"Certificates" name:"vault-secret-id-file" placeholder:"FILE" help:"File with the AppRole's secret id."`
-	VaultAppRoleMount string        `group:"Certificates" name:"vault-approle-mount" default:"approle" placeholder:"PATH" help:"Where Vault's AppRole method is mounted."`
+	VaultAppRoleMount string        `group:"Certificates" name:"vault-approle-mount" default:"approle" placeholder:"PATH" help:"Where Vault's AppRole method is mounted (default ${default})."`
 	VaultK8sRole      string        `group:"Certificates" name:"vault-kubernetes-role" placeholder:"ROLE" help:"Log in by the service account of Relay's pod, with this role."`
-	VaultK8sMount     string        `group:"Certificates" name:"vault-kubernetes-mount" default:"kubernetes" placeholder:"PATH" help:"Where Vault's Kubernetes method is mounted."`
+	VaultK8sMount     string        `group:"Certificates" name:"vault-kubernetes-mount" default:"kubernetes" placeholder:"PATH" help:"Where Vault's Kubernetes method is mounted (default ${default})."`
 	VaultK8sTokenFile string        `group:"Certificates" name:"vault-kubernetes-token-file" placeholder:"FILE" help:"File with the service account's token, where it is not in its usual place."`
 	VaultDefault      string        `group:"Certificates" placeholder:"NAME" help:"The certificate in Vault for clients that ask for no name, or an unknown one."`
 	VaultNamespace    string        `group:"Certificates" env:"RELAY_VAULT_NAMESPACE,VAULT_NAMESPACE" help:"Vault Enterprise namespace."`
 	VaultCAFile       string        `group:"Certificates" name:"vault-ca-file" env:"RELAY_VAULT_CA_FILE,VAULT_CACERT" placeholder:"FILE" help:"PEM file with the authorities trusted for Vault."`
 
-	XDS          string   `group:"Server" name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Envoys connect to Relay."`
+	XDS          string   `group:"Server" name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Envoys connect to Relay (default ${default})."`
 	XDSCert      string   `group:"Server" name:"xds-cert" placeholder:"FILE" help:"PEM certificate (chain) that Relay shows to Envoys; read again when it changes."`
 	XDSKey       string   `group:"Server" name:"xds-key" placeholder:"FILE" help:"Its private key."`
 	XDSClientCA  string   `group:"Server" name:"xds-client-ca" placeholder:"FILE" help:"Envoys must show a certificate of these authorities."`
-	XDSClients   []string `group:"Server" name:"xds-clients" placeholder:"NAME,..." help:"DNS names or URIs, one of which such a certificate must have (* for one label); for several fleets: clients in the configuration file."`
+	XDSClients   []string `group:"Server" name:"xds-clients" placeholder:"NAME" help:"DNS names or URIs, one of which such a certificate must have (* for one label); for several fleets: clients in the configuration file."`
 	XDSPlaintext bool     `group:"Server" name:"xds-insecure-plaintext-beyond-loopback" help:"Serve xDS without TLS on other addresses than loopback. Whoever reaches it gets the private keys of all certificates."`
 
-	Admin           string         `group:"Server" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where people, monitoring and marathon-acme connect to Relay."`
+	Admin           string         `group:"Server" default:"127.0.0.1:9090" placeholder:"HOST:PORT" help:"Where people, monitoring and marathon-acme connect to Relay (default ${default})."`
 	AdminCert       string         `group:"Server" placeholder:"FILE" help:"PEM certificate (chain) of the admin endpoint; read again when it changes."`
 	AdminKey        string         `group:"Server" placeholder:"FILE" help:"Its private key."`
 	AdminClientCA   string         `group:"Server" name:"admin-client-ca" placeholder:"FILE" help:"Let in clients with a certificate of these authorities."`
 	AdminTokenFile  string         `group:"Server" placeholder:"FILE" help:"Let in clients that show the token in this file; read again when it changes."`
 	AdminOpen       bool           `group:"Server" name:"admin-insecure-open-beyond-loopback" help:"Serve the admin endpoint to everyone on other addresses than loopback."`
-	SignalNetworks  []netip.Prefix `group:"Server" placeholder:"CIDR,..." help:"The hooks may be called from these networks without token or certificate: those of marathon-acme."`
+	SignalNetworks  []netip.Prefix `group:"Server" placeholder:"CIDR" help:"The hooks may be called from these networks without token or certificate: those of marathon-acme."`
 	SignalAnyMethod bool           `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
 	Pprof           bool           `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
 

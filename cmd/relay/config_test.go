@@ -161,7 +161,7 @@ func TestCheck(t *testing.T) {
 		status int
 		want   string
 	}{
-		{"good file", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2"}, 0, "1 apps, 1 certificates, 0 things"},
+		{"good file", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2"}, 0, "apps: 1, certificates: 1, to look at: 0"},
 		{"bad file", []string{"--source-file", bad}, 1, "bad.yaml:5"},
 		{"clash", []string{"--source-file", clash}, 1, "app /b"},
 		{"Marathon", []string{"--marathon", m.URL()}, 0, "ok     marathon"},

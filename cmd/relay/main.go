@@ -83,18 +83,18 @@ func (versionCmd) Run(s streams) error {
 	return err
 }
 
+// build is set by make build.
+var build string
+
 func version() string {
+	if build != "" {
+		return build
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
 	}
-	v := info.Main.Version
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			v += " " + setting.Value
-		}
-	}
-	return v
+	return info.Main.Version
 }
 
 // logger writes to stderr, as the configuration asks.

@@ -10,8 +10,8 @@ import (
 
 // MarathonConfig says where Marathon is and how to log in to it.
 type MarathonConfig struct {
-	Marathon             []string      `group:"Applications" placeholder:"URL,..." help:"Marathon's addresses; one is used, the others are for when it fails. Userinfo in the first form of a URL (http://user:password@host) is sent as basic authentication."`
-	MarathonTrustedHosts []string      `group:"Applications" placeholder:"HOST,..." help:"Further hosts that may be sent the credentials when Marathon redirects to its leader, or names it."`
+	Marathon             []string      `group:"Applications" placeholder:"URL" help:"Marathon's addresses; one is used, the others are for when it fails. Userinfo in the first form of a URL (http://user:password@host) is sent as basic authentication."`
+	MarathonTrustedHosts []string      `group:"Applications" placeholder:"HOST" help:"Further hosts that may be sent the credentials when Marathon redirects to its leader, or names it."`
 	MarathonSyncInterval time.Duration `group:"Applications" default:"5m" help:"Time between full reads, which heal events that were lost."`
 
 	MarathonUser               string `group:"Applications" placeholder:"NAME" help:"Log in to Marathon by basic authentication as this user."`
@@ -25,7 +25,7 @@ type MarathonConfig struct {
 	MarathonInsecureSkipTLSVerify bool   `group:"Applications" name:"marathon-insecure-skip-tls-verify" help:"Accept any certificate of Marathon. Whoever is on the way gets the credentials and decides what is routed."`
 
 	MarathonContainerAddress  string         `group:"Applications" default:"auto" enum:"auto,ip,host" help:"Where tasks on container networks are reached: ip, their own address; host, the agent's port; auto, the first of these that there is."`
-	MarathonContainerNetworks []netip.Prefix `group:"Applications" placeholder:"CIDR,..." help:"Use addresses of tasks on container networks from these networks only."`
+	MarathonContainerNetworks []netip.Prefix `group:"Applications" placeholder:"CIDR" help:"Use addresses of tasks on container networks from these networks only."`
 	MarathonPreferIPv6        bool           `group:"Applications" name:"marathon-prefer-ipv6" help:"Prefer IPv6 where a task or agent has both."`
 	MarathonUnreachable       string         `group:"Applications" default:"degraded" enum:"degraded,keep,drop" help:"Tasks whose agent was lost get requests when too few others are left (degraded), as before (keep), or none (drop)."`
 }
