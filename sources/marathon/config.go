@@ -173,6 +173,12 @@ type server struct {
 	login login // nil for none
 }
 
+// String shows the URL alone.
+func (s server) String() string { return s.url.String() }
+
+// GoString hides the login from %#v.
+func (s server) GoString() string { return s.String() }
+
 // parseServers reads base URLs; common is the login of those without userinfo.
 // Its errors never repeat a URL, which may hold a password.
 func parseServers(urls []string, common login) ([]server, error) {

@@ -23,7 +23,8 @@ type life struct {
 	w       *Watcher
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	target  target
+	target  target // of the event stream
+	reads   target // of everything else: the leader, if it may be asked
 	started time.Time
 	wg      sync.WaitGroup
 	todo    chan func() error // run on the goroutine of Serve; an error ends the life
@@ -49,7 +50,7 @@ type life struct {
 
 func newLife(ctx context.Context, w *Watcher, t target) *life {
 	l := &life{
-		w: w, target: t, started: time.Now(), todo: make(chan func() error),
+		w: w, target: t, reads: t, started: time.Now(), todo: make(chan func() error),
 		inFlight: map[string]bool{}, again: map[string]markKind{}, looks: map[string]*time.Timer{},
 		failures: map[string]int{}, removed: map[string]uint64{},
 	}
@@ -65,15 +66,24 @@ func (l *life) run() error {
 	attach := time.AfterFunc(w.cfg.AttachTimeout, func() { l.cancel(errNoEvent) })
 	defer attach.Stop()
 	w.setConnected(false, l.target.base.String())
-	body, t, err := w.client.events(l.ctx, l.target)
+	body, t, leader, err := w.client.events(l.ctx, l.target)
 	if err != nil {
 		return err
 	}
-	l.target = t
+	l.target, l.reads = t, t
 	w.setConnected(false, l.target.base.String())
 	l.spawn(func() func() error {
 		defer body.Close()
-		err := l.readEvents(newEventReader(body, w.cfg.MaxEventBytes), attach)
+		err := l.readEvents(newEventReader(body, w.cfg.MaxEventBytes), func() {
+			attach.Stop()
+			l.spawn(func() func() error {
+				reads := w.client.leader(l.ctx, t, leader)
+				return func() error {
+					l.reads = reads
+					return l.attach()
+				}
+			})
+		})
 		return func() error { return err }
 	})
 	for {
@@ -138,8 +148,9 @@ func caught(f func() func() error) (do func() error) {
 	return f()
 }
 
-// readEvents marks what events name until the stream ends.
-func (l *life) readEvents(events *eventReader, attach *time.Timer) error {
+// readEvents marks what events name until the stream ends. It calls attached
+// at the first event.
+func (l *life) readEvents(events *eventReader, attached func()) error {
 	w := l.w
 	deployments := deployments{}
 	first := true
@@ -154,8 +165,7 @@ func (l *life) readEvents(events *eventReader, attach *time.Timer) error {
 		w.noteEvent()
 		if first {
 			first = false
-			attach.Stop()
-			l.spawn(func() func() error { return l.attach })
+			attached()
 		}
 		c, err := parseEvent(m)
 		w.metrics.event(c.kind)

@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"errors"
 	"time"
 
 	"relay/sources"
@@ -72,8 +73,9 @@ func (l *life) startRead(id string, kind markKind) {
 	l.unlook(id)
 	number := w.nextRead()
 	w.metrics.reads.WithLabelValues(kindApp).Inc()
+	from := l.reads
 	l.spawn(func() func() error {
-		answer, found, err := w.client.app(l.ctx, l.target, id)
+		answer, found, err := w.client.app(l.ctx, from, id)
 		var m mapped
 		if err == nil && found {
 			m = l.mapOne(answer)
@@ -168,6 +170,9 @@ func (l *life) readFailed(id string, err error) {
 		return
 	}
 	w.metrics.readFailures.WithLabelValues(kindApp).Inc()
+	if _, answered := errors.AsType[*statusError](err); !answered {
+		l.leaveLeader(err)
+	}
 	w.noteError(err)
 	wait := jitter(exponential(w.cfg.BackoffMin, w.cfg.BackoffMax, l.failures[id]))
 	l.failures[id]++

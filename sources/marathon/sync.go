@@ -48,8 +48,9 @@ func (l *life) startFull() {
 		l.unlook(id)
 	}
 	w.metrics.reads.WithLabelValues(kindFull).Inc()
+	from := l.reads
 	l.spawn(func() func() error {
-		err := w.client.apps(l.ctx, l.target, func(answer decoded) error {
+		err := w.client.apps(l.ctx, from, func(answer decoded) error {
 			id, ok := cleanID(answer.app.ID)
 			if !ok {
 				w.log.Warn("an app of Marathon has no usable id and is ignored", "id", clip(answer.app.ID))
@@ -102,6 +103,10 @@ func (l *life) fullFailed(f *fullRead, err error) error {
 	w := l.w
 	l.putBack(f)
 	w.metrics.readFailures.WithLabelValues(kindFull).Inc()
+	if l.ctx.Err() == nil && l.leaveLeader(err) {
+		w.marks.addFull()
+		return nil
+	}
 	l.fullFailures++
 	if !l.synced || l.fullFailures >= maxFullFailures {
 		return err

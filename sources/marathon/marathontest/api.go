@@ -51,7 +51,7 @@ func (s *Server) serveApp(w http.ResponseWriter, r *http.Request, rest string) {
 	case what != "":
 		writeJSON(w, http.StatusInternalServerError, message("URI not found"))
 	case method == http.MethodGet:
-		if data := s.AppJSON(id); data != nil {
+		if data := s.appJSON(id, embeds(r, "readiness")); data != nil {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(slices.Concat([]byte(`{"app":`), data, []byte(`}`)))
 		} else {
@@ -80,22 +80,21 @@ func from(r *http.Request) *origin {
 
 func forced(r *http.Request) bool { return r.URL.Query().Get("force") == "true" }
 
-// embeds tells whether tasks are asked for.
-func embeds(r *http.Request) bool {
+// embeds tells whether what is asked for.
+func embeds(r *http.Request, what ...string) bool {
 	return slices.ContainsFunc(r.URL.Query()["embed"], func(e string) bool {
-		e = e[strings.LastIndex(e, ".")+1:]
-		return e == "tasks" || e == "failures"
+		return slices.Contains(what, e[strings.LastIndex(e, ".")+1:])
 	})
 }
 
 // writeList answers with the apps whose ids start with prefix, in no order.
 func (s *Server) writeList(w http.ResponseWriter, r *http.Request, key, prefix string) {
-	withTasks := embeds(r) || key == "*"
+	what := show{tasks: embeds(r, "tasks", "failures") || key == "*", readiness: embeds(r, "readiness"), quirks: *s.opts.Quirks}
 	s.mu.Lock()
 	list := make([][][]byte, 0, len(s.apps))
 	for id, a := range s.apps {
 		if strings.HasPrefix(id, prefix) {
-			list = append(list, a.parts(withTasks))
+			list = append(list, a.parts(what))
 		}
 	}
 	s.mu.Unlock()

@@ -114,11 +114,13 @@ func (s *Server) Tasks(appID string) []Task {
 }
 
 // AppJSON returns what GET /v2/apps/{id} shows under "app", nil if there is no such app.
-func (s *Server) AppJSON(id string) json.RawMessage {
+func (s *Server) AppJSON(id string) json.RawMessage { return s.appJSON(id, true) }
+
+func (s *Server) appJSON(id string, readiness bool) json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.apps[id]; a != nil {
-		return bytes.Join(a.parts(true), nil)
+		return bytes.Join(a.parts(show{tasks: true, readiness: readiness, quirks: *s.opts.Quirks}), nil)
 	}
 	return nil
 }
@@ -137,16 +139,33 @@ func (a *app) tasks() []Task {
 
 // parts returns the JSON of the app in pieces, to be written one after the
 // other; they are never modified.
-func (a *app) parts(withTasks bool) [][]byte {
-	switch {
-	case a.raw != nil:
+func (a *app) parts(what show) [][]byte {
+	if a.raw != nil {
 		return [][]byte{a.raw}
-	case !withTasks:
-		return [][]byte{a.def.json[:len(a.def.json)-1], a.render(false)}
+	}
+	parts := [][]byte{a.def.json[:len(a.def.json)-1]}
+	if results := a.readinessResults(); results != nil && what.readiness {
+		parts = append(parts, results)
+	}
+	switch {
+	case !what.tasks:
+		parts = append(parts, a.render(false))
 	case a.tail == nil:
 		a.tail = a.render(true)
+		fallthrough
+	default:
+		parts = append(parts, a.tail)
 	}
-	return [][]byte{a.def.json[:len(a.def.json)-1], a.tail}
+	if what.quirks.reshapes() {
+		return [][]byte{what.quirks.reshape(bytes.Join(parts, nil))}
+	}
+	return parts
+}
+
+// show says what is shown of an app, and how.
+type show struct {
+	tasks, readiness bool
+	quirks           Quirks
 }
 
 // render returns the end of the JSON: counts, deployments and tasks.

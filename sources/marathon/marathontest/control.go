@@ -55,9 +55,19 @@ func (s *Server) UpdateTask(taskID string, change func(*Task)) error {
 	return s.withTask(taskID, func(t *task) {
 		change(&t.Task)
 		s.publishStatus(t, "")
-		if _, alive := t.verdict(); alive {
-			t.inst.setReady()
-		}
+		t.settle()
+	})
+}
+
+// LoseAgent cuts a task's agent off: TASK_UNREACHABLE, and nothing else
+// happens; or, with Quirks.TaskLost, TASK_LOST and another task.
+func (s *Server) LoseAgent(taskID string) error {
+	if !s.opts.Quirks.TaskLost {
+		return s.UpdateTask(taskID, func(t *Task) { t.State = "TASK_UNREACHABLE" })
+	}
+	return s.withTask(taskID, func(t *task) {
+		s.end(t, "TASK_LOST", "agent lost")
+		s.launch(t.inst)
 	})
 }
 
@@ -85,16 +95,22 @@ func (s *Server) SetHealth(taskID string, alive bool) error {
 		}
 		wasKnown, was := t.verdict()
 		t.Health = results
-		if alive {
-			t.inst.setReady()
-		}
+		t.settle()
 		if wasKnown && was == alive {
 			return
 		}
 		for range results {
-			s.bus.publish("health_status_changed_event", map[string]any{
-				"appId": a.id, "instanceId": t.inst.id, "version": t.Version, "alive": alive,
-			})
+			fields := map[string]any{"appId": a.id, "version": t.Version, "alive": alive}
+			if s.opts.Quirks.NoInstances {
+				fields["taskId"] = t.ID
+			} else {
+				fields["instanceId"] = t.inst.id
+			}
+			s.bus.publish("health_status_changed_event", fields)
+		}
+		if s.opts.Quirks.NoInstances {
+			s.publishStatus(t, "")
+			return
 		}
 		s.bus.publish("instance_health_changed_event", map[string]any{
 			"instanceId": t.inst.id, "runSpecId": a.id, "healthy": alive, "runSpecVersion": t.Version,

@@ -36,8 +36,9 @@ type spec struct {
 			HostPort      *int `json:"hostPort"`
 		} `json:"portMappings"`
 	} `json:"container"`
-	HealthChecks  []json.RawMessage `json:"healthChecks"`
-	KillSelection string            `json:"killSelection"`
+	HealthChecks    []json.RawMessage `json:"healthChecks"`
+	ReadinessChecks []json.RawMessage `json:"readinessChecks"`
+	KillSelection   string            `json:"killSelection"`
 }
 
 type versionInfo struct {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -192,17 +193,27 @@ func (s *Server) run(ctx context.Context, d *deployment, announced bool) {
 	switch {
 	case s.ctx.Err() != nil:
 	case ctx.Err() != nil:
-		s.bus.publish("deployment_failed", map[string]any{"id": d.id, "reason": "cancelled", "plan": d.plan()})
+		s.bus.publish("deployment_failed", map[string]any{"id": d.id, "reason": "cancelled", "plan": s.shownPlan(d)})
 	default:
-		s.bus.publish("deployment_success", map[string]any{"id": d.id, "plan": d.plan()})
+		s.bus.publish("deployment_success", map[string]any{"id": d.id, "plan": s.shownPlan(d)})
 	}
 	if len(s.deployments) == 0 {
 		close(s.idle)
 	}
 }
 
-func (d *deployment) plan() map[string]any {
-	return map[string]any{"id": d.id, "version": d.version, "steps": append([]step{}, d.steps...)}
+// shownPlan is the plan of d as events show it. The caller holds s.mu.
+func (s *Server) shownPlan(d *deployment) map[string]any {
+	plan := map[string]any{"id": d.id, "version": d.version, "steps": append([]step{}, d.steps...)}
+	if weight := s.opts.Quirks.HeavyPlans; weight > 0 {
+		var apps []json.RawMessage
+		for _, a := range s.apps {
+			apps = append(apps, a.def.json)
+		}
+		group := map[string]any{"id": "/", "apps": apps, "dependencies": []string{strings.Repeat("x", weight/2)}}
+		plan["original"], plan["target"] = group, group
+	}
+	return plan
 }
 
 func (s *Server) publishDeployment(d *deployment, eventType string) {
@@ -211,7 +222,7 @@ func (s *Server) publishDeployment(d *deployment, eventType string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bus.publish(eventType, map[string]any{"plan": d.plan(), "currentStep": d.steps[d.step]})
+	s.bus.publish(eventType, map[string]any{"plan": s.shownPlan(d), "currentStep": d.steps[d.step]})
 }
 
 // perform does one action and returns when it is complete or ctx ends.

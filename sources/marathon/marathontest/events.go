@@ -34,6 +34,7 @@ const (
 // bus hands events to the streams, in order, and remembers them.
 type bus struct {
 	onEvent func(Event)
+	quirks  Quirks
 
 	mu      sync.Mutex
 	closed  bool
@@ -48,8 +49,8 @@ type bus struct {
 	changed chan struct{} // closed and replaced at each event
 }
 
-func newBus(onEvent func(Event)) *bus {
-	return &bus{onEvent: onEvent, streams: map[*stream]struct{}{}, changed: make(chan struct{})}
+func newBus(onEvent func(Event), quirks Quirks) *bus {
+	return &bus{onEvent: onEvent, quirks: quirks, streams: map[*stream]struct{}{}, changed: make(chan struct{})}
 }
 
 // Publish sends an event to all streams, as Marathon would: eventType and
@@ -106,7 +107,8 @@ func appOf(fields map[string]any) string {
 	return ""
 }
 
-// send queues e for each stream. A client whose queue is full is disconnected.
+// send queues e for each stream. A client whose queue is full is disconnected,
+// or loses e.
 func (b *bus) send(e Event) {
 	for st := range b.streams {
 		if st.silent.Load() {
@@ -115,6 +117,9 @@ func (b *bus) send(e Event) {
 		select {
 		case st.queue <- e:
 		default:
+			if b.quirks.DropSilently {
+				continue
+			}
 			delete(b.streams, st)
 			st.close()
 		}

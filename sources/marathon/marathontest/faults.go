@@ -16,6 +16,8 @@ const (
 	KindApp    Kind = "app"    // GET /v2/apps/{id}
 	KindGroup  Kind = "group"  // GET /v2/apps/{group}/*
 	KindEvents Kind = "events" // /v2/events
+	KindPods   Kind = "pods"   // GET /v2/pods, /v2/pods/::status
+	KindPod    Kind = "pod"    // GET /v2/pods/{id}, /v2/pods/{id}::status
 	KindWrite  Kind = "write"  // anything but GET and HEAD
 	KindOther  Kind = "other"  // the rest: leader, ping, info, deployments, tasks
 )
@@ -30,6 +32,11 @@ func kindsOf(r *http.Request) []Kind {
 		return []Kind{KindWrite}
 	case r.URL.Path == "/v2/events":
 		return []Kind{KindEvents}
+	case strings.HasPrefix(r.URL.Path, "/v2/pods"):
+		if strings.Trim(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v2/pods"), "::status"), "/") == "" {
+			return []Kind{KindPods}
+		}
+		return []Kind{KindPod}
 	case !isApps:
 		return []Kind{KindOther}
 	case rest == "":
@@ -74,6 +81,7 @@ type faults struct {
 	changed     chan struct{} // closed and replaced when one is removed
 	credentials *string
 	leader      string
+	elected     *Master // nil is the Server itself
 }
 
 // Inject makes requests of a kind fail. The newest fault that matches rules.

@@ -3,6 +3,7 @@ package marathontest
 import (
 	"compress/gzip"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/json"
 	"net/http"
 	"net/http/httputil"
@@ -11,7 +12,10 @@ import (
 )
 
 // ServeHTTP is the whole HTTP interface.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.serve(nil, w, r) }
+
+// serve is the HTTP interface of one process of the cluster; nil is the first.
+func (s *Server) serve(at *Master, w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	closed := s.closed
 	if !closed {
@@ -29,7 +33,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.faults.mu.Lock()
-	credentials, leader := s.opts.Credentials, s.faults.leader
+	credentials := s.opts.Credentials
 	if s.faults.credentials != nil {
 		credentials = *s.faults.credentials
 	}
@@ -39,8 +43,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusUnauthorized, message("Invalid username or password."))
 		return
 	}
-	if leader != "" {
-		s.serveStandby(w, r, leader)
+	self := s.addr
+	if at != nil {
+		self = at.addr
+	}
+	if leader := s.leaderFor(at); leader != "" {
+		s.serveStandby(w, r, self, leader)
 		return
 	}
 	if r.URL.Path == "/v2/events" {
@@ -50,14 +58,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveEvents(w, r)
 		return
 	}
-	w.Header().Set("X-Marathon-Leader", s.URL())
+	w.Header().Set("X-Marathon-Leader", s.urlOf(self))
 	w.Header().Set("Cache-Control", "no-cache, no-store, must-revalidate")
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		z := newGzip(w)
 		defer z.close()
 		w = z
 	}
-	s.route(w, r)
+	s.route(w, r, self)
 }
 
 func (s *Server) authorized(r *http.Request, credentials string) bool {
@@ -71,8 +79,8 @@ func (s *Server) authorized(r *http.Request, credentials string) bool {
 	return subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(credentials)) == 1
 }
 
-func (s *Server) serveStandby(w http.ResponseWriter, r *http.Request, leader string) {
-	if r.URL.Path == "/v2/events" {
+func (s *Server) serveStandby(w http.ResponseWriter, r *http.Request, self, leader string) {
+	if r.URL.Path == "/v2/events" && !s.opts.Quirks.ProxyEvents {
 		w.Header().Set("Location", leader+r.URL.RequestURI())
 		w.WriteHeader(http.StatusFound)
 		return
@@ -84,9 +92,10 @@ func (s *Server) serveStandby(w http.ResponseWriter, r *http.Request, leader str
 	}
 	proxy := httputil.ReverseProxy{
 		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(target) },
-		Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 		ModifyResponse: func(answer *http.Response) error {
-			answer.Header.Set("Via", "1.1 "+s.addr)
+			answer.Header.Set("Via", "1.1 "+self)
+			answer.Header.Set("X-Marathon-Leader", leader)
 			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
@@ -96,10 +105,13 @@ func (s *Server) serveStandby(w http.ResponseWriter, r *http.Request, leader str
 	proxy.ServeHTTP(w, r)
 }
 
-func (s *Server) route(w http.ResponseWriter, r *http.Request) {
+func (s *Server) route(w http.ResponseWriter, r *http.Request, self string) {
 	path := r.URL.Path
 	rest, isApps := strings.CutPrefix(path, "/v2/apps")
+	pod, isPods := strings.CutPrefix(path, "/v2/pods")
 	switch {
+	case isPods && (pod == "" || pod[0] == '/'):
+		s.servePods(w, r, pod)
 	case isApps && (rest == "" || rest == "/"):
 		s.serveApps(w, r)
 	case isApps && rest[0] == '/':
@@ -109,9 +121,9 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	case strings.HasPrefix(path, "/v2/deployments/") && r.Method == http.MethodDelete:
 		s.serveRollback(w, r, strings.TrimPrefix(path, "/v2/deployments/"))
 	case path == "/v2/leader":
-		writeJSON(w, http.StatusOK, map[string]string{"leader": s.addr})
+		writeJSON(w, http.StatusOK, map[string]string{"leader": self})
 	case path == "/v2/info":
-		s.serveInfo(w)
+		s.serveInfo(w, self)
 	case path == "/ping":
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write([]byte("pong"))
@@ -120,13 +132,13 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Server) serveInfo(w http.ResponseWriter) {
+func (s *Server) serveInfo(w http.ResponseWriter, self string) {
 	features := []string{"task_killing"}
 	if s.opts.NoTaskKilling {
 		features = []string{}
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"name": "marathon", "version": "1.8.222", "buildref": "unknown", "elected": true, "leader": s.addr,
+		"name": "marathon", "version": defaultTo(s.opts.Version, "1.8.222"), "buildref": "unknown", "elected": true, "leader": self,
 		"frameworkId":      "00000000-0000-0000-0000-000000000001-0000",
 		"marathon_config":  map[string]any{"features": features},
 		"http_config":      map[string]any{},

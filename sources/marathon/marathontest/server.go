@@ -1,4 +1,4 @@
-// Package marathontest simulates Marathon 1.8 and later for tests, benchmarks
+// Package marathontest simulates Marathon, 1.8 or an older release, for tests, benchmarks
 // and demonstrations: the HTTP API, the event stream, deployments that go
 // through their steps, tasks that are real HTTP servers on the loopback
 // interface, and faults on demand.
@@ -18,17 +18,13 @@
 // What differs from a real Marathon: a rolling deployment starts all new tasks
 // at once whatever upgradeStrategy says; health is told by call instead of
 // being measured; taskKillGracePeriodSeconds is shown but Options.KillGrace
-// rules; there are no pods and no label selectors.
+// rules; pods are shown as they are given; there are no label selectors.
 package marathontest
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
-	"log"
-	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -65,6 +61,14 @@ type Options struct {
 	// ManualHealth leaves tasks of apps with health checks without result until
 	// SetHealth. Otherwise they turn healthy by themselves.
 	ManualHealth bool
+	// ManualReadiness leaves tasks of apps with a readiness check without
+	// result until SetReadiness. Otherwise they turn ready by themselves.
+	ManualReadiness bool
+	// Version is the release to simulate, such as "1.4.11": it sets Quirks,
+	// unless they are given. "" is the newest.
+	Version string
+	// Quirks are the differences from the newest release, one by one.
+	Quirks *Quirks
 	// Phantom, when set, places tasks instead of starting real servers: it
 	// returns the host and as many host ports as asked. See PhantomTasks.
 	Phantom func(app string, ports int) (host string, hostPorts []int)
@@ -92,6 +96,8 @@ type Server struct {
 	closed      bool
 	http        *http.Server // nil while down
 	apps        map[string]*app
+	pods        map[string]podJSON
+	masters     []*Master
 	instances   map[string]*instance // by task id, current incarnations only
 	deployments []*deployment
 	idle        chan struct{} // closed when deployments becomes empty
@@ -108,14 +114,19 @@ func New(opts Options) (*Server, error) {
 	opts.KillGrace = defaultTo(opts.KillGrace, 300*time.Millisecond)
 	opts.PublishLag = defaultTo(opts.PublishLag, 5*time.Millisecond)
 	opts.Heartbeat = defaultTo(opts.Heartbeat, 10*time.Second)
+	if opts.Quirks == nil {
+		quirks := QuirksOf(opts.Version)
+		opts.Quirks = &quirks
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		opts:      opts,
 		addr:      opts.Addr,
 		ctx:       ctx,
 		cancel:    cancel,
-		bus:       newBus(opts.OnEvent),
+		bus:       newBus(opts.OnEvent, *opts.Quirks),
 		apps:      map[string]*app{},
+		pods:      map[string]podJSON{},
 		instances: map[string]*instance{},
 		backends:  map[*backend]struct{}{},
 		nextPort:  10000,
@@ -149,31 +160,17 @@ func defaultTo[T comparable](v, def T) T {
 }
 
 // URL is the base URL, without trailing slash. It stays the same after Down and Up.
-func (s *Server) URL() string {
-	if s.opts.TLS != nil {
-		return "https://" + s.addr
-	}
-	return "http://" + s.addr
-}
+func (s *Server) URL() string { return s.urlOf(s.addr) }
 
 // Up listens again after Down, on the same address.
 func (s *Server) Up() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.http != nil || s.closed {
-		return errors.New("marathontest: up already, or closed for good")
-	}
-	ln, err := net.Listen("tcp", s.addr)
+	srv, addr, err := s.listen(s.http, s.addr, s.ServeHTTP)
 	if err != nil {
-		return fmt.Errorf("marathontest: %w", err)
+		return err
 	}
-	s.addr = ln.Addr().String()
-	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
-	srv := s.http
-	if s.opts.TLS != nil {
-		ln = tls.NewListener(ln, s.opts.TLS)
-	}
-	s.wg.Go(func() { _ = srv.Serve(ln) })
+	s.http, s.addr = srv, addr
 	return nil
 }
 
@@ -187,7 +184,9 @@ func (s *Server) Down() {
 	if srv != nil {
 		_ = srv.Close()
 	}
-	s.bus.cut()
+	if s.leads(nil) {
+		s.bus.cut()
+	}
 }
 
 // Close stops everything at once: the API, event streams, deployments, tasks.
@@ -195,12 +194,16 @@ func (s *Server) Down() {
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.closed = true
-	backends := s.backends
+	backends, masters := s.backends, s.masters
 	s.backends = map[*backend]struct{}{}
 	s.mu.Unlock()
 	s.cancel()
 	s.bus.close()
 	s.Down()
+	for _, m := range masters {
+		m.Down()
+	}
+	s.bus.cut()
 	for b := range backends {
 		b.abort()
 	}

@@ -99,7 +99,10 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	st := &stream{conn: conn, queue: make(chan Event, outstanding), types: r.URL.Query()["event_type"], done: make(chan struct{})}
+	st := &stream{conn: conn, queue: make(chan Event, defaultTo(s.opts.Quirks.Outstanding, outstanding)), done: make(chan struct{})}
+	if !s.opts.Quirks.IgnoreEventTypes {
+		st.types = r.URL.Query()["event_type"]
+	}
 	defer st.close()
 	remote, _, _ := net.SplitHostPort(r.RemoteAddr)
 	if !s.bus.attach(st, remote) {

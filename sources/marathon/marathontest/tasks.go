@@ -73,6 +73,8 @@ type task struct {
 	backend *backend // nil for phantoms
 	killing bool
 	dead    bool
+
+	readiness *bool // nil without result
 }
 
 // conditions are the instance conditions that go with task states.
@@ -108,7 +110,7 @@ func (s *Server) launch(inst *instance) {
 	inst.incarnation++
 	def := inst.app.def
 	t := &task{inst: inst, config: def.config, Task: Task{
-		ID:          fmt.Sprintf("%s._app.%d", inst.id, inst.incarnation),
+		ID:          s.opts.Quirks.taskID(inst.id, inst.incarnation),
 		AppID:       inst.app.id,
 		SlaveID:     "agent-S0",
 		State:       "TASK_STAGING",
@@ -151,14 +153,15 @@ func (s *Server) bringUp(t *task, def *definition) {
 			return
 		}
 	}
-	if len(def.HealthChecks) == 0 {
-		s.mu.Lock()
-		t.inst.setReady()
-		s.mu.Unlock()
-		return
+	s.mu.Lock()
+	t.settle()
+	s.mu.Unlock()
+	// The calls below fail only when the task has gone meanwhile.
+	if len(def.HealthChecks) > 0 && !s.opts.ManualHealth && sleep(s.ctx, s.opts.LaunchDelay) {
+		_ = s.SetHealth(t.ID, true)
 	}
-	if !s.opts.ManualHealth && sleep(s.ctx, s.opts.LaunchDelay) {
-		_ = s.SetHealth(t.ID, true) // fails only when the task has gone meanwhile
+	if len(def.ReadinessChecks) > 0 && !s.opts.ManualReadiness && sleep(s.ctx, s.opts.LaunchDelay) {
+		_ = s.SetReadiness(t.ID, true)
 	}
 }
 
@@ -315,6 +318,9 @@ func (s *Server) publishInstance(t *task, condition string) {
 	}
 	if t.Host != "" {
 		fields["agentId"], fields["host"] = t.SlaveID, t.Host
+	}
+	if s.opts.Quirks.NoInstances {
+		return
 	}
 	s.bus.publish("instance_changed_event", fields)
 }

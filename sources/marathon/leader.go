@@ -1,0 +1,73 @@
+package marathon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// leaderHeader is set on answers that came from the leader, also by a standby that passes
+// them on.
+const leaderHeader = "X-Marathon-Leader"
+
+// leaderTimeout bounds the question who leads; reading goes on without an answer.
+const leaderTimeout = 5 * time.Second
+
+// leader returns where to read from, given where the event stream was opened and
+// whom that named as leader, if anyone. A standby passes reads on to the
+// leader, but within time limits that a large answer does not keep. The leader
+// is asked itself only if it is one of the hosts given, and no less safely
+// than the stream.
+func (c *client) leader(ctx context.Context, t target, named string) target {
+	u, err := url.Parse(named)
+	if named == "" {
+		u, err = c.askLeader(ctx, t)
+	}
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || hostPort(u) == hostPort(t.base) {
+		return t
+	}
+	if s, ok := c.configured(u); ok {
+		return target{base: s.url, origin: s}
+	}
+	if !c.trusts(u) || (t.base.Scheme == "https" && u.Scheme != "https") {
+		return t
+	}
+	return target{base: &url.URL{Scheme: u.Scheme, Host: u.Host}, origin: t.origin}
+}
+
+// askLeader reads GET /v2/leader, which names a host and a port but no scheme.
+func (c *client) askLeader(ctx context.Context, t target) (*url.URL, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTimeout)
+	defer cancel()
+	resp, _, err := c.open(ctx, t, "/v2/leader", nil, http.Header{"Accept": {"application/json"}})
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Leader string `json:"leader"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&answer); err != nil {
+		return nil, err
+	}
+	if answer.Leader == "" {
+		return nil, fmt.Errorf("%s/v2/leader names no leader", t.base)
+	}
+	return url.Parse(t.base.Scheme + "://" + answer.Leader)
+}
+
+// leaveLeader reads from where the stream comes from again, when the leader
+// that it named does not answer. It tells whether that is a change.
+func (l *life) leaveLeader(err error) bool {
+	if l.reads.base.String() == l.target.base.String() {
+		return false
+	}
+	l.w.log.Warn("the leader does not answer, reading goes on through the other Marathon",
+		"leader", l.reads.base.String(), "url", l.target.base.String(), "error", err)
+	l.reads = l.target
+	return true
+}
