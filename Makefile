@@ -29,6 +29,10 @@ test: tools check ## Run every test
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./cmd/relay
 
+bench-certs: $(VAULT) ## Measure 5000 certificates in a real Vault; fails when slower than promised
+	go test -run '^$$' -bench '^BenchmarkCertificates$$' -benchtime 1x ./cmd/relay
+	go test -run '^$$' -bench . ./certs/dir ./certs/renewal
+
 build: ## Build ./bin/relay
 	$(call need,go,install Go 1.26 from https://go.dev/dl/)
 	@echo "== Relay: building (a few minutes the first time)"

@@ -32,14 +32,20 @@ type Watch struct {
 	told map[certificate]int
 
 	mu    sync.Mutex
-	reads map[string][]*certs.Certificate
+	reads map[string]read
 	inUse []*certs.Certificate
+}
+
+// read is what a store had when it was last read.
+type read struct {
+	certificates []*certs.Certificate
+	problems     []certs.Problem
 }
 
 // certificate tells a renewed certificate from the one before.
 type certificate struct{ source, name, fingerprint string }
 
-// NewWatch returns a Watch that hands everything on to next.
+// NewWatch returns a Watch that hands what is new on to next.
 //
 // The metric relay_certificate_days_to_expiry has one series per certificate
 // in use. Their number is bounded by that of the stores' entries: the label
@@ -51,7 +57,7 @@ func NewWatch(next certs.Sink, logger *slog.Logger, registerer prometheus.Regist
 		days: prometheus.NewDesc("relay_certificate_days_to_expiry",
 			"Days until a certificate in use expires; negative afterwards.", []string{"source", "name"}, nil),
 		told:  make(map[certificate]int),
-		reads: make(map[string][]*certs.Certificate),
+		reads: make(map[string]read),
 	}
 	if err := registerer.Register(w); err != nil {
 		return nil, fmt.Errorf("register the metric of certificate renewal: %w", err)
@@ -59,16 +65,22 @@ func NewWatch(next certs.Sink, logger *slog.Logger, registerer prometheus.Regist
 	return w, nil
 }
 
-// SyncCertificates implements certs.Sink.
+// SyncCertificates implements certs.Sink. What is the same as before is not
+// handed on: a poll without news costs the stages behind nothing.
 func (w *Watch) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
-	w.next.SyncCertificates(source, certificates, problems)
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	before, synced := w.reads[source]
+	w.reads[source] = read{certificates, problems}
+	w.mu.Unlock()
 	// Most reads bring nothing new, and stores keep what they have parsed.
-	if slices.Equal(w.reads[source], certificates) {
+	same := synced && slices.Equal(before.certificates, certificates)
+	if same && slices.Equal(before.problems, problems) {
 		return
 	}
-	w.reads[source] = certificates
+	w.next.SyncCertificates(source, certificates, problems)
+	if same {
+		return
+	}
 	select {
 	case w.changed <- struct{}{}:
 	default:
@@ -96,8 +108,8 @@ func (w *Watch) Serve(ctx context.Context) error {
 func (w *Watch) look(now time.Time) time.Time {
 	w.mu.Lock()
 	var all []*certs.Certificate
-	for _, certificates := range w.reads {
-		all = append(all, certificates...)
+	for _, r := range w.reads {
+		all = append(all, r.certificates...)
 	}
 	w.mu.Unlock()
 

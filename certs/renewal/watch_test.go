@@ -126,6 +126,13 @@ func TestReminders(t *testing.T) {
 			time.Sleep(day)
 			w.watch.SyncCertificates("vault", []*certs.Certificate{a}, nil) // polls
 		}
+		if n := w.sink.Last().Count; n != 2 {
+			w.Errorf("%d reads were handed on, want the two with news", n)
+		}
+		w.watch.SyncCertificates("vault", []*certs.Certificate{a}, []certs.Problem{{Name: "b.test", Reason: "new"}})
+		if n := w.sink.Last().Count; n != 3 {
+			w.Error("a read with a new problem was not handed on")
+		}
 		w.wantSaid("60 INFO vault/a.test 30", "75 WARN vault/a.test 15", "83 WARN vault/a.test 7")
 		w.sleepUntil(200) // the store is silent: the last day is told all the same
 		w.wantSaid("89 ERROR vault/a.test 1")

@@ -37,7 +37,11 @@ func FuzzLive(f *testing.F) {
 		if !ok {
 			return
 		}
-		good, bad := parseLive(got.data)
+		var parser liveParser
+		good, bad := parser.parse(got.data)
+		if again, badAgain := parser.parse(got.data); !cmp.Equal(good, again) || !cmp.Equal(bad, badAgain) {
+			t.Errorf("parsed again: %v, %v; want %v, %v", again, badAgain, good, bad)
+		}
 		if len(good)+len(bad) != len(got.data) {
 			t.Fatalf("%d good and %d bad of %d", len(good), len(bad), len(got.data))
 		}
@@ -97,7 +101,7 @@ func FuzzName(f *testing.F) {
 		if err := json.Unmarshal(encoded, &live); err != nil {
 			t.Fatal(err)
 		}
-		good, _ := parseLive(live)
+		good, _ := new(liveParser).parse(live)
 		for name := range good {
 			asked = nil
 			got := fetched{name: name, live: liveEntry{Version: 7}}

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,19 +28,40 @@ func (e liveEntry) same(other liveEntry) bool {
 	return e.Version == other.Version && e.Fingerprint == other.Fingerprint
 }
 
-// parseLive decodes the values of "live": JSON in a string, as marathon-acme
-// writes it, or the object itself. Values that are neither cost only
-// themselves; their reasons are in bad.
-func parseLive(data map[string]json.RawMessage) (good map[string]liveEntry, bad map[string]string) {
+// liveParser decodes "live". It remembers what it decoded: of thousands of
+// values few change from one read to the next.
+type liveParser struct {
+	known map[string]parsedLive
+}
+
+// parsedLive is a value of "live" and what it means.
+type parsedLive struct {
+	raw   json.RawMessage
+	entry liveEntry
+	err   error
+}
+
+// parse decodes the values of "live": JSON in a string, as marathon-acme writes
+// it, or the object itself. Values that are neither cost only themselves; their
+// reasons are in bad.
+func (p *liveParser) parse(data map[string]json.RawMessage) (good map[string]liveEntry, bad map[string]string) {
 	good, bad = make(map[string]liveEntry, len(data)), make(map[string]string)
+	known := make(map[string]parsedLive, len(data))
 	for name, value := range data {
-		entry, err := parseLiveEntry(name, value)
-		if err != nil {
-			bad[name] = err.Error()
-			continue
+		parsed, ok := p.known[name]
+		if !ok || !bytes.Equal(parsed.raw, value) {
+			parsed.entry, parsed.err = parseLiveEntry(name, value)
 		}
-		good[name] = entry
+		// All slices are of one answer; an old one would keep its whole answer.
+		parsed.raw = value
+		known[name] = parsed
+		if parsed.err != nil {
+			bad[name] = parsed.err.Error()
+		} else {
+			good[name] = parsed.entry
+		}
 	}
+	p.known = known
 	return good, bad
 }
 

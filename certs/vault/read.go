@@ -34,6 +34,7 @@ type reader struct {
 	auth   *auth
 	store  *store
 
+	live        liveParser
 	liveVersion int
 	suspicious  int
 	// complete is true once there was a read that told the sink everything;
@@ -69,7 +70,7 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	good, bad := parseLive(live.data)
+	good, bad := r.live.parse(live.data)
 	before := len(r.store.entries)
 	wanted := r.store.update(good, bad, believed)
 	changed := live.version != r.liveVersion || len(r.store.entries) < before
@@ -113,12 +114,17 @@ func (r *reader) readLive(ctx context.Context) (secret, error) {
 	if !isForbidden(err) {
 		return live, err
 	}
-	if recovered, recoverErr := r.auth.recover(ctx); recoverErr != nil {
+	recovered, recoverErr := r.auth.recover(ctx)
+	if recoverErr != nil {
 		return secret{}, fmt.Errorf("%w; %w", err, recoverErr)
-	} else if !recovered {
+	}
+	if recovered {
+		live, err = attempt()
+	}
+	if isForbidden(err) {
 		return secret{}, fmt.Errorf("%w: %s", err, r.refused(ctx))
 	}
-	return attempt()
+	return live, err
 }
 
 // refused says what is wrong with a token that there is no other for.

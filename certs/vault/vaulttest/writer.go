@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -70,6 +72,42 @@ func (m *Mount) Publish(ctx context.Context, name string, issued *certstest.Issu
 		live[name] = entry
 		return true
 	})
+}
+
+// PublishAll stores many certificates by name and then all their versions in
+// "live" at once; marathon-acme would write "live" for each.
+func (m *Mount) PublishAll(ctx context.Context, all map[string]*certstest.Issued) error {
+	var (
+		group   sync.WaitGroup
+		mu      sync.Mutex
+		errs    []error
+		entries = make(map[string]any)
+		names   = make(chan string)
+	)
+	for range 8 {
+		group.Go(func() {
+			for name := range names {
+				entry := ""
+				version, err := m.WriteCertificate(ctx, name, all[name])
+				if err == nil {
+					entry, err = LiveEntry(version, all[name])
+				}
+				mu.Lock()
+				entries[name] = entry
+				errs = append(errs, err)
+				mu.Unlock()
+			}
+		})
+	}
+	for name := range all {
+		names <- name
+	}
+	close(names)
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return m.updateLive(ctx, func(live map[string]any) bool { maps.Copy(live, entries); return true })
 }
 
 // WriteCertificate stores the entry of a certificate and leaves "live" alone.
