@@ -29,6 +29,13 @@ test: tools check ## Run every test
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./cmd/relay
 
+bench-xds: $(ENVOY) ## Measure the xDS server at 50 000 apps and 1000 Envoys; ROWS=small,large,... for a part
+	@go build -o bin/bench-xds ./cmd/bench-xds
+	@bin/bench-xds $(if $(ROWS),-rows $(ROWS)) $(if $(RUNS),-runs $(RUNS)) $(if $(PROFILES),-profiles $(PROFILES))
+
+model: ## Play five million random changes, faults and reconnections against the xDS server
+	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
+
 bench-certs: $(VAULT) ## Measure 5000 certificates in a real Vault; fails when slower than promised
 	go test -run '^$$' -bench '^BenchmarkCertificates$$' -benchtime 1x ./cmd/relay
 	go test -run '^$$' -bench . ./certs/dir ./certs/renewal
@@ -72,4 +79,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench build check tools programs
+.PHONY: help demo test bench bench-xds model build check tools programs
