@@ -26,6 +26,9 @@ type mapped struct {
 	// waiting tells that a running task has no address yet, so that another
 	// read is due even if no event comes.
 	waiting bool
+	// recheck, when positive, is the time after which the app is to be read
+	// again because no event will tell of what is awaited.
+	recheck time.Duration
 }
 
 // mapApp turns one app into what is routed. It has no side effects; equal
@@ -48,14 +51,23 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 		}
 	}
 
-	out := mapped{app: app, history: make(history, len(a.Tasks))}
+	if several := ambiguousNetworks(a, mode, declared, m.addressing); several != "" {
+		app.Problems = append(app.Problems, sources.Problem{Subject: "networks", Reason: several})
+	}
+	ready := readinessOf(a)
+	out := mapped{app: app, history: make(history, len(a.Tasks)), recheck: ready.pace}
 	list := verdicts(a, prior, m.firstSync, m.now)
 	for i := range a.Tasks {
 		task := &a.Tasks[i]
 		if _, twice := out.history[task.ID]; twice || task.ID == "" {
 			continue
 		}
-		out.add(a, mode, declared, task, list[i], prior[task.ID], m)
+		health, reason := rotation(task, list[i], prior[task.ID], m.unreachable)
+		if reason == "" && ready.holds(task, m.now) {
+			reason = "is not ready"
+		}
+		out.history[task.ID] = record{verdict: list[i], rotation: reason == "", strange: taskPhase(task) == phaseOther}
+		out.add(a, mode, declared, task, health, reason, m.addressing)
 	}
 	for i := range app.Ports {
 		slices.SortFunc(app.Ports[i].Endpoints, func(x, y sources.Endpoint) int { return strings.Compare(x.Task, y.Task) })
@@ -64,14 +76,13 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 	return out
 }
 
-func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, task *taskJSON, v verdict, before record, m mapping) {
-	health, reason := rotation(task, v, before, m.unreachable)
-	out.history[task.ID] = record{verdict: v, rotation: reason == ""}
+// add puts a task into rotation, or says why not.
+func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, task *taskJSON, health sources.Health, reason string, addresses addressing) {
 	for i, d := range declared {
 		port := &out.app.Ports[i]
 		why := reason
 		if why == "" {
-			addr, missing := m.addressing.endpoint(a, mode, d, task)
+			addr, missing := addresses.endpoint(a, mode, d, task)
 			if missing == "" {
 				port.Endpoints = append(port.Endpoints, sources.Endpoint{
 					Address: addr, Health: health, Task: task.ID, Region: task.Region, Zone: task.Zone,

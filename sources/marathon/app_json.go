@@ -24,6 +24,7 @@ type appJSON struct {
 	Ports           []int                `json:"ports"`
 	HealthChecks    []*healthCheckJSON   `json:"healthChecks"`
 	Tasks           []taskJSON           `json:"tasks"`
+	readinessJSON
 }
 
 type networkJSON struct {

@@ -264,7 +264,7 @@ func (c *client) events(ctx context.Context, t target) (stream io.ReadCloser, fr
 // document is complete.
 func (c *client) apps(ctx context.Context, t target, each func(decoded) error) error {
 	header := http.Header{"Accept": {"application/json"}}
-	resp, _, err := c.open(ctx, t, "/v2/apps", url.Values{"embed": {"apps.tasks"}}, header)
+	resp, _, err := c.open(ctx, t, "/v2/apps", url.Values{"embed": {"apps.tasks", "apps.readiness"}}, header)
 	if err != nil {
 		return fmt.Errorf("read all apps: %w", err)
 	}
@@ -278,7 +278,7 @@ func (c *client) apps(ctx context.Context, t target, each func(decoded) error) e
 // app reads one app. found is false when Marathon says that it does not exist.
 func (c *client) app(ctx context.Context, t target, id string) (app decoded, found bool, err error) {
 	header := http.Header{"Accept": {"application/json"}}
-	resp, _, err := c.open(ctx, t, "/v2/apps"+id, nil, header)
+	resp, _, err := c.open(ctx, t, "/v2/apps"+id, url.Values{"embed": {"app.readiness"}}, header)
 	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusNotFound && status.message != "" {
 		return decoded{}, false, nil // Marathon itself says so, and not a proxy that has lost it
 	}

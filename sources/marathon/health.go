@@ -20,6 +20,7 @@ const (
 type record struct {
 	verdict  verdict
 	rotation bool
+	strange  bool // in a state that is not known
 }
 
 // history holds the records of an app's tasks by task id. It is replaced, never modified.

@@ -173,10 +173,16 @@ func (a addressing) onHost(mode networkMode, task *taskJSON, port uint16) (netip
 	if task.Host == "" {
 		return netip.AddrPort{}, "has no host yet"
 	}
-	// On the host's own network Mesos reports the agent's address here. On a
+	// On the host's own network Mesos reports the agent's addresses here. On a
 	// bridge it reports an address that only the agent itself can reach.
-	if mode == modeHost && len(task.IPAddresses) > 0 {
-		if ip, ok := parseIP(task.IPAddresses[0].IPAddress); ok && !ip.IsLoopback() {
+	if mode == modeHost {
+		var ips []netip.Addr
+		for _, entry := range task.IPAddresses {
+			if ip, ok := parseIP(entry.IPAddress); ok && !ip.IsLoopback() {
+				ips = append(ips, ip)
+			}
+		}
+		if ip, ok := preferred(ips, a.preferIPv6); ok {
 			return netip.AddrPortFrom(ip, port), ""
 		}
 	}
@@ -191,14 +197,9 @@ func (a addressing) onHost(mode networkMode, task *taskJSON, port uint16) (netip
 // containerIP picks the task's address: the one of the mapping's network when
 // the order tells it, else the first of the preferred family.
 func (a addressing) containerIP(app *appJSON, d declaration, task *taskJSON) (netip.Addr, bool) {
-	if len(d.networks) == 1 && len(app.Networks) > 1 && len(task.IPAddresses) == len(app.Networks) {
-		for i, n := range app.Networks {
-			if n.Name != d.networks[0] {
-				continue
-			}
-			if ip, ok := parseIP(task.IPAddresses[i].IPAddress); ok && a.allowed(ip) {
-				return ip, true
-			}
+	if i := networkByOrder(app, d, task); i >= 0 {
+		if ip, ok := parseIP(task.IPAddresses[i].IPAddress); ok && a.allowed(ip) {
+			return ip, true
 		}
 	}
 	var ips []netip.Addr
@@ -208,6 +209,39 @@ func (a addressing) containerIP(app *appJSON, d declaration, task *taskJSON) (ne
 		}
 	}
 	return preferred(ips, a.preferIPv6)
+}
+
+// networkByOrder returns which of the task's addresses is that of the port's
+// network. Addresses have no network name, but come in the order of the
+// networks when there are as many; -1 when that tells nothing.
+func networkByOrder(app *appJSON, d declaration, task *taskJSON) int {
+	if len(d.networks) != 1 || len(app.Networks) < 2 || len(task.IPAddresses) != len(app.Networks) {
+		return -1
+	}
+	return slices.IndexFunc(app.Networks, func(n networkJSON) bool { return n.Name == d.networks[0] })
+}
+
+// ambiguousNetworks says that the address of some task on several networks is
+// a guess; empty when none is.
+func ambiguousNetworks(app *appJSON, mode networkMode, declared []declaration, a addressing) string {
+	if mode != modeContainer || len(app.Networks) < 2 {
+		return ""
+	}
+	for i := range app.Tasks {
+		task := &app.Tasks[i]
+		seen := map[bool]int{} // by family
+		for _, entry := range task.IPAddresses {
+			if ip, ok := parseIP(entry.IPAddress); ok && a.allowed(ip) {
+				seen[ip.Is6()]++
+			}
+		}
+		family := a.preferIPv6 && seen[true] > 0 || seen[false] == 0
+		guessed := func(d declaration) bool { return networkByOrder(app, d, task) < 0 }
+		if seen[family] > 1 && slices.ContainsFunc(declared, guessed) {
+			return "tasks have addresses on several networks, and which is meant is not known: the first is used; name one network in networkNames of the port mapping, or allow the addresses of one network only"
+		}
+	}
+	return ""
 }
 
 func (a addressing) allowed(ip netip.Addr) bool {
@@ -229,10 +263,14 @@ func preferred(ips []netip.Addr, ipv6 bool) (netip.Addr, bool) {
 // that is not "any".
 func parseIP(s string) (netip.Addr, bool) {
 	ip, err := netip.ParseAddr(s)
+	ip = ip.Unmap()
 	if err != nil || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {
 		return netip.Addr{}, false
 	}
-	return ip.Unmap(), true
+	if ip.Is6() && ip.IsLinkLocalUnicast() { // means nothing without a zone
+		return netip.Addr{}, false
+	}
+	return ip, true
 }
 
 func hostPortOf(d declaration, task *taskJSON) uint16 {

@@ -153,14 +153,22 @@ func (l *life) finishRead(id string, kind markKind, number uint64, m mapped, fou
 			w.sink.UpdateApps([]*sources.App{h.app}, nil)
 		}
 	}
-	l.lookAgain(id, kind == changed, differs, m.waiting)
+	l.lookAgain(id, kind == changed, differs, m)
 }
 
 // lookAgain has an app read once more a little later when an event said that
-// it changed and the answer did not show it yet, or when an address is missing.
-func (l *life) lookAgain(id string, marked, differs, waiting bool) {
-	if (marked && !differs) || (waiting && differs) {
-		l.look(id, l.w.cfg.RereadDelay, func() { l.w.marks.add(repeated, id) })
+// it changed and the answer did not show it yet, when an address is missing,
+// or when something is awaited that no event tells.
+func (l *life) lookAgain(id string, marked, differs bool, m mapped) {
+	wait := m.recheck
+	if (marked && !differs) || (m.waiting && differs) {
+		wait = l.w.cfg.RereadDelay
+		if m.recheck > 0 {
+			wait = min(wait, m.recheck)
+		}
+	}
+	if wait > 0 {
+		l.look(id, wait, func() { l.w.marks.add(repeated, id) })
 	}
 }
 
@@ -184,6 +192,11 @@ func (l *life) readFailed(id string, err error) {
 // anything new. An unchanged app stays the same value.
 func (w *Watcher) merge(old *held, m mapped, number uint64) (*held, bool) {
 	h := &held{app: m.app, history: m.history, read: number}
+	for task, r := range m.history {
+		if r.strange && (old == nil || !old.history[task].strange) {
+			w.log.Warn("a task is in a state that is not known and gets no requests", "app", m.app.ID, "task", clip(task))
+		}
+	}
 	if old != nil && old.app.Equal(m.app) {
 		h.app = old.app
 		return h, false

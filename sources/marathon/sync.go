@@ -234,10 +234,10 @@ func (l *life) apply(f *fullRead) {
 		}
 	}
 	for id, kind := range f.covered {
-		l.lookAgain(id, kind == changed, differs[id], false)
+		l.lookAgain(id, kind == changed, differs[id], f.apps[id])
 	}
 	for id, m := range f.apps {
-		l.lookAgain(id, false, differs[id], m.waiting)
+		l.lookAgain(id, false, differs[id], m)
 	}
 }
 
