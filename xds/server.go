@@ -53,6 +53,14 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 // Envoy has, about 100 bytes each.
 const maxRequest = 64 << 20
 
+// window is how much of a request an Envoy may send ahead. Were it not fixed,
+// each ACK would be followed by a ping, to find out what is best.
+const window = 1 << 20
+
+// pingTimeout is longer than an Envoy is busy that gets tens of thousands of
+// clusters at once: it answers no ping meanwhile, and would begin again.
+const pingTimeout = 2 * time.Minute
+
 // Serve serves until ctx ends, and then closes all streams: they would not end
 // by themselves. Envoys keep what they have and look for another Relay.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
@@ -64,7 +72,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.Creds(creds),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxRequest),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: pingTimeout}),
+		grpc.StaticStreamWindowSize(window),
+		grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.UnknownServiceHandler(refuseService),
 	)
