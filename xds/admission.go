@@ -11,8 +11,9 @@ import (
 // first, stay current meanwhile.
 type admission chan struct{}
 
-// newAdmission leaves a processor to small work, if there is more than one.
-func newAdmission() admission { return make(admission, max(1, runtime.GOMAXPROCS(0)-1)) }
+// newAdmission lets in as many as there are processors: small work then waits
+// for one turn of the scheduler at most, and not for all that came.
+func newAdmission() admission { return make(admission, runtime.GOMAXPROCS(0)) }
 
 // smallWork is the number of resources for which nobody has to wait.
 const smallWork = 1000
