@@ -135,7 +135,7 @@ func (c Config) withDefaults() (Config, []*url.URL, error) {
 	return c, addresses, nil
 }
 
-// parseAddress does not repeat the text in errors: it may hold a password.
+// parseAddress repeats nothing before an "@" in errors: it may be a password.
 func parseAddress(text string) (*url.URL, error) {
 	address, err := url.Parse(text)
 	if err != nil {
@@ -145,7 +145,7 @@ func parseAddress(text string) (*url.URL, error) {
 	case address.User != nil:
 		return nil, fmt.Errorf("the address of %s has a user name in it: Vault does not use one", address.Host)
 	case address.Scheme != "http" && address.Scheme != "https" || address.Host == "":
-		return nil, fmt.Errorf("the address %q is not an http or https URL", text)
+		return nil, fmt.Errorf("the address %q is not an http or https URL, such as https://vault.example:8200", text[strings.LastIndex(text, "@")+1:])
 	}
 	address.Path = strings.TrimSuffix(address.Path, "/")
 	return address, nil

@@ -29,6 +29,7 @@ func TestNewRefuses(t *testing.T) {
 		"half a role":         {Config{AppRole: AppRole{RoleID: "x"}}, "neither a secret id"},
 		"no URL":              {Config{Token: "t", Addresses: []string{"vault:8200"}}, "not an http or https URL"},
 		"a password":          {Config{Token: "t", Addresses: []string{"https://u:hush@vault"}}, "user name"},
+		"no URL, a password":  {Config{Token: "t", Addresses: []string{"u:hush@x:hush@vault:8200"}}, `"vault:8200" is not`},
 		"an odd password":     {Config{Token: "t", Addresses: []string{"https://u:hush%zz@vault"}}, "not a URL"},
 		"half a key pair":     {Config{Token: "t", ClientCert: "x"}, "client key must be provided"},
 		"an absent authority": {Config{Token: "t", CACert: "/absent"}, "/absent"},
