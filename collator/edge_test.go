@@ -33,7 +33,7 @@ type edge struct {
 	ca     *certstest.CA
 }
 
-func startEdge(t *testing.T) *edge {
+func startEdge(t *testing.T, options ...func(*Fleet, *certstest.CA)) *edge {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := Fleet{
@@ -42,6 +42,10 @@ func startEdge(t *testing.T) *edge {
 		HTTPS: netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
 	}
 	fleet.HTTPSPublicPort = fleet.HTTPS.Port()
+	ca := certstest.TestCA(t)
+	for _, option := range options {
+		option(&fleet, ca)
+	}
 	store := xds.NewStore()
 	c, err := New(Config{
 		Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"},
@@ -51,7 +55,7 @@ func startEdge(t *testing.T) *edge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &edge{t: t, c: c, fleet: fleet, ca: certstest.TestCA(t)}
+	e := &edge{t: t, c: c, fleet: fleet, ca: ca}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -83,7 +83,7 @@ func variedEndpoints() *sources.App {
 
 func TestGolden(t *testing.T) {
 	known := make(map[string]bool)
-	for _, tt := range goldenCases() {
+	for _, tt := range append(goldenCases(), labelCases(t)...) {
 		file := filepath.Join("testdata", tt.name+".json")
 		known[file] = true
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, file) })

@@ -1,6 +1,9 @@
 package collator
 
 import (
+	"crypto/sha256"
+	"strings"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
@@ -50,7 +53,11 @@ func upstreamTLS(u sources.Upstream, ca []byte) *tlsv3.UpstreamTlsContext {
 	}
 	if u.TLS.Verify {
 		validation := &tlsv3.CertificateValidationContext{TrustedCa: inlineBytes(ca)}
-		if u.TLS.SNI != "" {
+		if len(ca) == 0 {
+			// No certificate has this hash: nothing is sent to anybody.
+			validation = &tlsv3.CertificateValidationContext{VerifyCertificateHash: []string{strings.Repeat("00", sha256.Size)}}
+		}
+		if u.TLS.SNI != "" && len(ca) > 0 {
 			validation.MatchTypedSubjectAltNames = []*tlsv3.SubjectAltNameMatcher{{
 				SanType: tlsv3.SubjectAltNameMatcher_DNS,
 				Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: u.TLS.SNI}},

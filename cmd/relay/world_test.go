@@ -199,6 +199,10 @@ func (w *world) get(client *http.Client, url, host string) (answer, error) {
 	if host != "" {
 		req.Host = host
 	}
+	return w.ask(client, req)
+}
+
+func (w *world) ask(client *http.Client, req *http.Request) (answer, error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err

@@ -1,0 +1,255 @@
+package collator
+
+import (
+	_ "embed"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"relay/sources"
+	"relay/sources/setting"
+	"relay/xds"
+)
+
+// testCA is an authority whose key nobody has.
+//
+//go:embed testdata/upstream-ca.pem
+var testCA []byte
+
+// set returns the app with settings, given as NAME=value.
+func set(t testing.TB, app *sources.App, settings ...string) *sources.App {
+	t.Helper()
+	return changed(app, func(p *sources.Port) {
+		all := setting.New()
+		for _, s := range settings {
+			name, value, _ := strings.Cut(s, "=")
+			if !all.Set(name, value) {
+				t.Fatalf("no setting %s", name)
+			}
+		}
+		p.HTTP, p.Upstream, _ = all.Finish()
+	})
+}
+
+// labelCases have a golden file for each label.
+func labelCases(t testing.TB) []goldenCase {
+	cluster, scope := []xds.Type{xds.Cluster}, []xds.Type{xds.Scope}
+	both := []xds.Type{xds.Cluster, xds.Scope}
+	var cases []goldenCase
+	one := func(name string, types []xds.Type, settings ...string) {
+		cases = append(cases, goldenCase{name: "label_" + name, types: types,
+			apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), settings...)}})
+	}
+	one("path", scope, "PATH=/api /v2")
+	one("path_any_case", scope, "PATH=-i /Api")
+	one("path_unusable", scope, "PATH=api")
+	one("balance_roundrobin", cluster, "BALANCE=roundrobin")
+	one("balance_leastconn", cluster, "BALANCE=leastconn")
+	one("balance_random", cluster, "BALANCE=random")
+	one("balance_source", both, "BALANCE=source")
+	one("balance_uri", both, "BALANCE=uri")
+	one("balance_uri_whole", both, "BALANCE=uri whole")
+	one("balance_hdr", both, "BALANCE=hdr(X-User)")
+	one("balance_url_param", both, "BALANCE=url_param user")
+	one("sticky", both, "STICKY=true")
+	one("use_hsts", scope, "USE_HSTS=true")
+	one("auth", scope, "AUTH=My realm:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
+	one("auth_crypt", scope, "AUTH=r:joe:$6$x")
+	one("network_allowed_acl", scope, "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8 127.0.0.1 fd00::/8")
+	one("proxypass_path", scope, "HTTP_BACKEND_PROXYPASS_PATH=/a.b")
+	one("redir", scope, "HTTP_BACKEND_REDIR=/app")
+	one("revproxy_path", scope, "HTTP_BACKEND_REVPROXY_PATH=/app")
+	one("timeout", scope, "TIMEOUT=90s")
+	one("idle_timeout", scope, "IDLE_TIMEOUT=0s")
+	one("connect_timeout", cluster, "CONNECT_TIMEOUT=250ms")
+	one("retries", scope, "NUM_RETRIES=5", "RETRY_ON=5xx reset")
+	one("no_retries", scope, "NUM_RETRIES=0")
+	one("limits", cluster, "MAX_CONNECTIONS=1", "MAX_PENDING_REQUESTS=2", "MAX_REQUESTS=3")
+	one("tls", cluster, "TLS=true", "TLS_SNI=app.internal", "TLS_VERIFY=false")
+	one("tls_without_authorities", both, "TLS=true", "PATH=/x")
+	one("http2", cluster, "HTTP2=true", "TLS=true", "TLS_VERIFY=false")
+	one("headers", scope, "REQUEST_HEADERS_TO_ADD=X-A: 100%\nX-B: b", "REQUEST_HEADERS_TO_REMOVE=X-C", "RESPONSE_HEADERS_TO_ADD=X-D: d", "RESPONSE_HEADERS_TO_REMOVE=X-E")
+	one("hash_policy", both, "HASH_POLICY=cookie user")
+	one("proxy_protocol", cluster, "PROXY_PROTOCOL=v2", "TLS=true", "TLS_VERIFY=false")
+	ca := func(f *Fleet) { f.UpstreamCA = testCA }
+	return append(cases,
+		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},
+		goldenCase{name: "label_tls_verify_host", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true")}},
+		goldenCase{name: "label_cluster_weight", types: scope, apps: []*sources.App{
+			set(t, webApp("/a", "shop.test"), "CLUSTER_WEIGHT=90"), set(t, webApp("/b", "shop.test"), "CLUSTER_WEIGHT=10"),
+			set(t, webApp("/c", "shop.test"), "CLUSTER_WEIGHT=10", "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")}},
+		goldenCase{name: "label_backend_weight", types: scope, apps: []*sources.App{
+			webApp("/a", "shop.test"), set(t, webApp("/b", "shop.test"), "PATH=/b"), set(t, webApp("/c", "shop.test"), "PATH=/b/c"),
+			set(t, webApp("/d", "shop.test"), "PATH=/b/d", "BACKEND_WEIGHT=7"), set(t, webApp("/e", "shop.test"), "BACKEND_WEIGHT=-1")}},
+		goldenCase{name: "label_redirect_with_path", types: scope, apps: []*sources.App{
+			changed(set(t, webApp("/a", "shop.test"), "PATH=-i /a", "USE_HSTS=true", "HTTP_BACKEND_REDIR=/x"), func(p *sources.Port) { p.RedirectToHTTPS = true })}},
+		goldenCase{name: "label_deployment_group", types: []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, apps: []*sources.App{
+			member("/web-green", 1, "10.0.0.3:1"), member("/web-blue", 0, "10.0.0.1:1", "10.0.0.2:1")}},
+	)
+}
+
+// member is an app of the deployment group web, which wants two tasks.
+func member(id string, hour int, addresses ...string) *sources.App {
+	app := changed(webApp(id, "web.test"), func(p *sources.Port) { p.Endpoints = endpoints(addresses...) })
+	app.Deployment = &sources.Deployment{
+		Group: "web", StartedAt: testTime.Add(time.Duration(hour) * time.Hour), TargetInstances: 2, Instances: len(addresses),
+	}
+	return app
+}
+
+func TestRulesOf(t *testing.T) {
+	t.Parallel()
+	type port struct{ app, settings string }
+	tests := []struct {
+		name   string
+		ports  []port
+		want   []string // "prefix cluster..."
+		losses []string // parts
+	}{
+		{"one", []port{{"/a", ""}}, []string{"/ /a_0"}, nil},
+		{"lowest id", []port{{"/b", ""}, {"/a", ""}}, []string{"/ /a_0"}, []string{"lowest app id"}},
+		{"larger order", []port{{"/a", ""}, {"/b", "BACKEND_WEIGHT=1"}}, []string{"/ /b_0"}, []string{"the domain: port 0 of /b has it (the largest"}},
+		{"paths first", []port{{"/a", ""}, {"/b", "PATH=/x /y"}}, []string{"/x /b_0", "/y /b_0", "/ /a_0"}, nil},
+		{"equal paths", []port{{"/a", "PATH=/x"}, {"/b", "PATH=/x /y"}}, []string{"/x /a_0", "/y /b_0"}, []string{"the path /x"}},
+		{"path in a path", []port{{"/a", "PATH=/x"}, {"/b", "PATH=/xy"}, {"/c", "PATH=/xz|BACKEND_WEIGHT=2"}},
+			[]string{"/xz /c_0", "/x /a_0"}, []string{"/xy: port 0 of /a has /x, which"}},
+		{"path in one's own path", []port{{"/a", "PATH=/x /xy"}}, []string{"/x /a_0"}, nil},
+		{"case", []port{{"/a", "PATH=/X"}, {"/b", "PATH=-i /x"}, {"/c", "PATH=/xY"}}, []string{"/X /a_0", "/x /b_0"}, []string{"/xY: port 0 of /b has /x"}},
+		{"no letters", []port{{"/a", "PATH=/1"}, {"/b", "PATH=-i /1x"}}, []string{"/1 /a_0"}, []string{"/1x"}},
+		{"no path", []port{{"/a", "PATH=x"}, {"/b", ""}}, []string{"/ /b_0"}, nil},
+		{"shares", []port{{"/a", "CLUSTER_WEIGHT=1"}, {"/b", "CLUSTER_WEIGHT=2"}, {"/c", ""}}, []string{"/ /a_0 /b_0"}, []string{"lowest app id"}},
+		{"shares of another order", []port{{"/a", "CLUSTER_WEIGHT=1"}, {"/b", "CLUSTER_WEIGHT=2|BACKEND_WEIGHT=1"}}, []string{"/ /b_0"}, []string{"largest"}},
+		{"share of a closed port", []port{{"/a", "CLUSTER_WEIGHT=1|AUTH=x"}, {"/b", "CLUSTER_WEIGHT=2"}}, []string{"/ /a_0"}, []string{"another password"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			x := newDomainIndex(func(string) {}, func() {})
+			for _, p := range tt.ports {
+				app := webApp(p.app, "a.test")
+				if p.settings != "" {
+					app = set(t, app, strings.Split(p.settings, "|")...)
+				}
+				x.replace("a.test", p.app, claimsOf(app, testFleet())["a.test"])
+			}
+			rules, losses := rulesOf(x.claims["a.test"])
+			var got []string
+			for _, r := range rules {
+				line := r.path.Prefix
+				for _, target := range r.targets {
+					line += " " + target.cluster
+				}
+				got = append(got, line)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("rules (-want +got):\n%s", diff)
+			}
+			if len(losses) != len(tt.losses) {
+				t.Fatalf("losses %v, want %d", losses, len(tt.losses))
+			}
+			for i, l := range losses {
+				if !strings.Contains(l.String(), tt.losses[i]) {
+					t.Errorf("loss %q does not say %q", l, tt.losses[i])
+				}
+			}
+		})
+	}
+}
+
+func TestDrained(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name              string
+		old, fresh        []string
+		instances, target int
+		want              int
+	}{
+		{"nothing new", []string{"a", "b"}, nil, 2, 2, 0},
+		{"as many as are too many", []string{"a", "b"}, []string{"n"}, 2, 2, 1},
+		{"room for both", []string{"a", "b"}, []string{"n"}, 2, 3, 0},
+		{"all new", []string{"a", "b"}, []string{"n", "m"}, 2, 2, 2},
+		{"no target", []string{"a", "b", "c"}, []string{"n"}, 3, 0, 1},
+		{"old ones gone already", nil, []string{"n", "m"}, 0, 2, 0},
+		{"fewer wanted", []string{"a", "b", "c"}, []string{"n"}, 3, 1, 1},
+	}
+	for _, tt := range tests {
+		app := func(tasks []string) *sources.App {
+			port := sources.Port{}
+			for _, task := range tasks {
+				port.Endpoints = append(port.Endpoints, sources.Endpoint{Task: task})
+			}
+			return &sources.App{Ports: []sources.Port{port, port}, Deployment: &sources.Deployment{Instances: tt.instances, TargetInstances: tt.target}}
+		}
+		got := drained([]*sources.App{app(tt.old)}, app(tt.fresh))
+		if len(got) != tt.want {
+			t.Errorf("%s: %v drain, want %d", tt.name, got, tt.want)
+		}
+		for i, task := range tt.old {
+			if got[task] != (i < tt.want) {
+				t.Errorf("%s: not the first tasks drain: %v", tt.name, got)
+			}
+		}
+	}
+}
+
+// Endpoints stay a matter of endpoints, whatever labels an app has.
+func TestEndpointChangesWithLabels(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	build := func(address string) []*sources.App {
+		app := set(t, webApp("/a", "a.test"), "PATH=/x", "STICKY=true", "BALANCE=uri", "MAX_REQUESTS=1", "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
+		return []*sources.App{
+			changed(app, func(p *sources.Port) { p.Endpoints = endpoints(address) }),
+			member("/blue", 0, address), member("/green", 1, "10.1.0.1:1"),
+		}
+	}
+	syncApps(c, build("10.0.0.1:1")...)
+	r.touched()
+	syncApps(c, build("10.0.0.2:1")...)
+	wantTouched(t, r, `set endpoints "/a_0"`, `set endpoints "deployment-group/web_0"`)
+	cluster := set(t, build("10.0.0.2:1")[0], "MAX_REQUESTS=2")
+	updateApps(c, cluster)
+	wantTouched(t, r, `set clusters "/a_0"`, `set scopes "a.test"`)
+}
+
+// A group keeps its cluster while its apps come and go.
+func TestDeploymentGroupIsStable(t *testing.T) {
+	t.Parallel()
+	cfg := Config{}
+	c, r := newTest(t, cfg)
+	syncApps(c, member("/blue", 0, "10.0.0.1:1"), webApp("/web", "other.test"))
+	r.touched()
+	updateApps(c, member("/green", 1, "10.0.0.2:1"))
+	c.UpdateApps(nil, []string{"/blue"})
+	c.round()
+	wantTouched(t, r, `set endpoints "deployment-group/web_0"`, `set endpoints "deployment-group/web_0"`)
+	// Another group, then none.
+	elsewhere := member("/green", 1, "10.0.0.2:1")
+	elsewhere.Deployment.Group = "else"
+	updateApps(c, elsewhere)
+	wantTouched(t, r, `set clusters "deployment-group/else_0"`, `set endpoints "deployment-group/else_0"`, `set scopes "web.test"`,
+		`remove clusters "deployment-group/web_0"`, `remove endpoints "deployment-group/web_0"`)
+	elsewhere = member("/green", 1, "10.0.0.2:1")
+	elsewhere.Deployment = nil
+	updateApps(c, elsewhere)
+	if view, _ := c.App("/green"); view.Ports[0].Cluster != "/green_0" {
+		t.Errorf("the cluster is %q", view.Ports[0].Cluster)
+	}
+	if len(c.groups) != 0 {
+		t.Errorf("groups are left: %v", c.groups)
+	}
+	wantSameAsFresh(t, c, r, cfg)
+}
+
+// A clash of a group is a problem of its apps.
+func TestProblemsOfGroups(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	syncApps(c, webApp("/first", "web.test"), member("/blue", 0, "10.0.0.1:1"))
+	view, ok := c.App("/blue")
+	if !ok || len(view.Problems) != 1 || !strings.Contains(view.Problems[0].Reason, "/first") {
+		t.Errorf("problems are %+v", view.Problems)
+	}
+}
