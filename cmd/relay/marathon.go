@@ -28,6 +28,7 @@ type MarathonConfig struct {
 	MarathonContainerNetworks []netip.Prefix `group:"Applications" placeholder:"CIDR" help:"Use addresses of tasks on container networks from these networks only."`
 	MarathonPreferIPv6        bool           `group:"Applications" name:"marathon-prefer-ipv6" help:"Prefer IPv6 where a task or agent has both."`
 	MarathonUnreachable       string         `group:"Applications" default:"degraded" enum:"degraded,keep,drop" help:"Tasks whose agent was lost get requests when too few others are left (degraded), as before (keep), or none (drop)."`
+	MarathonPods              bool           `group:"Applications" help:"Route pods as well as apps."`
 }
 
 func (c *MarathonConfig) marathonConfig() marathon.Config {
@@ -38,7 +39,7 @@ func (c *MarathonConfig) marathonConfig() marathon.Config {
 		CAFile: c.MarathonCAFile, ClientCertFile: c.MarathonClientCertFile, ClientKeyFile: c.MarathonClientKeyFile,
 		InsecureSkipTLSVerify: c.MarathonInsecureSkipTLSVerify,
 		ContainerAddress:      marathon.ContainerAddress(c.MarathonContainerAddress), ContainerNetworks: c.MarathonContainerNetworks,
-		PreferIPv6: c.MarathonPreferIPv6, Unreachable: marathon.Unreachable(c.MarathonUnreachable),
+		PreferIPv6: c.MarathonPreferIPv6, Unreachable: marathon.Unreachable(c.MarathonUnreachable), Pods: c.MarathonPods,
 	}
 }
 

@@ -29,6 +29,8 @@ type mapped struct {
 	// recheck, when positive, is the time after which the app is to be read
 	// again because no event will tell of what is awaited.
 	recheck time.Duration
+	// pod tells that it is a pod.
+	pod bool
 }
 
 // mapApp turns one app into what is routed. It has no side effects; equal
@@ -69,11 +71,16 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 		out.history[task.ID] = record{verdict: list[i], rotation: reason == "", strange: taskPhase(task) == phaseOther}
 		out.add(a, mode, declared, task, health, reason, m.addressing)
 	}
-	for i := range app.Ports {
-		slices.SortFunc(app.Ports[i].Endpoints, func(x, y sources.Endpoint) int { return strings.Compare(x.Task, y.Task) })
-		slices.SortFunc(app.Ports[i].Excluded, func(x, y sources.Excluded) int { return strings.Compare(x.Task, y.Task) })
-	}
+	out.sort()
 	return out
+}
+
+// sort makes the result independent of the order of tasks.
+func (out *mapped) sort() {
+	for i := range out.app.Ports {
+		slices.SortFunc(out.app.Ports[i].Endpoints, func(x, y sources.Endpoint) int { return strings.Compare(x.Task, y.Task) })
+		slices.SortFunc(out.app.Ports[i].Excluded, func(x, y sources.Excluded) int { return strings.Compare(x.Task, y.Task) })
+	}
 }
 
 // add puts a task into rotation, or says why not.

@@ -53,6 +53,7 @@ type client struct {
 	servers []server
 	trusted []string
 	idle    time.Duration
+	types   []string // of events
 }
 
 // newClient reads the credentials and certificates that cfg names.
@@ -86,6 +87,10 @@ func newClient(cfg Config) (*client, error) {
 		servers: servers,
 		trusted: cfg.TrustedHosts,
 		idle:    cfg.IdleTimeout,
+		types:   subscribed,
+	}
+	if cfg.Pods {
+		c.types = slices.Concat(subscribed, podEvents)
 	}
 	if account, ok := common.(*serviceAccount); ok {
 		account.http = c.http
@@ -249,7 +254,7 @@ func (c *client) events(ctx context.Context, t target) (stream io.ReadCloser, fr
 		"Accept-Encoding": {"identity"},
 		"Cache-Control":   {"no-cache"},
 	}
-	resp, t, err := c.open(ctx, t, "/v2/events", url.Values{"event_type": subscribed, "plan-format": {"light"}}, header)
+	resp, t, err := c.open(ctx, t, "/v2/events", url.Values{"event_type": c.types, "plan-format": {"light"}}, header)
 	if err != nil {
 		return nil, t, "", fmt.Errorf("subscribe to events: %w", err)
 	}
@@ -279,8 +284,8 @@ func (c *client) apps(ctx context.Context, t target, each func(decoded) error) e
 func (c *client) app(ctx context.Context, t target, id string) (app decoded, found bool, err error) {
 	header := http.Header{"Accept": {"application/json"}}
 	resp, _, err := c.open(ctx, t, "/v2/apps"+id, url.Values{"embed": {"app.readiness"}}, header)
-	if status, ok := errors.AsType[*statusError](err); ok && status.code == http.StatusNotFound && status.message != "" {
-		return decoded{}, false, nil // Marathon itself says so, and not a proxy that has lost it
+	if isMissing(err) {
+		return decoded{}, false, nil
 	}
 	if err != nil {
 		return decoded{}, false, fmt.Errorf("read app %s: %w", id, err)

@@ -107,6 +107,8 @@ type Config struct {
 	PreferIPv6 bool
 	// Unreachable chooses what becomes of tasks on lost agents (UnreachableDegraded).
 	Unreachable Unreachable
+	// Pods routes pods as well as apps, each endpoint as a port.
+	Pods bool
 	// LookupHost resolves agent names; nil asks the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
 

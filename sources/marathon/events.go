@@ -33,6 +33,9 @@ var subscribed = []string{
 	"deployment_step_failure", "group_change_success",
 }
 
+// podEvents are asked for as well where pods are routed.
+var podEvents = []string{"pod_created_event", "pod_updated_event", "pod_deleted_event"}
+
 type eventJSON struct {
 	EventType     string `json:"eventType"`
 	AppID         string `json:"appId"`
@@ -42,6 +45,7 @@ type eventJSON struct {
 	} `json:"appDefinition"`
 	ID          string    `json:"id"`
 	GroupID     string    `json:"groupId"`
+	URI         string    `json:"uri"`
 	Plan        *planJSON `json:"plan"`
 	CurrentStep *stepJSON `json:"currentStep"`
 }
@@ -59,8 +63,9 @@ type stepJSON struct {
 }
 
 // parseEvent reads the data of one message. An error asks for a full read:
-// something may have changed, and it is not known what.
-func parseEvent(m message) (change, error) {
+// something may have changed, and it is not known what. Without pods what
+// concerns pods alone is left out.
+func parseEvent(m message, pods bool) (change, error) {
 	var e eventJSON
 	if err := json.Unmarshal(m.data, &e); err != nil {
 		return change{kind: m.name}, fmt.Errorf("event %q is not readable: %w", clip(m.name), err)
@@ -81,10 +86,14 @@ func parseEvent(m message) (change, error) {
 	case "instance_changed_event", "instance_health_changed_event", "unknown_instance_terminated_event":
 		return c, c.app(e.RunSpecID)
 	case "deployment_info", "deployment_step_success", "deployment_step_failure":
-		c.readPlan(e)
+		c.readPlan(e, pods)
 	case "deployment_success", "deployment_failed":
-		c.readPlan(e)
+		c.readPlan(e, pods)
 		c.ended = true
+	case "pod_created_event", "pod_updated_event", "pod_deleted_event":
+		if pods {
+			c.readPodURI(e.URI)
+		}
 	case "group_change_success":
 		c.group = e.GroupID
 		if !strings.HasPrefix(c.group, "/") {
@@ -107,9 +116,19 @@ func (c *change) app(id string) error {
 	return nil
 }
 
-// readPlan collects the apps of a deployment. The plans of early releases
-// name none, which leaves a full read. Pods are not routed.
-func (c *change) readPlan(e eventJSON) {
+// readPodURI takes the pod from the path of the request that changed it. A
+// request that created one does not name it.
+func (c *change) readPodURI(uri string) {
+	_, id, _ := strings.Cut(uri, "/v2/pods")
+	id, _, _ = strings.Cut(id, "::")
+	if id, _, _ = strings.Cut(id, "?"); strings.Trim(id, "/") == "" || c.app("/"+strings.Trim(id, "/")) != nil {
+		c.full = true
+	}
+}
+
+// readPlan collects the apps, and the pods if they count, of a deployment. The
+// plans of early releases name none, which leaves a full read.
+func (c *change) readPlan(e eventJSON, pods bool) {
 	c.deployment = e.ID
 	if e.Plan != nil && e.Plan.ID != "" {
 		c.deployment = e.Plan.ID
@@ -127,11 +146,15 @@ func (c *change) readPlan(e eventJSON) {
 	seen := map[string]bool{}
 	for _, s := range steps {
 		for _, a := range s.Actions {
-			if a.App == "" || seen[a.App] {
+			id := a.App
+			if id == "" && pods {
+				id = a.Pod
+			}
+			if id == "" || seen[id] {
 				continue
 			}
-			seen[a.App] = true
-			if c.app(a.App) != nil {
+			seen[id] = true
+			if c.app(id) != nil {
 				c.full = true
 			}
 		}

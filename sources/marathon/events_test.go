@@ -14,7 +14,14 @@ func TestParseEvent(t *testing.T) {
 		full       bool
 		group      string
 		fails      bool
+		pods       bool
 	}{
+		{data: `{"eventType":"pod_updated_event","uri":"/v2/pods/shop/pod"}`, kind: "pod_updated_event", apps: []string{"/shop/pod"}, pods: true},
+		{data: `{"eventType":"pod_updated_event","uri":"/v2/pods//shop/pod::instances?force=true"}`, kind: "pod_updated_event", apps: []string{"/shop/pod"}, pods: true},
+		{data: `{"eventType":"pod_created_event","uri":"/v2/pods"}`, kind: "pod_created_event", full: true, pods: true},
+		{data: `{"eventType":"pod_deleted_event"}`, kind: "pod_deleted_event", full: true, pods: true},
+		{data: `{"eventType":"pod_deleted_event","uri":"/v2/pods/shop/pod"}`, kind: "pod_deleted_event"},
+		{data: `{"eventType":"deployment_info","plan":{"id":"d","steps":[{"actions":[{"action":"x","app":"/a"},{"pod":"/p"}]}]}}`, kind: "deployment_info", apps: []string{"/a", "/p"}, pods: true},
 		{data: `{"eventType":"event_stream_attached","remoteAddress":"10.0.0.9"}`, kind: "event_stream_attached"},
 		{data: `{"eventType":"api_post_event","appDefinition":{"id":"/shop/web","labels":{"A":"b"}},"uri":"/v2/apps"}`, kind: "api_post_event", apps: []string{"/shop/web"}},
 		{data: `{"eventType":"api_post_event"}`, kind: "api_post_event", fails: true},
@@ -37,7 +44,7 @@ func TestParseEvent(t *testing.T) {
 		{name: "status_update_event", data: `{"eventType":"status_upd`, kind: "status_update_event", fails: true},
 	}
 	for _, tt := range tests {
-		c, err := parseEvent(message{name: tt.name, data: []byte(tt.data)})
+		c, err := parseEvent(message{name: tt.name, data: []byte(tt.data)}, tt.pods)
 		if (err != nil) != tt.fails {
 			t.Errorf("%s: error %v", tt.data, err)
 		}

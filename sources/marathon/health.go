@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"net/netip"
 	"time"
 
 	"relay/sources"
@@ -21,6 +22,8 @@ type record struct {
 	verdict  verdict
 	rotation bool
 	strange  bool // in a state that is not known
+	// address is where an endpoint of a pod was; of an app's task it is not kept.
+	address netip.AddrPort
 }
 
 // history holds the records of an app's tasks by task id. It is replaced, never modified.

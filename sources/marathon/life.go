@@ -167,7 +167,7 @@ func (l *life) readEvents(events *eventReader, attached func()) error {
 			first = false
 			attached()
 		}
-		c, err := parseEvent(m)
+		c, err := parseEvent(m, w.cfg.Pods)
 		w.metrics.event(c.kind)
 		if w.cfg.OnEvent != nil {
 			w.cfg.OnEvent(c.kind)

@@ -61,7 +61,7 @@ const (
 // event counts an event. Types that were not asked for share one label, so
 // that their number stays bounded.
 func (m *metrics) event(kind string) {
-	if !slices.Contains(subscribed, kind) {
+	if !slices.Contains(subscribed, kind) && !slices.Contains(podEvents, kind) {
 		kind = "other"
 	}
 	m.events.WithLabelValues(kind).Inc()

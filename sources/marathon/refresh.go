@@ -75,11 +75,7 @@ func (l *life) startRead(id string, kind markKind) {
 	w.metrics.reads.WithLabelValues(kindApp).Inc()
 	from := l.reads
 	l.spawn(func() func() error {
-		answer, found, err := w.client.app(l.ctx, from, id)
-		var m mapped
-		if err == nil && found {
-			m = l.mapOne(answer)
-		}
+		m, found, err := l.readOne(from, id)
 		return func() error {
 			l.finishRead(id, kind, number, m, found, err)
 			return nil
@@ -90,24 +86,29 @@ func (l *life) startRead(id string, kind markKind) {
 // mapOne maps an app with what is known of it. Of an app that is known, an
 // answer with a field of an unexpected type is not believed; the result has no app then.
 func (l *life) mapOne(answer decoded) mapped {
-	w, id := l.w, answer.app.ID
+	return l.mapKnown(answer.app.ID, answer.mismatch, func(prior history, m mapping) mapped { return mapApp(&answer.app, prior, m) })
+}
+
+// mapKnown does the mapping of mapOne with what is known.
+func (l *life) mapKnown(id, mismatch string, do func(history, mapping) mapped) mapped {
+	w := l.w
 	old := w.get(id)
-	if answer.mismatch != "" && old != nil {
+	if mismatch != "" && old != nil {
 		w.log.Warn("an app of Marathon has an unexpected shape, what is known of it stays in use",
-			"app", clip(id), "field", clip(answer.mismatch))
+			"app", clip(id), "field", clip(mismatch))
 		return mapped{}
 	}
 	var prior history
 	if old != nil {
 		prior = old.history
 	}
-	m := mapApp(&answer.app, prior, mapping{
+	m := do(prior, mapping{
 		firstSync: w.isFirstSync(), now: time.Now(),
 		addressing: w.addressing(l, id), unreachable: w.cfg.Unreachable,
 	})
-	if answer.mismatch != "" {
+	if mismatch != "" {
 		m.app.Problems = append(m.app.Problems, sources.Problem{
-			Subject: clip(answer.mismatch), Reason: "is not what Marathon documents and is ignored",
+			Subject: clip(mismatch), Reason: "is not what Marathon documents and is ignored",
 		})
 	}
 	return m
@@ -142,7 +143,7 @@ func (l *life) finishRead(id string, kind markKind, number uint64, m mapped, fou
 		}
 	case m.app == nil:
 		return
-	case old != nil && older(m.app.Version, old.app.Version):
+	case old != nil && old.pod == m.pod && older(m.app.Version, old.app.Version):
 		w.log.Warn("an app's version went back, everything is read again", "app", id, "version", m.app.Version, "held", old.app.Version)
 		w.marks.addFullPaced()
 		return
@@ -191,7 +192,7 @@ func (l *life) readFailed(id string, err error) {
 // merge returns what is to be held after an answer, and whether it says
 // anything new. An unchanged app stays the same value.
 func (w *Watcher) merge(old *held, m mapped, number uint64) (*held, bool) {
-	h := &held{app: m.app, history: m.history, read: number}
+	h := &held{app: m.app, history: m.history, read: number, pod: m.pod}
 	for task, r := range m.history {
 		if r.strange && (old == nil || !old.history[task].strange) {
 			w.log.Warn("a task is in a state that is not known and gets no requests", "app", m.app.ID, "task", clip(task))

@@ -105,7 +105,7 @@ func FuzzEvent(f *testing.F) {
 		}
 		d := deployments{}
 		for _, m := range whole {
-			c, err := parseEvent(m)
+			c, err := parseEvent(m, true)
 			if err != nil {
 				continue
 			}

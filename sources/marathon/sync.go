@@ -60,6 +60,9 @@ func (l *life) startFull() {
 			f.apps[id] = l.mapOne(answer)
 			return nil
 		})
+		if err == nil && w.cfg.Pods {
+			err = l.readPods(from, f)
+		}
 		return func() error { return l.finishFull(f, err) }
 	})
 }
@@ -182,7 +185,7 @@ func (w *Watcher) lost(f *fullRead) map[string]bool {
 			if shrunk {
 				lost[id] = true
 			}
-		case m.app != nil && older(m.app.Version, h.app.Version):
+		case m.app != nil && m.pod == h.pod && older(m.app.Version, h.app.Version):
 			lost[id] = true
 		}
 	}

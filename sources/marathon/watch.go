@@ -50,6 +50,7 @@ type held struct {
 	app     *sources.App
 	history history
 	read    uint64 // the number of the read that gave it
+	pod     bool
 }
 
 // New returns a Watcher for the cluster in cfg that feeds sink. The sink is
