@@ -33,12 +33,12 @@ func benchStore(b *testing.B, n int) *Store {
 func benchRequest(b *testing.B, s *Store, t Type, byName, again bool) []byte {
 	b.Helper()
 	req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: t.URL(), InitialResourceVersions: make(map[string]string)}
-	for _, e := range s.tables[t].entries {
+	for id, e := range s.tables[t].entries {
 		if byName {
 			req.ResourceNamesSubscribe = append(req.ResourceNamesSubscribe, e.name)
 		}
 		if again {
-			req.InitialResourceVersions[e.name] = e.version.String()
+			req.InitialResourceVersions[e.name] = s.tables[t].versions[id].String()
 		}
 	}
 	body, err := proto.Marshal(req)

@@ -517,16 +517,17 @@ func settleModel(t *testing.T, w *modelWorld, envoys []*modelEnvoy) {
 // of that it keeps an older version or none.
 func (e *modelEnvoy) compare(store *Store) {
 	for t := range store.tables {
-		for _, entry := range store.tables[t].entries {
+		for id, entry := range store.tables[t].entries {
+			version := store.tables[t].versions[id]
 			if entry.presence != present || Type(t) == Secret {
 				continue
 			}
 			held := e.held[t][entry.name]
-			if held.GetVersion() == entry.version.String() {
+			if held.GetVersion() == version.String() {
 				continue
 			}
-			if !e.quarantined(Type(t), entry.name, entry.version) {
-				e.t.Fatalf("at rest Envoy has version %q of %s %s, the store has %q; %+v, warming %v", held.GetVersion(), Type(t), entry.name, entry.version, e.session.status(), e.warming)
+			if !e.quarantined(Type(t), entry.name, version) {
+				e.t.Fatalf("at rest Envoy has version %q of %s %s, the store has %q; %+v, warming %v", held.GetVersion(), Type(t), entry.name, version, e.session.status(), e.warming)
 			}
 		}
 		for name := range e.held[t] {

@@ -91,20 +91,22 @@ type Resource struct {
 	hash version
 }
 
-// version is a Version as a number: to compare it costs no look into memory.
+// version is a Version as a number; 0 stands for none.
 type version uint64
 
 func (v version) String() string { return fmt.Sprintf("%016x", uint64(v)) }
 
-// parseVersion returns false for what is not one of our versions: an Envoy may
+// parseVersion returns none for what is not one of our versions: an Envoy may
 // have been served by something else.
-func parseVersion(s string) (version, bool) {
+func parseVersion(s string) version {
 	var b [8]byte
 	if len(s) != 2*len(b) {
-		return 0, false
+		return 0
 	}
-	_, err := hex.Decode(b[:], []byte(s))
-	return version(binary.BigEndian.Uint64(b[:])), err == nil
+	if _, err := hex.Decode(b[:], []byte(s)); err != nil {
+		return 0
+	}
+	return version(binary.BigEndian.Uint64(b[:]))
 }
 
 // Size returns the bytes the resource takes in a response.

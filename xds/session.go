@@ -111,8 +111,7 @@ func (s *session) resolve(t Type, req *request) subscription {
 		}
 		sub.initial = make([]held, len(list))
 		for i, id := range s.store.intern(t, list) {
-			v, ours := parseVersion(req.initial[i].version)
-			sub.initial[i] = held{id, v, ours}
+			sub.initial[i] = held{id, parseVersion(req.initial[i].version)}
 		}
 	}
 	return sub

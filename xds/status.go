@@ -69,8 +69,8 @@ func (s *session) status() []TypeStatus {
 			status.Subscribed = "*"
 		}
 		for id, version := range w.quarantine {
-			if e := s.store.tables[t].entries[id]; e.version == version {
-				status.Quarantined = append(status.Quarantined, e.name)
+			if table := &s.store.tables[t]; table.versions[id] == version {
+				status.Quarantined = append(status.Quarantined, table.entries[id].name)
 			}
 		}
 		all = append(all, status)

@@ -26,8 +26,12 @@ type Store struct {
 type table struct {
 	ids     map[string]uint32
 	entries []entry
-	free    []uint32
-	present int
+	// versions are those of the entries that are present, and 0 for others. They
+	// are close together, since a list of all that an Envoy has is compared with
+	// them at random places.
+	versions []version
+	free     []uint32
+	present  int
 	// absent counts the entries without a resource, reclaimed from time to time.
 	absent int
 	// reclaimAt is how many of them are worth a look for those to reclaim.
@@ -47,7 +51,6 @@ const (
 
 type entry struct {
 	name     string
-	version  version
 	wire     mem.Buffer
 	revision uint64 // of the last change
 	presence presence
@@ -184,6 +187,7 @@ func (t *table) id(name string, revision uint64) uint32 {
 	} else {
 		id = uint32(len(t.entries))
 		t.entries = append(t.entries, entry{})
+		t.versions = append(t.versions, 0)
 	}
 	t.ids[name] = id
 	t.entries[id] = entry{name: name, presence: absent, revision: revision}
@@ -194,14 +198,15 @@ func (t *table) id(name string, revision uint64) uint32 {
 func (t *table) set(r Resource, revision uint64) bool {
 	id := t.id(r.Name, revision)
 	e := &t.entries[id]
-	if e.presence == present && e.version == r.hash {
+	if e.presence == present && t.versions[id] == r.hash {
 		return false
 	}
 	if e.presence != present {
 		t.absent--
 		t.present++
 	}
-	e.version, e.wire, e.revision, e.presence = r.hash, r.wire, revision, present
+	e.wire, e.revision, e.presence = r.wire, revision, present
+	t.versions[id] = r.hash
 	t.log.append(revision, id, len(t.entries))
 	return true
 }
@@ -222,7 +227,8 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 		t.absent++
 		t.present--
 	}
-	e.version, e.wire, e.revision, e.presence = 0, nil, revision, p
+	e.wire, e.revision, e.presence = nil, revision, p
+	t.versions[id] = 0
 	t.log.append(revision, id, len(t.entries))
 	return true
 }

@@ -79,7 +79,7 @@ func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id
 // due notes that the Envoy has to be told about id, whatever its state is now.
 func (w *watch) due(t *table, id uint32) {
 	e := &t.entries[id]
-	if w.refused(id, e) {
+	if w.refused(t, id) {
 		w.drop(id)
 		return
 	}
@@ -97,9 +97,9 @@ func (w *watch) due(t *table, id uint32) {
 }
 
 // refused reports whether Envoy rejected what the entry is now.
-func (w *watch) refused(id uint32, e *entry) bool {
-	rejected, ok := w.quarantine[id]
-	return ok && e.presence == present && rejected == e.version
+func (w *watch) refused(t *table, id uint32) bool {
+	rejected := w.quarantine[id]
+	return rejected != 0 && rejected == t.versions[id]
 }
 
 // drop forgets that something about id was due.
@@ -143,9 +143,7 @@ type subscription struct {
 // held is a resource that Envoy came with.
 type held struct {
 	id      uint32
-	version version
-	// ours is false for a version that this store can't have given.
-	ours bool
+	version version // 0 if it is not one of ours
 }
 
 // start handles the first request for a type on a stream.
@@ -167,7 +165,7 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 			continue
 		}
 		w.held.Add(h.id)
-		if e := &t.entries[h.id]; h.ours && e.presence == present && e.version == h.version {
+		if h.version != 0 && h.version == t.versions[h.id] {
 			w.drop(h.id)
 		} else {
 			w.due(t, h.id)
@@ -189,7 +187,7 @@ func (w *watch) subscribe(t *table, ids []uint32) {
 // as removed, since waiting for it would keep everything else waiting too.
 func (w *watch) demanded(t *table, id uint32) {
 	e := &t.entries[id]
-	refused := w.refused(id, e)
+	refused := w.refused(t, id)
 	if e.presence == absent || refused {
 		w.held.Remove(id)
 	}
@@ -331,7 +329,7 @@ func (w *watch) reject(t *table, f *flight) {
 				w.lower(id, f.setSince)
 				continue
 			}
-			w.quarantine[id] = t.entries[id].version
+			w.quarantine[id] = t.versions[id]
 		}
 		return
 	}
