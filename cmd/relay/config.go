@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"relay/collator"
 )
 
@@ -32,6 +34,8 @@ type Config struct {
 	ConnectTimeout        time.Duration `group:"Requests" default:"3s" help:"How long connecting to a task may take."`
 	UpstreamIdleTimeout   time.Duration `group:"Requests" default:"4s" help:"Unused connections to tasks are closed after this. Keep it below the keep-alive of your apps; 0: never."`
 	Retries               uint32        `group:"Requests" default:"2" help:"How often a request that cannot have reached a task is sent to another one."`
+
+	UpstreamCA kong.FileContentFlag `group:"Requests" name:"upstream-ca" placeholder:"FILE" help:"PEM file with the authorities of tasks that take TLS (RELAY_{n}_TLS). Read at start."`
 
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
@@ -159,7 +163,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		config.Fleets = append(config.Fleets, collator.Fleet{
 			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options,
-			ClustersOnDemand: f.Clusters == onDemand,
+			ClustersOnDemand: f.Clusters == onDemand, UpstreamCA: c.UpstreamCA,
 		})
 	}
 	return config

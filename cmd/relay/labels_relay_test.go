@@ -145,27 +145,30 @@ func fullListener(t *testing.T) (host, port string) {
 	}
 }
 
+// serveTLS starts an app whose instance has the certificate of app.internal.
+func (w *world) serveTLS(id string, labels ...string) {
+	w.t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("X-App", "/"+id)
+		fmt.Fprintf(rw, "%s %s", r.Proto, r.TLS.ServerName)
+	}))
+	s.EnableHTTP2 = true
+	config, err := w.ca.TestIssue(w.t, []string{"app.internal"}, certstest.Options{}).ServerTLS()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s.TLS = config
+	s.StartTLS()
+	w.backend("/"+id, id+".test", s, append(labels, "RELAY_0_TLS", "true")...)
+}
+
 func TestUpstreamTLSLabels(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	serve := func(id string, labels ...string) {
-		s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			rw.Header().Set("X-App", "/"+id)
-			fmt.Fprintf(rw, "%s %s", r.Proto, r.TLS.ServerName)
-		}))
-		s.EnableHTTP2 = true
-		config, err := w.ca.TestIssue(t, []string{"app.internal"}, certstest.Options{}).ServerTLS()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.TLS = config
-		s.StartTLS()
-		w.backend("/"+id, id+".test", s, append(labels, "RELAY_0_TLS", "true")...)
-	}
-	serve("sni", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_TLS_SNI", "app.internal")
-	serve("host", "RELAY_0_TLS_VERIFY", "false")
-	serve("h2", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_HTTP2", "true")
-	serve("unverified")
+	w.serveTLS("sni", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_TLS_SNI", "app.internal")
+	w.serveTLS("host", "RELAY_0_TLS_VERIFY", "false")
+	w.serveTLS("h2", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_HTTP2", "true")
+	w.serveTLS("unverified")
 	for id, want := range map[string]string{"sni": "HTTP/1.1 app.internal", "host": "HTTP/1.1 host.test", "h2": "HTTP/2.0 h2.test"} {
 		if a := w.expect("http://"+id+".test/", http.StatusOK, "/"+id); a.body != want {
 			t.Errorf("%s: the app sees %q, want %q", id, a.body, want)
@@ -173,6 +176,17 @@ func TestUpstreamTLSLabels(t *testing.T) {
 	}
 	w.expect("http://unverified.test/", http.StatusForbidden, "")
 	w.problem("/unverified", "authorities")
+	w.accepted()
+}
+
+func TestUpstreamVerificationLabels(t *testing.T) {
+	w := newWorld(t)
+	w.config.UpstreamCA = w.ca.RootPEM()
+	w.start()
+	w.serveTLS("right", "RELAY_0_TLS_SNI", "app.internal")
+	w.serveTLS("wrong", "RELAY_0_TLS_SNI", "other.internal")
+	w.expect("http://right.test/", http.StatusOK, "/right")
+	w.expect("http://wrong.test/", http.StatusBadGateway, "")
 	w.accepted()
 }
 

@@ -103,29 +103,41 @@ func (c *converter) app(spec appSpec) *sources.App {
 	app := &sources.App{ID: spec.ID.Value}
 	for i, p := range spec.Ports {
 		field := fmt.Sprintf("ports[%d].", i)
-		app.Ports = append(app.Ports, sources.Port{
+		port := sources.Port{
 			Name:            p.Name,
 			Groups:          c.groups(field+"groups", p.Groups),
 			Domains:         c.domains(field+"domains", p.Domains),
 			ACMEDomains:     c.domains(field+"acmeDomains", p.ACMEDomains),
 			RedirectToHTTPS: p.RedirectToHTTPS,
 			Endpoints:       c.endpoints(field+"endpoints", p.Endpoints),
-		})
+		}
+		port.HTTP, port.Upstream = c.settings(field, p.Settings)
+		app.Ports = append(app.Ports, port)
 	}
-	app.Version = contentVersion(app.Ports)
+	app.Deployment = c.deployment(spec.Deployment, app.Ports)
+	app.Version = contentVersion(app)
 	app.Problems = c.problems
 	return app
 }
 
 // contentVersion stands in for the version that Marathon gives a definition:
 // it changes exactly when the definition does.
-func contentVersion(ports []sources.Port) string {
-	body, err := json.Marshal(ports)
+func contentVersion(app *sources.App) string {
+	body, err := json.Marshal(app.Ports)
 	if err != nil {
 		return ""
 	}
-	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:6])
+	hash := sha256.New()
+	hash.Write(body)
+	if d := app.Deployment; d != nil {
+		fmt.Fprint(hash, *d)
+	}
+	for _, p := range app.Ports {
+		if p.HTTP != nil && p.HTTP.BasicAuth != nil {
+			hash.Write([]byte(p.HTTP.BasicAuth.Hash)) // JSON does not show it
+		}
+	}
+	return hex.EncodeToString(hash.Sum(nil)[:6])
 }
 
 // groups returns the fleets. A list that is left out means the default fleet,

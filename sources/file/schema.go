@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -18,9 +19,16 @@ type document struct {
 }
 
 type appSpec struct {
-	ID    text       `yaml:"id"`
-	Ports []portSpec `yaml:"ports"`
-	line  int
+	ID         text           `yaml:"id"`
+	Ports      []portSpec     `yaml:"ports"`
+	Deployment deploymentSpec `yaml:"deployment"`
+	line       int
+}
+
+type deploymentSpec struct {
+	Group           text      `yaml:"group"`
+	StartedAt       time.Time `yaml:"startedAt"`
+	TargetInstances int       `yaml:"targetInstances"`
 }
 
 type portSpec struct {
@@ -30,6 +38,8 @@ type portSpec struct {
 	ACMEDomains     []text         `yaml:"acmeDomains"`
 	RedirectToHTTPS bool           `yaml:"redirectToHTTPS"`
 	Endpoints       []endpointSpec `yaml:"endpoints"`
+	// Settings are all other fields: see settingFields.
+	Settings map[string]settingSpec `yaml:",inline"`
 }
 
 type endpointSpec struct {
@@ -88,7 +98,7 @@ func decode(name string, data []byte) ([]appSpec, error) {
 			break
 		}
 		if err != nil {
-			return nil, explain(name, err)
+			return nil, errors.Join(append([]error{explain(name, err)}, unknownSettings(name, doc.Apps)...)...)
 		}
 		seen = seen || doc.Apps != nil
 		apps = append(apps, doc.Apps...)
@@ -101,7 +111,7 @@ func decode(name string, data []byte) ([]appSpec, error) {
 	for i := range min(len(apps), len(lines)) {
 		apps[i].line = lines[i]
 	}
-	return apps, nil
+	return apps, errors.Join(unknownSettings(name, apps)...)
 }
 
 // itemLines returns the line of each item of the "apps" lists. It refuses

@@ -1,12 +1,11 @@
 package marathon
 
 import (
-	"regexp"
 	"strconv"
 	"time"
-)
 
-var validDeploymentGroup = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,255}$`)
+	"relay/sources/setting"
+)
 
 // readAppLabel reads a label of the app as a whole. Those of deployments are
 // what marathon-lb's zdd.py and bluegreen_deploy.py write.
@@ -16,7 +15,7 @@ func (r *labelReader) readAppLabel(key, value string) {
 	case "HAPROXY_GROUP":
 		r.groups = splitGroups(value)
 	case "HAPROXY_DEPLOYMENT_GROUP":
-		if value != "" && !validDeploymentGroup.MatchString(value) {
+		if value != "" && !setting.ValidGroup(value) {
 			r.problem(key, "%q is ignored: use letters, digits, hyphens, dots and slashes", clip(value))
 			return
 		}

@@ -1,0 +1,126 @@
+package file
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"relay/sources"
+	"relay/sources/setting"
+)
+
+// settingFields are the fields of a port that hold a setting, with the name of
+// that setting.
+var settingFields = map[string]string{
+	"allowedNetworks":         "BACKEND_NETWORK_ALLOWED_ACL",
+	"auth":                    "AUTH",
+	"balance":                 "BALANCE",
+	"clusterWeight":           "CLUSTER_WEIGHT",
+	"connectTimeout":          "CONNECT_TIMEOUT",
+	"hashPolicy":              "HASH_POLICY",
+	"hsts":                    "USE_HSTS",
+	"http2":                   "HTTP2",
+	"idleTimeout":             "IDLE_TIMEOUT",
+	"locationPrefix":          "HTTP_BACKEND_REVPROXY_PATH",
+	"maxConnections":          "MAX_CONNECTIONS",
+	"maxPendingRequests":      "MAX_PENDING_REQUESTS",
+	"maxRequests":             "MAX_REQUESTS",
+	"numRetries":              "NUM_RETRIES",
+	"order":                   "BACKEND_WEIGHT",
+	"paths":                   "PATH",
+	"proxyProtocol":           "PROXY_PROTOCOL",
+	"requestHeadersToAdd":     "REQUEST_HEADERS_TO_ADD",
+	"requestHeadersToRemove":  "REQUEST_HEADERS_TO_REMOVE",
+	"responseHeadersToAdd":    "RESPONSE_HEADERS_TO_ADD",
+	"responseHeadersToRemove": "RESPONSE_HEADERS_TO_REMOVE",
+	"retryOn":                 "RETRY_ON",
+	"rootRedirect":            "HTTP_BACKEND_REDIR",
+	"sticky":                  "STICKY",
+	"stripPrefix":             "HTTP_BACKEND_PROXYPASS_PATH",
+	"timeout":                 "TIMEOUT",
+	"tls":                     "TLS",
+	"tlsSNI":                  "TLS_SNI",
+	"tlsVerify":               "TLS_VERIFY",
+}
+
+// settingSpec is the value of a setting: text, a list, which is joined by
+// spaces, or a mapping, which becomes one "name: value" a line.
+type settingSpec text
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (s *settingSpec) UnmarshalYAML(n *yaml.Node) error {
+	s.Line = n.Line
+	wrong := &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: want a single value, or a list or mapping of single values here", n.Line)}}
+	var values []string
+	for _, item := range n.Content {
+		if item.Kind != yaml.ScalarNode {
+			return wrong
+		}
+		values = append(values, item.Value)
+	}
+	switch n.Kind {
+	case yaml.ScalarNode:
+		s.Value = n.Value
+		if n.ShortTag() == "!!null" {
+			s.Value = ""
+		}
+	case yaml.SequenceNode:
+		s.Value = strings.Join(values, " ")
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(values); i += 2 {
+			s.Value += values[i] + ": " + values[i+1] + "\n"
+		}
+	default:
+		return wrong
+	}
+	return nil
+}
+
+// unknownSettings returns an error for each field that is none.
+func unknownSettings(name string, apps []appSpec) (errs []error) {
+	for _, app := range apps {
+		for _, port := range app.Ports {
+			for _, field := range slices.Sorted(maps.Keys(port.Settings)) {
+				if settingFields[field] == "" {
+					errs = append(errs, &Error{File: name, Line: port.Settings[field].Line, Reason: fmt.Sprintf("unknown field %q", field)})
+				}
+			}
+		}
+	}
+	return errs
+}
+
+// settings reads what a port has, as labels would say it.
+func (c *converter) settings(field string, specs map[string]settingSpec) (*sources.HTTP, *sources.Upstream) {
+	port := setting.New()
+	fields := make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(specs)) {
+		port.Set(settingFields[name], specs[name].Value)
+		fields[settingFields[name]] = name
+	}
+	h, u, problems := port.Finish()
+	for _, p := range problems {
+		name := fields[p.Setting]
+		c.ignore(specs[name].Line, field+name, "%s", p.Reason)
+	}
+	return h, u
+}
+
+// deployment returns nil for an app that is no member of a group.
+func (c *converter) deployment(spec deploymentSpec, ports []sources.Port) *sources.Deployment {
+	if spec.Group.Value == "" {
+		return nil
+	}
+	if !setting.ValidGroup(spec.Group.Value) {
+		c.ignore(spec.Group.Line, "deployment.group", "%.40q ignored: use letters, digits, hyphens, dots and slashes", spec.Group.Value)
+		return nil
+	}
+	d := &sources.Deployment{Group: spec.Group.Value, StartedAt: spec.StartedAt.UTC(), TargetInstances: max(spec.TargetInstances, 0)}
+	for _, p := range ports {
+		d.Instances = max(d.Instances, len(p.Endpoints))
+	}
+	return d
+}

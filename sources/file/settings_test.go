@@ -1,0 +1,123 @@
+package file
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"relay/sources"
+	"relay/sources/setting"
+)
+
+func TestEverySettingHasAField(t *testing.T) {
+	t.Parallel()
+	want := slices.Sorted(slices.Values(slices.Concat(setting.MarathonLBNames(), setting.RelayNames())))
+	if diff := cmp.Diff(want, slices.Sorted(maps.Values(settingFields))); diff != "" {
+		t.Errorf("settings (-known +with a field):\n%s", diff)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	apps, err := Parse("f.yaml", []byte(`
+apps:
+- id: /web
+  deployment: {group: web, startedAt: 2026-05-01T14:00:00+02:00, targetInstances: 2}
+  ports:
+  - domains: [a.test]
+    paths: [-i, /api, /v2]
+    order: 7
+    sticky: true
+    auth: "r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
+    allowedNetworks: [10.0.0.0/8, "::1"]
+    balance: leastconn
+    timeout: 30s
+    maxRequests: 9
+    tls: true
+    tlsVerify: false
+    requestHeadersToAdd: {X-A: 1, X-B: "%"}
+    retryOn: [5xx, reset]
+    endpoints: [{address: "10.0.0.1:80"}, {address: "10.0.0.2:80"}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := apps[0]
+	if len(app.Problems) > 0 {
+		t.Errorf("problems %q", app.Problems)
+	}
+	timeout := 30 * time.Second
+	want := &sources.HTTP{
+		Paths: []sources.Path{{Prefix: "/api", IgnoreCase: true}, {Prefix: "/v2", IgnoreCase: true}}, Order: 7, Sticky: true,
+		BasicAuth:       &sources.BasicAuth{Realm: "r", User: "joe", Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="},
+		AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		Timeout:         &timeout, RetryOn: []string{"5xx", "reset"},
+		RequestHeaders: sources.HeaderEdits{Add: []sources.Header{{Name: "x-a", Value: "1"}, {Name: "x-b", Value: "%"}}},
+	}
+	if !app.Ports[0].HTTP.Equal(want) {
+		t.Errorf("HTTP is %+v, want %+v", app.Ports[0].HTTP, want)
+	}
+	upstream := &sources.Upstream{Balance: sources.BalanceLeastRequest, MaxRequests: 9, TLS: &sources.UpstreamTLS{}}
+	if diff := cmp.Diff(upstream, app.Ports[0].Upstream); diff != "" {
+		t.Errorf("upstream (-want +got):\n%s", diff)
+	}
+	deployment := &sources.Deployment{Group: "web", StartedAt: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), TargetInstances: 2, Instances: 2}
+	if diff := cmp.Diff(deployment, app.Deployment); diff != "" {
+		t.Errorf("deployment (-want +got):\n%s", diff)
+	}
+}
+
+func TestSettingProblems(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, port, want string }{
+		{"a bad value", "timeout: 30", "ports[0].timeout f.yaml:4: \"30\" is ignored"},
+		{"a password that cannot be checked", "auth: 'r:u:$6$topsecret'", "ports[0].auth f.yaml:4: has a password hash"},
+		{"no password", "auth:", "ports[0].auth f.yaml: is not realm:user:hash"},
+		{"TLS settings without TLS", "tlsSNI: a.test", "ports[0].tlsSNI f.yaml:4: has no effect"},
+		{"an unknown field", "timeuot: 30s", `f.yaml:4: unknown field "timeuot"`},
+		{"too deep", "paths: [[/a]]", "f.yaml:4: want a single value, or a list or mapping of single values here"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			apps, err := Parse("f.yaml", []byte("apps:\n- id: /a\n  ports:\n  - "+tt.port+"\n"))
+			var got string
+			if err != nil {
+				got = err.Error()
+			}
+			for _, app := range apps {
+				for _, p := range app.Problems {
+					got += p.Subject + " " + p.Reason
+				}
+			}
+			if !strings.Contains(got, tt.want) || strings.Contains(got, "topsecret") {
+				t.Errorf("problems %q, want %q", got, tt.want)
+			}
+		})
+	}
+	apps, err := Parse("f.yaml", []byte("apps:\n- id: /a\n  deployment: {group: my app}\n"))
+	if err != nil || len(apps[0].Problems) != 1 || apps[0].Deployment != nil {
+		t.Errorf("a bad group: %+v, %v", apps, err)
+	}
+}
+
+// The version tells every difference, that of a secret too.
+func TestVersionOfSecrets(t *testing.T) {
+	t.Parallel()
+	versions := make(map[string]bool)
+	for _, hash := range []string{"W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "W6ph5Mm5Pz8GgiULbPgzG37mj9h="} {
+		apps, err := Parse("f.yaml", []byte("apps:\n- id: /a\n  ports:\n  - auth: 'r:u:{SHA}"+hash+"'\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions[apps[0].Version] = true
+	}
+	if len(versions) != 2 {
+		t.Errorf("versions are %v", versions)
+	}
+}
