@@ -2,6 +2,7 @@ package marathon
 
 import (
 	"errors"
+	"maps"
 	"time"
 
 	"relay/sources"
@@ -106,6 +107,14 @@ func (l *life) mapKnown(id, mismatch string, do func(history, mapping) mapped) m
 		firstSync: w.isFirstSync(), now: time.Now(),
 		addressing: w.addressing(l, id), unreachable: w.cfg.Unreachable,
 	})
+	if old != nil { // what says the same is kept once
+		if m.app.Equal(old.app) {
+			m.app = old.app
+		}
+		if maps.Equal(m.history, old.history) {
+			m.history = old.history
+		}
+	}
 	if mismatch != "" {
 		m.app.Problems = append(m.app.Problems, sources.Problem{
 			Subject: clip(mismatch), Reason: "is not what Marathon documents and is ignored",
