@@ -3,8 +3,9 @@ package xds
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	streams    *prometheus.GaugeVec
-	rejections *prometheus.CounterVec
+	streams *prometheus.GaugeVec
+	// rejections are by fleet and type.
+	rejections map[string]*[numTypes]prometheus.Counter
 	// By type.
 	requests, responses, resources, removals, bytes [numTypes]prometheus.Counter
 }
@@ -31,15 +32,44 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		resources:  byType("resources_sent_total", "Resources sent."),
 		removals:   byType("removals_sent_total", "Removals sent."),
 		bytes:      byType("response_bytes_total", "Bytes of the responses sent."),
-		rejections: counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type"),
+		rejections: make(map[string]*[numTypes]prometheus.Counter),
 	}
-	r.MustRegister(m.streams)
+	rejections := counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type")
+	quarantined := prometheus.NewDesc("relay_xds_quarantined", "Resources that Envoys of some version reject and are not sent.", []string{"fleet"}, nil)
+	r.MustRegister(m.streams, quarantineCollector{quarantined, stores})
+	convergence := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "relay", Subsystem: "xds", Name: "convergence_seconds",
+		Help:    "Time from a change (one at a time is followed) until all Envoys that it concerns have acknowledged it.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
+	}, []string{"fleet"})
+	r.MustRegister(convergence)
 	for fleet, store := range stores {
 		m.streams.WithLabelValues(fleet)
+		m.rejections[fleet] = new([numTypes]prometheus.Counter)
+		for _, t := range Types() {
+			m.rejections[fleet][t] = rejections.WithLabelValues(fleet, t.String())
+		}
+		store.sample.observe = convergence.WithLabelValues(fleet).Observe
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "revision", Help: "Changes applied to the fleet's store.",
 			ConstLabels: prometheus.Labels{"fleet": fleet},
 		}, func() float64 { return float64(store.Revision()) }))
 	}
 	return m
+}
+
+// quarantineCollector counts when it is asked.
+type quarantineCollector struct {
+	desc   *prometheus.Desc
+	stores map[string]*Store
+}
+
+// Describe implements prometheus.Collector.
+func (c quarantineCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c quarantineCollector) Collect(metrics chan<- prometheus.Metric) {
+	for fleet, store := range c.stores {
+		metrics <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(len(store.Quarantined())), fleet)
+	}
 }

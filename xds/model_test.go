@@ -91,6 +91,7 @@ type modelEnvoy struct {
 	t       testing.TB
 	rng     *rand.Rand
 	session *session
+	version string
 	now     *time.Time
 
 	held    [numTypes]map[string]*discoveryv3.Resource
@@ -112,8 +113,8 @@ type modelRequest struct {
 	req *discoveryv3.DeltaDiscoveryRequest
 }
 
-func newModelEnvoy(t testing.TB, rng *rand.Rand, store *Store, now *time.Time) *modelEnvoy {
-	e := &modelEnvoy{t: t, rng: rng, now: now, warming: make(map[string]bool), warm: make(map[string]bool)}
+func newModelEnvoy(t testing.TB, rng *rand.Rand, store *Store, now *time.Time, version string) *modelEnvoy {
+	e := &modelEnvoy{version: version, t: t, rng: rng, now: now, warming: make(map[string]bool), warm: make(map[string]bool)}
 	for typ := range e.held {
 		e.held[typ] = make(map[string]*discoveryv3.Resource)
 		e.content[typ] = make(map[string]string)
@@ -127,7 +128,7 @@ func (e *modelEnvoy) connect(store *Store) {
 	if e.session != nil {
 		e.session.close()
 	}
-	e.session = newSession(store)
+	e.session = newSession(store, e.version)
 	e.inbox, e.outbox, e.cdsAck = nil, nil, nil
 	clear(e.warming)
 	for name := range e.held[Cluster] {
@@ -478,7 +479,7 @@ func TestMakeBeforeBreakModel(t *testing.T) {
 	w.store.Apply(Change{Set: []Resource{testResource(t, Listener, "http", "l")}})
 	envoys := make([]*modelEnvoy, 3)
 	for i := range envoys {
-		envoys[i] = newModelEnvoy(t, rng, w.store, &now)
+		envoys[i] = newModelEnvoy(t, rng, w.store, &now, []string{"1", "1", "2"}[i])
 	}
 	for step := range *modelSteps {
 		switch n := rng.IntN(100); {
@@ -526,7 +527,7 @@ func (e *modelEnvoy) compare(store *Store) {
 			if held.GetVersion() == version.String() {
 				continue
 			}
-			if !e.quarantined(Type(t), entry.name, version) {
+			if !e.quarantined(Type(t), entry.name) {
 				e.t.Fatalf("at rest Envoy has version %q of %s %s, the store has %q; %+v, warming %v", held.GetVersion(), Type(t), entry.name, version, e.session.status(), e.warming)
 			}
 		}
@@ -539,6 +540,7 @@ func (e *modelEnvoy) compare(store *Store) {
 	}
 }
 
-func (e *modelEnvoy) quarantined(t Type, name string, v version) bool {
-	return e.session.watches[t].quarantine[e.session.store.tables[t].ids[name]] == v
+func (e *modelEnvoy) quarantined(t Type, name string) bool {
+	table := &e.session.store.tables[t]
+	return table.on(table.ids[name], e.version) != nil
 }

@@ -20,12 +20,13 @@ type response struct {
 	nonce   string
 }
 
-func newResponse(t Type, table *table, b batch, nonce string) *response {
+func newResponse(t Type, table *table, b batch, nonce, envoy string) *response {
 	r := &response{typ: t, nonce: nonce}
 	if b.set != nil {
 		r.buffers = make(mem.BufferSlice, 0, b.set.GetCardinality()+1)
 		for it := b.set.Iterator(); it.HasNext(); {
-			r.buffers = append(r.buffers, table.entries[it.Next()].wire)
+			wire, _ := table.content(it.Next(), envoy)
+			r.buffers = append(r.buffers, wire)
 		}
 	}
 	url := t.URL()

@@ -33,11 +33,14 @@ type Server struct {
 	// Authorize, when set, decides whether the Envoy behind a connection may have
 	// what is in a fleet's store. Its error is logged and sent to the Envoy.
 	Authorize func(p *peer.Peer, fleet string) error
+	// Limits are DefaultLimits unless set before Serve.
+	Limits Limits
 
-	stores    map[string]*Store
-	log       *slog.Logger
-	metrics   *metrics
-	admission admission
+	connections *connections
+	stores      map[string]*Store
+	log         *slog.Logger
+	metrics     *metrics
+	admission   admission
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -45,8 +48,10 @@ type Server struct {
 
 // NewServer returns a server for the given stores, by fleet.
 func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometheus.Registerer) *Server {
-	return &Server{stores: stores, log: logger, metrics: newMetrics(registerer, stores), streams: make(map[*stream]struct{}),
-		admission: newAdmission()}
+	return &Server{
+		stores: stores, log: logger, metrics: newMetrics(registerer, stores), streams: make(map[*stream]struct{}),
+		admission: newAdmission(), Limits: DefaultLimits(),
+	}
 }
 
 // maxRequest bounds one request: a first request names every resource that an
@@ -56,10 +61,6 @@ const maxRequest = 64 << 20
 // window is how much of a request an Envoy may send ahead. Were it not fixed,
 // each ACK would be followed by a ping, to find out what is best.
 const window = 1 << 20
-
-// pingTimeout is longer than an Envoy is busy that gets tens of thousands of
-// clusters at once: it answers no ping meanwhile, and would begin again.
-const pingTimeout = 2 * time.Minute
 
 // Serve serves until ctx ends, and then closes all streams: they would not end
 // by themselves. Envoys keep what they have and look for another Relay.
@@ -72,7 +73,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.Creds(creds),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxRequest),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: pingTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: s.Limits.Stall}),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
@@ -81,7 +82,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s)
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
-	if err := g.Serve(l); err != nil && ctx.Err() == nil {
+	s.connections = track(l)
+	if err := g.Serve(s.connections); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve xDS on %s: %w", l.Addr(), err)
 	}
 	return ctx.Err()
@@ -117,11 +119,16 @@ func refuseService(_ any, g grpc.ServerStream) error {
 
 func (s *Server) fleets() []string { return slices.Sorted(maps.Keys(s.stores)) }
 
-func (s *Server) add(st *stream) {
+func (s *Server) add(st *stream) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.streams) >= s.Limits.Streams {
+		s.log.Warn("Envoy refused: too many are connected", "node", st.info.NodeID, "limit", s.Limits.Streams)
+		return status.Errorf(codes.ResourceExhausted, "%d Envoys are connected, more are not allowed", len(s.streams))
+	}
 	s.streams[st] = struct{}{}
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Inc()
+	return nil
 }
 
 func (s *Server) remove(st *stream) {

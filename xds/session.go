@@ -19,6 +19,8 @@ const ackLimit = 15 * time.Second
 // what comes out are responses. It does no I/O.
 type session struct {
 	store *Store
+	// envoy is the Envoy's version.
+	envoy string
 	// interest holds a bit for each subscribed type, readable without a lock.
 	interest atomic.Uint32
 	// wake has one slot: any number of changes wake the sender once.
@@ -29,16 +31,18 @@ type session struct {
 	watches [numTypes]watch
 	parked  [numTypes][]*request
 	nonce   uint64
+	// reached is the last change that was followed until here.
+	reached uint64
 	// expected is set when Envoy came with clusters: it has listeners, scopes and
 	// a filter too, and is about to say so. Until then, or until this time,
 	// nothing that they may name is removed.
 	expected time.Time
 }
 
-func newSession(s *Store) *session {
-	session := &session{store: s, wake: make(chan struct{}, 1)}
+func newSession(s *Store, envoy string) *session {
+	session := &session{store: s, envoy: envoy, wake: make(chan struct{}, 1)}
 	for t := range session.watches {
-		session.watches[t] = newWatch()
+		session.watches[t] = newWatch(envoy)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,6 +54,7 @@ func (s *session) close() {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	delete(s.store.sessions, s)
+	s.store.sample.leave(s, false, time.Now())
 }
 
 func (s *session) notify() {
@@ -66,14 +71,36 @@ var legacyWildcard = [numTypes]bool{Cluster: true, Listener: true, Scope: true}
 // request takes in one request for a type. It returns the rejection when the
 // request is one. Requests for a type that is not open yet are kept.
 func (s *session) request(t Type, req *request, now time.Time) *Rejection {
-	sub := s.resolve(t, req)
+	rejection, culprit := s.take(t, req, s.resolve(t, req), now)
+	if culprit != nil {
+		rejection.Culprit = s.store.condemn(t, culprit.id, culprit.version, rejection, s.envoy)
+		s.reconsider(t, culprit.id)
+	}
+	return rejection
+}
+
+// reconsider gives an Envoy that has nothing in place of what it rejected the
+// last good version.
+func (s *session) reconsider(t Type, id uint32) {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := &s.watches[t]; w.wants(id) && !w.held.Contains(id) {
+		w.due(&s.store.tables[t], id)
+	}
+}
+
+// take handles a request under the store's lock, with which nobody can be
+// condemned: the culprit, if one was found, is returned.
+func (s *session) take(t Type, req *request, sub subscription, now time.Time) (*Rejection, *held) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.store.tables[t].open {
 		s.parked[t] = append(s.parked[t], req)
-		return nil
+		return nil, nil
 	}
 	return s.handle(t, req, sub, now)
 }
@@ -117,7 +144,7 @@ func (s *session) resolve(t Type, req *request) subscription {
 	return sub
 }
 
-func (s *session) handle(t Type, req *request, sub subscription, now time.Time) *Rejection {
+func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (*Rejection, *held) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	if !w.subscribed {
 		w.start(table, sub, s.store.revision)
@@ -130,7 +157,7 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 			// meanwhile wait for them anew.
 			s.endpointsAgain(f.set)
 		}
-		return nil
+		return nil, nil
 	}
 	w.update(table, sub)
 	return s.answered(t, req, now)
@@ -138,25 +165,28 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 
 // answered handles the part of a request that acknowledges or rejects the
 // response in flight. A nonce of an older response says nothing.
-func (s *session) answered(t Type, req *request, now time.Time) *Rejection {
-	w := &s.watches[t]
+func (s *session) answered(t Type, req *request, now time.Time) (*Rejection, *held) {
+	w, table := &s.watches[t], &s.store.tables[t]
 	f := w.flight
 	if f == nil || req.GetResponseNonce() != f.nonce {
-		return nil
+		return nil, nil
 	}
 	w.flight = nil
 	if req.GetErrorDetail() == nil {
 		w.acked, w.ackedAt = f.revision, now
-		return nil
+		table.prove(f.set, f.revision)
+		return nil, nil
 	}
-	table := &s.store.tables[t]
 	w.rejections++
 	w.rejected = &Rejection{
 		Type: t, Revision: f.revision, Time: now,
 		Message: req.GetErrorDetail().GetMessage(), Names: table.names(f.set),
 	}
-	w.reject(table, f)
-	return w.rejected
+	id, alone := w.reject(f)
+	if !alone {
+		return w.rejected, nil
+	}
+	return w.rejected, &held{id: id, version: f.version}
 }
 
 // sendOrder is the order in which responses that are ready at the same time are
@@ -185,7 +215,46 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 			out = append(out, r)
 		}
 	}
+	s.converged(now)
 	return out, s.deadline(now)
+}
+
+// converged tells when this Envoy has acknowledged the change that is followed.
+func (s *session) converged(now time.Time) {
+	revision := s.store.sample.revision.Load()
+	if revision == 0 || revision <= s.reached {
+		return
+	}
+	for t := range s.watches {
+		if s.watches[t].subscribed && s.settled(Type(t), true, now) < revision {
+			return
+		}
+	}
+	s.reached = revision
+	s.store.sample.leave(s, true, now)
+}
+
+// unanswered returns since when Envoy owes an answer; zero if it owes none.
+func (s *session) unanswered() (since time.Time) {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.watches {
+		if f := s.watches[t].flight; f != nil && (since.IsZero() || f.sentAt.Before(since)) {
+			since = f.sentAt
+		}
+	}
+	return since
+}
+
+// names returns how many names of a type are subscribed to.
+func (s *session) names(t Type) int {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int(s.watches[t].names.GetCardinality())
 }
 
 // due returns about how many resources the next responses will have.
@@ -227,13 +296,17 @@ func (s *session) next(t Type, now time.Time) *response {
 	w.answer = false
 	s.nonce++
 	w.flight = &flight{batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now}
+	w.flight.fresh = roaring.AndNot(b.set, w.held)
+	if b.set.GetCardinality() == 1 {
+		_, w.flight.version = table.content(b.set.Minimum(), s.envoy)
+	}
 	w.sent, w.sentAt = s.store.revision, now
 	if t == Cluster {
 		s.endpointsAgain(roaring.And(b.set, w.held))
 	}
 	w.held.Or(b.set)
 	w.held.AndNot(b.gone)
-	return newResponse(t, table, b, w.flight.nonce)
+	return newResponse(t, table, b, w.flight.nonce, s.envoy)
 }
 
 func (b batch) empty() bool {

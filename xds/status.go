@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -14,6 +15,10 @@ type Rejection struct {
 	Message string
 	// Names are the resources the response carried.
 	Names []string
+	// Culprit is set when the response carried one resource alone, which nobody
+	// had rejected before: it is not sent again, until it changes, to Envoys of
+	// this version.
+	Culprit bool
 }
 
 // StreamStatus is what is known of one Envoy.
@@ -68,11 +73,12 @@ func (s *session) status() []TypeStatus {
 		if w.wildcard {
 			status.Subscribed = "*"
 		}
-		for id, version := range w.quarantine {
-			if table := &s.store.tables[t]; table.versions[id] == version {
-				status.Quarantined = append(status.Quarantined, table.entries[id].name)
+		for id := range s.store.tables[t].verdicts {
+			if s.store.tables[t].on(id, s.envoy) != nil && w.wants(id) {
+				status.Quarantined = append(status.Quarantined, s.store.tables[t].entries[id].name)
 			}
 		}
+		slices.Sort(status.Quarantined)
 		all = append(all, status)
 	}
 	return all

@@ -3,6 +3,7 @@ package xds
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"google.golang.org/grpc/mem"
@@ -18,6 +19,7 @@ type Store struct {
 	revision uint64
 	tables   [numTypes]table
 	sessions map[*session]struct{}
+	sample   sample
 	// opened is closed and replaced whenever a type is opened.
 	opened chan struct{}
 }
@@ -38,6 +40,8 @@ type table struct {
 	reclaimAt int
 	log       changeLog
 	open      bool
+	// verdicts are on resources that an Envoy rejected alone, by id.
+	verdicts map[uint32][]verdict
 }
 
 type presence uint8
@@ -54,6 +58,13 @@ type entry struct {
 	wire     mem.Buffer
 	revision uint64 // of the last change
 	presence presence
+	// proven is 1 once an Envoy has acknowledged this version. It is written by
+	// many sessions at a time.
+	proven uint32
+	// good is the last version before this one that was acknowledged, for Envoys
+	// that reject this one and have none.
+	good        mem.Buffer
+	goodVersion version
 }
 
 // NewStore returns an empty store in which no type is open.
@@ -61,6 +72,7 @@ func NewStore() *Store {
 	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)
+		s.tables[t].verdicts = make(map[uint32][]verdict)
 	}
 	return s
 }
@@ -118,6 +130,7 @@ func (s *Store) Apply(c Change) uint64 {
 	}
 	s.revision = next
 	s.reclaim()
+	s.sample.begin(s, next, touched, time.Now())
 	var wake []*session
 	for session := range s.sessions {
 		if session.interest.Load()&touched != 0 {
@@ -205,8 +218,12 @@ func (t *table) set(r Resource, revision uint64) bool {
 		t.absent--
 		t.present++
 	}
-	e.wire, e.revision, e.presence = r.wire, revision, present
+	if e.proven == 1 {
+		e.good, e.goodVersion = e.wire, t.versions[id]
+	}
+	e.wire, e.revision, e.presence, e.proven = r.wire, revision, present, 0
 	t.versions[id] = r.hash
+	delete(t.verdicts, id)
 	t.log.append(revision, id, len(t.entries))
 	return true
 }
@@ -227,8 +244,9 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 		t.absent++
 		t.present--
 	}
-	e.wire, e.revision, e.presence = nil, revision, p
+	*e = entry{name: e.name, revision: revision, presence: p}
 	t.versions[id] = 0
+	delete(t.verdicts, id)
 	t.log.append(revision, id, len(t.entries))
 	return true
 }

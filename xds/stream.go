@@ -10,6 +10,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -24,12 +25,16 @@ type stream struct {
 	session *session
 	log     *slog.Logger
 	info    StreamStatus
+	// pace is for requests that answer nothing, the watchdog for an Envoy that
+	// does not read.
+	pace     *rate.Limiter
+	watchdog *watchdog
 }
 
 // DeltaAggregatedResources serves an Envoy for as long as it stays connected.
 func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	first := new(request)
-	if err := g.RecvMsg(first); err != nil {
+	if err := firstRequest(g.Context(), s.Limits.FirstRequest, func() error { return g.RecvMsg(first) }); err != nil {
 		return ignoreEnd(err)
 	}
 	var malformed error
@@ -61,14 +66,20 @@ func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
 	if err := s.authorized(g, node.GetId(), fleet); err != nil {
 		return nil, err
 	}
-	st := &stream{server: s, grpc: g, session: newSession(store), info: StreamStatus{
-		Fleet: fleet, NodeID: node.GetId(), Version: envoyVersion(node), Zone: node.GetLocality().GetZone(), Since: time.Now(),
+	version := envoyVersion(node)
+	st := &stream{server: s, grpc: g, session: newSession(store, version), info: StreamStatus{
+		Fleet: fleet, NodeID: node.GetId(), Version: version, Zone: node.GetLocality().GetZone(), Since: time.Now(),
 	}}
 	if p, ok := peer.FromContext(g.Context()); ok {
 		st.info.Address = p.Addr.String()
 	}
 	st.log = s.log.With("node", st.info.NodeID, "fleet", fleet)
-	s.add(st)
+	st.pace = s.Limits.pace()
+	st.watchdog = newWatchdog(s.Limits.Stall, st.stalled)
+	if err := s.add(st); err != nil {
+		st.session.close()
+		return nil, err
+	}
 	return st, nil
 }
 
@@ -92,6 +103,8 @@ func (s *stream) run(ctx context.Context, first *request) error {
 	opened := s.session.store.openedAgain()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	check := time.NewTicker(s.server.Limits.Stall / 4)
+	defer check.Stop()
 	for {
 		retryAt, err := s.send(ctx)
 		if err != nil {
@@ -113,12 +126,24 @@ func (s *stream) run(ctx context.Context, first *request) error {
 			opened = s.session.store.openedAgain()
 			s.session.unpark(time.Now())
 		case <-retry:
+		case <-check.C:
+			if since := s.session.unanswered(); !since.IsZero() && time.Since(since) > s.server.Limits.Stall {
+				s.stalled()
+				return status.Errorf(codes.DeadlineExceeded, "no answer to a response for %s", s.server.Limits.Stall)
+			}
 		case err := <-ended:
 			return ignoreEnd(err)
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// stalled closes the connection of an Envoy that does not read or does not
+// answer: what waits to be sent to it would stay in memory otherwise.
+func (s *stream) stalled() {
+	s.log.Warn("Envoy does not read or answer what it is sent: its connection is closed", "for", s.server.Limits.Stall)
+	s.server.connections.close(s.info.Address)
 }
 
 func (s *stream) receive(ctx context.Context, requests chan<- *request, ended chan<- error) {
@@ -148,6 +173,9 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 			return
 		}
 		if t, known = TypeOf(req.GetTypeUrl()); known {
+			if malformed = s.server.Limits.tooMany(t, s.session.names(t)+len(req.subscribe)); malformed != nil {
+				return
+			}
 			rejection = s.session.request(t, req, time.Now())
 		}
 	}); err != nil {
@@ -163,17 +191,23 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	if rejection != nil {
 		s.rejected(t, rejection)
 	}
+	if req.GetResponseNonce() == "" {
+		return s.pace.Wait(ctx)
+	}
 	return nil
 }
 
+// rejected reports what an Envoy refused: once for each resource and version of
+// Envoy, however many Envoys refuse it and however long the search took.
 func (s *stream) rejected(t Type, rejection *Rejection) {
-	s.server.metrics.rejections.WithLabelValues(s.info.Fleet, t.String()).Inc()
-	names := rejection.Names
-	if len(names) > 10 {
-		names = names[:10]
+	s.server.metrics.rejections[s.info.Fleet][t].Inc()
+	if rejection.Culprit {
+		s.log.Error("Envoy rejected a resource; Envoys of its version keep the last good one until it changes",
+			"type", t, "resource", rejection.Names[0], "version", s.info.Version, "reason", rejection.Message)
+		return
 	}
-	s.log.Error("Envoy rejected a response; it keeps what it had",
-		"type", t, "revision", rejection.Revision, "resources", len(rejection.Names), "names", names, "reason", rejection.Message)
+	s.log.Debug("Envoy rejected a response; its parts are sent again",
+		"type", t, "revision", rejection.Revision, "resources", len(rejection.Names), "reason", rejection.Message)
 }
 
 // refuseType answers a request for a type that Relay does not serve as "there
@@ -196,7 +230,7 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 		return time.Time{}, err
 	}
 	for _, r := range responses {
-		if err := s.grpc.SendMsg(r); err != nil {
+		if err := s.watchdog.during(func() error { return s.grpc.SendMsg(r) }); err != nil {
 			return time.Time{}, err
 		}
 		m := s.server.metrics

@@ -29,8 +29,8 @@ type watch struct {
 	// retry are parts of a rejected response, to be sent one by one to find the
 	// culprit.
 	retry []batch
-	// quarantine holds the version of each resource that Envoy rejected alone.
-	quarantine map[uint32]version
+	// envoy is the Envoy's version: what others of it rejected is not sent.
+	envoy string
 
 	sent, acked     uint64
 	sentAt, ackedAt time.Time
@@ -51,12 +51,16 @@ type flight struct {
 	nonce    string
 	revision uint64
 	sentAt   time.Time
+	// fresh are those that Envoy did not have before.
+	fresh *roaring.Bitmap
+	// version is what was sent, of a resource that was sent alone.
+	version version
 }
 
-func newWatch() watch {
+func newWatch(envoy string) watch {
 	return watch{
 		names: roaring.New(), held: roaring.New(), set: roaring.New(), gone: roaring.New(),
-		since: make(map[uint32]uint64), quarantine: make(map[uint32]version),
+		since: make(map[uint32]uint64), envoy: envoy,
 	}
 }
 
@@ -77,15 +81,14 @@ func (w *watch) use(used *roaring.Bitmap) {
 func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id) }
 
 // due notes that the Envoy has to be told about id, whatever its state is now.
+// Of a resource that Envoys of its version reject it keeps what it has; see
+// keepBack for what it is sent if it has none.
 func (w *watch) due(t *table, id uint32) {
-	e := &t.entries[id]
-	if w.refused(t, id) {
-		w.drop(id)
-		return
-	}
-	delete(w.quarantine, id)
-	switch e.presence {
+	switch t.entries[id].presence {
 	case present:
+		if t.on(id, w.envoy) != nil && w.held.Contains(id) && !w.set.Contains(id) && !w.gone.Contains(id) {
+			return
+		}
 		w.set.Add(id)
 		w.gone.Remove(id)
 	case absent:
@@ -94,12 +97,6 @@ func (w *watch) due(t *table, id uint32) {
 	case withheld, unused:
 		w.drop(id)
 	}
-}
-
-// refused reports whether Envoy rejected what the entry is now.
-func (w *watch) refused(t *table, id uint32) bool {
-	rejected := w.quarantine[id]
-	return rejected != 0 && rejected == t.versions[id]
 }
 
 // drop forgets that something about id was due.
@@ -165,7 +162,7 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 			continue
 		}
 		w.held.Add(h.id)
-		if h.version != 0 && h.version == t.versions[h.id] {
+		if h.version != 0 && h.version == t.current(h.id, w.envoy) {
 			w.drop(h.id)
 		} else {
 			w.due(t, h.id)
@@ -183,18 +180,12 @@ func (w *watch) subscribe(t *table, ids []uint32) {
 	}
 }
 
-// demanded makes due what Envoy waits for. What it rejected before is answered
-// as removed, since waiting for it would keep everything else waiting too.
+// demanded makes due what Envoy waits for, whatever it has.
 func (w *watch) demanded(t *table, id uint32) {
-	e := &t.entries[id]
-	refused := w.refused(t, id)
-	if e.presence == absent || refused {
+	if t.entries[id].presence == absent || t.on(id, w.envoy) != nil {
 		w.held.Remove(id)
 	}
 	w.due(t, id)
-	if refused {
-		w.gone.Add(id)
-	}
 }
 
 func (w *watch) allDue(t *table) {
@@ -269,6 +260,9 @@ func takeUpTo(t *table, ids *roaring.Bitmap, limit, revision uint64) (taken, res
 func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
 	var b batch
 	b.set, w.set = takeUpTo(t, w.set, setLimit, revision)
+	if len(t.verdicts) > 0 {
+		w.keepBack(t, b.set)
+	}
 	b.gone, w.gone = takeUpTo(t, w.gone, goneLimit, revision)
 	if !w.gone.IsEmpty() {
 		// Nothing is broken by removing what Envoy does not have.
@@ -292,6 +286,26 @@ func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
 	return b
 }
 
+// keepBack replaces what Envoys of the version reject: by nothing, if Envoy has
+// an older one; else by the last good version; and if there is none, an Envoy
+// that waits for an answer about a name is told so.
+func (w *watch) keepBack(t *table, ids *roaring.Bitmap) {
+	for _, id := range ids.ToArray() {
+		if t.on(id, w.envoy) == nil {
+			continue
+		}
+		waits := !w.wildcard || !w.held.Contains(id)
+		if wire, _ := t.content(id, w.envoy); waits && wire != nil {
+			continue
+		}
+		ids.Remove(id)
+		if !w.wildcard {
+			w.held.Remove(id)
+			w.gone.Add(id)
+		}
+	}
+}
+
 // refresh drops from a batch of a rejected response what changed or went since:
 // that is due by itself.
 func (w *watch) refresh(t *table, b batch) batch {
@@ -306,6 +320,7 @@ func (w *watch) refresh(t *table, b batch) batch {
 			b.gone.Remove(id)
 		}
 	}
+	w.keepBack(t, b.set)
 	return b
 }
 
@@ -318,20 +333,17 @@ func (w *watch) lower(id uint32, revision uint64) {
 }
 
 // reject splits a rejected response in two, so that what was good in it gets
-// through and the culprit is found; a resource rejected alone is not sent again
-// in this version.
-func (w *watch) reject(t *table, f *flight) {
+// through and the culprit is found. It returns the culprit when it is alone.
+func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
+	w.held.AndNot(f.fresh)
 	n := f.set.GetCardinality()
-	if n <= 1 {
-		for it := f.set.Iterator(); it.HasNext(); {
-			id := it.Next()
-			if w.set.Contains(id) || w.gone.Contains(id) {
-				w.lower(id, f.setSince)
-				continue
-			}
-			w.quarantine[id] = t.versions[id]
-		}
-		return
+	if n == 0 {
+		return 0, false
+	}
+	if n == 1 {
+		id := f.set.Minimum()
+		w.lower(id, f.setSince)
+		return id, !w.set.Contains(id) && !w.gone.Contains(id)
 	}
 	first, second := roaring.New(), roaring.New()
 	for it := f.set.Iterator(); it.HasNext(); {
@@ -346,4 +358,5 @@ func (w *watch) reject(t *table, f *flight) {
 		{set: first, gone: f.gone, setSince: f.setSince, goneSince: f.goneSince},
 		{set: second, gone: roaring.New(), setSince: f.setSince, goneSince: none},
 	}, w.retry...)
+	return 0, false
 }

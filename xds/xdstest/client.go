@@ -10,9 +10,11 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
 )
 
 // patience bounds every wait.
@@ -63,6 +65,70 @@ func Connect(t testing.TB, address, fleet, node string) *Client {
 		_ = conn.Close()
 	})
 	return c
+}
+
+// Stalled opens a stream on which nothing is ever read. It ends with the test.
+func Stalled(t testing.TB, address, fleet string) *Client {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithStaticStreamWindowSize(1<<16), grpc.WithStaticConnWindowSize(1<<16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel()
+		_ = conn.Close()
+	})
+	return &Client{t: t, stream: stream, node: &corev3.Node{Id: "stalled", Cluster: fleet}, cancel: cancel}
+}
+
+// SendRaw sends bytes in place of a request, and returns how the stream ends.
+func SendRaw(t testing.TB, address string, body []byte) error {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	const method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method, grpc.ForceCodecV2(raw{}))
+	if err != nil {
+		return err
+	}
+	if err := stream.SendMsg(body); err != nil {
+		return err
+	}
+	var answer []byte
+	return stream.RecvMsg(&answer)
+}
+
+// raw is a codec for messages that are bytes already.
+type raw struct{}
+
+func (raw) Name() string { return "proto" }
+
+func (raw) Marshal(v any) (mem.BufferSlice, error) {
+	return mem.BufferSlice{mem.SliceBuffer(v.([]byte))}, nil
+}
+
+func (raw) Unmarshal(data mem.BufferSlice, v any) error {
+	*v.(*[]byte) = data.Materialize()
+	return nil
+}
+
+// Version makes the node say that it is an Envoy of this version. It must come
+// before the first request.
+func (c *Client) Version(major, minor, patch uint32) {
+	c.node.UserAgentVersionType = &corev3.Node_UserAgentBuildVersion{UserAgentBuildVersion: &corev3.BuildVersion{
+		Version: &typev3.SemanticVersion{MajorNumber: major, MinorNumber: minor, Patch: patch},
+	}}
 }
 
 // Send sends a request; the node goes with the first one.

@@ -1,0 +1,132 @@
+package xds
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Limits keep one client, broken or hostile, from costing the others anything.
+type Limits struct {
+	// Streams is how many Envoys may be connected.
+	Streams int
+	// Names is how many names of one type an Envoy may be subscribed to.
+	Names int
+	// RequestsPerSecond is how many requests an Envoy may send on its own, not to
+	// answer a response; it may be Burst ahead. More are read later.
+	RequestsPerSecond float64
+	Burst             int
+	// FirstRequest is how long a stream may stay open without a request.
+	FirstRequest time.Duration
+	// Stall is how long an Envoy may leave a response unread before its
+	// connection is closed. An Envoy that is given tens of thousands of clusters
+	// is busy for half a minute.
+	Stall time.Duration
+}
+
+// DefaultLimits are far above what Envoys do.
+func DefaultLimits() Limits {
+	return Limits{
+		Streams: 10_000, Names: 1_000_000, RequestsPerSecond: 1000, Burst: 10_000,
+		FirstRequest: 15 * time.Second, Stall: 2 * time.Minute,
+	}
+}
+
+// pace returns when a request that answers nothing may be handled.
+func (l Limits) pace() *rate.Limiter {
+	return rate.NewLimiter(rate.Limit(l.RequestsPerSecond), l.Burst)
+}
+
+// tooMany refuses more names than the limit.
+func (l Limits) tooMany(t Type, n int) error {
+	if n <= l.Names {
+		return nil
+	}
+	return status.Errorf(codes.ResourceExhausted, "%d names of %s are subscribed to, %d are allowed", n, t, l.Names)
+}
+
+// connections are those of a listener, by the client's address, so that the one
+// of a client that reads nothing can be closed: a stream alone cannot be.
+type connections struct {
+	net.Listener
+	mu   sync.Mutex
+	open map[string]net.Conn
+}
+
+func track(l net.Listener) *connections {
+	return &connections{Listener: l, open: make(map[string]net.Conn)}
+}
+
+// Accept notes the connection until it is closed.
+func (c *connections) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open[conn.RemoteAddr().String()] = conn
+	return &tracked{Conn: conn, of: c}, nil
+}
+
+func (c *connections) close(remote string) {
+	c.mu.Lock()
+	conn := c.open[remote]
+	c.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close()
+	}
+}
+
+type tracked struct {
+	net.Conn
+	of *connections
+}
+
+// Close closes the connection and forgets it.
+func (t *tracked) Close() error {
+	t.of.mu.Lock()
+	delete(t.of.open, t.RemoteAddr().String())
+	t.of.mu.Unlock()
+	return t.Conn.Close()
+}
+
+// watchdog calls bark unless it is told in time, again and again, that all is well.
+type watchdog struct {
+	timer *time.Timer
+	limit time.Duration
+}
+
+func newWatchdog(limit time.Duration, bark func()) *watchdog {
+	w := &watchdog{limit: limit, timer: time.AfterFunc(limit, bark)}
+	w.timer.Stop()
+	return w
+}
+
+// during lets the dog watch while f runs.
+func (w *watchdog) during(f func() error) error {
+	w.timer.Reset(w.limit)
+	defer w.timer.Stop()
+	return f()
+}
+
+// firstRequest waits for a stream's first request.
+func firstRequest(ctx context.Context, limit time.Duration, receive func() error) error {
+	received := make(chan error, 1)
+	go func() { received <- receive() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-received:
+		return err
+	case <-timer.C:
+		return status.Errorf(codes.DeadlineExceeded, "no request came within %s", limit)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,118 @@
+package xds
+
+import (
+	"cmp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"google.golang.org/grpc/mem"
+)
+
+// verdict is that Envoys of one version reject a resource as it is. It holds
+// until the resource changes.
+type verdict struct {
+	envoy   string
+	message string
+	time    time.Time
+	// all is set when they reject the last good version too.
+	all bool
+}
+
+// Quarantined is a resource that is not sent to Envoys of some version, since
+// one of them rejected it alone.
+type Quarantined struct {
+	Key
+	// Envoy is the version of the Envoys.
+	Envoy string
+	// Message is Envoy's own.
+	Message string
+	Since   time.Time
+}
+
+// Quarantined returns what is kept from Envoys at present, by type and name.
+func (s *Store) Quarantined() []Quarantined {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var all []Quarantined
+	for t := range s.tables {
+		table := &s.tables[t]
+		for id, verdicts := range table.verdicts {
+			for _, v := range verdicts {
+				all = append(all, Quarantined{Key{Type(t), table.entries[id].name}, v.envoy, v.message, v.time})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b Quarantined) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Envoy, b.Envoy))
+	})
+	return all
+}
+
+// on returns the verdict of Envoys of a version on a resource, if there is one.
+func (t *table) on(id uint32, envoy string) *verdict {
+	if len(t.verdicts) == 0 {
+		return nil
+	}
+	verdicts := t.verdicts[id]
+	for i := range verdicts {
+		if verdicts[i].envoy == envoy {
+			return &verdicts[i]
+		}
+	}
+	return nil
+}
+
+// content returns what Envoys of a version are sent for an id: the resource as
+// it is, its last good version if they reject it, or nil.
+func (t *table) content(id uint32, envoy string) (mem.Buffer, version) {
+	e := &t.entries[id]
+	switch v := t.on(id, envoy); {
+	case v == nil:
+		return e.wire, t.versions[id]
+	case !v.all:
+		return e.good, e.goodVersion
+	}
+	return nil, 0
+}
+
+// current is the version of content, without a look at the entry where there
+// are no verdicts: an Envoy that comes with all of its versions asks for all.
+func (t *table) current(id uint32, envoy string) version {
+	if len(t.verdicts) == 0 {
+		return t.versions[id]
+	}
+	_, v := t.content(id, envoy)
+	return v
+}
+
+// condemn records that Envoys of a version reject what they were sent for an id.
+// It reports whether that is new.
+func (s *Store) condemn(t Type, id uint32, sent version, rejection *Rejection, envoy string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	table := &s.tables[t]
+	e := &table.entries[id]
+	if e.presence != present {
+		return false
+	}
+	switch v := table.on(id, envoy); {
+	case v == nil && sent == table.versions[id]:
+		table.verdicts[id] = append(table.verdicts[id], verdict{envoy: envoy, message: rejection.Message, time: rejection.Time})
+		return true
+	case v != nil && !v.all && sent == e.goodVersion:
+		v.all = true
+	}
+	return false
+}
+
+// prove notes that an Envoy has acknowledged these resources.
+func (t *table) prove(ids *roaring.Bitmap, revision uint64) {
+	for it := ids.Iterator(); it.HasNext(); {
+		e := &t.entries[it.Next()]
+		if e.revision <= revision && atomic.LoadUint32(&e.proven) == 0 {
+			atomic.StoreUint32(&e.proven, 1)
+		}
+	}
+}
