@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/certs/vault"
 	"relay/certs/vault/vaulttest"
 )
 
@@ -183,7 +184,7 @@ func newBenchVault(b *testing.B) *benchVault {
 	v.config = Config{
 		SourceFile: apps, ACMEApp: "/marathon-acme", Fleet: "external",
 		HTTP: netip.MustParseAddrPort("127.0.0.1:1"), HTTPS: netip.MustParseAddrPort("127.0.0.1:2"),
-		ConnectTimeout: time.Second, VaultAddr: []string{v.proxy(b, server.Addr)}, VaultMount: "secret", VaultToken: token,
+		ConnectTimeout: time.Second, VaultAddr: []string{v.proxy(b, server.Addr)}, VaultMount: "secret", VaultToken: vault.Secret(token),
 		CertsPollInterval: time.Hour, CertsGrace: time.Hour, XDS: "127.0.0.1:0", Admin: "127.0.0.1:0", LogLevel: "info", LogFormat: "text",
 	}
 	return v

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/certs/vault"
 	"relay/certs/vault/vaulttest"
 )
 
@@ -30,7 +31,7 @@ func (w *world) vault() *vaulttest.Mount {
 		w.t.Fatal(err)
 	}
 	w.config.CertsDir = nil
-	w.config.VaultAddr, w.config.VaultMount, w.config.VaultToken = []string{server.Addr}, "secret", token
+	w.config.VaultAddr, w.config.VaultMount, w.config.VaultToken = []string{server.Addr}, "secret", vault.Secret(token)
 	return mount
 }
 

@@ -114,7 +114,7 @@ func (c *Config) dirConfig() dir.Config {
 func (c *Config) vaultConfig(getenv func(string) string) (vault.Config, error) {
 	config := vault.Config{
 		Addresses: c.VaultAddr, Mount: c.VaultMount, Namespace: c.VaultNamespace,
-		Token: vault.Secret(c.VaultToken), TokenFile: c.VaultTokenFile, CACert: c.VaultCAFile,
+		Token: c.VaultToken, TokenFile: c.VaultTokenFile, CACert: c.VaultCAFile,
 		AppRole:      vault.AppRole{RoleID: c.VaultRoleID, SecretIDFile: c.VaultSecretIDFile, Mount: c.VaultAppRoleMount},
 		Kubernetes:   vault.Kubernetes{Role: c.VaultK8sRole, TokenFile: c.VaultK8sTokenFile, Mount: c.VaultK8sMount},
 		Default:      c.VaultDefault,

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"relay/admin"
 	"relay/collator"
@@ -24,6 +23,9 @@ func (r *relay) NotReady() []string {
 			if v := c.view(); v.LastSync.IsZero() {
 				reasons = append(reasons, waiting("certificates", v))
 			}
+		}
+		if len(reasons) == 0 {
+			reasons = append(reasons, "certificates have been read and are not published yet")
 		}
 	}
 	return reasons
@@ -160,24 +162,14 @@ func (r *relay) Problems() []admin.ProblemView {
 
 // rejections lists what Envoys refused, once for all Envoys that refused it.
 func (r *relay) rejections() []admin.ProblemView {
-	type refusal struct{ fleet, item, reason string }
-	nodes := make(map[refusal][]string)
-	for _, s := range r.xds.Streams() {
-		for _, t := range s.Types {
-			if t.Rejected == nil || len(t.Quarantined) == 0 {
-				continue
-			}
-			key := refusal{s.Fleet, t.Type.String() + " " + strings.Join(t.Quarantined, ", "), t.Rejected.Message}
-			nodes[key] = append(nodes[key], s.NodeID)
+	var views []admin.ProblemView
+	for _, fleet := range slices.Sorted(maps.Keys(r.stores)) {
+		for _, q := range r.stores[fleet].Quarantined() {
+			views = append(views, admin.ProblemView{
+				Kind: admin.ProblemEnvoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, q.Envoy), Item: q.Type.String() + " " + q.Name,
+				Reason: "rejected, the last good version stays until it changes: " + q.Message,
+			})
 		}
 	}
-	var views []admin.ProblemView
-	for key, ids := range nodes {
-		views = append(views, admin.ProblemView{
-			Kind: admin.ProblemEnvoy, Subject: fmt.Sprintf("fleet %s: %d Envoys, %s first", key.fleet, len(ids), ids[0]), Item: key.item,
-			Reason: "rejected, the last good version stays: " + key.reason,
-		})
-	}
-	slices.SortFunc(views, func(a, b admin.ProblemView) int { return strings.Compare(a.Subject+a.Item, b.Subject+b.Item) })
 	return views
 }
