@@ -68,10 +68,10 @@ func TestAuthLabel(t *testing.T) {
 func (w *world) hides(secrets ...string) {
 	w.t.Helper()
 	texts := map[string]string{"the log": w.log.String()}
-	for _, page := range []string{"/", "/api/apps", "/api/problems", "/metrics"} {
+	for _, page := range []string{"/", "/api/v1/apps", "/api/v1/apps/auth", "/api/v1/problems", "/metrics"} {
 		a, err := w.get(http.DefaultClient, "http://"+w.relay.adminListener.Addr().String()+page, "")
-		if err != nil {
-			w.t.Fatal(err)
+		if err != nil || a.status != http.StatusOK {
+			w.t.Fatalf("%s: status %d, %v", page, a.status, err)
 		}
 		texts[page] = a.body
 	}

@@ -86,3 +86,34 @@ func (w *world) clusterOf(id string) string {
 	a, _ := w.relay.collator.App(id)
 	return a.Ports[0].Cluster
 }
+
+// Labels do with clusters on demand what they do without, from the first
+// request.
+func TestLabelsWithClustersOnDemand(t *testing.T) {
+	w := newWorld(t)
+	w.config.Clusters = onDemand
+	w.deploy(
+		app("/a", "shop.test,*.shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "50", "HAPROXY_0_AUTH", "r:joe:"+passwordHash),
+		app("/b", "shop.test,*.shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "50", "HAPROXY_0_AUTH", "r:joe:"+passwordHash),
+		app("/sticky", "sticky.test", 2, "HAPROXY_0_STICKY", "true", "HAPROXY_0_BALANCE", "uri"),
+	)
+	w.start()
+	seen := make(map[string]int)
+	for i := range 60 {
+		host := []string{"shop.test", "X.shop.test"}[i%2]
+		if a := w.do("http://shop.test/", "Host", host); a.status != http.StatusUnauthorized {
+			t.Fatalf("request %d: status %d", i, a.status)
+		}
+		a := w.do("http://shop.test/", "Host", host, "Authorization", "Basic am9lOnBhc3N3b3Jk")
+		if a.status != http.StatusOK {
+			t.Errorf("request %d: status %d", i, a.status)
+		}
+		seen[a.header.Get("X-App")]++
+	}
+	if seen["/a"] < 5 || seen["/b"] < 5 {
+		t.Errorf("shares are %v", seen)
+	}
+	if a := w.do("http://sticky.test/"); a.status != http.StatusOK || a.header.Get("Set-Cookie") == "" {
+		t.Errorf("status %d, cookie %q", a.status, a.header.Get("Set-Cookie"))
+	}
+}

@@ -189,6 +189,7 @@ func TestStickyLabel(t *testing.T) {
 	w.start()
 	w.deploy(app("/sticky", "sticky.test, *.zone.test", 3, "HAPROXY_0_STICKY", "true"))
 	w.expect("http://sticky.test/", http.StatusOK, "/sticky")
+	w.echo("ws://sticky.test/ws")
 	for _, host := range []string{"sticky.test", "STICKY.test.", "x.zone.test"} {
 		jar, _ := cookiejar.New(nil)
 		client := w.client(false)

@@ -2,6 +2,8 @@ package marathon
 
 import (
 	"bufio"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -106,6 +108,26 @@ func TestLabelNames(t *testing.T) {
 	for _, name := range setting.MarathonLBNames() {
 		if !knownLabel(name) {
 			t.Errorf("%s has a reader, but is not a label", name)
+		}
+	}
+}
+
+func TestLabelsAreDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/labels.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := slices.Concat(appLabelNames, portLabelNames)
+	for _, family := range portLabelFamilies {
+		known = append(known, family+"*")
+	}
+	for _, name := range setting.RelayNames() {
+		known = append(known, "RELAY_{n}_"+name)
+	}
+	for _, name := range known {
+		if !regexp.MustCompile("(`|HAPROXY_\\{n\\}_)" + regexp.QuoteMeta(name) + "`").Match(text) {
+			t.Errorf("docs/labels.md does not tell of %s", name)
 		}
 	}
 }
