@@ -386,6 +386,62 @@ func TestClosedTypesAndWithheldResources(t *testing.T) {
 	c.Ack(c.Expect(secrets, []string{"a"}))
 }
 
+// "Node identifier": only the first request of a stream carries it; two streams
+// may carry the same one, and are served apart.
+func TestTwoStreamsOfOneNode(t *testing.T) {
+	f := serve(t)
+	f.set(Cluster, "1", "a")
+	one, two := f.connect(), f.connect()
+	one.Subscribe(clusters)
+	first := one.Expect(clusters, []string{"a"})
+	two.Subscribe(clusters)
+	two.Ack(two.Expect(clusters, []string{"a"}))
+	f.set(Cluster, "2", "a")
+	two.Ack(two.Expect(clusters, []string{"a"}))
+	one.ExpectNothing()
+	one.Ack(first)
+	one.Ack(one.Expect(clusters, []string{"a"}))
+	if n := len(f.server.Streams()); n != 2 {
+		t.Errorf("%d streams, want 2", n)
+	}
+}
+
+// "Aggregated discovery service": types are answered on their own, in whatever
+// order they are asked for; an answer to one acknowledges no other.
+func TestRequestsOutOfOrder(t *testing.T) {
+	f := serve(t)
+	f.set(Cluster, "1", "a")
+	f.set(Endpoint, "1", "a")
+	f.set(Secret, "1", "s")
+	c := f.connect()
+	c.Subscribe(secrets, "s")
+	s := c.Expect(secrets, []string{"s"})
+	c.Subscribe(endpoints, "a")
+	e := c.Expect(endpoints, []string{"a"})
+	c.Subscribe(clusters)
+	k := c.Expect(clusters, []string{"a"})
+	f.set(Cluster, "2", "a")
+	f.set(Secret, "2", "s")
+	// The nonce of one type says nothing about another.
+	c.Ack(&discoveryv3.DeltaDiscoveryResponse{TypeUrl: secrets, Nonce: k.GetNonce()})
+	c.ExpectNothing()
+	c.Ack(e)
+	c.Ack(s)
+	c.Ack(c.Expect(secrets, []string{"s"}))
+	c.Ack(k)
+	c.Expect(clusters, []string{"a"})
+}
+
+// A type that nobody serves is answered as having nothing, not left to wait.
+func TestUnknownType(t *testing.T) {
+	f := serve(t)
+	c := f.connect()
+	const runtimes = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+	c.Subscribe(runtimes, "layer")
+	c.Ack(c.Expect(runtimes, nil, "layer"))
+	c.ExpectNothing()
+}
+
 func TestRefusals(t *testing.T) {
 	f := serve(t)
 	conn, err := grpc.NewClient(f.address, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -143,7 +143,7 @@ func TestChurn(t *testing.T) {
 		w.expect("http://"+domain+".test/", http.StatusOK, "/"+domain)
 	}
 	load := w.load(500, ok, "http://stay.test/", "http://release.test/", "http://moves.test/")
-	for i := range 25 {
+	for i := range 15 {
 		fresh := fmt.Sprintf("/churn-%d", i)
 		w.deploy(
 			app(fresh, fmt.Sprintf("churn-%d.test", i), 1),
@@ -167,6 +167,9 @@ func TestChurn(t *testing.T) {
 	}
 }
 
+// handovers is what an hour of a busy platform brings.
+const handovers = 600
+
 // A domain that passes in one step from an app that goes to one that comes
 // never meets a cluster that Envoy does not have yet or no longer.
 func TestHandover(t *testing.T) {
@@ -186,7 +189,7 @@ func TestHandover(t *testing.T) {
 	w.start()
 	w.expect("http://handover.test/", http.StatusOK, "/stay")
 	load := w.load(500, ok, "http://handover.test/")
-	for i := range 40 {
+	for i := range handovers {
 		if err := w.marathon.LoadApps(generation(i + 1)); err != nil {
 			t.Fatal(err)
 		}
@@ -196,8 +199,8 @@ func TestHandover(t *testing.T) {
 		}
 		w.settled()
 	}
-	if n := w.stat(`^cluster_manager\.cluster_removed$`); n < 40 {
-		t.Errorf("Envoy removed %d clusters: the domain did not pass 40 times", n)
+	if n := w.stat(`^cluster_manager\.cluster_removed$`); n < handovers {
+		t.Errorf("Envoy removed %d clusters: the domain did not pass %d times", n, handovers)
 	}
 	w.noFailure(load, 500)
 	if n := w.stat(`^http\.http\.no_cluster$`); n != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -193,6 +194,37 @@ func TestPortInUse(t *testing.T) {
 	other.XDS = w.config.XDS
 	if _, err := newRelay(&other, w.relay.log); err == nil || !strings.Contains(err.Error(), "--xds "+w.config.XDS) {
 		t.Errorf("a second Relay on the same port: %v; want an error with the address", err)
+	}
+}
+
+// What Envoy rejects costs that alone: here the https listener, whose port is
+// taken. It is one problem, in Envoy's words, and is tried again when it changes.
+func TestRejectedListener(t *testing.T) {
+	w := newWorld(t)
+	w.issue("a.test")
+	w.deploy(app("/a", "a.test", 1))
+	taken, err := net.Listen("tcp", w.https)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.startRelay()
+	w.startEnvoy()
+	w.expect("http://a.test/", http.StatusOK, "/a")
+	w.problem("Envoy 1.40.0", "listeners https: rejected")
+	w.problem("Envoy 1.40.0", "bind")
+	w.deploy(app("/b", "b.test", 1))
+	w.expect("http://b.test/", http.StatusOK, "/b")
+	if n := strings.Count(w.log.String(), "Envoy rejected a resource"); n != 1 {
+		t.Errorf("the log tells of %d rejections, want 1", n)
+	}
+	_ = taken.Close()
+	w.issue("b.test")
+	if status := w.hook("usr1"); status != http.StatusNoContent {
+		t.Fatalf("hook: status %d", status)
+	}
+	w.expect("https://b.test/", http.StatusOK, "/b")
+	if problems := w.relay.Problems(); len(problems) != 0 {
+		t.Errorf("problems that are none any more: %+v", problems)
 	}
 }
 
