@@ -26,6 +26,13 @@ func (w *world) backend(id, domain string, s *httptest.Server, labels ...string)
 
 func (w *world) rawApp(id, domain, host, port string, labels ...string) {
 	w.t.Helper()
+	w.rawAppQuietly(id, domain, host, port, labels...)
+	w.marathon.Publish("group_change_success", map[string]any{"groupId": "/", "version": "2026-01-01T00:00:00.000Z"})
+}
+
+// rawAppQuietly sets up an app without an event that tells of it.
+func (w *world) rawAppQuietly(id, domain, host, port string, labels ...string) {
+	w.t.Helper()
 	var definition map[string]any
 	if err := json.Unmarshal([]byte(app(id, domain, 1, labels...)), &definition); err != nil {
 		w.t.Fatal(err)
@@ -39,7 +46,6 @@ func (w *world) rawApp(id, domain, host, port string, labels ...string) {
 		w.t.Fatal(err)
 	}
 	w.marathon.SetRawApp(id, raw)
-	w.marathon.Publish("group_change_success", map[string]any{"groupId": "/", "version": "2026-01-01T00:00:00.000Z"})
 }
 
 // echoed is what a task of the simulated Marathon says about a request.
