@@ -143,7 +143,7 @@ func TestChurn(t *testing.T) {
 		w.expect("http://"+domain+".test/", http.StatusOK, "/"+domain)
 	}
 	load := w.load(500, ok, "http://stay.test/", "http://release.test/", "http://moves.test/")
-	for i := range 15 {
+	for i := range 8 {
 		fresh := fmt.Sprintf("/churn-%d", i)
 		w.deploy(
 			app(fresh, fmt.Sprintf("churn-%d.test", i), 1),

@@ -63,7 +63,9 @@ func newWorld(t *testing.T) *world {
 		http:  fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)),
 		https: fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)),
 	}
-	w.marathon = marathontest.Start(t, marathontest.Options{})
+	// A task that is told to stop serves on for a while, as Mesos lets it: less
+	// than it does by default, more than a busy machine takes to tell Envoy.
+	w.marathon = marathontest.Start(t, marathontest.Options{KillGrace: time.Second})
 	// An empty list would have to be confirmed by a second read, seconds later.
 	w.deploy(app("/seed", "seed.test", 1))
 	w.config = Config{
