@@ -240,10 +240,20 @@ func readStatus(resp *http.Response, u *url.URL) error {
 	var body struct {
 		Message string `json:"message"`
 	}
-	if json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&body) == nil {
+	if json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&body) == nil && !repeats(body.Message, resp.Request) {
 		e.message = clip(body.Message)
 	}
 	return e
+}
+
+// repeats tells whether a message gives away the credentials of its request.
+func repeats(message string, r *http.Request) bool {
+	sent := r.Header.Get("Authorization")
+	secrets := []string{sent, strings.TrimPrefix(strings.TrimPrefix(sent, "Basic "), "token=")}
+	if _, password, ok := r.BasicAuth(); ok {
+		secrets = append(secrets, password)
+	}
+	return slices.ContainsFunc(secrets, func(s string) bool { return s != "" && strings.Contains(message, s) })
 }
 
 // events opens the event stream. It returns the target that gave it and the

@@ -102,8 +102,6 @@ func TestPods(t *testing.T) {
 	sink.await(t, "created", contains("/pod2 [two.test]"))
 	m.DeletePod("/pod")
 	sink.await(t, "deleted", lacks("/pod "))
-	status(m, "/pod2")
-	poll(t, "one more read", func() bool { return m.Requests(marathontest.KindPod) > 0 })
 }
 
 // TestPodsAreOptional has a Marathon with pods whose operator does not route them.
