@@ -76,22 +76,47 @@ func runEnvoy(ctx context.Context, _ settings, n int, limit float64) (figures []
 		return nil, err
 	}
 	ready := time.Since(start)
-	var took []time.Duration
+	var took [4][]time.Duration
 	for _, a := range all[n:] {
 		start := time.Now()
 		c.UpdateApps([]*sources.App{a}, nil)
 		if err := routed(ctx, front, a); err != nil {
 			return nil, err
 		}
-		took = append(took, time.Since(start))
+		for i, at := range append(steps(server), time.Now()) {
+			took[i] = append(took[i], at.Sub(start))
+		}
 	}
-	slices.Sort(took)
+	for _, t := range took {
+		slices.Sort(t)
+	}
+	p50 := func(step int) float64 { return milliseconds(took[step][newDomains/2]) }
 	holds := fmt.Sprintf(", a real Envoy with %d apps", n)
 	return []figure{
 		{"from start to routed" + holds, "s", ready.Seconds(), 0},
-		{"new app and domain to routed, p50" + holds, "ms", milliseconds(took[len(took)/2]), limit},
-		{"new app and domain to routed, slowest of 21" + holds, "ms", milliseconds(took[len(took)-1]), 0},
+		{"new app and domain to cluster sent, p50" + holds, "ms", p50(0), 0},
+		{"new app and domain to cluster warm (ACK), p50" + holds, "ms", p50(1), 0},
+		{"new app and domain to scope sent, p50" + holds, "ms", p50(2), 0},
+		{"new app and domain to routed, p50" + holds, "ms", p50(3), limit},
+		{"new app and domain to routed, slowest of 21" + holds, "ms", milliseconds(took[3][newDomains-1]), 0},
 	}, nil
+}
+
+// steps returns when Envoy was sent clusters, acknowledged them, and was sent
+// scopes.
+func steps(server *xds.Server) []time.Time {
+	at := make([]time.Time, 3)
+	for _, stream := range server.Streams() {
+		for _, t := range stream.Types {
+			switch t.Type {
+			case xds.Cluster:
+				at[0], at[1] = t.SentAt, t.AckedAt
+			case xds.Scope:
+				at[2] = t.SentAt
+			}
+		}
+	}
+	return at
 }
 
 // routed sends requests for an app's domain, one a millisecond, until one is
