@@ -39,6 +39,8 @@ type connections struct {
 	sources.Upstream
 	// sticky lets clients stay with an endpoint that takes no new ones.
 	sticky bool
+	// tcp tells that what is said on connections is not HTTP.
+	tcp bool
 }
 
 func connectionsOf(app *sources.App, port int) connections {
@@ -52,11 +54,12 @@ func connectionsOf(app *sources.App, port int) connections {
 	if h := app.Ports[port].HTTP; h != nil {
 		c.sticky = h.Sticky
 	}
+	c.tcp = isTCP(app.Ports[port])
 	return c
 }
 
 func (c connections) equal(other connections) bool {
-	return c.sticky == other.sticky && c.Upstream.Equal(&other.Upstream)
+	return c.sticky == other.sticky && c.tcp == other.tcp && c.Upstream.Equal(&other.Upstream)
 }
 
 // buildCluster makes the cluster of one app port.
@@ -88,7 +91,7 @@ func buildCluster(name string, c connections, f Fleet) (*clusterv3.Cluster, erro
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			httpProtocolOptions: p.pack(upstreamProtocol(c.Upstream, f.Options)),
 		},
-		TransportSocket: transportSocket(&p, c.Upstream, f.UpstreamCA),
+		TransportSocket: transportSocket(&p, c, f.UpstreamCA),
 	}
 	if c.sticky {
 		cluster.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -43,8 +44,26 @@ type Fleet struct {
 	// UpstreamCA holds the certificates, in PEM, of the authorities of apps that
 	// take TLS and ask to be verified.
 	UpstreamCA []byte
-	Options    Options
+	// TCP says which TCP services are opened.
+	TCP TCPServices
+	// ReservedPorts are not given to TCP services: what listens there is none of
+	// the apps' business. Those of HTTP and HTTPS need not be among them.
+	ReservedPorts []uint16
+	Options       Options
 }
+
+// TCPServices says which ports of apps a fleet opens as TCP services.
+type TCPServices string
+
+// The choices; the zero value is TCPLabelled.
+const (
+	// TCPLabelled opens those that ask for it.
+	TCPLabelled TCPServices = "labels"
+	// TCPAll opens the service ports of all ports that are not HTTP too.
+	TCPAll TCPServices = "all"
+	// TCPNone opens none.
+	TCPNone TCPServices = "off"
+)
 
 // Options tune what Envoy does with connections and requests. Start from
 // DefaultOptions: zero is a value of its own.
@@ -111,6 +130,8 @@ func (f Fleet) check() error {
 		return fmt.Errorf("has %s for both http and https", f.HTTP)
 	case o.ConnectTimeout <= 0:
 		return fmt.Errorf("connect timeout is %s: it must be positive", o.ConnectTimeout)
+	case !slices.Contains([]TCPServices{"", TCPLabelled, TCPAll, TCPNone}, f.TCP):
+		return fmt.Errorf("opens %q TCP services: use labels, all or off", f.TCP)
 	case len(f.UpstreamCA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(f.UpstreamCA):
 		return errors.New("has authorities for connections to apps that are not certificates in PEM")
 	case min(o.StreamIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:

@@ -52,6 +52,13 @@ func claimsOf(app *sources.App, f Fleet) map[string][]claim {
 			h = &closed
 		}
 		for _, domain := range port.Domains {
+			if isTCP(port) {
+				// Not routed; but the app may ask for a certificate of its own.
+				if len(port.ACMEDomains) > 0 {
+					wanted[domain] = append(wanted[domain], claim{app: app.ID, port: i, acme: true})
+				}
+				continue
+			}
 			wanted[domain] = append(wanted[domain], claim{
 				app: app.ID, port: i, route: true,
 				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS, http: h,

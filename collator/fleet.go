@@ -23,6 +23,7 @@ type fleetState struct {
 	acmeApp   string
 	scopes    scopeBuilder
 	domains   *domainIndex
+	services  *serviceIndex
 
 	certificatesKnown bool
 	chains            []tlsChain
@@ -60,6 +61,7 @@ func (f *fleetState) reset() {
 			f.claimed[domain] = struct{}{}
 		}
 	}
+	f.services = newServiceIndex(f.services)
 	f.domains = newDomainIndex(
 		func(scope string) { f.mark(xds.Scope, scope) },
 		func() { f.mark(xds.ExtensionConfig, hostsFilter) },
@@ -120,6 +122,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		f.replaceClaims(domain, id, claims)
 	}
 	f.c.problems.set(owner{HTTPSProblem, f.Name, id}, f.httpsProblems(after)...)
+	f.updateServices(id, before, after)
 }
 
 func portCount(app *sources.App) int {
@@ -147,13 +150,13 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 		report := func(reason string) {
 			problems = append(problems, Problem{App: app.ID, Subject: fmt.Sprintf("port %d", i), Reason: reason})
 		}
-		if port.RedirectToHTTPS && !f.hasHTTPS() {
+		if port.RedirectToHTTPS && !isTCP(port) && !f.hasHTTPS() {
 			report("asks for a redirect to https, but the fleet has no https listener: plain http is served")
 		}
 		if port.HTTP != nil && port.HTTP.HSTS && !f.hasHTTPS() {
 			report("asks for HSTS, but the fleet has no https listener: it has no effect")
 		}
-		if f.cannotVerify(port) {
+		if f.cannotVerify(port) && !isTCP(port) {
 			report("asks for TLS to its instances with verification, but the fleet has no authorities to verify them with " +
 				"(--upstream-ca): every request is answered 403, because it might go to anybody; RELAY_n_TLS_VERIFY=false does without")
 		}
@@ -172,6 +175,7 @@ func (f *fleetState) reportClashes() {
 		f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
 	}
 	f.claimed = make(map[string]struct{})
+	f.reportServices()
 }
 
 // setCertificates marks the secrets that differ, and the https listener.
@@ -191,6 +195,7 @@ func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*cert
 		}
 	}
 	f.chains, f.secrets = chains, secrets
+	f.services.named = true // names passed through may be among theirs
 	f.mark(xds.Listener, httpsListener)
 	var problems []Problem
 	if len(chains) == 0 {
@@ -238,8 +243,16 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 	switch {
 	case name == httpListener:
 		return buildHTTPListener(f.Fleet)
-	case name == httpsListener && f.hasHTTPS() && len(f.chains) > 0:
-		return buildHTTPSListener(f.Fleet, f.chains)
+	case name == httpsListener && f.hasHTTPS():
+		passed := f.services.passedThrough()
+		chains := withoutNames(f.chains, passed)
+		if len(chains)+len(passed) > 0 {
+			return buildHTTPSListener(f.Fleet, chains, passed)
+		}
+	default:
+		if s, ok := f.services.opened(name); ok {
+			return buildTCPListener(f.Fleet, s)
+		}
 	}
 	return nil, nil
 }

@@ -29,6 +29,7 @@ func set(t testing.TB, app *sources.App, settings ...string) *sources.App {
 				t.Fatalf("no setting %s", name)
 			}
 		}
+		p.TCP = all.TCP(0, len(p.Domains) > 0)
 		p.HTTP, p.Upstream, _ = all.Finish()
 	})
 }
@@ -73,8 +74,18 @@ func labelCases(t testing.TB) []goldenCase {
 	one("headers", scope, "REQUEST_HEADERS_TO_ADD=X-A: 100%\nX-B: b", "REQUEST_HEADERS_TO_REMOVE=X-C", "RESPONSE_HEADERS_TO_ADD=X-D: d", "RESPONSE_HEADERS_TO_REMOVE=X-E")
 	one("hash_policy", both, "HASH_POLICY=cookie user")
 	one("proxy_protocol", cluster, "PROXY_PROTOCOL=v2", "TLS=true", "TLS_VERIFY=false")
+	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
+	one("tcp", listeners, "MODE=tcp", "PORT=5432", "IDLE_TIMEOUT=0s", "NUM_RETRIES=0")
+	one("tcp_bind", listeners, "MODE=tcp", "PORT=5432", "BIND_ADDR=10.0.0.5", "BIND_OPTIONS=accept-proxy", "BALANCE=source")
+	one("tcp_network_allowed_acl", listeners, "MODE=tcp", "PORT=5432", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8 fd00::/8")
+	one("tcp_closed", listeners, "MODE=tcp", "PORT=5432", "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
+	one("tcp_reserved", listeners, "MODE=tcp", "PORT=443")
+	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
+	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
 	ca := func(f *Fleet) { f.UpstreamCA = testCA }
 	return append(cases,
+		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
+			fleet: func(f *Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},
 		goldenCase{name: "label_tls_verify_host", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true")}},
 		goldenCase{name: "label_cluster_weight", types: scope, apps: []*sources.App{

@@ -13,10 +13,12 @@ type Kind string
 const (
 	// AppProblem is something ignored in an app's definition.
 	AppProblem Kind = "app"
-	// ClashProblem is a domain that another app port has.
+	// ClashProblem is a domain or TCP port that another app port has.
 	ClashProblem Kind = "clash"
 	// HTTPSProblem is a wish for TLS that a fleet cannot fulfil.
 	HTTPSProblem Kind = "https"
+	// TCPProblem is a TCP service that a fleet does not open.
+	TCPProblem Kind = "tcp"
 	// CertificateProblem is an entry of a certificate store.
 	CertificateProblem Kind = "certificate"
 	// ResourceProblem is a resource that Envoy would refuse.
@@ -25,7 +27,7 @@ const (
 	InternalProblem Kind = "internal"
 )
 
-var kinds = []Kind{AppProblem, ClashProblem, HTTPSProblem, CertificateProblem, ResourceProblem, InternalProblem}
+var kinds = []Kind{AppProblem, ClashProblem, HTTPSProblem, TCPProblem, CertificateProblem, ResourceProblem, InternalProblem}
 
 // Problem is one thing that is not as its author wanted, in words an operator
 // can act on.

@@ -11,6 +11,7 @@ import (
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -53,7 +54,7 @@ func (w world) app() *sources.App {
 			port.Endpoints = append(port.Endpoints, endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
 		}
 		if w.IntN(2) == 0 {
-			port.HTTP, port.Upstream = w.settings()
+			w.settings(&port)
 		}
 		app.Ports = append(app.Ports, port)
 	}
@@ -76,17 +77,19 @@ var someSettings = [][2]string{
 	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
 	{"TIMEOUT", "1s"}, {"IDLE_TIMEOUT", "0s"}, {"CONNECT_TIMEOUT", "1s"}, {"NUM_RETRIES", "0"}, {"RETRY_ON", "5xx"}, {"MAX_REQUESTS", "9"},
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
+	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
+	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }
 
-func (w world) settings() (*sources.HTTP, *sources.Upstream) {
+func (w world) settings(port *sources.Port) {
 	p := setting.New()
 	for range w.IntN(5) {
 		s := someSettings[w.IntN(len(someSettings))]
 		p.Set(s[0], s[1])
 	}
-	h, u, _ := p.Finish()
-	return h, u
+	port.TCP = p.TCP(uint16(w.IntN(3)), len(port.Domains) > 0)
+	port.HTTP, port.Upstream, _ = p.Finish()
 }
 
 func (w world) certificates() []*certs.Certificate {
@@ -150,7 +153,23 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 				}
 			}
 		case *listenerv3.Listener:
+			serverNames := make(map[string]bool)
 			for _, chain := range msg.FilterChains {
+				for _, name := range chain.FilterChainMatch.GetServerNames() {
+					if serverNames[name] {
+						t.Fatalf("listener %s has two filter chains for %s", key.Name, name)
+					}
+					serverNames[name] = true
+				}
+				for _, filter := range chain.Filters {
+					var proxy tcpproxyv3.TcpProxy
+					if filter.GetTypedConfig().MessageIs(&proxy) {
+						if err := filter.GetTypedConfig().UnmarshalTo(&proxy); err != nil {
+							t.Fatal(err)
+						}
+						held(xds.Cluster, proxy.GetCluster(), "listener "+key.Name)
+					}
+				}
 				var context tlsv3.DownstreamTlsContext
 				if chain.TransportSocket == nil {
 					continue

@@ -44,8 +44,9 @@ type tlsChain struct {
 }
 
 // buildHTTPSListener makes one filter chain per certificate, so that a
-// certificate that comes or goes drains the connections of no other.
-func buildHTTPSListener(f Fleet, chains []tlsChain) (*listenerv3.Listener, error) {
+// certificate that comes or goes drains the connections of no other. The same
+// holds for each service whose TLS is passed through.
+func buildHTTPSListener(f Fleet, chains []tlsChain, passed []service) (*listenerv3.Listener, error) {
 	var p packer
 	manager := connectionManager(&p, httpsListener, f)
 	listener := newListener(httpsListener, f.HTTPS)
@@ -57,6 +58,11 @@ func buildHTTPSListener(f Fleet, chains []tlsChain) (*listenerv3.Listener, error
 	}}
 	for _, chain := range chains {
 		listener.FilterChains = append(listener.FilterChains, filterChain(&p, chain, manager))
+	}
+	for _, s := range passed {
+		chain := serviceChain(&p, f, "passthrough", s)
+		chain.FilterChainMatch.ServerNames = s.names
+		listener.FilterChains = append(listener.FilterChains, chain)
 	}
 	return listener, p.err
 }

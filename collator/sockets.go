@@ -15,20 +15,24 @@ import (
 )
 
 // transportSocket says what connections to the endpoints begin with; nil is
-// plain HTTP.
-func transportSocket(p *packer, u sources.Upstream, ca []byte) *corev3.TransportSocket {
+// plain text.
+func transportSocket(p *packer, c connections, ca []byte) *corev3.TransportSocket {
 	var socket *corev3.TransportSocket
-	if u.TLS != nil {
-		socket = newSocket(p, "tls", upstreamTLS(u, ca))
+	if c.TLS != nil {
+		tls := upstreamTLS(c.Upstream, ca)
+		if c.tcp {
+			tls.CommonTlsContext.AlpnProtocols = nil
+		}
+		socket = newSocket(p, "tls", tls)
 	}
-	if u.ProxyProtocol == 0 {
+	if c.ProxyProtocol == 0 {
 		return socket
 	}
 	if socket == nil {
 		socket = newSocket(p, "raw_buffer", &rawbufferv3.RawBuffer{})
 	}
 	version := corev3.ProxyProtocolConfig_V1
-	if u.ProxyProtocol == 2 {
+	if c.ProxyProtocol == 2 {
 		version = corev3.ProxyProtocolConfig_V2
 	}
 	return newSocket(p, "upstream_proxy_protocol", &proxyprotocolv3.ProxyProtocolUpstreamTransport{

@@ -19,7 +19,7 @@ func equalPorts(a, b Port) bool {
 		slices.Equal(a.Groups, b.Groups) &&
 		slices.Equal(a.Domains, b.Domains) &&
 		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&
-		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) &&
+		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && equalPointees(a.TCP, b.TCP) &&
 		slices.Equal(a.Endpoints, b.Endpoints) &&
 		slices.Equal(a.Excluded, b.Excluded)
 }

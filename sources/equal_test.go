@@ -19,7 +19,7 @@ func different(t *testing.T, v reflect.Value) reflect.Value {
 		d.SetBool(!v.Bool())
 	case reflect.Int, reflect.Int64:
 		d.SetInt(v.Int() + 1)
-	case reflect.Uint8, reflect.Uint32:
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		d.SetUint(v.Uint() + 1)
 	case reflect.Slice:
 		d.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
@@ -32,6 +32,10 @@ func different(t *testing.T, v reflect.Value) reflect.Value {
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			d.Set(reflect.ValueOf(time.Unix(7, 0)))
+			break
+		}
+		if v.Type() == reflect.TypeFor[netip.Addr]() {
+			d.Set(reflect.ValueOf(netip.MustParseAddr("10.0.0.7")))
 			break
 		}
 		d.Field(0).Set(different(t, v.Field(0)))
@@ -66,7 +70,7 @@ func TestEqualKnowsAllFields(t *testing.T) {
 		return &App{ID: "/a", Deployment: &Deployment{Group: "g"}, Ports: []Port{{
 			HTTP: &HTTP{Paths: []Path{{Prefix: "/x"}}, ClusterWeight: &n, Timeout: &d, BasicAuth: &BasicAuth{Hash: "h"},
 				AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Hash: &Hash{By: HashHeader}},
-			Upstream: &Upstream{TLS: &UpstreamTLS{SNI: "a"}}, Domains: []string{"a.test"},
+			Upstream: &Upstream{TLS: &UpstreamTLS{SNI: "a"}}, TCP: &TCP{Port: 7}, Domains: []string{"a.test"},
 			Endpoints: []Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:1"), Task: "t"}}, Excluded: []Excluded{{Task: "t"}},
 		}}}
 	}
@@ -74,7 +78,7 @@ func TestEqualKnowsAllFields(t *testing.T) {
 	equal := func() bool { return a.Equal(b) }
 	for _, at := range []any{
 		a, a.Deployment, &a.Ports[0], a.Ports[0].HTTP, a.Ports[0].HTTP.BasicAuth, a.Ports[0].HTTP.Hash, &a.Ports[0].HTTP.Paths[0],
-		&a.Ports[0].HTTP.RequestHeaders, a.Ports[0].Upstream, a.Ports[0].Upstream.TLS, &a.Ports[0].Excluded[0],
+		&a.Ports[0].HTTP.RequestHeaders, a.Ports[0].Upstream, a.Ports[0].Upstream.TLS, a.Ports[0].TCP, &a.Ports[0].Excluded[0],
 	} {
 		wantEachFieldCounts(t, reflect.ValueOf(at).Elem(), equal)
 	}

@@ -110,6 +110,24 @@ type Hash struct {
 	Name string
 }
 
+// TCP says that connections to a port are passed on as they are, without
+// knowing what is said on them. It is never modified.
+type TCP struct {
+	// Port is what Envoys listen on for it; 0 for nothing.
+	Port uint16
+	// Address is what they bind; the zero value is the fleet's own choice.
+	Address netip.Addr
+	// AcceptProxy expects the PROXY protocol's header, in version 1 or 2, at the
+	// beginning of each connection, and takes the client's address from it.
+	AcceptProxy bool
+	// Passthrough takes the connections to the https listener that ask by TLS
+	// for one of the port's domains: the app has the certificate.
+	Passthrough bool
+	// Implicit tells that nothing asked for TCP: the port just is not one for
+	// HTTP. Only fleets that open all service ports serve it.
+	Implicit bool
+}
+
 // Balance is how an endpoint is picked.
 type Balance uint8
 

@@ -42,6 +42,8 @@ type Port struct {
 	// of everything.
 	HTTP     *HTTP     `json:",omitempty"`
 	Upstream *Upstream `json:",omitempty"`
+	// TCP is set when the port is no HTTP service. Domains are not routed then.
+	TCP *TCP `json:",omitempty"`
 	// Endpoints are the addresses in rotation (or draining), ordered by Task.
 	Endpoints []Endpoint
 	// Excluded are tasks that are not in rotation, and why, ordered by Task.

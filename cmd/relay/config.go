@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -29,6 +31,9 @@ type Config struct {
 	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
 
 	Clusters string `group:"Fleet" default:"all" enum:"all,on-demand" help:"on-demand: Envoys load the cluster of an app when a request needs it. For tens of thousands of apps, most of them idle. Their bootstrap needs --clusters on-demand too."`
+
+	TCP              string   `group:"Fleet" name:"tcp" default:"labels" enum:"labels,all,off" help:"Which TCP services the Envoys open: those that labels ask for, all service ports of apps that are not HTTP (as marathon-lb does), or none (off)."`
+	TCPReservedPorts []uint16 `group:"Fleet" name:"tcp-reserved-ports" default:"9901" placeholder:"PORT" help:"Ports that TCP services never get, such as that of Envoy's admin endpoint (default ${default}). Those of HTTP, HTTPS and Relay itself are kept anyway."`
 
 	StreamIdleTimeout     time.Duration `group:"Requests" default:"1h" help:"A request or WebSocket on which nothing moves for so long is ended; 0: never."`
 	RequestHeadersTimeout time.Duration `group:"Requests" default:"15s" help:"How long a client may take to send a request's head; 0: for ever."`
@@ -91,6 +96,7 @@ type FleetConfig struct {
 	HTTPS           netip.AddrPort `yaml:"https"`
 	HTTPSPublicPort uint16         `yaml:"https-public-port"`
 	Clusters        string         `yaml:"clusters"`
+	TCP             string         `yaml:"tcp"`
 	// Clients are as in --xds-clients.
 	Clients []string `yaml:"clients"`
 }
@@ -111,6 +117,9 @@ func (c *Config) Validate() error {
 	for _, f := range c.fleets() {
 		if f.Clusters != "" && f.Clusters != "all" && f.Clusters != onDemand {
 			fail("fleet %q has clusters: %s: use all or %s", f.Name, f.Clusters, onDemand)
+		}
+		if !slices.Contains([]string{"", "labels", "all", "off"}, f.TCP) {
+			fail("fleet %q has tcp: %s: use labels, all or off", f.Name, f.TCP)
 		}
 		if f.HTTPS.IsValid() && !c.hasCertificates() {
 			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
@@ -142,7 +151,7 @@ func (c *Config) fleets() []FleetConfig {
 	if len(c.Fleets) > 0 {
 		return c.Fleets
 	}
-	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, Clients: c.XDSClients}}
+	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, TCP: c.TCP, Clients: c.XDSClients}}
 }
 
 func (c *Config) collatorConfig() collator.Config {
@@ -165,9 +174,22 @@ func (c *Config) collatorConfig() collator.Config {
 		config.Fleets = append(config.Fleets, collator.Fleet{
 			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options,
 			ClustersOnDemand: f.Clusters == onDemand, UpstreamCA: c.UpstreamCA,
+			TCP: collator.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
 		})
 	}
 	return config
+}
+
+// reservedPorts are those of Relay too: it may share a machine with an Envoy.
+func (c *Config) reservedPorts() []uint16 {
+	ports := slices.Clone(c.TCPReservedPorts)
+	for _, address := range []string{c.XDS, c.Admin} {
+		_, text, _ := net.SplitHostPort(address)
+		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n != 0 {
+			ports = append(ports, uint16(n))
+		}
+	}
+	return ports
 }
 
 // absolute makes a path of the configuration independent of the directory that

@@ -106,9 +106,9 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetConfig, error) {
 		}
 		for i := 0; i < len(node.Content); i += 2 {
 			switch key := node.Content[i]; key.Value {
-			case "name", "http", "https", "https-public-port", "clusters", "clients":
+			case "name", "http", "https", "https-public-port", "clusters", "tcp", "clients":
 			default:
-				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has name, http, https, https-public-port, clusters and clients", name, key.Line, key.Value)
+				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has name, http, https, https-public-port, clusters, tcp and clients", name, key.Line, key.Value)
 			}
 		}
 		var fleet FleetConfig

@@ -111,7 +111,7 @@ func (c *converter) app(spec appSpec) *sources.App {
 			RedirectToHTTPS: p.RedirectToHTTPS,
 			Endpoints:       c.endpoints(field+"endpoints", p.Endpoints),
 		}
-		port.HTTP, port.Upstream = c.settings(field, p.Settings)
+		c.settings(field, p.Settings, &port)
 		app.Ports = append(app.Ports, port)
 	}
 	app.Deployment = c.deployment(spec.Deployment, app.Ports)

@@ -17,6 +17,8 @@ import (
 var settingFields = map[string]string{
 	"allowedNetworks":         "BACKEND_NETWORK_ALLOWED_ACL",
 	"auth":                    "AUTH",
+	"bindAddress":             "BIND_ADDR",
+	"bindOptions":             "BIND_OPTIONS",
 	"balance":                 "BALANCE",
 	"clusterWeight":           "CLUSTER_WEIGHT",
 	"connectTimeout":          "CONNECT_TIMEOUT",
@@ -28,6 +30,7 @@ var settingFields = map[string]string{
 	"maxConnections":          "MAX_CONNECTIONS",
 	"maxPendingRequests":      "MAX_PENDING_REQUESTS",
 	"maxRequests":             "MAX_REQUESTS",
+	"mode":                    "MODE",
 	"numRetries":              "NUM_RETRIES",
 	"order":                   "BACKEND_WEIGHT",
 	"paths":                   "PATH",
@@ -38,10 +41,12 @@ var settingFields = map[string]string{
 	"responseHeadersToRemove": "RESPONSE_HEADERS_TO_REMOVE",
 	"retryOn":                 "RETRY_ON",
 	"rootRedirect":            "HTTP_BACKEND_REDIR",
+	"servicePort":             "PORT",
 	"sticky":                  "STICKY",
 	"stripPrefix":             "HTTP_BACKEND_PROXYPASS_PATH",
 	"timeout":                 "TIMEOUT",
 	"tls":                     "TLS",
+	"tlsPassthrough":          "TLS_PASSTHROUGH",
 	"tlsSNI":                  "TLS_SNI",
 	"tlsVerify":               "TLS_VERIFY",
 }
@@ -93,20 +98,36 @@ func unknownSettings(name string, apps []appSpec) (errs []error) {
 	return errs
 }
 
-// settings reads what a port has, as labels would say it.
-func (c *converter) settings(field string, specs map[string]settingSpec) (*sources.HTTP, *sources.Upstream) {
-	port := setting.New()
+// settings reads what a port has, as labels would say it. In a file nothing is
+// a TCP service unless it says so.
+func (c *converter) settings(field string, specs map[string]settingSpec, port *sources.Port) {
+	all := setting.New()
 	fields := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
-		port.Set(settingFields[name], specs[name].Value)
+		all.Set(settingFields[name], specs[name].Value)
 		fields[settingFields[name]] = name
 	}
-	h, u, problems := port.Finish()
+	var problems []setting.Problem
+	if tcp := all.TCP(0, len(port.Domains) > 0); tcp != nil && !tcp.Implicit {
+		port.TCP = tcp
+	}
+	port.HTTP, port.Upstream, problems = all.Finish()
 	for _, p := range problems {
 		name := fields[p.Setting]
 		c.ignore(specs[name].Line, field+name, "%s", p.Reason)
 	}
-	return h, u
+	c.checkTCP(field, port)
+}
+
+// checkTCP says what a TCP service has for nothing.
+func (c *converter) checkTCP(field string, port *sources.Port) {
+	switch tcp := port.TCP; {
+	case tcp == nil:
+	case tcp.Passthrough && len(port.Domains) == 0:
+		c.ignore(0, field+"tlsPassthrough", "has no effect without domains")
+	case !tcp.Passthrough && len(port.Domains) > 0:
+		c.ignore(0, field+"domains", "have no effect in tcp mode, unless tlsPassthrough is true")
+	}
 }
 
 // deployment returns nil for an app that is no member of a group.

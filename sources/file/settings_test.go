@@ -72,6 +72,26 @@ apps:
 	}
 }
 
+func TestTCPServices(t *testing.T) {
+	t.Parallel()
+	apps, err := Parse("f.yaml", []byte(`
+apps:
+- id: /db
+  ports:
+  - {servicePort: 5432, bindAddress: 10.0.0.5, bindOptions: accept-proxy}
+  - {tlsPassthrough: true, domains: [a.test]}
+  - {}
+`))
+	if err != nil || len(apps[0].Problems) > 0 {
+		t.Fatal(err, apps)
+	}
+	for i, want := range []*sources.TCP{{Port: 5432, Address: netip.MustParseAddr("10.0.0.5"), AcceptProxy: true}, {Passthrough: true}, nil} {
+		if diff := cmp.Diff(want, apps[0].Ports[i].TCP, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+			t.Errorf("port %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
 func TestSettingProblems(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, port, want string }{
@@ -79,6 +99,9 @@ func TestSettingProblems(t *testing.T) {
 		{"a password that cannot be checked", "auth: 'r:u:$6$topsecret'", "ports[0].auth f.yaml:4: has a password hash"},
 		{"no password", "auth:", "ports[0].auth f.yaml: is not realm:user:hash"},
 		{"TLS settings without TLS", "tlsSNI: a.test", "ports[0].tlsSNI f.yaml:4: has no effect"},
+		{"a domain of a TCP service", "{mode: tcp, servicePort: 5432, domains: [a.test]}", "ports[0].domains f.yaml: have no effect in tcp mode"},
+		{"TLS passed through for nothing", "tlsPassthrough: true", "ports[0].tlsPassthrough f.yaml: has no effect without domains"},
+		{"a TCP service without port", "mode: tcp", "ports[0].mode f.yaml:4: has no effect: the app has no service port"},
 		{"an unknown field", "timeuot: 30s", `f.yaml:4: unknown field "timeuot"`},
 		{"too deep", "paths: [[/a]]", "f.yaml:4: want a single value, or a list or mapping of single values here"},
 	}

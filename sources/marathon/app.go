@@ -49,7 +49,7 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 		app.Ports[i] = sources.Port{
 			Name: d.name, Groups: l.groups, Domains: l.domains,
 			ACMEDomains: l.acmeDomains, RedirectToHTTPS: l.redirect,
-			HTTP: l.http, Upstream: l.upstream,
+			HTTP: l.http, Upstream: l.upstream, TCP: l.tcp,
 		}
 	}
 

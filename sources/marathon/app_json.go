@@ -43,6 +43,7 @@ type containerJSON struct {
 type portMappingJSON struct {
 	ContainerPort int      `json:"containerPort"`
 	HostPort      *int     `json:"hostPort"`
+	ServicePort   int      `json:"servicePort"`
 	Name          string   `json:"name"`
 	Protocol      string   `json:"protocol"`
 	NetworkNames  []string `json:"networkNames"`
@@ -66,7 +67,10 @@ type portDefinitionJSON struct {
 }
 
 type healthCheckJSON struct {
-	GracePeriodSeconds *int `json:"gracePeriodSeconds"`
+	GracePeriodSeconds *int   `json:"gracePeriodSeconds"`
+	Protocol           string `json:"protocol"`
+	PortIndex          int    `json:"portIndex"`
+	Port               int    `json:"port"`
 }
 
 type taskJSON struct {

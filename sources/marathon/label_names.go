@@ -34,9 +34,6 @@ var portLabelFamilies = []string{"HTTP_FRONTEND_", "HTTPS_FRONTEND_", "MAP_"}
 // a piece of HAProxy's configuration.
 var unsupportedLabels = map[string]string{
 	"BACKEND_HEALTHCHECK_PORT_INDEX": "Envoy makes no health checks: Marathon's own results are used, those of all ports",
-	"BIND_ADDR":                      "TCP services are not supported yet",
-	"BIND_OPTIONS":                   "the listeners belong to all apps of the fleet",
-	"PORT":                           "TCP services are not supported yet",
 	"SSL_CERT":                       "certificates are found by the domain, in the certificate store",
 }
 

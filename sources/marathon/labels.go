@@ -26,6 +26,7 @@ type portLabels struct {
 	redirect    bool
 	http        *sources.HTTP
 	upstream    *sources.Upstream
+	tcp         *sources.TCP
 }
 
 // labelReader collects what labels say, one label at a time, so that a bad
@@ -159,10 +160,6 @@ func (r *labelReader) apply(key, label string, index int, value string) {
 		}
 	case acmePrefix + "DOMAIN":
 		port.acmeDomains = r.readDomains(key, value)
-	case "MODE":
-		if mode := strings.TrimSpace(value); mode != "" && mode != "http" {
-			r.problem(key, "%q is not supported and has no effect: TCP services are not supported yet", clip(mode))
-		}
 	case "HTTP_FRONTEND_ACL_WITH_PATH":
 		// marathon-acme's own app has it to get the challenges, which Relay
 		// routes there without being told.
@@ -228,7 +225,9 @@ func (r *labelReader) finish() {
 			port.groups = own
 		}
 		r.finishSettings(i)
-		if len(port.domains) == 0 {
+		if port.tcp != nil && !port.tcp.Implicit {
+			r.finishTCP(i)
+		} else if len(port.domains) == 0 {
 			for _, label := range []string{"PATH", "REDIRECT_TO_HTTPS"} {
 				if key, ok := r.seen[strconv.Itoa(i)+" "+label]; ok && (label == "PATH" || port.redirect) {
 					r.problem(key, "has no effect without a domain: set HAPROXY_%d_VHOST", i)
@@ -248,16 +247,43 @@ func (r *labelReader) finish() {
 }
 
 func (r *labelReader) finishSettings(index int) {
-	if r.settings[index] == nil {
-		return
-	}
-	var problems []setting.Problem
-	r.ports[index].http, r.ports[index].upstream, problems = r.settings[index].Finish()
-	for _, p := range problems {
-		key, ok := r.seen[strconv.Itoa(index)+" "+p.Setting]
-		if !ok {
-			key = r.seen[strconv.Itoa(index)+" "+relayPrefix+p.Setting]
+	settings := r.settings[index]
+	port := &r.ports[index]
+	if settings == nil {
+		if len(port.groups) == 0 {
+			return
 		}
-		r.problem(key, "%s", p.Reason)
+		settings = setting.New()
+	}
+	declared := r.declared[index]
+	var problems []setting.Problem
+	port.tcp = settings.TCP(declared.servicePort, len(port.domains) > 0 || declared.checkedByHTTP)
+	port.http, port.upstream, problems = settings.Finish()
+	for _, p := range problems {
+		r.problem(r.keyOf(index, p.Setting), "%s", p.Reason)
+	}
+}
+
+// keyOf is the label that gave a setting.
+func (r *labelReader) keyOf(index int, name string) string {
+	key, ok := r.seen[strconv.Itoa(index)+" "+name]
+	if !ok {
+		key = r.seen[strconv.Itoa(index)+" "+relayPrefix+name]
+	}
+	return key
+}
+
+// finishTCP says what a TCP service has for nothing.
+func (r *labelReader) finishTCP(index int) {
+	port := &r.ports[index]
+	switch {
+	case port.tcp.Passthrough && len(port.domains) == 0:
+		r.problem(r.keyOf(index, "TLS_PASSTHROUGH"), "has no effect without a domain: set HAPROXY_%d_VHOST", index)
+	case !port.tcp.Passthrough && len(port.domains) > 0:
+		r.problem(r.keyOf(index, "VHOST"), "has no effect in tcp mode, unless RELAY_%d_TLS_PASSTHROUGH is true", index)
+	}
+	if port.redirect {
+		r.problem(r.keyOf(index, "REDIRECT_TO_HTTPS"), "has no effect in tcp mode")
+		port.redirect = false
 	}
 }

@@ -2,6 +2,7 @@ package marathon
 
 import (
 	"bufio"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"relay/sources"
 	"relay/sources/setting"
@@ -54,10 +56,10 @@ func TestParseLabels(t *testing.T) {
 			want: []portLabels{{}, {}}, problems: []string{"HAPROXY_2_VHOST|declares 2 (0 to 1)", "HAPROXY_99999999999999999999_VHOST|declares 2"}},
 		{name: "no ports", labels: map[string]string{"HAPROXY_0_VHOST": "a.test"}, problems: []string{"|declares no port"}},
 		{name: "not supported", declared: two,
-			labels: map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_MODE": "tcp", "HAPROXY_1_MODE": "http", "HAPROXY_0_SSL_CERT": "/x.pem", "HAPROXY_0_BIND_OPTIONS": "ssl",
+			labels: map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_1_MODE": "http", "HAPROXY_0_MODE": "http", "HAPROXY_0_SSL_CERT": "/x.pem", "HAPROXY_0_BIND_OPTIONS": "ssl",
 				"HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX": "1", "HAPROXY_1_BACKEND_HEAD": "x", "HAPROXY_0_MAP_X": "x", "HAPROXY_0_HTTP_FRONTEND_ACL_WITH_PATH": "x"},
 			want: []portLabels{{groups: external}, {groups: external}},
-			problems: []string{"HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX|no health checks", "HAPROXY_0_BIND_OPTIONS|not supported", "HAPROXY_0_MAP_X|not supported", "HAPROXY_0_MODE|TCP",
+			problems: []string{"HAPROXY_0_BACKEND_HEALTHCHECK_PORT_INDEX|no health checks", "HAPROXY_0_BIND_OPTIONS|not supported", "HAPROXY_0_BIND_OPTIONS|http mode", "HAPROXY_0_MAP_X|not supported",
 				"HAPROXY_0_SSL_CERT|certificate store", "HAPROXY_1_BACKEND_HEAD|RELAY_{n}_*"}},
 		{name: "settings", declared: two,
 			labels:   map[string]string{"HAPROXY_0_VHOST": "a.test", "HAPROXY_http_PATH": "/x", "RELAY_0_TIMEOUT": "5", "RELAY_my_admin_HTTP2": "true", "HAPROXY_my_admin_BALANCE": "best"},
@@ -128,6 +130,81 @@ func TestLabelsAreDocumented(t *testing.T) {
 	for _, name := range known {
 		if !regexp.MustCompile("(`|HAPROXY_\\{n\\}_)" + regexp.QuoteMeta(name) + "`").Match(text) {
 			t.Errorf("docs/labels.md does not tell of %s", name)
+		}
+	}
+}
+
+func TestTCPLabels(t *testing.T) {
+	t.Parallel()
+	const group, mode, port, vhost, pass = "HAPROXY_GROUP", "HAPROXY_0_MODE", "HAPROXY_0_PORT", "HAPROXY_0_VHOST", "RELAY_0_TLS_PASSTHROUGH"
+	tests := []struct {
+		name     string
+		labels   map[string]string
+		declared declaration
+		want     *sources.TCP
+		problems []string
+	}{
+		{"no group", map[string]string{"X": ""}, declaration{servicePort: 10001}, nil, nil},
+		{"nothing said", map[string]string{group: "a"}, declaration{servicePort: 10001}, &sources.TCP{Port: 10001, Implicit: true}, nil},
+		{"no service port", map[string]string{group: "a"}, declaration{}, nil, nil},
+		{"checked by HTTP", map[string]string{group: "a"}, declaration{servicePort: 10001, checkedByHTTP: true}, nil, nil},
+		{"a domain", map[string]string{group: "a", vhost: "a.test"}, declaration{servicePort: 10001}, nil, nil},
+		{"the label wins", map[string]string{group: "a", mode: "TCP"}, declaration{servicePort: 10001, checkedByHTTP: true}, &sources.TCP{Port: 10001}, nil},
+		{"another port", map[string]string{group: "a", port: "5432"}, declaration{servicePort: 10001}, &sources.TCP{Port: 5432}, nil},
+		{"a domain for nothing", map[string]string{group: "a", mode: "tcp", vhost: "a.test", "HAPROXY_0_REDIRECT_TO_HTTPS": "true", "HAPROXY_0_PATH": "/x"}, declaration{servicePort: 10001},
+			&sources.TCP{Port: 10001}, []string{"HAPROXY_0_PATH|tcp mode", "HAPROXY_0_REDIRECT_TO_HTTPS|tcp mode", "HAPROXY_0_VHOST|RELAY_0_TLS_PASSTHROUGH"}},
+		{"passthrough", map[string]string{group: "a", mode: "tcp", vhost: "a.test", pass: "true"}, declaration{servicePort: 10001}, &sources.TCP{Passthrough: true}, nil},
+		{"passthrough of nothing", map[string]string{group: "a", pass: "true"}, declaration{}, &sources.TCP{Passthrough: true}, []string{pass + "|HAPROXY_0_VHOST"}},
+		{"UDP", map[string]string{group: "a", mode: "tcp"}, declaration{protocol: "udp", servicePort: 10001}, nil, nil},
+		{"disabled", map[string]string{group: "a", mode: "tcp", "HAPROXY_0_ENABLED": "false"}, declaration{servicePort: 10001}, nil, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, problems := parseLabels(tt.labels, []declaration{tt.declared})
+			if diff := cmp.Diff(tt.want, got.ports[0].tcp, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+				t.Errorf("TCP (-want +got):\n%s", diff)
+			}
+			if len(problems) != len(tt.problems) {
+				t.Fatalf("problems %q, want %d", problems, len(tt.problems))
+			}
+			for i, p := range problems {
+				if subject, reason, _ := strings.Cut(tt.problems[i], "|"); p.Subject != subject || !strings.Contains(p.Reason, reason) {
+					t.Errorf("problem %q, want %q", p, tt.problems[i])
+				}
+			}
+		})
+	}
+}
+
+// Where each shape of an app has its service ports, and which are checked by HTTP.
+func TestServicePorts(t *testing.T) {
+	t.Parallel()
+	zero := 0
+	tests := []struct {
+		name  string
+		app   appJSON
+		ports []uint16
+		http  []bool
+	}{
+		{"host", appJSON{PortDefinitions: []portDefinitionJSON{{Port: 10001}, {Port: 0}}, HealthChecks: []*healthCheckJSON{nil, {PortIndex: 1}, {PortIndex: 7}, {PortIndex: -1}}},
+			[]uint16{10001, 0}, []bool{false, true}},
+		{"legacy", appJSON{Ports: []int{10001, 70000}, HealthChecks: []*healthCheckJSON{{Protocol: "TCP"}, {Protocol: "HTTPS", PortIndex: 1}}},
+			[]uint16{10001, 0}, []bool{false, false}},
+		{"bridge", appJSON{Networks: []networkJSON{{Mode: "container/bridge"}}, PortDefinitions: []portDefinitionJSON{{Port: 9}},
+			Container: &containerJSON{PortMappings: []portMappingJSON{{ServicePort: 10001, HostPort: &zero}}}, HealthChecks: []*healthCheckJSON{{Protocol: "MESOS_HTTP"}}},
+			[]uint16{10001}, []bool{true}},
+		{"container", appJSON{Networks: []networkJSON{{Mode: "container"}}, Container: &containerJSON{PortMappings: []portMappingJSON{{ContainerPort: 80, ServicePort: 10001}}},
+			HealthChecks: []*healthCheckJSON{{Protocol: "HTTP", Port: 8080}}}, []uint16{10001}, []bool{false}},
+	}
+	for _, tt := range tests {
+		var ports []uint16
+		var http []bool
+		for _, d := range declarations(&tt.app, modeOf(&tt.app)) {
+			ports, http = append(ports, d.servicePort), append(http, d.checkedByHTTP)
+		}
+		if !slices.Equal(ports, tt.ports) || !slices.Equal(http, tt.http) {
+			t.Errorf("%s: service ports %d, checked by HTTP %t; want %d, %t", tt.name, ports, http, tt.ports, tt.http)
 		}
 	}
 }

@@ -52,6 +52,11 @@ type declaration struct {
 	// containerPort is the port inside the container, on container networks; 0
 	// when it equals the host port that Mesos assigns.
 	containerPort int
+	// servicePort is what load balancers listen on for the port; 0 when there is
+	// none.
+	servicePort uint16
+	// checkedByHTTP tells that a health check of the port speaks HTTP.
+	checkedByHTTP bool
 	// hostIndex is the position in a task's list of host ports, or -1 when the
 	// port has no host port.
 	hostIndex int
@@ -64,6 +69,20 @@ func (d declaration) udpOnly() bool { return strings.EqualFold(strings.TrimSpace
 
 // declarations lists the declared ports of an app.
 func declarations(app *appJSON, mode networkMode) []declaration {
+	list := declaredPorts(app, mode)
+	for _, check := range app.HealthChecks {
+		if check == nil || check.Port != 0 || check.PortIndex < 0 || check.PortIndex >= len(list) {
+			continue
+		}
+		switch check.Protocol {
+		case "", "HTTP", "MESOS_HTTP": // HTTP is Marathon's default
+			list[check.PortIndex].checkedByHTTP = true
+		}
+	}
+	return list
+}
+
+func declaredPorts(app *appJSON, mode networkMode) []declaration {
 	switch mode {
 	case modeNone:
 		return nil
@@ -84,12 +103,12 @@ func declarations(app *appJSON, mode networkMode) []declaration {
 	var list []declaration
 	if app.PortDefinitions != nil {
 		for i, p := range app.PortDefinitions {
-			list = append(list, declaration{name: p.Name, protocol: p.Protocol, hostIndex: i})
+			list = append(list, declaration{name: p.Name, protocol: p.Protocol, servicePort: validPort(p.Port), hostIndex: i})
 		}
 		return list
 	}
-	for i := range app.Ports {
-		list = append(list, declaration{protocol: "tcp", hostIndex: i})
+	for i, port := range app.Ports {
+		list = append(list, declaration{protocol: "tcp", servicePort: validPort(port), hostIndex: i})
 	}
 	return list
 }
@@ -111,7 +130,7 @@ func mappingDeclarations(mappings []portMappingJSON, mode networkMode) []declara
 	var list []declaration
 	hostPorts := 0
 	for i, m := range mappings {
-		d := declaration{name: m.Name, protocol: m.Protocol, containerPort: m.ContainerPort, hostIndex: -1, networks: m.NetworkNames}
+		d := declaration{name: m.Name, protocol: m.Protocol, containerPort: m.ContainerPort, servicePort: validPort(m.ServicePort), hostIndex: -1, networks: m.NetworkNames}
 		switch {
 		case mode == modeBridge:
 			d.hostIndex = i

@@ -23,6 +23,7 @@ type Port struct {
 	// hashPolicy overrides what the balancing algorithm says.
 	hashPolicy *sources.Hash
 	verify     bool
+	service    service
 	given      map[string]bool
 	name       string // of the setting that is read
 	problems   []Problem
@@ -32,7 +33,7 @@ type Port struct {
 type Problem struct{ Setting, Reason string }
 
 // New returns the collection of a port without settings.
-func New() *Port { return &Port{given: make(map[string]bool), verify: true} }
+func New() *Port { return &Port{verify: true} }
 
 type reader = func(p *Port, value string)
 
@@ -43,10 +44,14 @@ var marathonLB = map[string]reader{
 	"BACKEND_NETWORK_ALLOWED_ACL": (*Port).networks,
 	"BACKEND_WEIGHT":              (*Port).order,
 	"BALANCE":                     (*Port).balance,
+	"BIND_ADDR":                   (*Port).bindAddress,
+	"BIND_OPTIONS":                (*Port).bindOptions,
 	"HTTP_BACKEND_PROXYPASS_PATH": func(p *Port, v string) { p.http.StripPrefix = p.path(v) },
 	"HTTP_BACKEND_REDIR":          (*Port).rootRedirect,
 	"HTTP_BACKEND_REVPROXY_PATH":  func(p *Port, v string) { p.http.LocationPrefix = strings.TrimRight(p.path(v), "/") },
+	"MODE":                        (*Port).mode,
 	"PATH":                        (*Port).paths,
+	"PORT":                        (*Port).listenPort,
 	"STICKY":                      func(p *Port, v string) { p.http.Sticky = p.flag(v, false) },
 	"USE_HSTS":                    func(p *Port, v string) { p.http.HSTS = p.flag(v, false) },
 }
@@ -70,6 +75,7 @@ var relay = map[string]reader{
 	"RETRY_ON":                   (*Port).retryOn,
 	"TIMEOUT":                    func(p *Port, v string) { p.http.Timeout = p.timeout(v) },
 	"TLS":                        func(p *Port, v string) { p.useTLS = p.flag(v, true) },
+	"TLS_PASSTHROUGH":            func(p *Port, v string) { p.service.passthrough = p.flag(v, false) },
 	"TLS_SNI":                    (*Port).sni,
 	"TLS_VERIFY":                 func(p *Port, v string) { p.verify = strings.TrimSpace(v) == "" || p.flag(v, true) },
 }
@@ -89,6 +95,9 @@ func (p *Port) Set(name, value string) bool {
 	}
 	if ok {
 		p.name = name
+		if p.given == nil {
+			p.given = make(map[string]bool)
+		}
 		p.given[name] = true
 		read(p, value)
 	}

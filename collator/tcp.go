@@ -1,0 +1,68 @@
+package collator
+
+import (
+	"net/netip"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// buildTCPListener makes the listener of one TCP service, which shares nothing
+// with any other.
+func buildTCPListener(f Fleet, s service) (*listenerv3.Listener, error) {
+	var p packer
+	name := tcpListener(s.listen)
+	listener := newListener(name, f.HTTP)
+	address := s.address
+	if !address.IsValid() {
+		address = f.HTTP.Addr()
+	}
+	listener.Address = socketAddress(netip.AddrPortFrom(address, s.listen))
+	if s.acceptProxy {
+		listener.ListenerFilters = []*listenerv3.ListenerFilter{{
+			Name:       "proxy_protocol",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: p.pack(&proxyprotocolv3.ProxyProtocol{})},
+		}}
+	}
+	listener.FilterChains = []*listenerv3.FilterChain{serviceChain(&p, f, name, s)}
+	return listener, p.err
+}
+
+// serviceChain passes connections on. Clients of other networks match no filter
+// chain and are closed at once. The RBAC filter would not do: it decides when
+// the client has sent something, and by then a server that speaks first has
+// been heard.
+func serviceChain(p *packer, f Fleet, statPrefix string, s service) *listenerv3.FilterChain {
+	cluster := clusterName(s.app, s.port)
+	proxy := &tcpproxyv3.TcpProxy{
+		StatPrefix:         statPrefix,
+		ClusterSpecifier:   &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout:        durationpb.New(s.idleTimeout),
+		MaxConnectAttempts: wrapperspb.UInt32(s.connectAttempts),
+	}
+	if s.bySource {
+		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
+	}
+	if f.ClustersOnDemand {
+		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
+	}
+	match := &listenerv3.FilterChainMatch{}
+	for _, network := range s.networks {
+		match.SourcePrefixRanges = append(match.SourcePrefixRanges, &corev3.CidrRange{
+			AddressPrefix: network.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(network.Bits())),
+		})
+	}
+	return &listenerv3.FilterChain{
+		Name:             "service/" + cluster,
+		FilterChainMatch: match,
+		Filters: []*listenerv3.Filter{{
+			Name:       "tcp_proxy",
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(proxy)},
+		}},
+	}
+}
