@@ -30,6 +30,9 @@ test: tools check ## Run every test
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./cmd/relay
 
+bench-marathon: $(ENVOY) ## Measure 10 000 and 50 000 apps: changes, CPU, a cold start, a storm of events; ROW=task or another for one
+	go test -run '^$$' -bench '^BenchmarkMarathon$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./cmd/relay
+
 bench-xds: $(ENVOY) ## Measure the xDS server at 50 000 apps and 1000 Envoys; ROWS=small,large,... for a part
 	@go build -o bin/bench-xds ./cmd/bench-xds
 	@bin/bench-xds $(if $(ROWS),-rows $(ROWS)) $(if $(RUNS),-runs $(RUNS)) $(if $(PROFILES),-profiles $(PROFILES))
@@ -86,4 +89,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-xds model build check tools programs
+.PHONY: help demo test bench bench-marathon bench-xds bench-certs model build check tools programs

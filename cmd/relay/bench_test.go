@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -31,25 +32,42 @@ const (
 // run is 100 changes, one after the other.
 func BenchmarkChange(b *testing.B) {
 	b.Run("task", func(b *testing.B) {
-		w := newBenchWorld(b)
-		for i := range benchChanges {
-			w.apply(benchApp(fmt.Sprintf("/changing/%d", i), fmt.Sprintf("changing-%d.test", i), 1))
-		}
+		w := newBenchWorld(b, marathontest.Options{}, benchFiller(benchApps, "test")...)
+		w.loadChanging(benchChanges)
 		w.start()
-		measure(b, func(i int) time.Duration {
-			id, host := fmt.Sprintf("/changing/%d", i%benchChanges), fmt.Sprintf("changing-%d.test", i%benchChanges)
-			w.await(host) // an app in use, whose cluster and connections are warm
-			return w.change(fmt.Sprintf(`{"id":%q,"instances":%d}`, id, 2+i/benchChanges), id, host)
-		})
+		measure(b, w.newTask)
 	})
 	b.Run("app", func(b *testing.B) {
-		w := newBenchWorld(b)
+		w := newBenchWorld(b, marathontest.Options{}, benchFiller(benchApps, "test")...)
 		w.start()
-		measure(b, func(i int) time.Duration {
-			id, host := fmt.Sprintf("/new/%d", i), fmt.Sprintf("new-%d.test", i)
-			return w.change(benchApp(id, host, 1), id, host)
-		})
+		measure(b, func(i int) time.Duration { return w.newApp(i, "test") })
 	})
+}
+
+// loadChanging adds apps of one task, a real server.
+func (w *benchWorld) loadChanging(n int) {
+	for i := range n {
+		w.apply(benchApp(changingApp(i)))
+	}
+}
+
+func changingApp(i int) (id, host string, instances int) {
+	return fmt.Sprintf("/changing/%d", i), fmt.Sprintf("changing-%d.test", i), 1
+}
+
+// newTask measures a change of one of the apps of loadChanging.
+func (w *benchWorld) newTask(i int) time.Duration {
+	w.b.Helper()
+	id, host, _ := changingApp(i % benchChanges)
+	w.await(host) // an app in use, whose cluster and connections are warm
+	return w.change(fmt.Sprintf(`{"id":%q,"instances":%d}`, id, 2+i/benchChanges), id, host)
+}
+
+// newApp measures an app whose domain, below parent, was unknown.
+func (w *benchWorld) newApp(i int, parent string) time.Duration {
+	w.b.Helper()
+	id, host := fmt.Sprintf("/new/%d", i), fmt.Sprintf("new-%d.%s", i, parent)
+	return w.change(benchApp(id, host, 1), id, host)
 }
 
 // measure reports the distribution over 100 changes for each run.
@@ -78,13 +96,13 @@ type benchWorld struct {
 	url      string // Envoy
 }
 
-func newBenchWorld(b *testing.B) *benchWorld {
+func newBenchWorld(b *testing.B, options marathontest.Options, apps ...marathontest.App) *benchWorld {
 	b.Helper()
 	port := envoytest.FreePort(b)
 	transport := &http.Transport{MaxIdleConnsPerHost: 100}
 	b.Cleanup(transport.CloseIdleConnections)
 	w := &benchWorld{
-		b: b, marathon: marathontest.Start(b, marathontest.Options{}), url: fmt.Sprintf("http://127.0.0.1:%d/", port),
+		b: b, marathon: marathontest.Start(b, options), url: fmt.Sprintf("http://127.0.0.1:%d/", port),
 		client: &http.Client{Transport: transport, Timeout: 10 * time.Second},
 	}
 	w.config = Config{
@@ -94,20 +112,26 @@ func newBenchWorld(b *testing.B) *benchWorld {
 		UpstreamIdleTimeout: 4 * time.Second, Retries: 2, CertsPollInterval: time.Hour,
 		XDS: fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(b)), Admin: "127.0.0.1:0",
 	}
-	apps := make([]marathontest.App, benchApps)
-	for i := range apps {
-		apps[i].Definition = benchApp(fmt.Sprintf("/group-%d/app-%d", i%20, i), fmt.Sprintf("app-%d.test", i), 2)
-		for n := range 2 {
-			apps[i].Tasks = append(apps[i].Tasks, marathontest.Task{
-				Host: fmt.Sprintf("10.%d.%d.%d", n, i/250, i%250+1), Ports: []int{31000 + i},
-			})
-		}
-	}
 	if err := w.marathon.LoadApps(apps...); err != nil {
 		b.Fatal(err)
 	}
 	w.marathon.Inject(marathontest.KindApp, marathontest.Fault{Delay: benchRead})
 	return w
+}
+
+// benchFiller returns apps of two tasks each that nobody asks, with domains
+// below parent.
+func benchFiller(n int, parent string) []marathontest.App {
+	apps := make([]marathontest.App, n)
+	for i := range apps {
+		apps[i].Definition = benchApp(fmt.Sprintf("/group-%d/app-%d", i%20, i), fmt.Sprintf("app-%d.%s", i, parent), 2)
+		for k := range 2 {
+			apps[i].Tasks = append(apps[i].Tasks, marathontest.Task{
+				Host: fmt.Sprintf("10.%d.%d.%d", k, i/250, i%250+1), Ports: []int{31000 + i},
+			})
+		}
+	}
+	return apps
 }
 
 func benchApp(id, host string, instances int) string {
@@ -134,8 +158,7 @@ func (w *benchWorld) start() {
 			w.b.Errorf("relay serve: %v", err)
 		}
 	})
-	envoy := envoytest.Start(w.b, envoytest.Options{XDS: []string{w.config.XDS}})
-	w.within(envoy.WaitReady)
+	w.startEnvoy()
 }
 
 func (w *benchWorld) within(f func(context.Context) error) {
@@ -188,9 +211,16 @@ func (w *benchWorld) await(host string) {
 
 // change applies a definition that starts one task, and returns the time from
 // its TASK_RUNNING to its first answer.
-func (w *benchWorld) change(definition, id, host string) (took time.Duration) {
+func (w *benchWorld) change(definition, id, host string) time.Duration {
+	w.b.Helper()
+	return w.changeFrom(nil, definition, id, host)
+}
+
+// changeFrom is change where further tasks may answer before.
+func (w *benchWorld) changeFrom(others map[string]bool, definition, id, host string) (took time.Duration) {
 	w.b.Helper()
 	old := make(map[string]bool)
+	maps.Copy(old, others)
 	for _, t := range w.marathon.Tasks(id) {
 		old[t.ID] = true
 	}
