@@ -24,8 +24,9 @@ func (s *Server) api(mux *http.ServeMux) {
 	list("problems", func() any { return s.problems() })
 	list("sources", func() any { return s.sources() })
 	mux.HandleFunc("GET /api/v1/apps/{id...}", s.app)
+	mux.HandleFunc("GET /api/v1/explain", s.explain)
 	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
-		s.notFound(w, fmt.Sprintf("nothing at %s: there are /api/v1/apps, certificates, fleets, problems and sources", r.URL.Path))
+		s.notFound(w, fmt.Sprintf("nothing at %s: there are /api/v1/apps, certificates, explain, fleets, problems and sources", r.URL.Path))
 	})
 }
 

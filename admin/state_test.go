@@ -32,6 +32,7 @@ func (f fakeState) Fleets() []FleetView             { return f.fleets }
 func (f fakeState) Apps() []AppView                 { return f.apps }
 func (f fakeState) Certificates() []CertificateView { return f.certificates }
 func (f fakeState) Problems() []ProblemView         { return f.problems }
+func (f fakeState) Explain(string) (any, bool)      { return nil, false }
 func (f fakeState) App(id string) (AppView, bool) {
 	for _, a := range f.apps {
 		if a.ID == id {

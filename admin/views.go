@@ -17,6 +17,9 @@ type State interface {
 	App(id string) (AppView, bool)
 	Certificates() []CertificateView
 	Problems() []ProblemView
+	// Explain says how a domain or an app is routed, and why, as a value for
+	// JSON; known is false when nothing is known of it.
+	Explain(subject string) (answer any, known bool)
 }
 
 // Counts are the sums shown at the top of the status page.

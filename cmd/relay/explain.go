@@ -1,0 +1,84 @@
+package main
+
+import (
+	"maps"
+	"slices"
+
+	"relay/collator"
+	"relay/xds"
+)
+
+// explanation is what the admin endpoint says about a domain or an app.
+type explanation struct {
+	collator.Explanation
+	// NotReady says why Envoys are not served yet.
+	NotReady []string `json:"notReady,omitempty"`
+	// Fleets are those concerned, with their Envoys.
+	Fleets []explainedFleet `json:"fleets,omitempty"`
+}
+
+// explainedFleet is the Envoys of a fleet, and how many resources the subject
+// needs there.
+type explainedFleet struct {
+	Name   string           `json:"name"`
+	Needs  int              `json:"needs"`
+	Envoys []explainedEnvoy `json:"envoys,omitempty"`
+}
+
+// explainedEnvoy is how far a connected Envoy has come with these resources.
+type explainedEnvoy struct {
+	ID           string          `json:"id"`
+	Version      string          `json:"version,omitempty"`
+	Address      string          `json:"address"`
+	Acknowledged int             `json:"acknowledged"`
+	Waiting      []explainedNeed `json:"waiting,omitempty"`
+}
+
+// explainedNeed is a resource that an Envoy has not acknowledged.
+type explainedNeed struct {
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	State string `json:"state"`
+}
+
+// notYet is the state of a cluster on demand that no request has needed.
+const notYet = "loaded when a request needs it"
+
+// Explain says how a domain or an app is routed, from its labels to each Envoy.
+func (r *relay) Explain(subject string) (any, bool) {
+	e := r.explain(subject)
+	return e, e.Known
+}
+
+func (r *relay) explain(subject string) explanation {
+	e := explanation{Explanation: r.collator.Explain(subject), NotReady: r.NotReady()}
+	onDemandFleets := make(map[string]bool)
+	for _, f := range r.config.fleets() {
+		onDemandFleets[f.Name] = f.Clusters == onDemand
+	}
+	for _, fleet := range slices.Sorted(maps.Keys(e.Needs)) {
+		needs := e.Needs[fleet]
+		view := explainedFleet{Name: fleet, Needs: len(needs)}
+		for _, p := range r.xds.Progress(fleet, needs) {
+			view.Envoys = append(view.Envoys, explainEnvoy(p, needs, onDemandFleets[fleet]))
+		}
+		e.Fleets = append(e.Fleets, view)
+	}
+	return e
+}
+
+func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, clustersOnDemand bool) explainedEnvoy {
+	envoy := explainedEnvoy{ID: p.NodeID, Version: p.Version, Address: p.Address}
+	for i, state := range p.Resources {
+		if state == xds.Acknowledged {
+			envoy.Acknowledged++
+			continue
+		}
+		need := explainedNeed{Type: needs[i].Type.String(), Name: needs[i].Name, State: string(state)}
+		if clustersOnDemand && state == xds.NotAsked && (needs[i].Type == xds.Cluster || needs[i].Type == xds.Endpoint) {
+			need.State = notYet
+		}
+		envoy.Waiting = append(envoy.Waiting, need)
+	}
+	return envoy
+}

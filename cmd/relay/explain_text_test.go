@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"relay/collator"
+)
+
+var updateGolden = flag.Bool("update", false, "rewrite the golden files")
+
+func TestExplanationText(t *testing.T) {
+	t.Parallel()
+	until := time.Date(2026, 7, 30, 23, 59, 0, 0, time.UTC)
+	tests := map[string]explanation{
+		"domain": {
+			Explanation: collator.Explanation{Subject: "shop.test", Known: true,
+				Domains: []collator.DomainView{{
+					Fleet: "external", Host: "shop.test", Domain: "shop.test", Scope: "*.test", Zone: true, ACMECluster: "/marathon-acme_0",
+					Rules: []collator.RuleView{
+						{App: "/shop/api", Path: "/api", IgnoreCase: true, Order: 5, Outcome: collator.Serves, Reason: "no other port claims it",
+							Targets: []collator.TargetView{{Cluster: "/shop/api_0", Weight: 1}}, Handling: []string{"a password is asked for (user joe)"}},
+						{App: "/shop/web", Path: "/", Outcome: collator.Serves, Reason: "2 ports share it",
+							Targets: []collator.TargetView{{Cluster: "/shop/web_0", Weight: 90}, {Cluster: "/shop/web-2_0", Weight: 10}}},
+						{App: "/zz", Port: 1, Path: "/", Outcome: collator.Loses, Reason: "port 1 does not get the domain"},
+					},
+					HTTPS: collator.HTTPSView{Listens: "0.0.0.0:443",
+						Certificate: &collator.CertificateChoice{Secret: "vault/shop.test", ServerName: "shop.test", NotAfter: until, State: "valid", Reason: "it covers shop.test"},
+						Others:      []collator.CertificateChoice{{Secret: "dir/old.pem", ServerName: "shop.test", NotAfter: until.AddDate(-1, 0, 0), State: "expired", Reason: "it is expired"}}},
+					Notes: []string{"the exact name counts before *.test, for all paths"},
+				}, {
+					Fleet: "internal", Host: "shop.test", Domain: "*.test", Scope: "*.test", Zone: true,
+					HTTPS: collator.HTTPSView{Notes: []string{"the fleet has no https listener"}},
+				}},
+				Apps: []collator.ExplainedApp{{ID: "/shop/web", Version: "v1", Group: "deployment-group/shop",
+					Ports: []collator.ExplainedPort{
+						{Name: "http", Fleets: []string{"external", "internal"}, Cluster: "deployment-group/shop_0", Domains: []string{"shop.test"},
+							Connections: []string{"instances take turns"},
+							Endpoints:   []collator.ExplainedEndpoint{{Address: "10.0.0.1:31000", Health: "healthy", Task: "shop.1"}},
+							Excluded:    []collator.ExplainedExcluded{{Task: "shop.2", Reason: "its health checks fail"}}},
+						{Index: 1}, {Index: 2, Groups: []string{"lab"}},
+					},
+					Problems: []collator.Problem{{Fleet: "external", Subject: "shop.test", Reason: "port 1 does not get the domain"}, {Reason: "odd"}}},
+					{ID: "/none"}},
+			},
+			Fleets: []explainedFleet{{Name: "external", Needs: 6, Envoys: []explainedEnvoy{
+				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:4123", Acknowledged: 6},
+				{ID: "edge-2", Address: "10.0.1.2:4123", Acknowledged: 5, Waiting: []explainedNeed{{"clusters", "/shop/web_0", "sent, not acknowledged yet"}}},
+			}}, {Name: "internal", Needs: 2}},
+		},
+		"unknown": {
+			Explanation: collator.Explanation{Subject: "shop.tets", Near: []string{"shop.test", "www.shop.test"}},
+			NotReady:    []string{"certificates have not been read from vault https://vault.test yet"},
+		},
+	}
+	for name, e := range tests {
+		// What the command has is what came through JSON.
+		data, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var received explanation
+		if err := json.Unmarshal(data, &received); err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		received.writeText(&got)
+		file := filepath.Join("testdata", "explain", name+".golden.txt")
+		if *updateGolden {
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, got.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(string(want), got.String()); diff != "" {
+			t.Errorf("differs from %s (-want +got); run with -update if it should:\n%s", file, diff)
+		}
+	}
+}

@@ -1,0 +1,195 @@
+package collator
+
+import (
+	"fmt"
+	"slices"
+
+	"relay/sources"
+)
+
+// DomainView is what a fleet does with the requests for a domain.
+type DomainView struct {
+	Fleet string `json:"fleet"`
+	// Host is what was asked about; Domain is the claimed domain that answers for
+	// it, which is another when a wildcard domain does.
+	Host   string `json:"host"`
+	Domain string `json:"domain"`
+	// Scope is the resource that holds the routes. Zone tells that it is that of
+	// a wildcard domain.
+	Scope string `json:"scope"`
+	Zone  bool   `json:"zone"`
+	// Rules are all claims, in the order in which they are tried.
+	Rules []RuleView `json:"rules,omitempty"`
+	// ACMECluster takes ACME challenges on plain HTTP; empty for none.
+	ACMECluster string    `json:"acmeCluster,omitempty"`
+	HTTPS       HTTPSView `json:"https"`
+	// Notes say what is easily overlooked.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Outcome is what becomes of a claim.
+type Outcome string
+
+// The outcomes.
+const (
+	Serves Outcome = "serves"
+	Loses  Outcome = "loses"
+)
+
+// RuleView is what an app port asks for: the requests whose path has a prefix.
+type RuleView struct {
+	App        string `json:"app"`
+	Port       int    `json:"port"`
+	Path       string `json:"path"`
+	IgnoreCase bool   `json:"ignoreCase,omitempty"`
+	// Order is HAPROXY_n_BACKEND_WEIGHT: the largest is tried first.
+	Order   int     `json:"order"`
+	Outcome Outcome `json:"outcome"`
+	// Reason is why.
+	Reason string `json:"reason"`
+	// Targets are the clusters that take the requests, and their shares. A rule
+	// that serves may hold those of others with a RELAY_n_CLUSTER_WEIGHT.
+	Targets []TargetView `json:"targets,omitempty"`
+	// Handling says in words what happens to requests beside being forwarded.
+	Handling []string `json:"handling,omitempty"`
+}
+
+// TargetView is a cluster and its share of the requests.
+type TargetView struct {
+	Cluster string `json:"cluster"`
+	Weight  uint32 `json:"weight"`
+}
+
+// domainView returns what a fleet does with a host, and the claims on it; nil
+// when no app claims it there.
+func (c *Collator) domainView(apps []*sources.App, f *fleetState, host string) (*DomainView, []claim) {
+	view, claims := viewDomain(apps, f.Fleet, host)
+	if view == nil {
+		return nil, nil
+	}
+	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {
+		view.ACMECluster = clusterName(f.acmeApp, 0)
+	}
+	view.HTTPS = explainHTTPS(f.Fleet, host, c.Certificates(), c.now(), c.certificatesSynced.Load())
+	return view, claims
+}
+
+// viewDomain finds the domain that answers for a host: the host itself, or the
+// wildcard domain with the longest name.
+func viewDomain(apps []*sources.App, f Fleet, host string) (*DomainView, []claim) {
+	names := []string{host}
+	parents(host, func(parent string) bool {
+		if name := wildcardPrefix + parent; name != host {
+			names = append(names, name)
+		}
+		return true
+	})
+	claims := claimsOn(apps, f, names)
+	view := &DomainView{Fleet: f.Name, Host: host, Domain: host, Scope: host}
+	_, view.Zone = cutWildcard(host)
+	for _, name := range names[1:] {
+		if len(claims[name]) > 0 && !view.Zone {
+			view.Zone, view.Scope = true, name
+		}
+	}
+	if len(claims[host]) == 0 {
+		// A wildcard domain that nobody claims is no host that could be asked for.
+		if _, wildcard := cutWildcard(host); wildcard || !view.Zone {
+			return nil, nil
+		}
+		view.Domain = view.Scope
+	}
+	answering := claims[view.Domain]
+	view.Rules = ruleViews(f, answering)
+	view.Notes = domainNotes(view)
+	return view, answering
+}
+
+// claimsOn returns the claims on the names, each list sorted.
+func claimsOn(apps []*sources.App, f Fleet, names []string) map[string][]claim {
+	found := make(map[string][]claim)
+	for _, app := range apps {
+		if !mentions(app, names) {
+			continue
+		}
+		wanted := claimsOf(app, f)
+		for _, name := range names {
+			found[name] = append(found[name], wanted[name]...)
+		}
+	}
+	for name := range found {
+		slices.SortFunc(found[name], compareClaims)
+	}
+	return found
+}
+
+func mentions(app *sources.App, names []string) bool {
+	for i := range app.Ports {
+		for _, name := range names {
+			if slices.Contains(app.Ports[i].Domains, name) || slices.Contains(app.Ports[i].ACMEDomains, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// ruleViews returns what serves, in the order in which it is tried, and then
+// what loses.
+func ruleViews(f Fleet, claims []claim) []RuleView {
+	rules, losses := rulesOf(claims)
+	var views []RuleView
+	for _, r := range rules {
+		v := ruleView(r, Serves, winReason(r, losses))
+		v.Handling = f.handlingWords(r)
+		for _, t := range r.targets {
+			v.Targets = append(v.Targets, TargetView{t.cluster, t.weight})
+		}
+		views = append(views, v)
+	}
+	for _, l := range losses {
+		views = append(views, ruleView(l.rule, Loses, l.String()))
+	}
+	return views
+}
+
+func ruleView(r rule, outcome Outcome, reason string) RuleView {
+	return RuleView{
+		App: r.claim.app, Port: r.claim.port, Path: r.path.Prefix, IgnoreCase: r.path.IgnoreCase,
+		Order: r.order, Outcome: outcome, Reason: reason,
+	}
+}
+
+// winReason says why a rule is before those that it takes everything from.
+func winReason(r rule, losses []loss) string {
+	lost, larger := 0, false
+	for _, l := range losses {
+		if compareClaims(l.to.claim, r.claim) == 0 && l.to.path == r.path {
+			lost++
+			larger = larger || r.order > l.rule.order
+		}
+	}
+	switch {
+	case len(r.targets) > 1:
+		return fmt.Sprintf("%d ports with a RELAY_n_CLUSTER_WEIGHT share it; the one with the lowest app id says how requests are handled", len(r.targets))
+	case lost == 0:
+		return "no other port claims it"
+	case larger:
+		return "it has the largest HAPROXY_n_BACKEND_WEIGHT of those that claim it"
+	}
+	return "it has the lowest app id, then the lowest port, of those that claim it"
+}
+
+func domainNotes(view *DomainView) []string {
+	var notes []string
+	switch serving := slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves }); {
+	case !serving:
+		notes = append(notes, "only ACME challenges are answered; everything else gets 404")
+	case !slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves && r.Path == "/" }):
+		notes = append(notes, "paths that no rule has get 404")
+	}
+	if view.Domain == view.Host && view.Zone && view.Scope != view.Host {
+		notes = append(notes, "the exact name counts before "+view.Scope+", for all paths")
+	}
+	return notes
+}

@@ -1,0 +1,134 @@
+package collator
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"relay/certs"
+)
+
+// HTTPSView is how a fleet answers a host by HTTPS.
+type HTTPSView struct {
+	// Listens is where; empty when the fleet has no https listener.
+	Listens string `json:"listens,omitempty"`
+	// Certificate is the one that clients are shown; nil for none.
+	Certificate *CertificateChoice `json:"certificate,omitempty"`
+	// Others cover the host too, and are not used.
+	Others []CertificateChoice `json:"others,omitempty"`
+	// Notes say what clients will object to.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// CertificateChoice is a certificate that could answer for a host.
+type CertificateChoice struct {
+	Source string `json:"source"`
+	Name   string `json:"name"`
+	Secret string `json:"secret"`
+	// ServerName is the name by which it covers the host; empty for the default
+	// certificate, which covers none.
+	ServerName string    `json:"serverName,omitempty"`
+	NotAfter   time.Time `json:"notAfter"`
+	// State is "valid", "expired" or "not valid yet".
+	State  string `json:"state"`
+	Reason string `json:"reason"`
+}
+
+// explainHTTPS says which certificate Envoy picks for a server name: that of
+// the exact name, then that of the longest wildcard, at any depth, then the
+// default one
+// (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
+func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, known bool) HTTPSView {
+	if !f.hasHTTPS() {
+		return HTTPSView{Notes: []string{"the fleet has no https listener"}}
+	}
+	view := HTTPSView{Listens: f.HTTPS.String()}
+	if !known {
+		view.Notes = []string{"certificates have not been read yet"}
+		return view
+	}
+	for _, name := range serverNames(host) {
+		for _, c := range all {
+			if !slices.Contains(c.ServerNames, name) {
+				continue
+			}
+			choice := choiceOf(c, name, now)
+			switch {
+			case view.Certificate == nil && slices.Contains(c.Serves, name):
+				choice.Reason = "it covers " + name
+				view.Certificate = &choice
+			default:
+				view.Others = append(view.Others, choice)
+			}
+		}
+	}
+	if i := slices.IndexFunc(all, func(c CertificateView) bool { return c.Default }); view.Certificate == nil && i >= 0 {
+		choice := choiceOf(all[i], "", now)
+		choice.Reason = "no certificate covers the name: this is the default one"
+		view.Certificate = &choice
+		view.Notes = append(view.Notes, "the certificate does not cover the name: clients will refuse it")
+	}
+	for i := range view.Others {
+		view.Others[i].Reason = otherReason(view.Others[i], view.Certificate)
+	}
+	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)
+	return view
+}
+
+// serverNames returns the names under which a certificate may be found for a
+// host, the first that is found counts.
+func serverNames(host string) []string {
+	names := []string{host}
+	parents(host, func(parent string) bool {
+		if name := wildcardPrefix + parent; name != host {
+			names = append(names, name)
+		}
+		return true
+	})
+	return names
+}
+
+func choiceOf(c CertificateView, name string, now time.Time) CertificateChoice {
+	choice := CertificateChoice{
+		Source: c.Source, Name: c.Name, Secret: c.Secret, ServerName: name, NotAfter: c.NotAfter,
+	}
+	switch (&certs.Certificate{NotBefore: c.NotBefore, NotAfter: c.NotAfter}).ValidAt(now) {
+	case certs.Valid:
+		choice.State = "valid"
+	case certs.Expired:
+		choice.State = "expired"
+	case certs.NotYetValid:
+		choice.State = "not valid yet"
+	}
+	return choice
+}
+
+func otherReason(other CertificateChoice, used *CertificateChoice) string {
+	switch {
+	case used == nil:
+		return "it is not used"
+	case other.ServerName != used.ServerName:
+		return "a more exact name counts first"
+	case other.State != "valid" && used.State == "valid":
+		return "it is " + other.State
+	case other.NotAfter.Before(used.NotAfter):
+		return "the other is valid for longer"
+	}
+	return "of two alike, Vault's counts first, then the lowest fingerprint"
+}
+
+func certificateNotes(host string, used *CertificateChoice) []string {
+	if used == nil {
+		return []string{"no certificate covers the name, and there is no default one: connections are closed"}
+	}
+	var notes []string
+	if used.State != "valid" {
+		notes = append(notes, "the certificate is "+used.State+": clients will refuse it")
+	}
+	if zone, ok := cutWildcard(used.ServerName); ok && host != used.ServerName {
+		if below := strings.TrimSuffix(strings.TrimPrefix(host, wildcardPrefix), "."+zone); strings.Contains(below, ".") || strings.HasPrefix(host, wildcardPrefix) {
+			notes = append(notes, used.ServerName+" covers one level of names only: clients will refuse it")
+		}
+	}
+	return notes
+}

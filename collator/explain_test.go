@@ -1,0 +1,234 @@
+package collator
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"relay/certs"
+	"relay/sources"
+)
+
+// lines is a domain in short.
+func lines(d DomainView) []string {
+	all := []string{fmt.Sprintf("%s: %s by %s in %s", d.Fleet, d.Host, d.Domain, d.Scope)}
+	for _, r := range d.Rules {
+		line := fmt.Sprintf("%s%s %s_%d: %s", r.Path, map[bool]string{true: " any case"}[r.IgnoreCase], r.App, r.Port, r.Outcome)
+		for _, t := range r.Targets {
+			line += fmt.Sprintf(" %s=%d", t.Cluster, t.Weight)
+		}
+		all = append(all, line+"; "+r.Reason)
+	}
+	return append(all, d.Notes...)
+}
+
+func explainedLines(e Explanation) (all []string) {
+	for _, d := range e.Domains {
+		all = append(all, lines(d)...)
+	}
+	return all
+}
+
+func TestExplainDomain(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	syncApps(c,
+		webApp("/site", "shop.test"),
+		set(t, webApp("/api", "shop.test"), "PATH=/api", "BACKEND_WEIGHT=5"),
+		set(t, webApp("/late", "shop.test"), "PATH=-i /API", "BACKEND_WEIGHT=2"),
+		webApp("/zz", "shop.test"),
+		set(t, webApp("/live", "canary.test"), "CLUSTER_WEIGHT=90"), set(t, webApp("/new", "canary.test"), "CLUSTER_WEIGHT=10"),
+		webApp("/wild", "*.zone.test"), webApp("/inner", "*.in.zone.test"), webApp("/exact", "a.zone.test"),
+		changed(webApp("/acme", "x.test"), func(p *sources.Port) { p.ACMEDomains = []string{"y.test"} }),
+	)
+	single := "no other port claims it"
+	tests := []struct {
+		subject string
+		want    []string
+	}{
+		{"SHOP.test.", []string{"external: shop.test by shop.test in shop.test",
+			"/api /api_0: serves /api_0=1; " + single,
+			"/API any case /late_0: serves /late_0=1; " + single,
+			"/ /site_0: serves /site_0=1; it has the lowest app id, then the lowest port, of those that claim it",
+			"/ /zz_0: loses; port 0 does not get the domain: port 0 of /site has it (the lowest app id wins, then the lowest port)"}},
+		{"canary.test", []string{"external: canary.test by canary.test in canary.test",
+			"/ /live_0: serves /live_0=90 /new_0=10; 2 ports with a RELAY_n_CLUSTER_WEIGHT share it; the one with the lowest app id says how requests are handled"}},
+		{"x.zone.test", []string{"external: x.zone.test by *.zone.test in *.zone.test", "/ /wild_0: serves /wild_0=1; " + single}},
+		{"b.in.zone.test", []string{"external: b.in.zone.test by *.in.zone.test in *.in.zone.test", "/ /inner_0: serves /inner_0=1; " + single}},
+		{"*.zone.test", []string{"external: *.zone.test by *.zone.test in *.zone.test", "/ /wild_0: serves /wild_0=1; " + single}},
+		{"a.zone.test", []string{"external: a.zone.test by a.zone.test in *.zone.test", "/ /exact_0: serves /exact_0=1; " + single,
+			"the exact name counts before *.zone.test, for all paths"}},
+		{"y.test", []string{"external: y.test by y.test in y.test", "only ACME challenges are answered; everything else gets 404"}},
+		{"zone.test", nil}, {"*.x.zone.test", nil}, {"nothing.test", nil},
+	}
+	for _, tt := range tests {
+		e := c.Explain(tt.subject)
+		if diff := cmp.Diff(tt.want, explainedLines(e)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.subject, diff)
+		}
+		if e.Known != (tt.want != nil) {
+			t.Errorf("%s: known is %v", tt.subject, e.Known)
+		}
+	}
+	if d := c.Explain("y.test").Domains[0]; d.ACMECluster != "/marathon-acme_0" {
+		t.Errorf("challenges go to %q", d.ACMECluster)
+	}
+	if got, want := c.Explain("shop.tset").Near, []string{"shop.test"}; !cmp.Equal(got, want) {
+		t.Errorf("near shop.tset are %q, want %q", got, want)
+	}
+	if e := c.Explain("site"); !e.Known || e.Subject != "/site" {
+		t.Errorf("an app id without its slash is not found: %+v", e)
+	}
+}
+
+// What is explained is what is published, for whatever is claimed by whom.
+func TestExplainSaysWhatIsPublished(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	syncApps(c, webApp("/b", "d.test", "*.d.test"), webApp("/a", "d.test", "x.d.test"), set(t, webApp("/c", "d.test"), "PATH=/c", "BACKEND_WEIGHT=-1"))
+	for domain, claims := range c.fleets[0].domains.claims {
+		view := c.Explain(domain).Domains[0]
+		rules, losses := rulesOf(claims)
+		if len(view.Rules) != len(rules)+len(losses) {
+			t.Errorf("%s: %d rules are explained, want %d", domain, len(view.Rules), len(rules)+len(losses))
+		}
+		for i, r := range rules {
+			if got := view.Rules[i]; got.Targets[0].Cluster != r.targets[0].cluster || got.Path != r.path.Prefix {
+				t.Errorf("%s: rule %d is %+v, published is %+v", domain, i, got, r)
+			}
+		}
+		if len(c.fleets[0].domains.members(view.Scope)) == 0 {
+			t.Errorf("%s: there is no scope %s", domain, view.Scope)
+		}
+	}
+}
+
+func TestExplainApp(t *testing.T) {
+	t.Parallel()
+	internal := testFleet()
+	internal.Name, internal.HTTP, internal.HTTPS = "internal", netip.MustParseAddrPort("127.0.0.1:81"), netip.AddrPort{}
+	c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), internal}})
+	app := changed(set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_VERIFY=false", "BALANCE=roundrobin"), func(p *sources.Port) {
+		p.Groups = []string{"external", "internal"}
+		p.Excluded = []sources.Excluded{{Task: "sick", Reason: "its health checks fail"}}
+	})
+	app.Ports = append(app.Ports, sources.Port{Name: "metrics"})
+	app.Problems = []sources.Problem{{Subject: "HAPROXY_0_VHOSTS", Reason: "is not a label: HAPROXY_0_VHOST is likely meant"}}
+	syncApps(c, app, member("/blue", 1, "10.0.0.1:1"), member("/green", 2, "10.0.0.2:1"))
+
+	e := c.Explain("/shop/web")
+	if len(e.Domains) != 2 || e.Domains[0].Fleet != "external" || e.Domains[1].Fleet != "internal" {
+		t.Errorf("its domain is explained as %+v", e.Domains)
+	}
+	got := e.Apps[0]
+	want := ExplainedApp{ID: "/shop/web", Version: "1", Problems: got.Problems, Ports: []ExplainedPort{
+		{Groups: []string{"external", "internal"}, Fleets: []string{"external", "internal"}, Cluster: "/shop/web_0", Domains: []string{"shop.test"},
+			Connections: []string{"instances take turns", "by TLS, without a look at its certificate"},
+			Endpoints:   []ExplainedEndpoint{{"10.0.0.1:31000", "healthy", "task-10.0.0.1:31000"}},
+			Excluded:    []ExplainedExcluded{{"sick", "its health checks fail"}}},
+		{Index: 1, Name: "metrics", Domains: []string{}},
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the app (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"app /shop/web HAPROXY_0_VHOSTS: is not a label: HAPROXY_0_VHOST is likely meant"}, reasons(got.Problems)); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+	if e := c.Explain("/blue"); len(e.Apps) != 1 || !strings.HasPrefix(e.Apps[0].Group, deploymentPrefix) {
+		t.Errorf("the group of /blue is not explained: %+v", e.Apps)
+	}
+}
+
+func TestExplainHTTPS(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{CertificateSources: []string{"vault", "dir"}})
+	syncApps(c, webApp("/a", "a.test", "*.a.test", "b.test"))
+	https := func(host string) HTTPSView { return c.Explain(host).Domains[0].HTTPS }
+	if notes := https("a.test").Notes; len(notes) != 1 || !strings.Contains(notes[0], "have not been read") {
+		t.Errorf("before certificates are known: %q", notes)
+	}
+	old := certificate("old.pem", "o", "a.test")
+	old.Source, old.NotAfter = "dir", testTime.AddDate(0, 0, -1)
+	c.SyncCertificates("vault", []*certs.Certificate{certificate("a.test", "a", "a.test", "*.a.test")}, nil)
+	c.SyncCertificates("dir", []*certs.Certificate{old}, nil)
+	c.round()
+	tests := []struct{ host, secret, name, note string }{
+		{"a.test", "vault/a.test", "a.test", ""},
+		{"x.a.test", "vault/a.test", "*.a.test", ""},
+		{"x.y.a.test", "vault/a.test", "*.a.test", "one level"},
+		{"b.test", "", "", "no certificate covers"},
+	}
+	for _, tt := range tests {
+		got := https(tt.host)
+		used := CertificateChoice{}
+		if got.Certificate != nil {
+			used = *got.Certificate
+		}
+		if used.Secret != tt.secret || used.ServerName != tt.name || strings.Join(got.Notes, ";") != "" && tt.note == "" || !strings.Contains(strings.Join(got.Notes, ";"), tt.note) {
+			t.Errorf("%s: %+v, notes %q; want %s for %s, a note of %q", tt.host, used, got.Notes, tt.secret, tt.name, tt.note)
+		}
+	}
+	if others := https("a.test").Others; len(others) != 1 || others[0].State != "expired" || others[0].Reason != "it is expired" {
+		t.Errorf("certificates that are not used: %+v", others)
+	}
+	fallback := certificate("default.pem", "d")
+	fallback.Source, fallback.Default = "dir", true
+	c.SyncCertificates("dir", []*certs.Certificate{fallback}, nil)
+	c.round()
+	if got := https("b.test"); got.Certificate == nil || got.Certificate.Secret != "dir/default.pem" || len(got.Notes) != 1 {
+		t.Errorf("the default certificate: %+v", got)
+	}
+}
+
+// Words for everything that can be asked for, and no secret in them.
+func TestHandlingWords(t *testing.T) {
+	t.Parallel()
+	app := set(t, webApp("/a", "a.test"), "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8",
+		"USE_HSTS=true", "HTTP_BACKEND_REDIR=/app", "HTTP_BACKEND_PROXYPASS_PATH=/p", "HTTP_BACKEND_REVPROXY_PATH=/q", "STICKY=true",
+		"HASH_POLICY=cookie user", "TIMEOUT=3s", "IDLE_TIMEOUT=4s", "NUM_RETRIES=5", "RETRY_ON=5xx", "REQUEST_HEADERS_TO_ADD=X-Key: hunter2",
+		"RESPONSE_HEADERS_TO_REMOVE=Server", "MAX_REQUESTS=7", "HTTP2=true", "PROXY_PROTOCOL=v2", "CONNECT_TIMEOUT=2s")
+	c, _ := newTest(t, Config{})
+	syncApps(c, changed(app, func(p *sources.Port) { p.RedirectToHTTPS = true }), set(t, webApp("/b", "b.test"), "AUTH=r:joe:$6$x"))
+	e := c.Explain("a.test")
+	text := strings.Join(append(e.Domains[0].Rules[0].Handling, e.Apps[0].Ports[0].Connections...), "\n")
+	for _, want := range []string{"redirected to HTTPS", "password", "10.0.0.0/8", "Strict-Transport", "/app", "/p is taken off", "/q is put before",
+		"mesosphere_server_id", "cookie user", "3s", "4s", "5 retries", "5xx", "x-key", "lose the headers server", "7 requests", "HTTP/2", "version 2", "2s"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in:\n%s", want, text)
+		}
+	}
+	for _, secret := range []string{"hunter2", "W6ph"} {
+		if strings.Contains(fmt.Sprintf("%+v", e), secret) {
+			t.Errorf("%s is told: %+v", secret, e)
+		}
+	}
+	if words := c.Explain("b.test").Domains[0].Rules[0].Handling; len(words) != 1 || !strings.Contains(words[0], "403") {
+		t.Errorf("a closed port: %q", words)
+	}
+}
+
+func TestNear(t *testing.T) {
+	t.Parallel()
+	names := []string{"/shop/web", "/shop/web-2", "shop.test", "www.shop.test", "blog.test", "/a"}
+	for wanted, want := range map[string][]string{
+		"shop.tets":    {"shop.test", "www.shop.test"},
+		"web":          {"/shop/web", "/shop/web-2"},
+		"/shop/wbe":    {"/shop/web", "/shop/web-2"},
+		"WWW.SHOP.TST": {"www.shop.test"},
+		"qqqqqqqq":     nil, "": nil,
+	} {
+		got := near(wanted, names)
+		if len(want) == 0 && len(got) == 0 {
+			continue
+		}
+		if len(got) == 0 || got[0] != want[0] {
+			t.Errorf("near %q are %q, want %q first", wanted, got, want)
+		}
+	}
+	if got := editDistance("kitten", "sitting"); got != 3 {
+		t.Errorf("distance %d, want 3", got)
+	}
+}
