@@ -1,0 +1,433 @@
+package main
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"relay/certs/certstest"
+	"relay/xds/envoytest"
+)
+
+// lines is a TCP service: it speaks first, then repeats each line after its
+// name.
+func (w *world) lines(name string, config *tls.Config) (address string) {
+	w.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	serve := func(conn net.Conn) {
+		defer wg.Done()
+		defer func() { _ = conn.Close() }()
+		if config != nil {
+			conn = tls.Server(conn, config)
+		}
+		_, _ = fmt.Fprintf(conn, "this is %s\n", name)
+		for in := bufio.NewScanner(conn); in.Scan(); {
+			_, _ = fmt.Fprintf(conn, "%s %s\n", name, in.Text())
+		}
+	}
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, conn)
+			mu.Unlock()
+			wg.Add(1)
+			go serve(conn)
+		}
+	})
+	w.t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for _, conn := range open {
+			_ = conn.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return l.Addr().String()
+}
+
+// service sets up an app with one port, no domain, and tasks at these addresses.
+func (w *world) service(id string, tasks []string, labels ...string) {
+	w.t.Helper()
+	all := map[string]string{"HAPROXY_GROUP": "external"}
+	for i := 0; i+1 < len(labels); i += 2 {
+		all[labels[i]] = labels[i+1]
+	}
+	var list []any
+	for _, task := range tasks {
+		host, port, _ := net.SplitHostPort(task)
+		list = append(list, map[string]any{
+			"id": strings.Trim(id, "/") + "." + port, "host": host, "ports": []json.RawMessage{json.RawMessage(port)},
+			"state": "TASK_RUNNING", "startedAt": "2026-01-01T00:00:00.000Z",
+		})
+	}
+	raw, err := json.Marshal(map[string]any{
+		"id": id, "instances": len(tasks), "labels": all, "tasks": list,
+		"portDefinitions": []any{map[string]any{"port": 0, "protocol": "tcp"}},
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.marathon.SetRawApp(id, raw)
+	w.marathon.Publish("group_change_success", map[string]any{"groupId": "/", "version": "2026-01-01T00:00:00.000Z"})
+}
+
+// lineConn is a client of lines.
+type lineConn struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+// line reads the next one, without its end.
+func (c lineConn) line() (string, error) {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	text, err := c.in.ReadString('\n')
+	return strings.TrimSuffix(text, "\n"), err
+}
+
+// says fails the test unless the service of this name repeats a line.
+func (c lineConn) says(t *testing.T, name string) {
+	t.Helper()
+	if _, err := io.WriteString(c, "hello\n"); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	if got, err := c.line(); err != nil || got != name+" hello" {
+		t.Fatalf("%s said %q, %v", name, got, err)
+	}
+}
+
+// ended fails the test unless the connection is closed, before anything is
+// said.
+func (c lineConn) ended(t *testing.T, what string) {
+	t.Helper()
+	if got, err := c.line(); got != "" || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%s: read %q, %v; want the end", what, got, err)
+	}
+}
+
+// dial opens a connection and says what comes first; from may be nil.
+func (w *world) dial(address string, from net.IP, first string) (lineConn, error) {
+	dialer := net.Dialer{Timeout: 5 * time.Second}
+	if from != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: from}
+	}
+	conn, err := dialer.DialContext(w.t.Context(), "tcp", address)
+	if err != nil {
+		return lineConn{}, err
+	}
+	w.t.Cleanup(func() { _ = conn.Close() })
+	_, err = io.WriteString(conn, first)
+	return lineConn{conn, bufio.NewReader(conn)}, err
+}
+
+// greeted connects until a service of this name answers.
+func (w *world) greeted(address, name string) lineConn {
+	w.t.Helper()
+	var conn lineConn
+	w.eventually("service "+name+" at "+address, func() error {
+		var err error
+		if conn, err = w.dial(address, nil, ""); err != nil {
+			return err
+		}
+		if got, err := conn.line(); err != nil || got != "this is "+name {
+			_ = conn.Close()
+			return fmt.Errorf("%q, %w", got, err)
+		}
+		return nil
+	})
+	return conn
+}
+
+// refused waits until nothing listens.
+func (w *world) refused(address string) {
+	w.t.Helper()
+	w.eventually("nothing at "+address, func() error {
+		conn, err := w.dial(address, nil, "")
+		if err == nil {
+			_ = conn.Close()
+			return errors.New("something listens")
+		}
+		return nil
+	})
+}
+
+func (w *world) tcpPort() (port, address string) {
+	port = fmt.Sprint(envoytest.FreePort(w.t))
+	return port, net.JoinHostPort("127.0.0.1", port)
+}
+
+// nothingRejected fails the test if Envoy did not take an update.
+func (w *world) nothingRejected() {
+	w.t.Helper()
+	w.settled()
+	if n := w.stat(`^cluster_manager\.cds\.update_rejected$`) + w.stat(`^listener_manager\.lds\.update_rejected$`); n != 0 {
+		w.t.Errorf("Envoy rejected %d updates", n)
+	}
+}
+
+const (
+	modeLabel, portLabel = "HAPROXY_0_MODE", "HAPROXY_0_PORT"
+	networksLabel        = "HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL"
+)
+
+// A TCP service through its life: nothing that happens to it, or to another
+// one, closes a connection but its own, and those only when it ends.
+func TestTCPServices(t *testing.T) {
+	w := newWorld(t)
+	w.issue("other.test")
+	w.start()
+	w.deploy(app("/other", "other.test", 1))
+	w.expect("https://other.test/", http.StatusOK, "/other")
+	plain, secure := w.echo("ws://other.test/ws"), w.echo("wss://other.test/ws")
+	a, b := w.lines("a", nil), w.lines("b", nil)
+	port, db := w.tcpPort()
+	port2, mail := w.tcpPort()
+
+	w.service("/db", []string{a}, modeLabel, "tcp", portLabel, port)
+	old := w.greeted(db, "a")
+	w.service("/db", []string{a, b}, modeLabel, "tcp", portLabel, port)
+	w.greeted(db, "b")
+	w.service("/db", []string{b}, modeLabel, "tcp", portLabel, port)
+	w.eventually("only b", func() error {
+		if s, _ := w.relay.collator.App("/db"); len(s.Ports[0].Endpoints) != 1 {
+			return errors.New("two endpoints")
+		}
+		return nil
+	})
+	w.settled()
+	for range 10 {
+		w.greeted(db, "b")
+	}
+	old.says(t, "a")
+
+	// Another service comes, and one that loses the port to the first.
+	w.service("/mail", []string{a}, portLabel, port2)
+	mailbox := w.greeted(mail, "a")
+	w.service("/x", []string{a}, modeLabel, "tcp", portLabel, port)
+	w.problem("/x", "port 0 of /db has it")
+	w.greeted(db, "b")
+	old.says(t, "a")
+	mailbox.says(t, "a")
+
+	// One that wins it takes over; the port is free again with the last.
+	w.service("/a", []string{a}, modeLabel, "tcp", portLabel, port)
+	w.problem("/db", "port 0 of /a has it")
+	w.greeted(db, "a")
+	old.ended(t, "a connection of the service that lost its port")
+	for _, id := range []string{"/a", "/db", "/x"} {
+		w.service(id, []string{a}, modeLabel, "tcp", portLabel, port, "HAPROXY_0_ENABLED", "false")
+	}
+	w.refused(db)
+	mailbox.says(t, "a")
+	w.says(plain, "still here")
+	w.says(secure, "still here")
+	w.nothingRejected()
+}
+
+func TestTCPNetworks(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	a := w.lines("a", nil)
+	port, near := w.tcpPort()
+	port2, far := w.tcpPort()
+	port3, broken := w.tcpPort()
+	port4, closed := w.tcpPort()
+	w.service("/near", []string{a}, modeLabel, "tcp", portLabel, port, networksLabel, "127.0.0.1 10.0.0.0/8")
+	w.service("/far", []string{a}, modeLabel, "tcp", portLabel, port2, networksLabel, "10.0.0.0/8 fd00::/8")
+	w.service("/broken", []string{a}, modeLabel, "tcp", portLabel, port3, networksLabel, "127.0.0.0/8 intranet")
+	w.service("/closed", []string{a}, modeLabel, "tcp", portLabel, port4, "HAPROXY_0_AUTH", "r:joe:"+passwordHash)
+	w.greeted(near, "a").says(t, "a")
+	w.problem("/broken", "intranet")
+	w.problem("/closed", "password")
+	w.settled()
+	conn, err := w.dial(near, net.IPv4(127, 0, 0, 2), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.ended(t, "from 127.0.0.2")
+	for _, first := range []string{"", "hello\n"} {
+		// The server speaks first: not a byte of it may be seen.
+		if conn, err = w.dial(far, nil, first); err == nil {
+			conn.ended(t, "from outside of the networks")
+		}
+	}
+	w.refused(broken)
+	w.refused(closed)
+	w.nothingRejected()
+}
+
+func TestTCPAcceptProxy(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	port, address := w.tcpPort()
+	w.service("/db", []string{w.lines("a", nil)}, modeLabel, "tcp", portLabel, port, "HAPROXY_0_BIND_OPTIONS", "accept-proxy",
+		networksLabel, "10.0.0.0/8", "RELAY_0_PROXY_PROTOCOL", "v1")
+	var conn lineConn
+	w.eventually("a connection by PROXY protocol", func() error {
+		var err error
+		if conn, err = w.dial(address, nil, "PROXY TCP4 10.1.2.3 10.9.9.9 1234 5\r\nhello\n"); err != nil {
+			return err
+		}
+		_, err = conn.line()
+		return err
+	})
+	if got, err := conn.line(); err != nil || !strings.HasPrefix(got, "a PROXY TCP4 10.1.2.3 ") {
+		t.Errorf("the service saw %q, %v", got, err)
+	}
+	if got, err := conn.line(); err != nil || got != "a hello" {
+		t.Errorf("then %q, %v", got, err)
+	}
+	for _, first := range []string{"PROXY TCP4 192.0.2.1 10.9.9.9 1234 5\r\nhello\n", "PROXY UNKNOWN\r\nhello\n", "hello, this is no header at all\n"} {
+		conn, err := w.dial(address, nil, first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.ended(t, first)
+	}
+	w.nothingRejected()
+}
+
+// A fleet that opens all service ports opens those without labels too, and
+// none that is Envoy's or Relay's own.
+func TestTCPAll(t *testing.T) {
+	for _, choice := range []string{"labels", "all", "off"} {
+		t.Run(choice, func(t *testing.T) {
+			w := newWorld(t)
+			w.config.TCP = choice
+			w.start()
+			a := w.lines("a", nil)
+			port, said := w.tcpPort()
+			port2, unsaid := w.tcpPort()
+			_, xds, _ := net.SplitHostPort(w.config.XDS)
+			_, https, _ := net.SplitHostPort(w.https)
+			w.service("/said", []string{a}, modeLabel, "tcp", portLabel, port)
+			w.service("/xds", []string{a}, modeLabel, "tcp", portLabel, xds)
+			w.service("/https", []string{a}, modeLabel, "tcp", portLabel, https)
+			w.marathon.SetRawApp("/unsaid", json.RawMessage(fmt.Sprintf(`{"id": "/unsaid", "instances": 1, "labels": {"HAPROXY_GROUP": "external"},
+				"portDefinitions": [{"port": %s}], "tasks": [{"id": "unsaid.1", "host": "127.0.0.1", "state": "TASK_RUNNING", "ports": [%s]}]}`,
+				port2, a[strings.LastIndexByte(a, ':')+1:])))
+			w.service("/last", []string{a})
+			w.eventually("all are known", func() error {
+				if _, known := w.relay.collator.App("/last"); !known {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			w.settled()
+			if choice == "off" {
+				w.problem("/said", "tcp: off")
+				w.refused(said)
+			} else {
+				w.problem("/xds", "belongs to Envoy or Relay")
+				w.problem("/https", "belongs to Envoy or Relay")
+				w.greeted(said, "a")
+			}
+			if choice == "all" {
+				w.greeted(unsaid, "a")
+			} else {
+				w.refused(unsaid)
+			}
+			w.nothingRejected()
+		})
+	}
+}
+
+func TestTCPClustersOnDemand(t *testing.T) {
+	w := newWorld(t)
+	w.config.Clusters = onDemand
+	w.start()
+	port, address := w.tcpPort()
+	w.service("/db", []string{w.lines("a", nil)}, modeLabel, "tcp", portLabel, port)
+	w.greeted(address, "a").says(t, "a")
+}
+
+// TLS is passed through by name, with the app's own certificate; all other
+// names, and their connections, stay as they are.
+func TestTLSPassthrough(t *testing.T) {
+	w := newWorld(t)
+	w.issue("other.test")
+	w.issue("own.test")
+	w.start()
+	w.deploy(app("/other", "other.test", 1), app("/plain", "own.test", 1))
+	w.expect("https://other.test/", http.StatusOK, "/other")
+	w.expect("https://own.test/", http.StatusOK, "/plain")
+	plain, secure := w.echo("ws://other.test/ws"), w.echo("wss://other.test/ws")
+
+	own := w.ca.TestIssue(t, []string{"own.test"}, certstest.Options{Serial: 4242})
+	config, err := own.ServerTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	task := []string{w.lines("own", config)}
+	passed := []string{modeLabel, "tcp", "HAPROXY_0_VHOST", "own.test", "RELAY_0_TLS_PASSTHROUGH", "true"}
+	w.service("/own", task, passed...)
+	var conn lineConn
+	w.eventually("the app's own certificate", func() error {
+		conn, err = w.dialTLS("own.test", 4242)
+		return err
+	})
+	if got, err := conn.line(); err != nil || got != "this is own" {
+		t.Fatalf("the app said %q, %v", got, err)
+	}
+	conn.says(t, "own")
+	w.problem("/own", "certificate")
+	w.expect("http://own.test/", http.StatusOK, "/plain")
+	w.expect("https://other.test/", http.StatusOK, "/other")
+
+	// Clients of other networks get no other chain either.
+	w.service("/own", task, append(passed, networksLabel, "10.0.0.0/8")...)
+	w.eventually("no handshake", func() error {
+		c, err := w.dialTLS("own.test", 0)
+		if err == nil {
+			_ = c.Close()
+			return errors.New("there is one")
+		}
+		return nil
+	})
+	conn.ended(t, "a connection to a chain that changed")
+	w.service("/own", task, append(passed, "HAPROXY_0_ENABLED", "false")...)
+	w.expect("https://own.test/", http.StatusOK, "/plain")
+	w.says(plain, "still here")
+	w.says(secure, "still here")
+	w.nothingRejected()
+}
+
+// dialTLS asks for a name; serial is what the certificate must have, 0 for any.
+func (w *world) dialTLS(name string, serial int64) (lineConn, error) {
+	raw, err := w.dial(w.https, nil, "")
+	if err != nil {
+		return lineConn{}, err
+	}
+	config := w.ca.ClientTLS().Clone()
+	config.ServerName = name
+	conn := tls.Client(raw.Conn, config)
+	if err := conn.HandshakeContext(w.t.Context()); err != nil {
+		_ = raw.Close()
+		return lineConn{}, err
+	}
+	if got := conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64(); serial != 0 && got != serial {
+		_ = raw.Close()
+		return lineConn{}, fmt.Errorf("the certificate has serial %d", got)
+	}
+	return lineConn{conn, bufio.NewReader(conn)}, nil
+}
