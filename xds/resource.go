@@ -11,6 +11,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -56,12 +58,12 @@ func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // TypeOf returns the Type with the given type URL.
 func TypeOf(url string) (Type, bool) {
-	for t := Type(0); t < numTypes; t++ {
-		if t.URL() == url {
-			return t, true
-		}
+	name, ok := strings.CutPrefix(url, typeURLPrefix)
+	t := slices.Index(messageNames[:], name)
+	if !ok || t < 0 {
+		return 0, false
 	}
-	return 0, false
+	return Type(t), true
 }
 
 // Types lists all types in order.
