@@ -61,7 +61,7 @@ func resources(n, changes int) (all xds.Change, single []xds.Change, err error) 
 		return xds.Change{}, nil, errors.New("a change for each app at most: a later one would replace an earlier one on its way")
 	}
 	published := make(recorder)
-	c, err := newCollator(netip.MustParseAddrPort("127.0.0.1:8080"), published)
+	c, err := newCollator(netip.MustParseAddrPort("127.0.0.1:8080"), false, published)
 	if err != nil {
 		return xds.Change{}, nil, err
 	}
@@ -86,9 +86,9 @@ func resources(n, changes int) (all xds.Change, single []xds.Change, err error) 
 	return all, single, nil
 }
 
-func newCollator(http netip.AddrPort, publisher collator.Publisher) (*collator.Collator, error) {
+func newCollator(http netip.AddrPort, onDemand bool, publisher collator.Publisher) (*collator.Collator, error) {
 	return collator.New(collator.Config{
-		Fleets: []collator.Fleet{{Name: fleetName, HTTP: http, Options: collator.DefaultOptions()}},
+		Fleets: []collator.Fleet{{Name: fleetName, HTTP: http, ClustersOnDemand: onDemand, Options: collator.DefaultOptions()}},
 	}, map[string]collator.Publisher{fleetName: publisher}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 

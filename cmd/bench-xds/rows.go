@@ -37,8 +37,15 @@ var rows = []row{
 		return runLoad(ctx, s, loadRow{name: "wide", apps: 10_000, streams: 1_000, rate: 100, limit: 250, memoryLimit: 1000})
 	}},
 	{"restart", func(ctx context.Context, s settings) ([]figure, error) { return runRestart(ctx, s, 50_000, 100) }},
-	{"envoy-10k", func(ctx context.Context, s settings) ([]figure, error) { return runEnvoy(ctx, s, 10_000, 10) }},
-	{"envoy-50k", func(ctx context.Context, s settings) ([]figure, error) { return runEnvoy(ctx, s, 50_000, 20) }},
+	{"envoy-10k", func(ctx context.Context, s settings) ([]figure, error) {
+		return runEnvoy(ctx, s, envoyRow{apps: 10_000, newLimit: 10})
+	}},
+	{"envoy-50k", func(ctx context.Context, s settings) ([]figure, error) {
+		return runEnvoy(ctx, s, envoyRow{apps: 50_000, newLimit: 20})
+	}},
+	{"envoy-50k-on-demand", func(ctx context.Context, s settings) ([]figure, error) {
+		return runEnvoy(ctx, s, envoyRow{apps: 50_000, onDemand: true, readyLimit: 2, memoryLimit: 450, newLimit: 20})
+	}},
 }
 
 // loadRow is a number of Envoys that connect, follow changes and come again.

@@ -159,7 +159,7 @@ func create(path string) (*os.File, error) {
 
 func (p *serverProcess) report(done []applied) report {
 	r := report{Address: p.address, Sizes: p.sizes, Applied: done, CPU: cpuTime()}
-	r.RSS, r.Peak = resident()
+	r.RSS, r.Peak = resident(0)
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	r.Heap = m.HeapAlloc

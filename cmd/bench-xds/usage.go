@@ -17,9 +17,13 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// resident returns VmRSS and VmHWM of this process in bytes.
-func resident() (now, peak uint64) {
-	status, err := os.ReadFile("/proc/self/status")
+// resident returns VmRSS and VmHWM of a process in bytes; 0 is this one.
+func resident(pid int) (now, peak uint64) {
+	process := "self"
+	if pid != 0 {
+		process = strconv.Itoa(pid)
+	}
+	status, err := os.ReadFile("/proc/" + process + "/status")
 	if err != nil {
 		return 0, 0
 	}
