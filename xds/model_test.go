@@ -292,19 +292,22 @@ func contentOf(t testing.TB, typ Type, r *discoveryv3.Resource) string {
 	return ""
 }
 
-// add fails the test when a scope names a cluster that is not there and warm,
+// add fails the test when a scope or listener names a cluster that is not there and warm,
 // or the host filter leads to a scope that is not there.
 func (e *modelEnvoy) add(t Type, r *discoveryv3.Resource) {
 	content := contentOf(e.t, t, r)
 	switch t {
 	case Cluster:
 		e.warming[r.GetName()] = true
-	case Scope:
+	case Scope, Listener:
+		if content == noCluster {
+			break
+		}
 		if e.held[Cluster][content] == nil {
-			e.t.Fatalf("scope %s names cluster %s, which Envoy does not have", r.GetName(), content)
+			e.t.Fatalf("%s %s names cluster %s, which Envoy does not have", t, r.GetName(), content)
 		}
 		if !e.warm[content] {
-			e.t.Fatalf("scope %s names cluster %s, which is not warm", r.GetName(), content)
+			e.t.Fatalf("%s %s names cluster %s, which is not warm", t, r.GetName(), content)
 		}
 	case ExtensionConfig:
 		// A listener that waits for its first scopes serves no request yet.
@@ -316,14 +319,16 @@ func (e *modelEnvoy) add(t Type, r *discoveryv3.Resource) {
 	e.content[t][r.GetName()] = content
 }
 
-// remove fails the test when a cluster goes that a scope still names, or a scope
+// remove fails the test when a cluster goes that a scope or listener still names, or a scope
 // that the host filter still leads to.
 func (e *modelEnvoy) remove(t Type, name string) {
 	switch t {
 	case Cluster:
-		for scope, cluster := range e.content[Scope] {
-			if cluster == name {
-				e.t.Fatalf("cluster %s is removed while scope %s names it", name, scope)
+		for _, naming := range []Type{Scope, Listener} {
+			for by, cluster := range e.content[naming] {
+				if cluster == name {
+					e.t.Fatalf("cluster %s is removed while %s %s names it", name, naming, by)
+				}
 			}
 		}
 		delete(e.warming, name)
@@ -345,9 +350,14 @@ type modelWorld struct {
 	store    *Store
 	clusters map[string]bool
 	scopes   map[string]string // scope -> cluster
-	filter   string            // the scope that the host filter leads to
+	// services are listeners that name a cluster.
+	services map[string]string
+	filter   string // the scope that the host filter leads to
 	serial   int
 }
+
+// noCluster is what the listener says that leads to scopes.
+const noCluster = "none"
 
 const modelNames = 8
 
@@ -374,7 +384,15 @@ func (w *modelWorld) change() {
 	}
 	out := Change{}
 	for _, k := range c.Remove {
-		exists := k.Type == Scope && w.scopes[k.Name] != "" || k.Type != Scope && w.clusters[k.Name]
+		var exists bool
+		switch k.Type {
+		case Scope:
+			exists = w.scopes[k.Name] != ""
+		case Listener:
+			exists = w.services[k.Name] != ""
+		default:
+			exists = w.clusters[k.Name]
+		}
 		if !exists {
 			delete(set, k)
 			out.Remove = append(out.Remove, k)
@@ -387,7 +405,7 @@ func (w *modelWorld) change() {
 }
 
 func (w *modelWorld) changeOne(c *Change) {
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(8) {
 	case 0, 1: // a cluster comes or changes
 		name := w.name("c")
 		w.clusters[name] = true
@@ -410,7 +428,20 @@ func (w *modelWorld) changeOne(c *Change) {
 		}
 	case 5: // a scope goes
 		w.dropScope(c, w.name("s"))
+	case 6: // a listener comes or moves
+		if cluster := w.anyCluster(); cluster != "" {
+			name := w.name("l")
+			w.services[name] = cluster
+			c.Set = append(c.Set, testResource(w.t, Listener, name, cluster))
+		}
+	case 7: // a listener goes
+		w.dropService(c, w.name("l"))
 	}
+}
+
+func (w *modelWorld) dropService(c *Change, name string) {
+	delete(w.services, name)
+	c.Remove = append(c.Remove, Key{Listener, name})
 }
 
 func (w *modelWorld) dropCluster(c *Change, name string) {
@@ -422,6 +453,11 @@ func (w *modelWorld) dropCluster(c *Change, name string) {
 			} else {
 				w.dropScope(c, scope)
 			}
+		}
+	}
+	for service, cluster := range w.services {
+		if cluster == name {
+			w.dropService(c, service)
 		}
 	}
 	for _, cluster := range w.scopes {
@@ -466,7 +502,7 @@ func (w *modelWorld) anyCluster() string {
 
 // TestMakeBeforeBreakModel lets several Envoys follow random changes, with
 // requests and responses on their way for random times, rejections, and streams
-// that break. No scope may ever name a cluster that its Envoy does not hold warm,
+// that break. No scope or listener may ever name a cluster that its Envoy does not hold warm,
 // and once all is quiet every Envoy holds what the store holds.
 func TestMakeBeforeBreakModel(t *testing.T) {
 	t.Parallel()
@@ -474,9 +510,9 @@ func TestMakeBeforeBreakModel(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	now := time.Unix(0, 0)
-	w := &modelWorld{t: t, rng: rng, store: NewStore(), clusters: make(map[string]bool), scopes: make(map[string]string)}
+	w := &modelWorld{t: t, rng: rng, store: NewStore(), clusters: make(map[string]bool), scopes: make(map[string]string), services: make(map[string]string)}
 	w.store.Open()
-	w.store.Apply(Change{Set: []Resource{testResource(t, Listener, "http", "l")}})
+	w.store.Apply(Change{Set: []Resource{testResource(t, Listener, "http", noCluster)}})
 	envoys := make([]*modelEnvoy, 3)
 	for i := range envoys {
 		envoys[i] = newModelEnvoy(t, rng, w.store, &now, []string{"1", "1", "2"}[i])
