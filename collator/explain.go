@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"relay/sources"
@@ -23,6 +24,8 @@ type Explanation struct {
 	// Domains has an entry for each fleet in which an app claims the domain; of an
 	// app, for each of its domains and fleets.
 	Domains []DomainView `json:"domains,omitempty"`
+	// Services are the TCP services of the app, or those of the domain or TCP port.
+	Services []ServiceView `json:"services,omitempty"`
 	// Apps are those that claim the domain, or the one app.
 	Apps []ExplainedApp `json:"apps,omitempty"`
 	// Needs are the resources by which this works, by fleet.
@@ -67,12 +70,20 @@ type ExplainedExcluded struct {
 	Reason string `json:"reason"`
 }
 
-// Explain explains a domain or the app with the given id. Of a domain in a
-// wildcard domain it says which of the two answers. It costs a look at every app.
+// Explain explains a domain, the app with the given id, or a TCP port, as
+// "tcp/5432". Of a domain in a wildcard domain it says which of the two answers.
+// It costs a look at every app.
 func (c *Collator) Explain(subject string) Explanation {
 	subject = strings.TrimSpace(subject)
 	if app, ok := c.App(subject); ok {
 		return c.explainApp(app)
+	}
+	if port, ok := strings.CutPrefix(subject, tcpPrefix); ok {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+			if e := c.explainPort(subject, uint16(n)); e.Known {
+				return e
+			}
+		}
 	}
 	if domain, err := sources.NormalizeDomain(subject); err == nil {
 		if e := c.explainDomain(domain); e.Known {
@@ -110,6 +121,9 @@ func (c *Collator) names() []string {
 			for _, domain := range slices.Concat(port.Domains, port.ACMEDomains) {
 				seen[domain] = struct{}{}
 			}
+			if port.TCP != nil && port.TCP.Port != 0 {
+				seen[tcpListener(port.TCP.Port)] = struct{}{}
+			}
 		}
 	}
 	c.mu.RLock()
@@ -126,6 +140,13 @@ func (c *Collator) explainDomain(domain string) Explanation {
 	claimants := make(map[string]struct{})
 	for _, f := range c.fleets {
 		view, claims := c.domainView(apps, f, domain)
+		https := &HTTPSView{}
+		if view != nil {
+			https = &view.HTTPS
+		}
+		if f.hasHTTPS() {
+			e.addServices(f.passThrough(f.servicesIn(apps), domain, https))
+		}
 		if view == nil {
 			continue
 		}
@@ -135,6 +156,16 @@ func (c *Collator) explainDomain(domain string) Explanation {
 			claimants[claim.app] = struct{}{}
 		}
 	}
+	for _, s := range e.Services {
+		claimants[s.App] = struct{}{}
+	}
+	c.addClaimants(&e, claimants)
+	e.Known = len(e.Domains)+len(e.Services) > 0
+	return e
+}
+
+// addClaimants adds the apps behind the names under which they are routed.
+func (c *Collator) addClaimants(e *Explanation, claimants map[string]struct{}) {
 	for _, id := range slices.Sorted(maps.Keys(claimants)) {
 		for _, member := range c.membersOf(id) {
 			if app, ok := c.App(member); ok {
@@ -142,8 +173,6 @@ func (c *Collator) explainDomain(domain string) Explanation {
 			}
 		}
 	}
-	e.Known = len(e.Domains) > 0
-	return e
 }
 
 // membersOf returns the ids of the apps that are routed under a name.
@@ -177,6 +206,11 @@ func (c *Collator) explainApp(app AppView) Explanation {
 			}
 		}
 	}
+	routed := app.ID
+	if group := e.Apps[0].Group; group != "" {
+		routed = group
+	}
+	c.explainServices(&e, routed, apps)
 	return e
 }
 
@@ -193,7 +227,7 @@ func (c *Collator) explained(app AppView) ExplainedApp {
 		p := ExplainedPort{Index: port.Index, Name: port.Name, Fleets: port.Fleets, Cluster: port.Cluster, Domains: port.Domains}
 		if routed != nil && i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
-			p.Connections = connectionWords(routed.Ports[i].Upstream)
+			p.Connections = connectionWords(routed.Ports[i])
 		}
 		for _, e := range port.Endpoints {
 			p.Endpoints = append(p.Endpoints, ExplainedEndpoint{e.Address.String(), e.Health.String(), e.Task})

@@ -232,3 +232,60 @@ func TestNear(t *testing.T) {
 		t.Errorf("distance %d, want 3", got)
 	}
 }
+
+// serviceApp is an app with one TCP service.
+func serviceApp(id string, tcp sources.TCP, domains ...string) *sources.App {
+	return changed(webApp(id, domains...), func(p *sources.Port) { p.TCP = &tcp })
+}
+
+func TestExplainServices(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{CertificateSources: []string{"vault"}})
+	c.SyncCertificates("vault", []*certs.Certificate{certificate("mail.test", "m", "mail.test"), certificate("*.test", "w", "*.test")}, nil)
+	closed := changed(serviceApp("/closed", sources.TCP{Port: 7000}), func(p *sources.Port) { p.HTTP = &sources.HTTP{Closed: true} })
+	limited := changed(serviceApp("/db", sources.TCP{Port: 5432, AcceptProxy: true}), func(p *sources.Port) {
+		p.HTTP = &sources.HTTP{AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Hash: &sources.Hash{By: sources.HashSourceIP}}
+	})
+	syncApps(c, limited, serviceApp("/late", sources.TCP{Port: 5432}), closed, webApp("/site", "mail.test", "x.test"),
+		serviceApp("/mail", sources.TCP{Passthrough: true}, "mail.test", "imap.test"), serviceApp("/quiet", sources.TCP{Port: 10000, Implicit: true}))
+	tests := []struct {
+		subject string
+		want    []string // fleet, listener, name, app, outcome
+	}{
+		{"tcp/5432", []string{"tcp/5432  /db serves", "tcp/5432  /late loses"}},
+		{"/late", []string{"tcp/5432  /db serves", "tcp/5432  /late loses"}},
+		{"tcp/7000", []string{"tcp/7000  /closed loses"}},
+		{"mail.test", []string{"https mail.test /mail serves"}},
+		{"imap.test", []string{"https imap.test /mail serves"}},
+		{"x.test", nil}, {"tcp/1", nil}, {"tcp/99999", nil}, {"/quiet", nil},
+	}
+	for _, tt := range tests {
+		var got []string
+		e := c.Explain(tt.subject)
+		for _, s := range e.Services {
+			got = append(got, fmt.Sprintf("%s %s %s %s", s.Listener, s.ServerName, s.App, s.Outcome))
+			if s.ServerName != "" {
+				continue
+			}
+			if built, ok := c.fleets[0].services.opened(s.Listener); (ok && built.app == s.App) != (s.Outcome == Serves) {
+				t.Errorf("%s: explained as %s, but built for %s: %v", s.App, s.Outcome, built.app, ok)
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.subject, diff)
+		}
+	}
+	if words := c.Explain("tcp/5432").Services[0].Handling; len(words) != 4 {
+		t.Errorf("the service of /db: %q", words)
+	}
+	https := c.Explain("mail.test").Domains[0].HTTPS
+	if https.Certificate != nil || len(https.Others) == 0 || !strings.Contains(https.Notes[0], "passed through to port 0 of /mail") {
+		t.Errorf("mail.test by HTTPS: %+v", https)
+	}
+	if used := c.Explain("x.test").Domains[0].HTTPS.Certificate; used == nil || used.Secret != "vault/*.test" {
+		t.Errorf("x.test by HTTPS: %+v", used)
+	}
+	if words := c.Explain("/quiet").Apps[0].Ports[0].Connections; len(words) != 1 || !strings.Contains(words[0], "tcp: all") {
+		t.Errorf("a port that counts as TCP: %q", words)
+	}
+}

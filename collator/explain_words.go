@@ -2,6 +2,7 @@ package collator
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"relay/sources"
@@ -27,11 +28,7 @@ func (f Fleet) handlingWords(r rule) []string {
 		say("a password is asked for (user %s)", h.BasicAuth.User)
 	}
 	if len(h.AllowedNetworks) > 0 {
-		networks := make([]string, len(h.AllowedNetworks))
-		for i, network := range h.AllowedNetworks {
-			networks[i] = network.String()
-		}
-		say("only clients from %s are let in, all others get 403", strings.Join(networks, ", "))
+		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
 	}
 	if h.HSTS && f.hasHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")
@@ -52,6 +49,14 @@ func (f Fleet) handlingWords(r rule) []string {
 		say("the instance is picked by %s", hashWords(*h.Hash))
 	}
 	return append(words, limitWords(h)...)
+}
+
+func joinNetworks(networks []netip.Prefix) string {
+	all := make([]string, len(networks))
+	for i, network := range networks {
+		all[i] = network.String()
+	}
+	return strings.Join(all, ", ")
 }
 
 func limitWords(h sources.HTTP) []string {
@@ -111,11 +116,18 @@ var balanceWords = map[sources.Balance]string{
 
 // connectionWords says how Envoy connects to instances, where that is not the
 // default.
-func connectionWords(u *sources.Upstream) []string {
-	if u == nil {
-		return nil
-	}
+func connectionWords(port sources.Port) []string {
 	var words []string
+	switch {
+	case isTCP(port):
+		words = append(words, "TCP mode: connections are passed on as they are")
+	case port.TCP != nil:
+		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
+	}
+	u := port.Upstream
+	if u == nil {
+		return words
+	}
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	if w := balanceWords[u.Balance]; w != "" {
 		say("%s", w)

@@ -25,7 +25,7 @@ func (e explanation) writeText(w io.Writer) {
 		x.line("Envoys are not served everything yet: %s", reason)
 	}
 	if !e.Known {
-		x.line("%s: no app claims this domain in a fleet of this Relay, and no app has this id", e.Subject)
+		x.line("%s: no fleet of this Relay has such a domain or TCP port, and no app has this id", e.Subject)
 		if len(e.Near) > 0 {
 			x.line("near it: %s", strings.Join(e.Near, ", "))
 		}
@@ -35,6 +35,13 @@ func (e explanation) writeText(w io.Writer) {
 	for _, d := range e.Domains {
 		x.line("")
 		x.domain(d)
+	}
+	if len(e.Services) > 0 {
+		x.line("")
+		x.line("TCP services")
+	}
+	for _, service := range e.Services {
+		x.service(service)
 	}
 	for _, app := range e.Apps {
 		x.line("")
@@ -105,6 +112,20 @@ func (x explainer) https(h collator.HTTPSView) {
 	}
 }
 
+func (x explainer) service(s collator.ServiceView) {
+	what := s.Listener + " on " + s.Address
+	if s.ServerName != "" {
+		what += ", TLS for " + s.ServerName + " passed through,"
+	}
+	x.detail(string(s.Outcome), "%s in fleet %s, for port %d of %s: %s", what, s.Fleet, s.Port, s.App, s.Reason)
+	if s.Outcome == collator.Serves {
+		x.detail("", "to cluster %s", s.Cluster)
+	}
+	for _, words := range s.Handling {
+		x.detail("", "%s", words)
+	}
+}
+
 func certificateText(c collator.CertificateChoice) string {
 	name := "default"
 	if c.ServerName != "" {
@@ -161,7 +182,7 @@ func (x explainer) port(p collator.ExplainedPort) {
 		x.detail("", "%s", words)
 	}
 	if len(p.Endpoints) == 0 && p.Cluster != "" {
-		x.detail("", "no task is in rotation: requests get 503")
+		x.detail("", "no task is in rotation: requests get 503, TCP connections are closed")
 	}
 	for _, e := range p.Endpoints {
 		x.detail("", "%s %s, task %s", e.Address, e.Health, e.Task)

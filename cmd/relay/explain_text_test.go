@@ -39,6 +39,11 @@ func TestExplanationText(t *testing.T) {
 					Fleet: "internal", Host: "shop.test", Domain: "*.test", Scope: "*.test", Zone: true,
 					HTTPS: collator.HTTPSView{Notes: []string{"the fleet has no https listener"}},
 				}},
+				Services: []collator.ServiceView{
+					{Fleet: "external", App: "/db", Listener: "tcp/5432", Address: "0.0.0.0:5432", Outcome: collator.Serves, Reason: "no other port wants it",
+						Cluster: "/db_0", Handling: []string{"only clients from 10.0.0.0/8 are let in"}},
+					{Fleet: "external", App: "/mail", Port: 1, Listener: "https", Address: "0.0.0.0:443", ServerName: "mail.test", Outcome: collator.Loses, Reason: "port 0 of /a has it"},
+				},
 				Apps: []collator.ExplainedApp{{ID: "/shop/web", Version: "v1", Group: "deployment-group/shop",
 					Ports: []collator.ExplainedPort{
 						{Name: "http", Fleets: []string{"external", "internal"}, Cluster: "deployment-group/shop_0", Domains: []string{"shop.test"},

@@ -15,7 +15,7 @@ import (
 )
 
 type explainCmd struct {
-	Subject string `arg:"" name:"domain-or-app" help:"A domain, such as shop.test, or an app id, such as /shop/web."`
+	Subject string `arg:"" name:"domain-or-app" help:"A domain, such as shop.test, an app id, such as /shop/web, or a TCP port, as tcp/5432."`
 	JSON    bool   `name:"json" help:"Print the answer as JSON."`
 
 	Admin     string        `default:"http://127.0.0.1:9090" placeholder:"URL" help:"The admin endpoint of a running Relay (default ${default})."`
