@@ -197,13 +197,6 @@ func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*cert
 	f.chains, f.secrets = chains, secrets
 	f.services.named = true // names passed through may be among theirs
 	f.mark(xds.Listener, httpsListener)
-	var problems []Problem
-	if len(chains) == 0 {
-		problems = []Problem{{Subject: "listener https",
-			Reason: "there is no certificate: the fleet does not listen on " + f.HTTPS.String()}}
-	}
-	// An app id begins with a slash: the name is no app's.
-	f.c.problems.set(owner{HTTPSProblem, f.Name, "listener https"}, problems...)
 }
 
 func sameContent(a, b *certs.Certificate) bool {

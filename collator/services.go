@@ -123,7 +123,7 @@ func (f *fleetState) closes(port sources.Port) string {
 
 // reserved reports whether a port is not for apps.
 func (f *fleetState) reserved(port uint16) bool {
-	return port != 0 && (port == f.HTTP.Port() || port == f.HTTPS.Port() || slices.Contains(f.ReservedPorts, port))
+	return port != 0 && (port == f.HTTP.Port() || port == f.HTTPS.Port() || port == f.HTTPSPublicPort || slices.Contains(f.ReservedPorts, port))
 }
 
 // serviceIndex knows who wants each TCP port and, of the https listener, each
@@ -260,6 +260,7 @@ func (f *fleetState) reportServices() {
 		return
 	}
 	x.named = false
+	f.reportHTTPS()
 	var problems []Problem
 	for _, name := range slices.Sorted(maps.Keys(x.names)) {
 		problems = append(problems, clashes("TLS for "+name, x.names[name])...)
@@ -275,6 +276,20 @@ func (f *fleetState) reportServices() {
 		}
 	}
 	f.c.problems.set(owner{TCPProblem, f.Name, "listener https"}, problems...)
+}
+
+// reportHTTPS says when the https listener has no certificate.
+func (f *fleetState) reportHTTPS() {
+	var problems []Problem
+	if f.hasHTTPS() && f.certificatesKnown && len(f.chains) == 0 {
+		reason := "the fleet does not listen on " + f.HTTPS.String()
+		if len(f.services.passedThrough()) > 0 {
+			reason = f.HTTPS.String() + " is only for names that are passed through"
+		}
+		problems = []Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}
+	}
+	// An app id begins with a slash: the name is no app's.
+	f.c.problems.set(owner{HTTPSProblem, f.Name, "listener https"}, problems...)
 }
 
 func clashes(subject string, services []service) (problems []Problem) {

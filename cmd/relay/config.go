@@ -33,7 +33,7 @@ type Config struct {
 	Clusters string `group:"Fleet" default:"all" enum:"all,on-demand" help:"on-demand: Envoys load the cluster of an app when a request needs it. For tens of thousands of apps, most of them idle. Their bootstrap needs --clusters on-demand too."`
 
 	TCP              string   `group:"Fleet" name:"tcp" default:"labels" enum:"labels,all,off" help:"Which TCP services the Envoys open: those that labels ask for, all service ports of apps that are not HTTP (as marathon-lb does), or none (off)."`
-	TCPReservedPorts []uint16 `group:"Fleet" name:"tcp-reserved-ports" default:"9901" placeholder:"PORT" help:"Ports that TCP services never get, such as that of Envoy's admin endpoint (default ${default}). Those of HTTP, HTTPS and Relay itself are kept anyway."`
+	TCPReservedPorts []uint16 `group:"Fleet" name:"tcp-reserved-ports" default:"80,443,9901" placeholder:"PORT" help:"Ports that TCP services never get, such as those of the web and of Envoy's admin endpoint (default ${default}). Those of HTTP, HTTPS and Relay itself are kept anyway."`
 
 	StreamIdleTimeout     time.Duration `group:"Requests" default:"1h" help:"A request or WebSocket on which nothing moves for so long is ended; 0: never."`
 	RequestHeadersTimeout time.Duration `group:"Requests" default:"15s" help:"How long a client may take to send a request's head; 0: for ever."`

@@ -153,13 +153,18 @@ func TestSecretIsNotPrinted(t *testing.T) {
 func FuzzSet(f *testing.F) {
 	for i, name := range slices.Concat(MarathonLBNames(), RelayNames()) {
 		f.Add(name, []string{"true", "10.0.0.0/8 ::1", "r:u:" + sha, "hdr(x)", "/a -i /b", "X-A: b\nc: d", "30s", "header x", "v1", "7"}[i%10])
+		f.Add(name, []string{"tcp", "[::1]", "accept-proxy"}[i%3])
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
 		p := New()
 		if !p.Set(name, value) {
 			return
 		}
+		tcp := p.TCP(10001, false)
 		h, u, problems := p.Finish()
+		if (name == "PORT" || name == "BIND_ADDR") && len(problems) > 0 && (tcp == nil || tcp.Port != 0) {
+			t.Errorf("%s %q is opened: %+v", name, value, tcp)
+		}
 		for _, problem := range problems {
 			if problem.Setting == "" || problem.Reason == "" || len(problem.Reason) > 900 {
 				t.Errorf("problem %q", problem)
@@ -171,6 +176,7 @@ func FuzzSet(f *testing.F) {
 			}
 		}
 		if again := New(); again.Set(name, value) {
+			again.TCP(10001, false)
 			if h2, u2, _ := again.Finish(); !h.Equal(h2) || !u.Equal(u2) {
 				t.Error("the same text gives different settings")
 			}

@@ -111,6 +111,10 @@ func (p *Port) TCP(servicePort uint16, http bool) *sources.TCP {
 		p.name = "MODE"
 		p.problem("has no effect: the app has no service port; say which one by PORT")
 	}
+	if s.acceptProxy && s.passthrough && tcp.Port == 0 {
+		p.name = "BIND_OPTIONS"
+		p.problem("has no effect: the https listener belongs to all apps of the fleet")
+	}
 	p.without(httpOnly, "has no effect in tcp mode")
 	p.onlyBySource()
 	return tcp

@@ -36,6 +36,8 @@ func TestTCP(t *testing.T) {
 		{name: "options", settings: settings{"MODE": "tcp", "BIND_OPTIONS": "accept-proxy ssl crt"}, want: &sources.TCP{Port: 10001, AcceptProxy: true}, problems: []string{"ssl", "crt"}},
 		{name: "passthrough", settings: settings{"TLS_PASSTHROUGH": "true"}, http: true, want: &sources.TCP{Passthrough: true}},
 		{name: "passthrough and port", settings: settings{"TLS_PASSTHROUGH": "true", "PORT": "8883"}, want: &sources.TCP{Passthrough: true, Port: 8883}},
+		{name: "passthrough behind a proxy", settings: settings{"TLS_PASSTHROUGH": "true", "BIND_OPTIONS": "accept-proxy"}, want: &sources.TCP{Passthrough: true, AcceptProxy: true},
+			problems: []string{"BIND_OPTIONS: has no effect"}},
 		{name: "requests", settings: settings{"MODE": "tcp", "PATH": "/x", "BALANCE": "uri", "HASH_POLICY": "cookie a"}, want: &sources.TCP{Port: 10001},
 			problems: []string{"PATH: has no effect", "BALANCE: hashes requests", "HASH_POLICY: hashes"}},
 	}
