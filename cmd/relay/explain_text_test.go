@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/collator"
+	"relay/xds"
 )
 
 var updateGolden = flag.Bool("update", false, "rewrite the golden files")
@@ -92,6 +93,22 @@ func TestExplanationText(t *testing.T) {
 		}
 		if diff := cmp.Diff(string(want), got.String()); diff != "" {
 			t.Errorf("differs from %s (-want +got); run with -update if it should:\n%s", file, diff)
+		}
+	}
+}
+
+// A cluster that no request has needed is nothing that an Envoy owes.
+func TestExplainClustersOnDemand(t *testing.T) {
+	t.Parallel()
+	needs := []xds.Key{{Type: xds.Scope, Name: "a.test"}, {Type: xds.Cluster, Name: "/a_0"}, {Type: xds.Listener, Name: "http"}}
+	progress := xds.EnvoyProgress{NodeID: "edge-1", Resources: []xds.Progress{xds.Acknowledged, xds.NotAsked, xds.NotAsked}}
+	for clustersOnDemand, want := range map[bool][]explainedNeed{
+		true:  {{"clusters", "/a_0", notYet}, {"listeners", "http", "not asked for"}},
+		false: {{"clusters", "/a_0", "not asked for"}, {"listeners", "http", "not asked for"}},
+	} {
+		got := explainEnvoy(progress, needs, clustersOnDemand)
+		if diff := cmp.Diff(want, got.Waiting); diff != "" || got.Acknowledged != 1 {
+			t.Errorf("on demand %v: %d acknowledged, waiting (-want +got):\n%s", clustersOnDemand, got.Acknowledged, diff)
 		}
 	}
 }
