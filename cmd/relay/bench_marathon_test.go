@@ -87,13 +87,17 @@ func benchmarkRedeploys(b *testing.B) {
 		_, host, _ := changingApp(i)
 		w.await(host)
 	}
-	var failed, sent atomic.Int64
+	var failed, sent, pause atomic.Int64
 	before, n := p.cpu(), 0
 	for b.Loop() {
 		ctx, stop := context.WithTimeout(context.Background(), length)
 		var wg sync.WaitGroup
 		wg.Go(func() {
+			last := time.Now()
 			ticks(ctx, requestEvery, func(i int) {
+				now := time.Now()
+				pause.Store(max(pause.Load(), int64(now.Sub(last))))
+				last = now
 				wg.Go(func() {
 					_, host, _ := changingApp(i % apps)
 					sent.Add(1)
@@ -117,9 +121,14 @@ func benchmarkRedeploys(b *testing.B) {
 	if failed.Load() > 0 {
 		b.Errorf("%d of %d requests failed", failed.Load(), sent.Load())
 	}
+	if wantSent, want := b.N*4400, b.N*int(length/every); int(sent.Load()) < wantSent*9/10 || n < want*9/10 {
+		b.Errorf("no result: only %d of %d requests and %d of %d changes were made, with a pause of %v",
+			sent.Load(), wantSent, n, want, time.Duration(pause.Load()))
+	}
 	b.ReportMetric(float64(failed.Load())/float64(b.N), "failed")
 	b.ReportMetric(float64(sent.Load())/float64(b.N), "requests")
 	b.ReportMetric(float64(n)/float64(b.N), "changes")
+	b.ReportMetric(float64(pause.Load())/1e6, "longest-pause-ms")
 	b.ReportMetric((p.cpu()-before).Seconds()/float64(b.N), "cpu-s")
 	b.ReportMetric(0, "ns/op")
 }
