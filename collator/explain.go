@@ -127,8 +127,9 @@ func (c *Collator) names() []string {
 		}
 	}
 	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for id := range c.read {
+	ids := slices.AppendSeq(make([]string, 0, len(c.read)), maps.Keys(c.read))
+	c.mu.RUnlock()
+	for _, id := range ids {
 		seen[id] = struct{}{}
 	}
 	return slices.Sorted(maps.Keys(seen))
@@ -188,6 +189,7 @@ func (c *Collator) membersOf(routed string) []string {
 func (c *Collator) explainApp(app AppView) Explanation {
 	e := Explanation{Subject: app.ID, Known: true, Apps: []ExplainedApp{c.explained(app)}, Needs: make(map[string][]xds.Key)}
 	apps := c.routedApps()
+	rivals := rivalsOf(app, apps)
 	for _, f := range c.fleets {
 		domains := make(map[string]struct{})
 		for _, port := range app.Ports {
@@ -200,7 +202,7 @@ func (c *Collator) explainApp(app AppView) Explanation {
 			}
 		}
 		for _, domain := range slices.Sorted(maps.Keys(domains)) {
-			if view, _ := c.domainView(apps, f, domain); view != nil {
+			if view, _ := c.domainView(rivals, f, domain); view != nil {
 				e.Domains = append(e.Domains, *view)
 				e.need(f.Fleet, *view)
 			}
@@ -212,6 +214,28 @@ func (c *Collator) explainApp(app AppView) Explanation {
 	}
 	c.explainServices(&e, routed, apps)
 	return e
+}
+
+// rivalsOf returns the apps that have something to do with a domain of the app,
+// itself included: an app may have hundreds, and there are many apps.
+func rivalsOf(app AppView, apps []*sources.App) []*sources.App {
+	names := make(map[string]struct{})
+	for _, port := range app.Ports {
+		for _, domain := range slices.Concat(port.Domains, port.ACMEDomains) {
+			for _, name := range hostNames(domain) {
+				names[name] = struct{}{}
+			}
+		}
+	}
+	named := func(domain string) bool {
+		_, ok := names[domain]
+		return ok
+	}
+	return slices.DeleteFunc(slices.Clone(apps), func(other *sources.App) bool {
+		return !slices.ContainsFunc(other.Ports, func(p sources.Port) bool {
+			return slices.ContainsFunc(p.Domains, named) || slices.ContainsFunc(p.ACMEDomains, named)
+		})
+	})
 }
 
 func (c *Collator) explained(app AppView) ExplainedApp {

@@ -77,13 +77,7 @@ func (c *Collator) domainView(apps []*sources.App, f *fleetState, host string) (
 // viewDomain finds the domain that answers for a host: the host itself, or the
 // wildcard domain with the longest name.
 func viewDomain(apps []*sources.App, f Fleet, host string) (*DomainView, []claim) {
-	names := []string{host}
-	parents(host, func(parent string) bool {
-		if name := wildcardPrefix + parent; name != host {
-			names = append(names, name)
-		}
-		return true
-	})
+	names := hostNames(host)
 	claims := claimsOn(apps, f, names)
 	view := &DomainView{Fleet: f.Name, Host: host, Domain: host, Scope: host}
 	_, view.Zone = cutWildcard(host)
@@ -103,6 +97,19 @@ func viewDomain(apps []*sources.App, f Fleet, host string) (*DomainView, []claim
 	view.Rules = ruleViews(f, answering)
 	view.Notes = domainNotes(view)
 	return view, answering
+}
+
+// hostNames returns the names under which a host may be found, be it claimed
+// or covered by a certificate: its own, then wildcards, the longest first.
+func hostNames(host string) []string {
+	names := []string{host}
+	parents(host, func(parent string) bool {
+		if name := wildcardPrefix + parent; name != host {
+			names = append(names, name)
+		}
+		return true
+	})
+	return names
 }
 
 // claimsOn returns the claims on the names, each list sorted.

@@ -47,7 +47,7 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 		view.Notes = []string{"certificates have not been read yet"}
 		return view
 	}
-	for _, name := range serverNames(host) {
+	for _, name := range hostNames(host) {
 		for _, c := range all {
 			if !slices.Contains(c.ServerNames, name) {
 				continue
@@ -73,19 +73,6 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 	}
 	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)
 	return view
-}
-
-// serverNames returns the names under which a certificate may be found for a
-// host, the first that is found counts.
-func serverNames(host string) []string {
-	names := []string{host}
-	parents(host, func(parent string) bool {
-		if name := wildcardPrefix + parent; name != host {
-			names = append(names, name)
-		}
-		return true
-	})
-	return names
 }
 
 func choiceOf(c CertificateView, name string, now time.Time) CertificateChoice {

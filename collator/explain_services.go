@@ -153,7 +153,7 @@ func (e *Explanation) addServices(views []ServiceView) {
 // passThrough finds the service that gets the TLS connections for a host before
 // any certificate is looked at: by the same name, or a more exact one.
 func (f *fleetState) passThrough(x *serviceIndex, host string, https *HTTPSView) []ServiceView {
-	for _, name := range serverNames(host) {
+	for _, name := range hostNames(host) {
 		if views := f.onName(x, name); len(views) > 0 && views[0].Outcome == Serves {
 			if used := https.Certificate; used != nil {
 				used.Reason = "TLS is passed through to the app"
