@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -37,4 +38,14 @@ func TestBadApps(t *testing.T) {
 	if n := w.stat(`^cluster_manager\.cds\.update_rejected$`) + w.stat(`^listener_manager\.lds\.update_rejected$`) + w.stat(`scoped_rds\..*\.update_rejected$`); n != 0 {
 		t.Errorf("Envoy rejected %d updates", n)
 	}
+}
+
+// Names are never cut short, so two long ones stay two.
+func TestTrap28LongNames(t *testing.T) {
+	w := newWorld(t)
+	long := "/" + strings.Repeat("a-very-long-group/", 12) + "app-"
+	w.deploy(app(long+"1", "one.test", 1), app(long+"2", "two.test", 1))
+	w.start()
+	w.expect("http://one.test/", http.StatusOK, long+"1")
+	w.expect("http://two.test/", http.StatusOK, long+"2")
 }

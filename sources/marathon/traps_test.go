@@ -2,7 +2,7 @@ package marathon
 
 // What is known to go wrong between Marathon and a load balancer, by number, and
 // the tests that hold against it. Tests without a number in their names are in
-// the other files of this package; what is not Marathon's is in the collator's.
+// the other files of this package, or where it is said.
 //
 //	 1 a change between the full read and the subscription   TestNothingIsReadBeforeTheFirstEvent, TestEventDuringFullRead
 //	 2 events lost silently, or the stream closed            TestTrap02EventsLostSilently, TestPeriodicReadHealsLostEvents, TestCutStreamIsFollowedByAFullRead
@@ -15,10 +15,10 @@ package marathon
 //	 9 versions compared as text                             TestTrap09VersionsAreTimes, TestOlderVersionHasToBeConfirmed
 //	10 late news of an earlier task or app                   TestTrap10DeletedAndCreatedAgain
 //	11 an event before its app is known                      TestTrap11EventOfAnUnknownApp
-//	12 one domain twice                                      collator
-//	13 invalid domains                                       TestTrap17OneBadAppAmongAThousand, TestLabels
-//	14 wildcards, 15 ports in the host header                collator
-//	16 misspelt labels, 17 labels that break the parser      TestTrap17OneBadAppAmongAThousand, TestLabels
+//	12 one domain twice                                      TestClashMovesToTheLowestID (collator), TestBadApps (cmd/relay)
+//	13 invalid domains                                       TestTrap17OneBadAppAmongAThousand, TestParseLabels
+//	14 wildcards, 15 ports in the host header                TestZoneTakesAndReturnsDomains, TestEnvoy (collator), TestRouting (cmd/relay)
+//	16 misspelt labels, 17 labels that break the parser      TestTrap17OneBadAppAmongAThousand, TestParseLabels
 //	18 event storms                                          TestTrap18EventStorm, TestEventsAreCoalesced, TestGroupEventsArePaced
 //	19 huge answers                                          BenchmarkFullReadUnchanged, TestManyChangesMakeOneFullRead
 //	20 an empty or partial list                              TestTrap20EmptyList, TestShrunkListHasToBeConfirmed, TestFailedReadsChangeNothing
@@ -29,7 +29,9 @@ package marathon
 //	25 no TASK_KILLING                                       TestTrap25NoTaskKilling
 //	26 tasks that stay listed without ports                  TestTrap26UnreachableTasksStayListed
 //	27 names of agents                                       TestAgentNamesAreResolvedInTheBackground, TestResolverKeepsTheLastGoodAnswer
-//	28 names of clusters, 29 order of updates, 30 service ports, 31 Relay's own ports   collator, xds
+//	28 long names of clusters                                TestTrap28LongNames (cmd/relay)
+//	29 clusters removed while they are named                 TestMakeBeforeBreakModel (xds), TestHandover, TestChurn (cmd/relay)
+//	30 one service port twice, 31 ports that are not free    TestServiceProblems (collator), TestTCPServices, TestTCPAll (cmd/relay)
 //	32 a deployment that is rolled back                      TestTrap32RolledBack
 //	33 a pod with the id of a deleted app                    TestTrap33PodTakesAnAppsID
 //	34 addresses of Docker's bridge                          TestTrap34BridgeAddresses
