@@ -4,6 +4,7 @@
 package sources
 
 import (
+	"fmt"
 	"net/netip"
 )
 
@@ -77,6 +78,17 @@ func (h Health) String() string {
 
 // MarshalText makes Health readable in JSON.
 func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (h *Health) UnmarshalText(text []byte) error {
+	for _, known := range []Health{Healthy, Degraded, Draining} {
+		if known.String() == string(text) {
+			*h = known
+			return nil
+		}
+	}
+	return fmt.Errorf("no health is called %.20q", text)
+}
 
 // Endpoint is one address of a Port.
 type Endpoint struct {

@@ -61,6 +61,11 @@ type Config struct {
 	VaultNamespace    string        `group:"Certificates" env:"RELAY_VAULT_NAMESPACE,VAULT_NAMESPACE" help:"Vault Enterprise namespace."`
 	VaultCAFile       string        `group:"Certificates" name:"vault-ca-file" env:"RELAY_VAULT_CA_FILE,VAULT_CACERT" placeholder:"FILE" help:"PEM file with the authorities trusted for Vault."`
 
+	StateDir          string        `group:"State" placeholder:"PATH" help:"Save there what was served, for a start at which Marathon or Vault cannot be read. One directory for each Relay."`
+	StateGrace        time.Duration `group:"State" default:"10s" help:"How long a source may take at start before its saved state is served in its place."`
+	StateCertificates string        `group:"State" default:"off" enum:"off,encrypted" help:"Save certificates and their private keys too, encrypted by --state-key-file."`
+	StateKeyFile      string        `group:"State" placeholder:"FILE" help:"File with a key of 32 bytes, as they are, in hex or in base64, that encrypts all saved state. Without it passwords of apps are not saved, and ports that ask for one answer 403."`
+
 	XDS          string   `group:"Server" name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Envoys connect to Relay (default ${default})."`
 	XDSCert      string   `group:"Server" name:"xds-cert" placeholder:"FILE" help:"PEM certificate (chain) that Relay shows to Envoys; read again when it changes."`
 	XDSKey       string   `group:"Server" name:"xds-key" placeholder:"FILE" help:"Its private key."`
@@ -133,7 +138,7 @@ func (c *Config) Validate() error {
 			fail("--%s %q is not HOST:PORT: %w", name, address, err)
 		}
 	}
-	errs = append(errs, c.validateServers())
+	errs = append(errs, c.validateServers(), c.validateState())
 	if c.MarathonSyncInterval <= 0 || c.CertsPollInterval <= 0 {
 		fail("--marathon-sync-interval and --certs-poll-interval must be positive")
 	}

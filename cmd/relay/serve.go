@@ -42,6 +42,7 @@ type relay struct {
 
 	apps         appSource
 	certificates []certificateSource
+	states       []stateKeeper
 	renewal      *renewal.Watch
 	collator     *collator.Collator
 	gate         *gate
@@ -70,15 +71,28 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	if r.collator, err = collator.New(collation, publishers, log.With("part", "collator"), r.registry); err != nil {
 		return nil, err
 	}
-	if r.apps, err = newAppSource(config, r.collator, log, r.registry); err != nil {
+	keeping, err := newKeeping(config, log, r.registry)
+	if err != nil {
+		return nil, err
+	}
+	apps, err := keeping.apps(r.collator)
+	if err != nil {
+		return nil, err
+	}
+	if r.apps, err = newAppSource(config, apps, log, r.registry); err != nil {
 		return nil, err
 	}
 	if r.renewal, err = renewal.NewWatch(r.collator, log.With("part", "certificates"), r.registry); err != nil {
 		return nil, err
 	}
-	if r.certificates, err = newCertificateSources(config, r.renewal, log, r.registry); err != nil {
+	certificates, err := keeping.certificates(r.renewal)
+	if err != nil {
 		return nil, err
 	}
+	if r.certificates, err = newCertificateSources(config, certificates, log, r.registry); err != nil {
+		return nil, err
+	}
+	r.states = keeping.keepers
 	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), r.registry)
 	if t := config.xdsTLS(); t.enabled() {
 		if r.xds.TLS, err = t.listen(); err != nil {
@@ -142,6 +156,10 @@ func (r *relay) serve(ctx context.Context) error {
 	add("apps", r.apps) // Marathon or YAML files -> collator
 	for _, c := range r.certificates {
 		add(c.name(), c) // Vault or PEM files -> renewal
+	}
+	for _, k := range r.states {
+		s := k.Status()
+		add("state of "+s.Source, k) // a file -> collator or renewal, while the source cannot be read
 	}
 	add("renewal", r.renewal)           // certificates -> collator, log
 	add("collator", r.collator)         // apps and certificates -> a store for each fleet

@@ -1,0 +1,103 @@
+// Package lastgood keeps the certificates that a store gave last, and serves
+// them while the store cannot be read after a restart. It saves them encrypted
+// or not at all.
+package lastgood
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/certs"
+	"relay/state"
+)
+
+// read is a complete read of a store. It is not modified.
+type read struct {
+	certificates []*certs.Certificate
+	problems     []certs.Problem
+}
+
+// Sink stands between one certificate store and the next Sink.
+type Sink struct {
+	*state.Keeper[read]
+	source string
+	next   certs.Sink
+	last   read // written by the store's goroutine, under the keeper's lock
+}
+
+var _ certs.Sink = (*Sink)(nil)
+
+// New returns a Sink for the store of that name (cfg.Source) that hands on to
+// next. A file without a key is an error.
+func New(cfg state.Config, next certs.Sink, log *slog.Logger, registerer prometheus.Registerer) (*Sink, error) {
+	if cfg.File.Key == nil {
+		return nil, errors.New("private keys are not saved without a key that encrypts them: give --state-key-file")
+	}
+	s := &Sink{source: cfg.Source, next: next}
+	var err error
+	s.Keeper, err = state.New(cfg, state.Content[read]{
+		Snapshot: func() read { return s.last },
+		Encode:   encode,
+		Decode:   s.decode,
+		StandIn:  func(r read) { next.SyncCertificates(s.source, r.certificates, r.problems) },
+	}, log, registerer)
+	return s, err
+}
+
+// SyncCertificates implements certs.Sink.
+func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
+	// Stores keep what they have parsed, and most polls bring nothing new.
+	changed := !slices.Equal(s.last.certificates, certificates) || !slices.Equal(s.last.problems, problems)
+	s.Sync(changed, func() {
+		s.last = read{certificates, problems}
+		s.next.SyncCertificates(source, certificates, problems)
+	})
+}
+
+// saved is the body of a file.
+type saved struct {
+	Certificates []savedCertificate
+	Problems     []certs.Problem
+}
+
+// savedCertificate has the key in place of the one that hides from JSON.
+type savedCertificate struct {
+	*certs.Certificate
+	Key []byte
+}
+
+func encode(r read) ([]byte, error) {
+	all := saved{Certificates: make([]savedCertificate, len(r.certificates)), Problems: r.problems}
+	for i, c := range r.certificates {
+		all.Certificates[i] = savedCertificate{c, c.Key}
+	}
+	return json.Marshal(all)
+}
+
+func (s *Sink) decode(body []byte) (read, error) {
+	var all saved
+	if err := json.Unmarshal(body, &all); err != nil {
+		// The decoder's own words may hold a part of what it could not read.
+		return read{}, errors.New("it cannot be decoded")
+	}
+	r := read{problems: all.Problems}
+	for _, c := range all.Certificates {
+		if c.Certificate == nil || c.Source != s.source {
+			return read{}, fmt.Errorf("it has a certificate that is not of %s", s.source)
+		}
+		// Keys and chains go to Envoy as they are: they have to belong together.
+		bundle := append(append([]byte{}, c.Key...), c.Chain...)
+		parsed, _, err := certs.ParsePEM(bundle)
+		if err != nil || parsed.Fingerprint != c.Fingerprint {
+			return read{}, fmt.Errorf("certificate %.200q and its key do not belong together", c.Name)
+		}
+		c.Certificate.Key = c.Key
+		r.certificates = append(r.certificates, c.Certificate)
+	}
+	return r, nil
+}

@@ -1,0 +1,116 @@
+package lastgood
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"relay/sources"
+)
+
+// saved is an app in a file. Its hashes of passwords hide from JSON, so they
+// are beside it, by port index.
+type saved struct {
+	App    *sources.App
+	Hashes map[int]string `json:",omitempty"`
+}
+
+// codec turns apps into the body of a file and back.
+type codec struct{ keepSecrets bool }
+
+// encode leaves no password in a file that is not encrypted: a port that asks
+// for one is saved as closed, which answers everything with 403.
+func (c codec) encode(apps []*sources.App) ([]byte, error) {
+	all := make([]saved, len(apps))
+	for i, app := range slices.SortedFunc(slices.Values(apps), byID) {
+		if c.keepSecrets {
+			all[i] = saved{app, hashes(app)}
+		} else {
+			all[i] = saved{App: closed(app)}
+		}
+	}
+	return json.Marshal(all)
+}
+
+func hashes(app *sources.App) map[int]string {
+	found := make(map[int]string)
+	for i, port := range app.Ports {
+		if port.HTTP != nil && port.HTTP.BasicAuth != nil {
+			found[i] = string(port.HTTP.BasicAuth.Hash)
+		}
+	}
+	return found
+}
+
+func closed(app *sources.App) *sources.App {
+	if len(hashes(app)) == 0 {
+		return app
+	}
+	without := *app
+	without.Ports, without.Problems = slices.Clone(app.Ports), slices.Clone(app.Problems)
+	for i, port := range app.Ports {
+		if port.HTTP == nil || port.HTTP.BasicAuth == nil {
+			continue
+		}
+		http := *port.HTTP
+		http.Closed, http.BasicAuth = true, nil
+		without.Ports[i].HTTP = &http
+		without.Problems = append(without.Problems, sources.Problem{
+			Subject: fmt.Sprintf("port %d", i),
+			Reason:  "its password was not saved, requests are answered 403 until the source can be read: give --state-key-file",
+		})
+	}
+	return &without
+}
+
+// decode refuses everything if one app is not whole: half of a state could
+// give a domain to another app, or let in whom it must not.
+func (c codec) decode(body []byte) ([]*sources.App, error) {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	// A field that this version does not know may be a restriction.
+	decoder.DisallowUnknownFields()
+	var all []saved
+	if err := decoder.Decode(&all); err != nil {
+		return nil, fmt.Errorf("it cannot be decoded: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("it has something after its end")
+	}
+	apps := make([]*sources.App, len(all))
+	seen := make(map[string]bool, len(all))
+	for i, s := range all {
+		if s.App == nil || s.App.ID == "" || seen[s.App.ID] {
+			return nil, errors.New("it has an app without an id of its own")
+		}
+		seen[s.App.ID] = true
+		if err := s.restore(); err != nil {
+			return nil, fmt.Errorf("app %.200q: %w", s.App.ID, err)
+		}
+		apps[i] = s.App
+	}
+	return apps, nil
+}
+
+// restore puts the hashes back where they belong, all of them.
+func (s saved) restore() error {
+	found := 0
+	for i := range s.App.Ports {
+		http := s.App.Ports[i].HTTP
+		if http == nil || http.BasicAuth == nil {
+			continue
+		}
+		hash := s.Hashes[i]
+		if hash == "" {
+			return fmt.Errorf("port %d asks for a password that was not saved", i)
+		}
+		http.BasicAuth.Hash = sources.Secret(hash)
+		found++
+	}
+	if found != len(s.Hashes) {
+		return errors.New("a password was saved that no port asks for")
+	}
+	return nil
+}

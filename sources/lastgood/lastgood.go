@@ -1,0 +1,67 @@
+// Package lastgood keeps the apps that a source gave last, and serves them
+// while the source cannot be read after a restart.
+package lastgood
+
+import (
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/sources"
+	"relay/state"
+)
+
+// Sink stands between a source and the next Sink.
+type Sink struct {
+	*state.Keeper[[]*sources.App]
+	next sources.Sink
+	apps map[string]*sources.App // under the keeper's lock
+}
+
+var _ sources.Sink = (*Sink)(nil)
+
+// New returns a Sink that hands on to next. Passwords are saved only if the
+// file is encrypted: see encode.
+func New(cfg state.Config, next sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (*Sink, error) {
+	s := &Sink{next: next}
+	codec := codec{keepSecrets: cfg.File.Key != nil}
+	var err error
+	s.Keeper, err = state.New(cfg, state.Content[[]*sources.App]{
+		Snapshot: func() []*sources.App { return slices.Collect(maps.Values(s.apps)) },
+		Encode:   codec.encode, Decode: codec.decode, StandIn: next.SyncApps,
+	}, log, registerer)
+	return s, err
+}
+
+// SyncApps implements sources.Sink.
+func (s *Sink) SyncApps(apps []*sources.App) {
+	s.Sync(true, func() {
+		s.apps = make(map[string]*sources.App, len(apps))
+		s.set(apps)
+		s.next.SyncApps(apps)
+	})
+}
+
+// UpdateApps implements sources.Sink.
+func (s *Sink) UpdateApps(set []*sources.App, removed []string) {
+	s.Update(func() {
+		for _, id := range removed {
+			delete(s.apps, id)
+		}
+		s.set(set)
+		s.next.UpdateApps(set, removed)
+	})
+}
+
+func (s *Sink) set(apps []*sources.App) {
+	for _, app := range apps {
+		if app != nil {
+			s.apps[app.ID] = app
+		}
+	}
+}
+
+func byID(a, b *sources.App) int { return strings.Compare(a.ID, b.ID) }
