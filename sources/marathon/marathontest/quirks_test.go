@@ -104,7 +104,9 @@ func TestSilentDrop(t *testing.T) {
 	for range seen { // what fits
 		w.event()
 	}
-	for s.Publish("c_event", nil); seen <= 90; seen++ {
+	for ; seen <= 90; seen++ {
+		// Dropped too, unless the stream has caught up; then there is one to read.
+		s.Publish("c_event", nil)
 		if name, _ := w.event(); name == "c_event" {
 			break
 		}
