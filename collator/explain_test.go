@@ -228,7 +228,7 @@ func TestNear(t *testing.T) {
 			t.Errorf("near %q are %q, want %q first", wanted, got, want)
 		}
 	}
-	if got := editDistance("kitten", "sitting"); got != 3 {
+	if got := sources.EditDistance("kitten", "sitting"); got != 3 {
 		t.Errorf("distance %d, want 3", got)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+
+	"relay/sources"
 )
 
 // nearest is how many names are worth a suggestion.
@@ -26,7 +28,7 @@ func near(wanted string, names []string) []string {
 		plain := strings.ToLower(strings.Trim(name, "/"))
 		d := limit + 1
 		if abs(len(plain)-len(wanted)) <= limit {
-			d = editDistance(wanted, plain)
+			d = sources.EditDistance(wanted, plain)
 		}
 		if d > limit && (strings.Contains(plain, wanted) || len(plain) > 3 && strings.Contains(wanted, plain)) {
 			d = limit
@@ -46,24 +48,3 @@ func near(wanted string, names []string) []string {
 }
 
 func abs(n int) int { return max(n, -n) }
-
-// editDistance counts the bytes to insert, delete or replace.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

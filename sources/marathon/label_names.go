@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/sources"
 	"relay/sources/setting"
 )
 
@@ -78,7 +79,7 @@ func nearestLabel(key string) string {
 	}
 	best, bestDistance := "", -1
 	consider := func(candidate, shown string) {
-		if d := editDistance(typed, candidate); bestDistance < 0 || d < bestDistance {
+		if d := sources.EditDistance(typed, candidate); bestDistance < 0 || d < bestDistance {
 			best, bestDistance = shown, d
 		}
 	}
@@ -93,25 +94,4 @@ func nearestLabel(key string) string {
 		consider("RELAY_0_"+name, fmt.Sprintf("RELAY_%s_%s", index, name))
 	}
 	return best
-}
-
-// editDistance is the Levenshtein distance in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
