@@ -37,6 +37,8 @@ type Fleet struct {
 	// HTTPSPublicPort is the port by which clients reach the https listener; 443
 	// when 0.
 	HTTPSPublicPort uint16
+	// TLS is how the https listener meets clients.
+	TLS DownstreamTLS
 	// ClustersOnDemand lets each Envoy load a cluster when the first request
 	// needs it: for very many apps, most of them idle. Its bootstrap must not
 	// subscribe to clusters.
@@ -137,7 +139,7 @@ func (f Fleet) check() error {
 	case min(o.StreamIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:
 		return errors.New("has a negative timeout")
 	}
-	return nil
+	return f.checkTLS()
 }
 
 // httpsPort is the port in redirects; 0 when there is nothing to redirect to.

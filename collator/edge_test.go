@@ -115,7 +115,12 @@ func (e *edge) app(id string, domains ...string) *sources.App {
 
 func (e *edge) certificate(name string, serverNames ...string) *certs.Certificate {
 	e.t.Helper()
-	issued := e.ca.TestIssue(e.t, serverNames, certstest.Options{})
+	return e.issue(name, certstest.Options{}, serverNames...)
+}
+
+func (e *edge) issue(name string, options certstest.Options, serverNames ...string) *certs.Certificate {
+	e.t.Helper()
+	issued := e.ca.TestIssue(e.t, serverNames, options)
 	c, _, err := certs.ParsePEM(issued.Bundle())
 	if err != nil {
 		e.t.Fatal(err)

@@ -57,7 +57,7 @@ func buildHTTPSListener(f Fleet, chains []tlsChain, passed []service) (*listener
 		},
 	}}
 	for _, chain := range chains {
-		listener.FilterChains = append(listener.FilterChains, filterChain(&p, chain, manager))
+		listener.FilterChains = append(listener.FilterChains, filterChain(&p, f, chain, manager))
 	}
 	for _, s := range passed {
 		chain := serviceChain(&p, f, "passthrough", s)
@@ -67,33 +67,18 @@ func buildHTTPSListener(f Fleet, chains []tlsChain, passed []service) (*listener
 	return listener, p.err
 }
 
-func filterChain(p *packer, chain tlsChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
+func filterChain(p *packer, f Fleet, chain tlsChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
 	built := &listenerv3.FilterChain{
 		Name:                          chain.name,
 		Filters:                       []*listenerv3.Filter{manager},
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket: &corev3.TransportSocket{
-			Name: "tls",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(&tlsv3.DownstreamTlsContext{
-				CommonTlsContext: tlsContext(chain.secret),
-			})},
+			Name:       "tls",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.secret))},
 		},
 	}
 	if len(chain.serverNames) > 0 {
 		built.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: chain.serverNames}
 	}
 	return built
-}
-
-func tlsContext(secret string) *tlsv3.CommonTlsContext {
-	return &tlsv3.CommonTlsContext{
-		TlsParams:     &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2},
-		AlpnProtocols: []string{"h2", "http/1.1"},
-		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{
-			Name: secret,
-			// With a limit: a secret that Envoy rejects must not hold back the
-			// listener and every other certificate.
-			SdsConfig: adsSource(15 * time.Second),
-		}},
-	}
 }

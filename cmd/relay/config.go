@@ -30,6 +30,8 @@ type Config struct {
 	HTTPS           netip.AddrPort `group:"Fleet" name:"https" placeholder:"IP:PORT" help:"Where they listen for HTTPS. Needs certificates."`
 	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
 
+	EdgeTLSConfig `embed:""`
+
 	Clusters string `group:"Fleet" default:"all" enum:"all,on-demand" help:"on-demand: Envoys load the cluster of an app when a request needs it. For tens of thousands of apps, most of them idle. Their bootstrap needs --clusters on-demand too."`
 
 	TCP              string   `group:"Fleet" name:"tcp" default:"labels" enum:"labels,all,off" help:"Which TCP services the Envoys open: those that labels ask for, all service ports of apps that are not HTTP (as marathon-lb does), or none (off)."`
@@ -103,7 +105,8 @@ type FleetConfig struct {
 	Clusters        string         `yaml:"clusters"`
 	TCP             string         `yaml:"tcp"`
 	// Clients are as in --xds-clients.
-	Clients []string `yaml:"clients"`
+	Clients       []string `yaml:"clients"`
+	EdgeTLSConfig `yaml:",inline"`
 }
 
 // onDemand is a value of Clusters.
@@ -129,6 +132,7 @@ func (c *Config) Validate() error {
 		if f.HTTPS.IsValid() && !c.hasCertificates() {
 			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
 		}
+		errs = append(errs, f.validateTLS())
 	}
 	if c.hasVault() && c.VaultToken == "" && c.VaultTokenFile == "" && c.VaultRoleID == "" && c.VaultK8sRole == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
@@ -156,7 +160,7 @@ func (c *Config) fleets() []FleetConfig {
 	if len(c.Fleets) > 0 {
 		return c.Fleets
 	}
-	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, TCP: c.TCP, Clients: c.XDSClients}}
+	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, TCP: c.TCP, Clients: c.XDSClients, EdgeTLSConfig: c.EdgeTLSConfig}}
 }
 
 func (c *Config) collatorConfig() collator.Config {
@@ -177,7 +181,7 @@ func (c *Config) collatorConfig() collator.Config {
 			port = f.HTTPS.Port()
 		}
 		config.Fleets = append(config.Fleets, collator.Fleet{
-			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options,
+			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options, TLS: f.downstreamTLS(),
 			ClustersOnDemand: f.Clusters == onDemand, UpstreamCA: c.UpstreamCA,
 			TCP: collator.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
 		})

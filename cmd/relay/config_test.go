@@ -58,13 +58,16 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestFleets(t *testing.T) {
-	c, err := parse(t, "marathon: http://m\ncerts-dir: /c\nfleets:\n- name: external\n  http: 0.0.0.0:80\n  https: 0.0.0.0:443\n- name: internal\n  http: 10.0.0.1:8080\n  tcp: all\n")
+	c, err := parse(t, "marathon: http://m\ncerts-dir: /c\nfleets:\n- name: external\n  http: 0.0.0.0:80\n  https: 0.0.0.0:443\n  tls-min-version: 1.3\n- name: internal\n  http: 10.0.0.1:8080\n  tcp: all\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	fleets := c.collatorConfig().Fleets
 	if len(fleets) != 2 || fleets[0].Name != "external" || fleets[0].HTTPSPublicPort != 443 || fleets[1].HTTP.Port() != 8080 || fleets[1].HTTPS.IsValid() {
 		t.Errorf("fleets %+v", fleets)
+	}
+	if got := fleets[0].TLS.MinVersion; got != collator.TLS13 {
+		t.Errorf("TLS from version %q on, want 1.3", got)
 	}
 	if want := []uint16{80, 443, 9901, 18000, 9090}; fleets[0].TCP != "" || fleets[1].TCP != collator.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
 		t.Errorf("TCP services of fleets: %q, %q, without %d", fleets[0].TCP, fleets[1].TCP, fleets[1].ReservedPorts)
@@ -88,6 +91,8 @@ func TestWrongConfiguration(t *testing.T) {
 		{"unknown fleet key", "fleets:\n- name: a\n  htp: x\n", nil, `relay.yaml:3: a fleet has no "htp"`},
 		{"fleet address", "fleets:\n- name: a\n  http: x\n", nil, "relay.yaml:2"},
 		{"unknown choice of TCP services", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', tcp: some}\n", nil, `fleet "a" has tcp: some`},
+		{"TLS 1.1", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', tls-min-version: 1.1}\n", nil, `fleet "a" has tls-min-version: 1.1`},
+		{"TLS 1.3 without https", "", []string{"--marathon", "http://m", "--tls-min-version", "1.3"}, "does not listen for HTTPS"},
 		{"fleets not a list", "fleets: a\n", nil, "want a list of fleets"},
 		{"https without certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443'}\n", nil, `fleet "a" listens for HTTPS without certificates`},
 		{"Vault without login", "", []string{"--marathon", "http://m", "--vault-addr", "http://v"}, "no way to log in to Vault"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -95,6 +96,9 @@ func settingText(value *yaml.Node) (string, error) {
 	return "", errors.New("want a plain value or a list")
 }
 
+// fleetKeys are the keys of a FleetConfig.
+var fleetKeys = slices.Concat([]string{"name", "http", "https", "https-public-port", "clusters", "tcp", "clients"}, edgeTLSKeys)
+
 func decodeFleets(name string, value *yaml.Node) ([]FleetConfig, error) {
 	if value.Kind != yaml.SequenceNode {
 		return nil, fmt.Errorf("%s:%d: %s: want a list of fleets, each with name, http and https", name, value.Line, fleetsKey)
@@ -105,10 +109,8 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetConfig, error) {
 			return nil, fmt.Errorf("%s:%d: want a fleet with name, http and https", name, node.Line)
 		}
 		for i := 0; i < len(node.Content); i += 2 {
-			switch key := node.Content[i]; key.Value {
-			case "name", "http", "https", "https-public-port", "clusters", "tcp", "clients":
-			default:
-				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has name, http, https, https-public-port, clusters, tcp and clients", name, key.Line, key.Value)
+			if key := node.Content[i]; !slices.Contains(fleetKeys, key.Value) {
+				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has %s", name, key.Line, key.Value, strings.Join(fleetKeys, ", "))
 			}
 		}
 		var fleet FleetConfig
