@@ -28,8 +28,10 @@ type KeyType string
 
 // The kinds of key. P256 is the default: the fastest to make.
 const (
+	P224    KeyType = "P-224"
 	P256    KeyType = "P-256"
 	P384    KeyType = "P-384"
+	P521    KeyType = "P-521"
 	RSA1024 KeyType = "RSA-1024"
 	RSA2048 KeyType = "RSA-2048"
 	Ed25519 KeyType = "Ed25519"
@@ -256,8 +258,12 @@ func newKey(kind KeyType) (crypto.Signer, error) {
 	switch kind {
 	case "", P256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case P224:
+		return ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	case P384:
 		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case P521:
+		return ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	case RSA1024:
 		return rsa.GenerateKey(rand.Reader, 1024)
 	case RSA2048:
