@@ -29,6 +29,14 @@ func TestParsePEMAccepts(t *testing.T) {
 	rsa := ca.TestIssue(t, []string{"a.test"}, options{KeyType: certstest.RSA2048, KeyForm: certstest.PKCS1})
 	sec1 := ca.TestIssue(t, []string{"a.test"}, options{KeyForm: certstest.SEC1})
 	longer := ca.TestIssue(t, []string{"a.test"}, options{Key: plain.Signer, NotAfter: time.Now().AddDate(1, 0, 0)})
+	sub, err := ca.Sub("Test Intermediate 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep := sub.TestIssue(t, []string{"a.test"}, options{})
+	upper := plain.Chain
+	lower := bytes.TrimSuffix(deep.Chain, upper)
+	authority := ca.TestIssue(t, []string{"a.test"}, options{CA: true})
 	params := pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 0}})
 	broken := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("no DER")})
 
@@ -49,6 +57,8 @@ func TestParsePEMAccepts(t *testing.T) {
 		"root dropped":            {join(plain.Bundle(), plain.Root), plain, [][]byte{plain.Chain}, []string{"a.test", "b.test"}, []string{"root"}},
 		"duplicates dropped":      {join(plain.Bundle(), plain.Chain, plain.Leaf), plain, [][]byte{plain.Chain}, []string{"a.test", "b.test"}, nil},
 		"stranger dropped":        {join(stranger.Leaf, plain.Bundle()), plain, [][]byte{plain.Chain}, []string{"a.test", "b.test"}, []string{"stranger.test"}},
+		"two intermediates":       {join(deep.Root, upper, deep.Key, lower, deep.Leaf), deep, [][]byte{lower, upper}, []string{"a.test"}, []string{"root"}},
+		"leaf of an authority":    {join(authority.Chain, authority.Leaf, authority.Key), authority, [][]byte{plain.Chain}, []string{"a.test"}, nil},
 		"intermediate missing":    {join(plain.Key, plain.Leaf), plain, nil, []string{"a.test", "b.test"}, []string{"missing"}},
 		"broken block":            {join(broken, plain.Bundle()), plain, [][]byte{plain.Chain}, []string{"a.test", "b.test"}, []string{"block 1"}},
 		"several leaves of a key": {join(plain.Bundle(), longer.Leaf), longer, [][]byte{plain.Chain}, []string{"a.test"}, []string{"several", "a.test"}},
@@ -93,6 +103,7 @@ func TestParsePEMRejects(t *testing.T) {
 	good := ca.TestIssue(t, []string{"a.test"}, options{})
 	other := ca.TestIssue(t, []string{"b.test"}, options{})
 	short := ca.TestIssue(t, []string{"a.test"}, options{KeyType: certstest.RSA1024})
+	curve := ca.TestIssue(t, []string{"a.test"}, options{KeyType: certstest.P224})
 	edwards := ca.TestIssue(t, []string{"a.test"}, options{KeyType: certstest.Ed25519})
 	encrypted8 := pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")})
 	encrypted1 := pem.EncodeToMemory(&pem.Block{
@@ -114,6 +125,7 @@ func TestParsePEMRejects(t *testing.T) {
 		"encrypted PKCS#8": {join(encrypted8, good.Leaf), "encrypted"},
 		"encrypted PKCS#1": {join(encrypted1, good.Leaf), "encrypted"},
 		"short RSA":        {short.Bundle(), "1024 bits"},
+		"P-224":            {curve.Bundle(), "on curve P-224"},
 		"Ed25519":          {edwards.Bundle(), "Ed25519"},
 		"too many blocks":  {bytes.Repeat(good.Leaf, 101), "more than 100"},
 	} {

@@ -66,12 +66,16 @@ type Options struct {
 	Key crypto.Signer
 	// SelfSigned has the certificate sign itself; its chain is empty.
 	SelfSigned bool
+	// CA marks the certificate as one of an authority.
+	CA bool
 }
 
 // CA is a root and an intermediate that issues the certificates.
 type CA struct {
 	root, intermediate       *x509.Certificate
 	rootKey, intermediateKey crypto.Signer
+	// above is what issued the intermediate of a Sub, up to the root.
+	above []byte
 }
 
 // Issued is a certificate and all that belongs to it, as PEM text.
@@ -114,6 +118,23 @@ func NewCA() (*CA, error) {
 		return nil, err
 	}
 	return &CA{root: root, rootKey: rootKey, intermediate: intermediate, intermediateKey: intermediateKey}, nil
+}
+
+// Sub makes an authority of the same root, with an intermediate of its own
+// that ca's has issued. The Chain of what it issues is both, in order.
+func (ca *CA) Sub(name string) (*CA, error) {
+	key, err := newKey(P256)
+	if err != nil {
+		return nil, err
+	}
+	intermediate, err := sign(caTemplate(name), ca.intermediate, key.Public(), ca.intermediateKey)
+	if err != nil {
+		return nil, err
+	}
+	return &CA{
+		root: ca.root, rootKey: ca.rootKey, intermediate: intermediate, intermediateKey: key,
+		above: Join(encode(ca.intermediate), ca.above),
+	}, nil
 }
 
 // TestCA is NewCA for tests.
@@ -166,7 +187,7 @@ func (ca *CA) Issue(names []string, options Options) (*Issued, error) {
 		Signer:      key,
 	}
 	if !options.SelfSigned {
-		issued.Chain, issued.Root = encode(ca.intermediate), encode(ca.root)
+		issued.Chain, issued.Root = Join(encode(ca.intermediate), ca.above), encode(ca.root)
 	}
 	return issued, nil
 }
@@ -209,6 +230,7 @@ func leafTemplate(names []string, o Options) *x509.Certificate {
 		NotBefore:             o.NotBefore,
 		NotAfter:              o.NotAfter,
 		BasicConstraintsValid: true,
+		IsCA:                  o.CA,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ func TestScanLayouts(t *testing.T) {
 		"a directory": {
 			files: map[string][]byte{
 				"d/a.pem": a, "d/.hidden.pem": a, "d/xyza.pem.new": a, "d/notes.txt": a, "d/deep/b.pem": a,
-				"d/pair.crt": pair.Leaf, "d/pair.key": pair.Key, "d/lonely.crt": a, "d/client.key": secret, "d/client.crt": pair.Leaf,
+				"d/pair.crt": pair.Leaf, "d/pair.key": pair.Key, "d/lonely.crt": a, "d/client.key": pair.Key, "d/client.crt": pair.Leaf,
 				"d/split.pem": pair.Leaf, "d/split.pem.key": pair.Key,
 			},
 			paths: []string{"d"}, want: []string{"d/a.pem", "d/pair.crt", "d/split.pem"},
@@ -78,9 +79,13 @@ func TestScanLayouts(t *testing.T) {
 				s.defaultPath = f.path(test.fallback)
 				s.layout = newLayout(append(s.layout.paths, s.defaultPath))
 			}
+			opened := watchOpens(t, f.accountKeys())
 			r, err := s.scan(t.Context())
 			if err != nil {
 				t.Fatal(err)
+			}
+			if opened() {
+				t.Error("the account key was opened")
 			}
 			var got, isDefault []string
 			for _, c := range r.certificates {
@@ -114,6 +119,7 @@ func TestScanBadFiles(t *testing.T) {
 		"key mismatch":       {func(t *testing.T, f *fixture) { f.write("d/a.pem", mismatch(t)) }, "belongs to none", true},
 		"too large":          {func(_ *testing.T, f *fixture) { f.write("d/a.pem", make([]byte, maxSize+1)) }, "1048577 bytes", true},
 		"a named pipe":       {func(t *testing.T, f *fixture) { f.pipe(t, "d/b.pem") }, "not a regular file", false},
+		"read while written": {func(t *testing.T, f *fixture) { f.remove("d/a.pem"); f.link(t, changing, "d/a.pem") }, "being written while it was read; its last good", true},
 		"a dangling link":    {func(t *testing.T, f *fixture) { f.link(t, "nowhere", "d/b.pem") }, "no such file", false},
 		"a directory linked": {func(t *testing.T, f *fixture) { f.link(t, ".", "d/b.pem") }, "not a regular file", false},
 		"key open to all":    {func(t *testing.T, f *fixture) { f.chmod(t, "d/a.pem", 0o644) }, "everyone on the machine (mode 0644)", true},
@@ -152,6 +158,38 @@ func TestScanBadFiles(t *testing.T) {
 				t.Errorf("%q, but there is none", all)
 			}
 		})
+	}
+}
+
+// changing is a file whose size is never what its status says.
+const changing = "/proc/self/status"
+
+// A file is judged by its content, not by what the file system says of it.
+func TestScanSeesContentThatLooksTheSame(t *testing.T) {
+	t.Parallel()
+	ca := certstest.TestCA(t)
+	key := ca.TestIssue(t, []string{"a.test"}, options{KeyType: certstest.RSA2048})
+	first := ca.TestIssue(t, []string{"a.test"}, options{Key: key.Signer})
+	second := first
+	for len(second.Bundle()) != len(first.Bundle()) || second == first {
+		second = ca.TestIssue(t, []string{"a.test"}, options{Key: key.Signer})
+	}
+	f := newFixture(t)
+	f.write("d/a.pem", first.Bundle())
+	before, err := os.Stat(f.path("d/a.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := f.scanner("d")
+	if r, err := s.scan(t.Context()); err != nil || r.certificates[0].Fingerprint != first.Fingerprint {
+		t.Fatal(r, err)
+	}
+	f.write("d/a.pem", second.Bundle()) // in place: the same inode
+	if err := os.Chtimes(f.path("d/a.pem"), before.ModTime(), before.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.scan(t.Context()); err != nil || r.certificates[0].Fingerprint != second.Fingerprint {
+		t.Error("the new content was not noticed", err)
 	}
 }
 
@@ -299,6 +337,39 @@ func (f *fixture) write(name string, content []byte) {
 func (f *fixture) remove(name string) {
 	if err := os.RemoveAll(f.path(name)); err != nil {
 		f.t.Error(err)
+	}
+}
+
+// accountKeys are the files that no scan may open.
+func (f *fixture) accountKeys() (paths []string) {
+	for _, dir := range []string{".", "d"} {
+		if path := f.path(filepath.Join(dir, accountKey)); len(existing([]string{path})) > 0 {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// watchOpens returns a function that says whether one of the files was opened
+// since.
+func watchOpens(t *testing.T, paths []string) (opened func() bool) {
+	t.Helper()
+	fd, err := syscall.InotifyInit1(syscall.IN_NONBLOCK | syscall.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	for _, path := range paths {
+		if _, err := syscall.InotifyAddWatch(fd, path, syscall.IN_OPEN); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() bool {
+		n, err := syscall.Read(fd, make([]byte, 4096))
+		if err != nil && !errors.Is(err, syscall.EAGAIN) {
+			t.Fatal(err)
+		}
+		return n > 0
 	}
 }
 

@@ -271,9 +271,13 @@ func TestEmptyLiveIsBelievedAfterThreePolls(t *testing.T) {
 						t.Fatal("no error")
 					}
 				}
+				w.vault.take()
 				began := time.Now()
 				for w.sink.Last().Fingerprint("a.test") != "" && time.Since(began) < time.Hour {
 					w.sleep(time.Second)
+				}
+				if n := countPrefix(w.vault.take(), "GET /v1/secret/data/live"); n != 4 {
+					t.Errorf("believed after %d polls, want three that are failures and one more", n)
 				}
 				if took := time.Since(began); took < 3*poll*8/10 || took > 4*nextPoll+time.Second {
 					t.Errorf("believed after %s, want four polls", took)

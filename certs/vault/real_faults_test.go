@@ -3,9 +3,16 @@ package vault
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -111,7 +118,8 @@ func wrongMount(r *real) {
 	}
 }
 
-// policyIsMended starts with a policy that hides the certificates themselves.
+// policyIsMended starts with a policy that hides the certificates themselves,
+// and later takes away all rights, and gives them back.
 func policyIsMended(r *real) {
 	issued := r.publish("a.test")
 	config := r.config()
@@ -125,6 +133,89 @@ func policyIsMended(r *real) {
 	r.ok(err)
 	r.ok(s.Reload(r.Context()))
 	r.waitFor("a.test", issued)
+
+	r.ok(r.server.Client().Sys().PutPolicyWithContext(r.Context(), policy, `path "sys/health" { capabilities = ["read"] }`))
+	renewed := r.publish("a.test")
+	for range 2 * patience {
+		r.fails(s, "is valid but lacks the right", "403")
+	}
+	r.serves("a.test", issued)
+	_, err = r.mount.Reader(r.Context())
+	r.ok(err)
+	r.ok(s.Reload(r.Context()))
+	r.waitFor("a.test", renewed)
+}
+
+// namespaceIsSent looks at each request on its way. Vault's core knows of no
+// namespaces and answers all the same.
+func namespaceIsSent(r *real) {
+	issued := r.publish("a.test")
+	roleID, secretID, err := r.mount.AppRole(r.Context(), 3*time.Second)
+	r.ok(err)
+	var mu sync.Mutex
+	seen := make(map[string]int)
+	front := r.front(func(request *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[request.URL.Path]++
+		if got := request.Header.Get("X-Vault-Namespace"); got != "team/edge" {
+			r.Errorf("%s: namespace %q", request.URL.Path, got)
+		}
+	})
+	count := func(path string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen[path]
+	}
+	config := r.config()
+	config.Addresses, config.Namespace, config.PollInterval = []string{front}, "team/edge", 100*time.Millisecond
+	config.Token, config.AppRole = "", AppRole{RoleID: roleID, SecretID: Secret(secretID)}
+	r.start(config)
+	r.waitFor("a.test", issued)
+	r.sink.WaitFor(r.T, "a renewed token", func(certstest.Sync) bool { return count("/v1/auth/token/renew-self") > 0 })
+	data := "/v1/" + r.mount.Path + "/data/"
+	for _, path := range []string{"/v1/auth/approle/login", "/v1/sys/internal/ui/mounts/" + r.mount.Path, data + "live", data + "certificates/a.test"} {
+		if count(path) == 0 {
+			r.Errorf("there was no request of %s", path)
+		}
+	}
+}
+
+// front is a proxy to Vault, which hands each request to look first.
+func (r *real) front(look func(*http.Request)) (address string) {
+	r.Helper()
+	target, err := url.Parse(r.server.Addr)
+	r.ok(err)
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	transport := &http.Transport{}
+	proxy.Transport = transport
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		look(request)
+		proxy.ServeHTTP(w, request)
+	}))
+	r.Cleanup(func() {
+		server.Close()
+		transport.CloseIdleConnections()
+	})
+	return server.URL
+}
+
+// tokenRevokedForGood has only the token that is revoked.
+func tokenRevokedForGood(r *real) {
+	kept := r.publish("a.test")
+	config := r.config()
+	s := r.start(config)
+	r.waitFor("a.test", kept)
+	r.ok(r.server.Client().Auth().Token().RevokeTreeWithContext(r.Context(), string(config.Token)))
+	r.publish("a.test")
+	count := r.sink.Last().Count
+	for range 2 * patience {
+		r.fails(s, "expired or revoked")
+	}
+	r.serves("a.test", kept)
+	if got := r.sink.Last().Count - count; got != 0 {
+		r.Errorf("%d reads reached the sink", got)
+	}
 }
 
 // tokenExpires uses a token that nobody renews or replaces until it is too late.
@@ -182,6 +273,14 @@ func liveAndCertificateOutOfStep(r *real) {
 	r.ok(err)
 	r.ok(s.Reload(r.Context()))
 	r.serves("a.test", second)
+
+	// Nor does a Relay that starts now take what live does not name.
+	r.sink = certstest.NewSink()
+	r.ok(r.start(r.config()).Reload(r.Context()))
+	r.serves("a.test", second)
+	if got := r.sink.Last().Problem("a.test"); got != "" {
+		r.Errorf("problem %q", got)
+	}
 }
 
 func versionIsPruned(r *real) {
@@ -238,7 +337,14 @@ func TestRealVaultComesBackEmpty(t *testing.T) {
 	token := secret(server)
 	r.publish("a.test")
 	kept, other := r.publish("a.test"), r.publish("b.test")
-	config := Config{Addresses: []string{server.Addr}, TokenFile: r.file("token", token), PollInterval: 100 * time.Millisecond}
+	var tries atomic.Int64
+	config := Config{
+		Addresses: []string{server.Addr}, TokenFile: r.file("token", token), PollInterval: 100 * time.Millisecond,
+		dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			tries.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}
 	s := r.start(config)
 	r.waitFor("b.test", other)
 	count := func() int { return r.sink.Last().Count }
@@ -246,7 +352,10 @@ func TestRealVaultComesBackEmpty(t *testing.T) {
 	server.Stop()
 	r.fails(s, "connection refused")
 	reads := count()
-	r.fails(s, "connection refused")
+	// Away for many more polls than anything is confirmed by.
+	for until := tries.Load() + 5*patience; tries.Load() < until; {
+		time.Sleep(10 * time.Millisecond)
+	}
 
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

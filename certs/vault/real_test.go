@@ -1,12 +1,8 @@
 package vault
 
 import (
-	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -47,6 +43,8 @@ func TestRealVault(t *testing.T) {
 	t.Run("live and certificate out of step", func(t *testing.T) { liveAndCertificateOutOfStep(set(t)) })
 	t.Run("version is pruned", func(t *testing.T) { versionIsPruned(set(t)) })
 	t.Run("entry is deleted", func(t *testing.T) { entryIsDeleted(set(t)) })
+	t.Run("token revoked, no other", func(t *testing.T) { tokenRevokedForGood(set(t)) })
+	t.Run("namespace", func(t *testing.T) { namespaceIsSent(set(t)) })
 	t.Run("down and back", func(t *testing.T) { downAndBack(set(t)) })
 	t.Run("sealed and unsealed", func(t *testing.T) { sealedAndUnsealed(set(t)) })
 }
@@ -264,33 +262,16 @@ func versionOne(r *real) {
 }
 
 func downAndBack(r *real) {
-	target, err := url.Parse(r.server.Addr)
-	r.ok(err)
 	var down atomic.Bool
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	transport := &http.Transport{}
-	proxy.Transport = transport
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		if down.Load() {
-			panic(http.ErrAbortHandler) // the connection breaks
-		}
-		proxy.ServeHTTP(w, request)
-	}))
-	defer transport.CloseIdleConnections()
-	defer front.Close()
-
 	down.Store(true)
 	good := r.publish("a.test")
 	config := r.config()
-	config.Addresses = []string{front.URL}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	s, err := New(config, r.sink, discard(), registry())
-	r.ok(err)
-	done := make(chan struct{})
-	go func() { defer close(done); _ = s.Serve(ctx) }()
-	defer func() { cancel(); <-done }()
-
+	config.Addresses = []string{r.front(func(*http.Request) {
+		if down.Load() {
+			panic(http.ErrAbortHandler) // the connection breaks
+		}
+	})}
+	s := r.start(config)
 	if err := s.Reload(r.Context()); err == nil {
 		r.Error("no error while Vault is down")
 	}
@@ -309,17 +290,33 @@ func downAndBack(r *real) {
 	r.waitFor("a.test", renewed)
 }
 
+// sealedAndUnsealed has two sources: one that has read before, and one that
+// starts while Vault is sealed.
 func sealedAndUnsealed(r *real) {
 	good := r.publish("a.test")
 	config := r.config()
+	config.PollInterval = 100 * time.Millisecond
 	s := r.start(config)
 	r.waitFor("a.test", good)
 	r.ok(r.server.Seal(r.Context()))
-	if err := s.Reload(r.Context()); err == nil || !strings.Contains(err.Error(), "503") || !strings.Contains(err.Error(), "sealed") {
-		r.Errorf("got %v", err)
-	}
+	r.fails(s, "503", "sealed")
 	count := r.sink.Last().Count
+	for range 2 * patience {
+		r.fails(s, "503", "sealed")
+	}
+	if got := r.sink.Last().Count; got != count {
+		r.Errorf("%d reads reached the sink while Vault was sealed", got-count)
+	}
+	r.serves("a.test", good)
+	warm := r.sink
+	r.sink = certstest.NewSink()
+	r.fails(r.start(config), "503", "sealed")
+	if r.sink.Last().Count != 0 {
+		r.Error("a first read of a sealed Vault reached the sink")
+	}
 	r.ok(r.server.Unseal(r.Context()))
+	r.waitFor("a.test", good) // without being asked
+	r.sink = warm
 	r.sink.WaitFor(r.T, "a read after unsealing", func(s certstest.Sync) bool { return s.Count > count })
-	r.waitFor("a.test", good)
+	r.serves("a.test", good)
 }
