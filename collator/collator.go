@@ -155,6 +155,9 @@ func (c *Collator) merge(t *notes) {
 			c.removeApp(id)
 		}
 	}
+	for _, f := range c.fleets {
+		f.setSecrets(t.secrets)
+	}
 	if len(t.certs) > 0 {
 		c.mergeCertificates(t.certs)
 	}

@@ -61,7 +61,7 @@ func claimsOf(app *sources.App, f Fleet) map[string][]claim {
 			}
 			wanted[domain] = append(wanted[domain], claim{
 				app: app.ID, port: i, route: true,
-				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS, http: h,
+				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS || f.TLS.requiresCertificates(), http: h,
 			})
 		}
 		for _, domain := range port.ACMEDomains {

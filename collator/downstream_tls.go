@@ -1,11 +1,15 @@
 package collator
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+
+	"relay/xds"
 )
 
 // TLSVersion is a version of TLS.
@@ -22,11 +26,19 @@ const (
 type DownstreamTLS struct {
 	// MinVersion is the least version that clients may use.
 	MinVersion TLSVersion
+	// ClientCertificates says whether clients have to show a certificate, of the
+	// authorities given by SetClientCA.
+	ClientCertificates ClientCertificates
 }
 
 func (f Fleet) checkTLS() error {
-	if !slices.Contains([]TLSVersion{"", TLS12, TLS13}, f.TLS.MinVersion) {
-		return fmt.Errorf("takes TLS %s or newer: use %s or %s", f.TLS.MinVersion, TLS12, TLS13)
+	switch t := f.TLS; {
+	case !slices.Contains([]TLSVersion{"", TLS12, TLS13}, t.MinVersion):
+		return fmt.Errorf("takes TLS %s or newer: use %s or %s", t.MinVersion, TLS12, TLS13)
+	case !slices.Contains([]ClientCertificates{"", ClientCertificatesOff, ClientCertificatesOptional, ClientCertificatesRequired}, t.ClientCertificates):
+		return fmt.Errorf("asks for %q client certificates: use off, optional or required", t.ClientCertificates)
+	case t.asksForCertificates() && !f.hasHTTPS():
+		return errors.New("asks clients for certificates, but has no address for https")
 	}
 	return nil
 }
@@ -35,11 +47,13 @@ func (f Fleet) checkTLS() error {
 // connection, whatever certificate it shows. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls.proto
 func downstreamTLS(f Fleet, secret string) *tlsv3.DownstreamTlsContext {
-	return &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+	tls := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
 		TlsParams:                      tlsParameters(f.TLS),
 		AlpnProtocols:                  []string{"h2", "http/1.1"},
 		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretFromStream(secret)},
 	}}
+	askForCertificate(tls, f.TLS)
+	return tls
 }
 
 // tlsParameters leaves the cipher suites of TLS 1.2 to Envoy: its own are those
@@ -56,4 +70,35 @@ func tlsParameters(t DownstreamTLS) *tlsv3.TlsParameters {
 // the listener and every other certificate.
 func secretFromStream(name string) *tlsv3.SdsSecretConfig {
 	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: adsSource(15 * time.Second)}
+}
+
+// fleetSecret names a secret of a fleet that is no certificate.
+type fleetSecret struct{ fleet, name string }
+
+func (c *Collator) setSecret(fleet string, secret *tlsv3.Secret) {
+	c.inbox.note(func(n *notes) {
+		if n.secrets == nil {
+			n.secrets = make(map[fleetSecret]*tlsv3.Secret)
+		}
+		n.secrets[fleetSecret{fleet, secret.Name}] = secret
+	})
+}
+
+func (f *fleetState) setSecrets(secrets map[fleetSecret]*tlsv3.Secret) {
+	for key, secret := range secrets {
+		if key.fleet == f.Name {
+			f.others[key.name] = secret
+			f.mark(xds.Secret, key.name)
+		}
+	}
+}
+
+func (f *fleetState) buildSecret(name string) (proto.Message, error) {
+	if secret := f.others[name]; secret != nil {
+		return secret, nil
+	}
+	if certificate := f.secrets[name]; certificate != nil {
+		return buildSecret(certificate), nil
+	}
+	return nil, nil
 }

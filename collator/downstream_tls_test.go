@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,8 @@ func TestTLSOptionsAreChecked(t *testing.T) {
 		want   string
 	}{
 		{func(f *Fleet) { f.TLS.MinVersion = "1.1" }, "takes TLS 1.1"},
+		{func(f *Fleet) { f.TLS.ClientCertificates = "some" }, `asks for "some"`},
+		{func(f *Fleet) { f.TLS.ClientCertificates, f.HTTPS = ClientCertificatesOptional, netip.AddrPort{} }, "no address for https"},
 	} {
 		fleet := testFleet()
 		tt.change(&fleet)

@@ -2,6 +2,7 @@ package collator
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +131,38 @@ func (e *edge) issue(name string, options certstest.Options, serverNames ...stri
 	return c
 }
 
+// certificates has the edge serve a certificate for each name.
+func (e *edge) certificates(names ...string) {
+	e.t.Helper()
+	var all []*certs.Certificate
+	for _, name := range names {
+		all = append(all, e.certificate(name, name))
+	}
+	e.c.SyncCertificates("vault", all, nil)
+}
+
+// listenersTaken is how often Envoy took in listeners.
+func (e *edge) listenersTaken(t *testing.T) int64 {
+	t.Helper()
+	const stat = "listener_manager.lds.update_success"
+	stats, err := e.envoy.Stats(t.Context(), regexp.MustCompile("^"+regexp.QuoteMeta(stat)+"$"))
+	if n, ok := stats[stat]; err == nil && ok {
+		return n
+	}
+	t.Fatalf("Envoy's stats: %v, %v", stats, err)
+	return 0
+}
+
+// until waits for something that must happen.
+func (e *edge) until(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
 // request is sent as it is, on a connection of its own.
 type request struct {
 	host, path string
@@ -136,6 +170,7 @@ type request struct {
 	sni        string
 	header     http.Header
 	http2      bool
+	identity   []tls.Certificate // the client's
 }
 
 type answer struct {
@@ -153,7 +188,7 @@ func (e *edge) transport(r request) *http.Transport {
 		address = e.fleet.HTTPS
 	}
 	config := e.ca.ClientTLS()
-	config.ServerName = r.sni
+	config.ServerName, config.Certificates = r.sni, r.identity
 	return &http.Transport{
 		DisableKeepAlives: true, ForceAttemptHTTP2: r.http2, TLSClientConfig: config,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {

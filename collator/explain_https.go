@@ -72,6 +72,9 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 		view.Others[i].Reason = otherReason(view.Others[i], view.Certificate)
 	}
 	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)
+	if f.TLS.requiresCertificates() {
+		view.Notes = append(view.Notes, "clients have to show a certificate of an authority in client-ca")
+	}
 	return view
 }
 

@@ -183,6 +183,22 @@ func TestExplainHTTPS(t *testing.T) {
 	}
 }
 
+// A fleet that refuses clients without a certificate says so.
+func TestExplainClientCertificates(t *testing.T) {
+	t.Parallel()
+	fleet := testFleet()
+	fleet.TLS.ClientCertificates = ClientCertificatesRequired
+	c, _ := newTest(t, Config{Fleets: []Fleet{fleet}})
+	syncApps(c, webApp("/a", "a.test"))
+	domain := c.Explain("a.test").Domains[0]
+	if notes := strings.Join(domain.HTTPS.Notes, ";"); !strings.Contains(notes, "have to show a certificate") {
+		t.Errorf("notes %q", notes)
+	}
+	if words := fmt.Sprint(domain.Rules); !strings.Contains(words, "redirected to HTTPS") {
+		t.Errorf("rules %s, want a redirect", words)
+	}
+}
+
 // Words for everything that can be asked for, and no secret in them.
 func TestHandlingWords(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
@@ -28,6 +29,7 @@ type fleetState struct {
 	certificatesKnown bool
 	chains            []tlsChain
 	secrets           map[string]*certs.Certificate
+	others            map[string]*tlsv3.Secret // those that are no certificates
 
 	dirty map[xds.Key]struct{}
 	// claimed holds the domains whose claims changed, for problems to be found.
@@ -44,6 +46,7 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher, acmeApp: acmeApp,
 		scopes:    scopeBuilder{options: f.Options, httpsPort: f.httpsPort()},
+		others:    make(map[string]*tlsv3.Secret),
 		dirty:     make(map[xds.Key]struct{}),
 		claimed:   make(map[string]struct{}),
 		published: make(map[xds.Key]string),
@@ -218,10 +221,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		}
 		return buildEndpoints(key.Name, endpointsOf(app, port)), nil
 	case xds.Secret:
-		if certificate := f.secrets[key.Name]; certificate != nil {
-			return buildSecret(certificate), nil
-		}
-		return nil, nil
+		return f.buildSecret(key.Name)
 	case xds.Listener:
 		return f.buildListener(key.Name)
 	case xds.Scope:

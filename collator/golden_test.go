@@ -62,6 +62,11 @@ func goldenCases() []goldenCase {
 			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
 				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
 		}},
+		{name: "client_certificates", types: []xds.Type{xds.Listener, xds.Scope}, apps: []*sources.App{acme},
+			certificates: []*certs.Certificate{certificate("shop.test", "a", "shop.test")},
+			fleet: func(f *Fleet) {
+				f.TLS = DownstreamTLS{MinVersion: TLS13, ClientCertificates: ClientCertificatesRequired}
+			}},
 		{name: "no_options", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{webApp("/a", "a.test")},
 			fleet: func(f *Fleet) {
 				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"sync"
 
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
 	"relay/certs"
 	"relay/sources"
 )
@@ -29,7 +31,9 @@ type notes struct {
 	all    []*sources.App
 	apps   map[string]*sources.App // nil: removed
 	certs  map[string]certificateRead
-	upTo   uint64
+	// secrets are those that are no certificates.
+	secrets map[fleetSecret]*tlsv3.Secret
+	upTo    uint64
 }
 
 // certificateRead is one complete read of a certificate source.
@@ -72,6 +76,11 @@ func (t *notes) add(later notes) {
 		t.certs = later.certs
 	} else {
 		maps.Copy(t.certs, later.certs)
+	}
+	if t.secrets == nil {
+		t.secrets = later.secrets
+	} else {
+		maps.Copy(t.secrets, later.secrets)
 	}
 }
 

@@ -78,9 +78,12 @@ func connectionManager(p *packer, name string, f Fleet) *listenerv3.Filter {
 			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
 		},
 		LocalReplyConfig:              localReplies(),
-		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{setScopeHeader(p)},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(p), perRouteFilters(p)},
+	}
+	if name == httpsListener && f.TLS.asksForCertificates() {
+		tellClient(manager)
 	}
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))
@@ -112,16 +115,14 @@ func onDemandClusters(p *packer) *hcmv3.HttpFilter {
 	}
 }
 
-// setScopeHeader runs before the scope is chosen, and overwrites whatever the
+// mutateHeaders runs before the scope is chosen, and overwrites whatever the
 // client sent.
-func setScopeHeader(p *packer) *corev3.TypedExtensionConfig {
+func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
+	setScope := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
+		Append: headerOption(scopeHeader, "%REQ(:authority)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+	}}
 	return p.extension("scope", &headermutationv3.HeaderMutation{
-		Mutations: []*mutationrulesv3.HeaderMutation{{
-			Action: &mutationrulesv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
-				Header:       &corev3.HeaderValue{Key: scopeHeader, Value: "%REQ(:authority)%"},
-				AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-			}},
-		}},
+		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope}, withoutLookalikes()...),
 	})
 }
 

@@ -43,6 +43,9 @@ func (c *checkCmd) Run(ctx context.Context, out streams) error {
 	if r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry()); err != nil {
 		return err
 	}
+	if edge, err := newEdgeFiles(&c.Config, r.Collator, log); edge != nil {
+		r.say("files for TLS", err)
+	}
 	stop := r.serve(ctx)
 	defer stop()
 	if err := c.readApps(ctx, r, log); err != nil {

@@ -58,7 +58,7 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestFleets(t *testing.T) {
-	c, err := parse(t, "marathon: http://m\ncerts-dir: /c\nfleets:\n- name: external\n  http: 0.0.0.0:80\n  https: 0.0.0.0:443\n  tls-min-version: 1.3\n- name: internal\n  http: 10.0.0.1:8080\n  tcp: all\n")
+	c, err := parse(t, "marathon: http://m\ncerts-dir: /c\nfleets:\n- name: external\n  http: 0.0.0.0:80\n  https: 0.0.0.0:443\n  tls-min-version: 1.3\n  client-ca: /ca.pem\n  client-certificates: required\n- name: internal\n  http: 10.0.0.1:8080\n  tcp: all\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +66,8 @@ func TestFleets(t *testing.T) {
 	if len(fleets) != 2 || fleets[0].Name != "external" || fleets[0].HTTPSPublicPort != 443 || fleets[1].HTTP.Port() != 8080 || fleets[1].HTTPS.IsValid() {
 		t.Errorf("fleets %+v", fleets)
 	}
-	if got := fleets[0].TLS.MinVersion; got != collator.TLS13 {
-		t.Errorf("TLS from version %q on, want 1.3", got)
+	if got, want := fleets[0].TLS, (collator.DownstreamTLS{MinVersion: collator.TLS13, ClientCertificates: collator.ClientCertificatesRequired}); got != want {
+		t.Errorf("TLS %+v, want %+v", got, want)
 	}
 	if want := []uint16{80, 443, 9901, 18000, 9090}; fleets[0].TCP != "" || fleets[1].TCP != collator.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
 		t.Errorf("TCP services of fleets: %q, %q, without %d", fleets[0].TCP, fleets[1].TCP, fleets[1].ReservedPorts)
@@ -93,6 +93,10 @@ func TestWrongConfiguration(t *testing.T) {
 		{"unknown choice of TCP services", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', tcp: some}\n", nil, `fleet "a" has tcp: some`},
 		{"TLS 1.1", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', tls-min-version: 1.1}\n", nil, `fleet "a" has tls-min-version: 1.1`},
 		{"TLS 1.3 without https", "", []string{"--marathon", "http://m", "--tls-min-version", "1.3"}, "does not listen for HTTPS"},
+		{"client certificates without an authority", "", []string{"--marathon", "http://m", "--https", "1.1.1.1:443", "--certs-dir", "/c", "--client-certificates", "required"}, "certificates of nobody"},
+		{"an authority for nothing", "", []string{"--marathon", "http://m", "--https", "1.1.1.1:443", "--certs-dir", "/c", "--client-ca", "/ca.pem"}, "asks clients for no certificates"},
+		{"client certificates without https", "", []string{"--marathon", "http://m", "--client-ca", "/ca.pem", "--client-certificates", "optional"}, "does not listen for HTTPS"},
+		{"unknown choice of client certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', client-certificates: some}\n", nil, `fleet "a" has client-certificates: some`},
 		{"fleets not a list", "fleets: a\n", nil, "want a list of fleets"},
 		{"https without certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443'}\n", nil, `fleet "a" listens for HTTPS without certificates`},
 		{"Vault without login", "", []string{"--marathon", "http://m", "--vault-addr", "http://v"}, "no way to log in to Vault"},
@@ -161,6 +165,7 @@ func TestCheck(t *testing.T) {
 	bad := write("bad.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a_b.test]\n    nonsense: 1\n")
 	clash := write("clash.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n- id: /b\n  ports:\n  - domains: [a.test]\n")
 	pem := write("a.pem", string(certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{}).Bundle()))
+	ca := write("ca.pem", string(certstest.TestCA(t).RootPEM()))
 	m := marathontest.Start(t, marathontest.Options{})
 	if err := m.Apply(app("/a", "a.test", 1)); err != nil {
 		t.Fatal(err)
@@ -177,6 +182,8 @@ func TestCheck(t *testing.T) {
 		{"Marathon", []string{"--marathon", m.URL()}, 0, "ok     marathon"},
 		{"Marathon away", []string{"--marathon", "http://127.0.0.1:1"}, 1, "connection refused"},
 		{"Vault away", []string{"--source-file", good, "--vault-addr", "http://127.0.0.1:1", "--vault-token", "s.secret"}, 1, "wrong  vault http://127.0.0.1:1"},
+		{"authorities", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--client-ca", ca, "--client-certificates", "required"}, 0, "ok     files for TLS"},
+		{"no authorities", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--client-ca", good, "--client-certificates", "required"}, 1, "good.yaml: no certificate in PEM"},
 		{"no directory", []string{"--source-file", good, "--certs-dir", filepath.Join(dir, "none")}, 1, "none"},
 	}
 	for _, tt := range tests {

@@ -43,6 +43,7 @@ type relay struct {
 	apps         appSource
 	certificates []certificateSource
 	states       []stateKeeper
+	edge         *edgeFiles
 	renewal      *renewal.Watch
 	collator     *collator.Collator
 	gate         *gate
@@ -69,6 +70,9 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	collation.OnAppsPublished, collation.OnCertificatesPublished = r.gate.appsPublished, r.gate.certificatesPublished
 	var err error
 	if r.collator, err = collator.New(collation, publishers, log.With("part", "collator"), r.registry); err != nil {
+		return nil, err
+	}
+	if r.edge, err = newEdgeFiles(config, r.collator, log); err != nil {
 		return nil, err
 	}
 	keeping, err := newKeeping(config, log, r.registry)
@@ -160,6 +164,9 @@ func (r *relay) serve(ctx context.Context) error {
 	for _, k := range r.states {
 		s := k.Status()
 		add("state of "+s.Source, k) // a file -> collator or renewal, while the source cannot be read
+	}
+	if r.edge != nil {
+		add("tls files", r.edge) // files for https listeners -> collator
 	}
 	add("renewal", r.renewal)           // certificates -> collator, log
 	add("collator", r.collator)         // apps and certificates -> a store for each fleet

@@ -157,7 +157,7 @@ func (r *relay) Problems() []admin.ProblemView {
 			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(views, r.stateProblems(), r.rejections())
+	return slices.Concat(views, r.edge.problems(), r.stateProblems(), r.rejections())
 }
 
 // rejections lists what Envoys refused, once for all Envoys that refused it.
