@@ -200,6 +200,19 @@ func TestCertificateWrittenButLiveStillOld(t *testing.T) {
 	})
 }
 
+// A mount that was restored counts versions anew.
+func TestSameVersionWithAnotherFingerprint(t *testing.T) {
+	var second *certstest.Issued
+	inWorld(t, func(w *world) { w.vault.publish(w.T, "a.test", w.issue("a.test")) }, func(w *world) {
+		second = w.issue("a.test")
+		w.vault.change(func(f *fakeVault) { f.entries["a.test"] = nil })
+		w.vault.publish(w.T, "a.test", second)
+		w.sleep(nextPoll)
+		w.serves("a.test", second)
+		w.problem("a.test", "")
+	})
+}
+
 func TestVersionThatLiveNamesIsGone(t *testing.T) {
 	var second *certstest.Issued
 	inWorld(t, func(w *world) {

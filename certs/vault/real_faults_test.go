@@ -146,9 +146,9 @@ func policyIsMended(r *real) {
 	r.waitFor("a.test", renewed)
 }
 
-// namespaceIsSent looks at each request on its way. Vault's core knows of no
-// namespaces and answers all the same.
-func namespaceIsSent(r *real) {
+// requestsOnTheirWay looks at each one: all have the namespace, of which Vault's
+// core knows nothing, and none writes but to get a token.
+func requestsOnTheirWay(r *real) {
 	issued := r.publish("a.test")
 	roleID, secretID, err := r.mount.AppRole(r.Context(), 3*time.Second)
 	r.ok(err)
@@ -160,6 +160,9 @@ func namespaceIsSent(r *real) {
 		seen[request.URL.Path]++
 		if got := request.Header.Get("X-Vault-Namespace"); got != "team/edge" {
 			r.Errorf("%s: namespace %q", request.URL.Path, got)
+		}
+		if request.Method != http.MethodGet && !strings.HasPrefix(request.URL.Path, "/v1/auth/") {
+			r.Errorf("%s %s", request.Method, request.URL.Path)
 		}
 	})
 	count := func(path string) int {

@@ -44,7 +44,7 @@ func TestRealVault(t *testing.T) {
 	t.Run("version is pruned", func(t *testing.T) { versionIsPruned(set(t)) })
 	t.Run("entry is deleted", func(t *testing.T) { entryIsDeleted(set(t)) })
 	t.Run("token revoked, no other", func(t *testing.T) { tokenRevokedForGood(set(t)) })
-	t.Run("namespace", func(t *testing.T) { namespaceIsSent(set(t)) })
+	t.Run("requests on their way", func(t *testing.T) { requestsOnTheirWay(set(t)) })
 	t.Run("down and back", func(t *testing.T) { downAndBack(set(t)) })
 	t.Run("sealed and unsealed", func(t *testing.T) { sealedAndUnsealed(set(t)) })
 }

@@ -303,3 +303,36 @@ func TestLostDirectory(t *testing.T) {
 		t.Errorf("hook: status %d, want 204", status)
 	}
 }
+
+// The hook answers with what it was asked for, and before marathon-acme gives
+// up, however many certificates there are.
+func TestHookOfManyCertificates(t *testing.T) {
+	w := newWorld(t)
+	key := w.ca.TestIssue(t, []string{"key.test"}, certstest.Options{}).Signer
+	for i := range 5000 {
+		name := fmt.Sprintf("n%d.test", i)
+		w.writePEM(name+".pem", w.ca.TestIssue(t, []string{name}, certstest.Options{Key: key}).Bundle())
+	}
+	w.startRelay()
+	if status := w.hook("usr1"); status/100 != 2 {
+		t.Fatalf("the first hook: status %d", status)
+	}
+	w.eventually("the first read", func() error {
+		if n := len(w.relay.collator.Certificates()); n != 5000 {
+			return fmt.Errorf("%d certificates", n)
+		}
+		return nil
+	})
+	renewed := w.ca.TestIssue(t, []string{"n4321.test"}, certstest.Options{Key: key})
+	w.writePEM("n4321.test.pem", renewed.Bundle())
+	start := time.Now()
+	status := w.hook("usr1")
+	if took := time.Since(start); took > 5*time.Second || status != http.StatusNoContent {
+		t.Fatalf("the hook answered %d after %s", status, took)
+	}
+	for _, c := range w.relay.collator.Certificates() {
+		if c.ServerNames[0] == "n4321.test" && c.Fingerprint != renewed.Fingerprint {
+			t.Error("the hook answered before the renewed certificate was taken")
+		}
+	}
+}
