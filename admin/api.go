@@ -25,9 +25,12 @@ func (s *Server) api(mux *http.ServeMux) {
 	list("sources", func() any { return s.sources() })
 	mux.HandleFunc("GET /api/v1/apps/{id...}", s.app)
 	mux.HandleFunc("GET /api/v1/explain", s.explain)
-	mux.HandleFunc("GET /api/", func(w http.ResponseWriter, r *http.Request) {
-		s.notFound(w, fmt.Sprintf("nothing at %s: there are /api/v1/apps, certificates, explain, fleets, problems and sources", r.URL.Path))
-	})
+	// Without its own pattern /api would be answered by a redirect.
+	for _, rest := range []string{"GET /api", "GET /api/"} {
+		mux.HandleFunc(rest, func(w http.ResponseWriter, r *http.Request) {
+			s.notFound(w, fmt.Sprintf("nothing at %s: there are /api/v1/apps, certificates, explain, fleets, problems and sources", r.URL.Path))
+		})
+	}
 }
 
 // app answers /api/v1/apps/shop/web with the app "/shop/web".

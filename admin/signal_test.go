@@ -183,7 +183,7 @@ func FuzzSignal(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"POST", "/_mlb_signal/usr1"}, {"GET", "/_mlb_signal/usr1"}, {"POST", "//_mlb_signal/hup"},
 		{"POST", "/_mlb_signal/hup/"}, {"HEAD", "/_mlb_signal/../"}, {"POST", "/_mlb_signal/%75sr1"},
-		{"CONNECT", "/"}, {"POST", ""}, {"GET", "/api/v1/apps/%2F"}, {"OPTIONS", "*"},
+		{"CONNECT", "/"}, {"POST", ""}, {"GET", "/api/v1/apps/%2F"}, {"OPTIONS", "*"}, {"GET", "/api"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
