@@ -83,14 +83,16 @@ func TestRenewal(t *testing.T) {
 			w.settled()
 			before := w.listeners()
 
-			renew()
-			start := time.Now()
-			if status := w.hook("usr1"); status != http.StatusNoContent {
-				t.Fatalf("hook: status %d", status)
-			}
-			serial = w.renewed("https://a.test/", serial)
-			if took := time.Since(start); took > 2*time.Second {
-				t.Errorf("the hook took %s to have effect", took)
+			for _, hook := range []string{"usr1", "hup"} {
+				renew()
+				start := time.Now()
+				if status := w.hook(hook); status != http.StatusNoContent {
+					t.Fatalf("hook %s: status %d", hook, status)
+				}
+				serial = w.renewed("https://a.test/", serial)
+				if took := time.Since(start); took > 2*time.Second {
+					t.Errorf("the hook %s took %s to have effect", hook, took)
+				}
 			}
 			w.stop()
 
@@ -105,7 +107,7 @@ func TestRenewal(t *testing.T) {
 				return nil
 			})
 			renew()
-			start = time.Now()
+			start := time.Now()
 			w.renewed("https://a.test/", serial)
 			// A poll is up to a fifth late.
 			if took := time.Since(start); took > w.config.CertsPollInterval*12/10+2*time.Second {
@@ -127,7 +129,10 @@ func TestRenewal(t *testing.T) {
 // nothing to who watches the directory: behind a link.
 func (w *world) issueUnnoticed() {
 	w.t.Helper()
-	target := filepath.Join(filepath.Dir(w.certs), "a.test.pem")
+	target := filepath.Join(filepath.Dir(w.certs), "elsewhere", "a.test.pem")
+	if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
 	if err := os.WriteFile(target+".new", w.ca.TestIssue(w.t, []string{"a.test"}, certstest.Options{}).Bundle(), 0o600); err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -73,6 +74,44 @@ func TestTwoCertificatesForOneName(t *testing.T) {
 		w.put("long.pem", []string{"a.test", "c.test"}, certstest.Options{Serial: 2, NotAfter: time.Now().AddDate(0, 0, 60)})
 	}
 	w.presents("a.test", 2)
+	w.nothingRejected()
+}
+
+// Of two that last equally long Vault's is served, and the directory's when it
+// is gone. --vault-default answers those who ask for no other.
+func TestVaultBesideADirectory(t *testing.T) {
+	w := newWorld(t)
+	mount := w.vault()
+	w.config.CertsDir, w.config.VaultDefault = []string{w.certs}, "fallback"
+	ends := time.Now().AddDate(0, 0, 60)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	defer cancel()
+	publish := func(name string, names []string, options certstest.Options) {
+		t.Helper()
+		if _, err := mount.Publish(ctx, name, w.ca.TestIssue(t, names, options)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.put("a.pem", []string{"a.test"}, certstest.Options{Serial: 1, NotAfter: ends})
+	publish("a.test", []string{"a.test"}, certstest.Options{Serial: 2, NotAfter: ends})
+	publish("fallback", []string{"fallback.test"}, certstest.Options{Serial: 3})
+	publish("star", nil, certstest.Options{Serial: 4, NoSAN: true, CommonName: "*", SelfSigned: true, NotAfter: time.Now().AddDate(10, 0, 0)})
+	w.start()
+	w.presents("a.test", 2)
+	w.presents("fallback.test", 3)
+	w.presents("unknown.test", 3)
+	w.presents("", 3)
+
+	if err := mount.SetLive(ctx, "a.test", nil); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // one read may be of a node that is behind
+		w.presents("a.test", 2)
+		if status := w.hook("usr1"); status != http.StatusNoContent {
+			t.Errorf("hook: status %d", status)
+		}
+	}
+	w.presents("a.test", 1)
 	w.nothingRejected()
 }
 
