@@ -2,8 +2,6 @@ package xds
 
 import (
 	"context"
-	"net"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -13,8 +11,19 @@ import (
 
 // Limits keep one client, broken or hostile, from costing the others anything.
 type Limits struct {
-	// Streams is how many Envoys may be connected.
-	Streams int
+	// Streams is how many Envoys may be connected, and StreamsPerAddress how many
+	// of them from one address.
+	Streams, StreamsPerAddress int
+	// ConnectionStreams is how many streams a connection may have: an Envoy needs
+	// one.
+	ConnectionStreams uint32
+	// Idle is how many connections without an Envoy's stream there may be, and
+	// IdlePerAddress how many of them from one address; the oldest are closed. All
+	// Envoys of a fleet may come at the same time, from behind one address.
+	Idle, IdlePerAddress int
+	// Handshake is how long a client may take for the handshakes of TLS and HTTP/2.
+	// One without a stream is disconnected FirstRequest later.
+	Handshake time.Duration
 	// Names is how many names of one type an Envoy may be subscribed to.
 	Names int
 	// RequestsPerSecond is how many requests an Envoy may send on its own, not to
@@ -32,8 +41,9 @@ type Limits struct {
 // DefaultLimits are far above what Envoys do.
 func DefaultLimits() Limits {
 	return Limits{
-		Streams: 10_000, Names: 1_000_000, RequestsPerSecond: 1000, Burst: 10_000,
-		FirstRequest: 15 * time.Second, Stall: 2 * time.Minute,
+		Streams: 10_000, StreamsPerAddress: 5000, ConnectionStreams: 10, Idle: 10_000, IdlePerAddress: 1000,
+		Names: 1_000_000, RequestsPerSecond: 1000, Burst: 10_000,
+		Handshake: 10 * time.Second, FirstRequest: 15 * time.Second, Stall: 2 * time.Minute,
 	}
 }
 
@@ -48,52 +58,6 @@ func (l Limits) tooMany(t Type, n int) error {
 		return nil
 	}
 	return status.Errorf(codes.ResourceExhausted, "%d names of %s are subscribed to, %d are allowed", n, t, l.Names)
-}
-
-// connections are those of a listener, by the client's address, so that the one
-// of a client that reads nothing can be closed: a stream alone cannot be.
-type connections struct {
-	net.Listener
-	mu   sync.Mutex
-	open map[string]net.Conn
-}
-
-func track(l net.Listener) *connections {
-	return &connections{Listener: l, open: make(map[string]net.Conn)}
-}
-
-// Accept notes the connection until it is closed.
-func (c *connections) Accept() (net.Conn, error) {
-	conn, err := c.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open[conn.RemoteAddr().String()] = conn
-	return &tracked{Conn: conn, of: c}, nil
-}
-
-func (c *connections) close(remote string) {
-	c.mu.Lock()
-	conn := c.open[remote]
-	c.mu.Unlock()
-	if conn != nil {
-		_ = conn.Close()
-	}
-}
-
-type tracked struct {
-	net.Conn
-	of *connections
-}
-
-// Close closes the connection and forgets it.
-func (t *tracked) Close() error {
-	t.of.mu.Lock()
-	delete(t.of.open, t.RemoteAddr().String())
-	t.of.mu.Unlock()
-	return t.Conn.Close()
 }
 
 // watchdog calls bark unless it is told in time, again and again, that all is well.
@@ -127,6 +91,7 @@ func firstRequest(ctx context.Context, limit time.Duration, receive func() error
 	case <-timer.C:
 		return status.Errorf(codes.DeadlineExceeded, "no request came within %s", limit)
 	case <-ctx.Done():
-		return ctx.Err()
+		// gRPC ends a stream whose request it does not take; only this says why.
+		return <-received
 	}
 }

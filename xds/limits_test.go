@@ -2,6 +2,7 @@ package xds
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -20,18 +21,34 @@ func limited(t *testing.T, change func(*Limits)) *fixture {
 }
 
 func TestTooManyStreams(t *testing.T) {
-	f := limited(t, func(l *Limits) { l.Streams = 1 })
-	f.set(Cluster, "1", "a")
-	first := f.connect()
-	first.Subscribe(clusters)
-	first.Ack(first.Expect(clusters, []string{"a"}))
-	second := f.connect()
-	second.Subscribe(clusters)
-	if err := second.End(); status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("one too many: %v, want ResourceExhausted", err)
+	for name, change := range map[string]func(*Limits){
+		"in all": func(l *Limits) { l.Streams = 1 }, "from one address": func(l *Limits) { l.StreamsPerAddress = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := limited(t, change)
+			f.set(Cluster, "1", "a")
+			first := f.connect()
+			first.Subscribe(clusters)
+			first.Ack(first.Expect(clusters, []string{"a"}))
+			second := f.connect()
+			second.Subscribe(clusters)
+			if err := second.End(); status.Code(err) != codes.ResourceExhausted {
+				t.Errorf("one too many: %v, want ResourceExhausted", err)
+			}
+			f.set(Cluster, "2", "a")
+			first.Ack(first.Expect(clusters, []string{"a"}))
+			first.Close()
+			if err := first.End(); status.Code(err) != codes.Canceled {
+				t.Errorf("%v, want Canceled", err)
+			}
+			for len(f.server.Streams()) > 0 {
+				runtime.Gosched()
+			}
+			third := f.connect()
+			third.Subscribe(clusters)
+			third.Expect(clusters, []string{"a"})
+		})
 	}
-	f.set(Cluster, "2", "a")
-	first.Ack(first.Expect(clusters, []string{"a"}))
 }
 
 func TestTooManyNames(t *testing.T) {

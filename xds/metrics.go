@@ -1,9 +1,15 @@
 package xds
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/door"
+)
 
 type metrics struct {
 	streams *prometheus.GaugeVec
+	// refused is by door.Kind.
+	refused *prometheus.CounterVec
 	// rejections are by fleet and type.
 	rejections map[string]*[numTypes]prometheus.Counter
 	// By type.
@@ -32,7 +38,11 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		resources:  byType("resources_sent_total", "Resources sent."),
 		removals:   byType("removals_sent_total", "Removals sent."),
 		bytes:      byType("response_bytes_total", "Bytes of the responses sent."),
+		refused:    counter("refused_total", "Connections and streams that were refused, by reason; the log says whose.", "reason"),
 		rejections: make(map[string]*[numTypes]prometheus.Counter),
+	}
+	for _, kind := range door.Kinds() {
+		m.refused.WithLabelValues(string(kind))
 	}
 	rejections := counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type")
 	quarantined := prometheus.NewDesc("relay_xds_quarantined", "Resources that Envoys of some version reject and are not sent.", []string{"fleet"}, nil)

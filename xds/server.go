@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -21,6 +22,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"relay/door"
 )
 
 // Server serves the aggregated discovery service to Envoys, incrementally. An
@@ -36,27 +39,39 @@ type Server struct {
 	// Limits are DefaultLimits unless set before Serve.
 	Limits Limits
 
-	connections *connections
+	connections *door.Listener
 	stores      map[string]*Store
 	log         *slog.Logger
+	refusals    *door.Log
 	metrics     *metrics
 	admission   admission
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
+	hosts   map[string]int // streams by host
 }
 
 // NewServer returns a server for the given stores, by fleet.
 func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometheus.Registerer) *Server {
-	return &Server{
-		stores: stores, log: logger, metrics: newMetrics(registerer, stores), streams: make(map[*stream]struct{}),
+	s := &Server{
+		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
+		streams: make(map[*stream]struct{}), hosts: make(map[string]int),
 		admission: newAdmission(), Limits: DefaultLimits(),
 	}
+	s.refusals = door.NewLog(logger, func(kind door.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
+	return s
 }
 
 // maxRequest bounds one request: a first request names every resource that an
 // Envoy has, about 100 bytes each.
 const maxRequest = 64 << 20
+
+// maxHeaders bounds the headers of a request, in bytes.
+const maxHeaders = 16 << 10
+
+// maxNode bounds the names that an Envoy gives itself and its fleet, in bytes:
+// they are kept, and logged.
+const maxNode = 1024
 
 // window is how much of a request an Envoy may send ahead. Were it not fixed,
 // each ACK would be followed by a ping, to find out what is best.
@@ -70,19 +85,24 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		creds = credentials.NewTLS(s.TLS)
 	}
 	g := grpc.NewServer(
-		grpc.Creds(creds),
+		grpc.Creds(handshaker{creds, s.refusals}),
+		grpc.ConnectionTimeout(s.Limits.Handshake),
+		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
+		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: s.Limits.Stall}),
 		grpc.StaticStreamWindowSize(window),
 		grpc.StaticConnWindowSize(window),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.UnknownServiceHandler(refuseService),
+		grpc.UnknownServiceHandler(s.refuseService),
 	)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s)
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
-	s.connections = track(l)
+	s.connections = door.Listen(l, door.Limits{
+		Idle: s.Limits.Handshake + s.Limits.FirstRequest, PerAddress: s.Limits.IdlePerAddress, InAll: s.Limits.Idle,
+	}, s.refusals)
 	if err := g.Serve(s.connections); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve xDS on %s: %w", l.Addr(), err)
 	}
@@ -90,31 +110,73 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // StreamAggregatedResources refuses the state-of-the-world variant.
-func (s *Server) StreamAggregatedResources(discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	return status.Error(codes.Unimplemented,
-		"Relay speaks incremental xDS only: set api_type: DELTA_GRPC in the bootstrap's ads_config (see relay bootstrap)")
+func (s *Server) StreamAggregatedResources(g discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
+	return s.refuse(g.Context(), door.Request, nil, status.Error(codes.Unimplemented,
+		"Relay speaks incremental xDS only: set api_type: DELTA_GRPC in the bootstrap's ads_config (see relay bootstrap)"))
 }
 
-// authorized refuses an Envoy that may not have what it asks for.
-func (s *Server) authorized(g grpc.ServerStream, node, fleet string) error {
-	if s.Authorize == nil {
+func (s *Server) refuseService(_ any, g grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(g)
+	return s.refuse(g.Context(), door.Request, nil, status.Errorf(codes.Unimplemented,
+		"Relay serves aggregated discovery only, not %.100s: use ads: {} as the config source (see relay bootstrap)", method))
+}
+
+// refuse logs why a client is refused, and returns err, which tells the client.
+func (s *Server) refuse(ctx context.Context, kind door.Kind, node *corev3.Node, err error) error {
+	var attrs []any
+	if node != nil {
+		attrs = []any{"node", node.GetId(), "fleet", node.GetCluster()}
+	}
+	s.refusals.Refuse(remoteAddress(ctx), door.Refusal{Kind: kind, Who: node.GetId(), Reason: status.Convert(err).Message()}, attrs...)
+	return err
+}
+
+// remoteAddress is that of the client of a stream.
+func remoteAddress(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
+}
+
+// stranger refuses a client that may have no fleet at all: before it is read
+// what it asks for, which may be large.
+func (s *Server) stranger(ctx context.Context) error {
+	p, ok := peer.FromContext(ctx)
+	if s.Authorize == nil || !ok {
 		return nil
 	}
-	p, ok := peer.FromContext(g.Context())
-	if !ok {
-		return status.Error(codes.Internal, "a connection without a peer")
+	var refused error
+	for _, fleet := range s.fleets() {
+		if refused = s.Authorize(p, fleet); refused == nil {
+			return nil
+		}
 	}
-	if err := s.Authorize(p, fleet); err != nil {
-		s.log.Warn("Envoy refused", "node", node, "fleet", fleet, "address", p.Addr, "reason", err)
-		return status.Error(codes.PermissionDenied, err.Error())
-	}
-	return nil
+	return s.refuse(ctx, door.Access, nil, status.Error(codes.PermissionDenied, refused.Error()))
 }
 
-func refuseService(_ any, g grpc.ServerStream) error {
-	method, _ := grpc.MethodFromServerStream(g)
-	return status.Errorf(codes.Unimplemented,
-		"Relay serves aggregated discovery only, not %s: use ads: {} as the config source (see relay bootstrap)", method)
+// admit returns the store for an Envoy, unless it may not have it.
+func (s *Server) admit(ctx context.Context, node *corev3.Node) (*Store, error) {
+	if len(node.GetId()) > maxNode || len(node.GetCluster()) > maxNode {
+		return nil, s.refuse(ctx, door.Request, nil, status.Errorf(codes.InvalidArgument, "node.id and node.cluster may have %d bytes", maxNode))
+	}
+	fleet := node.GetCluster()
+	store, ok := s.stores[fleet]
+	if !ok {
+		return nil, s.refuse(ctx, door.Fleet, node, status.Errorf(codes.InvalidArgument,
+			"no fleet %q: node.cluster must be one of %q (envoy --service-cluster, or node.cluster in the bootstrap)", fleet, s.fleets()))
+	}
+	if s.Authorize == nil {
+		return store, nil
+	}
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, status.Error(codes.Internal, "a connection without a peer")
+	}
+	if err := s.Authorize(p, fleet); err != nil {
+		return nil, s.refuse(ctx, door.Access, node, status.Error(codes.PermissionDenied, err.Error()))
+	}
+	return store, nil
 }
 
 func (s *Server) fleets() []string { return slices.Sorted(maps.Keys(s.stores)) }
@@ -122,11 +184,12 @@ func (s *Server) fleets() []string { return slices.Sorted(maps.Keys(s.stores)) }
 func (s *Server) add(st *stream) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.streams) >= s.Limits.Streams {
-		s.log.Warn("Envoy refused: too many are connected", "node", st.info.NodeID, "limit", s.Limits.Streams)
-		return status.Errorf(codes.ResourceExhausted, "%d Envoys are connected, more are not allowed", len(s.streams))
+	if all, there := len(s.streams), s.hosts[st.host]; all >= s.Limits.Streams || there >= s.Limits.StreamsPerAddress {
+		return status.Errorf(codes.ResourceExhausted,
+			"%d Envoys are connected, %d from there; more are not allowed: see what connects so often", all, there)
 	}
 	s.streams[st] = struct{}{}
+	s.hosts[st.host]++
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Inc()
 	return nil
 }
@@ -136,6 +199,9 @@ func (s *Server) remove(st *stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.streams, st)
+	if s.hosts[st.host]--; s.hosts[st.host] == 0 {
+		delete(s.hosts, st.host)
+	}
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
 }
 

@@ -26,6 +26,7 @@ type fixture struct {
 	t       *testing.T
 	store   *Store
 	server  *Server
+	metrics *prometheus.Registry
 	address string
 }
 
@@ -45,13 +46,18 @@ func closedFixture(t *testing.T) *fixture {
 func limitedFixture(t *testing.T, change func(*Limits)) *fixture {
 	t.Helper()
 	t.Parallel()
+	return startServer(t, slog.DiscardHandler, func(s *Server) { change(&s.Limits) })
+}
+
+func startServer(t *testing.T, log slog.Handler, change func(*Server)) *fixture {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fixture{t: t, store: NewStore(), address: l.Addr().String()}
-	f.server = NewServer(map[string]*Store{"edge": f.store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	change(&f.server.Limits)
+	f := &fixture{t: t, store: NewStore(), metrics: prometheus.NewRegistry(), address: l.Addr().String()}
+	f.server = NewServer(map[string]*Store{"edge": f.store, "core": NewStore()}, slog.New(log), f.metrics)
+	change(f.server)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- f.server.Serve(ctx, l) }()

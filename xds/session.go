@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -163,6 +164,17 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 	return s.answered(t, req, now)
 }
 
+// awaits reports whether a nonce is that of the response in flight.
+func (s *session) awaits(t Type, nonce string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.watches[t].flight
+	return f != nil && f.nonce == nonce
+}
+
+// maxMessage bounds what is kept of an Envoy's words, in characters.
+const maxMessage = 16 << 10
+
 // answered handles the part of a request that acknowledges or rejects the
 // response in flight. A nonce of an older response says nothing.
 func (s *session) answered(t Type, req *request, now time.Time) (*Rejection, *held) {
@@ -180,7 +192,7 @@ func (s *session) answered(t Type, req *request, now time.Time) (*Rejection, *he
 	w.rejections++
 	w.rejected = &Rejection{
 		Type: t, Revision: f.revision, Time: now,
-		Message: req.GetErrorDetail().GetMessage(), Names: table.names(f.set),
+		Message: fmt.Sprintf("%.*s", maxMessage, req.GetErrorDetail().GetMessage()), Names: table.names(f.set),
 	}
 	id, alone := w.reject(f)
 	if !alone {

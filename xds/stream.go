@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"relay/door"
 )
 
 type deltaStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
@@ -25,6 +27,7 @@ type stream struct {
 	session *session
 	log     *slog.Logger
 	info    StreamStatus
+	host    string
 	// pace is for requests that answer nothing, the watchdog for an Envoy that
 	// does not read.
 	pace     *rate.Limiter
@@ -33,52 +36,70 @@ type stream struct {
 
 // DeltaAggregatedResources serves an Envoy for as long as it stays connected.
 func (s *Server) DeltaAggregatedResources(g deltaStream) error {
-	first := new(request)
-	if err := firstRequest(g.Context(), s.Limits.FirstRequest, func() error { return g.RecvMsg(first) }); err != nil {
-		return ignoreEnd(err)
+	ctx := g.Context()
+	if err := s.stranger(ctx); err != nil {
+		return err
 	}
+	first := new(request)
+	if err := firstRequest(ctx, s.Limits.FirstRequest, func() error { return g.RecvMsg(first) }); err != nil {
+		return s.ended(ctx, nil, err)
+	}
+	defer s.connections.Use(remoteAddress(ctx))()
 	var malformed error
-	if err := s.admission.do(g.Context(), first.weight(), func() { malformed = first.parse() }); err != nil {
+	if err := s.admission.do(ctx, first.weight(), func() { malformed = first.parse() }); err != nil {
 		return ignoreEnd(err)
 	}
 	if malformed != nil {
-		return malformed
+		return s.ended(ctx, nil, malformed)
 	}
-	st, err := s.newStream(g, first.GetNode())
+	node := first.GetNode()
+	st, err := s.newStream(g, node)
 	if err != nil {
 		return err
 	}
 	defer s.remove(st)
-	st.log.Info("Envoy connected", "version", st.info.Version, "address", st.info.Address)
-	err = st.run(g.Context(), first)
-	st.log.Info("Envoy disconnected", "reason", reason(err))
+	// One that comes again and again to be refused is logged as that.
+	level := slog.LevelInfo
+	if s.refusals.Recent(st.info.Address, door.Request, node.GetId()) {
+		level = slog.LevelDebug
+	}
+	st.log.Log(ctx, level, "Envoy connected", "version", st.info.Version, "address", st.info.Address)
+	err = st.run(ctx, first)
+	st.log.Log(ctx, level, "Envoy disconnected", "reason", reason(err))
+	return s.ended(ctx, node, err)
+}
+
+// ended returns how a stream ends, and logs it when the client is to blame.
+func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error {
+	switch err = ignoreEnd(err); status.Code(err) {
+	case codes.DeadlineExceeded:
+		if node == nil {
+			return s.refuse(ctx, door.Silent, nil, err)
+		}
+	case codes.InvalidArgument, codes.ResourceExhausted, codes.Unimplemented:
+		return s.refuse(ctx, door.Request, node, err)
+	}
 	return err
 }
 
 func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
-	fleet := node.GetCluster()
-	store, ok := s.stores[fleet]
-	if !ok {
-		s.log.Warn("Envoy refused: no such fleet", "node", node.GetId(), "fleet", fleet)
-		return nil, status.Errorf(codes.InvalidArgument,
-			"no fleet %q: node.cluster must be one of %q (envoy --service-cluster, or node.cluster in the bootstrap)", fleet, s.fleets())
-	}
-	if err := s.authorized(g, node.GetId(), fleet); err != nil {
+	ctx := g.Context()
+	store, err := s.admit(ctx, node)
+	if err != nil {
 		return nil, err
 	}
 	version := envoyVersion(node)
 	st := &stream{server: s, grpc: g, session: newSession(store, version), info: StreamStatus{
-		Fleet: fleet, NodeID: node.GetId(), Version: version, Zone: node.GetLocality().GetZone(), Since: time.Now(),
+		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: version, Zone: node.GetLocality().GetZone(),
+		Address: remoteAddress(ctx), Since: time.Now(),
 	}}
-	if p, ok := peer.FromContext(g.Context()); ok {
-		st.info.Address = p.Addr.String()
-	}
-	st.log = s.log.With("node", st.info.NodeID, "fleet", fleet)
+	st.host, _, _ = net.SplitHostPort(st.info.Address)
+	st.log = s.log.With("node", st.info.NodeID, "fleet", st.info.Fleet)
 	st.pace = s.Limits.pace()
 	st.watchdog = newWatchdog(s.Limits.Stall, st.stalled)
 	if err := s.add(st); err != nil {
 		st.session.close()
-		return nil, err
+		return nil, s.refuse(ctx, door.Crowd, node, err)
 	}
 	return st, nil
 }
@@ -96,7 +117,18 @@ func (s *stream) run(ctx context.Context, first *request) error {
 	requests := make(chan *request)
 	ended := make(chan error, 1)
 	go s.receive(ctx, requests, ended)
+	err := s.follow(ctx, first, requests, ended)
+	if ctx.Err() != nil {
+		// gRPC ends a stream whose request it does not take; only this says why.
+		if received := <-ended; received != nil {
+			return ignoreEnd(received)
+		}
+	}
+	return err
+}
 
+// follow handles requests and sends what changes.
+func (s *stream) follow(ctx context.Context, first *request, requests <-chan *request, ended <-chan error) error {
 	if err := s.receiveOne(ctx, first); err != nil {
 		return ignoreEnd(err)
 	}
@@ -142,11 +174,14 @@ func (s *stream) run(ctx context.Context, first *request) error {
 // stalled closes the connection of an Envoy that does not read or does not
 // answer: what waits to be sent to it would stay in memory otherwise.
 func (s *stream) stalled() {
-	s.log.Warn("Envoy does not read or answer what it is sent: its connection is closed", "for", s.server.Limits.Stall)
-	s.server.connections.close(s.info.Address)
+	s.server.refusals.Refuse(s.info.Address, door.Refusal{Kind: door.Stalled, Who: s.info.NodeID, Reason: fmt.Sprintf(
+		"it did not read or answer what it was sent for %s: its connection is closed; see its log, and how busy it is", s.server.Limits.Stall)},
+		"node", s.info.NodeID, "fleet", s.info.Fleet)
+	s.server.connections.CloseConn(s.info.Address)
 }
 
 func (s *stream) receive(ctx context.Context, requests chan<- *request, ended chan<- error) {
+	defer close(ended)
 	for {
 		req := new(request)
 		if err := s.grpc.RecvMsg(req); err != nil {
@@ -165,6 +200,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	var (
 		t         Type
 		known     bool
+		answer    bool
 		rejection *Rejection
 		malformed error
 	)
@@ -176,6 +212,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 			if malformed = s.server.Limits.tooMany(t, s.session.names(t)+len(req.subscribe)); malformed != nil {
 				return
 			}
+			answer = s.session.awaits(t, req.GetResponseNonce())
 			rejection = s.session.request(t, req, time.Now())
 		}
 	}); err != nil {
@@ -185,16 +222,19 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		return malformed
 	}
 	if !known {
-		return s.refuseType(req)
+		if err := s.refuseType(req); err != nil {
+			return err
+		}
+		return s.pace.Wait(ctx)
 	}
 	s.server.metrics.requests[t].Inc()
 	if rejection != nil {
 		s.rejected(t, rejection)
 	}
-	if req.GetResponseNonce() == "" {
-		return s.pace.Wait(ctx)
+	if answer {
+		return nil
 	}
-	return nil
+	return s.pace.Wait(ctx)
 }
 
 // rejected reports what an Envoy refused: once for each resource and version of
@@ -216,9 +256,13 @@ func (s *stream) refuseType(req *request) error {
 	if req.GetResponseNonce() != "" {
 		return nil
 	}
-	s.log.Warn("Envoy asked for a type that Relay does not serve", "type", req.GetTypeUrl())
-	return s.grpc.SendMsg(&discoveryv3.DeltaDiscoveryResponse{
-		TypeUrl: req.GetTypeUrl(), Nonce: "none", RemovedResources: req.subscribe,
+	s.server.refusals.Refuse(s.info.Address, door.Refusal{
+		Kind: door.Type, Who: s.info.NodeID, Reason: fmt.Sprintf("Relay does not serve %.200q: take that out of its bootstrap", req.GetTypeUrl()),
+	}, "node", s.info.NodeID, "fleet", s.info.Fleet)
+	return s.watchdog.during(func() error {
+		return s.grpc.SendMsg(&discoveryv3.DeltaDiscoveryResponse{
+			TypeUrl: req.GetTypeUrl(), Nonce: "none", RemovedResources: req.subscribe,
+		})
 	})
 }
 

@@ -4,6 +4,7 @@ package xdstest
 
 import (
 	"context"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
 )
@@ -33,7 +35,13 @@ type Client struct {
 // Connect opens a stream for a node of the fleet. It ends with the test.
 func Connect(t testing.TB, address, fleet, node string) *Client {
 	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	return ConnectBy(t, insecure.NewCredentials(), address, fleet, node)
+}
+
+// ConnectBy is Connect with credentials.
+func ConnectBy(t testing.TB, creds credentials.TransportCredentials, address, fleet, node string) *Client {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30)))
 	if err != nil {
 		t.Fatal(err)
@@ -90,19 +98,24 @@ func Stalled(t testing.TB, address, fleet string) *Client {
 // SendRaw sends bytes in place of a request, and returns how the stream ends.
 func SendRaw(t testing.TB, address string, body []byte) error {
 	t.Helper()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = conn.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	const method = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method, grpc.ForceCodecV2(raw{}))
+	return CallRaw(ctx, insecure.NewCredentials(), address, discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResources_FullMethodName, body)
+}
+
+// CallRaw is SendRaw with credentials, to any method.
+func CallRaw(ctx context.Context, creds credentials.TransportCredentials, address, method string, body []byte) error {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
 	if err != nil {
 		return err
 	}
-	if err := stream.SendMsg(body); err != nil {
+	defer func() { _ = conn.Close() }()
+	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, method,
+		grpc.ForceCodecV2(raw{}), grpc.MaxCallSendMsgSize(len(body)))
+	if err != nil {
+		return err
+	}
+	if err := stream.SendMsg(body); err != nil && err != io.EOF {
 		return err
 	}
 	var answer []byte

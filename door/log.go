@@ -1,0 +1,154 @@
+// Package door stands at Relay's own ports. It logs who was refused, why and
+// what to do, once and not at each retry, and bounds what the connections cost
+// on which nothing useful goes on.
+package door
+
+import (
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+)
+
+// Kind is what a client is refused for; one of few, for metrics.
+type Kind string
+
+// What clients are refused for.
+const (
+	Plaintext     Kind = "plaintext"      // no TLS on a TLS port
+	TLS           Kind = "tls"            // TLS on a port in plain text
+	Protocol      Kind = "protocol"       // TLS or HTTP that Relay does not speak
+	NoCertificate Kind = "no_certificate" // no client certificate
+	Authority     Kind = "authority"      // a client certificate of another authority
+	Expired       Kind = "expired"        // an expired client certificate, or one not valid yet
+	Certificate   Kind = "certificate"    // a client certificate that is wrong otherwise
+	Distrusted    Kind = "distrusted"     // the client does not accept Relay's certificate
+	Silent        Kind = "silent"         // nothing, or too little, in time
+	Stalled       Kind = "stalled"        // it does not read or answer what it is sent
+	Crowd         Kind = "crowd"          // too many connections
+	Fleet         Kind = "fleet"          // a fleet that there is not
+	Access        Kind = "access"         // not for this client
+	Type          Kind = "type"           // resources of a type that Relay does not serve
+	Request       Kind = "request"        // a request that is malformed or too large
+)
+
+// Kinds returns all of them.
+func Kinds() []Kind {
+	return []Kind{
+		Plaintext, TLS, Protocol, NoCertificate, Authority, Expired, Certificate, Distrusted,
+		Silent, Stalled, Crowd, Fleet, Access, Type, Request,
+	}
+}
+
+const (
+	// interval is after how long a refusal that goes on is logged again: a client
+	// may try for weeks, several times a second.
+	interval = time.Hour
+	// maxTold bounds memory, and what hostile clients can write to the log in an
+	// interval.
+	maxTold = 1000
+)
+
+// Refusal says why a client was refused.
+type Refusal struct {
+	Kind Kind
+	// Who is the client's name for itself, if it gave one.
+	Who string
+	// Reason is why, and what to do. It may differ from try to try.
+	Reason string
+}
+
+// Log logs refusals: one line an hour for each client's host, its name for
+// itself and the kind of refusal, however often the client tries.
+type Log struct {
+	log   *slog.Logger
+	count func(Kind)
+
+	mu   sync.Mutex
+	told map[cause]*tries
+}
+
+type cause struct {
+	kind      Kind
+	host, who string
+}
+
+type tries struct {
+	logged time.Time
+	since  int // tries not logged
+}
+
+// NewLog returns a Log. count, unless nil, is told of every refusal.
+func NewLog(logger *slog.Logger, count func(Kind)) *Log {
+	return &Log{log: logger, count: count, told: make(map[cause]*tries)}
+}
+
+// Refuse logs a refusal of the client at a remote address ("host:port").
+func (l *Log) Refuse(remote string, r Refusal, attrs ...any) {
+	if l.count != nil {
+		l.count(r.Kind)
+	}
+	host := hostOf(remote)
+	tried, due, full := l.note(cause{r.Kind, host, r.Who}, time.Now())
+	switch {
+	case !due:
+		return
+	case full:
+		l.log.Warn("clients refused: too many to name each", "last", host, "tries", tried)
+		return
+	}
+	attrs = append([]any{"address", host, "reason", r.Reason}, attrs...)
+	if tried > 1 {
+		attrs = append(attrs, "tries", tried)
+	}
+	l.log.Warn("client refused", attrs...)
+}
+
+// Recent reports whether a client was refused so within the last hour.
+func (l *Log) Recent(remote string, kind Kind, who string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.told[cause{kind, hostOf(remote), who}]
+	return t != nil && time.Since(t.logged) < interval
+}
+
+// note returns how often the client tried since the last line, and whether a
+// line is due; full if there is no place for its own.
+func (l *Log) note(c cause, now time.Time) (tried int, due, full bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.told[c]
+	if t == nil && len(l.told) >= maxTold {
+		l.forget(now)
+		if full = len(l.told) >= maxTold; full {
+			c = cause{}
+			t = l.told[c]
+		}
+	}
+	if t == nil {
+		t = &tries{}
+		l.told[c] = t
+	}
+	t.since++
+	if !t.logged.IsZero() && now.Sub(t.logged) < interval {
+		return 0, false, full
+	}
+	tried, t.since, t.logged = t.since, 0, now
+	return tried, true, full
+}
+
+// forget makes place: for what was logged so long ago, a line is due anyway.
+func (l *Log) forget(now time.Time) {
+	for c, t := range l.told {
+		if now.Sub(t.logged) >= interval {
+			delete(l.told, c)
+		}
+	}
+}
+
+func hostOf(remote string) string {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		return host
+	}
+	return remote
+}

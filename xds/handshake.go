@@ -1,0 +1,91 @@
+package xds
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/credentials"
+
+	"relay/door"
+)
+
+// handshaker logs the clients that do not get as far as HTTP/2: gRPC does not.
+type handshaker struct {
+	credentials.TransportCredentials
+	refusals *door.Log
+}
+
+// ServerHandshake makes the handshake of TLS, if there is one, and reads the
+// beginning of HTTP/2.
+func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	conn, info, err := h.TransportCredentials.ServerHandshake(raw)
+	if err != nil {
+		if refusal, ok := door.Handshake(err, "xds"); ok {
+			h.refusals.Refuse(raw.RemoteAddr().String(), refusal)
+		}
+		return nil, nil, err
+	}
+	first, refusal, err := readPreface(conn)
+	if err != nil {
+		if refusal.Kind != "" {
+			h.refusals.Refuse(raw.RemoteAddr().String(), refusal)
+		}
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return &begun{Conn: conn, first: first}, info, nil
+}
+
+// Clone copies the credentials.
+func (h handshaker) Clone() credentials.TransportCredentials {
+	return handshaker{h.TransportCredentials.Clone(), h.refusals}
+}
+
+// frameHeader is the size of the header of an HTTP/2 frame.
+const frameHeader = 9
+
+// readPreface reads what every HTTP/2 client sends first: a text, and the
+// header of a SETTINGS frame (RFC 9113, 3.4). It says why a client is refused.
+func readPreface(conn net.Conn) (first []byte, refusal door.Refusal, err error) {
+	first = make([]byte, len(http2.ClientPreface)+frameHeader)
+	text, header := first[:len(http2.ClientPreface)], first[len(http2.ClientPreface):]
+	n, err := io.ReadFull(conn, text)
+	if err == nil && string(text) == http2.ClientPreface {
+		_, err = io.ReadFull(conn, header)
+	}
+	text = text[:n]
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, door.Refusal{Kind: door.Silent, Reason: "it did not begin with HTTP/2 in time: is it an Envoy?"}, err
+	case bytes.HasPrefix(text, []byte("\x16\x03")):
+		return nil, door.Refusal{Kind: door.TLS, Reason: "it speaks TLS, this port is plain text: " +
+			"give Relay --xds-cert, --xds-key and --xds-client-ca, or the Envoy a bootstrap without --xds-ca"}, errors.New("TLS on a port in plain text")
+	case err != nil:
+		return nil, door.Refusal{}, err
+	case string(text) != http2.ClientPreface || http2.FrameType(header[3]) != http2.FrameSettings:
+		return nil, door.Refusal{Kind: door.Protocol, Reason: fmt.Sprintf("it begins with %q, this port takes gRPC: is it an Envoy?", text)},
+			errors.New("not HTTP/2")
+	}
+	return first, door.Refusal{}, nil
+}
+
+// begun is a connection of which the first bytes have been read.
+type begun struct {
+	net.Conn
+	first []byte
+}
+
+// Read returns the first bytes again.
+func (b *begun) Read(p []byte) (int, error) {
+	if len(b.first) > 0 {
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
+	}
+	return b.Conn.Read(p)
+}

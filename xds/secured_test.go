@@ -1,0 +1,169 @@
+package xds
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+
+	"relay/certs/certstest"
+	"relay/door"
+	"relay/xds/xdstest"
+)
+
+// secured is a server whose clients need a certificate of its authority, those
+// of the fleet "edge" for good.test and those of "core" for core.test, and an
+// Envoy that means well.
+type secured struct {
+	*fixture
+	ca   *certstest.CA
+	log  *logBuffer
+	good *xdstest.Client
+}
+
+func secure(t *testing.T, change func(*Limits)) *secured {
+	t.Helper()
+	s := &secured{ca: certstest.TestCA(t), log: &logBuffer{}}
+	config, err := s.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{}).ServerTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
+	config.ClientCAs.AppendCertsFromPEM(s.ca.RootPEM())
+	config.NextProtos = []string{"h2"}
+	s.fixture = startServer(t, slog.NewTextHandler(s.log, nil), func(server *Server) {
+		server.TLS = config
+		server.Authorize = func(p *peer.Peer, fleet string) error {
+			name := p.AuthInfo.(credentials.TLSInfo).State.PeerCertificates[0].DNSNames[0]
+			if want := map[string]string{"edge": "good.test", "core": "core.test"}[fleet]; name != want {
+				return fmt.Errorf("not for a client named %q", name)
+			}
+			return nil
+		}
+		change(&server.Limits)
+	})
+	s.store.Open()
+	s.good = xdstest.ConnectBy(t, credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, "good.test")), s.address, "edge", "good")
+	s.good.Subscribe(clusters)
+	s.good.Ack(s.good.Expect(clusters, nil))
+	return s
+}
+
+// another connects one more Envoy that means well, and sees that it is served.
+func (s *secured) another(t *testing.T) {
+	t.Helper()
+	start := time.Now()
+	c := xdstest.ConnectBy(t, credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, "good.test")), s.address, "edge", "another")
+	c.Subscribe(listeners)
+	c.Ack(c.Expect(listeners, nil))
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("another Envoy was served after %s", took)
+	}
+}
+
+// client is what a client with a certificate of the authority needs.
+func (s *secured) client(t *testing.T, ca *certstest.CA, o certstest.Options, names ...string) *tls.Config {
+	t.Helper()
+	config := s.ca.ClientTLS()
+	config.ServerName, config.NextProtos = "relay.test", []string{"h2"}
+	if len(names) > 0 {
+		issued := ca.TestIssue(t, names, o)
+		pair, err := tls.X509KeyPair(certstest.Join(issued.Leaf, issued.Chain), issued.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config
+}
+
+// while changes a cluster again and again as long as others do something, and
+// sees that the Envoy that means well gets the changes in normal time.
+func (s *secured) while(others func()) {
+	s.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		others()
+	}()
+	var took []time.Duration
+	for i := 0; ; i++ {
+		select {
+		case <-done:
+			if i < 5 {
+				break
+			}
+			// A millisecond on an idle machine; one that is busy has a bad moment.
+			slices.Sort(took)
+			if median, most := took[len(took)/2], took[len(took)-1]; median > 200*time.Millisecond || most > 5*time.Second {
+				s.t.Errorf("a change took %s, at most %s, to reach an Envoy that means well", median, most)
+			}
+			return
+		default:
+		}
+		start := time.Now()
+		s.set(Cluster, fmt.Sprint(i), "a")
+		s.good.Ack(s.good.Expect(clusters, []string{"a"}))
+		took = append(took, time.Since(start))
+	}
+}
+
+// count returns how often clients were refused so.
+func (s *secured) count(kind door.Kind) (n float64) {
+	families, err := s.metrics.Gather()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			if family.GetName() == "relay_xds_refused_total" && m.GetLabel()[0].GetValue() == string(kind) {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}
+
+// counts waits until so many clients were refused: it is counted, and logged,
+// once they know.
+func (s *secured) counts(kind door.Kind, want float64) {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); s.count(kind) < want; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%v refusals were counted as %s, want %v", s.count(kind), kind, want)
+		}
+	}
+}
+
+// logBuffer collects a log.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// lines returns those that have the words.
+func (l *logBuffer) lines(words string) (lines []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.b.String()) {
+		if strings.Contains(line, words) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
