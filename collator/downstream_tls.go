@@ -29,6 +29,11 @@ type DownstreamTLS struct {
 	// ClientCertificates says whether clients have to show a certificate, of the
 	// authorities given by SetClientCA.
 	ClientCertificates ClientCertificates
+	// SharedTickets has all Envoys of the fleet take each other's session tickets,
+	// by the keys given by SetTicketKeys; else each makes keys of its own. It has
+	// no effect where clients are asked for certificates: sessions are not resumed
+	// there.
+	SharedTickets bool
 }
 
 func (f Fleet) checkTLS() error {
@@ -53,6 +58,7 @@ func downstreamTLS(f Fleet, secret string) *tlsv3.DownstreamTlsContext {
 		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretFromStream(secret)},
 	}}
 	askForCertificate(tls, f.TLS)
+	resumeSessions(tls, f.TLS)
 	return tls
 }
 

@@ -22,12 +22,9 @@ func (*Key) String() string { return "REDACTED" }
 // GoString hides the key from %#v.
 func (*Key) GoString() string { return "REDACTED" }
 
-// ParseKey takes the content of a key file: 32 random bytes, as they are or in
-// hex or base64 with white space around. Text of 32 characters is refused: it
-// is a password or a shorter key, not 32 random bytes. Errors hold nothing of
-// the content.
+// ParseKey takes the content of a key file, as KeyBytes does.
 func ParseKey(data []byte) (*Key, error) {
-	raw, err := keyOf(data)
+	raw, err := KeyBytes(data)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +40,11 @@ func ParseKey(data []byte) (*Key, error) {
 	return &Key{aead}, nil
 }
 
-func keyOf(data []byte) ([]byte, error) {
+// KeyBytes reads the content of a key file: 32 random bytes, as they are or in
+// hex or base64 with white space around. Text of 32 characters is refused: it
+// is a password or a shorter key, not 32 random bytes. Errors hold nothing of
+// the content.
+func KeyBytes(data []byte) ([]byte, error) {
 	if len(data) == keyBytes && !isText(data) {
 		return data, nil
 	}

@@ -32,6 +32,8 @@ type Config struct {
 
 	EdgeTLSConfig `embed:""`
 
+	SessionTicketKeyFile string `group:"Fleet" placeholder:"FILE" help:"File with a secret of 32 bytes, as they are, in hex or in base64, by which all Envoys of a fleet resume each other's TLS sessions; the same for all Relays, and read again when it changes. Without it each Envoy resumes its own."`
+
 	Clusters string `group:"Fleet" default:"all" enum:"all,on-demand" help:"on-demand: Envoys load the cluster of an app when a request needs it. For tens of thousands of apps, most of them idle. Their bootstrap needs --clusters on-demand too."`
 
 	TCP              string   `group:"Fleet" name:"tcp" default:"labels" enum:"labels,all,off" help:"Which TCP services the Envoys open: those that labels ask for, all service ports of apps that are not HTTP (as marathon-lb does), or none (off)."`
@@ -142,7 +144,7 @@ func (c *Config) Validate() error {
 			fail("--%s %q is not HOST:PORT: %w", name, address, err)
 		}
 	}
-	errs = append(errs, c.validateServers(), c.validateState())
+	errs = append(errs, c.validateServers(), c.validateState(), c.validateTickets())
 	if c.MarathonSyncInterval <= 0 || c.CertsPollInterval <= 0 {
 		fail("--marathon-sync-interval and --certs-poll-interval must be positive")
 	}
@@ -181,7 +183,7 @@ func (c *Config) collatorConfig() collator.Config {
 			port = f.HTTPS.Port()
 		}
 		config.Fleets = append(config.Fleets, collator.Fleet{
-			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options, TLS: f.downstreamTLS(),
+			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options, TLS: c.downstreamTLS(f),
 			ClustersOnDemand: f.Clusters == onDemand, UpstreamCA: c.UpstreamCA,
 			TCP: collator.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
 		})

@@ -96,6 +96,9 @@ func TestWrongConfiguration(t *testing.T) {
 		{"client certificates without an authority", "", []string{"--marathon", "http://m", "--https", "1.1.1.1:443", "--certs-dir", "/c", "--client-certificates", "required"}, "certificates of nobody"},
 		{"an authority for nothing", "", []string{"--marathon", "http://m", "--https", "1.1.1.1:443", "--certs-dir", "/c", "--client-ca", "/ca.pem"}, "asks clients for no certificates"},
 		{"client certificates without https", "", []string{"--marathon", "http://m", "--client-ca", "/ca.pem", "--client-certificates", "optional"}, "does not listen for HTTPS"},
+		{"session tickets without https", "", []string{"--marathon", "http://m", "--session-ticket-key-file", "/k"}, "--session-ticket-key-file has no effect"},
+		{"session tickets with client certificates", "", []string{"--marathon", "http://m", "--https", "1.1.1.1:443", "--certs-dir", "/c", "--session-ticket-key-file", "/k",
+			"--client-ca", "/ca.pem", "--client-certificates", "optional"}, "--session-ticket-key-file has no effect"},
 		{"unknown choice of client certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', client-certificates: some}\n", nil, `fleet "a" has client-certificates: some`},
 		{"fleets not a list", "fleets: a\n", nil, "want a list of fleets"},
 		{"https without certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443'}\n", nil, `fleet "a" listens for HTTPS without certificates`},
@@ -183,6 +186,7 @@ func TestCheck(t *testing.T) {
 		{"Marathon away", []string{"--marathon", "http://127.0.0.1:1"}, 1, "connection refused"},
 		{"Vault away", []string{"--source-file", good, "--vault-addr", "http://127.0.0.1:1", "--vault-token", "s.secret"}, 1, "wrong  vault http://127.0.0.1:1"},
 		{"authorities", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--client-ca", ca, "--client-certificates", "required"}, 0, "ok     files for TLS"},
+		{"ticket secret", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--session-ticket-key-file", good}, 1, "session-ticket-key-file: " + good + ": want 32 random bytes"},
 		{"no authorities", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--client-ca", good, "--client-certificates", "required"}, 1, "good.yaml: no certificate in PEM"},
 		{"no directory", []string{"--source-file", good, "--certs-dir", filepath.Join(dir, "none")}, 1, "none"},
 	}

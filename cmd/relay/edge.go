@@ -19,6 +19,10 @@ type EdgeTLSConfig struct {
 // edgeTLSKeys are the keys of EdgeTLSConfig in the configuration file.
 var edgeTLSKeys = []string{"tls-min-version", "client-ca", "client-certificates"}
 
+func (e EdgeTLSConfig) asksForCertificates() bool {
+	return e.ClientCertificates != "" && e.ClientCertificates != "off"
+}
+
 func (f FleetConfig) validateTLS() error {
 	var errs []error
 	fail := func(format string, args ...any) {
@@ -30,7 +34,7 @@ func (f FleetConfig) validateTLS() error {
 	if !slices.Contains([]string{"", "off", "optional", "required"}, f.ClientCertificates) {
 		fail("has client-certificates: %s: use off, optional or required", f.ClientCertificates)
 	}
-	asks := f.ClientCertificates != "" && f.ClientCertificates != "off"
+	asks := f.asksForCertificates()
 	switch {
 	case asks && f.ClientCA == "":
 		fail("asks clients for certificates of nobody: give client-ca FILE")
@@ -43,8 +47,10 @@ func (f FleetConfig) validateTLS() error {
 	return errors.Join(errs...)
 }
 
-func (e EdgeTLSConfig) downstreamTLS() collator.DownstreamTLS {
+func (c *Config) downstreamTLS(f FleetConfig) collator.DownstreamTLS {
 	return collator.DownstreamTLS{
-		MinVersion: collator.TLSVersion(e.TLSMinVersion), ClientCertificates: collator.ClientCertificates(e.ClientCertificates),
+		MinVersion:         collator.TLSVersion(f.TLSMinVersion),
+		ClientCertificates: collator.ClientCertificates(f.ClientCertificates),
+		SharedTickets:      slices.Contains(c.ticketFleets(), f.Name),
 	}
 }

@@ -11,19 +11,22 @@ import (
 	"time"
 
 	"relay/admin"
+	"relay/collator"
 )
 
 // edgeSink takes what https listeners need beside certificates. It is the
 // collator.
 type edgeSink interface {
 	SetClientCA(fleet string, text []byte) error
+	SetTicketKeys(fleet string, keys []collator.TicketKey)
 }
 
 // edgeFiles are read at the start, where what is wrong with them is said at
 // once, and again when they change; then the last good content stays.
 type edgeFiles struct {
-	files []*edgeFile
-	log   *slog.Logger
+	files   []*edgeFile
+	tickets *ticketRotation // nil if Envoys make their own keys
+	log     *slog.Logger
 }
 
 // edgeFile is one file, and what its content is for.
@@ -44,6 +47,10 @@ func newEdgeFiles(c *Config, sink edgeSink, log *slog.Logger) (*edgeFiles, error
 			e.add("client-ca of fleet "+f.Name, f.ClientCA, func(content []byte) error { return sink.SetClientCA(f.Name, content) })
 		}
 	}
+	if c.SessionTicketKeyFile != "" {
+		e.tickets = &ticketRotation{fleets: c.ticketFleets(), sink: sink}
+		e.add("session-ticket-key-file", c.SessionTicketKeyFile, e.tickets.setSecret)
+	}
 	if len(e.files) == 0 {
 		return nil, nil
 	}
@@ -60,7 +67,7 @@ func (e *edgeFiles) add(option, path string, take func([]byte) error) {
 	e.files = append(e.files, &edgeFile{option: option, path: absolute(path), take: take})
 }
 
-// Serve looks at the files until the context ends.
+// Serve looks at the files, and at the clock, until the context ends.
 func (e *edgeFiles) Serve(ctx context.Context) error {
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
@@ -71,6 +78,11 @@ func (e *edgeFiles) Serve(ctx context.Context) error {
 		case <-tick.C:
 			for _, f := range e.files {
 				e.look(f)
+			}
+			if e.tickets != nil {
+				if err := e.tickets.rotate(); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,12 +18,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
 	"relay/certs/certstest"
 	"relay/certs/vault/vaulttest"
+	"relay/collator"
 )
 
 // Secrets of TestNothingSecretIsTold; all are found by this prefix.
@@ -32,6 +36,7 @@ const (
 	hushSecretID = hush + "secret-id"
 	hushJWT      = hush + "jwt"
 	hushPassword = hush + "password"
+	hushTickets  = hush + "tickets-secret"
 )
 
 // TestNothingSecretIsTold leads Relay through all that can go wrong with
@@ -58,7 +63,9 @@ func TestNothingSecretIsTold(t *testing.T) {
 			w.config.VaultAddr, w.config.VaultMount = []string{v.url, "http://127.0.0.1:1"}, "secret"
 			w.config.Marathon = []string{"http://relay:" + hushPassword + "@127.0.0.1:1"}
 			w.badFiles(v)
+			w.config.SessionTicketKeyFile = file(hex.EncodeToString([]byte(ticketSecret)))
 			w.startPanicking()
+			w.badTicketSecrets(v)
 			seen := ""
 			for _, mode := range v.modes() {
 				v.mode.Store(&mode)
@@ -142,6 +149,52 @@ func (w *world) badFiles(v *hostileVault) {
 	if err := os.Chmod(filepath.Join(w.certs, "good.test.pem"), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// badTicketSecrets puts secrets of tickets that cannot be used, and then another
+// one, in place of the first.
+func (w *world) badTicketSecrets(v *hostileVault) {
+	w.t.Helper()
+	for _, content := range []string{hushTickets, hex.EncodeToString([]byte(ticketSecret))[1:], ticketSecret + ticketSecret, string(v.bad.Key)} {
+		replace(w.t, w.config.SessionTicketKeyFile, []byte(content))
+		w.problem("session-ticket-key-file", "want 32 random bytes")
+	}
+	replace(w.t, w.config.SessionTicketKeyFile, []byte(otherSecret))
+	w.eventually("the other secret is read", func() error {
+		if !strings.Contains(w.log.String(), "read again") {
+			return errors.New("it is not in the log")
+		}
+		return nil
+	})
+}
+
+// ticketFinds are the forms in which secrets of tickets and the keys made of them
+// might be told.
+func ticketFinds(t *testing.T) (finds []string) {
+	t.Helper()
+	for _, secret := range []string{ticketSecret, otherSecret} {
+		all := [][]byte{[]byte(secret)}
+		period := collator.TicketPeriod(time.Now())
+		for _, p := range []int64{period - 1, period} {
+			keys, err := collator.TicketKeys([]byte(secret), "external", p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, key := range keys {
+				all = append(all, key)
+			}
+		}
+		for _, bytes := range all {
+			// Any part that is long enough to be of use.
+			for piece := range slices.Chunk(bytes, 15) {
+				if len(piece) < 8 {
+					continue
+				}
+				finds = append(finds, string(piece), hex.EncodeToString(piece), base64.RawStdEncoding.EncodeToString(piece), strings.Trim(fmt.Sprint(piece), "[]"))
+			}
+		}
+	}
+	return finds
 }
 
 // post calls a hook and returns its whole answer.
@@ -278,7 +331,7 @@ func (v *hostileVault) serve(w http.ResponseWriter, r *http.Request) {
 // tellsNone looks for secrets in what people can see.
 func (v *hostileVault) tellsNone(t *testing.T, seen string) {
 	t.Helper()
-	find := []string{hush, base64.StdEncoding.EncodeToString([]byte("relay:" + hushPassword))}
+	find := append(ticketFinds(t), hush, base64.StdEncoding.EncodeToString([]byte("relay:"+hushPassword)))
 	for _, issued := range []*certstest.Issued{v.good, v.bad} {
 		for line := range strings.SplitSeq(string(issued.Key), "\n") {
 			if len(line) > 20 && line[0] != '-' {
