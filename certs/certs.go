@@ -45,6 +45,8 @@ func (PrivateKey) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil
 // Problem says what is wrong with an entry of a certificate store and what is
 // served instead. It must never hold key material.
 type Problem struct {
+	// Source is the store's where several are spoken of; empty otherwise.
+	Source string
 	// Name is the entry: a live key or a file path.
 	Name   string
 	Reason string

@@ -127,7 +127,7 @@ func invalidWinners(s Selection, now time.Time) []Problem {
 			state = "is not valid before " + day(c.NotBefore)
 		}
 		problems = append(problems, Problem{
-			Name:   c.Name,
+			Source: c.Source, Name: c.Name,
 			Reason: fmt.Sprintf("%s and is served all the same: nothing else covers %s", state, some(covered)),
 		})
 	}

@@ -104,7 +104,7 @@ func TestSelectDefault(t *testing.T) {
 func TestSelectProblemIsShort(t *testing.T) {
 	t.Parallel()
 	got := certs.Select([]*certs.Certificate{made("dir", "x", "a", -9, -1, "a.test", "b.test", "c.test", "d.test", "e.test")}, noon)
-	want := []certs.Problem{{Name: "x", Reason: "expired on 2026-02-28 and is served all the same: nothing else covers a.test, b.test, c.test and 2 more"}}
+	want := []certs.Problem{{Source: "dir", Name: "x", Reason: "expired on 2026-02-28 and is served all the same: nothing else covers a.test, b.test, c.test and 2 more"}}
 	if diff := cmp.Diff(want, got.Problems); diff != "" {
 		t.Error(diff)
 	}

@@ -34,15 +34,13 @@ func (c *Collator) selectCertificates() {
 	all, problems := c.allCertificates()
 	selection := certs.Select(all, c.now())
 	c.nextSelection = selection.Next
-	for _, p := range selection.Problems {
-		problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason})
-	}
 	// The name cannot be that of a source.
 	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
 	chains, secrets := tlsChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
 	}
+	c.serve(selection)
 	c.viewCertificates(all, selection)
 }
 

@@ -47,10 +47,12 @@ type Collator struct {
 	// panicked.
 	unfinished                           bool
 	certificates                         map[string]certificateRead
+	serving                              *serving
 	nextSelection                        time.Time
 	appsAnnounced, certificatesAnnounced bool
 	appsSynced, certificatesSynced       atomic.Bool
 	certificateViews                     atomic.Pointer[[]CertificateView]
+	coverage                             *coverage
 
 	mapApp func(*sources.App) (*sources.App, error)
 	now    func() time.Time
@@ -73,11 +75,16 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
 		groups:       make(map[string]deploymentGroup),
 		certificates: make(map[string]certificateRead),
-		mapApp:       mapApp, now: time.Now,
+		serving:      &serving{}, coverage: &coverage{fleets: make(map[string]*fleetCoverage)},
+		mapApp: mapApp, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
+	registerer.MustRegister(coverageMetrics{c})
 	for _, f := range cfg.Fleets {
-		c.fleets = append(c.fleets, newFleetState(f, cfg.ACMEApp, publishers[f.Name], c))
+		state := newFleetState(f, cfg.ACMEApp, publishers[f.Name], c)
+		if c.fleets = append(c.fleets, state); f.hasHTTPS() {
+			c.coverage.fleets[f.Name] = state.coverage
+		}
 	}
 	c.certificateViews.Store(&[]CertificateView{})
 	if len(cfg.CertificateSources) == 0 {
@@ -123,6 +130,7 @@ func (c *Collator) round() {
 		for _, f := range c.fleets {
 			f.publish()
 		}
+		c.cover()
 		c.announce()
 	}
 	c.metrics.rounds.Inc()

@@ -70,7 +70,11 @@ func (c *Collator) domainView(apps []*sources.App, f *fleetState, host string) (
 	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {
 		view.ACMECluster = clusterName(f.acmeApp, 0)
 	}
-	view.HTTPS = explainHTTPS(f.Fleet, host, c.Certificates(), c.now(), c.certificatesSynced.Load())
+	known := c.certificatesSynced.Load()
+	view.HTTPS = explainHTTPS(f.Fleet, host, c.Certificates(), c.now(), known)
+	if rules, _ := rulesOf(claims); known && f.hasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r rule) bool { return r.redirect }) {
+		view.HTTPS.Notes = append(view.HTTPS.Notes, "clients of plain http are redirected to it all the same")
+	}
 	return view, claims
 }
 

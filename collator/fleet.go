@@ -33,7 +33,11 @@ type fleetState struct {
 
 	dirty map[xds.Key]struct{}
 	// claimed holds the domains whose claims changed, for problems to be found.
-	claimed   map[string]struct{}
+	claimed map[string]struct{}
+	// doubts are domains and server names that changed, for the certificates of
+	// domains to be looked up again; nil is all.
+	doubts    map[string]struct{}
+	coverage  *fleetCoverage
 	published map[xds.Key]string // versions
 	// unsaid holds withheld resources: what becomes of them must be published,
 	// be it that they do not exist.
@@ -52,6 +56,7 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 		published: make(map[xds.Key]string),
 		unsaid:    make(map[xds.Key]struct{}),
 		failed:    make(map[xds.Key]struct{}),
+		coverage:  newFleetCoverage(),
 	}
 	s.reset()
 	return s
@@ -64,6 +69,7 @@ func (f *fleetState) reset() {
 			f.claimed[domain] = struct{}{}
 		}
 	}
+	f.doubts = nil
 	f.services = newServiceIndex(f.services)
 	f.domains = newDomainIndex(
 		func(scope string) { f.mark(xds.Scope, scope) },
@@ -138,6 +144,7 @@ func portCount(app *sources.App) int {
 func (f *fleetState) replaceClaims(domain, app string, claims []claim) {
 	if f.domains.replace(domain, app, claims) {
 		f.claimed[domain] = struct{}{}
+		f.doubt(domain)
 	}
 }
 

@@ -173,6 +173,9 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 			f.mark(xds.Listener, httpsListener)
 			f.services.named = true
 		}
+		for _, name := range s.names {
+			f.doubt(name)
+		}
 	}
 }
 

@@ -1,0 +1,286 @@
+package collator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"relay/certs"
+)
+
+// winner is the certificate that wins a server name, and whether clients accept
+// its dates.
+type winner struct {
+	secret   string
+	validity certs.Validity
+}
+
+// serving is what wins the server names. It is not modified.
+type serving struct {
+	winners map[string]winner
+	// secrets are the certificates that win a name, and fallback, the default one.
+	secrets  map[string]struct{}
+	fallback string
+	// invalid are problems with the dates of these certificates.
+	invalid []certs.Problem
+}
+
+// coverage says which certificate each domain is served with. The loop alone
+// writes it, for others to read. It follows what is published: they may see it a
+// moment later.
+type coverage struct {
+	mu sync.RWMutex
+	// serving is nil until apps and certificates are known.
+	serving *serving
+	// fleets are those with an https listener.
+	fleets map[string]*fleetCoverage
+}
+
+// fleetCoverage is about the domains that a fleet routes.
+type fleetCoverage struct {
+	// picked has the certificate that Envoy picks for each domain; those for which
+	// it has none are not in it. used counts them.
+	picked map[string]string
+	used   map[string]int
+	// uncovered has the domains whose https clients refuse what they are shown.
+	uncovered map[string]uncovered
+	// wanted counts those of uncovered that are wanted.
+	wanted int
+}
+
+// uncovered is why clients refuse what a domain is served with.
+type uncovered struct {
+	reason string
+	// wanted tells that somebody means the domain to be used by https: an app
+	// redirects to it, asks for HSTS, or for a certificate.
+	wanted bool
+}
+
+func newFleetCoverage() *fleetCoverage {
+	return &fleetCoverage{picked: make(map[string]string), used: make(map[string]int), uncovered: make(map[string]uncovered)}
+}
+
+// cover is what a look at one domain finds.
+type cover struct {
+	domain, secret string
+	// lack is why clients refuse it; "" is that they don't.
+	lack   string
+	wanted bool
+}
+
+func (v *fleetCoverage) set(c cover) {
+	if before, ok := v.picked[c.domain]; ok {
+		if v.used[before]--; v.used[before] == 0 {
+			delete(v.used, before)
+		}
+		delete(v.picked, c.domain)
+	}
+	if v.uncovered[c.domain].wanted {
+		v.wanted--
+	}
+	delete(v.uncovered, c.domain)
+	if c.secret != "" {
+		v.picked[c.domain] = c.secret
+		v.used[c.secret]++
+	}
+	if c.lack != "" {
+		v.uncovered[c.domain] = uncovered{c.lack, c.wanted}
+		if c.wanted {
+			v.wanted++
+		}
+	}
+}
+
+// serve takes what wins each server name, and has the domains looked at that
+// this may concern.
+func (c *Collator) serve(s certs.Selection) {
+	before, now := c.serving, c.now()
+	after := &serving{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
+	for name, certificate := range s.Winners {
+		secret := secretName(certificate)
+		after.winners[name] = winner{secret, certificate.ValidAt(now)}
+		after.secrets[secret] = struct{}{}
+	}
+	if s.Default != nil {
+		after.fallback = secretName(s.Default)
+		after.secrets[after.fallback] = struct{}{}
+	}
+	doubt := func(name string) {
+		for _, f := range c.fleets {
+			f.doubt(name)
+		}
+	}
+	for name, is := range after.winners {
+		if was, ok := before.winners[name]; !ok || was != is {
+			doubt(name)
+		}
+	}
+	for name := range before.winners {
+		if _, still := after.winners[name]; !still {
+			doubt(name)
+		}
+	}
+	c.serving = after
+}
+
+// doubt has the certificate of a domain, or of those that a server name covers,
+// looked up in this round.
+func (f *fleetState) doubt(name string) {
+	if f.doubts != nil && f.hasHTTPS() {
+		f.doubts[name] = struct{}{}
+	}
+}
+
+// doubtful returns the domains to look at.
+func (f *fleetState) doubtful() []string {
+	if f.doubts == nil {
+		// With those that are not claimed any more.
+		domains := slices.AppendSeq(slices.Collect(maps.Keys(f.domains.claims)), maps.Keys(f.coverage.uncovered))
+		return slices.AppendSeq(domains, maps.Keys(f.coverage.picked))
+	}
+	domains := slices.Collect(maps.Keys(f.doubts))
+	for name := range f.doubts {
+		zone, wildcard := cutWildcard(name)
+		if !wildcard {
+			continue
+		}
+		domains = slices.AppendSeq(domains, maps.Keys(f.domains.under[zone]))
+		for inner := range f.domains.zones {
+			if strings.HasSuffix(inner, "."+zone) {
+				domains = append(domains, wildcardPrefix+inner)
+			}
+		}
+	}
+	return domains
+}
+
+// look finds the certificate that Envoy picks for a domain: that of the exact
+// name, then that of the longest wildcard, at any depth
+// (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
+// A name that is passed through needs none, and neither does one that is not
+// routed. Whatever else is picked, clients refuse: so they do a wildcard two
+// levels up (https://www.rfc-editor.org/rfc/rfc6125#section-6.4.3).
+func (f *fleetState) look(domain string, winners map[string]winner) cover {
+	found := cover{domain: domain}
+	for _, c := range f.domains.claims[domain] {
+		if c.route {
+			found.lack = "no certificate covers it"
+		}
+		found.wanted = found.wanted || c.acme || c.redirect || c.http != nil && c.http.HSTS
+	}
+	if found.lack == "" {
+		return found
+	}
+	_, wildcard := cutWildcard(domain)
+	for i, name := range hostNames(domain) {
+		if f.services.passes(name) {
+			found.lack = ""
+			return found
+		}
+		w, ok := winners[name]
+		switch {
+		case !ok:
+			continue
+		case i > 1, i == 1 && wildcard:
+			found.lack = name + " of " + w.secret + " covers one level of names only"
+		case w.validity == certs.Expired:
+			found.secret, found.lack = w.secret, "the certificate "+w.secret+" has expired"
+		case w.validity == certs.NotYetValid:
+			found.secret, found.lack = w.secret, "the certificate "+w.secret+" is not valid yet"
+		default:
+			found.secret, found.lack = w.secret, ""
+		}
+		return found
+	}
+	return found
+}
+
+// passes reports whether the TLS connections for a name go to an app as they are.
+func (x *serviceIndex) passes(name string) bool {
+	wanting := x.names[name]
+	return len(wanting) > 0 && !wanting[0].closed
+}
+
+// cover looks up the certificates of the domains that changed in this round,
+// once apps and certificates are known. It comes after publishing: nothing that
+// Envoys are sent depends on it.
+func (c *Collator) cover() {
+	if !c.certificatesSynced.Load() {
+		return
+	}
+	v := c.coverage
+	changed := v.serving != c.serving
+	fleets := make(map[*fleetState][]cover)
+	for _, f := range c.fleets {
+		if !f.hasHTTPS() || f.doubts != nil && len(f.doubts) == 0 {
+			continue
+		}
+		domains := f.doubtful()
+		covers := make([]cover, len(domains))
+		for i, domain := range domains {
+			covers[i] = f.look(domain, c.serving.winners)
+		}
+		f.reportRedirects(covers)
+		fleets[f], changed = covers, true
+	}
+	if !changed {
+		return
+	}
+	v.mu.Lock()
+	v.serving = c.serving
+	for f, covers := range fleets {
+		for _, one := range covers {
+			f.coverage.set(one)
+		}
+		f.doubts = make(map[string]struct{})
+	}
+	v.mu.Unlock()
+	c.reportInvalid()
+}
+
+// reportRedirects says which apps send their clients to https, where they refuse
+// the certificate. It ends with the next look that finds one.
+func (f *fleetState) reportRedirects(covers []cover) {
+	for _, c := range covers {
+		_, reported := f.coverage.uncovered[c.domain]
+		if c.lack == "" && !reported {
+			continue
+		}
+		var problems []Problem
+		rules, _ := rulesOf(f.domains.claims[c.domain])
+		for _, r := range rules {
+			p := Problem{App: r.claim.app, Subject: c.domain, Reason: fmt.Sprintf(
+				"port %d redirects clients to https, where they get an error: %s", r.claim.port, c.lack)}
+			if r.redirect && c.lack != "" && !slices.Contains(problems, p) {
+				problems = append(problems, p)
+			}
+		}
+		// An app id begins with a slash: a domain is no app's.
+		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, problems...)
+	}
+}
+
+// reportInvalid says which certificates in use clients refuse for their dates.
+func (c *Collator) reportInvalid() {
+	var problems []Problem
+	for _, p := range c.serving.invalid {
+		if c.coverage.uses(p.Source + "/" + p.Name) {
+			problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason})
+		}
+	}
+	// The name cannot be that of a source.
+	c.problems.set(owner{CertificateProblem, "", "dates"}, problems...)
+}
+
+// uses reports whether a certificate is shown to clients of some domain, or is
+// the default one. The caller is the loop or holds the lock.
+func (v *coverage) uses(secret string) bool {
+	for _, f := range v.fleets {
+		if f.used[secret] > 0 {
+			return true
+		}
+	}
+	return v.serving != nil && v.serving.fallback == secret
+}

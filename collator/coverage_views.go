@@ -1,0 +1,121 @@
+package collator
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// UncoveredDomain is a domain that a fleet with an https listener routes, and
+// whose https clients refuse the certificate, if they are shown one at all. One
+// that is passed through is none: its app has the certificate.
+type UncoveredDomain struct {
+	Fleet, Domain string
+	// Wanted tells that somebody means the domain to be used by https: an app
+	// redirects to it, asks for HSTS, or for a certificate.
+	Wanted bool
+	Reason string
+}
+
+// UncoveredDomains returns the domains without a certificate, those that are
+// wanted first; known is false until apps and certificates have been read.
+func (c *Collator) UncoveredDomains() (all []UncoveredDomain, known bool) {
+	v := c.coverage
+	v.mu.RLock()
+	known = v.serving != nil
+	for fleet, f := range v.fleets {
+		for domain, u := range f.uncovered {
+			all = append(all, UncoveredDomain{fleet, domain, u.wanted, u.reason})
+		}
+	}
+	v.mu.RUnlock()
+	slices.SortFunc(all, func(a, b UncoveredDomain) int {
+		if a.Wanted != b.Wanted {
+			return map[bool]int{true: -1, false: 1}[a.Wanted]
+		}
+		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Fleet, b.Fleet))
+	})
+	return all, known
+}
+
+// DomainsByCertificate returns the domains that are served with each certificate
+// in some fleet, by CertificateView.Secret, each list sorted; known is false until
+// apps and certificates have been read. A certificate that is not in it, and not
+// the default one, is in no domain's use.
+func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bool) {
+	domains = make(map[string][]string)
+	v := c.coverage
+	v.mu.RLock()
+	known = v.serving != nil
+	for _, f := range v.fleets {
+		for domain, secret := range f.picked {
+			domains[secret] = append(domains[secret], domain)
+		}
+	}
+	v.mu.RUnlock()
+	for secret := range domains {
+		slices.Sort(domains[secret])
+		domains[secret] = slices.Compact(domains[secret])
+	}
+	return domains, known
+}
+
+// CertificateInUse reports whether a certificate is the default one or that of a
+// domain; known is false until apps have been read, and this certificate has been
+// taken in.
+func (c *Collator) CertificateInUse(source, name string) (used, known bool) {
+	secret := source + "/" + name
+	v := c.coverage
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.serving == nil {
+		return false, false
+	}
+	_, known = v.serving.secrets[secret]
+	return v.uses(secret), known
+}
+
+// coverageMetrics is a prometheus.Collector. A scrape costs a look at each
+// certificate, and none at domains.
+type coverageMetrics struct{ c *Collator }
+
+var (
+	uncoveredMetric = prometheus.NewDesc("relay_domains_without_certificate",
+		"Domains routed by a fleet with an https listener, whose https clients refuse the certificate or get none. "+
+			"Wanted are those that an app redirects to, asks HSTS or a certificate for.", []string{"fleet", "wanted"}, nil)
+	unusedMetric = prometheus.NewDesc("relay_certificates_unused",
+		"Certificates that are no domain's and not the default one.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m coverageMetrics) Describe(descriptions chan<- *prometheus.Desc) {
+	descriptions <- uncoveredMetric
+	descriptions <- unusedMetric
+}
+
+// Collect implements prometheus.Collector.
+func (m coverageMetrics) Collect(metrics chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, n int, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	}
+	certificates, v := *m.c.certificateViews.Load(), m.c.coverage
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	if v.serving == nil {
+		return
+	}
+	for _, fleet := range slices.Sorted(maps.Keys(v.fleets)) {
+		f := v.fleets[fleet]
+		gauge(uncoveredMetric, f.wanted, fleet, "true")
+		gauge(uncoveredMetric, len(f.uncovered)-f.wanted, fleet, "false")
+	}
+	unused := 0
+	for i := range certificates {
+		if !v.uses(certificates[i].Secret) {
+			unused++
+		}
+	}
+	gauge(unusedMetric, unused)
+}
