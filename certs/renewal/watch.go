@@ -15,25 +15,41 @@ import (
 	"relay/certs"
 )
 
-// maxWait bounds the time between two looks, for clocks that jump.
-const maxWait = time.Hour
+const (
+	// maxWait bounds the time between two looks, for clocks that jump, and for
+	// certificates that come into use.
+	maxWait = time.Hour
+	// While it is not known whether a certificate is in use, a reminder waits: at
+	// the start until apps have been read, but no longer than patience.
+	patience = 10 * time.Minute
+	retry    = 10 * time.Second
+)
+
+// InUse reports whether a certificate that is selected is used, by the source and
+// name of its entry; known is false as long as that cannot be said.
+type InUse func(source, name string) (used, known bool)
 
 // Watch stands between the certificate stores and a Sink. Of the certificates
-// that are in use, which is what certs.Select makes of all stores together, it
-// shows the time to expiry as a metric, and logs those that come near their
-// end. It goes by its own clock: a store that cannot be read any more is one
-// reason for certificates to grow old.
+// that are in use, it shows the time to expiry as a metric, and logs those that
+// come near their end. They are those that certs.Select makes of all stores
+// together, without those that nobody uses: ACME clients leave the certificates
+// of domains that went where they are, and nobody has to care for them. It goes by
+// its own clock: a store that cannot be read any more is one reason for
+// certificates to grow old.
 type Watch struct {
 	next    certs.Sink
+	inUse   InUse
 	logger  *slog.Logger
 	changed chan struct{}
 	days    *prometheus.Desc
-	// told is the latest reminder of each certificate. It belongs to Serve.
-	told map[certificate]int
+	// told is the latest reminder of each certificate, and waiting since when one
+	// waits. They belong to Serve.
+	told    map[certificate]int
+	waiting map[certificate]time.Time
 
-	mu    sync.Mutex
-	reads map[string]read
-	inUse []*certs.Certificate
+	mu       sync.Mutex
+	reads    map[string]read
+	selected []*certs.Certificate
 }
 
 // read is what a store had when it was last read.
@@ -45,18 +61,19 @@ type read struct {
 // certificate tells a renewed certificate from the one before.
 type certificate struct{ source, name, fingerprint string }
 
-// NewWatch returns a Watch that hands what is new on to next.
+// NewWatch returns a Watch that hands what is new on to next, and asks inUse,
+// which must answer at once.
 //
 // The metric relay_certificate_days_to_expiry has one series per certificate
 // in use. Their number is bounded by that of the stores' entries: the label
-// "name" is the entry's, which a renewal keeps, and the series of a certificate
-// that is not in use any more are gone with the next look.
-func NewWatch(next certs.Sink, logger *slog.Logger, registerer prometheus.Registerer) (*Watch, error) {
+// "name" is the entry's, which a renewal keeps, and what is not in use any more
+// has none.
+func NewWatch(next certs.Sink, inUse InUse, logger *slog.Logger, registerer prometheus.Registerer) (*Watch, error) {
 	w := &Watch{
-		next: next, logger: logger, changed: make(chan struct{}, 1),
+		next: next, inUse: inUse, logger: logger, changed: make(chan struct{}, 1),
 		days: prometheus.NewDesc("relay_certificate_days_to_expiry",
 			"Days until a certificate in use expires; negative afterwards.", []string{"source", "name"}, nil),
-		told:  make(map[certificate]int),
+		told: make(map[certificate]int), waiting: make(map[certificate]time.Time),
 		reads: make(map[string]read),
 	}
 	if err := registerer.Register(w); err != nil {
@@ -114,31 +131,44 @@ func (w *Watch) look(now time.Time) time.Time {
 	w.mu.Unlock()
 
 	selection := certs.Select(all, now)
-	inUse := selection.InUse()
+	selected := selection.InUse()
 	w.mu.Lock()
-	w.inUse = inUse
+	w.selected = selected
 	w.mu.Unlock()
 
 	again := now.Add(maxWait)
-	if next := selection.Next; !next.IsZero() && next.Before(again) {
-		again = next
-	}
-	told := make(map[certificate]int)
-	for _, c := range inUse {
-		days, next := c.Reminder(now)
-		if !next.IsZero() && next.Before(again) {
-			again = next
+	at := func(t time.Time) {
+		if !t.IsZero() && t.Before(again) {
+			again = t
 		}
+	}
+	at(selection.Next)
+	told, waiting := make(map[certificate]int), make(map[certificate]time.Time)
+	for _, c := range selected {
+		days, next := c.Reminder(now)
+		at(next)
 		if days == 0 {
 			continue
 		}
 		key := certificate{c.Source, c.Name, c.Fingerprint}
-		if before := w.told[key]; before == 0 || days < before {
-			w.remind(c, days, now)
+		if before := w.told[key]; before != 0 && before <= days {
+			told[key] = before
+			continue
 		}
-		told[key] = days
+		since := w.waiting[key]
+		if since.IsZero() {
+			since = now
+		}
+		switch used, known := w.inUse(c.Source, c.Name); {
+		case used, !known && now.Sub(since) >= patience:
+			w.remind(c, days, now)
+			told[key] = days
+		case !known:
+			waiting[key] = since
+			at(now.Add(retry))
+		}
 	}
-	w.told = told
+	w.told, w.waiting = told, waiting
 	return again
 }
 
@@ -163,11 +193,14 @@ func (w *Watch) Describe(descriptions chan<- *prometheus.Desc) { descriptions <-
 // Collect implements prometheus.Collector.
 func (w *Watch) Collect(metrics chan<- prometheus.Metric) {
 	w.mu.Lock()
-	inUse := w.inUse
+	selected := w.selected
 	w.mu.Unlock()
 	now := time.Now()
-	seen := make(map[certificate]bool, len(inUse))
-	for _, c := range inUse {
+	seen := make(map[certificate]bool, len(selected))
+	for _, c := range selected {
+		if used, known := w.inUse(c.Source, c.Name); known && !used {
+			continue
+		}
 		// File names may be no UTF-8, which labels have to be. Of two names
 		// that become the same one is shown.
 		label := certificate{source: c.Source, name: strings.ToValidUTF8(c.Name, "\uFFFD")}

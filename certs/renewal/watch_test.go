@@ -34,14 +34,29 @@ type world struct {
 
 	mu    sync.Mutex
 	lines []string
+	// unused and unknown are names of certificates; all others are in use.
+	unused, unknown map[string]bool
+}
+
+func (w *world) inUse(source, name string) (used, known bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.unused[name] && !w.unknown[name], !w.unknown[name]
+}
+
+func (w *world) set(names map[string]bool, name string, is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	names[name] = is
 }
 
 func inWorld(t *testing.T, test func(*world)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, began: time.Now(), sink: certstest.NewSink(), registry: prometheus.NewPedanticRegistry()}
+		w := &world{T: t, began: time.Now(), sink: certstest.NewSink(), registry: prometheus.NewPedanticRegistry(),
+			unused: make(map[string]bool), unknown: make(map[string]bool)}
 		var err error
-		if w.watch, err = renewal.NewWatch(w.sink, slog.New(w), w.registry); err != nil {
+		if w.watch, err = renewal.NewWatch(w.sink, w.inUse, slog.New(w), w.registry); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -207,11 +222,79 @@ func TestMetric(t *testing.T) {
 	})
 }
 
+// Nobody is told of a certificate that nobody uses, until somebody does.
+func TestUnusedCertificates(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.unused["old"] = true
+		old, web := issue("vault", "old", 90*day, "old.test"), issue("vault", "web", 90*day, "web.test")
+		w.watch.SyncCertificates("vault", []*certs.Certificate{old, web}, nil)
+		if diff := cmp.Diff(map[string]float64{"vault/web": 90}, w.series()); diff != "" {
+			t.Error(diff)
+		}
+		w.sleepUntil(80)
+		w.wantSaid("60 INFO vault/web 30", "75 WARN vault/web 15")
+		w.set(w.unused, "old", false)
+		if n := len(w.series()); n != 2 {
+			t.Errorf("%d series of two certificates in use", n)
+		}
+		w.sleepUntil(81)
+		if got := w.said(); len(got) != 1 || !strings.HasSuffix(got[0], "WARN vault/old 15") {
+			t.Errorf("of one that came into use: %q", got)
+		}
+		// It goes and comes again: what was said is not said again.
+		w.set(w.unused, "old", true)
+		w.sleepUntil(82)
+		w.set(w.unused, "old", false)
+		w.sleepUntil(83)
+		w.wantSaid("83 WARN vault/old 7", "83 WARN vault/web 7")
+		w.set(w.unused, "old", true)
+		w.sleepUntil(95)
+		w.wantSaid("89 ERROR vault/web 1")
+	})
+}
+
+// At the start apps are read after certificates: old ones are no errors until
+// then. Where apps are never read, reminders come all the same.
+func TestUseIsNotKnownYet(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.unknown["old"], w.unknown["web"] = true, true
+		old, web := issue("vault", "old", 90*day, "old.test"), issue("vault", "web", 90*day, "web.test")
+		w.sleepUntil(100)
+		w.watch.SyncCertificates("vault", []*certs.Certificate{old, web}, nil)
+		time.Sleep(5 * time.Minute)
+		w.wantSaid()
+		if n := len(w.series()); n != 2 {
+			t.Errorf("%d series of two certificates that may be in use", n)
+		}
+		w.set(w.unused, "old", true)
+		w.set(w.unknown, "old", false)
+		time.Sleep(4 * time.Minute)
+		w.wantSaid()
+		time.Sleep(2 * time.Minute)
+		if got := w.said(); len(got) != 1 || !strings.HasSuffix(got[0], "ERROR vault/web 1") {
+			t.Errorf("without apps: %q", got)
+		}
+		// Known within seconds, as at any usual start.
+		w.set(w.unknown, "new", true)
+		next := issue("vault", "new", 90*day, "new.test")
+		next.NotBefore, next.NotAfter = old.NotBefore, old.NotAfter
+		w.watch.SyncCertificates("vault", []*certs.Certificate{old, web, next}, nil)
+		time.Sleep(time.Second)
+		w.set(w.unknown, "new", false)
+		time.Sleep(20 * time.Second)
+		if got := w.said(); len(got) != 1 || !strings.HasSuffix(got[0], "ERROR vault/new 1") {
+			t.Errorf("known at last: %q", got)
+		}
+	})
+}
+
+func always(string, string) (used, known bool) { return true, true }
+
 func TestRegisteredOnce(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	for i, fails := range []bool{false, true} {
-		if _, err := renewal.NewWatch(certstest.NewSink(), slog.New(slog.DiscardHandler), registry); (err != nil) != fails {
+		if _, err := renewal.NewWatch(certstest.NewSink(), always, slog.New(slog.DiscardHandler), registry); (err != nil) != fails {
 			t.Errorf("watch %d: %v", i, err)
 		}
 	}
@@ -228,7 +311,7 @@ func BenchmarkUnchangedSync(b *testing.B) {
 // BenchmarkScrape is what every scrape of 5000 certificates costs.
 func BenchmarkScrape(b *testing.B) {
 	registry := prometheus.NewRegistry()
-	watch, err := renewal.NewWatch(certstest.NewSink(), slog.New(slog.DiscardHandler), registry)
+	watch, err := renewal.NewWatch(certstest.NewSink(), always, slog.New(slog.DiscardHandler), registry)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -253,7 +336,7 @@ func BenchmarkScrape(b *testing.B) {
 
 func many(b *testing.B) (*renewal.Watch, []*certs.Certificate) {
 	b.Helper()
-	watch, err := renewal.NewWatch(certstest.NewSink(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	watch, err := renewal.NewWatch(certstest.NewSink(), always, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	if r.apps, err = newAppSource(config, apps, log, r.registry); err != nil {
 		return nil, err
 	}
-	if r.renewal, err = renewal.NewWatch(r.collator, log.With("part", "certificates"), r.registry); err != nil {
+	if r.renewal, err = renewal.NewWatch(r.collator, r.collator.CertificateInUse, log.With("part", "certificates"), r.registry); err != nil {
 		return nil, err
 	}
 	certificates, err := keeping.certificates(r.renewal)
