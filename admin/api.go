@@ -23,12 +23,19 @@ func (s *Server) api(mux *http.ServeMux) {
 	list("fleets", func() any { return s.fleets() })
 	list("problems", func() any { return s.problems() })
 	list("sources", func() any { return s.sources() })
+	list("uncovered", func() any {
+		domains, known := s.cfg.State.Uncovered()
+		if !known {
+			return nil
+		}
+		return orEmpty(domains)
+	})
 	mux.HandleFunc("GET /api/v1/apps/{id...}", s.app)
 	mux.HandleFunc("GET /api/v1/explain", s.explain)
 	// Without its own pattern /api would be answered by a redirect.
 	for _, rest := range []string{"GET /api", "GET /api/"} {
 		mux.HandleFunc(rest, func(w http.ResponseWriter, r *http.Request) {
-			s.notFound(w, fmt.Sprintf("nothing at %s: there are /api/v1/apps, certificates, explain, fleets, problems and sources", r.URL.Path))
+			s.notFound(w, fmt.Sprintf("nothing at %s: there are /api/v1/apps, certificates, explain, fleets, problems, sources and uncovered", r.URL.Path))
 		})
 	}
 }

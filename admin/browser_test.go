@@ -56,20 +56,25 @@ func startBrowser(t *testing.T) context.Context {
 // TestPageInBrowser loads the page as people see it. With SCREENSHOTS set to a
 // folder it leaves pictures there.
 func TestPageInBrowser(t *testing.T) {
-	busy, empty := serve(t, newConfig(busyState())), serve(t, newConfig(fakeState{notReady: []string{"marathon: not read yet"}}))
+	busy, many := serve(t, newConfig(busyState())), serve(t, newConfig(manyState()))
+	empty := serve(t, newConfig(fakeState{notReady: []string{"marathon: not read yet"}}))
 	ctx := startBrowser(t)
 	tests := []struct {
-		name, url    string
-		width        int64
-		scheme       string
-		wantProblems int
+		name, url string
+		width     int64
+		scheme    string
+		// rows are those visible: of problems, domains without a certificate,
+		// certificates, and of these the ones that no domain uses.
+		rows [4]int
 	}{
-		{"narrow-light", busy, 360, "light", 3},
-		{"narrow-dark", busy, 360, "dark", 3},
-		{"wide-light", busy, 1280, "light", 3},
-		{"wide-dark", busy, 1280, "dark", 3},
-		{"middle-light", busy, 720, "light", 3},
-		{"empty-light", empty, 360, "light", 0},
+		{"narrow-light", busy, 360, "light", [4]int{3, 2, 4, 1}},
+		{"narrow-dark", busy, 360, "dark", [4]int{3, 2, 4, 1}},
+		{"wide-light", busy, 1280, "light", [4]int{3, 2, 4, 1}},
+		{"wide-dark", busy, 1280, "dark", [4]int{3, 2, 4, 1}},
+		{"middle-light", busy, 720, "light", [4]int{3, 2, 4, 1}},
+		{"many-light", many, 1280, "light", [4]int{0, 25, 60, 10}},
+		{"many-narrow-light", many, 360, "light", [4]int{0, 25, 60, 10}},
+		{"empty-light", empty, 360, "light", [4]int{}},
 	}
 	backgrounds := map[string]string{}
 	for _, tt := range tests {
@@ -83,12 +88,15 @@ func TestPageInBrowser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			problems := run(t, ctx, chromedp.Evaluate[int](visibleProblems))
+			var rows [4]int
+			for i, rest := range []string{`"problems", ""`, `"uncovered", ""`, `"certificates", ""`, `"certificates", "no domain"`} {
+				rows[i] = run(t, ctx, chromedp.Evaluate[int](visibleRows+"("+rest+")"))
+			}
 			pageWidth := run(t, ctx, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
 			outside := run(t, ctx, chromedp.Evaluate[[]string](outsideOfParent))
 			background := run(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.body).backgroundColor`))
-			if problems != tt.wantProblems {
-				t.Errorf("%d problems are visible, want %d", problems, tt.wantProblems)
+			if rows != tt.rows {
+				t.Errorf("%d rows are visible, want %d", rows, tt.rows)
 			}
 			if pageWidth > int(tt.width) {
 				t.Errorf("the page is %d px wide in a window of %d px", pageWidth, tt.width)
@@ -146,8 +154,9 @@ func preferScheme(scheme string) chromedp.Action[chromedp.Void] {
 	})
 }
 
-const visibleProblems = `[...document.querySelectorAll("#problems tbody tr")]
-	.filter(r => r.getClientRects().length && getComputedStyle(r).visibility === "visible").length`
+// visibleRows counts the rows of a table that have a text.
+const visibleRows = `((table, text) => [...document.querySelectorAll("#" + table + " tbody tr")]
+	.filter(r => r.getClientRects().length && getComputedStyle(r).visibility === "visible" && r.innerText.includes(text)).length)`
 
 // outsideOfParent lists what sticks out of its card, of the window, or is wider
 // inside than outside.

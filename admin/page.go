@@ -18,6 +18,10 @@ const (
 	maxProblems     = 200
 	maxEnvoys       = 100
 	maxCertificates = 50
+	maxUnused       = 10
+	maxUncovered    = 25
+	// maxDomains is how many domains of one certificate are shown.
+	maxDomains = 4
 	// warnDays is when an expiry is shown as a warning. ACME clients renew 30
 	// days ahead, so less than that means that renewal does not work.
 	warnDays = 21
@@ -32,6 +36,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"days":  days,
 	"state": certificateState,
 	"count": count,
+	"some":  some,
 }).Parse(pageSource))
 
 type pageData struct {
@@ -48,6 +53,11 @@ type pageData struct {
 	ShownProblems                      []ProblemView
 	ShownCertificates                  []CertificateView
 	HiddenProblems, HiddenCertificates int
+	UnusedCertificates                 int
+
+	Uncovered, HiddenUncovered int
+	UncoveredKnown             bool
+	ShownUncovered             []UncoveredView
 }
 
 type pageFleet struct {
@@ -80,6 +90,8 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 func (s *Server) pageData() pageData {
 	problems, certificates := s.problems(), s.certificates()
 	slices.SortStableFunc(certificates, func(a, b CertificateView) int { return a.NotAfter.Compare(b.NotAfter) })
+	used, unused := apart(certificates)
+	uncovered, known := s.cfg.State.Uncovered()
 	d := pageData{
 		Version:           s.cfg.Version,
 		Now:               time.Now(),
@@ -89,8 +101,14 @@ func (s *Server) pageData() pageData {
 		Problems:          len(problems),
 		Certificates:      len(certificates),
 		ShownProblems:     problems[:min(len(problems), maxProblems)],
-		ShownCertificates: certificates[:min(len(certificates), maxCertificates)],
+		ShownCertificates: slices.Concat(used[:min(len(used), maxCertificates)], unused[:min(len(unused), maxUnused)]),
+		Uncovered:         len(uncovered),
+		UncoveredKnown:    known,
+		ShownUncovered:    uncovered[:min(len(uncovered), maxUncovered)],
+
+		UnusedCertificates: len(unused),
 	}
+	d.HiddenUncovered = d.Uncovered - len(d.ShownUncovered)
 	d.HiddenProblems = d.Problems - len(d.ShownProblems)
 	d.HiddenCertificates = d.Certificates - len(d.ShownCertificates)
 	for _, f := range s.fleets() {
@@ -98,6 +116,28 @@ func (s *Server) pageData() pageData {
 		d.Fleets = append(d.Fleets, newPageFleet(f))
 	}
 	return d
+}
+
+// apart takes those apart that nobody has to care for: they come last.
+func apart(certificates []CertificateView) (used, unused []CertificateView) {
+	for _, c := range certificates {
+		if c.Unused {
+			unused = append(unused, c)
+		} else {
+			used = append(used, c)
+		}
+	}
+	return used, unused
+}
+
+// some cuts a list of domains for the page, with the number of those left out.
+func some(domains []string) (shown struct {
+	Domains []string
+	Hidden  int
+}) {
+	shown.Domains = domains[:min(len(domains), maxDomains)]
+	shown.Hidden = len(domains) - len(shown.Domains)
+	return shown
 }
 
 // newPageFleet puts the Envoys that need attention first.

@@ -16,7 +16,8 @@ import (
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
-	failing := newConfig(fakeState{notReady: []string{"marathon: not read yet", "vault at https://u:hunter2@v.test: not read yet"}})
+	failing := newConfig(fakeState{notReady: []string{"marathon: not read yet", "vault at https://u:hunter2@v.test: not read yet"},
+		certificates: []CertificateView{{Name: "a.test", ServedFor: []string{"a.test"}}}})
 	failing.Resync = func(context.Context) error {
 		return errors.New("marathon: Get \"http://user:hunter2@m.test/v2/apps\": refused")
 	}
@@ -59,12 +60,21 @@ func TestRoutes(t *testing.T) {
 		{"fleets", "GET", "/api/v1/fleets", full, 200, `"revision": 42`, "", ""},
 		{"problems", "GET", "/api/v1/problems", full, 200, "with token REDACTED", "", ""},
 		{"sources", "GET", "/api/v1/sources", full, 200, `"name": "http://REDACTED@marathon.test:8080"`, "", ""},
+		{"uncovered", "GET", "/api/v1/uncovered", full, 200, `"wanted": true`, "", ""},
+		{"none uncovered", "GET", "/api/v1/uncovered", empty, 200, `"uncovered": []`, "", ""},
+		{"uncovered is not known", "GET", "/api/v1/uncovered", failing, 200, `"uncovered": null`, "", ""},
+		{"use of certificates", "GET", "/api/v1/certificates", full, 200, `"unused": true`, "", ""},
 		{"unknown list", "GET", "/api/v1/x", full, 404, `"error": "nothing at /api/v1/x`, "Content-Type", "application/json"},
 		{"list by POST", "POST", "/api/v1/apps", full, 405, "", "Allow", "GET, HEAD"},
 		{"page", "GET", "/", full, 200, "<title>3 problems – Relay</title>", "Content-Type", "text/html; charset=utf-8"},
 		{"page that stays", "GET", "/?refresh=off", full, 200, "refresh every 5 s", "", ""},
 		{"empty page", "GET", "/", empty, 200, "<title>Ready – Relay</title>", "", ""},
 		{"page of what is not ready", "GET", "/", failing, 200, "marathon: not read yet", "", ""},
+		{"page of what is not covered", "GET", "/", full, 200, "Domains without a certificate</h2><span class=\"dim small\">2</span>", "", ""},
+		{"page with all covered", "GET", "/", empty, 200, `<p class="dim">None.</p>`, "", ""},
+		{"page of what is not known", "GET", "/", failing, 200, `<p class="dim">Not known yet.</p>`, "", ""},
+		{"page of certificates whose use is not known", "GET", "/", failing, 200, `<li class="dim">not known yet</li>`, "", ""},
+		{"page of very many", "GET", "/", newConfig(manyState()), 200, "2\u202f500 in no domain's use; <a href=\"/api/v1/certificates\">4\u202f940 more than shown</a>", "", ""},
 		{"unknown page", "GET", "/x", full, 404, "", "", ""},
 		{"pprof", "GET", "/debug/pprof/", full, 200, "goroutine", "", ""},
 		{"pprof command line", "GET", "/debug/pprof/cmdline", full, 404, "", "", ""},

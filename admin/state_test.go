@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -23,6 +24,7 @@ type fakeState struct {
 	apps         []AppView
 	certificates []CertificateView
 	problems     []ProblemView
+	uncovered    []UncoveredView
 }
 
 func (f fakeState) NotReady() []string              { return f.notReady }
@@ -32,7 +34,10 @@ func (f fakeState) Fleets() []FleetView             { return f.fleets }
 func (f fakeState) Apps() []AppView                 { return f.apps }
 func (f fakeState) Certificates() []CertificateView { return f.certificates }
 func (f fakeState) Problems() []ProblemView         { return f.problems }
-func (f fakeState) Explain(string) (any, bool)      { return nil, false }
+func (f fakeState) Uncovered() ([]UncoveredView, bool) {
+	return f.uncovered, len(f.notReady) == 0
+}
+func (f fakeState) Explain(string) (any, bool) { return nil, false }
 func (f fakeState) App(id string) (AppView, bool) {
 	for _, a := range f.apps {
 		if a.ID == id {
@@ -72,9 +77,14 @@ func busyState() fakeState {
 		},
 		apps: []AppView{{ID: "/shop/web", Version: "v1", Ports: []PortView{{Index: 0, Groups: []string{"external"}, Domains: []string{"shop.test"}, Endpoints: []EndpointView{{Address: "10.0.0.7:31044", Health: "healthy"}}}}}},
 		certificates: []CertificateView{
-			{Source: "vault", Name: "shop.test", ServerNames: []string{"shop.test", "*.shop.test"}, ServedFor: []string{"shop.test", "*.shop.test"}, NotAfter: now.Add(60*24*time.Hour + time.Hour), Fingerprint: strings.Repeat("ab", 32)},
-			{Source: "dir", Name: "/etc/relay/certs/" + long + ".pem", NotAfter: now.Add(-10 * 24 * time.Hour)},
-			{Source: "vault", Name: "soon.test", ServedFor: []string{"soon.test"}, NotAfter: now.Add(9*24*time.Hour + time.Hour)},
+			{Source: "vault", Name: "shop.test", ServerNames: []string{"shop.test", "*.shop.test"}, ServedFor: []string{"shop.test", "*.shop.test"}, Domains: []string{"a.shop.test", "b.shop.test", "c.shop.test", "d.shop.test", "e.shop.test", "shop.test"}, DomainCount: 6, NotAfter: now.Add(60*24*time.Hour + time.Hour), Fingerprint: strings.Repeat("ab", 32)},
+			{Source: "dir", Name: "/etc/relay/certs/" + long + ".pem", Default: true, NotAfter: now.Add(-10 * 24 * time.Hour)},
+			{Source: "vault", Name: "old." + long + ".test", ServedFor: []string{"old.test"}, Unused: true, NotAfter: now.Add(-400 * 24 * time.Hour)},
+			{Source: "vault", Name: "soon.test", ServedFor: []string{"soon.test"}, Domains: []string{"soon.test"}, DomainCount: 1, NotAfter: now.Add(9*24*time.Hour + time.Hour)},
+		},
+		uncovered: []UncoveredView{
+			{Fleet: "external", Domain: "new." + long + "." + long + ".test", Wanted: true, Reason: "*.test of vault/" + long + ".test covers one level of names only"},
+			{Fleet: "external", Domain: "plain.test", Reason: "no certificate covers it"},
 		},
 		problems: []ProblemView{
 			{Kind: ProblemApp, Subject: "/shop/" + long, Item: "HAPROXY_0_VHOST", Reason: `"shop_" + is not a domain: label "<b>shop_</b>" has a "_": only letters, digits and hyphens are allowed`},
@@ -82,6 +92,22 @@ func busyState() fakeState {
 			{Kind: ProblemSource, Subject: "vault", Reason: "connection refused with token hvs.CAESIJ0123456789"},
 		},
 	}
+}
+
+// manyState has thousands of domains without a certificate, and of certificates,
+// half of them unused.
+func manyState() fakeState {
+	state := fakeState{}
+	for i := range 5000 {
+		domain := fmt.Sprintf("app-%d.example.test", i)
+		state.uncovered = append(state.uncovered, UncoveredView{Fleet: "external", Domain: domain, Wanted: i < 20, Reason: "no certificate covers it"})
+		c := CertificateView{Source: "vault", Name: domain, NotAfter: time.Now().AddDate(0, 0, i%90), Unused: i%2 > 0}
+		if !c.Unused {
+			c.Domains, c.DomainCount = []string{domain}, 1
+		}
+		state.certificates = append(state.certificates, c)
+	}
+	return state
 }
 
 func none(context.Context) error { return nil }

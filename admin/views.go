@@ -16,6 +16,9 @@ type State interface {
 	// App returns the app with the given absolute id, such as "/shop/web".
 	App(id string) (AppView, bool)
 	Certificates() []CertificateView
+	// Uncovered are the domains without a certificate, those first that should
+	// have one; known is false until apps and certificates have been read.
+	Uncovered() (domains []UncoveredView, known bool)
 	Problems() []ProblemView
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
@@ -141,6 +144,26 @@ type CertificateView struct {
 	// ServedFor are the server names it is served for: fewer than ServerNames
 	// where another certificate is preferred.
 	ServedFor []string `json:"servedFor,omitempty"`
+	// Default tells that it answers clients without a known server name.
+	Default bool `json:"default,omitempty"`
+	// Domains are the routed domains that it is served with, and DomainCount is
+	// their number.
+	Domains     []string `json:"domains,omitempty"`
+	DomainCount int      `json:"domainCount"`
+	// Unused tells that it is no domain's and not the default one; false until that
+	// is known.
+	Unused bool `json:"unused"`
+}
+
+// UncoveredView is a domain that a fleet routes, whose https clients refuse what
+// they are shown.
+type UncoveredView struct {
+	Fleet  string `json:"fleet"`
+	Domain string `json:"domain"`
+	// Wanted tells that plain HTTP is redirected to https, or that an app asks for
+	// HSTS or a certificate.
+	Wanted bool   `json:"wanted"`
+	Reason string `json:"reason"`
 }
 
 // ProblemView is one thing that is ignored or does not work, and why.

@@ -53,8 +53,8 @@ type fleetCoverage struct {
 // uncovered is why clients refuse what a domain is served with.
 type uncovered struct {
 	reason string
-	// wanted tells that somebody means the domain to be used by https: an app
-	// redirects to it, asks for HSTS, or for a certificate.
+	// wanted tells that somebody means the domain to be used by https: plain
+	// HTTP is redirected to it, or an app asks for HSTS or a certificate.
 	wanted bool
 }
 
@@ -252,7 +252,7 @@ func (f *fleetState) reportRedirects(covers []cover) {
 		rules, _ := rulesOf(f.domains.claims[c.domain])
 		for _, r := range rules {
 			p := Problem{App: r.claim.app, Subject: c.domain, Reason: fmt.Sprintf(
-				"port %d redirects clients to https, where they get an error: %s", r.claim.port, c.lack)}
+				"clients of port %d are redirected to https, where they get an error: %s", r.claim.port, c.lack)}
 			if r.redirect && c.lack != "" && !slices.Contains(problems, p) {
 				problems = append(problems, p)
 			}

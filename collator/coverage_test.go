@@ -106,7 +106,10 @@ func TestCoverageFollowsChanges(t *testing.T) {
 			[]string{"*.web.test without, wanted false: *.test of vault/t covers one level of names only", "vault/t for [], used false, known true"}},
 		{"by a wildcard of the same name", func() { sync(certificate("w", "6", "*.web.test")) },
 			[]string{"vault/w for [*.web.test], used true, known true"}},
-		{"an exact name of another counts first", func() { updateApps(c, webApp("/web", "a.web.test")); sync(certificate("w", "6", "*.web.test"), certificate("a", "7", "a.web.test")) },
+		{"an exact name of another counts first", func() {
+			updateApps(c, webApp("/web", "a.web.test"))
+			sync(certificate("w", "6", "*.web.test"), certificate("a", "7", "a.web.test"))
+		},
 			[]string{"vault/w for [], used false, known true", "vault/a for [a.web.test], used true, known true"}},
 	}
 	for _, step := range steps {
@@ -129,7 +132,7 @@ func TestRedirectWithoutCertificate(t *testing.T) {
 	c.SyncCertificates("vault", []*certs.Certificate{other}, nil)
 	loser := redirected(webApp("/z", "web.test"))
 	syncApps(c, redirected(webApp("/web", "web.test")), loser, webApp("/plain", "plain.test"))
-	want := []string{"/web web.test: port 0 redirects clients to https, where they get an error: no certificate covers it"}
+	want := []string{"/web web.test: clients of port 0 are redirected to https, where they get an error: no certificate covers it"}
 	if diff := cmp.Diff(want, problemsWith(c, HTTPSProblem, "")); diff != "" {
 		t.Errorf("without a certificate (-want +got):\n%s", diff)
 	}

@@ -13,8 +13,8 @@ import (
 // that is passed through is none: its app has the certificate.
 type UncoveredDomain struct {
 	Fleet, Domain string
-	// Wanted tells that somebody means the domain to be used by https: an app
-	// redirects to it, asks for HSTS, or for a certificate.
+	// Wanted tells that somebody means the domain to be used by https: plain
+	// HTTP is redirected to it, or an app asks for HSTS or a certificate.
 	Wanted bool
 	Reason string
 }
@@ -84,7 +84,7 @@ type coverageMetrics struct{ c *Collator }
 var (
 	uncoveredMetric = prometheus.NewDesc("relay_domains_without_certificate",
 		"Domains routed by a fleet with an https listener, whose https clients refuse the certificate or get none. "+
-			"Wanted are those that an app redirects to, asks HSTS or a certificate for.", []string{"fleet", "wanted"}, nil)
+			"Wanted are those to which plain HTTP is redirected, or for which an app asks for HSTS or a certificate.", []string{"fleet", "wanted"}, nil)
 	unusedMetric = prometheus.NewDesc("relay_certificates_unused",
 		"Certificates that are no domain's and not the default one.", nil, nil)
 )

@@ -22,7 +22,7 @@ const (
 	// While it is not known whether a certificate is in use, a reminder waits: at
 	// the start until apps have been read, but no longer than patience.
 	patience = 10 * time.Minute
-	retry    = 10 * time.Second
+	retry    = 2 * time.Second
 )
 
 // InUse reports whether a certificate that is selected is used, by the source and

@@ -191,6 +191,9 @@ func (r *checking) report() error {
 		}
 		fmt.Fprintln(r.out, p.Reason)
 	}
+	if uncovered, _ := r.UncoveredDomains(); len(uncovered) > 0 {
+		fmt.Fprintf(r.out, "domains without a certificate: %d, such as %s in fleet %s: %s\n", len(uncovered), uncovered[0].Domain, uncovered[0].Fleet, uncovered[0].Reason)
+	}
 	fmt.Fprintf(r.out, "apps: %d, certificates: %d, to look at: %d\n", len(r.Apps()), len(r.Certificates()), r.wrong)
 	if r.wrong > 0 {
 		return errWrong

@@ -64,7 +64,7 @@ func replace(t *testing.T, path string, content []byte) {
 func TestClientCAFile(t *testing.T) {
 	w := newWorld(t)
 	w.deploy(app("/a", "a.test", 1))
-	w.issue("a.test")
+	w.issue("a.test", "seed.test")
 	first, second := certstest.TestCA(t), certstest.TestCA(t)
 	file := filepath.Join(t.TempDir(), "clients.pem")
 	replace(t, file, first.RootPEM())

@@ -217,7 +217,7 @@ func (w *world) pages() string {
 	w.t.Helper()
 	defer http.DefaultClient.CloseIdleConnections()
 	var all strings.Builder
-	for _, path := range []string{"/", "/metrics", "/readyz", "/api/v1/problems", "/api/v1/sources", "/api/v1/certificates", "/api/v1/fleets", "/api/v1/explain?subject=a.test"} {
+	for _, path := range []string{"/", "/metrics", "/readyz", "/api/v1/problems", "/api/v1/sources", "/api/v1/certificates", "/api/v1/fleets", "/api/v1/uncovered", "/api/v1/explain?subject=a.test"} {
 		resp, err := http.Get("http://" + w.relay.adminListener.Addr().String() + path)
 		if err != nil {
 			w.t.Fatal(err)

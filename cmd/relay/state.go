@@ -129,13 +129,26 @@ func appView(app collator.AppView) admin.AppView {
 // Certificates are all usable certificates.
 func (r *relay) Certificates() []admin.CertificateView {
 	var views []admin.CertificateView
+	domains, known := r.collator.DomainsByCertificate()
 	for _, c := range r.collator.Certificates() {
 		views = append(views, admin.CertificateView{
 			Source: c.Source, Name: c.Name, ServerNames: c.ServerNames, NotAfter: c.NotAfter,
-			Fingerprint: c.Fingerprint, ServedFor: c.Serves,
+			Fingerprint: c.Fingerprint, ServedFor: c.Serves, Default: c.Default,
+			Domains: domains[c.Secret], DomainCount: len(domains[c.Secret]),
+			Unused: known && !c.Default && len(domains[c.Secret]) == 0,
 		})
 	}
 	return views
+}
+
+// Uncovered are the domains without a certificate.
+func (r *relay) Uncovered() ([]admin.UncoveredView, bool) {
+	domains, known := r.collator.UncoveredDomains()
+	views := make([]admin.UncoveredView, len(domains))
+	for i, d := range domains {
+		views[i] = admin.UncoveredView(d)
+	}
+	return views, known
 }
 
 // Problems are what is ignored or does not work: of apps and certificates, of
