@@ -43,6 +43,7 @@ model: ## Play five million random changes, faults and reconnections against the
 bench-certs: $(VAULT) ## Measure 5000 certificates in a real Vault; fails when slower than promised
 	go test -run '^$$' -bench '^BenchmarkCertificates$$' -benchtime 1x ./cmd/relay
 	go test -run '^$$' -bench . ./certs/dir ./certs/renewal
+	go test -run '^$$' -bench Coverage ./collator
 
 build: ## Build ./bin/relay
 	$(call need,go,install Go 1.26 from https://go.dev/dl/)
