@@ -60,7 +60,7 @@ func benchTake(b *testing.B, s *session, t Type, body []byte) {
 // benchSession has all of a store and has said so.
 func benchSession(b *testing.B, store *Store) *session {
 	b.Helper()
-	s := newSession(store, "1.40.0")
+	s := newSession(store, &kind{version: "1.40.0"})
 	b.Cleanup(s.close)
 	for _, t := range []Type{Cluster, Endpoint, Scope, Listener} {
 		benchTake(b, s, t, benchRequest(b, store, t, t == Endpoint, false))
@@ -144,7 +144,7 @@ func benchConnect(b *testing.B, again bool, want int) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		s := newSession(store, "1.40.0")
+		s := newSession(store, &kind{version: "1.40.0"})
 		for i, t := range types {
 			benchTake(b, s, t, bodies[i])
 		}

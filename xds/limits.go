@@ -42,7 +42,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Streams: 10_000, StreamsPerAddress: 5000, ConnectionStreams: 10, Idle: 10_000, IdlePerAddress: 1000,
-		Names: 1_000_000, RequestsPerSecond: 1000, Burst: 10_000,
+		Names: 1_000_000, RequestsPerSecond: 5000, Burst: 10_000,
 		Handshake: 10 * time.Second, FirstRequest: 15 * time.Second, Stall: 2 * time.Minute,
 	}
 }

@@ -128,7 +128,7 @@ func (e *modelEnvoy) connect(store *Store) {
 	if e.session != nil {
 		e.session.close()
 	}
-	e.session = newSession(store, e.version)
+	e.session = newSession(store, &kind{version: e.version})
 	e.inbox, e.outbox, e.cdsAck = nil, nil, nil
 	clear(e.warming)
 	for name := range e.held[Cluster] {
@@ -578,5 +578,5 @@ func (e *modelEnvoy) compare(store *Store) {
 
 func (e *modelEnvoy) quarantined(t Type, name string) bool {
 	table := &e.session.store.tables[t]
-	return table.on(table.ids[name], e.version) != nil
+	return table.on(table.ids[name], &kind{version: e.version}) != nil
 }

@@ -91,6 +91,10 @@ type Resource struct {
 	// field tag and length included, so that a response is a concatenation.
 	wire mem.Buffer
 	hash version
+	// other is for Envoys without the extension that this form needs; nil if
+	// there is no such form.
+	needs string
+	other *Resource
 }
 
 // version is a Version as a number; 0 stands for none.
@@ -148,6 +152,9 @@ const (
 	fieldRequestUnsubscribe = 4
 	fieldRequestInitial     = 5
 
+	// fieldName is the name in the message of a resource itself.
+	fieldName = 1
+
 	fieldMapKey   = 1
 	fieldMapValue = 2
 )
@@ -192,7 +199,17 @@ type Change struct {
 	// not synced): nothing is said about them, neither their content nor their
 	// absence, until a later Change sets or removes them.
 	Withhold []Key
+	// Resolve, if set, takes the place of the Resolver of secrets.
+	Resolve Resolver
 }
 
+// Resolver finds the secret that answers a name which no secret has: Envoy asks
+// for the server name that a client sent, whatever it is. Names that are not
+// lasting are taken back when there are too many of them. It must be quick, and
+// is called by many streams at a time.
+type Resolver func(name string) (secret string, lasting, ok bool)
+
 // Empty reports whether the change has no effect.
-func (c Change) Empty() bool { return len(c.Set)+len(c.Remove)+len(c.Withhold) == 0 }
+func (c Change) Empty() bool {
+	return len(c.Set)+len(c.Remove)+len(c.Withhold) == 0 && c.Resolve == nil
+}

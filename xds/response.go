@@ -20,7 +20,7 @@ type response struct {
 	nonce   string
 }
 
-func newResponse(t Type, table *table, b batch, nonce, envoy string) *response {
+func newResponse(t Type, table *table, b batch, nonce string, envoy *kind) *response {
 	r := &response{typ: t, nonce: nonce}
 	if b.set != nil {
 		r.buffers = make(mem.BufferSlice, 0, b.set.GetCardinality()+1)

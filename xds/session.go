@@ -20,8 +20,7 @@ const ackLimit = 15 * time.Second
 // what comes out are responses. It does no I/O.
 type session struct {
 	store *Store
-	// envoy is the Envoy's version.
-	envoy string
+	envoy *kind
 	// interest holds a bit for each subscribed type, readable without a lock.
 	interest atomic.Uint32
 	// wake has one slot: any number of changes wake the sender once.
@@ -40,7 +39,7 @@ type session struct {
 	expected time.Time
 }
 
-func newSession(s *Store, envoy string) *session {
+func newSession(s *Store, envoy *kind) *session {
 	session := &session{store: s, envoy: envoy, wake: make(chan struct{}, 1)}
 	for t := range session.watches {
 		session.watches[t] = newWatch(envoy)
@@ -72,7 +71,13 @@ var legacyWildcard = [numTypes]bool{Cluster: true, Listener: true, Scope: true}
 // request takes in one request for a type. It returns the rejection when the
 // request is one. Requests for a type that is not open yet are kept.
 func (s *session) request(t Type, req *request, now time.Time) *Rejection {
-	rejection, culprit := s.take(t, req, s.resolve(t, req), now)
+	var (
+		rejection *Rejection
+		culprit   *held
+	)
+	for done := false; !done; {
+		rejection, culprit, done = s.take(t, req, s.resolve(t, req), now)
+	}
 	if culprit != nil {
 		rejection.Culprit = s.store.condemn(t, culprit.id, culprit.version, rejection, s.envoy)
 		s.reconsider(t, culprit.id)
@@ -93,17 +98,22 @@ func (s *session) reconsider(t Type, id uint32) {
 }
 
 // take handles a request under the store's lock, with which nobody can be
-// condemned: the culprit, if one was found, is returned.
-func (s *session) take(t Type, req *request, sub subscription, now time.Time) (*Rejection, *held) {
+// condemned: the culprit, if one was found, is returned. It does nothing when
+// ids were given to other names since they were resolved.
+func (s *session) take(t Type, req *request, sub subscription, now time.Time) (rejection *Rejection, culprit *held, done bool) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.store.reclaims != sub.reclaims {
+		return nil, nil, false
+	}
 	if !s.store.tables[t].open {
 		s.parked[t] = append(s.parked[t], req)
-		return nil, nil
+		return nil, nil, true
 	}
-	return s.handle(t, req, sub, now)
+	rejection, culprit = s.handle(t, req, sub, now)
+	return rejection, culprit, true
 }
 
 // unpark handles the requests that were kept until their type was opened.
@@ -122,7 +132,7 @@ func (s *session) unpark(now time.Time) {
 // resolve replaces the names of a request by ids.
 func (s *session) resolve(t Type, req *request) subscription {
 	const all = "*"
-	sub := subscription{emptyMeansAll: legacyWildcard[t]}
+	sub := subscription{emptyMeansAll: legacyWildcard[t], reclaims: s.store.tidy(t)}
 	names := func(list []string, found *bool) []uint32 {
 		*found = slices.Contains(list, all)
 		if *found {
@@ -131,6 +141,7 @@ func (s *session) resolve(t Type, req *request) subscription {
 		return s.store.intern(t, list)
 	}
 	sub.subscribe = names(req.subscribe, &sub.subscribeAll)
+	s.store.asked(t, sub.subscribe)
 	sub.unsubscribe = names(req.unsubscribe, &sub.unsubscribeAll)
 	if len(req.initial) > 0 {
 		list := make([]string, len(req.initial))
@@ -186,7 +197,7 @@ func (s *session) answered(t Type, req *request, now time.Time) (*Rejection, *he
 	w.flight = nil
 	if req.GetErrorDetail() == nil {
 		w.acked, w.ackedAt = f.revision, now
-		table.prove(f.set, f.revision)
+		table.prove(f.set, f.revision, s.envoy)
 		return nil, nil
 	}
 	w.rejections++

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,6 +21,9 @@ type Store struct {
 	tables   [numTypes]table
 	sessions map[*session]struct{}
 	sample   sample
+	// reclaims counts how often ids were freed: an id that was found before may
+	// stand for another name.
+	reclaims uint64
 	// opened is closed and replaced whenever a type is opened.
 	opened chan struct{}
 }
@@ -42,6 +46,9 @@ type table struct {
 	open      bool
 	// verdicts are on resources that an Envoy rejected alone, by id.
 	verdicts map[uint32][]verdict
+	// second holds the second forms of those that have one, by id.
+	second  map[uint32]secondForm
+	aliases aliases
 }
 
 type presence uint8
@@ -73,6 +80,8 @@ func NewStore() *Store {
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)
 		s.tables[t].verdicts = make(map[uint32][]verdict)
+		s.tables[t].second = make(map[uint32]secondForm)
+		s.tables[t].aliases.of = make(map[uint32]alias)
 	}
 	return s
 }
@@ -124,6 +133,12 @@ func (s *Store) Apply(c Change) uint64 {
 			touched |= 1 << k.Type
 		}
 	}
+	if c.Resolve != nil {
+		s.tables[Secret].aliases.resolve = c.Resolve
+	}
+	if (c.Resolve != nil || touched&(1<<Secret) != 0) && s.tables[Secret].realias(Secret, next) {
+		touched |= 1 << Secret
+	}
 	if touched == 0 {
 		defer s.mu.Unlock()
 		return s.revision
@@ -131,17 +146,22 @@ func (s *Store) Apply(c Change) uint64 {
 	s.revision = next
 	s.reclaim()
 	s.sample.begin(s, next, touched, time.Now())
-	var wake []*session
-	for session := range s.sessions {
-		if session.interest.Load()&touched != 0 {
-			wake = append(wake, session)
-		}
-	}
+	wake := s.interested(touched)
 	s.mu.Unlock()
 	for _, session := range wake {
 		session.notify()
 	}
 	return next
+}
+
+// interested returns the sessions that subscribe to one of the types, given as bits.
+func (s *Store) interested(types uint32) (sessions []*session) {
+	for session := range s.sessions {
+		if session.interest.Load()&types != 0 {
+			sessions = append(sessions, session)
+		}
+	}
+	return sessions
 }
 
 // Revision returns the number of changes applied so far.
@@ -189,6 +209,35 @@ func (s *Store) intern(t Type, names []string) []uint32 {
 	return ids
 }
 
+// asked makes aliases of those of the ids that Envoy asks for and that have no
+// resource but can be resolved.
+func (s *Store) asked(t Type, ids []uint32) {
+	table := &s.tables[t]
+	s.mu.RLock()
+	due := slices.ContainsFunc(ids, func(id uint32) bool {
+		e := &table.entries[id]
+		if e.presence != absent {
+			return false
+		}
+		_, ok := table.alias(e.name)
+		return ok
+	})
+	s.mu.RUnlock()
+	if !due {
+		return
+	}
+	var wake []*session
+	s.mu.Lock()
+	if table.materialize(t, ids, s.revision) {
+		s.revision++
+		wake = s.interested(1 << t)
+	}
+	s.mu.Unlock()
+	for _, session := range wake {
+		session.notify()
+	}
+}
+
 // id returns the id of a name, and makes an absent entry if there is none.
 func (t *table) id(name string, revision uint64) uint32 {
 	if id, ok := t.ids[name]; ok {
@@ -211,19 +260,25 @@ func (t *table) id(name string, revision uint64) uint32 {
 func (t *table) set(r Resource, revision uint64) bool {
 	id := t.id(r.Name, revision)
 	e := &t.entries[id]
-	if e.presence == present && t.versions[id] == r.hash {
+	delete(t.aliases.of, id)
+	same := e.presence == present && t.versions[id] == r.hash
+	second := t.setSecond(id, r, same, revision)
+	if same && !second {
 		return false
 	}
 	if e.presence != present {
 		t.absent--
 		t.present++
 	}
-	if e.proven == 1 {
-		e.good, e.goodVersion = e.wire, t.versions[id]
+	if !same {
+		if e.proven == 1 {
+			e.good, e.goodVersion = e.wire, t.versions[id]
+		}
+		e.wire, e.presence, e.proven = r.wire, present, 0
+		t.versions[id] = r.hash
 	}
-	e.wire, e.revision, e.presence, e.proven = r.wire, revision, present, 0
-	t.versions[id] = r.hash
-	delete(t.verdicts, id)
+	e.revision = revision
+	t.acquit(id, !same, second)
 	t.log.append(revision, id, len(t.entries))
 	return true
 }
@@ -247,8 +302,29 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 	*e = entry{name: e.name, revision: revision, presence: p}
 	t.versions[id] = 0
 	delete(t.verdicts, id)
+	delete(t.second, id)
+	delete(t.aliases.of, id)
 	t.log.append(revision, id, len(t.entries))
 	return true
+}
+
+// tidy frees ids if there are many to free, since names that Envoys ask for in
+// vain may come without any change; it returns how often that was done so far.
+func (s *Store) tidy(t Type) (reclaims uint64) {
+	s.mu.RLock()
+	due, reclaims := s.tables[t].reclaimable(), s.reclaims
+	s.mu.RUnlock()
+	if !due {
+		return reclaims
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reclaim()
+	return s.reclaims
+}
+
+func (t *table) reclaimable() bool {
+	return t.absent >= max(minReclaim, len(t.entries)/4, t.reclaimAt)
 }
 
 // minReclaim keeps small stores from looking for ids to reclaim at all.
@@ -260,9 +336,10 @@ const minReclaim = 1024
 func (s *Store) reclaim() {
 	for i := range s.tables {
 		t := &s.tables[i]
-		if t.absent < max(minReclaim, len(t.entries)/4, t.reclaimAt) {
+		if !t.reclaimable() {
 			continue
 		}
+		s.reclaims++
 		used := roaring.New()
 		for session := range s.sessions {
 			session.watches[i].use(used)

@@ -88,9 +88,9 @@ func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	version := envoyVersion(node)
-	st := &stream{server: s, grpc: g, session: newSession(store, version), info: StreamStatus{
-		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: version, Zone: node.GetLocality().GetZone(),
+	envoy := kindOf(node)
+	st := &stream{server: s, grpc: g, session: newSession(store, envoy), info: StreamStatus{
+		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: envoy.version, Zone: node.GetLocality().GetZone(),
 		Address: remoteAddress(ctx), Since: time.Now(),
 	}}
 	st.host, _, _ = net.SplitHostPort(st.info.Address)

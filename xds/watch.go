@@ -29,8 +29,8 @@ type watch struct {
 	// retry are parts of a rejected response, to be sent one by one to find the
 	// culprit.
 	retry []batch
-	// envoy is the Envoy's version: what others of it rejected is not sent.
-	envoy string
+	// envoy is the Envoy's kind: what others of it rejected is not sent.
+	envoy *kind
 
 	sent, acked     uint64
 	sentAt, ackedAt time.Time
@@ -57,7 +57,7 @@ type flight struct {
 	version version
 }
 
-func newWatch(envoy string) watch {
+func newWatch(envoy *kind) watch {
 	return watch{
 		names: roaring.New(), held: roaring.New(), set: roaring.New(), gone: roaring.New(),
 		since: make(map[uint32]uint64), envoy: envoy,
@@ -112,7 +112,7 @@ func (w *watch) collect(t *table, revision uint64) {
 		return
 	}
 	t.changedSince(w.cursor, func(id uint32, changed uint64) {
-		if !w.wants(id) && !w.held.Contains(id) {
+		if !w.wants(id) && !w.held.Contains(id) || !t.changedFor(id, w.envoy, w.cursor) {
 			return
 		}
 		// An Envoy that never had it need not be told that it is gone, unless it asked by name.
@@ -135,6 +135,8 @@ type subscription struct {
 	subscribeAll, unsubscribeAll bool
 	initial                      []held
 	emptyMeansAll                bool
+	// reclaims is as in Store.
+	reclaims uint64
 }
 
 // held is a resource that Envoy came with.

@@ -144,6 +144,14 @@ func (c *Client) Version(major, minor, patch uint32) {
 	}}
 }
 
+// Extensions makes the node say that it has these extensions. It must come
+// before the first request.
+func (c *Client) Extensions(names ...string) {
+	for _, name := range names {
+		c.node.Extensions = append(c.node.Extensions, &corev3.Extension{Name: name})
+	}
+}
+
 // Send sends a request; the node goes with the first one.
 func (c *Client) Send(req *discoveryv3.DeltaDiscoveryRequest) {
 	c.t.Helper()

@@ -1,0 +1,139 @@
+package xds
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// maxPassing is how many names that are not lasting are answered at a time in a
+// fleet: each costs every Envoy that asked for it some 25 kB. Whoever makes up
+// names makes Envoys forget others of the kind and ask again, no more.
+const maxPassing = 1000
+
+// aliases are copies of resources under other names, made when an Envoy asks.
+type aliases struct {
+	resolve Resolver
+	of      map[uint32]alias
+	// passing are those that are not lasting, oldest first; some may be gone.
+	passing []uint32
+}
+
+type alias struct {
+	target  uint32
+	version version // of the target
+	lasting bool
+}
+
+// alias finds the target of a name, if there is one.
+func (t *table) alias(name string) (a alias, ok bool) {
+	if t.aliases.resolve == nil {
+		return a, false
+	}
+	target, lasting, ok := t.aliases.resolve(name)
+	if !ok {
+		return a, false
+	}
+	id, ok := t.ids[target]
+	if !ok || t.entries[id].presence != present || t.entries[id].name == name {
+		return a, false
+	}
+	return alias{target: id, version: t.versions[id], lasting: lasting}, true
+}
+
+// materialize makes the aliases that are asked for. It reports whether others
+// had to go for them.
+func (t *table) materialize(typ Type, ids []uint32, revision uint64) (evicted bool) {
+	for _, id := range ids {
+		name := t.entries[id].name
+		if t.entries[id].presence != absent {
+			continue
+		}
+		a, ok := t.alias(name)
+		if !ok {
+			continue
+		}
+		t.set(renamed(typ, name, t.entries[a.target].wire), revision)
+		t.aliases.of[id] = a
+		if !a.lasting {
+			t.aliases.passing = append(t.aliases.passing, id)
+		}
+	}
+	return t.evict(revision + 1)
+}
+
+// evict removes the older half of the passing aliases when there are too many:
+// many at once, since each time all streams look what changed.
+func (t *table) evict(revision uint64) (evicted bool) {
+	if len(t.aliases.passing) <= maxPassing {
+		return false
+	}
+	for _, id := range t.aliases.passing[:maxPassing/2] {
+		if a, ok := t.aliases.of[id]; ok && !a.lasting {
+			t.unset(t.entries[id].name, absent, revision)
+			evicted = true
+		}
+	}
+	t.aliases.passing = append([]uint32(nil), t.aliases.passing[maxPassing/2:]...)
+	return evicted
+}
+
+// realias brings all aliases up to date. It reports whether one changed.
+func (t *table) realias(typ Type, revision uint64) (changed bool) {
+	for id, before := range t.aliases.of {
+		name := t.entries[id].name
+		now, ok := t.alias(name)
+		switch {
+		case !ok:
+			t.unset(name, absent, revision)
+		case now != before:
+			t.set(renamed(typ, name, t.entries[now.target].wire), revision)
+			t.aliases.of[id] = now
+			if before.lasting && !now.lasting {
+				t.aliases.passing = append(t.aliases.passing, id)
+			}
+		default:
+			continue
+		}
+		changed = true
+	}
+	return changed
+}
+
+// renamed copies a marshalled resource under another name. Envoy wants that name
+// in the message too, where all types that Relay serves have it as field 1.
+func renamed(typ Type, name string, wire mem.Buffer) Resource {
+	entry := valueOf(wire.ReadOnlyData(), fieldResponseResources)
+	message := valueOf(valueOf(entry, fieldResourceBody), fieldAnyValue)
+	body := appendString(make([]byte, 0, len(message)+len(name)), fieldName, name)
+	for at := 0; at < len(message); {
+		number, _, _, size, err := consumeField(message[at:])
+		if err != nil {
+			break // not of a message that was marshalled
+		}
+		if number != fieldName {
+			body = append(body, message[at:at+size]...)
+		}
+		at += size
+	}
+	sum := sha256.Sum256(body)
+	hash := version(binary.BigEndian.Uint64(sum[:8]))
+	return Resource{
+		Key: Key{typ, name}, Version: hash.String(), hash: hash,
+		wire: mem.SliceBuffer(encodeResource(typ.URL(), name, hash.String(), body)),
+	}
+}
+
+// valueOf returns the first value of a field of a marshalled message.
+func valueOf(message []byte, wanted protowire.Number) []byte {
+	for at := 0; at < len(message); {
+		number, _, value, size, err := consumeField(message[at:])
+		if err != nil || number == wanted {
+			return value
+		}
+		at += size
+	}
+	return nil
+}
