@@ -29,9 +29,7 @@ const (
 	ClientCertificatesRequired ClientCertificates = "required"
 )
 
-// clientCASecret cannot be the name of a certificate's secret: those have a
-// slash.
-const clientCASecret = "client-ca"
+const clientCASecret = fleetSecretPrefix + "client-ca"
 
 // clientCertHeader tells apps who the client is. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-client-cert

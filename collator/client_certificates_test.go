@@ -240,7 +240,7 @@ func TestClientCATouchesOnlyItsSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.round()
-	if diff := cmp.Diff([]string{`set secrets "client-ca"`}, r.touched()); diff != "" {
+	if diff := cmp.Diff([]string{`set secrets "fleet/client-ca"`}, r.touched()); diff != "" {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}
 }

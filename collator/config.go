@@ -43,6 +43,10 @@ type Fleet struct {
 	// needs it: for very many apps, most of them idle. Its bootstrap must not
 	// subscribe to clusters.
 	ClustersOnDemand bool
+	// CertificatesOnDemand lets each Envoy that can load a certificate when the
+	// first client asks for it, by the Resolver in a Change: for thousands of
+	// certificates. Envoys that cannot get a filter chain for each, as without it.
+	CertificatesOnDemand bool
 	// UpstreamCA holds the certificates, in PEM, of the authorities of apps that
 	// take TLS and ask to be verified.
 	UpstreamCA []byte

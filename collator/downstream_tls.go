@@ -78,6 +78,11 @@ func secretFromStream(name string) *tlsv3.SdsSecretConfig {
 	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: adsSource(15 * time.Second)}
 }
 
+// fleetSecretPrefix begins the names of secrets that are no certificates. It has
+// the slash that no server name has: with certificates on demand Envoy asks for
+// what a client names. No source of certificates is called so.
+const fleetSecretPrefix = "fleet/"
+
 // fleetSecret names a secret of a fleet that is no certificate.
 type fleetSecret struct{ fleet, name string }
 

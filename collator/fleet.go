@@ -30,6 +30,8 @@ type fleetState struct {
 	chains            []tlsChain
 	secrets           map[string]*certs.Certificate
 	others            map[string]*tlsv3.Secret // those that are no certificates
+	// unresolved is set when the publisher's Resolver is not that of the chains.
+	unresolved bool
 
 	dirty map[xds.Key]struct{}
 	// claimed holds the domains whose claims changed, for problems to be found.
@@ -190,6 +192,7 @@ func (f *fleetState) reportClashes() {
 
 // setCertificates marks the secrets that differ, and the https listener.
 func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*certs.Certificate) {
+	known := f.certificatesKnown
 	f.certificatesKnown = true
 	if !f.hasHTTPS() {
 		return
@@ -204,7 +207,11 @@ func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*cert
 			f.mark(xds.Secret, name)
 		}
 	}
-	f.chains, f.secrets = chains, secrets
+	f.secrets = secrets
+	if slices.EqualFunc(f.chains, chains, tlsChain.equal) && known {
+		return
+	}
+	f.chains, f.unresolved = chains, f.CertificatesOnDemand
 	f.services.named = true // names passed through may be among theirs
 	f.mark(xds.Listener, httpsListener)
 }
@@ -243,18 +250,26 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 	switch {
 	case name == httpListener:
 		return buildHTTPListener(f.Fleet)
-	case name == httpsListener && f.hasHTTPS():
-		passed := f.services.passedThrough()
-		chains := withoutNames(f.chains, passed)
-		if len(chains)+len(passed) > 0 {
-			return buildHTTPSListener(f.Fleet, chains, passed)
-		}
+	case name == httpsListener:
+		return f.buildHTTPS(f.CertificatesOnDemand)
 	default:
 		if s, ok := f.services.opened(name); ok {
 			return buildTCPListener(f.Fleet, s)
 		}
 	}
 	return nil, nil
+}
+
+func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
+	passed := f.services.passedThrough()
+	chains := withoutNames(f.chains, passed)
+	switch {
+	case !f.hasHTTPS() || len(chains)+len(passed) == 0:
+		return nil, nil
+	case onDemand:
+		return buildOnDemandListener(f.Fleet, chains, passed)
+	}
+	return buildHTTPSListener(f.Fleet, chains, passed)
 }
 
 func (f *fleetState) buildScope(name string) (proto.Message, error) {

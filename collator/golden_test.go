@@ -67,6 +67,14 @@ func goldenCases() []goldenCase {
 			fleet: func(f *Fleet) {
 				f.TLS = DownstreamTLS{MinVersion: TLS13, ClientCertificates: ClientCertificatesRequired}
 			}},
+		{name: "certificates_on_demand", types: []xds.Type{xds.Listener, xds.Secret}, certificates: []*certs.Certificate{
+			certificate("a.test", "a", "a.test", "b.test"),
+			certificate("in.zone.test", "z", "in.zone.test", "elsewhere.test"),
+			certificate("zone.test", "w", "*.zone.test", "zone.test"),
+			certificate("deep.zone.test", "d", "*.deep.zone.test"),
+			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
+				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
+		}, fleet: func(f *Fleet) { f.CertificatesOnDemand = true }},
 		{name: "no_options", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{webApp("/a", "a.test")},
 			fleet: func(f *Fleet) {
 				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0

@@ -74,8 +74,8 @@ func hostsMatcher(p *packer, zones []string) *matchingv3.ExtensionWithMatcher {
 	return &matchingv3.ExtensionWithMatcher{
 		XdsMatcher: &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
 			MatcherList: &xdsmatcherv3.Matcher_MatcherList{Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-				Predicate: regexPredicate(
-					&xdscorev3.TypedExtensionConfig{Name: "authority", TypedConfig: authority}, hostsPattern(zones)),
+				Predicate: predicate(
+					&xdscorev3.TypedExtensionConfig{Name: "authority", TypedConfig: authority}, regex(hostsPattern(zones))),
 				OnMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 					Action: &xdscorev3.TypedExtensionConfig{Name: "normalise", TypedConfig: run},
 				}},
@@ -85,22 +85,23 @@ func hostsMatcher(p *packer, zones []string) *matchingv3.ExtensionWithMatcher {
 	}
 }
 
-func regexPredicate(input *xdscorev3.TypedExtensionConfig, regex string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+func predicate(input *xdscorev3.TypedExtensionConfig, value *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 	return &xdsmatcherv3.Matcher_MatcherList_Predicate{
 		MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
 			SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-				Input: input,
-				Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{
-					ValueMatch: &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{
-						SafeRegex: &xdsmatcherv3.RegexMatcher{
-							EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}},
-							Regex:      regex,
-						},
-					}},
-				},
+				Input:   input,
+				Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: value},
 			},
 		},
 	}
+}
+
+// regex matches a whole value.
+func regex(pattern string) *xdsmatcherv3.StringMatcher {
+	return &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{SafeRegex: &xdsmatcherv3.RegexMatcher{
+		EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}},
+		Regex:      pattern,
+	}}}
 }
 
 // hostsPattern matches, as a whole, the hosts for which the script must run.

@@ -23,6 +23,7 @@ type recorder struct {
 	changes  []xds.Change
 	versions map[xds.Key]string
 	withheld map[xds.Key]bool
+	resolve  xds.Resolver // the last one, until it is taken
 }
 
 func newRecorder() *recorder {
@@ -42,6 +43,9 @@ func (r *recorder) Apply(c xds.Change) uint64 {
 	}
 	for _, key := range c.Withhold {
 		r.withheld[key] = true
+	}
+	if c.Resolve != nil {
+		r.resolve = c.Resolve
 	}
 	r.changes = append(r.changes, c)
 	return uint64(len(r.changes))

@@ -23,6 +23,11 @@ func (p *packer) pack(msg proto.Message) *anypb.Any {
 	if p.err = validate(msg); p.err != nil {
 		return nil
 	}
+	return p.marshal(msg)
+}
+
+// marshal is pack for messages that have no rules.
+func (p *packer) marshal(msg proto.Message) *anypb.Any {
 	// Versions are content hashes: the bytes must be the same in every process.
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
 	if err != nil {

@@ -1,6 +1,8 @@
 package collator
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	"relay/xds"
 )
 
@@ -11,6 +13,10 @@ func (f *fleetState) publish() {
 	var change xds.Change
 	for _, key := range sortedKeys(f.dirty) {
 		f.add(&change, key)
+	}
+	if f.unresolved {
+		change.Resolve = newServerNames(f.chains).resolve
+		f.unresolved = false
 	}
 	if !change.Empty() {
 		revision := f.publisher.Apply(change)
@@ -24,7 +30,7 @@ func (f *fleetState) publish() {
 
 // add puts one resource into the change, if it differs from what is published.
 func (f *fleetState) add(change *xds.Change, key xds.Key) {
-	if !f.certificatesKnown && f.hasHTTPS() && key == (xds.Key{Type: xds.Listener, Name: httpsListener}) {
+	if !f.certificatesKnown && f.hasHTTPS() && key == httpsKey {
 		change.Withhold = append(change.Withhold, key)
 		return
 	}
@@ -52,13 +58,28 @@ func (f *fleetState) resource(key xds.Key) (resource xds.Resource, exists bool, 
 			return xds.Resource{}, err
 		}
 		exists = true
-		if err := validate(msg); err != nil {
+		resource, err := newResource(key, msg)
+		if err != nil || !f.CertificatesOnDemand || key != httpsKey {
+			return resource, err
+		}
+		msg, err = f.buildHTTPS(false)
+		if err != nil {
 			return xds.Resource{}, err
 		}
-		return xds.NewResource(key.Type, key.Name, msg)
+		chains, err := newResource(key, msg)
+		return resource.Or(onDemandSelector, chains), err
 	})
 	return resource, exists, err
 }
+
+func newResource(key xds.Key, msg proto.Message) (xds.Resource, error) {
+	if err := validate(msg); err != nil {
+		return xds.Resource{}, err
+	}
+	return xds.NewResource(key.Type, key.Name, msg)
+}
+
+var httpsKey = xds.Key{Type: xds.Listener, Name: httpsListener}
 
 // record remembers what the publisher holds now.
 func (f *fleetState) record(change xds.Change) {

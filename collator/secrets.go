@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -41,6 +42,10 @@ func inlineBytes(b []byte) *corev3.DataSource {
 type tlsChain struct {
 	name, secret string
 	serverNames  []string
+}
+
+func (c tlsChain) equal(other tlsChain) bool {
+	return c.name == other.name && c.secret == other.secret && slices.Equal(c.serverNames, other.serverNames)
 }
 
 // buildHTTPSListener makes one filter chain per certificate, so that a

@@ -23,7 +23,7 @@ const (
 	// to Envoy, and thus as long as the keys.
 	sessionTimeout = 2 * TicketKeyPeriod
 
-	ticketSecret = "session-ticket-keys"
+	ticketSecret = fleetSecretPrefix + "session-ticket-keys"
 )
 
 // TicketKey encrypts session tickets of TLS. It cannot be printed: whoever has
@@ -79,12 +79,17 @@ func (c *Collator) SetTicketKeys(fleet string, keys []TicketKey) {
 func resumeSessions(tls *tlsv3.DownstreamTlsContext, t DownstreamTLS) {
 	switch {
 	case t.asksForCertificates():
-		tls.DisableStatefulSessionResumption = true
-		tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
+		resumeNothing(tls)
 	case t.SharedTickets:
 		tls.SessionTimeout = durationpb.New(sessionTimeout)
 		tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
 			SessionTicketKeysSdsSecretConfig: secretFromStream(ticketSecret),
 		}
 	}
+}
+
+func resumeNothing(tls *tlsv3.DownstreamTlsContext) {
+	tls.DisableStatefulSessionResumption = true
+	tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
+	tls.SessionTimeout = nil
 }

@@ -36,6 +36,8 @@ type Config struct {
 
 	Clusters string `group:"Fleet" default:"all" enum:"all,on-demand" help:"on-demand: Envoys load the cluster of an app when a request needs it. For tens of thousands of apps, most of them idle. Their bootstrap needs --clusters on-demand too."`
 
+	Certificates string `group:"Fleet" name:"certificates" default:"all" enum:"all,on-demand" help:"on-demand: Envoys load a certificate when a client asks for its name. For thousands of certificates; TLS sessions are not resumed then."`
+
 	TCP              string   `group:"Fleet" name:"tcp" default:"labels" enum:"labels,all,off" help:"Which TCP services the Envoys open: those that labels ask for, all service ports of apps that are not HTTP (as marathon-lb does), or none (off)."`
 	TCPReservedPorts []uint16 `group:"Fleet" name:"tcp-reserved-ports" default:"80,443,9901" placeholder:"PORT" help:"Ports that TCP services never get, such as those of the web and of Envoy's admin endpoint (default ${default}). Those of HTTP, HTTPS and Relay itself are kept anyway."`
 
@@ -105,13 +107,14 @@ type FleetConfig struct {
 	HTTPS           netip.AddrPort `yaml:"https"`
 	HTTPSPublicPort uint16         `yaml:"https-public-port"`
 	Clusters        string         `yaml:"clusters"`
+	Certificates    string         `yaml:"certificates"`
 	TCP             string         `yaml:"tcp"`
 	// Clients are as in --xds-clients.
 	Clients       []string `yaml:"clients"`
 	EdgeTLSConfig `yaml:",inline"`
 }
 
-// onDemand is a value of Clusters.
+// onDemand is a value of Clusters and Certificates.
 const onDemand = "on-demand"
 
 // Validate says what is missing or does not go together, all of it at once.
@@ -125,8 +128,10 @@ func (c *Config) Validate() error {
 		fail("two sources of apps: give --marathon or --source-file, not both")
 	}
 	for _, f := range c.fleets() {
-		if f.Clusters != "" && f.Clusters != "all" && f.Clusters != onDemand {
-			fail("fleet %q has clusters: %s: use all or %s", f.Name, f.Clusters, onDemand)
+		for option, value := range map[string]string{"clusters": f.Clusters, "certificates": f.Certificates} {
+			if !slices.Contains([]string{"", "all", onDemand}, value) {
+				fail("fleet %q has %s: %s: use all or %s", f.Name, option, value, onDemand)
+			}
 		}
 		if !slices.Contains([]string{"", "labels", "all", "off"}, f.TCP) {
 			fail("fleet %q has tcp: %s: use labels, all or off", f.Name, f.TCP)
@@ -162,7 +167,7 @@ func (c *Config) fleets() []FleetConfig {
 	if len(c.Fleets) > 0 {
 		return c.Fleets
 	}
-	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, TCP: c.TCP, Clients: c.XDSClients, EdgeTLSConfig: c.EdgeTLSConfig}}
+	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, Certificates: c.Certificates, TCP: c.TCP, Clients: c.XDSClients, EdgeTLSConfig: c.EdgeTLSConfig}}
 }
 
 func (c *Config) collatorConfig() collator.Config {
@@ -184,7 +189,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		config.Fleets = append(config.Fleets, collator.Fleet{
 			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options, TLS: c.downstreamTLS(f),
-			ClustersOnDemand: f.Clusters == onDemand, UpstreamCA: c.UpstreamCA,
+			ClustersOnDemand: f.Clusters == onDemand, CertificatesOnDemand: f.Certificates == onDemand, UpstreamCA: c.UpstreamCA,
 			TCP: collator.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
 		})
 	}

@@ -62,7 +62,14 @@ func replace(t *testing.T, path string, content []byte) {
 // The authorities of clients come from a file, and other ones count as soon as
 // they are in it: no listener is touched. What cannot be used replaces nothing.
 func TestClientCAFile(t *testing.T) {
+	for _, certificates := range []string{"all", onDemand} {
+		t.Run("certificates "+certificates, func(t *testing.T) { testClientCAFile(t, certificates) })
+	}
+}
+
+func testClientCAFile(t *testing.T, certificates string) {
 	w := newWorld(t)
+	w.config.Certificates = certificates
 	w.deploy(app("/a", "a.test", 1))
 	w.issue("a.test", "seed.test")
 	first, second := certstest.TestCA(t), certstest.TestCA(t)

@@ -193,7 +193,14 @@ func TestTCPClustersOnDemand(t *testing.T) {
 // TLS is passed through by name, with the app's own certificate; all other
 // names, and their connections, stay as they are.
 func TestTLSPassthrough(t *testing.T) {
+	for _, certificates := range []string{"all", onDemand} {
+		t.Run("certificates "+certificates, func(t *testing.T) { testTLSPassthrough(t, certificates) })
+	}
+}
+
+func testTLSPassthrough(t *testing.T, certificates string) {
 	w := newWorld(t)
+	w.config.Certificates = certificates
 	w.issue("other.test")
 	w.issue("own.test")
 	w.config.CertsDefault = filepath.Join(t.TempDir(), "default.pem")

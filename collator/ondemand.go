@@ -1,0 +1,120 @@
+package collator
+
+import (
+	"slices"
+	"strings"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	sniv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_mappers/sni/v3"
+	selectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_selectors/on_demand_secret/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+const (
+	// onDemandSelector has Envoy ask for a certificate when a client's first
+	// handshake needs it. See
+	// https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/cert_selectors/on_demand_secret/v3/config.proto
+	onDemandSelector = "envoy.tls.certificate_selectors.on_demand_secret"
+	onDemandChain    = "on-demand"
+)
+
+// serverNames says which secret answers a client, by the name that it asks for.
+// It does not change.
+type serverNames struct {
+	secrets   map[string]string // by server name
+	byDefault string
+}
+
+func newServerNames(chains []tlsChain) *serverNames {
+	n := &serverNames{secrets: make(map[string]string)}
+	for _, chain := range chains {
+		if chain.name == defaultChain {
+			n.byDefault = chain.secret
+		}
+		for _, name := range chain.serverNames {
+			n.secrets[name] = chain.secret
+		}
+	}
+	return n
+}
+
+// resolve is an xds.Resolver. Lasting are the names of certificates as they are
+// written there: of all others clients can make up as many as they like.
+func (n *serverNames) resolve(asked string) (secret string, lasting, ok bool) {
+	name := strings.TrimSuffix(strings.ToLower(asked), ".")
+	for _, candidate := range hostNames(name) {
+		if secret, ok := n.secrets[candidate]; ok {
+			return secret, candidate == asked, true
+		}
+	}
+	return n.byDefault, false, n.byDefault != ""
+}
+
+// keptInListener returns the chains that an https listener with certificates on
+// demand has all the same: those of wildcard names, for which clients could have
+// Envoy load any number of secrets, and those of names below one, which Envoy
+// would take for the wildcard's; and the default one, for clients without a name.
+func keptInListener(chains []tlsChain, passed []service) (kept []tlsChain) {
+	wildcards := make(map[string]bool) // by what follows the "*."
+	note := func(names []string) {
+		for _, name := range names {
+			if zone, ok := cutWildcard(name); ok {
+				wildcards[zone] = true
+			}
+		}
+	}
+	for _, chain := range chains {
+		note(chain.serverNames)
+	}
+	for _, s := range passed {
+		note(s.names)
+	}
+	for _, chain := range chains {
+		if chain.name == defaultChain || slices.ContainsFunc(chain.serverNames, func(name string) bool { return below(name, wildcards) }) {
+			kept = append(kept, chain)
+		}
+	}
+	return kept
+}
+
+// below reports whether a name is a wildcard of one of the zones or in one.
+func below(name string, zones map[string]bool) (found bool) {
+	parents(name, func(parent string) bool {
+		found = zones[parent]
+		return !found
+	})
+	return found
+}
+
+// buildOnDemandListener makes the https listener of Envoys that ask for
+// certificates when they need them.
+func buildOnDemandListener(f Fleet, chains []tlsChain, passed []service) (*listenerv3.Listener, error) {
+	listener, err := buildHTTPSListener(f, keptInListener(chains, passed), passed)
+	if err != nil {
+		return nil, err
+	}
+	var p packer
+	matchServerNames(&p, listener, onDemandChain)
+	listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
+		Name:                          onDemandChain,
+		Filters:                       []*listenerv3.Filter{connectionManager(&p, httpsListener, f)},
+		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
+		TransportSocket:               newSocket(&p, "tls", onDemandTLS(&p, f)),
+	})
+	return listener, p.err
+}
+
+func onDemandTLS(p *packer, f Fleet) *tlsv3.DownstreamTlsContext {
+	tls := downstreamTLS(f, "")
+	tls.CommonTlsContext.TlsCertificateSdsSecretConfigs = nil
+	tls.CommonTlsContext.CustomTlsCertificateSelector = p.extension(onDemandSelector, &selectorv3.Config{
+		ConfigSource: adsSource(0),
+		CertificateMapper: p.extension("envoy.tls.certificate_mappers.sni", &sniv3.SNI{
+			DefaultValue: "none", // cannot be: without a name another chain is taken
+		}),
+	})
+	// Envoy refuses the selector together with session resumption.
+	resumeNothing(tls)
+	return tls
+}
