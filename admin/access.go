@@ -1,11 +1,14 @@
 package admin
 
 import (
+	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"relay/door"
 )
 
 // Token is a secret that no log, page or error can show: every way of printing
@@ -39,7 +42,7 @@ type Access struct {
 var open = []string{"/healthz", "/readyz"}
 
 // guard refuses who may not.
-func (a Access) guard(next http.Handler) http.Handler {
+func (a Access) guard(next http.Handler, refusals *door.Log) http.Handler {
 	if a.Token == nil && !a.ClientCertificates && len(a.HookNetworks) == 0 {
 		return next
 	}
@@ -48,6 +51,9 @@ func (a Access) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		if refusal, ok := a.refusal(r); ok {
+			refusals.Refuse(r.RemoteAddr, refusal)
+		}
 		if a.Token != nil {
 			w.Header().Set("WWW-Authenticate", `Basic realm="Relay", charset="UTF-8"`)
 			plain(w, http.StatusUnauthorized, "a token is needed: Authorization: Bearer, or as a password with any user name")
@@ -55,6 +61,20 @@ func (a Access) guard(next http.Handler) http.Handler {
 		}
 		plain(w, http.StatusForbidden, "not allowed from "+r.RemoteAddr)
 	})
+}
+
+// refusal says what is wrong with a request that is refused. It is not ok for
+// one that only lacks a token: browsers always begin so.
+func (a Access) refusal(r *http.Request) (door.Refusal, bool) {
+	switch {
+	case a.Token != nil && r.Header.Get("Authorization") != "":
+		return door.Refusal{Kind: door.Token, Reason: "it shows a wrong token: compare it with the one in --admin-token-file"}, true
+	case strings.HasPrefix(r.URL.Path, hookPrefix):
+		return door.Refusal{Kind: door.Access, Who: hookPrefix, Reason: "it may not call the hooks: if it is marathon-acme, add its network to --signal-networks"}, true
+	case a.Token == nil:
+		return door.Refusal{Kind: door.Access, Reason: "it shows no client certificate: give it one of the authorities in --admin-client-ca"}, true
+	}
+	return door.Refusal{}, false
 }
 
 func (a Access) allows(r *http.Request) bool {
@@ -84,5 +104,7 @@ func (a Access) shown(r *http.Request) bool {
 		_, shown, ok = r.BasicAuth()
 	}
 	want := a.Token()
-	return ok && want != "" && subtle.ConstantTimeCompare([]byte(shown), []byte(want)) == 1
+	// Of hashes, since comparing takes longer the longer a token is.
+	got, hashed := sha256.Sum256([]byte(shown)), sha256.Sum256([]byte(want))
+	return ok && want != "" && subtle.ConstantTimeCompare(got[:], hashed[:]) == 1
 }

@@ -6,7 +6,9 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,6 +19,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"relay/door"
 )
 
 const (
@@ -44,6 +48,10 @@ type Config struct {
 	Pprof bool
 	// Access says who may use what.
 	Access Access
+	// TLS secures the listener; nil serves in plain text. HTTP/1.1 is all that is
+	// spoken.
+	TLS    *tls.Config
+	Limits Limits
 }
 
 // hookPrefix is that of marathon-lb.
@@ -55,6 +63,7 @@ type Server struct {
 	listener net.Listener
 	handler  http.Handler
 	reloads  []*reload
+	refusals *door.Log
 
 	stopping context.Context
 	stop     context.CancelFunc
@@ -62,7 +71,10 @@ type Server struct {
 
 // New returns a Server for an open listener, which Serve closes.
 func New(cfg Config, l net.Listener) *Server {
-	s := &Server{cfg: cfg, listener: l}
+	if cfg.Limits == (Limits{}) {
+		cfg.Limits = DefaultLimits()
+	}
+	s := &Server{cfg: cfg, listener: l, refusals: door.NewLog(cfg.Log, nil)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s
@@ -74,17 +86,24 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // Serve answers requests until ctx ends, then lets those in progress finish
 // for a few seconds. Reloads that run are cancelled.
 func (s *Server) Serve(ctx context.Context) error {
+	limits := s.cfg.Limits
+	guarded := door.Listen(s.listener, door.Limits{First: limits.Header, PerAddress: limits.IdlePerAddress, InAll: limits.Idle}, s.refusals)
+	var listener net.Listener = guarded
+	if s.cfg.TLS != nil {
+		listener = tls.NewListener(guarded, s.cfg.TLS)
+	}
 	srv := &http.Server{
-		Handler:           s.handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
+		Handler: inUse(guarded, s.handler),
+		// The first one is cut off before, and logged.
+		ReadHeaderTimeout: limits.Header + limits.Header/2,
+		ReadTimeout:       limits.Request,
 		WriteTimeout:      90 * time.Second, // long enough for a CPU profile
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelWarn),
+		ErrorLog:          log.New(errorLog{s.refusals, s.cfg.Log}, "", 0),
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(s.listener) }()
+	go func() { served <- srv.Serve(listener) }()
 	select {
 	case err := <-served:
 		s.stop()
@@ -124,7 +143,7 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	return http.MaxBytesHandler(harden(cleanPath(s.cfg.Access.guard(http.NewCrossOriginProtection().Handler(mux)))), maxBody)
+	return harden(cleanPath(s.cfg.Access.guard(s.small(s.few(http.NewCrossOriginProtection().Handler(mux))), s.refusals)))
 }
 
 func (s *Server) hook(mux *http.ServeMux, path string, run func(context.Context) error) {

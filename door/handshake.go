@@ -5,11 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // maxShown bounds what a client adds to the log, in characters.
@@ -22,10 +19,10 @@ const maxShown = 200
 // It goes by the words of crypto/tls, as most of its errors have no type, and
 // net/http passes on none.
 func Handshake(err error, port string) (r Refusal, ok bool) {
-	if gone(err) {
+	text := err.Error()
+	if gone(text) {
 		return Refusal{}, false
 	}
-	text := err.Error()
 	for _, known := range []struct {
 		words  string
 		kind   Kind
@@ -49,8 +46,9 @@ func Handshake(err error, port string) (r Refusal, ok bool) {
 }
 
 // gone reports whether the client closed the connection, or Relay did.
-func gone(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+func gone(text string) bool {
+	return slices.ContainsFunc([]string{"EOF", "use of closed network connection", "connection reset by peer", "broken pipe"},
+		func(end string) bool { return strings.HasSuffix(text, end) })
 }
 
 // shown describes the certificate that was refused.

@@ -12,11 +12,13 @@ import (
 // Limits bound the connections of a port that are not in use: those on which no
 // request is handled, whether or not they got through the TLS handshake.
 type Limits struct {
-	// Idle is how long one may stay so; 0 leaves that to the server.
-	Idle time.Duration
-	// PerAddress (of IPv6, per /64) and InAll are how many there may be. When one
-	// more comes the oldest is closed: a client that means well is in use within
-	// milliseconds, and gets in beside any number that say nothing.
+	// First is how long one may stay so from the beginning, and Idle after it was
+	// in use; 0 leaves that to the server.
+	First, Idle time.Duration
+	// PerAddress (of IPv6, per /64) and InAll are how many there may be, at least
+	// 2. When one more comes the oldest that never was in use is closed: a client
+	// that means well is in use within milliseconds, and gets in beside any number
+	// that say nothing. Those that were in use may be half of it.
 	PerAddress, InAll int
 }
 
@@ -28,9 +30,9 @@ type Listener struct {
 
 	mu    sync.Mutex
 	conns map[string]*conn // by remote address
-	// Those not in use, the oldest first.
-	idle   *list.List
-	idleOf map[netip.Prefix]*list.List
+	// Those not in use.
+	idle   *queue
+	idleOf map[netip.Prefix]*queue
 }
 
 // conn is a connection; what is below of is guarded by of.mu.
@@ -46,11 +48,41 @@ type conn struct {
 	inAll, mine  *list.Element // set while it is not in use
 }
 
+// queue holds connections that are not in use, the oldest first: those that
+// never were, and the others.
+type queue struct{ fresh, rested list.List }
+
+func (q *queue) push(c *conn) *list.Element {
+	if c.used {
+		return q.rested.PushBack(c)
+	}
+	return q.fresh.PushBack(c)
+}
+
+// remove takes out a connection; it does nothing in the list it is not of.
+func (q *queue) remove(e *list.Element) {
+	q.fresh.Remove(e)
+	q.rested.Remove(e)
+}
+
+func (q *queue) len() int { return q.fresh.Len() + q.rested.Len() }
+
+// surplus returns the one to close if there are more than the limit.
+func (q *queue) surplus(limit int) *conn {
+	switch {
+	case q.len() <= limit:
+		return nil
+	case q.rested.Len() > limit/2:
+		return q.rested.Front().Value.(*conn)
+	}
+	return q.fresh.Front().Value.(*conn)
+}
+
 // Listen bounds the connections of l.
 func Listen(l net.Listener, limits Limits, log *Log) *Listener {
 	return &Listener{
 		Listener: l, limits: limits, log: log,
-		conns: make(map[string]*conn), idle: list.New(), idleOf: make(map[netip.Prefix]*list.List),
+		conns: make(map[string]*conn), idle: new(queue), idleOf: make(map[netip.Prefix]*queue),
 	}
 }
 
@@ -104,22 +136,23 @@ func (l *Listener) CloseConn(remote string) {
 // rest counts a connection as not in use, and returns one to close if there are
 // too many now.
 func (l *Listener) rest(c *conn) (crowd *conn) {
-	if l.limits.Idle > 0 {
-		c.timer = time.AfterFunc(l.limits.Idle, c.expire)
+	limit := l.limits.First
+	if c.used {
+		limit = l.limits.Idle
+	}
+	if limit > 0 {
+		c.timer = time.AfterFunc(limit, c.expire)
 	}
 	mine := l.idleOf[c.network]
 	if mine == nil {
-		mine = list.New()
+		mine = new(queue)
 		l.idleOf[c.network] = mine
 	}
-	c.inAll, c.mine = l.idle.PushBack(c), mine.PushBack(c)
-	switch {
-	case mine.Len() > l.limits.PerAddress:
-		return mine.Front().Value.(*conn)
-	case l.idle.Len() > l.limits.InAll:
-		return l.idle.Front().Value.(*conn)
+	c.inAll, c.mine = l.idle.push(c), mine.push(c)
+	if crowd = mine.surplus(l.limits.PerAddress); crowd == nil {
+		crowd = l.idle.surplus(l.limits.InAll)
 	}
-	return nil
+	return crowd
 }
 
 // wake takes a connection out of those not in use.
@@ -131,9 +164,9 @@ func (l *Listener) wake(c *conn) {
 		c.timer.Stop()
 	}
 	mine := l.idleOf[c.network]
-	l.idle.Remove(c.inAll)
-	mine.Remove(c.mine)
-	if mine.Len() == 0 {
+	l.idle.remove(c.inAll)
+	mine.remove(c.mine)
+	if mine.len() == 0 {
 		delete(l.idleOf, c.network)
 	}
 	c.inAll, c.mine = nil, nil
@@ -159,7 +192,7 @@ func (c *conn) expire() {
 	}
 	if silent {
 		c.of.log.Refuse(c.remote, Refusal{Kind: Silent, Reason: fmt.Sprintf(
-			"no request came within %s of connecting: see what opens connections there", c.of.limits.Idle)})
+			"no request came within %s of connecting: see what opens connections there", c.of.limits.First)})
 	}
 	_ = c.Close()
 }

@@ -1,9 +1,73 @@
 package door
 
 import (
+	"io"
+	"log/slog"
 	"net"
 	"testing"
+	"time"
 )
+
+// The oldest of those that never were in use makes place; of those that were,
+// when they are more than half; one in use never does.
+func TestWhoMakesPlace(t *testing.T) {
+	t.Parallel()
+	for _, limits := range []Limits{{PerAddress: 4, InAll: 100}, {PerAddress: 100, InAll: 4}} {
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := Listen(inner, limits, NewLog(slog.New(slog.DiscardHandler), nil))
+		var clients []net.Conn
+		connect := func() (remote string) {
+			client, err := net.Dial("tcp", inner.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients = append(clients, client)
+			served, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return served.RemoteAddr().String()
+		}
+		closed := func(i int) {
+			t.Helper()
+			_ = clients[i].SetReadDeadline(time.Now().Add(5 * time.Second))
+			if _, err := clients[i].Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("connection %d: %v, want it closed", i, err)
+			}
+		}
+		busy := l.Use(connect()) // 0
+		l.Use(connect())()       // 1 was in use
+		connect()                // 2, 3 and 4 never were
+		connect()
+		connect()
+		connect() // 5
+		closed(2)
+		l.Use(connect())() // 6
+		closed(3)
+		l.Use(connect())() // 7
+		closed(4)
+		connect() // 8
+		closed(1)
+		busy() // beside it 5, 6, 7 and 8 are left
+		closed(6)
+		if l.idle.len() != 4 || len(l.conns) != 4 || len(l.idleOf) != 1 {
+			t.Errorf("%d are not in use, %d are open", l.idle.len(), len(l.conns))
+		}
+		for remote := range l.conns {
+			l.CloseConn(remote)
+		}
+		if l.idle.len()+len(l.conns)+len(l.idleOf) > 0 {
+			t.Errorf("closed connections are kept: %+v", l)
+		}
+		for _, c := range clients {
+			_ = c.Close()
+		}
+		_ = inner.Close()
+	}
+}
 
 func TestNetworkOf(t *testing.T) {
 	t.Parallel()

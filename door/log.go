@@ -28,6 +28,7 @@ const (
 	Crowd         Kind = "crowd"          // too many connections
 	Fleet         Kind = "fleet"          // a fleet that there is not
 	Access        Kind = "access"         // not for this client
+	Token         Kind = "token"          // a wrong token
 	Type          Kind = "type"           // resources of a type that Relay does not serve
 	Request       Kind = "request"        // a request that is malformed or too large
 )
@@ -36,7 +37,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Plaintext, TLS, Protocol, NoCertificate, Authority, Expired, Certificate, Distrusted,
-		Silent, Stalled, Crowd, Fleet, Access, Type, Request,
+		Silent, Stalled, Crowd, Fleet, Access, Token, Type, Request,
 	}
 }
 
@@ -52,14 +53,15 @@ const (
 // Refusal says why a client was refused.
 type Refusal struct {
 	Kind Kind
-	// Who is the client's name for itself, if it gave one.
+	// Who is the client's name for itself, or what else tells it from others of
+	// the same host and kind.
 	Who string
 	// Reason is why, and what to do. It may differ from try to try.
 	Reason string
 }
 
-// Log logs refusals: one line an hour for each client's host, its name for
-// itself and the kind of refusal, however often the client tries.
+// Log logs refusals: one line an hour for each host, kind and Who, however often
+// the client tries.
 type Log struct {
 	log   *slog.Logger
 	count func(Kind)

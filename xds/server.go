@@ -100,8 +100,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s)
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
+	unused := s.Limits.Handshake + s.Limits.FirstRequest
 	s.connections = door.Listen(l, door.Limits{
-		Idle: s.Limits.Handshake + s.Limits.FirstRequest, PerAddress: s.Limits.IdlePerAddress, InAll: s.Limits.Idle,
+		First: unused, Idle: unused, PerAddress: s.Limits.IdlePerAddress, InAll: s.Limits.Idle,
 	}, s.refusals)
 	if err := g.Serve(s.connections); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve xDS on %s: %w", l.Addr(), err)

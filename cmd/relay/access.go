@@ -20,7 +20,7 @@ func (c *Config) xdsTLS() *serverTLS {
 
 func (c *Config) adminTLS() *serverTLS {
 	return &serverTLS{
-		cert: c.AdminCert, key: c.AdminKey, clientCA: c.AdminClientCA, protocols: []string{"h2", "http/1.1"},
+		cert: c.AdminCert, key: c.AdminKey, clientCA: c.AdminClientCA, protocols: []string{"http/1.1"},
 		// Without a certificate, a token or the network may do.
 		optionalClient: true,
 	}

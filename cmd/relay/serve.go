@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,6 +51,7 @@ type relay struct {
 	admin        *admin.Server
 
 	xdsListener, adminListener net.Listener
+	adminURL                   string
 }
 
 // newRelay builds all parts and opens the listeners: what cannot be bound ends
@@ -107,19 +107,35 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
-	access, err := config.adminAccess()
-	if err != nil {
+	if err := r.newAdmin(); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
-	r.admin = admin.New(admin.Config{
-		ReloadCertificates: r.reloadCertificates, Resync: r.resync,
-		State: r, Gatherer: r.registry, Log: log.With("part", "admin"), Version: version(),
-		AnyMethod: config.SignalAnyMethod, Pprof: config.Pprof, Access: access,
-	}, r.adminListener)
 	return r, nil
 }
 
-// listen opens the ports, secured as the configuration says.
+// newAdmin builds the admin endpoint.
+func (r *relay) newAdmin() error {
+	access, err := r.config.adminAccess()
+	if err != nil {
+		return err
+	}
+	config := admin.Config{
+		ReloadCertificates: r.reloadCertificates, Resync: r.resync,
+		State: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: version(),
+		AnyMethod: r.config.SignalAnyMethod, Pprof: r.config.Pprof, Access: access,
+	}
+	scheme := "http://"
+	if t := r.config.adminTLS(); t.enabled() {
+		if config.TLS, err = t.listen(); err != nil {
+			return fmt.Errorf("--admin-cert: %w", err)
+		}
+		scheme = "https://"
+	}
+	r.admin, r.adminURL = admin.New(config, r.adminListener), scheme+r.adminListener.Addr().String()
+	return nil
+}
+
+// listen opens the ports.
 func (r *relay) listen() error {
 	var err error
 	if r.xdsListener, err = net.Listen("tcp", r.config.XDS); err != nil {
@@ -128,13 +144,6 @@ func (r *relay) listen() error {
 	if r.adminListener, err = net.Listen("tcp", r.config.Admin); err != nil {
 		_ = r.xdsListener.Close()
 		return fmt.Errorf("cannot serve the admin endpoint (--admin %s): %w", r.config.Admin, err)
-	}
-	if t := r.config.adminTLS(); t.enabled() {
-		config, err := t.listen()
-		if err != nil {
-			return errors.Join(fmt.Errorf("--admin-cert: %w", err), r.closeListeners())
-		}
-		r.adminListener = tls.NewListener(r.adminListener, config)
 	}
 	return nil
 }
@@ -174,7 +183,7 @@ func (r *relay) serve(ctx context.Context) error {
 	add("xds", server{r.xdsServe})      // stores -> Envoys
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
 
-	r.log.Info("serving", "version", version(), "xds", r.xdsListener.Addr(), "admin", "http://"+r.adminListener.Addr().String(), "fleets", len(r.stores))
+	r.log.Info("serving", "version", version(), "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
 	err := supervisor.Serve(ctx)
 	if ctx.Err() != nil {
 		r.log.Info("stopped")
