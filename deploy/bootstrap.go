@@ -3,18 +3,28 @@ package deploy
 
 import (
 	"bytes"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"text/template"
 )
 
-//go:embed envoy-bootstrap.yaml
-var bootstrapText string
+// The files of a bootstrap. Those of secrets have the names that Envoy's
+// documentation gives them.
+const (
+	bootstrapTemplate = "envoy-bootstrap.yaml"
+	certificateFile   = "tls_certificate_sds_secret.yaml"
+	validationFile    = "validation_context_sds_secret.yaml"
+)
+
+//go:embed envoy-bootstrap.yaml tls_certificate_sds_secret.yaml validation_context_sds_secret.yaml
+var templates embed.FS
 
 // Bootstrap is what an Envoy needs to know before it can ask Relay for the
 // rest. See https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
@@ -34,7 +44,9 @@ type Bootstrap struct {
 	TLS ClientTLS
 }
 
-// ClientTLS names PEM files on the Envoy's machine.
+// ClientTLS names PEM files on the Envoy's machine. Envoy reads them again when
+// they are replaced by renaming, so that renewing them needs no restart. See
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/security/secret
 type ClientTLS struct {
 	// CA are the authorities that Relay's certificate must be of.
 	CA string
@@ -44,19 +56,89 @@ type ClientTLS struct {
 	ServerName string
 }
 
-// YAML renders the bootstrap.
+// YAML renders a bootstrap without TLS. With it there are more files: see Write.
 func (b Bootstrap) YAML() ([]byte, error) {
+	if b.TLS != (ClientTLS{}) {
+		return nil, errors.New("TLS to Relay needs more than one file: write them to a directory (relay bootstrap --output DIR)")
+	}
+	return b.render("")
+}
+
+// Write writes the bootstrap to a directory of the Envoy's machine, with the
+// secrets that it names if Relay is reached by TLS, and returns its path. An
+// Envoy that runs takes over what changed in the secrets.
+func (b Bootstrap) Write(dir string) (path string, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	for _, file := range []*string{&b.TLS.CA, &b.TLS.Cert, &b.TLS.Key} {
+		// The directory that Envoy is started in may be another one.
+		if *file == "" {
+			continue
+		}
+		if *file, err = filepath.Abs(*file); err != nil {
+			return "", err
+		}
+	}
+	text, err := b.render(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	if b.TLS.CA != "" {
+		if err := b.writeSecret(dir, validationFile); err != nil {
+			return "", err
+		}
+	}
+	if b.TLS.Cert != "" {
+		if err := b.writeSecret(dir, certificateFile); err != nil {
+			return "", err
+		}
+	}
+	path = filepath.Join(dir, "envoy.yaml")
+	return path, replace(path, text)
+}
+
+func (b Bootstrap) writeSecret(dir, name string) error {
+	text, err := execute(name, b)
+	if err != nil {
+		return err
+	}
+	return replace(filepath.Join(dir, name), text)
+}
+
+// replace writes a file in one step. None of them holds a secret.
+func replace(path string, text []byte) error {
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, text, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
+}
+
+// check says what is missing.
+func (b Bootstrap) check() error {
 	if b.NodeID == "" || b.Fleet == "" {
-		return nil, errors.New("an Envoy bootstrap needs a node id and a fleet")
+		return errors.New("an Envoy bootstrap needs a node id and a fleet")
 	}
 	if len(b.XDS) == 0 {
-		return nil, errors.New("an Envoy bootstrap needs at least one xDS address")
+		return errors.New("an Envoy bootstrap needs at least one xDS address")
 	}
 	if !b.Admin.IsValid() {
-		return nil, errors.New("an Envoy bootstrap needs an address for Envoy's admin endpoint")
+		return errors.New("an Envoy bootstrap needs an address for Envoy's admin endpoint")
 	}
 	if t := b.TLS; (t.Cert == "") != (t.Key == "") || t.CA == "" && t.Cert != "" || (t.CA == "") != (t.ServerName == "") {
-		return nil, errors.New("TLS to Relay needs an authority and Relay's name; a certificate for Envoy needs its key, and TLS")
+		return errors.New("TLS to Relay needs an authority and Relay's name; a certificate for Envoy needs its key, and TLS")
+	}
+	return nil
+}
+
+// render returns the bootstrap; dir is where its secrets are.
+func (b Bootstrap) render(dir string) ([]byte, error) {
+	if err := b.check(); err != nil {
+		return nil, err
 	}
 	type hostPort struct {
 		Host string
@@ -64,8 +146,12 @@ func (b Bootstrap) YAML() ([]byte, error) {
 	}
 	data := struct {
 		Bootstrap
-		XDS []hostPort
-	}{Bootstrap: b}
+		XDS                                 []hostPort
+		CertificateSecret, ValidationSecret string
+	}{
+		Bootstrap:         b,
+		CertificateSecret: filepath.Join(dir, certificateFile), ValidationSecret: filepath.Join(dir, validationFile),
+	}
 	for _, address := range b.XDS {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
@@ -77,7 +163,11 @@ func (b Bootstrap) YAML() ([]byte, error) {
 		}
 		data.XDS = append(data.XDS, hostPort{host, uint16(n)})
 	}
-	t, err := template.New("bootstrap").Funcs(template.FuncMap{"quote": quoteYAML}).Parse(bootstrapText)
+	return execute(bootstrapTemplate, data)
+}
+
+func execute(name string, data any) ([]byte, error) {
+	t, err := template.New(name).Funcs(template.FuncMap{"quote": quoteYAML}).ParseFS(templates, name)
 	if err != nil {
 		return nil, err
 	}

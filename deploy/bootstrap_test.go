@@ -32,14 +32,16 @@ func TestEnvoyAcceptsBootstrap(t *testing.T) {
 	secured.TLS = deploy.ClientTLS{
 		CA: filepath.Join(dir, "ca"), Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key"), ServerName: "relay.test",
 	}
-	for _, b := range []deploy.Bootstrap{good, secured} {
-		accepts(t, b)
+	authority := secured
+	authority.TLS.Cert, authority.TLS.Key = "", ""
+	for name, b := range map[string]deploy.Bootstrap{"plain": good, "TLS": authority, "mutual TLS": secured} {
+		path, err := b.Write(filepath.Join(t.TempDir(), "it's", "made"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepts(t, name, path)
 	}
-}
-
-func accepts(t *testing.T, b deploy.Bootstrap) {
-	t.Helper()
-	text, err := b.YAML()
+	text, err := good.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,12 +49,17 @@ func accepts(t *testing.T, b deploy.Bootstrap) {
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	accepts(t, "printed", path)
+}
+
+func accepts(t *testing.T, name, path string) {
+	t.Helper()
 	envoy, err := envoytest.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(envoy, "--mode", "validate", "--log-level", "warning", "--config-path", path).CombinedOutput(); err != nil {
-		t.Errorf("Envoy refuses the bootstrap: %v\n%s\n%s", err, out, text)
+		t.Errorf("%s: Envoy refuses the bootstrap: %v\n%s", name, err, out)
 	}
 }
 
@@ -76,8 +83,17 @@ func TestBootstrapRefuses(t *testing.T) {
 	for _, tt := range tests {
 		b := good
 		tt.change(&b)
-		if _, err := b.YAML(); err == nil || !strings.Contains(err.Error(), tt.err) {
+		dir := t.TempDir()
+		if _, err := b.Write(dir); err == nil || !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.err)
 		}
+		if made, err := os.ReadDir(dir); err != nil || len(made) > 0 {
+			t.Errorf("%s: %v, %q was written", tt.name, err, made)
+		}
+	}
+	good := good
+	good.TLS = deploy.ClientTLS{CA: "a", ServerName: "r"}
+	if _, err := good.YAML(); err == nil || !strings.Contains(err.Error(), "--output DIR") {
+		t.Errorf("TLS in one file: error %v, want one that says how", err)
 	}
 }

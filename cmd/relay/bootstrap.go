@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 
@@ -14,12 +15,13 @@ type bootstrapCmd struct {
 	Clusters string         `default:"all" enum:"all,on-demand" help:"all, or on-demand as in the fleet's configuration."`
 	XDSCA    string         `name:"xds-ca" placeholder:"FILE" help:"Reach Relay by TLS; its certificate must be of the authorities in this PEM file on the Envoy's machine."`
 	XDSName  string         `name:"xds-server-name" placeholder:"NAME" help:"The name that Relay's certificate must have."`
-	XDSCert  string         `name:"xds-cert" placeholder:"FILE" help:"PEM certificate that Envoy shows to Relay."`
+	XDSCert  string         `name:"xds-cert" placeholder:"FILE" help:"PEM certificate that Envoy shows to Relay. Envoy reads this, its key and the authorities again when they are replaced by renaming (mv)."`
 	XDSKey   string         `name:"xds-key" placeholder:"FILE" help:"Its private key."`
+	Output   string         `placeholder:"DIR" help:"Write envoy.yaml to this directory in place of printing it; with TLS, beside it what lets Envoy take over renewed certificates without a restart."`
 	Admin    netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens (default ${default})."`
 }
 
-// Run prints the bootstrap.
+// Run prints the bootstrap, or writes it.
 func (b *bootstrapCmd) Run(s streams) error {
 	id := b.NodeID
 	if id == "" {
@@ -28,13 +30,22 @@ func (b *bootstrapCmd) Run(s streams) error {
 			return err
 		}
 	}
-	text, err := deploy.Bootstrap{
+	bootstrap := deploy.Bootstrap{
 		NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin, ClustersOnDemand: b.Clusters == onDemand,
 		TLS: deploy.ClientTLS{CA: b.XDSCA, Cert: b.XDSCert, Key: b.XDSKey, ServerName: b.XDSName},
-	}.YAML()
+	}
+	if b.Output == "" {
+		text, err := bootstrap.YAML()
+		if err != nil {
+			return err
+		}
+		_, err = s.out.Write(text)
+		return err
+	}
+	path, err := bootstrap.Write(b.Output)
 	if err != nil {
 		return err
 	}
-	_, err = s.out.Write(text)
+	_, err = fmt.Fprintf(s.out, "wrote %s; start Envoy with: envoy --config-path %s\n", path, path)
 	return err
 }

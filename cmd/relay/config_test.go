@@ -155,6 +155,29 @@ func TestBootstrapCommand(t *testing.T) {
 	}
 }
 
+func TestBootstrapOutput(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "envoy")
+	secured := []string{"bootstrap", "--xds-ca", "ca.pem", "--xds-server-name", "relay.test", "--xds-cert", "envoy.pem", "--xds-key", "envoy.key"}
+	if status, out, err := command(t, secured...); status == 0 || out != "" || !strings.Contains(err, "--output DIR") {
+		t.Errorf("TLS without a directory: status %d, %q, %q; want one that says what to do", status, out, err)
+	}
+	status, out, err := command(t, append(secured, "--output", dir)...)
+	if status != 0 || !strings.Contains(out, "envoy --config-path "+filepath.Join(dir, "envoy.yaml")) {
+		t.Fatalf("status %d, %q, %q; want how to start Envoy", status, out, err)
+	}
+	here, _ := os.Getwd()
+	for file, want := range map[string]string{
+		"envoy.yaml":                         filepath.Join(dir, "tls_certificate_sds_secret.yaml"),
+		"tls_certificate_sds_secret.yaml":    filepath.Join(here, "envoy.key"),
+		"validation_context_sds_secret.yaml": filepath.Join(here, "ca.pem"),
+	} {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: %v, no %q in:\n%s", file, err, want, text)
+		}
+	}
+}
+
 func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -22,7 +22,7 @@ type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Watch Marathon and certificates, and keep Envoys up to date."`
 	Check     checkCmd     `cmd:"" help:"Say what is wrong with a configuration: files, apps, whether Marathon and Vault can be read."`
 	Explain   explainCmd   `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
-	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy."`
+	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy, or write it to a directory."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 

@@ -93,19 +93,8 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 			return nil, err
 		}
 	}
-	bootstrap := o.Bootstrap
-	if bootstrap == nil {
-		var err error
-		bootstrap, err = deploy.Bootstrap{
-			NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
-			Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS,
-		}.YAML()
-		if err != nil {
-			return nil, err
-		}
-	}
-	config := filepath.Join(o.Dir, "envoy.yaml")
-	if err := os.WriteFile(config, bootstrap, 0o600); err != nil {
+	config, err := o.writeBootstrap()
+	if err != nil {
 		return nil, err
 	}
 	adminPath := filepath.Join(o.Dir, "admin-address")
@@ -133,6 +122,18 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 		return nil, fmt.Errorf("%w; Envoy said:\n%s", err, e.Log())
 	}
 	return e, nil
+}
+
+// writeBootstrap returns the path of the bootstrap.
+func (o Options) writeBootstrap() (string, error) {
+	if o.Bootstrap != nil {
+		path := filepath.Join(o.Dir, "envoy.yaml")
+		return path, os.WriteFile(path, o.Bootstrap, 0o600)
+	}
+	return deploy.Bootstrap{
+		NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
+		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS,
+	}.Write(o.Dir)
 }
 
 func (e *Envoy) waitAdmin(ctx context.Context, path string) error {
