@@ -38,7 +38,7 @@ const (
 // promised. Requests pass through a proxy that counts them and takes the time
 // that Vault needs.
 func BenchmarkCertificates(b *testing.B) {
-	v := newBenchVault(b)
+	v := newBenchVault(b, benchCertificates)
 	b.Run("first load", func(b *testing.B) {
 		for b.Loop() {
 			v.take()
@@ -125,11 +125,12 @@ func (v *benchVault) storm(b *testing.B, r *relay) {
 
 // benchVault is a Vault full of certificates behind a proxy.
 type benchVault struct {
-	config Config
-	ca     *certstest.CA
-	mount  *vaulttest.Mount
-	key    *certstest.Issued // its key is that of all
-	client *http.Client
+	certificates int
+	config       Config
+	ca           *certstest.CA
+	mount        *vaulttest.Mount
+	key          *certstest.Issued // its key is that of all
+	client       *http.Client
 
 	mu       sync.Mutex
 	inFlight int
@@ -153,9 +154,9 @@ func (t traffic) count(path string) int {
 	return n
 }
 
-func newBenchVault(b *testing.B) *benchVault {
+func newBenchVault(b *testing.B, certificates int) *benchVault {
 	b.Helper()
-	v := &benchVault{ca: certstest.TestCA(b), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 200}}}
+	v := &benchVault{certificates: certificates, ca: certstest.TestCA(b), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 200}}}
 	b.Cleanup(v.client.CloseIdleConnections)
 	v.key = v.ca.TestIssue(b, []string{"key.test"}, certstest.Options{})
 	server := vaulttest.Start(b)
@@ -166,7 +167,7 @@ func newBenchVault(b *testing.B) *benchVault {
 		b.Fatal(err)
 	}
 	all := make(map[string]*certstest.Issued)
-	for i := range benchCertificates {
+	for i := range certificates {
 		name := fmt.Sprintf("n%d.test", i)
 		all[name] = v.issue(b, name)
 	}
@@ -256,7 +257,7 @@ func (v *benchVault) serve(b *testing.B) (r *relay, stop func()) {
 	case <-time.After(time.Minute):
 		b.Fatalf("Relay is not ready: %q", r.NotReady())
 	}
-	if n := len(r.Certificates()); n != benchCertificates {
+	if n := len(r.Certificates()); n != v.certificates {
 		b.Fatalf("%d certificates", n)
 	}
 	return r, stop

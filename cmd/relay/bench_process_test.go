@@ -18,6 +18,7 @@ import (
 // benchProcess is Relay as a process of its own, whose CPU time and memory can
 // be told from those of the benchmark.
 type benchProcess struct {
+	procfs
 	b     *testing.B
 	admin string
 	cmd   *exec.Cmd
@@ -35,6 +36,7 @@ func (w *benchWorld) startProcess() *benchProcess {
 	if err := p.cmd.Start(); err != nil {
 		w.b.Fatal(err)
 	}
+	p.procfs = procfs{w.b, p.cmd.Process.Pid}
 	w.b.Cleanup(p.kill)
 	return p
 }
@@ -42,50 +44,6 @@ func (w *benchWorld) startProcess() *benchProcess {
 func (p *benchProcess) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
-}
-
-func (p *benchProcess) proc(file string) string {
-	p.b.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
-	if err != nil {
-		p.b.Fatal(err)
-	}
-	return string(text)
-}
-
-// cpu is the CPU time used so far, to 10 ms.
-func (p *benchProcess) cpu() time.Duration {
-	p.b.Helper()
-	stat := p.proc("stat")
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // from the third on
-	var ticks int64
-	for _, f := range fields[11:13] { // utime, stime
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			p.b.Fatal(err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
-}
-
-// memory is VmRSS, or VmHWM, the most since resetPeak, in bytes.
-func (p *benchProcess) memory(name string) int64 {
-	p.b.Helper()
-	_, rest, _ := strings.Cut(p.proc("status"), name+":")
-	value, _, _ := strings.Cut(strings.TrimSpace(rest), " kB")
-	kB, err := strconv.ParseInt(value, 10, 64)
-	if err != nil {
-		p.b.Fatal(err)
-	}
-	return kB << 10
-}
-
-func (p *benchProcess) resetPeak() {
-	p.b.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0); err != nil {
-		p.b.Fatal(err)
-	}
 }
 
 // syncs is how many full reads were applied; 0 while Relay does not answer yet.

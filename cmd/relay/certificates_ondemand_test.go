@@ -7,9 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,20 +48,6 @@ func (w *world) wantShown(serverName, want string) {
 		}
 		return nil
 	})
-}
-
-// memory returns the bytes of memory that Envoy takes.
-func (w *world) memory() int {
-	w.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.envoy.Pid()))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	kB, err := strconv.Atoi(string(regexp.MustCompile(`VmRSS:\s*(\d+) kB`).FindSubmatch(text)[1]))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return kB << 10
 }
 
 // Certificates on demand are those that Envoy would have in a listener, and
@@ -138,7 +122,7 @@ func TestCertificatesOnDemand(t *testing.T) {
 func TestMadeUpServerNames(t *testing.T) {
 	for _, test := range []struct {
 		name, byDefault string
-		growth          int // bytes
+		growth          int64 // bytes
 	}{{"without default", "", 8 << 20}, {"with default", "default.test", 48 << 20}} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -163,7 +147,8 @@ func TestMadeUpServerNames(t *testing.T) {
 			since := w.streams(1)[0].Since
 
 			w.wantShown("first.made-up.test", test.byDefault)
-			before := w.memory()
+			envoy := procfs{t, w.envoy.Pid()}
+			before := envoy.memory("VmRSS")
 			load := w.load(50, ok, "https://a.test/")
 			for i := range 3000 {
 				if got := w.shown(fmt.Sprintf("X%d.made-up.test", i)); got != test.byDefault {
@@ -171,7 +156,7 @@ func TestMadeUpServerNames(t *testing.T) {
 				}
 			}
 			w.noFailure(load, 20)
-			if grown := w.memory() - before; grown > test.growth {
+			if grown := envoy.memory("VmRSS") - before; grown > test.growth {
 				t.Errorf("3000 made up names took %d MB of memory", grown>>20)
 			}
 			w.settled()
