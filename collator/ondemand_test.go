@@ -7,7 +7,7 @@ import (
 	"relay/certs"
 )
 
-func TestServerNames(t *testing.T) {
+func TestServerNamesAreResolved(t *testing.T) {
 	t.Parallel()
 	chains := []tlsChain{
 		{name: "1", secret: "vault/a", serverNames: []string{"a.test", "b.test"}},
