@@ -137,6 +137,8 @@ func TestTokenFileIsReadAgain(t *testing.T) {
 			{func() { write("") }, ""}, // it is being rewritten: the old one still works
 			{func() { v.change(func(*fakeVault) { v.logins++ }) }, "403"},
 			{func() { write("hush-token-1") }, ""},
+			{func() { write("hush-token-2") }, "403"}, // taken though the old one still works
+			{func() { write("hush-token-1") }, ""},
 		}
 		for i, step := range steps {
 			step.do()
