@@ -86,16 +86,23 @@ func TestVaultBesideADirectory(t *testing.T) {
 	ends := time.Now().AddDate(0, 0, 60)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
-	publish := func(name string, names []string, options certstest.Options) {
+	publish := func(name string, names []string, options certstest.Options) *certstest.Issued {
 		t.Helper()
-		if _, err := mount.Publish(ctx, name, w.ca.TestIssue(t, names, options)); err != nil {
+		issued := w.ca.TestIssue(t, names, options)
+		if _, err := mount.Publish(ctx, name, issued); err != nil {
 			t.Fatal(err)
 		}
+		return issued
 	}
-	w.put("a.pem", []string{"a.test"}, certstest.Options{Serial: 1, NotAfter: ends})
-	publish("a.test", []string{"a.test"}, certstest.Options{Serial: 2, NotAfter: ends})
+	vault := publish("a.test", []string{"a.test"}, certstest.Options{Serial: 2, NotAfter: ends})
 	publish("fallback", []string{"fallback.test"}, certstest.Options{Serial: 3})
 	publish("star", nil, certstest.Options{Serial: 4, NoSAN: true, CommonName: "*", SelfSigned: true, NotAfter: time.Now().AddDate(10, 0, 0)})
+	// The fingerprint, which would decide next, is for the directory's.
+	own := w.ca.TestIssue(t, []string{"a.test"}, certstest.Options{Serial: 1, NotAfter: ends})
+	for own.Fingerprint >= vault.Fingerprint {
+		own = w.ca.TestIssue(t, []string{"a.test"}, certstest.Options{Serial: 1, NotAfter: ends})
+	}
+	w.writePEM("a.pem", own.Bundle())
 	w.start()
 	w.presents("a.test", 2)
 	w.presents("fallback.test", 3)
