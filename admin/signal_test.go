@@ -29,10 +29,10 @@ func TestSlowReload(t *testing.T) {
 		status int
 		after  time.Duration
 	}{
-		{"in time", signalWait - time.Millisecond, nil, 204, signalWait - time.Millisecond},
+		{"in time", 4*time.Second - time.Millisecond, nil, 204, 4*time.Second - time.Millisecond},
 		{"fails in time", time.Second, errors.New("vault: sealed"), 500, time.Second},
-		{"too long", time.Minute, nil, 202, signalWait},
-		{"fails too late", time.Minute, errors.New("vault: sealed"), 202, signalWait},
+		{"too long", time.Minute, nil, 202, 4 * time.Second},
+		{"fails too late", time.Minute, errors.New("vault: sealed"), 202, 4 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
