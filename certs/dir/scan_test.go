@@ -22,6 +22,7 @@ func TestScanLayouts(t *testing.T) {
 	ca := certstest.TestCA(t)
 	a := ca.TestIssue(t, []string{"a.test"}, options{}).Bundle()
 	pair := ca.TestIssue(t, []string{"pair.test"}, options{})
+	leaf := certstest.Join(pair.Leaf, pair.Chain)
 	star := ca.TestIssue(t, nil, options{NoSAN: true, CommonName: "*", SelfSigned: true}).Bundle()
 	secret := []byte("account key: must never be opened")
 
@@ -34,9 +35,9 @@ func TestScanLayouts(t *testing.T) {
 	}{
 		"a directory": {
 			files: map[string][]byte{
-				"d/a.pem": a, "d/.hidden.pem": a, "d/xyza.pem.new": a, "d/notes.txt": a, "d/deep/b.pem": a,
-				"d/pair.crt": pair.Leaf, "d/pair.key": pair.Key, "d/lonely.crt": a, "d/client.key": pair.Key, "d/client.crt": pair.Leaf,
-				"d/split.pem": pair.Leaf, "d/split.pem.key": pair.Key,
+				"d/a.pem": a, "d/.hidden.pem": a, "d/xyza.pem.new": a, "d/notes.txt": a, "d/deep/b.pem": a, "d/deep.pem/b.pem": a,
+				"d/pair.crt": leaf, "d/pair.key": pair.Key, "d/lonely.crt": a, "d/client.key": pair.Key, "d/client.crt": leaf,
+				"d/split.pem": leaf, "d/split.pem.key": pair.Key,
 			},
 			paths: []string{"d"}, want: []string{"d/a.pem", "d/pair.crt", "d/split.pem"},
 		},
@@ -86,6 +87,9 @@ func TestScanLayouts(t *testing.T) {
 			}
 			if opened() {
 				t.Error("the account key was opened")
+			}
+			if len(r.problems) > 0 {
+				t.Errorf("problems %v", r.problems)
 			}
 			var got, isDefault []string
 			for _, c := range r.certificates {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -212,6 +213,35 @@ func TestMounts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who was not allowed to ask where the mount ends asks again after a failure.
+func TestMountIsLookedUpAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var allowed atomic.Bool
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case !allowed.Load():
+				reply(w, 403, `{"errors":["permission denied"]}`)
+			case strings.HasPrefix(r.URL.Path, "/v1/sys/internal/ui/mounts/"):
+				reply(w, 200, `{"data":{"path":"kv/","type":"kv","options":{"version":"2"}}}`)
+			case r.URL.Path == "/v1/kv/data/team/live":
+				reply(w, 404, `{"errors":[]}`)
+			default:
+				reply(w, 403, `{"errors":["permission denied"]}`)
+			}
+		})
+		net := newNetwork(t, map[string]http.Handler{"vault.test": handler})
+		s := start(t, Config{Addresses: []string{"http://vault.test"}, Mount: "kv/team", Token: "hush-token", dial: net.dial}, certstest.NewSink(), &logBuffer{})
+		if err := s.Reload(t.Context()); err == nil {
+			t.Error("no error without the right")
+		}
+		allowed.Store(true)
+		if err := s.Reload(t.Context()); err != nil {
+			t.Errorf("with the right: %v", err)
+		}
+	})
 }
 
 func TestFailover(t *testing.T) {
