@@ -3,6 +3,8 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -36,6 +38,11 @@ type Access struct {
 	// HookNetworks may post to the hooks without either, since marathon-acme
 	// can show neither.
 	HookNetworks []netip.Prefix
+	// ThisMachine is for an endpoint that listens on loopback and asks for
+	// nothing: requests for a host of another name are refused. A page in a browser
+	// on this machine makes such requests, as if of its own site, after its name
+	// was given the address 127.0.0.1 ("DNS rebinding").
+	ThisMachine bool
 }
 
 // open are the paths that load balancers and Marathon's health checks ask for.
@@ -61,6 +68,33 @@ func (a Access) guard(next http.Handler, refusals *door.Log) http.Handler {
 		}
 		plain(w, http.StatusForbidden, "not allowed from "+r.RemoteAddr)
 	})
+}
+
+// guardNames refuses requests for hosts of other names, where that is asked for.
+func (a Access) guardNames(next http.Handler, refusals *door.Log) http.Handler {
+	if !a.ThisMachine {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ofThisMachine(r.Host) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		refusals.Refuse(r.RemoteAddr, door.Refusal{Kind: door.Access, Who: "host", Reason: fmt.Sprintf(
+			"it asks for the host %.200q, as a page of another site in a browser does: ask for 127.0.0.1 or localhost, or set --admin-token-file", r.Host)})
+		plain(w, http.StatusForbidden, "not by this name: ask for 127.0.0.1 or localhost")
+	})
+}
+
+// ofThisMachine reports whether a Host header names no other machine: an address
+// cannot be given another meaning, and a browser sends what it was told to ask.
+func ofThisMachine(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "localhost" || host == "" // HTTP/1.0, which no browser speaks
 }
 
 // refusal says what is wrong with a request that is refused. It is not ok for

@@ -143,17 +143,34 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	return harden(cleanPath(s.cfg.Access.guard(s.small(s.few(http.NewCrossOriginProtection().Handler(mux))), s.refusals)))
+	answered := s.small(s.few(http.NewCrossOriginProtection().Handler(mux)))
+	allowed := s.cfg.Access.guardNames(s.cfg.Access.guard(answered, s.refusals), s.refusals)
+	return harden(cleanPath(allowed))
 }
 
 func (s *Server) hook(mux *http.ServeMux, path string, run func(context.Context) error) {
 	r := &reload{name: path, run: run, ctx: s.stopping, log: s.cfg.Log}
 	s.reloads = append(s.reloads, r)
 	if s.cfg.AnyMethod {
-		mux.Handle(path, r)
+		mux.Handle(path, sameOrigin(r))
 		return
 	}
 	mux.Handle("POST "+path, r)
+}
+
+// sameOrigin refuses pages of other sites whatever the method: GET is otherwise
+// taken to change nothing.
+func sameOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asPost := *r
+		asPost.Method = http.MethodPost
+		if err := protection.Check(&asPost); err != nil {
+			plain(w, http.StatusForbidden, err.Error())
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // cleanPath makes "//_mlb_signal/usr1", which is what a base URL with a
@@ -179,6 +196,7 @@ func harden(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
 		next.ServeHTTP(w, r)
 	})

@@ -60,7 +60,10 @@ func loopback(address string) bool {
 
 // adminAccess says who may use the admin endpoint.
 func (c *Config) adminAccess() (admin.Access, error) {
-	access := admin.Access{ClientCertificates: c.AdminClientCA != "", HookNetworks: c.SignalNetworks}
+	access := admin.Access{
+		ClientCertificates: c.AdminClientCA != "", HookNetworks: c.SignalNetworks,
+		ThisMachine: loopback(c.Admin) && c.AdminClientCA == "" && c.AdminTokenFile == "",
+	}
 	if c.AdminTokenFile == "" {
 		return access, nil
 	}

@@ -204,6 +204,34 @@ func TestPortsBeyondLoopback(t *testing.T) {
 	}
 }
 
+// Only an endpoint that is for this machine, and asks for nothing, minds by which
+// name it is asked.
+func TestNamesOfThisMachine(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		want bool
+	}{
+		{nil, true},
+		{[]string{"--admin", "localhost:9090", "--signal-networks", "10.0.0.0/8"}, true},
+		{[]string{"--admin-token-file", token}, false},
+		{[]string{"--admin-cert", "c", "--admin-key", "k", "--admin-client-ca", "a"}, false},
+		{[]string{"--admin", ":9090", "--admin-insecure-open-beyond-loopback"}, false},
+	} {
+		c, err := parse(t, "", append([]string{"--marathon", "http://m"}, tt.args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		access, err := c.adminAccess()
+		if err != nil || access.ThisMachine != tt.want {
+			t.Errorf("%q: ThisMachine %v, want %v; error %v", tt.args, access.ThisMachine, tt.want, err)
+		}
+	}
+}
+
 func TestMatchName(t *testing.T) {
 	for _, tt := range []struct {
 		pattern, name string
