@@ -92,5 +92,10 @@ func (w *watch) progress(t *table, name string) Progress {
 	case w.held.Contains(id):
 		return Acknowledged
 	}
+	for copied, a := range t.aliases.of {
+		if a.target == id && w.names.Contains(copied) {
+			return w.progress(t, t.entries[copied].name)
+		}
+	}
 	return NotAsked
 }

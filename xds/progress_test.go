@@ -41,3 +41,26 @@ func TestProgress(t *testing.T) {
 		t.Errorf("another fleet has %+v", all)
 	}
 }
+
+// A secret that answers for other names is as far as the one of them that the
+// Envoy asked for.
+func TestProgressOfAliases(t *testing.T) {
+	f := serve(t)
+	f.store.Apply(Change{Set: []Resource{f.secret("vault/a", "1")}, Resolve: resolveTo("vault/a", "a.test")})
+	want := func(want Progress) {
+		t.Helper()
+		if got := f.server.Progress("edge", []Key{{Secret, "vault/a"}})[0].Resources[0]; got != want {
+			t.Errorf("it is %q, want %q", got, want)
+		}
+	}
+	c := f.connect()
+	c.Subscribe(clusters)
+	c.Expect(clusters, nil)
+	want(NotAsked)
+	c.Subscribe(secrets, "a.test")
+	sent := c.Expect(secrets, []string{"a.test"})
+	want(InFlight)
+	c.Ack(sent)
+	c.ExpectNothing()
+	want(Acknowledged)
+}

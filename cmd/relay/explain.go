@@ -41,7 +41,7 @@ type explainedNeed struct {
 	State string `json:"state"`
 }
 
-// notYet is the state of a cluster on demand that no request has needed.
+// notYet is the state of what is on demand and nobody has needed.
 const notYet = "loaded when a request needs it"
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.
@@ -52,22 +52,27 @@ func (r *relay) Explain(subject string) (any, bool) {
 
 func (r *relay) explain(subject string) explanation {
 	e := explanation{Explanation: r.collator.Explain(subject), NotReady: r.NotReady()}
-	onDemandFleets := make(map[string]bool)
+	lazy := make(map[string][]xds.Type) // what is on demand, by fleet
 	for _, f := range r.config.fleets() {
-		onDemandFleets[f.Name] = f.Clusters == onDemand
+		if f.Clusters == onDemand {
+			lazy[f.Name] = append(lazy[f.Name], xds.Cluster, xds.Endpoint)
+		}
+		if f.Certificates == onDemand {
+			lazy[f.Name] = append(lazy[f.Name], xds.Secret)
+		}
 	}
 	for _, fleet := range slices.Sorted(maps.Keys(e.Needs)) {
 		needs := e.Needs[fleet]
 		view := explainedFleet{Name: fleet, Needs: len(needs)}
 		for _, p := range r.xds.Progress(fleet, needs) {
-			view.Envoys = append(view.Envoys, explainEnvoy(p, needs, onDemandFleets[fleet]))
+			view.Envoys = append(view.Envoys, explainEnvoy(p, needs, lazy[fleet]))
 		}
 		e.Fleets = append(e.Fleets, view)
 	}
 	return e
 }
 
-func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, clustersOnDemand bool) explainedEnvoy {
+func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) explainedEnvoy {
 	envoy := explainedEnvoy{ID: p.NodeID, Version: p.Version, Address: p.Address}
 	for i, state := range p.Resources {
 		if state == xds.Acknowledged {
@@ -75,7 +80,7 @@ func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, clustersOnDemand bool) e
 			continue
 		}
 		need := explainedNeed{Type: needs[i].Type.String(), Name: needs[i].Name, State: string(state)}
-		if clustersOnDemand && state == xds.NotAsked && (needs[i].Type == xds.Cluster || needs[i].Type == xds.Endpoint) {
+		if state == xds.NotAsked && slices.Contains(lazy, needs[i].Type) {
 			need.State = notYet
 		}
 		envoy.Waiting = append(envoy.Waiting, need)

@@ -97,18 +97,24 @@ func TestExplanationText(t *testing.T) {
 	}
 }
 
-// A cluster that no request has needed is nothing that an Envoy owes.
-func TestExplainClustersOnDemand(t *testing.T) {
+// What is on demand, and no request has needed, is nothing that an Envoy owes.
+func TestExplainOnDemand(t *testing.T) {
 	t.Parallel()
-	needs := []xds.Key{{Type: xds.Scope, Name: "a.test"}, {Type: xds.Cluster, Name: "/a_0"}, {Type: xds.Listener, Name: "http"}}
-	progress := xds.EnvoyProgress{NodeID: "edge-1", Resources: []xds.Progress{xds.Acknowledged, xds.NotAsked, xds.NotAsked}}
-	for clustersOnDemand, want := range map[bool][]explainedNeed{
-		true:  {{"clusters", "/a_0", notYet}, {"listeners", "http", "not asked for"}},
-		false: {{"clusters", "/a_0", "not asked for"}, {"listeners", "http", "not asked for"}},
+	needs := []xds.Key{{Type: xds.Scope, Name: "a.test"}, {Type: xds.Cluster, Name: "/a_0"}, {Type: xds.Secret, Name: "vault/a.test"}, {Type: xds.Listener, Name: "http"}}
+	progress := xds.EnvoyProgress{NodeID: "edge-1", Resources: []xds.Progress{xds.Acknowledged, xds.NotAsked, xds.NotAsked, xds.NotAsked}}
+	const notAsked = "not asked for"
+	for _, tt := range []struct {
+		lazy            []xds.Type
+		cluster, secret string
+	}{
+		{nil, notAsked, notAsked},
+		{[]xds.Type{xds.Cluster, xds.Endpoint}, notYet, notAsked},
+		{[]xds.Type{xds.Secret}, notAsked, notYet},
 	} {
-		got := explainEnvoy(progress, needs, clustersOnDemand)
+		got := explainEnvoy(progress, needs, tt.lazy)
+		want := []explainedNeed{{"clusters", "/a_0", tt.cluster}, {"secrets", "vault/a.test", tt.secret}, {"listeners", "http", notAsked}}
 		if diff := cmp.Diff(want, got.Waiting); diff != "" || got.Acknowledged != 1 {
-			t.Errorf("on demand %v: %d acknowledged, waiting (-want +got):\n%s", clustersOnDemand, got.Acknowledged, diff)
+			t.Errorf("on demand %v: %d acknowledged, waiting (-want +got):\n%s", tt.lazy, got.Acknowledged, diff)
 		}
 	}
 }
