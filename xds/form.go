@@ -55,8 +55,11 @@ func (t *table) setSecond(id uint32, r Resource, same bool, revision uint64) (ch
 		return had
 	}
 	after := secondForm{needs: r.needs, wire: r.other.wire, version: r.other.hash, first: before.first, second: before.second}
-	if !same {
+	switch {
+	case !same:
 		after.first = revision
+	case !had: // it was the only form
+		after.first = t.entries[id].revision
 	}
 	changed = before.version != after.version || before.needs != after.needs
 	if changed {

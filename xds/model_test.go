@@ -20,6 +20,7 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 var modelSeed = flag.Uint64("model-seed", 0, "seed of the make-before-break model; 0 for a new one")
@@ -91,7 +92,7 @@ type modelEnvoy struct {
 	t       testing.TB
 	rng     *rand.Rand
 	session *session
-	version string
+	kind    *kind
 	now     *time.Time
 
 	held    [numTypes]map[string]*discoveryv3.Resource
@@ -114,7 +115,10 @@ type modelRequest struct {
 }
 
 func newModelEnvoy(t testing.TB, rng *rand.Rand, store *Store, now *time.Time, version string) *modelEnvoy {
-	e := &modelEnvoy{version: version, t: t, rng: rng, now: now, warming: make(map[string]bool), warm: make(map[string]bool)}
+	e := &modelEnvoy{kind: &kind{version: version}, t: t, rng: rng, now: now, warming: make(map[string]bool), warm: make(map[string]bool)}
+	if rng.IntN(2) == 0 {
+		e.kind.extensions = []string{selector}
+	}
 	for typ := range e.held {
 		e.held[typ] = make(map[string]*discoveryv3.Resource)
 		e.content[typ] = make(map[string]string)
@@ -128,7 +132,7 @@ func (e *modelEnvoy) connect(store *Store) {
 	if e.session != nil {
 		e.session.close()
 	}
-	e.session = newSession(store, &kind{version: e.version})
+	e.session = newSession(store, e.kind)
 	e.inbox, e.outbox, e.cdsAck = nil, nil, nil
 	clear(e.warming)
 	for name := range e.held[Cluster] {
@@ -432,11 +436,27 @@ func (w *modelWorld) changeOne(c *Change) {
 		if cluster := w.anyCluster(); cluster != "" {
 			name := w.name("l")
 			w.services[name] = cluster
-			c.Set = append(c.Set, testResource(w.t, Listener, name, cluster))
+			r := testResource(w.t, Listener, name, cluster)
+			if w.rng.IntN(2) == 0 {
+				r = r.Or(selector, w.secondForm(name, cluster))
+			}
+			c.Set = append(c.Set, r)
 		}
 	case 7: // a listener goes
 		w.dropService(c, w.name("l"))
 	}
+}
+
+// secondForm makes a listener that differs from the first form, and from
+// others like it, but for the cluster that it names.
+func (w *modelWorld) secondForm(name, cluster string) Resource {
+	r, err := NewResource(Listener, name, &listenerv3.Listener{
+		Name: name, StatPrefix: cluster, TcpBacklogSize: wrapperspb.UInt32(uint32(w.rng.IntN(3))),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
 }
 
 func (w *modelWorld) dropService(c *Change, name string) {
@@ -555,7 +575,7 @@ func settleModel(t *testing.T, w *modelWorld, envoys []*modelEnvoy) {
 func (e *modelEnvoy) compare(store *Store) {
 	for t := range store.tables {
 		for id, entry := range store.tables[t].entries {
-			version := store.tables[t].versions[id]
+			version := store.tables[t].current(uint32(id), e.kind)
 			if entry.presence != present || Type(t) == Secret {
 				continue
 			}
@@ -578,5 +598,5 @@ func (e *modelEnvoy) compare(store *Store) {
 
 func (e *modelEnvoy) quarantined(t Type, name string) bool {
 	table := &e.session.store.tables[t]
-	return table.on(table.ids[name], &kind{version: e.version}) != nil
+	return table.on(table.ids[name], e.kind) != nil
 }
