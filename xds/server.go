@@ -34,7 +34,8 @@ type Server struct {
 	// TLS secures the port; nil serves in plain text.
 	TLS *tls.Config
 	// Authorize, when set, decides whether the Envoy behind a connection may have
-	// what is in a fleet's store. Its error is logged and sent to the Envoy.
+	// what is in a fleet's store. Its error is logged and sent to the Envoy. It is
+	// asked again four times in Limits.Stall for as long as the stream lasts.
 	Authorize func(p *peer.Peer, fleet string) error
 	// Limits are DefaultLimits unless set before Serve.
 	Limits Limits

@@ -13,6 +13,7 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"relay/door"
@@ -159,6 +160,9 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 			s.session.unpark(time.Now())
 		case <-retry:
 		case <-check.C:
+			if err := s.expel(ctx); err != nil {
+				return err
+			}
 			if since := s.session.unanswered(); !since.IsZero() && time.Since(since) > s.server.Limits.Stall {
 				s.stalled()
 				return status.Errorf(codes.DeadlineExceeded, "no answer to a response for %s", s.server.Limits.Stall)
@@ -169,6 +173,22 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 			return nil
 		}
 	}
+}
+
+// expel closes the connection of an Envoy that may not have its fleet any more:
+// another stream on it would show the same certificate.
+func (s *stream) expel(ctx context.Context) error {
+	p, ok := peer.FromContext(ctx)
+	if s.server.Authorize == nil || !ok {
+		return nil
+	}
+	err := s.server.Authorize(p, s.info.Fleet)
+	if err == nil {
+		return nil
+	}
+	defer s.server.connections.CloseConn(s.info.Address)
+	node := &corev3.Node{Id: s.info.NodeID, Cluster: s.info.Fleet}
+	return s.server.refuse(ctx, door.Access, node, status.Error(codes.PermissionDenied, err.Error()))
 }
 
 // stalled closes the connection of an Envoy that does not read or does not

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -92,25 +93,35 @@ func readToken(path string) (admin.Token, error) {
 	return admin.Token(token), nil
 }
 
-// clientRules are the names of which a client of each fleet must have one; a
-// fleet without names takes every client whose certificate was verified.
-type clientRules map[string][]string
+// clientRules say which client may be of which fleet.
+type clientRules struct {
+	tls *serverTLS
+	// names, by fleet, are those of which a client must have one; a fleet without
+	// takes every client whose certificate was verified.
+	names map[string][]string
+}
 
-func (c *Config) clientRules() clientRules {
-	rules := make(clientRules)
+func (c *Config) clientRules(tls *serverTLS) clientRules {
+	rules := clientRules{tls: tls, names: make(map[string][]string)}
 	for _, f := range c.fleets() {
-		rules[f.Name] = f.Clients
+		rules.names[f.Name] = f.Clients
 	}
 	return rules
 }
 
-// authorize compares the names in a client's certificate with those of the fleet.
+// authorize compares the names in a client's certificate with those of the
+// fleet, if the certificate is good still.
 func (rules clientRules) authorize(p *peer.Peer, fleet string) error {
-	wanted := rules[fleet]
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if ok && len(info.State.VerifiedChains) > 0 {
+		if err := rules.tls.stillGood(info.State.VerifiedChains, time.Now()); err != nil {
+			return err
+		}
+	}
+	wanted := rules.names[fleet]
 	if len(wanted) == 0 {
 		return nil
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok || len(info.State.VerifiedChains) == 0 {
 		return fmt.Errorf("fleet %q is for clients with a certificate", fleet)
 	}

@@ -102,7 +102,7 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 		if r.xds.TLS, err = t.listen(); err != nil {
 			return nil, fmt.Errorf("--xds-cert: %w", err)
 		}
-		r.xds.Authorize = config.clientRules().authorize
+		r.xds.Authorize = config.clientRules(t).authorize
 	}
 	if err := r.listen(); err != nil {
 		return nil, err

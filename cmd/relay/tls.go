@@ -3,9 +3,11 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,6 +27,8 @@ type serverTLS struct {
 	stamp   [3]fileStamp
 	checked time.Time
 	config  *tls.Config
+	// authorities are those of clients, by their DER bytes.
+	authorities map[string]bool
 }
 
 type fileStamp struct {
@@ -100,8 +104,14 @@ func (s *serverTLS) load() (*tls.Config, error) {
 	if s.clientCA == "" {
 		return config, nil
 	}
-	if config.ClientCAs, err = readPool(s.clientCA); err != nil {
+	authorities, err := readAuthorities(s.clientCA)
+	if err != nil {
 		return nil, err
+	}
+	config.ClientCAs = poolOf(authorities)
+	s.authorities = make(map[string]bool)
+	for _, a := range authorities {
+		s.authorities[string(a.Raw)] = true
 	}
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	if s.optionalClient {
@@ -110,15 +120,57 @@ func (s *serverTLS) load() (*tls.Config, error) {
 	return config, nil
 }
 
+// stillGood says why none of the chains by which a client's certificate was
+// verified when it connected would do now.
+func (s *serverTLS) stillGood(chains [][]*x509.Certificate, now time.Time) error {
+	// Files that are broken change nothing.
+	_, _ = s.current()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := errors.New("the authority of its certificate was taken out of --xds-client-ca: give it another, or add its authority again")
+	for _, chain := range chains {
+		if !s.authorities[string(chain[len(chain)-1].Raw)] {
+			continue
+		}
+		outdated := func(c *x509.Certificate) bool { return now.After(c.NotAfter) }
+		if !slices.ContainsFunc(chain, outdated) {
+			return nil
+		}
+		err = errors.New("its certificate has expired since it connected: renew it")
+	}
+	return err
+}
+
 // readPool reads the authorities in a PEM file.
 func readPool(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
+	authorities, err := readAuthorities(path)
 	if err != nil {
 		return nil, err
 	}
+	return poolOf(authorities), nil
+}
+
+func poolOf(authorities []*x509.Certificate) *x509.CertPool {
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: %w", path, errors.New("no certificate in it"))
+	for _, a := range authorities {
+		pool.AddCert(a)
 	}
-	return pool, nil
+	return pool
+}
+
+func readAuthorities(path string) (authorities []*x509.Certificate, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		// What is no certificate is passed over, as in the system's bundles.
+		if certificate, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
+			authorities = append(authorities, certificate)
+		}
+	}
+	if len(authorities) == 0 {
+		return nil, fmt.Errorf("%s: no certificate in it", path)
+	}
+	return authorities, nil
 }
