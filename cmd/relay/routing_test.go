@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The main job: an app deployed to Marathon answers under its domain, by HTTP
@@ -91,5 +95,49 @@ func TestForwardedHeadersAreEnvoys(t *testing.T) {
 		if resp.StatusCode != http.StatusMovedPermanently {
 			t.Errorf("with a forged %s: status %d, want the redirect", header, resp.StatusCode)
 		}
+	}
+}
+
+// A client that sends the head of a request byte by byte is not waited for.
+func TestSlowClient(t *testing.T) {
+	w := newWorld(t)
+	w.config.RequestHeadersTimeout = 300 * time.Millisecond
+	w.deploy(app("/a", "a.test", 1))
+	w.start()
+	w.expect("http://a.test/", http.StatusOK, "/a")
+	conn, err := net.Dial("tcp", w.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	done := make(chan struct{})
+	defer func() { <-done }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		defer close(done)
+		drip := time.NewTicker(50 * time.Millisecond)
+		defer drip.Stop()
+		for text := "GET / HTTP/1.1\r\nHost: a.test\r\nX-Slow: "; ; text = "x" {
+			if _, err := conn.Write([]byte(text)); err != nil {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-drip.C:
+			}
+		}
+	}()
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusRequestTimeout {
+		t.Errorf("status %d, want 408", answer.StatusCode)
 	}
 }
