@@ -46,6 +46,9 @@ func (c *checkCmd) Run(ctx context.Context, out streams) error {
 	if edge, err := newEdgeFiles(&c.Config, r.Collator, log); edge != nil {
 		r.say("files for TLS", err)
 	}
+	for _, p := range c.exposedSecrets() {
+		r.say(p.Subject, errors.New(p.Reason))
+	}
 	stop := r.serve(ctx)
 	defer stop()
 	if err := c.readApps(ctx, r, log); err != nil {

@@ -183,6 +183,9 @@ func (r *relay) serve(ctx context.Context) error {
 	add("xds", server{r.xdsServe})      // stores -> Envoys
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
 
+	for _, p := range r.config.exposedSecrets() {
+		r.log.Warn("a secret is open to others", "setting", p.Subject, "reason", p.Reason)
+	}
 	r.log.Info("serving", "version", version(), "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
 	err := supervisor.Serve(ctx)
 	if ctx.Err() != nil {

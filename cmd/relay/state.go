@@ -170,7 +170,7 @@ func (r *relay) Problems() []admin.ProblemView {
 			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(views, r.edge.problems(), r.stateProblems(), r.rejections())
+	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.stateProblems(), r.rejections())
 }
 
 // rejections lists what Envoys refused, once for all Envoys that refused it.

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"relay/admin"
+)
+
+// secretFile is a file of the configuration that holds a secret.
+type secretFile struct{ option, path string }
+
+// secretFiles are all that are set, except those of certificate stores, which
+// the stores look after, and what Kubernetes writes.
+func (c *Config) secretFiles() (files []secretFile) {
+	for _, f := range []secretFile{
+		{"xds-key", c.XDSKey}, {"admin-key", c.AdminKey}, {"admin-token-file", c.AdminTokenFile},
+		{"state-key-file", c.StateKeyFile}, {"session-ticket-key-file", c.SessionTicketKeyFile},
+		{"vault-token-file", c.VaultTokenFile}, {"vault-secret-id-file", c.VaultSecretIDFile},
+		{"marathon-password-file", c.MarathonPasswordFile}, {"marathon-token-file", c.MarathonTokenFile},
+		{"marathon-service-account-file", c.MarathonServiceAccountFile}, {"marathon-client-key-file", c.MarathonClientKeyFile},
+	} {
+		if f.path != "" {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// exposedSecrets tell which of these files everyone on the machine can read.
+func (c *Config) exposedSecrets() (views []admin.ProblemView) {
+	for _, f := range c.secretFiles() {
+		info, err := os.Stat(f.path)
+		if err != nil || info.Mode().Perm()&0o004 == 0 {
+			continue
+		}
+		views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.option, Reason: fmt.Sprintf(
+			"%s can be read by everyone on the machine (mode %04o): chmod 0640", absolute(f.path), info.Mode().Perm())})
+	}
+	return views
+}
