@@ -3,6 +3,7 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,6 +36,9 @@ type Access struct {
 	// ClientCertificates asks for a client certificate that the TLS
 	// configuration of the listener verified. With a token, either will do.
 	ClientCertificates bool
+	// StillGood, unless nil, is asked at each request whether a certificate that
+	// was verified when its client connected would do now.
+	StillGood func(chains [][]*x509.Certificate) error
 	// HookNetworks may post to the hooks without either, since marathon-acme
 	// can show neither.
 	HookNetworks []netip.Prefix
@@ -106,7 +110,7 @@ func (a Access) refusal(r *http.Request) (door.Refusal, bool) {
 	case strings.HasPrefix(r.URL.Path, hookPrefix):
 		return door.Refusal{Kind: door.Access, Who: hookPrefix, Reason: "it may not call the hooks: if it is marathon-acme, add its network to --signal-networks"}, true
 	case a.Token == nil:
-		return door.Refusal{Kind: door.Access, Reason: "it shows no client certificate: give it one of the authorities in --admin-client-ca"}, true
+		return door.Refusal{Kind: door.Access, Reason: "it shows no client certificate, or one that is not good any more: give it one of the authorities in --admin-client-ca"}, true
 	}
 	return door.Refusal{}, false
 }
@@ -115,7 +119,7 @@ func (a Access) allows(r *http.Request) bool {
 	if strings.HasPrefix(r.URL.Path, hookPrefix) && a.fromHookNetwork(r.RemoteAddr) {
 		return true
 	}
-	if a.ClientCertificates && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+	if a.showsCertificate(r) {
 		return true
 	}
 	if a.Token != nil {
@@ -123,6 +127,13 @@ func (a Access) allows(r *http.Request) bool {
 	}
 	// Only the hooks are restricted.
 	return !a.ClientCertificates && !strings.HasPrefix(r.URL.Path, hookPrefix)
+}
+
+func (a Access) showsCertificate(r *http.Request) bool {
+	if !a.ClientCertificates || r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return false
+	}
+	return a.StillGood == nil || a.StillGood(r.TLS.VerifiedChains) == nil
 }
 
 func (a Access) fromHookNetwork(remote string) bool {

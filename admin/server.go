@@ -52,6 +52,8 @@ type Config struct {
 	// spoken.
 	TLS    *tls.Config
 	Limits Limits
+	// Refused, unless nil, is told of each client that is refused.
+	Refused func(door.Kind)
 }
 
 // hookPrefix is that of marathon-lb.
@@ -74,7 +76,7 @@ func New(cfg Config, l net.Listener) *Server {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
 	}
-	s := &Server{cfg: cfg, listener: l, refusals: door.NewLog(cfg.Log, nil)}
+	s := &Server{cfg: cfg, listener: l, refusals: door.NewLog(cfg.Log, cfg.Refused)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,5 +127,39 @@ func TestCertificateOfAnEnvoyThatStays(t *testing.T) {
 	next(certstest.Join(other.RootPEM(), ca.RootPEM()))
 	stays(good, "")
 	next(other.RootPEM())
-	stays(good, "was taken out of --xds-client-ca")
+	stays(good, "was taken out of "+file)
+}
+
+// The admin endpoint asks so at each request of a connection that stays open.
+func TestAdminClientCAIsReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.secure()
+	w.config.AdminCert, w.config.AdminKey, w.config.AdminClientCA = w.config.XDSCert, w.config.XDSKey, w.config.XDSClientCA
+	w.startRelay()
+	config := w.clientOf(w.ca, certstest.Options{})
+	config.NextProtos = nil
+	transport := &http.Transport{TLSClientConfig: config}
+	defer transport.CloseIdleConnections()
+	get := func() int {
+		t.Helper()
+		resp, err := (&http.Client{Transport: transport, Timeout: patience}).Get("https://" + w.relay.adminListener.Addr().String() + "/api/v1/sources")
+		if err != nil {
+			t.Fatal(err) // as it would be on a new connection
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode
+	}
+	if got := get(); got != http.StatusOK {
+		t.Fatalf("with a certificate: status %d", got)
+	}
+	replace(t, w.config.AdminClientCA, certstest.TestCA(t).RootPEM())
+	w.eventually("the certificate opens nothing", func() error {
+		if got := get(); got != http.StatusForbidden {
+			return fmt.Errorf("status %d", got)
+		}
+		return nil
+	})
 }

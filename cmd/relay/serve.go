@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
+	"relay/door"
 	"relay/xds"
 )
 
@@ -119,16 +121,26 @@ func (r *relay) newAdmin() error {
 	if err != nil {
 		return err
 	}
+	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "relay", Subsystem: "admin", Name: "refused_total",
+		Help: "Connections and requests that the admin endpoint refused, by reason; the log says whose.",
+	}, []string{"reason"})
+	r.registry.MustRegister(refused)
+	for _, kind := range door.Kinds() {
+		refused.WithLabelValues(string(kind))
+	}
 	config := admin.Config{
 		ReloadCertificates: r.reloadCertificates, Resync: r.resync,
 		State: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: version(),
 		AnyMethod: r.config.SignalAnyMethod, Pprof: r.config.Pprof, Access: access,
+		Refused: func(kind door.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}
 	scheme := "http://"
 	if t := r.config.adminTLS(); t.enabled() {
 		if config.TLS, err = t.listen(); err != nil {
 			return fmt.Errorf("--admin-cert: %w", err)
 		}
+		config.Access.StillGood = func(chains [][]*x509.Certificate) error { return t.stillGood(chains, time.Now()) }
 		scheme = "https://"
 	}
 	r.admin, r.adminURL = admin.New(config, r.adminListener), scheme+r.adminListener.Addr().String()

@@ -127,7 +127,7 @@ func (s *serverTLS) stillGood(chains [][]*x509.Certificate, now time.Time) error
 	_, _ = s.current()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err := errors.New("the authority of its certificate was taken out of --xds-client-ca: give it another, or add its authority again")
+	err := fmt.Errorf("the authority of its certificate was taken out of %s: give it another, or add its authority again", s.clientCA)
 	for _, chain := range chains {
 		if !s.authorities[string(chain[len(chain)-1].Raw)] {
 			continue
