@@ -43,6 +43,10 @@ type Fleet struct {
 	// needs it: for very many apps, most of them idle. Its bootstrap must not
 	// subscribe to clusters.
 	ClustersOnDemand bool
+	// ServerNames are those whose certificates the Envoys get, so that none has the
+	// private keys of another fleet's: domains, or wildcards for all names below,
+	// as sources.NormalizeDomain writes them. All when empty.
+	ServerNames []string
 	// CertificatesOnDemand lets each Envoy that can load a certificate when the
 	// first client asks for it, by the Resolver in a Change: for thousands of
 	// certificates. Envoys that cannot get a filter chain for each, as without it.

@@ -181,7 +181,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok:
+		case !ok, !f.hasName(name):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.lack = name + " of " + w.secret + " covers one level of names only"

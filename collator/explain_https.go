@@ -54,6 +54,9 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 			}
 			choice := choiceOf(c, name, now)
 			switch {
+			case !f.hasName(name):
+				choice.Reason = "the fleet's server-names do not have " + name
+				view.Others = append(view.Others, choice)
 			case view.Certificate == nil && slices.Contains(c.Serves, name):
 				choice.Reason = "it covers " + name
 				view.Certificate = &choice
@@ -69,6 +72,9 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 		view.Notes = append(view.Notes, "the certificate does not cover the name: clients will refuse it")
 	}
 	for i := range view.Others {
+		if view.Others[i].Reason != "" {
+			continue
+		}
 		view.Others[i].Reason = otherReason(view.Others[i], view.Certificate)
 	}
 	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)

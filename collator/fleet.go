@@ -197,6 +197,7 @@ func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*cert
 	if !f.hasHTTPS() {
 		return
 	}
+	chains, secrets = f.ownChains(chains, secrets)
 	for name := range f.secrets {
 		if secrets[name] == nil {
 			f.mark(xds.Secret, name)

@@ -14,6 +14,7 @@ import (
 
 	"relay/certs/vault"
 	"relay/collator"
+	"relay/sources"
 )
 
 // Config is everything that can be set: by flag, by environment variable
@@ -108,10 +109,21 @@ type FleetConfig struct {
 	HTTPSPublicPort uint16         `yaml:"https-public-port"`
 	Clusters        string         `yaml:"clusters"`
 	Certificates    string         `yaml:"certificates"`
-	TCP             string         `yaml:"tcp"`
+	// ServerNames are those whose certificates the Envoys get; all when empty.
+	ServerNames []string `yaml:"server-names"`
+	TCP         string   `yaml:"tcp"`
 	// Clients are as in --xds-clients.
 	Clients       []string `yaml:"clients"`
 	EdgeTLSConfig `yaml:",inline"`
+}
+
+// serverNames returns ServerNames as the collator takes them.
+func (f FleetConfig) serverNames() (names []string, err error) {
+	for _, name := range f.ServerNames {
+		normal, bad := sources.NormalizeDomain(name)
+		names, err = append(names, normal), errors.Join(err, bad)
+	}
+	return names, err
 }
 
 // onDemand is a value of Clusters and Certificates.
@@ -135,6 +147,12 @@ func (c *Config) Validate() error {
 		}
 		if !slices.Contains([]string{"", "labels", "all", "off"}, f.TCP) {
 			fail("fleet %q has tcp: %s: use labels, all or off", f.Name, f.TCP)
+		}
+		if len(f.ServerNames) > 0 && !f.HTTPS.IsValid() {
+			fail("fleet %q has server-names, but does not listen for HTTPS: give https", f.Name)
+		}
+		if _, err := f.serverNames(); err != nil {
+			fail("fleet %q has server-names that are none: %w", f.Name, err)
 		}
 		if f.HTTPS.IsValid() && !c.hasCertificates() {
 			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
@@ -187,9 +205,10 @@ func (c *Config) collatorConfig() collator.Config {
 		if port == 0 {
 			port = f.HTTPS.Port()
 		}
+		serverNames, _ := f.serverNames() // validated
 		config.Fleets = append(config.Fleets, collator.Fleet{
 			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options, TLS: c.downstreamTLS(f),
-			ClustersOnDemand: f.Clusters == onDemand, CertificatesOnDemand: f.Certificates == onDemand, UpstreamCA: c.UpstreamCA,
+			ClustersOnDemand: f.Clusters == onDemand, CertificatesOnDemand: f.Certificates == onDemand, ServerNames: serverNames, UpstreamCA: c.UpstreamCA,
 			TCP: collator.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
 		})
 	}

@@ -58,7 +58,7 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestFleets(t *testing.T) {
-	c, err := parse(t, "marathon: http://m\ncerts-dir: /c\nfleets:\n- name: external\n  http: 0.0.0.0:80\n  https: 0.0.0.0:443\n  tls-min-version: 1.3\n  client-ca: /ca.pem\n  client-certificates: required\n- name: internal\n  http: 10.0.0.1:8080\n  tcp: all\n")
+	c, err := parse(t, "marathon: http://m\ncerts-dir: /c\nfleets:\n- name: external\n  http: 0.0.0.0:80\n  https: 0.0.0.0:443\n  certificates: on-demand\n  server-names: ['*.Example.com', Shop.test]\n  tls-min-version: 1.3\n  client-ca: /ca.pem\n  client-certificates: required\n- name: internal\n  http: 10.0.0.1:8080\n  tcp: all\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +68,9 @@ func TestFleets(t *testing.T) {
 	}
 	if got, want := fleets[0].TLS, (collator.DownstreamTLS{MinVersion: collator.TLS13, ClientCertificates: collator.ClientCertificatesRequired}); got != want {
 		t.Errorf("TLS %+v, want %+v", got, want)
+	}
+	if want := []string{"*.example.com", "shop.test"}; !fleets[0].CertificatesOnDemand || !slices.Equal(fleets[0].ServerNames, want) || fleets[1].CertificatesOnDemand {
+		t.Errorf("certificates on demand %v and %v, server names %q", fleets[0].CertificatesOnDemand, fleets[1].CertificatesOnDemand, fleets[0].ServerNames)
 	}
 	if want := []uint16{80, 443, 9901, 18000, 9090}; fleets[0].TCP != "" || fleets[1].TCP != collator.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
 		t.Errorf("TCP services of fleets: %q, %q, without %d", fleets[0].TCP, fleets[1].TCP, fleets[1].ReservedPorts)
@@ -100,6 +103,9 @@ func TestWrongConfiguration(t *testing.T) {
 		{"session tickets with client certificates", "", []string{"--marathon", "http://m", "--https", "1.1.1.1:443", "--certs-dir", "/c", "--session-ticket-key-file", "/k",
 			"--client-ca", "/ca.pem", "--client-certificates", "optional"}, "--session-ticket-key-file has no effect"},
 		{"unknown choice of client certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', client-certificates: some}\n", nil, `fleet "a" has client-certificates: some`},
+		{"server names without https", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', server-names: [a.test]}\n", nil, `fleet "a" has server-names, but does not listen for HTTPS`},
+		{"server names that are none", "marathon: http://m\ncerts-dir: /c\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443', server-names: [a.test, 'https://b.test']}\n", nil, "has a scheme"},
+		{"unknown choice of certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', certificates: some}\n", nil, `fleet "a" has certificates: some`},
 		{"fleets not a list", "fleets: a\n", nil, "want a list of fleets"},
 		{"https without certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443'}\n", nil, `fleet "a" listens for HTTPS without certificates`},
 		{"Vault without login", "", []string{"--marathon", "http://m", "--vault-addr", "http://v"}, "no way to log in to Vault"},

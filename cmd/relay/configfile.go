@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -97,7 +98,19 @@ func settingText(value *yaml.Node) (string, error) {
 }
 
 // fleetKeys are the keys of a FleetConfig.
-var fleetKeys = slices.Concat([]string{"name", "http", "https", "https-public-port", "clusters", "tcp", "clients"}, edgeTLSKeys)
+var fleetKeys = yamlKeys(reflect.TypeFor[FleetConfig]())
+
+func yamlKeys(t reflect.Type) (keys []string) {
+	for field := range t.Fields() {
+		key, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+		if options == "inline" {
+			keys = append(keys, yamlKeys(field.Type)...)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
 
 func decodeFleets(name string, value *yaml.Node) ([]FleetConfig, error) {
 	if value.Kind != yaml.SequenceNode {

@@ -16,9 +16,6 @@ type EdgeTLSConfig struct {
 	ClientCertificates string `group:"Fleet" default:"off" enum:"off,optional,required" yaml:"client-certificates" help:"Whether clients of HTTPS show a certificate: never asked for (off), asked for (optional), or refused without (required), with plain HTTP redirected to HTTPS. Apps find it in X-Forwarded-Client-Cert."`
 }
 
-// edgeTLSKeys are the keys of EdgeTLSConfig in the configuration file.
-var edgeTLSKeys = []string{"tls-min-version", "client-ca", "client-certificates"}
-
 func (e EdgeTLSConfig) asksForCertificates() bool {
 	return e.ClientCertificates != "" && e.ClientCertificates != "off"
 }
