@@ -205,14 +205,14 @@ func (e *modelEnvoy) receive(r *response) {
 			return
 		}
 	}
+	for _, name := range msg.GetRemovedResources() {
+		e.remove(t, name)
+	}
 	for _, res := range msg.GetResources() {
 		if t == Endpoint && e.held[Cluster][res.GetName()] == nil {
 			continue // unsubscribed meanwhile
 		}
 		e.add(t, res)
-	}
-	for _, name := range msg.GetRemovedResources() {
-		e.remove(t, name)
 	}
 	if t == Cluster {
 		e.cdsAck = &ack
@@ -296,15 +296,14 @@ func contentOf(t testing.TB, typ Type, r *discoveryv3.Resource) string {
 	return ""
 }
 
-// add fails the test when a scope or listener names a cluster that is not there and warm,
-// or the host filter leads to a scope that is not there.
+// add fails the test when a scope or listener names a cluster that is not there and warm.
 func (e *modelEnvoy) add(t Type, r *discoveryv3.Resource) {
 	content := contentOf(e.t, t, r)
 	switch t {
 	case Cluster:
 		e.warming[r.GetName()] = true
 	case Scope, Listener:
-		if content == noCluster {
+		if content == noCluster || r.GetName() == leading {
 			break
 		}
 		if e.held[Cluster][content] == nil {
@@ -313,18 +312,13 @@ func (e *modelEnvoy) add(t Type, r *discoveryv3.Resource) {
 		if !e.warm[content] {
 			e.t.Fatalf("%s %s names cluster %s, which is not warm", t, r.GetName(), content)
 		}
-	case ExtensionConfig:
-		// A listener that waits for its first scopes serves no request yet.
-		if e.held[Scope][content] == nil && len(e.held[Scope]) > 0 {
-			e.t.Fatalf("the host filter leads to scope %s, which Envoy does not have", content)
-		}
 	}
 	e.held[t][r.GetName()] = r
 	e.content[t][r.GetName()] = content
 }
 
 // remove fails the test when a cluster goes that a scope or listener still names, or a scope
-// that the host filter still leads to.
+// that another still leads to.
 func (e *modelEnvoy) remove(t Type, name string) {
 	switch t {
 	case Cluster:
@@ -338,8 +332,8 @@ func (e *modelEnvoy) remove(t Type, name string) {
 		delete(e.warming, name)
 		delete(e.warm, name)
 	case Scope:
-		if e.content[ExtensionConfig]["hosts"] == name {
-			e.t.Fatalf("scope %s is removed while the host filter leads to it", name)
+		if e.content[Scope][leading] == name {
+			e.t.Fatalf("scope %s is removed while another leads to it", name)
 		}
 	}
 	delete(e.held[t], name)
@@ -356,9 +350,12 @@ type modelWorld struct {
 	scopes   map[string]string // scope -> cluster
 	// services are listeners that name a cluster.
 	services map[string]string
-	filter   string // the scope that the host filter leads to
+	led      string // the scope that the leading one leads to
 	serial   int
 }
+
+// leading is the scope that names a scope, and no cluster.
+const leading = "*.*"
 
 // noCluster is what the listener says that leads to scopes.
 const noCluster = "none"
@@ -425,9 +422,9 @@ func (w *modelWorld) changeOne(c *Change) {
 			scope := w.name("s")
 			w.scopes[scope] = cluster
 			c.Set = append(c.Set, testResource(w.t, Scope, scope, cluster))
-			if w.filter == "" || w.rng.IntN(8) == 0 {
-				w.filter = scope
-				c.Set = append(c.Set, testResource(w.t, ExtensionConfig, "hosts", scope))
+			if w.led == "" || w.rng.IntN(8) == 0 {
+				w.led = scope
+				c.Set = append(c.Set, testResource(w.t, Scope, leading, scope))
 			}
 		}
 	case 5: // a scope goes
@@ -482,7 +479,7 @@ func (w *modelWorld) dropCluster(c *Change, name string) {
 	}
 	for _, cluster := range w.scopes {
 		if cluster == name {
-			return // the host filter's last scope keeps it
+			return // the last scope, which the leading one leads to, keeps it
 		}
 	}
 	delete(w.clusters, name)
@@ -490,7 +487,7 @@ func (w *modelWorld) dropCluster(c *Change, name string) {
 }
 
 func (w *modelWorld) dropScope(c *Change, name string) {
-	if w.filter == name {
+	if w.led == name {
 		others := make([]string, 0, len(w.scopes))
 		for scope := range w.scopes {
 			if scope != name {
@@ -501,8 +498,8 @@ func (w *modelWorld) dropScope(c *Change, name string) {
 			return
 		}
 		slices.Sort(others)
-		w.filter = others[0]
-		c.Set = append(c.Set, testResource(w.t, ExtensionConfig, "hosts", w.filter))
+		w.led = others[0]
+		c.Set = append(c.Set, testResource(w.t, Scope, leading, w.led))
 	}
 	delete(w.scopes, name)
 	c.Remove = append(c.Remove, Key{Scope, name})
@@ -532,7 +529,7 @@ func TestMakeBeforeBreakModel(t *testing.T) {
 	now := time.Unix(0, 0)
 	w := &modelWorld{t: t, rng: rng, store: NewStore(), clusters: make(map[string]bool), scopes: make(map[string]string), services: make(map[string]string)}
 	w.store.Open()
-	w.store.Apply(Change{Set: []Resource{testResource(t, Listener, "http", noCluster)}})
+	w.store.Apply(Change{Set: []Resource{testResource(t, Listener, "http", noCluster), testResource(t, ExtensionConfig, "hosts", "hosts")}})
 	envoys := make([]*modelEnvoy, 3)
 	for i := range envoys {
 		envoys[i] = newModelEnvoy(t, rng, w.store, &now, []string{"1", "1", "2"}[i])

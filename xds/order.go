@@ -44,7 +44,8 @@ func (s *session) limits(t Type, now time.Time) (set, gone uint64) {
 	case Listener:
 		return s.settled(Cluster, false, now), none
 	case Scope:
-		return s.settled(Cluster, false, now), s.settled(ExtensionConfig, false, now)
+		// One may lead to others, and Envoy removes before it sets.
+		return s.settled(Cluster, false, now), s.settled(Scope, false, now)
 	default:
 		return s.settled(Scope, false, now), s.settled(Listener, true, now)
 	}

@@ -211,9 +211,9 @@ func (s *session) answered(t Type, req *request, now time.Time) (*Rejection, *he
 // wait does so at most (zero if nothing waits).
 //
 // Make before break: a scope or listener is sent once every cluster set before
-// its revision was answered (Envoy answers when the cluster is warm); the host
-// filter, once the scopes it leads to were; a scope is removed after the filter
-// that led to it changed, and a cluster after the scopes that named it did.
+// its revision was answered (Envoy answers when the cluster is warm); the hosts
+// filter, once the scopes were; a scope is removed after those that led to it
+// changed, and a cluster after the scopes that named it did.
 func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
