@@ -101,27 +101,32 @@ func clashesOf(problems []Problem) (clashes []string) {
 	return clashes
 }
 
-func TestZoneTakesAndReturnsDomains(t *testing.T) {
+// A wildcard domain concerns no domain under it.
+func TestWildcardDomainsLeaveOthersAlone(t *testing.T) {
 	t.Parallel()
 	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/a", "a.zone.test"), webApp("/b", "b.in.zone.test"), webApp("/c", "zone.test"))
 	r.touched()
 
 	updateApps(c, webApp("/wild", "*.zone.test"))
-	wantTouched(t, r, `set clusters "/wild_0"`, `set endpoints "/wild_0"`, `set scopes "*.zone.test"`,
-		`set extension_configs "hosts"`, `remove scopes "a.zone.test"`, `remove scopes "b.in.zone.test"`)
+	wantTouched(t, r, `set clusters "/wild_0"`, `set endpoints "/wild_0"`, `set scopes "*.*"`, `set scopes "*.zone.test"`)
 
 	updateApps(c, webApp("/inner", "*.in.zone.test"))
-	wantTouched(t, r, `set clusters "/inner_0"`, `set endpoints "/inner_0"`, `set scopes "*.in.zone.test"`,
-		`set extension_configs "hosts"`)
+	wantTouched(t, r, `set clusters "/inner_0"`, `set endpoints "/inner_0"`, `set scopes "*.*"`, `set scopes "*.in.zone.test"`)
 
 	updateApps(c, webApp("/b", "b.in.zone.test", "c.in.zone.test"))
-	wantTouched(t, r, `set scopes "*.in.zone.test"`, `set scopes "*.zone.test"`)
+	wantTouched(t, r, `set scopes "c.in.zone.test"`)
+
+	updateApps(c, changed(webApp("/wild", "*.zone.test"), func(p *sources.Port) { p.RedirectToHTTPS = true }))
+	wantTouched(t, r, `set scopes "*.zone.test"`)
 
 	c.UpdateApps(nil, []string{"/wild"})
 	c.round()
-	wantTouched(t, r, `set scopes "a.zone.test"`, `set extension_configs "hosts"`,
-		`remove clusters "/wild_0"`, `remove endpoints "/wild_0"`, `remove scopes "*.zone.test"`)
+	wantTouched(t, r, `set scopes "*.*"`, `remove clusters "/wild_0"`, `remove endpoints "/wild_0"`, `remove scopes "*.zone.test"`)
+
+	c.UpdateApps(nil, []string{"/inner"})
+	c.round()
+	wantTouched(t, r, `remove clusters "/inner_0"`, `remove endpoints "/inner_0"`, `remove scopes "*.*"`, `remove scopes "*.in.zone.test"`)
 }
 
 func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {

@@ -2,7 +2,6 @@ package collator
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -79,27 +78,23 @@ func (f Fleet) cannotVerify(port sources.Port) bool {
 	return port.Upstream != nil && port.Upstream.TLS != nil && port.Upstream.TLS.Verify && len(f.UpstreamCA) == 0
 }
 
-// domainIndex knows who claims each domain of a fleet, and which scopes hold
-// each domain. A wildcard domain is a zone, whose scope holds all exact domains
-// under it as well. Those under a longer zone are in both scopes: requests for
-// them move from one to the other at the moment at which Envoy learns of the
-// longer zone, and must find them in either.
+// domainIndex knows who claims each domain of a fleet. Each has a scope of its
+// own; one more leads from the hosts under a wildcard domain to that of the
+// wildcard domain.
 type domainIndex struct {
 	claims map[string][]claim // by domain, sorted
 	// under holds the exact domains below each parent domain.
 	under map[string]map[string]struct{}
+	// zones are the wildcard domains, without the "*.".
 	zones map[string]struct{}
-	// touch is told each scope that has to be built again, and zonesChanged
-	// that a zone came or went.
-	touch        func(scope string)
-	zonesChanged func()
+	// touch is told each scope that has to be built again.
+	touch func(scope string)
 }
 
-func newDomainIndex(touch func(scope string), zonesChanged func()) *domainIndex {
+func newDomainIndex(touch func(scope string)) *domainIndex {
 	return &domainIndex{
 		claims: make(map[string][]claim), under: make(map[string]map[string]struct{}),
-		zones: make(map[string]struct{}),
-		touch: touch, zonesChanged: zonesChanged,
+		zones: make(map[string]struct{}), touch: touch,
 	}
 }
 
@@ -118,46 +113,6 @@ func parents(domain string, f func(parent string) bool) {
 		}
 		domain = parent
 	}
-}
-
-// zoneOf returns the longest zone that an exact domain is in, or "".
-func (x *domainIndex) zoneOf(domain string) (zone string) {
-	parents(domain, func(parent string) bool {
-		if _, ok := x.zones[parent]; ok {
-			zone = parent
-		}
-		return zone == ""
-	})
-	return zone
-}
-
-// touchScopes touches the scopes that hold a domain.
-func (x *domainIndex) touchScopes(domain string) {
-	if _, ok := cutWildcard(domain); ok || x.zoneOf(domain) == "" {
-		x.touch(domain)
-		return
-	}
-	parents(domain, func(parent string) bool {
-		if _, ok := x.zones[parent]; ok {
-			x.touch(wildcardPrefix + parent)
-		}
-		return true
-	})
-}
-
-// members returns the domains of the scope with the given name, the one that
-// names it first; none when there is no such scope.
-func (x *domainIndex) members(scope string) []string {
-	zone, isZone := cutWildcard(scope)
-	if len(x.claims[scope]) == 0 || !isZone && x.zoneOf(scope) != "" {
-		return nil
-	}
-	domains := []string{scope}
-	if isZone {
-		domains = slices.AppendSeq(domains, maps.Keys(x.under[zone]))
-		slices.Sort(domains[1:])
-	}
-	return domains
 }
 
 // replace makes the claims of one app on one domain what is given. It reports
@@ -183,7 +138,7 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 	} else {
 		x.file(domain, len(after) > 0)
 	}
-	x.touchScopes(domain)
+	x.touch(domain)
 	return true
 }
 
@@ -206,8 +161,7 @@ func (x *domainIndex) file(domain string, exists bool) {
 	})
 }
 
-// setZone records that a zone exists or not, and touches the scopes of their
-// own that the domains under it lose or get.
+// setZone records that a wildcard domain exists or not.
 func (x *domainIndex) setZone(zone string, exists bool) {
 	if _, existed := x.zones[zone]; existed == exists {
 		return
@@ -217,11 +171,5 @@ func (x *domainIndex) setZone(zone string, exists bool) {
 	} else {
 		delete(x.zones, zone)
 	}
-	x.zonesChanged()
-	if x.zoneOf(zone) != "" {
-		return
-	}
-	for domain := range x.under[zone] {
-		x.touch(domain)
-	}
+	x.touch(wildcardsScope)
 }

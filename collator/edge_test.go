@@ -27,7 +27,7 @@ import (
 
 // edge is a real Envoy that gets what a Collator makes.
 type edge struct {
-	t      *testing.T
+	t      testing.TB
 	c      *Collator
 	server *xds.Server
 	envoy  *envoytest.Envoy
@@ -35,7 +35,7 @@ type edge struct {
 	ca     *certstest.CA
 }
 
-func startEdge(t *testing.T, options ...func(*Fleet, *certstest.CA)) *edge {
+func startEdge(t testing.TB, options ...func(*Fleet, *certstest.CA)) *edge {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := Fleet{
@@ -229,7 +229,7 @@ func (e *edge) send(ctx context.Context, r request) (answer, error) {
 }
 
 // eventually sends the request until the answer is right.
-func (e *edge) eventually(t *testing.T, r request, right func(answer) bool) answer {
+func (e *edge) eventually(t testing.TB, r request, right func(answer) bool) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

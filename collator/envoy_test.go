@@ -59,7 +59,7 @@ func (e *edge) testHosts(t *testing.T) {
 			t.Errorf("the app sees another host than %q: %s", host, a.body)
 		}
 	}
-	for _, host := range []string{"unknown.test", "azone.test", "UNKNOWN.test.", strings.Repeat(".", 5000) + "zone.test"} {
+	for _, host := range []string{"unknown.test", "azone.test", "UNKNOWN.test."} {
 		e.eventually(t, request{host: host, path: "/"}, status(404))
 	}
 }

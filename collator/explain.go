@@ -267,9 +267,9 @@ func (c *Collator) explained(app AppView) ExplainedApp {
 // need notes what a domain needs in the Envoys of a fleet.
 func (e *Explanation) need(f Fleet, view DomainView) {
 	e.add(f.Name, xds.Listener, httpListener)
-	e.add(f.Name, xds.Scope, view.Scope)
-	if view.Zone {
-		e.add(f.Name, xds.ExtensionConfig, hostsFilter)
+	e.add(f.Name, xds.Scope, view.Domain)
+	if _, wildcard := cutWildcard(view.Domain); wildcard {
+		e.add(f.Name, xds.Scope, wildcardsScope)
 	}
 	for _, rule := range view.Rules {
 		if rule.Outcome == Serves {

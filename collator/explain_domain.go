@@ -11,13 +11,10 @@ import (
 type DomainView struct {
 	Fleet string `json:"fleet"`
 	// Host is what was asked about; Domain is the claimed domain that answers for
-	// it, which is another when a wildcard domain does.
+	// it, which is another when a wildcard domain does. Its scope, the resource
+	// that holds the routes, has the same name.
 	Host   string `json:"host"`
 	Domain string `json:"domain"`
-	// Scope is the resource that holds the routes. Zone tells that it is that of
-	// a wildcard domain.
-	Scope string `json:"scope"`
-	Zone  bool   `json:"zone"`
 	// Rules are all claims, in the order in which they are tried.
 	Rules []RuleView `json:"rules,omitempty"`
 	// ACMECluster takes ACME challenges on plain HTTP; empty for none.
@@ -83,23 +80,23 @@ func (c *Collator) domainView(apps []*sources.App, f *fleetState, host string) (
 func viewDomain(apps []*sources.App, f Fleet, host string) (*DomainView, []claim) {
 	names := hostNames(host)
 	claims := claimsOn(apps, f, names)
-	view := &DomainView{Fleet: f.Name, Host: host, Domain: host, Scope: host}
-	_, view.Zone = cutWildcard(host)
+	wildcard := ""
 	for _, name := range names[1:] {
-		if len(claims[name]) > 0 && !view.Zone {
-			view.Zone, view.Scope = true, name
+		if len(claims[name]) > 0 && wildcard == "" {
+			wildcard = name
 		}
 	}
+	view := &DomainView{Fleet: f.Name, Host: host, Domain: host}
 	if len(claims[host]) == 0 {
 		// A wildcard domain that nobody claims is no host that could be asked for.
-		if _, wildcard := cutWildcard(host); wildcard || !view.Zone {
+		if _, isWildcard := cutWildcard(host); isWildcard || wildcard == "" {
 			return nil, nil
 		}
-		view.Domain = view.Scope
+		view.Domain = wildcard
 	}
 	answering := claims[view.Domain]
 	view.Rules = ruleViews(f, answering)
-	view.Notes = domainNotes(view)
+	view.Notes = domainNotes(view, wildcard)
 	return view, answering
 }
 
@@ -191,7 +188,9 @@ func winReason(r rule, losses []loss) string {
 	return "it has the lowest app id, then the lowest port, of those that claim it"
 }
 
-func domainNotes(view *DomainView) []string {
+// domainNotes is given the wildcard domain that would answer for the host if no
+// port claimed it; "" for none.
+func domainNotes(view *DomainView, wildcard string) []string {
 	var notes []string
 	switch serving := slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves }); {
 	case !serving:
@@ -199,8 +198,8 @@ func domainNotes(view *DomainView) []string {
 	case !slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves && r.Path == "/" }):
 		notes = append(notes, "paths that no rule has get 404")
 	}
-	if view.Domain == view.Host && view.Zone && view.Scope != view.Host {
-		notes = append(notes, "the exact name counts before "+view.Scope+", for all paths")
+	if _, isWildcard := cutWildcard(view.Domain); wildcard != "" && !isWildcard {
+		notes = append(notes, "the exact name counts before "+wildcard+", for all paths")
 	}
 	return notes
 }

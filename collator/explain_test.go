@@ -14,7 +14,7 @@ import (
 
 // lines is a domain in short.
 func lines(d DomainView) []string {
-	all := []string{fmt.Sprintf("%s: %s by %s in %s", d.Fleet, d.Host, d.Domain, d.Scope)}
+	all := []string{fmt.Sprintf("%s: %s by %s", d.Fleet, d.Host, d.Domain)}
 	for _, r := range d.Rules {
 		line := fmt.Sprintf("%s%s %s_%d: %s", r.Path, map[bool]string{true: " any case"}[r.IgnoreCase], r.App, r.Port, r.Outcome)
 		for _, t := range r.Targets {
@@ -49,19 +49,19 @@ func TestExplainDomain(t *testing.T) {
 		subject string
 		want    []string
 	}{
-		{"SHOP.test.", []string{"external: shop.test by shop.test in shop.test",
+		{"SHOP.test.", []string{"external: shop.test by shop.test",
 			"/api /api_0: serves /api_0=1; " + single,
 			"/API any case /late_0: serves /late_0=1; " + single,
 			"/ /site_0: serves /site_0=1; it has the lowest app id, then the lowest port, of those that claim it",
 			"/ /zz_0: loses; port 0 does not get the domain: port 0 of /site has it (the lowest app id wins, then the lowest port)"}},
-		{"canary.test", []string{"external: canary.test by canary.test in canary.test",
+		{"canary.test", []string{"external: canary.test by canary.test",
 			"/ /live_0: serves /live_0=90 /new_0=10; 2 ports with a RELAY_n_CLUSTER_WEIGHT share it; the one with the lowest app id says how requests are handled"}},
-		{"x.zone.test", []string{"external: x.zone.test by *.zone.test in *.zone.test", "/ /wild_0: serves /wild_0=1; " + single}},
-		{"b.in.zone.test", []string{"external: b.in.zone.test by *.in.zone.test in *.in.zone.test", "/ /inner_0: serves /inner_0=1; " + single}},
-		{"*.zone.test", []string{"external: *.zone.test by *.zone.test in *.zone.test", "/ /wild_0: serves /wild_0=1; " + single}},
-		{"a.zone.test", []string{"external: a.zone.test by a.zone.test in *.zone.test", "/ /exact_0: serves /exact_0=1; " + single,
+		{"x.zone.test", []string{"external: x.zone.test by *.zone.test", "/ /wild_0: serves /wild_0=1; " + single}},
+		{"b.in.zone.test", []string{"external: b.in.zone.test by *.in.zone.test", "/ /inner_0: serves /inner_0=1; " + single}},
+		{"*.zone.test", []string{"external: *.zone.test by *.zone.test", "/ /wild_0: serves /wild_0=1; " + single}},
+		{"a.zone.test", []string{"external: a.zone.test by a.zone.test", "/ /exact_0: serves /exact_0=1; " + single,
 			"the exact name counts before *.zone.test, for all paths"}},
-		{"y.test", []string{"external: y.test by y.test in y.test", "only ACME challenges are answered; everything else gets 404"}},
+		{"y.test", []string{"external: y.test by y.test", "only ACME challenges are answered; everything else gets 404"}},
 		{"zone.test", nil}, {"*.x.zone.test", nil}, {"nothing.test", nil},
 	}
 	for _, tt := range tests {
@@ -87,7 +87,7 @@ func TestExplainDomain(t *testing.T) {
 // What is explained is what is published, for whatever is claimed by whom.
 func TestExplainSaysWhatIsPublished(t *testing.T) {
 	t.Parallel()
-	c, _ := newTest(t, Config{})
+	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/b", "d.test", "*.d.test"), webApp("/a", "d.test", "x.d.test"), set(t, webApp("/c", "d.test"), "PATH=/c", "BACKEND_WEIGHT=-1"))
 	for domain, claims := range c.fleets[0].domains.claims {
 		view := c.Explain(domain).Domains[0]
@@ -100,8 +100,10 @@ func TestExplainSaysWhatIsPublished(t *testing.T) {
 				t.Errorf("%s: rule %d is %+v, published is %+v", domain, i, got, r)
 			}
 		}
-		if len(c.fleets[0].domains.members(view.Scope)) == 0 {
-			t.Errorf("%s: there is no scope %s", domain, view.Scope)
+		for _, key := range c.Explain(domain).Needs["external"] {
+			if _, published := r.versions[key]; !published {
+				t.Errorf("%s: %s %s is not published", domain, key.Type, key.Name)
+			}
 		}
 	}
 }

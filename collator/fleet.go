@@ -73,10 +73,7 @@ func (f *fleetState) reset() {
 	}
 	f.doubts = nil
 	f.services = newServiceIndex(f.services)
-	f.domains = newDomainIndex(
-		func(scope string) { f.mark(xds.Scope, scope) },
-		func() { f.mark(xds.ExtensionConfig, hostsFilter) },
-	)
+	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published {
 		f.dirty[key] = struct{}{}
 	}
@@ -242,7 +239,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	case xds.Scope:
 		return f.buildScope(key.Name)
 	case xds.ExtensionConfig:
-		return buildHosts(slices.Sorted(maps.Keys(f.domains.zones)))
+		return buildHosts()
 	}
 	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
 }
@@ -274,17 +271,13 @@ func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
 }
 
 func (f *fleetState) buildScope(name string) (proto.Message, error) {
-	var routes []domainRoutes
-	for _, domain := range f.domains.members(name) {
-		routes = append(routes, f.routesOf(domain))
+	switch {
+	case name == wildcardsScope && len(f.domains.zones) > 0:
+		return buildWildcards(slices.Sorted(maps.Keys(f.domains.zones))), nil
+	case len(f.domains.claims[name]) > 0:
+		return f.scopes.buildScope(f.routesOf(name))
 	}
-	switch _, zone := cutWildcard(name); {
-	case len(routes) == 0:
-		return nil, nil
-	case zone:
-		return f.scopes.buildZone(routes)
-	}
-	return f.scopes.buildScope(routes[0])
+	return nil, nil
 }
 
 func (f *fleetState) routesOf(domain string) domainRoutes {

@@ -1,130 +1,97 @@
 package collator
 
 import (
-	"strings"
+	"time"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
-	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
-	typematcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 )
 
 const (
-	// hostsFilter is the name of the filter, and of the extension configuration
-	// that brings it.
+	// hostsFilter finds the scope of hosts that are not themselves the key of one.
 	hostsFilter = "hosts"
 	// scopeHeader carries the key of the scope within Envoy: the request's host
-	// as sent, or what the hosts filter made of it.
+	// as sent, or what the hosts filter made of it. The key ends at a colon.
 	scopeHeader = "x-relay-scope"
+	// wildcardsScope leads to the scopes of the wildcard domains. No domain is
+	// called so; and "*" alone would mean everything by xDS.
+	wildcardsScope = "*.*"
 
-	// oddHost matches hosts that are not compared byte by byte: with upper case,
-	// or a trailing dot before an optional port.
-	oddHost = `.*[A-Z].*|.*\.(:[0-9]*)?`
+	// plainHost is the host in lower case, without a dot at its end: the colon
+	// stands for the end, or is that of the port.
+	plainHost = `%CEL((request.headers[':authority'].lowerAscii() + ':').replace('.:', ':'))%`
+	// knownHost is the domain whose virtual host was found, which is the name of
+	// its scope too.
+	knownHost = `%CEL(has(xds.virtual_host_name) ? xds.virtual_host_name : '` + wildcardsScope + `')%`
 )
 
-// normaliseHost is run for hosts that are not themselves the key of a scope.
-// The longest zone wins: parents are looked up from the longest to the
-// shortest. A longer host than a DNS name (and port) can be is left alone, so
-// that a request of many dots costs nothing.
-const normaliseHost = `
-function envoy_on_request(handle)
-  local headers = handle:headers()
-  local host = headers:get(":authority")
-  if host == nil or #host > 260 then
-    return
-  end
-  host = host:lower():gsub(":%d*$", ""):gsub("%.$", "")
-  local scope = host
-  local dot = host:find(".", 1, true)
-  while dot do
-    local parent = host:sub(dot + 1)
-    if zones[parent] then
-      scope = "*." .. parent
-      break
-    end
-    dot = host:find(".", dot + 1, true)
-  end
-  headers:replace("` + scopeHeader + `", scope)
-  handle:clearRouteCache()
-end
-`
-
-// buildHosts makes the filter that maps the host of a request to the key of
-// its scope, for the zones given (wildcard domains without the "*."), sorted. It is
-// delivered on its own, so that a new zone leaves the listeners alone. Most
-// requests do not reach the script.
-func buildHosts(zones []string) (*corev3.TypedExtensionConfig, error) {
+// buildHosts makes the filter that finds a scope for requests whose host as sent
+// has none: first that of the host in its plain spelling, then, among the
+// wildcard domains, that of the longest one that the host is under. Every filter
+// chain has one, so it names no domain, and holds nothing for each worker. Scopes
+// leave it out (withoutHosts): it costs nothing where a route was found at once.
+// Where an expression fails the request has no scope, and gets 404.
+func buildHosts() (*corev3.TypedExtensionConfig, error) {
 	var p packer
-	config := p.extension(hostsFilter, hostsMatcher(&p, zones))
+	again := p.extension("again", &setfilterstatev3.Config{ClearRouteCache: true})
+	// This one looks for settings of the route, so that the route has been found
+	// when the next step asks for the virtual host.
+	find := p.extension("find", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{}})
+	run := p.pack(&compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{
+		TypedConfig: []*corev3.TypedExtensionConfig{
+			setScope(&p, plainHost), again, find,
+			setScope(&p, knownHost), again, find,
+			setScope(&p, knownHost), again,
+		},
+	}})
+	config := p.extension(hostsFilter, &matchingv3.ExtensionWithMatcher{
+		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
+		}}},
+		ExtensionConfig: p.extension("composite", &compositev3.Composite{}),
+	})
 	return config, p.err
 }
 
-func hostsMatcher(p *packer, zones []string) *matchingv3.ExtensionWithMatcher {
-	run := p.pack(&compositev3.ExecuteFilterAction{
-		TypedConfig: p.extension("normalise", &luav3.Lua{
-			DefaultSourceCode: &corev3.DataSource{
-				Specifier: &corev3.DataSource_InlineString{InlineString: zoneTable(zones) + normaliseHost},
-			},
-		}),
-	})
-	authority := p.pack(&typematcherv3.HttpRequestHeaderMatchInput{HeaderName: ":authority"})
-	return &matchingv3.ExtensionWithMatcher{
-		XdsMatcher: &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
-			MatcherList: &xdsmatcherv3.Matcher_MatcherList{Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-				Predicate: predicate(
-					&xdscorev3.TypedExtensionConfig{Name: "authority", TypedConfig: authority}, regex(hostsPattern(zones))),
-				OnMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-					Action: &xdscorev3.TypedExtensionConfig{Name: "normalise", TypedConfig: run},
-				}},
-			}}},
+// hostsDiscovery takes the hosts filter from the stream, so that it is sent once
+// and not in every filter chain: Envoy looks at all of them whenever a
+// certificate comes. Should it not come, requests whose host as sent has no
+// route get 500, and all others are served.
+func hostsDiscovery() *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name: hostsFilter,
+		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource: adsSource(15 * time.Second),
+			TypeUrls:     []string{typeURL(&matchingv3.ExtensionWithMatcher{})},
 		}},
-		ExtensionConfig: p.extension("composite", &compositev3.Composite{}),
 	}
 }
 
-func predicate(input *xdscorev3.TypedExtensionConfig, value *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
-	return &xdsmatcherv3.Matcher_MatcherList_Predicate{
-		MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
-			SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-				Input:   input,
-				Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: value},
-			},
-		},
-	}
+// setScope sets the scope by a format string. See
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/formatter/cel/v3/cel.proto
+func setScope(p *packer, format string) *corev3.TypedExtensionConfig {
+	return p.extension("scope", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestMutations: []*mutationrulesv3.HeaderMutation{{Action: &mutationrulesv3.HeaderMutation_Append{
+			Append: headerOption(scopeHeader, format, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+		}}},
+		Formatters: []*corev3.TypedExtensionConfig{p.extension("envoy.formatter.cel", &celv3.Cel{
+			CelConfig: &corev3.CelExpressionConfig{EnableStringFunctions: true, EnableStringConcat: true},
+		})},
+	}})
 }
 
-// regex matches a whole value.
-func regex(pattern string) *xdsmatcherv3.StringMatcher {
-	return &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{SafeRegex: &xdsmatcherv3.RegexMatcher{
-		EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}},
-		Regex:      pattern,
-	}}}
-}
-
-// hostsPattern matches, as a whole, the hosts for which the script must run.
-// Zones need no other escaping than that of the dot: normalised domains hold
-// letters, digits, hyphens and dots only.
-func hostsPattern(zones []string) string {
-	if len(zones) == 0 {
-		return oddHost
-	}
-	escaped := make([]string, len(zones))
-	for i, zone := range zones {
-		escaped[i] = strings.ReplaceAll(zone, ".", `\.`)
-	}
-	return oddHost + `|.*\.(` + strings.Join(escaped, "|") + `)(:[0-9]*)?`
-}
-
-// zoneTable writes the zones as a Lua table.
-func zoneTable(zones []string) string {
-	var b strings.Builder
-	b.WriteString("local zones = {")
-	for _, zone := range zones {
-		b.WriteString("\n  [\"" + zone + "\"] = true,")
-	}
-	b.WriteString("\n}\n")
-	return b.String()
+// withoutHosts leaves the hosts filter out of requests for which a route is found
+// by the host as it was sent.
+func withoutHosts(p *packer) map[string]*anypb.Any {
+	return map[string]*anypb.Any{hostsFilter: p.pack(&routev3.FilterConfig{Disabled: true})}
 }

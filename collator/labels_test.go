@@ -137,7 +137,7 @@ func TestRulesOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			x := newDomainIndex(func(string) {}, func() {})
+			x := newDomainIndex(func(string) {})
 			for _, p := range tt.ports {
 				app := webApp(p.app, "a.test")
 				if p.settings != "" {

@@ -80,7 +80,7 @@ func connectionManager(p *packer, name string, f Fleet) *listenerv3.Filter {
 		LocalReplyConfig:              localReplies(),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
-		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(p), perRouteFilters(p)},
+		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
 	if name == httpsListener && f.TLS.asksForCertificates() {
 		tellClient(manager)
@@ -148,20 +148,6 @@ func scopedRoutes() *hcmv3.ScopedRoutes {
 			// Without a limit: a listener that opened without its scopes would
 			// answer 404 to everyone.
 			ScopedRdsConfigSource: adsSource(0),
-		}},
-	}
-}
-
-// hostsDiscovery takes the hosts filter from the stream. Should it not come,
-// the one without zones does for all other domains.
-func hostsDiscovery(p *packer) *hcmv3.HttpFilter {
-	fallback := hostsMatcher(p, nil)
-	return &hcmv3.HttpFilter{
-		Name: hostsFilter,
-		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource:  adsSource(15 * time.Second),
-			DefaultConfig: p.pack(fallback),
-			TypeUrls:      []string{typeURL(fallback)},
 		}},
 	}
 }

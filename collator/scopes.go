@@ -32,28 +32,33 @@ type scopeBuilder struct {
 	httpsPort uint32
 }
 
-// buildScope makes the scope of a single domain. Its virtual host takes any
-// host: the scope's key has decided already.
+// buildScope makes the scope of a domain. Its virtual host takes any host: the
+// scope's key has decided already.
 func (b scopeBuilder) buildScope(d domainRoutes) (*routev3.ScopedRouteConfiguration, error) {
 	var p packer
 	scope := newScope(d.domain)
-	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{b.virtualHost(&p, d, "*")}
+	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
+	scope.RouteConfiguration.TypedPerFilterConfig = withoutHosts(&p)
+	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{b.virtualHost(&p, d)}
 	return scope, p.err
 }
 
-// buildZone makes the scope of a wildcard domain and of all domains under it,
-// to which the hosts filter maps every host of the zone.
-func (b scopeBuilder) buildZone(domains []domainRoutes) (*routev3.ScopedRouteConfiguration, error) {
-	var p packer
-	scope := newScope(domains[0].domain)
+// buildWildcards makes the scope that tells the hosts filter which wildcard domain
+// a host is under: the longest, by Envoy's rules for virtual hosts. These have no
+// routes.
+func buildWildcards(zones []string) *routev3.ScopedRouteConfiguration {
+	scope := newScope(wildcardsScope)
 	// The port stays in the header, for the app to see.
 	scope.RouteConfiguration.IgnorePortInHostMatching = true
-	for _, d := range domains {
-		// A trailing dot is part of the host that Envoy compares.
-		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts,
-			b.virtualHost(&p, d, d.domain, d.domain+"."))
+	for _, zone := range zones {
+		domain := wildcardPrefix + zone
+		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
+			Name: domain,
+			// A trailing dot is part of the host that Envoy compares.
+			Domains: []string{domain, domain + "."},
+		})
 	}
-	return scope, p.err
+	return scope
 }
 
 func newScope(name string) *routev3.ScopedRouteConfiguration {
@@ -65,14 +70,13 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 		RouteConfiguration: &routev3.RouteConfiguration{
 			Name: name,
 			// Or Envoy rejects all scopes of an update for one unknown cluster.
-			ValidateClusters:       wrapperspb.Bool(false),
-			RequestHeadersToRemove: []string{scopeHeader},
+			ValidateClusters: wrapperspb.Bool(false),
 		},
 	}
 }
 
-func (b scopeBuilder) virtualHost(p *packer, d domainRoutes, hosts ...string) *routev3.VirtualHost {
-	vhost := &routev3.VirtualHost{Name: d.domain, Domains: hosts}
+func (b scopeBuilder) virtualHost(p *packer, d domainRoutes) *routev3.VirtualHost {
+	vhost := &routev3.VirtualHost{Name: d.domain, Domains: []string{"*"}}
 	if d.acmeCluster != "" {
 		challenges := rule{path: sources.Path{Prefix: acmePrefix}, targets: []target{{cluster: d.acmeCluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{

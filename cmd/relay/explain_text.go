@@ -59,11 +59,7 @@ func (x explainer) domain(d collator.DomainView) {
 		answered = d.Host + " by " + d.Domain
 	}
 	x.line("%s in fleet %s", answered, d.Fleet)
-	if d.Zone {
-		x.detail("scope", "%s, with all names below", d.Scope)
-	} else {
-		x.detail("scope", "%s", d.Scope)
-	}
+	x.detail("scope", "%s", d.Domain)
 	for _, r := range d.Rules {
 		x.rule(r)
 	}

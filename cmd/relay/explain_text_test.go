@@ -24,7 +24,7 @@ func TestExplanationText(t *testing.T) {
 		"domain": {
 			Explanation: collator.Explanation{Subject: "shop.test", Known: true,
 				Domains: []collator.DomainView{{
-					Fleet: "external", Host: "shop.test", Domain: "shop.test", Scope: "*.test", Zone: true, ACMECluster: "/marathon-acme_0",
+					Fleet: "external", Host: "shop.test", Domain: "shop.test", ACMECluster: "/marathon-acme_0",
 					Rules: []collator.RuleView{
 						{App: "/shop/api", Path: "/api", IgnoreCase: true, Order: 5, Outcome: collator.Serves, Reason: "no other port claims it",
 							Targets: []collator.TargetView{{Cluster: "/shop/api_0", Weight: 1}}, Handling: []string{"a password is asked for (user joe)"}},
@@ -37,7 +37,7 @@ func TestExplanationText(t *testing.T) {
 						Others:      []collator.CertificateChoice{{Secret: "dir/old.pem", ServerName: "shop.test", NotAfter: until.AddDate(-1, 0, 0), State: "expired", Reason: "it is expired"}}},
 					Notes: []string{"the exact name counts before *.test, for all paths"},
 				}, {
-					Fleet: "internal", Host: "shop.test", Domain: "*.test", Scope: "*.test", Zone: true,
+					Fleet: "internal", Host: "shop.test", Domain: "*.test",
 					HTTPS: collator.HTTPSView{Notes: []string{"the fleet has no https listener"}},
 				}},
 				Services: []collator.ServiceView{
