@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"relay/door"
+	"relay/internal/guard"
 )
 
 // Token is a secret that no log, page or error can show: every way of printing
@@ -53,7 +53,7 @@ type Access struct {
 var open = []string{"/healthz", "/readyz"}
 
 // guard refuses who may not.
-func (a Access) guard(next http.Handler, refusals *door.Log) http.Handler {
+func (a Access) guard(next http.Handler, refusals *guard.Log) http.Handler {
 	if a.Token == nil && !a.ClientCertificates && len(a.HookNetworks) == 0 {
 		return next
 	}
@@ -75,7 +75,7 @@ func (a Access) guard(next http.Handler, refusals *door.Log) http.Handler {
 }
 
 // guardNames refuses requests for hosts of other names, where that is asked for.
-func (a Access) guardNames(next http.Handler, refusals *door.Log) http.Handler {
+func (a Access) guardNames(next http.Handler, refusals *guard.Log) http.Handler {
 	if !a.ThisMachine {
 		return next
 	}
@@ -84,7 +84,7 @@ func (a Access) guardNames(next http.Handler, refusals *door.Log) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		refusals.Refuse(r.RemoteAddr, door.Refusal{Kind: door.Access, Who: "host", Reason: fmt.Sprintf(
+		refusals.Refuse(r.RemoteAddr, guard.Refusal{Kind: guard.Access, Who: "host", Reason: fmt.Sprintf(
 			"it asks for the host %.200q, as a page of another site in a browser does: ask for 127.0.0.1 or localhost, or set --admin-token-file", r.Host)})
 		plain(w, http.StatusForbidden, "not by this name: ask for 127.0.0.1 or localhost")
 	})
@@ -103,16 +103,16 @@ func ofThisMachine(host string) bool {
 
 // refusal says what is wrong with a request that is refused. It is not ok for
 // one that only lacks a token: browsers always begin so.
-func (a Access) refusal(r *http.Request) (door.Refusal, bool) {
+func (a Access) refusal(r *http.Request) (guard.Refusal, bool) {
 	switch {
 	case a.Token != nil && r.Header.Get("Authorization") != "":
-		return door.Refusal{Kind: door.Token, Reason: "it shows a wrong token: compare it with the one in --admin-token-file"}, true
+		return guard.Refusal{Kind: guard.Token, Reason: "it shows a wrong token: compare it with the one in --admin-token-file"}, true
 	case strings.HasPrefix(r.URL.Path, hookPrefix):
-		return door.Refusal{Kind: door.Access, Who: hookPrefix, Reason: "it may not call the hooks: if it is marathon-acme, add its network to --signal-networks"}, true
+		return guard.Refusal{Kind: guard.Access, Who: hookPrefix, Reason: "it may not call the hooks: if it is marathon-acme, add its network to --signal-networks"}, true
 	case a.Token == nil:
-		return door.Refusal{Kind: door.Access, Reason: "it shows no client certificate, or one that is not good any more: give it one of the authorities in --admin-client-ca"}, true
+		return guard.Refusal{Kind: guard.Access, Reason: "it shows no client certificate, or one that is not good any more: give it one of the authorities in --admin-client-ca"}, true
 	}
-	return door.Refusal{}, false
+	return guard.Refusal{}, false
 }
 
 func (a Access) allows(r *http.Request) bool {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 // guarded is an endpoint that takes a token or a certificate, and a client that
@@ -26,13 +27,13 @@ type guarded struct {
 	t       *testing.T
 	ca      *certstest.CA
 	address string
-	log     *logBuffer
+	log     *logtest.Buffer
 	good    *http.Client
 }
 
-func guard(t *testing.T, change func(*Config)) *guarded {
+func startGuarded(t *testing.T, change func(*Config)) *guarded {
 	t.Helper()
-	g := &guarded{t: t, ca: certstest.TestCA(t), log: &logBuffer{}}
+	g := &guarded{t: t, ca: certstest.TestCA(t), log: &logtest.Buffer{}}
 	cfg := newConfig(fakeState{})
 	var err error
 	if cfg.TLS, err = g.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{}).ServerTLS(); err != nil {
@@ -200,7 +201,7 @@ func TestHostileClients(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g := guard(t, func(c *Config) {
+			g := startGuarded(t, func(c *Config) {
 				if tt.slow {
 					c.Limits = DefaultLimits()
 					c.Limits.Header, c.Limits.Request = time.Second, 2*time.Second
@@ -222,10 +223,10 @@ func TestHostileClients(t *testing.T) {
 			})
 			want := 0
 			if tt.says != "" {
-				g.log.wait(t, tt.says)
+				g.logs(tt.says)
 				want = 1
 			}
-			text := strings.Join(g.log.lines(""), "")
+			text := strings.Join(g.log.Lines(""), "")
 			if strings.Count(text, "\n") != want || strings.Count(text, "address=127.0.0.1 ") != want {
 				t.Errorf("the log says %q; want a line %q, with the address", text, tt.says)
 			}
@@ -283,7 +284,7 @@ func (g *guarded) send(secure bool, text string, pause time.Duration) error {
 func TestCrowd(t *testing.T) {
 	t.Parallel()
 	state := slowState{entered: make(chan struct{}), leave: make(chan struct{})}
-	g := guard(t, func(c *Config) {
+	g := startGuarded(t, func(c *Config) {
 		c.State = state
 		c.Limits = DefaultLimits()
 		c.Limits.IdlePerAddress, c.Limits.Requests = 20, 2
@@ -297,7 +298,7 @@ func TestCrowd(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = conn.Close() })
 		}
-		g.log.wait(t, "more than 20 connections from there")
+		g.logs("more than 20 connections from there")
 	})
 
 	var wg sync.WaitGroup
@@ -321,7 +322,7 @@ func TestCrowd(t *testing.T) {
 	})
 	close(state.leave)
 	wg.Wait()
-	if refused := g.log.lines(""); len(refused) != 2 || !strings.Contains(refused[1], "2 requests are being answered") {
+	if refused := g.log.Lines(""); len(refused) != 2 || !strings.Contains(refused[1], "2 requests are being answered") {
 		t.Errorf("the log says %q, want a line about connections and one about requests", refused)
 	}
 }
@@ -338,35 +339,12 @@ func (s slowState) Apps() []AppView {
 	return nil
 }
 
-// logBuffer collects a log.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// lines returns those that have the words.
-func (l *logBuffer) lines(words string) (lines []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.b.String()) {
-		if strings.Contains(line, words) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
-}
-
-// wait returns once the log has the words.
-func (l *logBuffer) wait(t *testing.T, words string) {
-	for deadline := time.Now().Add(10 * time.Second); len(l.lines(words)) == 0; time.Sleep(2 * time.Millisecond) {
+// logs returns once the log has the words.
+func (g *guarded) logs(words string) {
+	g.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); len(g.log.Lines(words)) == 0; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Errorf("the log does not say %q: %q", words, l.lines(""))
+			g.t.Errorf("the log does not say %q: %q", words, g.log.String())
 			return
 		}
 	}

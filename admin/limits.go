@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"relay/door"
+	"relay/internal/guard"
 )
 
 // Limits keep slow, large and many requests from costing the others anything;
@@ -38,7 +38,7 @@ func (s *Server) small(next http.Handler) http.Handler {
 	limited := http.MaxBytesHandler(next, maxBody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
-			s.refusals.Refuse(r.RemoteAddr, door.Refusal{Kind: door.Request, Reason: fmt.Sprintf(
+			s.refusals.Refuse(r.RemoteAddr, guard.Refusal{Kind: guard.Request, Reason: fmt.Sprintf(
 				"its request has a body of %d bytes, %d are allowed: nothing here needs one", r.ContentLength, maxBody)})
 			w.Header().Set("Connection", "close")
 			plain(w, http.StatusRequestEntityTooLarge, "nothing here needs a body")
@@ -61,7 +61,7 @@ func (s *Server) few(next http.Handler) http.Handler {
 			defer func() { <-places }()
 			next.ServeHTTP(w, r)
 		default:
-			s.refusals.Refuse(r.RemoteAddr, door.Refusal{Kind: door.Crowd, Who: "requests", Reason: fmt.Sprintf(
+			s.refusals.Refuse(r.RemoteAddr, guard.Refusal{Kind: guard.Crowd, Who: "requests", Reason: fmt.Sprintf(
 				"%d requests are being answered: see what asks so often, or does not read the answers", cap(places))})
 			w.Header().Set("Retry-After", "1")
 			plain(w, http.StatusServiceUnavailable, "too many requests")
@@ -70,7 +70,7 @@ func (s *Server) few(next http.Handler) http.Handler {
 }
 
 // inUse marks connections as such while a request is answered.
-func inUse(l *door.Listener, next http.Handler) http.Handler {
+func inUse(l *guard.Listener, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer l.Use(r.RemoteAddr)()
 		next.ServeHTTP(w, r)
@@ -80,7 +80,7 @@ func inUse(l *door.Listener, next http.Handler) http.Handler {
 // errorLog takes what net/http has to say: which TLS handshakes failed, once
 // for each host and reason, and all else as it is.
 type errorLog struct {
-	refusals *door.Log
+	refusals *guard.Log
 	log      *slog.Logger
 }
 
@@ -93,7 +93,7 @@ func (e errorLog) Write(line []byte) (int, error) {
 		e.log.Warn(text)
 		return len(line), nil
 	}
-	if refusal, ok := door.Handshake(errors.New(reason), "admin"); ok {
+	if refusal, ok := guard.Handshake(errors.New(reason), "admin"); ok {
 		e.refusals.Refuse(remote, refusal)
 	}
 	return len(line), nil

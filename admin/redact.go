@@ -20,7 +20,7 @@ var secrets = []struct {
 }
 
 // redact takes out what looks like a credential. Errors should hold none; this
-// is the last door before a page that anybody may read.
+// is the last check before a page that anybody may read.
 func redact(s string) string {
 	for _, r := range secrets {
 		s = r.pattern.ReplaceAllString(s, r.with)

@@ -20,7 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"relay/door"
+	"relay/internal/guard"
 )
 
 const (
@@ -53,7 +53,7 @@ type Config struct {
 	TLS    *tls.Config
 	Limits Limits
 	// Refused, unless nil, is told of each client that is refused.
-	Refused func(door.Kind)
+	Refused func(guard.Kind)
 }
 
 // hookPrefix is that of marathon-lb.
@@ -65,7 +65,7 @@ type Server struct {
 	listener net.Listener
 	handler  http.Handler
 	reloads  []*reload
-	refusals *door.Log
+	refusals *guard.Log
 
 	stopping context.Context
 	stop     context.CancelFunc
@@ -76,7 +76,7 @@ func New(cfg Config, l net.Listener) *Server {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
 	}
-	s := &Server{cfg: cfg, listener: l, refusals: door.NewLog(cfg.Log, cfg.Refused)}
+	s := &Server{cfg: cfg, listener: l, refusals: guard.NewLog(cfg.Log, cfg.Refused)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s
@@ -89,7 +89,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // for a few seconds. Reloads that run are cancelled.
 func (s *Server) Serve(ctx context.Context) error {
 	limits := s.cfg.Limits
-	guarded := door.Listen(s.listener, door.Limits{First: limits.Header, PerAddress: limits.IdlePerAddress, InAll: limits.Idle}, s.refusals)
+	guarded := guard.Listen(s.listener, guard.Limits{First: limits.Header, PerAddress: limits.IdlePerAddress, InAll: limits.Idle}, s.refusals)
 	var listener net.Listener = guarded
 	if s.cfg.TLS != nil {
 		listener = tls.NewListener(guarded, s.cfg.TLS)

@@ -18,7 +18,8 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"relay/door"
+	"relay/internal/guard"
+	"relay/internal/logtest"
 )
 
 // addressOf is that of a connected Envoy.
@@ -37,7 +38,7 @@ func (f *fixture) addressOf(node string) string {
 func TestEnvoyIsExpelled(t *testing.T) {
 	t.Parallel()
 	var expired atomic.Value
-	log := &logBuffer{}
+	log := &logtest.Buffer{}
 	s := &secured{log: log}
 	s.fixture = startServer(t, slog.NewTextHandler(log, nil), func(server *Server) {
 		server.Limits.Stall = time.Second
@@ -83,12 +84,12 @@ func TestEnvoyIsExpelled(t *testing.T) {
 			t.Error("the connection stays")
 		}
 	})
-	s.counts(door.Access, 1)
-	refused := s.log.lines("client refused")
+	s.counts(guard.Access, 1)
+	refused := s.log.Lines("client refused")
 	if len(refused) != 1 || !strings.Contains(refused[0], "has expired") || !strings.Contains(refused[0], "node=old fleet=edge") {
 		t.Errorf("the log says %q, want one line about the Envoy", refused)
 	}
-	if n := len(log.lines("Envoy disconnected")); n != 1 {
+	if n := len(log.Lines("Envoy disconnected")); n != 1 {
 		t.Errorf("%d Envoys were disconnected, want 1", n)
 	}
 }

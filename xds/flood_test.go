@@ -18,7 +18,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"relay/certs/certstest"
-	"relay/door"
+	"relay/internal/guard"
 )
 
 // rawHTTP2 is an HTTP/2 client that says what it is told, allowed or not.
@@ -201,8 +201,8 @@ func TestCrowd(t *testing.T) {
 	})
 	// Beside those that are left there is place for who means well.
 	s.another(t)
-	s.counts(door.Crowd, 40)
-	if refused := s.log.lines("client refused"); len(refused) != 1 {
+	s.counts(guard.Crowd, 40)
+	if refused := s.log.Lines("client refused"); len(refused) != 1 {
 		t.Errorf("the log says %q", refused)
 	}
 }

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
 
-	"relay/door"
+	"relay/internal/guard"
 )
 
 // handshaker logs the clients that do not get as far as HTTP/2: gRPC does not.
 type handshaker struct {
 	credentials.TransportCredentials
-	refusals *door.Log
+	refusals *guard.Log
 }
 
 // ServerHandshake makes the handshake of TLS, if there is one, and reads the
@@ -25,7 +25,7 @@ type handshaker struct {
 func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := h.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
-		if refusal, ok := door.Handshake(err, "xds"); ok {
+		if refusal, ok := guard.Handshake(err, "xds"); ok {
 			h.refusals.Refuse(raw.RemoteAddr().String(), refusal)
 		}
 		return nil, nil, err
@@ -51,7 +51,7 @@ const frameHeader = 9
 
 // readPreface reads what every HTTP/2 client sends first: a text, and the
 // header of a SETTINGS frame (RFC 9113, 3.4). It says why a client is refused.
-func readPreface(conn net.Conn) (first []byte, refusal door.Refusal, err error) {
+func readPreface(conn net.Conn) (first []byte, refusal guard.Refusal, err error) {
 	first = make([]byte, len(http2.ClientPreface)+frameHeader)
 	text, header := first[:len(http2.ClientPreface)], first[len(http2.ClientPreface):]
 	n, err := io.ReadFull(conn, text)
@@ -61,17 +61,17 @@ func readPreface(conn net.Conn) (first []byte, refusal door.Refusal, err error) 
 	text = text[:n]
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, door.Refusal{Kind: door.Silent, Reason: "it did not begin with HTTP/2 in time: is it an Envoy?"}, err
+		return nil, guard.Refusal{Kind: guard.Silent, Reason: "it did not begin with HTTP/2 in time: is it an Envoy?"}, err
 	case bytes.HasPrefix(text, []byte("\x16\x03")):
-		return nil, door.Refusal{Kind: door.TLS, Reason: "it speaks TLS, this port is plain text: " +
+		return nil, guard.Refusal{Kind: guard.TLS, Reason: "it speaks TLS, this port is plain text: " +
 			"give Relay --xds-cert, --xds-key and --xds-client-ca, or the Envoy a bootstrap without --xds-ca"}, errors.New("TLS on a port in plain text")
 	case err != nil:
-		return nil, door.Refusal{}, err
+		return nil, guard.Refusal{}, err
 	case string(text) != http2.ClientPreface || http2.FrameType(header[3]) != http2.FrameSettings:
-		return nil, door.Refusal{Kind: door.Protocol, Reason: fmt.Sprintf("it begins with %q, this port takes gRPC: is it an Envoy?", text)},
+		return nil, guard.Refusal{Kind: guard.Protocol, Reason: fmt.Sprintf("it begins with %q, this port takes gRPC: is it an Envoy?", text)},
 			errors.New("not HTTP/2")
 	}
-	return first, door.Refusal{}, nil
+	return first, guard.Refusal{}, nil
 }
 
 // begun is a connection of which the first bytes have been read.

@@ -22,7 +22,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"relay/certs/certstest"
-	"relay/door"
+	"relay/internal/guard"
+	"relay/internal/logtest"
 	"relay/xds/xdstest"
 )
 
@@ -61,53 +62,53 @@ func TestHostileClients(t *testing.T) {
 	tests := []struct {
 		name string
 		make func(*testing.T, *secured) try
-		kind door.Kind
+		kind guard.Kind
 		says string
 	}{
 		{"wrong authority", handshake(func(t *testing.T, s *secured) *tls.Config {
 			return s.client(t, stranger, certstest.Options{}, "spy.test")
-		}), door.Authority, "none of the authorities in --xds-client-ca: give it another"},
-		{"no certificate", handshake(named()), door.NoCertificate, "give it one of the authorities in --xds-client-ca"},
+		}), guard.Authority, "none of the authorities in --xds-client-ca: give it another"},
+		{"no certificate", handshake(named()), guard.NoCertificate, "give it one of the authorities in --xds-client-ca"},
 		{"expired certificate", handshake(func(t *testing.T, s *secured) *tls.Config {
 			return s.client(t, s.ca, expired, "late.test")
-		}), door.Expired, "renew it"},
+		}), guard.Expired, "renew it"},
 		{"does not trust Relay", handshake(func(t *testing.T, s *secured) *tls.Config {
 			c := s.client(t, s.ca, certstest.Options{}, "good.test")
 			c.RootCAs = stranger.ClientTLS().RootCAs
 			return c
-		}), door.Distrusted, "does not trust the certificate in --xds-cert"},
+		}), guard.Distrusted, "does not trust the certificate in --xds-cert"},
 		{"TLS 1.1", handshake(func(t *testing.T, s *secured) *tls.Config {
 			c := s.client(t, s.ca, certstest.Options{}, "good.test")
 			c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 			return c
-		}), door.Protocol, "takes versions 1.2 and 1.3"},
-		{"HTTP/1", handshake(named("good.test"), []byte("GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n")...), door.Protocol, "this port takes gRPC"},
+		}), guard.Protocol, "takes versions 1.2 and 1.3"},
+		{"HTTP/1", handshake(named("good.test"), []byte("GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n")...), guard.Protocol, "this port takes gRPC"},
 		{"HTTP/2 without SETTINGS", handshake(named("good.test"), []byte(http2.ClientPreface+"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678")...),
-			door.Protocol, "this port takes gRPC"},
-		{"plain text", plain([]byte(settings), 0), door.Plaintext, "relay bootstrap --xds-ca"},
-		{"certificate for another fleet", call("core.test", "edge", codes.PermissionDenied, nil), door.Access, `not for a client named \"core.test\"" node=bad fleet=edge`},
-		{"certificate for no fleet", call("other.test", "", codes.PermissionDenied, huge), door.Access, `not for a client named \"other.test`},
-		{"no such fleet", call("good.test", "nowhere", codes.InvalidArgument, nil), door.Fleet, "node.cluster must be one of"},
-		{"100 MB request", call("good.test", "", codes.ResourceExhausted, huge), door.Request, "larger than max"},
-		{"garbage", call("good.test", "", codes.InvalidArgument, []byte{0xff, 0xff, 0xff}), door.Request, "malformed request"},
+			guard.Protocol, "this port takes gRPC"},
+		{"plain text", plain([]byte(settings), 0), guard.Plaintext, "relay bootstrap --xds-ca"},
+		{"certificate for another fleet", call("core.test", "edge", codes.PermissionDenied, nil), guard.Access, `not for a client named \"core.test\"" node=bad fleet=edge`},
+		{"certificate for no fleet", call("other.test", "", codes.PermissionDenied, huge), guard.Access, `not for a client named \"other.test`},
+		{"no such fleet", call("good.test", "nowhere", codes.InvalidArgument, nil), guard.Fleet, "node.cluster must be one of"},
+		{"100 MB request", call("good.test", "", codes.ResourceExhausted, huge), guard.Request, "larger than max"},
+		{"garbage", call("good.test", "", codes.InvalidArgument, []byte{0xff, 0xff, 0xff}), guard.Request, "malformed request"},
 		{"another service", func(t *testing.T, s *secured) try {
 			creds := credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, "good.test"))
 			return func(s *secured) error { return s.callMethod(creds, "/a.Service/Do", codes.Unimplemented, []byte{}) }
-		}, door.Request, "aggregated discovery only"},
-		{"silence", plain(nil, 0), door.Silent, "did not finish the TLS handshake"},
-		{"TLS handshake in drips", plain(hello, 150*time.Millisecond), door.Silent, "did not finish the TLS handshake"},
-		{"silence after TLS", handshake(named("good.test")), door.Silent, "did not begin with HTTP/2 in time"},
-		{"silence after HTTP/2 began", handshake(named("good.test"), []byte(settings)...), door.Silent, "no request came within"},
+		}, guard.Request, "aggregated discovery only"},
+		{"silence", plain(nil, 0), guard.Silent, "did not finish the TLS handshake"},
+		{"TLS handshake in drips", plain(hello, 150*time.Millisecond), guard.Silent, "did not finish the TLS handshake"},
+		{"silence after TLS", handshake(named("good.test")), guard.Silent, "did not begin with HTTP/2 in time"},
+		{"silence after HTTP/2 began", handshake(named("good.test"), []byte(settings)...), guard.Silent, "no request came within"},
 		{"request in drips", func(t *testing.T, s *secured) try {
 			c := s.client(t, s.ca, certstest.Options{}, "good.test")
 			return func(s *secured) error { return s.drip(c) }
-		}, door.Silent, "no request came within"},
+		}, guard.Silent, "no request came within"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := secure(t, func(l *Limits) {
-				if tt.kind == door.Silent {
+				if tt.kind == guard.Silent {
 					l.Handshake, l.FirstRequest = time.Second, time.Second
 				}
 			})
@@ -131,11 +132,11 @@ func TestHostileClients(t *testing.T) {
 				}
 			}
 			s.counts(tt.kind, clients*tries)
-			refused := s.log.lines("client refused")
+			refused := s.log.Lines("client refused")
 			if len(refused) != 1 || !strings.Contains(refused[0], tt.says) || !strings.Contains(refused[0], "address=127.0.0.1 ") {
 				t.Errorf("the log says %q; want one line with the address and %q", refused, tt.says)
 			}
-			if connected := s.log.lines("Envoy connected"); len(connected) != 1 {
+			if connected := s.log.Lines("Envoy connected"); len(connected) != 1 {
 				t.Errorf("%q connected, want one", connected)
 			}
 		})
@@ -146,7 +147,7 @@ func TestHostileClients(t *testing.T) {
 // with names of unbounded length.
 func TestHostileToPlainText(t *testing.T) {
 	t.Parallel()
-	s := &secured{ca: certstest.TestCA(t), log: &logBuffer{}}
+	s := &secured{ca: certstest.TestCA(t), log: &logtest.Buffer{}}
 	s.fixture = startServer(t, slog.NewTextHandler(s.log, nil), func(*Server) {})
 	for range 3 {
 		if err := s.write(s.client(t, s.ca, certstest.Options{}, "good.test"), nil); err != nil {
@@ -158,7 +159,7 @@ func TestHostileToPlainText(t *testing.T) {
 			t.Errorf("a long name: %v, want InvalidArgument", err)
 		}
 	}
-	if refused := s.log.lines("client refused"); len(refused) != 2 || !strings.Contains(refused[0], "give Relay --xds-cert") || len(refused[1]) > 500 {
+	if refused := s.log.Lines("client refused"); len(refused) != 2 || !strings.Contains(refused[0], "give Relay --xds-cert") || len(refused[1]) > 500 {
 		t.Errorf("the log says %q, want a line about TLS and a short one about the name", refused)
 	}
 }
@@ -179,10 +180,10 @@ func TestHugeRequestOfEnvoy(t *testing.T) {
 			if err := c.End(); status.Code(err) != codes.ResourceExhausted {
 				t.Errorf("a huge request: %v, want ResourceExhausted", err)
 			}
-			s.counts(door.Request, float64(i+1))
+			s.counts(guard.Request, float64(i+1))
 		}
 	})
-	refused, connected := s.log.lines("client refused"), s.log.lines(`msg="Envoy connected" node=greedy`)
+	refused, connected := s.log.Lines("client refused"), s.log.Lines(`msg="Envoy connected" node=greedy`)
 	if len(refused) != 1 || !strings.Contains(refused[0], "larger than max") || !strings.Contains(refused[0], "node=greedy") || len(connected) != 1 {
 		t.Errorf("the log says %q, and %q", refused, connected)
 	}
@@ -215,7 +216,7 @@ func TestFloodOfRequests(t *testing.T) {
 			c.Close()
 		})
 	}
-	if refused := s.log.lines("client refused"); len(refused) != 1 || !strings.Contains(refused[0], "does not serve") {
+	if refused := s.log.Lines("client refused"); len(refused) != 1 || !strings.Contains(refused[0], "does not serve") {
 		t.Errorf("the log says %q, want a line about the type", refused)
 	}
 }

@@ -3,12 +3,12 @@ package xds
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"relay/door"
+	"relay/internal/guard"
 )
 
 type metrics struct {
 	streams *prometheus.GaugeVec
-	// refused is by door.Kind.
+	// refused is by guard.Kind.
 	refused *prometheus.CounterVec
 	// rejections are by fleet and type.
 	rejections map[string]*[numTypes]prometheus.Counter
@@ -41,7 +41,7 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		refused:    counter("refused_total", "Connections and streams that were refused, by reason; the log says whose.", "reason"),
 		rejections: make(map[string]*[numTypes]prometheus.Counter),
 	}
-	for _, kind := range door.Kinds() {
+	for _, kind := range guard.Kinds() {
 		m.refused.WithLabelValues(string(kind))
 	}
 	rejections := counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type")

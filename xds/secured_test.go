@@ -1,14 +1,11 @@
 package xds
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,7 +13,8 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"relay/certs/certstest"
-	"relay/door"
+	"relay/internal/guard"
+	"relay/internal/logtest"
 	"relay/xds/xdstest"
 )
 
@@ -26,7 +24,7 @@ import (
 type secured struct {
 	*fixture
 	ca   *certstest.CA
-	log  *logBuffer
+	log  *logtest.Buffer
 	good *xdstest.Client
 
 	changes int
@@ -34,7 +32,7 @@ type secured struct {
 
 func secure(t *testing.T, change func(*Limits)) *secured {
 	t.Helper()
-	s := &secured{ca: certstest.TestCA(t), log: &logBuffer{}}
+	s := &secured{ca: certstest.TestCA(t), log: &logtest.Buffer{}}
 	config, err := s.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{}).ServerTLS()
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +118,7 @@ func (s *secured) while(others func()) {
 }
 
 // count returns how often clients were refused so.
-func (s *secured) count(kind door.Kind) (n float64) {
+func (s *secured) count(kind guard.Kind) (n float64) {
 	families, err := s.metrics.Gather()
 	if err != nil {
 		s.t.Fatal(err)
@@ -137,35 +135,11 @@ func (s *secured) count(kind door.Kind) (n float64) {
 
 // counts waits until so many clients were refused: it is counted, and logged,
 // once they know.
-func (s *secured) counts(kind door.Kind, want float64) {
+func (s *secured) counts(kind guard.Kind, want float64) {
 	s.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); s.count(kind) < want; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("%v refusals were counted as %s, want %v", s.count(kind), kind, want)
 		}
 	}
-}
-
-// logBuffer collects a log.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// lines returns those that have the words.
-func (l *logBuffer) lines(words string) (lines []string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.b.String()) {
-		if strings.Contains(line, words) {
-			lines = append(lines, line)
-		}
-	}
-	return lines
 }

@@ -23,7 +23,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"relay/door"
+	"relay/internal/guard"
 )
 
 // Server serves the aggregated discovery service to Envoys, incrementally. An
@@ -40,10 +40,10 @@ type Server struct {
 	// Limits are DefaultLimits unless set before Serve.
 	Limits Limits
 
-	connections *door.Listener
+	connections *guard.Listener
 	stores      map[string]*Store
 	log         *slog.Logger
-	refusals    *door.Log
+	refusals    *guard.Log
 	metrics     *metrics
 	admission   admission
 
@@ -59,7 +59,7 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 		streams: make(map[*stream]struct{}), hosts: make(map[string]int),
 		admission: newAdmission(), Limits: DefaultLimits(),
 	}
-	s.refusals = door.NewLog(logger, func(kind door.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
+	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
 	return s
 }
 
@@ -102,7 +102,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
 	unused := s.Limits.Handshake + s.Limits.FirstRequest
-	s.connections = door.Listen(l, door.Limits{
+	s.connections = guard.Listen(l, guard.Limits{
 		First: unused, Idle: unused, PerAddress: s.Limits.IdlePerAddress, InAll: s.Limits.Idle,
 	}, s.refusals)
 	if err := g.Serve(s.connections); err != nil && ctx.Err() == nil {
@@ -113,23 +113,23 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // StreamAggregatedResources refuses the state-of-the-world variant.
 func (s *Server) StreamAggregatedResources(g discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	return s.refuse(g.Context(), door.Request, nil, status.Error(codes.Unimplemented,
+	return s.refuse(g.Context(), guard.Request, nil, status.Error(codes.Unimplemented,
 		"Relay speaks incremental xDS only: set api_type: DELTA_GRPC in the bootstrap's ads_config (see relay bootstrap)"))
 }
 
 func (s *Server) refuseService(_ any, g grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(g)
-	return s.refuse(g.Context(), door.Request, nil, status.Errorf(codes.Unimplemented,
+	return s.refuse(g.Context(), guard.Request, nil, status.Errorf(codes.Unimplemented,
 		"Relay serves aggregated discovery only, not %.100s: use ads: {} as the config source (see relay bootstrap)", method))
 }
 
 // refuse logs why a client is refused, and returns err, which tells the client.
-func (s *Server) refuse(ctx context.Context, kind door.Kind, node *corev3.Node, err error) error {
+func (s *Server) refuse(ctx context.Context, kind guard.Kind, node *corev3.Node, err error) error {
 	var attrs []any
 	if node != nil {
 		attrs = []any{"node", node.GetId(), "fleet", node.GetCluster()}
 	}
-	s.refusals.Refuse(remoteAddress(ctx), door.Refusal{Kind: kind, Who: node.GetId(), Reason: status.Convert(err).Message()}, attrs...)
+	s.refusals.Refuse(remoteAddress(ctx), guard.Refusal{Kind: kind, Who: node.GetId(), Reason: status.Convert(err).Message()}, attrs...)
 	return err
 }
 
@@ -154,18 +154,18 @@ func (s *Server) stranger(ctx context.Context) error {
 			return nil
 		}
 	}
-	return s.refuse(ctx, door.Access, nil, status.Error(codes.PermissionDenied, refused.Error()))
+	return s.refuse(ctx, guard.Access, nil, status.Error(codes.PermissionDenied, refused.Error()))
 }
 
 // admit returns the store for an Envoy, unless it may not have it.
 func (s *Server) admit(ctx context.Context, node *corev3.Node) (*Store, error) {
 	if len(node.GetId()) > maxNode || len(node.GetCluster()) > maxNode {
-		return nil, s.refuse(ctx, door.Request, nil, status.Errorf(codes.InvalidArgument, "node.id and node.cluster may have %d bytes", maxNode))
+		return nil, s.refuse(ctx, guard.Request, nil, status.Errorf(codes.InvalidArgument, "node.id and node.cluster may have %d bytes", maxNode))
 	}
 	fleet := node.GetCluster()
 	store, ok := s.stores[fleet]
 	if !ok {
-		return nil, s.refuse(ctx, door.Fleet, node, status.Errorf(codes.InvalidArgument,
+		return nil, s.refuse(ctx, guard.Fleet, node, status.Errorf(codes.InvalidArgument,
 			"no fleet %q: node.cluster must be one of %q (envoy --service-cluster, or node.cluster in the bootstrap)", fleet, s.fleets()))
 	}
 	if s.Authorize == nil {
@@ -176,7 +176,7 @@ func (s *Server) admit(ctx context.Context, node *corev3.Node) (*Store, error) {
 		return nil, status.Error(codes.Internal, "a connection without a peer")
 	}
 	if err := s.Authorize(p, fleet); err != nil {
-		return nil, s.refuse(ctx, door.Access, node, status.Error(codes.PermissionDenied, err.Error()))
+		return nil, s.refuse(ctx, guard.Access, node, status.Error(codes.PermissionDenied, err.Error()))
 	}
 	return store, nil
 }

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"relay/door"
+	"relay/internal/guard"
 )
 
 type deltaStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
@@ -61,7 +61,7 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	defer s.remove(st)
 	// One that comes again and again to be refused is logged as that.
 	level := slog.LevelInfo
-	if s.refusals.Recent(st.info.Address, door.Request, node.GetId()) {
+	if s.refusals.Recent(st.info.Address, guard.Request, node.GetId()) {
 		level = slog.LevelDebug
 	}
 	st.log.Log(ctx, level, "Envoy connected", "version", st.info.Version, "address", st.info.Address)
@@ -75,10 +75,10 @@ func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error 
 	switch err = ignoreEnd(err); status.Code(err) {
 	case codes.DeadlineExceeded:
 		if node == nil {
-			return s.refuse(ctx, door.Silent, nil, err)
+			return s.refuse(ctx, guard.Silent, nil, err)
 		}
 	case codes.InvalidArgument, codes.ResourceExhausted, codes.Unimplemented:
-		return s.refuse(ctx, door.Request, node, err)
+		return s.refuse(ctx, guard.Request, node, err)
 	}
 	return err
 }
@@ -100,7 +100,7 @@ func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
 	st.watchdog = newWatchdog(s.Limits.Stall, st.stalled)
 	if err := s.add(st); err != nil {
 		st.session.close()
-		return nil, s.refuse(ctx, door.Crowd, node, err)
+		return nil, s.refuse(ctx, guard.Crowd, node, err)
 	}
 	return st, nil
 }
@@ -188,13 +188,13 @@ func (s *stream) expel(ctx context.Context) error {
 	}
 	defer s.server.connections.CloseConn(s.info.Address)
 	node := &corev3.Node{Id: s.info.NodeID, Cluster: s.info.Fleet}
-	return s.server.refuse(ctx, door.Access, node, status.Error(codes.PermissionDenied, err.Error()))
+	return s.server.refuse(ctx, guard.Access, node, status.Error(codes.PermissionDenied, err.Error()))
 }
 
 // stalled closes the connection of an Envoy that does not read or does not
 // answer: what waits to be sent to it would stay in memory otherwise.
 func (s *stream) stalled() {
-	s.server.refusals.Refuse(s.info.Address, door.Refusal{Kind: door.Stalled, Who: s.info.NodeID, Reason: fmt.Sprintf(
+	s.server.refusals.Refuse(s.info.Address, guard.Refusal{Kind: guard.Stalled, Who: s.info.NodeID, Reason: fmt.Sprintf(
 		"it did not read or answer what it was sent for %s: its connection is closed; see its log, and how busy it is", s.server.Limits.Stall)},
 		"node", s.info.NodeID, "fleet", s.info.Fleet)
 	s.server.connections.CloseConn(s.info.Address)
@@ -276,8 +276,8 @@ func (s *stream) refuseType(req *request) error {
 	if req.GetResponseNonce() != "" {
 		return nil
 	}
-	s.server.refusals.Refuse(s.info.Address, door.Refusal{
-		Kind: door.Type, Who: s.info.NodeID, Reason: fmt.Sprintf("Relay does not serve %.200q: take that out of its bootstrap", req.GetTypeUrl()),
+	s.server.refusals.Refuse(s.info.Address, guard.Refusal{
+		Kind: guard.Type, Who: s.info.NodeID, Reason: fmt.Sprintf("Relay does not serve %.200q: take that out of its bootstrap", req.GetTypeUrl()),
 	}, "node", s.info.NodeID, "fleet", s.info.Fleet)
 	return s.watchdog.during(func() error {
 		return s.grpc.SendMsg(&discoveryv3.DeltaDiscoveryResponse{

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -221,9 +221,9 @@ func TestNewRefuses(t *testing.T) {
 }
 
 // serve runs a source until the test ends.
-func serve(t *testing.T, config Config, sink *certstest.Sink) (*Source, *logBuffer) {
+func serve(t *testing.T, config Config, sink *certstest.Sink) (*Source, *logtest.Buffer) {
 	t.Helper()
-	logs := &logBuffer{}
+	logs := &logtest.Buffer{}
 	logger := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s, err := New(config, sink, logger, prometheus.NewPedanticRegistry())
 	if err != nil {
@@ -239,22 +239,4 @@ func serve(t *testing.T, config Config, sink *certstest.Sink) (*Source, *logBuff
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return s, logs
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

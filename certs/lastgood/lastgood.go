@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
-	"relay/state"
+	"relay/internal/state"
 )
 
 // read is a complete read of a store. It is not modified.

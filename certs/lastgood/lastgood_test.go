@@ -16,7 +16,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
-	"relay/state"
+	"relay/internal/state"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

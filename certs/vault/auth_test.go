@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 // tokens is a Vault with tokens that live for a while.
@@ -88,7 +89,7 @@ func TestTokenLife(t *testing.T) {
 				v.publish(t, "a.test", certstest.TestCA(t).TestIssue(t, []string{"a.test"}, options{}))
 				config := test.config
 				config.Addresses, config.dial = []string{"http://vault.test"}, newNetwork(t, map[string]http.Handler{"vault.test": v}).dial
-				sink, logs := certstest.NewSink(), &logBuffer{}
+				sink, logs := certstest.NewSink(), &logtest.Buffer{}
 				s := start(t, config, sink, logs)
 				time.Sleep(test.run)
 				synctest.Wait()
@@ -126,7 +127,7 @@ func TestTokenFileIsReadAgain(t *testing.T) {
 		v.intercept = v.intercepts
 		v.publish(t, "a.test", certstest.TestCA(t).TestIssue(t, []string{"a.test"}, options{}))
 		net := newNetwork(t, map[string]http.Handler{"vault.test": v})
-		s := start(t, Config{Addresses: []string{"http://vault.test"}, TokenFile: file, dial: net.dial}, certstest.NewSink(), &logBuffer{})
+		s := start(t, Config{Addresses: []string{"http://vault.test"}, TokenFile: file, dial: net.dial}, certstest.NewSink(), &logtest.Buffer{})
 		steps := []struct {
 			do   func()
 			want string
@@ -172,7 +173,7 @@ func TestTokenDiesInTheMiddleOfARead(t *testing.T) {
 		net := newNetwork(t, map[string]http.Handler{"vault.test": v})
 		sink := certstest.NewSink()
 		config := Config{Addresses: []string{"http://vault.test"}, AppRole: AppRole{RoleID: "role", SecretIDFile: secretFile, Mount: "/approle/"}, dial: net.dial}
-		start(t, config, sink, &logBuffer{})
+		start(t, config, sink, &logtest.Buffer{})
 		synctest.Wait()
 		if last := sink.Last(); len(last.Names()) != 3 || last.Count != 1 || v.logins != 2 {
 			t.Errorf("%d logins, names %q, %d syncs", v.logins, last.Names(), last.Count)

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 func discard() *slog.Logger           { return slog.New(slog.DiscardHandler) }
@@ -122,7 +123,7 @@ func TestTLSAndHeaders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			config := base
 			test.edit(&config)
-			s := start(t, config, certstest.NewSink(), &logBuffer{})
+			s := start(t, config, certstest.NewSink(), &logtest.Buffer{})
 			err := s.Reload(t.Context())
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("got %v, want %q", err, test.want)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 func TestAnswersThatAreFailures(t *testing.T) {
@@ -199,7 +200,7 @@ func TestMounts(t *testing.T) {
 				})
 				sink := certstest.NewSink()
 				net := newNetwork(t, map[string]http.Handler{"vault.test": handler})
-				s := start(t, Config{Addresses: []string{"http://vault.test"}, Mount: test.mount, Token: "hush-token", dial: net.dial}, sink, &logBuffer{})
+				s := start(t, Config{Addresses: []string{"http://vault.test"}, Mount: test.mount, Token: "hush-token", dial: net.dial}, sink, &logtest.Buffer{})
 				synctest.Wait()
 				if test.want != "" {
 					if got := s.Status().LastError; !strings.Contains(got, test.want) || len(asked) > 0 {
@@ -233,7 +234,7 @@ func TestMountIsLookedUpAgain(t *testing.T) {
 			}
 		})
 		net := newNetwork(t, map[string]http.Handler{"vault.test": handler})
-		s := start(t, Config{Addresses: []string{"http://vault.test"}, Mount: "kv/team", Token: "hush-token", dial: net.dial}, certstest.NewSink(), &logBuffer{})
+		s := start(t, Config{Addresses: []string{"http://vault.test"}, Mount: "kv/team", Token: "hush-token", dial: net.dial}, certstest.NewSink(), &logtest.Buffer{})
 		if err := s.Reload(t.Context()); err == nil {
 			t.Error("no error without the right")
 		}
@@ -285,7 +286,7 @@ func TestFailover(t *testing.T) {
 					hosts["first.test"] = test.first
 				}
 				sink := certstest.NewSink()
-				s := start(t, Config{Addresses: test.addresses, Token: "hush-token", dial: newNetwork(t, hosts).dial}, sink, &logBuffer{})
+				s := start(t, Config{Addresses: test.addresses, Token: "hush-token", dial: newNetwork(t, hosts).dial}, sink, &logtest.Buffer{})
 				synctest.Wait()
 				if len(stolen) > 0 {
 					t.Error("the token went to a host that is not configured")

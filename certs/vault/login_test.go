@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 // serveTokens runs a source against a fake that gives out tokens.
-func serveTokens(t *testing.T, v *tokens, config Config) (*Source, *certstest.Sink, *logBuffer) {
+func serveTokens(t *testing.T, v *tokens, config Config) (*Source, *certstest.Sink, *logtest.Buffer) {
 	t.Helper()
 	if v.intercept == nil {
 		v.intercept = v.intercepts
 	}
 	config.Addresses, config.dial = []string{"http://vault.test"}, newNetwork(t, map[string]http.Handler{"vault.test": v}).dial
-	sink, logs := certstest.NewSink(), &logBuffer{}
+	sink, logs := certstest.NewSink(), &logtest.Buffer{}
 	s := start(t, config, sink, logs)
 	synctest.Wait()
 	return s, sink, logs

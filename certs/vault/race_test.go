@@ -1,12 +1,10 @@
 package vault
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,13 +33,13 @@ type world struct {
 	ca     *certstest.CA
 	sink   *certstest.Sink
 	source *Source
-	logs   *logBuffer
+	logs   *logtest.Buffer
 }
 
 func inWorld(t *testing.T, prepare, test func(*world)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, vault: newFakeVault(), ca: certstest.TestCA(t), sink: certstest.NewSink(), logs: &logBuffer{}}
+		w := &world{T: t, vault: newFakeVault(), ca: certstest.TestCA(t), sink: certstest.NewSink(), logs: &logtest.Buffer{}}
 		prepare(w)
 		net := newNetwork(t, map[string]http.Handler{"vault.test": w.vault})
 		w.source = start(t, Config{Addresses: []string{"http://vault.test"}, Token: "hush-token", PollInterval: poll, dial: net.dial}, w.sink, w.logs)
@@ -50,7 +49,7 @@ func inWorld(t *testing.T, prepare, test func(*world)) {
 }
 
 // start serves until the test ends.
-func start(t *testing.T, config Config, sink *certstest.Sink, logs *logBuffer) *Source {
+func start(t *testing.T, config Config, sink *certstest.Sink, logs *logtest.Buffer) *Source {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	source, err := New(config, sink, logger, prometheus.NewPedanticRegistry())
@@ -369,22 +368,4 @@ func TestBadRenewalKeepsTheGoodOne(t *testing.T) {
 		w.sleep(nextPoll)
 		w.serves("a.test", good)
 	})
-}
-
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -20,6 +20,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/certs/vault/vaulttest"
+	"relay/internal/logtest"
 )
 
 // fails asks for a read and wants it to fail with these words.
@@ -328,7 +329,7 @@ func entryIsDeleted(r *real) {
 func TestRealVaultComesBackEmpty(t *testing.T) {
 	t.Parallel()
 	server := vaulttest.Start(t)
-	r := &real{T: t, server: server, ca: certstest.TestCA(t), sink: certstest.NewSink(), logs: &logBuffer{}}
+	r := &real{T: t, server: server, ca: certstest.TestCA(t), sink: certstest.NewSink(), logs: &logtest.Buffer{}}
 	secret := func(server *vaulttest.Server) string {
 		var err error
 		r.mount, err = server.Mount(t.Context(), "secret")

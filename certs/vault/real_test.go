@@ -10,6 +10,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/certs/vault/vaulttest"
+	"relay/internal/logtest"
 )
 
 // TestRealVault runs against a real Vault core. The parts share it, each with
@@ -24,7 +25,7 @@ func TestRealVault(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return &real{T: t, server: server, mount: mount, ca: ca, sink: certstest.NewSink(), logs: &logBuffer{}}
+		return &real{T: t, server: server, mount: mount, ca: ca, sink: certstest.NewSink(), logs: &logtest.Buffer{}}
 	}
 	t.Run("first read and renewals", func(t *testing.T) { firstReadAndRenewals(set(t)) })
 	t.Run("live entry is not JSON", func(t *testing.T) { liveEntryIsNotJSON(set(t)) })
@@ -56,7 +57,7 @@ type real struct {
 	mount  *vaulttest.Mount
 	ca     *certstest.CA
 	sink   *certstest.Sink
-	logs   *logBuffer
+	logs   *logtest.Buffer
 }
 
 func (r *real) ok(err error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 )
 
 // Replicas that were started together do not stay together.
@@ -44,7 +45,7 @@ func TestCertificatesAreReadFourAtOnce(t *testing.T) {
 		})
 		sink := certstest.NewSink()
 		net := newNetwork(t, map[string]http.Handler{"vault.test": slow})
-		start(t, Config{Addresses: []string{"http://vault.test"}, Token: "hush-token", dial: net.dial}, sink, &logBuffer{})
+		start(t, Config{Addresses: []string{"http://vault.test"}, Token: "hush-token", dial: net.dial}, sink, &logtest.Buffer{})
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		if n := len(sink.Last().Names()); n != 20 || most.Load() != 4 {

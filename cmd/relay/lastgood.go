@@ -14,9 +14,9 @@ import (
 	"relay/admin"
 	"relay/certs"
 	certslastgood "relay/certs/lastgood"
+	"relay/internal/state"
 	"relay/sources"
 	appslastgood "relay/sources/lastgood"
-	"relay/state"
 )
 
 const (

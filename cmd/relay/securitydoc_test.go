@@ -17,6 +17,7 @@ import (
 
 	"relay/admin"
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 	"relay/sources/marathon/marathontest"
 	"relay/xds"
 	"relay/xds/envoytest"
@@ -76,7 +77,7 @@ type operator struct {
 // serving is a command that does not end.
 type serving struct {
 	commands string
-	log      logBuffer
+	log      logtest.Buffer
 	ended    chan struct{}
 }
 

@@ -16,7 +16,7 @@ import (
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
-	"relay/door"
+	"relay/internal/guard"
 	"relay/xds"
 )
 
@@ -126,14 +126,14 @@ func (r *relay) newAdmin() error {
 		Help: "Connections and requests that the admin endpoint refused, by reason; the log says whose.",
 	}, []string{"reason"})
 	r.registry.MustRegister(refused)
-	for _, kind := range door.Kinds() {
+	for _, kind := range guard.Kinds() {
 		refused.WithLabelValues(string(kind))
 	}
 	config := admin.Config{
 		ReloadCertificates: r.reloadCertificates, Resync: r.resync,
 		State: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: version(),
 		AnyMethod: r.config.SignalAnyMethod, Pprof: r.config.Pprof, Access: access,
-		Refused: func(kind door.Kind) { refused.WithLabelValues(string(kind)).Inc() },
+		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}
 	scheme := "http://"
 	if t := r.config.adminTLS(); t.enabled() {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"relay/collator"
-	"relay/state"
+	"relay/internal/state"
 )
 
 // validateTickets refuses a key for no tickets: sessions are resumed by HTTPS

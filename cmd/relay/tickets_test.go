@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"relay/collator"
+	"relay/internal/logtest"
 )
 
 const (
@@ -55,7 +56,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 			{Name: "asks", HTTPS: address, EdgeTLSConfig: EdgeTLSConfig{ClientCertificates: "optional"}},
 		}}
 		sink := &ticketSink{keys: make(map[string][]collator.TicketKey)}
-		log := &logBuffer{}
+		log := &logtest.Buffer{}
 		e, err := newEdgeFiles(config, sink, slog.New(slog.NewTextHandler(log, nil)))
 		if err != nil {
 			t.Fatal(err)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 	"relay/sources/marathon/marathontest"
 	"relay/xds"
 	"relay/xds/envoytest"
@@ -51,7 +51,7 @@ type world struct {
 	stop        func()
 	envoy       *envoytest.Envoy
 	http, https string
-	log         *logBuffer
+	log         *logtest.Buffer
 }
 
 // newWorld starts Marathon; the rest is started by the test.
@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
 	w := &world{
-		t: t, ca: certstest.TestCA(t), certs: t.TempDir(), log: &logBuffer{},
+		t: t, ca: certstest.TestCA(t), certs: t.TempDir(), log: &logtest.Buffer{},
 		http:  fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)),
 		https: fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)),
 	}
@@ -82,24 +82,6 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	return w
-}
-
-// logBuffer collects a log.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // startRelay starts Relay; it ends with the test or with w.stop.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/state"
 	"relay/sources"
-	"relay/state"
 )
 
 // Sink stands between a source and the next Sink.

@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"relay/internal/state"
 	"relay/sources"
-	"relay/state"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -24,6 +24,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"relay/certs/certstest"
+	"relay/internal/logtest"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -49,7 +50,7 @@ func replace(t *testing.T, path, text string) {
 }
 
 // shows fails if anything that people see holds one of the secrets.
-func shows(t *testing.T, w *Watcher, logged *lockedBuffer, secrets ...string) {
+func shows(t *testing.T, w *Watcher, logged *logtest.Buffer, secrets ...string) {
 	t.Helper()
 	all := fmt.Sprintf("%s\n%+v\n%#v\n%+v\n%#v", logged, w.Status(), w.Status(), w.client.servers, w.client.servers)
 	for _, secret := range secrets {

@@ -1,7 +1,6 @@
 package marathon
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/logtest"
 	"relay/sources"
 	"relay/sources/marathon/marathontest"
 )
@@ -146,33 +146,15 @@ func poll(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// lockedBuffer collects a log.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // fastConfig is good for tests that do not test its times.
 func fastConfig(urls ...string) Config {
 	return Config{URLs: urls, BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond, RereadDelay: time.Hour, ConfirmDelay: 50 * time.Millisecond}
 }
 
 // watch runs a Watcher, life after life, until the test ends.
-func watch(t *testing.T, cfg Config) (*Watcher, *recorder, *lockedBuffer) {
+func watch(t *testing.T, cfg Config) (*Watcher, *recorder, *logtest.Buffer) {
 	t.Helper()
-	sink, logged := newRecorder(), &lockedBuffer{}
+	sink, logged := newRecorder(), &logtest.Buffer{}
 	w, err := New(cfg, sink, slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,7 @@
-// Package door stands at Relay's own ports. It logs who was refused, why and
+// Package guard stands at Relay's own ports. It logs who was refused, why and
 // what to do, once and not at each retry, and bounds what the connections cost
 // on which nothing useful goes on.
-package door
+package guard
 
 import (
 	"log/slog"
