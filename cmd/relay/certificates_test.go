@@ -332,12 +332,21 @@ func TestHookOfManyCertificates(t *testing.T) {
 	w.writePEM("n4321.test.pem", renewed.Bundle())
 	start := time.Now()
 	status := w.hook("usr1")
-	if took := time.Since(start); took > 5*time.Second || status != http.StatusNoContent {
+	if took := time.Since(start); took > 5*time.Second || status/100 != 2 {
 		t.Fatalf("the hook answered %d after %s", status, took)
 	}
-	for _, c := range w.relay.collator.Certificates() {
-		if c.ServerNames[0] == "n4321.test" && c.Fingerprint != renewed.Fingerprint {
-			t.Error("the hook answered before the renewed certificate was taken")
+	taken := func() error {
+		for _, c := range w.relay.collator.Certificates() {
+			if c.ServerNames[0] == "n4321.test" && c.Fingerprint != renewed.Fingerprint {
+				return errors.New("the renewed certificate is not taken")
+			}
 		}
+		return nil
+	}
+	if status == http.StatusAccepted { // on a machine that is busy with other things
+		w.eventually("the renewed certificate", taken)
+	}
+	if err := taken(); err != nil {
+		t.Errorf("after the hook answered %d: %v", status, err)
 	}
 }
