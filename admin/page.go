@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -34,6 +35,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"ago":   func(t time.Time) string { return ago(time.Since(t)) },
 	"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"days":  days,
+	"left":  func(t *time.Time) string { return days(int(math.Floor(time.Until(*t).Hours() / 24))) },
 	"state": certificateState,
 	"count": count,
 	"some":  some,

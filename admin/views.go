@@ -65,9 +65,12 @@ type EnvoyView struct {
 	// Version is that of the Envoy build.
 	Version string `json:"version"`
 	// Address is where the stream comes from.
-	Address   string     `json:"address"`
-	Connected time.Time  `json:"connected"`
-	Types     []TypeView `json:"types,omitempty"`
+	Address   string    `json:"address"`
+	Connected time.Time `json:"connected"`
+	// CertificateExpires is when the certificate expires that the Envoy showed; nil
+	// if it showed none.
+	CertificateExpires *time.Time `json:"certificateExpires,omitempty"`
+	Types              []TypeView `json:"types,omitempty"`
 }
 
 // TypeView is how far an Envoy has come with one resource type. Revisions are

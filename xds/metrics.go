@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/internal/guard"
@@ -81,5 +83,35 @@ func (c quarantineCollector) Describe(descs chan<- *prometheus.Desc) { descs <- 
 func (c quarantineCollector) Collect(metrics chan<- prometheus.Metric) {
 	for fleet, store := range c.stores {
 		metrics <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(len(store.Quarantined())), fleet)
+	}
+}
+
+// clientCertificates tells of the certificates of connected Envoys.
+type clientCertificates struct {
+	server *Server
+	days   *prometheus.Desc
+}
+
+func newClientCertificates(s *Server) clientCertificates {
+	return clientCertificates{s, prometheus.NewDesc("relay_xds_client_certificate_days_to_expiry",
+		"Days until the first of the certificates expires that connected Envoys have shown; negative afterwards.", []string{"fleet"}, nil)}
+}
+
+// Describe implements prometheus.Collector.
+func (c clientCertificates) Describe(descs chan<- *prometheus.Desc) { descs <- c.days }
+
+// Collect implements prometheus.Collector.
+func (c clientCertificates) Collect(metrics chan<- prometheus.Metric) {
+	first := make(map[string]time.Time)
+	c.server.mu.Lock()
+	for st := range c.server.streams {
+		at, fleet := st.info.CertificateExpires, st.info.Fleet
+		if known := first[fleet]; !at.IsZero() && (known.IsZero() || at.Before(known)) {
+			first[fleet] = at
+		}
+	}
+	c.server.mu.Unlock()
+	for fleet, at := range first {
+		metrics <- prometheus.MustNewConstMetric(c.days, prometheus.GaugeValue, time.Until(at).Hours()/24, fleet)
 	}
 }

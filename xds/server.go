@@ -60,6 +60,7 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 		admission: newAdmission(), Limits: DefaultLimits(),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
+	registerer.MustRegister(newClientCertificates(s))
 	return s
 }
 
@@ -139,6 +140,20 @@ func remoteAddress(ctx context.Context) string {
 		return p.Addr.String()
 	}
 	return ""
+}
+
+// certificateExpires returns when the certificate of a client expires; zero if it
+// showed none.
+func certificateExpires(ctx context.Context) (at time.Time) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return at
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return at
+	}
+	return info.State.PeerCertificates[0].NotAfter
 }
 
 // stranger refuses a client that may have no fleet at all: before it is read

@@ -27,7 +27,10 @@ type StreamStatus struct {
 	// Address is the peer's, as Relay sees it.
 	Address string
 	Since   time.Time
-	Types   []TypeStatus
+	// CertificateExpires is when the certificate that the Envoy showed expires;
+	// zero if it showed none.
+	CertificateExpires time.Time
+	Types              []TypeStatus
 }
 
 // TypeStatus is what an Envoy was sent and has answered of one type.

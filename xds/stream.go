@@ -92,7 +92,7 @@ func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
 	envoy := kindOf(node)
 	st := &stream{server: s, grpc: g, session: newSession(store, envoy), info: StreamStatus{
 		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: envoy.version, Zone: node.GetLocality().GetZone(),
-		Address: remoteAddress(ctx), Since: time.Now(),
+		Address: remoteAddress(ctx), Since: time.Now(), CertificateExpires: certificateExpires(ctx),
 	}}
 	st.host, _, _ = net.SplitHostPort(st.info.Address)
 	st.log = s.log.With("node", st.info.NodeID, "fleet", st.info.Fleet)

@@ -52,6 +52,9 @@ type relay struct {
 	xds          *xds.Server
 	admin        *admin.Server
 
+	// xdsTLS and adminTLS secure the ports.
+	xdsTLS, adminTLS           *serverTLS
+	portCertificates           *portCertificates
 	xdsListener, adminListener net.Listener
 	adminURL                   string
 }
@@ -100,7 +103,8 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	}
 	r.states = keeping.keepers
 	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), r.registry)
-	if t := config.xdsTLS(); t.enabled() {
+	r.xdsTLS, r.adminTLS = config.xdsTLS(), config.adminTLS()
+	if t := r.xdsTLS; t.enabled() {
 		if r.xds.TLS, err = t.listen(); err != nil {
 			return nil, fmt.Errorf("--xds-cert: %w", err)
 		}
@@ -112,6 +116,7 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	if err := r.newAdmin(); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
+	r.portCertificates = newPortCertificates(log, r.registry, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
 	return r, nil
 }
 
@@ -136,7 +141,7 @@ func (r *relay) newAdmin() error {
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}
 	scheme := "http://"
-	if t := r.config.adminTLS(); t.enabled() {
+	if t := r.adminTLS; t.enabled() {
 		if config.TLS, err = t.listen(); err != nil {
 			return fmt.Errorf("--admin-cert: %w", err)
 		}
@@ -189,11 +194,12 @@ func (r *relay) serve(ctx context.Context) error {
 	if r.edge != nil {
 		add("tls files", r.edge) // files for https listeners -> collator
 	}
-	add("renewal", r.renewal)           // certificates -> collator, log
-	add("collator", r.collator)         // apps and certificates -> a store for each fleet
-	add("gate", r.gate)                 // what has been read -> opens the stores
-	add("xds", server{r.xdsServe})      // stores -> Envoys
-	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
+	add("port certificates", r.portCertificates) // files of Relay's own ports -> log
+	add("renewal", r.renewal)                    // certificates -> collator, log
+	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
+	add("gate", r.gate)                          // what has been read -> opens the stores
+	add("xds", server{r.xdsServe})               // stores -> Envoys
+	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
 
 	for _, p := range r.config.exposedSecrets() {
 		r.log.Warn("a secret is open to others", "setting", p.Subject, "reason", p.Reason)

@@ -83,6 +83,9 @@ func (r *relay) Fleets() []admin.FleetView {
 
 func envoyView(s xds.StreamStatus) admin.EnvoyView {
 	v := admin.EnvoyView{ID: s.NodeID, Version: s.Version, Address: s.Address, Connected: s.Since}
+	if !s.CertificateExpires.IsZero() {
+		v.CertificateExpires = &s.CertificateExpires
+	}
 	for _, t := range s.Types {
 		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight}
 		if t.Rejected != nil && (t.Acked <= t.Rejected.Revision || len(t.Quarantined) > 0) {
@@ -170,7 +173,7 @@ func (r *relay) Problems() []admin.ProblemView {
 			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.stateProblems(), r.rejections())
+	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.portCertificates.problems(), r.stateProblems(), r.rejections())
 }
 
 // rejections lists what Envoys refused, once for all Envoys that refused it.

@@ -27,6 +27,8 @@ type serverTLS struct {
 	stamp   [3]fileStamp
 	checked time.Time
 	config  *tls.Config
+	// broken is why the files as they are now cannot be used.
+	broken error
 	// authorities are those of clients, by their DER bytes.
 	authorities map[string]bool
 }
@@ -73,9 +75,11 @@ func (s *serverTLS) current() (*tls.Config, error) {
 	s.checked = time.Now()
 	stamp := s.stamps()
 	if s.config != nil && stamp == s.stamp {
+		s.broken = nil
 		return s.config, nil
 	}
 	config, err := s.load()
+	s.broken = err
 	if err != nil {
 		if s.config != nil {
 			return s.config, nil
@@ -84,6 +88,18 @@ func (s *serverTLS) current() (*tls.Config, error) {
 	}
 	s.config, s.stamp = config, stamp
 	return config, nil
+}
+
+// state returns the certificate that is shown, and why the files as they are now
+// cannot be used, if so.
+func (s *serverTLS) state() (*x509.Certificate, error) {
+	config, err := s.current()
+	if err != nil {
+		return new(x509.Certificate), err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return config.Certificates[0].Leaf, s.broken
 }
 
 func (s *serverTLS) stamps() (stamp [3]fileStamp) {
