@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -140,4 +141,29 @@ func TestSlowClient(t *testing.T) {
 	if answer.StatusCode != http.StatusRequestTimeout {
 		t.Errorf("status %d, want 408", answer.StatusCode)
 	}
+}
+
+// A domain that takes some paths only has no others, whoever has the wildcard
+// domain above it, and however the host is spelled.
+func TestPathsOfADomainUnderAWildcard(t *testing.T) {
+	w := newWorld(t)
+	w.deploy(app("/exact", "a.zone.test", 1, "HAPROXY_0_PATH", "/api"), app("/all", "*.zone.test", 1))
+	w.start()
+	for _, host := range []string{"a.zone.test", "A.Zone.test", "a.zone.test.", "A.zone.test.:80"} {
+		for path, want := range map[string]int{"/api/x": http.StatusOK, "/other": http.StatusNotFound} {
+			client := w.client(false)
+			w.eventually(host+path, func() error {
+				a, err := w.get(client, "http://a.zone.test"+path, host)
+				if err != nil {
+					return err
+				}
+				if a.status != want || want == http.StatusOK && a.header.Get("X-App") != "/exact" {
+					return fmt.Errorf("status %d by app %q, want %d", a.status, a.header.Get("X-App"), want)
+				}
+				return nil
+			})
+		}
+	}
+	w.expect("http://b.zone.test/other", http.StatusOK, "/all")
+	w.expect("http://B.b.zone.test/other", http.StatusOK, "/all")
 }
