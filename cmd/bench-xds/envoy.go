@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/collator"
 	"relay/sources"
 	"relay/xds"
 	"relay/xds/envoytest"
@@ -90,12 +91,21 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 	}
 	ready := time.Since(start)
 	memory, _ := resident(envoy.Pid())
-	var took [4][]time.Duration
-	for _, a := range all[n:] {
+	took, err := addDomains(ctx, c, server, front, all[n:])
+	if err != nil {
+		return nil, err
+	}
+	return r.figures(ready, memory, took), nil
+}
+
+// addDomains adds apps with new domains, one after the other. It returns how long
+// each step took, sorted: those of steps, and until the domain is routed.
+func addDomains(ctx context.Context, c *collator.Collator, server *xds.Server, front netip.AddrPort, added []*sources.App) (took [4][]time.Duration, err error) {
+	for _, a := range added {
 		start := time.Now()
 		c.UpdateApps([]*sources.App{a}, nil)
 		if err := routed(ctx, front, a); err != nil {
-			return nil, err
+			return took, err
 		}
 		for i, at := range append(steps(server), time.Now()) {
 			took[i] = append(took[i], at.Sub(start))
@@ -104,12 +114,17 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 	for _, t := range took {
 		slices.Sort(t)
 	}
+	return took, nil
+}
+
+func (r envoyRow) figures(ready time.Duration, memory uint64, took [4][]time.Duration) []figure {
+	n := r.apps
 	p50 := func(step int) float64 { return milliseconds(took[step][newDomains/2]) }
 	holds := fmt.Sprintf(", a real Envoy with %d apps", n)
 	if r.onDemand {
 		holds += ", clusters on demand"
 	}
-	figures = []figure{
+	figures := []figure{
 		{"from start to routed" + holds, "s", ready.Seconds(), r.readyLimit},
 		{"RSS of Envoy" + holds, "MB", megabytes(memory), r.memoryLimit},
 		{"new app and domain to routed, p50" + holds, "ms", p50(3), r.newLimit},
@@ -117,13 +132,13 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 	}
 	if r.onDemand {
 		// The cluster is sent when the first request asks for it.
-		return figures, nil
+		return figures
 	}
 	return append(figures,
 		figure{"new app and domain to cluster sent, p50" + holds, "ms", p50(0), 0},
 		figure{"new app and domain to cluster warm (ACK), p50" + holds, "ms", p50(1), 0},
 		figure{"new app and domain to scope sent, p50" + holds, "ms", p50(2), 0},
-	), nil
+	)
 }
 
 // steps returns when Envoy was sent clusters, acknowledged them, and was sent
