@@ -64,19 +64,21 @@ func (t *table) materialize(typ Type, ids []uint32, revision uint64) (evicted bo
 	return t.evict(revision + 1)
 }
 
-// evict removes the older half of the passing aliases when there are too many:
-// many at once, since each time all streams look what changed.
+// evict removes the oldest of the passing aliases when there are too many, until
+// half as many are left: many at once, since each time all streams look what
+// changed.
 func (t *table) evict(revision uint64) (evicted bool) {
 	if len(t.aliases.passing) <= maxPassing {
 		return false
 	}
-	for _, id := range t.aliases.passing[:maxPassing/2] {
+	surplus := len(t.aliases.passing) - maxPassing/2
+	for _, id := range t.aliases.passing[:surplus] {
 		if a, ok := t.aliases.of[id]; ok && !a.lasting {
 			t.unset(t.entries[id].name, absent, revision)
 			evicted = true
 		}
 	}
-	t.aliases.passing = append([]uint32(nil), t.aliases.passing[maxPassing/2:]...)
+	t.aliases.passing = append([]uint32(nil), t.aliases.passing[surplus:]...)
 	return evicted
 }
 

@@ -46,6 +46,7 @@ func (c *checkCmd) Run(ctx context.Context, out streams) error {
 	if edge, err := newEdgeFiles(&c.Config, r.Collator, log); edge != nil {
 		r.say("files for TLS", err)
 	}
+	c.checkPorts(r)
 	for _, p := range c.exposedSecrets() {
 		r.say(p.Subject, errors.New(p.Reason))
 	}
@@ -61,6 +62,25 @@ func (c *checkCmd) Run(ctx context.Context, out streams) error {
 		return err
 	}
 	return r.report()
+}
+
+// checkPorts looks at what secures Relay's own ports, where a mistake ends
+// "relay serve" at the start.
+func (c *checkCmd) checkPorts(r *checking) {
+	for _, port := range []portCertificate{{"xds", c.xdsTLS()}, {"admin", c.adminTLS()}} {
+		if !port.tls.enabled() {
+			continue
+		}
+		_, err := port.tls.listen()
+		if reason := port.wrong(time.Now()); err == nil && reason != "" {
+			err = errors.New(reason)
+		}
+		r.say(port.setting(), err)
+	}
+	if c.AdminTokenFile != "" {
+		_, err := readToken(c.AdminTokenFile)
+		r.say("admin-token-file", err)
+	}
 }
 
 // readApps returns an error only for a configuration that cannot be tried.

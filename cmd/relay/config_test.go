@@ -198,6 +198,11 @@ func TestCheck(t *testing.T) {
 	clash := write("clash.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n- id: /b\n  ports:\n  - domains: [a.test]\n")
 	pem := write("a.pem", string(certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{}).Bundle()))
 	ca := write("ca.pem", string(certstest.TestCA(t).RootPEM()))
+	cert, key := pair(t, t.TempDir(), certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{}))
+	oldCert, oldKey := pair(t, t.TempDir(), certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{
+		NotBefore: time.Now().Add(-60 * 24 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
+	}))
+	empty := write("token", "\n")
 	m := marathontest.Start(t, marathontest.Options{})
 	if err := m.Apply(app("/a", "a.test", 1)); err != nil {
 		t.Fatal(err)
@@ -217,6 +222,11 @@ func TestCheck(t *testing.T) {
 		{"authorities", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--client-ca", ca, "--client-certificates", "required"}, 0, "ok     files for TLS"},
 		{"ticket secret", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--session-ticket-key-file", good}, 1, "session-ticket-key-file: " + good + ": want 32 random bytes"},
 		{"no authorities", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2", "--client-ca", good, "--client-certificates", "required"}, 1, "good.yaml: no certificate in PEM"},
+		{"certificates of the ports", []string{"--source-file", good, "--xds-cert", cert, "--xds-key", key, "--admin-cert", cert, "--admin-key", key}, 0, "ok     xds-cert\nok     admin-cert"},
+		{"key of another certificate", []string{"--source-file", good, "--xds-cert", cert, "--xds-key", oldKey}, 1, "wrong  xds-cert: certificate " + cert + " with key " + oldKey},
+		{"authority of Envoys", []string{"--source-file", good, "--xds-cert", cert, "--xds-key", key, "--xds-client-ca", good}, 1, "good.yaml: no certificate in it"},
+		{"expired certificate of a port", []string{"--source-file", good, "--admin-cert", oldCert, "--admin-key", oldKey}, 1, "wrong  admin-cert: has expired"},
+		{"empty token", []string{"--source-file", good, "--admin-token-file", empty}, 1, "wrong  admin-token-file: " + empty + " is empty"},
 		{"no directory", []string{"--source-file", good, "--certs-dir", filepath.Join(dir, "none")}, 1, "none"},
 	}
 	for _, tt := range tests {
