@@ -108,18 +108,19 @@ func (s *Server) fleets() []FleetView {
 	for i := range fleets {
 		envoys := orEmpty(slices.Clone(fleets[i].Envoys))
 		for j := range envoys {
-			envoys[j].Types = redactRejections(envoys[j].Types)
+			envoys[j].Types = redactLacks(envoys[j].Types)
 		}
 		fleets[i].Envoys = envoys
 	}
 	return fleets
 }
 
-func redactRejections(types []TypeView) []TypeView {
+func redactLacks(types []TypeView) []TypeView {
 	types = slices.Clone(types)
-	for i, t := range types {
-		if t.Rejected != nil {
-			types[i].Rejected = &Rejection{Revision: t.Rejected.Revision, Error: redact(t.Rejected.Error)}
+	for i := range types {
+		types[i].Lacks = slices.Clone(types[i].Lacks)
+		for j := range types[i].Lacks {
+			types[i].Lacks[j].Error = redact(types[i].Lacks[j].Error)
 		}
 	}
 	return types

@@ -35,6 +35,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"ago":   func(t time.Time) string { return ago(time.Since(t)) },
 	"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"days":  days,
+	"until": func(t time.Time) string { return ago(time.Until(t)) },
 	"left":  func(t *time.Time) string { return days(int(math.Floor(time.Until(*t).Hours() / 24))) },
 	"state": certificateState,
 	"count": count,
@@ -70,8 +71,7 @@ type pageFleet struct {
 
 type pageEnvoy struct {
 	EnvoyView
-	Rejected bool
-	Behind   int
+	Lacking, Behind int
 }
 
 // page answers GET /. With ?refresh=off it stays as it is, to read and copy.
@@ -148,7 +148,7 @@ func newPageFleet(f FleetView) pageFleet {
 	for _, e := range f.Envoys {
 		p := pageEnvoy{EnvoyView: e}
 		for _, t := range e.Types {
-			p.Rejected = p.Rejected || t.Rejected != nil
+			p.Lacking += t.Lacking
 			p.Behind += t.Behind
 		}
 		envoys = append(envoys, p)
@@ -162,7 +162,7 @@ func newPageFleet(f FleetView) pageFleet {
 
 func rank(e pageEnvoy) int {
 	switch {
-	case e.Rejected:
+	case e.Lacking > 0:
 		return 0
 	case e.Behind > 0:
 		return 1

@@ -147,7 +147,7 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	}
 	state.fleets[0].Envoys = append(state.fleets[0].Envoys,
 		EnvoyView{ID: "late", Types: []TypeView{{Type: "scopes", Behind: 1}}},
-		EnvoyView{ID: "refuses", Types: []TypeView{{Type: "scopes", Rejected: &Rejection{Revision: 1, Error: "e"}}}})
+		EnvoyView{ID: "refuses", Types: []TypeView{{Type: "scopes", Lacking: 1, Lacks: []LackView{{Name: "s", Error: "e"}}}}})
 	soon := time.Now().Add(time.Hour)
 	for range maxCertificates + 2 {
 		state.certificates = append(state.certificates, CertificateView{Name: "c", NotAfter: soon.Add(time.Hour)})

@@ -51,12 +51,12 @@ func (f fakeState) App(id string) (AppView, bool) {
 func busyState() fakeState {
 	now := time.Now()
 	long := strings.Repeat("averylonglabel", 4)
-	types := func(behind int, rejected *Rejection) []TypeView {
+	types := func(behind int, lacks ...LackView) []TypeView {
 		return []TypeView{
 			{Type: "clusters", Sent: 41, Acked: 41},
 			{Type: "endpoints", Sent: 42, Acked: 42 - uint64(behind), Behind: behind, InFlight: behind > 0},
 			{Type: "listeners", Sent: 3, Acked: 3},
-			{Type: "scopes", Sent: 40, Acked: 40, Rejected: rejected},
+			{Type: "scopes", Sent: 40, Acked: 40, Lacks: lacks, Lacking: len(lacks)},
 			{Type: "secrets", Sent: 12, Acked: 12},
 		}
 	}
@@ -69,9 +69,9 @@ func busyState() fakeState {
 		},
 		fleets: []FleetView{
 			{Name: "external", Revision: 42, Resources: map[string]int{"clusters": 12345, "endpoints": 12345, "listeners": 2, "scopes": 20210, "secrets": 812}, Envoys: []EnvoyView{
-				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:41234", Connected: now.Add(-26 * time.Hour), Types: types(0, nil)},
-				{ID: "edge-2." + long + ".test", Version: "1.40.0", Address: "[fd00:1:2:3:4:5:6:7]:41234", Connected: now.Add(-90 * time.Second), Types: types(0, &Rejection{42, "Error adding/updating scope(s) " + long + ".test: unknown cluster '/shop/" + long + "_0'"})},
-				{ID: "edge-3", Version: "1.39.2", Address: "10.0.1.3:41234", Connected: now.Add(-72 * time.Hour), Types: types(2, nil)},
+				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:41234", Connected: now.Add(-26 * time.Hour), Types: types(0)},
+				{ID: "edge-2." + long + ".test", Version: "1.40.0", Address: "[fd00:1:2:3:4:5:6:7]:41234", Connected: now.Add(-90 * time.Second), Types: types(0, LackView{Name: long + ".test", By: "this Envoy", Since: now.Add(-5 * time.Minute), Older: true, Retry: &now, Error: "Error adding/updating scope(s) " + long + ".test: unknown cluster '/shop/" + long + "_0'"})},
+				{ID: "edge-3", Version: "1.39.2", Address: "10.0.1.3:41234", Connected: now.Add(-72 * time.Hour), Types: types(2)},
 			}},
 			{Name: "internal", Revision: 7, Resources: map[string]int{"clusters": 40}},
 		},

@@ -82,20 +82,28 @@ type TypeView struct {
 	Sent uint64 `json:"sent"`
 	// Acked is the revision up to which it acknowledged everything.
 	Acked uint64 `json:"acked"`
-	// Rejected is its last rejection; nil once it acknowledged a later
-	// response.
-	Rejected *Rejection `json:"rejected,omitempty"`
+	// Lacks are resources that it does not have as they are, since it or others of
+	// its version rejected them; Lacking counts them, where not all are listed.
+	Lacks   []LackView `json:"lacks,omitempty"`
+	Lacking int        `json:"lacking,omitempty"`
 	// Behind counts the resources it has yet to be sent or to acknowledge.
 	Behind int `json:"behind"`
 	// InFlight is set while a response waits for its answer.
 	InFlight bool `json:"inFlight"`
 }
 
-// Rejection is a response that an Envoy refused.
-type Rejection struct {
-	Revision uint64 `json:"revision"`
-	// Error is the reason in the words of the Envoy.
+// LackView is a resource that an Envoy does not have as it is.
+type LackView struct {
+	Name string `json:"name"`
+	// By is who rejected it: "this Envoy", or "others of its version".
+	By    string    `json:"by"`
+	Since time.Time `json:"since"`
+	// Error is the reason in the words of Envoy.
 	Error string `json:"error"`
+	// Retry is when the Envoy is offered it again; nil if it is not until it changes.
+	Retry *time.Time `json:"retry,omitempty"`
+	// Older tells that the Envoy has an older version of it, and not none.
+	Older bool `json:"older"`
 }
 
 // AppView is one app as it is routed.

@@ -154,7 +154,7 @@ func TestResolvedIDsMayBecomeStale(t *testing.T) {
 	}
 	s.tidy(Secret)
 	s.intern(Secret, []string{"takes the id"})
-	if _, _, done := session.take(Secret, req, sub, time.Now()); done {
+	if _, done := session.take(Secret, req, sub, time.Now()); done {
 		t.Error("ids that stand for other names were used")
 	}
 	session.request(Secret, req, time.Now())

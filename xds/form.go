@@ -9,14 +9,16 @@ import (
 
 // kind is what decides which form of a resource an Envoy is sent.
 type kind struct {
+	node       string
 	version    string
+	bit        uint32   // of the version, see versionBit
 	extensions []string // sorted
 }
 
 // kindOf reads what an Envoy tells of itself. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-node
 func kindOf(node *corev3.Node) *kind {
-	k := &kind{version: envoyVersion(node)}
+	k := &kind{node: node.GetId(), version: envoyVersion(node)}
 	for _, e := range node.GetExtensions() {
 		k.extensions = append(k.extensions, e.GetName())
 	}
@@ -44,6 +46,8 @@ type secondForm struct {
 	version version
 	// first and second are the revisions at which each form changed last.
 	first, second uint64
+	// acknowledged is as in entry.
+	acknowledged uint32
 }
 
 // setSecond notes the second form of a resource that is being set, whose first
@@ -54,7 +58,10 @@ func (t *table) setSecond(id uint32, r Resource, same bool, revision uint64) (ch
 		delete(t.second, id)
 		return had
 	}
-	after := secondForm{needs: r.needs, wire: r.other.wire, version: r.other.hash, first: before.first, second: before.second}
+	if !had {
+		before = new(secondForm)
+	}
+	after := &secondForm{needs: r.needs, wire: r.other.wire, version: r.other.hash, first: before.first, second: before.second}
 	switch {
 	case !same:
 		after.first = revision
@@ -64,13 +71,15 @@ func (t *table) setSecond(id uint32, r Resource, same bool, revision uint64) (ch
 	changed = before.version != after.version || before.needs != after.needs
 	if changed {
 		after.second = revision
+	} else {
+		after.acknowledged = before.acknowledged
 	}
 	t.second[id] = after
 	return changed
 }
 
 // secondFor returns the second form if it is the one for an Envoy.
-func (t *table) secondFor(id uint32, envoy *kind) (form secondForm, ok bool) {
+func (t *table) secondFor(id uint32, envoy *kind) (form *secondForm, ok bool) {
 	if len(t.second) == 0 {
 		return form, false
 	}

@@ -18,6 +18,7 @@ func (f *fixture) setForms(name, first, second string) {
 // form alone.
 func TestForms(t *testing.T) {
 	f := serve(t)
+	f.store.ClustersOnDemand = true // nothing waits for clusters
 	f.setForms("https", "1", "plain 1")
 	able, unable := f.connect(), f.connect()
 	able.Extensions("another", selector)
@@ -61,6 +62,7 @@ func TestForms(t *testing.T) {
 // A form that Envoys reject costs those of their kind only.
 func TestRejectedForm(t *testing.T) {
 	f := serve(t)
+	f.store.ClustersOnDemand = true // nothing waits for clusters
 	f.setForms("https", "1", "bad")
 	unable := f.connect()
 	unable.Version(1, 30, 0)
@@ -72,19 +74,19 @@ func TestRejectedForm(t *testing.T) {
 	able.Extensions(selector)
 	able.Subscribe(listeners)
 	able.Ack(able.Expect(listeners, []string{"https"}))
-	if q := f.store.Quarantined(); len(q) != 1 || q[0].Message != "bad form" {
-		t.Errorf("kept back: %+v", q)
+	if q := f.store.Rejected(); len(q) != 1 || q[0].Message != "bad form" {
+		t.Errorf("rejected: %+v", q)
 	}
 	f.setForms("https", "2", "bad")
 	able.Ack(able.Expect(listeners, []string{"https"}))
 	unable.ExpectNothing()
-	if q := f.store.Quarantined(); len(q) != 1 {
-		t.Errorf("kept back after a change of the other form: %+v", q)
+	if q := f.store.Rejected(); len(q) != 1 {
+		t.Errorf("rejected after a change of the other form: %+v", q)
 	}
 	f.setForms("https", "2", "good")
 	unable.Ack(unable.Expect(listeners, []string{"https"}))
 	able.ExpectNothing()
-	if q := f.store.Quarantined(); len(q) != 0 {
-		t.Errorf("still kept back: %+v", q)
+	if q := f.store.Rejected(); len(q) != 0 {
+		t.Errorf("still rejected: %+v", q)
 	}
 }

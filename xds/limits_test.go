@@ -87,6 +87,7 @@ func TestRequestRate(t *testing.T) {
 // An Envoy that reads nothing loses its connection; the others never wait.
 func TestStalledEnvoy(t *testing.T) {
 	f := limited(t, func(l *Limits) { l.Stall = 200 * time.Millisecond })
+	f.store.ClustersOnDemand = true // nothing waits for clusters
 	big := strings.Repeat("x", 1<<20)
 	for i := range 8 {
 		f.set(Cluster, big, fmt.Sprint("c", i))

@@ -47,8 +47,11 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		m.refused.WithLabelValues(string(kind))
 	}
 	rejections := counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type")
-	quarantined := prometheus.NewDesc("relay_xds_quarantined", "Resources that Envoys of some version reject and are not sent.", []string{"fleet"}, nil)
-	r.MustRegister(m.streams, quarantineCollector{quarantined, stores})
+	r.MustRegister(m.streams, rejectedCollector{
+		rejected:    prometheus.NewDesc("relay_xds_rejected", "Resources that a connected Envoy rejects.", []string{"fleet"}, nil),
+		quarantined: prometheus.NewDesc("relay_xds_quarantined", "Resources that several Envoys of some version reject and others of it are not sent.", []string{"fleet"}, nil),
+		stores:      stores,
+	})
 	convergence := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "relay", Subsystem: "xds", Name: "convergence_seconds",
 		Help:    "Time from a change (one at a time is followed) until all Envoys that it concerns have acknowledged it.",
@@ -70,19 +73,30 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 	return m
 }
 
-// quarantineCollector counts when it is asked.
-type quarantineCollector struct {
-	desc   *prometheus.Desc
-	stores map[string]*Store
+// rejectedCollector counts when it is asked.
+type rejectedCollector struct {
+	rejected, quarantined *prometheus.Desc
+	stores                map[string]*Store
 }
 
 // Describe implements prometheus.Collector.
-func (c quarantineCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+func (c rejectedCollector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- c.rejected
+	descs <- c.quarantined
+}
 
 // Collect implements prometheus.Collector.
-func (c quarantineCollector) Collect(metrics chan<- prometheus.Metric) {
+func (c rejectedCollector) Collect(metrics chan<- prometheus.Metric) {
 	for fleet, store := range c.stores {
-		metrics <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(len(store.Quarantined())), fleet)
+		rejected, quarantined := make(map[Key]bool), 0
+		for _, r := range store.Rejected() {
+			rejected[r.Key] = true
+			if r.Quarantined {
+				quarantined++
+			}
+		}
+		metrics <- prometheus.MustNewConstMetric(c.rejected, prometheus.GaugeValue, float64(len(rejected)), fleet)
+		metrics <- prometheus.MustNewConstMetric(c.quarantined, prometheus.GaugeValue, float64(quarantined), fleet)
 	}
 }
 

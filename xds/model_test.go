@@ -38,7 +38,7 @@ func testResource(t testing.TB, typ Type, name, content string) Resource {
 	case Endpoint:
 		msg = &endpointv3.ClusterLoadAssignment{ClusterName: name, NamedEndpoints: map[string]*endpointv3.Endpoint{content: {}}}
 	case Secret:
-		msg = &tlsv3.Secret{Name: content}
+		msg = &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{CertificateChain: inlineString(content)}}}
 	case Listener:
 		msg = &listenerv3.Listener{Name: name, StatPrefix: content}
 	case Scope:
@@ -572,7 +572,7 @@ func settleModel(t *testing.T, w *modelWorld, envoys []*modelEnvoy) {
 func (e *modelEnvoy) compare(store *Store) {
 	for t := range store.tables {
 		for id, entry := range store.tables[t].entries {
-			version := store.tables[t].current(uint32(id), e.kind)
+			version := store.tables[t].version(uint32(id), e.kind)
 			if entry.presence != present || Type(t) == Secret {
 				continue
 			}
@@ -595,5 +595,6 @@ func (e *modelEnvoy) compare(store *Store) {
 
 func (e *modelEnvoy) quarantined(t Type, name string) bool {
 	table := &e.session.store.tables[t]
-	return table.on(table.ids[name], e.kind) != nil
+	_, lacks := e.session.watches[t].lacks[table.ids[name]]
+	return lacks
 }

@@ -19,8 +19,12 @@ const (
 	Due Progress = "not sent yet"
 	// InFlight resources were sent and not answered.
 	InFlight Progress = "sent, not acknowledged yet"
-	// Rejected resources are kept from Envoys of this version until they change.
+	// Rejected resources were rejected by this Envoy as they are. It keeps an older
+	// version or has none, and is offered them again from time to time.
 	Rejected Progress = "rejected"
+	// Quarantined resources were rejected by several others of its version, and
+	// acknowledged by none. It has the last good version, if there is one.
+	Quarantined Progress = "rejected by others of its version"
 	// NotAsked resources exist, and the Envoy has not asked for them.
 	NotAsked Progress = "not asked for"
 	// Missing resources do not exist, or are withheld.
@@ -32,7 +36,14 @@ type EnvoyProgress struct {
 	NodeID, Version, Address string
 	Since                    time.Time
 	// Resources has one entry for each key asked about, in the same order.
-	Resources []Progress
+	Resources []ResourceProgress
+}
+
+// ResourceProgress is how far an Envoy has come with one resource.
+type ResourceProgress struct {
+	Progress
+	// Lack says why, of what is Rejected or Quarantined.
+	Lack Lack
 }
 
 // Progress says how far each connected Envoy of a fleet has come with the
@@ -59,43 +70,52 @@ func (s *Server) Progress(fleet string, keys []Key) []EnvoyProgress {
 	return all
 }
 
-func (s *session) progress(keys []Key) []Progress {
+func (s *session) progress(keys []Key) []ResourceProgress {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	states := make([]Progress, len(keys))
+	states := make([]ResourceProgress, len(keys))
 	for i, key := range keys {
 		w, t := &s.watches[key.Type], &s.store.tables[key.Type]
 		if w.subscribed {
 			w.collect(t, s.store.revision)
 		}
-		states[i] = w.progress(t, key.Name)
+		p, id := w.progress(t, key.Name)
+		states[i].Progress = p
+		if p == Rejected || p == Quarantined {
+			states[i].Lack = w.lackOf(t, id)
+		}
 	}
 	return states
 }
 
-func (w *watch) progress(t *table, name string) Progress {
+// progress is that of a resource, or of the copy of it that the Envoy asked for; id is
+// which of them.
+func (w *watch) progress(t *table, name string) (p Progress, id uint32) {
 	id, known := t.ids[name]
+	_, lacks := w.lacks[id]
 	in := func(set, gone *roaring.Bitmap) bool { return set.Contains(id) || gone.Contains(id) }
 	switch {
 	case !known:
-		return Missing
-	case w.wants(id) && t.on(id, w.envoy) != nil:
-		return Rejected
+		return Missing, id
+	case w.wants(id) && w.rejects(t, id):
+		return Rejected, id
+	case w.wants(id) && lacks:
+		return Quarantined, id
 	case in(w.set, w.gone), slices.ContainsFunc(w.retry, func(b batch) bool { return in(b.set, b.gone) }):
-		return Due
+		return Due, id
 	case w.flight != nil && in(w.flight.set, w.flight.gone):
-		return InFlight
+		return InFlight, id
 	case t.entries[id].presence != present:
-		return Missing
+		return Missing, id
 	case w.held.Contains(id):
-		return Acknowledged
+		return Acknowledged, id
 	}
 	for copied, a := range t.aliases.of {
 		if a.target == id && w.names.Contains(copied) {
 			return w.progress(t, t.entries[copied].name)
 		}
 	}
-	return NotAsked
+	return NotAsked, id
 }

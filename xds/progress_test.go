@@ -16,8 +16,8 @@ func TestProgress(t *testing.T) {
 			t.Fatalf("%s: Envoys are %+v", when, all)
 		}
 		for i, got := range all[0].Resources {
-			if got != want[i] {
-				t.Errorf("%s: %s %q is %q, want %q", when, keys[i].Type, keys[i].Name, got, want[i])
+			if got.Progress != want[i] {
+				t.Errorf("%s: %s %q is %q, want %q", when, keys[i].Type, keys[i].Name, got.Progress, want[i])
 			}
 		}
 	}
@@ -49,7 +49,7 @@ func TestProgressOfAliases(t *testing.T) {
 	f.store.Apply(Change{Set: []Resource{f.secret("vault/a", "1")}, Resolve: resolveTo("vault/a", "a.test")})
 	want := func(want Progress) {
 		t.Helper()
-		if got := f.server.Progress("edge", []Key{{Secret, "vault/a"}})[0].Resources[0]; got != want {
+		if got := f.server.Progress("edge", []Key{{Secret, "vault/a"}})[0].Resources[0].Progress; got != want {
 			t.Errorf("it is %q, want %q", got, want)
 		}
 	}

@@ -161,19 +161,26 @@ const (
 
 // encodeResource writes one entry of DeltaDiscoveryResponse.resources.
 func encodeResource(url, name, version string, body []byte) []byte {
-	anySize := sizeBytes(fieldAnyTypeURL, len(url)) + sizeBytes(fieldAnyValue, len(body))
-	size := sizeBytes(fieldResourceVersion, len(version)) +
+	before, after := encodeAround(url, name, version, len(body))
+	b := make([]byte, 0, len(before)+len(body)+len(after))
+	return append(append(append(b, before...), body...), after...)
+}
+
+// encodeAround writes what is before and after the message in such an entry; size is
+// that of the message.
+func encodeAround(url, name, version string, size int) (before, after []byte) {
+	anySize := sizeBytes(fieldAnyTypeURL, len(url)) + sizeBytes(fieldAnyValue, size)
+	entrySize := sizeBytes(fieldResourceVersion, len(version)) +
 		sizeBytes(fieldResourceBody, anySize) +
 		sizeBytes(fieldResourceName, len(name))
 
-	b := make([]byte, 0, sizeBytes(fieldResponseResources, size))
-	b = appendLength(b, fieldResponseResources, size)
+	b := make([]byte, 0, sizeBytes(fieldResponseResources, entrySize)-size)
+	b = appendLength(b, fieldResponseResources, entrySize)
 	b = appendString(b, fieldResourceVersion, version)
 	b = appendLength(b, fieldResourceBody, anySize)
 	b = appendString(b, fieldAnyTypeURL, url)
-	b = protowire.AppendTag(b, fieldAnyValue, protowire.BytesType)
-	b = protowire.AppendBytes(b, body)
-	return appendString(b, fieldResourceName, name)
+	b = appendLength(b, fieldAnyValue, size)
+	return b, appendString(nil, fieldResourceName, name)
 }
 
 func sizeBytes(field protowire.Number, n int) int {

@@ -15,18 +15,25 @@ import (
 type response struct {
 	typ     Type
 	buffers mem.BufferSlice
-	removed int
-	size    int
-	nonce   string
+	// resources and removed count what it sets and removes.
+	resources, removed int
+	size               int
+	nonce              string
 }
 
-func newResponse(t Type, table *table, b batch, nonce string, envoy *kind) *response {
+func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind) *response {
 	r := &response{typ: t, nonce: nonce}
 	if b.set != nil {
 		r.buffers = make(mem.BufferSlice, 0, b.set.GetCardinality()+1)
 		for it := b.set.Iterator(); it.HasNext(); {
-			wire, _ := table.content(it.Next(), envoy)
-			r.buffers = append(r.buffers, wire)
+			id := it.Next()
+			wire := b.content(table, id, envoy)
+			if b.vary.Contains(id) {
+				r.buffers = append(r.buffers, varied(t, wire, salt+nonce)...)
+			} else {
+				r.buffers = append(r.buffers, wire)
+			}
+			r.resources++
 		}
 	}
 	url := t.URL()
@@ -42,6 +49,15 @@ func newResponse(t Type, table *table, b batch, nonce string, envoy *kind) *resp
 	r.buffers = append(r.buffers, mem.SliceBuffer(rest))
 	r.size = r.buffers.Len()
 	return r
+}
+
+// content is what the response carries of a resource.
+func (b batch) content(t *table, id uint32, envoy *kind) mem.Buffer {
+	if b.lastGood.Contains(id) {
+		wire, _ := t.lastGood(id, envoy)
+		return wire
+	}
+	return t.wire(id, envoy)
 }
 
 // names returns the names of the ids, in the order of the ids.

@@ -218,68 +218,14 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 	c.Ack(c.Expect(secrets, nil, "c"))
 	c.ExpectNothing()
 	status := f.server.Streams()[0].Types[0]
-	if status.Rejected == nil || status.Rejected.Message != "no c please" || strings.Join(status.Quarantined, " ") != "c" {
-		t.Errorf("status %+v; want c quarantined", status)
+	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Lacks) != 1 || status.Lacks[0].Name != "c" || !status.Lacks[0].Own {
+		t.Errorf("status %+v; want c rejected", status)
 	}
 	f.set(Secret, "mended", "c")
 	c.Ack(c.Expect(secrets, []string{"c"}))
 	c.ExpectNothing()
-	if q := f.server.Streams()[0].Types[0].Quarantined; len(q) != 0 {
-		t.Errorf("still quarantined: %q", q)
-	}
-}
-
-// What one Envoy rejected is not sent to others of its version, which keep the
-// last good one or are given it; others get it. It is one problem in all.
-func TestRejectionIsShared(t *testing.T) {
-	f := serve(t)
-	connect := func(version uint32) *xdstest.Client {
-		c := f.connect()
-		c.Version(1, version, 0)
-		return c
-	}
-	f.set(Cluster, "good", "a")
-	first, second := connect(40), connect(40)
-	for _, c := range []*xdstest.Client{first, second} {
-		c.Subscribe(clusters)
-	}
-	good := first.Expect(clusters, []string{"a"})
-	first.Ack(good)
-	// The second is busy while the first rejects.
-	busy := second.Expect(clusters, []string{"a"})
-	first.ExpectNothing()
-	f.set(Cluster, "poison", "a")
-	first.Nack(first.Expect(clusters, []string{"a"}), "poison")
-	first.ExpectNothing()
-	second.Ack(busy)
-	second.ExpectNothing()
-
-	fresh := connect(40)
-	fresh.Subscribe(clusters)
-	r := fresh.Expect(clusters, []string{"a"})
-	if got, want := xdstest.Versions(r)["a"], xdstest.Versions(good)["a"]; got != want {
-		t.Errorf("an Envoy without a is given version %s, want the last good one, %s", got, want)
-	}
-	fresh.Ack(r)
-	other := connect(41)
-	other.Subscribe(clusters)
-	r = other.Expect(clusters, []string{"a"})
-	if xdstest.Versions(r)["a"] == xdstest.Versions(good)["a"] {
-		t.Error("an Envoy of another version is not given the new a")
-	}
-	other.Ack(r)
-	other.ExpectNothing()
-
-	q := f.store.Quarantined()
-	if len(q) != 1 || q[0].Name != "a" || q[0].Envoy != "1.40.0" || q[0].Message != "poison" {
-		t.Errorf("quarantined: %+v", q)
-	}
-	f.set(Cluster, "mended", "a")
-	for _, c := range []*xdstest.Client{first, second, fresh, other} {
-		c.Ack(c.Expect(clusters, []string{"a"}))
-	}
-	if q := f.store.Quarantined(); len(q) != 0 {
-		t.Errorf("still quarantined: %+v", q)
+	if l := f.server.Streams()[0].Types[0].Lacks; len(l) != 0 {
+		t.Errorf("still lacking: %+v", l)
 	}
 }
 
@@ -375,6 +321,7 @@ func TestOrder(t *testing.T) {
 // resources are neither sent nor removed.
 func TestClosedTypesAndWithheldResources(t *testing.T) {
 	f := closedFixture(t)
+	f.store.ClustersOnDemand = true // nothing waits for clusters
 	f.set(Listener, "1", "http")
 	f.store.Apply(Change{Withhold: []Key{{Listener, "https"}}})
 	c := f.connect()

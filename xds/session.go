@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -24,23 +23,27 @@ type session struct {
 	// mu guards what follows, inside the store's lock.
 	mu      sync.Mutex
 	watches [numTypes]watch
-	parked  [numTypes][]*request
 	nonce   uint64
 	// reached is the last change that was followed until here.
 	reached uint64
-	// expected is set when Envoy came with clusters: it has listeners, scopes and
-	// a filter too, and is about to say so. Until then, or until this time,
-	// nothing that they may name is removed.
-	expected time.Time
+	// began is when the first request came that was not kept for later; see awaited.
+	began time.Time
+	// resumed tells that Envoy came with resources: it was served before.
+	resumed bool
+	// running is set once endpointsOfStart has done its work.
+	running bool
+	// salt tells what this stream varies from what others do.
+	salt string
 }
 
 func newSession(s *Store, envoy *kind) *session {
-	session := &session{store: s, envoy: envoy, wake: make(chan struct{}, 1)}
+	session := &session{store: s, envoy: envoy, salt: newSalt(), wake: make(chan struct{}, 1)}
 	for t := range session.watches {
-		session.watches[t] = newWatch(envoy)
+		session.watches[t] = newWatch(Type(t), envoy)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	envoy.bit = s.versionBit(envoy.version)
 	s.sessions[session] = struct{}{}
 	return session
 }
@@ -49,6 +52,7 @@ func (s *session) close() {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	delete(s.store.sessions, s)
+	s.forgetRejections()
 	s.store.sample.leave(s, false, time.Now())
 }
 
@@ -63,63 +67,67 @@ func (s *session) notify() {
 // all. For the others it asks for nothing.
 var legacyWildcard = [numTypes]bool{Cluster: true, Listener: true, Scope: true}
 
+// outcome is what is left to do of a request without the locks with which it was
+// handled.
+type outcome struct {
+	rejection *Rejection
+	culprit   *culprit
+	// settled are resources that the Envoy has no rejection of any more.
+	settled []uint32
+}
+
+// culprit is a resource that was rejected alone.
+type culprit struct {
+	id      uint32
+	version version
+	since   uint64
+}
+
 // request takes in one request for a type. It returns the rejection when the
 // request is one. Requests for a type that is not open yet are kept.
 func (s *session) request(t Type, req *request, now time.Time) *Rejection {
-	var (
-		rejection *Rejection
-		culprit   *held
-	)
+	var out outcome
 	for done := false; !done; {
-		rejection, culprit, done = s.take(t, req, s.resolve(t, req), now)
+		out, done = s.take(t, req, s.resolve(t, req), now)
 	}
-	if culprit != nil {
-		rejection.Culprit = s.store.condemn(t, culprit.id, culprit.version, rejection, s.envoy)
-		s.reconsider(t, culprit.id)
+	if len(out.settled) > 0 {
+		s.settle(t, out.settled)
 	}
-	return rejection
+	if out.culprit != nil {
+		s.rejectAlone(t, *out.culprit, out.rejection)
+	}
+	return out.rejection
 }
 
-// reconsider gives an Envoy that has nothing in place of what it rejected the
-// last good version.
-func (s *session) reconsider(t Type, id uint32) {
-	s.store.mu.RLock()
-	defer s.store.mu.RUnlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := &s.watches[t]; w.wants(id) && !w.held.Contains(id) {
-		w.due(&s.store.tables[t], id)
-	}
-}
-
-// take handles a request under the store's lock, with which nobody can be
-// condemned: the culprit, if one was found, is returned. It does nothing when
-// ids were given to other names since they were resolved.
-func (s *session) take(t Type, req *request, sub subscription, now time.Time) (rejection *Rejection, culprit *held, done bool) {
+// take handles a request under the store's lock, as far as that goes without
+// touching what concerns other Envoys. It does nothing when ids were given to other
+// names since they were resolved.
+func (s *session) take(t Type, req *request, sub subscription, now time.Time) (out outcome, done bool) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.store.reclaims != sub.reclaims {
-		return nil, nil, false
+		return outcome{}, false
 	}
 	if !s.store.tables[t].open {
-		s.parked[t] = append(s.parked[t], req)
-		return nil, nil, true
+		s.watches[t].ask(sub)
+		return outcome{}, true
 	}
-	rejection, culprit = s.handle(t, req, sub, now)
-	return rejection, culprit, true
+	return s.handle(t, req, sub, now), true
 }
 
-// unpark handles the requests that were kept until their type was opened.
+// unpark handles what was asked for before its type was opened.
 func (s *session) unpark(now time.Time) {
-	for t := range s.parked {
-		s.mu.Lock()
-		kept := s.parked[t]
-		s.parked[t] = nil
-		s.mu.Unlock()
-		for _, req := range kept {
-			s.request(Type(t), req, now)
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.watches {
+		w := &s.watches[t]
+		if early := w.early; early != nil && s.store.tables[t].open {
+			w.early = nil
+			s.start(Type(t), *early, now)
 		}
 	}
 }
@@ -151,23 +159,44 @@ func (s *session) resolve(t Type, req *request) subscription {
 	return sub
 }
 
-func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (*Rejection, *held) {
+func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	if !w.subscribed {
-		w.start(table, sub, s.store.revision)
-		s.interest.Or(1 << t)
-		if t == Cluster && len(sub.initial) > 0 {
-			s.expected = now.Add(ackLimit)
+		s.start(t, sub, now)
+		return out
+	}
+	for _, id := range sub.unsubscribe {
+		if !w.wildcard && w.rejects(table, id) {
+			out.settled = append(out.settled, id)
 		}
-		if f := s.watches[Cluster].flight; t == Endpoint && f != nil && len(sub.initial) > 0 {
-			// Envoy came with these endpoints, but the clusters that were sent
-			// meanwhile wait for them anew.
-			s.endpointsAgain(f.set)
-		}
-		return nil, nil
 	}
 	w.update(table, sub)
-	return s.answered(t, req, now)
+	s.answered(t, req, now, &out)
+	return out
+}
+
+// start handles the first request for a type.
+func (s *session) start(t Type, sub subscription, now time.Time) {
+	w, clusters := &s.watches[t], &s.watches[Cluster]
+	w.start(&s.store.tables[t], sub, s.store.revision)
+	s.interest.Or(1 << t)
+	if s.began.IsZero() {
+		s.began = now
+	}
+	if len(sub.initial) == 0 {
+		return
+	}
+	s.resumed = true
+	switch {
+	case t != Endpoint:
+	case !clusters.subscribed:
+		// Envoy does not ask for clusters while some are warming, which wait for
+		// their endpoints anew: those that it has are not enough.
+		s.again(w.held)
+	case clusters.flight != nil:
+		// So do those that were sent since.
+		s.endpointsAgain(clusters.flight.set)
+	}
 }
 
 // awaits reports whether a nonce is that of the response in flight.
@@ -178,33 +207,34 @@ func (s *session) awaits(t Type, nonce string) bool {
 	return f != nil && f.nonce == nonce
 }
 
-// maxMessage bounds what is kept of an Envoy's words, in characters.
-const maxMessage = 16 << 10
-
 // answered handles the part of a request that acknowledges or rejects the
 // response in flight. A nonce of an older response says nothing.
-func (s *session) answered(t Type, req *request, now time.Time) (*Rejection, *held) {
+func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	f := w.flight
 	if f == nil || req.GetResponseNonce() != f.nonce {
-		return nil, nil
+		return
 	}
 	w.flight = nil
 	if req.GetErrorDetail() == nil {
 		w.acked, w.ackedAt = f.revision, now
-		table.prove(f.set, f.revision, s.envoy)
-		return nil, nil
+		settled := w.accept(table, f)
+		out.settled = append(out.settled, settled...)
+		if t == Secret && (len(settled) > 0 || !f.lastGood.IsEmpty()) {
+			s.watches[Listener].retryNow(now) // what it may have been rejected for is gone
+		}
+		return
 	}
 	w.rejections++
-	w.rejected = &Rejection{
+	out.rejection = &Rejection{
 		Type: t, Revision: f.revision, Time: now,
-		Message: fmt.Sprintf("%.*s", maxMessage, req.GetErrorDetail().GetMessage()), Names: table.names(f.set),
+		Message: quotable(req.GetErrorDetail().GetMessage()), Names: table.names(f.set),
 	}
-	id, alone := w.reject(f)
-	if !alone {
-		return w.rejected, nil
+	if id, alone := w.reject(f); alone {
+		out.culprit = &culprit{id: id, version: f.version, since: f.setSince}
+		return // and noted by rejectAlone
 	}
-	return w.rejected, &held{id: id, version: f.version}
+	w.lastRejection = out.rejection
 }
 
 // plan returns the responses that may be sent now, and until when what must
@@ -220,13 +250,21 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for t := range s.watches {
-		if s.watches[t].subscribed {
-			s.watches[t].collect(&s.store.tables[t], s.store.revision)
+		if w := &s.watches[t]; w.subscribed {
+			w.collect(&s.store.tables[t], s.store.revision)
+			w.retryRejected(&s.store.tables[t], now)
 		}
 	}
-	for _, t := range sendOrder {
-		if r := s.next(t, now); r != nil {
-			out = append(out, r)
+	s.endpointsOfStart(now)
+	for again := true; again; {
+		again = false
+		for _, t := range sendOrder {
+			if r := s.next(t, now); r != nil {
+				out = append(out, r)
+			}
+			// What waits for something does so no longer when that is not sent.
+			again = again || s.watches[t].dropped
+			s.watches[t].dropped = false
 		}
 	}
 	s.converged(now)
@@ -240,7 +278,7 @@ func (s *session) converged(now time.Time) {
 		return
 	}
 	for t := range s.watches {
-		if s.watches[t].subscribed && s.settled(Type(t), true, now) < revision {
+		if s.watches[t].subscribed && s.settled(Type(t), removals, now) < revision {
 			return
 		}
 	}
@@ -268,7 +306,11 @@ func (s *session) names(t Type) int {
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return int(s.watches[t].names.GetCardinality())
+	w := &s.watches[t]
+	if w.early != nil {
+		return len(w.early.subscribe)
+	}
+	return int(w.names.GetCardinality())
 }
 
 // due returns about how many resources the next responses will have.
@@ -309,20 +351,41 @@ func (s *session) next(t Type, now time.Time) *response {
 	}
 	w.answer = false
 	s.nonce++
-	w.flight = &flight{batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now}
-	w.flight.fresh = roaring.AndNot(b.set, w.held)
-	if b.set.GetCardinality() == 1 {
-		_, w.flight.version = table.content(b.set.Minimum(), s.envoy)
-	}
+	w.flight = s.newFlight(t, b, now)
 	w.sent, w.sentAt = s.store.revision, now
 	if t == Cluster {
 		s.endpointsAgain(roaring.And(b.set, w.held))
 	}
 	w.held.Or(b.set)
 	w.held.AndNot(b.gone)
-	return newResponse(t, table, b, w.flight.nonce, s.envoy)
+	return newResponse(t, table, w.flight.batch, w.flight.nonce, s.salt, s.envoy)
 }
 
-func (b batch) empty() bool {
-	return (b.set == nil || b.set.IsEmpty()) && (b.gone == nil || b.gone.IsEmpty())
+func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
+	w, table := &s.watches[t], &s.store.tables[t]
+	f := &flight{
+		batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now,
+		fresh: roaring.AndNot(b.set, w.held), goneHeld: roaring.And(b.gone, w.held),
+	}
+	if b.set.GetCardinality() == 1 {
+		id := b.set.Minimum()
+		f.version = table.version(id, s.envoy)
+		if b.lastGood.Contains(id) {
+			_, f.version = table.lastGood(id, s.envoy)
+		}
+	}
+	f.vary = roaring.New()
+	if skipsKnown[t] {
+		f.vary.Or(roaring.And(b.set, w.skips))
+		if s.resumed {
+			// What other streams sent it, and what became of that, is not known here.
+			f.vary.Or(roaring.AndNot(b.set, w.looked))
+		}
+	}
+	for id := range w.lacks {
+		if b.set.Contains(id) && !b.lastGood.Contains(id) {
+			delete(w.lacks, id)
+		}
+	}
+	return f
 }

@@ -26,6 +26,12 @@ type Store struct {
 	reclaims uint64
 	// opened is closed and replaced whenever a type is opened.
 	opened chan struct{}
+	// versions are those of the Envoys that came, see versionBit.
+	versions []string
+
+	// ClustersOnDemand tells that Envoys ask for a cluster when a request needs it:
+	// what names clusters does not wait for them. It is set before the store is used.
+	ClustersOnDemand bool
 }
 
 // table holds the resources of one type.
@@ -44,10 +50,10 @@ type table struct {
 	reclaimAt int
 	log       changeLog
 	open      bool
-	// verdicts are on resources that an Envoy rejected alone, by id.
-	verdicts map[uint32][]verdict
+	// suspects are the resources that Envoys reject as they are, by id.
+	suspects map[uint32][]*suspect
 	// second holds the second forms of those that have one, by id.
-	second  map[uint32]secondForm
+	second  map[uint32]*secondForm
 	aliases aliases
 }
 
@@ -65,13 +71,15 @@ type entry struct {
 	wire     mem.Buffer
 	revision uint64 // of the last change
 	presence presence
-	// proven is 1 once an Envoy has acknowledged this version. It is written by
-	// many sessions at a time.
-	proven uint32
-	// good is the last version before this one that was acknowledged, for Envoys
-	// that reject this one and have none.
+	// acknowledged are the versions of Envoy of which one has acknowledged this
+	// content, as bits; see acknowledgers.
+	acknowledged uint32
+	// good is the last content before this one that was acknowledged, by Envoys of
+	// the versions goodFor. Others of these versions that do not get this content, and
+	// have none, are sent that.
 	good        mem.Buffer
 	goodVersion version
+	goodFor     uint32
 }
 
 // NewStore returns an empty store in which no type is open.
@@ -79,8 +87,8 @@ func NewStore() *Store {
 	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)
-		s.tables[t].verdicts = make(map[uint32][]verdict)
-		s.tables[t].second = make(map[uint32]secondForm)
+		s.tables[t].suspects = make(map[uint32][]*suspect)
+		s.tables[t].second = make(map[uint32]*secondForm)
 		s.tables[t].aliases.of = make(map[uint32]alias)
 	}
 	return s
@@ -271,10 +279,10 @@ func (t *table) set(r Resource, revision uint64) bool {
 		t.present++
 	}
 	if !same {
-		if e.proven == 1 {
-			e.good, e.goodVersion = e.wire, t.versions[id]
+		if e.acknowledged != 0 {
+			e.good, e.goodVersion, e.goodFor = e.wire, t.versions[id], e.acknowledged
 		}
-		e.wire, e.presence, e.proven = r.wire, present, 0
+		e.wire, e.presence, e.acknowledged = r.wire, present, 0
 		t.versions[id] = r.hash
 	}
 	e.revision = revision
@@ -301,7 +309,7 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 	}
 	*e = entry{name: e.name, revision: revision, presence: p}
 	t.versions[id] = 0
-	delete(t.verdicts, id)
+	delete(t.suspects, id)
 	delete(t.second, id)
 	delete(t.aliases.of, id)
 	t.log.append(revision, id, len(t.entries))

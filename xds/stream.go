@@ -130,10 +130,12 @@ func (s *stream) run(ctx context.Context, first *request) error {
 
 // follow handles requests and sends what changes.
 func (s *stream) follow(ctx context.Context, first *request, requests <-chan *request, ended <-chan error) error {
+	// Before the first request: that is kept if its type is not open, and an opening
+	// in between must not go unseen.
+	opened := s.session.store.openedAgain()
 	if err := s.receiveOne(ctx, first); err != nil {
 		return ignoreEnd(err)
 	}
-	opened := s.session.store.openedAgain()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	check := time.NewTicker(s.server.Limits.Stall / 4)
@@ -257,17 +259,23 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	return s.pace.Wait(ctx)
 }
 
-// rejected reports what an Envoy refused: once for each resource and version of
-// Envoy, however many Envoys refuse it and however long the search took.
+// rejected reports what an Envoy rejected: once when the first one does, and once when
+// it turns out to be more than one, however many do and however long the search took.
 func (s *stream) rejected(t Type, rejection *Rejection) {
 	s.server.metrics.rejections[s.info.Fleet][t].Inc()
-	if rejection.Culprit {
-		s.log.Error("Envoy rejected a resource; Envoys of its version keep the last good one until it changes",
-			"type", t, "resource", rejection.Names[0], "version", s.info.Version, "reason", rejection.Message)
-		return
+	log := s.log.With("type", t, "version", s.info.Version, "reason", rejection.Message)
+	switch rejection.Reach {
+	case OneEnvoy:
+		log.Error("Envoy rejected a resource: it keeps what it has of it, and is offered it again from time to time; other Envoys are sent it",
+			"resource", rejection.Names[0])
+	case EnvoyVersion:
+		log.Error("several Envoys of one version rejected a resource: others of the version keep the last good one until it changes",
+			"resource", rejection.Names[0])
+	case Repeated:
+		log.Debug("Envoy rejected a resource that it or others had rejected before", "resource", rejection.Names[0])
+	case Parts:
+		log.Debug("Envoy rejected a response; its parts are sent again", "revision", rejection.Revision, "resources", len(rejection.Names))
 	}
-	s.log.Debug("Envoy rejected a response; its parts are sent again",
-		"type", t, "revision", rejection.Revision, "resources", len(rejection.Names), "reason", rejection.Message)
 }
 
 // refuseType answers a request for a type that Relay does not serve as "there
@@ -299,7 +307,7 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 		}
 		m := s.server.metrics
 		m.responses[r.typ].Inc()
-		m.resources[r.typ].Add(float64(len(r.buffers) - 1))
+		m.resources[r.typ].Add(float64(r.resources))
 		m.removals[r.typ].Add(float64(r.removed))
 		m.bytes[r.typ].Add(float64(r.size))
 	}

@@ -9,12 +9,18 @@ import (
 // watch is what one Envoy asked for of one type, and what it has. It does no
 // I/O; its methods are called under the store's lock.
 type watch struct {
+	typ        Type
 	subscribed bool
 	wildcard   bool
 	// names were subscribed by name; with wildcard they may be present too.
 	names *roaring.Bitmap
 	// held is what Envoy has, as far as we know: sent, or told by itself.
 	held *roaring.Bitmap
+	// unsure is what Envoy may have beside: parts of responses that it rejected.
+	unsure *roaring.Bitmap
+	// looked are those about which Envoy acknowledged what it was sent on this stream,
+	// and skips those of which it would skip what it was sent last; see skipsKnown.
+	looked, skips *roaring.Bitmap
 	// set and gone are due to be sent and to be removed. They are merged for as
 	// long as they cannot be sent; nothing queues.
 	set, gone *roaring.Bitmap
@@ -29,20 +35,41 @@ type watch struct {
 	// retry are parts of a rejected response, to be sent one by one to find the
 	// culprit.
 	retry []batch
-	// envoy is the Envoy's kind: what others of it rejected is not sent.
 	envoy *kind
+	// rejected are the resources that this Envoy rejected as they are, and retryAt is
+	// when the first of them is to be tried again; trial are those that are due for it.
+	rejected map[uint32]rejected
+	retryAt  time.Time
+	trial    *roaring.Bitmap
+	// lacks are the resources that the Envoy does not get as they are, since it or
+	// others of its version rejected them: it has an older version or none. The value
+	// is the revision since which that is so.
+	lacks map[uint32]uint64
+	// apartNext has what may be rejected sent before what was not, the next time.
+	apartNext bool
+	// dropped tells that something that was due is not to be sent after all.
+	dropped bool
+	// early is what was asked for before the type was opened.
+	early *subscription
 
 	sent, acked     uint64
 	sentAt, ackedAt time.Time
-	rejected        *Rejection
+	lastRejection   *Rejection
 	rejections      int
 }
 
 // batch is what one response carries.
 type batch struct {
 	set, gone *roaring.Bitmap
+	// lastGood are those of set of which the last good version is sent, and vary those
+	// that are varied.
+	lastGood, vary *roaring.Bitmap
 	// setSince and goneSince are the lowest since of each.
 	setSince, goneSince uint64
+}
+
+func (b batch) empty() bool {
+	return (b.set == nil || b.set.IsEmpty()) && (b.gone == nil || b.gone.IsEmpty())
 }
 
 // flight is a response that was sent and not answered.
@@ -51,24 +78,36 @@ type flight struct {
 	nonce    string
 	revision uint64
 	sentAt   time.Time
-	// fresh are those that Envoy did not have before.
-	fresh *roaring.Bitmap
+	// fresh are those of set that Envoy did not have before, and goneHeld those of
+	// gone that it had.
+	fresh, goneHeld *roaring.Bitmap
 	// version is what was sent, of a resource that was sent alone.
 	version version
 }
 
-func newWatch(envoy *kind) watch {
+func newWatch(t Type, envoy *kind) watch {
 	return watch{
-		names: roaring.New(), held: roaring.New(), set: roaring.New(), gone: roaring.New(),
+		typ: t, looked: roaring.New(), skips: roaring.New(),
+		names: roaring.New(), held: roaring.New(), unsure: roaring.New(), set: roaring.New(), gone: roaring.New(),
 		since: make(map[uint32]uint64), envoy: envoy,
+		rejected: make(map[uint32]rejected), lacks: make(map[uint32]uint64), trial: roaring.New(),
 	}
 }
 
 // use adds the ids that must not be given to other names.
 func (w *watch) use(used *roaring.Bitmap) {
-	used.Or(w.names)
-	used.Or(w.held)
-	used.Or(w.gone)
+	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.gone, w.trial, w.looked, w.skips} {
+		used.Or(ids)
+	}
+	for id := range w.rejected {
+		used.Add(id)
+	}
+	for id := range w.lacks {
+		used.Add(id)
+	}
+	if w.early != nil {
+		w.early.use(used)
+	}
 	if w.flight != nil {
 		used.Or(w.flight.gone)
 	}
@@ -80,15 +119,14 @@ func (w *watch) use(used *roaring.Bitmap) {
 
 func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id) }
 
-// due notes that the Envoy has to be told about id, whatever its state is now.
-// Of a resource that Envoys of its version reject it keeps what it has; see
-// keepBack for what it is sent if it has none.
+// mayHave reports whether Envoy has a resource, or may have it.
+func (w *watch) mayHave(id uint32) bool { return w.held.Contains(id) || w.unsure.Contains(id) }
+
+// due notes that the Envoy has to be told about id, whatever its state is now. What
+// it is sent is decided when that is done; see offer.
 func (w *watch) due(t *table, id uint32) {
 	switch t.entries[id].presence {
 	case present:
-		if t.on(id, w.envoy) != nil && w.held.Contains(id) && !w.set.Contains(id) && !w.gone.Contains(id) {
-			return
-		}
 		w.set.Add(id)
 		w.gone.Remove(id)
 	case absent:
@@ -106,122 +144,41 @@ func (w *watch) drop(id uint32) {
 	delete(w.since, id)
 }
 
+// forget notes that Envoy has no memory of these any more.
+func (w *watch) forget(ids *roaring.Bitmap) {
+	w.looked.AndNot(ids)
+	w.skips.AndNot(ids)
+}
+
 // collect takes note of all changes up to revision.
 func (w *watch) collect(t *table, revision uint64) {
 	if w.cursor == revision {
 		return
 	}
 	t.changedSince(w.cursor, func(id uint32, changed uint64) {
-		if !w.wants(id) && !w.held.Contains(id) || !t.changedFor(id, w.envoy, w.cursor) {
+		if !w.wants(id) && !w.mayHave(id) || !t.changedFor(id, w.envoy, w.cursor) {
 			return
 		}
+		delete(w.rejected, id)
+		w.trial.Remove(id)
+		lacking, lacks := w.lacks[id]
+		if t.entries[id].presence != present {
+			delete(w.lacks, id)
+		}
 		// An Envoy that never had it need not be told that it is gone, unless it asked by name.
-		if t.entries[id].presence == absent && !w.held.Contains(id) && !w.names.Contains(id) {
+		if t.entries[id].presence == absent && !w.mayHave(id) && !w.names.Contains(id) {
 			w.drop(id)
 			return
 		}
 		if !w.set.Contains(id) && !w.gone.Contains(id) {
 			w.since[id] = changed
+			if lacks {
+				w.since[id] = lacking
+			}
 		}
 		w.due(t, id)
 	})
 	w.cursor = revision
-}
-
-// subscription is a request's part that changes what is subscribed, with names
-// replaced by ids.
-type subscription struct {
-	subscribe, unsubscribe       []uint32
-	subscribeAll, unsubscribeAll bool
-	initial                      []held
-	emptyMeansAll                bool
-	// reclaims is as in Store.
-	reclaims uint64
-}
-
-// held is a resource that Envoy came with.
-type held struct {
-	id      uint32
-	version version // 0 if it is not one of ours
-}
-
-// start handles the first request for a type on a stream.
-//
-// xDS protocol, "How the client specifies what resources to return": a first
-// request without names asks for all (for the types that allow it), as does "*".
-// "Incremental xDS": initial_resource_versions lists what the client has.
-func (w *watch) start(t *table, s subscription, revision uint64) {
-	w.subscribed = true
-	w.cursor = revision
-	w.wildcard = s.subscribeAll || (len(s.subscribe) == 0 && s.emptyMeansAll)
-	w.subscribe(t, s.subscribe)
-	if w.wildcard {
-		w.allDue(t)
-		w.answer = len(s.initial) == 0
-	}
-	for _, h := range s.initial {
-		if !w.wants(h.id) {
-			continue
-		}
-		w.held.Add(h.id)
-		if h.version != 0 && h.version == t.current(h.id, w.envoy) {
-			w.drop(h.id)
-		} else {
-			w.due(t, h.id)
-		}
-	}
-}
-
-// subscribe makes every name due, also one that is subscribed already: the
-// client may have dropped it and wait for it. A name that does not exist is
-// answered as removed, at once: Envoy would not warm up without an answer.
-func (w *watch) subscribe(t *table, ids []uint32) {
-	for _, id := range ids {
-		w.names.Add(id)
-		w.demanded(t, id)
-	}
-}
-
-// demanded makes due what Envoy waits for, whatever it has.
-func (w *watch) demanded(t *table, id uint32) {
-	if t.entries[id].presence == absent || t.on(id, w.envoy) != nil {
-		w.held.Remove(id)
-	}
-	w.due(t, id)
-}
-
-func (w *watch) allDue(t *table) {
-	for id := range t.entries {
-		if t.entries[id].presence == present {
-			w.due(t, uint32(id))
-		}
-	}
-}
-
-// update handles the subscription part of every later request.
-func (w *watch) update(t *table, s subscription) {
-	if s.subscribeAll {
-		w.wildcard = true
-		w.answer = true
-		w.allDue(t)
-	}
-	if s.unsubscribeAll {
-		w.wildcard = false
-		w.held.And(w.names)
-		w.set.And(w.names)
-		w.gone.And(w.names)
-	}
-	w.subscribe(t, s.subscribe)
-	for _, id := range s.unsubscribe {
-		w.names.Remove(id)
-		if w.wildcard {
-			// Still covered by the wildcard: the client needs it anew.
-			w.due(t, id)
-			continue
-		}
-		w.held.Remove(id)
-		w.drop(id)
-	}
 }
 
 // oldest returns the lowest since of the ids, or none when there are none.
@@ -262,13 +219,12 @@ func takeUpTo(t *table, ids *roaring.Bitmap, limit, revision uint64) (taken, res
 func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
 	var b batch
 	b.set, w.set = takeUpTo(t, w.set, setLimit, revision)
-	if len(t.verdicts) > 0 {
-		w.keepBack(t, b.set)
-	}
+	w.sendApart(b.set, w.judge(t, &b))
 	b.gone, w.gone = takeUpTo(t, w.gone, goneLimit, revision)
 	if !w.gone.IsEmpty() {
 		// Nothing is broken by removing what Envoy does not have.
 		harmless := roaring.AndNot(w.gone, w.held)
+		harmless.AndNot(w.unsure)
 		b.gone.Or(harmless)
 		w.gone.AndNot(harmless)
 	}
@@ -288,24 +244,19 @@ func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
 	return b
 }
 
-// keepBack replaces what Envoys of the version reject: by nothing, if Envoy has
-// an older one; else by the last good version; and if there is none, an Envoy
-// that waits for an answer about a name is told so.
-func (w *watch) keepBack(t *table, ids *roaring.Bitmap) {
-	for _, id := range ids.ToArray() {
-		if t.on(id, w.envoy) == nil {
-			continue
-		}
-		waits := !w.wildcard || !w.held.Contains(id)
-		if wire, _ := t.content(id, w.envoy); waits && wire != nil {
-			continue
-		}
-		ids.Remove(id)
-		if !w.wildcard {
-			w.held.Remove(id)
-			w.gone.Add(id)
-		}
+// sendApart puts back what is not to be sent now, so that what may be rejected and
+// what was never rejected take turns.
+func (w *watch) sendApart(set, apart *roaring.Bitmap) {
+	if apart.IsEmpty() {
+		return
 	}
+	later := apart
+	if w.apartNext || apart.GetCardinality() == set.GetCardinality() {
+		later = roaring.AndNot(set, apart)
+	}
+	w.apartNext = !w.apartNext
+	w.set.Or(later)
+	set.AndNot(later)
 }
 
 // refresh drops from a batch of a rejected response what changed or went since:
@@ -322,7 +273,7 @@ func (w *watch) refresh(t *table, b batch) batch {
 			b.gone.Remove(id)
 		}
 	}
-	w.keepBack(t, b.set)
+	w.judge(t, &b)
 	return b
 }
 
@@ -332,33 +283,4 @@ func (w *watch) lower(id uint32, revision uint64) {
 	if since, ok := w.since[id]; ok {
 		w.since[id] = min(since, revision)
 	}
-}
-
-// reject splits a rejected response in two, so that what was good in it gets
-// through and the culprit is found. It returns the culprit when it is alone.
-func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
-	w.held.AndNot(f.fresh)
-	n := f.set.GetCardinality()
-	if n == 0 {
-		return 0, false
-	}
-	if n == 1 {
-		id := f.set.Minimum()
-		w.lower(id, f.setSince)
-		return id, !w.set.Contains(id) && !w.gone.Contains(id)
-	}
-	first, second := roaring.New(), roaring.New()
-	for it := f.set.Iterator(); it.HasNext(); {
-		if id := it.Next(); first.GetCardinality() < n/2 {
-			first.Add(id)
-		} else {
-			second.Add(id)
-		}
-	}
-	// The halves count as sent last: what waits for the good ones waits on.
-	w.retry = append([]batch{
-		{set: first, gone: f.gone, setSince: f.setSince, goneSince: f.goneSince},
-		{set: second, gone: roaring.New(), setSince: f.setSince, goneSince: none},
-	}, w.retry...)
-	return 0, false
 }

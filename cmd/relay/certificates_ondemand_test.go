@@ -126,7 +126,7 @@ func TestCertificatesOnDemand(t *testing.T) {
 	w.wantShown("also-a.test", "a.test")
 	w.wantShown("late.test", "late.test")
 	w.settled()
-	if q := w.relay.stores["external"].Quarantined(); len(q) > 0 {
+	if q := w.relay.stores["external"].Rejected(); len(q) > 0 {
 		t.Errorf("Envoy rejects %+v", q)
 	}
 }
@@ -205,6 +205,8 @@ func TestCertificatesOnDemandWhereTheyCannotBe(t *testing.T) {
 	} {
 		c := xdstest.Connect(t, w.config.XDS, "external", "custom build")
 		c.Extensions(test.extensions...)
+		c.Subscribe(xds.Cluster.URL())
+		c.Ack(c.Next())
 		c.Subscribe(xds.Listener.URL())
 		r := c.Expect(xds.Listener.URL(), []string{"http", "https"})
 		c.Ack(r)

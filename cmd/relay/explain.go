@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"relay/admin"
 	"relay/collator"
 	"relay/xds"
 )
@@ -39,6 +40,8 @@ type explainedNeed struct {
 	Type  string `json:"type"`
 	Name  string `json:"name"`
 	State string `json:"state"`
+	// Rejected says more of what was rejected.
+	Rejected *admin.LackView `json:"rejected,omitempty"`
 }
 
 // notYet is the state of what is on demand and nobody has needed.
@@ -74,7 +77,8 @@ func (r *relay) explain(subject string) explanation {
 
 func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) explainedEnvoy {
 	envoy := explainedEnvoy{ID: p.NodeID, Version: p.Version, Address: p.Address}
-	for i, state := range p.Resources {
+	for i, resource := range p.Resources {
+		state := resource.Progress
 		if state == xds.Acknowledged {
 			envoy.Acknowledged++
 			continue
@@ -82,6 +86,10 @@ func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) explain
 		need := explainedNeed{Type: needs[i].Type.String(), Name: needs[i].Name, State: string(state)}
 		if state == xds.NotAsked && slices.Contains(lazy, needs[i].Type) {
 			need.State = notYet
+		}
+		if state == xds.Rejected || state == xds.Quarantined {
+			lack := lackView(resource.Lack)
+			need.Rejected = &lack
 		}
 		envoy.Waiting = append(envoy.Waiting, need)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"relay/admin"
 	"relay/collator"
 )
 
@@ -201,6 +202,22 @@ func (x explainer) fleet(f explainedFleet) {
 		x.line("  %s (%sfrom %s) has acknowledged %d of %d resources", envoy.ID, version, envoy.Address, envoy.Acknowledged, f.Needs)
 		for _, need := range envoy.Waiting {
 			x.detail("", "%s %s: %s", need.Type, need.Name, need.State)
+			if need.Rejected != nil {
+				x.detail("", "%s", rejectedText(*need.Rejected))
+			}
 		}
 	}
+}
+
+// rejectedText says what an Envoy has in place of what was rejected, and why.
+func rejectedText(l admin.LackView) string {
+	has := "it has none"
+	if l.Older {
+		has = "an older version serves"
+	}
+	retry := ""
+	if l.Retry != nil {
+		retry = ", tried again at " + stamp(*l.Retry)
+	}
+	return fmt.Sprintf("rejected by %s since %s, %s%s: %s", l.By, stamp(l.Since), has, retry, l.Error)
 }

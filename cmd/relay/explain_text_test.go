@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/admin"
 	"relay/collator"
 	"relay/xds"
 )
@@ -58,7 +59,11 @@ func TestExplanationText(t *testing.T) {
 			},
 			Fleets: []explainedFleet{{Name: "external", Needs: 6, Envoys: []explainedEnvoy{
 				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:4123", Acknowledged: 6},
-				{ID: "edge-2", Address: "10.0.1.2:4123", Acknowledged: 5, Waiting: []explainedNeed{{"clusters", "/shop/web_0", "sent, not acknowledged yet"}}},
+				{ID: "edge-2", Address: "10.0.1.2:4123", Acknowledged: 5, Waiting: []explainedNeed{{Type: "clusters", Name: "/shop/web_0", State: "sent, not acknowledged yet"}}},
+				{ID: "edge-3", Version: "1.40.0", Address: "10.0.1.3:4123", Acknowledged: 4, Waiting: []explainedNeed{
+					{Type: "listeners", Name: "http", State: string(xds.Rejected), Rejected: &admin.LackView{By: "this Envoy", Since: until, Retry: &until, Error: "cannot bind '0.0.0.0:80': Address already in use"}},
+					{Type: "scopes", Name: "shop.test", State: string(xds.Quarantined), Rejected: &admin.LackView{By: "others of its version", Since: until, Older: true, Error: "no such route"}},
+				}},
 			}}, {Name: "internal", Needs: 2}},
 		},
 		"unknown": {
@@ -101,7 +106,7 @@ func TestExplanationText(t *testing.T) {
 func TestExplainOnDemand(t *testing.T) {
 	t.Parallel()
 	needs := []xds.Key{{Type: xds.Scope, Name: "a.test"}, {Type: xds.Cluster, Name: "/a_0"}, {Type: xds.Secret, Name: "vault/a.test"}, {Type: xds.Listener, Name: "http"}}
-	progress := xds.EnvoyProgress{NodeID: "edge-1", Resources: []xds.Progress{xds.Acknowledged, xds.NotAsked, xds.NotAsked, xds.NotAsked}}
+	progress := xds.EnvoyProgress{NodeID: "edge-1", Resources: []xds.ResourceProgress{{Progress: xds.Acknowledged}, {Progress: xds.NotAsked}, {Progress: xds.NotAsked}, {Progress: xds.NotAsked}}}
 	const notAsked = "not asked for"
 	for _, tt := range []struct {
 		lazy            []xds.Type
@@ -112,7 +117,10 @@ func TestExplainOnDemand(t *testing.T) {
 		{[]xds.Type{xds.Secret}, notAsked, notYet},
 	} {
 		got := explainEnvoy(progress, needs, tt.lazy)
-		want := []explainedNeed{{"clusters", "/a_0", tt.cluster}, {"secrets", "vault/a.test", tt.secret}, {"listeners", "http", notAsked}}
+		want := []explainedNeed{
+			{Type: "clusters", Name: "/a_0", State: tt.cluster}, {Type: "secrets", Name: "vault/a.test", State: tt.secret},
+			{Type: "listeners", Name: "http", State: notAsked},
+		}
 		if diff := cmp.Diff(want, got.Waiting); diff != "" || got.Acknowledged != 1 {
 			t.Errorf("on demand %v: %d acknowledged, waiting (-want +got):\n%s", tt.lazy, got.Acknowledged, diff)
 		}

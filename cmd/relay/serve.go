@@ -67,6 +67,7 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	publishers := make(map[string]collator.Publisher)
 	for _, f := range config.fleets() {
 		r.stores[f.Name] = xds.NewStore()
+		r.stores[f.Name].ClustersOnDemand = f.Clusters == onDemand
 		publishers[f.Name] = r.stores[f.Name]
 	}
 	r.gate = newGate(r.stores, config.CertsGrace, log)

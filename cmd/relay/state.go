@@ -87,9 +87,9 @@ func envoyView(s xds.StreamStatus) admin.EnvoyView {
 		v.CertificateExpires = &s.CertificateExpires
 	}
 	for _, t := range s.Types {
-		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight}
-		if t.Rejected != nil && (t.Acked <= t.Rejected.Revision || len(t.Quarantined) > 0) {
-			tv.Rejected = &admin.Rejection{Revision: t.Rejected.Revision, Error: t.Rejected.Message}
+		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight, Lacking: t.Lacking}
+		for _, l := range t.Lacks {
+			tv.Lacks = append(tv.Lacks, lackView(l))
 		}
 		v.Types = append(v.Types, tv)
 	}
@@ -173,19 +173,5 @@ func (r *relay) Problems() []admin.ProblemView {
 			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.portCertificates.problems(), r.stateProblems(), r.rejections())
-}
-
-// rejections lists what Envoys refused, once for all Envoys that refused it.
-func (r *relay) rejections() []admin.ProblemView {
-	var views []admin.ProblemView
-	for _, fleet := range slices.Sorted(maps.Keys(r.stores)) {
-		for _, q := range r.stores[fleet].Quarantined() {
-			views = append(views, admin.ProblemView{
-				Kind: admin.ProblemEnvoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, q.Envoy), Item: q.Type.String() + " " + q.Name,
-				Reason: "rejected, the last good version stays until it changes: " + q.Message,
-			})
-		}
-	}
-	return views
+	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
 }

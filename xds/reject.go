@@ -1,0 +1,371 @@
+package xds
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
+
+// What an Envoy rejected is offered to it again after firstPause, then after
+// pauses that double up to lastPause: a port may have been freed on its machine.
+const (
+	firstPause = 10 * time.Second
+	lastPause  = 10 * time.Minute
+)
+
+// rejected is what one Envoy rejected of a resource, on its present stream.
+type rejected struct {
+	// version is of the content that it rejected; 0 if it rejected none but lastGood.
+	version version
+	// lastGood is the last good version, if it rejected that too.
+	lastGood version
+	message  string
+	since    time.Time
+	pause    time.Duration
+	retryAt  time.Time
+}
+
+// again returns the rejection with the time of the next try put off.
+func (r rejected) again(message string, now time.Time) rejected {
+	r.message = message
+	r.pause = min(max(2*r.pause, firstPause), lastPause)
+	r.retryAt = now.Add(r.pause)
+	return r
+}
+
+// rejects reports whether this Envoy rejected a resource as it is now.
+func (w *watch) rejects(t *table, id uint32) bool {
+	if len(w.rejected) == 0 {
+		return false
+	}
+	r, ok := w.rejected[id]
+	return ok && r.version != 0 && r.version == t.version(id, w.envoy)
+}
+
+// offer is what an Envoy is sent of a resource that is due.
+type offer uint8
+
+const (
+	// offerCurrent is the resource as it is.
+	offerCurrent offer = iota
+	// offerLastGood is the version before it that Envoys of the same version acknowledged.
+	offerLastGood
+	// offerNothing leaves the Envoy what it has, if it has something.
+	offerNothing
+)
+
+// offer decides about a resource that this Envoy, or others of its version, rejected.
+// An Envoy for which there is nothing better gets what only others rejected: their
+// reason may be theirs alone.
+func (w *watch) offer(t *table, id uint32) offer {
+	own := w.rejects(t, id) && !w.trial.Contains(id)
+	switch {
+	case !own && !t.quarantined(id, w.envoy):
+		return offerCurrent
+	case w.held.Contains(id) && !w.trial.Contains(id) && !(own && keepsRejected[w.typ]):
+		return offerNothing
+	}
+	if _, good := t.lastGood(id, w.envoy); good != 0 && good != w.rejected[id].lastGood && !w.trial.Contains(id) {
+		return offerLastGood
+	}
+	if own {
+		return offerNothing
+	}
+	return offerCurrent
+}
+
+// lack notes that the Envoy does not get a resource as it is, since a revision.
+func (w *watch) lack(id uint32, since uint64) {
+	if before, ok := w.lacks[id]; ok {
+		since = min(since, before)
+	}
+	w.lacks[id] = since
+}
+
+// oldestLack returns the lowest revision since which the Envoy has an older version of
+// what was changed; none if it has all as it is.
+func (w *watch) oldestLack() uint64 {
+	low := none
+	for id, since := range w.lacks {
+		if w.held.Contains(id) {
+			low = min(low, since)
+		}
+	}
+	return low
+}
+
+// questionable calls f with the ids of a set that this Envoy or another of any
+// version rejected.
+func (w *watch) questionable(t *table, ids *roaring.Bitmap, f func(id uint32)) {
+	for id := range t.suspects {
+		if ids.Contains(id) {
+			f(id)
+		}
+	}
+	for id := range w.rejected {
+		if _, both := t.suspects[id]; !both && ids.Contains(id) {
+			f(id)
+		}
+	}
+}
+
+// judge replaces what an Envoy is not offered in a batch, and returns those that may
+// be rejected again: they are sent apart from all else.
+func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
+	apart = roaring.New()
+	b.lastGood = roaring.New()
+	if len(t.suspects)+len(w.rejected) == 0 {
+		return apart
+	}
+	var nothing []uint32
+	w.questionable(t, b.set, func(id uint32) {
+		switch w.offer(t, id) {
+		case offerNothing:
+			nothing = append(nothing, id)
+		case offerLastGood:
+			b.lastGood.Add(id)
+			w.lack(id, w.since[id])
+		case offerCurrent:
+			if t.suspect(id, w.envoy) != nil && !t.acknowledgedBy(id, w.envoy) || w.rejects(t, id) {
+				apart.Add(id)
+			}
+		}
+	})
+	for _, id := range nothing {
+		b.set.Remove(id)
+		w.lack(id, w.since[id])
+		delete(w.since, id)
+		w.dropped = true
+		w.answerWithout(id)
+	}
+	return apart
+}
+
+// answerWithout tells an Envoy that asked for a name that there is nothing for it,
+// if it has nothing: it may wait for an answer.
+func (w *watch) answerWithout(id uint32) {
+	if !w.wildcard && w.names.Contains(id) && !w.held.Contains(id) {
+		w.gone.Add(id)
+	}
+}
+
+// reject takes a rejected response apart: what was good in it gets through and the
+// culprit is found. It returns the culprit when it was alone.
+//
+// Envoy may have taken over any part of it, and tells of none.
+func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
+	w.held.AndNot(f.fresh)
+	w.unsure.Or(f.fresh)
+	w.unsure.Or(f.goneHeld)
+	if skipsKnown[w.typ] {
+		w.skips.Or(f.set)
+	}
+	n := f.set.GetCardinality()
+	if n < 2 {
+		if n == 1 && !f.gone.IsEmpty() {
+			w.retry = slices.Insert(w.retry, 0, batch{set: roaring.New(), gone: f.gone, setSince: none, goneSince: f.goneSince})
+		}
+		if n == 0 {
+			return 0, false
+		}
+		id := f.set.Minimum()
+		w.lower(id, f.setSince)
+		return id, !w.set.Contains(id) && !w.gone.Contains(id)
+	}
+	first, second := roaring.New(), roaring.New()
+	for it := f.set.Iterator(); it.HasNext(); {
+		if id := it.Next(); first.GetCardinality() < n/2 {
+			first.Add(id)
+		} else {
+			second.Add(id)
+		}
+	}
+	// The halves count as sent last: what waits for the good ones waits on.
+	w.retry = slices.Insert(w.retry, 0,
+		batch{set: first, gone: f.gone, setSince: f.setSince, goneSince: f.goneSince},
+		batch{set: second, gone: roaring.New(), setSince: f.setSince, goneSince: none},
+	)
+	return 0, false
+}
+
+// accept takes note of an acknowledged response. It returns those of it that this
+// Envoy or others of its version had rejected.
+func (w *watch) accept(t *table, f *flight) (settled []uint32) {
+	w.unsure.AndNot(f.set)
+	w.unsure.AndNot(f.gone)
+	if skipsKnown[w.typ] {
+		w.skips.AndNot(f.set)
+		w.looked.Or(f.set)
+	}
+	if w.wildcard {
+		w.forget(f.gone)
+	}
+	current := f.set
+	if !f.lastGood.IsEmpty() {
+		current = roaring.AndNot(f.set, f.lastGood)
+	}
+	settled = t.acknowledge(current, f.revision, w.envoy)
+	for id := range w.rejected {
+		if current.Contains(id) {
+			w.trial.Remove(id)
+			if !slices.Contains(settled, id) {
+				settled = append(settled, id)
+			}
+		}
+	}
+	return settled
+}
+
+// retryRejected makes due what this Envoy rejected and is to be offered again.
+func (w *watch) retryRejected(t *table, now time.Time) {
+	if w.retryAt.IsZero() || now.Before(w.retryAt) {
+		return
+	}
+	w.retryAt = time.Time{}
+	for id, r := range w.rejected {
+		switch {
+		case !w.rejects(t, id) || !w.wants(id):
+			delete(w.rejected, id)
+		case now.Before(r.retryAt):
+			w.considerRetry(r.retryAt)
+		default:
+			w.trial.Add(id)
+			w.set.Add(id)
+			w.since[id] = t.entries[id].revision
+		}
+	}
+}
+
+// retryNow has all that this Envoy rejected tried again.
+func (w *watch) retryNow(now time.Time) {
+	for id, r := range w.rejected {
+		r.retryAt = now
+		w.rejected[id] = r
+		w.considerRetry(now)
+	}
+}
+
+func (w *watch) considerRetry(at time.Time) {
+	if w.retryAt.IsZero() || at.Before(w.retryAt) {
+		w.retryAt = at
+	}
+}
+
+// fallBack makes due what an Envoy is sent in place of what it rejected.
+func (w *watch) fallBack(t *table, id uint32, since uint64) {
+	w.lack(id, since)
+	switch w.offer(t, id) {
+	case offerNothing:
+		w.answerWithout(id)
+	default:
+		w.set.Add(id)
+		w.since[id] = since
+	}
+}
+
+// Reach is how far a rejection goes.
+type Reach uint8
+
+// The reaches.
+const (
+	// Parts of the rejected response are sent again, to find the culprit.
+	Parts Reach = iota
+	// Repeated is what is known already.
+	Repeated
+	// OneEnvoy rejects a resource that no other of its version rejects.
+	OneEnvoy
+	// EnvoyVersion means that a second Envoy of a version rejects the resource, and
+	// none of the version has acknowledged it.
+	EnvoyVersion
+)
+
+// rejectAlone takes note of what an Envoy rejected that was sent to it alone.
+func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w, table := &s.watches[t], &s.store.tables[t]
+	w.lastRejection = rejection
+	if table.entries[c.id].presence != present {
+		return
+	}
+	r := w.rejected[c.id]
+	_, good := table.lastGood(c.id, s.envoy)
+	switch c.version {
+	case table.version(c.id, s.envoy):
+		if r.version != c.version {
+			r = rejected{version: c.version, lastGood: r.lastGood, since: rejection.Time}
+		}
+		rejection.Reach = table.object(c.id, s.envoy, rejection, r.retryAt.IsZero())
+		r = r.again(rejection.Message, rejection.Time)
+		w.considerRetry(r.retryAt)
+	case good:
+		r.lastGood = good
+		if r.since.IsZero() {
+			r.since, r.message = rejection.Time, rejection.Message
+		}
+		rejection.Reach = Repeated
+	default:
+		return
+	}
+	w.trial.Remove(c.id)
+	w.rejected[c.id] = r
+	w.fallBack(table, c.id, c.since)
+}
+
+// settle takes note of what an Envoy acknowledged that it or others of its version had
+// rejected, or does not ask for any more.
+func (s *session) settle(t Type, ids []uint32) {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	table := &s.store.tables[t]
+	for _, id := range ids {
+		s.mu.Lock()
+		if w := &s.watches[t]; w.rejects(table, id) {
+			delete(w.rejected, id)
+			table.withdraw(id, s.envoy)
+		}
+		s.mu.Unlock()
+		s.store.offerAgain(t, id, s.envoy.version)
+	}
+}
+
+// forgetRejections is called under the store's lock when a stream ends: what its
+// Envoy rejected does not concern others any more.
+func (s *session) forgetRejections() {
+	for t := range s.watches {
+		table := &s.store.tables[t]
+		for _, id := range slices.Collect(maps.Keys(s.watches[t].rejected)) {
+			if s.watches[t].rejects(table, id) {
+				table.withdraw(id, s.envoy)
+				s.store.offerAgain(Type(t), id, s.envoy.version)
+			}
+		}
+	}
+}
+
+// offerAgain makes a resource due for the Envoys of a version that lack it though they
+// did not reject it themselves. It is called under the store's lock.
+func (s *Store) offerAgain(t Type, id uint32, version string) {
+	table := &s.tables[t]
+	for session := range s.sessions {
+		if session.envoy.version != version {
+			continue
+		}
+		session.mu.Lock()
+		w := &session.watches[t]
+		since, lacks := w.lacks[id]
+		due := lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent
+		if due {
+			w.set.Add(id)
+			w.since[id] = since
+		}
+		session.mu.Unlock()
+		if due {
+			session.notify()
+		}
+	}
+}
