@@ -43,9 +43,9 @@ func (t *table) alias(name string) (a alias, ok bool) {
 	return alias{target: id, version: t.versions[id], lasting: lasting}, true
 }
 
-// materialize makes the aliases that are asked for. It reports whether others
-// had to go for them.
-func (t *table) materialize(typ Type, ids []uint32, revision uint64) (evicted bool) {
+// materialize makes the aliases that are asked for, and returns them. It reports
+// whether others had to go for them.
+func (t *table) materialize(typ Type, ids []uint32, revision uint64) (made []uint32, evicted bool) {
 	for _, id := range ids {
 		name := t.entries[id].name
 		if t.entries[id].presence != absent {
@@ -60,8 +60,9 @@ func (t *table) materialize(typ Type, ids []uint32, revision uint64) (evicted bo
 		if !a.lasting {
 			t.aliases.passing = append(t.aliases.passing, id)
 		}
+		made = append(made, id)
 	}
-	return t.evict(revision + 1)
+	return made, t.evict(revision + 1)
 }
 
 // evict removes the oldest of the passing aliases when there are too many, until

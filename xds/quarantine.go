@@ -135,7 +135,7 @@ func (t *table) wire(id uint32, envoy *kind) mem.Buffer {
 // acknowledged; 0 if none is known. Second forms have none.
 func (t *table) lastGood(id uint32, envoy *kind) (mem.Buffer, version) {
 	e := &t.entries[id]
-	if _, second := t.secondFor(id, envoy); second || e.goodFor&envoy.bit == 0 {
+	if _, second := t.secondFor(id, envoy); second || e.goodFor&envoy.bit == 0 || e.goodVersion == t.versions[id] {
 		return nil, 0
 	}
 	return e.good, e.goodVersion

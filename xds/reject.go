@@ -13,6 +13,9 @@ import (
 const (
 	firstPause = 10 * time.Second
 	lastPause  = 10 * time.Minute
+	// sparedPause is when an Envoy is offered what only others rejected: they may all
+	// have the same trouble, that it does not have.
+	sparedPause = time.Minute
 )
 
 // rejected is what one Envoy rejected of a resource, on its present stream.
@@ -64,7 +67,7 @@ func (w *watch) offer(t *table, id uint32) offer {
 	switch {
 	case !own && !t.quarantined(id, w.envoy):
 		return offerCurrent
-	case w.held.Contains(id) && !w.trial.Contains(id) && !(own && keepsRejected[w.typ]):
+	case w.held.Contains(id) && !w.waits.Contains(id) && !w.trial.Contains(id) && !(own && keepsRejected[w.typ]):
 		return offerNothing
 	}
 	if _, good := t.lastGood(id, w.envoy); good != 0 && good != w.rejected[id].lastGood && !w.trial.Contains(id) {
@@ -76,21 +79,37 @@ func (w *watch) offer(t *table, id uint32) offer {
 	return offerCurrent
 }
 
-// lack notes that the Envoy does not get a resource as it is, since a revision.
-func (w *watch) lack(id uint32, since uint64) {
-	if before, ok := w.lacks[id]; ok {
-		since = min(since, before)
+// lack is a resource that an Envoy does not get as it is.
+type lack struct {
+	// since is the revision since which that is so.
+	since uint64
+	// retryAt is when it is offered all the same.
+	retryAt time.Time
+}
+
+// lack notes that the Envoy does not get a resource as it is.
+func (w *watch) lack(t *table, id uint32, since uint64) {
+	l, before := w.lacks[id]
+	switch {
+	case w.rejects(t, id):
+		l.retryAt = w.rejected[id].retryAt
+	case !before:
+		l.retryAt = w.now.Add(sparedPause)
 	}
-	w.lacks[id] = since
+	if l.since = since; before {
+		l.since = min(since, w.lacks[id].since)
+	}
+	w.lacks[id] = l
+	w.considerRetry(l.retryAt)
 }
 
 // oldestLack returns the lowest revision since which the Envoy has an older version of
 // what was changed; none if it has all as it is.
 func (w *watch) oldestLack() uint64 {
 	low := none
-	for id, since := range w.lacks {
-		if w.held.Contains(id) {
-			low = min(low, since)
+	for id, l := range w.lacks {
+		if w.mayHave(id) {
+			low = min(low, l.since)
 		}
 	}
 	return low
@@ -126,7 +145,7 @@ func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
 			nothing = append(nothing, id)
 		case offerLastGood:
 			b.lastGood.Add(id)
-			w.lack(id, w.since[id])
+			w.lack(t, id, w.since[id])
 		case offerCurrent:
 			if t.suspect(id, w.envoy) != nil && !t.acknowledgedBy(id, w.envoy) || w.rejects(t, id) {
 				apart.Add(id)
@@ -135,7 +154,7 @@ func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
 	})
 	for _, id := range nothing {
 		b.set.Remove(id)
-		w.lack(id, w.since[id])
+		w.lack(t, id, w.since[id])
 		delete(w.since, id)
 		w.dropped = true
 		w.answerWithout(id)
@@ -144,9 +163,9 @@ func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
 }
 
 // answerWithout tells an Envoy that asked for a name that there is nothing for it,
-// if it has nothing: it may wait for an answer.
+// if it has nothing or waits for an answer.
 func (w *watch) answerWithout(id uint32) {
-	if !w.wildcard && w.names.Contains(id) && !w.held.Contains(id) {
+	if !w.wildcard && w.names.Contains(id) && (!w.held.Contains(id) || w.waits.Contains(id)) {
 		w.gone.Add(id)
 	}
 }
@@ -157,8 +176,13 @@ func (w *watch) answerWithout(id uint32) {
 // Envoy may have taken over any part of it, and tells of none.
 func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 	w.held.AndNot(f.fresh)
-	w.unsure.Or(f.fresh)
+	doubted := roaring.AndNot(f.set, w.unsure)
+	if f.doubted != nil {
+		doubted.Or(f.doubted)
+	}
+	w.unsure.Or(f.set)
 	w.unsure.Or(f.goneHeld)
+	w.waits.Or(f.waits)
 	if skipsKnown[w.typ] {
 		w.skips.Or(f.set)
 	}
@@ -172,6 +196,9 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 		}
 		id := f.set.Minimum()
 		w.lower(id, f.setSince)
+		if doubted.Contains(id) {
+			w.unsure.Remove(id) // of this content it has nothing
+		}
 		return id, !w.set.Contains(id) && !w.gone.Contains(id)
 	}
 	first, second := roaring.New(), roaring.New()
@@ -184,8 +211,8 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 	}
 	// The halves count as sent last: what waits for the good ones waits on.
 	w.retry = slices.Insert(w.retry, 0,
-		batch{set: first, gone: f.gone, setSince: f.setSince, goneSince: f.goneSince},
-		batch{set: second, gone: roaring.New(), setSince: f.setSince, goneSince: none},
+		batch{set: first, gone: f.gone, doubted: doubted, setSince: f.setSince, goneSince: f.goneSince},
+		batch{set: second, gone: roaring.New(), doubted: doubted, setSince: f.setSince, goneSince: none},
 	)
 	return 0, false
 }
@@ -218,32 +245,33 @@ func (w *watch) accept(t *table, f *flight) (settled []uint32) {
 	return settled
 }
 
-// retryRejected makes due what this Envoy rejected and is to be offered again.
-func (w *watch) retryRejected(t *table, now time.Time) {
-	if w.retryAt.IsZero() || now.Before(w.retryAt) {
+// retryLacks makes due what is to be offered again.
+func (w *watch) retryLacks() {
+	if w.retryAt.IsZero() || w.now.Before(w.retryAt) {
 		return
 	}
 	w.retryAt = time.Time{}
-	for id, r := range w.rejected {
+	for id, l := range w.lacks {
 		switch {
-		case !w.rejects(t, id) || !w.wants(id):
-			delete(w.rejected, id)
-		case now.Before(r.retryAt):
-			w.considerRetry(r.retryAt)
+		case w.set.Contains(id) || !w.wants(id):
+		case w.now.Before(l.retryAt):
+			w.considerRetry(l.retryAt)
 		default:
 			w.trial.Add(id)
 			w.set.Add(id)
-			w.since[id] = t.entries[id].revision
+			w.since[id] = l.since
 		}
 	}
 }
 
-// retryNow has all that this Envoy rejected tried again.
-func (w *watch) retryNow(now time.Time) {
-	for id, r := range w.rejected {
-		r.retryAt = now
-		w.rejected[id] = r
-		w.considerRetry(now)
+// retryNow has all that this Envoy rejected offered again.
+func (w *watch) retryNow() {
+	for id := range w.rejected {
+		if l, ok := w.lacks[id]; ok {
+			l.retryAt = w.now
+			w.lacks[id] = l
+			w.considerRetry(w.now)
+		}
 	}
 }
 
@@ -255,7 +283,7 @@ func (w *watch) considerRetry(at time.Time) {
 
 // fallBack makes due what an Envoy is sent in place of what it rejected.
 func (w *watch) fallBack(t *table, id uint32, since uint64) {
-	w.lack(id, since)
+	w.lack(t, id, since)
 	switch w.offer(t, id) {
 	case offerNothing:
 		w.answerWithout(id)
@@ -288,21 +316,21 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w, table := &s.watches[t], &s.store.tables[t]
-	w.lastRejection = rejection
-	if table.entries[c.id].presence != present {
-		return
-	}
+	w.lastRejection, w.now = rejection, rejection.Time
+	// What it has is older than what was rejected, also if that has changed since.
+	w.lack(table, c.id, c.since)
 	r := w.rejected[c.id]
 	_, good := table.lastGood(c.id, s.envoy)
-	switch c.version {
-	case table.version(c.id, s.envoy):
+	switch {
+	case table.entries[c.id].presence != present:
+		return
+	case c.version == table.version(c.id, s.envoy):
 		if r.version != c.version {
 			r = rejected{version: c.version, lastGood: r.lastGood, since: rejection.Time}
 		}
 		rejection.Reach = table.object(c.id, s.envoy, rejection, r.retryAt.IsZero())
 		r = r.again(rejection.Message, rejection.Time)
-		w.considerRetry(r.retryAt)
-	case good:
+	case c.version == good:
 		r.lastGood = good
 		if r.since.IsZero() {
 			r.since, r.message = rejection.Time, rejection.Message
@@ -357,11 +385,11 @@ func (s *Store) offerAgain(t Type, id uint32, version string) {
 		}
 		session.mu.Lock()
 		w := &session.watches[t]
-		since, lacks := w.lacks[id]
+		l, lacks := w.lacks[id]
 		due := lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent
 		if due {
 			w.set.Add(id)
-			w.since[id] = since
+			w.since[id] = l.since
 		}
 		session.mu.Unlock()
 		if due {

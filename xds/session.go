@@ -53,6 +53,9 @@ func (s *session) close() {
 	defer s.store.mu.Unlock()
 	delete(s.store.sessions, s)
 	s.forgetRejections()
+	for t := range s.watches {
+		s.store.doubts.keep(s.envoy.node, Type(t), s.watches[t].doubt())
+	}
 	s.store.sample.leave(s, false, time.Now())
 }
 
@@ -179,6 +182,7 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 func (s *session) start(t Type, sub subscription, now time.Time) {
 	w, clusters := &s.watches[t], &s.watches[Cluster]
 	w.start(&s.store.tables[t], sub, s.store.revision)
+	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t))
 	s.interest.Or(1 << t)
 	if s.began.IsZero() {
 		s.began = now
@@ -221,7 +225,8 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 		settled := w.accept(table, f)
 		out.settled = append(out.settled, settled...)
 		if t == Secret && (len(settled) > 0 || !f.lastGood.IsEmpty()) {
-			s.watches[Listener].retryNow(now) // what it may have been rejected for is gone
+			s.watches[Listener].now = now
+			s.watches[Listener].retryNow() // what it may have been rejected for is gone
 		}
 		return
 	}
@@ -250,9 +255,11 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for t := range s.watches {
-		if w := &s.watches[t]; w.subscribed {
+		w := &s.watches[t]
+		w.now = now
+		if w.subscribed {
 			w.collect(&s.store.tables[t], s.store.revision)
-			w.retryRejected(&s.store.tables[t], now)
+			w.retryLacks()
 		}
 	}
 	s.endpointsOfStart(now)
@@ -366,7 +373,10 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 	f := &flight{
 		batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now,
 		fresh: roaring.AndNot(b.set, w.held), goneHeld: roaring.And(b.gone, w.held),
+		waits: roaring.And(b.set, w.waits),
 	}
+	w.waits.AndNot(b.set)
+	w.waits.AndNot(b.gone)
 	if b.set.GetCardinality() == 1 {
 		id := b.set.Minimum()
 		f.version = table.version(id, s.envoy)

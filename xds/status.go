@@ -71,7 +71,7 @@ type Lack struct {
 	Since time.Time
 	// Message is what the Envoy, or one of the others, said.
 	Message string
-	// Retry is when it is offered again; zero if it is not.
+	// Retry is when it is offered again.
 	Retry time.Time
 	// Older tells that the Envoy has an older version in place of it.
 	Older bool
@@ -123,9 +123,9 @@ func (s *session) noClusters(now time.Time) bool {
 
 // lackOf says why an Envoy lacks a resource.
 func (w *watch) lackOf(t *table, id uint32) Lack {
-	l := Lack{Name: t.entries[id].name, Older: w.held.Contains(id)}
+	l := Lack{Name: t.entries[id].name, Older: w.held.Contains(id), Retry: w.lacks[id].retryAt}
 	if r := w.rejected[id]; w.rejects(t, id) {
-		l.Own, l.Since, l.Message, l.Retry = true, r.since, r.message, r.retryAt
+		l.Own, l.Since, l.Message = true, r.since, r.message
 		return l
 	}
 	if s := t.suspect(id, w.envoy); s != nil {

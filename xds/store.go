@@ -28,6 +28,7 @@ type Store struct {
 	opened chan struct{}
 	// versions are those of the Envoys that came, see versionBit.
 	versions []string
+	doubts   doubts
 
 	// ClustersOnDemand tells that Envoys ask for a cluster when a request needs it:
 	// what names clusters does not wait for them. It is set before the store is used.
@@ -85,6 +86,7 @@ type entry struct {
 // NewStore returns an empty store in which no type is open.
 func NewStore() *Store {
 	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
+	s.doubts.of = make(map[string]*[numTypes]doubt)
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)
 		s.tables[t].suspects = make(map[uint32][]*suspect)
@@ -236,13 +238,34 @@ func (s *Store) asked(t Type, ids []uint32) {
 	}
 	var wake []*session
 	s.mu.Lock()
-	if table.materialize(t, ids, s.revision) {
+	made, evicted := table.materialize(t, ids, s.revision)
+	s.tell(t, made)
+	if evicted {
 		s.revision++
 		wake = s.interested(1 << t)
 	}
 	s.mu.Unlock()
 	for _, session := range wake {
 		session.notify()
+	}
+}
+
+// tell makes resources due that came into being without a revision of their own, where
+// Envoys were told, or are to be told, that there are none.
+func (s *Store) tell(t Type, ids []uint32) {
+	for session := range s.sessions {
+		session.mu.Lock()
+		w, told := &session.watches[t], false
+		for _, id := range ids {
+			if w.names.Contains(id) && !w.set.Contains(id) {
+				w.due(&s.tables[t], id)
+				told = true
+			}
+		}
+		session.mu.Unlock()
+		if told {
+			session.notify()
+		}
 	}
 }
 
@@ -283,6 +306,9 @@ func (t *table) set(r Resource, revision uint64) bool {
 			e.good, e.goodVersion, e.goodFor = e.wire, t.versions[id], e.acknowledged
 		}
 		e.wire, e.presence, e.acknowledged = r.wire, present, 0
+		if e.goodVersion == r.hash {
+			e.acknowledged = e.goodFor
+		}
 		t.versions[id] = r.hash
 	}
 	e.revision = revision
@@ -349,6 +375,7 @@ func (s *Store) reclaim() {
 		}
 		s.reclaims++
 		used := roaring.New()
+		s.doubts.use(Type(i), used)
 		for session := range s.sessions {
 			session.watches[i].use(used)
 		}

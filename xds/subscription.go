@@ -95,7 +95,8 @@ func (w *watch) subscribe(t *table, ids []uint32) {
 
 // demanded makes due what Envoy waits for, whatever it has.
 func (w *watch) demanded(t *table, id uint32) {
-	if t.entries[id].presence == absent || w.offer(t, id) != offerCurrent {
+	w.waits.Add(id)
+	if t.entries[id].presence == absent {
 		w.held.Remove(id)
 	}
 	w.due(t, id)
@@ -132,6 +133,7 @@ func (w *watch) update(t *table, s subscription) {
 		}
 		w.held.Remove(id)
 		w.unsure.Remove(id)
+		w.waits.Remove(id)
 		w.forget(roaring.BitmapOf(id))
 		delete(w.lacks, id)
 		w.drop(id)

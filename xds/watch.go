@@ -16,8 +16,10 @@ type watch struct {
 	names *roaring.Bitmap
 	// held is what Envoy has, as far as we know: sent, or told by itself.
 	held *roaring.Bitmap
-	// unsure is what Envoy may have beside: parts of responses that it rejected.
+	// unsure is what Envoy may have beside, or as it was in a response that it rejected.
 	unsure *roaring.Bitmap
+	// waits are names that Envoy waits for an answer about, whatever it has.
+	waits *roaring.Bitmap
 	// looked are those about which Envoy acknowledged what it was sent on this stream,
 	// and skips those of which it would skip what it was sent last; see skipsKnown.
 	looked, skips *roaring.Bitmap
@@ -36,15 +38,17 @@ type watch struct {
 	// culprit.
 	retry []batch
 	envoy *kind
-	// rejected are the resources that this Envoy rejected as they are, and retryAt is
-	// when the first of them is to be tried again; trial are those that are due for it.
+	// rejected are the resources that this Envoy rejected as they are, and lacks are those
+	// that it does not get as they are, since it or others of its version rejected them:
+	// it has an older version or none.
 	rejected map[uint32]rejected
-	retryAt  time.Time
-	trial    *roaring.Bitmap
-	// lacks are the resources that the Envoy does not get as they are, since it or
-	// others of its version rejected them: it has an older version or none. The value
-	// is the revision since which that is so.
-	lacks map[uint32]uint64
+	lacks    map[uint32]lack
+	// trial are those that are offered all the same, and retryAt is when the next of
+	// them is to be.
+	trial   *roaring.Bitmap
+	retryAt time.Time
+	// now is the time of the request or plan that is being handled.
+	now time.Time
 	// apartNext has what may be rejected sent before what was not, the next time.
 	apartNext bool
 	// dropped tells that something that was due is not to be sent after all.
@@ -64,6 +68,9 @@ type batch struct {
 	// lastGood are those of set of which the last good version is sent, and vary those
 	// that are varied.
 	lastGood, vary *roaring.Bitmap
+	// doubted are those that are in unsure only because the response of which this is
+	// a part was rejected.
+	doubted *roaring.Bitmap
 	// setSince and goneSince are the lowest since of each.
 	setSince, goneSince uint64
 }
@@ -81,16 +88,18 @@ type flight struct {
 	// fresh are those of set that Envoy did not have before, and goneHeld those of
 	// gone that it had.
 	fresh, goneHeld *roaring.Bitmap
+	// waits are those of set that Envoy waits for.
+	waits *roaring.Bitmap
 	// version is what was sent, of a resource that was sent alone.
 	version version
 }
 
 func newWatch(t Type, envoy *kind) watch {
 	return watch{
-		typ: t, looked: roaring.New(), skips: roaring.New(),
+		typ: t, waits: roaring.New(), looked: roaring.New(), skips: roaring.New(),
 		names: roaring.New(), held: roaring.New(), unsure: roaring.New(), set: roaring.New(), gone: roaring.New(),
 		since: make(map[uint32]uint64), envoy: envoy,
-		rejected: make(map[uint32]rejected), lacks: make(map[uint32]uint64), trial: roaring.New(),
+		rejected: make(map[uint32]rejected), lacks: make(map[uint32]lack), trial: roaring.New(),
 	}
 }
 
@@ -173,7 +182,7 @@ func (w *watch) collect(t *table, revision uint64) {
 		if !w.set.Contains(id) && !w.gone.Contains(id) {
 			w.since[id] = changed
 			if lacks {
-				w.since[id] = lacking
+				w.since[id] = lacking.since
 			}
 		}
 		w.due(t, id)
