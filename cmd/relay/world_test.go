@@ -42,14 +42,16 @@ const patience = 20 * time.Second
 // world is the main job on one machine: Marathon with real tasks, certificates,
 // Relay and an Envoy.
 type world struct {
-	t           *testing.T
-	marathon    *marathontest.Server
-	ca          *certstest.CA
-	certs       string
-	config      Config
-	relay       *relay
-	stop        func()
-	envoy       *envoytest.Envoy
+	t        *testing.T
+	marathon *marathontest.Server
+	ca       *certstest.CA
+	certs    string
+	config   Config
+	relay    *relay
+	stop     func()
+	envoy    *envoytest.Envoy
+	// version is the Envoy's; the newest when empty.
+	version     string
 	http, https string
 	log         *logtest.Buffer
 }
@@ -110,7 +112,7 @@ func (w *world) startRelay() {
 func (w *world) startEnvoy() {
 	w.t.Helper()
 	w.envoy = envoytest.Start(w.t, envoytest.Options{
-		XDS: []string{w.config.XDS}, ClustersOnDemand: w.config.Clusters == onDemand,
+		Version: w.version, XDS: []string{w.config.XDS}, ClustersOnDemand: w.config.Clusters == onDemand,
 	})
 }
 

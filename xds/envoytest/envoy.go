@@ -1,5 +1,5 @@
 // Package envoytest runs a real Envoy against an xDS server of this process.
-// "make tools" puts the pinned binary where it looks.
+// "make tools" puts the pinned binaries where it looks.
 package envoytest
 
 import (
@@ -27,8 +27,10 @@ import (
 
 // Options describe the Envoy to run.
 type Options struct {
-	// Binary is found by Find when empty.
+	// Binary is found by FindVersion when empty.
 	Binary string
+	// Version is one of Versions; Newest when empty.
+	Version string
 	// Dir takes the bootstrap and Envoy's files; the caller removes it.
 	Dir string
 	// NodeID and Fleet name the Envoy; "envoy" and "external" when empty.
@@ -60,36 +62,13 @@ type Envoy struct {
 	tee  io.Writer
 }
 
-// Find returns the path of the pinned Envoy binary: $RELAY_ENVOY, or what
-// "make tools" installed in the module that holds the working directory.
-func Find() (string, error) {
-	if path := os.Getenv("RELAY_ENVOY"); path != "" {
-		return path, nil
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
-			continue
-		}
-		path := filepath.Join(dir, ".tools", "envoy", "envoy", "_bin", "envoy")
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("no Envoy at %s: run \"make tools\", or set RELAY_ENVOY", path)
-		}
-		return path, nil
-	}
-	return "", errors.New("no go.mod above the working directory: set RELAY_ENVOY to an Envoy binary")
-}
-
 // Launch starts an Envoy and returns once its admin endpoint listens. It does
 // not wait for Envoy to be ready: see WaitReady.
 func Launch(ctx context.Context, o Options) (*Envoy, error) {
 	binary := o.Binary
 	if binary == "" {
 		var err error
-		if binary, err = Find(); err != nil {
+		if binary, err = FindVersion(cmp.Or(o.Version, Newest)); err != nil {
 			return nil, err
 		}
 	}
