@@ -11,6 +11,7 @@ import (
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -64,9 +65,8 @@ func connectionManager(p *packer, name string, f Fleet) *listenerv3.Filter {
 		StatPrefix: name,
 		// The client is whoever connects: x-forwarded-for is appended to,
 		// x-forwarded-proto is overwritten.
-		UseRemoteAddress: wrapperspb.Bool(true),
-		// No address is trusted to send x-envoy-* headers.
-		InternalAddressConfig: &hcmv3.HttpConnectionManager_InternalAddressConfig{},
+		UseRemoteAddress:      wrapperspb.Bool(true),
+		InternalAddressConfig: nobodyInternal(),
 		// The app's Server header, or none.
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
@@ -115,15 +115,37 @@ func onDemandClusters(p *packer) *hcmv3.HttpFilter {
 	}
 }
 
-// mutateHeaders runs before the scope is chosen, and overwrites whatever the
-// client sent.
+// nobodyInternal has Envoy take no client for a part of its own network, to
+// which it would listen: without any range it trusts all private addresses. No
+// connection comes from the address named.
+func nobodyInternal() *hcmv3.HttpConnectionManager_InternalAddressConfig {
+	return &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{{
+		AddressPrefix: netip.IPv4Unspecified().String(), PrefixLen: wrapperspb.UInt32(32),
+	}}}
+}
+
+// mutateHeaders runs before Envoy looks at any header, and before the scope is
+// chosen. It overwrites and removes whatever the client sent.
 func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 	setScope := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
 		Append: headerOption(scopeHeader, "%REQ(:authority)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
 	}}
 	return p.extension("scope", &headermutationv3.HeaderMutation{
-		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope}, withoutLookalikes()...),
+		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope, withoutEnvoyHeaders()}, withoutLookalikes()...),
 	})
+}
+
+// withoutEnvoyHeaders removes all headers by which Envoys talk to each other:
+// they set timeouts, retries and names of stats. Of clients that are not internal
+// Envoy removes most itself, but it obeys x-envoy-upstream-stream-duration-ms,
+// and passes others on to apps. See
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#http-headers-consumed-from-downstream-clients
+func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation {
+	return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "x-envoy-"},
+		}},
+	}}
 }
 
 // scopedRoutes looks a request's scope up by its host, without the port.
