@@ -1,0 +1,327 @@
+package envoytest_test
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"relay/certs/certstest"
+	"relay/xds"
+	"relay/xds/envoytest"
+)
+
+// The contents of a resource, and how they are written in facts: none, two good
+// ones, the second one with another byte that means nothing, a bad one, and as
+// bad a one with other bytes.
+const (
+	none     = ""
+	good     = "A"
+	other    = "B"
+	otherToo = "b"
+	bad      = "X"
+	asBad    = "x"
+)
+
+// marker is a resource that shows that Envoy has got so far.
+const marker = "marker"
+
+// noTimeout has Envoy wait for a resource for ever.
+const noTimeout = 0
+
+// kind is a type of resources, and how to see what Envoy does with them.
+type kind struct {
+	name string
+	url  string
+	// setUp sends what has Envoy ask for the names.
+	setUp func(l *lab, names ...string)
+	build func(l *lab, name, content string) proto.Message
+	// served returns the content in force: none, good or other.
+	served func(l *lab, name string) string
+}
+
+var (
+	clusters   = &kind{"clusters", xds.Cluster.URL(), func(*lab, ...string) {}, buildCluster, servedCluster}
+	endpoints  = &kind{"endpoints", xds.Endpoint.URL(), askForEndpoints, buildEndpoints, servedEndpoints}
+	secrets    = &kind{"secrets", xds.Secret.URL(), askForSecrets, buildSecret, servedSecret}
+	listeners  = &kind{"listeners", xds.Listener.URL(), askForListeners, buildListener, servedListener}
+	addresses  = &kind{"addresses", xds.Listener.URL(), askForListeners, buildAddress, servedListener}
+	scopes     = &kind{"scopes", xds.Scope.URL(), askForScopes, buildScope, servedScope}
+	extensions = &kind{"extensions", xds.ExtensionConfig.URL(), askForExtensions, buildExtension, servedExtension}
+)
+
+// lab is an Envoy, and a server that sends it anything.
+type lab struct {
+	*ads
+	envoy *envoytest.Envoy
+	ca    *certstest.CA
+	// ports are those of listeners by name; "" is the one that serves the names of
+	// all other types.
+	ports map[string]uint16
+	pairs map[string]*certstest.Issued
+	// marks counts how often the marker was changed.
+	marks int
+}
+
+func newLab(t *testing.T, version string) *lab {
+	t.Helper()
+	l := &lab{ads: startADS(t), ca: certstest.TestCA(t), ports: make(map[string]uint16), pairs: make(map[string]*certstest.Issued)}
+	for _, name := range []string{"", "n", "o", marker} {
+		l.ports[name] = envoytest.FreePort(t)
+	}
+	l.envoy = envoytest.Start(t, envoytest.Options{Version: version, XDS: []string{l.address}})
+	l.awaitRequest(xds.Cluster.URL())
+	return l
+}
+
+// served waits until the content in force is the one wanted, if that is yet to
+// come.
+func (l *lab) served(k *kind, name, want string) {
+	l.t.Helper()
+	var got string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if got = k.served(l, name); got == want {
+			return
+		}
+	}
+	l.t.Fatalf("%s %s: %q is served, want %q", k.name, name, got, want)
+}
+
+// reached waits until Envoy and its workers have got as far as this server: what
+// is not in force then will not be.
+func (l *lab) reached(k *kind) {
+	l.t.Helper()
+	l.marks++
+	content := []string{good, other}[l.marks%2]
+	l.accepted(k.url, named{marker, fmt.Sprint(l.marks), k.build(l, marker, content)})
+	l.served(k, marker, content)
+}
+
+func buildCluster(_ *lab, name, content string) proto.Message {
+	c := &clusterv3.Cluster{
+		Name: name, ConnectTimeout: durationpb.New(time.Second),
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		LoadAssignment:       &endpointv3.ClusterLoadAssignment{ClusterName: name},
+	}
+	switch content {
+	case other:
+		c.ConnectTimeout = durationpb.New(2 * time.Second)
+	case bad:
+		c.LbPolicy = clusterv3.Cluster_CLUSTER_PROVIDED // by a STATIC one it is not
+	}
+	return c
+}
+
+func servedCluster(l *lab, name string) string {
+	text, err := l.envoy.Get(l.t.Context(), "/config_dump?resource=dynamic_active_clusters")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var dump struct {
+		Configs []struct {
+			Cluster struct {
+				Name    string
+				Timeout string `json:"connect_timeout"`
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &dump); err != nil {
+		l.t.Fatal(err)
+	}
+	for _, c := range dump.Configs {
+		if c.Cluster.Name == name {
+			return map[string]string{"1s": good, "2s": other}[c.Cluster.Timeout]
+		}
+	}
+	return none
+}
+
+func askForEndpoints(l *lab, names ...string) {
+	var all []named
+	for _, name := range names {
+		all = append(all, named{name, "1", &clusterv3.Cluster{
+			Name: name, ConnectTimeout: durationpb.New(time.Second),
+			ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+			EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromADS(noTimeout)},
+		}})
+	}
+	l.post(xds.Cluster.URL(), all) // answered when it has endpoints
+	l.awaitRequest(xds.Endpoint.URL(), names...)
+}
+
+func buildEndpoints(_ *lab, name, content string) proto.Message {
+	address := map[string]string{good: "127.0.0.1", other: "127.0.0.2", bad: "nowhere"}[content]
+	return &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
+		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
+			Endpoint: &endpointv3.Endpoint{Address: socket(address, 1)},
+		}}},
+	}}}
+}
+
+func servedEndpoints(l *lab, name string) string {
+	text, err := l.envoy.Get(l.t.Context(), "/clusters")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	for address, content := range map[string]string{"127.0.0.1:1": good, "127.0.0.2:1": other} {
+		if strings.Contains(text, name+"::"+address+"::") {
+			return content
+		}
+	}
+	return none
+}
+
+func askForSecrets(l *lab, names ...string) {
+	var chains []*listenerv3.FilterChain
+	for _, name := range names {
+		chains = append(chains, chainWith(l.t, name, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretOf(name)}}))
+	}
+	askForListeners(l)
+	l.accepted(xds.Listener.URL(), named{"tls", "1", l.tlsListener(chains...)})
+	l.awaitRequest(xds.Secret.URL(), names...)
+}
+
+func buildSecret(l *lab, name, content string) proto.Message {
+	serials := map[string]int64{good: 1, other: 2}
+	pair := func(content string) *certstest.Issued {
+		if l.pairs[name+content] == nil {
+			l.pairs[name+content] = l.ca.TestIssue(l.t, []string{name + ".test"}, certstest.Options{Serial: serials[content]})
+		}
+		return l.pairs[name+content]
+	}
+	certificate, key := string(pair(good).Leaf), string(pair(good).Key)
+	switch content {
+	case other:
+		certificate, key = string(pair(other).Leaf), string(pair(other).Key)
+	case bad:
+		key = string(pair(other).Key)
+	case asBad:
+		certificate, key = certificate+"\n", string(pair(other).Key)
+	}
+	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+		CertificateChain: inline(certificate), PrivateKey: inline(key),
+	}}}
+}
+
+func servedSecret(l *lab, name string) string {
+	conn, err := tls.Dial("tcp", l.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true})
+	if err != nil {
+		return none
+	}
+	defer func() { _ = conn.Close() }()
+	return map[int64]string{1: good, 2: other}[conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()]
+}
+
+func askForListeners(l *lab, _ ...string) {
+	l.accepted(xds.Cluster.URL())
+	l.awaitRequest(xds.Listener.URL())
+}
+
+func buildListener(l *lab, name, content string) proto.Message {
+	listener := l.answering(name, content)
+	if content == bad {
+		listener.FilterChains[0].Filters[0] = filter(l.t, &hcmv3.HttpConnectionManager{StatPrefix: "x"}) // has no routes
+	}
+	return listener
+}
+
+// buildAddress makes listeners that fail by their address.
+func buildAddress(l *lab, name, content string) proto.Message {
+	listener := l.answering(name, content)
+	if content == bad {
+		listener.Address = socket("192.0.2.1", l.ports[name])
+	}
+	return listener
+}
+
+func servedListener(l *lab, name string) string {
+	text, err := said(l.at(name))
+	if err != nil {
+		return none
+	}
+	return text
+}
+
+func askForScopes(l *lab, _ ...string) {
+	askForListeners(l)
+	l.accepted(xds.Listener.URL(), named{"http", "1", l.httpListener(&hcmv3.HttpConnectionManager{
+		StatPrefix: "http", HttpFilters: []*hcmv3.HttpFilter{router(l.t)},
+		RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
+			Name: "scopes", RdsConfigSource: fromADS(noTimeout), ScopeKeyBuilder: scopeByHost(),
+			ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: fromADS(noTimeout)}},
+		}},
+	})})
+	l.awaitRequest(xds.Scope.URL())
+}
+
+func buildScope(_ *lab, name, content string) proto.Message {
+	routes := routesThatSay(strings.ToUpper(content))
+	routes.Name = name
+	switch content {
+	case otherToo:
+		routes.Metadata = &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"test": {}}}
+	case bad:
+		routes.VirtualHosts[0].Routes[0].Match.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "("}}
+	}
+	return &routev3.ScopedRouteConfiguration{Name: name, RouteConfiguration: routes, Key: &routev3.ScopedRouteConfiguration_Key{
+		Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{
+			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: name},
+		}},
+	}}
+}
+
+func servedScope(l *lab, name string) string {
+	status, body, _ := l.get(name)
+	if status != http.StatusOK {
+		return none
+	}
+	return body
+}
+
+func askForExtensions(l *lab, names ...string) {
+	manager := &hcmv3.HttpConnectionManager{
+		StatPrefix:     "http",
+		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routesThatSay("hello")},
+	}
+	for _, name := range names {
+		manager.HttpFilters = append(manager.HttpFilters, &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{
+			ConfigDiscovery: &corev3.ExtensionConfigSource{
+				ConfigSource: fromADS(100 * time.Millisecond), TypeUrls: []string{packed(l.t, &luav3.Lua{}).GetTypeUrl()},
+			},
+		}})
+	}
+	manager.HttpFilters = append(manager.HttpFilters, router(l.t))
+	askForListeners(l)
+	l.accepted(xds.Listener.URL(), named{"http", "1", l.httpListener(manager)})
+	l.awaitRequest(xds.ExtensionConfig.URL(), names...)
+}
+
+func buildExtension(l *lab, name, content string) proto.Message {
+	script := fmt.Sprintf("function envoy_on_response(r) r:headers():add('x-%s', '%s') end", name, content)
+	if i := slices.Index([]string{bad, asBad}, content); i >= 0 {
+		script = "function (" + strings.Repeat(" ", i)
+	}
+	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(l.t, &luav3.Lua{DefaultSourceCode: inline(script)})}
+}
+
+func servedExtension(l *lab, name string) string {
+	_, _, header := l.get("any.test")
+	return header.Get("X-" + name)
+}
