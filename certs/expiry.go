@@ -33,12 +33,14 @@ func (c *Certificate) Reminder(now time.Time) (days int, next time.Time) {
 	return 0, next
 }
 
-// InUse returns the certificates that answer some client, ordered by source
+// InUse returns the certificates that may answer some client, ordered by source
 // and name.
 func (s Selection) InUse() []*Certificate {
 	seen := make(map[*Certificate]bool)
-	for _, c := range s.Winners {
-		seen[c] = true
+	for _, winners := range []map[string]*Certificate{s.Winners, s.Yielding} {
+		for _, c := range winners {
+			seen[c] = true
+		}
 	}
 	if s.Default != nil {
 		seen[s.Default] = true

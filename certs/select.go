@@ -2,8 +2,6 @@ package certs
 
 import (
 	"cmp"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -13,10 +11,16 @@ type Selection struct {
 	// Winners has exactly one certificate per server name, since Envoy rejects
 	// a listener with two filter chains for one name.
 	Winners map[string]*Certificate
+	// Yielding has the certificates of exact names that clients would refuse for
+	// their dates, while the winner of the wildcard that covers the name is valid.
+	// These names have no winner of their own: the wildcard answers for them. Only
+	// where the wildcard cannot be served the certificate here is.
+	Yielding map[string]*Certificate
 	// Default answers clients without a known server name; it may be nil.
 	Default *Certificate
-	// Problems lists the winners that clients will not accept now.
-	Problems []Problem
+	// Problems lists the certificates that clients do not accept now, and what
+	// becomes of their names.
+	Problems []DateProblem
 	// Next is the moment at which to select again, because a certificate
 	// becomes valid or expires; zero when time alone changes nothing.
 	Next time.Time
@@ -24,11 +28,12 @@ type Selection struct {
 
 // Select chooses one certificate per server name: one that is valid now, then
 // the one that stays valid longest, then Vault's before a directory's, then
-// the one with the lowest fingerprint. Without a valid one an expired one is
-// served, and only then one that is not valid yet: the client's clear error is
-// better than another site's certificate.
+// the one with the lowest fingerprint. An exact name without a valid one is left
+// to a valid wildcard. Without that an expired one is served, and only then one
+// that is not valid yet: the client's clear error is better than another site's
+// certificate.
 func Select(certificates []*Certificate, now time.Time) Selection {
-	s := Selection{Winners: make(map[string]*Certificate)}
+	s := Selection{Winners: make(map[string]*Certificate), Yielding: make(map[string]*Certificate)}
 	for _, c := range certificates {
 		for _, name := range c.ServerNames {
 			if beats(c, s.Winners[name], now) {
@@ -40,8 +45,28 @@ func Select(certificates []*Certificate, now time.Time) Selection {
 		}
 		s.Next = earlier(s.Next, nextChange(c, now))
 	}
-	s.Problems = invalidWinners(s, now)
+	for name, c := range s.Winners {
+		if c.ValidAt(now) == Valid {
+			continue
+		}
+		if w := s.Winners[WildcardOver(name)]; w != nil && w.ValidAt(now) == Valid {
+			s.Yielding[name] = c
+			delete(s.Winners, name)
+		}
+	}
+	s.Problems = dateProblems(s, now)
 	return s
+}
+
+// WildcardOver returns the one wildcard name that clients accept for an exact
+// name, which is one level up (RFC 6125, section 6.4.3); "" for a wildcard and
+// for a name of one label.
+func WildcardOver(name string) string {
+	label, zone, ok := strings.Cut(name, ".")
+	if !ok || label == "*" {
+		return ""
+	}
+	return "*." + zone
 }
 
 // Validity is where a moment lies relative to a certificate's dates. The order
@@ -106,42 +131,4 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// invalidWinners gives one problem per certificate, however many names it has.
-func invalidWinners(s Selection, now time.Time) []Problem {
-	names := make(map[*Certificate][]string)
-	for name, c := range s.Winners {
-		if c.ValidAt(now) != Valid {
-			names[c] = append(names[c], name)
-		}
-	}
-	if s.Default != nil && s.Default.ValidAt(now) != Valid {
-		names[s.Default] = append(names[s.Default], "unknown names")
-	}
-	var problems []Problem
-	for c, covered := range names {
-		slices.Sort(covered)
-		state := "expired on " + day(c.NotAfter)
-		if c.ValidAt(now) == NotYetValid {
-			state = "is not valid before " + day(c.NotBefore)
-		}
-		problems = append(problems, Problem{
-			Source: c.Source, Name: c.Name,
-			Reason: fmt.Sprintf("%s and is served all the same: nothing else covers %s", state, some(covered)),
-		})
-	}
-	slices.SortFunc(problems, func(a, b Problem) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Reason, b.Reason))
-	})
-	return problems
-}
-
-// some keeps a message short when a certificate has hundreds of names.
-func some(names []string) string {
-	const limit = 3
-	if len(names) <= limit {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:limit], ", "), len(names)-limit)
 }

@@ -67,15 +67,22 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 func tlsChains(s certs.Selection) ([]tlsChain, map[string]*certs.Certificate) {
 	secrets := make(map[string]*certs.Certificate)
 	names := make(map[string][]string)
+	yielding := make(map[string][]string)
 	for name, certificate := range s.Winners {
 		secret := secretName(certificate)
 		secrets[secret] = certificate
 		names[secret] = append(names[secret], name)
 	}
+	for name, certificate := range s.Yielding {
+		secret := secretName(certificate)
+		secrets[secret] = certificate
+		names[secret], yielding[secret] = append(names[secret], name), append(yielding[secret], name)
+	}
 	chains := make([]tlsChain, 0, len(names)+1)
 	for secret, serverNames := range names {
 		slices.Sort(serverNames)
-		chains = append(chains, tlsChain{name: secret, secret: secret, serverNames: serverNames})
+		slices.Sort(yielding[secret])
+		chains = append(chains, tlsChain{name: secret, secret: secret, serverNames: serverNames, yielding: yielding[secret]})
 	}
 	slices.SortFunc(chains, func(a, b tlsChain) int { return cmp.Compare(a.name, b.name) })
 	if s.Default != nil {
@@ -86,6 +93,34 @@ func tlsChains(s certs.Selection) ([]tlsChain, map[string]*certs.Certificate) {
 	return chains, secrets
 }
 
+// withoutYielding leaves each yielding name to the wildcard over it, where there
+// is a chain for that. Where there is none, be it that the fleet is not given the
+// certificate or that the wildcard is passed through, the name stays.
+func withoutYielding(chains []tlsChain) []tlsChain {
+	wildcards := make(map[string]bool)
+	for _, chain := range chains {
+		for _, name := range chain.serverNames {
+			if _, ok := cutWildcard(name); ok {
+				wildcards[name] = true
+			}
+		}
+	}
+	left := make([]tlsChain, 0, len(chains))
+	for _, chain := range chains {
+		if len(chain.yielding) > 0 {
+			chain.serverNames = slices.DeleteFunc(slices.Clone(chain.serverNames), func(name string) bool {
+				_, yields := slices.BinarySearch(chain.yielding, name)
+				return yields && wildcards[certs.WildcardOver(name)]
+			})
+			if len(chain.serverNames) == 0 {
+				continue
+			}
+		}
+		left = append(left, chain)
+	}
+	return left
+}
+
 // CertificateView is a certificate as people read about it.
 type CertificateView struct {
 	Source, Name string
@@ -93,6 +128,8 @@ type CertificateView struct {
 	Secret string
 	// ServerNames are the names it covers, Serves those it is used for.
 	ServerNames, Serves []string
+	// yielding are those that it is used for where the wildcard over them cannot be.
+	yielding []string
 	// Default tells that it answers clients without a known server name.
 	Default             bool
 	NotBefore, NotAfter time.Time
@@ -100,22 +137,27 @@ type CertificateView struct {
 }
 
 func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
-	serves := make(map[*certs.Certificate][]string)
-	for name, certificate := range s.Winners {
-		serves[certificate] = append(serves[certificate], name)
-	}
+	serves, yielding := namesOf(s.Winners), namesOf(s.Yielding)
 	views := make([]CertificateView, len(all))
 	for i, certificate := range all {
-		slices.Sort(serves[certificate])
 		views[i] = CertificateView{
 			Source: certificate.Source, Name: certificate.Name, Secret: secretName(certificate),
-			ServerNames: certificate.ServerNames, Serves: serves[certificate],
+			ServerNames: certificate.ServerNames, Serves: serves[certificate], yielding: yielding[certificate],
 			Default:   certificate == s.Default,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
 			Fingerprint: certificate.Fingerprint,
 		}
 	}
 	c.certificateViews.Store(&views)
+}
+
+// namesOf returns the names of each certificate, sorted.
+func namesOf(winners map[string]*certs.Certificate) map[*certs.Certificate][]string {
+	names := make(map[*certs.Certificate][]string)
+	for _, name := range slices.Sorted(maps.Keys(winners)) {
+		names[winners[name]] = append(names[winners[name]], name)
+	}
+	return names
 }
 
 // Certificates returns all certificates, used or not, ordered by source.

@@ -11,10 +11,11 @@ import (
 )
 
 // winner is the certificate that wins a server name, and whether clients accept
-// its dates.
+// its dates. It may yield to that of the wildcard over the name.
 type winner struct {
 	secret   string
 	validity certs.Validity
+	yields   bool
 }
 
 // serving is what wins the server names. It is not modified.
@@ -24,7 +25,7 @@ type serving struct {
 	secrets  map[string]struct{}
 	fallback string
 	// invalid are problems with the dates of these certificates.
-	invalid []certs.Problem
+	invalid []certs.DateProblem
 }
 
 // coverage says which certificate each domain is served with. The loop alone
@@ -98,11 +99,15 @@ func (v *fleetCoverage) set(c cover) {
 func (c *Collator) serve(s certs.Selection) {
 	before, now := c.serving, c.now()
 	after := &serving{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
-	for name, certificate := range s.Winners {
-		secret := secretName(certificate)
-		after.winners[name] = winner{secret, certificate.ValidAt(now)}
-		after.secrets[secret] = struct{}{}
+	add := func(winners map[string]*certs.Certificate, yields bool) {
+		for name, certificate := range winners {
+			secret := secretName(certificate)
+			after.winners[name] = winner{secret, certificate.ValidAt(now), yields}
+			after.secrets[secret] = struct{}{}
+		}
 	}
+	add(s.Winners, false)
+	add(s.Yielding, true)
 	if s.Default != nil {
 		after.fallback = secretName(s.Default)
 		after.secrets[after.fallback] = struct{}{}
@@ -181,7 +186,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.hasName(name):
+		case !ok, !f.hasName(name), w.yields && f.answers(certs.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.lack = name + " of " + w.secret + " covers one level of names only"
@@ -196,6 +201,9 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	}
 	return found
 }
+
+// answers reports whether the fleet can serve the certificate for a server name.
+func (f *fleetState) answers(name string) bool { return f.hasName(name) && !f.services.passes(name) }
 
 // passes reports whether the TLS connections for a name go to an app as they are.
 func (x *serviceIndex) passes(name string) bool {
@@ -262,16 +270,50 @@ func (f *fleetState) reportRedirects(covers []cover) {
 	}
 }
 
-// reportInvalid says which certificates in use clients refuse for their dates.
+// reportInvalid says which certificates clients refuse for their dates, of those
+// in use, and of those whose place another one takes.
 func (c *Collator) reportInvalid() {
 	var problems []Problem
+	tell := func(p certs.Problem) { problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason}) }
 	for _, p := range c.serving.invalid {
-		if c.coverage.uses(p.Source + "/" + p.Name) {
-			problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason})
+		secret := secretName(p.Certificate)
+		switch {
+		case p.Instead == nil && c.coverage.uses(secret):
+			tell(p.Problem())
+		case p.Instead != nil:
+			instead, kept := c.coverage.picks(p.Names, secret)
+			if p.Names = instead; len(instead) > 0 {
+				tell(p.Problem())
+			}
+			if p.Names, p.Instead = kept, nil; len(kept) > 0 {
+				said := p.Problem()
+				said.Reason += " in a fleet that cannot serve the wildcard over it"
+				tell(said)
+			}
 		}
 	}
 	// The name cannot be that of a source.
 	c.problems.set(owner{CertificateProblem, "", "dates"}, problems...)
+}
+
+// picks returns those of the domains that fleets serve with another certificate
+// than the one given, and those that they serve with this one.
+func (v *coverage) picks(domains []string, secret string) (others, same []string) {
+	for _, domain := range domains {
+		var other, this bool
+		for _, f := range v.fleets {
+			picked := f.picked[domain]
+			this = this || picked == secret
+			other = other || picked != secret && picked != ""
+		}
+		if other {
+			others = append(others, domain)
+		}
+		if this {
+			same = append(same, domain)
+		}
+	}
+	return others, same
 }
 
 // uses reports whether a certificate is shown to clients of some domain, or is

@@ -38,7 +38,8 @@ type CertificateChoice struct {
 // the exact name, then that of the longest wildcard, at any depth, then the
 // default one
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
-func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, known bool) HTTPSView {
+// passes reports whether the TLS connections for a name go to an app as they are.
+func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPSView {
 	if !f.hasHTTPS() {
 		return HTTPSView{Notes: []string{"the fleet has no https listener"}}
 	}
@@ -47,6 +48,7 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 		view.Notes = []string{"certificates have not been read yet"}
 		return view
 	}
+	answers := func(name string) bool { return f.hasName(name) && !passes(name) }
 	for _, name := range hostNames(host) {
 		for _, c := range all {
 			if !slices.Contains(c.ServerNames, name) {
@@ -57,7 +59,7 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 			case !f.hasName(name):
 				choice.Reason = "the fleet's server-names do not have " + name
 				view.Others = append(view.Others, choice)
-			case view.Certificate == nil && slices.Contains(c.Serves, name):
+			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.yielding, name) && !answers(certs.WildcardOver(name))):
 				choice.Reason = "it covers " + name
 				view.Certificate = &choice
 			default:
@@ -75,7 +77,7 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 		if view.Others[i].Reason != "" {
 			continue
 		}
-		view.Others[i].Reason = otherReason(view.Others[i], view.Certificate)
+		view.Others[i].Reason = otherReason(host, view.Others[i], view.Certificate)
 	}
 	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)
 	if f.TLS.requiresCertificates() {
@@ -99,10 +101,12 @@ func choiceOf(c CertificateView, name string, now time.Time) CertificateChoice {
 	return choice
 }
 
-func otherReason(other CertificateChoice, used *CertificateChoice) string {
+func otherReason(host string, other CertificateChoice, used *CertificateChoice) string {
 	switch {
 	case used == nil:
 		return "it is not used"
+	case other.ServerName == host && other.State != "valid" && used.State == "valid":
+		return "it is " + other.State
 	case other.ServerName != used.ServerName:
 		return "a more exact name counts first"
 	case other.State != "valid" && used.State == "valid":

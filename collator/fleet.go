@@ -260,7 +260,7 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 
 func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
 	passed := f.services.passedThrough()
-	chains := withoutNames(f.chains, passed)
+	chains := withoutYielding(withoutNames(f.chains, passed))
 	switch {
 	case !f.hasHTTPS() || len(chains)+len(passed) == 0:
 		return nil, nil

@@ -28,7 +28,7 @@ type serverNames struct {
 
 func newServerNames(chains []tlsChain) *serverNames {
 	n := &serverNames{secrets: make(map[string]string)}
-	for _, chain := range chains {
+	for _, chain := range withoutYielding(chains) {
 		if chain.name == defaultChain {
 			n.byDefault = chain.secret
 		}

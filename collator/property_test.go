@@ -94,10 +94,16 @@ func (w world) settings(port *sources.Port) {
 func (w world) certificates() []*certs.Certificate {
 	var all []*certs.Certificate
 	for i := range w.IntN(4) {
-		c := certificate(fmt.Sprint("c", i), fmt.Sprint(w.IntN(3), i), someDomains[w.IntN(5)], someDomains[w.IntN(5)])
+		c := certificate(fmt.Sprint("c", i), fmt.Sprint(w.IntN(3), i), someDomains[w.IntN(10)], someDomains[w.IntN(10)])
 		slices.Sort(c.ServerNames)
 		c.ServerNames = slices.Compact(c.ServerNames)
 		c.Default = w.IntN(5) == 0
+		switch w.IntN(4) {
+		case 0:
+			c.NotAfter = testTime.Add(-time.Minute)
+		case 1:
+			c.NotBefore = testTime.Add(time.Minute)
+		}
 		all = append(all, c)
 	}
 	return all

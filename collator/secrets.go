@@ -42,10 +42,14 @@ func inlineBytes(b []byte) *corev3.DataSource {
 type tlsChain struct {
 	name, secret string
 	serverNames  []string
+	// yielding are those of serverNames whose certificate clients refuse, and that
+	// of the wildcard over them accept. Both are sorted.
+	yielding []string
 }
 
 func (c tlsChain) equal(other tlsChain) bool {
-	return c.name == other.name && c.secret == other.secret && slices.Equal(c.serverNames, other.serverNames)
+	return c.name == other.name && c.secret == other.secret &&
+		slices.Equal(c.serverNames, other.serverNames) && slices.Equal(c.yielding, other.yielding)
 }
 
 // buildHTTPSListener makes one filter chain per certificate, so that a
