@@ -31,12 +31,13 @@ const (
 
 // Config says what the endpoint offers. All funcs and interfaces are required.
 type Config struct {
-	// ReloadCertificates reads the certificates again (POST /_mlb_signal/usr1).
-	// It returns when the change is applied, or with the error that kept a
+	// ReloadCertificates reads the certificates again (POST /_mlb_signal/usr1 and
+	// hup). It returns when the change is applied, or with the error that kept a
 	// source from being read.
 	ReloadCertificates func(context.Context) error
-	// Resync does so with apps and certificates (POST /_mlb_signal/hup).
-	Resync   func(context.Context) error
+	// ReloadApps does so with the apps (POST /_mlb_signal/hup).
+	ReloadApps func(context.Context) error
+
 	State    State
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger
@@ -128,8 +129,9 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	s.hook(mux, hookPrefix+"usr1", s.cfg.ReloadCertificates)
-	s.hook(mux, hookPrefix+"hup", s.cfg.Resync)
+	certificates, apps := s.reload("certificates", s.cfg.ReloadCertificates), s.reload("apps", s.cfg.ReloadApps)
+	s.handle(mux, hookPrefix+"usr1", hook{certificates})
+	s.handle(mux, hookPrefix+"hup", hook{certificates, apps})
 
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -150,14 +152,18 @@ func (s *Server) routes() http.Handler {
 	return harden(cleanPath(allowed))
 }
 
-func (s *Server) hook(mux *http.ServeMux, path string, run func(context.Context) error) {
-	r := &reload{name: path, run: run, ctx: s.stopping, log: s.cfg.Log}
+func (s *Server) reload(name string, run func(context.Context) error) *reload {
+	r := &reload{name: name, run: run, ctx: s.stopping, log: s.cfg.Log}
 	s.reloads = append(s.reloads, r)
+	return r
+}
+
+func (s *Server) handle(mux *http.ServeMux, path string, h hook) {
 	if s.cfg.AnyMethod {
-		mux.Handle(path, sameOrigin(r))
+		mux.Handle(path, sameOrigin(h))
 		return
 	}
-	mux.Handle("POST "+path, r)
+	mux.Handle("POST "+path, h)
 }
 
 // sameOrigin refuses pages of other sites whatever the method: GET is otherwise

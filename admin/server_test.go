@@ -18,7 +18,7 @@ func TestRoutes(t *testing.T) {
 	t.Parallel()
 	failing := newConfig(fakeState{notReady: []string{"marathon: not read yet", "vault at https://u:hunter2@v.test: not read yet"},
 		certificates: []CertificateView{{Name: "a.test", ServedFor: []string{"a.test"}}}})
-	failing.Resync = func(context.Context) error {
+	failing.ReloadApps = func(context.Context) error {
 		return errors.New("marathon: Get \"http://user:hunter2@m.test/v2/apps\": refused")
 	}
 	failing.AnyMethod = true

@@ -109,32 +109,61 @@ func (r *reload) wait(ctx context.Context) {
 	}
 }
 
-// ServeHTTP answers 204 when the reload is applied, 202 when it still runs
-// after signalWait, 500 with the reason when it failed, and 503 while shutting
-// down. A caller that goes away stops nothing.
-func (r *reload) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+// hook has reloads run, each on its own: one whose source is away keeps no other
+// from running, be it asked for by this hook or by another.
+type hook []*reload
+
+// ServeHTTP answers 204 when all reloads are applied, 500 with the reasons when
+// one has failed, 202 when one still runs after signalWait, and 503 while
+// shutting down. A caller that goes away stops nothing.
+func (h hook) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	if r.ctx.Err() != nil {
+	stopping := h[0].ctx
+	if stopping.Err() != nil {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	o := r.request()
-	timer := time.NewTimer(signalWait)
-	defer timer.Stop()
-	select {
-	case <-req.Context().Done():
-	case <-r.ctx.Done():
-		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
-	case <-timer.C:
-		w.WriteHeader(http.StatusAccepted)
-	case <-o.done:
-		switch {
-		case o.err == nil:
-			w.WriteHeader(http.StatusNoContent)
-		case r.ctx.Err() != nil:
-			http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
-		default:
-			http.Error(w, redact(o.err.Error()), http.StatusInternalServerError)
+	outcomes := make([]*outcome, len(h))
+	for i, r := range h {
+		outcomes[i] = r.request()
+	}
+	wait, cancel := context.WithTimeout(req.Context(), signalWait)
+	defer cancel()
+	var errs []error
+	done := 0
+	for _, o := range outcomes {
+		if o.ended(wait, stopping) {
+			done++
+			errs = append(errs, o.err)
 		}
+	}
+	err := errors.Join(errs...)
+	switch {
+	case req.Context().Err() != nil:
+	case stopping.Err() != nil:
+		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
+	case err != nil:
+		http.Error(w, redact(err.Error()), http.StatusInternalServerError)
+	case done < len(outcomes):
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// ended waits for the end of a run, or of one of the contexts, and reports
+// whether the run has ended.
+func (o *outcome) ended(wait, stopping context.Context) bool {
+	select {
+	case <-o.done:
+		return true
+	case <-wait.Done():
+	case <-stopping.Done():
+	}
+	select {
+	case <-o.done:
+		return true
+	default:
+		return false
 	}
 }

@@ -19,7 +19,10 @@ func post(ctx context.Context, h http.Handler, path string) int {
 	return w.Code
 }
 
-const usr1 = "/_mlb_signal/usr1"
+const (
+	usr1 = "/_mlb_signal/usr1"
+	hup  = "/_mlb_signal/hup"
+)
 
 func TestSlowReload(t *testing.T) {
 	tests := []struct {
@@ -121,6 +124,53 @@ func TestSignalStorm(t *testing.T) {
 	})
 }
 
+// hup reads apps and certificates at once, and neither waits for the other: while
+// Marathon is away certificates are read at each hook, and each is answered in
+// time.
+func TestHupWhileAppsCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var certificates, apps atomic.Int32
+		var failure error
+		cfg := newConfig(fakeState{})
+		cfg.ReloadCertificates = func(context.Context) error {
+			certificates.Add(1)
+			return failure
+		}
+		back := make(chan struct{})
+		cfg.ReloadApps = func(context.Context) error {
+			apps.Add(1)
+			<-back
+			return nil
+		}
+		s := New(cfg, nil)
+		ask := func(path string, status int, takes time.Duration) {
+			t.Helper()
+			before, start := certificates.Load(), time.Now()
+			answered := make(chan int)
+			go func() { answered <- post(t.Context(), s.Handler(), path) }()
+			synctest.Wait()
+			if got := certificates.Load() - before; got != 1 {
+				t.Errorf("%s: certificates were read %d times at once, want 1", path, got)
+			}
+			if got := <-answered; got != status || time.Since(start) != takes {
+				t.Errorf("%s: %d after %s, want %d after %s", path, got, time.Since(start), status, takes)
+			}
+		}
+		ask(hup, http.StatusAccepted, signalWait)
+		ask(hup, http.StatusAccepted, signalWait)
+		ask(usr1, http.StatusNoContent, 0)
+		failure = errors.New("vault: sealed")
+		ask(hup, http.StatusInternalServerError, signalWait)
+		failure = nil
+		close(back)
+		synctest.Wait()
+		ask(hup, http.StatusNoContent, 0)
+		if got := apps.Load(); got != 3 {
+			t.Errorf("apps were read %d times, want 3: once for who came first, once for who came meanwhile, once for the last", got)
+		}
+	})
+}
+
 func TestReloadPanics(t *testing.T) {
 	t.Parallel()
 	cfg := newConfig(fakeState{})
@@ -196,17 +246,16 @@ func FuzzSignal(f *testing.F) {
 		var reloads atomic.Int32
 		cfg := newConfig(fakeState{})
 		count := func(context.Context) error { reloads.Add(1); return nil }
-		cfg.ReloadCertificates, cfg.Resync = count, count
+		cfg.ReloadCertificates, cfg.ReloadApps = count, func(context.Context) error { reloads.Add(100); return nil }
 		w := httptest.NewRecorder()
 		New(cfg, nil).Handler().ServeHTTP(w, r)
 		if w.Code >= 500 || w.Code/100 == 3 {
 			t.Errorf("%s %q: %d", method, target, w.Code)
 		}
 		p := path.Clean("/" + r.URL.Path)
-		hook := (p == usr1 || p == "/_mlb_signal/hup") && !strings.HasSuffix(r.URL.Path, "/")
 		want := int32(0)
-		if r.Method == http.MethodPost && hook {
-			want = 1
+		if r.Method == http.MethodPost && !strings.HasSuffix(r.URL.Path, "/") {
+			want = map[string]int32{usr1: 1, hup: 101}[p]
 		}
 		if got := reloads.Load(); got != want {
 			t.Errorf("%s %q (path %q): %d reloads, want %d", method, target, r.URL.Path, got, want)

@@ -116,7 +116,7 @@ func none(context.Context) error { return nil }
 func newConfig(state State) Config {
 	return Config{
 		ReloadCertificates: none,
-		Resync:             none,
+		ReloadApps:         none,
 		State:              state,
 		Gatherer:           prometheus.NewRegistry(),
 		Log:                slog.New(slog.DiscardHandler),

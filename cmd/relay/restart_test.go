@@ -240,7 +240,30 @@ func TestHalfOpenStream(t *testing.T) {
 	w.expect("http://b.test/", http.StatusOK, "/b")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := w.relay.resync(ctx); err != nil {
+	if err := w.relay.reloadApps(ctx); err != nil {
 		t.Errorf("resync: %v", err)
+	}
+}
+
+// While Marathon is away hup brings certificates to Envoys all the same, each
+// time, and answers in time that the rest goes on.
+func TestHupWhileMarathonIsAway(t *testing.T) {
+	w := newWorld(t)
+	mount := w.vault() // which is polled once an hour
+	w.publish(mount, "a.test")
+	w.deploy(app("/a", "a.test", 1))
+	w.start()
+	serial := w.expect("https://a.test/", http.StatusOK, "/a").serial
+	w.marathon.Down()
+	for range 2 {
+		w.publish(mount, "a.test")
+		start := time.Now()
+		if status := w.hook("hup"); status != http.StatusAccepted {
+			t.Errorf("hup: status %d, want 202", status)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("hup: answered after %s, clients wait for 5 s", took)
+		}
+		serial = w.renewed("https://a.test/", serial)
 	}
 }

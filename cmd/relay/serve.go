@@ -136,7 +136,7 @@ func (r *relay) newAdmin() error {
 		refused.WithLabelValues(string(kind))
 	}
 	config := admin.Config{
-		ReloadCertificates: r.reloadCertificates, Resync: r.resync,
+		ReloadCertificates: r.reloadCertificates, ReloadApps: r.reloadApps,
 		State: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: version(),
 		AnyMethod: r.config.SignalAnyMethod, Pprof: r.config.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
@@ -275,7 +275,7 @@ func (r *relay) reloadCertificates(ctx context.Context) error {
 	return errors.Join(append(errs, r.collator.Flush(ctx))...)
 }
 
-// resync does so with the apps too.
-func (r *relay) resync(ctx context.Context) error {
-	return errors.Join(r.apps.Resync(ctx), r.reloadCertificates(ctx))
+// reloadApps returns when what the source of apps has now is published.
+func (r *relay) reloadApps(ctx context.Context) error {
+	return errors.Join(r.apps.Resync(ctx), r.collator.Flush(ctx))
 }
