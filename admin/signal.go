@@ -3,12 +3,12 @@ package admin
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"sync"
 	"time"
+
+	"relay/internal/panics"
 )
 
 // signalWait is how long a caller is kept waiting for a reload. marathon-acme
@@ -76,18 +76,13 @@ func (r *reload) next() *outcome {
 	return o
 }
 
-func (r *reload) once() (err error) {
+func (r *reload) once() error {
 	if r.ctx.Err() != nil {
 		return errStopping
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%s: panic: %v", r.name, p)
-			r.log.Error("reload panicked", "reload", r.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		}
-	}()
 	start := time.Now()
-	if err := r.run(r.ctx); err != nil {
+	if err := panics.Catch(func() error { return r.run(r.ctx) }); err != nil {
+		panics.Log(r.log, err, "reload", r.name)
 		r.log.Warn("reload failed", "reload", r.name, "error", redact(err.Error()), "took", time.Since(start))
 		return err
 	}

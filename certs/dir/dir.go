@@ -97,6 +97,8 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 			defaultPath: config.Default,
 			retryDelay:  config.RetryDelay,
 			files:       make(map[string]*file),
+			parse:       certs.ParsePEM,
+			logger:      logger,
 		},
 	}, nil
 }
@@ -144,6 +146,8 @@ func (s *Source) wait(ctx context.Context, watcher *watcher, next, gap *time.Tim
 			events = watcher.events()
 		case <-events:
 			return nil
+		case err := <-watcher.failed:
+			return fmt.Errorf("watch certificate files: %w", err)
 		}
 	}
 }

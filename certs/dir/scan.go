@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/panics"
 )
 
 // removalDelay is the least time between the two scans that have to agree that
@@ -25,6 +27,8 @@ type scanner struct {
 	defaultPath string
 	retryDelay  time.Duration
 	files       map[string]*file
+	parse       func([]byte) (*certs.Certificate, []string, error)
+	logger      *slog.Logger
 }
 
 // file is what is known of one certificate file.
@@ -98,10 +102,18 @@ func (s *scanner) read(c candidate, final bool) bool {
 	if hash == f.seen {
 		return true
 	}
-	certificate, notes, err := certs.ParsePEM(content)
+	var (
+		certificate *certs.Certificate
+		notes       []string
+	)
+	err = panics.Catch(func() (err error) {
+		certificate, notes, err = s.parse(content)
+		return err
+	})
 	if err != nil && !final {
 		return false
 	}
+	panics.Log(s.logger, err, "file", c.path)
 	f.seen, f.notes, f.invalid = hash, notes, err
 	if err == nil {
 		s.label(certificate, c.path)

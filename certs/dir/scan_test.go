@@ -2,6 +2,7 @@ package dir
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/certs"
 	"relay/certs/certstest"
 )
 
@@ -326,7 +328,7 @@ func (f *fixture) scanner(paths ...string) *scanner {
 	for _, path := range paths {
 		all = append(all, f.path(path))
 	}
-	return &scanner{layout: newLayout(all), retryDelay: 20 * time.Millisecond, files: make(map[string]*file)}
+	return &scanner{layout: newLayout(all), retryDelay: 20 * time.Millisecond, files: make(map[string]*file), parse: certs.ParsePEM, logger: slog.New(slog.DiscardHandler)}
 }
 
 func (f *fixture) write(name string, content []byte) {

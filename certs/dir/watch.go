@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/fsnotify/fsnotify"
+
+	"relay/internal/panics"
 )
 
 // watcher tells that something changed in one of the directories; what it was
@@ -19,12 +21,14 @@ type watcher struct {
 	paths   []string
 	changed chan struct{}
 	done    chan struct{}
-	logger  *slog.Logger
-	warned  bool
+	// failed has why no more changes are found.
+	failed chan error
+	logger *slog.Logger
+	warned bool
 }
 
 func newWatcher(paths []string, logger *slog.Logger) *watcher {
-	w := &watcher{paths: paths, changed: make(chan struct{}, 1), done: make(chan struct{}), logger: logger}
+	w := &watcher{paths: paths, changed: make(chan struct{}, 1), done: make(chan struct{}), failed: make(chan error, 1), logger: logger}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		logger.Warn("changes of certificate files are found by polling only", "err", err)
@@ -32,21 +36,28 @@ func newWatcher(paths []string, logger *slog.Logger) *watcher {
 		return w
 	}
 	w.notify = notify
-	go w.forward()
+	go w.run(w.matters)
 	return w
+}
+
+// run forwards until the watcher is closed or fails.
+func (w *watcher) run(matters func(path string) bool) {
+	defer close(w.done)
+	if err := panics.Catch(func() error { w.forward(matters); return nil }); err != nil {
+		w.failed <- err
+	}
 }
 
 // forward merges all events into one slot: a lost event costs nothing as long
 // as one is left.
-func (w *watcher) forward() {
-	defer close(w.done)
+func (w *watcher) forward(matters func(path string) bool) {
 	for {
 		select {
 		case event, ok := <-w.notify.Events:
 			if !ok {
 				return
 			}
-			if !w.matters(event.Name) {
+			if !matters(event.Name) {
 				continue
 			}
 		case _, ok := <-w.notify.Errors:

@@ -56,6 +56,13 @@ func start(t *testing.T, config Config, sink *certstest.Sink, logs *logtest.Buff
 	if err != nil {
 		t.Fatal(err)
 	}
+	run(t, source)
+	return source
+}
+
+// run serves until the test ends.
+func run(t *testing.T, source *Source) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -65,7 +72,6 @@ func start(t *testing.T, config Config, sink *certstest.Sink, logs *logtest.Buff
 		}
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	return source
 }
 
 func (w *world) issue(name string) *certstest.Issued {

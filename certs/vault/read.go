@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"relay/internal/panics"
 )
 
 const (
@@ -82,7 +84,9 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 	var last error
 	now := time.Now()
 	for _, f := range results {
-		r.store.apply(f, now)
+		if err := r.store.apply(f, now); err != nil {
+			panics.Log(r.auth.logger, err, "name", f.name)
+		}
 		behind = behind || f.behind()
 		if f.err == nil {
 			changed = changed || f.got.data != nil
@@ -207,7 +211,7 @@ func (r *reader) fetchEach(ctx context.Context, wanted map[string]liveEntry) []f
 				if failed.Load() >= giveUpAfter {
 					f.err = errCut
 				} else {
-					r.fetch(ctx, &f)
+					f.err = panics.Catch(func() error { return r.fetch(ctx, &f) })
 				}
 				if f.err != nil && !isForbidden(f.err) {
 					failed.Add(1)
@@ -231,11 +235,12 @@ func (r *reader) fetchEach(ctx context.Context, wanted map[string]liveEntry) []f
 
 // fetch reads the version that live names or, when that one is gone, the
 // newest.
-func (r *reader) fetch(ctx context.Context, f *fetched) {
+func (r *reader) fetch(ctx context.Context, f *fetched) (err error) {
 	path := "certificates/" + f.name
-	if f.got, f.err = r.client.readKV(ctx, path, f.live.Version); f.err != nil || f.got.data != nil {
-		return
+	if f.got, err = r.client.readKV(ctx, path, f.live.Version); err != nil || f.got.data != nil {
+		return err
 	}
-	f.got, f.err = r.client.readKV(ctx, path, 0)
+	f.got, err = r.client.readKV(ctx, path, 0)
 	f.substitute = f.got.data != nil && f.got.version != f.live.Version
+	return err
 }

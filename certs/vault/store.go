@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/panics"
 )
 
 // removalReads is how many reads in a row have to agree that a name has left
@@ -19,6 +21,11 @@ const removalReads = 2
 type store struct {
 	defaultName string
 	entries     map[string]*entry
+	parse       func(map[string]json.RawMessage) (*certs.Certificate, []string, error)
+}
+
+func newStore(defaultName string) *store {
+	return &store{defaultName: defaultName, entries: make(map[string]*entry), parse: parseCertificate}
 }
 
 // entry is one name.
@@ -89,26 +96,37 @@ func (s *store) entry(name string) *entry {
 	return e
 }
 
-// apply takes in one certificate, or why there is none. Whatever is wrong, the
-// last good certificate stays.
-func (s *store) apply(f fetched, now time.Time) {
+// apply takes in one certificate, or why there is none, which it returns if that
+// is new. Whatever is wrong, the last good certificate stays.
+func (s *store) apply(f fetched, now time.Time) error {
 	e := s.entry(f.name)
+	before := e.failure
+	fails := func(err error, text string) error {
+		if e.failure = text; text == before {
+			return nil
+		}
+		return err
+	}
 	e.live, e.settled, e.gone, e.failure, e.notes = f.live, false, false, "", nil
 	switch {
 	case f.err != nil:
-		e.failure = f.err.Error()
-		return
+		return fails(f.err, f.err.Error())
 	case f.got.data == nil:
 		e.gone = true
-		return
+		return nil
 	}
 	// A stored version never changes, so that a bad one stays bad. One that is
 	// not there yet, as on a replica that is behind, is asked for again.
 	e.settled = !f.behind()
-	c, notes, err := parseCertificate(f.got.data)
-	if err != nil {
-		e.failure = fmt.Sprintf("version %d: %v", f.got.version, err)
-		return
+	var (
+		c     *certs.Certificate
+		notes []string
+	)
+	if err := panics.Catch(func() (err error) {
+		c, notes, err = s.parse(f.got.data)
+		return err
+	}); err != nil {
+		return fails(err, fmt.Sprintf("version %d: %v", f.got.version, err))
 	}
 	c.Source, c.Name = source, f.name
 	if s.defaultName != "" {
@@ -122,6 +140,7 @@ func (s *store) apply(f fetched, now time.Time) {
 		e.notes = append(e.notes, fmt.Sprintf("version %d, which live names, is gone; version %d is used", f.live.Version, f.got.version))
 	}
 	e.Offer(c, now)
+	return nil
 }
 
 // empty says whether nothing was ever found.

@@ -56,7 +56,7 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 			config: config,
 			client: &client{api: api, auth: auth},
 			auth:   auth,
-			store:  &store{defaultName: config.Default, entries: make(map[string]*entry)},
+			store:  newStore(config.Default),
 		},
 	}, nil
 }

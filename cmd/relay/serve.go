@@ -17,6 +17,7 @@ import (
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/internal/guard"
+	"relay/internal/panics"
 	"relay/xds"
 )
 
@@ -64,6 +65,7 @@ type relay struct {
 func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	r := &relay{config: config, log: log, registry: prometheus.NewRegistry(), start: time.Now(), stores: make(map[string]*xds.Store)}
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registerer := containing{r.registry, log}
 	publishers := make(map[string]collator.Publisher)
 	for _, f := range config.fleets() {
 		r.stores[f.Name] = xds.NewStore()
@@ -75,13 +77,13 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	collation := config.collatorConfig()
 	collation.OnAppsPublished, collation.OnCertificatesPublished = r.gate.appsPublished, r.gate.certificatesPublished
 	var err error
-	if r.collator, err = collator.New(collation, publishers, log.With("part", "collator"), r.registry); err != nil {
+	if r.collator, err = collator.New(collation, publishers, log.With("part", "collator"), registerer); err != nil {
 		return nil, err
 	}
 	if r.edge, err = newEdgeFiles(config, r.collator, log); err != nil {
 		return nil, err
 	}
-	keeping, err := newKeeping(config, log, r.registry)
+	keeping, err := newKeeping(config, log, registerer)
 	if err != nil {
 		return nil, err
 	}
@@ -89,21 +91,21 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.apps, err = newAppSource(config, apps, log, r.registry); err != nil {
+	if r.apps, err = newAppSource(config, apps, log, registerer); err != nil {
 		return nil, err
 	}
-	if r.renewal, err = renewal.NewWatch(r.collator, r.collator.CertificateInUse, log.With("part", "certificates"), r.registry); err != nil {
+	if r.renewal, err = renewal.NewWatch(r.collator, r.collator.CertificateInUse, log.With("part", "certificates"), registerer); err != nil {
 		return nil, err
 	}
 	certificates, err := keeping.certificates(r.renewal)
 	if err != nil {
 		return nil, err
 	}
-	if r.certificates, err = newCertificateSources(config, certificates, log, r.registry); err != nil {
+	if r.certificates, err = newCertificateSources(config, certificates, log, registerer); err != nil {
 		return nil, err
 	}
 	r.states = keeping.keepers
-	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), r.registry)
+	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), registerer)
 	r.xdsTLS, r.adminTLS = config.xdsTLS(), config.adminTLS()
 	if t := r.xdsTLS; t.enabled() {
 		if r.xds.TLS, err = t.listen(); err != nil {
@@ -117,7 +119,7 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	if err := r.newAdmin(); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
-	r.portCertificates = newPortCertificates(log, r.registry, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
 	return r, nil
 }
 
@@ -251,6 +253,9 @@ func (r *relay) logEvent(event suture.Event) {
 	case suture.EventServicePanic:
 		r.log.Error("a part panicked and is started again", "part", e.ServiceName, "panic", e.PanicMsg, "stack", e.Stacktrace)
 	case suture.EventServiceTerminate:
+		if err, ok := e.Err.(error); ok {
+			panics.Log(r.log, err, "part", e.ServiceName) // one that it caught on a goroutine of its own
+		}
 		r.log.Warn("a part failed and is started again", "part", e.ServiceName, "reason", e.Err)
 	case suture.EventBackoff:
 		r.log.Warn("parts fail again and again: waiting before the next start")
@@ -265,7 +270,7 @@ func (r *relay) reloadCertificates(ctx context.Context) error {
 	done := make(chan struct{})
 	for i, c := range r.certificates {
 		go func() {
-			errs[i] = c.Reload(ctx)
+			errs[i] = panics.Catch(func() error { return c.Reload(ctx) })
 			done <- struct{}{}
 		}()
 	}
