@@ -124,9 +124,29 @@ func (s *Store) openedAgain() <-chan struct{} {
 
 // Apply makes the change visible to all streams in one step and returns the
 // store's revision. Resources that are equal to what is held change nothing.
-func (s *Store) Apply(c Change) uint64 {
-	s.mu.Lock()
+func (s *Store) Apply(c Change) (revision uint64) {
+	var wake []*session
+	s.locked(func() { revision, wake = s.apply(c) })
+	for _, session := range wake {
+		session.notify()
+	}
+	return revision
+}
+
+// apply returns the sessions to wake, too. Of a change during which it panics,
+// streams are told what was done.
+func (s *Store) apply(c Change) (revision uint64, wake []*session) {
 	next := s.revision + 1
+	whole := false
+	defer func() {
+		if whole {
+			return
+		}
+		s.revision = next
+		for session := range s.sessions {
+			session.notify()
+		}
+	}()
 	var touched uint32
 	for _, r := range c.Set {
 		if s.tables[r.Type].set(r, next) {
@@ -149,19 +169,14 @@ func (s *Store) Apply(c Change) uint64 {
 	if (c.Resolve != nil || touched&(1<<Secret) != 0) && s.tables[Secret].realias(Secret, next) {
 		touched |= 1 << Secret
 	}
+	whole = true
 	if touched == 0 {
-		defer s.mu.Unlock()
-		return s.revision
+		return s.revision, nil
 	}
 	s.revision = next
 	s.reclaim()
 	s.sample.begin(s, next, touched, time.Now())
-	wake := s.interested(touched)
-	s.mu.Unlock()
-	for _, session := range wake {
-		session.notify()
-	}
-	return next
+	return next, s.interested(touched)
 }
 
 // interested returns the sessions that subscribe to one of the types, given as bits.
@@ -223,28 +238,29 @@ func (s *Store) intern(t Type, names []string) []uint32 {
 // resource but can be resolved.
 func (s *Store) asked(t Type, ids []uint32) {
 	table := &s.tables[t]
-	s.mu.RLock()
-	due := slices.ContainsFunc(ids, func(id uint32) bool {
-		e := &table.entries[id]
-		if e.presence != absent {
-			return false
-		}
-		_, ok := table.alias(e.name)
-		return ok
+	due := false
+	s.readLocked(func() {
+		due = slices.ContainsFunc(ids, func(id uint32) bool {
+			e := &table.entries[id]
+			if e.presence != absent {
+				return false
+			}
+			_, ok := table.alias(e.name)
+			return ok
+		})
 	})
-	s.mu.RUnlock()
 	if !due {
 		return
 	}
 	var wake []*session
-	s.mu.Lock()
-	made, evicted := table.materialize(t, ids, s.revision)
-	s.tell(t, made)
-	if evicted {
-		s.revision++
-		wake = s.interested(1 << t)
-	}
-	s.mu.Unlock()
+	s.locked(func() {
+		made, evicted := table.materialize(t, ids, s.revision)
+		s.tell(t, made)
+		if evicted {
+			s.revision++
+			wake = s.interested(1 << t)
+		}
+	})
 	for _, session := range wake {
 		session.notify()
 	}
