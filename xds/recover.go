@@ -1,5 +1,94 @@
 package xds
 
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
+	"relay/internal/panics"
+)
+
+// recovery makes a panic that one client causes cost that client only: gRPC ends
+// the process. A stream that panics ends with codes.Internal.
+type recovery struct {
+	panics prometheus.Counter
+	// stacks is how many are logged: whoever finds a way to cause a panic comes
+	// again and again.
+	stacks *rate.Limiter
+}
+
+func newRecovery(registerer prometheus.Registerer) recovery {
+	r := recovery{
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "relay", Subsystem: "xds", Name: "panics_total", Help: "Streams and handshakes that ended by a bug of Relay; the log has its stack.",
+		}),
+		stacks: rate.NewLimiter(rate.Every(time.Minute), 10),
+	}
+	registerer.MustRegister(r.panics)
+	return r
+}
+
+// interceptor is around every stream.
+func (s *Server) interceptor(srv any, g grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return s.recovered(remoteAddress(g.Context()), panics.Catch(func() error { return handler(srv, g) }))
+}
+
+// recovered counts and logs an error that is a panic, and returns what the client
+// is told.
+func (s *Server) recovered(remote string, err error) error {
+	if !panics.Is(err) {
+		return err
+	}
+	s.recovery.panics.Inc()
+	if s.recovery.stacks.Allow() {
+		panics.Log(s.log, err, "address", remote)
+	}
+	return status.Error(codes.Internal, "a bug in Relay was hit: its log has the stack")
+}
+
+// contained is f for a goroutine of its own.
+func (s *Server) contained(ctx context.Context, f func()) func() {
+	return func() {
+		_ = s.recovered(remoteAddress(ctx), panics.Catch(func() error { f(); return nil }))
+	}
+}
+
+// receiveMsg is g.RecvMsg for a goroutine of its own: it returns a panic as an
+// error, with which the stream is to end.
+func receiveMsg(g grpc.ServerStream, req *request) error {
+	return panics.Catch(func() error { return g.RecvMsg(req) })
+}
+
+// containedHandshake fails where the handshake panics.
+type containedHandshake struct {
+	credentials.TransportCredentials
+	server *Server
+}
+
+// ServerHandshake makes the handshake.
+func (h containedHandshake) ServerHandshake(raw net.Conn) (conn net.Conn, info credentials.AuthInfo, err error) {
+	err = panics.Catch(func() (err error) {
+		conn, info, err = h.TransportCredentials.ServerHandshake(raw)
+		return err
+	})
+	if err = h.server.recovered(raw.RemoteAddr().String(), err); err != nil {
+		return nil, nil, err
+	}
+	return conn, info, nil
+}
+
+// Clone copies the credentials.
+func (h containedHandshake) Clone() credentials.TransportCredentials {
+	return containedHandshake{h.TransportCredentials.Clone(), h.server}
+}
+
 // locked runs f under the store's lock, and unlocked after a panic too.
 func (s *Store) locked(f func()) {
 	s.mu.Lock()

@@ -40,6 +40,12 @@ func secure(t *testing.T, change func(*Limits)) *secured {
 	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 	config.ClientCAs.AppendCertsFromPEM(s.ca.RootPEM())
 	config.NextProtos = []string{"h2"}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if hello.ServerName == "bad.test" {
+			panic("no such name")
+		}
+		return nil, nil
+	}
 	s.fixture = startServer(t, slog.NewTextHandler(s.log, nil), func(server *Server) {
 		server.TLS = config
 		server.Authorize = func(p *peer.Peer, fleet string) error {

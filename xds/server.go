@@ -46,6 +46,7 @@ type Server struct {
 	refusals    *guard.Log
 	metrics     *metrics
 	admission   admission
+	recovery    recovery
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -57,7 +58,7 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
 		streams: make(map[*stream]struct{}), hosts: make(map[string]int),
-		admission: newAdmission(), Limits: DefaultLimits(),
+		admission: newAdmission(), Limits: DefaultLimits(), recovery: newRecovery(registerer),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
 	registerer.MustRegister(newClientCertificates(s))
@@ -87,7 +88,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		creds = credentials.NewTLS(s.TLS)
 	}
 	g := grpc.NewServer(
-		grpc.Creds(handshaker{creds, s.refusals}),
+		grpc.Creds(containedHandshake{handshaker{creds, s.refusals}, s}),
+		grpc.StreamInterceptor(s.interceptor),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
 		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
 		grpc.MaxHeaderListSize(maxHeaders),

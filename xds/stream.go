@@ -42,7 +42,7 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 		return err
 	}
 	first := new(request)
-	if err := firstRequest(ctx, s.Limits.FirstRequest, func() error { return g.RecvMsg(first) }); err != nil {
+	if err := firstRequest(ctx, s.Limits.FirstRequest, func() error { return receiveMsg(g, first) }); err != nil {
 		return s.ended(ctx, nil, err)
 	}
 	defer s.connections.Use(remoteAddress(ctx))()
@@ -97,7 +97,7 @@ func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
 	st.host, _, _ = net.SplitHostPort(st.info.Address)
 	st.log = s.log.With("node", st.info.NodeID, "fleet", st.info.Fleet)
 	st.pace = s.Limits.pace()
-	st.watchdog = newWatchdog(s.Limits.Stall, st.stalled)
+	st.watchdog = newWatchdog(s.Limits.Stall, s.contained(ctx, st.stalled))
 	if err := s.add(st); err != nil {
 		st.session.close()
 		return nil, s.refuse(ctx, guard.Crowd, node, err)
@@ -206,7 +206,7 @@ func (s *stream) receive(ctx context.Context, requests chan<- *request, ended ch
 	defer close(ended)
 	for {
 		req := new(request)
-		if err := s.grpc.RecvMsg(req); err != nil {
+		if err := receiveMsg(s.grpc, req); err != nil {
 			ended <- err
 			return
 		}
