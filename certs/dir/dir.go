@@ -57,6 +57,8 @@ type Source struct {
 	flight  *reading.Flight
 	record  *reading.Record
 	scanner *scanner
+	// synced tells that the sink was told of a complete scan.
+	synced bool
 }
 
 // New checks the configuration; nothing is read before Serve.
@@ -155,6 +157,22 @@ func (s *Source) wait(ctx context.Context, watcher *watcher, next, gap *time.Tim
 // scan reads once, tells whoever wants to know, and returns the wait until the
 // next scan.
 func (s *Source) scan(ctx context.Context) time.Duration {
+	wait, now := s.read(ctx), time.Now()
+	change := s.scanner.due(now)
+	switch {
+	case !s.synced || change.IsZero():
+		return wait
+	case !change.After(now):
+		// The read failed: what is known goes on changing.
+		known := s.scanner.collect(now, false)
+		s.sink.SyncCertificates(source, known.certificates, known.problems)
+		return wait
+	}
+	return min(wait, change.Sub(now))
+}
+
+// read is a scan, but for what time alone changes.
+func (s *Source) read(ctx context.Context) time.Duration {
 	_, finish := s.flight.Begin()
 	err := errors.New("the scan was cut short")
 	defer func() { finish(err) }()
@@ -167,6 +185,7 @@ func (s *Source) scan(ctx context.Context) time.Duration {
 		}
 		return min(failureDelay, s.config.PollInterval)
 	}
+	s.synced = true
 	s.record.Good(time.Now(), found.certificates, found.problems)
 	s.sink.SyncCertificates(source, found.certificates, found.problems)
 	if found.again {

@@ -179,6 +179,17 @@ func (s *scanner) sweep(candidates []candidate, now time.Time) (again bool) {
 	return again
 }
 
+// due is when time alone changes what is to be served; zero for never.
+func (s *scanner) due(now time.Time) time.Time {
+	return reading.Soonest(func(yield func(*reading.Entry) bool) {
+		for _, f := range s.files {
+			if !yield(&f.entry) {
+				return
+			}
+		}
+	}, now)
+}
+
 func (s *scanner) collect(now time.Time, again bool) result {
 	r := result{again: again}
 	for _, path := range slices.Sorted(maps.Keys(s.files)) {

@@ -143,6 +143,17 @@ func (s *store) apply(f fetched, now time.Time) error {
 	return nil
 }
 
+// due is when time alone changes what is to be served; zero for never.
+func (s *store) due(now time.Time) time.Time {
+	return reading.Soonest(func(yield func(*reading.Entry) bool) {
+		for _, e := range s.entries {
+			if !yield(&e.Entry) {
+				return
+			}
+		}
+	}, now)
+}
+
 // empty says whether nothing was ever found.
 func (s *store) empty() bool { return len(s.entries) == 0 }
 

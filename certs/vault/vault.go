@@ -75,7 +75,7 @@ func (s *Source) Serve(ctx context.Context) error {
 	defer s.transport.base.CloseIdleConnections()
 	s.schedule.start(time.Now())
 	for {
-		timer := time.NewTimer(time.Until(s.schedule.next(s.reader.auth.renewAt)))
+		timer := time.NewTimer(time.Until(s.next(time.Now())))
 		select {
 		case <-ctx.Done():
 		case <-s.flight.Wanted():
@@ -90,6 +90,15 @@ func (s *Source) Serve(ctx context.Context) error {
 	}
 }
 
+// next is when something is due.
+func (s *Source) next(now time.Time) time.Time {
+	next := s.schedule.next(s.reader.auth.renewAt)
+	if change := s.reader.store.due(now); s.reader.complete && !change.IsZero() && change.Before(next) {
+		return change
+	}
+	return next
+}
+
 // tick does what is due.
 func (s *Source) tick(ctx context.Context) {
 	if at := s.reader.auth.renewAt; !at.IsZero() && !time.Now().Before(at) {
@@ -98,6 +107,21 @@ func (s *Source) tick(ctx context.Context) {
 	if s.schedule.due(time.Now()) {
 		s.read(ctx)
 	}
+	// Unless the read has, because it failed.
+	now := time.Now()
+	if change := s.reader.store.due(now); s.reader.complete && !change.IsZero() && !change.After(now) {
+		certificates, problems := s.collect(now)
+		s.sink.SyncCertificates(source, certificates, problems)
+	}
+}
+
+// collect lists what is to be served, and all that is wrong.
+func (s *Source) collect(now time.Time) ([]*certs.Certificate, []certs.Problem) {
+	certificates, problems := s.reader.store.collect(now)
+	if reason := s.reader.auth.problem(now); reason != "" {
+		problems = append(problems, certs.Problem{Name: "token", Reason: reason})
+	}
+	return certificates, problems
 }
 
 // read reads once and tells whoever wants to know.
@@ -118,10 +142,7 @@ func (s *Source) read(ctx context.Context) {
 		s.schedule.failed(now, err)
 		return
 	}
-	certificates, problems := s.reader.store.collect(now)
-	if reason := s.reader.auth.problem(now); reason != "" {
-		problems = append(problems, certs.Problem{Name: "token", Reason: reason})
-	}
+	certificates, problems := s.collect(now)
 	s.record.Good(now, certificates, problems)
 	s.sink.SyncCertificates(source, certificates, problems)
 	if err = got.err; err != nil {

@@ -2,6 +2,7 @@ package reading
 
 import (
 	"fmt"
+	"iter"
 	"time"
 
 	"relay/certs"
@@ -25,11 +26,34 @@ func (e *Entry) Offer(c *certs.Certificate, now time.Time) {
 }
 
 // Advance puts the successor in place once it is no worse. It is called at
-// every read, for time changes what an unchanged store means.
+// every read, and when it is due, for time changes what an unchanged store means,
+// and one that cannot be read.
 func (e *Entry) Advance(now time.Time) {
 	if e.next != nil && e.next.ValidAt(now) >= e.current.ValidAt(now) {
 		e.current, e.next = e.next, nil
 	}
+}
+
+// Due is when Advance will put a successor in place; zero without one. It may be
+// past.
+func (e *Entry) Due(now time.Time) time.Time {
+	switch {
+	case e.next == nil:
+		return time.Time{}
+	case e.next.ValidAt(now) == certs.Expired:
+		return e.current.NotAfter.Add(time.Nanosecond)
+	}
+	return e.next.NotBefore
+}
+
+// Soonest returns when the first of the entries is due; zero if none will be.
+func Soonest(entries iter.Seq[*Entry], now time.Time) (first time.Time) {
+	for e := range entries {
+		if at := e.Due(now); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
 }
 
 // Current is the certificate to serve; nil when there is none.

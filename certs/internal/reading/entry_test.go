@@ -44,7 +44,11 @@ func TestEntryNeverReplacesGoodByWorse(t *testing.T) {
 			if held := entry.Held(now); (held == "") != (test.held == "") || !strings.Contains(held, test.held) {
 				t.Errorf("held %q, want %q", held, test.held)
 			}
-			entry.Advance(now.AddDate(0, 0, test.later))
+			then := now.AddDate(0, 0, test.later)
+			if due := entry.Due(now); (test.then != test.want) != (!due.IsZero() && !due.After(then)) {
+				t.Errorf("due at %s, want a change until %s: %v", due, then, test.then != test.want)
+			}
+			entry.Advance(then)
 			if entry.Current() != test.then {
 				t.Error("another certificate is current later")
 			}
