@@ -13,7 +13,7 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 )
 
-// modelEnvoy does what a real one does (see TestRefusedContent for how that was found),
+// modelEnvoy does what a real one does (see TestRefused for how that was found),
 // as far as order, rejections and reconnections go.
 //
 // It warms a cluster when its endpoints are answered, holds the ACK of clusters back

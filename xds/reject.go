@@ -351,12 +351,12 @@ func (s *session) settle(t Type, ids []uint32) {
 	defer s.store.mu.Unlock()
 	table := &s.store.tables[t]
 	for _, id := range ids {
-		s.mu.Lock()
-		if w := &s.watches[t]; w.rejects(table, id) {
-			delete(w.rejected, id)
-			table.withdraw(id, s.envoy)
-		}
-		s.mu.Unlock()
+		s.locked(func() {
+			if w := &s.watches[t]; w.rejects(table, id) {
+				delete(w.rejected, id)
+				table.withdraw(id, s.envoy)
+			}
+		})
 		s.store.offerAgain(t, id, s.envoy.version)
 	}
 }
@@ -383,15 +383,16 @@ func (s *Store) offerAgain(t Type, id uint32, version string) {
 		if session.envoy.version != version {
 			continue
 		}
-		session.mu.Lock()
-		w := &session.watches[t]
-		l, lacks := w.lacks[id]
-		due := lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent
-		if due {
-			w.set.Add(id)
-			w.since[id] = l.since
-		}
-		session.mu.Unlock()
+		due := false
+		session.locked(func() {
+			w := &session.watches[t]
+			l, lacks := w.lacks[id]
+			due = lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent
+			if due {
+				w.set.Add(id)
+				w.since[id] = l.since
+			}
+		})
 		if due {
 			session.notify()
 		}

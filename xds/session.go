@@ -59,6 +59,13 @@ func (s *session) close() {
 	s.store.sample.leave(s, false, time.Now())
 }
 
+// locked calls f with the session locked.
+func (s *session) locked(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+}
+
 func (s *session) notify() {
 	select {
 	case s.wake <- struct{}{}:

@@ -270,15 +270,16 @@ func (s *Store) asked(t Type, ids []uint32) {
 // Envoys were told, or are to be told, that there are none.
 func (s *Store) tell(t Type, ids []uint32) {
 	for session := range s.sessions {
-		session.mu.Lock()
-		w, told := &session.watches[t], false
-		for _, id := range ids {
-			if w.names.Contains(id) && !w.set.Contains(id) {
-				w.due(&s.tables[t], id)
-				told = true
+		told := false
+		session.locked(func() {
+			w := &session.watches[t]
+			for _, id := range ids {
+				if w.names.Contains(id) && !w.set.Contains(id) {
+					w.due(&s.tables[t], id)
+					told = true
+				}
 			}
-		}
-		session.mu.Unlock()
+		})
 		if told {
 			session.notify()
 		}
