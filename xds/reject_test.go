@@ -406,8 +406,15 @@ func TestRejectedResponsesAreVaried(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	setIn(t, store, Scope, "1", "a", "b")
-	e := connect("edge-1", "1.40.0")
-	e.subscribe(Scope)
+	setIn(t, store, Listener, "1", "http")
+	start := func(node string) *script {
+		e := connect(node, "1.40.0")
+		e.subscribe(Listener)
+		e.ack(e.expect(Listener, []string{"http"}))
+		e.subscribe(Scope)
+		return e
+	}
+	e := start("edge-1")
 	first := e.expect(Scope, []string{"a", "b"})
 	e.nack(first, "b is bad")
 	again := e.expect(Scope, []string{"a"})
@@ -426,8 +433,7 @@ func TestRejectedResponsesAreVaried(t *testing.T) {
 	// What Envoy looked at is no longer in doubt.
 	setIn(t, store, Scope, "2", "a")
 	changed := e.expect(Scope, []string{"a"})
-	fresh := connect("edge-2", "1.40.0")
-	fresh.subscribe(Scope)
+	fresh := start("edge-2")
 	if bytesOf(changed, "a") != bytesOf(fresh.expect(Scope, []string{"a"}), "a") {
 		t.Error("a change is varied without a reason")
 	}

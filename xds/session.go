@@ -28,8 +28,9 @@ type session struct {
 	reached uint64
 	// began is when the first request came that was not kept for later; see awaited.
 	began time.Time
-	// resumed tells that Envoy came with resources: it was served before.
-	resumed bool
+	// resumed tells that Envoy came with resources, and old that it was served before: it
+	// did, or it asks for what only listeners name before it was sent one.
+	resumed, old bool
 	// running is set once endpointsOfStart has done its work.
 	running bool
 	// salt tells what this stream varies from what others do.
@@ -194,10 +195,13 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 	if s.began.IsZero() {
 		s.began = now
 	}
+	if skipsKnown[t] && s.watches[Listener].sentAt.IsZero() {
+		s.old = true
+	}
 	if len(sub.initial) == 0 {
 		return
 	}
-	s.resumed = true
+	s.resumed, s.old = true, true
 	switch {
 	case t != Endpoint:
 	case !clusters.subscribed:
@@ -394,7 +398,7 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 	f.vary = roaring.New()
 	if skipsKnown[t] {
 		f.vary.Or(roaring.And(b.set, w.skips))
-		if s.resumed {
+		if s.old {
 			// What other streams sent it, and what became of that, is not known here.
 			f.vary.Or(roaring.AndNot(b.set, w.looked))
 		}
