@@ -40,7 +40,9 @@ func (w *watch) doubt() doubt {
 	}
 	if f := w.flight; f != nil {
 		d.parts.Or(f.gone)
-		d.parts.Or(f.lastGood)
+		if f.lastGood != nil {
+			d.parts.Or(f.lastGood)
+		}
 		d.sent, d.revision = f.set, f.revision
 	}
 	return d

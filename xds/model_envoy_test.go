@@ -166,8 +166,10 @@ func (e *modelEnvoy) step() (idle bool) {
 			for _, res := range msg.GetResources() {
 				e.older[res.GetName()] = false
 			}
-			for _, name := range e.session.store.tables[r.typ].names(e.session.watches[r.typ].flight.lastGood) {
-				e.older[name] = true
+			if older := e.session.watches[r.typ].flight.lastGood; older != nil {
+				for _, name := range e.session.store.tables[r.typ].names(older) {
+					e.older[name] = true
+				}
 			}
 			e.note("is sent %s %s, revision %d: %s, removed %q", r.typ, r.nonce, e.session.watches[r.typ].sent, e.describe(r.typ, msg), msg.GetRemovedResources())
 		}

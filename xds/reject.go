@@ -133,11 +133,10 @@ func (w *watch) questionable(t *table, ids *roaring.Bitmap, f func(id uint32)) {
 // judge replaces what an Envoy is not offered in a batch, and returns those that may
 // be rejected again: they are sent apart from all else.
 func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
-	apart = roaring.New()
-	b.lastGood = roaring.New()
 	if len(t.suspects)+len(w.rejected) == 0 {
-		return apart
+		return nil
 	}
+	apart, b.lastGood = roaring.New(), roaring.New()
 	var nothing []uint32
 	w.questionable(t, b.set, func(id uint32) {
 		switch w.offer(t, id) {
@@ -220,6 +219,7 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 // accept takes note of an acknowledged response. It returns those of it that this
 // Envoy or others of its version had rejected.
 func (w *watch) accept(t *table, f *flight) (settled []uint32) {
+	w.trial.AndNot(f.set)
 	w.unsure.AndNot(f.set)
 	w.unsure.AndNot(f.gone)
 	if skipsKnown[w.typ] {
@@ -230,16 +230,13 @@ func (w *watch) accept(t *table, f *flight) (settled []uint32) {
 		w.forget(f.gone)
 	}
 	current := f.set
-	if !f.lastGood.IsEmpty() {
+	if f.lastGood != nil {
 		current = roaring.AndNot(f.set, f.lastGood)
 	}
 	settled = t.acknowledge(current, f.revision, w.envoy)
 	for id := range w.rejected {
-		if current.Contains(id) {
-			w.trial.Remove(id)
-			if !slices.Contains(settled, id) {
-				settled = append(settled, id)
-			}
+		if current.Contains(id) && !slices.Contains(settled, id) {
+			settled = append(settled, id)
 		}
 	}
 	return settled
@@ -317,6 +314,10 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 	defer s.mu.Unlock()
 	w, table := &s.watches[t], &s.store.tables[t]
 	w.lastRejection, w.now = rejection, rejection.Time
+	w.trial.Remove(c.id)
+	if !w.wants(c.id) {
+		return
+	}
 	// What it has is older than what was rejected, also if that has changed since.
 	w.lack(table, c.id, c.since)
 	r := w.rejected[c.id]
@@ -339,7 +340,6 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 	default:
 		return
 	}
-	w.trial.Remove(c.id)
 	w.rejected[c.id] = r
 	w.fallBack(table, c.id, c.since)
 }

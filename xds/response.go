@@ -28,7 +28,7 @@ func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind)
 		for it := b.set.Iterator(); it.HasNext(); {
 			id := it.Next()
 			wire := b.content(table, id, envoy)
-			if b.vary.Contains(id) {
+			if b.vary != nil && b.vary.Contains(id) {
 				r.buffers = append(r.buffers, varied(t, wire, salt+nonce)...)
 			} else {
 				r.buffers = append(r.buffers, wire)
@@ -53,7 +53,7 @@ func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind)
 
 // content is what the response carries of a resource.
 func (b batch) content(t *table, id uint32, envoy *kind) mem.Buffer {
-	if b.lastGood.Contains(id) {
+	if b.lastGood != nil && b.lastGood.Contains(id) {
 		wire, _ := t.lastGood(id, envoy)
 		return wire
 	}

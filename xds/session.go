@@ -1,13 +1,9 @@
 package xds
 
 import (
-	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/RoaringBitmap/roaring/v2"
 )
 
 // session is the protocol state of one stream: what goes in are requests,
@@ -143,33 +139,6 @@ func (s *session) unpark(now time.Time) {
 	}
 }
 
-// resolve replaces the names of a request by ids.
-func (s *session) resolve(t Type, req *request) subscription {
-	const all = "*"
-	sub := subscription{emptyMeansAll: legacyWildcard[t], reclaims: s.store.tidy(t)}
-	names := func(list []string, found *bool) []uint32 {
-		*found = slices.Contains(list, all)
-		if *found {
-			list = slices.DeleteFunc(slices.Clone(list), func(name string) bool { return name == all })
-		}
-		return s.store.intern(t, list)
-	}
-	sub.subscribe = names(req.subscribe, &sub.subscribeAll)
-	s.store.asked(t, sub.subscribe)
-	sub.unsubscribe = names(req.unsubscribe, &sub.unsubscribeAll)
-	if len(req.initial) > 0 {
-		list := make([]string, len(req.initial))
-		for i, r := range req.initial {
-			list[i] = r.name
-		}
-		sub.initial = make([]held, len(list))
-		for i, id := range s.store.intern(t, list) {
-			sub.initial[i] = held{id, parseVersion(req.initial[i].version)}
-		}
-	}
-	return sub
-}
-
 func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	if !w.subscribed {
@@ -235,7 +204,7 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 		w.acked, w.ackedAt = f.revision, now
 		settled := w.accept(table, f)
 		out.settled = append(out.settled, settled...)
-		if t == Secret && (len(settled) > 0 || !f.lastGood.IsEmpty()) {
+		if t == Secret && (len(settled) > 0 || f.lastGood != nil) {
 			s.watches[Listener].now = now
 			s.watches[Listener].retryNow() // what it may have been rejected for is gone
 		}
@@ -344,69 +313,4 @@ func (s *session) due() int {
 		}
 	}
 	return int(n)
-}
-
-// next makes the next response of a type, or none if there is nothing to send
-// or one is in flight.
-func (s *session) next(t Type, now time.Time) *response {
-	w, table := &s.watches[t], &s.store.tables[t]
-	if !w.subscribed || w.flight != nil {
-		return nil
-	}
-	if w.set.IsEmpty() && w.gone.IsEmpty() && len(w.retry) == 0 && !w.answer {
-		return nil
-	}
-	var b batch
-	for len(w.retry) > 0 && b.empty() {
-		b, w.retry = w.refresh(table, w.retry[0]), w.retry[1:]
-	}
-	if b.empty() {
-		setLimit, goneLimit := s.limits(t, now)
-		b = w.take(table, setLimit, goneLimit, s.store.revision)
-	}
-	if b.empty() && (!w.answer || !w.set.IsEmpty() || !w.gone.IsEmpty()) {
-		return nil
-	}
-	w.answer = false
-	s.nonce++
-	w.flight = s.newFlight(t, b, now)
-	w.sent, w.sentAt = s.store.revision, now
-	if t == Cluster {
-		s.endpointsAgain(roaring.And(b.set, w.held))
-	}
-	w.held.Or(b.set)
-	w.held.AndNot(b.gone)
-	return newResponse(t, table, w.flight.batch, w.flight.nonce, s.salt, s.envoy)
-}
-
-func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
-	w, table := &s.watches[t], &s.store.tables[t]
-	f := &flight{
-		batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now,
-		fresh: roaring.AndNot(b.set, w.held), goneHeld: roaring.And(b.gone, w.held),
-		waits: roaring.And(b.set, w.waits),
-	}
-	w.waits.AndNot(b.set)
-	w.waits.AndNot(b.gone)
-	if b.set.GetCardinality() == 1 {
-		id := b.set.Minimum()
-		f.version = table.version(id, s.envoy)
-		if b.lastGood.Contains(id) {
-			_, f.version = table.lastGood(id, s.envoy)
-		}
-	}
-	f.vary = roaring.New()
-	if skipsKnown[t] {
-		f.vary.Or(roaring.And(b.set, w.skips))
-		if s.old {
-			// What other streams sent it, and what became of that, is not known here.
-			f.vary.Or(roaring.AndNot(b.set, w.looked))
-		}
-	}
-	for id := range w.lacks {
-		if b.set.Contains(id) && !b.lastGood.Contains(id) {
-			delete(w.lacks, id)
-		}
-	}
-	return f
 }

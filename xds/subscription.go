@@ -1,6 +1,10 @@
 package xds
 
-import "github.com/RoaringBitmap/roaring/v2"
+import (
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
 
 // subscription is a request's part that changes what is subscribed, with names
 // replaced by ids.
@@ -138,4 +142,31 @@ func (w *watch) update(t *table, s subscription) {
 		delete(w.lacks, id)
 		w.drop(id)
 	}
+}
+
+// resolve replaces the names of a request by ids.
+func (s *session) resolve(t Type, req *request) subscription {
+	const all = "*"
+	sub := subscription{emptyMeansAll: legacyWildcard[t], reclaims: s.store.tidy(t)}
+	names := func(list []string, found *bool) []uint32 {
+		*found = slices.Contains(list, all)
+		if *found {
+			list = slices.DeleteFunc(slices.Clone(list), func(name string) bool { return name == all })
+		}
+		return s.store.intern(t, list)
+	}
+	sub.subscribe = names(req.subscribe, &sub.subscribeAll)
+	s.store.asked(t, sub.subscribe)
+	sub.unsubscribe = names(req.unsubscribe, &sub.unsubscribeAll)
+	if len(req.initial) > 0 {
+		list := make([]string, len(req.initial))
+		for i, r := range req.initial {
+			list[i] = r.name
+		}
+		sub.initial = make([]held, len(list))
+		for i, id := range s.store.intern(t, list) {
+			sub.initial[i] = held{id, parseVersion(req.initial[i].version)}
+		}
+	}
+	return sub
 }

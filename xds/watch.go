@@ -37,7 +37,9 @@ type watch struct {
 	// retry are parts of a rejected response, to be sent one by one to find the
 	// culprit.
 	retry []batch
-	envoy *kind
+	// searched tells that the last response was one of these.
+	searched bool
+	envoy    *kind
 	// rejected are the resources that this Envoy rejected as they are, and lacks are those
 	// that it does not get as they are, since it or others of its version rejected them:
 	// it has an older version or none.
@@ -66,7 +68,7 @@ type watch struct {
 type batch struct {
 	set, gone *roaring.Bitmap
 	// lastGood are those of set of which the last good version is sent, and vary those
-	// that are varied.
+	// that are varied; nil if there are none.
 	lastGood, vary *roaring.Bitmap
 	// doubted are those that are in unsure only because the response of which this is
 	// a part was rejected.
@@ -256,7 +258,7 @@ func (w *watch) take(t *table, setLimit, goneLimit, revision uint64) batch {
 // sendApart puts back what is not to be sent now, so that what may be rejected and
 // what was never rejected take turns.
 func (w *watch) sendApart(set, apart *roaring.Bitmap) {
-	if apart.IsEmpty() {
+	if apart == nil || apart.IsEmpty() {
 		return
 	}
 	later := apart

@@ -1,0 +1,90 @@
+package xds
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+)
+
+// next makes the next response of a type, or none if there is nothing to send
+// or one is in flight.
+func (s *session) next(t Type, now time.Time) *response {
+	w, table := &s.watches[t], &s.store.tables[t]
+	if !w.subscribed || w.flight != nil {
+		return nil
+	}
+	if w.set.IsEmpty() && w.gone.IsEmpty() && len(w.retry) == 0 && !w.answer {
+		return nil
+	}
+	b := s.pick(t, now)
+	if b.empty() && (!w.answer || !w.set.IsEmpty() || !w.gone.IsEmpty()) {
+		return nil
+	}
+	w.answer = false
+	s.nonce++
+	w.flight = s.newFlight(t, b, now)
+	w.sent, w.sentAt = s.store.revision, now
+	if t == Cluster {
+		s.endpointsAgain(roaring.And(b.set, w.held))
+	}
+	w.held.Or(b.set)
+	w.held.AndNot(b.gone)
+	return newResponse(t, table, w.flight.batch, w.flight.nonce, s.salt, s.envoy)
+}
+
+// pick takes what the next response of a type carries. Changes and the parts of a
+// rejected response take turns, since the search for a culprit may take long.
+func (s *session) pick(t Type, now time.Time) (b batch) {
+	w, table := &s.watches[t], &s.store.tables[t]
+	parts := func() {
+		for len(w.retry) > 0 && b.empty() {
+			b, w.retry = w.refresh(table, w.retry[0]), w.retry[1:]
+		}
+		w.searched = !b.empty()
+	}
+	searched := w.searched
+	if !searched {
+		parts()
+	}
+	if b.empty() {
+		setLimit, goneLimit := s.limits(t, now)
+		b = w.take(table, setLimit, goneLimit, s.store.revision)
+		w.searched = false
+	}
+	if b.empty() && searched {
+		parts()
+	}
+	return b
+}
+
+func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
+	w, table := &s.watches[t], &s.store.tables[t]
+	f := &flight{
+		batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now,
+		fresh: roaring.AndNot(b.set, w.held), goneHeld: roaring.And(b.gone, w.held),
+		waits: roaring.And(b.set, w.waits),
+	}
+	w.waits.AndNot(b.set)
+	w.waits.AndNot(b.gone)
+	if b.set.GetCardinality() == 1 {
+		id := b.set.Minimum()
+		f.version = table.version(id, s.envoy)
+		if b.lastGood != nil && b.lastGood.Contains(id) {
+			_, f.version = table.lastGood(id, s.envoy)
+		}
+	}
+	if skipsKnown[t] && (s.old || !w.skips.IsEmpty()) {
+		f.vary = roaring.And(b.set, w.skips)
+		if s.old {
+			// What other streams sent it, and what became of that, is not known here.
+			f.vary.Or(roaring.AndNot(b.set, w.looked))
+		}
+	}
+	for id := range w.lacks {
+		if b.set.Contains(id) && (b.lastGood == nil || !b.lastGood.Contains(id)) {
+			delete(w.lacks, id)
+		}
+	}
+	return f
+}
