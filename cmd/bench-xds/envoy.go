@@ -49,6 +49,7 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 		return nil, err
 	}
 	store := xds.NewStore()
+	store.ClustersOnDemand = r.onDemand
 	c, err := newCollator(front, r.onDemand, store)
 	if err != nil {
 		return nil, err
