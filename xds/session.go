@@ -173,7 +173,7 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 	s.resumed, s.old = true, true
 	switch {
 	case t != Endpoint:
-	case !clusters.subscribed:
+	case !clusters.subscribed && clusters.early == nil:
 		// Envoy does not ask for clusters while some are warming, which wait for
 		// their endpoints anew: those that it has are not enough.
 		s.again(w.held)
