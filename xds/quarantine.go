@@ -202,7 +202,8 @@ type RejectedResource struct {
 	Quarantined bool
 }
 
-// Rejected returns what connected Envoys reject, by type, name and version of Envoy.
+// Rejected returns what connected Envoys reject, by type, name and version of Envoy. A
+// secret that is sent under other names is one resource.
 func (s *Store) Rejected() []RejectedResource {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -216,9 +217,24 @@ func (s *Store) Rejected() []RejectedResource {
 		}
 	}
 	slices.SortFunc(all, func(a, b RejectedResource) int {
-		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Envoy, b.Envoy))
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Envoy, b.Envoy), a.Since.Compare(b.Since))
 	})
-	return all
+	merged := all[:0]
+	for _, r := range all {
+		if n := len(merged); n > 0 && merged[n-1].Key == r.Key && merged[n-1].Envoy == r.Envoy {
+			merged[n-1].merge(r)
+		} else {
+			merged = append(merged, r)
+		}
+	}
+	return merged
+}
+
+// merge adds what is said of another copy, or the other form, of the same resource.
+func (r *RejectedResource) merge(other RejectedResource) {
+	r.Nodes = slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.Nodes, other.Nodes))))
+	r.Acknowledged = r.Acknowledged && other.Acknowledged
+	r.Quarantined = r.Quarantined || other.Quarantined
 }
 
 func (s *Store) rejectedResource(t Type, id uint32, suspect *suspect) RejectedResource {
@@ -227,8 +243,12 @@ func (s *Store) rejectedResource(t Type, id uint32, suspect *suspect) RejectedRe
 	if suspect.second {
 		by = &table.second[id].acknowledged
 	}
+	named := id
+	if a, ok := table.aliases.of[id]; ok {
+		named = a.target
+	}
 	r := RejectedResource{
-		Key: Key{t, table.entries[id].name}, Envoy: suspect.envoy, Nodes: slices.Sorted(maps.Keys(suspect.nodes)),
+		Key: Key{t, table.entries[named].name}, Envoy: suspect.envoy, Nodes: slices.Sorted(maps.Keys(suspect.nodes)),
 		Acknowledged: atomic.LoadUint32(by)&suspect.bit != 0,
 	}
 	r.Quarantined = len(r.Nodes) >= enough && !r.Acknowledged

@@ -503,6 +503,27 @@ func TestLastGoodSecretIsSentAgain(t *testing.T) {
 	}
 }
 
+// A certificate that answers for many server names is one resource.
+func TestRejectedAliasesAreOneResource(t *testing.T) {
+	store, _, connect := scripts(t)
+	store.Apply(Change{
+		Set:     []Resource{testResource(t, Secret, "vault/a", "1")},
+		Resolve: func(string) (string, bool, bool) { return "vault/a", true, true },
+	})
+	for _, node := range []string{"edge-1", "edge-2"} {
+		e := connect(node, "1.40.0")
+		for _, name := range []string{"a.test", node + ".a.test"} {
+			e.subscribe(Secret, name)
+			e.nack(e.expect(Secret, []string{name}), "bad")
+			e.ack(e.expect(Secret, nil, name))
+		}
+	}
+	r := store.Rejected()
+	if len(r) != 1 || r[0].Name != "vault/a" || strings.Join(r[0].Nodes, " ") != "edge-1 edge-2" || !r[0].Quarantined {
+		t.Errorf("rejected: %+v", r)
+	}
+}
+
 func bytesOf(r *discoveryv3.DeltaDiscoveryResponse, name string) string {
 	for _, resource := range r.GetResources() {
 		if resource.GetName() == name {
