@@ -204,6 +204,11 @@ func (e *modelEnvoy) changeSecrets() {
 	e.outbox = append(e.outbox, modelRequest{Secret, req})
 }
 
+// gaveUp reports whether it does not ask for a name, any more: it passes it over.
+func (e *modelEnvoy) gaveUp(t Type, name string) bool {
+	return t == Endpoint && !e.endpoints[name] || t == Secret && !e.secrets[name]
+}
+
 func (e *modelEnvoy) describe(t Type, msg *discoveryv3.DeltaDiscoveryResponse) (all []string) {
 	for _, r := range msg.GetResources() {
 		all = append(all, r.GetName()+"="+contentOf(e.t, t, r))
@@ -226,7 +231,7 @@ func (e *modelEnvoy) receive(r *response) {
 		}
 	} else {
 		for _, res := range msg.GetResources() {
-			if t != Secret || e.secrets[res.GetName()] {
+			if !e.gaveUp(t, res.GetName()) {
 				e.told[t][res.GetName()] = res.GetVersion()
 			}
 		}
@@ -287,7 +292,7 @@ func (e *modelEnvoy) process(t Type, msg *discoveryv3.DeltaDiscoveryResponse) (c
 		name, bytes := res.GetName(), string(res.GetResource().GetValue())
 		known[name] = skipsKnown[t] && e.last[t][name] == bytes
 		switch {
-		case known[name] || t == Endpoint && !e.endpoints[name] || t == Secret && !e.secrets[name]:
+		case known[name] || e.gaveUp(t, name):
 			continue
 		case t != Scope:
 			e.last[t][name] = bytes
