@@ -292,6 +292,9 @@ func (c *client) apps(ctx context.Context, t target, each func(decoded) error) e
 
 // app reads one app. found is false when Marathon says that it does not exist.
 func (c *client) app(ctx context.Context, t target, id string) (app decoded, found bool, err error) {
+	if ambiguousID(id) {
+		return c.listedApp(ctx, t, id)
+	}
 	header := http.Header{"Accept": {"application/json"}}
 	resp, _, err := c.open(ctx, t, "/v2/apps"+id, url.Values{"embed": {"app.readiness"}}, header)
 	if isMissing(err) {
@@ -309,6 +312,26 @@ func (c *client) app(ctx context.Context, t target, id string) (app decoded, fou
 		return decoded{}, false, fmt.Errorf("read app %s from %s: %w", id, t.base, err)
 	}
 	return app, true, nil
+}
+
+// listedApp reads one app from the list, as its own path means something else.
+// The filter takes every app whose id contains the text, in any case.
+func (c *client) listedApp(ctx context.Context, t target, id string) (app decoded, found bool, err error) {
+	header := http.Header{"Accept": {"application/json"}}
+	resp, _, err := c.open(ctx, t, "/v2/apps", url.Values{"id": {id}, "embed": {"apps.tasks", "apps.readiness"}}, header)
+	if err == nil {
+		defer resp.Body.Close()
+		err = decodeApps(resp.Body, func(one decoded) error {
+			if one.app.ID == id {
+				app, found = one, true
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return decoded{}, false, fmt.Errorf("read app %s from the list: %w", id, err)
+	}
+	return app, found, nil
 }
 
 var errIdle = errors.New("nothing was received for the idle timeout: the connection is dead")

@@ -108,10 +108,6 @@ func (c *change) app(id string) error {
 	if !ok {
 		return fmt.Errorf("%s names no app", c.kind)
 	}
-	if ambiguousID(id) {
-		c.full = true
-		return nil
-	}
 	c.apps = append(c.apps, id)
 	return nil
 }
@@ -180,8 +176,9 @@ func cleanID(id string) (string, bool) {
 	return id, true
 }
 
-// ambiguousID tells that reading an app by its id would read something else:
-// before Marathon 1.8 an id could end in the name of a sub-resource.
+// ambiguousID tells that GET /v2/apps/{id} may read something else, such as the
+// tasks of another app, or find that missing: before Marathon 1.8 an id could
+// end in the name of a sub-resource.
 func ambiguousID(id string) bool {
 	for _, s := range []string{"restart", "tasks", "versions"} {
 		if strings.HasSuffix(id, "/"+s) {

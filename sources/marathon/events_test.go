@@ -31,7 +31,7 @@ func TestParseEvent(t *testing.T) {
 		{data: `{"eventType":"status_update_event"}`, kind: "status_update_event", fails: true},
 		{data: `{"eventType":"status_update_event","appId":"/a/*"}`, kind: "status_update_event", fails: true},
 		{data: `{"eventType":"status_update_event","appId":"/a/../b"}`, kind: "status_update_event", fails: true},
-		{data: `{"eventType":"status_update_event","appId":"/a/tasks"}`, kind: "status_update_event", full: true},
+		{data: `{"eventType":"status_update_event","appId":"/a/tasks"}`, kind: "status_update_event", apps: []string{"/a/tasks"}},
 		{data: `{"eventType":"instance_changed_event","runSpecId":"/a","agentId":null,"host":null}`, kind: "instance_changed_event", apps: []string{"/a"}},
 		{data: `{"eventType":"instance_health_changed_event","runSpecId":"/a","healthy":null}`, kind: "instance_health_changed_event", apps: []string{"/a"}},
 		{data: `{"eventType":"deployment_info","plan":{"id":"d","steps":[{"actions":[{"action":"x","app":"/a"},{"pod":"/p"}]},{"actions":[{"app":"/b"}]}],"original":{"groups":[]}},"currentStep":{"actions":[{"app":"/a"}]}}`, kind: "deployment_info", apps: []string{"/a", "/b"}},

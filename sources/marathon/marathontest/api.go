@@ -92,13 +92,15 @@ func embeds(r *http.Request, what ...string) bool {
 	})
 }
 
-// writeList answers with the apps whose ids start with prefix, in no order.
+// writeList answers with the apps whose ids start with prefix, and contain the
+// parameter "id" in any case, in no order.
 func (s *Server) writeList(w http.ResponseWriter, r *http.Request, key, prefix string) {
+	part := strings.ToLower(r.URL.Query().Get("id"))
 	what := show{tasks: embeds(r, "tasks", "failures") || key == "*", readiness: embeds(r, "readiness"), quirks: *s.opts.Quirks}
 	s.mu.Lock()
 	list := make([][][]byte, 0, len(s.apps))
 	for id, a := range s.apps {
-		if strings.HasPrefix(id, prefix) {
+		if strings.HasPrefix(id, prefix) && strings.Contains(strings.ToLower(id), part) {
 			list = append(list, a.parts(what))
 		}
 	}

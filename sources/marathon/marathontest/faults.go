@@ -10,7 +10,8 @@ import (
 // Kind is a kind of request, for faults and counters.
 type Kind string
 
-// The kinds. Each GET of an app is of KindApp and of ReadOf its id.
+// The kinds. Each GET of an app is of KindApp and of ReadOf its id; so is one of
+// the list with an id to look for.
 const (
 	KindList   Kind = "list"   // GET /v2/apps
 	KindApp    Kind = "app"    // GET /v2/apps/{id}
@@ -39,6 +40,8 @@ func kindsOf(r *http.Request) []Kind {
 		return []Kind{KindPod}
 	case !isApps:
 		return []Kind{KindOther}
+	case rest == "" && r.URL.Query().Has("id"):
+		return []Kind{KindApp, ReadOf(r.URL.Query().Get("id"))}
 	case rest == "":
 		return []Kind{KindList}
 	case rest == "*" || strings.HasSuffix(rest, "/*"):

@@ -44,6 +44,8 @@ func TestHTTP(t *testing.T) {
 		{"GET", "/v2/apps?embed=apps.tasks", "", 200, `"tasksRunning":2,"tasksHealthy":2`, ""},
 		{"GET", "/v2/apps?embed=apps.tasks", "", 200, `{"id":"web.1","appId":"/shop/web","host":"10.0.0.1","slaveId":"agent-S0","state":"TASK_RUNNING","ports":[31001],"ipAddresses":[],"stagedAt":`, ""},
 		{"GET", "/v2/apps", "", 200, `"deployments":[]`, `"tasks"`},
+		{"GET", "/v2/apps?id=/SHOP/w&embed=apps.tasks", "", 200, `{"apps":[{"id":"/shop/web"`, "/shop/db"},
+		{"GET", "/v2/apps?id=/none", "", 200, `{"apps":[]}`, ""},
 		{"GET", "/v2/apps/shop/*", "", 200, `{"*":[{"id":"/shop/`, `/other`},
 		{"GET", "/v2/apps/*", "", 200, `"/other"`, ""},
 		{"GET", "/v2/apps//shop/web", "", 200, `{"app":{"id":"/shop/web"`, ""},
