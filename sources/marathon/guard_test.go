@@ -1,7 +1,9 @@
 package marathon
 
 import (
+	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +148,95 @@ func TestStaleAnswerIsDiscarded(t *testing.T) {
 	poll(t, "read again", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 2 })
 	if sink.saw("stale.test") {
 		t.Error("a stale answer took effect")
+	}
+}
+
+// TestStaleAnswerBringsNothingBack has the answer of a single read come after the
+// full read, started later, that lacks the app or pod.
+func TestStaleAnswerBringsNothingBack(t *testing.T) {
+	t.Parallel()
+	const version = "2024-05-01T10:00:00.000Z"
+	tests := []struct {
+		name   string
+		load   func(*testing.T, *marathontest.Server)
+		remove func(*marathontest.Server)
+		kind   marathontest.Kind
+		stale  string
+	}{
+		{
+			"app", func(t *testing.T, m *marathontest.Server) { load(t, m, "/x") }, func(m *marathontest.Server) { m.RemoveApp("/x") },
+			marathontest.ReadOf("/x"), `{"app":` + strings.Replace(definition("/x", "stale.test"), `{`, `{"version":"`+version+`",`, 1) + `}`,
+		},
+		{
+			"pod", func(t *testing.T, m *marathontest.Server) {
+				if err := m.SetPod(onePod("/x", "x.test", version, 80)); err != nil {
+					t.Fatal(err)
+				}
+			}, func(m *marathontest.Server) { m.RemovePod("/x") },
+			marathontest.KindPod, onePod("/x", "stale.test", version, 80),
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := marathontest.Start(t, marathontest.Options{})
+			load(t, m, "/a")
+			tt.load(t, m)
+			w, sink, _ := watch(t, podConfig(m))
+			sink.await(t, "synced", contains("/x [x.test]"))
+			answer := m.Inject(tt.kind, marathontest.Fault{Hang: true, Body: tt.stale, Times: 1})
+			status(m, "/x")
+			poll(t, "read", func() bool { return m.Requests(tt.kind) == 1 })
+			tt.remove(m)
+			resync(t, w)
+			sink.await(t, "gone", lacks("/x "))
+			status(m, "/x") // read once more when the stale answer has been dealt with
+			answer()
+			poll(t, "read again", func() bool { return m.Requests(tt.kind) == 2 })
+			if sink.saw("stale.test") {
+				t.Error("a stale answer brought back what was deleted")
+			}
+		})
+	}
+}
+
+// TestIDsOfSubResources follows apps whose own paths mean something else before
+// Marathon 1.8: by single reads, and never losing them.
+func TestIDsOfSubResources(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"/x/tasks", "/x/versions", "/x/restart", "/x/tasks/y", "/x/versions/y"} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			m := marathontest.Start(t, marathontest.Options{})
+			put := func(domain string) {
+				t.Helper()
+				app := marathontest.App{Definition: definition(id, domain), Tasks: []marathontest.Task{{ID: "x.1", Host: "agent.test", Ports: []int{31000}}}}
+				if err := m.LoadApps(app); err != nil {
+					t.Fatal(err)
+				}
+			}
+			load(t, m, "/a", "/y"+id) // the latter has the id within its own
+			put("one.test")
+			cfg := fastConfig(m.URL())
+			cfg.LookupHost = func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("10.0.0.7")}, nil
+			}
+			_, sink, _ := watch(t, cfg)
+			sink.await(t, "read again for the agent's address", contains(id+" [one.test] [x.1@10.0.0.7:31000/healthy]"))
+			m.ResetRequests()
+			put("two.test")
+			status(m, id)
+			sink.await(t, "changed", contains(id+" [two.test]"))
+			m.RemoveApp(id)
+			status(m, id)
+			sink.await(t, "removed", lacks("\n"+id+" "))
+			if !strings.Contains(sink.state(), "/y"+id+" ") {
+				t.Errorf("another app is gone:\n%s", sink.state())
+			}
+			if n := m.Requests(marathontest.KindList); n != 0 {
+				t.Errorf("%d full reads for changes of one app", n)
+			}
+		})
 	}
 }
 

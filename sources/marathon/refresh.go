@@ -139,8 +139,8 @@ func (l *life) finishRead(id string, kind markKind, number uint64, m mapped, fou
 	old := w.get(id)
 	differs := false
 	switch {
-	case old != nil && old.read > number, l.removed[id] > number:
-		return // a newer answer was applied meanwhile
+	case number < w.lastFull:
+		return // a full read that started later was applied: it knows better, also of apps that are gone
 	case !found:
 		if differs = old != nil; differs {
 			w.set(id, nil)

@@ -220,6 +220,7 @@ func (l *life) apply(f *fullRead) {
 	}
 	w.held, w.synced = next, true
 	w.mu.Unlock()
+	w.lastFull = f.number
 	w.metrics.apps.Set(float64(len(next)))
 	clear(l.removed)
 	if anything {

@@ -13,7 +13,7 @@ package marathon
 //	 7 a redirect drops the credentials                      TestTrap07RedirectToAnotherHostName, TestRedirectToLeader, TestCredentialsStayAmongOurHosts
 //	 8 200 and the end, and 502, while a leader is elected   TestTrap08Election, TestBackoff
 //	 9 versions compared as text                             TestTrap09VersionsAreTimes, TestOlderVersionHasToBeConfirmed
-//	10 late news of an earlier task or app                   TestTrap10DeletedAndCreatedAgain
+//	10 late news of an earlier task or app                   TestTrap10DeletedAndCreatedAgain, TestStaleAnswerBringsNothingBack
 //	11 an event before its app is known                      TestTrap11EventOfAnUnknownApp
 //	12 one domain twice                                      TestClashMovesToTheLowestID (collator), TestBadApps (cmd/relay)
 //	13 invalid domains                                       TestTrap17OneBadAppAmongAThousand, TestParseLabels

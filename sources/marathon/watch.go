@@ -36,6 +36,7 @@ type Watcher struct {
 
 	serving  sync.Mutex // held by Serve
 	attempts attempts   // used by Serve only
+	lastFull uint64     // number of the full read that was applied last; used by Serve only
 
 	mu      sync.Mutex
 	held    map[string]*held
