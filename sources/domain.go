@@ -13,6 +13,10 @@ import (
 // afterwards, by our own check, so that the message can name them.
 var domainProfile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false))
 
+// longestDomain bounds what is looked at: no domain of 253 bytes is longer in
+// letters of up to four bytes.
+const longestDomain = 4 * 253
+
 // NormalizeDomain returns the form in which a domain is routed: lower case,
 // punycode, without surrounding space or trailing dot. "*.example.com" is
 // accepted for every name under example.com. Anything else that cannot be the
@@ -23,19 +27,22 @@ func NormalizeDomain(s string) (string, error) {
 	if d == "" {
 		return "", errors.New("is empty")
 	}
+	if len(d) > longestDomain {
+		return "", fmt.Errorf("%.20q… has more than 253 bytes", d)
+	}
 	if strings.Contains(d, "://") {
-		return "", fmt.Errorf("%q has a scheme: write the domain alone", s)
+		return "", fmt.Errorf("%.80q has a scheme: write the domain alone", s)
 	}
 	if _, err := netip.ParseAddr(strings.Trim(d, "[]")); err == nil {
-		return "", fmt.Errorf("%q is an IP address, not a domain", s)
+		return "", fmt.Errorf("%.80q is an IP address, not a domain", s)
 	}
 	if i := strings.IndexAny(d, ":/?#@"); i >= 0 {
-		return "", fmt.Errorf("%q has a %q: write the domain alone, without port or path", s, d[i])
+		return "", fmt.Errorf("%.80q has a %q: write the domain alone, without port or path", s, d[i])
 	}
 	wildcard := strings.HasPrefix(d, "*.")
 	name := strings.TrimPrefix(d, "*.")
 	if strings.Contains(name, "*") {
-		return "", fmt.Errorf("%q has a %q that does not stand for the whole first label", s, "*")
+		return "", fmt.Errorf("%.80q has a %q that does not stand for the whole first label", s, "*")
 	}
 	ascii, err := domainProfile.ToASCII(name)
 	if err == nil {
@@ -44,11 +51,11 @@ func NormalizeDomain(s string) (string, error) {
 		_, err = domainProfile.ToASCII(ascii)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%q is not a valid domain: %w", s, err)
+		return "", fmt.Errorf("%.80q is not a valid domain: %w", s, err)
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
 		if err := checkLabel(label); err != nil {
-			return "", fmt.Errorf("%q: %w", s, err)
+			return "", fmt.Errorf("%.80q: %w", s, err)
 		}
 	}
 	if wildcard {

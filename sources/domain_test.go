@@ -29,6 +29,8 @@ func TestNormalizeDomain(t *testing.T) {
 		{in: "-a.test", err: "not a valid domain"},
 		{in: strings.Repeat("a", 64) + ".test", err: "63 bytes"},
 		{in: strings.Repeat("a.", 130) + "test", err: "253 bytes"},
+		{in: strings.Repeat("ü", 1<<20), err: "253 bytes"},
+		{in: strings.Repeat(" ", 1<<20) + "a b.test" + strings.Repeat(" ", 1<<20), err: "only letters"},
 	}
 	for _, tt := range tests {
 		got, err := NormalizeDomain(tt.in)
@@ -37,6 +39,8 @@ func TestNormalizeDomain(t *testing.T) {
 			t.Errorf("NormalizeDomain(%q): %v", tt.in, err)
 		case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
 			t.Errorf("NormalizeDomain(%q) = %q, %v; want an error with %q", tt.in, got, err, tt.err)
+		case err != nil && len(err.Error()) > 1000:
+			t.Errorf("NormalizeDomain(%.40q): an error of %d bytes", tt.in, len(err.Error()))
 		case got != tt.want:
 			t.Errorf("NormalizeDomain(%q) = %q, want %q", tt.in, got, tt.want)
 		}

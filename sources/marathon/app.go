@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -31,15 +32,17 @@ type mapped struct {
 	recheck time.Duration
 	// pod tells that it is a pod.
 	pod bool
+	// unlisted, if not nil, tells of each port that its tasks are left out.
+	unlisted []bool
 }
 
 // mapApp turns one app into what is routed. It has no side effects; equal
 // answers and histories give equal results, whatever the order of tasks and labels.
 func mapApp(a *appJSON, prior history, m mapping) mapped {
 	mode := modeOf(a)
-	declared := declarations(a, mode)
+	declared, tooMany := declarations(a, mode)
 	labels, problems := parseLabels(a.Labels, declared)
-	app := &sources.App{ID: a.ID, Version: a.Version, Problems: problems, Deployment: labels.deployment}
+	app := &sources.App{ID: a.ID, Version: sources.Name(a.Version), Problems: problems, Deployment: labels.deployment}
 	if app.Deployment != nil {
 		app.Deployment.Instances = a.Instances
 	}
@@ -53,15 +56,32 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 		}
 	}
 
-	if several := ambiguousNetworks(a, mode, declared, m.addressing); several != "" {
-		app.Problems = append(app.Problems, sources.Problem{Subject: "networks", Reason: several})
+	out := mapped{app: app}
+	if tooMany {
+		out.problem("ports", "are more than %d: only the first are used", sources.MaxPorts)
 	}
+	tasks := firstByID(a.Tasks, out.room(len(a.Tasks)), func(t taskJSON) string { return t.ID })
+	if several := ambiguousNetworks(a, tasks, mode, declared, m.addressing); several != "" {
+		out.problem("networks", "%s", several)
+	}
+	out.addTasks(a, tasks, declared, mode, prior, m)
+	out.sort()
+	return out
+}
+
+// addTasks judges the tasks and lists them.
+func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration, mode networkMode, prior history, m mapping) {
 	ready := readinessOf(a)
-	out := mapped{app: app, history: make(history, len(a.Tasks)), recheck: ready.pace}
-	list := verdicts(a, prior, m.firstSync, m.now)
-	for i := range a.Tasks {
-		task := &a.Tasks[i]
+	out.history, out.recheck = make(history, len(tasks)), ready.pace
+	list := verdicts(a.HealthChecks, tasks, prior, m.firstSync, m.now)
+	tooLong := false
+	for i := range tasks {
+		task := &tasks[i]
 		if _, twice := out.history[task.ID]; twice || task.ID == "" {
+			continue
+		}
+		if len(task.ID) > sources.MaxIDBytes {
+			tooLong = true
 			continue
 		}
 		health, reason := rotation(task, list[i], prior[task.ID], m.unreachable)
@@ -71,8 +91,45 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 		out.history[task.ID] = record{verdict: list[i], rotation: reason == "", strange: taskPhase(task) == phaseOther}
 		out.add(a, mode, declared, task, health, reason, m.addressing)
 	}
-	out.sort()
-	return out
+	if tooLong {
+		out.problem("tasks", "ids of more than %d bytes are not used", sources.MaxIDBytes)
+	}
+}
+
+func (out *mapped) problem(subject, format string, args ...any) {
+	out.app.Problems = append(out.app.Problems, sources.Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+}
+
+// room returns how many of the tasks are listed. Where they are too many for the
+// ports, those of ports that no group takes are left out before any other.
+func (out *mapped) room(tasks int) int {
+	ports := len(out.app.Ports)
+	if tasks*ports <= sources.MaxEndpoints {
+		return tasks
+	}
+	if out.app.Deployment == nil { // else another app's labels may say that the port is taken
+		out.unlisted, ports = make([]bool, ports), 0
+		for i := range out.unlisted {
+			if out.unlisted[i] = len(out.app.Ports[i].Groups) == 0; !out.unlisted[i] {
+				ports++
+			}
+		}
+	}
+	limit := sources.MaxEndpoints / max(ports, 1)
+	if tasks > limit {
+		out.problem("tasks", "are more than %d times ports: only the first %d by id are used", sources.MaxEndpoints, limit)
+	}
+	return min(tasks, limit)
+}
+
+// firstByID returns the first so many of all; all as they are if that is enough.
+func firstByID[T any](all []T, limit int, id func(T) string) []T {
+	if len(all) <= limit {
+		return all
+	}
+	sorted := slices.Clone(all)
+	slices.SortFunc(sorted, func(a, b T) int { return strings.Compare(id(a), id(b)) })
+	return sorted[:limit]
 }
 
 // sort makes the result independent of the order of tasks.
@@ -85,14 +142,18 @@ func (out *mapped) sort() {
 
 // add puts a task into rotation, or says why not.
 func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, task *taskJSON, health sources.Health, reason string, addresses addressing) {
+	at := addresses.placeOf(mode, task)
 	for i, d := range declared {
+		if out.unlisted != nil && out.unlisted[i] {
+			continue
+		}
 		port := &out.app.Ports[i]
 		why := reason
 		if why == "" {
-			addr, missing := addresses.endpoint(a, mode, d, task)
+			addr, missing := addresses.endpoint(a, mode, d, at)
 			if missing == "" {
 				port.Endpoints = append(port.Endpoints, sources.Endpoint{
-					Address: addr, Health: health, Task: task.ID, Region: task.Region, Zone: task.Zone,
+					Address: addr, Health: health, Task: task.ID, Region: sources.Name(task.Region), Zone: sources.Name(task.Zone),
 				})
 				continue
 			}
@@ -112,10 +173,4 @@ func older(version, than string) bool {
 }
 
 // clip bounds text from outside that is shown to people.
-func clip(s string) string {
-	const limit = 120
-	if len(s) <= limit {
-		return strings.ToValidUTF8(s, "?")
-	}
-	return strings.ToValidUTF8(s[:limit], "?") + "…"
-}
+func clip(s string) string { return sources.Clip(s) }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"relay/sources"
 )
 
 // The types below hold the fields of Marathon's REST API that routing needs.
@@ -226,6 +228,9 @@ func expectEnd(d *json.Decoder) error {
 
 // parseTime reads Marathon's times; false when there is none.
 func parseTime(s string) (time.Time, bool) {
+	if len(s) > sources.MaxNameBytes { // the error would repeat it
+		return time.Time{}, false
+	}
 	t, err := time.Parse(time.RFC3339, s)
 	return t, err == nil
 }

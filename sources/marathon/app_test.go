@@ -137,7 +137,8 @@ func TestContainerAddress(t *testing.T) {
 	}
 	for _, tt := range tests {
 		a := addressing{container: tt.choice}
-		got, why := a.endpoint(&app, modeContainer, declarations(&app, modeContainer)[tt.port], &app.Tasks[tt.task])
+		declared, _ := declarations(&app, modeContainer)
+		got, why := a.endpoint(&app, modeContainer, declared[tt.port], a.placeOf(modeContainer, &app.Tasks[tt.task]))
 		if why == "" {
 			why = got.String()
 		}
@@ -159,16 +160,17 @@ func TestContainerIPChoice(t *testing.T) {
 		task taskJSON
 		want string
 	}{
-		{"the mapping's network by order", addressing{}, declaration{networks: []string{"b"}}, taskJSON{IPAddresses: []ipAddressJSON{{"9.0.1.1"}, {"9.0.2.2"}}}, "9.0.2.2"},
-		{"one with a zone is not usable", addressing{}, declaration{networks: []string{"a"}}, task, "9.0.1.1"},
+		{"the mapping's network by order", addressing{}, declaration{network: 2}, taskJSON{IPAddresses: []ipAddressJSON{{"9.0.1.1"}, {"9.0.2.2"}}}, "9.0.2.2"},
+		{"one with a zone is not usable", addressing{}, declaration{network: 1}, task, "9.0.1.1"},
 		{"IPv4 by default", addressing{}, declaration{}, six, "9.0.1.1"},
 		{"IPv6 by choice", addressing{preferIPv6: true}, declaration{}, six, "fd00::1"},
 		{"by network", addressing{networks: []netip.Prefix{netip.MustParsePrefix("9.0.2.0/24")}}, declaration{}, six, "9.0.2.2"},
 	}
 	for _, tt := range tests {
-		got, ok := tt.a.containerIP(&app, tt.d, &tt.task)
-		if !ok || got.String() != tt.want {
-			t.Errorf("%s: %v %v, want %s", tt.name, got, ok, tt.want)
+		tt.d.containerPort = 80
+		got, why := tt.a.endpoint(&app, modeContainer, tt.d, tt.a.placeOf(modeContainer, &tt.task))
+		if got.Addr().String() != tt.want {
+			t.Errorf("%s: %v %s, want %s", tt.name, got, why, tt.want)
 		}
 	}
 }
@@ -206,8 +208,7 @@ func TestVerdicts(t *testing.T) {
 		{name: "first sync with results of others", checks: check, tasks: []taskJSON{task(old), other}, first: true, want: unknown},
 	}
 	for _, tt := range tests {
-		app := appJSON{HealthChecks: tt.checks, Tasks: tt.tasks}
-		if got := verdicts(&app, tt.prior, tt.first, testNow)[0]; got != tt.want {
+		if got := verdicts(tt.checks, tt.tasks, tt.prior, tt.first, testNow)[0]; got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}

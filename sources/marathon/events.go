@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"relay/sources"
 )
 
 // change is what an event says may have changed. Events are not ordered and
@@ -104,6 +106,9 @@ func parseEvent(m message, pods bool) (change, error) {
 }
 
 func (c *change) app(id string) error {
+	if len(id) > sources.MaxIDBytes {
+		return nil // such an app is not routed
+	}
 	id, ok := cleanID(id)
 	if !ok {
 		return fmt.Errorf("%s names no app", c.kind)
@@ -159,6 +164,9 @@ func (c *change) readPlan(e eventJSON, pods bool) {
 
 // cleanID returns an app id in its absolute form; false when it cannot be the id of an app.
 func cleanID(id string) (string, bool) {
+	if len(id) > sources.MaxIDBytes {
+		return "", false
+	}
 	if !strings.HasPrefix(id, "/") {
 		id = "/" + id
 	}

@@ -68,12 +68,12 @@ func gracePeriod(checks []*healthCheckJSON) time.Duration {
 // unknown, the last known. In the first read of the process there is none: an
 // app whose running tasks are all unknown (a new leader has no results yet)
 // is taken at its word when they are older than the grace period.
-func verdicts(app *appJSON, prior history, firstSync bool, now time.Time) []verdict {
-	list := make([]verdict, len(app.Tasks))
+func verdicts(checks []*healthCheckJSON, tasks []taskJSON, prior history, firstSync bool, now time.Time) []verdict {
+	list := make([]verdict, len(tasks))
 	allUnknown := true
-	for i := range app.Tasks {
-		t := &app.Tasks[i]
-		list[i] = verdictOf(app.HealthChecks, t.HealthCheckResults)
+	for i := range tasks {
+		t := &tasks[i]
+		list[i] = verdictOf(checks, t.HealthCheckResults)
 		if list[i] != unknown && taskPhase(t) == phaseRunning {
 			allUnknown = false
 		}
@@ -84,9 +84,9 @@ func verdicts(app *appJSON, prior history, firstSync bool, now time.Time) []verd
 	if !firstSync || !allUnknown {
 		return list
 	}
-	grace := gracePeriod(app.HealthChecks)
-	for i := range app.Tasks {
-		started, ok := parseTime(app.Tasks[i].StartedAt)
+	grace := gracePeriod(checks)
+	for i := range tasks {
+		started, ok := parseTime(tasks[i].StartedAt)
 		if list[i] == unknown && ok && now.Sub(started) > grace {
 			list[i] = healthy
 		}

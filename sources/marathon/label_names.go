@@ -51,12 +51,16 @@ var labelPrefixes = []struct{ key, known string }{
 	{"HAPROXY_", ""}, {"MARATHON_ACME_", acmePrefix}, {"RELAY_", relayPrefix},
 }
 
+// relayNames are the names after RELAY_{n}_, sorted.
+var relayNames = setting.RelayNames()
+
 func knownLabel(name string) bool {
 	if name == acmePrefix+"DOMAIN" {
 		return true
 	}
 	if own, ok := strings.CutPrefix(name, relayPrefix); ok {
-		return slices.Contains(setting.RelayNames(), own)
+		_, ok := slices.BinarySearch(relayNames, own)
+		return ok
 	}
 	if _, ok := slices.BinarySearch(portLabelNames, name); ok {
 		return true
@@ -66,9 +70,10 @@ func knownLabel(name string) bool {
 
 var indexPattern = regexp.MustCompile(`_\d+_`)
 
-// nearestLabel returns the known label that a mistyped one was likely meant to be.
+// nearestLabel returns the known label that a mistyped one, of maxKeyBytes at
+// most, was likely meant to be.
 func nearestLabel(key string) string {
-	typed := strings.ToUpper(clip(key))
+	typed := strings.ToUpper(key)
 	index := "0"
 	if at := indexPattern.FindStringIndex(typed); at != nil {
 		index = strings.TrimLeft(typed[at[0]+1:at[1]-1], "0")
@@ -79,6 +84,9 @@ func nearestLabel(key string) string {
 	}
 	best, bestDistance := "", -1
 	consider := func(candidate, shown string) {
+		if apart := len(typed) - len(candidate); bestDistance >= 0 && max(apart, -apart) >= bestDistance {
+			return // no distance is smaller than that of the lengths
+		}
 		if d := sources.EditDistance(typed, candidate); bestDistance < 0 || d < bestDistance {
 			best, bestDistance = shown, d
 		}
@@ -90,7 +98,7 @@ func nearestLabel(key string) string {
 	for _, name := range portLabelNames {
 		consider("HAPROXY_0_"+name, fmt.Sprintf("HAPROXY_%s_%s", index, name))
 	}
-	for _, name := range setting.RelayNames() {
+	for _, name := range relayNames {
 		consider("RELAY_0_"+name, fmt.Sprintf("RELAY_%s_%s", index, name))
 	}
 	return best

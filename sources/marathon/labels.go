@@ -2,7 +2,6 @@ package marathon
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +9,15 @@ import (
 
 	"relay/sources"
 	"relay/sources/setting"
+)
+
+const (
+	// maxKeyBytes is the length of a label's key that is looked at: the longest
+	// that is known has 60, beside the name of a port.
+	maxKeyBytes = 60 + sources.MaxNameBytes
+	// maxUnknown is how many labels that are not known are named, each with what
+	// was likely meant.
+	maxUnknown = 20
 )
 
 // appLabels is what the labels of an app say.
@@ -33,6 +41,7 @@ type portLabels struct {
 // one costs only itself.
 type labelReader struct {
 	declared   []declaration
+	names      map[string]int // index of a declared port
 	ports      []portLabels
 	settings   []*setting.Port
 	deployment sources.Deployment
@@ -40,52 +49,104 @@ type labelReader struct {
 	groups     []string          // HAPROXY_GROUP
 	ownGroups  map[int][]string  // HAPROXY_{n}_GROUP
 	closed     map[int]bool      // not to be routed at all
-	problems   []sources.Problem
+	problems   sources.Problems
+	unknown    int // labels that are not known
+	domains    int // in all labels
 	relevant   bool
 }
 
 // parseLabels reads marathon-lb's HAPROXY_* labels (see LABELS / templates in
 // its documentation), marathon-acme's MARATHON_ACME_{n}_DOMAIN, and Relay's own
-// RELAY_{n}_*. Problems are ordered by label.
+// RELAY_{n}_*. Problems are ordered by label. Of an app with too many labels
+// none is read: one that restricts access could be among those left out.
 func parseLabels(labels map[string]string, declared []declaration) (appLabels, []sources.Problem) {
 	r := labelReader{
-		declared: declared, ports: make([]portLabels, len(declared)), settings: make([]*setting.Port, len(declared)),
+		declared: declared, names: make(map[string]int, len(declared)), ports: make([]portLabels, len(declared)), settings: make([]*setting.Port, len(declared)),
 		seen: map[string]string{}, ownGroups: map[int][]string{}, closed: map[int]bool{},
 	}
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
+	for i, d := range declared {
+		if _, twice := r.names[d.name]; !twice && d.name != "" {
+			r.names[d.name] = i
+		}
+	}
+	keys, tooMany := ownLabels(labels)
+	if tooMany != "" {
+		return appLabels{ports: r.ports}, []sources.Problem{{Reason: tooMany + ": nothing is routed"}}
+	}
+	for _, key := range keys {
 		r.read(key, labels[key])
+	}
+	if more := r.unknown - maxUnknown; more > 0 {
+		r.problem("", "has %d more labels that are not known", more)
 	}
 	if len(declared) == 0 {
 		if !r.relevant {
-			return appLabels{}, r.problems
+			return appLabels{}, r.problems.List()
 		}
-		return appLabels{}, append([]sources.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, r.problems...)
+		return appLabels{}, append([]sources.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, r.problems.List()...)
 	}
 	r.finish()
-	slices.SortStableFunc(r.problems, func(a, b sources.Problem) int { return strings.Compare(a.Subject, b.Subject) })
+	problems := r.problems.List()
+	slices.SortStableFunc(problems, func(a, b sources.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	read := appLabels{ports: r.ports}
 	if r.deployment.Group != "" {
 		read.deployment = &r.deployment
 	}
-	return read, r.problems
+	return read, problems
 }
 
-func (r *labelReader) problem(key, format string, args ...any) {
-	r.problems = append(r.problems, sources.Problem{Subject: clip(key), Reason: fmt.Sprintf(format, args...)})
+// ownLabels returns the keys of the labels that are for Relay, sorted, or says
+// that there are too many of them. Those that are too long count for their
+// number only: they are not looked at.
+func ownLabels(labels map[string]string) (keys []string, tooMany string) {
+	size := 0
+	for key, value := range labels {
+		if !isOwn(key) {
+			continue
+		}
+		keys = append(keys, key)
+		if len(key) <= maxKeyBytes && len(value) <= sources.MaxSettingBytes {
+			size += len(key) + len(value)
+		}
+	}
+	switch {
+	case len(keys) > sources.MaxSettings:
+		return nil, fmt.Sprintf("has %d labels for routing, and at most %d are read", len(keys), sources.MaxSettings)
+	case size > sources.MaxSettingsBytes:
+		return nil, fmt.Sprintf("has labels for routing of %d bytes, and at most %d are read", size, sources.MaxSettingsBytes)
+	}
+	slices.Sort(keys)
+	return keys, ""
+}
+
+// isOwn tells by its beginning, in any case, that a label is for Relay.
+func isOwn(key string) bool {
+	return slices.ContainsFunc(labelPrefixes, func(p struct{ key, known string }) bool {
+		return len(key) >= len(p.key) && strings.EqualFold(key[:len(p.key)], p.key)
+	})
+}
+
+func (r *labelReader) problem(key, format string, args ...any) { r.problems.Add(key, format, args...) }
+
+// notKnown notes a label that is none of those that there are.
+func (r *labelReader) notKnown(key string) {
+	switch r.unknown++; {
+	case r.unknown > maxUnknown:
+	case len(key) > maxKeyBytes:
+		r.problem(key, "is not a known label: those have fewer than %d bytes", maxKeyBytes)
+	default:
+		r.problem(key, "is not a known label: did you mean %s?", nearestLabel(key))
+	}
 }
 
 func (r *labelReader) read(key, value string) {
-	upper := strings.ToUpper(key)
-	if !slices.ContainsFunc(labelPrefixes, func(p struct{ key, known string }) bool { return strings.HasPrefix(upper, p.key) }) {
-		return
-	}
 	if _, ok := slices.BinarySearch(appLabelNames, key); ok {
 		r.readAppLabel(key, strings.TrimSpace(value))
 		return
 	}
 	port, label, ok := r.splitKey(key)
 	if !ok {
-		r.problem(key, "is not a known label: did you mean %s?", nearestLabel(key))
+		r.notKnown(key)
 		return
 	}
 	r.relevant = true
@@ -109,6 +170,9 @@ func (r *labelReader) read(key, value string) {
 // splitKey takes HAPROXY_{n}_NAME apart. It fails on names that are not known
 // and on indexes that are neither a number nor the name of a declared port.
 func (r *labelReader) splitKey(key string) (port, label string, ok bool) {
+	if len(key) > maxKeyBytes {
+		return "", "", false
+	}
 	var rest, prefix string
 	for _, p := range labelPrefixes {
 		if after, found := strings.CutPrefix(key, p.key); found {
@@ -118,11 +182,11 @@ func (r *labelReader) splitKey(key string) (port, label string, ok bool) {
 	// A port name may itself contain the separator, so every split is tried;
 	// the number comes first because it has none.
 	for i := range len(rest) {
-		if rest[i] != '_' || !knownLabel(prefix+rest[i+1:]) {
+		if rest[i] != '_' {
 			continue
 		}
-		_, declared := r.portIndex(rest[:i])
-		if declared || isIndex(rest[:i]) {
+		_, declared := r.names[rest[:i]]
+		if (declared || isIndex(rest[:i])) && knownLabel(prefix+rest[i+1:]) {
 			return rest[:i], prefix + rest[i+1:], true
 		}
 	}
@@ -134,8 +198,8 @@ func (r *labelReader) portIndex(port string) (int, bool) {
 		n, err := strconv.Atoi(port)
 		return n, err == nil && n < len(r.declared)
 	}
-	i := slices.IndexFunc(r.declared, func(d declaration) bool { return d.name == port })
-	return i, i >= 0 && port != ""
+	i, ok := r.names[port]
+	return i, ok
 }
 
 func isIndex(s string) bool {
@@ -149,7 +213,7 @@ func (r *labelReader) apply(key, label string, index int, value string) {
 	port := &r.ports[index]
 	switch label {
 	case "GROUP":
-		r.ownGroups[index] = splitGroups(value)
+		r.ownGroups[index] = r.readGroups(key, value)
 	case "VHOST":
 		port.domains = r.readDomains(key, value)
 	case "REDIRECT_TO_HTTPS":
@@ -180,6 +244,9 @@ func (r *labelReader) apply(key, label string, index int, value string) {
 
 // readBool takes marathon-lb's words for true, and 1; everything else is false.
 func (r *labelReader) readBool(key, value string, fallback bool) bool {
+	if !r.short(key, value) {
+		return false
+	}
 	if strings.TrimSpace(value) == "" {
 		return fallback
 	}
@@ -190,23 +257,53 @@ func (r *labelReader) readBool(key, value string, fallback bool) bool {
 	return truth
 }
 
+// short tells whether a value may be looked at.
+func (r *labelReader) short(key, value string) bool {
+	if len(value) > sources.MaxSettingBytes {
+		r.problem(key, "is ignored: it has more than %d bytes", sources.MaxSettingBytes)
+		return false
+	}
+	return true
+}
+
 func (r *labelReader) readDomains(key, value string) []string {
+	if !r.short(key, value) {
+		return nil
+	}
+	fields := strings.FieldsFunc(value, func(c rune) bool { return c == ',' || unicode.IsSpace(c) })
+	if len(fields) > sources.MaxDomains {
+		r.problem(key, "is ignored: it has more than %d domains", sources.MaxDomains)
+		return nil
+	}
+	if r.domains += len(fields); r.domains > sources.MaxAppDomains {
+		r.problem(key, "is ignored: the app has more than %d domains in all its labels", sources.MaxAppDomains)
+		return nil
+	}
 	var domains []string
-	for _, field := range strings.FieldsFunc(value, func(c rune) bool { return c == ',' || unicode.IsSpace(c) }) {
+	seen := make(map[string]bool, len(fields))
+	for _, field := range fields {
 		domain, err := sources.NormalizeDomain(field)
 		if err != nil {
 			r.problem(key, "%s", clip(err.Error()))
 			continue
 		}
-		if !slices.Contains(domains, domain) {
+		if !seen[domain] {
+			seen[domain] = true
 			domains = append(domains, domain)
 		}
 	}
 	return domains
 }
 
-// splitGroups splits at commas; white space around a name does not count.
-func splitGroups(value string) []string {
+// readGroups splits at commas; white space around a name does not count.
+func (r *labelReader) readGroups(key, value string) []string {
+	if !r.short(key, value) {
+		return nil
+	}
+	if strings.Count(value, ",") >= sources.MaxGroups {
+		r.problem(key, "is ignored: it has more than %d groups", sources.MaxGroups)
+		return nil
+	}
 	var groups []string
 	for g := range strings.SplitSeq(value, ",") {
 		if g = strings.TrimSpace(g); g != "" && !slices.Contains(groups, g) {
@@ -260,7 +357,7 @@ func (r *labelReader) finishSettings(index int) {
 	port.tcp = settings.TCP(declared.servicePort, len(port.domains) > 0 || declared.checkedByHTTP)
 	port.http, port.upstream, problems = settings.Finish()
 	for _, p := range problems {
-		r.problem(r.keyOf(index, p.Setting), "%s", p.Reason)
+		r.problems.Append(sources.Problem{Subject: r.keyOf(index, p.Setting), Reason: p.Reason})
 	}
 }
 

@@ -11,9 +11,14 @@ import (
 // what marathon-lb's zdd.py and bluegreen_deploy.py write.
 func (r *labelReader) readAppLabel(key, value string) {
 	r.relevant = true
+	if key == "HAPROXY_GROUP" {
+		r.groups = r.readGroups(key, value)
+		return
+	}
+	if !r.short(key, value) {
+		return
+	}
 	switch key {
-	case "HAPROXY_GROUP":
-		r.groups = splitGroups(value)
 	case "HAPROXY_DEPLOYMENT_GROUP":
 		if value != "" && !setting.ValidGroup(value) {
 			r.problem(key, "%q is ignored: use letters, digits, hyphens, dots and slashes", clip(value))

@@ -200,7 +200,8 @@ func TestServicePorts(t *testing.T) {
 	for _, tt := range tests {
 		var ports []uint16
 		var http []bool
-		for _, d := range declarations(&tt.app, modeOf(&tt.app)) {
+		declared, _ := declarations(&tt.app, modeOf(&tt.app))
+		for _, d := range declared {
 			ports, http = append(ports, d.servicePort), append(http, d.checkedByHTTP)
 		}
 		if !slices.Equal(ports, tt.ports) || !slices.Equal(http, tt.http) {

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"relay/sources"
 )
 
 type networkMode uint8
@@ -60,16 +62,21 @@ type declaration struct {
 	// hostIndex is the position in a task's list of host ports, or -1 when the
 	// port has no host port.
 	hostIndex int
-	// networks names the container networks that the port is published on.
-	networks []string
+	// network is the position, counted from 1 in the list of the app, of the only
+	// container network that the port is published on; 0 when there is no such one.
+	network int
 }
 
 // udpOnly tells that no TCP client can use the port.
 func (d declaration) udpOnly() bool { return strings.EqualFold(strings.TrimSpace(d.protocol), "udp") }
 
-// declarations lists the declared ports of an app.
-func declarations(app *appJSON, mode networkMode) []declaration {
-	list := declaredPorts(app, mode)
+// declarations lists the declared ports of an app, and tells whether some are
+// left out because there are more than allowed.
+func declarations(app *appJSON, mode networkMode) (list []declaration, tooMany bool) {
+	list = declaredPorts(app, mode)
+	if tooMany = len(list) > sources.MaxPorts; tooMany {
+		list = list[:sources.MaxPorts]
+	}
 	for _, check := range app.HealthChecks {
 		if check == nil || check.Port != 0 || check.PortIndex < 0 || check.PortIndex >= len(list) {
 			continue
@@ -79,7 +86,7 @@ func declarations(app *appJSON, mode networkMode) []declaration {
 			list[check.PortIndex].checkedByHTTP = true
 		}
 	}
-	return list
+	return list, tooMany
 }
 
 func declaredPorts(app *appJSON, mode networkMode) []declaration {
@@ -90,20 +97,20 @@ func declaredPorts(app *appJSON, mode networkMode) []declaration {
 		if ip := app.IPAddress; ip != nil && ip.Discovery != nil && len(ip.Discovery.Ports) > 0 {
 			var list []declaration
 			for _, p := range ip.Discovery.Ports {
-				list = append(list, declaration{name: p.Name, protocol: p.Protocol, containerPort: p.Number, hostIndex: -1})
+				list = append(list, declaration{name: sources.Name(p.Name), protocol: p.Protocol, containerPort: p.Number, hostIndex: -1})
 			}
 			return list
 		}
 		fallthrough
 	case modeBridge:
 		if mappings, ok := portMappings(app); ok {
-			return mappingDeclarations(mappings, mode)
+			return mappingDeclarations(mappings, mode, app.Networks)
 		}
 	}
 	var list []declaration
 	if app.PortDefinitions != nil {
 		for i, p := range app.PortDefinitions {
-			list = append(list, declaration{name: p.Name, protocol: p.Protocol, servicePort: validPort(p.Port), hostIndex: i})
+			list = append(list, declaration{name: sources.Name(p.Name), protocol: p.Protocol, servicePort: validPort(p.Port), hostIndex: i})
 		}
 		return list
 	}
@@ -126,11 +133,18 @@ func portMappings(app *appJSON) ([]portMappingJSON, bool) {
 	return c.PortMappings, c.PortMappings != nil
 }
 
-func mappingDeclarations(mappings []portMappingJSON, mode networkMode) []declaration {
+func mappingDeclarations(mappings []portMappingJSON, mode networkMode, networks []networkJSON) []declaration {
+	positions := make(map[string]int, len(networks))
+	for i, n := range slices.Backward(networks) {
+		positions[n.Name] = i + 1 // the first of that name
+	}
 	var list []declaration
 	hostPorts := 0
 	for i, m := range mappings {
-		d := declaration{name: m.Name, protocol: m.Protocol, containerPort: m.ContainerPort, servicePort: validPort(m.ServicePort), hostIndex: -1, networks: m.NetworkNames}
+		d := declaration{name: sources.Name(m.Name), protocol: m.Protocol, containerPort: m.ContainerPort, servicePort: validPort(m.ServicePort), hostIndex: -1}
+		if len(m.NetworkNames) == 1 {
+			d.network = positions[m.NetworkNames[0]]
+		}
 		switch {
 		case mode == modeBridge:
 			d.hostIndex = i
@@ -152,27 +166,61 @@ type addressing struct {
 	resolve func(host string) (netip.Addr, bool)
 }
 
+// place is where a task is: what is the same for all its ports.
+type place struct {
+	task *taskJSON
+	// own are the addresses of the task itself in the order given, invalid where
+	// they cannot be used, and best is the one to take if the order tells nothing.
+	own  []netip.Addr
+	best netip.Addr
+	// agent is that of the agent, or missing says why there is none, once asked.
+	asked   bool
+	agent   netip.Addr
+	missing string
+}
+
+func (a addressing) placeOf(mode networkMode, task *taskJSON) *place {
+	at := &place{task: task}
+	if mode != modeContainer {
+		return at
+	}
+	at.own = make([]netip.Addr, len(task.IPAddresses))
+	var usable []netip.Addr
+	for i, entry := range task.IPAddresses {
+		if ip, ok := parseIP(entry.IPAddress); ok && a.allowed(ip) {
+			at.own[i] = ip
+			usable = append(usable, ip)
+		}
+	}
+	at.best, _ = preferred(usable, a.preferIPv6)
+	return at
+}
+
 // endpoint returns where a task serves a declared port, or why it does not (yet).
-func (a addressing) endpoint(app *appJSON, mode networkMode, d declaration, task *taskJSON) (netip.AddrPort, string) {
-	hostPort := hostPortOf(d, task)
+func (a addressing) endpoint(app *appJSON, mode networkMode, d declaration, at *place) (netip.AddrPort, string) {
+	hostPort := hostPortOf(d, at.task)
 	if mode != modeContainer {
 		if hostPort == 0 {
 			return netip.AddrPort{}, "has no host port for this index yet"
 		}
-		return a.onHost(mode, task, hostPort)
+		return a.onHost(mode, at, hostPort)
 	}
 	useHost := d.hostIndex >= 0 && a.container == ContainerHost
-	ip, ok := a.containerIP(app, d, task)
-	if !ok && d.hostIndex >= 0 && a.container == ContainerAuto {
+	ip := at.best
+	// The address of the port's network, when the order tells it.
+	if i := networkByOrder(app, d, at.task); i >= 0 && at.own[i].IsValid() {
+		ip = at.own[i]
+	}
+	if !ip.IsValid() && d.hostIndex >= 0 && a.container == ContainerAuto {
 		useHost = true
 	}
 	if useHost {
 		if hostPort == 0 {
 			return netip.AddrPort{}, "has no address or host port yet"
 		}
-		return a.onHost(mode, task, hostPort)
+		return a.onHost(mode, at, hostPort)
 	}
-	if !ok {
+	if !ip.IsValid() {
 		return netip.AddrPort{}, "has no usable IP address yet"
 	}
 	port := validPort(d.containerPort)
@@ -185,12 +233,24 @@ func (a addressing) endpoint(app *appJSON, mode networkMode, d declaration, task
 	return netip.AddrPortFrom(ip, port), ""
 }
 
-func (a addressing) onHost(mode networkMode, task *taskJSON, port uint16) (netip.AddrPort, string) {
+func (a addressing) onHost(mode networkMode, at *place, port uint16) (netip.AddrPort, string) {
+	if !at.asked {
+		at.asked = true
+		at.agent, at.missing = a.agentOf(mode, at.task)
+	}
+	if at.missing != "" {
+		return netip.AddrPort{}, at.missing
+	}
+	return netip.AddrPortFrom(at.agent, port), ""
+}
+
+// agentOf returns the address of a task's agent, or why there is none.
+func (a addressing) agentOf(mode networkMode, task *taskJSON) (netip.Addr, string) {
 	if ip, ok := parseIP(task.Host); ok {
-		return netip.AddrPortFrom(ip, port), ""
+		return ip, ""
 	}
 	if task.Host == "" {
-		return netip.AddrPort{}, "has no host yet"
+		return netip.Addr{}, "has no host yet"
 	}
 	// On the host's own network Mesos reports the agent's addresses here. On a
 	// bridge it reports an address that only the agent itself can reach.
@@ -202,52 +262,35 @@ func (a addressing) onHost(mode networkMode, task *taskJSON, port uint16) (netip
 			}
 		}
 		if ip, ok := preferred(ips, a.preferIPv6); ok {
-			return netip.AddrPortFrom(ip, port), ""
+			return ip, ""
 		}
 	}
-	if a.resolve != nil {
+	if a.resolve != nil && len(task.Host) <= sources.MaxNameBytes {
 		if ip, ok := a.resolve(task.Host); ok {
-			return netip.AddrPortFrom(ip, port), ""
+			return ip, ""
 		}
 	}
-	return netip.AddrPort{}, "runs on a host whose name is not resolved: " + clip(task.Host)
-}
-
-// containerIP picks the task's address: the one of the mapping's network when
-// the order tells it, else the first of the preferred family.
-func (a addressing) containerIP(app *appJSON, d declaration, task *taskJSON) (netip.Addr, bool) {
-	if i := networkByOrder(app, d, task); i >= 0 {
-		if ip, ok := parseIP(task.IPAddresses[i].IPAddress); ok && a.allowed(ip) {
-			return ip, true
-		}
-	}
-	var ips []netip.Addr
-	for _, entry := range task.IPAddresses {
-		if ip, ok := parseIP(entry.IPAddress); ok && a.allowed(ip) {
-			ips = append(ips, ip)
-		}
-	}
-	return preferred(ips, a.preferIPv6)
+	return netip.Addr{}, "runs on a host whose name is not resolved: " + clip(task.Host)
 }
 
 // networkByOrder returns which of the task's addresses is that of the port's
 // network. Addresses have no network name, but come in the order of the
 // networks when there are as many; -1 when that tells nothing.
 func networkByOrder(app *appJSON, d declaration, task *taskJSON) int {
-	if len(d.networks) != 1 || len(app.Networks) < 2 || len(task.IPAddresses) != len(app.Networks) {
+	if len(app.Networks) < 2 || len(task.IPAddresses) != len(app.Networks) {
 		return -1
 	}
-	return slices.IndexFunc(app.Networks, func(n networkJSON) bool { return n.Name == d.networks[0] })
+	return d.network - 1
 }
 
 // ambiguousNetworks says that the address of some task on several networks is
 // a guess; empty when none is.
-func ambiguousNetworks(app *appJSON, mode networkMode, declared []declaration, a addressing) string {
+func ambiguousNetworks(app *appJSON, tasks []taskJSON, mode networkMode, declared []declaration, a addressing) string {
 	if mode != modeContainer || len(app.Networks) < 2 {
 		return ""
 	}
-	for i := range app.Tasks {
-		task := &app.Tasks[i]
+	for i := range tasks {
+		task := &tasks[i]
 		seen := map[bool]int{} // by family
 		for _, entry := range task.IPAddresses {
 			if ip, ok := parseIP(entry.IPAddress); ok && a.allowed(ip) {
@@ -281,6 +324,9 @@ func preferred(ips []netip.Addr, ipv6 bool) (netip.Addr, bool) {
 // parseIP accepts what Envoy accepts as an endpoint: an address without zone
 // that is not "any".
 func parseIP(s string) (netip.Addr, bool) {
+	if len(s) > sources.MaxNameBytes {
+		return netip.Addr{}, false
+	}
 	ip, err := netip.ParseAddr(s)
 	ip = ip.Unmap()
 	if err != nil || ip.Zone() != "" || ip.IsUnspecified() || ip.IsMulticast() {

@@ -3,7 +3,6 @@ package marathon
 import (
 	"maps"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -13,15 +12,29 @@ import (
 // podEndpoint is one declared endpoint of a pod; its position over all containers is the port
 // index of labels.
 type podEndpoint struct {
-	container podContainerJSON
 	podEndpointJSON
+	container string
+	check     *podHealthCheckJSON // of the container; nil for none
+	networks  map[string]bool     // those that it is on; all if there is none
+	key       string              // of the endpoint in the history, after the id of the instance
 }
 
+// endpointsOf lists the endpoints as far as they are allowed, and one more if
+// there are more.
 func endpointsOf(spec *podSpecJSON) []podEndpoint {
 	var list []podEndpoint
 	for _, c := range spec.Containers {
 		for _, e := range c.Endpoints {
-			list = append(list, podEndpoint{c, e})
+			if len(list) > sources.MaxPorts {
+				return list
+			}
+			e.Name = sources.Name(e.Name)
+			one := podEndpoint{container: sources.Name(c.Name), check: c.HealthCheck, podEndpointJSON: e, networks: make(map[string]bool, len(e.NetworkNames))}
+			one.key = " " + one.container + " " + e.Name
+			for _, name := range e.NetworkNames {
+				one.networks[name] = true
+			}
+			list = append(list, one)
 		}
 	}
 	return list
@@ -32,48 +45,58 @@ func endpointsOf(spec *podSpecJSON) []podEndpoint {
 func mapPod(p *podJSON, prior history, m mapping) mapped {
 	endpoints := endpointsOf(&p.Spec)
 	shell := podAsApp(p, endpoints)
-	mode := modeOf(&shell)
 	out := mapApp(&shell, nil, m)
 	out.pod = true
-	for i := range p.Instances {
-		instance := &p.Instances[i]
-		if instance.ID == "" {
-			continue
-		}
-		outdated := !strings.HasSuffix(instance.SpecReference, "::versions/"+p.Spec.Version)
-		for n, e := range endpoints {
-			key := instance.ID + " " + e.container.Name + " " + e.Name
-			if _, twice := out.history[key]; twice {
-				continue
-			}
-			before, now := prior[key], podState(instance, e, prior[key])
-			health, reason := rotation(&now.task, now.verdict, before, m.unreachable)
-			r := record{verdict: now.verdict, rotation: reason == "", strange: taskPhase(&now.task) == phaseOther}
-			if reason == "" {
-				r.address, reason = m.addressing.endpoint(&shell, mode, now.port, &now.task)
-				out.waiting = out.waiting || (reason != "" && health == sources.Healthy)
-			}
-			// The definition at hand is the newest one. An instance of an older one
-			// stays where it was found when that was the newest.
-			if reason == "" && outdated && before.address.Addr() == r.address.Addr() {
-				r.address = before.address
-			}
-			out.history[key] = r
-			addInstance(&out.app.Ports[n], instance, health, r.address, reason)
+	endpoints = endpoints[:len(out.app.Ports)]
+	instances := firstByID(p.Instances, out.room(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })
+	newest := "::versions/" + sources.Name(p.Spec.Version)
+	for i := range instances {
+		if id := instances[i].ID; id != "" && len(id) <= sources.MaxIDBytes {
+			out.addInstance(statusOf(&instances[i]), endpoints, &shell, newest, prior, m)
 		}
 	}
 	out.sort()
 	return out
 }
 
-// addInstance puts an instance into rotation at address, unless there is a reason not to.
-func addInstance(port *sources.Port, instance *podInstanceJSON, health sources.Health, address netip.AddrPort, reason string) {
+// addInstance judges one instance, endpoint by endpoint. newest is how the
+// reference to the newest definition ends.
+func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell *appJSON, newest string, prior history, m mapping) {
+	instance, mode := status.instance, modeOf(shell)
+	outdated := !strings.HasSuffix(instance.SpecReference, newest)
+	for n, e := range endpoints {
+		if out.unlisted != nil && out.unlisted[n] {
+			continue
+		}
+		key := instance.ID + e.key
+		if _, twice := out.history[key]; twice {
+			continue
+		}
+		before, now := prior[key], podState(status, e, prior[key])
+		health, reason := rotation(&now.task, now.verdict, before, m.unreachable)
+		r := record{verdict: now.verdict, rotation: reason == "", strange: taskPhase(&now.task) == phaseOther}
+		if reason == "" {
+			r.address, reason = m.addressing.endpoint(shell, mode, now.port, m.addressing.placeOf(mode, &now.task))
+			out.waiting = out.waiting || (reason != "" && health == sources.Healthy)
+		}
+		// The definition at hand is the newest one. An instance of an older one
+		// stays where it was found when that was the newest.
+		if reason == "" && outdated && before.address.Addr() == r.address.Addr() {
+			r.address = before.address
+		}
+		out.history[key] = r
+		listInstance(&out.app.Ports[n], instance, health, r.address, reason)
+	}
+}
+
+// listInstance puts an instance into rotation at address, unless there is a reason not to.
+func listInstance(port *sources.Port, instance *podInstanceJSON, health sources.Health, address netip.AddrPort, reason string) {
 	if reason != "" {
 		port.Excluded = append(port.Excluded, sources.Excluded{Task: instance.ID, Reason: reason})
 		return
 	}
 	port.Endpoints = append(port.Endpoints, sources.Endpoint{
-		Address: address, Health: health, Task: instance.ID, Region: instance.AgentRegion, Zone: instance.AgentZone,
+		Address: address, Health: health, Task: instance.ID, Region: sources.Name(instance.AgentRegion), Zone: sources.Name(instance.AgentZone),
 	})
 }
 
@@ -122,6 +145,60 @@ func podLabels(p *podJSON, endpoints []podEndpoint) map[string]string {
 	return labels
 }
 
+// podStatus is an instance with what its endpoints look up.
+type podStatus struct {
+	instance    *podInstanceJSON
+	containers  map[string]*podContainerStatus // by name
+	unreachable bool
+}
+
+type podContainerStatus struct {
+	status    string
+	endpoints map[string]podEndpointStatusJSON // by name: the order is not that of the definition
+	// fails and unreported are what Mesos says of the container's health.
+	fails, unreported bool
+}
+
+func statusOf(instance *podInstanceJSON) podStatus {
+	s := podStatus{
+		instance: instance, containers: make(map[string]*podContainerStatus, len(instance.Containers)),
+		unreachable: strings.Contains(instance.Message, "unreachable"),
+	}
+	for _, c := range instance.Containers {
+		if s.containers[c.Name] != nil {
+			continue
+		}
+		status := &podContainerStatus{status: c.Status, endpoints: make(map[string]podEndpointStatusJSON, len(c.Endpoints))}
+		for _, e := range c.Endpoints {
+			if _, twice := status.endpoints[e.Name]; !twice {
+				status.endpoints[e.Name] = e
+			}
+		}
+		for _, condition := range c.Conditions {
+			if condition.Name == "healthy" {
+				status.fails, status.unreported = condition.Value == "false", condition.Reason == "health-unreported-by-mesos"
+			}
+		}
+		s.containers[c.Name] = status
+	}
+	return s
+}
+
+// addresses lists those of an instance on the networks of an endpoint, as far
+// as it takes to find one.
+func (s podStatus) addresses(e podEndpoint) (list []ipAddressJSON) {
+	const most = 32
+	for _, n := range s.instance.Networks[:min(len(s.instance.Networks), most)] {
+		if len(e.networks) > 0 && !e.networks[sources.Name(n.Name)] {
+			continue
+		}
+		for _, address := range n.Addresses[:min(len(n.Addresses), most-len(list))] {
+			list = append(list, ipAddressJSON{address})
+		}
+	}
+	return list
+}
+
 // endpointState is what is known of one endpoint of one instance, in the form
 // in which tasks of apps are judged and addressed.
 type endpointState struct {
@@ -130,7 +207,8 @@ type endpointState struct {
 	verdict verdict
 }
 
-func podState(instance *podInstanceJSON, e podEndpoint, before record) endpointState {
+func podState(status podStatus, e podEndpoint, before record) endpointState {
+	instance := status.instance
 	s := endpointState{
 		task: taskJSON{ID: instance.ID, Host: instance.AgentHostname, State: "TASK_STAGING"},
 		port: declaration{name: e.Name, containerPort: e.ContainerPort, hostIndex: -1},
@@ -139,32 +217,20 @@ func podState(instance *podInstanceJSON, e podEndpoint, before record) endpointS
 		s.task.State = "TASK_FINISHED"
 		return s
 	}
-	for _, n := range instance.Networks {
-		if len(e.NetworkNames) > 0 && !slices.Contains(e.NetworkNames, n.Name) {
-			continue
-		}
-		for _, address := range n.Addresses {
-			s.task.IPAddresses = append(s.task.IPAddresses, ipAddressJSON{address})
-		}
-	}
-	i := slices.IndexFunc(instance.Containers, func(c podContainerStatusJSON) bool { return c.Name == e.container.Name })
-	if i < 0 {
+	s.task.IPAddresses = status.addresses(e)
+	container := status.containers[e.container]
+	if container == nil {
 		return s
 	}
-	container := &instance.Containers[i]
-	s.task.State = container.Status
-	var status podEndpointStatusJSON
-	// The order is not that of the definition.
-	if j := slices.IndexFunc(container.Endpoints, func(s podEndpointStatusJSON) bool { return s.Name == e.Name }); j >= 0 {
-		status = container.Endpoints[j]
+	s.task.State = container.status
+	endpoint := container.endpoints[e.Name]
+	if endpoint.AllocatedHostPort > 0 {
+		s.task.Ports, s.port.hostIndex = []int{endpoint.AllocatedHostPort}, 0
 	}
-	if status.AllocatedHostPort > 0 {
-		s.task.Ports, s.port.hostIndex = []int{status.AllocatedHostPort}, 0
-	}
-	if s.verdict = podVerdict(e, container, status); s.verdict == unknown {
+	if s.verdict = podVerdict(e, container, endpoint); s.verdict == unknown {
 		s.verdict = before.verdict
 	}
-	if strings.Contains(instance.Message, "unreachable") {
+	if status.unreachable {
 		s.task.State = "TASK_UNREACHABLE"
 		if len(s.task.IPAddresses) > 0 {
 			s.task.StartedAt = "before" // it has not been given up
@@ -175,18 +241,12 @@ func podState(instance *podInstanceJSON, e podEndpoint, before record) endpointS
 
 // podVerdict judges by the container that has the endpoint: another one that
 // fails makes the instance degraded and does not count.
-func podVerdict(e podEndpoint, container *podContainerStatusJSON, status podEndpointStatusJSON) verdict {
-	fails, unreported := false, false
-	for _, c := range container.Conditions {
-		if c.Name == "healthy" {
-			fails, unreported = c.Value == "false", c.Reason == "health-unreported-by-mesos"
-		}
-	}
-	check := e.container.HealthCheck
+func podVerdict(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON) verdict {
+	check := e.check
 	switch {
 	case status.Healthy != nil && *status.Healthy:
 		return healthy
-	case status.Healthy != nil && unreported:
+	case status.Healthy != nil && container.unreported:
 		return unknown
 	case status.Healthy != nil:
 		return unhealthy
@@ -197,9 +257,9 @@ func podVerdict(e podEndpoint, container *podContainerStatusJSON, status podEndp
 			return unknown
 		}
 		return healthy
-	case unreported: // by a command, which belongs to no endpoint
+	case container.unreported: // by a command, which belongs to no endpoint
 		return unknown
-	case fails:
+	case container.fails:
 		return unhealthy
 	}
 	return healthy

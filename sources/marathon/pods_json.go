@@ -27,12 +27,14 @@ type podSpecJSON struct {
 }
 
 type podContainerJSON struct {
-	Name        string            `json:"name"`
-	Endpoints   []podEndpointJSON `json:"endpoints"`
-	HealthCheck *struct {
-		HTTP *podCheckJSON `json:"http"`
-		TCP  *podCheckJSON `json:"tcp"`
-	} `json:"healthCheck"`
+	Name        string              `json:"name"`
+	Endpoints   []podEndpointJSON   `json:"endpoints"`
+	HealthCheck *podHealthCheckJSON `json:"healthCheck"`
+}
+
+type podHealthCheckJSON struct {
+	HTTP *podCheckJSON `json:"http"`
+	TCP  *podCheckJSON `json:"tcp"`
 }
 
 type podCheckJSON struct {

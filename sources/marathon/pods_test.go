@@ -176,7 +176,8 @@ func TestPodVerdict(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got := podVerdict(podEndpoint{spec, podEndpointJSON{Name: "http"}}, &state, endpoint); got != tt.want {
+		status := statusOf(&podInstanceJSON{Containers: []podContainerStatusJSON{state}}).containers[""]
+		if got := podVerdict(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}

@@ -164,7 +164,7 @@ func TestStrangeStateIsLoggedOnce(t *testing.T) {
 	sink.await(t, "synced", contains("/a "))
 	resync(t, w)
 	resync(t, w)
-	if n := strings.Count(logged.String(), "is in a state that is not known"); n != 1 || sink.saw("a.1@") {
+	if n := strings.Count(logged.String(), "are in a state that is not known"); n != 1 || sink.saw("a.1@") {
 		t.Errorf("logged %d times; state\n%s", n, sink.state())
 	}
 }

@@ -202,10 +202,15 @@ func (l *life) readFailed(id string, err error) {
 // anything new. An unchanged app stays the same value.
 func (w *Watcher) merge(old *held, m mapped, number uint64) (*held, bool) {
 	h := &held{app: m.app, history: m.history, read: number, pod: m.pod}
+	strange, example := 0, ""
 	for task, r := range m.history {
 		if r.strange && (old == nil || !old.history[task].strange) {
-			w.log.Warn("a task is in a state that is not known and gets no requests", "app", m.app.ID, "task", clip(task))
+			strange++
+			example = max(example, task)
 		}
+	}
+	if strange > 0 {
+		w.log.Warn("tasks are in a state that is not known and get no requests", "app", m.app.ID, "tasks", strange, "one", clip(example))
 	}
 	if old != nil && old.app.Equal(m.app) {
 		h.app = old.app

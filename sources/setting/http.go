@@ -54,14 +54,19 @@ func (p *Port) paths(value string) {
 		}
 		return
 	}
+	if len(fields) > MaxPaths {
+		p.refuse(MaxPaths, "paths")
+		return
+	}
 	// Not nil, even if all are wrong: the port must not take every path then.
 	p.http.Paths = []sources.Path{}
+	seen := make(map[string]bool, len(fields))
 	for _, field := range fields {
-		path := sources.Path{Prefix: field, IgnoreCase: ignoreCase}
 		if wrong := checkPath(field); wrong != "" {
 			p.problem("%.40q is not served: it %s", field, wrong)
-		} else if !slices.Contains(p.http.Paths, path) {
-			p.http.Paths = append(p.http.Paths, path)
+		} else if !seen[field] {
+			seen[field] = true
+			p.http.Paths = append(p.http.Paths, sources.Path{Prefix: field, IgnoreCase: ignoreCase})
 		}
 	}
 }
@@ -83,7 +88,7 @@ func (p *Port) rootRedirect(value string) {
 	case value == "":
 	case value == "/":
 		p.problem("is ignored: it would send / to itself for ever")
-	case !validRedirect.MatchString(value) || len(value) > 1024 || strings.HasPrefix(value, "//"):
+	case len(value) > 1024 || !validRedirect.MatchString(value) || strings.HasPrefix(value, "//"):
 		p.problem("%.40q is ignored: write a path, such as /app", value)
 	default:
 		p.http.RootRedirect = value
@@ -121,6 +126,10 @@ func (p *Port) networks(value string) {
 	fields := strings.Fields(value)
 	if len(fields) == 0 {
 		p.close("names no network")
+		return
+	}
+	if len(fields) > MaxNetworks {
+		p.refuse(MaxNetworks, "networks")
 		return
 	}
 	var networks []netip.Prefix

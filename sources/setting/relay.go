@@ -132,11 +132,14 @@ func (p *Port) headerName(name string) (string, bool) {
 // headers reads one "Name: value" a line; of a name that is there twice the
 // last line counts.
 func (p *Port) headers(value string) []sources.Header {
+	lines := slices.DeleteFunc(strings.Split(value, "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
+	if len(lines) > MaxHeaders {
+		p.refuse(MaxHeaders, "headers")
+		return nil
+	}
 	var headers []sources.Header
-	for line := range strings.Lines(value) {
-		if line = strings.TrimSpace(line); line == "" {
-			continue
-		}
+	for _, line := range lines {
+		line = strings.TrimSpace(line)
 		name, text, ok := strings.Cut(line, ":")
 		text = strings.TrimSpace(text)
 		if !ok || text == "" || len(text) > 4096 || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
@@ -154,8 +157,13 @@ func (p *Port) headers(value string) []sources.Header {
 }
 
 func (p *Port) headerNames(value string) []string {
+	fields := splitList(value)
+	if len(fields) > MaxHeaders {
+		p.refuse(MaxHeaders, "headers")
+		return nil
+	}
 	var names []string
-	for _, field := range splitList(value) {
+	for _, field := range fields {
 		if name, ok := p.headerName(field); ok && !slices.Contains(names, name) {
 			names = append(names, name)
 		}

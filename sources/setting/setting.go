@@ -6,12 +6,21 @@
 package setting
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"relay/sources"
+)
+
+// Envoy takes 1000 header fields for a route, some of which Relay needs itself.
+const (
+	// MaxPaths is the number of paths of a port.
+	MaxPaths = 500
+	// MaxNetworks is the number of networks that are let in.
+	MaxNetworks = 5000
+	// MaxHeaders is the number of headers in each of the lists of headers.
+	MaxHeaders = 200
 )
 
 // Port collects the settings of one port.
@@ -26,7 +35,7 @@ type Port struct {
 	service    service
 	given      map[string]bool
 	name       string // of the setting that is read
-	problems   []Problem
+	problems   sources.Problems
 }
 
 // Problem is what is wrong with one setting. It holds no secret.
@@ -99,9 +108,36 @@ func (p *Port) Set(name, value string) bool {
 			p.given = make(map[string]bool)
 		}
 		p.given[name] = true
-		read(p, value)
+		if len(value) > sources.MaxSettingBytes {
+			p.refuse(sources.MaxSettingBytes, "bytes")
+		} else {
+			read(p, value)
+		}
 	}
 	return ok
+}
+
+// refuse drops a setting of which there is more than is allowed. Where the
+// default would open more than was asked for, the port is closed.
+func (p *Port) refuse(limit int, of string) {
+	switch p.name {
+	case "AUTH", "BACKEND_NETWORK_ALLOWED_ACL":
+		p.close("has more than %d %s", limit, of)
+	case "BIND_ADDR", "PORT":
+		p.service.named = true
+		fallthrough
+	case "BIND_OPTIONS":
+		p.service.unusable = true
+		p.problem("has more than %d %s: the service is not opened", limit, of)
+	case "PATH":
+		p.http.Paths = []sources.Path{}
+		p.problem("has more than %d %s: no path is served", limit, of)
+	case "TLS":
+		p.useTLS = true
+		p.problem("has more than %d %s: it is taken as true", limit, of)
+	default:
+		p.problem("is ignored: it has more than %d %s", limit, of)
+	}
 }
 
 // Finish settles what depends on several settings. What is at its default in
@@ -125,7 +161,12 @@ func (p *Port) Finish() (*sources.HTTP, *sources.Upstream, []Problem) {
 	if p.upstream != (sources.Upstream{}) {
 		u = &p.upstream
 	}
-	return h, u, p.problems
+	found := p.problems.List()
+	problems := make([]Problem, len(found))
+	for i, f := range found {
+		problems[i] = Problem{f.Subject, f.Reason}
+	}
+	return h, u, problems
 }
 
 func (p *Port) finishTLS() {
@@ -143,7 +184,7 @@ func (p *Port) finishTLS() {
 }
 
 func (p *Port) problem(format string, args ...any) {
-	p.problems = append(p.problems, Problem{p.name, fmt.Sprintf(format, args...)})
+	p.problems.Add(p.name, format, args...)
 }
 
 // close makes the port answer 403: it would be open to everyone else.

@@ -1,0 +1,46 @@
+package sources
+
+import "strings"
+
+// What one app may hold, so that it cannot hold up the others. People stay far
+// below. What is over a limit costs itself; docs/labels.md says how.
+const (
+	// MaxPorts is the number of ports, and MaxEndpoints that of tasks times
+	// ports.
+	MaxPorts, MaxEndpoints = 1000, 20_000
+	// MaxIDBytes is the length of the ids of apps and tasks, MaxNameBytes that
+	// of other names: of ports, hosts, regions and the like.
+	MaxIDBytes, MaxNameBytes = 512, 255
+
+	// MaxSettings is the number of labels or settings that are read, and
+	// MaxSettingsBytes the size of all of them.
+	MaxSettings, MaxSettingsBytes = 5000, 256 << 10
+	// MaxSettingBytes is the size of one value.
+	MaxSettingBytes = 64 << 10
+	// MaxGroups is the number of groups in one value, and MaxDomains that of
+	// domains; MaxAppDomains is that of domains in all values.
+	MaxGroups, MaxDomains, MaxAppDomains = 100, 2000, 4000
+
+	// MaxProblems is how many problems are shown, and MaxSubjectProblems how
+	// many of them on one subject.
+	MaxProblems, MaxSubjectProblems = 100, 10
+	maxReasonBytes                  = 1000
+)
+
+// Clip bounds text from outside that is shown to people.
+func Clip(s string) string { return clip(s, 120) }
+
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return strings.ToValidUTF8(s, "?")
+	}
+	return strings.ToValidUTF8(s[:limit], "?") + "…"
+}
+
+// Name returns s, or nothing if that is too long to be a name.
+func Name(s string) string {
+	if len(s) > MaxNameBytes {
+		return ""
+	}
+	return s
+}

@@ -1,0 +1,58 @@
+package sources
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Problems collects the problems of an app, bounded in number and length. The
+// zero value is empty.
+type Problems struct {
+	list []Problem
+	// on counts the problems on a subject, and more those that found no place.
+	on   map[string]int
+	more int
+}
+
+// Add notes a problem on a subject. What is more than MaxSubjectProblems on one,
+// or MaxProblems altogether, is only counted.
+func (p *Problems) Add(subject, format string, args ...any) {
+	if len(p.list) >= MaxProblems {
+		p.more++
+		return
+	}
+	if p.on == nil {
+		p.on = map[string]int{}
+	}
+	subject = Clip(subject)
+	if p.on[subject]++; p.on[subject] <= MaxSubjectProblems {
+		p.Append(Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+	}
+}
+
+// Append takes problems over from another collection, whatever their subjects.
+func (p *Problems) Append(problems ...Problem) {
+	for _, problem := range problems {
+		if len(p.list) >= MaxProblems {
+			p.more++
+			continue
+		}
+		p.list = append(p.list, Problem{Subject: Clip(problem.Subject), Reason: clip(problem.Reason, maxReasonBytes)})
+	}
+}
+
+// List returns the problems in the order in which they came, and at the end how
+// many there are beside those.
+func (p *Problems) List() []Problem {
+	list := slices.Clip(p.list)
+	for _, subject := range slices.Sorted(maps.Keys(p.on)) {
+		if more := p.on[subject] - MaxSubjectProblems; more > 0 {
+			list = append(list, Problem{Subject: subject, Reason: fmt.Sprintf("has %d more problems", more)})
+		}
+	}
+	if p.more > 0 {
+		list = append(list, Problem{Reason: fmt.Sprintf("has %d more problems than are shown", p.more)})
+	}
+	return list
+}
