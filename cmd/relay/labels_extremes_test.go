@@ -26,8 +26,21 @@ func extremes() []string {
 	path := "/" + printable("?#")
 	long := "/" + strings.Repeat("(a+)+[b]*", 113)
 	var networks []string
-	for i := range 2000 {
-		networks = append(networks, fmt.Sprintf("10.%d.%d.0/24", i/256, i%256))
+	for i := range setting.MaxNetworks {
+		networks = append(networks, fmt.Sprintf("10.%d.%d.0", i/256, i%256))
+	}
+	// As many as a label may have, and more than Envoy takes for a route.
+	headers := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "x-%d: a\n", i)
+		}
+		return b.String()
+	}
+	names := strings.ReplaceAll(headers(setting.MaxHeaders), ": a", "")
+	var paths strings.Builder
+	for i := range setting.MaxPaths {
+		fmt.Fprintf(&paths, "/%d ", i)
 	}
 	return []string{
 		"", " ", "\x00", "\n", "%", "%REQ(", "true", "-1", "0", "1", "10", "10000", "4294967295", "999999999999999999999",
@@ -39,6 +52,7 @@ func extremes() []string {
 		"header :authority", "header " + token, "cookie " + token, "query_parameter a.b[c]", "source_ip",
 		token + ": " + printable(""), "x: \"%%%START_TIME%", "X-Forwarded-Proto: https", "Authorization: x", "Set-Cookie: a=b", token, "cookie, set-cookie, authorization",
 		"5xx gateway-error reset reset-before-request connect-failure retriable-4xx refused-stream cancelled deadline-exceeded internal resource-exhausted unavailable",
+		headers(setting.MaxHeaders), headers(1001), names, paths.String(), strings.Repeat("x", 100_000),
 		"v1", "v2", strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + ".internal", "bücher.test", "*.test", "10.0.0.1",
 	}
 }
