@@ -30,6 +30,9 @@ const (
 // Clip bounds text from outside that is shown to people.
 func Clip(s string) string { return clip(s, 120) }
 
+// ClipReason bounds what people are told about one thing.
+func ClipReason(s string) string { return clip(s, maxReasonBytes) }
+
 func clip(s string, limit int) string {
 	if len(s) <= limit {
 		return strings.ToValidUTF8(s, "?")

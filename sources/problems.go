@@ -38,7 +38,7 @@ func (p *Problems) Append(problems ...Problem) {
 			p.more++
 			continue
 		}
-		p.list = append(p.list, Problem{Subject: Clip(problem.Subject), Reason: clip(problem.Reason, maxReasonBytes)})
+		p.list = append(p.list, Problem{Subject: Clip(problem.Subject), Reason: ClipReason(problem.Reason)})
 	}
 }
 

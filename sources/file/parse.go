@@ -53,7 +53,9 @@ func parse(name string, data []byte) ([]definition, error) {
 			continue
 		}
 		if i, dup := first[spec.ID.Value]; dup {
-			defs[i].app.Problems = append(defs[i].app.Problems, duplicate(name, spec.ID.Line))
+			if known := &defs[i].app.Problems; len(*known) < sources.MaxProblems {
+				*known = append(*known, duplicate(name, spec.ID.Line))
+			}
 			continue
 		}
 		first[spec.ID.Value] = len(defs)
@@ -61,7 +63,7 @@ func parse(name string, data []byte) ([]definition, error) {
 		defs = append(defs, definition{c.app(spec), name, spec.ID.Line})
 	}
 	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+		return nil, join(name, errs)
 	}
 	return defs, nil
 }
@@ -74,8 +76,10 @@ func checkID(id string) error {
 	switch {
 	case id == "":
 		return errors.New("app without an id")
+	case len(id) > sources.MaxIDBytes:
+		return fmt.Errorf("app id %.40q… has more than %d bytes", id, sources.MaxIDBytes)
 	case !validID.MatchString(id):
-		return fmt.Errorf("app id %q is not an absolute path of lower-case letters, digits, hyphens and dots, such as /shop/web", id)
+		return fmt.Errorf("app id %.80q is not an absolute path of lower-case letters, digits, hyphens and dots, such as /shop/web", id)
 	}
 	return nil
 }
@@ -92,19 +96,43 @@ func problem(file string, line int, subject, reason string) sources.Problem {
 // what it has to ignore.
 type converter struct {
 	file     string
-	problems []sources.Problem
+	problems sources.Problems
+	// domainCount and endpointCount are those that the app has so far.
+	domainCount, endpointCount int
 }
 
+// place is where something is in a file.
+type place struct {
+	file string
+	line int
+}
+
+// String returns "file:line: ".
+func (p place) String() string { return (&Error{File: p.file, Line: p.line}).Error() }
+
 func (c *converter) ignore(line int, subject, format string, args ...any) {
-	c.problems = append(c.problems, problem(c.file, line, subject, fmt.Sprintf(format, args...)))
+	c.problems.Add(subject, "%s"+format, append([]any{place{c.file, line}}, args...)...)
 }
 
 func (c *converter) app(spec appSpec) *sources.App {
 	app := &sources.App{ID: spec.ID.Value}
-	for i, p := range spec.Ports {
+	ports := spec.Ports
+	if len(ports) > sources.MaxPorts {
+		c.ignore(spec.ID.Line, "ports", "only the first %d are used", sources.MaxPorts)
+		ports = ports[:sources.MaxPorts]
+	}
+	tooMany := tooManySettings(ports)
+	if tooMany != "" {
+		c.ignore(spec.ID.Line, "ports", "%s", tooMany)
+	}
+	for i, p := range ports {
+		if tooMany != "" {
+			app.Ports = append(app.Ports, sources.Port{})
+			continue
+		}
 		field := fmt.Sprintf("ports[%d].", i)
 		port := sources.Port{
-			Name:            p.Name,
+			Name:            c.name(field+"name", p.Name),
 			Groups:          c.groups(field+"groups", p.Groups),
 			Domains:         c.domains(field+"domains", p.Domains),
 			ACMEDomains:     c.domains(field+"acmeDomains", p.ACMEDomains),
@@ -114,10 +142,20 @@ func (c *converter) app(spec appSpec) *sources.App {
 		c.settings(field, p.Settings, &port)
 		app.Ports = append(app.Ports, port)
 	}
-	app.Deployment = c.deployment(spec.Deployment, app.Ports)
+	if tooMany == "" {
+		app.Deployment = c.deployment(spec.Deployment, app.Ports)
+	}
 	app.Version = contentVersion(app)
-	app.Problems = c.problems
+	app.Problems = c.problems.List()
 	return app
+}
+
+// name returns a name for people, unless it is too long for one.
+func (c *converter) name(field, name string) string {
+	if len(name) > sources.MaxNameBytes {
+		c.ignore(0, field, "is ignored: it has more than %d bytes", sources.MaxNameBytes)
+	}
+	return sources.Name(name)
 }
 
 // contentVersion stands in for the version that Marathon gives a definition:
@@ -146,11 +184,17 @@ func (c *converter) groups(field string, in []text) []string {
 	if in == nil {
 		return []string{defaultGroup}
 	}
+	if len(in) > sources.MaxGroups {
+		c.ignore(in[0].Line, field, "are ignored: there are more than %d", sources.MaxGroups)
+		return nil
+	}
 	var out []string
 	for i, t := range in {
 		switch {
 		case t.Value == "":
 			c.ignore(t.Line, item(field, i), "empty group ignored")
+		case len(t.Value) > sources.MaxNameBytes:
+			c.ignore(t.Line, item(field, i), "group ignored: it has more than %d bytes", sources.MaxNameBytes)
 		case !slices.Contains(out, t.Value):
 			out = append(out, t.Value)
 		}
@@ -159,13 +203,19 @@ func (c *converter) groups(field string, in []text) []string {
 }
 
 func (c *converter) domains(field string, in []text) []string {
+	if c.domainCount += len(in); len(in) > sources.MaxDomains || len(in) > 0 && c.domainCount > sources.MaxAppDomains {
+		c.ignore(in[0].Line, field, "are ignored: there are more than %d, or %d in the app", sources.MaxDomains, sources.MaxAppDomains)
+		return nil
+	}
 	var out []string
+	seen := make(map[string]bool, len(in))
 	for i, t := range in {
 		d, err := sources.NormalizeDomain(t.Value)
 		switch {
 		case err != nil:
 			c.ignore(t.Line, item(field, i), "domain ignored: %v", err)
-		case !slices.Contains(out, d):
+		case !seen[d]:
+			seen[d] = true
 			out = append(out, d)
 		}
 	}
@@ -173,6 +223,11 @@ func (c *converter) domains(field string, in []text) []string {
 }
 
 func (c *converter) endpoints(field string, in []endpointSpec) []sources.Endpoint {
+	if room := sources.MaxEndpoints - c.endpointCount; len(in) > room {
+		c.ignore(in[room].Address.Line, item(field, room), "endpoints from here on are ignored: the app has more than %d", sources.MaxEndpoints)
+		in = in[:room]
+	}
+	c.endpointCount += len(in)
 	var out []sources.Endpoint
 	seen := map[netip.AddrPort]bool{}
 	for i, spec := range in {
@@ -191,7 +246,7 @@ func (c *converter) endpoints(field string, in []endpointSpec) []sources.Endpoin
 			continue
 		}
 		seen[addr] = true
-		out = append(out, sources.Endpoint{Address: addr, Health: health, Task: addr.String(), Region: spec.Region, Zone: spec.Zone})
+		out = append(out, sources.Endpoint{Address: addr, Health: health, Task: addr.String(), Region: c.name(item(field, i)+".region", spec.Region), Zone: c.name(item(field, i)+".zone", spec.Zone)})
 	}
 	slices.SortFunc(out, func(a, b sources.Endpoint) int { return cmp.Compare(a.Task, b.Task) })
 	return out
@@ -205,16 +260,16 @@ func parseAddress(s string) (netip.AddrPort, error) {
 	}
 	ap, err := netip.ParseAddrPort(s)
 	if err != nil {
-		return ap, fmt.Errorf("%q is not IP:port, such as 10.0.0.7:31044 or \"[::1]:80\" (host names are not looked up)", s)
+		return ap, fmt.Errorf("%.80q is not IP:port, such as 10.0.0.7:31044 or \"[::1]:80\" (host names are not looked up)", s)
 	}
 	addr := ap.Addr().Unmap()
 	switch {
 	case ap.Port() == 0:
-		return ap, fmt.Errorf("%q has port 0", s)
+		return ap, fmt.Errorf("%.80q has port 0", s)
 	case addr.Zone() != "":
-		return ap, fmt.Errorf("%q has an IPv6 zone, which means nothing on another machine", s)
+		return ap, fmt.Errorf("%.80q has an IPv6 zone, which means nothing on another machine", s)
 	case addr.IsUnspecified(), addr.IsMulticast():
-		return ap, fmt.Errorf("%q is not the address of one machine", s)
+		return ap, fmt.Errorf("%.80q is not the address of one machine", s)
 	}
 	return netip.AddrPortFrom(addr, ap.Port()), nil
 }
@@ -225,5 +280,5 @@ func parseHealth(s string) (sources.Health, error) {
 			return h, nil
 		}
 	}
-	return 0, fmt.Errorf("health %q is not one of healthy, degraded, draining", s)
+	return 0, fmt.Errorf("health %.40q is not one of healthy, degraded, draining", s)
 }

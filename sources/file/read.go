@@ -63,7 +63,9 @@ func (r *reader) read(sure bool) error {
 		return err
 	}
 	var errs []error
+	present := make(map[string]bool, len(names))
 	for _, name := range names {
+		present[name] = true
 		if err := r.readFile(name); err != nil {
 			errs = append(errs, err)
 		}
@@ -71,7 +73,7 @@ func (r *reader) read(sure bool) error {
 	for _, name := range slices.Sorted(maps.Keys(r.files)) {
 		f := r.files[name]
 		switch {
-		case slices.Contains(names, name):
+		case present[name]:
 			f.gone = false
 		case f.gone || sure:
 			delete(r.files, name)
@@ -180,9 +182,11 @@ func (r *reader) merge() []*sources.App {
 				apps = append(apps, d.app)
 				continue
 			}
-			winner := *apps[i]
-			winner.Problems = append(slices.Clip(winner.Problems), duplicate(d.file, d.line))
-			apps[i] = &winner
+			if len(apps[i].Problems) < sources.MaxProblems {
+				winner := *apps[i]
+				winner.Problems = append(slices.Clip(winner.Problems), duplicate(d.file, d.line))
+				apps[i] = &winner
+			}
 		}
 	}
 	return apps

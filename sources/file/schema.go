@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"relay/sources"
 )
 
 // document is what one YAML document holds.
@@ -80,6 +82,17 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Reason)
 }
 
+// maxErrors is how many of the mistakes of a file are told.
+const maxErrors = 50
+
+// join is errors.Join for mistakes that may be many.
+func join(name string, errs []error) error {
+	if more := len(errs) - maxErrors; more > 0 {
+		errs = append(errs[:maxErrors:maxErrors], &Error{File: name, Reason: fmt.Sprintf("has %d more mistakes", more)})
+	}
+	return errors.Join(errs...)
+}
+
 // decode reads all YAML documents of a file. The error joins one *Error for
 // each mistake.
 func decode(name string, data []byte) ([]appSpec, error) {
@@ -98,7 +111,7 @@ func decode(name string, data []byte) ([]appSpec, error) {
 			break
 		}
 		if err != nil {
-			return nil, errors.Join(append([]error{explain(name, err)}, unknownSettings(name, doc.Apps)...)...)
+			return nil, join(name, append(explain(name, err), unknownSettings(name, doc.Apps)...))
 		}
 		seen = seen || doc.Apps != nil
 		apps = append(apps, doc.Apps...)
@@ -111,7 +124,7 @@ func decode(name string, data []byte) ([]appSpec, error) {
 	for i := range min(len(apps), len(lines)) {
 		apps[i].line = lines[i]
 	}
-	return apps, errors.Join(unknownSettings(name, apps)...)
+	return apps, join(name, unknownSettings(name, apps))
 }
 
 // itemLines returns the line of each item of the "apps" lists. It refuses
@@ -124,10 +137,10 @@ func itemLines(name string, data []byte) ([]int, error) {
 		var root yaml.Node
 		err := dec.Decode(&root)
 		if errors.Is(err, io.EOF) {
-			return lines, errors.Join(errs...)
+			return lines, join(name, errs)
 		}
 		if err != nil {
-			return nil, explain(name, err)
+			return nil, join(name, explain(name, err))
 		}
 		errs = append(errs, emptyItems(name, &root)...)
 		for _, top := range root.Content {
@@ -155,16 +168,16 @@ func emptyItems(name string, n *yaml.Node) (errs []error) {
 
 // explain turns what the YAML library says into errors with file and line,
 // without the names of our Go types.
-func explain(name string, err error) error {
+func explain(name string, err error) []error {
 	var te *yaml.TypeError
 	if !errors.As(err, &te) {
-		return lineError(name, strings.TrimPrefix(err.Error(), "yaml: "))
+		return []error{lineError(name, strings.TrimPrefix(err.Error(), "yaml: "))}
 	}
 	all := make([]error, 0, len(te.Errors))
 	for _, s := range te.Errors {
 		all = append(all, lineError(name, s))
 	}
-	return errors.Join(all...)
+	return all
 }
 
 var (
@@ -188,5 +201,6 @@ func lineError(name, message string) error {
 	if strings.HasPrefix(e.Reason, "did not find expected") {
 		e.Reason += " (values that begin with * or [ need quotes)"
 	}
+	e.Reason = sources.ClipReason(e.Reason)
 	return e
 }

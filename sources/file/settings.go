@@ -75,9 +75,11 @@ func (s *settingSpec) UnmarshalYAML(n *yaml.Node) error {
 	case yaml.SequenceNode:
 		s.Value = strings.Join(values, " ")
 	case yaml.MappingNode:
+		var lines strings.Builder
 		for i := 0; i+1 < len(values); i += 2 {
-			s.Value += values[i] + ": " + values[i+1] + "\n"
+			lines.WriteString(values[i] + ": " + values[i+1] + "\n")
 		}
+		s.Value = lines.String()
 	default:
 		return wrong
 	}
@@ -90,12 +92,30 @@ func unknownSettings(name string, apps []appSpec) (errs []error) {
 		for _, port := range app.Ports {
 			for _, field := range slices.Sorted(maps.Keys(port.Settings)) {
 				if settingFields[field] == "" {
-					errs = append(errs, &Error{File: name, Line: port.Settings[field].Line, Reason: fmt.Sprintf("unknown field %q", field)})
+					errs = append(errs, &Error{File: name, Line: port.Settings[field].Line, Reason: fmt.Sprintf("unknown field %.80q", field)})
 				}
 			}
 		}
 	}
 	return errs
+}
+
+// tooManySettings says that the settings of an app are more than are read; empty
+// when they are not. Those that are too long by themselves cost only themselves.
+func tooManySettings(ports []portSpec) string {
+	count, size := 0, 0
+	for _, p := range ports {
+		count += len(p.Settings)
+		for _, s := range p.Settings {
+			if len(s.Value) <= sources.MaxSettingBytes {
+				size += len(s.Value)
+			}
+		}
+	}
+	if count <= sources.MaxSettings && size <= sources.MaxSettingsBytes {
+		return ""
+	}
+	return fmt.Sprintf("has %d settings of %d bytes, and at most %d of %d bytes are read: nothing is routed", count, size, sources.MaxSettings, sources.MaxSettingsBytes)
 }
 
 // settings reads what a port has, as labels would say it. In a file nothing is
