@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -50,6 +51,10 @@ func (m marathonSource) view() admin.SourceView {
 	v := admin.SourceView{Kind: "marathon", Name: s.URL, Connected: s.Connected, LastSync: s.LastSync, Items: s.Apps}
 	if !s.Connected || s.LastErrorAt.After(s.LastSync) {
 		v.LastError = s.LastError
+	}
+	if !s.Connected && !s.LastSync.IsZero() && s.LastError != "" {
+		v.LastError = fmt.Sprintf("not followed since %s: Envoys that come from another Relay are taken back to what was known then (%s)",
+			s.Since.UTC().Format(time.RFC3339), s.LastError)
 	}
 	return v
 }

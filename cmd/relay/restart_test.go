@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"relay/admin"
 	"relay/sources/marathon/marathontest"
 	"relay/xds/envoytest"
 )
@@ -136,6 +138,37 @@ func TestMarathonDownAtStart(t *testing.T) {
 	w.deploy(app("/b", "b.test", 1))
 	w.expect("http://b.test/", http.StatusOK, "/b")
 	w.noFailure(load, 10)
+}
+
+// Marathon goes away from a Relay that has read it: people are told since when,
+// Relay stays ready, and the problem goes when Marathon is back.
+func TestMarathonAwayLater(t *testing.T) {
+	w := newWorld(t)
+	w.startRelay()
+	told := func() bool {
+		return slices.ContainsFunc(w.relay.Problems(), func(p admin.ProblemView) bool {
+			return p.Kind == admin.ProblemSource && strings.Contains(p.Reason, "not followed since "+time.Now().UTC().Format("2006-"))
+		})
+	}
+	expect := func(what string, away bool) {
+		t.Helper()
+		w.eventually(what, func() error {
+			if told() != away || w.relay.Sources()[0].Connected == away {
+				return fmt.Errorf("problems %v, source %+v", w.relay.Problems(), w.relay.Sources()[0])
+			}
+			return nil
+		})
+	}
+	expect("Marathon is read", false)
+	w.marathon.Down()
+	expect("Marathon is away", true)
+	if slices.ContainsFunc(w.relay.NotReady(), func(reason string) bool { return strings.Contains(reason, "marathon") }) {
+		t.Errorf("not ready: %q", w.relay.NotReady())
+	}
+	if err := w.marathon.Up(); err != nil {
+		t.Fatal(err)
+	}
+	expect("Marathon is back", false)
 }
 
 // notReady waits until /readyz refuses with these words.
