@@ -209,3 +209,48 @@ func TestManyLabelsAreBounded(t *testing.T) {
 		t.Errorf("problems %s", text)
 	}
 }
+
+// TestLabelsOverALimit shows what labels cost that have more than is allowed, and
+// that those with just as much count.
+func TestLabelsOverALimit(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat(" ", sources.MaxSettingBytes) + "x"
+	list := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return strings.TrimSuffix(b.String(), ",")
+	}
+	groups := func(p portLabels) int { return len(p.groups) }
+	domains := func(p portLabels) int { return len(p.domains) + len(p.acmeDomains) }
+	tests := []struct {
+		name    string
+		labels  map[string]string
+		of      func(portLabels) int // of both ports, added up
+		want    int
+		problem string
+	}{
+		{"groups", map[string]string{"HAPROXY_GROUP": list(100, "g%d,")}, groups, 200, ""},
+		{"too many groups", map[string]string{"HAPROXY_GROUP": list(101, "g%d,")}, groups, 0, "more than 100 groups"},
+		{"long groups", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_1_GROUP": long}, groups, 1, "more than 65536 bytes"},
+		{"long groups of the app", map[string]string{"HAPROXY_GROUP": strings.Repeat("g", 1<<20)}, groups, 0, "more than 65536 bytes"},
+		{"long switch", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_1_ENABLED": long}, groups, 1, "more than 65536 bytes"},
+		{"long name of a deployment group", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_DEPLOYMENT_GROUP": strings.Repeat("g", 1<<20)}, groups, 2, "more than 65536 bytes"},
+		{"domains", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,")}, domains, 2000, ""},
+		{"too many domains", map[string]string{"HAPROXY_0_VHOST": list(2001, "d%d.test,"), "HAPROXY_1_VHOST": "a.test"}, domains, 1, "more than 2000 domains"},
+		{"long domains", map[string]string{"HAPROXY_0_VHOST": long, "HAPROXY_1_VHOST": "a.test"}, domains, 1, "more than 65536 bytes"},
+		{"domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "MARATHON_ACME_0_DOMAIN": list(2000, "d%d.test,")}, domains, 4000, ""},
+		{"too many domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "MARATHON_ACME_0_DOMAIN": list(2000, "d%d.test,"), "HAPROXY_1_VHOST": "a.test"},
+			domains, 2001, "more than 4000 domains"},
+	}
+	for _, tt := range tests {
+		read, problems := parseLabels(tt.labels, []declaration{{}, {}})
+		if n := tt.of(read.ports[0]) + tt.of(read.ports[1]); n != tt.want || read.deployment != nil {
+			t.Errorf("%s: %d, want %d; deployment %v", tt.name, n, tt.want, read.deployment)
+		}
+		if text := fmt.Sprint(problems); !strings.Contains(text, tt.problem) || (tt.problem == "") != (len(problems) == 0) {
+			t.Errorf("%s: problems %.300s, want %q", tt.name, text, tt.problem)
+		}
+	}
+}

@@ -37,7 +37,7 @@ package marathon
 //	34 addresses of Docker's bridge                          TestTrap34BridgeAddresses
 //	35 credentials in logs                                   TestTrap35CredentialsAreNotShown, TestServiceAccount, TestTokenFile
 //
-// Beyond the list: TestTwoLeadersAreNeverMerged, TestOldReleases.
+// Beyond the list: TestTwoLeadersAreNeverMerged, TestOldReleases, TestIDsOfSubResources, TestNoisyNeighbour.
 
 import (
 	"fmt"
