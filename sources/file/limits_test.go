@@ -36,6 +36,9 @@ func TestAppsAreBounded(t *testing.T) {
 		"a region and a zone": fmt.Sprintf("{endpoints: ["+endpoint+"]}", `"10.0.0.1:80"`, "healthy", mb, mb),
 	}
 	for field := range settingFields {
+		if slow > 1 && field != "paths" { // this build looks for races, not for time
+			continue
+		}
 		ports["setting "+field] = "{domains: [a.test], " + field + ": " + mb + "}"
 		ports["list of "+field] = "{domains: [a.test], " + field + ": " + entries(many, "/%d") + "}"
 	}
@@ -59,7 +62,9 @@ func TestAppsAreBounded(t *testing.T) {
 			start := time.Now()
 			c := converter{file: "apps.yaml"}
 			app = c.app(specs[0])
-			best = min(best, time.Since(start))
+			if best = min(best, time.Since(start)); best <= slow*100*time.Millisecond {
+				break
+			}
 		}
 		if best > slow*100*time.Millisecond {
 			t.Errorf("%s: takes %s", name, best.Round(time.Millisecond))
@@ -106,25 +111,25 @@ func TestTooManySettings(t *testing.T) {
 // However many mistakes there are in a file, some are told, and how many more.
 func TestMistakesAreBounded(t *testing.T) {
 	t.Parallel()
-	mb := strings.Repeat("a", 1<<20)
+	mb := strings.Repeat("a", 1<<18)
 	for name, text := range map[string]string{
-		"ids":         "apps: " + entries(10_000, "{id: A%d}"),
+		"ids":         "apps: " + entries(2_000, "{id: A%d}"),
 		"a long id":   "apps: [{id: /" + mb + "}]",
 		"a bad id":    "apps: [{id: " + mb + "}]",
-		"fields":      "apps: [{id: /a, ports: " + entries(10_000, "{f%d: 1}") + "}]",
+		"fields":      "apps: [{id: /a, ports: " + entries(2_000, "{f%d: 1}") + "}]",
 		"a field":     "apps: [{id: /a, " + mb + ": 1}]",
 		"a setting":   "apps: [{id: /a, ports: [{" + mb + ": 1}]}]",
-		"empty items": "apps: [{id: /a, ports: [" + strings.Repeat("null, ", 10_000) + "]}]",
-		"types":       "apps: [{id: /a, ports: " + entries(10_000, "{redirectToHTTPS: %d}") + "}]",
+		"empty items": "apps: [{id: /a, ports: [" + strings.Repeat("null, ", 2_000) + "]}]",
+		"types":       "apps: [{id: /a, ports: " + entries(2_000, "{redirectToHTTPS: %d}") + "}]",
 		"keys":        "apps: [{id: /a, ports: [{? " + mb + " : 1, ? " + mb + " : 1}]}]",
 		"an anchor":   "apps: *" + mb,
 	} {
 		_, err := Parse("apps.yaml", []byte(text))
-		if err == nil || len(err.Error()) > 60_000 {
+		if err == nil || len(err.Error()) > 20_000 {
 			t.Errorf("%s: %.300v", name, err)
 		}
 	}
-	apps, err := Parse("apps.yaml", []byte("apps: "+entries(10_000, "{id: /a, ports: [{name: p%d}]}")))
+	apps, err := Parse("apps.yaml", []byte("apps: "+entries(2_000, "{id: /a, ports: [{name: p%d}]}")))
 	if err != nil || len(apps) != 1 || len(apps[0].Problems) > sources.MaxProblems {
 		t.Errorf("one id again and again: %d apps, %.300v", len(apps), err)
 	}
