@@ -49,9 +49,7 @@ func (w world) app() *sources.App {
 		if w.IntN(3) == 0 {
 			port.ACMEDomains = w.domains()
 		}
-		for range w.IntN(3) {
-			port.Endpoints = append(port.Endpoints, endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
-		}
+		port.Endpoints = w.endpoints()
 		if w.IntN(2) == 0 {
 			w.settings(&port)
 		}
@@ -64,6 +62,13 @@ func (w world) app() *sources.App {
 		}
 	}
 	return app
+}
+
+func (w world) endpoints() (es []sources.Endpoint) {
+	for range w.IntN(3) {
+		es = append(es, endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
+	}
+	return es
 }
 
 // someSettings are values of each setting; those of a kind that shares domains
