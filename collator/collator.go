@@ -97,7 +97,6 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 // again after it returned or panicked, and goes on from what it had.
 func (c *Collator) Serve(ctx context.Context) error {
 	if c.unfinished {
-		c.log.Warn("the last round did not end: building all resources again")
 		c.reindex()
 	}
 	// Only for certificates that become valid or expire.
@@ -171,18 +170,23 @@ func (c *Collator) merge(t *notes) {
 	}
 }
 
-// setApp maps an app that differs from the last read. One that cannot be
-// mapped keeps its last good form.
+// setApp maps and routes an app that differs from the last read.
 func (c *Collator) setApp(app *sources.App) {
 	if before := c.read[app.ID]; before.Equal(app) {
 		return
 	}
+	before := c.apps[app.ID]
+	c.remap(app)
+	c.route(app.ID, before, c.apps[app.ID])
+}
+
+// remap maps an app. One that cannot be mapped keeps its last good form.
+func (c *Collator) remap(app *sources.App) {
 	c.metrics.appsMapped.Inc()
 	mapped, err := guarded(func() (*sources.App, error) { return c.mapApp(app) })
 	if err == nil && app.ID == c.cfg.ACMEApp {
 		mapped.Deployment = nil // its cluster must be found under its own id
 	}
-	before := c.apps[app.ID]
 	c.mu.Lock()
 	c.read[app.ID] = app
 	if err == nil {
@@ -195,7 +199,6 @@ func (c *Collator) setApp(app *sources.App) {
 	}
 	c.problems.set(owner{InternalProblem, "", app.ID})
 	c.problems.set(owner{AppProblem, "", app.ID}, appProblems(mapped)...)
-	c.route(app.ID, before, mapped)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -231,37 +234,41 @@ func (c *Collator) report(kind Kind, fleet, name string, p Problem, err error) {
 	c.problems.set(owner{kind, fleet, name}, p)
 }
 
-// announce calls each callback once.
+// announce calls each callback once; again, if it panicked.
 func (c *Collator) announce() {
 	if !c.appsAnnounced {
-		c.appsAnnounced = true
 		c.log.Info("apps published", "apps", len(c.apps))
 		if c.cfg.OnAppsPublished != nil {
 			c.cfg.OnAppsPublished()
 		}
+		c.appsAnnounced = true
 	}
 	if c.certificatesSynced.Load() && !c.certificatesAnnounced {
-		c.certificatesAnnounced = true
 		c.log.Info("certificates published")
 		if c.cfg.OnCertificatesPublished != nil {
 			c.cfg.OnCertificatesPublished()
 		}
+		c.certificatesAnnounced = true
 	}
 }
 
-// reindex makes the fleets' indexes anew, after a panic in the middle of a
-// round, and has every resource built and compared with what is published.
+// reindex makes everything anew from what sources said, after a panic in the
+// middle of a round: the fleets' indexes, the problems, and every resource, which
+// is compared with what is published.
 func (c *Collator) reindex() {
+	c.log.Warn("the last round did not end: building all resources again")
+	c.problems.clear()
 	for _, f := range c.fleets {
 		f.reset()
 	}
 	c.mu.Lock()
 	c.groups = make(map[string]deploymentGroup)
 	c.mu.Unlock()
-	for id, app := range c.apps {
-		c.route(id, nil, app)
+	for id, app := range c.read {
+		c.remap(app)
+		c.route(id, nil, c.apps[id])
 	}
-	c.selectCertificates()
+	c.mergeCertificates(c.certificates)
 }
 
 // AppsSynced reports whether a complete read of apps was seen.

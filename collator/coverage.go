@@ -228,16 +228,23 @@ func (c *Collator) cover() {
 	if !changed {
 		return
 	}
+	v.take(c.serving, fleets)
+	c.reportInvalid()
+	for f := range fleets {
+		f.doubts = make(map[string]struct{})
+	}
+}
+
+// take notes what was found.
+func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
 	v.mu.Lock()
-	v.serving = c.serving
-	for f, covers := range fleets {
+	defer v.mu.Unlock()
+	v.serving = s
+	for f, covers := range found {
 		for _, one := range covers {
 			f.coverage.set(one)
 		}
-		f.doubts = make(map[string]struct{})
 	}
-	v.mu.Unlock()
-	c.reportInvalid()
 }
 
 // reportRedirects says which apps send their clients to https, where they refuse

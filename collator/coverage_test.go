@@ -279,7 +279,9 @@ func checkCoverage(t *testing.T, c *Collator) {
 	uncovered, _ := c.UncoveredDomains()
 	without := make(map[string]string)
 	for _, u := range uncovered {
-		without[u.Domain] = u.Reason
+		if u.Fleet == f.Name {
+			without[u.Domain] = u.Reason
+		}
 	}
 	for domain, claims := range f.domains.claims {
 		routed := slices.ContainsFunc(claims, func(c claim) bool { return c.route })

@@ -29,7 +29,7 @@ type ServiceView struct {
 
 // servicesIn returns all TCP services of a fleet.
 func (f *fleetState) servicesIn(apps []*sources.App) *serviceIndex {
-	x := newServiceIndex(nil)
+	x := newServiceIndex()
 	for _, app := range apps {
 		if !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.TCP != nil }) {
 			continue

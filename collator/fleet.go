@@ -41,8 +41,8 @@ type fleetState struct {
 	doubts    map[string]struct{}
 	coverage  *fleetCoverage
 	published map[xds.Key]string // versions
-	// unsaid holds withheld resources: what becomes of them must be published,
-	// be it that they do not exist.
+	// unsaid holds resources that are withheld, and those of a change that did not
+	// end: what becomes of them must be published, be it that they do not exist.
 	unsaid map[xds.Key]struct{}
 	// failed holds resources with a problem.
 	failed map[xds.Key]struct{}
@@ -57,7 +57,6 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 		claimed:   make(map[string]struct{}),
 		published: make(map[xds.Key]string),
 		unsaid:    make(map[xds.Key]struct{}),
-		failed:    make(map[xds.Key]struct{}),
 		coverage:  newFleetCoverage(),
 	}
 	s.reset()
@@ -66,17 +65,22 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 
 // reset forgets the index of the apps, and has everything built again.
 func (f *fleetState) reset() {
-	if f.domains != nil {
-		for domain := range f.domains.claims {
-			f.claimed[domain] = struct{}{}
-		}
-	}
-	f.doubts = nil
-	f.services = newServiceIndex(f.services)
+	f.doubts, f.failed = nil, make(map[xds.Key]struct{})
+	f.services = newServiceIndex()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published {
 		f.dirty[key] = struct{}{}
 	}
+	for key := range f.unsaid {
+		f.dirty[key] = struct{}{}
+	}
+	for name := range f.secrets {
+		f.mark(xds.Secret, name)
+	}
+	for name := range f.others {
+		f.mark(xds.Secret, name)
+	}
+	f.unresolved = f.CertificatesOnDemand && f.certificatesKnown
 	f.mark(xds.Listener, httpListener)
 	f.mark(xds.Listener, httpsListener)
 	f.mark(xds.ExtensionConfig, hostsFilter)

@@ -110,6 +110,11 @@ func (w world) certificates() []*certs.Certificate {
 
 // step lets some sources say something, then runs a round.
 func (w world) step(c *Collator) {
+	w.say(c)
+	c.round()
+}
+
+func (w world) say(c *Collator) {
 	for range 1 + w.IntN(3) {
 		switch w.IntN(8) {
 		case 0:
@@ -123,12 +128,11 @@ func (w world) step(c *Collator) {
 		case 1:
 			c.UpdateApps(nil, []string{w.app().ID})
 		case 2:
-			c.SyncCertificates("vault", w.certificates(), nil)
+			c.SyncCertificates("vault", w.certificates(), []certs.Problem{{Source: "vault", Name: "bad", Reason: "no PEM"}}[:w.IntN(2)])
 		default:
 			c.UpdateApps([]*sources.App{w.app()}, nil)
 		}
 	}
-	c.round()
 }
 
 // checkConsistent checks what one state promises to Envoy.

@@ -16,9 +16,9 @@ func (f *fleetState) publish() {
 	}
 	if f.unresolved {
 		change.Resolve = newServerNames(f.chains).resolve
-		f.unresolved = false
 	}
 	if !change.Empty() {
+		f.doubtPublished(change)
 		revision := f.publisher.Apply(change)
 		f.c.log.Debug("published", "fleet", f.Name, "revision", revision,
 			"set", len(change.Set), "removed", len(change.Remove))
@@ -41,7 +41,7 @@ func (f *fleetState) add(change *xds.Change, key xds.Key) {
 	case err != nil:
 		f.fail(key, err)
 		return
-	case exists && resource.Version != version:
+	case exists && (resource.Version != version || isUnsaid):
 		f.c.metrics.built[key.Type].Inc()
 		change.Set = append(change.Set, resource)
 	case !exists && (isPublished || isUnsaid):
@@ -81,8 +81,20 @@ func newResource(key xds.Key, msg proto.Message) (xds.Resource, error) {
 
 var httpsKey = xds.Key{Type: xds.Listener, Name: httpsListener}
 
+// doubtPublished has all of a change published again, should the publisher panic:
+// nobody knows then what it took in.
+func (f *fleetState) doubtPublished(change xds.Change) {
+	for _, resource := range change.Set {
+		f.unsaid[resource.Key] = struct{}{}
+	}
+	for _, key := range change.Remove {
+		f.unsaid[key] = struct{}{}
+	}
+}
+
 // record remembers what the publisher holds now.
 func (f *fleetState) record(change xds.Change) {
+	f.unresolved = false
 	for _, resource := range change.Set {
 		f.published[resource.Key] = resource.Version
 		delete(f.unsaid, resource.Key)

@@ -137,17 +137,10 @@ type serviceIndex struct {
 	named   bool
 }
 
-// newServiceIndex has all problems of the one before found again.
-func newServiceIndex(before *serviceIndex) *serviceIndex {
-	x := &serviceIndex{
+func newServiceIndex() *serviceIndex {
+	return &serviceIndex{
 		ports: make(map[uint16][]service), names: make(map[string][]service), claimed: make(map[uint16]struct{}), named: true,
 	}
-	if before != nil {
-		for port := range before.ports {
-			x.claimed[port] = struct{}{}
-		}
-	}
-	return x
 }
 
 // updateServices marks the listeners that an app changes.
