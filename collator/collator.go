@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -276,17 +275,5 @@ func (c *Collator) AppsSynced() bool { return c.appsSynced.Load() }
 
 // CertificatesSynced reports whether each source of certificates was read.
 func (c *Collator) CertificatesSynced() bool { return c.certificatesSynced.Load() }
-
-// sortedKeys orders keys by type, then name.
-func sortedKeys(keys map[xds.Key]struct{}) []xds.Key {
-	sorted := make([]xds.Key, 0, len(keys))
-	for k := range keys {
-		sorted = append(sorted, k)
-	}
-	slices.SortFunc(sorted, func(a, b xds.Key) int {
-		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
-	})
-	return sorted
-}
 
 func quoted(k xds.Key) string { return fmt.Sprintf("%s %q", k.Type, k.Name) }

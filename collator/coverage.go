@@ -164,7 +164,7 @@ func (f *fleetState) doubtful() []string {
 // levels up (https://www.rfc-editor.org/rfc/rfc6125#section-6.4.3).
 func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	found := cover{domain: domain}
-	for _, c := range f.domains.claims[domain] {
+	for _, c := range f.claimsOn(domain) {
 		if c.route {
 			found.lack = "no certificate covers it"
 		}
@@ -175,7 +175,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	}
 	_, wildcard := cutWildcard(domain)
 	for i, name := range hostNames(domain) {
-		if f.services.passes(name) {
+		if _, passed := f.passing(name); passed {
 			found.lack = ""
 			return found
 		}
@@ -195,12 +195,6 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 		return found
 	}
 	return found
-}
-
-// passes reports whether the TLS connections for a name go to an app as they are.
-func (x *serviceIndex) passes(name string) bool {
-	wanting := x.names[name]
-	return len(wanting) > 0 && !wanting[0].closed
 }
 
 // cover looks up the certificates of the domains that changed in this round,
@@ -256,7 +250,7 @@ func (f *fleetState) reportRedirects(covers []cover) {
 			continue
 		}
 		var problems []Problem
-		rules, _ := rulesOf(f.domains.claims[c.domain])
+		rules, _ := rulesOf(f.claimsOn(c.domain))
 		for _, r := range rules {
 			p := Problem{App: r.claim.app, Subject: c.domain, Reason: fmt.Sprintf(
 				"clients of port %d are redirected to https, where they get an error: %s", r.claim.port, c.lack)}

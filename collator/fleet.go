@@ -34,8 +34,6 @@ type fleetState struct {
 	unresolved bool
 
 	dirty map[xds.Key]struct{}
-	// claimed holds the domains whose claims changed, for problems to be found.
-	claimed map[string]struct{}
 	// doubts are domains and server names that changed, for the certificates of
 	// domains to be looked up again; nil is all.
 	doubts    map[string]struct{}
@@ -43,9 +41,13 @@ type fleetState struct {
 	published map[xds.Key]string // versions
 	// unsaid holds resources that are withheld, and those of a change that did not
 	// end: what becomes of them must be published, be it that they do not exist.
-	unsaid map[xds.Key]struct{}
-	// failed holds resources with a problem.
-	failed map[xds.Key]struct{}
+	unsaid     map[xds.Key]struct{}
+	references *references
+	// failed holds resources with a problem, refused what is left out of shared
+	// ones, and missing the names of clusters that failed and are not published.
+	failed  map[xds.Key]struct{}
+	refused map[xds.Key]map[part]error
+	missing map[string]struct{}
 }
 
 func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *fleetState {
@@ -54,10 +56,11 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 		scopes:    scopeBuilder{options: f.Options, httpsPort: f.httpsPort()},
 		others:    make(map[string]*tlsv3.Secret),
 		dirty:     make(map[xds.Key]struct{}),
-		claimed:   make(map[string]struct{}),
 		published: make(map[xds.Key]string),
 		unsaid:    make(map[xds.Key]struct{}),
 		coverage:  newFleetCoverage(),
+
+		references: newReferences(),
 	}
 	s.reset()
 	return s
@@ -65,7 +68,9 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 
 // reset forgets the index of the apps, and has everything built again.
 func (f *fleetState) reset() {
-	f.doubts, f.failed = nil, make(map[xds.Key]struct{})
+	f.doubts = nil
+	f.failed, f.refused = make(map[xds.Key]struct{}), make(map[xds.Key]map[part]error)
+	f.missing = make(map[string]struct{})
 	f.services = newServiceIndex()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published {
@@ -146,8 +151,11 @@ func portCount(app *sources.App) int {
 
 func (f *fleetState) replaceClaims(domain, app string, claims []claim) {
 	if f.domains.replace(domain, app, claims) {
-		f.claimed[domain] = struct{}{}
 		f.doubt(domain)
+		if len(f.services.names[domain]) > 0 {
+			f.services.named = true // who gets its TLS connections may have changed
+			f.mark(xds.Listener, httpsListener)
+		}
 	}
 }
 
@@ -178,17 +186,17 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 }
 
 // reportClashes says which ports do not get a domain they want.
-func (f *fleetState) reportClashes() {
-	for domain := range f.claimed {
-		var problems []Problem
-		_, losses := rulesOf(f.domains.claims[domain])
-		for _, l := range losses {
-			problems = append(problems, Problem{App: l.rule.claim.app, Subject: domain, Reason: l.String()})
-		}
-		f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
+func (f *fleetState) reportClashes(scope xds.Key) {
+	if scope.Type != xds.Scope {
+		return
 	}
-	f.claimed = make(map[string]struct{})
-	f.reportServices()
+	domain := scope.Name
+	var problems []Problem
+	_, losses := rulesOf(f.claimsOn(domain))
+	for _, l := range losses {
+		problems = append(problems, Problem{App: l.rule.claim.app, Subject: domain, Reason: l.String()})
+	}
+	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
 }
 
 // setCertificates marks the secrets that differ, and the https listener.
@@ -263,8 +271,7 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 }
 
 func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
-	passed := f.services.passedThrough()
-	chains := withoutNames(f.chains, passed)
+	chains, passed := f.httpsParts()
 	switch {
 	case !f.hasHTTPS() || len(chains)+len(passed) == 0:
 		return nil, nil
@@ -285,7 +292,7 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 }
 
 func (f *fleetState) routesOf(domain string) domainRoutes {
-	claims := f.domains.claims[domain]
+	claims := f.claimsOn(domain)
 	routes := domainRoutes{domain: domain}
 	routes.rules, _ = rulesOf(claims)
 	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {

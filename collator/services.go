@@ -207,23 +207,6 @@ func (x *serviceIndex) opened(listener string) (service, bool) {
 	return s, !s.closed
 }
 
-// passedThrough returns the services behind the https listener, each with the
-// names that it got.
-func (x *serviceIndex) passedThrough() []service {
-	byCluster := make(map[string]service)
-	for _, name := range slices.Sorted(maps.Keys(x.names)) {
-		s := x.names[name][0]
-		if s.closed {
-			continue
-		}
-		cluster := clusterName(s.app, s.port)
-		names := append(byCluster[cluster].names, name)
-		s.names = names
-		byCluster[cluster] = s
-	}
-	return slices.SortedFunc(maps.Values(byCluster), compareServices)
-}
-
 // withoutNames takes the names that are passed through from certificates.
 func withoutNames(chains []tlsChain, passed []service) []tlsChain {
 	taken := make(map[string]bool)
@@ -259,15 +242,13 @@ func (f *fleetState) reportServices() {
 	f.reportHTTPS()
 	var problems []Problem
 	for _, name := range slices.Sorted(maps.Keys(x.names)) {
-		problems = append(problems, clashes("TLS for "+name, x.names[name])...)
+		problems = append(problems, f.nameClashes(name)...)
 	}
-	for _, s := range x.passedThrough() {
-		for _, chain := range f.chains {
-			for _, name := range chain.serverNames {
-				if slices.Contains(s.names, name) {
-					problems = append(problems, Problem{App: s.app, Subject: name, Reason: fmt.Sprintf(
-						"TLS is passed through to port %d: the certificate %s is not used for the name", s.port, chain.secret)})
-				}
+	for _, chain := range f.chains {
+		for _, name := range chain.serverNames {
+			if s, ok := f.passing(name); ok {
+				problems = append(problems, Problem{App: s.app, Subject: name, Reason: fmt.Sprintf(
+					"TLS is passed through to port %d: the certificate %s is not used for the name", s.port, chain.secret)})
 			}
 		}
 	}
@@ -279,13 +260,37 @@ func (f *fleetState) reportHTTPS() {
 	var problems []Problem
 	if f.hasHTTPS() && f.certificatesKnown && len(f.chains) == 0 {
 		reason := "the fleet does not listen on " + f.HTTPS.String()
-		if len(f.services.passedThrough()) > 0 {
+		if len(f.passedThrough()) > 0 {
 			reason = f.HTTPS.String() + " is only for names that are passed through"
 		}
 		problems = []Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}
 	}
 	// An app id begins with a slash: the name is no app's.
 	f.c.problems.set(owner{HTTPSProblem, f.Name, "listener https"}, problems...)
+}
+
+// nameClashes says who does not get the TLS connections for a name.
+func (f *fleetState) nameClashes(name string) (problems []Problem) {
+	subject, wanting, claims := "TLS for "+name, f.services.names[name], f.domains.claims[name]
+	if holder, held := holderBefore(claims, wanting[0]); held {
+		for _, s := range wanting {
+			problems = append(problems, Problem{App: s.app, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.port, holdsName(holder))})
+		}
+		return problems
+	}
+	problems = clashes(subject, wanting)
+	for _, c := range claims {
+		if s := wanting[0]; c.route && c.app != s.app && !s.closed {
+			problems = append(problems, Problem{App: c.app, Subject: subject, Reason: fmt.Sprintf(
+				"port %d gets its requests by plain HTTP only: TLS is passed through to %s (the lowest app id wins)", c.port, s)})
+		}
+	}
+	return problems
+}
+
+// holdsName says why a name is not passed through.
+func holdsName(c claim) string {
+	return fmt.Sprintf("port %d of %s has the domain in HTTP mode (the lowest app id wins)", c.port, c.app)
 }
 
 func clashes(subject string, services []service) (problems []Problem) {

@@ -1,0 +1,228 @@
+package collator
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"relay/xds"
+)
+
+// part is one of those that a shared resource is made of: what an app port has
+// in it, or a certificate.
+type part struct {
+	app    string
+	port   int
+	secret string
+}
+
+func (p part) String() string {
+	if p.secret != "" {
+		return "certificate " + p.secret
+	}
+	return fmt.Sprintf("port %d of %s", p.port, p.app)
+}
+
+// takeBack has all parts of a resource tried again.
+func (f *fleetState) takeBack(key xds.Key) {
+	for p := range f.refused[key] {
+		f.clearResourceProblem(p.String() + " in " + quoted(key))
+		f.doubtPart(key, p)
+	}
+	delete(f.refused, key)
+}
+
+// refuse finds the parts for which a shared resource cannot be published, after
+// that failed, and leaves them out. It reports whether there are any.
+func (f *fleetState) refuse(key xds.Key) bool {
+	var refused map[part]error
+	switch {
+	case key.Type == xds.Scope:
+		refused = f.scopes.tryClaims(key.Name, f.claimsOn(key.Name))
+	case key == httpsKey:
+		refused = f.tryHTTPS(f.httpsParts())
+	}
+	if len(refused) == 0 {
+		return false
+	}
+	f.refused[key] = refused
+	for p, err := range refused {
+		name := p.String() + " in " + quoted(key)
+		f.c.report(ResourceProblem, f.Name, name, Problem{App: p.app, Subject: name}, err)
+		f.doubtPart(key, p)
+	}
+	return true
+}
+
+// tryClaims returns the claims that cannot be part of a domain's scope.
+func (b scopeBuilder) tryClaims(domain string, claims []claim) map[part]error {
+	refused, key := make(map[part]error), xds.Key{Type: xds.Scope, Name: domain}
+	for _, c := range claims {
+		if !c.route {
+			continue
+		}
+		if err := b.tryRules(key, candidates([]claim{c})); err != nil {
+			refused[part{app: c.app, port: c.port}] = err
+		}
+	}
+	return refused
+}
+
+// tryRules says why no scope can be made of rules.
+func (b scopeBuilder) tryRules(key xds.Key, rules []rule) error {
+	_, err := guarded(func() (xds.Resource, error) {
+		scope, err := b.buildScope(domainRoutes{domain: key.Name, rules: rules})
+		if err != nil {
+			return xds.Resource{}, err
+		}
+		return newResource(key, scope)
+	})
+	return err
+}
+
+// tryHTTPS returns what cannot be part of the https listener.
+func (f *fleetState) tryHTTPS(chains []tlsChain, passed []service) map[part]error {
+	refused := make(map[part]error)
+	try := func(p part, chains []tlsChain, passed []service) {
+		if _, err := guarded(func() (xds.Resource, error) { return f.httpsResource(chains, passed) }); err != nil {
+			refused[p] = err
+		}
+	}
+	for _, chain := range chains {
+		try(part{secret: chain.secret}, []tlsChain{chain}, nil)
+	}
+	for _, s := range passed {
+		try(part{app: s.app, port: s.port}, nil, []service{s})
+	}
+	return refused
+}
+
+// doubtPart has the certificates looked up of the domains that a part of a
+// resource concerns.
+func (f *fleetState) doubtPart(key xds.Key, p part) {
+	if key.Type == xds.Scope {
+		f.doubt(key.Name)
+		return
+	}
+	if app := f.c.routed(p.app); app != nil && p.port < len(app.Ports) {
+		for _, domain := range app.Ports[p.port].Domains {
+			f.doubt(domain)
+		}
+	}
+}
+
+// refuses reports whether a part is left out of a resource: because it cannot be
+// built, or because its cluster cannot.
+func (f *fleetState) refuses(key xds.Key, p part) bool {
+	if _, ok := f.refused[key][p]; ok {
+		return true
+	}
+	if len(f.missing) == 0 || p.app == "" {
+		return false
+	}
+	_, ok := f.missing[clusterName(p.app, p.port)]
+	return ok
+}
+
+// refusesAny reports whether parts may be left out of a resource.
+func (f *fleetState) refusesAny(key xds.Key) bool { return len(f.refused[key])+len(f.missing) > 0 }
+
+// markUsers marks what leaves out an app port until its cluster is there.
+func (f *fleetState) markUsers(cluster string) {
+	id, port := splitClusterName(cluster)
+	app := f.c.routed(id)
+	if app == nil || port < 0 || port >= len(app.Ports) {
+		return
+	}
+	for _, domain := range app.Ports[port].Domains {
+		if len(f.domains.claims[domain]) > 0 {
+			f.mark(xds.Scope, domain)
+			f.doubt(domain)
+		}
+		if len(f.services.names[domain]) > 0 {
+			f.mark(xds.Listener, httpsListener)
+			f.services.named = true
+		}
+	}
+}
+
+// claimsOn returns the claims on a domain, without the routes of those that are
+// left out.
+func (f *fleetState) claimsOn(domain string) []claim {
+	claims, key := f.domains.claims[domain], xds.Key{Type: xds.Scope, Name: domain}
+	if !f.refusesAny(key) {
+		return claims
+	}
+	return withoutRoutes(claims, func(c claim) bool { return f.refuses(key, part{app: c.app, port: c.port}) })
+}
+
+// withoutRoutes returns the claims; of those for which refused holds only what
+// they want of ACME.
+func withoutRoutes(claims []claim, refused func(claim) bool) []claim {
+	kept := slices.Clone(claims)
+	for i := range kept {
+		kept[i].route = kept[i].route && !refused(kept[i])
+	}
+	return kept
+}
+
+// httpsParts returns what the https listener is made of, without what is left
+// out: the certificates with the names that are left to them, and the services.
+func (f *fleetState) httpsParts() ([]tlsChain, []service) {
+	passed := f.passedThrough()
+	chains := withoutNames(f.chains, passed)
+	if f.refusesAny(httpsKey) {
+		chains = slices.DeleteFunc(slices.Clone(chains), func(c tlsChain) bool { return f.refuses(httpsKey, part{secret: c.secret}) })
+	}
+	return chains, passed
+}
+
+// passing returns the service that gets the TLS connections for a name: of those
+// that want them the one with the lowest app id, then the lowest port. An app
+// with a lower id that has the name in HTTP mode keeps them, and so do the
+// certificates if the service is closed.
+func (f *fleetState) passing(name string) (service, bool) {
+	s, ok := f.wantingTLS(name)
+	if !ok || s.closed {
+		return service{}, false
+	}
+	_, held := holderBefore(f.domains.claims[name], s)
+	return s, !held
+}
+
+// wantingTLS returns the first of the services that want the TLS connections for
+// a name.
+func (f *fleetState) wantingTLS(name string) (service, bool) {
+	for _, s := range f.services.names[name] {
+		if !f.refuses(httpsKey, part{app: s.app, port: s.port}) {
+			return s, true
+		}
+	}
+	return service{}, false
+}
+
+// holderBefore returns the claim by which another app keeps its domain from being
+// passed through.
+func holderBefore(claims []claim, s service) (claim, bool) {
+	i := slices.IndexFunc(claims, func(c claim) bool { return c.route })
+	if i < 0 || claims[i].app >= s.app {
+		return claim{}, false
+	}
+	return claims[i], true
+}
+
+// passedThrough returns the services behind the https listener, each with the
+// names that it got.
+func (f *fleetState) passedThrough() []service {
+	byCluster := make(map[string]service)
+	for _, name := range slices.Sorted(maps.Keys(f.services.names)) {
+		s, ok := f.passing(name)
+		if !ok {
+			continue
+		}
+		cluster := clusterName(s.app, s.port)
+		s.names = append(byCluster[cluster].names, name)
+		byCluster[cluster] = s
+	}
+	return slices.SortedFunc(maps.Values(byCluster), compareServices)
+}
