@@ -41,7 +41,11 @@ type Collator struct {
 	apps   map[string]*sources.App    // mapped, the last good of each
 	read   map[string]*sources.App    // as the source gave them
 	groups map[string]deploymentGroup // by the name under which they are routed
-	taken  notes
+	// misfits have what was left out when the policy of an app was mapped, for the
+	// few of which something was; unmapped are those whose last read could not be.
+	misfits  map[string][]sources.Problem
+	unmapped map[string]struct{}
+	taken    notes
 	// unfinished is set during a round: still set at its start, the one before
 	// panicked.
 	unfinished                           bool
@@ -53,8 +57,8 @@ type Collator struct {
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 
-	mapApp func(*sources.App) (*sources.App, error)
-	now    func() time.Time
+	mapPolicy func(*sources.App) (*sources.App, []sources.Problem, error)
+	now       func() time.Time
 }
 
 var (
@@ -72,10 +76,11 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 	c := &Collator{
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
-		groups:       make(map[string]deploymentGroup),
+		groups:  make(map[string]deploymentGroup),
+		misfits: make(map[string][]sources.Problem), unmapped: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
 		serving:      &serving{}, coverage: &coverage{fleets: make(map[string]*fleetCoverage)},
-		mapApp: mapApp, now: time.Now,
+		mapPolicy: mapPolicy, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
 	registerer.MustRegister(coverageMetrics{c})
@@ -182,7 +187,16 @@ func (c *Collator) setApp(app *sources.App) {
 // remap maps an app. One that cannot be mapped keeps its last good form.
 func (c *Collator) remap(app *sources.App) {
 	c.metrics.appsMapped.Inc()
-	mapped, err := guarded(func() (*sources.App, error) { return c.mapApp(app) })
+	left := c.misfits[app.ID]
+	mapped, err := guarded(func() (mapped *sources.App, err error) {
+		policy := c.apps[app.ID]
+		if _, failed := c.unmapped[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
+			if policy, left, err = c.mapPolicy(app); err != nil {
+				return nil, err
+			}
+		}
+		return withEndpoints(app, policy, left), nil
+	})
 	if err == nil && app.ID == c.cfg.ACMEApp {
 		mapped.Deployment = nil // its cluster must be found under its own id
 	}
@@ -193,8 +207,13 @@ func (c *Collator) remap(app *sources.App) {
 	}
 	c.mu.Unlock()
 	if err != nil {
+		c.unmapped[app.ID] = struct{}{}
 		c.report(AppProblem, "", app.ID, Problem{App: app.ID}, err)
 		return
+	}
+	delete(c.unmapped, app.ID)
+	if delete(c.misfits, app.ID); len(left) > 0 {
+		c.misfits[app.ID] = left
 	}
 	c.problems.set(owner{InternalProblem, "", app.ID})
 	c.problems.set(owner{AppProblem, "", app.ID}, appProblems(mapped)...)
@@ -206,6 +225,8 @@ func (c *Collator) removeApp(id string) {
 	delete(c.read, id)
 	delete(c.apps, id)
 	c.mu.Unlock()
+	delete(c.misfits, id)
+	delete(c.unmapped, id)
 	c.problems.set(owner{InternalProblem, "", id})
 	c.problems.set(owner{AppProblem, "", id})
 	c.route(id, before, nil)
@@ -263,6 +284,9 @@ func (c *Collator) reindex() {
 	c.mu.Lock()
 	c.groups = make(map[string]deploymentGroup)
 	c.mu.Unlock()
+	for id := range c.read {
+		c.unmapped[id] = struct{}{}
+	}
 	for id, app := range c.read {
 		c.remap(app)
 		c.route(id, nil, c.apps[id])

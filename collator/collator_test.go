@@ -156,8 +156,8 @@ func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {
 func TestBadAppsCostThemselvesOnly(t *testing.T) {
 	t.Parallel()
 	c, r := newTest(t, Config{})
-	mapOne := c.mapApp
-	c.mapApp = func(app *sources.App) (*sources.App, error) {
+	mapOne := c.mapPolicy
+	c.mapPolicy = func(app *sources.App) (*sources.App, []sources.Problem, error) {
 		if app.ID == "/bug" && app.Version == "2" {
 			panic("boom")
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"relay/certs"
@@ -129,7 +128,15 @@ func (c *Collator) serve(s certs.Selection) {
 // looked up in this round.
 func (f *fleetState) doubt(name string) {
 	if f.doubts != nil && f.hasHTTPS() {
-		f.doubts[name] = struct{}{}
+		f.doubts[name] = true
+	}
+}
+
+// doubtDomain is doubt for one domain alone: a wildcard domain in HTTP mode has a
+// certificate of its own, and those below it theirs.
+func (f *fleetState) doubtDomain(domain string) {
+	if f.doubts != nil && f.hasHTTPS() {
+		f.doubts[domain] = f.doubts[domain]
 	}
 }
 
@@ -141,17 +148,12 @@ func (f *fleetState) doubtful() []string {
 		return slices.AppendSeq(domains, maps.Keys(f.coverage.picked))
 	}
 	domains := slices.Collect(maps.Keys(f.doubts))
-	for name := range f.doubts {
+	for name, covered := range f.doubts {
 		zone, wildcard := cutWildcard(name)
-		if !wildcard {
+		if !wildcard || !covered {
 			continue
 		}
 		domains = slices.AppendSeq(domains, maps.Keys(f.domains.under[zone]))
-		for inner := range f.domains.zones {
-			if strings.HasSuffix(inner, "."+zone) {
-				domains = append(domains, wildcardPrefix+inner)
-			}
-		}
 	}
 	return domains
 }
@@ -225,7 +227,7 @@ func (c *Collator) cover() {
 	v.take(c.serving, fleets)
 	c.reportInvalid()
 	for f := range fleets {
-		f.doubts = make(map[string]struct{})
+		f.doubts = make(map[string]bool)
 	}
 }
 
@@ -249,18 +251,28 @@ func (f *fleetState) reportRedirects(covers []cover) {
 		if c.lack == "" && !reported {
 			continue
 		}
-		var problems []Problem
-		rules, _ := rulesOf(f.claimsOn(c.domain))
-		for _, r := range rules {
-			p := Problem{App: r.claim.app, Subject: c.domain, Reason: fmt.Sprintf(
-				"clients of port %d are redirected to https, where they get an error: %s", r.claim.port, c.lack)}
-			if r.redirect && c.lack != "" && !slices.Contains(problems, p) {
-				problems = append(problems, p)
-			}
-		}
 		// An app id begins with a slash: a domain is no app's.
-		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, problems...)
+		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, f.redirectProblems(c)...)
 	}
+}
+
+func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
+	claims := f.claimsOn(c.domain)
+	if c.lack == "" || !slices.ContainsFunc(claims, func(c claim) bool { return c.redirect }) {
+		return nil
+	}
+	rules, _ := rulesOf(claims)
+	told := make(map[claim]struct{})
+	for _, r := range rules {
+		who := claim{app: r.claim.app, port: r.claim.port}
+		if _, done := told[who]; done || !r.redirect {
+			continue
+		}
+		told[who] = struct{}{}
+		problems = append(problems, Problem{App: who.app, Subject: c.domain, Reason: fmt.Sprintf(
+			"clients of port %d are redirected to https, where they get an error: %s", who.port, c.lack)})
+	}
+	return problems
 }
 
 // reportInvalid says which certificates in use clients refuse for their dates.

@@ -347,7 +347,7 @@ func TestCoverageIsWhatIsExplained(t *testing.T) {
 					c.SyncApps(nil)
 					c.inbox.take(&c.taken)
 					c.merge(&c.taken)
-					c.fleets[0].doubts = make(map[string]struct{})
+					c.fleets[0].doubts = make(map[string]bool)
 					c.reindex()
 					c.round()
 					checkCoverage(t, c)

@@ -35,8 +35,9 @@ type fleetState struct {
 
 	dirty map[xds.Key]struct{}
 	// doubts are domains and server names that changed, for the certificates of
-	// domains to be looked up again; nil is all.
-	doubts    map[string]struct{}
+	// domains to be looked up again, with those of all that the name covers or not;
+	// nil is all.
+	doubts    map[string]bool
 	coverage  *fleetCoverage
 	published map[xds.Key]string // versions
 	// unsaid holds resources that are withheld, and those of a change that did not
@@ -129,6 +130,9 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 			f.mark(xds.Endpoint, clusterName(id, port))
 		}
 	}
+	if samePolicy(before, after) {
+		return
+	}
 	wanted := claimsOf(after, f.Fleet)
 	for domain := range claimsOf(before, f.Fleet) {
 		if _, still := wanted[domain]; !still {
@@ -151,8 +155,9 @@ func portCount(app *sources.App) int {
 
 func (f *fleetState) replaceClaims(domain, app string, claims []claim) {
 	if f.domains.replace(domain, app, claims) {
-		f.doubt(domain)
+		f.doubtDomain(domain)
 		if len(f.services.names[domain]) > 0 {
+			f.doubt(domain)
 			f.services.named = true // who gets its TLS connections may have changed
 			f.mark(xds.Listener, httpsListener)
 		}
@@ -192,9 +197,11 @@ func (f *fleetState) reportClashes(scope xds.Key) {
 	}
 	domain := scope.Name
 	var problems []Problem
-	_, losses := rulesOf(f.claimsOn(domain))
-	for _, l := range losses {
-		problems = append(problems, Problem{App: l.rule.claim.app, Subject: domain, Reason: l.String()})
+	if claims := f.claimsOn(domain); len(claims) > 1 {
+		_, losses := rulesOf(claims)
+		for _, l := range losses {
+			problems = append(problems, Problem{App: l.rule.claim.app, Subject: domain, Reason: l.String()})
+		}
 	}
 	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
 }

@@ -37,6 +37,13 @@ func (p *packer) marshal(msg proto.Message) *anypb.Any {
 	return &anypb.Any{TypeUrl: typeURL(msg), Value: body}
 }
 
+// fail notes an error of a builder's own.
+func (p *packer) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
 func (p *packer) extension(name string, msg proto.Message) *corev3.TypedExtensionConfig {
 	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: p.pack(msg)}
 }

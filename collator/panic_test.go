@@ -54,7 +54,6 @@ type broken struct {
 	*Collator
 	publishers []*fragile
 	log, clock fuse
-	mapping    fuse
 	callbacks  [2]fuse
 	called     [2]int
 }
@@ -76,25 +75,18 @@ func newBroken(t *testing.T, cfg Config) *broken {
 		t.Fatal(err)
 	}
 	b.now = func() time.Time { b.clock.burn(); return testTime }
-	mapOne := b.mapApp
-	b.mapApp = func(app *sources.App) (mapped *sources.App, err error) {
-		if b.mapping.left--; b.mapping.left == 0 {
-			return nil, nil // which nobody expects, once the app counts as read
-		}
-		return mapOne(app)
-	}
 	return b
 }
 
 // light has something panic soon, and says what.
 func (b *broken) light(w world) string {
 	fuses := map[string]*fuse{
-		"log": &b.log, "clock": &b.clock, "mapping": &b.mapping, "apps published": &b.callbacks[0], "certificates published": &b.callbacks[1],
+		"log": &b.log, "clock": &b.clock, "apps published": &b.callbacks[0], "certificates published": &b.callbacks[1],
 	}
 	for i, p := range b.publishers {
 		fuses[fmt.Sprint("before publishing ", i)], fuses[fmt.Sprint("after publishing ", i)] = &p.before, &p.after
 	}
-	names := []string{"log", "clock", "mapping", "apps published", "certificates published",
+	names := []string{"log", "clock", "apps published", "certificates published",
 		"before publishing 0", "after publishing 0", "before publishing 1", "after publishing 1", "a scope is marked"}
 	name := names[w.IntN(len(names))]
 	f := fuses[name]
@@ -152,7 +144,7 @@ func TestPanicsLoseNothing(t *testing.T) {
 			t.Fatalf("seed %d: the callbacks returned %v times", seed, b.called)
 		}
 	}
-	for _, where := range []string{"log", "clock", "mapping", "apps published", "certificates published", "before publishing 0",
+	for _, where := range []string{"log", "clock", "apps published", "certificates published", "before publishing 0",
 		"after publishing 0", "before publishing 1", "after publishing 1", "a scope is marked"} {
 		if met[where] == 0 {
 			t.Errorf("no round panicked at: %s (%v)", where, met)

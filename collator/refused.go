@@ -101,7 +101,7 @@ func (f *fleetState) tryHTTPS(chains []tlsChain, passed []service) map[part]erro
 // resource concerns.
 func (f *fleetState) doubtPart(key xds.Key, p part) {
 	if key.Type == xds.Scope {
-		f.doubt(key.Name)
+		f.doubtDomain(key.Name)
 		return
 	}
 	if app := f.c.routed(p.app); app != nil && p.port < len(app.Ports) {
@@ -137,7 +137,7 @@ func (f *fleetState) markUsers(cluster string) {
 	for _, domain := range app.Ports[port].Domains {
 		if len(f.domains.claims[domain]) > 0 {
 			f.mark(xds.Scope, domain)
-			f.doubt(domain)
+			f.doubtDomain(domain)
 		}
 		if len(f.services.names[domain]) > 0 {
 			f.mark(xds.Listener, httpsListener)

@@ -19,6 +19,7 @@ const strictTransport = "max-age=15768000"
 // routes returns the routes of a rule, in order. What differs between HTTP and
 // HTTPS is a route of its own for plain HTTP, before the one for both.
 func (b scopeBuilder) routes(p *packer, domain string, r rule) []*routev3.Route {
+	p.fail(checkHandling(r.http))
 	var routes []*routev3.Route
 	secure := b.httpsPort != 0
 	switch {
