@@ -56,19 +56,32 @@ func (f *fleetState) onPort(x *serviceIndex, port uint16) []ServiceView {
 // onName returns who wants the TLS connections for a name, of which there are the
 // claims given.
 func (f *fleetState) onName(x *serviceIndex, claims []claim, name string) []ServiceView {
-	wanting := x.names[name]
-	views := f.serviceViews(wanting, func(service) ServiceView {
+	where := func(service) ServiceView {
 		return ServiceView{Listener: httpsListener, Address: f.HTTPS.String(), ServerName: name}
-	})
-	if len(wanting) == 0 {
-		return views
 	}
-	if holder, held := holderBefore(claims, wanting[0]); held {
+	lose := func(views []ServiceView, reason string) {
 		for i := range views {
-			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, holdsName(holder), nil
+			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, reason, nil
 		}
 	}
-	return views
+	var wanting []service
+	var refused []ServiceView
+	for _, s := range x.names[name] {
+		if err := f.tryHTTPS(nil, []service{s})[part{app: s.app, port: s.port}]; err != nil {
+			one := f.serviceViews([]service{s}, where)
+			lose(one, "it is left out of the listener: "+err.Error())
+			refused = append(refused, one...)
+			continue
+		}
+		wanting = append(wanting, s)
+	}
+	views := f.serviceViews(wanting, where)
+	if len(wanting) > 0 {
+		if holder, held := holderBefore(claims, wanting[0]); held {
+			lose(views, holdsName(holder))
+		}
+	}
+	return append(views, refused...)
 }
 
 func (f *fleetState) serviceViews(wanting []service, where func(service) ServiceView) []ServiceView {

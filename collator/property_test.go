@@ -96,6 +96,16 @@ func (w world) settings(port *sources.Port) {
 	}
 	port.TCP = p.TCP(uint16(w.IntN(3)), len(port.Domains) > 0)
 	port.HTTP, port.Upstream, _ = p.Finish()
+	if w.IntN(8) == 0 {
+		// What no setting lets through is left out of what it is a part of.
+		var odd sources.HTTP
+		if port.HTTP != nil {
+			odd = *port.HTTP
+		}
+		never := -time.Second
+		odd.IdleTimeout = &never
+		port.HTTP = &odd
+	}
 }
 
 func (w world) certificates() []*certs.Certificate {

@@ -40,7 +40,8 @@ func (f *fleetState) refuse(key xds.Key) bool {
 	case key.Type == xds.Scope:
 		refused = f.scopes.tryClaims(key.Name, f.claimsOn(key.Name))
 	case key == httpsKey:
-		refused = f.tryHTTPS(f.httpsParts())
+		// Those too that come in when another is left out.
+		refused = f.tryHTTPS(f.chains, f.services.wantingAny())
 	}
 	if len(refused) == 0 {
 		return false
@@ -182,23 +183,24 @@ func (f *fleetState) httpsParts() ([]tlsChain, []service) {
 // with a lower id that has the name in HTTP mode keeps them, and so do the
 // certificates if the service is closed.
 func (f *fleetState) passing(name string) (service, bool) {
-	s, ok := f.wantingTLS(name)
-	if !ok || s.closed {
+	wanting := f.wantingTLS(name)
+	if len(wanting) == 0 || wanting[0].closed {
 		return service{}, false
 	}
-	_, held := holderBefore(f.domains.claims[name], s)
-	return s, !held
+	_, held := holderBefore(f.domains.claims[name], wanting[0])
+	return wanting[0], !held
 }
 
-// wantingTLS returns the first of the services that want the TLS connections for
-// a name.
-func (f *fleetState) wantingTLS(name string) (service, bool) {
-	for _, s := range f.services.names[name] {
-		if !f.refuses(httpsKey, part{app: s.app, port: s.port}) {
-			return s, true
-		}
+// wantingTLS returns the services that want the TLS connections for a name, in
+// order, without those that are left out.
+func (f *fleetState) wantingTLS(name string) []service {
+	wanting := f.services.names[name]
+	if len(wanting) == 0 || !f.refusesAny(httpsKey) {
+		return wanting
 	}
-	return service{}, false
+	return slices.DeleteFunc(slices.Clone(wanting), func(s service) bool {
+		return f.refuses(httpsKey, part{app: s.app, port: s.port})
+	})
 }
 
 // holderBefore returns the claim by which another app keeps its domain from being

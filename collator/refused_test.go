@@ -140,7 +140,9 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 			c.SyncCertificates("vault", all, nil)
 		}
 		sync("a.test", "\xff")
-		syncApps(c, bad, serviceApp("/good", sources.TCP{Passthrough: true}, "good.test"))
+		second := changed(bad, func(*sources.Port) {})
+		second.ID = "/bad2"
+		syncApps(c, bad, second, serviceApp("/good", sources.TCP{Passthrough: true}, "good.test"))
 		before, ok := r.versions[httpsKey]
 		chains, passed := c.fleets[0].httpsParts()
 		if !ok || len(chains) != 1 || len(passed) != 1 || passed[0].app != "/good" {
@@ -153,6 +155,7 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 		if r.versions[httpsKey] == before {
 			t.Error("a new certificate does not get into the listener beside what is bad")
 		}
+		c.UpdateApps(nil, []string{"/bad2"})
 		updateApps(c, serviceApp("/bad", sources.TCP{Passthrough: true}, "bad.test"))
 		wantProblem(t, c, "/bad", "")
 		if _, passed := c.fleets[0].httpsParts(); len(passed) != 2 {

@@ -196,6 +196,17 @@ func (x *serviceIndex) add(s service) {
 	}
 }
 
+// wantingAny returns the services that want the TLS connections for some name.
+func (x *serviceIndex) wantingAny() []service {
+	all := make(map[part]service)
+	for _, wanting := range x.names {
+		for _, s := range wanting {
+			all[part{app: s.app, port: s.port}] = s
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), compareServices)
+}
+
 // opened returns the service behind a listener.
 func (x *serviceIndex) opened(listener string) (service, bool) {
 	port, _ := strings.CutPrefix(listener, tcpPrefix)
@@ -271,7 +282,10 @@ func (f *fleetState) reportHTTPS() {
 
 // nameClashes says who does not get the TLS connections for a name.
 func (f *fleetState) nameClashes(name string) (problems []Problem) {
-	subject, wanting, claims := "TLS for "+name, f.services.names[name], f.domains.claims[name]
+	subject, wanting, claims := "TLS for "+name, f.wantingTLS(name), f.domains.claims[name]
+	if len(wanting) == 0 {
+		return nil
+	}
 	if holder, held := holderBefore(claims, wanting[0]); held {
 		for _, s := range wanting {
 			problems = append(problems, Problem{App: s.app, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.port, holdsName(holder))})
