@@ -67,7 +67,7 @@ func (f *fleetState) onName(x *serviceIndex, claims []claim, name string) []Serv
 	var wanting []service
 	var refused []ServiceView
 	for _, s := range x.names[name] {
-		if err := f.tryHTTPS(nil, []service{s})[part{app: s.app, port: s.port}]; err != nil {
+		if err := tryService(f.Fleet, s); err != nil {
 			one := f.serviceViews([]service{s}, where)
 			lose(one, "it is left out of the listener: "+err.Error())
 			refused = append(refused, one...)

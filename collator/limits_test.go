@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/certs"
 	"relay/sources"
 	"relay/xds"
 )
@@ -115,6 +116,16 @@ func worstApps() map[string]*sources.App {
 		ports.Ports = append(ports.Ports, p)
 	}
 	apps["ports"] = ports
+	never := -time.Second
+	refused := port(func(p *sources.Port) {
+		p.TCP, p.HTTP = &sources.TCP{Passthrough: true}, &sources.HTTP{IdleTimeout: &never}
+	})
+	for i := range many {
+		p := refused.Ports[0]
+		p.Domains = []string{fmt.Sprintf("d-%05d.test", i)}
+		refused.Ports = append(refused.Ports, p)
+	}
+	apps["refused names passed through"] = refused
 	return apps
 }
 
@@ -137,9 +148,16 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 				{"one of its endpoints changes", func() {
 					updateApps(c, changed(app, func(p *sources.Port) { p.Endpoints = append(endpoints("10.9.9.9:9"), p.Endpoints...) }))
 				}},
-				{"another app changes", func() { updateApps(c, webApp("/other", "other.test", "new.test")) }},
+				{"another app changes", func() { updateApps(c, webApp("/other", "other.test", "new.test", "*.new.test")) }},
+				{"a certificate comes", func() {
+					c.SyncCertificates("vault", []*certs.Certificate{certificate("other.test", "o", "other.test")}, nil)
+					c.round()
+				}},
 				{"it goes", func() { c.UpdateApps(nil, []string{"/worst"}); c.round() }},
-				{"the other is as before", func() { updateApps(c, webApp("/other", "other.test")) }},
+				{"all is as before", func() {
+					c.SyncCertificates("vault", nil, nil)
+					updateApps(c, webApp("/other", "other.test"))
+				}},
 			}
 			// The machine may be busy with something else: the best of some tries counts.
 			best := make([]time.Duration, len(steps))

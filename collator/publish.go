@@ -47,11 +47,13 @@ func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xd
 	}
 	version, isPublished := f.published[key]
 	_, isUnsaid := f.unsaid[key]
-	f.takeBack(key)
+	refused := f.refused[key]
+	delete(f.refused, key)
 	b, err := f.resource(key)
-	if err != nil && f.refuse(key) {
+	for err != nil && f.refuse(key) {
 		b, err = f.resource(key)
 	}
+	f.reportRefused(key, refused)
 	f.reportClashes(key)
 	switch {
 	case err != nil:

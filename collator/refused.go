@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
 	"relay/xds"
 )
 
@@ -23,36 +25,48 @@ func (p part) String() string {
 	return fmt.Sprintf("port %d of %s", p.port, p.app)
 }
 
-// takeBack has all parts of a resource tried again.
-func (f *fleetState) takeBack(key xds.Key) {
-	for p := range f.refused[key] {
-		f.clearResourceProblem(p.String() + " in " + quoted(key))
-		f.doubtPart(key, p)
-	}
-	delete(f.refused, key)
-}
-
-// refuse finds the parts for which a shared resource cannot be published, after
-// that failed, and leaves them out. It reports whether there are any.
+// refuse finds parts for which a shared resource cannot be published, after that
+// failed, and leaves them out. It reports whether there are any that were not left
+// out before.
 func (f *fleetState) refuse(key xds.Key) bool {
-	var refused map[part]error
+	var found map[part]error
 	switch {
 	case key.Type == xds.Scope:
-		refused = f.scopes.tryClaims(key.Name, f.claimsOn(key.Name))
+		found = f.scopes.tryClaims(key.Name, f.claimsOn(key.Name))
 	case key == httpsKey:
-		// Those too that come in when another is left out.
-		refused = f.tryHTTPS(f.chains, f.services.wantingAny())
+		// Those services too that come in when another is left out; and certificates,
+		// of which there may be thousands, only if it was no service.
+		if found = f.tryServices(f.services.wantingAny()); len(found) == 0 {
+			found = f.tryChains(f.chains)
+		}
 	}
-	if len(refused) == 0 {
+	if len(found) == 0 {
 		return false
 	}
-	f.refused[key] = refused
-	for p, err := range refused {
-		name := p.String() + " in " + quoted(key)
-		f.c.report(ResourceProblem, f.Name, name, Problem{App: p.app, Subject: name}, err)
-		f.doubtPart(key, p)
+	if f.refused[key] == nil {
+		f.refused[key] = make(map[part]error)
 	}
+	maps.Copy(f.refused[key], found)
 	return true
+}
+
+// reportRefused says what is left out of a resource, where that has changed.
+func (f *fleetState) reportRefused(key xds.Key, before map[part]error) {
+	name := func(p part) string { return p.String() + " in " + quoted(key) }
+	now := f.refused[key]
+	for p := range before {
+		if now[p] == nil {
+			f.clearResourceProblem(name(p))
+			f.doubtPart(key, p)
+		}
+	}
+	for p, err := range now {
+		if was := before[p]; was == nil || was.Error() != err.Error() {
+			f.clearResourceProblem(name(p))
+			f.c.report(ResourceProblem, f.Name, name(p), Problem{App: p.app, Subject: name(p)}, err)
+			f.doubtPart(key, p)
+		}
+	}
 }
 
 // tryClaims returns the claims that cannot be part of a domain's scope.
@@ -81,21 +95,53 @@ func (b scopeBuilder) tryRules(key xds.Key, rules []rule) error {
 	return err
 }
 
-// tryHTTPS returns what cannot be part of the https listener.
-func (f *fleetState) tryHTTPS(chains []tlsChain, passed []service) map[part]error {
+// tryServices returns the services that cannot be part of the https listener, but
+// for those that are left out already.
+func (f *fleetState) tryServices(services []service) map[part]error {
 	refused := make(map[part]error)
-	try := func(p part, chains []tlsChain, passed []service) {
-		if _, err := guarded(func() (xds.Resource, error) { return f.httpsResource(chains, passed) }); err != nil {
+	for _, s := range services {
+		p := part{app: s.app, port: s.port}
+		if f.refused[httpsKey][p] != nil {
+			continue
+		}
+		if err := tryService(f.Fleet, s); err != nil {
 			refused[p] = err
 		}
 	}
+	return refused
+}
+
+// tryService says why a service cannot be passed through.
+func tryService(f Fleet, s service) error {
+	return tryChain(func(p *packer) *listenerv3.FilterChain { return passedChain(p, f, s) })
+}
+
+// tryChains is tryServices for certificates.
+func (f *fleetState) tryChains(chains []tlsChain) map[part]error {
+	refused := make(map[part]error)
 	for _, chain := range chains {
-		try(part{secret: chain.secret}, []tlsChain{chain}, nil)
-	}
-	for _, s := range passed {
-		try(part{app: s.app, port: s.port}, nil, []service{s})
+		p := part{secret: chain.secret}
+		if f.refused[httpsKey][p] != nil {
+			continue
+		}
+		err := tryChain(func(p *packer) *listenerv3.FilterChain {
+			return filterChain(p, f.Fleet, chain, &listenerv3.Filter{Name: "http_connection_manager"})
+		})
+		if err != nil {
+			refused[p] = err
+		}
 	}
 	return refused
+}
+
+// tryChain says why a filter chain cannot be part of any listener.
+func tryChain(build func(*packer) *listenerv3.FilterChain) error {
+	_, err := guarded(func() (struct{}, error) {
+		var p packer
+		p.pack(build(&p))
+		return struct{}{}, p.err
+	})
+	return err
 }
 
 // doubtPart has the certificates looked up of the domains that a part of a
