@@ -135,8 +135,8 @@ func (f *fleetState) doubt(name string) {
 // doubtDomain is doubt for one domain alone: a wildcard domain in HTTP mode has a
 // certificate of its own, and those below it theirs.
 func (f *fleetState) doubtDomain(domain string) {
-	if f.doubts != nil && f.hasHTTPS() {
-		f.doubts[domain] = f.doubts[domain]
+	if _, doubted := f.doubts[domain]; f.doubts != nil && f.hasHTTPS() && !doubted {
+		f.doubts[domain] = false
 	}
 }
 

@@ -69,7 +69,7 @@ func (c *Collator) domainView(on map[string][]claim, f *fleetState, host string)
 		view.ACMECluster = clusterName(f.acmeApp, 0)
 	}
 	known := c.certificatesSynced.Load()
-	view.HTTPS = explainHTTPS(f.Fleet, host, c.Certificates(), c.now(), known)
+	view.HTTPS = explainHTTPS(f.Fleet, host, *c.certificateViews.Load(), c.now(), known)
 	if rules, _ := rulesOf(claims); known && f.hasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r rule) bool { return r.redirect }) {
 		view.HTTPS.Notes = append(view.HTTPS.Notes, "clients of plain http are redirected to it all the same")
 	}
