@@ -199,11 +199,26 @@ func (f *fleetState) reportClashes(scope xds.Key) {
 	var problems []Problem
 	if claims := f.claimsOn(domain); len(claims) > 1 {
 		_, losses := rulesOf(claims)
-		for _, l := range losses {
-			problems = append(problems, Problem{App: l.rule.claim.app, Subject: domain, Reason: l.String()})
-		}
+		problems = lossProblems(domain, losses)
 	}
 	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
+}
+
+// lossProblems says who lost what, of each port no more than anybody would read.
+func lossProblems(domain string, losses []loss) (problems []Problem) {
+	lost := make(map[part]int)
+	for _, l := range losses {
+		p := part{app: l.rule.claim.app, port: l.rule.claim.port}
+		if lost[p]++; lost[p] <= maxLosses {
+			problems = append(problems, Problem{App: p.app, Subject: domain, Reason: l.String()})
+		}
+	}
+	for p, n := range lost {
+		if over := n - maxLosses; over > 0 {
+			problems = append(problems, Problem{App: p.app, Subject: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.port, over)})
+		}
+	}
+	return problems
 }
 
 // setCertificates marks the secrets that differ, and the https listener.

@@ -26,6 +26,8 @@ const (
 	maxEndpoints = 20_000
 	// maxProblems is how many problems are shown that are found in one app.
 	maxProblems = 100
+	// maxLosses is how many lost paths of a port in a domain are shown.
+	maxLosses = 10
 	// maxWeight is the largest share of requests: Envoy adds them up in 32 bits.
 	maxWeight = 10_000
 )

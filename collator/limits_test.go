@@ -99,6 +99,17 @@ func worstApps() map[string]*sources.App {
 		"refused headers": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(100, "d-%d.test"), &sources.HTTP{RequestHeaders: headers(1001)}
 		}),
+		"refused paths": port(func(p *sources.Port) {
+			p.Domains, p.RedirectToHTTPS = []string{"other.test"}, true
+			p.HTTP = &sources.HTTP{Order: 1, Paths: paths(3000), RequestHeaders: sources.HeaderEdits{Add: []sources.Header{{Name: "", Value: "x"}}}}
+		}),
+		"many refused headers": port(func(p *sources.Port) {
+			p.Domains, p.HTTP = []string{"other.test"}, &sources.HTTP{Order: 1, RequestHeaders: headers(90)}
+			for i := range p.HTTP.RequestHeaders.Add {
+				p.HTTP.RequestHeaders.Add[i].Name = strings.Repeat("n", 20_000)
+			}
+		}),
+		"lost paths": port(func(p *sources.Port) { p.Domains, p.HTTP = []string{"other.test"}, &sources.HTTP{Paths: paths(7000)} }),
 		"scripts": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{LocationPrefix: "/x", Sticky: true}
 		}),
@@ -195,6 +206,9 @@ func TestOverTheLimits(t *testing.T) {
 		{"everything in the first", 0, 2000, 100, "only the first 100 count"},
 		{"everything by TCP", 2, 218, 100, "1998 of 2000 are not routed, from d-00002.test on"},
 		{"names passed through", 2000, 0, 1, "at most 2000"},
+		{"lost paths", 1, 0, 1, "does not get 6990 paths more"},
+		{"refused paths", 1, 0, 1, "value length must be at least 1"},
+		{"many refused headers", 1, 0, 1, "at most 16384 bytes"},
 		{"bad domains", 0, 0, 1, "has 1901 problems more"},
 	}
 	for _, tt := range tests {
