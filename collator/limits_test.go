@@ -257,3 +257,17 @@ func TestEndpointsCostNothingOfTheDomains(t *testing.T) {
 		}
 	}
 }
+
+// TestAWildcardDomainConcernsItsOwnCertificateOnly counts the domains that are
+// looked at when an app claims a wildcard domain above many.
+func TestAWildcardDomainConcernsItsOwnCertificateOnly(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{CertificateSources: []string{"vault"}})
+	c.SyncCertificates("vault", nil, nil)
+	syncApps(c, webApp("/many", names(100, "d-%d.test")...))
+	f := c.fleets[0]
+	f.updateApp("/wild", nil, webApp("/wild", "*.test"))
+	if got := f.doubtful(); !slices.Equal(got, []string{"*.test"}) {
+		t.Errorf("%d domains are looked at, want *.test alone", len(got))
+	}
+}
