@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,7 +41,11 @@ type Collator struct {
 	apps   map[string]*sources.App    // mapped, the last good of each
 	read   map[string]*sources.App    // as the source gave them
 	groups map[string]deploymentGroup // by the name under which they are routed
-	taken  notes
+	// misfits have what was left out when the policy of an app was mapped, for the
+	// few of which something was; unmapped are those whose last read could not be.
+	misfits  map[string][]sources.Problem
+	unmapped map[string]struct{}
+	taken    notes
 	// unfinished is set during a round: still set at its start, the one before
 	// panicked.
 	unfinished                           bool
@@ -54,8 +57,8 @@ type Collator struct {
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 
-	mapApp func(*sources.App) (*sources.App, error)
-	now    func() time.Time
+	mapPolicy func(*sources.App) (*sources.App, []sources.Problem, error)
+	now       func() time.Time
 }
 
 var (
@@ -73,10 +76,11 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 	c := &Collator{
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
-		groups:       make(map[string]deploymentGroup),
+		groups:  make(map[string]deploymentGroup),
+		misfits: make(map[string][]sources.Problem), unmapped: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
 		serving:      &serving{}, coverage: &coverage{fleets: make(map[string]*fleetCoverage)},
-		mapApp: mapApp, now: time.Now,
+		mapPolicy: mapPolicy, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
 	registerer.MustRegister(coverageMetrics{c})
@@ -97,7 +101,6 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 // again after it returned or panicked, and goes on from what it had.
 func (c *Collator) Serve(ctx context.Context) error {
 	if c.unfinished {
-		c.log.Warn("the last round did not end: building all resources again")
 		c.reindex()
 	}
 	// Only for certificates that become valid or expire.
@@ -171,18 +174,32 @@ func (c *Collator) merge(t *notes) {
 	}
 }
 
-// setApp maps an app that differs from the last read. One that cannot be
-// mapped keeps its last good form.
+// setApp maps and routes an app that differs from the last read.
 func (c *Collator) setApp(app *sources.App) {
 	if before := c.read[app.ID]; before.Equal(app) {
 		return
 	}
+	before := c.apps[app.ID]
+	c.remap(app)
+	c.route(app.ID, before, c.apps[app.ID])
+}
+
+// remap maps an app. One that cannot be mapped keeps its last good form.
+func (c *Collator) remap(app *sources.App) {
 	c.metrics.appsMapped.Inc()
-	mapped, err := guarded(func() (*sources.App, error) { return c.mapApp(app) })
+	left := c.misfits[app.ID]
+	mapped, err := guarded(func() (mapped *sources.App, err error) {
+		policy := c.apps[app.ID]
+		if _, failed := c.unmapped[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
+			if policy, left, err = c.mapPolicy(app); err != nil {
+				return nil, err
+			}
+		}
+		return withEndpoints(app, policy, left), nil
+	})
 	if err == nil && app.ID == c.cfg.ACMEApp {
 		mapped.Deployment = nil // its cluster must be found under its own id
 	}
-	before := c.apps[app.ID]
 	c.mu.Lock()
 	c.read[app.ID] = app
 	if err == nil {
@@ -190,12 +207,16 @@ func (c *Collator) setApp(app *sources.App) {
 	}
 	c.mu.Unlock()
 	if err != nil {
+		c.unmapped[app.ID] = struct{}{}
 		c.report(AppProblem, "", app.ID, Problem{App: app.ID}, err)
 		return
 	}
+	delete(c.unmapped, app.ID)
+	if delete(c.misfits, app.ID); len(left) > 0 {
+		c.misfits[app.ID] = left
+	}
 	c.problems.set(owner{InternalProblem, "", app.ID})
 	c.problems.set(owner{AppProblem, "", app.ID}, appProblems(mapped)...)
-	c.route(app.ID, before, mapped)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -204,6 +225,8 @@ func (c *Collator) removeApp(id string) {
 	delete(c.read, id)
 	delete(c.apps, id)
 	c.mu.Unlock()
+	delete(c.misfits, id)
+	delete(c.unmapped, id)
 	c.problems.set(owner{InternalProblem, "", id})
 	c.problems.set(owner{AppProblem, "", id})
 	c.route(id, before, nil)
@@ -231,37 +254,44 @@ func (c *Collator) report(kind Kind, fleet, name string, p Problem, err error) {
 	c.problems.set(owner{kind, fleet, name}, p)
 }
 
-// announce calls each callback once.
+// announce calls each callback once; again, if it panicked.
 func (c *Collator) announce() {
 	if !c.appsAnnounced {
-		c.appsAnnounced = true
 		c.log.Info("apps published", "apps", len(c.apps))
 		if c.cfg.OnAppsPublished != nil {
 			c.cfg.OnAppsPublished()
 		}
+		c.appsAnnounced = true
 	}
 	if c.certificatesSynced.Load() && !c.certificatesAnnounced {
-		c.certificatesAnnounced = true
 		c.log.Info("certificates published")
 		if c.cfg.OnCertificatesPublished != nil {
 			c.cfg.OnCertificatesPublished()
 		}
+		c.certificatesAnnounced = true
 	}
 }
 
-// reindex makes the fleets' indexes anew, after a panic in the middle of a
-// round, and has every resource built and compared with what is published.
+// reindex makes everything anew from what sources said, after a panic in the
+// middle of a round: the fleets' indexes, the problems, and every resource, which
+// is compared with what is published.
 func (c *Collator) reindex() {
+	c.log.Warn("the last round did not end: building all resources again")
+	c.problems.clear()
 	for _, f := range c.fleets {
 		f.reset()
 	}
 	c.mu.Lock()
 	c.groups = make(map[string]deploymentGroup)
 	c.mu.Unlock()
-	for id, app := range c.apps {
-		c.route(id, nil, app)
+	for id := range c.read {
+		c.unmapped[id] = struct{}{}
 	}
-	c.selectCertificates()
+	for id, app := range c.read {
+		c.remap(app)
+		c.route(id, nil, c.apps[id])
+	}
+	c.mergeCertificates(c.certificates)
 }
 
 // AppsSynced reports whether a complete read of apps was seen.
@@ -269,17 +299,5 @@ func (c *Collator) AppsSynced() bool { return c.appsSynced.Load() }
 
 // CertificatesSynced reports whether each source of certificates was read.
 func (c *Collator) CertificatesSynced() bool { return c.certificatesSynced.Load() }
-
-// sortedKeys orders keys by type, then name.
-func sortedKeys(keys map[xds.Key]struct{}) []xds.Key {
-	sorted := make([]xds.Key, 0, len(keys))
-	for k := range keys {
-		sorted = append(sorted, k)
-	}
-	slices.SortFunc(sorted, func(a, b xds.Key) int {
-		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
-	})
-	return sorted
-}
 
 func quoted(k xds.Key) string { return fmt.Sprintf("%s %q", k.Type, k.Name) }

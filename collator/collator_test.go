@@ -156,8 +156,8 @@ func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {
 func TestBadAppsCostThemselvesOnly(t *testing.T) {
 	t.Parallel()
 	c, r := newTest(t, Config{})
-	mapOne := c.mapApp
-	c.mapApp = func(app *sources.App) (*sources.App, error) {
+	mapOne := c.mapPolicy
+	c.mapPolicy = func(app *sources.App) (*sources.App, []sources.Problem, error) {
 		if app.ID == "/bug" && app.Version == "2" {
 			panic("boom")
 		}
@@ -210,49 +210,6 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 	if n := c.problems.count(ResourceProblem); n != 0 {
 		t.Errorf("%d problems stay after the resource became valid", n)
 	}
-}
-
-// failing is a Publisher that panics once.
-type failing struct {
-	*recorder
-	armed bool
-}
-
-func (f *failing) Apply(c xds.Change) uint64 {
-	if f.armed {
-		f.armed = false
-		panic("store is broken")
-	}
-	return f.recorder.Apply(c)
-}
-
-func TestServeGoesOnAfterAPanic(t *testing.T) {
-	t.Parallel()
-	cfg := Config{Fleets: []Fleet{testFleet()}}
-	publisher := &failing{recorder: newRecorder()}
-	c, err := New(cfg, map[string]Publisher{"external": publisher}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	syncApps(c, webApp("/a", "a.test"), webApp("/b", "a.test"))
-	publisher.armed = true
-	c.UpdateApps([]*sources.App{webApp("/c", "*.test")}, []string{"/a"})
-	_, err = guarded(func() (bool, error) { return true, c.Serve(t.Context()) })
-	var bug *panicError
-	if !errors.As(err, &bug) {
-		t.Fatalf("Serve returned %v, want a panic", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- c.Serve(ctx) }()
-	if err := c.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("Serve returned %v", err)
-	}
-	wantSameAsFresh(t, c, publisher.recorder, cfg)
 }
 
 func TestFlushWaitsForWhatWasNoted(t *testing.T) {

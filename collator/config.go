@@ -22,7 +22,8 @@ type Config struct {
 	// OnAppsPublished is called once, when the first complete read of apps is in
 	// the stores: everything but listeners for TLS and secrets is known.
 	// OnCertificatesPublished is called once after that, when certificates are
-	// there too. Both may be nil; they must not block.
+	// there too. Both may be nil; they must not block. One that panicked is called
+	// again.
 	OnAppsPublished, OnCertificatesPublished func()
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
 	"relay/certs"
@@ -134,7 +133,15 @@ func (c *Collator) serve(s certs.Selection) {
 // looked up in this round.
 func (f *fleetState) doubt(name string) {
 	if f.doubts != nil && f.hasHTTPS() {
-		f.doubts[name] = struct{}{}
+		f.doubts[name] = true
+	}
+}
+
+// doubtDomain is doubt for one domain alone: a wildcard domain in HTTP mode has a
+// certificate of its own, and those below it theirs.
+func (f *fleetState) doubtDomain(domain string) {
+	if _, doubted := f.doubts[domain]; f.doubts != nil && f.hasHTTPS() && !doubted {
+		f.doubts[domain] = false
 	}
 }
 
@@ -146,17 +153,12 @@ func (f *fleetState) doubtful() []string {
 		return slices.AppendSeq(domains, maps.Keys(f.coverage.picked))
 	}
 	domains := slices.Collect(maps.Keys(f.doubts))
-	for name := range f.doubts {
+	for name, covered := range f.doubts {
 		zone, wildcard := cutWildcard(name)
-		if !wildcard {
+		if !wildcard || !covered {
 			continue
 		}
 		domains = slices.AppendSeq(domains, maps.Keys(f.domains.under[zone]))
-		for inner := range f.domains.zones {
-			if strings.HasSuffix(inner, "."+zone) {
-				domains = append(domains, wildcardPrefix+inner)
-			}
-		}
 	}
 	return domains
 }
@@ -169,7 +171,7 @@ func (f *fleetState) doubtful() []string {
 // levels up (https://www.rfc-editor.org/rfc/rfc6125#section-6.4.3).
 func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	found := cover{domain: domain}
-	for _, c := range f.domains.claims[domain] {
+	for _, c := range f.claimsOn(domain) {
 		if c.route {
 			found.lack = "no certificate covers it"
 		}
@@ -180,7 +182,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	}
 	_, wildcard := cutWildcard(domain)
 	for i, name := range hostNames(domain) {
-		if f.services.passes(name) {
+		if _, passed := f.passing(name); passed {
 			found.lack = ""
 			return found
 		}
@@ -203,12 +205,9 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 }
 
 // answers reports whether the fleet can serve the certificate for a server name.
-func (f *fleetState) answers(name string) bool { return f.hasName(name) && !f.services.passes(name) }
-
-// passes reports whether the TLS connections for a name go to an app as they are.
-func (x *serviceIndex) passes(name string) bool {
-	wanting := x.names[name]
-	return len(wanting) > 0 && !wanting[0].closed
+func (f *fleetState) answers(name string) bool {
+	_, passed := f.passing(name)
+	return f.hasName(name) && !passed
 }
 
 // cover looks up the certificates of the domains that changed in this round,
@@ -236,16 +235,23 @@ func (c *Collator) cover() {
 	if !changed {
 		return
 	}
+	v.take(c.serving, fleets)
+	c.reportInvalid()
+	for f := range fleets {
+		f.doubts = make(map[string]bool)
+	}
+}
+
+// take notes what was found.
+func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
 	v.mu.Lock()
-	v.serving = c.serving
-	for f, covers := range fleets {
+	defer v.mu.Unlock()
+	v.serving = s
+	for f, covers := range found {
 		for _, one := range covers {
 			f.coverage.set(one)
 		}
-		f.doubts = make(map[string]struct{})
 	}
-	v.mu.Unlock()
-	c.reportInvalid()
 }
 
 // reportRedirects says which apps send their clients to https, where they refuse
@@ -256,18 +262,28 @@ func (f *fleetState) reportRedirects(covers []cover) {
 		if c.lack == "" && !reported {
 			continue
 		}
-		var problems []Problem
-		rules, _ := rulesOf(f.domains.claims[c.domain])
-		for _, r := range rules {
-			p := Problem{App: r.claim.app, Subject: c.domain, Reason: fmt.Sprintf(
-				"clients of port %d are redirected to https, where they get an error: %s", r.claim.port, c.lack)}
-			if r.redirect && c.lack != "" && !slices.Contains(problems, p) {
-				problems = append(problems, p)
-			}
-		}
 		// An app id begins with a slash: a domain is no app's.
-		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, problems...)
+		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, f.redirectProblems(c)...)
 	}
+}
+
+func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
+	claims := f.claimsOn(c.domain)
+	if c.lack == "" || !slices.ContainsFunc(claims, func(c claim) bool { return c.redirect }) {
+		return nil
+	}
+	rules, _ := rulesOf(claims)
+	told := make(map[claim]struct{})
+	for _, r := range rules {
+		who := claim{app: r.claim.app, port: r.claim.port}
+		if _, done := told[who]; done || !r.redirect {
+			continue
+		}
+		told[who] = struct{}{}
+		problems = append(problems, Problem{App: who.app, Subject: c.domain, Reason: fmt.Sprintf(
+			"clients of port %d are redirected to https, where they get an error: %s", who.port, c.lack)})
+	}
+	return problems
 }
 
 // reportInvalid says which certificates clients refuse for their dates, of those

@@ -38,7 +38,8 @@ func alone(app *sources.App) *sources.App {
 	return app
 }
 
-// deploymentGroup is the apps that make up one service.
+// deploymentGroup is the apps that make up one service. It is not modified, as
+// others than the loop read it: a change makes a new one.
 type deploymentGroup struct {
 	members map[string]*sources.App
 	merged  *sources.App
@@ -61,16 +62,14 @@ func (c *Collator) route(id string, before, after *sources.App) {
 
 // regroup makes a group anew after one of its members has become another.
 func (c *Collator) regroup(name, id string, member *sources.App) {
-	group := c.groups[name]
-	if group.members == nil {
-		group.members = make(map[string]*sources.App)
-	}
-	delete(group.members, id)
+	before := c.groups[name].merged
+	members := make(map[string]*sources.App, len(c.groups[name].members)+1)
+	maps.Copy(members, c.groups[name].members)
+	delete(members, id)
 	if member != nil && routedID(member) == name {
-		group.members[id] = member
+		members[id] = member
 	}
-	before := group.merged
-	group.merged = merge(name, slices.Collect(maps.Values(group.members)))
+	group := deploymentGroup{members: members, merged: merge(name, slices.Collect(maps.Values(members)))}
 	c.mu.Lock()
 	if group.merged == nil {
 		delete(c.groups, name)

@@ -31,7 +31,7 @@ func equalClaims(a, b claim) bool {
 	return equal && a == b
 }
 
-// claimsOf returns what the ports of an app that a fleet routes want, by
+// claimsOf returns what the ports of a mapped app that a fleet routes want, by
 // domain and ordered by port.
 func claimsOf(app *sources.App, f Fleet) map[string][]claim {
 	if app == nil {
@@ -64,7 +64,7 @@ func claimsOf(app *sources.App, f Fleet) map[string][]claim {
 			})
 		}
 		for _, domain := range port.ACMEDomains {
-			if !slices.Contains(port.Domains, domain) {
+			if _, routed := slices.BinarySearch(port.Domains, domain); !routed {
 				wanted[domain] = append(wanted[domain], claim{app: app.ID, port: i, acme: true})
 			}
 		}
@@ -83,7 +83,7 @@ func (f Fleet) cannotVerify(port sources.Port) bool {
 // wildcard domain.
 type domainIndex struct {
 	claims map[string][]claim // by domain, sorted
-	// under holds the exact domains below each parent domain.
+	// under holds the domains below each parent domain, wildcard domains included.
 	under map[string]map[string]struct{}
 	// zones are the wildcard domains, without the "*.".
 	zones map[string]struct{}
@@ -135,14 +135,13 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 	}
 	if zone, ok := cutWildcard(domain); ok {
 		x.setZone(zone, len(after) > 0)
-	} else {
-		x.file(domain, len(after) > 0)
 	}
+	x.file(domain, len(after) > 0)
 	x.touch(domain)
 	return true
 }
 
-// file records an exact domain under each of its parents, or forgets it.
+// file records a domain under each of its parents, or forgets it.
 func (x *domainIndex) file(domain string, exists bool) {
 	parents(domain, func(parent string) bool {
 		set := x.under[parent]

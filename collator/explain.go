@@ -137,16 +137,17 @@ func (c *Collator) names() []string {
 
 func (c *Collator) explainDomain(domain string) Explanation {
 	e := Explanation{Subject: domain, Needs: make(map[string][]xds.Key)}
-	apps := c.routedApps()
+	apps, names := c.routedApps(), nameSet(domain)
 	claimants := make(map[string]struct{})
 	for _, f := range c.fleets {
-		view, claims := c.domainView(apps, f, domain)
+		on, services := claimsOn(apps, f.Fleet, names), f.servicesIn(apps)
+		view, claims := c.domainView(on, f, domain, f.passes(services, on))
 		https := &HTTPSView{}
 		if view != nil {
 			https = &view.HTTPS
 		}
 		if f.hasHTTPS() {
-			e.addServices(f.passThrough(f.servicesIn(apps), domain, https))
+			e.addServices(f.passThrough(services, on, domain, https))
 		}
 		if view == nil {
 			continue
@@ -189,8 +190,16 @@ func (c *Collator) membersOf(routed string) []string {
 func (c *Collator) explainApp(app AppView) Explanation {
 	e := Explanation{Subject: app.ID, Known: true, Apps: []ExplainedApp{c.explained(app)}, Needs: make(map[string][]xds.Key)}
 	apps := c.routedApps()
-	rivals := rivalsOf(app, apps)
+	var own []string
+	for _, port := range app.Ports {
+		own = slices.Concat(own, port.Domains, port.ACMEDomains)
+	}
+	names := nameSet(own...)
+	// An app may have hundreds of domains, and there are many apps.
+	rivals := slices.DeleteFunc(slices.Clone(apps), func(other *sources.App) bool { return !mentions(other, names) })
 	for _, f := range c.fleets {
+		on := claimsOn(rivals, f.Fleet, names)
+		passes := f.passes(f.servicesIn(apps), on)
 		domains := make(map[string]struct{})
 		for _, port := range app.Ports {
 			if !slices.Contains(port.Fleets, f.Name) {
@@ -202,7 +211,7 @@ func (c *Collator) explainApp(app AppView) Explanation {
 			}
 		}
 		for _, domain := range slices.Sorted(maps.Keys(domains)) {
-			if view, _ := c.domainView(rivals, f, domain); view != nil {
+			if view, _ := c.domainView(on, f, domain, passes); view != nil {
 				e.Domains = append(e.Domains, *view)
 				e.need(f.Fleet, *view)
 			}
@@ -212,30 +221,8 @@ func (c *Collator) explainApp(app AppView) Explanation {
 	if group := e.Apps[0].Group; group != "" {
 		routed = group
 	}
-	c.explainServices(&e, routed, apps)
+	c.explainServices(&e, routed, apps, names)
 	return e
-}
-
-// rivalsOf returns the apps that have something to do with a domain of the app,
-// itself included: an app may have hundreds, and there are many apps.
-func rivalsOf(app AppView, apps []*sources.App) []*sources.App {
-	names := make(map[string]struct{})
-	for _, port := range app.Ports {
-		for _, domain := range slices.Concat(port.Domains, port.ACMEDomains) {
-			for _, name := range hostNames(domain) {
-				names[name] = struct{}{}
-			}
-		}
-	}
-	named := func(domain string) bool {
-		_, ok := names[domain]
-		return ok
-	}
-	return slices.DeleteFunc(slices.Clone(apps), func(other *sources.App) bool {
-		return !slices.ContainsFunc(other.Ports, func(p sources.Port) bool {
-			return slices.ContainsFunc(p.Domains, named) || slices.ContainsFunc(p.ACMEDomains, named)
-		})
-	})
 }
 
 func (c *Collator) explained(app AppView) ExplainedApp {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"relay/sources"
+	"relay/xds"
 )
 
 // DomainView is what a fleet does with the requests for a domain.
@@ -57,10 +58,11 @@ type TargetView struct {
 	Weight  uint32 `json:"weight"`
 }
 
-// domainView returns what a fleet does with a host, and the claims on it; nil
-// when no app claims it there.
-func (c *Collator) domainView(apps []*sources.App, f *fleetState, host string) (*DomainView, []claim) {
-	view, claims := viewDomain(apps, f.Fleet, host)
+// domainView returns what a fleet does with a host, and the claims on it, of those
+// on all names under which it may be found; nil when no app claims it there.
+// passes is as in explainHTTPS.
+func (c *Collator) domainView(on map[string][]claim, f *fleetState, host string, passes func(name string) bool) (*DomainView, []claim) {
+	view, claims := viewDomain(on, f, host)
 	if view == nil {
 		return nil, nil
 	}
@@ -68,7 +70,7 @@ func (c *Collator) domainView(apps []*sources.App, f *fleetState, host string) (
 		view.ACMECluster = clusterName(f.acmeApp, 0)
 	}
 	known := c.certificatesSynced.Load()
-	view.HTTPS = explainHTTPS(f.Fleet, host, c.Certificates(), c.now(), known, func(name string) bool { return f.servicesIn(apps).passes(name) })
+	view.HTTPS = explainHTTPS(f.Fleet, host, *c.certificateViews.Load(), c.now(), known, passes)
 	if rules, _ := rulesOf(claims); known && f.hasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r rule) bool { return r.redirect }) {
 		view.HTTPS.Notes = append(view.HTTPS.Notes, "clients of plain http are redirected to it all the same")
 	}
@@ -77,11 +79,9 @@ func (c *Collator) domainView(apps []*sources.App, f *fleetState, host string) (
 
 // viewDomain finds the domain that answers for a host: the host itself, or the
 // wildcard domain with the longest name.
-func viewDomain(apps []*sources.App, f Fleet, host string) (*DomainView, []claim) {
-	names := hostNames(host)
-	claims := claimsOn(apps, f, names)
+func viewDomain(claims map[string][]claim, f *fleetState, host string) (*DomainView, []claim) {
 	wildcard := ""
-	for _, name := range names[1:] {
+	for _, name := range hostNames(host)[1:] {
 		if len(claims[name]) > 0 && wildcard == "" {
 			wildcard = name
 		}
@@ -94,8 +94,8 @@ func viewDomain(apps []*sources.App, f Fleet, host string) (*DomainView, []claim
 		}
 		view.Domain = wildcard
 	}
-	answering := claims[view.Domain]
-	view.Rules = ruleViews(f, answering)
+	answering, refused := f.scopes.usable(view.Domain, claims[view.Domain])
+	view.Rules = append(ruleViews(f.Fleet, answering), refused...)
 	view.Notes = domainNotes(view, wildcard)
 	return view, answering
 }
@@ -113,16 +113,47 @@ func hostNames(host string) []string {
 	return names
 }
 
+// usable returns the claims on a domain of which its scope is made, and views of
+// those that are left out of it (see refuse).
+func (b scopeBuilder) usable(domain string, claims []claim) ([]claim, []RuleView) {
+	rules, _ := rulesOf(claims)
+	if b.tryRules(xds.Key{Type: xds.Scope, Name: domain}, rules) == nil {
+		return claims, nil
+	}
+	refused := b.tryClaims(domain, claims)
+	var views []RuleView
+	for _, c := range claims {
+		if err := refused[part{app: c.app, port: c.port}]; err != nil {
+			for _, r := range candidates([]claim{c}) {
+				views = append(views, ruleView(r, Loses, "it is left out of the domain: "+err.Error()))
+			}
+		}
+	}
+	return withoutRoutes(claims, func(c claim) bool { return refused[part{app: c.app, port: c.port}] != nil }), views
+}
+
+// nameSet returns all names under which hosts may be found.
+func nameSet(hosts ...string) map[string]struct{} {
+	names := make(map[string]struct{})
+	for _, host := range hosts {
+		for _, name := range hostNames(host) {
+			names[name] = struct{}{}
+		}
+	}
+	return names
+}
+
 // claimsOn returns the claims on the names, each list sorted.
-func claimsOn(apps []*sources.App, f Fleet, names []string) map[string][]claim {
+func claimsOn(apps []*sources.App, f Fleet, names map[string]struct{}) map[string][]claim {
 	found := make(map[string][]claim)
 	for _, app := range apps {
 		if !mentions(app, names) {
 			continue
 		}
-		wanted := claimsOf(app, f)
-		for _, name := range names {
-			found[name] = append(found[name], wanted[name]...)
+		for name, claims := range claimsOf(app, f) {
+			if _, asked := names[name]; asked {
+				found[name] = append(found[name], claims...)
+			}
 		}
 	}
 	for name := range found {
@@ -131,15 +162,14 @@ func claimsOn(apps []*sources.App, f Fleet, names []string) map[string][]claim {
 	return found
 }
 
-func mentions(app *sources.App, names []string) bool {
-	for i := range app.Ports {
-		for _, name := range names {
-			if slices.Contains(app.Ports[i].Domains, name) || slices.Contains(app.Ports[i].ACMEDomains, name) {
-				return true
-			}
-		}
+func mentions(app *sources.App, names map[string]struct{}) bool {
+	named := func(domain string) bool {
+		_, ok := names[domain]
+		return ok
 	}
-	return false
+	return slices.ContainsFunc(app.Ports, func(p sources.Port) bool {
+		return slices.ContainsFunc(p.Domains, named) || slices.ContainsFunc(p.ACMEDomains, named)
+	})
 }
 
 // ruleViews returns what serves, in the order in which it is tried, and then

@@ -29,7 +29,7 @@ type ServiceView struct {
 
 // servicesIn returns all TCP services of a fleet.
 func (f *fleetState) servicesIn(apps []*sources.App) *serviceIndex {
-	x := newServiceIndex(nil)
+	x := newServiceIndex()
 	for _, app := range apps {
 		if !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.TCP != nil }) {
 			continue
@@ -53,11 +53,44 @@ func (f *fleetState) onPort(x *serviceIndex, port uint16) []ServiceView {
 	})
 }
 
-// onName returns who wants the TLS connections for a name.
-func (f *fleetState) onName(x *serviceIndex, name string) []ServiceView {
-	return f.serviceViews(x.names[name], func(service) ServiceView {
+// onName returns who wants the TLS connections for a name, of which there are the
+// claims given.
+func (f *fleetState) onName(x *serviceIndex, claims []claim, name string) []ServiceView {
+	where := func(service) ServiceView {
 		return ServiceView{Listener: httpsListener, Address: f.HTTPS.String(), ServerName: name}
-	})
+	}
+	lose := func(views []ServiceView, reason string) {
+		for i := range views {
+			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, reason, nil
+		}
+	}
+	var wanting []service
+	var refused []ServiceView
+	for _, s := range x.names[name] {
+		if err := tryService(f.Fleet, s); err != nil {
+			one := f.serviceViews([]service{s}, where)
+			lose(one, "it is left out of the listener: "+err.Error())
+			refused = append(refused, one...)
+			continue
+		}
+		wanting = append(wanting, s)
+	}
+	views := f.serviceViews(wanting, where)
+	if len(wanting) > 0 {
+		if holder, held := holderBefore(claims, wanting[0]); held {
+			lose(views, holdsName(holder))
+		}
+	}
+	return append(views, refused...)
+}
+
+// passes returns what tells whether the TLS connections for a name go to an app as
+// they are.
+func (f *fleetState) passes(x *serviceIndex, on map[string][]claim) func(name string) bool {
+	return func(name string) bool {
+		views := f.onName(x, on[name], name)
+		return len(views) > 0 && views[0].Outcome == Serves
+	}
 }
 
 func (f *fleetState) serviceViews(wanting []service, where func(service) ServiceView) []ServiceView {
@@ -97,10 +130,11 @@ func serviceWords(s service) []string {
 	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.idleTimeout))
 }
 
-// explainServices adds the services that want a port of the app.
-func (c *Collator) explainServices(e *Explanation, app string, apps []*sources.App) {
+// explainServices adds the services that want a port of the app, or one of its
+// names.
+func (c *Collator) explainServices(e *Explanation, app string, apps []*sources.App, names map[string]struct{}) {
 	for _, f := range c.fleets {
-		x := f.servicesIn(apps)
+		x, on := f.servicesIn(apps), claimsOn(apps, f.Fleet, names)
 		for _, of := range apps {
 			if of.ID != app {
 				continue
@@ -111,7 +145,7 @@ func (c *Collator) explainServices(e *Explanation, app string, apps []*sources.A
 					e.addServices(f.onPort(x, s.listen))
 				}
 				for _, name := range s.names {
-					e.addServices(f.onName(x, name))
+					e.addServices(f.onName(x, on[name], name))
 				}
 			}
 		}
@@ -151,22 +185,24 @@ func (e *Explanation) addServices(views []ServiceView) {
 }
 
 // passThrough finds the service that gets the TLS connections for a host before
-// any certificate is looked at: by the same name, or a more exact one.
-func (f *fleetState) passThrough(x *serviceIndex, host string, https *HTTPSView) []ServiceView {
+// any certificate is looked at: by the same name, or a more exact one. With it come
+// those that want the host under a more exact name, and do not get it.
+func (f *fleetState) passThrough(x *serviceIndex, on map[string][]claim, host string, https *HTTPSView) []ServiceView {
+	var losing []ServiceView
 	for _, name := range hostNames(host) {
-		if views := f.onName(x, name); len(views) > 0 && views[0].Outcome == Serves {
+		views := f.onName(x, on[name], name)
+		if len(views) > 0 && views[0].Outcome == Serves {
 			if used := https.Certificate; used != nil {
 				used.Reason = "TLS is passed through to the app"
 				https.Others, https.Certificate = slices.Insert(https.Others, 0, *used), nil
 			}
 			https.Notes = []string{fmt.Sprintf("TLS for %s is passed through to port %d of %s, which has the certificate", name, views[0].Port, views[0].App)}
-			return views
-		} else if len(views) > 0 {
-			return views
+			return append(losing, views...)
 		}
+		losing = append(losing, views...)
 		if https.Certificate != nil && https.Certificate.ServerName == name {
-			return nil
+			break
 		}
 	}
-	return nil
+	return losing
 }

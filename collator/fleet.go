@@ -34,18 +34,21 @@ type fleetState struct {
 	unresolved bool
 
 	dirty map[xds.Key]struct{}
-	// claimed holds the domains whose claims changed, for problems to be found.
-	claimed map[string]struct{}
 	// doubts are domains and server names that changed, for the certificates of
-	// domains to be looked up again; nil is all.
-	doubts    map[string]struct{}
+	// domains to be looked up again, with those of all that the name covers or not;
+	// nil is all.
+	doubts    map[string]bool
 	coverage  *fleetCoverage
 	published map[xds.Key]string // versions
-	// unsaid holds withheld resources: what becomes of them must be published,
-	// be it that they do not exist.
-	unsaid map[xds.Key]struct{}
-	// failed holds resources with a problem.
-	failed map[xds.Key]struct{}
+	// unsaid holds resources that are withheld, and those of a change that did not
+	// end: what becomes of them must be published, be it that they do not exist.
+	unsaid     map[xds.Key]struct{}
+	references *references
+	// failed holds resources with a problem, refused what is left out of shared
+	// ones, and missing the names of clusters that failed and are not published.
+	failed  map[xds.Key]struct{}
+	refused map[xds.Key]map[part]error
+	missing map[string]struct{}
 }
 
 func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *fleetState {
@@ -54,11 +57,11 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 		scopes:    scopeBuilder{options: f.Options, httpsPort: f.httpsPort()},
 		others:    make(map[string]*tlsv3.Secret),
 		dirty:     make(map[xds.Key]struct{}),
-		claimed:   make(map[string]struct{}),
 		published: make(map[xds.Key]string),
 		unsaid:    make(map[xds.Key]struct{}),
-		failed:    make(map[xds.Key]struct{}),
 		coverage:  newFleetCoverage(),
+
+		references: newReferences(),
 	}
 	s.reset()
 	return s
@@ -66,17 +69,24 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 
 // reset forgets the index of the apps, and has everything built again.
 func (f *fleetState) reset() {
-	if f.domains != nil {
-		for domain := range f.domains.claims {
-			f.claimed[domain] = struct{}{}
-		}
-	}
 	f.doubts = nil
-	f.services = newServiceIndex(f.services)
+	f.failed, f.refused = make(map[xds.Key]struct{}), make(map[xds.Key]map[part]error)
+	f.missing = make(map[string]struct{})
+	f.services = newServiceIndex()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published {
 		f.dirty[key] = struct{}{}
 	}
+	for key := range f.unsaid {
+		f.dirty[key] = struct{}{}
+	}
+	for name := range f.secrets {
+		f.mark(xds.Secret, name)
+	}
+	for name := range f.others {
+		f.mark(xds.Secret, name)
+	}
+	f.unresolved = f.CertificatesOnDemand && f.certificatesKnown
 	f.mark(xds.Listener, httpListener)
 	f.mark(xds.Listener, httpsListener)
 	f.mark(xds.ExtensionConfig, hostsFilter)
@@ -120,6 +130,9 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 			f.mark(xds.Endpoint, clusterName(id, port))
 		}
 	}
+	if samePolicy(before, after) {
+		return
+	}
 	wanted := claimsOf(after, f.Fleet)
 	for domain := range claimsOf(before, f.Fleet) {
 		if _, still := wanted[domain]; !still {
@@ -142,8 +155,12 @@ func portCount(app *sources.App) int {
 
 func (f *fleetState) replaceClaims(domain, app string, claims []claim) {
 	if f.domains.replace(domain, app, claims) {
-		f.claimed[domain] = struct{}{}
-		f.doubt(domain)
+		f.doubtDomain(domain)
+		if len(f.services.names[domain]) > 0 {
+			f.doubt(domain)
+			f.services.named = true // who gets its TLS connections may have changed
+			f.mark(xds.Listener, httpsListener)
+		}
 	}
 }
 
@@ -174,17 +191,34 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 }
 
 // reportClashes says which ports do not get a domain they want.
-func (f *fleetState) reportClashes() {
-	for domain := range f.claimed {
-		var problems []Problem
-		_, losses := rulesOf(f.domains.claims[domain])
-		for _, l := range losses {
-			problems = append(problems, Problem{App: l.rule.claim.app, Subject: domain, Reason: l.String()})
-		}
-		f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
+func (f *fleetState) reportClashes(scope xds.Key) {
+	if scope.Type != xds.Scope {
+		return
 	}
-	f.claimed = make(map[string]struct{})
-	f.reportServices()
+	domain := scope.Name
+	var problems []Problem
+	if claims := f.claimsOn(domain); len(claims) > 1 {
+		_, losses := rulesOf(claims)
+		problems = lossProblems(domain, losses)
+	}
+	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
+}
+
+// lossProblems says who lost what, of each port no more than anybody would read.
+func lossProblems(domain string, losses []loss) (problems []Problem) {
+	lost := make(map[part]int)
+	for _, l := range losses {
+		p := part{app: l.rule.claim.app, port: l.rule.claim.port}
+		if lost[p]++; lost[p] <= maxLosses {
+			problems = append(problems, Problem{App: p.app, Subject: domain, Reason: l.String()})
+		}
+	}
+	for p, n := range lost {
+		if over := n - maxLosses; over > 0 {
+			problems = append(problems, Problem{App: p.app, Subject: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.port, over)})
+		}
+	}
+	return problems
 }
 
 // setCertificates marks the secrets that differ, and the https listener.
@@ -259,8 +293,7 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 }
 
 func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
-	passed := f.services.passedThrough()
-	chains := withoutYielding(withoutNames(f.chains, passed))
+	chains, passed := f.httpsParts()
 	switch {
 	case !f.hasHTTPS() || len(chains)+len(passed) == 0:
 		return nil, nil
@@ -281,7 +314,7 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 }
 
 func (f *fleetState) routesOf(domain string) domainRoutes {
-	claims := f.domains.claims[domain]
+	claims := f.claimsOn(domain)
 	routes := domainRoutes{domain: domain}
 	routes.rules, _ = rulesOf(claims)
 	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {

@@ -14,7 +14,6 @@ import (
 	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
-	"google.golang.org/protobuf/types/known/anypb"
 )
 
 const (
@@ -39,7 +38,7 @@ const (
 // has none: first that of the host in its plain spelling, then, among the
 // wildcard domains, that of the longest one that the host is under. Every filter
 // chain has one, so it names no domain, and holds nothing for each worker. Scopes
-// leave it out (withoutHosts): it costs nothing where a route was found at once.
+// leave it out (disabled): it costs nothing where a route was found at once.
 // Where an expression fails the request has no scope, and gets 404.
 func buildHosts() (*corev3.TypedExtensionConfig, error) {
 	var p packer
@@ -90,8 +89,6 @@ func setScope(p *packer, format string) *corev3.TypedExtensionConfig {
 	}})
 }
 
-// withoutHosts leaves the hosts filter out of requests for which a route is found
-// by the host as it was sent.
-func withoutHosts(p *packer) map[string]*anypb.Any {
-	return map[string]*anypb.Any{hostsFilter: p.pack(&routev3.FilterConfig{Disabled: true})}
-}
+// disabled leaves the hosts filter out of requests for which a route is found by
+// the host as it was sent.
+var disabled = packOnce(&routev3.FilterConfig{Disabled: true})

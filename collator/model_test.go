@@ -174,7 +174,13 @@ func reasons(problems []Problem) []string {
 // collator publishes for the same apps.
 func wantSameAsFresh(t *testing.T, c *Collator, r *recorder, cfg Config) {
 	t.Helper()
-	fresh, want := newTest(t, cfg)
+	wantSameInFleet(t, c, r, cfg, 0)
+}
+
+func wantSameInFleet(t *testing.T, c *Collator, r *recorder, cfg Config, fleet int) {
+	t.Helper()
+	fresh, _ := newTest(t, cfg)
+	want := fresh.fleets[fleet].publisher.(*recorder)
 	for source, read := range c.certificates {
 		fresh.SyncCertificates(source, read.certificates, read.problems)
 	}

@@ -2,6 +2,7 @@ package collator
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -37,6 +38,25 @@ func (p *packer) marshal(msg proto.Message) *anypb.Any {
 	return &anypb.Any{TypeUrl: typeURL(msg), Value: body}
 }
 
+// fail notes an error of a builder's own.
+func (p *packer) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// packOnce returns what packs a constant message; none is ever refused.
+func packOnce(msg proto.Message) func() *anypb.Any {
+	return sync.OnceValue(func() *anypb.Any {
+		var p packer
+		packed := p.pack(msg)
+		if p.err != nil {
+			panic(p.err)
+		}
+		return packed
+	})
+}
+
 func (p *packer) extension(name string, msg proto.Message) *corev3.TypedExtensionConfig {
 	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: p.pack(msg)}
 }
@@ -47,11 +67,12 @@ func typeURL(msg proto.Message) string {
 
 // validate applies the rules of Envoy's API definition, which Envoy applies too.
 func validate(msg proto.Message) error {
-	v, ok := msg.(interface{ ValidateAll() error })
+	v, ok := msg.(interface{ Validate() error })
 	if !ok {
 		return fmt.Errorf("%s cannot be validated", msg.ProtoReflect().Descriptor().FullName())
 	}
-	if err := v.ValidateAll(); err != nil {
+	// The first fault only: there may be thousands.
+	if err := v.Validate(); err != nil {
 		return fmt.Errorf("is not valid for Envoy: %w", err)
 	}
 	return nil

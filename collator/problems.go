@@ -74,6 +74,13 @@ func (s *problemSet) set(o owner, problems ...Problem) {
 	s.byOwner[o] = problems
 }
 
+// clear forgets all problems, for them to be found again.
+func (s *problemSet) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.byOwner, s.counts = make(map[owner][]Problem), make(map[Kind]int)
+}
+
 func (s *problemSet) count(kind Kind) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -8,12 +8,14 @@ import (
 	"testing"
 	"time"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
 	"relay/sources"
@@ -49,9 +51,7 @@ func (w world) app() *sources.App {
 		if w.IntN(3) == 0 {
 			port.ACMEDomains = w.domains()
 		}
-		for range w.IntN(3) {
-			port.Endpoints = append(port.Endpoints, endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
-		}
+		port.Endpoints = w.endpoints()
 		if w.IntN(2) == 0 {
 			w.settings(&port)
 		}
@@ -64,6 +64,13 @@ func (w world) app() *sources.App {
 		}
 	}
 	return app
+}
+
+func (w world) endpoints() (es []sources.Endpoint) {
+	for range w.IntN(3) {
+		es = append(es, endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
+	}
+	return es
 }
 
 // someSettings are values of each setting; those of a kind that shares domains
@@ -89,6 +96,16 @@ func (w world) settings(port *sources.Port) {
 	}
 	port.TCP = p.TCP(uint16(w.IntN(3)), len(port.Domains) > 0)
 	port.HTTP, port.Upstream, _ = p.Finish()
+	if w.IntN(8) == 0 {
+		// What no setting lets through is left out of what it is a part of.
+		var odd sources.HTTP
+		if port.HTTP != nil {
+			odd = *port.HTTP
+		}
+		never := -time.Second
+		odd.IdleTimeout = &never
+		port.HTTP = &odd
+	}
 }
 
 func (w world) certificates() []*certs.Certificate {
@@ -111,6 +128,11 @@ func (w world) certificates() []*certs.Certificate {
 
 // step lets some sources say something, then runs a round.
 func (w world) step(c *Collator) {
+	w.say(c)
+	c.round()
+}
+
+func (w world) say(c *Collator) {
 	for range 1 + w.IntN(3) {
 		switch w.IntN(8) {
 		case 0:
@@ -124,79 +146,95 @@ func (w world) step(c *Collator) {
 		case 1:
 			c.UpdateApps(nil, []string{w.app().ID})
 		case 2:
-			c.SyncCertificates("vault", w.certificates(), nil)
+			c.SyncCertificates("vault", w.certificates(), []certs.Problem{{Source: "vault", Name: "bad", Reason: "no PEM"}}[:w.IntN(2)])
 		default:
 			c.UpdateApps([]*sources.App{w.app()}, nil)
 		}
 	}
-	c.round()
 }
 
 // checkConsistent checks what one state promises to Envoy.
 func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 	t.Helper()
-	held := func(kind xds.Type, name, by string) {
-		if _, ok := r.versions[xds.Key{Type: kind, Name: name}]; !ok {
-			t.Fatalf("%s names %s %q, which is not published", by, kind, name)
-		}
-	}
 	var served []string // domains
 	for key := range r.versions {
 		msg, err := c.fleets[0].build(key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch msg := msg.(type) {
-		case *routev3.ScopedRouteConfiguration:
-			for _, vhost := range msg.RouteConfiguration.VirtualHosts {
-				if key.Name == wildcardsScope {
-					held(xds.Scope, vhost.Name, "scope "+key.Name)
-					continue
-				}
-				served = append(served, vhost.Name)
-				if vhost.Name != key.Name {
-					t.Fatalf("scope %s has a virtual host %s: the hosts filter takes that for its scope", key.Name, vhost.Name)
-				}
-				if _, ok := cutWildcard(key.Name); ok {
-					held(xds.Scope, wildcardsScope, "scope "+key.Name)
-				}
-				for _, route := range vhost.Routes {
-					for _, cluster := range clustersOf(route.GetRoute()) {
-						held(xds.Cluster, cluster, "scope "+key.Name)
-						held(xds.Endpoint, cluster, "scope "+key.Name)
-					}
-				}
-			}
-		case *listenerv3.Listener:
-			serverNames := make(map[string]bool)
-			for _, chain := range msg.FilterChains {
-				for _, name := range chain.FilterChainMatch.GetServerNames() {
-					if serverNames[name] {
-						t.Fatalf("listener %s has two filter chains for %s", key.Name, name)
-					}
-					serverNames[name] = true
-				}
-				for _, filter := range chain.Filters {
-					var proxy tcpproxyv3.TcpProxy
-					if filter.GetTypedConfig().MessageIs(&proxy) {
-						if err := filter.GetTypedConfig().UnmarshalTo(&proxy); err != nil {
-							t.Fatal(err)
-						}
-						held(xds.Cluster, proxy.GetCluster(), "listener "+key.Name)
-					}
-				}
-				var context tlsv3.DownstreamTlsContext
-				if chain.TransportSocket == nil {
-					continue
-				}
-				if err := chain.TransportSocket.GetTypedConfig().UnmarshalTo(&context); err != nil {
-					t.Fatal(err)
-				}
-				held(xds.Secret, context.CommonTlsContext.TlsCertificateSdsSecretConfigs[0].Name, "listener "+key.Name)
-			}
+		checkNames(t, key, msg, r.holds(t, key))
+		if key.Type == xds.Scope && key.Name != wildcardsScope {
+			served = append(served, msg.(*routev3.ScopedRouteConfiguration).RouteConfiguration.VirtualHosts[0].Name)
 		}
 	}
 	checkDomains(t, c, served)
+}
+
+// holds returns a check that what a resource names is published.
+func (r *recorder) holds(t *testing.T, by xds.Key) func(xds.Type, string) {
+	return func(kind xds.Type, name string) {
+		t.Helper()
+		if _, ok := r.versions[xds.Key{Type: kind, Name: name}]; !ok {
+			t.Fatalf("%s names %s %q, which is not published", quoted(by), kind, name)
+		}
+	}
+}
+
+// checkNames calls held with all that a resource needs beside it.
+func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type, string)) {
+	t.Helper()
+	switch msg := msg.(type) {
+	case *clusterv3.Cluster:
+		held(xds.Endpoint, key.Name)
+	case *routev3.ScopedRouteConfiguration:
+		if _, ok := cutWildcard(key.Name); ok && key.Name != wildcardsScope {
+			held(xds.Scope, wildcardsScope)
+		}
+		for _, vhost := range msg.RouteConfiguration.VirtualHosts {
+			if key.Name == wildcardsScope {
+				held(xds.Scope, vhost.Name)
+			} else if vhost.Name != key.Name {
+				t.Fatalf("scope %s has a virtual host %s: the hosts filter takes that for its scope", key.Name, vhost.Name)
+			}
+			for _, route := range vhost.Routes {
+				for _, cluster := range clustersOf(route.GetRoute()) {
+					held(xds.Cluster, cluster)
+				}
+			}
+		}
+	case *listenerv3.Listener:
+		checkChains(t, msg, held)
+	}
+}
+
+func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type, string)) {
+	t.Helper()
+	serverNames := make(map[string]bool)
+	for _, chain := range listener.FilterChains {
+		for _, name := range chain.FilterChainMatch.GetServerNames() {
+			if serverNames[name] {
+				t.Fatalf("listener %s has two filter chains for %s", listener.Name, name)
+			}
+			serverNames[name] = true
+		}
+		for _, filter := range chain.Filters {
+			var proxy tcpproxyv3.TcpProxy
+			if filter.GetTypedConfig().MessageIs(&proxy) {
+				if err := filter.GetTypedConfig().UnmarshalTo(&proxy); err != nil {
+					t.Fatal(err)
+				}
+				held(xds.Cluster, proxy.GetCluster())
+			}
+		}
+		var context tlsv3.DownstreamTlsContext
+		if chain.TransportSocket == nil {
+			continue
+		}
+		if err := chain.TransportSocket.GetTypedConfig().UnmarshalTo(&context); err != nil {
+			t.Fatal(err)
+		}
+		held(xds.Secret, context.CommonTlsContext.TlsCertificateSdsSecretConfigs[0].Name)
+	}
 }
 
 func clustersOf(action *routev3.RouteAction) []string {

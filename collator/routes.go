@@ -19,6 +19,7 @@ const strictTransport = "max-age=15768000"
 // routes returns the routes of a rule, in order. What differs between HTTP and
 // HTTPS is a route of its own for plain HTTP, before the one for both.
 func (b scopeBuilder) routes(p *packer, domain string, r rule) []*routev3.Route {
+	p.fail(checkHandling(r.http))
 	var routes []*routev3.Route
 	secure := b.httpsPort != 0
 	switch {
@@ -54,7 +55,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r rule, plain bool) []*ro
 			StripQuery:           true,
 		}}})
 	}
-	routes = append(routes, &routev3.Route{Match: match(r.path, plain), Action: b.forward(p, domain, r)})
+	routes = append(routes, &routev3.Route{Match: match(r.path, plain), Action: b.forward(domain, r)})
 	for _, route := range routes {
 		route.TypedPerFilterConfig = routeFilters(p, r.http)
 		route.RequestHeadersToAdd = headerOptions(r.http.RequestHeaders.Add)
@@ -99,13 +100,13 @@ func forbidden(path sources.Path) *routev3.Route {
 }
 
 // forward sends requests to the clusters of a rule.
-func (b scopeBuilder) forward(p *packer, domain string, r rule) *routev3.Route_Route {
+func (b scopeBuilder) forward(domain string, r rule) *routev3.Route_Route {
 	action := &routev3.RouteAction{
 		// How long an answer may take is the app's business; silence is ended by
 		// the idle timeout.
 		Timeout:     durationpb.New(0),
 		IdleTimeout: durationpb.New(b.options.StreamIdleTimeout),
-		RetryPolicy: b.retryPolicy(p, r.http),
+		RetryPolicy: b.retryPolicy(r.http),
 		HashPolicy:  hashPolicy(r.http.Hash),
 	}
 	if t := r.http.Timeout; t != nil {

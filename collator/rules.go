@@ -65,7 +65,7 @@ func candidates(claims []claim) []rule {
 		}
 		share := uint32(1)
 		if r.http.ClusterWeight != nil {
-			share = *r.http.ClusterWeight
+			share = min(*r.http.ClusterWeight, maxWeight)
 		}
 		r.targets = []target{{clusterName(c.app, c.port), share}}
 		paths := r.http.Paths

@@ -5,6 +5,7 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/sources"
@@ -38,7 +39,7 @@ func (b scopeBuilder) buildScope(d domainRoutes) (*routev3.ScopedRouteConfigurat
 	var p packer
 	scope := newScope(d.domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
-	scope.RouteConfiguration.TypedPerFilterConfig = withoutHosts(&p)
+	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{hostsFilter: disabled()}
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{b.virtualHost(&p, d)}
 	return scope, p.err
 }
@@ -81,7 +82,7 @@ func (b scopeBuilder) virtualHost(p *packer, d domainRoutes) *routev3.VirtualHos
 		challenges := rule{path: sources.Path{Prefix: acmePrefix}, targets: []target{{cluster: d.acmeCluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
 			Match:  match(challenges.path, true),
-			Action: b.forward(p, d.domain, challenges),
+			Action: b.forward(d.domain, challenges),
 		})
 	}
 	for _, r := range d.rules {
@@ -101,9 +102,12 @@ func (b scopeBuilder) redirect() *routev3.Route_Redirect {
 	return &routev3.Route_Redirect{Redirect: action}
 }
 
+// otherHost has a request tried again on another endpoint. Every route has it.
+var otherHost = packOnce(&previoushostsv3.PreviousHostsPredicate{})
+
 // retryPolicy tries another endpoint when a request cannot have reached the
 // app: its instances come and go before Envoy can know.
-func (b scopeBuilder) retryPolicy(p *packer, h sources.HTTP) *routev3.RetryPolicy {
+func (b scopeBuilder) retryPolicy(h sources.HTTP) *routev3.RetryPolicy {
 	retries, conditions := b.options.Retries, []string{"connect-failure", "refused-stream", "reset-before-request"}
 	if h.NumRetries != nil {
 		retries = *h.NumRetries
@@ -120,7 +124,7 @@ func (b scopeBuilder) retryPolicy(p *packer, h sources.HTTP) *routev3.RetryPolic
 		RetryHostPredicate: []*routev3.RetryPolicy_RetryHostPredicate{{
 			Name: "envoy.retry_host_predicates.previous_hosts",
 			ConfigType: &routev3.RetryPolicy_RetryHostPredicate_TypedConfig{
-				TypedConfig: p.pack(&previoushostsv3.PreviousHostsPredicate{}),
+				TypedConfig: otherHost(),
 			},
 		}},
 		HostSelectionRetryMaxAttempts: 3,

@@ -69,11 +69,16 @@ func buildHTTPSListener(f Fleet, chains []tlsChain, passed []service) (*listener
 		listener.FilterChains = append(listener.FilterChains, filterChain(&p, f, chain, manager))
 	}
 	for _, s := range passed {
-		chain := serviceChain(&p, f, "passthrough", s)
-		chain.FilterChainMatch.ServerNames = s.names
-		listener.FilterChains = append(listener.FilterChains, chain)
+		listener.FilterChains = append(listener.FilterChains, passedChain(&p, f, s))
 	}
 	return listener, p.err
+}
+
+// passedChain passes the TLS connections for the names of a service on.
+func passedChain(p *packer, f Fleet, s service) *listenerv3.FilterChain {
+	chain := serviceChain(p, f, "passthrough", s)
+	chain.FilterChainMatch.ServerNames = s.names
+	return chain
 }
 
 func filterChain(p *packer, f Fleet, chain tlsChain, manager *listenerv3.Filter) *listenerv3.FilterChain {

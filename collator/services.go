@@ -137,17 +137,10 @@ type serviceIndex struct {
 	named   bool
 }
 
-// newServiceIndex has all problems of the one before found again.
-func newServiceIndex(before *serviceIndex) *serviceIndex {
-	x := &serviceIndex{
+func newServiceIndex() *serviceIndex {
+	return &serviceIndex{
 		ports: make(map[uint16][]service), names: make(map[string][]service), claimed: make(map[uint16]struct{}), named: true,
 	}
-	if before != nil {
-		for port := range before.ports {
-			x.claimed[port] = struct{}{}
-		}
-	}
-	return x
 }
 
 // updateServices marks the listeners that an app changes.
@@ -203,6 +196,17 @@ func (x *serviceIndex) add(s service) {
 	}
 }
 
+// wantingAny returns the services that want the TLS connections for some name.
+func (x *serviceIndex) wantingAny() []service {
+	all := make(map[part]service)
+	for _, wanting := range x.names {
+		for _, s := range wanting {
+			all[part{app: s.app, port: s.port}] = s
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), compareServices)
+}
+
 // opened returns the service behind a listener.
 func (x *serviceIndex) opened(listener string) (service, bool) {
 	port, _ := strings.CutPrefix(listener, tcpPrefix)
@@ -212,23 +216,6 @@ func (x *serviceIndex) opened(listener string) (service, bool) {
 	}
 	s := x.ports[uint16(n)][0]
 	return s, !s.closed
-}
-
-// passedThrough returns the services behind the https listener, each with the
-// names that it got.
-func (x *serviceIndex) passedThrough() []service {
-	byCluster := make(map[string]service)
-	for _, name := range slices.Sorted(maps.Keys(x.names)) {
-		s := x.names[name][0]
-		if s.closed {
-			continue
-		}
-		cluster := clusterName(s.app, s.port)
-		names := append(byCluster[cluster].names, name)
-		s.names = names
-		byCluster[cluster] = s
-	}
-	return slices.SortedFunc(maps.Values(byCluster), compareServices)
 }
 
 // withoutNames takes the names that are passed through from certificates.
@@ -266,15 +253,13 @@ func (f *fleetState) reportServices() {
 	f.reportHTTPS()
 	var problems []Problem
 	for _, name := range slices.Sorted(maps.Keys(x.names)) {
-		problems = append(problems, clashes("TLS for "+name, x.names[name])...)
+		problems = append(problems, f.nameClashes(name)...)
 	}
-	for _, s := range x.passedThrough() {
-		for _, chain := range f.chains {
-			for _, name := range chain.serverNames {
-				if slices.Contains(s.names, name) {
-					problems = append(problems, Problem{App: s.app, Subject: name, Reason: fmt.Sprintf(
-						"TLS is passed through to port %d: the certificate %s is not used for the name", s.port, chain.secret)})
-				}
+	for _, chain := range f.chains {
+		for _, name := range chain.serverNames {
+			if s, ok := f.passing(name); ok {
+				problems = append(problems, Problem{App: s.app, Subject: name, Reason: fmt.Sprintf(
+					"TLS is passed through to port %d: the certificate %s is not used for the name", s.port, chain.secret)})
 			}
 		}
 	}
@@ -286,13 +271,40 @@ func (f *fleetState) reportHTTPS() {
 	var problems []Problem
 	if f.hasHTTPS() && f.certificatesKnown && len(f.chains) == 0 {
 		reason := "the fleet does not listen on " + f.HTTPS.String()
-		if len(f.services.passedThrough()) > 0 {
+		if len(f.passedThrough()) > 0 {
 			reason = f.HTTPS.String() + " is only for names that are passed through"
 		}
 		problems = []Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}
 	}
 	// An app id begins with a slash: the name is no app's.
 	f.c.problems.set(owner{HTTPSProblem, f.Name, "listener https"}, problems...)
+}
+
+// nameClashes says who does not get the TLS connections for a name.
+func (f *fleetState) nameClashes(name string) (problems []Problem) {
+	subject, wanting, claims := "TLS for "+name, f.wantingTLS(name), f.domains.claims[name]
+	if len(wanting) == 0 {
+		return nil
+	}
+	if holder, held := holderBefore(claims, wanting[0]); held {
+		for _, s := range wanting {
+			problems = append(problems, Problem{App: s.app, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.port, holdsName(holder))})
+		}
+		return problems
+	}
+	problems = clashes(subject, wanting)
+	for _, c := range claims {
+		if s := wanting[0]; c.route && c.app != s.app && !s.closed {
+			problems = append(problems, Problem{App: c.app, Subject: subject, Reason: fmt.Sprintf(
+				"port %d gets its requests by plain HTTP only: TLS is passed through to %s (the lowest app id wins)", c.port, s)})
+		}
+	}
+	return problems
+}
+
+// holdsName says why a name is not passed through.
+func holdsName(c claim) string {
+	return fmt.Sprintf("port %d of %s has the domain in HTTP mode (the lowest app id wins)", c.port, c.app)
 }
 
 func clashes(subject string, services []service) (problems []Problem) {

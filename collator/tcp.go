@@ -38,6 +38,7 @@ func buildTCPListener(f Fleet, s service) (*listenerv3.Listener, error) {
 // the client has sent something, and by then a server that speaks first has
 // been heard.
 func serviceChain(p *packer, f Fleet, statPrefix string, s service) *listenerv3.FilterChain {
+	p.fail(checkService(s))
 	cluster := clusterName(s.app, s.port)
 	proxy := &tcpproxyv3.TcpProxy{
 		StatPrefix:         statPrefix,

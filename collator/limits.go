@@ -1,0 +1,150 @@
+package collator
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"relay/sources"
+)
+
+// What one app may ask for. The limits are far beyond what people do; they are
+// there so that the apps beside it need not wait, and are described in
+// docs/labels.md.
+const (
+	// maxAppSize is how large, in bytes, the configuration of an app in one Envoy
+	// may be, without its endpoints.
+	maxAppSize = 2 << 20
+	// maxDomains is how many domains the ports of an app may name together, and as
+	// many again for ACME.
+	maxDomains = 2000
+	// maxDomainBytes is beyond any domain, however it is written.
+	maxDomainBytes = 1024
+	// maxGroups is how many groups of a port count.
+	maxGroups = 100
+	// maxEndpoints is how many endpoints the ports of an app have together.
+	maxEndpoints = 20_000
+	// maxProblems is how many problems are shown that are found in one app.
+	maxProblems = 100
+	// maxLosses is how many lost paths of a port in a domain are shown.
+	maxLosses = 10
+	// maxWeight is the largest share of requests: Envoy adds them up in 32 bits.
+	maxWeight = 10_000
+)
+
+// What things count for, in bytes: about what they take in an Envoy, and more where
+// they take Relay longer to make.
+const (
+	portSize   = 1000 // a cluster and its endpoints
+	domainSize = 600  // a scope
+	labelSize  = 200  // of a domain, beyond those that domains have
+	routeSize  = 200
+	filterSize = 400 // a filter of a route
+	scriptSize = len(locationScript)
+	entrySize  = 64 // a header or network, beside its text
+
+	usualDots = 5
+)
+
+// budget is what an app has left of its limits.
+type budget struct{ size, domains, acmeDomains int }
+
+func newBudget() *budget { return &budget{maxAppSize, maxDomains, maxDomains} }
+
+// limit takes off a port what is over the budget: domains, the last in the order
+// of the alphabet first, or all of it. It depends on the app alone.
+func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
+	if len(port.Groups) == 0 {
+		return
+	}
+	size := portSize + networksSize(*port)
+	if size > b.size {
+		port.Groups = nil
+		report("configuration", "is not routed: "+tooLarge)
+		return
+	}
+	b.size -= size
+	port.Domains = b.fitting(port.Domains, domainSize+requestSize(*port), "domains", report)
+	port.ACMEDomains = b.fitting(port.ACMEDomains, domainSize+routeSize, "ACME domains", report)
+}
+
+var tooLarge = fmt.Sprintf("the ports, domains, paths, headers and networks of the app would make more than %d MB in each Envoy, "+
+	"where each path counts once for each domain; see the limits in docs/labels.md", maxAppSize>>20)
+
+// fitting returns the first of the domains, of which each takes a size.
+func (b *budget) fitting(domains []string, each int, field string, report func(field, reason string)) []string {
+	for i, domain := range domains {
+		size := each + max(0, strings.Count(domain, ".")-usualDots)*labelSize
+		if size > b.size {
+			report(field, fmt.Sprintf("%d of %d are not routed, from %s on: %s", len(domains)-i, len(domains), domain, tooLarge))
+			return slices.Clip(domains[:i])
+		}
+		b.size -= size
+	}
+	return domains
+}
+
+// networksSize is what the networks take that a port opens itself to.
+func networksSize(port sources.Port) int {
+	if port.HTTP == nil || !isTCP(port) {
+		return 0
+	}
+	return len(port.HTTP.AllowedNetworks) * entrySize
+}
+
+// requestSize is what a port takes for each of its domains.
+func requestSize(port sources.Port) int {
+	h := port.HTTP
+	switch {
+	case isTCP(port):
+		return networksSize(port)
+	case h == nil:
+		return routesOf(port) * routeSize
+	}
+	size := routeSize + handlingSize(*h)
+	if h.Paths == nil {
+		return routesOf(port) * size
+	}
+	total := 0
+	for _, path := range h.Paths {
+		total += routesOf(port) * (size + len(path.Prefix))
+	}
+	return total
+}
+
+// routesOf is how many routes each path of a port has, at most.
+func routesOf(port sources.Port) int {
+	n := 1
+	if port.RedirectToHTTPS {
+		n++
+	}
+	if port.HTTP != nil && port.HTTP.HSTS {
+		n++
+	}
+	return n
+}
+
+// handlingSize is what a route takes beside its path.
+func handlingSize(h sources.HTTP) int {
+	size := len(h.AllowedNetworks)*entrySize + len(h.RootRedirect) + 2*len(h.StripPrefix)
+	for _, edits := range []sources.HeaderEdits{h.RequestHeaders, h.ResponseHeaders} {
+		for _, header := range edits.Add {
+			size += entrySize + len(header.Name) + len(header.Value)
+		}
+		for _, name := range edits.Remove {
+			size += entrySize + len(name)
+		}
+	}
+	for _, condition := range h.RetryOn {
+		size += len(condition)
+	}
+	for _, filter := range []bool{len(h.AllowedNetworks) > 0, h.BasicAuth != nil, h.Sticky, h.Hash != nil, h.Closed} {
+		if filter {
+			size += filterSize
+		}
+	}
+	if h.LocationPrefix != "" {
+		size += filterSize + scriptSize + len(h.LocationPrefix)
+	}
+	return size
+}

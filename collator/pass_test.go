@@ -1,0 +1,81 @@
+package collator
+
+import (
+	"strings"
+	"testing"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/xds"
+)
+
+// TestWhoGetsTheTLSOfADomain holds that the lowest app id counts in both modes, and
+// that an app may have its plain HTTP in one and its TLS in the other.
+func TestWhoGetsTheTLSOfADomain(t *testing.T) {
+	t.Parallel()
+	passed := func(id string) *sources.App { return serviceApp(id, sources.TCP{Passthrough: true}, "d.test") }
+	web := func(id string) *sources.App { return webApp(id, "d.test") }
+	both := changed(web("/both"), func(*sources.Port) {})
+	both.Ports = append(both.Ports, passed("/both").Ports[0])
+	tests := []struct {
+		name  string
+		apps  []*sources.App
+		tls   string // the app that gets it; empty is the certificate
+		loser string
+		words string
+	}{
+		{"the app in HTTP mode is lower", []*sources.App{web("/a"), passed("/b")}, "", "/b", "port 0 of /a has the domain in HTTP mode"},
+		{"the app that has it passed through is lower", []*sources.App{passed("/a"), web("/b")}, "/a", "/b", "by plain HTTP only: TLS is passed through to port 0 of /a"},
+		{"one app for both", []*sources.App{both}, "/both", "", ""},
+		{"between two", []*sources.App{passed("/a"), web("/b"), passed("/c")}, "/a", "/c", "port 0 of /a has it"},
+		{"only a path of it", []*sources.App{set(t, web("/a"), "PATH=/x"), passed("/b")}, "", "/b", "in HTTP mode"},
+		{"only ACME challenges", []*sources.App{changed(webApp("/a"), func(p *sources.Port) { p.ACMEDomains = []string{"d.test"} }), passed("/b")}, "/b", "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
+			c.SyncCertificates("vault", []*certs.Certificate{certificate("d.test", "d", "d.test")}, nil)
+			syncApps(c)
+			check := func() {
+				t.Helper()
+				got := ""
+				for _, key := range c.fleets[0].references.names[httpsKey] {
+					if key.Type == xds.Cluster {
+						got, _ = splitClusterName(key.Name)
+					}
+				}
+				if got != tt.tls {
+					t.Errorf("TLS goes to %q, want %q", got, tt.tls)
+				}
+				explained := ""
+				for _, s := range c.Explain("d.test").Services {
+					if s.Outcome == Serves {
+						explained = s.App
+					}
+				}
+				if explained != tt.tls {
+					t.Errorf("TLS is explained to go to %q, want %q", explained, tt.tls)
+				}
+				checkCoverage(t, c)
+			}
+			// In any order.
+			for i := range tt.apps {
+				updateApps(c, tt.apps[len(tt.apps)-1-i])
+			}
+			check()
+			syncApps(c)
+			for _, app := range tt.apps {
+				updateApps(c, app)
+			}
+			check()
+			wantSameAsFresh(t, c, r, Config{CertificateSources: []string{"vault"}})
+			if tt.loser != "" {
+				view, _ := c.App(tt.loser)
+				if got := strings.Join(reasons(view.Problems), "\n"); !strings.Contains(got, tt.words) {
+					t.Errorf("problems of %s: %q, want %q", tt.loser, got, tt.words)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package collator
+
+const slower = 1

@@ -1,0 +1,274 @@
+package collator
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"google.golang.org/protobuf/proto"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/xds"
+)
+
+// manyHeaders are more than a route can have.
+func manyHeaders() sources.HeaderEdits {
+	var edits sources.HeaderEdits
+	for i := range 1001 {
+		edits.Add = append(edits.Add, sources.Header{Name: fmt.Sprint("x-", i), Value: "1"})
+	}
+	return edits
+}
+
+func withHTTP(app *sources.App, h sources.HTTP) *sources.App {
+	return changed(app, func(p *sources.Port) { p.HTTP = &h })
+}
+
+// published returns the clusters that the scope of a domain names, as the
+// publisher has it.
+func published(t *testing.T, c *Collator, r *recorder, domain string) string {
+	t.Helper()
+	key := xds.Key{Type: xds.Scope, Name: domain}
+	msg, err := c.fleets[0].build(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource, err := newResource(key, msg)
+	if err != nil || resource.Version != r.versions[key] {
+		t.Fatalf("the scope of %s is not published as the state wants it: %v", domain, err)
+	}
+	var clusters []string
+	for _, name := range namedByScope(msg.(*routev3.ScopedRouteConfiguration)) {
+		clusters = append(clusters, name.Name)
+	}
+	return strings.Join(clusters, " ")
+}
+
+func wantProblem(t *testing.T, c *Collator, app, words string) {
+	t.Helper()
+	view, _ := c.App(app)
+	if got := strings.Join(reasons(view.Problems), "\n"); (got == "") != (words == "") || !strings.Contains(got, words) {
+		t.Errorf("problems of %s: %q, want %q", app, got, words)
+	}
+}
+
+func TestBadRouteCostsItselfOnly(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	bad := withHTTP(webApp("/b", "d.test"), sources.HTTP{Paths: []sources.Path{{Prefix: "/b"}}, Order: 1, RequestHeaders: manyHeaders()})
+	syncApps(c, webApp("/a", "d.test"), bad)
+	if got := published(t, c, r, "d.test"); got != "/a_0" {
+		t.Errorf("d.test goes to %q, want /a_0 alone", got)
+	}
+	wantProblem(t, c, "/b", "no more than 1000 item(s)")
+	wantProblem(t, c, "/a", "")
+	e := c.Explain("d.test")
+	if rules := e.Domains[0].Rules; len(rules) != 2 || rules[0].App != "/a" || rules[1].Outcome != Loses || !strings.Contains(rules[1].Reason, "left out") {
+		t.Errorf("explained as %+v", rules)
+	}
+
+	// What the bad route would have taken goes to who is next.
+	updateApps(c, withHTTP(webApp("/a", "d.test"), sources.HTTP{ResponseHeaders: manyHeaders()}), webApp("/c", "d.test"))
+	if got := published(t, c, r, "d.test"); got != "/c_0" {
+		t.Errorf("d.test goes to %q, want /c_0", got)
+	}
+	wantProblem(t, c, "/c", "")
+
+	updateApps(c, webApp("/a", "d.test"), changed(bad, func(p *sources.Port) {
+		h := *p.HTTP
+		h.RequestHeaders = sources.HeaderEdits{}
+		p.HTTP = &h
+	}))
+	if got := published(t, c, r, "d.test"); got != "/a_0 /b_0" {
+		t.Errorf("d.test goes to %q, want both once their headers are few", got)
+	}
+	wantProblem(t, c, "/b", "")
+	if n := c.problems.count(ResourceProblem); n != 0 {
+		t.Errorf("%d problems stay: %v", n, reasons(c.Problems()))
+	}
+}
+
+// An app whose cluster cannot be made gets no share of a domain: its part of the
+// requests would get 503.
+func TestNothingIsRoutedToAClusterThatFailed(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	weight := uint32(50)
+	share := func(id string) *sources.App {
+		return withHTTP(webApp(id, "d.test"), sources.HTTP{ClusterWeight: &weight})
+	}
+	broken := changed(share("/b"), func(p *sources.Port) { p.Upstream = &sources.Upstream{ConnectTimeout: -time.Second} })
+	syncApps(c, share("/a"), broken)
+	if got := published(t, c, r, "d.test"); got != "/a_0" {
+		t.Errorf("d.test goes to %q, want /a_0 alone", got)
+	}
+	wantProblem(t, c, "/b", `clusters "/b_0"`)
+	updateApps(c, share("/b"))
+	if got := published(t, c, r, "d.test"); got != "/a_0 /b_0" {
+		t.Errorf("d.test goes to %q, want a share for /b", got)
+	}
+	// One that is published stays in use.
+	updateApps(c, broken)
+	if got := published(t, c, r, "d.test"); got != "/a_0 /b_0" {
+		t.Errorf("d.test goes to %q, want a share for /b, whose last good cluster is there", got)
+	}
+	wantProblem(t, c, "/b", `clusters "/b_0"`)
+}
+
+func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
+	t.Parallel()
+	for _, onDemand := range []bool{false, true} {
+		fleet := testFleet()
+		fleet.CertificatesOnDemand = onDemand
+		c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+		retries := uint32(math.MaxUint32)
+		bad := changed(serviceApp("/bad", sources.TCP{Passthrough: true}, "bad.test"), func(p *sources.Port) {
+			p.HTTP = &sources.HTTP{NumRetries: &retries}
+		})
+		sync := func(names ...string) {
+			var all []*certs.Certificate
+			for _, name := range names {
+				all = append(all, certificate(name, name, "*."+name))
+			}
+			c.SyncCertificates("vault", all, nil)
+		}
+		sync("a.test", "\xff")
+		second := changed(bad, func(*sources.Port) {})
+		second.ID = "/bad2"
+		syncApps(c, bad, second, serviceApp("/good", sources.TCP{Passthrough: true}, "good.test"))
+		before, ok := r.versions[httpsKey]
+		chains, passed := c.fleets[0].httpsParts()
+		if !ok || len(chains) != 1 || len(passed) != 1 || passed[0].app != "/good" {
+			t.Fatalf("the listener is published: %v; it has the chains %+v and passes %+v", ok, chains, passed)
+		}
+		wantProblem(t, c, "/bad", "port 0 of /bad in listeners")
+		wantProblem(t, c, "/good", "")
+		sync("a.test", "b.test")
+		c.round()
+		if r.versions[httpsKey] == before {
+			t.Error("a new certificate does not get into the listener beside what is bad")
+		}
+		c.UpdateApps(nil, []string{"/bad2"})
+		updateApps(c, serviceApp("/bad", sources.TCP{Passthrough: true}, "bad.test"))
+		wantProblem(t, c, "/bad", "")
+		if _, passed := c.fleets[0].httpsParts(); len(passed) != 2 {
+			t.Errorf("passed through: %+v, want both", passed)
+		}
+	}
+}
+
+// contents has each version of the resources of a fleet, once it was published.
+type contents map[xds.Key]map[string]proto.Message
+
+// check reads what was published in the last round, and checks all that is
+// published, be it from rounds before.
+func (all contents) check(t *testing.T, c *Collator, r *recorder) {
+	t.Helper()
+	for key, version := range r.versions {
+		if all[key] == nil {
+			all[key] = make(map[string]proto.Message)
+		}
+		if all[key][version] == nil {
+			msg, err := c.fleets[0].build(key)
+			if err != nil || msg == nil {
+				t.Fatalf("%s is published, and cannot be made: %v", quoted(key), err)
+			}
+			if resource, err := newResource(key, msg); err != nil || resource.Version != version {
+				t.Fatalf("%s is published as no state wanted it: %v", quoted(key), err)
+			}
+			all[key][version] = msg
+		}
+		checkNames(t, key, all[key][version], func(kind xds.Type, name string) {
+			// What could never be made is named all the same.
+			if _, failed := c.fleets[0].failed[xds.Key{Type: kind, Name: name}]; !failed {
+				r.holds(t, key)(kind, name)
+			}
+		})
+	}
+}
+
+// TestNothingIsRemovedThatIsNamed has scopes fail as a whole now and then, so that
+// what is published is older than the rest.
+func TestNothingIsRemovedThatIsNamed(t *testing.T) {
+	t.Parallel()
+	kept := 0
+	for seed := range uint64(60) {
+		w := world{rand.New(rand.NewPCG(seed, 4))}
+		// A scope with ACME challenges cannot be made while the name is no UTF-8.
+		const good, bad = "/challenges", "/\xff"
+		cfg := Config{CertificateSources: []string{"vault"}, ACMEApp: good}
+		c, r := newTest(t, cfg)
+		f := c.fleets[0]
+		turn := func(to string) {
+			f.acmeApp = to
+			f.markCluster(clusterName(good, 0))
+			f.markCluster(clusterName(bad, 0))
+			for domain := range f.domains.claims {
+				f.mark(xds.Scope, domain)
+			}
+		}
+		c.SyncApps(nil)
+		c.SyncCertificates("vault", nil, nil)
+		all := make(contents)
+		for range 20 {
+			if w.IntN(3) == 0 {
+				turn([]string{good, bad}[w.IntN(2)])
+			}
+			w.step(c)
+			all.check(t, c, r)
+			kept += len(f.references.kept)
+		}
+		turn(good)
+		c.round()
+		all.check(t, c, r)
+		wantSameAsFresh(t, c, r, cfg)
+		if n := len(f.references.kept); n > 0 {
+			t.Fatalf("seed %d: %d resources are kept that nothing names: %v", seed, n, f.references.kept)
+		}
+	}
+	if kept == 0 {
+		t.Error("nothing was ever kept")
+	}
+}
+
+// TestReferencesAreThoseOfTheMessages compares what a resource is said to name
+// with what is in it.
+func TestReferencesAreThoseOfTheMessages(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(20) {
+		w := world{rand.New(rand.NewPCG(seed, 5))}
+		c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
+		c.SyncApps(nil)
+		c.SyncCertificates("vault", nil, nil)
+		for range 10 {
+			w.step(c)
+			for key := range r.versions {
+				b, err := c.fleets[0].resource(key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				msg, err := c.fleets[0].build(key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				named := make(map[xds.Key]struct{})
+				checkNames(t, key, msg, func(kind xds.Type, name string) { named[xds.Key{Type: kind, Name: name}] = struct{}{} })
+				// These are kept and removed together.
+				delete(named, xds.Key{Type: xds.Endpoint, Name: key.Name})
+				if key.Name != wildcardsScope {
+					delete(named, xds.Key{Type: xds.Scope, Name: wildcardsScope})
+				}
+				if diff := cmp.Diff(sortedKeys(named), b.names, cmpopts.EquateEmpty()); diff != "" {
+					t.Fatalf("%s names (-in the message +said):\n%s", quoted(key), diff)
+				}
+			}
+		}
+	}
+}
