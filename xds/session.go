@@ -29,6 +29,9 @@ type session struct {
 	resumed, old bool
 	// running is set once endpointsOfStart has done its work.
 	running bool
+	// newer is what Envoy has that this Relay never had, which is outdated since then.
+	newer    string
+	outdated time.Time
 	// salt tells what this stream varies from what others do.
 	salt string
 }
@@ -158,6 +161,7 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 // start handles the first request for a type.
 func (s *session) start(t Type, sub subscription, now time.Time) {
 	w, clusters := &s.watches[t], &s.watches[Cluster]
+	s.notice(t, sub)
 	w.start(&s.store.tables[t], sub, s.store.revision)
 	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t))
 	s.interest.Or(1 << t)

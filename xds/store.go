@@ -32,6 +32,9 @@ type Store struct {
 	// ClustersOnDemand tells that Envoys ask for a cluster when a request needs it:
 	// what names clusters does not wait for them. It is set before the store is used.
 	ClustersOnDemand bool
+	// Outdated, if set, returns since when what is held of apps may be older than the
+	// truth; zero if it is not. It must be quick. It is set before the store is used.
+	Outdated func() (since time.Time)
 }
 
 // table holds the resources of one type.
@@ -71,6 +74,8 @@ type entry struct {
 	wire     mem.Buffer
 	revision uint64 // of the last change
 	presence presence
+	// had is set once there was a resource.
+	had bool
 	// acknowledged are the versions of Envoy of which one has acknowledged this
 	// content, as bits; see acknowledgers.
 	acknowledged uint32
@@ -321,7 +326,7 @@ func (t *table) set(r Resource, revision uint64) bool {
 		if e.acknowledged != 0 {
 			e.good, e.goodVersion, e.goodFor = e.wire, t.versions[id], e.acknowledged
 		}
-		e.wire, e.presence, e.acknowledged = r.wire, present, 0
+		e.wire, e.presence, e.had, e.acknowledged = r.wire, present, true, 0
 		if e.goodVersion == r.hash {
 			e.acknowledged = e.goodFor
 		}
@@ -349,7 +354,7 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 		t.absent++
 		t.present--
 	}
-	*e = entry{name: e.name, revision: revision, presence: p}
+	*e = entry{name: e.name, revision: revision, presence: p, had: e.had}
 	t.versions[id] = 0
 	delete(t.suspects, id)
 	delete(t.second, id)

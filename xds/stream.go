@@ -79,6 +79,10 @@ func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error 
 		}
 	case codes.InvalidArgument, codes.ResourceExhausted, codes.Unimplemented:
 		return s.refuse(ctx, guard.Request, node, err)
+	case codes.Unavailable:
+		if node != nil {
+			return s.refuse(ctx, guard.Outdated, node, err)
+		}
 	}
 	return err
 }
@@ -160,6 +164,9 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 		case <-opened:
 			opened = s.session.store.openedAgain()
 			s.session.unpark(time.Now())
+			if err := s.session.leave(); err != nil {
+				return err
+			}
 		case <-retry:
 		case <-check.C:
 			if err := s.expel(ctx); err != nil {
@@ -248,6 +255,9 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 			return err
 		}
 		return s.pace.Wait(ctx)
+	}
+	if err := s.session.leave(); err != nil {
+		return err
 	}
 	s.server.metrics.requests[t].Inc()
 	if rejection != nil {

@@ -22,6 +22,8 @@ import (
 const (
 	// stateInterval is the least time between two saves of one source.
 	stateInterval = 5 * time.Second
+	// savedApps is what is saved of the source of apps.
+	savedApps = "apps"
 	// encrypted is a value of StateCertificates.
 	encrypted = "encrypted"
 )
@@ -92,7 +94,7 @@ func (k *keeping) apps(next sources.Sink) (sources.Sink, error) {
 	if k.config.SourceFile != "" {
 		source = "file"
 	}
-	sink, err := appslastgood.New(k.settings("apps", source), next, k.log, k.registerer)
+	sink, err := appslastgood.New(k.settings(savedApps, source), next, k.log, k.registerer)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +125,17 @@ type certificateSinks map[string]certs.Sink
 // SyncCertificates implements certs.Sink.
 func (s certificateSinks) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
 	s[source].SyncCertificates(source, all, problems)
+}
+
+// outdated returns since when what is known of the apps may be older than the truth; zero
+// if it is not.
+func (r *relay) outdated() time.Time {
+	for _, k := range r.states {
+		if s := k.Status(); s.What == savedApps && !s.StandsIn.IsZero() {
+			return s.StandsIn
+		}
+	}
+	return r.apps.outdated()
 }
 
 // stateProblems tell where saved state is served, or why it is not.

@@ -234,3 +234,40 @@ func TestWrongStateConfiguration(t *testing.T) {
 		t.Errorf("a short key: %v", err)
 	}
 }
+
+// Saved state is for Envoys that have nothing. One that has something newer keeps it,
+// rather than be taken back to what was saved, until Marathon can be read again.
+func TestSavedStateTakesNothingNewerAway(t *testing.T) {
+	w := newWorld(t)
+	w.keepState(false)
+	w.deploy(app("/old", "old.test", 1))
+	w.start()
+	w.expect("http://old.test/", http.StatusOK, "/old")
+	w.stop()
+	path, saved := w.stateFile("apps-marathon.state")
+	w.startRelay()
+	w.deploy(app("/new", "new.test", 1))
+	w.expect("http://new.test/", http.StatusOK, "/new")
+	w.stop()
+	if err := os.WriteFile(path, saved, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	w.marathonAway()
+	w.startRelay()
+	w.eventually("Envoy is not served", func() error {
+		if !strings.Contains(w.log.String(), "the Envoy has something newer") {
+			return fmt.Errorf("the log does not tell of it")
+		}
+		return nil
+	})
+	w.has(`relay_xds_refused_total{reason="outdated"}`)
+	w.expect("http://new.test/", http.StatusOK, "/new")
+	// One that has nothing is served.
+	w.envoy.Stop()
+	w.startEnvoy()
+	w.expect("http://old.test/", http.StatusOK, "/old")
+
+	w.marathon.ClearFaults()
+	w.expect("http://new.test/", http.StatusOK, "/new")
+}

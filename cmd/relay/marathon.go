@@ -46,6 +46,18 @@ func (c *MarathonConfig) marathonConfig() marathon.Config {
 
 type marathonSource struct{ *marathon.Watcher }
 
+// outdatedAfter is how long Marathon may be away before what is known of the apps counts
+// as outdated: to connect again, or to another leader, takes seconds.
+const outdatedAfter = time.Minute
+
+func (m marathonSource) outdated() (since time.Time) {
+	s := m.Status()
+	if s.Connected || s.LastSync.IsZero() || time.Since(s.Since) < outdatedAfter {
+		return time.Time{}
+	}
+	return s.Since
+}
+
 func (m marathonSource) view() admin.SourceView {
 	s := m.Status()
 	v := admin.SourceView{Kind: "marathon", Name: s.URL, Connected: s.Connected, LastSync: s.LastSync, Items: s.Apps}
@@ -53,7 +65,7 @@ func (m marathonSource) view() admin.SourceView {
 		v.LastError = s.LastError
 	}
 	if !s.Connected && !s.LastSync.IsZero() && s.LastError != "" {
-		v.LastError = fmt.Sprintf("not followed since %s: Envoys that come from another Relay are taken back to what was known then (%s)",
+		v.LastError = fmt.Sprintf("not followed since %s: Envoys that come from another Relay with something newer are not served (%s)",
 			s.Since.UTC().Format(time.RFC3339), s.LastError)
 	}
 	return v

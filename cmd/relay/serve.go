@@ -70,6 +70,7 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 	for _, f := range config.fleets() {
 		r.stores[f.Name] = xds.NewStore()
 		r.stores[f.Name].ClustersOnDemand = f.Clusters == onDemand
+		r.stores[f.Name].Outdated = r.outdated
 		publishers[f.Name] = r.stores[f.Name]
 	}
 	r.gate = newGate(r.stores, config.CertsGrace, log)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -24,6 +25,9 @@ type appSource interface {
 	// Resync returns when what there is now was read and handed on.
 	Resync(context.Context) error
 	view() admin.SourceView
+	// outdated returns since when the apps are not followed; zero if they are, or were a
+	// moment ago.
+	outdated() time.Time
 }
 
 func newAppSource(c *Config, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (appSource, error) {
@@ -47,6 +51,10 @@ type fileSource struct {
 
 // Resync reads the files again.
 func (f fileSource) Resync(ctx context.Context) error { return f.Reload(ctx) }
+
+// outdated is never: files that cannot be read are those of this machine, for people to
+// mend, and no other Relay follows them.
+func (f fileSource) outdated() time.Time { return time.Time{} }
 
 func (f fileSource) view() admin.SourceView {
 	s := f.Status()

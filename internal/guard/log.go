@@ -31,13 +31,14 @@ const (
 	Token         Kind = "token"          // a wrong token
 	Type          Kind = "type"           // resources of a type that Relay does not serve
 	Request       Kind = "request"        // a request that is malformed or too large
+	Outdated      Kind = "outdated"       // it has something newer than Relay
 )
 
 // Kinds returns all of them.
 func Kinds() []Kind {
 	return []Kind{
 		Plaintext, TLS, Protocol, NoCertificate, Authority, Expired, Certificate, Distrusted,
-		Silent, Stalled, Crowd, Fleet, Access, Token, Type, Request,
+		Silent, Stalled, Crowd, Fleet, Access, Token, Type, Request, Outdated,
 	}
 }
 

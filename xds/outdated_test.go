@@ -1,0 +1,65 @@
+package xds
+
+import (
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// A Relay that does not follow the apps does not take an Envoy back to what it knew. It
+// goes on to serve those that have nothing newer.
+func TestOutdated(t *testing.T) {
+	const unknown = "00000000000000aa"
+	for _, tt := range []struct {
+		name     string
+		typ      Type
+		initial  func(current, before string) map[string]string
+		follows  bool
+		unserved bool
+	}{
+		{"nothing", Cluster, func(string, string) map[string]string { return nil }, false, false},
+		{"what is held", Cluster, func(current, _ string) map[string]string { return map[string]string{"a": current} }, false, false},
+		{"what was held before", Cluster, func(_, before string) map[string]string { return map[string]string{"a": before} }, false, false},
+		{"what was removed here", Cluster, func(string, string) map[string]string { return map[string]string{"gone": unknown} }, false, false},
+		{"what another control plane served", Cluster, func(string, string) map[string]string { return map[string]string{"a": "1"} }, false, false},
+		{"a version that was never held", Cluster, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
+		{"a name that was never held", Cluster, func(string, string) map[string]string { return map[string]string{"new": unknown} }, false, true},
+		{"newer endpoints", Endpoint, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
+		{"a newer scope", Scope, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
+		{"a listener, which certificates change too", Listener, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, false},
+		{"a version that was never held, when apps are followed", Cluster, func(string, string) map[string]string { return map[string]string{"a": unknown} }, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store, clock, connect := scripts(t)
+			since := *clock
+			store.Outdated = func() time.Time {
+				if tt.follows {
+					return time.Time{}
+				}
+				return since
+			}
+			setIn(t, store, tt.typ, "before", "a", "gone")
+			before := store.tables[tt.typ].versions[store.tables[tt.typ].ids["a"]].String()
+			e := connect("edge-0", "1.40.0")
+			if tt.typ == Cluster { // somebody has to acknowledge it
+				e.subscribe(Cluster)
+				e.ack(e.expect(Cluster, []string{"a", "gone"}))
+			}
+			setIn(t, store, tt.typ, "current", "a")
+			store.Apply(Change{Remove: []Key{{tt.typ, "gone"}}})
+			current := store.tables[tt.typ].versions[store.tables[tt.typ].ids["a"]].String()
+
+			e = connect("edge-1", "1.40.0")
+			e.resume(tt.typ, tt.initial(current, before), "a")
+			err := e.session.leave()
+			if (err != nil) != tt.unserved {
+				t.Errorf("refused: %v", err)
+			}
+			if err != nil && status.Code(err) != codes.Unavailable {
+				t.Errorf("refused by %v", err)
+			}
+		})
+	}
+}
