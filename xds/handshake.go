@@ -18,6 +18,7 @@ import (
 type handshaker struct {
 	credentials.TransportCredentials
 	refusals *guard.Log
+	inflows  *inflows
 }
 
 // ServerHandshake makes the handshake of TLS, if there is one, and reads the
@@ -38,12 +39,12 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	return &begun{Conn: conn, first: first}, info, nil
+	return h.inflows.add(&begun{Conn: conn, first: first}), info, nil
 }
 
 // Clone copies the credentials.
 func (h handshaker) Clone() credentials.TransportCredentials {
-	return handshaker{h.TransportCredentials.Clone(), h.refusals}
+	return handshaker{h.TransportCredentials.Clone(), h.refusals, h.inflows}
 }
 
 // frameHeader is the size of the header of an HTTP/2 frame.
