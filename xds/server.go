@@ -48,6 +48,7 @@ type Server struct {
 	metrics     *metrics
 	admission   admission
 	budget      *budget
+	turns       turns
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -59,7 +60,7 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
 		streams: make(map[*stream]struct{}), hosts: make(map[string]int),
-		admission: newAdmission(), budget: newBudget(), Limits: DefaultLimits(),
+		admission: newAdmission(), budget: newBudget(), turns: newTurns(), Limits: DefaultLimits(),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
 	registerer.MustRegister(newClientCertificates(s))
@@ -92,9 +93,9 @@ const (
 // Serve serves until ctx ends, and then closes all streams: they would not end
 // by themselves. Envoys keep what they have and look for another Relay.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	creds := insecure.NewCredentials()
+	creds, turns := insecure.NewCredentials(), turns(nil)
 	if s.TLS != nil {
-		creds = credentials.NewTLS(s.TLS)
+		creds, turns = credentials.NewTLS(s.TLS), s.turns
 	}
 	unused := s.Limits.Handshake + s.Limits.FirstRequest
 	s.connections = guard.Listen(l, guard.Limits{
@@ -106,7 +107,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		conns: make(map[string]*inflow),
 	}
 	g := grpc.NewServer(
-		grpc.Creds(handshaker{creds, s.refusals, s.inflows}),
+		grpc.Creds(handshaker{creds, s.refusals, s.inflows, turns, s.Limits.Handshake}),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
 		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
 		grpc.MaxHeaderListSize(maxHeaders),

@@ -1,0 +1,72 @@
+package xds
+
+import (
+	"crypto/tls"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"relay/certs/certstest"
+	"relay/xds/xdstest"
+)
+
+// Those that take their time cost the next no more than a long turn.
+func TestTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := make(turns, 2)
+		slow := []func(){all.take(), all.take()}
+		start := time.Now()
+		done := all.take()
+		if took := time.Since(start); took != longTurn {
+			t.Errorf("a turn was free after %s, want %s", took, longTurn)
+		}
+		done()
+		for _, done := range slow {
+			done()
+		}
+		if len(all) != 0 {
+			t.Errorf("%d turns are taken by nobody", len(all))
+		}
+	})
+}
+
+// A handshake waits for its turn, beside any number of clients that say nothing.
+func TestHandshakesTakeTurns(t *testing.T) {
+	t.Parallel()
+	s := secure(t, func(*Limits) {})
+	config := s.client(t, s.ca, certstest.Options{}, "good.test")
+	for range cap(s.server.turns) {
+		s.server.turns <- struct{}{}
+	}
+	shaken := make(chan error, 1)
+	go func() {
+		conn, err := tls.Dial("tcp", s.address, config)
+		if err == nil {
+			_ = conn.Close()
+		}
+		shaken <- err
+	}()
+	// Those that come after it and say nothing of use are dealt with meanwhile.
+	for range 10 {
+		if err := s.writePlain([]byte("no TLS"), 0); err != nil {
+			t.Error(err)
+		}
+	}
+	select {
+	case err := <-shaken:
+		t.Errorf("a handshake was made out of turn: %v", err)
+	default:
+	}
+	for range cap(s.server.turns) {
+		<-s.server.turns
+	}
+	if err := <-shaken; err != nil {
+		t.Error(err)
+	}
+	c := xdstest.ConnectBy(t, credentials.NewTLS(config), s.address, "edge", "next")
+	c.Subscribe(listeners)
+	c.Ack(c.Expect(listeners, nil))
+}
