@@ -6,6 +6,7 @@ import (
 	"time"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -50,7 +51,7 @@ func benchRequest(b *testing.B, s *Store, t Type, byName, again bool) []byte {
 
 func benchTake(b *testing.B, s *session, t Type, body []byte) {
 	b.Helper()
-	req := &request{raw: body}
+	req := &request{raw: mem.BufferSlice{mem.SliceBuffer(body)}}
 	if err := req.parse(); err != nil {
 		b.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
@@ -18,12 +19,16 @@ import (
 type handshaker struct {
 	credentials.TransportCredentials
 	refusals *guard.Log
+	inflows  *inflows
+	// turns are for TLS, unless nil; limit is how long a handshake may take.
+	turns turns
+	limit time.Duration
 }
 
 // ServerHandshake makes the handshake of TLS, if there is one, and reads the
 // beginning of HTTP/2.
 func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := h.TransportCredentials.ServerHandshake(raw)
+	conn, info, err := h.handshake(raw)
 	if err != nil {
 		if refusal, ok := guard.Handshake(err, "xds"); ok {
 			h.refusals.Refuse(raw.RemoteAddr().String(), refusal)
@@ -38,12 +43,26 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	return &begun{Conn: conn, first: first}, info, nil
+	return h.inflows.add(&begun{Conn: conn, first: first}), info, nil
+}
+
+// handshake makes that of TLS, if there is one, when it is the client's turn.
+func (h handshaker) handshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if h.turns == nil {
+		return h.TransportCredentials.ServerHandshake(raw)
+	}
+	hello, complete := readHello(raw)
+	if complete {
+		defer h.turns.take()()
+		// The time that it waited is not the client's.
+		_ = raw.SetDeadline(time.Now().Add(h.limit))
+	}
+	return h.TransportCredentials.ServerHandshake(&begun{Conn: raw, first: hello})
 }
 
 // Clone copies the credentials.
 func (h handshaker) Clone() credentials.TransportCredentials {
-	return handshaker{h.TransportCredentials.Clone(), h.refusals}
+	return handshaker{h.TransportCredentials.Clone(), h.refusals, h.inflows, h.turns, h.limit}
 }
 
 // frameHeader is the size of the header of an HTTP/2 frame.

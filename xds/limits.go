@@ -79,19 +79,27 @@ func (w *watchdog) during(f func() error) error {
 	return f()
 }
 
-// firstRequest waits for a stream's first request.
-func firstRequest(ctx context.Context, limit time.Duration, receive func() error) error {
+// firstRequest waits for a stream's first request. How long it waited because
+// others were before it does not count.
+func firstRequest(ctx context.Context, limit time.Duration, waiting func() time.Duration, receive func() error) error {
 	received := make(chan error, 1)
 	go func() { received <- receive() }()
+	start, before := time.Now(), waiting()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	select {
-	case err := <-received:
-		return err
-	case <-timer.C:
-		return status.Errorf(codes.DeadlineExceeded, "no request came within %s", limit)
-	case <-ctx.Done():
-		// gRPC ends a stream whose request it does not take; only this says why.
-		return <-received
+	for {
+		select {
+		case err := <-received:
+			return err
+		case <-timer.C:
+			left := limit - time.Since(start) + waiting() - before
+			if left <= 0 {
+				return status.Errorf(codes.DeadlineExceeded, "no request came within %s", limit)
+			}
+			timer.Reset(left)
+		case <-ctx.Done():
+			// gRPC ends a stream whose request it does not take; only this says why.
+			return <-received
+		}
 	}
 }

@@ -46,7 +46,7 @@ func TestOpeningIsNotMissed(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	g := &silentStream{ctx: ctx, sent: make(chan any, 10)}
 	node := &corev3.Node{Id: "e", Cluster: "edge"}
-	st, err := s.newStream(g, node)
+	st, err := s.newStream(g, nil, node)
 	if err != nil {
 		t.Fatal(err)
 	}

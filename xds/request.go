@@ -2,10 +2,13 @@ package xds
 
 import (
 	"errors"
+	"fmt"
 	"unicode/utf8"
+	"unsafe"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -15,8 +18,10 @@ import (
 // as parts of one string: an Envoy that comes again names all that it has, and
 // a map of that costs more than all else that is done with it.
 type request struct {
-	// raw is what was received, until parse.
-	raw []byte
+	// raw is what was received, in the buffers in which it came, until parse.
+	raw mem.BufferSlice
+	// size is what takes room in the connection's budget, in bytes, until dealt.
+	size int
 
 	discoveryv3.DeltaDiscoveryRequest // all but the lists
 
@@ -30,11 +35,17 @@ type initialVersion struct{ name, version string }
 // minEntry is about what the shortest entry of an Envoy's list takes.
 const minEntry = 48
 
+// maxEntries bounds what the lists of one request take: empty names are two bytes
+// on the wire, and sixteen in memory.
+const maxEntries = maxRequest / minEntry
+
+var errEntries = fmt.Errorf("it names more than %d resources", maxEntries)
+
 var errUTF8 = errors.New("a resource name or version is not valid UTF-8")
 
 // weight is about how many resources the request names.
 func (r *request) weight() int {
-	return max(len(r.raw)/minEntry, len(r.subscribe)+len(r.initial))
+	return max(r.raw.Len()/minEntry, len(r.subscribe)+len(r.initial))
 }
 
 // parse reads what was received.
@@ -42,15 +53,18 @@ func (r *request) parse() error {
 	if r.raw == nil {
 		return nil
 	}
-	if err := r.unmarshal(r.raw); err != nil {
+	data := r.raw.Materialize()
+	r.raw.Free()
+	if err := r.unmarshal(data); err != nil {
 		return status.Errorf(codes.InvalidArgument, "malformed request: %v", err)
 	}
 	return nil
 }
 
 func (r *request) unmarshal(data []byte) error {
-	*r = request{}
-	text := string(data)
+	*r = request{size: r.size}
+	// A string of the same bytes: nobody writes to them.
+	text := unsafe.String(unsafe.SliceData(data), len(data))
 	var rest []byte
 	for at := 0; at < len(data); {
 		field, kind, value, size, err := consumeField(data[at:])
@@ -61,6 +75,9 @@ func (r *request) unmarshal(data []byte) error {
 		part := text[end-len(value) : end]
 		switch {
 		case kind == protowire.BytesType && field == fieldRequestSubscribe:
+			if r.subscribe == nil {
+				r.subscribe = make([]string, 0, (len(data)-at)/max(size, minEntry))
+			}
 			r.subscribe = append(r.subscribe, part)
 		case kind == protowire.BytesType && field == fieldRequestUnsubscribe:
 			r.unsubscribe = append(r.unsubscribe, part)
@@ -79,6 +96,9 @@ func (r *request) unmarshal(data []byte) error {
 		}
 		if !utf8.ValidString(part) && field != fieldRequestInitial {
 			return errUTF8
+		}
+		if len(r.subscribe)+len(r.unsubscribe)+len(r.initial) > maxEntries {
+			return errEntries
 		}
 		at = end
 	}

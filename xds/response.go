@@ -97,7 +97,8 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 func (codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch m := v.(type) {
 	case *request:
-		m.raw = data.Materialize()
+		data.Ref()
+		m.raw, m.size = data, data.Len()
 		return nil
 	case proto.Message:
 		buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())

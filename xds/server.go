@@ -41,12 +41,15 @@ type Server struct {
 	Limits Limits
 
 	connections *guard.Listener
+	inflows     *inflows
 	stores      map[string]*Store
 	log         *slog.Logger
 	refusals    *guard.Log
 	metrics     *metrics
 	admission   admission
 	recovery    recovery
+	budget      *budget
+	turns       turns
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -58,7 +61,8 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
 		streams: make(map[*stream]struct{}), hosts: make(map[string]int),
-		admission: newAdmission(), Limits: DefaultLimits(), recovery: newRecovery(registerer),
+		admission: newAdmission(), budget: newBudget(), turns: newTurns(), Limits: DefaultLimits(),
+		recovery: newRecovery(registerer),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
 	registerer.MustRegister(newClientCertificates(s))
@@ -76,38 +80,52 @@ const maxHeaders = 16 << 10
 // they are kept, and logged.
 const maxNode = 1024
 
-// window is how much of a request an Envoy may send ahead. Were it not fixed,
-// each ACK would be followed by a ping, to find out what is best.
-const window = 1 << 20
+// readBuffer is kept for each connection. Large frames go past it.
+const readBuffer = 8 << 10
+
+// streamWindow is how many bytes an Envoy may send ahead of what is read; of a
+// request that is being read, it may send all. connWindow is only about what is on
+// its way. Were they not fixed, each ACK would be followed by a ping, to find out
+// what is best.
+const (
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
+)
 
 // Serve serves until ctx ends, and then closes all streams: they would not end
 // by themselves. Envoys keep what they have and look for another Relay.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	creds := insecure.NewCredentials()
+	creds, turns := insecure.NewCredentials(), turns(nil)
 	if s.TLS != nil {
-		creds = credentials.NewTLS(s.TLS)
+		creds, turns = credentials.NewTLS(s.TLS), s.turns
+	}
+	unused := s.Limits.Handshake + s.Limits.FirstRequest
+	s.connections = guard.Listen(l, guard.Limits{
+		First: unused, Idle: unused, PerAddress: s.Limits.IdlePerAddress, InAll: s.Limits.Idle,
+	}, s.refusals)
+	s.budget.limit(s.Limits)
+	s.inflows = &inflows{
+		budget: s.budget, refusals: s.refusals, limit: s.Limits.Stall, use: s.connections.Use,
+		conns: make(map[string]*inflow),
 	}
 	g := grpc.NewServer(
-		grpc.Creds(containedHandshake{handshaker{creds, s.refusals}, s}),
+		grpc.Creds(containedHandshake{handshaker{creds, s.refusals, s.inflows, turns, s.Limits.Handshake}, s}),
 		grpc.StreamInterceptor(s.interceptor),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
 		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ForceServerCodecV2(codec{}),
 		grpc.MaxRecvMsgSize(maxRequest),
+		grpc.ReadBufferSize(readBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: s.Limits.Stall}),
-		grpc.StaticStreamWindowSize(window),
-		grpc.StaticConnWindowSize(window),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.UnknownServiceHandler(s.refuseService),
 	)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s)
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
-	unused := s.Limits.Handshake + s.Limits.FirstRequest
-	s.connections = guard.Listen(l, guard.Limits{
-		First: unused, Idle: unused, PerAddress: s.Limits.IdlePerAddress, InAll: s.Limits.Idle,
-	}, s.refusals)
 	if err := g.Serve(s.connections); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("serve xDS on %s: %w", l.Addr(), err)
 	}

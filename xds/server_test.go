@@ -43,6 +43,14 @@ func closedFixture(t *testing.T) *fixture {
 	return limitedFixture(t, func(*Limits) {})
 }
 
+// serveAlone is serve while no other test runs.
+func serveAlone(t *testing.T) *fixture {
+	t.Helper()
+	f := startServer(t, slog.DiscardHandler, func(*Server) {})
+	f.store.Open()
+	return f
+}
+
 func limitedFixture(t *testing.T, change func(*Limits)) *fixture {
 	t.Helper()
 	t.Parallel()

@@ -25,6 +25,7 @@ type deltaStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourc
 type stream struct {
 	server  *Server
 	grpc    deltaStream
+	inflow  *inflow
 	session *session
 	log     *slog.Logger
 	info    StreamStatus
@@ -41,24 +42,20 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	if err := s.stranger(ctx); err != nil {
 		return err
 	}
+	inflow, done := s.inflows.stream(remoteAddress(ctx))
+	defer done()
 	first := new(request)
-	if err := firstRequest(ctx, s.Limits.FirstRequest, func() error { return receiveMsg(g, first) }); err != nil {
+	if err := firstRequest(ctx, s.Limits.FirstRequest, inflow.waiting, func() error { return receiveMsg(g, first) }); err != nil {
 		return s.ended(ctx, nil, err)
 	}
 	defer s.connections.Use(remoteAddress(ctx))()
-	var malformed error
-	if err := s.admission.do(ctx, first.weight(), func() { malformed = first.parse() }); err != nil {
+	st, err := s.begin(g, inflow, first)
+	if err != nil {
+		inflow.dealt(first)
 		return ignoreEnd(err)
 	}
-	if malformed != nil {
-		return s.ended(ctx, nil, malformed)
-	}
-	node := first.GetNode()
-	st, err := s.newStream(g, node)
-	if err != nil {
-		return err
-	}
 	defer s.remove(st)
+	node := first.GetNode()
 	// One that comes again and again to be refused is logged as that.
 	level := slog.LevelInfo
 	if s.refusals.Recent(st.info.Address, guard.Request, node.GetId()) {
@@ -70,6 +67,20 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	return s.ended(ctx, node, err)
 }
 
+// begin reads the first request and makes a stream of it, if the Envoy may have
+// one.
+func (s *Server) begin(g deltaStream, inflow *inflow, first *request) (*stream, error) {
+	ctx := g.Context()
+	var malformed error
+	if err := s.admission.do(ctx, first.weight(), func() { malformed = first.parse() }); err != nil {
+		return nil, err
+	}
+	if malformed != nil {
+		return nil, s.ended(ctx, nil, malformed)
+	}
+	return s.newStream(g, inflow, first.GetNode())
+}
+
 // ended returns how a stream ends, and logs it when the client is to blame.
 func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error {
 	switch err = ignoreEnd(err); status.Code(err) {
@@ -79,22 +90,18 @@ func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error 
 		}
 	case codes.InvalidArgument, codes.ResourceExhausted, codes.Unimplemented:
 		return s.refuse(ctx, guard.Request, node, err)
-	case codes.Unavailable:
-		if node != nil {
-			return s.refuse(ctx, guard.Outdated, node, err)
-		}
 	}
 	return err
 }
 
-func (s *Server) newStream(g deltaStream, node *corev3.Node) (*stream, error) {
+func (s *Server) newStream(g deltaStream, inflow *inflow, node *corev3.Node) (*stream, error) {
 	ctx := g.Context()
 	store, err := s.admit(ctx, node)
 	if err != nil {
 		return nil, err
 	}
 	envoy := kindOf(node)
-	st := &stream{server: s, grpc: g, session: newSession(store, envoy), info: StreamStatus{
+	st := &stream{server: s, grpc: g, inflow: inflow, session: newSession(store, envoy), info: StreamStatus{
 		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: envoy.version, Zone: node.GetLocality().GetZone(),
 		Address: remoteAddress(ctx), Since: time.Now(), CertificateExpires: certificateExpires(ctx),
 	}}
@@ -164,7 +171,7 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 		case <-opened:
 			opened = s.session.store.openedAgain()
 			s.session.unpark(time.Now())
-			if err := s.session.leave(); err != nil {
+			if err := s.leave(ctx); err != nil {
 				return err
 			}
 		case <-retry:
@@ -182,6 +189,15 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 			return nil
 		}
 	}
+}
+
+// leave sends an Envoy away that has something newer than this Relay.
+func (s *stream) leave(ctx context.Context) error {
+	err := s.session.leave()
+	if err == nil {
+		return nil
+	}
+	return s.server.refuse(ctx, guard.Outdated, &corev3.Node{Id: s.info.NodeID, Cluster: s.info.Fleet}, err)
 }
 
 // expel closes the connection of an Envoy that may not have its fleet any more:
@@ -220,6 +236,7 @@ func (s *stream) receive(ctx context.Context, requests chan<- *request, ended ch
 		select {
 		case requests <- req:
 		case <-ctx.Done():
+			s.inflow.dealt(req)
 			return
 		}
 	}
@@ -233,7 +250,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		rejection *Rejection
 		malformed error
 	)
-	if err := s.server.admission.do(ctx, req.weight(), func() {
+	err := s.server.admission.do(ctx, req.weight(), func() {
 		if malformed = req.parse(); malformed != nil {
 			return
 		}
@@ -244,7 +261,9 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 			answer = s.session.awaits(t, req.GetResponseNonce())
 			rejection = s.session.request(t, req, time.Now())
 		}
-	}); err != nil {
+	})
+	s.inflow.dealt(req)
+	if err != nil {
 		return err
 	}
 	if malformed != nil {
@@ -256,7 +275,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		}
 		return s.pace.Wait(ctx)
 	}
-	if err := s.session.leave(); err != nil {
+	if err := s.leave(ctx); err != nil {
 		return err
 	}
 	s.server.metrics.requests[t].Inc()
@@ -297,10 +316,8 @@ func (s *stream) refuseType(req *request) error {
 	s.server.refusals.Refuse(s.info.Address, guard.Refusal{
 		Kind: guard.Type, Who: s.info.NodeID, Reason: fmt.Sprintf("Relay does not serve %.200q: take that out of its bootstrap", req.GetTypeUrl()),
 	}, "node", s.info.NodeID, "fleet", s.info.Fleet)
-	return s.watchdog.during(func() error {
-		return s.grpc.SendMsg(&discoveryv3.DeltaDiscoveryResponse{
-			TypeUrl: req.GetTypeUrl(), Nonce: "none", RemovedResources: req.subscribe,
-		})
+	return s.deliver(&discoveryv3.DeltaDiscoveryResponse{
+		TypeUrl: req.GetTypeUrl(), Nonce: "none", RemovedResources: req.subscribe,
 	})
 }
 
@@ -312,7 +329,7 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 		return time.Time{}, err
 	}
 	for _, r := range responses {
-		if err := s.watchdog.during(func() error { return s.grpc.SendMsg(r) }); err != nil {
+		if err := s.deliver(r); err != nil {
 			return time.Time{}, err
 		}
 		m := s.server.metrics
@@ -322,6 +339,13 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 		m.bytes[r.typ].Add(float64(r.size))
 	}
 	return retryAt, nil
+}
+
+// deliver sends a response; the Envoy may take its time to read it.
+func (s *stream) deliver(response any) error {
+	return s.inflow.during(func() error {
+		return s.watchdog.during(func() error { return s.grpc.SendMsg(response) })
+	})
 }
 
 // ignoreEnd turns the normal ends of a stream into none.

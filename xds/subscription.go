@@ -74,17 +74,22 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 		w.allDue(t)
 		w.answer = len(s.initial) == 0
 	}
+	// To take them out of what is due one by one moves the others each time.
+	current := roaring.New()
 	for _, h := range s.initial {
 		if !w.wants(h.id) {
 			continue
 		}
 		w.held.Add(h.id)
 		if h.version != 0 && h.version == t.version(h.id, w.envoy) {
-			w.drop(h.id)
+			current.Add(h.id)
+			delete(w.since, h.id)
 		} else {
 			w.due(t, h.id)
 		}
 	}
+	w.set.AndNot(current)
+	w.gone.AndNot(current)
 }
 
 // subscribe makes every name due, also one that is subscribed already: the

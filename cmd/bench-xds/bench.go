@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,12 +34,25 @@ type bench struct {
 const patience = 3 * time.Minute
 
 func startBench(ctx context.Context, apps, changes, streams int) (*bench, error) {
+	b, err := startServer(ctx, apps, changes, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.add(b.last.Address, nil, streams); err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
+
+// startServer starts the server process alone.
+func startServer(ctx context.Context, apps, changes int, secured bool) (*bench, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	b := &bench{ctx: ctx, apps: apps}
-	b.cmd = exec.CommandContext(ctx, self, "-serve", "-apps", strconv.Itoa(apps), "-changes", strconv.Itoa(changes))
+	b.cmd = exec.CommandContext(ctx, self, "-serve", "-apps", strconv.Itoa(apps), "-changes", strconv.Itoa(changes),
+		"-tls="+strconv.FormatBool(secured))
 	b.cmd.Stderr = os.Stderr
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if b.orders, err = b.cmd.StdinPipe(); err != nil {
@@ -55,26 +69,27 @@ func startBench(ctx context.Context, apps, changes, streams int) (*bench, error)
 	if err := b.answers.Decode(&b.last); err != nil {
 		return nil, errors.Join(fmt.Errorf("the server process did not start: %w", err), b.close())
 	}
-	if err := b.add(b.last.Address, streams); err != nil {
-		return nil, errors.Join(err, b.close())
-	}
 	return b, nil
 }
 
 // add makes Envoys that are not connected.
-func (b *bench) add(address string, streams int) error {
+func (b *bench) add(address string, config *tls.Config, streams int) error {
 	names := xdsload.NewNames()
 	for i := range streams {
-		e, err := xdsload.New(xdsload.Options{
-			Address: address, Fleet: fleetName, NodeID: fmt.Sprintf("envoy-%d", i),
-			ExtensionConfigs: []string{hostsFilter}, Names: names,
-		})
+		e, err := xdsload.New(options(address, config, i, names))
 		if err != nil {
 			return err
 		}
 		b.envoys = append(b.envoys, e)
 	}
 	return nil
+}
+
+func options(address string, config *tls.Config, i int, names *xdsload.Names) xdsload.Options {
+	return xdsload.Options{
+		Address: address, TLS: config, Fleet: fleetName, NodeID: fmt.Sprintf("envoy-%d", i),
+		ExtensionConfigs: []string{hostsFilter}, Names: names,
+	}
 }
 
 func (b *bench) close() error {
@@ -140,8 +155,11 @@ func (b *bench) wait(what string, of func(*xdsload.Envoy) <-chan struct{}) error
 }
 
 // open opens all streams, as many at a time as there are processors.
-func (b *bench) open() error {
-	slots := make(chan struct{}, runtime.NumCPU())
+func (b *bench) open() error { return b.openAtOnce(runtime.NumCPU()) }
+
+// openAtOnce opens all streams, so many at a time.
+func (b *bench) openAtOnce(most int) error {
+	slots := make(chan struct{}, most)
 	results := make(chan error, len(b.envoys))
 	for _, e := range b.envoys {
 		slots <- struct{}{}
@@ -181,8 +199,8 @@ func (b *bench) check() error {
 
 // reconnect ends all streams, opens them again and waits until the server has
 // dealt with what they say. It returns how many resources were sent.
-func (b *bench) reconnect() (sent int, err error) {
-	if err := b.open(); err != nil {
+func (b *bench) reconnect(atOnce int) (sent int, err error) {
+	if err := b.openAtOnce(atOnce); err != nil {
 		return 0, err
 	}
 	marks := make(map[*xdsload.Envoy]<-chan struct{}, len(b.envoys))

@@ -30,6 +30,7 @@ func main() {
 	runs := flag.Int("runs", 1, "how often to run each row; the table shows the median and the spread")
 	profiles := flag.String("profiles", "", "directory to write the server's profiles to")
 	server := flag.Bool("serve", false, "be the server process (used by the program itself)")
+	secured := flag.Bool("tls", false, "with -serve: serve by mutual TLS")
 	apps := flag.Int("apps", 0, "with -serve: apps")
 	changes := flag.Int("changes", 0, "with -serve: changes to prepare; with -watch: to wait for")
 	watched := flag.String("watch", "", "be a watching process of this server (used by the program itself)")
@@ -38,7 +39,7 @@ func main() {
 	var err error
 	switch {
 	case *server:
-		err = serve(*apps, *changes, os.Stdin, os.Stdout)
+		err = serve(*apps, *changes, *secured, os.Stdin, os.Stdout)
 	case *watched != "":
 		err = watch(*watched, *streams, *changes, os.Stdin, os.Stdout)
 	default:

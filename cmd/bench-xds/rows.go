@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"time"
 )
@@ -37,6 +38,12 @@ var rows = []row{
 		return runLoad(ctx, s, loadRow{name: "wide", apps: 10_000, streams: 1_000, rate: 100, limit: 250, memoryLimit: 1000})
 	}},
 	{"restart", func(ctx context.Context, s settings) ([]figure, error) { return runRestart(ctx, s, 50_000, 100) }},
+	{"herd-wide", func(ctx context.Context, s settings) ([]figure, error) {
+		return runHerd(ctx, s, herdRow{apps: 10_000, streams: 1000})
+	}},
+	{"herd-large", func(ctx context.Context, s settings) ([]figure, error) {
+		return runHerd(ctx, s, herdRow{apps: 50_000, streams: 100})
+	}},
 	{"envoy-10k", func(ctx context.Context, s settings) ([]figure, error) {
 		return runEnvoy(ctx, s, envoyRow{apps: 10_000, newLimit: 10})
 	}},
@@ -175,7 +182,7 @@ func (b *bench) runReconnect(r loadRow, add adder) error {
 	b.disconnect()
 	sent := 0
 	c, err := b.measure(func() (err error) {
-		sent, err = b.reconnect()
+		sent, err = b.reconnect(runtime.NumCPU())
 		return err
 	})
 	if err != nil {

@@ -35,6 +35,8 @@ type order struct {
 
 type report struct {
 	Address string
+	// Keys are those of a client, of a server with TLS.
+	Keys *keys
 	// CPU is what the process has used so far.
 	CPU time.Duration
 	// RSS and Peak are resident bytes, now and since the resources were made.
@@ -59,10 +61,11 @@ type serverProcess struct {
 	next    int
 	sizes   map[string]int
 	address string
+	keys    *keys
 	profile *os.File
 }
 
-func serve(n, changes int, in io.Reader, out io.Writer) error {
+func serve(n, changes int, secured bool, in io.Reader, out io.Writer) error {
 	p := &serverProcess{store: xds.NewStore(), sizes: make(map[string]int)}
 	all, single, err := resources(n, changes)
 	if err != nil {
@@ -85,7 +88,13 @@ func serve(n, changes int, in io.Reader, out io.Writer) error {
 		return err
 	}
 	p.address = l.Addr().String()
-	server := xds.NewServer(map[string]*xds.Store{fleetName: p.store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	server := xds.NewServer(map[string]*xds.Store{fleetName: p.store}, log, prometheus.NewRegistry())
+	if secured {
+		if server.TLS, p.keys, err = newKeys(); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()
@@ -158,7 +167,7 @@ func create(path string) (*os.File, error) {
 }
 
 func (p *serverProcess) report(done []applied) report {
-	r := report{Address: p.address, Sizes: p.sizes, Applied: done, CPU: cpuTime()}
+	r := report{Address: p.address, Keys: p.keys, Sizes: p.sizes, Applied: done, CPU: cpuTime()}
 	r.RSS, r.Peak = resident(0)
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -24,7 +24,7 @@ type watchers struct {
 }
 
 // startWatchers returns when all have everything.
-func startWatchers(ctx context.Context, address string, streams, changes int) (*watchers, error) {
+func startWatchers(ctx context.Context, address string, k *keys, streams, changes int) (*watchers, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -43,6 +43,9 @@ func startWatchers(ctx context.Context, address string, streams, changes int) (*
 	if err := w.cmd.Start(); err != nil {
 		return nil, err
 	}
+	if err := json.NewEncoder(w.in).Encode(k); err != nil {
+		return nil, errors.Join(err, w.cmd.Wait())
+	}
 	w.answers = json.NewDecoder(out)
 	if err := w.answers.Decode(new([][]xdsload.Sample)); err != nil {
 		return nil, errors.Join(fmt.Errorf("the watching process did not start: %w", err), w.cmd.Wait())
@@ -57,11 +60,19 @@ func (w *watchers) end() (arrivals [][]xdsload.Sample, err error) {
 	return arrivals, errors.Join(err, w.cmd.Wait())
 }
 
-// watch is the process: it connects, says so, and when its input ends it waits
-// for the changes on each stream and tells when they arrived.
+// watch is the process: it reads keys, connects, says so, and when its input ends
+// it waits for the changes on each stream and tells when they arrived.
 func watch(address string, streams, changes int, in io.Reader, out io.Writer) error {
+	var k *keys
+	if err := json.NewDecoder(in).Decode(&k); err != nil {
+		return err
+	}
+	config, err := k.config()
+	if err != nil {
+		return err
+	}
 	b := &bench{ctx: context.Background()}
-	if err := b.add(address, streams); err != nil {
+	if err := b.add(address, config, streams); err != nil {
 		return err
 	}
 	if err := b.connect(); err != nil {
@@ -106,7 +117,7 @@ func runRestart(ctx context.Context, s settings, apps, streams int) (figures []f
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	w, err := startWatchers(ctx, b.last.Address, watcherCount, watchedRate*watchedSeconds)
+	w, err := startWatchers(ctx, b.last.Address, nil, watcherCount, watchedRate*watchedSeconds)
 	if err != nil {
 		return nil, err
 	}

@@ -4,13 +4,16 @@ package xdsload
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -23,6 +26,8 @@ var types = xds.Types()
 // Options describe an Envoy.
 type Options struct {
 	Address, Fleet, NodeID string
+	// TLS is what it needs for a server with TLS; nil is plain text.
+	TLS *tls.Config
 	// ExtensionConfigs are the names that its listeners ask for.
 	ExtensionConfigs []string
 	Names            *Names
@@ -68,15 +73,49 @@ type stream struct {
 
 // New returns an Envoy that is not connected.
 func New(o Options) (*Envoy, error) {
-	conn, err := grpc.NewClient(o.Address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30), grpc.ForceCodecV2(codec{o.Names})),
-		// As Envoy's defaults, about.
-		grpc.WithInitialWindowSize(16<<20), grpc.WithInitialConnWindowSize(24<<20))
+	conn, err := dial(o)
 	if err != nil {
 		return nil, err
 	}
 	return &Envoy{o: o, conn: conn, held: make([][]uint64, len(types))}, nil
+}
+
+func dial(o Options) (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if o.TLS != nil {
+		creds = credentials.NewTLS(o.TLS)
+	}
+	return grpc.NewClient(o.Address,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30), grpc.ForceCodecV2(codec{o.Names})),
+		// As Envoy's defaults, about.
+		grpc.WithInitialWindowSize(16<<20), grpc.WithInitialConnWindowSize(24<<20))
+}
+
+// Resume returns an Envoy that is not connected and holds what another one does.
+func Resume(o Options, other *Envoy) (*Envoy, error) {
+	e, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	for t, held := range other.held {
+		e.held[t] = slices.Clone(held)
+	}
+	return e, nil
+}
+
+// Move ends the connection; the next stream goes to another server.
+func (e *Envoy) Move(address string, config *tls.Config) error {
+	e.Disconnect()
+	if err := e.Close(); err != nil {
+		return err
+	}
+	e.o.Address, e.o.TLS = address, config
+	conn, err := dial(e.o)
+	e.conn = conn
+	return err
 }
 
 // Connect opens a stream. Envoy says at once what it knows to ask for.

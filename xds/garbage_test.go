@@ -1,0 +1,42 @@
+package xds
+
+import (
+	"runtime/debug"
+	runtimemetrics "runtime/metrics"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// While Envoys wait there is less garbage, and afterwards as much as before; what
+// is stricter already stays.
+func TestGarbageOfCrowd(t *testing.T) {
+	for _, tt := range []struct{ usual, crowded uint64 }{{100, crowdPercent}, {crowdPercent / 2, crowdPercent / 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			defer debug.SetGCPercent(debug.SetGCPercent(int(tt.usual)))
+			expect := func(want uint64) {
+				t.Helper()
+				s := []runtimemetrics.Sample{{Name: "/gc/gogc:percent"}}
+				runtimemetrics.Read(s)
+				if got := s[0].Value.Uint64(); got != want {
+					t.Errorf("garbage may be %d %%, want %d", got, want)
+				}
+			}
+			var c collector
+			for range 3 {
+				c.crowd()
+				expect(tt.crowded)
+				time.Sleep(crowdPassed - time.Millisecond)
+				synctest.Wait()
+				expect(tt.crowded)
+			}
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			expect(tt.usual)
+			c.crowd()
+			expect(tt.crowded)
+			time.Sleep(crowdPassed)
+			synctest.Wait()
+		})
+	}
+}

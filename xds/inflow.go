@@ -1,0 +1,263 @@
+package xds
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"relay/internal/guard"
+)
+
+// inflows are the connections of Envoys, by remote address.
+type inflows struct {
+	budget   *budget
+	refusals *guard.Log
+	// limit is how long one large request may take.
+	limit time.Duration
+	// use marks the connection of a remote address as in use until done is called.
+	use func(remote string) (done func())
+
+	mu    sync.Mutex
+	conns map[string]*inflow
+}
+
+// inflow is a connection that reads a large request when there is room for it,
+// and not before: gRPC reads whole messages.
+type inflow struct {
+	net.Conn
+	all    *inflows
+	remote string
+	frames frames
+	// rest was read from the connection and is not handed on yet.
+	rest   []byte
+	closed chan struct{}
+	once   sync.Once
+	// sending is set while the client is sent a response, which it may leave
+	// unread.
+	sending atomic.Bool
+
+	mu      sync.Mutex
+	streams int
+	// open is the room of requests that are not dealt with.
+	open []*reservation
+	// waited is how long it waited for room, and since is when it began to wait
+	// again; zero if it does not.
+	waited time.Duration
+	since  time.Time
+}
+
+// add makes an inflow of a connection that has got through the handshakes.
+func (all *inflows) add(conn net.Conn) *inflow {
+	c := &inflow{Conn: conn, all: all, remote: conn.RemoteAddr().String(), closed: make(chan struct{})}
+	c.frames = newFrames(c.received, c.release)
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.conns[c.remote] = c
+	return c
+}
+
+// stream returns the connection of a stream; done is called at its end.
+func (all *inflows) stream(remote string) (c *inflow, done func()) {
+	if all == nil {
+		return nil, func() {}
+	}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if c = all.conns[remote]; c == nil {
+		return nil, func() {}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streams++
+	return c, c.streamEnded
+}
+
+// streamEnded drops what nobody will deal with any more.
+func (c *inflow) streamEnded() {
+	c.mu.Lock()
+	var left []*reservation
+	if c.streams--; c.streams == 0 {
+		left = slices.Clone(c.open)
+	}
+	c.mu.Unlock()
+	for _, r := range left {
+		c.release(r)
+	}
+}
+
+// Read reads until a large request begins, and waits there for its room.
+func (c *inflow) Read(p []byte) (n int, err error) {
+	if len(c.rest) > 0 {
+		n = copy(p, c.rest)
+		if c.rest = c.rest[n:]; len(c.rest) == 0 {
+			c.rest = nil
+		}
+	} else if n, err = c.Conn.Read(p); n == 0 {
+		return 0, err
+	}
+	for at := 0; ; {
+		k, size, e := c.frames.scan(p[at:n])
+		at += k
+		if e == nil {
+			return n, err
+		}
+		if e == errLarge && at > 0 {
+			c.rest = slices.Concat(p[at:n], c.rest)
+			return at, nil
+		}
+		if e == errLarge {
+			c.frames.room, e = c.reserve(size)
+		}
+		if e != nil {
+			return 0, e
+		}
+	}
+}
+
+// reserve returns when there is room for a request.
+func (c *inflow) reserve(size int) (*reservation, error) {
+	host, _, _ := net.SplitHostPort(c.remote)
+	r := &reservation{
+		host: host, size: size, granted: make(chan struct{}), stalled: c.sending.Load,
+		close: func() { c.drop("its request came too slowly while others waited") },
+		unuse: c.all.use(c.remote),
+	}
+	c.mu.Lock()
+	c.open = append(c.open, r)
+	c.mu.Unlock()
+	if err := c.all.budget.reserve(r); err != nil {
+		c.all.refusals.Refuse(c.remote, guard.Refusal{Kind: guard.Crowd, Reason: "more Envoys wait with large requests " +
+			"than may be connected: see what connects so often"})
+		return nil, errors.Join(err, c.Close())
+	}
+	if !c.wait(r.granted) {
+		c.release(r)
+		return nil, net.ErrClosed
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.expire = time.AfterFunc(c.all.limit, func() { c.expire(r) })
+	return r, nil
+}
+
+// received notes that more of a request was read. It returns when it may be read
+// further.
+func (c *inflow) received(r *reservation, n int) {
+	if goOn := c.all.budget.receive(r, n); goOn != nil {
+		c.wait(goOn)
+	}
+}
+
+// wait waits for its turn; it reports false if the connection is closed before.
+func (c *inflow) wait(turn <-chan struct{}) bool {
+	c.mu.Lock()
+	c.since = time.Now()
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.waited, c.since = c.waited+time.Since(c.since), time.Time{}
+	}()
+	select {
+	case <-turn:
+		return true
+	case <-c.closed:
+		return false
+	}
+}
+
+// expire ends a request that takes too long.
+func (c *inflow) expire(r *reservation) {
+	if c.all.budget.complete(r) {
+		c.release(r)
+		return
+	}
+	c.drop(fmt.Sprintf("a request did not come within %s", c.all.limit))
+}
+
+// release gives back the room of a request, once.
+func (c *inflow) release(r *reservation) {
+	c.mu.Lock()
+	at := slices.Index(c.open, r)
+	if at >= 0 {
+		c.open = slices.Delete(c.open, at, at+1)
+	}
+	expire := r.expire
+	c.mu.Unlock()
+	if at < 0 {
+		return
+	}
+	if expire != nil {
+		expire.Stop()
+	}
+	c.all.budget.release(r)
+	r.unuse()
+}
+
+// dealt gives back the room of a request that was dealt with, or will not be.
+func (c *inflow) dealt(req *request) {
+	size := req.size
+	req.size = 0
+	if c == nil || size <= smallRequest {
+		return
+	}
+	c.mu.Lock()
+	at := slices.IndexFunc(c.open, func(r *reservation) bool { return r.size == size })
+	var r *reservation
+	if at >= 0 {
+		r = c.open[at]
+	}
+	c.mu.Unlock()
+	if r != nil {
+		c.release(r)
+	}
+}
+
+// during notes that the client is sent a response while f runs.
+func (c *inflow) during(f func() error) error {
+	if c != nil {
+		c.sending.Store(true)
+		defer c.sending.Store(false)
+	}
+	return f()
+}
+
+// waiting returns how long the connection has waited for room so far.
+func (c *inflow) waiting() time.Duration {
+	if c == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since.IsZero() {
+		return c.waited
+	}
+	return c.waited + time.Since(c.since)
+}
+
+// drop closes the connection of a client that is in the way of others.
+func (c *inflow) drop(reason string) {
+	c.all.refusals.Refuse(c.remote, guard.Refusal{Kind: guard.Silent, Reason: reason + ": see its link, and how busy it is"})
+	_ = c.Close()
+}
+
+// Close closes the connection and gives back its room.
+func (c *inflow) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	c.all.mu.Lock()
+	if c.all.conns[c.remote] == c {
+		delete(c.all.conns, c.remote)
+	}
+	c.all.mu.Unlock()
+	c.mu.Lock()
+	left := slices.Clone(c.open)
+	c.mu.Unlock()
+	for _, r := range left {
+		c.release(r)
+	}
+	return c.Conn.Close()
+}

@@ -1,0 +1,52 @@
+package xds
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// turns let few clients at a time make the handshake of TLS. When all Envoys of a
+// fleet come at once, what is to be done for those that are connected waits behind
+// a few handshakes, and not behind thousands.
+type turns chan struct{}
+
+func newTurns() turns { return make(turns, runtime.GOMAXPROCS(0)) }
+
+// longTurn is when a turn ends by itself: a handshake takes a millisecond or two,
+// and whatever time the client takes.
+const longTurn = 20 * time.Millisecond
+
+// take waits for a turn, which lasts until done is called.
+func (t turns) take() (done func()) {
+	t <- struct{}{}
+	end := sync.OnceFunc(func() { <-t })
+	timer := time.AfterFunc(longTurn, end)
+	return func() {
+		timer.Stop()
+		end()
+	}
+}
+
+const (
+	recordHeader    = 5
+	recordHandshake = 22
+	maxRecord       = 16 << 10
+)
+
+// readHello reads the first record of a TLS client, as far as it comes. Only who
+// sends one needs a turn.
+func readHello(conn net.Conn) (record []byte, complete bool) {
+	record = make([]byte, recordHeader)
+	n, err := io.ReadFull(conn, record)
+	size := int(binary.BigEndian.Uint16(record[recordHeader-2:]))
+	if err != nil || record[0] != recordHandshake || size > maxRecord {
+		return record[:n], false
+	}
+	record = append(record, make([]byte, size)...)
+	n, err = io.ReadFull(conn, record[recordHeader:])
+	return record[:recordHeader+n], err == nil
+}
