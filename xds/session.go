@@ -51,7 +51,9 @@ func (s *session) close() {
 	delete(s.store.sessions, s)
 	s.forgetRejections()
 	for t := range s.watches {
-		s.store.doubts.keep(s.envoy.node, Type(t), s.watches[t].doubt())
+		d := s.watches[t].doubt()
+		s.store.share(s.envoy.node, Type(t), d)
+		s.store.doubts.keep(s.envoy.node, Type(t), d)
 	}
 	s.store.sample.leave(s, false, time.Now())
 }
@@ -159,7 +161,7 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 func (s *session) start(t Type, sub subscription, now time.Time) {
 	w, clusters := &s.watches[t], &s.watches[Cluster]
 	w.start(&s.store.tables[t], sub, s.store.revision)
-	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t))
+	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t).aged(&s.store.tables[t]))
 	s.interest.Or(1 << t)
 	if s.began.IsZero() {
 		s.began = now
