@@ -133,16 +133,24 @@ func (s *session) unpark(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for t := range s.watches {
-		w := &s.watches[t]
-		if early := w.early; early != nil && s.store.tables[t].open {
-			w.early = nil
-			s.start(Type(t), *early, now)
+		if s.watches[t].early != nil && s.store.tables[t].open {
+			s.startEarly(Type(t), now)
 		}
 	}
 }
 
+// startEarly handles what was asked for of a type before it was opened.
+func (s *session) startEarly(t Type, now time.Time) {
+	early := *s.watches[t].early
+	s.watches[t].early = nil
+	s.start(t, early, now)
+}
+
 func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
+	if w.early != nil { // the type was opened a moment ago
+		s.startEarly(t, now)
+	}
 	if !w.subscribed {
 		s.start(t, sub, now)
 		return out
