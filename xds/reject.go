@@ -179,11 +179,11 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 	if f.doubted != nil {
 		doubted.Or(f.doubted)
 	}
-	w.unsure.Or(f.set)
-	w.unsure.Or(f.goneHeld)
-	w.waits.Or(f.waits)
+	w.unsure.Or(w.wanted(f.set))
+	w.unsure.Or(w.wanted(f.goneHeld))
+	w.waits.Or(w.wanted(f.waits))
 	if skipsKnown[w.typ] {
-		w.skips.Or(f.set)
+		w.skips.Or(w.wanted(f.set))
 	}
 	n := f.set.GetCardinality()
 	if n < 2 {
@@ -224,7 +224,7 @@ func (w *watch) accept(t *table, f *flight) (settled []uint32) {
 	w.unsure.AndNot(f.gone)
 	if skipsKnown[w.typ] {
 		w.skips.AndNot(f.set)
-		w.looked.Or(f.set)
+		w.looked.Or(w.wanted(f.set))
 	}
 	if w.wildcard {
 		w.forget(f.gone)

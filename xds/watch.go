@@ -107,7 +107,7 @@ func newWatch(t Type, envoy *kind) watch {
 
 // use adds the ids that must not be given to other names.
 func (w *watch) use(used *roaring.Bitmap) {
-	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.gone, w.trial, w.looked, w.skips} {
+	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.set, w.gone, w.trial, w.looked, w.skips} {
 		used.Or(ids)
 	}
 	for id := range w.rejected {
@@ -120,6 +120,7 @@ func (w *watch) use(used *roaring.Bitmap) {
 		w.early.use(used)
 	}
 	if w.flight != nil {
+		used.Or(w.flight.set)
 		used.Or(w.flight.gone)
 	}
 	for _, b := range w.retry {
@@ -129,6 +130,15 @@ func (w *watch) use(used *roaring.Bitmap) {
 }
 
 func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id) }
+
+// wanted returns those of the ids that Envoy still asks for. Of others, that it has given
+// up since they were sent, it has nothing.
+func (w *watch) wanted(ids *roaring.Bitmap) *roaring.Bitmap {
+	if w.wildcard {
+		return ids
+	}
+	return roaring.And(ids, w.names)
+}
 
 // mayHave reports whether Envoy has a resource, or may have it.
 func (w *watch) mayHave(id uint32) bool { return w.held.Contains(id) || w.unsure.Contains(id) }
