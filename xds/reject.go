@@ -315,7 +315,7 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	w.lastRejection, w.now = rejection, rejection.Time
 	w.trial.Remove(c.id)
-	if !w.wants(c.id) {
+	if !w.wants(c.id) || table.entries[c.id].presence == withheld {
 		return
 	}
 	// What it has is older than what was rejected, also if that has changed since.

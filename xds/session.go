@@ -212,9 +212,9 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 	w.flight = nil
 	if req.GetErrorDetail() == nil {
 		w.acked, w.ackedAt = f.revision, now
-		settled := w.accept(table, f)
-		out.settled = append(out.settled, settled...)
-		if t == Secret && (len(settled) > 0 || f.lastGood != nil) {
+		replaces := t == Secret && w.skips.Intersects(f.set)
+		out.settled = append(out.settled, w.accept(table, f)...)
+		if replaces {
 			s.watches[Listener].now = now
 			s.watches[Listener].retryNow() // what it may have been rejected for is gone
 		}

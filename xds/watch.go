@@ -290,12 +290,19 @@ func (w *watch) refresh(t *table, b batch) batch {
 		}
 	}
 	for _, id := range b.gone.ToArray() {
-		if t.entries[id].presence != absent || w.gone.Contains(id) {
+		if !w.isGone(t, id) || w.gone.Contains(id) {
 			b.gone.Remove(id)
 		}
 	}
 	w.judge(t, &b)
 	return b
+}
+
+// isGone reports whether Envoy is still to be told that there is nothing for a name:
+// there is none, or none that it is offered.
+func (w *watch) isGone(t *table, id uint32) bool {
+	_, lacks := w.lacks[id]
+	return t.entries[id].presence == absent || lacks && !w.set.Contains(id) && !w.held.Contains(id)
 }
 
 // lower notes that what is due about id was so since an earlier revision,
