@@ -48,26 +48,57 @@ func (w *watch) doubt() doubt {
 	return d
 }
 
-// dispel makes due what is to be made sure on a new stream.
+// aged returns the doubt with all of sent that changed since among its parts: it may be
+// as it was before, and Envoy tell of that.
+func (d doubt) aged(t *table) doubt {
+	if d.empty() || d.sent == nil {
+		return d
+	}
+	d.parts = d.parts.Clone()
+	for it := d.sent.Iterator(); it.HasNext(); {
+		if id := it.Next(); t.entries[id].revision > d.revision {
+			d.parts.Add(id)
+		}
+	}
+	return d
+}
+
+// dispel makes due what is to be made sure, of an aged doubt.
 func (w *watch) dispel(t *table, d doubt) {
 	if d.empty() {
 		return
 	}
-	ids := roaring.New()
-	ids.Or(d.parts)
+	ids := d.parts.Clone()
 	if d.sent != nil {
-		for it := d.sent.Iterator(); it.HasNext(); {
-			// What did not change, and Envoy told of, it has as it is.
-			if id := it.Next(); t.entries[id].revision > d.revision || w.set.Contains(id) {
-				ids.Add(id)
-			}
-		}
+		// What did not change, and Envoy told of, it has as it is.
+		ids.Or(roaring.And(d.sent, w.set))
 	}
 	for it := ids.Iterator(); it.HasNext(); {
 		if id := it.Next(); w.wants(id) {
 			w.unsure.Add(id)
 			w.due(t, id)
 		}
+	}
+}
+
+// share tells the other streams of an Envoy what is in doubt when one ends: it may have
+// come again before the end of the first was seen. It is called under the store's lock.
+func (s *Store) share(node string, t Type, d doubt) {
+	if d.empty() || node == "" {
+		return
+	}
+	table := &s.tables[t]
+	aged := d.aged(table)
+	for session := range s.sessions {
+		if session.envoy.node != node {
+			continue
+		}
+		session.locked(func() {
+			if w := &session.watches[t]; w.subscribed {
+				w.dispel(table, aged)
+			}
+		})
+		session.notify()
 	}
 }
 

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -25,6 +26,32 @@ func TestQuotable(t *testing.T) {
 	if long := quotable(strings.Repeat("ü", maxMessage)); len(long) > maxMessage+4 || !utf8.ValidString(long) {
 		t.Errorf("a long message has %d bytes", len(long))
 	}
+}
+
+// Of very many rejected resources only the beginning of what Envoy says is kept.
+func TestWordsAboutManyRejected(t *testing.T) {
+	store, _, connect := scripts(t)
+	e := connect("edge-1", "1.40.0")
+	words := strings.Repeat("ü", maxMessage/2)
+	e.subscribe(Cluster)
+	e.ack(e.expect(Cluster, nil))
+	for i := range maxQuoted + 10 {
+		name := fmt.Sprintf("c%03d", i)
+		setIn(t, store, Cluster, "bad", name)
+		if r := e.nack(e.expect(Cluster, []string{name}), words); r.Message != words {
+			t.Fatalf("%d bytes of Envoy's words are logged", len(r.Message))
+		}
+	}
+	e.session.locked(func() {
+		w, table := &e.session.watches[Cluster], &store.tables[Cluster]
+		for i := range maxQuoted + 10 {
+			id := table.ids[fmt.Sprintf("c%03d", i)]
+			said, noted := w.rejected[id].message, table.suspects[id][0].nodes["edge-1"].message
+			if whole := i < maxQuoted; (said == words) != whole || !whole && len(said) > maxBrief+3 || noted != said {
+				t.Errorf("of rejection %d are kept %d bytes, and %d", i, len(said), len(noted))
+			}
+		}
+	})
 }
 
 func FuzzQuotable(f *testing.F) {

@@ -79,3 +79,18 @@ func TestOpeningIsNotMissed(t *testing.T) {
 	cancel()
 	<-done
 }
+
+// A request that comes when its type has just been opened is the second one, not the
+// first.
+func TestSecondRequestAfterOpening(t *testing.T) {
+	t.Parallel()
+	store, clock := NewStore(), testTime
+	setIn(t, store, Secret, "1", "a", "b")
+	e := &script{t: t, session: newSession(store, new(kind)), clock: &clock}
+	e.subscribe(Secret, "a")
+	store.Open()
+	e.send(Secret, &discoveryv3.DeltaDiscoveryRequest{ResourceNamesSubscribe: []string{"b"}, ResourceNamesUnsubscribe: []string{"a"}})
+	e.session.unpark(clock)
+	e.ack(e.expect(Secret, []string{"b"}))
+	e.quiet()
+}

@@ -27,7 +27,7 @@ type suspect struct {
 
 // objection is one Envoy's rejection.
 type objection struct {
-	streams int // of this node id
+	streams []*kind // of this node id; each stream has its own
 	message string
 	since   time.Time
 }
@@ -58,9 +58,8 @@ func (t *table) quarantined(id uint32, envoy *kind) bool {
 	return s != nil && len(s.nodes) >= enough && !t.acknowledgedBy(id, envoy)
 }
 
-// object notes that an Envoy rejects a resource as it is; first tells that its stream
-// had not before.
-func (t *table) object(id uint32, envoy *kind, rejection *Rejection, first bool) Reach {
+// object notes that an Envoy rejects a resource as it is.
+func (t *table) object(id uint32, envoy *kind, message string, now time.Time) Reach {
 	s := t.suspect(id, envoy)
 	if s == nil {
 		_, second := t.secondFor(id, envoy)
@@ -70,12 +69,12 @@ func (t *table) object(id uint32, envoy *kind, rejection *Rejection, first bool)
 	before := len(s.nodes)
 	o := s.nodes[envoy.node]
 	if o == nil {
-		o = &objection{since: rejection.Time}
+		o = &objection{since: now}
 		s.nodes[envoy.node] = o
 	}
-	o.message = rejection.Message
-	if first {
-		o.streams++
+	o.message = message
+	if !slices.Contains(o.streams, envoy) {
+		o.streams = append(o.streams, envoy)
 	}
 	switch {
 	case before == 0:
@@ -86,23 +85,44 @@ func (t *table) object(id uint32, envoy *kind, rejection *Rejection, first bool)
 	return Repeated
 }
 
-// withdraw takes back what a stream of an Envoy said against a resource as it is.
-func (t *table) withdraw(id uint32, envoy *kind) {
-	s := t.suspect(id, envoy)
-	if s == nil || s.nodes[envoy.node] == nil {
-		return
-	}
-	if s.nodes[envoy.node].streams--; s.nodes[envoy.node].streams == 0 {
-		delete(s.nodes, envoy.node)
-	}
-	if len(s.nodes) == 0 {
-		t.setSuspects(id, func(other *suspect) bool { return other == s })
-	}
+// withdraw takes back what a stream of an Envoy said against a resource, in whichever
+// form. It reports whether that was something.
+func (t *table) withdraw(id uint32, envoy *kind) (withdrawn bool) {
+	t.setSuspects(id, func(s *suspect) bool {
+		return s.withdraw(envoy.node, func(by *kind) bool {
+			withdrawn = withdrawn || by == envoy
+			return by == envoy
+		})
+	})
+	return withdrawn
 }
 
-// acquit forgets what was said against those forms of a resource that changed.
+// withdraw takes back what streams of an Envoy said. It reports whether nobody says
+// anything any more.
+func (s *suspect) withdraw(node string, by func(*kind) bool) (none bool) {
+	if o := s.nodes[node]; o != nil {
+		if o.streams = slices.DeleteFunc(o.streams, by); len(o.streams) == 0 {
+			delete(s.nodes, node)
+		}
+	}
+	return len(s.nodes) == 0
+}
+
+// acquit forgets what was said against those forms of a resource that changed, and by
+// Envoys that are not sent that form any more.
 func (t *table) acquit(id uint32, first, second bool) {
-	t.setSuspects(id, func(s *suspect) bool { return s.second && second || !s.second && first })
+	t.setSuspects(id, func(s *suspect) bool {
+		if s.second && second || !s.second && first {
+			return true
+		}
+		for node := range s.nodes {
+			s.withdraw(node, func(by *kind) bool {
+				_, second := t.secondFor(id, by)
+				return second != s.second
+			})
+		}
+		return len(s.nodes) == 0
+	})
 }
 
 func (t *table) setSuspects(id uint32, gone func(*suspect) bool) {
@@ -161,7 +181,7 @@ func (t *table) acknowledge(ids *roaring.Bitmap, revision uint64, envoy *kind) (
 	for it := ids.Iterator(); it.HasNext(); {
 		id := it.Next()
 		by := t.acknowledgers(id, envoy)
-		if t.entries[id].revision > revision || atomic.LoadUint32(by)&envoy.bit == envoy.bit {
+		if t.entries[id].revision > revision && t.changedFor(id, envoy, revision) || atomic.LoadUint32(by)&envoy.bit == envoy.bit {
 			continue
 		}
 		atomic.OrUint32(by, envoy.bit)
@@ -170,6 +190,35 @@ func (t *table) acknowledge(ids *roaring.Bitmap, revision uint64, envoy *kind) (
 		}
 	}
 	return suspects
+}
+
+// offerAgain makes resources due for the Envoys of a version that lack them though they
+// did not reject them themselves. It is called under the store's lock.
+func (s *Store) offerAgain(t Type, ids []uint32, version string) {
+	table := &s.tables[t]
+	for session := range s.sessions {
+		if session.envoy.version != version {
+			continue
+		}
+		due := false
+		session.locked(func() {
+			w := &session.watches[t]
+			if len(w.lacks) == 0 {
+				return
+			}
+			for _, id := range ids {
+				l, lacks := w.lacks[id]
+				if lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent {
+					w.set.Add(id)
+					w.since[id] = l.since
+					due = true
+				}
+			}
+		})
+		if due {
+			session.notify()
+		}
+	}
 }
 
 // versionBit returns the bit that stands for a version of Envoy in a set of versions.

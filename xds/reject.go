@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -118,13 +117,28 @@ func (w *watch) oldestLack() uint64 {
 // questionable calls f with the ids of a set that this Envoy or another of any
 // version rejected.
 func (w *watch) questionable(t *table, ids *roaring.Bitmap, f func(id uint32)) {
-	for id := range t.suspects {
-		if ids.Contains(id) {
+	among(t.suspects, ids, f)
+	among(w.rejected, ids, func(id uint32) {
+		if _, both := t.suspects[id]; !both {
 			f(id)
 		}
+	})
+}
+
+// among calls f with the ids of a set that are keys of a map. It costs what the smaller
+// of both does: a change may be small, and many resources rejected.
+func among[V any](m map[uint32]V, ids *roaring.Bitmap, f func(id uint32)) {
+	if ids.GetCardinality() < uint64(len(m)) {
+		for it := ids.Iterator(); it.HasNext(); {
+			id := it.Next()
+			if _, ok := m[id]; ok {
+				f(id)
+			}
+		}
+		return
 	}
-	for id := range w.rejected {
-		if _, both := t.suspects[id]; !both && ids.Contains(id) {
+	for id := range m {
+		if ids.Contains(id) {
 			f(id)
 		}
 	}
@@ -179,11 +193,11 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 	if f.doubted != nil {
 		doubted.Or(f.doubted)
 	}
-	w.unsure.Or(f.set)
-	w.unsure.Or(f.goneHeld)
-	w.waits.Or(f.waits)
+	w.unsure.Or(w.wanted(f.set))
+	w.unsure.Or(w.wanted(f.goneHeld))
+	w.waits.Or(w.wanted(f.waits))
 	if skipsKnown[w.typ] {
-		w.skips.Or(f.set)
+		w.skips.Or(w.wanted(f.set))
 	}
 	n := f.set.GetCardinality()
 	if n < 2 {
@@ -217,14 +231,14 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 }
 
 // accept takes note of an acknowledged response. It returns those of it that this
-// Envoy or others of its version had rejected.
+// Envoy or others of its version had rejected; one may be there twice.
 func (w *watch) accept(t *table, f *flight) (settled []uint32) {
 	w.trial.AndNot(f.set)
 	w.unsure.AndNot(f.set)
 	w.unsure.AndNot(f.gone)
 	if skipsKnown[w.typ] {
 		w.skips.AndNot(f.set)
-		w.looked.Or(f.set)
+		w.looked.Or(w.wanted(f.set))
 	}
 	if w.wildcard {
 		w.forget(f.gone)
@@ -234,11 +248,7 @@ func (w *watch) accept(t *table, f *flight) (settled []uint32) {
 		current = roaring.AndNot(f.set, f.lastGood)
 	}
 	settled = t.acknowledge(current, f.revision, w.envoy)
-	for id := range w.rejected {
-		if current.Contains(id) && !slices.Contains(settled, id) {
-			settled = append(settled, id)
-		}
-	}
+	among(w.rejected, current, func(id uint32) { settled = append(settled, id) })
 	return settled
 }
 
@@ -315,11 +325,15 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	w.lastRejection, w.now = rejection, rejection.Time
 	w.trial.Remove(c.id)
-	if !w.wants(c.id) {
+	if !w.wants(c.id) || table.entries[c.id].presence == withheld {
 		return
 	}
 	// What it has is older than what was rejected, also if that has changed since.
 	w.lack(table, c.id, c.since)
+	message := rejection.Message
+	if len(w.rejected) >= maxQuoted {
+		message = brief(message)
+	}
 	r := w.rejected[c.id]
 	_, good := table.lastGood(c.id, s.envoy)
 	switch {
@@ -329,12 +343,12 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 		if r.version != c.version {
 			r = rejected{version: c.version, lastGood: r.lastGood, since: rejection.Time}
 		}
-		rejection.Reach = table.object(c.id, s.envoy, rejection, r.retryAt.IsZero())
-		r = r.again(rejection.Message, rejection.Time)
+		rejection.Reach = table.object(c.id, s.envoy, message, rejection.Time)
+		r = r.again(message, rejection.Time)
 	case c.version == good:
 		r.lastGood = good
 		if r.since.IsZero() {
-			r.since, r.message = rejection.Time, rejection.Message
+			r.since, r.message = rejection.Time, message
 		}
 		rejection.Reach = Repeated
 	default:
@@ -349,52 +363,24 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 func (s *session) settle(t Type, ids []uint32) {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
-	table := &s.store.tables[t]
 	for _, id := range ids {
-		s.locked(func() {
-			if w := &s.watches[t]; w.rejects(table, id) {
-				delete(w.rejected, id)
-				table.withdraw(id, s.envoy)
-			}
-		})
-		s.store.offerAgain(t, id, s.envoy.version)
+		s.locked(func() { delete(s.watches[t].rejected, id) })
+		s.store.tables[t].withdraw(id, s.envoy)
 	}
+	s.store.offerAgain(t, ids, s.envoy.version)
 }
 
 // forgetRejections is called under the store's lock when a stream ends: what its
 // Envoy rejected does not concern others any more.
 func (s *session) forgetRejections() {
-	for t := range s.watches {
+	for t := range s.store.tables {
 		table := &s.store.tables[t]
-		for _, id := range slices.Collect(maps.Keys(s.watches[t].rejected)) {
-			if s.watches[t].rejects(table, id) {
-				table.withdraw(id, s.envoy)
-				s.store.offerAgain(Type(t), id, s.envoy.version)
+		var ids []uint32
+		for id := range table.suspects {
+			if table.withdraw(id, s.envoy) {
+				ids = append(ids, id)
 			}
 		}
-	}
-}
-
-// offerAgain makes a resource due for the Envoys of a version that lack it though they
-// did not reject it themselves. It is called under the store's lock.
-func (s *Store) offerAgain(t Type, id uint32, version string) {
-	table := &s.tables[t]
-	for session := range s.sessions {
-		if session.envoy.version != version {
-			continue
-		}
-		due := false
-		session.locked(func() {
-			w := &session.watches[t]
-			l, lacks := w.lacks[id]
-			due = lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent
-			if due {
-				w.set.Add(id)
-				w.since[id] = l.since
-			}
-		})
-		if due {
-			session.notify()
-		}
+		s.store.offerAgain(Type(t), ids, s.envoy.version)
 	}
 }

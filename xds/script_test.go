@@ -53,6 +53,11 @@ func (s *script) subscribe(typ Type, names ...string) {
 	s.send(typ, &discoveryv3.DeltaDiscoveryRequest{ResourceNamesSubscribe: names})
 }
 
+func (s *script) unsubscribe(typ Type, names ...string) {
+	s.t.Helper()
+	s.send(typ, &discoveryv3.DeltaDiscoveryRequest{ResourceNamesUnsubscribe: names})
+}
+
 // resume is a first request on a new stream.
 func (s *script) resume(typ Type, versions map[string]string, names ...string) {
 	s.t.Helper()
@@ -110,4 +115,11 @@ func (s *script) quiet() {
 // progress is that of one resource.
 func (s *script) progress(typ Type, name string) Progress {
 	return s.session.progress([]Key{{typ, name}})[0].Progress
+}
+
+func nobodyRejects(t *testing.T, store *Store) {
+	t.Helper()
+	if r := store.Rejected(); len(r) != 0 {
+		t.Errorf("rejected: %+v", r)
+	}
 }

@@ -81,10 +81,10 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 			f.vary.Or(roaring.AndNot(b.set, w.looked))
 		}
 	}
-	for id := range w.lacks {
-		if b.set.Contains(id) && (b.lastGood == nil || !b.lastGood.Contains(id)) {
+	among(w.lacks, b.set, func(id uint32) {
+		if b.lastGood == nil || !b.lastGood.Contains(id) {
 			delete(w.lacks, id)
 		}
-	}
+	})
 	return f
 }

@@ -54,7 +54,9 @@ func (s *session) close() {
 	delete(s.store.sessions, s)
 	s.forgetRejections()
 	for t := range s.watches {
-		s.store.doubts.keep(s.envoy.node, Type(t), s.watches[t].doubt())
+		d := s.watches[t].doubt()
+		s.store.share(s.envoy.node, Type(t), d)
+		s.store.doubts.keep(s.envoy.node, Type(t), d)
 	}
 	s.store.sample.leave(s, false, time.Now())
 }
@@ -134,16 +136,24 @@ func (s *session) unpark(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for t := range s.watches {
-		w := &s.watches[t]
-		if early := w.early; early != nil && s.store.tables[t].open {
-			w.early = nil
-			s.start(Type(t), *early, now)
+		if s.watches[t].early != nil && s.store.tables[t].open {
+			s.startEarly(Type(t), now)
 		}
 	}
 }
 
+// startEarly handles what was asked for of a type before it was opened.
+func (s *session) startEarly(t Type, now time.Time) {
+	early := *s.watches[t].early
+	s.watches[t].early = nil
+	s.start(t, early, now)
+}
+
 func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
+	if w.early != nil { // the type was opened a moment ago
+		s.startEarly(t, now)
+	}
 	if !w.subscribed {
 		s.start(t, sub, now)
 		return out
@@ -163,7 +173,7 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 	w, clusters := &s.watches[t], &s.watches[Cluster]
 	s.notice(t, sub)
 	w.start(&s.store.tables[t], sub, s.store.revision)
-	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t))
+	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t).aged(&s.store.tables[t]))
 	s.interest.Or(1 << t)
 	if s.began.IsZero() {
 		s.began = now
@@ -206,9 +216,9 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 	w.flight = nil
 	if req.GetErrorDetail() == nil {
 		w.acked, w.ackedAt = f.revision, now
-		settled := w.accept(table, f)
-		out.settled = append(out.settled, settled...)
-		if t == Secret && (len(settled) > 0 || f.lastGood != nil) {
+		replaces := t == Secret && w.skips.Intersects(f.set)
+		out.settled = append(out.settled, w.accept(table, f)...)
+		if replaces {
 			s.watches[Listener].now = now
 			s.watches[Listener].retryNow() // what it may have been rejected for is gone
 		}

@@ -107,7 +107,7 @@ func newWatch(t Type, envoy *kind) watch {
 
 // use adds the ids that must not be given to other names.
 func (w *watch) use(used *roaring.Bitmap) {
-	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.gone, w.trial, w.looked, w.skips} {
+	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.set, w.gone, w.trial, w.looked, w.skips} {
 		used.Or(ids)
 	}
 	for id := range w.rejected {
@@ -120,6 +120,7 @@ func (w *watch) use(used *roaring.Bitmap) {
 		w.early.use(used)
 	}
 	if w.flight != nil {
+		used.Or(w.flight.set)
 		used.Or(w.flight.gone)
 	}
 	for _, b := range w.retry {
@@ -129,6 +130,15 @@ func (w *watch) use(used *roaring.Bitmap) {
 }
 
 func (w *watch) wants(id uint32) bool { return w.wildcard || w.names.Contains(id) }
+
+// wanted returns those of the ids that Envoy still asks for. Of others, that it has given
+// up since they were sent, it has nothing.
+func (w *watch) wanted(ids *roaring.Bitmap) *roaring.Bitmap {
+	if w.wildcard {
+		return ids
+	}
+	return roaring.And(ids, w.names)
+}
 
 // mayHave reports whether Envoy has a resource, or may have it.
 func (w *watch) mayHave(id uint32) bool { return w.held.Contains(id) || w.unsure.Contains(id) }
@@ -280,12 +290,19 @@ func (w *watch) refresh(t *table, b batch) batch {
 		}
 	}
 	for _, id := range b.gone.ToArray() {
-		if t.entries[id].presence != absent || w.gone.Contains(id) {
+		if !w.isGone(t, id) || w.gone.Contains(id) {
 			b.gone.Remove(id)
 		}
 	}
 	w.judge(t, &b)
 	return b
+}
+
+// isGone reports whether Envoy is still to be told that there is nothing for a name:
+// there is none, or none that it is offered.
+func (w *watch) isGone(t *table, id uint32) bool {
+	_, lacks := w.lacks[id]
+	return t.entries[id].presence == absent || lacks && !w.set.Contains(id) && !w.held.Contains(id)
 }
 
 // lower notes that what is due about id was so since an earlier revision,
