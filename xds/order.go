@@ -46,6 +46,26 @@ func (s *session) again(endpoints *roaring.Bitmap) {
 	}
 }
 
+// scopesAgain makes all scopes due after the first listener that takes routes from them
+// was acknowledged, if Envoy had asked for scopes before. That was for a listener which it
+// rejected or which is gone, and the scopes went with that. Envoy does not ask for them
+// again, and would wait for them, or serve none.
+func (s *session) scopesAgain(f *flight) {
+	w, table := &s.watches[Scope], &s.store.tables[Listener]
+	scoped := func(ids *roaring.Bitmap) bool {
+		for it := ids.Iterator(); it.HasNext(); {
+			if table.entries[it.Next()].scoped {
+				return true
+			}
+		}
+		return false
+	}
+	before := roaring.AndNot(s.watches[Listener].held, f.fresh)
+	if f.scopesBefore && w.subscribed && scoped(f.fresh) && !scoped(before) {
+		w.allDue(&s.store.tables[Scope])
+	}
+}
+
 // endpointsOfStart makes the endpoints due that an Envoy may wait for which was cut off
 // while it started.
 func (s *session) endpointsOfStart(now time.Time) {

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,7 +64,7 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 	f := &flight{
 		batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now,
 		fresh: roaring.AndNot(b.set, w.held), goneHeld: roaring.And(b.gone, w.held),
-		waits: roaring.And(b.set, w.waits),
+		waits: roaring.And(b.set, w.waits), scopesBefore: t == Listener && s.watches[Scope].subscribed,
 	}
 	w.waits.AndNot(b.set)
 	w.waits.AndNot(b.gone)
@@ -87,4 +88,45 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 		}
 	}
 	return f
+}
+
+// accept takes note of an acknowledged response. It returns those of it that this
+// Envoy or others of its version had rejected.
+func (w *watch) accept(t *table, f *flight) (settled []uint32) {
+	w.trial.AndNot(f.set)
+	w.unsure.AndNot(f.set)
+	w.unsure.AndNot(f.gone)
+	looked := w.stillAsked(f.set)
+	if skipsKnown[w.typ] {
+		w.skips.AndNot(f.set)
+		w.looked.Or(looked)
+	}
+	if w.wildcard {
+		w.forget(f.gone)
+	}
+	current := looked
+	if f.lastGood != nil {
+		current = roaring.AndNot(looked, f.lastGood)
+	}
+	settled = t.acknowledge(current, f.revision, w.envoy)
+	for id := range w.rejected {
+		if current.Contains(id) && !slices.Contains(settled, id) {
+			settled = append(settled, id)
+		}
+	}
+	return settled
+}
+
+// stillAsked returns those of the ids that Envoy has asked for since before they were
+// sent. It acknowledges unread what it has given up meanwhile, as it does with all that
+// a listener needs which it rejects.
+func (w *watch) stillAsked(ids *roaring.Bitmap) *roaring.Bitmap {
+	if w.wildcard && w.waits.IsEmpty() {
+		return ids
+	}
+	asked := roaring.AndNot(ids, w.waits)
+	if !w.wildcard {
+		asked.And(w.names)
+	}
+	return asked
 }

@@ -171,6 +171,9 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 	if skipsKnown[t] && s.watches[Listener].sentAt.IsZero() {
 		s.old = true
 	}
+	if f := s.watches[Listener].flight; t == Scope && f != nil && len(sub.initial) > 0 {
+		f.scopesBefore = true
+	}
 	if len(sub.initial) == 0 {
 		return
 	}
@@ -208,9 +211,12 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 		w.acked, w.ackedAt = f.revision, now
 		settled := w.accept(table, f)
 		out.settled = append(out.settled, settled...)
-		if t == Secret && (len(settled) > 0 || f.lastGood != nil) {
+		switch {
+		case t == Secret && (len(settled) > 0 || f.lastGood != nil):
 			s.watches[Listener].now = now
 			s.watches[Listener].retryNow() // what it may have been rejected for is gone
+		case t == Listener:
+			s.scopesAgain(f)
 		}
 		return
 	}

@@ -81,6 +81,10 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 			continue
 		}
 		w.held.Add(h.id)
+		if w.typ != Endpoint {
+			// It waits for nothing. Told that there is none it would drop what it has.
+			w.waits.Remove(h.id)
+		}
 		if h.version != 0 && h.version == t.version(h.id, w.envoy) {
 			current.Add(h.id)
 			delete(w.since, h.id)

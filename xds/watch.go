@@ -92,6 +92,8 @@ type flight struct {
 	fresh, goneHeld *roaring.Bitmap
 	// waits are those of set that Envoy waits for.
 	waits *roaring.Bitmap
+	// scopesBefore tells that Envoy asked for scopes before these listeners were sent.
+	scopesBefore bool
 	// version is what was sent, of a resource that was sent alone.
 	version version
 }
