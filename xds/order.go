@@ -93,6 +93,9 @@ func (s *session) limits(t Type, now time.Time) (set, gone uint64) {
 	case Secret:
 		return none, s.settled(Listener, removals|lacking, now)
 	case Listener:
+		if s.secretsOnTrial(now) {
+			return 0, none
+		}
 		return s.settled(Cluster, 0, now), none
 	case Scope:
 		// One may lead to others, and Envoy removes before it sets.
@@ -100,6 +103,14 @@ func (s *session) limits(t Type, now time.Time) (set, gone uint64) {
 	default:
 		return s.settled(Scope, 0, now), s.settled(Listener, removals|lacking, now)
 	}
+}
+
+// secretsOnTrial reports whether an Envoy was offered a secret again that it rejected, or
+// its last good version, and has not answered. It would reject listeners for it.
+func (s *session) secretsOnTrial(now time.Time) bool {
+	w := &s.watches[Secret]
+	f := w.flight
+	return f != nil && now.Before(f.sentAt.Add(ackLimit)) && (f.fallsBack() || f.set.Intersects(w.trial))
 }
 
 // answers are what an Envoy has to have answered of a type, beside all that was set.

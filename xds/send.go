@@ -84,6 +84,7 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 	}
 	for id := range w.lacks {
 		if b.set.Contains(id) && (b.lastGood == nil || !b.lastGood.Contains(id)) {
+			f.mends = true
 			delete(w.lacks, id)
 		}
 	}

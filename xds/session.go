@@ -129,15 +129,21 @@ func (s *session) take(t Type, req *request, sub subscription, now time.Time) (o
 
 // unpark handles what was asked for before its type was opened.
 func (s *session) unpark(now time.Time) {
-	s.store.mu.RLock()
-	defer s.store.mu.RUnlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for t := range s.watches {
-		w := &s.watches[t]
-		if early := w.early; early != nil && s.store.tables[t].open {
-			w.early = nil
-			s.start(Type(t), *early, now)
+	var settled [numTypes][]uint32
+	s.store.readLocked(func() {
+		s.locked(func() {
+			for t := range s.watches {
+				w := &s.watches[t]
+				if early := w.early; early != nil && s.store.tables[t].open {
+					w.early = nil
+					settled[t] = s.start(Type(t), *early, now)
+				}
+			}
+		})
+	})
+	for t, ids := range settled {
+		if len(ids) > 0 {
+			s.settle(Type(t), ids)
 		}
 	}
 }
@@ -145,7 +151,7 @@ func (s *session) unpark(now time.Time) {
 func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	if !w.subscribed {
-		s.start(t, sub, now)
+		out.settled = s.start(t, sub, now)
 		return out
 	}
 	for _, id := range sub.unsubscribe {
@@ -158,11 +164,15 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 	return out
 }
 
-// start handles the first request for a type.
-func (s *session) start(t Type, sub subscription, now time.Time) {
+// start handles the first request for a type. It returns what others of the Envoy's
+// version rejected, and it tells that it has.
+func (s *session) start(t Type, sub subscription, now time.Time) (settled []uint32) {
 	w, clusters := &s.watches[t], &s.watches[Cluster]
 	s.notice(t, sub)
-	w.start(&s.store.tables[t], sub, s.store.revision)
+	current := w.start(&s.store.tables[t], sub, s.store.revision)
+	if toldCounts[t] {
+		settled = s.store.tables[t].acknowledge(current, s.store.revision, s.envoy)
+	}
 	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t))
 	s.interest.Or(1 << t)
 	if s.began.IsZero() {
@@ -175,7 +185,7 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 		f.scopesBefore = true
 	}
 	if len(sub.initial) == 0 {
-		return
+		return settled
 	}
 	s.resumed, s.old = true, true
 	switch {
@@ -188,6 +198,7 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 		// So do those that were sent since.
 		s.endpointsAgain(clusters.flight.set)
 	}
+	return settled
 }
 
 // awaits reports whether a nonce is that of the response in flight.
@@ -211,11 +222,10 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 		w.acked, w.ackedAt = f.revision, now
 		settled := w.accept(table, f)
 		out.settled = append(out.settled, settled...)
-		switch {
-		case t == Secret && (len(settled) > 0 || f.lastGood != nil):
-			s.watches[Listener].now = now
-			s.watches[Listener].retryNow() // what it may have been rejected for is gone
-		case t == Listener:
+		switch t {
+		case Secret:
+			s.retryFor(f, now)
+		case Listener:
 			s.scopesAgain(f)
 		}
 		return

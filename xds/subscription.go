@@ -62,10 +62,11 @@ func (w *watch) ask(s subscription) {
 	e.subscribe, e.emptyMeansAll = names.ToArray(), false
 }
 
-// start handles the first request for a type on a stream.
+// start handles the first request for a type on a stream. It returns those that Envoy has
+// as they are.
 //
 // xDS protocol, "Incremental xDS": initial_resource_versions lists what the client has.
-func (w *watch) start(t *table, s subscription, revision uint64) {
+func (w *watch) start(t *table, s subscription, revision uint64) (current *roaring.Bitmap) {
 	w.subscribed = true
 	w.cursor = revision
 	w.wildcard = s.wildcard()
@@ -75,7 +76,7 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 		w.answer = len(s.initial) == 0
 	}
 	// To take them out of what is due one by one moves the others each time.
-	current := roaring.New()
+	current = roaring.New()
 	for _, h := range s.initial {
 		if !w.wants(h.id) {
 			continue
@@ -94,6 +95,7 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 	}
 	w.set.AndNot(current)
 	w.gone.AndNot(current)
+	return current
 }
 
 // subscribe makes every name due, also one that is subscribed already: the

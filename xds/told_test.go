@@ -40,6 +40,99 @@ func TestToldStaysWhenTheNextIsRejected(t *testing.T) {
 	}
 }
 
+// Envoy rejects listeners for a secret, and other secrets that the same filter chain
+// needs. They are offered again when one that it rejected is mended, and not after a
+// pause, though no good version of it was known.
+func TestRejectedForASecretThatIsMended(t *testing.T) {
+	store, _, connect := scripts(t)
+	store.ClustersOnDemand = true
+	setIn(t, store, Listener, "1", "https")
+	setIn(t, store, Secret, "1", "certificate", "authorities")
+	e := connect("edge-1", "1.40.0")
+	e.subscribe(Listener)
+	e.nack(e.expect(Listener, []string{"https"}), "the certificate is bad")
+	e.subscribe(Secret, "certificate", "authorities")
+	e.nack(e.expect(Secret, []string{"certificate", "authorities"}), "the certificate is bad")
+	for _, name := range []string{"certificate", "authorities"} {
+		e.nack(e.expect(Secret, []string{name}), "the certificate is bad")
+		e.ack(e.expect(Secret, nil, name))
+	}
+	e.quiet()
+	setIn(t, store, Secret, "2", "certificate")
+	e.ack(e.expect(Secret, []string{"certificate"}))
+	e.ack(e.expect(Secret, []string{"authorities"}))
+	e.ack(e.expect(Listener, []string{"https"}))
+	e.quiet()
+	if len(store.Rejected()) != 0 {
+		t.Errorf("rejected are %+v", store.Rejected())
+	}
+}
+
+// After a restart of Relay most Envoys acknowledge nothing: they tell what they have.
+// That is known to be good, for those that reject what comes next, and for others.
+func TestToldCountsAsAcknowledged(t *testing.T) {
+	store, _, connect := scripts(t)
+	store.ClustersOnDemand = true
+	setIn(t, store, Listener, "1", "http")
+	setIn(t, store, Secret, "good", "s")
+	versions := func(typ Type, name string) map[string]string {
+		return map[string]string{name: store.tables[typ].versions[0].String()}
+	}
+	good := versions(Secret, "s")
+	e := connect("edge-1", "1.40.0")
+	e.resume(Listener, versions(Listener, "http"))
+	e.resume(Secret, good, "s")
+	e.quiet()
+	for _, node := range []string{"edge-2", "edge-3"} {
+		other := connect(node, "1.40.0")
+		other.subscribe(Listener)
+		other.nack(other.expect(Listener, []string{"http"}), "cannot bind")
+	}
+	if r := store.Rejected(); len(r) != 1 || !r[0].Acknowledged || r[0].Quarantined {
+		t.Errorf("rejected are %+v, want the listener, acknowledged by others", r)
+	}
+	setIn(t, store, Secret, "bad", "s")
+	e.nack(e.expect(Secret, []string{"s"}), "no key")
+	if again := e.expect(Secret, []string{"s"}); versionOf(again, "s") != good["s"] {
+		t.Error("the version that Envoy told of is not sent again")
+	}
+}
+
+// While a secret that was rejected is tried again, or its last good version is, Envoy
+// would reject listeners for it.
+func TestListenersWaitForASecretThatIsTriedAgain(t *testing.T) {
+	store, clock, connect := scripts(t)
+	store.ClustersOnDemand = true
+	setIn(t, store, Listener, "1", "https")
+	setIn(t, store, Secret, "good", "s")
+	e := connect("edge-1", "1.40.0")
+	e.subscribe(Listener)
+	e.ack(e.expect(Listener, []string{"https"}))
+	e.subscribe(Secret, "s")
+	e.ack(e.expect(Secret, []string{"s"}))
+	setIn(t, store, Secret, "bad", "s")
+	e.nack(e.expect(Secret, []string{"s"}), "no key")
+	good := e.expect(Secret, []string{"s"})
+	setIn(t, store, Listener, "2", "https")
+	e.quiet()
+	e.ack(good)
+	e.ack(e.expect(Listener, []string{"https"}))
+	*clock = clock.Add(firstPause)
+	bad := e.expect(Secret, []string{"s"})
+	setIn(t, store, Listener, "3", "https")
+	e.quiet()
+	e.nack(bad, "no key")
+	good = e.expect(Secret, []string{"s"})
+	e.quiet()
+	// But not for ever.
+	if want := clock.Add(ackLimit); e.retryAt.IsZero() || e.retryAt.After(want) {
+		t.Errorf("the stream wakes at %s, want %s or before", e.retryAt, want)
+	}
+	*clock = clock.Add(ackLimit)
+	e.ack(e.expect(Listener, []string{"https"}))
+	e.ack(good)
+}
+
 // What an Envoy needs for a listener it gives up when it rejects that, and acknowledges
 // what has been sent of it unread.
 func TestAcknowledgedUnread(t *testing.T) {

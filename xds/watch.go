@@ -81,6 +81,9 @@ func (b batch) empty() bool {
 	return (b.set == nil || b.set.IsEmpty()) && (b.gone == nil || b.gone.IsEmpty())
 }
 
+// fallsBack reports whether it has the last good version of something.
+func (b batch) fallsBack() bool { return b.lastGood != nil && !b.lastGood.IsEmpty() }
+
 // flight is a response that was sent and not answered.
 type flight struct {
 	batch
@@ -94,6 +97,8 @@ type flight struct {
 	waits *roaring.Bitmap
 	// scopesBefore tells that Envoy asked for scopes before these listeners were sent.
 	scopesBefore bool
+	// mends tells that it has resources as they are which the Envoy lacked before.
+	mends bool
 	// version is what was sent, of a resource that was sent alone.
 	version version
 }
