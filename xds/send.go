@@ -98,6 +98,8 @@ func (w *watch) accept(t *table, f *flight) (settled []uint32) {
 	w.unsure.AndNot(f.set)
 	w.unsure.AndNot(f.gone)
 	looked := w.stillAsked(f.set)
+	w.unread.AndNot(looked)
+	w.unread.Or(roaring.AndNot(f.set, looked))
 	if skipsKnown[w.typ] {
 		w.skips.AndNot(f.set)
 		w.looked.Or(looked)

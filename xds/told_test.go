@@ -212,3 +212,31 @@ func TestScopesOfAListenerThatWasRejected(t *testing.T) {
 	e.ack(listeners)
 	e.quiet()
 }
+
+// Envoy notes a resource that it acknowledges unread, and tells of it on a new stream when
+// it has asked for it again. It is sent all the same.
+func TestToldThoughUnread(t *testing.T) {
+	store, _, connect := scripts(t)
+	store.ClustersOnDemand = true
+	setIn(t, store, Secret, "1", "s")
+	e := connect("edge-1", "1.40.0")
+	e.subscribe(Secret, "s")
+	sent := e.expect(Secret, []string{"s"})
+	e.send(Secret, &discoveryv3.DeltaDiscoveryRequest{ResourceNamesUnsubscribe: []string{"s"}})
+	e.ack(sent)
+	e.subscribe(Secret, "s")
+	e.session.close()
+	for range 2 {
+		e = connect("edge-1", "1.40.0")
+		e.resume(Secret, map[string]string{"s": versionOf(sent, "s")}, "s")
+		sent = e.expect(Secret, []string{"s"})
+		e.session.close() // before it is answered
+	}
+	e = connect("edge-1", "1.40.0")
+	e.resume(Secret, map[string]string{"s": versionOf(sent, "s")}, "s")
+	e.ack(e.expect(Secret, []string{"s"}))
+	e.session.close()
+	e = connect("edge-1", "1.40.0")
+	e.resume(Secret, map[string]string{"s": versionOf(sent, "s")}, "s")
+	e.quiet()
+}

@@ -18,6 +18,9 @@ type watch struct {
 	held *roaring.Bitmap
 	// unsure is what Envoy may have beside, or as it was in a response that it rejected.
 	unsure *roaring.Bitmap
+	// unread are those that Envoy acknowledged after it had given them up. Should it ask
+	// for them again, it tells on a new stream that it has them.
+	unread *roaring.Bitmap
 	// waits are names that Envoy waits for an answer about, whatever it has.
 	waits *roaring.Bitmap
 	// looked are those about which Envoy acknowledged what it was sent on this stream,
@@ -105,7 +108,7 @@ type flight struct {
 
 func newWatch(t Type, envoy *kind) watch {
 	return watch{
-		typ: t, waits: roaring.New(), looked: roaring.New(), skips: roaring.New(),
+		typ: t, unread: roaring.New(), waits: roaring.New(), looked: roaring.New(), skips: roaring.New(),
 		names: roaring.New(), held: roaring.New(), unsure: roaring.New(), set: roaring.New(), gone: roaring.New(),
 		since: make(map[uint32]uint64), envoy: envoy,
 		rejected: make(map[uint32]rejected), lacks: make(map[uint32]lack), trial: roaring.New(),
@@ -114,7 +117,7 @@ func newWatch(t Type, envoy *kind) watch {
 
 // use adds the ids that must not be given to other names.
 func (w *watch) use(used *roaring.Bitmap) {
-	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.gone, w.trial, w.looked, w.skips} {
+	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.unread, w.gone, w.trial, w.looked, w.skips} {
 		used.Or(ids)
 	}
 	for id := range w.rejected {
