@@ -9,8 +9,9 @@ import (
 // maxDoubts is of how many Envoys that are away it is remembered what they may have.
 const maxDoubts = 2000
 
-// doubts remembers what Envoys may have without telling: parts of responses that they
-// rejected, or whose answer did not come before their stream ended. When such an Envoy
+// doubts remembers what Envoys may have without telling, or tell of without having it: parts
+// of responses that they rejected or acknowledged unread, or whose answer did not come
+// before their stream ended. When such an Envoy
 // comes again it tells of the versions before. Should what it was sent have been
 // deleted meanwhile, or be as it was before, nothing would be due.
 type doubts struct {
@@ -33,7 +34,7 @@ func (d doubt) empty() bool {
 
 // doubt returns what the Envoy may have without telling.
 func (w *watch) doubt() doubt {
-	d := doubt{parts: w.unsure.Clone()}
+	d := doubt{parts: roaring.Or(w.unsure, w.unread)}
 	for _, b := range w.retry {
 		d.parts.Or(b.set)
 		d.parts.Or(b.gone)

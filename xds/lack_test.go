@@ -42,6 +42,9 @@ func TestAnswerInARejectedResponse(t *testing.T) {
 			e.nack(r, "worse is bad")
 			if changed {
 				e.ack(e.expect(Secret, []string{"bad"}, "worse"))
+				// Each may have been rejected for the other one.
+				e.nack(e.expect(Secret, []string{"worse"}), "worse is bad")
+				e.ack(e.expect(Secret, nil, "worse"))
 			} else {
 				e.ack(e.expect(Secret, nil, "bad"))
 				e.ack(e.expect(Secret, nil, "worse"))

@@ -46,6 +46,26 @@ func (s *session) again(endpoints *roaring.Bitmap) {
 	}
 }
 
+// scopesAgain makes all scopes due after the first listener that takes routes from them
+// was acknowledged, if Envoy had asked for scopes before. That was for a listener which it
+// rejected or which is gone, and the scopes went with that. Envoy does not ask for them
+// again, and would wait for them, or serve none.
+func (s *session) scopesAgain(f *flight) {
+	w, table := &s.watches[Scope], &s.store.tables[Listener]
+	scoped := func(ids *roaring.Bitmap) bool {
+		for it := ids.Iterator(); it.HasNext(); {
+			if table.entries[it.Next()].scoped {
+				return true
+			}
+		}
+		return false
+	}
+	before := roaring.AndNot(s.watches[Listener].held, f.fresh)
+	if f.scopesBefore && w.subscribed && scoped(f.fresh) && !scoped(before) {
+		w.allDue(&s.store.tables[Scope])
+	}
+}
+
 // endpointsOfStart makes the endpoints due that an Envoy may wait for which was cut off
 // while it started.
 func (s *session) endpointsOfStart(now time.Time) {
@@ -73,6 +93,9 @@ func (s *session) limits(t Type, now time.Time) (set, gone uint64) {
 	case Secret:
 		return none, s.settled(Listener, removals|lacking, now)
 	case Listener:
+		if s.secretsOnTrial(now) {
+			return 0, none
+		}
 		return s.settled(Cluster, 0, now), none
 	case Scope:
 		// One may lead to others, and Envoy removes before it sets.
@@ -80,6 +103,14 @@ func (s *session) limits(t Type, now time.Time) (set, gone uint64) {
 	default:
 		return s.settled(Scope, 0, now), s.settled(Listener, removals|lacking, now)
 	}
+}
+
+// secretsOnTrial reports whether an Envoy was offered a secret again that it rejected, or
+// its last good version, and has not answered. It would reject listeners for it.
+func (s *session) secretsOnTrial(now time.Time) bool {
+	w := &s.watches[Secret]
+	f := w.flight
+	return f != nil && now.Before(f.sentAt.Add(ackLimit)) && (f.fallsBack() || f.set.Intersects(w.trial))
 }
 
 // answers are what an Envoy has to have answered of a type, beside all that was set.

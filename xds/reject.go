@@ -230,28 +230,6 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 	return 0, false
 }
 
-// accept takes note of an acknowledged response. It returns those of it that this
-// Envoy or others of its version had rejected; one may be there twice.
-func (w *watch) accept(t *table, f *flight) (settled []uint32) {
-	w.trial.AndNot(f.set)
-	w.unsure.AndNot(f.set)
-	w.unsure.AndNot(f.gone)
-	if skipsKnown[w.typ] {
-		w.skips.AndNot(f.set)
-		w.looked.Or(w.wanted(f.set))
-	}
-	if w.wildcard {
-		w.forget(f.gone)
-	}
-	current := f.set
-	if f.lastGood != nil {
-		current = roaring.AndNot(f.set, f.lastGood)
-	}
-	settled = t.acknowledge(current, f.revision, w.envoy)
-	among(w.rejected, current, func(id uint32) { settled = append(settled, id) })
-	return settled
-}
-
 // retryLacks makes due what is to be offered again.
 func (w *watch) retryLacks() {
 	if w.retryAt.IsZero() || w.now.Before(w.retryAt) {

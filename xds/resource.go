@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -91,6 +92,8 @@ type Resource struct {
 	// field tag and length included, so that a response is a concatenation.
 	wire mem.Buffer
 	hash version
+	// scoped tells that it is a listener that takes its routes from scopes.
+	scoped bool
 	// other is for Envoys without the extension that this form needs; nil if
 	// there is no such form.
 	needs string
@@ -130,8 +133,26 @@ func NewResource(t Type, name string, msg proto.Message) (Resource, error) {
 	sum := sha256.Sum256(body)
 	hash := version(binary.BigEndian.Uint64(sum[:8]))
 	wire := encodeResource(t.URL(), name, hash.String(), body)
-	return Resource{Key: Key{t, name}, Version: hash.String(), wire: mem.SliceBuffer(wire), hash: hash}, nil
+	return Resource{Key: Key{t, name}, Version: hash.String(), wire: mem.SliceBuffer(wire), hash: hash, scoped: scoped(msg)}, nil
 }
+
+// scoped reports whether a message is a listener for HTTP: all of them have scopes.
+func scoped(msg proto.Message) bool {
+	listener, ok := msg.(*listenerv3.Listener)
+	if !ok {
+		return false
+	}
+	for _, chain := range listener.GetFilterChains() {
+		for _, filter := range chain.GetFilters() {
+			if filter.GetTypedConfig().GetTypeUrl() == httpManagerURL {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+const httpManagerURL = typeURLPrefix + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 // Field numbers of envoy.service.discovery.v3 (Resource, DeltaDiscoveryResponse
 // and DeltaDiscoveryRequest), google.protobuf.Any, and the entries of maps.

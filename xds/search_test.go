@@ -6,8 +6,8 @@ import (
 	"relay/xds/xdstest"
 )
 
-// scoped connects an Envoy that has a cluster and scopes that may name it.
-func scoped(t *testing.T, store *Store, connect func(node, version string) *script, scopes ...string) *script {
+// withScope connects an Envoy that has a cluster and scopes that may name it.
+func withScope(t *testing.T, store *Store, connect func(node, version string) *script, scopes ...string) *script {
 	t.Helper()
 	setIn(t, store, Cluster, "1", "old")
 	setIn(t, store, Scope, "old", scopes...)
@@ -23,7 +23,7 @@ func scoped(t *testing.T, store *Store, connect func(node, version string) *scri
 // Envoy has: the clusters of that stay.
 func TestClustersStayWhileARejectedScopeChanges(t *testing.T) {
 	store, _, connect := scripts(t)
-	e := scoped(t, store, connect, "n")
+	e := withScope(t, store, connect, "n")
 	store.Apply(Change{Set: []Resource{testResource(t, Scope, "n", "bad")}, Remove: []Key{{Cluster, "old"}}})
 	r := e.expect(Scope, []string{"n"})
 	setIn(t, store, Scope, "good", "n")
@@ -42,7 +42,7 @@ func TestClustersStayWhileARejectedScopeChanges(t *testing.T) {
 // So they do if it is removed meanwhile, until the Envoy has removed it too.
 func TestClustersStayWhileARejectedScopeGoes(t *testing.T) {
 	store, _, connect := scripts(t)
-	e := scoped(t, store, connect, "n")
+	e := withScope(t, store, connect, "n")
 	setIn(t, store, Scope, "bad", "n")
 	r := e.expect(Scope, []string{"n"})
 	store.Apply(Change{Remove: []Key{{Cluster, "old"}}})
@@ -60,7 +60,7 @@ func TestClustersOfTheCulpritStay(t *testing.T) {
 	for _, culprit := range []string{"m", "n"} {
 		t.Run(culprit, func(t *testing.T) {
 			store, _, connect := scripts(t)
-			e := scoped(t, store, connect, "m", "n")
+			e := withScope(t, store, connect, "m", "n")
 			store.Apply(Change{
 				Set:    []Resource{testResource(t, Scope, "m", "1"), testResource(t, Scope, "n", "1")},
 				Remove: []Key{{Cluster, "old"}},

@@ -63,7 +63,7 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 	f := &flight{
 		batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now,
 		fresh: roaring.AndNot(b.set, w.held), goneHeld: roaring.And(b.gone, w.held),
-		waits: roaring.And(b.set, w.waits),
+		waits: roaring.And(b.set, w.waits), scopesBefore: t == Listener && s.watches[Scope].subscribed,
 	}
 	w.waits.AndNot(b.set)
 	w.waits.AndNot(b.gone)
@@ -83,8 +83,48 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 	}
 	among(w.lacks, b.set, func(id uint32) {
 		if b.lastGood == nil || !b.lastGood.Contains(id) {
+			f.mends = true
 			delete(w.lacks, id)
 		}
 	})
 	return f
+}
+
+// accept takes note of an acknowledged response. It returns those of it that this
+// Envoy or others of its version had rejected; one may be there twice.
+func (w *watch) accept(t *table, f *flight) (settled []uint32) {
+	w.trial.AndNot(f.set)
+	w.unsure.AndNot(f.set)
+	w.unsure.AndNot(f.gone)
+	looked := w.stillAsked(f.set)
+	w.unread.AndNot(looked)
+	w.unread.Or(roaring.AndNot(f.set, looked))
+	if skipsKnown[w.typ] {
+		w.skips.AndNot(f.set)
+		w.looked.Or(looked)
+	}
+	if w.wildcard {
+		w.forget(f.gone)
+	}
+	current := looked
+	if f.lastGood != nil {
+		current = roaring.AndNot(looked, f.lastGood)
+	}
+	settled = t.acknowledge(current, f.revision, w.envoy)
+	among(w.rejected, current, func(id uint32) { settled = append(settled, id) })
+	return settled
+}
+
+// stillAsked returns those of the ids that Envoy has asked for since before they were
+// sent. It acknowledges unread what it has given up meanwhile, as it does with all that
+// a listener needs which it rejects.
+func (w *watch) stillAsked(ids *roaring.Bitmap) *roaring.Bitmap {
+	if w.wildcard && w.waits.IsEmpty() {
+		return ids
+	}
+	asked := roaring.AndNot(ids, w.waits)
+	if !w.wildcard {
+		asked.And(w.names)
+	}
+	return asked
 }

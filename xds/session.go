@@ -131,31 +131,37 @@ func (s *session) take(t Type, req *request, sub subscription, now time.Time) (o
 
 // unpark handles what was asked for before its type was opened.
 func (s *session) unpark(now time.Time) {
-	s.store.mu.RLock()
-	defer s.store.mu.RUnlock()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for t := range s.watches {
-		if s.watches[t].early != nil && s.store.tables[t].open {
-			s.startEarly(Type(t), now)
+	var settled [numTypes][]uint32
+	s.store.readLocked(func() {
+		s.locked(func() {
+			for t := range s.watches {
+				if s.watches[t].early != nil && s.store.tables[t].open {
+					settled[t] = s.startEarly(Type(t), now)
+				}
+			}
+		})
+	})
+	for t, ids := range settled {
+		if len(ids) > 0 {
+			s.settle(Type(t), ids)
 		}
 	}
 }
 
 // startEarly handles what was asked for of a type before it was opened.
-func (s *session) startEarly(t Type, now time.Time) {
+func (s *session) startEarly(t Type, now time.Time) (settled []uint32) {
 	early := *s.watches[t].early
 	s.watches[t].early = nil
-	s.start(t, early, now)
+	return s.start(t, early, now)
 }
 
 func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
 	if w.early != nil { // the type was opened a moment ago
-		s.startEarly(t, now)
+		out.settled = s.startEarly(t, now)
 	}
 	if !w.subscribed {
-		s.start(t, sub, now)
+		out.settled = s.start(t, sub, now)
 		return out
 	}
 	for _, id := range sub.unsubscribe {
@@ -168,11 +174,15 @@ func (s *session) handle(t Type, req *request, sub subscription, now time.Time) 
 	return out
 }
 
-// start handles the first request for a type.
-func (s *session) start(t Type, sub subscription, now time.Time) {
+// start handles the first request for a type. It returns what others of the Envoy's
+// version rejected, and it tells that it has.
+func (s *session) start(t Type, sub subscription, now time.Time) (settled []uint32) {
 	w, clusters := &s.watches[t], &s.watches[Cluster]
 	s.notice(t, sub)
-	w.start(&s.store.tables[t], sub, s.store.revision)
+	current := w.start(&s.store.tables[t], sub, s.store.revision)
+	if toldCounts[t] {
+		settled = s.store.tables[t].acknowledge(current, s.store.revision, s.envoy)
+	}
 	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t).aged(&s.store.tables[t]))
 	s.interest.Or(1 << t)
 	if s.began.IsZero() {
@@ -181,8 +191,11 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 	if skipsKnown[t] && s.watches[Listener].sentAt.IsZero() {
 		s.old = true
 	}
+	if f := s.watches[Listener].flight; t == Scope && f != nil && len(sub.initial) > 0 {
+		f.scopesBefore = true
+	}
 	if len(sub.initial) == 0 {
-		return
+		return settled
 	}
 	s.resumed, s.old = true, true
 	switch {
@@ -195,6 +208,7 @@ func (s *session) start(t Type, sub subscription, now time.Time) {
 		// So do those that were sent since.
 		s.endpointsAgain(clusters.flight.set)
 	}
+	return settled
 }
 
 // awaits reports whether a nonce is that of the response in flight.
@@ -216,11 +230,13 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 	w.flight = nil
 	if req.GetErrorDetail() == nil {
 		w.acked, w.ackedAt = f.revision, now
-		replaces := t == Secret && w.skips.Intersects(f.set)
-		out.settled = append(out.settled, w.accept(table, f)...)
-		if replaces {
-			s.watches[Listener].now = now
-			s.watches[Listener].retryNow() // what it may have been rejected for is gone
+		settled := w.accept(table, f)
+		out.settled = append(out.settled, settled...)
+		switch t {
+		case Secret:
+			s.retryFor(f, now)
+		case Listener:
+			s.scopesAgain(f)
 		}
 		return
 	}

@@ -76,6 +76,8 @@ type entry struct {
 	presence presence
 	// had is set once there was a resource.
 	had bool
+	// scoped is that of the resource.
+	scoped bool
 	// acknowledged are the versions of Envoy of which one has acknowledged this
 	// content, as bits; see acknowledgers.
 	acknowledged uint32
@@ -332,7 +334,7 @@ func (t *table) set(r Resource, revision uint64) bool {
 		}
 		t.versions[id] = r.hash
 	}
-	e.revision = revision
+	e.revision, e.scoped = revision, r.scoped
 	t.acquit(id, !same, second)
 	t.log.append(revision, id, len(t.entries))
 	return true

@@ -62,10 +62,11 @@ func (w *watch) ask(s subscription) {
 	e.subscribe, e.emptyMeansAll = names.ToArray(), false
 }
 
-// start handles the first request for a type on a stream.
+// start handles the first request for a type on a stream. It returns those that Envoy has
+// as they are.
 //
 // xDS protocol, "Incremental xDS": initial_resource_versions lists what the client has.
-func (w *watch) start(t *table, s subscription, revision uint64) {
+func (w *watch) start(t *table, s subscription, revision uint64) (current *roaring.Bitmap) {
 	w.subscribed = true
 	w.cursor = revision
 	w.wildcard = s.wildcard()
@@ -75,12 +76,16 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 		w.answer = len(s.initial) == 0
 	}
 	// To take them out of what is due one by one moves the others each time.
-	current := roaring.New()
+	current = roaring.New()
 	for _, h := range s.initial {
 		if !w.wants(h.id) {
 			continue
 		}
 		w.held.Add(h.id)
+		if w.typ != Endpoint {
+			// It waits for nothing. Told that there is none it would drop what it has.
+			w.waits.Remove(h.id)
+		}
 		if h.version != 0 && h.version == t.version(h.id, w.envoy) {
 			current.Add(h.id)
 			delete(w.since, h.id)
@@ -90,6 +95,7 @@ func (w *watch) start(t *table, s subscription, revision uint64) {
 	}
 	w.set.AndNot(current)
 	w.gone.AndNot(current)
+	return current
 }
 
 // subscribe makes every name due, also one that is subscribed already: the

@@ -3,6 +3,7 @@ package xds
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -24,6 +25,20 @@ var skipsKnown = [numTypes]bool{Secret: true, Scope: true, ExtensionConfig: true
 // the rejected content against what names the resource later: a listener that is
 // added is rejected for its secret. The last good version, sent again, ends that.
 var keepsRejected = [numTypes]bool{Secret: true, ExtensionConfig: true}
+
+// retryFor has what may have been rejected for a secret offered again once that is
+// mended, or its last good version is back. Envoy rejects listeners for a secret, and
+// other secrets that the same filter chain needs. Secrets wait for one that is mended:
+// the last good version of each of two would have the other one rejected again, and so
+// on for ever.
+func (s *session) retryFor(f *flight, now time.Time) {
+	for _, t := range []Type{Listener, Secret} {
+		if w := &s.watches[t]; f.mends || t == Listener && f.fallsBack() {
+			w.now = now
+			w.retryNow()
+		}
+	}
+}
 
 // newSalt returns a text that no other stream has, of this Relay or another.
 func newSalt() string {

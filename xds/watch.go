@@ -18,6 +18,9 @@ type watch struct {
 	held *roaring.Bitmap
 	// unsure is what Envoy may have beside, or as it was in a response that it rejected.
 	unsure *roaring.Bitmap
+	// unread are those that Envoy acknowledged after it had given them up. Should it ask
+	// for them again, it tells on a new stream that it has them.
+	unread *roaring.Bitmap
 	// waits are names that Envoy waits for an answer about, whatever it has.
 	waits *roaring.Bitmap
 	// looked are those about which Envoy acknowledged what it was sent on this stream,
@@ -81,6 +84,9 @@ func (b batch) empty() bool {
 	return (b.set == nil || b.set.IsEmpty()) && (b.gone == nil || b.gone.IsEmpty())
 }
 
+// fallsBack reports whether it has the last good version of something.
+func (b batch) fallsBack() bool { return b.lastGood != nil && !b.lastGood.IsEmpty() }
+
 // flight is a response that was sent and not answered.
 type flight struct {
 	batch
@@ -92,20 +98,25 @@ type flight struct {
 	fresh, goneHeld *roaring.Bitmap
 	// waits are those of set that Envoy waits for.
 	waits *roaring.Bitmap
+	// scopesBefore tells that Envoy asked for scopes before these listeners were sent.
+	scopesBefore bool
+	// mends tells that it has resources as they are which the Envoy lacked before.
+	mends bool
 	// version is what was sent, of a resource that was sent alone.
 	version version
 }
 
 func newWatch(t Type, envoy *kind) watch {
 	return watch{
-		typ: t, waits: roaring.New(), looked: roaring.New(), skips: roaring.New(),
+		typ: t, unread: roaring.New(), waits: roaring.New(), looked: roaring.New(), skips: roaring.New(),
 		names: roaring.New(), held: roaring.New(), unsure: roaring.New(), set: roaring.New(), gone: roaring.New(),
 		since: make(map[uint32]uint64), envoy: envoy,
 		rejected: make(map[uint32]rejected), lacks: make(map[uint32]lack), trial: roaring.New(),
 	}
 }
 
-// use adds the ids that must not be given to other names.
+// use adds the ids that must not be given to other names. Those of unread may be: that
+// another resource is sent once more does no harm.
 func (w *watch) use(used *roaring.Bitmap) {
 	for _, ids := range []*roaring.Bitmap{w.names, w.held, w.unsure, w.set, w.gone, w.trial, w.looked, w.skips} {
 		used.Or(ids)

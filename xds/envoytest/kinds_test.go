@@ -156,14 +156,19 @@ func servedCluster(l *lab, name string) string {
 func askForEndpoints(l *lab, names ...string) {
 	var all []named
 	for _, name := range names {
-		all = append(all, named{name, "1", &clusterv3.Cluster{
-			Name: name, ConnectTimeout: durationpb.New(time.Second),
-			ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
-			EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromADS(noTimeout)},
-		}})
+		all = append(all, named{name, "1", clusterWithEndpoints(name, time.Second)})
 	}
 	l.post(xds.Cluster.URL(), all) // answered when it has endpoints
 	l.awaitRequest(xds.Endpoint.URL(), names...)
+}
+
+// clusterWithEndpoints waits for its endpoints, for ever.
+func clusterWithEndpoints(name string, connectTimeout time.Duration) *clusterv3.Cluster {
+	return &clusterv3.Cluster{
+		Name: name, ConnectTimeout: durationpb.New(connectTimeout),
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig:     &clusterv3.Cluster_EdsClusterConfig{EdsConfig: fromADS(noTimeout)},
+	}
 }
 
 func buildEndpoints(_ *lab, name, content string) proto.Message {
@@ -189,13 +194,19 @@ func servedEndpoints(l *lab, name string) string {
 }
 
 func askForSecrets(l *lab, names ...string) {
+	askForListeners(l)
+	l.accepted(xds.Listener.URL(), named{"tls", "1", l.certificateListener(names...)})
+	l.awaitRequest(xds.Secret.URL(), names...)
+}
+
+// certificateListener has a filter chain for each of the secrets.
+func (l *lab) certificateListener(names ...string) *listenerv3.Listener {
+	l.t.Helper()
 	var chains []*listenerv3.FilterChain
 	for _, name := range names {
 		chains = append(chains, chainWith(l.t, name, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretOf(name)}}))
 	}
-	askForListeners(l)
-	l.accepted(xds.Listener.URL(), named{"tls", "1", l.tlsListener(chains...)})
-	l.awaitRequest(xds.Secret.URL(), names...)
+	return l.tlsListener(chains...)
 }
 
 func buildSecret(l *lab, name, content string) proto.Message {
@@ -261,14 +272,20 @@ func servedListener(l *lab, name string) string {
 
 func askForScopes(l *lab, _ ...string) {
 	askForListeners(l)
-	l.accepted(xds.Listener.URL(), named{"http", "1", l.httpListener(&hcmv3.HttpConnectionManager{
+	l.accepted(xds.Listener.URL(), named{"http", "1", l.scopedListener()})
+	l.awaitRequest(xds.Scope.URL())
+}
+
+// scopedListener takes its routes from scopes.
+func (l *lab) scopedListener() *listenerv3.Listener {
+	l.t.Helper()
+	return l.httpListener(&hcmv3.HttpConnectionManager{
 		StatPrefix: "http", HttpFilters: []*hcmv3.HttpFilter{router(l.t)},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
 			Name: "scopes", RdsConfigSource: fromADS(noTimeout), ScopeKeyBuilder: scopeByHost(),
 			ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: fromADS(noTimeout)}},
 		}},
-	})})
-	l.awaitRequest(xds.Scope.URL())
+	})
 }
 
 func buildScope(_ *lab, name, content string) proto.Message {
@@ -296,6 +313,14 @@ func servedScope(l *lab, name string) string {
 }
 
 func askForExtensions(l *lab, names ...string) {
+	askForListeners(l)
+	l.accepted(xds.Listener.URL(), named{"http", "1", l.extensionListener(&luav3.Lua{}, names...)})
+	l.awaitRequest(xds.ExtensionConfig.URL(), names...)
+}
+
+// extensionListener has a filter of each of the names, with a config of this type.
+func (l *lab) extensionListener(config proto.Message, names ...string) *listenerv3.Listener {
+	l.t.Helper()
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix:     "http",
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routesThatSay("hello")},
@@ -303,14 +328,12 @@ func askForExtensions(l *lab, names ...string) {
 	for _, name := range names {
 		manager.HttpFilters = append(manager.HttpFilters, &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{
 			ConfigDiscovery: &corev3.ExtensionConfigSource{
-				ConfigSource: fromADS(100 * time.Millisecond), TypeUrls: []string{packed(l.t, &luav3.Lua{}).GetTypeUrl()},
+				ConfigSource: fromADS(100 * time.Millisecond), TypeUrls: []string{packed(l.t, config).GetTypeUrl()},
 			},
 		}})
 	}
 	manager.HttpFilters = append(manager.HttpFilters, router(l.t))
-	askForListeners(l)
-	l.accepted(xds.Listener.URL(), named{"http", "1", l.httpListener(manager)})
-	l.awaitRequest(xds.ExtensionConfig.URL(), names...)
+	return l.httpListener(manager)
 }
 
 func buildExtension(l *lab, name, content string) proto.Message {

@@ -1,0 +1,301 @@
+package envoytest_test
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/proto"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/certs/certstest"
+	"relay/xds"
+	"relay/xds/envoytest"
+	"relay/xds/xdstest"
+)
+
+var (
+	// authorities are those of clients, which chains name beside their certificate.
+	authorities = &kind{"authorities", xds.Secret.URL(), nil, buildAuthority, servedAuthority}
+	// matched are extensions within a matcher, as Relay makes them.
+	matched = &kind{"matched extensions", xds.ExtensionConfig.URL(), nil, buildMatched, servedExtension}
+)
+
+func buildAuthority(l *lab, name, content string) proto.Message {
+	text := string(l.client(name, content).Root)
+	if content == bad {
+		text = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"
+	}
+	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline(text)}}}
+}
+
+// client is a client's certificate, of an authority of its own.
+func (l *lab) client(name, content string) *certstest.Issued {
+	l.t.Helper()
+	key := "client of " + name + content
+	if l.pairs[key] == nil {
+		l.pairs[key] = certstest.TestCA(l.t).TestIssue(l.t, []string{"client.test"}, certstest.Options{})
+	}
+	return l.pairs[key]
+}
+
+// servedAuthority is the content whose clients get in, and no others.
+func servedAuthority(l *lab, name string) string {
+	var in []string
+	for _, content := range []string{good, other} {
+		issued := l.client(name, content)
+		own, err := tls.X509KeyPair(certstest.Join(issued.Leaf, issued.Chain), issued.Key)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		conn, err := tls.Dial("tcp", l.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true, Certificates: []tls.Certificate{own}})
+		if err != nil {
+			continue
+		}
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if text, _ := io.ReadAll(conn); string(text) == "hello" {
+			in = append(in, content)
+		}
+		_ = conn.Close()
+	}
+	return strings.Join(in, " and ")
+}
+
+func buildMatched(l *lab, name, content string) proto.Message {
+	within := buildExtension(l, name, content).(*corev3.TypedExtensionConfig)
+	within.Name = "lua"
+	run := packed(l.t, &compositev3.ExecuteFilterAction{TypedConfig: within})
+	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(l.t, &matchingv3.ExtensionWithMatcher{
+		ExtensionConfig: &corev3.TypedExtensionConfig{Name: "composite", TypedConfig: packed(l.t, &compositev3.Composite{})},
+		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
+		}}},
+	})}
+}
+
+// places are kinds with what names their resources n and o.
+var places = []struct {
+	kind *kind
+	fill func(s *site)
+}{
+	{clusters, func(*site) {}},
+	{endpoints, func(s *site) {
+		s.put(clusters.url, named{name: "n", message: clusterWithEndpoints("n", time.Second)}, named{name: "o", message: clusterWithEndpoints("o", time.Second)})
+	}},
+	{listeners, func(*site) {}},
+	{addresses, func(*site) {}},
+	{scopes, func(s *site) { s.put(listeners.url, named{name: "http", message: s.scopedListener()}) }},
+	{secrets, func(s *site) { s.put(listeners.url, named{name: "tls", message: s.certificateListener("n", "o")}) }},
+	{authorities, func(s *site) { s.put(listeners.url, named{name: "tls", message: s.authorityListener("n", "o")}) }},
+	{matched, func(s *site) {
+		// Extensions wait for scopes: Envoy has to ask for them.
+		routes := s.scopedListener()
+		routes.Name, routes.Address = "scoped", socket("127.0.0.1", s.ports[marker])
+		s.put(listeners.url, named{name: "scoped", message: routes},
+			named{name: "http", message: s.extensionListener(&matchingv3.ExtensionWithMatcher{}, "n", "o")})
+	}},
+}
+
+// authorityListener has a filter chain for each of the authorities.
+func (s *site) authorityListener(names ...string) *listenerv3.Listener {
+	s.t.Helper()
+	// The certificate is no secret: while authorities are refused, Envoy refuses all that
+	// the chain needs beside.
+	certificate := buildSecret(s.lab, "certificate", good).(*tlsv3.Secret).GetTlsCertificate()
+	var chains []*listenerv3.FilterChain
+	for _, name := range names {
+		chains = append(chains, chainWith(s.t, name, &tlsv3.CommonTlsContext{
+			TlsCertificates:       []*tlsv3.TlsCertificate{certificate},
+			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{ValidationContextSdsSecretConfig: secretOf(name)},
+		}))
+	}
+	return s.tlsListener(chains...)
+}
+
+// What Envoy refuses is shown as rejected for as long as it is not served, also when
+// Envoy skips it unread because it came before, and when the Relay does not know of
+// that. What came in the same response is served. Once mended it is served, and nothing
+// is shown any more.
+func TestRefusedIsShownUntilItIsServed(t *testing.T) {
+	t.Parallel()
+	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
+		for _, place := range places {
+			t.Run(place.kind.name, func(t *testing.T) {
+				t.Parallel()
+				k := place.kind
+				s := newSite(t, version, func(s *site) {
+					place.fill(s)
+					s.set(content{k, "n", bad}, content{k, "o", good})
+				})
+				s.stays(k, none)
+				s.set(content{k, "n", good})
+				s.mended(k, good, good)
+
+				s.set(content{k, "n", bad}, content{k, "o", other})
+				s.shows(k, "o", xds.Acknowledged)
+				s.served(k, "o", other)
+				s.stays(k, good)
+				// Another Relay brings changes at once. What Envoy has of them it does not know.
+				s.set(content{k, "o", good})
+				s.shows(k, "o", xds.Acknowledged)
+				s.reconnect(another, content{k, "n", other}, content{k, "o", other})
+				s.mended(k, other, other)
+			})
+		}
+	})
+}
+
+// stays makes sure that n is shown as rejected, and older content served, whatever
+// Relay Envoy comes to.
+func (s *site) stays(k *kind, older string) {
+	s.t.Helper()
+	for _, how := range []reconnection{"", cut, restarted, another} {
+		if how != "" {
+			s.reconnect(how)
+		}
+		s.shows(k, "n", xds.Rejected)
+		s.shows(k, "o", xds.Acknowledged)
+		s.served(k, "n", older)
+		if got := s.rejections(); got != "n" {
+			s.t.Fatalf("%s: rejected are %q, want n alone", how, got)
+		}
+	}
+}
+
+// mended makes sure that all is served.
+func (s *site) mended(k *kind, n, o string) {
+	s.t.Helper()
+	s.served(k, "n", n)
+	s.served(k, "o", o)
+	s.shows(k, "n", xds.Acknowledged)
+	s.shows(k, "o", xds.Acknowledged)
+	if got := s.rejections(); got != "" {
+		s.t.Fatalf("rejected are %q, want none", got)
+	}
+}
+
+// A refused secret costs itself: a listener that is changed meanwhile, or names it
+// anew, is not refused for it when a good version is known. Where none is, the listener
+// is opened as soon as the secret is mended.
+func TestListenerIsServedBesideARefusedSecret(t *testing.T) {
+	t.Parallel()
+	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
+		t.Parallel()
+		s := newSite(t, version, func(s *site) {
+			s.put(listeners.url, named{name: "tls", message: s.certificateListener("n")})
+			s.set(content{secrets, "n", good}, content{secrets, "o", bad})
+		})
+		change := func(buffer uint32, names ...string) {
+			changed := s.certificateListener(names...)
+			changed.PerConnectionBufferLimitBytes = wrapperspb.UInt32(buffer)
+			s.put(listeners.url, named{name: "tls", message: changed})
+		}
+		s.served(secrets, "n", good)
+		s.reconnect(restarted) // what Envoy tells of is known to be good
+		s.shows(secrets, "n", xds.Acknowledged)
+		s.set(content{secrets, "n", bad})
+		s.shows(secrets, "n", xds.Rejected)
+		change(1<<16, "n")
+		s.shows(listeners, "tls", xds.Acknowledged)
+		s.served(secrets, "n", good)
+		if got := s.rejections(); got != "n" {
+			t.Fatalf("rejected are %q, want n", got)
+		}
+
+		// No good version of o is known.
+		change(1<<16, "n", "o")
+		s.shows(secrets, "o", xds.Rejected)
+		change(1<<17, "n", "o")
+		s.shows(listeners, "tls", xds.Rejected)
+		mended := time.Now()
+		s.set(content{secrets, "o", good})
+		s.served(secrets, "o", good)
+		s.shows(listeners, "tls", xds.Acknowledged)
+		if took := time.Since(mended); took > 9*time.Second {
+			t.Errorf("the listener was served %s after the secret: only the next try helped", took)
+		}
+		s.served(secrets, "n", good)
+		s.set(content{secrets, "n", other})
+		s.served(secrets, "n", other)
+		if got := s.rejections(); got != "" {
+			t.Errorf("rejected are %q, want none", got)
+		}
+	})
+}
+
+// Of a response of scopes with a bad one, Envoy notes some of the good ones and serves
+// them not, nor when they come again as they were. They are served all the same,
+// whatever their order, and also if the stream ends while the culprit is sought.
+func TestScopesBesideARefusedOneAreServed(t *testing.T) {
+	t.Parallel()
+	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
+		t.Parallel()
+		s := newSite(t, version, func(s *site) {
+			s.put(listeners.url, named{name: "http", message: s.scopedListener()})
+			s.set(content{scopes, marker, good})
+		})
+		s.served(scopes, marker, good)
+		for i, how := range []reconnection{"", "", "", "", cut, restarted, another, cut, restarted, another, cut, restarted, another} {
+			answer, culprit := (i-1)/3, i%4 // the answer that is lost, and the place of the bad one
+			var names []string
+			for j := range 4 {
+				names = append(names, fmt.Sprintf("s%d-%d", i, j))
+			}
+			for _, is := range []string{good, other} {
+				var all []content
+				for j, name := range names {
+					all = append(all, content{scopes, name, map[bool]string{true: bad, false: is}[j == culprit]})
+				}
+				if how == "" {
+					s.set(all...)
+				} else {
+					s.setAndLose(scopes, answer, how, all...)
+				}
+				for _, c := range all {
+					if c.is == bad {
+						s.shows(scopes, c.name, xds.Rejected)
+						continue
+					}
+					s.served(scopes, c.name, is)
+					s.shows(scopes, c.name, xds.Acknowledged)
+				}
+				s.set(content{scopes, names[culprit], is})
+				s.served(scopes, names[culprit], is)
+				s.shows(scopes, names[culprit], xds.Acknowledged)
+			}
+		}
+		if got := s.rejections(); got != "" {
+			t.Errorf("rejected are %q, want none", got)
+		}
+	})
+}
+
+// setAndLose makes a change, and ends the stream when Envoy gives an answer of the type,
+// which is lost. Answers are counted from 1.
+func (s *site) setAndLose(k *kind, answer int, how reconnection, all ...content) {
+	s.t.Helper()
+	stream := s.proxy.Streams() - 1
+	given := make(map[*discoveryv3.DeltaDiscoveryRequest]bool)
+	s.proxy.HoldRequests(func(r *discoveryv3.DeltaDiscoveryRequest) bool {
+		if r.GetTypeUrl() == k.url && r.GetResponseNonce() != "" {
+			given[r] = true
+		}
+		return len(given) >= answer
+	})
+	s.set(all...)
+	s.proxy.Await(stream, fmt.Sprintf("answer %d", answer), func(*xdstest.Exchange) bool { return len(given) >= answer })
+	s.proxy.HoldRequests(nil)
+	s.reconnect(how)
+}
