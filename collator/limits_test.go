@@ -202,14 +202,14 @@ func TestOverTheLimits(t *testing.T) {
 	}{
 		{"domains", 2000, 620, 1, "an app has at most 2000"},
 		{"paths", 1, 0, 1, ""},
-		{"domains and paths", 82, 0, 1, "1918 of 2000 are not routed, from d-00082.test on"},
+		{"domains and paths", 82, 0, 1, "1918 of 2000 domains are not routed, from d-00082.test on"},
 		{"everything in the first", 0, 2000, 100, "only the first 100 count"},
-		{"everything by TCP", 2, 218, 100, "1998 of 2000 are not routed, from d-00002.test on"},
+		{"everything by TCP", 2, 218, 100, "1998 of 2000 domains are not routed, from d-00002.test on"},
 		{"names passed through", 2000, 0, 1, "at most 2000"},
 		{"lost paths", 1, 0, 1, "does not get 6990 paths more"},
 		{"refused paths", 1, 0, 1, "value length must be at least 1"},
 		{"many refused headers", 1, 0, 1, "at most 16384 bytes"},
-		{"bad domains", 0, 0, 1, "has 1901 problems more"},
+		{"bad domains", 0, 0, 1, "has 1991 more problems"},
 	}
 	for _, tt := range tests {
 		c, r := newTest(t, Config{})
@@ -228,6 +228,41 @@ func TestOverTheLimits(t *testing.T) {
 			t.Errorf("%s: the other app is not served", tt.app)
 		}
 		wantSameAsFresh(t, c, r, Config{})
+	}
+}
+
+// TestProblemsOfTheSourceHideNoOthers has a source tell as much as it may, beside an
+// app that is not routed.
+func TestProblemsOfTheSourceHideNoOthers(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	var told sources.Problems
+	for i := range 5000 {
+		told.Add(fmt.Sprint("label ", i), "is not known")
+		told.Add("PATH", "is not served")
+	}
+	app := withHTTP(webApp("/app", "d.test"), sources.HTTP{Paths: paths(2 * many)})
+	app.Ports[0].Domains = append(names(20, "bad domain %d"), "d.test")
+	app.Problems = told.List()
+	syncApps(c, app)
+	view, _ := c.App("/app")
+	words := strings.Join(reasons(view.Problems), "\n")
+	for _, want := range []string{
+		`"bad domain 9"`, "domains: has 10 more problems", "1 of 1 domains are not routed", "PATH: has 79 more problems", "has 9821 more problems than are shown",
+	} {
+		if !strings.Contains(words, want) {
+			t.Errorf("nothing says %q: %.3000s", want, words)
+		}
+	}
+	if n := strings.Count(words, "than are shown"); n != 1 {
+		t.Errorf("it is said %d times how many there are", n)
+	}
+
+	app = changed(app, func(*sources.Port) {})
+	app.Problems = list(many, func(int) sources.Problem { return sources.Problem{Reason: "is odd"} })
+	updateApps(c, app)
+	if view, _ = c.App("/app"); len(view.Problems) > maxProblems+20 {
+		t.Errorf("%d problems are shown", len(view.Problems))
 	}
 }
 
