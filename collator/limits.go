@@ -85,9 +85,10 @@ func (b *budget) fitting(domains []string, each int, what string, report func(fi
 	return domains
 }
 
-// networksSize is what the networks take that a port opens itself to.
+// networksSize is what the networks take that a port opens itself to, if its fleet
+// has it opened.
 func networksSize(port sources.Port) int {
-	if port.HTTP == nil || !isTCP(port) {
+	if port.HTTP == nil || port.TCP == nil {
 		return 0
 	}
 	return len(port.HTTP.AllowedNetworks) * entrySize
@@ -138,6 +139,12 @@ func handlingSize(h sources.HTTP) int {
 	}
 	for _, condition := range h.RetryOn {
 		size += len(condition)
+	}
+	if h.BasicAuth != nil {
+		size += len(h.BasicAuth.Realm) + len(h.BasicAuth.User) + len(h.BasicAuth.Hash)
+	}
+	if h.Hash != nil {
+		size += len(h.Hash.Name)
 	}
 	for _, filter := range []bool{len(h.AllowedNetworks) > 0, h.BasicAuth != nil, h.Sticky, h.Hash != nil, h.Closed} {
 		if filter {

@@ -110,6 +110,14 @@ func worstApps() map[string]*sources.App {
 			}
 		}),
 		"lost paths": port(func(p *sources.Port) { p.Domains, p.HTTP = []string{"other.test"}, &sources.HTTP{Paths: paths(7000)} }),
+		"long users": port(func(p *sources.Port) {
+			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{BasicAuth: &sources.BasicAuth{
+				Realm: strings.Repeat("r", 1<<15), User: strings.Repeat("u", 1<<15), Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+			}}
+		}),
+		"long names of cookies": port(func(p *sources.Port) {
+			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{Hash: &sources.Hash{By: sources.HashCookie, Name: strings.Repeat("c", 1<<16)}}
+		}),
 		"scripts": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{LocationPrefix: "/x", Sticky: true}
 		}),
@@ -127,6 +135,13 @@ func worstApps() map[string]*sources.App {
 		ports.Ports = append(ports.Ports, p)
 	}
 	apps["ports"] = ports
+	opened := port(func(*sources.Port) {})
+	for i := range 1000 {
+		p := opened.Ports[0]
+		p.Domains, p.TCP, p.HTTP = nil, &sources.TCP{Port: uint16(10_000 + i), Implicit: true}, &sources.HTTP{AllowedNetworks: prefixes4(5000)}
+		opened.Ports = append(opened.Ports, p)
+	}
+	apps["networks of ports that the fleet has opened"] = opened
 	never := -time.Second
 	refused := port(func(p *sources.Port) {
 		p.TCP, p.HTTP = &sources.TCP{Passthrough: true}, &sources.HTTP{IdleTimeout: &never}
@@ -146,7 +161,7 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 	for name, app := range worstApps() {
 		t.Run(name, func(t *testing.T) {
 			fleet := testFleet()
-			fleet.CertificatesOnDemand = true
+			fleet.CertificatesOnDemand, fleet.TCP = true, TCPAll
 			c, _ := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
 			c.fleets[0].publisher = discard{}
 			c.SyncCertificates("vault", nil, nil)

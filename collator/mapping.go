@@ -34,12 +34,12 @@ func mapPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
 		}
 		port.Domains = cleanDomains(port.Domains, &left.domains, report)
 		port.ACMEDomains = cleanDomains(port.ACMEDomains, &left.acmeDomains, report)
-		if h := port.HTTP; h != nil && len(h.AllowedNetworks) > 0 {
+		left.limit(port, report)
+		if h := port.HTTP; h != nil && len(h.AllowedNetworks) > 0 && len(port.Groups) > 0 {
 			own := *h
 			own.AllowedNetworks = cleanNetworks(h.AllowedNetworks)
 			port.HTTP = &own
 		}
-		left.limit(port, report)
 	}
 	return &clean, problems.List(), nil
 }
