@@ -3,10 +3,10 @@ package collator
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"unicode/utf8"
 
+	"relay/internal/panics"
 	"relay/sources"
 )
 
@@ -129,20 +129,9 @@ func sameList(a, b []string) bool {
 // guarded calls f and turns a panic into an error, so that it costs one thing
 // only.
 func guarded[T any](f func() (T, error)) (result T, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &panicError{value: r, stack: debug.Stack()}
-		}
-	}()
-	return f()
-}
-
-// panicError is a bug in Relay that cost one app or resource.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string {
-	return fmt.Sprintf("a bug in Relay was hit (%v): what was there before is kept; please report it with the log", e.value)
+	err = panics.Catch(func() (err error) {
+		result, err = f()
+		return err
+	})
+	return result, err
 }
