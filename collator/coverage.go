@@ -71,7 +71,7 @@ type cover struct {
 	// wildcard is the one over the domain by which its TLS is passed through to
 	// passed; empty for none.
 	wildcard string
-	passed   service
+	passed   *service
 }
 
 func (v *fleetCoverage) set(c cover) {
@@ -188,7 +188,8 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	for i, name := range hostNames(domain) {
 		if s, passed := f.passing(name); passed {
 			if found.lack = ""; i > 0 {
-				found.wildcard, found.passed = name, s
+				by := s // or each look allocates
+				found.wildcard, found.passed = name, &by
 			}
 			return found
 		}
@@ -265,8 +266,16 @@ func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
 // It ends with the next look that finds neither.
 func (f *fleetState) reportCovers(covers []cover) {
 	for _, c := range covers {
+		problems := append(f.redirectProblems(c), f.passedProblems(c)...)
+		_, told := f.told[c.domain]
+		if len(problems) == 0 && !told {
+			continue
+		}
 		// An app id begins with a slash: a domain is no app's.
-		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, append(f.redirectProblems(c), f.passedProblems(c)...)...)
+		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, problems...)
+		if f.told[c.domain] = struct{}{}; len(problems) == 0 {
+			delete(f.told, c.domain)
+		}
 	}
 }
 
@@ -284,8 +293,11 @@ func (f *fleetState) passedProblems(c cover) (problems []Problem) {
 }
 
 func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
+	if c.lack == "" {
+		return nil
+	}
 	claims := f.claimsOn(c.domain)
-	if c.lack == "" || !slices.ContainsFunc(claims, func(c claim) bool { return c.redirect }) {
+	if !slices.ContainsFunc(claims, func(c claim) bool { return c.redirect }) {
 		return nil
 	}
 	rules, _ := rulesOf(claims)
