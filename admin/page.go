@@ -17,6 +17,7 @@ import (
 // seconds: it shows what needs attention first, the JSON has the rest.
 const (
 	maxProblems     = 200
+	maxOfSubject    = 10 // problems, while others wait for a place
 	maxEnvoys       = 100
 	maxCertificates = 50
 	maxUnused       = 10
@@ -102,7 +103,7 @@ func (s *Server) pageData() pageData {
 		Sources:           s.sources(),
 		Problems:          len(problems),
 		Certificates:      len(certificates),
-		ShownProblems:     problems[:min(len(problems), maxProblems)],
+		ShownProblems:     shownProblems(problems),
 		ShownCertificates: slices.Concat(used[:min(len(used), maxCertificates)], unused[:min(len(unused), maxUnused)]),
 		Uncovered:         len(uncovered),
 		UncoveredKnown:    known,
@@ -118,6 +119,29 @@ func (s *Server) pageData() pageData {
 		d.Fleets = append(d.Fleets, newPageFleet(f))
 	}
 	return d
+}
+
+// shownProblems returns as many as there is room for, with the first of each
+// subject before the rest: an app may have one for each of its domains.
+func shownProblems(problems []ProblemView) []ProblemView {
+	if len(problems) <= maxProblems {
+		return problems
+	}
+	type subject struct {
+		kind ProblemKind
+		name string
+	}
+	of := make(map[subject]int)
+	var first, rest []ProblemView
+	for _, p := range problems {
+		s := subject{p.Kind, p.Subject}
+		if of[s]++; of[s] <= maxOfSubject {
+			first = append(first, p)
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	return slices.Concat(first, rest)[:maxProblems]
 }
 
 // apart takes those apart that nobody has to care for: they come last.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -161,6 +162,23 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	}
 	if d.ShownCertificates[0].Name != "first" || d.HiddenCertificates != 3 || d.HiddenProblems != 5 || d.Envoys != 1102 {
 		t.Errorf("first certificate %s, hides %d certificates and %d problems of %d Envoys", d.ShownCertificates[0].Name, d.HiddenCertificates, d.HiddenProblems, d.Envoys)
+	}
+}
+
+func TestOneAppHidesNoProblemsOfOthers(t *testing.T) {
+	t.Parallel()
+	var state fakeState
+	for i := range 2000 {
+		state.problems = append(state.problems, ProblemView{Kind: ProblemApp, Subject: "/a", Item: fmt.Sprint(i), Reason: "r"})
+	}
+	state.problems = append(state.problems, ProblemView{Kind: ProblemApp, Subject: "/b", Reason: "r"}, ProblemView{Kind: ProblemEnvoy, Subject: "/a", Reason: "r"})
+	d := New(newConfig(state), nil).pageData()
+	shown := make(map[string]int)
+	for _, p := range d.ShownProblems {
+		shown[string(p.Kind)+" "+p.Subject]++
+	}
+	if len(d.ShownProblems) != maxProblems || d.HiddenProblems != 1802 || shown["app /b"] != 1 || shown["envoy /a"] != 1 {
+		t.Errorf("shows %v, hides %d", shown, d.HiddenProblems)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/internal/panics"
 	"relay/sources"
 	"relay/xds"
 )
@@ -243,10 +244,8 @@ func appProblems(app *sources.App) []Problem {
 // report records an error as a problem: of the kind given, or an internal one
 // when it is a bug of Relay's.
 func (c *Collator) report(kind Kind, fleet, name string, p Problem, err error) {
-	if bug, ok := err.(*panicError); ok {
+	if panics.Log(c.log, err, "fleet", fleet, "app", p.App, "subject", p.Subject) {
 		kind = InternalProblem
-		c.log.Error("recovered from a panic", "fleet", fleet, "app", p.App, "subject", p.Subject,
-			"panic", bug.value, "stack", string(bug.stack))
 	} else {
 		c.log.Warn("ignored", "fleet", fleet, "app", p.App, "subject", p.Subject, "error", err)
 	}

@@ -68,6 +68,10 @@ type cover struct {
 	// lack is why clients refuse it; "" is that they don't.
 	lack   string
 	wanted bool
+	// wildcard is the one over the domain by which its TLS is passed through to
+	// passed; empty for none.
+	wildcard string
+	passed   *service
 }
 
 func (v *fleetCoverage) set(c cover) {
@@ -182,8 +186,11 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	}
 	_, wildcard := cutWildcard(domain)
 	for i, name := range hostNames(domain) {
-		if _, passed := f.passing(name); passed {
-			found.lack = ""
+		if s, passed := f.passing(name); passed {
+			if found.lack = ""; i > 0 {
+				by := s // or each look allocates
+				found.wildcard, found.passed = name, &by
+			}
 			return found
 		}
 		w, ok := winners[name]
@@ -229,7 +236,7 @@ func (c *Collator) cover() {
 		for i, domain := range domains {
 			covers[i] = f.look(domain, c.serving.winners)
 		}
-		f.reportRedirects(covers)
+		f.reportCovers(covers)
 		fleets[f], changed = covers, true
 	}
 	if !changed {
@@ -254,22 +261,43 @@ func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
 	}
 }
 
-// reportRedirects says which apps send their clients to https, where they refuse
-// the certificate. It ends with the next look that finds one.
-func (f *fleetState) reportRedirects(covers []cover) {
+// reportCovers says which apps send their clients to https, where they refuse the
+// certificate, and which get no https, as a wildcard above them is passed through.
+// It ends with the next look that finds neither.
+func (f *fleetState) reportCovers(covers []cover) {
 	for _, c := range covers {
-		_, reported := f.coverage.uncovered[c.domain]
-		if c.lack == "" && !reported {
+		problems := append(f.redirectProblems(c), f.passedProblems(c)...)
+		_, told := f.told[c.domain]
+		if len(problems) == 0 && !told {
 			continue
 		}
 		// An app id begins with a slash: a domain is no app's.
-		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, f.redirectProblems(c)...)
+		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, problems...)
+		if f.told[c.domain] = struct{}{}; len(problems) == 0 {
+			delete(f.told, c.domain)
+		}
 	}
 }
 
+func (f *fleetState) passedProblems(c cover) (problems []Problem) {
+	if c.wildcard == "" {
+		return nil
+	}
+	for _, one := range f.claimsOn(c.domain) {
+		if one.route && one.app != c.passed.app {
+			problems = append(problems, Problem{App: one.app, Subject: c.domain, Reason: fmt.Sprintf(
+				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.port, c.wildcard, c.passed)})
+		}
+	}
+	return problems
+}
+
 func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
+	if c.lack == "" {
+		return nil
+	}
 	claims := f.claimsOn(c.domain)
-	if c.lack == "" || !slices.ContainsFunc(claims, func(c claim) bool { return c.redirect }) {
+	if !slices.ContainsFunc(claims, func(c claim) bool { return c.redirect }) {
 		return nil
 	}
 	rules, _ := rulesOf(claims)

@@ -37,7 +37,9 @@ type fleetState struct {
 	// doubts are domains and server names that changed, for the certificates of
 	// domains to be looked up again, with those of all that the name covers or not;
 	// nil is all.
-	doubts    map[string]bool
+	doubts map[string]bool
+	// told are the domains with a problem found by that.
+	told      map[string]struct{}
 	coverage  *fleetCoverage
 	published map[xds.Key]string // versions
 	// unsaid holds resources that are withheld, and those of a change that did not
@@ -69,7 +71,7 @@ func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *f
 
 // reset forgets the index of the apps, and has everything built again.
 func (f *fleetState) reset() {
-	f.doubts = nil
+	f.doubts, f.told = nil, make(map[string]struct{})
 	f.failed, f.refused = make(map[xds.Key]struct{}), make(map[xds.Key]map[part]error)
 	f.missing = make(map[string]struct{})
 	f.services = newServiceIndex()

@@ -24,8 +24,9 @@ const (
 	maxGroups = 100
 	// maxEndpoints is how many endpoints the ports of an app have together.
 	maxEndpoints = 20_000
-	// maxProblems is how many problems are shown that are found in one app.
-	maxProblems = 100
+	// maxProblems is how many problems are shown of those that a source tells of an
+	// app: more than its own limits leave, as what they leave says how many there are.
+	maxProblems = 3 * sources.MaxProblems
 	// maxLosses is how many lost paths of a port in a domain are shown.
 	maxLosses = 10
 	// maxWeight is the largest share of requests: Envoy adds them up in 32 bits.
@@ -72,11 +73,11 @@ var tooLarge = fmt.Sprintf("the ports, domains, paths, headers and networks of t
 	"where each path counts once for each domain; see the limits in docs/labels.md", maxAppSize>>20)
 
 // fitting returns the first of the domains, of which each takes a size.
-func (b *budget) fitting(domains []string, each int, field string, report func(field, reason string)) []string {
+func (b *budget) fitting(domains []string, each int, what string, report func(field, reason string)) []string {
 	for i, domain := range domains {
 		size := each + max(0, strings.Count(domain, ".")-usualDots)*labelSize
 		if size > b.size {
-			report(field, fmt.Sprintf("%d of %d are not routed, from %s on: %s", len(domains)-i, len(domains), domain, tooLarge))
+			report("configuration", fmt.Sprintf("%d of %d %s are not routed, from %s on: %s", len(domains)-i, len(domains), what, domain, tooLarge))
 			return slices.Clip(domains[:i])
 		}
 		b.size -= size
@@ -84,9 +85,10 @@ func (b *budget) fitting(domains []string, each int, field string, report func(f
 	return domains
 }
 
-// networksSize is what the networks take that a port opens itself to.
+// networksSize is what the networks take that a port opens itself to, if its fleet
+// has it opened.
 func networksSize(port sources.Port) int {
-	if port.HTTP == nil || !isTCP(port) {
+	if port.HTTP == nil || port.TCP == nil {
 		return 0
 	}
 	return len(port.HTTP.AllowedNetworks) * entrySize
@@ -137,6 +139,12 @@ func handlingSize(h sources.HTTP) int {
 	}
 	for _, condition := range h.RetryOn {
 		size += len(condition)
+	}
+	if h.BasicAuth != nil {
+		size += len(h.BasicAuth.Realm) + len(h.BasicAuth.User) + len(h.BasicAuth.Hash)
+	}
+	if h.Hash != nil {
+		size += len(h.Hash.Name)
 	}
 	for _, filter := range []bool{len(h.AllowedNetworks) > 0, h.BasicAuth != nil, h.Sticky, h.Hash != nil, h.Closed} {
 		if filter {

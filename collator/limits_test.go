@@ -110,6 +110,14 @@ func worstApps() map[string]*sources.App {
 			}
 		}),
 		"lost paths": port(func(p *sources.Port) { p.Domains, p.HTTP = []string{"other.test"}, &sources.HTTP{Paths: paths(7000)} }),
+		"long users": port(func(p *sources.Port) {
+			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{BasicAuth: &sources.BasicAuth{
+				Realm: strings.Repeat("r", 1<<15), User: strings.Repeat("u", 1<<15), Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
+			}}
+		}),
+		"long names of cookies": port(func(p *sources.Port) {
+			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{Hash: &sources.Hash{By: sources.HashCookie, Name: strings.Repeat("c", 1<<16)}}
+		}),
 		"scripts": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{LocationPrefix: "/x", Sticky: true}
 		}),
@@ -127,6 +135,13 @@ func worstApps() map[string]*sources.App {
 		ports.Ports = append(ports.Ports, p)
 	}
 	apps["ports"] = ports
+	opened := port(func(*sources.Port) {})
+	for i := range 1000 {
+		p := opened.Ports[0]
+		p.Domains, p.TCP, p.HTTP = nil, &sources.TCP{Port: uint16(10_000 + i), Implicit: true}, &sources.HTTP{AllowedNetworks: prefixes4(5000)}
+		opened.Ports = append(opened.Ports, p)
+	}
+	apps["networks of ports that the fleet has opened"] = opened
 	never := -time.Second
 	refused := port(func(p *sources.Port) {
 		p.TCP, p.HTTP = &sources.TCP{Passthrough: true}, &sources.HTTP{IdleTimeout: &never}
@@ -146,7 +161,7 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 	for name, app := range worstApps() {
 		t.Run(name, func(t *testing.T) {
 			fleet := testFleet()
-			fleet.CertificatesOnDemand = true
+			fleet.CertificatesOnDemand, fleet.TCP = true, TCPAll
 			c, _ := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
 			c.fleets[0].publisher = discard{}
 			c.SyncCertificates("vault", nil, nil)
@@ -202,14 +217,14 @@ func TestOverTheLimits(t *testing.T) {
 	}{
 		{"domains", 2000, 620, 1, "an app has at most 2000"},
 		{"paths", 1, 0, 1, ""},
-		{"domains and paths", 82, 0, 1, "1918 of 2000 are not routed, from d-00082.test on"},
+		{"domains and paths", 82, 0, 1, "1918 of 2000 domains are not routed, from d-00082.test on"},
 		{"everything in the first", 0, 2000, 100, "only the first 100 count"},
-		{"everything by TCP", 2, 218, 100, "1998 of 2000 are not routed, from d-00002.test on"},
+		{"everything by TCP", 2, 218, 100, "1998 of 2000 domains are not routed, from d-00002.test on"},
 		{"names passed through", 2000, 0, 1, "at most 2000"},
 		{"lost paths", 1, 0, 1, "does not get 6990 paths more"},
 		{"refused paths", 1, 0, 1, "value length must be at least 1"},
 		{"many refused headers", 1, 0, 1, "at most 16384 bytes"},
-		{"bad domains", 0, 0, 1, "has 1901 problems more"},
+		{"bad domains", 0, 0, 1, "has 1991 more problems"},
 	}
 	for _, tt := range tests {
 		c, r := newTest(t, Config{})
@@ -228,6 +243,41 @@ func TestOverTheLimits(t *testing.T) {
 			t.Errorf("%s: the other app is not served", tt.app)
 		}
 		wantSameAsFresh(t, c, r, Config{})
+	}
+}
+
+// TestProblemsOfTheSourceHideNoOthers has a source tell as much as it may, beside an
+// app that is not routed.
+func TestProblemsOfTheSourceHideNoOthers(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	var told sources.Problems
+	for i := range 5000 {
+		told.Add(fmt.Sprint("label ", i), "is not known")
+		told.Add("PATH", "is not served")
+	}
+	app := withHTTP(webApp("/app", "d.test"), sources.HTTP{Paths: paths(2 * many)})
+	app.Ports[0].Domains = append(names(20, "bad domain %d"), "d.test")
+	app.Problems = told.List()
+	syncApps(c, app)
+	view, _ := c.App("/app")
+	words := strings.Join(reasons(view.Problems), "\n")
+	for _, want := range []string{
+		`"bad domain 9"`, "domains: has 10 more problems", "1 of 1 domains are not routed", "PATH: has 79 more problems", "has 9821 more problems than are shown",
+	} {
+		if !strings.Contains(words, want) {
+			t.Errorf("nothing says %q: %.3000s", want, words)
+		}
+	}
+	if n := strings.Count(words, "than are shown"); n != 1 {
+		t.Errorf("it is said %d times how many there are", n)
+	}
+
+	app = changed(app, func(*sources.Port) {})
+	app.Problems = list(many, func(int) sources.Problem { return sources.Problem{Reason: "is odd"} })
+	updateApps(c, app)
+	if view, _ = c.App("/app"); len(view.Problems) > maxProblems+20 {
+		t.Errorf("%d problems are shown", len(view.Problems))
 	}
 }
 

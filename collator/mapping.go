@@ -3,10 +3,10 @@ package collator
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"unicode/utf8"
 
+	"relay/internal/panics"
 	"relay/sources"
 )
 
@@ -23,43 +23,40 @@ func mapPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
 	}
 	clean := *app
 	clean.Ports = slices.Clone(app.Ports)
-	var problems []sources.Problem
+	var problems sources.Problems
 	left := newBudget()
 	for i := range clean.Ports {
 		port := &clean.Ports[i]
-		report := func(field, reason string) {
-			problems = append(problems, sources.Problem{Subject: fmt.Sprintf("port %d, %s", i, field), Reason: reason})
-		}
+		report := func(field, reason string) { problems.Add(fmt.Sprintf("port %d, %s", i, field), "%s", reason) }
 		if n := len(port.Groups); n > maxGroups {
 			port.Groups = port.Groups[:maxGroups]
 			report("groups", fmt.Sprintf("are %d: only the first %d count", n, maxGroups))
 		}
 		port.Domains = cleanDomains(port.Domains, &left.domains, report)
 		port.ACMEDomains = cleanDomains(port.ACMEDomains, &left.acmeDomains, report)
-		if h := port.HTTP; h != nil && len(h.AllowedNetworks) > 0 {
+		left.limit(port, report)
+		if h := port.HTTP; h != nil && len(h.AllowedNetworks) > 0 && len(port.Groups) > 0 {
 			own := *h
 			own.AllowedNetworks = cleanNetworks(h.AllowedNetworks)
 			port.HTTP = &own
 		}
-		left.limit(port, report)
 	}
-	return &clean, problems, nil
+	return &clean, problems.List(), nil
 }
 
 // withEndpoints returns the mapped form of an app whose policy is mapped already:
-// its endpoints checked, and those within the limit.
+// its endpoints checked, and those within the limit. What is wrong with what is
+// routed comes first of its problems, then what the source told.
 func withEndpoints(app, policy *sources.App, left []sources.Problem) *sources.App {
 	mapped := *policy
 	mapped.Version = app.Version
 	mapped.Ports = slices.Clone(policy.Ports)
-	problems := slices.Concat(app.Problems, left)
+	var problems sources.Problems
 	room := maxEndpoints
 	for i := range mapped.Ports {
 		port := &mapped.Ports[i]
 		port.Excluded = app.Ports[i].Excluded
-		report := func(reason string) {
-			problems = append(problems, sources.Problem{Subject: fmt.Sprintf("port %d, endpoints", i), Reason: reason})
-		}
+		report := func(reason string) { problems.Add(fmt.Sprintf("port %d, endpoints", i), "%s", reason) }
 		var dropped []string
 		port.Endpoints, dropped = cleanEndpoints(app.Ports[i].Endpoints)
 		for _, reason := range dropped {
@@ -71,17 +68,17 @@ func withEndpoints(app, policy *sources.App, left []sources.Problem) *sources.Ap
 		}
 		room -= len(port.Endpoints)
 	}
-	mapped.Problems = fewProblems(problems)
+	mapped.Problems = slices.Concat(left, problems.List(), fewProblems(app.Problems))
 	return &mapped
 }
 
-// fewProblems leaves out those that nobody would read.
+// fewProblems leaves out those that nobody would read, of a source that does not.
 func fewProblems(problems []sources.Problem) []sources.Problem {
 	over := len(problems) - maxProblems
 	if over <= 0 {
 		return problems
 	}
-	return append(slices.Clone(problems[:maxProblems]), sources.Problem{Reason: fmt.Sprintf("has %d problems more", over)})
+	return append(slices.Clone(problems[:maxProblems]), sources.Problem{Reason: fmt.Sprintf("has %d more problems than are shown", over)})
 }
 
 // cleanDomains takes room for as many domains as there is room for.
@@ -132,20 +129,9 @@ func sameList(a, b []string) bool {
 // guarded calls f and turns a panic into an error, so that it costs one thing
 // only.
 func guarded[T any](f func() (T, error)) (result T, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &panicError{value: r, stack: debug.Stack()}
-		}
-	}()
-	return f()
-}
-
-// panicError is a bug in Relay that cost one app or resource.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string {
-	return fmt.Sprintf("a bug in Relay was hit (%v): what was there before is kept; please report it with the log", e.value)
+	err = panics.Catch(func() (err error) {
+		result, err = f()
+		return err
+	})
+	return result, err
 }

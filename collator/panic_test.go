@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/panics"
 	"relay/sources"
 	"relay/xds"
 )
@@ -173,9 +174,8 @@ func TestServeGoesOnAfterAPanic(t *testing.T) {
 	syncApps(b.Collator, webApp("/a", "a.test"), webApp("/b", "a.test"))
 	b.publishers[0].before.left = 1
 	b.UpdateApps([]*sources.App{webApp("/c", "*.test")}, []string{"/a"})
-	_, err := guarded(func() (bool, error) { return true, b.Serve(t.Context()) })
-	var bug *panicError
-	if !errors.As(err, &bug) {
+	err := panics.Catch(func() error { return b.Serve(t.Context()) })
+	if !panics.Is(err) {
 		t.Fatalf("Serve returned %v, want a panic", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -79,3 +79,41 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 		})
 	}
 }
+
+// TestPassedWildcardIsToldToThoseBelow holds that an app learns that its domain's TLS
+// goes elsewhere by a wildcard above it, for as long as that is so.
+func TestPassedWildcardIsToldToThoseBelow(t *testing.T) {
+	t.Parallel()
+	cfg := Config{CertificateSources: []string{"vault"}}
+	c, r := newTest(t, cfg)
+	zone := certificate("zone", "z", "*.shop.test")
+	exact := certificate("www", "w", "www.shop.test")
+	sync := func(all ...*certs.Certificate) { c.SyncCertificates("vault", all, nil); c.round() }
+	wild := serviceApp("/wild", sources.TCP{Passthrough: true}, "*.shop.test")
+	sync(zone)
+	syncApps(c, webApp("/app", "www.shop.test"))
+	check := func(step, words string) {
+		t.Helper()
+		t.Log(step)
+		wantProblem(t, c, "/app", words)
+		wantSameAsFresh(t, c, r, cfg)
+	}
+	const words = "port 0 gets its requests by plain HTTP only: TLS for *.shop.test is passed through to port 0 of /wild"
+	check("at first", "")
+	updateApps(c, wild)
+	check("the wildcard is passed through", words)
+	sync(zone, exact)
+	check("with a certificate of its own", "")
+	sync(zone)
+	check("without", words)
+	c.UpdateApps(nil, []string{"/wild"})
+	c.round()
+	check("no longer", "")
+	both := changed(webApp("/app", "www.shop.test"), func(*sources.Port) {})
+	both.Ports = append(both.Ports, wild.Ports[0])
+	updateApps(c, both)
+	check("by the app itself", "is not used for the name")
+	if n := c.problems.count(HTTPSProblem); n != 0 {
+		t.Errorf("the app is told of itself: %q", reasons(c.Problems()))
+	}
+}

@@ -159,6 +159,7 @@ func (f *fleetState) record(change xds.Change, names map[xds.Key][]xds.Key) {
 // stays, and all others are not concerned.
 func (f *fleetState) fail(key xds.Key, err error) {
 	f.succeed(key)
+	f.references.keep(key)
 	f.failed[key] = struct{}{}
 	p := Problem{Subject: quoted(key)}
 	switch key.Type {

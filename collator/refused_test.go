@@ -194,6 +194,64 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 	}
 }
 
+// setACMEApp has challenges go to another app of the two.
+func setACMEApp(f *fleetState, one, other, to string) {
+	f.acmeApp = to
+	f.markCluster(clusterName(one, 0))
+	f.markCluster(clusterName(other, 0))
+	for domain := range f.domains.claims {
+		f.mark(xds.Scope, domain)
+	}
+}
+
+// TestKeptClusterIsWantedAgain has an app come back while its cluster is kept for a
+// scope that cannot be made, and its new one cannot be made either.
+func TestKeptClusterIsWantedAgain(t *testing.T) {
+	t.Parallel()
+	const good, bad = "/challenges", "/\xff"
+	c, r := newTest(t, Config{ACMEApp: good})
+	f := c.fleets[0]
+	challenged := func(id string) *sources.App {
+		return changed(webApp(id, "d.test"), func(p *sources.Port) { p.ACMEDomains = p.Domains })
+	}
+	syncApps(c, challenged("/a"), challenged("/b"))
+	setACMEApp(f, good, bad, bad)
+	c.UpdateApps(nil, []string{"/a"})
+	c.round()
+	cluster := xds.Key{Type: xds.Cluster, Name: "/a_0"}
+	if _, kept := f.references.kept[cluster]; !kept {
+		t.Fatal("the cluster is not kept")
+	}
+	broken := func(domains ...string) *sources.App {
+		return changed(webApp("/a", domains...), func(p *sources.Port) { p.Upstream = &sources.Upstream{ConnectTimeout: -time.Second} })
+	}
+	updateApps(c, broken())
+	setACMEApp(f, good, bad, good)
+	updateApps(c, broken("e.test"))
+	if _, ok := r.versions[cluster]; !ok {
+		t.Error("the last good cluster was removed")
+	}
+	if got := published(t, c, r, "e.test"); got != "/a_0" {
+		t.Errorf("e.test goes to %q, want /a_0", got)
+	}
+	updateApps(c, broken())
+	updateApps(c, broken("f.test"))
+	if _, ok := r.versions[cluster]; !ok {
+		t.Error("the last good cluster was removed when no domain led to it")
+	}
+	wantNoReferencesLost(t, f, r)
+}
+
+// wantNoReferencesLost checks that what is named is published.
+func wantNoReferencesLost(t *testing.T, f *fleetState, r *recorder) {
+	t.Helper()
+	for by, names := range f.references.names {
+		for _, name := range names {
+			r.holds(t, by)(name.Type, name.Name)
+		}
+	}
+}
+
 // TestNothingIsRemovedThatIsNamed has scopes fail as a whole now and then, so that
 // what is published is older than the rest.
 func TestNothingIsRemovedThatIsNamed(t *testing.T) {
@@ -206,14 +264,7 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 		cfg := Config{CertificateSources: []string{"vault"}, ACMEApp: good}
 		c, r := newTest(t, cfg)
 		f := c.fleets[0]
-		turn := func(to string) {
-			f.acmeApp = to
-			f.markCluster(clusterName(good, 0))
-			f.markCluster(clusterName(bad, 0))
-			for domain := range f.domains.claims {
-				f.mark(xds.Scope, domain)
-			}
-		}
+		turn := func(to string) { setACMEApp(f, good, bad, to) }
 		c.SyncApps(nil)
 		c.SyncCertificates("vault", nil, nil)
 		all := make(contents)

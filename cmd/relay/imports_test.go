@@ -17,7 +17,7 @@ func TestImports(t *testing.T) {
 		"sources": {"internal/state"}, "certs": {"internal/state", "internal/panics"},
 		"xds": {"internal/guard", "internal/panics"}, "admin": {"internal/guard", "internal/panics"},
 		"internal/guard": nil, "internal/panics": nil, "internal/state": nil, "deploy": nil,
-		"collator": {"sources", "certs", "xds"},
+		"collator": {"sources", "certs", "xds", "internal/panics"},
 	}
 	const envoy, ads = "github.com/envoyproxy/go-control-plane/envoy/", "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/...").Output()

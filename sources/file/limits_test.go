@@ -132,3 +132,32 @@ func TestMistakesAreBounded(t *testing.T) {
 		t.Errorf("one id again and again: %d apps, %.300v", len(apps), err)
 	}
 }
+
+// TestDomainsOverTheLimitCostThemselves has lists of domains that are too long beside
+// one that is not.
+func TestDomainsOverTheLimitCostThemselves(t *testing.T) {
+	ports := func(sizes ...int) (kept []int) {
+		var b strings.Builder
+		for i, n := range sizes {
+			fmt.Fprintf(&b, "{domains: %s}, ", entries(n, fmt.Sprint("d", i, "-%d.test")))
+		}
+		defs, err := parse("apps.yaml", []byte("apps: [{id: /a, ports: ["+b.String()+"]}]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range defs[0].app.Ports {
+			kept = append(kept, len(p.Domains))
+		}
+		return kept
+	}
+	const most = sources.MaxDomains
+	for _, tt := range []struct{ given, kept []int }{
+		{[]int{2 * most, 3 * most, 1}, []int{0, 0, 1}},
+		{[]int{most, most, 1, 0}, []int{most, most, 0, 0}},
+		{[]int{most, most - 1, 2, 1}, []int{most, most - 1, 0, 1}},
+	} {
+		if got := ports(tt.given...); !slices.Equal(got, tt.kept) {
+			t.Errorf("of %v domains %v are kept, want %v", tt.given, got, tt.kept)
+		}
+	}
+}

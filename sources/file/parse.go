@@ -203,10 +203,11 @@ func (c *converter) groups(field string, in []text) []string {
 }
 
 func (c *converter) domains(field string, in []text) []string {
-	if c.domainCount += len(in); len(in) > sources.MaxDomains || len(in) > 0 && c.domainCount > sources.MaxAppDomains {
+	if len(in) > min(sources.MaxDomains, sources.MaxAppDomains-c.domainCount) {
 		c.ignore(in[0].Line, field, "are ignored: there are more than %d, or %d in the app", sources.MaxDomains, sources.MaxAppDomains)
 		return nil
 	}
+	c.domainCount += len(in)
 	var out []string
 	seen := make(map[string]bool, len(in))
 	for i, t := range in {

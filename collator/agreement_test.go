@@ -1,0 +1,85 @@
+package collator
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestAllAgreeOnTheCertificate compares, in fleets of all kinds, which certificate the
+// https listener has for each domain with what people are told, and with what
+// Envoys get that ask for certificates on demand.
+func TestAllAgreeOnTheCertificate(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(30) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			some := testFleet()
+			some.Name, some.ServerNames = "internal", []string{"*.a.test", "b.test"}
+			some.HTTP, some.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
+			w := world{rand.New(rand.NewPCG(seed, 6))}
+			c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), some}, CertificateSources: []string{"vault"}})
+			c.SyncApps(nil)
+			c.SyncCertificates("vault", nil, nil)
+			for range 15 {
+				w.step(c)
+				for _, f := range c.fleets {
+					for domain := range f.domains.claims {
+						wantAgreement(t, f, domain)
+					}
+				}
+			}
+		})
+	}
+}
+
+func wantAgreement(t *testing.T, f *fleetState, domain string) {
+	t.Helper()
+	// As Envoy does it: the exact name, then the longest wildcard.
+	const isPassed = "passed through"
+	answers := make(map[string]string)
+	chains, passed := f.httpsParts()
+	for _, chain := range chains {
+		for _, name := range chain.serverNames {
+			answers[name] = chain.secret
+		}
+	}
+	for _, s := range passed {
+		for _, name := range s.names {
+			answers[name] = isPassed
+		}
+	}
+	answer := ""
+	for _, name := range hostNames(domain) {
+		if answer = answers[name]; answer != "" {
+			break
+		}
+	}
+	kept := slices.ContainsFunc(keptInListener(chains, passed), func(c tlsChain) bool { return c.secret == answer })
+	_, wildcard := cutWildcard(domain)
+	if answer != "" && answer != isPassed && !kept && !wildcard {
+		if got, _, _ := newServerNames(f.chains).resolve(domain); got != answer {
+			t.Fatalf("fleet %s: %s is answered with %q, on demand with %q", f.Name, domain, answer, got)
+		}
+	}
+	if !slices.ContainsFunc(f.claimsOn(domain), func(c claim) bool { return c.route }) {
+		return
+	}
+	if answer == isPassed {
+		answer = ""
+	}
+	if got := f.coverage.picked[domain]; got != answer && !strings.Contains(f.coverage.uncovered[domain].reason, "one level") {
+		t.Fatalf("fleet %s: %s is answered with %q, counted for %q", f.Name, domain, answer, got)
+	}
+	for _, view := range f.c.Explain(domain).Domains {
+		explained := ""
+		if used := view.HTTPS.Certificate; used != nil && used.ServerName != "" {
+			explained = used.Secret
+		}
+		if view.Fleet == f.Name && explained != answer {
+			t.Fatalf("fleet %s: %s is answered with %q, explained by %q", f.Name, domain, answer, explained)
+		}
+	}
+}
