@@ -20,10 +20,15 @@ const (
 	// headStart and minSpeed, in bytes/s, tell who is too slow.
 	headStart = 50 * time.Millisecond
 	minSpeed  = 1 << 20
-	// patience is how long the one for which others are held up may send less than
-	// minProgress bytes.
+	// patience is how long one for which others are held up may send less than
+	// minProgress bytes, and busyEnvoy how long its Envoy may leave a response unread.
 	patience    = 5 * time.Second
+	busyEnvoy   = 30 * time.Second
 	minProgress = 64 << 10
+	// maxUntaken is how long what was received may take to get to its stream, if
+	// the stream is free. What takes longer belongs to no stream: gRPC has dropped
+	// it, or never took it.
+	maxUntaken = time.Second
 )
 
 // budget bounds how much of large requests is in memory. When a Relay starts, all
@@ -35,7 +40,8 @@ const (
 // The room is for requests that come promptly. One that does not while others wait
 // goes on beside, with room by what was received and not by what is still to come.
 // When that is full, only the one of which most was received goes on, and the
-// others are read no further; if it stands still it is disconnected.
+// others are read no further; and those that stand still in front of others are
+// disconnected. Room for what no stream takes is given back.
 type budget struct {
 	mu sync.Mutex
 	// waiters is how many may wait, and waitersPerHost how many of one host.
@@ -48,12 +54,7 @@ type budget struct {
 	slowBytes    int // received
 	held         int // how many of the slow are held up
 	timer        *time.Timer
-
-	// first is the one for which others are held up; marked is how much of it was
-	// received at markedAt.
-	first    *reservation
-	marked   int
-	markedAt time.Time
+	still        []*reservation // to be closed
 }
 
 // reservation is the room for one request.
@@ -69,11 +70,18 @@ type reservation struct {
 	// What the connection keeps.
 	unuse  func()
 	expire *time.Timer
+	// assigned is set when a stream has got the request.
+	assigned bool
 
 	// What follows is guarded by the budget's mu.
 	place    *list.Element // while it waits
 	since    time.Time     // when it was granted
 	received int
+	// marked is how much was received at markedAt, when it last made progress.
+	marked   int
+	markedAt time.Time
+	whole    time.Time     // when all of it was received
+	taken    bool          // by the stream, which deals with it
 	goOn     chan struct{} // closed when it is not held up any more; nil if it is not
 }
 
@@ -113,12 +121,18 @@ func (b *budget) reserve(r *reservation) (err error) {
 // before the channel that it returns is closed, if there is one.
 func (b *budget) receive(r *reservation, n int) (goOn <-chan struct{}) {
 	b.change(func() {
-		r.received += n
+		now := time.Now()
+		if r.received += n; r.received-r.marked >= minProgress {
+			r.mark(now)
+		}
+		if r.complete() && r.whole.IsZero() {
+			r.whole = now
+		}
 		if _, slow := b.slow[r]; !slow {
 			return
 		}
 		b.slowBytes += n
-		if b.slowBytes > slowRoom && !r.complete() {
+		if b.slowBytes > slowRoom && !r.complete() && r.goOn == nil {
 			r.goOn = make(chan struct{})
 			b.held++
 		}
@@ -130,6 +144,9 @@ func (b *budget) receive(r *reservation, n int) (goOn <-chan struct{}) {
 
 // release gives back the room, or the place of one that waits.
 func (b *budget) release(r *reservation) { b.change(func() { b.drop(r) }) }
+
+// take notes that a stream has got a request and deals with it.
+func (b *budget) take(r *reservation) { b.change(func() { r.taken = true }) }
 
 // complete reports whether all of a request was received.
 func (b *budget) complete(r *reservation) bool {
@@ -144,7 +161,9 @@ func (b *budget) change(f func()) {
 	f()
 	now := time.Now()
 	b.lend(now)
-	still := b.goOn(now)
+	b.goOn(now)
+	still := b.still
+	b.still = nil
 	crowd := b.waiting.Len() > 0 || b.held > 0
 	if crowd {
 		b.timer.Reset(headStart)
@@ -155,8 +174,8 @@ func (b *budget) change(f func()) {
 	if crowd {
 		garbage.crowd()
 	}
-	if still != nil {
-		still.close()
+	for _, r := range still {
+		r.close()
 	}
 }
 
@@ -172,6 +191,7 @@ func (b *budget) lend(now time.Time) {
 		}
 		b.leave(r)
 		r.since = now
+		r.mark(now)
 		b.prompt[r] = struct{}{}
 		b.promptBytes += r.room()
 		close(r.granted)
@@ -181,13 +201,24 @@ func (b *budget) lend(now time.Time) {
 // putAside makes room of those that are too slow, unless others that are not keep
 // the server busy.
 func (b *budget) putAside(now time.Time) {
-	if anyDue(b.prompt) || anyDue(b.slow) {
+	if anyDue(b.prompt, now) || anyDue(b.slow, now) {
 		return
+	}
+	for _, all := range []map[*reservation]struct{}{b.prompt, b.slow} {
+		for r := range all {
+			if r.complete() && !r.taken && !r.stalled() {
+				b.drop(r)
+			}
+		}
 	}
 	for r := range b.prompt {
 		due := headStart + time.Duration(float64(r.received)/minSpeed*float64(time.Second))
 		if now.Sub(r.since) < due {
 			continue
+		}
+		if b.slowBytes > slowRoom {
+			b.closeStill(now)
+			return
 		}
 		delete(b.prompt, r)
 		b.promptBytes -= r.room()
@@ -196,22 +227,33 @@ func (b *budget) putAside(now time.Time) {
 	}
 }
 
-// goOn lets those go on that may. It returns one that stands still in front of
-// others, if there is one.
-func (b *budget) goOn(now time.Time) (still *reservation) {
+// closeStill drops those that stand still in front of others, when there is no
+// room left to put them aside.
+func (b *budget) closeStill(now time.Time) {
+	for _, all := range []map[*reservation]struct{}{b.prompt, b.slow} {
+		for r := range all {
+			if r.still(now) {
+				b.drop(r)
+				b.still = append(b.still, r)
+			}
+		}
+	}
+}
+
+// goOn lets those go on that may. One that stands still in front of others is
+// dropped.
+func (b *budget) goOn(now time.Time) {
 	if b.held == 0 {
-		b.first = nil
-		return nil
+		return
 	}
 	if b.slowBytes <= slowRoom {
 		for r := range b.slow {
-			b.free(r)
+			b.free(r, now)
 		}
-		return nil
+		return
 	}
-	if anyDue(b.slow) {
-		b.first = nil
-		return nil
+	if anyDue(b.slow, now) {
+		return
 	}
 	var most *reservation
 	for r := range b.slow {
@@ -219,19 +261,15 @@ func (b *budget) goOn(now time.Time) (still *reservation) {
 			most = r
 		}
 	}
-	b.free(most)
-	switch {
-	case most != b.first || most.received-b.marked >= minProgress:
-		b.first, b.marked, b.markedAt = most, most.received, now
-	case now.Sub(b.markedAt) >= patience:
+	if b.free(most, now); most.still(now) {
 		b.drop(most)
-		return most
+		b.still = append(b.still, most)
 	}
-	return nil
 }
 
-func (b *budget) free(r *reservation) {
+func (b *budget) free(r *reservation, now time.Time) {
 	if r.goOn != nil {
+		r.mark(now)
 		close(r.goOn)
 		r.goOn = nil
 		b.held--
@@ -258,14 +296,14 @@ func (b *budget) drop(r *reservation) {
 	case slow:
 		delete(b.slow, r)
 		b.slowBytes -= r.received
-		b.free(r)
+		b.free(r, time.Now())
 	}
 }
 
 // anyDue reports whether it is up to the server to deal with any of the requests.
-func anyDue(requests map[*reservation]struct{}) bool {
+func anyDue(requests map[*reservation]struct{}, now time.Time) bool {
 	for r := range requests {
-		if r.complete() && !r.stalled() {
+		if r.complete() && !r.stalled() && (r.taken || now.Sub(r.whole) < maxUntaken) {
 			return true
 		}
 	}
@@ -275,3 +313,14 @@ func anyDue(requests map[*reservation]struct{}) bool {
 func (r *reservation) complete() bool { return r.received >= r.size }
 
 func (r *reservation) room() int { return min(r.size, promptRoom) }
+
+func (r *reservation) mark(now time.Time) { r.marked, r.markedAt = r.received, now }
+
+// still reports whether a request makes no progress though it may, or cannot be dealt
+// with for long.
+func (r *reservation) still(now time.Time) bool {
+	if r.complete() {
+		return r.stalled() && now.Sub(r.whole) >= busyEnvoy
+	}
+	return r.goOn == nil && now.Sub(r.markedAt) >= patience
+}

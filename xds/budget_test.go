@@ -1,6 +1,8 @@
 package xds
 
 import (
+	"maps"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,19 +11,31 @@ import (
 // requests is a budget and the requests that want room of it.
 type requests struct {
 	*budget
-	closed map[*reservation]bool
+	noting sync.Mutex
+	noted  map[*reservation]bool
+}
+
+// closed are those of which the connection was closed.
+func (q *requests) closed() map[*reservation]bool {
+	q.noting.Lock()
+	defer q.noting.Unlock()
+	return maps.Clone(q.noted)
 }
 
 func newRequests() *requests {
 	b := newBudget()
 	b.limit(DefaultLimits())
-	return &requests{budget: b, closed: make(map[*reservation]bool)}
+	return &requests{budget: b, noted: make(map[*reservation]bool)}
 }
 
 func (q *requests) come(t *testing.T, size int) *reservation {
 	t.Helper()
 	r := &reservation{host: "h", size: size, granted: make(chan struct{}), stalled: func() bool { return false }}
-	r.close = func() { q.closed[r] = true }
+	r.close = func() {
+		q.noting.Lock()
+		defer q.noting.Unlock()
+		q.noted[r] = true
+	}
 	if err := q.reserve(r); err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +65,8 @@ func TestBudgetLends(t *testing.T) {
 		// All of them are up to the server, which is busy for long.
 		q.receive(a, a.size)
 		q.receive(b, b.size)
+		q.take(a)
+		q.take(b)
 		time.Sleep(time.Minute)
 		q.release(a)
 		if isClosed(huge.granted) || isClosed(small.granted) {
@@ -68,7 +84,7 @@ func TestBudgetLends(t *testing.T) {
 		if q.promptBytes != 0 || q.slowBytes != 0 || len(q.hosts) != 0 {
 			t.Errorf("room is lent to nobody: %+v", q.budget)
 		}
-		if len(q.closed) > 0 {
+		if len(q.closed()) > 0 {
 			t.Error("an Envoy that means well is disconnected")
 		}
 	})
@@ -98,7 +114,7 @@ func TestBudgetPutsSlowAside(t *testing.T) {
 				t.Error("a slow one may not go on though there is room")
 			}
 		}
-		if len(q.closed) > 0 {
+		if len(q.closed()) > 0 {
 			t.Error("a slow one is disconnected though there is room")
 		}
 	})
@@ -111,6 +127,7 @@ func TestBudgetServerIsBusy(t *testing.T) {
 		q := newRequests()
 		whole, part := q.come(t, promptRoom/2), q.come(t, promptRoom/2)
 		q.receive(whole, whole.size)
+		q.take(whole)
 		next := q.come(t, 1)
 		time.Sleep(time.Minute)
 		if isClosed(next.granted) || q.slowBytes > 0 {
@@ -160,13 +177,13 @@ func TestBudgetBoundsSlow(t *testing.T) {
 				t.Fatal("nobody goes on")
 			}
 		}
-		if len(q.closed) > 0 {
+		if len(q.closed()) > 0 {
 			t.Fatal("one that goes on is disconnected")
 		}
 		time.Sleep(patience + headStart)
 		synctest.Wait()
-		if len(q.closed) != 1 || !q.closed[first] {
-			t.Fatalf("%d are disconnected, want the one that stands still in front of the others", len(q.closed))
+		if len(q.closed()) != 1 || !q.closed()[first] {
+			t.Fatalf("%d are disconnected, want the one that stands still in front of the others", len(q.closed()))
 		}
 		for _, goOn := range held {
 			if !isClosed(goOn) {
@@ -191,4 +208,80 @@ func TestBudgetCrowd(t *testing.T) {
 			t.Errorf("%d: %v, want %v", i, err, tt.want)
 		}
 	}
+}
+
+// What belongs to no stream holds up nobody: gRPC has dropped it.
+func TestBudgetOfNoStream(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newRequests()
+		r := q.come(t, promptRoom)
+		q.receive(r, r.size)
+		start := time.Now()
+		<-q.come(t, promptRoom).granted
+		if took := time.Since(start); took > maxUntaken+headStart {
+			t.Errorf("a request that no stream took held up the next for %s", took)
+		}
+		if q.slowBytes > 0 || q.closed()[r] {
+			t.Errorf("%d bytes are slow, want none, and the connection left open", q.slowBytes)
+		}
+	})
+}
+
+// However many stand still, with requests of any size and all but the end of it
+// sent, what they take is bounded, and who means well comes next.
+func TestBudgetBoundsStill(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		size, sent int
+		stalled    bool
+	}{{100_000, 99_999, false}, {promptRoom, promptRoom - 1, false}, {100_000, 100_000, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			q := newRequests()
+			most := 0
+			for range 200 << 20 / tt.size {
+				r := q.come(t, tt.size)
+				r.stalled = func() bool { return tt.stalled }
+				<-r.granted
+				q.receive(r, tt.sent)
+				q.take(r)
+				most = max(most, q.promptBytes+q.slowBytes)
+			}
+			if limit := slowRoom + 2*promptRoom; most > limit {
+				t.Errorf("%+v: %d bytes are in memory, want %d at most", tt, most, limit)
+			}
+			start := time.Now()
+			<-q.come(t, promptRoom).granted
+			if took := time.Since(start); took > 2*busyEnvoy {
+				t.Errorf("%+v: one that means well waited %s", tt, took)
+			}
+		})
+	}
+}
+
+// What still comes of a request that is held up, as its connection is being
+// closed, is not counted as another that is.
+func TestBudgetHoldsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		q := newRequests()
+		var slow []*reservation
+		for range 3 {
+			r := q.come(t, maxRequest)
+			<-r.granted
+			q.receive(r, slowRoom/2)
+			slow = append(slow, r)
+		}
+		<-q.come(t, 1).granted
+		for range 3 {
+			q.receive(slow[0], 1)
+			q.receive(slow[1], 1)
+		}
+		for _, r := range slow {
+			q.release(r)
+		}
+		if q.held != 0 {
+			t.Errorf("%d are held up, of none that are left", q.held)
+		}
+	})
 }

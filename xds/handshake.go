@@ -53,9 +53,13 @@ func (h handshaker) handshake(raw net.Conn) (net.Conn, credentials.AuthInfo, err
 	}
 	hello, complete := readHello(raw)
 	if complete {
-		defer h.turns.take()()
+		done := h.turns.take()
+		defer done()
 		// The time that it waited is not the client's.
-		_ = raw.SetDeadline(time.Now().Add(h.limit))
+		if err := raw.SetDeadline(time.Now().Add(h.limit)); err != nil {
+			return nil, nil, err // it was closed meanwhile
+		}
+		raw = &answered{Conn: raw, done: done}
 	}
 	return h.TransportCredentials.ServerHandshake(&begun{Conn: raw, first: hello})
 }

@@ -192,6 +192,7 @@ func TestWaitingIsNotSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.receive(all, all.size)
+	b.take(all)
 	c := f.connect()
 	c.Resume(clusters, versions)
 	eventually(t, "the request waiting", func() bool {

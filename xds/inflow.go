@@ -81,11 +81,25 @@ func (c *inflow) streamEnded() {
 	c.mu.Lock()
 	var left []*reservation
 	if c.streams--; c.streams == 0 {
-		left = slices.Clone(c.open)
+		for _, r := range c.open {
+			// One that waits is of a stream that begins.
+			if isGranted(r) {
+				left = append(left, r)
+			}
+		}
 	}
 	c.mu.Unlock()
 	for _, r := range left {
 		c.release(r)
+	}
+}
+
+func isGranted(r *reservation) bool {
+	select {
+	case <-r.granted:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -179,8 +193,11 @@ func (c *inflow) expire(r *reservation) {
 	c.drop(fmt.Sprintf("a request did not come within %s", c.all.limit))
 }
 
-// release gives back the room of a request, once.
+// release gives back the room of a request, if it has any, once.
 func (c *inflow) release(r *reservation) {
+	if r == nil {
+		return
+	}
 	c.mu.Lock()
 	at := slices.Index(c.open, r)
 	if at >= 0 {
@@ -198,22 +215,23 @@ func (c *inflow) release(r *reservation) {
 	r.unuse()
 }
 
-// dealt gives back the room of a request that was dealt with, or will not be.
-func (c *inflow) dealt(req *request) {
-	size := req.size
-	req.size = 0
-	if c == nil || size <= smallRequest {
+// taken finds the room of a request that a stream has got. Those of the same size
+// that are whole are alike; one that still comes, on another stream, is not.
+func (c *inflow) taken(req *request) {
+	if c == nil || req.size <= smallRequest {
 		return
 	}
 	c.mu.Lock()
-	at := slices.IndexFunc(c.open, func(r *reservation) bool { return r.size == size })
-	var r *reservation
+	at := slices.IndexFunc(c.open, func(r *reservation) bool {
+		return r.size == req.size && !r.assigned && c.all.budget.complete(r)
+	})
 	if at >= 0 {
-		r = c.open[at]
+		req.room = c.open[at]
+		req.room.assigned = true
 	}
 	c.mu.Unlock()
-	if r != nil {
-		c.release(r)
+	if req.room != nil {
+		c.all.budget.take(req.room)
 	}
 }
 

@@ -20,8 +20,10 @@ import (
 type request struct {
 	// raw is what was received, in the buffers in which it came, until parse.
 	raw mem.BufferSlice
-	// size is what takes room in the connection's budget, in bytes, until dealt.
+	// size is what was received, in bytes, and room what that takes of the budget
+	// until the request is dealt with.
 	size int
+	room *reservation
 
 	discoveryv3.DeltaDiscoveryRequest // all but the lists
 
@@ -62,7 +64,7 @@ func (r *request) parse() error {
 }
 
 func (r *request) unmarshal(data []byte) error {
-	*r = request{size: r.size}
+	*r = request{size: r.size, room: r.room}
 	// A string of the same bytes: nobody writes to them.
 	text := unsafe.String(unsafe.SliceData(data), len(data))
 	var rest []byte

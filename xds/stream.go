@@ -48,10 +48,11 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	if err := firstRequest(ctx, s.Limits.FirstRequest, inflow.waiting, func() error { return receiveMsg(g, first) }); err != nil {
 		return s.ended(ctx, nil, err)
 	}
+	inflow.taken(first)
+	defer inflow.release(first.room)
 	defer s.connections.Use(remoteAddress(ctx))()
 	st, err := s.begin(g, inflow, first)
 	if err != nil {
-		inflow.dealt(first)
 		return ignoreEnd(err)
 	}
 	defer s.remove(st)
@@ -233,10 +234,11 @@ func (s *stream) receive(ctx context.Context, requests chan<- *request, ended ch
 			ended <- err
 			return
 		}
+		s.inflow.taken(req)
 		select {
 		case requests <- req:
 		case <-ctx.Done():
-			s.inflow.dealt(req)
+			s.inflow.release(req.room)
 			return
 		}
 	}
@@ -250,6 +252,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		rejection *Rejection
 		malformed error
 	)
+	defer s.inflow.release(req.room) // after a panic too
 	err := s.server.admission.do(ctx, req.weight(), func() {
 		if malformed = req.parse(); malformed != nil {
 			return
@@ -262,7 +265,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 			rejection = s.session.request(t, req, time.Now())
 		}
 	})
-	s.inflow.dealt(req)
+	s.inflow.release(req.room)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"runtime"
 	"sync"
-	"time"
 )
 
 // turns let few clients at a time make the handshake of TLS. When all Envoys of a
@@ -16,19 +15,23 @@ type turns chan struct{}
 
 func newTurns() turns { return make(turns, runtime.GOMAXPROCS(0)) }
 
-// longTurn is when a turn ends by itself: a handshake takes a millisecond or two,
-// and whatever time the client takes.
-const longTurn = 20 * time.Millisecond
-
 // take waits for a turn, which lasts until done is called.
 func (t turns) take() (done func()) {
 	t <- struct{}{}
-	end := sync.OnceFunc(func() { <-t })
-	timer := time.AfterFunc(longTurn, end)
-	return func() {
-		timer.Stop()
-		end()
-	}
+	return sync.OnceFunc(func() { <-t })
+}
+
+// answered is a connection whose turn is over when the client was answered and the
+// server waits for it: no client can take longer by taking its time.
+type answered struct {
+	net.Conn
+	done func()
+}
+
+// Read ends the turn.
+func (a *answered) Read(p []byte) (int, error) {
+	a.done()
+	return a.Conn.Read(p)
 }
 
 const (

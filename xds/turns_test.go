@@ -2,6 +2,9 @@ package xds
 
 import (
 	"crypto/tls"
+	"errors"
+	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,23 +15,49 @@ import (
 	"relay/xds/xdstest"
 )
 
-// Those that take their time cost the next no more than a long turn.
+// A client's turn is over as soon as the server waits for it.
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		all := make(turns, 2)
-		slow := []func(){all.take(), all.take()}
-		start := time.Now()
-		done := all.take()
-		if took := time.Since(start); took != longTurn {
-			t.Errorf("a turn was free after %s, want %s", took, longTurn)
+		all := make(turns, 1)
+		conn, client := net.Pipe()
+		slow := &answered{Conn: conn, done: all.take()}
+		go func() { _, _ = slow.Read(make([]byte, 1)) }()
+		synctest.Wait()
+		if len(all) != 0 {
+			t.Error("a client that says nothing has a turn")
 		}
+		all.take()
+		_, _ = client.Write([]byte{0})
+		_ = client.Close()
+		_, _ = slow.Read(make([]byte, 1))
+		if len(all) != 1 {
+			t.Error("a turn was ended by who does not have it")
+		}
+	})
+}
+
+// A connection that was closed while it waited costs no handshake.
+func TestTurnOfClosed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		all := make(turns, 1)
+		done := all.take()
+		conn, client := net.Pipe()
+		failed := make(chan error, 1)
+		go func() {
+			_, _, err := handshaker{turns: all, limit: time.Second}.handshake(conn)
+			failed <- err
+		}()
+		_, _ = client.Write([]byte{recordHandshake, 3, 1, 0, 1, 0})
+		synctest.Wait()
+		_ = conn.Close()
 		done()
-		for _, done := range slow {
-			done()
+		if err := <-failed; !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%v, want %v", err, io.ErrClosedPipe)
 		}
 		if len(all) != 0 {
-			t.Errorf("%d turns are taken by nobody", len(all))
+			t.Error("its turn is not over")
 		}
 	})
 }
