@@ -34,8 +34,6 @@ type site struct {
 	// server and stop are those of the Relay that serves now.
 	server *xds.Server
 	stop   func()
-	// address is where it listens.
-	address string
 	// all are the resources, in the order in which they were made.
 	all []xds.Resource
 }
@@ -45,22 +43,21 @@ func newSite(t *testing.T, version string, fill func(s *site)) *site {
 	t.Helper()
 	s := &site{
 		lab:   &lab{ads: &ads{t: t}, ca: certstest.TestCA(t), ports: make(map[string]uint16), pairs: make(map[string]*certstest.Issued)},
-		store: xds.NewStore(), address: fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)),
+		store: xds.NewStore(),
 	}
 	for _, name := range []string{"", "n", "o", marker} {
 		s.ports[name] = envoytest.FreePort(t)
 	}
 	fill(s)
-	s.open()
-	s.proxy = xdstest.StartProxy(t, s.address)
+	s.proxy = xdstest.StartProxy(t, s.open())
 	s.envoy = envoytest.Start(t, envoytest.Options{Version: version, XDS: []string{s.proxy.Address}, NodeID: edge})
 	return s
 }
 
-// open serves the store.
-func (s *site) open() {
+// open serves the store, and returns where.
+func (s *site) open() (address string) {
 	s.t.Helper()
-	l, err := net.Listen("tcp", s.address)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -78,38 +75,39 @@ func (s *site) open() {
 		<-done
 	})
 	s.t.Cleanup(s.stop)
+	return l.Addr().String()
 }
 
 // reconnection is what ends a stream.
 type reconnection string
 
 const (
-	cut       reconnection = "the stream ends"
-	restarted reconnection = "Relay is started again"
-	another   reconnection = "another Relay takes over"
+	cut     reconnection = "the stream ends"
+	another reconnection = "another Relay, or one that was started again"
 )
 
 // reconnect ends the stream. Unless it is just cut, Envoy comes to a Relay that knows
 // nothing of what was, and has the same resources, those that change sets aside.
 func (s *site) reconnect(how reconnection, change ...content) {
 	s.t.Helper()
-	stream := s.proxy.Streams()
-	if how != cut {
-		s.stop()
-		s.store = xds.NewStore()
-		s.store.Apply(xds.Change{Set: s.all})
-		s.set(change...)
-	}
-	if how == another {
-		s.address = fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(s.t))
-		s.proxy.Lead(s.address)
-	}
+	stream, ended := s.proxy.Streams(), time.Now()
 	if how == cut {
 		s.proxy.Cut()
 	} else {
-		s.open()
+		stop := s.stop
+		s.store = xds.NewStore()
+		s.store.Apply(xds.Change{Set: s.all})
+		s.set(change...)
+		s.proxy.Lead(s.open())
+		stop()
 	}
 	s.proxy.Await(stream, "Envoy on a new stream", func(*xdstest.Exchange) bool { return true })
+	s.until("Relay at the end of the old stream", func() error {
+		if all := s.server.Streams(); len(all) != 1 || all[0].Since.Before(ended) {
+			return fmt.Errorf("there are %+v", all)
+		}
+		return nil
+	})
 }
 
 // content is a resource with one of the contents of a kind.

@@ -65,7 +65,7 @@ func TestEnvoyCutOffWhileItStarts(t *testing.T) {
 // serves none until it is started again.
 func TestScopesOfAListenerThatWasRejected(t *testing.T) {
 	t.Parallel()
-	for _, how := range []reconnection{cut, restarted} {
+	for _, how := range []reconnection{cut, another} {
 		t.Run(string(how), func(t *testing.T) {
 			t.Parallel()
 			var taken net.Listener

@@ -98,8 +98,12 @@ func (p *Proxy) requests(ctx context.Context, e *Exchange, from discoveryv3.Aggr
 		if err != nil {
 			return err
 		}
-		p.note(func() { e.Requests = append(e.Requests, r) })
-		for passed := false; !passed; {
+		passed := false
+		p.note(func() {
+			e.Requests = append(e.Requests, r)
+			passed = p.passRequest == nil || p.passRequest(r)
+		})
+		for !passed {
 			p.mu.Lock()
 			changed := p.changed
 			passed = p.passRequest == nil || p.passRequest(r)
