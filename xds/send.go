@@ -83,7 +83,7 @@ func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
 	}
 	among(w.lacks, b.set, func(id uint32) {
 		if b.lastGood == nil || !b.lastGood.Contains(id) {
-			f.mends = true
+			f.mended = append(f.mended, id)
 			delete(w.lacks, id)
 		}
 	})

@@ -32,6 +32,8 @@ type session struct {
 	// newer is what Envoy has that this Relay never had, which is outdated since then.
 	newer    string
 	outdated time.Time
+	// recovered are what the Envoy has acknowledged after it had lacked it, for the log.
+	recovered []string
 	// salt tells what this stream varies from what others do.
 	salt string
 }
@@ -59,6 +61,15 @@ func (s *session) close() {
 		s.store.doubts.keep(s.envoy.node, Type(t), d)
 	}
 	s.store.sample.leave(s, false, time.Now())
+}
+
+// takeRecovered returns what the Envoy does not lack any more, once.
+func (s *session) takeRecovered() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := s.recovered
+	s.recovered = nil
+	return names
 }
 
 // locked calls f with the session locked.
@@ -232,6 +243,9 @@ func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
 		w.acked, w.ackedAt = f.revision, now
 		settled := w.accept(table, f)
 		out.settled = append(out.settled, settled...)
+		for _, id := range f.mended {
+			s.recovered = append(s.recovered, table.entries[id].name)
+		}
 		switch t {
 		case Secret:
 			s.retryFor(f, now)

@@ -285,6 +285,9 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	if rejection != nil {
 		s.rejected(t, rejection)
 	}
+	if names := s.session.takeRecovered(); len(names) > 0 {
+		s.log.Info("Envoy has acknowledged what had been rejected", "type", t, "resources", len(names), "first", names[0])
+	}
 	if answer {
 		return nil
 	}
@@ -298,7 +301,7 @@ func (s *stream) rejected(t Type, rejection *Rejection) {
 	log := s.log.With("type", t, "version", s.info.Version, "reason", rejection.Message)
 	switch rejection.Reach {
 	case OneEnvoy:
-		log.Error("Envoy rejected a resource: it keeps what it has of it, and is offered it again from time to time; other Envoys are sent it",
+		log.Error("Envoy rejected a resource: it goes on with the version it had, if it had one, and is offered this one again from time to time; other Envoys are sent it",
 			"resource", rejection.Names[0])
 	case EnvoyVersion:
 		log.Error("several Envoys of one version rejected a resource: others of the version keep the last good one until it changes",

@@ -33,7 +33,7 @@ var keepsRejected = [numTypes]bool{Secret: true, ExtensionConfig: true}
 // on for ever.
 func (s *session) retryFor(f *flight, now time.Time) {
 	for _, t := range []Type{Listener, Secret} {
-		if w := &s.watches[t]; f.mends || t == Listener && f.fallsBack() {
+		if w := &s.watches[t]; len(f.mended) > 0 || t == Listener && f.fallsBack() {
 			w.now = now
 			w.retryNow()
 		}

@@ -100,8 +100,8 @@ type flight struct {
 	waits *roaring.Bitmap
 	// scopesBefore tells that Envoy asked for scopes before these listeners were sent.
 	scopesBefore bool
-	// mends tells that it has resources as they are which the Envoy lacked before.
-	mends bool
+	// mended are those that it has as they are, and the Envoy lacked before.
+	mended []uint32
 	// version is what was sent, of a resource that was sent alone.
 	version version
 }

@@ -51,9 +51,9 @@ func rejectionProblem(fleet string, r xds.RejectedResource) admin.ProblemView {
 	case r.Quarantined:
 		reach = "all others of the version keep the last good one until it changes"
 	default:
-		reach = "no other of its version has answered it yet"
+		reach = "no other connected Envoy of its version has acknowledged it"
 	}
-	v.Reason = fmt.Sprintf("rejected since %s by %d of version %s; %s: %s", stamp(r.Since), len(r.Nodes), r.Envoy, reach, r.Message)
+	v.Reason = fmt.Sprintf("rejected since %s by %d of version %s; %s (docs/rejections.md says what to do): %s", stamp(r.Since), len(r.Nodes), r.Envoy, reach, r.Message)
 	return v
 }
 

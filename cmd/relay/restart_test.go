@@ -256,6 +256,12 @@ func TestRejectedListener(t *testing.T) {
 		t.Fatalf("hook: status %d", status)
 	}
 	w.expect("https://b.test/", http.StatusOK, "/b")
+	w.eventually("the log tells that it is over", func() error {
+		if !strings.Contains(w.log.String(), "Envoy has acknowledged what had been rejected") {
+			return fmt.Errorf("it does not")
+		}
+		return nil
+	})
 	if problems := w.relay.Problems(); len(problems) != 0 {
 		t.Errorf("problems that are none any more: %+v", problems)
 	}
