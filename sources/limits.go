@@ -18,7 +18,7 @@ const (
 	// MaxSettingBytes is the size of one value.
 	MaxSettingBytes = 64 << 10
 	// MaxGroups is the number of groups in one value, and MaxDomains that of
-	// domains; MaxAppDomains is that of domains in all values.
+	// domains; MaxAppDomains is that of domains in all values of a kind.
 	MaxGroups, MaxDomains, MaxAppDomains = 100, 2000, 4000
 
 	// MaxProblems is how many problems are shown, and MaxSubjectProblems how

@@ -133,31 +133,43 @@ func TestMistakesAreBounded(t *testing.T) {
 	}
 }
 
-// TestDomainsOverTheLimitCostThemselves has lists of domains that are too long beside
-// one that is not.
-func TestDomainsOverTheLimitCostThemselves(t *testing.T) {
-	ports := func(sizes ...int) (kept []int) {
-		var b strings.Builder
-		for i, n := range sizes {
-			fmt.Fprintf(&b, "{domains: %s}, ", entries(n, fmt.Sprint("d", i, "-%d.test")))
-		}
-		defs, err := parse("apps.yaml", []byte("apps: [{id: /a, ports: ["+b.String()+"]}]"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range defs[0].app.Ports {
-			kept = append(kept, len(p.Domains))
-		}
-		return kept
-	}
+// Of lists of domains that are too long the first entries are kept, and those beside
+// them count.
+func TestDomainsOverTheLimit(t *testing.T) {
+	t.Parallel()
 	const most = sources.MaxDomains
-	for _, tt := range []struct{ given, kept []int }{
-		{[]int{2 * most, 3 * most, 1}, []int{0, 0, 1}},
-		{[]int{most, most, 1, 0}, []int{most, most, 0, 0}},
-		{[]int{most, most - 1, 2, 1}, []int{most, most - 1, 0, 1}},
+	for _, tt := range []struct {
+		given, kept []int
+		problem     string
+	}{
+		{[]int{most, 1}, []int{most, 1}, ""},
+		{[]int{most + 1, 1}, []int{most, 1}, "apps.yaml:1: has 2001 entries, and at most 2000 are allowed: those after the first 2000 are not routed. Split the app"},
+		{[]int{2 * most, 3 * most, 1, 0}, []int{most, most, 0, 0}, "has 6000 entries"},
+		{[]int{most, most - 1, 2, 1}, []int{most, most - 1, 1, 0}, "has 2 entries, and the app has more than 4000 in all such lists: only the first 1 of this list"},
 	} {
-		if got := ports(tt.given...); !slices.Equal(got, tt.kept) {
-			t.Errorf("of %v domains %v are kept, want %v", tt.given, got, tt.kept)
+		for _, field := range []string{"domains", "acmeDomains"} {
+			var text strings.Builder
+			for i, n := range tt.given {
+				fmt.Fprintf(&text, "{%s: %s}, ", field, entries(n, fmt.Sprint("d", i, "-%d.test")))
+			}
+			// The other kind of domains has limits of its own.
+			fmt.Fprint(&text, "{domains: [z.test], acmeDomains: [z.test]}")
+			apps, err := Parse("apps.yaml", []byte("apps: [{id: /a, ports: ["+text.String()+"]}]"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range tt.kept {
+				got, other := apps[0].Ports[i].Domains, apps[0].Ports[len(tt.given)].ACMEDomains
+				if field == "acmeDomains" {
+					got, other = apps[0].Ports[i].ACMEDomains, apps[0].Ports[len(tt.given)].Domains
+				}
+				if len(got) != want || len(other) != 1 || want > 0 && got[want-1] != fmt.Sprintf("d%d-%d.test", i, want-1) {
+					t.Errorf("%s %v: port %d has %d, want the first %d; and %d of the other kind, want 1", field, tt.given, i, len(got), want, len(other))
+				}
+			}
+			if got := fmt.Sprint(apps[0].Problems); !strings.Contains(got, tt.problem) || tt.problem == "" && len(apps[0].Problems) > 0 {
+				t.Errorf("%s %v: problems %s, want %q", field, tt.given, got, tt.problem)
+			}
 		}
 	}
 }

@@ -95,10 +95,11 @@ func problem(file string, line int, subject, reason string) sources.Problem {
 // converter turns the checked form of one app into a sources.App and collects
 // what it has to ignore.
 type converter struct {
-	file     string
-	problems sources.Problems
-	// domainCount and endpointCount are those that the app has so far.
-	domainCount, endpointCount int
+	file                 string
+	problems             sources.Problems
+	domains, acmeDomains sources.DomainRoom
+	// endpointCount is how many the app has so far.
+	endpointCount int
 }
 
 // place is where something is in a file.
@@ -134,8 +135,8 @@ func (c *converter) app(spec appSpec) *sources.App {
 		port := sources.Port{
 			Name:            c.name(field+"name", p.Name),
 			Groups:          c.groups(field+"groups", p.Groups),
-			Domains:         c.domains(field+"domains", p.Domains),
-			ACMEDomains:     c.domains(field+"acmeDomains", p.ACMEDomains),
+			Domains:         c.readDomains(&c.domains, field+"domains", p.Domains),
+			ACMEDomains:     c.readDomains(&c.acmeDomains, field+"acmeDomains", p.ACMEDomains),
 			RedirectToHTTPS: p.RedirectToHTTPS,
 			Endpoints:       c.endpoints(field+"endpoints", p.Endpoints),
 		}
@@ -202,12 +203,12 @@ func (c *converter) groups(field string, in []text) []string {
 	return out
 }
 
-func (c *converter) domains(field string, in []text) []string {
-	if len(in) > min(sources.MaxDomains, sources.MaxAppDomains-c.domainCount) {
-		c.ignore(in[0].Line, field, "are ignored: there are more than %d, or %d in the app", sources.MaxDomains, sources.MaxAppDomains)
-		return nil
+func (c *converter) readDomains(room *sources.DomainRoom, field string, in []text) []string {
+	read, problem := room.Take(len(in))
+	if problem != "" {
+		c.ignore(in[0].Line, field, "%s", problem)
 	}
-	c.domainCount += len(in)
+	in = in[:read]
 	var out []string
 	seen := make(map[string]bool, len(in))
 	for i, t := range in {

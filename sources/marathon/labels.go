@@ -51,8 +51,9 @@ type labelReader struct {
 	closed     map[int]bool      // not to be routed at all
 	problems   sources.Problems
 	unknown    int // labels that are not known
-	domains    int // in all labels
 	relevant   bool
+
+	domainRoom, acmeRoom sources.DomainRoom
 }
 
 // parseLabels reads marathon-lb's HAPROXY_* labels (see LABELS / templates in
@@ -215,7 +216,7 @@ func (r *labelReader) apply(key, label string, index int, value string) {
 	case "GROUP":
 		r.ownGroups[index] = r.readGroups(key, value)
 	case "VHOST":
-		port.domains = r.readDomains(key, value)
+		port.domains = r.readDomains(&r.domainRoom, key, value)
 	case "REDIRECT_TO_HTTPS":
 		port.redirect = r.readBool(key, value, false)
 	case "ENABLED":
@@ -223,7 +224,7 @@ func (r *labelReader) apply(key, label string, index int, value string) {
 			r.closed[index] = true
 		}
 	case acmePrefix + "DOMAIN":
-		port.acmeDomains = r.readDomains(key, value)
+		port.acmeDomains = r.readDomains(&r.acmeRoom, key, value)
 	case "HTTP_FRONTEND_ACL_WITH_PATH":
 		// marathon-acme's own app has it to get the challenges, which Relay
 		// routes there without being told.
@@ -266,18 +267,21 @@ func (r *labelReader) short(key, value string) bool {
 	return true
 }
 
-func (r *labelReader) readDomains(key, value string) []string {
-	if !r.short(key, value) {
-		return nil
+// readDomains reads the first domains of a value, as many as the limits allow.
+func (r *labelReader) readDomains(room *sources.DomainRoom, key, value string) []string {
+	separator := func(c rune) bool { return c == ',' || unicode.IsSpace(c) }
+	size := len(value)
+	if size > sources.MaxSettingBytes {
+		value = value[:max(0, strings.LastIndexFunc(value[:sources.MaxSettingBytes+1], separator))]
 	}
-	fields := strings.FieldsFunc(value, func(c rune) bool { return c == ',' || unicode.IsSpace(c) })
-	if len(fields) > sources.MaxDomains {
-		r.problem(key, "is ignored: it has more than %d domains", sources.MaxDomains)
-		return nil
+	fields := strings.FieldsFunc(value, separator)
+	read, problem := room.Take(len(fields))
+	fields = fields[:read]
+	if size > sources.MaxSettingBytes {
+		problem = fmt.Sprintf("has %d bytes, and at most %d are read: only its first %d entries are routed. Split the app", size, sources.MaxSettingBytes, read)
 	}
-	if r.domains += len(fields); r.domains > sources.MaxAppDomains {
-		r.problem(key, "is ignored: the app has more than %d domains in all its labels", sources.MaxAppDomains)
-		return nil
+	if problem != "" {
+		r.problem(key, "%s", problem)
 	}
 	var domains []string
 	seen := make(map[string]bool, len(fields))

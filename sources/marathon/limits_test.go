@@ -236,14 +236,16 @@ func TestLabelsOverALimit(t *testing.T) {
 		{"long switch", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_1_ENABLED": long}, groups, 1, "more than 65536 bytes"},
 		{"long name of a deployment group", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_DEPLOYMENT_GROUP": strings.Repeat("g", 1<<20)}, groups, 2, "more than 65536 bytes"},
 		{"domains", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,")}, domains, 2000, ""},
-		{"too many domains", map[string]string{"HAPROXY_0_VHOST": list(2001, "d%d.test,"), "HAPROXY_1_VHOST": "a.test"}, domains, 1, "more than 2000 domains"},
-		{"long domains", map[string]string{"HAPROXY_0_VHOST": long, "HAPROXY_1_VHOST": "a.test"}, domains, 1, "more than 65536 bytes"},
+		{"too many domains", map[string]string{"HAPROXY_0_VHOST": list(2001, "d%d.test,"), "HAPROXY_1_VHOST": "a.test"}, domains, 2001, "has 2001 entries, and at most 2000 are allowed: those after the first 2000 are not routed. Split the app"},
+		{"long domains", map[string]string{"HAPROXY_0_VHOST": long, "HAPROXY_1_VHOST": "a.test"}, domains, 1, "only its first 0 entries"},
+		{"many bytes of domains", map[string]string{"HAPROXY_0_VHOST": list(1500, "d%d."+strings.Repeat("a", 60)+".test,")}, domains, 924, "at most 65536 are read: only its first 924 entries"},
+		{"too many ACME domains", map[string]string{"MARATHON_ACME_0_DOMAIN": list(3000, "d%d.test,")}, domains, 2000, "has 3000 entries"},
 		{"domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "MARATHON_ACME_0_DOMAIN": list(2000, "d%d.test,")}, domains, 4000, ""},
-		{"too many domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "MARATHON_ACME_0_DOMAIN": list(2000, "d%d.test,"), "HAPROXY_1_VHOST": "a.test"},
-			domains, 2001, "more than 4000 domains"},
+		{"too many domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "HAPROXY_1_VHOST": list(2000, "d%d.test,"), "HAPROXY_2_VHOST": "a.test", "MARATHON_ACME_0_DOMAIN": "a.test"},
+			domains, 4001, "has 1 entries, and the app has more than 4000 in all such lists: only the first 0 of this list are routed"},
 	}
 	for _, tt := range tests {
-		read, problems := parseLabels(tt.labels, []declaration{{}, {}})
+		read, problems := parseLabels(tt.labels, []declaration{{}, {}, {}})
 		if n := tt.of(read.ports[0]) + tt.of(read.ports[1]); n != tt.want || read.deployment != nil {
 			t.Errorf("%s: %d, want %d; deployment %v", tt.name, n, tt.want, read.deployment)
 		}
