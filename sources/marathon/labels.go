@@ -18,6 +18,9 @@ const (
 	// maxUnknown is how many labels that are not known are named, each with what
 	// was likely meant.
 	maxUnknown = 20
+	// maxLongLists is how many lists of domains of an app that are too long are
+	// read to where they are cut.
+	maxLongLists = 4
 )
 
 // appLabels is what the labels of an app say.
@@ -54,6 +57,7 @@ type labelReader struct {
 	relevant   bool
 
 	domainRoom, acmeRoom sources.DomainRoom
+	longLists            int // of domains
 }
 
 // parseLabels reads marathon-lb's HAPROXY_* labels (see LABELS / templates in
@@ -98,7 +102,7 @@ func parseLabels(labels map[string]string, declared []declaration) (appLabels, [
 
 // ownLabels returns the keys of the labels that are for Relay, sorted, or says
 // that there are too many of them. Those that are too long count for their
-// number only: they are not looked at.
+// number only: no more than the beginning of a few is looked at.
 func ownLabels(labels map[string]string) (keys []string, tooMany string) {
 	size := 0
 	for key, value := range labels {
@@ -272,6 +276,10 @@ func (r *labelReader) readDomains(room *sources.DomainRoom, key, value string) [
 	separator := func(c rune) bool { return c == ',' || unicode.IsSpace(c) }
 	size := len(value)
 	if size > sources.MaxSettingBytes {
+		if r.longLists++; r.longLists > maxLongLists {
+			r.short(key, value)
+			return nil
+		}
 		value = value[:max(0, strings.LastIndexFunc(value[:sources.MaxSettingBytes+1], separator))]
 	}
 	fields := strings.FieldsFunc(value, separator)

@@ -239,6 +239,8 @@ func TestLabelsOverALimit(t *testing.T) {
 		{"too many domains", map[string]string{"HAPROXY_0_VHOST": list(2001, "d%d.test,"), "HAPROXY_1_VHOST": "a.test"}, domains, 2001, "has 2001 entries, and at most 2000 are allowed: those after the first 2000 are not routed. Split the app"},
 		{"long domains", map[string]string{"HAPROXY_0_VHOST": long, "HAPROXY_1_VHOST": "a.test"}, domains, 1, "only its first 0 entries"},
 		{"many bytes of domains", map[string]string{"HAPROXY_0_VHOST": list(1500, "d%d."+strings.Repeat("a", 60)+".test,")}, domains, 924, "at most 65536 are read: only its first 924 entries"},
+		{"many long lists of domains", map[string]string{"HAPROXY_0_VHOST": "a.test" + long, "HAPROXY_1_VHOST": "a.test" + long, "HAPROXY_2_VHOST": "a.test" + long, "MARATHON_ACME_0_DOMAIN": "a.test" + long,
+			"MARATHON_ACME_1_DOMAIN": "a.test" + long}, domains, 3, "is ignored: it has more than 65536 bytes"},
 		{"too many ACME domains", map[string]string{"MARATHON_ACME_0_DOMAIN": list(3000, "d%d.test,")}, domains, 2000, "has 3000 entries"},
 		{"domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "MARATHON_ACME_0_DOMAIN": list(2000, "d%d.test,")}, domains, 4000, ""},
 		{"too many domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "HAPROXY_1_VHOST": list(2000, "d%d.test,"), "HAPROXY_2_VHOST": "a.test", "MARATHON_ACME_0_DOMAIN": "a.test"},
