@@ -78,7 +78,7 @@ func (f *fleetState) serviceOf(port sources.Port) (s service, problems []string)
 		idleTimeout: f.Options.StreamIdleTimeout, connectAttempts: f.Options.Retries + 1,
 	}
 	if f.reserved(s.listen) {
-		problems = append(problems, fmt.Sprintf("asks for TCP port %d, which belongs to Envoy or Relay: it is not opened, choose another by HAPROXY_n_PORT", s.listen))
+		problems = append(problems, fmt.Sprintf("asks for TCP port %d, which belongs to Envoy or Relay: it is not opened, choose another by HAPROXY_n_PORT (in a YAML file: servicePort)", s.listen))
 		s.listen = 0
 	}
 	switch {

@@ -87,7 +87,7 @@ func TestServiceProblems(t *testing.T) {
 		words string
 	}{
 		{tcpApp(t, "/http", "PORT=80"), "TCP port 80, which belongs"},
-		{tcpApp(t, "/https", "PORT=443"), "TCP port 443"},
+		{tcpApp(t, "/https", "PORT=443"), "choose another by HAPROXY_n_PORT (in a YAML file: servicePort)"},
 		{tcpApp(t, "/admin", "PORT=9901"), "TCP port 9901"},
 		{tcpApp(t, "/auth", "PORT=1", "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="), "asked for a password"},
 		{tcpApp(t, "/acl", "PORT=2", "BACKEND_NETWORK_ALLOWED_ACL=intranet"), "open to everyone"},

@@ -99,10 +99,27 @@ func TestTooManySettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if text := fmt.Sprint(apps[0].Problems); !served && !strings.Contains(text, "the app has 5004 settings, and at most 5000 are read: nothing of the app is routed") {
+			t.Errorf("%d ports: problems %s", n, text)
+		}
 		port := apps[0].Ports[n-1]
 		if got := len(port.Groups) > 0 && len(port.Domains) > 0 && apps[0].Deployment != nil; got != served || len(apps[0].Problems) > 0 == served {
 			t.Errorf("%d ports: served %t, problems %v", n, got, apps[0].Problems)
 		}
+	}
+}
+
+// The values of the settings of an app have a limit together, too.
+func TestTooLongSettings(t *testing.T) {
+	t.Parallel()
+	value := strings.Repeat("a", 60_000)
+	apps, err := Parse("apps.yaml", fmt.Appendf(nil, "apps: [{id: /a, ports: %s}]", entries(6, "{domains: [d%d.test], stripPrefix: /"+value+"}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "the values of the app's settings take 360006 bytes together, and at most 262144 are read: nothing of the app is routed"
+	if text := fmt.Sprint(apps[0].Problems); !strings.Contains(text, want) || len(apps[0].Ports[0].Groups) > 0 {
+		t.Errorf("problems %s, want %q; groups %v", text, want, apps[0].Ports[0].Groups)
 	}
 }
 

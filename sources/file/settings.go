@@ -112,10 +112,13 @@ func tooManySettings(ports []portSpec) string {
 			}
 		}
 	}
-	if count <= sources.MaxSettings && size <= sources.MaxSettingsBytes {
-		return ""
+	switch {
+	case count > sources.MaxSettings:
+		return fmt.Sprintf("the app has %d settings, and at most %d are read: nothing of the app is routed", count, sources.MaxSettings)
+	case size > sources.MaxSettingsBytes:
+		return fmt.Sprintf("the values of the app's settings take %d bytes together, and at most %d are read: nothing of the app is routed", size, sources.MaxSettingsBytes)
 	}
-	return fmt.Sprintf("has %d settings of %d bytes, and at most %d of %d bytes are read: nothing is routed", count, size, sources.MaxSettings, sources.MaxSettingsBytes)
+	return ""
 }
 
 // settings reads what a port has, as labels would say it. In a file nothing is

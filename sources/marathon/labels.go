@@ -76,7 +76,7 @@ func parseLabels(labels map[string]string, declared []declaration) (appLabels, [
 	}
 	keys, tooMany := ownLabels(labels)
 	if tooMany != "" {
-		return appLabels{ports: r.ports}, []sources.Problem{{Reason: tooMany + ": nothing is routed"}}
+		return appLabels{ports: r.ports}, []sources.Problem{{Reason: tooMany + ": nothing of the app is routed"}}
 	}
 	for _, key := range keys {
 		r.read(key, labels[key])
@@ -118,7 +118,7 @@ func ownLabels(labels map[string]string) (keys []string, tooMany string) {
 	case len(keys) > sources.MaxSettings:
 		return nil, fmt.Sprintf("has %d labels for routing, and at most %d are read", len(keys), sources.MaxSettings)
 	case size > sources.MaxSettingsBytes:
-		return nil, fmt.Sprintf("has labels for routing of %d bytes, and at most %d are read", size, sources.MaxSettingsBytes)
+		return nil, fmt.Sprintf("its labels for routing take %d bytes, keys and values together, and at most %d are read", size, sources.MaxSettingsBytes)
 	}
 	slices.Sort(keys)
 	return keys, ""
