@@ -88,7 +88,7 @@ func serve(n, changes int, secured bool, in io.Reader, out io.Writer) error {
 		return err
 	}
 	p.address = l.Addr().String()
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	server := xds.NewServer(map[string]*xds.Store{fleetName: p.store}, log, prometheus.NewRegistry())
 	if secured {
 		if server.TLS, p.keys, err = newKeys(); err != nil {
