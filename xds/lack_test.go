@@ -3,6 +3,8 @@ package xds
 import (
 	"fmt"
 	"testing"
+
+	"relay/xds/xdstest"
 )
 
 // A resource that is withheld while it is rejected is not offered again.
@@ -163,4 +165,46 @@ func TestClustersOfASparedScopeStay(t *testing.T) {
 	envoys[2].ack(busy)
 	envoys[2].ack(envoys[2].expect(Cluster, nil, "unused"))
 	envoys[2].quiet()
+}
+
+// An Envoy that rejects very many is offered some of them at a time.
+func TestVeryManyAreTriedInTurns(t *testing.T) {
+	store, clock, connect := scripts(t)
+	var names []string
+	for i := range 2*maxTrials + 50 {
+		names = append(names, fmt.Sprintf("c%d", i))
+	}
+	setIn(t, store, Cluster, "1", names...)
+	e := connect("edge-1", "1.40.0")
+	e.subscribe(Cluster)
+	rejectAll := func() (offered map[string]bool) {
+		t.Helper()
+		offered = make(map[string]bool)
+		for e.plan(); len(e.waiting) > 0; e.plan() {
+			r := e.waiting[0]
+			e.waiting = e.waiting[1:]
+			for _, name := range xdstest.Names(r) {
+				offered[name] = true
+			}
+			e.nack(r, "bad")
+		}
+		return offered
+	}
+	if offered := rejectAll(); len(offered) != len(names) {
+		t.Fatalf("%d are offered at first", len(offered))
+	}
+	seen := make(map[string]bool)
+	for range 20 {
+		*clock = clock.Add(firstPause)
+		offered := rejectAll()
+		if len(offered) > maxTrials {
+			t.Errorf("%d are offered again at a time", len(offered))
+		}
+		for name := range offered {
+			seen[name] = true
+		}
+	}
+	if len(seen) != len(names) {
+		t.Errorf("%d of %d were offered again in the end", len(seen), len(names))
+	}
 }

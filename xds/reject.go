@@ -15,6 +15,9 @@ const (
 	// sparedPause is when an Envoy is offered what only others rejected: they may all
 	// have the same trouble, that it does not have.
 	sparedPause = time.Minute
+	// maxTrials is how many resources of a type are offered again at a time, to an Envoy
+	// that rejects very many: to find out about each takes two responses.
+	maxTrials = 100
 )
 
 // rejected is what one Envoy rejected of a resource, on its present stream.
@@ -99,7 +102,6 @@ func (w *watch) lack(t *table, id uint32, since uint64) {
 		l.since = min(since, w.lacks[id].since)
 	}
 	w.lacks[id] = l
-	w.considerRetry(l.retryAt)
 }
 
 // oldestLack returns the lowest revision since which the Envoy has an older version of
@@ -159,6 +161,7 @@ func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
 		case offerLastGood:
 			b.lastGood.Add(id)
 			w.lack(t, id, w.since[id])
+			w.considerRetry(w.lacks[id].retryAt)
 		case offerCurrent:
 			if t.suspect(id, w.envoy) != nil && !t.acknowledgedBy(id, w.envoy) || w.rejects(t, id) {
 				apart.Add(id)
@@ -168,6 +171,7 @@ func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
 	for _, id := range nothing {
 		b.set.Remove(id)
 		w.lack(t, id, w.since[id])
+		w.considerRetry(w.lacks[id].retryAt)
 		delete(w.since, id)
 		w.dropped = true
 		w.answerWithout(id)
@@ -236,12 +240,16 @@ func (w *watch) retryLacks() {
 		return
 	}
 	w.retryAt = time.Time{}
+	offered := 0
 	for id, l := range w.lacks {
 		switch {
 		case w.set.Contains(id) || !w.wants(id):
 		case w.now.Before(l.retryAt):
 			w.considerRetry(l.retryAt)
+		case offered == maxTrials:
+			w.considerRetry(w.now.Add(firstPause))
 		default:
+			offered++
 			w.trial.Add(id)
 			w.set.Add(id)
 			w.since[id] = l.since
@@ -269,6 +277,7 @@ func (w *watch) considerRetry(at time.Time) {
 // fallBack makes due what an Envoy is sent in place of what it rejected.
 func (w *watch) fallBack(t *table, id uint32, since uint64) {
 	w.lack(t, id, since)
+	w.considerRetry(w.lacks[id].retryAt)
 	switch w.offer(t, id) {
 	case offerNothing:
 		w.answerWithout(id)
