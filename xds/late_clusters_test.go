@@ -162,3 +162,40 @@ func TestRequestsBeforeATypeIsOpen(t *testing.T) {
 		t.Errorf("also %q", more)
 	}
 }
+
+// What an Envoy asks for by a server name is resolved when the type is opened: before,
+// nobody knows which secret answers for it.
+func TestAliasesAskedForBeforeATypeIsOpen(t *testing.T) {
+	t.Parallel()
+	versions := map[string]string{}
+	for _, life := range []string{"the first Relay", "the next one"} {
+		store := NewStore()
+		s := newSession(store, &kind{node: "edge-1"})
+		req := &request{subscribe: []string{"a.test"}}
+		for name, version := range versions {
+			req.initial = append(req.initial, initialVersion{name, version})
+		}
+		s.request(Secret, req, testTime)
+		store.Apply(Change{
+			Set:     []Resource{testResource(t, Secret, "vault/a", "1")},
+			Resolve: func(string) (string, bool, bool) { return "vault/a", true, true },
+		})
+		store.Open()
+		s.unpark(testTime)
+		responses, _ := s.plan(testTime)
+		switch {
+		case len(versions) > 0 && len(responses) > 0:
+			t.Errorf("%s sends %v, without %q", life, responses[0].resources, decode(t, responses[0]).GetRemovedResources())
+		case len(versions) == 0:
+			for _, r := range responses {
+				for _, resource := range decode(t, r).GetResources() {
+					versions[resource.GetName()] = resource.GetVersion()
+				}
+			}
+			if versions["a.test"] == "" {
+				t.Fatalf("%s sends %v", life, responses)
+			}
+		}
+		s.close()
+	}
+}

@@ -16,6 +16,9 @@ type session struct {
 	// wake has one slot: any number of changes wake the sender once.
 	wake chan struct{}
 
+	// parked tells that something was asked for of a type that was not open.
+	parked atomic.Bool
+
 	// mu guards what follows, inside the store's lock.
 	mu      sync.Mutex
 	watches [numTypes]watch
@@ -111,6 +114,7 @@ type culprit struct {
 func (s *session) request(t Type, req *request, now time.Time) *Rejection {
 	var out outcome
 	for done := false; !done; {
+		s.unpark(now)
 		out, done = s.take(t, req, s.resolve(t, req), now)
 	}
 	if len(out.settled) > 0 {
@@ -135,22 +139,47 @@ func (s *session) take(t Type, req *request, sub subscription, now time.Time) (o
 	}
 	if !s.store.tables[t].open {
 		s.watches[t].ask(sub)
+		s.parked.Store(true)
 		return outcome{}, true
+	}
+	if s.watches[t].early != nil { // the type was opened a moment ago
+		return outcome{}, false
 	}
 	return s.handle(t, req, sub, now), true
 }
 
 // unpark handles what was asked for before its type was opened.
 func (s *session) unpark(now time.Time) {
-	var settled [numTypes][]uint32
-	s.store.readLocked(func() {
-		s.locked(func() {
-			for t := range s.watches {
-				if s.watches[t].early != nil && s.store.tables[t].open {
-					settled[t] = s.startEarly(Type(t), now)
+	if !s.parked.Load() {
+		return
+	}
+	var names [numTypes][]uint32
+	opened := func(f func(t Type, early *subscription)) {
+		s.store.readLocked(func() {
+			s.locked(func() {
+				for t := range s.watches {
+					if early := s.watches[t].early; early != nil && s.store.tables[t].open {
+						f(Type(t), early)
+					}
 				}
-			}
+			})
 		})
+	}
+	opened(func(t Type, early *subscription) { names[t] = early.subscribe })
+	for t := range names {
+		s.store.asked(Type(t), names[t]) // as what answers for them was not known before
+	}
+	var settled [numTypes][]uint32
+	opened(func(t Type, early *subscription) {
+		s.watches[t].early = nil
+		settled[t] = s.start(t, *early, now)
+	})
+	s.locked(func() {
+		parked := false
+		for t := range s.watches {
+			parked = parked || s.watches[t].early != nil
+		}
+		s.parked.Store(parked)
 	})
 	for t, ids := range settled {
 		if len(ids) > 0 {
@@ -159,18 +188,8 @@ func (s *session) unpark(now time.Time) {
 	}
 }
 
-// startEarly handles what was asked for of a type before it was opened.
-func (s *session) startEarly(t Type, now time.Time) (settled []uint32) {
-	early := *s.watches[t].early
-	s.watches[t].early = nil
-	return s.start(t, early, now)
-}
-
 func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
 	w, table := &s.watches[t], &s.store.tables[t]
-	if w.early != nil { // the type was opened a moment ago
-		out.settled = s.startEarly(t, now)
-	}
 	if !w.subscribed {
 		out.settled = s.start(t, sub, now)
 		return out

@@ -160,6 +160,12 @@ func TestMarathonAwayLater(t *testing.T) {
 		})
 	}
 	expect("Marathon is read", false)
+	w.eventually("Envoys are served", func() error {
+		if reasons := w.relay.NotReady(); len(reasons) > 0 {
+			return fmt.Errorf("%q", reasons)
+		}
+		return nil
+	})
 	w.marathon.Down()
 	expect("Marathon is away", true)
 	if slices.ContainsFunc(w.relay.NotReady(), func(reason string) bool { return strings.Contains(reason, "marathon") }) {
