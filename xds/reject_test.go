@@ -195,11 +195,20 @@ func TestLastGoodIsReplaced(t *testing.T) {
 			}
 			keeps.ack(busy)
 			keeps.quiet()
+			select { // of changes, which it has seen
+			case <-keeps.session.wake:
+			default:
+			}
 			if end == "disconnected" {
 				rejecting[0].session.close()
 			} else {
 				*clock = clock.Add(firstPause)
 				rejecting[0].ack(rejecting[0].expect(Cluster, []string{"a"}))
+			}
+			select {
+			case <-keeps.session.wake:
+			default:
+				t.Error("its stream is not woken")
 			}
 			keeps.ack(keeps.expect(Cluster, []string{"a"}))
 			if p := keeps.progress(Cluster, "a"); p != Acknowledged {
