@@ -73,13 +73,13 @@ func newRelay(config *Config, log *slog.Logger) (*relay, error) {
 		r.stores[f.Name].Outdated = r.outdated
 		publishers[f.Name] = r.stores[f.Name]
 	}
-	r.gate = newGate(r.stores, config.CertsGrace, log)
-
-	collation := config.collatorConfig()
-	collation.OnAppsPublished, collation.OnCertificatesPublished = r.gate.appsPublished, r.gate.certificatesPublished
 	var err error
-	if r.collator, err = collator.New(collation, publishers, log.With("part", "collator"), registerer); err != nil {
+	if r.collator, err = collator.New(config.collatorConfig(), publishers, log.With("part", "collator"), registerer); err != nil {
 		return nil, err
+	}
+	r.gate = &gate{
+		stores: r.stores, grace: config.CertsGrace, log: log,
+		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
 	}
 	if r.edge, err = newEdgeFiles(config, r.collator, log); err != nil {
 		return nil, err
