@@ -81,7 +81,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		groups:  make(map[string]deploymentGroup),
 		misfits: make(map[string][]sources.Problem), unmapped: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		serving:      &serving{}, coverage: &coverage{fleets: make(map[string]*fleetCoverage)},
+		serving:      &serving{}, coverage: newCoverage(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		mapPolicy: mapPolicy, now: time.Now,
 	}
