@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"relay/xds"
@@ -17,17 +16,9 @@ type gate struct {
 	grace  time.Duration
 	log    *slog.Logger
 
-	apps, certificates chan struct{}
-	once               [2]sync.Once
+	// apps and certificates are closed when these are in the stores.
+	apps, certificates <-chan struct{}
 }
-
-func newGate(stores map[string]*xds.Store, grace time.Duration, log *slog.Logger) *gate {
-	return &gate{stores: stores, grace: grace, log: log, apps: make(chan struct{}), certificates: make(chan struct{})}
-}
-
-func (g *gate) appsPublished() { g.once[0].Do(func() { close(g.apps) }) }
-
-func (g *gate) certificatesPublished() { g.once[1].Do(func() { close(g.certificates) }) }
 
 // Serve opens the stores and waits for the end of the context.
 func (g *gate) Serve(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +17,6 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/certs"
-	"relay/certs/certstest"
 	"relay/certs/renewal"
 )
 
@@ -24,44 +24,86 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const day = 24 * time.Hour
 
-// world is a Watch in a synctest bubble.
+// world is Reminders in a synctest bubble, of what a collator selects.
 type world struct {
 	*testing.T
+	*collator
 	began    time.Time
-	watch    *renewal.Watch
-	sink     *certstest.Sink
 	registry *prometheus.Registry
 
 	mu    sync.Mutex
 	lines []string
+}
+
+// collator stands in for that of Relay.
+type collator struct {
+	mu      sync.Mutex
+	reads   map[string][]*certs.Certificate
+	changed chan struct{}
 	// unused and unknown are names of certificates; all others are in use.
 	unused, unknown map[string]bool
 }
 
-func (w *world) inUse(source, name string) (used, known bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.unused[name] && !w.unknown[name], !w.unknown[name]
+func newCollator() *collator {
+	return &collator{
+		reads: make(map[string][]*certs.Certificate), changed: make(chan struct{}),
+		unused: make(map[string]bool), unknown: make(map[string]bool),
+	}
 }
 
-func (w *world) set(names map[string]bool, name string, is bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	names[name] = is
+func (c *collator) SelectedCertificates() (selected []certs.Selected, changed <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, certificate := range c.selection().Certificates() {
+		use := certs.InUse
+		switch {
+		case c.unknown[certificate.Name]:
+			use = certs.UseUnknown
+		case c.unused[certificate.Name]:
+			use = certs.Unused
+		}
+		selected = append(selected, certs.Selected{Certificate: certificate, Use: use})
+	}
+	return selected, c.changed
+}
+
+func (c *collator) selection() certs.Selection {
+	return certs.Select(slices.Concat(slices.Collect(maps.Values(c.reads))...), time.Now())
+}
+
+// read has a store read.
+func (c *collator) read(source string, all ...*certs.Certificate) {
+	c.change(func() { c.reads[source] = all })
+}
+
+// set makes a name unused or unknown, or not.
+func (c *collator) set(names map[string]bool, name string, is bool) {
+	c.change(func() { names[name] = is })
+}
+
+// change tells of a change, and of the next one that time alone makes.
+func (c *collator) change(do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	do()
+	if next := c.selection().Next; !next.IsZero() {
+		time.AfterFunc(time.Until(next), func() { c.change(func() {}) })
+	}
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 func inWorld(t *testing.T, test func(*world)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{T: t, began: time.Now(), sink: certstest.NewSink(), registry: prometheus.NewPedanticRegistry(),
-			unused: make(map[string]bool), unknown: make(map[string]bool)}
-		var err error
-		if w.watch, err = renewal.NewWatch(w.sink, w.inUse, slog.New(w), w.registry); err != nil {
+		w := &world{T: t, collator: newCollator(), began: time.Now(), registry: prometheus.NewPedanticRegistry()}
+		reminders, err := renewal.New(w.collator, slog.New(w), w.registry)
+		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
-		go func() { defer close(done); _ = w.watch.Serve(ctx) }()
+		go func() { defer close(done); _ = reminders.Serve(ctx) }()
 		defer func() { cancel(); <-done }()
 		test(w)
 	})
@@ -135,18 +177,11 @@ func TestReminders(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := issue("vault", "a.test", 90*day, "a.test")
 		unused := issue("dir", "old.pem", 60*day, "a.test")
-		w.watch.SyncCertificates("vault", []*certs.Certificate{a}, nil)
-		w.watch.SyncCertificates("dir", []*certs.Certificate{unused}, nil)
+		w.read("vault", a)
+		w.read("dir", unused)
 		for range 85 {
 			time.Sleep(day)
-			w.watch.SyncCertificates("vault", []*certs.Certificate{a}, nil) // polls
-		}
-		if n := w.sink.Last().Count; n != 2 {
-			w.Errorf("%d reads were handed on, want the two with news", n)
-		}
-		w.watch.SyncCertificates("vault", []*certs.Certificate{a}, []certs.Problem{{Name: "b.test", Reason: "new"}})
-		if n := w.sink.Last().Count; n != 3 {
-			w.Error("a read with a new problem was not handed on")
+			w.read("vault", a) // polls
 		}
 		w.wantSaid("60 INFO vault/a.test 30", "75 WARN vault/a.test 15", "83 WARN vault/a.test 7")
 		w.sleepUntil(200) // the store is silent: the last day is told all the same
@@ -156,10 +191,10 @@ func TestReminders(t *testing.T) {
 
 func TestRenewalBeginsAnew(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.watch.SyncCertificates("dir", []*certs.Certificate{issue("dir", "a.pem", 90*day, "a.test")}, nil)
+		w.read("dir", issue("dir", "a.pem", 90*day, "a.test"))
 		w.sleepUntil(61)
 		w.wantSaid("60 INFO dir/a.pem 30")
-		w.watch.SyncCertificates("dir", []*certs.Certificate{issue("dir", "a.pem", 90*day, "a.test")}, nil)
+		w.read("dir", issue("dir", "a.pem", 90*day, "a.test"))
 		w.sleepUntil(120)
 		w.wantSaid()
 		w.sleepUntil(122)
@@ -175,7 +210,7 @@ func TestFirstLook(t *testing.T) {
 		near, dead, weekly := issue("dir", "near", 90*day, "a.test"), issue("dir", "dead", 89*day, "b.test"), issue("dir", "weekly", 6*day, "c.test")
 		time.Sleep(89*day + 12*time.Hour)
 		weekly.NotBefore, weekly.NotAfter = time.Now(), time.Now().Add(6*day)
-		w.watch.SyncCertificates("dir", []*certs.Certificate{near, dead, weekly}, nil)
+		w.read("dir", near, dead, weekly)
 		w.wantSaid("89.5 ERROR dir/dead 1", "89.5 ERROR dir/near 1")
 	})
 }
@@ -186,7 +221,7 @@ func TestSuccessorIsWatched(t *testing.T) {
 		long := issue("dir", "long", 50*day, "a.test")
 		future := issue("dir", "future", 60*day, "a.test")
 		future.NotBefore = w.began.Add(20 * day)
-		w.watch.SyncCertificates("dir", []*certs.Certificate{long, future}, nil)
+		w.read("dir", long, future)
 		w.sleepUntil(19)
 		if _, ok := w.series()["dir/long"]; !ok {
 			t.Error("the valid certificate is not in use")
@@ -204,20 +239,17 @@ func TestMetric(t *testing.T) {
 	inWorld(t, func(w *world) {
 		vault := []*certs.Certificate{issue("vault", "a.test", 10*day, "a.test"), issue("vault", "b.test", 90*day, "b.test")}
 		files := []*certs.Certificate{issue("dir", "/c/\xff.pem", 2*day, "c.test"), issue("dir", "/c/\xfe.pem", 2*day, "d.test"), issue("dir", "/c/old.pem", day, "a.test")}
-		w.watch.SyncCertificates("vault", vault, nil)
-		w.watch.SyncCertificates("dir", files, nil)
+		w.read("vault", vault...)
+		w.read("dir", files...)
 		want := map[string]float64{"vault/a.test": 10, "vault/b.test": 90, "dir/\u002fc/\uFFFD.pem": 2}
 		if diff := cmp.Diff(want, w.series()); diff != "" {
 			t.Error(diff)
 		}
 		time.Sleep(11 * day)
-		w.watch.SyncCertificates("vault", vault[:1], nil)
-		w.watch.SyncCertificates("dir", nil, nil)
+		w.read("vault", vault[:1]...)
+		w.read("dir")
 		if diff := cmp.Diff(map[string]float64{"vault/a.test": -1}, w.series()); diff != "" {
 			t.Error(diff)
-		}
-		if last := w.sink.Last(); last.Count != 4 || last.Source != "dir" {
-			t.Errorf("the sink had %d calls, the last from %s", last.Count, last.Source)
 		}
 	})
 }
@@ -227,7 +259,7 @@ func TestUnusedCertificates(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.unused["old"] = true
 		old, web := issue("vault", "old", 90*day, "old.test"), issue("vault", "web", 90*day, "web.test")
-		w.watch.SyncCertificates("vault", []*certs.Certificate{old, web}, nil)
+		w.read("vault", old, web)
 		if diff := cmp.Diff(map[string]float64{"vault/web": 90}, w.series()); diff != "" {
 			t.Error(diff)
 		}
@@ -260,7 +292,7 @@ func TestUseIsNotKnownYet(t *testing.T) {
 		w.unknown["old"], w.unknown["web"] = true, true
 		old, web := issue("vault", "old", 90*day, "old.test"), issue("vault", "web", 90*day, "web.test")
 		w.sleepUntil(100)
-		w.watch.SyncCertificates("vault", []*certs.Certificate{old, web}, nil)
+		w.read("vault", old, web)
 		time.Sleep(5 * time.Minute)
 		w.wantSaid()
 		if n := len(w.series()); n != 2 {
@@ -278,7 +310,7 @@ func TestUseIsNotKnownYet(t *testing.T) {
 		w.set(w.unknown, "new", true)
 		next := issue("vault", "new", 90*day, "new.test")
 		next.NotBefore, next.NotAfter = old.NotBefore, old.NotAfter
-		w.watch.SyncCertificates("vault", []*certs.Certificate{old, web, next}, nil)
+		w.read("vault", old, web, next)
 		time.Sleep(time.Second)
 		w.set(w.unknown, "new", false)
 		time.Sleep(20 * time.Second)
@@ -288,61 +320,29 @@ func TestUseIsNotKnownYet(t *testing.T) {
 	})
 }
 
-func always(string, string) (used, known bool) { return true, true }
-
 func TestRegisteredOnce(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	for i, fails := range []bool{false, true} {
-		if _, err := renewal.NewWatch(certstest.NewSink(), always, slog.New(slog.DiscardHandler), registry); (err != nil) != fails {
-			t.Errorf("watch %d: %v", i, err)
+		if _, err := renewal.New(newCollator(), slog.New(slog.DiscardHandler), registry); (err != nil) != fails {
+			t.Errorf("reminders %d: %v", i, err)
 		}
-	}
-}
-
-// BenchmarkUnchangedSync is what every poll costs.
-func BenchmarkUnchangedSync(b *testing.B) {
-	watch, all := many(b)
-	for b.Loop() {
-		watch.SyncCertificates("vault", all, nil)
 	}
 }
 
 // BenchmarkScrape is what every scrape of 5000 certificates costs.
 func BenchmarkScrape(b *testing.B) {
 	registry := prometheus.NewRegistry()
-	watch, err := renewal.NewWatch(certstest.NewSink(), always, slog.New(slog.DiscardHandler), registry)
-	if err != nil {
+	c := newCollator()
+	c.read("vault", fiveThousand()...)
+	if _, err := renewal.New(c, slog.New(slog.DiscardHandler), registry); err != nil {
 		b.Fatal(err)
-	}
-	watch.SyncCertificates("vault", fiveThousand(), nil)
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = watch.Serve(ctx) }()
-	defer func() { cancel(); <-done }()
-	for {
-		if families, err := registry.Gather(); err != nil {
-			b.Fatal(err)
-		} else if len(families) > 0 && len(families[0].GetMetric()) == 5000 {
-			break
-		}
 	}
 	for b.Loop() {
 		if _, err := registry.Gather(); err != nil {
 			b.Fatal(err)
 		}
 	}
-}
-
-func many(b *testing.B) (*renewal.Watch, []*certs.Certificate) {
-	b.Helper()
-	watch, err := renewal.NewWatch(certstest.NewSink(), always, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		b.Fatal(err)
-	}
-	all := fiveThousand()
-	watch.SyncCertificates("vault", all, nil)
-	return watch, slices.Clone(all)
 }
 
 func fiveThousand() []*certs.Certificate {
