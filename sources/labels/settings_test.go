@@ -1,9 +1,8 @@
-package setting
+package labels
 
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,8 +95,9 @@ func TestSettings(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := New()
-			for _, name := range slices.Concat(MarathonLBNames(), RelayNames()) {
+			p := NewSettings()
+			for _, l := range AllSettings() {
+				name := l.Name()
 				if value, ok := tt.settings[name]; ok && !p.Set(name, value) {
 					t.Errorf("%s is not known", name)
 				}
@@ -133,14 +133,14 @@ func wantProblems(t *testing.T, problems []Problem, parts []string) {
 
 func TestUnknownSetting(t *testing.T) {
 	t.Parallel()
-	if New().Set("VHOST", "a.test") {
+	if NewSettings().Set("VHOST", "a.test") {
 		t.Error("VHOST is a setting")
 	}
 }
 
 func TestSecretIsNotPrinted(t *testing.T) {
 	t.Parallel()
-	p := New()
+	p := NewSettings()
 	p.Set("AUTH", "r:joe:"+sha)
 	h, _, _ := p.Finish()
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
@@ -151,12 +151,13 @@ func TestSecretIsNotPrinted(t *testing.T) {
 }
 
 func FuzzSet(f *testing.F) {
-	for i, name := range slices.Concat(MarathonLBNames(), RelayNames()) {
+	for i, l := range AllSettings() {
+		name := l.Name()
 		f.Add(name, []string{"true", "10.0.0.0/8 ::1", "r:u:" + sha, "hdr(x)", "/a -i /b", "X-A: b\nc: d", "30s", "header x", "v1", "7"}[i%10])
 		f.Add(name, []string{"tcp", "[::1]", "accept-proxy"}[i%3])
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
-		p := New()
+		p := NewSettings()
 		if !p.Set(name, value) {
 			return
 		}
@@ -175,7 +176,7 @@ func FuzzSet(f *testing.F) {
 				t.Errorf("%q leaves the port open: %+v", value, h)
 			}
 		}
-		if again := New(); again.Set(name, value) {
+		if again := NewSettings(); again.Set(name, value) {
 			again.TCP(10001, false)
 			if h2, u2, _ := again.Finish(); !h.Equal(h2) || !u.Equal(u2) {
 				t.Error("the same text gives different settings")

@@ -1,4 +1,4 @@
-package setting
+package labels
 
 import (
 	"fmt"
@@ -44,7 +44,7 @@ func TestListsHaveLimits(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, n := range []int{tt.limit, tt.limit + 1} {
-			p := New()
+			p := NewSettings()
 			p.Set(tt.name, tt.value(n))
 			h, _, problems := p.Finish()
 			got := 0
@@ -64,8 +64,9 @@ func TestListsHaveLimits(t *testing.T) {
 // A setting that is too long costs itself, and never opens what it would have closed.
 func TestLongSettings(t *testing.T) {
 	t.Parallel()
-	for _, name := range slices.Concat(MarathonLBNames(), RelayNames()) {
-		p := New()
+	for _, l := range AllSettings() {
+		name := l.Name()
+		p := NewSettings()
 		p.Set("MODE", "tcp")
 		if name == "TLS_VERIFY" {
 			p.Set("TLS", "true")
@@ -93,12 +94,12 @@ func TestLongSettings(t *testing.T) {
 			t.Errorf("%s: %+v %+v %+v", name, h, u, tcp)
 		}
 	}
-	p := New()
+	p := NewSettings()
 	p.Set("BIND_OPTIONS", strings.Repeat("accept-proxy ", 10_000))
 	if tcp := p.TCP(10001, false); tcp != nil {
 		t.Errorf("a service without the PROXY protocol that was asked for is opened: %+v", tcp)
 	}
-	p = New()
+	p = NewSettings()
 	p.Set("BIND_OPTIONS", strings.Repeat("x ", 1000))
 	if _, _, problems := p.Finish(); len(problems) != sources.MaxSubjectProblems+1 {
 		t.Errorf("%d problems of one setting", len(problems))

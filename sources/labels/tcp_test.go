@@ -1,4 +1,4 @@
-package setting
+package labels
 
 import (
 	"net/netip"
@@ -44,8 +44,9 @@ func TestTCP(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := New()
-			for _, name := range append(MarathonLBNames(), RelayNames()...) {
+			p := NewSettings()
+			for _, l := range AllSettings() {
+				name := l.Name()
 				if value, ok := tt.settings[name]; ok {
 					p.Set(name, value)
 				}
@@ -61,7 +62,7 @@ func TestTCP(t *testing.T) {
 			}
 		})
 	}
-	p := New()
+	p := NewSettings()
 	p.Set("MODE", "tcp")
 	tcp := p.TCP(0, false)
 	_, _, problems := p.Finish()

@@ -1,4 +1,4 @@
-package marathon
+package labels
 
 import (
 	"os"
@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"relay/sources"
-	"relay/sources/setting"
 )
 
 // The limits are documented as they are.
@@ -18,11 +17,11 @@ func TestLimitsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for row, limits := range map[string][]int{
-		"the value of a label": {sources.MaxSettingBytes}, "the key of a label": {maxKeyBytes},
+		"the value of a label": {sources.MaxSettingBytes}, "the key of a label": {MaxKeyBytes},
 		"all labels for Relay of an app together": {sources.MaxSettings, sources.MaxSettingsBytes},
 		"groups in a label":                       {sources.MaxGroups}, "domains in a label, and in all labels of a kind (`VHOST`, `MARATHON_ACME_{n}_DOMAIN`) of an app": {sources.MaxDomains, sources.MaxAppDomains},
-		"paths in a label": {setting.MaxPaths}, "networks in `BACKEND_NETWORK_ALLOWED_ACL`": {setting.MaxNetworks},
-		"headers in each label that adds or removes some": {setting.MaxHeaders}, "ports of an app, or endpoints of a pod": {sources.MaxPorts},
+		"paths in a label": {MaxPaths}, "networks in `BACKEND_NETWORK_ALLOWED_ACL`": {MaxNetworks},
+		"headers in each label that adds or removes some": {MaxHeaders}, "ports of an app, or endpoints of a pod": {sources.MaxPorts},
 		"tasks times ports": {sources.MaxEndpoints}, "an app or task id": {sources.MaxIDBytes}, "names of ports, hosts, regions, zones": {sources.MaxNameBytes},
 		"problems shown": {sources.MaxProblems, sources.MaxSubjectProblems, maxUnknown},
 	} {
