@@ -93,11 +93,11 @@ type Resource struct {
 	wire mem.Buffer
 	hash version
 	// scoped tells that it is a listener that takes its routes from scopes.
-	scoped bool
+	usesScopes bool
 	// other is for Envoys without the extension that this form needs; nil if
 	// there is no such form.
-	needs string
-	other *Resource
+	needs   string
+	variant *Resource
 }
 
 // version is a Version as a number; 0 stands for none.
@@ -133,11 +133,11 @@ func NewResource(t Type, name string, msg proto.Message) (Resource, error) {
 	sum := sha256.Sum256(body)
 	hash := version(binary.BigEndian.Uint64(sum[:8]))
 	wire := encodeResource(t.URL(), name, hash.String(), body)
-	return Resource{Key: Key{t, name}, Version: hash.String(), wire: mem.SliceBuffer(wire), hash: hash, scoped: scoped(msg)}, nil
+	return Resource{Key: Key{t, name}, Version: hash.String(), wire: mem.SliceBuffer(wire), hash: hash, usesScopes: usesScopes(msg)}, nil
 }
 
 // scoped reports whether a message is a listener for HTTP: all of them have scopes.
-func scoped(msg proto.Message) bool {
+func usesScopes(msg proto.Message) bool {
 	listener, ok := msg.(*listenerv3.Listener)
 	if !ok {
 		return false
@@ -235,7 +235,7 @@ type Change struct {
 // for the server name that a client sent, whatever it is. Names that are not
 // lasting are taken back when there are too many of them. It must be quick, and
 // is called by many streams at a time.
-type Resolver func(name string) (secret string, lasting, ok bool)
+type Resolver func(name string) (secret string, permanent, ok bool)
 
 // Empty reports whether the change has no effect.
 func (c Change) Empty() bool {

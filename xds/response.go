@@ -21,15 +21,15 @@ type response struct {
 	nonce              string
 }
 
-func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind) *response {
+func newResponse(t Type, table *table, b batch, nonce, marker string, envoy *envoyNode) *response {
 	r := &response{typ: t, nonce: nonce}
-	if b.set != nil {
-		r.buffers = make(mem.BufferSlice, 0, b.set.GetCardinality()+1)
-		for it := b.set.Iterator(); it.HasNext(); {
+	if b.resources != nil {
+		r.buffers = make(mem.BufferSlice, 0, b.resources.GetCardinality()+1)
+		for it := b.resources.Iterator(); it.HasNext(); {
 			id := it.Next()
 			wire := b.content(table, id, envoy)
-			if b.vary != nil && b.vary.Contains(id) {
-				r.buffers = append(r.buffers, varied(t, wire, salt+nonce)...)
+			if b.forceRead != nil && b.forceRead.Contains(id) {
+				r.buffers = append(r.buffers, withMarker(t, wire, marker+nonce)...)
 			} else {
 				r.buffers = append(r.buffers, wire)
 			}
@@ -40,8 +40,8 @@ func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind)
 	rest := make([]byte, 0, sizeBytes(fieldResponseTypeURL, len(url))+sizeBytes(fieldResponseNonce, len(nonce)))
 	rest = appendString(rest, fieldResponseTypeURL, url)
 	rest = appendString(rest, fieldResponseNonce, nonce)
-	if b.gone != nil {
-		for it := b.gone.Iterator(); it.HasNext(); {
+	if b.removed != nil {
+		for it := b.removed.Iterator(); it.HasNext(); {
 			rest = appendString(rest, fieldResponseRemoved, table.entries[it.Next()].name)
 			r.removed++
 		}
@@ -52,7 +52,7 @@ func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind)
 }
 
 // content is what the response carries of a resource.
-func (b batch) content(t *table, id uint32, envoy *kind) mem.Buffer {
+func (b batch) content(t *table, id uint32, envoy *envoyNode) mem.Buffer {
 	if b.lastGood != nil && b.lastGood.Contains(id) {
 		wire, _ := t.lastGood(id, envoy)
 		return wire

@@ -31,17 +31,17 @@ var keepsRejected = [numTypes]bool{Secret: true, ExtensionConfig: true}
 // other secrets that the same filter chain needs. Secrets wait for one that is mended:
 // the last good version of each of two would have the other one rejected again, and so
 // on for ever.
-func (s *session) retryFor(f *flight, now time.Time) {
+func (s *session) retryAfterSecrets(sent *sentResponse, now time.Time) {
 	for _, t := range []Type{Listener, Secret} {
-		if w := &s.watches[t]; len(f.mended) > 0 || t == Listener && f.fallsBack() {
-			w.now = now
-			w.retryNow()
+		if ts := &s.types[t]; len(sent.noLongerStale) > 0 || t == Listener && sent.hasLastGood() {
+			ts.now = now
+			ts.retryRejected()
 		}
 	}
 }
 
 // newSalt returns a text that no other stream has, of this Relay or another.
-func newSalt() string {
+func newMarker() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
@@ -50,7 +50,7 @@ func newSalt() string {
 // varied returns the buffers of a marshalled resource whose content differs by a salt,
 // in a place that Envoy reads and makes nothing of. The version stays: it is that of
 // what is meant.
-func varied(t Type, wire mem.Buffer, salt string) mem.BufferSlice {
+func withMarker(t Type, wire mem.Buffer, marker string) mem.BufferSlice {
 	entry := valueOf(wire.ReadOnlyData(), fieldResponseResources)
 	name, version := valueOf(entry, fieldResourceName), valueOf(entry, fieldResourceVersion)
 	body := valueOf(valueOf(entry, fieldResourceBody), fieldAnyValue)
@@ -59,11 +59,11 @@ func varied(t Type, wire mem.Buffer, salt string) mem.BufferSlice {
 	case Scope:
 		// There may be very many of them: the message is not copied, since protobuf
 		// merges what is appended to it.
-		suffix = marshal(saltedScope(salt))
+		suffix = marshal(markedScope(marker))
 	case Secret:
-		body = remarshal(body, new(tlsv3.Secret), func(s *tlsv3.Secret) { saltSecret(s, salt) })
+		body = remarshal(body, new(tlsv3.Secret), func(s *tlsv3.Secret) { markSecret(s, marker) })
 	case ExtensionConfig:
-		body = remarshal(body, new(corev3.TypedExtensionConfig), func(c *corev3.TypedExtensionConfig) { saltExtension(c, salt) })
+		body = remarshal(body, new(corev3.TypedExtensionConfig), func(c *corev3.TypedExtensionConfig) { markExtension(c, marker) })
 	default:
 		return mem.BufferSlice{wire}
 	}
@@ -89,8 +89,8 @@ func remarshal[M proto.Message](body []byte, msg M, change func(M)) []byte {
 	return marshal(msg)
 }
 
-func saltedScope(salt string) *routev3.ScopedRouteConfiguration {
-	sending := &structpb.Struct{Fields: map[string]*structpb.Value{"sending": structpb.NewStringValue(salt)}}
+func markedScope(marker string) *routev3.ScopedRouteConfiguration {
+	sending := &structpb.Struct{Fields: map[string]*structpb.Value{"sending": structpb.NewStringValue(marker)}}
 	return &routev3.ScopedRouteConfiguration{RouteConfiguration: &routev3.RouteConfiguration{
 		Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"relay": sending}},
 	}}
@@ -99,13 +99,13 @@ func saltedScope(salt string) *routev3.ScopedRouteConfiguration {
 // saltSecret changes a certificate in a field that Envoy does not use, and the
 // certificates of authorities in a comment. Keys of session tickets have no such
 // place; Envoy rejects those that are wrong each time.
-func saltSecret(s *tlsv3.Secret, salt string) {
+func markSecret(s *tlsv3.Secret, marker string) {
 	if certificate := s.GetTlsCertificate(); certificate != nil {
-		certificate.SignedCertificateTimestamp = append(certificate.SignedCertificateTimestamp, inlineString(salt))
+		certificate.SignedCertificateTimestamp = append(certificate.SignedCertificateTimestamp, inlineString(marker))
 	}
 	ca := s.GetValidationContext().GetTrustedCa()
 	if text := ca.GetInlineString() + string(ca.GetInlineBytes()); text != "" {
-		s.GetValidationContext().TrustedCa = inlineString(text + "\n# " + salt + "\n")
+		s.GetValidationContext().TrustedCa = inlineString(text + "\n# " + marker + "\n")
 	}
 }
 
@@ -114,11 +114,11 @@ func inlineString(text string) *corev3.DataSource {
 }
 
 // saltExtension changes the name of the filter within a matcher: Envoy goes by its type.
-func saltExtension(c *corev3.TypedExtensionConfig, salt string) {
+func markExtension(c *corev3.TypedExtensionConfig, marker string) {
 	var within matchingv3.ExtensionWithMatcher
 	if c.GetTypedConfig().UnmarshalTo(&within) != nil || within.GetExtensionConfig() == nil {
 		return
 	}
-	within.ExtensionConfig.Name += " " + salt
+	within.ExtensionConfig.Name += " " + marker
 	c.TypedConfig.Value = marshal(&within)
 }
