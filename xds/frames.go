@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -80,11 +81,7 @@ func (f *frames) scan(b []byte) (n, size int, err error) {
 }
 
 func (f *frames) begin() {
-	h := &f.header
-	f.frame = http2.FrameHeader{
-		Length: uint32(h[0])<<16 | uint32(h[1])<<8 | uint32(h[2]), Type: http2.FrameType(h[3]), Flags: http2.Flags(h[4]),
-		StreamID: binary.BigEndian.Uint32(h[5:]) &^ (1 << 31),
-	}
+	f.frame, _ = http2.ReadFrameHeader(bytes.NewReader(f.header[:])) // all of it is there
 	f.have, f.left, f.padding = 0, int(f.frame.Length), 0
 	if f.frame.Type == http2.FrameData && f.frame.Flags.Has(http2.FlagDataPadded) {
 		f.padding = -1

@@ -11,20 +11,9 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 )
-
-// skipsKnown are the types of which Envoy compares content with what came last. What
-// is equal to that it acknowledges unread, also if it rejected it, and also if it did
-// not take it over because it rejected another resource of the response: so a secret
-// may be acknowledged that is not served, and a scope that is good. Envoy does not see
-// through a change that has no meaning; see varied.
-var skipsKnown = [numTypes]bool{Secret: true, Scope: true, ExtensionConfig: true}
-
-// keepsRejected are the types of which Envoy goes on with what it had, and yet holds
-// the rejected content against what names the resource later: a listener that is
-// added is rejected for its secret. The last good version, sent again, ends that.
-var keepsRejected = [numTypes]bool{Secret: true, ExtensionConfig: true}
 
 // retryFor has what may have been rejected for a secret offered again once that is
 // mended, or its last good version is back. Envoy rejects listeners for a secret, and
@@ -53,26 +42,13 @@ func newMarker() string {
 func withMarker(t Type, wire mem.Buffer, marker string) mem.BufferSlice {
 	entry := valueOf(wire.ReadOnlyData(), fieldResponseResources)
 	name, version := valueOf(entry, fieldResourceName), valueOf(entry, fieldResourceVersion)
-	body := valueOf(valueOf(entry, fieldResourceBody), fieldAnyValue)
-	var suffix []byte
-	switch t {
-	case Scope:
-		// There may be very many of them: the message is not copied, since protobuf
-		// merges what is appended to it.
-		suffix = marshal(markedScope(marker))
-	case Secret:
-		body = remarshal(body, new(tlsv3.Secret), func(s *tlsv3.Secret) { markSecret(s, marker) })
-	case ExtensionConfig:
-		body = remarshal(body, new(corev3.TypedExtensionConfig), func(c *corev3.TypedExtensionConfig) { markExtension(c, marker) })
-	default:
-		return mem.BufferSlice{wire}
-	}
+	body, suffix := t.info().mark(valueOf(valueOf(entry, fieldResourceBody), fieldAnyValue), marker)
 	before, after := encodeAround(t.URL(), string(name), string(version), len(body)+len(suffix))
 	return mem.BufferSlice{mem.SliceBuffer(before), mem.SliceBuffer(body), mem.SliceBuffer(append(suffix, after...))}
 }
 
 func marshal(msg proto.Message) []byte {
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
+	body, err := deterministic.Marshal(msg)
 	if err != nil {
 		panic("xds: a message made here does not marshal: " + err.Error())
 	}
@@ -120,5 +96,7 @@ func markExtension(c *corev3.TypedExtensionConfig, marker string) {
 		return
 	}
 	within.ExtensionConfig.Name += " " + marker
-	c.TypedConfig.Value = marshal(&within)
+	if err := anypb.MarshalFrom(c.GetTypedConfig(), &within, deterministic); err != nil {
+		panic("xds: a message made here does not marshal: " + err.Error())
+	}
 }

@@ -290,7 +290,7 @@ func (e *modelEnvoy) process(t Type, msg *discoveryv3.DeltaDiscoveryResponse) (c
 	known := make(map[string]bool)
 	for _, res := range resources {
 		name, bytes := res.GetName(), string(res.GetResource().GetValue())
-		known[name] = skipsKnown[t] && e.last[t][name] == bytes
+		known[name] = t.info().skipsEqual == yes && e.last[t][name] == bytes
 		switch {
 		case known[name] || e.gaveUp(t, name):
 			continue

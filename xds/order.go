@@ -16,10 +16,6 @@ const ackLimit = 15 * time.Second
 // are warm, so they may wait for endpoints that it told of.
 const startLimit = 3 * time.Second
 
-// sendOrder is the order in which responses that are ready at the same time are
-// sent: what is named before what names it.
-var sendOrder = [...]Type{Cluster, Endpoint, Secret, Scope, Listener, ExtensionConfig}
-
 // endpointsAgain makes the endpoints of changed clusters due: Envoy does not ask
 // for them again, and would wait for them until it gives up.
 func (s *session) resendEndpointsOf(clusters *roaring.Bitmap) {
@@ -80,29 +76,20 @@ func (s *session) isStarting() bool {
 	return s.resumed && !s.startHandled && s.types[Cluster].subscribed && !s.types[Listener].subscribed
 }
 
-// limits returns the revisions up to which resources of a type may be sent and
+// sendLimits returns the revisions up to which resources of a type may be sent and
 // removed now.
-func (s *session) sendLimits(t Type, now time.Time) (set, gone uint64) {
-	switch t {
-	case Cluster:
-		return noRevision, min(s.answeredUpTo(Scope, includeRemovals|includeStale, now), s.answeredUpTo(Listener, includeRemovals|includeStale, now))
-	case Endpoint:
-		// Envoy keeps the endpoints of a cluster until that goes; but it waits for
-		// an answer about those of a cluster that it warms.
-		return noRevision, noRevision
-	case Secret:
-		return noRevision, s.answeredUpTo(Listener, includeRemovals|includeStale, now)
-	case Listener:
-		if s.retriesSecret(now) {
-			return 0, noRevision
+func (s *session) sendLimits(t Type, now time.Time) (set, removed uint64) {
+	limit := func(waits []wait) uint64 {
+		low := noRevision
+		for _, w := range waits {
+			low = min(low, s.answeredUpTo(w.of, w.include, now))
 		}
-		return s.answeredUpTo(Cluster, 0, now), noRevision
-	case Scope:
-		// One may lead to others, and Envoy removes before it sets.
-		return s.answeredUpTo(Cluster, 0, now), s.answeredUpTo(Scope, includeStale, now)
-	default:
-		return s.answeredUpTo(Scope, 0, now), s.answeredUpTo(Listener, includeRemovals|includeStale, now)
+		return low
 	}
+	if t == Listener && s.retriesSecret(now) {
+		return 0, limit(t.info().removedAfter)
+	}
+	return limit(t.info().sentAfter), limit(t.info().removedAfter)
 }
 
 // secretsOnTrial reports whether an Envoy was offered a secret again that it rejected, or
@@ -112,16 +99,6 @@ func (s *session) retriesSecret(now time.Time) bool {
 	sent := ts.inFlight
 	return sent != nil && now.Before(sent.sentAt.Add(ackLimit)) && (sent.hasLastGood() || sent.resources.Intersects(ts.retrying))
 }
-
-// answers are what an Envoy has to have answered of a type, beside all that was set.
-type inclusion uint8
-
-const (
-	includeRemovals inclusion = 1 << iota
-	// lacking adds what it rejected and has an older version of: what that names is
-	// still in use.
-	includeStale
-)
 
 // settled returns the revision up to which Envoy has answered everything of a type.
 func (s *session) answeredUpTo(t Type, include inclusion, now time.Time) uint64 {

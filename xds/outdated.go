@@ -8,15 +8,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ofApps are the types that are made of apps alone. The others also follow
-// certificates, which may be newer than the apps.
-var ofApps = [numTypes]bool{Cluster: true, Endpoint: true, Scope: true}
-
 // notice looks whether an Envoy comes with something newer than what is held, while
 // that may be outdated: with a resource, or a version of one, that was never held. To
 // serve it would take away what another Relay gave it.
 func (s *session) noticeOutdated(t Type, change subscriptionChange) {
-	if s.store.Outdated == nil || !ofApps[t] || s.newerResource != "" {
+	if s.store.Outdated == nil || t.info().madeOfApps == no || s.newerResource != "" {
 		return
 	}
 	since := s.store.Outdated()

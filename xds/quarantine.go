@@ -174,13 +174,6 @@ func (t *table) acknowledgedBy(id uint32, envoy *envoyNode) bool {
 	return atomic.LoadUint32(t.acknowledgers(id, envoy))&envoy.versionBit != 0
 }
 
-// toldCounts are the types of which an Envoy that tells on a new stream that it has a
-// resource as it is counts as one that acknowledged it: after a restart of Relay most
-// never do. Only listeners are rejected for a machine, and only secrets and extensions
-// are sent in their last good version to those that have it; of the others there may be
-// too many to look at each.
-var toldCounts = [numTypes]bool{Secret: true, Listener: true, ExtensionConfig: true}
-
 // acknowledge notes that an Envoy has acknowledged resources as they were at a
 // revision. It returns those against which others of its version have said something,
 // if it is the first of them.

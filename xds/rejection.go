@@ -69,7 +69,7 @@ func (ts *typeState) offerOf(t *table, id uint32) offer {
 	switch {
 	case !own && !t.quarantined(id, ts.envoy):
 		return offerCurrent
-	case ts.inEnvoy.Contains(id) && !ts.awaited.Contains(id) && !ts.retrying.Contains(id) && !(own && keepsRejected[ts.typ]):
+	case ts.inEnvoy.Contains(id) && !ts.awaited.Contains(id) && !ts.retrying.Contains(id) && !(own && ts.typ.info().keepsRejected == yes):
 		return offerNothing
 	}
 	if _, good := t.lastGood(id, ts.envoy); good != 0 && good != ts.rejected[id].lastGood && !ts.retrying.Contains(id) {
@@ -200,7 +200,7 @@ func (ts *typeState) splitRejected(sent *sentResponse) (culprit uint32, alone bo
 	ts.maybeInEnvoy.Or(ts.subscribedOf(sent.resources))
 	ts.maybeInEnvoy.Or(ts.subscribedOf(sent.takenAway))
 	ts.awaited.Or(ts.subscribedOf(sent.awaited))
-	if skipsKnown[ts.typ] {
+	if ts.typ.info().skipsEqual == yes {
 		ts.mayBeSkipped.Or(ts.subscribedOf(sent.resources))
 	}
 	n := sent.resources.GetCardinality()

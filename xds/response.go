@@ -1,12 +1,10 @@
 package xds
 
 import (
-	"fmt"
-
 	"github.com/RoaringBitmap/roaring/v2"
 	"google.golang.org/grpc/encoding"
+	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/proto"
 )
 
 // response is a DeltaDiscoveryResponse ready for the wire: the resources are the
@@ -69,41 +67,26 @@ func (t *table) names(ids *roaring.Bitmap) []string {
 	return names
 }
 
-// codec writes responses without marshalling them again, and is otherwise the
-// usual protobuf codec.
-type codec struct{}
+// codec writes responses without marshalling them again, and leaves requests unread. For
+// all else it is gRPC's codec for protobuf.
+type codec struct{ encoding.CodecV2 }
 
-var _ encoding.CodecV2 = codec{}
-
-// Name is the content subtype of protobuf.
-func (codec) Name() string { return "proto" }
+func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
 
 // Marshal returns the buffers that make up the message.
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	switch m := v.(type) {
-	case *response:
-		return m.buffers, nil
-	case proto.Message:
-		body, err := proto.Marshal(m)
-		if err != nil {
-			return nil, err
-		}
-		return mem.BufferSlice{mem.SliceBuffer(body)}, nil
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if r, ok := v.(*response); ok {
+		return r.buffers, nil
 	}
-	return nil, fmt.Errorf("cannot marshal a %T", v)
+	return c.CodecV2.Marshal(v)
 }
 
 // Unmarshal takes a request as it is: to parse it may have to wait.
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	switch m := v.(type) {
-	case *request:
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if r, ok := v.(*request); ok {
 		data.Ref()
-		m.raw, m.size = data, data.Len()
+		r.raw, r.size = data, data.Len()
 		return nil
-	case proto.Message:
-		buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
-		defer buffer.Free()
-		return proto.Unmarshal(buffer.ReadOnlyData(), m)
 	}
-	return fmt.Errorf("cannot unmarshal into a %T", v)
+	return c.CodecV2.Unmarshal(data, v)
 }

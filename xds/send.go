@@ -74,7 +74,7 @@ func (s *session) newSentResponse(t Type, b batch, now time.Time) *sentResponse 
 			_, sent.onlyVersion = table.lastGood(id, s.envoy)
 		}
 	}
-	if skipsKnown[t] && (s.servedBefore || !ts.mayBeSkipped.IsEmpty()) {
+	if t.info().skipsEqual == yes && (s.servedBefore || !ts.mayBeSkipped.IsEmpty()) {
 		sent.forceRead = roaring.And(b.resources, ts.mayBeSkipped)
 		if s.servedBefore {
 			// What other streams sent it, and what became of that, is not known here.
@@ -99,7 +99,7 @@ func (ts *typeState) handleACK(t *table, sent *sentResponse) (noLongerRejected [
 	read := ts.readByEnvoy(sent.resources)
 	ts.ackedUnread.AndNot(read)
 	ts.ackedUnread.Or(roaring.AndNot(sent.resources, read))
-	if skipsKnown[ts.typ] {
+	if ts.typ.info().skipsEqual == yes {
 		ts.mayBeSkipped.AndNot(sent.resources)
 		ts.ackedRead.Or(read)
 	}

@@ -114,7 +114,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.ConnectionTimeout(s.Limits.Handshake),
 		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.ForceServerCodecV2(codec{}),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: s.Limits.Stall}),

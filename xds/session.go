@@ -89,10 +89,6 @@ func (s *session) notify() {
 	}
 }
 
-// legacyWildcard are the types of which a first request without names asks for
-// all. For the others it asks for nothing.
-var legacyWildcard = [numTypes]bool{Cluster: true, Listener: true, Scope: true}
-
 // outcome is what is left to do of a request without the locks with which it was
 // handled.
 type requestResult struct {
@@ -210,7 +206,7 @@ func (s *session) startType(t Type, change subscriptionChange, now time.Time) (n
 	ts, clusters := &s.types[t], &s.types[Cluster]
 	s.noticeOutdated(t, change)
 	current := ts.start(&s.store.tables[t], change, s.store.revision)
-	if toldCounts[t] {
+	if t.info().initialVersionsCount == yes {
 		noLongerRejected = s.store.tables[t].acknowledge(current, s.store.revision, s.envoy)
 	}
 	ts.resendUnconfirmed(&s.store.tables[t], s.store.unconfirmed.take(s.envoy.id, t).withChanged(&s.store.tables[t]))
@@ -218,7 +214,7 @@ func (s *session) startType(t Type, change subscriptionChange, now time.Time) (n
 	if s.startedAt.IsZero() {
 		s.startedAt = now
 	}
-	if skipsKnown[t] && s.types[Listener].sentAt.IsZero() {
+	if t.info().namedByListenersOnly == yes && s.types[Listener].sentAt.IsZero() {
 		s.servedBefore = true
 	}
 	if sent := s.types[Listener].inFlight; t == Scope && sent != nil && len(change.initial) > 0 {

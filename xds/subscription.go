@@ -158,7 +158,7 @@ func (ts *typeState) update(t *table, change subscriptionChange) {
 // resolve replaces the names of a request by ids.
 func (s *session) resolveNames(t Type, req *request) subscriptionChange {
 	const all = "*"
-	change := subscriptionChange{emptyMeansAll: legacyWildcard[t], reclaims: s.store.reclaimIfDue(t)}
+	change := subscriptionChange{emptyMeansAll: t.info().legacyWildcard == yes, reclaims: s.store.reclaimIfDue(t)}
 	names := func(list []string, found *bool) []uint32 {
 		*found = slices.Contains(list, all)
 		if *found {
