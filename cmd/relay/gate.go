@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"relay/xds"
@@ -33,7 +34,7 @@ func (g *gate) Serve(ctx context.Context) error {
 	case <-g.certificates:
 	case <-grace.C:
 		g.log.Warn("certificates cannot be read: serving plain HTTP only; Envoys that have an https listener keep it")
-		g.open(xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig)
+		g.open(slices.DeleteFunc(xds.Types(), xds.Type.NeedsCertificates)...)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

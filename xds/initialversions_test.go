@@ -167,7 +167,7 @@ func TestScopesOfAListenerThatWasRejected(t *testing.T) {
 	store.ClustersOnDemand = true
 	setScoped := func(name string) {
 		listener := testResource(t, Listener, name, "1")
-		listener.scoped = true
+		listener.usesScopes = true
 		store.Apply(Change{Set: []Resource{listener}})
 	}
 	setScoped("http")

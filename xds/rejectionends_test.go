@@ -5,7 +5,7 @@ import "testing"
 // formed gives a listener two forms.
 func formed(t *testing.T, store *Store, first, second string) {
 	t.Helper()
-	r := testResource(t, Listener, "https", first).Or(selector, testResource(t, Listener, "https", second))
+	r := testResource(t, Listener, "https", first).OrWithout(selector, testResource(t, Listener, "https", second))
 	store.Apply(Change{Set: []Resource{r}})
 }
 

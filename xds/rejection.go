@@ -14,14 +14,14 @@ const (
 	lastPause  = 10 * time.Minute
 	// sparedPause is when an Envoy is offered what only others rejected: they may all
 	// have the same trouble, that it does not have.
-	sparedPause = time.Minute
+	quarantinePause = time.Minute
 	// maxTrials is how many resources of a type are offered again at a time, to an Envoy
 	// that rejects very many: to find out about each takes two responses.
-	maxTrials = 100
+	maxRetriesAtOnce = 100
 )
 
 // rejected is what one Envoy rejected of a resource, on its present stream.
-type rejected struct {
+type ownRejection struct {
 	// version is of the content that it rejected; 0 if it rejected none but lastGood.
 	version version
 	// lastGood is the last good version, if it rejected that too.
@@ -33,7 +33,7 @@ type rejected struct {
 }
 
 // again returns the rejection with the time of the next try put off.
-func (r rejected) again(message string, now time.Time) rejected {
+func (r ownRejection) again(message string, now time.Time) ownRejection {
 	r.message = message
 	r.pause = min(max(2*r.pause, firstPause), lastPause)
 	r.retryAt = now.Add(r.pause)
@@ -41,12 +41,12 @@ func (r rejected) again(message string, now time.Time) rejected {
 }
 
 // rejects reports whether this Envoy rejected a resource as it is now.
-func (w *watch) rejects(t *table, id uint32) bool {
-	if len(w.rejected) == 0 {
+func (ts *typeState) rejectsCurrent(t *table, id uint32) bool {
+	if len(ts.rejected) == 0 {
 		return false
 	}
-	r, ok := w.rejected[id]
-	return ok && r.version != 0 && r.version == t.version(id, w.envoy)
+	r, ok := ts.rejected[id]
+	return ok && r.version != 0 && r.version == t.version(id, ts.envoy)
 }
 
 // offer is what an Envoy is sent of a resource that is due.
@@ -64,15 +64,15 @@ const (
 // offer decides about a resource that this Envoy, or others of its version, rejected.
 // An Envoy for which there is nothing better gets what only others rejected: their
 // reason may be theirs alone.
-func (w *watch) offer(t *table, id uint32) offer {
-	own := w.rejects(t, id) && !w.trial.Contains(id)
+func (ts *typeState) offerOf(t *table, id uint32) offer {
+	own := ts.rejectsCurrent(t, id) && !ts.retrying.Contains(id)
 	switch {
-	case !own && !t.quarantined(id, w.envoy):
+	case !own && !t.quarantined(id, ts.envoy):
 		return offerCurrent
-	case w.held.Contains(id) && !w.waits.Contains(id) && !w.trial.Contains(id) && !(own && keepsRejected[w.typ]):
+	case ts.inEnvoy.Contains(id) && !ts.awaited.Contains(id) && !ts.retrying.Contains(id) && !(own && ts.typ.info().keepsRejected == yes):
 		return offerNothing
 	}
-	if _, good := t.lastGood(id, w.envoy); good != 0 && good != w.rejected[id].lastGood && !w.trial.Contains(id) {
+	if _, good := t.lastGood(id, ts.envoy); good != 0 && good != ts.rejected[id].lastGood && !ts.retrying.Contains(id) {
 		return offerLastGood
 	}
 	if own {
@@ -82,7 +82,7 @@ func (w *watch) offer(t *table, id uint32) offer {
 }
 
 // lack is a resource that an Envoy does not get as it is.
-type lack struct {
+type staleState struct {
 	// since is the revision since which that is so.
 	since uint64
 	// retryAt is when it is offered all the same.
@@ -90,27 +90,27 @@ type lack struct {
 }
 
 // lack notes that the Envoy does not get a resource as it is.
-func (w *watch) lack(t *table, id uint32, since uint64) {
-	l, before := w.lacks[id]
+func (ts *typeState) markStale(t *table, id uint32, since uint64) {
+	state, before := ts.stale[id]
 	switch {
-	case w.rejects(t, id):
-		l.retryAt = w.rejected[id].retryAt
+	case ts.rejectsCurrent(t, id):
+		state.retryAt = ts.rejected[id].retryAt
 	case !before:
-		l.retryAt = w.now.Add(sparedPause)
+		state.retryAt = ts.now.Add(quarantinePause)
 	}
-	if l.since = since; before {
-		l.since = min(since, w.lacks[id].since)
+	if state.since = since; before {
+		state.since = min(since, ts.stale[id].since)
 	}
-	w.lacks[id] = l
+	ts.stale[id] = state
 }
 
 // oldestLack returns the lowest revision since which the Envoy has an older version of
 // what was changed; none if it has all as it is.
-func (w *watch) oldestLack() uint64 {
-	low := none
-	for id, l := range w.lacks {
-		if w.mayHave(id) {
-			low = min(low, l.since)
+func (ts *typeState) oldestStale() uint64 {
+	low := noRevision
+	for id, state := range ts.stale {
+		if ts.mayHave(id) {
+			low = min(low, state.since)
 		}
 	}
 	return low
@@ -118,10 +118,10 @@ func (w *watch) oldestLack() uint64 {
 
 // questionable calls f with the ids of a set that this Envoy or another of any
 // version rejected.
-func (w *watch) questionable(t *table, ids *roaring.Bitmap, f func(id uint32)) {
-	among(t.suspects, ids, f)
-	among(w.rejected, ids, func(id uint32) {
-		if _, both := t.suspects[id]; !both {
+func (ts *typeState) eachRejected(t *table, ids *roaring.Bitmap, f func(id uint32)) {
+	eachIn(t.rejections, ids, f)
+	eachIn(ts.rejected, ids, func(id uint32) {
+		if _, both := t.rejections[id]; !both {
 			f(id)
 		}
 	})
@@ -129,7 +129,7 @@ func (w *watch) questionable(t *table, ids *roaring.Bitmap, f func(id uint32)) {
 
 // among calls f with the ids of a set that are keys of a map. It costs what the smaller
 // of both does: a change may be small, and many resources rejected.
-func among[V any](m map[uint32]V, ids *roaring.Bitmap, f func(id uint32)) {
+func eachIn[V any](m map[uint32]V, ids *roaring.Bitmap, f func(id uint32)) {
 	if ids.GetCardinality() < uint64(len(m)) {
 		for it := ids.Iterator(); it.HasNext(); {
 			id := it.Next()
@@ -148,42 +148,42 @@ func among[V any](m map[uint32]V, ids *roaring.Bitmap, f func(id uint32)) {
 
 // judge replaces what an Envoy is not offered in a batch, and returns those that may
 // be rejected again: they are sent apart from all else.
-func (w *watch) judge(t *table, b *batch) (apart *roaring.Bitmap) {
-	if len(t.suspects)+len(w.rejected) == 0 {
+func (ts *typeState) applyRejections(t *table, b *batch) (suspects *roaring.Bitmap) {
+	if len(t.rejections)+len(ts.rejected) == 0 {
 		return nil
 	}
-	apart, b.lastGood = roaring.New(), roaring.New()
+	suspects, b.lastGood = roaring.New(), roaring.New()
 	var nothing []uint32
-	w.questionable(t, b.set, func(id uint32) {
-		switch w.offer(t, id) {
+	ts.eachRejected(t, b.resources, func(id uint32) {
+		switch ts.offerOf(t, id) {
 		case offerNothing:
 			nothing = append(nothing, id)
 		case offerLastGood:
 			b.lastGood.Add(id)
-			w.lack(t, id, w.since[id])
-			w.considerRetry(w.lacks[id].retryAt)
+			ts.markStale(t, id, ts.dueSince[id])
+			ts.retryBy(ts.stale[id].retryAt)
 		case offerCurrent:
-			if t.suspect(id, w.envoy) != nil && !t.acknowledgedBy(id, w.envoy) || w.rejects(t, id) {
-				apart.Add(id)
+			if t.rejectionsFor(id, ts.envoy) != nil && !t.acknowledgedBy(id, ts.envoy) || ts.rejectsCurrent(t, id) {
+				suspects.Add(id)
 			}
 		}
 	})
 	for _, id := range nothing {
-		b.set.Remove(id)
-		w.lack(t, id, w.since[id])
-		w.considerRetry(w.lacks[id].retryAt)
-		delete(w.since, id)
-		w.dropped = true
-		w.answerWithout(id)
+		b.resources.Remove(id)
+		ts.markStale(t, id, ts.dueSince[id])
+		ts.retryBy(ts.stale[id].retryAt)
+		delete(ts.dueSince, id)
+		ts.replan = true
+		ts.answerRemoved(id)
 	}
-	return apart
+	return suspects
 }
 
 // answerWithout tells an Envoy that asked for a name that there is nothing for it,
 // if it has nothing or waits for an answer.
-func (w *watch) answerWithout(id uint32) {
-	if !w.wildcard && w.names.Contains(id) && (!w.held.Contains(id) || w.waits.Contains(id)) {
-		w.gone.Add(id)
+func (ts *typeState) answerRemoved(id uint32) {
+	if !ts.wildcard && ts.names.Contains(id) && (!ts.inEnvoy.Contains(id) || ts.awaited.Contains(id)) {
+		ts.toRemove.Add(id)
 	}
 }
 
@@ -191,35 +191,35 @@ func (w *watch) answerWithout(id uint32) {
 // culprit is found. It returns the culprit when it was alone.
 //
 // Envoy may have taken over any part of it, and tells of none.
-func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
-	w.held.AndNot(f.fresh)
-	doubted := roaring.AndNot(f.set, w.unsure)
-	if f.doubted != nil {
-		doubted.Or(f.doubted)
+func (ts *typeState) splitRejected(sent *sentResponse) (culprit uint32, alone bool) {
+	ts.inEnvoy.AndNot(sent.added)
+	maybeByRejection := roaring.AndNot(sent.resources, ts.maybeInEnvoy)
+	if sent.maybeByRejection != nil {
+		maybeByRejection.Or(sent.maybeByRejection)
 	}
-	w.unsure.Or(w.wanted(f.set))
-	w.unsure.Or(w.wanted(f.goneHeld))
-	w.waits.Or(w.wanted(f.waits))
-	if skipsKnown[w.typ] {
-		w.skips.Or(w.wanted(f.set))
+	ts.maybeInEnvoy.Or(ts.subscribedOf(sent.resources))
+	ts.maybeInEnvoy.Or(ts.subscribedOf(sent.takenAway))
+	ts.awaited.Or(ts.subscribedOf(sent.awaited))
+	if ts.typ.info().skipsEqual == yes {
+		ts.mayBeSkipped.Or(ts.subscribedOf(sent.resources))
 	}
-	n := f.set.GetCardinality()
+	n := sent.resources.GetCardinality()
 	if n < 2 {
-		if n == 1 && !f.gone.IsEmpty() {
-			w.retry = slices.Insert(w.retry, 0, batch{set: roaring.New(), gone: f.gone, setSince: none, goneSince: f.goneSince})
+		if n == 1 && !sent.removed.IsEmpty() {
+			ts.searchParts = slices.Insert(ts.searchParts, 0, batch{resources: roaring.New(), removed: sent.removed, resourcesSince: noRevision, removedSince: sent.removedSince})
 		}
 		if n == 0 {
 			return 0, false
 		}
-		id := f.set.Minimum()
-		w.lower(id, f.setSince)
-		if doubted.Contains(id) {
-			w.unsure.Remove(id) // of this content it has nothing
+		id := sent.resources.Minimum()
+		ts.lowerDueSince(id, sent.resourcesSince)
+		if maybeByRejection.Contains(id) {
+			ts.maybeInEnvoy.Remove(id) // of this content it has nothing
 		}
-		return id, !w.set.Contains(id) && !w.gone.Contains(id)
+		return id, !ts.toSend.Contains(id) && !ts.toRemove.Contains(id)
 	}
 	first, second := roaring.New(), roaring.New()
-	for it := f.set.Iterator(); it.HasNext(); {
+	for it := sent.resources.Iterator(); it.HasNext(); {
 		if id := it.Next(); first.GetCardinality() < n/2 {
 			first.Add(id)
 		} else {
@@ -227,63 +227,63 @@ func (w *watch) reject(f *flight) (culprit uint32, alone bool) {
 		}
 	}
 	// The halves count as sent last: what waits for the good ones waits on.
-	w.retry = slices.Insert(w.retry, 0,
-		batch{set: first, gone: f.gone, doubted: doubted, setSince: f.setSince, goneSince: f.goneSince},
-		batch{set: second, gone: roaring.New(), doubted: doubted, setSince: f.setSince, goneSince: none},
+	ts.searchParts = slices.Insert(ts.searchParts, 0,
+		batch{resources: first, removed: sent.removed, maybeByRejection: maybeByRejection, resourcesSince: sent.resourcesSince, removedSince: sent.removedSince},
+		batch{resources: second, removed: roaring.New(), maybeByRejection: maybeByRejection, resourcesSince: sent.resourcesSince, removedSince: noRevision},
 	)
 	return 0, false
 }
 
 // retryLacks makes due what is to be offered again.
-func (w *watch) retryLacks() {
-	if w.retryAt.IsZero() || w.now.Before(w.retryAt) {
+func (ts *typeState) retryStale() {
+	if ts.retryAt.IsZero() || ts.now.Before(ts.retryAt) {
 		return
 	}
-	w.retryAt = time.Time{}
+	ts.retryAt = time.Time{}
 	offered := 0
-	for id, l := range w.lacks {
+	for id, state := range ts.stale {
 		switch {
-		case w.set.Contains(id) || !w.wants(id):
-		case w.now.Before(l.retryAt):
-			w.considerRetry(l.retryAt)
-		case offered == maxTrials:
-			w.considerRetry(w.now.Add(firstPause))
+		case ts.toSend.Contains(id) || !ts.subscribesTo(id):
+		case ts.now.Before(state.retryAt):
+			ts.retryBy(state.retryAt)
+		case offered == maxRetriesAtOnce:
+			ts.retryBy(ts.now.Add(firstPause))
 		default:
 			offered++
-			w.trial.Add(id)
-			w.set.Add(id)
-			w.since[id] = l.since
+			ts.retrying.Add(id)
+			ts.toSend.Add(id)
+			ts.dueSince[id] = state.since
 		}
 	}
 }
 
 // retryNow has all that this Envoy rejected offered again.
-func (w *watch) retryNow() {
-	for id := range w.rejected {
-		if l, ok := w.lacks[id]; ok {
-			l.retryAt = w.now
-			w.lacks[id] = l
-			w.considerRetry(w.now)
+func (ts *typeState) retryRejected() {
+	for id := range ts.rejected {
+		if state, ok := ts.stale[id]; ok {
+			state.retryAt = ts.now
+			ts.stale[id] = state
+			ts.retryBy(ts.now)
 		}
 	}
 }
 
-func (w *watch) considerRetry(at time.Time) {
-	if w.retryAt.IsZero() || at.Before(w.retryAt) {
-		w.retryAt = at
+func (ts *typeState) retryBy(at time.Time) {
+	if ts.retryAt.IsZero() || at.Before(ts.retryAt) {
+		ts.retryAt = at
 	}
 }
 
 // fallBack makes due what an Envoy is sent in place of what it rejected.
-func (w *watch) fallBack(t *table, id uint32, since uint64) {
-	w.lack(t, id, since)
-	w.considerRetry(w.lacks[id].retryAt)
-	switch w.offer(t, id) {
+func (ts *typeState) sendFallback(t *table, id uint32, since uint64) {
+	ts.markStale(t, id, since)
+	ts.retryBy(ts.stale[id].retryAt)
+	switch ts.offerOf(t, id) {
 	case offerNothing:
-		w.answerWithout(id)
+		ts.answerRemoved(id)
 	default:
-		w.set.Add(id)
-		w.since[id] = since
+		ts.toSend.Add(id)
+		ts.dueSince[id] = since
 	}
 }
 
@@ -293,7 +293,7 @@ type Reach uint8
 // The reaches.
 const (
 	// Parts of the rejected response are sent again, to find the culprit.
-	Parts Reach = iota
+	Searching Reach = iota
 	// Repeated is what is known already.
 	Repeated
 	// OneEnvoy rejects a resource that no other of its version rejects.
@@ -304,33 +304,33 @@ const (
 )
 
 // rejectAlone takes note of what an Envoy rejected that was sent to it alone.
-func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
+func (s *session) recordCulprit(t Type, c culprit, rejection *Rejection) {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w, table := &s.watches[t], &s.store.tables[t]
-	w.lastRejection, w.now = rejection, rejection.Time
-	w.trial.Remove(c.id)
-	if !w.wants(c.id) || table.entries[c.id].presence == withheld {
+	ts, table := &s.types[t], &s.store.tables[t]
+	ts.lastRejection, ts.now = rejection, rejection.Time
+	ts.retrying.Remove(c.id)
+	if !ts.subscribesTo(c.id) || table.entries[c.id].presence == withheld {
 		return
 	}
 	// What it has is older than what was rejected, also if that has changed since.
-	w.lack(table, c.id, c.since)
+	ts.markStale(table, c.id, c.since)
 	message := rejection.Message
-	if len(w.rejected) >= maxQuoted {
+	if len(ts.rejected) >= maxQuoted {
 		message = brief(message)
 	}
-	r := w.rejected[c.id]
+	r := ts.rejected[c.id]
 	_, good := table.lastGood(c.id, s.envoy)
 	switch {
 	case table.entries[c.id].presence != present:
 		return
 	case c.version == table.version(c.id, s.envoy):
 		if r.version != c.version {
-			r = rejected{version: c.version, lastGood: r.lastGood, since: rejection.Time}
+			r = ownRejection{version: c.version, lastGood: r.lastGood, since: rejection.Time}
 		}
-		rejection.Reach = table.object(c.id, s.envoy, message, rejection.Time)
+		rejection.Reach = table.addRejection(c.id, s.envoy, message, rejection.Time)
 		r = r.again(message, rejection.Time)
 	case c.version == good:
 		r.lastGood = good
@@ -341,33 +341,33 @@ func (s *session) rejectAlone(t Type, c culprit, rejection *Rejection) {
 	default:
 		return
 	}
-	w.rejected[c.id] = r
-	w.fallBack(table, c.id, c.since)
+	ts.rejected[c.id] = r
+	ts.sendFallback(table, c.id, c.since)
 }
 
 // settle takes note of what an Envoy acknowledged that it or others of its version had
 // rejected, or does not ask for any more.
-func (s *session) settle(t Type, ids []uint32) {
+func (s *session) endRejections(t Type, ids []uint32) {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	for _, id := range ids {
-		s.locked(func() { delete(s.watches[t].rejected, id) })
-		s.store.tables[t].withdraw(id, s.envoy)
+		s.locked(func() { delete(s.types[t].rejected, id) })
+		s.store.tables[t].removeRejection(id, s.envoy)
 	}
-	s.store.offerAgain(t, ids, s.envoy.version)
+	s.store.offerToOthers(t, ids, s.envoy.version)
 }
 
 // forgetRejections is called under the store's lock when a stream ends: what its
 // Envoy rejected does not concern others any more.
-func (s *session) forgetRejections() {
+func (s *session) removeRejections() {
 	for t := range s.store.tables {
 		table := &s.store.tables[t]
 		var ids []uint32
-		for id := range table.suspects {
-			if table.withdraw(id, s.envoy) {
+		for id := range table.rejections {
+			if table.removeRejection(id, s.envoy) {
 				ids = append(ids, id)
 			}
 		}
-		s.store.offerAgain(Type(t), ids, s.envoy.version)
+		s.store.offerToOthers(Type(t), ids, s.envoy.version)
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // sample follows one change at a time until every Envoy that it concerns has
 // acknowledged it. To follow each would cost as much as sending it.
-type sample struct {
+type convergence struct {
 	// revision is the change that is followed; 0 if none is.
 	revision atomic.Uint64
 	observe  func(seconds float64)
@@ -20,43 +20,43 @@ type sample struct {
 }
 
 // samplePause keeps the cost of following changes away from fast ones.
-const samplePause = 100 * time.Millisecond
+const convergencePause = 100 * time.Millisecond
 
 // begin follows a change unless one is followed or was a moment ago. It is
 // called under the store's lock.
-func (s *sample) begin(store *Store, revision uint64, touched uint32, now time.Time) {
-	if s.observe == nil || s.revision.Load() != 0 {
+func (c *convergence) begin(store *Store, revision uint64, touched uint32, now time.Time) {
+	if c.observe == nil || c.revision.Load() != 0 {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if now.Before(s.next) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.next) {
 		return
 	}
-	s.waiting = make(map[*session]struct{})
+	c.waiting = make(map[*session]struct{})
 	for session := range store.sessions {
-		if session.interest.Load()&touched != 0 {
-			s.waiting[session] = struct{}{}
+		if session.subscribedTypes.Load()&touched != 0 {
+			c.waiting[session] = struct{}{}
 		}
 	}
-	if len(s.waiting) > 0 {
-		s.start, s.next = now, now.Add(samplePause)
-		s.revision.Store(revision)
+	if len(c.waiting) > 0 {
+		c.start, c.next = now, now.Add(convergencePause)
+		c.revision.Store(revision)
 	}
 }
 
 // leave notes that a session has acknowledged the change, or is gone.
-func (s *sample) leave(session *session, acknowledged bool, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.waiting[session]; !ok {
+func (c *convergence) done(session *session, acknowledged bool, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.waiting[session]; !ok {
 		return
 	}
-	delete(s.waiting, session)
-	if len(s.waiting) == 0 {
+	delete(c.waiting, session)
+	if len(c.waiting) == 0 {
 		if acknowledged {
-			s.observe(now.Sub(s.start).Seconds())
+			c.observe(now.Sub(c.start).Seconds())
 		}
-		s.revision.Store(0)
+		c.revision.Store(0)
 	}
 }

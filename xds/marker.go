@@ -11,37 +11,26 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 )
-
-// skipsKnown are the types of which Envoy compares content with what came last. What
-// is equal to that it acknowledges unread, also if it rejected it, and also if it did
-// not take it over because it rejected another resource of the response: so a secret
-// may be acknowledged that is not served, and a scope that is good. Envoy does not see
-// through a change that has no meaning; see varied.
-var skipsKnown = [numTypes]bool{Secret: true, Scope: true, ExtensionConfig: true}
-
-// keepsRejected are the types of which Envoy goes on with what it had, and yet holds
-// the rejected content against what names the resource later: a listener that is
-// added is rejected for its secret. The last good version, sent again, ends that.
-var keepsRejected = [numTypes]bool{Secret: true, ExtensionConfig: true}
 
 // retryFor has what may have been rejected for a secret offered again once that is
 // mended, or its last good version is back. Envoy rejects listeners for a secret, and
 // other secrets that the same filter chain needs. Secrets wait for one that is mended:
 // the last good version of each of two would have the other one rejected again, and so
 // on for ever.
-func (s *session) retryFor(f *flight, now time.Time) {
+func (s *session) retryAfterSecrets(sent *sentResponse, now time.Time) {
 	for _, t := range []Type{Listener, Secret} {
-		if w := &s.watches[t]; len(f.mended) > 0 || t == Listener && f.fallsBack() {
-			w.now = now
-			w.retryNow()
+		if ts := &s.types[t]; len(sent.noLongerStale) > 0 || t == Listener && sent.hasLastGood() {
+			ts.now = now
+			ts.retryRejected()
 		}
 	}
 }
 
 // newSalt returns a text that no other stream has, of this Relay or another.
-func newSalt() string {
+func newMarker() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
@@ -50,29 +39,16 @@ func newSalt() string {
 // varied returns the buffers of a marshalled resource whose content differs by a salt,
 // in a place that Envoy reads and makes nothing of. The version stays: it is that of
 // what is meant.
-func varied(t Type, wire mem.Buffer, salt string) mem.BufferSlice {
+func withMarker(t Type, wire mem.Buffer, marker string) mem.BufferSlice {
 	entry := valueOf(wire.ReadOnlyData(), fieldResponseResources)
 	name, version := valueOf(entry, fieldResourceName), valueOf(entry, fieldResourceVersion)
-	body := valueOf(valueOf(entry, fieldResourceBody), fieldAnyValue)
-	var suffix []byte
-	switch t {
-	case Scope:
-		// There may be very many of them: the message is not copied, since protobuf
-		// merges what is appended to it.
-		suffix = marshal(saltedScope(salt))
-	case Secret:
-		body = remarshal(body, new(tlsv3.Secret), func(s *tlsv3.Secret) { saltSecret(s, salt) })
-	case ExtensionConfig:
-		body = remarshal(body, new(corev3.TypedExtensionConfig), func(c *corev3.TypedExtensionConfig) { saltExtension(c, salt) })
-	default:
-		return mem.BufferSlice{wire}
-	}
+	body, suffix := t.info().mark(valueOf(valueOf(entry, fieldResourceBody), fieldAnyValue), marker)
 	before, after := encodeAround(t.URL(), string(name), string(version), len(body)+len(suffix))
 	return mem.BufferSlice{mem.SliceBuffer(before), mem.SliceBuffer(body), mem.SliceBuffer(append(suffix, after...))}
 }
 
 func marshal(msg proto.Message) []byte {
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
+	body, err := deterministic.Marshal(msg)
 	if err != nil {
 		panic("xds: a message made here does not marshal: " + err.Error())
 	}
@@ -89,8 +65,8 @@ func remarshal[M proto.Message](body []byte, msg M, change func(M)) []byte {
 	return marshal(msg)
 }
 
-func saltedScope(salt string) *routev3.ScopedRouteConfiguration {
-	sending := &structpb.Struct{Fields: map[string]*structpb.Value{"sending": structpb.NewStringValue(salt)}}
+func markedScope(marker string) *routev3.ScopedRouteConfiguration {
+	sending := &structpb.Struct{Fields: map[string]*structpb.Value{"sending": structpb.NewStringValue(marker)}}
 	return &routev3.ScopedRouteConfiguration{RouteConfiguration: &routev3.RouteConfiguration{
 		Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"relay": sending}},
 	}}
@@ -99,13 +75,13 @@ func saltedScope(salt string) *routev3.ScopedRouteConfiguration {
 // saltSecret changes a certificate in a field that Envoy does not use, and the
 // certificates of authorities in a comment. Keys of session tickets have no such
 // place; Envoy rejects those that are wrong each time.
-func saltSecret(s *tlsv3.Secret, salt string) {
+func markSecret(s *tlsv3.Secret, marker string) {
 	if certificate := s.GetTlsCertificate(); certificate != nil {
-		certificate.SignedCertificateTimestamp = append(certificate.SignedCertificateTimestamp, inlineString(salt))
+		certificate.SignedCertificateTimestamp = append(certificate.SignedCertificateTimestamp, inlineString(marker))
 	}
 	ca := s.GetValidationContext().GetTrustedCa()
 	if text := ca.GetInlineString() + string(ca.GetInlineBytes()); text != "" {
-		s.GetValidationContext().TrustedCa = inlineString(text + "\n# " + salt + "\n")
+		s.GetValidationContext().TrustedCa = inlineString(text + "\n# " + marker + "\n")
 	}
 }
 
@@ -114,11 +90,13 @@ func inlineString(text string) *corev3.DataSource {
 }
 
 // saltExtension changes the name of the filter within a matcher: Envoy goes by its type.
-func saltExtension(c *corev3.TypedExtensionConfig, salt string) {
+func markExtension(c *corev3.TypedExtensionConfig, marker string) {
 	var within matchingv3.ExtensionWithMatcher
 	if c.GetTypedConfig().UnmarshalTo(&within) != nil || within.GetExtensionConfig() == nil {
 		return
 	}
-	within.ExtensionConfig.Name += " " + salt
-	c.TypedConfig.Value = marshal(&within)
+	within.ExtensionConfig.Name += " " + marker
+	if err := anypb.MarshalFrom(c.GetTypedConfig(), &within, deterministic); err != nil {
+		panic("xds: a message made here does not marshal: " + err.Error())
+	}
 }

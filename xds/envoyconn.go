@@ -13,7 +13,7 @@ import (
 )
 
 // inflows are the connections of Envoys, by remote address.
-type inflows struct {
+type envoyConns struct {
 	budget   *budget
 	refusals *guard.Log
 	// limit is how long one large request may take.
@@ -22,18 +22,18 @@ type inflows struct {
 	use func(remote string) (done func())
 
 	mu    sync.Mutex
-	conns map[string]*inflow
+	conns map[string]*envoyConn
 }
 
 // inflow is a connection that reads a large request when there is room for it,
 // and not before: gRPC reads whole messages.
-type inflow struct {
+type envoyConn struct {
 	net.Conn
-	all    *inflows
+	conns  *envoyConns
 	remote string
 	frames frames
 	// rest was read from the connection and is not handed on yet.
-	rest   []byte
+	unread []byte
 	closed chan struct{}
 	once   sync.Once
 	// sending is set while the client is sent a response, which it may leave
@@ -43,16 +43,16 @@ type inflow struct {
 	mu      sync.Mutex
 	streams int
 	// open is the room of requests that are not dealt with.
-	open []*reservation
+	reservations []*reservation
 	// waited is how long it waited for room, and since is when it began to wait
 	// again; zero if it does not.
-	waited time.Duration
-	since  time.Time
+	waited       time.Duration
+	waitingSince time.Time
 }
 
 // add makes an inflow of a connection that has got through the handshakes.
-func (all *inflows) add(conn net.Conn) *inflow {
-	c := &inflow{Conn: conn, all: all, remote: conn.RemoteAddr().String(), closed: make(chan struct{})}
+func (all *envoyConns) add(conn net.Conn) *envoyConn {
+	c := &envoyConn{Conn: conn, conns: all, remote: conn.RemoteAddr().String(), closed: make(chan struct{})}
 	c.frames = newFrames(c.received, c.release)
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -61,7 +61,7 @@ func (all *inflows) add(conn net.Conn) *inflow {
 }
 
 // stream returns the connection of a stream; done is called at its end.
-func (all *inflows) stream(remote string) (c *inflow, done func()) {
+func (all *envoyConns) ofStream(remote string) (c *envoyConn, done func()) {
 	if all == nil {
 		return nil, func() {}
 	}
@@ -77,11 +77,11 @@ func (all *inflows) stream(remote string) (c *inflow, done func()) {
 }
 
 // streamEnded drops what nobody will deal with any more.
-func (c *inflow) streamEnded() {
+func (c *envoyConn) streamEnded() {
 	c.mu.Lock()
 	var left []*reservation
 	if c.streams--; c.streams == 0 {
-		for _, r := range c.open {
+		for _, r := range c.reservations {
 			// One that waits is of a stream that begins.
 			if isGranted(r) {
 				left = append(left, r)
@@ -104,11 +104,11 @@ func isGranted(r *reservation) bool {
 }
 
 // Read reads until a large request begins, and waits there for its room.
-func (c *inflow) Read(p []byte) (n int, err error) {
-	if len(c.rest) > 0 {
-		n = copy(p, c.rest)
-		if c.rest = c.rest[n:]; len(c.rest) == 0 {
-			c.rest = nil
+func (c *envoyConn) Read(p []byte) (n int, err error) {
+	if len(c.unread) > 0 {
+		n = copy(p, c.unread)
+		if c.unread = c.unread[n:]; len(c.unread) == 0 {
+			c.unread = nil
 		}
 	} else if n, err = c.Conn.Read(p); n == 0 {
 		return 0, err
@@ -120,11 +120,11 @@ func (c *inflow) Read(p []byte) (n int, err error) {
 			return n, err
 		}
 		if e == errLarge && at > 0 {
-			c.rest = slices.Concat(p[at:n], c.rest)
+			c.unread = slices.Concat(p[at:n], c.unread)
 			return at, nil
 		}
 		if e == errLarge {
-			c.frames.room, e = c.reserve(size)
+			c.frames.reservation, e = c.reserve(size)
 		}
 		if e != nil {
 			return 0, e
@@ -133,18 +133,18 @@ func (c *inflow) Read(p []byte) (n int, err error) {
 }
 
 // reserve returns when there is room for a request.
-func (c *inflow) reserve(size int) (*reservation, error) {
+func (c *envoyConn) reserve(size int) (*reservation, error) {
 	host, _, _ := net.SplitHostPort(c.remote)
 	r := &reservation{
 		host: host, size: size, granted: make(chan struct{}), stalled: c.sending.Load,
-		close: func() { c.drop("its request came too slowly while others waited") },
-		unuse: c.all.use(c.remote),
+		close:     func() { c.closeSlow("its request came too slowly while others waited") },
+		doneUsing: c.conns.use(c.remote),
 	}
 	c.mu.Lock()
-	c.open = append(c.open, r)
+	c.reservations = append(c.reservations, r)
 	c.mu.Unlock()
-	if err := c.all.budget.reserve(r); err != nil {
-		c.all.refusals.Refuse(c.remote, guard.Refusal{Kind: guard.Crowd, Reason: "more Envoys wait with large requests " +
+	if err := c.conns.budget.reserve(r); err != nil {
+		c.conns.refusals.Refuse(c.remote, guard.Refusal{Kind: guard.TooMany, Reason: "more Envoys wait with large requests " +
 			"than may be connected: see what connects so often"})
 		return nil, errors.Join(err, c.Close())
 	}
@@ -154,27 +154,27 @@ func (c *inflow) reserve(size int) (*reservation, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r.expire = time.AfterFunc(c.all.limit, func() { c.expire(r) })
+	r.expire = time.AfterFunc(c.conns.limit, func() { c.expire(r) })
 	return r, nil
 }
 
 // received notes that more of a request was read. It returns when it may be read
 // further.
-func (c *inflow) received(r *reservation, n int) {
-	if goOn := c.all.budget.receive(r, n); goOn != nil {
-		c.wait(goOn)
+func (c *envoyConn) received(r *reservation, n int) {
+	if resumed := c.conns.budget.receive(r, n); resumed != nil {
+		c.wait(resumed)
 	}
 }
 
 // wait waits for its turn; it reports false if the connection is closed before.
-func (c *inflow) wait(turn <-chan struct{}) bool {
+func (c *envoyConn) wait(turn <-chan struct{}) bool {
 	c.mu.Lock()
-	c.since = time.Now()
+	c.waitingSince = time.Now()
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.waited, c.since = c.waited+time.Since(c.since), time.Time{}
+		c.waited, c.waitingSince = c.waited+time.Since(c.waitingSince), time.Time{}
 	}()
 	select {
 	case <-turn:
@@ -185,23 +185,23 @@ func (c *inflow) wait(turn <-chan struct{}) bool {
 }
 
 // expire ends a request that takes too long.
-func (c *inflow) expire(r *reservation) {
-	if c.all.budget.complete(r) {
+func (c *envoyConn) expire(r *reservation) {
+	if c.conns.budget.complete(r) {
 		c.release(r)
 		return
 	}
-	c.drop(fmt.Sprintf("a request did not come within %s", c.all.limit))
+	c.closeSlow(fmt.Sprintf("a request did not come within %s", c.conns.limit))
 }
 
 // release gives back the room of a request, if it has any, once.
-func (c *inflow) release(r *reservation) {
+func (c *envoyConn) release(r *reservation) {
 	if r == nil {
 		return
 	}
 	c.mu.Lock()
-	at := slices.Index(c.open, r)
+	at := slices.Index(c.reservations, r)
 	if at >= 0 {
-		c.open = slices.Delete(c.open, at, at+1)
+		c.reservations = slices.Delete(c.reservations, at, at+1)
 	}
 	expire := r.expire
 	c.mu.Unlock()
@@ -211,32 +211,32 @@ func (c *inflow) release(r *reservation) {
 	if expire != nil {
 		expire.Stop()
 	}
-	c.all.budget.release(r)
-	r.unuse()
+	c.conns.budget.release(r)
+	r.doneUsing()
 }
 
 // taken finds the room of a request that a stream has got. Those of the same size
 // that are whole are alike; one that still comes, on another stream, is not.
-func (c *inflow) taken(req *request) {
+func (c *envoyConn) assign(req *request) {
 	if c == nil || req.size <= smallRequest {
 		return
 	}
 	c.mu.Lock()
-	at := slices.IndexFunc(c.open, func(r *reservation) bool {
-		return r.size == req.size && !r.assigned && c.all.budget.complete(r)
+	at := slices.IndexFunc(c.reservations, func(r *reservation) bool {
+		return r.size == req.size && !r.assigned && c.conns.budget.complete(r)
 	})
 	if at >= 0 {
-		req.room = c.open[at]
-		req.room.assigned = true
+		req.reservation = c.reservations[at]
+		req.reservation.assigned = true
 	}
 	c.mu.Unlock()
-	if req.room != nil {
-		c.all.budget.take(req.room)
+	if req.reservation != nil {
+		c.conns.budget.setDelivered(req.reservation)
 	}
 }
 
 // during notes that the client is sent a response while f runs.
-func (c *inflow) during(f func() error) error {
+func (c *envoyConn) whileSending(f func() error) error {
 	if c != nil {
 		c.sending.Store(true)
 		defer c.sending.Store(false)
@@ -245,34 +245,34 @@ func (c *inflow) during(f func() error) error {
 }
 
 // waiting returns how long the connection has waited for room so far.
-func (c *inflow) waiting() time.Duration {
+func (c *envoyConn) waitingTime() time.Duration {
 	if c == nil {
 		return 0
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.since.IsZero() {
+	if c.waitingSince.IsZero() {
 		return c.waited
 	}
-	return c.waited + time.Since(c.since)
+	return c.waited + time.Since(c.waitingSince)
 }
 
 // drop closes the connection of a client that is in the way of others.
-func (c *inflow) drop(reason string) {
-	c.all.refusals.Refuse(c.remote, guard.Refusal{Kind: guard.Silent, Reason: reason + ": see its link, and how busy it is"})
+func (c *envoyConn) closeSlow(reason string) {
+	c.conns.refusals.Refuse(c.remote, guard.Refusal{Kind: guard.Silent, Reason: reason + ": see its link, and how busy it is"})
 	_ = c.Close()
 }
 
 // Close closes the connection and gives back its room.
-func (c *inflow) Close() error {
+func (c *envoyConn) Close() error {
 	c.once.Do(func() { close(c.closed) })
-	c.all.mu.Lock()
-	if c.all.conns[c.remote] == c {
-		delete(c.all.conns, c.remote)
+	c.conns.mu.Lock()
+	if c.conns.conns[c.remote] == c {
+		delete(c.conns.conns, c.remote)
 	}
-	c.all.mu.Unlock()
+	c.conns.mu.Unlock()
 	c.mu.Lock()
-	left := slices.Clone(c.open)
+	left := slices.Clone(c.reservations)
 	c.mu.Unlock()
 	for _, r := range left {
 		c.release(r)

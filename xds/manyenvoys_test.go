@@ -79,12 +79,12 @@ func TestHerd(t *testing.T) {
 	for name, version := range versions {
 		size += len(name) + len(version)
 	}
-	if streams*size < 3*promptRoom {
+	if streams*size < 3*maxPromptBytes {
 		t.Fatalf("%d requests of %d bytes are no herd", streams, size)
 	}
 	// The server is busy.
-	for range cap(f.server.admission) {
-		f.server.admission <- struct{}{}
+	for range cap(f.server.workSlots) {
+		f.server.workSlots <- struct{}{}
 	}
 	var sent atomic.Int64
 	var herd []*xdstest.Client
@@ -98,7 +98,7 @@ func TestHerd(t *testing.T) {
 	state := func() (waiting, complete int) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if b.promptBytes > promptRoom || b.slowBytes > 0 {
+		if b.promptBytes > maxPromptBytes || b.slowBytes > 0 {
 			t.Errorf("%d bytes, and %d of slow ones, are read", b.promptBytes, b.slowBytes)
 		}
 		for r := range b.prompt {
@@ -112,11 +112,11 @@ func TestHerd(t *testing.T) {
 		waiting, complete := state()
 		return waiting+complete == streams && complete > 0
 	})
-	if most := int64(promptRoom + streams*ahead); sent.Load() > most {
+	if most := int64(maxPromptBytes + streams*ahead); sent.Load() > most {
 		t.Errorf("%d bytes were sent while the server is busy, want %d at most", sent.Load(), most)
 	}
-	for range cap(f.server.admission) {
-		<-f.server.admission
+	for range cap(f.server.workSlots) {
+		<-f.server.workSlots
 	}
 	asking.Wait()
 	for _, c := range herd {
@@ -145,7 +145,7 @@ func TestLargeRequestsInDrips(t *testing.T) {
 	for range hostile {
 		_, h := s.dial(t)
 		h.open(1)
-		head := binary.BigEndian.AppendUint32([]byte{0}, promptRoom)
+		head := binary.BigEndian.AppendUint32([]byte{0}, maxPromptBytes)
 		_ = h.WriteData(1, false, append(head, make([]byte, 10<<10)...))
 		_ = h.flush()
 		drips.Go(func() {
@@ -187,12 +187,12 @@ func TestWaitingIsNotSilence(t *testing.T) {
 	other.Subscribe(listeners)
 	other.Ack(other.Expect(listeners, nil))
 	b := f.server.budget
-	all := &reservation{host: "h", size: promptRoom, granted: make(chan struct{}), stalled: func() bool { return false }}
+	all := &reservation{host: "h", size: maxPromptBytes, granted: make(chan struct{}), stalled: func() bool { return false }}
 	if err := b.reserve(all); err != nil {
 		t.Fatal(err)
 	}
 	b.receive(all, all.size)
-	b.take(all)
+	b.setDelivered(all)
 	c := f.connect()
 	c.Resume(clusters, versions)
 	eventually(t, "the request waiting", func() bool {

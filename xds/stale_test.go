@@ -17,9 +17,9 @@ func TestRejectedIsWithheld(t *testing.T) {
 	store.Apply(Change{Withhold: []Key{{Cluster, "a"}}})
 	e.quiet()
 	e.nack(r, "bad")
-	*clock = clock.Add(sparedPause)
+	*clock = clock.Add(quarantinePause)
 	e.quiet()
-	if lacks := e.session.status()[0].Lacks; len(lacks) != 0 {
+	if lacks := e.session.status()[0].Stale; len(lacks) != 0 {
 		t.Errorf("it lacks %+v", lacks)
 	}
 	setIn(t, store, Cluster, "bad", "a")
@@ -171,7 +171,7 @@ func TestClustersOfASparedScopeStay(t *testing.T) {
 func TestVeryManyAreTriedInTurns(t *testing.T) {
 	store, clock, connect := scripts(t)
 	var names []string
-	for i := range 2*maxTrials + 50 {
+	for i := range 2*maxRetriesAtOnce + 50 {
 		names = append(names, fmt.Sprintf("c%d", i))
 	}
 	setIn(t, store, Cluster, "1", names...)
@@ -197,7 +197,7 @@ func TestVeryManyAreTriedInTurns(t *testing.T) {
 	for range 20 {
 		*clock = clock.Add(firstPause)
 		offered := rejectAll()
-		if len(offered) > maxTrials {
+		if len(offered) > maxRetriesAtOnce {
 			t.Errorf("%d are offered again at a time", len(offered))
 		}
 		for name := range offered {

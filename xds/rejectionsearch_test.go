@@ -98,8 +98,8 @@ func TestDeletedAfterAReconnect(t *testing.T) {
 	store.Apply(Change{Remove: []Key{{Listener, "tcp/1"}}})
 	e.ack(e.expect(Listener, nil, "tcp/1"))
 	e.quiet()
-	if d := e.session.watches[Listener].doubt(); !d.empty() {
-		t.Errorf("in doubt are still %v and %v", d.parts, d.sent)
+	if u := e.session.types[Listener].unconfirmed(); !u.empty() {
+		t.Errorf("in doubt are still %v and %v", u.resend, u.unanswered)
 	}
 }
 

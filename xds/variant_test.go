@@ -10,7 +10,7 @@ const selector = "envoy.test.selector"
 
 func (f *fixture) setForms(name, first, second string) {
 	f.t.Helper()
-	r := testResource(f.t, Listener, name, first).Or(selector, testResource(f.t, Listener, name, second))
+	r := testResource(f.t, Listener, name, first).OrWithout(selector, testResource(f.t, Listener, name, second))
 	f.store.Apply(Change{Set: []Resource{r}})
 }
 

@@ -246,7 +246,7 @@ func TestRejectedIsTriedAgain(t *testing.T) {
 		e.quiet()
 		pause = min(2*pause, lastPause)
 	}
-	since := e.session.status()[0].Lacks[0].Since
+	since := e.session.status()[0].Stale[0].Since
 	if want := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC); !since.Equal(want) {
 		t.Errorf("rejected since %s, want %s", since, want)
 	}

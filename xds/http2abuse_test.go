@@ -201,7 +201,7 @@ func TestCrowd(t *testing.T) {
 	})
 	// Beside those that are left there is place for who means well.
 	s.another(t)
-	s.counts(guard.Crowd, 40)
+	s.counts(guard.TooMany, 40)
 	if refused := s.log.Lines("client refused"); len(refused) != 1 {
 		t.Errorf("the log says %q", refused)
 	}

@@ -11,27 +11,27 @@ import (
 // turns let few clients at a time make the handshake of TLS. When all Envoys of a
 // fleet come at once, what is to be done for those that are connected waits behind
 // a few handshakes, and not behind thousands.
-type turns chan struct{}
+type handshakeSlots chan struct{}
 
-func newTurns() turns { return make(turns, runtime.GOMAXPROCS(0)) }
+func newHandshakeSlots() handshakeSlots { return make(handshakeSlots, runtime.GOMAXPROCS(0)) }
 
 // take waits for a turn, which lasts until done is called.
-func (t turns) take() (done func()) {
-	t <- struct{}{}
-	return sync.OnceFunc(func() { <-t })
+func (s handshakeSlots) take() (done func()) {
+	s <- struct{}{}
+	return sync.OnceFunc(func() { <-s })
 }
 
 // answered is a connection whose turn is over when the client was answered and the
 // server waits for it: no client can take longer by taking its time.
-type answered struct {
+type slotConn struct {
 	net.Conn
 	done func()
 }
 
 // Read ends the turn.
-func (a *answered) Read(p []byte) (int, error) {
-	a.done()
-	return a.Conn.Read(p)
+func (c *slotConn) Read(p []byte) (int, error) {
+	c.done()
+	return c.Conn.Read(p)
 }
 
 const (

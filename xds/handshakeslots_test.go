@@ -19,9 +19,9 @@ import (
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		all := make(turns, 1)
+		all := make(handshakeSlots, 1)
 		conn, client := net.Pipe()
-		slow := &answered{Conn: conn, done: all.take()}
+		slow := &slotConn{Conn: conn, done: all.take()}
 		go func() { _, _ = slow.Read(make([]byte, 1)) }()
 		synctest.Wait()
 		if len(all) != 0 {
@@ -41,12 +41,12 @@ func TestTurns(t *testing.T) {
 func TestTurnOfClosed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		all := make(turns, 1)
+		all := make(handshakeSlots, 1)
 		done := all.take()
 		conn, client := net.Pipe()
 		failed := make(chan error, 1)
 		go func() {
-			_, _, err := handshaker{turns: all, limit: time.Second}.handshake(conn)
+			_, _, err := handshaker{slots: all, limit: time.Second}.handshake(conn)
 			failed <- err
 		}()
 		_, _ = client.Write([]byte{recordHandshake, 3, 1, 0, 1, 0})
@@ -67,8 +67,8 @@ func TestHandshakesTakeTurns(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(l *Limits) { l.Handshake = time.Second })
 	config := s.client(t, s.ca, certstest.Options{}, "good.test")
-	for range cap(s.server.turns) {
-		s.server.turns <- struct{}{}
+	for range cap(s.server.handshakeSlots) {
+		s.server.handshakeSlots <- struct{}{}
 	}
 	shaken := make(chan error, 1)
 	go func() {
@@ -87,8 +87,8 @@ func TestHandshakesTakeTurns(t *testing.T) {
 		t.Fatalf("a handshake was made out of turn: %v", err)
 	default:
 	}
-	for range cap(s.server.turns) {
-		<-s.server.turns
+	for range cap(s.server.handshakeSlots) {
+		<-s.server.handshakeSlots
 	}
 	if err := <-shaken; err != nil {
 		t.Error(err)

@@ -8,13 +8,13 @@ import (
 )
 
 // pipeInflow is an inflow of a connection on which nothing comes.
-func pipeInflow(t *testing.T) *inflow {
+func pipeInflow(t *testing.T) *envoyConn {
 	t.Helper()
 	conn, client := net.Pipe()
 	t.Cleanup(func() { _, _ = conn.Close(), client.Close() })
 	q := newRequests()
-	all := &inflows{
-		budget: q.budget, limit: time.Hour, use: func(string) func() { return func() {} }, conns: make(map[string]*inflow),
+	all := &envoyConns{
+		budget: q.budget, limit: time.Hour, use: func(string) func() { return func() {} }, conns: make(map[string]*envoyConn),
 	}
 	return all.add(conn)
 }
@@ -25,21 +25,21 @@ func TestRoomOfStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := pipeInflow(t)
-		coming, err := c.reserve(promptRoom / 2)
+		coming, err := c.reserve(maxPromptBytes / 2)
 		if err != nil {
 			t.Fatal(err)
 		}
-		whole, err := c.reserve(promptRoom / 2)
+		whole, err := c.reserve(maxPromptBytes / 2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.received(whole, whole.size)
 		req := &request{size: whole.size}
-		c.taken(req)
-		c.release(req.room)
-		c.release(req.room)
-		b := c.all.budget
-		if _, there := b.prompt[coming]; !there || len(b.prompt) != 1 || len(c.open) != 1 || c.open[0] != coming {
+		c.assign(req)
+		c.release(req.reservation)
+		c.release(req.reservation)
+		b := c.conns.budget
+		if _, there := b.prompt[coming]; !there || len(b.prompt) != 1 || len(c.reservations) != 1 || c.reservations[0] != coming {
 			t.Errorf("%d have room, want the one that still comes", len(b.prompt))
 		}
 		_ = c.Close()
@@ -56,7 +56,7 @@ func TestRoomOfAlike(t *testing.T) {
 		c := pipeInflow(t)
 		var requests [2]request
 		for i := range requests {
-			r, err := c.reserve(promptRoom / 2)
+			r, err := c.reserve(maxPromptBytes / 2)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -64,12 +64,12 @@ func TestRoomOfAlike(t *testing.T) {
 			requests[i].size = r.size
 		}
 		for i := range requests {
-			c.taken(&requests[i])
+			c.assign(&requests[i])
 		}
 		for i := range requests {
-			c.release(requests[i].room)
+			c.release(requests[i].reservation)
 		}
-		if b := c.all.budget; b.promptBytes > 0 || len(c.open) > 0 {
+		if b := c.conns.budget; b.promptBytes > 0 || len(c.reservations) > 0 {
 			t.Errorf("%d bytes are lent, after both were dealt with", b.promptBytes)
 		}
 		_ = c.Close()
@@ -82,23 +82,23 @@ func TestWaitingOutlivesStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c := pipeInflow(t)
-		_, done := c.all.stream(c.remote)
-		if _, err := c.reserve(promptRoom); err != nil {
+		_, done := c.conns.ofStream(c.remote)
+		if _, err := c.reserve(maxPromptBytes); err != nil {
 			t.Fatal(err)
 		}
-		other := &reservation{host: "other", size: promptRoom, granted: make(chan struct{}), stalled: func() bool { return false }}
-		if err := c.all.budget.reserve(other); err != nil {
+		other := &reservation{host: "other", size: maxPromptBytes, granted: make(chan struct{}), stalled: func() bool { return false }}
+		if err := c.conns.budget.reserve(other); err != nil {
 			t.Fatal(err)
 		}
 		granted := make(chan error, 1)
 		go func() {
-			_, err := c.reserve(promptRoom)
+			_, err := c.reserve(maxPromptBytes)
 			granted <- err
 		}()
 		synctest.Wait()
 		done()
 		<-other.granted
-		c.all.budget.release(other)
+		c.conns.budget.release(other)
 		if err := <-granted; err != nil {
 			t.Error(err)
 		}

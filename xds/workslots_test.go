@@ -18,8 +18,8 @@ func TestAdmission(t *testing.T) {
 	connected.Subscribe(endpoints, "e")
 	connected.Ack(connected.Expect(endpoints, nil, "e"))
 
-	for range cap(f.server.admission) {
-		f.server.admission <- struct{}{}
+	for range cap(f.server.workSlots) {
+		f.server.workSlots <- struct{}{}
 	}
 	all := f.connect()
 	all.Subscribe(clusters)
@@ -41,8 +41,8 @@ func TestAdmission(t *testing.T) {
 	gone.Close()
 	all.ExpectQuiet()
 	again.ExpectQuiet()
-	for range cap(f.server.admission) {
-		<-f.server.admission
+	for range cap(f.server.workSlots) {
+		<-f.server.workSlots
 	}
 	all.Ack(all.Expect(clusters, names))
 	again.Ack(again.Expect(clusters, names[:1]))
