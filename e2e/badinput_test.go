@@ -11,7 +11,7 @@ import (
 // says what is wrong with it.
 func TestBadApps(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(
+	w.marathon.deploy(
 		app("/good", "good.test", 1),
 		app("/label", "label.test", 1, "HAPROXY_0_VHOSTS", "typo.test", "HAPROXY_0_REDIRECT_TO_HTTPS", "perhaps", "HAPROXY_7_VHOST", "beyond.test"),
 		app("/domain", "http://url.test, ok.test, a_b.test", 1),
@@ -22,20 +22,20 @@ func TestBadApps(t *testing.T) {
 		`"ipAddress":null,"networks":null,"healthChecks":null,"instances":null,"version":null,"upgradeStrategy":null,"unreachableStrategy":null}`))
 	w.marathon.SetRawApp("/types", json.RawMessage(`{"id":"/types","labels":{"HAPROXY_GROUP":["external"],"HAPROXY_0_VHOST":{}},"tasks":"none","ports":{"a":1}}`))
 	w.start()
-	w.expect("http://good.test/", http.StatusOK, "/good")
-	w.expect("http://label.test/", http.StatusOK, "/label")
-	w.expect("http://ok.test/", http.StatusOK, "/domain")
-	w.expect("http://mine.test/", http.StatusOK, "/twin")
-	w.problem("/label", "HAPROXY_0_VHOSTS")
-	w.problem("/label", "perhaps")
-	w.problem("/label", "HAPROXY_7_VHOST")
-	w.problem("/domain", "scheme")
-	w.problem("/domain", "a_b")
-	w.problem("/twin", "/good")
-	w.problem("/noports", "port")
-	w.problem("/types", "")
-	w.settled()
-	if n := w.stat(`^cluster_manager\.cds\.update_rejected$`) + w.stat(`^listener_manager\.lds\.update_rejected$`) + w.stat(`scoped_rds\..*\.update_rejected$`); n != 0 {
+	w.clients.expect("http://good.test/", http.StatusOK, "/good")
+	w.clients.expect("http://label.test/", http.StatusOK, "/label")
+	w.clients.expect("http://ok.test/", http.StatusOK, "/domain")
+	w.clients.expect("http://mine.test/", http.StatusOK, "/twin")
+	w.admin.problem("/label", "HAPROXY_0_VHOSTS")
+	w.admin.problem("/label", "perhaps")
+	w.admin.problem("/label", "HAPROXY_7_VHOST")
+	w.admin.problem("/domain", "scheme")
+	w.admin.problem("/domain", "a_b")
+	w.admin.problem("/twin", "/good")
+	w.admin.problem("/noports", "port")
+	w.admin.problem("/types", "")
+	w.admin.settled()
+	if n := w.envoy.rejections(); n != 0 {
 		t.Errorf("Envoy rejected %d updates", n)
 	}
 }
@@ -44,8 +44,8 @@ func TestBadApps(t *testing.T) {
 func TestTrap28LongNames(t *testing.T) {
 	w := newWorld(t)
 	long := "/" + strings.Repeat("a-very-long-group/", 12) + "app-"
-	w.deploy(app(long+"1", "one.test", 1), app(long+"2", "two.test", 1))
+	w.marathon.deploy(app(long+"1", "one.test", 1), app(long+"2", "two.test", 1))
 	w.start()
-	w.expect("http://one.test/", http.StatusOK, long+"1")
-	w.expect("http://two.test/", http.StatusOK, long+"2")
+	w.clients.expect("http://one.test/", http.StatusOK, long+"1")
+	w.clients.expect("http://two.test/", http.StatusOK, long+"2")
 }

@@ -252,16 +252,9 @@ func (v *benchVault) serve(b *testing.B) (r *relay.Relay, stop func()) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.Serve(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			b.Errorf("relay serve: %v", err)
-		}
-	})
-	asks := newAdminClient(b, r.AdminURL(), v.config.Admin)
+	stop = serve(b, r)
+	asks := newAdminClient(b)
+	asks.use(r.AdminURL(), v.config.Admin)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		reason := asks.notReady()
 		if reason == "" {

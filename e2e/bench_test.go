@@ -153,15 +153,7 @@ func (w *benchWorld) start() {
 	if err != nil {
 		w.b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.Serve(ctx) }()
-	w.b.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			w.b.Errorf("relay serve: %v", err)
-		}
-	})
+	serve(w.b, r)
 	w.startEnvoy()
 }
 

@@ -9,102 +9,52 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
-// tasks waits until requests are answered by exactly these many different
-// tasks of the app, all of this version if given.
-func (w *world) tasks(url string, want int, version string) {
-	w.t.Helper()
-	client := w.client(false)
-	w.eventually(fmt.Sprintf("%s answered by %d tasks of version %q", url, want, version), func() error {
-		seen := make(map[string]bool)
-		for range 20 * want {
-			a, err := w.get(client, url, "")
-			if err != nil || a.status != http.StatusOK {
-				return fmt.Errorf("status %d, %v", a.status, err)
-			}
-			if version != "" && a.header.Get("X-Version") != version {
-				return fmt.Errorf("answered by version %s", a.header.Get("X-Version"))
-			}
-			seen[a.task()] = true
-		}
-		if len(seen) != want {
-			return fmt.Errorf("answered by %d tasks", len(seen))
-		}
-		return nil
-	})
-}
-
 // Scaling, a new version and a killed task: Envoy follows, and no request fails.
 func TestChangesWithoutFailure(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 2))
+	w.marathon.deploy(app("/a", "a.test", 2))
 	w.start()
-	w.tasks("http://a.test/", 2, "")
-	load := w.load(200, ok, "http://a.test/")
+	w.clients.tasks("http://a.test/", 2, "")
+	load := w.clients.load(200, ok, "http://a.test/")
 
-	w.deploy(app("/a", "a.test", 4))
-	w.tasks("http://a.test/", 4, "")
-	w.deploy(app("/a", "a.test", 2))
-	w.tasks("http://a.test/", 2, "")
+	w.marathon.deploy(app("/a", "a.test", 4))
+	w.clients.tasks("http://a.test/", 4, "")
+	w.marathon.deploy(app("/a", "a.test", 2))
+	w.clients.tasks("http://a.test/", 2, "")
 
-	before := w.expect("http://a.test/", http.StatusOK, "/a").header.Get("X-Version")
-	w.deploy(app("/a", "a.test", 2, "RELEASE", "2"))
+	before := w.clients.expect("http://a.test/", http.StatusOK, "/a").header.Get("X-Version")
+	w.marathon.deploy(app("/a", "a.test", 2, "RELEASE", "2"))
 	after := w.marathon.Tasks("/a")[0].Version
 	if after == before {
 		t.Fatalf("the version is still %s: nothing was deployed", after)
 	}
-	w.tasks("http://a.test/", 2, after)
+	w.clients.tasks("http://a.test/", 2, after)
 
 	killed := w.marathon.Tasks("/a")[0].ID
-	w.kill("/a", killed)
-	w.tasks("http://a.test/", 2, "")
+	w.marathon.kill("/a", killed)
+	w.clients.tasks("http://a.test/", 2, "")
 	for _, task := range w.marathon.Tasks("/a") {
 		if task.ID == killed {
 			t.Errorf("task %s was not killed", killed)
 		}
 	}
-	w.noFailure(load, 200)
-}
-
-// kill ends a task by Marathon's API, which starts another one.
-func (w *world) kill(app, task string) {
-	w.t.Helper()
-	req, err := http.NewRequest(http.MethodDelete, w.marathon.URL()+"/v2/apps"+app+"/tasks/"+task, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer http.DefaultClient.CloseIdleConnections()
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		w.t.Fatalf("kill %s: %s", task, resp.Status)
-	}
-	w.eventually("task killed and replaced", func() error {
-		for _, t := range w.marathon.Tasks(app) {
-			if t.ID == task || t.State != "TASK_RUNNING" {
-				return fmt.Errorf("%s is %s", t.ID, t.State)
-			}
-		}
-		return nil
-	})
+	w.clients.noFailure(load, 200)
 }
 
 // A task that crashes without a word costs at most what it was working on.
 func TestCrashIsRetriedElsewhere(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 3))
+	w.marathon.deploy(app("/a", "a.test", 3))
 	w.start()
-	w.tasks("http://a.test/", 3, "")
+	w.clients.tasks("http://a.test/", 3, "")
 	w.marathon.HoldEvents(true)
 	crashed := w.marathon.Tasks("/a")[0].ID
 	if err := w.marathon.Crash(crashed); err != nil {
 		t.Fatal(err)
 	}
-	client := w.client(false)
+	client := w.clients.client(false)
 	for range 60 {
-		a, err := w.get(client, "http://a.test/", "")
+		a, err := w.clients.get(client, "http://a.test/", "")
 		if err != nil || a.status != http.StatusOK {
 			t.Fatalf("with a dead endpoint that Relay has not heard of: status %d, %v", a.status, err)
 		}
@@ -115,21 +65,21 @@ func TestCrashIsRetriedElsewhere(t *testing.T) {
 // A suspended app is offline, which is not the same as unknown; a deleted one is.
 func TestSuspendAndDelete(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1), app("/other", "*.test", 1))
+	w.marathon.deploy(app("/a", "a.test", 1), app("/other", "*.test", 1))
 	w.start()
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	w.expect("http://x.test/", http.StatusOK, "/other")
-	w.deploy(app("/a", "a.test", 0))
-	w.expect("http://a.test/", http.StatusServiceUnavailable, "")
-	w.deploy(app("/a", "a.test", 1))
-	w.expect("http://a.test/", http.StatusOK, "/a")
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	w.clients.expect("http://x.test/", http.StatusOK, "/other")
+	w.marathon.deploy(app("/a", "a.test", 0))
+	w.clients.expect("http://a.test/", http.StatusServiceUnavailable, "")
+	w.marathon.deploy(app("/a", "a.test", 1))
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
 	for _, id := range []string{"/a", "/other"} {
 		if err := w.marathon.DeleteApp(id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.expect("http://a.test/", http.StatusNotFound, "")
-	w.expect("http://x.test/", http.StatusNotFound, "")
+	w.clients.expect("http://a.test/", http.StatusNotFound, "")
+	w.clients.expect("http://x.test/", http.StatusNotFound, "")
 }
 
 // Deploys, renames and deletes all the time never cost a request to an app that
@@ -137,32 +87,32 @@ func TestSuspendAndDelete(t *testing.T) {
 // no scope comes before its cluster.
 func TestChurn(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/stay", "stay.test", 2), app("/release", "release.test", 2), app("/moves", "moves.test", 1), app("/a-moves", "parked.test", 1))
+	w.marathon.deploy(app("/stay", "stay.test", 2), app("/release", "release.test", 2), app("/moves", "moves.test", 1), app("/a-moves", "parked.test", 1))
 	w.start()
 	for _, domain := range []string{"stay", "release", "moves"} {
-		w.expect("http://"+domain+".test/", http.StatusOK, "/"+domain)
+		w.clients.expect("http://"+domain+".test/", http.StatusOK, "/"+domain)
 	}
-	load := w.load(500, ok, "http://stay.test/", "http://release.test/", "http://moves.test/")
+	load := w.clients.load(500, ok, "http://stay.test/", "http://release.test/", "http://moves.test/")
 	for i := range 8 {
 		fresh := fmt.Sprintf("/churn-%d", i)
-		w.deploy(
+		w.marathon.deploy(
 			app(fresh, fmt.Sprintf("churn-%d.test", i), 1),
 			app("/release", "release.test", 2, "RELEASE", fmt.Sprint(i)),
 			// The domain changes hands between two apps that both run: each time
 			// its scope moves to another cluster.
 			app("/a-moves", map[bool]string{true: "moves.test", false: "parked.test"}[i%2 == 0], 1),
 		)
-		w.expect(fmt.Sprintf("http://churn-%d.test/", i), http.StatusOK, fresh)
-		w.deploy(app(fresh, fmt.Sprintf("renamed-%d.test", i), 1))
-		w.expect(fmt.Sprintf("http://renamed-%d.test/", i), http.StatusOK, fresh)
+		w.clients.expect(fmt.Sprintf("http://churn-%d.test/", i), http.StatusOK, fresh)
+		w.marathon.deploy(app(fresh, fmt.Sprintf("renamed-%d.test", i), 1))
+		w.clients.expect(fmt.Sprintf("http://renamed-%d.test/", i), http.StatusOK, fresh)
 		if err := w.marathon.DeleteApp(fresh); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.idle()
-	w.settled()
-	w.noFailure(load, 500)
-	if n := w.stat(`^http\.http\.no_cluster$`); n != 0 {
+	w.marathon.idle()
+	w.admin.settled()
+	w.clients.noFailure(load, 500)
+	if n := w.envoy.stat(`^http\.http\.no_cluster$`); n != 0 {
 		t.Errorf("Envoy counts %d requests for which the cluster was not found", n)
 	}
 }
@@ -174,7 +124,7 @@ const handovers = 600
 // never meets a cluster that Envoy does not have yet or no longer.
 func TestHandover(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/stay", "stay.test", 2))
+	w.marathon.deploy(app("/stay", "stay.test", 2))
 	tasks := w.marathon.Tasks("/stay")
 	generation := func(i int) marathontest.App {
 		a := marathontest.App{Definition: app(fmt.Sprintf("/generation-%d", i), "handover.test", 2)}
@@ -187,23 +137,23 @@ func TestHandover(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.start()
-	w.expect("http://handover.test/", http.StatusOK, "/stay")
-	load := w.load(500, ok, "http://handover.test/")
+	w.clients.expect("http://handover.test/", http.StatusOK, "/stay")
+	load := w.clients.load(500, ok, "http://handover.test/")
 	for i := range handovers {
 		if err := w.marathon.LoadApps(generation(i + 1)); err != nil {
 			t.Fatal(err)
 		}
 		w.marathon.RemoveApp(fmt.Sprintf("/generation-%d", i))
-		if status := w.hook("hup"); status != http.StatusNoContent {
+		if status := w.admin.hook("hup"); status != http.StatusNoContent {
 			t.Fatalf("hook: status %d", status)
 		}
-		w.settled()
+		w.admin.settled()
 	}
-	if n := w.stat(`^cluster_manager\.cluster_removed$`); n < handovers {
+	if n := w.envoy.stat(`^cluster_manager\.cluster_removed$`); n < handovers {
 		t.Errorf("Envoy removed %d clusters: the domain did not pass %d times", n, handovers)
 	}
-	w.noFailure(load, 500)
-	if n := w.stat(`^http\.http\.no_cluster$`); n != 0 {
+	w.clients.noFailure(load, 500)
+	if n := w.envoy.stat(`^http\.http\.no_cluster$`); n != 0 {
 		t.Errorf("Envoy counts %d requests for which the cluster was not found", n)
 	}
 }
@@ -211,13 +161,13 @@ func TestHandover(t *testing.T) {
 // The periodic full read heals a change whose event never came.
 func TestLostEvent(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1))
-	w.config.Apps.Marathon.SyncInterval = 500 * time.Millisecond
+	w.marathon.deploy(app("/a", "a.test", 1))
+	w.relay.config.Apps.Marathon.SyncInterval = 500 * time.Millisecond
 	w.start()
-	w.expect("http://a.test/", http.StatusOK, "/a")
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
 	w.marathon.DropEvents(true)
-	w.deploy(app("/b", "b.test", 1))
-	w.expect("http://b.test/", http.StatusOK, "/b")
+	w.marathon.deploy(app("/b", "b.test", 1))
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
 }
 
 // Whatever Marathon does, Envoy goes on routing, nothing is removed, and all is
@@ -234,13 +184,13 @@ func TestMarathonFaults(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.deploy(app("/a", "a.test", 1), app("/b", "b.test", 1))
+			w.marathon.deploy(app("/a", "a.test", 1), app("/b", "b.test", 1))
 			w.start()
-			w.expect("http://a.test/", http.StatusOK, "/a")
-			load := w.load(100, ok, "http://a.test/", "http://b.test/")
+			w.clients.expect("http://a.test/", http.StatusOK, "/a")
+			load := w.clients.load(100, ok, "http://a.test/", "http://b.test/")
 			revision := w.admin.fleet("external").Revision
 			before := w.marathon.Requests(marathontest.KindEvents)
-			fault(w.marathon)
+			fault(w.marathon.Server)
 			// Every fault but a cut stream is met by a full read, which a new
 			// stream begins with.
 			w.marathon.CutStreams()
@@ -261,9 +211,9 @@ func TestMarathonFaults(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			w.deploy(app("/c", "c.test", 1))
-			w.expect("http://c.test/", http.StatusOK, "/c")
-			w.noFailure(load, 10)
+			w.marathon.deploy(app("/c", "c.test", 1))
+			w.clients.expect("http://c.test/", http.StatusOK, "/c")
+			w.clients.noFailure(load, 10)
 		})
 	}
 }

@@ -14,35 +14,22 @@ import (
 	"relay/certs/certstest"
 )
 
-// clientOf returns what a client needs that shows a certificate of an authority.
-func (w *world) clientOf(ca *certstest.CA, o certstest.Options) *tls.Config {
-	w.t.Helper()
-	issued := ca.TestIssue(w.t, []string{"one.edge.test"}, o)
-	own, err := tls.X509KeyPair(certstest.Join(issued.Leaf, issued.Chain), issued.Key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	config := w.ca.ClientTLS()
-	config.ServerName, config.Certificates, config.NextProtos = "relay.test", []tls.Certificate{own}, []string{"h2"}
-	return config
-}
-
 // Who has a certificate of an authority that was taken out gets in no more, with
 // a TLS session of before neither.
 func TestXDSClientCAIsReplaced(t *testing.T) {
 	w := newWorld(t)
-	w.secure()
-	w.startRelay()
+	w.relay.secure()
+	w.relay.start()
 	next := certstest.TestCA(t)
-	old, renewed := w.clientOf(w.ca, certstest.Options{}), w.clientOf(next, certstest.Options{})
+	old, renewed := w.certs.clientOf(w.certs.ca, certstest.Options{}), w.certs.clientOf(next, certstest.Options{})
 	old.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	enters := func(config *tls.Config) codes.Code {
-		return status.Code(w.firstAnswer(credentials.NewTLS(config), "external"))
+		return status.Code(w.relay.firstAnswer(credentials.NewTLS(config), "external"))
 	}
 	if got := enters(old); got != codes.OK {
 		t.Fatalf("a client of the authority: %s", got)
 	}
-	conn, err := tls.Dial("tcp", w.config.XDS.Address, old)
+	conn, err := tls.Dial("tcp", w.relay.config.XDS.Address, old)
 	if err != nil || !conn.ConnectionState().DidResume {
 		t.Fatalf("no session is resumed (%v): the test shows nothing", err)
 	}
@@ -50,7 +37,7 @@ func TestXDSClientCAIsReplaced(t *testing.T) {
 	if got := enters(renewed); got != codes.Unavailable {
 		t.Fatalf("a client of another authority: %s, want Unavailable", got)
 	}
-	replace(t, w.config.XDS.TLS.ClientCAFile, next.RootPEM())
+	replace(t, w.relay.config.XDS.TLS.ClientCAFile, next.RootPEM())
 	w.eventually("the other authority counts", func() error {
 		if got := enters(renewed); got != codes.OK {
 			return fmt.Errorf("its client: %s", got)
@@ -65,10 +52,10 @@ func TestXDSClientCAIsReplaced(t *testing.T) {
 // The admin endpoint asks so at each request of a connection that stays open.
 func TestAdminClientCAIsReplaced(t *testing.T) {
 	w := newWorld(t)
-	w.secure()
-	w.config.Admin.TLS.CertFile, w.config.Admin.TLS.KeyFile, w.config.Admin.TLS.ClientCAFile = w.config.XDS.TLS.CertFile, w.config.XDS.TLS.KeyFile, w.config.XDS.TLS.ClientCAFile
-	w.startRelay()
-	config := w.clientOf(w.ca, certstest.Options{})
+	w.relay.secure()
+	w.relay.config.Admin.TLS.CertFile, w.relay.config.Admin.TLS.KeyFile, w.relay.config.Admin.TLS.ClientCAFile = w.relay.config.XDS.TLS.CertFile, w.relay.config.XDS.TLS.KeyFile, w.relay.config.XDS.TLS.ClientCAFile
+	w.relay.start()
+	config := w.certs.clientOf(w.certs.ca, certstest.Options{})
 	config.NextProtos = nil
 	transport := &http.Transport{TLSClientConfig: config}
 	defer transport.CloseIdleConnections()
@@ -87,7 +74,7 @@ func TestAdminClientCAIsReplaced(t *testing.T) {
 	if got := get(); got != http.StatusOK {
 		t.Fatalf("with a certificate: status %d", got)
 	}
-	replace(t, w.config.Admin.TLS.ClientCAFile, certstest.TestCA(t).RootPEM())
+	replace(t, w.relay.config.Admin.TLS.ClientCAFile, certstest.TestCA(t).RootPEM())
 	w.eventually("the certificate opens nothing", func() error {
 		if got := get(); got != http.StatusForbidden {
 			return fmt.Errorf("status %d", got)

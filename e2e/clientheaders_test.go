@@ -82,21 +82,21 @@ func (a *recorder) got(name string) []http.Header {
 func TestClientsDoNotSteerEnvoy(t *testing.T) {
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		w := newWorld(t)
-		w.version = version
-		w.issue("a.test", "own.test")
+		w.envoy.version = version
+		w.certs.issue("a.test", "own.test")
 		w.start()
 		a := &recorder{seen: make(map[string][]http.Header)}
-		w.backend("/recorder", "a.test", httptest.NewServer(a))
-		w.backend("/own", "own.test", httptest.NewServer(a), "RELAY_0_NUM_RETRIES", "1", "RELAY_0_RETRY_ON", "5xx")
-		w.expect("https://a.test/", http.StatusOK, "/recorder")
-		w.expect("https://own.test/", http.StatusOK, "/recorder")
-		for protocol, client := range w.clientsByProtocol() {
+		w.marathon.backend("/recorder", "a.test", httptest.NewServer(a))
+		w.marathon.backend("/own", "own.test", httptest.NewServer(a), "RELAY_0_NUM_RETRIES", "1", "RELAY_0_RETRY_ON", "5xx")
+		w.clients.expect("https://a.test/", http.StatusOK, "/recorder")
+		w.clients.expect("https://own.test/", http.StatusOK, "/recorder")
+		for protocol, client := range clientsByProtocol(w) {
 			for _, domain := range []string{"a.test", "own.test"} {
 				for i, s := range steering {
-					w.steer(client, a, fmt.Sprintf("%s %s %d", protocol, domain, i), scheme(protocol)+domain, s)
+					steer(w, client, a, fmt.Sprintf("%s %s %d", protocol, domain, i), scheme(protocol)+domain, s)
 				}
 			}
-			w.forge(client, a, protocol)
+			forge(w, client, a, protocol)
 		}
 		text, err := w.envoy.Get(t.Context(), "/stats")
 		if err != nil {
@@ -117,21 +117,21 @@ func TestAppsDoNotSteerEnvoy(t *testing.T) {
 	}
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		w := newWorld(t)
-		w.version = version
+		w.envoy.version = version
 		w.start()
-		w.backend("/loud", "loud.test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		w.marathon.backend("/loud", "loud.test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("X-App", "/loud")
 			for _, name := range said {
 				rw.Header().Set(name, "true")
 			}
 		})))
-		w.deploy(app("/quiet", "quiet.test", 1))
-		w.expect("http://loud.test/", http.StatusOK, "/loud")
-		w.expect("http://quiet.test/", http.StatusOK, "/quiet")
-		client := w.client(true)
+		w.marathon.deploy(app("/quiet", "quiet.test", 1))
+		w.clients.expect("http://loud.test/", http.StatusOK, "/loud")
+		w.clients.expect("http://quiet.test/", http.StatusOK, "/quiet")
+		client := w.clients.client(true)
 		for range 20 {
 			for _, url := range []string{"http://loud.test/", "http://quiet.test/"} {
-				if a, err := w.get(client, url, ""); err != nil || a.status != http.StatusOK {
+				if a, err := w.clients.get(client, url, ""); err != nil || a.status != http.StatusOK {
 					t.Fatalf("%s: status %d, %v", url, a.status, err)
 				}
 			}
@@ -141,7 +141,7 @@ func TestAppsDoNotSteerEnvoy(t *testing.T) {
 
 // steer sends a request that tries to steer Envoy, and fails the test if it did
 // or if the app heard of it.
-func (w *world) steer(client *http.Client, a *recorder, name, url string, s steered) {
+func steer(w *world, client *http.Client, a *recorder, name, url string, s steered) {
 	w.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, url+s.path, nil)
 	if err != nil {
@@ -159,7 +159,7 @@ func (w *world) steer(client *http.Client, a *recorder, name, url string, s stee
 			tries = 2 // as its labels say
 		}
 	}
-	got, err := w.ask(client, req)
+	got, err := w.clients.ask(client, req)
 	if err != nil || got.status != status {
 		w.t.Errorf("%s, %q: status %d, %v; want %d", name, s.headers, got.status, err, status)
 	}
@@ -176,7 +176,7 @@ func (w *world) steer(client *http.Client, a *recorder, name, url string, s stee
 }
 
 // forge sends what only Envoy may say, and fails the test if the app got it.
-func (w *world) forge(client *http.Client, a *recorder, protocol string) {
+func forge(w *world, client *http.Client, a *recorder, protocol string) {
 	w.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, scheme(protocol)+"a.test/", nil)
 	if err != nil {
@@ -187,7 +187,7 @@ func (w *world) forge(client *http.Client, a *recorder, protocol string) {
 	}
 	name := protocol + " forged"
 	req.Header.Set("X-Request-Of", name)
-	if got, err := w.ask(client, req); err != nil || got.status != http.StatusOK {
+	if got, err := w.clients.ask(client, req); err != nil || got.status != http.StatusOK {
 		w.t.Fatalf("%s: status %d, %v", name, got.status, err)
 	}
 	header := a.got(name)[0]
@@ -214,10 +214,10 @@ func scheme(protocol string) string {
 }
 
 // clientsByProtocol connect to Envoy, each by one protocol only.
-func (w *world) clientsByProtocol() map[string]*http.Client {
+func clientsByProtocol(w *world) map[string]*http.Client {
 	clients := make(map[string]*http.Client)
 	for _, name := range []string{"HTTP/1", "HTTP/2", "HTTP/1 over TLS", "HTTP/2 over TLS"} {
-		client := w.client(true)
+		client := w.clients.client(true)
 		transport := client.Transport.(*http.Transport)
 		transport.Protocols = new(http.Protocols)
 		transport.Protocols.SetHTTP1(strings.HasPrefix(name, "HTTP/1"))

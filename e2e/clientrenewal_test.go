@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,30 +16,19 @@ import (
 	"relay/xds/envoytest"
 )
 
-// renew replaces a file in one step, as whoever renews certificates has to.
-func renew(t *testing.T, path string, data []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // An Envoy takes over a renewed client certificate, and authorities of Relay,
 // without a restart: when Relay takes nothing else any more it comes back by
 // itself, and serves all the while. A certificate whose key has not come yet
 // changes nothing.
 func TestEnvoyRenewsClientCertificate(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1))
-	client := w.secure()
-	w.startRelay()
-	w.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.config.XDS.Address}, TLS: client})
-	w.ready()
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	load := w.load(50, ok, "http://a.test/")
+	w.marathon.deploy(app("/a", "a.test", 1))
+	client := w.relay.secure()
+	w.relay.start()
+	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
+	w.envoy.ready()
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	load := w.clients.load(50, ok, "http://a.test/")
 
 	old, err := tls.LoadX509KeyPair(client.Cert, client.Key)
 	if err != nil {
@@ -49,10 +37,10 @@ func TestEnvoyRenewsClientCertificate(t *testing.T) {
 	next := certstest.TestCA(t)
 	issued := next.TestIssue(t, []string{"two.edge.test"}, certstest.Options{})
 	rises := func(stat string, change func()) {
-		before := w.stat(stat)
+		before := w.envoy.stat(stat)
 		change()
 		w.eventually(stat, func() error {
-			if n := w.stat(stat); n <= before {
+			if n := w.envoy.stat(stat); n <= before {
 				return fmt.Errorf("it is %d still", n)
 			}
 			return nil
@@ -60,29 +48,29 @@ func TestEnvoyRenewsClientCertificate(t *testing.T) {
 	}
 	const updated = `^cluster\.relay-xds\.client_ssl_socket_factory\.ssl_context_update_by_sds$`
 	rises(`^sds\.relay-client\.key_rotation_failed$`, func() { replace(t, client.Cert, certstest.Join(issued.Leaf, issued.Chain)) })
-	w.stop()
-	w.startRelay()
-	w.streams(1) // by the old pair
+	w.relay.stop()
+	w.relay.start()
+	w.admin.streams(1) // by the old pair
 	rises(updated, func() { replace(t, client.Key, issued.Key) })
 	rises(updated, func() { replace(t, client.CA, next.RootPEM()) })
 
-	w.stop()
-	w.ca = next
-	w.config.XDS.TLS.ClientCAFile = filepath.Join(t.TempDir(), "ca.pem")
-	replace(t, w.config.XDS.TLS.ClientCAFile, next.RootPEM())
-	w.config.XDS.TLS.CertFile, w.config.XDS.TLS.KeyFile = next.TestIssue(t, []string{"relay.test"}, certstest.Options{}).TestPair(t, t.TempDir())
-	w.startRelay()
-	w.streams(1)
-	w.deploy(app("/b", "b.test", 1))
-	w.expect("http://b.test/", http.StatusOK, "/b")
-	w.noFailure(load, 50)
-	if text := w.log.String(); strings.Contains(text, "client refused") {
+	w.relay.stop()
+	w.certs.ca = next
+	w.relay.config.XDS.TLS.ClientCAFile = filepath.Join(t.TempDir(), "ca.pem")
+	replace(t, w.relay.config.XDS.TLS.ClientCAFile, next.RootPEM())
+	w.relay.config.XDS.TLS.CertFile, w.relay.config.XDS.TLS.KeyFile = next.TestIssue(t, []string{"relay.test"}, certstest.Options{}).TestPair(t, t.TempDir())
+	w.relay.start()
+	w.admin.streams(1)
+	w.marathon.deploy(app("/b", "b.test", 1))
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
+	w.clients.noFailure(load, 50)
+	if text := w.relay.log.String(); strings.Contains(text, "client refused") {
 		t.Error("Relay refused an Envoy")
 	}
 
 	config := next.ClientTLS()
 	config.ServerName, config.Certificates = "relay.test", []tls.Certificate{old}
-	if err := w.firstAnswer(credentials.NewTLS(config), "external"); status.Code(err) != codes.Unavailable {
+	if err := w.relay.firstAnswer(credentials.NewTLS(config), "external"); status.Code(err) != codes.Unavailable {
 		t.Errorf("the old certificate: %v, want it refused", err)
 	}
 }

@@ -76,21 +76,21 @@ func TestExtremeLabels(t *testing.T) {
 			if strings.HasPrefix(key, "RELAY_0_TLS_") {
 				labels = append(labels, "RELAY_0_TLS", "true")
 			}
-			w.rawAppQuietly(id, fmt.Sprintf("x%d-%d.test,*.x%d-%d.test", i, j, i, j), "127.0.0.1", "1", labels...)
+			w.marathon.rawAppQuietly(id, fmt.Sprintf("x%d-%d.test,*.x%d-%d.test", i, j, i, j), "127.0.0.1", "1", labels...)
 		}
 	}
-	w.deploy(app("/last", "last.test", 1))
-	if code := w.hook("hup"); code >= 300 {
+	w.marathon.deploy(app("/last", "last.test", 1))
+	if code := w.admin.hook("hup"); code >= 300 {
 		t.Fatalf("the reload answers %d", code)
 	}
-	w.expect("http://last.test/", http.StatusOK, "/last")
+	w.clients.expect("http://last.test/", http.StatusOK, "/last")
 	w.eventually("all apps are read", func() error {
 		if n := w.admin.sources()[0].Items; n < len(keys)*len(extremes()) {
 			return fmt.Errorf("%d are", n)
 		}
 		return nil
 	})
-	w.accepted()
+	w.envoy.accepted()
 	if n := w.admin.sum("relay_xds_rejections_total"); n != 0 {
 		t.Errorf("Envoy rejected %v responses", n)
 	}

@@ -20,31 +20,31 @@ import (
 func TestTimeoutLabels(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	w.deploy(
+	w.marathon.deploy(
 		app("/timeout", "timeout.test", 1, "RELAY_0_TIMEOUT", "100ms"),
 		app("/idle", "idle.test", 1, "RELAY_0_IDLE_TIMEOUT", "100ms"),
 		app("/none", "none.test", 1, "RELAY_0_TIMEOUT", "0s", "RELAY_0_IDLE_TIMEOUT", "never"),
 	)
 	host, port := fullListener(t)
-	w.rawApp("/connect", "connect.test", host, port, "RELAY_0_CONNECT_TIMEOUT", "50ms", "RELAY_0_NUM_RETRIES", "0")
+	w.marathon.rawApp("/connect", "connect.test", host, port, "RELAY_0_CONNECT_TIMEOUT", "50ms", "RELAY_0_NUM_RETRIES", "0")
 	for _, name := range []string{"timeout", "idle", "none"} {
-		w.expect("http://"+name+".test/", http.StatusOK, "/"+name)
+		w.clients.expect("http://"+name+".test/", http.StatusOK, "/"+name)
 	}
-	w.expect("http://timeout.test/slow?ms=5000", http.StatusGatewayTimeout, "")
-	w.expect("http://idle.test/slow?ms=5000", http.StatusGatewayTimeout, "")
-	w.expect("http://none.test/slow?ms=300", http.StatusOK, "/none")
+	w.clients.expect("http://timeout.test/slow?ms=5000", http.StatusGatewayTimeout, "")
+	w.clients.expect("http://idle.test/slow?ms=5000", http.StatusGatewayTimeout, "")
+	w.clients.expect("http://none.test/slow?ms=300", http.StatusOK, "/none")
 	// Something moves all the time: it is not idle.
-	w.expect("http://idle.test/stream?n=10&ms=30", http.StatusOK, "/idle")
+	w.clients.expect("http://idle.test/stream?n=10&ms=30", http.StatusOK, "/idle")
 	w.eventually("connecting is given up", func() error {
 		start := time.Now()
-		a := w.do("http://connect.test/")
+		a := w.clients.do("http://connect.test/")
 		if took := time.Since(start); a.status != http.StatusBadGateway || took > time.Second {
 			return fmt.Errorf("status %d after %s", a.status, took)
 		}
 		return nil
 	})
-	w.problem("/none", "write a duration")
-	w.accepted()
+	w.admin.problem("/none", "write a duration")
+	w.envoy.accepted()
 }
 
 func TestRetryLabels(t *testing.T) {
@@ -52,7 +52,7 @@ func TestRetryLabels(t *testing.T) {
 	w.start()
 	failing := func(id string, labels ...string) *atomic.Int64 {
 		var asked atomic.Int64
-		w.backend("/"+id, id+".test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.marathon.backend("/"+id, id+".test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			asked.Add(1)
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		})), labels...)
@@ -67,46 +67,46 @@ func TestRetryLabels(t *testing.T) {
 		"never":   {[]string{"RELAY_0_RETRY_ON", "5xx", "RELAY_0_NUM_RETRIES", "0"}, 1},
 	} {
 		asked := failing(id, want.labels...)
-		w.expect("http://"+id+".test/", http.StatusServiceUnavailable, "")
+		w.clients.expect("http://"+id+".test/", http.StatusServiceUnavailable, "")
 		w.eventually(id+" is asked", func() error {
 			before := asked.Load()
-			w.do("http://" + id + ".test/")
+			w.clients.do("http://" + id + ".test/")
 			if n := asked.Load() - before; n != want.asked {
 				return fmt.Errorf("%d times, want %d", n, want.asked)
 			}
 			return nil
 		})
 	}
-	w.accepted()
+	w.envoy.accepted()
 }
 
 func TestLimitLabels(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	w.deploy(
+	w.marathon.deploy(
 		app("/requests", "requests.test", 1, "RELAY_0_MAX_REQUESTS", "1", "RELAY_0_NUM_RETRIES", "0"),
 		app("/pending", "pending.test", 1, "RELAY_0_MAX_CONNECTIONS", "1", "RELAY_0_MAX_PENDING_REQUESTS", "1", "RELAY_0_NUM_RETRIES", "0"),
 		app("/free", "free.test", 1),
 	)
 	for _, name := range []string{"requests", "pending", "free"} {
-		w.expect("http://"+name+".test/", http.StatusOK, "/"+name)
-		refused := w.atOnce(12, "http://"+name+".test/slow?ms=300")
+		w.clients.expect("http://"+name+".test/", http.StatusOK, "/"+name)
+		refused := atOnce(w, 12, "http://"+name+".test/slow?ms=300")
 		if name == "free" && refused != 0 || name != "free" && refused == 0 {
 			t.Errorf("%s: %d of 12 requests at once were refused", name, refused)
 		}
 	}
-	w.accepted()
+	w.envoy.accepted()
 }
 
 // atOnce returns how many of n requests got 503.
-func (w *world) atOnce(n int, url string) int {
+func atOnce(w *world, n int, url string) int {
 	w.t.Helper()
-	client := w.client(true)
+	client := w.clients.client(true)
 	var wg sync.WaitGroup
 	var refused atomic.Int64
 	for range n {
 		wg.Go(func() {
-			a, err := w.get(client, url, "")
+			a, err := w.clients.get(client, url, "")
 			if err != nil || a.status != http.StatusOK && a.status != http.StatusServiceUnavailable {
 				w.t.Errorf("%s: status %d, %v", url, a.status, err)
 			}
@@ -146,48 +146,48 @@ func fullListener(t *testing.T) (host, port string) {
 }
 
 // serveTLS starts an app whose instance has the certificate of app.internal.
-func (w *world) serveTLS(id string, labels ...string) {
+func serveTLS(w *world, id string, labels ...string) {
 	w.t.Helper()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("X-App", "/"+id)
 		fmt.Fprintf(rw, "%s %s", r.Proto, r.TLS.ServerName)
 	}))
 	s.EnableHTTP2 = true
-	config, err := w.ca.TestIssue(w.t, []string{"app.internal"}, certstest.Options{}).ServerTLS()
+	config, err := w.certs.ca.TestIssue(w.t, []string{"app.internal"}, certstest.Options{}).ServerTLS()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	s.TLS = config
 	s.StartTLS()
-	w.backend("/"+id, id+".test", s, append(labels, "RELAY_0_TLS", "true")...)
+	w.marathon.backend("/"+id, id+".test", s, append(labels, "RELAY_0_TLS", "true")...)
 }
 
 func TestUpstreamTLSLabels(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	w.serveTLS("sni", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_TLS_SNI", "app.internal")
-	w.serveTLS("host", "RELAY_0_TLS_VERIFY", "false")
-	w.serveTLS("h2", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_HTTP2", "true")
-	w.serveTLS("unverified")
+	serveTLS(w, "sni", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_TLS_SNI", "app.internal")
+	serveTLS(w, "host", "RELAY_0_TLS_VERIFY", "false")
+	serveTLS(w, "h2", "RELAY_0_TLS_VERIFY", "false", "RELAY_0_HTTP2", "true")
+	serveTLS(w, "unverified")
 	for id, want := range map[string]string{"sni": "HTTP/1.1 app.internal", "host": "HTTP/1.1 host.test", "h2": "HTTP/2.0 h2.test"} {
-		if a := w.expect("http://"+id+".test/", http.StatusOK, "/"+id); a.body != want {
+		if a := w.clients.expect("http://"+id+".test/", http.StatusOK, "/"+id); a.body != want {
 			t.Errorf("%s: the app sees %q, want %q", id, a.body, want)
 		}
 	}
-	w.expect("http://unverified.test/", http.StatusForbidden, "")
-	w.problem("/unverified", "authorities")
-	w.accepted()
+	w.clients.expect("http://unverified.test/", http.StatusForbidden, "")
+	w.admin.problem("/unverified", "authorities")
+	w.envoy.accepted()
 }
 
 func TestUpstreamVerificationLabels(t *testing.T) {
 	w := newWorld(t)
-	w.fleet.UpstreamCA = w.ca.RootPEM()
+	w.relay.fleet.UpstreamCA = w.certs.ca.RootPEM()
 	w.start()
-	w.serveTLS("right", "RELAY_0_TLS_SNI", "app.internal")
-	w.serveTLS("wrong", "RELAY_0_TLS_SNI", "other.internal")
-	w.expect("http://right.test/", http.StatusOK, "/right")
-	w.expect("http://wrong.test/", http.StatusBadGateway, "")
-	w.accepted()
+	serveTLS(w, "right", "RELAY_0_TLS_SNI", "app.internal")
+	serveTLS(w, "wrong", "RELAY_0_TLS_SNI", "other.internal")
+	w.clients.expect("http://right.test/", http.StatusOK, "/right")
+	w.clients.expect("http://wrong.test/", http.StatusBadGateway, "")
+	w.envoy.accepted()
 }
 
 func TestHTTP2Label(t *testing.T) {
@@ -202,24 +202,24 @@ func TestHTTP2Label(t *testing.T) {
 	s.Config.Protocols = new(http.Protocols)
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
 	s.Start()
-	w.backend("/h2c", "h2c.test", s, "RELAY_0_HTTP2", "true")
-	if a := w.expect("http://h2c.test/", http.StatusOK, "/h2c"); a.body != "HTTP/2.0" {
+	w.marathon.backend("/h2c", "h2c.test", s, "RELAY_0_HTTP2", "true")
+	if a := w.clients.expect("http://h2c.test/", http.StatusOK, "/h2c"); a.body != "HTTP/2.0" {
 		t.Errorf("the app sees %s", a.body)
 	}
-	w.accepted()
+	w.envoy.accepted()
 }
 
 func TestHeaderLabels(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	w.deploy(app("/headers", "headers.test", 1,
+	w.marathon.deploy(app("/headers", "headers.test", 1,
 		"RELAY_0_REQUEST_HEADERS_TO_ADD", "X-Added: 100% %ENVIRONMENT(HOME)%\nX-Spoofed: no\nHost: other.test",
 		"RELAY_0_REQUEST_HEADERS_TO_REMOVE", "X-Secret",
 		"RELAY_0_RESPONSE_HEADERS_TO_ADD", "X-Frame-Options: DENY",
 		"RELAY_0_RESPONSE_HEADERS_TO_REMOVE", "X-Version"))
-	w.expect("http://headers.test/", http.StatusOK, "/headers")
-	a := w.do("http://headers.test/", "X-Spoofed", "yes", "X-Secret", "s")
-	seen := w.echoed(a)
+	w.clients.expect("http://headers.test/", http.StatusOK, "/headers")
+	a := w.clients.do("http://headers.test/", "X-Spoofed", "yes", "X-Secret", "s")
+	seen := w.clients.echoed(a)
 	if got := seen.Headers.Get("X-Added"); got != "100% %ENVIRONMENT(HOME)%" {
 		t.Errorf("X-Added is %q", got)
 	}
@@ -232,8 +232,8 @@ func TestHeaderLabels(t *testing.T) {
 	if a.header.Get("X-Frame-Options") != "DENY" || a.header.Get("X-Version") != "" {
 		t.Errorf("the client sees %v", a.header)
 	}
-	w.problem("/headers", "not for apps to change")
-	w.accepted()
+	w.admin.problem("/headers", "not for apps to change")
+	w.envoy.accepted()
 }
 
 func TestProxyProtocolLabel(t *testing.T) {
@@ -241,10 +241,10 @@ func TestProxyProtocolLabel(t *testing.T) {
 	w.start()
 	for version, signature := range map[string]string{"v1": "PROXY TCP4 127.0.0.1 127.0.0.1 ", "v2": "\r\n\r\n\x00\r\nQUIT\n"} {
 		host, port := serveAfter(t, signature, "/"+version)
-		w.rawApp("/"+version, version+".test", host, port, "RELAY_0_PROXY_PROTOCOL", strings.ToUpper(version))
-		w.expect("http://"+version+".test/", http.StatusOK, "/"+version)
+		w.marathon.rawApp("/"+version, version+".test", host, port, "RELAY_0_PROXY_PROTOCOL", strings.ToUpper(version))
+		w.clients.expect("http://"+version+".test/", http.StatusOK, "/"+version)
 	}
-	w.accepted()
+	w.envoy.accepted()
 }
 
 // serveAfter answers requests on connections that begin with the signature.
@@ -286,29 +286,29 @@ func serveAfter(t *testing.T, signature, app string) (host, port string) {
 func TestClusterWeightLabel(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	w.deploy(
+	w.marathon.deploy(
 		app("/stable", "shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "90"),
 		app("/unweighted", "shop.test", 1),
 		app("/x-canary", "shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "10", "HAPROXY_0_AUTH", "r:joe:"+passwordHash),
 	)
-	w.expect("http://shop.test/", http.StatusOK, "/stable")
-	w.problem("/unweighted", "lowest app id")
-	w.problem("/x-canary", "another password")
-	w.deploy(app("/x-canary", "shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "10"))
-	w.expect("http://shop.test/", http.StatusOK, "/x-canary") // now and then
+	w.clients.expect("http://shop.test/", http.StatusOK, "/stable")
+	w.admin.problem("/unweighted", "lowest app id")
+	w.admin.problem("/x-canary", "another password")
+	w.marathon.deploy(app("/x-canary", "shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "10"))
+	w.clients.expect("http://shop.test/", http.StatusOK, "/x-canary") // now and then
 	counts := make(map[string]int)
 	for range 300 {
-		counts[w.do("http://shop.test/").header.Get("X-App")]++
+		counts[w.clients.do("http://shop.test/").header.Get("X-App")]++
 	}
 	if n := counts["/x-canary"]; n < 5 || n > 75 || counts["/stable"]+n != 300 {
 		t.Errorf("shares are %v, want 270 to 30", counts)
 	}
-	w.deploy(app("/x-canary", "shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "0"))
-	w.settled()
+	w.marathon.deploy(app("/x-canary", "shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "0"))
+	w.admin.settled()
 	for range 40 {
-		if a := w.do("http://shop.test/"); a.header.Get("X-App") != "/stable" {
+		if a := w.clients.do("http://shop.test/"); a.header.Get("X-App") != "/stable" {
 			t.Fatalf("status %d by %s, which has weight 0", a.status, a.header.Get("X-App"))
 		}
 	}
-	w.accepted()
+	w.envoy.accepted()
 }

@@ -1,9 +1,7 @@
 package e2e
 
 import (
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -16,115 +14,11 @@ import (
 // passwordHash is that of "password" as htpasswd -s makes it.
 const passwordHash = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
 
-// backend is an app whose one task is a server of the test's own.
-func (w *world) backend(id, domain string, s *httptest.Server, labels ...string) {
-	w.t.Helper()
-	w.t.Cleanup(s.Close)
-	host, port, _ := net.SplitHostPort(s.Listener.Addr().String())
-	w.rawApp(id, domain, host, port, labels...)
-}
-
-func (w *world) rawApp(id, domain, host, port string, labels ...string) {
-	w.t.Helper()
-	w.rawAppQuietly(id, domain, host, port, labels...)
-	w.marathon.Publish("group_change_success", map[string]any{"groupId": "/", "version": "2026-01-01T00:00:00.000Z"})
-}
-
-// rawAppQuietly sets up an app without an event that tells of it.
-func (w *world) rawAppQuietly(id, domain, host, port string, labels ...string) {
-	w.t.Helper()
-	var definition map[string]any
-	if err := json.Unmarshal([]byte(app(id, domain, 1, labels...)), &definition); err != nil {
-		w.t.Fatal(err)
-	}
-	definition["tasks"] = []any{map[string]any{
-		"id": strings.Trim(id, "/") + ".1", "host": host, "ports": []json.RawMessage{json.RawMessage(port)},
-		"state": "TASK_RUNNING", "startedAt": "2026-01-01T00:00:00.000Z",
-	}}
-	raw, err := json.Marshal(definition)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.marathon.SetRawApp(id, raw)
-}
-
-// echoed is what a task of the simulated Marathon says about a request.
-type echoed struct {
-	Request string      `json:"request"`
-	Host    string      `json:"host"`
-	Headers http.Header `json:"headers"`
-}
-
-func (w *world) echoed(a answer) echoed {
-	w.t.Helper()
-	var e echoed
-	if err := json.Unmarshal([]byte(a.body), &e); err != nil {
-		w.t.Fatalf("%v: %q", err, a.body)
-	}
-	return e
-}
-
-// do sends a request with header lines.
-func (w *world) do(url string, header ...string) answer {
-	w.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-		if header[i] == "Host" {
-			req.Host = header[i+1]
-		}
-	}
-	a, err := w.ask(w.client(false), req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return a
-}
-
-// tasksOf counts the tasks that answer n requests made by next.
-func (w *world) tasksOf(n int, next func(i int) (url string, header []string)) map[string]int {
-	w.t.Helper()
-	tasks := make(map[string]int)
-	for i := range n {
-		url, header := next(i)
-		a := w.do(url, header...)
-		if a.status != http.StatusOK {
-			w.t.Fatalf("%s: status %d, %.200q", url, a.status, a.body)
-		}
-		tasks[a.task()]++
-	}
-	return tasks
-}
-
-// all fails the test unless all tasks of an app answered.
-func all(t *testing.T, what string, tasks map[string]int, n int) {
-	t.Helper()
-	if len(tasks) != n {
-		t.Errorf("%s: %d tasks answered, want %d: %v", what, len(tasks), n, tasks)
-	}
-}
-
-// accepted fails the test if Envoy rejected an update, or got a listener that
-// an app has changed.
-func (w *world) accepted() {
-	w.t.Helper()
-	w.settled()
-	if n := w.stat(`^cluster_manager\.cds\.update_rejected$`) + w.stat(`^listener_manager\.lds\.update_rejected$`) + w.stat(`scoped_rds\..*\.update_rejected$`); n != 0 {
-		w.t.Errorf("Envoy rejected %d updates", n)
-	}
-	if n := w.stat(`^listener_manager\.listener_modified$`) + w.stat(`^listener_manager\.listener_in_place_updated$`); n != 0 {
-		w.t.Errorf("apps changed listeners %d times", n)
-	}
-}
-
 func TestPathLabels(t *testing.T) {
 	w := newWorld(t)
-	w.issue("a.test")
+	w.certs.issue("a.test")
 	w.start()
-	w.deploy(
+	w.marathon.deploy(
 		app("/site", "a.test", 1),
 		app("/api", "a.test", 1, "HAPROXY_0_PATH", "/api /v2"),
 		app("/any-case", "a.test", 1, "HAPROXY_0_PATH", "-i /Old", "HAPROXY_0_REDIRECT_TO_HTTPS", "true"),
@@ -138,16 +32,16 @@ func TestPathLabels(t *testing.T) {
 		"/": "/site", "/x": "/site", "/API": "/site", "/api": "/api", "/apix": "/api", "/v2/x?y": "/api",
 		"/api/first/x": "/first", "/api/last": "/api",
 	} {
-		w.expect("http://a.test"+path, http.StatusOK, id)
+		w.clients.expect("http://a.test"+path, http.StatusOK, id)
 	}
-	w.expect("http://a.test/oLD/x", http.StatusMovedPermanently, "")
-	w.expect("https://a.test/oLD/x", http.StatusOK, "/any-case")
-	w.expect("http://b.test/only", http.StatusOK, "/only")
-	w.expect("http://b.test/", http.StatusNotFound, "")
-	w.problem("/last", "port 0 of /api has /api, which takes these requests before")
-	w.problem("/twin", "the lowest app id wins")
-	w.problem("/nowhere", "slash")
-	w.accepted()
+	w.clients.expect("http://a.test/oLD/x", http.StatusMovedPermanently, "")
+	w.clients.expect("https://a.test/oLD/x", http.StatusOK, "/any-case")
+	w.clients.expect("http://b.test/only", http.StatusOK, "/only")
+	w.clients.expect("http://b.test/", http.StatusNotFound, "")
+	w.admin.problem("/last", "port 0 of /api has /api, which takes these requests before")
+	w.admin.problem("/twin", "the lowest app id wins")
+	w.admin.problem("/nowhere", "slash")
+	w.envoy.accepted()
 }
 
 func TestBalanceLabels(t *testing.T) {
@@ -156,18 +50,18 @@ func TestBalanceLabels(t *testing.T) {
 	balance := func(name, algorithm string) string {
 		return app("/"+name, name+".test", 3, "HAPROXY_0_BALANCE", algorithm)
 	}
-	w.deploy(
+	w.marathon.deploy(
 		balance("round", "roundrobin"), balance("static", "static-rr"), balance("least", "leastconn"), balance("random", "random"),
 		balance("first", "first"), balance("source", "source"), balance("uri", "uri"), balance("whole", "uri whole"),
 		balance("header", "hdr(X-User)"), balance("param", "url_param user"),
 		app("/cookie", "cookie.test", 3, "RELAY_0_HASH_POLICY", "cookie user"),
 	)
 	for _, name := range []string{"round", "static", "least", "random", "first", "source", "uri", "whole", "header", "param", "cookie"} {
-		w.expect("http://"+name+".test/", http.StatusOK, "/"+name)
+		w.clients.expect("http://"+name+".test/", http.StatusOK, "/"+name)
 	}
-	w.settled()
+	w.admin.settled()
 	for _, name := range []string{"round", "static", "least", "random", "first"} {
-		all(t, name, w.tasksOf(60, func(int) (string, []string) { return "http://" + name + ".test/", nil }), 3)
+		all(t, name, w.clients.tasksOf(60, func(int) (string, []string) { return "http://" + name + ".test/", nil }), 3)
 	}
 	// Equal hashes meet one task, different ones all of them.
 	for name, by := range map[string]func(i int) (string, []string){
@@ -179,13 +73,13 @@ func TestBalanceLabels(t *testing.T) {
 			return "http://cookie.test/", []string{"Cookie", fmt.Sprint("user=", i)}
 		},
 	} {
-		all(t, name+", equal", w.tasksOf(15, func(int) (string, []string) { return by(7) }), 1)
-		all(t, name+", different", w.tasksOf(60, by), 3)
+		all(t, name+", equal", w.clients.tasksOf(15, func(int) (string, []string) { return by(7) }), 1)
+		all(t, name+", different", w.clients.tasksOf(60, by), 3)
 	}
-	all(t, "source", w.tasksOf(15, func(i int) (string, []string) { return fmt.Sprintf("http://source.test/%d", i), nil }), 1)
-	all(t, "uri without query", w.tasksOf(15, func(i int) (string, []string) { return fmt.Sprintf("http://uri.test/?%d", i), nil }), 1)
-	w.problem("/first", "round robin is used")
-	w.accepted()
+	all(t, "source", w.clients.tasksOf(15, func(i int) (string, []string) { return fmt.Sprintf("http://source.test/%d", i), nil }), 1)
+	all(t, "uri without query", w.clients.tasksOf(15, func(i int) (string, []string) { return fmt.Sprintf("http://uri.test/?%d", i), nil }), 1)
+	w.admin.problem("/first", "round robin is used")
+	w.envoy.accepted()
 }
 
 // A client keeps its task by a cookie, also while the task is told to stop, and
@@ -193,14 +87,14 @@ func TestBalanceLabels(t *testing.T) {
 func TestStickyLabel(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	w.deploy(app("/sticky", "sticky.test, *.zone.test", 3, "HAPROXY_0_STICKY", "true"))
-	w.expect("http://sticky.test/", http.StatusOK, "/sticky")
-	w.echo("ws://sticky.test/ws")
+	w.marathon.deploy(app("/sticky", "sticky.test, *.zone.test", 3, "HAPROXY_0_STICKY", "true"))
+	w.clients.expect("http://sticky.test/", http.StatusOK, "/sticky")
+	w.clients.echo("ws://sticky.test/ws")
 	for _, host := range []string{"sticky.test", "STICKY.test.", "x.zone.test"} {
 		jar, _ := cookiejar.New(nil)
-		client := w.client(false)
+		client := w.clients.client(false)
 		client.Jar = jar
-		first, err := w.get(client, "http://sticky.test/", host)
+		first, err := w.clients.get(client, "http://sticky.test/", host)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +103,7 @@ func TestStickyLabel(t *testing.T) {
 		}
 		stays := func(when string) {
 			for range 15 {
-				if a, err := w.get(client, "http://sticky.test/", host); err != nil || a.task() != first.task() {
+				if a, err := w.clients.get(client, "http://sticky.test/", host); err != nil || a.task() != first.task() {
 					t.Fatalf("Host %s, %s: %s by %s, %v; was by %s", host, when, fmt.Sprint(a.status), a.task(), err, first.task())
 				}
 			}
@@ -220,7 +114,7 @@ func TestStickyLabel(t *testing.T) {
 		}
 		w.eventually("new clients go elsewhere", func() error {
 			for range 10 {
-				if a := w.do("http://sticky.test/", "Host", host); a.task() == first.task() {
+				if a := w.clients.do("http://sticky.test/", "Host", host); a.task() == first.task() {
 					return fmt.Errorf("%s still takes new clients", a.task())
 				}
 			}
@@ -231,79 +125,79 @@ func TestStickyLabel(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.eventually("another task takes over", func() error {
-			a, err := w.get(client, "http://sticky.test/", host)
+			a, err := w.clients.get(client, "http://sticky.test/", host)
 			if err == nil && (a.status != http.StatusOK || a.task() == first.task()) {
 				err = fmt.Errorf("status %d by %s", a.status, a.task())
 			}
 			return err
 		})
-		w.idle()
+		w.marathon.idle()
 	}
-	w.accepted()
+	w.envoy.accepted()
 }
 
 func TestRewriteLabels(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	w.deploy(
+	w.marathon.deploy(
 		app("/proxypass", "pass.test,*.pass.test", 1, "HAPROXY_0_HTTP_BACKEND_PROXYPASS_PATH", "/a.b"),
 		app("/long", "long.test", 1, "HAPROXY_0_HTTP_BACKEND_PROXYPASS_PATH", "/"+strings.Repeat("a.", 500)),
 		app("/root", "root.test", 1, "HAPROXY_0_HTTP_BACKEND_REDIR", "/app/?x=1"),
 	)
-	w.backend("/reverse", "reverse.test,*.reverse.test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.marathon.backend("/reverse", "reverse.test,*.reverse.test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Location", r.Header.Get("X-Location"))
 		rw.WriteHeader(http.StatusFound)
 	})), "HAPROXY_0_HTTP_BACKEND_REVPROXY_PATH", "/app")
 	for path, seen := range map[string]string{
 		"/a.b/x?q=1": "/x?q=1", "/a.b": "/", "/A.B/x": "/x", "/a.bx": "/x", "/aXb/x": "/aXb/x", "/other": "/other",
 	} {
-		w.expect("http://pass.test"+path, http.StatusOK, "/proxypass")
-		e := w.echoed(w.do("http://pass.test"+path, "Host", "PASS.test:8080"))
+		w.clients.expect("http://pass.test"+path, http.StatusOK, "/proxypass")
+		e := w.clients.echoed(w.clients.do("http://pass.test"+path, "Host", "PASS.test:8080"))
 		if want := "GET " + seen + " HTTP/1.1"; e.Request != want || e.Host != "pass.test" {
 			t.Errorf("%s reached the app as %s, Host %s; want %s, pass.test", path, e.Request, e.Host, want)
 		}
 	}
-	if e := w.echoed(w.do("http://x.pass.test/a.b/x")); e.Host != "x.pass.test" || e.Request != "GET /x HTTP/1.1" {
+	if e := w.clients.echoed(w.clients.do("http://x.pass.test/a.b/x")); e.Host != "x.pass.test" || e.Request != "GET /x HTTP/1.1" {
 		t.Errorf("a wildcard domain reached the app as %s, Host %s", e.Request, e.Host)
 	}
-	if e := w.echoed(w.expect("http://long.test/"+strings.Repeat("a.", 500)+"/x", http.StatusOK, "/long")); e.Request != "GET /x HTTP/1.1" {
+	if e := w.clients.echoed(w.clients.expect("http://long.test/"+strings.Repeat("a.", 500)+"/x", http.StatusOK, "/long")); e.Request != "GET /x HTTP/1.1" {
 		t.Errorf("a long prefix reached the app as %s", e.Request)
 	}
-	a := w.expect("http://root.test/?y=2", http.StatusMovedPermanently, "")
+	a := w.clients.expect("http://root.test/?y=2", http.StatusMovedPermanently, "")
 	if want := "http://root.test/app/?x=1"; a.header.Get("Location") != want {
 		t.Errorf("/ is sent to %q, want %q", a.header.Get("Location"), want)
 	}
-	w.expect("http://root.test/x", http.StatusOK, "/root")
+	w.clients.expect("http://root.test/x", http.StatusOK, "/root")
 
-	w.expect("http://reverse.test/", http.StatusFound, "")
+	w.clients.expect("http://reverse.test/", http.StatusFound, "")
 	for sent, want := range map[string]string{
 		"/login?x": "/app/login?x", "http://reverse.test/login": "/app/login", "https://Reverse.test:8443": "/app/",
 		"http://other.test/login": "http://other.test/login", "//other.test/": "//other.test/", "login": "login",
 		"/app/login": "/app/login", "/app": "/app", "/application": "/app/application",
 	} {
-		if got := w.do("http://reverse.test/", "X-Location", sent).header.Get("Location"); got != want {
+		if got := w.clients.do("http://reverse.test/", "X-Location", sent).header.Get("Location"); got != want {
 			t.Errorf("Location %s became %s, want %s", sent, got, want)
 		}
 	}
-	if got := w.do("http://x.reverse.test/", "X-Location", "http://x.reverse.test/a").header.Get("Location"); got != "/app/a" {
+	if got := w.clients.do("http://x.reverse.test/", "X-Location", "http://x.reverse.test/a").header.Get("Location"); got != "/app/a" {
 		t.Errorf("Location in a wildcard domain became %s", got)
 	}
-	w.accepted()
+	w.envoy.accepted()
 }
 
 func TestHSTSLabel(t *testing.T) {
 	w := newWorld(t)
-	w.issue("a.test")
-	w.issue("own.test")
+	w.certs.issue("a.test")
+	w.certs.issue("own.test")
 	w.start()
-	w.deploy(app("/a", "a.test", 1, "HAPROXY_0_USE_HSTS", "true"))
-	w.backend("/own", "own.test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.marathon.deploy(app("/a", "a.test", 1, "HAPROXY_0_USE_HSTS", "true"))
+	w.marathon.backend("/own", "own.test", httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Strict-Transport-Security", "max-age=1")
 	})), "HAPROXY_0_USE_HSTS", "true", "HAPROXY_0_REDIRECT_TO_HTTPS", "true")
 	says := func(url, want string, status int) {
 		t.Helper()
 		w.eventually(url, func() error {
-			a, err := w.get(w.client(false), url, "")
+			a, err := w.clients.get(w.clients.client(false), url, "")
 			if got := a.header.Values("Strict-Transport-Security"); err == nil && (strings.Join(got, "|") != want || a.status != status) {
 				return fmt.Errorf("status %d, says %q, want %q", a.status, got, want)
 			}
@@ -314,5 +208,5 @@ func TestHSTSLabel(t *testing.T) {
 	says("http://a.test/", "", 200)
 	says("https://own.test/", "max-age=1", 200)
 	says("http://own.test/", "", 301)
-	w.accepted()
+	w.envoy.accepted()
 }

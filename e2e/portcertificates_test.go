@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,36 +11,22 @@ import (
 	"relay/xds/envoytest"
 )
 
-// metric returns the value of a series; ok is false if there is none.
-func (w *world) metric(series string) (value float64, ok bool) {
-	w.t.Helper()
-	for _, line := range w.admin.metrics() {
-		if rest, ok := strings.CutPrefix(line, series+" "); ok {
-			if value, err := strconv.ParseFloat(rest, 64); err == nil {
-				return value, true
-			}
-			w.t.Fatal(line)
-		}
-	}
-	return 0, false
-}
-
 // The certificates between Relay and its Envoys are watched like those of
 // domains: both ends of it.
 func TestCertificatesOfThePorts(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1))
-	w.issue("a.test")
-	client := w.secure()
+	w.marathon.deploy(app("/a", "a.test", 1))
+	w.certs.issue("a.test")
+	client := w.relay.secure()
 	issue := func(left time.Duration) {
-		issued := w.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{
+		issued := w.certs.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{
 			NotBefore: time.Now().Add(-60 * 24 * time.Hour), NotAfter: time.Now().Add(left),
 		})
-		replace(t, w.config.XDS.TLS.KeyFile, issued.Key)
-		replace(t, w.config.XDS.TLS.CertFile, certstest.Join(issued.Leaf, issued.Chain))
+		replace(t, w.relay.config.XDS.TLS.KeyFile, issued.Key)
+		replace(t, w.relay.config.XDS.TLS.CertFile, certstest.Join(issued.Leaf, issued.Chain))
 	}
 	const port, envoys = `relay_port_certificate_days_to_expiry{port="xds"}`, `relay_xds_client_certificate_days_to_expiry{fleet="external"}`
-	alerts, err := os.ReadFile("../../deploy/alerts.yaml")
+	alerts, err := os.ReadFile("../deploy/alerts.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,28 +36,28 @@ func TestCertificatesOfThePorts(t *testing.T) {
 		}
 	}
 	issue(20 * time.Hour)
-	w.startRelay()
-	w.problem("xds-cert", "expires within 1 days: renew it")
-	if days, ok := w.metric(port); !ok || days < 0.7 || days > 0.84 {
+	w.relay.start()
+	w.admin.problem("xds-cert", "expires within 1 days: renew it")
+	if days, ok := w.admin.metric(port); !ok || days < 0.7 || days > 0.84 {
 		t.Errorf("%s is %v, %v; want 20 hours", port, days, ok)
 	}
-	if days, ok := w.metric(envoys); ok {
+	if days, ok := w.admin.metric(envoys); ok {
 		t.Errorf("%s is %v without an Envoy", envoys, days)
 	}
-	w.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.config.XDS.Address}, TLS: client})
-	w.ready()
-	if at := w.streams(1)[0].CertificateExpires; at == nil || time.Until(*at) < time.Hour {
+	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
+	w.envoy.ready()
+	if at := w.admin.streams(1)[0].CertificateExpires; at == nil || time.Until(*at) < time.Hour {
 		t.Errorf("the Envoy's certificate expires at %s", at)
 	}
-	if days, ok := w.metric(envoys); !ok || days < 1 {
+	if days, ok := w.admin.metric(envoys); !ok || days < 1 {
 		t.Errorf("%s is %v, %v", envoys, days, ok)
 	}
 
 	// What cannot be used replaces nothing, and is told, once.
-	replace(t, w.config.XDS.TLS.CertFile, []byte("no certificate"))
-	w.problem("xds-cert", "the last good one stays")
+	replace(t, w.relay.config.XDS.TLS.CertFile, []byte("no certificate"))
+	w.admin.problem("xds-cert", "the last good one stays")
 	w.eventually("a line in the log", func() error {
-		if n := strings.Count(w.log.String(), "the last good one stays"); n != 1 {
+		if n := strings.Count(w.relay.log.String(), "the last good one stays"); n != 1 {
 			return fmt.Errorf("there are %d", n)
 		}
 		return nil
@@ -84,11 +69,11 @@ func TestCertificatesOfThePorts(t *testing.T) {
 		}
 		return nil
 	})
-	if days, ok := w.metric(port); !ok || days < 49 {
+	if days, ok := w.admin.metric(port); !ok || days < 49 {
 		t.Errorf("%s is %v, %v; want that of the renewed one", port, days, ok)
 	}
-	if err := os.Remove(w.config.XDS.TLS.KeyFile); err != nil {
+	if err := os.Remove(w.relay.config.XDS.TLS.KeyFile); err != nil {
 		t.Fatal(err)
 	}
-	w.problem("xds-cert", "no such file")
+	w.admin.problem("xds-cert", "no such file")
 }

@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -17,33 +14,6 @@ import (
 	"relay/xds/envoytest"
 	"relay/xds/xdstest"
 )
-
-// startVia starts Relay, and an Envoy that reaches it by a proxy.
-func (w *world) startVia() *xdstest.Proxy {
-	w.t.Helper()
-	w.startRelay()
-	proxy := xdstest.StartProxy(w.t, w.config.XDS.Address)
-	w.envoy = envoytest.Start(w.t, envoytest.Options{
-		Version: w.version, XDS: []string{proxy.Address}, ClustersOnDemand: w.fleet.ClustersOnDemand,
-	})
-	return proxy
-}
-
-// appsFile has Relay read apps from a file, and returns what replaces them.
-func (w *world) appsFile() (write func(apps string)) {
-	w.t.Helper()
-	path := filepath.Join(w.t.TempDir(), "apps.yaml")
-	w.config.Apps.Marathon.URLs, w.config.Apps.File = nil, path
-	return func(apps string) {
-		w.t.Helper()
-		if err := os.WriteFile(path+".new", []byte("apps:\n"+apps), 0o600); err != nil {
-			w.t.Fatal(err)
-		}
-		if err := os.Rename(path+".new", path); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-}
 
 // asked are the types that Envoy asked for on a stream, in order.
 func asked(e *xdstest.Exchange) (types []xds.Type) {
@@ -68,20 +38,20 @@ func TestHealthyReconnect(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			forEachVersion(t, func(w *world) {
-				configure(&w.config)
-				w.issue("a.test")
-				w.issue("b.test")
-				w.deploy(app("/a", "a.test", 2), app("/b", "b.test", 1), app("/idle", "idle.test", 1))
-				proxy := w.startVia()
-				w.ready()
+				configure(&w.relay.config)
+				w.certs.issue("a.test")
+				w.certs.issue("b.test")
+				w.marathon.deploy(app("/a", "a.test", 2), app("/b", "b.test", 1), app("/idle", "idle.test", 1))
+				proxy := w.envoy.startVia()
+				w.envoy.ready()
 				for _, name := range []string{"a", "b"} {
-					w.expect("http://"+name+".test/", http.StatusOK, "/"+name)
-					w.expect("https://"+name+".test/", http.StatusOK, "/"+name)
+					w.clients.expect("http://"+name+".test/", http.StatusOK, "/"+name)
+					w.clients.expect("https://"+name+".test/", http.StatusOK, "/"+name)
 				}
-				w.settled()
-				for i, end := range []func(){proxy.Cut, func() { w.stop(); w.startRelay() }, proxy.Cut} {
+				w.admin.settled()
+				for i, end := range []func(){proxy.Cut, func() { w.relay.stop(); w.relay.start() }, proxy.Cut} {
 					end()
-					w.sentNothing(proxy, i+1)
+					sentNothing(w, proxy, i+1)
 				}
 			})
 		})
@@ -89,14 +59,14 @@ func TestHealthyReconnect(t *testing.T) {
 }
 
 // sentNothing makes sure that nothing comes on a stream that Envoy has.
-func (w *world) sentNothing(proxy *xdstest.Proxy, stream int) {
+func sentNothing(w *world, proxy *xdstest.Proxy, stream int) {
 	w.t.Helper()
 	proxy.Await(stream, "all types asked for", func(e *xdstest.Exchange) bool { return len(asked(e)) == len(xds.Types()) })
 	// A change comes after all that the new stream causes.
 	domain := fmt.Sprintf("late%d.test", stream)
-	w.deploy(app("/late", domain, 1))
-	w.expect("http://"+domain+"/", http.StatusOK, "/late")
-	w.settled()
+	w.marathon.deploy(app("/late", domain, 1))
+	w.clients.expect("http://"+domain+"/", http.StatusOK, "/late")
+	w.admin.settled()
 	proxy.Await(stream, "what was sent", func(e *xdstest.Exchange) bool {
 		if types := asked(e); slices.Index(types, xds.Cluster) > slices.Index(types, xds.Endpoint) {
 			w.t.Errorf("stream %d: Envoy asks for %v, endpoints before clusters", stream, types)
@@ -104,7 +74,7 @@ func (w *world) sentNothing(proxy *xdstest.Proxy, stream int) {
 		for _, r := range e.Responses {
 			for _, name := range xdstest.Names(r) {
 				// The oldest Envoy has no hosts filter: it rejects what that is made of.
-				if name != "/late_0" && name != domain && (name != "hosts" || w.version == envoytest.Newest) {
+				if name != "/late_0" && name != domain && (name != "hosts" || w.envoy.version == envoytest.Newest) {
 					w.t.Errorf("stream %d: %s %s is sent again", stream, r.GetTypeUrl(), name)
 				}
 			}
@@ -125,12 +95,12 @@ func TestReconnectWhileAClusterWarms(t *testing.T) {
 		one := func(name, more string) string {
 			return fmt.Sprintf("- id: /%s\n  ports:\n  - domains: [%s.test]\n    endpoints: [{address: %q}]\n%s", name, name, backend.Listener.Addr(), more)
 		}
-		write := w.appsFile()
+		write := w.relay.appsFile()
 		write(one("a", ""))
-		proxy := w.startVia()
-		w.ready()
-		w.expect("http://a.test/", http.StatusOK, "file")
-		w.settled()
+		proxy := w.envoy.startVia()
+		w.envoy.ready()
+		w.clients.expect("http://a.test/", http.StatusOK, "file")
+		w.admin.settled()
 
 		lost := 0
 		proxy.LoseResponses(func(r *discoveryv3.DeltaDiscoveryResponse) bool {
@@ -142,27 +112,16 @@ func TestReconnectWhileAClusterWarms(t *testing.T) {
 		})
 		write(one("a", "    maxConnections: 100\n"))
 		proxy.Await(0, "the endpoints lost", func(*xdstest.Exchange) bool { return lost > 0 })
-		w.warming(1)
+		w.envoy.warming(1)
 		proxy.LoseResponses(nil)
 		proxy.Cut()
 		write(one("a", "    maxConnections: 100\n") + one("b", ""))
-		w.expect("http://b.test/", http.StatusOK, "file")
-		w.warming(0)
-		w.expect("http://a.test/", http.StatusOK, "file")
+		w.clients.expect("http://b.test/", http.StatusOK, "file")
+		w.envoy.warming(0)
+		w.clients.expect("http://a.test/", http.StatusOK, "file")
 		proxy.Await(1, "clusters asked for after endpoints", func(e *xdstest.Exchange) bool {
 			types := asked(e)
 			return slices.Index(types, xds.Cluster) > slices.Index(types, xds.Endpoint)
 		})
-	})
-}
-
-// warming waits until so many clusters of Envoy are.
-func (w *world) warming(n int64) {
-	w.t.Helper()
-	w.eventually(fmt.Sprintf("%d clusters warming", n), func() error {
-		if w.stat(`^cluster_manager\.warming_clusters$`) != n {
-			return errors.New("not yet")
-		}
-		return nil
 	})
 }

@@ -23,16 +23,16 @@ func forEachVersion(t *testing.T, test func(w *world)) {
 	t.Helper()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		w := newWorld(t)
-		w.version = version
+		w.envoy.version = version
 		test(w)
 	})
 }
 
 // opened waits until an Envoy has a listener open.
-func (w *world) opened(e *envoytest.Envoy, listener string) {
-	w.t.Helper()
-	w.eventually(listener+" open", func() error {
-		all, err := e.Get(w.t.Context(), "/listeners")
+func opened(t *testing.T, e *envoytest.Envoy, listener string) {
+	t.Helper()
+	eventually(t, listener+" open", func() error {
+		all, err := e.Get(t.Context(), "/listeners")
 		if err == nil && !strings.Contains(all, listener+"::") {
 			err = fmt.Errorf("open are %s", all)
 		}
@@ -42,9 +42,9 @@ func (w *world) opened(e *envoytest.Envoy, listener string) {
 
 // rejectedByEnvoys are the problems with what Envoys reject. The oldest Envoy has always
 // one: it does not know what the hosts filter is made of.
-func (w *world) rejectedByEnvoys() []admin.ProblemView {
+func rejectedByEnvoys(w *world) []admin.ProblemView {
 	return slices.DeleteFunc(w.admin.envoyProblems(), func(p admin.ProblemView) bool {
-		return w.version == envoytest.Oldest && p.Item == "extension_configs hosts"
+		return w.envoy.version == envoytest.Oldest && p.Item == "extension_configs hosts"
 	})
 }
 
@@ -55,10 +55,10 @@ func TestPortTakenOnOneMachine(t *testing.T) {
 	t.Parallel()
 	forEachVersion(t, func(w *world) {
 		t := w.t
-		port, address := w.tcpPort()
-		w.service("/db", []string{w.lines("db", nil)}, modeLabel, "tcp", portLabel, port)
+		port, address := w.tcp.port()
+		w.marathon.service("/db", []string{w.tcp.lines("db", nil)}, modeLabel, "tcp", portLabel, port)
 		var taken []net.Listener
-		for _, address := range []string{w.http, address} {
+		for _, address := range []string{w.clients.http, address} {
 			l, err := net.Listen("tcp", address)
 			if err != nil {
 				t.Fatal(err)
@@ -67,18 +67,18 @@ func TestPortTakenOnOneMachine(t *testing.T) {
 			taken = append(taken, l)
 		}
 		start := func(node string) *envoytest.Envoy {
-			return envoytest.Start(t, envoytest.Options{Version: w.version, XDS: []string{w.config.XDS.Address}, NodeID: node})
+			return envoytest.Start(t, envoytest.Options{Version: w.envoy.version, XDS: []string{w.relay.config.XDS.Address}, NodeID: node})
 		}
-		w.startRelay()
+		w.relay.start()
 		first := start("edge-1")
 		items := []string{"listeners http", "listeners tcp/" + port}
 		for _, item := range items {
-			w.problem("fleet external, Envoy edge-1", item+": rejected since 20")
+			w.admin.problem("fleet external, Envoy edge-1", item+": rejected since 20")
 		}
-		w.problem("Envoy edge-1", "cannot bind '"+w.http+"': Address already in use")
-		w.problem("Envoy edge-1", "cannot bind '"+address+"': Address already in use")
+		w.admin.problem("Envoy edge-1", "cannot bind '"+w.clients.http+"': Address already in use")
+		w.admin.problem("Envoy edge-1", "cannot bind '"+address+"': Address already in use")
 		for _, subject := range []string{"seed.test", "/db"} {
-			if _, out, _ := w.explained(subject); !strings.Contains(out, "rejected by this Envoy since 20") || !strings.Contains(out, "cannot bind '") {
+			if _, out, _ := w.admin.explain(subject); !strings.Contains(out, "rejected by this Envoy since 20") || !strings.Contains(out, "cannot bind '") {
 				t.Errorf("relay explain %s does not say it:\n%s", subject, out)
 			}
 		}
@@ -87,25 +87,25 @@ func TestPortTakenOnOneMachine(t *testing.T) {
 			_ = l.Close()
 		}
 		second := start("edge-2")
-		w.opened(second, "http")
-		w.opened(second, "tcp/"+port)
-		for _, p := range w.rejectedByEnvoys() {
+		opened(t, second, "http")
+		opened(t, second, "tcp/"+port)
+		for _, p := range rejectedByEnvoys(w) {
 			if p.Subject != "fleet external, Envoy edge-1" || !slices.Contains(items, p.Item) {
 				t.Errorf("also a problem: %+v", p)
 			}
 		}
-		w.opened(first, "http")
-		w.opened(first, "tcp/"+port)
+		opened(t, first, "http")
+		opened(t, first, "tcp/"+port)
 		w.eventually("no problem", func() error {
-			if all := w.rejectedByEnvoys(); len(all) > 0 {
+			if all := rejectedByEnvoys(w); len(all) > 0 {
 				return fmt.Errorf("%+v", all)
 			}
 			return nil
 		})
 		second.Kill() // both have the port
-		w.greeted(address, "db").says(t, "db")
-		if w.version == envoytest.Newest { // the oldest takes no scopes any more until it is started again
-			w.expect("http://seed.test/", http.StatusOK, "/seed")
+		w.tcp.greeted(address, "db").says(t, "db")
+		if w.envoy.version == envoytest.Newest { // the oldest takes no scopes any more until it is started again
+			w.clients.expect("http://seed.test/", http.StatusOK, "/seed")
 		}
 	})
 }
@@ -114,18 +114,18 @@ func TestPortTakenOnOneMachine(t *testing.T) {
 // that went with the listener that it rejected. The listener serves all the same.
 func TestPortFreedBetweenStreams(t *testing.T) {
 	w := newWorld(t)
-	taken, err := net.Listen("tcp", w.http)
+	taken, err := net.Listen("tcp", w.clients.http)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = taken.Close() }()
-	proxy := w.startVia()
-	w.problem("Envoy envoy", "listeners http: rejected")
-	w.settled()
-	w.stop()
+	proxy := w.envoy.startVia()
+	w.admin.problem("Envoy envoy", "listeners http: rejected")
+	w.admin.settled()
+	w.relay.stop()
 	_ = taken.Close()
-	w.startRelay()
-	w.expect("http://seed.test/", http.StatusOK, "/seed")
+	w.relay.start()
+	w.clients.expect("http://seed.test/", http.StatusOK, "/seed")
 	w.eventually("no problem", func() error {
 		if all := w.admin.envoyProblems(); len(all) > 0 {
 			return fmt.Errorf("%+v", all)
@@ -149,11 +149,11 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 		t := w.t
 		var ports, addresses []string
 		for range 4 {
-			port, address := w.tcpPort()
+			port, address := w.tcp.port()
 			ports, addresses = append(ports, port), append(addresses, address)
 		}
-		backend := w.lines("tcp", nil)
-		apps := w.appsFile()
+		backend := w.tcp.lines("tcp", nil)
+		apps := w.relay.appsFile()
 		write := func(services ...int) {
 			text := "- id: /web\n  ports:\n  - domains: [web.test]\n    endpoints: [{address: \"127.0.0.1:9\"}]\n"
 			for _, i := range services {
@@ -162,9 +162,9 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 			apps(text)
 		}
 		write()
-		proxy := w.startVia()
-		w.ready()
-		w.settled()
+		proxy := w.envoy.startVia()
+		w.envoy.ready()
+		w.admin.settled()
 		taken, err := net.Listen("tcp", addresses[0])
 		if err != nil {
 			t.Fatal(err)
@@ -190,7 +190,7 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 			}
 			return errors.New("not yet")
 		})
-		w.greeted(addresses[3], "tcp")
+		w.tcp.greeted(addresses[3], "tcp")
 		listeners := w.admin.fleet("external").Resources["listeners"]
 		write(0, 1, 2)
 		w.eventually("deleted", func() error {
@@ -200,11 +200,11 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 			return nil
 		})
 		proxy.HoldRequests(nil)
-		w.refused(addresses[3])
-		w.greeted(addresses[1], "tcp")
-		w.greeted(addresses[2], "tcp")
-		w.problem("Envoy envoy", "listeners tcp/"+ports[0]+": rejected")
-		if all := w.rejectedByEnvoys(); len(all) != 1 {
+		w.tcp.refused(addresses[3])
+		w.tcp.greeted(addresses[1], "tcp")
+		w.tcp.greeted(addresses[2], "tcp")
+		w.admin.problem("Envoy envoy", "listeners tcp/"+ports[0]+": rejected")
+		if all := rejectedByEnvoys(w); len(all) != 1 {
 			t.Errorf("the problems are %+v, want one", all)
 		}
 	})
@@ -214,19 +214,19 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 // People see that. Where clusters are on demand it is as it should be.
 func TestEnvoyThatNeverAsksForClusters(t *testing.T) {
 	w := newWorld(t)
-	w.fleet.HTTPS = netip.AddrPort{}
-	lazy := *w.fleet
-	lazy.Name, lazy.HTTP, lazy.ClustersOnDemand = "lazy", netip.AddrPortFrom(w.fleet.HTTP.Addr(), envoytest.FreePort(t)), true
-	w.config.Fleets = append(w.config.Fleets, lazy)
-	w.startRelay()
+	w.relay.fleet.HTTPS = netip.AddrPort{}
+	lazy := *w.relay.fleet
+	lazy.Name, lazy.HTTP, lazy.ClustersOnDemand = "lazy", netip.AddrPortFrom(w.relay.fleet.HTTP.Addr(), envoytest.FreePort(t)), true
+	w.relay.config.Fleets = append(w.relay.config.Fleets, lazy)
+	w.relay.start()
 	for _, fleet := range []string{"lazy", "external"} {
-		envoytest.Start(t, envoytest.Options{XDS: []string{w.config.XDS.Address}, Fleet: fleet, NodeID: "edge-" + fleet, ClustersOnDemand: true})
+		envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, Fleet: fleet, NodeID: "edge-" + fleet, ClustersOnDemand: true})
 	}
-	w.streams(2)
+	w.admin.streams(2)
 	if problems := w.admin.envoyProblems(); len(problems) > 0 {
 		t.Errorf("problems at once: %+v", problems)
 	}
-	w.problem("fleet external, Envoy edge-external", "has not asked for clusters")
+	w.admin.problem("fleet external, Envoy edge-external", "has not asked for clusters")
 	if problems := w.admin.envoyProblems(); len(problems) != 1 {
 		t.Errorf("problems: %+v", problems)
 	}

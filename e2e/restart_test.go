@@ -6,71 +6,35 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"relay/admin"
 	"relay/internal/relay"
 	"relay/sources/marathon/marathontest"
-	"relay/xds/envoytest"
 )
-
-// process is Relay as a process of its own.
-type process struct {
-	admin *adminClient
-	cmd   *exec.Cmd
-}
-
-// startProcess runs relay serve, configured by flags, environment and a file.
-func (w *world) startProcess(flags ...string) *process {
-	w.t.Helper()
-	address := fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(w.t))
-	p := &process{admin: newAdminClient(w.t, "http://"+address, relay.AdminPort{})}
-	file := w.t.TempDir() + "/relay.yaml"
-	text := "marathon: [" + w.marathon.URL() + "]\nfleets:\n- name: external\n  http: " + w.http + "\n  https: " + w.https + "\n"
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
-	p.cmd = exec.Command(program.path(w.t), append([]string{"serve", "--config", file, "--xds", w.config.XDS.Address, "--admin", address}, flags...)...)
-	p.cmd.Env = append(os.Environ(), "RELAY_CERTS_DIR="+w.certs)
-	p.cmd.Stderr = w.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(p.kill)
-	return p
-}
-
-func (p *process) kill() {
-	_ = p.cmd.Process.Kill()
-	_ = p.cmd.Wait()
-}
 
 // Relay killed and started again: Envoy goes on, and is sent nothing that it has.
 func TestKilledRelay(t *testing.T) {
 	w := newWorld(t)
-	w.issue("a.test")
-	w.deploy(app("/a", "a.test", 2, "MARATHON_ACME_0_DOMAIN", "a.test"), app("/zone", "*.zone.test,exact.zone.test", 1))
-	first := w.startProcess()
-	w.startEnvoy()
-	w.ready()
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	w.expect("https://a.test/", http.StatusOK, "/a")
+	w.certs.issue("a.test")
+	w.marathon.deploy(app("/a", "a.test", 2, "MARATHON_ACME_0_DOMAIN", "a.test"), app("/zone", "*.zone.test,exact.zone.test", 1))
+	first := w.relay.startProcess()
+	w.envoy.start()
+	w.envoy.ready()
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	w.clients.expect("https://a.test/", http.StatusOK, "/a")
 	if sent := first.admin.sum("relay_xds_resources_sent_total"); sent < 5 {
 		t.Fatalf("the first Relay counts %v resources sent: the metric is not what is meant", sent)
 	}
-	ws := w.echo("wss://a.test/ws")
-	load := w.load(100, ok, "http://a.test/", "https://a.test/", "http://x.zone.test/")
+	ws := w.clients.echo("wss://a.test/ws")
+	load := w.clients.load(100, ok, "http://a.test/", "https://a.test/", "http://x.zone.test/")
 	first.kill()
 
-	second := w.startProcess()
+	second := w.relay.startProcess()
 	w.eventually("Envoy is back", func() error {
 		if n := second.admin.sum("relay_xds_streams"); n != 1 {
 			return fmt.Errorf("%v streams", n)
@@ -78,10 +42,10 @@ func TestKilledRelay(t *testing.T) {
 		return nil
 	})
 	// A change comes after all that the reconnect may have caused.
-	w.deploy(app("/late", "late.test", 1))
-	w.expect("http://late.test/", http.StatusOK, "/late")
-	w.noFailure(load, 20)
-	w.says(ws, "still here")
+	w.marathon.deploy(app("/late", "late.test", 1))
+	w.clients.expect("http://late.test/", http.StatusOK, "/late")
+	w.clients.noFailure(load, 20)
+	w.clients.says(ws, "still here")
 	// One cluster, its endpoints, its scope.
 	if sent, removed := second.admin.sum("relay_xds_resources_sent_total"), second.admin.sum("relay_xds_removals_sent_total"); sent > 4 || removed > 0 {
 		t.Errorf("after the restart %v resources were sent and %v removed; want the new app's alone", sent, removed)
@@ -92,28 +56,28 @@ func TestKilledRelay(t *testing.T) {
 // has, /readyz says why, and all is well once Marathon is back.
 func TestMarathonDownAtStart(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1))
+	w.marathon.deploy(app("/a", "a.test", 1))
 	w.start()
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	w.stop()
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	w.relay.stop()
 	w.marathon.Down()
-	w.startRelay()
-	load := w.load(100, ok, "http://a.test/")
-	w.streams(1)
-	w.notReady("apps cannot be read from marathon")
+	w.relay.start()
+	load := w.clients.load(100, ok, "http://a.test/")
+	w.admin.streams(1)
+	w.admin.awaitNotReady("apps cannot be read from marathon")
 	if err := w.marathon.Up(); err != nil {
 		t.Fatal(err)
 	}
-	w.deploy(app("/b", "b.test", 1))
-	w.expect("http://b.test/", http.StatusOK, "/b")
-	w.noFailure(load, 10)
+	w.marathon.deploy(app("/b", "b.test", 1))
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
+	w.clients.noFailure(load, 10)
 }
 
 // Marathon goes away from a Relay that has read it: people are told since when,
 // Relay stays ready, and the problem goes when Marathon is back.
 func TestMarathonAwayLater(t *testing.T) {
 	w := newWorld(t)
-	w.startRelay()
+	w.relay.start()
 	told := func() bool {
 		return slices.ContainsFunc(w.admin.problems(), func(p admin.ProblemView) bool {
 			return p.Kind == admin.ProblemSource && strings.Contains(p.Reason, "not followed since "+time.Now().UTC().Format("2006-"))
@@ -146,40 +110,29 @@ func TestMarathonAwayLater(t *testing.T) {
 	expect("Marathon is back", false)
 }
 
-// notReady waits until /readyz refuses with these words.
-func (w *world) notReady(words string) {
-	w.t.Helper()
-	w.eventually("not ready", func() error {
-		if reason := w.admin.notReady(); !strings.Contains(reason, words) {
-			return fmt.Errorf("%q", reason)
-		}
-		return nil
-	})
-}
-
 // A panic in the watcher restarts it alone: no stream is cut.
 func TestWatcherPanic(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1))
+	w.marathon.deploy(app("/a", "a.test", 1))
 	var bomb atomic.Bool
-	w.config.Apps.Marathon.OnEvent = func(string) {
+	w.relay.config.Apps.Marathon.OnEvent = func(string) {
 		if bomb.CompareAndSwap(true, false) {
 			panic("injected")
 		}
 	}
 	w.start()
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	since := w.streams(1)[0].Connected
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	since := w.admin.streams(1)[0].Connected
 	bomb.Store(true)
-	w.deploy(app("/b", "b.test", 1))
-	w.expect("http://b.test/", http.StatusOK, "/b")
+	w.marathon.deploy(app("/b", "b.test", 1))
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
 	if bomb.Load() {
 		t.Error("the panic never happened")
 	}
-	if !strings.Contains(w.log.String(), "a part panicked and is started again") {
+	if !strings.Contains(w.relay.log.String(), "a part panicked and is started again") {
 		t.Error("the panic is not in the log")
 	}
-	if got := w.streams(1)[0].Connected; !got.Equal(since) {
+	if got := w.admin.streams(1)[0].Connected; !got.Equal(since) {
 		t.Errorf("Envoy's stream is of %s, was of %s", got, since)
 	}
 }
@@ -187,8 +140,8 @@ func TestWatcherPanic(t *testing.T) {
 // A connection that Envoy's listeners refuse to be bound to is not hidden.
 func TestPortInUse(t *testing.T) {
 	w := newWorld(t)
-	w.startRelay()
-	if _, err := relay.New(w.config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--xds "+w.config.XDS.Address) {
+	w.relay.start()
+	if _, err := relay.New(w.relay.config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "--xds "+w.relay.config.XDS.Address) {
 		t.Errorf("a second Relay on the same port: %v; want an error with the address", err)
 	}
 }
@@ -197,30 +150,30 @@ func TestPortInUse(t *testing.T) {
 // taken. It is one problem, in Envoy's words, and is tried again when it changes.
 func TestRejectedListener(t *testing.T) {
 	w := newWorld(t)
-	w.issue("a.test")
-	w.deploy(app("/a", "a.test", 1))
-	taken, err := net.Listen("tcp", w.https)
+	w.certs.issue("a.test")
+	w.marathon.deploy(app("/a", "a.test", 1))
+	taken, err := net.Listen("tcp", w.clients.https)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.startRelay()
-	w.startEnvoy()
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	w.problem("Envoy envoy", "listeners https: rejected")
-	w.problem("Envoy envoy", "bind")
-	w.deploy(app("/b", "b.test", 1))
-	w.expect("http://b.test/", http.StatusOK, "/b")
-	if n := strings.Count(w.log.String(), "Envoy rejected a resource"); n != 1 {
+	w.relay.start()
+	w.envoy.start()
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	w.admin.problem("Envoy envoy", "listeners https: rejected")
+	w.admin.problem("Envoy envoy", "bind")
+	w.marathon.deploy(app("/b", "b.test", 1))
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
+	if n := strings.Count(w.relay.log.String(), "Envoy rejected a resource"); n != 1 {
 		t.Errorf("the log tells of %d rejections, want 1", n)
 	}
 	_ = taken.Close()
-	w.issue("b.test")
-	if status := w.hook("usr1"); status != http.StatusNoContent {
+	w.certs.issue("b.test")
+	if status := w.admin.hook("usr1"); status != http.StatusNoContent {
 		t.Fatalf("hook: status %d", status)
 	}
-	w.expect("https://b.test/", http.StatusOK, "/b")
+	w.clients.expect("https://b.test/", http.StatusOK, "/b")
 	w.eventually("the log tells that it is over", func() error {
-		if !strings.Contains(w.log.String(), "Envoy has acknowledged what had been rejected") {
+		if !strings.Contains(w.relay.log.String(), "Envoy has acknowledged what had been rejected") {
 			return fmt.Errorf("it does not")
 		}
 		return nil
@@ -233,14 +186,14 @@ func TestRejectedListener(t *testing.T) {
 // Marathon's event stream going silent is noticed and healed by a new one.
 func TestHalfOpenStream(t *testing.T) {
 	w := newWorld(t)
-	w.config.Apps.Marathon.IdleTimeout = 300 * time.Millisecond
-	w.deploy(app("/a", "a.test", 1))
+	w.relay.config.Apps.Marathon.IdleTimeout = 300 * time.Millisecond
+	w.marathon.deploy(app("/a", "a.test", 1))
 	w.start()
 	w.marathon.SetStreams(marathontest.StreamsSilent)
-	w.deploy(app("/b", "b.test", 1))
+	w.marathon.deploy(app("/b", "b.test", 1))
 	w.marathon.SetStreams(marathontest.StreamsServe)
-	w.expect("http://b.test/", http.StatusOK, "/b")
-	if status := w.hook("hup"); status != http.StatusNoContent {
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
+	if status := w.admin.hook("hup"); status != http.StatusNoContent {
 		t.Errorf("a full read: status %d", status)
 	}
 }
@@ -249,21 +202,21 @@ func TestHalfOpenStream(t *testing.T) {
 // time, and answers in time that the rest goes on.
 func TestHupWhileMarathonIsAway(t *testing.T) {
 	w := newWorld(t)
-	mount := w.vault() // which is polled once an hour
-	w.publish(mount, "a.test")
-	w.deploy(app("/a", "a.test", 1))
+	mount := w.relay.useVault() // which is polled once an hour
+	w.certs.publish(mount, "a.test")
+	w.marathon.deploy(app("/a", "a.test", 1))
 	w.start()
-	serial := w.expect("https://a.test/", http.StatusOK, "/a").serial
+	serial := w.clients.expect("https://a.test/", http.StatusOK, "/a").serial
 	w.marathon.Down()
 	for range 2 {
-		w.publish(mount, "a.test")
+		w.certs.publish(mount, "a.test")
 		start := time.Now()
-		if status := w.hook("hup"); status != http.StatusAccepted {
+		if status := w.admin.hook("hup"); status != http.StatusAccepted {
 			t.Errorf("hup: status %d, want 202", status)
 		}
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("hup: answered after %s, clients wait for 5 s", took)
 		}
-		serial = w.renewed("https://a.test/", serial)
+		serial = w.clients.renewed("https://a.test/", serial)
 	}
 }

@@ -16,25 +16,25 @@ import (
 // and, with a certificate, by HTTPS.
 func TestRouting(t *testing.T) {
 	w := newWorld(t)
-	w.issue("a.test")
-	w.issue("b.test")
+	w.certs.issue("a.test")
+	w.certs.issue("b.test")
 	w.start()
-	w.deploy(app("/a", "a.test", 1), app("/b", "b.test", 1))
+	w.marathon.deploy(app("/a", "a.test", 1), app("/b", "b.test", 1))
 
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	w.expect("http://b.test/", http.StatusOK, "/b")
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
 	for _, domain := range []string{"a.test", "b.test"} {
-		a := w.expect("https://"+domain+"/", http.StatusOK, "/"+domain[:1])
+		a := w.clients.expect("https://"+domain+"/", http.StatusOK, "/"+domain[:1])
 		if !slices.Equal(a.tls, []string{domain}) {
 			t.Errorf("https://%s has the certificate of %q", domain, a.tls)
 		}
 	}
-	w.echo("ws://a.test/ws")
-	w.echo("wss://b.test/ws")
+	w.clients.echo("ws://a.test/ws")
+	w.clients.echo("wss://b.test/ws")
 
-	client := w.client(false)
+	client := w.clients.client(false)
 	for _, host := range []string{"A.Test", "a.test:8080", "a.test.", "A.TEST.:80"} {
-		a, err := w.get(client, "http://a.test/", host)
+		a, err := w.clients.get(client, "http://a.test/", host)
 		if err != nil || a.status != http.StatusOK || a.header.Get("X-App") != "/a" {
 			t.Errorf("Host %q: status %d by app %q, %v; want 200 by /a", host, a.status, a.header.Get("X-App"), err)
 		}
@@ -42,7 +42,7 @@ func TestRouting(t *testing.T) {
 			t.Errorf("Host %q: the app sees Relay's own header:\n%s", host, a.body)
 		}
 	}
-	a := w.expect("http://unknown.test/", http.StatusNotFound, "")
+	a := w.clients.expect("http://unknown.test/", http.StatusNotFound, "")
 	if !strings.Contains(a.body, "<html") || !strings.Contains(a.header.Get("Content-Type"), "text/html") {
 		t.Errorf("unknown host: %q %q; want an HTML page", a.header.Get("Content-Type"), a.body)
 	}
@@ -52,23 +52,23 @@ func TestRouting(t *testing.T) {
 // marathon-acme whether or not the app runs.
 func TestRedirectAndChallenge(t *testing.T) {
 	w := newWorld(t)
-	w.issue("a.test")
+	w.certs.issue("a.test")
 	w.start()
-	w.deploy(
+	w.marathon.deploy(
 		app("/a", "a.test", 0, "HAPROXY_0_REDIRECT_TO_HTTPS", "true", "MARATHON_ACME_0_DOMAIN", "a.test,only-acme.test"),
 		app("/marathon-acme", "acme.test", 1, "HAPROXY_GROUP", "internal"),
 	)
-	a := w.expect("http://a.test/x?y=1", http.StatusMovedPermanently, "")
-	if want := "https://a.test:" + w.https[strings.LastIndex(w.https, ":")+1:] + "/x?y=1"; a.header.Get("Location") != want {
+	a := w.clients.expect("http://a.test/x?y=1", http.StatusMovedPermanently, "")
+	if want := "https://a.test:" + w.clients.https[strings.LastIndex(w.clients.https, ":")+1:] + "/x?y=1"; a.header.Get("Location") != want {
 		t.Errorf("redirect to %q, want %q", a.header.Get("Location"), want)
 	}
-	w.expect("http://a.test/.well-known/acme-challenge/token", http.StatusOK, "/marathon-acme")
-	w.expect("http://only-acme.test/.well-known/acme-challenge/token", http.StatusOK, "/marathon-acme")
-	w.expect("http://only-acme.test/", http.StatusNotFound, "")
-	w.expect("https://a.test/.well-known/acme-challenge/token", http.StatusServiceUnavailable, "")
-	w.expect("https://a.test/", http.StatusServiceUnavailable, "")
+	w.clients.expect("http://a.test/.well-known/acme-challenge/token", http.StatusOK, "/marathon-acme")
+	w.clients.expect("http://only-acme.test/.well-known/acme-challenge/token", http.StatusOK, "/marathon-acme")
+	w.clients.expect("http://only-acme.test/", http.StatusNotFound, "")
+	w.clients.expect("https://a.test/.well-known/acme-challenge/token", http.StatusServiceUnavailable, "")
+	w.clients.expect("https://a.test/", http.StatusServiceUnavailable, "")
 
-	a, err := w.get(w.client(false), "http://acme.test/", "")
+	a, err := w.clients.get(w.clients.client(false), "http://acme.test/", "")
 	if err != nil || a.status != http.StatusNotFound {
 		t.Errorf("an app of another group is served: %d, %v", a.status, err)
 	}
@@ -77,11 +77,11 @@ func TestRedirectAndChallenge(t *testing.T) {
 // What a client says of itself does not pass for what Envoy says of it.
 func TestForwardedHeadersAreEnvoys(t *testing.T) {
 	w := newWorld(t)
-	w.issue("a.test")
+	w.certs.issue("a.test")
 	w.start()
-	w.deploy(app("/a", "a.test", 1, "HAPROXY_0_REDIRECT_TO_HTTPS", "true"), app("/b", "b.test", 1))
-	w.expect("https://a.test/", http.StatusOK, "/a")
-	client := w.client(false)
+	w.marathon.deploy(app("/a", "a.test", 1, "HAPROXY_0_REDIRECT_TO_HTTPS", "true"), app("/b", "b.test", 1))
+	w.clients.expect("https://a.test/", http.StatusOK, "/a")
+	client := w.clients.client(false)
 	for _, header := range []string{"X-Forwarded-Proto", "X-Relay-Scope"} {
 		req, err := http.NewRequest(http.MethodGet, "http://a.test/", nil)
 		if err != nil {
@@ -102,11 +102,11 @@ func TestForwardedHeadersAreEnvoys(t *testing.T) {
 // A client that sends the head of a request byte by byte is not waited for.
 func TestSlowClient(t *testing.T) {
 	w := newWorld(t)
-	w.fleet.Options.RequestHeadersTimeout = 300 * time.Millisecond
-	w.deploy(app("/a", "a.test", 1))
+	w.relay.fleet.Options.RequestHeadersTimeout = 300 * time.Millisecond
+	w.marathon.deploy(app("/a", "a.test", 1))
 	w.start()
-	w.expect("http://a.test/", http.StatusOK, "/a")
-	conn, err := net.Dial("tcp", w.http)
+	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+	conn, err := net.Dial("tcp", w.clients.http)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,13 +147,13 @@ func TestSlowClient(t *testing.T) {
 // domain above it, and however the host is spelled.
 func TestPathsOfADomainUnderAWildcard(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/exact", "a.zone.test", 1, "HAPROXY_0_PATH", "/api"), app("/all", "*.zone.test", 1))
+	w.marathon.deploy(app("/exact", "a.zone.test", 1, "HAPROXY_0_PATH", "/api"), app("/all", "*.zone.test", 1))
 	w.start()
 	for _, host := range []string{"a.zone.test", "A.Zone.test", "a.zone.test.", "A.zone.test.:80"} {
 		for path, want := range map[string]int{"/api/x": http.StatusOK, "/other": http.StatusNotFound} {
-			client := w.client(false)
+			client := w.clients.client(false)
 			w.eventually(host+path, func() error {
-				a, err := w.get(client, "http://a.zone.test"+path, host)
+				a, err := w.clients.get(client, "http://a.zone.test"+path, host)
 				if err != nil {
 					return err
 				}
@@ -164,6 +164,6 @@ func TestPathsOfADomainUnderAWildcard(t *testing.T) {
 			})
 		}
 	}
-	w.expect("http://b.zone.test/other", http.StatusOK, "/all")
-	w.expect("http://B.b.zone.test/other", http.StatusOK, "/all")
+	w.clients.expect("http://b.zone.test/other", http.StatusOK, "/all")
+	w.clients.expect("http://B.b.zone.test/other", http.StatusOK, "/all")
 }

@@ -60,26 +60,26 @@ func TestNothingSecretIsTold(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			v := newHostileVault(t, w.ca)
-			login(&w.config)
-			w.config.Certificates.Vault.Addresses, w.config.Certificates.Vault.Mount = []string{v.url, "http://127.0.0.1:1"}, "secret"
-			w.config.Apps.Marathon.URLs = []string{"http://relay:" + hushPassword + "@127.0.0.1:1"}
-			w.badFiles(v)
-			w.config.SessionTicketKeyFile = file(hex.EncodeToString([]byte(ticketSecret)))
-			w.config.Certificates.OnRead = panicOnce()
-			w.startRelay()
-			w.badTicketSecrets(v)
+			v := newHostileVault(t, w.certs.ca)
+			login(&w.relay.config)
+			w.relay.config.Certificates.Vault.Addresses, w.relay.config.Certificates.Vault.Mount = []string{v.url, "http://127.0.0.1:1"}, "secret"
+			w.relay.config.Apps.Marathon.URLs = []string{"http://relay:" + hushPassword + "@127.0.0.1:1"}
+			badFiles(w, v)
+			w.relay.config.SessionTicketKeyFile = file(hex.EncodeToString([]byte(ticketSecret)))
+			w.relay.config.Certificates.OnRead = panicOnce()
+			w.relay.start()
+			badTicketSecrets(w, v)
 			seen := ""
 			for _, mode := range v.modes() {
 				v.mode.Store(&mode)
-				status, body := w.post("usr1")
+				status, body := w.admin.post("usr1")
 				if (status < 300) != mode.good && !mode.panics {
 					t.Errorf("%s: the hook answered %d: %s", mode.name, status, body)
 				}
-				seen += body + w.pages()
+				seen += body + w.admin.pages()
 			}
-			seen += w.log.String() + fmt.Sprintf("%+v %+v", w.admin.problems(), w.admin.sources())
-			if !strings.Contains(w.log.String(), "a part panicked and is started again") {
+			seen += w.relay.log.String() + fmt.Sprintf("%+v %+v", w.admin.problems(), w.admin.sources())
+			if !strings.Contains(w.relay.log.String(), "a part panicked and is started again") {
 				t.Error("the panic is not in the log")
 			}
 			if !strings.Contains(seen, "relay_certificate_days_to_expiry") {
@@ -118,29 +118,29 @@ func TestNoSecretOnTheCommandLine(t *testing.T) {
 }
 
 // badFiles puts private keys where they do harm into the directory.
-func (w *world) badFiles(v *hostileVault) {
+func badFiles(w *world, v *hostileVault) {
 	w.t.Helper()
-	w.writePEM("good.test.pem", v.good.Bundle())
-	w.writePEM("mismatch.pem", certstest.Join(v.bad.Key, v.good.Leaf))
-	w.writePEM("half.pem", v.bad.Key[:150])
-	w.writePEM("label.pem", []byte(strings.ReplaceAll(string(v.bad.Bundle()), "PRIVATE KEY", "CERTIFICATE")))
-	w.writePEM("type.pem", []byte(strings.ReplaceAll(string(v.bad.Bundle()), "PRIVATE KEY", "SECRET THING")))
-	if err := os.Chmod(filepath.Join(w.certs, "good.test.pem"), 0o644); err != nil {
+	w.certs.write("good.test.pem", v.good.Bundle())
+	w.certs.write("mismatch.pem", certstest.Join(v.bad.Key, v.good.Leaf))
+	w.certs.write("half.pem", v.bad.Key[:150])
+	w.certs.write("label.pem", []byte(strings.ReplaceAll(string(v.bad.Bundle()), "PRIVATE KEY", "CERTIFICATE")))
+	w.certs.write("type.pem", []byte(strings.ReplaceAll(string(v.bad.Bundle()), "PRIVATE KEY", "SECRET THING")))
+	if err := os.Chmod(filepath.Join(w.certs.dir, "good.test.pem"), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
 // badTicketSecrets puts secrets of tickets that cannot be used, and then another
 // one, in place of the first.
-func (w *world) badTicketSecrets(v *hostileVault) {
+func badTicketSecrets(w *world, v *hostileVault) {
 	w.t.Helper()
 	for _, content := range []string{hushTickets, hex.EncodeToString([]byte(ticketSecret))[1:], ticketSecret + ticketSecret, string(v.bad.Key)} {
-		replace(w.t, w.config.SessionTicketKeyFile, []byte(content))
-		w.problem("session-ticket-key-file", "want 32 random bytes")
+		replace(w.t, w.relay.config.SessionTicketKeyFile, []byte(content))
+		w.admin.problem("session-ticket-key-file", "want 32 random bytes")
 	}
-	replace(w.t, w.config.SessionTicketKeyFile, []byte(otherSecret))
+	replace(w.t, w.relay.config.SessionTicketKeyFile, []byte(otherSecret))
 	w.eventually("the other secret is read", func() error {
-		if !strings.Contains(w.log.String(), "read again") {
+		if !strings.Contains(w.relay.log.String(), "read again") {
 			return errors.New("it is not in the log")
 		}
 		return nil
@@ -174,27 +174,6 @@ func ticketFinds(t *testing.T) (finds []string) {
 		}
 	}
 	return finds
-}
-
-// post calls a hook and returns its whole answer.
-func (w *world) post(name string) (int, string) {
-	w.t.Helper()
-	status, body, err := w.admin.request(http.MethodPost, "/_mlb_signal/"+name)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return status, body
-}
-
-// pages is all that the admin endpoint shows.
-func (w *world) pages() string {
-	w.t.Helper()
-	var all strings.Builder
-	for _, path := range []string{"/", "/metrics", "/readyz", "/api/v1/problems", "/api/v1/sources", "/api/v1/certificates", "/api/v1/fleets", "/api/v1/uncovered", "/api/v1/explain?subject=a.test"} {
-		_, body := w.admin.get(path)
-		all.WriteString(body)
-	}
-	return all.String()
 }
 
 // hostileVault is a Vault that says back whatever it was told.

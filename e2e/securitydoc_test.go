@@ -23,7 +23,7 @@ import (
 	"relay/xds/envoytest"
 )
 
-const securityDocument = "../../docs/security.md"
+const securityDocument = "../docs/security.md"
 
 // notRun are the blocks that change the machine, by their first words.
 var notRun = map[string]string{

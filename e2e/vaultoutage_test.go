@@ -18,7 +18,7 @@ import (
 // Relay finds back by itself.
 func TestVaultOutage(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1))
+	w.marathon.deploy(app("/a", "a.test", 1))
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	tokenFile := filepath.Join(t.TempDir(), "token")
@@ -31,29 +31,29 @@ func TestVaultOutage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.publish(mount, "a.test")
+		w.certs.publish(mount, "a.test")
 		if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		return mount
 	}
 	first := vaulttest.Start(t)
-	w.config.Certificates.Dir.Paths = nil
-	w.pollCertificates(200 * time.Millisecond)
-	w.config.Certificates.Vault.Addresses, w.config.Certificates.Vault.Mount, w.config.Certificates.Vault.TokenFile = []string{first.Addr}, "secret", tokenFile
+	w.relay.config.Certificates.Dir.Paths = nil
+	w.relay.pollCertificates(200 * time.Millisecond)
+	w.relay.config.Certificates.Vault.Addresses, w.relay.config.Certificates.Vault.Mount, w.relay.config.Certificates.Vault.TokenFile = []string{first.Addr}, "secret", tokenFile
 	fill(first)
 	w.start()
-	serial := w.expect("https://a.test/", http.StatusOK, "/a").serial
-	load := w.load(100, ok, "https://a.test/")
+	serial := w.clients.expect("https://a.test/", http.StatusOK, "/a").serial
+	load := w.clients.load(100, ok, "https://a.test/")
 
 	first.Stop()
-	status, answer := w.post("usr1")
+	status, answer := w.admin.post("usr1")
 	if status != http.StatusInternalServerError || !strings.Contains(answer, "connection refused") {
 		t.Errorf("hook without Vault: status %d, %s", status, answer)
 	}
-	w.deploy(app("/b", "b.test", 1))
-	w.expect("http://b.test/", http.StatusOK, "/b")
-	if pages := w.pages(); !strings.Contains(pages, `relay_certificate_days_to_expiry{name="a.test",source="vault"} 89.`) {
+	w.marathon.deploy(app("/b", "b.test", 1))
+	w.clients.expect("http://b.test/", http.StatusOK, "/b")
+	if pages := w.admin.pages(); !strings.Contains(pages, `relay_certificate_days_to_expiry{name="a.test",source="vault"} 89.`) {
 		t.Error("the days to expiry are not shown while Vault is away")
 	}
 
@@ -63,16 +63,16 @@ func TestVaultOutage(t *testing.T) {
 	}
 	t.Cleanup(second.Stop)
 	fill(second)
-	if again := w.renewed("https://a.test/", serial); again == serial {
+	if again := w.clients.renewed("https://a.test/", serial); again == serial {
 		t.Error("the new Vault's certificate is not served")
 	}
-	w.noFailure(load, 100)
+	w.clients.noFailure(load, 100)
 }
 
 // A Relay that logs in by Kubernetes, configured as in production.
 func TestKubernetesLogin(t *testing.T) {
 	w := newWorld(t)
-	w.deploy(app("/a", "a.test", 1))
+	w.marathon.deploy(app("/a", "a.test", 1))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	server, cluster := vaulttest.Start(t), vaulttest.StartKubernetes(t)
@@ -88,11 +88,11 @@ func TestKubernetesLogin(t *testing.T) {
 	if err := os.WriteFile(jwt, []byte(cluster.Issue()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := mount.Publish(ctx, "a.test", w.ca.TestIssue(t, []string{"a.test"}, certstest.Options{})); err != nil {
+	if _, err := mount.Publish(ctx, "a.test", w.certs.ca.TestIssue(t, []string{"a.test"}, certstest.Options{})); err != nil {
 		t.Fatal(err)
 	}
-	w.startProcess("--vault-addr", server.Addr, "--vault-kubernetes-role", role, "--vault-kubernetes-token-file", jwt)
-	w.startEnvoy()
-	w.ready()
-	w.expect("https://a.test/", http.StatusOK, "/a")
+	w.relay.startProcess("--vault-addr", server.Addr, "--vault-kubernetes-role", role, "--vault-kubernetes-token-file", jwt)
+	w.envoy.start()
+	w.envoy.ready()
+	w.clients.expect("https://a.test/", http.StatusOK, "/a")
 }

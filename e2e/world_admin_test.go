@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -23,11 +24,18 @@ type adminClient struct {
 	client *http.Client
 }
 
-// newAdminClient asks the endpoint at a URL, which is configured so.
-func newAdminClient(t testing.TB, url string, port relay.AdminPort) *adminClient {
-	t.Helper()
-	a := &adminClient{t: t, url: url}
+func newAdminClient(t testing.TB) *adminClient {
+	a := &adminClient{t: t, client: &http.Client{Timeout: patience}}
+	t.Cleanup(a.client.CloseIdleConnections)
+	return a
+}
+
+// use asks the endpoint at a URL from now on, which is configured so.
+func (a *adminClient) use(url string, port relay.AdminPort) {
+	a.t.Helper()
+	a.client.CloseIdleConnections()
 	transport := new(http.Transport)
+	a.url, a.token, a.client.Transport = url, "", transport
 	if port.TLS.CertFile != "" {
 		// Tests of the certificate look at it themselves.
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
@@ -35,13 +43,10 @@ func newAdminClient(t testing.TB, url string, port relay.AdminPort) *adminClient
 	if port.TokenFile != "" {
 		token, err := relay.ReadToken(port.TokenFile)
 		if err != nil {
-			t.Fatal(err)
+			a.t.Fatal(err)
 		}
 		a.token = string(token)
 	}
-	a.client = &http.Client{Transport: transport, Timeout: patience}
-	t.Cleanup(transport.CloseIdleConnections)
-	return a
 }
 
 // request sends one, and returns the status and the whole answer.
@@ -201,4 +206,158 @@ func (a *adminClient) cluster(id string) string {
 func (a *adminClient) address() string {
 	_, address, _ := strings.Cut(a.url, "://")
 	return address
+}
+
+// metric returns the value of a series; ok is false if there is none.
+func (a *adminClient) metric(series string) (value float64, ok bool) {
+	a.t.Helper()
+	for _, line := range a.metrics() {
+		if rest, ok := strings.CutPrefix(line, series+" "); ok {
+			if value, err := strconv.ParseFloat(rest, 64); err == nil {
+				return value, true
+			}
+			a.t.Fatal(line)
+		}
+	}
+	return 0, false
+}
+
+// explain runs relay explain against the world's Relay.
+func (a *adminClient) explain(args ...string) (status int, out, err string) {
+	a.t.Helper()
+	return command(a.t, append([]string{"explain", "--admin", a.url}, args...)...)
+}
+
+// has waits until all pages together have each text.
+func (a *adminClient) has(texts ...string) {
+	a.t.Helper()
+	eventually(a.t, fmt.Sprintf("%q", texts), func() error {
+		pages := a.pages()
+		for _, text := range texts {
+			if !strings.Contains(pages, text) {
+				return fmt.Errorf("no page has %q", text)
+			}
+		}
+		return nil
+	})
+}
+
+// problemsOf are those of an app.
+func (a *adminClient) problemsOf(app string) []admin.ProblemView {
+	return slices.DeleteFunc(a.problems(), func(p admin.ProblemView) bool { return p.Subject != app })
+}
+
+// settledTypes waits until Envoy has acknowledged all there is of these types.
+func (a *adminClient) settledTypes(types ...string) {
+	a.t.Helper()
+	eventually(a.t, "acknowledged", func() error {
+		for _, s := range a.envoys() {
+			for _, t := range s.Types {
+				for _, name := range types {
+					if t.Type == name && (t.Behind > 0 || t.InFlight) {
+						return fmt.Errorf("%+v", t)
+					}
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// awaitNotReady waits until /readyz refuses with these words.
+func (a *adminClient) awaitNotReady(words string) {
+	a.t.Helper()
+	eventually(a.t, "not ready", func() error {
+		if reason := a.notReady(); !strings.Contains(reason, words) {
+			return fmt.Errorf("%q", reason)
+		}
+		return nil
+	})
+}
+
+// hook posts to a hook of the admin endpoint and returns the status.
+func (a *adminClient) hook(name string) int {
+	a.t.Helper()
+	status, _ := a.post(name)
+	return status
+}
+
+// problem waits for a problem of the subject whose text has the words.
+func (a *adminClient) problem(subject, words string) {
+	a.t.Helper()
+	eventually(a.t, fmt.Sprintf("a problem of %s that says %q", subject, words), func() error {
+		all := a.problems()
+		for _, p := range all {
+			if strings.HasSuffix(p.Subject, subject) && strings.Contains(p.Item+": "+p.Reason, words) {
+				return nil
+			}
+		}
+		return fmt.Errorf("problems are %+v", all)
+	})
+}
+
+// streams waits for this many Envoys and returns them.
+func (a *adminClient) streams(n int) []admin.EnvoyView {
+	a.t.Helper()
+	var streams []admin.EnvoyView
+	eventually(a.t, fmt.Sprintf("%d streams", n), func() error {
+		if streams = a.envoys(); len(streams) != n {
+			return fmt.Errorf("there are %d", len(streams))
+		}
+		return nil
+	})
+	return streams
+}
+
+// settled waits until Envoy has acknowledged all there is.
+func (a *adminClient) settled() {
+	a.t.Helper()
+	eventually(a.t, "all acknowledged", func() error {
+		for _, s := range a.envoys() {
+			for _, t := range s.Types {
+				if t.Behind > 0 || t.InFlight {
+					return fmt.Errorf("%+v", t)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// post calls a hook and returns its whole answer.
+func (a *adminClient) post(name string) (int, string) {
+	a.t.Helper()
+	status, body, err := a.request(http.MethodPost, "/_mlb_signal/"+name)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return status, body
+}
+
+// pages is all that the admin endpoint shows.
+func (a *adminClient) pages() string {
+	a.t.Helper()
+	var all strings.Builder
+	for _, path := range []string{"/", "/metrics", "/readyz", "/api/v1/problems", "/api/v1/sources", "/api/v1/certificates", "/api/v1/fleets", "/api/v1/uncovered", "/api/v1/explain?subject=a.test"} {
+		_, body := a.get(path)
+		all.WriteString(body)
+	}
+	return all.String()
+}
+
+func (a *adminClient) readyStatus() int {
+	a.t.Helper()
+	status, _ := a.get("/readyz")
+	return status
+}
+
+// noProblems waits until nothing is wrong any more.
+func (a *adminClient) noProblems() {
+	a.t.Helper()
+	eventually(a.t, "no problems", func() error {
+		if all := a.problems(); len(all) > 0 {
+			return fmt.Errorf("%+v", all)
+		}
+		return nil
+	})
 }
