@@ -15,7 +15,7 @@ import (
 // definition reads an app as someone with marathon-lb has it.
 func definition(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join("testdata", "apps", name+".json"))
+	data, err := os.ReadFile(filepath.Join("..", "testdata", "apps", name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestAppsOfMarathonLB(t *testing.T) {
 	w.certs.issue("blog.example.org", "www.blog.example.org")
 	w.certs.issue("*.tenants.example.org", "tenants.example.org")
 	w.start()
-	files, err := filepath.Glob("testdata/apps/*.json")
+	files, err := filepath.Glob("../testdata/apps/*.json")
 	if err != nil || len(files) < 10 {
 		t.Fatalf("there are %d definitions, %v", len(files), err)
 	}

@@ -51,7 +51,7 @@ func TestSecretsOpenToOthers(t *testing.T) {
 		t.Errorf("the log should tell it once:\n%s", text)
 	}
 	mode(0o640)
-	if problems := w.admin.problems(); len(problems) > 0 {
+	if problems := w.admin.problemsOf("admin-token-file"); len(problems) > 0 {
 		t.Errorf("problems that are none any more: %+v", problems)
 	}
 }

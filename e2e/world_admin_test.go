@@ -242,9 +242,9 @@ func (a *adminClient) has(texts ...string) {
 	})
 }
 
-// problemsOf are those of an app.
-func (a *adminClient) problemsOf(app string) []admin.ProblemView {
-	return slices.DeleteFunc(a.problems(), func(p admin.ProblemView) bool { return p.Subject != app })
+// problemsOf are those of a subject, such as an app.
+func (a *adminClient) problemsOf(subject string) []admin.ProblemView {
+	return slices.DeleteFunc(a.problems(), func(p admin.ProblemView) bool { return p.Subject != subject })
 }
 
 // settledTypes waits until Envoy has acknowledged all there is of these types.

@@ -83,7 +83,7 @@ func TestExplanationText(t *testing.T) {
 		}
 		var got bytes.Buffer
 		received.WriteText(&got)
-		file := filepath.Join("testdata", "explain", name+".golden.txt")
+		file := filepath.Join("..", "..", "testdata", "explain", name+".golden.txt")
 		if *updateGolden {
 			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 				t.Fatal(err)
