@@ -14,9 +14,10 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/state"}, "certs": {"internal/state", "internal/panics"},
-		"xds": {"internal/guard", "internal/panics"}, "admin": {"internal/guard", "internal/panics"},
-		"internal/guard": nil, "internal/panics": nil, "internal/state": nil, "deploy": nil,
+		"sources": {"internal/coalesce", "internal/state"}, "certs": {"internal/coalesce", "internal/state", "internal/panics"},
+		"xds": {"internal/guard", "internal/panics"}, "admin": {"internal/coalesce", "internal/guard", "internal/panics"},
+		"internal/coalesce": {"internal/panics"},
+		"internal/guard":    nil, "internal/panics": nil, "internal/state": nil, "deploy": nil,
 		"collator": {"sources", "certs", "xds", "internal/panics"},
 	}
 	const envoy, ads = "github.com/envoyproxy/go-control-plane/envoy/", "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
