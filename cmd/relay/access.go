@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"relay/admin"
+	"relay/internal/secret"
 )
 
 func (c *Config) xdsTLS() *serverTLS {
@@ -71,7 +72,7 @@ func (c *Config) adminAccess() (admin.Access, error) {
 	if _, err := readToken(c.AdminTokenFile); err != nil {
 		return access, fmt.Errorf("--admin-token-file: %w", err)
 	}
-	access.Token = func() admin.Token {
+	access.Token = func() secret.String {
 		token, err := readToken(c.AdminTokenFile)
 		if err != nil {
 			return "" // which lets nobody in
@@ -81,7 +82,7 @@ func (c *Config) adminAccess() (admin.Access, error) {
 	return access, nil
 }
 
-func readToken(path string) (admin.Token, error) {
+func readToken(path string) (secret.String, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
@@ -90,7 +91,7 @@ func readToken(path string) (admin.Token, error) {
 	if token == "" {
 		return "", fmt.Errorf("%s is empty", path)
 	}
-	return admin.Token(token), nil
+	return secret.String(token), nil
 }
 
 // clientRules say which client may be of which fleet.

@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"relay/certs/certstest"
-	"relay/certs/vault"
 	"relay/certs/vault/vaulttest"
+	"relay/internal/secret"
 )
 
 // What is promised to marathon-acme's users, for 5000 certificates.
@@ -185,7 +185,7 @@ func newBenchVault(b *testing.B, certificates int) *benchVault {
 	v.config = Config{
 		SourceFile: apps, ACMEApp: "/marathon-acme", Fleet: "external",
 		HTTP: netip.MustParseAddrPort("127.0.0.1:1"), HTTPS: netip.MustParseAddrPort("127.0.0.1:2"),
-		ConnectTimeout: time.Second, VaultAddr: []string{v.proxy(b, server.Addr)}, VaultMount: "secret", VaultToken: vault.Secret(token),
+		ConnectTimeout: time.Second, VaultAddr: []string{v.proxy(b, server.Addr)}, VaultMount: "secret", VaultToken: secret.String(token),
 		CertsPollInterval: time.Hour, CertsGrace: time.Hour, XDS: "127.0.0.1:0", Admin: "127.0.0.1:0", LogLevel: "info", LogFormat: "text",
 	}
 	return v

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"relay/certs/certstest"
-	"relay/certs/vault"
 	"relay/certs/vault/vaulttest"
+	"relay/internal/secret"
 )
 
 // vault runs a real Vault and makes it the only certificate store. Its mount is
@@ -33,7 +33,7 @@ func (w *world) vault() *vaulttest.Mount {
 		w.t.Fatal(err)
 	}
 	w.config.CertsDir = nil
-	w.config.VaultAddr, w.config.VaultMount, w.config.VaultToken = []string{server.Addr}, "secret", vault.Secret(token)
+	w.config.VaultAddr, w.config.VaultMount, w.config.VaultToken = []string{server.Addr}, "secret", secret.String(token)
 	return mount
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"relay/internal/secret"
 	"relay/sources"
 )
 
@@ -113,7 +114,7 @@ func (p *Port) auth(value string) {
 	case !validHash.MatchString(parts[2]):
 		p.close("has a password hash of a kind that Envoy cannot check: make it with htpasswd -s, it begins with {SHA}")
 	default:
-		p.http.BasicAuth = &sources.BasicAuth{Realm: "Restricted", User: parts[1], Hash: sources.Secret(parts[2])}
+		p.http.BasicAuth = &sources.BasicAuth{Realm: "Restricted", User: parts[1], Hash: secret.String(parts[2])}
 		if !validRealm.MatchString(parts[0]) {
 			p.problem("has a realm with other characters than letters, digits and spaces: Restricted is used")
 		} else if parts[0] != "" {
