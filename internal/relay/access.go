@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"relay/admin"
+	"relay/internal/secret"
 )
 
 func (c *Config) xdsTLS() *serverTLS {
@@ -71,7 +72,7 @@ func (p AdminPort) access() (admin.Access, error) {
 	if _, err := ReadToken(p.TokenFile); err != nil {
 		return access, fmt.Errorf("--admin-token-file: %w", err)
 	}
-	access.Token = func() admin.Token {
+	access.Token = func() secret.String {
 		token, err := ReadToken(p.TokenFile)
 		if err != nil {
 			return "" // which lets nobody in
@@ -82,7 +83,7 @@ func (p AdminPort) access() (admin.Access, error) {
 }
 
 // ReadToken reads the token that lets clients into the admin endpoint.
-func ReadToken(path string) (admin.Token, error) {
+func ReadToken(path string) (secret.String, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
@@ -91,7 +92,7 @@ func ReadToken(path string) (admin.Token, error) {
 	if token == "" {
 		return "", fmt.Errorf("%s is empty", path)
 	}
-	return admin.Token(token), nil
+	return secret.String(token), nil
 }
 
 // clientRules say which client may be of which fleet.
