@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -25,14 +26,12 @@ type recovery struct {
 }
 
 func newRecovery(registerer prometheus.Registerer) recovery {
-	r := recovery{
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
+	return recovery{
+		panics: promauto.With(registerer).NewCounter(prometheus.CounterOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "panics_total", Help: "Streams and handshakes that ended by a bug of Relay; the log has its stack.",
 		}),
 		stacks: rate.NewLimiter(rate.Every(time.Minute), 10),
 	}
-	registerer.MustRegister(r.panics)
-	return r
 }
 
 // interceptor is around every stream.
