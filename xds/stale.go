@@ -103,3 +103,18 @@ func (ts *typeState) sendFallback(t *table, id uint32, since uint64) {
 		ts.dueSince[id] = since
 	}
 }
+
+// retryAfterSecrets ends the pauses of what may have been rejected for a secret, once the
+// secret is not stale any more, or its last good version is back. For a secret Envoy rejects
+// listeners, and other secrets that the same filter chain needs.
+//
+// Rejected secrets do not follow a last good version. Else, where two secrets are bad, the last
+// good version of each would have the other one rejected again, and so on for ever.
+func (s *session) retryAfterSecrets(sent *sentResponse, now time.Time) {
+	for _, t := range []Type{Listener, Secret} {
+		if ts := &s.types[t]; len(sent.noLongerStale) > 0 || t == Listener && sent.hasLastGood() {
+			ts.now = now
+			ts.retryRejected()
+		}
+	}
+}

@@ -53,9 +53,9 @@ type table struct {
 	reclaimAt int
 	log       changeLog
 	open      bool
-	// suspects are the resources that Envoys reject as they are, by id.
+	// rejections are those of the present versions, by id.
 	rejections map[uint32][]*versionRejections
-	// second holds the second forms of those that have one, by id.
+	// variants are those of the resources that have one, by id.
 	variants map[uint32]*variant
 	aliases  aliases
 }
@@ -84,9 +84,9 @@ type entry struct {
 	// good is the last content before this one that was acknowledged, by Envoys of
 	// the versions goodFor. Others of these versions that do not get this content, and
 	// have none, are sent that.
-	good        mem.Buffer
-	goodVersion version
-	goodFor     uint32
+	lastGood        mem.Buffer
+	lastGoodVersion version
+	lastGoodFor     uint32
 }
 
 // NewStore returns an empty store in which no type is open.
@@ -326,11 +326,11 @@ func (t *table) set(r Resource, revision uint64) bool {
 	}
 	if !same {
 		if e.acknowledged != 0 {
-			e.good, e.goodVersion, e.goodFor = e.wire, t.versions[id], e.acknowledged
+			e.lastGood, e.lastGoodVersion, e.lastGoodFor = e.wire, t.versions[id], e.acknowledged
 		}
 		e.wire, e.presence, e.existed, e.acknowledged = r.wire, present, true, 0
-		if e.goodVersion == r.hash {
-			e.acknowledged = e.goodFor
+		if e.lastGoodVersion == r.hash {
+			e.acknowledged = e.lastGoodFor
 		}
 		t.versions[id] = r.hash
 	}

@@ -117,14 +117,6 @@ func (s *Server) newStream(g deltaStream, conn *envoyConn, node *corev3.Node) (*
 	return st, nil
 }
 
-func envoyVersion(node *corev3.Node) string {
-	v := node.GetUserAgentBuildVersion().GetVersion()
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
-}
-
 // run ends with the stream, or with a status that tells Envoy why.
 func (s *stream) run(ctx context.Context, first *request) error {
 	requests := make(chan *request)
