@@ -16,7 +16,7 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"sources": {"internal/state"}, "certs": {"internal/state", "internal/panics"},
 		"xds": {"internal/guard", "internal/panics"}, "admin": {"internal/guard", "internal/panics"},
-		"internal/guard": nil, "internal/panics": nil, "internal/state": nil, "deploy": nil,
+		"internal/guard": nil, "internal/panics": nil, "internal/state": nil, "deploy": nil, "docs": nil,
 		"collator": {"sources", "certs", "xds", "internal/panics"},
 	}
 	const envoy, ads = "github.com/envoyproxy/go-control-plane/envoy/", "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
