@@ -5,10 +5,14 @@ package docs_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
+
+// documentOf finds the path of a document, and of a heading in it.
+var documentOf = regexp.MustCompile(`\b(docs/[\w-]+\.md)(?:#([\w-]+))?`)
 
 // excused are the code spans that look like something of this project and are
 // not, each with the reason. An entry that no document needs is an error.
@@ -64,6 +68,32 @@ func TestDocuments(t *testing.T) {
 		if l.seen[what] < least {
 			t.Errorf("%d of the kind %q were seen in %d documents, which is too few: does the check still work?", l.seen[what], what, pages)
 		}
+	}
+}
+
+// Whoever follows a comment, or a message of Relay, to a document finds it.
+func TestDocumentsThatTheCodeNames(t *testing.T) {
+	t.Parallel()
+	repo, err := readRepository("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for file, text := range repo.texts {
+		if strings.HasPrefix(file, "docs/") {
+			continue
+		}
+		for _, m := range documentOf.FindAllStringSubmatch(text, -1) {
+			found++
+			if document, heading := m[1], m[2]; !repo.files[document] {
+				t.Errorf("%s names %s, which is not there", file, document)
+			} else if heading != "" && !anchors(repo.texts[document])[heading] {
+				t.Errorf("%s names a heading #%s, which %s does not have", file, heading, document)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d names of documents were found", found)
 	}
 }
 

@@ -29,7 +29,8 @@ type repository struct {
 	tests    tests
 	// targets are those of the Makefile, and its variables.
 	targets, flags, metrics map[string]bool
-	// texts are the contents of the documents and of the Go files.
+	// texts are the contents of what people read: documents, Go files, the
+	// Makefile and the examples in deploy.
 	texts map[string]string
 }
 
@@ -59,7 +60,7 @@ func readFiles(root string, names []string) (*repository, error) {
 	for _, name := range names {
 		r.files[name] = true
 		isGo := strings.HasSuffix(name, ".go")
-		if !isGo && name != "Makefile" && !strings.HasSuffix(name, ".md") {
+		if !isGo && name != "Makefile" && !strings.HasSuffix(name, ".md") && path.Dir(name) != "deploy" {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(root, name))
