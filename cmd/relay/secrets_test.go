@@ -123,7 +123,7 @@ func (w *world) startPanicking() {
 		w.t.Fatal(err)
 	}
 	// In place of the sources that were made, which nobody serves.
-	if r.certificates, err = newCertificateSources(&w.config, panicking{r.renewal, &sync.Once{}}, log, prometheus.NewRegistry()); err != nil {
+	if r.certificates, err = newCertificateSources(&w.config, panicking{r.collator, &sync.Once{}}, log, prometheus.NewRegistry()); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
