@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -35,14 +36,23 @@ var excused = map[string]string{
 	"--dont-bind-http-https":          "of marathon-lb",
 }
 
+var readProject = sync.OnceValues(func() (*repository, error) { return readRepository("..") })
+
+// project is this one, read once for all tests.
+func project(t *testing.T) *repository {
+	t.Helper()
+	repo, err := readProject()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repo
+}
+
 // Whatever the documents name exists, and what they quote is in the file that
 // they name.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
-	repo, err := readRepository("..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := project(t)
 	l := &linter{repository: repo, excused: excused, needed: make(map[string]bool)}
 	pages := 0
 	for file := range repo.files {
@@ -50,11 +60,7 @@ func TestDocuments(t *testing.T) {
 			continue
 		}
 		pages++
-		text, err := os.ReadFile(filepath.Join("..", file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, problem := range l.check(file, string(text)) {
+		for _, problem := range l.check(file, repo.texts[file]) {
 			t.Error(problem)
 		}
 	}
@@ -74,10 +80,7 @@ func TestDocuments(t *testing.T) {
 // Whoever follows a comment, or a message of Relay, to a document finds it.
 func TestDocumentsThatTheCodeNames(t *testing.T) {
 	t.Parallel()
-	repo, err := readRepository("..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := project(t)
 	found := 0
 	for file, text := range repo.texts {
 		if strings.HasPrefix(file, "docs/") {
