@@ -131,7 +131,7 @@ func TestMistakesAreFound(t *testing.T) {
 		"`xds/order.go`": "", "`xds`": "", "`xds/`": "", "`xds/testdata/*.json`": "", "`xds/note.md`": "", "`/etc/none.yaml`": "", "`certs/*.pem`": "",
 		"`xds/none.go`": "no file or folder xds/none.go", "`order.go`": "no file or folder order.go", "`xds/testdata/*.yaml`": "no file or folder xds", "`xd/testdata/`": "no file or folder xd", "`none.md`": "none.md",
 
-		"`xds.Store`": "", "`xds.Store.Apply`": "", "`xds.Apply()`": "", "`xds.plan`": "", "`codes.Internal`": "", "`shop.test`": "", "`plan` in `xds/order.go`": "",
+		"`xds.Store`": "", "`xds.Store.Apply`": "", "`xds.Apply()`": "", "`xds.plan`": "", "`codes.Internal`": "", "`shop.test`": "", "`xds.pem`": "", "`plan` in `xds/order.go`": "",
 		"`xds.Stores`": "xds has no Stores", "`xds.Store.Take`": "xds has no Store.Take", "`xds.plans`": "xds has no plans", "`xsd.Store`": "no package xsd", "`plans` in `xds/order.go`": "xds/order.go declares no plans", "`plans` in\n`xds/order.go`": "declares no plans",
 
 		"`TestA`": "", "`TestA/a_part`": "", "`TestA`, `…/a_part`": "", "`TestA` (one, two)": "", "`TestA` (real Vault)": "", "`…`": "",

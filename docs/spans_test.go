@@ -9,6 +9,7 @@ import (
 var (
 	metric        = regexp.MustCompile(`\brelay_[a-z0-9_]+\b`)
 	looksLikePath = regexp.MustCompile(`^\.?\w[\w.-]*(/[\w.*-]+)*/?$`)
+	secretFile    = regexp.MustCompile(`\.(pem|key|crt)$`)
 	extension     = regexp.MustCompile(`\.(go|md|json|yaml)$`)
 	goName        = regexp.MustCompile(`^([a-z]\w*)\.([A-Za-z]\w*(?:\.[A-Z]\w*)?)(?:\(\))?$`)
 	flag          = regexp.MustCompile(`(?:^|\s)--([a-z][a-z0-9-]*)`)
@@ -113,7 +114,7 @@ func (l *linter) checkPath(line int, span string) {
 // letter are looked at in packages of this module alone: a host looks alike.
 func (l *linter) checkName(line int, span string) {
 	m := goName.FindStringSubmatch(span)
-	if m == nil || l.excuse(span) {
+	if m == nil || secretFile.MatchString(span) || l.excuse(span) {
 		return
 	}
 	pkg, name := m[1], m[2]

@@ -198,3 +198,17 @@ func FuzzLabels(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkRead reads the labels of an app as most have them, which is done at each change of it.
+func BenchmarkRead(b *testing.B) {
+	labels := map[string]string{
+		"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "app.example.com,www.app.example.com", "HAPROXY_0_REDIRECT_TO_HTTPS": "true",
+		"MARATHON_ACME_0_DOMAIN": "app.example.com", "HAPROXY_0_PATH": "/api /v2", "RELAY_0_TIMEOUT": "30s", "HAPROXY_1_MODE": "tcp",
+		"HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL": "10.0.0.0/8", "RELAY_0_RETRY_ON": "reset", "RELAY_0_MAX_REQUESTS": "100", "owner": "team",
+	}
+	declared := []DeclaredPort{{Name: "http", ServicePort: 10000}, {Name: "db", ServicePort: 10001}}
+	b.ReportAllocs()
+	for b.Loop() {
+		Read(labels, declared)
+	}
+}

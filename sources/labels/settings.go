@@ -145,12 +145,12 @@ func parseBool(value string) (truth, ok bool) {
 	return false, false
 }
 
-// flag takes a word that is neither true nor false as doubtful says.
-func (s *Settings) flag(value string, doubtful bool) bool {
+// flag takes a word that is neither true nor false as what ifUnclear says.
+func (s *Settings) flag(value string, ifUnclear bool) bool {
 	truth, ok := parseBool(value)
 	if !ok {
-		s.problem("%.40q is taken as %t: write true or false", value, doubtful)
-		return doubtful
+		s.problem("%.40q is taken as %t: write true or false", value, ifUnclear)
+		return ifUnclear
 	}
 	return truth
 }

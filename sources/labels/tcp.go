@@ -112,7 +112,7 @@ func (s *Settings) bindOptions(value string) {
 func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	given := s.tcp
 	if given.mode == "http" || given.mode == "" && http && !given.passthrough {
-		s.without(known.tcpOnly, "is not supported and has no effect in http mode: the listeners belong to all apps of the fleet")
+		s.reportGiven(known.tcpOnly, "is not supported and has no effect in http mode: the listeners belong to all apps of the fleet")
 		return nil
 	}
 	tcp := &sources.TCP{Address: given.address, AcceptProxy: given.acceptProxy, Passthrough: given.passthrough}
@@ -136,13 +136,13 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	if given.acceptProxy && given.passthrough && tcp.Port == 0 {
 		s.problemOn("BIND_OPTIONS", "has no effect: the https listener belongs to all apps of the fleet")
 	}
-	s.without(known.httpOnly, "has no effect in tcp mode")
+	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
 	return tcp
 }
 
-// without reports those of the settings that were given.
-func (s *Settings) without(settings []*Label, reason string) {
+// reportGiven reports those of the settings that were given.
+func (s *Settings) reportGiven(settings []*Label, reason string) {
 	for _, l := range settings {
 		if s.given[l.name] {
 			s.problemOn(l.name, "%s", reason)
