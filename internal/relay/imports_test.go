@@ -16,7 +16,7 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"sources": {"internal/coalesce", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/panics", "internal/secret", "internal/state"},
-		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil,
+		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"admin":             {"internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/panics", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/state": {"internal/secret"},
