@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"relay/admin"
+	"relay/internal/files"
 	"relay/internal/secret"
 )
 
@@ -69,29 +69,17 @@ func (c *Config) adminAccess() (admin.Access, error) {
 	if c.AdminTokenFile == "" {
 		return access, nil
 	}
-	if _, err := readToken(c.AdminTokenFile); err != nil {
+	if _, err := files.Secret(c.AdminTokenFile); err != nil {
 		return access, fmt.Errorf("--admin-token-file: %w", err)
 	}
 	access.Token = func() secret.String {
-		token, err := readToken(c.AdminTokenFile)
+		token, err := files.Secret(c.AdminTokenFile)
 		if err != nil {
 			return "" // which lets nobody in
 		}
 		return token
 	}
 	return access, nil
-}
-
-func readToken(path string) (secret.String, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return secret.String(token), nil
 }
 
 // clientRules say which client may be of which fleet.

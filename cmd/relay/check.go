@@ -13,6 +13,7 @@ import (
 	"relay/admin"
 	"relay/certs"
 	"relay/collator"
+	"relay/internal/files"
 	"relay/sources"
 	"relay/sources/file"
 	"relay/xds"
@@ -78,7 +79,7 @@ func (c *checkCmd) checkPorts(r *checking) {
 		r.say(port.setting(), err)
 	}
 	if c.AdminTokenFile != "" {
-		_, err := readToken(c.AdminTokenFile)
+		_, err := files.Secret(c.AdminTokenFile)
 		r.say("admin-token-file", err)
 	}
 }

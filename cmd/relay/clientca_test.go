@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"relay/certs/certstest"
+	"relay/internal/files"
 )
 
 // clientOf returns what a client needs that shows a certificate of an authority.
@@ -97,7 +98,7 @@ func TestCertificateOfAnEnvoyThatStays(t *testing.T) {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			parsed, err := readAuthorities(path)
+			parsed, err := files.Authorities(path)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"relay/internal/files"
 )
 
 type explainCmd struct {
@@ -70,7 +72,7 @@ func (c *explainCmd) ask(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if c.TokenFile != "" {
-		token, err := readToken(c.TokenFile)
+		token, err := files.Secret(c.TokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-token-file: %w", err)
 		}
@@ -132,7 +134,7 @@ func (c *explainCmd) shown() string {
 func (c *explainCmd) client() (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
-		pool, err := readPool(c.CA)
+		pool, err := files.AuthorityPool(c.CA)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-ca: %w", err)
 		}

@@ -14,12 +14,12 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/coalesce", "internal/secret", "internal/state"},
-		"certs":   {"internal/coalesce", "internal/panics", "internal/secret", "internal/state"},
+		"sources": {"internal/coalesce", "internal/files", "internal/secret", "internal/state"},
+		"certs":   {"internal/coalesce", "internal/files", "internal/panics", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil,
 		"admin":             {"internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/panics", "internal/secret"},
-		"internal/coalesce": {"internal/panics"}, "internal/state": {"internal/secret"},
+		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/guard": nil, "internal/panics": nil, "internal/secret": nil,
 	}
 	const envoy, ads = "github.com/envoyproxy/go-control-plane/envoy/", "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"relay/admin"
+	"relay/internal/files"
 )
 
 // secretFile is a file of the configuration that holds a secret.
@@ -31,11 +31,12 @@ func (c *Config) secretFiles() (files []secretFile) {
 func (c *Config) exposedSecrets() (views []admin.ProblemView) {
 	for _, f := range c.secretFiles() {
 		info, err := os.Stat(f.path)
-		if err != nil || info.Mode().Perm()&0o004 == 0 {
+		if err != nil {
 			continue
 		}
-		views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.option, Reason: fmt.Sprintf(
-			"%s can be read by everyone on the machine (mode %04o): chmod 0640", absolute(f.path), info.Mode().Perm())})
+		if reason := files.Exposed(absolute(f.path), info.Mode()); reason != "" {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.option, Reason: reason})
+		}
 	}
 	return views
 }
