@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/admin"
+	"relay/internal/files"
 	"relay/internal/relay"
 )
 
@@ -41,7 +42,7 @@ func (a *adminClient) use(url string, port relay.AdminPort) {
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	}
 	if port.TokenFile != "" {
-		token, err := relay.ReadToken(port.TokenFile)
+		token, err := files.Secret(port.TokenFile)
 		if err != nil {
 			a.t.Fatal(err)
 		}
