@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"relay/sources/setting"
+	"relay/sources/labels"
 )
 
 // printable is every character from ! to ~ but those left out.
@@ -26,7 +26,7 @@ func extremes() []string {
 	path := "/" + printable("?#")
 	long := "/" + strings.Repeat("(a+)+[b]*", 113)
 	var networks []string
-	for i := range setting.MaxNetworks {
+	for i := range labels.MaxNetworks {
 		networks = append(networks, fmt.Sprintf("10.%d.%d.0", i/256, i%256))
 	}
 	// As many as a label may have, and more than Envoy takes for a route.
@@ -37,9 +37,9 @@ func extremes() []string {
 		}
 		return b.String()
 	}
-	names := strings.ReplaceAll(headers(setting.MaxHeaders), ": a", "")
+	names := strings.ReplaceAll(headers(labels.MaxHeaders), ": a", "")
 	var paths strings.Builder
-	for i := range setting.MaxPaths {
+	for i := range labels.MaxPaths {
 		fmt.Fprintf(&paths, "/%d ", i)
 	}
 	return []string{
@@ -52,7 +52,7 @@ func extremes() []string {
 		"header :authority", "header " + token, "cookie " + token, "query_parameter a.b[c]", "source_ip",
 		token + ": " + printable(""), "x: \"%%%START_TIME%", "X-Forwarded-Proto: https", "Authorization: x", "Set-Cookie: a=b", token, "cookie, set-cookie, authorization",
 		"5xx gateway-error reset reset-before-request connect-failure retriable-4xx refused-stream cancelled deadline-exceeded internal resource-exhausted unavailable",
-		headers(setting.MaxHeaders), headers(1001), names, paths.String(), strings.Repeat("x", 100_000),
+		headers(labels.MaxHeaders), headers(1001), names, paths.String(), strings.Repeat("x", 100_000),
 		"v1", "v2", strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + ".internal", "bücher.test", "*.test", "10.0.0.1",
 	}
 }
@@ -63,11 +63,8 @@ func TestExtremeLabels(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	var keys []string
-	for _, name := range setting.MarathonLBNames() {
-		keys = append(keys, "HAPROXY_0_"+name)
-	}
-	for _, name := range setting.RelayNames() {
-		keys = append(keys, "RELAY_0_"+name)
+	for _, l := range labels.AllSettings() {
+		keys = append(keys, l.For("0"))
 	}
 	for i, key := range keys {
 		for j, value := range extremes() {

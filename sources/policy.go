@@ -6,8 +6,8 @@ import (
 )
 
 // HTTP says how the requests for a port's domains are chosen and handled, where
-// that is not the default. A source checks every value (see the package
-// setting). It is never modified.
+// that is not the default. A source checks every value, as the package labels does.
+// It is never modified.
 type HTTP struct {
 	// Paths are the prefixes of the paths that the port serves; empty for all.
 	Paths []Path

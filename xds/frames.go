@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -19,7 +20,7 @@ type frames struct {
 	// messages are the incomplete ones, by stream.
 	messages map[uint32]*message
 	// room is for the large message that begins next, if there is room.
-	room *reservation
+	reservation *reservation
 	// received is told how much more of a large message came, and ended that its
 	// stream was ended before the message was.
 	received func(r *reservation, n int)
@@ -29,10 +30,10 @@ type frames struct {
 // message is what was seen of a gRPC message: a byte that tells of compression,
 // four with the size, and the body.
 type message struct {
-	prefix [prefixSize - 1]byte
-	have   int // bytes of the prefix
-	left   int // bytes of the body
-	room   *reservation
+	prefix      [prefixSize - 1]byte
+	have        int // bytes of the prefix
+	left        int // bytes of the body
+	reservation *reservation
 }
 
 const prefixSize = 5
@@ -80,11 +81,7 @@ func (f *frames) scan(b []byte) (n, size int, err error) {
 }
 
 func (f *frames) begin() {
-	h := &f.header
-	f.frame = http2.FrameHeader{
-		Length: uint32(h[0])<<16 | uint32(h[1])<<8 | uint32(h[2]), Type: http2.FrameType(h[3]), Flags: http2.Flags(h[4]),
-		StreamID: binary.BigEndian.Uint32(h[5:]) &^ (1 << 31),
-	}
+	f.frame, _ = http2.ReadFrameHeader(bytes.NewReader(f.header[:])) // all of it is there
 	f.have, f.left, f.padding = 0, int(f.frame.Length), 0
 	if f.frame.Type == http2.FrameData && f.frame.Flags.Has(http2.FlagDataPadded) {
 		f.padding = -1
@@ -107,8 +104,8 @@ func (f *frames) end() {
 	}
 	if m := f.messages[f.frame.StreamID]; m != nil {
 		delete(f.messages, f.frame.StreamID)
-		if m.room != nil {
-			f.ended(m.room)
+		if m.reservation != nil {
+			f.ended(m.reservation)
 		}
 	}
 }
@@ -149,8 +146,8 @@ func (f *frames) data(b []byte) (n, size int, err error) {
 func (f *frames) part(m *message, b []byte) (n, size int, err error) {
 	if m.left > 0 {
 		n = min(m.left, len(b))
-		if m.left -= n; m.room != nil {
-			f.received(m.room, n)
+		if m.left -= n; m.reservation != nil {
+			f.received(m.reservation, n)
 		}
 		return n, 0, nil
 	}
@@ -162,12 +159,12 @@ func (f *frames) part(m *message, b []byte) (n, size int, err error) {
 	size = int(binary.BigEndian.Uint32(append(m.prefix[1:len(m.prefix):len(m.prefix)], b[0])))
 	// One that is too large is refused by gRPC, unread.
 	large := size > smallRequest && size <= maxRequest
-	if large && f.room == nil {
+	if large && f.reservation == nil {
 		return 0, size, errLarge
 	}
 	*m = message{left: size}
 	if large {
-		m.room, f.room = f.room, nil
+		m.reservation, f.reservation = f.reservation, nil
 	}
 	return 1, 0, nil
 }

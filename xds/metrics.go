@@ -64,7 +64,7 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		for _, t := range Types() {
 			m.rejections[fleet][t] = rejections.WithLabelValues(fleet, t.String())
 		}
-		store.sample.observe = convergence.WithLabelValues(fleet).Observe
+		store.convergence.observe = convergence.WithLabelValues(fleet).Observe
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "revision", Help: "Changes applied to the fleet's store.",
 			ConstLabels: prometheus.Labels{"fleet": fleet},

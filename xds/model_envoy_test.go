@@ -25,7 +25,7 @@ type modelEnvoy struct {
 	t       testing.TB
 	rng     *rand.Rand
 	now     *time.Time
-	kind    *kind
+	kind    *envoyNode
 	session *session
 
 	// told are the versions that it tells of, content is what it serves, and last the
@@ -70,8 +70,8 @@ func (e *modelEnvoy) note(format string, args ...any) {
 // fail ends the test, and tells the seed's story.
 func (e *modelEnvoy) fail(format string, args ...any) {
 	e.t.Helper()
-	e.t.Logf("%s until then:\n%s", e.kind.node, strings.Join(e.history, "\n"))
-	e.t.Fatalf(e.kind.node+": "+format, args...)
+	e.t.Logf("%s until then:\n%s", e.kind.id, strings.Join(e.history, "\n"))
+	e.t.Fatalf(e.kind.id+": "+format, args...)
 }
 
 type modelRequest struct {
@@ -80,7 +80,7 @@ type modelRequest struct {
 }
 
 func newModelEnvoy(t testing.TB, rng *rand.Rand, now *time.Time, node, version string) *modelEnvoy {
-	e := &modelEnvoy{kind: &kind{node: node, version: version}, t: t, rng: rng, now: now, busy: make(map[string]bool), older: make(map[string]bool)}
+	e := &modelEnvoy{kind: &envoyNode{id: node, version: version}, t: t, rng: rng, now: now, busy: make(map[string]bool), older: make(map[string]bool)}
 	if rng.IntN(2) == 0 {
 		e.kind.extensions = []string{selector}
 	}
@@ -151,7 +151,7 @@ func (e *modelEnvoy) step() (idle bool) {
 		r := e.outbox[0]
 		e.outbox = e.outbox[1:]
 		e.note("says %s %v", r.t, r.req)
-		e.session.request(r.t, encoded(e.t, r.req), *e.now)
+		e.session.handleRequest(r.t, encoded(e.t, r.req), *e.now)
 	case len(e.inbox) > 0 && e.rng.IntN(2) == 0:
 		r := e.inbox[0]
 		e.inbox = e.inbox[1:]
@@ -159,19 +159,19 @@ func (e *modelEnvoy) step() (idle bool) {
 	case e.running && !e.quiet && e.rng.IntN(50) == 0:
 		e.changeSecrets()
 	default:
-		e.session.unpark(*e.now)
+		e.session.handleKept(*e.now)
 		responses, _ := e.session.plan(*e.now)
 		for _, r := range responses {
 			msg := decode(e.t, r)
 			for _, res := range msg.GetResources() {
 				e.older[res.GetName()] = false
 			}
-			if older := e.session.watches[r.typ].flight.lastGood; older != nil {
+			if older := e.session.types[r.typ].inFlight.lastGood; older != nil {
 				for _, name := range e.session.store.tables[r.typ].names(older) {
 					e.older[name] = true
 				}
 			}
-			e.note("is sent %s %s, revision %d: %s, removed %q", r.typ, r.nonce, e.session.watches[r.typ].sent, e.describe(r.typ, msg), msg.GetRemovedResources())
+			e.note("is sent %s %s, revision %d: %s, removed %q", r.typ, r.nonce, e.session.types[r.typ].sent, e.describe(r.typ, msg), msg.GetRemovedResources())
 		}
 		e.inbox = append(e.inbox, responses...)
 		return len(responses) == 0 && len(e.inbox) == 0 && len(e.outbox) == 0
@@ -290,7 +290,7 @@ func (e *modelEnvoy) process(t Type, msg *discoveryv3.DeltaDiscoveryResponse) (c
 	known := make(map[string]bool)
 	for _, res := range resources {
 		name, bytes := res.GetName(), string(res.GetResource().GetValue())
-		known[name] = skipsKnown[t] && e.last[t][name] == bytes
+		known[name] = t.info().skipsEqual == yes && e.last[t][name] == bytes
 		switch {
 		case known[name] || e.gaveUp(t, name):
 			continue

@@ -149,7 +149,7 @@ func (w *modelWorld) changeOne(c *Change) {
 			w.services[name] = cluster
 			r := testResource(w.t, Listener, name, w.naming(cluster))
 			if w.rng.IntN(2) == 0 {
-				r = r.Or(selector, w.secondForm(name, cluster))
+				r = r.OrWithout(selector, w.secondForm(name, cluster))
 			}
 			c.Set = append(c.Set, r)
 		}
@@ -252,7 +252,7 @@ func (w *modelWorld) restart() {
 		lost := old == nil || e.session == nil
 		if !lost {
 			e.session.close()
-			lost = !old.certain(e.kind.node)
+			lost = !old.certain(e.kind.id)
 			e.session = nil
 		}
 		if lost {
@@ -266,8 +266,8 @@ func (w *modelWorld) restart() {
 // certain reports whether nothing is in doubt of an Envoy that is away.
 func (s *Store) certain(node string) bool {
 	for t := range s.tables {
-		d := s.doubts.take(node, Type(t))
-		if !d.empty() {
+		u := s.unconfirmed.take(node, Type(t))
+		if !u.empty() {
 			return false
 		}
 	}
@@ -420,7 +420,7 @@ func (e *modelEnvoy) compare(store *Store) {
 			if ok && table.entries[id].presence == present {
 				continue
 			}
-			if !ok || !e.session.watches[t].gone.Contains(id) || !e.lacks() {
+			if !ok || !e.session.types[t].toRemove.Contains(id) || !e.lacks() {
 				e.fail("at rest Envoy has %s %s, which the store does not have", typ, name)
 			}
 		}
@@ -430,5 +430,5 @@ func (e *modelEnvoy) compare(store *Store) {
 // lacks reports whether the Envoy has an older scope or listener, and so keeps what
 // that names.
 func (e *modelEnvoy) lacks() bool {
-	return e.session.watches[Scope].oldestLack() != none || e.session.watches[Listener].oldestLack() != none
+	return e.session.types[Scope].oldestStale() != noRevision || e.session.types[Listener].oldestStale() != noRevision
 }

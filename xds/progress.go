@@ -43,7 +43,7 @@ type EnvoyProgress struct {
 type ResourceProgress struct {
 	Progress
 	// Lack says why, of what is Rejected or Quarantined.
-	Lack Lack
+	Stale StaleResource
 }
 
 // Progress says how far each connected Envoy of a fleet has come with the
@@ -77,14 +77,14 @@ func (s *session) progress(keys []Key) []ResourceProgress {
 	defer s.mu.Unlock()
 	states := make([]ResourceProgress, len(keys))
 	for i, key := range keys {
-		w, t := &s.watches[key.Type], &s.store.tables[key.Type]
-		if w.subscribed {
-			w.collect(t, s.store.revision)
+		ts, t := &s.types[key.Type], &s.store.tables[key.Type]
+		if ts.subscribed {
+			ts.collectChanges(t, s.store.revision)
 		}
-		p, id := w.progress(t, key.Name)
+		p, id := ts.progress(t, key.Name)
 		states[i].Progress = p
 		if p == Rejected || p == Quarantined {
-			states[i].Lack = w.lackOf(t, id)
+			states[i].Stale = ts.staleResource(t, id)
 		}
 	}
 	return states
@@ -92,29 +92,29 @@ func (s *session) progress(keys []Key) []ResourceProgress {
 
 // progress is that of a resource, or of the copy of it that the Envoy asked for; id is
 // which of them.
-func (w *watch) progress(t *table, name string) (p Progress, id uint32) {
+func (ts *typeState) progress(t *table, name string) (p Progress, id uint32) {
 	id, known := t.ids[name]
-	_, lacks := w.lacks[id]
+	_, isStale := ts.stale[id]
 	in := func(set, gone *roaring.Bitmap) bool { return set.Contains(id) || gone.Contains(id) }
 	switch {
 	case !known:
 		return Missing, id
-	case w.wants(id) && w.rejects(t, id):
+	case ts.subscribesTo(id) && ts.rejectsCurrent(t, id):
 		return Rejected, id
-	case w.wants(id) && lacks:
+	case ts.subscribesTo(id) && isStale:
 		return Quarantined, id
-	case in(w.set, w.gone), slices.ContainsFunc(w.retry, func(b batch) bool { return in(b.set, b.gone) }):
+	case in(ts.toSend, ts.toRemove), slices.ContainsFunc(ts.searchParts, func(b batch) bool { return in(b.resources, b.removed) }):
 		return Due, id
-	case w.flight != nil && in(w.flight.set, w.flight.gone):
+	case ts.inFlight != nil && in(ts.inFlight.resources, ts.inFlight.removed):
 		return InFlight, id
 	case t.entries[id].presence != present:
 		return Missing, id
-	case w.held.Contains(id):
+	case ts.inEnvoy.Contains(id):
 		return Acknowledged, id
 	}
 	for copied, a := range t.aliases.of {
-		if a.target == id && w.names.Contains(copied) {
-			return w.progress(t, t.entries[copied].name)
+		if a.target == id && ts.names.Contains(copied) {
+			return ts.progress(t, t.entries[copied].name)
 		}
 	}
 	return NotAsked, id

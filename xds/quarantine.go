@@ -17,35 +17,35 @@ import (
 //
 // One Envoy's word is not enough, since the reason may be its machine: a port that
 // something else listens on, an address that it does not have.
-type suspect struct {
-	envoy  string
-	bit    uint32 // of the version, see versionBit
-	second bool
+type versionRejections struct {
+	envoyVersion string
+	versionBit   uint32 // of the version, see versionBit
+	variant      bool
 	// nodes are the Envoys that reject it, by node id.
-	nodes map[string]*objection
+	byNode map[string]*nodeRejection
 }
 
 // objection is one Envoy's rejection.
-type objection struct {
-	streams []*kind // of this node id; each stream has its own
+type nodeRejection struct {
+	streams []*envoyNode // of this node id; each stream has its own
 	message string
 	since   time.Time
 }
 
 // enough is how many Envoys of a version have to reject a resource for others to be
 // spared it.
-const enough = 2
+const quarantineAfter = 2
 
 // suspect returns what Envoys of the version say against a resource as it is; nil if
 // nothing.
-func (t *table) suspect(id uint32, envoy *kind) *suspect {
-	if len(t.suspects) == 0 {
+func (t *table) rejectionsFor(id uint32, envoy *envoyNode) *versionRejections {
+	if len(t.rejections) == 0 {
 		return nil
 	}
-	_, second := t.secondFor(id, envoy)
-	for _, s := range t.suspects[id] {
-		if s.envoy == envoy.version && s.second == second {
-			return s
+	_, isVariant := t.variantFor(id, envoy)
+	for _, v := range t.rejections[id] {
+		if v.envoyVersion == envoy.version && v.variant == isVariant {
+			return v
 		}
 	}
 	return nil
@@ -53,33 +53,33 @@ func (t *table) suspect(id uint32, envoy *kind) *suspect {
 
 // quarantined reports whether a resource is kept from Envoys of a version that did
 // not reject it themselves.
-func (t *table) quarantined(id uint32, envoy *kind) bool {
-	s := t.suspect(id, envoy)
-	return s != nil && len(s.nodes) >= enough && !t.acknowledgedBy(id, envoy)
+func (t *table) quarantined(id uint32, envoy *envoyNode) bool {
+	v := t.rejectionsFor(id, envoy)
+	return v != nil && len(v.byNode) >= quarantineAfter && !t.acknowledgedBy(id, envoy)
 }
 
 // object notes that an Envoy rejects a resource as it is.
-func (t *table) object(id uint32, envoy *kind, message string, now time.Time) Reach {
-	s := t.suspect(id, envoy)
-	if s == nil {
-		_, second := t.secondFor(id, envoy)
-		s = &suspect{envoy: envoy.version, bit: envoy.bit, second: second, nodes: make(map[string]*objection)}
-		t.suspects[id] = append(t.suspects[id], s)
+func (t *table) addRejection(id uint32, envoy *envoyNode, message string, now time.Time) Reach {
+	v := t.rejectionsFor(id, envoy)
+	if v == nil {
+		_, isVariant := t.variantFor(id, envoy)
+		v = &versionRejections{envoyVersion: envoy.version, versionBit: envoy.versionBit, variant: isVariant, byNode: make(map[string]*nodeRejection)}
+		t.rejections[id] = append(t.rejections[id], v)
 	}
-	before := len(s.nodes)
-	o := s.nodes[envoy.node]
-	if o == nil {
-		o = &objection{since: now}
-		s.nodes[envoy.node] = o
+	before := len(v.byNode)
+	rejection := v.byNode[envoy.id]
+	if rejection == nil {
+		rejection = &nodeRejection{since: now}
+		v.byNode[envoy.id] = rejection
 	}
-	o.message = message
-	if !slices.Contains(o.streams, envoy) {
-		o.streams = append(o.streams, envoy)
+	rejection.message = message
+	if !slices.Contains(rejection.streams, envoy) {
+		rejection.streams = append(rejection.streams, envoy)
 	}
 	switch {
 	case before == 0:
 		return OneEnvoy
-	case before < enough && t.quarantined(id, envoy):
+	case before < quarantineAfter && t.quarantined(id, envoy):
 		return EnvoyVersion
 	}
 	return Repeated
@@ -87,9 +87,9 @@ func (t *table) object(id uint32, envoy *kind, message string, now time.Time) Re
 
 // withdraw takes back what a stream of an Envoy said against a resource, in whichever
 // form. It reports whether that was something.
-func (t *table) withdraw(id uint32, envoy *kind) (withdrawn bool) {
-	t.setSuspects(id, func(s *suspect) bool {
-		return s.withdraw(envoy.node, func(by *kind) bool {
+func (t *table) removeRejection(id uint32, envoy *envoyNode) (withdrawn bool) {
+	t.filterRejections(id, func(v *versionRejections) bool {
+		return v.remove(envoy.id, func(by *envoyNode) bool {
 			withdrawn = withdrawn || by == envoy
 			return by == envoy
 		})
@@ -99,63 +99,63 @@ func (t *table) withdraw(id uint32, envoy *kind) (withdrawn bool) {
 
 // withdraw takes back what streams of an Envoy said. It reports whether nobody says
 // anything any more.
-func (s *suspect) withdraw(node string, by func(*kind) bool) (none bool) {
-	if o := s.nodes[node]; o != nil {
-		if o.streams = slices.DeleteFunc(o.streams, by); len(o.streams) == 0 {
-			delete(s.nodes, node)
+func (v *versionRejections) remove(node string, by func(*envoyNode) bool) (none bool) {
+	if rejection := v.byNode[node]; rejection != nil {
+		if rejection.streams = slices.DeleteFunc(rejection.streams, by); len(rejection.streams) == 0 {
+			delete(v.byNode, node)
 		}
 	}
-	return len(s.nodes) == 0
+	return len(v.byNode) == 0
 }
 
 // acquit forgets what was said against those forms of a resource that changed, and by
 // Envoys that are not sent that form any more.
-func (t *table) acquit(id uint32, first, second bool) {
-	t.setSuspects(id, func(s *suspect) bool {
-		if s.second && second || !s.second && first {
+func (t *table) forgetRejections(id uint32, first, isVariant bool) {
+	t.filterRejections(id, func(v *versionRejections) bool {
+		if v.variant && isVariant || !v.variant && first {
 			return true
 		}
-		for node := range s.nodes {
-			s.withdraw(node, func(by *kind) bool {
-				_, second := t.secondFor(id, by)
-				return second != s.second
+		for node := range v.byNode {
+			v.remove(node, func(by *envoyNode) bool {
+				_, isVariant := t.variantFor(id, by)
+				return isVariant != v.variant
 			})
 		}
-		return len(s.nodes) == 0
+		return len(v.byNode) == 0
 	})
 }
 
-func (t *table) setSuspects(id uint32, gone func(*suspect) bool) {
-	if len(t.suspects[id]) == 0 {
+func (t *table) filterRejections(id uint32, gone func(*versionRejections) bool) {
+	if len(t.rejections[id]) == 0 {
 		return
 	}
-	if t.suspects[id] = slices.DeleteFunc(t.suspects[id], gone); len(t.suspects[id]) == 0 {
-		delete(t.suspects, id)
+	if t.rejections[id] = slices.DeleteFunc(t.rejections[id], gone); len(t.rejections[id]) == 0 {
+		delete(t.rejections, id)
 	}
 }
 
 // version returns that of a resource as it is, in the form for an Envoy. It does not
 // look at the entry: an Envoy that comes with all of its versions asks for all.
-func (t *table) version(id uint32, envoy *kind) version {
-	if form, second := t.secondFor(id, envoy); second {
-		return form.version
+func (t *table) version(id uint32, envoy *envoyNode) version {
+	if v, isVariant := t.variantFor(id, envoy); isVariant {
+		return v.version
 	}
 	return t.versions[id]
 }
 
 // wire returns a resource as it is, in the form for an Envoy.
-func (t *table) wire(id uint32, envoy *kind) mem.Buffer {
-	if form, second := t.secondFor(id, envoy); second {
-		return form.wire
+func (t *table) wire(id uint32, envoy *envoyNode) mem.Buffer {
+	if v, isVariant := t.variantFor(id, envoy); isVariant {
+		return v.wire
 	}
 	return t.entries[id].wire
 }
 
 // lastGood returns the version before the present one that Envoys of this version
 // acknowledged; 0 if none is known. Second forms have none.
-func (t *table) lastGood(id uint32, envoy *kind) (mem.Buffer, version) {
+func (t *table) lastGood(id uint32, envoy *envoyNode) (mem.Buffer, version) {
 	e := &t.entries[id]
-	if _, second := t.secondFor(id, envoy); second || e.goodFor&envoy.bit == 0 || e.goodVersion == t.versions[id] {
+	if _, isVariant := t.variantFor(id, envoy); isVariant || e.goodFor&envoy.versionBit == 0 || e.goodVersion == t.versions[id] {
 		return nil, 0
 	}
 	return e.good, e.goodVersion
@@ -163,45 +163,38 @@ func (t *table) lastGood(id uint32, envoy *kind) (mem.Buffer, version) {
 
 // acknowledgers returns which versions of Envoy acknowledged a resource as it is, as
 // bits. Many sessions write it at a time.
-func (t *table) acknowledgers(id uint32, envoy *kind) *uint32 {
-	if form, second := t.secondFor(id, envoy); second {
-		return &form.acknowledged
+func (t *table) acknowledgers(id uint32, envoy *envoyNode) *uint32 {
+	if v, isVariant := t.variantFor(id, envoy); isVariant {
+		return &v.acknowledged
 	}
 	return &t.entries[id].acknowledged
 }
 
-func (t *table) acknowledgedBy(id uint32, envoy *kind) bool {
-	return atomic.LoadUint32(t.acknowledgers(id, envoy))&envoy.bit != 0
+func (t *table) acknowledgedBy(id uint32, envoy *envoyNode) bool {
+	return atomic.LoadUint32(t.acknowledgers(id, envoy))&envoy.versionBit != 0
 }
-
-// toldCounts are the types of which an Envoy that tells on a new stream that it has a
-// resource as it is counts as one that acknowledged it: after a restart of Relay most
-// never do. Only listeners are rejected for a machine, and only secrets and extensions
-// are sent in their last good version to those that have it; of the others there may be
-// too many to look at each.
-var toldCounts = [numTypes]bool{Secret: true, Listener: true, ExtensionConfig: true}
 
 // acknowledge notes that an Envoy has acknowledged resources as they were at a
 // revision. It returns those against which others of its version have said something,
 // if it is the first of them.
-func (t *table) acknowledge(ids *roaring.Bitmap, revision uint64, envoy *kind) (suspects []uint32) {
+func (t *table) acknowledge(ids *roaring.Bitmap, revision uint64, envoy *envoyNode) (rejected []uint32) {
 	for it := ids.Iterator(); it.HasNext(); {
 		id := it.Next()
 		by := t.acknowledgers(id, envoy)
-		if t.entries[id].revision > revision && t.changedFor(id, envoy, revision) || atomic.LoadUint32(by)&envoy.bit == envoy.bit {
+		if t.entries[id].revision > revision && t.changedFor(id, envoy, revision) || atomic.LoadUint32(by)&envoy.versionBit == envoy.versionBit {
 			continue
 		}
-		atomic.OrUint32(by, envoy.bit)
-		if t.suspect(id, envoy) != nil {
-			suspects = append(suspects, id)
+		atomic.OrUint32(by, envoy.versionBit)
+		if t.rejectionsFor(id, envoy) != nil {
+			rejected = append(rejected, id)
 		}
 	}
-	return suspects
+	return rejected
 }
 
 // offerAgain makes resources due for the Envoys of a version that lack them though they
 // did not reject them themselves. It is called under the store's lock.
-func (s *Store) offerAgain(t Type, ids []uint32, version string) {
+func (s *Store) offerToOthers(t Type, ids []uint32, version string) {
 	table := &s.tables[t]
 	for session := range s.sessions {
 		if session.envoy.version != version {
@@ -209,15 +202,15 @@ func (s *Store) offerAgain(t Type, ids []uint32, version string) {
 		}
 		due := false
 		session.locked(func() {
-			w := &session.watches[t]
-			if len(w.lacks) == 0 {
+			ts := &session.types[t]
+			if len(ts.stale) == 0 {
 				return
 			}
 			for _, id := range ids {
-				l, lacks := w.lacks[id]
-				if lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent {
-					w.set.Add(id)
-					w.since[id] = l.since
+				state, isStale := ts.stale[id]
+				if isStale && ts.subscribesTo(id) && table.entries[id].presence == present && ts.offerOf(table, id) == offerCurrent {
+					ts.toSend.Add(id)
+					ts.dueSince[id] = state.since
 					due = true
 				}
 			}
@@ -266,9 +259,9 @@ func (s *Store) Rejected() []RejectedResource {
 	var all []RejectedResource
 	for t := range s.tables {
 		table := &s.tables[t]
-		for id, suspects := range table.suspects {
-			for _, suspect := range suspects {
-				all = append(all, s.rejectedResource(Type(t), id, suspect))
+		for id, byVersion := range table.rejections {
+			for _, rejections := range byVersion {
+				all = append(all, s.rejectedResource(Type(t), id, rejections))
 			}
 		}
 	}
@@ -293,30 +286,30 @@ func (r *RejectedResource) merge(other RejectedResource) {
 	r.Quarantined = r.Quarantined || other.Quarantined
 }
 
-func (s *Store) rejectedResource(t Type, id uint32, suspect *suspect) RejectedResource {
+func (s *Store) rejectedResource(t Type, id uint32, rejections *versionRejections) RejectedResource {
 	table := &s.tables[t]
 	by := &table.entries[id].acknowledged
-	if suspect.second {
-		by = &table.second[id].acknowledged
+	if rejections.variant {
+		by = &table.variants[id].acknowledged
 	}
 	named := id
 	if a, ok := table.aliases.of[id]; ok {
 		named = a.target
 	}
 	r := RejectedResource{
-		Key: Key{t, table.entries[named].name}, Envoy: suspect.envoy, Nodes: slices.Sorted(maps.Keys(suspect.nodes)),
-		Acknowledged: atomic.LoadUint32(by)&suspect.bit != 0,
+		Key: Key{t, table.entries[named].name}, Envoy: rejections.envoyVersion, Nodes: slices.Sorted(maps.Keys(rejections.byNode)),
+		Acknowledged: atomic.LoadUint32(by)&rejections.versionBit != 0,
 	}
-	r.Quarantined = len(r.Nodes) >= enough && !r.Acknowledged
-	r.Since, r.Message = suspect.first()
+	r.Quarantined = len(r.Nodes) >= quarantineAfter && !r.Acknowledged
+	r.Since, r.Message = rejections.first()
 	return r
 }
 
 // first returns what the first of the Envoys said, and when.
-func (s *suspect) first() (since time.Time, message string) {
-	for _, o := range s.nodes {
-		if since.IsZero() || o.since.Before(since) || o.since.Equal(since) && o.message < message {
-			since, message = o.since, o.message
+func (v *versionRejections) first() (since time.Time, message string) {
+	for _, rejection := range v.byNode {
+		if since.IsZero() || rejection.since.Before(since) || rejection.since.Equal(since) && rejection.message < message {
+			since, message = rejection.since, rejection.message
 		}
 	}
 	return since, message

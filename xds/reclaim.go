@@ -4,7 +4,7 @@ import "github.com/RoaringBitmap/roaring/v2"
 
 // tidy frees ids if there are many to free, since names that Envoys ask for in
 // vain may come without any change; it returns how often that was done so far.
-func (s *Store) tidy(t Type) (reclaims uint64) {
+func (s *Store) reclaimIfDue(t Type) (reclaims uint64) {
 	s.mu.RLock()
 	due, reclaims := s.tables[t].reclaimable(), s.reclaims
 	s.mu.RUnlock()
@@ -35,9 +35,9 @@ func (s *Store) reclaim() {
 		}
 		s.reclaims++
 		used := roaring.New()
-		s.doubts.use(Type(i), used)
+		s.unconfirmed.addUsedIDs(Type(i), used)
 		for session := range s.sessions {
-			session.watches[i].use(used)
+			session.types[i].addUsedIDs(used)
 		}
 		for id := range t.entries {
 			e := &t.entries[id]

@@ -44,7 +44,7 @@ func TestSentIDsAreNotReclaimed(t *testing.T) {
 			store.intern(Secret, []string{fmt.Sprint("asked for in vain ", i)})
 		}
 		store.tables[Secret].reclaimAt = 0
-		store.tidy(Secret)
+		store.reclaimIfDue(Secret)
 	}
 	reclaim()
 	if name := store.tables[Secret].entries[id].name; name != "gone" {

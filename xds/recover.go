@@ -37,12 +37,12 @@ func newRecovery(registerer prometheus.Registerer) recovery {
 
 // interceptor is around every stream.
 func (s *Server) interceptor(srv any, g grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return s.recovered(remoteAddress(g.Context()), panics.Catch(func() error { return handler(srv, g) }))
+	return s.reportPanic(remoteAddress(g.Context()), panics.Catch(func() error { return handler(srv, g) }))
 }
 
 // recovered counts and logs an error that is a panic, and returns what the client
 // is told.
-func (s *Server) recovered(remote string, err error) error {
+func (s *Server) reportPanic(remote string, err error) error {
 	if !panics.Is(err) {
 		return err
 	}
@@ -54,9 +54,9 @@ func (s *Server) recovered(remote string, err error) error {
 }
 
 // contained is f for a goroutine of its own.
-func (s *Server) contained(ctx context.Context, f func()) func() {
+func (s *Server) catching(ctx context.Context, f func()) func() {
 	return func() {
-		_ = s.recovered(remoteAddress(ctx), panics.Catch(func() error { f(); return nil }))
+		_ = s.reportPanic(remoteAddress(ctx), panics.Catch(func() error { f(); return nil }))
 	}
 }
 
@@ -67,26 +67,26 @@ func receiveMsg(g grpc.ServerStream, req *request) error {
 }
 
 // containedHandshake fails where the handshake panics.
-type containedHandshake struct {
+type catchingHandshake struct {
 	credentials.TransportCredentials
 	server *Server
 }
 
 // ServerHandshake makes the handshake.
-func (h containedHandshake) ServerHandshake(raw net.Conn) (conn net.Conn, info credentials.AuthInfo, err error) {
+func (h catchingHandshake) ServerHandshake(raw net.Conn) (conn net.Conn, info credentials.AuthInfo, err error) {
 	err = panics.Catch(func() (err error) {
 		conn, info, err = h.TransportCredentials.ServerHandshake(raw)
 		return err
 	})
-	if err = h.server.recovered(raw.RemoteAddr().String(), err); err != nil {
+	if err = h.server.reportPanic(raw.RemoteAddr().String(), err); err != nil {
 		return nil, nil, err
 	}
 	return conn, info, nil
 }
 
 // Clone copies the credentials.
-func (h containedHandshake) Clone() credentials.TransportCredentials {
-	return containedHandshake{h.TransportCredentials.Clone(), h.server}
+func (h catchingHandshake) Clone() credentials.TransportCredentials {
+	return catchingHandshake{h.TransportCredentials.Clone(), h.server}
 }
 
 // locked runs f under the store's lock, and unlocked after a panic too.

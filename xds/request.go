@@ -22,8 +22,8 @@ type request struct {
 	raw mem.BufferSlice
 	// size is what was received, in bytes, and room what that takes of the budget
 	// until the request is dealt with.
-	size int
-	room *reservation
+	size        int
+	reservation *reservation
 
 	discoveryv3.DeltaDiscoveryRequest // all but the lists
 
@@ -64,7 +64,7 @@ func (r *request) parse() error {
 }
 
 func (r *request) unmarshal(data []byte) error {
-	*r = request{size: r.size, room: r.room}
+	*r = request{size: r.size, reservation: r.reservation}
 	// A string of the same bytes: nobody writes to them.
 	text := unsafe.String(unsafe.SliceData(data), len(data))
 	var rest []byte

@@ -232,13 +232,13 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 	}
 	c.ExpectNothing()
 	status := f.server.Streams()[0].Types[0]
-	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Lacks) != 1 || status.Lacks[0].Name != "c" || !status.Lacks[0].Own {
+	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Stale) != 1 || status.Stale[0].Name != "c" || !status.Stale[0].RejectedItself {
 		t.Errorf("status %+v; want c rejected", status)
 	}
 	f.set(Secret, "mended", "c")
 	c.Ack(c.Expect(secrets, []string{"c"}))
 	c.ExpectNothing()
-	if l := f.server.Streams()[0].Types[0].Lacks; len(l) != 0 {
+	if l := f.server.Streams()[0].Types[0].Stale; len(l) != 0 {
 		t.Errorf("still lacking: %+v", l)
 	}
 }

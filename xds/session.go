@@ -10,45 +10,45 @@ import (
 // what comes out are responses. It does no I/O.
 type session struct {
 	store *Store
-	envoy *kind
+	envoy *envoyNode
 	// interest holds a bit for each subscribed type, readable without a lock.
-	interest atomic.Uint32
+	subscribedTypes atomic.Uint32
 	// wake has one slot: any number of changes wake the sender once.
 	wake chan struct{}
 
 	// parked tells that something was asked for of a type that was not open.
-	parked atomic.Bool
+	hasKept atomic.Bool
 
 	// mu guards what follows, inside the store's lock.
-	mu      sync.Mutex
-	watches [numTypes]watch
-	nonce   uint64
+	mu    sync.Mutex
+	types [numTypes]typeState
+	nonce uint64
 	// reached is the last change that was followed until here.
-	reached uint64
+	convergedUpTo uint64
 	// began is when the first request came that was not kept for later; see awaited.
-	began time.Time
+	startedAt time.Time
 	// resumed tells that Envoy came with resources, and old that it was served before: it
 	// did, or it asks for what only listeners name before it was sent one.
-	resumed, old bool
+	resumed, servedBefore bool
 	// running is set once endpointsOfStart has done its work.
-	running bool
+	startHandled bool
 	// newer is what Envoy has that this Relay never had, which is outdated since then.
-	newer    string
-	outdated time.Time
+	newerResource string
+	outdatedSince time.Time
 	// recovered are what the Envoy has acknowledged after it had lacked it, for the log.
 	recovered []string
 	// salt tells what this stream varies from what others do.
-	salt string
+	marker string
 }
 
-func newSession(s *Store, envoy *kind) *session {
-	session := &session{store: s, envoy: envoy, salt: newSalt(), wake: make(chan struct{}, 1)}
-	for t := range session.watches {
-		session.watches[t] = newWatch(Type(t), envoy)
+func newSession(s *Store, envoy *envoyNode) *session {
+	session := &session{store: s, envoy: envoy, marker: newMarker(), wake: make(chan struct{}, 1)}
+	for t := range session.types {
+		session.types[t] = newTypeState(Type(t), envoy)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	envoy.bit = s.versionBit(envoy.version)
+	envoy.versionBit = s.versionBit(envoy.version)
 	s.sessions[session] = struct{}{}
 	return session
 }
@@ -57,13 +57,13 @@ func (s *session) close() {
 	s.store.mu.Lock()
 	defer s.store.mu.Unlock()
 	delete(s.store.sessions, s)
-	s.forgetRejections()
-	for t := range s.watches {
-		d := s.watches[t].doubt()
-		s.store.share(s.envoy.node, Type(t), d)
-		s.store.doubts.keep(s.envoy.node, Type(t), d)
+	s.removeRejections()
+	for t := range s.types {
+		u := s.types[t].unconfirmed()
+		s.store.shareUnconfirmed(s.envoy.id, Type(t), u)
+		s.store.unconfirmed.keep(s.envoy.id, Type(t), u)
 	}
-	s.store.sample.leave(s, false, time.Now())
+	s.store.convergence.done(s, false, time.Now())
 }
 
 // takeRecovered returns what the Envoy does not lack any more, once.
@@ -89,17 +89,13 @@ func (s *session) notify() {
 	}
 }
 
-// legacyWildcard are the types of which a first request without names asks for
-// all. For the others it asks for nothing.
-var legacyWildcard = [numTypes]bool{Cluster: true, Listener: true, Scope: true}
-
 // outcome is what is left to do of a request without the locks with which it was
 // handled.
-type outcome struct {
+type requestResult struct {
 	rejection *Rejection
 	culprit   *culprit
 	// settled are resources that the Envoy has no rejection of any more.
-	settled []uint32
+	noLongerRejected []uint32
 }
 
 // culprit is a resource that was rejected alone.
@@ -111,17 +107,17 @@ type culprit struct {
 
 // request takes in one request for a type. It returns the rejection when the
 // request is one. Requests for a type that is not open yet are kept.
-func (s *session) request(t Type, req *request, now time.Time) *Rejection {
-	var out outcome
+func (s *session) handleRequest(t Type, req *request, now time.Time) *Rejection {
+	var out requestResult
 	for done := false; !done; {
-		s.unpark(now)
-		out, done = s.take(t, req, s.resolve(t, req), now)
+		s.handleKept(now)
+		out, done = s.tryRequest(t, req, s.resolveNames(t, req), now)
 	}
-	if len(out.settled) > 0 {
-		s.settle(t, out.settled)
+	if len(out.noLongerRejected) > 0 {
+		s.endRejections(t, out.noLongerRejected)
 	}
 	if out.culprit != nil {
-		s.rejectAlone(t, *out.culprit, out.rejection)
+		s.recordCulprit(t, *out.culprit, out.rejection)
 	}
 	return out.rejection
 }
@@ -129,160 +125,160 @@ func (s *session) request(t Type, req *request, now time.Time) *Rejection {
 // take handles a request under the store's lock, as far as that goes without
 // touching what concerns other Envoys. It does nothing when ids were given to other
 // names since they were resolved.
-func (s *session) take(t Type, req *request, sub subscription, now time.Time) (out outcome, done bool) {
+func (s *session) tryRequest(t Type, req *request, change subscriptionChange, now time.Time) (out requestResult, done bool) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.store.reclaims != sub.reclaims {
-		return outcome{}, false
+	if s.store.reclaims != change.reclaims {
+		return requestResult{}, false
 	}
 	if !s.store.tables[t].open {
-		s.watches[t].ask(sub)
-		s.parked.Store(true)
-		return outcome{}, true
+		s.types[t].keep(change)
+		s.hasKept.Store(true)
+		return requestResult{}, true
 	}
-	if s.watches[t].early != nil { // the type was opened a moment ago
-		return outcome{}, false
+	if s.types[t].kept != nil { // the type was opened a moment ago
+		return requestResult{}, false
 	}
-	return s.handle(t, req, sub, now), true
+	return s.handleOpen(t, req, change, now), true
 }
 
 // unpark handles what was asked for before its type was opened.
-func (s *session) unpark(now time.Time) {
-	if !s.parked.Load() {
+func (s *session) handleKept(now time.Time) {
+	if !s.hasKept.Load() {
 		return
 	}
 	var names [numTypes][]uint32
-	opened := func(f func(t Type, early *subscription)) {
+	opened := func(f func(t Type, kept *subscriptionChange)) {
 		s.store.readLocked(func() {
 			s.locked(func() {
-				for t := range s.watches {
-					if early := s.watches[t].early; early != nil && s.store.tables[t].open {
-						f(Type(t), early)
+				for t := range s.types {
+					if kept := s.types[t].kept; kept != nil && s.store.tables[t].open {
+						f(Type(t), kept)
 					}
 				}
 			})
 		})
 	}
-	opened(func(t Type, early *subscription) { names[t] = early.subscribe })
+	opened(func(t Type, kept *subscriptionChange) { names[t] = kept.subscribe })
 	for t := range names {
-		s.store.asked(Type(t), names[t]) // as what answers for them was not known before
+		s.store.makeAliases(Type(t), names[t]) // as what answers for them was not known before
 	}
 	var settled [numTypes][]uint32
-	opened(func(t Type, early *subscription) {
-		s.watches[t].early = nil
-		settled[t] = s.start(t, *early, now)
+	opened(func(t Type, kept *subscriptionChange) {
+		s.types[t].kept = nil
+		settled[t] = s.startType(t, *kept, now)
 	})
 	s.locked(func() {
 		parked := false
-		for t := range s.watches {
-			parked = parked || s.watches[t].early != nil
+		for t := range s.types {
+			parked = parked || s.types[t].kept != nil
 		}
-		s.parked.Store(parked)
+		s.hasKept.Store(parked)
 	})
 	for t, ids := range settled {
 		if len(ids) > 0 {
-			s.settle(Type(t), ids)
+			s.endRejections(Type(t), ids)
 		}
 	}
 }
 
-func (s *session) handle(t Type, req *request, sub subscription, now time.Time) (out outcome) {
-	w, table := &s.watches[t], &s.store.tables[t]
-	if !w.subscribed {
-		out.settled = s.start(t, sub, now)
+func (s *session) handleOpen(t Type, req *request, change subscriptionChange, now time.Time) (out requestResult) {
+	ts, table := &s.types[t], &s.store.tables[t]
+	if !ts.subscribed {
+		out.noLongerRejected = s.startType(t, change, now)
 		return out
 	}
-	for _, id := range sub.unsubscribe {
-		if !w.wildcard && w.rejects(table, id) {
-			out.settled = append(out.settled, id)
+	for _, id := range change.unsubscribe {
+		if !ts.wildcard && ts.rejectsCurrent(table, id) {
+			out.noLongerRejected = append(out.noLongerRejected, id)
 		}
 	}
-	w.update(table, sub)
-	s.answered(t, req, now, &out)
+	ts.update(table, change)
+	s.handleAnswer(t, req, now, &out)
 	return out
 }
 
 // start handles the first request for a type. It returns what others of the Envoy's
 // version rejected, and it tells that it has.
-func (s *session) start(t Type, sub subscription, now time.Time) (settled []uint32) {
-	w, clusters := &s.watches[t], &s.watches[Cluster]
-	s.notice(t, sub)
-	current := w.start(&s.store.tables[t], sub, s.store.revision)
-	if toldCounts[t] {
-		settled = s.store.tables[t].acknowledge(current, s.store.revision, s.envoy)
+func (s *session) startType(t Type, change subscriptionChange, now time.Time) (noLongerRejected []uint32) {
+	ts, clusters := &s.types[t], &s.types[Cluster]
+	s.noticeOutdated(t, change)
+	current := ts.start(&s.store.tables[t], change, s.store.revision)
+	if t.info().initialVersionsCount == yes {
+		noLongerRejected = s.store.tables[t].acknowledge(current, s.store.revision, s.envoy)
 	}
-	w.dispel(&s.store.tables[t], s.store.doubts.take(s.envoy.node, t).aged(&s.store.tables[t]))
-	s.interest.Or(1 << t)
-	if s.began.IsZero() {
-		s.began = now
+	ts.resendUnconfirmed(&s.store.tables[t], s.store.unconfirmed.take(s.envoy.id, t).withChanged(&s.store.tables[t]))
+	s.subscribedTypes.Or(1 << t)
+	if s.startedAt.IsZero() {
+		s.startedAt = now
 	}
-	if skipsKnown[t] && s.watches[Listener].sentAt.IsZero() {
-		s.old = true
+	if t.info().namedByListenersOnly == yes && s.types[Listener].sentAt.IsZero() {
+		s.servedBefore = true
 	}
-	if f := s.watches[Listener].flight; t == Scope && f != nil && len(sub.initial) > 0 {
-		f.scopesBefore = true
+	if sent := s.types[Listener].inFlight; t == Scope && sent != nil && len(change.initial) > 0 {
+		sent.scopesRequested = true
 	}
-	if len(sub.initial) == 0 {
-		return settled
+	if len(change.initial) == 0 {
+		return noLongerRejected
 	}
-	s.resumed, s.old = true, true
+	s.resumed, s.servedBefore = true, true
 	switch {
 	case t != Endpoint:
-	case !clusters.subscribed && clusters.early == nil:
+	case !clusters.subscribed && clusters.kept == nil:
 		// Envoy does not ask for clusters while some are warming, which wait for
 		// their endpoints anew: those that it has are not enough.
-		s.again(w.held)
-	case clusters.flight != nil:
+		s.resendEndpoints(ts.inEnvoy)
+	case clusters.inFlight != nil:
 		// So do those that were sent since.
-		s.endpointsAgain(clusters.flight.set)
+		s.resendEndpointsOf(clusters.inFlight.resources)
 	}
-	return settled
+	return noLongerRejected
 }
 
 // awaits reports whether a nonce is that of the response in flight.
-func (s *session) awaits(t Type, nonce string) bool {
+func (s *session) isAnswer(t Type, nonce string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.watches[t].flight
-	return f != nil && f.nonce == nonce
+	sent := s.types[t].inFlight
+	return sent != nil && sent.nonce == nonce
 }
 
 // answered handles the part of a request that acknowledges or rejects the
 // response in flight. A nonce of an older response says nothing.
-func (s *session) answered(t Type, req *request, now time.Time, out *outcome) {
-	w, table := &s.watches[t], &s.store.tables[t]
-	f := w.flight
-	if f == nil || req.GetResponseNonce() != f.nonce {
+func (s *session) handleAnswer(t Type, req *request, now time.Time, out *requestResult) {
+	ts, table := &s.types[t], &s.store.tables[t]
+	sent := ts.inFlight
+	if sent == nil || req.GetResponseNonce() != sent.nonce {
 		return
 	}
-	w.flight = nil
+	ts.inFlight = nil
 	if req.GetErrorDetail() == nil {
-		w.acked, w.ackedAt = f.revision, now
-		settled := w.accept(table, f)
-		out.settled = append(out.settled, settled...)
-		for _, id := range f.mended {
+		ts.acked, ts.ackedAt = sent.revision, now
+		noLongerRejected := ts.handleACK(table, sent)
+		out.noLongerRejected = append(out.noLongerRejected, noLongerRejected...)
+		for _, id := range sent.noLongerStale {
 			s.recovered = append(s.recovered, table.entries[id].name)
 		}
 		switch t {
 		case Secret:
-			s.retryFor(f, now)
+			s.retryAfterSecrets(sent, now)
 		case Listener:
-			s.scopesAgain(f)
+			s.resendScopes(sent)
 		}
 		return
 	}
-	w.rejections++
+	ts.rejections++
 	out.rejection = &Rejection{
-		Type: t, Revision: f.revision, Time: now,
-		Message: quotable(req.GetErrorDetail().GetMessage()), Names: table.names(f.set),
+		Type: t, Revision: sent.revision, Time: now,
+		Message: quotable(req.GetErrorDetail().GetMessage()), Names: table.names(sent.resources),
 	}
-	if id, alone := w.reject(f); alone {
-		out.culprit = &culprit{id: id, version: f.version, since: f.setSince}
+	if id, alone := ts.splitRejected(sent); alone {
+		out.culprit = &culprit{id: id, version: sent.onlyVersion, since: sent.resourcesSince}
 		return // and noted by rejectAlone
 	}
-	w.lastRejection = out.rejection
+	ts.lastRejection = out.rejection
 }
 
 // plan returns the responses that may be sent now, and until when what must
@@ -297,82 +293,82 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for t := range s.watches {
-		w := &s.watches[t]
-		w.now = now
-		if w.subscribed {
-			w.collect(&s.store.tables[t], s.store.revision)
-			w.retryLacks()
+	for t := range s.types {
+		ts := &s.types[t]
+		ts.now = now
+		if ts.subscribed {
+			ts.collectChanges(&s.store.tables[t], s.store.revision)
+			ts.retryStale()
 		}
 	}
-	s.endpointsOfStart(now)
+	s.resendEndpointsAtStart(now)
 	for again := true; again; {
 		again = false
 		for _, t := range sendOrder {
-			if r := s.next(t, now); r != nil {
+			if r := s.nextResponse(t, now); r != nil {
 				out = append(out, r)
 			}
 			// What waits for something does so no longer when that is not sent.
-			again = again || s.watches[t].dropped
-			s.watches[t].dropped = false
+			again = again || s.types[t].replan
+			s.types[t].replan = false
 		}
 	}
-	s.converged(now)
-	return out, s.deadline(now)
+	s.checkConverged(now)
+	return out, s.nextDeadline(now)
 }
 
 // converged tells when this Envoy has acknowledged the change that is followed.
-func (s *session) converged(now time.Time) {
-	revision := s.store.sample.revision.Load()
-	if revision == 0 || revision <= s.reached {
+func (s *session) checkConverged(now time.Time) {
+	revision := s.store.convergence.revision.Load()
+	if revision == 0 || revision <= s.convergedUpTo {
 		return
 	}
-	for t := range s.watches {
-		if s.watches[t].subscribed && s.settled(Type(t), removals, now) < revision {
+	for t := range s.types {
+		if s.types[t].subscribed && s.answeredUpTo(Type(t), includeRemovals, now) < revision {
 			return
 		}
 	}
-	s.reached = revision
-	s.store.sample.leave(s, true, now)
+	s.convergedUpTo = revision
+	s.store.convergence.done(s, true, now)
 }
 
 // unanswered returns since when Envoy owes an answer; zero if it owes none.
-func (s *session) unanswered() (since time.Time) {
+func (s *session) unansweredSince() (since time.Time) {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for t := range s.watches {
-		if f := s.watches[t].flight; f != nil && (since.IsZero() || f.sentAt.Before(since)) {
-			since = f.sentAt
+	for t := range s.types {
+		if sent := s.types[t].inFlight; sent != nil && (since.IsZero() || sent.sentAt.Before(since)) {
+			since = sent.sentAt
 		}
 	}
 	return since
 }
 
 // names returns how many names of a type are subscribed to.
-func (s *session) names(t Type) int {
+func (s *session) nameCount(t Type) int {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := &s.watches[t]
-	if w.early != nil {
-		return len(w.early.subscribe)
+	ts := &s.types[t]
+	if ts.kept != nil {
+		return len(ts.kept.subscribe)
 	}
-	return int(w.names.GetCardinality())
+	return int(ts.names.GetCardinality())
 }
 
 // due returns about how many resources the next responses will have.
-func (s *session) due() int {
+func (s *session) dueCount() int {
 	s.store.mu.RLock()
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := uint64(0)
-	for t := range s.watches {
-		if w := &s.watches[t]; w.subscribed && w.flight == nil {
-			n += w.set.GetCardinality()
+	for t := range s.types {
+		if ts := &s.types[t]; ts.subscribed && ts.inFlight == nil {
+			n += ts.toSend.GetCardinality()
 		}
 	}
 	return int(n)

@@ -15,19 +15,19 @@ import (
 // cursor. The state of all sessions is only touched under the store's lock, so
 // that names can be told apart by a small id and ids can be used again.
 type Store struct {
-	mu       sync.RWMutex
-	revision uint64
-	tables   [numTypes]table
-	sessions map[*session]struct{}
-	sample   sample
+	mu          sync.RWMutex
+	revision    uint64
+	tables      [numTypes]table
+	sessions    map[*session]struct{}
+	convergence convergence
 	// reclaims counts how often ids were freed: an id that was found before may
 	// stand for another name.
 	reclaims uint64
 	// opened is closed and replaced whenever a type is opened.
 	opened chan struct{}
 	// versions are those of the Envoys that came, see versionBit.
-	versions []string
-	doubts   doubts
+	versions    []string
+	unconfirmed unconfirmedByNode
 
 	// ClustersOnDemand tells that Envoys ask for a cluster when a request needs it:
 	// what names clusters does not wait for them. It is set before the store is used.
@@ -54,10 +54,10 @@ type table struct {
 	log       changeLog
 	open      bool
 	// suspects are the resources that Envoys reject as they are, by id.
-	suspects map[uint32][]*suspect
+	rejections map[uint32][]*versionRejections
 	// second holds the second forms of those that have one, by id.
-	second  map[uint32]*secondForm
-	aliases aliases
+	variants map[uint32]*variant
+	aliases  aliases
 }
 
 type presence uint8
@@ -75,9 +75,9 @@ type entry struct {
 	revision uint64 // of the last change
 	presence presence
 	// had is set once there was a resource.
-	had bool
+	existed bool
 	// scoped is that of the resource.
-	scoped bool
+	usesScopes bool
 	// acknowledged are the versions of Envoy of which one has acknowledged this
 	// content, as bits; see acknowledgers.
 	acknowledged uint32
@@ -92,11 +92,11 @@ type entry struct {
 // NewStore returns an empty store in which no type is open.
 func NewStore() *Store {
 	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
-	s.doubts.of = make(map[string]*[numTypes]doubt)
+	s.unconfirmed.of = make(map[string]*[numTypes]unconfirmed)
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)
-		s.tables[t].suspects = make(map[uint32][]*suspect)
-		s.tables[t].second = make(map[uint32]*secondForm)
+		s.tables[t].rejections = make(map[uint32][]*versionRejections)
+		s.tables[t].variants = make(map[uint32]*variant)
 		s.tables[t].aliases.of = make(map[uint32]alias)
 	}
 	return s
@@ -122,7 +122,7 @@ func (s *Store) Open(types ...Type) {
 }
 
 // openedAgain returns a channel that is closed when a further type opens.
-func (s *Store) openedAgain() <-chan struct{} {
+func (s *Store) nextOpening() <-chan struct{} {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.opened
@@ -172,7 +172,7 @@ func (s *Store) apply(c Change) (revision uint64, wake []*session) {
 	if c.Resolve != nil {
 		s.tables[Secret].aliases.resolve = c.Resolve
 	}
-	if (c.Resolve != nil || touched&(1<<Secret) != 0) && s.tables[Secret].realias(Secret, next) {
+	if (c.Resolve != nil || touched&(1<<Secret) != 0) && s.tables[Secret].updateAliases(Secret, next) {
 		touched |= 1 << Secret
 	}
 	whole = true
@@ -181,14 +181,14 @@ func (s *Store) apply(c Change) (revision uint64, wake []*session) {
 	}
 	s.revision = next
 	s.reclaim()
-	s.sample.begin(s, next, touched, time.Now())
-	return next, s.interested(touched)
+	s.convergence.begin(s, next, touched, time.Now())
+	return next, s.subscribers(touched)
 }
 
 // interested returns the sessions that subscribe to one of the types, given as bits.
-func (s *Store) interested(types uint32) (sessions []*session) {
+func (s *Store) subscribers(types uint32) (sessions []*session) {
 	for session := range s.sessions {
-		if session.interest.Load()&types != 0 {
+		if session.subscribedTypes.Load()&types != 0 {
 			sessions = append(sessions, session)
 		}
 	}
@@ -242,7 +242,7 @@ func (s *Store) intern(t Type, names []string) []uint32 {
 
 // asked makes aliases of those of the ids that Envoy asks for and that have no
 // resource but can be resolved.
-func (s *Store) asked(t Type, ids []uint32) {
+func (s *Store) makeAliases(t Type, ids []uint32) {
 	table := &s.tables[t]
 	due := false
 	s.readLocked(func() {
@@ -251,7 +251,7 @@ func (s *Store) asked(t Type, ids []uint32) {
 			if e.presence != absent {
 				return false
 			}
-			_, ok := table.alias(e.name)
+			_, ok := table.resolveAlias(e.name)
 			return ok
 		})
 	})
@@ -260,11 +260,11 @@ func (s *Store) asked(t Type, ids []uint32) {
 	}
 	var wake []*session
 	s.locked(func() {
-		made, evicted := table.materialize(t, ids, s.revision)
-		s.tell(t, made)
+		made, evicted := table.makeAliases(t, ids, s.revision)
+		s.makeDue(t, made)
 		if evicted {
 			s.revision++
-			wake = s.interested(1 << t)
+			wake = s.subscribers(1 << t)
 		}
 	})
 	for _, session := range wake {
@@ -274,14 +274,14 @@ func (s *Store) asked(t Type, ids []uint32) {
 
 // tell makes resources due that came into being without a revision of their own, where
 // Envoys were told, or are to be told, that there are none.
-func (s *Store) tell(t Type, ids []uint32) {
+func (s *Store) makeDue(t Type, ids []uint32) {
 	for session := range s.sessions {
 		told := false
 		session.locked(func() {
-			w := &session.watches[t]
+			ts := &session.types[t]
 			for _, id := range ids {
-				if w.names.Contains(id) && !w.set.Contains(id) {
-					w.due(&s.tables[t], id)
+				if ts.names.Contains(id) && !ts.toSend.Contains(id) {
+					ts.due(&s.tables[t], id)
 					told = true
 				}
 			}
@@ -316,8 +316,8 @@ func (t *table) set(r Resource, revision uint64) bool {
 	e := &t.entries[id]
 	delete(t.aliases.of, id)
 	same := e.presence == present && t.versions[id] == r.hash
-	second := t.setSecond(id, r, same, revision)
-	if same && !second {
+	isVariant := t.setVariant(id, r, same, revision)
+	if same && !isVariant {
 		return false
 	}
 	if e.presence != present {
@@ -328,14 +328,14 @@ func (t *table) set(r Resource, revision uint64) bool {
 		if e.acknowledged != 0 {
 			e.good, e.goodVersion, e.goodFor = e.wire, t.versions[id], e.acknowledged
 		}
-		e.wire, e.presence, e.had, e.acknowledged = r.wire, present, true, 0
+		e.wire, e.presence, e.existed, e.acknowledged = r.wire, present, true, 0
 		if e.goodVersion == r.hash {
 			e.acknowledged = e.goodFor
 		}
 		t.versions[id] = r.hash
 	}
-	e.revision, e.scoped = revision, r.scoped
-	t.acquit(id, !same, second)
+	e.revision, e.usesScopes = revision, r.usesScopes
+	t.forgetRejections(id, !same, isVariant)
 	t.log.append(revision, id, len(t.entries))
 	return true
 }
@@ -356,10 +356,10 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 		t.absent++
 		t.present--
 	}
-	*e = entry{name: e.name, revision: revision, presence: p, had: e.had}
+	*e = entry{name: e.name, revision: revision, presence: p, existed: e.existed}
 	t.versions[id] = 0
-	delete(t.suspects, id)
-	delete(t.second, id)
+	delete(t.rejections, id)
+	delete(t.variants, id)
 	delete(t.aliases.of, id)
 	t.log.append(revision, id, len(t.entries))
 	return true

@@ -25,7 +25,7 @@ type deltaStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourc
 type stream struct {
 	server  *Server
 	grpc    deltaStream
-	inflow  *inflow
+	conn    *envoyConn
 	session *session
 	log     *slog.Logger
 	info    StreamStatus
@@ -39,19 +39,19 @@ type stream struct {
 // DeltaAggregatedResources serves an Envoy for as long as it stays connected.
 func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	ctx := g.Context()
-	if err := s.stranger(ctx); err != nil {
+	if err := s.refuseStranger(ctx); err != nil {
 		return err
 	}
-	inflow, done := s.inflows.stream(remoteAddress(ctx))
+	conn, done := s.conns.ofStream(remoteAddress(ctx))
 	defer done()
 	first := new(request)
-	if err := firstRequest(ctx, s.Limits.FirstRequest, inflow.waiting, func() error { return receiveMsg(g, first) }); err != nil {
+	if err := firstRequest(ctx, s.Limits.FirstRequest, conn.waitingTime, func() error { return receiveMsg(g, first) }); err != nil {
 		return s.ended(ctx, nil, err)
 	}
-	inflow.taken(first)
-	defer inflow.release(first.room)
+	conn.assign(first)
+	defer conn.release(first.reservation)
 	defer s.connections.Use(remoteAddress(ctx))()
-	st, err := s.begin(g, inflow, first)
+	st, err := s.begin(g, conn, first)
 	if err != nil {
 		return ignoreEnd(err)
 	}
@@ -70,16 +70,16 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 
 // begin reads the first request and makes a stream of it, if the Envoy may have
 // one.
-func (s *Server) begin(g deltaStream, inflow *inflow, first *request) (*stream, error) {
+func (s *Server) begin(g deltaStream, conn *envoyConn, first *request) (*stream, error) {
 	ctx := g.Context()
 	var malformed error
-	if err := s.admission.do(ctx, first.weight(), func() { malformed = first.parse() }); err != nil {
+	if err := s.workSlots.do(ctx, first.weight(), func() { malformed = first.parse() }); err != nil {
 		return nil, err
 	}
 	if malformed != nil {
 		return nil, s.ended(ctx, nil, malformed)
 	}
-	return s.newStream(g, inflow, first.GetNode())
+	return s.newStream(g, conn, first.GetNode())
 }
 
 // ended returns how a stream ends, and logs it when the client is to blame.
@@ -95,24 +95,24 @@ func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error 
 	return err
 }
 
-func (s *Server) newStream(g deltaStream, inflow *inflow, node *corev3.Node) (*stream, error) {
+func (s *Server) newStream(g deltaStream, conn *envoyConn, node *corev3.Node) (*stream, error) {
 	ctx := g.Context()
-	store, err := s.admit(ctx, node)
+	store, err := s.storeFor(ctx, node)
 	if err != nil {
 		return nil, err
 	}
-	envoy := kindOf(node)
-	st := &stream{server: s, grpc: g, inflow: inflow, session: newSession(store, envoy), info: StreamStatus{
+	envoy := newEnvoyNode(node)
+	st := &stream{server: s, grpc: g, conn: conn, session: newSession(store, envoy), info: StreamStatus{
 		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: envoy.version, Zone: node.GetLocality().GetZone(),
 		Address: remoteAddress(ctx), Since: time.Now(), CertificateExpires: certificateExpires(ctx),
 	}}
 	st.host, _, _ = net.SplitHostPort(st.info.Address)
 	st.log = s.log.With("node", st.info.NodeID, "fleet", st.info.Fleet)
 	st.pace = s.Limits.pace()
-	st.watchdog = newWatchdog(s.Limits.Stall, s.contained(ctx, st.stalled))
+	st.watchdog = newWatchdog(s.Limits.Stall, s.catching(ctx, st.closeStalled))
 	if err := s.add(st); err != nil {
 		st.session.close()
-		return nil, s.refuse(ctx, guard.Crowd, node, err)
+		return nil, s.refuse(ctx, guard.TooMany, node, err)
 	}
 	return st, nil
 }
@@ -144,7 +144,7 @@ func (s *stream) run(ctx context.Context, first *request) error {
 func (s *stream) follow(ctx context.Context, first *request, requests <-chan *request, ended <-chan error) error {
 	// Before the first request: that is kept if its type is not open, and an opening
 	// in between must not go unseen.
-	opened := s.session.store.openedAgain()
+	opened := s.session.store.nextOpening()
 	if err := s.receiveOne(ctx, first); err != nil {
 		return ignoreEnd(err)
 	}
@@ -170,18 +170,18 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 			}
 		case <-s.session.wake:
 		case <-opened:
-			opened = s.session.store.openedAgain()
-			s.session.unpark(time.Now())
-			if err := s.leave(ctx); err != nil {
+			opened = s.session.store.nextOpening()
+			s.session.handleKept(time.Now())
+			if err := s.endIfOutdated(ctx); err != nil {
 				return err
 			}
 		case <-retry:
 		case <-check.C:
-			if err := s.expel(ctx); err != nil {
+			if err := s.checkAccess(ctx); err != nil {
 				return err
 			}
-			if since := s.session.unanswered(); !since.IsZero() && time.Since(since) > s.server.Limits.Stall {
-				s.stalled()
+			if since := s.session.unansweredSince(); !since.IsZero() && time.Since(since) > s.server.Limits.Stall {
+				s.closeStalled()
 				return status.Errorf(codes.DeadlineExceeded, "no answer to a response for %s", s.server.Limits.Stall)
 			}
 		case err := <-ended:
@@ -193,8 +193,8 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 }
 
 // leave sends an Envoy away that has something newer than this Relay.
-func (s *stream) leave(ctx context.Context) error {
-	err := s.session.leave()
+func (s *stream) endIfOutdated(ctx context.Context) error {
+	err := s.session.outdatedError()
 	if err == nil {
 		return nil
 	}
@@ -203,7 +203,7 @@ func (s *stream) leave(ctx context.Context) error {
 
 // expel closes the connection of an Envoy that may not have its fleet any more:
 // another stream on it would show the same certificate.
-func (s *stream) expel(ctx context.Context) error {
+func (s *stream) checkAccess(ctx context.Context) error {
 	p, ok := peer.FromContext(ctx)
 	if s.server.Authorize == nil || !ok {
 		return nil
@@ -219,7 +219,7 @@ func (s *stream) expel(ctx context.Context) error {
 
 // stalled closes the connection of an Envoy that does not read or does not
 // answer: what waits to be sent to it would stay in memory otherwise.
-func (s *stream) stalled() {
+func (s *stream) closeStalled() {
 	s.server.refusals.Refuse(s.info.Address, guard.Refusal{Kind: guard.Stalled, Who: s.info.NodeID, Reason: fmt.Sprintf(
 		"it did not read or answer what it was sent for %s: its connection is closed; see its log, and how busy it is", s.server.Limits.Stall)},
 		"node", s.info.NodeID, "fleet", s.info.Fleet)
@@ -234,11 +234,11 @@ func (s *stream) receive(ctx context.Context, requests chan<- *request, ended ch
 			ended <- err
 			return
 		}
-		s.inflow.taken(req)
+		s.conn.assign(req)
 		select {
 		case requests <- req:
 		case <-ctx.Done():
-			s.inflow.release(req.room)
+			s.conn.release(req.reservation)
 			return
 		}
 	}
@@ -252,20 +252,20 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		rejection *Rejection
 		malformed error
 	)
-	defer s.inflow.release(req.room) // after a panic too
-	err := s.server.admission.do(ctx, req.weight(), func() {
+	defer s.conn.release(req.reservation) // after a panic too
+	err := s.server.workSlots.do(ctx, req.weight(), func() {
 		if malformed = req.parse(); malformed != nil {
 			return
 		}
 		if t, known = TypeOf(req.GetTypeUrl()); known {
-			if malformed = s.server.Limits.tooMany(t, s.session.names(t)+len(req.subscribe)); malformed != nil {
+			if malformed = s.server.Limits.tooMany(t, s.session.nameCount(t)+len(req.subscribe)); malformed != nil {
 				return
 			}
-			answer = s.session.awaits(t, req.GetResponseNonce())
-			rejection = s.session.request(t, req, time.Now())
+			answer = s.session.isAnswer(t, req.GetResponseNonce())
+			rejection = s.session.handleRequest(t, req, time.Now())
 		}
 	})
-	s.inflow.release(req.room)
+	s.conn.release(req.reservation)
 	if err != nil {
 		return err
 	}
@@ -278,7 +278,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		}
 		return s.pace.Wait(ctx)
 	}
-	if err := s.leave(ctx); err != nil {
+	if err := s.endIfOutdated(ctx); err != nil {
 		return err
 	}
 	s.server.metrics.requests[t].Inc()
@@ -308,7 +308,7 @@ func (s *stream) rejected(t Type, rejection *Rejection) {
 			"resource", rejection.Names[0])
 	case Repeated:
 		log.Debug("Envoy rejected a resource that it or others had rejected before", "resource", rejection.Names[0])
-	case Parts:
+	case Searching:
 		log.Debug("Envoy rejected a response; its parts are sent again", "revision", rejection.Revision, "resources", len(rejection.Names))
 	}
 }
@@ -329,7 +329,7 @@ func (s *stream) refuseType(req *request) error {
 
 func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 	var responses []*response
-	if err := s.server.admission.do(ctx, s.session.due(), func() {
+	if err := s.server.workSlots.do(ctx, s.session.dueCount(), func() {
 		responses, retryAt = s.session.plan(time.Now())
 	}); err != nil {
 		return time.Time{}, err
@@ -349,7 +349,7 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 
 // deliver sends a response; the Envoy may take its time to read it.
 func (s *stream) deliver(response any) error {
-	return s.inflow.during(func() error {
+	return s.conn.whileSending(func() error {
 		return s.watchdog.during(func() error { return s.grpc.SendMsg(response) })
 	})
 }

@@ -20,7 +20,7 @@ const maxShown = 200
 // net/http passes on none.
 func Handshake(err error, port string) (r Refusal, ok bool) {
 	text := err.Error()
-	if gone(text) {
+	if closedByPeer(text) {
 		return Refusal{}, false
 	}
 	for _, known := range []struct {
@@ -46,7 +46,7 @@ func Handshake(err error, port string) (r Refusal, ok bool) {
 }
 
 // gone reports whether the client closed the connection, or Relay did.
-func gone(text string) bool {
+func closedByPeer(text string) bool {
 	return slices.ContainsFunc([]string{"EOF", "use of closed network connection", "connection reset by peer", "broken pipe"},
 		func(end string) bool { return strings.HasSuffix(text, end) })
 }

@@ -31,58 +31,58 @@ type Listener struct {
 	mu    sync.Mutex
 	conns map[string]*conn // by remote address
 	// Those not in use.
-	idle   *queue
-	idleOf map[netip.Prefix]*queue
+	idle          *queue
+	idleByNetwork map[netip.Prefix]*queue
 }
 
 // conn is a connection; what is below of is guarded by of.mu.
 type conn struct {
 	net.Conn
-	remote  string
-	network netip.Prefix
-	of      *Listener
+	remote   string
+	network  netip.Prefix
+	listener *Listener
 
-	uses         int
-	used, closed bool
-	timer        *time.Timer
-	inAll, mine  *list.Element // set while it is not in use
+	uses                     int
+	used, closed             bool
+	timer                    *time.Timer
+	idleInAll, idleInNetwork *list.Element // set while it is not in use
 }
 
 // queue holds connections that are not in use, the oldest first: those that
 // never were, and the others.
-type queue struct{ fresh, rested list.List }
+type queue struct{ neverUsed, usedBefore list.List }
 
 func (q *queue) push(c *conn) *list.Element {
 	if c.used {
-		return q.rested.PushBack(c)
+		return q.usedBefore.PushBack(c)
 	}
-	return q.fresh.PushBack(c)
+	return q.neverUsed.PushBack(c)
 }
 
 // remove takes out a connection; it does nothing in the list it is not of.
 func (q *queue) remove(e *list.Element) {
-	q.fresh.Remove(e)
-	q.rested.Remove(e)
+	q.neverUsed.Remove(e)
+	q.usedBefore.Remove(e)
 }
 
-func (q *queue) len() int { return q.fresh.Len() + q.rested.Len() }
+func (q *queue) len() int { return q.neverUsed.Len() + q.usedBefore.Len() }
 
 // surplus returns the one to close if there are more than the limit.
-func (q *queue) surplus(limit int) *conn {
+func (q *queue) toClose(limit int) *conn {
 	switch {
 	case q.len() <= limit:
 		return nil
-	case q.rested.Len() > limit/2:
-		return q.rested.Front().Value.(*conn)
+	case q.usedBefore.Len() > limit/2:
+		return q.usedBefore.Front().Value.(*conn)
 	}
-	return q.fresh.Front().Value.(*conn)
+	return q.neverUsed.Front().Value.(*conn)
 }
 
 // Listen bounds the connections of l.
 func Listen(l net.Listener, limits Limits, log *Log) *Listener {
 	return &Listener{
 		Listener: l, limits: limits, log: log,
-		conns: make(map[string]*conn), idle: new(queue), idleOf: make(map[netip.Prefix]*queue),
+		conns: make(map[string]*conn), idle: new(queue), idleByNetwork: make(map[netip.Prefix]*queue),
 	}
 }
 
@@ -92,12 +92,12 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: accepted, remote: accepted.RemoteAddr().String(), network: networkOf(accepted.RemoteAddr()), of: l}
+	c := &conn{Conn: accepted, remote: accepted.RemoteAddr().String(), network: networkOf(accepted.RemoteAddr()), listener: l}
 	l.mu.Lock()
 	l.conns[c.remote] = c
-	crowd := l.rest(c)
+	surplus := l.addIdle(c)
 	l.mu.Unlock()
-	l.disperse(crowd)
+	l.closeSurplus(surplus)
 	return c, nil
 }
 
@@ -111,15 +111,15 @@ func (l *Listener) Use(remote string) (done func()) {
 	}
 	c.used = true
 	c.uses++
-	l.wake(c)
+	l.removeIdle(c)
 	return func() {
 		l.mu.Lock()
-		var crowd *conn
+		var surplus *conn
 		if c.uses--; c.uses == 0 && !c.closed {
-			crowd = l.rest(c)
+			surplus = l.addIdle(c)
 		}
 		l.mu.Unlock()
-		l.disperse(crowd)
+		l.closeSurplus(surplus)
 	}
 }
 
@@ -135,7 +135,7 @@ func (l *Listener) CloseConn(remote string) {
 
 // rest counts a connection as not in use, and returns one to close if there are
 // too many now.
-func (l *Listener) rest(c *conn) (crowd *conn) {
+func (l *Listener) addIdle(c *conn) (surplus *conn) {
 	limit := l.limits.First
 	if c.used {
 		limit = l.limits.Idle
@@ -143,69 +143,69 @@ func (l *Listener) rest(c *conn) (crowd *conn) {
 	if limit > 0 {
 		c.timer = time.AfterFunc(limit, c.expire)
 	}
-	mine := l.idleOf[c.network]
-	if mine == nil {
-		mine = new(queue)
-		l.idleOf[c.network] = mine
+	network := l.idleByNetwork[c.network]
+	if network == nil {
+		network = new(queue)
+		l.idleByNetwork[c.network] = network
 	}
-	c.inAll, c.mine = l.idle.push(c), mine.push(c)
-	if crowd = mine.surplus(l.limits.PerAddress); crowd == nil {
-		crowd = l.idle.surplus(l.limits.InAll)
+	c.idleInAll, c.idleInNetwork = l.idle.push(c), network.push(c)
+	if surplus = network.toClose(l.limits.PerAddress); surplus == nil {
+		surplus = l.idle.toClose(l.limits.InAll)
 	}
-	return crowd
+	return surplus
 }
 
 // wake takes a connection out of those not in use.
-func (l *Listener) wake(c *conn) {
-	if c.inAll == nil {
+func (l *Listener) removeIdle(c *conn) {
+	if c.idleInAll == nil {
 		return
 	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	mine := l.idleOf[c.network]
-	l.idle.remove(c.inAll)
-	mine.remove(c.mine)
-	if mine.len() == 0 {
-		delete(l.idleOf, c.network)
+	network := l.idleByNetwork[c.network]
+	l.idle.remove(c.idleInAll)
+	network.remove(c.idleInNetwork)
+	if network.len() == 0 {
+		delete(l.idleByNetwork, c.network)
 	}
-	c.inAll, c.mine = nil, nil
+	c.idleInAll, c.idleInNetwork = nil, nil
 }
 
-func (l *Listener) disperse(crowd *conn) {
-	if crowd == nil {
+func (l *Listener) closeSurplus(surplus *conn) {
+	if surplus == nil {
 		return
 	}
-	l.log.Refuse(crowd.remote, Refusal{Kind: Crowd, Reason: fmt.Sprintf(
+	l.log.Refuse(surplus.remote, Refusal{Kind: TooMany, Reason: fmt.Sprintf(
 		"there are more than %d connections from there, or %d in all, that are not in use; the oldest are closed: see what opens them",
 		l.limits.PerAddress, l.limits.InAll)})
-	_ = crowd.Close()
+	_ = surplus.Close()
 }
 
 // expire closes a connection that was not used in time.
 func (c *conn) expire() {
-	c.of.mu.Lock()
-	idle, silent := c.inAll != nil, !c.used
-	c.of.mu.Unlock()
+	c.listener.mu.Lock()
+	idle, silent := c.idleInAll != nil, !c.used
+	c.listener.mu.Unlock()
 	if !idle {
 		return
 	}
 	if silent {
-		c.of.log.Refuse(c.remote, Refusal{Kind: Silent, Reason: fmt.Sprintf(
-			"no request came within %s of connecting: see what opens connections there", c.of.limits.First)})
+		c.listener.log.Refuse(c.remote, Refusal{Kind: Silent, Reason: fmt.Sprintf(
+			"no request came within %s of connecting: see what opens connections there", c.listener.limits.First)})
 	}
 	_ = c.Close()
 }
 
 // Close closes the connection and forgets it.
 func (c *conn) Close() error {
-	c.of.mu.Lock()
+	c.listener.mu.Lock()
 	c.closed = true
-	c.of.wake(c)
-	if c.of.conns[c.remote] == c {
-		delete(c.of.conns, c.remote)
+	c.listener.removeIdle(c)
+	if c.listener.conns[c.remote] == c {
+		delete(c.listener.conns, c.remote)
 	}
-	c.of.mu.Unlock()
+	c.listener.mu.Unlock()
 	return c.Conn.Close()
 }
 

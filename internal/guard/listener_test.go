@@ -53,13 +53,13 @@ func TestWhoMakesPlace(t *testing.T) {
 		closed(1)
 		busy() // beside it 5, 6, 7 and 8 are left
 		closed(6)
-		if l.idle.len() != 4 || len(l.conns) != 4 || len(l.idleOf) != 1 {
+		if l.idle.len() != 4 || len(l.conns) != 4 || len(l.idleByNetwork) != 1 {
 			t.Errorf("%d are not in use, %d are open", l.idle.len(), len(l.conns))
 		}
 		for remote := range l.conns {
 			l.CloseConn(remote)
 		}
-		if l.idle.len()+len(l.conns)+len(l.idleOf) > 0 {
+		if l.idle.len()+len(l.conns)+len(l.idleByNetwork) > 0 {
 			t.Errorf("closed connections are kept: %+v", l)
 		}
 		for _, c := range clients {

@@ -25,7 +25,7 @@ const (
 	Distrusted    Kind = "distrusted"     // the client does not accept Relay's certificate
 	Silent        Kind = "silent"         // nothing, or too little, in time
 	Stalled       Kind = "stalled"        // it does not read or answer what it is sent
-	Crowd         Kind = "crowd"          // too many connections
+	TooMany       Kind = "crowd"          // too many connections
 	Fleet         Kind = "fleet"          // a fleet that there is not
 	Access        Kind = "access"         // not for this client
 	Token         Kind = "token"          // a wrong token
@@ -38,7 +38,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Plaintext, TLS, Protocol, NoCertificate, Authority, Expired, Certificate, Distrusted,
-		Silent, Stalled, Crowd, Fleet, Access, Token, Type, Request, Outdated,
+		Silent, Stalled, TooMany, Fleet, Access, Token, Type, Request, Outdated,
 	}
 }
 
@@ -48,7 +48,7 @@ const (
 	interval = time.Hour
 	// maxTold bounds memory, and what hostile clients can write to the log in an
 	// interval.
-	maxTold = 1000
+	maxLogged = 1000
 )
 
 // Refusal says why a client was refused.
@@ -67,8 +67,8 @@ type Log struct {
 	log   *slog.Logger
 	count func(Kind)
 
-	mu   sync.Mutex
-	told map[cause]*tries
+	mu    sync.Mutex
+	tries map[cause]*tries
 }
 
 type cause struct {
@@ -83,7 +83,7 @@ type tries struct {
 
 // NewLog returns a Log. count, unless nil, is told of every refusal.
 func NewLog(logger *slog.Logger, count func(Kind)) *Log {
-	return &Log{log: logger, count: count, told: make(map[cause]*tries)}
+	return &Log{log: logger, count: count, tries: make(map[cause]*tries)}
 }
 
 // Refuse logs a refusal of the client at a remote address ("host:port").
@@ -111,7 +111,7 @@ func (l *Log) Refuse(remote string, r Refusal, attrs ...any) {
 func (l *Log) Recent(remote string, kind Kind, who string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.told[cause{kind, hostOf(remote), who}]
+	t := l.tries[cause{kind, hostOf(remote), who}]
 	return t != nil && time.Since(t.logged) < interval
 }
 
@@ -120,17 +120,17 @@ func (l *Log) Recent(remote string, kind Kind, who string) bool {
 func (l *Log) note(c cause, now time.Time) (tried int, due, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.told[c]
-	if t == nil && len(l.told) >= maxTold {
+	t := l.tries[c]
+	if t == nil && len(l.tries) >= maxLogged {
 		l.forget(now)
-		if full = len(l.told) >= maxTold; full {
+		if full = len(l.tries) >= maxLogged; full {
 			c = cause{}
-			t = l.told[c]
+			t = l.tries[c]
 		}
 	}
 	if t == nil {
 		t = &tries{}
-		l.told[c] = t
+		l.tries[c] = t
 	}
 	t.since++
 	if !t.logged.IsZero() && now.Sub(t.logged) < interval {
@@ -142,9 +142,9 @@ func (l *Log) note(c cause, now time.Time) (tried int, due, full bool) {
 
 // forget makes place: for what was logged so long ago, a line is due anyway.
 func (l *Log) forget(now time.Time) {
-	for c, t := range l.told {
+	for c, t := range l.tries {
 		if now.Sub(t.logged) >= interval {
-			delete(l.told, c)
+			delete(l.tries, c)
 		}
 	}
 }

@@ -64,5 +64,5 @@ func (r *Relay) reloadCertificates(ctx context.Context) error {
 
 // reloadApps returns when what the source of apps has now is published.
 func (r *Relay) reloadApps(ctx context.Context) error {
-	return errors.Join(r.apps.Resync(ctx), r.collator.Flush(ctx))
+	return errors.Join(r.apps.Reload(ctx), r.collator.Flush(ctx))
 }

@@ -57,16 +57,16 @@ func rejectionProblem(fleet string, r xds.RejectedResource) admin.ProblemView {
 	return v
 }
 
-func lackView(l xds.Lack) admin.LackView {
-	v := admin.LackView{Name: l.Name, By: rejectedBy(l), Since: l.Since, Error: l.Message, Older: l.Older}
+func lackView(l xds.StaleResource) admin.LackView {
+	v := admin.LackView{Name: l.Name, By: rejectedBy(l), Since: l.Since, Error: l.Message, Older: l.HasOlder}
 	if !l.Retry.IsZero() {
 		v.Retry = &l.Retry
 	}
 	return v
 }
 
-func rejectedBy(l xds.Lack) string {
-	if l.Own {
+func rejectedBy(l xds.StaleResource) string {
+	if l.RejectedItself {
 		return "this Envoy"
 	}
 	return "others of its version"

@@ -88,7 +88,7 @@ func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) Explain
 			need.State = notYet
 		}
 		if state == xds.Rejected || state == xds.Quarantined {
-			lack := lackView(resource.Lack)
+			lack := lackView(resource.Stale)
 			need.Rejected = &lack
 		}
 		envoy.Waiting = append(envoy.Waiting, need)

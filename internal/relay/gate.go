@@ -3,7 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
-	"sync"
+	"slices"
 	"time"
 
 	"relay/xds"
@@ -17,17 +17,9 @@ type gate struct {
 	grace  time.Duration
 	log    *slog.Logger
 
-	apps, certificates chan struct{}
-	once               [2]sync.Once
+	// apps and certificates are closed when these are in the stores.
+	apps, certificates <-chan struct{}
 }
-
-func newGate(stores map[string]*xds.Store, grace time.Duration, log *slog.Logger) *gate {
-	return &gate{stores: stores, grace: grace, log: log, apps: make(chan struct{}), certificates: make(chan struct{})}
-}
-
-func (g *gate) appsPublished() { g.once[0].Do(func() { close(g.apps) }) }
-
-func (g *gate) certificatesPublished() { g.once[1].Do(func() { close(g.certificates) }) }
 
 // Serve opens the stores and waits for the end of the context.
 func (g *gate) Serve(ctx context.Context) error {
@@ -42,7 +34,7 @@ func (g *gate) Serve(ctx context.Context) error {
 	case <-g.certificates:
 	case <-grace.C:
 		g.log.Warn("certificates cannot be read: serving plain HTTP only; Envoys that have an https listener keep it")
-		g.open(xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig)
+		g.open(slices.DeleteFunc(xds.Types(), xds.Type.NeedsCertificates)...)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -29,7 +29,7 @@ type Relay struct {
 	certificates []certificateSource
 	states       []stateKeeper
 	edge         *edgeFiles
-	renewal      *renewal.Watch
+	renewal      *renewal.Reminders
 	collator     *collator.Collator
 	gate         *gate
 	stores       map[string]*xds.Store
@@ -56,13 +56,13 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 		r.stores[f.Name].Outdated = r.outdated
 		publishers[f.Name] = r.stores[f.Name]
 	}
-	r.gate = newGate(r.stores, config.Certificates.Grace, log)
-
-	collation := config.collatorConfig()
-	collation.OnAppsPublished, collation.OnCertificatesPublished = r.gate.appsPublished, r.gate.certificatesPublished
 	var err error
-	if r.collator, err = collator.New(collation, publishers, log.With("part", "collator"), registerer); err != nil {
+	if r.collator, err = collator.New(config.collatorConfig(), publishers, log.With("part", "collator"), registerer); err != nil {
 		return nil, err
+	}
+	r.gate = &gate{
+		stores: r.stores, grace: config.Certificates.Grace, log: log,
+		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
 	}
 	if r.edge, err = newEdgeFiles(&config, r.collator, log); err != nil {
 		return nil, err
@@ -78,10 +78,10 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 	if r.apps, err = newAppSource(config.Apps, apps, log, registerer); err != nil {
 		return nil, err
 	}
-	if r.renewal, err = renewal.NewWatch(r.collator, r.collator.CertificateInUse, log.With("part", "certificates"), registerer); err != nil {
+	if r.renewal, err = renewal.New(r.collator, log.With("part", "certificates"), registerer); err != nil {
 		return nil, err
 	}
-	certificates, err := keeping.certificates(r.renewal)
+	certificates, err := keeping.certificates(r.collator)
 	if err != nil {
 		return nil, err
 	}
@@ -146,17 +146,17 @@ func (r *Relay) Serve(ctx context.Context) error {
 	// part, what it reads, what it feeds
 	add("apps", r.apps) // Marathon or YAML files -> collator
 	for _, c := range r.certificates {
-		add(c.name(), c) // Vault or PEM files -> renewal
+		add(c.name(), c) // Vault or PEM files -> collator
 	}
 	for _, k := range r.states {
 		s := k.Status()
-		add("state of "+s.Source, k) // a file -> collator or renewal, while the source cannot be read
+		add("state of "+s.Source, k) // a file -> collator, while the source cannot be read
 	}
 	if r.edge != nil {
 		add("tls files", r.edge) // files for https listeners -> collator
 	}
 	add("port certificates", r.portCertificates) // files of Relay's own ports -> log
-	add("renewal", r.renewal)                    // certificates -> collator, log
+	add("renewal", r.renewal)                    // certificates that the collator selected -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
 	add("xds", server{r.xdsServe})               // stores -> Envoys

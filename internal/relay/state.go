@@ -87,8 +87,8 @@ func envoyView(s xds.StreamStatus) admin.EnvoyView {
 		v.CertificateExpires = &s.CertificateExpires
 	}
 	for _, t := range s.Types {
-		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight, Lacking: t.Lacking}
-		for _, l := range t.Lacks {
+		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight, Lacking: t.StaleCount}
+		for _, l := range t.Stale {
 			tv.Lacks = append(tv.Lacks, lackView(l))
 		}
 		v.Types = append(v.Types, tv)
