@@ -26,7 +26,7 @@ const (
 )
 
 // site is an Envoy that is served by Relay's xDS server, from a store that a test
-// fills. Its lab builds and looks at resources, and sends nothing.
+// fills. Its testEnvoy builds and looks at resources, and sends nothing.
 type site struct {
 	*testEnvoy
 	proxy *xdstest.Proxy
