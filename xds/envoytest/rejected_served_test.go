@@ -87,7 +87,7 @@ func buildMatched(e *testEnvoy, name, content string) proto.Message {
 
 // places are types, and what names their resources n and o.
 var places = []struct {
-	kind *resourceType
+	typ  *resourceType
 	fill func(s *site)
 }{
 	{clusters, func(*site) {}},
@@ -131,9 +131,9 @@ func TestRejectedIsShownUntilItIsServed(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		for _, place := range places {
-			t.Run(place.kind.name, func(t *testing.T) {
+			t.Run(place.typ.name, func(t *testing.T) {
 				t.Parallel()
-				typ := place.kind
+				typ := place.typ
 				s := newSite(t, version, func(s *site) {
 					place.fill(s)
 					s.set(content{typ, "n", bad}, content{typ, "o", good})

@@ -119,7 +119,7 @@ var (
 func TestRejected(t *testing.T) {
 	t.Parallel()
 	facts := []struct {
-		kind  *resourceType
+		typ   *resourceType
 		name  string
 		steps []step
 	}{
@@ -146,12 +146,12 @@ func TestRejected(t *testing.T) {
 	}
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		for _, fact := range facts {
-			t.Run(fact.kind.name+" "+fact.name, func(t *testing.T) {
+			t.Run(fact.typ.name+" "+fact.name, func(t *testing.T) {
 				t.Parallel()
 				e := newTestEnvoy(t, version)
-				fact.kind.setUp(e, "n", "o", marker)
+				fact.typ.setUp(e, "n", "o", marker)
 				for i, s := range fact.steps {
-					e.step(fact.kind, i, s)
+					e.step(fact.typ, i, s)
 				}
 			})
 		}
