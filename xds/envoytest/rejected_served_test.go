@@ -85,9 +85,9 @@ func buildMatched(e *testEnvoy, name, content string) proto.Message {
 	})}
 }
 
-// places are kinds with what names their resources n and o.
+// places are types, and what names their resources n and o.
 var places = []struct {
-	kind *resourceType
+	typ  *resourceType
 	fill func(s *site)
 }{
 	{clusters, func(*site) {}},
@@ -111,7 +111,7 @@ var places = []struct {
 // authorityListener has a filter chain for each of the authorities.
 func (s *site) authorityListener(names ...string) *listenerv3.Listener {
 	s.t.Helper()
-	// The certificate is no secret: while authorities are refused, Envoy refuses all that
+	// The certificate is no secret: while authorities are rejected, Envoy rejects all that
 	// the chain needs beside.
 	certificate := buildSecret(s.testEnvoy, "certificate", good).(*tlsv3.Secret).GetTlsCertificate()
 	var chains []*listenerv3.FilterChain
@@ -124,24 +124,23 @@ func (s *site) authorityListener(names ...string) *listenerv3.Listener {
 	return s.tlsListener(chains...)
 }
 
-// What Envoy refuses is shown as rejected for as long as it is not served, also when
-// Envoy skips it unread because it came before, and when the Relay does not know of
-// that. What came in the same response is served. Once mended it is served, and nothing
-// is shown any more.
-func TestRefusedIsShownUntilItIsServed(t *testing.T) {
+// A resource is shown as rejected for as long as it is not served. That holds too if Envoy would
+// skip it because it came before, and if another Relay sent it. The others in the response are
+// served. Once repaired, it is served, and no rejection is shown.
+func TestRejectedIsShownUntilItIsServed(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		for _, place := range places {
-			t.Run(place.kind.name, func(t *testing.T) {
+			t.Run(place.typ.name, func(t *testing.T) {
 				t.Parallel()
-				typ := place.kind
+				typ := place.typ
 				s := newSite(t, version, func(s *site) {
 					place.fill(s)
 					s.set(content{typ, "n", bad}, content{typ, "o", good})
 				})
 				s.stays(typ, none)
 				s.set(content{typ, "n", good})
-				s.mended(typ, good, good)
+				s.repaired(typ, good, good)
 
 				s.set(content{typ, "n", bad}, content{typ, "o", other})
 				s.shows(typ, "o", xds.Acknowledged)
@@ -151,7 +150,7 @@ func TestRefusedIsShownUntilItIsServed(t *testing.T) {
 				s.set(content{typ, "o", good})
 				s.shows(typ, "o", xds.Acknowledged)
 				s.reconnect(another, content{typ, "n", other}, content{typ, "o", other})
-				s.mended(typ, other, other)
+				s.repaired(typ, other, other)
 			})
 		}
 	})
@@ -174,8 +173,8 @@ func (s *site) stays(typ *resourceType, older string) {
 	}
 }
 
-// mended makes sure that all is served.
-func (s *site) mended(typ *resourceType, n, o string) {
+// repaired makes sure that all is served.
+func (s *site) repaired(typ *resourceType, n, o string) {
 	s.t.Helper()
 	s.served(typ, "n", n)
 	s.served(typ, "o", o)
@@ -186,10 +185,10 @@ func (s *site) mended(typ *resourceType, n, o string) {
 	}
 }
 
-// A refused secret costs itself: a listener that is changed meanwhile, or names it
-// anew, is not refused for it when a good version is known. Where none is, the listener
-// is opened as soon as the secret is mended.
-func TestListenerIsServedBesideARefusedSecret(t *testing.T) {
+// A rejected secret costs only itself: a listener that is changed meanwhile, or names the secret
+// anew, is not rejected for it if a good version is known. If none is, the listener is opened as soon
+// as the secret is repaired.
+func TestListenerIsServedBesideARejectedSecret(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		t.Parallel()
@@ -235,10 +234,10 @@ func TestListenerIsServedBesideARefusedSecret(t *testing.T) {
 	})
 }
 
-// Of a response of scopes with a bad one, Envoy notes some of the good ones and serves
-// them not, nor when they come again as they were. They are served all the same,
-// whatever their order, and also if the stream ends while the culprit is sought.
-func TestScopesBesideARefusedOneAreServed(t *testing.T) {
+// If one scope of a response is bad, Envoy notes some of the good ones and does not serve them, nor
+// when the same bytes come again. They are served all the same, whatever their order, and also if the
+// stream ends during the search for the culprit.
+func TestScopesBesideARejectedOneAreServed(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		t.Parallel()
