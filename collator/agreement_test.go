@@ -42,29 +42,29 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 	answers := make(map[string]string)
 	chains, passed := f.httpsParts()
 	for _, chain := range chains {
-		for _, name := range chain.serverNames {
-			answers[name] = chain.secret
+		for _, name := range chain.ServerNames {
+			answers[name] = chain.Secret
 		}
 	}
 	for _, s := range passed {
-		for _, name := range s.names {
+		for _, name := range s.Names {
 			answers[name] = isPassed
 		}
 	}
 	answer := ""
-	for _, name := range hostNames(domain) {
+	for _, name := range HostNames(domain) {
 		if answer = answers[name]; answer != "" {
 			break
 		}
 	}
-	kept := slices.ContainsFunc(keptInListener(chains, passed), func(c tlsChain) bool { return c.secret == answer })
-	_, wildcard := cutWildcard(domain)
+	kept := slices.ContainsFunc(keptInListener(chains, passed), func(c TLSChain) bool { return c.Secret == answer })
+	_, wildcard := CutWildcard(domain)
 	if answer != "" && answer != isPassed && !kept && !wildcard {
-		if got, _, _ := newServerNames(f.chains).resolve(domain); got != answer {
+		if got, _, _ := NewResolver(f.chains).Resolve(domain); got != answer {
 			t.Fatalf("fleet %s: %s is answered with %q, on demand with %q", f.Name, domain, answer, got)
 		}
 	}
-	if !slices.ContainsFunc(f.claimsOn(domain), func(c claim) bool { return c.route }) {
+	if !slices.ContainsFunc(f.claimsOn(domain), func(c Claim) bool { return c.Route }) {
 		return
 	}
 	if answer == isPassed {

@@ -36,7 +36,7 @@ func (c *Collator) selectCertificates() {
 	c.nextSelection = selection.Next
 	// The name cannot be that of a source.
 	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
-	chains, secrets := tlsChains(selection)
+	chains, secrets := TLSChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
 	}
@@ -50,7 +50,7 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
 		for _, certificate := range c.certificates[source].certificates {
-			name := secretName(certificate)
+			name := SecretName(certificate)
 			if seen[name] {
 				problems = append(problems, Problem{Subject: name, Reason: "is given twice: the first is used"})
 				continue
@@ -62,57 +62,57 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	return all, problems
 }
 
-// tlsChains returns one chain per certificate that is used, ordered by name,
+// TLSChains returns one chain per certificate that is used, ordered by name,
 // the default one last, and the certificate behind each secret.
-func tlsChains(s certs.Selection) ([]tlsChain, map[string]*certs.Certificate) {
+func TLSChains(s certs.Selection) ([]TLSChain, map[string]*certs.Certificate) {
 	secrets := make(map[string]*certs.Certificate)
 	names := make(map[string][]string)
 	yielding := make(map[string][]string)
 	for name, certificate := range s.Winners {
-		secret := secretName(certificate)
+		secret := SecretName(certificate)
 		secrets[secret] = certificate
 		names[secret] = append(names[secret], name)
 	}
 	for name, certificate := range s.Yielding {
-		secret := secretName(certificate)
+		secret := SecretName(certificate)
 		secrets[secret] = certificate
 		names[secret], yielding[secret] = append(names[secret], name), append(yielding[secret], name)
 	}
-	chains := make([]tlsChain, 0, len(names)+1)
+	chains := make([]TLSChain, 0, len(names)+1)
 	for secret, serverNames := range names {
 		slices.Sort(serverNames)
 		slices.Sort(yielding[secret])
-		chains = append(chains, tlsChain{name: secret, secret: secret, serverNames: serverNames, yielding: yielding[secret]})
+		chains = append(chains, TLSChain{Name: secret, Secret: secret, ServerNames: serverNames, Yielding: yielding[secret]})
 	}
-	slices.SortFunc(chains, func(a, b tlsChain) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(chains, func(a, b TLSChain) int { return cmp.Compare(a.Name, b.Name) })
 	if s.Default != nil {
-		secret := secretName(s.Default)
+		secret := SecretName(s.Default)
 		secrets[secret] = s.Default
-		chains = append(chains, tlsChain{name: defaultChain, secret: secret})
+		chains = append(chains, TLSChain{Name: DefaultChain, Secret: secret})
 	}
 	return chains, secrets
 }
 
-// withoutYielding leaves each yielding name to the wildcard over it, where there
+// WithoutYielding leaves each yielding name to the wildcard over it, where there
 // is a chain for that. Where there is none, be it that the fleet is not given the
 // certificate or that the wildcard is passed through, the name stays.
-func withoutYielding(chains []tlsChain) []tlsChain {
+func WithoutYielding(chains []TLSChain) []TLSChain {
 	wildcards := make(map[string]bool)
 	for _, chain := range chains {
-		for _, name := range chain.serverNames {
-			if _, ok := cutWildcard(name); ok {
+		for _, name := range chain.ServerNames {
+			if _, ok := CutWildcard(name); ok {
 				wildcards[name] = true
 			}
 		}
 	}
-	left := make([]tlsChain, 0, len(chains))
+	left := make([]TLSChain, 0, len(chains))
 	for _, chain := range chains {
-		if len(chain.yielding) > 0 {
-			chain.serverNames = slices.DeleteFunc(slices.Clone(chain.serverNames), func(name string) bool {
-				_, yields := slices.BinarySearch(chain.yielding, name)
+		if len(chain.Yielding) > 0 {
+			chain.ServerNames = slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool {
+				_, yields := slices.BinarySearch(chain.Yielding, name)
 				return yields && wildcards[certs.WildcardOver(name)]
 			})
-			if len(chain.serverNames) == 0 {
+			if len(chain.ServerNames) == 0 {
 				continue
 			}
 		}
@@ -141,7 +141,7 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 	views := make([]CertificateView, len(all))
 	for i, certificate := range all {
 		views[i] = CertificateView{
-			Source: certificate.Source, Name: certificate.Name, Secret: secretName(certificate),
+			Source: certificate.Source, Name: certificate.Name, Secret: SecretName(certificate),
 			ServerNames: certificate.ServerNames, Serves: serves[certificate], yielding: yielding[certificate],
 			Default:   certificate == s.Default,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,

@@ -1,11 +1,6 @@
 package collator
 
 import (
-	"bytes"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
-	"fmt"
 	"strings"
 
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
@@ -29,80 +24,27 @@ const (
 	ClientCertificatesRequired ClientCertificates = "required"
 )
 
-const clientCASecret = fleetSecretPrefix + "client-ca"
-
 // clientCertHeader tells apps who the client is. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-client-cert
 const clientCertHeader = "x-forwarded-client-cert"
 
-func (t DownstreamTLS) asksForCertificates() bool {
+func (t DownstreamTLS) AsksForCertificates() bool {
 	return t.ClientCertificates == ClientCertificatesOptional || t.ClientCertificates == ClientCertificatesRequired
 }
 
-func (t DownstreamTLS) requiresCertificates() bool {
+func (t DownstreamTLS) RequiresCertificates() bool {
 	return t.ClientCertificates == ClientCertificatesRequired
-}
-
-// SetClientCA gives a fleet the authorities, in PEM, of which its clients must
-// show a certificate. Until it is called, a fleet that asks for certificates
-// takes no connection by HTTPS. An error says what makes the text unusable; the
-// last good authorities stay then.
-func (c *Collator) SetClientCA(fleet string, text []byte) error {
-	authorities, err := parseAuthorities(text)
-	if err != nil {
-		return err
-	}
-	c.setSecret(fleet, &tlsv3.Secret{
-		Name: clientCASecret,
-		Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
-			TrustedCa: inlineBytes(authorities),
-		}},
-	})
-	return nil
-}
-
-// parseAuthorities returns the certificates in a PEM text, and nothing else that
-// is in it: a private key beside them is sent to nobody.
-func parseAuthorities(text []byte) ([]byte, error) {
-	var authorities bytes.Buffer
-	for n := 1; ; n++ {
-		block, rest := pem.Decode(text)
-		if block == nil {
-			break
-		}
-		text = rest
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("PEM block %d is no certificate: %w", n, err)
-		}
-		if certificate.BasicConstraintsValid && !certificate.IsCA {
-			return nil, fmt.Errorf("PEM block %d is the certificate of %s, which is no authority", n, certificate.Subject)
-		}
-		if err := pem.Encode(&authorities, &pem.Block{Type: block.Type, Bytes: block.Bytes}); err != nil {
-			return nil, err
-		}
-	}
-	if bytes.Contains(text, []byte("-----BEGIN")) {
-		return nil, errors.New("a PEM block is broken, or the text ends in the middle of it")
-	}
-	if authorities.Len() == 0 {
-		return nil, errors.New("no certificate in PEM in it")
-	}
-	return authorities.Bytes(), nil
 }
 
 // askForCertificate has clients verified. The authorities are a secret of their
 // own: new ones drain no connection.
 func askForCertificate(tls *tlsv3.DownstreamTlsContext, t DownstreamTLS) {
-	if !t.asksForCertificates() {
+	if !t.AsksForCertificates() {
 		return
 	}
-	tls.RequireClientCertificate = wrapperspb.Bool(t.requiresCertificates())
+	tls.RequireClientCertificate = wrapperspb.Bool(t.RequiresCertificates())
 	tls.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
-		ValidationContextSdsSecretConfig: secretFromStream(clientCASecret),
+		ValidationContextSdsSecretConfig: secretFromStream(ClientCASecret),
 	}
 }
 

@@ -112,14 +112,14 @@ func TestClientCertificatesRequired(t *testing.T) {
 		{host: "app.test", path: "/"}, {host: "APP.test.", path: "/"}, {host: "a.zone.test", path: "/"}, {host: "x.zone.test", path: "/"},
 		{host: "acme.test", path: "/"},
 		{host: "app.test", path: "/", header: http.Header{"X-Forwarded-Proto": {"https"}}},
-		{host: "app.test", path: acmePrefix + "token"},
+		{host: "app.test", path: ACMEPrefix + "token"},
 	} {
 		a := e.eventually(t, r, status(http.StatusMovedPermanently))
 		if !strings.HasPrefix(a.location, "https://") {
 			t.Errorf("%+v: redirected to %q", r, a.location)
 		}
 	}
-	e.eventually(t, request{host: "acme.test", path: acmePrefix + "token"}, fromApp("/marathon-acme"))
+	e.eventually(t, request{host: "acme.test", path: ACMEPrefix + "token"}, fromApp("/marathon-acme"))
 }
 
 func TestClientCertificatesOptional(t *testing.T) {
@@ -232,7 +232,7 @@ func TestClientCATouchesOnlyItsSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	syncApps(c, webApp("/a", "a.test"))
-	if _, ok := r.versions[xds.Key{Type: xds.Secret, Name: clientCASecret}]; !ok {
+	if _, ok := r.versions[xds.Key{Type: xds.Secret, Name: ClientCASecret}]; !ok {
 		t.Error("the authorities were not published")
 	}
 	r.touched()

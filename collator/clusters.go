@@ -3,8 +3,6 @@ package collator
 import (
 	"cmp"
 	"math"
-	"strconv"
-	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -19,32 +17,18 @@ import (
 
 const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-// clusterName is the name of an app port in Envoy. It stays the same over
-// releases and scaling, so that those are endpoint updates only.
-func clusterName(app string, port int) string { return app + "_" + strconv.Itoa(port) }
-
-// splitClusterName is the reverse of clusterName.
-func splitClusterName(name string) (app string, port int) {
-	i := strings.LastIndexByte(name, '_')
-	port, err := strconv.Atoi(name[i+1:])
-	if i < 0 || err != nil {
-		return name, -1
-	}
-	return name[:i], port
-}
-
-// connections is what the cluster of a port depends on. Whatever changes often
+// Connections is what the cluster of a port depends on. Whatever changes often
 // is in the endpoints.
-type connections struct {
+type Connections struct {
 	sources.Upstream
-	// sticky lets clients stay with an endpoint that takes no new ones.
-	sticky bool
-	// tcp tells that what is said on connections is not HTTP.
-	tcp bool
+	// Sticky lets clients stay with an endpoint that takes no new ones.
+	Sticky bool
+	// TCP tells that what is said on connections is not HTTP.
+	TCP bool
 }
 
-func connectionsOf(app *sources.App, port int) connections {
-	var c connections
+func ConnectionsOf(app *sources.App, port int) Connections {
+	var c Connections
 	if app == nil || port >= len(app.Ports) {
 		return c
 	}
@@ -52,18 +36,18 @@ func connectionsOf(app *sources.App, port int) connections {
 		c.Upstream = *u
 	}
 	if h := app.Ports[port].HTTP; h != nil {
-		c.sticky = h.Sticky
+		c.Sticky = h.Sticky
 	}
-	c.tcp = isTCP(app.Ports[port])
+	c.TCP = IsTCP(app.Ports[port])
 	return c
 }
 
-func (c connections) equal(other connections) bool {
-	return c.sticky == other.sticky && c.tcp == other.tcp && c.Upstream.Equal(&other.Upstream)
+func (c Connections) Equal(other Connections) bool {
+	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.Upstream.Equal(&other.Upstream)
 }
 
-// buildCluster makes the cluster of one app port.
-func buildCluster(name string, c connections, f Fleet) (*clusterv3.Cluster, error) {
+// Cluster makes the cluster of one app port.
+func Cluster(name string, c Connections, f *Fleet) (*clusterv3.Cluster, error) {
 	var p packer
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
@@ -93,7 +77,7 @@ func buildCluster(name string, c connections, f Fleet) (*clusterv3.Cluster, erro
 		},
 		TransportSocket: transportSocket(&p, c, f.UpstreamCA),
 	}
-	if c.sticky {
+	if c.Sticky {
 		cluster.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
 			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
 		}}

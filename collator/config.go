@@ -40,6 +40,9 @@ type Fleet struct {
 	HTTPSPublicPort uint16
 	// TLS is how the https listener meets clients.
 	TLS DownstreamTLS
+	// ACMEApp is the id of the app whose port 0 answers ACME challenges. New sets
+	// that of the Config.
+	ACMEApp string
 	// ClustersOnDemand lets each Envoy load a cluster when the first request
 	// needs it: for very many apps, most of them idle. Its bootstrap must not
 	// subscribe to clusters.
@@ -108,7 +111,7 @@ func DefaultOptions() Options {
 	}
 }
 
-func (f Fleet) hasHTTPS() bool { return f.HTTPS.IsValid() }
+func (f *Fleet) HasHTTPS() bool { return f.HTTPS.IsValid() }
 
 // check returns what makes the configuration unusable.
 func (c Config) check(publishers map[string]Publisher) error {
@@ -116,8 +119,9 @@ func (c Config) check(publishers map[string]Publisher) error {
 		return errors.New("no fleet is configured: name at least one group")
 	}
 	seen := make(map[string]bool)
-	for _, f := range c.Fleets {
-		if err := f.check(); err != nil {
+	for i := range c.Fleets {
+		f := &c.Fleets[i]
+		if err := f.Check(); err != nil {
 			return fmt.Errorf("fleet %q: %w", f.Name, err)
 		}
 		if seen[f.Name] {
@@ -131,7 +135,7 @@ func (c Config) check(publishers map[string]Publisher) error {
 	return nil
 }
 
-func (f Fleet) check() error {
+func (f *Fleet) Check() error {
 	switch o := f.Options; {
 	case f.Name == "":
 		return errors.New("has no name")
@@ -151,9 +155,9 @@ func (f Fleet) check() error {
 	return f.checkTLS()
 }
 
-// httpsPort is the port in redirects; 0 when there is nothing to redirect to.
-func (f Fleet) httpsPort() uint32 {
-	if !f.hasHTTPS() {
+// RedirectPort is the port in redirects; 0 when there is nothing to redirect to.
+func (f *Fleet) RedirectPort() uint32 {
+	if !f.HasHTTPS() {
 		return 0
 	}
 	return uint32(cmp.Or(f.HTTPSPublicPort, 443))

@@ -284,7 +284,7 @@ func checkCoverage(t *testing.T, c *Collator) {
 		}
 	}
 	for domain := range f.domains.claims {
-		routed := slices.ContainsFunc(f.claimsOn(domain), func(c claim) bool { return c.route })
+		routed := slices.ContainsFunc(f.claimsOn(domain), func(c Claim) bool { return c.Route })
 		reason, missing := without[domain]
 		delete(without, domain)
 		if !routed {

@@ -1,49 +1,46 @@
 package collator
 
 import (
-	"cmp"
 	"slices"
-	"strings"
 
 	"relay/sources"
 )
 
-// claim is what an app port wants of a domain.
-type claim struct {
-	app  string
-	port int
-	// route asks for the domain's requests: only one claim gets them.
-	route bool
-	// acme asks for its ACME challenges to be answered.
-	acme     bool
-	redirect bool
-	// http is the port's; nil is the default of everything.
-	http *sources.HTTP
+// Claim is what an app port wants of a domain.
+type Claim struct {
+	AppPort
+	// Route asks for the domain's requests: only one claim gets them.
+	Route bool
+	// ACME asks for its ACME challenges to be answered.
+	ACME     bool
+	Redirect bool
+	// HTTP is the port's; nil is the default of everything.
+	HTTP *sources.HTTP
 }
 
-func compareClaims(a, b claim) int {
-	return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.port, b.port))
+// CompareClaims orders claims by app id, then by port.
+func CompareClaims(a, b Claim) int { return a.Compare(b.AppPort) }
+
+// Equal reports whether two claims ask for the same.
+func (c Claim) Equal(other Claim) bool {
+	equal := c.HTTP.Equal(other.HTTP)
+	c.HTTP, other.HTTP = nil, nil
+	return equal && c == other
 }
 
-func equalClaims(a, b claim) bool {
-	equal := a.http.Equal(b.http)
-	a.http, b.http = nil, nil
-	return equal && a == b
-}
-
-// claimsOf returns what the ports of a mapped app that a fleet routes want, by
+// ClaimsOf returns what the ports of a mapped app that a fleet routes want, by
 // domain and ordered by port.
-func claimsOf(app *sources.App, f Fleet) map[string][]claim {
+func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 	if app == nil {
 		return nil
 	}
-	wanted := make(map[string][]claim)
+	wanted := make(map[string][]Claim)
 	for i, port := range app.Ports {
 		if !slices.Contains(port.Groups, f.Name) {
 			continue
 		}
 		h := port.HTTP
-		if f.cannotVerify(port) {
+		if f.CannotVerify(port) {
 			closed := sources.HTTP{Closed: true}
 			if h != nil {
 				closed.Paths, closed.Order = h.Paths, h.Order
@@ -51,30 +48,30 @@ func claimsOf(app *sources.App, f Fleet) map[string][]claim {
 			h = &closed
 		}
 		for _, domain := range port.Domains {
-			if isTCP(port) {
+			if IsTCP(port) {
 				// Not routed; but the app may ask for a certificate of its own.
 				if len(port.ACMEDomains) > 0 {
-					wanted[domain] = append(wanted[domain], claim{app: app.ID, port: i, acme: true})
+					wanted[domain] = append(wanted[domain], Claim{AppPort: AppPort{app.ID, i}, ACME: true})
 				}
 				continue
 			}
-			wanted[domain] = append(wanted[domain], claim{
-				app: app.ID, port: i, route: true,
-				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS || f.TLS.requiresCertificates(), http: h,
+			wanted[domain] = append(wanted[domain], Claim{
+				AppPort: AppPort{app.ID, i}, Route: true,
+				ACME: len(port.ACMEDomains) > 0, Redirect: port.RedirectToHTTPS || f.TLS.RequiresCertificates(), HTTP: h,
 			})
 		}
 		for _, domain := range port.ACMEDomains {
 			if _, routed := slices.BinarySearch(port.Domains, domain); !routed {
-				wanted[domain] = append(wanted[domain], claim{app: app.ID, port: i, acme: true})
+				wanted[domain] = append(wanted[domain], Claim{AppPort: AppPort{app.ID, i}, ACME: true})
 			}
 		}
 	}
 	return wanted
 }
 
-// cannotVerify reports whether a port asks to verify certificates that nothing
+// CannotVerify reports whether a port asks to verify certificates that nothing
 // is there to verify with.
-func (f Fleet) cannotVerify(port sources.Port) bool {
+func (f *Fleet) CannotVerify(port sources.Port) bool {
 	return port.Upstream != nil && port.Upstream.TLS != nil && port.Upstream.TLS.Verify && len(f.UpstreamCA) == 0
 }
 
@@ -82,7 +79,7 @@ func (f Fleet) cannotVerify(port sources.Port) bool {
 // own; one more leads from the hosts under a wildcard domain to that of the
 // wildcard domain.
 type domainIndex struct {
-	claims map[string][]claim // by domain, sorted
+	claims map[string][]Claim // by domain, sorted
 	// under holds the domains below each parent domain, wildcard domains included.
 	under map[string]map[string]struct{}
 	// zones are the wildcard domains, without the "*.".
@@ -93,38 +90,21 @@ type domainIndex struct {
 
 func newDomainIndex(touch func(scope string)) *domainIndex {
 	return &domainIndex{
-		claims: make(map[string][]claim), under: make(map[string]map[string]struct{}),
+		claims: make(map[string][]Claim), under: make(map[string]map[string]struct{}),
 		zones: make(map[string]struct{}), touch: touch,
-	}
-}
-
-// cutWildcard returns the zone of a wildcard domain.
-func cutWildcard(domain string) (zone string, ok bool) {
-	return strings.CutPrefix(domain, wildcardPrefix)
-}
-
-// parents calls f with each parent domain, from the longest to the shortest,
-// until f returns false.
-func parents(domain string, f func(parent string) bool) {
-	for {
-		_, parent, ok := strings.Cut(domain, ".")
-		if !ok || !f(parent) {
-			return
-		}
-		domain = parent
 	}
 }
 
 // replace makes the claims of one app on one domain what is given. It reports
 // whether anything changed.
-func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
+func (x *domainIndex) replace(domain, app string, wanted []Claim) bool {
 	before := x.claims[domain]
-	from, _ := slices.BinarySearchFunc(before, claim{app: app, port: -1}, compareClaims)
+	from, _ := slices.BinarySearchFunc(before, Claim{AppPort: AppPort{app, -1}}, CompareClaims)
 	to := from
-	for to < len(before) && before[to].app == app {
+	for to < len(before) && before[to].App == app {
 		to++
 	}
-	if slices.EqualFunc(before[from:to], wanted, equalClaims) {
+	if slices.EqualFunc(before[from:to], wanted, Claim.Equal) {
 		return false
 	}
 	after := slices.Replace(before, from, to, wanted...)
@@ -133,7 +113,7 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 	} else {
 		delete(x.claims, domain)
 	}
-	if zone, ok := cutWildcard(domain); ok {
+	if zone, ok := CutWildcard(domain); ok {
 		x.setZone(zone, len(after) > 0)
 	}
 	x.file(domain, len(after) > 0)
@@ -143,7 +123,7 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 
 // file records a domain under each of its parents, or forgets it.
 func (x *domainIndex) file(domain string, exists bool) {
-	parents(domain, func(parent string) bool {
+	Parents(domain, func(parent string) bool {
 		set := x.under[parent]
 		switch {
 		case exists && set == nil:
@@ -170,5 +150,15 @@ func (x *domainIndex) setZone(zone string, exists bool) {
 	} else {
 		delete(x.zones, zone)
 	}
-	x.touch(wildcardsScope)
+	x.touch(WildcardsScope)
+}
+
+// WithoutRoutes returns the claims; of those for which refused holds only what
+// they want of ACME.
+func WithoutRoutes(claims []Claim, refused func(Claim) bool) []Claim {
+	kept := slices.Clone(claims)
+	for i := range kept {
+		kept[i].Route = kept[i].Route && !refused(kept[i])
+	}
+	return kept
 }

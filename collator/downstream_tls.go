@@ -7,9 +7,6 @@ import (
 	"time"
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/proto"
-
-	"relay/xds"
 )
 
 // TLSVersion is a version of TLS.
@@ -36,13 +33,13 @@ type DownstreamTLS struct {
 	SharedTickets bool
 }
 
-func (f Fleet) checkTLS() error {
+func (f *Fleet) checkTLS() error {
 	switch t := f.TLS; {
 	case !slices.Contains([]TLSVersion{"", TLS12, TLS13}, t.MinVersion):
 		return fmt.Errorf("takes TLS %s or newer: use %s or %s", t.MinVersion, TLS12, TLS13)
 	case !slices.Contains([]ClientCertificates{"", ClientCertificatesOff, ClientCertificatesOptional, ClientCertificatesRequired}, t.ClientCertificates):
 		return fmt.Errorf("asks for %q client certificates: use off, optional or required", t.ClientCertificates)
-	case t.asksForCertificates() && !f.hasHTTPS():
+	case t.AsksForCertificates() && !f.HasHTTPS():
 		return errors.New("asks clients for certificates, but has no address for https")
 	}
 	return nil
@@ -51,7 +48,7 @@ func (f Fleet) checkTLS() error {
 // downstreamTLS is what a filter chain of the https listener does with a
 // connection, whatever certificate it shows. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls.proto
-func downstreamTLS(f Fleet, secret string) *tlsv3.DownstreamTlsContext {
+func downstreamTLS(f *Fleet, secret string) *tlsv3.DownstreamTlsContext {
 	tls := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
 		TlsParams:                      tlsParameters(f.TLS),
 		AlpnProtocols:                  []string{"h2", "http/1.1"},
@@ -76,40 +73,4 @@ func tlsParameters(t DownstreamTLS) *tlsv3.TlsParameters {
 // the listener and every other certificate.
 func secretFromStream(name string) *tlsv3.SdsSecretConfig {
 	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: adsSource(15 * time.Second)}
-}
-
-// fleetSecretPrefix begins the names of secrets that are no certificates. It has
-// the slash that no server name has: with certificates on demand Envoy asks for
-// what a client names. No source of certificates is called so.
-const fleetSecretPrefix = "fleet/"
-
-// fleetSecret names a secret of a fleet that is no certificate.
-type fleetSecret struct{ fleet, name string }
-
-func (c *Collator) setSecret(fleet string, secret *tlsv3.Secret) {
-	c.inbox.note(func(n *notes) {
-		if n.secrets == nil {
-			n.secrets = make(map[fleetSecret]*tlsv3.Secret)
-		}
-		n.secrets[fleetSecret{fleet, secret.Name}] = secret
-	})
-}
-
-func (f *fleetState) setSecrets(secrets map[fleetSecret]*tlsv3.Secret) {
-	for key, secret := range secrets {
-		if key.fleet == f.Name {
-			f.others[key.name] = secret
-			f.mark(xds.Secret, key.name)
-		}
-	}
-}
-
-func (f *fleetState) buildSecret(name string) (proto.Message, error) {
-	if secret := f.others[name]; secret != nil {
-		return secret, nil
-	}
-	if certificate := f.secrets[name]; certificate != nil {
-		return buildSecret(certificate), nil
-	}
-	return nil, nil
 }

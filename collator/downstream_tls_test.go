@@ -124,7 +124,7 @@ func TestTLSOptionsAreChecked(t *testing.T) {
 	} {
 		fleet := testFleet()
 		tt.change(&fleet)
-		if err := fleet.check(); err == nil || !strings.Contains(fmt.Sprint(err), tt.want) {
+		if err := fleet.Check(); err == nil || !strings.Contains(fmt.Sprint(err), tt.want) {
 			t.Errorf("%+v: error %v, want one with %q", fleet.TLS, err, tt.want)
 		}
 	}

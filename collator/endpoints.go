@@ -11,14 +11,14 @@ import (
 	"relay/sources"
 )
 
-// buildEndpoints makes the load assignment of a cluster from endpoints as
+// Endpoints makes the load assignment of a cluster from endpoints as
 // cleanEndpoints leaves them. Without endpoints it is empty, and Envoy answers
 // 503; it must exist all the same, or the cluster never gets warm.
-func buildEndpoints(name string, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
+func Endpoints(name string, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
 	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: name}
 	var locality *endpointv3.LocalityLbEndpoints
 	for i, e := range endpoints {
-		if i == 0 || compareLocality(endpoints[i-1], e) != 0 {
+		if i == 0 || CompareLocality(endpoints[i-1], e) != 0 {
 			locality = &endpointv3.LocalityLbEndpoints{}
 			if e.Region != "" || e.Zone != "" {
 				locality.Locality = &corev3.Locality{Region: e.Region, Zone: e.Zone}
@@ -46,10 +46,10 @@ func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
 	}
 }
 
-// cleanEndpoints returns the endpoints Envoy can take, one per address (the
+// CleanEndpoints returns the endpoints Envoy can take, one per address (the
 // healthiest), ordered by locality and address whatever the order of tasks,
 // and what it left out.
-func cleanEndpoints(endpoints []sources.Endpoint) (clean []sources.Endpoint, problems []string) {
+func CleanEndpoints(endpoints []sources.Endpoint) (clean []sources.Endpoint, problems []string) {
 	clean = make([]sources.Endpoint, 0, len(endpoints))
 	for _, e := range endpoints {
 		address := e.Address.Addr().Unmap()
@@ -62,13 +62,13 @@ func cleanEndpoints(endpoints []sources.Endpoint) (clean []sources.Endpoint, pro
 		clean = append(clean, e)
 	}
 	slices.SortFunc(clean, func(a, b sources.Endpoint) int {
-		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Health, b.Health), compareLocality(a, b))
+		return cmp.Or(a.Address.Compare(b.Address), cmp.Compare(a.Health, b.Health), CompareLocality(a, b))
 	})
 	clean = slices.CompactFunc(clean, func(a, b sources.Endpoint) bool { return a.Address == b.Address })
-	slices.SortStableFunc(clean, compareLocality)
+	slices.SortStableFunc(clean, CompareLocality)
 	return clean, problems
 }
 
-func compareLocality(a, b sources.Endpoint) int {
+func CompareLocality(a, b sources.Endpoint) int {
 	return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone))
 }

@@ -80,7 +80,7 @@ func (e *edge) testHeaders(t *testing.T) {
 		func(a answer) bool {
 			return a.status == 301 && a.location == fmt.Sprintf("https://secure.test:%d/x?y", e.fleet.HTTPS.Port())
 		})
-	challenge := acmePrefix + "token"
+	challenge := ACMEPrefix + "token"
 	e.eventually(t, request{host: "secure.test", path: challenge}, fromApp("/marathon-acme"))
 	e.eventually(t, request{host: "acme.zone.test", path: challenge}, fromApp("/marathon-acme"))
 	e.eventually(t, request{host: "acme-only.test", path: challenge}, fromApp("/marathon-acme"))
@@ -89,7 +89,7 @@ func (e *edge) testHeaders(t *testing.T) {
 }
 
 func (e *edge) testHTTPS(t *testing.T) {
-	secure := request{host: "secure.test", path: acmePrefix + "token", tls: true, sni: "secure.test", http2: true}
+	secure := request{host: "secure.test", path: ACMEPrefix + "token", tls: true, sni: "secure.test", http2: true}
 	first := e.eventually(t, secure, fromApp("/secure"))
 	if first.protocol != 2 {
 		t.Errorf("answered by HTTP/%d to a client that offers h2", first.protocol)

@@ -63,7 +63,7 @@ func checkAuth(a sources.BasicAuth) error {
 }
 
 // checkService is checkHandling for TCP services.
-func checkService(s service) error { return checkTimeout("the idle timeout", &s.idleTimeout) }
+func checkService(s Service) error { return checkTimeout("the idle timeout", &s.IdleTimeout) }
 
 // cleanNetworks returns networks of which none is there twice: Envoy refuses a
 // listener for that. Nothing is returned for nothing.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"relay/sources"
@@ -78,11 +77,9 @@ func (c *Collator) Explain(subject string) Explanation {
 	if app, ok := c.App(subject); ok {
 		return c.explainApp(app)
 	}
-	if port, ok := strings.CutPrefix(subject, tcpPrefix); ok {
-		if n, err := strconv.ParseUint(port, 10, 16); err == nil {
-			if e := c.explainPort(subject, uint16(n)); e.Known {
-				return e
-			}
+	if port, ok := TCPPort(subject); ok {
+		if e := c.explainPort(subject, port); e.Known {
+			return e
 		}
 	}
 	if domain, err := sources.NormalizeDomain(subject); err == nil {
@@ -122,7 +119,7 @@ func (c *Collator) names() []string {
 				seen[domain] = struct{}{}
 			}
 			if port.TCP != nil && port.TCP.Port != 0 {
-				seen[tcpListener(port.TCP.Port)] = struct{}{}
+				seen[TCPListener(port.TCP.Port)] = struct{}{}
 			}
 		}
 	}
@@ -140,22 +137,22 @@ func (c *Collator) explainDomain(domain string) Explanation {
 	apps, names := c.routedApps(), nameSet(domain)
 	claimants := make(map[string]struct{})
 	for _, f := range c.fleets {
-		on, services := claimsOn(apps, f.Fleet, names), f.servicesIn(apps)
+		on, services := claimsOn(apps, &f.Fleet, names), f.servicesIn(apps)
 		view, claims := c.domainView(on, f, domain, f.passes(services, on))
 		https := &HTTPSView{}
 		if view != nil {
 			https = &view.HTTPS
 		}
-		if f.hasHTTPS() {
+		if f.HasHTTPS() {
 			e.addServices(f.passThrough(services, on, domain, https))
 		}
 		if view == nil {
 			continue
 		}
 		e.Domains = append(e.Domains, *view)
-		e.need(f.Fleet, *view)
+		e.need(&f.Fleet, *view)
 		for _, claim := range claims {
-			claimants[claim.app] = struct{}{}
+			claimants[claim.App] = struct{}{}
 		}
 	}
 	for _, s := range e.Services {
@@ -198,7 +195,7 @@ func (c *Collator) explainApp(app AppView) Explanation {
 	// An app may have hundreds of domains, and there are many apps.
 	rivals := slices.DeleteFunc(slices.Clone(apps), func(other *sources.App) bool { return !mentions(other, names) })
 	for _, f := range c.fleets {
-		on := claimsOn(rivals, f.Fleet, names)
+		on := claimsOn(rivals, &f.Fleet, names)
 		passes := f.passes(f.servicesIn(apps), on)
 		domains := make(map[string]struct{})
 		for _, port := range app.Ports {
@@ -213,7 +210,7 @@ func (c *Collator) explainApp(app AppView) Explanation {
 		for _, domain := range slices.Sorted(maps.Keys(domains)) {
 			if view, _ := c.domainView(on, f, domain, passes); view != nil {
 				e.Domains = append(e.Domains, *view)
-				e.need(f.Fleet, *view)
+				e.need(&f.Fleet, *view)
 			}
 		}
 	}
@@ -252,11 +249,11 @@ func (c *Collator) explained(app AppView) ExplainedApp {
 }
 
 // need notes what a domain needs in the Envoys of a fleet.
-func (e *Explanation) need(f Fleet, view DomainView) {
-	e.add(f.Name, xds.Listener, httpListener)
+func (e *Explanation) need(f *Fleet, view DomainView) {
+	e.add(f.Name, xds.Listener, HTTPListener)
 	e.add(f.Name, xds.Scope, view.Domain)
-	if _, wildcard := cutWildcard(view.Domain); wildcard {
-		e.add(f.Name, xds.Scope, wildcardsScope)
+	if _, wildcard := CutWildcard(view.Domain); wildcard {
+		e.add(f.Name, xds.Scope, WildcardsScope)
 	}
 	for _, rule := range view.Rules {
 		if rule.Outcome == Serves {
@@ -269,7 +266,7 @@ func (e *Explanation) need(f Fleet, view DomainView) {
 		e.needCluster(f.Name, view.ACMECluster)
 	}
 	if used := view.HTTPS.Certificate; used != nil {
-		e.add(f.Name, xds.Listener, httpsListener)
+		e.add(f.Name, xds.Listener, HTTPSListener)
 		e.add(f.Name, xds.Secret, used.Secret)
 	}
 }

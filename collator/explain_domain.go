@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"relay/sources"
-	"relay/xds"
 )
 
 // DomainView is what a fleet does with the requests for a domain.
@@ -61,17 +60,17 @@ type TargetView struct {
 // domainView returns what a fleet does with a host, and the claims on it, of those
 // on all names under which it may be found; nil when no app claims it there.
 // passes is as in explainHTTPS.
-func (c *Collator) domainView(on map[string][]claim, f *fleetState, host string, passes func(name string) bool) (*DomainView, []claim) {
+func (c *Collator) domainView(on map[string][]Claim, f *fleetState, host string, passes func(name string) bool) (*DomainView, []Claim) {
 	view, claims := viewDomain(on, f, host)
 	if view == nil {
 		return nil, nil
 	}
-	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {
-		view.ACMECluster = clusterName(f.acmeApp, 0)
+	if slices.ContainsFunc(claims, func(c Claim) bool { return c.ACME }) {
+		view.ACMECluster = ClusterName(f.ACMEApp, 0)
 	}
 	known := c.certificatesSynced.Load()
-	view.HTTPS = explainHTTPS(f.Fleet, host, *c.certificateViews.Load(), c.now(), known, passes)
-	if rules, _ := rulesOf(claims); known && f.hasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r rule) bool { return r.redirect }) {
+	view.HTTPS = explainHTTPS(&f.Fleet, host, *c.certificateViews.Load(), c.now(), known, passes)
+	if rules, _ := RulesOf(claims); known && f.HasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r Rule) bool { return r.Redirect }) {
 		view.HTTPS.Notes = append(view.HTTPS.Notes, "clients of plain http are redirected to it all the same")
 	}
 	return view, claims
@@ -79,9 +78,9 @@ func (c *Collator) domainView(on map[string][]claim, f *fleetState, host string,
 
 // viewDomain finds the domain that answers for a host: the host itself, or the
 // wildcard domain with the longest name.
-func viewDomain(claims map[string][]claim, f *fleetState, host string) (*DomainView, []claim) {
+func viewDomain(claims map[string][]Claim, f *fleetState, host string) (*DomainView, []Claim) {
 	wildcard := ""
-	for _, name := range hostNames(host)[1:] {
+	for _, name := range HostNames(host)[1:] {
 		if len(claims[name]) > 0 && wildcard == "" {
 			wildcard = name
 		}
@@ -89,54 +88,41 @@ func viewDomain(claims map[string][]claim, f *fleetState, host string) (*DomainV
 	view := &DomainView{Fleet: f.Name, Host: host, Domain: host}
 	if len(claims[host]) == 0 {
 		// A wildcard domain that nobody claims is no host that could be asked for.
-		if _, isWildcard := cutWildcard(host); isWildcard || wildcard == "" {
+		if _, isWildcard := CutWildcard(host); isWildcard || wildcard == "" {
 			return nil, nil
 		}
 		view.Domain = wildcard
 	}
-	answering, refused := f.scopes.usable(view.Domain, claims[view.Domain])
-	view.Rules = append(ruleViews(f.Fleet, answering), refused...)
+	answering, refused := usable(&f.Fleet, view.Domain, claims[view.Domain])
+	view.Rules = append(ruleViews(&f.Fleet, answering), refused...)
 	view.Notes = domainNotes(view, wildcard)
 	return view, answering
 }
 
-// hostNames returns the names under which a host may be found, be it claimed
-// or covered by a certificate: its own, then wildcards, the longest first.
-func hostNames(host string) []string {
-	names := []string{host}
-	parents(host, func(parent string) bool {
-		if name := wildcardPrefix + parent; name != host {
-			names = append(names, name)
-		}
-		return true
-	})
-	return names
-}
-
 // usable returns the claims on a domain of which its scope is made, and views of
-// those that are left out of it (see refuse).
-func (b scopeBuilder) usable(domain string, claims []claim) ([]claim, []RuleView) {
-	rules, _ := rulesOf(claims)
-	if b.tryRules(xds.Key{Type: xds.Scope, Name: domain}, rules) == nil {
+// those that are left out of it.
+func usable(f *Fleet, domain string, claims []Claim) ([]Claim, []RuleView) {
+	rules, _ := RulesOf(claims)
+	if CheckRules(f, domain, rules) == nil {
 		return claims, nil
 	}
-	refused := b.tryClaims(domain, claims)
+	refused := RefusedClaims(f, domain, claims)
 	var views []RuleView
 	for _, c := range claims {
-		if err := refused[part{app: c.app, port: c.port}]; err != nil {
-			for _, r := range candidates([]claim{c}) {
+		if err := refused[c.AppPort]; err != nil {
+			for _, r := range Candidates([]Claim{c}) {
 				views = append(views, ruleView(r, Loses, "it is left out of the domain: "+err.Error()))
 			}
 		}
 	}
-	return withoutRoutes(claims, func(c claim) bool { return refused[part{app: c.app, port: c.port}] != nil }), views
+	return WithoutRoutes(claims, func(c Claim) bool { return refused[c.AppPort] != nil }), views
 }
 
 // nameSet returns all names under which hosts may be found.
 func nameSet(hosts ...string) map[string]struct{} {
 	names := make(map[string]struct{})
 	for _, host := range hosts {
-		for _, name := range hostNames(host) {
+		for _, name := range HostNames(host) {
 			names[name] = struct{}{}
 		}
 	}
@@ -144,20 +130,20 @@ func nameSet(hosts ...string) map[string]struct{} {
 }
 
 // claimsOn returns the claims on the names, each list sorted.
-func claimsOn(apps []*sources.App, f Fleet, names map[string]struct{}) map[string][]claim {
-	found := make(map[string][]claim)
+func claimsOn(apps []*sources.App, f *Fleet, names map[string]struct{}) map[string][]Claim {
+	found := make(map[string][]Claim)
 	for _, app := range apps {
 		if !mentions(app, names) {
 			continue
 		}
-		for name, claims := range claimsOf(app, f) {
+		for name, claims := range f.ClaimsOf(app) {
 			if _, asked := names[name]; asked {
 				found[name] = append(found[name], claims...)
 			}
 		}
 	}
 	for name := range found {
-		slices.SortFunc(found[name], compareClaims)
+		slices.SortFunc(found[name], CompareClaims)
 	}
 	return found
 }
@@ -174,42 +160,42 @@ func mentions(app *sources.App, names map[string]struct{}) bool {
 
 // ruleViews returns what serves, in the order in which it is tried, and then
 // what loses.
-func ruleViews(f Fleet, claims []claim) []RuleView {
-	rules, losses := rulesOf(claims)
+func ruleViews(f *Fleet, claims []Claim) []RuleView {
+	rules, losses := RulesOf(claims)
 	var views []RuleView
 	for _, r := range rules {
 		v := ruleView(r, Serves, winReason(r, losses))
 		v.Handling = f.handlingWords(r)
-		for _, t := range r.targets {
-			v.Targets = append(v.Targets, TargetView{t.cluster, t.weight})
+		for _, t := range r.Targets {
+			v.Targets = append(v.Targets, TargetView{t.Cluster, t.Weight})
 		}
 		views = append(views, v)
 	}
 	for _, l := range losses {
-		views = append(views, ruleView(l.rule, Loses, l.String()))
+		views = append(views, ruleView(l.Rule, Loses, l.String()))
 	}
 	return views
 }
 
-func ruleView(r rule, outcome Outcome, reason string) RuleView {
+func ruleView(r Rule, outcome Outcome, reason string) RuleView {
 	return RuleView{
-		App: r.claim.app, Port: r.claim.port, Path: r.path.Prefix, IgnoreCase: r.path.IgnoreCase,
-		Order: r.order, Outcome: outcome, Reason: reason,
+		App: r.Claim.App, Port: r.Claim.Port, Path: r.Path.Prefix, IgnoreCase: r.Path.IgnoreCase,
+		Order: r.Order, Outcome: outcome, Reason: reason,
 	}
 }
 
 // winReason says why a rule is before those that it takes everything from.
-func winReason(r rule, losses []loss) string {
+func winReason(r Rule, losses []Loss) string {
 	lost, larger := 0, false
 	for _, l := range losses {
-		if compareClaims(l.to.claim, r.claim) == 0 && l.to.path == r.path {
+		if CompareClaims(l.To.Claim, r.Claim) == 0 && l.To.Path == r.Path {
 			lost++
-			larger = larger || r.order > l.rule.order
+			larger = larger || r.Order > l.Rule.Order
 		}
 	}
 	switch {
-	case len(r.targets) > 1:
-		return fmt.Sprintf("%d ports with a RELAY_n_CLUSTER_WEIGHT share it; the one with the lowest app id says how requests are handled", len(r.targets))
+	case len(r.Targets) > 1:
+		return fmt.Sprintf("%d ports with a RELAY_n_CLUSTER_WEIGHT share it; the one with the lowest app id says how requests are handled", len(r.Targets))
 	case lost == 0:
 		return "no other port claims it"
 	case larger:
@@ -228,7 +214,7 @@ func domainNotes(view *DomainView, wildcard string) []string {
 	case !slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves && r.Path == "/" }):
 		notes = append(notes, "paths that no rule has get 404")
 	}
-	if _, isWildcard := cutWildcard(view.Domain); wildcard != "" && !isWildcard {
+	if _, isWildcard := CutWildcard(view.Domain); wildcard != "" && !isWildcard {
 		notes = append(notes, "the exact name counts before "+wildcard+", for all paths")
 	}
 	return notes

@@ -39,8 +39,8 @@ type CertificateChoice struct {
 // default one
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
 // passes reports whether the TLS connections for a name go to an app as they are.
-func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPSView {
-	if !f.hasHTTPS() {
+func explainHTTPS(f *Fleet, host string, all []CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPSView {
+	if !f.HasHTTPS() {
 		return HTTPSView{Notes: []string{"the fleet has no https listener"}}
 	}
 	view := HTTPSView{Listens: f.HTTPS.String()}
@@ -48,15 +48,15 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 		view.Notes = []string{"certificates have not been read yet"}
 		return view
 	}
-	answers := func(name string) bool { return f.hasName(name) && !passes(name) }
-	for _, name := range hostNames(host) {
+	answers := func(name string) bool { return f.HasName(name) && !passes(name) }
+	for _, name := range HostNames(host) {
 		for _, c := range all {
 			if !slices.Contains(c.ServerNames, name) {
 				continue
 			}
 			choice := choiceOf(c, name, now)
 			switch {
-			case !f.hasName(name):
+			case !f.HasName(name):
 				choice.Reason = "the fleet's server-names do not have " + name
 				view.Others = append(view.Others, choice)
 			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.yielding, name) && !answers(certs.WildcardOver(name))):
@@ -80,7 +80,7 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 		view.Others[i].Reason = otherReason(host, view.Others[i], view.Certificate)
 	}
 	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)
-	if f.TLS.requiresCertificates() {
+	if f.TLS.RequiresCertificates() {
 		view.Notes = append(view.Notes, "clients have to show a certificate of an authority in client-ca")
 	}
 	return view
@@ -125,8 +125,8 @@ func certificateNotes(host string, used *CertificateChoice) []string {
 	if used.State != "valid" {
 		notes = append(notes, "the certificate is "+used.State+": clients will refuse it")
 	}
-	if zone, ok := cutWildcard(used.ServerName); ok && host != used.ServerName {
-		if below := strings.TrimSuffix(strings.TrimPrefix(host, wildcardPrefix), "."+zone); strings.Contains(below, ".") || strings.HasPrefix(host, wildcardPrefix) {
+	if zone, ok := CutWildcard(used.ServerName); ok && host != used.ServerName {
+		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+zone); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
 			notes = append(notes, used.ServerName+" covers one level of names only: clients will refuse it")
 		}
 	}

@@ -28,47 +28,47 @@ type ServiceView struct {
 }
 
 // servicesIn returns all TCP services of a fleet.
-func (f *fleetState) servicesIn(apps []*sources.App) *serviceIndex {
-	x := newServiceIndex()
+func (f *fleetState) servicesIn(apps []*sources.App) ServiceIndex {
+	x := NewServiceIndex()
 	for _, app := range apps {
 		if !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.TCP != nil }) {
 			continue
 		}
-		services, _ := f.servicesOf(app.ID, app)
+		services, _ := f.ServicesOf(app.ID, app)
 		for _, s := range services {
-			x.add(s)
+			x.Add(s)
 		}
 	}
 	return x
 }
 
 // onPort returns who wants a TCP port.
-func (f *fleetState) onPort(x *serviceIndex, port uint16) []ServiceView {
-	return f.serviceViews(x.ports[port], func(s service) ServiceView {
-		address := s.address
+func (f *fleetState) onPort(x ServiceIndex, port uint16) []ServiceView {
+	return f.serviceViews(x.Ports[port], func(s Service) ServiceView {
+		address := s.Address
 		if !address.IsValid() {
 			address = f.HTTP.Addr()
 		}
-		return ServiceView{Listener: tcpListener(port), Address: netip.AddrPortFrom(address, port).String()}
+		return ServiceView{Listener: TCPListener(port), Address: netip.AddrPortFrom(address, port).String()}
 	})
 }
 
 // onName returns who wants the TLS connections for a name, of which there are the
 // claims given.
-func (f *fleetState) onName(x *serviceIndex, claims []claim, name string) []ServiceView {
-	where := func(service) ServiceView {
-		return ServiceView{Listener: httpsListener, Address: f.HTTPS.String(), ServerName: name}
+func (f *fleetState) onName(x ServiceIndex, claims []Claim, name string) []ServiceView {
+	where := func(Service) ServiceView {
+		return ServiceView{Listener: HTTPSListener, Address: f.HTTPS.String(), ServerName: name}
 	}
 	lose := func(views []ServiceView, reason string) {
 		for i := range views {
 			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, reason, nil
 		}
 	}
-	var wanting []service
+	var wanting []Service
 	var refused []ServiceView
-	for _, s := range x.names[name] {
-		if err := tryService(f.Fleet, s); err != nil {
-			one := f.serviceViews([]service{s}, where)
+	for _, s := range x.Names[name] {
+		if err := RefusedService(&f.Fleet, s); err != nil {
+			one := f.serviceViews([]Service{s}, where)
 			lose(one, "it is left out of the listener: "+err.Error())
 			refused = append(refused, one...)
 			continue
@@ -77,7 +77,7 @@ func (f *fleetState) onName(x *serviceIndex, claims []claim, name string) []Serv
 	}
 	views := f.serviceViews(wanting, where)
 	if len(wanting) > 0 {
-		if holder, held := holderBefore(claims, wanting[0]); held {
+		if holder, held := HTTPHolder(claims, wanting[0]); held {
 			lose(views, holdsName(holder))
 		}
 	}
@@ -86,22 +86,22 @@ func (f *fleetState) onName(x *serviceIndex, claims []claim, name string) []Serv
 
 // passes returns what tells whether the TLS connections for a name go to an app as
 // they are.
-func (f *fleetState) passes(x *serviceIndex, on map[string][]claim) func(name string) bool {
+func (f *fleetState) passes(x ServiceIndex, on map[string][]Claim) func(name string) bool {
 	return func(name string) bool {
 		views := f.onName(x, on[name], name)
 		return len(views) > 0 && views[0].Outcome == Serves
 	}
 }
 
-func (f *fleetState) serviceViews(wanting []service, where func(service) ServiceView) []ServiceView {
+func (f *fleetState) serviceViews(wanting []Service, where func(Service) ServiceView) []ServiceView {
 	views := make([]ServiceView, len(wanting))
 	for i, s := range wanting {
 		v := where(s)
-		v.Fleet, v.App, v.Port, v.Cluster = f.Name, s.app, s.port, clusterName(s.app, s.port)
+		v.Fleet, v.App, v.Port, v.Cluster = f.Name, s.App, s.Port, s.Cluster()
 		switch {
 		case i > 0:
 			v.Outcome, v.Reason = Loses, wanting[0].String()+" has it (the lowest app id wins, then the lowest port)"
-		case s.closed:
+		case s.Closed:
 			v.Outcome, v.Reason = Loses, "a restriction was asked for that cannot be kept: it is not opened, and keeps its place"
 		case len(wanting) > 1:
 			v.Outcome, v.Reason = Serves, "it has the lowest app id, then the lowest port, of those that want it"
@@ -116,35 +116,35 @@ func (f *fleetState) serviceViews(wanting []service, where func(service) Service
 	return views
 }
 
-func serviceWords(s service) []string {
+func serviceWords(s Service) []string {
 	var words []string
-	if s.acceptProxy {
+	if s.AcceptProxy {
 		words = append(words, "connections begin with the PROXY protocol's header")
 	}
-	if len(s.networks) > 0 {
-		words = append(words, fmt.Sprintf("only clients from %s are let in, all others are closed at once", joinNetworks(s.networks)))
+	if len(s.Networks) > 0 {
+		words = append(words, fmt.Sprintf("only clients from %s are let in, all others are closed at once", joinNetworks(s.Networks)))
 	}
-	if s.bySource {
+	if s.BySource {
 		words = append(words, "the instance is picked by the client's address")
 	}
-	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.idleTimeout))
+	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.IdleTimeout))
 }
 
 // explainServices adds the services that want a port of the app, or one of its
 // names.
 func (c *Collator) explainServices(e *Explanation, app string, apps []*sources.App, names map[string]struct{}) {
 	for _, f := range c.fleets {
-		x, on := f.servicesIn(apps), claimsOn(apps, f.Fleet, names)
+		x, on := f.servicesIn(apps), claimsOn(apps, &f.Fleet, names)
 		for _, of := range apps {
 			if of.ID != app {
 				continue
 			}
-			services, _ := f.servicesOf(app, of)
+			services, _ := f.ServicesOf(app, of)
 			for _, s := range services {
-				if s.listen != 0 {
-					e.addServices(f.onPort(x, s.listen))
+				if s.Listen != 0 {
+					e.addServices(f.onPort(x, s.Listen))
 				}
-				for _, name := range s.names {
+				for _, name := range s.Names {
 					e.addServices(f.onName(x, on[name], name))
 				}
 			}
@@ -187,9 +187,9 @@ func (e *Explanation) addServices(views []ServiceView) {
 // passThrough finds the service that gets the TLS connections for a host before
 // any certificate is looked at: by the same name, or a more exact one. With it come
 // those that want the host under a more exact name, and do not get it.
-func (f *fleetState) passThrough(x *serviceIndex, on map[string][]claim, host string, https *HTTPSView) []ServiceView {
+func (f *fleetState) passThrough(x ServiceIndex, on map[string][]Claim, host string, https *HTTPSView) []ServiceView {
 	var losing []ServiceView
-	for _, name := range hostNames(host) {
+	for _, name := range HostNames(host) {
 		views := f.onName(x, on[name], name)
 		if len(views) > 0 && views[0].Outcome == Serves {
 			if used := https.Certificate; used != nil {

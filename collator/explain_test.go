@@ -91,12 +91,12 @@ func TestExplainSaysWhatIsPublished(t *testing.T) {
 	syncApps(c, webApp("/b", "d.test", "*.d.test"), webApp("/a", "d.test", "x.d.test"), set(t, webApp("/c", "d.test"), "PATH=/c", "BACKEND_WEIGHT=-1"))
 	for domain, claims := range c.fleets[0].domains.claims {
 		view := c.Explain(domain).Domains[0]
-		rules, losses := rulesOf(claims)
+		rules, losses := RulesOf(claims)
 		if len(view.Rules) != len(rules)+len(losses) {
 			t.Errorf("%s: %d rules are explained, want %d", domain, len(view.Rules), len(rules)+len(losses))
 		}
 		for i, r := range rules {
-			if got := view.Rules[i]; got.Targets[0].Cluster != r.targets[0].cluster || got.Path != r.path.Prefix {
+			if got := view.Rules[i]; got.Targets[0].Cluster != r.Targets[0].Cluster || got.Path != r.Path.Prefix {
 				t.Errorf("%s: rule %d is %+v, published is %+v", domain, i, got, r)
 			}
 		}
@@ -285,8 +285,8 @@ func TestExplainServices(t *testing.T) {
 			if s.ServerName != "" {
 				continue
 			}
-			if built, ok := c.fleets[0].services.opened(s.Listener); (ok && built.app == s.App) != (s.Outcome == Serves) {
-				t.Errorf("%s: explained as %s, but built for %s: %v", s.App, s.Outcome, built.app, ok)
+			if built, ok := c.fleets[0].services.Opened(s.Listener); (ok && built.App == s.App) != (s.Outcome == Serves) {
+				t.Errorf("%s: explained as %s, but built for %s: %v", s.App, s.Outcome, built.App, ok)
 			}
 		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {

@@ -10,14 +10,14 @@ import (
 
 // handlingWords says what happens to the requests of a rule, where that is not
 // the default. Values of headers are left out: they may be secrets.
-func (f Fleet) handlingWords(r rule) []string {
+func (f *Fleet) handlingWords(r Rule) []string {
 	var words []string
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
-	h := r.http
+	h := r.HTTP
 	switch {
-	case r.redirect && f.hasHTTPS():
+	case r.Redirect && f.HasHTTPS():
 		say("plain HTTP is redirected to HTTPS (301)")
-	case r.redirect:
+	case r.Redirect:
 		say("a redirect to HTTPS is asked for, but the fleet has no https listener: plain HTTP is served")
 	}
 	if h.Closed {
@@ -30,7 +30,7 @@ func (f Fleet) handlingWords(r rule) []string {
 	if len(h.AllowedNetworks) > 0 {
 		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
 	}
-	if h.HSTS && f.hasHTTPS() {
+	if h.HSTS && f.HasHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")
 	}
 	if h.RootRedirect != "" {
@@ -119,7 +119,7 @@ var balanceWords = map[sources.Balance]string{
 func connectionWords(port sources.Port) []string {
 	var words []string
 	switch {
-	case isTCP(port):
+	case IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))

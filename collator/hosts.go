@@ -17,30 +17,25 @@ import (
 )
 
 const (
-	// hostsFilter finds the scope of hosts that are not themselves the key of one.
-	hostsFilter = "hosts"
 	// scopeHeader carries the key of the scope within Envoy: the request's host
 	// as sent, or what the hosts filter made of it. The key ends at a colon.
 	scopeHeader = "x-relay-scope"
-	// wildcardsScope leads to the scopes of the wildcard domains. No domain is
-	// called so; and "*" alone would mean everything by xDS.
-	wildcardsScope = "*.*"
 
 	// plainHost is the host in lower case, without a dot at its end: the colon
 	// stands for the end, or is that of the port.
 	plainHost = `%CEL((request.headers[':authority'].lowerAscii() + ':').replace('.:', ':'))%`
 	// knownHost is the domain whose virtual host was found, which is the name of
 	// its scope too.
-	knownHost = `%CEL(has(xds.virtual_host_name) ? xds.virtual_host_name : '` + wildcardsScope + `')%`
+	knownHost = `%CEL(has(xds.virtual_host_name) ? xds.virtual_host_name : '` + WildcardsScope + `')%`
 )
 
-// buildHosts makes the filter that finds a scope for requests whose host as sent
+// Hosts makes the filter that finds a scope for requests whose host as sent
 // has none: first that of the host in its plain spelling, then, among the
 // wildcard domains, that of the longest one that the host is under. Every filter
 // chain has one, so it names no domain, and holds nothing for each worker. Scopes
 // leave it out (disabled): it costs nothing where a route was found at once.
 // Where an expression fails the request has no scope, and gets 404.
-func buildHosts() (*corev3.TypedExtensionConfig, error) {
+func Hosts() (*corev3.TypedExtensionConfig, error) {
 	var p packer
 	again := p.extension("again", &setfilterstatev3.Config{ClearRouteCache: true})
 	// This one looks for settings of the route, so that the route has been found
@@ -53,7 +48,7 @@ func buildHosts() (*corev3.TypedExtensionConfig, error) {
 			setScope(&p, knownHost), again,
 		},
 	}})
-	config := p.extension(hostsFilter, &matchingv3.ExtensionWithMatcher{
+	config := p.extension(HostsFilter, &matchingv3.ExtensionWithMatcher{
 		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
 		}}},
@@ -68,7 +63,7 @@ func buildHosts() (*corev3.TypedExtensionConfig, error) {
 // route get 500, and all others are served.
 func hostsDiscovery() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
-		Name: hostsFilter,
+		Name: HostsFilter,
 		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
 			ConfigSource: adsSource(15 * time.Second),
 			TypeUrls:     []string{typeURL(&matchingv3.ExtensionWithMatcher{})},

@@ -137,20 +137,20 @@ func TestRulesOf(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			x := newDomainIndex(func(string) {})
+			x, fleet := newDomainIndex(func(string) {}), testFleet()
 			for _, p := range tt.ports {
 				app := webApp(p.app, "a.test")
 				if p.settings != "" {
 					app = set(t, app, strings.Split(p.settings, "|")...)
 				}
-				x.replace("a.test", p.app, claimsOf(app, testFleet())["a.test"])
+				x.replace("a.test", p.app, fleet.ClaimsOf(app)["a.test"])
 			}
-			rules, losses := rulesOf(x.claims["a.test"])
+			rules, losses := RulesOf(x.claims["a.test"])
 			var got []string
 			for _, r := range rules {
-				line := r.path.Prefix
-				for _, target := range r.targets {
-					line += " " + target.cluster
+				line := r.Path.Prefix
+				for _, target := range r.Targets {
+					line += " " + target.Cluster
 				}
 				got = append(got, line)
 			}

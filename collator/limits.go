@@ -29,8 +29,6 @@ const (
 	maxProblems = 3 * sources.MaxProblems
 	// maxLosses is how many lost paths of a port in a domain are shown.
 	maxLosses = 10
-	// maxWeight is the largest share of requests: Envoy adds them up in 32 bits.
-	maxWeight = 10_000
 )
 
 // What things count for, in bytes: about what they take in an Envoy, and more where
@@ -98,7 +96,7 @@ func networksSize(port sources.Port) int {
 func requestSize(port sources.Port) int {
 	h := port.HTTP
 	switch {
-	case isTCP(port):
+	case IsTCP(port):
 		return networksSize(port)
 	case h == nil:
 		return routesOf(port) * routeSize

@@ -17,9 +17,6 @@ import (
 )
 
 const (
-	httpListener  = "http"
-	httpsListener = "https"
-
 	// Limits at the edge, as https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
 	// advises. The buffer is larger than it says: a request that does not fit
 	// cannot be retried.
@@ -29,14 +26,14 @@ const (
 	connectionWindow     = 1 << 20
 )
 
-// buildHTTPListener makes the listener for plain HTTP. Nothing of any app is
+// HTTP makes the listener for plain HTTP. Nothing of any app is
 // in it: a changed listener closes connections, and those of devices and
 // WebSockets last for weeks.
-func buildHTTPListener(f Fleet) (*listenerv3.Listener, error) {
+func HTTP(f *Fleet) (*listenerv3.Listener, error) {
 	var p packer
-	listener := newListener(httpListener, f.HTTP)
+	listener := newListener(HTTPListener, f.HTTP)
 	listener.FilterChains = []*listenerv3.FilterChain{{
-		Filters: []*listenerv3.Filter{connectionManager(&p, httpListener, f)},
+		Filters: []*listenerv3.Filter{connectionManager(&p, HTTPListener, f)},
 	}}
 	return listener, p.err
 }
@@ -59,7 +56,7 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 	}}}
 }
 
-func connectionManager(p *packer, name string, f Fleet) *listenerv3.Filter {
+func connectionManager(p *packer, name string, f *Fleet) *listenerv3.Filter {
 	o := f.Options
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix: name,
@@ -82,7 +79,7 @@ func connectionManager(p *packer, name string, f Fleet) *listenerv3.Filter {
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
-	if name == httpsListener && f.TLS.asksForCertificates() {
+	if name == HTTPSListener && f.TLS.AsksForCertificates() {
 		tellClient(manager)
 	}
 	if f.ClustersOnDemand {

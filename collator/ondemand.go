@@ -19,31 +19,31 @@ const (
 	onDemandChain    = "on-demand"
 )
 
-// serverNames says which secret answers a client, by the name that it asks for.
+// Resolver says which secret answers a client, by the name that it asks for.
 // It does not change.
-type serverNames struct {
+type Resolver struct {
 	secrets   map[string]string // by server name
 	byDefault string
 }
 
-func newServerNames(chains []tlsChain) *serverNames {
-	n := &serverNames{secrets: make(map[string]string)}
-	for _, chain := range withoutYielding(chains) {
-		if chain.name == defaultChain {
-			n.byDefault = chain.secret
+func NewResolver(chains []TLSChain) *Resolver {
+	n := &Resolver{secrets: make(map[string]string)}
+	for _, chain := range WithoutYielding(chains) {
+		if chain.Name == DefaultChain {
+			n.byDefault = chain.Secret
 		}
-		for _, name := range chain.serverNames {
-			n.secrets[name] = chain.secret
+		for _, name := range chain.ServerNames {
+			n.secrets[name] = chain.Secret
 		}
 	}
 	return n
 }
 
-// resolve is an xds.Resolver. Lasting are the names of certificates as they are
+// Resolve is an xds.Resolver. Lasting are the names of certificates as they are
 // written there: of all others clients can make up as many as they like.
-func (n *serverNames) resolve(asked string) (secret string, lasting, ok bool) {
+func (n *Resolver) Resolve(asked string) (secret string, lasting, ok bool) {
 	name := strings.TrimSuffix(strings.ToLower(asked), ".")
-	for _, candidate := range hostNames(name) {
+	for _, candidate := range HostNames(name) {
 		if secret, ok := n.secrets[candidate]; ok {
 			return secret, candidate == asked, true
 		}
@@ -55,23 +55,23 @@ func (n *serverNames) resolve(asked string) (secret string, lasting, ok bool) {
 // demand has all the same: those of wildcard names, for which clients could have
 // Envoy load any number of secrets, and those of names below one, which Envoy
 // would take for the wildcard's; and the default one, for clients without a name.
-func keptInListener(chains []tlsChain, passed []service) (kept []tlsChain) {
+func keptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 	wildcards := make(map[string]bool) // by what follows the "*."
 	note := func(names []string) {
 		for _, name := range names {
-			if zone, ok := cutWildcard(name); ok {
+			if zone, ok := CutWildcard(name); ok {
 				wildcards[zone] = true
 			}
 		}
 	}
 	for _, chain := range chains {
-		note(chain.serverNames)
+		note(chain.ServerNames)
 	}
 	for _, s := range passed {
-		note(s.names)
+		note(s.Names)
 	}
 	for _, chain := range chains {
-		if chain.name == defaultChain || slices.ContainsFunc(chain.serverNames, func(name string) bool { return below(name, wildcards) }) {
+		if chain.Name == DefaultChain || slices.ContainsFunc(chain.ServerNames, func(name string) bool { return below(name, wildcards) }) {
 			kept = append(kept, chain)
 		}
 	}
@@ -80,17 +80,17 @@ func keptInListener(chains []tlsChain, passed []service) (kept []tlsChain) {
 
 // below reports whether a name is a wildcard of one of the zones or in one.
 func below(name string, zones map[string]bool) (found bool) {
-	parents(name, func(parent string) bool {
+	Parents(name, func(parent string) bool {
 		found = zones[parent]
 		return !found
 	})
 	return found
 }
 
-// buildOnDemandListener makes the https listener of Envoys that ask for
+// HTTPSOnDemand makes the https listener of Envoys that ask for
 // certificates when they need them.
-func buildOnDemandListener(f Fleet, chains []tlsChain, passed []service) (*listenerv3.Listener, error) {
-	listener, err := buildHTTPSListener(f, keptInListener(chains, passed), passed)
+func HTTPSOnDemand(f *Fleet, chains []TLSChain, passed []Service) (*listenerv3.Listener, error) {
+	listener, err := HTTPS(f, keptInListener(chains, passed), passed)
 	if err != nil {
 		return nil, err
 	}
@@ -98,14 +98,14 @@ func buildOnDemandListener(f Fleet, chains []tlsChain, passed []service) (*liste
 	matchServerNames(&p, listener, onDemandChain)
 	listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
 		Name:                          onDemandChain,
-		Filters:                       []*listenerv3.Filter{connectionManager(&p, httpsListener, f)},
+		Filters:                       []*listenerv3.Filter{connectionManager(&p, HTTPSListener, f)},
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket:               newSocket(&p, "tls", onDemandTLS(&p, f)),
 	})
 	return listener, p.err
 }
 
-func onDemandTLS(p *packer, f Fleet) *tlsv3.DownstreamTlsContext {
+func onDemandTLS(p *packer, f *Fleet) *tlsv3.DownstreamTlsContext {
 	tls := downstreamTLS(f, "")
 	tls.CommonTlsContext.TlsCertificateSdsSecretConfigs = nil
 	tls.CommonTlsContext.CustomTlsCertificateSelector = p.extension(onDemandSelector, &selectorv3.Config{

@@ -9,12 +9,12 @@ import (
 
 func TestServerNamesAreResolved(t *testing.T) {
 	t.Parallel()
-	chains := []tlsChain{
-		{name: "1", secret: "vault/a", serverNames: []string{"a.test", "b.test"}},
-		{name: "2", secret: "vault/zone", serverNames: []string{"*.zone.test"}},
-		{name: "3", secret: "vault/deep", serverNames: []string{"*.deep.zone.test", "x.zone.test"}},
+	chains := []TLSChain{
+		{Name: "1", Secret: "vault/a", ServerNames: []string{"a.test", "b.test"}},
+		{Name: "2", Secret: "vault/zone", ServerNames: []string{"*.zone.test"}},
+		{Name: "3", Secret: "vault/deep", ServerNames: []string{"*.deep.zone.test", "x.zone.test"}},
 	}
-	byDefault := append(chains[:3:3], tlsChain{name: defaultChain, secret: "dir/default"})
+	byDefault := append(chains[:3:3], TLSChain{Name: DefaultChain, Secret: "dir/default"})
 	for _, tt := range []struct {
 		asked, secret, orDefault string
 		lasting                  bool
@@ -33,12 +33,12 @@ func TestServerNamesAreResolved(t *testing.T) {
 		{asked: "vault/a", orDefault: "dir/default"},
 		{asked: "", orDefault: "dir/default"},
 	} {
-		secret, lasting, ok := newServerNames(chains).resolve(tt.asked)
+		secret, lasting, ok := NewResolver(chains).Resolve(tt.asked)
 		if secret != tt.secret || lasting != tt.lasting || ok != (tt.secret != "") {
 			t.Errorf("%q: got %q, %v, %v; want %q, %v", tt.asked, secret, lasting, ok, tt.secret, tt.lasting)
 		}
 		want := tt.secret + tt.orDefault
-		if secret, lasting, ok := newServerNames(byDefault).resolve(tt.asked); secret != want || lasting != tt.lasting || !ok {
+		if secret, lasting, ok := NewResolver(byDefault).Resolve(tt.asked); secret != want || lasting != tt.lasting || !ok {
 			t.Errorf("%q, with a default: got %q, %v, %v; want %q, %v", tt.asked, secret, lasting, ok, want, tt.lasting)
 		}
 	}

@@ -65,19 +65,6 @@ func typeURL(msg proto.Message) string {
 	return "type.googleapis.com/" + string(msg.ProtoReflect().Descriptor().FullName())
 }
 
-// validate applies the rules of Envoy's API definition, which Envoy applies too.
-func validate(msg proto.Message) error {
-	v, ok := msg.(interface{ Validate() error })
-	if !ok {
-		return fmt.Errorf("%s cannot be validated", msg.ProtoReflect().Descriptor().FullName())
-	}
-	// The first fault only: there may be thousands.
-	if err := v.Validate(); err != nil {
-		return fmt.Errorf("is not valid for Envoy: %w", err)
-	}
-	return nil
-}
-
 // adsSource is the stream that brings everything. Envoy waits for the first
 // answer at most timeout; 0 waits without limit.
 func adsSource(timeout time.Duration) *corev3.ConfigSource {

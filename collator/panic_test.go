@@ -157,9 +157,9 @@ func TestPanicsLoseNothing(t *testing.T) {
 // certificates.
 func wantSameResolver(t *testing.T, b *broken) {
 	t.Helper()
-	resolve, want := b.publishers[0].resolve, newServerNames(b.fleets[0].chains)
+	resolve, want := b.publishers[0].resolve, NewResolver(b.fleets[0].chains)
 	for _, name := range append(someDomains, "q.test") {
-		secret, _, _ := want.resolve(name)
+		secret, _, _ := want.Resolve(name)
 		if got, _, _ := resolve(name); got != secret {
 			t.Fatalf("%s is resolved to %q, want %q", name, got, secret)
 		}

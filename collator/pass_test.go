@@ -42,7 +42,7 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 				got := ""
 				for _, key := range c.fleets[0].references.names[httpsKey] {
 					if key.Type == xds.Cluster {
-						got, _ = splitClusterName(key.Name)
+						got, _ = SplitClusterName(key.Name)
 					}
 				}
 				if got != tt.tls {

@@ -163,7 +163,7 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 			t.Fatal(err)
 		}
 		checkNames(t, key, msg, r.holds(t, key))
-		if key.Type == xds.Scope && key.Name != wildcardsScope {
+		if key.Type == xds.Scope && key.Name != WildcardsScope {
 			served = append(served, msg.(*routev3.ScopedRouteConfiguration).RouteConfiguration.VirtualHosts[0].Name)
 		}
 	}
@@ -187,11 +187,11 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 	case *clusterv3.Cluster:
 		held(xds.Endpoint, key.Name)
 	case *routev3.ScopedRouteConfiguration:
-		if _, ok := cutWildcard(key.Name); ok && key.Name != wildcardsScope {
-			held(xds.Scope, wildcardsScope)
+		if _, ok := CutWildcard(key.Name); ok && key.Name != WildcardsScope {
+			held(xds.Scope, WildcardsScope)
 		}
 		for _, vhost := range msg.RouteConfiguration.VirtualHosts {
-			if key.Name == wildcardsScope {
+			if key.Name == WildcardsScope {
 				held(xds.Scope, vhost.Name)
 			} else if vhost.Name != key.Name {
 				t.Fatalf("scope %s has a virtual host %s: the hosts filter takes that for its scope", key.Name, vhost.Name)
@@ -251,7 +251,7 @@ func clustersOf(action *routev3.RouteAction) []string {
 // checkDomains checks that each domain that an app wants has a scope.
 func checkDomains(t *testing.T, c *Collator, served []string) {
 	t.Helper()
-	wanted := make(map[string]bool)
+	wanted, fleet := make(map[string]bool), testFleet()
 	routed := []*sources.App{}
 	for _, app := range c.apps {
 		routed = append(routed, alone(app))
@@ -260,7 +260,7 @@ func checkDomains(t *testing.T, c *Collator, served []string) {
 		routed = append(routed, group.merged)
 	}
 	for _, app := range routed {
-		for domain := range claimsOf(app, testFleet()) {
+		for domain := range fleet.ClaimsOf(app) {
 			wanted[domain] = true
 		}
 	}

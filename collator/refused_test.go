@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
@@ -40,12 +39,12 @@ func published(t *testing.T, c *Collator, r *recorder, domain string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resource, err := newResource(key, msg)
+	resource, err := Resource(key, msg)
 	if err != nil || resource.Version != r.versions[key] {
 		t.Fatalf("the scope of %s is not published as the state wants it: %v", domain, err)
 	}
 	var clusters []string
-	for _, name := range namedByScope(msg.(*routev3.ScopedRouteConfiguration)) {
+	for _, name := range c.fleets[0].namedBy(key, msg) {
 		clusters = append(clusters, name.Name)
 	}
 	return strings.Join(clusters, " ")
@@ -145,7 +144,7 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 		syncApps(c, bad, second, serviceApp("/good", sources.TCP{Passthrough: true}, "good.test"))
 		before, ok := r.versions[httpsKey]
 		chains, passed := c.fleets[0].httpsParts()
-		if !ok || len(chains) != 1 || len(passed) != 1 || passed[0].app != "/good" {
+		if !ok || len(chains) != 1 || len(passed) != 1 || passed[0].App != "/good" {
 			t.Fatalf("the listener is published: %v; it has the chains %+v and passes %+v", ok, chains, passed)
 		}
 		wantProblem(t, c, "/bad", "port 0 of /bad in listeners")
@@ -180,7 +179,7 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 			if err != nil || msg == nil {
 				t.Fatalf("%s is published, and cannot be made: %v", quoted(key), err)
 			}
-			if resource, err := newResource(key, msg); err != nil || resource.Version != version {
+			if resource, err := Resource(key, msg); err != nil || resource.Version != version {
 				t.Fatalf("%s is published as no state wanted it: %v", quoted(key), err)
 			}
 			all[key][version] = msg
@@ -196,9 +195,9 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 
 // setACMEApp has challenges go to another app of the two.
 func setACMEApp(f *fleetState, one, other, to string) {
-	f.acmeApp = to
-	f.markCluster(clusterName(one, 0))
-	f.markCluster(clusterName(other, 0))
+	f.ACMEApp = to
+	f.markCluster(ClusterName(one, 0))
+	f.markCluster(ClusterName(other, 0))
 	for domain := range f.domains.claims {
 		f.mark(xds.Scope, domain)
 	}
@@ -313,8 +312,8 @@ func TestReferencesAreThoseOfTheMessages(t *testing.T) {
 				checkNames(t, key, msg, func(kind xds.Type, name string) { named[xds.Key{Type: kind, Name: name}] = struct{}{} })
 				// These are kept and removed together.
 				delete(named, xds.Key{Type: xds.Endpoint, Name: key.Name})
-				if key.Name != wildcardsScope {
-					delete(named, xds.Key{Type: xds.Scope, Name: wildcardsScope})
+				if key.Name != WildcardsScope {
+					delete(named, xds.Key{Type: xds.Scope, Name: WildcardsScope})
 				}
 				if diff := cmp.Diff(sortedKeys(named), b.names, cmpopts.EquateEmpty()); diff != "" {
 					t.Fatalf("%s names (-in the message +said):\n%s", quoted(key), diff)

@@ -16,24 +16,24 @@ import (
 // strictTransport is what marathon-lb says: half a year.
 const strictTransport = "max-age=15768000"
 
-// routes returns the routes of a rule, in order. What differs between HTTP and
+// ruleRoutes returns the routes of a rule, in order. What differs between HTTP and
 // HTTPS is a route of its own for plain HTTP, before the one for both.
-func (b scopeBuilder) routes(p *packer, domain string, r rule) []*routev3.Route {
-	p.fail(checkHandling(r.http))
+func (b scopeBuilder) ruleRoutes(p *packer, domain string, r Rule) []*routev3.Route {
+	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
-	secure := b.httpsPort != 0
+	secure := b.HasHTTPS()
 	switch {
-	case r.redirect && secure:
-		routes = append(routes, &routev3.Route{Match: match(r.path, true), Action: b.redirect()})
-	case r.http.Closed:
-	case r.http.HSTS && secure:
+	case r.Redirect && secure:
+		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.redirect()})
+	case r.HTTP.Closed:
+	case r.HTTP.HSTS && secure:
 		routes = append(routes, b.handle(p, domain, r, true)...)
 	}
-	if r.http.Closed {
-		return append(routes, forbidden(r.path))
+	if r.HTTP.Closed {
+		return append(routes, forbidden(r.Path))
 	}
 	general := b.handle(p, domain, r, false)
-	if r.http.HSTS && secure {
+	if r.HTTP.HSTS && secure {
 		for _, route := range general {
 			// The app may say it in its own way.
 			route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd,
@@ -44,24 +44,24 @@ func (b scopeBuilder) routes(p *packer, domain string, r rule) []*routev3.Route 
 }
 
 // handle returns the routes that let requests in.
-func (b scopeBuilder) handle(p *packer, domain string, r rule, plain bool) []*routev3.Route {
+func (b scopeBuilder) handle(p *packer, domain string, r Rule, plain bool) []*routev3.Route {
 	var routes []*routev3.Route
-	if r.http.RootRedirect != "" && r.path.Prefix == "/" {
-		m := match(r.path, plain)
+	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
+		m := match(r.Path, plain)
 		m.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: m, Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
-			PathRewriteSpecifier: &routev3.RedirectAction_PathRedirect{PathRedirect: r.http.RootRedirect},
+			PathRewriteSpecifier: &routev3.RedirectAction_PathRedirect{PathRedirect: r.HTTP.RootRedirect},
 			ResponseCode:         routev3.RedirectAction_MOVED_PERMANENTLY,
 			StripQuery:           true,
 		}}})
 	}
-	routes = append(routes, &routev3.Route{Match: match(r.path, plain), Action: b.forward(domain, r)})
+	routes = append(routes, &routev3.Route{Match: match(r.Path, plain), Action: b.forward(domain, r)})
 	for _, route := range routes {
-		route.TypedPerFilterConfig = routeFilters(p, r.http)
-		route.RequestHeadersToAdd = headerOptions(r.http.RequestHeaders.Add)
-		route.RequestHeadersToRemove = r.http.RequestHeaders.Remove
-		route.ResponseHeadersToAdd = headerOptions(r.http.ResponseHeaders.Add)
-		route.ResponseHeadersToRemove = r.http.ResponseHeaders.Remove
+		route.TypedPerFilterConfig = routeFilters(p, r.HTTP)
+		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
+		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
+		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
+		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
 	}
 	return routes
 }
@@ -100,26 +100,26 @@ func forbidden(path sources.Path) *routev3.Route {
 }
 
 // forward sends requests to the clusters of a rule.
-func (b scopeBuilder) forward(domain string, r rule) *routev3.Route_Route {
+func (b scopeBuilder) forward(domain string, r Rule) *routev3.Route_Route {
 	action := &routev3.RouteAction{
 		// How long an answer may take is the app's business; silence is ended by
 		// the idle timeout.
 		Timeout:     durationpb.New(0),
-		IdleTimeout: durationpb.New(b.options.StreamIdleTimeout),
-		RetryPolicy: b.retryPolicy(r.http),
-		HashPolicy:  hashPolicy(r.http.Hash),
+		IdleTimeout: durationpb.New(b.Options.StreamIdleTimeout),
+		RetryPolicy: b.retryPolicy(r.HTTP),
+		HashPolicy:  hashPolicy(r.HTTP.Hash),
 	}
-	if t := r.http.Timeout; t != nil {
+	if t := r.HTTP.Timeout; t != nil {
 		action.Timeout = durationpb.New(*t)
 	}
-	if t := r.http.IdleTimeout; t != nil {
+	if t := r.HTTP.IdleTimeout; t != nil {
 		action.IdleTimeout = durationpb.New(*t)
 	}
-	setClusters(action, r.targets)
-	if r.http.StripPrefix != "" {
+	setClusters(action, r.Targets)
+	if r.HTTP.StripPrefix != "" {
 		// As marathon-lb does it: in any case, with or without a slash after it.
-		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.http.StripPrefix)+"/?(.*)", `/\1`)
-		if _, wildcard := cutWildcard(domain); !wildcard {
+		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
+		if _, wildcard := CutWildcard(domain); !wildcard {
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
 	}
@@ -129,17 +129,17 @@ func (b scopeBuilder) forward(domain string, r rule) *routev3.Route_Route {
 // setClusters names the only cluster, or shares requests between several. If
 // all shares are 0 the first takes everything: none at all is nothing that
 // Envoy knows.
-func setClusters(action *routev3.RouteAction, targets []target) {
+func setClusters(action *routev3.RouteAction, targets []Target) {
 	var weighted routev3.WeightedCluster
 	var total uint32
 	for _, t := range targets {
 		weighted.Clusters = append(weighted.Clusters, &routev3.WeightedCluster_ClusterWeight{
-			Name: t.cluster, Weight: wrapperspb.UInt32(t.weight),
+			Name: t.Cluster, Weight: wrapperspb.UInt32(t.Weight),
 		})
-		total += t.weight
+		total += t.Weight
 	}
 	if len(targets) == 1 || total == 0 {
-		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: targets[0].cluster}
+		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: targets[0].Cluster}
 		return
 	}
 	action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: &weighted}

@@ -10,87 +10,90 @@ import (
 	"relay/sources"
 )
 
-// rule is what happens to the requests of a domain whose path has a prefix.
-type rule struct {
-	path     sources.Path
-	redirect bool // plain HTTP to HTTPS
-	// http is how requests are handled, by the first claim's word.
-	http    sources.HTTP
-	targets []target
-	// claim and order are of the first claim.
-	claim claim
-	order int
+// Rule is what happens to the requests of a domain whose path has a prefix.
+type Rule struct {
+	Path     sources.Path
+	Redirect bool // plain HTTP to HTTPS
+	// HTTP is how requests are handled, by the first claim's word.
+	HTTP    sources.HTTP
+	Targets []Target
+	// Claim and order are of the first claim.
+	Claim Claim
+	Order int
 }
 
-// target is a cluster and its share of a rule's requests.
-type target struct {
-	cluster string
-	weight  uint32
+// MaxWeight is the largest share of requests: Envoy adds them up in 32 bits.
+const MaxWeight = 10_000
+
+// Target is a cluster and its share of a rule's requests.
+type Target struct {
+	Cluster string
+	Weight  uint32
 }
 
-// loss is a rule that no request reaches, because of another.
-type loss struct{ rule, to rule }
+// Loss is a rule that no request reaches, because of another.
+type Loss struct{ Rule, To Rule }
 
-// rulesOf returns what becomes of the requests of a domain, in the order in which
+// RulesOf returns what becomes of the requests of a domain, in the order in which
 // rules are tried: that of the largest order first, then the lowest app id, then the
 // lowest port, whatever the health of the apps, so that every replica decides
 // alike. A rule that no request could reach is a loss instead.
-func rulesOf(claims []claim) (rules []rule, losses []loss) {
+func RulesOf(claims []Claim) (rules []Rule, losses []Loss) {
 	seen := prefixes{exact: make(map[string]int), folded: make(map[string]int)}
-	for _, c := range candidates(claims) {
-		i, covered := seen.covering(c.path)
+	for _, c := range Candidates(claims) {
+		i, covered := seen.covering(c.Path)
 		switch {
 		case !covered:
-			seen.add(c.path, len(rules))
+			seen.add(c.Path, len(rules))
 			rules = append(rules, c)
-		case rules[i].path == c.path && rules[i].shares(c):
-			rules[i].targets = append(rules[i].targets, c.targets...)
-		case compareClaims(rules[i].claim, c.claim) != 0:
-			losses = append(losses, loss{c, rules[i]})
+		case rules[i].Path == c.Path && rules[i].shares(c):
+			rules[i].Targets = append(rules[i].Targets, c.Targets...)
+		case CompareClaims(rules[i].Claim, c.Claim) != 0:
+			losses = append(losses, Loss{c, rules[i]})
 		}
 	}
 	return rules, losses
 }
 
-// candidates returns one rule for each path of each claim, in order.
-func candidates(claims []claim) []rule {
-	var all []rule
+// Candidates returns one rule for each path of each claim, in order.
+func Candidates(claims []Claim) []Rule {
+	var all []Rule
 	for _, c := range claims {
-		if !c.route {
+		if !c.Route {
 			continue
 		}
-		r := rule{claim: c, redirect: c.redirect}
-		if c.http != nil {
-			r.http, r.order = *c.http, c.http.Order
+		r := Rule{Claim: c, Redirect: c.Redirect}
+		if c.HTTP != nil {
+			r.HTTP, r.Order = *c.HTTP, c.HTTP.Order
 		}
 		share := uint32(1)
-		if r.http.ClusterWeight != nil {
-			share = min(*r.http.ClusterWeight, maxWeight)
+		if r.HTTP.ClusterWeight != nil {
+			share = min(*r.HTTP.ClusterWeight, MaxWeight)
 		}
-		r.targets = []target{{clusterName(c.app, c.port), share}}
-		paths := r.http.Paths
+		r.Targets = []Target{{c.Cluster(), share}}
+		paths := r.HTTP.Paths
 		if paths == nil {
 			paths = []sources.Path{{Prefix: "/"}}
 		}
 		for _, path := range paths {
 			one := r
-			one.path = path
-			one.targets = slices.Clone(r.targets)
+			one.Path = path
+			one.Targets = slices.Clone(r.Targets)
 			all = append(all, one)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b rule) int { return cmp.Compare(b.order, a.order) })
+	slices.SortStableFunc(all, func(a, b Rule) int { return cmp.Compare(b.Order, a.Order) })
 	return all
 }
 
 // shares reports whether a later claim gets a share of the rule's requests. It
 // must be as restricted: the rule's own restrictions hold for all of them.
-func (r rule) shares(later rule) bool {
-	return r.wantsShare(later) && sameAccess(r.http, later.http)
+func (r Rule) shares(later Rule) bool {
+	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP)
 }
 
-func (r rule) wantsShare(later rule) bool {
-	return r.order == later.order && r.http.ClusterWeight != nil && later.http.ClusterWeight != nil
+func (r Rule) wantsShare(later Rule) bool {
+	return r.Order == later.Order && r.HTTP.ClusterWeight != nil && later.HTTP.ClusterWeight != nil
 }
 
 func sameAccess(a, b sources.HTTP) bool {
@@ -98,18 +101,18 @@ func sameAccess(a, b sources.HTTP) bool {
 }
 
 // String says what is lost, to whom, and why.
-func (l loss) String() string {
-	what, first := "the domain", l.to.claim
-	if l.rule.path.Prefix != "/" {
-		what = "the path " + l.rule.path.Prefix
+func (l Loss) String() string {
+	what, first := "the domain", l.To.Claim
+	if l.Rule.Path.Prefix != "/" {
+		what = "the path " + l.Rule.Path.Prefix
 	}
-	lost := fmt.Sprintf("port %d does not get %s: port %d of %s has ", l.rule.claim.port, what, first.port, first.app)
+	lost := fmt.Sprintf("port %d does not get %s: port %d of %s has ", l.Rule.Claim.Port, what, first.Port, first.App)
 	switch {
-	case l.to.path != l.rule.path:
-		return lost + l.to.path.Prefix + ", which takes these requests before (the largest HAPROXY_n_BACKEND_WEIGHT is asked first)"
-	case l.to.order != l.rule.order:
+	case l.To.Path != l.Rule.Path:
+		return lost + l.To.Path.Prefix + ", which takes these requests before (the largest HAPROXY_n_BACKEND_WEIGHT is asked first)"
+	case l.To.Order != l.Rule.Order:
 		return lost + "it (the largest HAPROXY_n_BACKEND_WEIGHT wins)"
-	case l.to.wantsShare(l.rule):
+	case l.To.wantsShare(l.Rule):
 		return lost + "it, with another password or other networks, so that they cannot share it"
 	}
 	return lost + "it (the lowest app id wins, then the lowest port)"

@@ -5,54 +5,51 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/sources"
+	"relay/xds"
 )
 
 const (
-	acmePrefix     = "/.well-known/acme-challenge/"
+	ACMEPrefix     = "/.well-known/acme-challenge/"
 	forwardedProto = "x-forwarded-proto"
-	wildcardPrefix = "*."
 )
 
-// domainRoutes is what a domain does.
-type domainRoutes struct {
-	domain string
-	// rules are tried in order; what none takes gets 404.
-	rules []rule
-	// acmeCluster takes ACME challenges on plain HTTP; empty for none.
-	acmeCluster string
+// DomainRoutes is what a domain does.
+type DomainRoutes struct {
+	Domain string
+	// Rules are tried in order; what none takes gets 404.
+	Rules []Rule
+	// ACMECluster takes ACME challenges on plain HTTP; empty for none.
+	ACMECluster string
 }
 
-// scopeBuilder holds what all scopes of a fleet share.
-type scopeBuilder struct {
-	options Options
-	// httpsPort is the port of the redirect to https; 0 when the fleet has none.
-	httpsPort uint32
-}
+// scopeBuilder makes the scopes of a fleet.
+type scopeBuilder struct{ *Fleet }
 
-// buildScope makes the scope of a domain. Its virtual host takes any host: the
+// Scope makes the scope of a domain. Its virtual host takes any host: the
 // scope's key has decided already.
-func (b scopeBuilder) buildScope(d domainRoutes) (*routev3.ScopedRouteConfiguration, error) {
+func Scope(f *Fleet, d DomainRoutes) (*routev3.ScopedRouteConfiguration, error) {
 	var p packer
-	scope := newScope(d.domain)
+	scope := newScope(d.Domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
-	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{hostsFilter: disabled()}
-	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{b.virtualHost(&p, d)}
+	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{HostsFilter: disabled()}
+	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{scopeBuilder{f}.virtualHost(&p, d)}
 	return scope, p.err
 }
 
-// buildWildcards makes the scope that tells the hosts filter which wildcard domain
+// Wildcards makes the scope that tells the hosts filter which wildcard domain
 // a host is under: the longest, by Envoy's rules for virtual hosts. These have no
 // routes.
-func buildWildcards(zones []string) *routev3.ScopedRouteConfiguration {
-	scope := newScope(wildcardsScope)
+func Wildcards(zones []string) *routev3.ScopedRouteConfiguration {
+	scope := newScope(WildcardsScope)
 	// The port stays in the header, for the app to see.
 	scope.RouteConfiguration.IgnorePortInHostMatching = true
 	for _, zone := range zones {
-		domain := wildcardPrefix + zone
+		domain := Wildcard(zone)
 		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
 			Name: domain,
 			// A trailing dot is part of the host that Envoy compares.
@@ -76,17 +73,17 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 	}
 }
 
-func (b scopeBuilder) virtualHost(p *packer, d domainRoutes) *routev3.VirtualHost {
-	vhost := &routev3.VirtualHost{Name: d.domain, Domains: []string{"*"}}
-	if d.acmeCluster != "" {
-		challenges := rule{path: sources.Path{Prefix: acmePrefix}, targets: []target{{cluster: d.acmeCluster}}}
+func (b scopeBuilder) virtualHost(p *packer, d DomainRoutes) *routev3.VirtualHost {
+	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
+	if d.ACMECluster != "" {
+		challenges := Rule{Path: sources.Path{Prefix: ACMEPrefix}, Targets: []Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  match(challenges.path, true),
-			Action: b.forward(d.domain, challenges),
+			Match:  match(challenges.Path, true),
+			Action: b.forward(d.Domain, challenges),
 		})
 	}
-	for _, r := range d.rules {
-		vhost.Routes = append(vhost.Routes, b.routes(p, d.domain, r)...)
+	for _, r := range d.Rules {
+		vhost.Routes = append(vhost.Routes, b.ruleRoutes(p, d.Domain, r)...)
 	}
 	return vhost
 }
@@ -96,8 +93,8 @@ func (b scopeBuilder) redirect() *routev3.Route_Redirect {
 		SchemeRewriteSpecifier: &routev3.RedirectAction_HttpsRedirect{HttpsRedirect: true},
 		ResponseCode:           routev3.RedirectAction_MOVED_PERMANENTLY,
 	}
-	if b.httpsPort != 443 {
-		action.PortRedirect = b.httpsPort
+	if port := b.RedirectPort(); port != 443 {
+		action.PortRedirect = port
 	}
 	return &routev3.Route_Redirect{Redirect: action}
 }
@@ -108,7 +105,7 @@ var otherHost = packOnce(&previoushostsv3.PreviousHostsPredicate{})
 // retryPolicy tries another endpoint when a request cannot have reached the
 // app: its instances come and go before Envoy can know.
 func (b scopeBuilder) retryPolicy(h sources.HTTP) *routev3.RetryPolicy {
-	retries, conditions := b.options.Retries, []string{"connect-failure", "refused-stream", "reset-before-request"}
+	retries, conditions := b.Options.Retries, []string{"connect-failure", "refused-stream", "reset-before-request"}
 	if h.NumRetries != nil {
 		retries = *h.NumRetries
 	}
@@ -129,4 +126,31 @@ func (b scopeBuilder) retryPolicy(h sources.HTTP) *routev3.RetryPolicy {
 		}},
 		HostSelectionRetryMaxAttempts: 3,
 	}
+}
+
+// NamedByScope returns the clusters and scopes that a scope names, in no order;
+// some more than once.
+func NamedByScope(msg proto.Message) (names []xds.Key) {
+	scope, ok := msg.(*routev3.ScopedRouteConfiguration)
+	if !ok {
+		return nil
+	}
+	for _, vhost := range scope.RouteConfiguration.VirtualHosts {
+		if scope.Name == WildcardsScope {
+			names = append(names, xds.Key{Type: xds.Scope, Name: vhost.Name})
+		}
+		for _, route := range vhost.Routes {
+			action := route.GetRoute()
+			if cluster := action.GetCluster(); cluster != "" {
+				key := xds.Key{Type: xds.Cluster, Name: cluster}
+				if n := len(names); n == 0 || names[n-1] != key {
+					names = append(names, key)
+				}
+			}
+			for _, weighted := range action.GetWeightedClusters().GetClusters() {
+				names = append(names, xds.Key{Type: xds.Cluster, Name: weighted.Name})
+			}
+		}
+	}
+	return names
 }

@@ -11,21 +11,19 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"relay/certs"
+	"relay/xds"
 )
 
 // handshakeTimeout ends connections that never finish their TLS handshake.
 const handshakeTimeout = 10 * time.Second
 
-// defaultChain answers clients whose server name no certificate covers.
-const defaultChain = "default"
+// DefaultChain answers clients whose server name no certificate covers.
+const DefaultChain = "default"
 
-// secretName is stable over renewals: a renewal is a new secret of the same
-// name, and the listener that names it stays as it is.
-func secretName(c *certs.Certificate) string { return c.Source + "/" + c.Name }
-
-func buildSecret(c *certs.Certificate) *tlsv3.Secret {
+// Certificate makes the secret of a certificate.
+func Certificate(c *certs.Certificate) *tlsv3.Secret {
 	return &tlsv3.Secret{
-		Name: secretName(c),
+		Name: SecretName(c),
 		Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 			CertificateChain: inlineBytes(c.Chain),
 			PrivateKey:       inlineBytes(c.Key),
@@ -33,32 +31,52 @@ func buildSecret(c *certs.Certificate) *tlsv3.Secret {
 	}
 }
 
+// ClientAuthorities makes the secret with the authorities, in PEM, of clients.
+func ClientAuthorities(text []byte) *tlsv3.Secret {
+	return &tlsv3.Secret{
+		Name: ClientCASecret,
+		Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
+			TrustedCa: inlineBytes(text),
+		}},
+	}
+}
+
+// SessionTicketKeys makes the secret with the keys of session tickets: the first
+// one encrypts.
+func SessionTicketKeys(keys [][]byte) *tlsv3.Secret {
+	var all tlsv3.TlsSessionTicketKeys
+	for _, key := range keys {
+		all.Keys = append(all.Keys, inlineBytes(key))
+	}
+	return &tlsv3.Secret{Name: TicketKeysSecret, Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &all}}
+}
+
 func inlineBytes(b []byte) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
 }
 
-// tlsChain is a certificate and the server names it is served for. The default
+// TLSChain is a certificate and the server names it is served for. The default
 // chain has none.
-type tlsChain struct {
-	name, secret string
-	serverNames  []string
-	// yielding are those of serverNames whose certificate clients refuse, and that
+type TLSChain struct {
+	Name, Secret string
+	ServerNames  []string
+	// Yielding are those of serverNames whose certificate clients refuse, and that
 	// of the wildcard over them accept. Both are sorted.
-	yielding []string
+	Yielding []string
 }
 
-func (c tlsChain) equal(other tlsChain) bool {
-	return c.name == other.name && c.secret == other.secret &&
-		slices.Equal(c.serverNames, other.serverNames) && slices.Equal(c.yielding, other.yielding)
+func (c TLSChain) Equal(other TLSChain) bool {
+	return c.Name == other.Name && c.Secret == other.Secret &&
+		slices.Equal(c.ServerNames, other.ServerNames) && slices.Equal(c.Yielding, other.Yielding)
 }
 
-// buildHTTPSListener makes one filter chain per certificate, so that a
+// HTTPS makes one filter chain per certificate, so that a
 // certificate that comes or goes drains the connections of no other. The same
 // holds for each service whose TLS is passed through.
-func buildHTTPSListener(f Fleet, chains []tlsChain, passed []service) (*listenerv3.Listener, error) {
+func HTTPS(f *Fleet, chains []TLSChain, passed []Service) (*listenerv3.Listener, error) {
 	var p packer
-	manager := connectionManager(&p, httpsListener, f)
-	listener := newListener(httpsListener, f.HTTPS)
+	manager := connectionManager(&p, HTTPSListener, f)
+	listener := newListener(HTTPSListener, f.HTTPS)
 	listener.ListenerFilters = []*listenerv3.ListenerFilter{{
 		Name: "tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
@@ -75,24 +93,43 @@ func buildHTTPSListener(f Fleet, chains []tlsChain, passed []service) (*listener
 }
 
 // passedChain passes the TLS connections for the names of a service on.
-func passedChain(p *packer, f Fleet, s service) *listenerv3.FilterChain {
+func passedChain(p *packer, f *Fleet, s Service) *listenerv3.FilterChain {
 	chain := serviceChain(p, f, "passthrough", s)
-	chain.FilterChainMatch.ServerNames = s.names
+	chain.FilterChainMatch.ServerNames = s.Names
 	return chain
 }
 
-func filterChain(p *packer, f Fleet, chain tlsChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
+func filterChain(p *packer, f *Fleet, chain TLSChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
 	built := &listenerv3.FilterChain{
-		Name:                          chain.name,
+		Name:                          chain.Name,
 		Filters:                       []*listenerv3.Filter{manager},
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket: &corev3.TransportSocket{
 			Name:       "tls",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.secret))},
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.Secret))},
 		},
 	}
-	if len(chain.serverNames) > 0 {
-		built.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: chain.serverNames}
+	if len(chain.ServerNames) > 0 {
+		built.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: chain.ServerNames}
 	}
 	return built
+}
+
+// HTTPSResource makes the https listener, in both forms if certificates are on
+// demand.
+func HTTPSResource(f *Fleet, chains []TLSChain, passed []Service) (xds.Resource, error) {
+	key := xds.Key{Type: xds.Listener, Name: HTTPSListener}
+	msg, err := HTTPS(f, chains, passed)
+	if err != nil {
+		return xds.Resource{}, err
+	}
+	resource, err := Resource(key, msg)
+	if err != nil || !f.CertificatesOnDemand {
+		return resource, err
+	}
+	if msg, err = HTTPSOnDemand(f, chains, passed); err != nil {
+		return xds.Resource{}, err
+	}
+	onDemand, err := Resource(key, msg)
+	return onDemand.Or(onDemandSelector, resource), err
 }

@@ -18,8 +18,8 @@ func TestHasName(t *testing.T) {
 		"a.test": true, "b.test": false, "x.a.test": false, "*.a.test": false, "zone.test": false, "*.test": false,
 		"x.zone.test": true, "x.y.zone.test": true, "*.zone.test": true, "*.y.zone.test": true, "notzone.test": false,
 	} {
-		if f.hasName(name) != want || !(Fleet{}).hasName(name) {
-			t.Errorf("%s: %v, want %v; without names: %v", name, !want, want, (Fleet{}).hasName(name))
+		if f.HasName(name) != want || !new(Fleet).HasName(name) {
+			t.Errorf("%s: %v, want %v; without names: %v", name, !want, want, new(Fleet).HasName(name))
 		}
 	}
 }

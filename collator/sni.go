@@ -41,7 +41,7 @@ func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string
 		}
 		choice := m.choose(p, chain.Name, match)
 		for _, name := range match.GetServerNames() {
-			if zone, ok := cutWildcard(name); ok {
+			if zone, ok := CutWildcard(name); ok {
 				wildcards = append(wildcards, suffixMatch{"." + zone, choice})
 			} else {
 				exact[name] = choice

@@ -16,11 +16,11 @@ import (
 
 // transportSocket says what connections to the endpoints begin with; nil is
 // plain text.
-func transportSocket(p *packer, c connections, ca []byte) *corev3.TransportSocket {
+func transportSocket(p *packer, c Connections, ca []byte) *corev3.TransportSocket {
 	var socket *corev3.TransportSocket
 	if c.TLS != nil {
 		tls := upstreamTLS(c.Upstream, ca)
-		if c.tcp {
+		if c.TCP {
 			tls.CommonTlsContext.AlpnProtocols = nil
 		}
 		socket = newSocket(p, "tls", tls)

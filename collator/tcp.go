@@ -12,18 +12,18 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// buildTCPListener makes the listener of one TCP service, which shares nothing
+// TCP makes the listener of one TCP service, which shares nothing
 // with any other.
-func buildTCPListener(f Fleet, s service) (*listenerv3.Listener, error) {
+func TCP(f *Fleet, s Service) (*listenerv3.Listener, error) {
 	var p packer
-	name := tcpListener(s.listen)
+	name := TCPListener(s.Listen)
 	listener := newListener(name, f.HTTP)
-	address := s.address
+	address := s.Address
 	if !address.IsValid() {
 		address = f.HTTP.Addr()
 	}
-	listener.Address = socketAddress(netip.AddrPortFrom(address, s.listen))
-	if s.acceptProxy {
+	listener.Address = socketAddress(netip.AddrPortFrom(address, s.Listen))
+	if s.AcceptProxy {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{{
 			Name:       "proxy_protocol",
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: p.pack(&proxyprotocolv3.ProxyProtocol{})},
@@ -37,23 +37,23 @@ func buildTCPListener(f Fleet, s service) (*listenerv3.Listener, error) {
 // chain and are closed at once. The RBAC filter would not do: it decides when
 // the client has sent something, and by then a server that speaks first has
 // been heard.
-func serviceChain(p *packer, f Fleet, statPrefix string, s service) *listenerv3.FilterChain {
+func serviceChain(p *packer, f *Fleet, statPrefix string, s Service) *listenerv3.FilterChain {
 	p.fail(checkService(s))
-	cluster := clusterName(s.app, s.port)
+	cluster := s.Cluster()
 	proxy := &tcpproxyv3.TcpProxy{
 		StatPrefix:         statPrefix,
 		ClusterSpecifier:   &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
-		IdleTimeout:        durationpb.New(s.idleTimeout),
-		MaxConnectAttempts: wrapperspb.UInt32(s.connectAttempts),
+		IdleTimeout:        durationpb.New(s.IdleTimeout),
+		MaxConnectAttempts: wrapperspb.UInt32(s.ConnectAttempts),
 	}
-	if s.bySource {
+	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
 	if f.ClustersOnDemand {
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
 	match := &listenerv3.FilterChainMatch{}
-	for _, network := range s.networks {
+	for _, network := range s.Networks {
 		match.SourcePrefixRanges = append(match.SourcePrefixRanges, &corev3.CidrRange{
 			AddressPrefix: network.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(network.Bits())),
 		})

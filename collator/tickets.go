@@ -22,8 +22,6 @@ const (
 	// to be there still, no longer than two periods. One of TLS 1.3 lasts two days
 	// to Envoy, and thus as long as the keys.
 	sessionTimeout = 2 * TicketKeyPeriod
-
-	ticketSecret = fleetSecretPrefix + "session-ticket-keys"
 )
 
 // TicketKey encrypts session tickets of TLS. It cannot be printed: whoever has
@@ -66,11 +64,11 @@ func TicketKeys(secret []byte, fleet string, period int64) ([]TicketKey, error) 
 // tickets, all decrypt them. Until it is called a fleet with SharedTickets takes
 // no connection by HTTPS.
 func (c *Collator) SetTicketKeys(fleet string, keys []TicketKey) {
-	var all tlsv3.TlsSessionTicketKeys
-	for _, key := range keys {
-		all.Keys = append(all.Keys, inlineBytes(key))
+	raw := make([][]byte, len(keys))
+	for i, key := range keys {
+		raw[i] = key
 	}
-	c.setSecret(fleet, &tlsv3.Secret{Name: ticketSecret, Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &all}})
+	c.setTLSSecret(fleet, TicketKeysSecret, SessionTicketKeys(raw))
 }
 
 // resumeSessions says which sessions clients can resume. Envoy does not verify a
@@ -78,12 +76,12 @@ func (c *Collator) SetTicketKeys(fleet string, keys []TicketKey) {
 // asked for there is none, or one that expired would do for days.
 func resumeSessions(tls *tlsv3.DownstreamTlsContext, t DownstreamTLS) {
 	switch {
-	case t.asksForCertificates():
+	case t.AsksForCertificates():
 		resumeNothing(tls)
 	case t.SharedTickets:
 		tls.SessionTimeout = durationpb.New(sessionTimeout)
 		tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
-			SessionTicketKeysSdsSecretConfig: secretFromStream(ticketSecret),
+			SessionTicketKeysSdsSecretConfig: secretFromStream(TicketKeysSecret),
 		}
 	}
 }

@@ -91,7 +91,7 @@ func (c *Collator) view(a shownApp, problems []Problem) AppView {
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {
-			if f.routes(routed.ID, routed, i) {
+			if f.Routes(routed.ID, routed, i) {
 				fleets = append(fleets, f.Name)
 			}
 		}
@@ -104,7 +104,7 @@ func (c *Collator) view(a shownApp, problems []Problem) AppView {
 			v.Endpoints = inGroup(app, a.merged, i)
 		}
 		if len(fleets) > 0 {
-			v.Cluster = clusterName(routed.ID, i)
+			v.Cluster = ClusterName(routed.ID, i)
 		}
 		view.Ports[i] = v
 	}
