@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"relay/collator/routing"
 )
 
 // TestAllAgreeOnTheCertificate compares, in fleets of all kinds, which certificate the
@@ -20,7 +22,7 @@ func TestAllAgreeOnTheCertificate(t *testing.T) {
 			some.Name, some.ServerNames = "internal", []string{"*.a.test", "b.test"}
 			some.HTTP, some.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
 			w := world{rand.New(rand.NewPCG(seed, 6))}
-			c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), some}, CertificateSources: []string{"vault"}})
+			c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), some}, CertificateSources: []string{"vault"}})
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)
 			for range 15 {
@@ -52,19 +54,19 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 		}
 	}
 	answer := ""
-	for _, name := range HostNames(domain) {
+	for _, name := range routing.HostNames(domain) {
 		if answer = answers[name]; answer != "" {
 			break
 		}
 	}
-	kept := slices.ContainsFunc(keptInListener(chains, passed), func(c TLSChain) bool { return c.Secret == answer })
-	_, wildcard := CutWildcard(domain)
+	kept := slices.ContainsFunc(keptInListener(chains, passed), func(c routing.TLSChain) bool { return c.Secret == answer })
+	_, wildcard := routing.CutWildcard(domain)
 	if answer != "" && answer != isPassed && !kept && !wildcard {
-		if got, _, _ := NewResolver(f.chains).Resolve(domain); got != answer {
+		if got, _, _ := routing.NewResolver(f.chains).Resolve(domain); got != answer {
 			t.Fatalf("fleet %s: %s is answered with %q, on demand with %q", f.Name, domain, answer, got)
 		}
 	}
-	if !slices.ContainsFunc(f.claimsOn(domain), func(c Claim) bool { return c.Route }) {
+	if !slices.ContainsFunc(f.claimsOn(domain), func(c routing.Claim) bool { return c.Route }) {
 		return
 	}
 	if answer == isPassed {

@@ -1,12 +1,12 @@
 package collator
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"relay/certs"
+	"relay/collator/routing"
 )
 
 // mergeCertificates takes complete reads of certificate sources.
@@ -36,7 +36,7 @@ func (c *Collator) selectCertificates() {
 	c.nextSelection = selection.Next
 	// The name cannot be that of a source.
 	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
-	chains, secrets := TLSChains(selection)
+	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
 	}
@@ -50,7 +50,7 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
 		for _, certificate := range c.certificates[source].certificates {
-			name := SecretName(certificate)
+			name := routing.SecretName(certificate)
 			if seen[name] {
 				problems = append(problems, Problem{Subject: name, Reason: "is given twice: the first is used"})
 				continue
@@ -60,65 +60,6 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 		}
 	}
 	return all, problems
-}
-
-// TLSChains returns one chain per certificate that is used, ordered by name,
-// the default one last, and the certificate behind each secret.
-func TLSChains(s certs.Selection) ([]TLSChain, map[string]*certs.Certificate) {
-	secrets := make(map[string]*certs.Certificate)
-	names := make(map[string][]string)
-	yielding := make(map[string][]string)
-	for name, certificate := range s.Winners {
-		secret := SecretName(certificate)
-		secrets[secret] = certificate
-		names[secret] = append(names[secret], name)
-	}
-	for name, certificate := range s.Yielding {
-		secret := SecretName(certificate)
-		secrets[secret] = certificate
-		names[secret], yielding[secret] = append(names[secret], name), append(yielding[secret], name)
-	}
-	chains := make([]TLSChain, 0, len(names)+1)
-	for secret, serverNames := range names {
-		slices.Sort(serverNames)
-		slices.Sort(yielding[secret])
-		chains = append(chains, TLSChain{Name: secret, Secret: secret, ServerNames: serverNames, Yielding: yielding[secret]})
-	}
-	slices.SortFunc(chains, func(a, b TLSChain) int { return cmp.Compare(a.Name, b.Name) })
-	if s.Default != nil {
-		secret := SecretName(s.Default)
-		secrets[secret] = s.Default
-		chains = append(chains, TLSChain{Name: DefaultChain, Secret: secret})
-	}
-	return chains, secrets
-}
-
-// WithoutYielding leaves each yielding name to the wildcard over it, where there
-// is a chain for that. Where there is none, be it that the fleet is not given the
-// certificate or that the wildcard is passed through, the name stays.
-func WithoutYielding(chains []TLSChain) []TLSChain {
-	wildcards := make(map[string]bool)
-	for _, chain := range chains {
-		for _, name := range chain.ServerNames {
-			if _, ok := CutWildcard(name); ok {
-				wildcards[name] = true
-			}
-		}
-	}
-	left := make([]TLSChain, 0, len(chains))
-	for _, chain := range chains {
-		if len(chain.Yielding) > 0 {
-			chain.ServerNames = slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool {
-				_, yields := slices.BinarySearch(chain.Yielding, name)
-				return yields && wildcards[certs.WildcardOver(name)]
-			})
-			if len(chain.ServerNames) == 0 {
-				continue
-			}
-		}
-		left = append(left, chain)
-	}
-	return left
 }
 
 // CertificateView is a certificate as people read about it.
@@ -141,7 +82,7 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 	views := make([]CertificateView, len(all))
 	for i, certificate := range all {
 		views[i] = CertificateView{
-			Source: certificate.Source, Name: certificate.Name, Secret: SecretName(certificate),
+			Source: certificate.Source, Name: certificate.Name, Secret: routing.SecretName(certificate),
 			ServerNames: certificate.ServerNames, Serves: serves[certificate], yielding: yielding[certificate],
 			Default:   certificate == s.Default,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,

@@ -2,11 +2,13 @@ package collator
 
 import (
 	"fmt"
+
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"google.golang.org/protobuf/proto"
+
+	"relay/collator/routing"
 	"relay/internal/panics"
 	"relay/xds"
-
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	"google.golang.org/protobuf/proto"
 )
 
 // Resource validates a message, marshals it, and names it by the key.
@@ -31,9 +33,9 @@ func validate(msg proto.Message) error {
 }
 
 // CheckRules says why no scope of a domain can be made of rules.
-func CheckRules(f *Fleet, domain string, rules []Rule) error {
+func CheckRules(f *routing.Fleet, domain string, rules []routing.Rule) error {
 	return panics.Catch(func() error {
-		scope, err := Scope(f, DomainRoutes{Domain: domain, Rules: rules})
+		scope, err := Scope(f, routing.DomainRoutes{Domain: domain, Rules: rules})
 		if err == nil {
 			_, err = Resource(xds.Key{Type: xds.Scope, Name: domain}, scope)
 		}
@@ -42,12 +44,12 @@ func CheckRules(f *Fleet, domain string, rules []Rule) error {
 }
 
 // CheckPassthrough says why a service cannot be part of the https listener.
-func CheckPassthrough(f *Fleet, s Service) error {
+func CheckPassthrough(f *routing.Fleet, s routing.Service) error {
 	return checkFilterChain(func(p *packer) *listenerv3.FilterChain { return passedChain(p, f, s) })
 }
 
 // CheckChain says why a certificate cannot be part of the https listener.
-func CheckChain(f *Fleet, chain TLSChain) error {
+func CheckChain(f *routing.Fleet, chain routing.TLSChain) error {
 	return checkFilterChain(func(p *packer) *listenerv3.FilterChain {
 		return filterChain(p, f, chain, &listenerv3.Filter{Name: "http_connection_manager"})
 	})

@@ -5,46 +5,25 @@ import (
 
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
-)
 
-// ClientCertificates says what a fleet wants of its clients by HTTPS.
-type ClientCertificates string
-
-// The choices; the zero value is ClientCertificatesOff.
-const (
-	// ClientCertificatesOff asks for none.
-	ClientCertificatesOff ClientCertificates = "off"
-	// ClientCertificatesOptional asks for one, and takes clients without. One
-	// that is shown must be good.
-	ClientCertificatesOptional ClientCertificates = "optional"
-	// ClientCertificatesRequired takes no client without. Plain HTTP is redirected
-	// to HTTPS, but for ACME challenges.
-	ClientCertificatesRequired ClientCertificates = "required"
+	"relay/collator/routing"
 )
 
 // clientCertHeader tells apps who the client is. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-client-cert
 const clientCertHeader = "x-forwarded-client-cert"
 
-func (t DownstreamTLS) AsksForCertificates() bool {
-	return t.ClientCertificates == ClientCertificatesOptional || t.ClientCertificates == ClientCertificatesRequired
-}
-
-func (t DownstreamTLS) RequiresCertificates() bool {
-	return t.ClientCertificates == ClientCertificatesRequired
-}
-
 // askForCertificate has clients verified. The authorities are a secret of their
 // own: new ones drain no connection.
-func askForCertificate(tls *tlsv3.DownstreamTlsContext, t DownstreamTLS) {
+func askForCertificate(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
 	if !t.AsksForCertificates() {
 		return
 	}
 	tls.RequireClientCertificate = wrapperspb.Bool(t.RequiresCertificates())
 	tls.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
-		ValidationContextSdsSecretConfig: secretFromStream(ClientCASecret),
+		ValidationContextSdsSecretConfig: secretFromStream(routing.ClientCASecret),
 	}
 }
 

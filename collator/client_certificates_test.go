@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs/certstest"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -48,10 +49,10 @@ func newClients(t *testing.T) clients {
 }
 
 // edge is one that asks clients for certificates.
-func (cs clients) edge(t *testing.T, wanted ClientCertificates) *edge {
+func (cs clients) edge(t *testing.T, wanted routing.ClientCertificates) *edge {
 	t.Helper()
 	t.Parallel()
-	e := startEdge(t, func(f *Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = wanted })
+	e := startEdge(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = wanted })
 	e.setClientCA(cs.ca)
 	e.certificates("app.test", "other.test")
 	e.c.SyncApps([]*sources.App{e.app("/app", "app.test", "*.zone.test", "x.zone.test"), e.app("/marathon-acme"),
@@ -95,7 +96,7 @@ func (e *edge) accepted(shown []tls.Certificate) bool {
 // A client without a good certificate gets nothing from an app.
 func TestClientCertificatesRequired(t *testing.T) {
 	cs := newClients(t)
-	e := cs.edge(t, ClientCertificatesRequired)
+	e := cs.edge(t, routing.ClientCertificatesRequired)
 	for name, shown := range map[string][]tls.Certificate{
 		"none": nil, "expired": cs.expired, "not valid yet": cs.early, "of another authority": cs.foreign,
 	} {
@@ -124,7 +125,7 @@ func TestClientCertificatesRequired(t *testing.T) {
 
 func TestClientCertificatesOptional(t *testing.T) {
 	cs := newClients(t)
-	e := cs.edge(t, ClientCertificatesOptional)
+	e := cs.edge(t, routing.ClientCertificatesOptional)
 	for name, shown := range map[string][]tls.Certificate{"expired": cs.expired, "not valid yet": cs.early, "of another authority": cs.foreign} {
 		if !e.refused(shown) {
 			t.Errorf("a client whose certificate is %s was not refused", name)
@@ -143,14 +144,14 @@ func TestClientIsTold(t *testing.T) {
 	for _, name := range []string{"X-Forwarded-Client-Cert", "x_forwarded_client_cert", "X_Forwarded-Client-Cert", "x-forwarded_client-Cert", "X-Forwarded-Client_Cert"} {
 		forged[name] = []string{"Subject=forged"}
 	}
-	for _, wanted := range []ClientCertificates{ClientCertificatesOff, ClientCertificatesOptional, ClientCertificatesRequired} {
+	for _, wanted := range []routing.ClientCertificates{routing.ClientCertificatesOff, routing.ClientCertificatesOptional, routing.ClientCertificatesRequired} {
 		t.Run(string(wanted), func(t *testing.T) {
 			e := cs.edge(t, wanted)
 			for _, shown := range [][]tls.Certificate{nil, cs.good} {
 				for _, r := range []request{
 					{tls: true, sni: "app.test", http2: true, identity: shown}, {tls: true, sni: "app.test", identity: shown}, {},
 				} {
-					if wanted == ClientCertificatesRequired && shown == nil || wanted != ClientCertificatesOff && !r.tls && shown != nil {
+					if wanted == routing.ClientCertificatesRequired && shown == nil || wanted != routing.ClientCertificatesOff && !r.tls && shown != nil {
 						continue
 					}
 					r.host, r.path, r.header = "app.test", "/", forged
@@ -159,7 +160,7 @@ func TestClientIsTold(t *testing.T) {
 						t.Errorf("%+v: the app was told what the client says of itself: %s", r, told)
 					}
 					is := strings.Contains(told, clientCertHeader+": ") && strings.Contains(told, `subject="cn=device-1.test"`) && strings.Contains(told, "dns=device-1.test")
-					if want := wanted != ClientCertificatesOff && shown != nil; is != want || !want && strings.Contains(told, "client-cert") {
+					if want := wanted != routing.ClientCertificatesOff && shown != nil; is != want || !want && strings.Contains(told, "client-cert") {
 						t.Errorf("%s, a certificate shown: %t; the app was told: %s", wanted, shown != nil, told)
 					}
 				}
@@ -171,7 +172,7 @@ func TestClientIsTold(t *testing.T) {
 // Other authorities count for new connections, and drain none.
 func TestClientCARotation(t *testing.T) {
 	cs := newClients(t)
-	e := cs.edge(t, ClientCertificatesRequired)
+	e := cs.edge(t, routing.ClientCertificatesRequired)
 	ws := e.dial(t, request{host: "app.test", tls: true, sni: "app.test", identity: cs.good})
 	listeners := e.listenersTaken(t)
 	next := certstest.TestCA(t)
@@ -209,7 +210,7 @@ func TestClientCARotation(t *testing.T) {
 func TestNoClientCA(t *testing.T) {
 	t.Parallel()
 	cs := newClients(t)
-	e := startEdge(t, func(f *Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = ClientCertificatesRequired })
+	e := startEdge(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = routing.ClientCertificatesRequired })
 	e.certificates("app.test")
 	e.c.SyncApps([]*sources.App{e.app("/app", "app.test")})
 	e.eventually(t, request{host: "app.test", path: "/"}, status(http.StatusMovedPermanently))
@@ -225,14 +226,14 @@ func TestNoClientCA(t *testing.T) {
 func TestClientCATouchesOnlyItsSecret(t *testing.T) {
 	t.Parallel()
 	fleet, other := testFleet(), testFleet()
-	fleet.TLS.ClientCertificates, other.Name = ClientCertificatesRequired, "internal"
-	c, r := newTest(t, Config{Fleets: []Fleet{fleet, other}})
+	fleet.TLS.ClientCertificates, other.Name = routing.ClientCertificatesRequired, "internal"
+	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet, other}})
 	one, two := certstest.TestCA(t), certstest.TestCA(t)
 	if err := c.SetClientCA("external", one.RootPEM()); err != nil {
 		t.Fatal(err)
 	}
 	syncApps(c, webApp("/a", "a.test"))
-	if _, ok := r.versions[xds.Key{Type: xds.Secret, Name: ClientCASecret}]; !ok {
+	if _, ok := r.versions[xds.Key{Type: xds.Secret, Name: routing.ClientCASecret}]; !ok {
 		t.Error("the authorities were not published")
 	}
 	r.touched()

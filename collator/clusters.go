@@ -4,50 +4,22 @@ import (
 	"cmp"
 	"math"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
 const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-// Connections is what the cluster of a port depends on. Whatever changes often
-// is in the endpoints.
-type Connections struct {
-	sources.Upstream
-	// Sticky lets clients stay with an endpoint that takes no new ones.
-	Sticky bool
-	// TCP tells that what is said on connections is not HTTP.
-	TCP bool
-}
-
-func ConnectionsOf(app *sources.App, port int) Connections {
-	var c Connections
-	if app == nil || port >= len(app.Ports) {
-		return c
-	}
-	if u := app.Ports[port].Upstream; u != nil {
-		c.Upstream = *u
-	}
-	if h := app.Ports[port].HTTP; h != nil {
-		c.Sticky = h.Sticky
-	}
-	c.TCP = IsTCP(app.Ports[port])
-	return c
-}
-
-func (c Connections) Equal(other Connections) bool {
-	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.Upstream.Equal(&other.Upstream)
-}
-
 // Cluster makes the cluster of one app port.
-func Cluster(name string, c Connections, f *Fleet) (*clusterv3.Cluster, error) {
+func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.Cluster, error) {
 	var p packer
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
@@ -106,7 +78,7 @@ func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.
 	}
 }
 
-func upstreamProtocol(u sources.Upstream, o Options) *upstreamhttpv3.HttpProtocolOptions {
+func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -204,7 +205,7 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 	if view, _ := c.App("/web"); len(view.Problems) != 1 {
 		t.Errorf("problems of the app: %v, want one about its cluster", reasons(view.Problems))
 	}
-	f.Options = DefaultOptions()
+	f.Options = routing.DefaultOptions()
 	f.dirty[key] = struct{}{}
 	c.round()
 	if n := c.problems.count(ResourceProblem); n != 0 {
@@ -241,7 +242,7 @@ func TestFleetsTakeTheirOwnPorts(t *testing.T) {
 	t.Parallel()
 	internal := testFleet()
 	internal.Name, internal.HTTPS = "internal", netip.AddrPort{}
-	c, external := newTest(t, Config{Fleets: []Fleet{testFleet(), internal}})
+	c, external := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), internal}})
 	app := &sources.App{ID: "/multi", Ports: []sources.Port{
 		{Groups: []string{"internal"}, Domains: []string{"in.test"}, RedirectToHTTPS: true},
 		{Groups: []string{"external", "internal"}, Domains: []string{"both.test"}},
@@ -283,11 +284,11 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no name", func(c *Config) { c.Fleets[0].Name = "" }},
 		{"no address", func(c *Config) { c.Fleets[0].HTTP = netip.AddrPort{} }},
 		{"both", func(c *Config) { c.Fleets[0].HTTPS = c.Fleets[0].HTTP }},
-		{"connect timeout", func(c *Config) { c.Fleets[0].Options = Options{} }},
+		{"connect timeout", func(c *Config) { c.Fleets[0].Options = routing.Options{} }},
 		{"negative", func(c *Config) { c.Fleets[0].Options.StreamIdleTimeout = -1 }},
 	}
 	for _, tt := range tests {
-		cfg := Config{Fleets: []Fleet{testFleet()}}
+		cfg := Config{Fleets: []routing.Fleet{testFleet()}}
 		tt.edit(&cfg)
 		_, err := New(cfg, map[string]Publisher{"external": newRecorder()}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"relay/certs"
+	"relay/collator/routing"
 )
 
 // winner is the certificate that wins a server name, and whether clients accept
@@ -71,7 +72,7 @@ type cover struct {
 	// wildcard is the one over the domain by which its TLS is passed through to
 	// passed; empty for none.
 	wildcard string
-	passed   *Service
+	passed   *routing.Service
 }
 
 func (v *fleetCoverage) set(c cover) {
@@ -104,7 +105,7 @@ func (c *Collator) serve(s certs.Selection) {
 	after := &serving{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
 	add := func(winners map[string]*certs.Certificate, yields bool) {
 		for name, certificate := range winners {
-			secret := SecretName(certificate)
+			secret := routing.SecretName(certificate)
 			after.winners[name] = winner{secret, certificate.ValidAt(now), yields}
 			after.secrets[secret] = struct{}{}
 		}
@@ -112,7 +113,7 @@ func (c *Collator) serve(s certs.Selection) {
 	add(s.Winners, false)
 	add(s.Yielding, true)
 	if s.Default != nil {
-		after.fallback = SecretName(s.Default)
+		after.fallback = routing.SecretName(s.Default)
 		after.secrets[after.fallback] = struct{}{}
 	}
 	doubt := func(name string) {
@@ -158,7 +159,7 @@ func (f *fleetState) doubtful() []string {
 	}
 	domains := slices.Collect(maps.Keys(f.doubts))
 	for name, covered := range f.doubts {
-		zone, wildcard := CutWildcard(name)
+		zone, wildcard := routing.CutWildcard(name)
 		if !wildcard || !covered {
 			continue
 		}
@@ -184,8 +185,8 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	if found.lack == "" {
 		return found
 	}
-	_, wildcard := CutWildcard(domain)
-	for i, name := range HostNames(domain) {
+	_, wildcard := routing.CutWildcard(domain)
+	for i, name := range routing.HostNames(domain) {
 		if s, passed := f.passing(name); passed {
 			if found.lack = ""; i > 0 {
 				by := s // or each look allocates
@@ -297,11 +298,11 @@ func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
 		return nil
 	}
 	claims := f.claimsOn(c.domain)
-	if !slices.ContainsFunc(claims, func(c Claim) bool { return c.Redirect }) {
+	if !slices.ContainsFunc(claims, func(c routing.Claim) bool { return c.Redirect }) {
 		return nil
 	}
-	rules, _ := RulesOf(claims)
-	told := make(map[AppPort]struct{})
+	rules, _ := routing.RulesOf(claims)
+	told := make(map[routing.AppPort]struct{})
 	for _, r := range rules {
 		who := r.Claim.AppPort
 		if _, done := told[who]; done || !r.Redirect {
@@ -320,7 +321,7 @@ func (c *Collator) reportInvalid() {
 	var problems []Problem
 	tell := func(p certs.Problem) { problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason}) }
 	for _, p := range c.serving.invalid {
-		secret := SecretName(p.Certificate)
+		secret := routing.SecretName(p.Certificate)
 		switch {
 		case p.Instead == nil && c.coverage.uses(secret):
 			tell(p.Problem())

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -184,7 +185,7 @@ func TestCoverageMetrics(t *testing.T) {
 	t.Parallel()
 	internal := testFleet()
 	internal.Name, internal.HTTPS = "internal", netip.AddrPort{}
-	c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), internal}, CertificateSources: []string{"vault"}})
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), internal}, CertificateSources: []string{"vault"}})
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(coverageMetrics{c})
 	gathered := func() map[string]float64 {
@@ -284,7 +285,7 @@ func checkCoverage(t *testing.T, c *Collator) {
 		}
 	}
 	for domain := range f.domains.claims {
-		routed := slices.ContainsFunc(f.claimsOn(domain), func(c Claim) bool { return c.Route })
+		routed := slices.ContainsFunc(f.claimsOn(domain), func(c routing.Claim) bool { return c.Route })
 		reason, missing := without[domain]
 		delete(without, domain)
 		if !routed {
@@ -335,7 +336,7 @@ func TestCoverageIsWhatIsExplained(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			w := world{rand.New(rand.NewPCG(seed, 2))}
-			cfg := Config{Fleets: []Fleet{testFleet()}, CertificateSources: []string{"vault"}}
+			cfg := Config{Fleets: []routing.Fleet{testFleet()}, CertificateSources: []string{"vault"}}
 			c, r := newTest(t, cfg)
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)

@@ -11,6 +11,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -29,7 +30,7 @@ func (e *edge) handshake(change func(*tls.Config)) (tls.ConnectionState, error) 
 
 // startTLS starts an edge with one app, which has certificates with both kinds
 // of keys.
-func startTLS(t *testing.T, options ...func(*Fleet, *certstest.CA)) *edge {
+func startTLS(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) *edge {
 	t.Helper()
 	t.Parallel()
 	e := startEdge(t, options...)
@@ -79,12 +80,12 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 		{"RSA key exchange, AES-128-CBC", rsa(tls.TLS_RSA_WITH_AES_128_CBC_SHA), false, false},
 		{"3DES", rsa(tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA), false, false},
 	}
-	for _, least := range []TLSVersion{"", TLS13} {
+	for _, least := range []routing.TLSVersion{"", routing.TLS13} {
 		t.Run("from "+string(least), func(t *testing.T) {
-			e := startTLS(t, func(f *Fleet, _ *certstest.CA) { f.TLS.MinVersion = least })
+			e := startTLS(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.MinVersion = least })
 			for _, c := range clients {
 				want := c.default12
-				if least == TLS13 {
+				if least == routing.TLS13 {
 					want = c.in3
 				}
 				// It must be Envoy that refuses.
@@ -115,12 +116,14 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 
 func TestTLSOptionsAreChecked(t *testing.T) {
 	for _, tt := range []struct {
-		change func(*Fleet)
+		change func(*routing.Fleet)
 		want   string
 	}{
-		{func(f *Fleet) { f.TLS.MinVersion = "1.1" }, "takes TLS 1.1"},
-		{func(f *Fleet) { f.TLS.ClientCertificates = "some" }, `asks for "some"`},
-		{func(f *Fleet) { f.TLS.ClientCertificates, f.HTTPS = ClientCertificatesOptional, netip.AddrPort{} }, "no address for https"},
+		{func(f *routing.Fleet) { f.TLS.MinVersion = "1.1" }, "takes TLS 1.1"},
+		{func(f *routing.Fleet) { f.TLS.ClientCertificates = "some" }, `asks for "some"`},
+		{func(f *routing.Fleet) {
+			f.TLS.ClientCertificates, f.HTTPS = routing.ClientCertificatesOptional, netip.AddrPort{}
+		}, "no address for https"},
 	} {
 		fleet := testFleet()
 		tt.change(&fleet)

@@ -20,6 +20,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 	"relay/xds/envoytest"
@@ -31,15 +32,15 @@ type edge struct {
 	c      *Collator
 	server *xds.Server
 	envoy  *envoytest.Envoy
-	fleet  Fleet
+	fleet  routing.Fleet
 	ca     *certstest.CA
 }
 
-func startEdge(t testing.TB, options ...func(*Fleet, *certstest.CA)) *edge {
+func startEdge(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *edge {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
-	fleet := Fleet{
-		Name: "external", Options: DefaultOptions(),
+	fleet := routing.Fleet{
+		Name: "external", Options: routing.DefaultOptions(),
 		HTTP:  netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
 		HTTPS: netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
 	}
@@ -50,7 +51,7 @@ func startEdge(t testing.TB, options ...func(*Fleet, *certstest.CA)) *edge {
 	}
 	store := xds.NewStore()
 	c, err := New(Config{
-		Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"},
+		Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"},
 		OnAppsPublished:         func() { store.Open(xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig) },
 		OnCertificatesPublished: func() { store.Open(xds.Secret) },
 	}, map[string]Publisher{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -63,7 +64,7 @@ func checkAuth(a sources.BasicAuth) error {
 }
 
 // checkService is checkHandling for TCP services.
-func checkService(s Service) error { return checkTimeout("the idle timeout", &s.IdleTimeout) }
+func checkService(s routing.Service) error { return checkTimeout("the idle timeout", &s.IdleTimeout) }
 
 // cleanNetworks returns networks of which none is there twice: Envoy refuses a
 // listener for that. Nothing is returned for nothing.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -77,7 +78,7 @@ func (c *Collator) Explain(subject string) Explanation {
 	if app, ok := c.App(subject); ok {
 		return c.explainApp(app)
 	}
-	if port, ok := TCPPort(subject); ok {
+	if port, ok := routing.TCPPort(subject); ok {
 		if e := c.explainPort(subject, port); e.Known {
 			return e
 		}
@@ -119,7 +120,7 @@ func (c *Collator) names() []string {
 				seen[domain] = struct{}{}
 			}
 			if port.TCP != nil && port.TCP.Port != 0 {
-				seen[TCPListener(port.TCP.Port)] = struct{}{}
+				seen[routing.TCPListener(port.TCP.Port)] = struct{}{}
 			}
 		}
 	}
@@ -249,11 +250,11 @@ func (c *Collator) explained(app AppView) ExplainedApp {
 }
 
 // need notes what a domain needs in the Envoys of a fleet.
-func (e *Explanation) need(f *Fleet, view DomainView) {
-	e.add(f.Name, xds.Listener, HTTPListener)
+func (e *Explanation) need(f *routing.Fleet, view DomainView) {
+	e.add(f.Name, xds.Listener, routing.HTTPListener)
 	e.add(f.Name, xds.Scope, view.Domain)
-	if _, wildcard := CutWildcard(view.Domain); wildcard {
-		e.add(f.Name, xds.Scope, WildcardsScope)
+	if _, wildcard := routing.CutWildcard(view.Domain); wildcard {
+		e.add(f.Name, xds.Scope, routing.WildcardsScope)
 	}
 	for _, rule := range view.Rules {
 		if rule.Outcome == Serves {
@@ -266,7 +267,7 @@ func (e *Explanation) need(f *Fleet, view DomainView) {
 		e.needCluster(f.Name, view.ACMECluster)
 	}
 	if used := view.HTTPS.Certificate; used != nil {
-		e.add(f.Name, xds.Listener, HTTPSListener)
+		e.add(f.Name, xds.Listener, routing.HTTPSListener)
 		e.add(f.Name, xds.Secret, used.Secret)
 	}
 }

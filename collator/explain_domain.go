@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -60,17 +61,17 @@ type TargetView struct {
 // domainView returns what a fleet does with a host, and the claims on it, of those
 // on all names under which it may be found; nil when no app claims it there.
 // passes is as in explainHTTPS.
-func (c *Collator) domainView(on map[string][]Claim, f *fleetState, host string, passes func(name string) bool) (*DomainView, []Claim) {
+func (c *Collator) domainView(on map[string][]routing.Claim, f *fleetState, host string, passes func(name string) bool) (*DomainView, []routing.Claim) {
 	view, claims := viewDomain(on, f, host)
 	if view == nil {
 		return nil, nil
 	}
-	if slices.ContainsFunc(claims, func(c Claim) bool { return c.ACME }) {
-		view.ACMECluster = ClusterName(f.ACMEApp, 0)
+	if slices.ContainsFunc(claims, func(c routing.Claim) bool { return c.ACME }) {
+		view.ACMECluster = routing.ClusterName(f.ACMEApp, 0)
 	}
 	known := c.certificatesSynced.Load()
 	view.HTTPS = explainHTTPS(&f.Fleet, host, *c.certificateViews.Load(), c.now(), known, passes)
-	if rules, _ := RulesOf(claims); known && f.HasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r Rule) bool { return r.Redirect }) {
+	if rules, _ := routing.RulesOf(claims); known && f.HasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r routing.Rule) bool { return r.Redirect }) {
 		view.HTTPS.Notes = append(view.HTTPS.Notes, "clients of plain http are redirected to it all the same")
 	}
 	return view, claims
@@ -78,9 +79,9 @@ func (c *Collator) domainView(on map[string][]Claim, f *fleetState, host string,
 
 // viewDomain finds the domain that answers for a host: the host itself, or the
 // wildcard domain with the longest name.
-func viewDomain(claims map[string][]Claim, f *fleetState, host string) (*DomainView, []Claim) {
+func viewDomain(claims map[string][]routing.Claim, f *fleetState, host string) (*DomainView, []routing.Claim) {
 	wildcard := ""
-	for _, name := range HostNames(host)[1:] {
+	for _, name := range routing.HostNames(host)[1:] {
 		if len(claims[name]) > 0 && wildcard == "" {
 			wildcard = name
 		}
@@ -88,7 +89,7 @@ func viewDomain(claims map[string][]Claim, f *fleetState, host string) (*DomainV
 	view := &DomainView{Fleet: f.Name, Host: host, Domain: host}
 	if len(claims[host]) == 0 {
 		// A wildcard domain that nobody claims is no host that could be asked for.
-		if _, isWildcard := CutWildcard(host); isWildcard || wildcard == "" {
+		if _, isWildcard := routing.CutWildcard(host); isWildcard || wildcard == "" {
 			return nil, nil
 		}
 		view.Domain = wildcard
@@ -101,8 +102,8 @@ func viewDomain(claims map[string][]Claim, f *fleetState, host string) (*DomainV
 
 // usable returns the claims on a domain of which its scope is made, and views of
 // those that are left out of it.
-func usable(f *Fleet, domain string, claims []Claim) ([]Claim, []RuleView) {
-	rules, _ := RulesOf(claims)
+func usable(f *routing.Fleet, domain string, claims []routing.Claim) ([]routing.Claim, []RuleView) {
+	rules, _ := routing.RulesOf(claims)
 	if CheckRules(f, domain, rules) == nil {
 		return claims, nil
 	}
@@ -110,19 +111,19 @@ func usable(f *Fleet, domain string, claims []Claim) ([]Claim, []RuleView) {
 	var views []RuleView
 	for _, c := range claims {
 		if err := refused[c.AppPort]; err != nil {
-			for _, r := range Candidates([]Claim{c}) {
+			for _, r := range routing.Candidates([]routing.Claim{c}) {
 				views = append(views, ruleView(r, Loses, "it is left out of the domain: "+err.Error()))
 			}
 		}
 	}
-	return WithoutRoutes(claims, func(c Claim) bool { return refused[c.AppPort] != nil }), views
+	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return refused[c.AppPort] != nil }), views
 }
 
 // nameSet returns all names under which hosts may be found.
 func nameSet(hosts ...string) map[string]struct{} {
 	names := make(map[string]struct{})
 	for _, host := range hosts {
-		for _, name := range HostNames(host) {
+		for _, name := range routing.HostNames(host) {
 			names[name] = struct{}{}
 		}
 	}
@@ -130,8 +131,8 @@ func nameSet(hosts ...string) map[string]struct{} {
 }
 
 // claimsOn returns the claims on the names, each list sorted.
-func claimsOn(apps []*sources.App, f *Fleet, names map[string]struct{}) map[string][]Claim {
-	found := make(map[string][]Claim)
+func claimsOn(apps []*sources.App, f *routing.Fleet, names map[string]struct{}) map[string][]routing.Claim {
+	found := make(map[string][]routing.Claim)
 	for _, app := range apps {
 		if !mentions(app, names) {
 			continue
@@ -143,7 +144,7 @@ func claimsOn(apps []*sources.App, f *Fleet, names map[string]struct{}) map[stri
 		}
 	}
 	for name := range found {
-		slices.SortFunc(found[name], CompareClaims)
+		slices.SortFunc(found[name], routing.CompareClaims)
 	}
 	return found
 }
@@ -160,12 +161,12 @@ func mentions(app *sources.App, names map[string]struct{}) bool {
 
 // ruleViews returns what serves, in the order in which it is tried, and then
 // what loses.
-func ruleViews(f *Fleet, claims []Claim) []RuleView {
-	rules, losses := RulesOf(claims)
+func ruleViews(f *routing.Fleet, claims []routing.Claim) []RuleView {
+	rules, losses := routing.RulesOf(claims)
 	var views []RuleView
 	for _, r := range rules {
 		v := ruleView(r, Serves, winReason(r, losses))
-		v.Handling = f.handlingWords(r)
+		v.Handling = handlingWords(f, r)
 		for _, t := range r.Targets {
 			v.Targets = append(v.Targets, TargetView{t.Cluster, t.Weight})
 		}
@@ -177,7 +178,7 @@ func ruleViews(f *Fleet, claims []Claim) []RuleView {
 	return views
 }
 
-func ruleView(r Rule, outcome Outcome, reason string) RuleView {
+func ruleView(r routing.Rule, outcome Outcome, reason string) RuleView {
 	return RuleView{
 		App: r.Claim.App, Port: r.Claim.Port, Path: r.Path.Prefix, IgnoreCase: r.Path.IgnoreCase,
 		Order: r.Order, Outcome: outcome, Reason: reason,
@@ -185,10 +186,10 @@ func ruleView(r Rule, outcome Outcome, reason string) RuleView {
 }
 
 // winReason says why a rule is before those that it takes everything from.
-func winReason(r Rule, losses []Loss) string {
+func winReason(r routing.Rule, losses []routing.Loss) string {
 	lost, larger := 0, false
 	for _, l := range losses {
-		if CompareClaims(l.To.Claim, r.Claim) == 0 && l.To.Path == r.Path {
+		if routing.CompareClaims(l.To.Claim, r.Claim) == 0 && l.To.Path == r.Path {
 			lost++
 			larger = larger || r.Order > l.Rule.Order
 		}
@@ -214,7 +215,7 @@ func domainNotes(view *DomainView, wildcard string) []string {
 	case !slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves && r.Path == "/" }):
 		notes = append(notes, "paths that no rule has get 404")
 	}
-	if _, isWildcard := CutWildcard(view.Domain); wildcard != "" && !isWildcard {
+	if _, isWildcard := routing.CutWildcard(view.Domain); wildcard != "" && !isWildcard {
 		notes = append(notes, "the exact name counts before "+wildcard+", for all paths")
 	}
 	return notes

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/collator/routing"
 )
 
 // HTTPSView is how a fleet answers a host by HTTPS.
@@ -39,7 +40,7 @@ type CertificateChoice struct {
 // default one
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
 // passes reports whether the TLS connections for a name go to an app as they are.
-func explainHTTPS(f *Fleet, host string, all []CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPSView {
+func explainHTTPS(f *routing.Fleet, host string, all []CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPSView {
 	if !f.HasHTTPS() {
 		return HTTPSView{Notes: []string{"the fleet has no https listener"}}
 	}
@@ -49,7 +50,7 @@ func explainHTTPS(f *Fleet, host string, all []CertificateView, now time.Time, k
 		return view
 	}
 	answers := func(name string) bool { return f.HasName(name) && !passes(name) }
-	for _, name := range HostNames(host) {
+	for _, name := range routing.HostNames(host) {
 		for _, c := range all {
 			if !slices.Contains(c.ServerNames, name) {
 				continue
@@ -125,7 +126,7 @@ func certificateNotes(host string, used *CertificateChoice) []string {
 	if used.State != "valid" {
 		notes = append(notes, "the certificate is "+used.State+": clients will refuse it")
 	}
-	if zone, ok := CutWildcard(used.ServerName); ok && host != used.ServerName {
+	if zone, ok := routing.CutWildcard(used.ServerName); ok && host != used.ServerName {
 		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+zone); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
 			notes = append(notes, used.ServerName+" covers one level of names only: clients will refuse it")
 		}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -28,8 +29,8 @@ type ServiceView struct {
 }
 
 // servicesIn returns all TCP services of a fleet.
-func (f *fleetState) servicesIn(apps []*sources.App) ServiceIndex {
-	x := NewServiceIndex()
+func (f *fleetState) servicesIn(apps []*sources.App) routing.ServiceIndex {
+	x := routing.NewServiceIndex()
 	for _, app := range apps {
 		if !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.TCP != nil }) {
 			continue
@@ -43,32 +44,32 @@ func (f *fleetState) servicesIn(apps []*sources.App) ServiceIndex {
 }
 
 // onPort returns who wants a TCP port.
-func (f *fleetState) onPort(x ServiceIndex, port uint16) []ServiceView {
-	return f.serviceViews(x.Ports[port], func(s Service) ServiceView {
+func (f *fleetState) onPort(x routing.ServiceIndex, port uint16) []ServiceView {
+	return f.serviceViews(x.Ports[port], func(s routing.Service) ServiceView {
 		address := s.Address
 		if !address.IsValid() {
 			address = f.HTTP.Addr()
 		}
-		return ServiceView{Listener: TCPListener(port), Address: netip.AddrPortFrom(address, port).String()}
+		return ServiceView{Listener: routing.TCPListener(port), Address: netip.AddrPortFrom(address, port).String()}
 	})
 }
 
 // onName returns who wants the TLS connections for a name, of which there are the
 // claims given.
-func (f *fleetState) onName(x ServiceIndex, claims []Claim, name string) []ServiceView {
-	where := func(Service) ServiceView {
-		return ServiceView{Listener: HTTPSListener, Address: f.HTTPS.String(), ServerName: name}
+func (f *fleetState) onName(x routing.ServiceIndex, claims []routing.Claim, name string) []ServiceView {
+	where := func(routing.Service) ServiceView {
+		return ServiceView{Listener: routing.HTTPSListener, Address: f.HTTPS.String(), ServerName: name}
 	}
 	lose := func(views []ServiceView, reason string) {
 		for i := range views {
 			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, reason, nil
 		}
 	}
-	var wanting []Service
+	var wanting []routing.Service
 	var refused []ServiceView
 	for _, s := range x.Names[name] {
 		if err := RefusedService(&f.Fleet, s); err != nil {
-			one := f.serviceViews([]Service{s}, where)
+			one := f.serviceViews([]routing.Service{s}, where)
 			lose(one, "it is left out of the listener: "+err.Error())
 			refused = append(refused, one...)
 			continue
@@ -77,7 +78,7 @@ func (f *fleetState) onName(x ServiceIndex, claims []Claim, name string) []Servi
 	}
 	views := f.serviceViews(wanting, where)
 	if len(wanting) > 0 {
-		if holder, held := HTTPHolder(claims, wanting[0]); held {
+		if holder, held := routing.HTTPHolder(claims, wanting[0]); held {
 			lose(views, holdsName(holder))
 		}
 	}
@@ -86,14 +87,14 @@ func (f *fleetState) onName(x ServiceIndex, claims []Claim, name string) []Servi
 
 // passes returns what tells whether the TLS connections for a name go to an app as
 // they are.
-func (f *fleetState) passes(x ServiceIndex, on map[string][]Claim) func(name string) bool {
+func (f *fleetState) passes(x routing.ServiceIndex, on map[string][]routing.Claim) func(name string) bool {
 	return func(name string) bool {
 		views := f.onName(x, on[name], name)
 		return len(views) > 0 && views[0].Outcome == Serves
 	}
 }
 
-func (f *fleetState) serviceViews(wanting []Service, where func(Service) ServiceView) []ServiceView {
+func (f *fleetState) serviceViews(wanting []routing.Service, where func(routing.Service) ServiceView) []ServiceView {
 	views := make([]ServiceView, len(wanting))
 	for i, s := range wanting {
 		v := where(s)
@@ -116,7 +117,7 @@ func (f *fleetState) serviceViews(wanting []Service, where func(Service) Service
 	return views
 }
 
-func serviceWords(s Service) []string {
+func serviceWords(s routing.Service) []string {
 	var words []string
 	if s.AcceptProxy {
 		words = append(words, "connections begin with the PROXY protocol's header")
@@ -187,9 +188,9 @@ func (e *Explanation) addServices(views []ServiceView) {
 // passThrough finds the service that gets the TLS connections for a host before
 // any certificate is looked at: by the same name, or a more exact one. With it come
 // those that want the host under a more exact name, and do not get it.
-func (f *fleetState) passThrough(x ServiceIndex, on map[string][]Claim, host string, https *HTTPSView) []ServiceView {
+func (f *fleetState) passThrough(x routing.ServiceIndex, on map[string][]routing.Claim, host string, https *HTTPSView) []ServiceView {
 	var losing []ServiceView
-	for _, name := range HostNames(host) {
+	for _, name := range routing.HostNames(host) {
 		views := f.onName(x, on[name], name)
 		if len(views) > 0 && views[0].Outcome == Serves {
 			if used := https.Certificate; used != nil {

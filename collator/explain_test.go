@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -91,7 +92,7 @@ func TestExplainSaysWhatIsPublished(t *testing.T) {
 	syncApps(c, webApp("/b", "d.test", "*.d.test"), webApp("/a", "d.test", "x.d.test"), set(t, webApp("/c", "d.test"), "PATH=/c", "BACKEND_WEIGHT=-1"))
 	for domain, claims := range c.fleets[0].domains.claims {
 		view := c.Explain(domain).Domains[0]
-		rules, losses := RulesOf(claims)
+		rules, losses := routing.RulesOf(claims)
 		if len(view.Rules) != len(rules)+len(losses) {
 			t.Errorf("%s: %d rules are explained, want %d", domain, len(view.Rules), len(rules)+len(losses))
 		}
@@ -112,7 +113,7 @@ func TestExplainApp(t *testing.T) {
 	t.Parallel()
 	internal := testFleet()
 	internal.Name, internal.HTTP, internal.HTTPS = "internal", netip.MustParseAddrPort("127.0.0.1:81"), netip.AddrPort{}
-	c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), internal}})
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), internal}})
 	app := changed(set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_VERIFY=false", "BALANCE=roundrobin"), func(p *sources.Port) {
 		p.Groups = []string{"external", "internal"}
 		p.Excluded = []sources.Excluded{{Task: "sick", Reason: "its health checks fail"}}
@@ -189,8 +190,8 @@ func TestExplainHTTPS(t *testing.T) {
 func TestExplainClientCertificates(t *testing.T) {
 	t.Parallel()
 	fleet := testFleet()
-	fleet.TLS.ClientCertificates = ClientCertificatesRequired
-	c, _ := newTest(t, Config{Fleets: []Fleet{fleet}})
+	fleet.TLS.ClientCertificates = routing.ClientCertificatesRequired
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
 	syncApps(c, webApp("/a", "a.test"))
 	domain := c.Explain("a.test").Domains[0]
 	if notes := strings.Join(domain.HTTPS.Notes, ";"); !strings.Contains(notes, "have to show a certificate") {

@@ -5,12 +5,13 @@ import (
 	"net/netip"
 	"strings"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
 // handlingWords says what happens to the requests of a rule, where that is not
 // the default. Values of headers are left out: they may be secrets.
-func (f *Fleet) handlingWords(r Rule) []string {
+func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	var words []string
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	h := r.HTTP
@@ -119,7 +120,7 @@ var balanceWords = map[sources.Balance]string{
 func connectionWords(port sources.Port) []string {
 	var words []string
 	switch {
-	case IsTCP(port):
+	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -17,14 +18,14 @@ import (
 // resources to build, and the versions of those published. Each resource is a
 // function of the state alone.
 type fleetState struct {
-	Fleet
+	routing.Fleet
 	c         *Collator
 	publisher Publisher
 	domains   *domainIndex
 	services  *fleetServices
 
 	certificatesKnown bool
-	chains            []TLSChain
+	chains            []routing.TLSChain
 	secrets           map[string]*certs.Certificate
 	tlsSecrets        map[string]proto.Message // those that are no certificates
 	// unresolved is set when the publisher's Resolver is not that of the chains.
@@ -50,7 +51,7 @@ type fleetState struct {
 	missing map[string]struct{}
 }
 
-func newFleetState(f Fleet, publisher Publisher, c *Collator) *fleetState {
+func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
 		tlsSecrets: make(map[string]proto.Message),
@@ -85,10 +86,10 @@ func (f *fleetState) reset() {
 		f.mark(xds.Secret, name)
 	}
 	f.unresolved = f.CertificatesOnDemand && f.certificatesKnown
-	f.mark(xds.Listener, HTTPListener)
-	f.mark(xds.Listener, HTTPSListener)
-	f.mark(xds.ExtensionConfig, HostsFilter)
-	f.markCluster(ClusterName(f.ACMEApp, 0))
+	f.mark(xds.Listener, routing.HTTPListener)
+	f.mark(xds.Listener, routing.HTTPSListener)
+	f.mark(xds.ExtensionConfig, routing.HostsFilter)
+	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
 
 func (f *fleetState) mark(t xds.Type, name string) {
@@ -100,32 +101,15 @@ func (f *fleetState) markCluster(name string) {
 	f.mark(xds.Endpoint, name)
 }
 
-// Routes reports whether the fleet has a cluster for an app port; app is nil
-// when there is no such app. That of the ACME app is always there, so that no
-// scope depends on whether the app runs.
-func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
-	if id == f.ACMEApp && port == 0 {
-		return true
-	}
-	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
-}
-
-func EndpointsOf(app *sources.App, port int) []sources.Endpoint {
-	if app == nil || port >= len(app.Ports) {
-		return nil
-	}
-	return app.Ports[port].Endpoints
-}
-
 // updateApp marks what differs between two forms of an app; nil is none.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
-	for port := range max(PortCount(before), PortCount(after)) {
+	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		was, is := f.Routes(id, before, port), f.Routes(id, after, port)
 		switch {
-		case was != is, is && !ConnectionsOf(before, port).Equal(ConnectionsOf(after, port)):
-			f.markCluster(ClusterName(id, port))
-		case is && !slices.Equal(EndpointsOf(before, port), EndpointsOf(after, port)):
-			f.mark(xds.Endpoint, ClusterName(id, port))
+		case was != is, is && !routing.ConnectionsOf(before, port).Equal(routing.ConnectionsOf(after, port)):
+			f.markCluster(routing.ClusterName(id, port))
+		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
+			f.mark(xds.Endpoint, routing.ClusterName(id, port))
 		}
 	}
 	if samePolicy(before, after) {
@@ -144,20 +128,13 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	f.updateServices(id, before, after)
 }
 
-func PortCount(app *sources.App) int {
-	if app == nil {
-		return 0
-	}
-	return len(app.Ports)
-}
-
-func (f *fleetState) replaceClaims(domain, app string, claims []Claim) {
+func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 	if f.domains.replace(domain, app, claims) {
 		f.doubtDomain(domain)
 		if len(f.services.Names[domain]) > 0 {
 			f.doubt(domain)
 			f.services.namesChanged = true // who gets its TLS connections may have changed
-			f.mark(xds.Listener, HTTPSListener)
+			f.mark(xds.Listener, routing.HTTPSListener)
 		}
 	}
 }
@@ -174,13 +151,13 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 		report := func(reason string) {
 			problems = append(problems, Problem{App: app.ID, Subject: fmt.Sprintf("port %d", i), Reason: reason})
 		}
-		if port.RedirectToHTTPS && !IsTCP(port) && !f.HasHTTPS() {
+		if port.RedirectToHTTPS && !routing.IsTCP(port) && !f.HasHTTPS() {
 			report("asks for a redirect to https, but the fleet has no https listener: plain http is served")
 		}
 		if port.HTTP != nil && port.HTTP.HSTS && !f.HasHTTPS() {
 			report("asks for HSTS, but the fleet has no https listener: it has no effect")
 		}
-		if f.CannotVerify(port) && !IsTCP(port) {
+		if f.CannotVerify(port) && !routing.IsTCP(port) {
 			report("asks for TLS to its instances with verification, but the fleet has no authorities to verify them with " +
 				"(--upstream-ca): every request is answered 403, because it might go to anybody; RELAY_n_TLS_VERIFY=false does without")
 		}
@@ -196,15 +173,15 @@ func (f *fleetState) reportClashes(scope xds.Key) {
 	domain := scope.Name
 	var problems []Problem
 	if claims := f.claimsOn(domain); len(claims) > 1 {
-		_, losses := RulesOf(claims)
+		_, losses := routing.RulesOf(claims)
 		problems = lossProblems(domain, losses)
 	}
 	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
 }
 
 // lossProblems says who lost what, of each port no more than anybody would read.
-func lossProblems(domain string, losses []Loss) (problems []Problem) {
-	lost := make(map[AppPort]int)
+func lossProblems(domain string, losses []routing.Loss) (problems []Problem) {
+	lost := make(map[routing.AppPort]int)
 	for _, l := range losses {
 		p := l.Rule.Claim.AppPort
 		if lost[p]++; lost[p] <= maxLosses {
@@ -220,7 +197,7 @@ func lossProblems(domain string, losses []Loss) (problems []Problem) {
 }
 
 // setCertificates marks the secrets that differ, and the https listener.
-func (f *fleetState) setCertificates(chains []TLSChain, secrets map[string]*certs.Certificate) {
+func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[string]*certs.Certificate) {
 	known := f.certificatesKnown
 	f.certificatesKnown = true
 	if !f.HasHTTPS() {
@@ -238,12 +215,12 @@ func (f *fleetState) setCertificates(chains []TLSChain, secrets map[string]*cert
 		}
 	}
 	f.secrets = secrets
-	if slices.EqualFunc(f.chains, chains, TLSChain.Equal) && known {
+	if slices.EqualFunc(f.chains, chains, routing.TLSChain.Equal) && known {
 		return
 	}
 	f.chains, f.unresolved = chains, f.CertificatesOnDemand
 	f.services.namesChanged = true // names passed through may be among theirs
-	f.mark(xds.Listener, HTTPSListener)
+	f.mark(xds.Listener, routing.HTTPSListener)
 }
 
 func sameContent(a, b *certs.Certificate) bool {
@@ -255,15 +232,15 @@ func sameContent(a, b *certs.Certificate) bool {
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
-		id, port := SplitClusterName(key.Name)
+		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
 		case !f.Routes(id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return Cluster(key.Name, ConnectionsOf(app, port), &f.Fleet)
+			return Cluster(key.Name, routing.ConnectionsOf(app, port), &f.Fleet)
 		}
-		return Endpoints(key.Name, EndpointsOf(app, port)), nil
+		return Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -278,9 +255,9 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 
 func (f *fleetState) buildListener(name string) (proto.Message, error) {
 	switch {
-	case name == HTTPListener:
+	case name == routing.HTTPListener:
 		return HTTP(&f.Fleet)
-	case name == HTTPSListener:
+	case name == routing.HTTPSListener:
 		return f.buildHTTPS(f.CertificatesOnDemand)
 	default:
 		if s, ok := f.services.Opened(name); ok {
@@ -303,21 +280,10 @@ func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
 
 func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	switch {
-	case name == WildcardsScope && len(f.domains.zones) > 0:
+	case name == routing.WildcardsScope && len(f.domains.zones) > 0:
 		return Wildcards(slices.Sorted(maps.Keys(f.domains.zones))), nil
 	case len(f.domains.claims[name]) > 0:
 		return Scope(&f.Fleet, f.DomainRoutes(name, f.claimsOn(name)))
 	}
 	return nil, nil
-}
-
-// DomainRoutes returns what a fleet does with the requests for a domain, on
-// which there are these claims.
-func (f *Fleet) DomainRoutes(domain string, claims []Claim) DomainRoutes {
-	routes := DomainRoutes{Domain: domain}
-	routes.Rules, _ = RulesOf(claims)
-	if slices.ContainsFunc(claims, func(c Claim) bool { return c.ACME }) {
-		routes.ACMECluster = ClusterName(f.ACMEApp, 0)
-	}
-	return routes
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -23,13 +24,13 @@ var updateGolden = flag.Bool("update", false, "rewrite the golden files, and rem
 type goldenCase struct {
 	name         string
 	types        []xds.Type
-	fleet        func(*Fleet)
+	fleet        func(*routing.Fleet)
 	apps         []*sources.App
 	certificates []*certs.Certificate
 }
 
 func goldenCases() []goldenCase {
-	routing := []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope, xds.ExtensionConfig}
+	routed := []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope, xds.ExtensionConfig}
 	acme := changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) {
 		p.ACMEDomains = []string{"shop.test", "only-acme.test"}
 		p.RedirectToHTTPS = true
@@ -37,13 +38,13 @@ func goldenCases() []goldenCase {
 	return []goldenCase{
 		{name: "one_app", types: xds.Types(), apps: []*sources.App{webApp("/shop/web", "www.shop.test", "shop.test")},
 			certificates: []*certs.Certificate{certificate("shop.test", "a", "shop.test", "www.shop.test")}},
-		{name: "no_apps", types: routing},
+		{name: "no_apps", types: routed},
 		{name: "acme_and_redirect", types: []xds.Type{xds.Scope}, apps: []*sources.App{acme}},
 		{name: "redirect_to_public_port", types: []xds.Type{xds.Scope}, apps: []*sources.App{acme},
-			fleet: func(f *Fleet) { f.HTTPSPublicPort = 8443 }},
+			fleet: func(f *routing.Fleet) { f.HTTPSPublicPort = 8443 }},
 		{name: "redirect_without_https", types: []xds.Type{xds.Scope, xds.Listener}, apps: []*sources.App{acme},
-			fleet: func(f *Fleet) { f.HTTPS = netip.AddrPort{} }},
-		{name: "suspended", types: routing, apps: []*sources.App{
+			fleet: func(f *routing.Fleet) { f.HTTPS = netip.AddrPort{} }},
+		{name: "suspended", types: routed, apps: []*sources.App{
 			changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) { p.Endpoints = nil })}},
 		{name: "clash", types: []xds.Type{xds.Cluster, xds.Scope},
 			apps: []*sources.App{webApp("/b", "shop.test"), webApp("/a", "shop.test")}},
@@ -64,8 +65,8 @@ func goldenCases() []goldenCase {
 		}},
 		{name: "client_certificates", types: []xds.Type{xds.Listener, xds.Scope}, apps: []*sources.App{acme},
 			certificates: []*certs.Certificate{certificate("shop.test", "a", "shop.test")},
-			fleet: func(f *Fleet) {
-				f.TLS = DownstreamTLS{MinVersion: TLS13, ClientCertificates: ClientCertificatesRequired}
+			fleet: func(f *routing.Fleet) {
+				f.TLS = routing.DownstreamTLS{MinVersion: routing.TLS13, ClientCertificates: routing.ClientCertificatesRequired}
 			}},
 		{name: "certificates_on_demand", types: []xds.Type{xds.Listener, xds.Secret}, certificates: []*certs.Certificate{
 			certificate("a.test", "a", "a.test", "b.test"),
@@ -74,9 +75,9 @@ func goldenCases() []goldenCase {
 			certificate("deep.zone.test", "d", "*.deep.zone.test"),
 			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
 				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
-		}, fleet: func(f *Fleet) { f.CertificatesOnDemand = true }},
+		}, fleet: func(f *routing.Fleet) { f.CertificatesOnDemand = true }},
 		{name: "no_options", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{webApp("/a", "a.test")},
-			fleet: func(f *Fleet) {
+			fleet: func(f *routing.Fleet) {
 				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0
 			}},
 	}
@@ -122,7 +123,7 @@ func (tt goldenCase) run(t *testing.T, file string) {
 	if tt.fleet != nil {
 		tt.fleet(&fleet)
 	}
-	c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", tt.certificates, nil)
 	syncApps(c, tt.apps...)
 	got := dump(t, c, r, tt.types)

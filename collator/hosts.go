@@ -6,14 +6,16 @@ import (
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
-	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
+
+	"relay/collator/routing"
 )
 
 const (
@@ -26,7 +28,7 @@ const (
 	plainHost = `%CEL((request.headers[':authority'].lowerAscii() + ':').replace('.:', ':'))%`
 	// knownHost is the domain whose virtual host was found, which is the name of
 	// its scope too.
-	knownHost = `%CEL(has(xds.virtual_host_name) ? xds.virtual_host_name : '` + WildcardsScope + `')%`
+	knownHost = `%CEL(has(xds.virtual_host_name) ? xds.virtual_host_name : '` + routing.WildcardsScope + `')%`
 )
 
 // Hosts makes the filter that finds a scope for requests whose host as sent
@@ -48,7 +50,7 @@ func Hosts() (*corev3.TypedExtensionConfig, error) {
 			setScope(&p, knownHost), again,
 		},
 	}})
-	config := p.extension(HostsFilter, &matchingv3.ExtensionWithMatcher{
+	config := p.extension(routing.HostsFilter, &matchingv3.ExtensionWithMatcher{
 		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
 		}}},
@@ -63,7 +65,7 @@ func Hosts() (*corev3.TypedExtensionConfig, error) {
 // route get 500, and all others are served.
 func hostsDiscovery() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
-		Name: HostsFilter,
+		Name: routing.HostsFilter,
 		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
 			ConfigSource: adsSource(15 * time.Second),
 			TypeUrls:     []string{typeURL(&matchingv3.ExtensionWithMatcher{})},

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -196,7 +197,7 @@ func TestNoLuaInFilterChains(t *testing.T) {
 	for _, onDemand := range []bool{false, true} {
 		fleet := testFleet()
 		fleet.ClustersOnDemand, fleet.CertificatesOnDemand = onDemand, onDemand
-		c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+		c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 		c.SyncCertificates("vault", []*certs.Certificate{certificate("a", "a", "a.test"), certificate("z", "z", "*.zone.test")}, nil)
 		syncApps(c, webApp("/a", "a.test"), webApp("/zone", "*.zone.test"))
 		looked := 0

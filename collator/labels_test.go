@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/sources/setting"
 	"relay/xds"
@@ -82,10 +83,10 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_reserved", listeners, "MODE=tcp", "PORT=443")
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
-	ca := func(f *Fleet) { f.UpstreamCA = testCA }
+	ca := func(f *routing.Fleet) { f.UpstreamCA = testCA }
 	return append(cases,
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
-			fleet: func(f *Fleet) { f.ClustersOnDemand = true }},
+			fleet: func(f *routing.Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},
 		goldenCase{name: "label_tls_verify_host", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true")}},
 		goldenCase{name: "label_cluster_weight", types: scope, apps: []*sources.App{
@@ -145,7 +146,7 @@ func TestRulesOf(t *testing.T) {
 				}
 				x.replace("a.test", p.app, fleet.ClaimsOf(app)["a.test"])
 			}
-			rules, losses := RulesOf(x.claims["a.test"])
+			rules, losses := routing.RulesOf(x.claims["a.test"])
 			var got []string
 			for _, r := range rules {
 				line := r.Path.Prefix

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -96,7 +97,7 @@ func networksSize(port sources.Port) int {
 func requestSize(port sources.Port) int {
 	h := port.HTTP
 	switch {
-	case IsTCP(port):
+	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:
 		return routesOf(port) * routeSize

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -161,8 +162,8 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 	for name, app := range worstApps() {
 		t.Run(name, func(t *testing.T) {
 			fleet := testFleet()
-			fleet.CertificatesOnDemand, fleet.TCP = true, TCPAll
-			c, _ := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+			fleet.CertificatesOnDemand, fleet.TCP = true, routing.TCPAll
+			c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 			c.fleets[0].publisher = discard{}
 			c.SyncCertificates("vault", nil, nil)
 			syncApps(c, webApp("/other", "other.test"))

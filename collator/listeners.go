@@ -5,15 +5,17 @@ import (
 	"time"
 
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	ondemandv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/on_demand/v3"
-	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
 )
 
 const (
@@ -29,11 +31,11 @@ const (
 // HTTP makes the listener for plain HTTP. Nothing of any app is
 // in it: a changed listener closes connections, and those of devices and
 // WebSockets last for weeks.
-func HTTP(f *Fleet) (*listenerv3.Listener, error) {
+func HTTP(f *routing.Fleet) (*listenerv3.Listener, error) {
 	var p packer
-	listener := newListener(HTTPListener, f.HTTP)
+	listener := newListener(routing.HTTPListener, f.HTTP)
 	listener.FilterChains = []*listenerv3.FilterChain{{
-		Filters: []*listenerv3.Filter{connectionManager(&p, HTTPListener, f)},
+		Filters: []*listenerv3.Filter{connectionManager(&p, routing.HTTPListener, f)},
 	}}
 	return listener, p.err
 }
@@ -56,7 +58,7 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 	}}}
 }
 
-func connectionManager(p *packer, name string, f *Fleet) *listenerv3.Filter {
+func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Filter {
 	o := f.Options
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix: name,
@@ -79,7 +81,7 @@ func connectionManager(p *packer, name string, f *Fleet) *listenerv3.Filter {
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
-	if name == HTTPSListener && f.TLS.AsksForCertificates() {
+	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
 		tellClient(manager)
 	}
 	if f.ClustersOnDemand {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"relay/collator/routing"
 	"relay/internal/panics"
 	"relay/sources"
 )
@@ -58,7 +59,7 @@ func withEndpoints(app, policy *sources.App, left []sources.Problem) *sources.Ap
 		port.Excluded = app.Ports[i].Excluded
 		report := func(reason string) { problems.Add(fmt.Sprintf("port %d, endpoints", i), "%s", reason) }
 		var dropped []string
-		port.Endpoints, dropped = CleanEndpoints(app.Ports[i].Endpoints)
+		port.Endpoints, dropped = routing.CleanEndpoints(app.Ports[i].Endpoints)
 		for _, reason := range dropped {
 			report(reason)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -90,12 +91,12 @@ func (r *recorder) names(t xds.Type) []string {
 	return names
 }
 
-func testFleet() Fleet {
-	return Fleet{
+func testFleet() routing.Fleet {
+	return routing.Fleet{
 		Name:    "external",
 		HTTP:    netip.MustParseAddrPort("0.0.0.0:80"),
 		HTTPS:   netip.MustParseAddrPort("[::]:443"),
-		Options: DefaultOptions(),
+		Options: routing.DefaultOptions(),
 	}
 }
 
@@ -104,7 +105,7 @@ func newTest(t testing.TB, cfg Config) (*Collator, *recorder) {
 	t.Helper()
 	r := newRecorder()
 	if len(cfg.Fleets) == 0 {
-		cfg.Fleets = []Fleet{testFleet()}
+		cfg.Fleets = []routing.Fleet{testFleet()}
 	}
 	publishers := make(map[string]Publisher)
 	for _, f := range cfg.Fleets {

@@ -2,13 +2,14 @@ package collator
 
 import (
 	"slices"
-	"strings"
 
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	sniv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_mappers/sni/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_mappers/sni/v3"
 	selectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/cert_selectors/on_demand_secret/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"relay/collator/routing"
 )
 
 const (
@@ -19,47 +20,15 @@ const (
 	onDemandChain    = "on-demand"
 )
 
-// Resolver says which secret answers a client, by the name that it asks for.
-// It does not change.
-type Resolver struct {
-	secrets   map[string]string // by server name
-	byDefault string
-}
-
-func NewResolver(chains []TLSChain) *Resolver {
-	n := &Resolver{secrets: make(map[string]string)}
-	for _, chain := range WithoutYielding(chains) {
-		if chain.Name == DefaultChain {
-			n.byDefault = chain.Secret
-		}
-		for _, name := range chain.ServerNames {
-			n.secrets[name] = chain.Secret
-		}
-	}
-	return n
-}
-
-// Resolve is an xds.Resolver. Lasting are the names of certificates as they are
-// written there: of all others clients can make up as many as they like.
-func (n *Resolver) Resolve(asked string) (secret string, lasting, ok bool) {
-	name := strings.TrimSuffix(strings.ToLower(asked), ".")
-	for _, candidate := range HostNames(name) {
-		if secret, ok := n.secrets[candidate]; ok {
-			return secret, candidate == asked, true
-		}
-	}
-	return n.byDefault, false, n.byDefault != ""
-}
-
 // keptInListener returns the chains that an https listener with certificates on
 // demand has all the same: those of wildcard names, for which clients could have
 // Envoy load any number of secrets, and those of names below one, which Envoy
 // would take for the wildcard's; and the default one, for clients without a name.
-func keptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
+func keptInListener(chains []routing.TLSChain, passed []routing.Service) (kept []routing.TLSChain) {
 	wildcards := make(map[string]bool) // by what follows the "*."
 	note := func(names []string) {
 		for _, name := range names {
-			if zone, ok := CutWildcard(name); ok {
+			if zone, ok := routing.CutWildcard(name); ok {
 				wildcards[zone] = true
 			}
 		}
@@ -71,7 +40,7 @@ func keptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 		note(s.Names)
 	}
 	for _, chain := range chains {
-		if chain.Name == DefaultChain || slices.ContainsFunc(chain.ServerNames, func(name string) bool { return below(name, wildcards) }) {
+		if chain.Name == routing.DefaultChain || slices.ContainsFunc(chain.ServerNames, func(name string) bool { return below(name, wildcards) }) {
 			kept = append(kept, chain)
 		}
 	}
@@ -80,7 +49,7 @@ func keptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 
 // below reports whether a name is a wildcard of one of the zones or in one.
 func below(name string, zones map[string]bool) (found bool) {
-	Parents(name, func(parent string) bool {
+	routing.Parents(name, func(parent string) bool {
 		found = zones[parent]
 		return !found
 	})
@@ -89,7 +58,7 @@ func below(name string, zones map[string]bool) (found bool) {
 
 // HTTPSOnDemand makes the https listener of Envoys that ask for
 // certificates when they need them.
-func HTTPSOnDemand(f *Fleet, chains []TLSChain, passed []Service) (*listenerv3.Listener, error) {
+func HTTPSOnDemand(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
 	listener, err := HTTPS(f, keptInListener(chains, passed), passed)
 	if err != nil {
 		return nil, err
@@ -98,14 +67,14 @@ func HTTPSOnDemand(f *Fleet, chains []TLSChain, passed []Service) (*listenerv3.L
 	matchServerNames(&p, listener, onDemandChain)
 	listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
 		Name:                          onDemandChain,
-		Filters:                       []*listenerv3.Filter{connectionManager(&p, HTTPSListener, f)},
+		Filters:                       []*listenerv3.Filter{connectionManager(&p, routing.HTTPSListener, f)},
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket:               newSocket(&p, "tls", onDemandTLS(&p, f)),
 	})
 	return listener, p.err
 }
 
-func onDemandTLS(p *packer, f *Fleet) *tlsv3.DownstreamTlsContext {
+func onDemandTLS(p *packer, f *routing.Fleet) *tlsv3.DownstreamTlsContext {
 	tls := downstreamTLS(f, "")
 	tls.CommonTlsContext.TlsCertificateSdsSecretConfigs = nil
 	tls.CommonTlsContext.CustomTlsCertificateSelector = p.extension(onDemandSelector, &selectorv3.Config{

@@ -5,16 +5,17 @@ import (
 	"testing"
 
 	"relay/certs"
+	"relay/collator/routing"
 )
 
 func TestServerNamesAreResolved(t *testing.T) {
 	t.Parallel()
-	chains := []TLSChain{
+	chains := []routing.TLSChain{
 		{Name: "1", Secret: "vault/a", ServerNames: []string{"a.test", "b.test"}},
 		{Name: "2", Secret: "vault/zone", ServerNames: []string{"*.zone.test"}},
 		{Name: "3", Secret: "vault/deep", ServerNames: []string{"*.deep.zone.test", "x.zone.test"}},
 	}
-	byDefault := append(chains[:3:3], TLSChain{Name: DefaultChain, Secret: "dir/default"})
+	byDefault := append(chains[:3:3], routing.TLSChain{Name: routing.DefaultChain, Secret: "dir/default"})
 	for _, tt := range []struct {
 		asked, secret, orDefault string
 		lasting                  bool
@@ -33,12 +34,12 @@ func TestServerNamesAreResolved(t *testing.T) {
 		{asked: "vault/a", orDefault: "dir/default"},
 		{asked: "", orDefault: "dir/default"},
 	} {
-		secret, lasting, ok := NewResolver(chains).Resolve(tt.asked)
+		secret, lasting, ok := routing.NewResolver(chains).Resolve(tt.asked)
 		if secret != tt.secret || lasting != tt.lasting || ok != (tt.secret != "") {
 			t.Errorf("%q: got %q, %v, %v; want %q, %v", tt.asked, secret, lasting, ok, tt.secret, tt.lasting)
 		}
 		want := tt.secret + tt.orDefault
-		if secret, lasting, ok := NewResolver(byDefault).Resolve(tt.asked); secret != want || lasting != tt.lasting || !ok {
+		if secret, lasting, ok := routing.NewResolver(byDefault).Resolve(tt.asked); secret != want || lasting != tt.lasting || !ok {
 			t.Errorf("%q, with a default: got %q, %v, %v; want %q, %v", tt.asked, secret, lasting, ok, want, tt.lasting)
 		}
 	}
@@ -50,7 +51,7 @@ func TestResolverIsPublished(t *testing.T) {
 	t.Parallel()
 	fleet := testFleet()
 	fleet.CertificatesOnDemand = true
-	c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	syncApps(c)
 	r.touched()
 	answers := func(name string) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/collator/routing"
 	"relay/internal/panics"
 	"relay/sources"
 	"relay/xds"
@@ -121,7 +122,7 @@ func TestPanicsLoseNothing(t *testing.T) {
 	onDemand, internal := testFleet(), testFleet()
 	onDemand.CertificatesOnDemand = true
 	internal.Name = "internal"
-	cfg := Config{Fleets: []Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
+	cfg := Config{Fleets: []routing.Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
 	met := make(map[string]int)
 	for seed := range uint64(150) {
 		w := world{rand.New(rand.NewPCG(seed, 3))}
@@ -157,7 +158,7 @@ func TestPanicsLoseNothing(t *testing.T) {
 // certificates.
 func wantSameResolver(t *testing.T, b *broken) {
 	t.Helper()
-	resolve, want := b.publishers[0].resolve, NewResolver(b.fleets[0].chains)
+	resolve, want := b.publishers[0].resolve, routing.NewResolver(b.fleets[0].chains)
 	for _, name := range append(someDomains, "q.test") {
 		secret, _, _ := want.Resolve(name)
 		if got, _, _ := resolve(name); got != secret {
@@ -169,7 +170,7 @@ func wantSameResolver(t *testing.T, b *broken) {
 // TestServeGoesOnAfterAPanic is about Serve itself.
 func TestServeGoesOnAfterAPanic(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Fleets: []Fleet{testFleet()}}
+	cfg := Config{Fleets: []routing.Fleet{testFleet()}}
 	b := newBroken(t, cfg)
 	syncApps(b.Collator, webApp("/a", "a.test"), webApp("/b", "a.test"))
 	b.publishers[0].before.left = 1

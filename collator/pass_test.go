@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -42,7 +43,7 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 				got := ""
 				for _, key := range c.fleets[0].references.names[httpsKey] {
 					if key.Type == xds.Cluster {
-						got, _ = SplitClusterName(key.Name)
+						got, _ = routing.SplitClusterName(key.Name)
 					}
 				}
 				if got != tt.tls {

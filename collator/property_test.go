@@ -8,16 +8,17 @@ import (
 	"testing"
 	"time"
 
-	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/sources/setting"
 	"relay/xds"
@@ -163,7 +164,7 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 			t.Fatal(err)
 		}
 		checkNames(t, key, msg, r.holds(t, key))
-		if key.Type == xds.Scope && key.Name != WildcardsScope {
+		if key.Type == xds.Scope && key.Name != routing.WildcardsScope {
 			served = append(served, msg.(*routev3.ScopedRouteConfiguration).RouteConfiguration.VirtualHosts[0].Name)
 		}
 	}
@@ -187,11 +188,11 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 	case *clusterv3.Cluster:
 		held(xds.Endpoint, key.Name)
 	case *routev3.ScopedRouteConfiguration:
-		if _, ok := CutWildcard(key.Name); ok && key.Name != WildcardsScope {
-			held(xds.Scope, WildcardsScope)
+		if _, ok := routing.CutWildcard(key.Name); ok && key.Name != routing.WildcardsScope {
+			held(xds.Scope, routing.WildcardsScope)
 		}
 		for _, vhost := range msg.RouteConfiguration.VirtualHosts {
-			if key.Name == WildcardsScope {
+			if key.Name == routing.WildcardsScope {
 				held(xds.Scope, vhost.Name)
 			} else if vhost.Name != key.Name {
 				t.Fatalf("scope %s has a virtual host %s: the hosts filter takes that for its scope", key.Name, vhost.Name)
@@ -282,7 +283,7 @@ func TestSomeSettings(t *testing.T) {
 
 func runSteps(t *testing.T, seed uint64, steps int) {
 	w := world{rand.New(rand.NewPCG(seed, 1))}
-	cfg := Config{Fleets: []Fleet{testFleet()}, CertificateSources: []string{"vault"}}
+	cfg := Config{Fleets: []routing.Fleet{testFleet()}, CertificateSources: []string{"vault"}}
 	c, r := newTest(t, cfg)
 	c.SyncApps(nil)
 	c.SyncCertificates("vault", nil, nil)

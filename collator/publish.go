@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"relay/collator/routing"
 	"relay/xds"
 )
 
@@ -22,7 +23,7 @@ func (f *fleetState) publish() {
 	}
 	f.reportServices()
 	if f.unresolved {
-		change.Resolve = NewResolver(f.chains).Resolve
+		change.Resolve = routing.NewResolver(f.chains).Resolve
 	}
 	change.Remove = f.references.settle(change, names)
 	if !change.Empty() {
@@ -97,7 +98,7 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 	})
 }
 
-var httpsKey = xds.Key{Type: xds.Listener, Name: HTTPSListener}
+var httpsKey = xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
 
 // doubtPublished has all of a change published again, should the publisher panic:
 // nobody knows then what it took in.
@@ -137,7 +138,7 @@ func (f *fleetState) fail(key xds.Key, err error) {
 	p := Problem{Subject: quoted(key)}
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
-		p.App, _ = SplitClusterName(key.Name)
+		p.App, _ = routing.SplitClusterName(key.Name)
 	case xds.Listener:
 		if s, ok := f.services.Opened(key.Name); ok {
 			p.App = s.App

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -40,7 +41,7 @@ func TestReadersBesideTheLoop(t *testing.T) {
 	fleet.CertificatesOnDemand = true
 	internal := testFleet()
 	internal.Name = "internal"
-	c, err := New(Config{Fleets: []Fleet{fleet, internal}, CertificateSources: []string{"vault"}},
+	c, err := New(Config{Fleets: []routing.Fleet{fleet, internal}, CertificateSources: []string{"vault"}},
 		map[string]Publisher{"external": newRecorder(), "internal": discard{}}, slog.New(slog.DiscardHandler), registry)
 	if err != nil {
 		t.Fatal(err)

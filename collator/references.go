@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"relay/collator/routing"
 	"relay/xds"
 )
 
@@ -109,7 +110,7 @@ func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xd
 // removalOrder has what names others before what they name.
 var removalOrder = []func(xds.Key) bool{
 	func(k xds.Key) bool { return k.Type == xds.Listener },
-	func(k xds.Key) bool { return k.Type == xds.Scope && k.Name == WildcardsScope },
+	func(k xds.Key) bool { return k.Type == xds.Scope && k.Name == routing.WildcardsScope },
 	func(k xds.Key) bool { return k.Type == xds.Scope },
 	func(k xds.Key) bool { return k.Type != xds.Endpoint },
 	func(xds.Key) bool { return true },
@@ -141,7 +142,7 @@ func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 	return nil
 }
 
-func (f *fleetState) namedByHTTPS(chains []TLSChain, passed []Service) []xds.Key {
+func (f *fleetState) namedByHTTPS(chains []routing.TLSChain, passed []routing.Service) []xds.Key {
 	var names []xds.Key
 	add := func(t xds.Type, name string) { names = append(names, xds.Key{Type: t, Name: name}) }
 	for _, chain := range chains {
@@ -151,10 +152,10 @@ func (f *fleetState) namedByHTTPS(chains []TLSChain, passed []Service) []xds.Key
 		add(xds.Cluster, s.Cluster())
 	}
 	if f.TLS.AsksForCertificates() {
-		add(xds.Secret, ClientCASecret)
+		add(xds.Secret, routing.ClientCASecret)
 	}
 	if f.TLS.SharedTickets {
-		add(xds.Secret, TicketKeysSecret)
+		add(xds.Secret, routing.TicketKeysSecret)
 	}
 	slices.SortFunc(names, compareKeys)
 	return slices.Compact(names)

@@ -4,13 +4,14 @@ import (
 	"maps"
 	"slices"
 
+	"relay/collator/routing"
 	"relay/xds"
 )
 
 // part is one of those that a shared resource is made of: what an app port has
 // in it, or a certificate.
 type part struct {
-	AppPort
+	routing.AppPort
 	secret string
 }
 
@@ -76,13 +77,13 @@ func (f *fleetState) tryClaims(domain string) map[part]error {
 
 // RefusedClaims returns the claims that cannot be part of the scope of a domain,
 // and why. Each is tried alone.
-func RefusedClaims(f *Fleet, domain string, claims []Claim) map[AppPort]error {
-	refused := make(map[AppPort]error)
+func RefusedClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[routing.AppPort]error {
+	refused := make(map[routing.AppPort]error)
 	for _, c := range claims {
 		if !c.Route {
 			continue
 		}
-		if err := CheckRules(f, domain, Candidates([]Claim{c})); err != nil {
+		if err := CheckRules(f, domain, routing.Candidates([]routing.Claim{c})); err != nil {
 			refused[c.AppPort] = err
 		}
 	}
@@ -91,11 +92,11 @@ func RefusedClaims(f *Fleet, domain string, claims []Claim) map[AppPort]error {
 
 // RefusedService says why a service cannot be passed through by the https
 // listener; nil if it can.
-func RefusedService(f *Fleet, s Service) error { return CheckPassthrough(f, s) }
+func RefusedService(f *routing.Fleet, s routing.Service) error { return CheckPassthrough(f, s) }
 
 // tryServices returns the services that cannot be part of the https listener, but
 // for those that are left out already.
-func (f *fleetState) tryServices(services []Service) map[part]error {
+func (f *fleetState) tryServices(services []routing.Service) map[part]error {
 	refused := make(map[part]error)
 	for _, s := range services {
 		p := part{AppPort: s.AppPort}
@@ -110,7 +111,7 @@ func (f *fleetState) tryServices(services []Service) map[part]error {
 }
 
 // tryChains is tryServices for certificates.
-func (f *fleetState) tryChains(chains []TLSChain) map[part]error {
+func (f *fleetState) tryChains(chains []routing.TLSChain) map[part]error {
 	refused := make(map[part]error)
 	for _, chain := range chains {
 		p := part{secret: chain.Secret}
@@ -156,7 +157,7 @@ func (f *fleetState) refusesAny(key xds.Key) bool { return len(f.refused[key])+l
 
 // markUsers marks what leaves out an app port until its cluster is there.
 func (f *fleetState) markUsers(cluster string) {
-	id, port := SplitClusterName(cluster)
+	id, port := routing.SplitClusterName(cluster)
 	app := f.c.routed(id)
 	if app == nil || port < 0 || port >= len(app.Ports) {
 		return
@@ -167,7 +168,7 @@ func (f *fleetState) markUsers(cluster string) {
 			f.doubtDomain(domain)
 		}
 		if len(f.services.Names[domain]) > 0 {
-			f.mark(xds.Listener, HTTPSListener)
+			f.mark(xds.Listener, routing.HTTPSListener)
 			f.services.namesChanged = true
 		}
 	}
@@ -175,54 +176,54 @@ func (f *fleetState) markUsers(cluster string) {
 
 // claimsOn returns the claims on a domain, without the routes of those that are
 // left out.
-func (f *fleetState) claimsOn(domain string) []Claim {
+func (f *fleetState) claimsOn(domain string) []routing.Claim {
 	claims, key := f.domains.claims[domain], xds.Key{Type: xds.Scope, Name: domain}
 	if !f.refusesAny(key) {
 		return claims
 	}
-	return WithoutRoutes(claims, func(c Claim) bool { return f.refuses(key, part{AppPort: c.AppPort}) })
+	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return f.refuses(key, part{AppPort: c.AppPort}) })
 }
 
 // httpsParts returns what the https listener is made of, without what is left
 // out: the certificates with the names that are left to them, and the services.
-func (f *fleetState) httpsParts() ([]TLSChain, []Service) {
+func (f *fleetState) httpsParts() ([]routing.TLSChain, []routing.Service) {
 	passed := f.passedThrough()
-	chains := WithoutNames(f.chains, passed)
+	chains := routing.WithoutNames(f.chains, passed)
 	if f.refusesAny(httpsKey) {
-		chains = slices.DeleteFunc(slices.Clone(chains), func(c TLSChain) bool { return f.refuses(httpsKey, part{secret: c.Secret}) })
+		chains = slices.DeleteFunc(slices.Clone(chains), func(c routing.TLSChain) bool { return f.refuses(httpsKey, part{secret: c.Secret}) })
 	}
-	return WithoutYielding(chains), passed
+	return routing.WithoutYielding(chains), passed
 }
 
 // passing returns the service that gets the TLS connections for a name: of those
 // that want them the one with the lowest app id, then the lowest port. An app
 // with a lower id that has the name in HTTP mode keeps them, and so do the
 // certificates if the service is closed.
-func (f *fleetState) passing(name string) (Service, bool) {
+func (f *fleetState) passing(name string) (routing.Service, bool) {
 	wanting := f.wantingTLS(name)
 	if len(wanting) == 0 || wanting[0].Closed {
-		return Service{}, false
+		return routing.Service{}, false
 	}
-	_, held := HTTPHolder(f.domains.claims[name], wanting[0])
+	_, held := routing.HTTPHolder(f.domains.claims[name], wanting[0])
 	return wanting[0], !held
 }
 
 // wantingTLS returns the services that want the TLS connections for a name, in
 // order, without those that are left out.
-func (f *fleetState) wantingTLS(name string) []Service {
+func (f *fleetState) wantingTLS(name string) []routing.Service {
 	wanting := f.services.Names[name]
 	if len(wanting) == 0 || !f.refusesAny(httpsKey) {
 		return wanting
 	}
-	return slices.DeleteFunc(slices.Clone(wanting), func(s Service) bool {
+	return slices.DeleteFunc(slices.Clone(wanting), func(s routing.Service) bool {
 		return f.refuses(httpsKey, part{AppPort: s.AppPort})
 	})
 }
 
 // passedThrough returns the services behind the https listener, each with the
 // names that it got.
-func (f *fleetState) passedThrough() []Service {
-	byCluster := make(map[string]Service)
+func (f *fleetState) passedThrough() []routing.Service {
+	byCluster := make(map[string]routing.Service)
 	for _, name := range slices.Sorted(maps.Keys(f.services.Names)) {
 		s, ok := f.passing(name)
 		if !ok {
@@ -232,5 +233,5 @@ func (f *fleetState) passedThrough() []Service {
 		s.Names = append(byCluster[cluster].Names, name)
 		byCluster[cluster] = s
 	}
-	return slices.SortedFunc(maps.Values(byCluster), CompareServices)
+	return slices.SortedFunc(maps.Values(byCluster), routing.CompareServices)
 }

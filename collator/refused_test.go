@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -126,7 +127,7 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 	for _, onDemand := range []bool{false, true} {
 		fleet := testFleet()
 		fleet.CertificatesOnDemand = onDemand
-		c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+		c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 		retries := uint32(math.MaxUint32)
 		bad := changed(serviceApp("/bad", sources.TCP{Passthrough: true}, "bad.test"), func(p *sources.Port) {
 			p.HTTP = &sources.HTTP{NumRetries: &retries}
@@ -196,8 +197,8 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 // setACMEApp has challenges go to another app of the two.
 func setACMEApp(f *fleetState, one, other, to string) {
 	f.ACMEApp = to
-	f.markCluster(ClusterName(one, 0))
-	f.markCluster(ClusterName(other, 0))
+	f.markCluster(routing.ClusterName(one, 0))
+	f.markCluster(routing.ClusterName(other, 0))
 	for domain := range f.domains.claims {
 		f.mark(xds.Scope, domain)
 	}
@@ -312,8 +313,8 @@ func TestReferencesAreThoseOfTheMessages(t *testing.T) {
 				checkNames(t, key, msg, func(kind xds.Type, name string) { named[xds.Key{Type: kind, Name: name}] = struct{}{} })
 				// These are kept and removed together.
 				delete(named, xds.Key{Type: xds.Endpoint, Name: key.Name})
-				if key.Name != WildcardsScope {
-					delete(named, xds.Key{Type: xds.Scope, Name: WildcardsScope})
+				if key.Name != routing.WildcardsScope {
+					delete(named, xds.Key{Type: xds.Scope, Name: routing.WildcardsScope})
 				}
 				if diff := cmp.Diff(sortedKeys(named), b.names, cmpopts.EquateEmpty()); diff != "" {
 					t.Fatalf("%s names (-in the message +said):\n%s", quoted(key), diff)

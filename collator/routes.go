@@ -4,12 +4,13 @@ import (
 	"regexp"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -18,7 +19,7 @@ const strictTransport = "max-age=15768000"
 
 // ruleRoutes returns the routes of a rule, in order. What differs between HTTP and
 // HTTPS is a route of its own for plain HTTP, before the one for both.
-func (b scopeBuilder) ruleRoutes(p *packer, domain string, r Rule) []*routev3.Route {
+func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
 	secure := b.HasHTTPS()
@@ -44,7 +45,7 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r Rule) []*routev3.Ro
 }
 
 // handle returns the routes that let requests in.
-func (b scopeBuilder) handle(p *packer, domain string, r Rule, plain bool) []*routev3.Route {
+func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain bool) []*routev3.Route {
 	var routes []*routev3.Route
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
 		m := match(r.Path, plain)
@@ -100,7 +101,7 @@ func forbidden(path sources.Path) *routev3.Route {
 }
 
 // forward sends requests to the clusters of a rule.
-func (b scopeBuilder) forward(domain string, r Rule) *routev3.Route_Route {
+func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Route {
 	action := &routev3.RouteAction{
 		// How long an answer may take is the app's business; silence is ended by
 		// the idle timeout.
@@ -119,7 +120,7 @@ func (b scopeBuilder) forward(domain string, r Rule) *routev3.Route_Route {
 	if r.HTTP.StripPrefix != "" {
 		// As marathon-lb does it: in any case, with or without a slash after it.
 		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
-		if _, wildcard := CutWildcard(domain); !wildcard {
+		if _, wildcard := routing.CutWildcard(domain); !wildcard {
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
 	}
@@ -129,7 +130,7 @@ func (b scopeBuilder) forward(domain string, r Rule) *routev3.Route_Route {
 // setClusters names the only cluster, or shares requests between several. If
 // all shares are 0 the first takes everything: none at all is nothing that
 // Envoy knows.
-func setClusters(action *routev3.RouteAction, targets []Target) {
+func setClusters(action *routev3.RouteAction, targets []routing.Target) {
 	var weighted routev3.WeightedCluster
 	var total uint32
 	for _, t := range targets {

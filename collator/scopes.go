@@ -3,12 +3,13 @@ package collator
 import (
 	"strings"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -18,25 +19,16 @@ const (
 	forwardedProto = "x-forwarded-proto"
 )
 
-// DomainRoutes is what a domain does.
-type DomainRoutes struct {
-	Domain string
-	// Rules are tried in order; what none takes gets 404.
-	Rules []Rule
-	// ACMECluster takes ACME challenges on plain HTTP; empty for none.
-	ACMECluster string
-}
-
 // scopeBuilder makes the scopes of a fleet.
-type scopeBuilder struct{ *Fleet }
+type scopeBuilder struct{ *routing.Fleet }
 
 // Scope makes the scope of a domain. Its virtual host takes any host: the
 // scope's key has decided already.
-func Scope(f *Fleet, d DomainRoutes) (*routev3.ScopedRouteConfiguration, error) {
+func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfiguration, error) {
 	var p packer
 	scope := newScope(d.Domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
-	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{HostsFilter: disabled()}
+	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{scopeBuilder{f}.virtualHost(&p, d)}
 	return scope, p.err
 }
@@ -45,11 +37,11 @@ func Scope(f *Fleet, d DomainRoutes) (*routev3.ScopedRouteConfiguration, error) 
 // a host is under: the longest, by Envoy's rules for virtual hosts. These have no
 // routes.
 func Wildcards(zones []string) *routev3.ScopedRouteConfiguration {
-	scope := newScope(WildcardsScope)
+	scope := newScope(routing.WildcardsScope)
 	// The port stays in the header, for the app to see.
 	scope.RouteConfiguration.IgnorePortInHostMatching = true
 	for _, zone := range zones {
-		domain := Wildcard(zone)
+		domain := routing.Wildcard(zone)
 		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
 			Name: domain,
 			// A trailing dot is part of the host that Envoy compares.
@@ -73,10 +65,10 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 	}
 }
 
-func (b scopeBuilder) virtualHost(p *packer, d DomainRoutes) *routev3.VirtualHost {
+func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
 	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
 	if d.ACMECluster != "" {
-		challenges := Rule{Path: sources.Path{Prefix: ACMEPrefix}, Targets: []Target{{Cluster: d.ACMECluster}}}
+		challenges := routing.Rule{Path: sources.Path{Prefix: ACMEPrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
 			Match:  match(challenges.Path, true),
 			Action: b.forward(d.Domain, challenges),
@@ -136,7 +128,7 @@ func NamedByScope(msg proto.Message) (names []xds.Key) {
 		return nil
 	}
 	for _, vhost := range scope.RouteConfiguration.VirtualHosts {
-		if scope.Name == WildcardsScope {
+		if scope.Name == routing.WildcardsScope {
 			names = append(names, xds.Key{Type: xds.Scope, Name: vhost.Name})
 		}
 		for _, route := range vhost.Routes {

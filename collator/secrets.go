@@ -1,29 +1,26 @@
 package collator
 
 import (
-	"slices"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/xds"
 )
 
 // handshakeTimeout ends connections that never finish their TLS handshake.
 const handshakeTimeout = 10 * time.Second
 
-// DefaultChain answers clients whose server name no certificate covers.
-const DefaultChain = "default"
-
 // Certificate makes the secret of a certificate.
 func Certificate(c *certs.Certificate) *tlsv3.Secret {
 	return &tlsv3.Secret{
-		Name: SecretName(c),
+		Name: routing.SecretName(c),
 		Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
 			CertificateChain: inlineBytes(c.Chain),
 			PrivateKey:       inlineBytes(c.Key),
@@ -34,7 +31,7 @@ func Certificate(c *certs.Certificate) *tlsv3.Secret {
 // ClientAuthorities makes the secret with the authorities, in PEM, of clients.
 func ClientAuthorities(text []byte) *tlsv3.Secret {
 	return &tlsv3.Secret{
-		Name: ClientCASecret,
+		Name: routing.ClientCASecret,
 		Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{
 			TrustedCa: inlineBytes(text),
 		}},
@@ -48,35 +45,20 @@ func SessionTicketKeys(keys [][]byte) *tlsv3.Secret {
 	for _, key := range keys {
 		all.Keys = append(all.Keys, inlineBytes(key))
 	}
-	return &tlsv3.Secret{Name: TicketKeysSecret, Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &all}}
+	return &tlsv3.Secret{Name: routing.TicketKeysSecret, Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &all}}
 }
 
 func inlineBytes(b []byte) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineBytes{InlineBytes: b}}
 }
 
-// TLSChain is a certificate and the server names it is served for. The default
-// chain has none.
-type TLSChain struct {
-	Name, Secret string
-	ServerNames  []string
-	// Yielding are those of serverNames whose certificate clients refuse, and that
-	// of the wildcard over them accept. Both are sorted.
-	Yielding []string
-}
-
-func (c TLSChain) Equal(other TLSChain) bool {
-	return c.Name == other.Name && c.Secret == other.Secret &&
-		slices.Equal(c.ServerNames, other.ServerNames) && slices.Equal(c.Yielding, other.Yielding)
-}
-
 // HTTPS makes one filter chain per certificate, so that a
 // certificate that comes or goes drains the connections of no other. The same
 // holds for each service whose TLS is passed through.
-func HTTPS(f *Fleet, chains []TLSChain, passed []Service) (*listenerv3.Listener, error) {
+func HTTPS(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
 	var p packer
-	manager := connectionManager(&p, HTTPSListener, f)
-	listener := newListener(HTTPSListener, f.HTTPS)
+	manager := connectionManager(&p, routing.HTTPSListener, f)
+	listener := newListener(routing.HTTPSListener, f.HTTPS)
 	listener.ListenerFilters = []*listenerv3.ListenerFilter{{
 		Name: "tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
@@ -93,13 +75,13 @@ func HTTPS(f *Fleet, chains []TLSChain, passed []Service) (*listenerv3.Listener,
 }
 
 // passedChain passes the TLS connections for the names of a service on.
-func passedChain(p *packer, f *Fleet, s Service) *listenerv3.FilterChain {
+func passedChain(p *packer, f *routing.Fleet, s routing.Service) *listenerv3.FilterChain {
 	chain := serviceChain(p, f, "passthrough", s)
 	chain.FilterChainMatch.ServerNames = s.Names
 	return chain
 }
 
-func filterChain(p *packer, f *Fleet, chain TLSChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
+func filterChain(p *packer, f *routing.Fleet, chain routing.TLSChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
 	built := &listenerv3.FilterChain{
 		Name:                          chain.Name,
 		Filters:                       []*listenerv3.Filter{manager},
@@ -117,8 +99,8 @@ func filterChain(p *packer, f *Fleet, chain TLSChain, manager *listenerv3.Filter
 
 // HTTPSResource makes the https listener, in both forms if certificates are on
 // demand.
-func HTTPSResource(f *Fleet, chains []TLSChain, passed []Service) (xds.Resource, error) {
-	key := xds.Key{Type: xds.Listener, Name: HTTPSListener}
+func HTTPSResource(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (xds.Resource, error) {
+	key := xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
 	msg, err := HTTPS(f, chains, passed)
 	if err != nil {
 		return xds.Resource{}, err

@@ -8,18 +8,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/xds"
 )
 
 func TestHasName(t *testing.T) {
 	t.Parallel()
-	f := Fleet{ServerNames: []string{"a.test", "*.zone.test"}}
+	f := routing.Fleet{ServerNames: []string{"a.test", "*.zone.test"}}
 	for name, want := range map[string]bool{
 		"a.test": true, "b.test": false, "x.a.test": false, "*.a.test": false, "zone.test": false, "*.test": false,
 		"x.zone.test": true, "x.y.zone.test": true, "*.zone.test": true, "*.y.zone.test": true, "notzone.test": false,
 	} {
-		if f.HasName(name) != want || !new(Fleet).HasName(name) {
-			t.Errorf("%s: %v, want %v; without names: %v", name, !want, want, new(Fleet).HasName(name))
+		if f.HasName(name) != want || !new(routing.Fleet).HasName(name) {
+			t.Errorf("%s: %v, want %v; without names: %v", name, !want, want, new(routing.Fleet).HasName(name))
 		}
 	}
 }
@@ -31,7 +32,7 @@ func TestFleetGetsItsCertificatesOnly(t *testing.T) {
 	inner := testFleet()
 	inner.Name, inner.ServerNames = "internal", []string{"*.internal.test", "both.test"}
 	inner.HTTP, inner.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
-	c, outer := newTest(t, Config{Fleets: []Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
+	c, outer := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
 	own := c.fleets[1].publisher.(*recorder)
 	c.SyncCertificates("vault", []*certs.Certificate{
 		certificate("a.test", "1", "a.test", "both.test"),

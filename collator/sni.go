@@ -7,10 +7,12 @@ import (
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
-	ipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/input_matchers/ip/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/matching/input_matchers/ip/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
 )
 
 // hostPattern is what a server name looks like, as the TLS inspector gives it:
@@ -41,7 +43,7 @@ func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string
 		}
 		choice := m.choose(p, chain.Name, match)
 		for _, name := range match.GetServerNames() {
-			if zone, ok := CutWildcard(name); ok {
+			if zone, ok := routing.CutWildcard(name); ok {
 				wildcards = append(wildcards, suffixMatch{"." + zone, choice})
 			} else {
 				exact[name] = choice

@@ -4,19 +4,20 @@ import (
 	"crypto/sha256"
 	"strings"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/proxy_protocol/v3"
 	rawbufferv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/raw_buffer/v3"
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/proto"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
 // transportSocket says what connections to the endpoints begin with; nil is
 // plain text.
-func transportSocket(p *packer, c Connections, ca []byte) *corev3.TransportSocket {
+func transportSocket(p *packer, c routing.Connections, ca []byte) *corev3.TransportSocket {
 	var socket *corev3.TransportSocket
 	if c.TLS != nil {
 		tls := upstreamTLS(c.Upstream, ca)

@@ -3,20 +3,22 @@ package collator
 import (
 	"net/netip"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
 )
 
 // TCP makes the listener of one TCP service, which shares nothing
 // with any other.
-func TCP(f *Fleet, s Service) (*listenerv3.Listener, error) {
+func TCP(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, error) {
 	var p packer
-	name := TCPListener(s.Listen)
+	name := routing.TCPListener(s.Listen)
 	listener := newListener(name, f.HTTP)
 	address := s.Address
 	if !address.IsValid() {
@@ -37,7 +39,7 @@ func TCP(f *Fleet, s Service) (*listenerv3.Listener, error) {
 // chain and are closed at once. The RBAC filter would not do: it decides when
 // the client has sent something, and by then a server that speaks first has
 // been heard.
-func serviceChain(p *packer, f *Fleet, statPrefix string, s Service) *listenerv3.FilterChain {
+func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Service) *listenerv3.FilterChain {
 	p.fail(checkService(s))
 	cluster := s.Cluster()
 	proxy := &tcpproxyv3.TcpProxy{

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"relay/collator/routing"
 )
 
 const (
@@ -68,20 +70,20 @@ func (c *Collator) SetTicketKeys(fleet string, keys []TicketKey) {
 	for i, key := range keys {
 		raw[i] = key
 	}
-	c.setTLSSecret(fleet, TicketKeysSecret, SessionTicketKeys(raw))
+	c.setTLSSecret(fleet, routing.TicketKeysSecret, SessionTicketKeys(raw))
 }
 
 // resumeSessions says which sessions clients can resume. Envoy does not verify a
 // client's certificate again when it resumes a session: where certificates are
 // asked for there is none, or one that expired would do for days.
-func resumeSessions(tls *tlsv3.DownstreamTlsContext, t DownstreamTLS) {
+func resumeSessions(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
 	switch {
 	case t.AsksForCertificates():
 		resumeNothing(tls)
 	case t.SharedTickets:
 		tls.SessionTimeout = durationpb.New(sessionTimeout)
 		tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
-			SessionTicketKeysSdsSecretConfig: secretFromStream(TicketKeysSecret),
+			SessionTicketKeysSdsSecretConfig: secretFromStream(routing.TicketKeysSecret),
 		}
 	}
 }

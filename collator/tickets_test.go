@@ -17,6 +17,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -52,7 +53,7 @@ func (e *edge) visit(t *testing.T, version uint16, sni string, cache tls.ClientS
 }
 
 // sameEdges are Envoys of one fleet that get the same from Relays of their own.
-func sameEdges(t *testing.T, options ...func(*Fleet, *certstest.CA)) (a, b *edge) {
+func sameEdges(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) (a, b *edge) {
 	t.Helper()
 	t.Parallel()
 	a, b = startEdge(t, options...), startEdge(t, options...)
@@ -83,7 +84,7 @@ const ticketTestSecret = "0123456789abcdef0123456789ABCDEF"
 
 var tlsVersions = map[string]uint16{"TLS 1.2": tls.VersionTLS12, "TLS 1.3": tls.VersionTLS13}
 
-func shared(f *Fleet, _ *certstest.CA) { f.TLS.SharedTickets = true }
+func shared(f *routing.Fleet, _ *certstest.CA) { f.TLS.SharedTickets = true }
 
 // A session that began at one Envoy is resumed at the other, where nothing but
 // the secret is shared.
@@ -196,10 +197,10 @@ func (e *edge) acknowledged(t *testing.T) {
 // certificate has expired since.
 func TestNoSessionInPlaceOfACertificate(t *testing.T) {
 	cs := newClients(t)
-	for _, wanted := range []ClientCertificates{ClientCertificatesOptional, ClientCertificatesRequired} {
+	for _, wanted := range []routing.ClientCertificates{routing.ClientCertificatesOptional, routing.ClientCertificatesRequired} {
 		t.Run(string(wanted), func(t *testing.T) {
 			edges := 0
-			open, strict := sameEdges(t, shared, func(f *Fleet, _ *certstest.CA) {
+			open, strict := sameEdges(t, shared, func(f *routing.Fleet, _ *certstest.CA) {
 				if edges++; edges == 2 {
 					f.TLS.ClientCertificates = wanted
 				}
@@ -214,7 +215,7 @@ func TestNoSessionInPlaceOfACertificate(t *testing.T) {
 				if _, err := open.visit(t, version, "app.test", &cache); err != nil || cache.session == nil {
 					t.Fatalf("%s: no session: %v", name, err)
 				}
-				if resumed, err := strict.visit(t, version, "app.test", &cache); resumed || (err == nil) != (wanted == ClientCertificatesOptional) {
+				if resumed, err := strict.visit(t, version, "app.test", &cache); resumed || (err == nil) != (wanted == routing.ClientCertificatesOptional) {
 					t.Errorf("%s, with a session and no certificate: resumed %t, %v", name, resumed, err)
 				}
 				cache = oneSession{}

@@ -6,9 +6,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"relay/xds"
 
 	"google.golang.org/protobuf/proto"
+
+	"relay/collator/routing"
+	"relay/xds"
 )
 
 // tlsSecret names a secret of a fleet that is no certificate.
@@ -51,7 +53,7 @@ func (c *Collator) SetClientCA(fleet string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	c.setTLSSecret(fleet, ClientCASecret, ClientAuthorities(authorities))
+	c.setTLSSecret(fleet, routing.ClientCASecret, ClientAuthorities(authorities))
 	return nil
 }
 

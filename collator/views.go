@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -104,7 +105,7 @@ func (c *Collator) view(a shownApp, problems []Problem) AppView {
 			v.Endpoints = inGroup(app, a.merged, i)
 		}
 		if len(fleets) > 0 {
-			v.Cluster = ClusterName(routed.ID, i)
+			v.Cluster = routing.ClusterName(routed.ID, i)
 		}
 		view.Ports[i] = v
 	}

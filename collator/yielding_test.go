@@ -10,11 +10,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -57,7 +58,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := testFleet()
 		fleet.CertificatesOnDemand = true
-		c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+		c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 		c.now = time.Now
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -126,7 +127,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 	inner := testFleet()
 	inner.Name, inner.ServerNames = "internal", []string{"www.shop.test"}
 	inner.HTTP, inner.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
-	c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
 	expired := certificate("www", "1", "www.shop.test")
 	expired.NotAfter = testTime.Add(-time.Hour)
 	c.SyncCertificates("vault", []*certs.Certificate{expired, certificate("zone", "2", "*.shop.test")}, nil)

@@ -14,6 +14,7 @@ import (
 
 	"relay/certs/vault"
 	"relay/collator"
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -189,7 +190,7 @@ func (c *Config) fleets() []FleetConfig {
 }
 
 func (c *Config) collatorConfig() collator.Config {
-	options := collator.Options{
+	options := routing.Options{
 		StreamIdleTimeout: c.StreamIdleTimeout, RequestHeadersTimeout: c.RequestHeadersTimeout,
 		ConnectTimeout: c.ConnectTimeout, UpstreamIdleTimeout: c.UpstreamIdleTimeout, Retries: c.Retries,
 	}
@@ -206,10 +207,10 @@ func (c *Config) collatorConfig() collator.Config {
 			port = f.HTTPS.Port()
 		}
 		serverNames, _ := f.serverNames() // validated
-		config.Fleets = append(config.Fleets, collator.Fleet{
+		config.Fleets = append(config.Fleets, routing.Fleet{
 			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options, TLS: c.downstreamTLS(f),
 			ClustersOnDemand: f.Clusters == onDemand, CertificatesOnDemand: f.Certificates == onDemand, ServerNames: serverNames, UpstreamCA: c.UpstreamCA,
-			TCP: collator.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
+			TCP: routing.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
 		})
 	}
 	return config

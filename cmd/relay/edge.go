@@ -3,9 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"relay/collator/routing"
 	"slices"
-
-	"relay/collator"
 )
 
 // EdgeTLSConfig is how the https listener of a fleet meets clients: flags for
@@ -44,10 +43,10 @@ func (f FleetConfig) validateTLS() error {
 	return errors.Join(errs...)
 }
 
-func (c *Config) downstreamTLS(f FleetConfig) collator.DownstreamTLS {
-	return collator.DownstreamTLS{
-		MinVersion:         collator.TLSVersion(f.TLSMinVersion),
-		ClientCertificates: collator.ClientCertificates(f.ClientCertificates),
+func (c *Config) downstreamTLS(f FleetConfig) routing.DownstreamTLS {
+	return routing.DownstreamTLS{
+		MinVersion:         routing.TLSVersion(f.TLSMinVersion),
+		ClientCertificates: routing.ClientCertificates(f.ClientCertificates),
 		SharedTickets:      slices.Contains(c.ticketFleets(), f.Name),
 	}
 }

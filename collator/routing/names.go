@@ -1,4 +1,4 @@
-package collator
+package routing
 
 import (
 	"cmp"
