@@ -2,7 +2,6 @@ package collator
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -21,12 +20,12 @@ func TestAllAgreeOnTheCertificate(t *testing.T) {
 			some := testFleet()
 			some.Name, some.ServerNames = "internal", []string{"*.a.test", "b.test"}
 			some.HTTP, some.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
-			w := world{rand.New(rand.NewPCG(seed, 6))}
+			w := newWorld(seed, 6)
 			c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), some}, CertificateSources: []string{"vault"}})
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)
 			for range 15 {
-				w.step(c)
+				step(w, c)
 				for _, f := range c.fleets {
 					for domain := range f.domains.claims {
 						wantAgreement(t, f, domain)

@@ -233,15 +233,15 @@ func TestClientCATouchesOnlyItsSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	syncApps(c, webApp("/a", "a.test"))
-	if _, ok := r.versions[xds.Key{Type: xds.Secret, Name: routing.ClientCASecret}]; !ok {
+	if _, ok := r.Versions[xds.Key{Type: xds.Secret, Name: routing.ClientCASecret}]; !ok {
 		t.Error("the authorities were not published")
 	}
-	r.touched()
+	r.Touched()
 	if err := c.SetClientCA("external", two.RootPEM()); err != nil {
 		t.Fatal(err)
 	}
 	c.round()
-	if diff := cmp.Diff([]string{`set secrets "fleet/client-ca"`}, r.touched()); diff != "" {
+	if diff := cmp.Diff([]string{`set secrets "fleet/client-ca"`}, r.Touched()); diff != "" {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}
 }

@@ -26,7 +26,7 @@ func TestChangesTouchOnlyWhatTheyConcern(t *testing.T) {
 	c, r := newTest(t, Config{})
 	web := webApp("/web", "web.test")
 	syncApps(c, web, webApp("/other", "other.test"))
-	r.touched()
+	r.Touched()
 
 	steps := []struct {
 		name string
@@ -60,7 +60,7 @@ func TestChangesTouchOnlyWhatTheyConcern(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.do()
-		if diff := cmp.Diff(step.want, r.touched()); diff != "" {
+		if diff := cmp.Diff(step.want, r.Touched()); diff != "" {
 			t.Errorf("%s: published (-want +got):\n%s", step.name, diff)
 		}
 	}
@@ -71,10 +71,10 @@ func TestClashMovesToTheLowestID(t *testing.T) {
 	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/b", "d.test"))
 	scope := xds.Key{Type: xds.Scope, Name: "d.test"}
-	ofB := r.versions[scope]
+	ofB := r.Versions[scope]
 
 	updateApps(c, changed(webApp("/a", "d.test"), func(p *sources.Port) { p.Endpoints = nil }))
-	if r.versions[scope] == ofB {
+	if r.Versions[scope] == ofB {
 		t.Error("the domain stays with /b though /a claims it")
 	}
 	view, _ := c.App("/b")
@@ -85,7 +85,7 @@ func TestClashMovesToTheLowestID(t *testing.T) {
 
 	c.UpdateApps(nil, []string{"/a"})
 	c.round()
-	if r.versions[scope] != ofB {
+	if r.Versions[scope] != ofB {
 		t.Error("the domain did not go back to /b")
 	}
 	if view, _ := c.App("/b"); len(clashesOf(view.Problems)) != 0 {
@@ -107,7 +107,7 @@ func TestWildcardDomainsLeaveOthersAlone(t *testing.T) {
 	t.Parallel()
 	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/a", "a.zone.test"), webApp("/b", "b.in.zone.test"), webApp("/c", "zone.test"))
-	r.touched()
+	r.Touched()
 
 	updateApps(c, webApp("/wild", "*.zone.test"))
 	wantTouched(t, r, `set clusters "/wild_0"`, `set endpoints "/wild_0"`, `set scopes "*.*"`, `set scopes "*.zone.test"`)
@@ -141,15 +141,15 @@ func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {
 	c.SyncCertificates("vault", []*certs.Certificate{certificate("a.test", "1", "a.test")}, nil)
 	c.round()
 	updateApps(c, webApp("/early", "early.test"))
-	if len(r.changes) != 0 || len(calls) != 0 || c.AppsSynced() {
-		t.Fatalf("published %v, called %v before the first complete read", r.touched(), calls)
+	if len(r.Changes) != 0 || len(calls) != 0 || c.AppsSynced() {
+		t.Fatalf("published %v, called %v before the first complete read", r.Touched(), calls)
 	}
 	syncApps(c, webApp("/web", "web.test"))
 	syncApps(c)
 	if diff := cmp.Diff([]string{"apps", "certificates"}, calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	if len(r.changes[0].Withhold) != 0 {
+	if len(r.Changes[0].Withhold) != 0 {
 		t.Error("the https listener is withheld though certificates are known")
 	}
 }
@@ -168,11 +168,11 @@ func TestBadAppsCostThemselvesOnly(t *testing.T) {
 		webApp("", "none.test"), nil, webApp("/bad", "under_score.test", "*", "UPPER.test"))
 	broken := *webApp("/bug", "elsewhere.test")
 	broken.Version = "2"
-	r.touched()
+	r.Touched()
 	updateApps(c, &broken)
 	wantTouched(t, r)
 
-	if diff := cmp.Diff([]string{"bug.test", "good.test", "upper.test"}, r.names(xds.Scope)); diff != "" {
+	if diff := cmp.Diff([]string{"bug.test", "good.test", "upper.test"}, r.Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 	if n := c.problems.count(InternalProblem); n != 1 {
@@ -195,12 +195,12 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/web", "web.test"))
 	f, key := c.fleets[0], xds.Key{Type: xds.Cluster, Name: "/web_0"}
-	good := r.versions[key]
+	good := r.Versions[key]
 	f.Options.ConnectTimeout = -time.Second
 	f.dirty[key] = struct{}{}
 	c.round()
-	if r.versions[key] != good || c.problems.count(ResourceProblem) != 1 {
-		t.Errorf("version %q, want %q; problems %v", r.versions[key], good, reasons(c.Problems()))
+	if r.Versions[key] != good || c.problems.count(ResourceProblem) != 1 {
+		t.Errorf("version %q, want %q; problems %v", r.Versions[key], good, reasons(c.Problems()))
 	}
 	if view, _ := c.App("/web"); len(view.Problems) != 1 {
 		t.Errorf("problems of the app: %v, want one about its cluster", reasons(view.Problems))
@@ -233,7 +233,7 @@ func TestFlushWaitsForWhatWasNoted(t *testing.T) {
 	}
 	stop()
 	<-done
-	if diff := cmp.Diff([]string{"web.test"}, r.names(xds.Scope)); diff != "" {
+	if diff := cmp.Diff([]string{"web.test"}, r.Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 }
@@ -249,8 +249,8 @@ func TestFleetsTakeTheirOwnPorts(t *testing.T) {
 	}}
 	syncApps(c, app)
 	got := map[string][]string{
-		"external": external.names(xds.Scope),
-		"internal": c.fleets[1].publisher.(*recorder).names(xds.Scope),
+		"external": external.Names(xds.Scope),
+		"internal": c.fleets[1].publisher.(*recorder).Names(xds.Scope),
 	}
 	want := map[string][]string{"external": {"both.test"}, "internal": {"both.test", "in.test"}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -2,7 +2,6 @@ package collator
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,15 +15,6 @@ import (
 	"relay/collator/routing"
 	"relay/sources"
 )
-
-// passed is an app whose TLS is passed through for a domain.
-func passed(id, domain string) *sources.App {
-	return changed(webApp(id, domain), func(p *sources.Port) { p.TCP = &sources.TCP{Passthrough: true} })
-}
-
-func redirected(app *sources.App) *sources.App {
-	return changed(app, func(p *sources.Port) { p.RedirectToHTTPS = true })
-}
 
 // coverageLines is all that is known of domains and certificates.
 func coverageLines(t *testing.T, c *Collator) (lines []string) {
@@ -335,13 +325,13 @@ func TestCoverageIsWhatIsExplained(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := world{rand.New(rand.NewPCG(seed, 2))}
+			w := newWorld(seed, 2)
 			cfg := Config{Fleets: []routing.Fleet{testFleet()}, CertificateSources: []string{"vault"}}
 			c, r := newTest(t, cfg)
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)
 			for i := range 20 {
-				w.step(c)
+				step(w, c)
 				checkCoverage(t, c)
 				if i == 10 {
 					// A round that ended in the middle, and what it knew is lost.

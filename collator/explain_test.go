@@ -102,7 +102,7 @@ func TestExplainSaysWhatIsPublished(t *testing.T) {
 			}
 		}
 		for _, key := range c.Explain(domain).Needs["external"] {
-			if _, published := r.versions[key]; !published {
+			if _, published := r.Versions[key]; !published {
 				t.Errorf("%s: %s %s is not published", domain, key.Type, key.Name)
 			}
 		}
@@ -250,11 +250,6 @@ func TestNear(t *testing.T) {
 	if got := sources.EditDistance("kitten", "sitting"); got != 3 {
 		t.Errorf("distance %d, want 3", got)
 	}
-}
-
-// serviceApp is an app with one TCP service.
-func serviceApp(id string, tcp sources.TCP, domains ...string) *sources.App {
-	return changed(webApp(id, domains...), func(p *sources.Port) { p.TCP = &tcp })
 }
 
 func TestExplainServices(t *testing.T) {

@@ -150,7 +150,7 @@ func dump(t *testing.T, c *Collator, r *recorder, types []xds.Type) []byte {
 		Problems  []Problem        `json:"problems"`
 	}
 	out := golden{Resources: make(map[string][]any), Problems: c.Problems()}
-	for _, key := range sortedKeys(keySet(r.versions)) {
+	for _, key := range sortedKeys(keySet(r.Versions)) {
 		if !slices.Contains(types, key.Type) {
 			continue
 		}

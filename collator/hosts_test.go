@@ -201,7 +201,7 @@ func TestNoLuaInFilterChains(t *testing.T) {
 		c.SyncCertificates("vault", []*certs.Certificate{certificate("a", "a", "a.test"), certificate("z", "z", "*.zone.test")}, nil)
 		syncApps(c, webApp("/a", "a.test"), webApp("/zone", "*.zone.test"))
 		looked := 0
-		for key := range r.versions {
+		for key := range r.Versions {
 			if key.Type != xds.Listener && key.Type != xds.ExtensionConfig {
 				continue
 			}

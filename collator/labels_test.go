@@ -4,36 +4,13 @@ import (
 	_ "embed"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"relay/collator/routing"
 	"relay/sources"
-	"relay/sources/setting"
 	"relay/xds"
 )
-
-// testCA is an authority whose key nobody has.
-//
-//go:embed testdata/upstream-ca.pem
-var testCA []byte
-
-// set returns the app with settings, given as NAME=value.
-func set(t testing.TB, app *sources.App, settings ...string) *sources.App {
-	t.Helper()
-	return changed(app, func(p *sources.Port) {
-		all := setting.New()
-		for _, s := range settings {
-			name, value, _ := strings.Cut(s, "=")
-			if !all.Set(name, value) {
-				t.Fatalf("no setting %s", name)
-			}
-		}
-		p.TCP = all.TCP(0, len(p.Domains) > 0)
-		p.HTTP, p.Upstream, _ = all.Finish()
-	})
-}
 
 // labelCases have a golden file for each label.
 func labelCases(t testing.TB) []goldenCase {
@@ -100,15 +77,6 @@ func labelCases(t testing.TB) []goldenCase {
 		goldenCase{name: "label_deployment_group", types: []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, apps: []*sources.App{
 			member("/web-green", 1, "10.0.0.3:1"), member("/web-blue", 0, "10.0.0.1:1", "10.0.0.2:1")}},
 	)
-}
-
-// member is an app of the deployment group web, which wants two tasks.
-func member(id string, hour int, addresses ...string) *sources.App {
-	app := changed(webApp(id, "web.test"), func(p *sources.Port) { p.Endpoints = endpoints(addresses...) })
-	app.Deployment = &sources.Deployment{
-		Group: "web", StartedAt: testTime.Add(time.Duration(hour) * time.Hour), TargetInstances: 2, Instances: len(addresses),
-	}
-	return app
 }
 
 func TestRulesOf(t *testing.T) {
@@ -218,7 +186,7 @@ func TestEndpointChangesWithLabels(t *testing.T) {
 		}
 	}
 	syncApps(c, build("10.0.0.1:1")...)
-	r.touched()
+	r.Touched()
 	syncApps(c, build("10.0.0.2:1")...)
 	wantTouched(t, r, `set endpoints "/a_0"`, `set endpoints "deployment-group/web_0"`)
 	cluster := set(t, build("10.0.0.2:1")[0], "MAX_REQUESTS=2")
@@ -232,7 +200,7 @@ func TestDeploymentGroupIsStable(t *testing.T) {
 	cfg := Config{}
 	c, r := newTest(t, cfg)
 	syncApps(c, member("/blue", 0, "10.0.0.1:1"), webApp("/web", "other.test"))
-	r.touched()
+	r.Touched()
 	updateApps(c, member("/green", 1, "10.0.0.2:1"))
 	c.UpdateApps(nil, []string{"/blue"})
 	c.round()

@@ -240,7 +240,7 @@ func TestOverTheLimits(t *testing.T) {
 		if !strings.Contains(words, tt.words) || len(words) > 30_000 {
 			t.Errorf("%s: problems %.2000s", tt.app, words)
 		}
-		if !slices.Contains(r.names(xds.Scope), "other.test") {
+		if !slices.Contains(r.Names(xds.Scope), "other.test") {
 			t.Errorf("%s: the other app is not served", tt.app)
 		}
 		wantSameAsFresh(t, c, r, Config{})

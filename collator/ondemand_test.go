@@ -53,13 +53,13 @@ func TestResolverIsPublished(t *testing.T) {
 	fleet.CertificatesOnDemand = true
 	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	syncApps(c)
-	r.touched()
+	r.Touched()
 	answers := func(name string) string {
-		if r.resolve == nil {
+		if r.Resolve == nil {
 			return "no resolver"
 		}
-		secret, _, _ := r.resolve(name)
-		r.resolve = nil
+		secret, _, _ := r.Resolve(name)
+		r.Resolve = nil
 		return secret
 	}
 	syncCertificates := func(certificates ...*certs.Certificate) {
@@ -73,7 +73,7 @@ func TestResolverIsPublished(t *testing.T) {
 	}
 	syncCertificates(certificate("a.test", "2", "a.test"))
 	wantTouched(t, r, `set secrets "vault/a.test"`)
-	if r.resolve != nil {
+	if r.Resolve != nil {
 		t.Error("a renewal publishes a resolver")
 	}
 	syncCertificates(certificate("a.test", "2", "a.test"), certificate("b.test", "3", "b.test"))
@@ -81,9 +81,9 @@ func TestResolverIsPublished(t *testing.T) {
 		t.Errorf("b.test is answered by %q", got)
 	}
 	// The first form of the listener, all that most Envoys see, stays as it was.
-	before, otherBefore, _ := strings.Cut(r.versions[httpsKey], " or ")
+	before, otherBefore, _ := strings.Cut(r.Versions[httpsKey], " or ")
 	syncCertificates(certificate("a.test", "2", "a.test"))
-	after, otherAfter, _ := strings.Cut(r.versions[httpsKey], " or ")
+	after, otherAfter, _ := strings.Cut(r.Versions[httpsKey], " or ")
 	if before != after || otherBefore == otherAfter {
 		t.Errorf("the forms of the listener were %s and %s, now are %s and %s: want the first as it was", before, otherBefore, after, otherAfter)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -125,13 +124,13 @@ func TestPanicsLoseNothing(t *testing.T) {
 	cfg := Config{Fleets: []routing.Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
 	met := make(map[string]int)
 	for seed := range uint64(150) {
-		w := world{rand.New(rand.NewPCG(seed, 3))}
+		w := newWorld(seed, 3)
 		b := newBroken(t, cfg)
 		b.SyncApps(nil)
 		b.SyncCertificates("vault", nil, nil)
 		for range 8 {
 			lit := b.light(w)
-			for w.say(b.Collator); !b.serve(); w.say(b.Collator) {
+			for w.Say(b.Collator); !b.serve(); w.Say(b.Collator) {
 				met[lit]++
 			}
 		}
@@ -158,7 +157,7 @@ func TestPanicsLoseNothing(t *testing.T) {
 // certificates.
 func wantSameResolver(t *testing.T, b *broken) {
 	t.Helper()
-	resolve, want := b.publishers[0].resolve, routing.NewResolver(b.fleets[0].chains)
+	resolve, want := b.publishers[0].Resolve, routing.NewResolver(b.fleets[0].chains)
 	for _, name := range append(someDomains, "q.test") {
 		secret, _, _ := want.Resolve(name)
 		if got, _, _ := resolve(name); got != secret {
@@ -190,7 +189,7 @@ func TestServeGoesOnAfterAPanic(t *testing.T) {
 		t.Errorf("Serve returned %v", err)
 	}
 	wantSameAsFresh(t, b.Collator, b.publishers[0].recorder, cfg)
-	if diff := cmp.Diff([]string{"*.*", "*.test", "a.test"}, b.publishers[0].names(xds.Scope)); diff != "" {
+	if diff := cmp.Diff([]string{"*.*", "*.test", "a.test"}, b.publishers[0].Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -58,16 +57,16 @@ func TestReadersBesideTheLoop(t *testing.T) {
 			}
 		})
 	}
-	w := world{rand.New(rand.NewPCG(1, 2))}
+	w := newWorld(1, 2)
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
 		for range 4 {
-			member := changed(webApp(fmt.Sprint("/member-", w.IntN(20)), "a.test"), func(p *sources.Port) { p.Endpoints = w.endpoints() })
+			member := changed(webApp(fmt.Sprint("/member-", w.IntN(20)), "a.test"), func(p *sources.Port) { p.Endpoints = w.Endpoints() })
 			member.Deployment = &sources.Deployment{Group: "g", StartedAt: testTime, TargetInstances: 2}
-			c.UpdateApps([]*sources.App{w.app(), member}, []string{w.app().ID})
+			c.UpdateApps([]*sources.App{w.App(), member}, []string{w.App().ID})
 			c.SetTicketKeys("external", []TicketKey{make(TicketKey, ticketKeyBytes)})
-			c.SyncCertificates("vault", w.certificates(), nil)
+			c.SyncCertificates("vault", w.Certificates(), nil)
 			if w.IntN(50) == 0 {
-				c.SyncApps([]*sources.App{w.app(), member})
+				c.SyncApps([]*sources.App{w.App(), member})
 			}
 			if err := c.Flush(t.Context()); err != nil {
 				t.Fatal(err)

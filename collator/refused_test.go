@@ -3,7 +3,6 @@ package collator
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -27,10 +26,6 @@ func manyHeaders() sources.HeaderEdits {
 	return edits
 }
 
-func withHTTP(app *sources.App, h sources.HTTP) *sources.App {
-	return changed(app, func(p *sources.Port) { p.HTTP = &h })
-}
-
 // published returns the clusters that the scope of a domain names, as the
 // publisher has it.
 func published(t *testing.T, c *Collator, r *recorder, domain string) string {
@@ -41,7 +36,7 @@ func published(t *testing.T, c *Collator, r *recorder, domain string) string {
 		t.Fatal(err)
 	}
 	resource, err := Resource(key, msg)
-	if err != nil || resource.Version != r.versions[key] {
+	if err != nil || resource.Version != r.Versions[key] {
 		t.Fatalf("the scope of %s is not published as the state wants it: %v", domain, err)
 	}
 	var clusters []string
@@ -143,7 +138,7 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 		second := changed(bad, func(*sources.Port) {})
 		second.ID = "/bad2"
 		syncApps(c, bad, second, serviceApp("/good", sources.TCP{Passthrough: true}, "good.test"))
-		before, ok := r.versions[httpsKey]
+		before, ok := r.Versions[httpsKey]
 		chains, passed := c.fleets[0].httpsParts()
 		if !ok || len(chains) != 1 || len(passed) != 1 || passed[0].App != "/good" {
 			t.Fatalf("the listener is published: %v; it has the chains %+v and passes %+v", ok, chains, passed)
@@ -152,7 +147,7 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 		wantProblem(t, c, "/good", "")
 		sync("a.test", "b.test")
 		c.round()
-		if r.versions[httpsKey] == before {
+		if r.Versions[httpsKey] == before {
 			t.Error("a new certificate does not get into the listener beside what is bad")
 		}
 		c.UpdateApps(nil, []string{"/bad2"})
@@ -171,7 +166,7 @@ type contents map[xds.Key]map[string]proto.Message
 // published, be it from rounds before.
 func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 	t.Helper()
-	for key, version := range r.versions {
+	for key, version := range r.Versions {
 		if all[key] == nil {
 			all[key] = make(map[string]proto.Message)
 		}
@@ -188,7 +183,7 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 		checkNames(t, key, all[key][version], func(kind xds.Type, name string) {
 			// What could never be made is named all the same.
 			if _, failed := c.fleets[0].failed[xds.Key{Type: kind, Name: name}]; !failed {
-				r.holds(t, key)(kind, name)
+				holds(t, r, key)(kind, name)
 			}
 		})
 	}
@@ -228,7 +223,7 @@ func TestKeptClusterIsWantedAgain(t *testing.T) {
 	updateApps(c, broken())
 	setACMEApp(f, good, bad, good)
 	updateApps(c, broken("e.test"))
-	if _, ok := r.versions[cluster]; !ok {
+	if _, ok := r.Versions[cluster]; !ok {
 		t.Error("the last good cluster was removed")
 	}
 	if got := published(t, c, r, "e.test"); got != "/a_0" {
@@ -236,7 +231,7 @@ func TestKeptClusterIsWantedAgain(t *testing.T) {
 	}
 	updateApps(c, broken())
 	updateApps(c, broken("f.test"))
-	if _, ok := r.versions[cluster]; !ok {
+	if _, ok := r.Versions[cluster]; !ok {
 		t.Error("the last good cluster was removed when no domain led to it")
 	}
 	wantNoReferencesLost(t, f, r)
@@ -247,7 +242,7 @@ func wantNoReferencesLost(t *testing.T, f *fleetState, r *recorder) {
 	t.Helper()
 	for by, names := range f.references.names {
 		for _, name := range names {
-			r.holds(t, by)(name.Type, name.Name)
+			holds(t, r, by)(name.Type, name.Name)
 		}
 	}
 }
@@ -258,7 +253,7 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 	t.Parallel()
 	kept := 0
 	for seed := range uint64(60) {
-		w := world{rand.New(rand.NewPCG(seed, 4))}
+		w := newWorld(seed, 4)
 		// A scope with ACME challenges cannot be made while the name is no UTF-8.
 		const good, bad = "/challenges", "/\xff"
 		cfg := Config{CertificateSources: []string{"vault"}, ACMEApp: good}
@@ -272,7 +267,7 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 			if w.IntN(3) == 0 {
 				turn([]string{good, bad}[w.IntN(2)])
 			}
-			w.step(c)
+			step(w, c)
 			all.check(t, c, r)
 			kept += len(f.references.kept)
 		}
@@ -294,13 +289,13 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 func TestReferencesAreThoseOfTheMessages(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
-		w := world{rand.New(rand.NewPCG(seed, 5))}
+		w := newWorld(seed, 5)
 		c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
 		c.SyncApps(nil)
 		c.SyncCertificates("vault", nil, nil)
 		for range 10 {
-			w.step(c)
-			for key := range r.versions {
+			step(w, c)
+			for key := range r.Versions {
 				b, err := c.fleets[0].resource(key)
 				if err != nil {
 					t.Fatal(err)

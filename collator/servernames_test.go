@@ -42,10 +42,10 @@ func TestFleetGetsItsCertificatesOnly(t *testing.T) {
 	app := webApp("/app", "x.internal.test", "both.test", "a.test", "y.test")
 	app.Ports[0].Groups = []string{testFleet().Name, "internal"}
 	syncApps(c, app)
-	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test", "vault/z.test"}, outer.names(xds.Secret)); diff != "" {
+	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test", "vault/z.test"}, outer.Names(xds.Secret)); diff != "" {
 		t.Errorf("secrets of the fleet without names (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test"}, own.names(xds.Secret)); diff != "" {
+	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test"}, own.Names(xds.Secret)); diff != "" {
 		t.Errorf("secrets of the fleet with names (-want +got):\n%s", diff)
 	}
 	var uncovered []string

@@ -21,7 +21,7 @@ func TestServicesTouchOnlyTheirListeners(t *testing.T) {
 	c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", []*certs.Certificate{certificate("a.test", "a", "a.test", "b.test")}, nil)
 	syncApps(c, webApp("/web", "web.test"), tcpApp(t, "/db", "PORT=5432"))
-	r.touched()
+	r.Touched()
 	steps := []struct {
 		name string
 		do   func()
@@ -70,7 +70,7 @@ func TestFleetsChooseServices(t *testing.T) {
 		c.SyncCertificates("x", []*certs.Certificate{certificate("a.test", "a", "a.test")}, nil)
 		inside := changed(tcpApp(t, "/inside", "PORT=5433"), func(p *sources.Port) { p.Groups = []string{"internal"} })
 		syncApps(c, implicit, tcpApp(t, "/db", "PORT=5432"), inside)
-		if got := strings.Join(r.names(xds.Listener), " "); got != want {
+		if got := strings.Join(r.Names(xds.Listener), " "); got != want {
 			t.Errorf("tcp: %q: listeners %s, want %s", choice, got, want)
 		}
 	}

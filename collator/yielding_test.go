@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
@@ -72,7 +72,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 		}, nil)
 		synctest.Wait()
 		before := httpsChains(t, c.fleets[0])
-		r.touched()
+		r.Touched()
 		for _, step := range []struct {
 			wait     time.Duration
 			chains   []string
@@ -91,10 +91,10 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 			if diff := cmp.Diff(step.chains, chainLines(t, c.fleets[0])); diff != "" {
 				t.Errorf("after %s: filter chains (-want +got):\n%s", step.wait, diff)
 			}
-			if diff := cmp.Diff(step.touched, r.touched()); diff != "" {
+			if diff := cmp.Diff(step.touched, r.Touched()); diff != "" {
 				t.Errorf("after %s: published (-want +got):\n%s", step.wait, diff)
 			}
-			if got, _, _ := r.resolve("www.shop.test"); got != step.secret {
+			if got, _, _ := r.Resolve("www.shop.test"); got != step.secret {
 				t.Errorf("after %s: on demand www.shop.test is answered by %s, want %s", step.wait, got, step.secret)
 			}
 			domains, _ := c.DomainsByCertificate()
@@ -154,7 +154,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 	if diff := cmp.Diff([]string{"vault/www[www.shop.test]"}, chainLines(t, own)); diff != "" {
 		t.Errorf("filter chains of the fleet with names (-want +got):\n%s", diff)
 	}
-	if names := own.publisher.(*recorder).names(xds.Secret); !slices.Equal(names, []string{"vault/www"}) {
+	if names := own.publisher.(*recorder).Names(xds.Secret); !slices.Equal(names, []string{"vault/www"}) {
 		t.Errorf("the fleet with names is given %v", names)
 	}
 	if said := problemsWith(c, CertificateProblem, "served all the same: nothing else covers www.shop.test in a fleet"); len(said) != 1 {
