@@ -58,7 +58,7 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 			break
 		}
 	}
-	kept := slices.ContainsFunc(keptInListener(chains, passed), func(c routing.TLSChain) bool { return c.Secret == answer })
+	kept := slices.ContainsFunc(routing.KeptInListener(chains, passed), func(c routing.TLSChain) bool { return c.Secret == answer })
 	_, wildcard := routing.CutWildcard(domain)
 	if answer != "" && answer != isPassed && !kept && !wildcard {
 		if got, _, _ := routing.NewResolver(f.chains).Resolve(domain); got != answer {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
 )
@@ -104,7 +105,7 @@ func viewDomain(claims map[string][]routing.Claim, f *fleetState, host string) (
 // those that are left out of it.
 func usable(f *routing.Fleet, domain string, claims []routing.Claim) ([]routing.Claim, []RuleView) {
 	rules, _ := routing.RulesOf(claims)
-	if CheckRules(f, domain, rules) == nil {
+	if envoy.CheckRules(f, domain, rules) == nil {
 		return claims, nil
 	}
 	refused := RefusedClaims(f, domain, claims)

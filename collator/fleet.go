@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
@@ -238,9 +239,9 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		case !f.Routes(id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return Cluster(key.Name, routing.ConnectionsOf(app, port), &f.Fleet)
+			return envoy.Cluster(key.Name, routing.ConnectionsOf(app, port), &f.Fleet)
 		}
-		return Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
+		return envoy.Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -248,7 +249,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	case xds.Scope:
 		return f.buildScope(key.Name)
 	case xds.ExtensionConfig:
-		return Hosts()
+		return envoy.HostsFilter()
 	}
 	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
 }
@@ -256,12 +257,12 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 func (f *fleetState) buildListener(name string) (proto.Message, error) {
 	switch {
 	case name == routing.HTTPListener:
-		return HTTP(&f.Fleet)
+		return envoy.HTTPListener(&f.Fleet)
 	case name == routing.HTTPSListener:
 		return f.buildHTTPS(f.CertificatesOnDemand)
 	default:
 		if s, ok := f.services.Opened(name); ok {
-			return TCP(&f.Fleet, s)
+			return envoy.TCPListener(&f.Fleet, s)
 		}
 	}
 	return nil, nil
@@ -273,17 +274,17 @@ func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
 	case !f.HasHTTPS() || len(chains)+len(passed) == 0:
 		return nil, nil
 	case onDemand:
-		return HTTPSOnDemand(&f.Fleet, chains, passed)
+		return envoy.HTTPSListenerOnDemand(&f.Fleet, chains, passed)
 	}
-	return HTTPS(&f.Fleet, chains, passed)
+	return envoy.HTTPSListener(&f.Fleet, chains, passed)
 }
 
 func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	switch {
 	case name == routing.WildcardsScope && len(f.domains.zones) > 0:
-		return Wildcards(slices.Sorted(maps.Keys(f.domains.zones))), nil
+		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.zones))), nil
 	case len(f.domains.claims[name]) > 0:
-		return Scope(&f.Fleet, f.DomainRoutes(name, f.claimsOn(name)))
+		return envoy.Scope(&f.Fleet, f.DomainRoutes(name, f.claimsOn(name)))
 	}
 	return nil, nil
 }

@@ -5,10 +5,10 @@ import (
 	"maps"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	"relay/certs"
 	"relay/sources"
-
-	"google.golang.org/protobuf/proto"
 )
 
 // inbox is where sources note what they read until the loop takes it. Nothing

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
 )
@@ -40,7 +41,7 @@ const (
 	labelSize  = 200  // of a domain, beyond those that domains have
 	routeSize  = 200
 	filterSize = 400 // a filter of a route
-	scriptSize = len(locationScript)
+	scriptSize = envoy.LocationScriptSize
 	entrySize  = 64 // a header or network, beside its text
 
 	usualDots = 5

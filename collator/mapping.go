@@ -3,6 +3,7 @@ package collator
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"unicode/utf8"
 
@@ -135,4 +136,17 @@ func guarded[T any](f func() (T, error)) (result T, err error) {
 		return err
 	})
 	return result, err
+}
+
+// cleanNetworks returns networks of which none is there twice: Envoy refuses a
+// listener for that. Nothing is returned for nothing.
+func cleanNetworks(networks []netip.Prefix) []netip.Prefix {
+	clean := slices.Clone(networks)
+	for i, network := range clean {
+		if network.IsValid() {
+			clean[i] = network.Masked()
+		}
+	}
+	slices.SortFunc(clean, netip.Prefix.Compare)
+	return slices.Compact(clean)
 }

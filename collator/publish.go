@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/xds"
 )
@@ -84,7 +85,7 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 			chains, passed := f.httpsParts()
 			if b.exists = f.HasHTTPS() && len(chains)+len(passed) > 0; b.exists {
 				b.names = f.namedByHTTPS(chains, passed)
-				b.Resource, err = HTTPSResource(&f.Fleet, chains, passed)
+				b.Resource, err = envoy.HTTPSResource(&f.Fleet, chains, passed)
 			}
 			return b, err
 		}
@@ -93,7 +94,7 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 			return b, err
 		}
 		b.exists, b.names = true, f.namedBy(key, msg)
-		b.Resource, err = Resource(key, msg)
+		b.Resource, err = envoy.Resource(key, msg)
 		return b, err
 	})
 }

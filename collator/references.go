@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/xds"
 )
@@ -132,7 +133,7 @@ func sortedKeys(keys map[xds.Key]struct{}) []xds.Key {
 // namedBy returns what a resource other than the https listener names, sorted.
 func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 	if key.Type == xds.Scope {
-		names := NamedByScope(msg)
+		names := envoy.NamedByScope(msg)
 		slices.SortFunc(names, compareKeys)
 		return slices.Clip(slices.Compact(names))
 	}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/xds"
 )
@@ -83,7 +84,7 @@ func RefusedClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[
 		if !c.Route {
 			continue
 		}
-		if err := CheckRules(f, domain, routing.Candidates([]routing.Claim{c})); err != nil {
+		if err := envoy.CheckRules(f, domain, routing.Candidates([]routing.Claim{c})); err != nil {
 			refused[c.AppPort] = err
 		}
 	}
@@ -92,7 +93,7 @@ func RefusedClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[
 
 // RefusedService says why a service cannot be passed through by the https
 // listener; nil if it can.
-func RefusedService(f *routing.Fleet, s routing.Service) error { return CheckPassthrough(f, s) }
+func RefusedService(f *routing.Fleet, s routing.Service) error { return envoy.CheckPassthrough(f, s) }
 
 // tryServices returns the services that cannot be part of the https listener, but
 // for those that are left out already.
@@ -103,7 +104,7 @@ func (f *fleetState) tryServices(services []routing.Service) map[part]error {
 		if f.refused[httpsKey][p] != nil {
 			continue
 		}
-		if err := CheckPassthrough(&f.Fleet, s); err != nil {
+		if err := envoy.CheckPassthrough(&f.Fleet, s); err != nil {
 			refused[p] = err
 		}
 	}
@@ -118,7 +119,7 @@ func (f *fleetState) tryChains(chains []routing.TLSChain) map[part]error {
 		if f.refused[httpsKey][p] != nil {
 			continue
 		}
-		if err := CheckChain(&f.Fleet, chain); err != nil {
+		if err := envoy.CheckChain(&f.Fleet, chain); err != nil {
 			refused[p] = err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
@@ -35,7 +36,7 @@ func published(t *testing.T, c *Collator, r *recorder, domain string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resource, err := Resource(key, msg)
+	resource, err := envoy.Resource(key, msg)
 	if err != nil || resource.Version != r.Versions[key] {
 		t.Fatalf("the scope of %s is not published as the state wants it: %v", domain, err)
 	}
@@ -175,7 +176,7 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 			if err != nil || msg == nil {
 				t.Fatalf("%s is published, and cannot be made: %v", quoted(key), err)
 			}
-			if resource, err := Resource(key, msg); err != nil || resource.Version != version {
+			if resource, err := envoy.Resource(key, msg); err != nil || resource.Version != version {
 				t.Fatalf("%s is published as no state wanted it: %v", quoted(key), err)
 			}
 			all[key][version] = msg

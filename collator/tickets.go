@@ -6,25 +6,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
-
+	"relay/collator/envoy"
 	"relay/collator/routing"
 )
 
-const (
-	// TicketKeyPeriod is how long new session tickets are encrypted by the same
-	// key.
-	TicketKeyPeriod = 12 * time.Hour
-	// ticketKeyBytes is what Envoy takes: a name, a key for the MAC and one to
-	// encrypt.
-	ticketKeyBytes = 80
-
-	// sessionTimeout is how long a session of TLS 1.2 can be resumed: for the keys
-	// to be there still, no longer than two periods. One of TLS 1.3 lasts two days
-	// to Envoy, and thus as long as the keys.
-	sessionTimeout = 2 * TicketKeyPeriod
-)
+// ticketKeyBytes is what Envoy takes: a name, a key for the MAC and one to
+// encrypt.
+const ticketKeyBytes = 80
 
 // TicketKey encrypts session tickets of TLS. It cannot be printed: whoever has
 // it can read recorded connections of TLS 1.2.
@@ -39,9 +27,9 @@ func (TicketKey) GoString() string { return "REDACTED" }
 // MarshalText hides the key from encoders (JSON, slog).
 func (TicketKey) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
-// TicketPeriod numbers the time in steps of TicketKeyPeriod, in every Relay
+// TicketPeriod numbers the time in steps of routing.TicketKeyPeriod, in every Relay
 // alike.
-func TicketPeriod(at time.Time) int64 { return at.Unix() / int64(TicketKeyPeriod/time.Second) }
+func TicketPeriod(at time.Time) int64 { return at.Unix() / int64(routing.TicketKeyPeriod/time.Second) }
 
 // TicketKeys derives the keys of a fleet for a period from a secret of 32 bytes,
 // by HKDF with SHA-256 (RFC 5869). The first one encrypts: that of the period.
@@ -70,26 +58,5 @@ func (c *Collator) SetTicketKeys(fleet string, keys []TicketKey) {
 	for i, key := range keys {
 		raw[i] = key
 	}
-	c.setTLSSecret(fleet, routing.TicketKeysSecret, SessionTicketKeys(raw))
-}
-
-// resumeSessions says which sessions clients can resume. Envoy does not verify a
-// client's certificate again when it resumes a session: where certificates are
-// asked for there is none, or one that expired would do for days.
-func resumeSessions(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
-	switch {
-	case t.AsksForCertificates():
-		resumeNothing(tls)
-	case t.SharedTickets:
-		tls.SessionTimeout = durationpb.New(sessionTimeout)
-		tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
-			SessionTicketKeysSdsSecretConfig: secretFromStream(routing.TicketKeysSecret),
-		}
-	}
-}
-
-func resumeNothing(tls *tlsv3.DownstreamTlsContext) {
-	tls.DisableStatefulSessionResumption = true
-	tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
-	tls.SessionTimeout = nil
+	c.setTLSSecret(fleet, routing.TicketKeysSecret, envoy.SessionTicketKeys(raw))
 }

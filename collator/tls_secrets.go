@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/xds"
 )
@@ -39,7 +40,7 @@ func (f *fleetState) buildSecret(name string) (proto.Message, error) {
 		return secret, nil
 	}
 	if certificate := f.secrets[name]; certificate != nil {
-		return Certificate(certificate), nil
+		return envoy.Certificate(certificate), nil
 	}
 	return nil, nil
 }
@@ -53,7 +54,7 @@ func (c *Collator) SetClientCA(fleet string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	c.setTLSSecret(fleet, routing.ClientCASecret, ClientAuthorities(authorities))
+	c.setTLSSecret(fleet, routing.ClientCASecret, envoy.ClientAuthorities(authorities))
 	return nil
 }
 

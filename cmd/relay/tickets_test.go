@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/logtest"
 )
 
@@ -84,7 +85,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 			}
 		}
 		holds("at the start", ticketSecret, 2)
-		time.Sleep(collator.TicketKeyPeriod - time.Minute)
+		time.Sleep(routing.TicketKeyPeriod - time.Minute)
 		holds("shortly before the end of a period", ticketSecret, 2)
 		time.Sleep(time.Minute + recheck)
 		holds("in the next period", ticketSecret, 4)
@@ -94,7 +95,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 		if p := e.problems(); len(p) != 1 || !strings.Contains(p[0].Reason, "32 random bytes") || strings.Contains(p[0].Reason, "short") {
 			t.Errorf("problems %+v", p)
 		}
-		time.Sleep(collator.TicketKeyPeriod)
+		time.Sleep(routing.TicketKeyPeriod)
 		holds("in the period after", ticketSecret, 6)
 		replace(t, file, []byte(otherSecret))
 		time.Sleep(recheck)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // TLSVersion is a version of TLS.
@@ -64,3 +65,6 @@ func (t DownstreamTLS) AsksForCertificates() bool {
 func (t DownstreamTLS) RequiresCertificates() bool {
 	return t.ClientCertificates == ClientCertificatesRequired
 }
+
+// TicketKeyPeriod is how long new session tickets are encrypted by the same key.
+const TicketKeyPeriod = 12 * time.Hour
