@@ -3,23 +3,23 @@ package collator
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"relay/certs"
+	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
 
-var updateGolden = flag.Bool("update", false, "rewrite the golden files, and remove those of no test")
+// goldens is where the golden files are.
+var goldens = filepath.Join("..", "testdata", "envoy")
 
 type goldenCase struct {
 	name         string
@@ -48,7 +48,7 @@ func goldenCases() []goldenCase {
 			changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) { p.Endpoints = nil })}},
 		{name: "clash", types: []xds.Type{xds.Cluster, xds.Scope},
 			apps: []*sources.App{webApp("/b", "shop.test"), webApp("/a", "shop.test")}},
-		{name: "zones", types: []xds.Type{xds.Scope, xds.ExtensionConfig}, apps: []*sources.App{
+		{name: "wildcards", types: []xds.Type{xds.Scope, xds.ExtensionConfig}, apps: []*sources.App{
 			webApp("/all", "*.zone.test"), webApp("/inner", "*.in.zone.test"),
 			webApp("/exact", "a.zone.test", "b.in.zone.test", "zone.test", "in.zone.test")}},
 		{name: "ports", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{{ID: "/multi", Ports: []sources.Port{
@@ -98,11 +98,11 @@ func variedEndpoints() *sources.App {
 func TestGolden(t *testing.T) {
 	known := make(map[string]bool)
 	for _, tt := range append(goldenCases(), labelCases(t)...) {
-		file := filepath.Join("testdata", tt.name+".json")
+		file := filepath.Join(goldens, tt.name+".json")
 		known[file] = true
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, file) })
 	}
-	files, err := filepath.Glob("testdata/*.json")
+	files, err := filepath.Glob(filepath.Join(goldens, "*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestGolden(t *testing.T) {
 		if known[file] {
 			continue
 		}
-		if !*updateGolden {
+		if !*collatortest.Update {
 			t.Errorf("%s belongs to no test: run with -update to remove it", file)
 		} else if err := os.Remove(file); err != nil {
 			t.Error(err)
@@ -126,19 +126,7 @@ func (tt goldenCase) run(t *testing.T, file string) {
 	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", tt.certificates, nil)
 	syncApps(c, tt.apps...)
-	got := dump(t, c, r, tt.types)
-	if *updateGolden {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("differs from %s (-want +got); run with -update if it should:\n%s", file, diff)
-	}
+	collatortest.Golden(t, file, dump(t, c, r, tt.types))
 }
 
 // dump writes the published resources, by type, and the problems. The format
