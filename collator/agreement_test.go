@@ -74,13 +74,13 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 	if got := f.coverage.picked[domain]; got != answer && !strings.Contains(f.coverage.uncovered[domain].reason, "one level") {
 		t.Fatalf("fleet %s: %s is answered with %q, counted for %q", f.Name, domain, answer, got)
 	}
-	for _, view := range f.c.Explain(domain).Domains {
-		explained := ""
+	for _, view := range explained(f.c, domain).Domains {
+		told := ""
 		if used := view.HTTPS.Certificate; used != nil && used.ServerName != "" {
-			explained = used.Secret
+			told = used.Secret
 		}
-		if view.Fleet == f.Name && explained != answer {
-			t.Fatalf("fleet %s: %s is answered with %q, explained by %q", f.Name, domain, answer, explained)
+		if view.Fleet == f.Name && told != answer {
+			t.Fatalf("fleet %s: %s is answered with %q, explained by %q", f.Name, domain, answer, told)
 		}
 	}
 }

@@ -69,8 +69,8 @@ type CertificateView struct {
 	Secret string
 	// ServerNames are the names it covers, Serves those it is used for.
 	ServerNames, Serves []string
-	// yielding are those that it is used for where the wildcard over them cannot be.
-	yielding []string
+	// Yielding are those that it is used for where the wildcard over them cannot be.
+	Yielding []string
 	// Default tells that it answers clients without a known server name.
 	Default             bool
 	NotBefore, NotAfter time.Time
@@ -83,7 +83,7 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 	for i, certificate := range all {
 		views[i] = CertificateView{
 			Source: certificate.Source, Name: certificate.Name, Secret: routing.SecretName(certificate),
-			ServerNames: certificate.ServerNames, Serves: serves[certificate], yielding: yielding[certificate],
+			ServerNames: certificate.ServerNames, Serves: serves[certificate], Yielding: yielding[certificate],
 			Default:   certificate == s.Default,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
 			Fingerprint: certificate.Fingerprint,

@@ -127,11 +127,11 @@ func TestRedirectWithoutCertificate(t *testing.T) {
 	if diff := cmp.Diff(want, problemsWith(c, HTTPSProblem, "")); diff != "" {
 		t.Errorf("without a certificate (-want +got):\n%s", diff)
 	}
-	notes := c.Explain("web.test").Domains[0].HTTPS.Notes
+	notes := explained(c, "web.test").Domains[0].HTTPS.Notes
 	if len(notes) != 2 || !strings.Contains(notes[1], "redirected") {
 		t.Errorf("explained by %q", notes)
 	}
-	if notes := c.Explain("plain.test").Domains[0].HTTPS.Notes; len(notes) != 1 {
+	if notes := explained(c, "plain.test").Domains[0].HTTPS.Notes; len(notes) != 1 {
 		t.Errorf("explained by %q, of a domain without a redirect", notes)
 	}
 	updateApps(c, webApp("/web", "web.test"))
@@ -284,7 +284,7 @@ func checkCoverage(t *testing.T, c *Collator) {
 			}
 			continue
 		}
-		e := c.Explain(domain)
+		e := explained(c, domain)
 		https := e.Domains[0].HTTPS
 		refused := slices.ContainsFunc(https.Notes, func(n string) bool {
 			return strings.Contains(n, "refuse") || strings.Contains(n, "closed")
@@ -292,12 +292,12 @@ func checkCoverage(t *testing.T, c *Collator) {
 		if missing != refused {
 			t.Fatalf("%s: without a certificate is %q, explained is %q", domain, reason, https.Notes)
 		}
-		explained := ""
+		told := ""
 		if used := https.Certificate; used != nil && used.ServerName != "" && !strings.Contains(strings.Join(https.Notes, ""), "one level") {
-			explained = used.Secret
+			told = used.Secret
 		}
-		if got := f.coverage.picked[domain]; got != explained {
-			t.Fatalf("%s: picked is %q, explained is %q", domain, got, explained)
+		if got := f.coverage.picked[domain]; got != told {
+			t.Fatalf("%s: picked is %q, explained is %q", domain, got, told)
 		}
 	}
 	if len(without) > 0 {

@@ -49,14 +49,14 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 				if got != tt.tls {
 					t.Errorf("TLS goes to %q, want %q", got, tt.tls)
 				}
-				explained := ""
-				for _, s := range c.Explain("d.test").Services {
-					if s.Outcome == Serves {
-						explained = s.App
+				serves := ""
+				for _, s := range explained(c, "d.test").Services {
+					if s.Outcome == "serves" {
+						serves = s.App
 					}
 				}
-				if explained != tt.tls {
-					t.Errorf("TLS is explained to go to %q, want %q", explained, tt.tls)
+				if serves != tt.tls {
+					t.Errorf("TLS is explained to go to %q, want %q", serves, tt.tls)
 				}
 				checkCoverage(t, c)
 			}

@@ -19,7 +19,7 @@ func readers(c *Collator) []func() {
 	subjects := []string{"a.test", "x.a.test", "nobody.test", "/a", "/b", "tcp/5432", "deployment-group/g"}
 	var reads []func()
 	for _, subject := range subjects {
-		reads = append(reads, func() { c.Explain(subject) }, func() { c.App(subject) })
+		reads = append(reads, func() { explained(c, subject) }, func() { c.App(subject) })
 	}
 	return append(reads,
 		func() { c.Apps() },

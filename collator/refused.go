@@ -70,15 +70,26 @@ func (f *fleetState) reportRefused(key xds.Key, before map[part]error) {
 // tryClaims returns the claims that cannot be part of the scope of a domain.
 func (f *fleetState) tryClaims(domain string) map[part]error {
 	refused := make(map[part]error)
-	for port, err := range RefusedClaims(&f.Fleet, domain, f.claimsOn(domain)) {
+	for port, err := range refusedClaims(&f.Fleet, domain, f.claimsOn(domain)) {
 		refused[part{AppPort: port}] = err
 	}
 	return refused
 }
 
-// RefusedClaims returns the claims that cannot be part of the scope of a domain,
+// UsableClaims returns the claims of which the scope of a domain can be made, and why
+// the others are left out of it.
+func UsableClaims(f *routing.Fleet, domain string, claims []routing.Claim) (usable []routing.Claim, leftOut map[routing.AppPort]error) {
+	rules, _ := routing.RulesOf(claims)
+	if envoy.CheckRules(f, domain, rules) == nil {
+		return claims, nil
+	}
+	leftOut = refusedClaims(f, domain, claims)
+	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return leftOut[c.AppPort] != nil }), leftOut
+}
+
+// refusedClaims returns the claims that cannot be part of the scope of a domain,
 // and why. Each is tried alone.
-func RefusedClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[routing.AppPort]error {
+func refusedClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[routing.AppPort]error {
 	refused := make(map[routing.AppPort]error)
 	for _, c := range claims {
 		if !c.Route {

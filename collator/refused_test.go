@@ -65,8 +65,8 @@ func TestBadRouteCostsItselfOnly(t *testing.T) {
 	}
 	wantProblem(t, c, "/b", "no more than 1000 item(s)")
 	wantProblem(t, c, "/a", "")
-	e := c.Explain("d.test")
-	if rules := e.Domains[0].Rules; len(rules) != 2 || rules[0].App != "/a" || rules[1].Outcome != Loses || !strings.Contains(rules[1].Reason, "left out") {
+	e := explained(c, "d.test")
+	if rules := e.Domains[0].Rules; len(rules) != 2 || rules[0].App != "/a" || rules[1].Outcome != "loses" || !strings.Contains(rules[1].Reason, "left out") {
 		t.Errorf("explained as %+v", rules)
 	}
 

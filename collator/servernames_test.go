@@ -44,7 +44,7 @@ func TestFleetGetsItsCertificatesOnly(t *testing.T) {
 		t.Errorf("domains without a certificate (-want +got):\n%s", diff)
 	}
 	for fleet, want := range map[string]string{testFleet().Name: "vault/z.test", "internal": ""} {
-		for _, d := range c.Explain("y.test").Domains {
+		for _, d := range explained(c, "y.test").Domains {
 			if d.Fleet != fleet {
 				continue
 			}

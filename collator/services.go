@@ -102,7 +102,7 @@ func (f *fleetState) nameClashes(name string) (problems []Problem) {
 	}
 	if holder, held := routing.HTTPHolder(claims, wanting[0]); held {
 		for _, s := range wanting {
-			problems = append(problems, Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, holdsName(holder))})
+			problems = append(problems, Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.HeldReason(holder))})
 		}
 		return problems
 	}
@@ -114,11 +114,6 @@ func (f *fleetState) nameClashes(name string) (problems []Problem) {
 		}
 	}
 	return problems
-}
-
-// holdsName says why a name is not passed through.
-func holdsName(c routing.Claim) string {
-	return fmt.Sprintf("%s has the domain in HTTP mode (the lowest app id wins)", c.AppPort)
 }
 
 func clashes(subject string, services []routing.Service) (problems []Problem) {

@@ -11,7 +11,10 @@ import (
 // AppView is an app as people read about it.
 type AppView struct {
 	ID, Version string
-	Ports       []PortView
+	// Routed is the app as fleets route it: with others as one, under another id, if it
+	// is one of a deployment.
+	Routed *sources.App
+	Ports  []PortView
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
 	Problems []Problem
@@ -88,7 +91,7 @@ func (c *Collator) Problems() []Problem {
 
 func (c *Collator) view(a shownApp, problems []Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Problems: problems, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {

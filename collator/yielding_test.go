@@ -101,7 +101,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 			if !slices.Contains(domains[step.secret], "www.shop.test") {
 				t.Errorf("after %s: domains by certificate %v, want www.shop.test for %s", step.wait, domains, step.secret)
 			}
-			if got := c.Explain("www.shop.test").Domains[0].HTTPS; got.Certificate.Secret != step.secret || len(got.Notes) > 0 {
+			if got := explained(c, "www.shop.test").Domains[0].HTTPS; got.Certificate.Secret != step.secret || len(got.Notes) > 0 {
 				t.Errorf("after %s: explained by %+v, notes %q", step.wait, got.Certificate, got.Notes)
 			}
 			said := problemsWith(c, CertificateProblem, "served")
@@ -143,7 +143,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 		if got := outer.coverage.picked["www.shop.test"]; got != secret {
 			t.Errorf("%s: www.shop.test is said to be served with %s, want %s", step, got, secret)
 		}
-		if got := c.Explain("www.shop.test").Domains[0].HTTPS.Certificate; got == nil || got.Secret != secret {
+		if got := explained(c, "www.shop.test").Domains[0].HTTPS.Certificate; got == nil || got.Secret != secret {
 			t.Errorf("%s: www.shop.test is explained by %+v, want %s", step, got, secret)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"relay/collator/explain"
 	"strings"
 	"time"
 )
@@ -38,14 +39,14 @@ func (c *explainCmd) Run(ctx context.Context, out streams) error {
 	if err != nil {
 		return err
 	}
-	var e explanation
+	var e explain.Explanation
 	if err := json.Unmarshal(body, &e); err != nil || e.Subject == "" {
 		return fmt.Errorf("%s did not answer with an explanation: is it Relay's admin endpoint?", c.shown())
 	}
 	if c.JSON {
 		_, err = out.out.Write(body)
 	} else {
-		e.writeText(out.out)
+		e.WriteText(out.out)
 	}
 	if err == nil && !e.Known {
 		return fmt.Errorf("nothing is known of %s", e.Subject)

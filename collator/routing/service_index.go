@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -69,4 +70,9 @@ func HTTPHolder(claims []Claim, s Service) (Claim, bool) {
 		return Claim{}, false
 	}
 	return claims[i], true
+}
+
+// HeldReason says why a name is not passed through: by the claim of HTTPHolder.
+func HeldReason(c Claim) string {
+	return fmt.Sprintf("%s has the domain in HTTP mode (the lowest app id wins)", c.AppPort)
 }

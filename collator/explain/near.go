@@ -1,4 +1,4 @@
-package collator
+package explain
 
 import (
 	"cmp"

@@ -1,4 +1,4 @@
-package collator
+package explain
 
 import (
 	"cmp"
@@ -6,14 +6,15 @@ import (
 	"net/netip"
 	"slices"
 
+	"relay/collator"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
 
-// ServiceView is what an app port gets by TCP: a port that Envoy opens, or the
+// Service is what an app port gets by TCP: a port that Envoy opens, or the
 // TLS connections to the https listener that ask for a name.
-type ServiceView struct {
+type Service struct {
 	Fleet string `json:"fleet"`
 	App   string `json:"app"`
 	Port  int    `json:"port"`
@@ -29,7 +30,7 @@ type ServiceView struct {
 }
 
 // servicesIn returns all TCP services of a fleet.
-func (f *fleetState) servicesIn(apps []*sources.App) routing.ServiceIndex {
+func servicesIn(f *routing.Fleet, apps []*sources.App) routing.ServiceIndex {
 	x := routing.NewServiceIndex()
 	for _, app := range apps {
 		if !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.TCP != nil }) {
@@ -44,42 +45,42 @@ func (f *fleetState) servicesIn(apps []*sources.App) routing.ServiceIndex {
 }
 
 // onPort returns who wants a TCP port.
-func (f *fleetState) onPort(x routing.ServiceIndex, port uint16) []ServiceView {
-	return f.serviceViews(x.Ports[port], func(s routing.Service) ServiceView {
+func onPort(f *routing.Fleet, x routing.ServiceIndex, port uint16) []Service {
+	return serviceViews(f, x.Ports[port], func(s routing.Service) Service {
 		address := s.Address
 		if !address.IsValid() {
 			address = f.HTTP.Addr()
 		}
-		return ServiceView{Listener: routing.TCPListener(port), Address: netip.AddrPortFrom(address, port).String()}
+		return Service{Listener: routing.TCPListener(port), Address: netip.AddrPortFrom(address, port).String()}
 	})
 }
 
 // onName returns who wants the TLS connections for a name, of which there are the
 // claims given.
-func (f *fleetState) onName(x routing.ServiceIndex, claims []routing.Claim, name string) []ServiceView {
-	where := func(routing.Service) ServiceView {
-		return ServiceView{Listener: routing.HTTPSListener, Address: f.HTTPS.String(), ServerName: name}
+func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, name string) []Service {
+	where := func(routing.Service) Service {
+		return Service{Listener: routing.HTTPSListener, Address: f.HTTPS.String(), ServerName: name}
 	}
-	lose := func(views []ServiceView, reason string) {
+	lose := func(views []Service, reason string) {
 		for i := range views {
 			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, reason, nil
 		}
 	}
 	var wanting []routing.Service
-	var refused []ServiceView
+	var refused []Service
 	for _, s := range x.Names[name] {
-		if err := RefusedService(&f.Fleet, s); err != nil {
-			one := f.serviceViews([]routing.Service{s}, where)
+		if err := collator.RefusedService(f, s); err != nil {
+			one := serviceViews(f, []routing.Service{s}, where)
 			lose(one, "it is left out of the listener: "+err.Error())
 			refused = append(refused, one...)
 			continue
 		}
 		wanting = append(wanting, s)
 	}
-	views := f.serviceViews(wanting, where)
+	views := serviceViews(f, wanting, where)
 	if len(wanting) > 0 {
 		if holder, held := routing.HTTPHolder(claims, wanting[0]); held {
-			lose(views, holdsName(holder))
+			lose(views, routing.HeldReason(holder))
 		}
 	}
 	return append(views, refused...)
@@ -87,15 +88,15 @@ func (f *fleetState) onName(x routing.ServiceIndex, claims []routing.Claim, name
 
 // passes returns what tells whether the TLS connections for a name go to an app as
 // they are.
-func (f *fleetState) passes(x routing.ServiceIndex, on map[string][]routing.Claim) func(name string) bool {
+func passes(f *routing.Fleet, x routing.ServiceIndex, on map[string][]routing.Claim) func(name string) bool {
 	return func(name string) bool {
-		views := f.onName(x, on[name], name)
+		views := onName(f, x, on[name], name)
 		return len(views) > 0 && views[0].Outcome == Serves
 	}
 }
 
-func (f *fleetState) serviceViews(wanting []routing.Service, where func(routing.Service) ServiceView) []ServiceView {
-	views := make([]ServiceView, len(wanting))
+func serviceViews(f *routing.Fleet, wanting []routing.Service, where func(routing.Service) Service) []Service {
+	views := make([]Service, len(wanting))
 	for i, s := range wanting {
 		v := where(s)
 		v.Fleet, v.App, v.Port, v.Cluster = f.Name, s.App, s.Port, s.Cluster()
@@ -131,47 +132,46 @@ func serviceWords(s routing.Service) []string {
 	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.IdleTimeout))
 }
 
-// explainServices adds the services that want a port of the app, or one of its
-// names.
-func (c *Collator) explainServices(e *Explanation, app string, apps []*sources.App, names map[string]struct{}) {
-	for _, f := range c.fleets {
-		x, on := f.servicesIn(apps), claimsOn(apps, &f.Fleet, names)
-		for _, of := range apps {
-			if of.ID != app {
+// addServicesOf adds the services that want a port of the app that is routed under a
+// name, or one of its names.
+func (x explainer) addServicesOf(e *Explanation, routed string, names map[string]struct{}) {
+	for _, f := range x.Fleets {
+		all, on := servicesIn(f, x.Routed), claimsOn(x.Routed, f, names)
+		for _, app := range x.Routed {
+			if app.ID != routed {
 				continue
 			}
-			services, _ := f.ServicesOf(app, of)
+			services, _ := f.ServicesOf(routed, app)
 			for _, s := range services {
 				if s.Listen != 0 {
-					e.addServices(f.onPort(x, s.Listen))
+					e.addServices(onPort(f, all, s.Listen))
 				}
 				for _, name := range s.Names {
-					e.addServices(f.onName(x, on[name], name))
+					e.addServices(onName(f, all, on[name], name))
 				}
 			}
 		}
 	}
 }
 
-// explainPort explains a TCP port, of which the subject is the listener's name.
-func (c *Collator) explainPort(subject string, port uint16) Explanation {
+// port explains a TCP port, of which the subject is the listener's name.
+func (x explainer) port(subject string, port uint16) Explanation {
 	e := Explanation{Subject: subject, Needs: make(map[string][]xds.Key)}
-	apps := c.routedApps()
 	claimants := make(map[string]struct{})
-	for _, f := range c.fleets {
-		e.addServices(f.onPort(f.servicesIn(apps), port))
+	for _, f := range x.Fleets {
+		e.addServices(onPort(f, servicesIn(f, x.Routed), port))
 	}
 	for _, s := range e.Services {
 		claimants[s.App] = struct{}{}
 	}
 	e.Known = len(e.Services) > 0
-	c.addClaimants(&e, claimants)
+	x.addClaimants(&e, claimants)
 	return e
 }
 
-func (e *Explanation) addServices(views []ServiceView) {
+func (e *Explanation) addServices(views []Service) {
 	for _, v := range views {
-		if slices.ContainsFunc(e.Services, func(o ServiceView) bool {
+		if slices.ContainsFunc(e.Services, func(o Service) bool {
 			return cmp.Or(cmp.Compare(o.Fleet, v.Fleet), cmp.Compare(o.Listener, v.Listener), cmp.Compare(o.ServerName, v.ServerName),
 				cmp.Compare(o.App, v.App), cmp.Compare(o.Port, v.Port)) == 0
 		}) {
@@ -188,10 +188,10 @@ func (e *Explanation) addServices(views []ServiceView) {
 // passThrough finds the service that gets the TLS connections for a host before
 // any certificate is looked at: by the same name, or a more exact one. With it come
 // those that want the host under a more exact name, and do not get it.
-func (f *fleetState) passThrough(x routing.ServiceIndex, on map[string][]routing.Claim, host string, https *HTTPSView) []ServiceView {
-	var losing []ServiceView
+func passThrough(f *routing.Fleet, x routing.ServiceIndex, on map[string][]routing.Claim, host string, https *HTTPS) []Service {
+	var losing []Service
 	for _, name := range routing.HostNames(host) {
-		views := f.onName(x, on[name], name)
+		views := onName(f, x, on[name], name)
 		if len(views) > 0 && views[0].Outcome == Serves {
 			if used := https.Certificate; used != nil {
 				used.Reason = "TLS is passed through to the app"

@@ -1,11 +1,13 @@
-package collator
+// Package explain says why something is or isn't routed: from the labels of apps to
+// what Envoys are told, and how far each of them has come with it.
+package explain
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
 
+	"relay/collator"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
@@ -23,28 +25,32 @@ type Explanation struct {
 	Near  []string `json:"near,omitempty"`
 	// Domains has an entry for each fleet in which an app claims the domain; of an
 	// app, for each of its domains and fleets.
-	Domains []DomainView `json:"domains,omitempty"`
+	Domains []Domain `json:"domains,omitempty"`
 	// Services are the TCP services of the app, or those of the domain or TCP port.
-	Services []ServiceView `json:"services,omitempty"`
+	Services []Service `json:"services,omitempty"`
 	// Apps are those that claim the domain, or the one app.
-	Apps []ExplainedApp `json:"apps,omitempty"`
+	Apps []App `json:"apps,omitempty"`
 	// Needs are the resources by which this works, by fleet.
 	Needs map[string][]xds.Key `json:"-"`
+	// NotReady says why Envoys are not served everything yet.
+	NotReady []string `json:"notReady,omitempty"`
+	// Fleets are those concerned, with their Envoys.
+	Fleets []Fleet `json:"fleets,omitempty"`
 }
 
-// ExplainedApp is an app and its ports.
-type ExplainedApp struct {
+// App is an app and its ports.
+type App struct {
 	ID      string `json:"id"`
 	Version string `json:"version,omitempty"`
-	// Group is the name under which the app is routed together with others.
-	Group    string          `json:"group,omitempty"`
-	Ports    []ExplainedPort `json:"ports"`
-	Problems []Problem       `json:"problems,omitempty"`
+	// Deployment is the name under which the app is routed together with others.
+	Deployment string             `json:"group,omitempty"`
+	Ports      []Port             `json:"ports"`
+	Problems   []collator.Problem `json:"problems,omitempty"`
 }
 
-// ExplainedPort is a port and its tasks. Fleets and Cluster are empty when no
+// Port is a port and its tasks. Fleets and Cluster are empty when no
 // fleet of this Relay takes the port.
-type ExplainedPort struct {
+type Port struct {
 	Index   int      `json:"index"`
 	Name    string   `json:"name,omitempty"`
 	Groups  []string `json:"groups,omitempty"`
@@ -52,69 +58,63 @@ type ExplainedPort struct {
 	Cluster string   `json:"cluster,omitempty"`
 	Domains []string `json:"domains,omitempty"`
 	// Connections says how Envoy connects to the tasks, where that is special.
-	Connections []string            `json:"connections,omitempty"`
-	Endpoints   []ExplainedEndpoint `json:"endpoints,omitempty"`
-	Excluded    []ExplainedExcluded `json:"excluded,omitempty"`
+	Connections []string   `json:"connections,omitempty"`
+	Endpoints   []Endpoint `json:"endpoints,omitempty"`
+	Excluded    []Excluded `json:"excluded,omitempty"`
 }
 
-// ExplainedEndpoint is a task in rotation.
-type ExplainedEndpoint struct {
+// Endpoint is a task in rotation.
+type Endpoint struct {
 	Address string `json:"address"`
 	Health  string `json:"health"`
 	Task    string `json:"task,omitempty"`
 }
 
-// ExplainedExcluded is a task that gets no requests, and why.
-type ExplainedExcluded struct {
+// Excluded is a task that gets no requests, and why.
+type Excluded struct {
 	Task   string `json:"task"`
 	Reason string `json:"reason"`
 }
 
+// explainer explains one moment.
+type explainer struct {
+	collator.Snapshot
+	c *collator.Collator
+}
+
 // Explain explains a domain, the app with the given id, or a TCP port, as
-// "tcp/5432". Of a domain in a wildcard domain it says which of the two answers.
-// It costs a look at every app.
-func (c *Collator) Explain(subject string) Explanation {
+// "tcp/5432". Of a domain below a wildcard domain it says which of the two answers.
+// It costs a look at every app. The Explanation is without NotReady and Fleets.
+func Explain(c *collator.Collator, subject string) Explanation {
+	return explainer{c.Snapshot(), c}.explain(subject)
+}
+
+func (x explainer) explain(subject string) Explanation {
 	subject = strings.TrimSpace(subject)
-	if app, ok := c.App(subject); ok {
-		return c.explainApp(app)
+	if app, ok := x.c.App(subject); ok {
+		return x.app(app)
 	}
 	if port, ok := routing.TCPPort(subject); ok {
-		if e := c.explainPort(subject, port); e.Known {
+		if e := x.port(subject, port); e.Known {
 			return e
 		}
 	}
 	if domain, err := sources.NormalizeDomain(subject); err == nil {
-		if e := c.explainDomain(domain); e.Known {
+		if e := x.domain(domain); e.Known {
 			return e
 		}
 		subject = domain
 	}
-	if app, ok := c.App("/" + strings.Trim(subject, "/")); ok {
-		return c.explainApp(app)
+	if app, ok := x.c.App("/" + strings.Trim(subject, "/")); ok {
+		return x.app(app)
 	}
-	return Explanation{Subject: subject, Near: near(subject, c.names())}
-}
-
-// routedApps returns all apps as they are routed; they are never modified.
-func (c *Collator) routedApps() []*sources.App {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	apps := make([]*sources.App, 0, len(c.apps))
-	for _, app := range c.apps {
-		if app.Deployment == nil {
-			apps = append(apps, app)
-		}
-	}
-	for _, group := range c.groups {
-		apps = append(apps, group.merged)
-	}
-	return apps
+	return Explanation{Subject: subject, Near: near(subject, x.names())}
 }
 
 // names returns every domain and app id.
-func (c *Collator) names() []string {
+func (x explainer) names() []string {
 	seen := make(map[string]struct{})
-	for _, app := range c.routedApps() {
+	for _, app := range x.Routed {
 		for _, port := range app.Ports {
 			for _, domain := range slices.Concat(port.Domains, port.ACMEDomains) {
 				seen[domain] = struct{}{}
@@ -124,34 +124,31 @@ func (c *Collator) names() []string {
 			}
 		}
 	}
-	c.mu.RLock()
-	ids := slices.AppendSeq(make([]string, 0, len(c.read)), maps.Keys(c.read))
-	c.mu.RUnlock()
-	for _, id := range ids {
+	for _, id := range x.IDs {
 		seen[id] = struct{}{}
 	}
 	return slices.Sorted(maps.Keys(seen))
 }
 
-func (c *Collator) explainDomain(domain string) Explanation {
+func (x explainer) domain(domain string) Explanation {
 	e := Explanation{Subject: domain, Needs: make(map[string][]xds.Key)}
-	apps, names := c.routedApps(), nameSet(domain)
+	names := nameSet(domain)
 	claimants := make(map[string]struct{})
-	for _, f := range c.fleets {
-		on, services := claimsOn(apps, &f.Fleet, names), f.servicesIn(apps)
-		view, claims := c.domainView(on, f, domain, f.passes(services, on))
-		https := &HTTPSView{}
+	for _, f := range x.Fleets {
+		on, services := claimsOn(x.Routed, f, names), servicesIn(f, x.Routed)
+		view, claims := x.view(on, f, domain, passes(f, services, on))
+		https := &HTTPS{}
 		if view != nil {
 			https = &view.HTTPS
 		}
 		if f.HasHTTPS() {
-			e.addServices(f.passThrough(services, on, domain, https))
+			e.addServices(passThrough(f, services, on, domain, https))
 		}
 		if view == nil {
 			continue
 		}
 		e.Domains = append(e.Domains, *view)
-		e.need(&f.Fleet, *view)
+		e.need(f, *view)
 		for _, claim := range claims {
 			claimants[claim.App] = struct{}{}
 		}
@@ -159,45 +156,34 @@ func (c *Collator) explainDomain(domain string) Explanation {
 	for _, s := range e.Services {
 		claimants[s.App] = struct{}{}
 	}
-	c.addClaimants(&e, claimants)
+	x.addClaimants(&e, claimants)
 	e.Known = len(e.Domains)+len(e.Services) > 0
 	return e
 }
 
 // addClaimants adds the apps behind the names under which they are routed.
-func (c *Collator) addClaimants(e *Explanation, claimants map[string]struct{}) {
+func (x explainer) addClaimants(e *Explanation, claimants map[string]struct{}) {
 	for _, id := range slices.Sorted(maps.Keys(claimants)) {
-		for _, member := range c.membersOf(id) {
-			if app, ok := c.App(member); ok {
-				e.Apps = append(e.Apps, c.explained(app))
+		for _, member := range x.Members(id) {
+			if app, ok := x.c.App(member); ok {
+				e.Apps = append(e.Apps, appOf(app))
 			}
 		}
 	}
 }
 
-// membersOf returns the ids of the apps that are routed under a name.
-func (c *Collator) membersOf(routed string) []string {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if group, ok := c.groups[routed]; ok {
-		return slices.Sorted(maps.Keys(group.members))
-	}
-	return []string{routed}
-}
-
-func (c *Collator) explainApp(app AppView) Explanation {
-	e := Explanation{Subject: app.ID, Known: true, Apps: []ExplainedApp{c.explained(app)}, Needs: make(map[string][]xds.Key)}
-	apps := c.routedApps()
+func (x explainer) app(app collator.AppView) Explanation {
+	e := Explanation{Subject: app.ID, Known: true, Apps: []App{appOf(app)}, Needs: make(map[string][]xds.Key)}
 	var own []string
 	for _, port := range app.Ports {
 		own = slices.Concat(own, port.Domains, port.ACMEDomains)
 	}
 	names := nameSet(own...)
 	// An app may have hundreds of domains, and there are many apps.
-	rivals := slices.DeleteFunc(slices.Clone(apps), func(other *sources.App) bool { return !mentions(other, names) })
-	for _, f := range c.fleets {
-		on := claimsOn(rivals, &f.Fleet, names)
-		passes := f.passes(f.servicesIn(apps), on)
+	rivals := slices.DeleteFunc(slices.Clone(x.Routed), func(other *sources.App) bool { return !mentions(other, names) })
+	for _, f := range x.Fleets {
+		on := claimsOn(rivals, f, names)
+		passed := passes(f, servicesIn(f, x.Routed), on)
 		domains := make(map[string]struct{})
 		for _, port := range app.Ports {
 			if !slices.Contains(port.Fleets, f.Name) {
@@ -209,40 +195,33 @@ func (c *Collator) explainApp(app AppView) Explanation {
 			}
 		}
 		for _, domain := range slices.Sorted(maps.Keys(domains)) {
-			if view, _ := c.domainView(on, f, domain, passes); view != nil {
+			if view, _ := x.view(on, f, domain, passed); view != nil {
 				e.Domains = append(e.Domains, *view)
-				e.need(&f.Fleet, *view)
+				e.need(f, *view)
 			}
 		}
 	}
-	routed := app.ID
-	if group := e.Apps[0].Group; group != "" {
-		routed = group
-	}
-	c.explainServices(&e, routed, apps, names)
+	x.addServicesOf(&e, app.Routed.ID, names)
 	return e
 }
 
-func (c *Collator) explained(app AppView) ExplainedApp {
-	c.mu.RLock()
-	shown := c.shown(app.ID)
-	c.mu.RUnlock()
-	out := ExplainedApp{ID: app.ID, Version: app.Version, Problems: app.Problems, Ports: make([]ExplainedPort, len(app.Ports))}
-	routed := cmp.Or(shown.merged, shown.app)
-	if shown.merged != nil {
-		out.Group = routed.ID
+func appOf(app collator.AppView) App {
+	out := App{ID: app.ID, Version: app.Version, Problems: app.Problems, Ports: make([]Port, len(app.Ports))}
+	routed := app.Routed
+	if routed.ID != app.ID {
+		out.Deployment = routed.ID
 	}
 	for i, port := range app.Ports {
-		p := ExplainedPort{Index: port.Index, Name: port.Name, Fleets: port.Fleets, Cluster: port.Cluster, Domains: port.Domains}
-		if routed != nil && i < len(routed.Ports) {
+		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, Cluster: port.Cluster, Domains: port.Domains}
+		if i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
 			p.Connections = connectionWords(routed.Ports[i])
 		}
 		for _, e := range port.Endpoints {
-			p.Endpoints = append(p.Endpoints, ExplainedEndpoint{e.Address.String(), e.Health.String(), e.Task})
+			p.Endpoints = append(p.Endpoints, Endpoint{e.Address.String(), e.Health.String(), e.Task})
 		}
 		for _, x := range port.Excluded {
-			p.Excluded = append(p.Excluded, ExplainedExcluded{x.Task, x.Reason})
+			p.Excluded = append(p.Excluded, Excluded{x.Task, x.Reason})
 		}
 		out.Ports[i] = p
 	}
@@ -250,7 +229,7 @@ func (c *Collator) explained(app AppView) ExplainedApp {
 }
 
 // need notes what a domain needs in the Envoys of a fleet.
-func (e *Explanation) need(f *routing.Fleet, view DomainView) {
+func (e *Explanation) need(f *routing.Fleet, view Domain) {
 	e.add(f.Name, xds.Listener, routing.HTTPListener)
 	e.add(f.Name, xds.Scope, view.Domain)
 	if _, wildcard := routing.CutWildcard(view.Domain); wildcard {

@@ -1,16 +1,16 @@
-package collator
+package explain
 
 import (
 	"fmt"
 	"slices"
 
-	"relay/collator/envoy"
+	"relay/collator"
 	"relay/collator/routing"
 	"relay/sources"
 )
 
-// DomainView is what a fleet does with the requests for a domain.
-type DomainView struct {
+// Domain is what a fleet does with the requests for a domain.
+type Domain struct {
 	Fleet string `json:"fleet"`
 	// Host is what was asked about; Domain is the claimed domain that answers for
 	// it, which is another when a wildcard domain does. Its scope, the resource
@@ -18,10 +18,10 @@ type DomainView struct {
 	Host   string `json:"host"`
 	Domain string `json:"domain"`
 	// Rules are all claims, in the order in which they are tried.
-	Rules []RuleView `json:"rules,omitempty"`
+	Rules []Rule `json:"rules,omitempty"`
 	// ACMECluster takes ACME challenges on plain HTTP; empty for none.
-	ACMECluster string    `json:"acmeCluster,omitempty"`
-	HTTPS       HTTPSView `json:"https"`
+	ACMECluster string `json:"acmeCluster,omitempty"`
+	HTTPS       HTTPS  `json:"https"`
 	// Notes say what is easily overlooked.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -35,8 +35,8 @@ const (
 	Loses  Outcome = "loses"
 )
 
-// RuleView is what an app port asks for: the requests whose path has a prefix.
-type RuleView struct {
+// Rule is what an app port asks for: the requests whose path has a prefix.
+type Rule struct {
 	App        string `json:"app"`
 	Port       int    `json:"port"`
 	Path       string `json:"path"`
@@ -48,21 +48,21 @@ type RuleView struct {
 	Reason string `json:"reason"`
 	// Targets are the clusters that take the requests, and their shares. A rule
 	// that serves may hold those of others with a RELAY_n_CLUSTER_WEIGHT.
-	Targets []TargetView `json:"targets,omitempty"`
+	Targets []Target `json:"targets,omitempty"`
 	// Handling says in words what happens to requests beside being forwarded.
 	Handling []string `json:"handling,omitempty"`
 }
 
-// TargetView is a cluster and its share of the requests.
-type TargetView struct {
+// Target is a cluster and its share of the requests.
+type Target struct {
 	Cluster string `json:"cluster"`
 	Weight  uint32 `json:"weight"`
 }
 
-// domainView returns what a fleet does with a host, and the claims on it, of those
+// view returns what a fleet does with a host, and the claims on it, of those
 // on all names under which it may be found; nil when no app claims it there.
 // passes is as in explainHTTPS.
-func (c *Collator) domainView(on map[string][]routing.Claim, f *fleetState, host string, passes func(name string) bool) (*DomainView, []routing.Claim) {
+func (x explainer) view(on map[string][]routing.Claim, f *routing.Fleet, host string, passes func(name string) bool) (*Domain, []routing.Claim) {
 	view, claims := viewDomain(on, f, host)
 	if view == nil {
 		return nil, nil
@@ -70,8 +70,8 @@ func (c *Collator) domainView(on map[string][]routing.Claim, f *fleetState, host
 	if slices.ContainsFunc(claims, func(c routing.Claim) bool { return c.ACME }) {
 		view.ACMECluster = routing.ClusterName(f.ACMEApp, 0)
 	}
-	known := c.certificatesSynced.Load()
-	view.HTTPS = explainHTTPS(&f.Fleet, host, *c.certificateViews.Load(), c.now(), known, passes)
+	known := x.CertificatesKnown
+	view.HTTPS = explainHTTPS(f, host, x.Certificates, x.Time, known, passes)
 	if rules, _ := routing.RulesOf(claims); known && f.HasHTTPS() && len(view.HTTPS.Notes) > 0 && slices.ContainsFunc(rules, func(r routing.Rule) bool { return r.Redirect }) {
 		view.HTTPS.Notes = append(view.HTTPS.Notes, "clients of plain http are redirected to it all the same")
 	}
@@ -80,14 +80,14 @@ func (c *Collator) domainView(on map[string][]routing.Claim, f *fleetState, host
 
 // viewDomain finds the domain that answers for a host: the host itself, or the
 // wildcard domain with the longest name.
-func viewDomain(claims map[string][]routing.Claim, f *fleetState, host string) (*DomainView, []routing.Claim) {
+func viewDomain(claims map[string][]routing.Claim, f *routing.Fleet, host string) (*Domain, []routing.Claim) {
 	wildcard := ""
 	for _, name := range routing.HostNames(host)[1:] {
 		if len(claims[name]) > 0 && wildcard == "" {
 			wildcard = name
 		}
 	}
-	view := &DomainView{Fleet: f.Name, Host: host, Domain: host}
+	view := &Domain{Fleet: f.Name, Host: host, Domain: host}
 	if len(claims[host]) == 0 {
 		// A wildcard domain that nobody claims is no host that could be asked for.
 		if _, isWildcard := routing.CutWildcard(host); isWildcard || wildcard == "" {
@@ -95,29 +95,25 @@ func viewDomain(claims map[string][]routing.Claim, f *fleetState, host string) (
 		}
 		view.Domain = wildcard
 	}
-	answering, refused := usable(&f.Fleet, view.Domain, claims[view.Domain])
-	view.Rules = append(ruleViews(&f.Fleet, answering), refused...)
+	answering, refused := usable(f, view.Domain, claims[view.Domain])
+	view.Rules = append(ruleViews(f, answering), refused...)
 	view.Notes = domainNotes(view, wildcard)
 	return view, answering
 }
 
 // usable returns the claims on a domain of which its scope is made, and views of
 // those that are left out of it.
-func usable(f *routing.Fleet, domain string, claims []routing.Claim) ([]routing.Claim, []RuleView) {
-	rules, _ := routing.RulesOf(claims)
-	if envoy.CheckRules(f, domain, rules) == nil {
-		return claims, nil
-	}
-	refused := RefusedClaims(f, domain, claims)
-	var views []RuleView
+func usable(f *routing.Fleet, domain string, claims []routing.Claim) ([]routing.Claim, []Rule) {
+	used, leftOut := collator.UsableClaims(f, domain, claims)
+	var views []Rule
 	for _, c := range claims {
-		if err := refused[c.AppPort]; err != nil {
+		if err := leftOut[c.AppPort]; err != nil {
 			for _, r := range routing.Candidates([]routing.Claim{c}) {
 				views = append(views, ruleView(r, Loses, "it is left out of the domain: "+err.Error()))
 			}
 		}
 	}
-	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return refused[c.AppPort] != nil }), views
+	return used, views
 }
 
 // nameSet returns all names under which hosts may be found.
@@ -162,14 +158,14 @@ func mentions(app *sources.App, names map[string]struct{}) bool {
 
 // ruleViews returns what serves, in the order in which it is tried, and then
 // what loses.
-func ruleViews(f *routing.Fleet, claims []routing.Claim) []RuleView {
+func ruleViews(f *routing.Fleet, claims []routing.Claim) []Rule {
 	rules, losses := routing.RulesOf(claims)
-	var views []RuleView
+	var views []Rule
 	for _, r := range rules {
 		v := ruleView(r, Serves, winReason(r, losses))
 		v.Handling = handlingWords(f, r)
 		for _, t := range r.Targets {
-			v.Targets = append(v.Targets, TargetView{t.Cluster, t.Weight})
+			v.Targets = append(v.Targets, Target{t.Cluster, t.Weight})
 		}
 		views = append(views, v)
 	}
@@ -179,8 +175,8 @@ func ruleViews(f *routing.Fleet, claims []routing.Claim) []RuleView {
 	return views
 }
 
-func ruleView(r routing.Rule, outcome Outcome, reason string) RuleView {
-	return RuleView{
+func ruleView(r routing.Rule, outcome Outcome, reason string) Rule {
+	return Rule{
 		App: r.Claim.App, Port: r.Claim.Port, Path: r.Path.Prefix, IgnoreCase: r.Path.IgnoreCase,
 		Order: r.Order, Outcome: outcome, Reason: reason,
 	}
@@ -208,12 +204,12 @@ func winReason(r routing.Rule, losses []routing.Loss) string {
 
 // domainNotes is given the wildcard domain that would answer for the host if no
 // port claimed it; "" for none.
-func domainNotes(view *DomainView, wildcard string) []string {
+func domainNotes(view *Domain, wildcard string) []string {
 	var notes []string
-	switch serving := slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves }); {
+	switch serving := slices.ContainsFunc(view.Rules, func(r Rule) bool { return r.Outcome == Serves }); {
 	case !serving:
 		notes = append(notes, "only ACME challenges are answered; everything else gets 404")
-	case !slices.ContainsFunc(view.Rules, func(r RuleView) bool { return r.Outcome == Serves && r.Path == "/" }):
+	case !slices.ContainsFunc(view.Rules, func(r Rule) bool { return r.Outcome == Serves && r.Path == "/" }):
 		notes = append(notes, "paths that no rule has get 404")
 	}
 	if _, isWildcard := routing.CutWildcard(view.Domain); wildcard != "" && !isWildcard {

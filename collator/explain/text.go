@@ -1,27 +1,25 @@
-package main
+package explain
 
 import (
 	"fmt"
 	"io"
 	"strings"
-
-	"relay/admin"
-	"relay/collator"
+	"time"
 )
 
-// explainer writes an explanation for people.
-type explainer struct{ w io.Writer }
+// writer writes an explanation for people.
+type writer struct{ w io.Writer }
 
-func (x explainer) line(format string, args ...any) { fmt.Fprintf(x.w, format+"\n", args...) }
+func (x writer) line(format string, args ...any) { fmt.Fprintf(x.w, format+"\n", args...) }
 
 // detail writes a line with a title of its own column.
-func (x explainer) detail(title, format string, args ...any) {
+func (x writer) detail(title, format string, args ...any) {
 	x.line("  %-12s "+format, append([]any{title}, args...)...)
 }
 
-// writeText writes the whole explanation.
-func (e explanation) writeText(w io.Writer) {
-	x := explainer{w}
+// WriteText writes the whole explanation, as people read it.
+func (e Explanation) WriteText(w io.Writer) {
+	x := writer{w}
 	for _, reason := range e.NotReady {
 		x.line("Envoys are not served everything yet: %s", reason)
 	}
@@ -54,7 +52,7 @@ func (e explanation) writeText(w io.Writer) {
 	}
 }
 
-func (x explainer) domain(d collator.DomainView) {
+func (x writer) domain(d Domain) {
 	answered := d.Domain
 	if d.Domain != d.Host {
 		answered = d.Host + " by " + d.Domain
@@ -73,13 +71,13 @@ func (x explainer) domain(d collator.DomainView) {
 	}
 }
 
-func (x explainer) rule(r collator.RuleView) {
+func (x writer) rule(r Rule) {
 	path := r.Path + "*"
 	if r.IgnoreCase {
 		path += " in any case"
 	}
 	claim := fmt.Sprintf("%s for port %d of %s, weight %d", path, r.Port, r.App, r.Order)
-	if r.Outcome == collator.Loses {
+	if r.Outcome == Loses {
 		x.detail("loses", "%s", claim)
 		x.detail("", "%s", r.Reason)
 		return
@@ -97,7 +95,7 @@ func (x explainer) rule(r collator.RuleView) {
 	}
 }
 
-func (x explainer) https(h collator.HTTPSView) {
+func (x writer) https(h HTTPS) {
 	if used := h.Certificate; used != nil {
 		x.detail("HTTPS", "on %s: %s", h.Listens, certificateText(*used))
 	}
@@ -109,13 +107,13 @@ func (x explainer) https(h collator.HTTPSView) {
 	}
 }
 
-func (x explainer) service(s collator.ServiceView) {
+func (x writer) service(s Service) {
 	what := s.Listener + " on " + s.Address
 	if s.ServerName != "" {
 		what += ", TLS for " + s.ServerName + " passed through,"
 	}
 	x.detail(string(s.Outcome), "%s in fleet %s, for port %d of %s: %s", what, s.Fleet, s.Port, s.App, s.Reason)
-	if s.Outcome == collator.Serves {
+	if s.Outcome == Serves {
 		x.detail("", "to cluster %s", s.Cluster)
 	}
 	for _, words := range s.Handling {
@@ -123,7 +121,7 @@ func (x explainer) service(s collator.ServiceView) {
 	}
 }
 
-func certificateText(c collator.CertificateChoice) string {
+func certificateText(c Certificate) string {
 	name := "default"
 	if c.ServerName != "" {
 		name = c.ServerName
@@ -131,14 +129,14 @@ func certificateText(c collator.CertificateChoice) string {
 	return fmt.Sprintf("certificate %s for %s, %s, until %s: %s", c.Secret, name, c.State, c.NotAfter.UTC().Format("2006-01-02"), c.Reason)
 }
 
-func (x explainer) app(app collator.ExplainedApp) {
+func (x writer) app(app App) {
 	version := ""
 	if app.Version != "" {
 		version = ", version " + app.Version
 	}
 	x.line("app %s%s", app.ID, version)
-	if app.Group != "" {
-		x.detail("group", "one of %s, whose oldest app's labels count", app.Group)
+	if app.Deployment != "" {
+		x.detail("group", "one of %s, whose oldest app's labels count", app.Deployment)
 	}
 	if len(app.Ports) == 0 {
 		x.detail("ports", "none: nothing of it can be routed")
@@ -159,7 +157,7 @@ func (x explainer) app(app collator.ExplainedApp) {
 	}
 }
 
-func (x explainer) port(p collator.ExplainedPort) {
+func (x writer) port(p Port) {
 	title := fmt.Sprintf("port %d", p.Index)
 	if p.Name != "" {
 		title += " " + p.Name
@@ -189,7 +187,7 @@ func (x explainer) port(p collator.ExplainedPort) {
 	}
 }
 
-func (x explainer) fleet(f explainedFleet) {
+func (x writer) fleet(f Fleet) {
 	x.line("Envoys of fleet %s", f.Name)
 	if len(f.Envoys) == 0 {
 		x.detail("none", "no Envoy of this fleet is connected to this Relay")
@@ -210,7 +208,7 @@ func (x explainer) fleet(f explainedFleet) {
 }
 
 // rejectedText says what an Envoy has in place of what was rejected, and why.
-func rejectedText(l admin.LackView) string {
+func rejectedText(l Rejection) string {
 	has := "it has none"
 	if l.Older {
 		has = "an older version serves"
@@ -221,3 +219,5 @@ func rejectedText(l admin.LackView) string {
 	}
 	return fmt.Sprintf("rejected by %s since %s, %s%s: %s", l.By, stamp(l.Since), has, retry, l.Error)
 }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

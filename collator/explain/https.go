@@ -1,4 +1,4 @@
-package collator
+package explain
 
 import (
 	"slices"
@@ -6,23 +6,24 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/collator"
 	"relay/collator/routing"
 )
 
-// HTTPSView is how a fleet answers a host by HTTPS.
-type HTTPSView struct {
+// HTTPS is how a fleet answers a host by HTTPS.
+type HTTPS struct {
 	// Listens is where; empty when the fleet has no https listener.
 	Listens string `json:"listens,omitempty"`
 	// Certificate is the one that clients are shown; nil for none.
-	Certificate *CertificateChoice `json:"certificate,omitempty"`
+	Certificate *Certificate `json:"certificate,omitempty"`
 	// Others cover the host too, and are not used.
-	Others []CertificateChoice `json:"others,omitempty"`
+	Others []Certificate `json:"others,omitempty"`
 	// Notes say what clients will object to.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// CertificateChoice is a certificate that could answer for a host.
-type CertificateChoice struct {
+// Certificate is a certificate that could answer for a host.
+type Certificate struct {
 	Source string `json:"source"`
 	Name   string `json:"name"`
 	Secret string `json:"secret"`
@@ -40,11 +41,11 @@ type CertificateChoice struct {
 // default one
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
 // passes reports whether the TLS connections for a name go to an app as they are.
-func explainHTTPS(f *routing.Fleet, host string, all []CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPSView {
+func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPS {
 	if !f.HasHTTPS() {
-		return HTTPSView{Notes: []string{"the fleet has no https listener"}}
+		return HTTPS{Notes: []string{"the fleet has no https listener"}}
 	}
-	view := HTTPSView{Listens: f.HTTPS.String()}
+	view := HTTPS{Listens: f.HTTPS.String()}
 	if !known {
 		view.Notes = []string{"certificates have not been read yet"}
 		return view
@@ -60,7 +61,7 @@ func explainHTTPS(f *routing.Fleet, host string, all []CertificateView, now time
 			case !f.HasName(name):
 				choice.Reason = "the fleet's server-names do not have " + name
 				view.Others = append(view.Others, choice)
-			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.yielding, name) && !answers(certs.WildcardOver(name))):
+			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.Yielding, name) && !answers(certs.WildcardOver(name))):
 				choice.Reason = "it covers " + name
 				view.Certificate = &choice
 			default:
@@ -68,7 +69,7 @@ func explainHTTPS(f *routing.Fleet, host string, all []CertificateView, now time
 			}
 		}
 	}
-	if i := slices.IndexFunc(all, func(c CertificateView) bool { return c.Default }); view.Certificate == nil && i >= 0 {
+	if i := slices.IndexFunc(all, func(c collator.CertificateView) bool { return c.Default }); view.Certificate == nil && i >= 0 {
 		choice := choiceOf(all[i], "", now)
 		choice.Reason = "no certificate covers the name: this is the default one"
 		view.Certificate = &choice
@@ -87,8 +88,8 @@ func explainHTTPS(f *routing.Fleet, host string, all []CertificateView, now time
 	return view
 }
 
-func choiceOf(c CertificateView, name string, now time.Time) CertificateChoice {
-	choice := CertificateChoice{
+func choiceOf(c collator.CertificateView, name string, now time.Time) Certificate {
+	choice := Certificate{
 		Source: c.Source, Name: c.Name, Secret: c.Secret, ServerName: name, NotAfter: c.NotAfter,
 	}
 	switch (&certs.Certificate{NotBefore: c.NotBefore, NotAfter: c.NotAfter}).ValidAt(now) {
@@ -102,7 +103,7 @@ func choiceOf(c CertificateView, name string, now time.Time) CertificateChoice {
 	return choice
 }
 
-func otherReason(host string, other CertificateChoice, used *CertificateChoice) string {
+func otherReason(host string, other Certificate, used *Certificate) string {
 	switch {
 	case used == nil:
 		return "it is not used"
@@ -118,7 +119,7 @@ func otherReason(host string, other CertificateChoice, used *CertificateChoice) 
 	return "of two alike, Vault's counts first, then the lowest fingerprint"
 }
 
-func certificateNotes(host string, used *CertificateChoice) []string {
+func certificateNotes(host string, used *Certificate) []string {
 	if used == nil {
 		return []string{"no certificate covers the name, and there is no default one: connections are closed"}
 	}
