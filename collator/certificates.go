@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // mergeCertificates takes complete reads of certificate sources.
@@ -112,7 +113,7 @@ func withoutYielding(chains []tlsChain) []tlsChain {
 		if len(chain.yielding) > 0 {
 			chain.serverNames = slices.DeleteFunc(slices.Clone(chain.serverNames), func(name string) bool {
 				_, yields := slices.BinarySearch(chain.yielding, name)
-				return yields && wildcards[certs.WildcardOver(name)]
+				return yields && wildcards[hostname.WildcardOver(name)]
 			})
 			if len(chain.serverNames) == 0 {
 				continue

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // winner is the certificate that wins a server name, and whether clients accept
@@ -216,7 +217,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.hasName(name), w.yields && f.answers(certs.WildcardOver(name)):
+		case !ok, !f.hasName(name), w.yields && f.answers(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.lack = name + " of " + w.secret + " covers one level of names only"

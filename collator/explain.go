@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"relay/internal/hostname"
 	"relay/sources"
 	"relay/xds"
 )
@@ -85,7 +86,7 @@ func (c *Collator) Explain(subject string) Explanation {
 			}
 		}
 	}
-	if domain, err := sources.NormalizeDomain(subject); err == nil {
+	if domain, err := hostname.Domain(subject); err == nil {
 		if e := c.explainDomain(domain); e.Known {
 			return e
 		}

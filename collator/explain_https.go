@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // HTTPSView is how a fleet answers a host by HTTPS.
@@ -59,7 +60,7 @@ func explainHTTPS(f Fleet, host string, all []CertificateView, now time.Time, kn
 			case !f.hasName(name):
 				choice.Reason = "the fleet's server-names do not have " + name
 				view.Others = append(view.Others, choice)
-			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.yielding, name) && !answers(certs.WildcardOver(name))):
+			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.yielding, name) && !answers(hostname.WildcardOver(name))):
 				choice.Reason = "it covers " + name
 				view.Certificate = &choice
 			default:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"relay/internal/hostname"
 	"relay/internal/panics"
 	"relay/sources"
 )
@@ -94,7 +95,7 @@ func cleanDomains(domains []string, room *int, report func(field, reason string)
 			report("domains", fmt.Sprintf("%.20q… has more than %d bytes", domain, maxDomainBytes))
 			continue
 		}
-		normal, err := sources.NormalizeDomain(domain)
+		normal, err := hostname.Domain(domain)
 		if err != nil {
 			report("domains", err.Error())
 			continue

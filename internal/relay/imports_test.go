@@ -14,15 +14,15 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/coalesce", "internal/files", "internal/secret", "internal/state"},
-		"certs":   {"internal/coalesce", "internal/files", "internal/panics", "internal/secret", "internal/state"},
+		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/secret", "internal/state"},
+		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil,
 		"admin":             {"internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},
-		"collator":          {"sources", "certs", "xds", "internal/panics", "internal/secret"},
+		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"internal/guard": nil, "internal/panics": nil, "internal/secret": nil,
+		"internal/guard": nil, "internal/hostname": nil, "internal/panics": nil, "internal/secret": nil,
 		// The program is made of all of them.
-		"internal/relay": {"sources", "certs", "collator", "xds", "admin", "internal/files", "internal/guard", "internal/panics", "internal/secret", "internal/state"},
+		"internal/relay": {"sources", "certs", "collator", "xds", "admin", "internal/files", "internal/guard", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}
