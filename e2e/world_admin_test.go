@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -271,6 +272,17 @@ func (a *adminClient) awaitNotReady(words string) {
 	eventually(a.t, "not ready", func() error {
 		if reason := a.notReady(); !strings.Contains(reason, words) {
 			return fmt.Errorf("%q", reason)
+		}
+		return nil
+	})
+}
+
+// awaitReady waits until /readyz says that all is served.
+func (a *adminClient) awaitReady() {
+	a.t.Helper()
+	eventually(a.t, "ready", func() error {
+		if reason := a.notReady(); reason != "" {
+			return errors.New(reason)
 		}
 		return nil
 	})

@@ -40,10 +40,10 @@ type TypeStatus struct {
 	Type Type
 	// Subscribed is "*" or the number of names.
 	Subscribed string
-	// Resources is how many it holds.
+	// Resources is how many the Envoy has.
 	Resources int
-	// Sent and Acked are revisions of the store; equal to the store's or not,
-	// nothing is due while Behind is 0.
+	// Sent and Acked are revisions of the store. They may be older than the store's: nothing
+	// is due while Behind is 0.
 	Sent, Acked     uint64
 	SentAt, AckedAt time.Time
 	InFlight        bool
@@ -52,28 +52,29 @@ type TypeStatus struct {
 	Rejections int
 	// Rejected is the last rejection.
 	Rejected *Rejection
-	// Lacks are the resources that the Envoy does not have as they are, since it or
-	// others of its version rejected them, by name; no more than maxLacks.
+	// Stale are the resources whose present version the Envoy does not have, since it, or
+	// others of its version, rejected that. They are ordered by name, and no more than
+	// maxStale.
 	Stale []StaleResource
-	// Lacking counts them all.
+	// StaleCount counts them all.
 	StaleCount int
 }
 
-// maxLacks bounds what is listed of one type.
+// maxStale bounds what is listed of one type.
 const maxStale = 20
 
-// Lack is a resource that an Envoy does not have as it is.
+// StaleResource is a resource whose present version an Envoy does not have.
 type StaleResource struct {
 	Name string
-	// Own tells that the Envoy itself rejected it. Else several others of its version
-	// did, and none of them acknowledged it.
+	// RejectedItself tells that the Envoy itself rejected the version. Else several others of
+	// its version did, and none of them acknowledged it.
 	RejectedItself bool
 	Since          time.Time
-	// Message is what the Envoy, or one of the others, said.
+	// Message is what the Envoy, or the first of the others, said.
 	Message string
-	// Retry is when it is offered again.
+	// Retry is when the version is offered again.
 	Retry time.Time
-	// Older tells that the Envoy has an older version in place of it.
+	// HasOlder tells that the Envoy has an older version.
 	HasOlder bool
 }
 
@@ -121,7 +122,7 @@ func (s *session) noClusters(now time.Time) bool {
 	return !ts.subscribed && ts.kept == nil && !s.startedAt.IsZero() && !s.store.ClustersOnDemand && !s.expectsType(Cluster, now)
 }
 
-// lackOf says why an Envoy lacks a resource.
+// staleResource says why a resource is stale.
 func (ts *typeState) staleResource(t *table, id uint32) StaleResource {
 	stale := StaleResource{Name: t.entries[id].name, HasOlder: ts.inEnvoy.Contains(id), Retry: ts.stale[id].retryAt}
 	if r := ts.rejected[id]; ts.rejectsCurrent(t, id) {

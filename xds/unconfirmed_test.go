@@ -2,9 +2,9 @@ package xds
 
 import "testing"
 
-// An Envoy may come again before the end of its old stream is seen. What that leaves in
-// doubt is made sure on the new one.
-func TestDoubtOfAStreamThatEndsLate(t *testing.T) {
+// An Envoy may reconnect before the end of its old stream is seen. What is unconfirmed then is sent
+// again on the new one.
+func TestUnconfirmedOfAStreamThatEndsLate(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	setIn(t, store, Listener, "1", "tcp/1", "tcp/2", "tcp/3")

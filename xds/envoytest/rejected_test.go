@@ -25,9 +25,9 @@ const (
 	again = "again"
 )
 
-// What becomes of content that Envoy has refused, when it comes again.
+// What Envoy makes of content that it rejected, when that comes again.
 var (
-	// looksAgain: it is refused each time, and Envoy tells the version before.
+	// looksAgain: Envoy rejects it each time, and on a new stream tells the version before.
 	looksAgain = []step{
 		{"n=A", ack, "n=A"},
 		{"n=X", nack, "n=A"},
@@ -45,8 +45,8 @@ var (
 		{"n=X", nack, "n="},
 		{"n=A", ack, "n=A"},
 	}
-	// skips: only the first time. Then it is acknowledged, and told as held, but
-	// not served; until something else has come in between, good or bad.
+	// skips: Envoy rejects it the first time only. Then it acknowledges it, and says that it has
+	// it, but does not serve it, until something else has come in between, good or bad.
 	skips = []step{
 		{"n=A o=A", ack, "n=A o=A"},
 		{"n=X", nack, "n=A"},
@@ -69,10 +69,10 @@ var (
 	}
 )
 
-// What becomes of the others in a response that is refused for one resource.
+// What Envoy makes of the other resources in a response that it rejects for one.
 var (
-	// takes: all are taken and removals are carried out, but on a new stream Envoy
-	// tells what it had before, be it gone.
+	// takes: Envoy takes all of them over and carries out removals. But on a new stream it tells
+	// the versions before, also of what was removed.
 	takes = []step{
 		{"n=A o=A", ack, "n=A o=A"},
 		{"o=B n=X", nack, "n=A o=B"},
@@ -84,9 +84,9 @@ var (
 		{again, "n=A o=A", "n=A o="},
 		{"o=A", ack, "o=A"},
 	}
-	// notesWithoutServing: those before the bad one are not served, nor when they
-	// come again: Envoy believes that it has them. Other content helps, and other
-	// bytes of the same meaning. Removals are carried out, as above.
+	// notesWithoutServing: Envoy does not serve those before the bad one, nor when they come again:
+	// it believes that it has them. Other content helps, and other bytes of the same meaning. It
+	// carries out removals, as above.
 	notesWithoutServing = []step{
 		{"n=A o=A", ack, "n=A o=A"},
 		{"n=X o=B", nack, "n=A o=A"},
@@ -106,7 +106,7 @@ var (
 		{"-o", ack, "o="},
 		{"o=b", ack, "o=B"},
 	}
-	// leavesSome: by chance some are taken; all are when they come again.
+	// leavesSome: Envoy takes over some, by chance; and all when they come again.
 	leavesSome = []step{
 		{"n=A o=A", ack, "n=A o=A"},
 		{"o=B n=X", nack, "n=A"},
@@ -114,12 +114,12 @@ var (
 	}
 )
 
-// Relay takes an acknowledgement for what Envoy serves. Where that is not so, it
-// has to know: a version of Envoy that does otherwise fails here.
-func TestRefused(t *testing.T) {
+// Relay takes an ACK to mean that Envoy serves the resource. Where Envoy does otherwise, Relay has to
+// know. A version of Envoy that differs from this fails here.
+func TestRejected(t *testing.T) {
 	t.Parallel()
 	facts := []struct {
-		kind  *kind
+		typ   *resourceType
 		name  string
 		steps []step
 	}{
@@ -146,12 +146,12 @@ func TestRefused(t *testing.T) {
 	}
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		for _, fact := range facts {
-			t.Run(fact.kind.name+" "+fact.name, func(t *testing.T) {
+			t.Run(fact.typ.name+" "+fact.name, func(t *testing.T) {
 				t.Parallel()
-				l := newLab(t, version)
-				fact.kind.setUp(l, "n", "o", marker)
+				e := newTestEnvoy(t, version)
+				fact.typ.setUp(e, "n", "o", marker)
 				for i, s := range fact.steps {
-					l.step(fact.kind, i, s)
+					e.step(fact.typ, i, s)
 				}
 			})
 		}
@@ -159,26 +159,26 @@ func TestRefused(t *testing.T) {
 }
 
 // step makes a step.
-func (l *lab) step(k *kind, i int, s step) {
-	l.t.Helper()
-	switch answer := l.make(k, s.send); {
+func (e *testEnvoy) step(typ *resourceType, i int, s step) {
+	e.t.Helper()
+	switch answer := e.make(typ, s.send); {
 	case answer != s.answer && s.answer == nack:
-		l.t.Fatalf("step %d, %s: Envoy says %s, want a rejection", i, s.send, answer)
+		e.t.Fatalf("step %d, %s: Envoy says %s, want a rejection", i, s.send, answer)
 	case answer != s.answer:
-		l.t.Fatalf("step %d, %s: Envoy says %s, want %s", i, s.send, answer, s.answer)
+		e.t.Fatalf("step %d, %s: Envoy says %s, want %s", i, s.send, answer, s.answer)
 	}
-	l.reached(k)
+	e.reached(typ)
 	for _, want := range strings.Fields(s.served) {
 		name, content, _ := strings.Cut(want, "=")
-		l.served(k, name, content)
+		e.served(typ, name, content)
 	}
 }
 
 // make sends what a step says, or ends the stream, and returns what Envoy says.
-func (l *lab) make(k *kind, what string) string {
-	l.t.Helper()
+func (e *testEnvoy) make(typ *resourceType, what string) string {
+	e.t.Helper()
 	if what == again {
-		versions := l.reconnect(k.url)
+		versions := e.reconnect(typ.url)
 		var told []string
 		for _, name := range []string{"n", "o"} {
 			if version, ok := versions[name]; ok {
@@ -195,12 +195,12 @@ func (l *lab) make(k *kind, what string) string {
 			removed = append(removed, strings.TrimPrefix(name, "-"))
 			continue
 		}
-		set = append(set, named{name, content, k.build(l, name, content)})
+		set = append(set, named{name, content, typ.build(e, name, content)})
 	}
-	rejection := l.send(k.url, set, removed...)
+	rejection := e.send(typ.url, set, removed...)
 	if rejection == "" {
 		return ack
 	}
-	l.t.Logf("%s: %s", what, rejection)
+	e.t.Logf("%s: %s", what, rejection)
 	return nack
 }

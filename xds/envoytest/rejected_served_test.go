@@ -28,13 +28,13 @@ import (
 
 var (
 	// authorities are those of clients, which chains name beside their certificate.
-	authorities = &kind{"authorities", xds.Secret.URL(), nil, buildAuthority, servedAuthority}
+	authorities = &resourceType{"authorities", xds.Secret.URL(), nil, buildAuthority, servedAuthority}
 	// matched are extensions within a matcher, as Relay makes them.
-	matched = &kind{"matched extensions", xds.ExtensionConfig.URL(), nil, buildMatched, servedExtension}
+	matched = &resourceType{"matched extensions", xds.ExtensionConfig.URL(), nil, buildMatched, servedExtension}
 )
 
-func buildAuthority(l *lab, name, content string) proto.Message {
-	text := string(l.client(name, content).Root)
+func buildAuthority(e *testEnvoy, name, content string) proto.Message {
+	text := string(e.client(name, content).Root)
 	if content == bad {
 		text = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"
 	}
@@ -42,29 +42,29 @@ func buildAuthority(l *lab, name, content string) proto.Message {
 }
 
 // client is a client's certificate, of an authority of its own.
-func (l *lab) client(name, content string) *certstest.Issued {
-	l.t.Helper()
+func (e *testEnvoy) client(name, content string) *certstest.Issued {
+	e.t.Helper()
 	key := "client of " + name + content
-	if l.pairs[key] == nil {
-		l.pairs[key] = certstest.TestCA(l.t).TestIssue(l.t, []string{"client.test"}, certstest.Options{})
+	if e.pairs[key] == nil {
+		e.pairs[key] = certstest.TestCA(e.t).TestIssue(e.t, []string{"client.test"}, certstest.Options{})
 	}
-	return l.pairs[key]
+	return e.pairs[key]
 }
 
 // servedAuthority is the content whose clients get in, and no others.
-func servedAuthority(l *lab, name string) string {
+func servedAuthority(e *testEnvoy, name string) string {
 	var in []string
 	for _, content := range []string{good, other} {
-		issued := l.client(name, content)
+		issued := e.client(name, content)
 		own, err := tls.X509KeyPair(certstest.Join(issued.Leaf, issued.Chain), issued.Key)
 		if err != nil {
-			l.t.Fatal(err)
+			e.t.Fatal(err)
 		}
-		conn, err := tls.Dial("tcp", l.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true, Certificates: []tls.Certificate{own}})
+		conn, err := tls.Dial("tcp", e.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true, Certificates: []tls.Certificate{own}})
 		if err != nil {
 			continue
 		}
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(maxWait))
 		if text, _ := io.ReadAll(conn); string(text) == "hello" {
 			in = append(in, content)
 		}
@@ -73,21 +73,21 @@ func servedAuthority(l *lab, name string) string {
 	return strings.Join(in, " and ")
 }
 
-func buildMatched(l *lab, name, content string) proto.Message {
-	within := buildExtension(l, name, content).(*corev3.TypedExtensionConfig)
+func buildMatched(e *testEnvoy, name, content string) proto.Message {
+	within := buildExtension(e, name, content).(*corev3.TypedExtensionConfig)
 	within.Name = "lua"
-	run := packed(l.t, &compositev3.ExecuteFilterAction{TypedConfig: within})
-	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(l.t, &matchingv3.ExtensionWithMatcher{
-		ExtensionConfig: &corev3.TypedExtensionConfig{Name: "composite", TypedConfig: packed(l.t, &compositev3.Composite{})},
+	run := packed(e.t, &compositev3.ExecuteFilterAction{TypedConfig: within})
+	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(e.t, &matchingv3.ExtensionWithMatcher{
+		ExtensionConfig: &corev3.TypedExtensionConfig{Name: "composite", TypedConfig: packed(e.t, &compositev3.Composite{})},
 		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
 		}}},
 	})}
 }
 
-// places are kinds with what names their resources n and o.
+// places are types, and what names their resources n and o.
 var places = []struct {
-	kind *kind
+	typ  *resourceType
 	fill func(s *site)
 }{
 	{clusters, func(*site) {}},
@@ -111,9 +111,9 @@ var places = []struct {
 // authorityListener has a filter chain for each of the authorities.
 func (s *site) authorityListener(names ...string) *listenerv3.Listener {
 	s.t.Helper()
-	// The certificate is no secret: while authorities are refused, Envoy refuses all that
+	// The certificate is no secret: while authorities are rejected, Envoy rejects all that
 	// the chain needs beside.
-	certificate := buildSecret(s.lab, "certificate", good).(*tlsv3.Secret).GetTlsCertificate()
+	certificate := buildSecret(s.testEnvoy, "certificate", good).(*tlsv3.Secret).GetTlsCertificate()
 	var chains []*listenerv3.FilterChain
 	for _, name := range names {
 		chains = append(chains, chainWith(s.t, name, &tlsv3.CommonTlsContext{
@@ -124,34 +124,33 @@ func (s *site) authorityListener(names ...string) *listenerv3.Listener {
 	return s.tlsListener(chains...)
 }
 
-// What Envoy refuses is shown as rejected for as long as it is not served, also when
-// Envoy skips it unread because it came before, and when the Relay does not know of
-// that. What came in the same response is served. Once mended it is served, and nothing
-// is shown any more.
-func TestRefusedIsShownUntilItIsServed(t *testing.T) {
+// A resource is shown as rejected for as long as it is not served. That holds too if Envoy would
+// skip it because it came before, and if another Relay sent it. The others in the response are
+// served. Once repaired, it is served, and no rejection is shown.
+func TestRejectedIsShownUntilItIsServed(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		for _, place := range places {
-			t.Run(place.kind.name, func(t *testing.T) {
+			t.Run(place.typ.name, func(t *testing.T) {
 				t.Parallel()
-				k := place.kind
+				typ := place.typ
 				s := newSite(t, version, func(s *site) {
 					place.fill(s)
-					s.set(content{k, "n", bad}, content{k, "o", good})
+					s.set(content{typ, "n", bad}, content{typ, "o", good})
 				})
-				s.stays(k, none)
-				s.set(content{k, "n", good})
-				s.mended(k, good, good)
+				s.stays(typ, none)
+				s.set(content{typ, "n", good})
+				s.repaired(typ, good, good)
 
-				s.set(content{k, "n", bad}, content{k, "o", other})
-				s.shows(k, "o", xds.Acknowledged)
-				s.served(k, "o", other)
-				s.stays(k, good)
+				s.set(content{typ, "n", bad}, content{typ, "o", other})
+				s.shows(typ, "o", xds.Acknowledged)
+				s.served(typ, "o", other)
+				s.stays(typ, good)
 				// Another Relay brings changes at once. What Envoy has of them it does not know.
-				s.set(content{k, "o", good})
-				s.shows(k, "o", xds.Acknowledged)
-				s.reconnect(another, content{k, "n", other}, content{k, "o", other})
-				s.mended(k, other, other)
+				s.set(content{typ, "o", good})
+				s.shows(typ, "o", xds.Acknowledged)
+				s.reconnect(another, content{typ, "n", other}, content{typ, "o", other})
+				s.repaired(typ, other, other)
 			})
 		}
 	})
@@ -159,37 +158,37 @@ func TestRefusedIsShownUntilItIsServed(t *testing.T) {
 
 // stays makes sure that n is shown as rejected, and older content served, whatever
 // Relay Envoy comes to.
-func (s *site) stays(k *kind, older string) {
+func (s *site) stays(typ *resourceType, older string) {
 	s.t.Helper()
 	for _, how := range []reconnection{"", cut, another, another} {
 		if how != "" {
 			s.reconnect(how)
 		}
-		s.shows(k, "n", xds.Rejected)
-		s.shows(k, "o", xds.Acknowledged)
-		s.served(k, "n", older)
+		s.shows(typ, "n", xds.Rejected)
+		s.shows(typ, "o", xds.Acknowledged)
+		s.served(typ, "n", older)
 		if got := s.rejections(); got != "n" {
 			s.t.Fatalf("%s: rejected are %q, want n alone", how, got)
 		}
 	}
 }
 
-// mended makes sure that all is served.
-func (s *site) mended(k *kind, n, o string) {
+// repaired makes sure that all is served.
+func (s *site) repaired(typ *resourceType, n, o string) {
 	s.t.Helper()
-	s.served(k, "n", n)
-	s.served(k, "o", o)
-	s.shows(k, "n", xds.Acknowledged)
-	s.shows(k, "o", xds.Acknowledged)
+	s.served(typ, "n", n)
+	s.served(typ, "o", o)
+	s.shows(typ, "n", xds.Acknowledged)
+	s.shows(typ, "o", xds.Acknowledged)
 	if got := s.rejections(); got != "" {
 		s.t.Fatalf("rejected are %q, want none", got)
 	}
 }
 
-// A refused secret costs itself: a listener that is changed meanwhile, or names it
-// anew, is not refused for it when a good version is known. Where none is, the listener
-// is opened as soon as the secret is mended.
-func TestListenerIsServedBesideARefusedSecret(t *testing.T) {
+// A rejected secret costs only itself: a listener that is changed meanwhile, or names the secret
+// anew, is not rejected for it if a good version is known. If none is, the listener is opened as soon
+// as the secret is repaired.
+func TestListenerIsServedBesideARejectedSecret(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		t.Parallel()
@@ -235,10 +234,10 @@ func TestListenerIsServedBesideARefusedSecret(t *testing.T) {
 	})
 }
 
-// Of a response of scopes with a bad one, Envoy notes some of the good ones and serves
-// them not, nor when they come again as they were. They are served all the same,
-// whatever their order, and also if the stream ends while the culprit is sought.
-func TestScopesBesideARefusedOneAreServed(t *testing.T) {
+// If one scope of a response is bad, Envoy notes some of the good ones and does not serve them, nor
+// when the same bytes come again. They are served all the same, whatever their order, and also if the
+// stream ends during the search for the culprit.
+func TestScopesBesideARejectedOneAreServed(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		t.Parallel()
@@ -284,12 +283,12 @@ func TestScopesBesideARefusedOneAreServed(t *testing.T) {
 
 // setAndLose makes a change, and ends the stream when Envoy gives an answer of the type,
 // which is lost. Answers are counted from 1.
-func (s *site) setAndLose(k *kind, answer int, how reconnection, all ...content) {
+func (s *site) setAndLose(typ *resourceType, answer int, how reconnection, all ...content) {
 	s.t.Helper()
 	stream := s.proxy.Streams() - 1
 	given := make(map[*discoveryv3.DeltaDiscoveryRequest]bool)
 	s.proxy.HoldRequests(func(r *discoveryv3.DeltaDiscoveryRequest) bool {
-		if r.GetTypeUrl() == k.url && r.GetResponseNonce() != "" {
+		if r.GetTypeUrl() == typ.url && r.GetResponseNonce() != "" {
 			given[r] = true
 		}
 		return len(given) >= answer
