@@ -29,7 +29,7 @@ func TestXDSMutualTLS(t *testing.T) {
 	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
 	w.envoy.ready()
 	w.clients.expect("https://a.test/", http.StatusOK, "/a")
-	since := w.admin.streams(1)[0].Connected
+	since := w.admin.streams(1)[0].Since
 
 	stranger := certstest.TestCA(t)
 	tests := []struct {
@@ -84,7 +84,7 @@ func TestXDSMutualTLS(t *testing.T) {
 	}
 	w.marathon.deploy(app("/b", "b.test", 1))
 	w.clients.expect("http://b.test/", http.StatusOK, "/b")
-	if got := w.admin.streams(1)[0].Connected; !got.Equal(since) {
+	if got := w.admin.streams(1)[0].Since; !got.Equal(since) {
 		t.Error("Envoy's stream was cut")
 	}
 }

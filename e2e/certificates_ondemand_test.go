@@ -117,7 +117,7 @@ func TestMadeUpServerNames(t *testing.T) {
 			for _, name := range []string{"*", "\xff\xfe.test", "fleet/client-ca", "dir/a.test.pem", "a b\n.test", "-", strings.Repeat("x", 255)} {
 				w.tls.wantShown(name, test.byDefault)
 			}
-			since := w.admin.streams(1)[0].Connected
+			since := w.admin.streams(1)[0].Since
 
 			w.tls.wantShown("first.made-up.test", test.byDefault)
 			envoy := procfs{t, w.envoy.Pid()}
@@ -139,7 +139,7 @@ func TestMadeUpServerNames(t *testing.T) {
 			if n := w.admin.fleet("external").Resources["secrets"]; n > 1100 {
 				t.Errorf("Relay holds %d secrets", n)
 			}
-			if again := w.admin.streams(1)[0].Connected; again != since {
+			if again := w.admin.streams(1)[0].Since; again != since {
 				t.Error("the stream was lost")
 			}
 			w.clients.says(ws, "still here")

@@ -183,7 +183,7 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 		w.eventually("rejected", func() error {
 			for _, e := range w.admin.envoys() {
 				for _, k := range e.Types {
-					if k.Type == "listeners" && k.InFlight && w.admin.sum(`relay_xds_rejections_total`) == 1 {
+					if k.Type == xds.Listener && k.InFlight && w.admin.sum(`relay_xds_rejections_total`) == 1 {
 						return nil
 					}
 				}

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"relay/admin"
 	"relay/collator"
 	"relay/xds"
 )
@@ -41,7 +40,7 @@ type ExplainedNeed struct {
 	Name  string `json:"name"`
 	State string `json:"state"`
 	// Rejected says more of what was rejected.
-	Rejected *admin.LackView `json:"rejected,omitempty"`
+	Rejected *xds.StaleResource `json:"rejected,omitempty"`
 }
 
 // notYet is the state of what is on demand and nobody has needed.
@@ -88,8 +87,7 @@ func explainEnvoy(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) Explain
 			need.State = notYet
 		}
 		if state == xds.Rejected || state == xds.Quarantined {
-			lack := lackView(resource.Stale)
-			need.Rejected = &lack
+			need.Rejected = &p.Resources[i].Stale
 		}
 		envoy.Waiting = append(envoy.Waiting, need)
 	}

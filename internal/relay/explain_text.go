@@ -5,8 +5,8 @@ import (
 	"io"
 	"strings"
 
-	"relay/admin"
 	"relay/collator"
+	"relay/xds"
 )
 
 // explainer writes an explanation for people.
@@ -210,14 +210,14 @@ func (x explainer) fleet(f ExplainedFleet) {
 }
 
 // rejectedText says what an Envoy has in place of what was rejected, and why.
-func rejectedText(l admin.LackView) string {
+func rejectedText(stale xds.StaleResource) string {
 	has := "it has none"
-	if l.Older {
+	if stale.HasOlder {
 		has = "an older version serves"
 	}
 	retry := ""
-	if l.Retry != nil {
-		retry = ", tried again at " + stamp(*l.Retry)
+	if !stale.Retry.IsZero() {
+		retry = ", tried again at " + stamp(stale.Retry)
 	}
-	return fmt.Sprintf("rejected by %s since %s, %s%s: %s", l.By, stamp(l.Since), has, retry, l.Error)
+	return fmt.Sprintf("rejected by %s since %s, %s%s: %s", stale.By, stamp(stale.Since), has, retry, stale.Message)
 }
