@@ -51,10 +51,11 @@ build: ## Build ./bin/relay
 	@echo "== Relay: building (a few minutes the first time)"
 	@go build -v -ldflags "-X main.build=$$(git describe --always --dirty 2>/dev/null)" -o bin/relay ./cmd/relay 2>&1 | $(PROGRESS)
 
-check: ## Formatting, vet, staticcheck
+check: ## Formatting, vet, staticcheck, and what the documents name
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...
+	go test ./docs
 
 tools: $(ENVOY) $(OLDEST_ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl
 

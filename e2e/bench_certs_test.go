@@ -22,6 +22,7 @@ import (
 	"relay/certs/vault/vaulttest"
 	"relay/collator"
 	"relay/internal/relay"
+	"relay/internal/secret"
 )
 
 // What is promised to marathon-acme's users, for 5000 certificates.
@@ -192,7 +193,7 @@ func newBenchVault(b *testing.B, certificates int) *benchVault {
 			Options: collator.Options{ConnectTimeout: time.Second},
 		}}},
 		Certificates: relay.Certificates{Grace: time.Hour, Vault: vault.Config{
-			Addresses: []string{v.proxy(b, server.Addr)}, Mount: "secret", Token: vault.Secret(token), PollInterval: time.Hour,
+			Addresses: []string{v.proxy(b, server.Addr)}, Mount: "secret", Token: secret.String(token), PollInterval: time.Hour,
 		}},
 		XDS: relay.XDSPort{Address: "127.0.0.1:0"}, Admin: relay.AdminPort{Address: "127.0.0.1:0"},
 	}

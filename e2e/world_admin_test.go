@@ -15,6 +15,7 @@ import (
 
 	"relay/admin"
 	"relay/collator"
+	"relay/internal/files"
 	"relay/internal/relay"
 	"relay/xds"
 )
@@ -44,7 +45,7 @@ func (a *adminClient) use(url string, port relay.AdminPort) {
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	}
 	if port.TokenFile != "" {
-		token, err := relay.ReadToken(port.TokenFile)
+		token, err := files.Secret(port.TokenFile)
 		if err != nil {
 			a.t.Fatal(err)
 		}

@@ -16,11 +16,11 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"relay/certs/certstest"
-	"relay/certs/vault"
 	"relay/certs/vault/vaulttest"
 	"relay/deploy"
 	"relay/internal/logtest"
 	"relay/internal/relay"
+	"relay/internal/secret"
 )
 
 // runningRelay is Relay in the process of the test.
@@ -81,7 +81,7 @@ func (r *runningRelay) useVault() *vaulttest.Mount {
 		r.t.Fatal(err)
 	}
 	r.config.Certificates.Dir.Paths = nil
-	r.config.Certificates.Vault.Addresses, r.config.Certificates.Vault.Mount, r.config.Certificates.Vault.Token = []string{server.Addr}, "secret", vault.Secret(token)
+	r.config.Certificates.Vault.Addresses, r.config.Certificates.Vault.Mount, r.config.Certificates.Vault.Token = []string{server.Addr}, "secret", secret.String(token)
 	return mount
 }
 

@@ -3,6 +3,8 @@ package sources
 import (
 	"net/netip"
 	"time"
+
+	"relay/internal/secret"
 )
 
 // HTTP says how the requests for a port's domains are chosen and handled, where
@@ -62,21 +64,8 @@ type Path struct {
 type BasicAuth struct {
 	Realm, User string
 	// Hash is that of the password as in htpasswd files: "{SHA}" and base64.
-	Hash Secret
+	Hash secret.String
 }
-
-// Secret is text that no log, page or error can show: every way of printing it
-// gives "REDACTED".
-type Secret string
-
-// String hides the secret.
-func (Secret) String() string { return "REDACTED" }
-
-// GoString hides the secret from %#v.
-func (Secret) GoString() string { return "REDACTED" }
-
-// MarshalText hides the secret from encoders (JSON, slog).
-func (Secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
 // HeaderEdits are changes to a header.
 type HeaderEdits struct {

@@ -8,26 +8,27 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// maxPassing is how many names that are not lasting are answered at a time in a
-// fleet: each costs every Envoy that asked for it some 25 kB. Whoever makes up
-// names makes Envoys forget others of the kind and ask again, no more.
+// maxTemporary is how many temporary aliases a fleet has at a time. Each costs some 25 kB in
+// every Envoy that asked for it. A client that makes up names does no more than make Envoys
+// forget other temporary names, and ask for them again.
 const maxTemporary = 1000
 
 // aliases are copies of resources under other names, made when an Envoy asks.
 type aliases struct {
 	resolve Resolver
 	of      map[uint32]alias
-	// passing are those that are not lasting, oldest first; some may be gone.
+	// temporary are the ids of those that are not permanent, oldest first. Some of them may
+	// not be aliases any more.
 	temporary []uint32
 }
 
 type alias struct {
 	target    uint32
 	version   version // of the target
-	permanent bool
+	permanent bool    // as a Resolver says
 }
 
-// alias finds the target of a name, if there is one.
+// resolveAlias finds the target of a name, if there is one.
 func (t *table) resolveAlias(name string) (a alias, ok bool) {
 	if t.aliases.resolve == nil {
 		return a, false
@@ -43,8 +44,8 @@ func (t *table) resolveAlias(name string) (a alias, ok bool) {
 	return alias{target: id, version: t.versions[id], permanent: permanent}, true
 }
 
-// materialize makes the aliases that are asked for, and returns them. It reports
-// whether others had to go for them.
+// makeAliases makes aliases of those ids that have no resource and can be resolved. It returns
+// them, and reports whether older aliases were removed.
 func (t *table) makeAliases(typ Type, ids []uint32, revision uint64) (made []uint32, evicted bool) {
 	for _, id := range ids {
 		name := t.entries[id].name
@@ -65,9 +66,8 @@ func (t *table) makeAliases(typ Type, ids []uint32, revision uint64) (made []uin
 	return made, t.evictTemporary(revision + 1)
 }
 
-// evict removes the oldest of the passing aliases when there are too many, until
-// half as many are left: many at once, since each time all streams look what
-// changed.
+// evictTemporary removes the oldest temporary aliases when there are too many, until half as
+// many are left. It removes many at once, as all streams look each time what changed.
 func (t *table) evictTemporary(revision uint64) (evicted bool) {
 	if len(t.aliases.temporary) <= maxTemporary {
 		return false
@@ -83,7 +83,7 @@ func (t *table) evictTemporary(revision uint64) (evicted bool) {
 	return evicted
 }
 
-// realias brings all aliases up to date. It reports whether one changed.
+// updateAliases brings all aliases up to date. It reports whether one changed.
 func (t *table) updateAliases(typ Type, revision uint64) (changed bool) {
 	for id, before := range t.aliases.of {
 		name := t.entries[id].name

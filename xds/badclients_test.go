@@ -27,84 +27,110 @@ import (
 	"relay/xds/xdstest"
 )
 
-// Each broken or hostile client is refused, logged once however often it comes
-// again, and costs the others nothing.
-func TestHostileClients(t *testing.T) {
-	t.Parallel()
+// attempt is one attempt of a client. It returns when the server has ended it.
+type attempt func(s *secured) error
+
+// badClient is a client that is refused.
+type badClient struct {
+	name string
+	// make prepares the client.
+	make func(*testing.T, *secured) attempt
+	kind guard.Kind
+	// says is what the log has about it.
+	says string
+}
+
+// handshakes makes a client that makes the TLS handshake, and then sends something.
+func handshakes(config func(t *testing.T, s *secured) *tls.Config, then ...byte) func(*testing.T, *secured) attempt {
+	return func(t *testing.T, s *secured) attempt {
+		c := config(t, s)
+		return func(s *secured) error { return s.write(c, then) }
+	}
+}
+
+// certificateFor has a client use a certificate for names, or none without names.
+func certificateFor(names ...string) func(*testing.T, *secured) *tls.Config {
+	return func(t *testing.T, s *secured) *tls.Config { return s.client(t, s.ca, certstest.Options{}, names...) }
+}
+
+// sendsPlain makes a client that sends bytes in plain text, with pauses between them.
+func sendsPlain(first []byte, pause time.Duration) func(*testing.T, *secured) attempt {
+	return func(*testing.T, *secured) attempt {
+		return func(s *secured) error { return s.writePlain(first, pause) }
+	}
+}
+
+// calls makes a client with a certificate for a name that asks for a fleet's clusters, or sends
+// a body in place of that.
+func calls(name, fleet string, want codes.Code, body []byte) func(*testing.T, *secured) attempt {
+	return func(t *testing.T, s *secured) attempt {
+		creds := credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, name))
+		return func(s *secured) error { return s.call(creds, fleet, want, body) }
+	}
+}
+
+// badTLSClients do not get through the TLS handshake.
+func badTLSClients(t *testing.T) []badClient {
 	stranger := certstest.TestCA(t)
 	expired := certstest.Options{NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
-	huge := make([]byte, 100_000_000)
 	hello := []byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-	settings := http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-
-	// try makes one attempt and returns when the server has ended it.
-	type try func(s *secured) error
-	handshake := func(config func(t *testing.T, s *secured) *tls.Config, then ...byte) func(*testing.T, *secured) try {
-		return func(t *testing.T, s *secured) try {
-			c := config(t, s)
-			return func(s *secured) error { return s.write(c, then) }
-		}
-	}
-	named := func(names ...string) func(*testing.T, *secured) *tls.Config {
-		return func(t *testing.T, s *secured) *tls.Config { return s.client(t, s.ca, certstest.Options{}, names...) }
-	}
-	plain := func(first []byte, pause time.Duration) func(*testing.T, *secured) try {
-		return func(*testing.T, *secured) try {
-			return func(s *secured) error { return s.writePlain(first, pause) }
-		}
-	}
-	call := func(name, fleet string, want codes.Code, body []byte) func(*testing.T, *secured) try {
-		return func(t *testing.T, s *secured) try {
-			creds := credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, name))
-			return func(s *secured) error { return s.call(creds, fleet, want, body) }
-		}
-	}
-	tests := []struct {
-		name string
-		make func(*testing.T, *secured) try
-		kind guard.Kind
-		says string
-	}{
-		{"wrong authority", handshake(func(t *testing.T, s *secured) *tls.Config {
+	return []badClient{
+		{"wrong authority", handshakes(func(t *testing.T, s *secured) *tls.Config {
 			return s.client(t, stranger, certstest.Options{}, "spy.test")
 		}), guard.Authority, "none of the authorities in --xds-client-ca: give it another"},
-		{"no certificate", handshake(named()), guard.NoCertificate, "give it one of the authorities in --xds-client-ca"},
-		{"expired certificate", handshake(func(t *testing.T, s *secured) *tls.Config {
+		{"no certificate", handshakes(certificateFor()), guard.NoCertificate, "give it one of the authorities in --xds-client-ca"},
+		{"expired certificate", handshakes(func(t *testing.T, s *secured) *tls.Config {
 			return s.client(t, s.ca, expired, "late.test")
 		}), guard.Expired, "renew it"},
-		{"does not trust Relay", handshake(func(t *testing.T, s *secured) *tls.Config {
+		{"does not trust Relay", handshakes(func(t *testing.T, s *secured) *tls.Config {
 			c := s.client(t, s.ca, certstest.Options{}, "good.test")
 			c.RootCAs = stranger.ClientTLS().RootCAs
 			return c
 		}), guard.Distrusted, "does not trust the certificate in --xds-cert"},
-		{"TLS 1.1", handshake(func(t *testing.T, s *secured) *tls.Config {
+		{"TLS 1.1", handshakes(func(t *testing.T, s *secured) *tls.Config {
 			c := s.client(t, s.ca, certstest.Options{}, "good.test")
 			c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
 			return c
 		}), guard.Protocol, "takes versions 1.2 and 1.3"},
-		{"HTTP/1", handshake(named("good.test"), []byte("GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n")...), guard.Protocol, "this port takes gRPC"},
-		{"HTTP/2 without SETTINGS", handshake(named("good.test"), []byte(http2.ClientPreface+"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678")...),
+		{"plain text", sendsPlain([]byte(emptySettings), 0), guard.Plaintext, "relay bootstrap --xds-ca"},
+		{"silence", sendsPlain(nil, 0), guard.Silent, "did not finish the TLS handshake"},
+		{"TLS handshake in drips", sendsPlain(hello, 150*time.Millisecond), guard.Silent, "did not finish the TLS handshake"},
+	}
+}
+
+// emptySettings is what HTTP/2 begins with.
+const emptySettings = http2.ClientPreface + "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+// badEnvoys have a certificate of the authority.
+func badEnvoys() []badClient {
+	huge := make([]byte, 100_000_000)
+	return []badClient{
+		{"HTTP/1", handshakes(certificateFor("good.test"), []byte("GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n")...), guard.Protocol, "this port takes gRPC"},
+		{"HTTP/2 without SETTINGS", handshakes(certificateFor("good.test"), []byte(http2.ClientPreface+"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678")...),
 			guard.Protocol, "this port takes gRPC"},
-		{"plain text", plain([]byte(settings), 0), guard.Plaintext, "relay bootstrap --xds-ca"},
-		{"certificate for another fleet", call("core.test", "edge", codes.PermissionDenied, nil), guard.Access, `not for a client named \"core.test\"" node=bad fleet=edge`},
-		{"certificate for no fleet", call("other.test", "", codes.PermissionDenied, huge), guard.Access, `not for a client named \"other.test`},
-		{"no such fleet", call("good.test", "nowhere", codes.InvalidArgument, nil), guard.Fleet, "node.cluster must be one of"},
-		{"100 MB request", call("good.test", "", codes.ResourceExhausted, huge), guard.Request, "larger than max"},
-		{"garbage", call("good.test", "", codes.InvalidArgument, []byte{0xff, 0xff, 0xff}), guard.Request, "malformed request"},
-		{"another service", func(t *testing.T, s *secured) try {
+		{"certificate for another fleet", calls("core.test", "edge", codes.PermissionDenied, nil), guard.Access, `not for a client named \"core.test\"" node=bad fleet=edge`},
+		{"certificate for no fleet", calls("other.test", "", codes.PermissionDenied, huge), guard.Access, `not for a client named \"other.test`},
+		{"no such fleet", calls("good.test", "nowhere", codes.InvalidArgument, nil), guard.Fleet, "node.cluster must be one of"},
+		{"100 MB request", calls("good.test", "", codes.ResourceExhausted, huge), guard.Request, "larger than max"},
+		{"garbage", calls("good.test", "", codes.InvalidArgument, []byte{0xff, 0xff, 0xff}), guard.Request, "malformed request"},
+		{"another service", func(t *testing.T, s *secured) attempt {
 			creds := credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, "good.test"))
 			return func(s *secured) error { return s.callMethod(creds, "/a.Service/Do", codes.Unimplemented, []byte{}) }
 		}, guard.Request, "aggregated discovery only"},
-		{"silence", plain(nil, 0), guard.Silent, "did not finish the TLS handshake"},
-		{"TLS handshake in drips", plain(hello, 150*time.Millisecond), guard.Silent, "did not finish the TLS handshake"},
-		{"silence after TLS", handshake(named("good.test")), guard.Silent, "did not begin with HTTP/2 in time"},
-		{"silence after HTTP/2 began", handshake(named("good.test"), []byte(settings)...), guard.Silent, "no request came within"},
-		{"request in drips", func(t *testing.T, s *secured) try {
+		{"silence after TLS", handshakes(certificateFor("good.test")), guard.Silent, "did not begin with HTTP/2 in time"},
+		{"silence after HTTP/2 began", handshakes(certificateFor("good.test"), []byte(emptySettings)...), guard.Silent, "no request came within"},
+		{"request in drips", func(t *testing.T, s *secured) attempt {
 			c := s.client(t, s.ca, certstest.Options{}, "good.test")
 			return func(s *secured) error { return s.drip(c) }
 		}, guard.Silent, "no request came within"},
 	}
-	for _, tt := range tests {
+}
+
+// Each broken or malicious client is refused, is logged once however often it comes again, and
+// costs the others nothing.
+func TestBadClients(t *testing.T) {
+	t.Parallel()
+	for _, tt := range append(badTLSClients(t), badEnvoys()...) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := secure(t, func(l *Limits) {
@@ -145,7 +171,7 @@ func TestHostileClients(t *testing.T) {
 
 // TLS to a port in plain text is told what to do as well, and so is an Envoy
 // with names of unbounded length.
-func TestHostileToPlainText(t *testing.T) {
+func TestBadClientsOfPlainText(t *testing.T) {
 	t.Parallel()
 	s := &secured{ca: certstest.TestCA(t), log: &logtest.Buffer{}}
 	s.fixture = startServer(t, slog.NewTextHandler(s.log, nil), func(*Server) {})

@@ -8,40 +8,42 @@ import (
 )
 
 const (
-	// smallRequest is the size in bytes up to which a request is read at once:
-	// those of Envoys that are current are far smaller.
+	// smallRequest is the size up to which a request is read at once, in bytes. Requests of
+	// Envoys that are current are far smaller.
 	smallRequest = 16 << 10
-	// promptRoom is how many bytes of large requests are read or dealt with at
-	// the same time. A larger one is read alone.
+	// maxPromptBytes bounds the large requests that are read or handled at the same time, in
+	// bytes. A larger one is read alone.
 	maxPromptBytes = 12 << 20
-	// slowRoom is how many bytes of requests there may be beside those, of
-	// Envoys that were too slow while others waited.
+	// maxSlowBytes bounds what was received of requests that were too slow while others
+	// waited, in bytes.
 	maxSlowBytes = 32 << 20
-	// headStart and minSpeed, in bytes/s, tell who is too slow.
+	// A request is too slow if it takes longer than baseTime, and its bytes at minSpeed
+	// (in bytes a second).
 	baseTime = 50 * time.Millisecond
 	minSpeed = 1 << 20
-	// patience is how long one for which others are held up may send less than
-	// minProgress bytes, and busyEnvoy how long its Envoy may leave a response unread.
+	// stuckLimit is how long a request may bring less than minProgress bytes while others wait
+	// for it.
 	stuckLimit  = 5 * time.Second
-	unreadLimit = 30 * time.Second
 	minProgress = 64 << 10
-	// maxUntaken is how long what was received may take to get to its stream, if
-	// the stream is free. What takes longer belongs to no stream: gRPC has dropped
-	// it, or never took it.
+	// unreadLimit is how long an Envoy may leave a response unread while others wait for its
+	// request.
+	unreadLimit = 30 * time.Second
+	// deliveryLimit is how long gRPC may take to hand a received request to its stream, if the
+	// stream is free. What takes longer belongs to no stream: gRPC has dropped it, or never
+	// took it.
 	deliveryLimit = time.Second
 )
 
-// budget bounds how much of large requests is in memory. When a Relay starts, all
-// Envoys of a fleet come at once, each with lists of all that it has: to read them
-// all and let them wait would take gigabytes. A connection reads a large request
-// when there is room for all of it, in the order in which the Envoys came; until
-// then the request stays where it is, at the Envoy.
+// budget bounds the memory that large requests take. When a Relay starts, all Envoys of a fleet
+// come at once, each with lists of all that it has. To read them all and let them wait would
+// take gigabytes. So a connection reads a large request when there is memory for all of it, in
+// the order in which the requests came. Until then the request stays at the Envoy.
 //
-// The room is for requests that come promptly. One that does not while others wait
-// goes on beside, with room by what was received and not by what is still to come.
-// When that is full, only the one of which most was received goes on, and the
-// others are read no further; and those that stand still in front of others are
-// disconnected. Room for what no stream takes is given back.
+// A request is prompt at first. If it is too slow while others wait, it becomes a slow one. A
+// prompt request takes memory for its whole size, a slow one for what was received. When slow
+// requests have taken all of their memory, only the one of which most was received is read
+// further, and the others pause. Requests that are stuck while others wait are disconnected.
+// The memory of a request that no stream takes is given back.
 type budget struct {
 	mu sync.Mutex
 	// waiters is how many may wait, and waitersPerHost how many of one host.
@@ -50,39 +52,39 @@ type budget struct {
 	waiting      list.List // of *reservation
 	hosts        map[string]int
 	prompt, slow map[*reservation]struct{}
-	promptBytes  int // lent
-	slowBytes    int // received
-	paused       int // how many of the slow are held up
+	promptBytes  int // the sizes of the prompt requests
+	slowBytes    int // what was received of the slow ones
+	paused       int // how many of the slow ones pause
 	timer        *time.Timer
-	stuck        []*reservation // to be closed
+	stuck        []*reservation // whose connections are to be closed
 }
 
-// reservation is the room for one request.
+// reservation is the memory for one request.
 type reservation struct {
 	host string
 	size int // of the request, in bytes
-	// stalled tells whether the client leaves unread what it is sent, for which
-	// its request waits, and close ends the connection of one in the way.
+	// stalled tells whether the client leaves a response unread: its request waits for that.
 	stalled func() bool
+	// close closes the connection.
 	close   func()
-	granted chan struct{} // closed when there is room
+	granted chan struct{} // closed when there is memory
 
-	// What the connection keeps.
-	doneUsing func()
+	// What follows is the connection's.
+	doneUsing func() // ends guard.Listener.Use
 	expire    *time.Timer
 	// assigned is set when a stream has got the request.
 	assigned bool
 
 	// What follows is guarded by the budget's mu.
 	queued    *list.Element // while it waits
-	grantedAt time.Time     // when it was granted
+	grantedAt time.Time
 	received  int
-	// marked is how much was received at markedAt, when it last made progress.
+	// progressBytes is how much was received at progressAt, when there was progress last.
 	progressBytes int
 	progressAt    time.Time
 	completeAt    time.Time     // when all of it was received
-	delivered     bool          // by the stream, which deals with it
-	resumed       chan struct{} // closed when it is not held up any more; nil if it is not
+	delivered     bool          // to the stream, which handles it
+	resumed       chan struct{} // closed when a pause ends; nil if there is no pause
 }
 
 var errTooManyWaiting = errors.New("too many Envoys wait with large requests")
@@ -97,14 +99,14 @@ func newBudget() *budget {
 	return b
 }
 
-// limit lets as many wait as may be connected.
+// setLimits lets as many requests wait as there may be streams.
 func (b *budget) setLimits(l Limits) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiters, b.waitersPerHost = l.Streams, l.StreamsPerAddress
 }
 
-// reserve asks for room.
+// reserve asks for memory. See reservation.granted for when there is.
 func (b *budget) reserve(r *reservation) (err error) {
 	b.change(func() {
 		if b.waiting.Len() >= b.waiters || b.hosts[r.host] >= b.waitersPerHost {
@@ -142,10 +144,10 @@ func (b *budget) receive(r *reservation, n int) (resumed <-chan struct{}) {
 	return r.resumed
 }
 
-// release gives back the room, or the place of one that waits.
+// release gives back the memory of a request, or its place if it waits.
 func (b *budget) release(r *reservation) { b.change(func() { b.drop(r) }) }
 
-// take notes that a stream has got a request and deals with it.
+// setDelivered notes that a stream has got a request and handles it.
 func (b *budget) setDelivered(r *reservation) { b.change(func() { r.delivered = true }) }
 
 // complete reports whether all of a request was received.
@@ -155,7 +157,7 @@ func (b *budget) complete(r *reservation) bool {
 	return r.complete()
 }
 
-// change makes a change and lends the room that there is then.
+// change makes a change, and grants the memory that there is then.
 func (b *budget) change(f func()) {
 	b.mu.Lock()
 	f()
@@ -179,7 +181,7 @@ func (b *budget) change(f func()) {
 	}
 }
 
-// lend grants room to those that wait.
+// grant gives memory to those that wait.
 func (b *budget) grant(now time.Time) {
 	for b.waiting.Len() > 0 {
 		r := b.waiting.Front().Value.(*reservation)
@@ -198,8 +200,8 @@ func (b *budget) grant(now time.Time) {
 	}
 }
 
-// putAside makes room of those that are too slow, unless others that are not keep
-// the server busy.
+// moveSlow makes slow requests of the prompt ones that are too slow, unless the server is busy
+// with others.
 func (b *budget) moveSlow(now time.Time) {
 	if serverBusy(b.prompt, now) || serverBusy(b.slow, now) {
 		return
@@ -227,8 +229,7 @@ func (b *budget) moveSlow(now time.Time) {
 	}
 }
 
-// closeStill drops those that stand still in front of others, when there is no
-// room left to put them aside.
+// closeStuck drops requests that are stuck.
 func (b *budget) closeStuck(now time.Time) {
 	for _, all := range []map[*reservation]struct{}{b.prompt, b.slow} {
 		for r := range all {
@@ -240,8 +241,8 @@ func (b *budget) closeStuck(now time.Time) {
 	}
 }
 
-// goOn lets those go on that may. One that stands still in front of others is
-// dropped.
+// resumePaused resumes slow requests if there is memory for them. Else it resumes the one of
+// which most was received, and drops that if it is stuck.
 func (b *budget) resumePaused(now time.Time) {
 	if b.paused == 0 {
 		return
@@ -267,6 +268,7 @@ func (b *budget) resumePaused(now time.Time) {
 	}
 }
 
+// resume ends the pause of a slow request.
 func (b *budget) resume(r *reservation, now time.Time) {
 	if r.resumed != nil {
 		r.markProgress(now)
@@ -276,6 +278,7 @@ func (b *budget) resume(r *reservation, now time.Time) {
 	}
 }
 
+// stopWaiting takes a request out of those that wait.
 func (b *budget) stopWaiting(r *reservation) {
 	b.waiting.Remove(r.queued)
 	r.queued = nil
@@ -284,6 +287,7 @@ func (b *budget) stopWaiting(r *reservation) {
 	}
 }
 
+// drop forgets a request, and gives back its memory.
 func (b *budget) drop(r *reservation) {
 	_, prompt := b.prompt[r]
 	_, slow := b.slow[r]
@@ -300,7 +304,7 @@ func (b *budget) drop(r *reservation) {
 	}
 }
 
-// anyDue reports whether it is up to the server to deal with any of the requests.
+// serverBusy reports whether any of the requests waits for Relay, and not for its client.
 func serverBusy(requests map[*reservation]struct{}, now time.Time) bool {
 	for r := range requests {
 		if r.complete() && !r.stalled() && (r.delivered || now.Sub(r.completeAt) < deliveryLimit) {
@@ -312,12 +316,13 @@ func serverBusy(requests map[*reservation]struct{}, now time.Time) bool {
 
 func (r *reservation) complete() bool { return r.received >= r.size }
 
+// bytes is what a prompt request takes of maxPromptBytes.
 func (r *reservation) bytes() int { return min(r.size, maxPromptBytes) }
 
 func (r *reservation) markProgress(now time.Time) { r.progressBytes, r.progressAt = r.received, now }
 
-// still reports whether a request makes no progress though it may, or cannot be dealt
-// with for long.
+// isStuck reports whether a request that may be read makes no progress, or cannot be handled
+// since its Envoy leaves a response unread.
 func (r *reservation) isStuck(now time.Time) bool {
 	if r.complete() {
 		return r.stalled() && now.Sub(r.completeAt) >= unreadLimit

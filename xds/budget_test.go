@@ -53,7 +53,7 @@ func isClosed(c <-chan struct{}) bool {
 
 // Requests get room in the order in which they come, as soon as there is room for
 // all of them, and one that is larger than the room gets it alone.
-func TestBudgetLends(t *testing.T) {
+func TestBudgetGrants(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
@@ -92,7 +92,7 @@ func TestBudgetLends(t *testing.T) {
 
 // Clients that announce much and send little hold up nobody for longer than the
 // head start, and lose nothing by it.
-func TestBudgetPutsSlowAside(t *testing.T) {
+func TestBudgetMovesSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
@@ -194,7 +194,7 @@ func TestBudgetBoundsSlow(t *testing.T) {
 }
 
 // Not more wait than may be connected.
-func TestBudgetCrowd(t *testing.T) {
+func TestBudgetBoundsWaiting(t *testing.T) {
 	t.Parallel()
 	q := newRequests()
 	q.setLimits(Limits{Streams: 3, StreamsPerAddress: 2})
@@ -230,7 +230,7 @@ func TestBudgetOfNoStream(t *testing.T) {
 
 // However many stand still, with requests of any size and all but the end of it
 // sent, what they take is bounded, and who means well comes next.
-func TestBudgetBoundsStill(t *testing.T) {
+func TestBudgetBoundsStuck(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		size, sent int
@@ -261,7 +261,7 @@ func TestBudgetBoundsStill(t *testing.T) {
 
 // What still comes of a request that is held up, as its connection is being
 // closed, is not counted as another that is.
-func TestBudgetHoldsOnce(t *testing.T) {
+func TestBudgetPausesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()

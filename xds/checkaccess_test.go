@@ -35,7 +35,7 @@ func (f *fixture) addressOf(node string) string {
 
 // An Envoy that may not have its fleet any more, such as one whose certificate
 // expired since it connected, loses its connection; the others keep theirs.
-func TestEnvoyIsExpelled(t *testing.T) {
+func TestAccessIsChecked(t *testing.T) {
 	t.Parallel()
 	var expired atomic.Value
 	log := &logtest.Buffer{}

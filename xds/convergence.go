@@ -6,31 +6,40 @@ import (
 	"time"
 )
 
-// sample follows one change at a time until every Envoy that it concerns has
-// acknowledged it. To follow each would cost as much as sending it.
+// convergence measures how long a change takes until every Envoy that it concerns has
+// acknowledged it. It follows one change at a time: to follow each would cost as much as
+// sending it.
 type convergence struct {
-	// revision is the change that is followed; 0 if none is.
+	// revision is that of the change that is followed; 0 if none is.
 	revision atomic.Uint64
-	observe  func(seconds float64)
 
 	mu      sync.Mutex
+	observe func(seconds float64) // nil if nobody wants to know
 	start   time.Time
+	// next is when the next change may be followed.
 	next    time.Time
 	waiting map[*session]struct{}
 }
 
-// samplePause keeps the cost of following changes away from fast ones.
+// convergencePause bounds the cost of following changes when many come.
 const convergencePause = 100 * time.Millisecond
 
-// begin follows a change unless one is followed or was a moment ago. It is
-// called under the store's lock.
+// observeBy has each result, in seconds, given to a function.
+func (c *convergence) observeBy(observe func(seconds float64)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.observe = observe
+}
+
+// begin follows a change unless one is followed, or was a moment ago. Touched are its
+// types as bits. It is called under the store's lock.
 func (c *convergence) begin(store *Store, revision uint64, touched uint32, now time.Time) {
-	if c.observe == nil || c.revision.Load() != 0 {
+	if c.revision.Load() != 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now.Before(c.next) {
+	if c.observe == nil || now.Before(c.next) {
 		return
 	}
 	c.waiting = make(map[*session]struct{})
@@ -45,7 +54,7 @@ func (c *convergence) begin(store *Store, revision uint64, touched uint32, now t
 	}
 }
 
-// leave notes that a session has acknowledged the change, or is gone.
+// done notes that a session has acknowledged the change, or has ended.
 func (c *convergence) done(session *session, acknowledged bool, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"relay/internal/guard"
 )
 
-// inflows are the connections of Envoys, by remote address.
+// envoyConns are the connections of Envoys.
 type envoyConns struct {
 	budget   *budget
 	refusals *guard.Log
@@ -22,35 +22,34 @@ type envoyConns struct {
 	use func(remote string) (done func())
 
 	mu    sync.Mutex
-	conns map[string]*envoyConn
+	conns map[string]*envoyConn // by remote address
 }
 
-// inflow is a connection that reads a large request when there is room for it,
-// and not before: gRPC reads whole messages.
+// envoyConn is a connection of an Envoy. It reads a large request when the budget has memory
+// for it, and not before: gRPC reads whole messages.
 type envoyConn struct {
 	net.Conn
 	conns  *envoyConns
 	remote string
 	frames frames
-	// rest was read from the connection and is not handed on yet.
+	// unread was read from the connection and is not handed to gRPC yet.
 	unread []byte
 	closed chan struct{}
 	once   sync.Once
-	// sending is set while the client is sent a response, which it may leave
-	// unread.
+	// sending is set while the client is sent a response. It may leave that unread.
 	sending atomic.Bool
 
 	mu      sync.Mutex
 	streams int
-	// open is the room of requests that are not dealt with.
+	// reservations are those of requests that are not handled yet.
 	reservations []*reservation
-	// waited is how long it waited for room, and since is when it began to wait
-	// again; zero if it does not.
+	// waited is how long the connection waited for memory before, and waitingSince when it
+	// began to wait again; zero if it does not wait.
 	waited       time.Duration
 	waitingSince time.Time
 }
 
-// add makes an inflow of a connection that has got through the handshakes.
+// add returns an envoyConn for a connection that has got through the handshakes.
 func (all *envoyConns) add(conn net.Conn) *envoyConn {
 	c := &envoyConn{Conn: conn, conns: all, remote: conn.RemoteAddr().String(), closed: make(chan struct{})}
 	c.frames = newFrames(c.received, c.release)
@@ -60,7 +59,8 @@ func (all *envoyConns) add(conn net.Conn) *envoyConn {
 	return c
 }
 
-// stream returns the connection of a stream; done is called at its end.
+// ofStream returns the connection of a stream, by remote address. Done is to be called at the
+// end of the stream. The connection is nil if it is not known.
 func (all *envoyConns) ofStream(remote string) (c *envoyConn, done func()) {
 	if all == nil {
 		return nil, func() {}
@@ -76,13 +76,13 @@ func (all *envoyConns) ofStream(remote string) (c *envoyConn, done func()) {
 	return c, c.streamEnded
 }
 
-// streamEnded drops what nobody will deal with any more.
+// streamEnded gives back the memory of requests that no stream will handle any more.
 func (c *envoyConn) streamEnded() {
 	c.mu.Lock()
 	var left []*reservation
 	if c.streams--; c.streams == 0 {
 		for _, r := range c.reservations {
-			// One that waits is of a stream that begins.
+			// A request that waits is of a stream that begins.
 			if isGranted(r) {
 				left = append(left, r)
 			}
@@ -103,7 +103,7 @@ func isGranted(r *reservation) bool {
 	}
 }
 
-// Read reads until a large request begins, and waits there for its room.
+// Read reads until a large request begins, and waits there for memory.
 func (c *envoyConn) Read(p []byte) (n int, err error) {
 	if len(c.unread) > 0 {
 		n = copy(p, c.unread)
@@ -132,7 +132,7 @@ func (c *envoyConn) Read(p []byte) (n int, err error) {
 	}
 }
 
-// reserve returns when there is room for a request.
+// reserve returns when there is memory for a request.
 func (c *envoyConn) reserve(size int) (*reservation, error) {
 	host, _, _ := net.SplitHostPort(c.remote)
 	r := &reservation{
@@ -158,16 +158,15 @@ func (c *envoyConn) reserve(size int) (*reservation, error) {
 	return r, nil
 }
 
-// received notes that more of a request was read. It returns when it may be read
-// further.
+// received notes that n more bytes of a request were read. It returns when more may be read.
 func (c *envoyConn) received(r *reservation, n int) {
 	if resumed := c.conns.budget.receive(r, n); resumed != nil {
 		c.wait(resumed)
 	}
 }
 
-// wait waits for its turn; it reports false if the connection is closed before.
-func (c *envoyConn) wait(turn <-chan struct{}) bool {
+// wait waits until a channel is closed. It reports false if the connection is closed before.
+func (c *envoyConn) wait(until <-chan struct{}) bool {
 	c.mu.Lock()
 	c.waitingSince = time.Now()
 	c.mu.Unlock()
@@ -177,14 +176,15 @@ func (c *envoyConn) wait(turn <-chan struct{}) bool {
 		c.waited, c.waitingSince = c.waited+time.Since(c.waitingSince), time.Time{}
 	}()
 	select {
-	case <-turn:
+	case <-until:
 		return true
 	case <-c.closed:
 		return false
 	}
 }
 
-// expire ends a request that takes too long.
+// expire ends a request that took too long: it gives back the memory if the request is whole,
+// and closes the connection if not.
 func (c *envoyConn) expire(r *reservation) {
 	if c.conns.budget.complete(r) {
 		c.release(r)
@@ -193,7 +193,7 @@ func (c *envoyConn) expire(r *reservation) {
 	c.closeSlow(fmt.Sprintf("a request did not come within %s", c.conns.limit))
 }
 
-// release gives back the room of a request, if it has any, once.
+// release gives back the memory of a request. A second call, and one with nil, do nothing.
 func (c *envoyConn) release(r *reservation) {
 	if r == nil {
 		return
@@ -215,8 +215,8 @@ func (c *envoyConn) release(r *reservation) {
 	r.doneUsing()
 }
 
-// taken finds the room of a request that a stream has got. Those of the same size
-// that are whole are alike; one that still comes, on another stream, is not.
+// assign finds the reservation of a request that a stream has got. Any reservation of the same
+// size will do, if its request is whole: one that still comes is of another stream.
 func (c *envoyConn) assign(req *request) {
 	if c == nil || req.size <= smallRequest {
 		return
@@ -235,7 +235,7 @@ func (c *envoyConn) assign(req *request) {
 	}
 }
 
-// during notes that the client is sent a response while f runs.
+// whileSending notes that the client is sent a response while f runs.
 func (c *envoyConn) whileSending(f func() error) error {
 	if c != nil {
 		c.sending.Store(true)
@@ -244,7 +244,7 @@ func (c *envoyConn) whileSending(f func() error) error {
 	return f()
 }
 
-// waiting returns how long the connection has waited for room so far.
+// waitingTime returns how long the connection has waited for memory so far.
 func (c *envoyConn) waitingTime() time.Duration {
 	if c == nil {
 		return 0
@@ -257,13 +257,13 @@ func (c *envoyConn) waitingTime() time.Duration {
 	return c.waited + time.Since(c.waitingSince)
 }
 
-// drop closes the connection of a client that is in the way of others.
+// closeSlow closes the connection of a client for which others wait.
 func (c *envoyConn) closeSlow(reason string) {
 	c.conns.refusals.Refuse(c.remote, guard.Refusal{Kind: guard.Silent, Reason: reason + ": see its link, and how busy it is"})
 	_ = c.Close()
 }
 
-// Close closes the connection and gives back its room.
+// Close closes the connection and gives back its memory.
 func (c *envoyConn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	c.conns.mu.Lock()

@@ -8,7 +8,7 @@ import (
 )
 
 // pipeInflow is an inflow of a connection on which nothing comes.
-func pipeInflow(t *testing.T) *envoyConn {
+func pipeConn(t *testing.T) *envoyConn {
 	t.Helper()
 	conn, client := net.Pipe()
 	t.Cleanup(func() { _, _ = conn.Close(), client.Close() })
@@ -21,10 +21,10 @@ func pipeInflow(t *testing.T) *envoyConn {
 
 // Of two requests of the same size on one connection, the room of the one that a
 // stream has dealt with is given back, and not that of the one that still comes.
-func TestRoomOfStream(t *testing.T) {
+func TestReservationOfStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := pipeInflow(t)
+		c := pipeConn(t)
 		coming, err := c.reserve(maxPromptBytes / 2)
 		if err != nil {
 			t.Fatal(err)
@@ -50,10 +50,10 @@ func TestRoomOfStream(t *testing.T) {
 }
 
 // Each of two requests that are alike has room of its own.
-func TestRoomOfAlike(t *testing.T) {
+func TestReservationsOfEqualSize(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := pipeInflow(t)
+		c := pipeConn(t)
 		var requests [2]request
 		for i := range requests {
 			r, err := c.reserve(maxPromptBytes / 2)
@@ -81,7 +81,7 @@ func TestRoomOfAlike(t *testing.T) {
 func TestWaitingOutlivesStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := pipeInflow(t)
+		c := pipeConn(t)
 		_, done := c.conns.ofStream(c.remote)
 		if _, err := c.reserve(maxPromptBytes); err != nil {
 			t.Fatal(err)

@@ -6,29 +6,28 @@ import (
 	"time"
 )
 
-// collector keeps garbage small while Envoys come in numbers. What their requests
-// leave behind would otherwise grow to as much as all else that the process has,
-// and stay.
+// garbageLimiter keeps garbage small while many Envoys connect. What their requests leave behind
+// would otherwise grow to as much as all else that the process has, and stay.
 type garbageLimiter struct {
 	mu sync.Mutex
-	// until is when the crowd has passed, unless more come; usual is the garbage
-	// allowed otherwise, in percent of what is in use.
+	// until is when the limit ends, unless more Envoys wait until then.
 	until time.Time
+	// usual is the garbage that is allowed without the limit, in percent of what is in use.
 	usual int
 	on    bool
 }
 
 const (
-	// crowdPercent is how much garbage there may be while Envoys wait.
+	// waitingPercent is how much garbage there may be while Envoys wait.
 	waitingPercent = 75
-	// crowdPassed is how long after the last one waited the crowd has passed.
+	// limitedFor is how long the limit lasts after the last Envoy waited.
 	limitedFor = 2 * time.Second
 )
 
-// garbage is one for the process, as its heap is.
+// garbage is for the whole process, as its heap is.
 var garbage garbageLimiter
 
-// crowd notes that Envoys wait for room.
+// limit limits garbage for a while, as Envoys wait for memory.
 func (l *garbageLimiter) limit() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +42,7 @@ func (l *garbageLimiter) limit() {
 	time.AfterFunc(limitedFor, l.restore)
 }
 
-// passed gives back what the crowd took.
+// restore ends the limit, and gives the memory back that it has freed.
 func (l *garbageLimiter) restore() {
 	l.mu.Lock()
 	if left := time.Until(l.until); left > 0 {

@@ -10,7 +10,7 @@ import (
 
 // While Envoys wait there is less garbage, and afterwards as much as before; what
 // is stricter already stays.
-func TestGarbageOfCrowd(t *testing.T) {
+func TestGarbageWhileEnvoysWait(t *testing.T) {
 	for _, tt := range []struct{ usual, crowded uint64 }{{100, waitingPercent}, {waitingPercent / 2, waitingPercent / 2}} {
 		synctest.Test(t, func(t *testing.T) {
 			defer debug.SetGCPercent(debug.SetGCPercent(int(tt.usual)))

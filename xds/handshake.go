@@ -15,18 +15,19 @@ import (
 	"relay/internal/guard"
 )
 
-// handshaker logs the clients that do not get as far as HTTP/2: gRPC does not.
+// handshaker makes the handshakes, and logs the clients that do not get as far as HTTP/2: gRPC
+// does not log them.
 type handshaker struct {
 	credentials.TransportCredentials
 	refusals *guard.Log
 	conns    *envoyConns
-	// turns are for TLS, unless nil; limit is how long a handshake may take.
+	// slots are for TLS handshakes; nil if the port is plain text.
 	slots handshakeSlots
+	// limit is how long a handshake may take.
 	limit time.Duration
 }
 
-// ServerHandshake makes the handshake of TLS, if there is one, and reads the
-// beginning of HTTP/2.
+// ServerHandshake makes the TLS handshake, if there is one, and reads the beginning of HTTP/2.
 func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := h.handshake(raw)
 	if err != nil {
@@ -46,7 +47,7 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 	return h.conns.add(&replayConn{Conn: conn, first: first}), info, nil
 }
 
-// handshake makes that of TLS, if there is one, when it is the client's turn.
+// handshake makes the TLS handshake, if there is one, when there is a slot.
 func (h handshaker) handshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	if h.slots == nil {
 		return h.TransportCredentials.ServerHandshake(raw)
@@ -55,7 +56,7 @@ func (h handshaker) handshake(raw net.Conn) (net.Conn, credentials.AuthInfo, err
 	if complete {
 		done := h.slots.take()
 		defer done()
-		// The time that it waited is not the client's.
+		// The time that the client waited for a slot does not count.
 		if err := raw.SetDeadline(time.Now().Add(h.limit)); err != nil {
 			return nil, nil, err // it was closed meanwhile
 		}
@@ -97,13 +98,13 @@ func readPreface(conn net.Conn) (first []byte, refusal guard.Refusal, err error)
 	return first, guard.Refusal{}, nil
 }
 
-// begun is a connection of which the first bytes have been read.
+// replayConn is a connection whose first bytes were read before. It reads them again.
 type replayConn struct {
 	net.Conn
 	first []byte
 }
 
-// Read returns the first bytes again.
+// Read returns the first bytes again, and then what follows.
 func (c *replayConn) Read(p []byte) (int, error) {
 	if len(c.first) > 0 {
 		n := copy(p, c.first)

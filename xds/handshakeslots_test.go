@@ -16,7 +16,7 @@ import (
 )
 
 // A client's turn is over as soon as the server waits for it.
-func TestTurns(t *testing.T) {
+func TestHandshakeSlots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		all := make(handshakeSlots, 1)
@@ -38,7 +38,7 @@ func TestTurns(t *testing.T) {
 }
 
 // A connection that was closed while it waited costs no handshake.
-func TestTurnOfClosed(t *testing.T) {
+func TestHandshakeSlotOfClosed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		all := make(handshakeSlots, 1)
@@ -63,7 +63,7 @@ func TestTurnOfClosed(t *testing.T) {
 }
 
 // A handshake waits for its turn, beside any number of clients that say nothing.
-func TestHandshakesTakeTurns(t *testing.T) {
+func TestHandshakesWaitForSlots(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(l *Limits) { l.Handshake = time.Second })
 	config := s.client(t, s.ca, certstest.Options{}, "good.test")

@@ -179,7 +179,7 @@ func TestRapidReset(t *testing.T) { // not parallel: it counts goroutines
 }
 
 // Connections that say nothing are bounded: the oldest makes place.
-func TestCrowd(t *testing.T) {
+func TestIdleConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(l *Limits) { l.IdlePerAddress = 20 })
 	var conns []net.Conn
@@ -208,7 +208,7 @@ func TestCrowd(t *testing.T) {
 }
 
 // Thousands of silent connections and a large request cost next to no memory.
-func TestHostileMemory(t *testing.T) { // not parallel: it measures memory
+func TestMemoryOfSilentConnections(t *testing.T) { // not parallel: it measures memory
 	s := secure(t, func(*Limits) {})
 	before := memory()
 	conns := make([]net.Conn, 3000)

@@ -8,7 +8,7 @@ import (
 
 // An Envoy that tells on a new stream what it has keeps that when it rejects what has
 // come since: told that there is none it would drop it.
-func TestToldStaysWhenTheNextIsRejected(t *testing.T) {
+func TestInitialVersionStaysWhenTheNextIsRejected(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	for _, typ := range []Type{Cluster, Secret, ExtensionConfig} {
@@ -43,7 +43,7 @@ func TestToldStaysWhenTheNextIsRejected(t *testing.T) {
 // Envoy rejects listeners for a secret, and other secrets that the same filter chain
 // needs. They are offered again when one that it rejected is mended, and not after a
 // pause, though no good version of it was known.
-func TestRejectedForASecretThatIsMended(t *testing.T) {
+func TestRejectedForASecretThatIsReplaced(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	setIn(t, store, Listener, "1", "https")
@@ -70,7 +70,7 @@ func TestRejectedForASecretThatIsMended(t *testing.T) {
 
 // After a restart of Relay most Envoys acknowledge nothing: they tell what they have.
 // That is known to be good, for those that reject what comes next, and for others.
-func TestToldCountsAsAcknowledged(t *testing.T) {
+func TestInitialVersionCountsAsAcknowledged(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	setIn(t, store, Listener, "1", "http")
@@ -215,7 +215,7 @@ func TestScopesOfAListenerThatWasRejected(t *testing.T) {
 
 // Envoy notes a resource that it acknowledges unread, and tells of it on a new stream when
 // it has asked for it again. It is sent all the same.
-func TestToldThoughUnread(t *testing.T) {
+func TestInitialVersionThoughUnread(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	setIn(t, store, Secret, "1", "s")

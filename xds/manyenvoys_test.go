@@ -46,7 +46,7 @@ func (c countedConn) Write(p []byte) (int, error) {
 }
 
 // versions are those of so many resources with long names.
-func herdVersions(t *testing.T, n int) (names []string, versions map[string]string) {
+func longVersions(t *testing.T, n int) (names []string, versions map[string]string) {
 	t.Helper()
 	versions = make(map[string]string)
 	for i := range n {
@@ -69,10 +69,10 @@ func eventually(t *testing.T, what string, is func() bool) {
 // When many Envoys come with all that they have, what is not dealt with yet stays
 // at the Envoys but for what there is room for; and of what was dealt with
 // nothing is kept.
-func TestHerd(t *testing.T) {
+func TestManyEnvoys(t *testing.T) {
 	f := serve(t)
 	const streams, ahead = 40, streamWindow + smallRequest
-	names, versions := herdVersions(t, 5000)
+	names, versions := longVersions(t, 5000)
 	f.set(Cluster, "1", names...)
 	versions[names[0]] = "old"
 	size := 0
@@ -129,10 +129,10 @@ func TestHerd(t *testing.T) {
 
 // Clients that announce large requests and then send little, or nothing, don't
 // keep those that mean well from being let in.
-func TestLargeRequestsInDrips(t *testing.T) {
+func TestSlowLargeRequests(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(*Limits) {})
-	names, versions := herdVersions(t, 1000)
+	names, versions := longVersions(t, 1000)
 	s.set(Secret, "1", names...)
 	for name := range versions {
 		versions[name] = "old"
@@ -180,7 +180,7 @@ func TestLargeRequestsInDrips(t *testing.T) {
 // An Envoy that waits for its turn is neither silent nor idle.
 func TestWaitingIsNotSilence(t *testing.T) {
 	f := limited(t, func(l *Limits) { l.Handshake, l.FirstRequest = time.Second, 100*time.Millisecond })
-	names, versions := herdVersions(t, 200)
+	names, versions := longVersions(t, 200)
 	f.set(Cluster, "1", names...)
 	versions[names[0]] = "old"
 	other := f.connect()
@@ -233,9 +233,9 @@ func TestFirstRequestWaits(t *testing.T) {
 }
 
 // Of a request that was dealt with nothing is kept.
-func TestRequestsAreDropped(t *testing.T) {
+func TestRequestsAreNotKept(t *testing.T) {
 	f := serveAlone(t)
-	names, versions := herdVersions(t, 5000)
+	names, versions := longVersions(t, 5000)
 	f.set(Cluster, "1", names...)
 	versions[names[0]] = "old"
 	const streams = 20

@@ -3,7 +3,6 @@ package xds
 import (
 	"crypto/rand"
 	"encoding/hex"
-	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -15,30 +14,17 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// retryFor has what may have been rejected for a secret offered again once that is
-// mended, or its last good version is back. Envoy rejects listeners for a secret, and
-// other secrets that the same filter chain needs. Secrets wait for one that is mended:
-// the last good version of each of two would have the other one rejected again, and so
-// on for ever.
-func (s *session) retryAfterSecrets(sent *sentResponse, now time.Time) {
-	for _, t := range []Type{Listener, Secret} {
-		if ts := &s.types[t]; len(sent.noLongerStale) > 0 || t == Listener && sent.hasLastGood() {
-			ts.now = now
-			ts.retryRejected()
-		}
-	}
-}
-
-// newSalt returns a text that no other stream has, of this Relay or another.
+// newMarker returns a text that no other stream has, of this Relay or another.
 func newMarker() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return hex.EncodeToString(b[:])
 }
 
-// varied returns the buffers of a marshalled resource whose content differs by a salt,
-// in a place that Envoy reads and makes nothing of. The version stays: it is that of
-// what is meant.
+// withMarker returns the buffers of a marshalled resource with a marker in a place that Envoy
+// reads and makes nothing of. So the content differs from what came last, and Envoy does not
+// skip it: a change that Envoy can see through, such as the order of fields, would not do. The
+// version stays, as it is that of the content without the marker.
 func withMarker(t Type, wire mem.Buffer, marker string) mem.BufferSlice {
 	entry := valueOf(wire.ReadOnlyData(), fieldResponseResources)
 	name, version := valueOf(entry, fieldResourceName), valueOf(entry, fieldResourceVersion)
@@ -55,8 +41,8 @@ func marshal(msg proto.Message) []byte {
 	return body
 }
 
-// remarshal changes a marshalled message. One that cannot be read stays as it is: it
-// was marshalled from a message of this type.
+// remarshal changes a marshalled message. It was marshalled from a message of the same type,
+// so that it can be read; else it would stay as it is.
 func remarshal[M proto.Message](body []byte, msg M, change func(M)) []byte {
 	if err := proto.Unmarshal(body, msg); err != nil {
 		return body
@@ -65,6 +51,7 @@ func remarshal[M proto.Message](body []byte, msg M, change func(M)) []byte {
 	return marshal(msg)
 }
 
+// markedScope is a scope with the marker in metadata that nothing reads.
 func markedScope(marker string) *routev3.ScopedRouteConfiguration {
 	sending := &structpb.Struct{Fields: map[string]*structpb.Value{"sending": structpb.NewStringValue(marker)}}
 	return &routev3.ScopedRouteConfiguration{RouteConfiguration: &routev3.RouteConfiguration{
@@ -72,9 +59,9 @@ func markedScope(marker string) *routev3.ScopedRouteConfiguration {
 	}}
 }
 
-// saltSecret changes a certificate in a field that Envoy does not use, and the
-// certificates of authorities in a comment. Keys of session tickets have no such
-// place; Envoy rejects those that are wrong each time.
+// markSecret marks a certificate in a field that Envoy does not use, and certificates of
+// authorities in a comment. Keys of session tickets have no such place. They need none: Envoy
+// rejects wrong ones each time.
 func markSecret(s *tlsv3.Secret, marker string) {
 	if certificate := s.GetTlsCertificate(); certificate != nil {
 		certificate.SignedCertificateTimestamp = append(certificate.SignedCertificateTimestamp, inlineString(marker))
@@ -89,7 +76,7 @@ func inlineString(text string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: text}}
 }
 
-// saltExtension changes the name of the filter within a matcher: Envoy goes by its type.
+// markExtension marks the name of the filter within a matcher: Envoy goes by its type.
 func markExtension(c *corev3.TypedExtensionConfig, marker string) {
 	var within matchingv3.ExtensionWithMatcher
 	if c.GetTypedConfig().UnmarshalTo(&within) != nil || within.GetExtensionConfig() == nil {

@@ -29,7 +29,7 @@ func TestQuotable(t *testing.T) {
 }
 
 // Of very many rejected resources only the beginning of what Envoy says is kept.
-func TestWordsAboutManyRejected(t *testing.T) {
+func TestMessagesAboutManyRejected(t *testing.T) {
 	store, _, connect := scripts(t)
 	e := connect("edge-1", "1.40.0")
 	words := strings.Repeat("ü", maxMessage/2)

@@ -6,18 +6,17 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// ackLimit is how long scopes and removals wait for an Envoy that does not
-// answer what has to come before them. It only matters for an Envoy that cannot
-// warm a cluster: all others answer within milliseconds.
+// ackLimit is how long a wait lasts at most if Envoy does not answer. It matters only for an
+// Envoy that cannot warm a cluster: all others answer within milliseconds.
 const ackLimit = 15 * time.Second
 
-// startLimit is how long an Envoy that comes with clusters may take to ask for listeners.
-// One that runs does both at once. One that starts asks for listeners when its clusters
-// are warm, so they may wait for endpoints that it told of.
+// startLimit is how long an Envoy that comes with clusters may take to ask for listeners. An
+// Envoy that runs asks for both at once. One that starts asks for listeners when its clusters
+// are warm, and these may wait for endpoints that Envoy says it has.
 const startLimit = 3 * time.Second
 
-// endpointsAgain makes the endpoints of changed clusters due: Envoy does not ask
-// for them again, and would wait for them until it gives up.
+// resendEndpointsOf makes the endpoints of changed clusters due: Envoy does not ask for them
+// again, and would wait for them until it gives up.
 func (s *session) resendEndpointsOf(clusters *roaring.Bitmap) {
 	table := &s.store.tables[Endpoint]
 	if !s.types[Endpoint].subscribed {
@@ -32,7 +31,7 @@ func (s *session) resendEndpointsOf(clusters *roaring.Bitmap) {
 	s.resendEndpoints(ids)
 }
 
-// again makes endpoints due that Envoy waits for, whatever it has.
+// resendEndpoints makes endpoints due for which Envoy waits, whatever it has.
 func (s *session) resendEndpoints(endpoints *roaring.Bitmap) {
 	ts, table := &s.types[Endpoint], &s.store.tables[Endpoint]
 	for _, id := range endpoints.ToArray() {
@@ -42,10 +41,10 @@ func (s *session) resendEndpoints(endpoints *roaring.Bitmap) {
 	}
 }
 
-// scopesAgain makes all scopes due after the first listener that takes routes from them
-// was acknowledged, if Envoy had asked for scopes before. That was for a listener which it
-// rejected or which is gone, and the scopes went with that. Envoy does not ask for them
-// again, and would wait for them, or serve none.
+// resendScopes makes all scopes due when Envoy acknowledged its first listener that takes
+// routes from scopes, if it had asked for scopes before. It had asked for a listener that it
+// rejected, or that is removed, and forgot the scopes with that. It does not ask for them again,
+// and would wait for them, or serve none.
 func (s *session) resendScopes(sent *sentResponse) {
 	ts, table := &s.types[Scope], &s.store.tables[Listener]
 	scoped := func(ids *roaring.Bitmap) bool {
@@ -62,8 +61,8 @@ func (s *session) resendScopes(sent *sentResponse) {
 	}
 }
 
-// endpointsOfStart makes the endpoints due that an Envoy may wait for which was cut off
-// while it started.
+// resendEndpointsAtStart makes all endpoints due if Envoy lost its stream while it started: it
+// may wait for them.
 func (s *session) resendEndpointsAtStart(now time.Time) {
 	if s.isStarting() && !now.Before(s.startedAt.Add(startLimit)) {
 		s.startHandled = true
@@ -71,7 +70,7 @@ func (s *session) resendEndpointsAtStart(now time.Time) {
 	}
 }
 
-// starts reports whether an Envoy came with clusters and has not asked for listeners.
+// isStarting reports whether an Envoy came with clusters and has not asked for listeners.
 func (s *session) isStarting() bool {
 	return s.resumed && !s.startHandled && s.types[Cluster].subscribed && !s.types[Listener].subscribed
 }
@@ -92,15 +91,16 @@ func (s *session) sendLimits(t Type, now time.Time) (set, removed uint64) {
 	return limit(t.info().sentAfter), limit(t.info().removedAfter)
 }
 
-// secretsOnTrial reports whether an Envoy was offered a secret again that it rejected, or
-// its last good version, and has not answered. It would reject listeners for it.
+// retriesSecret reports whether Envoy was sent a secret that it had rejected, or the last good
+// version of one, and has not answered. Until then it would reject listeners for the secret.
 func (s *session) retriesSecret(now time.Time) bool {
 	ts := &s.types[Secret]
 	sent := ts.inFlight
 	return sent != nil && now.Before(sent.sentAt.Add(ackLimit)) && (sent.hasLastGood() || sent.resources.Intersects(ts.retrying))
 }
 
-// settled returns the revision up to which Envoy has answered everything of a type.
+// answeredUpTo returns the revision up to which Envoy has answered all that was set of a type,
+// and what include adds.
 func (s *session) answeredUpTo(t Type, include inclusion, now time.Time) uint64 {
 	ts := &s.types[t]
 	if !ts.subscribed {
@@ -129,12 +129,12 @@ func (s *session) answeredUpTo(t Type, include inclusion, now time.Time) uint64 
 	return max(low, 1) - 1
 }
 
-// awaited reports whether Envoy is about to ask for a type. Until it does, but for no
-// longer than ackLimit, what names resources of that type is not sent, and what they
-// may name is not removed.
+// expectsType reports whether Envoy is about to ask for a type. Until it does, but for no longer
+// than ackLimit, what names resources of the type is not sent, and what they may name is not
+// removed.
 //
-// Every Envoy asks for clusters, unless they are on demand; one with clusters that are
-// warming does so late. One that was served before has all other types, too.
+// Every Envoy asks for clusters, unless they are on demand. If some are warming it asks late. An
+// Envoy that came with resources asks for the other types too.
 func (s *session) expectsType(t Type, now time.Time) bool {
 	if s.types[t].subscribed || !now.Before(s.startedAt.Add(ackLimit)) {
 		return false
@@ -145,7 +145,8 @@ func (s *session) expectsType(t Type, now time.Time) bool {
 	return s.resumed
 }
 
-// deadline returns when the next wait ends, or the next try is due, if there is one.
+// nextDeadline returns when the next wait ends, or the next stale resource is offered again;
+// zero if neither is to come.
 func (s *session) nextDeadline(now time.Time) time.Time {
 	waiting := false
 	var next, retry time.Time

@@ -8,9 +8,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// notice looks whether an Envoy comes with something newer than what is held, while
-// that may be outdated: with a resource, or a version of one, that was never held. To
-// serve it would take away what another Relay gave it.
+// noticeOutdated looks whether an Envoy has something newer than the store, while the store
+// may be outdated. It has if it comes with a resource, or a version of one, that the store never
+// had: another Relay gave it that, and to serve the Envoy would take it away.
 func (s *session) noticeOutdated(t Type, change subscriptionChange) {
 	if s.store.Outdated == nil || t.info().madeOfApps == no || s.newerResource != "" {
 		return
@@ -28,14 +28,14 @@ func (s *session) noticeOutdated(t Type, change subscriptionChange) {
 	}
 }
 
-// hadVersion reports whether a version is that of a resource as it is, or was before.
-// One of another control plane says nothing.
+// knowsVersion reports whether the store has, or had before, the version with which an Envoy
+// comes. A version of another control plane counts as known: it says nothing.
 func (t *table) knowsVersion(h initialResource, envoy *envoyNode) bool {
-	return h.version == 0 || h.version == t.version(h.id, envoy) || h.version == t.entries[h.id].goodVersion
+	return h.version == 0 || h.version == t.version(h.id, envoy) || h.version == t.entries[h.id].lastGoodVersion
 }
 
-// leave returns why the Envoy is better served by another Relay, or by none: it goes on
-// with what it has.
+// outdatedError returns why the Envoy is better served by another Relay, or by none: then it
+// goes on with what it has. It is nil if this Relay may serve it.
 func (s *session) outdatedError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,14 +13,14 @@ type Progress string
 
 // The states.
 const (
-	// Acknowledged resources are in use as they are now.
+	// Acknowledged resources are in use in their present version.
 	Acknowledged Progress = "acknowledged"
 	// Due resources changed and have not been sent yet.
 	Due Progress = "not sent yet"
 	// InFlight resources were sent and not answered.
 	InFlight Progress = "sent, not acknowledged yet"
-	// Rejected resources were rejected by this Envoy as they are. It keeps an older
-	// version or has none, and is offered them again from time to time.
+	// Rejected resources were rejected by this Envoy in their present version. It keeps an
+	// older version or has none, and is offered them again from time to time.
 	Rejected Progress = "rejected"
 	// Quarantined resources were rejected by several others of its version, and
 	// acknowledged by none. It has the last good version, if there is one.
@@ -42,7 +42,7 @@ type EnvoyProgress struct {
 // ResourceProgress is how far an Envoy has come with one resource.
 type ResourceProgress struct {
 	Progress
-	// Lack says why, of what is Rejected or Quarantined.
+	// Stale says why, if the resource is Rejected or Quarantined.
 	Stale StaleResource
 }
 
@@ -90,8 +90,8 @@ func (s *session) progress(keys []Key) []ResourceProgress {
 	return states
 }
 
-// progress is that of a resource, or of the copy of it that the Envoy asked for; id is
-// which of them.
+// progress returns that of a resource, or of the copy of it that the Envoy asked for. The id
+// tells which of both.
 func (ts *typeState) progress(t *table, name string) (p Progress, id uint32) {
 	id, known := t.ids[name]
 	_, isStale := ts.stale[id]

@@ -58,7 +58,7 @@ func TestSentIDsAreNotReclaimed(t *testing.T) {
 }
 
 // An Envoy is sent nothing of what it gave up while that was on its way.
-func TestGivenUpWhileOnItsWay(t *testing.T) {
+func TestUnsubscribedWhileInFlight(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a", "b", "kept")
 	e := connect("edge-1", "1.40.0")
@@ -73,7 +73,7 @@ func TestGivenUpWhileOnItsWay(t *testing.T) {
 }
 
 // Nobody rejects what was given up before the rejection came.
-func TestGivenUpBeforeTheRejection(t *testing.T) {
+func TestUnsubscribedBeforeTheRejection(t *testing.T) {
 	store, clock, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a")
 	e := connect("edge-1", "1.40.0")

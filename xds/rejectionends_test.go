@@ -3,7 +3,7 @@ package xds
 import "testing"
 
 // formed gives a listener two forms.
-func formed(t *testing.T, store *Store, first, second string) {
+func setBoth(t *testing.T, store *Store, first, second string) {
 	t.Helper()
 	r := testResource(t, Listener, "https", first).OrWithout(selector, testResource(t, Listener, "https", second))
 	store.Apply(Change{Set: []Resource{r}})
@@ -32,10 +32,10 @@ func TestRejectionEndsWithTheStream(t *testing.T) {
 }
 
 // So it is if the resource has lost its other form, and is offered anew for that.
-func TestRejectionOfAFormEndsWithTheStream(t *testing.T) {
+func TestRejectionOfAVariantEndsWithTheStream(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
-	formed(t, store, "bad", "good")
+	setBoth(t, store, "bad", "good")
 	e := connect("edge-1", "1.40.0").able()
 	e.subscribe(Listener)
 	e.nack(e.expect(Listener, []string{"https"}), "bad")
@@ -46,7 +46,7 @@ func TestRejectionOfAFormEndsWithTheStream(t *testing.T) {
 }
 
 // An Envoy that is sent another form than the one that it rejected rejects nothing.
-func TestRejectionOfAFormThatIsNotSentAnyMore(t *testing.T) {
+func TestRejectionOfAVariantThatIsNotSentAnyMore(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	setIn(t, store, Listener, "bad", "https")
@@ -55,7 +55,7 @@ func TestRejectionOfAFormThatIsNotSentAnyMore(t *testing.T) {
 		e.subscribe(Listener)
 		e.nack(e.expect(Listener, []string{"https"}), "bad")
 	}
-	formed(t, store, "bad", "good")
+	setBoth(t, store, "bad", "good")
 	unable.ack(unable.expect(Listener, []string{"https"}))
 	able.quiet()
 	if r := store.Rejected(); len(r) != 1 || len(r[0].Nodes) != 1 || r[0].Nodes[0] != "edge-2" {
@@ -67,14 +67,14 @@ func TestRejectionOfAFormThatIsNotSentAnyMore(t *testing.T) {
 }
 
 // An acknowledgement of one form counts, though the other one changed in between.
-func TestAcknowledgedWhileTheOtherFormChanges(t *testing.T) {
+func TestAcknowledgedWhileTheOtherVariantChanges(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
-	formed(t, store, "same", "1")
+	setBoth(t, store, "same", "1")
 	e := connect("edge-1", "1.40.0").able()
 	e.subscribe(Listener)
 	r := e.expect(Listener, []string{"https"})
-	formed(t, store, "same", "2")
+	setBoth(t, store, "same", "2")
 	e.ack(r)
 	for _, node := range []string{"edge-2", "edge-3"} {
 		other := connect(node, "1.40.0").able()

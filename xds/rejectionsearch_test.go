@@ -2,8 +2,6 @@ package xds
 
 import (
 	"testing"
-
-	"relay/xds/xdstest"
 )
 
 // withScope connects an Envoy that has a cluster and scopes that may name it.
@@ -100,62 +98,5 @@ func TestDeletedAfterAReconnect(t *testing.T) {
 	e.quiet()
 	if u := e.session.types[Listener].unconfirmed(); !u.empty() {
 		t.Errorf("in doubt are still %v and %v", u.resend, u.unanswered)
-	}
-}
-
-// On a stream that is not an Envoy's first, what it has looked at is not varied.
-func TestResumedStreamsAreVariedOnce(t *testing.T) {
-	store, _, connect := scripts(t)
-	store.ClustersOnDemand = true
-	setIn(t, store, Listener, "1", "http")
-	setIn(t, store, Scope, "1", "a")
-	fresh := connect("edge-1", "1.40.0")
-	fresh.subscribe(Listener)
-	listeners := fresh.expect(Listener, []string{"http"})
-	fresh.subscribe(Scope)
-	fresh.ack(fresh.expect(Scope, []string{"a"}))
-	e := connect("edge-2", "1.40.0")
-	e.resume(Listener, xdstest.Versions(listeners))
-	e.subscribe(Scope)
-	e.ack(e.expect(Scope, []string{"a"}))
-	setIn(t, store, Scope, "2", "a")
-	if bytesOf(e.expect(Scope, []string{"a"}), "a") != bytesOf(fresh.expect(Scope, []string{"a"}), "a") {
-		t.Error("it is varied a second time")
-	}
-}
-
-// An Envoy that rejects the last good version too is not sent it again.
-func TestLastGoodIsRejectedToo(t *testing.T) {
-	store, clock, connect := scripts(t)
-	setIn(t, store, Cluster, "good", "a")
-	var rejecting []*script
-	for _, node := range []string{"edge-1", "edge-2"} {
-		e := connect(node, "1.40.0")
-		e.subscribe(Cluster)
-		e.ack(e.expect(Cluster, []string{"a"}))
-		rejecting = append(rejecting, e)
-	}
-	setIn(t, store, Cluster, "bad", "a")
-	var bad string
-	for _, e := range rejecting {
-		r := e.expect(Cluster, []string{"a"})
-		bad = versionOf(r, "a")
-		e.nack(r, "bad")
-	}
-	e := connect("edge-3", "1.40.0")
-	e.subscribe(Cluster)
-	r := e.expect(Cluster, []string{"a"})
-	if versionOf(r, "a") == bad {
-		t.Error("it is not sent the last good one")
-	}
-	e.nack(r, "no room")
-	for range 2 {
-		r := e.expect(Cluster, []string{"a"})
-		if versionOf(r, "a") != bad {
-			t.Error("it is sent what it rejected, and not the present one")
-		}
-		e.nack(r, "no room")
-		e.quiet()
-		*clock = clock.Add(lastPause)
 	}
 }

@@ -1,6 +1,6 @@
-// Package xds streams Envoy resources by delta ADS: a Store holds the marshalled
-// resources of one fleet with a change log, a stream sends each Envoy what
-// changed since its cursor, in an order in which no request fails.
+// Package xds streams Envoy resources by delta ADS. A Store holds the marshalled resources of
+// one fleet, with a change log. A stream sends an Envoy what changed since its cursor, in an
+// order in which no request fails.
 //
 // It knows nothing of apps or certificates. Protocol:
 // https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
@@ -35,21 +35,20 @@ type Resource struct {
 	// field tag and length included, so that a response is a concatenation.
 	wire mem.Buffer
 	hash version
-	// scoped tells that it is a listener that takes its routes from scopes.
+	// usesScopes tells that it is a listener that takes its routes from scopes.
 	usesScopes bool
-	// other is for Envoys without the extension that this form needs; nil if
-	// there is no such form.
+	// variant is for Envoys without the extension needs; nil if there is no variant.
 	needs   string
 	variant *Resource
 }
 
-// version is a Version as a number; 0 stands for none.
+// version is Resource.Version as a number; 0 stands for none.
 type version uint64
 
 func (v version) String() string { return fmt.Sprintf("%016x", uint64(v)) }
 
-// parseVersion returns none for what is not one of our versions: an Envoy may
-// have been served by something else.
+// parseVersion returns 0 for what is not a version of Relay: another control plane may have
+// served the Envoy.
 func parseVersion(s string) version {
 	v, err := strconv.ParseUint(s, 16, 64)
 	if err != nil || len(s) != 16 {
@@ -165,18 +164,17 @@ func appendString(b []byte, field protowire.Number, s string) []byte {
 type Change struct {
 	Set    []Resource
 	Remove []Key
-	// Withhold marks resources whose truth is not known yet (their source has
-	// not synced): nothing is said about them, neither their content nor their
-	// absence, until a later Change sets or removes them.
+	// Withhold are resources of which nothing is known yet, as their source has not synced.
+	// Envoys are told neither their content nor that they do not exist, until a later Change
+	// sets or removes them.
 	Withhold []Key
 	// Resolve, if set, takes the place of the Resolver of secrets.
 	Resolve Resolver
 }
 
-// Resolver finds the secret that answers a name which no secret has: Envoy asks
-// for the server name that a client sent, whatever it is. Names that are not
-// lasting are taken back when there are too many of them. It must be quick, and
-// is called by many streams at a time.
+// Resolver finds the secret that answers a name which no secret has: Envoy asks for the server
+// name that a client sent, whatever it is. A name that is not permanent is removed again when
+// there are too many. A Resolver must be quick. Many streams call it at a time.
 type Resolver func(name string) (secret string, permanent, ok bool)
 
 // Empty reports whether the change has no effect.

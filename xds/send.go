@@ -7,8 +7,40 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// next makes the next response of a type, or none if there is nothing to send
-// or one is in flight.
+// plan returns the responses that may be sent now, in the order in which they are to be
+// sent, and when to call it again at the latest (zero if nothing waits). The order is that
+// of typeInfo.sentAfter and removedAfter: make before break.
+func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.types {
+		ts := &s.types[t]
+		ts.now = now
+		if ts.subscribed {
+			ts.collectChanges(&s.store.tables[t], s.store.revision)
+			ts.retryStale()
+		}
+	}
+	s.resendEndpointsAtStart(now)
+	for again := true; again; {
+		again = false
+		for _, t := range sendOrder {
+			if r := s.nextResponse(t, now); r != nil {
+				out = append(out, r)
+			}
+			// What waited for a resource that is not sent after all may be sent now.
+			again = again || s.types[t].replan
+			s.types[t].replan = false
+		}
+	}
+	s.checkConverged(now)
+	return out, s.nextDeadline(now)
+}
+
+// nextResponse makes the next response of a type. It returns nil if there is nothing to
+// send, or one is in flight.
 func (s *session) nextResponse(t Type, now time.Time) *response {
 	ts, table := &s.types[t], &s.store.tables[t]
 	if !ts.subscribed || ts.inFlight != nil {
@@ -33,8 +65,8 @@ func (s *session) nextResponse(t Type, now time.Time) *response {
 	return newResponse(t, table, ts.inFlight.batch, ts.inFlight.nonce, s.marker, s.envoy)
 }
 
-// pick takes what the next response of a type carries. Changes and the parts of a
-// rejected response take turns, since the search for a culprit may take long.
+// nextBatch takes what the next response of a type carries. Changes and the parts of a
+// rejected response take turns, as the search for a culprit may take long.
 func (s *session) nextBatch(t Type, now time.Time) (b batch) {
 	ts, table := &s.types[t], &s.store.tables[t]
 	parts := func() {
@@ -48,8 +80,8 @@ func (s *session) nextBatch(t Type, now time.Time) (b batch) {
 		parts()
 	}
 	if b.empty() {
-		setLimit, goneLimit := s.sendLimits(t, now)
-		b = ts.takeDue(table, setLimit, goneLimit, s.store.revision)
+		sendLimit, removeLimit := s.sendLimits(t, now)
+		b = ts.takeDue(table, sendLimit, removeLimit, s.store.revision)
 		ts.lastWasSearch = false
 	}
 	if b.empty() && searched {
@@ -58,6 +90,7 @@ func (s *session) nextBatch(t Type, now time.Time) (b batch) {
 	return b
 }
 
+// newSentResponse notes what a batch means for the state of the type.
 func (s *session) newSentResponse(t Type, b batch, now time.Time) *sentResponse {
 	ts, table := &s.types[t], &s.store.tables[t]
 	sent := &sentResponse{
@@ -77,7 +110,7 @@ func (s *session) newSentResponse(t Type, b batch, now time.Time) *sentResponse 
 	if t.info().skipsEqual == yes && (s.servedBefore || !ts.mayBeSkipped.IsEmpty()) {
 		sent.forceRead = roaring.And(b.resources, ts.mayBeSkipped)
 		if s.servedBefore {
-			// What other streams sent it, and what became of that, is not known here.
+			// Nobody knows what other streams sent, and what Envoy made of that.
 			sent.forceRead.Or(roaring.AndNot(b.resources, ts.ackedRead))
 		}
 	}
@@ -90,8 +123,8 @@ func (s *session) newSentResponse(t Type, b batch, now time.Time) *sentResponse 
 	return sent
 }
 
-// accept takes note of an acknowledged response. It returns those of it that this
-// Envoy or others of its version had rejected; one may be there twice.
+// handleACK notes that a response was acknowledged. It returns the resources in it that
+// this Envoy, or others of its version, had rejected. One may be there twice.
 func (ts *typeState) handleACK(t *table, sent *sentResponse) (noLongerRejected []uint32) {
 	ts.retrying.AndNot(sent.resources)
 	ts.maybeInEnvoy.AndNot(sent.resources)
@@ -115,9 +148,9 @@ func (ts *typeState) handleACK(t *table, sent *sentResponse) (noLongerRejected [
 	return noLongerRejected
 }
 
-// stillAsked returns those of the ids that Envoy has asked for since before they were
-// sent. It acknowledges unread what it has given up meanwhile, as it does with all that
-// a listener needs which it rejects.
+// readByEnvoy returns those ids of an acknowledged response to which Envoy has subscribed
+// since before they were sent. Envoy acknowledges unread what it unsubscribed from meanwhile.
+// When it rejects a listener, it unsubscribes from all that the listener needs.
 func (ts *typeState) readByEnvoy(ids *roaring.Bitmap) *roaring.Bitmap {
 	if ts.wildcard && ts.awaited.IsEmpty() {
 		return ids

@@ -76,17 +76,15 @@ const maxRequest = 64 << 20
 // maxHeaders bounds the headers of a request, in bytes.
 const maxHeaders = 16 << 10
 
-// maxNode bounds the names that an Envoy gives itself and its fleet, in bytes:
-// they are kept, and logged.
+// maxNode bounds node.id and node.cluster, in bytes: they are kept, and logged.
 const maxNode = 1024
 
-// readBuffer is kept for each connection. Large frames go past it.
+// readBuffer is the size of the buffer of each connection, in bytes. Large frames bypass it.
 const readBuffer = 8 << 10
 
-// streamWindow is how many bytes an Envoy may send ahead of what is read; of a
-// request that is being read, it may send all. connWindow is only about what is on
-// its way. Were they not fixed, each ACK would be followed by a ping, to find out
-// what is best.
+// The windows of HTTP/2, in bytes: streamWindow is how far an Envoy may send ahead of what is
+// read. Of a request that is being read it may send all. They are fixed, since gRPC would
+// otherwise send a ping after each ACK, to find out which sizes are best.
 const (
 	streamWindow = 64 << 10
 	connWindow   = 1 << 20
@@ -154,7 +152,7 @@ func (s *Server) refuse(ctx context.Context, kind guard.Kind, node *corev3.Node,
 	return err
 }
 
-// remoteAddress is that of the client of a stream.
+// remoteAddress returns that of the client of a stream.
 func remoteAddress(ctx context.Context) string {
 	if p, ok := peer.FromContext(ctx); ok {
 		return p.Addr.String()
@@ -176,8 +174,8 @@ func certificateExpires(ctx context.Context) (at time.Time) {
 	return info.State.PeerCertificates[0].NotAfter
 }
 
-// stranger refuses a client that may have no fleet at all: before it is read
-// what it asks for, which may be large.
+// refuseStranger refuses a client that may have no fleet at all, before its request is read: that
+// may be large.
 func (s *Server) refuseStranger(ctx context.Context) error {
 	p, ok := peer.FromContext(ctx)
 	if s.Authorize == nil || !ok {
@@ -192,7 +190,7 @@ func (s *Server) refuseStranger(ctx context.Context) error {
 	return s.refuse(ctx, guard.Access, nil, status.Error(codes.PermissionDenied, refused.Error()))
 }
 
-// admit returns the store for an Envoy, unless it may not have it.
+// storeFor returns the store for an Envoy, or an error if the Envoy may not have it.
 func (s *Server) storeFor(ctx context.Context, node *corev3.Node) (*Store, error) {
 	if len(node.GetId()) > maxNode || len(node.GetCluster()) > maxNode {
 		return nil, s.refuse(ctx, guard.Request, nil, status.Errorf(codes.InvalidArgument, "node.id and node.cluster may have %d bytes", maxNode))

@@ -115,7 +115,7 @@ func TestRejectedIsAskedForAnew(t *testing.T) {
 
 // What is offered again is sent apart from changes, also if others acknowledged it; what
 // only others rejected, and some acknowledged, is sent with all else.
-func TestWhatIsSentApart(t *testing.T) {
+func TestSuspectsAreSentApart(t *testing.T) {
 	store, clock, connect := scripts(t)
 	setIn(t, store, Cluster, "1", "a", "b")
 	fine := connect("edge-1", "1.40.0")
@@ -137,7 +137,7 @@ func TestWhatIsSentApart(t *testing.T) {
 
 // An Envoy that is spared a scope keeps the clusters that were there when the one that
 // it has was replaced, and no others.
-func TestClustersOfASparedScopeStay(t *testing.T) {
+func TestClustersOfAStaleScopeStay(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Cluster, "1", "old", "unused")
 	setIn(t, store, Scope, "old", "n")
@@ -168,7 +168,7 @@ func TestClustersOfASparedScopeStay(t *testing.T) {
 }
 
 // An Envoy that rejects very many is offered some of them at a time.
-func TestVeryManyAreTriedInTurns(t *testing.T) {
+func TestVeryManyAreRetriedInParts(t *testing.T) {
 	store, clock, connect := scripts(t)
 	var names []string
 	for i := range 2*maxRetriesAtOnce + 50 {

@@ -43,16 +43,17 @@ type TypeStatus struct {
 	Type Type `json:"type"`
 	// Subscribed is "*" or the number of names.
 	Subscribed string `json:"-"`
-	// Resources is how many it holds.
+	// Resources is how many the Envoy has.
 	Resources int `json:"-"`
-	// Sent and Acked are revisions of the store; equal to the store's or not,
-	// nothing is due while Behind is 0.
+	// Sent and Acked are revisions of the store. They may be older than the store's: nothing
+	// is due while Behind is 0.
 	Sent    uint64    `json:"sent"`
 	Acked   uint64    `json:"acked"`
 	SentAt  time.Time `json:"-"`
 	AckedAt time.Time `json:"-"`
-	// Lacks are the resources that the Envoy does not have as they are, since it or
-	// others of its version rejected them, by name; no more than maxLacks.
+	// Stale are the resources whose present version the Envoy does not have, since it, or
+	// others of its version, rejected that. They are ordered by name, and no more than
+	// maxStale.
 	Stale []StaleResource `json:"lacks,omitempty"`
 	// StaleCount counts them all.
 	StaleCount int `json:"lacking,omitempty"`
@@ -65,20 +66,20 @@ type TypeStatus struct {
 	Rejected *Rejection `json:"-"`
 }
 
-// maxLacks bounds what is listed of one type.
+// maxStale bounds what is listed of one type.
 const maxStale = 20
 
-// Lack is a resource that an Envoy does not have as it is.
+// StaleResource is a resource whose present version an Envoy does not have.
 type StaleResource struct {
 	Name string `json:"name"`
-	// By is who rejected it.
+	// By is who rejected the version.
 	By    Rejecter  `json:"by"`
 	Since time.Time `json:"since"`
-	// Message is what the Envoy, or one of the others, said.
+	// Message is what the Envoy, or the first of the others, said.
 	Message string `json:"error"`
-	// Retry is when it is offered again; zero if it is not until it changes.
+	// Retry is when the version is offered again; zero if it is not until it changes.
 	Retry time.Time `json:"retry,omitzero"`
-	// Older tells that the Envoy has an older version in place of it.
+	// HasOlder tells that the Envoy has an older version.
 	HasOlder bool `json:"older"`
 }
 
@@ -135,7 +136,7 @@ func (s *session) noClusters(now time.Time) bool {
 	return !ts.subscribed && ts.kept == nil && !s.startedAt.IsZero() && !s.store.ClustersOnDemand && !s.expectsType(Cluster, now)
 }
 
-// lackOf says why an Envoy lacks a resource.
+// staleResource says why a resource is stale.
 func (ts *typeState) staleResource(t *table, id uint32) StaleResource {
 	stale := StaleResource{Name: t.entries[id].name, By: OthersOfItsVersion, HasOlder: ts.inEnvoy.Contains(id), Retry: ts.stale[id].retryAt}
 	if r := ts.rejected[id]; ts.rejectsCurrent(t, id) {

@@ -30,9 +30,9 @@ type stream struct {
 	log     *slog.Logger
 	info    StreamStatus
 	host    string
-	// pace is for requests that answer nothing, the watchdog for an Envoy that
-	// does not read.
-	pace     *rate.Limiter
+	// pace limits requests that answer nothing.
+	pace *rate.Limiter
+	// watchdog is for an Envoy that does not read.
 	watchdog *watchdog
 }
 
@@ -57,7 +57,7 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	}
 	defer s.remove(st)
 	node := first.GetNode()
-	// One that comes again and again to be refused is logged as that.
+	// An Envoy that comes again and again to be refused is logged as refused.
 	level := slog.LevelInfo
 	if s.refusals.Recent(st.info.Address, guard.Request, node.GetId()) {
 		level = slog.LevelDebug
@@ -68,8 +68,7 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	return s.ended(ctx, node, err)
 }
 
-// begin reads the first request and makes a stream of it, if the Envoy may have
-// one.
+// begin parses the first request, and makes a stream if the Envoy may have one.
 func (s *Server) begin(g deltaStream, conn *envoyConn, first *request) (*stream, error) {
 	ctx := g.Context()
 	var malformed error
@@ -95,6 +94,7 @@ func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error 
 	return err
 }
 
+// newStream makes a stream for an Envoy, if that may have one.
 func (s *Server) newStream(g deltaStream, conn *envoyConn, node *corev3.Node) (*stream, error) {
 	ctx := g.Context()
 	store, err := s.storeFor(ctx, node)
@@ -117,15 +117,7 @@ func (s *Server) newStream(g deltaStream, conn *envoyConn, node *corev3.Node) (*
 	return st, nil
 }
 
-func envoyVersion(node *corev3.Node) string {
-	v := node.GetUserAgentBuildVersion().GetVersion()
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
-}
-
-// run ends with the stream, or with a status that tells Envoy why.
+// run serves the Envoy until the stream ends. It returns nil, or a status that tells Envoy why.
 func (s *stream) run(ctx context.Context, first *request) error {
 	requests := make(chan *request)
 	ended := make(chan error, 1)
@@ -142,8 +134,8 @@ func (s *stream) run(ctx context.Context, first *request) error {
 
 // follow handles requests and sends what changes.
 func (s *stream) follow(ctx context.Context, first *request, requests <-chan *request, ended <-chan error) error {
-	// Before the first request: that is kept if its type is not open, and an opening
-	// in between must not go unseen.
+	// This comes before the first request, so that no opening of a type is missed: the request
+	// is kept if its type is not open.
 	opened := s.session.store.nextOpening()
 	if err := s.receiveOne(ctx, first); err != nil {
 		return ignoreEnd(err)
@@ -192,7 +184,7 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 	}
 }
 
-// leave sends an Envoy away that has something newer than this Relay.
+// endIfOutdated ends the stream of an Envoy that has something newer than this Relay.
 func (s *stream) endIfOutdated(ctx context.Context) error {
 	err := s.session.outdatedError()
 	if err == nil {
@@ -201,8 +193,8 @@ func (s *stream) endIfOutdated(ctx context.Context) error {
 	return s.server.refuse(ctx, guard.Outdated, &corev3.Node{Id: s.info.NodeID, Cluster: s.info.Fleet}, err)
 }
 
-// expel closes the connection of an Envoy that may not have its fleet any more:
-// another stream on it would show the same certificate.
+// checkAccess closes the connection of an Envoy that may not have its fleet any more. It is not
+// enough to end the stream: another one on the connection would show the same certificate.
 func (s *stream) checkAccess(ctx context.Context) error {
 	p, ok := peer.FromContext(ctx)
 	if s.server.Authorize == nil || !ok {
@@ -217,8 +209,8 @@ func (s *stream) checkAccess(ctx context.Context) error {
 	return s.server.refuse(ctx, guard.Access, node, status.Error(codes.PermissionDenied, err.Error()))
 }
 
-// stalled closes the connection of an Envoy that does not read or does not
-// answer: what waits to be sent to it would stay in memory otherwise.
+// closeStalled closes the connection of an Envoy that does not read, or does not answer.
+// Otherwise what is to be sent to it would stay in memory.
 func (s *stream) closeStalled() {
 	s.server.refusals.Refuse(s.info.Address, guard.Refusal{Kind: guard.Stalled, Who: s.info.NodeID, Reason: fmt.Sprintf(
 		"it did not read or answer what it was sent for %s: its connection is closed; see its log, and how busy it is", s.server.Limits.Stall)},
@@ -226,6 +218,7 @@ func (s *stream) closeStalled() {
 	s.server.connections.CloseConn(s.info.Address)
 }
 
+// receive hands on what the Envoy sends, until the stream ends.
 func (s *stream) receive(ctx context.Context, requests chan<- *request, ended chan<- error) {
 	defer close(ended)
 	for {
@@ -244,6 +237,7 @@ func (s *stream) receive(ctx context.Context, requests chan<- *request, ended ch
 	}
 }
 
+// receiveOne handles a request.
 func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	var (
 		t         Type
@@ -294,8 +288,8 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	return s.pace.Wait(ctx)
 }
 
-// rejected reports what an Envoy rejected: once when the first one does, and once when
-// it turns out to be more than one, however many do and however long the search took.
+// rejected logs and counts what an Envoy rejected. Of each resource it logs an error twice at
+// most: when a first Envoy of a version rejects it, and when a second one does.
 func (s *stream) rejected(t Type, rejection *Rejection) {
 	s.server.metrics.rejections[s.info.Fleet][t].Inc()
 	log := s.log.With("type", t, "version", s.info.Version, "reason", rejection.Message)
@@ -313,8 +307,8 @@ func (s *stream) rejected(t Type, rejection *Rejection) {
 	}
 }
 
-// refuseType answers a request for a type that Relay does not serve as "there
-// is none", so that an Envoy configured for it does not wait for ever.
+// refuseType answers a request for a type that Relay does not serve: there is no such resource.
+// So an Envoy that is configured for the type does not wait for ever.
 func (s *stream) refuseType(req *request) error {
 	if req.GetResponseNonce() != "" {
 		return nil
@@ -327,6 +321,7 @@ func (s *stream) refuseType(req *request) error {
 	})
 }
 
+// send sends what may be sent now. It returns when to call it again at the latest.
 func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 	var responses []*response
 	if err := s.server.workSlots.do(ctx, s.session.dueCount(), func() {
@@ -347,14 +342,15 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 	return retryAt, nil
 }
 
-// deliver sends a response; the Envoy may take its time to read it.
+// deliver sends a response. It waits until the Envoy reads, or the watchdog closes the
+// connection.
 func (s *stream) deliver(response any) error {
 	return s.conn.whileSending(func() error {
 		return s.watchdog.during(func() error { return s.grpc.SendMsg(response) })
 	})
 }
 
-// ignoreEnd turns the normal ends of a stream into none.
+// ignoreEnd returns nil for an error by which a stream ends normally.
 func ignoreEnd(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
 		return nil
@@ -362,6 +358,7 @@ func ignoreEnd(err error) error {
 	return err
 }
 
+// reason says why a stream ended.
 func reason(err error) string {
 	if err == nil {
 		return "stream ended"

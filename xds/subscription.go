@@ -6,24 +6,24 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// subscription is a request's part that changes what is subscribed, with names
+// subscriptionChange is the part of a request that subscribes and unsubscribes, with names
 // replaced by ids.
 type subscriptionChange struct {
 	subscribe, unsubscribe       []uint32
 	subscribeAll, unsubscribeAll bool
 	initial                      []initialResource
 	emptyMeansAll                bool
-	// reclaims is as in Store.
+	// reclaims is Store.reclaims when the ids were looked up.
 	reclaims uint64
 }
 
-// held is a resource that Envoy came with.
+// initialResource is an entry of initial_resource_versions: a resource that Envoy came with.
 type initialResource struct {
 	id      uint32
 	version version // 0 if it is not one of ours
 }
 
-// use adds the ids that must not be given to other names.
+// addUsedIDs adds the ids that must not be given to other names.
 func (c *subscriptionChange) addUsedIDs(used *roaring.Bitmap) {
 	used.AddMany(c.subscribe)
 	for _, h := range c.initial {
@@ -39,8 +39,8 @@ func (c *subscriptionChange) wildcard() bool {
 	return c.subscribeAll || len(c.subscribe) == 0 && c.emptyMeansAll
 }
 
-// ask keeps a request for a type that is not open. However many come, what is kept
-// is one subscription.
+// keep keeps a request for a type that is not open. Further requests are merged into the
+// first.
 func (ts *typeState) keep(change subscriptionChange) {
 	if ts.kept == nil {
 		change.subscribeAll = change.wildcard()
@@ -62,8 +62,8 @@ func (ts *typeState) keep(change subscriptionChange) {
 	kept.subscribe, kept.emptyMeansAll = names.ToArray(), false
 }
 
-// start handles the first request for a type on a stream. It returns those that Envoy has
-// as they are.
+// start handles the first request for a type on a stream. It returns the resources that Envoy
+// has in their present version.
 //
 // xDS protocol, "Incremental xDS": initial_resource_versions lists what the client has.
 func (ts *typeState) start(t *table, change subscriptionChange, revision uint64) (current *roaring.Bitmap) {
@@ -75,7 +75,7 @@ func (ts *typeState) start(t *table, change subscriptionChange, revision uint64)
 		ts.allDue(t)
 		ts.mustAnswer = len(change.initial) == 0
 	}
-	// To take them out of what is due one by one moves the others each time.
+	// They are taken out of what is due together: one by one would move the others each time.
 	current = roaring.New()
 	for _, h := range change.initial {
 		if !ts.subscribesTo(h.id) {
@@ -83,7 +83,8 @@ func (ts *typeState) start(t *table, change subscriptionChange, revision uint64)
 		}
 		ts.inEnvoy.Add(h.id)
 		if ts.typ != Endpoint {
-			// It waits for nothing. Told that there is none it would drop what it has.
+			// Envoy does not wait for what it has. If it were told that a resource does not
+			// exist, it would drop that.
 			ts.awaited.Remove(h.id)
 		}
 		if h.version != 0 && h.version == t.version(h.id, ts.envoy) {
@@ -98,9 +99,9 @@ func (ts *typeState) start(t *table, change subscriptionChange, revision uint64)
 	return current
 }
 
-// subscribe makes every name due, also one that is subscribed already: the
-// client may have dropped it and wait for it. A name that does not exist is
-// answered as removed, at once: Envoy would not warm up without an answer.
+// subscribe makes every name due, also one that is subscribed to already: Envoy may have
+// dropped the resource and wait for it. A name that does not exist is answered at once, as
+// removed: Envoy would not warm up without an answer.
 func (ts *typeState) subscribe(t *table, ids []uint32) {
 	for _, id := range ids {
 		ts.names.Add(id)
@@ -108,7 +109,7 @@ func (ts *typeState) subscribe(t *table, ids []uint32) {
 	}
 }
 
-// demanded makes due what Envoy waits for, whatever it has.
+// dueAwaited makes a resource due for which Envoy waits, whatever it has.
 func (ts *typeState) dueAwaited(t *table, id uint32) {
 	ts.awaited.Add(id)
 	if t.entries[id].presence == absent {
@@ -117,6 +118,7 @@ func (ts *typeState) dueAwaited(t *table, id uint32) {
 	ts.due(t, id)
 }
 
+// allDue makes all resources of the type due.
 func (ts *typeState) allDue(t *table) {
 	for id := range t.entries {
 		if t.entries[id].presence == present {
@@ -142,7 +144,7 @@ func (ts *typeState) update(t *table, change subscriptionChange) {
 	for _, id := range change.unsubscribe {
 		ts.names.Remove(id)
 		if ts.wildcard {
-			// Still covered by the wildcard: the client needs it anew.
+			// The wildcard still covers it, and Envoy has dropped it.
 			ts.due(t, id)
 			continue
 		}
@@ -155,7 +157,7 @@ func (ts *typeState) update(t *table, change subscriptionChange) {
 	}
 }
 
-// resolve replaces the names of a request by ids.
+// resolveNames replaces the names of a request by ids.
 func (s *session) resolveNames(t Type, req *request) subscriptionChange {
 	const all = "*"
 	change := subscriptionChange{emptyMeansAll: t.info().legacyWildcard == yes, reclaims: s.store.reclaimIfDue(t)}

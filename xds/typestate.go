@@ -6,104 +6,79 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// watch is what one Envoy asked for of one type, and what it has. It does no
-// I/O; its methods are called under the store's lock.
+// typeState is the state of one resource type on one stream: what the Envoy subscribes to,
+// what it has, and what is to be sent. It does no I/O. Its methods are called under the
+// store's lock.
+//
+// Sets are of the ids of resources.
 type typeState struct {
-	typ        Type
-	subscribed bool
-	wildcard   bool
-	// names were subscribed by name; with wildcard they may be present too.
-	names *roaring.Bitmap
-	// held is what Envoy has, as far as we know: sent, or told by itself.
-	inEnvoy *roaring.Bitmap
-	// unsure is what Envoy may have beside, or as it was in a response that it rejected.
-	maybeInEnvoy *roaring.Bitmap
-	// unread are those that Envoy acknowledged after it had given them up. Should it ask
-	// for them again, it tells on a new stream that it has them.
-	ackedUnread *roaring.Bitmap
-	// waits are names that Envoy waits for an answer about, whatever it has.
-	awaited *roaring.Bitmap
-	// looked are those about which Envoy acknowledged what it was sent on this stream,
-	// and skips those of which it would skip what it was sent last; see skipsKnown.
-	ackedRead, mayBeSkipped *roaring.Bitmap
-	// set and gone are due to be sent and to be removed. They are merged for as
-	// long as they cannot be sent; nothing queues.
-	toSend, toRemove *roaring.Bitmap
-	// since tells at which revision a due id became so; an id that is due for
-	// another reason than a change has none, which counts as 0.
-	dueSince map[uint32]uint64
-	// cursor is the revision up to which changes are in set and gone.
-	cursor uint64
-	// answer asks for a response even if there is nothing to say.
-	mustAnswer bool
-	inFlight   *sentResponse
-	// retry are parts of a rejected response, to be sent one by one to find the
-	// culprit.
-	searchParts []batch
-	// searched tells that the last response was one of these.
-	lastWasSearch bool
-	envoy         *envoyNode
-	// rejected are the resources that this Envoy rejected as they are, and lacks are those
-	// that it does not get as they are, since it or others of its version rejected them:
-	// it has an older version or none.
-	rejected map[uint32]ownRejection
-	stale    map[uint32]staleState
-	// trial are those that are offered all the same, and retryAt is when the next of
-	// them is to be.
-	retrying *roaring.Bitmap
-	retryAt  time.Time
+	typ   Type
+	envoy *envoyNode
 	// now is the time of the request or plan that is being handled.
 	now time.Time
-	// apartNext has what may be rejected sent before what was not, the next time.
-	suspectsNext bool
-	// dropped tells that something that was due is not to be sent after all.
-	replan bool
-	// early is what was asked for before the type was opened.
-	kept *subscriptionChange
 
+	// subscribed tells that the Envoy asked for the type, which was open.
+	subscribed bool
+	// kept is what the Envoy asked for before the type was open.
+	kept *subscriptionChange
+	// wildcard tells that the Envoy subscribes to all.
+	wildcard bool
+	// names are subscribed to by name. With wildcard there may be some too.
+	names *roaring.Bitmap
+
+	// inEnvoy is what Envoy has as far as we know: it was sent, or Envoy came with it.
+	inEnvoy *roaring.Bitmap
+	// maybeInEnvoy is what Envoy may have, or may have in another version, as it was in a
+	// response that Envoy rejected.
+	maybeInEnvoy *roaring.Bitmap
+	// ackedUnread is what Envoy acknowledged after it had unsubscribed. Should it subscribe
+	// again, it says on a new stream that it has these.
+	ackedUnread *roaring.Bitmap
+	// ackedRead is what Envoy acknowledged on this stream, and had read.
+	ackedRead *roaring.Bitmap
+	// mayBeSkipped is what Envoy would skip if it were sent once more as it was sent last;
+	// see typeInfo.skipsEqual.
+	mayBeSkipped *roaring.Bitmap
+	// awaited are names about which Envoy waits for an answer, whatever it has.
+	awaited *roaring.Bitmap
+
+	// cursor is the revision up to which changes are in toSend and toRemove.
+	cursor uint64
+	// toSend and toRemove are due. They are merged for as long as they cannot be sent;
+	// nothing queues.
+	toSend, toRemove *roaring.Bitmap
+	// dueSince is the revision at which an id became due. An id that is due for another
+	// reason than a change has none, which counts as 0.
+	dueSince map[uint32]uint64
+	// mustAnswer asks for a response even if there is nothing to say.
+	mustAnswer bool
+	// replan tells that a resource that was due is not sent after all: others may have
+	// waited for it.
+	replan   bool
+	inFlight *sentResponse
+
+	// searchParts are parts of a rejected response, sent one by one to find the culprit.
+	searchParts []batch
+	// lastWasSearch tells that the last response was one of these.
+	lastWasSearch bool
+	// rejected is what this Envoy rejected, by id.
+	rejected map[uint32]ownRejection
+	// stale are the resources whose present version the Envoy is not sent, since it, or
+	// others of its version, rejected that. It has an older version or none.
+	stale map[uint32]staleState
+	// retrying are stale resources that are offered all the same.
+	retrying *roaring.Bitmap
+	// retryAt is when the next of them is due; zero if none is.
+	retryAt time.Time
+	// suspectsNext has what may be rejected sent before what was never rejected, the next
+	// time that both are due.
+	suspectsNext bool
+
+	// What follows is for people.
 	sent, acked     uint64
 	sentAt, ackedAt time.Time
 	lastRejection   *Rejection
 	rejections      int
-}
-
-// batch is what one response carries.
-type batch struct {
-	resources, removed *roaring.Bitmap
-	// lastGood are those of set of which the last good version is sent, and vary those
-	// that are varied; nil if there are none.
-	lastGood, forceRead *roaring.Bitmap
-	// doubted are those that are in unsure only because the response of which this is
-	// a part was rejected.
-	maybeByRejection *roaring.Bitmap
-	// setSince and goneSince are the lowest since of each.
-	resourcesSince, removedSince uint64
-}
-
-func (b batch) empty() bool {
-	return (b.resources == nil || b.resources.IsEmpty()) && (b.removed == nil || b.removed.IsEmpty())
-}
-
-// fallsBack reports whether it has the last good version of something.
-func (b batch) hasLastGood() bool { return b.lastGood != nil && !b.lastGood.IsEmpty() }
-
-// flight is a response that was sent and not answered.
-type sentResponse struct {
-	batch
-	nonce    string
-	revision uint64
-	sentAt   time.Time
-	// fresh are those of set that Envoy did not have before, and goneHeld those of
-	// gone that it had.
-	added, takenAway *roaring.Bitmap
-	// waits are those of set that Envoy waits for.
-	awaited *roaring.Bitmap
-	// scopesBefore tells that Envoy asked for scopes before these listeners were sent.
-	scopesRequested bool
-	// mended are those that it has as they are, and the Envoy lacked before.
-	noLongerStale []uint32
-	// version is what was sent, of a resource that was sent alone.
-	onlyVersion version
 }
 
 func newTypeState(t Type, envoy *envoyNode) typeState {
@@ -115,8 +90,8 @@ func newTypeState(t Type, envoy *envoyNode) typeState {
 	}
 }
 
-// use adds the ids that must not be given to other names. Those of unread may be: that
-// another resource is sent once more does no harm.
+// addUsedIDs adds the ids that must not be given to other names. Those of ackedUnread may
+// be: that another resource is sent once more does no harm.
 func (ts *typeState) addUsedIDs(used *roaring.Bitmap) {
 	for _, ids := range []*roaring.Bitmap{ts.names, ts.inEnvoy, ts.maybeInEnvoy, ts.toSend, ts.toRemove, ts.retrying, ts.ackedRead, ts.mayBeSkipped} {
 		used.Or(ids)
@@ -140,10 +115,11 @@ func (ts *typeState) addUsedIDs(used *roaring.Bitmap) {
 	}
 }
 
+// subscribesTo reports whether Envoy subscribes to a resource, by name or wildcard.
 func (ts *typeState) subscribesTo(id uint32) bool { return ts.wildcard || ts.names.Contains(id) }
 
-// wanted returns those of the ids that Envoy still asks for. Of others, that it has given
-// up since they were sent, it has nothing.
+// subscribedOf returns those of the ids to which Envoy still subscribes. It has nothing of
+// those from which it unsubscribed since they were sent.
 func (ts *typeState) subscribedOf(ids *roaring.Bitmap) *roaring.Bitmap {
 	if ts.wildcard {
 		return ids
@@ -156,8 +132,8 @@ func (ts *typeState) mayHave(id uint32) bool {
 	return ts.inEnvoy.Contains(id) || ts.maybeInEnvoy.Contains(id)
 }
 
-// due notes that the Envoy has to be told about id, whatever its state is now. What
-// it is sent is decided when that is done; see offer.
+// due notes that Envoy has to be told the present state of a resource. What it is sent is
+// decided when the response is made; see offerOf.
 func (ts *typeState) due(t *table, id uint32) {
 	switch t.entries[id].presence {
 	case present:
@@ -171,20 +147,20 @@ func (ts *typeState) due(t *table, id uint32) {
 	}
 }
 
-// drop forgets that something about id was due.
+// notDue forgets that something about a resource was due.
 func (ts *typeState) notDue(id uint32) {
 	ts.toSend.Remove(id)
 	ts.toRemove.Remove(id)
 	delete(ts.dueSince, id)
 }
 
-// forget notes that Envoy has no memory of these any more.
+// forgetRead notes that Envoy does not remember these resources any more.
 func (ts *typeState) forgetRead(ids *roaring.Bitmap) {
 	ts.ackedRead.AndNot(ids)
 	ts.mayBeSkipped.AndNot(ids)
 }
 
-// collect takes note of all changes up to revision.
+// collectChanges makes due what changed up to a revision.
 func (ts *typeState) collectChanges(t *table, revision uint64) {
 	if ts.cursor == revision {
 		return
@@ -199,7 +175,8 @@ func (ts *typeState) collectChanges(t *table, revision uint64) {
 		if t.entries[id].presence != present {
 			delete(ts.stale, id)
 		}
-		// An Envoy that never had it need not be told that it is gone, unless it asked by name.
+		// An Envoy that never had a resource need not be told that it is removed, unless it
+		// subscribed by name.
 		if t.entries[id].presence == absent && !ts.mayHave(id) && !ts.names.Contains(id) {
 			ts.notDue(id)
 			return
@@ -215,7 +192,10 @@ func (ts *typeState) collectChanges(t *table, revision uint64) {
 	ts.cursor = revision
 }
 
-// oldest returns the lowest since of the ids, or none when there are none.
+// noRevision is later than all revisions.
+const noRevision = ^uint64(0)
+
+// oldestDue returns the lowest dueSince of the ids; noRevision if there are no ids.
 func (ts *typeState) oldestDue(ids *roaring.Bitmap) uint64 {
 	if ids.IsEmpty() {
 		return noRevision
@@ -227,99 +207,8 @@ func (ts *typeState) oldestDue(ids *roaring.Bitmap) uint64 {
 	return low
 }
 
-// none stands for "no revision": later than all.
-const noRevision = ^uint64(0)
-
-// takeUpTo removes those of the ids whose content is at most as new as limit.
-func takeUpTo(t *table, ids *roaring.Bitmap, limit, revision uint64) (taken, rest *roaring.Bitmap) {
-	if limit >= revision {
-		return ids, roaring.New()
-	}
-	taken = roaring.New()
-	if limit == 0 {
-		return taken, ids
-	}
-	for it := ids.Iterator(); it.HasNext(); {
-		if id := it.Next(); t.entries[id].revision <= limit {
-			taken.Add(id)
-		}
-	}
-	ids.AndNot(taken)
-	return taken, ids
-}
-
-// take removes what may be sent from what is due. The limits are revisions:
-// newer content has to wait.
-func (ts *typeState) takeDue(t *table, setLimit, goneLimit, revision uint64) batch {
-	var b batch
-	b.resources, ts.toSend = takeUpTo(t, ts.toSend, setLimit, revision)
-	ts.separateSuspects(b.resources, ts.applyRejections(t, &b))
-	b.removed, ts.toRemove = takeUpTo(t, ts.toRemove, goneLimit, revision)
-	if !ts.toRemove.IsEmpty() {
-		// Nothing is broken by removing what Envoy does not have.
-		harmless := roaring.AndNot(ts.toRemove, ts.inEnvoy)
-		harmless.AndNot(ts.maybeInEnvoy)
-		b.removed.Or(harmless)
-		ts.toRemove.AndNot(harmless)
-	}
-	b.resourcesSince, b.removedSince = ts.oldestDue(b.resources), ts.oldestDue(b.removed)
-	if ts.toSend.IsEmpty() && ts.toRemove.IsEmpty() {
-		if len(ts.dueSince) > 0 {
-			// Clearing a map costs what it ever held; this one may have held all.
-			ts.dueSince = make(map[uint32]uint64)
-		}
-		return b
-	}
-	for _, ids := range []*roaring.Bitmap{b.resources, b.removed} {
-		for it := ids.Iterator(); it.HasNext(); {
-			delete(ts.dueSince, it.Next())
-		}
-	}
-	return b
-}
-
-// sendApart puts back what is not to be sent now, so that what may be rejected and
-// what was never rejected take turns.
-func (ts *typeState) separateSuspects(set, suspects *roaring.Bitmap) {
-	if suspects == nil || suspects.IsEmpty() {
-		return
-	}
-	later := suspects
-	if ts.suspectsNext || suspects.GetCardinality() == set.GetCardinality() {
-		later = roaring.AndNot(set, suspects)
-	}
-	ts.suspectsNext = !ts.suspectsNext
-	ts.toSend.Or(later)
-	set.AndNot(later)
-}
-
-// refresh drops from a batch of a rejected response what changed or went since:
-// that is due by itself.
-func (ts *typeState) refreshPart(t *table, b batch) batch {
-	for _, id := range b.resources.ToArray() {
-		if t.entries[id].presence != present || ts.toSend.Contains(id) || !ts.subscribesTo(id) {
-			ts.lowerDueSince(id, b.resourcesSince)
-			b.resources.Remove(id)
-		}
-	}
-	for _, id := range b.removed.ToArray() {
-		if !ts.stillRemoved(t, id) || ts.toRemove.Contains(id) {
-			b.removed.Remove(id)
-		}
-	}
-	ts.applyRejections(t, &b)
-	return b
-}
-
-// isGone reports whether Envoy is still to be told that there is nothing for a name:
-// there is none, or none that it is offered.
-func (ts *typeState) stillRemoved(t *table, id uint32) bool {
-	_, isStale := ts.stale[id]
-	return t.entries[id].presence == absent || isStale && !ts.toSend.Contains(id) && !ts.inEnvoy.Contains(id)
-}
-
-// lower notes that what is due about id was so since an earlier revision,
-// because what was sent in between did not get through.
+// lowerDueSince notes that a resource has been due since an earlier revision, as what was
+// sent in between was rejected.
 func (ts *typeState) lowerDueSince(id uint32, revision uint64) {
 	if since, ok := ts.dueSince[id]; ok {
 		ts.dueSince[id] = min(since, revision)

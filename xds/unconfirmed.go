@@ -6,25 +6,28 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// maxDoubts is of how many Envoys that are away it is remembered what they may have.
+// maxUnconfirmed is of how many Envoys without a stream it is remembered what they may have.
 const maxUnconfirmed = 2000
 
-// doubts remembers what Envoys may have without telling, or tell of without having it: parts
-// of responses that they rejected or acknowledged unread, or whose answer did not come
-// before their stream ended. When such an Envoy
-// comes again it tells of the versions before. Should what it was sent have been
-// deleted meanwhile, or be as it was before, nothing would be due.
+// unconfirmedByNode remembers, when the stream of an Envoy ends, what the Envoy may have and
+// does not tell of, or tells of and does not have. That is what it rejected, acknowledged
+// unread, or did not answer.
+//
+// On its next stream the Envoy tells of the versions that it had before. If what it was sent
+// was deleted meanwhile, or changed back, nothing would be due.
 type unconfirmedByNode struct {
 	mu sync.Mutex
 	of map[string]*[numTypes]unconfirmed // by node id
 }
 
-// doubt is what one Envoy may have of one type.
+// unconfirmed is what one Envoy may have of one type. The sets may be nil.
 type unconfirmed struct {
-	// parts were in rejected responses, sent in one that was not answered.
-	resend, unanswered *roaring.Bitmap
-	// revision is that of the unanswered response: what did not change since is told
-	// of, or due.
+	// resend is sent again whatever Envoy tells.
+	resend *roaring.Bitmap
+	// unanswered was in the response that was not answered. It is sent again if it changed
+	// since, or if Envoy does not tell that it has it.
+	unanswered *roaring.Bitmap
+	// revision is that of the unanswered response.
 	revision uint64
 }
 
@@ -32,7 +35,7 @@ func (u unconfirmed) empty() bool {
 	return (u.resend == nil || u.resend.IsEmpty()) && (u.unanswered == nil || u.unanswered.IsEmpty())
 }
 
-// doubt returns what the Envoy may have without telling.
+// unconfirmed returns what the Envoy may have of the type.
 func (ts *typeState) unconfirmed() unconfirmed {
 	u := unconfirmed{resend: roaring.Or(ts.maybeInEnvoy, ts.ackedUnread)}
 	for _, b := range ts.searchParts {
@@ -49,8 +52,8 @@ func (ts *typeState) unconfirmed() unconfirmed {
 	return u
 }
 
-// aged returns the doubt with all of sent that changed since among its parts: it may be
-// as it was before, and Envoy tell of that.
+// withChanged moves to resend what is unanswered and changed since: it may have changed back
+// to what Envoy tells of.
 func (u unconfirmed) withChanged(t *table) unconfirmed {
 	if u.empty() || u.unanswered == nil {
 		return u
@@ -64,14 +67,14 @@ func (u unconfirmed) withChanged(t *table) unconfirmed {
 	return u
 }
 
-// dispel makes due what is to be made sure, of an aged doubt.
+// resendUnconfirmed makes due what is to be sent again.
 func (ts *typeState) resendUnconfirmed(t *table, u unconfirmed) {
 	if u.empty() {
 		return
 	}
 	ids := u.resend.Clone()
 	if u.unanswered != nil {
-		// What did not change, and Envoy told of, it has as it is.
+		// What did not change and is not due, Envoy has: it told so.
 		ids.Or(roaring.And(u.unanswered, ts.toSend))
 	}
 	for it := ids.Iterator(); it.HasNext(); {
@@ -82,28 +85,29 @@ func (ts *typeState) resendUnconfirmed(t *table, u unconfirmed) {
 	}
 }
 
-// share tells the other streams of an Envoy what is in doubt when one ends: it may have
-// come again before the end of the first was seen. It is called under the store's lock.
+// shareUnconfirmed hands what is unconfirmed, when a stream ends, to the other streams of the
+// Envoy: it may have come again before Relay saw the end of the first stream. It is called
+// under the store's lock.
 func (s *Store) shareUnconfirmed(node string, t Type, u unconfirmed) {
 	if u.empty() || node == "" {
 		return
 	}
 	table := &s.tables[t]
-	aged := u.withChanged(table)
+	changed := u.withChanged(table)
 	for session := range s.sessions {
 		if session.envoy.id != node {
 			continue
 		}
 		session.locked(func() {
 			if ts := &session.types[t]; ts.subscribed {
-				ts.resendUnconfirmed(table, aged)
+				ts.resendUnconfirmed(table, changed)
 			}
 		})
 		session.notify()
 	}
 }
 
-// keep remembers what is in doubt for an Envoy whose stream ends. The sets must not be
+// keep remembers what is unconfirmed when the stream of an Envoy ends. The sets must not be
 // changed any more.
 func (all *unconfirmedByNode) keep(node string, t Type, later unconfirmed) {
 	if later.empty() || node == "" {
@@ -123,8 +127,8 @@ func (all *unconfirmedByNode) keep(node string, t Type, later unconfirmed) {
 		all.of[node] = types
 	}
 	if before := types[t]; !before.empty() {
-		// Two streams ended, or one that did not get as far as this type: whenever it
-		// was sent, it is in doubt.
+		// Two streams ended, or the second one did not get as far as this type: all is sent
+		// again, whenever it was sent.
 		later.resend.Or(before.resend)
 		for _, sent := range []*roaring.Bitmap{before.unanswered, later.unanswered} {
 			if sent != nil {
@@ -136,7 +140,7 @@ func (all *unconfirmedByNode) keep(node string, t Type, later unconfirmed) {
 	types[t] = later
 }
 
-// take returns what is in doubt for an Envoy that comes again.
+// take returns what is unconfirmed for an Envoy that comes again, and forgets it.
 func (all *unconfirmedByNode) take(node string, t Type) unconfirmed {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -152,7 +156,7 @@ func (all *unconfirmedByNode) take(node string, t Type) unconfirmed {
 	return taken
 }
 
-// use adds the ids of a type that must not be given to other names.
+// addUsedIDs adds the ids of a type that must not be given to other names.
 func (all *unconfirmedByNode) addUsedIDs(t Type, used *roaring.Bitmap) {
 	all.mu.Lock()
 	defer all.mu.Unlock()

@@ -4,7 +4,7 @@ import "testing"
 
 // An Envoy may come again before the end of its old stream is seen. What that leaves in
 // doubt is made sure on the new one.
-func TestDoubtOfAStreamThatEndsLate(t *testing.T) {
+func TestUnconfirmedOfAStreamThatEndsLate(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
 	setIn(t, store, Listener, "1", "tcp/1", "tcp/2", "tcp/3")

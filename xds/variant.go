@@ -1,57 +1,30 @@
 package xds
 
-import (
-	"slices"
+import "google.golang.org/grpc/mem"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	"google.golang.org/grpc/mem"
-)
-
-// kind is what decides which form of a resource an Envoy is sent.
-type envoyNode struct {
-	id         string
-	version    string
-	versionBit uint32   // of the version, see versionBit
-	extensions []string // sorted
-}
-
-// kindOf reads what an Envoy tells of itself. See
-// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/base.proto#config-core-v3-node
-func newEnvoyNode(node *corev3.Node) *envoyNode {
-	n := &envoyNode{id: node.GetId(), version: envoyVersion(node)}
-	for _, e := range node.GetExtensions() {
-		n.extensions = append(n.extensions, e.GetName())
-	}
-	slices.Sort(n.extensions)
-	return n
-}
-
-func (n *envoyNode) has(extension string) bool {
-	_, ok := slices.BinarySearch(n.extensions, extension)
-	return ok
-}
-
-// Or gives a resource a second form, for Envoys that do not report the extension
-// which the first one needs. Both are of the same type and name.
+// OrWithout gives a resource a variant, for Envoys that do not report an extension which the
+// resource needs. Both are of the same type and name.
 func (r Resource) OrWithout(extension string, other Resource) Resource {
 	r.needs, r.variant = extension, &other
 	r.Version += " or " + other.Version
 	return r
 }
 
-// secondForm is what Envoys without an extension are sent.
+// variant is what Envoys without an extension are sent in place of a resource.
 type variant struct {
+	// needs is the extension that the resource needs.
 	needs   string
 	wire    mem.Buffer
 	version version
-	// first and second are the revisions at which each form changed last.
-	mainChangedAt, changedAt uint64
+	// changedAt is the revision at which the variant changed last, and mainChangedAt the one
+	// at which the resource did.
+	changedAt, mainChangedAt uint64
 	// acknowledged is as in entry.
 	acknowledged uint32
 }
 
-// setSecond notes the second form of a resource that is being set, whose first
-// one stays the same or not. It reports whether the second one changed.
+// setVariant notes the variant of a resource that is being set. Same tells that the resource
+// itself stays the same. It reports whether the variant changed.
 func (t *table) setVariant(id uint32, r Resource, same bool, revision uint64) (changed bool) {
 	before, had := t.variants[id]
 	if r.variant == nil {
@@ -65,7 +38,7 @@ func (t *table) setVariant(id uint32, r Resource, same bool, revision uint64) (c
 	switch {
 	case !same:
 		after.mainChangedAt = revision
-	case !had: // it was the only form
+	case !had: // there was no variant, so nobody noted when the resource changed
 		after.mainChangedAt = t.entries[id].revision
 	}
 	changed = before.version != after.version || before.needs != after.needs
@@ -78,7 +51,7 @@ func (t *table) setVariant(id uint32, r Resource, same bool, revision uint64) (c
 	return changed
 }
 
-// secondFor returns the second form if it is the one for an Envoy.
+// variantFor returns the variant of a resource if that is what an Envoy is sent.
 func (t *table) variantFor(id uint32, envoy *envoyNode) (v *variant, ok bool) {
 	if len(t.variants) == 0 {
 		return v, false
@@ -87,8 +60,8 @@ func (t *table) variantFor(id uint32, envoy *envoyNode) (v *variant, ok bool) {
 	return v, ok && !envoy.has(v.needs)
 }
 
-// changedFor reports whether what an Envoy is sent for an id changed after a
-// revision at which the id did.
+// changedFor reports, of a resource that changed after a revision, whether what an Envoy is
+// sent of it did.
 func (t *table) changedFor(id uint32, envoy *envoyNode, revision uint64) bool {
 	if len(t.variants) == 0 {
 		return true

@@ -8,7 +8,7 @@ import (
 
 const selector = "envoy.test.selector"
 
-func (f *fixture) setForms(name, first, second string) {
+func (f *fixture) setVariants(name, first, second string) {
 	f.t.Helper()
 	r := testResource(f.t, Listener, name, first).OrWithout(selector, testResource(f.t, Listener, name, second))
 	f.store.Apply(Change{Set: []Resource{r}})
@@ -16,10 +16,10 @@ func (f *fixture) setForms(name, first, second string) {
 
 // Envoys are sent the form that they understand, and told of changes of that
 // form alone.
-func TestForms(t *testing.T) {
+func TestVariants(t *testing.T) {
 	f := serve(t)
 	f.store.ClustersOnDemand = true // nothing waits for clusters
-	f.setForms("https", "1", "plain 1")
+	f.setVariants("https", "1", "plain 1")
 	able, unable := f.connect(), f.connect()
 	able.Extensions("another", selector)
 	unable.Extensions("another")
@@ -33,15 +33,15 @@ func TestForms(t *testing.T) {
 		t.Errorf("both have version %s", a)
 	}
 
-	f.setForms("https", "1", "plain 2")
+	f.setVariants("https", "1", "plain 2")
 	second = unable.Expect(listeners, []string{"https"})
 	unable.Ack(second)
 	able.ExpectNothing()
-	f.setForms("https", "2", "plain 2")
+	f.setVariants("https", "2", "plain 2")
 	first = able.Expect(listeners, []string{"https"})
 	able.Ack(first)
 	unable.ExpectNothing()
-	f.setForms("https", "2", "plain 2")
+	f.setVariants("https", "2", "plain 2")
 	able.ExpectNothing()
 	unable.ExpectNothing()
 
@@ -60,10 +60,10 @@ func TestForms(t *testing.T) {
 }
 
 // A form that Envoys reject costs those of their kind only.
-func TestRejectedForm(t *testing.T) {
+func TestRejectedVariant(t *testing.T) {
 	f := serve(t)
 	f.store.ClustersOnDemand = true // nothing waits for clusters
-	f.setForms("https", "1", "bad")
+	f.setVariants("https", "1", "bad")
 	unable := f.connect()
 	unable.Version(1, 30, 0)
 	unable.Subscribe(listeners)
@@ -77,13 +77,13 @@ func TestRejectedForm(t *testing.T) {
 	if q := f.store.Rejected(); len(q) != 1 || q[0].Message != "bad form" {
 		t.Errorf("rejected: %+v", q)
 	}
-	f.setForms("https", "2", "bad")
+	f.setVariants("https", "2", "bad")
 	able.Ack(able.Expect(listeners, []string{"https"}))
 	unable.ExpectNothing()
 	if q := f.store.Rejected(); len(q) != 1 {
 		t.Errorf("rejected after a change of the other form: %+v", q)
 	}
-	f.setForms("https", "2", "good")
+	f.setVariants("https", "2", "good")
 	unable.Ack(unable.Expect(listeners, []string{"https"}))
 	able.ExpectNothing()
 	if q := f.store.Rejected(); len(q) != 0 {

@@ -7,7 +7,7 @@ import (
 
 // While others do large work, an Envoy that comes waits for its turn, and one
 // that is connected stays current.
-func TestAdmission(t *testing.T) {
+func TestWorkSlots(t *testing.T) {
 	f := serve(t)
 	names := make([]string, smallWork+1)
 	for i := range names {

@@ -14,6 +14,7 @@ import (
 	"relay/certs/vault"
 	"relay/collator"
 	"relay/internal/relay"
+	"relay/internal/secret"
 )
 
 // Flags are everything that can be set: by flag, by environment variable
@@ -55,7 +56,7 @@ type Flags struct {
 	CertsGrace        time.Duration `group:"Certificates" default:"10s" help:"How long plain HTTP waits for a certificate store that cannot be read at start."`
 	VaultAddr         []string      `group:"Certificates" placeholder:"URL" env:"RELAY_VAULT_ADDR,VAULT_ADDR" help:"Vault's addresses."`
 	VaultMount        string        `group:"Certificates" default:"secret" help:"The KV version 2 mount that marathon-acme writes to, with a path prefix if there is one."`
-	VaultToken        vault.Secret  `group:"Certificates" placeholder:"TOKEN" env:"RELAY_VAULT_TOKEN,VAULT_TOKEN" help:"Vault token. Better: a file, or the environment."`
+	VaultToken        secret.String `group:"Certificates" placeholder:"TOKEN" env:"RELAY_VAULT_TOKEN,VAULT_TOKEN" help:"Vault token. Better: a file, or the environment."`
 	VaultTokenFile    string        `group:"Certificates" placeholder:"FILE" help:"File with the Vault token, read again when it changes."`
 	VaultRoleID       string        `group:"Certificates" name:"vault-role-id" placeholder:"ID" help:"Log in by AppRole with this role id."`
 	VaultSecretIDFile string        `group:"Certificates" name:"vault-secret-id-file" placeholder:"FILE" help:"File with the AppRole's secret id."`

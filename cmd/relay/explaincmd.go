@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/internal/files"
 	"relay/internal/relay"
 )
 
@@ -72,7 +73,7 @@ func (c *explainCmd) ask(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if c.TokenFile != "" {
-		token, err := relay.ReadToken(c.TokenFile)
+		token, err := files.Secret(c.TokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-token-file: %w", err)
 		}
@@ -134,7 +135,7 @@ func (c *explainCmd) shown() string {
 func (c *explainCmd) client() (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
-		pool, err := relay.ReadAuthorities(c.CA)
+		pool, err := files.AuthorityPool(c.CA)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-ca: %w", err)
 		}

@@ -9,20 +9,24 @@ import (
 	"time"
 )
 
-// Limits bound the connections of a port that are not in use: those on which no
-// request is handled, whether or not they got through the TLS handshake.
+// Limits bound the idle connections of a port. A connection is idle while no request on it is
+// handled, whether or not it got through the TLS handshake.
 type Limits struct {
-	// First is how long one may stay so from the beginning, and Idle after it was
-	// in use; 0 leaves that to the server.
+	// First is how long a new connection may stay idle, and Idle how long one may that was in
+	// use before; 0 leaves that to the server.
 	First, Idle time.Duration
-	// PerAddress (of IPv6, per /64) and InAll are how many there may be, at least
-	// 2. When one more comes the oldest that never was in use is closed: a client
-	// that means well is in use within milliseconds, and gets in beside any number
-	// that say nothing. Those that were in use may be half of it.
+	// PerAddress and InAll are how many idle connections there may be, at least 2. The first
+	// is for each address; of IPv6, for each /64.
+	//
+	// When there is one more, the oldest that was never in use is closed. A client that means
+	// well is in use within milliseconds. So it gets in beside any number of clients that say
+	// nothing. Connections that were in use before may be half of the limit; when they are
+	// more, the oldest of them is closed.
 	PerAddress, InAll int
 }
 
-// Listener closes connections that are not in use.
+// Listener bounds the idle connections of a port, and closes those that are too many or idle for
+// too long.
 type Listener struct {
 	net.Listener
 	limits Limits
@@ -30,28 +34,30 @@ type Listener struct {
 
 	mu    sync.Mutex
 	conns map[string]*conn // by remote address
-	// Those not in use.
+	// idle has all idle connections, and idleByNetwork those of each network.
 	idle          *queue
 	idleByNetwork map[netip.Prefix]*queue
 }
 
-// conn is a connection; what is below of is guarded by of.mu.
+// conn is a connection.
 type conn struct {
 	net.Conn
 	remote   string
 	network  netip.Prefix
 	listener *Listener
 
+	// What follows is guarded by listener.mu. Uses counts the calls of Use that are not done.
 	uses                     int
 	used, closed             bool
 	timer                    *time.Timer
-	idleInAll, idleInNetwork *list.Element // set while it is not in use
+	idleInAll, idleInNetwork *list.Element // set while it is idle
 }
 
-// queue holds connections that are not in use, the oldest first: those that
-// never were, and the others.
+// queue holds idle connections, the oldest first: those that were never in use, and those that
+// were in use before.
 type queue struct{ neverUsed, usedBefore list.List }
 
+// push adds a connection.
 func (q *queue) push(c *conn) *list.Element {
 	if c.used {
 		return q.usedBefore.PushBack(c)
@@ -59,7 +65,7 @@ func (q *queue) push(c *conn) *list.Element {
 	return q.neverUsed.PushBack(c)
 }
 
-// remove takes out a connection; it does nothing in the list it is not of.
+// remove takes a connection out of the list in which it is.
 func (q *queue) remove(e *list.Element) {
 	q.neverUsed.Remove(e)
 	q.usedBefore.Remove(e)
@@ -67,7 +73,7 @@ func (q *queue) remove(e *list.Element) {
 
 func (q *queue) len() int { return q.neverUsed.Len() + q.usedBefore.Len() }
 
-// surplus returns the one to close if there are more than the limit.
+// toClose returns the connection to close if there are more than the limit.
 func (q *queue) toClose(limit int) *conn {
 	switch {
 	case q.len() <= limit:
@@ -78,7 +84,7 @@ func (q *queue) toClose(limit int) *conn {
 	return q.neverUsed.Front().Value.(*conn)
 }
 
-// Listen bounds the connections of l.
+// Listen bounds the idle connections of l. Log has those that are closed.
 func Listen(l net.Listener, limits Limits, log *Log) *Listener {
 	return &Listener{
 		Listener: l, limits: limits, log: log,
@@ -86,7 +92,7 @@ func Listen(l net.Listener, limits Limits, log *Log) *Listener {
 	}
 }
 
-// Accept waits for a connection, which is not in use yet.
+// Accept waits for a connection, which is idle at first.
 func (l *Listener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
@@ -133,8 +139,7 @@ func (l *Listener) CloseConn(remote string) {
 	}
 }
 
-// rest counts a connection as not in use, and returns one to close if there are
-// too many now.
+// addIdle makes a connection idle. It returns one to close if there are too many now.
 func (l *Listener) addIdle(c *conn) (surplus *conn) {
 	limit := l.limits.First
 	if c.used {
@@ -155,7 +160,7 @@ func (l *Listener) addIdle(c *conn) (surplus *conn) {
 	return surplus
 }
 
-// wake takes a connection out of those not in use.
+// removeIdle takes a connection out of the idle ones.
 func (l *Listener) removeIdle(c *conn) {
 	if c.idleInAll == nil {
 		return
@@ -172,6 +177,7 @@ func (l *Listener) removeIdle(c *conn) {
 	c.idleInAll, c.idleInNetwork = nil, nil
 }
 
+// closeSurplus closes a connection that is one too many, unless it is nil.
 func (l *Listener) closeSurplus(surplus *conn) {
 	if surplus == nil {
 		return
@@ -182,7 +188,7 @@ func (l *Listener) closeSurplus(surplus *conn) {
 	_ = surplus.Close()
 }
 
-// expire closes a connection that was not used in time.
+// expire closes a connection that was idle for too long.
 func (c *conn) expire() {
 	c.listener.mu.Lock()
 	idle, silent := c.idleInAll != nil, !c.used
@@ -209,6 +215,8 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
+// networkOf returns the network whose connections are counted together: an IPv4 address, or the
+// /64 of an IPv6 address.
 func networkOf(remote net.Addr) netip.Prefix {
 	from, err := netip.ParseAddrPort(remote.String())
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 // The oldest of those that never were in use makes place; of those that were,
 // when they are more than half; one in use never does.
-func TestWhoMakesPlace(t *testing.T) {
+func TestSurplusIsClosed(t *testing.T) {
 	t.Parallel()
 	for _, limits := range []Limits{{PerAddress: 4, InAll: 100}, {PerAddress: 100, InAll: 4}} {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")

@@ -1,6 +1,5 @@
-// Package guard stands at Relay's own ports. It logs who was refused, why and
-// what to do, once and not at each retry, and bounds what the connections cost
-// on which nothing useful goes on.
+// Package guard protects Relay's own ports. It bounds the connections that are idle. It logs
+// which clients were refused, why, and what to do: once, and not at each retry.
 package guard
 
 import (
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-// Kind is what a client is refused for; one of few, for metrics.
+// Kind is what a client is refused for. There are few, for metrics.
 type Kind string
 
 // What clients are refused for.
@@ -43,26 +42,24 @@ func Kinds() []Kind {
 }
 
 const (
-	// interval is after how long a refusal that goes on is logged again: a client
-	// may try for weeks, several times a second.
+	// interval is how long a refusal is not logged again: a client may try for weeks, several
+	// times a second.
 	interval = time.Hour
-	// maxTold bounds memory, and what hostile clients can write to the log in an
-	// interval.
+	// maxLogged is how many refusals are told apart. It bounds memory, and what clients can
+	// write to the log in an interval.
 	maxLogged = 1000
 )
 
 // Refusal says why a client was refused.
 type Refusal struct {
 	Kind Kind
-	// Who is the client's name for itself, or what else tells it from others of
-	// the same host and kind.
+	// Who is what the client calls itself. It tells the client from others of the same host.
 	Who string
-	// Reason is why, and what to do. It may differ from try to try.
+	// Reason is why, and what to do. It may be another one at each try.
 	Reason string
 }
 
-// Log logs refusals: one line an hour for each host, kind and Who, however often
-// the client tries.
+// Log logs refusals: one line an hour for each host, Kind and Who, however often the client tries.
 type Log struct {
 	log   *slog.Logger
 	count func(Kind)
@@ -71,17 +68,19 @@ type Log struct {
 	tries map[cause]*tries
 }
 
+// cause is what one line in the log is about.
 type cause struct {
 	kind      Kind
 	host, who string
 }
 
+// tries are those of one client.
 type tries struct {
-	logged time.Time
-	since  int // tries not logged
+	logged time.Time // when the last line was
+	since  int       // how many came after that
 }
 
-// NewLog returns a Log. count, unless nil, is told of every refusal.
+// NewLog returns a Log. Unless nil, count is called for every refusal.
 func NewLog(logger *slog.Logger, count func(Kind)) *Log {
 	return &Log{log: logger, count: count, tries: make(map[cause]*tries)}
 }
@@ -115,8 +114,8 @@ func (l *Log) Recent(remote string, kind Kind, who string) bool {
 	return t != nil && time.Since(t.logged) < interval
 }
 
-// note returns how often the client tried since the last line, and whether a
-// line is due; full if there is no place for its own.
+// note returns how often the client tried since the last line, and whether a line is due. Full
+// tells that there are too many clients to tell this one from others.
 func (l *Log) note(c cause, now time.Time) (tried int, due, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +139,7 @@ func (l *Log) note(c cause, now time.Time) (tried int, due, full bool) {
 	return tried, true, full
 }
 
-// forget makes place: for what was logged so long ago, a line is due anyway.
+// forget drops clients for which a line would be due anyway.
 func (l *Log) forget(now time.Time) {
 	for c, t := range l.tries {
 		if now.Sub(t.logged) >= interval {

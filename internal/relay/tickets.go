@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"relay/collator"
+	"relay/internal/secret"
 	"relay/internal/state"
 )
 
@@ -31,7 +32,7 @@ func (c *Config) ticketFleets() (fleets []string) {
 type ticketRotation struct {
 	fleets []string
 	sink   edgeSink
-	secret []byte
+	secret secret.Bytes
 	period int64
 }
 
@@ -52,14 +53,14 @@ func (r *ticketRotation) rotate() error {
 	return nil
 }
 
-func (r *ticketRotation) set(secret []byte, period int64) error {
+func (r *ticketRotation) set(key secret.Bytes, period int64) error {
 	for _, fleet := range r.fleets {
-		keys, err := collator.TicketKeys(secret, fleet, period)
+		keys, err := collator.TicketKeys(key, fleet, period)
 		if err != nil {
 			return err
 		}
 		r.sink.SetTicketKeys(fleet, keys)
 	}
-	r.secret, r.period = secret, period
+	r.secret, r.period = key, period
 	return nil
 }

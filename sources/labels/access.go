@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/internal/secret"
 	"relay/sources"
 )
 
@@ -39,7 +40,7 @@ func (s *Settings) auth(value string) {
 	case !validHash.MatchString(parts[2]):
 		s.close("has a password hash of a kind that Envoy cannot check: make it with htpasswd -s, it begins with {SHA}")
 	default:
-		s.http.BasicAuth = &sources.BasicAuth{Realm: "Restricted", User: parts[1], Hash: sources.Secret(parts[2])}
+		s.http.BasicAuth = &sources.BasicAuth{Realm: "Restricted", User: parts[1], Hash: secret.String(parts[2])}
 		if !validRealm.MatchString(parts[0]) {
 			s.problem("has a realm with other characters than letters, digits and spaces: Restricted is used")
 		} else if parts[0] != "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"relay/internal/secret"
 	"relay/sources"
 )
 
@@ -103,7 +104,7 @@ func TestSettings(t *testing.T) {
 				}
 			}
 			h, u, problems := p.Finish()
-			hidden := cmp.Comparer(func(a, b sources.Secret) bool { return string(a) == string(b) })
+			hidden := cmp.Comparer(func(a, b secret.String) bool { return string(a) == string(b) })
 			if diff := cmp.Diff(tt.http, h, hidden, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 				t.Errorf("HTTP (-want +got):\n%s", diff)
 			}

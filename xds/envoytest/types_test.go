@@ -47,28 +47,28 @@ const marker = "marker"
 const noTimeout = 0
 
 // kind is a type of resources, and how to see what Envoy does with them.
-type kind struct {
+type resourceType struct {
 	name string
 	url  string
 	// setUp sends what has Envoy ask for the names.
-	setUp func(l *lab, names ...string)
-	build func(l *lab, name, content string) proto.Message
+	setUp func(e *testEnvoy, names ...string)
+	build func(e *testEnvoy, name, content string) proto.Message
 	// served returns the content in force: none, good or other.
-	served func(l *lab, name string) string
+	served func(e *testEnvoy, name string) string
 }
 
 var (
-	clusters   = &kind{"clusters", xds.Cluster.URL(), func(*lab, ...string) {}, buildCluster, servedCluster}
-	endpoints  = &kind{"endpoints", xds.Endpoint.URL(), askForEndpoints, buildEndpoints, servedEndpoints}
-	secrets    = &kind{"secrets", xds.Secret.URL(), askForSecrets, buildSecret, servedSecret}
-	listeners  = &kind{"listeners", xds.Listener.URL(), askForListeners, buildListener, servedListener}
-	addresses  = &kind{"addresses", xds.Listener.URL(), askForListeners, buildAddress, servedListener}
-	scopes     = &kind{"scopes", xds.Scope.URL(), askForScopes, buildScope, servedScope}
-	extensions = &kind{"extensions", xds.ExtensionConfig.URL(), askForExtensions, buildExtension, servedExtension}
+	clusters   = &resourceType{"clusters", xds.Cluster.URL(), func(*testEnvoy, ...string) {}, buildCluster, servedCluster}
+	endpoints  = &resourceType{"endpoints", xds.Endpoint.URL(), askForEndpoints, buildEndpoints, servedEndpoints}
+	secrets    = &resourceType{"secrets", xds.Secret.URL(), askForSecrets, buildSecret, servedSecret}
+	listeners  = &resourceType{"listeners", xds.Listener.URL(), askForListeners, buildListener, servedListener}
+	addresses  = &resourceType{"addresses", xds.Listener.URL(), askForListeners, buildAddress, servedListener}
+	scopes     = &resourceType{"scopes", xds.Scope.URL(), askForScopes, buildScope, servedScope}
+	extensions = &resourceType{"extensions", xds.ExtensionConfig.URL(), askForExtensions, buildExtension, servedExtension}
 )
 
 // lab is an Envoy, and a server that sends it anything.
-type lab struct {
+type testEnvoy struct {
 	*ads
 	envoy *envoytest.Envoy
 	ca    *certstest.CA
@@ -80,41 +80,41 @@ type lab struct {
 	marks int
 }
 
-func newLab(t *testing.T, version string) *lab {
+func newTestEnvoy(t *testing.T, version string) *testEnvoy {
 	t.Helper()
-	l := &lab{ads: startADS(t), ca: certstest.TestCA(t), ports: make(map[string]uint16), pairs: make(map[string]*certstest.Issued)}
+	e := &testEnvoy{ads: startADS(t), ca: certstest.TestCA(t), ports: make(map[string]uint16), pairs: make(map[string]*certstest.Issued)}
 	for _, name := range []string{"", "n", "o", marker} {
-		l.ports[name] = envoytest.FreePort(t)
+		e.ports[name] = envoytest.FreePort(t)
 	}
-	l.envoy = envoytest.Start(t, envoytest.Options{Version: version, XDS: []string{l.address}})
-	l.awaitRequest(xds.Cluster.URL())
-	return l
+	e.envoy = envoytest.Start(t, envoytest.Options{Version: version, XDS: []string{e.address}})
+	e.awaitRequest(xds.Cluster.URL())
+	return e
 }
 
 // served waits until the content in force is the one wanted, if that is yet to
 // come.
-func (l *lab) served(k *kind, name, want string) {
-	l.t.Helper()
+func (e *testEnvoy) served(typ *resourceType, name, want string) {
+	e.t.Helper()
 	var got string
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
-		if got = k.served(l, name); got == want {
+	for deadline := time.Now().Add(maxWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if got = typ.served(e, name); got == want {
 			return
 		}
 	}
-	l.t.Fatalf("%s %s: %q is served, want %q", k.name, name, got, want)
+	e.t.Fatalf("%s %s: %q is served, want %q", typ.name, name, got, want)
 }
 
 // reached waits until Envoy and its workers have got as far as this server: what
 // is not in force then will not be.
-func (l *lab) reached(k *kind) {
-	l.t.Helper()
-	l.marks++
-	content := []string{good, other}[l.marks%2]
-	l.accepted(k.url, named{marker, fmt.Sprint(l.marks), k.build(l, marker, content)})
-	l.served(k, marker, content)
+func (e *testEnvoy) reached(typ *resourceType) {
+	e.t.Helper()
+	e.marks++
+	content := []string{good, other}[e.marks%2]
+	e.accepted(typ.url, named{marker, fmt.Sprint(e.marks), typ.build(e, marker, content)})
+	e.served(typ, marker, content)
 }
 
-func buildCluster(_ *lab, name, content string) proto.Message {
+func buildCluster(_ *testEnvoy, name, content string) proto.Message {
 	c := &clusterv3.Cluster{
 		Name: name, ConnectTimeout: durationpb.New(time.Second),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
@@ -129,10 +129,10 @@ func buildCluster(_ *lab, name, content string) proto.Message {
 	return c
 }
 
-func servedCluster(l *lab, name string) string {
-	text, err := l.envoy.Get(l.t.Context(), "/config_dump?resource=dynamic_active_clusters")
+func servedCluster(e *testEnvoy, name string) string {
+	text, err := e.envoy.Get(e.t.Context(), "/config_dump?resource=dynamic_active_clusters")
 	if err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	var dump struct {
 		Configs []struct {
@@ -143,7 +143,7 @@ func servedCluster(l *lab, name string) string {
 		}
 	}
 	if err := json.Unmarshal([]byte(text), &dump); err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	for _, c := range dump.Configs {
 		if c.Cluster.Name == name {
@@ -153,13 +153,13 @@ func servedCluster(l *lab, name string) string {
 	return none
 }
 
-func askForEndpoints(l *lab, names ...string) {
+func askForEndpoints(e *testEnvoy, names ...string) {
 	var all []named
 	for _, name := range names {
 		all = append(all, named{name, "1", clusterWithEndpoints(name, time.Second)})
 	}
-	l.post(xds.Cluster.URL(), all) // answered when it has endpoints
-	l.awaitRequest(xds.Endpoint.URL(), names...)
+	e.post(xds.Cluster.URL(), all) // answered when it has endpoints
+	e.awaitRequest(xds.Endpoint.URL(), names...)
 }
 
 // clusterWithEndpoints waits for its endpoints, for ever.
@@ -171,7 +171,7 @@ func clusterWithEndpoints(name string, connectTimeout time.Duration) *clusterv3.
 	}
 }
 
-func buildEndpoints(_ *lab, name, content string) proto.Message {
+func buildEndpoints(_ *testEnvoy, name, content string) proto.Message {
 	address := map[string]string{good: "127.0.0.1", other: "127.0.0.2", bad: "nowhere"}[content]
 	return &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
 		LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
@@ -180,10 +180,10 @@ func buildEndpoints(_ *lab, name, content string) proto.Message {
 	}}}
 }
 
-func servedEndpoints(l *lab, name string) string {
-	text, err := l.envoy.Get(l.t.Context(), "/clusters")
+func servedEndpoints(e *testEnvoy, name string) string {
+	text, err := e.envoy.Get(e.t.Context(), "/clusters")
 	if err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	for address, content := range map[string]string{"127.0.0.1:1": good, "127.0.0.2:1": other} {
 		if strings.Contains(text, name+"::"+address+"::") {
@@ -193,29 +193,29 @@ func servedEndpoints(l *lab, name string) string {
 	return none
 }
 
-func askForSecrets(l *lab, names ...string) {
-	askForListeners(l)
-	l.accepted(xds.Listener.URL(), named{"tls", "1", l.certificateListener(names...)})
-	l.awaitRequest(xds.Secret.URL(), names...)
+func askForSecrets(e *testEnvoy, names ...string) {
+	askForListeners(e)
+	e.accepted(xds.Listener.URL(), named{"tls", "1", e.certificateListener(names...)})
+	e.awaitRequest(xds.Secret.URL(), names...)
 }
 
 // certificateListener has a filter chain for each of the secrets.
-func (l *lab) certificateListener(names ...string) *listenerv3.Listener {
-	l.t.Helper()
+func (e *testEnvoy) certificateListener(names ...string) *listenerv3.Listener {
+	e.t.Helper()
 	var chains []*listenerv3.FilterChain
 	for _, name := range names {
-		chains = append(chains, chainWith(l.t, name, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretOf(name)}}))
+		chains = append(chains, chainWith(e.t, name, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretOf(name)}}))
 	}
-	return l.tlsListener(chains...)
+	return e.tlsListener(chains...)
 }
 
-func buildSecret(l *lab, name, content string) proto.Message {
+func buildSecret(e *testEnvoy, name, content string) proto.Message {
 	serials := map[string]int64{good: 1, other: 2}
 	pair := func(content string) *certstest.Issued {
-		if l.pairs[name+content] == nil {
-			l.pairs[name+content] = l.ca.TestIssue(l.t, []string{name + ".test"}, certstest.Options{Serial: serials[content]})
+		if e.pairs[name+content] == nil {
+			e.pairs[name+content] = e.ca.TestIssue(e.t, []string{name + ".test"}, certstest.Options{Serial: serials[content]})
 		}
-		return l.pairs[name+content]
+		return e.pairs[name+content]
 	}
 	certificate, key := string(pair(good).Leaf), string(pair(good).Key)
 	switch content {
@@ -231,8 +231,8 @@ func buildSecret(l *lab, name, content string) proto.Message {
 	}}}
 }
 
-func servedSecret(l *lab, name string) string {
-	conn, err := tls.Dial("tcp", l.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true})
+func servedSecret(e *testEnvoy, name string) string {
+	conn, err := tls.Dial("tcp", e.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true})
 	if err != nil {
 		return none
 	}
@@ -240,47 +240,47 @@ func servedSecret(l *lab, name string) string {
 	return map[int64]string{1: good, 2: other}[conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()]
 }
 
-func askForListeners(l *lab, _ ...string) {
-	l.accepted(xds.Cluster.URL())
-	l.awaitRequest(xds.Listener.URL())
+func askForListeners(e *testEnvoy, _ ...string) {
+	e.accepted(xds.Cluster.URL())
+	e.awaitRequest(xds.Listener.URL())
 }
 
-func buildListener(l *lab, name, content string) proto.Message {
-	listener := l.answering(name, content)
+func buildListener(e *testEnvoy, name, content string) proto.Message {
+	listener := e.answering(name, content)
 	if content == bad {
-		listener.FilterChains[0].Filters[0] = filter(l.t, &hcmv3.HttpConnectionManager{StatPrefix: "x"}) // has no routes
+		listener.FilterChains[0].Filters[0] = filter(e.t, &hcmv3.HttpConnectionManager{StatPrefix: "x"}) // has no routes
 	}
 	return listener
 }
 
 // buildAddress makes listeners that fail by their address.
-func buildAddress(l *lab, name, content string) proto.Message {
-	listener := l.answering(name, content)
+func buildAddress(e *testEnvoy, name, content string) proto.Message {
+	listener := e.answering(name, content)
 	if content == bad {
-		listener.Address = socket("192.0.2.1", l.ports[name])
+		listener.Address = socket("192.0.2.1", e.ports[name])
 	}
 	return listener
 }
 
-func servedListener(l *lab, name string) string {
-	text, err := said(l.at(name))
+func servedListener(e *testEnvoy, name string) string {
+	text, err := said(e.at(name))
 	if err != nil {
 		return none
 	}
 	return text
 }
 
-func askForScopes(l *lab, _ ...string) {
-	askForListeners(l)
-	l.accepted(xds.Listener.URL(), named{"http", "1", l.scopedListener()})
-	l.awaitRequest(xds.Scope.URL())
+func askForScopes(e *testEnvoy, _ ...string) {
+	askForListeners(e)
+	e.accepted(xds.Listener.URL(), named{"http", "1", e.scopedListener()})
+	e.awaitRequest(xds.Scope.URL())
 }
 
 // scopedListener takes its routes from scopes.
-func (l *lab) scopedListener() *listenerv3.Listener {
-	l.t.Helper()
-	return l.httpListener(&hcmv3.HttpConnectionManager{
-		StatPrefix: "http", HttpFilters: []*hcmv3.HttpFilter{router(l.t)},
+func (e *testEnvoy) scopedListener() *listenerv3.Listener {
+	e.t.Helper()
+	return e.httpListener(&hcmv3.HttpConnectionManager{
+		StatPrefix: "http", HttpFilters: []*hcmv3.HttpFilter{router(e.t)},
 		RouteSpecifier: &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: &hcmv3.ScopedRoutes{
 			Name: "scopes", RdsConfigSource: fromADS(noTimeout), ScopeKeyBuilder: scopeByHost(),
 			ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{ScopedRdsConfigSource: fromADS(noTimeout)}},
@@ -288,7 +288,7 @@ func (l *lab) scopedListener() *listenerv3.Listener {
 	})
 }
 
-func buildScope(_ *lab, name, content string) proto.Message {
+func buildScope(_ *testEnvoy, name, content string) proto.Message {
 	routes := routesThatSay(strings.ToUpper(content))
 	routes.Name = name
 	switch content {
@@ -304,23 +304,23 @@ func buildScope(_ *lab, name, content string) proto.Message {
 	}}
 }
 
-func servedScope(l *lab, name string) string {
-	status, body, _ := l.get(name)
+func servedScope(e *testEnvoy, name string) string {
+	status, body, _ := e.get(name)
 	if status != http.StatusOK {
 		return none
 	}
 	return body
 }
 
-func askForExtensions(l *lab, names ...string) {
-	askForListeners(l)
-	l.accepted(xds.Listener.URL(), named{"http", "1", l.extensionListener(&luav3.Lua{}, names...)})
-	l.awaitRequest(xds.ExtensionConfig.URL(), names...)
+func askForExtensions(e *testEnvoy, names ...string) {
+	askForListeners(e)
+	e.accepted(xds.Listener.URL(), named{"http", "1", e.extensionListener(&luav3.Lua{}, names...)})
+	e.awaitRequest(xds.ExtensionConfig.URL(), names...)
 }
 
 // extensionListener has a filter of each of the names, with a config of this type.
-func (l *lab) extensionListener(config proto.Message, names ...string) *listenerv3.Listener {
-	l.t.Helper()
+func (e *testEnvoy) extensionListener(config proto.Message, names ...string) *listenerv3.Listener {
+	e.t.Helper()
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix:     "http",
 		RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routesThatSay("hello")},
@@ -328,23 +328,23 @@ func (l *lab) extensionListener(config proto.Message, names ...string) *listener
 	for _, name := range names {
 		manager.HttpFilters = append(manager.HttpFilters, &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{
 			ConfigDiscovery: &corev3.ExtensionConfigSource{
-				ConfigSource: fromADS(100 * time.Millisecond), TypeUrls: []string{packed(l.t, config).GetTypeUrl()},
+				ConfigSource: fromADS(100 * time.Millisecond), TypeUrls: []string{packed(e.t, config).GetTypeUrl()},
 			},
 		}})
 	}
-	manager.HttpFilters = append(manager.HttpFilters, router(l.t))
-	return l.httpListener(manager)
+	manager.HttpFilters = append(manager.HttpFilters, router(e.t))
+	return e.httpListener(manager)
 }
 
-func buildExtension(l *lab, name, content string) proto.Message {
+func buildExtension(e *testEnvoy, name, content string) proto.Message {
 	script := fmt.Sprintf("function envoy_on_response(r) r:headers():add('x-%s', '%s') end", name, content)
 	if i := slices.Index([]string{bad, asBad}, content); i >= 0 {
 		script = "function (" + strings.Repeat(" ", i)
 	}
-	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(l.t, &luav3.Lua{DefaultSourceCode: inline(script)})}
+	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(e.t, &luav3.Lua{DefaultSourceCode: inline(script)})}
 }
 
-func servedExtension(l *lab, name string) string {
-	_, _, header := l.get("any.test")
+func servedExtension(e *testEnvoy, name string) string {
+	_, _, header := e.get("any.test")
 	return header.Get("X-" + name)
 }
