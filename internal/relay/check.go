@@ -39,7 +39,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 	if r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry()); err != nil {
 		return err
 	}
-	if edge, err := newEdgeFiles(&c, r.Collator, log); edge != nil {
+	if edge, err := newDownstreamFiles(&c, r.Collator, log); edge != nil {
 		r.say("files for TLS", err)
 	}
 	r.checkPorts(&c)

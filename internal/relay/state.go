@@ -112,5 +112,5 @@ func (r *Relay) Problems() []admin.ProblemView {
 			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
+	return slices.Concat(views, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
 }

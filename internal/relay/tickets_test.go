@@ -68,7 +68,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 		}}
 		sink := &ticketSink{keys: make(map[string][]collator.TicketKey)}
 		log := &logtest.Buffer{}
-		e, err := newEdgeFiles(config, sink, slog.New(slog.NewTextHandler(log, nil)))
+		e, err := newDownstreamFiles(config, sink, slog.New(slog.NewTextHandler(log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
