@@ -70,8 +70,13 @@ func TestCertificatesOnDemand(t *testing.T) {
 	w.clients.says(zoneWS, "still here")
 	w.clients.says(goneWS, "still here")
 
-	// Without Relay, what was loaded goes on. Who asks for more is not kept waiting
-	// for ever, and served when Relay is back.
+	withoutRelay(t, w)
+}
+
+// withoutRelay holds that what was loaded goes on. Who asks for more is not kept
+// waiting for ever, and served when Relay is back.
+func withoutRelay(t *testing.T, w *world) {
+	t.Helper()
 	w.certs.issue("late.test")
 	w.admin.hook("usr1")
 	w.relay.stop()

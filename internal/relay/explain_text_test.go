@@ -17,10 +17,10 @@ import (
 
 var updateGolden = flag.Bool("update", false, "rewrite the golden files")
 
-func TestExplanationText(t *testing.T) {
-	t.Parallel()
+// explanations are by the name of the file that has them in words.
+func explanations() map[string]Explanation {
 	until := time.Date(2026, 7, 30, 23, 59, 0, 0, time.UTC)
-	tests := map[string]Explanation{
+	return map[string]Explanation{
 		"domain": {
 			Explanation: collator.Explanation{Subject: "shop.test", Known: true,
 				Domains: []collator.DomainView{{
@@ -70,7 +70,11 @@ func TestExplanationText(t *testing.T) {
 			NotReady:    []string{"certificates have not been read from vault https://vault.test yet"},
 		},
 	}
-	for name, e := range tests {
+}
+
+func TestExplanationText(t *testing.T) {
+	t.Parallel()
+	for name, e := range explanations() {
 		// What the command has is what came through JSON.
 		data, err := json.Marshal(e)
 		if err != nil {
