@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,10 +40,11 @@ func (f fakeState) Sources() []SourceView    { return f.sources }
 func (f fakeState) Fleets() []FleetView      { return f.fleets }
 func (f fakeState) Apps() []collator.AppView { return f.apps }
 func (f fakeState) Certificates() []collator.CertificateView {
-	for i, c := range f.certificates {
-		f.certificates[i].DaysLeft = int(math.Floor(time.Until(c.NotAfter).Hours() / 24))
+	all := slices.Clone(f.certificates)
+	for i, c := range all {
+		all[i].DaysLeft = int(math.Floor(time.Until(c.NotAfter).Hours() / 24))
 	}
-	return f.certificates
+	return all
 }
 func (f fakeState) Problems() []ProblemView { return f.problems }
 func (f fakeState) Uncovered() ([]collator.UncoveredDomain, bool) {

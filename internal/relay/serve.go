@@ -49,7 +49,7 @@ type Relay struct {
 func New(config Config, log *slog.Logger) (*Relay, error) {
 	r := &Relay{config: &config, log: log, registry: prometheus.NewRegistry(), xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registerer := containing{r.registry, log}
+	registerer := recoveringRegisterer{r.registry, log}
 	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
@@ -160,7 +160,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	// again makes no other wait.
 	add := func(name string, part suture.Service) {
 		alone := suture.New(name, r.supervision())
-		alone.Add(named{name, part})
+		alone.Add(namedPart{name, part})
 		supervisor.Add(alone)
 	}
 	// part, what it reads, what it feeds
