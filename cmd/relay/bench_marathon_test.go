@@ -289,7 +289,7 @@ func benchmarkSync(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		for range 5 {
-			p.resync()
+			p.reload()
 			n++
 		}
 	}

@@ -79,8 +79,8 @@ func (p *benchProcess) settle() {
 	}
 }
 
-// resync reads all apps again.
-func (p *benchProcess) resync() {
+// reload reads all apps again.
+func (p *benchProcess) reload() {
 	p.b.Helper()
 	before := p.syncs()
 	resp, err := http.Post(p.admin+"/_mlb_signal/hup", "", nil)

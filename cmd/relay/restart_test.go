@@ -286,7 +286,7 @@ func TestHalfOpenStream(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := w.relay.reloadApps(ctx); err != nil {
-		t.Errorf("resync: %v", err)
+		t.Errorf("reload: %v", err)
 	}
 }
 

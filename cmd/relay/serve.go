@@ -283,5 +283,5 @@ func (r *relay) reloadCertificates(ctx context.Context) error {
 
 // reloadApps returns when what the source of apps has now is published.
 func (r *relay) reloadApps(ctx context.Context) error {
-	return errors.Join(r.apps.Resync(ctx), r.collator.Flush(ctx))
+	return errors.Join(r.apps.Reload(ctx), r.collator.Flush(ctx))
 }

@@ -22,8 +22,8 @@ import (
 // appSource is Marathon or the YAML files.
 type appSource interface {
 	Serve(context.Context) error
-	// Resync returns when what there is now was read and handed on.
-	Resync(context.Context) error
+	// Reload returns when what there is now was read and handed on.
+	Reload(context.Context) error
 	view() admin.SourceView
 	// outdated returns since when the apps are not followed; zero if they are, or were a
 	// moment ago.
@@ -48,9 +48,6 @@ type fileSource struct {
 	*file.Source
 	path string
 }
-
-// Resync reads the files again.
-func (f fileSource) Resync(ctx context.Context) error { return f.Reload(ctx) }
 
 // outdated is never: files that cannot be read are those of this machine, for people to
 // mend, and no other Relay follows them.

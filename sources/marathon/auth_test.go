@@ -218,7 +218,7 @@ func TestServiceAccount(t *testing.T) {
 			w, sink, logged := watch(t, cfg)
 			sink.await(t, "synced", contains("/a "))
 			m.CutStreams()
-			resync(t, w)
+			reload(t, w)
 			if n := d.logins.Load(); n != 1 {
 				t.Errorf("%d logins, want 1: a token is used until it ends", n)
 			}

@@ -42,7 +42,7 @@ func TestNextURLAfterFailure(t *testing.T) {
 	for range 3 {
 		poll(t, "connected", func() bool { return w.Status().Connected })
 		good.CutStreams()
-		resync(t, w)
+		reload(t, w)
 	}
 	if s := w.Status(); s.URL != good.URL() {
 		t.Errorf("URL %s, want the last good one, %s", s.URL, good.URL())

@@ -90,9 +90,9 @@ type Config struct {
 	// read that a change event caused showed no change (1.5 s).
 	RereadDelay time.Duration
 
-	// ResyncThreshold is the number of changed apps above which one full read
+	// FullReadThreshold is the number of changed apps above which one full read
 	// replaces the single ones (200).
-	ResyncThreshold int
+	FullReadThreshold int
 	// MaxReads is the number of single reads at the same time (8).
 	MaxReads int
 	// MaxEventBytes is the size of an event above which the stream is dropped (64 MiB).
@@ -139,7 +139,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&c.ResyncThreshold, 200}, {&c.MaxReads, 8}, {&c.MaxEventBytes, 64 << 20}} {
+	}{{&c.FullReadThreshold, 200}, {&c.MaxReads, 8}, {&c.MaxEventBytes, 64 << 20}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}

@@ -145,7 +145,7 @@ func TestFailedReadOfPodsChangesNothing(t *testing.T) {
 	for _, fault := range []marathontest.Fault{{Status: 503}, {Status: 404, Body: `{"message":"x"}`}, {Body: `[{"id":"/pod"`}, {Body: `{}`}, {Truncate: 10}} {
 		fault.Times = 2
 		m.Inject(marathontest.KindPods, fault)
-		resync(t, w)
+		reload(t, w)
 	}
 	if n := sink.count(&sink.fewest); n != 2 {
 		t.Errorf("down to %d", n)

@@ -162,8 +162,8 @@ func TestStrangeStateIsLoggedOnce(t *testing.T) {
 	}
 	w, sink, logged := watch(t, fastConfig(m.URL()))
 	sink.await(t, "synced", contains("/a "))
-	resync(t, w)
-	resync(t, w)
+	reload(t, w)
+	reload(t, w)
 	if n := strings.Count(logged.String(), "are in a state that is not known"); n != 1 || sink.saw("a.1@") {
 		t.Errorf("logged %d times; state\n%s", n, sink.state())
 	}

@@ -17,7 +17,7 @@ func (l *life) startReads() {
 	}
 	w := l.w
 	tooMany := func() bool {
-		return w.marks.len() > max(w.cfg.ResyncThreshold, w.known()/20)
+		return w.marks.len() > max(w.cfg.FullReadThreshold, w.known()/20)
 	}
 	if l.full == nil && l.synced && w.marks.takePaced() {
 		l.paceFull()

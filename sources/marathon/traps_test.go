@@ -115,7 +115,7 @@ func TestTrap03KilledLeaderInMidDeployment(t *testing.T) {
 	if err := m.LoadApps(other); err != nil {
 		t.Fatal(err)
 	}
-	resync(t, w)
+	reload(t, w)
 
 	if err := m.Apply(fmt.Sprintf(app, "two")); err != nil {
 		t.Fatal(err)
@@ -241,7 +241,7 @@ func TestTrap10DeletedAndCreatedAgain(t *testing.T) {
 	m.Publish("status_update_event", map[string]any{"appId": "/a", "taskId": old, "taskStatus": "TASK_KILLED"})
 	m.Publish("app_terminated_event", map[string]any{"appId": "/a"})
 	sink.await(t, "second", func(s string) bool { return strings.Contains(s, "[second.test]") && strings.Contains(s, "/healthy") })
-	resync(t, w)
+	reload(t, w)
 	if s := sink.state(); !strings.Contains(s, m.Tasks("/a")[0].ID+"@") || strings.Contains(s, old) {
 		t.Errorf("not the second app:\n%s", s)
 	}

@@ -119,9 +119,9 @@ func (w *Watcher) Serve(ctx context.Context) error {
 	return fmt.Errorf("marathon %s: %w", server.url, err)
 }
 
-// Resync reads everything once more and returns when that was applied, or
+// Reload reads everything once more and returns when that was applied, or
 // when ctx ends. Without a connection to Marathon it waits for one.
-func (w *Watcher) Resync(ctx context.Context) error {
+func (w *Watcher) Reload(ctx context.Context) error {
 	done := make(chan struct{})
 	w.mu.Lock()
 	w.waiters = append(w.waiters, done)
