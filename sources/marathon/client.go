@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -254,25 +253,6 @@ func repeats(message string, r *http.Request) bool {
 		secrets = append(secrets, password)
 	}
 	return slices.ContainsFunc(secrets, func(s string) bool { return s != "" && strings.Contains(message, s) })
-}
-
-// events opens the event stream. It returns the target that gave it and the
-// base URL of the leader, if that was told.
-func (c *client) events(ctx context.Context, t target) (stream io.ReadCloser, from target, leader string, err error) {
-	header := http.Header{
-		"Accept":          {"text/event-stream"}, // any other value, even with parameters, is answered 405
-		"Accept-Encoding": {"identity"},
-		"Cache-Control":   {"no-cache"},
-	}
-	resp, t, err := c.open(ctx, t, "/v2/events", url.Values{"event_type": c.types, "plan-format": {"light"}}, header)
-	if err != nil {
-		return nil, t, "", fmt.Errorf("subscribe to events: %w", err)
-	}
-	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != "text/event-stream" {
-		resp.Body.Close()
-		return nil, t, "", fmt.Errorf("subscribe to events: %s%s answered %q instead of an event stream", t.base, "/v2/events", clip(media))
-	}
-	return resp.Body, t, resp.Header.Get(leaderHeader), nil
 }
 
 // apps reads all apps. It calls each as they come, and fails unless the

@@ -3,18 +3,14 @@ package marathon
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
+
+	"relay/internal/panics"
 )
 
-var (
-	errNoEvent     = errors.New("no event came after the subscription: this Marathon does not lead, or is not ready")
-	errStreamEnded = errors.New("the event stream ended")
-)
+var errNoEvent = errors.New("no event came after the subscription: this Marathon does not lead, or is not ready")
 
 // life is one connection to Marathon, from the subscription to its end. Its
 // fields belong to the goroutine of Serve. Other goroutines do the I/O and hand
@@ -66,26 +62,19 @@ func (l *life) run() error {
 	attach := time.AfterFunc(w.cfg.AttachTimeout, func() { l.cancel(errNoEvent) })
 	defer attach.Stop()
 	w.setConnected(false, l.target.base.String())
-	body, t, leader, err := w.client.events(l.ctx, l.target)
-	if err != nil {
-		return err
-	}
-	l.target, l.reads = t, t
-	w.setConnected(false, l.target.base.String())
+	opened := make(chan error, 1) // nil when Marathon has answered
 	l.spawn(func() func() error {
-		defer body.Close()
-		err := l.readEvents(newEventReader(body, w.cfg.MaxEventBytes), func() {
-			attach.Stop()
-			l.spawn(func() func() error {
-				reads := w.client.leader(l.ctx, t, leader)
-				return func() error {
-					l.reads = reads
-					return l.attach()
-				}
-			})
-		})
+		err := panics.Catch(func() error { return l.readEvents(opened, attach) })
+		select {
+		case opened <- err:
+		default:
+		}
 		return func() error { return err }
 	})
+	if err := <-opened; err != nil {
+		return err
+	}
+	w.setConnected(false, l.target.base.String())
 	for {
 		l.startReads()
 		select {
@@ -130,7 +119,10 @@ func (l *life) end(ctx context.Context, err error) {
 // A panic of f is a panic of Serve, where the supervisor sees it.
 func (l *life) spawn(f func() func() error) {
 	l.wg.Go(func() {
-		do := caught(f)
+		var do func() error
+		if err := panics.Catch(func() error { do = f(); return nil }); err != nil {
+			do = func() error { return err }
+		}
 		select {
 		case l.todo <- do:
 		case <-l.ctx.Done():
@@ -138,58 +130,58 @@ func (l *life) spawn(f func() func() error) {
 	})
 }
 
-func caught(f func() func() error) (do func() error) {
-	defer func() {
-		if v := recover(); v != nil {
-			stack := debug.Stack()
-			do = func() error { panic(fmt.Sprintf("%v\n%s", v, stack)) }
-		}
-	}()
-	return f()
-}
-
-// readEvents marks what events name until the stream ends. It calls attached
-// at the first event.
-func (l *life) readEvents(events *eventReader, attached func()) error {
-	w := l.w
+// readEvents subscribes, and marks what events name until the stream ends.
+func (l *life) readEvents(opened chan<- error, attach *time.Timer) error {
 	deployments := deployments{}
+	var from target
+	var leader string
 	first := true
-	for {
-		m, err := events.next()
-		if errors.Is(err, io.EOF) {
-			err = errStreamEnded
-		}
-		if err != nil {
-			return fmt.Errorf("events: %w", err)
-		}
-		w.noteEvent()
+	return l.w.client.events(l.ctx, l.target, l.w.cfg.MaxEventBytes, func(t target, named string) {
+		from, leader = t, named
+		l.target, l.reads = t, t
+		opened <- nil
+	}, func(m message) {
+		l.w.noteEvent()
 		if first {
 			first = false
-			attached()
+			attach.Stop()
+			l.findLeader(from, leader)
 		}
-		c, err := parseEvent(m, w.cfg.Pods)
-		w.metrics.event(c.kind)
-		if w.cfg.OnEvent != nil {
-			w.cfg.OnEvent(c.kind)
-		}
-		if err != nil {
-			w.log.Warn("an event of Marathon could not be used, everything is read again", "error", err)
-			w.marks.addFullPaced()
-			continue
-		}
-		apps, full := deployments.apply(c)
-		w.marks.add(changed, apps...)
-		if full {
-			w.marks.addFullPaced()
-		}
-	}
+		l.take(m, deployments)
+	})
 }
 
-// attach starts the first full read: from here on no change can be missed.
-func (l *life) attach() error {
-	l.attached = true
-	l.w.marks.addFull()
-	return nil
+// findLeader asks whom to read from, and starts the first full read: from here on no
+// change can be missed.
+func (l *life) findLeader(from target, leader string) {
+	l.spawn(func() func() error {
+		reads := l.w.client.leader(l.ctx, from, leader)
+		return func() error {
+			l.reads, l.attached = reads, true
+			l.w.marks.addFull()
+			return nil
+		}
+	})
+}
+
+// take marks what an event names.
+func (l *life) take(m message, deployments deployments) {
+	w := l.w
+	c, err := parseEvent(m, w.cfg.Pods)
+	w.metrics.event(c.kind)
+	if w.cfg.OnEvent != nil {
+		w.cfg.OnEvent(c.kind)
+	}
+	if err != nil {
+		w.log.Warn("an event of Marathon could not be used, everything is read again", "error", err)
+		w.marks.addFullPaced()
+		return
+	}
+	apps, full := deployments.apply(c)
+	w.marks.add(changed, apps...)
+	if full {
+		w.marks.addFullPaced()
+	}
 }
 
 // deployments remembers which apps the running deployments name. A deployment is

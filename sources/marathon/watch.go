@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/panics"
 	"relay/sources"
 )
 
@@ -113,6 +114,9 @@ func (w *Watcher) Serve(ctx context.Context) error {
 	err := errors.New("panic") // what remains if run does not return
 	defer func() { l.end(ctx, err) }()
 	err = l.run()
+	if bug, ok := errors.AsType[*panics.Error](err); ok { // of another goroutine
+		panic(fmt.Sprintf("%v\n%s", bug.Value, bug.Stack))
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
