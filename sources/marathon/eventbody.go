@@ -17,7 +17,7 @@ const (
 	// linePart is the most that is searched for the end of a line at once, in bytes.
 	linePart = 4 << 10
 	// keptBuffer is the size in bytes above which a buffer is not kept for the next message.
-	keptBuffer = 1 << 20
+	keptBuffer = 8 << 20
 )
 
 // eventBody is the body of an event stream in the form that the SSE library
