@@ -99,7 +99,7 @@ func (c *checkCmd) readApps(ctx context.Context, r *checking, log *slog.Logger) 
 	if err != nil {
 		return err
 	}
-	r.say("marathon", c.readOnce(ctx, source.Serve, r.apps, source.view))
+	r.say("marathon", c.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
 	return nil
 }
 

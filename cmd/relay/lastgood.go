@@ -135,7 +135,7 @@ func (r *relay) outdated() time.Time {
 			return s.StandsIn
 		}
 	}
-	return r.apps.outdated()
+	return appsOutdated(r.apps.Status())
 }
 
 // stateProblems tell where saved state is served, or why it is not.

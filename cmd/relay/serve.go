@@ -18,6 +18,7 @@ import (
 	"relay/collator"
 	"relay/internal/guard"
 	"relay/internal/panics"
+	"relay/sources"
 	"relay/xds"
 )
 
@@ -42,7 +43,7 @@ type relay struct {
 	registry *prometheus.Registry
 	start    time.Time
 
-	apps         appSource
+	apps         sources.Source
 	certificates []certificateSource
 	states       []stateKeeper
 	edge         *edgeFiles

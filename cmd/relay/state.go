@@ -16,7 +16,7 @@ var _ admin.State = (*relay)(nil)
 func (r *relay) NotReady() []string {
 	var reasons []string
 	if !r.gate.isOpen(r.gate.apps) {
-		reasons = append(reasons, waiting("apps", r.apps.view()))
+		reasons = append(reasons, waiting("apps", appsView(r.apps.Status())))
 	}
 	if !r.gate.isOpen(r.gate.certificates) {
 		for _, c := range r.certificates {
@@ -57,7 +57,7 @@ func (r *relay) Counts() admin.Counts {
 
 // Sources are where apps and certificates come from.
 func (r *relay) Sources() []admin.SourceView {
-	views := []admin.SourceView{r.apps.view()}
+	views := []admin.SourceView{appsView(r.apps.Status())}
 	for _, c := range r.certificates {
 		views = append(views, c.view())
 	}

@@ -59,20 +59,9 @@ type Config struct {
 	PollInterval time.Duration
 }
 
-// Status is what there is to tell about the source.
-type Status struct {
-	// Synced is set once all files were read successfully for the first time.
-	Synced bool
-	// LastSync is when all files were last found good, changed or not.
-	LastSync time.Time
-	// LastError is what was wrong at the last read, one mistake a line; empty
-	// if nothing was. The last good content is served meanwhile.
-	LastError string
-	// Apps counts the apps served.
-	Apps int
-}
+var _ sources.Source = (*Source)(nil)
 
-// Source watches a Config.Path and tells a sources.Sink what changes.
+// Source is the sources.Source of the files at Config.Path.
 type Source struct {
 	cfg     Config
 	sink    sources.Sink
@@ -84,7 +73,7 @@ type Source struct {
 	known  map[string]*sources.App
 
 	statusMu sync.Mutex
-	status   Status
+	status   sources.Status
 }
 
 // New returns a Source that reads nothing yet. It registers its metrics with
@@ -99,18 +88,27 @@ func New(cfg Config, sink sources.Sink, log *slog.Logger, reg prometheus.Registe
 		log:     log.With("source", "file", "path", cfg.Path),
 		metrics: newMetrics(reg),
 		reader:  newReader(cfg.Path),
+		status:  sources.Status{Source: "file", Name: absolute(cfg.Path)},
 	}
 }
 
-// Status returns the current state.
-func (s *Source) Status() Status {
+// absolute returns the path as people can use it wherever they are.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// Status implements sources.Source. Name is an absolute path.
+func (s *Source) Status() sources.Status {
 	s.statusMu.Lock()
 	defer s.statusMu.Unlock()
 	return s.status
 }
 
-// Reload reads everything now and returns when the sink knows of it. The error
-// joins what could not be read; it does not hold back what could.
+// Reload implements sources.Source. The error joins what could not be read; what
+// could be read is told to the sink all the same.
 func (s *Source) Reload(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -118,15 +116,15 @@ func (s *Source) Reload(ctx context.Context) error {
 	return s.refresh(true)
 }
 
-// Serve reads, then watches until ctx ends. Until every file has been read
-// successfully once, the sink is told nothing and a failed read ends Serve.
+// Serve implements sources.Source. Until every file has been read successfully
+// once, a failed read ends Serve.
 func (s *Source) Serve(ctx context.Context) error {
 	watch, events, errs := s.watch()
 	if watch != nil {
 		defer watch.Close()
 	}
 	// The watch is set before the read, so that no change falls in between.
-	if err := s.refresh(false); err != nil && !s.Status().Synced {
+	if err := s.refresh(false); err != nil && s.Status().LastSync.IsZero() {
 		return err
 	}
 	return s.loop(ctx, watch, events, errs)
@@ -270,7 +268,6 @@ func (s *Source) note(err error) {
 	before := s.status.LastError
 	s.status.LastError = ""
 	s.status.Apps = len(s.known)
-	s.status.Synced = s.known != nil
 	if err == nil {
 		s.status.LastSync = time.Now()
 		if before != "" {
@@ -282,5 +279,6 @@ func (s *Source) note(err error) {
 			s.log.Warn("apps not read, keeping the last good content", "error", err)
 		}
 	}
+	s.status.Connected = err == nil
 	s.metrics.note(s.status)
 }

@@ -56,7 +56,7 @@ func TestNoisyNeighbour(t *testing.T) {
 	if n := len(logged.String()); n > 100_000 {
 		t.Errorf("%d bytes of log", n)
 	}
-	if s := w.Status(); s.LastError != "" {
-		t.Error(s.LastError)
+	if e := w.currentState().lastError; e != "" {
+		t.Error(e)
 	}
 }

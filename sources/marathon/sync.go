@@ -87,7 +87,7 @@ func (l *life) finishFull(f *fullRead, err error) error {
 	w.metrics.fullSyncs.Inc()
 	w.metrics.lastSync.SetToCurrentTime()
 	w.mu.Lock()
-	w.status.LastSync = time.Now()
+	w.state.lastSync = time.Now()
 	w.mu.Unlock()
 	for _, done := range f.waiters {
 		close(done)

@@ -25,7 +25,9 @@ import (
 	"relay/sources"
 )
 
-// Watcher follows one Marathon cluster. Create it with New.
+var _ sources.Source = (*Watcher)(nil)
+
+// Watcher is the sources.Source of one Marathon cluster. Create it with New.
 type Watcher struct {
 	cfg      Config
 	client   *client
@@ -44,7 +46,7 @@ type Watcher struct {
 	reads   uint64 // reads started
 	synced  bool   // a full read was applied since the process started
 	waiters []chan struct{}
-	status  Status
+	state   state
 }
 
 // held is what was last applied of an app. It is replaced, never modified.
@@ -68,15 +70,11 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 	if err != nil {
 		return nil, err
 	}
-	m, err := newMetrics(registerer)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.LookupHost == nil {
 		cfg.LookupHost = lookupHost
 	}
 	w := &Watcher{
-		cfg: cfg, client: c, sink: sink, log: logger, metrics: m,
+		cfg: cfg, client: c, sink: sink, log: logger, metrics: newMetrics(registerer),
 		marks: newMarks(), held: map[string]*held{},
 		attempts: attempts{min: cfg.BackoffMin, max: cfg.BackoffMax, reset: cfg.BackoffReset, servers: len(c.servers)},
 	}
@@ -87,9 +85,6 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 func lookupHost(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
-
-// String names the service for the supervisor.
-func (w *Watcher) String() string { return "marathon" }
 
 // Serve is one life of the watcher: it connects, reads everything, and
 // follows the changes until something fails, and returns why. A panic leaves
@@ -139,30 +134,36 @@ func (w *Watcher) Reload(ctx context.Context) error {
 	}
 }
 
-// Status is the state of a Watcher as people are shown it. It holds no secret.
-type Status struct {
-	// URL is the server in use or last tried, after redirects.
-	URL string
-	// Connected tells that events are received and a full read was applied since; Since is when that began or ended.
-	Connected bool
-	Since     time.Time
-	// LastSync is when a full read was last applied.
-	LastSync time.Time
-	// LastEvent is when the last event was received.
-	LastEvent time.Time
-	// Apps is the number of apps known.
-	Apps int
-	// LastError is the last failure, and LastErrorAt its time; a success does not clear them.
-	LastError   string
-	LastErrorAt time.Time
+// state is what a Watcher remembers for its Status, as it happened.
+type state struct {
+	url       string    // the server in use or last tried, after redirects
+	connected bool      // events are received, and a full read was applied since
+	since     time.Time // when connected last changed
+	lastSync  time.Time // when a full read was last applied
+	lastEvent time.Time // when the last event was received
+	// lastError is the last failure, and lastErrorAt its time; a success does not clear them.
+	lastError   string
+	lastErrorAt time.Time
 }
 
-// Status returns the present state.
-func (w *Watcher) Status() Status {
+func (w *Watcher) currentState() state {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := w.status
-	s.Apps = len(w.held)
+	return w.state
+}
+
+// Status implements sources.Source.
+func (w *Watcher) Status() sources.Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.state
+	s := sources.Status{Source: "marathon", Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.held)}
+	if !now.connected && !now.lastSync.IsZero() {
+		s.NotFollowedSince = now.since
+	}
+	if !now.connected || now.lastErrorAt.After(now.lastSync) {
+		s.LastError = now.lastError
+	}
 	return s
 }
 
@@ -170,10 +171,10 @@ func (w *Watcher) Status() Status {
 func (w *Watcher) setConnected(connected bool, url string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.status.Connected != connected || w.status.Since.IsZero() {
-		w.status.Since = time.Now()
+	if w.state.connected != connected || w.state.since.IsZero() {
+		w.state.since = time.Now()
 	}
-	w.status.Connected, w.status.URL = connected, url
+	w.state.connected, w.state.url = connected, url
 	value := 0.0
 	if connected {
 		value = 1
@@ -184,13 +185,13 @@ func (w *Watcher) setConnected(connected bool, url string) {
 func (w *Watcher) noteError(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.status.LastError, w.status.LastErrorAt = err.Error(), time.Now()
+	w.state.lastError, w.state.lastErrorAt = err.Error(), time.Now()
 }
 
 func (w *Watcher) noteEvent() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.status.LastEvent = time.Now()
+	w.state.lastEvent = time.Now()
 }
 
 // nextRead numbers a read that starts now. Of two answers the one whose read
