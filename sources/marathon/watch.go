@@ -59,8 +59,8 @@ type held struct {
 
 // New returns a Watcher for the cluster in cfg that feeds sink. The sink is
 // called from one goroutine at a time. The metrics are registered with
-// registerer unless it is nil. An error names the setting to correct and
-// never repeats a URL.
+// registerer unless it is nil; one registerer takes those of one Watcher. An error
+// names the setting to correct and never repeats a URL.
 func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer prometheus.Registerer) (*Watcher, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
