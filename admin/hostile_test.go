@@ -19,6 +19,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/internal/logtest"
+	"relay/internal/secret"
 )
 
 // guarded is an endpoint that takes a token or a certificate, and a client that
@@ -42,7 +43,7 @@ func startGuarded(t *testing.T, change func(*Config)) *guarded {
 	cfg.TLS.ClientAuth, cfg.TLS.ClientCAs = tls.VerifyClientCertIfGiven, x509.NewCertPool()
 	cfg.TLS.ClientCAs.AppendCertsFromPEM(g.ca.RootPEM())
 	cfg.Log = slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cfg.Access = Access{Token: func() Token { return "s3cret" }, ClientCertificates: true, HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	cfg.Access = Access{Token: func() secret.String { return "s3cret" }, ClientCertificates: true, HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	change(&cfg)
 	g.address = strings.TrimPrefix(serve(t, cfg), "http://")
 	g.good = g.client(g.config(nil, certstest.Options{}))

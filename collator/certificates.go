@@ -23,17 +23,19 @@ func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 }
 
 // selectCertificates decides which certificate answers which server name, now,
-// and tells the fleets, once all sources are known.
+// and tells the fleets, once all sources are known. Before that, people are
+// reminded of those that are known.
 func (c *Collator) selectCertificates() {
+	all, problems := c.allCertificates()
+	selection := certs.Select(all, c.now())
+	c.nextSelection = selection.Next
+	c.coverage.setSelected(selection.Certificates())
 	for _, source := range c.cfg.CertificateSources {
 		if _, ok := c.certificates[source]; !ok {
 			return
 		}
 	}
 	c.certificatesSynced.Store(true)
-	all, problems := c.allCertificates()
-	selection := certs.Select(all, c.now())
-	c.nextSelection = selection.Next
 	// The name cannot be that of a source.
 	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
 	chains, secrets := tlsChains(selection)

@@ -19,12 +19,6 @@ type Config struct {
 	// CertificateSources names the sources that call SyncCertificates. Until
 	// each has done so, nothing is said about the https listener.
 	CertificateSources []string
-	// OnAppsPublished is called once, when the first complete read of apps is in
-	// the stores: everything but listeners for TLS and secrets is known.
-	// OnCertificatesPublished is called once after that, when certificates are
-	// there too. Both may be nil; they must not block. One that panicked is called
-	// again.
-	OnAppsPublished, OnCertificatesPublished func()
 }
 
 // Fleet is the Envoys of one group, which all get the same resources.

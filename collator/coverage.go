@@ -36,6 +36,15 @@ type coverage struct {
 	serving *serving
 	// fleets are those with an https listener.
 	fleets map[string]*fleetCoverage
+	// selected are the certificates that answer some server name, or are the
+	// default one, ordered; changed is closed and replaced when they, or their use,
+	// are others.
+	selected []*certs.Certificate
+	changed  chan struct{}
+}
+
+func newCoverage() *coverage {
+	return &coverage{fleets: make(map[string]*fleetCoverage), changed: make(chan struct{})}
 }
 
 // fleetCoverage is about the domains that a fleet routes.
@@ -74,27 +83,39 @@ type cover struct {
 	passed   *service
 }
 
-func (v *fleetCoverage) set(c cover) {
-	if before, ok := v.picked[c.domain]; ok {
-		if v.used[before]--; v.used[before] == 0 {
-			delete(v.used, before)
-		}
-		delete(v.picked, c.domain)
+// set notes what was found, and reports whether other certificates are used now.
+func (v *fleetCoverage) set(c cover) (useChanged bool) {
+	if before := v.picked[c.domain]; before != c.secret {
+		useChanged = v.pick(c.domain, before, c.secret)
 	}
 	if v.uncovered[c.domain].wanted {
 		v.wanted--
 	}
 	delete(v.uncovered, c.domain)
-	if c.secret != "" {
-		v.picked[c.domain] = c.secret
-		v.used[c.secret]++
-	}
 	if c.lack != "" {
 		v.uncovered[c.domain] = uncovered{c.lack, c.wanted}
 		if c.wanted {
 			v.wanted++
 		}
 	}
+	return useChanged
+}
+
+// pick replaces the certificate of a domain; "" is none.
+func (v *fleetCoverage) pick(domain, before, after string) (useChanged bool) {
+	delete(v.picked, domain)
+	if before != "" {
+		if v.used[before]--; v.used[before] == 0 {
+			delete(v.used, before)
+			useChanged = true
+		}
+	}
+	if after != "" {
+		v.picked[domain] = after
+		v.used[after]++
+		useChanged = useChanged || v.used[after] == 1
+	}
+	return useChanged
 }
 
 // serve takes what wins each server name, and has the domains looked at that
@@ -253,11 +274,15 @@ func (c *Collator) cover() {
 func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	useChanged := v.serving != s
 	v.serving = s
 	for f, covers := range found {
 		for _, one := range covers {
-			f.coverage.set(one)
+			useChanged = f.coverage.set(one) || useChanged
 		}
+	}
+	if useChanged {
+		v.selectedChanged()
 	}
 }
 

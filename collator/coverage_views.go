@@ -62,21 +62,6 @@ func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bo
 	return domains, known
 }
 
-// CertificateInUse reports whether a certificate is the default one or that of a
-// domain; known is false until apps have been read, and this certificate has been
-// taken in.
-func (c *Collator) CertificateInUse(source, name string) (used, known bool) {
-	secret := source + "/" + name
-	v := c.coverage
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if v.serving == nil {
-		return false, false
-	}
-	_, known = v.serving.secrets[secret]
-	return v.uses(secret), known
-}
-
 // coverageMetrics is a prometheus.Collector. A scrape costs a look at each
 // certificate, and none at domains.
 type coverageMetrics struct{ c *Collator }

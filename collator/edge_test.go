@@ -51,8 +51,6 @@ func startEdge(t testing.TB, options ...func(*Fleet, *certstest.CA)) *edge {
 	store := xds.NewStore()
 	c, err := New(Config{
 		Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"},
-		OnAppsPublished:         func() { store.Open(xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig) },
-		OnCertificatesPublished: func() { store.Open(xds.Secret) },
 	}, map[string]Publisher{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +62,18 @@ func startEdge(t testing.TB, options ...func(*Fleet, *certstest.CA)) *edge {
 		t.Fatal(err)
 	}
 	e.serve(c.Serve)
+	e.serve(func(ctx context.Context) error {
+		open := func(published <-chan struct{}, types ...xds.Type) {
+			select {
+			case <-published:
+				store.Open(types...)
+			case <-ctx.Done():
+			}
+		}
+		open(c.AppsPublished(), xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig)
+		open(c.CertificatesPublished(), xds.Secret)
+		return nil
+	})
 	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
 	e.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{l.Addr().String()}})
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)

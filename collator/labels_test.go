@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/sources"
-	"relay/sources/setting"
+	"relay/sources/labels"
 	"relay/xds"
 )
 
@@ -22,7 +22,7 @@ var testCA []byte
 func set(t testing.TB, app *sources.App, settings ...string) *sources.App {
 	t.Helper()
 	return changed(app, func(p *sources.Port) {
-		all := setting.New()
+		all := labels.NewSettings()
 		for _, s := range settings {
 			name, value, _ := strings.Cut(s, "=")
 			if !all.Set(name, value) {

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/internal/secret"
 	"relay/sources"
 	"relay/xds"
 )
@@ -148,7 +149,7 @@ func certificate(name, content string, serverNames ...string) *certs.Certificate
 	return &certs.Certificate{
 		Source: "vault", Name: name, ServerNames: serverNames,
 		NotBefore: testTime.Add(-time.Hour), NotAfter: testTime.Add(90 * 24 * time.Hour),
-		Fingerprint: content, Chain: []byte("chain " + content), Key: certs.PrivateKey("key " + content),
+		Fingerprint: content, Chain: []byte("chain " + content), Key: secret.Bytes("key " + content),
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 
 	"relay/certs"
 	"relay/sources"
-	"relay/sources/setting"
+	"relay/sources/labels"
 	"relay/xds"
 )
 
@@ -89,7 +89,7 @@ var someSettings = [][2]string{
 }
 
 func (w world) settings(port *sources.Port) {
-	p := setting.New()
+	p := labels.NewSettings()
 	for range w.IntN(5) {
 		s := someSettings[w.IntN(len(someSettings))]
 		p.Set(s[0], s[1])
@@ -273,9 +273,9 @@ func checkDomains(t *testing.T, c *Collator, served []string) {
 // TestSomeSettings checks that the random apps have each setting.
 func TestSomeSettings(t *testing.T) {
 	t.Parallel()
-	for _, name := range slices.Concat(setting.MarathonLBNames(), setting.RelayNames()) {
-		if !slices.ContainsFunc(someSettings, func(s [2]string) bool { return s[0] == name }) {
-			t.Errorf("no random app has %s", name)
+	for _, l := range labels.AllSettings() {
+		if !slices.ContainsFunc(someSettings, func(s [2]string) bool { return s[0] == l.Name() }) {
+			t.Errorf("no random app has %s", l.Name())
 		}
 	}
 }

@@ -114,7 +114,7 @@ func (f *fleetState) httpsResource(chains []tlsChain, passed []service) (xds.Res
 		return xds.Resource{}, err
 	}
 	onDemand, err := newResource(httpsKey, msg)
-	return onDemand.Or(onDemandSelector, resource), err
+	return onDemand.OrWithout(onDemandSelector, resource), err
 }
 
 func newResource(key xds.Key, msg proto.Message) (xds.Resource, error) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"relay/internal/secret"
+
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -28,16 +30,7 @@ const (
 
 // TicketKey encrypts session tickets of TLS. It cannot be printed: whoever has
 // it can read recorded connections of TLS 1.2.
-type TicketKey []byte
-
-// String hides the key.
-func (TicketKey) String() string { return "REDACTED" }
-
-// GoString hides the key from %#v.
-func (TicketKey) GoString() string { return "REDACTED" }
-
-// MarshalText hides the key from encoders (JSON, slog).
-func (TicketKey) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
+type TicketKey = secret.Bytes
 
 // TicketPeriod numbers the time in steps of TicketKeyPeriod, in every Relay
 // alike.

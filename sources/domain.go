@@ -84,14 +84,14 @@ func checkLabel(label string) error {
 
 // DomainRoom is how many domains of an app have been read, of one kind: those
 // that it serves, or those that it has for ACME.
-type DomainRoom struct{ taken int }
+type DomainRoom struct{ read int }
 
 // Take returns how many entries of a list of n domains are read, the first ones,
 // and what the problem is if that is not all of them.
 func (r *DomainRoom) Take(n int) (read int, problem string) {
-	left := MaxAppDomains - r.taken
+	left := MaxAppDomains - r.read
 	read = min(n, MaxDomains, left)
-	r.taken += read
+	r.read += read
 	switch {
 	case read == n:
 	case left < MaxDomains:

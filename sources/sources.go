@@ -28,7 +28,8 @@ type App struct {
 type Port struct {
 	// Name is the declared port name; it may be empty.
 	Name string
-	// Groups names the fleets that route this port (HAPROXY_GROUP).
+	// Groups is the value of HAPROXY_GROUP: marathon-lb says group where Relay says
+	// fleet. The fleets with these names route the port.
 	Groups []string
 	// Domains are the normalised domains served by this port (HAPROXY_n_VHOST):
 	// see NormalizeDomain. A domain may start with "*.".

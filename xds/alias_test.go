@@ -129,11 +129,11 @@ func TestMadeUpNamesDoNotGrow(t *testing.T) {
 	f.store.mu.RLock()
 	defer f.store.mu.RUnlock()
 	table := &f.store.tables[Secret]
-	if n := len(table.entries); n > 2*minReclaim+maxPassing {
+	if n := len(table.entries); n > 2*minReclaim+maxTemporary {
 		t.Errorf("the store has room for %d secrets", n)
 	}
-	if n := len(table.aliases.of); n > maxPassing+1 || n < maxPassing/2 {
-		t.Errorf("there are %d aliases, want %d at most", n, maxPassing)
+	if n := len(table.aliases.of); n > maxTemporary+1 || n < maxTemporary/2 {
+		t.Errorf("there are %d aliases, want %d at most", n, maxTemporary)
 	}
 	if id := table.ids["a.test"]; table.entries[id].presence != present {
 		t.Error("the name of a certificate had to go for made up ones")
@@ -145,19 +145,19 @@ func TestResolvedIDsMayBecomeStale(t *testing.T) {
 	t.Parallel()
 	s := NewStore()
 	s.Open()
-	session := newSession(s, new(kind))
+	session := newSession(s, new(envoyNode))
 	defer session.close()
 	req := &request{subscribe: []string{"asked"}}
-	sub := session.resolve(Secret, req)
+	change := session.resolveNames(Secret, req)
 	for i := range minReclaim {
 		s.intern(Secret, []string{fmt.Sprint("other", i)})
 	}
-	s.tidy(Secret)
+	s.reclaimIfDue(Secret)
 	s.intern(Secret, []string{"takes the id"})
-	if _, done := session.take(Secret, req, sub, time.Now()); done {
+	if _, done := session.tryRequest(Secret, req, change, time.Now()); done {
 		t.Error("ids that stand for other names were used")
 	}
-	session.request(Secret, req, time.Now())
+	session.handleRequest(Secret, req, time.Now())
 	out, _ := session.plan(time.Now())
 	if len(out) != 1 || out[0].removed != 1 || decode(t, out[0]).GetRemovedResources()[0] != "asked" {
 		t.Errorf("answered by %+v", out)
@@ -174,7 +174,7 @@ func BenchmarkRealias(b *testing.B) {
 		change.Set = append(change.Set, testResource(b, Secret, "vault/"+name, strings.Repeat("x", 5000)))
 	}
 	s.Apply(change)
-	s.asked(Secret, s.intern(Secret, names))
+	s.makeAliases(Secret, s.intern(Secret, names))
 	for i := 0; b.Loop(); i++ {
 		s.Apply(Change{Set: []Resource{testResource(b, Secret, "vault/"+names[i%len(names)], fmt.Sprint(i))}})
 	}

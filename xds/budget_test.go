@@ -24,7 +24,7 @@ func (q *requests) closed() map[*reservation]bool {
 
 func newRequests() *requests {
 	b := newBudget()
-	b.limit(DefaultLimits())
+	b.setLimits(DefaultLimits())
 	return &requests{budget: b, noted: make(map[*reservation]bool)}
 }
 
@@ -53,20 +53,20 @@ func isClosed(c <-chan struct{}) bool {
 
 // Requests get room in the order in which they come, as soon as there is room for
 // all of them, and one that is larger than the room gets it alone.
-func TestBudgetLends(t *testing.T) {
+func TestBudgetGrants(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
-		a, b := q.come(t, promptRoom/2), q.come(t, promptRoom/2)
-		huge, small := q.come(t, 2*promptRoom), q.come(t, 1)
+		a, b := q.come(t, maxPromptBytes/2), q.come(t, maxPromptBytes/2)
+		huge, small := q.come(t, 2*maxPromptBytes), q.come(t, 1)
 		if !isClosed(a.granted) || !isClosed(b.granted) || isClosed(huge.granted) || isClosed(small.granted) {
 			t.Fatal("want the first two to have room")
 		}
 		// All of them are up to the server, which is busy for long.
 		q.receive(a, a.size)
 		q.receive(b, b.size)
-		q.take(a)
-		q.take(b)
+		q.setDelivered(a)
+		q.setDelivered(b)
 		time.Sleep(time.Minute)
 		q.release(a)
 		if isClosed(huge.granted) || isClosed(small.granted) {
@@ -92,25 +92,25 @@ func TestBudgetLends(t *testing.T) {
 
 // Clients that announce much and send little hold up nobody for longer than the
 // head start, and lose nothing by it.
-func TestBudgetPutsSlowAside(t *testing.T) {
+func TestBudgetMovesSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
 		const n = 10
 		var slow []*reservation
 		for range n {
-			slow = append(slow, q.come(t, promptRoom))
+			slow = append(slow, q.come(t, maxPromptBytes))
 		}
-		good := q.come(t, promptRoom)
+		good := q.come(t, maxPromptBytes)
 		start := time.Now()
 		<-good.granted
-		if took := time.Since(start); took > n*headStart {
+		if took := time.Since(start); took > n*baseTime {
 			t.Errorf("%d that stand still took %s of those that do not", n, took)
 		}
 		q.receive(good, good.size)
 		q.release(good)
 		for _, r := range slow {
-			if goOn := q.receive(r, r.size/n); goOn != nil && q.slowBytes <= slowRoom {
+			if resumed := q.receive(r, r.size/n); resumed != nil && q.slowBytes <= maxSlowBytes {
 				t.Error("a slow one may not go on though there is room")
 			}
 		}
@@ -125,9 +125,9 @@ func TestBudgetServerIsBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
-		whole, part := q.come(t, promptRoom/2), q.come(t, promptRoom/2)
+		whole, part := q.come(t, maxPromptBytes/2), q.come(t, maxPromptBytes/2)
 		q.receive(whole, whole.size)
-		q.take(whole)
+		q.setDelivered(whole)
 		next := q.come(t, 1)
 		time.Sleep(time.Minute)
 		if isClosed(next.granted) || q.slowBytes > 0 {
@@ -152,10 +152,10 @@ func TestBudgetBoundsSlow(t *testing.T) {
 			r := q.come(t, maxRequest)
 			<-r.granted
 			slow = append(slow, r)
-			if q.slowBytes+q.promptBytes > slowRoom+promptRoom {
+			if q.slowBytes+q.promptBytes > maxSlowBytes+maxPromptBytes {
 				t.Fatal("more is in memory than there is room for")
 			}
-			q.receive(r, slowRoom/n+n)
+			q.receive(r, maxSlowBytes/n+n)
 		}
 		<-q.come(t, 1).granted // puts the last one aside
 		first := slow[2]
@@ -165,28 +165,28 @@ func TestBudgetBoundsSlow(t *testing.T) {
 			if r == first {
 				continue
 			}
-			goOn := q.receive(r, 1)
-			if goOn == nil {
+			resumed := q.receive(r, 1)
+			if resumed == nil {
 				t.Fatal("one goes on though there is no room")
 			}
-			held = append(held, goOn)
+			held = append(held, resumed)
 		}
 		for range 10 {
-			time.Sleep(patience / 2)
-			if goOn := q.receive(first, minProgress); goOn != nil {
+			time.Sleep(stuckLimit / 2)
+			if resumed := q.receive(first, minProgress); resumed != nil {
 				t.Fatal("nobody goes on")
 			}
 		}
 		if len(q.closed()) > 0 {
 			t.Fatal("one that goes on is disconnected")
 		}
-		time.Sleep(patience + headStart)
+		time.Sleep(stuckLimit + baseTime)
 		synctest.Wait()
 		if len(q.closed()) != 1 || !q.closed()[first] {
 			t.Fatalf("%d are disconnected, want the one that stands still in front of the others", len(q.closed()))
 		}
-		for _, goOn := range held {
-			if !isClosed(goOn) {
+		for _, resumed := range held {
+			if !isClosed(resumed) {
 				t.Error("there is room, and one is held up")
 			}
 		}
@@ -194,16 +194,16 @@ func TestBudgetBoundsSlow(t *testing.T) {
 }
 
 // Not more wait than may be connected.
-func TestBudgetCrowd(t *testing.T) {
+func TestBudgetBoundsWaiting(t *testing.T) {
 	t.Parallel()
 	q := newRequests()
-	q.limit(Limits{Streams: 3, StreamsPerAddress: 2})
-	q.come(t, promptRoom)
+	q.setLimits(Limits{Streams: 3, StreamsPerAddress: 2})
+	q.come(t, maxPromptBytes)
 	for i, tt := range []struct {
 		host string
 		want error
-	}{{"a", nil}, {"a", nil}, {"a", errCrowd}, {"b", nil}, {"c", errCrowd}} {
-		r := &reservation{host: tt.host, size: promptRoom, granted: make(chan struct{}), stalled: func() bool { return false }}
+	}{{"a", nil}, {"a", nil}, {"a", errTooManyWaiting}, {"b", nil}, {"c", errTooManyWaiting}} {
+		r := &reservation{host: tt.host, size: maxPromptBytes, granted: make(chan struct{}), stalled: func() bool { return false }}
 		if err := q.reserve(r); err != tt.want {
 			t.Errorf("%d: %v, want %v", i, err, tt.want)
 		}
@@ -215,11 +215,11 @@ func TestBudgetOfNoStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
-		r := q.come(t, promptRoom)
+		r := q.come(t, maxPromptBytes)
 		q.receive(r, r.size)
 		start := time.Now()
-		<-q.come(t, promptRoom).granted
-		if took := time.Since(start); took > maxUntaken+headStart {
+		<-q.come(t, maxPromptBytes).granted
+		if took := time.Since(start); took > deliveryLimit+baseTime {
 			t.Errorf("a request that no stream took held up the next for %s", took)
 		}
 		if q.slowBytes > 0 || q.closed()[r] {
@@ -230,12 +230,12 @@ func TestBudgetOfNoStream(t *testing.T) {
 
 // However many stand still, with requests of any size and all but the end of it
 // sent, what they take is bounded, and who means well comes next.
-func TestBudgetBoundsStill(t *testing.T) {
+func TestBudgetBoundsStuck(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		size, sent int
 		stalled    bool
-	}{{100_000, 99_999, false}, {promptRoom, promptRoom - 1, false}, {100_000, 100_000, true}} {
+	}{{100_000, 99_999, false}, {maxPromptBytes, maxPromptBytes - 1, false}, {100_000, 100_000, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			q := newRequests()
 			most := 0
@@ -244,15 +244,15 @@ func TestBudgetBoundsStill(t *testing.T) {
 				r.stalled = func() bool { return tt.stalled }
 				<-r.granted
 				q.receive(r, tt.sent)
-				q.take(r)
+				q.setDelivered(r)
 				most = max(most, q.promptBytes+q.slowBytes)
 			}
-			if limit := slowRoom + 2*promptRoom; most > limit {
+			if limit := maxSlowBytes + 2*maxPromptBytes; most > limit {
 				t.Errorf("%+v: %d bytes are in memory, want %d at most", tt, most, limit)
 			}
 			start := time.Now()
-			<-q.come(t, promptRoom).granted
-			if took := time.Since(start); took > 2*busyEnvoy {
+			<-q.come(t, maxPromptBytes).granted
+			if took := time.Since(start); took > 2*unreadLimit {
 				t.Errorf("%+v: one that means well waited %s", tt, took)
 			}
 		})
@@ -261,7 +261,7 @@ func TestBudgetBoundsStill(t *testing.T) {
 
 // What still comes of a request that is held up, as its connection is being
 // closed, is not counted as another that is.
-func TestBudgetHoldsOnce(t *testing.T) {
+func TestBudgetPausesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
@@ -269,7 +269,7 @@ func TestBudgetHoldsOnce(t *testing.T) {
 		for range 3 {
 			r := q.come(t, maxRequest)
 			<-r.granted
-			q.receive(r, slowRoom/2)
+			q.receive(r, maxSlowBytes/2)
 			slow = append(slow, r)
 		}
 		<-q.come(t, 1).granted
@@ -280,8 +280,8 @@ func TestBudgetHoldsOnce(t *testing.T) {
 		for _, r := range slow {
 			q.release(r)
 		}
-		if q.held != 0 {
-			t.Errorf("%d are held up, of none that are left", q.held)
+		if q.paused != 0 {
+			t.Errorf("%d are held up, of none that are left", q.paused)
 		}
 	})
 }

@@ -29,7 +29,7 @@ func TestFrames(t *testing.T) {
 				at += n
 				if errors.Is(err, errLarge) {
 					announced = append(announced, size)
-					f.room = &reservation{size: size}
+					f.reservation = &reservation{size: size}
 				} else if err != nil {
 					t.Fatal(err)
 				}
@@ -107,7 +107,7 @@ func TestFramesOfEndedStreams(t *testing.T) {
 		for wire := out.Bytes(); len(wire) > 0; {
 			n, size, err := f.scan(wire)
 			if wire = wire[n:]; errors.Is(err, errLarge) {
-				f.room = &reservation{size: size}
+				f.reservation = &reservation{size: size}
 			} else if err != nil {
 				return ended, err
 			}
@@ -143,7 +143,7 @@ func FuzzFrames(f *testing.F) {
 				switch {
 				case errors.Is(err, errLarge):
 					seen = append(seen, size)
-					frames.room = &reservation{size: size}
+					frames.reservation = &reservation{size: size}
 				case err != nil:
 					return append(seen, 0)
 				}

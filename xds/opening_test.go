@@ -61,7 +61,7 @@ func TestOpeningIsNotMissed(t *testing.T) {
 	}()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		st.session.mu.Lock()
-		aside := st.session.watches[Cluster].early != nil
+		aside := st.session.types[Cluster].kept != nil
 		st.session.mu.Unlock()
 		if aside {
 			break
@@ -86,11 +86,11 @@ func TestSecondRequestAfterOpening(t *testing.T) {
 	t.Parallel()
 	store, clock := NewStore(), testTime
 	setIn(t, store, Secret, "1", "a", "b")
-	e := &script{t: t, session: newSession(store, new(kind)), clock: &clock}
+	e := &script{t: t, session: newSession(store, new(envoyNode)), clock: &clock}
 	e.subscribe(Secret, "a")
 	store.Open()
 	e.send(Secret, &discoveryv3.DeltaDiscoveryRequest{ResourceNamesSubscribe: []string{"b"}, ResourceNamesUnsubscribe: []string{"a"}})
-	e.session.unpark(clock)
+	e.session.handleKept(clock)
 	e.ack(e.expect(Secret, []string{"b"}))
 	e.quiet()
 }

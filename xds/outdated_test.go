@@ -53,7 +53,7 @@ func TestOutdated(t *testing.T) {
 
 			e = connect("edge-1", "1.40.0")
 			e.resume(tt.typ, tt.initial(current, before), "a")
-			err := e.session.leave()
+			err := e.session.outdatedError()
 			if (err != nil) != tt.unserved {
 				t.Errorf("refused: %v", err)
 			}

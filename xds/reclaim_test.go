@@ -44,7 +44,7 @@ func TestSentIDsAreNotReclaimed(t *testing.T) {
 			store.intern(Secret, []string{fmt.Sprint("asked for in vain ", i)})
 		}
 		store.tables[Secret].reclaimAt = 0
-		store.tidy(Secret)
+		store.reclaimIfDue(Secret)
 	}
 	reclaim()
 	if name := store.tables[Secret].entries[id].name; name != "gone" {
@@ -58,7 +58,7 @@ func TestSentIDsAreNotReclaimed(t *testing.T) {
 }
 
 // An Envoy is sent nothing of what it gave up while that was on its way.
-func TestGivenUpWhileOnItsWay(t *testing.T) {
+func TestUnsubscribedWhileInFlight(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a", "b", "kept")
 	e := connect("edge-1", "1.40.0")
@@ -73,7 +73,7 @@ func TestGivenUpWhileOnItsWay(t *testing.T) {
 }
 
 // Nobody rejects what was given up before the rejection came.
-func TestGivenUpBeforeTheRejection(t *testing.T) {
+func TestUnsubscribedBeforeTheRejection(t *testing.T) {
 	store, clock, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a")
 	e := connect("edge-1", "1.40.0")

@@ -29,7 +29,7 @@ func scripts(t *testing.T) (*Store, *time.Time, func(node, version string) *scri
 	*clock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	store.Open()
 	return store, clock, func(node, version string) *script {
-		return &script{t: t, session: newSession(store, &kind{node: node, version: version}), clock: clock}
+		return &script{t: t, session: newSession(store, &envoyNode{id: node, version: version}), clock: clock}
 	}
 }
 
@@ -45,7 +45,7 @@ func setIn(t *testing.T, store *Store, typ Type, content string, names ...string
 func (s *script) send(typ Type, req *discoveryv3.DeltaDiscoveryRequest) *Rejection {
 	s.t.Helper()
 	req.TypeUrl = typ.URL()
-	return s.session.request(typ, encoded(s.t, req), *s.clock)
+	return s.session.handleRequest(typ, encoded(s.t, req), *s.clock)
 }
 
 func (s *script) subscribe(typ Type, names ...string) {

@@ -40,10 +40,10 @@ type TypeStatus struct {
 	Type Type
 	// Subscribed is "*" or the number of names.
 	Subscribed string
-	// Resources is how many it holds.
+	// Resources is how many the Envoy has.
 	Resources int
-	// Sent and Acked are revisions of the store; equal to the store's or not,
-	// nothing is due while Behind is 0.
+	// Sent and Acked are revisions of the store. They may be older than the store's: nothing
+	// is due while Behind is 0.
 	Sent, Acked     uint64
 	SentAt, AckedAt time.Time
 	InFlight        bool
@@ -52,29 +52,30 @@ type TypeStatus struct {
 	Rejections int
 	// Rejected is the last rejection.
 	Rejected *Rejection
-	// Lacks are the resources that the Envoy does not have as they are, since it or
-	// others of its version rejected them, by name; no more than maxLacks.
-	Lacks []Lack
-	// Lacking counts them all.
-	Lacking int
+	// Stale are the resources whose present version the Envoy does not have, since it, or
+	// others of its version, rejected that. They are ordered by name, and no more than
+	// maxStale.
+	Stale []StaleResource
+	// StaleCount counts them all.
+	StaleCount int
 }
 
-// maxLacks bounds what is listed of one type.
-const maxLacks = 20
+// maxStale bounds what is listed of one type.
+const maxStale = 20
 
-// Lack is a resource that an Envoy does not have as it is.
-type Lack struct {
+// StaleResource is a resource whose present version an Envoy does not have.
+type StaleResource struct {
 	Name string
-	// Own tells that the Envoy itself rejected it. Else several others of its version
-	// did, and none of them acknowledged it.
-	Own   bool
-	Since time.Time
-	// Message is what the Envoy, or one of the others, said.
+	// RejectedItself tells that the Envoy itself rejected the version. Else several others of
+	// its version did, and none of them acknowledged it.
+	RejectedItself bool
+	Since          time.Time
+	// Message is what the Envoy, or the first of the others, said.
 	Message string
-	// Retry is when it is offered again.
+	// Retry is when the version is offered again.
 	Retry time.Time
-	// Older tells that the Envoy has an older version in place of it.
-	Older bool
+	// HasOlder tells that the Envoy has an older version.
+	HasOlder bool
 }
 
 // status returns the state of all types the Envoy asked for.
@@ -84,28 +85,28 @@ func (s *session) status() []TypeStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []TypeStatus
-	for t := range s.watches {
-		w := &s.watches[t]
-		if !w.subscribed {
+	for t := range s.types {
+		ts := &s.types[t]
+		if !ts.subscribed {
 			continue
 		}
-		w.collect(&s.store.tables[t], s.store.revision)
+		ts.collectChanges(&s.store.tables[t], s.store.revision)
 		status := TypeStatus{
-			Type: Type(t), Subscribed: strconv.FormatUint(w.names.GetCardinality(), 10), Resources: int(w.held.GetCardinality()),
-			Sent: w.sent, Acked: w.acked, SentAt: w.sentAt, AckedAt: w.ackedAt, InFlight: w.flight != nil,
-			Behind:     int(w.set.GetCardinality() + w.gone.GetCardinality()),
-			Rejections: w.rejections, Rejected: w.lastRejection, Lacking: len(w.lacks),
+			Type: Type(t), Subscribed: strconv.FormatUint(ts.names.GetCardinality(), 10), Resources: int(ts.inEnvoy.GetCardinality()),
+			Sent: ts.sent, Acked: ts.acked, SentAt: ts.sentAt, AckedAt: ts.ackedAt, InFlight: ts.inFlight != nil,
+			Behind:     int(ts.toSend.GetCardinality() + ts.toRemove.GetCardinality()),
+			Rejections: ts.rejections, Rejected: ts.lastRejection, StaleCount: len(ts.stale),
 		}
-		if w.wildcard {
+		if ts.wildcard {
 			status.Subscribed = "*"
 		}
-		for _, id := range slices.Sorted(maps.Keys(w.lacks)) {
-			if len(status.Lacks) == maxLacks {
+		for _, id := range slices.Sorted(maps.Keys(ts.stale)) {
+			if len(status.Stale) == maxStale {
 				break
 			}
-			status.Lacks = append(status.Lacks, w.lackOf(&s.store.tables[t], id))
+			status.Stale = append(status.Stale, ts.staleResource(&s.store.tables[t], id))
 		}
-		slices.SortFunc(status.Lacks, func(a, b Lack) int { return cmp.Compare(a.Name, b.Name) })
+		slices.SortFunc(status.Stale, func(a, b StaleResource) int { return cmp.Compare(a.Name, b.Name) })
 		all = append(all, status)
 	}
 	return all
@@ -117,19 +118,19 @@ func (s *session) noClusters(now time.Time) bool {
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := &s.watches[Cluster]
-	return !w.subscribed && w.early == nil && !s.began.IsZero() && !s.store.ClustersOnDemand && !s.awaited(Cluster, now)
+	ts := &s.types[Cluster]
+	return !ts.subscribed && ts.kept == nil && !s.startedAt.IsZero() && !s.store.ClustersOnDemand && !s.expectsType(Cluster, now)
 }
 
-// lackOf says why an Envoy lacks a resource.
-func (w *watch) lackOf(t *table, id uint32) Lack {
-	l := Lack{Name: t.entries[id].name, Older: w.held.Contains(id), Retry: w.lacks[id].retryAt}
-	if r := w.rejected[id]; w.rejects(t, id) {
-		l.Own, l.Since, l.Message = true, r.since, r.message
-		return l
+// staleResource says why a resource is stale.
+func (ts *typeState) staleResource(t *table, id uint32) StaleResource {
+	stale := StaleResource{Name: t.entries[id].name, HasOlder: ts.inEnvoy.Contains(id), Retry: ts.stale[id].retryAt}
+	if r := ts.rejected[id]; ts.rejectsCurrent(t, id) {
+		stale.RejectedItself, stale.Since, stale.Message = true, r.since, r.message
+		return stale
 	}
-	if s := t.suspect(id, w.envoy); s != nil {
-		l.Since, l.Message = s.first()
+	if v := t.rejectionsFor(id, ts.envoy); v != nil {
+		stale.Since, stale.Message = v.first()
 	}
-	return l
+	return stale
 }

@@ -20,6 +20,14 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
+// Secrets of these tests; all are found by this prefix.
+const (
+	hush         = "hush-"
+	hushToken    = hush + "token"
+	hushIssued   = hush + "issued-token"
+	hushPassword = hush + "password"
+)
+
 // TestMarathonLogins reads a Marathon that wants to know who asks, by each
 // way to log in, and by flag, environment and file.
 func TestMarathonLogins(t *testing.T) {
@@ -42,7 +50,7 @@ func TestMarathonLogins(t *testing.T) {
 	m := marathontest.Start(t, marathontest.Options{TLS: serverTLS, Authorized: func(a string) bool {
 		return a == basic || a == "token="+hushToken || a == "token="+hushIssued
 	}})
-	if err := m.Apply(app("/a", "a.test", 1)); err != nil {
+	if err := m.Apply(oneApp); err != nil {
 		t.Fatal(err)
 	}
 	url := strings.Replace(m.URL(), "127.0.0.1", "localhost", 1)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"unicode"
+
+	"relay/internal/secret"
 )
 
 // login gives what Marathon is sent as proof of who asks. A login never shows
@@ -20,10 +22,13 @@ type login interface {
 }
 
 // basicLogin is the userinfo of a URL.
-type basicLogin struct{ user, password string }
+type basicLogin struct {
+	user     string
+	password secret.String
+}
 
 func (b basicLogin) authorization(context.Context, string) (string, error) {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(b.user+":"+b.password)), nil
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(b.user+":"+string(b.password))), nil
 }
 
 // String hides the password.
@@ -56,22 +61,24 @@ func (f tokenFile) authorization(context.Context, string) (string, error) {
 }
 
 // tokenHeader gives a token in the form that DC/OS documents: "Authorization: token=<token>".
-func tokenHeader(token string) string { return "token=" + strings.TrimPrefix(token, "token=") }
+func tokenHeader(token secret.String) string {
+	return "token=" + strings.TrimPrefix(string(token), "token=")
+}
 
 // readSecret reads a file that holds one secret, on one line.
-func readSecret(file string) (string, error) {
+func readSecret(file string) (secret.String, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return "", err
 	}
-	secret := strings.TrimSpace(string(data))
+	text := strings.TrimSpace(string(data))
 	switch {
-	case secret == "":
+	case text == "":
 		return "", fmt.Errorf("%s is empty", file)
-	case strings.ContainsFunc(secret, unicode.IsControl):
+	case strings.ContainsFunc(text, unicode.IsControl):
 		return "", fmt.Errorf("%s holds more than one line", file)
 	}
-	return secret, nil
+	return secret.String(text), nil
 }
 
 // newLogin returns the one way to log in that is configured, or nil.

@@ -132,7 +132,7 @@ func TestCredentials(t *testing.T) {
 		u, _ := url.Parse(tt.url)
 		got := ""
 		if who, ok := c.credentials(u, servers[tt.origin]).(basicLogin); ok {
-			got = who.user + ":" + who.password
+			got = who.user + ":" + string(who.password)
 		}
 		if got != tt.want {
 			t.Errorf("from %s to %s: %q, want %q", servers[tt.origin].url, tt.url, got, tt.want)

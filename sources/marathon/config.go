@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"relay/internal/secret"
 )
 
 // ContainerAddress says where a task on a container network is reached when
@@ -202,7 +204,7 @@ func parseServers(urls []string, common login) ([]server, error) {
 		s := server{url: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, login: common}
 		if u.User != nil {
 			password, _ := u.User.Password()
-			s.login = basicLogin{u.User.Username(), password}
+			s.login = basicLogin{u.User.Username(), secret.String(password)}
 		}
 		servers = append(servers, s)
 	}

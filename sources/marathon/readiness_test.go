@@ -41,7 +41,7 @@ func TestReadiness(t *testing.T) {
 		if err := json.Unmarshal([]byte(in), &app); err != nil {
 			t.Fatal(err)
 		}
-		m := mapApp(&app, nil, testMapping())
+		m := convertApp(&app, nil, testMapping())
 		var ready []string
 		for _, id := range []string{"old", "new"} {
 			if m.history[id].rotation {
@@ -146,7 +146,7 @@ func TestAmbiguousNetworks(t *testing.T) {
 		}
 		m := testMapping()
 		m.addressing.networks = tt.networks
-		got := mapApp(&app, nil, m).app.Problems
+		got := convertApp(&app, nil, m).app.Problems
 		if (len(got) > 0) != tt.want {
 			t.Errorf("%d: %v", i, got)
 		}

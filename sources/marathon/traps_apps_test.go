@@ -160,7 +160,7 @@ func TestTrap22MissingHostPorts(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, p := range mapApp(&app, nil, testMapping()).app.Ports {
+		for _, p := range convertApp(&app, nil, testMapping()).app.Ports {
 			for _, e := range p.Endpoints {
 				got = append(got, e.Address.String())
 			}
@@ -272,7 +272,7 @@ func TestTrap34BridgeAddresses(t *testing.T) {
 			}
 			m := testMapping()
 			m.addressing.container = choice
-			got := mapApp(&app, nil, m).app.Ports[0].Endpoints
+			got := convertApp(&app, nil, m).app.Ports[0].Endpoints
 			if len(got) != 1 || got[0].Address != netip.MustParseAddrPort("10.0.0.9:31000") {
 				t.Errorf("%s: %v", choice, got)
 			}

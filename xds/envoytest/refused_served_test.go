@@ -28,13 +28,13 @@ import (
 
 var (
 	// authorities are those of clients, which chains name beside their certificate.
-	authorities = &kind{"authorities", xds.Secret.URL(), nil, buildAuthority, servedAuthority}
+	authorities = &resourceType{"authorities", xds.Secret.URL(), nil, buildAuthority, servedAuthority}
 	// matched are extensions within a matcher, as Relay makes them.
-	matched = &kind{"matched extensions", xds.ExtensionConfig.URL(), nil, buildMatched, servedExtension}
+	matched = &resourceType{"matched extensions", xds.ExtensionConfig.URL(), nil, buildMatched, servedExtension}
 )
 
-func buildAuthority(l *lab, name, content string) proto.Message {
-	text := string(l.client(name, content).Root)
+func buildAuthority(e *testEnvoy, name, content string) proto.Message {
+	text := string(e.client(name, content).Root)
 	if content == bad {
 		text = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"
 	}
@@ -42,29 +42,29 @@ func buildAuthority(l *lab, name, content string) proto.Message {
 }
 
 // client is a client's certificate, of an authority of its own.
-func (l *lab) client(name, content string) *certstest.Issued {
-	l.t.Helper()
+func (e *testEnvoy) client(name, content string) *certstest.Issued {
+	e.t.Helper()
 	key := "client of " + name + content
-	if l.pairs[key] == nil {
-		l.pairs[key] = certstest.TestCA(l.t).TestIssue(l.t, []string{"client.test"}, certstest.Options{})
+	if e.pairs[key] == nil {
+		e.pairs[key] = certstest.TestCA(e.t).TestIssue(e.t, []string{"client.test"}, certstest.Options{})
 	}
-	return l.pairs[key]
+	return e.pairs[key]
 }
 
 // servedAuthority is the content whose clients get in, and no others.
-func servedAuthority(l *lab, name string) string {
+func servedAuthority(e *testEnvoy, name string) string {
 	var in []string
 	for _, content := range []string{good, other} {
-		issued := l.client(name, content)
+		issued := e.client(name, content)
 		own, err := tls.X509KeyPair(certstest.Join(issued.Leaf, issued.Chain), issued.Key)
 		if err != nil {
-			l.t.Fatal(err)
+			e.t.Fatal(err)
 		}
-		conn, err := tls.Dial("tcp", l.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true, Certificates: []tls.Certificate{own}})
+		conn, err := tls.Dial("tcp", e.at(""), &tls.Config{ServerName: name + ".test", InsecureSkipVerify: true, Certificates: []tls.Certificate{own}})
 		if err != nil {
 			continue
 		}
-		_ = conn.SetDeadline(time.Now().Add(patience))
+		_ = conn.SetDeadline(time.Now().Add(maxWait))
 		if text, _ := io.ReadAll(conn); string(text) == "hello" {
 			in = append(in, content)
 		}
@@ -73,12 +73,12 @@ func servedAuthority(l *lab, name string) string {
 	return strings.Join(in, " and ")
 }
 
-func buildMatched(l *lab, name, content string) proto.Message {
-	within := buildExtension(l, name, content).(*corev3.TypedExtensionConfig)
+func buildMatched(e *testEnvoy, name, content string) proto.Message {
+	within := buildExtension(e, name, content).(*corev3.TypedExtensionConfig)
 	within.Name = "lua"
-	run := packed(l.t, &compositev3.ExecuteFilterAction{TypedConfig: within})
-	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(l.t, &matchingv3.ExtensionWithMatcher{
-		ExtensionConfig: &corev3.TypedExtensionConfig{Name: "composite", TypedConfig: packed(l.t, &compositev3.Composite{})},
+	run := packed(e.t, &compositev3.ExecuteFilterAction{TypedConfig: within})
+	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: packed(e.t, &matchingv3.ExtensionWithMatcher{
+		ExtensionConfig: &corev3.TypedExtensionConfig{Name: "composite", TypedConfig: packed(e.t, &compositev3.Composite{})},
 		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
 		}}},
@@ -87,7 +87,7 @@ func buildMatched(l *lab, name, content string) proto.Message {
 
 // places are kinds with what names their resources n and o.
 var places = []struct {
-	kind *kind
+	kind *resourceType
 	fill func(s *site)
 }{
 	{clusters, func(*site) {}},
@@ -113,7 +113,7 @@ func (s *site) authorityListener(names ...string) *listenerv3.Listener {
 	s.t.Helper()
 	// The certificate is no secret: while authorities are refused, Envoy refuses all that
 	// the chain needs beside.
-	certificate := buildSecret(s.lab, "certificate", good).(*tlsv3.Secret).GetTlsCertificate()
+	certificate := buildSecret(s.testEnvoy, "certificate", good).(*tlsv3.Secret).GetTlsCertificate()
 	var chains []*listenerv3.FilterChain
 	for _, name := range names {
 		chains = append(chains, chainWith(s.t, name, &tlsv3.CommonTlsContext{
@@ -134,24 +134,24 @@ func TestRefusedIsShownUntilItIsServed(t *testing.T) {
 		for _, place := range places {
 			t.Run(place.kind.name, func(t *testing.T) {
 				t.Parallel()
-				k := place.kind
+				typ := place.kind
 				s := newSite(t, version, func(s *site) {
 					place.fill(s)
-					s.set(content{k, "n", bad}, content{k, "o", good})
+					s.set(content{typ, "n", bad}, content{typ, "o", good})
 				})
-				s.stays(k, none)
-				s.set(content{k, "n", good})
-				s.mended(k, good, good)
+				s.stays(typ, none)
+				s.set(content{typ, "n", good})
+				s.mended(typ, good, good)
 
-				s.set(content{k, "n", bad}, content{k, "o", other})
-				s.shows(k, "o", xds.Acknowledged)
-				s.served(k, "o", other)
-				s.stays(k, good)
+				s.set(content{typ, "n", bad}, content{typ, "o", other})
+				s.shows(typ, "o", xds.Acknowledged)
+				s.served(typ, "o", other)
+				s.stays(typ, good)
 				// Another Relay brings changes at once. What Envoy has of them it does not know.
-				s.set(content{k, "o", good})
-				s.shows(k, "o", xds.Acknowledged)
-				s.reconnect(another, content{k, "n", other}, content{k, "o", other})
-				s.mended(k, other, other)
+				s.set(content{typ, "o", good})
+				s.shows(typ, "o", xds.Acknowledged)
+				s.reconnect(another, content{typ, "n", other}, content{typ, "o", other})
+				s.mended(typ, other, other)
 			})
 		}
 	})
@@ -159,15 +159,15 @@ func TestRefusedIsShownUntilItIsServed(t *testing.T) {
 
 // stays makes sure that n is shown as rejected, and older content served, whatever
 // Relay Envoy comes to.
-func (s *site) stays(k *kind, older string) {
+func (s *site) stays(typ *resourceType, older string) {
 	s.t.Helper()
 	for _, how := range []reconnection{"", cut, another, another} {
 		if how != "" {
 			s.reconnect(how)
 		}
-		s.shows(k, "n", xds.Rejected)
-		s.shows(k, "o", xds.Acknowledged)
-		s.served(k, "n", older)
+		s.shows(typ, "n", xds.Rejected)
+		s.shows(typ, "o", xds.Acknowledged)
+		s.served(typ, "n", older)
 		if got := s.rejections(); got != "n" {
 			s.t.Fatalf("%s: rejected are %q, want n alone", how, got)
 		}
@@ -175,12 +175,12 @@ func (s *site) stays(k *kind, older string) {
 }
 
 // mended makes sure that all is served.
-func (s *site) mended(k *kind, n, o string) {
+func (s *site) mended(typ *resourceType, n, o string) {
 	s.t.Helper()
-	s.served(k, "n", n)
-	s.served(k, "o", o)
-	s.shows(k, "n", xds.Acknowledged)
-	s.shows(k, "o", xds.Acknowledged)
+	s.served(typ, "n", n)
+	s.served(typ, "o", o)
+	s.shows(typ, "n", xds.Acknowledged)
+	s.shows(typ, "o", xds.Acknowledged)
 	if got := s.rejections(); got != "" {
 		s.t.Fatalf("rejected are %q, want none", got)
 	}
@@ -284,12 +284,12 @@ func TestScopesBesideARefusedOneAreServed(t *testing.T) {
 
 // setAndLose makes a change, and ends the stream when Envoy gives an answer of the type,
 // which is lost. Answers are counted from 1.
-func (s *site) setAndLose(k *kind, answer int, how reconnection, all ...content) {
+func (s *site) setAndLose(typ *resourceType, answer int, how reconnection, all ...content) {
 	s.t.Helper()
 	stream := s.proxy.Streams() - 1
 	given := make(map[*discoveryv3.DeltaDiscoveryRequest]bool)
 	s.proxy.HoldRequests(func(r *discoveryv3.DeltaDiscoveryRequest) bool {
-		if r.GetTypeUrl() == k.url && r.GetResponseNonce() != "" {
+		if r.GetTypeUrl() == typ.url && r.GetResponseNonce() != "" {
 			given[r] = true
 		}
 		return len(given) >= answer

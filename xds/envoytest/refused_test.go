@@ -119,7 +119,7 @@ var (
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	facts := []struct {
-		kind  *kind
+		kind  *resourceType
 		name  string
 		steps []step
 	}{
@@ -148,10 +148,10 @@ func TestRefused(t *testing.T) {
 		for _, fact := range facts {
 			t.Run(fact.kind.name+" "+fact.name, func(t *testing.T) {
 				t.Parallel()
-				l := newLab(t, version)
-				fact.kind.setUp(l, "n", "o", marker)
+				e := newTestEnvoy(t, version)
+				fact.kind.setUp(e, "n", "o", marker)
 				for i, s := range fact.steps {
-					l.step(fact.kind, i, s)
+					e.step(fact.kind, i, s)
 				}
 			})
 		}
@@ -159,26 +159,26 @@ func TestRefused(t *testing.T) {
 }
 
 // step makes a step.
-func (l *lab) step(k *kind, i int, s step) {
-	l.t.Helper()
-	switch answer := l.make(k, s.send); {
+func (e *testEnvoy) step(typ *resourceType, i int, s step) {
+	e.t.Helper()
+	switch answer := e.make(typ, s.send); {
 	case answer != s.answer && s.answer == nack:
-		l.t.Fatalf("step %d, %s: Envoy says %s, want a rejection", i, s.send, answer)
+		e.t.Fatalf("step %d, %s: Envoy says %s, want a rejection", i, s.send, answer)
 	case answer != s.answer:
-		l.t.Fatalf("step %d, %s: Envoy says %s, want %s", i, s.send, answer, s.answer)
+		e.t.Fatalf("step %d, %s: Envoy says %s, want %s", i, s.send, answer, s.answer)
 	}
-	l.reached(k)
+	e.reached(typ)
 	for _, want := range strings.Fields(s.served) {
 		name, content, _ := strings.Cut(want, "=")
-		l.served(k, name, content)
+		e.served(typ, name, content)
 	}
 }
 
 // make sends what a step says, or ends the stream, and returns what Envoy says.
-func (l *lab) make(k *kind, what string) string {
-	l.t.Helper()
+func (e *testEnvoy) make(typ *resourceType, what string) string {
+	e.t.Helper()
 	if what == again {
-		versions := l.reconnect(k.url)
+		versions := e.reconnect(typ.url)
 		var told []string
 		for _, name := range []string{"n", "o"} {
 			if version, ok := versions[name]; ok {
@@ -195,12 +195,12 @@ func (l *lab) make(k *kind, what string) string {
 			removed = append(removed, strings.TrimPrefix(name, "-"))
 			continue
 		}
-		set = append(set, named{name, content, k.build(l, name, content)})
+		set = append(set, named{name, content, typ.build(e, name, content)})
 	}
-	rejection := l.send(k.url, set, removed...)
+	rejection := e.send(typ.url, set, removed...)
 	if rejection == "" {
 		return ack
 	}
-	l.t.Logf("%s: %s", what, rejection)
+	e.t.Logf("%s: %s", what, rejection)
 	return nack
 }

@@ -1,0 +1,157 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"relay/admin"
+	"relay/collator"
+)
+
+// edgeSink takes what https listeners need beside certificates. It is the
+// collator.
+type edgeSink interface {
+	SetClientCA(fleet string, text []byte) error
+	SetTicketKeys(fleet string, keys []collator.TicketKey)
+}
+
+// edgeFiles are read at the start, where what is wrong with them is said at
+// once, and again when they change; then the last good content stays.
+type edgeFiles struct {
+	files   []*edgeFile
+	tickets *ticketRotation // nil if Envoys make their own keys
+	log     *slog.Logger
+}
+
+// edgeFile is one file, and what its content is for.
+type edgeFile struct {
+	option, path string
+	take         func(content []byte) error
+
+	stamp   fileStamp
+	mu      sync.Mutex
+	problem string
+}
+
+// newEdgeFiles reads the files of all fleets. It is nil if there are none.
+func newEdgeFiles(c *Config, sink edgeSink, log *slog.Logger) (*edgeFiles, error) {
+	e := &edgeFiles{log: log.With("part", "tls files")}
+	for _, f := range c.Fleets {
+		if f.ClientCAFile != "" {
+			e.add("client-ca of fleet "+f.Name, f.ClientCAFile, func(content []byte) error { return sink.SetClientCA(f.Name, content) })
+		}
+	}
+	if c.SessionTicketKeyFile != "" {
+		e.tickets = &ticketRotation{fleets: c.ticketFleets(), sink: sink}
+		e.add("session-ticket-key-file", c.SessionTicketKeyFile, e.tickets.setSecret)
+	}
+	if len(e.files) == 0 {
+		return nil, nil
+	}
+	var errs []error
+	for _, f := range e.files {
+		if _, err := f.read(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.option, err))
+		}
+	}
+	return e, errors.Join(errs...)
+}
+
+func (e *edgeFiles) add(option, path string, take func([]byte) error) {
+	e.files = append(e.files, &edgeFile{option: option, path: absolute(path), take: take})
+}
+
+// Serve looks at the files, and at the clock, until the context ends.
+func (e *edgeFiles) Serve(ctx context.Context) error {
+	tick := time.NewTicker(recheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			for _, f := range e.files {
+				e.look(f)
+			}
+			if e.tickets != nil {
+				if err := e.tickets.rotate(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}
+
+// look reads a file again if it changed, or could not be used, and says once
+// what came of it.
+func (e *edgeFiles) look(f *edgeFile) {
+	changed, err := f.read()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		f.problem = ""
+		if changed {
+			e.log.Info("read again", "setting", f.option, "file", f.path)
+		}
+		return
+	}
+	if f.problem != err.Error() {
+		f.problem = err.Error()
+		e.log.Warn("cannot be used: the last good content stays", "setting", f.option, "error", err)
+	}
+}
+
+// maxEdgeFile is more than thousands of authorities take.
+const maxEdgeFile = 1 << 20
+
+// read hands the content on if the file is another than before. The stamp is
+// that of content that was of use: a file that was not is tried again.
+func (f *edgeFile) read() (changed bool, err error) {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return false, err
+	}
+	stamp := fileStamp{info.ModTime(), info.Size()}
+	if stamp == f.stamp {
+		return false, nil
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Close() }()
+	content, err := io.ReadAll(io.LimitReader(file, maxEdgeFile+1))
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", f.path, err)
+	}
+	if len(content) > maxEdgeFile {
+		return false, fmt.Errorf("%s has more than %d bytes", f.path, maxEdgeFile)
+	}
+	if err := f.take(content); err != nil {
+		return false, fmt.Errorf("%s: %w", f.path, err)
+	}
+	f.stamp = stamp
+	return true, nil
+}
+
+// problems tell which files cannot be used.
+func (e *edgeFiles) problems() []admin.ProblemView {
+	if e == nil {
+		return nil
+	}
+	var views []admin.ProblemView
+	for _, f := range e.files {
+		f.mu.Lock()
+		if f.problem != "" {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.option, Reason: f.problem + ": the last good content stays"})
+		}
+		f.mu.Unlock()
+	}
+	return views
+}

@@ -1,0 +1,177 @@
+package relay
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"relay/admin"
+	"relay/collator"
+	"relay/xds"
+)
+
+var _ admin.State = (*Relay)(nil)
+
+// NotReady says what Envoys wait for.
+func (r *Relay) NotReady() []string {
+	var reasons []string
+	if !r.gate.isOpen(r.gate.apps) {
+		reasons = append(reasons, waiting("apps", appsView(r.apps.Status())))
+	}
+	if !r.gate.isOpen(r.gate.certificates) {
+		for _, c := range r.certificates {
+			if v := c.view(); v.LastSync.IsZero() {
+				reasons = append(reasons, waiting("certificates", v))
+			}
+		}
+		if len(reasons) == 0 {
+			reasons = append(reasons, "certificates have been read and are not published yet")
+		}
+	}
+	return reasons
+}
+
+func waiting(what string, v admin.SourceView) string {
+	if v.LastError == "" {
+		return fmt.Sprintf("%s have not been read from %s %s yet", what, v.Kind, v.Name)
+	}
+	return fmt.Sprintf("%s cannot be read from %s %s: %s", what, v.Kind, v.Name, v.LastError)
+}
+
+// Counts sums up the apps.
+func (r *Relay) Counts() admin.Counts {
+	var counts admin.Counts
+	domains := make(map[string]bool)
+	for _, app := range r.collator.Apps() {
+		counts.Apps++
+		for _, port := range app.Ports {
+			counts.Endpoints += len(port.Endpoints)
+			for _, d := range port.Domains {
+				domains[d] = true
+			}
+		}
+	}
+	counts.Domains = len(domains)
+	return counts
+}
+
+// Sources are where apps and certificates come from.
+func (r *Relay) Sources() []admin.SourceView {
+	views := []admin.SourceView{appsView(r.apps.Status())}
+	for _, c := range r.certificates {
+		views = append(views, c.view())
+	}
+	return views
+}
+
+// Fleets are the groups with their Envoys.
+func (r *Relay) Fleets() []admin.FleetView {
+	envoys := make(map[string][]admin.EnvoyView)
+	for _, s := range r.xds.Streams() {
+		envoys[s.Fleet] = append(envoys[s.Fleet], envoyView(s))
+	}
+	var views []admin.FleetView
+	for _, name := range slices.Sorted(maps.Keys(r.stores)) {
+		resources := make(map[string]int)
+		for t, n := range r.stores[name].Counts() {
+			resources[t.String()] = n
+		}
+		views = append(views, admin.FleetView{Name: name, Revision: r.stores[name].Revision(), Resources: resources, Envoys: envoys[name]})
+	}
+	return views
+}
+
+func envoyView(s xds.StreamStatus) admin.EnvoyView {
+	v := admin.EnvoyView{ID: s.NodeID, Version: s.Version, Address: s.Address, Connected: s.Since}
+	if !s.CertificateExpires.IsZero() {
+		v.CertificateExpires = &s.CertificateExpires
+	}
+	for _, t := range s.Types {
+		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight, Lacking: t.StaleCount}
+		for _, l := range t.Stale {
+			tv.Lacks = append(tv.Lacks, lackView(l))
+		}
+		v.Types = append(v.Types, tv)
+	}
+	return v
+}
+
+// Apps are all apps as they are routed.
+func (r *Relay) Apps() []admin.AppView {
+	apps := r.collator.Apps()
+	views := make([]admin.AppView, len(apps))
+	for i, app := range apps {
+		views[i] = appView(app)
+	}
+	return views
+}
+
+// App is one of them.
+func (r *Relay) App(id string) (admin.AppView, bool) {
+	app, ok := r.collator.App(id)
+	return appView(app), ok
+}
+
+func appView(app collator.AppView) admin.AppView {
+	v := admin.AppView{ID: app.ID, Version: app.Version, Ports: make([]admin.PortView, len(app.Ports))}
+	for i, port := range app.Ports {
+		p := admin.PortView{Index: port.Index, Name: port.Name, Groups: port.Fleets, Domains: port.Domains}
+		for _, e := range port.Endpoints {
+			p.Endpoints = append(p.Endpoints, admin.EndpointView{
+				Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Region: e.Region, Zone: e.Zone,
+			})
+		}
+		for _, e := range port.Excluded {
+			p.Excluded = append(p.Excluded, admin.ExcludedView{Task: e.Task, Reason: e.Reason})
+		}
+		v.Ports[i] = p
+	}
+	return v
+}
+
+// Certificates are all usable certificates.
+func (r *Relay) Certificates() []admin.CertificateView {
+	var views []admin.CertificateView
+	domains, known := r.collator.DomainsByCertificate()
+	for _, c := range r.collator.Certificates() {
+		views = append(views, admin.CertificateView{
+			Source: c.Source, Name: c.Name, ServerNames: c.ServerNames, NotAfter: c.NotAfter,
+			Fingerprint: c.Fingerprint, ServedFor: c.Serves, Default: c.Default,
+			Domains: domains[c.Secret], DomainCount: len(domains[c.Secret]),
+			Unused: known && !c.Default && len(domains[c.Secret]) == 0,
+		})
+	}
+	return views
+}
+
+// Uncovered are the domains without a certificate.
+func (r *Relay) Uncovered() ([]admin.UncoveredView, bool) {
+	domains, known := r.collator.UncoveredDomains()
+	views := make([]admin.UncoveredView, len(domains))
+	for i, d := range domains {
+		views[i] = admin.UncoveredView(d)
+	}
+	return views, known
+}
+
+// Problems are what is ignored or does not work: of apps and certificates, of
+// sources, and what Envoys rejected.
+func (r *Relay) Problems() []admin.ProblemView {
+	var views []admin.ProblemView
+	for _, p := range r.collator.Problems() {
+		v := admin.ProblemView{Kind: admin.ProblemApp, Subject: p.App, Item: p.Subject, Reason: p.Reason}
+		if p.App == "" {
+			v.Kind, v.Subject, v.Item = admin.ProblemCertificate, p.Subject, ""
+		}
+		if p.Fleet != "" {
+			v.Reason = "fleet " + p.Fleet + ": " + v.Reason
+		}
+		views = append(views, v)
+	}
+	for _, s := range r.Sources() {
+		if s.LastError != "" {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
+		}
+	}
+	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
+}
