@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"relay/internal/cputest"
 )
 
 // eventStorm is a Marathon, without network, that sends the same event again and
@@ -95,7 +97,7 @@ func BenchmarkEvents(b *testing.B) {
 			b.SetBytes(int64(len(c.event)))
 			b.ReportAllocs()
 			want = b.N // Serve reads it after the storm has begun
-			spent := cpu(func() {
+			spent := cputest.Process(func() {
 				storm.left <- b.N
 				<-seen
 			})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/r3labs/sse/v2"
 
+	"relay/internal/cputest"
 	"relay/internal/panics"
 )
 
@@ -22,7 +23,7 @@ func TestLargeEventTakesLinearTime(t *testing.T) {
 	const size, pieces = 8 << 20, 64
 	read := func(events int) time.Duration {
 		event := "event: deployment_info\r\ndata: " + strings.Repeat("x", size/events) + "\r\n\r\n"
-		return cpu(func() {
+		return cputest.Process(func() {
 			list, err := readMessages(&inPackets{strings.NewReader(strings.Repeat(event, events))}, 2*size)
 			if !errors.Is(err, errStreamEnded) || len(list) != events {
 				t.Errorf("%d events, %v; want %d", len(list), err, events)
