@@ -82,8 +82,8 @@ type Config struct {
 	AttachTimeout time.Duration
 	// HeaderTimeout bounds the wait for the head of an answer (60 s).
 	HeaderTimeout time.Duration
-	// BackoffMin and BackoffMax bound the wait between two lives (0.2 s, 30 s);
-	// a life of BackoffReset (60 s) starts over at BackoffMin.
+	// BackoffMin and BackoffMax bound the wait between two connections (0.2 s, 30 s).
+	// After one that lasted BackoffReset (60 s) the wait is BackoffMin again.
 	BackoffMin, BackoffMax, BackoffReset time.Duration
 	// ConfirmDelay is the time between a suspicious full read and the one that
 	// has to confirm it (5 s).
@@ -170,8 +170,8 @@ func (c Config) validate() error {
 	return nil
 }
 
-// server is one base URL with the way to log in held apart, so that a URL can be
-// shown wherever it is needed.
+// server is one base URL without the userinfo, so that it can be shown, and the way to
+// log in to it.
 type server struct {
 	url   *url.URL
 	login login // nil for none

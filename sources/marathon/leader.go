@@ -62,12 +62,12 @@ func (c *client) askLeader(ctx context.Context, t target) (*url.URL, error) {
 
 // leaveLeader reads from where the stream comes from again, when the leader
 // that it named does not answer. It tells whether that is a change.
-func (l *life) leaveLeader(err error) bool {
-	if l.reads.base.String() == l.target.base.String() {
+func (c *connection) leaveLeader(err error) bool {
+	if c.reads.base.String() == c.target.base.String() {
 		return false
 	}
-	l.w.log.Warn("the leader does not answer, reading goes on through the other Marathon",
-		"leader", l.reads.base.String(), "url", l.target.base.String(), "error", err)
-	l.reads = l.target
+	c.w.log.Warn("the leader does not answer, reading goes on through the other Marathon",
+		"leader", c.reads.base.String(), "url", c.target.base.String(), "error", err)
+	c.reads = c.target
 	return true
 }

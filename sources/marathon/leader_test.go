@@ -64,7 +64,7 @@ func TestLeaderThatDoesNotAnswer(t *testing.T) {
 		t.Errorf("nothing was logged:\n%s", s)
 	}
 	if e := w.currentState().lastError; e != "" {
-		t.Errorf("the life ended: %s", e)
+		t.Errorf("the connection ended: %s", e)
 	}
 }
 

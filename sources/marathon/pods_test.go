@@ -19,8 +19,8 @@ import (
 func TestConvertPodGolden(t *testing.T) {
 	t.Parallel()
 	prior := history{
-		"shop_pod.instance-lost web http":  {verdict: healthy, rotation: true},
-		"shop_pod.instance-blind web http": {verdict: healthy, rotation: true},
+		"shop_pod.instance-lost web http":  {result: healthy, rotation: true},
+		"shop_pod.instance-blind web http": {result: healthy, rotation: true},
 	}
 	inputs, err := filepath.Glob("testdata/pods/*.json")
 	if err != nil || len(inputs) == 0 {
@@ -156,7 +156,7 @@ func TestPodVerdict(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, check, endpoint, conditions string
-		want                              verdict
+		want                              checkResult
 	}{
 		{"no check", `null`, `{}`, `[]`, healthy},
 		{"healthy", `{"http":{"endpoint":"http"}}`, `{"healthy":true}`, `[]`, healthy},
@@ -177,7 +177,7 @@ func TestPodVerdict(t *testing.T) {
 			}
 		}
 		status := statusOf(&podInstanceJSON{Containers: []podContainerStatusJSON{state}}).containers[""]
-		if got := podVerdict(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
+		if got := podCheckResult(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}

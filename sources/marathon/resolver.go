@@ -64,8 +64,8 @@ func (r *resolver) addr(ctx context.Context, spawn func(func()), host, app strin
 	return h.addr, h.addr.IsValid()
 }
 
-// refresh looks a host up until it has an address, then leaves it to the next
-// question after the answer expires.
+// refresh looks a host up until it has an address. After the answer expires, the next
+// call of addr starts it again.
 func (r *resolver) refresh(ctx context.Context, host string) {
 	for wait := unresolvedFor; ; wait = min(2*wait, resolvedFor) {
 		found, err := r.ask(ctx, host)
@@ -127,7 +127,7 @@ func (r *resolver) update(host string, found []netip.Addr, err error, ended bool
 	return apps, done
 }
 
-// sweep forgets agents that no task has named for a while.
+// sweep forgets hosts that no task has named for a while.
 func (r *resolver) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

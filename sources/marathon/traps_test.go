@@ -129,7 +129,7 @@ func TestTrap03KilledLeaderInMidDeployment(t *testing.T) {
 	m.Elect(second)
 	poll(t, "connected to the new leader", func() bool { s := w.Status(); return s.Connected && s.Name == second.URL() })
 	if s := sink.state(); strings.Count(s, "b.1@10.9.9.9:31000/healthy") != 1 || strings.Count(s, "/healthy") != 4 || !strings.Contains(s, "[two.test]") {
-		t.Errorf("verdicts were lost with the old leader:\n%s", s)
+		t.Errorf("checkResults were lost with the old leader:\n%s", s)
 	}
 	healthy()
 	idle(t, m)

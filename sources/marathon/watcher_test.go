@@ -232,11 +232,11 @@ func TestLostResultsKeepTheVerdict(t *testing.T) {
 	m.CutStreams()
 	reload(t, w)
 	if s := sink.state(); !strings.Contains(s, "good@") || strings.Contains(s, "bad@") {
-		t.Errorf("verdicts were not kept:\n%s", s)
+		t.Errorf("checkResults were not kept:\n%s", s)
 	}
 }
 
-func TestPanicEndsOneLife(t *testing.T) {
+func TestPanicEndsOneConnection(t *testing.T) {
 	t.Parallel()
 	m := marathontest.Start(t, marathontest.Options{})
 	load(t, m, "/a")
@@ -253,7 +253,7 @@ func TestPanicEndsOneLife(t *testing.T) {
 	armed.Store(true)
 	load(t, m, "/b")
 	status(m, "/a")
-	sink.await(t, "the next life", contains("/b "))
+	sink.await(t, "the next connection", contains("/b "))
 	if !panicked.Load() {
 		t.Error("nothing panicked")
 	}
