@@ -51,12 +51,7 @@ func TestRenewal(t *testing.T) {
 			w.relay.pollCertificates(poll)
 			w.relay.start()
 			w.admin.streams(1)
-			w.eventually("the first read", func() error {
-				if reason := w.admin.notReady(); reason != "" {
-					return errors.New(reason)
-				}
-				return nil
-			})
+			w.admin.awaitReady()
 			renew()
 			start := time.Now()
 			w.clients.renewed("https://a.test/", serial)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -93,12 +92,7 @@ func TestMarathonAwayLater(t *testing.T) {
 		})
 	}
 	expect("Marathon is read", false)
-	w.eventually("Envoys are served", func() error {
-		if reason := w.admin.notReady(); reason != "" {
-			return errors.New(reason)
-		}
-		return nil
-	})
+	w.admin.awaitReady()
 	w.marathon.Down()
 	expect("Marathon is away", true)
 	if reason := w.admin.notReady(); strings.Contains(reason, "marathon") {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"relay/admin"
+	"relay/internal/files"
 	"relay/internal/relay"
 )
 
@@ -41,7 +43,7 @@ func (a *adminClient) use(url string, port relay.AdminPort) {
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
 	}
 	if port.TokenFile != "" {
-		token, err := relay.ReadToken(port.TokenFile)
+		token, err := files.Secret(port.TokenFile)
 		if err != nil {
 			a.t.Fatal(err)
 		}
@@ -270,6 +272,17 @@ func (a *adminClient) awaitNotReady(words string) {
 	eventually(a.t, "not ready", func() error {
 		if reason := a.notReady(); !strings.Contains(reason, words) {
 			return fmt.Errorf("%q", reason)
+		}
+		return nil
+	})
+}
+
+// awaitReady waits until /readyz says that all is served.
+func (a *adminClient) awaitReady() {
+	a.t.Helper()
+	eventually(a.t, "ready", func() error {
+		if reason := a.notReady(); reason != "" {
+			return errors.New(reason)
 		}
 		return nil
 	})

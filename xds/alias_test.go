@@ -13,7 +13,7 @@ import (
 	"relay/xds/xdstest"
 )
 
-// resolveTo answers names of a domain by one secret. Those in lower case last.
+// resolveTo answers names of a domain by one secret. Names in lower case are permanent.
 func resolveTo(secret, domain string) Resolver {
 	return func(name string) (string, bool, bool) {
 		return secret, name == strings.ToLower(name), strings.HasSuffix(strings.ToLower(name), domain)
@@ -41,8 +41,8 @@ func key(t *testing.T, r *discoveryv3.DeltaDiscoveryResponse) string {
 	return secret.GetName() + " " + secret.GetTlsCertificate().GetPrivateKey().GetInlineString()
 }
 
-// A name that no secret has is answered by the one it is resolved to, under its
-// own name, and stays current.
+// A name that no secret has is answered by the secret to which it is resolved, under the name
+// that was asked for, and stays current.
 func TestAlias(t *testing.T) {
 	f := serve(t)
 	f.store.Apply(Change{Set: []Resource{f.secret("vault/a", "1"), f.secret("vault/b", "2")}, Resolve: resolveTo("vault/a", "a.test")})
@@ -130,7 +130,7 @@ func TestMadeUpNamesDoNotGrow(t *testing.T) {
 	defer f.store.mu.RUnlock()
 	table := &f.store.tables[Secret]
 	if n := len(table.entries); n > 2*minReclaim+maxTemporary {
-		t.Errorf("the store has room for %d secrets", n)
+		t.Errorf("the store has %d ids for secrets", n)
 	}
 	if n := len(table.aliases.of); n > maxTemporary+1 || n < maxTemporary/2 {
 		t.Errorf("there are %d aliases, want %d at most", n, maxTemporary)
@@ -140,7 +140,7 @@ func TestMadeUpNamesDoNotGrow(t *testing.T) {
 	}
 }
 
-// A request whose ids were given to other names meanwhile is resolved anew.
+// The names of a request are looked up again if their ids were given to other names meanwhile.
 func TestResolvedIDsMayBecomeStale(t *testing.T) {
 	t.Parallel()
 	s := NewStore()

@@ -169,8 +169,8 @@ func TestBadClients(t *testing.T) {
 	}
 }
 
-// TLS to a port in plain text is told what to do as well, and so is an Envoy
-// with names of unbounded length.
+// The log says what to do if a client speaks TLS to a port in plain text, and if an Envoy has
+// names of unbounded length.
 func TestBadClientsOfPlainText(t *testing.T) {
 	t.Parallel()
 	s := &secured{ca: certstest.TestCA(t), log: &logtest.Buffer{}}
@@ -190,8 +190,8 @@ func TestBadClientsOfPlainText(t *testing.T) {
 	}
 }
 
-// An Envoy that is let in, and then asks for too much again and again, is one
-// line too, beside that it came.
+// An Envoy that is let in, and then asks for too much again and again, is logged once, beside the
+// line that it connected.
 func TestHugeRequestOfEnvoy(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(*Limits) {})
@@ -215,8 +215,8 @@ func TestHugeRequestOfEnvoy(t *testing.T) {
 	}
 }
 
-// Requests for what there is not, or that only look like answers, are handled
-// no faster than others, and logged once.
+// Requests for a type that does not exist, or that only look like answers, are handled no faster
+// than others, and logged once.
 func TestFloodOfRequests(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(l *Limits) { l.RequestsPerSecond, l.Burst = 50, 10 })

@@ -58,7 +58,7 @@ func benchTake(b *testing.B, s *session, t Type, body []byte) {
 	s.handleRequest(t, req, time.Time{})
 }
 
-// benchSession has all of a store and has said so.
+// benchSession is a session whose Envoy has all of a store and has acknowledged it.
 func benchSession(b *testing.B, store *Store) *session {
 	b.Helper()
 	s := newSession(store, &envoyNode{version: "1.40.0"})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// requests is a budget and the requests that want room of it.
+// requests is a budget and the requests that want memory of it.
 type requests struct {
 	*budget
 	noting sync.Mutex
@@ -51,8 +51,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// Requests get room in the order in which they come, as soon as there is room for
-// all of them, and one that is larger than the room gets it alone.
+// Requests get memory in the order in which they come, as soon as there is enough for the whole
+// request. One that is larger than all memory gets it alone.
 func TestBudgetGrants(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -60,9 +60,9 @@ func TestBudgetGrants(t *testing.T) {
 		a, b := q.come(t, maxPromptBytes/2), q.come(t, maxPromptBytes/2)
 		huge, small := q.come(t, 2*maxPromptBytes), q.come(t, 1)
 		if !isClosed(a.granted) || !isClosed(b.granted) || isClosed(huge.granted) || isClosed(small.granted) {
-			t.Fatal("want the first two to have room")
+			t.Fatal("want the first two to have memory")
 		}
-		// All of them are up to the server, which is busy for long.
+		// All of them are whole, and the server is busy for long.
 		q.receive(a, a.size)
 		q.receive(b, b.size)
 		q.setDelivered(a)
@@ -70,7 +70,7 @@ func TestBudgetGrants(t *testing.T) {
 		time.Sleep(time.Minute)
 		q.release(a)
 		if isClosed(huge.granted) || isClosed(small.granted) {
-			t.Fatal("one got room that there is not, or before its turn")
+			t.Fatal("one got memory that there is not, or too early")
 		}
 		q.release(b)
 		if !isClosed(huge.granted) || isClosed(small.granted) {
@@ -78,11 +78,11 @@ func TestBudgetGrants(t *testing.T) {
 		}
 		q.release(huge)
 		if !isClosed(small.granted) {
-			t.Error("there is room, and it is not lent")
+			t.Error("there is memory, and it is not granted")
 		}
 		q.release(small)
 		if q.promptBytes != 0 || q.slowBytes != 0 || len(q.hosts) != 0 {
-			t.Errorf("room is lent to nobody: %+v", q.budget)
+			t.Errorf("memory is granted to nobody: %+v", q.budget)
 		}
 		if len(q.closed()) > 0 {
 			t.Error("an Envoy that means well is disconnected")
@@ -90,8 +90,8 @@ func TestBudgetGrants(t *testing.T) {
 	})
 }
 
-// Clients that announce much and send little hold up nobody for longer than the
-// head start, and lose nothing by it.
+// Clients that announce much and send little hold up nobody for longer than baseTime, and lose
+// nothing by it.
 func TestBudgetMovesSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -111,16 +111,16 @@ func TestBudgetMovesSlow(t *testing.T) {
 		q.release(good)
 		for _, r := range slow {
 			if resumed := q.receive(r, r.size/n); resumed != nil && q.slowBytes <= maxSlowBytes {
-				t.Error("a slow one may not go on though there is room")
+				t.Error("a slow one pauses though there is memory")
 			}
 		}
 		if len(q.closed()) > 0 {
-			t.Error("a slow one is disconnected though there is room")
+			t.Error("a slow one is disconnected though there is memory")
 		}
 	})
 }
 
-// Nobody is put aside while there is something to do.
+// No request becomes a slow one while the server has something to do.
 func TestBudgetServerIsBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -131,17 +131,17 @@ func TestBudgetServerIsBusy(t *testing.T) {
 		next := q.come(t, 1)
 		time.Sleep(time.Minute)
 		if isClosed(next.granted) || q.slowBytes > 0 {
-			t.Fatal("one is put aside though the server has not dealt with what is there")
+			t.Fatal("a request became slow though the server is busy")
 		}
-		// Its Envoy reads nothing, so that it cannot be dealt with.
+		// Its Envoy reads nothing, so that the request cannot be handled.
 		q.change(func() { whole.stalled = func() bool { return true } })
 		<-next.granted
 		_ = part
 	})
 }
 
-// When those that are slow take all the room, only the one of which most is there
-// goes on; if it stands still it has to go.
+// When slow requests take all of their memory, only the one of which most was received is read
+// further. If it is stuck it is dropped.
 func TestBudgetBoundsSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -153,23 +153,23 @@ func TestBudgetBoundsSlow(t *testing.T) {
 			<-r.granted
 			slow = append(slow, r)
 			if q.slowBytes+q.promptBytes > maxSlowBytes+maxPromptBytes {
-				t.Fatal("more is in memory than there is room for")
+				t.Fatal("more is in memory than is allowed")
 			}
 			q.receive(r, maxSlowBytes/n+n)
 		}
-		<-q.come(t, 1).granted // puts the last one aside
+		<-q.come(t, 1).granted // makes a slow one of the last
 		first := slow[2]
 		q.receive(first, minProgress)
-		var held []<-chan struct{}
+		var paused []<-chan struct{}
 		for _, r := range slow {
 			if r == first {
 				continue
 			}
 			resumed := q.receive(r, 1)
 			if resumed == nil {
-				t.Fatal("one goes on though there is no room")
+				t.Fatal("one goes on though there is no memory")
 			}
-			held = append(held, resumed)
+			paused = append(paused, resumed)
 		}
 		for range 10 {
 			time.Sleep(stuckLimit / 2)
@@ -185,15 +185,15 @@ func TestBudgetBoundsSlow(t *testing.T) {
 		if len(q.closed()) != 1 || !q.closed()[first] {
 			t.Fatalf("%d are disconnected, want the one that stands still in front of the others", len(q.closed()))
 		}
-		for _, resumed := range held {
+		for _, resumed := range paused {
 			if !isClosed(resumed) {
-				t.Error("there is room, and one is held up")
+				t.Error("there is memory, and one pauses")
 			}
 		}
 	})
 }
 
-// Not more wait than may be connected.
+// No more requests wait than there may be streams.
 func TestBudgetBoundsWaiting(t *testing.T) {
 	t.Parallel()
 	q := newRequests()
@@ -210,7 +210,7 @@ func TestBudgetBoundsWaiting(t *testing.T) {
 	}
 }
 
-// What belongs to no stream holds up nobody: gRPC has dropped it.
+// A request that belongs to no stream holds up nobody: gRPC has dropped it.
 func TestBudgetOfNoStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -220,7 +220,7 @@ func TestBudgetOfNoStream(t *testing.T) {
 		start := time.Now()
 		<-q.come(t, maxPromptBytes).granted
 		if took := time.Since(start); took > deliveryLimit+baseTime {
-			t.Errorf("a request that no stream took held up the next for %s", took)
+			t.Errorf("a request that no stream took delayed the next for %s", took)
 		}
 		if q.slowBytes > 0 || q.closed()[r] {
 			t.Errorf("%d bytes are slow, want none, and the connection left open", q.slowBytes)
@@ -228,8 +228,8 @@ func TestBudgetOfNoStream(t *testing.T) {
 	})
 }
 
-// However many stand still, with requests of any size and all but the end of it
-// sent, what they take is bounded, and who means well comes next.
+// However many requests are stuck, of whatever size and sent but for their end, their memory is
+// bounded, and a client that means well comes next.
 func TestBudgetBoundsStuck(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -259,8 +259,8 @@ func TestBudgetBoundsStuck(t *testing.T) {
 	}
 }
 
-// What still comes of a request that is held up, as its connection is being
-// closed, is not counted as another that is.
+// A request that pauses is counted once, also if more of it comes while its connection is being
+// closed.
 func TestBudgetPausesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -281,7 +281,7 @@ func TestBudgetPausesOnce(t *testing.T) {
 			q.release(r)
 		}
 		if q.paused != 0 {
-			t.Errorf("%d are held up, of none that are left", q.paused)
+			t.Errorf("%d pause, of none that are left", q.paused)
 		}
 	})
 }

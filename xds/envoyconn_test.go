@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// pipeInflow is an inflow of a connection on which nothing comes.
+// pipeConn is an envoyConn on which nothing comes.
 func pipeConn(t *testing.T) *envoyConn {
 	t.Helper()
 	conn, client := net.Pipe()
@@ -19,8 +19,8 @@ func pipeConn(t *testing.T) *envoyConn {
 	return all.add(conn)
 }
 
-// Of two requests of the same size on one connection, the room of the one that a
-// stream has dealt with is given back, and not that of the one that still comes.
+// Of two requests of the same size on one connection, the memory of the one that a stream has
+// handled is given back, and not that of the one that still comes.
 func TestReservationOfStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -40,16 +40,16 @@ func TestReservationOfStream(t *testing.T) {
 		c.release(req.reservation)
 		b := c.conns.budget
 		if _, there := b.prompt[coming]; !there || len(b.prompt) != 1 || len(c.reservations) != 1 || c.reservations[0] != coming {
-			t.Errorf("%d have room, want the one that still comes", len(b.prompt))
+			t.Errorf("%d have memory, want the one that still comes", len(b.prompt))
 		}
 		_ = c.Close()
 		if len(b.prompt) > 0 || b.promptBytes > 0 {
-			t.Error("a connection that is closed has room")
+			t.Error("a connection that is closed has memory")
 		}
 	})
 }
 
-// Each of two requests that are alike has room of its own.
+// Each of two requests of the same size has a reservation of its own.
 func TestReservationsOfEqualSize(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestReservationsOfEqualSize(t *testing.T) {
 			c.release(requests[i].reservation)
 		}
 		if b := c.conns.budget; b.promptBytes > 0 || len(c.reservations) > 0 {
-			t.Errorf("%d bytes are lent, after both were dealt with", b.promptBytes)
+			t.Errorf("%d bytes are granted, after both were handled", b.promptBytes)
 		}
 		_ = c.Close()
 	})

@@ -88,8 +88,8 @@ func randomFrames(random *rand.Rand, sizes []int) (wire []byte, large []int) {
 	return out.Bytes(), large
 }
 
-// The room of a message whose stream is reset is given back, and a connection
-// cannot begin messages without end.
+// The memory of a message whose stream is reset is given back, and a connection cannot begin
+// messages without end.
 func TestFramesOfEndedStreams(t *testing.T) {
 	t.Parallel()
 	begin := func(n int, reset bool) (ended int, err error) {
@@ -115,7 +115,7 @@ func TestFramesOfEndedStreams(t *testing.T) {
 		return ended, nil
 	}
 	if ended, err := begin(3*maxMessages, true); err != nil || ended != 3*maxMessages {
-		t.Errorf("%d messages of reset streams gave back their room, %v", ended, err)
+		t.Errorf("%d messages of reset streams gave back their memory, %v", ended, err)
 	}
 	if _, err := begin(maxMessages+1, false); !errors.Is(err, errUnfinished) {
 		t.Errorf("too many messages: %v, want %v", err, errUnfinished)

@@ -15,7 +15,7 @@ import (
 	"relay/xds/xdstest"
 )
 
-// A client's turn is over as soon as the server waits for it.
+// A client gives its slot back as soon as the server waits for it.
 func TestHandshakeSlots(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -25,14 +25,14 @@ func TestHandshakeSlots(t *testing.T) {
 		go func() { _, _ = slow.Read(make([]byte, 1)) }()
 		synctest.Wait()
 		if len(all) != 0 {
-			t.Error("a client that says nothing has a turn")
+			t.Error("a client that says nothing has a slot")
 		}
 		all.take()
 		_, _ = client.Write([]byte{0})
 		_ = client.Close()
 		_, _ = slow.Read(make([]byte, 1))
 		if len(all) != 1 {
-			t.Error("a turn was ended by who does not have it")
+			t.Error("a client gave back a slot that it does not have")
 		}
 	})
 }
@@ -57,12 +57,12 @@ func TestHandshakeSlotOfClosed(t *testing.T) {
 			t.Errorf("%v, want %v", err, io.ErrClosedPipe)
 		}
 		if len(all) != 0 {
-			t.Error("its turn is not over")
+			t.Error("its slot is not given back")
 		}
 	})
 }
 
-// A handshake waits for its turn, beside any number of clients that say nothing.
+// A handshake waits for a slot, beside any number of clients that say nothing.
 func TestHandshakesWaitForSlots(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(l *Limits) { l.Handshake = time.Second })
@@ -84,7 +84,7 @@ func TestHandshakesWaitForSlots(t *testing.T) {
 	}
 	select {
 	case err := <-shaken:
-		t.Fatalf("a handshake was made out of turn: %v", err)
+		t.Fatalf("a handshake was made without a slot: %v", err)
 	default:
 	}
 	for range cap(s.server.handshakeSlots) {

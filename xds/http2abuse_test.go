@@ -21,7 +21,7 @@ import (
 	"relay/internal/guard"
 )
 
-// rawHTTP2 is an HTTP/2 client that says what it is told, allowed or not.
+// rawHTTP2 is an HTTP/2 client that sends what a test says, allowed or not.
 type rawHTTP2 struct {
 	*http2.Framer
 	out    *bufio.Writer
@@ -178,7 +178,7 @@ func TestRapidReset(t *testing.T) { // not parallel: it counts goroutines
 	}
 }
 
-// Connections that say nothing are bounded: the oldest makes place.
+// Connections that say nothing are bounded: the oldest is closed.
 func TestIdleConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(l *Limits) { l.IdlePerAddress = 20 })
@@ -199,7 +199,7 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 			}
 		}
 	})
-	// Beside those that are left there is place for who means well.
+	// A client that means well gets in beside those that are left.
 	s.another(t)
 	s.counts(guard.TooMany, 40)
 	if refused := s.log.Lines("client refused"); len(refused) != 1 {

@@ -6,8 +6,8 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
-// An Envoy that tells on a new stream what it has keeps that when it rejects what has
-// come since: told that there is none it would drop it.
+// An Envoy that tells on a new stream what it has keeps that when it rejects a newer version. If it
+// were told that there is none, it would drop what it has.
 func TestInitialVersionStaysWhenTheNextIsRejected(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -27,7 +27,7 @@ func TestInitialVersionStaysWhenTheNextIsRejected(t *testing.T) {
 		if got := e.progress(typ, "a"); got != Rejected {
 			t.Errorf("%s: shown as %q", typ, got)
 		}
-		// What it does not tell of it waits for.
+		// It waits for what it does not tell of.
 		e = connect("edge-2-"+typ.String(), "1.40.0")
 		e.resume(Scope, map[string]string{})
 		e.ack(e.expect(Scope, nil))
@@ -41,8 +41,8 @@ func TestInitialVersionStaysWhenTheNextIsRejected(t *testing.T) {
 }
 
 // Envoy rejects listeners for a secret, and other secrets that the same filter chain
-// needs. They are offered again when one that it rejected is mended, and not after a
-// pause, though no good version of it was known.
+// needs. They are offered again when a rejected secret is replaced, and not after a pause, though no
+// good version of the secret was known.
 func TestRejectedForASecretThatIsReplaced(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -98,8 +98,8 @@ func TestInitialVersionCountsAsAcknowledged(t *testing.T) {
 	}
 }
 
-// While a secret that was rejected is tried again, or its last good version is, Envoy
-// would reject listeners for it.
+// Listeners wait while a rejected secret, or its last good version, is sent again: Envoy would
+// reject them for it.
 func TestListenersWaitForASecretThatIsTriedAgain(t *testing.T) {
 	store, clock, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -133,8 +133,8 @@ func TestListenersWaitForASecretThatIsTriedAgain(t *testing.T) {
 	e.ack(good)
 }
 
-// What an Envoy needs for a listener it gives up when it rejects that, and acknowledges
-// what has been sent of it unread.
+// When an Envoy rejects a listener it unsubscribes from what the listener needs, and acknowledges
+// unread what it was sent of that.
 func TestAcknowledgedUnread(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -160,8 +160,8 @@ func TestAcknowledgedUnread(t *testing.T) {
 	}
 }
 
-// The scopes that an Envoy was sent go with the listener that it rejects. It does not ask
-// for them again: they are sent when the listener is acknowledged at last.
+// When an Envoy rejects a listener it forgets the scopes that it was sent. It does not ask for them
+// again: they are sent when the listener is acknowledged at last.
 func TestScopesOfAListenerThatWasRejected(t *testing.T) {
 	store, clock, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -213,8 +213,8 @@ func TestScopesOfAListenerThatWasRejected(t *testing.T) {
 	e.quiet()
 }
 
-// Envoy notes a resource that it acknowledges unread, and tells of it on a new stream when
-// it has asked for it again. It is sent all the same.
+// If Envoy acknowledged a resource unread and subscribed to it again, it tells on a new stream that
+// it has it. It is sent all the same.
 func TestInitialVersionThoughUnread(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true

@@ -45,7 +45,7 @@ func (c countedConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// versions are those of so many resources with long names.
+// longVersions returns n resources with long names, and their versions.
 func longVersions(t *testing.T, n int) (names []string, versions map[string]string) {
 	t.Helper()
 	versions = make(map[string]string)
@@ -66,9 +66,8 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// When many Envoys come with all that they have, what is not dealt with yet stays
-// at the Envoys but for what there is room for; and of what was dealt with
-// nothing is kept.
+// When many Envoys come with all that they have, requests stay at the Envoys until there is memory
+// for them, and nothing is kept of requests that were handled.
 func TestManyEnvoys(t *testing.T) {
 	f := serve(t)
 	const streams, ahead = 40, streamWindow + smallRequest
@@ -80,18 +79,18 @@ func TestManyEnvoys(t *testing.T) {
 		size += len(name) + len(version)
 	}
 	if streams*size < 3*maxPromptBytes {
-		t.Fatalf("%d requests of %d bytes are no herd", streams, size)
+		t.Fatalf("%d requests of %d bytes are too few", streams, size)
 	}
 	// The server is busy.
 	for range cap(f.server.workSlots) {
 		f.server.workSlots <- struct{}{}
 	}
 	var sent atomic.Int64
-	var herd []*xdstest.Client
+	var envoys []*xdstest.Client
 	var asking sync.WaitGroup
 	for range streams {
 		c := xdstest.ConnectBy(t, counted{insecure.NewCredentials(), &sent}, f.address, "edge", "one of many")
-		herd = append(herd, c)
+		envoys = append(envoys, c)
 		asking.Go(func() { c.Resume(clusters, versions) })
 	}
 	b := f.server.budget
@@ -108,7 +107,7 @@ func TestManyEnvoys(t *testing.T) {
 		}
 		return b.waiting.Len(), complete
 	}
-	eventually(t, "all reading what there is room for, or waiting", func() bool {
+	eventually(t, "all reading what there is memory for, or waiting", func() bool {
 		waiting, complete := state()
 		return waiting+complete == streams && complete > 0
 	})
@@ -119,16 +118,16 @@ func TestManyEnvoys(t *testing.T) {
 		<-f.server.workSlots
 	}
 	asking.Wait()
-	for _, c := range herd {
+	for _, c := range envoys {
 		c.Ack(c.Expect(clusters, names[:1]))
 	}
 	if waiting, complete := state(); waiting+complete > 0 || b.promptBytes > 0 {
-		t.Errorf("%d wait, %d bytes are lent, after all was dealt with", waiting, b.promptBytes)
+		t.Errorf("%d wait, %d bytes are granted, after all was handled", waiting, b.promptBytes)
 	}
 }
 
-// Clients that announce large requests and then send little, or nothing, don't
-// keep those that mean well from being let in.
+// Clients that announce large requests and then send little, or nothing, do not keep others from
+// being let in.
 func TestSlowLargeRequests(t *testing.T) {
 	t.Parallel()
 	s := secure(t, func(*Limits) {})
@@ -141,8 +140,8 @@ func TestSlowLargeRequests(t *testing.T) {
 	var drips sync.WaitGroup
 	defer drips.Wait()
 	defer cancel()
-	const hostile = 20
-	for range hostile {
+	const slow = 20
+	for range slow {
 		_, h := s.dial(t)
 		h.open(1)
 		head := binary.BigEndian.AppendUint32([]byte{0}, maxPromptBytes)
@@ -166,7 +165,7 @@ func TestSlowLargeRequests(t *testing.T) {
 	eventually(t, "all announcing a large request", func() bool {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		return b.waiting.Len()+len(b.prompt)+len(b.slow) == hostile
+		return b.waiting.Len()+len(b.prompt)+len(b.slow) == slow
 	})
 	start := time.Now()
 	c := xdstest.ConnectBy(t, credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, "good.test")), s.address, "edge", "good")
@@ -177,7 +176,7 @@ func TestSlowLargeRequests(t *testing.T) {
 	}
 }
 
-// An Envoy that waits for its turn is neither silent nor idle.
+// An Envoy that waits for memory is neither silent nor idle.
 func TestWaitingIsNotSilence(t *testing.T) {
 	f := limited(t, func(l *Limits) { l.Handshake, l.FirstRequest = time.Second, 100*time.Millisecond })
 	names, versions := longVersions(t, 200)
@@ -214,7 +213,7 @@ func TestWaitingIsNotSilence(t *testing.T) {
 	c.Ack(c.Expect(clusters, names[:1]))
 }
 
-// The time for a first request is without that for which it had to wait.
+// The time that a first request waits for others does not count.
 func TestFirstRequestWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -232,7 +231,7 @@ func TestFirstRequestWaits(t *testing.T) {
 	})
 }
 
-// Of a request that was dealt with nothing is kept.
+// Nothing is kept of a request that was handled.
 func TestRequestsAreNotKept(t *testing.T) {
 	f := serveAlone(t)
 	names, versions := longVersions(t, 5000)

@@ -38,12 +38,12 @@ func TestRejectedResponsesAreMarked(t *testing.T) {
 		t.Error("the bad one is sent again as it was")
 	}
 	e.nack(r, "b is bad")
-	// What Envoy looked at is no longer in doubt.
+	// What Envoy read is not marked any more.
 	setIn(t, store, Scope, "2", "a")
 	changed := e.expect(Scope, []string{"a"})
 	fresh := start("edge-2")
 	if bytesOf(changed, "a") != bytesOf(fresh.expect(Scope, []string{"a"}), "a") {
-		t.Error("a change is varied without a reason")
+		t.Error("a change is marked without a reason")
 	}
 }
 
@@ -85,7 +85,7 @@ func bytesOf(r *discoveryv3.DeltaDiscoveryResponse, name string) string {
 	return ""
 }
 
-// On a stream that is not an Envoy's first, what it has looked at is not varied.
+// On a stream that is not an Envoy's first, a resource that it has read is not marked again.
 func TestResumedStreamsAreMarkedOnce(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -102,6 +102,6 @@ func TestResumedStreamsAreMarkedOnce(t *testing.T) {
 	e.ack(e.expect(Scope, []string{"a"}))
 	setIn(t, store, Scope, "2", "a")
 	if bytesOf(e.expect(Scope, []string{"a"}), "a") != bytesOf(fresh.expect(Scope, []string{"a"}), "a") {
-		t.Error("it is varied a second time")
+		t.Error("it is marked a second time")
 	}
 }

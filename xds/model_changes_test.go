@@ -137,8 +137,8 @@ func (w *modelWorld) changeOne(c *Change) {
 	}
 }
 
-// secondForm makes a listener that differs from the first form, and from
-// others like it, but for the cluster that it names.
+// variant makes a variant of a listener that differs from the listener, and from other variants, but
+// names the same cluster.
 func (w *modelWorld) variant(name, cluster string) Resource {
 	r, err := NewResource(Listener, name, &listenerv3.Listener{
 		Name: name, StatPrefix: w.naming(cluster), TcpBacklogSize: wrapperspb.UInt32(uint32(w.rng.IntN(3))),

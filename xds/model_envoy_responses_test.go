@@ -56,8 +56,8 @@ func (e *modelEnvoy) receive(r *response) {
 	e.outbox = append(e.outbox, ack)
 }
 
-// giveUp does what the selector of certificates does when it is told that there is no
-// secret for a server name: it asks again when a client comes again.
+// unsubscribeMissing does what the selector of certificates does when there is no secret for a server
+// name: it subscribes again when a client comes again.
 func (e *modelEnvoy) unsubscribeMissing(removed []string) {
 	req := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: Secret.URL()}
 	for _, name := range removed {
@@ -92,7 +92,7 @@ func (e *modelEnvoy) process(t Type, msg *discoveryv3.DeltaDiscoveryResponse) (c
 		if e.rejects(t, res) {
 			culprit = name
 			if t != Cluster && t != Listener {
-				break // the others are not looked at
+				break // the others are not read
 			}
 			continue
 		}

@@ -12,14 +12,13 @@ import (
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
 
-// modelEnvoy does what a real one does (see TestRefused for how that was found),
-// as far as order, rejections and reconnections go.
+// modelEnvoy does what a real Envoy does, as far as order, rejections and reconnections go. See
+// TestRejected for how that was found.
 //
-// It warms a cluster when its endpoints are answered, holds the ACK of clusters back
-// until all are warm, and does not ask for clusters on a new stream before. It rejects
-// what says "poison", and listeners whose port its machine does not have. Of what it
-// rejects it may take over a part, and it tells of none. It acknowledges unread what it
-// thinks to know.
+// It warms a cluster when its endpoints are answered, holds the ACK of clusters back until all are
+// warm, and does not ask for clusters on a new stream before. It rejects content that begins with
+// "poison", and listeners whose port is taken. It may take over parts of a response that it rejects,
+// and does not say which. It acknowledges unread what equals what it read last.
 type modelEnvoy struct {
 	t       testing.TB
 	rng     *rand.Rand
@@ -27,30 +26,29 @@ type modelEnvoy struct {
 	node    *envoyNode
 	session *session
 
-	// told are the versions that it tells of, content is what it serves, and last the
-	// bytes of what it looked at last.
+	// initial are the versions that it tells of, content is what it serves, and lastRead the
+	// bytes that it read last.
 	initial, content, lastRead [numTypes]map[string]string
 	// warming clusters wait for an answer about their endpoints; the others may be
 	// named. A cluster that was warm serves on while it warms anew.
 	warming, warm map[string]bool
 	// endpoints and secrets are the names that it asks for.
 	endpoints, secrets map[string]bool
-	// busy are the listeners whose port is taken on its machine.
+	// portTaken are the listeners whose port is taken on its machine.
 	portTaken map[string]bool
-	// running is set once its first clusters were warm; ever are the types that it asked
-	// for since it started, and asked those on this stream.
-	// answered once it was told which clusters there are.
+	// running is set once its first clusters were warm, and answered once it was told which
+	// clusters there are. Ever are the types that it asked for since it started, and asked those
+	// on this stream.
 	running     bool
 	answered    bool
 	ever, asked [numTypes]bool
-	// inbox are responses that have not been looked at, outbox are requests
-	// that have not arrived.
+	// inbox are responses that it has not read, and outbox requests that have not arrived.
 	inbox  []*response
 	outbox []modelRequest
 	// ack is that of clusters, while some are warming.
 	ack *modelRequest
-	// older are scopes and listeners of which it was sent the last good version, which
-	// may name what is gone since.
+	// lastGood are scopes and listeners of which it was sent the last good version. That may name
+	// what was removed since.
 	lastGood map[string]bool
 	// quiet keeps clients from asking for further secrets.
 	quiet bool
@@ -66,7 +64,7 @@ func (e *modelEnvoy) note(format string, args ...any) {
 	e.history = append(e.history, fmt.Sprintf(format, args...))
 }
 
-// fail ends the test, and tells the seed's story.
+// fail ends the test, and shows what happened.
 func (e *modelEnvoy) fail(format string, args ...any) {
 	e.t.Helper()
 	e.t.Logf("%s until then:\n%s", e.node.id, strings.Join(e.history, "\n"))
@@ -117,7 +115,7 @@ func (e *modelEnvoy) connect(store *Store) {
 	}
 }
 
-// paused reports whether it keeps its requests for clusters back.
+// holdsClusterRequests reports whether it keeps its requests for clusters back.
 func (e *modelEnvoy) holdsClusterRequests() bool { return e.running && len(e.warming) > 0 }
 
 // ask sends the first request of a type on a stream.
@@ -142,8 +140,8 @@ func (e *modelEnvoy) ask(t Type) {
 	e.outbox = append(e.outbox, modelRequest{t, req})
 }
 
-// step lets something happen on this Envoy's side: a request arrives, responses
-// are made, or one is looked at.
+// step lets something happen on this Envoy's side: a request arrives, responses are made, or one is
+// read.
 func (e *modelEnvoy) step() (idle bool) {
 	switch {
 	case len(e.outbox) > 0 && e.rng.IntN(2) == 0:
@@ -178,7 +176,7 @@ func (e *modelEnvoy) step() (idle bool) {
 	return false
 }
 
-// changeSecrets asks for a further secret, by its own name or another, or gives one up.
+// changeSecrets subscribes to a further secret, by its own name or another, or unsubscribes from one.
 func (e *modelEnvoy) changeSecrets() {
 	name := fmt.Sprint("x", e.rng.IntN(modelNames))
 	if e.rng.IntN(2) == 0 {
@@ -203,7 +201,7 @@ func (e *modelEnvoy) changeSecrets() {
 	e.outbox = append(e.outbox, modelRequest{Secret, req})
 }
 
-// gaveUp reports whether it does not ask for a name, any more: it passes it over.
+// unsubscribed reports whether it does not subscribe to a name, or not any more: it skips that.
 func (e *modelEnvoy) unsubscribed(t Type, name string) bool {
 	return t == Endpoint && !e.endpoints[name] || t == Secret && !e.secrets[name]
 }

@@ -54,8 +54,8 @@ func (w *modelWorld) restart() {
 		w.store.Open()
 	}
 	for _, e := range w.envoys {
-		// What an Envoy took over of a response that it rejected, only the Relay knows
-		// that sent it. Another one cannot: see docs/rejections.md.
+		// Only the Relay that sent a rejected response knows what Envoy may have taken over of it.
+		// Another one cannot know: see docs/rejections.md.
 		lost := old == nil || e.session == nil
 		if !lost {
 			e.session.close()
@@ -70,7 +70,7 @@ func (w *modelWorld) restart() {
 	}
 }
 
-// certain reports whether nothing is in doubt of an Envoy that is away.
+// allConfirmed reports whether nothing is unconfirmed of an Envoy without a stream.
 func (s *Store) allConfirmed(node string) bool {
 	for t := range s.tables {
 		u := s.unconfirmed.take(node, Type(t))
@@ -83,13 +83,13 @@ func (s *Store) allConfirmed(node string) bool {
 
 func (w *modelWorld) any() *modelEnvoy { return w.envoys[w.rng.IntN(len(w.envoys))] }
 
-// TestModel lets several Envoys follow random changes, with requests and responses on
-// their way for random times, rejections of content and by machine, streams that break,
-// Envoys and Relays that start anew, and types that open one by one.
+// TestModel lets several Envoys follow random changes. Requests and responses take random times,
+// content and machines cause rejections, streams break, Envoys and Relays start anew, and types open
+// one by one.
 //
-// No scope or listener may ever name a cluster that its Envoy does not hold warm. Once
-// all is quiet every Envoy serves what the store holds, and what is said to be
-// acknowledged is served. Once ports are free, what was rejected for them is served.
+// No scope or listener may ever name a cluster that its Envoy does not have warm. Once all is quiet
+// every Envoy serves what the store has, and what counts as acknowledged is served. Once ports are
+// free, what was rejected for them is served.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	seed := cmp.Or(*modelSeed, rand.Uint64())
@@ -197,8 +197,8 @@ func (e *modelEnvoy) current(store *Store, t Type, name string) string {
 	return contentOf(e.t, t, &r)
 }
 
-// compare fails the test unless Envoy serves what the store holds, but for what it, or
-// others of its version, rejected: and that is what is said.
+// compare fails the test unless Envoy serves what the store has, but for what it, or others of its
+// version, rejected: and that is shown.
 func (e *modelEnvoy) compare(store *Store) {
 	if len(e.warming) > 0 || !e.asked[Cluster] {
 		e.fail("at rest %v are warming, and clusters are asked for: %t", e.warming, e.asked[Cluster])
@@ -214,7 +214,7 @@ func (e *modelEnvoy) compare(store *Store) {
 			p := e.session.progress([]Key{{typ, entry.name}})[0].Progress
 			switch {
 			case p == Quarantined && typ == Listener:
-				// Others have no port for it. That it has it already is not known.
+				// The port is taken for others. Nobody knows that this Envoy has the listener.
 			case (p == Acknowledged) != (got == want):
 				e.fail("at rest %s %s is %q, and Envoy serves %q of %q", typ, entry.name, p, got, want)
 			case p == Acknowledged, p == Rejected && (strings.HasPrefix(want, poison) || typ == Listener), p == Quarantined && strings.HasPrefix(want, poison):
@@ -234,8 +234,7 @@ func (e *modelEnvoy) compare(store *Store) {
 	}
 }
 
-// lacks reports whether the Envoy has an older scope or listener, and so keeps what
-// that names.
+// hasStale reports whether the Envoy has an older scope or listener, and so keeps what that names.
 func (e *modelEnvoy) hasStale() bool {
 	return e.session.types[Scope].oldestStale() != noRevision || e.session.types[Listener].oldestStale() != noRevision
 }

@@ -26,8 +26,8 @@ func TestRejectionsOfOneNodeCountOnce(t *testing.T) {
 	}
 }
 
-// What several Envoys of a version reject is kept from others of the version, which
-// have the last good one; those of other versions get it.
+// A resource that several Envoys of a version reject is in quarantine for the version: others of it
+// have the last good version. Envoys of other versions are sent the resource.
 func TestQuarantine(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Cluster, "good", "a")
@@ -48,13 +48,13 @@ func TestQuarantine(t *testing.T) {
 	if r := envoys[1].nack(envoys[1].expect(Cluster, []string{"a"}), "bad"); r.Reach != EnvoyVersion {
 		t.Errorf("the second rejection has reach %d", r.Reach)
 	}
-	// The third one has an older one, and keeps it.
+	// The third one has an older version, and keeps it.
 	envoys[2].ack(busy)
 	envoys[2].quiet()
 	if p := envoys[2].progress(Cluster, "a"); p != Quarantined {
 		t.Errorf("it is %q for an Envoy that has not seen it", p)
 	}
-	// One that has none is sent the last good one.
+	// An Envoy that has none is sent the last good version.
 	fresh := connect("edge-4", "1.40.0")
 	fresh.subscribe(Cluster)
 	r := fresh.expect(Cluster, []string{"a"})
@@ -76,7 +76,7 @@ func TestQuarantine(t *testing.T) {
 	if r := store.Rejected(); len(r) != 1 || !r[0].Quarantined || r[0].Envoy != "1.40.0" || len(r[0].Nodes) != 2 {
 		t.Errorf("rejected: %+v", r)
 	}
-	setIn(t, store, Cluster, "mended", "a")
+	setIn(t, store, Cluster, "repaired", "a")
 	for _, e := range append(envoys, fresh, newer) {
 		e.ack(e.expect(Cluster, []string{"a"}))
 		e.quiet()
@@ -86,8 +86,8 @@ func TestQuarantine(t *testing.T) {
 	}
 }
 
-// Where nothing better is known an Envoy is sent what others rejected, alone: their
-// reason may be theirs. When it acknowledges that, all others get it.
+// If nothing better is known, an Envoy is sent what others rejected, in a response of its own: their
+// reason may be theirs alone. When it acknowledges that, all others are sent it.
 func TestQuarantineEnds(t *testing.T) {
 	store, clock, connect := scripts(t)
 	setIn(t, store, Cluster, "1", "a", "b")

@@ -57,7 +57,7 @@ func TestSentIDsAreNotReclaimed(t *testing.T) {
 	}
 }
 
-// An Envoy is sent nothing of what it gave up while that was on its way.
+// An Envoy is sent nothing of what it unsubscribed from while that was in flight.
 func TestUnsubscribedWhileInFlight(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a", "b", "kept")
@@ -72,7 +72,7 @@ func TestUnsubscribedWhileInFlight(t *testing.T) {
 	e.quiet()
 }
 
-// Nobody rejects what was given up before the rejection came.
+// Nobody rejects a resource if the Envoy unsubscribed before the rejection came.
 func TestUnsubscribedBeforeTheRejection(t *testing.T) {
 	store, clock, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a")

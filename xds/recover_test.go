@@ -105,7 +105,7 @@ func TestResolverPanics(t *testing.T) {
 	f.goesOn(1, "(*table).resolveAlias")
 }
 
-// A change that panics in the middle is told as far as it was made, and the next
+// A change that panics in the middle is sent as far as it was made, and the next
 // one is whole.
 func TestApplyPanics(t *testing.T) {
 	f := newFragile(t)

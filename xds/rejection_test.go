@@ -53,7 +53,7 @@ func TestRejectionConcernsTheEnvoyThatMadeIt(t *testing.T) {
 	}
 }
 
-// What was rejected is tried again, after pauses that grow.
+// A rejected resource is offered again, after pauses that grow.
 func TestRejectedIsTriedAgain(t *testing.T) {
 	store, clock, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -96,7 +96,7 @@ func TestRejectedIsTriedAgain(t *testing.T) {
 	}
 }
 
-// A new stream tries what the one before rejected.
+// A new stream is offered what the one before rejected.
 func TestRejectedIsTriedOnANewStream(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -123,7 +123,7 @@ func TestRemovalInARejectedResponse(t *testing.T) {
 	e.quiet()
 }
 
-// What waits for something that is rejected goes on at once.
+// What waits for a resource goes on at once when that is rejected.
 func TestRemovalAfterARejection(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Cluster, "1", "old")
@@ -174,7 +174,7 @@ func TestClustersOfARejectedScopeStay(t *testing.T) {
 }
 
 // Envoy takes over parts of a response that it rejects: what is deleted while the
-// culprit is sought is removed all the same.
+// culprit is searched for is removed all the same.
 func TestDeletedWhileTheCulpritIsSought(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true

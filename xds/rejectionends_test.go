@@ -2,7 +2,7 @@ package xds
 
 import "testing"
 
-// formed gives a listener two forms.
+// setBoth sets a listener and its variant.
 func setBoth(t *testing.T, store *Store, first, second string) {
 	t.Helper()
 	r := testResource(t, Listener, "https", first).OrWithout(selector, testResource(t, Listener, "https", second))
@@ -31,7 +31,7 @@ func TestRejectionEndsWithTheStream(t *testing.T) {
 	nobodyRejects(t, store)
 }
 
-// So it is if the resource has lost its other form, and is offered anew for that.
+// The same holds if the resource has lost its variant, and is offered again for that.
 func TestRejectionOfAVariantEndsWithTheStream(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -45,7 +45,7 @@ func TestRejectionOfAVariantEndsWithTheStream(t *testing.T) {
 	nobodyRejects(t, store)
 }
 
-// An Envoy that is sent another form than the one that it rejected rejects nothing.
+// An Envoy that is not sent any more what it rejected rejects nothing.
 func TestRejectionOfAVariantThatIsNotSentAnyMore(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -66,7 +66,7 @@ func TestRejectionOfAVariantThatIsNotSentAnyMore(t *testing.T) {
 	nobodyRejects(t, store)
 }
 
-// An acknowledgement of one form counts, though the other one changed in between.
+// The ACK of a resource counts, though its variant changed in between, and the other way round.
 func TestAcknowledgedWhileTheOtherVariantChanges(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true

@@ -78,8 +78,8 @@ func TestClustersOfTheCulpritStay(t *testing.T) {
 	}
 }
 
-// What an Envoy may have of a response that it rejected is removed when it goes, also if
-// the Envoy comes again in between, and rejects it alone. Then nothing is in doubt.
+// What an Envoy may have of a response that it rejected is removed when it is deleted, also if the
+// Envoy reconnects in between, and rejects it alone. Then nothing is unconfirmed.
 func TestDeletedAfterAReconnect(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true

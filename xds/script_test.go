@@ -11,8 +11,8 @@ import (
 	"relay/xds/xdstest"
 )
 
-// script is the protocol of one Envoy without a connection: it says what it is told
-// to say, at the time that the clock shows.
+// script is one Envoy's side of the protocol, without a connection: it sends what a test says, at the
+// time that the clock shows.
 type script struct {
 	t       *testing.T
 	session *session

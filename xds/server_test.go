@@ -128,7 +128,7 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 				got[name] = true
 			}
 		}
-		// There is no good version of c: whoever waits for it need not.
+		// There is no good version of c: an Envoy that waits for it is told so.
 		for _, name := range r.GetRemovedResources() {
 			got["no "+name] = true
 		}
@@ -142,7 +142,7 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Stale) != 1 || status.Stale[0].Name != "c" || !status.Stale[0].RejectedItself {
 		t.Errorf("status %+v; want c rejected", status)
 	}
-	f.set(Secret, "mended", "c")
+	f.set(Secret, "repaired", "c")
 	c.Ack(c.Expect(secrets, []string{"c"}))
 	c.ExpectNothing()
 	if l := f.server.Streams()[0].Types[0].Stale; len(l) != 0 {
@@ -150,8 +150,8 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 	}
 }
 
-// "Initial resource versions": what the client has is not sent again, what it
-// has in another version is, and what is gone is removed.
+// "Initial resource versions": what the client has is not sent again, what it has in another version
+// is, and what does not exist any more is removed.
 func TestReconnect(t *testing.T) {
 	f := serve(t)
 	f.set(Cluster, "1", "a", "b")

@@ -56,8 +56,8 @@ func TestAnswerInARejectedResponse(t *testing.T) {
 	}
 }
 
-// A listener that was rejected for its secret is offered again when that is replaced,
-// also where no good one was known before.
+// A listener that was rejected for its secret is offered again when the secret is replaced, also if
+// no good version was known before.
 func TestListenerAfterItsFirstGoodSecret(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true
@@ -113,8 +113,8 @@ func TestRejectedIsAskedForAnew(t *testing.T) {
 	}
 }
 
-// What is offered again is sent apart from changes, also if others acknowledged it; what
-// only others rejected, and some acknowledged, is sent with all else.
+// A resource that is offered again is sent apart from changes, also if others acknowledged it. One
+// that only others rejected, and some acknowledged, is sent with all else.
 func TestSuspectsAreSentApart(t *testing.T) {
 	store, clock, connect := scripts(t)
 	setIn(t, store, Cluster, "1", "a", "b")
@@ -135,8 +135,8 @@ func TestSuspectsAreSentApart(t *testing.T) {
 	other.ack(other.expect(Cluster, []string{"a", "b"}))
 }
 
-// An Envoy that is spared a scope keeps the clusters that were there when the one that
-// it has was replaced, and no others.
+// An Envoy that has an older version of a scope keeps the clusters that existed when that version was
+// replaced, and no others.
 func TestClustersOfAStaleScopeStay(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Cluster, "1", "old", "unused")
@@ -167,7 +167,7 @@ func TestClustersOfAStaleScopeStay(t *testing.T) {
 	envoys[2].quiet()
 }
 
-// An Envoy that rejects very many is offered some of them at a time.
+// An Envoy that rejects very many resources is offered some of them at a time.
 func TestVeryManyAreRetriedInParts(t *testing.T) {
 	store, clock, connect := scripts(t)
 	var names []string

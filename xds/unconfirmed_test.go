@@ -2,8 +2,8 @@ package xds
 
 import "testing"
 
-// An Envoy may come again before the end of its old stream is seen. What that leaves in
-// doubt is made sure on the new one.
+// An Envoy may reconnect before the end of its old stream is seen. What is unconfirmed then is sent
+// again on the new one.
 func TestUnconfirmedOfAStreamThatEndsLate(t *testing.T) {
 	store, _, connect := scripts(t)
 	store.ClustersOnDemand = true

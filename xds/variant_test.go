@@ -14,8 +14,8 @@ func (f *fixture) setVariants(name, first, second string) {
 	f.store.Apply(Change{Set: []Resource{r}})
 }
 
-// Envoys are sent the form that they understand, and told of changes of that
-// form alone.
+// Envoys are sent the resource or the variant, whichever they understand, and told of changes of that
+// alone.
 func TestVariants(t *testing.T) {
 	f := serve(t)
 	f.store.ClustersOnDemand = true // nothing waits for clusters
@@ -59,7 +59,7 @@ func TestVariants(t *testing.T) {
 	unable.Expect(listeners, []string{"https"})
 }
 
-// A form that Envoys reject costs those of their kind only.
+// A variant that Envoys reject concerns those only that are sent the variant.
 func TestRejectedVariant(t *testing.T) {
 	f := serve(t)
 	f.store.ClustersOnDemand = true // nothing waits for clusters

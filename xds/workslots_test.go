@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// While others do large work, an Envoy that comes waits for its turn, and one
-// that is connected stays current.
+// While others do large work, an Envoy that comes waits for a slot, and one that is connected stays
+// current.
 func TestWorkSlots(t *testing.T) {
 	f := serve(t)
 	names := make([]string, smallWork+1)
@@ -35,7 +35,7 @@ func TestWorkSlots(t *testing.T) {
 		f.set(Endpoint, fmt.Sprint(i), "e")
 		connected.Ack(connected.Expect(endpoints, []string{"e"}))
 	}
-	// One that goes while it waits leaves nothing behind.
+	// One that disconnects while it waits leaves nothing behind.
 	gone := f.connect()
 	gone.Subscribe(clusters)
 	gone.Close()

@@ -15,6 +15,7 @@ import (
 	"relay/certs"
 	"relay/certs/internal/reading"
 	"relay/internal/coalesce"
+	"relay/internal/files"
 )
 
 const (
@@ -117,12 +118,12 @@ func (s *Source) Reload(ctx context.Context) error { return s.reloads.Ask().Wait
 // Reload and at every poll, until the context ends. Failed scans are retried
 // and never end it.
 func (s *Source) Serve(ctx context.Context) error {
-	watcher := newWatcher(s.scanner.layout.paths, s.logger)
-	defer watcher.close()
+	watcher := files.NewWatcher(s.scanner.layout.matters, s.logger)
+	defer watcher.Close()
 	for {
 		// Watches come first, so that no change falls between scan and watch.
-		watcher.add(s.scanner.layout.watched())
-		watcher.clear()
+		watcher.Add(s.scanner.layout.watched()...)
+		watcher.Clear()
 		next := time.NewTimer(s.scan(ctx))
 		gap := time.NewTimer(eventGap)
 		err := s.wait(ctx, watcher, next, gap)
@@ -135,7 +136,7 @@ func (s *Source) Serve(ctx context.Context) error {
 }
 
 // wait returns nil when there is a reason to scan.
-func (s *Source) wait(ctx context.Context, watcher *watcher, next, gap *time.Timer) error {
+func (s *Source) wait(ctx context.Context, watcher *files.Watcher, next, gap *time.Timer) error {
 	var events <-chan struct{}
 	for {
 		select {
@@ -146,10 +147,10 @@ func (s *Source) wait(ctx context.Context, watcher *watcher, next, gap *time.Tim
 		case <-next.C:
 			return nil
 		case <-gap.C:
-			events = watcher.events()
+			events = watcher.Changed()
 		case <-events:
 			return nil
-		case err := <-watcher.failed:
+		case err := <-watcher.Failed():
 			return fmt.Errorf("watch certificate files: %w", err)
 		}
 	}

@@ -3,15 +3,15 @@ package vault
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
-
-	"relay/internal/secret"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
 	"github.com/hashicorp/vault/api/auth/kubernetes"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
 // AppRole is a login by role id and secret id; it is used when RoleID is set.
@@ -104,13 +104,9 @@ func (a *auth) kubernetes(account Kubernetes) (api.AuthMethod, error) {
 
 // readCredential reads a file that holds one line.
 func readCredential(what, path string) (secret.String, error) {
-	content, err := os.ReadFile(path)
+	credential, err := files.Secret(path)
 	if err != nil {
 		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
-	text := strings.TrimSpace(string(content))
-	if text == "" {
-		return "", fmt.Errorf("the file %s with the %s is empty", path, what)
-	}
-	return secret.String(text), nil
+	return credential, nil
 }

@@ -13,7 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"relay/internal/relay"
+	"relay/collator/explain"
+	"relay/internal/files"
 )
 
 type explainCmd struct {
@@ -40,7 +41,7 @@ func (c *explainCmd) Run(ctx context.Context, out streams) error {
 	if err != nil {
 		return err
 	}
-	var e relay.Explanation
+	var e explain.Explanation
 	if err := json.Unmarshal(body, &e); err != nil || e.Subject == "" {
 		return fmt.Errorf("%s did not answer with an explanation: is it Relay's admin endpoint?", c.shown())
 	}
@@ -72,7 +73,7 @@ func (c *explainCmd) ask(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if c.TokenFile != "" {
-		token, err := relay.ReadToken(c.TokenFile)
+		token, err := files.Secret(c.TokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-token-file: %w", err)
 		}
@@ -134,7 +135,7 @@ func (c *explainCmd) shown() string {
 func (c *explainCmd) client() (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
-		pool, err := relay.ReadAuthorities(c.CA)
+		pool, err := files.AuthorityPool(c.CA)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-ca: %w", err)
 		}

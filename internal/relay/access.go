@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"relay/admin"
+	"relay/internal/files"
 	"relay/internal/secret"
 )
 
@@ -69,30 +69,17 @@ func (p AdminPort) access() (admin.Access, error) {
 	if p.TokenFile == "" {
 		return access, nil
 	}
-	if _, err := ReadToken(p.TokenFile); err != nil {
+	if _, err := files.Secret(p.TokenFile); err != nil {
 		return access, fmt.Errorf("--admin-token-file: %w", err)
 	}
 	access.Token = func() secret.String {
-		token, err := ReadToken(p.TokenFile)
+		token, err := files.Secret(p.TokenFile)
 		if err != nil {
 			return "" // which lets nobody in
 		}
 		return token
 	}
 	return access, nil
-}
-
-// ReadToken reads the token that lets clients into the admin endpoint.
-func ReadToken(path string) (secret.String, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	token := strings.TrimSpace(string(text))
-	if token == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return secret.String(token), nil
 }
 
 // clientRules say which client may be of which fleet.

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"relay/certs/certstest"
+	"relay/internal/files"
 )
 
 // Only an endpoint that is for this machine, and asks for nothing, minds by which
@@ -83,7 +84,7 @@ func TestCertificateOfAnEnvoyThatStays(t *testing.T) {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			parsed, err := readAuthorities(path)
+			parsed, err := files.Authorities(path)
 			if err != nil {
 				t.Fatal(err)
 			}

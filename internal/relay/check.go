@@ -13,6 +13,7 @@ import (
 	"relay/admin"
 	"relay/certs"
 	"relay/collator"
+	"relay/internal/files"
 	"relay/sources"
 	"relay/sources/file"
 	"relay/xds"
@@ -73,7 +74,7 @@ func (r *checking) checkPorts(c *Config) {
 		r.say(port.setting(), err)
 	}
 	if c.Admin.TokenFile != "" {
-		_, err := ReadToken(c.Admin.TokenFile)
+		_, err := files.Secret(c.Admin.TokenFile)
 		r.say("admin-token-file", err)
 	}
 }

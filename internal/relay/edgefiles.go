@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
 	"relay/admin"
 	"relay/collator"
+	"relay/internal/files"
 )
 
 // edgeSink takes what https listeners need beside certificates. It is the
@@ -34,7 +33,7 @@ type edgeFile struct {
 	option, path string
 	take         func(content []byte) error
 
-	stamp   fileStamp
+	stamp   files.Stamp
 	mu      sync.Mutex
 	problem string
 }
@@ -113,25 +112,13 @@ const maxEdgeFile = 1 << 20
 // read hands the content on if the file is another than before. The stamp is
 // that of content that was of use: a file that was not is tried again.
 func (f *edgeFile) read() (changed bool, err error) {
-	info, err := os.Stat(f.path)
-	if err != nil {
+	stamp, err := files.StampOf(f.path)
+	if err != nil || stamp == f.stamp {
 		return false, err
 	}
-	stamp := fileStamp{info.ModTime(), info.Size()}
-	if stamp == f.stamp {
-		return false, nil
-	}
-	file, err := os.Open(f.path)
+	content, err := files.Read(f.path, maxEdgeFile)
 	if err != nil {
 		return false, err
-	}
-	defer func() { _ = file.Close() }()
-	content, err := io.ReadAll(io.LimitReader(file, maxEdgeFile+1))
-	if err != nil {
-		return false, fmt.Errorf("read %s: %w", f.path, err)
-	}
-	if len(content) > maxEdgeFile {
-		return false, fmt.Errorf("%s has more than %d bytes", f.path, maxEdgeFile)
 	}
 	if err := f.take(content); err != nil {
 		return false, fmt.Errorf("%s: %w", f.path, err)

@@ -14,6 +14,7 @@ import (
 	"relay/admin"
 	"relay/certs"
 	certslastgood "relay/certs/lastgood"
+	"relay/internal/files"
 	"relay/internal/state"
 	"relay/sources"
 	appslastgood "relay/sources/lastgood"
@@ -64,7 +65,7 @@ func newKeeping(c *Config, log *slog.Logger, registerer prometheus.Registerer) (
 		return nil, fmt.Errorf("--state-dir: %w", err)
 	}
 	if c.State.KeyFile != "" {
-		data, err := os.ReadFile(c.State.KeyFile)
+		data, err := files.Read(c.State.KeyFile, files.MaxSecret)
 		if err != nil {
 			return nil, fmt.Errorf("--state-key-file: %w", err)
 		}

@@ -1,10 +1,10 @@
 package relay
 
 import (
-	"fmt"
 	"os"
 
 	"relay/admin"
+	"relay/internal/files"
 )
 
 // SecretFile is a file of the configuration that holds a secret, and the flag
@@ -13,7 +13,7 @@ type SecretFile struct{ Flag, Path string }
 
 // SecretFiles are all that are set, except those of certificate stores, which
 // the stores look after, and what Kubernetes writes.
-func (c *Config) SecretFiles() (files []SecretFile) {
+func (c *Config) SecretFiles() (all []SecretFile) {
 	for _, f := range []SecretFile{
 		{"xds-key", c.XDS.TLS.KeyFile}, {"admin-key", c.Admin.TLS.KeyFile}, {"admin-token-file", c.Admin.TokenFile},
 		{"state-key-file", c.State.KeyFile}, {"session-ticket-key-file", c.SessionTicketKeyFile},
@@ -22,21 +22,22 @@ func (c *Config) SecretFiles() (files []SecretFile) {
 		{"marathon-service-account-file", c.Apps.Marathon.ServiceAccountFile}, {"marathon-client-key-file", c.Apps.Marathon.ClientKeyFile},
 	} {
 		if f.Path != "" {
-			files = append(files, f)
+			all = append(all, f)
 		}
 	}
-	return files
+	return all
 }
 
 // exposedSecrets tell which of these files everyone on the machine can read.
 func (c *Config) exposedSecrets() (views []admin.ProblemView) {
 	for _, f := range c.SecretFiles() {
 		info, err := os.Stat(f.Path)
-		if err != nil || info.Mode().Perm()&0o004 == 0 {
+		if err != nil {
 			continue
 		}
-		views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.Flag, Reason: fmt.Sprintf(
-			"%s can be read by everyone on the machine (mode %04o): chmod 0640", absolute(f.Path), info.Mode().Perm())})
+		if reason := files.Exposed(absolute(f.Path), info.Mode()); reason != "" {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.Flag, Reason: reason})
+		}
 	}
 	return views
 }

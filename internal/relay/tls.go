@@ -3,13 +3,13 @@ package relay
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
+
+	"relay/internal/files"
 )
 
 // serverTLS is how one of Relay's own ports is secured: PEM files that are read
@@ -22,18 +22,13 @@ type serverTLS struct {
 	protocols []string
 
 	mu      sync.Mutex
-	stamp   [3]fileStamp
+	stamp   [3]files.Stamp
 	checked time.Time
 	config  *tls.Config
 	// broken is why the files as they are now cannot be used.
 	broken error
 	// authorities are those of clients, by their DER bytes.
 	authorities map[string]bool
-}
-
-type fileStamp struct {
-	modified time.Time
-	size     int64
 }
 
 // recheck is how often the files are looked at, at most.
@@ -100,11 +95,9 @@ func (s *serverTLS) state() (*x509.Certificate, error) {
 	return config.Certificates[0].Leaf, s.broken
 }
 
-func (s *serverTLS) stamps() (stamp [3]fileStamp) {
+func (s *serverTLS) stamps() (stamp [3]files.Stamp) {
 	for i, path := range []string{s.CertFile, s.KeyFile, s.ClientCAFile} {
-		if info, err := os.Stat(path); err == nil {
-			stamp[i] = fileStamp{info.ModTime(), info.Size()}
-		}
+		stamp[i], _ = files.StampOf(path) // or none
 	}
 	return stamp
 }
@@ -118,11 +111,11 @@ func (s *serverTLS) load() (*tls.Config, error) {
 	if s.ClientCAFile == "" {
 		return config, nil
 	}
-	authorities, err := readAuthorities(s.ClientCAFile)
+	authorities, err := files.Authorities(s.ClientCAFile)
 	if err != nil {
 		return nil, err
 	}
-	config.ClientCAs = poolOf(authorities)
+	config.ClientCAs = files.Pool(authorities)
 	s.authorities = make(map[string]bool)
 	for _, a := range authorities {
 		s.authorities[string(a.Raw)] = true
@@ -153,38 +146,4 @@ func (s *serverTLS) stillGood(chains [][]*x509.Certificate, now time.Time) error
 		err = errors.New("its certificate has expired since it connected: renew it")
 	}
 	return err
-}
-
-// ReadAuthorities reads the certificates of authorities in a PEM file.
-func ReadAuthorities(path string) (*x509.CertPool, error) {
-	authorities, err := readAuthorities(path)
-	if err != nil {
-		return nil, err
-	}
-	return poolOf(authorities), nil
-}
-
-func poolOf(authorities []*x509.Certificate) *x509.CertPool {
-	pool := x509.NewCertPool()
-	for _, a := range authorities {
-		pool.AddCert(a)
-	}
-	return pool
-}
-
-func readAuthorities(path string) (authorities []*x509.Certificate, err error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		// What is no certificate is passed over, as in the system's bundles.
-		if certificate, err := x509.ParseCertificate(block.Bytes); err == nil && block.Type == "CERTIFICATE" {
-			authorities = append(authorities, certificate)
-		}
-	}
-	if len(authorities) == 0 {
-		return nil, fmt.Errorf("%s: no certificate in it", path)
-	}
-	return authorities, nil
 }

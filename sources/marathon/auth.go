@@ -5,10 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"unicode"
 
+	"relay/internal/files"
 	"relay/internal/secret"
 )
 
@@ -42,7 +41,7 @@ func (b basicLogin) GoString() string { return b.String() }
 type passwordFile struct{ user, file string }
 
 func (p passwordFile) authorization(ctx context.Context, refused string) (string, error) {
-	password, err := readSecret(p.file)
+	password, err := files.Secret(p.file)
 	if err != nil {
 		return "", fmt.Errorf("password of Marathon user %s: %w", clip(p.user), err)
 	}
@@ -53,7 +52,7 @@ func (p passwordFile) authorization(ctx context.Context, refused string) (string
 type tokenFile string
 
 func (f tokenFile) authorization(context.Context, string) (string, error) {
-	token, err := readSecret(string(f))
+	token, err := files.Secret(string(f))
 	if err != nil {
 		return "", fmt.Errorf("token for Marathon: %w", err)
 	}
@@ -63,22 +62,6 @@ func (f tokenFile) authorization(context.Context, string) (string, error) {
 // tokenHeader gives a token in the form that DC/OS documents: "Authorization: token=<token>".
 func tokenHeader(token secret.String) string {
 	return "token=" + strings.TrimPrefix(string(token), "token=")
-}
-
-// readSecret reads a file that holds one secret, on one line.
-func readSecret(file string) (secret.String, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	text := strings.TrimSpace(string(data))
-	switch {
-	case text == "":
-		return "", fmt.Errorf("%s is empty", file)
-	case strings.ContainsFunc(text, unicode.IsControl):
-		return "", fmt.Errorf("%s holds more than one line", file)
-	}
-	return secret.String(text), nil
 }
 
 // newLogin returns the one way to log in that is configured, or nil.

@@ -13,14 +13,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
-	"relay/internal/secret"
-
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
 const (
@@ -47,7 +47,7 @@ type serviceAccount struct {
 // readServiceAccount reads the JSON in which DC/OS keeps a service account's
 // secret: {"uid", "private_key" (PEM), "login_endpoint", "scheme": "RS256"}.
 func readServiceAccount(file string) (*serviceAccount, error) {
-	data, err := os.ReadFile(file)
+	data, err := files.Read(file, files.MaxSecret)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// patience bounds every wait.
+// maxWait bounds every wait.
 const maxWait = 15 * time.Second
 
 // ads is an xDS server that sends what a test says, and judges nothing.

@@ -25,8 +25,8 @@ func (e *testEnvoy) rejected(words, url string, resources ...named) {
 	}
 }
 
-// A listener that the machine has no port for is opened by the same bytes once
-// it has, and not before they come.
+// A listener whose port is taken is opened when the same bytes come after the port is free, and not
+// before they come.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
@@ -40,7 +40,7 @@ func TestPortTaken(t *testing.T) {
 		words := "n: cannot bind '" + e.at("n") + "': Address already in use\n"
 		e.rejected(words, listeners.url, n)
 		e.rejected(words, listeners.url, n)
-		// The fault of each is told, on a line of its own.
+		// The message has the reason for each, on a line of its own.
 		far := e.answering("o", good)
 		far.Address = socket("192.0.2.1", e.ports["o"])
 		e.rejected(words+"o: cannot bind '192.0.2.1:", listeners.url, n, named{"o", "1", far})
@@ -106,10 +106,10 @@ func TestListenerAcknowledgedAndNotOpen(t *testing.T) {
 	})
 }
 
-// A secret that Envoy refused stays its content for what is made of it later: a
-// listener that names it is refused, until a good one has come. Where nothing is
-// made anew the last good one is served.
-func TestListenerOfARefusedSecret(t *testing.T) {
+// Envoy keeps a secret that it rejected for what names it later: a listener that names it is
+// rejected, until a good version comes. Meanwhile filter chains that exist serve the last good
+// version.
+func TestListenerOfARejectedSecret(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		e := newTestEnvoy(t, version)
@@ -138,8 +138,8 @@ func TestListenerOfARefusedSecret(t *testing.T) {
 	})
 }
 
-// Envoy looks at the secrets of a filter chain when it has them all: a bad one is
-// acknowledged, and another is refused for it.
+// Envoy looks at the secrets of a filter chain when it has all of them. So it may acknowledge a bad
+// one, and reject another one for it.
 func TestOneSecretIsBlamedForAnother(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
@@ -164,7 +164,7 @@ func TestOneSecretIsBlamedForAnother(t *testing.T) {
 }
 
 // Certificates on demand are skipped like others. The oldest Envoy has none.
-func TestRefusedSecretOnDemand(t *testing.T) {
+func TestRejectedSecretOnDemand(t *testing.T) {
 	t.Parallel()
 	e := newTestEnvoy(t, envoytest.Newest)
 	askForListeners(e)

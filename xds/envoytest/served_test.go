@@ -26,7 +26,7 @@ const (
 )
 
 // site is an Envoy that is served by Relay's xDS server, from a store that a test
-// fills. Its lab builds and looks at resources, and sends nothing.
+// fills. Its testEnvoy builds and looks at resources, and sends nothing.
 type site struct {
 	*testEnvoy
 	proxy *xdstest.Proxy
@@ -110,9 +110,9 @@ func (s *site) reconnect(how reconnection, change ...content) {
 	})
 }
 
-// content is a resource with one of the contents of a kind.
+// content is a resource with one of the contents of a type.
 type content struct {
-	kind *resourceType
+	typ  *resourceType
 	name string
 	is   string
 }
@@ -122,12 +122,12 @@ func (s *site) set(all ...content) {
 	s.t.Helper()
 	var made []xds.Resource
 	for _, c := range all {
-		made = append(made, s.resource(c.kind.url, c.name, c.kind.build(s.testEnvoy, c.name, c.is)))
+		made = append(made, s.resource(c.typ.url, c.name, c.typ.build(s.testEnvoy, c.name, c.is)))
 	}
 	s.apply(made...)
 }
 
-// put sets resources that no kind builds.
+// put sets resources that no type builds.
 func (s *site) put(url string, all ...named) {
 	s.t.Helper()
 	var made []xds.Resource

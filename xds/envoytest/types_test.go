@@ -46,7 +46,7 @@ const marker = "marker"
 // noTimeout has Envoy wait for a resource for ever.
 const noTimeout = 0
 
-// kind is a type of resources, and how to see what Envoy does with them.
+// resourceType is a type of resources, and how to see what Envoy does with them.
 type resourceType struct {
 	name string
 	url  string
@@ -67,7 +67,7 @@ var (
 	extensions = &resourceType{"extensions", xds.ExtensionConfig.URL(), askForExtensions, buildExtension, servedExtension}
 )
 
-// lab is an Envoy, and a server that sends it anything.
+// testEnvoy is a real Envoy, and a server that sends it anything.
 type testEnvoy struct {
 	*ads
 	envoy *envoytest.Envoy

@@ -33,15 +33,15 @@ type Options struct {
 	Names            *Names
 }
 
-// Envoy keeps what it holds from one stream to the next.
+// Envoy keeps its resources from one stream to the next.
 //
-// Clusters, listeners and scopes are subscribed to by wildcard, endpoints by
-// the clusters' names; the ACK of clusters waits for the endpoints; what is
-// held already is told in initial_resource_versions.
+// It subscribes to clusters, listeners and scopes by wildcard, and to endpoints by the clusters'
+// names. The ACK of clusters waits for the endpoints. On a new stream initial_resource_versions
+// has what it has.
 type Envoy struct {
 	o    Options
 	conn *grpc.ClientConn
-	// held has a version by type and name; 0 is none.
+	// has is the version by type and name; 0 is none.
 	has     [][]uint64
 	warming []bool
 
@@ -168,7 +168,7 @@ func (e *Envoy) Count() int {
 	return e.stream.count
 }
 
-// Held returns how many resources of a type are held.
+// Held returns how many resources of a type the Envoy has.
 func (e *Envoy) Held(t xds.Type) (n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

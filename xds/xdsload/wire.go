@@ -66,6 +66,7 @@ type response struct {
 	field          []byte // being read
 }
 
+// namedVersion is a resource: the number of its name, and its version.
 type namedVersion struct {
 	name    uint32
 	version uint64

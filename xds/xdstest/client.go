@@ -19,7 +19,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// patience bounds every wait.
+// maxWait bounds every wait.
 const maxWait = 10 * time.Second
 
 // Client is one stream.
