@@ -29,8 +29,8 @@ type Source interface {
 	Serve(ctx context.Context) error
 	// Reload reads everything again, whether or not anything seems to have
 	// changed, and returns when the Sink was told. What had changed before the call
-	// is part of it. Several calls may be made at a time, and share the work. The
-	// error says what could not be read, or that ctx ended before.
+	// is part of it. Several calls may be made at a time. The error says what could not
+	// be read, or that ctx ended before.
 	Reload(ctx context.Context) error
 	// Status returns the present state, for people. It may be called at any time.
 	Status() Status

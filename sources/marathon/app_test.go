@@ -34,7 +34,7 @@ func testMapping() mapping {
 func TestConvertAppGolden(t *testing.T) {
 	t.Parallel()
 	prior := history{"states.3": {result: healthy, rotation: true}}
-	inputs, err := filepath.Glob("testdata/apps/*.json")
+	inputs, err := filepath.Glob("../../testdata/marathon/apps/*.json")
 	if err != nil || len(inputs) == 0 {
 		t.Fatalf("no inputs: %v", err)
 	}
@@ -119,7 +119,7 @@ func TestModeOf(t *testing.T) {
 
 func TestContainerAddress(t *testing.T) {
 	t.Parallel()
-	app := readTestApp(t, "testdata/apps/v1.11_container_mixed_host_ports.json")
+	app := readTestApp(t, "../../testdata/marathon/apps/v1.11_container_mixed_host_ports.json")
 	tests := []struct {
 		choice     ContainerAddress
 		task, port int
@@ -277,7 +277,7 @@ func TestDecodeApps(t *testing.T) {
 }
 
 func FuzzApp(f *testing.F) {
-	inputs, _ := filepath.Glob("testdata/apps/v*.json")
+	inputs, _ := filepath.Glob("../../testdata/marathon/apps/v*.json")
 	for _, input := range inputs {
 		if data, err := os.ReadFile(input); err == nil {
 			f.Add(data)

@@ -22,7 +22,7 @@ func TestConvertPodGolden(t *testing.T) {
 		"shop_pod.instance-lost web http":  {result: healthy, rotation: true},
 		"shop_pod.instance-blind web http": {result: healthy, rotation: true},
 	}
-	inputs, err := filepath.Glob("testdata/pods/*.json")
+	inputs, err := filepath.Glob("../../testdata/marathon/pods/*.json")
 	if err != nil || len(inputs) == 0 {
 		t.Fatalf("no inputs: %v", err)
 	}
@@ -184,7 +184,7 @@ func TestPodVerdict(t *testing.T) {
 }
 
 func FuzzPod(f *testing.F) {
-	inputs, _ := filepath.Glob("testdata/pods/*.json")
+	inputs, _ := filepath.Glob("../../testdata/marathon/pods/*.json")
 	for _, input := range inputs {
 		if data, err := os.ReadFile(input); err == nil {
 			f.Add(data)
