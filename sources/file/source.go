@@ -139,7 +139,7 @@ func (s *Source) watched() string {
 	return s.cfg.Path
 }
 
-// isFile guesses by the name while there is nothing at the path.
+// isFile reports whether the path is a file. While nothing is there, the name decides.
 func (s *Source) isFile() bool {
 	if info, err := os.Stat(s.cfg.Path); err == nil {
 		return !info.IsDir()
@@ -161,8 +161,8 @@ func (s *Source) loop(ctx context.Context, watcher watcher) error {
 	due := time.NewTimer(time.Hour)
 	due.Stop()
 	defer due.Stop()
-	var latest time.Time // when to read though events go on
-	var retries int
+	var latest time.Time // the files are read by then, even if more changes come
+	var retries int      // left after a read that failed
 
 	for {
 		select {
@@ -190,8 +190,8 @@ func (s *Source) loop(ctx context.Context, watcher watcher) error {
 	}
 }
 
-// concerns reports whether an event may change what is read. Names that begin
-// with ".." are how Kubernetes swaps the content of a mounted volume.
+// concerns reports whether an event may change what is read. When the content of a mounted
+// volume changes, Kubernetes replaces a link whose name begins with "..".
 func (s *Source) concerns(ev fsnotify.Event) bool {
 	base := filepath.Base(ev.Name)
 	switch {
@@ -205,14 +205,14 @@ func (s *Source) concerns(ev fsnotify.Event) bool {
 	return isAppsFile(base)
 }
 
-// refresh reads all files and tells the sink what changed. See reader.read for
-// the error and for sure.
+// refresh reads all files and tells the sink what changed. The error and sure are those
+// of reader.read.
 func (s *Source) refresh(sure bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.reader.read(sure)
-	// Before the first sync an unreadable file means that apps are missing
-	// which an Envoy may still be serving.
+	// Before the first sync, the apps of a file that cannot be read would be missing, and
+	// an Envoy that has them from before would lose them.
 	if err == nil || s.known != nil {
 		s.tell(s.reader.merge())
 	}

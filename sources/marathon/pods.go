@@ -59,8 +59,8 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 	return out
 }
 
-// addInstance judges one instance, endpoint by endpoint. newest is how the
-// reference to the newest definition ends.
+// addInstance adds one instance to the ports, endpoint by endpoint. newest is the end of
+// a reference to the newest definition.
 func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell *appJSON, newest string, prior history, m mapping) {
 	instance, mode := status.instance, modeOf(shell)
 	outdated := !strings.HasSuffix(instance.SpecReference, newest)
@@ -79,8 +79,8 @@ func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell 
 			r.address, reason = m.addressing.endpoint(shell, mode, now.port, m.addressing.placeOf(mode, &now.task))
 			out.waiting = out.waiting || (reason != "" && health == sources.Healthy)
 		}
-		// The definition at hand is the newest one. An instance of an older one
-		// stays where it was found when that was the newest.
+		// The ports here are those of the newest definition. An instance of an older one
+		// keeps the address that was found while its definition was the newest.
 		if reason == "" && outdated && before.address.Addr() == r.address.Addr() {
 			r.address = before.address
 		}
@@ -233,8 +233,8 @@ func podState(status podStatus, e podEndpoint, before record) endpointState {
 	return s
 }
 
-// podCheckResult judges by the container that has the endpoint: another one that
-// fails makes the instance degraded and does not count.
+// podCheckResult returns the result of the container that has the endpoint. If another
+// container fails, the instance is degraded, which does not count.
 func podCheckResult(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON) checkResult {
 	check := e.check
 	switch {
