@@ -8,6 +8,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // winner is the certificate that wins a server name, and whether clients accept
@@ -180,7 +181,7 @@ func (f *fleetState) doubtful() []string {
 	}
 	domains := slices.Collect(maps.Keys(f.doubts))
 	for name, covered := range f.doubts {
-		zone, wildcard := routing.CutWildcard(name)
+		zone, wildcard := hostname.CutWildcard(name)
 		if !wildcard || !covered {
 			continue
 		}
@@ -206,8 +207,8 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	if found.lack == "" {
 		return found
 	}
-	_, wildcard := routing.CutWildcard(domain)
-	for i, name := range routing.HostNames(domain) {
+	_, wildcard := hostname.CutWildcard(domain)
+	for i, name := range hostname.Candidates(domain) {
 		if s, passed := f.passing(name); passed {
 			if found.lack = ""; i > 0 {
 				by := s // or each look allocates
@@ -217,7 +218,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.HasName(name), w.yields && f.answers(certs.WildcardOver(name)):
+		case !ok, !f.HasName(name), w.yields && f.answers(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.lack = name + " of " + w.secret + " covers one level of names only"

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // domainIndex knows who claims each domain of a fleet. Each has a scope of its
@@ -44,7 +45,7 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 	} else {
 		delete(x.claims, domain)
 	}
-	if zone, ok := routing.CutWildcard(domain); ok {
+	if zone, ok := hostname.CutWildcard(domain); ok {
 		x.setZone(zone, len(after) > 0)
 	}
 	x.file(domain, len(after) > 0)
@@ -54,7 +55,7 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 
 // file records a domain under each of its parents, or forgets it.
 func (x *domainIndex) file(domain string, exists bool) {
-	routing.Parents(domain, func(parent string) bool {
+	for parent := range hostname.Parents(domain) {
 		set := x.under[parent]
 		switch {
 		case exists && set == nil:
@@ -67,8 +68,7 @@ func (x *domainIndex) file(domain string, exists bool) {
 				delete(x.under, parent)
 			}
 		}
-		return true
-	})
+	}
 }
 
 // setZone records that a wildcard domain exists or not.

@@ -17,6 +17,7 @@ import (
 
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 	"relay/sources/labels"
 	"relay/xds"
@@ -56,7 +57,7 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 	case *clusterv3.Cluster:
 		held(xds.Endpoint, key.Name)
 	case *routev3.ScopedRouteConfiguration:
-		if _, ok := routing.CutWildcard(key.Name); ok && key.Name != routing.WildcardsScope {
+		if _, ok := hostname.CutWildcard(key.Name); ok && key.Name != routing.WildcardsScope {
 			held(xds.Scope, routing.WildcardsScope)
 		}
 		for _, vhost := range msg.RouteConfiguration.VirtualHosts {

@@ -32,7 +32,7 @@ type Port struct {
 	// fleet. The fleets with these names route the port.
 	Groups []string
 	// Domains are the normalised domains served by this port (HAPROXY_n_VHOST):
-	// see NormalizeDomain. A domain may start with "*.".
+	// see hostname.Domain. A domain may start with "*.".
 	Domains []string
 	// ACMEDomains are the domains whose /.well-known/acme-challenge/ path goes
 	// to marathon-acme on plain HTTP (MARATHON_ACME_n_DOMAIN). When it is not

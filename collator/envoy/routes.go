@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -120,7 +121,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	if r.HTTP.StripPrefix != "" {
 		// As marathon-lb does it: in any case, with or without a slash after it.
 		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
-		if _, wildcard := routing.CutWildcard(domain); !wildcard {
+		if _, wildcard := hostname.CutWildcard(domain); !wildcard {
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 	"relay/xds"
 )
@@ -38,7 +39,7 @@ func WildcardsScope(zones []string) *routev3.ScopedRouteConfiguration {
 	// The port stays in the header, for the app to see.
 	scope.RouteConfiguration.IgnorePortInHostMatching = true
 	for _, zone := range zones {
-		domain := routing.Wildcard(zone)
+		domain := hostname.Wildcard(zone)
 		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
 			Name: domain,
 			// A trailing dot is part of the host that Envoy compares.

@@ -12,7 +12,7 @@ import (
 	ipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/input_matchers/ip/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // hostPattern is what a server name looks like, as the TLS inspector gives it:
@@ -43,7 +43,7 @@ func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string
 		}
 		choice := m.choose(p, chain.Name, match)
 		for _, name := range match.GetServerNames() {
-			if zone, ok := routing.CutWildcard(name); ok {
+			if zone, ok := hostname.CutWildcard(name); ok {
 				wildcards = append(wildcards, suffixMatch{"." + zone, choice})
 			} else {
 				exact[name] = choice

@@ -3,6 +3,8 @@ package routing
 import (
 	"slices"
 	"strings"
+
+	"relay/internal/hostname"
 )
 
 // Resolver says which secret answers a client, by the name that it asks for.
@@ -29,7 +31,7 @@ func NewResolver(chains []TLSChain) *Resolver {
 // written there: of all others clients can make up as many as they like.
 func (n *Resolver) Resolve(asked string) (secret string, lasting, ok bool) {
 	name := strings.TrimSuffix(strings.ToLower(asked), ".")
-	for _, candidate := range HostNames(name) {
+	for _, candidate := range hostname.Candidates(name) {
 		if secret, ok := n.secrets[candidate]; ok {
 			return secret, candidate == asked, true
 		}
@@ -45,7 +47,7 @@ func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 	wildcards := make(map[string]bool) // by what follows the "*."
 	note := func(names []string) {
 		for _, name := range names {
-			if parent, ok := CutWildcard(name); ok {
+			if parent, ok := hostname.CutWildcard(name); ok {
 				wildcards[parent] = true
 			}
 		}
@@ -65,10 +67,11 @@ func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 }
 
 // below reports whether a name is a wildcard of one of the parents or in one.
-func below(name string, parents map[string]bool) (found bool) {
-	Parents(name, func(parent string) bool {
-		found = parents[parent]
-		return !found
-	})
-	return found
+func below(name string, parents map[string]bool) bool {
+	for parent := range hostname.Parents(name) {
+		if parents[parent] {
+			return true
+		}
+	}
+	return false
 }

@@ -37,7 +37,7 @@ type Fleet struct {
 	ClustersOnDemand bool
 	// ServerNames are those whose certificates the Envoys get, so that none has the
 	// private keys of another fleet's: domains, or wildcards for all names below,
-	// as sources.NormalizeDomain writes them. All when empty.
+	// as hostname.Domain writes them. All when empty.
 	ServerNames []string
 	// CertificatesOnDemand lets each Envoy that can load a certificate when the
 	// first client asks for it, by the Resolver in a Change: for thousands of

@@ -64,8 +64,6 @@ const (
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"
-
-	wildcardPrefix = "*."
 )
 
 // SecretName is the name of the secret of a certificate. It is stable over
@@ -82,36 +80,3 @@ const (
 	// TicketKeysSecret has the keys of session tickets.
 	TicketKeysSecret = "fleet/session-ticket-keys"
 )
-
-// CutWildcard returns the parent of a wildcard domain: what follows its "*.".
-func CutWildcard(domain string) (parent string, ok bool) {
-	return strings.CutPrefix(domain, wildcardPrefix)
-}
-
-// Wildcard is the wildcard domain for the hosts below a parent.
-func Wildcard(parent string) string { return wildcardPrefix + parent }
-
-// Parents calls f with each parent domain, from the longest to the shortest,
-// until f returns false.
-func Parents(domain string, f func(parent string) bool) {
-	for {
-		_, parent, ok := strings.Cut(domain, ".")
-		if !ok || !f(parent) {
-			return
-		}
-		domain = parent
-	}
-}
-
-// HostNames returns the names under which a host may be found, be it claimed
-// or covered by a certificate: its own, then wildcards, the longest first.
-func HostNames(host string) []string {
-	names := []string{host}
-	Parents(host, func(parent string) bool {
-		if name := Wildcard(parent); name != host {
-			names = append(names, name)
-		}
-		return true
-	})
-	return names
-}

@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // HasName reports whether the Envoys of a fleet are given the certificate for a
 // server name.
 func (f *Fleet) HasName(name string) bool {
 	return len(f.ServerNames) == 0 || slices.ContainsFunc(f.ServerNames, func(pattern string) bool {
-		zone, wildcard := CutWildcard(pattern)
+		zone, wildcard := hostname.CutWildcard(pattern)
 		return name == pattern || wildcard && strings.HasSuffix(name, "."+zone)
 	})
 }

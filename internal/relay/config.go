@@ -15,7 +15,7 @@ import (
 	"relay/certs/vault"
 	"relay/collator"
 	"relay/collator/routing"
-	"relay/sources"
+	"relay/internal/hostname"
 	"relay/sources/marathon"
 )
 
@@ -219,7 +219,7 @@ func (c Certificates) sources() (names []string) {
 // normalNames returns server names as the collator takes them.
 func normalNames(names []string) (normal []string, err error) {
 	for _, name := range names {
-		n, bad := sources.NormalizeDomain(name)
+		n, bad := hostname.Domain(name)
 		normal, err = append(normal, n), errors.Join(err, bad)
 	}
 	return normal, err

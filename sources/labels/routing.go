@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -200,7 +201,7 @@ func (r *reader) readDomains(room *sources.DomainRoom, key, value string) []stri
 	var domains []string
 	seen := make(map[string]bool, len(fields))
 	for _, field := range fields {
-		domain, err := sources.NormalizeDomain(field)
+		domain, err := hostname.Domain(field)
 		if err != nil {
 			r.problem(key, "%s", sources.Clip(err.Error()))
 			continue

@@ -3,7 +3,7 @@ package labels
 import (
 	"strings"
 
-	"relay/sources"
+	"relay/internal/hostname"
 )
 
 // The connection to an instance.
@@ -30,7 +30,7 @@ func (s *Settings) sni(value string) {
 	if strings.TrimSpace(value) == "" {
 		return
 	}
-	name, err := sources.NormalizeDomain(value)
+	name, err := hostname.Domain(value)
 	if err != nil || strings.HasPrefix(name, "*") {
 		s.problem("%.40q is ignored: write the domain of the certificate", value)
 		return

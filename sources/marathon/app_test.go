@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -311,7 +312,7 @@ func checkPort(t *testing.T, p sources.Port) {
 		}
 	}
 	for _, d := range slices.Concat(p.Domains, p.ACMEDomains) {
-		if again, err := sources.NormalizeDomain(d); err != nil || again != d {
+		if again, err := hostname.Domain(d); err != nil || again != d {
 			t.Errorf("domain %q is not normalised: %q, %v", d, again, err)
 		}
 	}

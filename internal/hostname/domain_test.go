@@ -1,11 +1,11 @@
-package sources
+package hostname
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestNormalizeDomain(t *testing.T) {
+func TestDomain(t *testing.T) {
 	tests := []struct{ in, want, err string }{
 		{in: "example.com", want: "example.com"},
 		{in: " WWW.Example.COM. ", want: "www.example.com"},
@@ -20,6 +20,9 @@ func TestNormalizeDomain(t *testing.T) {
 		{in: "a.test/x", err: "without port or path"},
 		{in: "10.0.0.1", err: "IP address"},
 		{in: "[::1]", err: "IP address"},
+		{in: "１０.0.0.1", err: "IP address"},
+		{in: "１０.example", want: "10.example"},
+		{in: "\xff.test", err: "not a valid domain"},
 		{in: "a.*.test", err: "whole first label"},
 		{in: "*", err: "whole first label"},
 		{in: "*a.test", err: "whole first label"},
@@ -33,31 +36,31 @@ func TestNormalizeDomain(t *testing.T) {
 		{in: strings.Repeat(" ", 1<<20) + "a b.test" + strings.Repeat(" ", 1<<20), err: "only letters"},
 	}
 	for _, tt := range tests {
-		got, err := NormalizeDomain(tt.in)
+		got, err := Domain(tt.in)
 		switch {
 		case tt.err == "" && err != nil:
-			t.Errorf("NormalizeDomain(%q): %v", tt.in, err)
+			t.Errorf("Domain(%q): %v", tt.in, err)
 		case tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)):
-			t.Errorf("NormalizeDomain(%q) = %q, %v; want an error with %q", tt.in, got, err, tt.err)
+			t.Errorf("Domain(%q) = %q, %v; want an error with %q", tt.in, got, err, tt.err)
 		case err != nil && len(err.Error()) > 1000:
-			t.Errorf("NormalizeDomain(%.40q): an error of %d bytes", tt.in, len(err.Error()))
+			t.Errorf("Domain(%.40q): an error of %d bytes", tt.in, len(err.Error()))
 		case got != tt.want:
-			t.Errorf("NormalizeDomain(%q) = %q, want %q", tt.in, got, tt.want)
+			t.Errorf("Domain(%q) = %q, want %q", tt.in, got, tt.want)
 		}
 	}
 }
 
-func FuzzNormalizeDomain(f *testing.F) {
+func FuzzDomain(f *testing.F) {
 	for _, seed := range []string{"a.test", "*.a.test", "BÜCHER.test.", "a_b", "xn--a"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		d, err := NormalizeDomain(s)
+		d, err := Domain(s)
 		if err != nil {
 			return
 		}
-		if again, err := NormalizeDomain(d); err != nil || again != d {
-			t.Errorf("NormalizeDomain(%q) = %q, which normalises to %q, %v", s, d, again, err)
+		if again, err := Domain(d); err != nil || again != d {
+			t.Errorf("Domain(%q) = %q, which normalises to %q, %v", s, d, again, err)
 		}
 	})
 }
