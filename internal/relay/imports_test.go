@@ -17,7 +17,7 @@ func TestImports(t *testing.T) {
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
-		"admin":             {"internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},
+		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/guard": nil, "internal/hostname": nil, "internal/panics": nil, "internal/secret": nil,
