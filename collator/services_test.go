@@ -11,7 +11,7 @@ import (
 	"relay/xds"
 )
 
-// service returns an app with a TCP service.
+// tcpApp returns an app with a TCP service.
 func tcpApp(t testing.TB, id string, settings ...string) *sources.App {
 	return set(t, webApp(id), append([]string{"MODE=tcp"}, settings...)...)
 }
