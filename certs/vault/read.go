@@ -26,15 +26,15 @@ const (
 // older "live". It is believed when polls keep giving it.
 var errSuspicious = errors.New("not believed yet")
 
-// errCut is the outcome of certificates that were not tried.
-var errCut = errors.New("not read: too many others failed")
+// errNotTried is the outcome of certificates that were not asked for.
+var errNotTried = errors.New("not read: too many others failed")
 
 // reader reads the store once at a time. It belongs to Serve's goroutine.
 type reader struct {
 	config Config
 	client *client
 	auth   *auth
-	store  *store
+	known  *known
 
 	live        liveParser
 	liveVersion int
@@ -73,9 +73,9 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 		return outcome{}, err
 	}
 	good, bad := r.live.parse(live.data)
-	before := len(r.store.entries)
-	wanted := r.store.update(good, bad, believed)
-	changed := live.version != r.liveVersion || len(r.store.entries) < before
+	before := len(r.known.names)
+	wanted := r.known.update(good, bad, believed)
+	changed := live.version != r.liveVersion || len(r.known.names) < before
 	results := r.fetchAll(ctx, wanted)
 	if err := ctx.Err(); err != nil {
 		return outcome{}, err
@@ -84,7 +84,7 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 	var last error
 	now := time.Now()
 	for _, f := range results {
-		if err := r.store.apply(f, now); err != nil {
+		if err := r.known.apply(f, now); err != nil {
 			panics.Log(r.auth.logger, err, "name", f.name)
 		}
 		behind = behind || f.behind()
@@ -92,7 +92,7 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 			changed = changed || f.got.data != nil
 			continue
 		}
-		if failed++; last == nil || errors.Is(last, errCut) {
+		if failed++; last == nil || errors.Is(last, errNotTried) {
 			last = f.err
 		}
 	}
@@ -144,7 +144,7 @@ func (r *reader) refused(ctx context.Context) string {
 func (r *reader) believe(live kvEntry, poll bool) (believed bool, err error) {
 	reason := ""
 	switch {
-	case len(live.data) == 0 && !r.store.empty():
+	case len(live.data) == 0 && !r.known.empty():
 		reason = "live is empty or deleted, but had names before"
 	case live.version < r.liveVersion:
 		reason = fmt.Sprintf("live has version %d, but had %d before", live.version, r.liveVersion)
@@ -170,7 +170,7 @@ func (r *reader) delayFirst(failed, all int, last error) error {
 		return nil
 	}
 	r.incomplete++
-	if certificates, _ := r.store.collect(time.Now()); r.incomplete <= patience || len(certificates) == 0 {
+	if certificates, _ := r.known.collect(time.Now()); r.incomplete <= patience || len(certificates) == 0 {
 		return fmt.Errorf("%d of %d certificates could not be read: %w", failed, all, last)
 	}
 	return nil
@@ -209,7 +209,7 @@ func (r *reader) fetchEach(ctx context.Context, wanted map[string]liveEntry) []f
 		group.Go(func() {
 			for f := range jobs {
 				if failed.Load() >= giveUpAfter {
-					f.err = errCut
+					f.err = errNotTried
 				} else {
 					f.err = panics.Catch(func() error { return r.fetch(ctx, &f) })
 				}

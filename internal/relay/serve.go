@@ -71,16 +71,10 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 	if err != nil {
 		return nil, err
 	}
-	apps, err := keeping.apps(r.collator)
-	if err != nil {
+	if r.apps, err = newAppSource(config.Apps, keeping.apps(r.collator), log, registerer); err != nil {
 		return nil, err
 	}
-	if r.apps, err = newAppSource(config.Apps, apps, log, registerer); err != nil {
-		return nil, err
-	}
-	if r.renewal, err = renewal.New(r.collator, log.With("part", "certificates"), registerer); err != nil {
-		return nil, err
-	}
+	r.renewal = renewal.New(r.collator, log.With("part", "certificates"), registerer)
 	certificates, err := keeping.certificates(r.collator)
 	if err != nil {
 		return nil, err
