@@ -1,13 +1,12 @@
 package collator
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"relay/certs"
-	"relay/internal/hostname"
+	"relay/collator/routing"
 )
 
 // mergeCertificates takes complete reads of certificate sources.
@@ -39,7 +38,7 @@ func (c *Collator) selectCertificates() {
 	c.certificatesSynced.Store(true)
 	// The name cannot be that of a source.
 	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
-	chains, secrets := tlsChains(selection)
+	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
 	}
@@ -53,7 +52,7 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
 		for _, certificate := range c.certificates[source].certificates {
-			name := secretName(certificate)
+			name := routing.SecretName(certificate)
 			if seen[name] {
 				problems = append(problems, Problem{Subject: name, Reason: "is given twice: the first is used"})
 				continue
@@ -65,65 +64,6 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	return all, problems
 }
 
-// tlsChains returns one chain per certificate that is used, ordered by name,
-// the default one last, and the certificate behind each secret.
-func tlsChains(s certs.Selection) ([]tlsChain, map[string]*certs.Certificate) {
-	secrets := make(map[string]*certs.Certificate)
-	names := make(map[string][]string)
-	yielding := make(map[string][]string)
-	for name, certificate := range s.Winners {
-		secret := secretName(certificate)
-		secrets[secret] = certificate
-		names[secret] = append(names[secret], name)
-	}
-	for name, certificate := range s.Yielding {
-		secret := secretName(certificate)
-		secrets[secret] = certificate
-		names[secret], yielding[secret] = append(names[secret], name), append(yielding[secret], name)
-	}
-	chains := make([]tlsChain, 0, len(names)+1)
-	for secret, serverNames := range names {
-		slices.Sort(serverNames)
-		slices.Sort(yielding[secret])
-		chains = append(chains, tlsChain{name: secret, secret: secret, serverNames: serverNames, yielding: yielding[secret]})
-	}
-	slices.SortFunc(chains, func(a, b tlsChain) int { return cmp.Compare(a.name, b.name) })
-	if s.Default != nil {
-		secret := secretName(s.Default)
-		secrets[secret] = s.Default
-		chains = append(chains, tlsChain{name: defaultChain, secret: secret})
-	}
-	return chains, secrets
-}
-
-// withoutYielding leaves each yielding name to the wildcard over it, where there
-// is a chain for that. Where there is none, be it that the fleet is not given the
-// certificate or that the wildcard is passed through, the name stays.
-func withoutYielding(chains []tlsChain) []tlsChain {
-	wildcards := make(map[string]bool)
-	for _, chain := range chains {
-		for _, name := range chain.serverNames {
-			if _, ok := cutWildcard(name); ok {
-				wildcards[name] = true
-			}
-		}
-	}
-	left := make([]tlsChain, 0, len(chains))
-	for _, chain := range chains {
-		if len(chain.yielding) > 0 {
-			chain.serverNames = slices.DeleteFunc(slices.Clone(chain.serverNames), func(name string) bool {
-				_, yields := slices.BinarySearch(chain.yielding, name)
-				return yields && wildcards[hostname.WildcardOver(name)]
-			})
-			if len(chain.serverNames) == 0 {
-				continue
-			}
-		}
-		left = append(left, chain)
-	}
-	return left
-}
-
 // CertificateView is a certificate as people read about it.
 type CertificateView struct {
 	Source, Name string
@@ -131,8 +71,8 @@ type CertificateView struct {
 	Secret string
 	// ServerNames are the names it covers, Serves those it is used for.
 	ServerNames, Serves []string
-	// yielding are those that it is used for where the wildcard over them cannot be.
-	yielding []string
+	// Yielding are those that it is used for where the wildcard over them cannot be.
+	Yielding []string
 	// Default tells that it answers clients without a known server name.
 	Default             bool
 	NotBefore, NotAfter time.Time
@@ -144,8 +84,8 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 	views := make([]CertificateView, len(all))
 	for i, certificate := range all {
 		views[i] = CertificateView{
-			Source: certificate.Source, Name: certificate.Name, Secret: secretName(certificate),
-			ServerNames: certificate.ServerNames, Serves: serves[certificate], yielding: yielding[certificate],
+			Source: certificate.Source, Name: certificate.Name, Secret: routing.SecretName(certificate),
+			ServerNames: certificate.ServerNames, Serves: serves[certificate], Yielding: yielding[certificate],
 			Default:   certificate == s.Default,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
 			Fingerprint: certificate.Fingerprint,

@@ -88,8 +88,9 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 	c.metrics = newMetrics(registerer, c.problems)
 	registerer.MustRegister(coverageMetrics{c})
 	for _, f := range cfg.Fleets {
-		state := newFleetState(f, cfg.ACMEApp, publishers[f.Name], c)
-		if c.fleets = append(c.fleets, state); f.hasHTTPS() {
+		f.ACMEApp = cfg.ACMEApp
+		state := newFleetState(f, publishers[f.Name], c)
+		if c.fleets = append(c.fleets, state); f.HasHTTPS() {
 			c.coverage.fleets[f.Name] = state.coverage
 		}
 	}
@@ -170,7 +171,7 @@ func (c *Collator) merge(t *notes) {
 		}
 	}
 	for _, f := range c.fleets {
-		f.setSecrets(t.secrets)
+		f.setTLSSecrets(t.tlsSecrets)
 	}
 	if len(t.certs) > 0 {
 		c.mergeCertificates(t.certs)
@@ -219,7 +220,7 @@ func (c *Collator) remap(app *sources.App) {
 		c.misfits[app.ID] = left
 	}
 	c.problems.set(owner{InternalProblem, "", app.ID})
-	c.problems.set(owner{AppProblem, "", app.ID}, appProblems(mapped)...)
+	c.problems.set(owner{AppProblem, "", app.ID}, problemsOf(app.ID, mapped.Problems)...)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -235,10 +236,11 @@ func (c *Collator) removeApp(id string) {
 	c.route(id, before, nil)
 }
 
-func appProblems(app *sources.App) []Problem {
-	problems := make([]Problem, len(app.Problems))
-	for i, p := range app.Problems {
-		problems[i] = Problem{App: app.ID, Subject: p.Subject, Reason: p.Reason}
+// problemsOf makes what a source or a fleet found in an app problems of the app.
+func problemsOf(app string, found []sources.Problem) []Problem {
+	problems := make([]Problem, len(found))
+	for i, p := range found {
+		problems[i] = Problem{App: app, Subject: p.Subject, Reason: p.Reason}
 	}
 	return problems
 }

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"sync"
 
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
 	"relay/sources"
@@ -34,9 +34,9 @@ type notes struct {
 	all    []*sources.App
 	apps   map[string]*sources.App // nil: removed
 	certs  map[string]certificateRead
-	// secrets are those that are no certificates.
-	secrets map[fleetSecret]*tlsv3.Secret
-	upTo    uint64
+	// tlsSecrets are those that are no certificates.
+	tlsSecrets map[tlsSecret]proto.Message
+	upTo       uint64
 }
 
 // certificateRead is one complete read of a certificate source.
@@ -105,10 +105,10 @@ func (t *notes) add(later notes) {
 	} else {
 		maps.Copy(t.certs, later.certs)
 	}
-	if t.secrets == nil {
-		t.secrets = later.secrets
+	if t.tlsSecrets == nil {
+		t.tlsSecrets = later.tlsSecrets
 	} else {
-		maps.Copy(t.secrets, later.secrets)
+		maps.Copy(t.tlsSecrets, later.tlsSecrets)
 	}
 }
 

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/collator/routing"
 	"relay/internal/panics"
 	"relay/sources"
 	"relay/xds"
@@ -115,16 +115,16 @@ func TestPanicsLoseNothing(t *testing.T) {
 	onDemand, internal := testFleet(), testFleet()
 	onDemand.CertificatesOnDemand = true
 	internal.Name = "internal"
-	cfg := Config{Fleets: []Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
+	cfg := Config{Fleets: []routing.Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
 	met := make(map[string]int)
 	for seed := range uint64(150) {
-		w := world{rand.New(rand.NewPCG(seed, 3))}
+		w := newWorld(seed, 3)
 		b := newBroken(t, cfg)
 		b.SyncApps(nil)
 		b.SyncCertificates("vault", nil, nil)
 		for range 8 {
 			lit := b.light(w)
-			for w.say(b.Collator); !b.serve(); w.say(b.Collator) {
+			for w.Say(b.Collator); !b.serve(); w.Say(b.Collator) {
 				met[lit]++
 			}
 		}
@@ -151,9 +151,9 @@ func TestPanicsLoseNothing(t *testing.T) {
 // certificates.
 func wantSameResolver(t *testing.T, b *broken) {
 	t.Helper()
-	resolve, want := b.publishers[0].resolve, newServerNames(b.fleets[0].chains)
+	resolve, want := b.publishers[0].Resolve, routing.NewResolver(b.fleets[0].chains)
 	for _, name := range append(someDomains, "q.test") {
-		secret, _, _ := want.resolve(name)
+		secret, _, _ := want.Resolve(name)
 		if got, _, _ := resolve(name); got != secret {
 			t.Fatalf("%s is resolved to %q, want %q", name, got, secret)
 		}
@@ -163,7 +163,7 @@ func wantSameResolver(t *testing.T, b *broken) {
 // TestServeGoesOnAfterAPanic is about Serve itself.
 func TestServeGoesOnAfterAPanic(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Fleets: []Fleet{testFleet()}}
+	cfg := Config{Fleets: []routing.Fleet{testFleet()}}
 	b := newBroken(t, cfg)
 	syncApps(b.Collator, webApp("/a", "a.test"), webApp("/b", "a.test"))
 	b.publishers[0].before.left = 1
@@ -183,7 +183,7 @@ func TestServeGoesOnAfterAPanic(t *testing.T) {
 		t.Errorf("Serve returned %v", err)
 	}
 	wantSameAsFresh(t, b.Collator, b.publishers[0].recorder, cfg)
-	if diff := cmp.Diff([]string{"*.*", "*.test", "a.test"}, b.publishers[0].names(xds.Scope)); diff != "" {
+	if diff := cmp.Diff([]string{"*.*", "*.test", "a.test"}, b.publishers[0].Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 }

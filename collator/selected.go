@@ -1,6 +1,9 @@
 package collator
 
-import "relay/certs"
+import (
+	"relay/certs"
+	"relay/collator/routing"
+)
 
 // setSelected takes the certificates that were selected.
 func (v *coverage) setSelected(all []*certs.Certificate) {
@@ -26,7 +29,7 @@ func (c *Collator) SelectedCertificates() (selected []certs.Selected, changed <-
 	defer v.mu.RUnlock()
 	selected = make([]certs.Selected, len(v.selected))
 	for i, certificate := range v.selected {
-		selected[i] = certs.Selected{Certificate: certificate, Use: v.use(secretName(certificate))}
+		selected[i] = certs.Selected{Certificate: certificate, Use: v.use(routing.SecretName(certificate))}
 	}
 	return selected, v.changed
 }

@@ -4,13 +4,17 @@ import (
 	"cmp"
 	"slices"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
 // AppView is an app as people read about it.
 type AppView struct {
 	ID, Version string
-	Ports       []PortView
+	// Routed is the app as fleets route it: with others as one, under another id, if it
+	// is one of a deployment.
+	Routed *sources.App
+	Ports  []PortView
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
 	Problems []Problem
@@ -87,11 +91,11 @@ func (c *Collator) Problems() []Problem {
 
 func (c *Collator) view(a shownApp, problems []Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Problems: problems, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {
-			if f.routes(routed.ID, routed, i) {
+			if f.Routes(routed.ID, routed, i) {
 				fleets = append(fleets, f.Name)
 			}
 		}
@@ -104,7 +108,7 @@ func (c *Collator) view(a shownApp, problems []Problem) AppView {
 			v.Endpoints = inGroup(app, a.merged, i)
 		}
 		if len(fleets) > 0 {
-			v.Cluster = clusterName(routed.ID, i)
+			v.Cluster = routing.ClusterName(routed.ID, i)
 		}
 		view.Ports[i] = v
 	}

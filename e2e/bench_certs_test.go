@@ -20,7 +20,7 @@ import (
 	"relay/certs/certstest"
 	"relay/certs/vault"
 	"relay/certs/vault/vaulttest"
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/relay"
 	"relay/internal/secret"
 )
@@ -188,9 +188,9 @@ func newBenchVault(b *testing.B, certificates int) *benchVault {
 	}
 	v.config = relay.Config{
 		Apps: relay.Apps{File: apps, ACME: "/marathon-acme"},
-		Fleets: []relay.Fleet{{Fleet: collator.Fleet{
+		Fleets: []relay.Fleet{{Fleet: routing.Fleet{
 			Name: "external", HTTP: netip.MustParseAddrPort("127.0.0.1:1"), HTTPS: netip.MustParseAddrPort("127.0.0.1:2"),
-			Options: collator.Options{ConnectTimeout: time.Second},
+			Options: routing.Options{ConnectTimeout: time.Second},
 		}}},
 		Certificates: relay.Certificates{Grace: time.Hour, Vault: vault.Config{
 			Addresses: []string{v.proxy(b, server.Addr)}, Mount: "secret", Token: secret.String(token), PollInterval: time.Hour,

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/relay"
 	"relay/sources/marathon"
 	"relay/sources/marathon/marathontest"
@@ -110,8 +110,8 @@ func newBenchWorld(b *testing.B, options marathontest.Options, apps ...marathont
 	}
 	w.config = relay.Config{
 		Apps: relay.Apps{Marathon: marathon.Config{URLs: []string{w.marathon.URL()}, SyncInterval: time.Hour}, ACME: "/marathon-acme"},
-		Fleets: []relay.Fleet{{Fleet: collator.Fleet{
-			Name: "external", HTTP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), Options: collator.DefaultOptions(),
+		Fleets: []relay.Fleet{{Fleet: routing.Fleet{
+			Name: "external", HTTP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), Options: routing.DefaultOptions(),
 		}}},
 		XDS:   relay.XDSPort{Address: fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(b))},
 		Admin: relay.AdminPort{Address: "127.0.0.1:0"},

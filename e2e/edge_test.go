@@ -12,7 +12,7 @@ import (
 	"github.com/coder/websocket"
 
 	"relay/certs/certstest"
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/relay"
 )
 
@@ -32,7 +32,7 @@ func testClientCAFile(t *testing.T, certificates string) {
 	first, second := certstest.TestCA(t), certstest.TestCA(t)
 	file := filepath.Join(t.TempDir(), "clients.pem")
 	replace(t, file, first.RootPEM())
-	w.relay.fleet.ClientCAFile, w.relay.fleet.TLS.ClientCertificates = file, collator.ClientCertificatesRequired
+	w.relay.fleet.ClientCAFile, w.relay.fleet.TLS.ClientCertificates = file, routing.ClientCertificatesRequired
 	w.start()
 	old, young, nobody := w.tls.clientAs(first, "old.test"), w.tls.clientAs(second, "young.test"), w.clients.client(false)
 	served := func(client *http.Client) error {
@@ -91,7 +91,7 @@ func testClientCAFile(t *testing.T, certificates string) {
 // A file that cannot be used at the start is said at once.
 func TestEdgeFilesAtStart(t *testing.T) {
 	w := newWorld(t)
-	w.relay.fleet.ClientCAFile, w.relay.fleet.TLS.ClientCertificates = filepath.Join(t.TempDir(), "none.pem"), collator.ClientCertificatesRequired
+	w.relay.fleet.ClientCAFile, w.relay.fleet.TLS.ClientCertificates = filepath.Join(t.TempDir(), "none.pem"), routing.ClientCertificatesRequired
 	_, err := relay.New(w.relay.config, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "client-ca of fleet external") || !strings.Contains(err.Error(), "none.pem") {
 		t.Errorf("error %v, want one that names the file", err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"relay/certs/certstest"
-	"relay/internal/relay"
+	"relay/collator/explain"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -65,7 +65,7 @@ func TestExplain(t *testing.T) {
 		t.Errorf("an unknown domain: status %d, %s, %s", status, out, errs)
 	}
 	status, out, _ = w.admin.explain("--json", "/api")
-	var e relay.Explanation
+	var e explain.Explanation
 	if err := json.Unmarshal([]byte(out), &e); status != 0 || err != nil || len(e.Apps) != 1 || e.Apps[0].ID != "/api" || len(e.Fleets[0].Envoys) != 1 {
 		t.Errorf("--json: status %d, %v, %s", status, err, out)
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"relay/certs/certstest"
-	"relay/collator"
+	"relay/collator/routing"
 )
 
 const (
@@ -143,7 +143,7 @@ func TestTCPAll(t *testing.T) {
 	for _, choice := range []string{"labels", "all", "off"} {
 		t.Run(choice, func(t *testing.T) {
 			w := newWorld(t)
-			w.relay.fleet.TCP = collator.TCPServices(choice)
+			w.relay.fleet.TCP = routing.TCPServices(choice)
 			w.start()
 			a := w.tcp.lines("a", nil)
 			port, said := w.tcp.port()

@@ -11,7 +11,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/certs/dir"
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/logtest"
 	"relay/internal/relay"
 	"relay/sources/marathon"
@@ -62,8 +62,8 @@ func newWorld(t *testing.T) *world {
 	w.marathon.deploy(app("/seed", "seed.test", 1))
 	w.relay = &runningRelay{t: t, certs: w.certs, admin: w.admin, log: &logtest.Buffer{}, config: relay.Config{
 		Apps: relay.Apps{Marathon: marathon.Config{URLs: []string{w.marathon.URL()}, SyncInterval: time.Hour}, ACME: "/marathon-acme"},
-		Fleets: []relay.Fleet{{Fleet: collator.Fleet{
-			Name: "external", HTTP: netip.MustParseAddrPort(w.clients.http), HTTPS: netip.MustParseAddrPort(w.clients.https), Options: collator.DefaultOptions(),
+		Fleets: []relay.Fleet{{Fleet: routing.Fleet{
+			Name: "external", HTTP: netip.MustParseAddrPort(w.clients.http), HTTPS: netip.MustParseAddrPort(w.clients.https), Options: routing.DefaultOptions(),
 		}}},
 		Certificates: relay.Certificates{Dir: dir.Config{Paths: []string{w.certs.dir}}, Grace: time.Hour},
 		XDS:          relay.XDSPort{Address: freeAddress(t)},

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"relay/internal/secret"
-
 	"github.com/hashicorp/vault/api"
+
+	"relay/internal/secret"
 )
 
 const (

@@ -6,12 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"relay/internal/files"
-	"relay/internal/secret"
-
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
 	"github.com/hashicorp/vault/api/auth/kubernetes"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
 // AppRole is a login by role id and secret id; it is used when RoleID is set.

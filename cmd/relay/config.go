@@ -12,7 +12,7 @@ import (
 
 	"relay/certs/dir"
 	"relay/certs/vault"
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/relay"
 	"relay/internal/secret"
 )
@@ -187,14 +187,14 @@ func (f *Flags) config() relay.Config {
 }
 
 func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
-	return relay.Fleet{ClientCAFile: fleet.ClientCA, Clients: fleet.Clients, Fleet: collator.Fleet{
+	return relay.Fleet{ClientCAFile: fleet.ClientCA, Clients: fleet.Clients, Fleet: routing.Fleet{
 		Name: fleet.Name, HTTP: fleet.HTTP, HTTPS: fleet.HTTPS, HTTPSPublicPort: fleet.HTTPSPublicPort,
-		TLS: collator.DownstreamTLS{
-			MinVersion: collator.TLSVersion(fleet.TLSMinVersion), ClientCertificates: collator.ClientCertificates(fleet.ClientCertificates),
+		TLS: routing.DownstreamTLS{
+			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},
 		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
-		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, TCP: collator.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
-		Options: collator.Options{
+		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
+		Options: routing.Options{
 			StreamIdleTimeout: f.StreamIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
 			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,
 		},

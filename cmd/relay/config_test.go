@@ -15,7 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"relay/certs/certstest"
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -66,7 +66,7 @@ func TestFleets(t *testing.T) {
 	if len(fleets) != 2 || fleets[0].Name != "external" || fleets[0].HTTPS.Port() != 443 || fleets[1].HTTP.Port() != 8080 || fleets[1].HTTPS.IsValid() {
 		t.Errorf("fleets %+v", fleets)
 	}
-	if got, want := fleets[0].TLS, (collator.DownstreamTLS{MinVersion: collator.TLS13, ClientCertificates: collator.ClientCertificatesRequired}); got != want {
+	if got, want := fleets[0].TLS, (routing.DownstreamTLS{MinVersion: routing.TLS13, ClientCertificates: routing.ClientCertificatesRequired}); got != want {
 		t.Errorf("TLS %+v, want %+v", got, want)
 	}
 	if fleets[0].ClientCAFile != "/ca.pem" {
@@ -75,7 +75,7 @@ func TestFleets(t *testing.T) {
 	if want := []string{"*.Example.com", "Shop.test"}; !fleets[0].CertificatesOnDemand || !slices.Equal(fleets[0].ServerNames, want) || fleets[1].CertificatesOnDemand {
 		t.Errorf("certificates on demand %v and %v, server names %q", fleets[0].CertificatesOnDemand, fleets[1].CertificatesOnDemand, fleets[0].ServerNames)
 	}
-	if want := []uint16{80, 443, 9901}; fleets[0].TCP != "" || fleets[1].TCP != collator.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
+	if want := []uint16{80, 443, 9901}; fleets[0].TCP != "" || fleets[1].TCP != routing.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
 		t.Errorf("TCP services of fleets: %q, %q, without %d", fleets[0].TCP, fleets[1].TCP, fleets[1].ReservedPorts)
 	}
 }

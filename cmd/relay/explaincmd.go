@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"relay/collator/explain"
 	"relay/internal/files"
-	"relay/internal/relay"
 )
 
 type explainCmd struct {
@@ -41,7 +41,7 @@ func (c *explainCmd) Run(ctx context.Context, out streams) error {
 	if err != nil {
 		return err
 	}
-	var e relay.Explanation
+	var e explain.Explanation
 	if err := json.Unmarshal(body, &e); err != nil || e.Subject == "" {
 		return fmt.Errorf("%s did not answer with an explanation: is it Relay's admin endpoint?", c.shown())
 	}

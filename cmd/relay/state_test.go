@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/relay"
 )
 
@@ -27,8 +27,8 @@ func TestWrongStateConfiguration(t *testing.T) {
 			t.Errorf("%q: %v; want %q", args, err, want)
 		}
 	}
-	config := relay.Config{State: relay.State{Dir: t.TempDir(), KeyFile: short}, Fleets: []relay.Fleet{{Fleet: collator.Fleet{
-		Name: "external", HTTP: netip.MustParseAddrPort("127.0.0.1:1"), Options: collator.DefaultOptions(),
+	config := relay.Config{State: relay.State{Dir: t.TempDir(), KeyFile: short}, Fleets: []relay.Fleet{{Fleet: routing.Fleet{
+		Name: "external", HTTP: netip.MustParseAddrPort("127.0.0.1:1"), Options: routing.DefaultOptions(),
 	}}}}
 	if _, err := relay.New(config, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "32 random bytes") || strings.Contains(err.Error(), "password") {
 		t.Errorf("a short key: %v", err)

@@ -14,6 +14,7 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/hostname"
 	"relay/sources/marathon"
 )
@@ -50,7 +51,7 @@ type Apps struct {
 // Fleet is the Envoys of one group, and who may be one of them. What is reserved
 // for Relay, its own ports, is added to ReservedPorts.
 type Fleet struct {
-	collator.Fleet
+	routing.Fleet
 	// ClientCAFile holds, in PEM, the authorities of the certificates that clients
 	// of HTTPS show. It is read again when it changes.
 	ClientCAFile string
@@ -62,7 +63,7 @@ type Fleet struct {
 
 // asksForCertificates reports whether clients of HTTPS are to show certificates.
 func (f Fleet) asksForCertificates() bool {
-	return f.TLS.ClientCertificates != "" && f.TLS.ClientCertificates != collator.ClientCertificatesOff
+	return f.TLS.ClientCertificates != "" && f.TLS.ClientCertificates != routing.ClientCertificatesOff
 }
 
 // Certificates says where certificates come from; both may be used.
@@ -166,7 +167,7 @@ func (f Fleet) validate() error {
 	fail := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("fleet %q "+format, append([]any{f.Name}, args...)...))
 	}
-	if !slices.Contains([]collator.TCPServices{"", collator.TCPLabelled, collator.TCPAll, collator.TCPNone}, f.TCP) {
+	if !slices.Contains([]routing.TCPServices{"", routing.TCPLabelled, routing.TCPAll, routing.TCPNone}, f.TCP) {
 		fail("has tcp: %s: use labels, all or off", f.TCP)
 	}
 	if len(f.ServerNames) > 0 && !f.HTTPS.IsValid() {
@@ -175,11 +176,11 @@ func (f Fleet) validate() error {
 	if _, err := normalNames(f.ServerNames); err != nil {
 		fail("has server-names that are none: %w", err)
 	}
-	if !slices.Contains([]collator.TLSVersion{"", collator.TLS12, collator.TLS13}, f.TLS.MinVersion) {
+	if !slices.Contains([]routing.TLSVersion{"", routing.TLS12, routing.TLS13}, f.TLS.MinVersion) {
 		fail("has tls-min-version: %s: use 1.2 or 1.3", f.TLS.MinVersion)
 	}
-	if !slices.Contains([]collator.ClientCertificates{
-		"", collator.ClientCertificatesOff, collator.ClientCertificatesOptional, collator.ClientCertificatesRequired,
+	if !slices.Contains([]routing.ClientCertificates{
+		"", routing.ClientCertificatesOff, routing.ClientCertificatesOptional, routing.ClientCertificatesRequired,
 	}, f.TLS.ClientCertificates) {
 		fail("has client-certificates: %s: use off, optional or required", f.TLS.ClientCertificates)
 	}
@@ -190,7 +191,7 @@ func (f Fleet) validate() error {
 	case !asks && f.ClientCAFile != "":
 		fail("has a client-ca, but asks clients for no certificates: give client-certificates optional or required")
 	}
-	if (f.TLS.MinVersion == collator.TLS13 || asks || f.ClientCAFile != "") && !f.HTTPS.IsValid() {
+	if (f.TLS.MinVersion == routing.TLS13 || asks || f.ClientCAFile != "") && !f.HTTPS.IsValid() {
 		fail("has settings of TLS, but does not listen for HTTPS: give https")
 	}
 	return errors.Join(errs...)

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"relay/collator"
+	"relay/collator/routing"
 )
 
 // Fleets get what follows from the rest of the configuration.
@@ -13,13 +13,13 @@ func TestCollatorConfig(t *testing.T) {
 	c := Config{
 		XDS: XDSPort{Address: "127.0.0.1:18000"}, Admin: AdminPort{Address: "127.0.0.1:9090"}, SessionTicketKeyFile: "/k",
 		Fleets: []Fleet{
-			{Fleet: collator.Fleet{
+			{Fleet: routing.Fleet{
 				Name: "external", HTTPS: netip.MustParseAddrPort("0.0.0.0:443"), ServerNames: []string{"*.Example.com", "Shop.test"},
 			}},
-			{Fleet: collator.Fleet{
+			{Fleet: routing.Fleet{
 				Name: "public", HTTPS: netip.MustParseAddrPort("0.0.0.0:8443"), HTTPSPublicPort: 443, ReservedPorts: []uint16{80, 443, 9901},
 			}},
-			{Fleet: collator.Fleet{Name: "internal", HTTP: netip.MustParseAddrPort("10.0.0.1:8080")}},
+			{Fleet: routing.Fleet{Name: "internal", HTTP: netip.MustParseAddrPort("10.0.0.1:8080")}},
 		},
 	}
 	fleets := c.collatorConfig().Fleets

@@ -51,8 +51,8 @@ func TestImports(t *testing.T) {
 			switch {
 			case strings.HasPrefix(imported, "relay/") && to != stage && !slices.Contains(want, to):
 				t.Errorf("%s imports %s: data flows the other way", name, imported)
-			case strings.HasPrefix(imported, envoy) && stage != "collator" && stage != "xds":
-				t.Errorf("%s imports %s: only collator builds Envoy messages", name, imported)
+			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds":
+				t.Errorf("%s imports %s: only collator/envoy builds Envoy messages", name, imported)
 			case imported == ads && stage != "xds":
 				t.Errorf("%s imports %s: only xds speaks the discovery service", name, imported)
 			}
@@ -60,6 +60,45 @@ func TestImports(t *testing.T) {
 	}
 	if len(seen) != len(allowed) {
 		t.Errorf("only packages of %v were checked", seen)
+	}
+}
+
+// The collator has rooms, each of which imports those below it. collator/envoy names
+// its resources as xds does, and makes entries of a store.
+func TestRoomsOfTheCollator(t *testing.T) {
+	t.Parallel()
+	allowed := map[string][]string{
+		"relay/collator/routing": {"relay/sources", "relay/certs", "relay/internal/hostname"},
+		"relay/collator/envoy":   {"relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/hostname", "relay/internal/panics"},
+		"relay/collator": {
+			"relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds",
+			"relay/internal/hostname", "relay/internal/panics", "relay/internal/secret",
+		},
+		"relay/collator/explain": {"relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/hostname"},
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/collator/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasSuffix(name, "test") {
+			continue
+		}
+		want, ruled := allowed[name]
+		if !ruled {
+			t.Errorf("%s is no known room: say here what it may import", name)
+		}
+		seen++
+		for imported := range strings.FieldsSeq(imports) {
+			if strings.HasPrefix(imported, "relay/") && !slices.Contains(want, imported) {
+				t.Errorf("%s imports %s, which is above it or none of its business", name, imported)
+			}
+		}
+	}
+	if seen != len(allowed) {
+		t.Errorf("%d rooms of %d were checked", seen, len(allowed))
 	}
 }
 

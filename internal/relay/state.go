@@ -7,6 +7,7 @@ import (
 
 	"relay/admin"
 	"relay/collator"
+	"relay/collator/explain"
 	"relay/xds"
 )
 
@@ -174,4 +175,10 @@ func (r *Relay) Problems() []admin.ProblemView {
 		}
 	}
 	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
+}
+
+// Explain says how a domain or an app is routed, from its labels to each Envoy.
+func (r *Relay) Explain(subject string) (any, bool) {
+	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady}.Explain(subject)
+	return e, e.Known
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"relay/collator"
+	"relay/collator/routing"
 	"relay/internal/logtest"
 )
 
@@ -59,12 +60,12 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 	replace(t, file, []byte(hex.EncodeToString([]byte(ticketSecret))+"\n"))
 	synctest.Test(t, func(t *testing.T) {
 		address := netip.MustParseAddrPort("127.0.0.1:1")
-		fleet := func(name string, https netip.AddrPort, clients collator.ClientCertificates) Fleet {
-			return Fleet{Fleet: collator.Fleet{Name: name, HTTPS: https, TLS: collator.DownstreamTLS{ClientCertificates: clients}}}
+		fleet := func(name string, https netip.AddrPort, clients routing.ClientCertificates) Fleet {
+			return Fleet{Fleet: routing.Fleet{Name: name, HTTPS: https, TLS: routing.DownstreamTLS{ClientCertificates: clients}}}
 		}
 		config := &Config{SessionTicketKeyFile: file, Fleets: []Fleet{
 			fleet("a", address, ""), fleet("b", address, ""), fleet("plain", netip.AddrPort{}, ""),
-			fleet("asks", address, collator.ClientCertificatesOptional),
+			fleet("asks", address, routing.ClientCertificatesOptional),
 		}}
 		sink := &ticketSink{keys: make(map[string][]collator.TicketKey)}
 		log := &logtest.Buffer{}
@@ -95,7 +96,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 			}
 		}
 		holds("at the start", ticketSecret, 2)
-		time.Sleep(collator.TicketKeyPeriod - time.Minute)
+		time.Sleep(routing.TicketKeyPeriod - time.Minute)
 		holds("shortly before the end of a period", ticketSecret, 2)
 		time.Sleep(time.Minute + recheck)
 		holds("in the next period", ticketSecret, 4)
@@ -105,7 +106,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 		if p := e.problems(); len(p) != 1 || !strings.Contains(p[0].Reason, "32 random bytes") || strings.Contains(p[0].Reason, "short") {
 			t.Errorf("problems %+v", p)
 		}
-		time.Sleep(collator.TicketKeyPeriod)
+		time.Sleep(routing.TicketKeyPeriod)
 		holds("in the period after", ticketSecret, 6)
 		replace(t, file, []byte(otherSecret))
 		time.Sleep(recheck)

@@ -16,11 +16,11 @@ import (
 	"strings"
 	"time"
 
-	"relay/internal/files"
-	"relay/internal/secret"
-
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
 const (
