@@ -17,13 +17,13 @@ const (
 	// giveUpAfter failed certificates the rest of a read is not tried: Vault
 	// has gone away in the middle.
 	giveUpAfter = 10
-	// patience is how many suspicious polls are taken for failures, and how
-	// many incomplete reads may delay the first sync.
+	// patience is how many polls with a suspicious answer fail, and how many
+	// incomplete reads do before the first sync.
 	patience = 3
 )
 
-// errSuspicious is a good answer that would undo what is known: an empty or an
-// older "live". It is believed when polls keep giving it.
+// errSuspicious is the error of a good answer that would undo what is known: an
+// empty or an older "live". It is taken once enough polls gave it.
 var errSuspicious = errors.New("not believed yet")
 
 // errNotTried is the outcome of certificates that were not asked for.
@@ -68,13 +68,13 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 		r.client.mount = ""
 		return outcome{}, err
 	}
-	believed, err := r.believe(live, poll)
+	confirmed, err := r.confirm(live, poll)
 	if err != nil {
 		return outcome{}, err
 	}
 	good, bad := r.live.parse(live.data)
 	before := len(r.known.names)
-	wanted := r.known.update(good, bad, believed)
+	wanted := r.known.update(good, bad, confirmed)
 	changed := live.version != r.liveVersion || len(r.known.names) < before
 	results := r.fetchAll(ctx, wanted)
 	if err := ctx.Err(); err != nil {
@@ -96,7 +96,7 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 			last = f.err
 		}
 	}
-	if err := r.delayFirst(failed, len(results), last); err != nil {
+	if err := r.checkFirst(failed, len(results), last); err != nil {
 		return outcome{}, err
 	}
 	r.complete, r.liveVersion = true, live.version
@@ -139,9 +139,10 @@ func (r *reader) refused(ctx context.Context) string {
 	return fmt.Sprintf("the token is valid but lacks the right to read this: check its policy, and the mount %q", r.config.Mount)
 }
 
-// believe holds back a "live" that lost all its names or became older, as
-// after a restore, a lagging replica or an accident, for some polls.
-func (r *reader) believe(live kvEntry, poll bool) (believed bool, err error) {
+// confirm refuses a "live" that lost all its names or became older, as after a
+// restore, from a replica that is behind, or by accident, until enough polls gave
+// the same. confirmed is true for one that was refused before.
+func (r *reader) confirm(live kvEntry, poll bool) (confirmed bool, err error) {
 	reason := ""
 	switch {
 	case len(live.data) == 0 && !r.known.empty():
@@ -162,10 +163,10 @@ func (r *reader) believe(live kvEntry, poll bool) (believed bool, err error) {
 	return true, nil
 }
 
-// delayFirst makes a failure of a first read that is incomplete: Envoys that
-// kept certificates over a restart of Relay would lose those that are missing.
-// What was read is kept, so that the next read only asks for the rest.
-func (r *reader) delayFirst(failed, all int, last error) error {
+// checkFirst makes an error of a first read that is incomplete: Envoys that have
+// certificates since before a restart of Relay would lose those that are missing.
+// What was read is remembered, so that the next read only asks for the rest.
+func (r *reader) checkFirst(failed, all int, last error) error {
 	if r.complete || failed == 0 {
 		return nil
 	}
