@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/collator"
 	"relay/internal/logtest"
 	"relay/internal/secret"
 )
@@ -334,7 +335,7 @@ type slowState struct {
 	entered, leave chan struct{}
 }
 
-func (s slowState) Apps() []AppView {
+func (s slowState) Apps() []collator.AppView {
 	s.entered <- struct{}{}
 	<-s.leave
 	return nil

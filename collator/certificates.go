@@ -2,6 +2,7 @@ package collator
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -64,19 +65,34 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	return all, problems
 }
 
-// CertificateView is a certificate as people read about it.
+// CertificateView is a certificate as people read about it. What it has to do with the
+// clock and with domains is filled in by Certificates.
 type CertificateView struct {
-	Source, Name string
+	Source string `json:"source"`
+	Name   string `json:"name"`
 	// Secret is the name of the resource in Envoy.
-	Secret string
-	// ServerNames are the names it covers, Serves those it is used for.
-	ServerNames, Serves []string
+	Secret string `json:"-"`
+	// ServerNames are the names it covers.
+	ServerNames []string  `json:"serverNames,omitempty"`
+	NotBefore   time.Time `json:"-"`
+	NotAfter    time.Time `json:"notAfter"`
+	// DaysLeft are whole days, rounded down: negative from the moment of expiry.
+	DaysLeft    int    `json:"daysLeft"`
+	Fingerprint string `json:"fingerprint"`
+	// Serves are those of ServerNames that it is used for, where no other certificate
+	// is preferred.
+	Serves []string `json:"servedFor,omitempty"`
 	// Yielding are those that it is used for where the wildcard over them cannot be.
-	Yielding []string
+	Yielding []string `json:"-"`
 	// Default tells that it answers clients without a known server name.
-	Default             bool
-	NotBefore, NotAfter time.Time
-	Fingerprint         string
+	Default bool `json:"default,omitempty"`
+	// Domains are the routed domains that it is served with, and DomainCount is their
+	// number.
+	Domains     []string `json:"domains,omitempty"`
+	DomainCount int      `json:"domainCount"`
+	// Unused tells that it is no domain's and not the default one; false until that
+	// is known.
+	Unused bool `json:"unused"`
 }
 
 func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
@@ -104,4 +120,14 @@ func namesOf(winners map[string]*certs.Certificate) map[*certs.Certificate][]str
 }
 
 // Certificates returns all certificates, used or not, ordered by source.
-func (c *Collator) Certificates() []CertificateView { return slices.Clone(*c.certificateViews.Load()) }
+func (c *Collator) Certificates() []CertificateView {
+	views, now := slices.Clone(*c.certificateViews.Load()), c.now()
+	domains, known := c.DomainsByCertificate()
+	for i := range views {
+		v := &views[i]
+		v.DaysLeft = int(math.Floor(v.NotAfter.Sub(now).Hours() / 24))
+		v.Domains, v.DomainCount = domains[v.Secret], len(domains[v.Secret])
+		v.Unused = known && !v.Default && v.DomainCount == 0
+	}
+	return views
+}

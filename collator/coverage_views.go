@@ -12,11 +12,12 @@ import (
 // whose https clients refuse the certificate, if they are shown one at all. One
 // that is passed through is none: its app has the certificate.
 type UncoveredDomain struct {
-	Fleet, Domain string
+	Fleet  string `json:"fleet"`
+	Domain string `json:"domain"`
 	// Wanted tells that somebody means the domain to be used by https: plain
 	// HTTP is redirected to it, or an app asks for HSTS or a certificate.
-	Wanted bool
-	Reason string
+	Wanted bool   `json:"wanted"`
+	Reason string `json:"reason"`
 }
 
 // UncoveredDomains returns the domains without a certificate, those that are

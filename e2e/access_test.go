@@ -29,7 +29,7 @@ func TestXDSMutualTLS(t *testing.T) {
 	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
 	w.envoy.ready()
 	w.clients.expect("https://a.test/", http.StatusOK, "/a")
-	since := w.admin.streams(1)[0].Connected
+	since := w.admin.streams(1)[0].Since
 
 	stranger := certstest.TestCA(t)
 	tests := []struct {
@@ -55,16 +55,7 @@ func TestXDSMutualTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			creds := insecure.NewCredentials()
 			if !tt.plain {
-				config := w.certs.ca.ClientTLS()
-				config.ServerName = "relay.test"
-				if tt.client != nil {
-					own, err := tls.X509KeyPair(certstest.Join(tt.client.Leaf, tt.client.Chain), tt.client.Key)
-					if err != nil {
-						t.Fatal(err)
-					}
-					config.Certificates = []tls.Certificate{own}
-				}
-				creds = credentials.NewTLS(config)
+				creds = showing(t, w.certs.ca, tt.client)
 			}
 			for range 3 {
 				if got := w.relay.firstAnswer(creds, tt.fleet); status.Code(got) != tt.want {
@@ -84,9 +75,24 @@ func TestXDSMutualTLS(t *testing.T) {
 	}
 	w.marathon.deploy(app("/b", "b.test", 1))
 	w.clients.expect("http://b.test/", http.StatusOK, "/b")
-	if got := w.admin.streams(1)[0].Connected; !got.Equal(since) {
+	if got := w.admin.streams(1)[0].Since; !got.Equal(since) {
 		t.Error("Envoy's stream was cut")
 	}
+}
+
+// showing are credentials of a client that shows a certificate; nil for none.
+func showing(t *testing.T, ca *certstest.CA, client *certstest.Issued) credentials.TransportCredentials {
+	t.Helper()
+	config := ca.ClientTLS()
+	config.ServerName = "relay.test"
+	if client != nil {
+		own, err := tls.X509KeyPair(certstest.Join(client.Leaf, client.Chain), client.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return credentials.NewTLS(config)
 }
 
 // Certificates of Relay's own ports are read again without a restart; broken

@@ -110,12 +110,12 @@ func testWiki(_ *testing.T, w *world) {
 func testReports(t *testing.T, w *world) {
 	a := w.clients.expect("http://reports.example.org/", http.StatusOK, "/finance/reports")
 	app, _ := w.admin.app("/finance/reports")
-	if got := app.Ports[1].Endpoints[0].Address; !strings.HasSuffix(got, ":"+portOf(a)) {
+	if got := app.Ports[1].Endpoints[0].Address; fmt.Sprint(got.Port()) != portOf(a) {
 		t.Errorf("port %s answered, want %s", portOf(a), got)
 	}
 	for _, i := range []int{0, 2} {
-		if len(app.Ports[i].Groups) > 0 {
-			t.Errorf("port %d is routed by %v", i, app.Ports[i].Groups)
+		if len(app.Ports[i].Fleets) > 0 {
+			t.Errorf("port %d is routed by %v", i, app.Ports[i].Fleets)
 		}
 	}
 	for _, label := range []string{"BACKEND_SERVER_OPTIONS", "BACKEND_HTTP_OPTIONS", "BACKEND_HEALTHCHECK_PORT_INDEX"} {

@@ -70,8 +70,13 @@ func TestCertificatesOnDemand(t *testing.T) {
 	w.clients.says(zoneWS, "still here")
 	w.clients.says(goneWS, "still here")
 
-	// Without Relay, what was loaded goes on. Who asks for more is not kept waiting
-	// for ever, and served when Relay is back.
+	withoutRelay(t, w)
+}
+
+// withoutRelay holds that what was loaded goes on. Who asks for more is not kept
+// waiting for ever, and served when Relay is back.
+func withoutRelay(t *testing.T, w *world) {
+	t.Helper()
 	w.certs.issue("late.test")
 	w.admin.hook("usr1")
 	w.relay.stop()
@@ -117,7 +122,7 @@ func TestMadeUpServerNames(t *testing.T) {
 			for _, name := range []string{"*", "\xff\xfe.test", "fleet/client-ca", "dir/a.test.pem", "a b\n.test", "-", strings.Repeat("x", 255)} {
 				w.tls.wantShown(name, test.byDefault)
 			}
-			since := w.admin.streams(1)[0].Connected
+			since := w.admin.streams(1)[0].Since
 
 			w.tls.wantShown("first.made-up.test", test.byDefault)
 			envoy := procfs{t, w.envoy.Pid()}
@@ -139,7 +144,7 @@ func TestMadeUpServerNames(t *testing.T) {
 			if n := w.admin.fleet("external").Resources["secrets"]; n > 1100 {
 				t.Errorf("Relay holds %d secrets", n)
 			}
-			if again := w.admin.streams(1)[0].Connected; again != since {
+			if again := w.admin.streams(1)[0].Since; again != since {
 				t.Error("the stream was lost")
 			}
 			w.clients.says(ws, "still here")

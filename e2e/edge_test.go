@@ -1,15 +1,12 @@
 package e2e
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/coder/websocket"
 
 	"relay/certs/certstest"
 	"relay/collator/routing"
@@ -51,14 +48,7 @@ func testClientCAFile(t *testing.T, certificates string) {
 	if a, err := w.clients.get(nobody, "http://a.test/", ""); err != nil || a.status != http.StatusMovedPermanently {
 		t.Errorf("plain HTTP: status %d, %v; want a redirect", a.status, err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	ws, _, err := websocket.Dial(ctx, "wss://a.test/ws", &websocket.DialOptions{HTTPClient: old})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ws.CloseNow() }()
-	w.clients.says(ws, "hello")
+	ws := w.clients.echoBy(old, "wss://a.test/ws")
 	w.admin.settled()
 	listeners := w.envoy.stat(`^listener_manager\.lds\.update_success$`)
 

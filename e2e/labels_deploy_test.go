@@ -5,7 +5,8 @@ import (
 	"slices"
 	"testing"
 
-	"relay/admin"
+	"relay/collator"
+	"relay/sources"
 )
 
 // Two apps of a deployment group are one service under one cluster: tasks of
@@ -28,7 +29,7 @@ func TestDeploymentGroupLabels(t *testing.T) {
 	l := w.clients.load(200, ok, "http://web.test/")
 	w.marathon.deploy(colour("green", 1, "2026-05-01T13:00:00.000001"))
 	w.clients.serves("web.test", append(w.marathon.taskIDs("/web-green"), old[1])...)
-	if a, _ := w.admin.app("/web-blue"); slices.IndexFunc(a.Ports[0].Endpoints, func(e admin.EndpointView) bool { return e.Task == old[0] && e.Health == "draining" }) < 0 {
+	if a, _ := w.admin.app("/web-blue"); slices.IndexFunc(a.Ports[0].Endpoints, func(e collator.EndpointView) bool { return e.Task == old[0] && e.Health == sources.Draining }) < 0 {
 		t.Errorf("%s is not shown to drain: %+v", old[0], a.Ports[0].Endpoints)
 	}
 	w.marathon.deploy(colour("green", 2, "2026-05-01T13:00:00.000001"))

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"relay/certs/vault/vaulttest"
 )
@@ -33,24 +32,8 @@ func TestLastKnownGood(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	vault, tokenFile := vaulttest.Start(t), filepath.Join(t.TempDir(), "token")
-	fill := func(server *vaulttest.Server) {
-		mount, err := server.Mount(ctx, "secret")
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := mount.ReaderToken(ctx, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.certs.publish(mount, "a.test")
-		if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fill(vault)
-	w.relay.config.Certificates.Dir.Paths = nil
-	w.relay.pollCertificates(200 * time.Millisecond)
-	w.relay.config.Certificates.Vault.Addresses, w.relay.config.Certificates.Vault.Mount, w.relay.config.Certificates.Vault.TokenFile = []string{vault.Addr}, "secret", tokenFile
+	w.certs.fill(ctx, vault, tokenFile)
+	w.relay.readVault(vault, tokenFile)
 	w.marathon.deploy(app("/a", "a.test", 2), app("/auth", "auth.test", 1, "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
 	w.start()
 	serial := w.clients.expect("https://a.test/", http.StatusOK, "/a").serial
@@ -81,11 +64,7 @@ func TestLastKnownGood(t *testing.T) {
 	if strings.Contains(pages, `relay_state_age_seconds{source="marathon"} 0`+"\n") {
 		t.Error("the saved state has no age")
 	}
-	for _, name := range []string{"apps-marathon.state", "certificates-vault.state"} {
-		if _, data := w.relay.stateFile(name); bytes.Contains(data, []byte("a.test")) || bytes.Contains(data, []byte("PRIVATE")) {
-			t.Errorf("%s can be read", name)
-		}
-	}
+	isEncrypted(w, "apps-marathon.state", "certificates-vault.state")
 	if n := strings.Count(w.relay.log.String(), "serving its saved state"); n != 2 {
 		t.Errorf("the log says %d times that saved state is served, want once for each source", n)
 	}
@@ -100,7 +79,7 @@ func TestLastKnownGood(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(second.Stop)
-	fill(second)
+	w.certs.fill(ctx, second, tokenFile)
 	w.admin.noProblems()
 	if pages := w.admin.pages(); !strings.Contains(pages, `relay_state_age_seconds{source="marathon"} 0`+"\n") {
 		t.Error("the age of what is read is not 0")
@@ -196,4 +175,14 @@ func TestSavedStateTakesNothingNewerAway(t *testing.T) {
 
 	w.marathon.ClearFaults()
 	w.clients.expect("http://new.test/", http.StatusOK, "/new")
+}
+
+// isEncrypted fails the test if state files can be read.
+func isEncrypted(w *world, names ...string) {
+	w.t.Helper()
+	for _, name := range names {
+		if _, data := w.relay.stateFile(name); bytes.Contains(data, []byte("a.test")) || bytes.Contains(data, []byte("PRIVATE")) {
+			w.t.Errorf("%s can be read", name)
+		}
+	}
 }

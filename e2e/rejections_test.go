@@ -141,6 +141,21 @@ func TestPortFreedBetweenStreams(t *testing.T) {
 	})
 }
 
+// servicesFile has Relay read apps from a file, and returns what writes it: TCP
+// services by the numbers of their ports, beside an app that stays.
+func servicesFile(w *world, ports []string, backend string) (write func(services ...int)) {
+	w.t.Helper()
+	apps := w.relay.appsFile()
+	return func(services ...int) {
+		w.t.Helper()
+		text := "- id: /web\n  ports:\n  - domains: [web.test]\n    endpoints: [{address: \"127.0.0.1:9\"}]\n"
+		for _, i := range services {
+			text += fmt.Sprintf("- id: /s%d\n  ports:\n  - mode: tcp\n    servicePort: %s\n    endpoints: [{address: %q}]\n", i, ports[i], backend)
+		}
+		apps(text)
+	}
+}
+
 // Several TCP services come at once, and the port of one is taken. One that is deleted
 // while Relay finds out which is closed, though Envoy had opened it without telling.
 func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
@@ -153,14 +168,7 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 			ports, addresses = append(ports, port), append(addresses, address)
 		}
 		backend := w.tcp.lines("tcp", nil)
-		apps := w.relay.appsFile()
-		write := func(services ...int) {
-			text := "- id: /web\n  ports:\n  - domains: [web.test]\n    endpoints: [{address: \"127.0.0.1:9\"}]\n"
-			for _, i := range services {
-				text += fmt.Sprintf("- id: /s%d\n  ports:\n  - mode: tcp\n    servicePort: %s\n    endpoints: [{address: %q}]\n", i, ports[i], backend)
-			}
-			apps(text)
-		}
+		write := servicesFile(w, ports, backend)
 		write()
 		proxy := w.envoy.startVia()
 		w.envoy.ready()
@@ -183,7 +191,7 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 		w.eventually("rejected", func() error {
 			for _, e := range w.admin.envoys() {
 				for _, k := range e.Types {
-					if k.Type == "listeners" && k.InFlight && w.admin.sum(`relay_xds_rejections_total`) == 1 {
+					if k.Type == xds.Listener && k.InFlight && w.admin.sum(`relay_xds_rejections_total`) == 1 {
 						return nil
 					}
 				}

@@ -116,7 +116,7 @@ func TestWatcherPanic(t *testing.T) {
 	}
 	w.start()
 	w.clients.expect("http://a.test/", http.StatusOK, "/a")
-	since := w.admin.streams(1)[0].Connected
+	since := w.admin.streams(1)[0].Since
 	bomb.Store(true)
 	w.marathon.deploy(app("/b", "b.test", 1))
 	w.clients.expect("http://b.test/", http.StatusOK, "/b")
@@ -126,7 +126,7 @@ func TestWatcherPanic(t *testing.T) {
 	if !strings.Contains(w.relay.log.String(), "a part panicked and is started again") {
 		t.Error("the panic is not in the log")
 	}
-	if got := w.admin.streams(1)[0].Connected; !got.Equal(since) {
+	if got := w.admin.streams(1)[0].Since; !got.Equal(since) {
 		t.Errorf("Envoy's stream is of %s, was of %s", got, since)
 	}
 }

@@ -51,15 +51,15 @@ func TestUncovered(t *testing.T) {
 	if problems := w.admin.problemsOf("/a"); len(problems) > 0 {
 		t.Errorf("problems with a certificate: %+v", problems)
 	}
+	if strings.Contains(w.relay.log.String(), "level=WARN") || strings.Contains(w.relay.log.String(), "level=ERROR") {
+		t.Error("something of this is logged as a warning")
+	}
 
 	// A domain comes back to an old certificate.
 	w.marathon.deploy(app("/old", "old.test", 1), app("/gone", "gone.test", 1))
 	w.clients.expect("https://old.test/", http.StatusOK, "/old")
 	w.admin.has(`old.pem",source="dir"} 0.`, `gone.pem",source="dir"} -0.`, `relay_certificates_unused 0`)
 	w.admin.problem("gone.pem", "expired")
-	if strings.Contains(w.relay.log.String(), "level=WARN") || strings.Contains(w.relay.log.String(), "level=ERROR") {
-		t.Error("something of this is logged as a warning")
-	}
 	w.relay.stop()
 
 	// The next Relay reads apps after certificates, and tells of both.

@@ -22,26 +22,9 @@ func TestVaultOutage(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
 	defer cancel()
 	tokenFile := filepath.Join(t.TempDir(), "token")
-	fill := func(server *vaulttest.Server) *vaulttest.Mount {
-		mount, err := server.Mount(ctx, "secret")
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := mount.ReaderToken(ctx, time.Hour)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.certs.publish(mount, "a.test")
-		if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return mount
-	}
 	first := vaulttest.Start(t)
-	w.relay.config.Certificates.Dir.Paths = nil
-	w.relay.pollCertificates(200 * time.Millisecond)
-	w.relay.config.Certificates.Vault.Addresses, w.relay.config.Certificates.Vault.Mount, w.relay.config.Certificates.Vault.TokenFile = []string{first.Addr}, "secret", tokenFile
-	fill(first)
+	w.relay.readVault(first, tokenFile)
+	w.certs.fill(ctx, first, tokenFile)
 	w.start()
 	serial := w.clients.expect("https://a.test/", http.StatusOK, "/a").serial
 	load := w.clients.load(100, ok, "https://a.test/")
@@ -62,7 +45,7 @@ func TestVaultOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(second.Stop)
-	fill(second)
+	w.certs.fill(ctx, second, tokenFile)
 	if again := w.clients.renewed("https://a.test/", serial); again == serial {
 		t.Error("the new Vault's certificate is not served")
 	}

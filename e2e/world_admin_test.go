@@ -14,8 +14,10 @@ import (
 	"time"
 
 	"relay/admin"
+	"relay/collator"
 	"relay/internal/files"
 	"relay/internal/relay"
+	"relay/xds"
 )
 
 // adminClient asks the admin endpoint of a Relay.
@@ -97,8 +99,8 @@ func (a *adminClient) read(path string, into any) (found bool) {
 
 // list is the answer of the JSON API, of which one field is set.
 type list struct {
-	Apps         []admin.AppView
-	Certificates []admin.CertificateView
+	Apps         []collator.AppView
+	Certificates []collator.CertificateView
 	Fleets       []admin.FleetView
 	Problems     []admin.ProblemView
 	Sources      []admin.SourceView
@@ -114,12 +116,12 @@ func (a *adminClient) problems() []admin.ProblemView { return a.list("problems")
 
 func (a *adminClient) sources() []admin.SourceView { return a.list("sources").Sources }
 
-func (a *adminClient) certificates() []admin.CertificateView {
+func (a *adminClient) certificates() []collator.CertificateView {
 	return a.list("certificates").Certificates
 }
 
 // app is the app with this id; it has no ports if there is none.
-func (a *adminClient) app(id string) (app admin.AppView, known bool) {
+func (a *adminClient) app(id string) (app collator.AppView, known bool) {
 	a.t.Helper()
 	known = a.read("/api/v1/apps"+id, &app)
 	return app, known
@@ -137,7 +139,7 @@ func (a *adminClient) fleet(name string) admin.FleetView {
 }
 
 // envoys are those of all fleets.
-func (a *adminClient) envoys() (all []admin.EnvoyView) {
+func (a *adminClient) envoys() (all []xds.StreamStatus) {
 	a.t.Helper()
 	for _, f := range a.list("fleets").Fleets {
 		all = append(all, f.Envoys...)
@@ -256,7 +258,7 @@ func (a *adminClient) settledTypes(types ...string) {
 		for _, s := range a.envoys() {
 			for _, t := range s.Types {
 				for _, name := range types {
-					if t.Type == name && (t.Behind > 0 || t.InFlight) {
+					if t.Type.String() == name && (t.Behind > 0 || t.InFlight) {
 						return fmt.Errorf("%+v", t)
 					}
 				}
@@ -310,9 +312,9 @@ func (a *adminClient) problem(subject, words string) {
 }
 
 // streams waits for this many Envoys and returns them.
-func (a *adminClient) streams(n int) []admin.EnvoyView {
+func (a *adminClient) streams(n int) []xds.StreamStatus {
 	a.t.Helper()
-	var streams []admin.EnvoyView
+	var streams []xds.StreamStatus
 	eventually(a.t, fmt.Sprintf("%d streams", n), func() error {
 		if streams = a.envoys(); len(streams) != n {
 			return fmt.Errorf("there are %d", len(streams))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"relay/certs/certstest"
 	"relay/certs/vault/vaulttest"
@@ -39,6 +40,24 @@ func (c *certificates) publish(m *vaulttest.Mount, names ...string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if _, err := m.Publish(ctx, names[0], c.ca.TestIssue(c.t, names, certstest.Options{})); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// fill publishes a certificate for a.test in a Vault, and writes a token that reads
+// it to a file.
+func (c *certificates) fill(ctx context.Context, server *vaulttest.Server, tokenFile string) {
+	c.t.Helper()
+	mount, err := server.Mount(ctx, "secret")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	token, err := mount.ReaderToken(ctx, time.Hour)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.publish(mount, "a.test")
+	if err := os.WriteFile(tokenFile, []byte(token), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
 }

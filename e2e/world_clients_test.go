@@ -216,9 +216,14 @@ func (c *clients) echoed(a answer) echoed {
 // echo opens a WebSocket through Envoy.
 func (c *clients) echo(url string) *websocket.Conn {
 	c.t.Helper()
+	return c.echoBy(c.client(false), url)
+}
+
+func (c *clients) echoBy(client *http.Client, url string) *websocket.Conn {
+	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: c.client(false)})
+	conn, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"relay/xds/xdstest"
 )
 
-// edge is an Envoy of the first fleet.
-type edge struct {
+// runningEnvoy is an Envoy of the first fleet.
+type runningEnvoy struct {
 	*envoytest.Envoy
 	t     *testing.T
 	relay *runningRelay
@@ -23,7 +23,7 @@ type edge struct {
 }
 
 // listeners says how often Envoy took listeners in, and which.
-func (e *edge) listeners() string {
+func (e *runningEnvoy) listeners() string {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -35,7 +35,7 @@ func (e *edge) listeners() string {
 }
 
 // nothingRejected fails the test if Envoy did not take an update.
-func (e *edge) nothingRejected() {
+func (e *runningEnvoy) nothingRejected() {
 	e.t.Helper()
 	e.admin.settled()
 	if n := e.stat(`^cluster_manager\.cds\.update_rejected$`) + e.stat(`^listener_manager\.lds\.update_rejected$`); n != 0 {
@@ -45,7 +45,7 @@ func (e *edge) nothingRejected() {
 
 // dynamic counts the resources that Envoy has by xDS, such as
 // "dynamic_active_clusters".
-func (e *edge) dynamic(resource string) int {
+func (e *runningEnvoy) dynamic(resource string) int {
 	e.t.Helper()
 	dump, err := e.Get(e.t.Context(), "/config_dump?resource="+resource+"&mask=version_info")
 	if err != nil {
@@ -55,14 +55,14 @@ func (e *edge) dynamic(resource string) int {
 }
 
 // rejections counts the updates that Envoy rejected.
-func (e *edge) rejections() int64 {
+func (e *runningEnvoy) rejections() int64 {
 	e.t.Helper()
 	return e.stat(`^cluster_manager\.cds\.update_rejected$`) + e.stat(`^listener_manager\.lds\.update_rejected$`) + e.stat(`scoped_rds\..*\.update_rejected$`)
 }
 
 // accepted fails the test if Envoy rejected an update, or got a listener that
 // an app has changed.
-func (e *edge) accepted() {
+func (e *runningEnvoy) accepted() {
 	e.t.Helper()
 	e.admin.settled()
 	if n := e.rejections(); n != 0 {
@@ -73,14 +73,14 @@ func (e *edge) accepted() {
 	}
 }
 
-func (e *edge) start() {
+func (e *runningEnvoy) start() {
 	e.t.Helper()
 	e.Envoy = envoytest.Start(e.t, envoytest.Options{
 		Version: e.version, XDS: []string{e.relay.config.XDS.Address}, ClustersOnDemand: e.relay.fleet.ClustersOnDemand,
 	})
 }
 
-func (e *edge) ready() {
+func (e *runningEnvoy) ready() {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -90,7 +90,7 @@ func (e *edge) ready() {
 }
 
 // stat returns the sum of Envoy's stats that match.
-func (e *edge) stat(pattern string) int64 {
+func (e *runningEnvoy) stat(pattern string) int64 {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -109,13 +109,13 @@ func (e *edge) stat(pattern string) int64 {
 }
 
 // draining is how many filter chains and listeners Envoy is about to close.
-func (e *edge) draining() int64 {
+func (e *runningEnvoy) draining() int64 {
 	e.t.Helper()
 	return e.stat(`^listener_manager\.total_(filter_chains|listeners)_draining$`)
 }
 
 // startVia starts Relay, and an Envoy that reaches it by a proxy.
-func (e *edge) startVia() *xdstest.Proxy {
+func (e *runningEnvoy) startVia() *xdstest.Proxy {
 	e.t.Helper()
 	e.relay.start()
 	proxy := xdstest.StartProxy(e.t, e.relay.config.XDS.Address)
@@ -126,7 +126,7 @@ func (e *edge) startVia() *xdstest.Proxy {
 }
 
 // warming waits until so many clusters of Envoy are.
-func (e *edge) warming(n int64) {
+func (e *runningEnvoy) warming(n int64) {
 	e.t.Helper()
 	eventually(e.t, fmt.Sprintf("%d clusters warming", n), func() error {
 		if e.stat(`^cluster_manager\.warming_clusters$`) != n {

@@ -14,8 +14,8 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
-// marathonWorld is Marathon with real tasks.
-type marathonWorld struct {
+// runningMarathon is Marathon with real tasks.
+type runningMarathon struct {
 	*marathontest.Server
 	t *testing.T
 }
@@ -33,7 +33,7 @@ func app(id, domain string, instances int, labels ...string) string {
 }
 
 // service sets up an app with one port, no domain, and tasks at these addresses.
-func (m *marathonWorld) service(id string, tasks []string, labels ...string) {
+func (m *runningMarathon) service(id string, tasks []string, labels ...string) {
 	m.t.Helper()
 	all := map[string]string{"HAPROXY_GROUP": "external"}
 	for i := 0; i+1 < len(labels); i += 2 {
@@ -59,7 +59,7 @@ func (m *marathonWorld) service(id string, tasks []string, labels ...string) {
 }
 
 // kill ends a task by Marathon's API, which starts another one.
-func (m *marathonWorld) kill(app, task string) {
+func (m *runningMarathon) kill(app, task string) {
 	m.t.Helper()
 	req, err := http.NewRequest(http.MethodDelete, m.URL()+"/v2/apps"+app+"/tasks/"+task, nil)
 	if err != nil {
@@ -85,21 +85,21 @@ func (m *marathonWorld) kill(app, task string) {
 }
 
 // backend is an app whose one task is a server of the test's own.
-func (m *marathonWorld) backend(id, domain string, s *httptest.Server, labels ...string) {
+func (m *runningMarathon) backend(id, domain string, s *httptest.Server, labels ...string) {
 	m.t.Helper()
 	m.t.Cleanup(s.Close)
 	host, port, _ := net.SplitHostPort(s.Listener.Addr().String())
 	m.rawApp(id, domain, host, port, labels...)
 }
 
-func (m *marathonWorld) rawApp(id, domain, host, port string, labels ...string) {
+func (m *runningMarathon) rawApp(id, domain, host, port string, labels ...string) {
 	m.t.Helper()
 	m.rawAppQuietly(id, domain, host, port, labels...)
 	m.Publish("group_change_success", map[string]any{"groupId": "/", "version": "2026-01-01T00:00:00.000Z"})
 }
 
 // rawAppQuietly sets up an app without an event that tells of it.
-func (m *marathonWorld) rawAppQuietly(id, domain, host, port string, labels ...string) {
+func (m *runningMarathon) rawAppQuietly(id, domain, host, port string, labels ...string) {
 	m.t.Helper()
 	var definition map[string]any
 	if err := json.Unmarshal([]byte(app(id, domain, 1, labels...)), &definition); err != nil {
@@ -116,7 +116,7 @@ func (m *marathonWorld) rawAppQuietly(id, domain, host, port string, labels ...s
 	m.SetRawApp(id, raw)
 }
 
-func (m *marathonWorld) taskIDs(id string) []string {
+func (m *runningMarathon) taskIDs(id string) []string {
 	var ids []string
 	for _, task := range m.Tasks(id) {
 		ids = append(ids, task.ID)
@@ -126,7 +126,7 @@ func (m *marathonWorld) taskIDs(id string) []string {
 }
 
 // deploy applies definitions and waits until Marathon is done with them.
-func (m *marathonWorld) deploy(definitions ...string) {
+func (m *runningMarathon) deploy(definitions ...string) {
 	m.t.Helper()
 	for _, d := range definitions {
 		if err := m.Apply(d); err != nil {
@@ -136,7 +136,7 @@ func (m *marathonWorld) deploy(definitions ...string) {
 	m.idle()
 }
 
-func (m *marathonWorld) idle() {
+func (m *runningMarathon) idle() {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -146,7 +146,7 @@ func (m *marathonWorld) idle() {
 }
 
 // away lets nothing be read, while tasks and deployments go on.
-func (m *marathonWorld) away() {
+func (m *runningMarathon) away() {
 	for _, kind := range []marathontest.Kind{marathontest.KindList, marathontest.KindApp, marathontest.KindEvents} {
 		m.Inject(kind, marathontest.Fault{Status: http.StatusServiceUnavailable})
 	}

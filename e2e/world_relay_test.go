@@ -81,8 +81,17 @@ func (r *runningRelay) useVault() *vaulttest.Mount {
 		r.t.Fatal(err)
 	}
 	r.config.Certificates.Dir.Paths = nil
-	r.config.Certificates.Vault.Addresses, r.config.Certificates.Vault.Mount, r.config.Certificates.Vault.Token = []string{server.Addr}, "secret", secret.String(token)
+	v := &r.config.Certificates.Vault
+	v.Addresses, v.Mount, v.Token = []string{server.Addr}, "secret", secret.String(token)
 	return mount
+}
+
+// readVault makes a Vault the only certificate store, which is polled often.
+func (r *runningRelay) readVault(server *vaulttest.Server, tokenFile string) {
+	r.config.Certificates.Dir.Paths = nil
+	v := &r.config.Certificates.Vault
+	v.Addresses, v.Mount, v.TokenFile = []string{server.Addr}, "secret", tokenFile
+	r.pollCertificates(200 * time.Millisecond)
 }
 
 // secure makes the world's Relay serve xDS by mutual TLS, for clients named

@@ -35,11 +35,11 @@ const patience = 20 * time.Second
 // world is the main job on one machine. Each part has what a test does with it.
 type world struct {
 	t        *testing.T
-	marathon *marathonWorld
+	marathon *runningMarathon
 	certs    *certificates
 	relay    *runningRelay
 	admin    *adminClient // of relay
-	envoy    *edge
+	envoy    *runningEnvoy
 	// Clients of Envoy.
 	clients *clients
 	conns   *connections
@@ -57,7 +57,7 @@ func newWorld(t *testing.T) *world {
 	w.tls = &tlsClients{t: t, certs: w.certs, clients: w.clients, tcp: w.tcp}
 	// A task that is told to stop serves on for a while, as Mesos lets it: less
 	// than it does by default, more than a busy machine takes to tell Envoy.
-	w.marathon = &marathonWorld{t: t, Server: marathontest.Start(t, marathontest.Options{KillGrace: time.Second})}
+	w.marathon = &runningMarathon{t: t, Server: marathontest.Start(t, marathontest.Options{KillGrace: time.Second})}
 	// An empty list would have to be confirmed by a second read, seconds later.
 	w.marathon.deploy(app("/seed", "seed.test", 1))
 	w.relay = &runningRelay{t: t, certs: w.certs, admin: w.admin, log: &logtest.Buffer{}, config: relay.Config{
@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	}}
 	w.relay.fleet = &w.relay.config.Fleets[0]
 	w.relay.pollCertificates(time.Hour)
-	w.envoy = &edge{t: t, relay: w.relay, admin: w.admin}
+	w.envoy = &runningEnvoy{t: t, relay: w.relay, admin: w.admin}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("Relay's log:\n%s", w.relay.log)

@@ -31,7 +31,7 @@ type Flags struct {
 	HTTPS           netip.AddrPort `group:"Fleet" name:"https" placeholder:"IP:PORT" help:"Where they listen for HTTPS. Needs certificates."`
 	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
 
-	EdgeTLSFlags `embed:""`
+	DownstreamTLSFlags `embed:""`
 
 	SessionTicketKeyFile string `group:"Fleet" placeholder:"FILE" help:"File with a secret of 32 bytes, as they are, in hex or in base64, by which all Envoys of a fleet resume each other's TLS sessions; the same for all Relays, and read again when it changes. Without it each Envoy resumes its own."`
 
@@ -109,13 +109,13 @@ type FleetSettings struct {
 	ServerNames []string `yaml:"server-names"`
 	TCP         string   `yaml:"tcp"`
 	// Clients are as in --xds-clients.
-	Clients      []string `yaml:"clients"`
-	EdgeTLSFlags `yaml:",inline"`
+	Clients            []string `yaml:"clients"`
+	DownstreamTLSFlags `yaml:",inline"`
 }
 
-// EdgeTLSFlags say how the https listener of a fleet meets clients: flags for
+// DownstreamTLSFlags say how the https listener of a fleet meets clients: flags for
 // the one fleet, and keys of each fleet in the configuration file.
-type EdgeTLSFlags struct {
+type DownstreamTLSFlags struct {
 	TLSMinVersion      string `group:"Fleet" name:"tls-min-version" default:"1.2" enum:"1.2,1.3" yaml:"tls-min-version" help:"The least version of TLS that clients of HTTPS may use: 1.2 or 1.3."`
 	ClientCA           string `group:"Fleet" name:"client-ca" placeholder:"FILE" yaml:"client-ca" help:"PEM file with the authorities of the certificates that clients of HTTPS show; read again when it changes."`
 	ClientCertificates string `group:"Fleet" default:"off" enum:"off,optional,required" yaml:"client-certificates" help:"Whether clients of HTTPS show a certificate: never asked for (off), asked for (optional), or refused without (required), with plain HTTP redirected to HTTPS. Apps find it in X-Forwarded-Client-Cert."`
@@ -148,7 +148,7 @@ func (f *Flags) fleets() []FleetSettings {
 	}
 	return []FleetSettings{{
 		Name: f.Fleet, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: f.HTTPSPublicPort,
-		Clusters: f.Clusters, Certificates: f.Certificates, TCP: f.TCP, Clients: f.XDSClients, EdgeTLSFlags: f.EdgeTLSFlags,
+		Clusters: f.Clusters, Certificates: f.Certificates, TCP: f.TCP, Clients: f.XDSClients, DownstreamTLSFlags: f.DownstreamTLSFlags,
 	}}
 }
 

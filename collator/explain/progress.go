@@ -3,7 +3,6 @@ package explain
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"relay/collator"
 	"relay/xds"
@@ -32,21 +31,7 @@ type Waiting struct {
 	Name  string `json:"name"`
 	State string `json:"state"`
 	// Rejected says more of what was rejected.
-	Rejected *Rejection `json:"rejected,omitempty"`
-}
-
-// Rejection says what an Envoy has in place of a resource, and why.
-type Rejection struct {
-	Name string `json:"name"`
-	// By is who rejected it: "this Envoy", or "others of its version".
-	By    string    `json:"by"`
-	Since time.Time `json:"since"`
-	// Error is the reason in the words of Envoy.
-	Error string `json:"error"`
-	// Retry is when the Envoy is offered it again; nil if it is not until it changes.
-	Retry *time.Time `json:"retry,omitempty"`
-	// Older tells that the Envoy has an older version of it, and not none.
-	Older bool `json:"older"`
+	Rejected *xds.StaleResource `json:"rejected,omitempty"`
 }
 
 // notYet is the state of what is on demand and nobody has needed.
@@ -103,20 +88,9 @@ func envoyOf(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) Envoy {
 			need.State = notYet
 		}
 		if state == xds.Rejected || state == xds.Quarantined {
-			need.Rejected = rejectionOf(resource.Stale)
+			need.Rejected = &p.Resources[i].Stale
 		}
 		envoy.Waiting = append(envoy.Waiting, need)
 	}
 	return envoy
-}
-
-func rejectionOf(s xds.StaleResource) *Rejection {
-	r := &Rejection{Name: s.Name, By: "others of its version", Since: s.Since, Error: s.Message, Older: s.HasOlder}
-	if s.RejectedItself {
-		r.By = "this Envoy"
-	}
-	if !s.Retry.IsZero() {
-		r.Retry = &s.Retry
-	}
-	return r
 }

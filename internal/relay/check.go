@@ -23,10 +23,11 @@ import (
 var errWrong = errors.New("not all is well")
 
 // Check reads every source once, builds what would be served, and prints what is
-// wrong. It returns an error unless nothing is. The timeout is for each source.
+// wrong. It returns an error if anything is wrong. Each source has the timeout to be
+// read.
 func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) error {
 	log := slog.New(slog.DiscardHandler)
-	r := &checking{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
+	r := &checker{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
 	collation := c.collatorConfig()
 	publishers := make(map[string]collator.Publisher)
 	for _, f := range collation.Fleets {
@@ -39,7 +40,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 	if r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry()); err != nil {
 		return err
 	}
-	if edge, err := newEdgeFiles(&c, r.Collator, log); edge != nil {
+	if tlsFiles, err := newDownstreamFiles(&c, r.Collator, log); tlsFiles != nil {
 		r.say("files for TLS", err)
 	}
 	r.checkPorts(&c)
@@ -62,7 +63,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 
 // checkPorts looks at what secures Relay's own ports, where a mistake ends
 // "relay serve" at the start.
-func (r *checking) checkPorts(c *Config) {
+func (r *checker) checkPorts(c *Config) {
 	for _, port := range []portCertificate{{"xds", c.xdsTLS()}, {"admin", c.adminTLS()}} {
 		if !port.tls.enabled() {
 			continue
@@ -80,7 +81,7 @@ func (r *checking) checkPorts(c *Config) {
 }
 
 // readApps returns an error only for a configuration that cannot be tried.
-func (r *checking) readApps(ctx context.Context, c Apps, log *slog.Logger) error {
+func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error {
 	if c.File != "" {
 		// All mistakes with their lines, in place of the first one.
 		apps, err := file.Load(c.File)
@@ -99,7 +100,7 @@ func (r *checking) readApps(ctx context.Context, c Apps, log *slog.Logger) error
 	return nil
 }
 
-func (r *checking) readCertificates(ctx context.Context, c Certificates, log *slog.Logger) error {
+func (r *checker) readCertificates(ctx context.Context, c Certificates, log *slog.Logger) error {
 	all, err := newCertificateSources(c, r, log, prometheus.NewRegistry())
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (r *checking) readCertificates(ctx context.Context, c Certificates, log *sl
 }
 
 // readOnce lets a source run until it has read everything once.
-func (r *checking) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, view func() admin.SourceView) error {
+func (r *checker) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, view func() admin.SourceView) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -140,8 +141,8 @@ func (r *checking) readOnce(ctx context.Context, serve func(context.Context) err
 	}
 }
 
-// checking is a collator that tells when it was given something.
-type checking struct {
+// checker is a collator that tells when it was given something.
+type checker struct {
 	*collator.Collator
 	out          io.Writer
 	timeout      time.Duration // for each source
@@ -151,11 +152,11 @@ type checking struct {
 }
 
 var (
-	_ sources.Sink = (*checking)(nil)
-	_ certs.Sink   = (*checking)(nil)
+	_ sources.Sink = (*checker)(nil)
+	_ certs.Sink   = (*checker)(nil)
 )
 
-func (r *checking) serve(ctx context.Context) (stop func()) {
+func (r *checker) serve(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -169,13 +170,13 @@ func (r *checking) serve(ctx context.Context) (stop func()) {
 }
 
 // SyncApps hands on and tells.
-func (r *checking) SyncApps(apps []*sources.App) {
+func (r *checker) SyncApps(apps []*sources.App) {
 	r.Collator.SyncApps(apps)
 	signal(r.apps)
 }
 
 // SyncCertificates hands on and tells.
-func (r *checking) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+func (r *checker) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
 	r.Collator.SyncCertificates(source, all, problems)
 	signal(r.certificates[source])
 }
@@ -187,7 +188,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-func (r *checking) say(what string, err error) {
+func (r *checker) say(what string, err error) {
 	if err == nil {
 		fmt.Fprintln(r.out, "ok    ", what)
 		return
@@ -196,7 +197,7 @@ func (r *checking) say(what string, err error) {
 	fmt.Fprintf(r.out, "wrong  %s: %v\n", what, err)
 }
 
-func (r *checking) report() error {
+func (r *checker) report() error {
 	for _, p := range r.Problems() {
 		r.wrong++
 		fmt.Fprint(r.out, "wrong  ")

@@ -19,8 +19,8 @@ import (
 	"relay/sources/marathon"
 )
 
-// Config is everything that the program can be told. What is wrong with it is
-// said in the names of the flags of cmd/relay, which fill it.
+// Config is everything that the program can be told. cmd/relay fills it from flags,
+// so errors name the flags.
 type Config struct {
 	// Version is what the program calls itself.
 	Version string
@@ -33,8 +33,8 @@ type Config struct {
 	Admin        AdminPort
 
 	// SessionTicketKeyFile holds a secret of 32 bytes, as they are, in hex or in
-	// base64, by which the Envoys of a fleet resume each other's TLS sessions. It is
-	// read again when it changes. Without it each Envoy resumes its own.
+	// base64. By it the Envoys of a fleet resume each other's TLS sessions; without it
+	// each Envoy resumes only its own. The file is read again when it changes.
 	SessionTicketKeyFile string
 }
 
@@ -48,16 +48,16 @@ type Apps struct {
 	ACME string
 }
 
-// Fleet is the Envoys of one group, and who may be one of them. What is reserved
-// for Relay, its own ports, is added to ReservedPorts.
+// Fleet is the Envoys of one group, and who may be one of them. Relay adds its own
+// ports to ReservedPorts.
 type Fleet struct {
 	routing.Fleet
 	// ClientCAFile holds, in PEM, the authorities of the certificates that clients
 	// of HTTPS show. It is read again when it changes.
 	ClientCAFile string
-	// Clients are DNS names or URIs, one of which the certificate of an Envoy must
-	// have; "*" stands for one label. Without any, each certificate does that
-	// XDSPort lets in.
+	// Clients are DNS names or URIs. The certificate of an Envoy must have one of them;
+	// "*" stands for one label. If there are none, every certificate will do that the
+	// xDS port lets in.
 	Clients []string
 }
 
@@ -88,8 +88,8 @@ type State struct {
 	Grace time.Duration
 	// Certificates tells to save certificates and their private keys too.
 	Certificates bool
-	// KeyFile holds a key of 32 bytes, as they are, in hex or in base64, that
-	// encrypts what is saved.
+	// KeyFile holds the key that encrypts what is saved: 32 bytes, as they are, in hex
+	// or in base64.
 	KeyFile string
 }
 

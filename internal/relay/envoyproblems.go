@@ -57,19 +57,4 @@ func rejectionProblem(fleet string, r xds.RejectedResource) admin.ProblemView {
 	return v
 }
 
-func lackView(l xds.StaleResource) admin.LackView {
-	v := admin.LackView{Name: l.Name, By: rejectedBy(l), Since: l.Since, Error: l.Message, Older: l.HasOlder}
-	if !l.Retry.IsZero() {
-		v.Retry = &l.Retry
-	}
-	return v
-}
-
-func rejectedBy(l xds.StaleResource) string {
-	if l.RejectedItself {
-		return "this Envoy"
-	}
-	return "others of its version"
-}
-
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

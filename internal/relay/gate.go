@@ -34,13 +34,13 @@ func (g *gate) Serve(ctx context.Context) error {
 	case <-g.certificates:
 	case <-grace.C:
 		g.log.Warn("certificates cannot be read: serving plain HTTP only; Envoys that have an https listener keep it")
-		g.open(slices.DeleteFunc(xds.Types(), xds.Type.NeedsCertificates)...)
+		g.open(slices.DeleteFunc(xds.Types(), xds.Type.NeedsCertificates))
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	select {
 	case <-g.certificates:
-		g.open()
+		g.open(xds.Types())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -48,7 +48,7 @@ func (g *gate) Serve(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (g *gate) open(types ...xds.Type) {
+func (g *gate) open(types []xds.Type) {
 	for _, store := range g.stores {
 		store.Open(types...)
 	}

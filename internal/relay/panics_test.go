@@ -27,7 +27,7 @@ func (c badCollector) Collect(metrics chan<- prometheus.Metric) {
 func TestCollectorPanics(t *testing.T) {
 	t.Parallel()
 	registry, log := prometheus.NewPedanticRegistry(), new(logtest.Buffer)
-	registerer := containing{registry, slog.New(slog.NewTextHandler(log, nil))}
+	registerer := recoveringRegisterer{registry, slog.New(slog.NewTextHandler(log, nil))}
 	good := prometheus.NewGauge(prometheus.GaugeOpts{Name: "good"})
 	registerer.MustRegister(good, badCollector{prometheus.NewDesc("bad", "Help.", []string{"name"}, nil)})
 	if err := registerer.Register(good); err == nil {
@@ -72,7 +72,7 @@ func TestPartFailsByAPanic(t *testing.T) {
 		r := &Relay{log: slog.New(slog.NewTextHandler(log, nil))}
 		supervisor := suture.New("relay", r.supervision())
 		part := &failing{up: make(chan struct{})}
-		supervisor.Add(named{"files", part})
+		supervisor.Add(namedPart{"files", part})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- supervisor.Serve(ctx) }()

@@ -18,8 +18,8 @@ import (
 type portCertificates struct {
 	ports []portCertificate
 	log   *slog.Logger
-	// told is what was logged of each port last.
-	told []string
+	// logged is what was last said of each port.
+	logged []string
 	desc *prometheus.Desc
 }
 
@@ -36,7 +36,7 @@ func newPortCertificates(log *slog.Logger, registerer prometheus.Registerer, por
 	}
 	for _, port := range ports {
 		if port.tls.enabled() {
-			p.ports, p.told = append(p.ports, port), append(p.told, "")
+			p.ports, p.logged = append(p.ports, port), append(p.logged, "")
 		}
 	}
 	registerer.MustRegister(p)
@@ -66,10 +66,10 @@ func (p *portCertificates) Serve(ctx context.Context) error {
 		case <-tick.C:
 			for i, port := range p.ports {
 				reason := port.wrong(time.Now())
-				if reason != "" && reason != p.told[i] {
+				if reason != "" && reason != p.logged[i] {
 					p.log.Warn("a certificate needs care", "setting", port.setting(), "reason", reason)
 				}
-				p.told[i] = reason
+				p.logged[i] = reason
 			}
 		}
 	}
@@ -86,7 +86,7 @@ func (p *portCertificates) problems() (views []admin.ProblemView) {
 
 func (p portCertificate) setting() string { return p.port + "-cert" }
 
-// firstReminder is the first of the reminders that is a problem.
+// firstReminder is how many days before the end a certificate becomes a problem.
 const firstReminder = 15
 
 // wrong says what is wrong with the certificate of a port; empty for nothing.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,73 +22,38 @@ type Relay struct {
 	config   *Config
 	log      *slog.Logger
 	registry *prometheus.Registry
-	start    time.Time
 
+	// The sources, and what stands in for them.
 	apps         appSource
 	certificates []certificateSource
 	states       []stateKeeper
-	edge         *edgeFiles
-	renewal      *renewal.Reminders
-	collator     *collator.Collator
-	gate         *gate
-	stores       map[string]*xds.Store
-	xds          *xds.Server
-	admin        *admin.Server
+	tlsFiles     *downstreamFiles // nil if there are none
 
-	// xdsTLS and adminTLS secure the ports.
-	xdsTLS, adminTLS           *serverTLS
-	portCertificates           *portCertificates
-	xdsListener, adminListener net.Listener
+	// From what was read to what Envoys are sent.
+	collator  *collator.Collator
+	reminders *renewal.Reminders
+	gate      *gate
+	stores    map[string]*xds.Store // by fleet
+	xds       *xds.Server
+
+	// The ports.
+	admin                      *admin.Server
 	adminURL                   string
+	xdsTLS, adminTLS           *serverTLS
+	xdsListener, adminListener net.Listener
+	portCertificates           *portCertificates
 }
 
 // New builds all parts and opens the listeners: what cannot be bound ends the
 // program at the start. The configuration must be valid.
 func New(config Config, log *slog.Logger) (*Relay, error) {
-	r := &Relay{config: &config, log: log, registry: prometheus.NewRegistry(), start: time.Now(), stores: make(map[string]*xds.Store)}
+	r := &Relay{config: &config, log: log, registry: prometheus.NewRegistry(), xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registerer := containing{r.registry, log}
-	publishers := make(map[string]collator.Publisher)
-	for _, f := range config.Fleets {
-		r.stores[f.Name] = xds.NewStore()
-		r.stores[f.Name].ClustersOnDemand = f.ClustersOnDemand
-		r.stores[f.Name].Outdated = r.outdated
-		publishers[f.Name] = r.stores[f.Name]
-	}
-	var err error
-	if r.collator, err = collator.New(config.collatorConfig(), publishers, log.With("part", "collator"), registerer); err != nil {
-		return nil, err
-	}
-	r.gate = &gate{
-		stores: r.stores, grace: config.Certificates.Grace, log: log,
-		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
-	}
-	if r.edge, err = newEdgeFiles(&config, r.collator, log); err != nil {
-		return nil, err
-	}
-	keeping, err := newKeeping(&config, log, registerer)
-	if err != nil {
-		return nil, err
-	}
-	if r.apps, err = newAppSource(config.Apps, keeping.apps(r.collator), log, registerer); err != nil {
-		return nil, err
-	}
-	r.renewal = renewal.New(r.collator, log.With("part", "certificates"), registerer)
-	certificates, err := keeping.certificates(r.collator)
-	if err != nil {
-		return nil, err
-	}
-	if r.certificates, err = newCertificateSources(config.Certificates, certificates, log, registerer); err != nil {
-		return nil, err
-	}
-	r.states = keeping.keepers
-	r.xds = xds.NewServer(r.stores, log.With("part", "xds"), registerer)
-	r.xdsTLS, r.adminTLS = config.xdsTLS(), config.adminTLS()
-	if t := r.xdsTLS; t.enabled() {
-		if r.xds.TLS, err = t.listen(); err != nil {
-			return nil, fmt.Errorf("--xds-cert: %w", err)
+	registerer := recoveringRegisterer{r.registry, log}
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newSources, r.newXDS} {
+		if err := build(registerer); err != nil {
+			return nil, err
 		}
-		r.xds.Authorize = newClientRules(t, config.Fleets).authorize
 	}
 	if err := r.listen(); err != nil {
 		return nil, err
@@ -99,6 +63,64 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 	}
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
 	return r, nil
+}
+
+// newCollator builds the collator and the stores that it publishes to, with what
+// follows what it publishes.
+func (r *Relay) newCollator(registerer prometheus.Registerer) error {
+	r.stores = make(map[string]*xds.Store)
+	publishers := make(map[string]collator.Publisher)
+	for _, f := range r.config.Fleets {
+		store := xds.NewStore()
+		store.ClustersOnDemand, store.Outdated = f.ClustersOnDemand, r.outdated
+		r.stores[f.Name], publishers[f.Name] = store, store
+	}
+	var err error
+	if r.collator, err = collator.New(r.config.collatorConfig(), publishers, r.log.With("part", "collator"), registerer); err != nil {
+		return err
+	}
+	r.gate = &gate{
+		stores: r.stores, grace: r.config.Certificates.Grace, log: r.log,
+		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
+	}
+	r.reminders = renewal.New(r.collator, r.log.With("part", "certificates"), registerer)
+	return nil
+}
+
+// newSources builds what feeds the collator.
+func (r *Relay) newSources(registerer prometheus.Registerer) error {
+	var err error
+	if r.tlsFiles, err = newDownstreamFiles(r.config, r.collator, r.log); err != nil {
+		return err
+	}
+	keeping, err := newKeeping(r.config, r.log, registerer)
+	if err != nil {
+		return err
+	}
+	certificates, err := keeping.certificates(r.collator)
+	if err != nil {
+		return err
+	}
+	r.states = keeping.keepers
+	if r.apps, err = newAppSource(r.config.Apps, keeping.apps(r.collator), r.log, registerer); err != nil {
+		return err
+	}
+	r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer)
+	return err
+}
+
+// newXDS builds what serves Envoys.
+func (r *Relay) newXDS(registerer prometheus.Registerer) error {
+	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
+	if !r.xdsTLS.enabled() {
+		return nil
+	}
+	var err error
+	if r.xds.TLS, err = r.xdsTLS.listen(); err != nil {
+		return fmt.Errorf("--xds-cert: %w", err)
+	}
+	r.xds.Authorize = newClientRules(r.xdsTLS, r.config.Fleets).authorize
+	return nil
 }
 
 // XDSAddr is where Envoys connect.
@@ -134,7 +156,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	// again makes no other wait.
 	add := func(name string, part suture.Service) {
 		alone := suture.New(name, r.supervision())
-		alone.Add(named{name, part})
+		alone.Add(namedPart{name, part})
 		supervisor.Add(alone)
 	}
 	// part, what it reads, what it feeds
@@ -146,11 +168,11 @@ func (r *Relay) Serve(ctx context.Context) error {
 		s := k.Status()
 		add("state of "+s.Source, k) // a file -> collator, while the source cannot be read
 	}
-	if r.edge != nil {
-		add("tls files", r.edge) // files for https listeners -> collator
+	if r.tlsFiles != nil {
+		add("tls files", r.tlsFiles) // files for https listeners -> collator
 	}
 	add("port certificates", r.portCertificates) // files of Relay's own ports -> log
-	add("renewal", r.renewal)                    // certificates that the collator selected -> log
+	add("renewal", r.reminders)                  // certificates that the collator selected -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
 	add("xds", server{r.xdsServe})               // stores -> Envoys

@@ -67,9 +67,9 @@ func (r *Relay) Sources() []admin.SourceView {
 
 // Fleets are the groups with their Envoys.
 func (r *Relay) Fleets() []admin.FleetView {
-	envoys := make(map[string][]admin.EnvoyView)
+	envoys := make(map[string][]xds.StreamStatus)
 	for _, s := range r.xds.Streams() {
-		envoys[s.Fleet] = append(envoys[s.Fleet], envoyView(s))
+		envoys[s.Fleet] = append(envoys[s.Fleet], s)
 	}
 	var views []admin.FleetView
 	for _, name := range slices.Sorted(maps.Keys(r.stores)) {
@@ -82,78 +82,17 @@ func (r *Relay) Fleets() []admin.FleetView {
 	return views
 }
 
-func envoyView(s xds.StreamStatus) admin.EnvoyView {
-	v := admin.EnvoyView{ID: s.NodeID, Version: s.Version, Address: s.Address, Connected: s.Since}
-	if !s.CertificateExpires.IsZero() {
-		v.CertificateExpires = &s.CertificateExpires
-	}
-	for _, t := range s.Types {
-		tv := admin.TypeView{Type: t.Type.String(), Sent: t.Sent, Acked: t.Acked, Behind: t.Behind, InFlight: t.InFlight, Lacking: t.StaleCount}
-		for _, l := range t.Stale {
-			tv.Lacks = append(tv.Lacks, lackView(l))
-		}
-		v.Types = append(v.Types, tv)
-	}
-	return v
-}
-
 // Apps are all apps as they are routed.
-func (r *Relay) Apps() []admin.AppView {
-	apps := r.collator.Apps()
-	views := make([]admin.AppView, len(apps))
-	for i, app := range apps {
-		views[i] = appView(app)
-	}
-	return views
-}
+func (r *Relay) Apps() []collator.AppView { return r.collator.Apps() }
 
 // App is one of them.
-func (r *Relay) App(id string) (admin.AppView, bool) {
-	app, ok := r.collator.App(id)
-	return appView(app), ok
-}
-
-func appView(app collator.AppView) admin.AppView {
-	v := admin.AppView{ID: app.ID, Version: app.Version, Ports: make([]admin.PortView, len(app.Ports))}
-	for i, port := range app.Ports {
-		p := admin.PortView{Index: port.Index, Name: port.Name, Groups: port.Fleets, Domains: port.Domains}
-		for _, e := range port.Endpoints {
-			p.Endpoints = append(p.Endpoints, admin.EndpointView{
-				Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Region: e.Region, Zone: e.Zone,
-			})
-		}
-		for _, e := range port.Excluded {
-			p.Excluded = append(p.Excluded, admin.ExcludedView{Task: e.Task, Reason: e.Reason})
-		}
-		v.Ports[i] = p
-	}
-	return v
-}
+func (r *Relay) App(id string) (collator.AppView, bool) { return r.collator.App(id) }
 
 // Certificates are all usable certificates.
-func (r *Relay) Certificates() []admin.CertificateView {
-	var views []admin.CertificateView
-	domains, known := r.collator.DomainsByCertificate()
-	for _, c := range r.collator.Certificates() {
-		views = append(views, admin.CertificateView{
-			Source: c.Source, Name: c.Name, ServerNames: c.ServerNames, NotAfter: c.NotAfter,
-			Fingerprint: c.Fingerprint, ServedFor: c.Serves, Default: c.Default,
-			Domains: domains[c.Secret], DomainCount: len(domains[c.Secret]),
-			Unused: known && !c.Default && len(domains[c.Secret]) == 0,
-		})
-	}
-	return views
-}
+func (r *Relay) Certificates() []collator.CertificateView { return r.collator.Certificates() }
 
 // Uncovered are the domains without a certificate.
-func (r *Relay) Uncovered() ([]admin.UncoveredView, bool) {
-	domains, known := r.collator.UncoveredDomains()
-	views := make([]admin.UncoveredView, len(domains))
-	for i, d := range domains {
-		views[i] = admin.UncoveredView(d)
-	}
-	return views, known
-}
+func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collator.UncoveredDomains() }
 
 // Problems are what is ignored or does not work: of apps and certificates, of
 // sources, and what Envoys rejected.
@@ -174,7 +113,7 @@ func (r *Relay) Problems() []admin.ProblemView {
 			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(views, r.config.exposedSecrets(), r.edge.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
+	return slices.Concat(views, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
 }
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.

@@ -32,13 +32,13 @@ func (s server) Serve(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, suture.ErrTerminateSupervisorTree)
 }
 
-// named gives a part its name in the log.
-type named struct {
+// namedPart gives a part its name in the log.
+type namedPart struct {
 	name string
 	suture.Service
 }
 
-func (n named) String() string { return n.name }
+func (n namedPart) String() string { return n.name }
 
 func (r *Relay) logEvent(event suture.Event) {
 	switch e := event.(type) {

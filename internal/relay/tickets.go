@@ -31,7 +31,7 @@ func (c *Config) ticketFleets() (fleets []string) {
 // ticketRotation gives fleets the keys of the time.
 type ticketRotation struct {
 	fleets []string
-	sink   edgeSink
+	sink   downstreamSink
 	secret secret.Bytes
 	period int64
 }

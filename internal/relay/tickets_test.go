@@ -41,6 +41,26 @@ func (s *ticketSink) SetTicketKeys(fleet string, keys []collator.TicketKey) {
 	s.times++
 }
 
+// holds fails the test unless fleets a and b have the keys made of a secret, which
+// were set so many times.
+func (s *ticketSink) holds(t *testing.T, what, secret string, times int) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fleets := slices.Sorted(maps.Keys(s.keys)); !slices.Equal(fleets, []string{"a", "b"}) {
+		t.Fatalf("%s: fleets %q have keys", what, fleets)
+	}
+	for fleet, got := range s.keys {
+		want, err := collator.TicketKeys([]byte(secret), fleet, collator.TicketPeriod(time.Now()))
+		if err != nil || !slices.EqualFunc(got, want, func(a, b collator.TicketKey) bool { return slices.Equal(a, b) }) {
+			t.Errorf("%s: fleet %s has other keys, %v", what, fleet, err)
+		}
+	}
+	if s.times != times {
+		t.Errorf("%s: keys were set %d times, want %d", what, s.times, times)
+	}
+}
+
 // replace puts a file in the place of another.
 func replace(t *testing.T, path string, content []byte) {
 	t.Helper()
@@ -69,7 +89,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 		}}
 		sink := &ticketSink{keys: make(map[string][]collator.TicketKey)}
 		log := &logtest.Buffer{}
-		e, err := newEdgeFiles(config, sink, slog.New(slog.NewTextHandler(log, nil)))
+		e, err := newDownstreamFiles(config, sink, slog.New(slog.NewTextHandler(log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,20 +100,7 @@ func TestTicketKeysFollowTheClockAndTheFile(t *testing.T) {
 		holds := func(what, secret string, times int) {
 			t.Helper()
 			synctest.Wait()
-			sink.mu.Lock()
-			defer sink.mu.Unlock()
-			if fleets := slices.Sorted(maps.Keys(sink.keys)); !slices.Equal(fleets, []string{"a", "b"}) {
-				t.Fatalf("%s: fleets %q have keys", what, fleets)
-			}
-			for fleet, got := range sink.keys {
-				want, err := collator.TicketKeys([]byte(secret), fleet, collator.TicketPeriod(time.Now()))
-				if err != nil || !slices.EqualFunc(got, want, func(a, b collator.TicketKey) bool { return slices.Equal(a, b) }) {
-					t.Errorf("%s: fleet %s has other keys, %v", what, fleet, err)
-				}
-			}
-			if sink.times != times {
-				t.Errorf("%s: keys were set %d times, want %d", what, sink.times, times)
-			}
+			sink.holds(t, what, secret, times)
 		}
 		holds("at the start", ticketSecret, 2)
 		time.Sleep(routing.TicketKeyPeriod - time.Minute)

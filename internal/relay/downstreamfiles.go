@@ -13,23 +13,23 @@ import (
 	"relay/internal/files"
 )
 
-// edgeSink takes what https listeners need beside certificates. It is the
+// downstreamSink takes what https listeners need beside certificates. It is the
 // collator.
-type edgeSink interface {
+type downstreamSink interface {
 	SetClientCA(fleet string, text []byte) error
 	SetTicketKeys(fleet string, keys []collator.TicketKey)
 }
 
-// edgeFiles are read at the start, where what is wrong with them is said at
+// downstreamFiles are read at the start, where what is wrong with them is said at
 // once, and again when they change; then the last good content stays.
-type edgeFiles struct {
-	files   []*edgeFile
+type downstreamFiles struct {
+	files   []*downstreamFile
 	tickets *ticketRotation // nil if Envoys make their own keys
 	log     *slog.Logger
 }
 
-// edgeFile is one file, and what its content is for.
-type edgeFile struct {
+// downstreamFile is one file, and what its content is for.
+type downstreamFile struct {
 	option, path string
 	take         func(content []byte) error
 
@@ -38,9 +38,9 @@ type edgeFile struct {
 	problem string
 }
 
-// newEdgeFiles reads the files of all fleets. It is nil if there are none.
-func newEdgeFiles(c *Config, sink edgeSink, log *slog.Logger) (*edgeFiles, error) {
-	e := &edgeFiles{log: log.With("part", "tls files")}
+// newDownstreamFiles reads the files of all fleets. It is nil if there are none.
+func newDownstreamFiles(c *Config, sink downstreamSink, log *slog.Logger) (*downstreamFiles, error) {
+	e := &downstreamFiles{log: log.With("part", "tls files")}
 	for _, f := range c.Fleets {
 		if f.ClientCAFile != "" {
 			e.add("client-ca of fleet "+f.Name, f.ClientCAFile, func(content []byte) error { return sink.SetClientCA(f.Name, content) })
@@ -62,12 +62,12 @@ func newEdgeFiles(c *Config, sink edgeSink, log *slog.Logger) (*edgeFiles, error
 	return e, errors.Join(errs...)
 }
 
-func (e *edgeFiles) add(option, path string, take func([]byte) error) {
-	e.files = append(e.files, &edgeFile{option: option, path: absolute(path), take: take})
+func (e *downstreamFiles) add(option, path string, take func([]byte) error) {
+	e.files = append(e.files, &downstreamFile{option: option, path: absolute(path), take: take})
 }
 
 // Serve looks at the files, and at the clock, until the context ends.
-func (e *edgeFiles) Serve(ctx context.Context) error {
+func (e *downstreamFiles) Serve(ctx context.Context) error {
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
 	for {
@@ -89,7 +89,7 @@ func (e *edgeFiles) Serve(ctx context.Context) error {
 
 // look reads a file again if it changed, or could not be used, and says once
 // what came of it.
-func (e *edgeFiles) look(f *edgeFile) {
+func (e *downstreamFiles) look(f *downstreamFile) {
 	changed, err := f.read()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -106,17 +106,17 @@ func (e *edgeFiles) look(f *edgeFile) {
 	}
 }
 
-// maxEdgeFile is more than thousands of authorities take.
-const maxEdgeFile = 1 << 20
+// maxDownstreamFile is more than thousands of authorities take.
+const maxDownstreamFile = 1 << 20
 
 // read hands the content on if the file is another than before. The stamp is
 // that of content that was of use: a file that was not is tried again.
-func (f *edgeFile) read() (changed bool, err error) {
+func (f *downstreamFile) read() (changed bool, err error) {
 	stamp, err := files.StampOf(f.path)
 	if err != nil || stamp == f.stamp {
 		return false, err
 	}
-	content, err := files.Read(f.path, maxEdgeFile)
+	content, err := files.Read(f.path, maxDownstreamFile)
 	if err != nil {
 		return false, err
 	}
@@ -128,7 +128,7 @@ func (f *edgeFile) read() (changed bool, err error) {
 }
 
 // problems tell which files cannot be used.
-func (e *edgeFiles) problems() []admin.ProblemView {
+func (e *downstreamFiles) problems() []admin.ProblemView {
 	if e == nil {
 		return nil
 	}
