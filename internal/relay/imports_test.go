@@ -14,7 +14,7 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/secret", "internal/state"},
+		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},

@@ -131,7 +131,7 @@ func (r *Relay) outdated() time.Time {
 			return s.StandsIn
 		}
 	}
-	return r.apps.outdated()
+	return appsOutdated(r.apps.Status())
 }
 
 // stateProblems tell where saved state is served, or why it is not.

@@ -14,6 +14,7 @@ import (
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
+	"relay/sources"
 	"relay/xds"
 )
 
@@ -24,7 +25,7 @@ type Relay struct {
 	registry *prometheus.Registry
 
 	// The sources, and what stands in for them.
-	apps         appSource
+	apps         sources.Source
 	certificates []certificateSource
 	states       []stateKeeper
 	tlsFiles     *downstreamFiles // nil if there are none

@@ -18,41 +18,33 @@ import (
 	"relay/sources/marathon"
 )
 
-// appSource is Marathon or the YAML files.
-type appSource interface {
-	Serve(context.Context) error
-	// Reload returns when what there is now was read and handed on.
-	Reload(context.Context) error
-	view() admin.SourceView
-	// outdated returns since when the apps are not followed; zero if they are, or were a
-	// moment ago.
-	outdated() time.Time
-}
-
-func newAppSource(c Apps, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (appSource, error) {
+func newAppSource(c Apps, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (sources.Source, error) {
 	if c.File != "" {
-		source := file.New(file.Config{Path: c.File}, sink, log.With("part", "apps"), registerer)
-		return fileSource{source, absolute(c.File)}, nil
+		return file.New(file.Config{Path: c.File}, sink, log.With("part", "apps"), registerer), nil
 	}
-	watcher, err := marathon.New(c.Marathon, sink, log.With("part", "apps"), registerer)
-	if err != nil {
-		return nil, err
-	}
-	return marathonSource{watcher}, nil
+	return marathon.New(c.Marathon, sink, log.With("part", "apps"), registerer)
 }
 
-type fileSource struct {
-	*file.Source
-	path string
+// outdatedAfter is how long a source may not be followed before what is known of the apps
+// counts as outdated: to connect again, or to another leader, takes seconds.
+const outdatedAfter = time.Minute
+
+// appsOutdated returns since when the apps are not followed; zero if they are, or were a
+// moment ago.
+func appsOutdated(s sources.Status) time.Time {
+	if time.Since(s.NotFollowedSince) < outdatedAfter {
+		return time.Time{}
+	}
+	return s.NotFollowedSince
 }
 
-// outdated is never: files that cannot be read are those of this machine, for people to
-// mend, and no other Relay follows them.
-func (f fileSource) outdated() time.Time { return time.Time{} }
-
-func (f fileSource) view() admin.SourceView {
-	s := f.Status()
-	return admin.SourceView{Kind: "file", Name: f.path, Connected: s.Synced && s.LastError == "", LastSync: s.LastSync, LastError: s.LastError, Items: s.Apps}
+func appsView(s sources.Status) admin.SourceView {
+	v := admin.SourceView{Kind: s.Source, Name: s.Name, Connected: s.Connected, LastSync: s.LastSync, LastError: s.LastError, Items: s.Apps}
+	if !s.NotFollowedSince.IsZero() && s.LastError != "" {
+		v.LastError = fmt.Sprintf("not followed since %s: Envoys that come from another Relay with something newer are not served (%s)",
+			s.NotFollowedSince.UTC().Format(time.RFC3339), s.LastError)
+	}
+	return v
 }
 
 // certificateSource is Vault or the PEM files.

@@ -17,7 +17,7 @@ var _ admin.State = (*Relay)(nil)
 func (r *Relay) NotReady() []string {
 	var reasons []string
 	if !r.gate.isOpen(r.gate.apps) {
-		reasons = append(reasons, waiting("apps", r.apps.view()))
+		reasons = append(reasons, waiting("apps", appsView(r.apps.Status())))
 	}
 	if !r.gate.isOpen(r.gate.certificates) {
 		for _, c := range r.certificates {
@@ -58,7 +58,7 @@ func (r *Relay) Counts() admin.Counts {
 
 // Sources are where apps and certificates come from.
 func (r *Relay) Sources() []admin.SourceView {
-	views := []admin.SourceView{r.apps.view()}
+	views := []admin.SourceView{appsView(r.apps.Status())}
 	for _, c := range r.certificates {
 		views = append(views, c.view())
 	}

@@ -73,8 +73,8 @@ func declaredPorts(declared []declaration) []labels.DeclaredPort {
 // addTasks judges the tasks and lists them.
 func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration, mode networkMode, prior history, m mapping) {
 	ready := readinessOf(a)
-	out.history, out.recheck = make(history, len(tasks)), ready.pace
-	list := verdicts(a.HealthChecks, tasks, prior, m.firstSync, m.now)
+	out.history, out.recheck = make(history, len(tasks)), ready.recheck
+	list := checkResults(a.HealthChecks, tasks, prior, m.firstSync, m.now)
 	tooLong := false
 	for i := range tasks {
 		task := &tasks[i]
@@ -86,10 +86,10 @@ func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration
 			continue
 		}
 		health, reason := rotation(task, list[i], prior[task.ID], m.unreachable)
-		if reason == "" && ready.holds(task, m.now) {
+		if reason == "" && ready.waits(task, m.now) {
 			reason = "is not ready"
 		}
-		out.history[task.ID] = record{verdict: list[i], rotation: reason == "", strange: taskPhase(task) == phaseOther}
+		out.history[task.ID] = record{result: list[i], rotation: reason == "", unknownState: taskPhase(task) == phaseUnknown}
 		out.add(a, mode, declared, task, health, reason, m.addressing)
 	}
 	if tooLong {

@@ -34,8 +34,8 @@ func testMapping() mapping {
 // TestConvertAppGolden maps apps as Marathon releases from 0.13 to 1.11 show them.
 func TestConvertAppGolden(t *testing.T) {
 	t.Parallel()
-	prior := history{"states.3": {verdict: healthy, rotation: true}}
-	inputs, err := filepath.Glob("testdata/apps/*.json")
+	prior := history{"states.3": {result: healthy, rotation: true}}
+	inputs, err := filepath.Glob("../../testdata/marathon/apps/*.json")
 	if err != nil || len(inputs) == 0 {
 		t.Fatalf("no inputs: %v", err)
 	}
@@ -120,7 +120,7 @@ func TestModeOf(t *testing.T) {
 
 func TestContainerAddress(t *testing.T) {
 	t.Parallel()
-	app := readTestApp(t, "testdata/apps/v1.11_container_mixed_host_ports.json")
+	app := readTestApp(t, "../../testdata/marathon/apps/v1.11_container_mixed_host_ports.json")
 	tests := []struct {
 		choice     ContainerAddress
 		task, port int
@@ -193,23 +193,23 @@ func TestVerdicts(t *testing.T) {
 		tasks  []taskJSON
 		prior  history
 		first  bool
-		want   verdict
+		want   checkResult
 	}{
 		{name: "no checks", tasks: []taskJSON{task(old)}, want: healthy},
 		{name: "all alive", checks: check, tasks: []taskJSON{task(old, alive, alive)}, want: healthy},
 		{name: "one dead", checks: check, tasks: []taskJSON{task(old, alive, dead)}, want: unhealthy},
-		{name: "dead beats history", checks: check, tasks: []taskJSON{task(old, dead)}, prior: history{"t": {verdict: healthy}}, want: unhealthy},
+		{name: "dead beats history", checks: check, tasks: []taskJSON{task(old, dead)}, prior: history{"t": {result: healthy}}, want: unhealthy},
 		{name: "part is unknown", checks: check, tasks: []taskJSON{task(old, alive)}, want: unknown},
 		{name: "null results are unknown", checks: check, tasks: []taskJSON{task(old, nil, alive, &healthResultJSON{})}, want: unknown},
-		{name: "unknown keeps good", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {verdict: healthy}}, want: healthy},
-		{name: "unknown keeps bad", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {verdict: unhealthy}}, first: true, want: unhealthy},
-		{name: "history of another task", checks: check, tasks: []taskJSON{task(old)}, prior: history{"u": {verdict: healthy}}, want: unknown},
+		{name: "unknown keeps good", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {result: healthy}}, want: healthy},
+		{name: "unknown keeps bad", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {result: unhealthy}}, first: true, want: unhealthy},
+		{name: "history of another task", checks: check, tasks: []taskJSON{task(old)}, prior: history{"u": {result: healthy}}, want: unknown},
 		{name: "first sync admits old", checks: check, tasks: []taskJSON{task(old)}, first: true, want: healthy},
 		{name: "first sync refuses young", checks: check, tasks: []taskJSON{task(young)}, first: true, want: unknown},
 		{name: "first sync with results of others", checks: check, tasks: []taskJSON{task(old), other}, first: true, want: unknown},
 	}
 	for _, tt := range tests {
-		if got := verdicts(tt.checks, tt.tasks, tt.prior, tt.first, testNow)[0]; got != tt.want {
+		if got := checkResults(tt.checks, tt.tasks, tt.prior, tt.first, testNow)[0]; got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -219,7 +219,7 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	lost := &taskJSON{ID: "t", State: "TASK_UNREACHABLE", Ports: []int{31000}, StartedAt: "2024-05-01T11:00:00Z"}
 	gone := &taskJSON{ID: "t", State: "TASK_UNREACHABLE"}
-	in, out := record{verdict: healthy, rotation: true}, record{verdict: healthy}
+	in, out := record{result: healthy, rotation: true}, record{result: healthy}
 	tests := []struct {
 		task   *taskJSON
 		before record
@@ -278,7 +278,7 @@ func TestDecodeApps(t *testing.T) {
 }
 
 func FuzzApp(f *testing.F) {
-	inputs, _ := filepath.Glob("testdata/apps/v*.json")
+	inputs, _ := filepath.Glob("../../testdata/marathon/apps/v*.json")
 	for _, input := range inputs {
 		if data, err := os.ReadFile(input); err == nil {
 			f.Add(data)

@@ -11,12 +11,12 @@ import (
 	"relay/internal/secret"
 )
 
-// login gives what Marathon is sent as proof of who asks. A login never shows
-// a secret: not in its errors, and not when it is printed.
+// login gives the credentials that are sent to Marathon. It never shows a secret: not in
+// its errors, and not when it is printed.
 type login interface {
-	// authorization returns the value of the Authorization header. refused is
-	// the value that was refused just now, if any: a login that can renews it,
-	// and one that cannot returns it again.
+	// authorization returns the value of the Authorization header. refused is the value
+	// that Marathon has just refused, or empty. A login that can get another value does
+	// so then; any other returns the same one again.
 	authorization(ctx context.Context, refused string) (string, error)
 }
 
@@ -90,7 +90,7 @@ func newLogin(cfg Config) (login, error) {
 	case 0:
 		return nil, nil
 	case 1:
-		// What cannot work at all is better said at once than at every attempt.
+		// A mistake is told at the start, in place of at every attempt.
 		if _, isAccount := all[0].(*serviceAccount); !isAccount {
 			if _, err := all[0].authorization(context.Background(), ""); err != nil {
 				return nil, fmt.Errorf("marathon: %w", err)

@@ -53,7 +53,7 @@ func replace(t *testing.T, path, text string) {
 // shows fails if anything that people see holds one of the secrets.
 func shows(t *testing.T, w *Watcher, logged *logtest.Buffer, secrets ...string) {
 	t.Helper()
-	all := fmt.Sprintf("%s\n%+v\n%#v\n%+v\n%#v", logged, w.Status(), w.Status(), w.client.servers, w.client.servers)
+	all := fmt.Sprintf("%s\n%+v\n%#v\n%+v\n%#v", logged, w.currentState(), w.currentState(), w.client.servers, w.client.servers)
 	for _, secret := range secrets {
 		if strings.Contains(all, secret) {
 			t.Errorf("%q is shown in\n%s", secret, all)
@@ -97,7 +97,7 @@ func TestTokenFile(t *testing.T) {
 	sink.await(t, "a single read with the new token", contains("/b "))
 	set("neither")
 	status(m, "/b")
-	poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, "401") })
+	poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, "401") })
 	shows(t, w, logged, "secret")
 }
 
@@ -233,7 +233,7 @@ func TestServiceAccount(t *testing.T) {
 			d.refuse.Store(true)
 			d.revoke()
 			m.CutStreams()
-			poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, "service account relay") })
+			poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, "service account relay") })
 			shows(t, w, logged, "secret", "token=", "PRIVATE", "eyJ")
 		})
 	}
@@ -327,7 +327,7 @@ func TestTLS(t *testing.T) {
 			tt.set(&cfg)
 			w, sink, _ := watch(t, cfg)
 			if tt.fails != "" {
-				poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, tt.fails) })
+				poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, tt.fails) })
 				return
 			}
 			sink.await(t, "synced", contains("/a "))

@@ -151,7 +151,7 @@ func fastConfig(urls ...string) Config {
 	return Config{URLs: urls, BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond, RereadDelay: time.Hour, ConfirmDelay: 50 * time.Millisecond}
 }
 
-// watch runs a Watcher, life after life, until the test ends.
+// watch runs a Watcher, one connection after another, until the test ends.
 func watch(t *testing.T, cfg Config) (*Watcher, *recorder, *logtest.Buffer) {
 	t.Helper()
 	sink, logged := newRecorder(), &logtest.Buffer{}

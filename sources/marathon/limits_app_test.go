@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/internal/cputest"
 	"relay/sources"
 )
 
@@ -139,7 +140,7 @@ func TestDefinitionsAreBounded(t *testing.T) {
 			way(v)
 			wantQuick(t, name, do)
 		}
-		if !together || slow > 1 {
+		if !together || cputest.Slow > 1 {
 			return
 		}
 		for name, way := range pairs {

@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"relay/internal/cputest"
 	"relay/sources"
 	"relay/sources/labels"
 )
 
 // mappingLimit is how long the mapping of one app may take, whatever it holds.
-const mappingLimit = slow * 100 * time.Millisecond
+const mappingLimit = cputest.Slow * 100 * time.Millisecond
 
 // shapes are texts of a given size, by what they are made of.
 func shapes(size int) map[string]string {
@@ -35,7 +36,7 @@ func shapes(size int) map[string]string {
 		"words": distinct("%x "), "items": distinct("%x,"), "domains": distinct("%x.a,"), "domains of other letters": distinct("%x.ü "), "long domains of other letters": repeat(strings.Repeat("ü", 500) + ","),
 		"paths": distinct("/%x "), "networks": distinct("10.%d.0.0 "), "headers": distinct("%x:a\n"), "known words": repeat("5xx "), "no paths": repeat("-i "), "auth": "r:u:" + repeat("x"),
 	}
-	if slow > 1 { // this build looks for races, not for time
+	if cputest.Slow > 1 { // this build looks for races, not for time
 		maps.DeleteFunc(all, func(shape, _ string) bool { return shape != "words" && shape != "one word of other letters" })
 	}
 	return all
@@ -57,7 +58,7 @@ func wantQuick(t *testing.T, name string, do func() mapped) mapped {
 	var out mapped
 	best := time.Duration(math.MaxInt64)
 	for range 5 { // garbage may be collected meanwhile
-		if best = min(best, cpuTime(func() { out = do() })); best <= mappingLimit {
+		if best = min(best, cputest.Thread(func() { out = do() })); best <= mappingLimit {
 			break
 		}
 	}

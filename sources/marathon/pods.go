@@ -59,8 +59,8 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 	return out
 }
 
-// addInstance judges one instance, endpoint by endpoint. newest is how the
-// reference to the newest definition ends.
+// addInstance adds one instance to the ports, endpoint by endpoint. newest is the end of
+// a reference to the newest definition.
 func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell *appJSON, newest string, prior history, m mapping) {
 	instance, mode := status.instance, modeOf(shell)
 	outdated := !strings.HasSuffix(instance.SpecReference, newest)
@@ -73,14 +73,14 @@ func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell 
 			continue
 		}
 		before, now := prior[key], podState(status, e, prior[key])
-		health, reason := rotation(&now.task, now.verdict, before, m.unreachable)
-		r := record{verdict: now.verdict, rotation: reason == "", strange: taskPhase(&now.task) == phaseOther}
+		health, reason := rotation(&now.task, now.result, before, m.unreachable)
+		r := record{result: now.result, rotation: reason == "", unknownState: taskPhase(&now.task) == phaseUnknown}
 		if reason == "" {
 			r.address, reason = m.addressing.endpoint(shell, mode, now.port, m.addressing.placeOf(mode, &now.task))
 			out.waiting = out.waiting || (reason != "" && health == sources.Healthy)
 		}
-		// The definition at hand is the newest one. An instance of an older one
-		// stays where it was found when that was the newest.
+		// The ports here are those of the newest definition. An instance of an older one
+		// keeps the address that was found while its definition was the newest.
 		if reason == "" && outdated && before.address.Addr() == r.address.Addr() {
 			r.address = before.address
 		}
@@ -196,9 +196,9 @@ func (s podStatus) addresses(e podEndpoint) (list []ipAddressJSON) {
 // endpointState is what is known of one endpoint of one instance, in the form
 // in which tasks of apps are judged and addressed.
 type endpointState struct {
-	task    taskJSON
-	port    declaration
-	verdict verdict
+	task   taskJSON
+	port   declaration
+	result checkResult
 }
 
 func podState(status podStatus, e podEndpoint, before record) endpointState {
@@ -221,21 +221,21 @@ func podState(status podStatus, e podEndpoint, before record) endpointState {
 	if endpoint.AllocatedHostPort > 0 {
 		s.task.Ports, s.port.hostIndex = []int{endpoint.AllocatedHostPort}, 0
 	}
-	if s.verdict = podVerdict(e, container, endpoint); s.verdict == unknown {
-		s.verdict = before.verdict
+	if s.result = podCheckResult(e, container, endpoint); s.result == unknown {
+		s.result = before.result
 	}
 	if status.unreachable {
 		s.task.State = "TASK_UNREACHABLE"
 		if len(s.task.IPAddresses) > 0 {
-			s.task.StartedAt = "before" // it has not been given up
+			s.task.isKept = true
 		}
 	}
 	return s
 }
 
-// podVerdict judges by the container that has the endpoint: another one that
-// fails makes the instance degraded and does not count.
-func podVerdict(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON) verdict {
+// podCheckResult returns the result of the container that has the endpoint. If another
+// container fails, the instance is degraded, which does not count.
+func podCheckResult(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON) checkResult {
 	check := e.check
 	switch {
 	case status.Healthy != nil && *status.Healthy:

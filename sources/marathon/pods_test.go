@@ -19,10 +19,10 @@ import (
 func TestConvertPodGolden(t *testing.T) {
 	t.Parallel()
 	prior := history{
-		"shop_pod.instance-lost web http":  {verdict: healthy, rotation: true},
-		"shop_pod.instance-blind web http": {verdict: healthy, rotation: true},
+		"shop_pod.instance-lost web http":  {result: healthy, rotation: true},
+		"shop_pod.instance-blind web http": {result: healthy, rotation: true},
 	}
-	inputs, err := filepath.Glob("testdata/pods/*.json")
+	inputs, err := filepath.Glob("../../testdata/marathon/pods/*.json")
 	if err != nil || len(inputs) == 0 {
 		t.Fatalf("no inputs: %v", err)
 	}
@@ -156,7 +156,7 @@ func TestPodVerdict(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, check, endpoint, conditions string
-		want                              verdict
+		want                              checkResult
 	}{
 		{"no check", `null`, `{}`, `[]`, healthy},
 		{"healthy", `{"http":{"endpoint":"http"}}`, `{"healthy":true}`, `[]`, healthy},
@@ -177,14 +177,14 @@ func TestPodVerdict(t *testing.T) {
 			}
 		}
 		status := statusOf(&podInstanceJSON{Containers: []podContainerStatusJSON{state}}).containers[""]
-		if got := podVerdict(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
+		if got := podCheckResult(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
 }
 
 func FuzzPod(f *testing.F) {
-	inputs, _ := filepath.Glob("testdata/pods/*.json")
+	inputs, _ := filepath.Glob("../../testdata/marathon/pods/*.json")
 	for _, input := range inputs {
 		if data, err := os.ReadFile(input); err == nil {
 			f.Add(data)

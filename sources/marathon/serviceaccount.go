@@ -31,8 +31,8 @@ const (
 	loginCookie  = "dcos-acs-auth-cookie"
 )
 
-// serviceAccount logs in to DC/OS with the key of a service account and holds
-// the token that it gets.
+// serviceAccount logs in to DC/OS with the key of a service account, and keeps the token
+// that it gets.
 type serviceAccount struct {
 	uid      string
 	endpoint *url.URL
@@ -107,8 +107,8 @@ func (s *serviceAccount) String() string { return "service account " + s.uid }
 // GoString hides the token and the key from %#v.
 func (s *serviceAccount) GoString() string { return s.String() }
 
-// authorization returns the token that is held, or logs in when there is none,
-// when it ends soon, or when it is the one that was refused.
+// authorization implements login. It returns the token it has, unless that ends soon or
+// was refused: then it logs in again.
 func (s *serviceAccount) authorization(ctx context.Context, refused string) (string, error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -132,7 +132,7 @@ func (s *serviceAccount) authorization(ctx context.Context, refused string) (str
 	return tokenHeader(token), nil
 }
 
-// login exchanges a proof that the key is ours for a token.
+// login sends a token that is signed by the key, and gets another one for Marathon.
 func (s *serviceAccount) login(ctx context.Context, now time.Time) (secret.String, error) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
@@ -180,8 +180,8 @@ func tokenOf(resp *http.Response) (secret.String, error) {
 	return secret.String(answer.Token), nil
 }
 
-// tokenEnd reads when a token ends. Only its issuer can verify it; here it
-// decides no more than when another one is fetched.
+// tokenEnd reads when a token ends. The token is not verified, which only its issuer can
+// do: the time only decides when another one is fetched.
 func tokenEnd(token secret.String) (time.Time, bool) {
 	parts := strings.Split(string(token), ".")
 	if len(parts) != 3 {

@@ -8,9 +8,9 @@ import (
 	"relay/internal/files"
 )
 
-// tlsConfig says how https URLs are talked to. Files that cannot be used are
-// an error at once; the client certificate is read again for every connection,
-// so that it may be renewed under way.
+// tlsConfig returns the settings of TLS for https URLs. A file that cannot be used is an
+// error. The client certificate is read again for every connection, so that it may be
+// renewed at any time.
 func tlsConfig(cfg Config) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: cfg.InsecureSkipTLSVerify}
 	if cfg.CAFile != "" {

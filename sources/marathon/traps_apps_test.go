@@ -290,11 +290,11 @@ func TestTrap35CredentialsAreNotShown(t *testing.T) {
 	m.CutStreams()
 	reload(t, w)
 	m.Down()
-	poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, "refused") })
+	poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, "refused") })
 	if err := m.Up(); err != nil {
 		t.Fatal(err)
 	}
 	m.SetCredentials("relay:other")
-	poll(t, "401", func() bool { return strings.Contains(w.Status().LastError, "401") })
+	poll(t, "401", func() bool { return strings.Contains(w.currentState().lastError, "401") })
 	shows(t, w, logged, "hunter2", "hunter3", "cmVsYXk6")
 }

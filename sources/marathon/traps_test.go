@@ -122,14 +122,14 @@ func TestTrap03KilledLeaderInMidDeployment(t *testing.T) {
 	}
 	running(4)
 	m.Down()
-	poll(t, "noticed", func() bool { return !w.Status().Connected })
+	poll(t, "noticed", func() bool { return !w.currentState().connected })
 	if s := sink.state(); strings.Count(s, "/healthy") != 4 {
 		t.Errorf("what was known did not stay in use:\n%s", s)
 	}
 	m.Elect(second)
-	poll(t, "connected to the new leader", func() bool { s := w.Status(); return s.Connected && s.URL == second.URL() })
+	poll(t, "connected to the new leader", func() bool { s := w.Status(); return s.Connected && s.Name == second.URL() })
 	if s := sink.state(); strings.Count(s, "b.1@10.9.9.9:31000/healthy") != 1 || strings.Count(s, "/healthy") != 4 || !strings.Contains(s, "[two.test]") {
-		t.Errorf("verdicts were lost with the old leader:\n%s", s)
+		t.Errorf("checkResults were lost with the old leader:\n%s", s)
 	}
 	healthy()
 	idle(t, m)
@@ -149,7 +149,7 @@ func TestTrap04HalfOpenTCP(t *testing.T) {
 	sink.await(t, "synced", contains("/a "))
 	m.SetStreams(marathontest.StreamsSilent) // the stream stays open, without a byte
 	load(t, m, "/b")
-	poll(t, "given up", func() bool { return strings.Contains(w.Status().LastError, errIdle.Error()) })
+	poll(t, "given up", func() bool { return strings.Contains(w.currentState().lastError, errIdle.Error()) })
 	m.SetStreams(marathontest.StreamsServe)
 	sink.await(t, "read again", contains("/b "))
 }
@@ -163,13 +163,13 @@ func TestTrap07RedirectToAnotherHostName(t *testing.T) {
 	cfg := fastConfig(withUser(t, standby.URL(), "relay", "hunter2"))
 	w, _, logged := watch(t, cfg)
 	poll(t, "refused there without credentials", func() bool {
-		return strings.Contains(w.Status().LastError, "localhost") && strings.Contains(w.Status().LastError, "401")
+		return strings.Contains(w.currentState().lastError, "localhost") && strings.Contains(w.currentState().lastError, "401")
 	})
 	shows(t, w, logged, "hunter2")
 	cfg.TrustedHosts = []string{"localhost"}
 	w, sink, logged := watch(t, cfg)
 	sink.await(t, "synced", contains("/a "))
-	if url := w.Status().URL; !strings.Contains(url, "localhost") {
+	if url := w.currentState().url; !strings.Contains(url, "localhost") {
 		t.Errorf("URL %s", url)
 	}
 	shows(t, w, logged, "hunter2")
@@ -189,14 +189,14 @@ func TestTrap08Election(t *testing.T) {
 	m.SetStreams(marathontest.StreamsEnd)
 	poll(t, "attempts", func() bool { return m.Requests(marathontest.KindEvents) >= start+5 })
 	remove := m.Inject(marathontest.KindEvents, marathontest.Fault{Status: 502, Body: `{"message":"Could not determine the current leader"}`})
-	poll(t, "502", func() bool { return strings.Contains(w.Status().LastError, "502") })
+	poll(t, "502", func() bool { return strings.Contains(w.currentState().lastError, "502") })
 	attempts, most := m.Requests(marathontest.KindEvents)-start, int(time.Since(began)/(10*time.Millisecond))+1
 	if attempts > most {
 		t.Errorf("%d attempts, want at most %d: each waits", attempts, most)
 	}
 	remove()
 	m.SetStreams(marathontest.StreamsServe)
-	poll(t, "connected", func() bool { return w.Status().Connected })
+	poll(t, "connected", func() bool { return w.currentState().connected })
 	if n := sink.count(&sink.fewest); n != 1 {
 		t.Errorf("down to %d apps", n)
 	}

@@ -47,7 +47,7 @@ func TestNothingIsReadBeforeTheFirstEvent(t *testing.T) {
 	if n := m.Requests(marathontest.KindList); n != 0 {
 		t.Errorf("%d full reads without a subscription", n)
 	}
-	if e := w.Status().LastError; !strings.Contains(e, errNoEvent.Error()) {
+	if e := w.currentState().lastError; !strings.Contains(e, errNoEvent.Error()) {
 		t.Errorf("last error %q", e)
 	}
 	m.SetStreams(marathontest.StreamsEnd)
@@ -184,15 +184,19 @@ func TestCutStreamIsFollowedByAFullRead(t *testing.T) {
 	m.DropEvents(false)
 	m.CutStreams()
 	sink.await(t, "read again", lacks("/a "))
-	poll(t, "connected", func() bool { return w.Status().Connected })
+	poll(t, "connected", func() bool { return w.currentState().connected })
 	m.Down()
-	poll(t, "not connected", func() bool { return !w.Status().Connected })
+	poll(t, "not connected", func() bool { return !w.currentState().connected })
+	poll(t, "the reason", func() bool { return w.Status().LastError != "" })
+	if s := w.Status(); s.Connected || s.NotFollowedSince.Before(s.LastSync) || s.Apps != 1 {
+		t.Errorf("status while Marathon is away: %+v", s)
+	}
 	load(t, m, "/c")
 	if err := m.Up(); err != nil {
 		t.Fatal(err)
 	}
 	sink.await(t, "back", contains("/c "))
-	if s := w.Status(); s.Apps != 2 || s.LastSync.IsZero() || s.LastEvent.IsZero() || s.URL != m.URL() {
+	if s := w.Status(); s.Apps != 2 || s.LastSync.IsZero() || w.currentState().lastEvent.IsZero() || s.Name != m.URL() || !s.NotFollowedSince.IsZero() {
 		t.Errorf("status %+v", s)
 	}
 }
@@ -228,11 +232,11 @@ func TestLostResultsKeepTheVerdict(t *testing.T) {
 	m.CutStreams()
 	reload(t, w)
 	if s := sink.state(); !strings.Contains(s, "good@") || strings.Contains(s, "bad@") {
-		t.Errorf("verdicts were not kept:\n%s", s)
+		t.Errorf("checkResults were not kept:\n%s", s)
 	}
 }
 
-func TestPanicEndsOneLife(t *testing.T) {
+func TestPanicEndsOneConnection(t *testing.T) {
 	t.Parallel()
 	m := marathontest.Start(t, marathontest.Options{})
 	load(t, m, "/a")
@@ -249,7 +253,7 @@ func TestPanicEndsOneLife(t *testing.T) {
 	armed.Store(true)
 	load(t, m, "/b")
 	status(m, "/a")
-	sink.await(t, "the next life", contains("/b "))
+	sink.await(t, "the next connection", contains("/b "))
 	if !panicked.Load() {
 		t.Error("nothing panicked")
 	}
