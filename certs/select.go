@@ -37,11 +37,11 @@ func Select(certificates []*Certificate, now time.Time) Selection {
 	s := Selection{Winners: make(map[string]*Certificate), Yielding: make(map[string]*Certificate)}
 	for _, c := range certificates {
 		for _, name := range c.ServerNames {
-			if beats(c, s.Winners[name], now) {
+			if isBetter(c, s.Winners[name], now) {
 				s.Winners[name] = c
 			}
 		}
-		if c.Default && beats(c, s.Default, now) {
+		if c.Default && isBetter(c, s.Default, now) {
 			s.Default = c
 		}
 		s.Next = earlier(s.Next, nextChange(c, now))
@@ -84,7 +84,7 @@ func (c *Certificate) ValidAt(now time.Time) Validity {
 	return Valid
 }
 
-func beats(a, b *Certificate, now time.Time) bool {
+func isBetter(a, b *Certificate, now time.Time) bool {
 	if b == nil {
 		return true
 	}

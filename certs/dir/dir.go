@@ -24,8 +24,8 @@ const (
 	// writes it.
 	defaultFile = "default.pem"
 
-	// againDelay is the wait before a scan that has to confirm the last one.
-	againDelay = removalDelay + 100*time.Millisecond
+	// confirmDelay is the wait before a scan that has to confirm the last one.
+	confirmDelay = removalDelay + 100*time.Millisecond
 	// failureDelay is the wait after a scan that failed.
 	failureDelay = 5 * time.Second
 	// eventGap keeps a directory that is written to all the time from being
@@ -53,12 +53,12 @@ type Config struct {
 
 // Source reads certificate files and hands them to a sink.
 type Source struct {
-	config  Config
-	sink    certs.Sink
-	logger  *slog.Logger
-	reloads *coalesce.Requests
-	record  *reading.Record
-	scanner *scanner
+	config   Config
+	sink     certs.Sink
+	logger   *slog.Logger
+	reloads  *coalesce.Requests
+	reporter *reading.Reporter
+	scanner  *scanner
 	// synced tells that the sink was told of a complete scan.
 	synced bool
 }
@@ -86,16 +86,12 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 		return nil, errors.New("certificate directory: no path is given")
 	}
 	logger = logger.With("source", source)
-	record, err := reading.NewRecord(source, logger, registerer)
-	if err != nil {
-		return nil, fmt.Errorf("certificate directory: register metrics: %w", err)
-	}
 	return &Source{
-		config:  config,
-		sink:    sink,
-		logger:  logger,
-		reloads: coalesce.NewRequests(),
-		record:  record,
+		config:   config,
+		sink:     sink,
+		logger:   logger,
+		reloads:  coalesce.NewRequests(),
+		reporter: reading.NewReporter(source, logger, registerer),
 		scanner: &scanner{
 			layout:      newLayout(paths),
 			defaultPath: config.Default,
@@ -108,7 +104,7 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 }
 
 // Status returns the outcome of the latest reads.
-func (s *Source) Status() certs.Status { return s.record.Status() }
+func (s *Source) Status() certs.Status { return s.reporter.Status() }
 
 // Reload waits for a scan that started after the call and returns why it
 // failed. Without a running Serve it waits for the context's end.
@@ -156,16 +152,16 @@ func (s *Source) wait(ctx context.Context, watcher *files.Watcher, next, gap *ti
 	}
 }
 
-// scan reads once, tells whoever wants to know, and returns the wait until the
+// scan reads once, answers those who asked for it, and returns the wait until the
 // next scan.
 func (s *Source) scan(ctx context.Context) time.Duration {
 	var wait time.Duration
 	s.reloads.Do(func(*coalesce.Run) (err error) {
-		wait, err = s.read(ctx)
+		wait, err = s.scanFiles(ctx)
 		return err
 	})
 	now := time.Now()
-	change := s.scanner.due(now)
+	change := s.scanner.nextChange(now)
 	switch {
 	case !s.synced || change.IsZero():
 		return wait
@@ -178,20 +174,21 @@ func (s *Source) scan(ctx context.Context) time.Duration {
 	return min(wait, change.Sub(now))
 }
 
-// read is a scan, but for what time alone changes.
-func (s *Source) read(ctx context.Context) (wait time.Duration, err error) {
+// scanFiles reads once, and returns the wait until the next scan, whatever time
+// alone changes before.
+func (s *Source) scanFiles(ctx context.Context) (wait time.Duration, err error) {
 	found, err := s.scanner.scan(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			s.record.Bad(err)
+			s.reporter.Failed(err)
 		}
 		return min(failureDelay, s.config.PollInterval), err
 	}
 	s.synced = true
-	s.record.Good(time.Now(), found.certificates, found.problems)
+	s.reporter.Succeeded(time.Now(), found.certificates, found.problems)
 	s.sink.SyncCertificates(source, found.certificates, found.problems)
 	if found.again {
-		return min(againDelay, s.config.PollInterval), nil
+		return min(confirmDelay, s.config.PollInterval), nil
 	}
 	return s.config.PollInterval, nil
 }

@@ -3,7 +3,6 @@ package renewal
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -53,17 +52,15 @@ type certificate struct{ source, name, fingerprint string }
 // in use. Their number is bounded by that of the stores' entries: the label
 // "name" is the entry's, which a renewal keeps, and what is not in use any more
 // has none.
-func New(collator Collator, logger *slog.Logger, registerer prometheus.Registerer) (*Reminders, error) {
+func New(collator Collator, logger *slog.Logger, registerer prometheus.Registerer) *Reminders {
 	r := &Reminders{
 		collator: collator, logger: logger,
 		days: prometheus.NewDesc("relay_certificate_days_to_expiry",
 			"Days until a certificate in use expires; negative afterwards.", []string{"source", "name"}, nil),
 		reminded: make(map[certificate]int), waiting: make(map[certificate]time.Time),
 	}
-	if err := registerer.Register(r); err != nil {
-		return nil, fmt.Errorf("register the metric of certificate renewal: %w", err)
-	}
-	return r, nil
+	registerer.MustRegister(r)
+	return r
 }
 
 // Serve reminds when certificates change, and when a reminder comes due, until

@@ -18,6 +18,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/renewal"
+	"relay/internal/panics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -97,10 +98,7 @@ func inWorld(t *testing.T, test func(*world)) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, collator: newCollator(), began: time.Now(), registry: prometheus.NewPedanticRegistry()}
-		reminders, err := renewal.New(w.collator, slog.New(w), w.registry)
-		if err != nil {
-			t.Fatal(err)
-		}
+		reminders := renewal.New(w.collator, slog.New(w), w.registry)
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan struct{})
 		go func() { defer close(done); _ = reminders.Serve(ctx) }()
@@ -324,7 +322,8 @@ func TestRegisteredOnce(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	for i, fails := range []bool{false, true} {
-		if _, err := renewal.New(newCollator(), slog.New(slog.DiscardHandler), registry); (err != nil) != fails {
+		err := panics.Catch(func() error { renewal.New(newCollator(), slog.New(slog.DiscardHandler), registry); return nil })
+		if (err != nil) != fails {
 			t.Errorf("reminders %d: %v", i, err)
 		}
 	}
@@ -335,9 +334,7 @@ func BenchmarkScrape(b *testing.B) {
 	registry := prometheus.NewRegistry()
 	c := newCollator()
 	c.read("vault", fiveThousand()...)
-	if _, err := renewal.New(c, slog.New(slog.DiscardHandler), registry); err != nil {
-		b.Fatal(err)
-	}
+	renewal.New(c, slog.New(slog.DiscardHandler), registry)
 	for b.Loop() {
 		if _, err := registry.Gather(); err != nil {
 			b.Fatal(err)

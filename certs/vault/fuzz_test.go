@@ -45,7 +45,7 @@ func FuzzLive(f *testing.F) {
 		if len(good)+len(bad) != len(got.data) {
 			t.Fatalf("%d good and %d bad of %d", len(good), len(bad), len(got.data))
 		}
-		s := newStore("")
+		s := newKnown("")
 		wanted := s.update(good, bad, false)
 		for name, entry := range wanted {
 			if entry.Version < 1 || checkName(name) != nil {

@@ -85,20 +85,17 @@ func (k *keeping) settings(what, source string) state.Config {
 }
 
 // apps returns what the source of apps is to feed.
-func (k *keeping) apps(next sources.Sink) (sources.Sink, error) {
+func (k *keeping) apps(next sources.Sink) sources.Sink {
 	if k.config.State.Dir == "" {
-		return next, nil
+		return next
 	}
 	source := "marathon"
 	if k.config.Apps.File != "" {
 		source = "file"
 	}
-	sink, err := appslastgood.New(k.settings(savedApps, source), next, k.log, k.registerer)
-	if err != nil {
-		return nil, err
-	}
+	sink := appslastgood.New(k.settings(savedApps, source), next, k.log, k.registerer)
 	k.keepers = append(k.keepers, sink)
-	return sink, nil
+	return sink
 }
 
 // certificates returns what the certificate stores are to feed.

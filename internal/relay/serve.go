@@ -84,8 +84,8 @@ func (r *Relay) newCollator(registerer prometheus.Registerer) error {
 		stores: r.stores, grace: r.config.Certificates.Grace, log: r.log,
 		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
 	}
-	r.reminders, err = renewal.New(r.collator, r.log.With("part", "certificates"), registerer)
-	return err
+	r.reminders = renewal.New(r.collator, r.log.With("part", "certificates"), registerer)
+	return nil
 }
 
 // newSources builds what feeds the collator.
@@ -98,16 +98,12 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps, err := keeping.apps(r.collator)
-	if err != nil {
-		return err
-	}
 	certificates, err := keeping.certificates(r.collator)
 	if err != nil {
 		return err
 	}
 	r.states = keeping.keepers
-	if r.apps, err = newAppSource(r.config.Apps, apps, r.log, registerer); err != nil {
+	if r.apps, err = newAppSource(r.config.Apps, keeping.apps(r.collator), r.log, registerer); err != nil {
 		return err
 	}
 	r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer)

@@ -198,12 +198,9 @@ func ids(apps []*sources.App) string {
 func newSink(t *testing.T, path string) (*Sink, *recorder) {
 	t.Helper()
 	r := &recorder{}
-	s, err := New(state.Config{
+	s := New(state.Config{
 		What: "apps", Source: "marathon", File: state.File{Path: path, Content: "apps"}, Grace: 10 * time.Second, Interval: 5 * time.Second,
 	}, r, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	return s, r
 }
 

@@ -12,31 +12,29 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/panics"
 )
 
 var errRead = errors.New("unreadable")
 
-func TestRecordLogsWhatIsNew(t *testing.T) {
+func TestReporterLogsWhatIsNew(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var logs bytes.Buffer
-	record, err := reading.NewRecord("dir", slog.New(slog.NewTextHandler(&logs, nil)), prometheus.NewPedanticRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
+	reporter := reading.NewReporter("dir", slog.New(slog.NewTextHandler(&logs, nil)), prometheus.NewPedanticRegistry())
 	problem := []certs.Problem{{Name: "a.pem", Reason: "odd"}}
 	for _, step := range []struct {
 		do   func()
 		want string
 	}{
-		{func() { record.Bad(errRead) }, "level=ERROR"},
-		{func() { record.Bad(errRead) }, ""},
-		{func() { record.Good(now, nil, problem) }, "name=a.pem"},
-		{func() { record.Good(now, nil, problem) }, ""},
-		{func() { record.Good(now, nil, nil) }, ""},
-		{func() { record.Good(now, nil, problem) }, "name=a.pem"},
-		{func() { record.Bad(errRead) }, "level=ERROR"},
-		{func() { record.Good(now, nil, problem) }, "certificates read"},
+		{func() { reporter.Failed(errRead) }, "level=ERROR"},
+		{func() { reporter.Failed(errRead) }, ""},
+		{func() { reporter.Succeeded(now, nil, problem) }, "name=a.pem"},
+		{func() { reporter.Succeeded(now, nil, problem) }, ""},
+		{func() { reporter.Succeeded(now, nil, nil) }, ""},
+		{func() { reporter.Succeeded(now, nil, problem) }, "name=a.pem"},
+		{func() { reporter.Failed(errRead) }, "level=ERROR"},
+		{func() { reporter.Succeeded(now, nil, problem) }, "certificates read"},
 	} {
 		logs.Reset()
 		step.do()
@@ -51,13 +49,10 @@ func TestSourcesShareARegistry(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	registry := prometheus.NewPedanticRegistry()
 	for _, source := range []string{"dir", "vault"} {
-		record, err := reading.NewRecord(source, slog.New(slog.DiscardHandler), registry)
-		if err != nil {
-			t.Fatal(err)
-		}
-		record.Good(now, []*certs.Certificate{{NotAfter: now.Add(2 * time.Hour)}, {NotAfter: now.Add(time.Hour)}}, nil)
+		reporter := reading.NewReporter(source, slog.New(slog.DiscardHandler), registry)
+		reporter.Succeeded(now, []*certs.Certificate{{NotAfter: now.Add(2 * time.Hour)}, {NotAfter: now.Add(time.Hour)}}, nil)
 	}
-	if _, err := reading.NewRecord("dir", slog.New(slog.DiscardHandler), registry); err == nil {
+	if panics.Catch(func() error { reading.NewReporter("dir", slog.New(slog.DiscardHandler), registry); return nil }) == nil {
 		t.Error("one source was registered twice")
 	}
 	families, err := registry.Gather()

@@ -6,16 +6,18 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"relay/certs"
 )
 
-// Record keeps the outcome of a store's reads for the admin page and the
-// metrics, and logs what is new about it. Good and Bad are for one goroutine;
-// Status is safe for all.
-type Record struct {
+// Reporter reports the outcome of a store's reads: to the metrics, to the log what
+// is new, and to the admin page. Succeeded and Failed are for one goroutine; Status
+// is safe for all.
+type Reporter struct {
 	logger *slog.Logger
-	known  map[certs.Problem]bool
+	// logged are the problems of the last good read.
+	logged map[certs.Problem]bool
 
 	reads        *prometheus.CounterVec
 	lastGood     prometheus.Gauge
@@ -27,17 +29,17 @@ type Record struct {
 	status certs.Status
 }
 
-// NewRecord registers the metrics of a source; they differ from those of other
+// NewReporter registers the metrics of a source; they differ from those of other
 // sources by the label "source".
-func NewRecord(source string, logger *slog.Logger, registerer prometheus.Registerer) (*Record, error) {
-	labels := prometheus.Labels{"source": source}
+func NewReporter(source string, logger *slog.Logger, registerer prometheus.Registerer) *Reporter {
+	factory, labels := promauto.With(registerer), prometheus.Labels{"source": source}
 	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels})
+		return factory.NewGauge(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels})
 	}
-	r := &Record{
+	return &Reporter{
 		logger: logger,
 		status: certs.Status{Source: source},
-		reads: prometheus.NewCounterVec(prometheus.CounterOpts{
+		reads: factory.NewCounterVec(prometheus.CounterOpts{
 			Name:        "relay_certificate_reads_total",
 			Help:        "Reads of the certificate store, by result.",
 			ConstLabels: labels,
@@ -47,16 +49,10 @@ func NewRecord(source string, logger *slog.Logger, registerer prometheus.Registe
 		problems:     gauge("relay_certificate_problems", "Entries of the certificate store with something wrong."),
 		expiry:       gauge("relay_certificate_next_expiry_timestamp_seconds", "When the first of the store's certificates expires; 0 without certificates."),
 	}
-	for _, c := range []prometheus.Collector{r.reads, r.lastGood, r.certificates, r.problems, r.expiry} {
-		if err := registerer.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return r, nil
 }
 
-// Good notes a complete read.
-func (r *Record) Good(now time.Time, certificates []*certs.Certificate, problems []certs.Problem) {
+// Succeeded reports a complete read.
+func (r *Reporter) Succeeded(now time.Time, certificates []*certs.Certificate, problems []certs.Problem) {
 	r.reads.WithLabelValues("good").Inc()
 	r.lastGood.Set(float64(now.Unix()))
 	r.certificates.Set(float64(len(certificates)))
@@ -84,8 +80,8 @@ func (r *Record) Good(now time.Time, certificates []*certs.Certificate, problems
 	r.status.Certificates, r.status.Problems = len(certificates), len(problems)
 }
 
-// Bad notes a failed read; err must be free of secrets.
-func (r *Record) Bad(err error) {
+// Failed reports a failed read; err must be free of secrets.
+func (r *Reporter) Failed(err error) {
 	r.reads.WithLabelValues("failed").Inc()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -96,19 +92,19 @@ func (r *Record) Bad(err error) {
 }
 
 // logProblems logs each problem once, as long as it lasts.
-func (r *Record) logProblems(problems []certs.Problem) {
+func (r *Reporter) logProblems(problems []certs.Problem) {
 	now := make(map[certs.Problem]bool, len(problems))
 	for _, p := range problems {
-		if !r.known[p] && !now[p] {
+		if !r.logged[p] && !now[p] {
 			r.logger.Warn("certificate problem", "name", p.Name, "reason", p.Reason)
 		}
 		now[p] = true
 	}
-	r.known = now
+	r.logged = now
 }
 
 // Status returns the latest outcome.
-func (r *Record) Status() certs.Status {
+func (r *Reporter) Status() certs.Status {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.status

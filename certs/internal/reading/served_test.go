@@ -9,7 +9,7 @@ import (
 	"relay/certs/internal/reading"
 )
 
-func TestEntryNeverReplacesGoodByWorse(t *testing.T) {
+func TestServedNeverReplacesGoodByWorse(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	made := func(from, to int) *certs.Certificate {
@@ -20,7 +20,7 @@ func TestEntryNeverReplacesGoodByWorse(t *testing.T) {
 	for name, test := range map[string]struct {
 		offers []*certs.Certificate
 		want   *certs.Certificate
-		held   string
+		reason string
 		later  int // days from now
 		then   *certs.Certificate
 	}{
@@ -34,22 +34,22 @@ func TestEntryNeverReplacesGoodByWorse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var entry reading.Entry
+			var served reading.Served
 			for _, c := range test.offers {
-				entry.Offer(c, now)
+				served.Update(c, now)
 			}
-			if entry.Current() != test.want {
+			if served.Current() != test.want {
 				t.Error("another certificate is current")
 			}
-			if held := entry.Held(now); (held == "") != (test.held == "") || !strings.Contains(held, test.held) {
-				t.Errorf("held %q, want %q", held, test.held)
+			if reason := served.WaitingFor(now); (reason == "") != (test.reason == "") || !strings.Contains(reason, test.reason) {
+				t.Errorf("waits because %q, want %q", reason, test.reason)
 			}
 			then := now.AddDate(0, 0, test.later)
-			if due := entry.Due(now); (test.then != test.want) != (!due.IsZero() && !due.After(then)) {
-				t.Errorf("due at %s, want a change until %s: %v", due, then, test.then != test.want)
+			if change := served.NextChange(now); (test.then != test.want) != (!change.IsZero() && !change.After(then)) {
+				t.Errorf("the next change is at %s, want one until %s: %v", change, then, test.then != test.want)
 			}
-			entry.Advance(then)
-			if entry.Current() != test.then {
+			served.Advance(then)
+			if served.Current() != test.then {
 				t.Error("another certificate is current later")
 			}
 		})
