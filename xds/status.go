@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// Rejection is a response that Envoy refused.
+// Rejection is a response that Envoy rejected.
 type Rejection struct {
 	Type     Type
 	Revision uint64
 	Time     time.Time
-	// Message is Envoy's own.
+	// Message is what Envoy said.
 	Message string
 	// Names are the resources the response carried.
 	Names []string
@@ -38,7 +38,7 @@ type StreamStatus struct {
 	NoClusters bool `json:"-"`
 }
 
-// TypeStatus is what an Envoy was sent and has answered of one type.
+// TypeStatus is the state of one type on the stream of an Envoy.
 type TypeStatus struct {
 	Type Type `json:"type"`
 	// Subscribed is "*" or the number of names.
