@@ -38,15 +38,15 @@ type Collator struct {
 	fleets   []*fleetState
 
 	// What follows belongs to the loop, which alone writes apps, read and groups.
-	mu     sync.RWMutex               // for readers of apps, read and groups other than the loop
-	apps   map[string]*sources.App    // mapped, the last good of each
-	read   map[string]*sources.App    // as the source gave them
-	groups map[string]deploymentGroup // by the name under which they are routed
-	// misfits have what was left out when the policy of an app was mapped, for the
+	mu          sync.RWMutex            // for readers of apps, read and groups other than the loop
+	apps        map[string]*sources.App // mapped, the last good of each
+	read        map[string]*sources.App // as the source gave them
+	deployments map[string]deployment   // by the name under which they are routed
+	// policyProblems have what was left out when the policy of an app was mapped, for the
 	// few of which something was; unmapped are those whose last read could not be.
-	misfits  map[string][]sources.Problem
-	unmapped map[string]struct{}
-	taken    notes
+	policyProblems map[string][]sources.Problem
+	failedApps     map[string]struct{}
+	work           notes
 	// unfinished is set during a round: still set at its start, the one before
 	// panicked.
 	unfinished                           bool
@@ -58,8 +58,8 @@ type Collator struct {
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 
-	mapPolicy func(*sources.App) (*sources.App, []sources.Problem, error)
-	now       func() time.Time
+	cleanPolicy func(*sources.App) (*sources.App, []sources.Problem, error)
+	now         func() time.Time
 }
 
 var (
@@ -77,11 +77,11 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 	c := &Collator{
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
-		groups:  make(map[string]deploymentGroup),
-		misfits: make(map[string][]sources.Problem), unmapped: make(map[string]struct{}),
+		deployments:    make(map[string]deployment),
+		policyProblems: make(map[string][]sources.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
 		serving:      &serving{}, coverage: &coverage{fleets: make(map[string]*fleetCoverage)},
-		mapPolicy: mapPolicy, now: time.Now,
+		cleanPolicy: cleanPolicy, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
 	registerer.MustRegister(coverageMetrics{c})
@@ -124,10 +124,10 @@ func (c *Collator) Serve(ctx context.Context) error {
 
 // round deals with everything noted so far.
 func (c *Collator) round() {
-	c.inbox.take(&c.taken)
+	c.inbox.take(&c.work)
 	c.unfinished = true
 	start := c.now()
-	c.merge(&c.taken)
+	c.merge(&c.work)
 	if due := c.nextSelection; !due.IsZero() && !c.now().Before(due) {
 		c.selectCertificates()
 	}
@@ -135,13 +135,13 @@ func (c *Collator) round() {
 		for _, f := range c.fleets {
 			f.publish()
 		}
-		c.cover()
+		c.checkCoverage()
 		c.announce()
 	}
 	c.metrics.rounds.Inc()
 	c.metrics.buildSeconds.Observe(c.now().Sub(start).Seconds())
-	c.inbox.done(c.taken.upTo)
-	c.taken = notes{}
+	c.inbox.done(c.work.upTo)
+	c.work = notes{}
 	c.unfinished = false
 }
 
@@ -182,18 +182,18 @@ func (c *Collator) setApp(app *sources.App) {
 		return
 	}
 	before := c.apps[app.ID]
-	c.remap(app)
+	c.cleanApp(app)
 	c.route(app.ID, before, c.apps[app.ID])
 }
 
-// remap maps an app. One that cannot be mapped keeps its last good form.
-func (c *Collator) remap(app *sources.App) {
+// cleanApp maps an app. One that cannot be mapped keeps its last good form.
+func (c *Collator) cleanApp(app *sources.App) {
 	c.metrics.appsMapped.Inc()
-	left := c.misfits[app.ID]
+	left := c.policyProblems[app.ID]
 	mapped, err := guarded(func() (mapped *sources.App, err error) {
 		policy := c.apps[app.ID]
-		if _, failed := c.unmapped[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
-			if policy, left, err = c.mapPolicy(app); err != nil {
+		if _, failed := c.failedApps[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
+			if policy, left, err = c.cleanPolicy(app); err != nil {
 				return nil, err
 			}
 		}
@@ -209,13 +209,13 @@ func (c *Collator) remap(app *sources.App) {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		c.unmapped[app.ID] = struct{}{}
+		c.failedApps[app.ID] = struct{}{}
 		c.report(AppProblem, "", app.ID, Problem{App: app.ID}, err)
 		return
 	}
-	delete(c.unmapped, app.ID)
-	if delete(c.misfits, app.ID); len(left) > 0 {
-		c.misfits[app.ID] = left
+	delete(c.failedApps, app.ID)
+	if delete(c.policyProblems, app.ID); len(left) > 0 {
+		c.policyProblems[app.ID] = left
 	}
 	c.problems.set(owner{InternalProblem, "", app.ID})
 	c.problems.set(owner{AppProblem, "", app.ID}, problemsOf(app.ID, mapped.Problems)...)
@@ -227,8 +227,8 @@ func (c *Collator) removeApp(id string) {
 	delete(c.read, id)
 	delete(c.apps, id)
 	c.mu.Unlock()
-	delete(c.misfits, id)
-	delete(c.unmapped, id)
+	delete(c.policyProblems, id)
+	delete(c.failedApps, id)
 	c.problems.set(owner{InternalProblem, "", id})
 	c.problems.set(owner{AppProblem, "", id})
 	c.route(id, before, nil)
@@ -283,13 +283,13 @@ func (c *Collator) reindex() {
 		f.reset()
 	}
 	c.mu.Lock()
-	c.groups = make(map[string]deploymentGroup)
+	c.deployments = make(map[string]deployment)
 	c.mu.Unlock()
 	for id := range c.read {
-		c.unmapped[id] = struct{}{}
+		c.failedApps[id] = struct{}{}
 	}
 	for id, app := range c.read {
-		c.remap(app)
+		c.cleanApp(app)
 		c.route(id, nil, c.apps[id])
 	}
 	c.mergeCertificates(c.certificates)

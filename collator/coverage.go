@@ -2,7 +2,6 @@ package collator
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
@@ -63,19 +62,19 @@ func newFleetCoverage() *fleetCoverage {
 	return &fleetCoverage{picked: make(map[string]string), used: make(map[string]int), uncovered: make(map[string]uncovered)}
 }
 
-// cover is what a look at one domain finds.
-type cover struct {
+// domainCoverage is what a look at one domain finds.
+type domainCoverage struct {
 	domain, secret string
-	// lack is why clients refuse it; "" is that they don't.
-	lack   string
+	// reason is why clients refuse it; "" is that they don't.
+	reason string
 	wanted bool
 	// wildcard is the one over the domain by which its TLS is passed through to
 	// passed; empty for none.
 	wildcard string
-	passed   *routing.Service
+	passedTo *routing.Service
 }
 
-func (v *fleetCoverage) set(c cover) {
+func (v *fleetCoverage) set(c domainCoverage) {
 	if before, ok := v.picked[c.domain]; ok {
 		if v.used[before]--; v.used[before] == 0 {
 			delete(v.used, before)
@@ -90,8 +89,8 @@ func (v *fleetCoverage) set(c cover) {
 		v.picked[c.domain] = c.secret
 		v.used[c.secret]++
 	}
-	if c.lack != "" {
-		v.uncovered[c.domain] = uncovered{c.lack, c.wanted}
+	if c.reason != "" {
+		v.uncovered[c.domain] = uncovered{c.reason, c.wanted}
 		if c.wanted {
 			v.wanted++
 		}
@@ -118,7 +117,7 @@ func (c *Collator) serve(s certs.Selection) {
 	}
 	doubt := func(name string) {
 		for _, f := range c.fleets {
-			f.doubt(name)
+			f.recheckName(name)
 		}
 	}
 	for name, is := range after.winners {
@@ -134,124 +133,90 @@ func (c *Collator) serve(s certs.Selection) {
 	c.serving = after
 }
 
-// doubt has the certificate of a domain, or of those that a server name covers,
-// looked up in this round.
-func (f *fleetState) doubt(name string) {
-	if f.doubts != nil && f.HasHTTPS() {
-		f.doubts[name] = true
-	}
-}
-
-// doubtDomain is doubt for one domain alone: a wildcard domain in HTTP mode has a
-// certificate of its own, and those below it theirs.
-func (f *fleetState) doubtDomain(domain string) {
-	if _, doubted := f.doubts[domain]; f.doubts != nil && f.HasHTTPS() && !doubted {
-		f.doubts[domain] = false
-	}
-}
-
-// doubtful returns the domains to look at.
-func (f *fleetState) doubtful() []string {
-	if f.doubts == nil {
-		// With those that are not claimed any more.
-		domains := slices.AppendSeq(slices.Collect(maps.Keys(f.domains.claims)), maps.Keys(f.coverage.uncovered))
-		return slices.AppendSeq(domains, maps.Keys(f.coverage.picked))
-	}
-	domains := slices.Collect(maps.Keys(f.doubts))
-	for name, covered := range f.doubts {
-		zone, wildcard := routing.CutWildcard(name)
-		if !wildcard || !covered {
-			continue
-		}
-		domains = slices.AppendSeq(domains, maps.Keys(f.domains.under[zone]))
-	}
-	return domains
-}
-
-// look finds the certificate that Envoy picks for a domain: that of the exact
+// checkDomain finds the certificate that Envoy picks for a domain: that of the exact
 // name, then that of the longest wildcard, at any depth
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
 // A name that is passed through needs none, and neither does one that is not
 // routed. Whatever else is picked, clients refuse: so they do a wildcard two
 // levels up (https://www.rfc-editor.org/rfc/rfc6125#section-6.4.3).
-func (f *fleetState) look(domain string, winners map[string]winner) cover {
-	found := cover{domain: domain}
+func (f *fleetState) checkDomain(domain string, winners map[string]winner) domainCoverage {
+	found := domainCoverage{domain: domain}
 	for _, c := range f.claimsOn(domain) {
 		if c.Route {
-			found.lack = "no certificate covers it"
+			found.reason = "no certificate covers it"
 		}
 		found.wanted = found.wanted || c.ACME || c.Redirect || c.HTTP != nil && c.HTTP.HSTS
 	}
-	if found.lack == "" {
+	if found.reason == "" {
 		return found
 	}
 	_, wildcard := routing.CutWildcard(domain)
 	for i, name := range routing.HostNames(domain) {
-		if s, passed := f.passing(name); passed {
-			if found.lack = ""; i > 0 {
+		if s, passed := f.passedTo(name); passed {
+			if found.reason = ""; i > 0 {
 				by := s // or each look allocates
-				found.wildcard, found.passed = name, &by
+				found.wildcard, found.passedTo = name, &by
 			}
 			return found
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.HasName(name), w.yields && f.answers(certs.WildcardOver(name)):
+		case !ok, !f.HasName(name), w.yields && f.canServe(certs.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
-			found.lack = name + " of " + w.secret + " covers one level of names only"
+			found.reason = name + " of " + w.secret + " covers one level of names only"
 		case w.validity == certs.Expired:
-			found.secret, found.lack = w.secret, "the certificate "+w.secret+" has expired"
+			found.secret, found.reason = w.secret, "the certificate "+w.secret+" has expired"
 		case w.validity == certs.NotYetValid:
-			found.secret, found.lack = w.secret, "the certificate "+w.secret+" is not valid yet"
+			found.secret, found.reason = w.secret, "the certificate "+w.secret+" is not valid yet"
 		default:
-			found.secret, found.lack = w.secret, ""
+			found.secret, found.reason = w.secret, ""
 		}
 		return found
 	}
 	return found
 }
 
-// answers reports whether the fleet can serve the certificate for a server name.
-func (f *fleetState) answers(name string) bool {
-	_, passed := f.passing(name)
+// canServe reports whether the fleet can serve the certificate for a server name.
+func (f *fleetState) canServe(name string) bool {
+	_, passed := f.passedTo(name)
 	return f.HasName(name) && !passed
 }
 
-// cover looks up the certificates of the domains that changed in this round,
+// checkCoverage looks up the certificates of the domains that changed in this round,
 // once apps and certificates are known. It comes after publishing: nothing that
 // Envoys are sent depends on it.
-func (c *Collator) cover() {
+func (c *Collator) checkCoverage() {
 	if !c.certificatesSynced.Load() {
 		return
 	}
 	v := c.coverage
 	changed := v.serving != c.serving
-	fleets := make(map[*fleetState][]cover)
+	fleets := make(map[*fleetState][]domainCoverage)
 	for _, f := range c.fleets {
-		if !f.HasHTTPS() || f.doubts != nil && len(f.doubts) == 0 {
+		if !f.HasHTTPS() || f.recheck.empty() {
 			continue
 		}
-		domains := f.doubtful()
-		covers := make([]cover, len(domains))
+		domains := f.domainsToCheck()
+		covers := make([]domainCoverage, len(domains))
 		for i, domain := range domains {
-			covers[i] = f.look(domain, c.serving.winners)
+			covers[i] = f.checkDomain(domain, c.serving.winners)
 		}
-		f.reportCovers(covers)
+		f.reportCoverage(covers)
 		fleets[f], changed = covers, true
 	}
 	if !changed {
 		return
 	}
-	v.take(c.serving, fleets)
+	v.record(c.serving, fleets)
 	c.reportInvalid()
 	for f := range fleets {
-		f.doubts = make(map[string]bool)
+		f.recheck = recheck{}
 	}
 }
 
-// take notes what was found.
-func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
+// record notes what was found.
+func (v *coverage) record(s *serving, found map[*fleetState][]domainCoverage) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.serving = s
@@ -262,39 +227,39 @@ func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
 	}
 }
 
-// reportCovers says which apps send their clients to https, where they refuse the
+// reportCoverage says which apps send their clients to https, where they refuse the
 // certificate, and which get no https, as a wildcard above them is passed through.
 // It ends with the next look that finds neither.
-func (f *fleetState) reportCovers(covers []cover) {
+func (f *fleetState) reportCoverage(covers []domainCoverage) {
 	for _, c := range covers {
 		problems := append(f.redirectProblems(c), f.passedProblems(c)...)
-		_, told := f.told[c.domain]
+		_, told := f.coverageReported[c.domain]
 		if len(problems) == 0 && !told {
 			continue
 		}
 		// An app id begins with a slash: a domain is no app's.
 		f.c.problems.set(owner{HTTPSProblem, f.Name, c.domain}, problems...)
-		if f.told[c.domain] = struct{}{}; len(problems) == 0 {
-			delete(f.told, c.domain)
+		if f.coverageReported[c.domain] = struct{}{}; len(problems) == 0 {
+			delete(f.coverageReported, c.domain)
 		}
 	}
 }
 
-func (f *fleetState) passedProblems(c cover) (problems []Problem) {
+func (f *fleetState) passedProblems(c domainCoverage) (problems []Problem) {
 	if c.wildcard == "" {
 		return nil
 	}
 	for _, one := range f.claimsOn(c.domain) {
-		if one.Route && one.App != c.passed.App {
+		if one.Route && one.App != c.passedTo.App {
 			problems = append(problems, Problem{App: one.App, Subject: c.domain, Reason: fmt.Sprintf(
-				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.Port, c.wildcard, c.passed)})
+				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.Port, c.wildcard, c.passedTo)})
 		}
 	}
 	return problems
 }
 
-func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
-	if c.lack == "" {
+func (f *fleetState) redirectProblems(c domainCoverage) (problems []Problem) {
+	if c.reason == "" {
 		return nil
 	}
 	claims := f.claimsOn(c.domain)
@@ -310,7 +275,7 @@ func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
 		}
 		told[who] = struct{}{}
 		problems = append(problems, Problem{App: who.App, Subject: c.domain, Reason: fmt.Sprintf(
-			"clients of port %d are redirected to https, where they get an error: %s", who.Port, c.lack)})
+			"clients of port %d are redirected to https, where they get an error: %s", who.Port, c.reason)})
 	}
 	return problems
 }

@@ -226,7 +226,7 @@ func TestCoverageLooksAtWhatChanged(t *testing.T) {
 	f := c.fleets[0]
 	looked := func(do func()) int {
 		do()
-		n := len(f.doubtful())
+		n := len(f.domainsToCheck())
 		c.round()
 		return n
 	}
@@ -336,9 +336,9 @@ func TestCoverageIsWhatIsExplained(t *testing.T) {
 				if i == 10 {
 					// A round that ended in the middle, and what it knew is lost.
 					c.SyncApps(nil)
-					c.inbox.take(&c.taken)
-					c.merge(&c.taken)
-					c.fleets[0].doubts = make(map[string]bool)
+					c.inbox.take(&c.work)
+					c.merge(&c.work)
+					c.fleets[0].recheck = recheck{}
 					c.reindex()
 					c.round()
 					checkCoverage(t, c)

@@ -26,7 +26,7 @@ func routedID(app *sources.App) string {
 // routed returns what is routed under a name; nil is nothing.
 func (c *Collator) routed(id string) *sources.App {
 	if strings.HasPrefix(id, deploymentPrefix) {
-		return c.groups[id].merged
+		return c.deployments[id].merged
 	}
 	return alone(c.apps[id])
 }
@@ -39,9 +39,9 @@ func alone(app *sources.App) *sources.App {
 	return app
 }
 
-// deploymentGroup is the apps that make up one service. It is not modified, as
+// deployment is the apps that make up one service. It is not modified, as
 // others than the loop read it: a change makes a new one.
-type deploymentGroup struct {
+type deployment struct {
 	members map[string]*sources.App
 	merged  *sources.App
 }
@@ -54,28 +54,28 @@ func (c *Collator) route(id string, before, after *sources.App) {
 	left := ""
 	if before != nil && before.Deployment != nil {
 		left = routedID(before)
-		c.regroup(left, id, after)
+		c.updateDeployment(left, id, after)
 	}
 	if after != nil && after.Deployment != nil && routedID(after) != left {
-		c.regroup(routedID(after), id, after)
+		c.updateDeployment(routedID(after), id, after)
 	}
 }
 
-// regroup makes a group anew after one of its members has become another.
-func (c *Collator) regroup(name, id string, member *sources.App) {
-	before := c.groups[name].merged
-	members := make(map[string]*sources.App, len(c.groups[name].members)+1)
-	maps.Copy(members, c.groups[name].members)
+// updateDeployment makes a group anew after one of its members has become another.
+func (c *Collator) updateDeployment(name, id string, member *sources.App) {
+	before := c.deployments[name].merged
+	members := make(map[string]*sources.App, len(c.deployments[name].members)+1)
+	maps.Copy(members, c.deployments[name].members)
 	delete(members, id)
 	if member != nil && routedID(member) == name {
 		members[id] = member
 	}
-	group := deploymentGroup{members: members, merged: merge(name, slices.Collect(maps.Values(members)))}
+	group := deployment{members: members, merged: merge(name, slices.Collect(maps.Values(members)))}
 	c.mu.Lock()
 	if group.merged == nil {
-		delete(c.groups, name)
+		delete(c.deployments, name)
 	} else {
-		c.groups[name] = group
+		c.deployments[name] = group
 	}
 	c.mu.Unlock()
 	for _, f := range c.fleets {
@@ -151,8 +151,8 @@ func tasksOf(app *sources.App, all bool) []string {
 	return slices.Compact(tasks)
 }
 
-// inGroup returns a member's endpoints of a port as they are in the group.
-func inGroup(member, merged *sources.App, port int) []sources.Endpoint {
+// endpointsInDeployment returns a member's endpoints of a port as they are in the group.
+func endpointsInDeployment(member, merged *sources.App, port int) []sources.Endpoint {
 	health := make(map[string]sources.Health)
 	for _, e := range routing.EndpointsOf(merged, port) {
 		health[e.Task] = e.Health

@@ -13,8 +13,8 @@ type domainIndex struct {
 	claims map[string][]routing.Claim // by domain, sorted
 	// under holds the domains below each parent domain, wildcard domains included.
 	under map[string]map[string]struct{}
-	// zones are the wildcard domains, without the "*.".
-	zones map[string]struct{}
+	// wildcardParents are the wildcard domains, without the "*.".
+	wildcardParents map[string]struct{}
 	// touch is told each scope that has to be built again.
 	touch func(scope string)
 }
@@ -22,7 +22,7 @@ type domainIndex struct {
 func newDomainIndex(touch func(scope string)) *domainIndex {
 	return &domainIndex{
 		claims: make(map[string][]routing.Claim), under: make(map[string]map[string]struct{}),
-		zones: make(map[string]struct{}), touch: touch,
+		wildcardParents: make(map[string]struct{}), touch: touch,
 	}
 }
 
@@ -45,7 +45,7 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 		delete(x.claims, domain)
 	}
 	if zone, ok := routing.CutWildcard(domain); ok {
-		x.setZone(zone, len(after) > 0)
+		x.setWildcard(zone, len(after) > 0)
 	}
 	x.file(domain, len(after) > 0)
 	x.touch(domain)
@@ -71,15 +71,15 @@ func (x *domainIndex) file(domain string, exists bool) {
 	})
 }
 
-// setZone records that a wildcard domain exists or not.
-func (x *domainIndex) setZone(zone string, exists bool) {
-	if _, existed := x.zones[zone]; existed == exists {
+// setWildcard records that a wildcard domain exists or not.
+func (x *domainIndex) setWildcard(zone string, exists bool) {
+	if _, existed := x.wildcardParents[zone]; existed == exists {
 		return
 	}
 	if exists {
-		x.zones[zone] = struct{}{}
+		x.wildcardParents[zone] = struct{}{}
 	} else {
-		delete(x.zones, zone)
+		delete(x.wildcardParents, zone)
 	}
 	x.touch(routing.WildcardsScope)
 }

@@ -62,16 +62,16 @@ func (n *inbox) note(write func(*notes)) {
 func (n *inbox) take(taken *notes) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	taken.add(n.pending)
+	taken.merge(n.pending)
 	taken.upTo = n.noted
 	n.pending = notes{}
 }
 
-func (t *notes) add(later notes) {
+func (t *notes) merge(later notes) {
 	if later.synced {
 		t.synced, t.all, t.apps = true, later.all, nil
 	}
-	t.set(later.apps)
+	t.mergeApps(later.apps)
 	if t.certs == nil {
 		t.certs = later.certs
 	} else {
@@ -84,7 +84,7 @@ func (t *notes) add(later notes) {
 	}
 }
 
-func (t *notes) set(apps map[string]*sources.App) {
+func (t *notes) mergeApps(apps map[string]*sources.App) {
 	if t.apps == nil {
 		t.apps = apps
 		return

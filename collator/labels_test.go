@@ -156,8 +156,8 @@ func TestDeploymentGroupIsStable(t *testing.T) {
 	if view, _ := c.App("/green"); view.Ports[0].Cluster != "/green_0" {
 		t.Errorf("the cluster is %q", view.Ports[0].Cluster)
 	}
-	if len(c.groups) != 0 {
-		t.Errorf("groups are left: %v", c.groups)
+	if len(c.deployments) != 0 {
+		t.Errorf("groups are left: %v", c.deployments)
 	}
 	wantSameAsFresh(t, c, r, cfg)
 }

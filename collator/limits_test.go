@@ -318,7 +318,7 @@ func TestAWildcardDomainConcernsItsOwnCertificateOnly(t *testing.T) {
 	syncApps(c, webApp("/many", names(100, "d-%d.test")...))
 	f := c.fleets[0]
 	f.updateApp("/wild", nil, webApp("/wild", "*.test"))
-	if got := f.doubtful(); !slices.Equal(got, []string{"*.test"}) {
+	if got := f.domainsToCheck(); !slices.Equal(got, []string{"*.test"}) {
 		t.Errorf("%d domains are looked at, want *.test alone", len(got))
 	}
 }

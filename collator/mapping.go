@@ -12,11 +12,11 @@ import (
 	"relay/sources"
 )
 
-// mapPolicy returns the app as the fleets use it, but for its endpoints: domains
+// cleanPolicy returns the app as the fleets use it, but for its endpoints: domains
 // checked, sorted and without duplicates, and nothing over the limits. What it
 // leaves out are the problems. A source is not trusted to have done so: one bad
 // name would cost all apps.
-func mapPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
+func cleanPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
 	switch {
 	case app.ID == "":
 		return nil, nil, errors.New("has no id")

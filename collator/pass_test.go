@@ -41,7 +41,7 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 			check := func() {
 				t.Helper()
 				got := ""
-				for _, key := range c.fleets[0].references.names[httpsKey] {
+				for _, key := range c.fleets[0].published.references.names[httpsKey] {
 					if key.Type == xds.Cluster {
 						got, _ = routing.SplitClusterName(key.Name)
 					}

@@ -20,12 +20,12 @@ type references struct {
 	names map[xds.Key][]xds.Key
 	// counts has by how many resources each is named.
 	counts map[xds.Key]int
-	// kept are published, and are to be removed when nothing names them.
-	kept map[xds.Key]struct{}
+	// stillNamed are published, and are to be removed when nothing names them.
+	stillNamed map[xds.Key]struct{}
 }
 
 func newReferences() *references {
-	return &references{names: make(map[xds.Key][]xds.Key), counts: make(map[xds.Key]int), kept: make(map[xds.Key]struct{})}
+	return &references{names: make(map[xds.Key][]xds.Key), counts: make(map[xds.Key]int), stillNamed: make(map[xds.Key]struct{})}
 }
 
 // set notes what a published resource names; nothing when it is removed.
@@ -43,16 +43,16 @@ func (r *references) set(key xds.Key, names []xds.Key) {
 	} else {
 		delete(r.names, key)
 	}
-	delete(r.kept, key)
+	delete(r.stillNamed, key)
 }
 
-// keep notes that a resource is wanted after all.
-func (r *references) keep(key xds.Key) { delete(r.kept, key) }
+// cancelRemoval notes that a resource is wanted after all.
+func (r *references) cancelRemoval(key xds.Key) { delete(r.stillNamed, key) }
 
-// settle returns what is to be removed together with the change: of that which it
+// removable returns what is to be removed together with the change: of that which it
 // removes, and of that which was kept before, what nothing names once it is
 // applied. The rest is kept. It costs what the change costs.
-func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xds.Key {
+func (r *references) removable(change xds.Change, names map[xds.Key][]xds.Key) []xds.Key {
 	lost := make(map[xds.Key]int) // by how many fewer each will be named
 	for _, resource := range change.Set {
 		for _, name := range r.names[resource.Key] {
@@ -71,7 +71,7 @@ func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xd
 		due[i] = make(map[xds.Key]struct{})
 	}
 	release := func(key xds.Key) {
-		_, isKept := r.kept[key]
+		_, isKept := r.stillNamed[key]
 		if _, isWanted := wanted[key]; isKept && !isWanted {
 			due[removalRank(key)][key] = struct{}{}
 		}
@@ -87,10 +87,10 @@ func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xd
 	for rank := range due {
 		for key := range due[rank] {
 			cluster := xds.Key{Type: xds.Cluster, Name: key.Name}
-			_, clusterKept := r.kept[cluster]
+			_, clusterKept := r.stillNamed[cluster]
 			_, clusterGone := gone[cluster]
 			if r.counts[key] > lost[key] || key.Type == xds.Endpoint && clusterKept && !clusterGone {
-				r.kept[key] = struct{}{}
+				r.stillNamed[key] = struct{}{}
 				continue
 			}
 			gone[key] = struct{}{}

@@ -47,7 +47,7 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 			f.services.namesChanged = true
 		}
 		for _, name := range s.Names {
-			f.doubt(name)
+			f.recheckName(name)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func (f *fleetState) reportServices() {
 	}
 	for _, chain := range f.chains {
 		for _, name := range chain.ServerNames {
-			if s, ok := f.passing(name); ok {
+			if s, ok := f.passedTo(name); ok {
 				problems = append(problems, Problem{App: s.App, Subject: name, Reason: fmt.Sprintf(
 					"TLS is passed through to port %d: the certificate %s is not used for the name", s.Port, chain.Secret)})
 			}
@@ -85,7 +85,7 @@ func (f *fleetState) reportHTTPS() {
 	var problems []Problem
 	if f.HasHTTPS() && f.certificatesKnown && len(f.chains) == 0 {
 		reason := "the fleet does not listen on " + f.HTTPS.String()
-		if len(f.passedThrough()) > 0 {
+		if len(f.passedServices()) > 0 {
 			reason = f.HTTPS.String() + " is only for names that are passed through"
 		}
 		problems = []Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}

@@ -79,7 +79,7 @@ type shownApp struct{ app, merged *sources.App }
 func (c *Collator) shown(id string) shownApp {
 	a := shownApp{app: cmp.Or(c.apps[id], c.read[id])}
 	if a.app != nil && a.app.Deployment != nil {
-		a.merged = c.groups[routedID(a.app)].merged
+		a.merged = c.deployments[routedID(a.app)].merged
 	}
 	return a
 }
@@ -105,7 +105,7 @@ func (c *Collator) view(a shownApp, problems []Problem) AppView {
 			Endpoints: port.Endpoints, Excluded: port.Excluded,
 		}
 		if a.merged != nil {
-			v.Endpoints = inGroup(app, a.merged, i)
+			v.Endpoints = endpointsInDeployment(app, a.merged, i)
 		}
 		if len(fleets) > 0 {
 			v.Cluster = routing.ClusterName(routed.ID, i)

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
@@ -23,17 +24,16 @@ import (
 // httpsChains returns the filter chains of a fleet's https listener, by name.
 func httpsChains(t *testing.T, f *fleetState) map[string]*listenerv3.FilterChain {
 	t.Helper()
-	msg, err := f.buildHTTPS(false)
+	chains, passed := f.httpsParts()
+	listener, err := envoy.HTTPSListener(&f.Fleet, chains, passed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	chains := make(map[string]*listenerv3.FilterChain)
-	if msg != nil {
-		for _, chain := range msg.(*listenerv3.Listener).GetFilterChains() {
-			chains[chain.GetName()] = chain
-		}
+	byName := make(map[string]*listenerv3.FilterChain)
+	for _, chain := range listener.GetFilterChains() {
+		byName[chain.GetName()] = chain
 	}
-	return chains
+	return byName
 }
 
 func chainLines(t *testing.T, f *fleetState) (lines []string) {

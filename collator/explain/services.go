@@ -69,7 +69,7 @@ func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, na
 	var wanting []routing.Service
 	var refused []Service
 	for _, s := range x.Names[name] {
-		if err := collator.RefusedService(f, s); err != nil {
+		if err := collator.UnusableService(f, s); err != nil {
 			one := serviceViews(f, []routing.Service{s}, where)
 			lose(one, "it is left out of the listener: "+err.Error())
 			refused = append(refused, one...)

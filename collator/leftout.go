@@ -9,68 +9,54 @@ import (
 	"relay/xds"
 )
 
-// part is one of those that a shared resource is made of: what an app port has
-// in it, or a certificate.
-type part struct {
-	routing.AppPort
-	secret string
-}
-
-func (p part) String() string {
-	if p.secret != "" {
-		return "certificate " + p.secret
-	}
-	return p.AppPort.String()
-}
-
-// refuse finds parts for which a shared resource cannot be published, after that
+// leaveOut finds parts for which a shared resource cannot be published, after that
 // failed, and leaves them out. It reports whether there are any that were not left
 // out before.
-func (f *fleetState) refuse(key xds.Key) bool {
+func (f *fleetState) leaveOut(key xds.Key) bool {
 	var found map[part]error
 	switch {
 	case key.Type == xds.Scope:
-		found = f.tryClaims(key.Name)
+		found = f.failingClaims(key.Name)
 	case key == httpsKey:
 		// Those services too that come in when another is left out; and certificates,
 		// of which there may be thousands, only if it was no service.
-		if found = f.tryServices(f.services.WantingNames()); len(found) == 0 {
-			found = f.tryChains(f.chains)
+		if found = f.failingServices(f.services.WantingNames()); len(found) == 0 {
+			found = f.failingChains(f.chains)
 		}
 	}
 	if len(found) == 0 {
 		return false
 	}
-	if f.refused[key] == nil {
-		f.refused[key] = make(map[part]error)
+	if f.failed.parts[key] == nil {
+		f.failed.parts[key] = make(map[part]error)
 	}
-	maps.Copy(f.refused[key], found)
+	maps.Copy(f.failed.parts[key], found)
 	return true
 }
 
-// reportRefused says what is left out of a resource, where that has changed.
-func (f *fleetState) reportRefused(key xds.Key, before map[part]error) {
+// reportLeftOut says what is left out of a resource, where that has changed.
+func (f *fleetState) reportLeftOut(key xds.Key, before map[part]error) {
 	name := func(p part) string { return p.String() + " in " + quoted(key) }
-	now := f.refused[key]
+	now := f.failed.parts[key]
 	for p := range before {
 		if now[p] == nil {
 			f.clearResourceProblem(name(p))
-			f.doubtPart(key, p)
+			f.recheckPart(key, p)
 		}
 	}
 	for p, err := range now {
 		if was := before[p]; was == nil || was.Error() != err.Error() {
 			f.clearResourceProblem(name(p))
 			f.c.report(ResourceProblem, f.Name, name(p), Problem{App: p.App, Subject: name(p)}, err)
-			f.doubtPart(key, p)
+			f.recheckPart(key, p)
 		}
 	}
 }
 
-// tryClaims returns the claims that cannot be part of the scope of a domain.
-func (f *fleetState) tryClaims(domain string) map[part]error {
+// failingClaims returns the claims that cannot be part of the scope of a domain.
+func (f *fleetState) failingClaims(domain string) map[part]error {
 	refused := make(map[part]error)
-	for port, err := range refusedClaims(&f.Fleet, domain, f.claimsOn(domain)) {
+	for port, err := range failingClaims(&f.Fleet, domain, f.claimsOn(domain)) {
 		refused[part{AppPort: port}] = err
 	}
 	return refused
@@ -83,13 +69,13 @@ func UsableClaims(f *routing.Fleet, domain string, claims []routing.Claim) (usab
 	if envoy.CheckRules(f, domain, rules) == nil {
 		return claims, nil
 	}
-	leftOut = refusedClaims(f, domain, claims)
+	leftOut = failingClaims(f, domain, claims)
 	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return leftOut[c.AppPort] != nil }), leftOut
 }
 
-// refusedClaims returns the claims that cannot be part of the scope of a domain,
+// failingClaims returns the claims that cannot be part of the scope of a domain,
 // and why. Each is tried alone.
-func refusedClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[routing.AppPort]error {
+func failingClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[routing.AppPort]error {
 	refused := make(map[routing.AppPort]error)
 	for _, c := range claims {
 		if !c.Route {
@@ -102,17 +88,17 @@ func refusedClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[
 	return refused
 }
 
-// RefusedService says why a service cannot be passed through by the https
+// UnusableService says why a service cannot be passed through by the https
 // listener; nil if it can.
-func RefusedService(f *routing.Fleet, s routing.Service) error { return envoy.CheckPassthrough(f, s) }
+func UnusableService(f *routing.Fleet, s routing.Service) error { return envoy.CheckPassthrough(f, s) }
 
-// tryServices returns the services that cannot be part of the https listener, but
+// failingServices returns the services that cannot be part of the https listener, but
 // for those that are left out already.
-func (f *fleetState) tryServices(services []routing.Service) map[part]error {
+func (f *fleetState) failingServices(services []routing.Service) map[part]error {
 	refused := make(map[part]error)
 	for _, s := range services {
 		p := part{AppPort: s.AppPort}
-		if f.refused[httpsKey][p] != nil {
+		if f.failed.parts[httpsKey][p] != nil {
 			continue
 		}
 		if err := envoy.CheckPassthrough(&f.Fleet, s); err != nil {
@@ -122,12 +108,12 @@ func (f *fleetState) tryServices(services []routing.Service) map[part]error {
 	return refused
 }
 
-// tryChains is tryServices for certificates.
-func (f *fleetState) tryChains(chains []routing.TLSChain) map[part]error {
+// failingChains is tryServices for certificates.
+func (f *fleetState) failingChains(chains []routing.TLSChain) map[part]error {
 	refused := make(map[part]error)
 	for _, chain := range chains {
 		p := part{secret: chain.Secret}
-		if f.refused[httpsKey][p] != nil {
+		if f.failed.parts[httpsKey][p] != nil {
 			continue
 		}
 		if err := envoy.CheckChain(&f.Fleet, chain); err != nil {
@@ -137,38 +123,22 @@ func (f *fleetState) tryChains(chains []routing.TLSChain) map[part]error {
 	return refused
 }
 
-// doubtPart has the certificates looked up of the domains that a part of a
+// recheckPart has the certificates looked up of the domains that a part of a
 // resource concerns.
-func (f *fleetState) doubtPart(key xds.Key, p part) {
+func (f *fleetState) recheckPart(key xds.Key, p part) {
 	if key.Type == xds.Scope {
-		f.doubtDomain(key.Name)
+		f.recheckDomain(key.Name)
 		return
 	}
 	if app := f.c.routed(p.App); app != nil && p.Port < len(app.Ports) {
 		for _, domain := range app.Ports[p.Port].Domains {
-			f.doubt(domain)
+			f.recheckName(domain)
 		}
 	}
 }
 
-// refuses reports whether a part is left out of a resource: because it cannot be
-// built, or because its cluster cannot.
-func (f *fleetState) refuses(key xds.Key, p part) bool {
-	if _, ok := f.refused[key][p]; ok {
-		return true
-	}
-	if len(f.missing) == 0 || p.App == "" {
-		return false
-	}
-	_, ok := f.missing[p.Cluster()]
-	return ok
-}
-
-// refusesAny reports whether parts may be left out of a resource.
-func (f *fleetState) refusesAny(key xds.Key) bool { return len(f.refused[key])+len(f.missing) > 0 }
-
-// markUsers marks what leaves out an app port until its cluster is there.
-func (f *fleetState) markUsers(cluster string) {
+// markUsersOf marks what leaves out an app port until its cluster is there.
+func (f *fleetState) markUsersOf(cluster string) {
 	id, port := routing.SplitClusterName(cluster)
 	app := f.c.routed(id)
 	if app == nil || port < 0 || port >= len(app.Ports) {
@@ -177,7 +147,7 @@ func (f *fleetState) markUsers(cluster string) {
 	for _, domain := range app.Ports[port].Domains {
 		if len(f.domains.claims[domain]) > 0 {
 			f.mark(xds.Scope, domain)
-			f.doubtDomain(domain)
+			f.recheckDomain(domain)
 		}
 		if len(f.services.Names[domain]) > 0 {
 			f.mark(xds.Listener, routing.HTTPSListener)
@@ -190,28 +160,28 @@ func (f *fleetState) markUsers(cluster string) {
 // left out.
 func (f *fleetState) claimsOn(domain string) []routing.Claim {
 	claims, key := f.domains.claims[domain], xds.Key{Type: xds.Scope, Name: domain}
-	if !f.refusesAny(key) {
+	if !f.failed.leavesOutAny(key) {
 		return claims
 	}
-	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return f.refuses(key, part{AppPort: c.AppPort}) })
+	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return f.failed.leavesOut(key, part{AppPort: c.AppPort}) })
 }
 
 // httpsParts returns what the https listener is made of, without what is left
 // out: the certificates with the names that are left to them, and the services.
 func (f *fleetState) httpsParts() ([]routing.TLSChain, []routing.Service) {
-	passed := f.passedThrough()
+	passed := f.passedServices()
 	chains := routing.WithoutNames(f.chains, passed)
-	if f.refusesAny(httpsKey) {
-		chains = slices.DeleteFunc(slices.Clone(chains), func(c routing.TLSChain) bool { return f.refuses(httpsKey, part{secret: c.Secret}) })
+	if f.failed.leavesOutAny(httpsKey) {
+		chains = slices.DeleteFunc(slices.Clone(chains), func(c routing.TLSChain) bool { return f.failed.leavesOut(httpsKey, part{secret: c.Secret}) })
 	}
 	return routing.WithoutYielding(chains), passed
 }
 
-// passing returns the service that gets the TLS connections for a name: of those
+// passedTo returns the service that gets the TLS connections for a name: of those
 // that want them the one with the lowest app id, then the lowest port. An app
 // with a lower id that has the name in HTTP mode keeps them, and so do the
 // certificates if the service is closed.
-func (f *fleetState) passing(name string) (routing.Service, bool) {
+func (f *fleetState) passedTo(name string) (routing.Service, bool) {
 	wanting := f.wantingTLS(name)
 	if len(wanting) == 0 || wanting[0].Closed {
 		return routing.Service{}, false
@@ -224,20 +194,20 @@ func (f *fleetState) passing(name string) (routing.Service, bool) {
 // order, without those that are left out.
 func (f *fleetState) wantingTLS(name string) []routing.Service {
 	wanting := f.services.Names[name]
-	if len(wanting) == 0 || !f.refusesAny(httpsKey) {
+	if len(wanting) == 0 || !f.failed.leavesOutAny(httpsKey) {
 		return wanting
 	}
 	return slices.DeleteFunc(slices.Clone(wanting), func(s routing.Service) bool {
-		return f.refuses(httpsKey, part{AppPort: s.AppPort})
+		return f.failed.leavesOut(httpsKey, part{AppPort: s.AppPort})
 	})
 }
 
-// passedThrough returns the services behind the https listener, each with the
+// passedServices returns the services behind the https listener, each with the
 // names that it got.
-func (f *fleetState) passedThrough() []routing.Service {
+func (f *fleetState) passedServices() []routing.Service {
 	byCluster := make(map[string]routing.Service)
 	for _, name := range slices.Sorted(maps.Keys(f.services.Names)) {
-		s, ok := f.passing(name)
+		s, ok := f.passedTo(name)
 		if !ok {
 			continue
 		}
