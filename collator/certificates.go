@@ -17,7 +17,7 @@ func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 		for i, p := range read.problems {
 			problems[i] = Problem{Subject: p.Name, Reason: p.Reason}
 		}
-		c.problems.set(owner{CertificateProblem, "", source}, problems...)
+		c.problems.set(owner{CertificateProblem, "", inStore, source}, problems...)
 	}
 	c.selectCertificates()
 }
@@ -34,8 +34,7 @@ func (c *Collator) selectCertificates() {
 	all, problems := c.allCertificates()
 	selection := certs.Select(all, c.now())
 	c.nextSelection = selection.Next
-	// The name cannot be that of a source.
-	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
+	c.problems.set(owner{CertificateProblem, "", inSelection, ""}, problems...)
 	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)

@@ -80,16 +80,19 @@ func (f *fleetState) reset() {
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
 
+// mark has a resource built in this round.
 func (f *fleetState) mark(t xds.Type, name string) {
 	f.marked[xds.Key{Type: t, Name: name}] = struct{}{}
 }
 
+// markCluster marks a cluster and its endpoints.
 func (f *fleetState) markCluster(name string) {
 	f.mark(xds.Cluster, name)
 	f.mark(xds.Endpoint, name)
 }
 
-// updateApp marks what differs between two forms of an app; nil is none.
+// updateApp marks the resources that a change of an app concerns. before is nil for a
+// new app, after for a removed one.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		was, is := f.Routes(id, before, port), f.Routes(id, after, port)
@@ -112,10 +115,11 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for domain, claims := range wanted {
 		f.replaceClaims(domain, id, claims)
 	}
-	f.c.problems.set(owner{HTTPSProblem, f.Name, id}, f.httpsProblems(after)...)
+	f.c.problems.set(owner{HTTPSProblem, f.Name, inApp, id}, f.httpsProblems(after)...)
 	f.updateServices(id, before, after)
 }
 
+// replaceClaims replaces what an app claims of a domain.
 func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 	if f.domains.replace(domain, app, claims) {
 		f.recheckDomain(domain)
@@ -127,7 +131,7 @@ func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 	}
 }
 
-// httpsProblems says which wishes for TLS the fleet cannot fulfil.
+// httpsProblems says what an app asks for of TLS that the fleet cannot do.
 func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 	if app == nil {
 		return nil
@@ -153,7 +157,7 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 	return problems
 }
 
-// reportClashes says which ports do not get a domain they want.
+// reportClashes says which ports do not get a domain that they claim.
 func (f *fleetState) reportClashes(scope xds.Key) {
 	if scope.Type != xds.Scope {
 		return
@@ -164,10 +168,10 @@ func (f *fleetState) reportClashes(scope xds.Key) {
 		_, losses := routing.RulesOf(claims)
 		problems = lossProblems(domain, losses)
 	}
-	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
+	f.c.problems.set(owner{ClashProblem, f.Name, inDomain, domain}, problems...)
 }
 
-// lossProblems says who lost what, of each port no more than anybody would read.
+// lossProblems says which port lost what, of each port the first ones.
 func lossProblems(domain string, losses []routing.Loss) (problems []Problem) {
 	lost := make(map[routing.AppPort]int)
 	for _, l := range losses {
@@ -184,7 +188,8 @@ func lossProblems(domain string, losses []routing.Loss) (problems []Problem) {
 	return problems
 }
 
-// setCertificates marks the secrets that differ, and the https listener.
+// setCertificates takes the certificates that are served now. It marks the secrets that
+// changed and, if the server names of some changed, the https listener.
 func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[string]*certs.Certificate) {
 	known := f.certificatesKnown
 	f.certificatesKnown = true
@@ -215,8 +220,8 @@ func sameContent(a, b *certs.Certificate) bool {
 	return a == b || a != nil && b != nil && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
 }
 
-// build makes the message of a resource from the state; nil when there is none, and
-// for the https listener, which httpsResource makes.
+// build makes the message of a resource from the state; nil when there is none. The
+// https listener has two messages: see resource.
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
@@ -241,7 +246,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
 }
 
-// buildListener makes a listener other than https, which httpsResource makes.
+// buildListener makes a listener other than https.
 func (f *fleetState) buildListener(name string) (proto.Message, error) {
 	if name == routing.HTTPListener {
 		return envoy.HTTPListener(&f.Fleet)

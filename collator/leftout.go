@@ -2,24 +2,23 @@ package collator
 
 import (
 	"maps"
-	"slices"
 
 	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/xds"
 )
 
-// leaveOut finds parts for which a shared resource cannot be published, after that
-// failed, and leaves them out. It reports whether there are any that were not left
-// out before.
+// leaveOut looks for parts of a shared resource that keep it from being published, and
+// leaves them out. It reports whether there are any that were not left out before.
 func (f *fleetState) leaveOut(key xds.Key) bool {
 	var found map[part]error
 	switch {
 	case key.Type == xds.Scope:
 		found = f.failingClaims(key.Name)
 	case key == httpsKey:
-		// Those services too that come in when another is left out; and certificates,
-		// of which there may be thousands, only if it was no service.
+		// All services that want a name are tried, for when one is left out, the next
+		// takes its place. Certificates, of which there may be thousands, are tried only
+		// if no service is at fault.
 		if found = f.failingServices(f.services.WantingNames()); len(found) == 0 {
 			found = f.failingChains(f.chains)
 		}
@@ -47,7 +46,7 @@ func (f *fleetState) reportLeftOut(key xds.Key, before map[part]error) {
 	for p, err := range now {
 		if was := before[p]; was == nil || was.Error() != err.Error() {
 			f.clearResourceProblem(name(p))
-			f.c.report(ResourceProblem, f.Name, name(p), Problem{App: p.App, Subject: name(p)}, err)
+			f.c.report(owner{ResourceProblem, f.Name, inResource, name(p)}, Problem{App: p.App, Subject: name(p)}, err)
 			f.recheckPart(key, p)
 		}
 	}
@@ -55,11 +54,11 @@ func (f *fleetState) reportLeftOut(key xds.Key, before map[part]error) {
 
 // failingClaims returns the claims that cannot be part of the scope of a domain.
 func (f *fleetState) failingClaims(domain string) map[part]error {
-	refused := make(map[part]error)
+	failing := make(map[part]error)
 	for port, err := range failingClaims(&f.Fleet, domain, f.claimsOn(domain)) {
-		refused[part{AppPort: port}] = err
+		failing[part{AppPort: port}] = err
 	}
-	return refused
+	return failing
 }
 
 // UsableClaims returns the claims of which the scope of a domain can be made, and why
@@ -76,16 +75,16 @@ func UsableClaims(f *routing.Fleet, domain string, claims []routing.Claim) (usab
 // failingClaims returns the claims that cannot be part of the scope of a domain,
 // and why. Each is tried alone.
 func failingClaims(f *routing.Fleet, domain string, claims []routing.Claim) map[routing.AppPort]error {
-	refused := make(map[routing.AppPort]error)
+	failing := make(map[routing.AppPort]error)
 	for _, c := range claims {
 		if !c.Route {
 			continue
 		}
 		if err := envoy.CheckRules(f, domain, routing.Candidates([]routing.Claim{c})); err != nil {
-			refused[c.AppPort] = err
+			failing[c.AppPort] = err
 		}
 	}
-	return refused
+	return failing
 }
 
 // UnusableService says why a service cannot be passed through by the https
@@ -95,36 +94,37 @@ func UnusableService(f *routing.Fleet, s routing.Service) error { return envoy.C
 // failingServices returns the services that cannot be part of the https listener, but
 // for those that are left out already.
 func (f *fleetState) failingServices(services []routing.Service) map[part]error {
-	refused := make(map[part]error)
+	failing := make(map[part]error)
 	for _, s := range services {
 		p := part{AppPort: s.AppPort}
 		if f.failed.parts[httpsKey][p] != nil {
 			continue
 		}
 		if err := envoy.CheckPassthrough(&f.Fleet, s); err != nil {
-			refused[p] = err
+			failing[p] = err
 		}
 	}
-	return refused
+	return failing
 }
 
-// failingChains is tryServices for certificates.
+// failingChains returns the certificates that cannot be part of the https listener, but
+// for those that are left out already.
 func (f *fleetState) failingChains(chains []routing.TLSChain) map[part]error {
-	refused := make(map[part]error)
+	failing := make(map[part]error)
 	for _, chain := range chains {
 		p := part{secret: chain.Secret}
 		if f.failed.parts[httpsKey][p] != nil {
 			continue
 		}
 		if err := envoy.CheckChain(&f.Fleet, chain); err != nil {
-			refused[p] = err
+			failing[p] = err
 		}
 	}
-	return refused
+	return failing
 }
 
-// recheckPart has the certificates looked up of the domains that a part of a
-// resource concerns.
+// recheckPart has the certificates of the domains looked up that a part of a resource
+// concerns.
 func (f *fleetState) recheckPart(key xds.Key, p part) {
 	if key.Type == xds.Scope {
 		f.recheckDomain(key.Name)
@@ -137,7 +137,7 @@ func (f *fleetState) recheckPart(key xds.Key, p part) {
 	}
 }
 
-// markUsersOf marks what leaves out an app port until its cluster is there.
+// markUsersOf marks what leads to a cluster that did not exist: it was left out there.
 func (f *fleetState) markUsersOf(cluster string) {
 	id, port := routing.SplitClusterName(cluster)
 	app := f.c.routed(id)
@@ -156,64 +156,12 @@ func (f *fleetState) markUsersOf(cluster string) {
 	}
 }
 
-// claimsOn returns the claims on a domain, without the routes of those that are
-// left out.
+// claimsOn returns the claims on a domain. Those that are left out of its scope ask at
+// most for ACME challenges.
 func (f *fleetState) claimsOn(domain string) []routing.Claim {
 	claims, key := f.domains.claims[domain], xds.Key{Type: xds.Scope, Name: domain}
 	if !f.failed.leavesOutAny(key) {
 		return claims
 	}
 	return routing.WithoutRoutes(claims, func(c routing.Claim) bool { return f.failed.leavesOut(key, part{AppPort: c.AppPort}) })
-}
-
-// httpsParts returns what the https listener is made of, without what is left
-// out: the certificates with the names that are left to them, and the services.
-func (f *fleetState) httpsParts() ([]routing.TLSChain, []routing.Service) {
-	passed := f.passedServices()
-	chains := routing.WithoutNames(f.chains, passed)
-	if f.failed.leavesOutAny(httpsKey) {
-		chains = slices.DeleteFunc(slices.Clone(chains), func(c routing.TLSChain) bool { return f.failed.leavesOut(httpsKey, part{secret: c.Secret}) })
-	}
-	return routing.WithoutYielding(chains), passed
-}
-
-// passedTo returns the service that gets the TLS connections for a name: of those
-// that want them the one with the lowest app id, then the lowest port. An app
-// with a lower id that has the name in HTTP mode keeps them, and so do the
-// certificates if the service is closed.
-func (f *fleetState) passedTo(name string) (routing.Service, bool) {
-	wanting := f.wantingTLS(name)
-	if len(wanting) == 0 || wanting[0].Closed {
-		return routing.Service{}, false
-	}
-	_, held := routing.HTTPHolder(f.domains.claims[name], wanting[0])
-	return wanting[0], !held
-}
-
-// wantingTLS returns the services that want the TLS connections for a name, in
-// order, without those that are left out.
-func (f *fleetState) wantingTLS(name string) []routing.Service {
-	wanting := f.services.Names[name]
-	if len(wanting) == 0 || !f.failed.leavesOutAny(httpsKey) {
-		return wanting
-	}
-	return slices.DeleteFunc(slices.Clone(wanting), func(s routing.Service) bool {
-		return f.failed.leavesOut(httpsKey, part{AppPort: s.AppPort})
-	})
-}
-
-// passedServices returns the services behind the https listener, each with the
-// names that it got.
-func (f *fleetState) passedServices() []routing.Service {
-	byCluster := make(map[string]routing.Service)
-	for _, name := range slices.Sorted(maps.Keys(f.services.Names)) {
-		s, ok := f.passedTo(name)
-		if !ok {
-			continue
-		}
-		cluster := s.Cluster()
-		s.Names = append(byCluster[cluster].Names, name)
-		byCluster[cluster] = s
-	}
-	return slices.SortedFunc(maps.Values(byCluster), routing.CompareServices)
 }

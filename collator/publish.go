@@ -6,8 +6,8 @@ import (
 	"relay/xds"
 )
 
-// publish builds what is marked and publishes what that changed, in one step.
-// The marks stay until the step is done.
+// publish builds what is marked and publishes what that changed, in one step. The
+// marks stay until the step is done, should it panic.
 func (f *fleetState) publish() {
 	var change xds.Change
 	names := make(map[xds.Key][]xds.Key)
@@ -16,7 +16,7 @@ func (f *fleetState) publish() {
 		f.add(&change, names, keys[0])
 		keys = keys[1:]
 	}
-	// A cluster that failed before may have marked what can name it now.
+	// A cluster that failed before, and does not now, marked what leads to it.
 	for _, key := range sortedKeys(f.marked) {
 		if key.Type != xds.Cluster {
 			f.add(&change, names, key)
@@ -35,12 +35,12 @@ func (f *fleetState) publish() {
 	}
 	f.published.record(change, names)
 	f.resolverOutdated = false
-	// Not cleared: a map that was once large takes long to walk for ever after.
+	// A new map: one that was large once takes long to walk even when it is empty.
 	f.marked = make(map[xds.Key]struct{})
 }
 
-// add puts one resource into the change, if it differs from what is published,
-// and notes what it names.
+// add adds one resource to the change, if it differs from what is published, and to
+// names what it names.
 func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xds.Key) {
 	if !f.certificatesKnown && f.HasHTTPS() && key == httpsKey {
 		change.Withhold = append(change.Withhold, key)
@@ -72,14 +72,14 @@ func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xd
 	f.succeed(key)
 }
 
-// built is a resource as the state wants it, if it wants one.
+// built is a resource as the state wants it.
 type built struct {
 	xds.Resource
-	exists bool
-	names  []xds.Key // of the resources that it names
+	exists bool      // is false if the state wants none
+	names  []xds.Key // of other resources
 }
 
-// resource builds, validates and marshals.
+// resource builds, validates and marshals a resource. A panic is an error.
 func (f *fleetState) resource(key xds.Key) (built, error) {
 	return guarded(func() (b built, err error) {
 		if key == httpsKey {
@@ -102,8 +102,8 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 
 var httpsKey = xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
 
-// fail reports a resource that cannot be published: the one published before
-// stays, and all others are not concerned.
+// fail reports a resource that cannot be published. The version published before
+// stays, and no other resource is concerned.
 func (f *fleetState) fail(key xds.Key, err error) {
 	f.succeed(key)
 	f.published.references.cancelRemoval(key)
@@ -117,12 +117,14 @@ func (f *fleetState) fail(key xds.Key, err error) {
 			p.App = s.App
 		}
 	}
-	f.c.report(ResourceProblem, f.Name, quoted(key), p, err)
+	f.c.report(owner{ResourceProblem, f.Name, inResource, quoted(key)}, p, err)
 	if _, ok := f.published.versions[key]; !ok && key.Type == xds.Cluster {
 		f.failed.clusters[key.Name] = struct{}{}
 	}
 }
 
+// succeed ends the problem of a resource. If it is a cluster that did not exist, what
+// leads to it is marked.
 func (f *fleetState) succeed(key xds.Key) {
 	if _, ok := f.failed.resources[key]; ok {
 		delete(f.failed.resources, key)
@@ -135,6 +137,6 @@ func (f *fleetState) succeed(key xds.Key) {
 }
 
 func (f *fleetState) clearResourceProblem(name string) {
-	f.c.problems.set(owner{ResourceProblem, f.Name, name})
-	f.c.problems.set(owner{InternalProblem, f.Name, name})
+	f.c.problems.set(owner{ResourceProblem, f.Name, inResource, name})
+	f.c.problems.set(owner{InternalProblem, f.Name, inResource, name})
 }

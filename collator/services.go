@@ -11,11 +11,13 @@ import (
 	"relay/xds"
 )
 
-// fleetServices are the TCP services of a fleet, and what changed among them
-// since their problems were reported.
+// fleetServices are the TCP services of a fleet, and what changed since reportServices.
 type fleetServices struct {
 	routing.ServiceIndex
+	// changedPorts are those whose services changed.
 	changedPorts map[uint16]struct{}
+	// namesChanged is set if other services or certificates may get the TLS connections
+	// for some server name.
 	namesChanged bool
 }
 
@@ -27,7 +29,7 @@ func newFleetServices() *fleetServices {
 func (f *fleetState) updateServices(id string, before, after *sources.App) {
 	was, _ := f.ServicesOf(id, before)
 	is, problems := f.ServicesOf(id, after)
-	f.c.problems.set(owner{TCPProblem, f.Name, id}, problemsOf(id, problems)...)
+	f.c.problems.set(owner{TCPProblem, f.Name, inApp, id}, problemsOf(id, problems)...)
 	if reflect.DeepEqual(was, is) {
 		return
 	}
@@ -52,12 +54,12 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 	}
 }
 
-// reportServices says who does not get a port or server name, and which
-// certificates are not used.
+// reportServices says which services do not get a port or server name, and which
+// certificates are not used as their name is passed through.
 func (f *fleetState) reportServices() {
 	x := f.services
 	for port := range x.changedPorts {
-		f.c.problems.set(owner{ClashProblem, f.Name, routing.TCPListener(port)}, clashes(fmt.Sprintf("TCP port %d", port), x.Ports[port])...)
+		f.c.problems.set(owner{ClashProblem, f.Name, inListener, routing.TCPListener(port)}, clashes(fmt.Sprintf("TCP port %d", port), x.Ports[port])...)
 	}
 	x.changedPorts = make(map[uint16]struct{})
 	if !x.namesChanged {
@@ -77,7 +79,7 @@ func (f *fleetState) reportServices() {
 			}
 		}
 	}
-	f.c.problems.set(owner{TCPProblem, f.Name, "listener https"}, problems...)
+	f.c.problems.set(owner{TCPProblem, f.Name, inListener, routing.HTTPSListener}, problems...)
 }
 
 // reportHTTPS says when the https listener has no certificate.
@@ -90,11 +92,10 @@ func (f *fleetState) reportHTTPS() {
 		}
 		problems = []Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}
 	}
-	// An app id begins with a slash: the name is no app's.
-	f.c.problems.set(owner{HTTPSProblem, f.Name, "listener https"}, problems...)
+	f.c.problems.set(owner{HTTPSProblem, f.Name, inListener, routing.HTTPSListener}, problems...)
 }
 
-// nameClashes says who does not get the TLS connections for a name.
+// nameClashes says which apps do not get the TLS connections for a server name.
 func (f *fleetState) nameClashes(name string) (problems []Problem) {
 	subject, wanting, claims := "TLS for "+name, f.wantingTLS(name), f.domains.claims[name]
 	if len(wanting) == 0 {
@@ -116,6 +117,8 @@ func (f *fleetState) nameClashes(name string) (problems []Problem) {
 	return problems
 }
 
+// clashes says which of the services that want the same thing do not get it: all but
+// the first.
 func clashes(subject string, services []routing.Service) (problems []Problem) {
 	for i, s := range services {
 		if i > 0 {

@@ -33,12 +33,12 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 // WildcardsScope makes the scope that tells the hosts filter which wildcard domain
 // a host is under: the longest, by Envoy's rules for virtual hosts. These have no
 // routes.
-func WildcardsScope(zones []string) *routev3.ScopedRouteConfiguration {
+func WildcardsScope(parents []string) *routev3.ScopedRouteConfiguration {
 	scope := newScope(routing.WildcardsScope)
 	// The port stays in the header, for the app to see.
 	scope.RouteConfiguration.IgnorePortInHostMatching = true
-	for _, zone := range zones {
-		domain := routing.Wildcard(zone)
+	for _, parent := range parents {
+		domain := routing.Wildcard(parent)
 		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
 			Name: domain,
 			// A trailing dot is part of the host that Envoy compares.

@@ -43,8 +43,8 @@ func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string
 		}
 		choice := m.choose(p, chain.Name, match)
 		for _, name := range match.GetServerNames() {
-			if zone, ok := routing.CutWildcard(name); ok {
-				wildcards = append(wildcards, suffixMatch{"." + zone, choice})
+			if parent, ok := routing.CutWildcard(name); ok {
+				wildcards = append(wildcards, suffixMatch{"." + parent, choice})
 			} else {
 				exact[name] = choice
 			}

@@ -127,8 +127,8 @@ func certificateNotes(host string, used *Certificate) []string {
 	if used.State != "valid" {
 		notes = append(notes, "the certificate is "+used.State+": clients will refuse it")
 	}
-	if zone, ok := routing.CutWildcard(used.ServerName); ok && host != used.ServerName {
-		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+zone); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
+	if parent, ok := routing.CutWildcard(used.ServerName); ok && host != used.ServerName {
+		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+parent); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
 			notes = append(notes, used.ServerName+" covers one level of names only: clients will refuse it")
 		}
 	}

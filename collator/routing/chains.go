@@ -86,15 +86,15 @@ func (c TLSChain) Equal(other TLSChain) bool {
 
 // WithoutNames takes the names that are passed through from certificates.
 func WithoutNames(chains []TLSChain, passed []Service) []TLSChain {
-	taken := make(map[string]bool)
+	isPassed := make(map[string]bool)
 	for _, s := range passed {
 		for _, name := range s.Names {
-			taken[name] = true
+			isPassed[name] = true
 		}
 	}
 	var left []TLSChain
 	for _, chain := range chains {
-		names := slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool { return taken[name] })
+		names := slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool { return isPassed[name] })
 		if len(names) == 0 && len(chain.ServerNames) > 0 {
 			continue
 		}

@@ -11,8 +11,8 @@ import (
 // server name.
 func (f *Fleet) HasName(name string) bool {
 	return len(f.ServerNames) == 0 || slices.ContainsFunc(f.ServerNames, func(pattern string) bool {
-		zone, wildcard := CutWildcard(pattern)
-		return name == pattern || wildcard && strings.HasSuffix(name, "."+zone)
+		parent, wildcard := CutWildcard(pattern)
+		return name == pattern || wildcard && strings.HasSuffix(name, "."+parent)
 	})
 }
 
