@@ -9,7 +9,7 @@ import (
 	"relay/collator/routing"
 )
 
-// mergeCertificates takes complete reads of certificate sources.
+// mergeCertificates takes in complete reads of certificate sources.
 func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 	maps.Copy(c.certificates, reads)
 	for source, read := range reads {
@@ -22,8 +22,8 @@ func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 	c.selectCertificates()
 }
 
-// selectCertificates decides which certificate answers which server name, now,
-// and tells the fleets, once all sources are known.
+// selectCertificates decides which certificate answers which server name now, and tells
+// the fleets. It does nothing until each source has been read.
 func (c *Collator) selectCertificates() {
 	for _, source := range c.cfg.CertificateSources {
 		if _, ok := c.certificates[source]; !ok {
@@ -43,8 +43,8 @@ func (c *Collator) selectCertificates() {
 	c.viewCertificates(all, selection)
 }
 
-// allCertificates returns the certificates of all sources, in a fixed order,
-// without those whose secret would have the name of another's.
+// allCertificates returns the certificates of all sources, in a fixed order. Of several
+// whose secrets would have the same name it returns the first.
 func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Problem) {
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
@@ -66,16 +66,18 @@ type CertificateView struct {
 	Source, Name string
 	// Secret is the name of the resource in Envoy.
 	Secret string
-	// ServerNames are the names it covers, Serves those it is used for.
+	// ServerNames are the names that it covers, Serves those for which it is served.
 	ServerNames, Serves []string
-	// Yielding are those that it is used for where the wildcard over them cannot be.
+	// Yielding are those for which it is served only where the certificate of the
+	// wildcard over the name cannot be.
 	Yielding []string
-	// Default tells that it answers clients without a known server name.
+	// Default is set if it answers clients without a known server name.
 	Default             bool
 	NotBefore, NotAfter time.Time
 	Fingerprint         string
 }
 
+// viewCertificates makes what Certificates returns.
 func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
 	serves, yielding := namesOf(s.Winners), namesOf(s.Yielding)
 	views := make([]CertificateView, len(all))
@@ -91,7 +93,7 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 	c.certificateViews.Store(&views)
 }
 
-// namesOf returns the names of each certificate, sorted.
+// namesOf returns the server names of each certificate, sorted.
 func namesOf(winners map[string]*certs.Certificate) map[*certs.Certificate][]string {
 	names := make(map[*certs.Certificate][]string)
 	for _, name := range slices.Sorted(maps.Keys(winners)) {

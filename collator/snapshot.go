@@ -9,8 +9,8 @@ import (
 	"relay/sources"
 )
 
-// Snapshot is what a Collator knows at one moment, for those who explain it. What it
-// holds is shared with the loop, which never modifies it, and nobody else must.
+// Snapshot is what a Collator knows at one moment. It shares its content with the loop,
+// which does not modify it, and so must nobody else.
 type Snapshot struct {
 	Fleets []*routing.Fleet
 	// Routed are the apps as fleets route them, those of a deployment as one, in no

@@ -11,8 +11,8 @@ import (
 // AppView is an app as people read about it.
 type AppView struct {
 	ID, Version string
-	// Routed is the app as fleets route it: with others as one, under another id, if it
-	// is one of a deployment.
+	// Routed is what fleets route: the app, or the one app that is made of all apps of
+	// its deployment, which has another id.
 	Routed *sources.App
 	Ports  []PortView
 	// Problems are all that concern the app, clashes and rejected resources
@@ -24,8 +24,8 @@ type AppView struct {
 type PortView struct {
 	Index int
 	Name  string
-	// Fleets are the configured fleets that route the port, under the name in
-	// Cluster, which is empty when none does.
+	// Fleets are those that route the port. Cluster is its name there, and empty when no
+	// fleet routes it.
 	Fleets               []string
 	Cluster              string
 	Domains, ACMEDomains []string
@@ -40,8 +40,8 @@ func (c *Collator) Apps() []AppView {
 	for _, p := range c.problems.all(func(p Problem) bool { return p.App != "" }) {
 		byApp[p.App] = append(byApp[p.App], p)
 	}
-	// Apps are never modified: only the pointers are copied under the lock, so
-	// that the loop waits for that alone.
+	// Apps are never modified. So only the pointers are copied under the lock, and the loop
+	// waits for that alone.
 	c.mu.RLock()
 	apps := make([]shownApp, 0, len(c.read))
 	for id := range c.read {
@@ -72,10 +72,10 @@ func (c *Collator) App(id string) (AppView, bool) {
 	return c.view(a, c.problems.all(func(p Problem) bool { return p.App == id || p.App == routed })), true
 }
 
-// shownApp is an app and, when it is a member of one, its deployment group.
+// shownApp is an app, and the one that is made of its deployment, if it has one.
 type shownApp struct{ app, merged *sources.App }
 
-// shown returns an app for readers, who hold the lock.
+// shown returns an app. The caller holds the lock.
 func (c *Collator) shown(id string) shownApp {
 	a := shownApp{app: cmp.Or(c.apps[id], c.read[id])}
 	if a.app != nil && a.app.Deployment != nil {

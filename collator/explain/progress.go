@@ -9,8 +9,7 @@ import (
 	"relay/xds"
 )
 
-// Fleet is the Envoys of a fleet, and how many resources the subject
-// needs there.
+// Fleet is the Envoys of a fleet, and how many resources the subject needs there.
 type Fleet struct {
 	Name   string  `json:"name"`
 	Needs  int     `json:"needs"`
@@ -49,7 +48,7 @@ type Rejection struct {
 	Older bool `json:"older"`
 }
 
-// notYet is the state of what is on demand and nobody has needed.
+// notYet is the state of a resource on demand that no request has needed.
 const notYet = "loaded when a request needs it"
 
 // Streams knows how far Envoys have come: an xds.Server.
@@ -65,7 +64,7 @@ type Explainer struct {
 	NotReady func() []string
 }
 
-// Explain is the function of that name, with how far each Envoy has come.
+// Explain is like the function Explain, and says how far each Envoy has come.
 func (x Explainer) Explain(subject string) Explanation {
 	now := explainer{x.Collator.Snapshot(), x.Collator}
 	e := now.explain(subject)

@@ -29,7 +29,7 @@ func (p AppPort) Cluster() string { return ClusterName(p.App, p.Port) }
 // releases and scaling, so that those are endpoint updates only.
 func ClusterName(app string, port int) string { return app + "_" + strconv.Itoa(port) }
 
-// SplitClusterName is the reverse of clusterName.
+// SplitClusterName is the reverse of ClusterName. The port of a name that is none is -1.
 func SplitClusterName(name string) (app string, port int) {
 	i := strings.LastIndexByte(name, '_')
 	port, err := strconv.Atoi(name[i+1:])
@@ -39,7 +39,7 @@ func SplitClusterName(name string) (app string, port int) {
 	return name[:i], port
 }
 
-// The listeners.
+// The listeners that a fleet always has, or may have.
 const (
 	HTTPListener  = "http"
 	HTTPSListener = "https"
@@ -68,14 +68,13 @@ const (
 	wildcardPrefix = "*."
 )
 
-// SecretName is the name of the secret of a certificate. It is stable over
-// renewals: a renewal is a new secret of the same name, and the listener that
-// names it stays as it is.
+// SecretName is the name of the secret of a certificate. A renewal has the same name, so
+// that the listener that names it stays as it is.
 func SecretName(c *certs.Certificate) string { return c.Source + "/" + c.Name }
 
-// The secrets of a fleet that are no certificates. Their names have the slash that
-// no server name has: with certificates on demand Envoy asks for what a client
-// names. No source of certificates is called "fleet".
+// The secrets of a fleet that are no certificates. With certificates on demand Envoy asks
+// for secrets by the server name that a client sent: these have a slash, which no server
+// name has. No source of certificates is called "fleet".
 const (
 	// ClientCASecret has the authorities of clients.
 	ClientCASecret = "fleet/client-ca"
@@ -83,16 +82,17 @@ const (
 	TicketKeysSecret = "fleet/session-ticket-keys"
 )
 
-// CutWildcard returns the parent of a wildcard domain: what follows its "*.".
+// CutWildcard returns the parent of a wildcard domain: "shop.test" of "*.shop.test". ok
+// is false if the domain is no wildcard.
 func CutWildcard(domain string) (parent string, ok bool) {
 	return strings.CutPrefix(domain, wildcardPrefix)
 }
 
-// Wildcard is the wildcard domain for the hosts below a parent.
+// Wildcard is the wildcard domain of a parent: the reverse of CutWildcard.
 func Wildcard(parent string) string { return wildcardPrefix + parent }
 
-// Parents calls f with each parent domain, from the longest to the shortest,
-// until f returns false.
+// Parents calls f with each parent of a domain, the longest first, until f returns
+// false.
 func Parents(domain string, f func(parent string) bool) {
 	for {
 		_, parent, ok := strings.Cut(domain, ".")
@@ -103,8 +103,8 @@ func Parents(domain string, f func(parent string) bool) {
 	}
 }
 
-// HostNames returns the names under which a host may be found, be it claimed
-// or covered by a certificate: its own, then wildcards, the longest first.
+// HostNames returns the names by which an app can claim a host, or a certificate can
+// cover it: its own, then those of the wildcards above it, the longest first.
 func HostNames(host string) []string {
 	names := []string{host}
 	Parents(host, func(parent string) bool {

@@ -7,8 +7,7 @@ import (
 	"relay/certs"
 )
 
-// HasName reports whether the Envoys of a fleet are given the certificate for a
-// server name.
+// HasName reports whether the fleet is given the certificate for a server name.
 func (f *Fleet) HasName(name string) bool {
 	return len(f.ServerNames) == 0 || slices.ContainsFunc(f.ServerNames, func(pattern string) bool {
 		parent, wildcard := CutWildcard(pattern)
@@ -16,8 +15,8 @@ func (f *Fleet) HasName(name string) bool {
 	})
 }
 
-// OwnChains leaves out the server names, and the certificates of them, that are
-// none of the fleet's. All have the default certificate.
+// OwnChains returns the chains with those server names that are the fleet's, and their
+// certificates. Every fleet has the default certificate.
 func (f *Fleet) OwnChains(chains []TLSChain, secrets map[string]*certs.Certificate) ([]TLSChain, map[string]*certs.Certificate) {
 	if len(f.ServerNames) == 0 {
 		return chains, secrets
