@@ -22,6 +22,7 @@ type part struct {
 	secret string
 }
 
+// String names the part in problems.
 func (p part) String() string {
 	if p.secret != "" {
 		return "certificate " + p.secret

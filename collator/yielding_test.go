@@ -50,6 +50,21 @@ func lasting(c *certs.Certificate, from, to time.Duration) *certs.Certificate {
 	return c
 }
 
+// yieldingSteps are what is served of www.shop.test as the clock goes on.
+var yieldingSteps = []struct {
+	wait     time.Duration
+	chains   []string
+	secret   string // of www.shop.test
+	problems []string
+	touched  []string
+}{
+	{0, []string{"vault/else[else.test]", "vault/ends[shop.test www.shop.test]", "vault/zone[*.shop.test]"}, "vault/ends", nil, nil},
+	{2*time.Hour + time.Second, []string{"vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"}, "vault/zone",
+		[]string{"vault/zone, which is valid until 2000-01-03, is served instead for www.shop.test"}, []string{`set listeners "https"`}},
+	{time.Hour, []string{"vault/begins[www.shop.test]", "vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"},
+		"vault/begins", nil, []string{`set secrets "vault/begins"`, `set listeners "https"`}},
+}
+
 // While Relay runs, an exact name goes over to the wildcard when its certificate
 // expires, and to its next one when that begins, by the clock alone. No other
 // filter chain changes.
@@ -73,19 +88,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 		synctest.Wait()
 		before := httpsChains(t, c.fleets[0])
 		r.Touched()
-		for _, step := range []struct {
-			wait     time.Duration
-			chains   []string
-			secret   string // of www.shop.test
-			problems []string
-			touched  []string
-		}{
-			{0, []string{"vault/else[else.test]", "vault/ends[shop.test www.shop.test]", "vault/zone[*.shop.test]"}, "vault/ends", nil, nil},
-			{2*time.Hour + time.Second, []string{"vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"}, "vault/zone",
-				[]string{"vault/zone, which is valid until 2000-01-03, is served instead for www.shop.test"}, []string{`set listeners "https"`}},
-			{time.Hour, []string{"vault/begins[www.shop.test]", "vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"},
-				"vault/begins", nil, []string{`set secrets "vault/begins"`, `set listeners "https"`}},
-		} {
+		for _, step := range yieldingSteps {
 			time.Sleep(step.wait)
 			synctest.Wait()
 			if diff := cmp.Diff(step.chains, chainLines(t, c.fleets[0])); diff != "" {

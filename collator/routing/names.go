@@ -15,6 +15,7 @@ type AppPort struct {
 	Port int
 }
 
+// String names the port in problems.
 func (p AppPort) String() string { return fmt.Sprintf("port %d of %s", p.Port, p.App) }
 
 // Compare orders ports by app id, then by index.
