@@ -61,7 +61,7 @@ func (s *Server) few(next http.Handler) http.Handler {
 			defer func() { <-places }()
 			next.ServeHTTP(w, r)
 		default:
-			s.refusals.Refuse(r.RemoteAddr, guard.Refusal{Kind: guard.Crowd, Who: "requests", Reason: fmt.Sprintf(
+			s.refusals.Refuse(r.RemoteAddr, guard.Refusal{Kind: guard.TooMany, Who: "requests", Reason: fmt.Sprintf(
 				"%d requests are being answered: see what asks so often, or does not read the answers", cap(places))})
 			w.Header().Set("Retry-After", "1")
 			plain(w, http.StatusServiceUnavailable, "too many requests")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"relay/internal/hostname"
 )
 
 // DateProblem says that clients refuse a certificate for its dates, and what
@@ -46,7 +48,7 @@ func dateProblems(s Selection, now time.Time) []DateProblem {
 		}
 	}
 	for name, c := range s.Yielding {
-		f := fate{c, s.Winners[WildcardOver(name)]}
+		f := fate{c, s.Winners[hostname.WildcardOver(name)]}
 		names[f] = append(names[f], name)
 	}
 	if d := s.Default; d != nil && d.ValidAt(now) != Valid {

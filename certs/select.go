@@ -2,8 +2,9 @@ package certs
 
 import (
 	"cmp"
-	"strings"
 	"time"
+
+	"relay/internal/hostname"
 )
 
 // Selection says which certificate answers which server name.
@@ -49,24 +50,13 @@ func Select(certificates []*Certificate, now time.Time) Selection {
 		if c.ValidAt(now) == Valid {
 			continue
 		}
-		if w := s.Winners[WildcardOver(name)]; w != nil && w.ValidAt(now) == Valid {
+		if w := s.Winners[hostname.WildcardOver(name)]; w != nil && w.ValidAt(now) == Valid {
 			s.Yielding[name] = c
 			delete(s.Winners, name)
 		}
 	}
 	s.Problems = dateProblems(s, now)
 	return s
-}
-
-// WildcardOver returns the one wildcard name that clients accept for an exact
-// name, which is one level up (RFC 6125, section 6.4.3); "" for a wildcard and
-// for a name of one label.
-func WildcardOver(name string) string {
-	label, zone, ok := strings.Cut(name, ".")
-	if !ok || label == "*" {
-		return ""
-	}
-	return "*." + zone
 }
 
 // Validity is where a moment lies relative to a certificate's dates. The order

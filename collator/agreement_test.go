@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // TestAllAgreeOnTheCertificate compares, in fleets of all kinds, which certificate the
@@ -53,13 +54,13 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 		}
 	}
 	answer := ""
-	for _, name := range routing.HostNames(domain) {
+	for _, name := range hostname.Candidates(domain) {
 		if answer = answers[name]; answer != "" {
 			break
 		}
 	}
 	kept := slices.ContainsFunc(routing.KeptInListener(chains, passed), func(c routing.TLSChain) bool { return c.Secret == answer })
-	_, wildcard := routing.CutWildcard(domain)
+	_, wildcard := hostname.CutWildcard(domain)
 	if answer != "" && answer != isPassed && !kept && !wildcard {
 		if got, _, _ := routing.NewResolver(f.chains).Resolve(domain); got != answer {
 			t.Fatalf("fleet %s: %s is answered with %q, on demand with %q", f.Name, domain, answer, got)

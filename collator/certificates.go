@@ -2,6 +2,7 @@ package collator
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -23,17 +24,19 @@ func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 }
 
 // selectCertificates decides which certificate answers which server name now, and tells
-// the fleets. It does nothing until each source has been read.
+// the fleets. Until each source has been read it only tells which certificates would be
+// selected, for reminders.
 func (c *Collator) selectCertificates() {
+	all, problems := c.allCertificates()
+	selection := certs.Select(all, c.now())
+	c.nextSelection = selection.Next
+	c.coverage.setSelected(selection.Certificates())
 	for _, source := range c.cfg.CertificateSources {
 		if _, ok := c.certificates[source]; !ok {
 			return
 		}
 	}
 	c.certificatesSynced.Store(true)
-	all, problems := c.allCertificates()
-	selection := certs.Select(all, c.now())
-	c.nextSelection = selection.Next
 	c.problems.set(owner{CertificateProblem, "", inSelection, ""}, problems...)
 	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
@@ -61,20 +64,33 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	return all, problems
 }
 
-// CertificateView is a certificate as people read about it.
+// CertificateView is a certificate as people read about it. What it has to do with the
+// clock and with domains is filled in by Certificates.
 type CertificateView struct {
-	Source, Name string
+	Source string `json:"source"`
+	Name   string `json:"name"`
 	// Secret is the name of the resource in Envoy.
-	Secret string
-	// ServerNames are the names that it covers, Serves those for which it is served.
-	ServerNames, Serves []string
+	Secret string `json:"-"`
+	// ServerNames are the names that it covers.
+	ServerNames []string  `json:"serverNames,omitempty"`
+	NotBefore   time.Time `json:"-"`
+	NotAfter    time.Time `json:"notAfter"`
+	// DaysLeft are whole days, rounded down: negative from the moment of expiry.
+	DaysLeft    int    `json:"daysLeft"`
+	Fingerprint string `json:"fingerprint"`
+	// Serves are those of ServerNames for which it is served.
+	Serves []string `json:"servedFor,omitempty"`
 	// Yielding are those for which it is served only where the certificate of the
 	// wildcard over the name cannot be.
-	Yielding []string
+	Yielding []string `json:"-"`
 	// Default is set if it answers clients without a known server name.
-	Default             bool
-	NotBefore, NotAfter time.Time
-	Fingerprint         string
+	Default bool `json:"default,omitempty"`
+	// Domains are the routed domains for which it is served, DomainCount is their number.
+	Domains     []string `json:"domains,omitempty"`
+	DomainCount int      `json:"domainCount"`
+	// Unused is set if no domain uses it and it is not the default one; false until that
+	// is known.
+	Unused bool `json:"unused"`
 }
 
 // viewCertificates makes what Certificates returns.
@@ -103,4 +119,14 @@ func namesOf(winners map[string]*certs.Certificate) map[*certs.Certificate][]str
 }
 
 // Certificates returns all certificates, used or not, ordered by source.
-func (c *Collator) Certificates() []CertificateView { return slices.Clone(*c.certificateViews.Load()) }
+func (c *Collator) Certificates() []CertificateView {
+	views, now := slices.Clone(*c.certificateViews.Load()), c.now()
+	domains, known := c.DomainsByCertificate()
+	for i := range views {
+		v := &views[i]
+		v.DaysLeft = int(math.Floor(v.NotAfter.Sub(now).Hours() / 24))
+		v.Domains, v.DomainCount = domains[v.Secret], len(domains[v.Secret])
+		v.Unused = known && !v.Default && v.DomainCount == 0
+	}
+	return views
+}

@@ -57,9 +57,10 @@ type Collator struct {
 	certificates map[string]certificateRead // by source
 	serving      *serving
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
-	nextSelection                        time.Time
-	appsAnnounced, certificatesAnnounced bool
-	appsSynced, certificatesSynced       atomic.Bool
+	nextSelection                  time.Time
+	appsSynced, certificatesSynced atomic.Bool
+	// appsPublished and certificatesPublished are closed by the loop.
+	appsPublished, certificatesPublished chan struct{}
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 
@@ -85,7 +86,8 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]sources.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		serving:      &serving{}, coverage: &coverage{fleets: make(map[string]*fleetCoverage)},
+		serving:      &serving{}, coverage: newCoverage(),
+		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
@@ -262,23 +264,34 @@ func (c *Collator) report(o owner, p Problem, err error) {
 	c.problems.set(o, p)
 }
 
-// announce calls each callback once; again, if it panicked.
+// announce tells, once each, that apps and certificates are in the stores.
 func (c *Collator) announce() {
-	if !c.appsAnnounced {
+	if !isClosed(c.appsPublished) {
 		c.log.Info("apps published", "apps", len(c.apps))
-		if c.cfg.OnAppsPublished != nil {
-			c.cfg.OnAppsPublished()
-		}
-		c.appsAnnounced = true
+		close(c.appsPublished)
 	}
-	if c.certificatesSynced.Load() && !c.certificatesAnnounced {
+	if c.certificatesSynced.Load() && !isClosed(c.certificatesPublished) {
 		c.log.Info("certificates published")
-		if c.cfg.OnCertificatesPublished != nil {
-			c.cfg.OnCertificatesPublished()
-		}
-		c.certificatesAnnounced = true
+		close(c.certificatesPublished)
 	}
 }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// AppsPublished returns a channel that is closed when the first complete read of
+// apps is in the stores: everything but listeners for TLS and secrets is known.
+func (c *Collator) AppsPublished() <-chan struct{} { return c.appsPublished }
+
+// CertificatesPublished returns a channel that is closed when certificates are in
+// the stores too, never before that of AppsPublished.
+func (c *Collator) CertificatesPublished() <-chan struct{} { return c.certificatesPublished }
 
 // reindex makes everything anew from what sources said: indexes, problems and every
 // resource, of which those are published that differ. It follows a round that

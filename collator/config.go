@@ -16,12 +16,6 @@ type Config struct {
 	// CertificateSources names the sources that call SyncCertificates. Until each of
 	// them has done so, the https listener is withheld.
 	CertificateSources []string
-	// OnAppsPublished is called once, when the first complete read of apps is in
-	// the stores: everything but listeners for TLS and secrets is known.
-	// OnCertificatesPublished is called once after that, when certificates are
-	// there too. Both may be nil; they must not block. One that panicked is called
-	// again.
-	OnAppsPublished, OnCertificatesPublished func()
 }
 
 // check returns what makes the configuration unusable.

@@ -5,6 +5,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // serving says which certificates are served. It is not modified.
@@ -35,6 +36,15 @@ type coverage struct {
 	known   bool
 	serving *serving
 	fleets  map[string]*fleetCoverage // those with an https listener
+	// selected are the certificates that answer some server name, or are the default
+	// one, ordered by source and name.
+	selected []*certs.Certificate
+	// changed is closed and replaced when selected, or the use of one of them, changes.
+	changed chan struct{}
+}
+
+func newCoverage() *coverage {
+	return &coverage{fleets: make(map[string]*fleetCoverage), changed: make(chan struct{})}
 }
 
 // fleetCoverage says which certificates the domains are served with that a fleet routes.
@@ -75,28 +85,40 @@ type domainCoverage struct {
 	passedTo *routing.Service
 }
 
-// set replaces what is known of a domain.
-func (v *fleetCoverage) set(c domainCoverage) {
-	if before, ok := v.picked[c.domain]; ok {
-		if v.used[before]--; v.used[before] == 0 {
-			delete(v.used, before)
-		}
-		delete(v.picked, c.domain)
+// set replaces what is known of a domain, and reports whether other certificates are in
+// use now.
+func (v *fleetCoverage) set(c domainCoverage) (useChanged bool) {
+	if before := v.picked[c.domain]; before != c.secret {
+		useChanged = v.pick(c.domain, before, c.secret)
 	}
 	if v.uncovered[c.domain].wanted {
 		v.wanted--
 	}
 	delete(v.uncovered, c.domain)
-	if c.secret != "" {
-		v.picked[c.domain] = c.secret
-		v.used[c.secret]++
-	}
 	if c.reason != "" {
 		v.uncovered[c.domain] = uncovered{c.reason, c.wanted}
 		if c.wanted {
 			v.wanted++
 		}
 	}
+	return useChanged
+}
+
+// pick replaces the secret of a domain; "" is none.
+func (v *fleetCoverage) pick(domain, before, after string) (useChanged bool) {
+	delete(v.picked, domain)
+	if before != "" {
+		if v.used[before]--; v.used[before] == 0 {
+			delete(v.used, before)
+			useChanged = true
+		}
+	}
+	if after != "" {
+		v.picked[domain] = after
+		v.used[after]++
+		useChanged = useChanged || v.used[after] == 1
+	}
+	return useChanged
 }
 
 // serve takes a selection of certificates, and has the domains looked up for which it
@@ -153,8 +175,8 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 	if found.reason == "" {
 		return found
 	}
-	_, wildcard := routing.CutWildcard(domain)
-	for i, name := range routing.HostNames(domain) {
+	_, wildcard := hostname.CutWildcard(domain)
+	for i, name := range hostname.Candidates(domain) {
 		if s, passed := f.passedTo(name); passed {
 			if found.reason = ""; i > 0 {
 				by := s // a copy: else s would be allocated for every name
@@ -164,7 +186,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.HasName(name), w.yields && f.canServe(certs.WildcardOver(name)):
+		case !ok, !f.HasName(name), w.yields && f.canServe(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.reason = name + " of " + w.secret + " covers one level of names only"
@@ -223,11 +245,15 @@ func (c *Collator) checkCoverage() {
 func (v *coverage) record(s *serving, found map[*fleetState][]domainCoverage) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	useChanged := !v.known || v.serving != s
 	v.known, v.serving = true, s
 	for f, covers := range found {
 		for _, one := range covers {
-			f.coverage.set(one)
+			useChanged = f.coverage.set(one) || useChanged
 		}
+	}
+	if useChanged {
+		v.selectedChanged()
 	}
 }
 

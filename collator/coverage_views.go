@@ -12,11 +12,12 @@ import (
 // https clients are shown no certificate that they accept. A domain whose TLS is passed
 // through is not one: its app has the certificate.
 type UncoveredDomain struct {
-	Fleet, Domain string
+	Fleet  string `json:"fleet"`
+	Domain string `json:"domain"`
 	// Wanted is set if somebody means the domain to be used by https: plain
 	// HTTP is redirected to it, or an app asks for HSTS or a certificate.
-	Wanted bool
-	Reason string
+	Wanted bool   `json:"wanted"`
+	Reason string `json:"reason"`
 }
 
 // UncoveredDomains returns all uncovered domains, those that are wanted first. known is
@@ -59,20 +60,6 @@ func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bo
 		domains[secret] = slices.Compact(domains[secret])
 	}
 	return domains, known
-}
-
-// CertificateInUse reports whether a certificate is the default one or served for a
-// domain. known is false until apps have been read and the loop knows this certificate.
-func (c *Collator) CertificateInUse(source, name string) (used, known bool) {
-	secret := source + "/" + name
-	v := c.coverage
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if !v.known {
-		return false, false
-	}
-	_, known = v.serving.secrets[secret]
-	return v.uses(secret), known
 }
 
 // coverageMetrics is a prometheus.Collector. A scrape looks at each certificate, and at

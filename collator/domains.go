@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // domainIndex knows which app ports claim each domain of a fleet. Each domain has a
@@ -43,7 +44,7 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 	} else {
 		delete(x.claims, domain)
 	}
-	if parent, ok := routing.CutWildcard(domain); ok {
+	if parent, ok := hostname.CutWildcard(domain); ok {
 		x.setWildcard(parent, len(after) > 0)
 	}
 	x.file(domain, len(after) > 0)
@@ -53,7 +54,7 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 
 // file adds a domain to those below each of its parents, or removes it.
 func (x *domainIndex) file(domain string, exists bool) {
-	routing.Parents(domain, func(parent string) bool {
+	for parent := range hostname.Parents(domain) {
 		set := x.under[parent]
 		switch {
 		case exists && set == nil:
@@ -66,8 +67,7 @@ func (x *domainIndex) file(domain string, exists bool) {
 				delete(x.under, parent)
 			}
 		}
-		return true
-	})
+	}
 }
 
 // setWildcard notes whether the wildcard domain of a parent is claimed.

@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/internal/secret"
 	"relay/sources"
 	"relay/xds"
 )
@@ -61,7 +62,7 @@ func goldenCases() []goldenCase {
 			certificate("a.test", "a", "a.test", "shared.test"),
 			certificate("b.test", "b", "*.b.test", "shared.test"),
 			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
-				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
+				Fingerprint: "d", Chain: []byte("chain d"), Key: secret.Bytes("key d")},
 		}},
 		{name: "client_certificates", types: []xds.Type{xds.Listener, xds.Scope}, apps: []*sources.App{acme},
 			certificates: []*certs.Certificate{certificate("shop.test", "a", "shop.test")},
@@ -74,7 +75,7 @@ func goldenCases() []goldenCase {
 			certificate("zone.test", "w", "*.zone.test", "zone.test"),
 			certificate("deep.zone.test", "d", "*.deep.zone.test"),
 			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
-				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
+				Fingerprint: "d", Chain: []byte("chain d"), Key: secret.Bytes("key d")},
 		}, fleet: func(f *routing.Fleet) { f.CertificatesOnDemand = true }},
 		{name: "no_options", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{webApp("/a", "a.test")},
 			fleet: func(f *routing.Fleet) {

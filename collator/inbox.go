@@ -3,6 +3,7 @@ package collator
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -22,6 +23,8 @@ type inbox struct {
 	progress chan struct{}
 	// signal wakes the loop.
 	signal chan struct{}
+	// certificates has the last read of each source of certificates.
+	certificates map[string]certificateRead
 }
 
 // notes are what sources have said since the loop last looked.
@@ -44,16 +47,41 @@ type certificateRead struct {
 	problems     []certs.Problem
 }
 
+func (r certificateRead) equal(other certificateRead) bool {
+	return slices.Equal(r.certificates, other.certificates) && slices.Equal(r.problems, other.problems)
+}
+
 func newInbox() *inbox {
-	return &inbox{progress: make(chan struct{}), signal: make(chan struct{}, 1)}
+	return &inbox{progress: make(chan struct{}), signal: make(chan struct{}, 1), certificates: make(map[string]certificateRead)}
 }
 
 // note lets a source write down what it read, and wakes the loop.
 func (n *inbox) note(write func(*notes)) {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	write(&n.pending)
+	n.wake()
+}
+
+// noteCertificates notes a read that differs from the last one of its source: most
+// bring nothing new, and stores keep what they have parsed.
+func (n *inbox) noteCertificates(source string, read certificateRead) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if before, known := n.certificates[source]; known && before.equal(read) {
+		return
+	}
+	n.certificates[source] = read
+	if n.pending.certs == nil {
+		n.pending.certs = make(map[string]certificateRead)
+	}
+	n.pending.certs[source] = read
+	n.wake()
+}
+
+// wake has the loop take what is pending. The caller holds the lock.
+func (n *inbox) wake() {
 	n.noted++
-	n.mu.Unlock()
 	select {
 	case n.signal <- struct{}{}:
 	default:
@@ -151,12 +179,7 @@ func (c *Collator) UpdateApps(set []*sources.App, removed []string) {
 
 // SyncCertificates implements certs.Sink.
 func (c *Collator) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
-	c.inbox.note(func(n *notes) {
-		if n.certs == nil {
-			n.certs = make(map[string]certificateRead)
-		}
-		n.certs[source] = certificateRead{certificates, problems}
-	})
+	c.inbox.noteCertificates(source, certificateRead{certificates, problems})
 }
 
 // Flush waits until everything that sources said before the call is in the stores of

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/internal/panics"
 	"relay/sources"
 )
@@ -98,7 +99,7 @@ func cleanDomains(domains []string, room *int, report func(field, reason string)
 			report("domains", fmt.Sprintf("%.20q… has more than %d bytes", domain, maxDomainBytes))
 			continue
 		}
-		normal, err := sources.NormalizeDomain(domain)
+		normal, err := hostname.Domain(domain)
 		if err != nil {
 			report("domains", err.Error())
 			continue

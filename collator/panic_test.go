@@ -55,15 +55,11 @@ type broken struct {
 	*Collator
 	publishers []*fragile
 	log, clock fuse
-	callbacks  [2]fuse
-	called     [2]int
 }
 
 func newBroken(t *testing.T, cfg Config) *broken {
 	t.Helper()
 	b := &broken{}
-	cfg.OnAppsPublished = func() { b.callbacks[0].burn(); b.called[0]++ }
-	cfg.OnCertificatesPublished = func() { b.callbacks[1].burn(); b.called[1]++ }
 	publishers := make(map[string]Publisher)
 	for _, f := range cfg.Fleets {
 		p := &fragile{recorder: newRecorder()}
@@ -81,13 +77,11 @@ func newBroken(t *testing.T, cfg Config) *broken {
 
 // light has something panic soon, and says what.
 func (b *broken) light(w world) string {
-	fuses := map[string]*fuse{
-		"log": &b.log, "clock": &b.clock, "apps published": &b.callbacks[0], "certificates published": &b.callbacks[1],
-	}
+	fuses := map[string]*fuse{"log": &b.log, "clock": &b.clock}
 	for i, p := range b.publishers {
 		fuses[fmt.Sprint("before publishing ", i)], fuses[fmt.Sprint("after publishing ", i)] = &p.before, &p.after
 	}
-	names := []string{"log", "clock", "apps published", "certificates published",
+	names := []string{"log", "clock",
 		"before publishing 0", "after publishing 0", "before publishing 1", "after publishing 1", "a scope is marked"}
 	name := names[w.IntN(len(names))]
 	f := fuses[name]
@@ -141,11 +135,11 @@ func TestPanicsLoseNothing(t *testing.T) {
 		}
 		wantSameResolver(t, b)
 		checkCoverage(t, b.Collator)
-		if b.called[0] == 0 || b.called[1] == 0 {
-			t.Fatalf("seed %d: the callbacks returned %v times", seed, b.called)
+		if !isClosed(b.AppsPublished()) || !isClosed(b.CertificatesPublished()) {
+			t.Fatalf("seed %d: nobody was told of what is published", seed)
 		}
 	}
-	for _, where := range []string{"log", "clock", "apps published", "certificates published", "before publishing 0",
+	for _, where := range []string{"log", "clock", "before publishing 0",
 		"after publishing 0", "before publishing 1", "after publishing 1", "a scope is marked"} {
 		if met[where] == 0 {
 			t.Errorf("no round panicked at: %s (%v)", where, met)

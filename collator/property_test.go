@@ -17,8 +17,9 @@ import (
 
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
-	"relay/sources/setting"
+	"relay/sources/labels"
 	"relay/xds"
 )
 
@@ -56,7 +57,7 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 	case *clusterv3.Cluster:
 		held(xds.Endpoint, key.Name)
 	case *routev3.ScopedRouteConfiguration:
-		if _, ok := routing.CutWildcard(key.Name); ok && key.Name != routing.WildcardsScope {
+		if _, ok := hostname.CutWildcard(key.Name); ok && key.Name != routing.WildcardsScope {
 			held(xds.Scope, routing.WildcardsScope)
 		}
 		for _, vhost := range msg.RouteConfiguration.VirtualHosts {
@@ -142,9 +143,9 @@ func checkDomains(t *testing.T, c *Collator, served []string) {
 // TestSomeSettings checks that the random apps have each setting.
 func TestSomeSettings(t *testing.T) {
 	t.Parallel()
-	for _, name := range slices.Concat(setting.MarathonLBNames(), setting.RelayNames()) {
-		if !slices.ContainsFunc(collatortest.Settings, func(s [2]string) bool { return s[0] == name }) {
-			t.Errorf("no random app has %s", name)
+	for _, l := range labels.AllSettings() {
+		if !slices.ContainsFunc(collatortest.Settings, func(s [2]string) bool { return s[0] == l.Name() }) {
+			t.Errorf("no random app has %s", l.Name())
 		}
 	}
 }

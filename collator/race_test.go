@@ -27,7 +27,7 @@ func readers(c *Collator) []func() {
 		func() { c.Certificates() },
 		func() { c.UncoveredDomains() },
 		func() { c.DomainsByCertificate() },
-		func() { c.CertificateInUse("vault", "c0") },
+		func() { c.SelectedCertificates() },
 		func() { c.AppsSynced(); c.CertificatesSynced() },
 	)
 }

@@ -4,7 +4,7 @@ import (
 	"maps"
 	"slices"
 
-	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // recheck says for which domains of a fleet the certificate has to be looked up again.
@@ -52,7 +52,7 @@ func (f *fleetState) domainsToCheck() []string {
 	}
 	domains := slices.Collect(maps.Keys(f.recheck.names))
 	for name, covered := range f.recheck.names {
-		if parent, wildcard := routing.CutWildcard(name); wildcard && covered {
+		if parent, wildcard := hostname.CutWildcard(name); wildcard && covered {
 			domains = slices.AppendSeq(domains, maps.Keys(f.domains.under[parent]))
 		}
 	}

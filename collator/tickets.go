@@ -8,6 +8,7 @@ import (
 
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/secret"
 )
 
 // ticketKeyBytes is the length that Envoy asks for: a name, a key for the MAC and a key
@@ -16,16 +17,7 @@ const ticketKeyBytes = 80
 
 // TicketKey encrypts session tickets of TLS. It cannot be printed: whoever has
 // it can read recorded connections of TLS 1.2.
-type TicketKey []byte
-
-// String hides the key.
-func (TicketKey) String() string { return "REDACTED" }
-
-// GoString hides the key from %#v.
-func (TicketKey) GoString() string { return "REDACTED" }
-
-// MarshalText hides the key from encoders (JSON, slog).
-func (TicketKey) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
+type TicketKey = secret.Bytes
 
 // TicketPeriod returns the number of the routing.TicketKeyPeriod at a time, the same in
 // every Relay.

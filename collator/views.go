@@ -2,6 +2,7 @@ package collator
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"relay/collator/routing"
@@ -10,28 +11,45 @@ import (
 
 // AppView is an app as people read about it.
 type AppView struct {
-	ID, Version string
+	ID      string `json:"id"`
+	Version string `json:"version"`
 	// Routed is what fleets route: the app, or the one app that is made of all apps of
 	// its deployment, which has another id.
-	Routed *sources.App
-	Ports  []PortView
+	Routed *sources.App `json:"-"`
+	Ports  []PortView   `json:"ports"`
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
-	Problems []Problem
+	Problems []Problem `json:"-"`
 }
 
 // PortView is a port of an AppView.
 type PortView struct {
-	Index int
-	Name  string
+	Index int    `json:"index"`
+	Name  string `json:"name,omitempty"`
 	// Fleets are those that route the port. Cluster is its name there, and empty when no
 	// fleet routes it.
-	Fleets               []string
-	Cluster              string
-	Domains, ACMEDomains []string
-	RedirectToHTTPS      bool
-	Endpoints            []sources.Endpoint
-	Excluded             []sources.Excluded
+	Fleets          []string       `json:"groups,omitempty"`
+	Cluster         string         `json:"-"`
+	Domains         []string       `json:"domains,omitempty"`
+	ACMEDomains     []string       `json:"-"`
+	RedirectToHTTPS bool           `json:"-"`
+	Endpoints       []EndpointView `json:"endpoints,omitempty"`
+	Excluded        []ExcludedView `json:"excluded,omitempty"`
+}
+
+// EndpointView is a sources.Endpoint in the words of the JSON for people.
+type EndpointView struct {
+	Address netip.AddrPort `json:"address"`
+	Health  sources.Health `json:"health"`
+	Task    string         `json:"task,omitempty"`
+	Region  string         `json:"region,omitempty"`
+	Zone    string         `json:"zone,omitempty"`
+}
+
+// ExcludedView is a sources.Excluded in the words of the JSON for people.
+type ExcludedView struct {
+	Task   string `json:"task"`
+	Reason string `json:"reason"`
 }
 
 // Apps returns all apps, ordered by id.
@@ -102,10 +120,16 @@ func (c *Collator) view(a shownApp, problems []Problem) AppView {
 		v := PortView{
 			Index: i, Name: port.Name, Fleets: fleets,
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
-			Endpoints: port.Endpoints, Excluded: port.Excluded,
 		}
+		endpoints := port.Endpoints
 		if a.merged != nil {
-			v.Endpoints = endpointsInDeployment(app, a.merged, i)
+			endpoints = endpointsInDeployment(app, a.merged, i)
+		}
+		for _, e := range endpoints {
+			v.Endpoints = append(v.Endpoints, EndpointView(e))
+		}
+		for _, e := range port.Excluded {
+			v.Excluded = append(v.Excluded, ExcludedView(e))
 		}
 		if len(fleets) > 0 {
 			v.Cluster = routing.ClusterName(routed.ID, i)

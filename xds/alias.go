@@ -8,31 +8,32 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// maxPassing is how many names that are not lasting are answered at a time in a
-// fleet: each costs every Envoy that asked for it some 25 kB. Whoever makes up
-// names makes Envoys forget others of the kind and ask again, no more.
-const maxPassing = 1000
+// maxTemporary is how many temporary aliases a fleet has at a time. Each costs some 25 kB in
+// every Envoy that asked for it. A client that makes up names does no more than make Envoys
+// forget other temporary names, and ask for them again.
+const maxTemporary = 1000
 
 // aliases are copies of resources under other names, made when an Envoy asks.
 type aliases struct {
 	resolve Resolver
 	of      map[uint32]alias
-	// passing are those that are not lasting, oldest first; some may be gone.
-	passing []uint32
+	// temporary are the ids of those that are not permanent, oldest first. Some of them may
+	// not be aliases any more.
+	temporary []uint32
 }
 
 type alias struct {
-	target  uint32
-	version version // of the target
-	lasting bool
+	target    uint32
+	version   version // of the target
+	permanent bool    // as a Resolver says
 }
 
-// alias finds the target of a name, if there is one.
-func (t *table) alias(name string) (a alias, ok bool) {
+// resolveAlias finds the target of a name, if there is one.
+func (t *table) resolveAlias(name string) (a alias, ok bool) {
 	if t.aliases.resolve == nil {
 		return a, false
 	}
-	target, lasting, ok := t.aliases.resolve(name)
+	target, permanent, ok := t.aliases.resolve(name)
 	if !ok {
 		return a, false
 	}
@@ -40,62 +41,61 @@ func (t *table) alias(name string) (a alias, ok bool) {
 	if !ok || t.entries[id].presence != present || t.entries[id].name == name {
 		return a, false
 	}
-	return alias{target: id, version: t.versions[id], lasting: lasting}, true
+	return alias{target: id, version: t.versions[id], permanent: permanent}, true
 }
 
-// materialize makes the aliases that are asked for, and returns them. It reports
-// whether others had to go for them.
-func (t *table) materialize(typ Type, ids []uint32, revision uint64) (made []uint32, evicted bool) {
+// makeAliases makes aliases of those ids that have no resource and can be resolved. It returns
+// them, and reports whether older aliases were removed.
+func (t *table) makeAliases(typ Type, ids []uint32, revision uint64) (made []uint32, evicted bool) {
 	for _, id := range ids {
 		name := t.entries[id].name
 		if t.entries[id].presence != absent {
 			continue
 		}
-		a, ok := t.alias(name)
+		a, ok := t.resolveAlias(name)
 		if !ok {
 			continue
 		}
 		t.set(renamed(typ, name, t.entries[a.target].wire), revision)
 		t.aliases.of[id] = a
-		if !a.lasting {
-			t.aliases.passing = append(t.aliases.passing, id)
+		if !a.permanent {
+			t.aliases.temporary = append(t.aliases.temporary, id)
 		}
 		made = append(made, id)
 	}
-	return made, t.evict(revision + 1)
+	return made, t.evictTemporary(revision + 1)
 }
 
-// evict removes the oldest of the passing aliases when there are too many, until
-// half as many are left: many at once, since each time all streams look what
-// changed.
-func (t *table) evict(revision uint64) (evicted bool) {
-	if len(t.aliases.passing) <= maxPassing {
+// evictTemporary removes the oldest temporary aliases when there are too many, until half as
+// many are left. It removes many at once, as all streams look each time what changed.
+func (t *table) evictTemporary(revision uint64) (evicted bool) {
+	if len(t.aliases.temporary) <= maxTemporary {
 		return false
 	}
-	surplus := len(t.aliases.passing) - maxPassing/2
-	for _, id := range t.aliases.passing[:surplus] {
-		if a, ok := t.aliases.of[id]; ok && !a.lasting {
+	surplus := len(t.aliases.temporary) - maxTemporary/2
+	for _, id := range t.aliases.temporary[:surplus] {
+		if a, ok := t.aliases.of[id]; ok && !a.permanent {
 			t.unset(t.entries[id].name, absent, revision)
 			evicted = true
 		}
 	}
-	t.aliases.passing = append([]uint32(nil), t.aliases.passing[surplus:]...)
+	t.aliases.temporary = append([]uint32(nil), t.aliases.temporary[surplus:]...)
 	return evicted
 }
 
-// realias brings all aliases up to date. It reports whether one changed.
-func (t *table) realias(typ Type, revision uint64) (changed bool) {
+// updateAliases brings all aliases up to date. It reports whether one changed.
+func (t *table) updateAliases(typ Type, revision uint64) (changed bool) {
 	for id, before := range t.aliases.of {
 		name := t.entries[id].name
-		now, ok := t.alias(name)
+		now, ok := t.resolveAlias(name)
 		switch {
 		case !ok:
 			t.unset(name, absent, revision)
 		case now != before:
 			t.set(renamed(typ, name, t.entries[now.target].wire), revision)
 			t.aliases.of[id] = now
-			if before.lasting && !now.lasting {
-				t.aliases.passing = append(t.aliases.passing, id)
+			if before.permanent && !now.permanent {
+				t.aliases.temporary = append(t.aliases.temporary, id)
 			}
 		default:
 			continue

@@ -13,7 +13,7 @@ import (
 	"relay/xds/xdstest"
 )
 
-// resolveTo answers names of a domain by one secret. Those in lower case last.
+// resolveTo answers names of a domain by one secret. Names in lower case are permanent.
 func resolveTo(secret, domain string) Resolver {
 	return func(name string) (string, bool, bool) {
 		return secret, name == strings.ToLower(name), strings.HasSuffix(strings.ToLower(name), domain)
@@ -41,8 +41,8 @@ func key(t *testing.T, r *discoveryv3.DeltaDiscoveryResponse) string {
 	return secret.GetName() + " " + secret.GetTlsCertificate().GetPrivateKey().GetInlineString()
 }
 
-// A name that no secret has is answered by the one it is resolved to, under its
-// own name, and stays current.
+// A name that no secret has is answered by the secret to which it is resolved, under the name
+// that was asked for, and stays current.
 func TestAlias(t *testing.T) {
 	f := serve(t)
 	f.store.Apply(Change{Set: []Resource{f.secret("vault/a", "1"), f.secret("vault/b", "2")}, Resolve: resolveTo("vault/a", "a.test")})
@@ -129,35 +129,35 @@ func TestMadeUpNamesDoNotGrow(t *testing.T) {
 	f.store.mu.RLock()
 	defer f.store.mu.RUnlock()
 	table := &f.store.tables[Secret]
-	if n := len(table.entries); n > 2*minReclaim+maxPassing {
-		t.Errorf("the store has room for %d secrets", n)
+	if n := len(table.entries); n > 2*minReclaim+maxTemporary {
+		t.Errorf("the store has %d ids for secrets", n)
 	}
-	if n := len(table.aliases.of); n > maxPassing+1 || n < maxPassing/2 {
-		t.Errorf("there are %d aliases, want %d at most", n, maxPassing)
+	if n := len(table.aliases.of); n > maxTemporary+1 || n < maxTemporary/2 {
+		t.Errorf("there are %d aliases, want %d at most", n, maxTemporary)
 	}
 	if id := table.ids["a.test"]; table.entries[id].presence != present {
 		t.Error("the name of a certificate had to go for made up ones")
 	}
 }
 
-// A request whose ids were given to other names meanwhile is resolved anew.
+// The names of a request are looked up again if their ids were given to other names meanwhile.
 func TestResolvedIDsMayBecomeStale(t *testing.T) {
 	t.Parallel()
 	s := NewStore()
 	s.Open()
-	session := newSession(s, new(kind))
+	session := newSession(s, new(envoyNode))
 	defer session.close()
 	req := &request{subscribe: []string{"asked"}}
-	sub := session.resolve(Secret, req)
+	change := session.resolveNames(Secret, req)
 	for i := range minReclaim {
 		s.intern(Secret, []string{fmt.Sprint("other", i)})
 	}
-	s.tidy(Secret)
+	s.reclaimIfDue(Secret)
 	s.intern(Secret, []string{"takes the id"})
-	if _, done := session.take(Secret, req, sub, time.Now()); done {
+	if _, done := session.tryRequest(Secret, req, change, time.Now()); done {
 		t.Error("ids that stand for other names were used")
 	}
-	session.request(Secret, req, time.Now())
+	session.handleRequest(Secret, req, time.Now())
 	out, _ := session.plan(time.Now())
 	if len(out) != 1 || out[0].removed != 1 || decode(t, out[0]).GetRemovedResources()[0] != "asked" {
 		t.Errorf("answered by %+v", out)
@@ -174,7 +174,7 @@ func BenchmarkRealias(b *testing.B) {
 		change.Set = append(change.Set, testResource(b, Secret, "vault/"+name, strings.Repeat("x", 5000)))
 	}
 	s.Apply(change)
-	s.asked(Secret, s.intern(Secret, names))
+	s.makeAliases(Secret, s.intern(Secret, names))
 	for i := 0; b.Loop(); i++ {
 		s.Apply(Change{Set: []Resource{testResource(b, Secret, "vault/"+names[i%len(names)], fmt.Sprint(i))}})
 	}

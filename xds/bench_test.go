@@ -55,13 +55,13 @@ func benchTake(b *testing.B, s *session, t Type, body []byte) {
 	if err := req.parse(); err != nil {
 		b.Fatal(err)
 	}
-	s.request(t, req, time.Time{})
+	s.handleRequest(t, req, time.Time{})
 }
 
-// benchSession has all of a store and has said so.
+// benchSession is a session whose Envoy has all of a store and has acknowledged it.
 func benchSession(b *testing.B, store *Store) *session {
 	b.Helper()
-	s := newSession(store, &kind{version: "1.40.0"})
+	s := newSession(store, &envoyNode{version: "1.40.0"})
 	b.Cleanup(s.close)
 	for _, t := range []Type{Cluster, Endpoint, Scope, Listener} {
 		benchTake(b, s, t, benchRequest(b, store, t, t == Endpoint, false))
@@ -77,7 +77,7 @@ func benchAnswer(s *session) (resources int) {
 	responses, _ := s.plan(time.Time{})
 	for _, r := range responses {
 		resources += len(r.buffers) - 1
-		s.request(r.typ, &request{DeltaDiscoveryRequest: discoveryv3.DeltaDiscoveryRequest{ResponseNonce: r.nonce}}, time.Time{})
+		s.handleRequest(r.typ, &request{DeltaDiscoveryRequest: discoveryv3.DeltaDiscoveryRequest{ResponseNonce: r.nonce}}, time.Time{})
 	}
 	return resources
 }
@@ -145,7 +145,7 @@ func benchConnect(b *testing.B, again bool, want int) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		s := newSession(store, &kind{version: "1.40.0"})
+		s := newSession(store, &envoyNode{version: "1.40.0"})
 		for i, t := range types {
 			benchTake(b, s, t, bodies[i])
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// requests is a budget and the requests that want room of it.
+// requests is a budget and the requests that want memory of it.
 type requests struct {
 	*budget
 	noting sync.Mutex
@@ -24,7 +24,7 @@ func (q *requests) closed() map[*reservation]bool {
 
 func newRequests() *requests {
 	b := newBudget()
-	b.limit(DefaultLimits())
+	b.setLimits(DefaultLimits())
 	return &requests{budget: b, noted: make(map[*reservation]bool)}
 }
 
@@ -51,26 +51,26 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// Requests get room in the order in which they come, as soon as there is room for
-// all of them, and one that is larger than the room gets it alone.
-func TestBudgetLends(t *testing.T) {
+// Requests get memory in the order in which they come, as soon as there is enough for the whole
+// request. One that is larger than all memory gets it alone.
+func TestBudgetGrants(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
-		a, b := q.come(t, promptRoom/2), q.come(t, promptRoom/2)
-		huge, small := q.come(t, 2*promptRoom), q.come(t, 1)
+		a, b := q.come(t, maxPromptBytes/2), q.come(t, maxPromptBytes/2)
+		huge, small := q.come(t, 2*maxPromptBytes), q.come(t, 1)
 		if !isClosed(a.granted) || !isClosed(b.granted) || isClosed(huge.granted) || isClosed(small.granted) {
-			t.Fatal("want the first two to have room")
+			t.Fatal("want the first two to have memory")
 		}
-		// All of them are up to the server, which is busy for long.
+		// All of them are whole, and the server is busy for long.
 		q.receive(a, a.size)
 		q.receive(b, b.size)
-		q.take(a)
-		q.take(b)
+		q.setDelivered(a)
+		q.setDelivered(b)
 		time.Sleep(time.Minute)
 		q.release(a)
 		if isClosed(huge.granted) || isClosed(small.granted) {
-			t.Fatal("one got room that there is not, or before its turn")
+			t.Fatal("one got memory that there is not, or too early")
 		}
 		q.release(b)
 		if !isClosed(huge.granted) || isClosed(small.granted) {
@@ -78,11 +78,11 @@ func TestBudgetLends(t *testing.T) {
 		}
 		q.release(huge)
 		if !isClosed(small.granted) {
-			t.Error("there is room, and it is not lent")
+			t.Error("there is memory, and it is not granted")
 		}
 		q.release(small)
 		if q.promptBytes != 0 || q.slowBytes != 0 || len(q.hosts) != 0 {
-			t.Errorf("room is lent to nobody: %+v", q.budget)
+			t.Errorf("memory is granted to nobody: %+v", q.budget)
 		}
 		if len(q.closed()) > 0 {
 			t.Error("an Envoy that means well is disconnected")
@@ -90,58 +90,58 @@ func TestBudgetLends(t *testing.T) {
 	})
 }
 
-// Clients that announce much and send little hold up nobody for longer than the
-// head start, and lose nothing by it.
-func TestBudgetPutsSlowAside(t *testing.T) {
+// Clients that announce much and send little hold up nobody for longer than baseTime, and lose
+// nothing by it.
+func TestBudgetMovesSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
 		const n = 10
 		var slow []*reservation
 		for range n {
-			slow = append(slow, q.come(t, promptRoom))
+			slow = append(slow, q.come(t, maxPromptBytes))
 		}
-		good := q.come(t, promptRoom)
+		good := q.come(t, maxPromptBytes)
 		start := time.Now()
 		<-good.granted
-		if took := time.Since(start); took > n*headStart {
+		if took := time.Since(start); took > n*baseTime {
 			t.Errorf("%d that stand still took %s of those that do not", n, took)
 		}
 		q.receive(good, good.size)
 		q.release(good)
 		for _, r := range slow {
-			if goOn := q.receive(r, r.size/n); goOn != nil && q.slowBytes <= slowRoom {
-				t.Error("a slow one may not go on though there is room")
+			if resumed := q.receive(r, r.size/n); resumed != nil && q.slowBytes <= maxSlowBytes {
+				t.Error("a slow one pauses though there is memory")
 			}
 		}
 		if len(q.closed()) > 0 {
-			t.Error("a slow one is disconnected though there is room")
+			t.Error("a slow one is disconnected though there is memory")
 		}
 	})
 }
 
-// Nobody is put aside while there is something to do.
+// No request becomes a slow one while the server has something to do.
 func TestBudgetServerIsBusy(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
-		whole, part := q.come(t, promptRoom/2), q.come(t, promptRoom/2)
+		whole, part := q.come(t, maxPromptBytes/2), q.come(t, maxPromptBytes/2)
 		q.receive(whole, whole.size)
-		q.take(whole)
+		q.setDelivered(whole)
 		next := q.come(t, 1)
 		time.Sleep(time.Minute)
 		if isClosed(next.granted) || q.slowBytes > 0 {
-			t.Fatal("one is put aside though the server has not dealt with what is there")
+			t.Fatal("a request became slow though the server is busy")
 		}
-		// Its Envoy reads nothing, so that it cannot be dealt with.
+		// Its Envoy reads nothing, so that the request cannot be handled.
 		q.change(func() { whole.stalled = func() bool { return true } })
 		<-next.granted
 		_ = part
 	})
 }
 
-// When those that are slow take all the room, only the one of which most is there
-// goes on; if it stands still it has to go.
+// When slow requests take all of their memory, only the one of which most was received is read
+// further. If it is stuck it is dropped.
 func TestBudgetBoundsSlow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -152,75 +152,75 @@ func TestBudgetBoundsSlow(t *testing.T) {
 			r := q.come(t, maxRequest)
 			<-r.granted
 			slow = append(slow, r)
-			if q.slowBytes+q.promptBytes > slowRoom+promptRoom {
-				t.Fatal("more is in memory than there is room for")
+			if q.slowBytes+q.promptBytes > maxSlowBytes+maxPromptBytes {
+				t.Fatal("more is in memory than is allowed")
 			}
-			q.receive(r, slowRoom/n+n)
+			q.receive(r, maxSlowBytes/n+n)
 		}
-		<-q.come(t, 1).granted // puts the last one aside
+		<-q.come(t, 1).granted // makes a slow one of the last
 		first := slow[2]
 		q.receive(first, minProgress)
-		var held []<-chan struct{}
+		var paused []<-chan struct{}
 		for _, r := range slow {
 			if r == first {
 				continue
 			}
-			goOn := q.receive(r, 1)
-			if goOn == nil {
-				t.Fatal("one goes on though there is no room")
+			resumed := q.receive(r, 1)
+			if resumed == nil {
+				t.Fatal("one goes on though there is no memory")
 			}
-			held = append(held, goOn)
+			paused = append(paused, resumed)
 		}
 		for range 10 {
-			time.Sleep(patience / 2)
-			if goOn := q.receive(first, minProgress); goOn != nil {
+			time.Sleep(stuckLimit / 2)
+			if resumed := q.receive(first, minProgress); resumed != nil {
 				t.Fatal("nobody goes on")
 			}
 		}
 		if len(q.closed()) > 0 {
 			t.Fatal("one that goes on is disconnected")
 		}
-		time.Sleep(patience + headStart)
+		time.Sleep(stuckLimit + baseTime)
 		synctest.Wait()
 		if len(q.closed()) != 1 || !q.closed()[first] {
 			t.Fatalf("%d are disconnected, want the one that stands still in front of the others", len(q.closed()))
 		}
-		for _, goOn := range held {
-			if !isClosed(goOn) {
-				t.Error("there is room, and one is held up")
+		for _, resumed := range paused {
+			if !isClosed(resumed) {
+				t.Error("there is memory, and one pauses")
 			}
 		}
 	})
 }
 
-// Not more wait than may be connected.
-func TestBudgetCrowd(t *testing.T) {
+// No more requests wait than there may be streams.
+func TestBudgetBoundsWaiting(t *testing.T) {
 	t.Parallel()
 	q := newRequests()
-	q.limit(Limits{Streams: 3, StreamsPerAddress: 2})
-	q.come(t, promptRoom)
+	q.setLimits(Limits{Streams: 3, StreamsPerAddress: 2})
+	q.come(t, maxPromptBytes)
 	for i, tt := range []struct {
 		host string
 		want error
-	}{{"a", nil}, {"a", nil}, {"a", errCrowd}, {"b", nil}, {"c", errCrowd}} {
-		r := &reservation{host: tt.host, size: promptRoom, granted: make(chan struct{}), stalled: func() bool { return false }}
+	}{{"a", nil}, {"a", nil}, {"a", errTooManyWaiting}, {"b", nil}, {"c", errTooManyWaiting}} {
+		r := &reservation{host: tt.host, size: maxPromptBytes, granted: make(chan struct{}), stalled: func() bool { return false }}
 		if err := q.reserve(r); err != tt.want {
 			t.Errorf("%d: %v, want %v", i, err, tt.want)
 		}
 	}
 }
 
-// What belongs to no stream holds up nobody: gRPC has dropped it.
+// A request that belongs to no stream holds up nobody: gRPC has dropped it.
 func TestBudgetOfNoStream(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
-		r := q.come(t, promptRoom)
+		r := q.come(t, maxPromptBytes)
 		q.receive(r, r.size)
 		start := time.Now()
-		<-q.come(t, promptRoom).granted
-		if took := time.Since(start); took > maxUntaken+headStart {
-			t.Errorf("a request that no stream took held up the next for %s", took)
+		<-q.come(t, maxPromptBytes).granted
+		if took := time.Since(start); took > deliveryLimit+baseTime {
+			t.Errorf("a request that no stream took delayed the next for %s", took)
 		}
 		if q.slowBytes > 0 || q.closed()[r] {
 			t.Errorf("%d bytes are slow, want none, and the connection left open", q.slowBytes)
@@ -228,14 +228,14 @@ func TestBudgetOfNoStream(t *testing.T) {
 	})
 }
 
-// However many stand still, with requests of any size and all but the end of it
-// sent, what they take is bounded, and who means well comes next.
-func TestBudgetBoundsStill(t *testing.T) {
+// However many requests are stuck, of whatever size and sent but for their end, their memory is
+// bounded, and a client that means well comes next.
+func TestBudgetBoundsStuck(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		size, sent int
 		stalled    bool
-	}{{100_000, 99_999, false}, {promptRoom, promptRoom - 1, false}, {100_000, 100_000, true}} {
+	}{{100_000, 99_999, false}, {maxPromptBytes, maxPromptBytes - 1, false}, {100_000, 100_000, true}} {
 		synctest.Test(t, func(t *testing.T) {
 			q := newRequests()
 			most := 0
@@ -244,24 +244,24 @@ func TestBudgetBoundsStill(t *testing.T) {
 				r.stalled = func() bool { return tt.stalled }
 				<-r.granted
 				q.receive(r, tt.sent)
-				q.take(r)
+				q.setDelivered(r)
 				most = max(most, q.promptBytes+q.slowBytes)
 			}
-			if limit := slowRoom + 2*promptRoom; most > limit {
+			if limit := maxSlowBytes + 2*maxPromptBytes; most > limit {
 				t.Errorf("%+v: %d bytes are in memory, want %d at most", tt, most, limit)
 			}
 			start := time.Now()
-			<-q.come(t, promptRoom).granted
-			if took := time.Since(start); took > 2*busyEnvoy {
+			<-q.come(t, maxPromptBytes).granted
+			if took := time.Since(start); took > 2*unreadLimit {
 				t.Errorf("%+v: one that means well waited %s", tt, took)
 			}
 		})
 	}
 }
 
-// What still comes of a request that is held up, as its connection is being
-// closed, is not counted as another that is.
-func TestBudgetHoldsOnce(t *testing.T) {
+// A request that pauses is counted once, also if more of it comes while its connection is being
+// closed.
+func TestBudgetPausesOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		q := newRequests()
@@ -269,7 +269,7 @@ func TestBudgetHoldsOnce(t *testing.T) {
 		for range 3 {
 			r := q.come(t, maxRequest)
 			<-r.granted
-			q.receive(r, slowRoom/2)
+			q.receive(r, maxSlowBytes/2)
 			slow = append(slow, r)
 		}
 		<-q.come(t, 1).granted
@@ -280,8 +280,8 @@ func TestBudgetHoldsOnce(t *testing.T) {
 		for _, r := range slow {
 			q.release(r)
 		}
-		if q.held != 0 {
-			t.Errorf("%d are held up, of none that are left", q.held)
+		if q.paused != 0 {
+			t.Errorf("%d pause, of none that are left", q.paused)
 		}
 	})
 }

@@ -1,7 +1,7 @@
 package xds
 
-// changeLog remembers which ids changed at which revision, as far back as is
-// cheaper than looking at every entry.
+// changeLog remembers which ids changed at which revision. It goes back as far as it is cheaper
+// to read than all entries.
 type changeLog struct {
 	records []logRecord
 	// start is the revision up to which records were dropped.
@@ -24,9 +24,9 @@ func (l *changeLog) append(revision uint64, id uint32, entries int) {
 	l.records = append(l.records, logRecord{revision, id})
 }
 
-// changedSince calls f with each id that changed after the given revision and
-// the revision of a change; an id may come more than once. A reader that is
-// behind the log's start is shown every entry that changed since.
+// changedSince calls f with each id that changed after a revision, and the revision of the change.
+// An id may come more than once. A reader that is behind the start of the log costs a look at all
+// entries.
 func (t *table) changedSince(revision uint64, f func(id uint32, revision uint64)) {
 	if revision < t.log.start {
 		for id := range t.entries {

@@ -1,14 +1,15 @@
 package xds
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
 	"golang.org/x/net/http2"
 )
 
-// frames follows what comes on an HTTP/2 connection, in order to know of each
-// gRPC message how large it is before it is read.
+// frames follows the HTTP/2 frames that come on a connection, so that the size of each gRPC
+// message is known before the message is read.
 type frames struct {
 	header [frameHeader]byte
 	have   int // bytes of the header
@@ -18,10 +19,10 @@ type frames struct {
 	padding int
 	// messages are the incomplete ones, by stream.
 	messages map[uint32]*message
-	// room is for the large message that begins next, if there is room.
-	room *reservation
-	// received is told how much more of a large message came, and ended that its
-	// stream was ended before the message was.
+	// reservation is for the large message that begins next; nil if there is none yet.
+	reservation *reservation
+	// received is called when n more bytes of a large message came, and ended when the stream
+	// ends before the message does.
 	received func(r *reservation, n int)
 	ended    func(r *reservation)
 }
@@ -29,16 +30,16 @@ type frames struct {
 // message is what was seen of a gRPC message: a byte that tells of compression,
 // four with the size, and the body.
 type message struct {
-	prefix [prefixSize - 1]byte
-	have   int // bytes of the prefix
-	left   int // bytes of the body
-	room   *reservation
+	prefix      [prefixSize - 1]byte
+	have        int // bytes of the prefix
+	left        int // bytes of the body
+	reservation *reservation
 }
 
 const prefixSize = 5
 
-// maxMessages is how many incomplete messages there may be on a connection. More
-// than there are streams: of a stream that the server ends no more may come.
+// maxMessages is how many incomplete messages there may be on a connection. These are more than
+// there may be streams: the rest of a message may never come if the server ends its stream.
 const maxMessages = 100
 
 var (
@@ -52,8 +53,8 @@ func newFrames(received func(*reservation, int), ended func(*reservation)) frame
 	return frames{left: len(http2.ClientPreface), messages: make(map[uint32]*message), received: received, ended: ended}
 }
 
-// scan follows b. It stops in front of the last byte of the prefix of a large
-// message for which there is no room yet, with errLarge and the size.
+// scan reads on in b. In front of the last byte of the prefix of a large message it stops if
+// there is no reservation yet, with errLarge and the size of the message.
 func (f *frames) scan(b []byte) (n, size int, err error) {
 	for n < len(b) {
 		if f.left == 0 {
@@ -80,11 +81,7 @@ func (f *frames) scan(b []byte) (n, size int, err error) {
 }
 
 func (f *frames) begin() {
-	h := &f.header
-	f.frame = http2.FrameHeader{
-		Length: uint32(h[0])<<16 | uint32(h[1])<<8 | uint32(h[2]), Type: http2.FrameType(h[3]), Flags: http2.Flags(h[4]),
-		StreamID: binary.BigEndian.Uint32(h[5:]) &^ (1 << 31),
-	}
+	f.frame, _ = http2.ReadFrameHeader(bytes.NewReader(f.header[:])) // all of it is there
 	f.have, f.left, f.padding = 0, int(f.frame.Length), 0
 	if f.frame.Type == http2.FrameData && f.frame.Flags.Has(http2.FlagDataPadded) {
 		f.padding = -1
@@ -94,7 +91,8 @@ func (f *frames) begin() {
 	}
 }
 
-// end looks whether a frame that was read is the last one of its stream.
+// end handles the end of a frame: if the frame was the last one of its stream, no more of the
+// stream's message comes.
 func (f *frames) end() {
 	switch f.frame.Type {
 	case http2.FrameData, http2.FrameHeaders:
@@ -107,13 +105,13 @@ func (f *frames) end() {
 	}
 	if m := f.messages[f.frame.StreamID]; m != nil {
 		delete(f.messages, f.frame.StreamID)
-		if m.room != nil {
-			f.ended(m.room)
+		if m.reservation != nil {
+			f.ended(m.reservation)
 		}
 	}
 }
 
-// data follows a part of the payload of a DATA frame, as scan does.
+// data does what scan does in a part of the payload of a DATA frame.
 func (f *frames) data(b []byte) (n, size int, err error) {
 	if f.padding < 0 {
 		if f.padding = int(b[0]); f.padding >= f.left {
@@ -145,12 +143,12 @@ func (f *frames) data(b []byte) (n, size int, err error) {
 	return len(b), 0, nil
 }
 
-// part follows the next part of a message, or the beginning of one.
+// part does so in the next part of a message, or the beginning of one.
 func (f *frames) part(m *message, b []byte) (n, size int, err error) {
 	if m.left > 0 {
 		n = min(m.left, len(b))
-		if m.left -= n; m.room != nil {
-			f.received(m.room, n)
+		if m.left -= n; m.reservation != nil {
+			f.received(m.reservation, n)
 		}
 		return n, 0, nil
 	}
@@ -162,12 +160,12 @@ func (f *frames) part(m *message, b []byte) (n, size int, err error) {
 	size = int(binary.BigEndian.Uint32(append(m.prefix[1:len(m.prefix):len(m.prefix)], b[0])))
 	// One that is too large is refused by gRPC, unread.
 	large := size > smallRequest && size <= maxRequest
-	if large && f.room == nil {
+	if large && f.reservation == nil {
 		return 0, size, errLarge
 	}
 	*m = message{left: size}
 	if large {
-		m.room, f.room = f.room, nil
+		m.reservation, f.reservation = f.reservation, nil
 	}
 	return 1, 0, nil
 }

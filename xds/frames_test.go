@@ -29,7 +29,7 @@ func TestFrames(t *testing.T) {
 				at += n
 				if errors.Is(err, errLarge) {
 					announced = append(announced, size)
-					f.room = &reservation{size: size}
+					f.reservation = &reservation{size: size}
 				} else if err != nil {
 					t.Fatal(err)
 				}
@@ -88,8 +88,8 @@ func randomFrames(random *rand.Rand, sizes []int) (wire []byte, large []int) {
 	return out.Bytes(), large
 }
 
-// The room of a message whose stream is reset is given back, and a connection
-// cannot begin messages without end.
+// The memory of a message whose stream is reset is given back, and a connection cannot begin
+// messages without end.
 func TestFramesOfEndedStreams(t *testing.T) {
 	t.Parallel()
 	begin := func(n int, reset bool) (ended int, err error) {
@@ -107,7 +107,7 @@ func TestFramesOfEndedStreams(t *testing.T) {
 		for wire := out.Bytes(); len(wire) > 0; {
 			n, size, err := f.scan(wire)
 			if wire = wire[n:]; errors.Is(err, errLarge) {
-				f.room = &reservation{size: size}
+				f.reservation = &reservation{size: size}
 			} else if err != nil {
 				return ended, err
 			}
@@ -115,7 +115,7 @@ func TestFramesOfEndedStreams(t *testing.T) {
 		return ended, nil
 	}
 	if ended, err := begin(3*maxMessages, true); err != nil || ended != 3*maxMessages {
-		t.Errorf("%d messages of reset streams gave back their room, %v", ended, err)
+		t.Errorf("%d messages of reset streams gave back their memory, %v", ended, err)
 	}
 	if _, err := begin(maxMessages+1, false); !errors.Is(err, errUnfinished) {
 		t.Errorf("too many messages: %v, want %v", err, errUnfinished)
@@ -143,7 +143,7 @@ func FuzzFrames(f *testing.F) {
 				switch {
 				case errors.Is(err, errLarge):
 					seen = append(seen, size)
-					frames.room = &reservation{size: size}
+					frames.reservation = &reservation{size: size}
 				case err != nil:
 					return append(seen, 0)
 				}

@@ -6,53 +6,52 @@ import (
 	"time"
 )
 
-// collector keeps garbage small while Envoys come in numbers. What their requests
-// leave behind would otherwise grow to as much as all else that the process has,
-// and stay.
-type collector struct {
+// garbageLimiter keeps garbage small while many Envoys connect. What their requests leave behind
+// would otherwise grow to as much as all else that the process has, and stay.
+type garbageLimiter struct {
 	mu sync.Mutex
-	// until is when the crowd has passed, unless more come; usual is the garbage
-	// allowed otherwise, in percent of what is in use.
+	// until is when the limit ends, unless more Envoys wait until then.
 	until time.Time
+	// usual is the garbage that is allowed without the limit, in percent of what is in use.
 	usual int
 	on    bool
 }
 
 const (
-	// crowdPercent is how much garbage there may be while Envoys wait.
-	crowdPercent = 75
-	// crowdPassed is how long after the last one waited the crowd has passed.
-	crowdPassed = 2 * time.Second
+	// waitingPercent is how much garbage there may be while Envoys wait.
+	waitingPercent = 75
+	// limitedFor is how long the limit lasts after the last Envoy waited.
+	limitedFor = 2 * time.Second
 )
 
-// garbage is one for the process, as its heap is.
-var garbage collector
+// garbage is for the whole process, as its heap is.
+var garbage garbageLimiter
 
-// crowd notes that Envoys wait for room.
-func (c *collector) crowd() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.until = time.Now().Add(crowdPassed)
-	if c.on {
+// limit limits garbage for a while, as Envoys wait for memory.
+func (l *garbageLimiter) limit() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = time.Now().Add(limitedFor)
+	if l.on {
 		return
 	}
-	c.on = true
-	if c.usual = debug.SetGCPercent(crowdPercent); c.usual < crowdPercent {
-		debug.SetGCPercent(c.usual)
+	l.on = true
+	if l.usual = debug.SetGCPercent(waitingPercent); l.usual < waitingPercent {
+		debug.SetGCPercent(l.usual)
 	}
-	time.AfterFunc(crowdPassed, c.passed)
+	time.AfterFunc(limitedFor, l.restore)
 }
 
-// passed gives back what the crowd took.
-func (c *collector) passed() {
-	c.mu.Lock()
-	if left := time.Until(c.until); left > 0 {
-		time.AfterFunc(left, c.passed)
-		c.mu.Unlock()
+// restore ends the limit, and gives the memory back that it has freed.
+func (l *garbageLimiter) restore() {
+	l.mu.Lock()
+	if left := time.Until(l.until); left > 0 {
+		time.AfterFunc(left, l.restore)
+		l.mu.Unlock()
 		return
 	}
-	debug.SetGCPercent(c.usual)
-	c.on = false
-	c.mu.Unlock()
+	debug.SetGCPercent(l.usual)
+	l.on = false
+	l.mu.Unlock()
 	debug.FreeOSMemory()
 }

@@ -10,8 +10,8 @@ import (
 
 // While Envoys wait there is less garbage, and afterwards as much as before; what
 // is stricter already stays.
-func TestGarbageOfCrowd(t *testing.T) {
-	for _, tt := range []struct{ usual, crowded uint64 }{{100, crowdPercent}, {crowdPercent / 2, crowdPercent / 2}} {
+func TestGarbageWhileEnvoysWait(t *testing.T) {
+	for _, tt := range []struct{ usual, crowded uint64 }{{100, waitingPercent}, {waitingPercent / 2, waitingPercent / 2}} {
 		synctest.Test(t, func(t *testing.T) {
 			defer debug.SetGCPercent(debug.SetGCPercent(int(tt.usual)))
 			expect := func(want uint64) {
@@ -22,20 +22,20 @@ func TestGarbageOfCrowd(t *testing.T) {
 					t.Errorf("garbage may be %d %%, want %d", got, want)
 				}
 			}
-			var c collector
+			var c garbageLimiter
 			for range 3 {
-				c.crowd()
+				c.limit()
 				expect(tt.crowded)
-				time.Sleep(crowdPassed - time.Millisecond)
+				time.Sleep(limitedFor - time.Millisecond)
 				synctest.Wait()
 				expect(tt.crowded)
 			}
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 			expect(tt.usual)
-			c.crowd()
+			c.limit()
 			expect(tt.crowded)
-			time.Sleep(crowdPassed)
+			time.Sleep(limitedFor)
 			synctest.Wait()
 		})
 	}

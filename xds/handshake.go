@@ -15,18 +15,19 @@ import (
 	"relay/internal/guard"
 )
 
-// handshaker logs the clients that do not get as far as HTTP/2: gRPC does not.
+// handshaker makes the handshakes, and logs the clients that do not get as far as HTTP/2: gRPC
+// does not log them.
 type handshaker struct {
 	credentials.TransportCredentials
 	refusals *guard.Log
-	inflows  *inflows
-	// turns are for TLS, unless nil; limit is how long a handshake may take.
-	turns turns
+	conns    *envoyConns
+	// slots are for TLS handshakes; nil if the port is plain text.
+	slots handshakeSlots
+	// limit is how long a handshake may take.
 	limit time.Duration
 }
 
-// ServerHandshake makes the handshake of TLS, if there is one, and reads the
-// beginning of HTTP/2.
+// ServerHandshake makes the TLS handshake, if there is one, and reads the beginning of HTTP/2.
 func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := h.handshake(raw)
 	if err != nil {
@@ -43,30 +44,30 @@ func (h handshaker) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	return h.inflows.add(&begun{Conn: conn, first: first}), info, nil
+	return h.conns.add(&replayConn{Conn: conn, first: first}), info, nil
 }
 
-// handshake makes that of TLS, if there is one, when it is the client's turn.
+// handshake makes the TLS handshake, if there is one, when there is a slot.
 func (h handshaker) handshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if h.turns == nil {
+	if h.slots == nil {
 		return h.TransportCredentials.ServerHandshake(raw)
 	}
 	hello, complete := readHello(raw)
 	if complete {
-		done := h.turns.take()
+		done := h.slots.take()
 		defer done()
-		// The time that it waited is not the client's.
+		// The time that the client waited for a slot does not count.
 		if err := raw.SetDeadline(time.Now().Add(h.limit)); err != nil {
 			return nil, nil, err // it was closed meanwhile
 		}
-		raw = &answered{Conn: raw, done: done}
+		raw = &slotConn{Conn: raw, done: done}
 	}
-	return h.TransportCredentials.ServerHandshake(&begun{Conn: raw, first: hello})
+	return h.TransportCredentials.ServerHandshake(&replayConn{Conn: raw, first: hello})
 }
 
 // Clone copies the credentials.
 func (h handshaker) Clone() credentials.TransportCredentials {
-	return handshaker{h.TransportCredentials.Clone(), h.refusals, h.inflows, h.turns, h.limit}
+	return handshaker{h.TransportCredentials.Clone(), h.refusals, h.conns, h.slots, h.limit}
 }
 
 // frameHeader is the size of the header of an HTTP/2 frame.
@@ -97,18 +98,18 @@ func readPreface(conn net.Conn) (first []byte, refusal guard.Refusal, err error)
 	return first, guard.Refusal{}, nil
 }
 
-// begun is a connection of which the first bytes have been read.
-type begun struct {
+// replayConn is a connection whose first bytes were read before. It reads them again.
+type replayConn struct {
 	net.Conn
 	first []byte
 }
 
-// Read returns the first bytes again.
-func (b *begun) Read(p []byte) (int, error) {
-	if len(b.first) > 0 {
-		n := copy(p, b.first)
-		b.first = b.first[n:]
+// Read returns the first bytes again, and then what follows.
+func (c *replayConn) Read(p []byte) (int, error) {
+	if len(c.first) > 0 {
+		n := copy(p, c.first)
+		c.first = c.first[n:]
 		return n, nil
 	}
-	return b.Conn.Read(p)
+	return c.Conn.Read(p)
 }

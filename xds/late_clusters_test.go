@@ -115,32 +115,32 @@ func TestEndpointsOfAnEnvoyThatStarts(t *testing.T) {
 func TestRequestsBeforeATypeIsOpen(t *testing.T) {
 	t.Parallel()
 	store := NewStore()
-	s := newSession(store, new(kind))
+	s := newSession(store, new(envoyNode))
 	defer s.close()
 	for i := range 10_000 {
-		s.request(Secret, &request{subscribe: []string{fmt.Sprintf("x%d.test", i)}, unsubscribe: []string{fmt.Sprintf("x%d.test", i-2)}}, testTime)
+		s.handleRequest(Secret, &request{subscribe: []string{fmt.Sprintf("x%d.test", i)}, unsubscribe: []string{fmt.Sprintf("x%d.test", i-2)}}, testTime)
 	}
-	if n := s.names(Secret); n != 2 {
+	if n := s.nameCount(Secret); n != 2 {
 		t.Errorf("%d names are kept", n)
 	}
-	s.request(Cluster, &request{}, testTime)
-	s.request(Cluster, &request{subscribe: []string{"by name"}}, testTime)
-	s.request(Listener, &request{subscribe: []string{"*", "by name"}}, testTime)
-	s.request(Listener, &request{unsubscribe: []string{"*"}}, testTime)
-	s.request(Scope, &request{initial: []initialVersion{{"old", "1"}}}, testTime)
+	s.handleRequest(Cluster, &request{}, testTime)
+	s.handleRequest(Cluster, &request{subscribe: []string{"by name"}}, testTime)
+	s.handleRequest(Listener, &request{subscribe: []string{"*", "by name"}}, testTime)
+	s.handleRequest(Listener, &request{unsubscribe: []string{"*"}}, testTime)
+	s.handleRequest(Scope, &request{initial: []initialVersion{{"old", "1"}}}, testTime)
 	store.ClustersOnDemand = true
 	store.Apply(Change{Set: []Resource{
 		testResource(t, Cluster, "a", "1"), testResource(t, Listener, "b", "1"), testResource(t, Listener, "by name", "1"),
 		testResource(t, Secret, "x9999.test", "1"), testResource(t, Secret, "x1.test", "1"),
 	}})
 	store.Open()
-	s.unpark(testTime)
+	s.handleKept(testTime)
 	got := make(map[string]bool)
 	responses, _ := s.plan(testTime)
 	for len(responses) > 0 {
 		r := responses[0]
 		msg := decode(t, r)
-		s.request(r.typ, encoded(t, &discoveryv3.DeltaDiscoveryRequest{ResponseNonce: msg.GetNonce()}), testTime)
+		s.handleRequest(r.typ, encoded(t, &discoveryv3.DeltaDiscoveryRequest{ResponseNonce: msg.GetNonce()}), testTime)
 		more, _ := s.plan(testTime)
 		responses = append(responses[1:], more...)
 		for _, resource := range msg.GetResources() {
@@ -170,18 +170,18 @@ func TestAliasesAskedForBeforeATypeIsOpen(t *testing.T) {
 	versions := map[string]string{}
 	for _, life := range []string{"the first Relay", "the next one"} {
 		store := NewStore()
-		s := newSession(store, &kind{node: "edge-1"})
+		s := newSession(store, &envoyNode{id: "edge-1"})
 		req := &request{subscribe: []string{"a.test"}}
 		for name, version := range versions {
 			req.initial = append(req.initial, initialVersion{name, version})
 		}
-		s.request(Secret, req, testTime)
+		s.handleRequest(Secret, req, testTime)
 		store.Apply(Change{
 			Set:     []Resource{testResource(t, Secret, "vault/a", "1")},
 			Resolve: func(string) (string, bool, bool) { return "vault/a", true, true },
 		})
 		store.Open()
-		s.unpark(testTime)
+		s.handleKept(testTime)
 		responses, _ := s.plan(testTime)
 		switch {
 		case len(versions) > 0 && len(responses) > 0:

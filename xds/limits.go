@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Limits keep one client, broken or hostile, from costing the others anything.
+// Limits keep a client that is broken, or means harm, from costing the others anything.
 type Limits struct {
 	// Streams is how many Envoys may be connected, and StreamsPerAddress how many
 	// of them from one address.
@@ -60,27 +60,27 @@ func (l Limits) tooMany(t Type, n int) error {
 	return status.Errorf(codes.ResourceExhausted, "%d names of %s are subscribed to, %d are allowed", n, t, l.Names)
 }
 
-// watchdog calls bark unless it is told in time, again and again, that all is well.
+// watchdog calls a function when something takes too long.
 type watchdog struct {
 	timer *time.Timer
 	limit time.Duration
 }
 
-func newWatchdog(limit time.Duration, bark func()) *watchdog {
-	w := &watchdog{limit: limit, timer: time.AfterFunc(limit, bark)}
+func newWatchdog(limit time.Duration, expired func()) *watchdog {
+	w := &watchdog{limit: limit, timer: time.AfterFunc(limit, expired)}
 	w.timer.Stop()
 	return w
 }
 
-// during lets the dog watch while f runs.
+// during runs f, and watches how long it takes.
 func (w *watchdog) during(f func() error) error {
 	w.timer.Reset(w.limit)
 	defer w.timer.Stop()
 	return f()
 }
 
-// firstRequest waits for a stream's first request. How long it waited because
-// others were before it does not count.
+// firstRequest waits for the first request of a stream. The time that the request waited for
+// others does not count.
 func firstRequest(ctx context.Context, limit time.Duration, waiting func() time.Duration, receive func() error) error {
 	received := make(chan error, 1)
 	go func() { received <- receive() }()

@@ -5,20 +5,21 @@ import (
 	"strings"
 )
 
-// maxMessage bounds what is kept of an Envoy's words, in bytes.
+// maxMessage bounds what is kept of Envoy's message in a NACK, in bytes.
 const maxMessage = 4 << 10
 
-// maxRead bounds what is read of them: much of it may be left out.
+// maxRead bounds what is read of it, in bytes: much of that may be left out.
 const maxRead = 16 * maxMessage
 
-// maxQuoted is of how many resources that an Envoy rejects its words are kept whole, and
-// maxBrief is how many bytes are kept of those about others.
+// maxQuoted is how many resources an Envoy may reject before its messages are shortened, and
+// maxBrief the length of those, in bytes.
 const (
 	maxQuoted = 100
 	maxBrief  = 200
 )
 
-// Envoy prints a message that breaks a constraint whole, a private key in it included.
+// private are parts of messages that must not be shown. Envoy prints a resource that breaks a
+// constraint, and a private key in it.
 var private = []struct {
 	pattern *regexp.Regexp
 	with    string
@@ -27,7 +28,7 @@ var private = []struct {
 	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)`), "(a private key, left out)"},
 }
 
-// quotable makes an Envoy's words fit for logs and pages.
+// quotable makes Envoy's message fit for logs and pages.
 func quotable(message string) string {
 	message = message[:min(len(message), maxRead)]
 	for _, p := range private {
@@ -39,7 +40,7 @@ func quotable(message string) string {
 	return strings.ToValidUTF8(strings.TrimSpace(message), "")
 }
 
-// brief is the beginning of an Envoy's words.
+// brief returns the beginning of a message.
 func brief(message string) string {
 	if len(message) <= maxBrief {
 		return message

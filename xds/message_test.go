@@ -29,7 +29,7 @@ func TestQuotable(t *testing.T) {
 }
 
 // Of very many rejected resources only the beginning of what Envoy says is kept.
-func TestWordsAboutManyRejected(t *testing.T) {
+func TestMessagesAboutManyRejected(t *testing.T) {
 	store, _, connect := scripts(t)
 	e := connect("edge-1", "1.40.0")
 	words := strings.Repeat("ü", maxMessage/2)
@@ -43,10 +43,10 @@ func TestWordsAboutManyRejected(t *testing.T) {
 		}
 	}
 	e.session.locked(func() {
-		w, table := &e.session.watches[Cluster], &store.tables[Cluster]
+		ts, table := &e.session.types[Cluster], &store.tables[Cluster]
 		for i := range maxQuoted + 10 {
 			id := table.ids[fmt.Sprintf("c%03d", i)]
-			said, noted := w.rejected[id].message, table.suspects[id][0].nodes["edge-1"].message
+			said, noted := ts.rejected[id].message, table.rejections[id][0].byNode["edge-1"].message
 			if whole := i < maxQuoted; (said == words) != whole || !whole && len(said) > maxBrief+3 || noted != said {
 				t.Errorf("of rejection %d are kept %d bytes, and %d", i, len(said), len(noted))
 			}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"relay/internal/guard"
 )
@@ -18,11 +19,10 @@ type metrics struct {
 	requests, responses, resources, removals, bytes [numTypes]prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
+func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *metrics {
+	factory := promauto.With(registerer)
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "relay", Subsystem: "xds", Name: name, Help: help}, labels)
-		r.MustRegister(v)
-		return v
+		return factory.NewCounterVec(prometheus.CounterOpts{Namespace: "relay", Subsystem: "xds", Name: name, Help: help}, labels)
 	}
 	byType := func(name, help string) (counters [numTypes]prometheus.Counter) {
 		v := counter(name, help, "type")
@@ -32,7 +32,7 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		return counters
 	}
 	m := &metrics{
-		streams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		streams: factory.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "streams", Help: "Connected Envoys.",
 		}, []string{"fleet"}),
 		requests:   byType("requests_total", "Requests received, ACKs and NACKs included."),
@@ -47,36 +47,39 @@ func newMetrics(r prometheus.Registerer, stores map[string]*Store) *metrics {
 		m.refused.WithLabelValues(string(kind))
 	}
 	rejections := counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type")
-	r.MustRegister(m.streams, rejectedCollector{
-		rejected:    prometheus.NewDesc("relay_xds_rejected", "Resources that a connected Envoy rejects.", []string{"fleet"}, nil),
-		quarantined: prometheus.NewDesc("relay_xds_quarantined", "Resources that several Envoys of some version reject and others of it are not sent.", []string{"fleet"}, nil),
-		stores:      stores,
-	})
-	convergence := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	registerer.MustRegister(newRejectedCollector(stores))
+	convergence := factory.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "relay", Subsystem: "xds", Name: "convergence_seconds",
 		Help:    "Time from a change (one at a time is followed) until all Envoys that it concerns have acknowledged it.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 	}, []string{"fleet"})
-	r.MustRegister(convergence)
 	for fleet, store := range stores {
 		m.streams.WithLabelValues(fleet)
 		m.rejections[fleet] = new([numTypes]prometheus.Counter)
 		for _, t := range Types() {
 			m.rejections[fleet][t] = rejections.WithLabelValues(fleet, t.String())
 		}
-		store.sample.observe = convergence.WithLabelValues(fleet).Observe
-		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		store.convergence.observeBy(convergence.WithLabelValues(fleet).Observe)
+		factory.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "revision", Help: "Changes applied to the fleet's store.",
 			ConstLabels: prometheus.Labels{"fleet": fleet},
-		}, func() float64 { return float64(store.Revision()) }))
+		}, func() float64 { return float64(store.Revision()) })
 	}
 	return m
 }
 
-// rejectedCollector counts when it is asked.
+// rejectedCollector counts what Envoys reject when it is asked.
 type rejectedCollector struct {
 	rejected, quarantined *prometheus.Desc
 	stores                map[string]*Store
+}
+
+func newRejectedCollector(stores map[string]*Store) rejectedCollector {
+	return rejectedCollector{
+		rejected:    prometheus.NewDesc("relay_xds_rejected", "Resources that a connected Envoy rejects.", []string{"fleet"}, nil),
+		quarantined: prometheus.NewDesc("relay_xds_quarantined", "Resources that several Envoys of some version reject and others of it are not sent.", []string{"fleet"}, nil),
+		stores:      stores,
+	}
 }
 
 // Describe implements prometheus.Collector.

@@ -11,10 +11,8 @@ import (
 	"testing"
 	"time"
 
-	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 var modelSeed = flag.Uint64("model-seed", 0, "seed of the model; 0 for a new one")
@@ -39,197 +37,6 @@ type modelWorld struct {
 	envoys   []*modelEnvoy
 }
 
-const (
-	// leading is the scope that names a scope, and no cluster.
-	leading = "*.*"
-	// noCluster is what the listener says that leads to scopes.
-	noCluster = "none"
-	// poison is what Envoys reject.
-	poison = "poison"
-
-	modelNames = 8
-)
-
-func (w *modelWorld) name(kind string) string { return fmt.Sprint(kind, w.rng.IntN(modelNames)) }
-
-// content is what no resource said before; Envoys may reject it.
-func (w *modelWorld) content() string {
-	w.serial++
-	if w.rng.IntN(20) == 0 {
-		return fmt.Sprint(poison, w.serial)
-	}
-	return fmt.Sprint(w.serial)
-}
-
-// naming is the content of what names a cluster, or Envoys reject it.
-func (w *modelWorld) naming(cluster string) string {
-	if w.rng.IntN(20) == 0 {
-		return fmt.Sprint(poison, cluster, w.rng.IntN(2))
-	}
-	return cluster
-}
-
-func (w *modelWorld) apply(c Change) {
-	for _, k := range c.Remove {
-		delete(w.current, k)
-	}
-	for _, r := range c.Set {
-		w.current[r.Key] = r
-	}
-	w.store.Apply(c)
-}
-
-func (w *modelWorld) change() {
-	var c Change
-	for range 1 + w.rng.IntN(3) {
-		w.changeOne(&c)
-	}
-	// Later steps of one change win, as in the collator, which makes a change
-	// from what is so in the end.
-	set := make(map[Key]Resource)
-	for _, r := range c.Set {
-		set[r.Key] = r
-	}
-	out := Change{}
-	for _, k := range c.Remove {
-		var exists bool
-		switch k.Type {
-		case Scope:
-			exists = w.scopes[k.Name] != ""
-		case Listener:
-			exists = w.services[k.Name] != ""
-		case Secret:
-			_, exists = set[k]
-		default:
-			exists = w.clusters[k.Name]
-		}
-		if !exists {
-			delete(set, k)
-			out.Remove = append(out.Remove, k)
-		}
-	}
-	for _, key := range slices.SortedFunc(maps.Keys(set), compareKeys) {
-		out.Set = append(out.Set, set[key])
-	}
-	w.apply(out)
-}
-
-func compareKeys(a, b Key) int {
-	return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name))
-}
-
-func (w *modelWorld) changeOne(c *Change) {
-	set := func(t Type, name, content string) { c.Set = append(c.Set, testResource(w.t, t, name, content)) }
-	switch w.rng.IntN(10) {
-	case 0, 1: // a cluster comes or changes
-		name := w.name("c")
-		w.clusters[name] = true
-		// A cluster that Envoy rejects would make every scope that names it break
-		// the rule under test.
-		w.serial++
-		set(Cluster, name, fmt.Sprint(w.serial))
-		set(Endpoint, name, w.content())
-	case 2: // a cluster goes, with or without its scopes
-		w.dropCluster(c, w.name("c"))
-	case 3, 4: // a scope comes or moves
-		if cluster := w.anyCluster(); cluster != "" {
-			scope := w.name("s")
-			w.scopes[scope] = cluster
-			set(Scope, scope, w.naming(cluster))
-			if w.led == "" || w.rng.IntN(8) == 0 {
-				w.led = scope
-				set(Scope, leading, scope)
-			}
-		}
-	case 5: // a scope goes
-		w.dropScope(c, w.name("s"))
-	case 6: // a listener comes or moves
-		if cluster := w.anyCluster(); cluster != "" {
-			name := w.name("l")
-			w.services[name] = cluster
-			r := testResource(w.t, Listener, name, w.naming(cluster))
-			if w.rng.IntN(2) == 0 {
-				r = r.Or(selector, w.secondForm(name, cluster))
-			}
-			c.Set = append(c.Set, r)
-		}
-	case 7: // a listener goes
-		w.dropService(c, w.name("l"))
-	case 8: // a secret comes or changes
-		set(Secret, w.name("x"), w.content())
-	case 9:
-		if w.rng.IntN(4) == 0 {
-			set(ExtensionConfig, "hosts", w.content())
-		} else {
-			c.Remove = append(c.Remove, Key{Secret, w.name("x")})
-		}
-	}
-}
-
-// secondForm makes a listener that differs from the first form, and from
-// others like it, but for the cluster that it names.
-func (w *modelWorld) secondForm(name, cluster string) Resource {
-	r, err := NewResource(Listener, name, &listenerv3.Listener{
-		Name: name, StatPrefix: w.naming(cluster), TcpBacklogSize: wrapperspb.UInt32(uint32(w.rng.IntN(3))),
-	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return r
-}
-
-func (w *modelWorld) dropService(c *Change, name string) {
-	delete(w.services, name)
-	c.Remove = append(c.Remove, Key{Listener, name})
-}
-
-func (w *modelWorld) dropCluster(c *Change, name string) {
-	for _, scope := range slices.Sorted(maps.Keys(w.scopes)) {
-		if w.scopes[scope] == name {
-			if other := w.anyCluster(); other != name && other != "" {
-				w.scopes[scope] = other
-				c.Set = append(c.Set, testResource(w.t, Scope, scope, w.naming(other)))
-			} else {
-				w.dropScope(c, scope)
-			}
-		}
-	}
-	for _, service := range slices.Sorted(maps.Keys(w.services)) {
-		if w.services[service] == name {
-			w.dropService(c, service)
-		}
-	}
-	for _, cluster := range w.scopes {
-		if cluster == name {
-			return // the last scope, which the leading one leads to, keeps it
-		}
-	}
-	delete(w.clusters, name)
-	c.Remove = append(c.Remove, Key{Cluster, name}, Key{Endpoint, name})
-}
-
-func (w *modelWorld) dropScope(c *Change, name string) {
-	if w.led == name {
-		others := slices.Sorted(maps.Keys(w.scopes))
-		others = slices.DeleteFunc(others, func(scope string) bool { return scope == name })
-		if len(others) == 0 {
-			return
-		}
-		w.led = others[0]
-		c.Set = append(c.Set, testResource(w.t, Scope, leading, w.led))
-	}
-	delete(w.scopes, name)
-	c.Remove = append(c.Remove, Key{Scope, name})
-}
-
-func (w *modelWorld) anyCluster() string {
-	names := slices.Sorted(maps.Keys(w.clusters))
-	if len(names) == 0 {
-		return ""
-	}
-	return names[w.rng.IntN(len(names))]
-}
-
 // restart is a new life of the Relay, or another one. Its types are opened one by one
 // while Envoys come.
 func (w *modelWorld) restart() {
@@ -247,12 +54,12 @@ func (w *modelWorld) restart() {
 		w.store.Open()
 	}
 	for _, e := range w.envoys {
-		// What an Envoy took over of a response that it rejected, only the Relay knows
-		// that sent it. Another one cannot: see docs/rejections.md.
+		// Only the Relay that sent a rejected response knows what Envoy may have taken over of it.
+		// Another one cannot know: see docs/rejections.md.
 		lost := old == nil || e.session == nil
 		if !lost {
 			e.session.close()
-			lost = !old.certain(e.kind.node)
+			lost = !old.allConfirmed(e.node.id)
 			e.session = nil
 		}
 		if lost {
@@ -263,11 +70,11 @@ func (w *modelWorld) restart() {
 	}
 }
 
-// certain reports whether nothing is in doubt of an Envoy that is away.
-func (s *Store) certain(node string) bool {
+// allConfirmed reports whether nothing is unconfirmed of an Envoy without a stream.
+func (s *Store) allConfirmed(node string) bool {
 	for t := range s.tables {
-		d := s.doubts.take(node, Type(t))
-		if !d.empty() {
+		u := s.unconfirmed.take(node, Type(t))
+		if !u.empty() {
 			return false
 		}
 	}
@@ -276,13 +83,13 @@ func (s *Store) certain(node string) bool {
 
 func (w *modelWorld) any() *modelEnvoy { return w.envoys[w.rng.IntN(len(w.envoys))] }
 
-// TestModel lets several Envoys follow random changes, with requests and responses on
-// their way for random times, rejections of content and by machine, streams that break,
-// Envoys and Relays that start anew, and types that open one by one.
+// TestModel lets several Envoys follow random changes. Requests and responses take random times,
+// content and machines cause rejections, streams break, Envoys and Relays start anew, and types open
+// one by one.
 //
-// No scope or listener may ever name a cluster that its Envoy does not hold warm. Once
-// all is quiet every Envoy serves what the store holds, and what is said to be
-// acknowledged is served. Once ports are free, what was rejected for them is served.
+// No scope or listener may ever name a cluster that its Envoy does not have warm. Once all is quiet
+// every Envoy serves what the store has, and what counts as acknowledged is served. Once ports are
+// free, what was rejected for them is served.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	seed := cmp.Or(*modelSeed, rand.Uint64())
@@ -312,7 +119,7 @@ func TestModel(t *testing.T) {
 		case n < 120:
 			e := w.any()
 			name := w.name("l")
-			e.busy[name] = !e.busy[name]
+			e.portTaken[name] = !e.portTaken[name]
 		case n < 130:
 			w.store.Open(Type(rng.IntN(int(numTypes))))
 		default:
@@ -335,7 +142,7 @@ func (w *modelWorld) settle() {
 		return
 	}
 	for _, e := range w.envoys {
-		clear(e.busy)
+		clear(e.portTaken)
 	}
 	w.now = w.now.Add(lastPause)
 	w.rest()
@@ -382,7 +189,7 @@ func (e *modelEnvoy) current(store *Store, t Type, name string) string {
 	if !ok || table.entries[id].presence != present {
 		return ""
 	}
-	entry := valueOf(table.wire(id, e.kind).ReadOnlyData(), fieldResponseResources)
+	entry := valueOf(table.wire(id, e.node).ReadOnlyData(), fieldResponseResources)
 	var r discoveryv3.Resource
 	if err := proto.Unmarshal(entry, &r); err != nil {
 		e.t.Fatal(err)
@@ -390,8 +197,8 @@ func (e *modelEnvoy) current(store *Store, t Type, name string) string {
 	return contentOf(e.t, t, &r)
 }
 
-// compare fails the test unless Envoy serves what the store holds, but for what it, or
-// others of its version, rejected: and that is what is said.
+// compare fails the test unless Envoy serves what the store has, but for what it, or others of its
+// version, rejected: and that is shown.
 func (e *modelEnvoy) compare(store *Store) {
 	if len(e.warming) > 0 || !e.asked[Cluster] {
 		e.fail("at rest %v are warming, and clusters are asked for: %t", e.warming, e.asked[Cluster])
@@ -407,7 +214,7 @@ func (e *modelEnvoy) compare(store *Store) {
 			p := e.session.progress([]Key{{typ, entry.name}})[0].Progress
 			switch {
 			case p == Quarantined && typ == Listener:
-				// Others have no port for it. That it has it already is not known.
+				// The port is taken for others. Nobody knows that this Envoy has the listener.
 			case (p == Acknowledged) != (got == want):
 				e.fail("at rest %s %s is %q, and Envoy serves %q of %q", typ, entry.name, p, got, want)
 			case p == Acknowledged, p == Rejected && (strings.HasPrefix(want, poison) || typ == Listener), p == Quarantined && strings.HasPrefix(want, poison):
@@ -420,15 +227,14 @@ func (e *modelEnvoy) compare(store *Store) {
 			if ok && table.entries[id].presence == present {
 				continue
 			}
-			if !ok || !e.session.watches[t].gone.Contains(id) || !e.lacks() {
+			if !ok || !e.session.types[t].toRemove.Contains(id) || !e.hasStale() {
 				e.fail("at rest Envoy has %s %s, which the store does not have", typ, name)
 			}
 		}
 	}
 }
 
-// lacks reports whether the Envoy has an older scope or listener, and so keeps what
-// that names.
-func (e *modelEnvoy) lacks() bool {
-	return e.session.watches[Scope].oldestLack() != none || e.session.watches[Listener].oldestLack() != none
+// hasStale reports whether the Envoy has an older scope or listener, and so keeps what that names.
+func (e *modelEnvoy) hasStale() bool {
+	return e.session.types[Scope].oldestStale() != noRevision || e.session.types[Listener].oldestStale() != noRevision
 }

@@ -31,7 +31,7 @@ func (s *silentStream) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) { pani
 func (s *silentStream) SendMsg(m any) error                               { s.sent <- m; return nil }
 func (s *silentStream) RecvMsg(any) error                                 { <-s.ctx.Done(); return s.ctx.Err() }
 
-// A store may be opened at any moment after a first request was put aside.
+// A store may be opened at any moment after a first request was kept.
 func TestOpeningIsNotMissed(t *testing.T) {
 	t.Parallel()
 	store := NewStore()
@@ -50,8 +50,8 @@ func TestOpeningIsNotMissed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The request is put aside, and the stream goes on once its pace allows it: the
-	// store is opened in between.
+	// The request is kept, and the stream goes on once its pace allows it: the store is opened in
+	// between.
 	st.pace = rate.NewLimiter(rate.Every(200*time.Millisecond), 1)
 	st.pace.Allow()
 	done := make(chan struct{})
@@ -61,13 +61,13 @@ func TestOpeningIsNotMissed(t *testing.T) {
 	}()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		st.session.mu.Lock()
-		aside := st.session.watches[Cluster].early != nil
+		kept := st.session.types[Cluster].kept != nil
 		st.session.mu.Unlock()
-		if aside {
+		if kept {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the request is not put aside")
+			t.Fatal("the request is not kept")
 		}
 	}
 	store.Open()
@@ -86,11 +86,11 @@ func TestSecondRequestAfterOpening(t *testing.T) {
 	t.Parallel()
 	store, clock := NewStore(), testTime
 	setIn(t, store, Secret, "1", "a", "b")
-	e := &script{t: t, session: newSession(store, new(kind)), clock: &clock}
+	e := &script{t: t, session: newSession(store, new(envoyNode)), clock: &clock}
 	e.subscribe(Secret, "a")
 	store.Open()
 	e.send(Secret, &discoveryv3.DeltaDiscoveryRequest{ResourceNamesSubscribe: []string{"b"}, ResourceNamesUnsubscribe: []string{"a"}})
-	e.session.unpark(clock)
+	e.session.handleKept(clock)
 	e.ack(e.expect(Secret, []string{"b"}))
 	e.quiet()
 }

@@ -6,25 +6,20 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// ackLimit is how long scopes and removals wait for an Envoy that does not
-// answer what has to come before them. It only matters for an Envoy that cannot
-// warm a cluster: all others answer within milliseconds.
+// ackLimit is how long a wait lasts at most if Envoy does not answer. It matters only for an
+// Envoy that cannot warm a cluster: all others answer within milliseconds.
 const ackLimit = 15 * time.Second
 
-// startLimit is how long an Envoy that comes with clusters may take to ask for listeners.
-// One that runs does both at once. One that starts asks for listeners when its clusters
-// are warm, so they may wait for endpoints that it told of.
+// startLimit is how long an Envoy that comes with clusters may take to ask for listeners. An
+// Envoy that runs asks for both at once. One that starts asks for listeners when its clusters
+// are warm, and these may wait for endpoints that Envoy says it has.
 const startLimit = 3 * time.Second
 
-// sendOrder is the order in which responses that are ready at the same time are
-// sent: what is named before what names it.
-var sendOrder = [...]Type{Cluster, Endpoint, Secret, Scope, Listener, ExtensionConfig}
-
-// endpointsAgain makes the endpoints of changed clusters due: Envoy does not ask
-// for them again, and would wait for them until it gives up.
-func (s *session) endpointsAgain(clusters *roaring.Bitmap) {
+// resendEndpointsOf makes the endpoints of changed clusters due: Envoy does not ask for them
+// again, and would wait for them until it gives up.
+func (s *session) resendEndpointsOf(clusters *roaring.Bitmap) {
 	table := &s.store.tables[Endpoint]
-	if !s.watches[Endpoint].subscribed {
+	if !s.types[Endpoint].subscribed {
 		return
 	}
 	ids := roaring.New()
@@ -33,101 +28,83 @@ func (s *session) endpointsAgain(clusters *roaring.Bitmap) {
 			ids.Add(id)
 		}
 	}
-	s.again(ids)
+	s.resendEndpoints(ids)
 }
 
-// again makes endpoints due that Envoy waits for, whatever it has.
-func (s *session) again(endpoints *roaring.Bitmap) {
-	w, table := &s.watches[Endpoint], &s.store.tables[Endpoint]
+// resendEndpoints makes endpoints due for which Envoy waits, whatever it has.
+func (s *session) resendEndpoints(endpoints *roaring.Bitmap) {
+	ts, table := &s.types[Endpoint], &s.store.tables[Endpoint]
 	for _, id := range endpoints.ToArray() {
-		if w.wants(id) {
-			w.demanded(table, id)
+		if ts.subscribesTo(id) {
+			ts.dueAwaited(table, id)
 		}
 	}
 }
 
-// scopesAgain makes all scopes due after the first listener that takes routes from them
-// was acknowledged, if Envoy had asked for scopes before. That was for a listener which it
-// rejected or which is gone, and the scopes went with that. Envoy does not ask for them
-// again, and would wait for them, or serve none.
-func (s *session) scopesAgain(f *flight) {
-	w, table := &s.watches[Scope], &s.store.tables[Listener]
+// resendScopes makes all scopes due when Envoy acknowledged its first listener that takes
+// routes from scopes, if it had asked for scopes before. It had asked for a listener that it
+// rejected, or that is removed, and forgot the scopes with that. It does not ask for them again,
+// and would wait for them, or serve none.
+func (s *session) resendScopes(sent *sentResponse) {
+	ts, table := &s.types[Scope], &s.store.tables[Listener]
 	scoped := func(ids *roaring.Bitmap) bool {
 		for it := ids.Iterator(); it.HasNext(); {
-			if table.entries[it.Next()].scoped {
+			if table.entries[it.Next()].usesScopes {
 				return true
 			}
 		}
 		return false
 	}
-	before := roaring.AndNot(s.watches[Listener].held, f.fresh)
-	if f.scopesBefore && w.subscribed && scoped(f.fresh) && !scoped(before) {
-		w.allDue(&s.store.tables[Scope])
+	before := roaring.AndNot(s.types[Listener].inEnvoy, sent.added)
+	if sent.scopesRequested && ts.subscribed && scoped(sent.added) && !scoped(before) {
+		ts.allDue(&s.store.tables[Scope])
 	}
 }
 
-// endpointsOfStart makes the endpoints due that an Envoy may wait for which was cut off
-// while it started.
-func (s *session) endpointsOfStart(now time.Time) {
-	if s.starts() && !now.Before(s.began.Add(startLimit)) {
-		s.running = true
-		s.again(s.watches[Endpoint].held)
+// resendEndpointsAtStart makes all endpoints due if Envoy lost its stream while it started: it
+// may wait for them.
+func (s *session) resendEndpointsAtStart(now time.Time) {
+	if s.isStarting() && !now.Before(s.startedAt.Add(startLimit)) {
+		s.startHandled = true
+		s.resendEndpoints(s.types[Endpoint].inEnvoy)
 	}
 }
 
-// starts reports whether an Envoy came with clusters and has not asked for listeners.
-func (s *session) starts() bool {
-	return s.resumed && !s.running && s.watches[Cluster].subscribed && !s.watches[Listener].subscribed
+// isStarting reports whether an Envoy came with clusters and has not asked for listeners.
+func (s *session) isStarting() bool {
+	return s.resumed && !s.startHandled && s.types[Cluster].subscribed && !s.types[Listener].subscribed
 }
 
-// limits returns the revisions up to which resources of a type may be sent and
+// sendLimits returns the revisions up to which resources of a type may be sent and
 // removed now.
-func (s *session) limits(t Type, now time.Time) (set, gone uint64) {
-	switch t {
-	case Cluster:
-		return none, min(s.settled(Scope, removals|lacking, now), s.settled(Listener, removals|lacking, now))
-	case Endpoint:
-		// Envoy keeps the endpoints of a cluster until that goes; but it waits for
-		// an answer about those of a cluster that it warms.
-		return none, none
-	case Secret:
-		return none, s.settled(Listener, removals|lacking, now)
-	case Listener:
-		if s.secretsOnTrial(now) {
-			return 0, none
+func (s *session) sendLimits(t Type, now time.Time) (set, removed uint64) {
+	limit := func(waits []wait) uint64 {
+		low := noRevision
+		for _, w := range waits {
+			low = min(low, s.answeredUpTo(w.of, w.include, now))
 		}
-		return s.settled(Cluster, 0, now), none
-	case Scope:
-		// One may lead to others, and Envoy removes before it sets.
-		return s.settled(Cluster, 0, now), s.settled(Scope, lacking, now)
-	default:
-		return s.settled(Scope, 0, now), s.settled(Listener, removals|lacking, now)
+		return low
 	}
+	if t == Listener && s.retriesSecret(now) {
+		return 0, limit(t.info().removedAfter)
+	}
+	return limit(t.info().sentAfter), limit(t.info().removedAfter)
 }
 
-// secretsOnTrial reports whether an Envoy was offered a secret again that it rejected, or
-// its last good version, and has not answered. It would reject listeners for it.
-func (s *session) secretsOnTrial(now time.Time) bool {
-	w := &s.watches[Secret]
-	f := w.flight
-	return f != nil && now.Before(f.sentAt.Add(ackLimit)) && (f.fallsBack() || f.set.Intersects(w.trial))
+// retriesSecret reports whether Envoy was sent a secret that it had rejected, or the last good
+// version of one, and has not answered. Until then it would reject listeners for the secret.
+func (s *session) retriesSecret(now time.Time) bool {
+	ts := &s.types[Secret]
+	sent := ts.inFlight
+	return sent != nil && now.Before(sent.sentAt.Add(ackLimit)) && (sent.hasLastGood() || sent.resources.Intersects(ts.retrying))
 }
 
-// answers are what an Envoy has to have answered of a type, beside all that was set.
-type answers uint8
-
-const (
-	removals answers = 1 << iota
-	// lacking adds what it rejected and has an older version of: what that names is
-	// still in use.
-	lacking
-)
-
-// settled returns the revision up to which Envoy has answered everything of a type.
-func (s *session) settled(t Type, what answers, now time.Time) uint64 {
-	w := &s.watches[t]
-	if !w.subscribed {
-		if s.awaited(t, now) {
+// answeredUpTo returns the revision up to which Envoy has answered all that was set of a type,
+// and what include adds.
+func (s *session) answeredUpTo(t Type, include inclusion, now time.Time) uint64 {
+	ts := &s.types[t]
+	if !ts.subscribed {
+		if s.expectsType(t, now) {
 			return 0
 		}
 		return s.store.revision
@@ -135,31 +112,31 @@ func (s *session) settled(t Type, what answers, now time.Time) uint64 {
 	low := s.store.revision + 1
 	note := func(set, gone uint64) {
 		low = min(low, set)
-		if what&removals != 0 {
+		if include&includeRemovals != 0 {
 			low = min(low, gone)
 		}
 	}
-	note(w.oldest(w.set), w.oldest(w.gone))
-	if f := w.flight; f != nil && now.Before(f.sentAt.Add(ackLimit)) {
-		note(f.setSince, f.goneSince)
+	note(ts.oldestDue(ts.toSend), ts.oldestDue(ts.toRemove))
+	if sent := ts.inFlight; sent != nil && now.Before(sent.sentAt.Add(ackLimit)) {
+		note(sent.resourcesSince, sent.removedSince)
 	}
-	for _, b := range w.retry {
-		note(b.setSince, b.goneSince)
+	for _, b := range ts.searchParts {
+		note(b.resourcesSince, b.removedSince)
 	}
-	if what&lacking != 0 {
-		low = min(low, w.oldestLack())
+	if include&includeStale != 0 {
+		low = min(low, ts.oldestStale())
 	}
 	return max(low, 1) - 1
 }
 
-// awaited reports whether Envoy is about to ask for a type. Until it does, but for no
-// longer than ackLimit, what names resources of that type is not sent, and what they
-// may name is not removed.
+// expectsType reports whether Envoy is about to ask for a type. Until it does, but for no longer
+// than ackLimit, what names resources of the type is not sent, and what they may name is not
+// removed.
 //
-// Every Envoy asks for clusters, unless they are on demand; one with clusters that are
-// warming does so late. One that was served before has all other types, too.
-func (s *session) awaited(t Type, now time.Time) bool {
-	if s.watches[t].subscribed || !now.Before(s.began.Add(ackLimit)) {
+// Every Envoy asks for clusters, unless they are on demand. If some are warming it asks late. An
+// Envoy that came with resources asks for the other types too.
+func (s *session) expectsType(t Type, now time.Time) bool {
+	if s.types[t].subscribed || !now.Before(s.startedAt.Add(ackLimit)) {
 		return false
 	}
 	if t == Cluster {
@@ -168,8 +145,9 @@ func (s *session) awaited(t Type, now time.Time) bool {
 	return s.resumed
 }
 
-// deadline returns when the next wait ends, or the next try is due, if there is one.
-func (s *session) deadline(now time.Time) time.Time {
+// nextDeadline returns when the next wait ends, or the next stale resource is offered again;
+// zero if neither is to come.
+func (s *session) nextDeadline(now time.Time) time.Time {
 	waiting := false
 	var next, retry time.Time
 	consider := func(at time.Time) {
@@ -177,23 +155,23 @@ func (s *session) deadline(now time.Time) time.Time {
 			next = earlier(next, at)
 		}
 	}
-	for t := range s.watches {
-		w := &s.watches[t]
-		if w.subscribed && !w.retryAt.IsZero() {
-			retry = earlier(retry, w.retryAt)
+	for t := range s.types {
+		ts := &s.types[t]
+		if ts.subscribed && !ts.retryAt.IsZero() {
+			retry = earlier(retry, ts.retryAt)
 		}
-		waiting = waiting || w.flight == nil && w.subscribed && (!w.set.IsEmpty() || !w.gone.IsEmpty())
-		if w.flight != nil {
-			consider(w.flight.sentAt.Add(ackLimit))
+		waiting = waiting || ts.inFlight == nil && ts.subscribed && (!ts.toSend.IsEmpty() || !ts.toRemove.IsEmpty())
+		if ts.inFlight != nil {
+			consider(ts.inFlight.sentAt.Add(ackLimit))
 		}
 	}
-	if s.starts() {
-		retry = earlier(retry, s.began.Add(startLimit))
+	if s.isStarting() {
+		retry = earlier(retry, s.startedAt.Add(startLimit))
 	}
 	if !waiting {
 		return retry
 	}
-	consider(s.began.Add(ackLimit))
+	consider(s.startedAt.Add(ackLimit))
 	return earlier(next, retry)
 }
 

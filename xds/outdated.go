@@ -8,15 +8,11 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// ofApps are the types that are made of apps alone. The others also follow
-// certificates, which may be newer than the apps.
-var ofApps = [numTypes]bool{Cluster: true, Endpoint: true, Scope: true}
-
-// notice looks whether an Envoy comes with something newer than what is held, while
-// that may be outdated: with a resource, or a version of one, that was never held. To
-// serve it would take away what another Relay gave it.
-func (s *session) notice(t Type, sub subscription) {
-	if s.store.Outdated == nil || !ofApps[t] || s.newer != "" {
+// noticeOutdated looks whether an Envoy has something newer than the store, while the store
+// may be outdated. It has if it comes with a resource, or a version of one, that the store never
+// had: another Relay gave it that, and to serve the Envoy would take it away.
+func (s *session) noticeOutdated(t Type, change subscriptionChange) {
+	if s.store.Outdated == nil || t.info().madeOfApps == no || s.newerResource != "" {
 		return
 	}
 	since := s.store.Outdated()
@@ -24,29 +20,29 @@ func (s *session) notice(t Type, sub subscription) {
 		return
 	}
 	table := &s.store.tables[t]
-	for _, h := range sub.initial {
-		if e := &table.entries[h.id]; !e.had || e.presence == present && !table.hadVersion(h, s.envoy) {
-			s.newer, s.outdated = t.String()+" "+e.name, since
+	for _, h := range change.initial {
+		if e := &table.entries[h.id]; !e.existed || e.presence == present && !table.knowsVersion(h, s.envoy) {
+			s.newerResource, s.outdatedSince = t.String()+" "+e.name, since
 			return
 		}
 	}
 }
 
-// hadVersion reports whether a version is that of a resource as it is, or was before.
-// One of another control plane says nothing.
-func (t *table) hadVersion(h held, envoy *kind) bool {
-	return h.version == 0 || h.version == t.version(h.id, envoy) || h.version == t.entries[h.id].goodVersion
+// knowsVersion reports whether the store has, or had before, the version with which an Envoy
+// comes. A version of another control plane counts as known: it says nothing.
+func (t *table) knowsVersion(h initialResource, envoy *envoyNode) bool {
+	return h.version == 0 || h.version == t.version(h.id, envoy) || h.version == t.entries[h.id].lastGoodVersion
 }
 
-// leave returns why the Envoy is better served by another Relay, or by none: it goes on
-// with what it has.
-func (s *session) leave() error {
+// outdatedError returns why the Envoy is better served by another Relay, or by none: then it
+// goes on with what it has. It is nil if this Relay may serve it.
+func (s *session) outdatedError() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.newer == "" {
+	if s.newerResource == "" {
 		return nil
 	}
 	return status.Errorf(codes.Unavailable,
 		"this Relay has not followed the apps since %s, and the Envoy has something newer: %s. It keeps what it has until this Relay, or another one, follows them again",
-		s.outdated.UTC().Format(time.RFC3339), fmt.Sprintf("%.200q", s.newer))
+		s.outdatedSince.UTC().Format(time.RFC3339), fmt.Sprintf("%.200q", s.newerResource))
 }

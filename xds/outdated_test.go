@@ -9,7 +9,7 @@ import (
 )
 
 // A Relay that does not follow the apps does not take an Envoy back to what it knew. It
-// goes on to serve those that have nothing newer.
+// serves those that have nothing newer.
 func TestOutdated(t *testing.T) {
 	const unknown = "00000000000000aa"
 	for _, tt := range []struct {
@@ -20,16 +20,16 @@ func TestOutdated(t *testing.T) {
 		unserved bool
 	}{
 		{"nothing", Cluster, func(string, string) map[string]string { return nil }, false, false},
-		{"what is held", Cluster, func(current, _ string) map[string]string { return map[string]string{"a": current} }, false, false},
-		{"what was held before", Cluster, func(_, before string) map[string]string { return map[string]string{"a": before} }, false, false},
+		{"the present version", Cluster, func(current, _ string) map[string]string { return map[string]string{"a": current} }, false, false},
+		{"the version before", Cluster, func(_, before string) map[string]string { return map[string]string{"a": before} }, false, false},
 		{"what was removed here", Cluster, func(string, string) map[string]string { return map[string]string{"gone": unknown} }, false, false},
 		{"what another control plane served", Cluster, func(string, string) map[string]string { return map[string]string{"a": "1"} }, false, false},
-		{"a version that was never held", Cluster, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
-		{"a name that was never held", Cluster, func(string, string) map[string]string { return map[string]string{"new": unknown} }, false, true},
+		{"a version that it never had", Cluster, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
+		{"a name that it never had", Cluster, func(string, string) map[string]string { return map[string]string{"new": unknown} }, false, true},
 		{"newer endpoints", Endpoint, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
 		{"a newer scope", Scope, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
 		{"a listener, which certificates change too", Listener, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, false},
-		{"a version that was never held, when apps are followed", Cluster, func(string, string) map[string]string { return map[string]string{"a": unknown} }, true, false},
+		{"a version that it never had, when apps are followed", Cluster, func(string, string) map[string]string { return map[string]string{"a": unknown} }, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store, clock, connect := scripts(t)
@@ -53,7 +53,7 @@ func TestOutdated(t *testing.T) {
 
 			e = connect("edge-1", "1.40.0")
 			e.resume(tt.typ, tt.initial(current, before), "a")
-			err := e.session.leave()
+			err := e.session.outdatedError()
 			if (err != nil) != tt.unserved {
 				t.Errorf("refused: %v", err)
 			}

@@ -13,14 +13,14 @@ type Progress string
 
 // The states.
 const (
-	// Acknowledged resources are in use as they are now.
+	// Acknowledged resources are in use in their present version.
 	Acknowledged Progress = "acknowledged"
 	// Due resources changed and have not been sent yet.
 	Due Progress = "not sent yet"
 	// InFlight resources were sent and not answered.
 	InFlight Progress = "sent, not acknowledged yet"
-	// Rejected resources were rejected by this Envoy as they are. It keeps an older
-	// version or has none, and is offered them again from time to time.
+	// Rejected resources were rejected by this Envoy in their present version. It keeps an
+	// older version or has none, and is offered them again from time to time.
 	Rejected Progress = "rejected"
 	// Quarantined resources were rejected by several others of its version, and
 	// acknowledged by none. It has the last good version, if there is one.
@@ -42,8 +42,8 @@ type EnvoyProgress struct {
 // ResourceProgress is how far an Envoy has come with one resource.
 type ResourceProgress struct {
 	Progress
-	// Lack says why, of what is Rejected or Quarantined.
-	Lack Lack
+	// Stale says why, if the resource is Rejected or Quarantined.
+	Stale StaleResource
 }
 
 // Progress says how far each connected Envoy of a fleet has come with the
@@ -77,44 +77,44 @@ func (s *session) progress(keys []Key) []ResourceProgress {
 	defer s.mu.Unlock()
 	states := make([]ResourceProgress, len(keys))
 	for i, key := range keys {
-		w, t := &s.watches[key.Type], &s.store.tables[key.Type]
-		if w.subscribed {
-			w.collect(t, s.store.revision)
+		ts, t := &s.types[key.Type], &s.store.tables[key.Type]
+		if ts.subscribed {
+			ts.collectChanges(t, s.store.revision)
 		}
-		p, id := w.progress(t, key.Name)
+		p, id := ts.progress(t, key.Name)
 		states[i].Progress = p
 		if p == Rejected || p == Quarantined {
-			states[i].Lack = w.lackOf(t, id)
+			states[i].Stale = ts.staleResource(t, id)
 		}
 	}
 	return states
 }
 
-// progress is that of a resource, or of the copy of it that the Envoy asked for; id is
-// which of them.
-func (w *watch) progress(t *table, name string) (p Progress, id uint32) {
+// progress returns that of a resource, or of the copy of it that the Envoy asked for. The id
+// tells which of both.
+func (ts *typeState) progress(t *table, name string) (p Progress, id uint32) {
 	id, known := t.ids[name]
-	_, lacks := w.lacks[id]
+	_, isStale := ts.stale[id]
 	in := func(set, gone *roaring.Bitmap) bool { return set.Contains(id) || gone.Contains(id) }
 	switch {
 	case !known:
 		return Missing, id
-	case w.wants(id) && w.rejects(t, id):
+	case ts.subscribesTo(id) && ts.rejectsCurrent(t, id):
 		return Rejected, id
-	case w.wants(id) && lacks:
+	case ts.subscribesTo(id) && isStale:
 		return Quarantined, id
-	case in(w.set, w.gone), slices.ContainsFunc(w.retry, func(b batch) bool { return in(b.set, b.gone) }):
+	case in(ts.toSend, ts.toRemove), slices.ContainsFunc(ts.searchParts, func(b batch) bool { return in(b.resources, b.removed) }):
 		return Due, id
-	case w.flight != nil && in(w.flight.set, w.flight.gone):
+	case ts.inFlight != nil && in(ts.inFlight.resources, ts.inFlight.removed):
 		return InFlight, id
 	case t.entries[id].presence != present:
 		return Missing, id
-	case w.held.Contains(id):
+	case ts.inEnvoy.Contains(id):
 		return Acknowledged, id
 	}
 	for copied, a := range t.aliases.of {
-		if a.target == id && w.names.Contains(copied) {
-			return w.progress(t, t.entries[copied].name)
+		if a.target == id && ts.names.Contains(copied) {
+			return ts.progress(t, t.entries[copied].name)
 		}
 	}
 	return NotAsked, id

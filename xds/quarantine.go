@@ -1,207 +1,149 @@
 package xds
 
 import (
-	"cmp"
-	"maps"
 	"slices"
-	"sync/atomic"
 	"time"
-
-	"github.com/RoaringBitmap/roaring/v2"
-	"google.golang.org/grpc/mem"
 )
 
-// suspect is a resource that connected Envoys of one version reject as it is. It is in
-// quarantine when several do and none of the version has acknowledged it: others then
-// keep the last good version, or are sent that.
+// versionRejections are the rejections of one resource by connected Envoys of one version.
+// The resource is in quarantine for the version if several Envoys reject it and none of the
+// version has acknowledged it. Other Envoys of the version then keep the last good version,
+// or are sent that.
 //
-// One Envoy's word is not enough, since the reason may be its machine: a port that
-// something else listens on, an address that it does not have.
-type suspect struct {
-	envoy  string
-	bit    uint32 // of the version, see versionBit
-	second bool
-	// nodes are the Envoys that reject it, by node id.
-	nodes map[string]*objection
+// One Envoy is not enough, since the reason may be its machine: a port that something else
+// listens on, an address that it does not have.
+type versionRejections struct {
+	envoyVersion string
+	versionBit   uint32 // see Store.versionBit
+	// variant tells that the variant of the resource is rejected.
+	variant bool
+	// byNode has one rejection for each node id.
+	byNode map[string]*nodeRejection
 }
 
-// objection is one Envoy's rejection.
-type objection struct {
-	streams []*kind // of this node id; each stream has its own
+// nodeRejection is the rejection by the Envoys of one node id.
+type nodeRejection struct {
+	streams []*envoyNode // each stream has its own
 	message string
 	since   time.Time
 }
 
-// enough is how many Envoys of a version have to reject a resource for others to be
-// spared it.
-const enough = 2
+// quarantineAfter is how many Envoys of a version have to reject a resource before it is in
+// quarantine for the version.
+const quarantineAfter = 2
 
-// suspect returns what Envoys of the version say against a resource as it is; nil if
-// nothing.
-func (t *table) suspect(id uint32, envoy *kind) *suspect {
-	if len(t.suspects) == 0 {
+// rejectionsFor returns the rejections of the present version of a resource by Envoys of the
+// same version as the one given; nil if there are none.
+func (t *table) rejectionsFor(id uint32, envoy *envoyNode) *versionRejections {
+	if len(t.rejections) == 0 {
 		return nil
 	}
-	_, second := t.secondFor(id, envoy)
-	for _, s := range t.suspects[id] {
-		if s.envoy == envoy.version && s.second == second {
-			return s
+	_, isVariant := t.variantFor(id, envoy)
+	for _, v := range t.rejections[id] {
+		if v.envoyVersion == envoy.version && v.variant == isVariant {
+			return v
 		}
 	}
 	return nil
 }
 
-// quarantined reports whether a resource is kept from Envoys of a version that did
-// not reject it themselves.
-func (t *table) quarantined(id uint32, envoy *kind) bool {
-	s := t.suspect(id, envoy)
-	return s != nil && len(s.nodes) >= enough && !t.acknowledgedBy(id, envoy)
+// quarantined reports whether a resource is in quarantine for the version of an Envoy.
+func (t *table) quarantined(id uint32, envoy *envoyNode) bool {
+	v := t.rejectionsFor(id, envoy)
+	return v != nil && len(v.byNode) >= quarantineAfter && !t.acknowledgedBy(id, envoy)
 }
 
-// object notes that an Envoy rejects a resource as it is.
-func (t *table) object(id uint32, envoy *kind, message string, now time.Time) Reach {
-	s := t.suspect(id, envoy)
-	if s == nil {
-		_, second := t.secondFor(id, envoy)
-		s = &suspect{envoy: envoy.version, bit: envoy.bit, second: second, nodes: make(map[string]*objection)}
-		t.suspects[id] = append(t.suspects[id], s)
+// addRejection notes that an Envoy rejects the present version of a resource.
+func (t *table) addRejection(id uint32, envoy *envoyNode, message string, now time.Time) Reach {
+	v := t.rejectionsFor(id, envoy)
+	if v == nil {
+		_, isVariant := t.variantFor(id, envoy)
+		v = &versionRejections{envoyVersion: envoy.version, versionBit: envoy.versionBit, variant: isVariant, byNode: make(map[string]*nodeRejection)}
+		t.rejections[id] = append(t.rejections[id], v)
 	}
-	before := len(s.nodes)
-	o := s.nodes[envoy.node]
-	if o == nil {
-		o = &objection{since: now}
-		s.nodes[envoy.node] = o
+	before := len(v.byNode)
+	rejection := v.byNode[envoy.id]
+	if rejection == nil {
+		rejection = &nodeRejection{since: now}
+		v.byNode[envoy.id] = rejection
 	}
-	o.message = message
-	if !slices.Contains(o.streams, envoy) {
-		o.streams = append(o.streams, envoy)
+	rejection.message = message
+	if !slices.Contains(rejection.streams, envoy) {
+		rejection.streams = append(rejection.streams, envoy)
 	}
 	switch {
 	case before == 0:
 		return OneEnvoy
-	case before < enough && t.quarantined(id, envoy):
+	case before < quarantineAfter && t.quarantined(id, envoy):
 		return EnvoyVersion
 	}
 	return Repeated
 }
 
-// withdraw takes back what a stream of an Envoy said against a resource, in whichever
-// form. It reports whether that was something.
-func (t *table) withdraw(id uint32, envoy *kind) (withdrawn bool) {
-	t.setSuspects(id, func(s *suspect) bool {
-		return s.withdraw(envoy.node, func(by *kind) bool {
-			withdrawn = withdrawn || by == envoy
+// removeRejection forgets that a stream of an Envoy rejected a resource, or its variant. It
+// reports whether there was such a rejection.
+func (t *table) removeRejection(id uint32, envoy *envoyNode) (removed bool) {
+	t.filterRejections(id, func(v *versionRejections) bool {
+		return v.remove(envoy.id, func(by *envoyNode) bool {
+			removed = removed || by == envoy
 			return by == envoy
 		})
 	})
-	return withdrawn
+	return removed
 }
 
-// withdraw takes back what streams of an Envoy said. It reports whether nobody says
-// anything any more.
-func (s *suspect) withdraw(node string, by func(*kind) bool) (none bool) {
-	if o := s.nodes[node]; o != nil {
-		if o.streams = slices.DeleteFunc(o.streams, by); len(o.streams) == 0 {
-			delete(s.nodes, node)
+// remove forgets the rejections by streams of a node id. It reports whether no rejections
+// are left.
+func (v *versionRejections) remove(node string, by func(*envoyNode) bool) (none bool) {
+	if rejection := v.byNode[node]; rejection != nil {
+		if rejection.streams = slices.DeleteFunc(rejection.streams, by); len(rejection.streams) == 0 {
+			delete(v.byNode, node)
 		}
 	}
-	return len(s.nodes) == 0
+	return len(v.byNode) == 0
 }
 
-// acquit forgets what was said against those forms of a resource that changed, and by
-// Envoys that are not sent that form any more.
-func (t *table) acquit(id uint32, first, second bool) {
-	t.setSuspects(id, func(s *suspect) bool {
-		if s.second && second || !s.second && first {
+// forgetRejections forgets the rejections of a resource if it changed, and those of its
+// variant if that changed. It also forgets those by Envoys that are not sent any more what
+// they rejected.
+func (t *table) forgetRejections(id uint32, changed, variantChanged bool) {
+	t.filterRejections(id, func(v *versionRejections) bool {
+		if v.variant && variantChanged || !v.variant && changed {
 			return true
 		}
-		for node := range s.nodes {
-			s.withdraw(node, func(by *kind) bool {
-				_, second := t.secondFor(id, by)
-				return second != s.second
+		for node := range v.byNode {
+			v.remove(node, func(by *envoyNode) bool {
+				_, isVariant := t.variantFor(id, by)
+				return isVariant != v.variant
 			})
 		}
-		return len(s.nodes) == 0
+		return len(v.byNode) == 0
 	})
 }
 
-func (t *table) setSuspects(id uint32, gone func(*suspect) bool) {
-	if len(t.suspects[id]) == 0 {
+// filterRejections drops those rejections of a resource for which drop returns true.
+func (t *table) filterRejections(id uint32, drop func(*versionRejections) bool) {
+	if len(t.rejections[id]) == 0 {
 		return
 	}
-	if t.suspects[id] = slices.DeleteFunc(t.suspects[id], gone); len(t.suspects[id]) == 0 {
-		delete(t.suspects, id)
+	if t.rejections[id] = slices.DeleteFunc(t.rejections[id], drop); len(t.rejections[id]) == 0 {
+		delete(t.rejections, id)
 	}
 }
 
-// version returns that of a resource as it is, in the form for an Envoy. It does not
-// look at the entry: an Envoy that comes with all of its versions asks for all.
-func (t *table) version(id uint32, envoy *kind) version {
-	if form, second := t.secondFor(id, envoy); second {
-		return form.version
-	}
-	return t.versions[id]
-}
-
-// wire returns a resource as it is, in the form for an Envoy.
-func (t *table) wire(id uint32, envoy *kind) mem.Buffer {
-	if form, second := t.secondFor(id, envoy); second {
-		return form.wire
-	}
-	return t.entries[id].wire
-}
-
-// lastGood returns the version before the present one that Envoys of this version
-// acknowledged; 0 if none is known. Second forms have none.
-func (t *table) lastGood(id uint32, envoy *kind) (mem.Buffer, version) {
-	e := &t.entries[id]
-	if _, second := t.secondFor(id, envoy); second || e.goodFor&envoy.bit == 0 || e.goodVersion == t.versions[id] {
-		return nil, 0
-	}
-	return e.good, e.goodVersion
-}
-
-// acknowledgers returns which versions of Envoy acknowledged a resource as it is, as
-// bits. Many sessions write it at a time.
-func (t *table) acknowledgers(id uint32, envoy *kind) *uint32 {
-	if form, second := t.secondFor(id, envoy); second {
-		return &form.acknowledged
-	}
-	return &t.entries[id].acknowledged
-}
-
-func (t *table) acknowledgedBy(id uint32, envoy *kind) bool {
-	return atomic.LoadUint32(t.acknowledgers(id, envoy))&envoy.bit != 0
-}
-
-// toldCounts are the types of which an Envoy that tells on a new stream that it has a
-// resource as it is counts as one that acknowledged it: after a restart of Relay most
-// never do. Only listeners are rejected for a machine, and only secrets and extensions
-// are sent in their last good version to those that have it; of the others there may be
-// too many to look at each.
-var toldCounts = [numTypes]bool{Secret: true, Listener: true, ExtensionConfig: true}
-
-// acknowledge notes that an Envoy has acknowledged resources as they were at a
-// revision. It returns those against which others of its version have said something,
-// if it is the first of them.
-func (t *table) acknowledge(ids *roaring.Bitmap, revision uint64, envoy *kind) (suspects []uint32) {
-	for it := ids.Iterator(); it.HasNext(); {
-		id := it.Next()
-		by := t.acknowledgers(id, envoy)
-		if t.entries[id].revision > revision && t.changedFor(id, envoy, revision) || atomic.LoadUint32(by)&envoy.bit == envoy.bit {
-			continue
-		}
-		atomic.OrUint32(by, envoy.bit)
-		if t.suspect(id, envoy) != nil {
-			suspects = append(suspects, id)
+// first returns what the first Envoy said that rejected the resource, and when.
+func (v *versionRejections) first() (since time.Time, message string) {
+	for _, rejection := range v.byNode {
+		if since.IsZero() || rejection.since.Before(since) || rejection.since.Equal(since) && rejection.message < message {
+			since, message = rejection.since, rejection.message
 		}
 	}
-	return suspects
+	return since, message
 }
 
-// offerAgain makes resources due for the Envoys of a version that lack them though they
-// did not reject them themselves. It is called under the store's lock.
-func (s *Store) offerAgain(t Type, ids []uint32, version string) {
+// offerToOthers makes resources due for the Envoys of a version for which they are stale
+// only because others rejected them. It is called under the store's lock.
+func (s *Store) offerToOthers(t Type, ids []uint32, version string) {
 	table := &s.tables[t]
 	for session := range s.sessions {
 		if session.envoy.version != version {
@@ -209,15 +151,15 @@ func (s *Store) offerAgain(t Type, ids []uint32, version string) {
 		}
 		due := false
 		session.locked(func() {
-			w := &session.watches[t]
-			if len(w.lacks) == 0 {
+			ts := &session.types[t]
+			if len(ts.stale) == 0 {
 				return
 			}
 			for _, id := range ids {
-				l, lacks := w.lacks[id]
-				if lacks && w.wants(id) && table.entries[id].presence == present && w.offer(table, id) == offerCurrent {
-					w.set.Add(id)
-					w.since[id] = l.since
+				state, isStale := ts.stale[id]
+				if isStale && ts.subscribesTo(id) && table.entries[id].presence == present && ts.offerOf(table, id) == offerCurrent {
+					ts.toSend.Add(id)
+					ts.dueSince[id] = state.since
 					due = true
 				}
 			}
@@ -228,8 +170,8 @@ func (s *Store) offerAgain(t Type, ids []uint32, version string) {
 	}
 }
 
-// versionBit returns the bit that stands for a version of Envoy in a set of versions.
-// A fleet has two or three; whoever makes up more of them gets none.
+// versionBit returns the bit that stands for a version of Envoy in a set of versions. A
+// fleet has two or three. A client that makes up more than 32 gets no bit.
 func (s *Store) versionBit(version string) uint32 {
 	i := slices.Index(s.versions, version)
 	if i < 0 {
@@ -240,84 +182,4 @@ func (s *Store) versionBit(version string) uint32 {
 		s.versions = append(s.versions, version)
 	}
 	return 1 << i
-}
-
-// RejectedResource is a resource that connected Envoys of one version reject as it is.
-type RejectedResource struct {
-	Key
-	// Envoy is the version of the Envoys.
-	Envoy string
-	// Nodes are the node ids of those that reject it, sorted.
-	Nodes []string
-	// Message is what the first of them said, and Since is when.
-	Message string
-	Since   time.Time
-	// Acknowledged tells that others of the version have acknowledged the same.
-	Acknowledged bool
-	// Quarantined tells that it is kept from others of the version.
-	Quarantined bool
-}
-
-// Rejected returns what connected Envoys reject, by type, name and version of Envoy. A
-// secret that is sent under other names is one resource.
-func (s *Store) Rejected() []RejectedResource {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var all []RejectedResource
-	for t := range s.tables {
-		table := &s.tables[t]
-		for id, suspects := range table.suspects {
-			for _, suspect := range suspects {
-				all = append(all, s.rejectedResource(Type(t), id, suspect))
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b RejectedResource) int {
-		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Envoy, b.Envoy), a.Since.Compare(b.Since))
-	})
-	merged := all[:0]
-	for _, r := range all {
-		if n := len(merged); n > 0 && merged[n-1].Key == r.Key && merged[n-1].Envoy == r.Envoy {
-			merged[n-1].merge(r)
-		} else {
-			merged = append(merged, r)
-		}
-	}
-	return merged
-}
-
-// merge adds what is said of another copy, or the other form, of the same resource.
-func (r *RejectedResource) merge(other RejectedResource) {
-	r.Nodes = slices.Compact(slices.Sorted(slices.Values(slices.Concat(r.Nodes, other.Nodes))))
-	r.Acknowledged = r.Acknowledged && other.Acknowledged
-	r.Quarantined = r.Quarantined || other.Quarantined
-}
-
-func (s *Store) rejectedResource(t Type, id uint32, suspect *suspect) RejectedResource {
-	table := &s.tables[t]
-	by := &table.entries[id].acknowledged
-	if suspect.second {
-		by = &table.second[id].acknowledged
-	}
-	named := id
-	if a, ok := table.aliases.of[id]; ok {
-		named = a.target
-	}
-	r := RejectedResource{
-		Key: Key{t, table.entries[named].name}, Envoy: suspect.envoy, Nodes: slices.Sorted(maps.Keys(suspect.nodes)),
-		Acknowledged: atomic.LoadUint32(by)&suspect.bit != 0,
-	}
-	r.Quarantined = len(r.Nodes) >= enough && !r.Acknowledged
-	r.Since, r.Message = suspect.first()
-	return r
-}
-
-// first returns what the first of the Envoys said, and when.
-func (s *suspect) first() (since time.Time, message string) {
-	for _, o := range s.nodes {
-		if since.IsZero() || o.since.Before(since) || o.since.Equal(since) && o.message < message {
-			since, message = o.since, o.message
-		}
-	}
-	return since, message
 }

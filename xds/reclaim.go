@@ -2,9 +2,9 @@ package xds
 
 import "github.com/RoaringBitmap/roaring/v2"
 
-// tidy frees ids if there are many to free, since names that Envoys ask for in
-// vain may come without any change; it returns how often that was done so far.
-func (s *Store) tidy(t Type) (reclaims uint64) {
+// reclaimIfDue frees ids if there are many to free. Apply does so too, but Envoys may ask for many
+// names that do not exist while nothing changes. It returns how often ids were freed so far.
+func (s *Store) reclaimIfDue(t Type) (reclaims uint64) {
 	s.mu.RLock()
 	due, reclaims := s.tables[t].reclaimable(), s.reclaims
 	s.mu.RUnlock()
@@ -21,12 +21,12 @@ func (t *table) reclaimable() bool {
 	return t.absent >= max(minReclaim, len(t.entries)/4, t.reclaimAt)
 }
 
-// minReclaim keeps small stores from looking for ids to reclaim at all.
+// minReclaim is the number of absent resources below which nobody looks for ids to free.
 const minReclaim = 1024
 
-// reclaim frees the ids of absent resources that no stream holds or asked for,
-// once they are a quarter of a table, and twice as many as were in use when it
-// last looked: a look costs as much as the table is large.
+// reclaim frees the ids of absent resources that no stream uses. It looks for them when the
+// absent resources are a quarter of a table, and twice as many as it left the last time: a look
+// costs as much as the table is large.
 func (s *Store) reclaim() {
 	for i := range s.tables {
 		t := &s.tables[i]
@@ -35,9 +35,9 @@ func (s *Store) reclaim() {
 		}
 		s.reclaims++
 		used := roaring.New()
-		s.doubts.use(Type(i), used)
+		s.unconfirmed.addUsedIDs(Type(i), used)
 		for session := range s.sessions {
-			session.watches[i].use(used)
+			session.types[i].addUsedIDs(used)
 		}
 		for id := range t.entries {
 			e := &t.entries[id]

@@ -44,7 +44,7 @@ func TestSentIDsAreNotReclaimed(t *testing.T) {
 			store.intern(Secret, []string{fmt.Sprint("asked for in vain ", i)})
 		}
 		store.tables[Secret].reclaimAt = 0
-		store.tidy(Secret)
+		store.reclaimIfDue(Secret)
 	}
 	reclaim()
 	if name := store.tables[Secret].entries[id].name; name != "gone" {
@@ -57,8 +57,8 @@ func TestSentIDsAreNotReclaimed(t *testing.T) {
 	}
 }
 
-// An Envoy is sent nothing of what it gave up while that was on its way.
-func TestGivenUpWhileOnItsWay(t *testing.T) {
+// An Envoy is sent nothing of what it unsubscribed from while that was in flight.
+func TestUnsubscribedWhileInFlight(t *testing.T) {
 	store, _, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a", "b", "kept")
 	e := connect("edge-1", "1.40.0")
@@ -72,8 +72,8 @@ func TestGivenUpWhileOnItsWay(t *testing.T) {
 	e.quiet()
 }
 
-// Nobody rejects what was given up before the rejection came.
-func TestGivenUpBeforeTheRejection(t *testing.T) {
+// Nobody rejects a resource if the Envoy unsubscribed before the rejection came.
+func TestUnsubscribedBeforeTheRejection(t *testing.T) {
 	store, clock, connect := scripts(t)
 	setIn(t, store, Secret, "1", "a")
 	e := connect("edge-1", "1.40.0")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,34 +16,31 @@ import (
 	"relay/internal/panics"
 )
 
-// recovery makes a panic that one client causes cost that client only: gRPC ends
-// the process. A stream that panics ends with codes.Internal.
+// recovery is for panics that one client causes. They cost that client its stream, which ends
+// with codes.Internal. Left to gRPC they would end the process.
 type recovery struct {
 	panics prometheus.Counter
-	// stacks is how many are logged: whoever finds a way to cause a panic comes
-	// again and again.
+	// stacks limits how many are logged: a client that causes a panic comes again and again.
 	stacks *rate.Limiter
 }
 
 func newRecovery(registerer prometheus.Registerer) recovery {
-	r := recovery{
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
+	return recovery{
+		panics: promauto.With(registerer).NewCounter(prometheus.CounterOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "panics_total", Help: "Streams and handshakes that ended by a bug of Relay; the log has its stack.",
 		}),
 		stacks: rate.NewLimiter(rate.Every(time.Minute), 10),
 	}
-	registerer.MustRegister(r.panics)
-	return r
 }
 
 // interceptor is around every stream.
 func (s *Server) interceptor(srv any, g grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	return s.recovered(remoteAddress(g.Context()), panics.Catch(func() error { return handler(srv, g) }))
+	return s.reportPanic(remoteAddress(g.Context()), panics.Catch(func() error { return handler(srv, g) }))
 }
 
-// recovered counts and logs an error that is a panic, and returns what the client
-// is told.
-func (s *Server) recovered(remote string, err error) error {
+// reportPanic counts and logs an error that is a panic, and returns what the client is told. It
+// returns any other error as it is.
+func (s *Server) reportPanic(remote string, err error) error {
 	if !panics.Is(err) {
 		return err
 	}
@@ -53,50 +51,50 @@ func (s *Server) recovered(remote string, err error) error {
 	return status.Error(codes.Internal, "a bug in Relay was hit: its log has the stack")
 }
 
-// contained is f for a goroutine of its own.
-func (s *Server) contained(ctx context.Context, f func()) func() {
+// catching returns f for a goroutine of its own: a panic in it is reported.
+func (s *Server) catching(ctx context.Context, f func()) func() {
 	return func() {
-		_ = s.recovered(remoteAddress(ctx), panics.Catch(func() error { f(); return nil }))
+		_ = s.reportPanic(remoteAddress(ctx), panics.Catch(func() error { f(); return nil }))
 	}
 }
 
-// receiveMsg is g.RecvMsg for a goroutine of its own: it returns a panic as an
-// error, with which the stream is to end.
+// receiveMsg is g.RecvMsg for a goroutine of its own. It returns a panic as an error, with which
+// the stream is to end.
 func receiveMsg(g grpc.ServerStream, req *request) error {
 	return panics.Catch(func() error { return g.RecvMsg(req) })
 }
 
-// containedHandshake fails where the handshake panics.
-type containedHandshake struct {
+// catchingHandshake makes an error of a panic in the handshake.
+type catchingHandshake struct {
 	credentials.TransportCredentials
 	server *Server
 }
 
 // ServerHandshake makes the handshake.
-func (h containedHandshake) ServerHandshake(raw net.Conn) (conn net.Conn, info credentials.AuthInfo, err error) {
+func (h catchingHandshake) ServerHandshake(raw net.Conn) (conn net.Conn, info credentials.AuthInfo, err error) {
 	err = panics.Catch(func() (err error) {
 		conn, info, err = h.TransportCredentials.ServerHandshake(raw)
 		return err
 	})
-	if err = h.server.recovered(raw.RemoteAddr().String(), err); err != nil {
+	if err = h.server.reportPanic(raw.RemoteAddr().String(), err); err != nil {
 		return nil, nil, err
 	}
 	return conn, info, nil
 }
 
 // Clone copies the credentials.
-func (h containedHandshake) Clone() credentials.TransportCredentials {
-	return containedHandshake{h.TransportCredentials.Clone(), h.server}
+func (h catchingHandshake) Clone() credentials.TransportCredentials {
+	return catchingHandshake{h.TransportCredentials.Clone(), h.server}
 }
 
-// locked runs f under the store's lock, and unlocked after a panic too.
+// locked runs f under the store's lock. The lock is given back after a panic too.
 func (s *Store) locked(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f()
 }
 
-// readLocked does so for reading.
+// readLocked runs f under the store's read lock.
 func (s *Store) readLocked(f func()) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -102,10 +102,10 @@ func TestResolverPanics(t *testing.T) {
 	c := f.connect()
 	c.Subscribe(secrets, "bad.test")
 	wantInternal(t, c.End())
-	f.goesOn(1, "(*table).alias")
+	f.goesOn(1, "(*table).resolveAlias")
 }
 
-// A change that panics in the middle is told as far as it was made, and the next
+// A change that panics in the middle is sent as far as it was made, and the next
 // one is whole.
 func TestApplyPanics(t *testing.T) {
 	f := newFragile(t)
@@ -138,7 +138,7 @@ func TestHandlerPanics(t *testing.T) {
 		wantInternal(t, c.End())
 	}
 	f.broken.Store(false)
-	f.goesOn(2, "(*Server).stranger")
+	f.goesOn(2, "(*Server).refuseStranger")
 	if n := len(f.server.Streams()); n != 2 {
 		t.Errorf("%d streams are left, want the 2 good ones", n)
 	}
@@ -181,7 +181,7 @@ func TestReceivePanics(t *testing.T) {
 // A stalled stream is closed by a timer.
 func TestStalledPanics(t *testing.T) {
 	f := newFragile(t)
-	f.server.contained(t.Context(), func() { panic("no such connection") })()
+	f.server.catching(t.Context(), func() { panic("no such connection") })()
 	f.goesOn(1, "TestStalledPanics")
 }
 

@@ -23,7 +23,7 @@ func benchFleet(b *testing.B, envoys int) (*Store, []*session) {
 	}
 	s.Apply(c)
 	for i := range all {
-		all[i] = newSession(s, &kind{node: fmt.Sprint("edge-", i), version: "1.40.0"})
+		all[i] = newSession(s, &envoyNode{id: fmt.Sprint("edge-", i), version: "1.40.0"})
 		benchTake(b, all[i], Cluster, benchRequest(b, s, Cluster, false, false))
 		benchAnswer(all[i])
 	}
@@ -33,7 +33,7 @@ func benchFleet(b *testing.B, envoys int) (*Store, []*session) {
 // benchCome has an Envoy come that is to reject all.
 func benchCome(b *testing.B, s *Store) *session {
 	b.Helper()
-	e := newSession(s, &kind{node: "bad", version: "1.40.0"})
+	e := newSession(s, &envoyNode{id: "bad", version: "1.40.0"})
 	benchTake(b, e, Cluster, benchRequest(b, s, Cluster, false, false))
 	return e
 }
@@ -46,7 +46,7 @@ func benchReject(s *session) {
 			return
 		}
 		for _, r := range responses {
-			s.request(r.typ, &request{DeltaDiscoveryRequest: discoveryv3.DeltaDiscoveryRequest{
+			s.handleRequest(r.typ, &request{DeltaDiscoveryRequest: discoveryv3.DeltaDiscoveryRequest{
 				ResponseNonce: r.nonce, ErrorDetail: &statuspb.Status{Message: "bad"},
 			}}, time.Time{})
 		}

@@ -14,16 +14,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// request is a DeltaDiscoveryRequest. Its lists are kept out of the message,
-// as parts of one string: an Envoy that comes again names all that it has, and
-// a map of that costs more than all else that is done with it.
+// request is a DeltaDiscoveryRequest. Its lists are kept out of the message, as parts of one
+// string: an Envoy that reconnects names all that it has, and a map of that would cost more than
+// all else that is done with it.
 type request struct {
 	// raw is what was received, in the buffers in which it came, until parse.
 	raw mem.BufferSlice
-	// size is what was received, in bytes, and room what that takes of the budget
-	// until the request is dealt with.
-	size int
-	room *reservation
+	// size is that of what was received, in bytes, and reservation the memory that this takes
+	// of the budget until the request is handled; nil if it is small.
+	size        int
+	reservation *reservation
 
 	discoveryv3.DeltaDiscoveryRequest // all but the lists
 
@@ -64,7 +64,7 @@ func (r *request) parse() error {
 }
 
 func (r *request) unmarshal(data []byte) error {
-	*r = request{size: r.size, room: r.room}
+	*r = request{size: r.size, reservation: r.reservation}
 	// A string of the same bytes: nobody writes to them.
 	text := unsafe.String(unsafe.SliceData(data), len(data))
 	var rest []byte

@@ -1,6 +1,6 @@
-// Package xds streams Envoy resources by delta ADS: a Store holds the marshalled
-// resources of one fleet with a change log, a stream sends each Envoy what
-// changed since its cursor, in an order in which no request fails.
+// Package xds streams Envoy resources by delta ADS. A Store holds the marshalled resources of
+// one fleet, with a change log. A stream sends an Envoy what changed since its cursor, in an
+// order in which no request fails.
 //
 // It knows nothing of apps or certificates. Protocol:
 // https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
@@ -9,72 +9,15 @@ package xds
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
-	"slices"
-	"strings"
+	"strconv"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
-
-// Type is a resource type that Relay serves.
-type Type uint8
-
-// The types, in the order in which Envoy needs them.
-const (
-	Cluster Type = iota
-	Endpoint
-	Secret
-	Listener
-	Scope
-	ExtensionConfig
-	numTypes
-)
-
-const typeURLPrefix = "type.googleapis.com/"
-
-// The names are those of the messages in Envoy's v3 API.
-var messageNames = [numTypes]string{
-	Cluster:         "envoy.config.cluster.v3.Cluster",
-	Endpoint:        "envoy.config.endpoint.v3.ClusterLoadAssignment",
-	Secret:          "envoy.extensions.transport_sockets.tls.v3.Secret",
-	Listener:        "envoy.config.listener.v3.Listener",
-	Scope:           "envoy.config.route.v3.ScopedRouteConfiguration",
-	ExtensionConfig: "envoy.config.core.v3.TypedExtensionConfig",
-}
-
-var typeNames = [numTypes]string{"clusters", "endpoints", "secrets", "listeners", "scopes", "extension_configs"}
-
-// URL returns the type URL used on the wire.
-func (t Type) URL() string { return typeURLPrefix + messageNames[t] }
-
-// String returns the name used in logs, metrics and the admin JSON.
-func (t Type) String() string { return typeNames[t] }
-
-// MarshalText makes Type usable as a JSON key.
-func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
-
-// TypeOf returns the Type with the given type URL.
-func TypeOf(url string) (Type, bool) {
-	name, ok := strings.CutPrefix(url, typeURLPrefix)
-	t := slices.Index(messageNames[:], name)
-	if !ok || t < 0 {
-		return 0, false
-	}
-	return Type(t), true
-}
-
-// Types lists all types in order.
-func Types() []Type {
-	all := make([]Type, numTypes)
-	for t := range all {
-		all[t] = Type(t)
-	}
-	return all
-}
 
 // Key names a resource within a Store.
 type Key struct {
@@ -92,67 +35,65 @@ type Resource struct {
 	// field tag and length included, so that a response is a concatenation.
 	wire mem.Buffer
 	hash version
-	// scoped tells that it is a listener that takes its routes from scopes.
-	scoped bool
-	// other is for Envoys without the extension that this form needs; nil if
-	// there is no such form.
-	needs string
-	other *Resource
+	// usesScopes tells that it is a listener that takes its routes from scopes.
+	usesScopes bool
+	// variant is for Envoys without the extension needs; nil if there is no variant.
+	needs   string
+	variant *Resource
 }
 
-// version is a Version as a number; 0 stands for none.
+// version is Resource.Version as a number; 0 stands for none.
 type version uint64
 
 func (v version) String() string { return fmt.Sprintf("%016x", uint64(v)) }
 
-// parseVersion returns none for what is not one of our versions: an Envoy may
-// have been served by something else.
+// parseVersion returns 0 for what is not a version of Relay: another control plane may have
+// served the Envoy.
 func parseVersion(s string) version {
-	var b [8]byte
-	if len(s) != 2*len(b) {
+	v, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || len(s) != 16 {
 		return 0
 	}
-	if _, err := hex.Decode(b[:], []byte(s)); err != nil {
-		return 0
-	}
-	return version(binary.BigEndian.Uint64(b[:]))
+	return version(v)
 }
 
 // Size returns the bytes the resource takes in a response.
 func (r Resource) Size() int { return r.wire.Len() }
 
+// deterministic gives equal messages equal bytes, so that versions are hashes of content.
+var deterministic = proto.MarshalOptions{Deterministic: true}
+
 // NewResource marshals msg, which must be of type t.
 func NewResource(t Type, name string, msg proto.Message) (Resource, error) {
-	if got := string(msg.ProtoReflect().Descriptor().FullName()); got != messageNames[t] {
-		return Resource{}, fmt.Errorf("resource %q: message is a %s, not a %s", name, got, messageNames[t])
+	if got := string(msg.ProtoReflect().Descriptor().FullName()); got != t.message() {
+		return Resource{}, fmt.Errorf("resource %q: message is a %s, not a %s", name, got, t.message())
 	}
-	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
+	body, err := deterministic.Marshal(msg)
 	if err != nil {
-		return Resource{}, fmt.Errorf("marshal %s %q: %w", messageNames[t], name, err)
+		return Resource{}, fmt.Errorf("marshal %s %q: %w", t.message(), name, err)
 	}
 	sum := sha256.Sum256(body)
 	hash := version(binary.BigEndian.Uint64(sum[:8]))
 	wire := encodeResource(t.URL(), name, hash.String(), body)
-	return Resource{Key: Key{t, name}, Version: hash.String(), wire: mem.SliceBuffer(wire), hash: hash, scoped: scoped(msg)}, nil
+	return Resource{Key: Key{t, name}, Version: hash.String(), wire: mem.SliceBuffer(wire), hash: hash, usesScopes: usesScopes(msg)}, nil
 }
 
-// scoped reports whether a message is a listener for HTTP: all of them have scopes.
-func scoped(msg proto.Message) bool {
+// usesScopes reports whether a message is a listener for HTTP. All of those take their
+// routes from scopes.
+func usesScopes(msg proto.Message) bool {
 	listener, ok := msg.(*listenerv3.Listener)
 	if !ok {
 		return false
 	}
 	for _, chain := range listener.GetFilterChains() {
 		for _, filter := range chain.GetFilters() {
-			if filter.GetTypedConfig().GetTypeUrl() == httpManagerURL {
+			if filter.GetTypedConfig().MessageIs((*hcmv3.HttpConnectionManager)(nil)) {
 				return true
 			}
 		}
 	}
 	return false
 }
-
-const httpManagerURL = typeURLPrefix + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 // Field numbers of envoy.service.discovery.v3 (Resource, DeltaDiscoveryResponse
 // and DeltaDiscoveryRequest), google.protobuf.Any, and the entries of maps.
@@ -223,19 +164,18 @@ func appendString(b []byte, field protowire.Number, s string) []byte {
 type Change struct {
 	Set    []Resource
 	Remove []Key
-	// Withhold marks resources whose truth is not known yet (their source has
-	// not synced): nothing is said about them, neither their content nor their
-	// absence, until a later Change sets or removes them.
+	// Withhold are resources of which nothing is known yet, as their source has not synced.
+	// Envoys are told neither their content nor that they do not exist, until a later Change
+	// sets or removes them.
 	Withhold []Key
 	// Resolve, if set, takes the place of the Resolver of secrets.
 	Resolve Resolver
 }
 
-// Resolver finds the secret that answers a name which no secret has: Envoy asks
-// for the server name that a client sent, whatever it is. Names that are not
-// lasting are taken back when there are too many of them. It must be quick, and
-// is called by many streams at a time.
-type Resolver func(name string) (secret string, lasting, ok bool)
+// Resolver finds the secret that answers a name which no secret has: Envoy asks for the server
+// name that a client sent, whatever it is. A name that is not permanent is removed again when
+// there are too many. A Resolver must be quick. Many streams call it at a time.
+type Resolver func(name string) (secret string, permanent, ok bool)
 
 // Empty reports whether the change has no effect.
 func (c Change) Empty() bool {

@@ -1,12 +1,10 @@
 package xds
 
 import (
-	"fmt"
-
 	"github.com/RoaringBitmap/roaring/v2"
 	"google.golang.org/grpc/encoding"
+	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/proto"
 )
 
 // response is a DeltaDiscoveryResponse ready for the wire: the resources are the
@@ -21,15 +19,15 @@ type response struct {
 	nonce              string
 }
 
-func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind) *response {
+func newResponse(t Type, table *table, b batch, nonce, marker string, envoy *envoyNode) *response {
 	r := &response{typ: t, nonce: nonce}
-	if b.set != nil {
-		r.buffers = make(mem.BufferSlice, 0, b.set.GetCardinality()+1)
-		for it := b.set.Iterator(); it.HasNext(); {
+	if b.resources != nil {
+		r.buffers = make(mem.BufferSlice, 0, b.resources.GetCardinality()+1)
+		for it := b.resources.Iterator(); it.HasNext(); {
 			id := it.Next()
 			wire := b.content(table, id, envoy)
-			if b.vary != nil && b.vary.Contains(id) {
-				r.buffers = append(r.buffers, varied(t, wire, salt+nonce)...)
+			if b.forceRead != nil && b.forceRead.Contains(id) {
+				r.buffers = append(r.buffers, withMarker(t, wire, marker+nonce)...)
 			} else {
 				r.buffers = append(r.buffers, wire)
 			}
@@ -40,8 +38,8 @@ func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind)
 	rest := make([]byte, 0, sizeBytes(fieldResponseTypeURL, len(url))+sizeBytes(fieldResponseNonce, len(nonce)))
 	rest = appendString(rest, fieldResponseTypeURL, url)
 	rest = appendString(rest, fieldResponseNonce, nonce)
-	if b.gone != nil {
-		for it := b.gone.Iterator(); it.HasNext(); {
+	if b.removed != nil {
+		for it := b.removed.Iterator(); it.HasNext(); {
 			rest = appendString(rest, fieldResponseRemoved, table.entries[it.Next()].name)
 			r.removed++
 		}
@@ -52,7 +50,7 @@ func newResponse(t Type, table *table, b batch, nonce, salt string, envoy *kind)
 }
 
 // content is what the response carries of a resource.
-func (b batch) content(t *table, id uint32, envoy *kind) mem.Buffer {
+func (b batch) content(t *table, id uint32, envoy *envoyNode) mem.Buffer {
 	if b.lastGood != nil && b.lastGood.Contains(id) {
 		wire, _ := t.lastGood(id, envoy)
 		return wire
@@ -69,41 +67,26 @@ func (t *table) names(ids *roaring.Bitmap) []string {
 	return names
 }
 
-// codec writes responses without marshalling them again, and is otherwise the
-// usual protobuf codec.
-type codec struct{}
+// codec writes responses without marshalling them again, and leaves requests unread. For
+// all else it is gRPC's codec for protobuf.
+type codec struct{ encoding.CodecV2 }
 
-var _ encoding.CodecV2 = codec{}
-
-// Name is the content subtype of protobuf.
-func (codec) Name() string { return "proto" }
+func newCodec() codec { return codec{encoding.GetCodecV2(grpcproto.Name)} }
 
 // Marshal returns the buffers that make up the message.
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	switch m := v.(type) {
-	case *response:
-		return m.buffers, nil
-	case proto.Message:
-		body, err := proto.Marshal(m)
-		if err != nil {
-			return nil, err
-		}
-		return mem.BufferSlice{mem.SliceBuffer(body)}, nil
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if r, ok := v.(*response); ok {
+		return r.buffers, nil
 	}
-	return nil, fmt.Errorf("cannot marshal a %T", v)
+	return c.CodecV2.Marshal(v)
 }
 
 // Unmarshal takes a request as it is: to parse it may have to wait.
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	switch m := v.(type) {
-	case *request:
+func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if r, ok := v.(*request); ok {
 		data.Ref()
-		m.raw, m.size = data, data.Len()
+		r.raw, r.size = data, data.Len()
 		return nil
-	case proto.Message:
-		buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
-		defer buffer.Free()
-		return proto.Unmarshal(buffer.ReadOnlyData(), m)
 	}
-	return fmt.Errorf("cannot unmarshal into a %T", v)
+	return c.CodecV2.Unmarshal(data, v)
 }

@@ -11,8 +11,8 @@ import (
 	"relay/xds/xdstest"
 )
 
-// script is the protocol of one Envoy without a connection: it says what it is told
-// to say, at the time that the clock shows.
+// script is one Envoy's side of the protocol, without a connection: it sends what a test says, at the
+// time that the clock shows.
 type script struct {
 	t       *testing.T
 	session *session
@@ -29,7 +29,7 @@ func scripts(t *testing.T) (*Store, *time.Time, func(node, version string) *scri
 	*clock = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	store.Open()
 	return store, clock, func(node, version string) *script {
-		return &script{t: t, session: newSession(store, &kind{node: node, version: version}), clock: clock}
+		return &script{t: t, session: newSession(store, &envoyNode{id: node, version: version}), clock: clock}
 	}
 }
 
@@ -45,7 +45,7 @@ func setIn(t *testing.T, store *Store, typ Type, content string, names ...string
 func (s *script) send(typ Type, req *discoveryv3.DeltaDiscoveryRequest) *Rejection {
 	s.t.Helper()
 	req.TypeUrl = typ.URL()
-	return s.session.request(typ, encoded(s.t, req), *s.clock)
+	return s.session.handleRequest(typ, encoded(s.t, req), *s.clock)
 }
 
 func (s *script) subscribe(typ Type, names ...string) {

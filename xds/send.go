@@ -7,50 +7,82 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// next makes the next response of a type, or none if there is nothing to send
-// or one is in flight.
-func (s *session) next(t Type, now time.Time) *response {
-	w, table := &s.watches[t], &s.store.tables[t]
-	if !w.subscribed || w.flight != nil {
-		return nil
+// plan returns the responses that may be sent now, in the order in which they are to be
+// sent, and when to call it again at the latest (zero if nothing waits). The order is that
+// of typeInfo.sentAfter and removedAfter: make before break.
+func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
+	s.store.mu.RLock()
+	defer s.store.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.types {
+		ts := &s.types[t]
+		ts.now = now
+		if ts.subscribed {
+			ts.collectChanges(&s.store.tables[t], s.store.revision)
+			ts.retryStale()
+		}
 	}
-	if w.set.IsEmpty() && w.gone.IsEmpty() && len(w.retry) == 0 && !w.answer {
-		return nil
+	s.resendEndpointsAtStart(now)
+	for again := true; again; {
+		again = false
+		for _, t := range sendOrder {
+			if r := s.nextResponse(t, now); r != nil {
+				out = append(out, r)
+			}
+			// What waited for a resource that is not sent after all may be sent now.
+			again = again || s.types[t].replan
+			s.types[t].replan = false
+		}
 	}
-	b := s.pick(t, now)
-	if b.empty() && (!w.answer || !w.set.IsEmpty() || !w.gone.IsEmpty()) {
-		return nil
-	}
-	w.answer = false
-	s.nonce++
-	w.flight = s.newFlight(t, b, now)
-	w.sent, w.sentAt = s.store.revision, now
-	if t == Cluster {
-		s.endpointsAgain(roaring.And(b.set, w.held))
-	}
-	w.held.Or(b.set)
-	w.held.AndNot(b.gone)
-	return newResponse(t, table, w.flight.batch, w.flight.nonce, s.salt, s.envoy)
+	s.checkConverged(now)
+	return out, s.nextDeadline(now)
 }
 
-// pick takes what the next response of a type carries. Changes and the parts of a
-// rejected response take turns, since the search for a culprit may take long.
-func (s *session) pick(t Type, now time.Time) (b batch) {
-	w, table := &s.watches[t], &s.store.tables[t]
-	parts := func() {
-		for len(w.retry) > 0 && b.empty() {
-			b, w.retry = w.refresh(table, w.retry[0]), w.retry[1:]
-		}
-		w.searched = !b.empty()
+// nextResponse makes the next response of a type. It returns nil if there is nothing to
+// send, or one is in flight.
+func (s *session) nextResponse(t Type, now time.Time) *response {
+	ts, table := &s.types[t], &s.store.tables[t]
+	if !ts.subscribed || ts.inFlight != nil {
+		return nil
 	}
-	searched := w.searched
+	if ts.toSend.IsEmpty() && ts.toRemove.IsEmpty() && len(ts.searchParts) == 0 && !ts.mustAnswer {
+		return nil
+	}
+	b := s.nextBatch(t, now)
+	if b.empty() && (!ts.mustAnswer || !ts.toSend.IsEmpty() || !ts.toRemove.IsEmpty()) {
+		return nil
+	}
+	ts.mustAnswer = false
+	s.nonce++
+	ts.inFlight = s.newSentResponse(t, b, now)
+	ts.sent, ts.sentAt = s.store.revision, now
+	if t == Cluster {
+		s.resendEndpointsOf(roaring.And(b.resources, ts.inEnvoy))
+	}
+	ts.inEnvoy.Or(b.resources)
+	ts.inEnvoy.AndNot(b.removed)
+	return newResponse(t, table, ts.inFlight.batch, ts.inFlight.nonce, s.marker, s.envoy)
+}
+
+// nextBatch takes what the next response of a type carries. Changes and the parts of a
+// rejected response take turns, as the search for a culprit may take long.
+func (s *session) nextBatch(t Type, now time.Time) (b batch) {
+	ts, table := &s.types[t], &s.store.tables[t]
+	parts := func() {
+		for len(ts.searchParts) > 0 && b.empty() {
+			b, ts.searchParts = ts.refreshPart(table, ts.searchParts[0]), ts.searchParts[1:]
+		}
+		ts.lastWasSearch = !b.empty()
+	}
+	searched := ts.lastWasSearch
 	if !searched {
 		parts()
 	}
 	if b.empty() {
-		setLimit, goneLimit := s.limits(t, now)
-		b = w.take(table, setLimit, goneLimit, s.store.revision)
-		w.searched = false
+		sendLimit, removeLimit := s.sendLimits(t, now)
+		b = ts.takeDue(table, sendLimit, removeLimit, s.store.revision)
+		ts.lastWasSearch = false
 	}
 	if b.empty() && searched {
 		parts()
@@ -58,73 +90,74 @@ func (s *session) pick(t Type, now time.Time) (b batch) {
 	return b
 }
 
-func (s *session) newFlight(t Type, b batch, now time.Time) *flight {
-	w, table := &s.watches[t], &s.store.tables[t]
-	f := &flight{
+// newSentResponse notes what a batch means for the state of the type.
+func (s *session) newSentResponse(t Type, b batch, now time.Time) *sentResponse {
+	ts, table := &s.types[t], &s.store.tables[t]
+	sent := &sentResponse{
 		batch: b, nonce: strconv.FormatUint(s.nonce, 10), revision: s.store.revision, sentAt: now,
-		fresh: roaring.AndNot(b.set, w.held), goneHeld: roaring.And(b.gone, w.held),
-		waits: roaring.And(b.set, w.waits), scopesBefore: t == Listener && s.watches[Scope].subscribed,
+		added: roaring.AndNot(b.resources, ts.inEnvoy), takenAway: roaring.And(b.removed, ts.inEnvoy),
+		awaited: roaring.And(b.resources, ts.awaited), scopesRequested: t == Listener && s.types[Scope].subscribed,
 	}
-	w.waits.AndNot(b.set)
-	w.waits.AndNot(b.gone)
-	if b.set.GetCardinality() == 1 {
-		id := b.set.Minimum()
-		f.version = table.version(id, s.envoy)
+	ts.awaited.AndNot(b.resources)
+	ts.awaited.AndNot(b.removed)
+	if b.resources.GetCardinality() == 1 {
+		id := b.resources.Minimum()
+		sent.onlyVersion = table.version(id, s.envoy)
 		if b.lastGood != nil && b.lastGood.Contains(id) {
-			_, f.version = table.lastGood(id, s.envoy)
+			_, sent.onlyVersion = table.lastGood(id, s.envoy)
 		}
 	}
-	if skipsKnown[t] && (s.old || !w.skips.IsEmpty()) {
-		f.vary = roaring.And(b.set, w.skips)
-		if s.old {
-			// What other streams sent it, and what became of that, is not known here.
-			f.vary.Or(roaring.AndNot(b.set, w.looked))
+	if t.info().skipsEqual == yes && (s.servedBefore || !ts.mayBeSkipped.IsEmpty()) {
+		sent.forceRead = roaring.And(b.resources, ts.mayBeSkipped)
+		if s.servedBefore {
+			// Nobody knows what other streams sent, and what Envoy made of that.
+			sent.forceRead.Or(roaring.AndNot(b.resources, ts.ackedRead))
 		}
 	}
-	among(w.lacks, b.set, func(id uint32) {
+	eachIn(ts.stale, b.resources, func(id uint32) {
 		if b.lastGood == nil || !b.lastGood.Contains(id) {
-			f.mended = append(f.mended, id)
-			delete(w.lacks, id)
+			sent.noLongerStale = append(sent.noLongerStale, id)
+			delete(ts.stale, id)
 		}
 	})
-	return f
+	return sent
 }
 
-// accept takes note of an acknowledged response. It returns those of it that this
-// Envoy or others of its version had rejected; one may be there twice.
-func (w *watch) accept(t *table, f *flight) (settled []uint32) {
-	w.trial.AndNot(f.set)
-	w.unsure.AndNot(f.set)
-	w.unsure.AndNot(f.gone)
-	looked := w.stillAsked(f.set)
-	w.unread.AndNot(looked)
-	w.unread.Or(roaring.AndNot(f.set, looked))
-	if skipsKnown[w.typ] {
-		w.skips.AndNot(f.set)
-		w.looked.Or(looked)
+// handleACK notes that a response was acknowledged. It returns the resources in it that
+// this Envoy, or others of its version, had rejected. One may be there twice.
+func (ts *typeState) handleACK(t *table, sent *sentResponse) (noLongerRejected []uint32) {
+	ts.retrying.AndNot(sent.resources)
+	ts.maybeInEnvoy.AndNot(sent.resources)
+	ts.maybeInEnvoy.AndNot(sent.removed)
+	read := ts.readByEnvoy(sent.resources)
+	ts.ackedUnread.AndNot(read)
+	ts.ackedUnread.Or(roaring.AndNot(sent.resources, read))
+	if ts.typ.info().skipsEqual == yes {
+		ts.mayBeSkipped.AndNot(sent.resources)
+		ts.ackedRead.Or(read)
 	}
-	if w.wildcard {
-		w.forget(f.gone)
+	if ts.wildcard {
+		ts.forgetRead(sent.removed)
 	}
-	current := looked
-	if f.lastGood != nil {
-		current = roaring.AndNot(looked, f.lastGood)
+	current := read
+	if sent.lastGood != nil {
+		current = roaring.AndNot(read, sent.lastGood)
 	}
-	settled = t.acknowledge(current, f.revision, w.envoy)
-	among(w.rejected, current, func(id uint32) { settled = append(settled, id) })
-	return settled
+	noLongerRejected = t.acknowledge(current, sent.revision, ts.envoy)
+	eachIn(ts.rejected, current, func(id uint32) { noLongerRejected = append(noLongerRejected, id) })
+	return noLongerRejected
 }
 
-// stillAsked returns those of the ids that Envoy has asked for since before they were
-// sent. It acknowledges unread what it has given up meanwhile, as it does with all that
-// a listener needs which it rejects.
-func (w *watch) stillAsked(ids *roaring.Bitmap) *roaring.Bitmap {
-	if w.wildcard && w.waits.IsEmpty() {
+// readByEnvoy returns those ids of an acknowledged response to which Envoy has subscribed
+// since before they were sent. Envoy acknowledges unread what it unsubscribed from meanwhile.
+// When it rejects a listener, it unsubscribes from all that the listener needs.
+func (ts *typeState) readByEnvoy(ids *roaring.Bitmap) *roaring.Bitmap {
+	if ts.wildcard && ts.awaited.IsEmpty() {
 		return ids
 	}
-	asked := roaring.AndNot(ids, w.waits)
-	if !w.wildcard {
-		asked.And(w.names)
+	asked := roaring.AndNot(ids, ts.awaited)
+	if !ts.wildcard {
+		asked.And(ts.names)
 	}
 	return asked
 }

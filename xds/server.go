@@ -40,16 +40,16 @@ type Server struct {
 	// Limits are DefaultLimits unless set before Serve.
 	Limits Limits
 
-	connections *guard.Listener
-	inflows     *inflows
-	stores      map[string]*Store
-	log         *slog.Logger
-	refusals    *guard.Log
-	metrics     *metrics
-	admission   admission
-	recovery    recovery
-	budget      *budget
-	turns       turns
+	connections    *guard.Listener
+	conns          *envoyConns
+	stores         map[string]*Store
+	log            *slog.Logger
+	refusals       *guard.Log
+	metrics        *metrics
+	workSlots      workSlots
+	recovery       recovery
+	budget         *budget
+	handshakeSlots handshakeSlots
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -61,7 +61,7 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
 		streams: make(map[*stream]struct{}), hosts: make(map[string]int),
-		admission: newAdmission(), budget: newBudget(), turns: newTurns(), Limits: DefaultLimits(),
+		workSlots: newWorkSlots(), budget: newBudget(), handshakeSlots: newHandshakeSlots(), Limits: DefaultLimits(),
 		recovery: newRecovery(registerer),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
@@ -76,17 +76,15 @@ const maxRequest = 64 << 20
 // maxHeaders bounds the headers of a request, in bytes.
 const maxHeaders = 16 << 10
 
-// maxNode bounds the names that an Envoy gives itself and its fleet, in bytes:
-// they are kept, and logged.
+// maxNode bounds node.id and node.cluster, in bytes: they are kept, and logged.
 const maxNode = 1024
 
-// readBuffer is kept for each connection. Large frames go past it.
+// readBuffer is the size of the buffer of each connection, in bytes. Large frames bypass it.
 const readBuffer = 8 << 10
 
-// streamWindow is how many bytes an Envoy may send ahead of what is read; of a
-// request that is being read, it may send all. connWindow is only about what is on
-// its way. Were they not fixed, each ACK would be followed by a ping, to find out
-// what is best.
+// The windows of HTTP/2, in bytes: streamWindow is how far an Envoy may send ahead of what is
+// read. Of a request that is being read it may send all. They are fixed, since gRPC would
+// otherwise send a ping after each ACK, to find out which sizes are best.
 const (
 	streamWindow = 64 << 10
 	connWindow   = 1 << 20
@@ -95,26 +93,26 @@ const (
 // Serve serves until ctx ends, and then closes all streams: they would not end
 // by themselves. Envoys keep what they have and look for another Relay.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	creds, turns := insecure.NewCredentials(), turns(nil)
+	creds, slots := insecure.NewCredentials(), handshakeSlots(nil)
 	if s.TLS != nil {
-		creds, turns = credentials.NewTLS(s.TLS), s.turns
+		creds, slots = credentials.NewTLS(s.TLS), s.handshakeSlots
 	}
 	unused := s.Limits.Handshake + s.Limits.FirstRequest
 	s.connections = guard.Listen(l, guard.Limits{
 		First: unused, Idle: unused, PerAddress: s.Limits.IdlePerAddress, InAll: s.Limits.Idle,
 	}, s.refusals)
-	s.budget.limit(s.Limits)
-	s.inflows = &inflows{
+	s.budget.setLimits(s.Limits)
+	s.conns = &envoyConns{
 		budget: s.budget, refusals: s.refusals, limit: s.Limits.Stall, use: s.connections.Use,
-		conns: make(map[string]*inflow),
+		conns: make(map[string]*envoyConn),
 	}
 	g := grpc.NewServer(
-		grpc.Creds(containedHandshake{handshaker{creds, s.refusals, s.inflows, turns, s.Limits.Handshake}, s}),
+		grpc.Creds(catchingHandshake{handshaker{creds, s.refusals, s.conns, slots, s.Limits.Handshake}, s}),
 		grpc.StreamInterceptor(s.interceptor),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
 		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
-		grpc.ForceServerCodecV2(codec{}),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.ReadBufferSize(readBuffer),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: s.Limits.Stall}),
@@ -154,7 +152,7 @@ func (s *Server) refuse(ctx context.Context, kind guard.Kind, node *corev3.Node,
 	return err
 }
 
-// remoteAddress is that of the client of a stream.
+// remoteAddress returns that of the client of a stream.
 func remoteAddress(ctx context.Context) string {
 	if p, ok := peer.FromContext(ctx); ok {
 		return p.Addr.String()
@@ -176,9 +174,9 @@ func certificateExpires(ctx context.Context) (at time.Time) {
 	return info.State.PeerCertificates[0].NotAfter
 }
 
-// stranger refuses a client that may have no fleet at all: before it is read
-// what it asks for, which may be large.
-func (s *Server) stranger(ctx context.Context) error {
+// refuseStranger refuses a client that may have no fleet at all, before its request is read: that
+// may be large.
+func (s *Server) refuseStranger(ctx context.Context) error {
 	p, ok := peer.FromContext(ctx)
 	if s.Authorize == nil || !ok {
 		return nil
@@ -192,8 +190,8 @@ func (s *Server) stranger(ctx context.Context) error {
 	return s.refuse(ctx, guard.Access, nil, status.Error(codes.PermissionDenied, refused.Error()))
 }
 
-// admit returns the store for an Envoy, unless it may not have it.
-func (s *Server) admit(ctx context.Context, node *corev3.Node) (*Store, error) {
+// storeFor returns the store for an Envoy, or an error if the Envoy may not have it.
+func (s *Server) storeFor(ctx context.Context, node *corev3.Node) (*Store, error) {
 	if len(node.GetId()) > maxNode || len(node.GetCluster()) > maxNode {
 		return nil, s.refuse(ctx, guard.Request, nil, status.Errorf(codes.InvalidArgument, "node.id and node.cluster may have %d bytes", maxNode))
 	}

@@ -1,110 +1,17 @@
 package xds
 
 import (
-	"context"
-	"errors"
-	"log/slog"
 	"maps"
-	"net"
 	"strings"
 	"testing"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
 	"relay/xds/xdstest"
-)
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-type fixture struct {
-	t       *testing.T
-	store   *Store
-	server  *Server
-	metrics *prometheus.Registry
-	address string
-}
-
-// serve runs a server with one fleet, "edge", whose store is open.
-func serve(t *testing.T) *fixture {
-	t.Helper()
-	f := closedFixture(t)
-	f.store.Open()
-	return f
-}
-
-func closedFixture(t *testing.T) *fixture {
-	t.Helper()
-	return limitedFixture(t, func(*Limits) {})
-}
-
-// serveAlone is serve while no other test runs.
-func serveAlone(t *testing.T) *fixture {
-	t.Helper()
-	f := startServer(t, slog.DiscardHandler, func(*Server) {})
-	f.store.Open()
-	return f
-}
-
-func limitedFixture(t *testing.T, change func(*Limits)) *fixture {
-	t.Helper()
-	t.Parallel()
-	return startServer(t, slog.DiscardHandler, func(s *Server) { change(&s.Limits) })
-}
-
-func startServer(t *testing.T, log slog.Handler, change func(*Server)) *fixture {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{t: t, store: NewStore(), metrics: prometheus.NewRegistry(), address: l.Addr().String()}
-	f.server = NewServer(map[string]*Store{"edge": f.store, "core": NewStore()}, slog.New(log), f.metrics)
-	change(f.server)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- f.server.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; !errors.Is(err, context.Canceled) {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	return f
-}
-
-func (f *fixture) connect() *xdstest.Client {
-	return xdstest.Connect(f.t, f.address, "edge", "envoy-1")
-}
-
-func (f *fixture) set(t Type, content string, names ...string) {
-	f.t.Helper()
-	var c Change
-	for _, name := range names {
-		c.Set = append(c.Set, testResource(f.t, t, name, content))
-	}
-	f.store.Apply(c)
-}
-
-func (f *fixture) remove(t Type, names ...string) {
-	var c Change
-	for _, name := range names {
-		c.Remove = append(c.Remove, Key{t, name})
-	}
-	f.store.Apply(c)
-}
-
-var (
-	clusters  = Cluster.URL()
-	endpoints = Endpoint.URL()
-	secrets   = Secret.URL()
-	listeners = Listener.URL()
-	scopes    = Scope.URL()
 )
 
 // xDS protocol, "Wildcard subscriptions": a first request without names asks for
@@ -221,7 +128,7 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 				got[name] = true
 			}
 		}
-		// There is no good version of c: whoever waits for it need not.
+		// There is no good version of c: an Envoy that waits for it is told so.
 		for _, name := range r.GetRemovedResources() {
 			got["no "+name] = true
 		}
@@ -232,19 +139,19 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 	}
 	c.ExpectNothing()
 	status := f.server.Streams()[0].Types[0]
-	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Lacks) != 1 || status.Lacks[0].Name != "c" || !status.Lacks[0].Own {
+	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Stale) != 1 || status.Stale[0].Name != "c" || status.Stale[0].By != ThisEnvoy {
 		t.Errorf("status %+v; want c rejected", status)
 	}
-	f.set(Secret, "mended", "c")
+	f.set(Secret, "repaired", "c")
 	c.Ack(c.Expect(secrets, []string{"c"}))
 	c.ExpectNothing()
-	if l := f.server.Streams()[0].Types[0].Lacks; len(l) != 0 {
+	if l := f.server.Streams()[0].Types[0].Stale; len(l) != 0 {
 		t.Errorf("still lacking: %+v", l)
 	}
 }
 
-// "Initial resource versions": what the client has is not sent again, what it
-// has in another version is, and what is gone is removed.
+// "Initial resource versions": what the client has is not sent again, what it has in another version
+// is, and what does not exist any more is removed.
 func TestReconnect(t *testing.T) {
 	f := serve(t)
 	f.set(Cluster, "1", "a", "b")

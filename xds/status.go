@@ -22,60 +22,75 @@ type Rejection struct {
 
 // StreamStatus is what is known of one Envoy.
 type StreamStatus struct {
-	Fleet, NodeID, Version, Zone string
+	Fleet   string `json:"-"`
+	NodeID  string `json:"id"`
+	Version string `json:"version"`
+	Zone    string `json:"-"`
 	// Address is the peer's, as Relay sees it.
-	Address string
-	Since   time.Time
+	Address string    `json:"address"`
+	Since   time.Time `json:"connected"`
 	// CertificateExpires is when the certificate that the Envoy showed expires;
 	// zero if it showed none.
-	CertificateExpires time.Time
-	Types              []TypeStatus
+	CertificateExpires time.Time    `json:"certificateExpires,omitzero"`
+	Types              []TypeStatus `json:"types,omitempty"`
 	// NoClusters tells that it has not asked for clusters for a while, though it has to
 	// without being told.
-	NoClusters bool
+	NoClusters bool `json:"-"`
 }
 
 // TypeStatus is what an Envoy was sent and has answered of one type.
 type TypeStatus struct {
-	Type Type
+	Type Type `json:"type"`
 	// Subscribed is "*" or the number of names.
-	Subscribed string
-	// Resources is how many it holds.
-	Resources int
-	// Sent and Acked are revisions of the store; equal to the store's or not,
-	// nothing is due while Behind is 0.
-	Sent, Acked     uint64
-	SentAt, AckedAt time.Time
-	InFlight        bool
+	Subscribed string `json:"-"`
+	// Resources is how many the Envoy has.
+	Resources int `json:"-"`
+	// Sent and Acked are revisions of the store. They may be older than the store's: nothing
+	// is due while Behind is 0.
+	Sent    uint64    `json:"sent"`
+	Acked   uint64    `json:"acked"`
+	SentAt  time.Time `json:"-"`
+	AckedAt time.Time `json:"-"`
+	// Stale are the resources whose present version the Envoy does not have, since it, or
+	// others of its version, rejected that. They are ordered by name, and no more than
+	// maxStale.
+	Stale []StaleResource `json:"lacks,omitempty"`
+	// StaleCount counts them all.
+	StaleCount int `json:"lacking,omitempty"`
 	// Behind counts the resources that are due to be sent or removed.
-	Behind     int
-	Rejections int
+	Behind int `json:"behind"`
+	// InFlight is set while a response waits for its answer.
+	InFlight   bool `json:"inFlight"`
+	Rejections int  `json:"-"`
 	// Rejected is the last rejection.
-	Rejected *Rejection
-	// Lacks are the resources that the Envoy does not have as they are, since it or
-	// others of its version rejected them, by name; no more than maxLacks.
-	Lacks []Lack
-	// Lacking counts them all.
-	Lacking int
+	Rejected *Rejection `json:"-"`
 }
 
-// maxLacks bounds what is listed of one type.
-const maxLacks = 20
+// maxStale bounds what is listed of one type.
+const maxStale = 20
 
-// Lack is a resource that an Envoy does not have as it is.
-type Lack struct {
-	Name string
-	// Own tells that the Envoy itself rejected it. Else several others of its version
-	// did, and none of them acknowledged it.
-	Own   bool
-	Since time.Time
-	// Message is what the Envoy, or one of the others, said.
-	Message string
-	// Retry is when it is offered again.
-	Retry time.Time
-	// Older tells that the Envoy has an older version in place of it.
-	Older bool
+// StaleResource is a resource whose present version an Envoy does not have.
+type StaleResource struct {
+	Name string `json:"name"`
+	// By is who rejected the version.
+	By    Rejecter  `json:"by"`
+	Since time.Time `json:"since"`
+	// Message is what the Envoy, or the first of the others, said.
+	Message string `json:"error"`
+	// Retry is when the version is offered again; zero if it is not until it changes.
+	Retry time.Time `json:"retry,omitzero"`
+	// HasOlder tells that the Envoy has an older version.
+	HasOlder bool `json:"older"`
 }
+
+// Rejecter says, in words for people, which Envoys rejected what one does not have.
+type Rejecter string
+
+// The Envoy itself, or several others of its version of which none acknowledged it.
+const (
+	ThisEnvoy          Rejecter = "this Envoy"
+	OthersOfItsVersion Rejecter = "others of its version"
+)
 
 // status returns the state of all types the Envoy asked for.
 func (s *session) status() []TypeStatus {
@@ -84,28 +99,28 @@ func (s *session) status() []TypeStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []TypeStatus
-	for t := range s.watches {
-		w := &s.watches[t]
-		if !w.subscribed {
+	for t := range s.types {
+		ts := &s.types[t]
+		if !ts.subscribed {
 			continue
 		}
-		w.collect(&s.store.tables[t], s.store.revision)
+		ts.collectChanges(&s.store.tables[t], s.store.revision)
 		status := TypeStatus{
-			Type: Type(t), Subscribed: strconv.FormatUint(w.names.GetCardinality(), 10), Resources: int(w.held.GetCardinality()),
-			Sent: w.sent, Acked: w.acked, SentAt: w.sentAt, AckedAt: w.ackedAt, InFlight: w.flight != nil,
-			Behind:     int(w.set.GetCardinality() + w.gone.GetCardinality()),
-			Rejections: w.rejections, Rejected: w.lastRejection, Lacking: len(w.lacks),
+			Type: Type(t), Subscribed: strconv.FormatUint(ts.names.GetCardinality(), 10), Resources: int(ts.inEnvoy.GetCardinality()),
+			Sent: ts.sent, Acked: ts.acked, SentAt: ts.sentAt, AckedAt: ts.ackedAt, InFlight: ts.inFlight != nil,
+			Behind:     int(ts.toSend.GetCardinality() + ts.toRemove.GetCardinality()),
+			Rejections: ts.rejections, Rejected: ts.lastRejection, StaleCount: len(ts.stale),
 		}
-		if w.wildcard {
+		if ts.wildcard {
 			status.Subscribed = "*"
 		}
-		for _, id := range slices.Sorted(maps.Keys(w.lacks)) {
-			if len(status.Lacks) == maxLacks {
+		for _, id := range slices.Sorted(maps.Keys(ts.stale)) {
+			if len(status.Stale) == maxStale {
 				break
 			}
-			status.Lacks = append(status.Lacks, w.lackOf(&s.store.tables[t], id))
+			status.Stale = append(status.Stale, ts.staleResource(&s.store.tables[t], id))
 		}
-		slices.SortFunc(status.Lacks, func(a, b Lack) int { return cmp.Compare(a.Name, b.Name) })
+		slices.SortFunc(status.Stale, func(a, b StaleResource) int { return cmp.Compare(a.Name, b.Name) })
 		all = append(all, status)
 	}
 	return all
@@ -117,19 +132,19 @@ func (s *session) noClusters(now time.Time) bool {
 	defer s.store.mu.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := &s.watches[Cluster]
-	return !w.subscribed && w.early == nil && !s.began.IsZero() && !s.store.ClustersOnDemand && !s.awaited(Cluster, now)
+	ts := &s.types[Cluster]
+	return !ts.subscribed && ts.kept == nil && !s.startedAt.IsZero() && !s.store.ClustersOnDemand && !s.expectsType(Cluster, now)
 }
 
-// lackOf says why an Envoy lacks a resource.
-func (w *watch) lackOf(t *table, id uint32) Lack {
-	l := Lack{Name: t.entries[id].name, Older: w.held.Contains(id), Retry: w.lacks[id].retryAt}
-	if r := w.rejected[id]; w.rejects(t, id) {
-		l.Own, l.Since, l.Message = true, r.since, r.message
-		return l
+// staleResource says why a resource is stale.
+func (ts *typeState) staleResource(t *table, id uint32) StaleResource {
+	stale := StaleResource{Name: t.entries[id].name, By: OthersOfItsVersion, HasOlder: ts.inEnvoy.Contains(id), Retry: ts.stale[id].retryAt}
+	if r := ts.rejected[id]; ts.rejectsCurrent(t, id) {
+		stale.By, stale.Since, stale.Message = ThisEnvoy, r.since, r.message
+		return stale
 	}
-	if s := t.suspect(id, w.envoy); s != nil {
-		l.Since, l.Message = s.first()
+	if v := t.rejectionsFor(id, ts.envoy); v != nil {
+		stale.Since, stale.Message = v.first()
 	}
-	return l
+	return stale
 }

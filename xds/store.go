@@ -11,29 +11,29 @@ import (
 
 // Store holds the resources of one fleet, and which of them changed when.
 //
-// Apply costs what the change costs; a stream reads what changed since its own
-// cursor. The state of all sessions is only touched under the store's lock, so
-// that names can be told apart by a small id and ids can be used again.
+// Apply costs what the change costs. A stream reads what changed since its own cursor. A name
+// has a small id, which is given to another name when it is not used any more: so the state of
+// a session is touched only under the store's lock.
 type Store struct {
-	mu       sync.RWMutex
-	revision uint64
-	tables   [numTypes]table
-	sessions map[*session]struct{}
-	sample   sample
-	// reclaims counts how often ids were freed: an id that was found before may
-	// stand for another name.
+	mu          sync.RWMutex
+	revision    uint64
+	tables      [numTypes]table
+	sessions    map[*session]struct{}
+	convergence convergence
+	// reclaims counts how often ids were freed: an id that was looked up before may stand for
+	// another name.
 	reclaims uint64
 	// opened is closed and replaced whenever a type is opened.
 	opened chan struct{}
-	// versions are those of the Envoys that came, see versionBit.
-	versions []string
-	doubts   doubts
+	// versions are those of the Envoys that came; see versionBit.
+	versions    []string
+	unconfirmed unconfirmedByNode
 
-	// ClustersOnDemand tells that Envoys ask for a cluster when a request needs it:
-	// what names clusters does not wait for them. It is set before the store is used.
+	// ClustersOnDemand tells that Envoys ask for a cluster when a request needs it: what names
+	// clusters does not wait for them. It is set before the store is used.
 	ClustersOnDemand bool
-	// Outdated, if set, returns since when what is held of apps may be older than the
-	// truth; zero if it is not. It must be quick. It is set before the store is used.
+	// Outdated, if set, returns since when the resources that are made of apps may be outdated;
+	// zero if they are not. It must be quick. It is set before the store is used.
 	Outdated func() (since time.Time)
 }
 
@@ -41,69 +41,70 @@ type Store struct {
 type table struct {
 	ids     map[string]uint32
 	entries []entry
-	// versions are those of the entries that are present, and 0 for others. They
-	// are close together, since a list of all that an Envoy has is compared with
-	// them at random places.
+	// versions are those of the entries that are present, and 0 for others. They are close
+	// together in memory, since the list of all that an Envoy has is compared with them at
+	// random places.
 	versions []version
 	free     []uint32
 	present  int
 	// absent counts the entries without a resource, reclaimed from time to time.
 	absent int
-	// reclaimAt is how many of them are worth a look for those to reclaim.
+	// reclaimAt is the number of absent entries at which reclaim looks for ids to free.
 	reclaimAt int
 	log       changeLog
 	open      bool
-	// suspects are the resources that Envoys reject as they are, by id.
-	suspects map[uint32][]*suspect
-	// second holds the second forms of those that have one, by id.
-	second  map[uint32]*secondForm
-	aliases aliases
+	// rejections are those of the present versions, by id.
+	rejections map[uint32][]*versionRejections
+	// variants are those of the resources that have one, by id.
+	variants map[uint32]*variant
+	aliases  aliases
 }
 
+// presence is what is known of a resource.
 type presence uint8
 
 const (
-	unused presence = iota
-	absent
-	withheld
+	unused   presence = iota // the id is free
+	absent                   // there is no such resource
+	withheld                 // it is not known whether there is one; see Change.Withhold
 	present
 )
 
+// entry is a name and its resource, if there is one.
 type entry struct {
 	name     string
 	wire     mem.Buffer
 	revision uint64 // of the last change
 	presence presence
-	// had is set once there was a resource.
-	had bool
-	// scoped is that of the resource.
-	scoped bool
-	// acknowledged are the versions of Envoy of which one has acknowledged this
-	// content, as bits; see acknowledgers.
+	// existed tells that there was a resource once.
+	existed bool
+	// usesScopes is that of the resource.
+	usesScopes bool
+	// acknowledged are the versions of Envoy that acknowledged the present version, as bits; see
+	// acknowledgers.
 	acknowledged uint32
-	// good is the last content before this one that was acknowledged, by Envoys of
-	// the versions goodFor. Others of these versions that do not get this content, and
-	// have none, are sent that.
-	good        mem.Buffer
-	goodVersion version
-	goodFor     uint32
+	// lastGood is the content of the last good version, which Envoys of the versions
+	// lastGoodFor acknowledged. See table.lastGood.
+	lastGood        mem.Buffer
+	lastGoodVersion version
+	lastGoodFor     uint32
 }
 
 // NewStore returns an empty store in which no type is open.
 func NewStore() *Store {
 	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
-	s.doubts.of = make(map[string]*[numTypes]doubt)
+	s.unconfirmed.of = make(map[string]*[numTypes]unconfirmed)
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)
-		s.tables[t].suspects = make(map[uint32][]*suspect)
-		s.tables[t].second = make(map[uint32]*secondForm)
+		s.tables[t].rejections = make(map[uint32][]*versionRejections)
+		s.tables[t].variants = make(map[uint32]*variant)
 		s.tables[t].aliases.of = make(map[uint32]alias)
 	}
 	return s
 }
 
-// Open allows requests for the given types to be answered; without types, for
-// all. Until then they are kept: an Envoy goes on with what it has.
+// Open has requests for the given types answered; without types, for all. Until then they are
+// kept, and an Envoy goes on with what it has.
 func (s *Store) Open(types ...Type) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,15 +122,15 @@ func (s *Store) Open(types ...Type) {
 	}
 }
 
-// openedAgain returns a channel that is closed when a further type opens.
-func (s *Store) openedAgain() <-chan struct{} {
+// nextOpening returns a channel that is closed when a further type opens.
+func (s *Store) nextOpening() <-chan struct{} {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.opened
 }
 
 // Apply makes the change visible to all streams in one step and returns the
-// store's revision. Resources that are equal to what is held change nothing.
+// store's revision. A resource that is equal to the present one changes nothing.
 func (s *Store) Apply(c Change) (revision uint64) {
 	var wake []*session
 	s.locked(func() { revision, wake = s.apply(c) })
@@ -139,13 +140,13 @@ func (s *Store) Apply(c Change) (revision uint64) {
 	return revision
 }
 
-// apply returns the sessions to wake, too. Of a change during which it panics,
-// streams are told what was done.
+// apply also returns the sessions to wake. If it panics, all sessions are woken, and see what was
+// done of the change.
 func (s *Store) apply(c Change) (revision uint64, wake []*session) {
 	next := s.revision + 1
-	whole := false
+	complete := false
 	defer func() {
-		if whole {
+		if complete {
 			return
 		}
 		s.revision = next
@@ -172,23 +173,23 @@ func (s *Store) apply(c Change) (revision uint64, wake []*session) {
 	if c.Resolve != nil {
 		s.tables[Secret].aliases.resolve = c.Resolve
 	}
-	if (c.Resolve != nil || touched&(1<<Secret) != 0) && s.tables[Secret].realias(Secret, next) {
+	if (c.Resolve != nil || touched&(1<<Secret) != 0) && s.tables[Secret].updateAliases(Secret, next) {
 		touched |= 1 << Secret
 	}
-	whole = true
+	complete = true
 	if touched == 0 {
 		return s.revision, nil
 	}
 	s.revision = next
 	s.reclaim()
-	s.sample.begin(s, next, touched, time.Now())
-	return next, s.interested(touched)
+	s.convergence.begin(s, next, touched, time.Now())
+	return next, s.subscribers(touched)
 }
 
-// interested returns the sessions that subscribe to one of the types, given as bits.
-func (s *Store) interested(types uint32) (sessions []*session) {
+// subscribers returns the sessions that subscribe to one of the types, given as bits.
+func (s *Store) subscribers(types uint32) (sessions []*session) {
 	for session := range s.sessions {
-		if session.interest.Load()&types != 0 {
+		if session.subscribedTypes.Load()&types != 0 {
 			sessions = append(sessions, session)
 		}
 	}
@@ -202,7 +203,7 @@ func (s *Store) Revision() uint64 {
 	return s.revision
 }
 
-// Counts returns how many resources of each type are held.
+// Counts returns how many resources there are of each type.
 func (s *Store) Counts() map[Type]int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -213,9 +214,8 @@ func (s *Store) Counts() map[Type]int {
 	return counts
 }
 
-// intern returns the ids of the names, giving new ones to names that the store
-// does not know: an Envoy may ask for a name before it exists. Such a name is
-// copied: it is a part of a request.
+// intern returns the ids of names. A name that the store does not know gets a new id: an Envoy
+// may ask for a name before it exists. Such a name is copied, as it is a part of a request.
 func (s *Store) intern(t Type, names []string) []uint32 {
 	ids := make([]uint32, len(names))
 	missing := false
@@ -240,9 +240,9 @@ func (s *Store) intern(t Type, names []string) []uint32 {
 	return ids
 }
 
-// asked makes aliases of those of the ids that Envoy asks for and that have no
-// resource but can be resolved.
-func (s *Store) asked(t Type, ids []uint32) {
+// makeAliases makes aliases of those ids, for which Envoy asks, that have no resource and can be
+// resolved.
+func (s *Store) makeAliases(t Type, ids []uint32) {
 	table := &s.tables[t]
 	due := false
 	s.readLocked(func() {
@@ -251,7 +251,7 @@ func (s *Store) asked(t Type, ids []uint32) {
 			if e.presence != absent {
 				return false
 			}
-			_, ok := table.alias(e.name)
+			_, ok := table.resolveAlias(e.name)
 			return ok
 		})
 	})
@@ -260,11 +260,11 @@ func (s *Store) asked(t Type, ids []uint32) {
 	}
 	var wake []*session
 	s.locked(func() {
-		made, evicted := table.materialize(t, ids, s.revision)
-		s.tell(t, made)
+		made, evicted := table.makeAliases(t, ids, s.revision)
+		s.makeDue(t, made)
 		if evicted {
 			s.revision++
-			wake = s.interested(1 << t)
+			wake = s.subscribers(1 << t)
 		}
 	})
 	for _, session := range wake {
@@ -272,21 +272,21 @@ func (s *Store) asked(t Type, ids []uint32) {
 	}
 }
 
-// tell makes resources due that came into being without a revision of their own, where
-// Envoys were told, or are to be told, that there are none.
-func (s *Store) tell(t Type, ids []uint32) {
+// makeDue makes aliases due that were made without a revision of their own, for Envoys that
+// subscribe to them: they were told, or are to be told, that there are none.
+func (s *Store) makeDue(t Type, ids []uint32) {
 	for session := range s.sessions {
-		told := false
+		due := false
 		session.locked(func() {
-			w := &session.watches[t]
+			ts := &session.types[t]
 			for _, id := range ids {
-				if w.names.Contains(id) && !w.set.Contains(id) {
-					w.due(&s.tables[t], id)
-					told = true
+				if ts.names.Contains(id) && !ts.toSend.Contains(id) {
+					ts.due(&s.tables[t], id)
+					due = true
 				}
 			}
 		})
-		if told {
+		if due {
 			session.notify()
 		}
 	}
@@ -311,13 +311,14 @@ func (t *table) id(name string, revision uint64) uint32 {
 	return id
 }
 
+// set sets a resource. It reports whether that changed anything.
 func (t *table) set(r Resource, revision uint64) bool {
 	id := t.id(r.Name, revision)
 	e := &t.entries[id]
 	delete(t.aliases.of, id)
 	same := e.presence == present && t.versions[id] == r.hash
-	second := t.setSecond(id, r, same, revision)
-	if same && !second {
+	isVariant := t.setVariant(id, r, same, revision)
+	if same && !isVariant {
 		return false
 	}
 	if e.presence != present {
@@ -326,20 +327,21 @@ func (t *table) set(r Resource, revision uint64) bool {
 	}
 	if !same {
 		if e.acknowledged != 0 {
-			e.good, e.goodVersion, e.goodFor = e.wire, t.versions[id], e.acknowledged
+			e.lastGood, e.lastGoodVersion, e.lastGoodFor = e.wire, t.versions[id], e.acknowledged
 		}
-		e.wire, e.presence, e.had, e.acknowledged = r.wire, present, true, 0
-		if e.goodVersion == r.hash {
-			e.acknowledged = e.goodFor
+		e.wire, e.presence, e.existed, e.acknowledged = r.wire, present, true, 0
+		if e.lastGoodVersion == r.hash {
+			e.acknowledged = e.lastGoodFor
 		}
 		t.versions[id] = r.hash
 	}
-	e.revision, e.scoped = revision, r.scoped
-	t.acquit(id, !same, second)
+	e.revision, e.usesScopes = revision, r.usesScopes
+	t.forgetRejections(id, !same, isVariant)
 	t.log.append(revision, id, len(t.entries))
 	return true
 }
 
+// unset takes out a resource. It reports whether that changed anything.
 func (t *table) unset(name string, p presence, revision uint64) bool {
 	id, ok := t.ids[name]
 	if !ok {
@@ -356,10 +358,10 @@ func (t *table) unset(name string, p presence, revision uint64) bool {
 		t.absent++
 		t.present--
 	}
-	*e = entry{name: e.name, revision: revision, presence: p, had: e.had}
+	*e = entry{name: e.name, revision: revision, presence: p, existed: e.existed}
 	t.versions[id] = 0
-	delete(t.suspects, id)
-	delete(t.second, id)
+	delete(t.rejections, id)
+	delete(t.variants, id)
 	delete(t.aliases.of, id)
 	t.log.append(revision, id, len(t.entries))
 	return true

@@ -25,39 +25,39 @@ type deltaStream = discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourc
 type stream struct {
 	server  *Server
 	grpc    deltaStream
-	inflow  *inflow
+	conn    *envoyConn
 	session *session
 	log     *slog.Logger
 	info    StreamStatus
 	host    string
-	// pace is for requests that answer nothing, the watchdog for an Envoy that
-	// does not read.
-	pace     *rate.Limiter
+	// pace limits requests that answer nothing.
+	pace *rate.Limiter
+	// watchdog is for an Envoy that does not read.
 	watchdog *watchdog
 }
 
 // DeltaAggregatedResources serves an Envoy for as long as it stays connected.
 func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	ctx := g.Context()
-	if err := s.stranger(ctx); err != nil {
+	if err := s.refuseStranger(ctx); err != nil {
 		return err
 	}
-	inflow, done := s.inflows.stream(remoteAddress(ctx))
+	conn, done := s.conns.ofStream(remoteAddress(ctx))
 	defer done()
 	first := new(request)
-	if err := firstRequest(ctx, s.Limits.FirstRequest, inflow.waiting, func() error { return receiveMsg(g, first) }); err != nil {
+	if err := firstRequest(ctx, s.Limits.FirstRequest, conn.waitingTime, func() error { return receiveMsg(g, first) }); err != nil {
 		return s.ended(ctx, nil, err)
 	}
-	inflow.taken(first)
-	defer inflow.release(first.room)
+	conn.assign(first)
+	defer conn.release(first.reservation)
 	defer s.connections.Use(remoteAddress(ctx))()
-	st, err := s.begin(g, inflow, first)
+	st, err := s.begin(g, conn, first)
 	if err != nil {
 		return ignoreEnd(err)
 	}
 	defer s.remove(st)
 	node := first.GetNode()
-	// One that comes again and again to be refused is logged as that.
+	// An Envoy that comes again and again to be refused is logged as refused.
 	level := slog.LevelInfo
 	if s.refusals.Recent(st.info.Address, guard.Request, node.GetId()) {
 		level = slog.LevelDebug
@@ -68,18 +68,17 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	return s.ended(ctx, node, err)
 }
 
-// begin reads the first request and makes a stream of it, if the Envoy may have
-// one.
-func (s *Server) begin(g deltaStream, inflow *inflow, first *request) (*stream, error) {
+// begin parses the first request, and makes a stream if the Envoy may have one.
+func (s *Server) begin(g deltaStream, conn *envoyConn, first *request) (*stream, error) {
 	ctx := g.Context()
 	var malformed error
-	if err := s.admission.do(ctx, first.weight(), func() { malformed = first.parse() }); err != nil {
+	if err := s.workSlots.do(ctx, first.weight(), func() { malformed = first.parse() }); err != nil {
 		return nil, err
 	}
 	if malformed != nil {
 		return nil, s.ended(ctx, nil, malformed)
 	}
-	return s.newStream(g, inflow, first.GetNode())
+	return s.newStream(g, conn, first.GetNode())
 }
 
 // ended returns how a stream ends, and logs it when the client is to blame.
@@ -95,37 +94,30 @@ func (s *Server) ended(ctx context.Context, node *corev3.Node, err error) error 
 	return err
 }
 
-func (s *Server) newStream(g deltaStream, inflow *inflow, node *corev3.Node) (*stream, error) {
+// newStream makes a stream for an Envoy, if that may have one.
+func (s *Server) newStream(g deltaStream, conn *envoyConn, node *corev3.Node) (*stream, error) {
 	ctx := g.Context()
-	store, err := s.admit(ctx, node)
+	store, err := s.storeFor(ctx, node)
 	if err != nil {
 		return nil, err
 	}
-	envoy := kindOf(node)
-	st := &stream{server: s, grpc: g, inflow: inflow, session: newSession(store, envoy), info: StreamStatus{
+	envoy := newEnvoyNode(node)
+	st := &stream{server: s, grpc: g, conn: conn, session: newSession(store, envoy), info: StreamStatus{
 		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: envoy.version, Zone: node.GetLocality().GetZone(),
 		Address: remoteAddress(ctx), Since: time.Now(), CertificateExpires: certificateExpires(ctx),
 	}}
 	st.host, _, _ = net.SplitHostPort(st.info.Address)
 	st.log = s.log.With("node", st.info.NodeID, "fleet", st.info.Fleet)
 	st.pace = s.Limits.pace()
-	st.watchdog = newWatchdog(s.Limits.Stall, s.contained(ctx, st.stalled))
+	st.watchdog = newWatchdog(s.Limits.Stall, s.catching(ctx, st.closeStalled))
 	if err := s.add(st); err != nil {
 		st.session.close()
-		return nil, s.refuse(ctx, guard.Crowd, node, err)
+		return nil, s.refuse(ctx, guard.TooMany, node, err)
 	}
 	return st, nil
 }
 
-func envoyVersion(node *corev3.Node) string {
-	v := node.GetUserAgentBuildVersion().GetVersion()
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
-}
-
-// run ends with the stream, or with a status that tells Envoy why.
+// run serves the Envoy until the stream ends. It returns nil, or a status that tells Envoy why.
 func (s *stream) run(ctx context.Context, first *request) error {
 	requests := make(chan *request)
 	ended := make(chan error, 1)
@@ -142,9 +134,9 @@ func (s *stream) run(ctx context.Context, first *request) error {
 
 // follow handles requests and sends what changes.
 func (s *stream) follow(ctx context.Context, first *request, requests <-chan *request, ended <-chan error) error {
-	// Before the first request: that is kept if its type is not open, and an opening
-	// in between must not go unseen.
-	opened := s.session.store.openedAgain()
+	// This comes before the first request, so that no opening of a type is missed: the request
+	// is kept if its type is not open.
+	opened := s.session.store.nextOpening()
 	if err := s.receiveOne(ctx, first); err != nil {
 		return ignoreEnd(err)
 	}
@@ -170,18 +162,18 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 			}
 		case <-s.session.wake:
 		case <-opened:
-			opened = s.session.store.openedAgain()
-			s.session.unpark(time.Now())
-			if err := s.leave(ctx); err != nil {
+			opened = s.session.store.nextOpening()
+			s.session.handleKept(time.Now())
+			if err := s.endIfOutdated(ctx); err != nil {
 				return err
 			}
 		case <-retry:
 		case <-check.C:
-			if err := s.expel(ctx); err != nil {
+			if err := s.checkAccess(ctx); err != nil {
 				return err
 			}
-			if since := s.session.unanswered(); !since.IsZero() && time.Since(since) > s.server.Limits.Stall {
-				s.stalled()
+			if since := s.session.unansweredSince(); !since.IsZero() && time.Since(since) > s.server.Limits.Stall {
+				s.closeStalled()
 				return status.Errorf(codes.DeadlineExceeded, "no answer to a response for %s", s.server.Limits.Stall)
 			}
 		case err := <-ended:
@@ -192,18 +184,18 @@ func (s *stream) follow(ctx context.Context, first *request, requests <-chan *re
 	}
 }
 
-// leave sends an Envoy away that has something newer than this Relay.
-func (s *stream) leave(ctx context.Context) error {
-	err := s.session.leave()
+// endIfOutdated ends the stream of an Envoy that has something newer than this Relay.
+func (s *stream) endIfOutdated(ctx context.Context) error {
+	err := s.session.outdatedError()
 	if err == nil {
 		return nil
 	}
 	return s.server.refuse(ctx, guard.Outdated, &corev3.Node{Id: s.info.NodeID, Cluster: s.info.Fleet}, err)
 }
 
-// expel closes the connection of an Envoy that may not have its fleet any more:
-// another stream on it would show the same certificate.
-func (s *stream) expel(ctx context.Context) error {
+// checkAccess closes the connection of an Envoy that may not have its fleet any more. It is not
+// enough to end the stream: another one on the connection would show the same certificate.
+func (s *stream) checkAccess(ctx context.Context) error {
 	p, ok := peer.FromContext(ctx)
 	if s.server.Authorize == nil || !ok {
 		return nil
@@ -217,15 +209,16 @@ func (s *stream) expel(ctx context.Context) error {
 	return s.server.refuse(ctx, guard.Access, node, status.Error(codes.PermissionDenied, err.Error()))
 }
 
-// stalled closes the connection of an Envoy that does not read or does not
-// answer: what waits to be sent to it would stay in memory otherwise.
-func (s *stream) stalled() {
+// closeStalled closes the connection of an Envoy that does not read, or does not answer.
+// Otherwise what is to be sent to it would stay in memory.
+func (s *stream) closeStalled() {
 	s.server.refusals.Refuse(s.info.Address, guard.Refusal{Kind: guard.Stalled, Who: s.info.NodeID, Reason: fmt.Sprintf(
 		"it did not read or answer what it was sent for %s: its connection is closed; see its log, and how busy it is", s.server.Limits.Stall)},
 		"node", s.info.NodeID, "fleet", s.info.Fleet)
 	s.server.connections.CloseConn(s.info.Address)
 }
 
+// receive hands on what the Envoy sends, until the stream ends.
 func (s *stream) receive(ctx context.Context, requests chan<- *request, ended chan<- error) {
 	defer close(ended)
 	for {
@@ -234,16 +227,17 @@ func (s *stream) receive(ctx context.Context, requests chan<- *request, ended ch
 			ended <- err
 			return
 		}
-		s.inflow.taken(req)
+		s.conn.assign(req)
 		select {
 		case requests <- req:
 		case <-ctx.Done():
-			s.inflow.release(req.room)
+			s.conn.release(req.reservation)
 			return
 		}
 	}
 }
 
+// receiveOne handles a request.
 func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	var (
 		t         Type
@@ -252,20 +246,20 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		rejection *Rejection
 		malformed error
 	)
-	defer s.inflow.release(req.room) // after a panic too
-	err := s.server.admission.do(ctx, req.weight(), func() {
+	defer s.conn.release(req.reservation) // after a panic too
+	err := s.server.workSlots.do(ctx, req.weight(), func() {
 		if malformed = req.parse(); malformed != nil {
 			return
 		}
 		if t, known = TypeOf(req.GetTypeUrl()); known {
-			if malformed = s.server.Limits.tooMany(t, s.session.names(t)+len(req.subscribe)); malformed != nil {
+			if malformed = s.server.Limits.tooMany(t, s.session.nameCount(t)+len(req.subscribe)); malformed != nil {
 				return
 			}
-			answer = s.session.awaits(t, req.GetResponseNonce())
-			rejection = s.session.request(t, req, time.Now())
+			answer = s.session.isAnswer(t, req.GetResponseNonce())
+			rejection = s.session.handleRequest(t, req, time.Now())
 		}
 	})
-	s.inflow.release(req.room)
+	s.conn.release(req.reservation)
 	if err != nil {
 		return err
 	}
@@ -278,7 +272,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		}
 		return s.pace.Wait(ctx)
 	}
-	if err := s.leave(ctx); err != nil {
+	if err := s.endIfOutdated(ctx); err != nil {
 		return err
 	}
 	s.server.metrics.requests[t].Inc()
@@ -294,8 +288,8 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	return s.pace.Wait(ctx)
 }
 
-// rejected reports what an Envoy rejected: once when the first one does, and once when
-// it turns out to be more than one, however many do and however long the search took.
+// rejected logs and counts what an Envoy rejected. Of each resource it logs an error twice at
+// most: when a first Envoy of a version rejects it, and when a second one does.
 func (s *stream) rejected(t Type, rejection *Rejection) {
 	s.server.metrics.rejections[s.info.Fleet][t].Inc()
 	log := s.log.With("type", t, "version", s.info.Version, "reason", rejection.Message)
@@ -308,13 +302,13 @@ func (s *stream) rejected(t Type, rejection *Rejection) {
 			"resource", rejection.Names[0])
 	case Repeated:
 		log.Debug("Envoy rejected a resource that it or others had rejected before", "resource", rejection.Names[0])
-	case Parts:
+	case Searching:
 		log.Debug("Envoy rejected a response; its parts are sent again", "revision", rejection.Revision, "resources", len(rejection.Names))
 	}
 }
 
-// refuseType answers a request for a type that Relay does not serve as "there
-// is none", so that an Envoy configured for it does not wait for ever.
+// refuseType answers a request for a type that Relay does not serve: there is no such resource.
+// So an Envoy that is configured for the type does not wait for ever.
 func (s *stream) refuseType(req *request) error {
 	if req.GetResponseNonce() != "" {
 		return nil
@@ -327,9 +321,10 @@ func (s *stream) refuseType(req *request) error {
 	})
 }
 
+// send sends what may be sent now. It returns when to call it again at the latest.
 func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 	var responses []*response
-	if err := s.server.admission.do(ctx, s.session.due(), func() {
+	if err := s.server.workSlots.do(ctx, s.session.dueCount(), func() {
 		responses, retryAt = s.session.plan(time.Now())
 	}); err != nil {
 		return time.Time{}, err
@@ -347,14 +342,15 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 	return retryAt, nil
 }
 
-// deliver sends a response; the Envoy may take its time to read it.
+// deliver sends a response. It waits until the Envoy reads, or the watchdog closes the
+// connection.
 func (s *stream) deliver(response any) error {
-	return s.inflow.during(func() error {
+	return s.conn.whileSending(func() error {
 		return s.watchdog.during(func() error { return s.grpc.SendMsg(response) })
 	})
 }
 
-// ignoreEnd turns the normal ends of a stream into none.
+// ignoreEnd returns nil for an error by which a stream ends normally.
 func ignoreEnd(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
 		return nil
@@ -362,6 +358,7 @@ func ignoreEnd(err error) error {
 	return err
 }
 
+// reason says why a stream ended.
 func reason(err error) string {
 	if err == nil {
 		return "stream ended"

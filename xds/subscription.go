@@ -6,27 +6,27 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// subscription is a request's part that changes what is subscribed, with names
+// subscriptionChange is the part of a request that subscribes and unsubscribes, with names
 // replaced by ids.
-type subscription struct {
+type subscriptionChange struct {
 	subscribe, unsubscribe       []uint32
 	subscribeAll, unsubscribeAll bool
-	initial                      []held
+	initial                      []initialResource
 	emptyMeansAll                bool
-	// reclaims is as in Store.
+	// reclaims is Store.reclaims when the ids were looked up.
 	reclaims uint64
 }
 
-// held is a resource that Envoy came with.
-type held struct {
+// initialResource is an entry of initial_resource_versions: a resource that Envoy came with.
+type initialResource struct {
 	id      uint32
 	version version // 0 if it is not one of ours
 }
 
-// use adds the ids that must not be given to other names.
-func (s *subscription) use(used *roaring.Bitmap) {
-	used.AddMany(s.subscribe)
-	for _, h := range s.initial {
+// addUsedIDs adds the ids that must not be given to other names.
+func (c *subscriptionChange) addUsedIDs(used *roaring.Bitmap) {
+	used.AddMany(c.subscribe)
+	for _, h := range c.initial {
 		used.Add(h.id)
 	}
 }
@@ -35,130 +35,132 @@ func (s *subscription) use(used *roaring.Bitmap) {
 //
 // xDS protocol, "How the client specifies what resources to return": a first
 // request without names asks for all (for the types that allow it), as does "*".
-func (s *subscription) wildcard() bool {
-	return s.subscribeAll || len(s.subscribe) == 0 && s.emptyMeansAll
+func (c *subscriptionChange) wildcard() bool {
+	return c.subscribeAll || len(c.subscribe) == 0 && c.emptyMeansAll
 }
 
-// ask keeps a request for a type that is not open. However many come, what is kept
-// is one subscription.
-func (w *watch) ask(s subscription) {
-	if w.early == nil {
-		s.subscribeAll = s.wildcard()
-		w.early = &s
+// keep keeps a request for a type that is not open. Further requests are merged into the
+// first.
+func (ts *typeState) keep(change subscriptionChange) {
+	if ts.kept == nil {
+		change.subscribeAll = change.wildcard()
+		ts.kept = &change
 		return
 	}
-	e := w.early
-	if s.subscribeAll {
-		e.subscribeAll = true
+	kept := ts.kept
+	if change.subscribeAll {
+		kept.subscribeAll = true
 	}
-	if s.unsubscribeAll {
-		e.subscribeAll = false
+	if change.unsubscribeAll {
+		kept.subscribeAll = false
 	}
-	names := roaring.BitmapOf(e.subscribe...)
-	names.AddMany(s.subscribe)
-	for _, id := range s.unsubscribe {
+	names := roaring.BitmapOf(kept.subscribe...)
+	names.AddMany(change.subscribe)
+	for _, id := range change.unsubscribe {
 		names.Remove(id)
 	}
-	e.subscribe, e.emptyMeansAll = names.ToArray(), false
+	kept.subscribe, kept.emptyMeansAll = names.ToArray(), false
 }
 
-// start handles the first request for a type on a stream. It returns those that Envoy has
-// as they are.
+// start handles the first request for a type on a stream. It returns the resources that Envoy
+// has in their present version.
 //
 // xDS protocol, "Incremental xDS": initial_resource_versions lists what the client has.
-func (w *watch) start(t *table, s subscription, revision uint64) (current *roaring.Bitmap) {
-	w.subscribed = true
-	w.cursor = revision
-	w.wildcard = s.wildcard()
-	w.subscribe(t, s.subscribe)
-	if w.wildcard {
-		w.allDue(t)
-		w.answer = len(s.initial) == 0
+func (ts *typeState) start(t *table, change subscriptionChange, revision uint64) (current *roaring.Bitmap) {
+	ts.subscribed = true
+	ts.cursor = revision
+	ts.wildcard = change.wildcard()
+	ts.subscribe(t, change.subscribe)
+	if ts.wildcard {
+		ts.allDue(t)
+		ts.mustAnswer = len(change.initial) == 0
 	}
-	// To take them out of what is due one by one moves the others each time.
+	// They are taken out of what is due together: one by one would move the others each time.
 	current = roaring.New()
-	for _, h := range s.initial {
-		if !w.wants(h.id) {
+	for _, h := range change.initial {
+		if !ts.subscribesTo(h.id) {
 			continue
 		}
-		w.held.Add(h.id)
-		if w.typ != Endpoint {
-			// It waits for nothing. Told that there is none it would drop what it has.
-			w.waits.Remove(h.id)
+		ts.inEnvoy.Add(h.id)
+		if ts.typ != Endpoint {
+			// Envoy does not wait for what it has. If it were told that a resource does not
+			// exist, it would drop that.
+			ts.awaited.Remove(h.id)
 		}
-		if h.version != 0 && h.version == t.version(h.id, w.envoy) {
+		if h.version != 0 && h.version == t.version(h.id, ts.envoy) {
 			current.Add(h.id)
-			delete(w.since, h.id)
+			delete(ts.dueSince, h.id)
 		} else {
-			w.due(t, h.id)
+			ts.due(t, h.id)
 		}
 	}
-	w.set.AndNot(current)
-	w.gone.AndNot(current)
+	ts.toSend.AndNot(current)
+	ts.toRemove.AndNot(current)
 	return current
 }
 
-// subscribe makes every name due, also one that is subscribed already: the
-// client may have dropped it and wait for it. A name that does not exist is
-// answered as removed, at once: Envoy would not warm up without an answer.
-func (w *watch) subscribe(t *table, ids []uint32) {
+// subscribe makes every name due, also one that is subscribed to already: Envoy may have
+// dropped the resource and wait for it. A name that does not exist is answered at once, as
+// removed: Envoy would not warm up without an answer.
+func (ts *typeState) subscribe(t *table, ids []uint32) {
 	for _, id := range ids {
-		w.names.Add(id)
-		w.demanded(t, id)
+		ts.names.Add(id)
+		ts.dueAwaited(t, id)
 	}
 }
 
-// demanded makes due what Envoy waits for, whatever it has.
-func (w *watch) demanded(t *table, id uint32) {
-	w.waits.Add(id)
+// dueAwaited makes a resource due for which Envoy waits, whatever it has.
+func (ts *typeState) dueAwaited(t *table, id uint32) {
+	ts.awaited.Add(id)
 	if t.entries[id].presence == absent {
-		w.held.Remove(id)
+		ts.inEnvoy.Remove(id)
 	}
-	w.due(t, id)
+	ts.due(t, id)
 }
 
-func (w *watch) allDue(t *table) {
+// allDue makes all resources of the type due.
+func (ts *typeState) allDue(t *table) {
 	for id := range t.entries {
 		if t.entries[id].presence == present {
-			w.due(t, uint32(id))
+			ts.due(t, uint32(id))
 		}
 	}
 }
 
 // update handles the subscription part of every later request.
-func (w *watch) update(t *table, s subscription) {
-	if s.subscribeAll {
-		w.wildcard = true
-		w.answer = true
-		w.allDue(t)
+func (ts *typeState) update(t *table, change subscriptionChange) {
+	if change.subscribeAll {
+		ts.wildcard = true
+		ts.mustAnswer = true
+		ts.allDue(t)
 	}
-	if s.unsubscribeAll {
-		w.wildcard = false
-		for _, ids := range []*roaring.Bitmap{w.held, w.unsure, w.set, w.gone} {
-			ids.And(w.names)
+	if change.unsubscribeAll {
+		ts.wildcard = false
+		for _, ids := range []*roaring.Bitmap{ts.inEnvoy, ts.maybeInEnvoy, ts.toSend, ts.toRemove} {
+			ids.And(ts.names)
 		}
 	}
-	w.subscribe(t, s.subscribe)
-	for _, id := range s.unsubscribe {
-		w.names.Remove(id)
-		if w.wildcard {
-			// Still covered by the wildcard: the client needs it anew.
-			w.due(t, id)
+	ts.subscribe(t, change.subscribe)
+	for _, id := range change.unsubscribe {
+		ts.names.Remove(id)
+		if ts.wildcard {
+			// The wildcard still covers it, and Envoy has dropped it.
+			ts.due(t, id)
 			continue
 		}
-		w.held.Remove(id)
-		w.unsure.Remove(id)
-		w.waits.Remove(id)
-		w.forget(roaring.BitmapOf(id))
-		delete(w.lacks, id)
-		w.drop(id)
+		ts.inEnvoy.Remove(id)
+		ts.maybeInEnvoy.Remove(id)
+		ts.awaited.Remove(id)
+		ts.forgetRead(roaring.BitmapOf(id))
+		delete(ts.stale, id)
+		ts.notDue(id)
 	}
 }
 
-// resolve replaces the names of a request by ids.
-func (s *session) resolve(t Type, req *request) subscription {
+// resolveNames replaces the names of a request by ids.
+func (s *session) resolveNames(t Type, req *request) subscriptionChange {
 	const all = "*"
-	sub := subscription{emptyMeansAll: legacyWildcard[t], reclaims: s.store.tidy(t)}
+	change := subscriptionChange{emptyMeansAll: t.info().legacyWildcard == yes, reclaims: s.store.reclaimIfDue(t)}
 	names := func(list []string, found *bool) []uint32 {
 		*found = slices.Contains(list, all)
 		if *found {
@@ -166,18 +168,18 @@ func (s *session) resolve(t Type, req *request) subscription {
 		}
 		return s.store.intern(t, list)
 	}
-	sub.subscribe = names(req.subscribe, &sub.subscribeAll)
-	s.store.asked(t, sub.subscribe)
-	sub.unsubscribe = names(req.unsubscribe, &sub.unsubscribeAll)
+	change.subscribe = names(req.subscribe, &change.subscribeAll)
+	s.store.makeAliases(t, change.subscribe)
+	change.unsubscribe = names(req.unsubscribe, &change.unsubscribeAll)
 	if len(req.initial) > 0 {
 		list := make([]string, len(req.initial))
 		for i, r := range req.initial {
 			list[i] = r.name
 		}
-		sub.initial = make([]held, len(list))
+		change.initial = make([]initialResource, len(list))
 		for i, id := range s.store.intern(t, list) {
-			sub.initial[i] = held{id, parseVersion(req.initial[i].version)}
+			change.initial[i] = initialResource{id, parseVersion(req.initial[i].version)}
 		}
 	}
-	return sub
+	return change
 }

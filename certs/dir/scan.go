@@ -14,6 +14,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/files"
 	"relay/internal/panics"
 )
 
@@ -195,7 +196,7 @@ func (s *scanner) collect(now time.Time, again bool) result {
 	for _, path := range slices.Sorted(maps.Keys(s.files)) {
 		f := s.files[path]
 		f.entry.Advance(now)
-		if errors.Is(f.unread, errChanging) {
+		if errors.Is(f.unread, files.ErrChanging) {
 			r.again = true
 		}
 		if c := f.entry.Current(); c != nil && (len(c.ServerNames) > 0 || c.Default) {

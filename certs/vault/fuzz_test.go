@@ -33,7 +33,7 @@ func FuzzLive(f *testing.F) {
 		f.Add([]byte(live))
 	}
 	f.Fuzz(func(t *testing.T, live []byte) {
-		got, ok := decodeSecret(live)
+		got, ok := decodeEntry(live)
 		if !ok {
 			return
 		}
@@ -51,7 +51,7 @@ func FuzzLive(f *testing.F) {
 			if entry.Version < 1 || checkName(name) != nil {
 				t.Errorf("version %d of %q is wanted", entry.Version, name)
 			}
-			s.apply(fetched{name: name, live: entry, got: secret{version: entry.Version}}, time.Now())
+			s.apply(fetched{name: name, live: entry, got: kvEntry{version: entry.Version}}, time.Now())
 		}
 		certificates, problems := s.collect(time.Now())
 		if len(certificates) != 0 || len(problems) != len(got.data) {

@@ -107,10 +107,10 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 }
 
 // readLive reads "live"; when the token is refused, once more with a new one.
-func (r *reader) readLive(ctx context.Context) (secret, error) {
-	attempt := func() (secret, error) {
+func (r *reader) readLive(ctx context.Context) (kvEntry, error) {
+	attempt := func() (kvEntry, error) {
 		if err := r.client.detectMount(ctx, r.config.Mount); err != nil {
-			return secret{}, err
+			return kvEntry{}, err
 		}
 		return r.client.readKV(ctx, "live", 0)
 	}
@@ -120,13 +120,13 @@ func (r *reader) readLive(ctx context.Context) (secret, error) {
 	}
 	recovered, recoverErr := r.auth.recover(ctx)
 	if recoverErr != nil {
-		return secret{}, fmt.Errorf("%w; %w", err, recoverErr)
+		return kvEntry{}, fmt.Errorf("%w; %w", err, recoverErr)
 	}
 	if recovered {
 		live, err = attempt()
 	}
 	if isForbidden(err) {
-		return secret{}, fmt.Errorf("%w: %s", err, r.refused(ctx))
+		return kvEntry{}, fmt.Errorf("%w: %s", err, r.refused(ctx))
 	}
 	return live, err
 }
@@ -141,7 +141,7 @@ func (r *reader) refused(ctx context.Context) string {
 
 // believe holds back a "live" that lost all its names or became older, as
 // after a restore, a lagging replica or an accident, for some polls.
-func (r *reader) believe(live secret, poll bool) (believed bool, err error) {
+func (r *reader) believe(live kvEntry, poll bool) (believed bool, err error) {
 	reason := ""
 	switch {
 	case len(live.data) == 0 && !r.store.empty():

@@ -49,7 +49,7 @@ type entry struct {
 type fetched struct {
 	name string
 	live liveEntry
-	got  secret
+	got  kvEntry
 	// substitute is true when the version that live names is gone and the
 	// newest one was read.
 	substitute bool

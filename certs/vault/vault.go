@@ -5,7 +5,6 @@ package vault
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/coalesce"
 )
 
 const source = "vault"
@@ -22,7 +22,7 @@ const source = "vault"
 type Source struct {
 	sink      certs.Sink
 	logger    *slog.Logger
-	flight    *reading.Flight
+	reloads   *coalesce.Requests
 	record    *reading.Record
 	reader    *reader
 	transport *failover
@@ -48,7 +48,7 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 	return &Source{
 		sink:      sink,
 		logger:    logger,
-		flight:    reading.NewFlight(),
+		reloads:   coalesce.NewRequests(),
 		record:    record,
 		transport: transport,
 		schedule:  schedule{interval: config.PollInterval},
@@ -66,7 +66,7 @@ func (s *Source) Status() certs.Status { return s.record.Status() }
 
 // Reload waits for a read that started after the call and returns why it
 // failed. Without a running Serve it waits for the context's end.
-func (s *Source) Reload(ctx context.Context) error { return s.flight.Wait(ctx) }
+func (s *Source) Reload(ctx context.Context) error { return s.reloads.Ask().Wait(ctx) }
 
 // Serve reads Vault now, at every poll and at every Reload, and keeps the
 // token alive, until the context ends. Failed reads are retried and never end
@@ -78,7 +78,7 @@ func (s *Source) Serve(ctx context.Context) error {
 		timer := time.NewTimer(time.Until(s.next(time.Now())))
 		select {
 		case <-ctx.Done():
-		case <-s.flight.Wanted():
+		case <-s.reloads.Wanted():
 			s.read(ctx)
 		case <-timer.C:
 			s.tick(ctx)
@@ -126,28 +126,28 @@ func (s *Source) collect(now time.Time) ([]*certs.Certificate, []certs.Problem) 
 
 // read reads once and tells whoever wants to know.
 func (s *Source) read(ctx context.Context) {
-	err := errors.New("the read was cut short")
-	waited, finish := s.flight.Begin()
-	defer func() { finish(err) }()
+	s.reloads.Do(func(run *coalesce.Run) error { return s.readOnce(ctx, run.Asked()) })
+}
 
+func (s *Source) readOnce(ctx context.Context, asked bool) error {
 	poll := s.schedule.begin(time.Now())
-	var got outcome
-	got, err = s.reader.read(ctx, poll)
+	got, err := s.reader.read(ctx, poll)
 	if ctx.Err() != nil {
-		return
+		return err
 	}
 	now := time.Now()
 	if err != nil {
 		s.record.Bad(err)
 		s.schedule.failed(now, err)
-		return
+		return err
 	}
 	certificates, problems := s.collect(now)
 	s.record.Good(now, certificates, problems)
 	s.sink.SyncCertificates(source, certificates, problems)
-	if err = got.err; err != nil {
-		s.schedule.failed(now, err)
-		return
+	if got.err != nil {
+		s.schedule.failed(now, got.err)
+		return got.err
 	}
-	s.schedule.succeeded(now, waited, got.changed)
+	s.schedule.succeeded(now, asked, got.changed)
+	return nil
 }

@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"relay/collator/explain"
 	"strings"
 	"time"
+
+	"relay/collator/explain"
+	"relay/internal/files"
 )
 
 type explainCmd struct {
@@ -71,7 +73,7 @@ func (c *explainCmd) ask(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if c.TokenFile != "" {
-		token, err := readToken(c.TokenFile)
+		token, err := files.Secret(c.TokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-token-file: %w", err)
 		}
@@ -133,7 +135,7 @@ func (c *explainCmd) shown() string {
 func (c *explainCmd) client() (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
-		pool, err := readPool(c.CA)
+		pool, err := files.AuthorityPool(c.CA)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-ca: %w", err)
 		}

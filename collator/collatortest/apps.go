@@ -12,8 +12,9 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/secret"
 	"relay/sources"
-	"relay/sources/setting"
+	"relay/sources/labels"
 )
 
 // Time is when the certificates of tests are valid.
@@ -57,7 +58,7 @@ func Changed(app *sources.App, f func(*sources.Port)) *sources.App {
 func Set(t testing.TB, app *sources.App, settings ...string) *sources.App {
 	t.Helper()
 	return Changed(app, func(p *sources.Port) {
-		all := setting.New()
+		all := labels.NewSettings()
 		for _, s := range settings {
 			name, value, _ := strings.Cut(s, "=")
 			if !all.Set(name, value) {
@@ -103,7 +104,7 @@ func Certificate(name, content string, serverNames ...string) *certs.Certificate
 	return &certs.Certificate{
 		Source: "vault", Name: name, ServerNames: serverNames,
 		NotBefore: Time.Add(-time.Hour), NotAfter: Time.Add(90 * 24 * time.Hour),
-		Fingerprint: content, Chain: []byte("chain " + content), Key: certs.PrivateKey("key " + content),
+		Fingerprint: content, Chain: []byte("chain " + content), Key: secret.Bytes("key " + content),
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"relay/certs"
 	"relay/sources"
-	"relay/sources/setting"
+	"relay/sources/labels"
 )
 
 // Domains are those of random apps and certificates.
@@ -81,7 +81,7 @@ var Settings = [][2]string{
 }
 
 func (w World) settings(port *sources.Port) {
-	p := setting.New()
+	p := labels.NewSettings()
 	for range w.IntN(5) {
 		s := Settings[w.IntN(len(Settings))]
 		p.Set(s[0], s[1])

@@ -53,8 +53,6 @@ func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *r
 	store := xds.NewStore()
 	c, err := collator.New(collator.Config{
 		Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"},
-		OnAppsPublished:         func() { store.Open(xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig) },
-		OnCertificatesPublished: func() { store.Open(xds.Secret) },
 	}, map[string]collator.Publisher{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -66,6 +64,18 @@ func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *r
 		t.Fatal(err)
 	}
 	e.serve(c.Serve)
+	e.serve(func(ctx context.Context) error {
+		open := func(published <-chan struct{}, types ...xds.Type) {
+			select {
+			case <-published:
+				store.Open(types...)
+			case <-ctx.Done():
+			}
+		}
+		open(c.AppsPublished(), xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig)
+		open(c.CertificatesPublished(), xds.Secret)
+		return nil
+	})
 	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
 	e.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{l.Addr().String()}})
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)

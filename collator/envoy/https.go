@@ -77,5 +77,5 @@ func HTTPSResource(f *routing.Fleet, chains []routing.TLSChain, passed []routing
 		return xds.Resource{}, err
 	}
 	onDemand, err := Resource(key, msg)
-	return onDemand.Or(onDemandSelector, resource), err
+	return onDemand.OrWithout(onDemandSelector, resource), err
 }

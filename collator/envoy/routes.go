@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -115,7 +116,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	if r.HTTP.StripPrefix != "" {
 		// As in marathon-lb: case does not count, and a slash after it goes, too.
 		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
-		if _, wildcard := routing.CutWildcard(domain); !wildcard {
+		if _, wildcard := hostname.CutWildcard(domain); !wildcard {
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 	"relay/xds"
 )
@@ -38,7 +39,7 @@ func WildcardsScope(parents []string) *routev3.ScopedRouteConfiguration {
 	// The port stays in the header, so that the app sees it.
 	scope.RouteConfiguration.IgnorePortInHostMatching = true
 	for _, parent := range parents {
-		domain := routing.Wildcard(parent)
+		domain := hostname.Wildcard(parent)
 		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
 			Name: domain,
 			// Envoy compares a dot at the end of a host, too.

@@ -12,7 +12,7 @@ import (
 	ipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/input_matchers/ip/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // hostPattern matches server names as the TLS inspector gives them: in lower case. With
@@ -44,7 +44,7 @@ func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string
 		}
 		choice := m.choose(p, chain.Name, match)
 		for _, name := range match.GetServerNames() {
-			if parent, ok := routing.CutWildcard(name); ok {
+			if parent, ok := hostname.CutWildcard(name); ok {
 				wildcards = append(wildcards, suffixMatch{"." + parent, choice})
 			} else {
 				exact[name] = choice

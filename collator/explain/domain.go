@@ -6,6 +6,7 @@ import (
 
 	"relay/collator"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -81,7 +82,7 @@ func (x explainer) view(on map[string][]routing.Claim, f *routing.Fleet, host st
 // wildcard domain above it.
 func viewDomain(claims map[string][]routing.Claim, f *routing.Fleet, host string) (*Domain, []routing.Claim) {
 	wildcard := ""
-	for _, name := range routing.HostNames(host)[1:] {
+	for _, name := range hostname.Candidates(host)[1:] {
 		if len(claims[name]) > 0 && wildcard == "" {
 			wildcard = name
 		}
@@ -89,7 +90,7 @@ func viewDomain(claims map[string][]routing.Claim, f *routing.Fleet, host string
 	view := &Domain{Fleet: f.Name, Host: host, Domain: host}
 	if len(claims[host]) == 0 {
 		// A wildcard domain that nobody claims is no host that could be asked for.
-		if _, isWildcard := routing.CutWildcard(host); isWildcard || wildcard == "" {
+		if _, isWildcard := hostname.CutWildcard(host); isWildcard || wildcard == "" {
 			return nil, nil
 		}
 		view.Domain = wildcard
@@ -115,11 +116,11 @@ func usable(f *routing.Fleet, domain string, claims []routing.Claim) ([]routing.
 	return used, views
 }
 
-// nameSet returns all names by which apps can claim the hosts: see routing.HostNames.
+// nameSet returns all names by which apps can claim the hosts: see hostname.Candidates.
 func nameSet(hosts ...string) map[string]struct{} {
 	names := make(map[string]struct{})
 	for _, host := range hosts {
-		for _, name := range routing.HostNames(host) {
+		for _, name := range hostname.Candidates(host) {
 			names[name] = struct{}{}
 		}
 	}
@@ -212,7 +213,7 @@ func domainNotes(view *Domain, wildcard string) []string {
 	case !slices.ContainsFunc(view.Rules, func(r Rule) bool { return r.Outcome == Serves && r.Path == "/" }):
 		notes = append(notes, "paths that no rule has get 404")
 	}
-	if _, isWildcard := routing.CutWildcard(view.Domain); wildcard != "" && !isWildcard {
+	if _, isWildcard := hostname.CutWildcard(view.Domain); wildcard != "" && !isWildcard {
 		notes = append(notes, "the exact name counts before "+wildcard+", for all paths")
 	}
 	return notes

@@ -9,6 +9,7 @@ import (
 
 	"relay/collator"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 	"relay/xds"
 )
@@ -100,7 +101,7 @@ func (x explainer) explain(subject string) Explanation {
 			return e
 		}
 	}
-	if domain, err := sources.NormalizeDomain(subject); err == nil {
+	if domain, err := hostname.Domain(subject); err == nil {
 		if e := x.domain(domain); e.Known {
 			return e
 		}
@@ -234,7 +235,7 @@ func appOf(app collator.AppView) App {
 func (e *Explanation) need(f *routing.Fleet, view Domain) {
 	e.add(f.Name, xds.Listener, routing.HTTPListener)
 	e.add(f.Name, xds.Scope, view.Domain)
-	if _, wildcard := routing.CutWildcard(view.Domain); wildcard {
+	if _, wildcard := hostname.CutWildcard(view.Domain); wildcard {
 		e.add(f.Name, xds.Scope, routing.WildcardsScope)
 	}
 	for _, rule := range view.Rules {

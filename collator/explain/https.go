@@ -8,6 +8,7 @@ import (
 	"relay/certs"
 	"relay/collator"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // HTTPS is how a fleet answers a host by HTTPS.
@@ -50,7 +51,7 @@ func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView,
 		return view
 	}
 	answers := func(name string) bool { return f.HasName(name) && !passes(name) }
-	for _, name := range routing.HostNames(host) {
+	for _, name := range hostname.Candidates(host) {
 		for _, c := range all {
 			if !slices.Contains(c.ServerNames, name) {
 				continue
@@ -60,7 +61,7 @@ func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView,
 			case !f.HasName(name):
 				choice.Reason = "the fleet's server-names do not have " + name
 				view.Others = append(view.Others, choice)
-			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.Yielding, name) && !answers(certs.WildcardOver(name))):
+			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.Yielding, name) && !answers(hostname.WildcardOver(name))):
 				choice.Reason = "it covers " + name
 				view.Certificate = &choice
 			default:
@@ -126,7 +127,7 @@ func certificateNotes(host string, used *Certificate) []string {
 	if used.State != "valid" {
 		notes = append(notes, "the certificate is "+used.State+": clients will refuse it")
 	}
-	if parent, ok := routing.CutWildcard(used.ServerName); ok && host != used.ServerName {
+	if parent, ok := hostname.CutWildcard(used.ServerName); ok && host != used.ServerName {
 		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+parent); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
 			notes = append(notes, used.ServerName+" covers one level of names only: clients will refuse it")
 		}

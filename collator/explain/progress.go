@@ -3,7 +3,6 @@ package explain
 import (
 	"maps"
 	"slices"
-	"time"
 
 	"relay/collator"
 	"relay/xds"
@@ -31,21 +30,7 @@ type Waiting struct {
 	Name  string `json:"name"`
 	State string `json:"state"`
 	// Rejected says more of what was rejected.
-	Rejected *Rejection `json:"rejected,omitempty"`
-}
-
-// Rejection says what an Envoy has in place of a resource, and why.
-type Rejection struct {
-	Name string `json:"name"`
-	// By is who rejected it: "this Envoy", or "others of its version".
-	By    string    `json:"by"`
-	Since time.Time `json:"since"`
-	// Error is the reason in the words of Envoy.
-	Error string `json:"error"`
-	// Retry is when the Envoy is offered it again; nil if it is not until it changes.
-	Retry *time.Time `json:"retry,omitempty"`
-	// Older tells that the Envoy has an older version of it, and not none.
-	Older bool `json:"older"`
+	Rejected *xds.StaleResource `json:"rejected,omitempty"`
 }
 
 // notYet is the state of a resource on demand that no request has needed.
@@ -102,20 +87,9 @@ func envoyOf(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) Envoy {
 			need.State = notYet
 		}
 		if state == xds.Rejected || state == xds.Quarantined {
-			need.Rejected = rejectionOf(resource.Lack)
+			need.Rejected = &p.Resources[i].Stale
 		}
 		envoy.Waiting = append(envoy.Waiting, need)
 	}
 	return envoy
-}
-
-func rejectionOf(l xds.Lack) *Rejection {
-	r := &Rejection{Name: l.Name, By: "others of its version", Since: l.Since, Error: l.Message, Older: l.Older}
-	if l.Own {
-		r.By = "this Envoy"
-	}
-	if !l.Retry.IsZero() {
-		r.Retry = &l.Retry
-	}
-	return r
 }

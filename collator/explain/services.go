@@ -8,6 +8,7 @@ import (
 
 	"relay/collator"
 	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/sources"
 	"relay/xds"
 )
@@ -189,7 +190,7 @@ func (e *Explanation) addServices(views []Service) {
 // host by a more exact name, and do not get it. It changes https, if there is one.
 func passThrough(f *routing.Fleet, x routing.ServiceIndex, on map[string][]routing.Claim, host string, https *HTTPS) []Service {
 	var losing []Service
-	for _, name := range routing.HostNames(host) {
+	for _, name := range hostname.Candidates(host) {
 		views := onName(f, x, on[name], name)
 		if len(views) > 0 && views[0].Outcome == Serves {
 			if used := https.Certificate; used != nil {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"relay/xds"
 )
 
 // writer writes an explanation for people.
@@ -208,16 +210,16 @@ func (x writer) fleet(f Fleet) {
 }
 
 // rejectedText says what an Envoy has in place of what was rejected, and why.
-func rejectedText(l Rejection) string {
+func rejectedText(stale xds.StaleResource) string {
 	has := "it has none"
-	if l.Older {
+	if stale.HasOlder {
 		has = "an older version serves"
 	}
 	retry := ""
-	if l.Retry != nil {
-		retry = ", tried again at " + stamp(*l.Retry)
+	if !stale.Retry.IsZero() {
+		retry = ", tried again at " + stamp(stale.Retry)
 	}
-	return fmt.Sprintf("rejected by %s since %s, %s%s: %s", l.By, stamp(l.Since), has, retry, l.Error)
+	return fmt.Sprintf("rejected by %s since %s, %s%s: %s", stale.By, stamp(stale.Since), has, retry, stale.Message)
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

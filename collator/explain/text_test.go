@@ -56,8 +56,8 @@ func explanations() map[string]Explanation {
 				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:4123", Acknowledged: 6},
 				{ID: "edge-2", Address: "10.0.1.2:4123", Acknowledged: 5, Waiting: []Waiting{{Type: "clusters", Name: "/shop/web_0", State: "sent, not acknowledged yet"}}},
 				{ID: "edge-3", Version: "1.40.0", Address: "10.0.1.3:4123", Acknowledged: 4, Waiting: []Waiting{
-					{Type: "listeners", Name: "http", State: string(xds.Rejected), Rejected: &Rejection{By: "this Envoy", Since: until, Retry: &until, Error: "cannot bind '0.0.0.0:80': Address already in use"}},
-					{Type: "scopes", Name: "shop.test", State: string(xds.Quarantined), Rejected: &Rejection{By: "others of its version", Since: until, Older: true, Error: "no such route"}},
+					{Type: "listeners", Name: "http", State: string(xds.Rejected), Rejected: &xds.StaleResource{By: xds.ThisEnvoy, Since: until, Retry: until, Message: "cannot bind '0.0.0.0:80': Address already in use"}},
+					{Type: "scopes", Name: "shop.test", State: string(xds.Quarantined), Rejected: &xds.StaleResource{By: xds.OthersOfItsVersion, Since: until, HasOlder: true, Message: "no such route"}},
 				}},
 			}}, {Name: "internal", Needs: 2}},
 		},

@@ -3,6 +3,8 @@ package routing
 import (
 	"slices"
 	"strings"
+
+	"relay/internal/hostname"
 )
 
 // Resolver says which secret answers a client, by the server name that it asks for. It
@@ -30,7 +32,7 @@ func NewResolver(chains []TLSChain) *Resolver {
 // them, are lasting: clients can make up any number of others.
 func (n *Resolver) Resolve(asked string) (secret string, lasting, ok bool) {
 	name := strings.TrimSuffix(strings.ToLower(asked), ".")
-	for _, candidate := range HostNames(name) {
+	for _, candidate := range hostname.Candidates(name) {
 		if secret, ok := n.secrets[candidate]; ok {
 			return secret, candidate == asked, true
 		}
@@ -46,7 +48,7 @@ func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 	wildcards := make(map[string]bool) // by parent
 	note := func(names []string) {
 		for _, name := range names {
-			if parent, ok := CutWildcard(name); ok {
+			if parent, ok := hostname.CutWildcard(name); ok {
 				wildcards[parent] = true
 			}
 		}
@@ -66,10 +68,11 @@ func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 }
 
 // below reports whether a name is below one of the parents. Their wildcards are.
-func below(name string, parents map[string]bool) (found bool) {
-	Parents(name, func(parent string) bool {
-		found = parents[parent]
-		return !found
-	})
-	return found
+func below(name string, parents map[string]bool) bool {
+	for parent := range hostname.Parents(name) {
+		if parents[parent] {
+			return true
+		}
+	}
+	return false
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // TLSChains returns a chain for each certificate that is served, ordered by name, the
@@ -45,7 +46,7 @@ func WithoutYielding(chains []TLSChain) []TLSChain {
 	wildcards := make(map[string]bool)
 	for _, chain := range chains {
 		for _, name := range chain.ServerNames {
-			if _, ok := CutWildcard(name); ok {
+			if _, ok := hostname.CutWildcard(name); ok {
 				wildcards[name] = true
 			}
 		}
@@ -55,7 +56,7 @@ func WithoutYielding(chains []TLSChain) []TLSChain {
 		if len(chain.Yielding) > 0 {
 			chain.ServerNames = slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool {
 				_, yields := slices.BinarySearch(chain.Yielding, name)
-				return yields && wildcards[certs.WildcardOver(name)]
+				return yields && wildcards[hostname.WildcardOver(name)]
 			})
 			if len(chain.ServerNames) == 0 {
 				continue

@@ -37,7 +37,7 @@ type Fleet struct {
 	ClustersOnDemand bool
 	// ServerNames are those whose certificates the Envoys get, so that no Envoy has the
 	// private keys of another fleet. Each is a domain, or a wildcard for all names below,
-	// as sources.NormalizeDomain writes it. If it is empty they get all certificates.
+	// as hostname.Domain writes it. If it is empty they get all certificates.
 	ServerNames []string
 	// CertificatesOnDemand lets each Envoy load a certificate when the first client asks
 	// for it: for thousands of certificates. Envoys that cannot do that get a filter chain

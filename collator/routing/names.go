@@ -65,8 +65,6 @@ const (
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"
-
-	wildcardPrefix = "*."
 )
 
 // SecretName is the name of the secret of a certificate. A renewal has the same name, so
@@ -82,37 +80,3 @@ const (
 	// TicketKeysSecret has the keys of session tickets.
 	TicketKeysSecret = "fleet/session-ticket-keys"
 )
-
-// CutWildcard returns the parent of a wildcard domain: "shop.test" of "*.shop.test". ok
-// is false if the domain is no wildcard.
-func CutWildcard(domain string) (parent string, ok bool) {
-	return strings.CutPrefix(domain, wildcardPrefix)
-}
-
-// Wildcard is the wildcard domain of a parent: the reverse of CutWildcard.
-func Wildcard(parent string) string { return wildcardPrefix + parent }
-
-// Parents calls f with each parent of a domain, the longest first, until f returns
-// false.
-func Parents(domain string, f func(parent string) bool) {
-	for {
-		_, parent, ok := strings.Cut(domain, ".")
-		if !ok || !f(parent) {
-			return
-		}
-		domain = parent
-	}
-}
-
-// HostNames returns the names by which an app can claim a host, or a certificate can
-// cover it: its own, then those of the wildcards above it, the longest first.
-func HostNames(host string) []string {
-	names := []string{host}
-	Parents(host, func(parent string) bool {
-		if name := Wildcard(parent); name != host {
-			names = append(names, name)
-		}
-		return true
-	})
-	return names
-}

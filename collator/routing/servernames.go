@@ -5,12 +5,13 @@ import (
 	"strings"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // HasName reports whether the fleet is given the certificate for a server name.
 func (f *Fleet) HasName(name string) bool {
 	return len(f.ServerNames) == 0 || slices.ContainsFunc(f.ServerNames, func(pattern string) bool {
-		parent, wildcard := CutWildcard(pattern)
+		parent, wildcard := hostname.CutWildcard(pattern)
 		return name == pattern || wildcard && strings.HasSuffix(name, "."+parent)
 	})
 }

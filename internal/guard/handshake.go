@@ -12,15 +12,15 @@ import (
 // maxShown bounds what a client adds to the log, in characters.
 const maxShown = 200
 
-// Handshake says why a TLS handshake failed and what to do; port is how the
-// settings of the port begin ("xds" for --xds-cert). It is not ok for clients
-// that went away by themselves, such as probes of a load balancer.
+// Handshake says why a TLS handshake failed, and what to do. Port is how the settings of the port
+// begin: "xds" for --xds-cert. It is not ok if the client went away by itself, as the probe of a
+// load balancer does.
 //
-// It goes by the words of crypto/tls, as most of its errors have no type, and
-// net/http passes on none.
+// Handshake goes by the words of crypto/tls: most errors there have no type, and net/http passes
+// on no types.
 func Handshake(err error, port string) (r Refusal, ok bool) {
 	text := err.Error()
-	if gone(text) {
+	if connectionClosed(text) {
 		return Refusal{}, false
 	}
 	for _, known := range []struct {
@@ -45,8 +45,8 @@ func Handshake(err error, port string) (r Refusal, ok bool) {
 	return Refusal{Kind: Protocol, Reason: fmt.Sprintf("it speaks another TLS than this port, which takes versions 1.2 and 1.3 (%.*s)", maxShown, text)}, true
 }
 
-// gone reports whether the client closed the connection, or Relay did.
-func gone(text string) bool {
+// connectionClosed reports whether the connection was closed, and not refused.
+func connectionClosed(text string) bool {
 	return slices.ContainsFunc([]string{"EOF", "use of closed network connection", "connection reset by peer", "broken pipe"},
 		func(end string) bool { return strings.HasSuffix(text, end) })
 }

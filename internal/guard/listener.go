@@ -9,20 +9,24 @@ import (
 	"time"
 )
 
-// Limits bound the connections of a port that are not in use: those on which no
-// request is handled, whether or not they got through the TLS handshake.
+// Limits bound the idle connections of a port. A connection is idle while no request on it is
+// handled, whether or not it got through the TLS handshake.
 type Limits struct {
-	// First is how long one may stay so from the beginning, and Idle after it was
-	// in use; 0 leaves that to the server.
+	// First is how long a new connection may stay idle, and Idle how long one may that was in
+	// use before; 0 leaves that to the server.
 	First, Idle time.Duration
-	// PerAddress (of IPv6, per /64) and InAll are how many there may be, at least
-	// 2. When one more comes the oldest that never was in use is closed: a client
-	// that means well is in use within milliseconds, and gets in beside any number
-	// that say nothing. Those that were in use may be half of it.
+	// PerAddress and InAll are how many idle connections there may be, at least 2. The first
+	// is for each address; of IPv6, for each /64.
+	//
+	// When there is one more, the oldest that was never in use is closed. A client that means
+	// well is in use within milliseconds. So it gets in beside any number of clients that say
+	// nothing. Connections that were in use before may be half of the limit; when they are
+	// more, the oldest of them is closed.
 	PerAddress, InAll int
 }
 
-// Listener closes connections that are not in use.
+// Listener bounds the idle connections of a port, and closes those that are too many or idle for
+// too long.
 type Listener struct {
 	net.Listener
 	limits Limits
@@ -30,74 +34,76 @@ type Listener struct {
 
 	mu    sync.Mutex
 	conns map[string]*conn // by remote address
-	// Those not in use.
-	idle   *queue
-	idleOf map[netip.Prefix]*queue
+	// idle has all idle connections, and idleByNetwork those of each network.
+	idle          *queue
+	idleByNetwork map[netip.Prefix]*queue
 }
 
-// conn is a connection; what is below of is guarded by of.mu.
+// conn is a connection.
 type conn struct {
 	net.Conn
-	remote  string
-	network netip.Prefix
-	of      *Listener
+	remote   string
+	network  netip.Prefix
+	listener *Listener
 
-	uses         int
-	used, closed bool
-	timer        *time.Timer
-	inAll, mine  *list.Element // set while it is not in use
+	// What follows is guarded by listener.mu. Uses counts the calls of Use that are not done.
+	uses                     int
+	used, closed             bool
+	timer                    *time.Timer
+	idleInAll, idleInNetwork *list.Element // set while it is idle
 }
 
-// queue holds connections that are not in use, the oldest first: those that
-// never were, and the others.
-type queue struct{ fresh, rested list.List }
+// queue holds idle connections, the oldest first: those that were never in use, and those that
+// were in use before.
+type queue struct{ neverUsed, usedBefore list.List }
 
+// push adds a connection.
 func (q *queue) push(c *conn) *list.Element {
 	if c.used {
-		return q.rested.PushBack(c)
+		return q.usedBefore.PushBack(c)
 	}
-	return q.fresh.PushBack(c)
+	return q.neverUsed.PushBack(c)
 }
 
-// remove takes out a connection; it does nothing in the list it is not of.
+// remove takes a connection out of the list in which it is.
 func (q *queue) remove(e *list.Element) {
-	q.fresh.Remove(e)
-	q.rested.Remove(e)
+	q.neverUsed.Remove(e)
+	q.usedBefore.Remove(e)
 }
 
-func (q *queue) len() int { return q.fresh.Len() + q.rested.Len() }
+func (q *queue) len() int { return q.neverUsed.Len() + q.usedBefore.Len() }
 
-// surplus returns the one to close if there are more than the limit.
-func (q *queue) surplus(limit int) *conn {
+// toClose returns the connection to close if there are more than the limit.
+func (q *queue) toClose(limit int) *conn {
 	switch {
 	case q.len() <= limit:
 		return nil
-	case q.rested.Len() > limit/2:
-		return q.rested.Front().Value.(*conn)
+	case q.usedBefore.Len() > limit/2:
+		return q.usedBefore.Front().Value.(*conn)
 	}
-	return q.fresh.Front().Value.(*conn)
+	return q.neverUsed.Front().Value.(*conn)
 }
 
-// Listen bounds the connections of l.
+// Listen bounds the idle connections of l. Log has those that are closed.
 func Listen(l net.Listener, limits Limits, log *Log) *Listener {
 	return &Listener{
 		Listener: l, limits: limits, log: log,
-		conns: make(map[string]*conn), idle: new(queue), idleOf: make(map[netip.Prefix]*queue),
+		conns: make(map[string]*conn), idle: new(queue), idleByNetwork: make(map[netip.Prefix]*queue),
 	}
 }
 
-// Accept waits for a connection, which is not in use yet.
+// Accept waits for a connection, which is idle at first.
 func (l *Listener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: accepted, remote: accepted.RemoteAddr().String(), network: networkOf(accepted.RemoteAddr()), of: l}
+	c := &conn{Conn: accepted, remote: accepted.RemoteAddr().String(), network: networkOf(accepted.RemoteAddr()), listener: l}
 	l.mu.Lock()
 	l.conns[c.remote] = c
-	crowd := l.rest(c)
+	surplus := l.addIdle(c)
 	l.mu.Unlock()
-	l.disperse(crowd)
+	l.closeSurplus(surplus)
 	return c, nil
 }
 
@@ -111,15 +117,15 @@ func (l *Listener) Use(remote string) (done func()) {
 	}
 	c.used = true
 	c.uses++
-	l.wake(c)
+	l.removeIdle(c)
 	return func() {
 		l.mu.Lock()
-		var crowd *conn
+		var surplus *conn
 		if c.uses--; c.uses == 0 && !c.closed {
-			crowd = l.rest(c)
+			surplus = l.addIdle(c)
 		}
 		l.mu.Unlock()
-		l.disperse(crowd)
+		l.closeSurplus(surplus)
 	}
 }
 
@@ -133,9 +139,8 @@ func (l *Listener) CloseConn(remote string) {
 	}
 }
 
-// rest counts a connection as not in use, and returns one to close if there are
-// too many now.
-func (l *Listener) rest(c *conn) (crowd *conn) {
+// addIdle makes a connection idle. It returns one to close if there are too many now.
+func (l *Listener) addIdle(c *conn) (surplus *conn) {
 	limit := l.limits.First
 	if c.used {
 		limit = l.limits.Idle
@@ -143,72 +148,75 @@ func (l *Listener) rest(c *conn) (crowd *conn) {
 	if limit > 0 {
 		c.timer = time.AfterFunc(limit, c.expire)
 	}
-	mine := l.idleOf[c.network]
-	if mine == nil {
-		mine = new(queue)
-		l.idleOf[c.network] = mine
+	network := l.idleByNetwork[c.network]
+	if network == nil {
+		network = new(queue)
+		l.idleByNetwork[c.network] = network
 	}
-	c.inAll, c.mine = l.idle.push(c), mine.push(c)
-	if crowd = mine.surplus(l.limits.PerAddress); crowd == nil {
-		crowd = l.idle.surplus(l.limits.InAll)
+	c.idleInAll, c.idleInNetwork = l.idle.push(c), network.push(c)
+	if surplus = network.toClose(l.limits.PerAddress); surplus == nil {
+		surplus = l.idle.toClose(l.limits.InAll)
 	}
-	return crowd
+	return surplus
 }
 
-// wake takes a connection out of those not in use.
-func (l *Listener) wake(c *conn) {
-	if c.inAll == nil {
+// removeIdle takes a connection out of the idle ones.
+func (l *Listener) removeIdle(c *conn) {
+	if c.idleInAll == nil {
 		return
 	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	mine := l.idleOf[c.network]
-	l.idle.remove(c.inAll)
-	mine.remove(c.mine)
-	if mine.len() == 0 {
-		delete(l.idleOf, c.network)
+	network := l.idleByNetwork[c.network]
+	l.idle.remove(c.idleInAll)
+	network.remove(c.idleInNetwork)
+	if network.len() == 0 {
+		delete(l.idleByNetwork, c.network)
 	}
-	c.inAll, c.mine = nil, nil
+	c.idleInAll, c.idleInNetwork = nil, nil
 }
 
-func (l *Listener) disperse(crowd *conn) {
-	if crowd == nil {
+// closeSurplus closes a connection that is one too many, unless it is nil.
+func (l *Listener) closeSurplus(surplus *conn) {
+	if surplus == nil {
 		return
 	}
-	l.log.Refuse(crowd.remote, Refusal{Kind: Crowd, Reason: fmt.Sprintf(
+	l.log.Refuse(surplus.remote, Refusal{Kind: TooMany, Reason: fmt.Sprintf(
 		"there are more than %d connections from there, or %d in all, that are not in use; the oldest are closed: see what opens them",
 		l.limits.PerAddress, l.limits.InAll)})
-	_ = crowd.Close()
+	_ = surplus.Close()
 }
 
-// expire closes a connection that was not used in time.
+// expire closes a connection that was idle for too long.
 func (c *conn) expire() {
-	c.of.mu.Lock()
-	idle, silent := c.inAll != nil, !c.used
-	c.of.mu.Unlock()
+	c.listener.mu.Lock()
+	idle, silent := c.idleInAll != nil, !c.used
+	c.listener.mu.Unlock()
 	if !idle {
 		return
 	}
 	if silent {
-		c.of.log.Refuse(c.remote, Refusal{Kind: Silent, Reason: fmt.Sprintf(
-			"no request came within %s of connecting: see what opens connections there", c.of.limits.First)})
+		c.listener.log.Refuse(c.remote, Refusal{Kind: Silent, Reason: fmt.Sprintf(
+			"no request came within %s of connecting: see what opens connections there", c.listener.limits.First)})
 	}
 	_ = c.Close()
 }
 
 // Close closes the connection and forgets it.
 func (c *conn) Close() error {
-	c.of.mu.Lock()
+	c.listener.mu.Lock()
 	c.closed = true
-	c.of.wake(c)
-	if c.of.conns[c.remote] == c {
-		delete(c.of.conns, c.remote)
+	c.listener.removeIdle(c)
+	if c.listener.conns[c.remote] == c {
+		delete(c.listener.conns, c.remote)
 	}
-	c.of.mu.Unlock()
+	c.listener.mu.Unlock()
 	return c.Conn.Close()
 }
 
+// networkOf returns the network whose connections are counted together: an IPv4 address, or the
+// /64 of an IPv6 address.
 func networkOf(remote net.Addr) netip.Prefix {
 	from, err := netip.ParseAddrPort(remote.String())
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 // The oldest of those that never were in use makes place; of those that were,
 // when they are more than half; one in use never does.
-func TestWhoMakesPlace(t *testing.T) {
+func TestSurplusIsClosed(t *testing.T) {
 	t.Parallel()
 	for _, limits := range []Limits{{PerAddress: 4, InAll: 100}, {PerAddress: 100, InAll: 4}} {
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,13 +53,13 @@ func TestWhoMakesPlace(t *testing.T) {
 		closed(1)
 		busy() // beside it 5, 6, 7 and 8 are left
 		closed(6)
-		if l.idle.len() != 4 || len(l.conns) != 4 || len(l.idleOf) != 1 {
+		if l.idle.len() != 4 || len(l.conns) != 4 || len(l.idleByNetwork) != 1 {
 			t.Errorf("%d are not in use, %d are open", l.idle.len(), len(l.conns))
 		}
 		for remote := range l.conns {
 			l.CloseConn(remote)
 		}
-		if l.idle.len()+len(l.conns)+len(l.idleOf) > 0 {
+		if l.idle.len()+len(l.conns)+len(l.idleByNetwork) > 0 {
 			t.Errorf("closed connections are kept: %+v", l)
 		}
 		for _, c := range clients {

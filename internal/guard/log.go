@@ -1,6 +1,5 @@
-// Package guard stands at Relay's own ports. It logs who was refused, why and
-// what to do, once and not at each retry, and bounds what the connections cost
-// on which nothing useful goes on.
+// Package guard protects Relay's own ports. It bounds the connections that are idle. It logs
+// which clients were refused, why, and what to do: once, and not at each retry.
 package guard
 
 import (
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-// Kind is what a client is refused for; one of few, for metrics.
+// Kind is what a client is refused for. There are few, for metrics.
 type Kind string
 
 // What clients are refused for.
@@ -25,7 +24,7 @@ const (
 	Distrusted    Kind = "distrusted"     // the client does not accept Relay's certificate
 	Silent        Kind = "silent"         // nothing, or too little, in time
 	Stalled       Kind = "stalled"        // it does not read or answer what it is sent
-	Crowd         Kind = "crowd"          // too many connections
+	TooMany       Kind = "crowd"          // too many connections
 	Fleet         Kind = "fleet"          // a fleet that there is not
 	Access        Kind = "access"         // not for this client
 	Token         Kind = "token"          // a wrong token
@@ -38,52 +37,52 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		Plaintext, TLS, Protocol, NoCertificate, Authority, Expired, Certificate, Distrusted,
-		Silent, Stalled, Crowd, Fleet, Access, Token, Type, Request, Outdated,
+		Silent, Stalled, TooMany, Fleet, Access, Token, Type, Request, Outdated,
 	}
 }
 
 const (
-	// interval is after how long a refusal that goes on is logged again: a client
-	// may try for weeks, several times a second.
+	// interval is how long a refusal is not logged again: a client may try for weeks, several
+	// times a second.
 	interval = time.Hour
-	// maxTold bounds memory, and what hostile clients can write to the log in an
-	// interval.
-	maxTold = 1000
+	// maxLogged is how many refusals are told apart. It bounds memory, and what clients can
+	// write to the log in an interval.
+	maxLogged = 1000
 )
 
 // Refusal says why a client was refused.
 type Refusal struct {
 	Kind Kind
-	// Who is the client's name for itself, or what else tells it from others of
-	// the same host and kind.
+	// Who is what the client calls itself. It tells the client from others of the same host.
 	Who string
-	// Reason is why, and what to do. It may differ from try to try.
+	// Reason is why, and what to do. It may be another one at each try.
 	Reason string
 }
 
-// Log logs refusals: one line an hour for each host, kind and Who, however often
-// the client tries.
+// Log logs refusals: one line an hour for each host, Kind and Who, however often the client tries.
 type Log struct {
 	log   *slog.Logger
 	count func(Kind)
 
-	mu   sync.Mutex
-	told map[cause]*tries
+	mu    sync.Mutex
+	tries map[cause]*tries
 }
 
+// cause is what one line in the log is about.
 type cause struct {
 	kind      Kind
 	host, who string
 }
 
+// tries are those of one client.
 type tries struct {
-	logged time.Time
-	since  int // tries not logged
+	logged time.Time // when the last line was
+	since  int       // how many came after that
 }
 
-// NewLog returns a Log. count, unless nil, is told of every refusal.
+// NewLog returns a Log. Unless nil, count is called for every refusal.
 func NewLog(logger *slog.Logger, count func(Kind)) *Log {
-	return &Log{log: logger, count: count, told: make(map[cause]*tries)}
+	return &Log{log: logger, count: count, tries: make(map[cause]*tries)}
 }
 
 // Refuse logs a refusal of the client at a remote address ("host:port").
@@ -111,26 +110,26 @@ func (l *Log) Refuse(remote string, r Refusal, attrs ...any) {
 func (l *Log) Recent(remote string, kind Kind, who string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.told[cause{kind, hostOf(remote), who}]
+	t := l.tries[cause{kind, hostOf(remote), who}]
 	return t != nil && time.Since(t.logged) < interval
 }
 
-// note returns how often the client tried since the last line, and whether a
-// line is due; full if there is no place for its own.
+// note returns how often the client tried since the last line, and whether a line is due. Full
+// tells that there are too many clients to tell this one from others.
 func (l *Log) note(c cause, now time.Time) (tried int, due, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.told[c]
-	if t == nil && len(l.told) >= maxTold {
+	t := l.tries[c]
+	if t == nil && len(l.tries) >= maxLogged {
 		l.forget(now)
-		if full = len(l.told) >= maxTold; full {
+		if full = len(l.tries) >= maxLogged; full {
 			c = cause{}
-			t = l.told[c]
+			t = l.tries[c]
 		}
 	}
 	if t == nil {
 		t = &tries{}
-		l.told[c] = t
+		l.tries[c] = t
 	}
 	t.since++
 	if !t.logged.IsZero() && now.Sub(t.logged) < interval {
@@ -140,11 +139,11 @@ func (l *Log) note(c cause, now time.Time) (tried int, due, full bool) {
 	return tried, true, full
 }
 
-// forget makes place: for what was logged so long ago, a line is due anyway.
+// forget drops clients for which a line would be due anyway.
 func (l *Log) forget(now time.Time) {
-	for c, t := range l.told {
+	for c, t := range l.tries {
 		if now.Sub(t.logged) >= interval {
-			delete(l.told, c)
+			delete(l.tries, c)
 		}
 	}
 }

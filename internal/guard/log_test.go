@@ -53,18 +53,18 @@ func TestLogBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		l := NewLog(slog.New(slog.NewTextHandler(&out, nil)), nil)
-		for i := range 5 * maxTold {
+		for i := range 5 * maxLogged {
 			l.Refuse(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256), Refusal{Kind: Fleet, Reason: "no such fleet"})
 		}
 		text := out.String()
-		if n := strings.Count(text, "\n"); n != maxTold+1 || len(l.told) > maxTold+1 || strings.Count(text, "too many to name each") != 1 {
-			t.Errorf("%d lines, %d are kept; want %d, the last about the others", n, len(l.told), maxTold+1)
+		if n := strings.Count(text, "\n"); n != maxLogged+1 || len(l.tries) > maxLogged+1 || strings.Count(text, "too many to name each") != 1 {
+			t.Errorf("%d lines, %d are kept; want %d, the last about the others", n, len(l.tries), maxLogged+1)
 		}
 		time.Sleep(interval)
 		out.Reset()
 		l.Refuse("10.9.9.9:1", Refusal{Kind: Fleet, Reason: "no such fleet"})
-		if !strings.Contains(out.String(), "address=10.9.9.9") || len(l.told) != 1 {
-			t.Errorf("an hour later: %q, %d are kept", out.String(), len(l.told))
+		if !strings.Contains(out.String(), "address=10.9.9.9") || len(l.tries) != 1 {
+			t.Errorf("an hour later: %q, %d are kept", out.String(), len(l.tries))
 		}
 	})
 }

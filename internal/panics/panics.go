@@ -1,5 +1,5 @@
-// Package panics makes errors of panics, for code whose panic would end the
-// process, or cost more than the one thing that it is about.
+// Package panics makes errors of panics. It is for code whose panic would end the process, or cost
+// more than the one thing that the code is about.
 package panics
 
 import (
@@ -9,8 +9,7 @@ import (
 	"runtime/debug"
 )
 
-// Error is a panic. Its text has the value, and not the stack, which is for the
-// log alone.
+// Error is a panic. Its text has the value. The stack is for the log alone.
 type Error struct {
 	Value any
 	Stack []byte

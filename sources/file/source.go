@@ -22,7 +22,7 @@ package file
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,6 +34,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/files"
 	"relay/sources"
 )
 
@@ -121,29 +122,14 @@ func (s *Source) Reload(ctx context.Context) error {
 // Serve reads, then watches until ctx ends. Until every file has been read
 // successfully once, the sink is told nothing and a failed read ends Serve.
 func (s *Source) Serve(ctx context.Context) error {
-	watch, events, errs := s.watch()
-	if watch != nil {
-		defer watch.Close()
-	}
+	watcher := files.NewWatcher(s.concerns, s.log)
+	defer watcher.Close()
+	watcher.Add(s.watched())
 	// The watch is set before the read, so that no change falls in between.
 	if err := s.refresh(false); err != nil && !s.Status().Synced {
 		return err
 	}
-	return s.loop(ctx, watch, events, errs)
-}
-
-// watch starts to watch. Without a watcher, as when the limit of inotify
-// instances is reached, polling has to do.
-func (s *Source) watch() (*fsnotify.Watcher, <-chan fsnotify.Event, <-chan error) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		s.log.Warn("cannot watch for changes, polling only", "interval", s.cfg.PollInterval, "error", err)
-		return nil, nil, nil
-	}
-	if err := w.Add(s.watched()); err != nil {
-		s.log.Warn("cannot watch for changes yet, polling only", "interval", s.cfg.PollInterval, "error", err)
-	}
-	return w, w.Events, w.Errors
+	return s.loop(ctx, watcher)
 }
 
 // watched is the folder to watch. A single file is watched by its folder, as a
@@ -163,8 +149,15 @@ func (s *Source) isFile() bool {
 	return isAppsFile(filepath.Base(s.cfg.Path))
 }
 
-// loop reads after events and on the poll interval, until ctx ends.
-func (s *Source) loop(ctx context.Context, watch *fsnotify.Watcher, events <-chan fsnotify.Event, errs <-chan error) error {
+// watcher is a files.Watcher.
+type watcher interface {
+	Add(folders ...string)
+	Changed() <-chan struct{}
+	Failed() <-chan error
+}
+
+// loop reads after changes and on the poll interval, until ctx ends.
+func (s *Source) loop(ctx context.Context, watcher watcher) error {
 	poll := time.NewTicker(s.cfg.PollInterval)
 	defer poll.Stop()
 	due := time.NewTimer(time.Hour)
@@ -177,28 +170,19 @@ func (s *Source) loop(ctx context.Context, watch *fsnotify.Watcher, events <-cha
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case ev, ok := <-events:
-			if !ok {
-				return errors.New("watching " + s.cfg.Path + ": the watcher has ended")
-			}
-			if !s.concerns(ev) {
-				continue
-			}
+		case <-watcher.Changed():
 			if latest.IsZero() {
 				latest = time.Now().Add(maxUnquiet)
 			}
 			retries = maxRetries
 			due.Reset(min(quietTime, time.Until(latest)))
 			continue
-		case err := <-errs:
-			s.log.Warn("watching for changes", "error", err)
+		case err := <-watcher.Failed():
+			return fmt.Errorf("watch %s: %w", s.cfg.Path, err)
 		case <-due.C:
 		case <-poll.C:
-			if watch != nil {
-				// A folder that was replaced needs a new watch; for one that
-				// is watched already this changes nothing.
-				_ = watch.Add(s.watched())
-			}
+			// A folder that was replaced needs a new watch.
+			watcher.Add(s.watched())
 		}
 		latest = time.Time{}
 		if err := s.refresh(false); err != nil && retries > 0 {

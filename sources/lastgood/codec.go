@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"relay/internal/secret"
 	"relay/sources"
 )
 
@@ -106,7 +107,7 @@ func (s saved) restore() error {
 		if hash == "" {
 			return fmt.Errorf("port %d asks for a password that was not saved", i)
 		}
-		http.BasicAuth.Hash = sources.Secret(hash)
+		http.BasicAuth.Hash = secret.String(hash)
 		found++
 	}
 	if found != len(s.Hashes) {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"relay/internal/secret"
 	"relay/internal/state"
 	"relay/sources"
 )
@@ -41,8 +42,8 @@ func fill(t *testing.T, v reflect.Value) {
 	case sources.Health:
 		v.Set(reflect.ValueOf(sources.Draining))
 		return
-	case sources.Secret:
-		v.Set(reflect.ValueOf(sources.Secret(hash)))
+	case secret.String:
+		v.Set(reflect.ValueOf(secret.String(hash)))
 		return
 	}
 	switch v.Kind() {

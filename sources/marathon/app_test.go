@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -30,8 +31,8 @@ func testMapping() mapping {
 	}}
 }
 
-// TestMapAppGolden maps apps as Marathon releases from 0.13 to 1.11 show them.
-func TestMapAppGolden(t *testing.T) {
+// TestConvertAppGolden maps apps as Marathon releases from 0.13 to 1.11 show them.
+func TestConvertAppGolden(t *testing.T) {
 	t.Parallel()
 	prior := history{"states.3": {verdict: healthy, rotation: true}}
 	inputs, err := filepath.Glob("testdata/apps/*.json")
@@ -47,7 +48,7 @@ func TestMapAppGolden(t *testing.T) {
 		used[golden] = true
 		t.Run(filepath.Base(input), func(t *testing.T) {
 			app := readTestApp(t, input)
-			got, err := json.MarshalIndent(mapApp(&app, prior, testMapping()).app, "", "  ")
+			got, err := json.MarshalIndent(convertApp(&app, prior, testMapping()).app, "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +66,7 @@ func TestMapAppGolden(t *testing.T) {
 				t.Errorf("differs from %s (-want +got); if that is right, run with -update:\n%s", golden, diff)
 			}
 			slices.Reverse(app.Tasks)
-			again, _ := json.MarshalIndent(mapApp(&app, prior, testMapping()).app, "", "  ")
+			again, _ := json.MarshalIndent(convertApp(&app, prior, testMapping()).app, "", "  ")
 			if !bytes.Equal(append(again, '\n'), got) {
 				t.Error("the result depends on the order of the tasks")
 			}
@@ -289,12 +290,12 @@ func FuzzApp(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first := mapApp(&d.app, nil, testMapping())
-		second := mapApp(&d.app, first.history, testMapping())
+		first := convertApp(&d.app, nil, testMapping())
+		second := convertApp(&d.app, first.history, testMapping())
 		if len(first.app.Ports) != len(second.app.Ports) {
 			t.Errorf("the number of ports changed from %d to %d", len(first.app.Ports), len(second.app.Ports))
 		}
-		if again := mapApp(&d.app, nil, testMapping()); !first.app.Equal(again.app) {
+		if again := convertApp(&d.app, nil, testMapping()); !first.app.Equal(again.app) {
 			t.Error("equal answers give different apps")
 		}
 		for _, p := range first.app.Ports {
@@ -311,7 +312,7 @@ func checkPort(t *testing.T, p sources.Port) {
 		}
 	}
 	for _, d := range slices.Concat(p.Domains, p.ACMEDomains) {
-		if again, err := sources.NormalizeDomain(d); err != nil || again != d {
+		if again, err := hostname.Domain(d); err != nil || again != d {
 			t.Errorf("domain %q is not normalised: %q, %v", d, again, err)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/internal/logtest"
+	"relay/internal/secret"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -218,7 +219,7 @@ func TestServiceAccount(t *testing.T) {
 			w, sink, logged := watch(t, cfg)
 			sink.await(t, "synced", contains("/a "))
 			m.CutStreams()
-			resync(t, w)
+			reload(t, w)
 			if n := d.logins.Load(); n != 1 {
 				t.Errorf("%d logins, want 1: a token is used until it ends", n)
 			}
@@ -377,7 +378,7 @@ func FuzzTokenEnd(f *testing.F) {
 	f.Add("a.eyJleHAiOjE3MDAwMDAwMDB9.b")
 	f.Add("a.eyJleHAiOiIxIn0.b")
 	f.Fuzz(func(t *testing.T, token string) {
-		if end, ok := tokenEnd(token); ok && end.Unix() < 1 {
+		if end, ok := tokenEnd(secret.String(token)); ok && end.Unix() < 1 {
 			t.Errorf("%q ends at %s", token, end)
 		}
 	})

@@ -122,7 +122,7 @@ func BenchmarkFullReadUnchanged(b *testing.B) {
 	go func() { defer close(done); _ = w.Serve(ctx) }()
 	defer func() { cancel(); <-done }()
 	read := func() {
-		if err := w.Resync(b.Context()); err != nil {
+		if err := w.Reload(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}

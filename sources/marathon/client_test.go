@@ -42,7 +42,7 @@ func TestNextURLAfterFailure(t *testing.T) {
 	for range 3 {
 		poll(t, "connected", func() bool { return w.Status().Connected })
 		good.CutStreams()
-		resync(t, w)
+		reload(t, w)
 	}
 	if s := w.Status(); s.URL != good.URL() {
 		t.Errorf("URL %s, want the last good one, %s", s.URL, good.URL())
@@ -131,7 +131,7 @@ func TestCredentials(t *testing.T) {
 		u, _ := url.Parse(tt.url)
 		got := ""
 		if who, ok := c.credentials(u, servers[tt.origin]).(basicLogin); ok {
-			got = who.user + ":" + who.password
+			got = who.user + ":" + string(who.password)
 		}
 		if got != tt.want {
 			t.Errorf("from %s to %s: %q, want %q", servers[tt.origin].url, tt.url, got, tt.want)

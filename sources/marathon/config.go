@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"relay/internal/secret"
 )
 
 // ContainerAddress says where a task on a container network is reached when
@@ -90,9 +92,9 @@ type Config struct {
 	// read that a change event caused showed no change (1.5 s).
 	RereadDelay time.Duration
 
-	// ResyncThreshold is the number of changed apps above which one full read
+	// FullReadThreshold is the number of changed apps above which one full read
 	// replaces the single ones (200).
-	ResyncThreshold int
+	FullReadThreshold int
 	// MaxReads is the number of single reads at the same time (8).
 	MaxReads int
 	// MaxEventBytes is the size of an event above which the stream is dropped (64 MiB).
@@ -139,7 +141,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&c.ResyncThreshold, 200}, {&c.MaxReads, 8}, {&c.MaxEventBytes, 64 << 20}} {
+	}{{&c.FullReadThreshold, 200}, {&c.MaxReads, 8}, {&c.MaxEventBytes, 64 << 20}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
@@ -202,7 +204,7 @@ func parseServers(urls []string, common login) ([]server, error) {
 		s := server{url: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, login: common}
 		if u.User != nil {
 			password, _ := u.User.Password()
-			s.login = basicLogin{u.User.Username(), password}
+			s.login = basicLogin{u.User.Username(), secret.String(password)}
 		}
 		servers = append(servers, s)
 	}

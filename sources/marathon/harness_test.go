@@ -187,12 +187,12 @@ func serveOnce(ctx context.Context, w *Watcher) (err error) {
 	return w.Serve(ctx)
 }
 
-// resync forces a full read.
-func resync(t *testing.T, w *Watcher) {
+// reload forces a full read.
+func reload(t *testing.T, w *Watcher) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := w.Resync(ctx); err != nil {
+	if err := w.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

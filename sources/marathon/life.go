@@ -111,9 +111,7 @@ func (l *life) end(ctx context.Context, err error) {
 	}
 	w.client.http.CloseIdleConnections()
 	if l.full != nil {
-		w.mu.Lock()
-		w.waiters = append(w.waiters, l.full.waiters...)
-		w.mu.Unlock()
+		w.reloads.PutBack(l.full.reload)
 	}
 	w.setConnected(false, l.target.base.String())
 	if ctx.Err() != nil {

@@ -73,7 +73,7 @@ func (d declaration) udpOnly() bool { return strings.EqualFold(strings.TrimSpace
 // declarations lists the declared ports of an app, and tells whether some are
 // left out because there are more than allowed.
 func declarations(app *appJSON, mode networkMode) (list []declaration, tooMany bool) {
-	list = declaredPorts(app, mode)
+	list = allDeclarations(app, mode)
 	if tooMany = len(list) > sources.MaxPorts; tooMany {
 		list = list[:sources.MaxPorts]
 	}
@@ -89,7 +89,8 @@ func declarations(app *appJSON, mode networkMode) (list []declaration, tooMany b
 	return list, tooMany
 }
 
-func declaredPorts(app *appJSON, mode networkMode) []declaration {
+// allDeclarations finds the declared ports in any of the shapes that Marathon has used.
+func allDeclarations(app *appJSON, mode networkMode) []declaration {
 	switch mode {
 	case modeNone:
 		return nil

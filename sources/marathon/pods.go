@@ -3,10 +3,10 @@ package marathon
 import (
 	"maps"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"relay/sources"
+	"relay/sources/labels"
 )
 
 // podEndpoint is one declared endpoint of a pod; its position over all containers is the port
@@ -40,12 +40,12 @@ func endpointsOf(spec *podSpecJSON) []podEndpoint {
 	return list
 }
 
-// mapPod turns one pod into what is routed, as an app with a port for each
-// endpoint. Like mapApp it has no side effects.
-func mapPod(p *podJSON, prior history, m mapping) mapped {
+// convertPod turns a pod into what is routed, as an app with a port for each
+// endpoint. Like convertApp it has no side effects.
+func convertPod(p *podJSON, prior history, m mapping) mapped {
 	endpoints := endpointsOf(&p.Spec)
 	shell := podAsApp(p, endpoints)
-	out := mapApp(&shell, nil, m)
+	out := convertApp(&shell, nil, m)
 	out.pod = true
 	endpoints = endpoints[:len(out.app.Ports)]
 	instances := firstByID(p.Instances, out.room(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })
@@ -127,22 +127,16 @@ func podAsApp(p *podJSON, endpoints []podEndpoint) appJSON {
 // podLabels are the labels of a pod and those of its endpoints. The latter have
 // no index in their names, and come before those of the pod that have one.
 func podLabels(p *podJSON, endpoints []podEndpoint) map[string]string {
-	labels := maps.Clone(p.Spec.Labels)
+	all := maps.Clone(p.Spec.Labels)
 	for n, e := range endpoints {
 		for key, value := range e.Labels {
-			for _, prefix := range []string{"HAPROXY_", "MARATHON_ACME_", "RELAY_"} {
-				if rest, ok := strings.CutPrefix(key, prefix); ok {
-					key = prefix + strconv.Itoa(n) + "_" + rest
-					break
-				}
+			if all == nil {
+				all = map[string]string{}
 			}
-			if labels == nil {
-				labels = map[string]string{}
-			}
-			labels[key] = value
+			all[labels.ForPort(key, n)] = value
 		}
 	}
-	return labels
+	return all
 }
 
 // podStatus is an instance with what its endpoints look up.

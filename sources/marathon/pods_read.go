@@ -112,5 +112,5 @@ func (l *life) readOne(from target, id string) (m mapped, found bool, err error)
 // mapOnePod is mapOne for pods.
 func (l *life) mapOnePod(answer decodedPod) mapped {
 	id := answer.pod.ID
-	return l.mapKnown(id, answer.mismatch, func(prior history, m mapping) mapped { return mapPod(&answer.pod, prior, m) })
+	return l.mapKnown(id, answer.mismatch, func(prior history, m mapping) mapped { return convertPod(&answer.pod, prior, m) })
 }

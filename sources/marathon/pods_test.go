@@ -15,8 +15,8 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
-// TestMapPodGolden maps pods as Marathon 1.4 and later shows them.
-func TestMapPodGolden(t *testing.T) {
+// TestConvertPodGolden maps pods as Marathon 1.4 and later shows them.
+func TestConvertPodGolden(t *testing.T) {
 	t.Parallel()
 	prior := history{
 		"shop_pod.instance-lost web http":  {verdict: healthy, rotation: true},
@@ -39,7 +39,7 @@ func TestMapPodGolden(t *testing.T) {
 			if err != nil || d.mismatch != "" {
 				t.Fatalf("%v %s", err, d.mismatch)
 			}
-			got, err := json.MarshalIndent(mapPod(&d.pod, prior, testMapping()).app, "", "  ")
+			got, err := json.MarshalIndent(convertPod(&d.pod, prior, testMapping()).app, "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestMapPodGolden(t *testing.T) {
 				t.Errorf("differs from %s (-want +got); if that is right, run with -update:\n%s", golden, diff)
 			}
 			slices.Reverse(d.pod.Instances)
-			if again := mapPod(&d.pod, prior, testMapping()).app; !cmp.Equal(again, mapPod(&d.pod, prior, testMapping()).app) {
+			if again := convertPod(&d.pod, prior, testMapping()).app; !cmp.Equal(again, convertPod(&d.pod, prior, testMapping()).app) {
 				t.Error("the result depends on the order of the instances")
 			}
 		})
@@ -145,7 +145,7 @@ func TestFailedReadOfPodsChangesNothing(t *testing.T) {
 	for _, fault := range []marathontest.Fault{{Status: 503}, {Status: 404, Body: `{"message":"x"}`}, {Body: `[{"id":"/pod"`}, {Body: `{}`}, {Truncate: 10}} {
 		fault.Times = 2
 		m.Inject(marathontest.KindPods, fault)
-		resync(t, w)
+		reload(t, w)
 	}
 	if n := sink.count(&sink.fewest); n != 2 {
 		t.Errorf("down to %d", n)
@@ -196,12 +196,12 @@ func FuzzPod(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first := mapPod(&d.pod, nil, testMapping())
-		second := mapPod(&d.pod, first.history, testMapping())
+		first := convertPod(&d.pod, nil, testMapping())
+		second := convertPod(&d.pod, first.history, testMapping())
 		if len(first.app.Ports) != len(second.app.Ports) {
 			t.Errorf("the number of ports changed from %d to %d", len(first.app.Ports), len(second.app.Ports))
 		}
-		if again := mapPod(&d.pod, nil, testMapping()); !first.app.Equal(again.app) {
+		if again := convertPod(&d.pod, nil, testMapping()); !first.app.Equal(again.app) {
 			t.Error("equal answers give different apps")
 		}
 		for _, p := range first.app.Ports {

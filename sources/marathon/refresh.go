@@ -17,7 +17,7 @@ func (l *life) startReads() {
 	}
 	w := l.w
 	tooMany := func() bool {
-		return w.marks.len() > max(w.cfg.ResyncThreshold, w.known()/20)
+		return w.marks.len() > max(w.cfg.FullReadThreshold, w.known()/20)
 	}
 	if l.full == nil && l.synced && w.marks.takePaced() {
 		l.paceFull()
@@ -87,7 +87,7 @@ func (l *life) startRead(id string, kind markKind) {
 // mapOne maps an app with what is known of it. Of an app that is known, an
 // answer with a field of an unexpected type is not believed; the result has no app then.
 func (l *life) mapOne(answer decoded) mapped {
-	return l.mapKnown(answer.app.ID, answer.mismatch, func(prior history, m mapping) mapped { return mapApp(&answer.app, prior, m) })
+	return l.mapKnown(answer.app.ID, answer.mismatch, func(prior history, m mapping) mapped { return convertApp(&answer.app, prior, m) })
 }
 
 // mapKnown does the mapping of mapOne with what is known.

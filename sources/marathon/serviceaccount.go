@@ -13,12 +13,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
 const (
@@ -38,14 +40,14 @@ type serviceAccount struct {
 	http     *http.Client // set by newClient
 
 	turn  chan struct{} // holds one while someone logs in or looks
-	token string
+	token secret.String
 	renew time.Time // from when on another token is fetched
 }
 
 // readServiceAccount reads the JSON in which DC/OS keeps a service account's
 // secret: {"uid", "private_key" (PEM), "login_endpoint", "scheme": "RS256"}.
 func readServiceAccount(file string) (*serviceAccount, error) {
-	data, err := os.ReadFile(file)
+	data, err := files.Read(file, files.MaxSecret)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (s *serviceAccount) authorization(ctx context.Context, refused string) (str
 }
 
 // login exchanges a proof that the key is ours for a token.
-func (s *serviceAccount) login(ctx context.Context, now time.Time) (string, error) {
+func (s *serviceAccount) login(ctx context.Context, now time.Time) (secret.String, error) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	proof, err := jwt.Signed(s.signer).Claims(map[string]any{"uid": s.uid, "exp": now.Add(loginLife).Unix()}).Serialize()
@@ -163,10 +165,10 @@ func (s *serviceAccount) login(ctx context.Context, now time.Time) (string, erro
 
 // tokenOf finds the token of a login: in the cookie, or in the body as
 // {"token"}.
-func tokenOf(resp *http.Response) (string, error) {
+func tokenOf(resp *http.Response) (secret.String, error) {
 	for _, cookie := range resp.Cookies() {
 		if cookie.Name == loginCookie && cookie.Value != "" {
-			return cookie.Value, nil
+			return secret.String(cookie.Value), nil
 		}
 	}
 	var answer struct {
@@ -175,13 +177,13 @@ func tokenOf(resp *http.Response) (string, error) {
 	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer) != nil || answer.Token == "" {
 		return "", errors.New("the answer has no token: is login_endpoint that of DC/OS?")
 	}
-	return answer.Token, nil
+	return secret.String(answer.Token), nil
 }
 
 // tokenEnd reads when a token ends. Only its issuer can verify it; here it
 // decides no more than when another one is fetched.
-func tokenEnd(token string) (time.Time, bool) {
-	parts := strings.Split(token, ".")
+func tokenEnd(token secret.String) (time.Time, bool) {
+	parts := strings.Split(string(token), ".")
 	if len(parts) != 3 {
 		return time.Time{}, false
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/internal/coalesce"
 	"relay/sources"
 )
 
@@ -21,7 +22,7 @@ type fullRead struct {
 	started time.Time
 	apps    map[string]mapped
 	covered map[string]markKind // marks that the read answers
-	waiters []chan struct{}     // closed when it is applied
+	reload  *coalesce.Run       // ended when it is applied
 }
 
 // suspicion is a full read that was not believed.
@@ -39,9 +40,7 @@ func (l *life) startFull() {
 	l.nextFull.Stop()
 	l.unlook("")
 	f := &fullRead{number: w.nextRead(), started: time.Now(), covered: w.marks.all(), apps: map[string]mapped{}}
-	w.mu.Lock()
-	f.waiters, w.waiters = w.waiters, nil
-	w.mu.Unlock()
+	f.reload = w.reloads.Begin() // after the marks were taken: Reload marks once it has asked
 	l.full = f
 	clear(l.removed)
 	for id := range f.covered {
@@ -89,9 +88,7 @@ func (l *life) finishFull(f *fullRead, err error) error {
 	w.mu.Lock()
 	w.status.LastSync = time.Now()
 	w.mu.Unlock()
-	for _, done := range f.waiters {
-		close(done)
-	}
+	f.reload.End(nil)
 	if !l.synced {
 		l.synced = true
 		w.setConnected(true, l.target.base.String())
@@ -133,9 +130,7 @@ func (l *life) putBack(f *fullRead) {
 	for id, kind := range f.covered {
 		l.w.marks.add(kind, id)
 	}
-	l.w.mu.Lock()
-	l.w.waiters = append(l.w.waiters, f.waiters...)
-	l.w.mu.Unlock()
+	l.w.reloads.PutBack(f.reload)
 }
 
 // doubt tells how long to wait for a second read that has to agree, or 0 when

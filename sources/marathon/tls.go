@@ -2,10 +2,10 @@ package marathon
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
+
+	"relay/internal/files"
 )
 
 // tlsConfig says how https URLs are talked to. Files that cannot be used are
@@ -14,13 +14,9 @@ import (
 func tlsConfig(cfg Config) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: cfg.InsecureSkipTLSVerify}
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
+		var err error
+		if config.RootCAs, err = files.AuthorityPool(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("marathon: authorities: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("marathon: authorities: %s has no certificate in it", cfg.CAFile)
 		}
 	}
 	if cfg.ClientCertFile == "" && cfg.ClientKeyFile == "" {

@@ -15,23 +15,23 @@ package marathon
 //	 9 versions compared as text                             TestTrap09VersionsAreTimes, TestOlderVersionHasToBeConfirmed
 //	10 late news of an earlier task or app                   TestTrap10DeletedAndCreatedAgain, TestStaleAnswerBringsNothingBack
 //	11 an event before its app is known                      TestTrap11EventOfAnUnknownApp
-//	12 one domain twice                                      TestClashMovesToTheLowestID (collator), TestBadApps (cmd/relay)
+//	12 one domain twice                                      TestClashMovesToTheLowestID (collator), TestBadApps (e2e)
 //	13 invalid domains                                       TestTrap17OneBadAppAmongAThousand, TestParseLabels
-//	14 wildcards, 15 ports in the host header                TestZoneTakesAndReturnsDomains, TestEnvoy (collator), TestRouting (cmd/relay)
+//	14 wildcards, 15 ports in the host header                TestZoneTakesAndReturnsDomains, TestEnvoy (collator), TestRouting (e2e)
 //	16 misspelt labels, 17 labels that break the parser      TestTrap17OneBadAppAmongAThousand, TestParseLabels
 //	18 event storms                                          TestTrap18EventStorm, TestEventsAreCoalesced, TestGroupEventsArePaced
 //	19 huge answers                                          BenchmarkFullReadUnchanged, TestManyChangesMakeOneFullRead
 //	20 an empty or partial list                              TestTrap20EmptyList, TestShrunkListHasToBeConfirmed, TestFailedReadsChangeNothing
 //	21 a task without address yet                            TestTrap21AddressComesLate
 //	22 host port 0, or fewer than declared                   TestTrap22MissingHostPorts
-//	23 apps without ports, containers or labels              TestMapAppGolden (v1.11_no_ports, v0.13_host_nulls)
+//	23 apps without ports, containers or labels              TestConvertAppGolden (v1.11_no_ports, v0.13_host_nulls)
 //	24 health unknown after a failover, null results         TestTrap03KilledLeaderInMidDeployment, TestLostResultsKeepTheVerdict, TestVerdicts
 //	25 no TASK_KILLING                                       TestTrap25NoTaskKilling
 //	26 tasks that stay listed without ports                  TestTrap26UnreachableTasksStayListed
 //	27 names of agents                                       TestAgentNamesAreResolvedInTheBackground, TestResolverKeepsTheLastGoodAnswer
-//	28 long names of clusters                                TestTrap28LongNames (cmd/relay)
-//	29 clusters removed while they are named                 TestMakeBeforeBreakModel (xds), TestHandover, TestChurn (cmd/relay)
-//	30 one service port twice, 31 ports that are not free    TestServiceProblems (collator), TestTCPServices, TestTCPAll (cmd/relay)
+//	28 long names of clusters                                TestTrap28LongNames (e2e)
+//	29 clusters removed while they are named                 TestMakeBeforeBreakModel (xds), TestHandover, TestChurn (e2e)
+//	30 one service port twice, 31 ports that are not free    TestServiceProblems (collator), TestTCPServices, TestTCPAll (e2e)
 //	32 a deployment that is rolled back                      TestTrap32RolledBack
 //	33 a pod with the id of a deleted app                    TestTrap33PodTakesAnAppsID
 //	34 addresses of Docker's bridge                          TestTrap34BridgeAddresses
@@ -115,7 +115,7 @@ func TestTrap03KilledLeaderInMidDeployment(t *testing.T) {
 	if err := m.LoadApps(other); err != nil {
 		t.Fatal(err)
 	}
-	resync(t, w)
+	reload(t, w)
 
 	if err := m.Apply(fmt.Sprintf(app, "two")); err != nil {
 		t.Fatal(err)
@@ -241,7 +241,7 @@ func TestTrap10DeletedAndCreatedAgain(t *testing.T) {
 	m.Publish("status_update_event", map[string]any{"appId": "/a", "taskId": old, "taskStatus": "TASK_KILLED"})
 	m.Publish("app_terminated_event", map[string]any{"appId": "/a"})
 	sink.await(t, "second", func(s string) bool { return strings.Contains(s, "[second.test]") && strings.Contains(s, "/healthy") })
-	resync(t, w)
+	reload(t, w)
 	if s := sink.state(); !strings.Contains(s, m.Tasks("/a")[0].ID+"@") || strings.Contains(s, old) {
 		t.Errorf("not the second app:\n%s", s)
 	}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/coalesce"
 	"relay/sources"
 )
 
@@ -38,12 +39,13 @@ type Watcher struct {
 	attempts attempts   // used by Serve only
 	lastFull uint64     // number of the full read that was applied last; used by Serve only
 
-	mu      sync.Mutex
-	held    map[string]*held
-	reads   uint64 // reads started
-	synced  bool   // a full read was applied since the process started
-	waiters []chan struct{}
-	status  Status
+	reloads *coalesce.Requests // answered when a full read is applied
+
+	mu     sync.Mutex
+	held   map[string]*held
+	reads  uint64 // reads started
+	synced bool   // a full read was applied since the process started
+	status Status
 }
 
 // held is what was last applied of an app. It is replaced, never modified.
@@ -76,7 +78,7 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 	}
 	w := &Watcher{
 		cfg: cfg, client: c, sink: sink, log: logger, metrics: m,
-		marks: newMarks(), held: map[string]*held{},
+		marks: newMarks(), reloads: coalesce.NewRequests(), held: map[string]*held{},
 		attempts: attempts{min: cfg.BackoffMin, max: cfg.BackoffMax, reset: cfg.BackoffReset, servers: len(c.servers)},
 	}
 	w.resolver = newResolver(cfg.LookupHost, cfg.PreferIPv6, func(apps []string) { w.marks.add(changed, apps...) })
@@ -119,20 +121,15 @@ func (w *Watcher) Serve(ctx context.Context) error {
 	return fmt.Errorf("marathon %s: %w", server.url, err)
 }
 
-// Resync reads everything once more and returns when that was applied, or
+// Reload reads everything once more and returns when that was applied, or
 // when ctx ends. Without a connection to Marathon it waits for one.
-func (w *Watcher) Resync(ctx context.Context) error {
-	done := make(chan struct{})
-	w.mu.Lock()
-	w.waiters = append(w.waiters, done)
-	w.mu.Unlock()
+func (w *Watcher) Reload(ctx context.Context) error {
+	applied := w.reloads.Ask()
 	w.marks.addFull()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("marathon: the full read was not applied in time: %w", context.Cause(ctx))
+	if err := applied.Wait(ctx); err != nil {
+		return fmt.Errorf("marathon: the full read was not applied in time: %w", err)
 	}
+	return nil
 }
 
 // Status is the state of a Watcher as people are shown it. It holds no secret.

@@ -134,7 +134,7 @@ func TestManyChangesMakeOneFullRead(t *testing.T) {
 	}
 	load(t, m, ids...)
 	cfg := fastConfig(m.URL())
-	cfg.ResyncThreshold, cfg.MaxReads = 10, 3
+	cfg.FullReadThreshold, cfg.MaxReads = 10, 3
 	_, sink, _ := watch(t, cfg)
 	sink.await(t, "synced", contains("/app99 "))
 	answer := m.Inject(marathontest.KindApp, marathontest.Fault{Hang: true})
@@ -224,9 +224,9 @@ func TestLostResultsKeepTheVerdict(t *testing.T) {
 	w, sink, _ := watch(t, fastConfig(m.URL()))
 	sink.await(t, "synced", contains("good@"))
 	m.ForgetHealth()
-	resync(t, w)
+	reload(t, w)
 	m.CutStreams()
-	resync(t, w)
+	reload(t, w)
 	if s := sink.state(); !strings.Contains(s, "good@") || strings.Contains(s, "bad@") {
 		t.Errorf("verdicts were not kept:\n%s", s)
 	}

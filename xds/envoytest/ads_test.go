@@ -13,8 +13,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// patience bounds every wait.
-const patience = 15 * time.Second
+// maxWait bounds every wait.
+const maxWait = 15 * time.Second
 
 // ads is an xDS server that sends what a test says, and judges nothing.
 type ads struct {
@@ -111,7 +111,7 @@ func (a *ads) note(change func()) {
 // wait waits until it is so.
 func (a *ads) wait(what string, so func() bool) {
 	a.t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(maxWait)
 	for {
 		a.mu.Lock()
 		is, changed := so(), a.changed

@@ -18,59 +18,59 @@ import (
 )
 
 // rejected sends a response that Envoy must reject with these words.
-func (l *lab) rejected(words, url string, resources ...named) {
-	l.t.Helper()
-	if rejection := l.send(url, resources); !strings.Contains(rejection, words) {
-		l.t.Fatalf("Envoy says %q to %s %s, want %q", rejection, url, resources[0].name, words)
+func (e *testEnvoy) rejected(words, url string, resources ...named) {
+	e.t.Helper()
+	if rejection := e.send(url, resources); !strings.Contains(rejection, words) {
+		e.t.Fatalf("Envoy says %q to %s %s, want %q", rejection, url, resources[0].name, words)
 	}
 }
 
-// A listener that the machine has no port for is opened by the same bytes once
-// it has, and not before they come.
+// A listener whose port is taken is opened when the same bytes come after the port is free, and not
+// before they come.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
-		l := newLab(t, version)
-		askForListeners(l)
-		taken, err := net.Listen("tcp", l.at("n"))
+		e := newTestEnvoy(t, version)
+		askForListeners(e)
+		taken, err := net.Listen("tcp", e.at("n"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := named{"n", "1", l.answering("n", good)}
-		words := "n: cannot bind '" + l.at("n") + "': Address already in use\n"
-		l.rejected(words, listeners.url, n)
-		l.rejected(words, listeners.url, n)
-		// The fault of each is told, on a line of its own.
-		far := l.answering("o", good)
-		far.Address = socket("192.0.2.1", l.ports["o"])
-		l.rejected(words+"o: cannot bind '192.0.2.1:", listeners.url, n, named{"o", "1", far})
+		n := named{"n", "1", e.answering("n", good)}
+		words := "n: cannot bind '" + e.at("n") + "': Address already in use\n"
+		e.rejected(words, listeners.url, n)
+		e.rejected(words, listeners.url, n)
+		// The message has the reason for each, on a line of its own.
+		far := e.answering("o", good)
+		far.Address = socket("192.0.2.1", e.ports["o"])
+		e.rejected(words+"o: cannot bind '192.0.2.1:", listeners.url, n, named{"o", "1", far})
 		_ = taken.Close()
-		l.reached(listeners)
-		if got := servedListener(l, "n"); got != none {
+		e.reached(listeners)
+		if got := servedListener(e, "n"); got != none {
 			t.Fatalf("Envoy opened the listener by itself: %q", got)
 		}
-		l.accepted(listeners.url, n)
-		l.served(listeners, "n", good)
+		e.accepted(listeners.url, n)
+		e.served(listeners, "n", good)
 	})
 }
 
 // occupy takes the port of a listener by a socket with SO_REUSEADDR, as most
 // servers open theirs. It listens: connections wait unanswered.
-func (l *lab) occupy(name string) (free func()) {
-	l.t.Helper()
+func (e *testEnvoy) occupy(name string) (free func()) {
+	e.t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	free = func() { _ = syscall.Close(fd) }
 	if err := syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: int(l.ports[name]), Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		l.t.Fatal(err)
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: int(e.ports[name]), Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		e.t.Fatal(err)
 	}
 	if err := syscall.Listen(fd, 1); err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	return free
 }
@@ -81,93 +81,93 @@ func (l *lab) occupy(name string) (free func()) {
 func TestListenerAcknowledgedAndNotOpen(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
-		l := newLab(t, version)
-		askForListeners(l)
-		waits := named{"tls", "1", l.tlsListener(chainWith(t, "n", &tlsv3.CommonTlsContext{
+		e := newTestEnvoy(t, version)
+		askForListeners(e)
+		waits := named{"tls", "1", e.tlsListener(chainWith(t, "n", &tlsv3.CommonTlsContext{
 			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{{Name: "n", SdsConfig: fromADS(noTimeout)}},
 		}))}
-		l.accepted(listeners.url, waits)
-		l.awaitRequest(secrets.url, "n")
-		free := l.occupy("")
-		l.accepted(secrets.url, named{"n", "1", buildSecret(l, "n", good)})
-		l.reached(listeners)
-		if log := l.envoy.Log(); !strings.Contains(log, "listener 'tls' failed: cannot listen() errno=98") {
+		e.accepted(listeners.url, waits)
+		e.awaitRequest(secrets.url, "n")
+		free := e.occupy("")
+		e.accepted(secrets.url, named{"n", "1", buildSecret(e, "n", good)})
+		e.reached(listeners)
+		if log := e.envoy.Log(); !strings.Contains(log, "listener 'tls' failed: cannot listen() errno=98") {
 			t.Errorf("Envoy's log does not tell that the listener is not open: %s", log)
 		}
 		free()
-		if got := servedSecret(l, "n"); got != none {
+		if got := servedSecret(e, "n"); got != none {
 			t.Errorf("the listener is open: %q", got)
 		}
-		if told := l.reconnect(listeners.url); told["tls"] != "1" {
+		if told := e.reconnect(listeners.url); told["tls"] != "1" {
 			t.Errorf("Envoy tells %v on a new stream, want the listener that is not open too", told)
 		}
-		l.accepted(listeners.url, waits)
-		l.served(secrets, "n", good)
+		e.accepted(listeners.url, waits)
+		e.served(secrets, "n", good)
 	})
 }
 
-// A secret that Envoy refused stays its content for what is made of it later: a
-// listener that names it is refused, until a good one has come. Where nothing is
-// made anew the last good one is served.
-func TestListenerOfARefusedSecret(t *testing.T) {
+// Envoy keeps a secret that it rejected for what names it later: a listener that names it is
+// rejected, until a good version comes. Meanwhile filter chains that exist serve the last good
+// version.
+func TestListenerOfARejectedSecret(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
-		l := newLab(t, version)
-		askForSecrets(l, "n")
-		l.accepted(secrets.url, named{"n", "1", buildSecret(l, "n", good)})
-		l.served(secrets, "n", good)
-		l.rejected("Failed to load private key", secrets.url, named{"n", "2", buildSecret(l, "n", bad)})
+		e := newTestEnvoy(t, version)
+		askForSecrets(e, "n")
+		e.accepted(secrets.url, named{"n", "1", buildSecret(e, "n", good)})
+		e.served(secrets, "n", good)
+		e.rejected("Failed to load private key", secrets.url, named{"n", "2", buildSecret(e, "n", bad)})
 
 		chain := func(name string) *listenerv3.FilterChain {
 			return chainWith(t, name, &tlsv3.CommonTlsContext{TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretOf(name)}})
 		}
-		l.accepted(listeners.url, named{"tls", "2", l.tlsListener(chain("n"), chain("o"))})
-		l.awaitRequest(secrets.url, "o")
-		l.accepted(secrets.url, named{"o", "1", buildSecret(l, "o", good)})
-		l.served(secrets, "o", good)
-		l.served(secrets, "n", good)
+		e.accepted(listeners.url, named{"tls", "2", e.tlsListener(chain("n"), chain("o"))})
+		e.awaitRequest(secrets.url, "o")
+		e.accepted(secrets.url, named{"o", "1", buildSecret(e, "o", good)})
+		e.served(secrets, "o", good)
+		e.served(secrets, "n", good)
 
-		changed := l.tlsListener(chain("n"), chain("o"))
+		changed := e.tlsListener(chain("n"), chain("o"))
 		changed.PerConnectionBufferLimitBytes = wrapperspb.UInt32(1 << 16)
-		l.rejected("Failed to load private key", listeners.url, named{"tls", "3", changed})
-		l.rejected("Failed to load private key", listeners.url, named{"tls", "3", changed})
-		l.served(secrets, "n", good)
-		l.accepted(secrets.url, named{"n", "1", buildSecret(l, "n", good)})
-		l.accepted(listeners.url, named{"tls", "3", changed})
-		l.served(secrets, "n", good)
+		e.rejected("Failed to load private key", listeners.url, named{"tls", "3", changed})
+		e.rejected("Failed to load private key", listeners.url, named{"tls", "3", changed})
+		e.served(secrets, "n", good)
+		e.accepted(secrets.url, named{"n", "1", buildSecret(e, "n", good)})
+		e.accepted(listeners.url, named{"tls", "3", changed})
+		e.served(secrets, "n", good)
 	})
 }
 
-// Envoy looks at the secrets of a filter chain when it has them all: a bad one is
-// acknowledged, and another is refused for it.
+// Envoy looks at the secrets of a filter chain when it has all of them. So it may acknowledge a bad
+// one, and reject another one for it.
 func TestOneSecretIsBlamedForAnother(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
-		l := newLab(t, version)
-		askForListeners(l)
-		l.accepted(listeners.url, named{"tls", "1", l.tlsListener(chainWith(t, "n", &tlsv3.CommonTlsContext{
+		e := newTestEnvoy(t, version)
+		askForListeners(e)
+		e.accepted(listeners.url, named{"tls", "1", e.tlsListener(chainWith(t, "n", &tlsv3.CommonTlsContext{
 			TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretOf("n")},
 			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
 				ValidationContextSdsSecretConfig: secretOf("authorities"),
 			},
 		}))})
-		l.awaitRequest(secrets.url, "n", "authorities")
+		e.awaitRequest(secrets.url, "n", "authorities")
 		authorities := named{"authorities", "1", &tlsv3.Secret{Name: "authorities", Type: &tlsv3.Secret_ValidationContext{
-			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline(string(l.ca.RootPEM()))},
+			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline(string(e.ca.RootPEM()))},
 		}}}
-		l.accepted(secrets.url, named{"n", "1", buildSecret(l, "n", bad)})
-		l.rejected("Failed to load private key", secrets.url, authorities)
-		l.accepted(secrets.url, authorities) // seen before
-		l.accepted(secrets.url, named{"n", "2", buildSecret(l, "n", good)})
-		l.served(secrets, "n", good)
+		e.accepted(secrets.url, named{"n", "1", buildSecret(e, "n", bad)})
+		e.rejected("Failed to load private key", secrets.url, authorities)
+		e.accepted(secrets.url, authorities) // seen before
+		e.accepted(secrets.url, named{"n", "2", buildSecret(e, "n", good)})
+		e.served(secrets, "n", good)
 	})
 }
 
 // Certificates on demand are skipped like others. The oldest Envoy has none.
-func TestRefusedSecretOnDemand(t *testing.T) {
+func TestRejectedSecretOnDemand(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, envoytest.Newest)
-	askForListeners(l)
+	e := newTestEnvoy(t, envoytest.Newest)
+	askForListeners(e)
 	selector := chainWith(t, "n", nil)
 	// Not the filter that answers at once: it closes the connection while the
 	// certificate is awaited.
@@ -185,28 +185,28 @@ func TestRefusedSecretOnDemand(t *testing.T) {
 		DisableStatefulSessionResumption: true,
 		SessionTicketKeysType:            &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true},
 	})}
-	l.accepted(listeners.url, named{"tls", "1", l.tlsListener(selector)})
-	l.reached(listeners)
+	e.accepted(listeners.url, named{"tls", "1", e.tlsListener(selector)})
+	e.reached(listeners)
 	secret := func(content string) named {
-		s := buildSecret(l, "n", content).(*tlsv3.Secret)
+		s := buildSecret(e, "n", content).(*tlsv3.Secret)
 		s.Name = "n.test"
 		return named{s.Name, content, s}
 	}
 	asked := make(chan string)
-	go func() { asked <- servedSecret(l, "n") }()
-	l.awaitRequest(secrets.url, "n.test")
-	l.accepted(secrets.url, secret(good))
+	go func() { asked <- servedSecret(e, "n") }()
+	e.awaitRequest(secrets.url, "n.test")
+	e.accepted(secrets.url, secret(good))
 	if got := <-asked; got != good {
 		t.Fatalf("the client that asked first got %q", got)
 	}
-	l.rejected("Failed to load private key", secrets.url, secret(bad))
-	l.accepted(secrets.url, secret(bad))
-	if told := l.reconnect(secrets.url); told["n.test"] != bad {
+	e.rejected("Failed to load private key", secrets.url, secret(bad))
+	e.accepted(secrets.url, secret(bad))
+	if told := e.reconnect(secrets.url); told["n.test"] != bad {
 		t.Errorf("Envoy tells %v on a new stream, want the one it skipped", told)
 	}
-	l.accepted(secrets.url, secret(bad))
-	l.served(secrets, "n", good)
-	l.accepted(secrets.url, secret(other))
-	l.served(secrets, "n", other)
-	l.rejected("Failed to load private key", secrets.url, secret(bad))
+	e.accepted(secrets.url, secret(bad))
+	e.served(secrets, "n", good)
+	e.accepted(secrets.url, secret(other))
+	e.served(secrets, "n", other)
+	e.rejected("Failed to load private key", secrets.url, secret(bad))
 }

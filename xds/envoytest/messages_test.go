@@ -50,28 +50,28 @@ func router(t *testing.T) *hcmv3.HttpFilter {
 }
 
 // answering is a listener that says a text to whoever connects.
-func (l *lab) answering(name, text string) *listenerv3.Listener {
-	l.t.Helper()
+func (e *testEnvoy) answering(name, text string) *listenerv3.Listener {
+	e.t.Helper()
 	return &listenerv3.Listener{
-		Name: name, Address: socket("127.0.0.1", l.ports[name]),
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter(l.t, &directresponsev3.Config{Response: inline(text)})}}},
+		Name: name, Address: socket("127.0.0.1", e.ports[name]),
+		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter(e.t, &directresponsev3.Config{Response: inline(text)})}}},
 	}
 }
 
-func (l *lab) httpListener(manager *hcmv3.HttpConnectionManager) *listenerv3.Listener {
-	l.t.Helper()
+func (e *testEnvoy) httpListener(manager *hcmv3.HttpConnectionManager) *listenerv3.Listener {
+	e.t.Helper()
 	return &listenerv3.Listener{
-		Name: "http", Address: socket("127.0.0.1", l.ports[""]),
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter(l.t, manager)}}},
+		Name: "http", Address: socket("127.0.0.1", e.ports[""]),
+		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{filter(e.t, manager)}}},
 	}
 }
 
-func (l *lab) tlsListener(chains ...*listenerv3.FilterChain) *listenerv3.Listener {
-	l.t.Helper()
+func (e *testEnvoy) tlsListener(chains ...*listenerv3.FilterChain) *listenerv3.Listener {
+	e.t.Helper()
 	return &listenerv3.Listener{
-		Name: "tls", Address: socket("127.0.0.1", l.ports[""]), FilterChains: chains,
+		Name: "tls", Address: socket("127.0.0.1", e.ports[""]), FilterChains: chains,
 		ListenerFilters: []*listenerv3.ListenerFilter{{
-			Name: "tls_inspector", ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(l.t, &tlsinspectorv3.TlsInspector{})},
+			Name: "tls_inspector", ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: packed(e.t, &tlsinspectorv3.TlsInspector{})},
 		}},
 	}
 }
@@ -118,7 +118,7 @@ func scopeByHost() *hcmv3.ScopedRoutes_ScopeKeyBuilder {
 }
 
 // at is the address of a listener.
-func (l *lab) at(name string) string { return fmt.Sprintf("127.0.0.1:%d", l.ports[name]) }
+func (e *testEnvoy) at(name string) string { return fmt.Sprintf("127.0.0.1:%d", e.ports[name]) }
 
 // said is what a server says before it closes the connection.
 func said(address string) (string, error) {
@@ -127,17 +127,17 @@ func said(address string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	_ = conn.SetDeadline(time.Now().Add(maxWait))
 	text, err := io.ReadAll(conn)
 	return string(text), err
 }
 
 // get asks the HTTP listener for a host; without an answer the status is 0.
-func (l *lab) get(host string) (status int, body string, header http.Header) {
-	l.t.Helper()
-	req, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, "http://"+l.at("")+"/", nil)
+func (e *testEnvoy) get(host string) (status int, body string, header http.Header) {
+	e.t.Helper()
+	req, err := http.NewRequestWithContext(e.t.Context(), http.MethodGet, "http://"+e.at("")+"/", nil)
 	if err != nil {
-		l.t.Fatal(err)
+		e.t.Fatal(err)
 	}
 	req.Host, req.Close = host, true
 	resp, err := http.DefaultClient.Do(req)

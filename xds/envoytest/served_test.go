@@ -26,9 +26,9 @@ const (
 )
 
 // site is an Envoy that is served by Relay's xDS server, from a store that a test
-// fills. Its lab builds and looks at resources, and sends nothing.
+// fills. Its testEnvoy builds and looks at resources, and sends nothing.
 type site struct {
-	*lab
+	*testEnvoy
 	proxy *xdstest.Proxy
 	store *xds.Store
 	// server and stop are those of the Relay that serves now.
@@ -42,8 +42,8 @@ type site struct {
 func newSite(t *testing.T, version string, fill func(s *site)) *site {
 	t.Helper()
 	s := &site{
-		lab:   &lab{ads: &ads{t: t}, ca: certstest.TestCA(t), ports: make(map[string]uint16), pairs: make(map[string]*certstest.Issued)},
-		store: xds.NewStore(),
+		testEnvoy: &testEnvoy{ads: &ads{t: t}, ca: certstest.TestCA(t), ports: make(map[string]uint16), pairs: make(map[string]*certstest.Issued)},
+		store:     xds.NewStore(),
 	}
 	for _, name := range []string{"", "n", "o", marker} {
 		s.ports[name] = envoytest.FreePort(t)
@@ -110,9 +110,9 @@ func (s *site) reconnect(how reconnection, change ...content) {
 	})
 }
 
-// content is a resource with one of the contents of a kind.
+// content is a resource with one of the contents of a type.
 type content struct {
-	kind *kind
+	typ  *resourceType
 	name string
 	is   string
 }
@@ -122,12 +122,12 @@ func (s *site) set(all ...content) {
 	s.t.Helper()
 	var made []xds.Resource
 	for _, c := range all {
-		made = append(made, s.resource(c.kind.url, c.name, c.kind.build(s.lab, c.name, c.is)))
+		made = append(made, s.resource(c.typ.url, c.name, c.typ.build(s.testEnvoy, c.name, c.is)))
 	}
 	s.apply(made...)
 }
 
-// put sets resources that no kind builds.
+// put sets resources that no type builds.
 func (s *site) put(url string, all ...named) {
 	s.t.Helper()
 	var made []xds.Resource
@@ -162,7 +162,7 @@ func (s *site) apply(made ...xds.Resource) {
 // until waits until check is content.
 func (s *site) until(what string, check func() error) {
 	s.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(maxWait)
 	for {
 		err := check()
 		if err == nil {
@@ -178,10 +178,10 @@ func (s *site) until(what string, check func() error) {
 // shows waits until Relay shows of a resource, for its Envoy, how far it has come. Of
 // what is rejected it has to show Envoy's words, in the list of all rejections too;
 // and of nothing else.
-func (s *site) shows(k *kind, name string, want xds.Progress) {
+func (s *site) shows(typ *resourceType, name string, want xds.Progress) {
 	s.t.Helper()
-	t, _ := xds.TypeOf(k.url)
-	s.until(fmt.Sprintf("%s %s shown as %q", k.name, name, want), func() error {
+	t, _ := xds.TypeOf(typ.url)
+	s.until(fmt.Sprintf("%s %s shown as %q", typ.name, name, want), func() error {
 		all := s.server.Progress(fleet, []xds.Key{{Type: t, Name: name}})
 		if len(all) != 1 || all[0].Resources[0].Progress != want {
 			return fmt.Errorf("shown are %+v", all)
@@ -189,7 +189,7 @@ func (s *site) shows(k *kind, name string, want xds.Progress) {
 		listed := slices.ContainsFunc(s.store.Rejected(), func(r xds.RejectedResource) bool {
 			return r.Type == t && r.Name == name && slices.Equal(r.Nodes, []string{edge}) && r.Message != "" && !r.Since.IsZero()
 		})
-		if lack := all[0].Resources[0].Lack; listed != (want == xds.Rejected) || listed && (lack.Message == "" || lack.Since.IsZero() || !lack.Own) {
+		if lack := all[0].Resources[0].Stale; listed != (want == xds.Rejected) || listed && (lack.Message == "" || lack.Since.IsZero() || lack.By != xds.ThisEnvoy) {
 			return fmt.Errorf("rejected are %+v; shown is %+v", s.store.Rejected(), lack)
 		}
 		return nil

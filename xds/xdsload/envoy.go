@@ -33,16 +33,16 @@ type Options struct {
 	Names            *Names
 }
 
-// Envoy keeps what it holds from one stream to the next.
+// Envoy keeps its resources from one stream to the next.
 //
-// Clusters, listeners and scopes are subscribed to by wildcard, endpoints by
-// the clusters' names; the ACK of clusters waits for the endpoints; what is
-// held already is told in initial_resource_versions.
+// It subscribes to clusters, listeners and scopes by wildcard, and to endpoints by the clusters'
+// names. The ACK of clusters waits for the endpoints. On a new stream initial_resource_versions
+// has what it has.
 type Envoy struct {
 	o    Options
 	conn *grpc.ClientConn
-	// held has a version by type and name; 0 is none.
-	held    [][]uint64
+	// has is the version by type and name; 0 is none.
+	has     [][]uint64
 	warming []bool
 
 	mu      sync.Mutex // of what follows, and of sending
@@ -77,7 +77,7 @@ func New(o Options) (*Envoy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Envoy{o: o, conn: conn, held: make([][]uint64, len(types))}, nil
+	return &Envoy{o: o, conn: conn, has: make([][]uint64, len(types))}, nil
 }
 
 func dial(o Options) (*grpc.ClientConn, error) {
@@ -100,8 +100,8 @@ func Resume(o Options, other *Envoy) (*Envoy, error) {
 	}
 	other.mu.Lock()
 	defer other.mu.Unlock()
-	for t, held := range other.held {
-		e.held[t] = slices.Clone(held)
+	for t, held := range other.has {
+		e.has[t] = slices.Clone(held)
 	}
 	return e, nil
 }
@@ -168,11 +168,11 @@ func (e *Envoy) Count() int {
 	return e.stream.count
 }
 
-// Held returns how many resources of a type are held.
+// Held returns how many resources of a type the Envoy has.
 func (e *Envoy) Held(t xds.Type) (n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, version := range e.held[t] {
+	for _, version := range e.has[t] {
 		if version != 0 {
 			n++
 		}
@@ -233,18 +233,18 @@ func (e *Envoy) send(request []byte) error {
 	return e.stream.grpc.SendMsg(request)
 }
 
-func (e *Envoy) holds(t xds.Type) bool { return len(e.held[t]) > 0 }
+func (e *Envoy) holds(t xds.Type) bool { return len(e.has[t]) > 0 }
 
 // ask sends the first request of a type.
 func (e *Envoy) ask(t xds.Type) error {
 	e.stream.asked[t] = true
 	// A guess, from above: the request of one that holds much is large.
 	const start, perName = 128, 80
-	b := make([]byte, 0, start+perName*len(e.held[t]))
+	b := make([]byte, 0, start+perName*len(e.has[t]))
 	b = appendString(b, requestTypeURL, t.URL())
 	names := e.o.Names.all()
 	if t == xds.Endpoint {
-		for id, version := range e.held[xds.Cluster] {
+		for id, version := range e.has[xds.Cluster] {
 			if version != 0 {
 				b = appendString(b, requestSubscribe, names[id])
 			}
@@ -255,7 +255,7 @@ func (e *Envoy) ask(t xds.Type) error {
 			b = appendString(b, requestSubscribe, name)
 		}
 	}
-	for id, version := range e.held[t] {
+	for id, version := range e.has[t] {
 		if version != 0 {
 			b = appendInitial(b, names[id], version)
 		}
@@ -304,8 +304,8 @@ func (e *Envoy) keep(t xds.Type, r *response) {
 }
 
 func (e *Envoy) put(t xds.Type, name uint32, version uint64) {
-	e.held[t] = grown(e.held[t], name)
-	e.held[t][name] = version
+	e.has[t] = grown(e.has[t], name)
+	e.has[t][name] = version
 }
 
 func grown[T any](list []T, index uint32) []T {
@@ -326,8 +326,8 @@ func (e *Envoy) clusters(r *response) error {
 			e.warming[h.name] = true
 			e.stream.waiting++
 		}
-		e.held[xds.Cluster] = grown(e.held[xds.Cluster], h.name)
-		if e.held[xds.Cluster][h.name] == 0 {
+		e.has[xds.Cluster] = grown(e.has[xds.Cluster], h.name)
+		if e.has[xds.Cluster][h.name] == 0 {
 			b = appendString(b, requestSubscribe, names[h.name])
 		}
 	}

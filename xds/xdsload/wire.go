@@ -61,12 +61,13 @@ func ParseVersion(s string) (uint64, error) {
 // themselves are skipped.
 type response struct {
 	typeURL, nonce string
-	resources      []held
+	resources      []namedVersion
 	removed        []uint32
 	field          []byte // being read
 }
 
-type held struct {
+// namedVersion is a resource: the number of its name, and its version.
+type namedVersion struct {
 	name    uint32
 	version uint64
 }
@@ -117,7 +118,7 @@ func (r *response) take(field protowire.Number, value []byte, names *Names) erro
 	return nil
 }
 
-func parseResource(data []byte, names *Names) (h held, err error) {
+func parseResource(data []byte, names *Names) (h namedVersion, err error) {
 	err = fields(data, func(field protowire.Number, value []byte) (err error) {
 		switch field {
 		case resourceName:

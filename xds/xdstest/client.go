@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// patience bounds every wait.
-const patience = 10 * time.Second
+// maxWait bounds every wait.
+const maxWait = 10 * time.Second
 
 // Client is one stream.
 type Client struct {
@@ -98,7 +98,7 @@ func Stalled(t testing.TB, address, fleet string) *Client {
 // SendRaw sends bytes in place of a request, and returns how the stream ends.
 func SendRaw(t testing.TB, address string, body []byte) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
 	defer cancel()
 	return CallRaw(ctx, insecure.NewCredentials(), address, discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResources_FullMethodName, body)
 }
@@ -201,7 +201,7 @@ func (c *Client) Next() *discoveryv3.DeltaDiscoveryResponse {
 		return r
 	case err := <-c.ended:
 		c.t.Fatalf("the stream ended: %v", err)
-	case <-time.After(patience):
+	case <-time.After(maxWait):
 		c.t.Fatal("no response came")
 	}
 	return nil
@@ -251,7 +251,7 @@ func (c *Client) End() error {
 	select {
 	case err := <-c.ended:
 		return err
-	case <-time.After(patience):
+	case <-time.After(maxWait):
 		c.t.Fatal("the stream did not end")
 	}
 	return nil

@@ -196,7 +196,7 @@ func (p *Proxy) Streams() int {
 // Await waits until the stream of a number, counted from 0, is as a test wants it.
 func (p *Proxy) Await(stream int, what string, so func(*Exchange) bool) {
 	p.t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(maxWait)
 	for {
 		p.mu.Lock()
 		is, changed := stream < len(p.streams) && so(p.streams[stream]), p.changed

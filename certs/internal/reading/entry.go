@@ -1,3 +1,6 @@
+// Package reading holds what every certificate store does around its reads: the
+// last good certificate of each entry, and the outcome for the admin page and the
+// metrics.
 package reading
 
 import (

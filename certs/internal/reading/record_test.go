@@ -2,6 +2,7 @@ package reading_test
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"relay/certs"
 	"relay/certs/internal/reading"
 )
+
+var errRead = errors.New("unreadable")
 
 func TestRecordLogsWhatIsNew(t *testing.T) {
 	t.Parallel()
