@@ -10,7 +10,7 @@ import (
 	"relay/collator/routing"
 )
 
-// mergeCertificates takes complete reads of certificate sources.
+// mergeCertificates takes in complete reads of certificate sources.
 func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 	maps.Copy(c.certificates, reads)
 	for source, read := range reads {
@@ -18,14 +18,14 @@ func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 		for i, p := range read.problems {
 			problems[i] = Problem{Subject: p.Name, Reason: p.Reason}
 		}
-		c.problems.set(owner{CertificateProblem, "", source}, problems...)
+		c.problems.set(owner{CertificateProblem, "", inStore, source}, problems...)
 	}
 	c.selectCertificates()
 }
 
-// selectCertificates decides which certificate answers which server name, now,
-// and tells the fleets, once all sources are known. Before that, people are
-// reminded of those that are known.
+// selectCertificates decides which certificate answers which server name now, and tells
+// the fleets. Until each source has been read it only tells which certificates would be
+// selected, for reminders.
 func (c *Collator) selectCertificates() {
 	all, problems := c.allCertificates()
 	selection := certs.Select(all, c.now())
@@ -37,8 +37,7 @@ func (c *Collator) selectCertificates() {
 		}
 	}
 	c.certificatesSynced.Store(true)
-	// The name cannot be that of a source.
-	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
+	c.problems.set(owner{CertificateProblem, "", inSelection, ""}, problems...)
 	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
@@ -47,8 +46,8 @@ func (c *Collator) selectCertificates() {
 	c.viewCertificates(all, selection)
 }
 
-// allCertificates returns the certificates of all sources, in a fixed order,
-// without those whose secret would have the name of another's.
+// allCertificates returns the certificates of all sources, in a fixed order. Of several
+// whose secrets would have the same name it returns the first.
 func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Problem) {
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
@@ -72,29 +71,29 @@ type CertificateView struct {
 	Name   string `json:"name"`
 	// Secret is the name of the resource in Envoy.
 	Secret string `json:"-"`
-	// ServerNames are the names it covers.
+	// ServerNames are the names that it covers.
 	ServerNames []string  `json:"serverNames,omitempty"`
 	NotBefore   time.Time `json:"-"`
 	NotAfter    time.Time `json:"notAfter"`
 	// DaysLeft are whole days, rounded down: negative from the moment of expiry.
 	DaysLeft    int    `json:"daysLeft"`
 	Fingerprint string `json:"fingerprint"`
-	// Serves are those of ServerNames that it is used for, where no other certificate
-	// is preferred.
+	// Serves are those of ServerNames for which it is served.
 	Serves []string `json:"servedFor,omitempty"`
-	// Yielding are those that it is used for where the wildcard over them cannot be.
+	// Yielding are those for which it is served only where the certificate of the
+	// wildcard over the name cannot be.
 	Yielding []string `json:"-"`
-	// Default tells that it answers clients without a known server name.
+	// Default is set if it answers clients without a known server name.
 	Default bool `json:"default,omitempty"`
-	// Domains are the routed domains that it is served with, and DomainCount is their
-	// number.
+	// Domains are the routed domains for which it is served, DomainCount is their number.
 	Domains     []string `json:"domains,omitempty"`
 	DomainCount int      `json:"domainCount"`
-	// Unused tells that it is no domain's and not the default one; false until that
+	// Unused is set if no domain uses it and it is not the default one; false until that
 	// is known.
 	Unused bool `json:"unused"`
 }
 
+// viewCertificates makes what Certificates returns.
 func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
 	serves, yielding := namesOf(s.Winners), namesOf(s.Yielding)
 	views := make([]CertificateView, len(all))
@@ -110,7 +109,7 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 	c.certificateViews.Store(&views)
 }
 
-// namesOf returns the names of each certificate, sorted.
+// namesOf returns the server names of each certificate, sorted.
 func namesOf(winners map[string]*certs.Certificate) map[*certs.Certificate][]string {
 	names := make(map[*certs.Certificate][]string)
 	for _, name := range slices.Sorted(maps.Keys(winners)) {

@@ -1,7 +1,9 @@
-// Package collator turns apps and certificates into Envoy resources. It holds
-// what every source said last, and for each fleet an index of who wants what;
-// when something changes it builds and publishes only the resources that the
-// change concerns.
+// Package collator turns apps and certificates into Envoy resources. It keeps what
+// each source said last, and for each fleet an index of who wants what. When something
+// changes it builds and publishes only the resources that the change concerns.
+//
+// This package is the loop. What it decides by is in routing, the messages of Envoy are
+// in envoy, and explain says to people why it decided so.
 package collator
 
 import (
@@ -22,8 +24,8 @@ import (
 	"relay/xds"
 )
 
-// Publisher takes the resources of one fleet. A Change is one consistent step;
-// Apply returns the revision that has it.
+// Publisher takes the resources of one fleet: an xds.Store. A Change is one consistent
+// step. Apply returns the revision that has it.
 type Publisher interface {
 	Apply(xds.Change) uint64
 }
@@ -37,21 +39,24 @@ type Collator struct {
 	problems *problemSet
 	fleets   []*fleetState
 
-	// What follows belongs to the loop, which alone writes apps, read and groups.
-	mu     sync.RWMutex               // for readers of apps, read and groups other than the loop
-	apps   map[string]*sources.App    // mapped, the last good of each
-	read   map[string]*sources.App    // as the source gave them
-	groups map[string]deploymentGroup // by the name under which they are routed
-	// misfits have what was left out when the policy of an app was mapped, for the
-	// few of which something was; unmapped are those whose last read could not be.
-	misfits  map[string][]sources.Problem
-	unmapped map[string]struct{}
-	taken    notes
-	// unfinished is set during a round: still set at its start, the one before
-	// panicked.
-	unfinished                     bool
-	certificates                   map[string]certificateRead
-	serving                        *serving
+	// What follows belongs to the loop. Others may read read, apps and deployments, with
+	// the lock held.
+	mu          sync.RWMutex
+	read        map[string]*sources.App // by id, as the sources gave them
+	apps        map[string]*sources.App // by id, the last good version of each as cleanApp made it
+	deployments map[string]deployment   // by the name under which they are routed
+	// policyProblems are what cleanPolicy left out of apps. Few apps have any.
+	policyProblems map[string][]sources.Problem
+	// failedApps are those of which the last read could not be used.
+	failedApps map[string]struct{}
+	// work is what this round deals with.
+	work notes
+	// unfinished is set while a round runs. If it is set when a round begins, the round
+	// before panicked.
+	unfinished   bool
+	certificates map[string]certificateRead // by source
+	serving      *serving
+	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
 	appsSynced, certificatesSynced atomic.Bool
 	// appsPublished and certificatesPublished are closed by the loop.
@@ -59,8 +64,8 @@ type Collator struct {
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 
-	mapPolicy func(*sources.App) (*sources.App, []sources.Problem, error)
-	now       func() time.Time
+	cleanPolicy func(*sources.App) (*sources.App, []sources.Problem, error)
+	now         func() time.Time
 }
 
 var (
@@ -69,7 +74,7 @@ var (
 )
 
 // New returns a Collator that publishes each fleet of the configuration to the
-// publisher of that name. It does nothing before Serve.
+// publisher of the same name. It does nothing before Serve.
 func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, registerer prometheus.Registerer) (*Collator, error) {
 	if err := cfg.check(publishers); err != nil {
 		return nil, err
@@ -78,12 +83,12 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 	c := &Collator{
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
-		groups:  make(map[string]deploymentGroup),
-		misfits: make(map[string][]sources.Problem), unmapped: make(map[string]struct{}),
+		deployments:    make(map[string]deployment),
+		policyProblems: make(map[string][]sources.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
 		serving:      &serving{}, coverage: newCoverage(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
-		mapPolicy: mapPolicy, now: time.Now,
+		cleanPolicy: cleanPolicy, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
 	registerer.MustRegister(coverageMetrics{c})
@@ -101,13 +106,13 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 	return c, nil
 }
 
-// Serve publishes what sources note, until the context ends. It may be called
-// again after it returned or panicked, and goes on from what it had.
+// Serve publishes what sources say, until the context ends. After it returned or
+// panicked it may be called again, and goes on where it was.
 func (c *Collator) Serve(ctx context.Context) error {
 	if c.unfinished {
 		c.reindex()
 	}
-	// Only for certificates that become valid or expire.
+	// It fires only when a certificate becomes valid or expires.
 	timer := time.NewTimer(math.MaxInt64)
 	defer timer.Stop()
 	for {
@@ -124,12 +129,12 @@ func (c *Collator) Serve(ctx context.Context) error {
 	}
 }
 
-// round deals with everything noted so far.
+// round deals with everything that sources have said so far.
 func (c *Collator) round() {
-	c.inbox.take(&c.taken)
+	c.inbox.take(&c.work)
 	c.unfinished = true
 	start := c.now()
-	c.merge(&c.taken)
+	c.merge(&c.work)
 	if due := c.nextSelection; !due.IsZero() && !c.now().Before(due) {
 		c.selectCertificates()
 	}
@@ -137,16 +142,17 @@ func (c *Collator) round() {
 		for _, f := range c.fleets {
 			f.publish()
 		}
-		c.cover()
+		c.checkCoverage()
 		c.announce()
 	}
 	c.metrics.rounds.Inc()
 	c.metrics.buildSeconds.Observe(c.now().Sub(start).Seconds())
-	c.inbox.done(c.taken.upTo)
-	c.taken = notes{}
+	c.inbox.done(c.work.upTo)
+	c.work = notes{}
 	c.unfinished = false
 }
 
+// merge takes in what sources said, and marks in each fleet what it changes.
 func (c *Collator) merge(t *notes) {
 	if t.synced {
 		listed := make(map[string]struct{}, len(t.all))
@@ -178,49 +184,50 @@ func (c *Collator) merge(t *notes) {
 	}
 }
 
-// setApp maps and routes an app that differs from the last read.
+// setApp cleans and routes an app, if it differs from what was read of it before.
 func (c *Collator) setApp(app *sources.App) {
 	if before := c.read[app.ID]; before.Equal(app) {
 		return
 	}
 	before := c.apps[app.ID]
-	c.remap(app)
+	c.cleanApp(app)
 	c.route(app.ID, before, c.apps[app.ID])
 }
 
-// remap maps an app. One that cannot be mapped keeps its last good form.
-func (c *Collator) remap(app *sources.App) {
+// cleanApp makes of an app what the fleets use, in apps. If that fails, the last good
+// version stays.
+func (c *Collator) cleanApp(app *sources.App) {
 	c.metrics.appsMapped.Inc()
-	left := c.misfits[app.ID]
-	mapped, err := guarded(func() (mapped *sources.App, err error) {
+	problems := c.policyProblems[app.ID]
+	clean, err := guarded(func() (clean *sources.App, err error) {
 		policy := c.apps[app.ID]
-		if _, failed := c.unmapped[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
-			if policy, left, err = c.mapPolicy(app); err != nil {
+		if _, failed := c.failedApps[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
+			if policy, problems, err = c.cleanPolicy(app); err != nil {
 				return nil, err
 			}
 		}
-		return withEndpoints(app, policy, left), nil
+		return withEndpoints(app, policy, problems), nil
 	})
 	if err == nil && app.ID == c.cfg.ACMEApp {
-		mapped.Deployment = nil // its cluster must be found under its own id
+		clean.Deployment = nil // its cluster must be found under its own id
 	}
 	c.mu.Lock()
 	c.read[app.ID] = app
 	if err == nil {
-		c.apps[app.ID] = mapped
+		c.apps[app.ID] = clean
 	}
 	c.mu.Unlock()
 	if err != nil {
-		c.unmapped[app.ID] = struct{}{}
-		c.report(AppProblem, "", app.ID, Problem{App: app.ID}, err)
+		c.failedApps[app.ID] = struct{}{}
+		c.report(owner{AppProblem, "", inApp, app.ID}, Problem{App: app.ID}, err)
 		return
 	}
-	delete(c.unmapped, app.ID)
-	if delete(c.misfits, app.ID); len(left) > 0 {
-		c.misfits[app.ID] = left
+	delete(c.failedApps, app.ID)
+	if delete(c.policyProblems, app.ID); len(problems) > 0 {
+		c.policyProblems[app.ID] = problems
 	}
-	c.problems.set(owner{InternalProblem, "", app.ID})
-	c.problems.set(owner{AppProblem, "", app.ID}, problemsOf(app.ID, mapped.Problems)...)
+	c.problems.set(owner{InternalProblem, "", inApp, app.ID})
+	c.problems.set(owner{AppProblem, "", inApp, app.ID}, problemsOf(app.ID, clean.Problems)...)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -229,14 +236,14 @@ func (c *Collator) removeApp(id string) {
 	delete(c.read, id)
 	delete(c.apps, id)
 	c.mu.Unlock()
-	delete(c.misfits, id)
-	delete(c.unmapped, id)
-	c.problems.set(owner{InternalProblem, "", id})
-	c.problems.set(owner{AppProblem, "", id})
+	delete(c.policyProblems, id)
+	delete(c.failedApps, id)
+	c.problems.set(owner{InternalProblem, "", inApp, id})
+	c.problems.set(owner{AppProblem, "", inApp, id})
 	c.route(id, before, nil)
 }
 
-// problemsOf makes what a source or a fleet found in an app problems of the app.
+// problemsOf turns what a source or a fleet found in an app into problems of the app.
 func problemsOf(app string, found []sources.Problem) []Problem {
 	problems := make([]Problem, len(found))
 	for i, p := range found {
@@ -245,16 +252,16 @@ func problemsOf(app string, found []sources.Problem) []Problem {
 	return problems
 }
 
-// report records an error as a problem: of the kind given, or an internal one
-// when it is a bug of Relay's.
-func (c *Collator) report(kind Kind, fleet, name string, p Problem, err error) {
-	if panics.Log(c.log, err, "fleet", fleet, "app", p.App, "subject", p.Subject) {
-		kind = InternalProblem
+// report records an error as the problem of an owner, or as an internal one when it
+// is a bug of Relay's.
+func (c *Collator) report(o owner, p Problem, err error) {
+	if panics.Log(c.log, err, "fleet", o.fleet, "app", p.App, "subject", p.Subject) {
+		o.kind = InternalProblem
 	} else {
-		c.log.Warn("ignored", "fleet", fleet, "app", p.App, "subject", p.Subject, "error", err)
+		c.log.Warn("ignored", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
 	}
 	p.Reason = err.Error()
-	c.problems.set(owner{kind, fleet, name}, p)
+	c.problems.set(o, p)
 }
 
 // announce tells, once each, that apps and certificates are in the stores.
@@ -286,9 +293,9 @@ func (c *Collator) AppsPublished() <-chan struct{} { return c.appsPublished }
 // the stores too, never before that of AppsPublished.
 func (c *Collator) CertificatesPublished() <-chan struct{} { return c.certificatesPublished }
 
-// reindex makes everything anew from what sources said, after a panic in the
-// middle of a round: the fleets' indexes, the problems, and every resource, which
-// is compared with what is published.
+// reindex makes everything anew from what sources said: indexes, problems and every
+// resource, of which those are published that differ. It follows a round that
+// panicked: nobody knows how far that came.
 func (c *Collator) reindex() {
 	c.log.Warn("the last round did not end: building all resources again")
 	c.problems.clear()
@@ -296,13 +303,13 @@ func (c *Collator) reindex() {
 		f.reset()
 	}
 	c.mu.Lock()
-	c.groups = make(map[string]deploymentGroup)
+	c.deployments = make(map[string]deployment)
 	c.mu.Unlock()
 	for id := range c.read {
-		c.unmapped[id] = struct{}{}
+		c.failedApps[id] = struct{}{}
 	}
 	for id, app := range c.read {
-		c.remap(app)
+		c.cleanApp(app)
 		c.route(id, nil, c.apps[id])
 	}
 	c.mergeCertificates(c.certificates)

@@ -154,8 +154,8 @@ func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {
 func TestBadAppsCostThemselvesOnly(t *testing.T) {
 	t.Parallel()
 	c, r := newTest(t, Config{})
-	mapOne := c.mapPolicy
-	c.mapPolicy = func(app *sources.App) (*sources.App, []sources.Problem, error) {
+	mapOne := c.cleanPolicy
+	c.cleanPolicy = func(app *sources.App) (*sources.App, []sources.Problem, error) {
 		if app.ID == "/bug" && app.Version == "2" {
 			panic("boom")
 		}
@@ -194,7 +194,7 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 	f, key := c.fleets[0], xds.Key{Type: xds.Cluster, Name: "/web_0"}
 	good := r.Versions[key]
 	f.Options.ConnectTimeout = -time.Second
-	f.dirty[key] = struct{}{}
+	f.marked[key] = struct{}{}
 	c.round()
 	if r.Versions[key] != good || c.problems.count(ResourceProblem) != 1 {
 		t.Errorf("version %q, want %q; problems %v", r.Versions[key], good, reasons(c.Problems()))
@@ -203,7 +203,7 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 		t.Errorf("problems of the app: %v, want one about its cluster", reasons(view.Problems))
 	}
 	f.Options = routing.DefaultOptions()
-	f.dirty[key] = struct{}{}
+	f.marked[key] = struct{}{}
 	c.round()
 	if n := c.problems.count(ResourceProblem); n != 0 {
 		t.Errorf("%d problems stay after the resource became valid", n)

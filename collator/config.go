@@ -13,8 +13,8 @@ type Config struct {
 	// ACMEApp is the id of the app whose port 0 answers ACME challenges;
 	// "/marathon-acme" when empty.
 	ACMEApp string
-	// CertificateSources names the sources that call SyncCertificates. Until
-	// each has done so, nothing is said about the https listener.
+	// CertificateSources names the sources that call SyncCertificates. Until each of
+	// them has done so, the https listener is withheld.
 	CertificateSources []string
 }
 

@@ -36,9 +36,9 @@ func BenchmarkCoverageOfAll(b *testing.B) {
 	c, _ := covered(b)
 	f := c.fleets[0]
 	for b.Loop() {
-		f.doubts, f.coverage = nil, newFleetCoverage()
+		f.recheck, f.coverage = recheck{all: true}, newFleetCoverage()
 		c.coverage.fleets[f.Name] = f.coverage
-		c.cover()
+		c.checkCoverage()
 	}
 }
 
@@ -50,7 +50,7 @@ func BenchmarkCoverageOfACertificate(b *testing.B) {
 		if c.serve(with); i%2 > 0 {
 			c.serve(without)
 		}
-		c.cover()
+		c.checkCoverage()
 	}
 }
 

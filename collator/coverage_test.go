@@ -60,6 +60,25 @@ func problemsWith(c *Collator, kind Kind, words string) (found []string) {
 func TestCoverageFollowsChanges(t *testing.T) {
 	t.Parallel()
 	c, _ := newTest(t, Config{CertificateSources: []string{"vault"}})
+	for _, step := range coverageSteps(c) {
+		step.do()
+		if diff := cmp.Diff(step.want, coverageLines(t, c)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", step.name, diff)
+		}
+	}
+	if used, known := useOf(c, "vault", "never seen"); used || known {
+		t.Error("a certificate that was not taken in is known")
+	}
+}
+
+// coverageStep is a change, and what is known of domains and certificates after it.
+type coverageStep struct {
+	name string
+	do   func()
+	want []string
+}
+
+func coverageSteps(c *Collator) []coverageStep {
 	sync := func(all ...*certs.Certificate) {
 		c.SyncCertificates("vault", all, nil)
 		c.round()
@@ -72,11 +91,7 @@ func TestCoverageFollowsChanges(t *testing.T) {
 	fallback := *certificate("default", "3")
 	fallback.Default = true
 	const none = "no certificate covers it"
-	steps := []struct {
-		name string
-		do   func()
-		want []string
-	}{
+	return []coverageStep{
 		{"apps before certificates", func() { syncApps(c, webApp("/web", "web.test", "a.zone.test", "b.a.zone.test")) }, []string{"unknown"}},
 		{"no certificate", func() { sync() },
 			[]string{"a.zone.test without, wanted false: " + none, "b.a.zone.test without, wanted false: " + none, "web.test without, wanted false: " + none}},
@@ -113,15 +128,6 @@ func TestCoverageFollowsChanges(t *testing.T) {
 			sync(certificate("w", "6", "*.web.test"), certificate("a", "7", "a.web.test"))
 		},
 			[]string{"vault/w for [], used false, known true", "vault/a for [a.web.test], used true, known true"}},
-	}
-	for _, step := range steps {
-		step.do()
-		if diff := cmp.Diff(step.want, coverageLines(t, c)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", step.name, diff)
-		}
-	}
-	if used, known := useOf(c, "vault", "never seen"); used || known {
-		t.Error("a certificate that was not taken in is known")
 	}
 }
 
@@ -237,7 +243,7 @@ func TestCoverageLooksAtWhatChanged(t *testing.T) {
 	f := c.fleets[0]
 	looked := func(do func()) int {
 		do()
-		n := len(f.doubtful())
+		n := len(f.domainsToCheck())
 		c.round()
 		return n
 	}
@@ -347,9 +353,9 @@ func TestCoverageIsWhatIsExplained(t *testing.T) {
 				if i == 10 {
 					// A round that ended in the middle, and what it knew is lost.
 					c.SyncApps(nil)
-					c.inbox.take(&c.taken)
-					c.merge(&c.taken)
-					c.fleets[0].doubts = make(map[string]bool)
+					c.inbox.take(&c.work)
+					c.merge(&c.work)
+					c.fleets[0].recheck = recheck{}
 					c.reindex()
 					c.round()
 					checkCoverage(t, c)

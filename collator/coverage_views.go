@@ -8,24 +8,24 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// UncoveredDomain is a domain that a fleet with an https listener routes, and
-// whose https clients refuse the certificate, if they are shown one at all. One
-// that is passed through is none: its app has the certificate.
+// UncoveredDomain is a domain that a fleet with an https listener routes, and for which
+// https clients are shown no certificate that they accept. A domain whose TLS is passed
+// through is not one: its app has the certificate.
 type UncoveredDomain struct {
 	Fleet  string `json:"fleet"`
 	Domain string `json:"domain"`
-	// Wanted tells that somebody means the domain to be used by https: plain
+	// Wanted is set if somebody means the domain to be used by https: plain
 	// HTTP is redirected to it, or an app asks for HSTS or a certificate.
 	Wanted bool   `json:"wanted"`
 	Reason string `json:"reason"`
 }
 
-// UncoveredDomains returns the domains without a certificate, those that are
-// wanted first; known is false until apps and certificates have been read.
+// UncoveredDomains returns all uncovered domains, those that are wanted first. known is
+// false until apps and certificates have been read.
 func (c *Collator) UncoveredDomains() (all []UncoveredDomain, known bool) {
 	v := c.coverage
 	v.mu.RLock()
-	known = v.serving != nil
+	known = v.known
 	for fleet, f := range v.fleets {
 		for domain, u := range f.uncovered {
 			all = append(all, UncoveredDomain{fleet, domain, u.wanted, u.reason})
@@ -41,15 +41,14 @@ func (c *Collator) UncoveredDomains() (all []UncoveredDomain, known bool) {
 	return all, known
 }
 
-// DomainsByCertificate returns the domains that are served with each certificate
-// in some fleet, by CertificateView.Secret, each list sorted; known is false until
-// apps and certificates have been read. A certificate that is not in it, and not
-// the default one, is in no domain's use.
+// DomainsByCertificate returns the domains that some fleet serves with each certificate,
+// by CertificateView.Secret, each list sorted. known is false until apps and certificates
+// have been read. A certificate without domains is unused, unless it is the default one.
 func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bool) {
 	domains = make(map[string][]string)
 	v := c.coverage
 	v.mu.RLock()
-	known = v.serving != nil
+	known = v.known
 	for _, f := range v.fleets {
 		for domain, secret := range f.picked {
 			domains[secret] = append(domains[secret], domain)
@@ -63,8 +62,8 @@ func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bo
 	return domains, known
 }
 
-// coverageMetrics is a prometheus.Collector. A scrape costs a look at each
-// certificate, and none at domains.
+// coverageMetrics is a prometheus.Collector. A scrape looks at each certificate, and at
+// no domain.
 type coverageMetrics struct{ c *Collator }
 
 var (
@@ -89,7 +88,7 @@ func (m coverageMetrics) Collect(metrics chan<- prometheus.Metric) {
 	certificates, v := *m.c.certificateViews.Load(), m.c.coverage
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	if v.serving == nil {
+	if !v.known {
 		return
 	}
 	for _, fleet := range slices.Sorted(maps.Keys(v.fleets)) {

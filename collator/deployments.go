@@ -10,12 +10,12 @@ import (
 	"relay/sources"
 )
 
-// deploymentPrefix begins the names of deployment groups where those of apps
-// begin with a slash, so that neither is taken for the other.
+// deploymentPrefix begins the names of deployments. The ids of apps begin with a
+// slash, so neither is taken for the other.
 const deploymentPrefix = "deployment-group/"
 
-// routedID is the name under which an app is routed: its own, or that of its
-// deployment group, which stays the same while apps of the group come and go.
+// routedID is the name under which an app is routed: its id, or the name of its
+// deployment, which stays the same while apps of the deployment come and go.
 func routedID(app *sources.App) string {
 	if app.Deployment == nil {
 		return app.ID
@@ -23,15 +23,15 @@ func routedID(app *sources.App) string {
 	return deploymentPrefix + strings.Trim(app.Deployment.Group, "/")
 }
 
-// routed returns what is routed under a name; nil is nothing.
+// routed returns the app that is routed under a name, nil if there is none.
 func (c *Collator) routed(id string) *sources.App {
 	if strings.HasPrefix(id, deploymentPrefix) {
-		return c.groups[id].merged
+		return c.deployments[id].merged
 	}
 	return alone(c.apps[id])
 }
 
-// alone returns an app that is no member of a group.
+// alone returns the app if it is not part of a deployment, else nil.
 func alone(app *sources.App) *sources.App {
 	if app == nil || app.Deployment != nil {
 		return nil
@@ -39,54 +39,57 @@ func alone(app *sources.App) *sources.App {
 	return app
 }
 
-// deploymentGroup is the apps that make up one service. It is not modified, as
-// others than the loop read it: a change makes a new one.
-type deploymentGroup struct {
-	members map[string]*sources.App
-	merged  *sources.App
+// deployment is the versions of a service while one takes over from the other, each
+// an app of its own. Readers beside the loop share it: it is never modified, and a
+// change makes a new one.
+type deployment struct {
+	members map[string]*sources.App // by id
+	// merged is the one app that fleets route.
+	merged *sources.App
 }
 
-// route tells the fleets that an app has become another; nil is none.
+// route tells the fleets that an app has changed. before is nil for a new app, after
+// for a removed one.
 func (c *Collator) route(id string, before, after *sources.App) {
 	for _, f := range c.fleets {
 		f.updateApp(id, alone(before), alone(after))
 	}
-	left := ""
-	if before != nil && before.Deployment != nil {
-		left = routedID(before)
-		c.regroup(left, id, after)
+	was, is := before != nil && before.Deployment != nil, after != nil && after.Deployment != nil
+	if was {
+		c.updateDeployment(routedID(before), id, after)
 	}
-	if after != nil && after.Deployment != nil && routedID(after) != left {
-		c.regroup(routedID(after), id, after)
+	if is && !(was && routedID(before) == routedID(after)) {
+		c.updateDeployment(routedID(after), id, after)
 	}
 }
 
-// regroup makes a group anew after one of its members has become another.
-func (c *Collator) regroup(name, id string, member *sources.App) {
-	before := c.groups[name].merged
-	members := make(map[string]*sources.App, len(c.groups[name].members)+1)
-	maps.Copy(members, c.groups[name].members)
+// updateDeployment makes a deployment anew after one of its members has changed, left
+// it, or joined it.
+func (c *Collator) updateDeployment(name, id string, member *sources.App) {
+	before := c.deployments[name].merged
+	members := make(map[string]*sources.App, len(c.deployments[name].members)+1)
+	maps.Copy(members, c.deployments[name].members)
 	delete(members, id)
 	if member != nil && routedID(member) == name {
 		members[id] = member
 	}
-	group := deploymentGroup{members: members, merged: merge(name, slices.Collect(maps.Values(members)))}
+	updated := deployment{members: members, merged: merge(name, slices.Collect(maps.Values(members)))}
 	c.mu.Lock()
-	if group.merged == nil {
-		delete(c.groups, name)
+	if updated.merged == nil {
+		delete(c.deployments, name)
 	} else {
-		c.groups[name] = group
+		c.deployments[name] = updated
 	}
 	c.mu.Unlock()
 	for _, f := range c.fleets {
-		f.updateApp(name, before, group.merged)
+		f.updateApp(name, before, updated.merged)
 	}
 }
 
-// merge makes one app of those of a deployment group, as marathon-lb does: the
-// definition is that of the oldest, the endpoints are those of all, by port.
-// For every healthy task of the newest, one of the others is drained, as soon
-// as there are more tasks than are wanted in the end.
+// merge makes one app of the members of a deployment, as marathon-lb does: the
+// definition is that of the oldest, and each port has the endpoints of all. For every
+// healthy task of the newest app, one task of the older apps is drained, once there
+// are more tasks than are wanted in the end. Without members it returns nil.
 func merge(name string, members []*sources.App) *sources.App {
 	if len(members) == 0 {
 		return nil
@@ -116,7 +119,7 @@ func merge(name string, members []*sources.App) *sources.App {
 	return &merged
 }
 
-// drained returns the tasks of the old apps that make room for the new one's.
+// drained returns the tasks of the old apps that make room for those of the newest.
 func drained(old []*sources.App, newest *sources.App) map[string]bool {
 	var tasks []string
 	instances := 0
@@ -136,8 +139,7 @@ func drained(old []*sources.App, newest *sources.App) map[string]bool {
 	return drain
 }
 
-// tasksOf returns the tasks with endpoints, sorted; of all, or those that take
-// requests.
+// tasksOf returns the tasks with endpoints, sorted: all of them, or the healthy ones.
 func tasksOf(app *sources.App, all bool) []string {
 	var tasks []string
 	for _, port := range app.Ports {
@@ -151,8 +153,9 @@ func tasksOf(app *sources.App, all bool) []string {
 	return slices.Compact(tasks)
 }
 
-// inGroup returns a member's endpoints of a port as they are in the group.
-func inGroup(member, merged *sources.App, port int) []sources.Endpoint {
+// endpointsInDeployment returns a member's endpoints of a port, with the health that
+// they have in the deployment: some may be drained there.
+func endpointsInDeployment(member, merged *sources.App, port int) []sources.Endpoint {
 	health := make(map[string]sources.Health)
 	for _, e := range routing.EndpointsOf(merged, port) {
 		health[e.Task] = e.Health

@@ -7,28 +7,27 @@ import (
 	"relay/internal/hostname"
 )
 
-// domainIndex knows who claims each domain of a fleet. Each has a scope of its
-// own; one more leads from the hosts under a wildcard domain to that of the
-// wildcard domain.
+// domainIndex knows which app ports claim each domain of a fleet. Each domain has a
+// scope of its own. One more scope, routing.WildcardsScope, lists the wildcard domains.
 type domainIndex struct {
 	claims map[string][]routing.Claim // by domain, sorted
-	// under holds the domains below each parent domain, wildcard domains included.
+	// under has the domains below each parent domain, wildcard domains included.
 	under map[string]map[string]struct{}
-	// zones are the wildcard domains, without the "*.".
-	zones map[string]struct{}
-	// touch is told each scope that has to be built again.
+	// wildcardParents has "shop.test" where an app claims "*.shop.test".
+	wildcardParents map[string]struct{}
+	// touch is called with each scope that has to be built again.
 	touch func(scope string)
 }
 
 func newDomainIndex(touch func(scope string)) *domainIndex {
 	return &domainIndex{
 		claims: make(map[string][]routing.Claim), under: make(map[string]map[string]struct{}),
-		zones: make(map[string]struct{}), touch: touch,
+		wildcardParents: make(map[string]struct{}), touch: touch,
 	}
 }
 
-// replace makes the claims of one app on one domain what is given. It reports
-// whether anything changed.
+// replace replaces the claims of one app on one domain, and reports whether anything
+// changed.
 func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 	before := x.claims[domain]
 	from, _ := slices.BinarySearchFunc(before, routing.Claim{AppPort: routing.AppPort{App: app, Port: -1}}, routing.CompareClaims)
@@ -45,15 +44,15 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 	} else {
 		delete(x.claims, domain)
 	}
-	if zone, ok := hostname.CutWildcard(domain); ok {
-		x.setZone(zone, len(after) > 0)
+	if parent, ok := hostname.CutWildcard(domain); ok {
+		x.setWildcard(parent, len(after) > 0)
 	}
 	x.file(domain, len(after) > 0)
 	x.touch(domain)
 	return true
 }
 
-// file records a domain under each of its parents, or forgets it.
+// file adds a domain to those below each of its parents, or removes it.
 func (x *domainIndex) file(domain string, exists bool) {
 	for parent := range hostname.Parents(domain) {
 		set := x.under[parent]
@@ -71,15 +70,15 @@ func (x *domainIndex) file(domain string, exists bool) {
 	}
 }
 
-// setZone records that a wildcard domain exists or not.
-func (x *domainIndex) setZone(zone string, exists bool) {
-	if _, existed := x.zones[zone]; existed == exists {
+// setWildcard notes whether the wildcard domain of a parent is claimed.
+func (x *domainIndex) setWildcard(parent string, exists bool) {
+	if _, existed := x.wildcardParents[parent]; existed == exists {
 		return
 	}
 	if exists {
-		x.zones[zone] = struct{}{}
+		x.wildcardParents[parent] = struct{}{}
 	} else {
-		delete(x.zones, zone)
+		delete(x.wildcardParents, parent)
 	}
 	x.touch(routing.WildcardsScope)
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // fleetState is what one fleet is made of: indexes over the apps, the names of
-// resources to build, and the versions of those published. Each resource is a
-// function of the state alone.
+// resources to build, and what was published. Each resource is a function of the
+// state alone.
 type fleetState struct {
 	routing.Fleet
 	c         *Collator
@@ -27,41 +27,29 @@ type fleetState struct {
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
-	secrets           map[string]*certs.Certificate
-	tlsSecrets        map[string]proto.Message // those that are no certificates
-	// unresolved is set when the publisher's Resolver is not that of the chains.
-	unresolved bool
+	secrets           map[string]*certs.Certificate // by secret
+	tlsSecrets        map[string]proto.Message      // those that are no certificates
+	// resolverOutdated is set when the publisher's Resolver is not that of the chains.
+	resolverOutdated bool
 
-	dirty map[xds.Key]struct{}
-	// doubts are domains and server names that changed, for the certificates of
-	// domains to be looked up again, with those of all that the name covers or not;
-	// nil is all.
-	doubts map[string]bool
-	// told are the domains with a problem found by that.
-	told      map[string]struct{}
-	coverage  *fleetCoverage
-	published map[xds.Key]string // versions
-	// unsaid holds resources that are withheld, and those of a change that did not
-	// end: what becomes of them must be published, be it that they do not exist.
-	unsaid     map[xds.Key]struct{}
-	references *references
-	// failed holds resources with a problem, refused what is left out of shared
-	// ones, and missing the names of clusters that failed and are not published.
-	failed  map[xds.Key]struct{}
-	refused map[xds.Key]map[part]error
-	missing map[string]struct{}
+	// marked are the resources to build in this round.
+	marked    map[xds.Key]struct{}
+	published published
+	failed    failures
+
+	coverage *fleetCoverage
+	recheck  recheck
+	// coverageReported are the domains of which reportCoverage found a problem.
+	coverageReported map[string]struct{}
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
 		tlsSecrets: make(map[string]proto.Message),
-		dirty:      make(map[xds.Key]struct{}),
-		published:  make(map[xds.Key]string),
-		unsaid:     make(map[xds.Key]struct{}),
+		marked:     make(map[xds.Key]struct{}),
+		published:  newPublished(),
 		coverage:   newFleetCoverage(),
-
-		references: newReferences(),
 	}
 	s.reset()
 	return s
@@ -69,16 +57,15 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 
 // reset forgets the index of the apps, and has everything built again.
 func (f *fleetState) reset() {
-	f.doubts, f.told = nil, make(map[string]struct{})
-	f.failed, f.refused = make(map[xds.Key]struct{}), make(map[xds.Key]map[part]error)
-	f.missing = make(map[string]struct{})
+	f.failed = newFailures()
+	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
 	f.services = newFleetServices()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
-	for key := range f.published {
-		f.dirty[key] = struct{}{}
+	for key := range f.published.versions {
+		f.marked[key] = struct{}{}
 	}
-	for key := range f.unsaid {
-		f.dirty[key] = struct{}{}
+	for key := range f.published.withheld {
+		f.marked[key] = struct{}{}
 	}
 	for name := range f.secrets {
 		f.mark(xds.Secret, name)
@@ -86,23 +73,26 @@ func (f *fleetState) reset() {
 	for name := range f.tlsSecrets {
 		f.mark(xds.Secret, name)
 	}
-	f.unresolved = f.CertificatesOnDemand && f.certificatesKnown
+	f.resolverOutdated = f.CertificatesOnDemand && f.certificatesKnown
 	f.mark(xds.Listener, routing.HTTPListener)
 	f.mark(xds.Listener, routing.HTTPSListener)
 	f.mark(xds.ExtensionConfig, routing.HostsFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
 
+// mark has a resource built in this round.
 func (f *fleetState) mark(t xds.Type, name string) {
-	f.dirty[xds.Key{Type: t, Name: name}] = struct{}{}
+	f.marked[xds.Key{Type: t, Name: name}] = struct{}{}
 }
 
+// markCluster marks a cluster and its endpoints.
 func (f *fleetState) markCluster(name string) {
 	f.mark(xds.Cluster, name)
 	f.mark(xds.Endpoint, name)
 }
 
-// updateApp marks what differs between two forms of an app; nil is none.
+// updateApp marks the resources that a change of an app concerns. before is nil for a
+// new app, after for a removed one.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		was, is := f.Routes(id, before, port), f.Routes(id, after, port)
@@ -125,22 +115,23 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for domain, claims := range wanted {
 		f.replaceClaims(domain, id, claims)
 	}
-	f.c.problems.set(owner{HTTPSProblem, f.Name, id}, f.httpsProblems(after)...)
+	f.c.problems.set(owner{HTTPSProblem, f.Name, inApp, id}, f.httpsProblems(after)...)
 	f.updateServices(id, before, after)
 }
 
+// replaceClaims replaces what an app claims of a domain.
 func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 	if f.domains.replace(domain, app, claims) {
-		f.doubtDomain(domain)
+		f.recheckDomain(domain)
 		if len(f.services.Names[domain]) > 0 {
-			f.doubt(domain)
+			f.recheckName(domain)
 			f.services.namesChanged = true // who gets its TLS connections may have changed
 			f.mark(xds.Listener, routing.HTTPSListener)
 		}
 	}
 }
 
-// httpsProblems says which wishes for TLS the fleet cannot fulfil.
+// httpsProblems says what an app asks for of TLS that the fleet cannot do.
 func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 	if app == nil {
 		return nil
@@ -166,7 +157,7 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 	return problems
 }
 
-// reportClashes says which ports do not get a domain they want.
+// reportClashes says which ports do not get a domain that they claim.
 func (f *fleetState) reportClashes(scope xds.Key) {
 	if scope.Type != xds.Scope {
 		return
@@ -177,10 +168,10 @@ func (f *fleetState) reportClashes(scope xds.Key) {
 		_, losses := routing.RulesOf(claims)
 		problems = lossProblems(domain, losses)
 	}
-	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
+	f.c.problems.set(owner{ClashProblem, f.Name, inDomain, domain}, problems...)
 }
 
-// lossProblems says who lost what, of each port no more than anybody would read.
+// lossProblems says which port lost what, of each port the first ones.
 func lossProblems(domain string, losses []routing.Loss) (problems []Problem) {
 	lost := make(map[routing.AppPort]int)
 	for _, l := range losses {
@@ -197,7 +188,8 @@ func lossProblems(domain string, losses []routing.Loss) (problems []Problem) {
 	return problems
 }
 
-// setCertificates marks the secrets that differ, and the https listener.
+// setCertificates takes the certificates that are served now. It marks the secrets that
+// changed and, if the server names of some changed, the https listener.
 func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[string]*certs.Certificate) {
 	known := f.certificatesKnown
 	f.certificatesKnown = true
@@ -219,7 +211,7 @@ func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[stri
 	if slices.EqualFunc(f.chains, chains, routing.TLSChain.Equal) && known {
 		return
 	}
-	f.chains, f.unresolved = chains, f.CertificatesOnDemand
+	f.chains, f.resolverOutdated = chains, f.CertificatesOnDemand
 	f.services.namesChanged = true // names passed through may be among theirs
 	f.mark(xds.Listener, routing.HTTPSListener)
 }
@@ -228,8 +220,8 @@ func sameContent(a, b *certs.Certificate) bool {
 	return a == b || a != nil && b != nil && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
 }
 
-// build makes the resource with the given key from the state; nil when there
-// is none.
+// build makes the message of a resource from the state; nil when there is none. The
+// https listener has two messages: see resource.
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
@@ -254,35 +246,21 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
 }
 
+// buildListener makes a listener other than https.
 func (f *fleetState) buildListener(name string) (proto.Message, error) {
-	switch {
-	case name == routing.HTTPListener:
+	if name == routing.HTTPListener {
 		return envoy.HTTPListener(&f.Fleet)
-	case name == routing.HTTPSListener:
-		return f.buildHTTPS(f.CertificatesOnDemand)
-	default:
-		if s, ok := f.services.Opened(name); ok {
-			return envoy.TCPListener(&f.Fleet, s)
-		}
+	}
+	if s, ok := f.services.Opened(name); ok {
+		return envoy.TCPListener(&f.Fleet, s)
 	}
 	return nil, nil
 }
 
-func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
-	chains, passed := f.httpsParts()
-	switch {
-	case !f.HasHTTPS() || len(chains)+len(passed) == 0:
-		return nil, nil
-	case onDemand:
-		return envoy.HTTPSListenerOnDemand(&f.Fleet, chains, passed)
-	}
-	return envoy.HTTPSListener(&f.Fleet, chains, passed)
-}
-
 func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	switch {
-	case name == routing.WildcardsScope && len(f.domains.zones) > 0:
-		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.zones))), nil
+	case name == routing.WildcardsScope && len(f.domains.wildcardParents) > 0:
+		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.wildcardParents))), nil
 	case len(f.domains.claims[name]) > 0:
 		return envoy.Scope(&f.Fleet, f.DomainRoutes(name, f.claimsOn(name)))
 	}

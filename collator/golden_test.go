@@ -143,7 +143,7 @@ func dump(t *testing.T, c *Collator, r *recorder, types []xds.Type) []byte {
 		if !slices.Contains(types, key.Type) {
 			continue
 		}
-		msg, err := c.fleets[0].build(key)
+		msg, err := message(c.fleets[0], key)
 		if err != nil {
 			t.Fatal(err)
 		}

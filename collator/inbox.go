@@ -12,31 +12,33 @@ import (
 	"relay/sources"
 )
 
-// inbox is where sources note what they read until the loop takes it. Nothing
-// queues: a later word on an app replaces the earlier one.
+// inbox keeps what sources read until the loop takes it. Nothing queues: what is said
+// of an app replaces what was said of it before.
 type inbox struct {
 	mu      sync.Mutex
 	pending notes
-	// noted counts the calls of sources; applied is the count that the loop has
-	// dealt with.
+	// noted counts the calls of sources, applied those that the loop has dealt with.
 	noted, applied uint64
 	// progress is closed and replaced each time applied grows.
 	progress chan struct{}
-	signal   chan struct{}
+	// signal wakes the loop.
+	signal chan struct{}
 	// certificates has the last read of each source of certificates.
 	certificates map[string]certificateRead
 }
 
-// notes is what sources have said since the loop last looked.
+// notes are what sources have said since the loop last looked.
 type notes struct {
-	// synced is set when all holds a complete read; apps are later words.
+	// synced is set if all holds a complete read.
 	synced bool
 	all    []*sources.App
-	apps   map[string]*sources.App // nil: removed
-	certs  map[string]certificateRead
-	// tlsSecrets are those that are no certificates.
+	// apps came after the complete read; nil is one that was removed.
+	apps  map[string]*sources.App
+	certs map[string]certificateRead // by source
+	// tlsSecrets are the secrets that are no certificates.
 	tlsSecrets map[tlsSecret]proto.Message
-	upTo       uint64
+	// upTo is what inbox.noted was when the notes were taken.
+	upTo uint64
 }
 
 // certificateRead is one complete read of a certificate source.
@@ -53,6 +55,7 @@ func newInbox() *inbox {
 	return &inbox{progress: make(chan struct{}), signal: make(chan struct{}, 1), certificates: make(map[string]certificateRead)}
 }
 
+// note lets a source write down what it read, and wakes the loop.
 func (n *inbox) note(write func(*notes)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -85,21 +88,22 @@ func (n *inbox) wake() {
 	}
 }
 
-// take moves what is pending into taken, which may hold what an earlier round
-// did not get done.
-func (n *inbox) take(taken *notes) {
+// take moves what is pending into work, which may still hold what an earlier round did
+// not get done.
+func (n *inbox) take(work *notes) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	taken.add(n.pending)
-	taken.upTo = n.noted
+	work.merge(n.pending)
+	work.upTo = n.noted
 	n.pending = notes{}
 }
 
-func (t *notes) add(later notes) {
+// merge adds what was said later.
+func (t *notes) merge(later notes) {
 	if later.synced {
 		t.synced, t.all, t.apps = true, later.all, nil
 	}
-	t.set(later.apps)
+	t.mergeApps(later.apps)
 	if t.certs == nil {
 		t.certs = later.certs
 	} else {
@@ -112,7 +116,7 @@ func (t *notes) add(later notes) {
 	}
 }
 
-func (t *notes) set(apps map[string]*sources.App) {
+func (t *notes) mergeApps(apps map[string]*sources.App) {
 	if t.apps == nil {
 		t.apps = apps
 		return
@@ -120,6 +124,7 @@ func (t *notes) set(apps map[string]*sources.App) {
 	maps.Copy(t.apps, apps)
 }
 
+// done notes that the loop has dealt with the first calls.
 func (n *inbox) done(upTo uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -130,6 +135,7 @@ func (n *inbox) done(upTo uint64) {
 	}
 }
 
+// flush returns when the loop has dealt with all calls so far.
 func (n *inbox) flush(ctx context.Context) error {
 	n.mu.Lock()
 	target := n.noted
@@ -176,7 +182,7 @@ func (c *Collator) SyncCertificates(source string, certificates []*certs.Certifi
 	c.inbox.noteCertificates(source, certificateRead{certificates, problems})
 }
 
-// Flush returns when everything that sources said before the call is in the
-// stores of the fleets, or the context's error when it ends first. Before apps
-// have synced nothing is published, and what was said counts as dealt with.
+// Flush waits until everything that sources said before the call is in the stores of
+// the fleets. If the context ends first it returns the context's error. Before the
+// first complete read of apps nothing is published, and Flush does not wait for that.
 func (c *Collator) Flush(ctx context.Context) error { return c.inbox.flush(ctx) }

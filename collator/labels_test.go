@@ -58,8 +58,15 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_reserved", listeners, "MODE=tcp", "PORT=443")
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
+	return append(cases, labelCasesOfFleets(t)...)
+}
+
+// labelCasesOfFleets have options of the fleet, or several apps.
+func labelCasesOfFleets(t testing.TB) []goldenCase {
+	both, scope := []xds.Type{xds.Cluster, xds.Scope}, []xds.Type{xds.Scope}
+	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
 	ca := func(f *routing.Fleet) { f.UpstreamCA = testCA }
-	return append(cases,
+	return []goldenCase{
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
 			fleet: func(f *routing.Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},
@@ -74,7 +81,7 @@ func labelCases(t testing.TB) []goldenCase {
 			changed(set(t, webApp("/a", "shop.test"), "PATH=-i /a", "USE_HSTS=true", "HTTP_BACKEND_REDIR=/x"), func(p *sources.Port) { p.RedirectToHTTPS = true })}},
 		goldenCase{name: "label_deployment_group", types: []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, apps: []*sources.App{
 			member("/web-green", 1, "10.0.0.3:1"), member("/web-blue", 0, "10.0.0.1:1", "10.0.0.2:1")}},
-	)
+	}
 }
 
 func TestDrained(t *testing.T) {
@@ -156,8 +163,8 @@ func TestDeploymentGroupIsStable(t *testing.T) {
 	if view, _ := c.App("/green"); view.Ports[0].Cluster != "/green_0" {
 		t.Errorf("the cluster is %q", view.Ports[0].Cluster)
 	}
-	if len(c.groups) != 0 {
-		t.Errorf("groups are left: %v", c.groups)
+	if len(c.deployments) != 0 {
+		t.Errorf("groups are left: %v", c.deployments)
 	}
 	wantSameAsFresh(t, c, r, cfg)
 }

@@ -10,35 +10,35 @@ import (
 	"relay/sources"
 )
 
-// What one app may ask for. The limits are far beyond what people do; they are
-// there so that the apps beside it need not wait, and are described in
-// docs/labels.md.
+// What one app may ask for. The limits are far beyond what people do. They are there so
+// that other apps need not wait. docs/labels.md describes them.
 const (
 	// maxAppSize is how large, in bytes, the configuration of an app in one Envoy
 	// may be, without its endpoints.
 	maxAppSize = 2 << 20
-	// maxDomains is how many domains the ports of an app may name together, and as
-	// many again for ACME.
+	// maxDomains is how many domains the ports of an app may claim together. Domains for
+	// ACME are counted apart.
 	maxDomains = 2000
-	// maxDomainBytes is beyond any domain, however it is written.
+	// maxDomainBytes is longer than any domain, however it is written.
 	maxDomainBytes = 1024
-	// maxGroups is how many groups of a port count.
+	// maxGroups is how many fleets a port may ask for.
 	maxGroups = 100
 	// maxEndpoints is how many endpoints the ports of an app have together.
 	maxEndpoints = 20_000
-	// maxProblems is how many problems are shown of those that a source tells of an
-	// app: more than its own limits leave, as what they leave says how many there are.
+	// maxProblems is how many problems are shown of those that a source found in an app.
+	// Sources have limits of their own and say how many problems there are beyond them;
+	// this one is larger, so that it cuts nothing of that.
 	maxProblems = 3 * sources.MaxProblems
-	// maxLosses is how many lost paths of a port in a domain are shown.
+	// maxLosses is how many of the paths are shown that a port loses in one domain.
 	maxLosses = 10
 )
 
-// What things count for, in bytes: about what they take in an Envoy, and more where
-// they take Relay longer to make.
+// What things count for, in bytes: about what they take in an Envoy, or more where it
+// takes Relay long to make them.
 const (
 	portSize   = 1000 // a cluster and its endpoints
 	domainSize = 600  // a scope
-	labelSize  = 200  // of a domain, beyond those that domains have
+	labelSize  = 200  // a label of a domain, beyond usualDots
 	routeSize  = 200
 	filterSize = 400 // a filter of a route
 	scriptSize = envoy.LocationScriptSize
@@ -47,13 +47,13 @@ const (
 	usualDots = 5
 )
 
-// budget is what an app has left of its limits.
+// budget is what is left to an app of its limits.
 type budget struct{ size, domains, acmeDomains int }
 
 func newBudget() *budget { return &budget{maxAppSize, maxDomains, maxDomains} }
 
-// limit takes off a port what is over the budget: domains, the last in the order
-// of the alphabet first, or all of it. It depends on the app alone.
+// limit takes from a port what is over the budget: the last domains in the order of the
+// alphabet, or all of the port. The result depends on the app alone.
 func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 	if len(port.Groups) == 0 {
 		return
@@ -72,7 +72,8 @@ func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 var tooLarge = fmt.Sprintf("the ports, domains, paths, headers and networks of the app would make more than %d MB in each Envoy, "+
 	"where each path counts once for each domain; see the limits in docs/labels.md", maxAppSize>>20)
 
-// fitting returns the first of the domains, of which each takes a size.
+// fitting returns as many of the first domains as fit into the budget, each of a size,
+// and takes that from the budget.
 func (b *budget) fitting(domains []string, each int, what string, report func(field, reason string)) []string {
 	for i, domain := range domains {
 		size := each + max(0, strings.Count(domain, ".")-usualDots)*labelSize
@@ -85,8 +86,8 @@ func (b *budget) fitting(domains []string, each int, what string, report func(fi
 	return domains
 }
 
-// networksSize is what the networks take that a port opens itself to, if its fleet
-// has it opened.
+// networksSize is what the allowed networks of a port take in the listener that its
+// fleet may open for it.
 func networksSize(port sources.Port) int {
 	if port.HTTP == nil || port.TCP == nil {
 		return 0

@@ -2,6 +2,7 @@ package collator
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -53,7 +54,7 @@ func paths(n int) []sources.Path {
 
 // worstApps ask for as much as they can, each in its own way.
 func worstApps() map[string]*sources.App {
-	port := func(f func(*sources.Port)) *sources.App { return changed(webApp("/worst"), f) }
+	port := worstPort
 	everything := func(p *sources.Port) {
 		p.Groups = append(names(many, "group-%d"), "external")
 		p.Domains, p.ACMEDomains = names(many, "d-%05d.test"), names(many, "a-%05d.test")
@@ -97,6 +98,18 @@ func worstApps() map[string]*sources.App {
 			p.Domains, p.RedirectToHTTPS = names(many, strings.Repeat("a.", 120)+"d-%05d.test"), true
 		}),
 		"bad domains": port(func(p *sources.Port) { p.Domains = names(many, strings.Repeat("x", 1<<10)+"_%d") }),
+	}
+	maps.Copy(apps, worstRefusedApps())
+	maps.Copy(apps, worstAppsOfManyPorts())
+	return apps
+}
+
+func worstPort(f func(*sources.Port)) *sources.App { return changed(webApp("/worst"), f) }
+
+// worstRefusedApps have much of what cannot be built, or is shared with another app.
+func worstRefusedApps() map[string]*sources.App {
+	port := worstPort
+	return map[string]*sources.App{
 		"refused headers": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(100, "d-%d.test"), &sources.HTTP{RequestHeaders: headers(1001)}
 		}),
@@ -123,6 +136,11 @@ func worstApps() map[string]*sources.App {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{LocationPrefix: "/x", Sticky: true}
 		}),
 	}
+}
+
+// worstAppsOfManyPorts have more ports than any app.
+func worstAppsOfManyPorts() map[string]*sources.App {
+	port, apps := worstPort, make(map[string]*sources.App)
 	ports := port(func(p *sources.Port) {
 		p.Groups = append(names(many, "group-%d"), "external")
 		slices.Reverse(p.Groups)
@@ -318,7 +336,7 @@ func TestAWildcardDomainConcernsItsOwnCertificateOnly(t *testing.T) {
 	syncApps(c, webApp("/many", names(100, "d-%d.test")...))
 	f := c.fleets[0]
 	f.updateApp("/wild", nil, webApp("/wild", "*.test"))
-	if got := f.doubtful(); !slices.Equal(got, []string{"*.test"}) {
+	if got := f.domainsToCheck(); !slices.Equal(got, []string{"*.test"}) {
 		t.Errorf("%d domains are looked at, want *.test alone", len(got))
 	}
 }

@@ -26,7 +26,7 @@ func TestNoLuaInFilterChains(t *testing.T) {
 			if key.Type != xds.Listener && key.Type != xds.ExtensionConfig {
 				continue
 			}
-			msg, err := c.fleets[0].build(key)
+			msg, err := message(c.fleets[0], key)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -13,11 +13,11 @@ import (
 	"relay/sources"
 )
 
-// mapPolicy returns the app as the fleets use it, but for its endpoints: domains
-// checked, sorted and without duplicates, and nothing over the limits. What it
-// leaves out are the problems. A source is not trusted to have done so: one bad
-// name would cost all apps.
-func mapPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
+// cleanPolicy returns what fleets use of an app, but for its endpoints: domains are
+// checked, sorted and without duplicates, and nothing is over the limits. The problems
+// say what was left out. Sources are not trusted to do this: one bad name would cost
+// all apps.
+func cleanPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
 	switch {
 	case app.ID == "":
 		return nil, nil, errors.New("has no id")
@@ -47,17 +47,17 @@ func mapPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
 	return &clean, problems.List(), nil
 }
 
-// withEndpoints returns the mapped form of an app whose policy is mapped already:
-// its endpoints checked, and those within the limit. What is wrong with what is
-// routed comes first of its problems, then what the source told.
-func withEndpoints(app, policy *sources.App, left []sources.Problem) *sources.App {
-	mapped := *policy
-	mapped.Version = app.Version
-	mapped.Ports = slices.Clone(policy.Ports)
+// withEndpoints adds to the policy of an app, as cleanPolicy left it, the endpoints:
+// those that Envoy can take, up to the limit. Its problems begin with those of the
+// policy and end with those that the source found.
+func withEndpoints(app, policy *sources.App, policyProblems []sources.Problem) *sources.App {
+	clean := *policy
+	clean.Version = app.Version
+	clean.Ports = slices.Clone(policy.Ports)
 	var problems sources.Problems
 	room := maxEndpoints
-	for i := range mapped.Ports {
-		port := &mapped.Ports[i]
+	for i := range clean.Ports {
+		port := &clean.Ports[i]
 		port.Excluded = app.Ports[i].Excluded
 		report := func(reason string) { problems.Add(fmt.Sprintf("port %d, endpoints", i), "%s", reason) }
 		var dropped []string
@@ -71,11 +71,12 @@ func withEndpoints(app, policy *sources.App, left []sources.Problem) *sources.Ap
 		}
 		room -= len(port.Endpoints)
 	}
-	mapped.Problems = slices.Concat(left, problems.List(), fewProblems(app.Problems))
-	return &mapped
+	clean.Problems = slices.Concat(policyProblems, problems.List(), fewProblems(app.Problems))
+	return &clean
 }
 
-// fewProblems leaves out those that nobody would read, of a source that does not.
+// fewProblems returns the first problems. Sources leave out what nobody would read, but
+// they are not trusted to.
 func fewProblems(problems []sources.Problem) []sources.Problem {
 	over := len(problems) - maxProblems
 	if over <= 0 {
@@ -84,7 +85,8 @@ func fewProblems(problems []sources.Problem) []sources.Problem {
 	return append(slices.Clone(problems[:maxProblems]), sources.Problem{Reason: fmt.Sprintf("has %d more problems than are shown", over)})
 }
 
-// cleanDomains takes room for as many domains as there is room for.
+// cleanDomains returns the usable ones of the first domains for which there is room,
+// and takes that room.
 func cleanDomains(domains []string, room *int, report func(field, reason string)) []string {
 	if over := len(domains) - *room; over > 0 {
 		domains = domains[:*room]
@@ -108,8 +110,8 @@ func cleanDomains(domains []string, room *int, report func(field, reason string)
 	return slices.Compact(clean)
 }
 
-// samePolicy reports whether two forms of an app say the same of all but its
-// endpoints and what is for people to read.
+// samePolicy reports whether two versions of an app differ at most in their endpoints,
+// and in what is for people to read. Either may be nil.
 func samePolicy(a, b *sources.App) bool {
 	return a == b || a != nil && b != nil && a.ID == b.ID &&
 		same(a.Deployment, b.Deployment) && slices.EqualFunc(a.Ports, b.Ports, samePortPolicy)
@@ -123,13 +125,13 @@ func samePortPolicy(a, b sources.Port) bool {
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
 
-// sameList does not look into a list that is one and the same: mapped apps share
-// theirs with the form before.
+// sameList does not compare a list with itself: an app whose policy is as before shares
+// its lists with the version before.
 func sameList(a, b []string) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-// guarded calls f and turns a panic into an error, so that it costs one thing
+// guarded calls f and turns a panic into an error, so that it costs one app or resource
 // only.
 func guarded[T any](f func() (T, error)) (result T, err error) {
 	err = panics.Catch(func() (err error) {
@@ -139,8 +141,8 @@ func guarded[T any](f func() (T, error)) (result T, err error) {
 	return result, err
 }
 
-// cleanNetworks returns networks of which none is there twice: Envoy refuses a
-// listener for that. Nothing is returned for nothing.
+// cleanNetworks returns networks of which none is there twice: Envoy would reject the
+// listener.
 func cleanNetworks(networks []netip.Prefix) []netip.Prefix {
 	clean := slices.Clone(networks)
 	for i, network := range clean {

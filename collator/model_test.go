@@ -9,9 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/xds"
 )
 
 func wantTouched(t *testing.T, r *recorder, want ...string) {
@@ -80,4 +83,17 @@ func wantSameInFleet(t *testing.T, c *Collator, r *recorder, cfg Config, fleet i
 	if diff := cmp.Diff(reasons(fresh.Problems()), reasons(c.Problems())); diff != "" {
 		t.Fatalf("problems differ from a fresh start (-fresh +steps):\n%s", diff)
 	}
+}
+
+// message is what a fleet makes of its state, for Envoys that can load certificates on
+// demand, if the fleet has them do so.
+func message(f *fleetState, key xds.Key) (proto.Message, error) {
+	if key != httpsKey {
+		return f.build(key)
+	}
+	chains, passed := f.httpsParts()
+	if f.CertificatesOnDemand {
+		return envoy.HTTPSListenerOnDemand(&f.Fleet, chains, passed)
+	}
+	return envoy.HTTPSListener(&f.Fleet, chains, passed)
 }

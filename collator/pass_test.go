@@ -10,21 +10,21 @@ import (
 	"relay/xds"
 )
 
-// TestWhoGetsTheTLSOfADomain holds that the lowest app id counts in both modes, and
-// that an app may have its plain HTTP in one and its TLS in the other.
-func TestWhoGetsTheTLSOfADomain(t *testing.T) {
-	t.Parallel()
+// passCase has several apps that want one domain.
+type passCase struct {
+	name  string
+	apps  []*sources.App
+	tls   string // the app that gets it; empty is the certificate
+	loser string
+	words string
+}
+
+func passCases(t *testing.T) []passCase {
 	passed := func(id string) *sources.App { return serviceApp(id, sources.TCP{Passthrough: true}, "d.test") }
 	web := func(id string) *sources.App { return webApp(id, "d.test") }
 	both := changed(web("/both"), func(*sources.Port) {})
 	both.Ports = append(both.Ports, passed("/both").Ports[0])
-	tests := []struct {
-		name  string
-		apps  []*sources.App
-		tls   string // the app that gets it; empty is the certificate
-		loser string
-		words string
-	}{
+	return []passCase{
 		{"the app in HTTP mode is lower", []*sources.App{web("/a"), passed("/b")}, "", "/b", "port 0 of /a has the domain in HTTP mode"},
 		{"the app that has it passed through is lower", []*sources.App{passed("/a"), web("/b")}, "/a", "/b", "by plain HTTP only: TLS is passed through to port 0 of /a"},
 		{"one app for both", []*sources.App{both}, "/both", "", ""},
@@ -32,7 +32,13 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 		{"only a path of it", []*sources.App{set(t, web("/a"), "PATH=/x"), passed("/b")}, "", "/b", "in HTTP mode"},
 		{"only ACME challenges", []*sources.App{changed(webApp("/a"), func(p *sources.Port) { p.ACMEDomains = []string{"d.test"} }), passed("/b")}, "/b", "", ""},
 	}
-	for _, tt := range tests {
+}
+
+// TestWhoGetsTheTLSOfADomain holds that the lowest app id counts in both modes, and
+// that an app may have its plain HTTP in one and its TLS in the other.
+func TestWhoGetsTheTLSOfADomain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range passCases(t) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
@@ -41,7 +47,7 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 			check := func() {
 				t.Helper()
 				got := ""
-				for _, key := range c.fleets[0].references.names[httpsKey] {
+				for _, key := range c.fleets[0].published.references.names[httpsKey] {
 					if key.Type == xds.Cluster {
 						got, _ = routing.SplitClusterName(key.Name)
 					}

@@ -42,11 +42,26 @@ type Problem struct {
 	Reason  string `json:"reason"`
 }
 
-// owner is what a set of problems is found with, and replaced with.
+// owner is where problems of a kind were found. Those found there next replace them.
 type owner struct {
-	kind        Kind
-	fleet, name string
+	kind  Kind
+	fleet string // empty when they concern all
+	place place
+	name  string // of the app, domain, …; empty where there is one place only
 }
+
+// place is what was looked at when problems were found.
+type place uint8
+
+const (
+	inApp place = iota
+	inDomain
+	inListener
+	inResource // or in a part of one
+	inStore    // of certificates
+	inSelection
+	inDates // of certificates
+)
 
 // problemSet holds all problems, by what they were found in.
 type problemSet struct {

@@ -28,7 +28,7 @@ func checkConsistent(t *testing.T, c *Collator, r *recorder) {
 	t.Helper()
 	var served []string // domains
 	for key := range r.Versions {
-		msg, err := c.fleets[0].build(key)
+		msg, err := message(c.fleets[0], key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func checkDomains(t *testing.T, c *Collator, served []string) {
 	for _, app := range c.apps {
 		routed = append(routed, alone(app))
 	}
-	for _, group := range c.groups {
+	for _, group := range c.deployments {
 		routed = append(routed, group.merged)
 	}
 	for _, app := range routed {

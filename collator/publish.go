@@ -6,79 +6,80 @@ import (
 	"relay/xds"
 )
 
-// publish builds what is marked and publishes what that changed, in one step.
-// The marks stay until the step is done.
+// publish builds what is marked and publishes what that changed, in one step. The
+// marks stay until the step is done, should it panic.
 func (f *fleetState) publish() {
 	var change xds.Change
 	names := make(map[xds.Key][]xds.Key)
-	keys := sortedKeys(f.dirty)
+	keys := sortedKeys(f.marked)
 	for len(keys) > 0 && keys[0].Type == xds.Cluster {
 		f.add(&change, names, keys[0])
 		keys = keys[1:]
 	}
-	// A cluster that failed before may have marked what can name it now.
-	for _, key := range sortedKeys(f.dirty) {
+	// A cluster that failed before, and does not now, marked what leads to it.
+	for _, key := range sortedKeys(f.marked) {
 		if key.Type != xds.Cluster {
 			f.add(&change, names, key)
 		}
 	}
 	f.reportServices()
-	if f.unresolved {
+	if f.resolverOutdated {
 		change.Resolve = routing.NewResolver(f.chains).Resolve
 	}
-	change.Remove = f.references.settle(change, names)
+	change.Remove = f.published.references.removable(change, names)
 	if !change.Empty() {
-		f.doubtPublished(change)
+		f.published.begin(change)
 		revision := f.publisher.Apply(change)
 		f.c.log.Debug("published", "fleet", f.Name, "revision", revision,
 			"set", len(change.Set), "removed", len(change.Remove))
 	}
-	f.record(change, names)
-	// Not cleared: a map that was once large takes long to walk for ever after.
-	f.dirty = make(map[xds.Key]struct{})
+	f.published.record(change, names)
+	f.resolverOutdated = false
+	// A new map: one that was large once takes long to walk even when it is empty.
+	f.marked = make(map[xds.Key]struct{})
 }
 
-// add puts one resource into the change, if it differs from what is published,
-// and notes what it names.
+// add adds one resource to the change, if it differs from what is published, and to
+// names what it names.
 func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xds.Key) {
 	if !f.certificatesKnown && f.HasHTTPS() && key == httpsKey {
 		change.Withhold = append(change.Withhold, key)
 		return
 	}
-	version, isPublished := f.published[key]
-	_, isUnsaid := f.unsaid[key]
-	refused := f.refused[key]
-	delete(f.refused, key)
+	version, isPublished := f.published.versions[key]
+	_, isWithheld := f.published.withheld[key]
+	before := f.failed.parts[key]
+	delete(f.failed.parts, key)
 	b, err := f.resource(key)
-	for err != nil && f.refuse(key) {
+	for err != nil && f.leaveOut(key) {
 		b, err = f.resource(key)
 	}
-	f.reportRefused(key, refused)
+	f.reportLeftOut(key, before)
 	f.reportClashes(key)
 	switch {
 	case err != nil:
 		f.fail(key, err)
 		return
-	case b.exists && (b.Version != version || isUnsaid):
+	case b.exists && (b.Version != version || isWithheld):
 		f.c.metrics.built[key.Type].Inc()
 		change.Set = append(change.Set, b.Resource)
 		names[key] = b.names
 	case b.exists:
-		f.references.keep(key)
-	case isPublished || isUnsaid:
+		f.published.references.cancelRemoval(key)
+	case isPublished || isWithheld:
 		change.Remove = append(change.Remove, key)
 	}
 	f.succeed(key)
 }
 
-// built is a resource as the state wants it, if it wants one.
+// built is a resource as the state wants it.
 type built struct {
 	xds.Resource
-	exists bool
-	names  []xds.Key // of the resources that it names
+	exists bool      // is false if the state wants none
+	names  []xds.Key // of other resources
 }
 
-// resource builds, validates and marshals.
+// resource builds, validates and marshals a resource. A panic is an error.
 func (f *fleetState) resource(key xds.Key) (built, error) {
 	return guarded(func() (b built, err error) {
 		if key == httpsKey {
@@ -101,41 +102,12 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 
 var httpsKey = xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
 
-// doubtPublished has all of a change published again, should the publisher panic:
-// nobody knows then what it took in.
-func (f *fleetState) doubtPublished(change xds.Change) {
-	for _, resource := range change.Set {
-		f.unsaid[resource.Key] = struct{}{}
-	}
-	for _, key := range change.Remove {
-		f.unsaid[key] = struct{}{}
-	}
-}
-
-// record remembers what the publisher holds now.
-func (f *fleetState) record(change xds.Change, names map[xds.Key][]xds.Key) {
-	f.unresolved = false
-	for _, resource := range change.Set {
-		f.published[resource.Key] = resource.Version
-		f.references.set(resource.Key, names[resource.Key])
-		delete(f.unsaid, resource.Key)
-	}
-	for _, key := range change.Remove {
-		delete(f.published, key)
-		f.references.set(key, nil)
-		delete(f.unsaid, key)
-	}
-	for _, key := range change.Withhold {
-		f.unsaid[key] = struct{}{}
-	}
-}
-
-// fail reports a resource that cannot be published: the one published before
-// stays, and all others are not concerned.
+// fail reports a resource that cannot be published. The version published before
+// stays, and no other resource is concerned.
 func (f *fleetState) fail(key xds.Key, err error) {
 	f.succeed(key)
-	f.references.keep(key)
-	f.failed[key] = struct{}{}
+	f.published.references.cancelRemoval(key)
+	f.failed.resources[key] = struct{}{}
 	p := Problem{Subject: quoted(key)}
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
@@ -145,24 +117,26 @@ func (f *fleetState) fail(key xds.Key, err error) {
 			p.App = s.App
 		}
 	}
-	f.c.report(ResourceProblem, f.Name, quoted(key), p, err)
-	if _, ok := f.published[key]; !ok && key.Type == xds.Cluster {
-		f.missing[key.Name] = struct{}{}
+	f.c.report(owner{ResourceProblem, f.Name, inResource, quoted(key)}, p, err)
+	if _, ok := f.published.versions[key]; !ok && key.Type == xds.Cluster {
+		f.failed.clusters[key.Name] = struct{}{}
 	}
 }
 
+// succeed ends the problem of a resource. If it is a cluster that did not exist, what
+// leads to it is marked.
 func (f *fleetState) succeed(key xds.Key) {
-	if _, ok := f.failed[key]; ok {
-		delete(f.failed, key)
+	if _, ok := f.failed.resources[key]; ok {
+		delete(f.failed.resources, key)
 		f.clearResourceProblem(quoted(key))
 	}
-	if _, ok := f.missing[key.Name]; ok && key.Type == xds.Cluster {
-		delete(f.missing, key.Name)
-		f.markUsers(key.Name)
+	if _, ok := f.failed.clusters[key.Name]; ok && key.Type == xds.Cluster {
+		delete(f.failed.clusters, key.Name)
+		f.markUsersOf(key.Name)
 	}
 }
 
 func (f *fleetState) clearResourceProblem(name string) {
-	f.c.problems.set(owner{ResourceProblem, f.Name, name})
-	f.c.problems.set(owner{InternalProblem, f.Name, name})
+	f.c.problems.set(owner{ResourceProblem, f.Name, inResource, name})
+	f.c.problems.set(owner{InternalProblem, f.Name, inResource, name})
 }

@@ -12,23 +12,23 @@ import (
 	"relay/xds"
 )
 
-// references knows what the published resources name, so that nothing is removed
-// that one of them still needs: a resource that cannot be built stays as it was,
-// while the state has moved on. Endpoints are named by their cluster, without an
-// entry.
+// references knows which resources the published ones name, so that nothing is removed
+// that another still needs. That can happen because a resource that cannot be built
+// stays published as it was, while the state has moved on. A cluster names its
+// endpoints, without an entry here.
 type references struct {
 	names map[xds.Key][]xds.Key
-	// counts has by how many resources each is named.
+	// counts says how many resources name each.
 	counts map[xds.Key]int
-	// kept are published, and are to be removed when nothing names them.
-	kept map[xds.Key]struct{}
+	// stillNamed are unwanted, and removed once nothing names them.
+	stillNamed map[xds.Key]struct{}
 }
 
 func newReferences() *references {
-	return &references{names: make(map[xds.Key][]xds.Key), counts: make(map[xds.Key]int), kept: make(map[xds.Key]struct{})}
+	return &references{names: make(map[xds.Key][]xds.Key), counts: make(map[xds.Key]int), stillNamed: make(map[xds.Key]struct{})}
 }
 
-// set notes what a published resource names; nothing when it is removed.
+// set notes what a published resource names. A removed one names nothing.
 func (r *references) set(key xds.Key, names []xds.Key) {
 	for _, name := range r.names[key] {
 		if r.counts[name]--; r.counts[name] == 0 {
@@ -43,17 +43,18 @@ func (r *references) set(key xds.Key, names []xds.Key) {
 	} else {
 		delete(r.names, key)
 	}
-	delete(r.kept, key)
+	delete(r.stillNamed, key)
 }
 
-// keep notes that a resource is wanted after all.
-func (r *references) keep(key xds.Key) { delete(r.kept, key) }
+// cancelRemoval notes that a resource is wanted again.
+func (r *references) cancelRemoval(key xds.Key) { delete(r.stillNamed, key) }
 
-// settle returns what is to be removed together with the change: of that which it
-// removes, and of that which was kept before, what nothing names once it is
-// applied. The rest is kept. It costs what the change costs.
-func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xds.Key {
-	lost := make(map[xds.Key]int) // by how many fewer each will be named
+// removable returns what can be removed together with a change: of what the change
+// removes and of what was stillNamed before, that which nothing names any more once the
+// change is applied. The rest of it is stillNamed. names are those of the resources that
+// the change sets. It costs what the change costs.
+func (r *references) removable(change xds.Change, names map[xds.Key][]xds.Key) []xds.Key {
+	lost := make(map[xds.Key]int) // how many fewer resources will name each
 	for _, resource := range change.Set {
 		for _, name := range r.names[resource.Key] {
 			lost[name]++
@@ -71,8 +72,8 @@ func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xd
 		due[i] = make(map[xds.Key]struct{})
 	}
 	release := func(key xds.Key) {
-		_, isKept := r.kept[key]
-		if _, isWanted := wanted[key]; isKept && !isWanted {
+		_, isNamed := r.stillNamed[key]
+		if _, isWanted := wanted[key]; isNamed && !isWanted {
 			due[removalRank(key)][key] = struct{}{}
 		}
 	}
@@ -87,10 +88,10 @@ func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xd
 	for rank := range due {
 		for key := range due[rank] {
 			cluster := xds.Key{Type: xds.Cluster, Name: key.Name}
-			_, clusterKept := r.kept[cluster]
+			_, clusterStays := r.stillNamed[cluster]
 			_, clusterGone := gone[cluster]
-			if r.counts[key] > lost[key] || key.Type == xds.Endpoint && clusterKept && !clusterGone {
-				r.kept[key] = struct{}{}
+			if r.counts[key] > lost[key] || key.Type == xds.Endpoint && clusterStays && !clusterGone {
+				r.stillNamed[key] = struct{}{}
 				continue
 			}
 			gone[key] = struct{}{}
@@ -108,7 +109,7 @@ func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xd
 	return removed
 }
 
-// removalOrder has what names others before what they name.
+// removalOrder has resources before those that they name.
 var removalOrder = []func(xds.Key) bool{
 	func(k xds.Key) bool { return k.Type == xds.Listener },
 	func(k xds.Key) bool { return k.Type == xds.Scope && k.Name == routing.WildcardsScope },
@@ -143,6 +144,7 @@ func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 	return nil
 }
 
+// namedByHTTPS returns what the https listener names, sorted.
 func (f *fleetState) namedByHTTPS(chains []routing.TLSChain, passed []routing.Service) []xds.Key {
 	var names []xds.Key
 	add := func(t xds.Type, name string) { names = append(names, xds.Key{Type: t, Name: name}) }

@@ -37,7 +37,7 @@ func (c *Collator) SelectedCertificates() (selected []certs.Selected, changed <-
 // use returns the use of a certificate that was selected. That of one which was
 // selected a moment ago is unknown until its domains have been looked up.
 func (v *coverage) use(secret string) certs.Use {
-	if v.serving == nil {
+	if !v.known {
 		return certs.UseUnknown
 	}
 	if _, known := v.serving.secrets[secret]; !known {

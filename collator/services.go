@@ -11,11 +11,13 @@ import (
 	"relay/xds"
 )
 
-// fleetServices are the TCP services of a fleet, and what changed among them
-// since their problems were reported.
+// fleetServices are the TCP services of a fleet, and what changed since reportServices.
 type fleetServices struct {
 	routing.ServiceIndex
+	// changedPorts are those whose services changed.
 	changedPorts map[uint16]struct{}
+	// namesChanged is set if other services or certificates may get the TLS connections
+	// for some server name.
 	namesChanged bool
 }
 
@@ -27,7 +29,7 @@ func newFleetServices() *fleetServices {
 func (f *fleetState) updateServices(id string, before, after *sources.App) {
 	was, _ := f.ServicesOf(id, before)
 	is, problems := f.ServicesOf(id, after)
-	f.c.problems.set(owner{TCPProblem, f.Name, id}, problemsOf(id, problems)...)
+	f.c.problems.set(owner{TCPProblem, f.Name, inApp, id}, problemsOf(id, problems)...)
 	if reflect.DeepEqual(was, is) {
 		return
 	}
@@ -47,17 +49,17 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 			f.services.namesChanged = true
 		}
 		for _, name := range s.Names {
-			f.doubt(name)
+			f.recheckName(name)
 		}
 	}
 }
 
-// reportServices says who does not get a port or server name, and which
-// certificates are not used.
+// reportServices says which services do not get a port or server name, and which
+// certificates are not used as their name is passed through.
 func (f *fleetState) reportServices() {
 	x := f.services
 	for port := range x.changedPorts {
-		f.c.problems.set(owner{ClashProblem, f.Name, routing.TCPListener(port)}, clashes(fmt.Sprintf("TCP port %d", port), x.Ports[port])...)
+		f.c.problems.set(owner{ClashProblem, f.Name, inListener, routing.TCPListener(port)}, clashes(fmt.Sprintf("TCP port %d", port), x.Ports[port])...)
 	}
 	x.changedPorts = make(map[uint16]struct{})
 	if !x.namesChanged {
@@ -71,13 +73,13 @@ func (f *fleetState) reportServices() {
 	}
 	for _, chain := range f.chains {
 		for _, name := range chain.ServerNames {
-			if s, ok := f.passing(name); ok {
+			if s, ok := f.passedTo(name); ok {
 				problems = append(problems, Problem{App: s.App, Subject: name, Reason: fmt.Sprintf(
 					"TLS is passed through to port %d: the certificate %s is not used for the name", s.Port, chain.Secret)})
 			}
 		}
 	}
-	f.c.problems.set(owner{TCPProblem, f.Name, "listener https"}, problems...)
+	f.c.problems.set(owner{TCPProblem, f.Name, inListener, routing.HTTPSListener}, problems...)
 }
 
 // reportHTTPS says when the https listener has no certificate.
@@ -85,16 +87,15 @@ func (f *fleetState) reportHTTPS() {
 	var problems []Problem
 	if f.HasHTTPS() && f.certificatesKnown && len(f.chains) == 0 {
 		reason := "the fleet does not listen on " + f.HTTPS.String()
-		if len(f.passedThrough()) > 0 {
+		if len(f.passedServices()) > 0 {
 			reason = f.HTTPS.String() + " is only for names that are passed through"
 		}
 		problems = []Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}
 	}
-	// An app id begins with a slash: the name is no app's.
-	f.c.problems.set(owner{HTTPSProblem, f.Name, "listener https"}, problems...)
+	f.c.problems.set(owner{HTTPSProblem, f.Name, inListener, routing.HTTPSListener}, problems...)
 }
 
-// nameClashes says who does not get the TLS connections for a name.
+// nameClashes says which apps do not get the TLS connections for a server name.
 func (f *fleetState) nameClashes(name string) (problems []Problem) {
 	subject, wanting, claims := "TLS for "+name, f.wantingTLS(name), f.domains.claims[name]
 	if len(wanting) == 0 {
@@ -116,6 +117,8 @@ func (f *fleetState) nameClashes(name string) (problems []Problem) {
 	return problems
 }
 
+// clashes says which of the services that want the same thing do not get it: all but
+// the first.
 func clashes(subject string, services []routing.Service) (problems []Problem) {
 	for i, s := range services {
 		if i > 0 {

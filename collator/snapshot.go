@@ -9,8 +9,8 @@ import (
 	"relay/sources"
 )
 
-// Snapshot is what a Collator knows at one moment, for those who explain it. What it
-// holds is shared with the loop, which never modifies it, and nobody else must.
+// Snapshot is what a Collator knows at one moment. It shares its content with the loop,
+// which does not modify it, and so must nobody else.
 type Snapshot struct {
 	Fleets []*routing.Fleet
 	// Routed are the apps as fleets route them, those of a deployment as one, in no
@@ -23,7 +23,7 @@ type Snapshot struct {
 	CertificatesKnown bool
 	Time              time.Time
 
-	deployments map[string]deploymentGroup
+	deployments map[string]deployment
 }
 
 // Snapshot returns what is known now. It costs a look at every app, and does not wait
@@ -43,11 +43,11 @@ func (c *Collator) Snapshot() Snapshot {
 			s.Routed = append(s.Routed, app)
 		}
 	}
-	for _, deployment := range c.groups {
+	for _, deployment := range c.deployments {
 		s.Routed = append(s.Routed, deployment.merged)
 	}
 	s.IDs = slices.AppendSeq(make([]string, 0, len(c.read)), maps.Keys(c.read))
-	s.deployments = maps.Clone(c.groups)
+	s.deployments = maps.Clone(c.deployments)
 	return s
 }
 

@@ -14,7 +14,8 @@ import (
 	"relay/xds"
 )
 
-// tlsSecret names a secret of a fleet that is no certificate.
+// tlsSecret names a secret of a fleet that is no certificate: what the https listener
+// needs beside certificates.
 type tlsSecret struct{ fleet, name string }
 
 func (c *Collator) setTLSSecret(fleet, name string, secret proto.Message) {
@@ -45,10 +46,9 @@ func (f *fleetState) buildSecret(name string) (proto.Message, error) {
 	return nil, nil
 }
 
-// SetClientCA gives a fleet the authorities, in PEM, of which its clients must
-// show a certificate. Until it is called, a fleet that asks for certificates
-// takes no connection by HTTPS. An error says what makes the text unusable; the
-// last good authorities stay then.
+// SetClientCA gives a fleet the authorities, in PEM, of which its clients must show a
+// certificate. Until it is called, a fleet that asks for certificates takes no connection
+// by HTTPS. An error says why the text is unusable: then the last good authorities stay.
 func (c *Collator) SetClientCA(fleet string, text []byte) error {
 	authorities, err := parseAuthorities(text)
 	if err != nil {
@@ -58,8 +58,8 @@ func (c *Collator) SetClientCA(fleet string, text []byte) error {
 	return nil
 }
 
-// parseAuthorities returns the certificates in a PEM text, and nothing else that
-// is in it: a private key beside them is sent to nobody.
+// parseAuthorities returns the certificates in a PEM text, and nothing else of it: a
+// private key beside them is sent to nobody.
 func parseAuthorities(text []byte) ([]byte, error) {
 	var authorities bytes.Buffer
 	for n := 1; ; n++ {

@@ -13,8 +13,8 @@ import (
 type AppView struct {
 	ID      string `json:"id"`
 	Version string `json:"version"`
-	// Routed is the app as fleets route it: with others as one, under another id, if it
-	// is one of a deployment.
+	// Routed is what fleets route: the app, or the one app that is made of all apps of
+	// its deployment, which has another id.
 	Routed *sources.App `json:"-"`
 	Ports  []PortView   `json:"ports"`
 	// Problems are all that concern the app, clashes and rejected resources
@@ -26,8 +26,8 @@ type AppView struct {
 type PortView struct {
 	Index int    `json:"index"`
 	Name  string `json:"name,omitempty"`
-	// Fleets are the configured fleets that route the port, under the name in
-	// Cluster, which is empty when none does.
+	// Fleets are those that route the port. Cluster is its name there, and empty when no
+	// fleet routes it.
 	Fleets          []string       `json:"groups,omitempty"`
 	Cluster         string         `json:"-"`
 	Domains         []string       `json:"domains,omitempty"`
@@ -58,8 +58,8 @@ func (c *Collator) Apps() []AppView {
 	for _, p := range c.problems.all(func(p Problem) bool { return p.App != "" }) {
 		byApp[p.App] = append(byApp[p.App], p)
 	}
-	// Apps are never modified: only the pointers are copied under the lock, so
-	// that the loop waits for that alone.
+	// Apps are never modified. So only the pointers are copied under the lock, and the loop
+	// waits for that alone.
 	c.mu.RLock()
 	apps := make([]shownApp, 0, len(c.read))
 	for id := range c.read {
@@ -90,14 +90,14 @@ func (c *Collator) App(id string) (AppView, bool) {
 	return c.view(a, c.problems.all(func(p Problem) bool { return p.App == id || p.App == routed })), true
 }
 
-// shownApp is an app and, when it is a member of one, its deployment group.
+// shownApp is an app, and the one that is made of its deployment, if it has one.
 type shownApp struct{ app, merged *sources.App }
 
-// shown returns an app for readers, who hold the lock.
+// shown returns an app. The caller holds the lock.
 func (c *Collator) shown(id string) shownApp {
 	a := shownApp{app: cmp.Or(c.apps[id], c.read[id])}
 	if a.app != nil && a.app.Deployment != nil {
-		a.merged = c.groups[routedID(a.app)].merged
+		a.merged = c.deployments[routedID(a.app)].merged
 	}
 	return a
 }
@@ -123,7 +123,7 @@ func (c *Collator) view(a shownApp, problems []Problem) AppView {
 		}
 		endpoints := port.Endpoints
 		if a.merged != nil {
-			endpoints = inGroup(app, a.merged, i)
+			endpoints = endpointsInDeployment(app, a.merged, i)
 		}
 		for _, e := range endpoints {
 			v.Endpoints = append(v.Endpoints, EndpointView(e))

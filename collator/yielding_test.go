@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
@@ -23,17 +24,16 @@ import (
 // httpsChains returns the filter chains of a fleet's https listener, by name.
 func httpsChains(t *testing.T, f *fleetState) map[string]*listenerv3.FilterChain {
 	t.Helper()
-	msg, err := f.buildHTTPS(false)
+	chains, passed := f.httpsParts()
+	listener, err := envoy.HTTPSListener(&f.Fleet, chains, passed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	chains := make(map[string]*listenerv3.FilterChain)
-	if msg != nil {
-		for _, chain := range msg.(*listenerv3.Listener).GetFilterChains() {
-			chains[chain.GetName()] = chain
-		}
+	byName := make(map[string]*listenerv3.FilterChain)
+	for _, chain := range listener.GetFilterChains() {
+		byName[chain.GetName()] = chain
 	}
-	return chains
+	return byName
 }
 
 func chainLines(t *testing.T, f *fleetState) (lines []string) {
@@ -48,6 +48,21 @@ func chainLines(t *testing.T, f *fleetState) (lines []string) {
 func lasting(c *certs.Certificate, from, to time.Duration) *certs.Certificate {
 	c.NotBefore, c.NotAfter = time.Now().Add(from), time.Now().Add(to)
 	return c
+}
+
+// yieldingSteps are what is served of www.shop.test as the clock goes on.
+var yieldingSteps = []struct {
+	wait     time.Duration
+	chains   []string
+	secret   string // of www.shop.test
+	problems []string
+	touched  []string
+}{
+	{0, []string{"vault/else[else.test]", "vault/ends[shop.test www.shop.test]", "vault/zone[*.shop.test]"}, "vault/ends", nil, nil},
+	{2*time.Hour + time.Second, []string{"vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"}, "vault/zone",
+		[]string{"vault/zone, which is valid until 2000-01-03, is served instead for www.shop.test"}, []string{`set listeners "https"`}},
+	{time.Hour, []string{"vault/begins[www.shop.test]", "vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"},
+		"vault/begins", nil, []string{`set secrets "vault/begins"`, `set listeners "https"`}},
 }
 
 // While Relay runs, an exact name goes over to the wildcard when its certificate
@@ -73,19 +88,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 		synctest.Wait()
 		before := httpsChains(t, c.fleets[0])
 		r.Touched()
-		for _, step := range []struct {
-			wait     time.Duration
-			chains   []string
-			secret   string // of www.shop.test
-			problems []string
-			touched  []string
-		}{
-			{0, []string{"vault/else[else.test]", "vault/ends[shop.test www.shop.test]", "vault/zone[*.shop.test]"}, "vault/ends", nil, nil},
-			{2*time.Hour + time.Second, []string{"vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"}, "vault/zone",
-				[]string{"vault/zone, which is valid until 2000-01-03, is served instead for www.shop.test"}, []string{`set listeners "https"`}},
-			{time.Hour, []string{"vault/begins[www.shop.test]", "vault/else[else.test]", "vault/ends[shop.test]", "vault/zone[*.shop.test]"},
-				"vault/begins", nil, []string{`set secrets "vault/begins"`, `set listeners "https"`}},
-		} {
+		for _, step := range yieldingSteps {
 			time.Sleep(step.wait)
 			synctest.Wait()
 			if diff := cmp.Diff(step.chains, chainLines(t, c.fleets[0])); diff != "" {

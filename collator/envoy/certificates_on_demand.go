@@ -18,8 +18,8 @@ const (
 	onDemandChain    = "on-demand"
 )
 
-// HTTPSListenerOnDemand makes the https listener of Envoys that ask for
-// certificates when they need them.
+// HTTPSListenerOnDemand makes the https listener of Envoys that ask for a certificate when a
+// client needs it.
 func HTTPSListenerOnDemand(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
 	listener, err := HTTPSListener(f, routing.KeptInListener(chains, passed), passed)
 	if err != nil {
@@ -42,10 +42,10 @@ func onDemandTLS(p *packer, f *routing.Fleet) *tlsv3.DownstreamTlsContext {
 	tls.CommonTlsContext.CustomTlsCertificateSelector = p.extension(onDemandSelector, &selectorv3.Config{
 		ConfigSource: adsSource(0),
 		CertificateMapper: p.extension("envoy.tls.certificate_mappers.sni", &sniv3.SNI{
-			DefaultValue: "none", // cannot be: without a name another chain is taken
+			DefaultValue: "none", // never used: a client without a name gets another chain
 		}),
 	})
-	// Envoy refuses the selector together with session resumption.
+	// Envoy rejects a listener with the selector and session resumption.
 	resumeNothing(tls)
 	return tls
 }

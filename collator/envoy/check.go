@@ -11,7 +11,7 @@ import (
 	"relay/xds"
 )
 
-// Resource validates a message, marshals it, and names it by the key.
+// Resource validates and marshals a message, for the store of a fleet.
 func Resource(key xds.Key, msg proto.Message) (xds.Resource, error) {
 	if err := validate(msg); err != nil {
 		return xds.Resource{}, err
@@ -32,7 +32,7 @@ func validate(msg proto.Message) error {
 	return nil
 }
 
-// CheckRules says why no scope of a domain can be made of rules.
+// CheckRules says why no scope of a domain can be made of these rules; nil if one can.
 func CheckRules(f *routing.Fleet, domain string, rules []routing.Rule) error {
 	return panics.Catch(func() error {
 		scope, err := Scope(f, routing.DomainRoutes{Domain: domain, Rules: rules})
@@ -43,12 +43,13 @@ func CheckRules(f *routing.Fleet, domain string, rules []routing.Rule) error {
 	})
 }
 
-// CheckPassthrough says why a service cannot be part of the https listener.
+// CheckPassthrough says why the TLS of a service cannot be passed through by the https
+// listener; nil if it can.
 func CheckPassthrough(f *routing.Fleet, s routing.Service) error {
 	return checkFilterChain(func(p *packer) *listenerv3.FilterChain { return passedChain(p, f, s) })
 }
 
-// CheckChain says why a certificate cannot be part of the https listener.
+// CheckChain says why a certificate cannot be part of the https listener; nil if it can.
 func CheckChain(f *routing.Fleet, chain routing.TLSChain) error {
 	return checkFilterChain(func(p *packer) *listenerv3.FilterChain {
 		return filterChain(p, f, chain, &listenerv3.Filter{Name: "http_connection_manager"})

@@ -11,11 +11,11 @@ import (
 	"relay/sources"
 )
 
-// longestTimeout is below what Envoy can count.
+// longestTimeout is shorter than the longest that Envoy can handle.
 const longestTimeout = 100 * 365 * 24 * time.Hour
 
-// checkHandling says why Envoy would refuse a route that handles requests so,
-// where its API definition has no rule for that.
+// checkHandling says why Envoy would reject a route that handles requests so. It has what
+// the rules of Envoy's API definition leave out: validate applies those.
 func checkHandling(h sources.HTTP) error {
 	for _, edits := range []sources.HeaderEdits{h.RequestHeaders, h.ResponseHeaders} {
 		for _, header := range edits.Add {
@@ -51,7 +51,7 @@ func checkHeader(name string) error {
 	return nil
 }
 
-// checkAuth never says what it read.
+// checkAuth never shows what it reads, in no error.
 func checkAuth(a sources.BasicAuth) error {
 	hash, ok := strings.CutPrefix(string(a.Hash), "{SHA}")
 	sum, err := base64.StdEncoding.DecodeString(hash)
@@ -61,5 +61,5 @@ func checkAuth(a sources.BasicAuth) error {
 	return nil
 }
 
-// checkService is checkHandling for TCP services.
+// checkService does for a TCP service what checkHandling does for a route.
 func checkService(s routing.Service) error { return checkTimeout("the idle timeout", &s.IdleTimeout) }

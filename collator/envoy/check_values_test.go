@@ -65,7 +65,7 @@ func oddApps() []*sources.App {
 // beside one that shares a domain and the https listener with them.
 func TestEnvoyIsSentNothingThatItRefuses(t *testing.T) {
 	t.Parallel()
-	e := startEdge(t)
+	e := startEnvoy(t)
 	e.certificates("shared.test")
 	good := e.app("/z", "shared.test")
 	e.c.SyncApps(append(oddApps(), good))

@@ -15,8 +15,8 @@ import (
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-client-cert
 const clientCertHeader = "x-forwarded-client-cert"
 
-// askForCertificate has clients verified. The authorities are a secret of their
-// own: new ones drain no connection.
+// askForCertificate has the certificates of clients verified. The authorities are a secret,
+// so new ones touch no listener and close no connection.
 func askForCertificate(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
 	if !t.AsksForCertificates() {
 		return
@@ -27,8 +27,8 @@ func askForCertificate(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS)
 	}
 }
 
-// tellClient has the app told who the client is, in place of what the client
-// says of itself.
+// tellClient has Envoy tell the app who the client is, in place of what the client says of
+// itself.
 func tellClient(manager *hcmv3.HttpConnectionManager) {
 	manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{
@@ -36,9 +36,9 @@ func tellClient(manager *hcmv3.HttpConnectionManager) {
 	}
 }
 
-// withoutLookalikes removes what many app servers (CGI, WSGI and others) take for
-// clientCertHeader: its name with underscores. Envoy removes the name itself,
-// whatever the fleet asks of its clients.
+// withoutLookalikes removes headers whose name is that of clientCertHeader with underscores:
+// many app servers (CGI, WSGI and others) take them for it. Envoy removes clientCertHeader
+// itself, whatever the fleet asks of its clients.
 func withoutLookalikes() (mutations []*mutationrulesv3.HeaderMutation) {
 	words := strings.Split(clientCertHeader, "-")
 	names := words[:1]

@@ -46,11 +46,11 @@ func newClients(t *testing.T) clients {
 	}
 }
 
-// edge is one that asks clients for certificates.
-func (cs clients) edge(t *testing.T, wanted routing.ClientCertificates) *edge {
+// startEnvoy is one that asks clients for certificates.
+func (cs clients) startEnvoy(t *testing.T, wanted routing.ClientCertificates) *realEnvoy {
 	t.Helper()
 	t.Parallel()
-	e := startEdge(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = wanted })
+	e := startEnvoy(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = wanted })
 	e.setClientCA(cs.ca)
 	e.certificates("app.test", "other.test")
 	e.c.SyncApps([]*sources.App{e.app("/app", "app.test", "*.zone.test", "x.zone.test"), e.app("/marathon-acme"),
@@ -59,7 +59,7 @@ func (cs clients) edge(t *testing.T, wanted routing.ClientCertificates) *edge {
 	return e
 }
 
-func (e *edge) setClientCA(authorities ...*certstest.CA) {
+func (e *realEnvoy) setClientCA(authorities ...*certstest.CA) {
 	e.t.Helper()
 	var text []byte
 	for _, ca := range authorities {
@@ -72,7 +72,7 @@ func (e *edge) setClientCA(authorities ...*certstest.CA) {
 
 // refused reports whether Envoy breaks the connection off because of what the
 // client shows. The client only listens: what it sends might cut the answer off.
-func (e *edge) refused(shown []tls.Certificate) bool {
+func (e *realEnvoy) refused(shown []tls.Certificate) bool {
 	e.t.Helper()
 	config := e.ca.ClientTLS()
 	config.ServerName, config.Certificates = "app.test", shown
@@ -86,7 +86,7 @@ func (e *edge) refused(shown []tls.Certificate) bool {
 }
 
 // accepted reports whether the app answers a client.
-func (e *edge) accepted(shown []tls.Certificate) bool {
+func (e *realEnvoy) accepted(shown []tls.Certificate) bool {
 	a, err := e.send(e.t.Context(), request{host: "app.test", path: "/", tls: true, sni: "app.test", identity: shown})
 	return err == nil && fromApp("/app")(a)
 }
@@ -94,7 +94,7 @@ func (e *edge) accepted(shown []tls.Certificate) bool {
 // A client without a good certificate gets nothing from an app.
 func TestClientCertificatesRequired(t *testing.T) {
 	cs := newClients(t)
-	e := cs.edge(t, routing.ClientCertificatesRequired)
+	e := cs.startEnvoy(t, routing.ClientCertificatesRequired)
 	for name, shown := range map[string][]tls.Certificate{
 		"none": nil, "expired": cs.expired, "not valid yet": cs.early, "of another authority": cs.foreign,
 	} {
@@ -123,7 +123,7 @@ func TestClientCertificatesRequired(t *testing.T) {
 
 func TestClientCertificatesOptional(t *testing.T) {
 	cs := newClients(t)
-	e := cs.edge(t, routing.ClientCertificatesOptional)
+	e := cs.startEnvoy(t, routing.ClientCertificatesOptional)
 	for name, shown := range map[string][]tls.Certificate{"expired": cs.expired, "not valid yet": cs.early, "of another authority": cs.foreign} {
 		if !e.refused(shown) {
 			t.Errorf("a client whose certificate is %s was not refused", name)
@@ -144,7 +144,7 @@ func TestClientIsTold(t *testing.T) {
 	}
 	for _, wanted := range []routing.ClientCertificates{routing.ClientCertificatesOff, routing.ClientCertificatesOptional, routing.ClientCertificatesRequired} {
 		t.Run(string(wanted), func(t *testing.T) {
-			e := cs.edge(t, wanted)
+			e := cs.startEnvoy(t, wanted)
 			for _, shown := range [][]tls.Certificate{nil, cs.good} {
 				for _, r := range []request{
 					{tls: true, sni: "app.test", http2: true, identity: shown}, {tls: true, sni: "app.test", identity: shown}, {},
@@ -170,7 +170,7 @@ func TestClientIsTold(t *testing.T) {
 // Other authorities count for new connections, and drain none.
 func TestClientCARotation(t *testing.T) {
 	cs := newClients(t)
-	e := cs.edge(t, routing.ClientCertificatesRequired)
+	e := cs.startEnvoy(t, routing.ClientCertificatesRequired)
 	ws := e.dial(t, request{host: "app.test", tls: true, sni: "app.test", identity: cs.good})
 	listeners := e.listenersTaken(t)
 	next := certstest.TestCA(t)
@@ -208,7 +208,7 @@ func TestClientCARotation(t *testing.T) {
 func TestNoClientCA(t *testing.T) {
 	t.Parallel()
 	cs := newClients(t)
-	e := startEdge(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = routing.ClientCertificatesRequired })
+	e := startEnvoy(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.ClientCertificates = routing.ClientCertificatesRequired })
 	e.certificates("app.test")
 	e.c.SyncApps([]*sources.App{e.app("/app", "app.test")})
 	e.eventually(t, request{host: "app.test", path: "/"}, status(http.StatusMovedPermanently))

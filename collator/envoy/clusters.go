@@ -18,14 +18,14 @@ import (
 
 const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-// Cluster makes the cluster of one app port.
+// Cluster makes the cluster of an app port.
 func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.Cluster, error) {
 	var p packer
 	cluster := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
 		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{
-			// Without a limit: at tens of thousands of clusters Envoy is busy for
+			// Without a limit: with tens of thousands of clusters Envoy is busy for
 			// longer than the default of 15 s, and a cluster that gave up waiting
 			// answers 503.
 			EdsConfig: adsSource(0),
@@ -33,13 +33,12 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		ConnectTimeout: durationpb.New(cmp.Or(c.ConnectTimeout, f.Options.ConnectTimeout)),
 		LbPolicy:       balancers[c.Balance],
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
-			// Explicit: the default of 50 % would send requests to endpoints known
-			// to be bad.
+			// The default of 50 % would send requests to endpoints that are known to be
+			// bad.
 			HealthyPanicThreshold: &typev3.Percent{Value: 0},
 		},
-		// Queueing belongs to the app: Envoy's own queues are per worker and
-		// endpoint, so that one slow endpoint would hold requests that another
-		// could answer.
+		// Requests queue in the app. Envoy has a queue for each worker and endpoint: in
+		// that of a slow endpoint requests would wait that another could answer.
 		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
 			thresholds(corev3.RoutingPriority_DEFAULT, c.Upstream),
 			thresholds(corev3.RoutingPriority_HIGH, c.Upstream),
@@ -62,11 +61,11 @@ var balancers = map[sources.Balance]clusterv3.Cluster_LbPolicy{
 	sources.BalanceLeastRequest: clusterv3.Cluster_LEAST_REQUEST,
 	sources.BalanceRoundRobin:   clusterv3.Cluster_ROUND_ROBIN,
 	sources.BalanceRandom:       clusterv3.Cluster_RANDOM,
-	// Maglev's table would take a megabyte a cluster.
+	// Not Maglev: its table would take a megabyte for each cluster.
 	sources.BalanceHash: clusterv3.Cluster_RING_HASH,
 }
 
-// thresholds bounds only what the app asks for.
+// thresholds limits only what the app asks to be limited.
 func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.CircuitBreakers_Thresholds {
 	limit := func(n uint32) *wrapperspb.UInt32Value { return wrapperspb.UInt32(cmp.Or(n, math.MaxUint32)) }
 	return &clusterv3.CircuitBreakers_Thresholds{

@@ -9,8 +9,8 @@ import (
 	"relay/collator/routing"
 )
 
-// downstreamTLS is what a filter chain of the https listener does with a
-// connection, whatever certificate it shows. See
+// downstreamTLS has the options of TLS with clients: all that the filter chains of the https
+// listener have in common beside their certificate. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls.proto
 func downstreamTLS(f *routing.Fleet, secret string) *tlsv3.DownstreamTlsContext {
 	tls := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
@@ -23,8 +23,8 @@ func downstreamTLS(f *routing.Fleet, secret string) *tlsv3.DownstreamTlsContext 
 	return tls
 }
 
-// tlsParameters leaves the cipher suites of TLS 1.2 to Envoy: its own are those
-// with ECDHE and AES-GCM or ChaCha20-Poly1305 only.
+// tlsParameters leaves the cipher suites of TLS 1.2 to Envoy, which takes those with ECDHE
+// and AES-GCM or ChaCha20-Poly1305 only.
 func tlsParameters(t routing.DownstreamTLS) *tlsv3.TlsParameters {
 	least := tlsv3.TlsParameters_TLSv1_2
 	if t.MinVersion == routing.TLS13 {
@@ -33,20 +33,19 @@ func tlsParameters(t routing.DownstreamTLS) *tlsv3.TlsParameters {
 	return &tlsv3.TlsParameters{TlsMinimumProtocolVersion: least}
 }
 
-// secretFromStream has a limit: a secret that Envoy rejects must not hold back
-// the listener and every other certificate.
+// secretFromStream waits with a limit: a secret that Envoy rejects must not hold back the
+// listener, and with it every other certificate.
 func secretFromStream(name string) *tlsv3.SdsSecretConfig {
 	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: adsSource(15 * time.Second)}
 }
 
-// sessionTimeout is how long a session of TLS 1.2 can be resumed: for the keys
-// to be there still, no longer than two periods. One of TLS 1.3 lasts two days
-// to Envoy, and thus as long as the keys.
+// sessionTimeout is how long a session of TLS 1.2 can be resumed: two periods, so that its
+// key is still there. Envoy gives a session of TLS 1.3 two days, but it ends with its key.
 const sessionTimeout = 2 * routing.TicketKeyPeriod
 
-// resumeSessions says which sessions clients can resume. Envoy does not verify a
-// client's certificate again when it resumes a session: where certificates are
-// asked for there is none, or one that expired would do for days.
+// resumeSessions says which sessions clients can resume. Where clients are asked for
+// certificates they can resume none: Envoy does not verify a certificate again when it
+// resumes a session, so an expired one would be good for days.
 func resumeSessions(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
 	switch {
 	case t.AsksForCertificates():
@@ -59,6 +58,7 @@ func resumeSessions(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
 	}
 }
 
+// resumeNothing has every client make a full handshake.
 func resumeNothing(tls *tlsv3.DownstreamTlsContext) {
 	tls.DisableStatefulSessionResumption = true
 	tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}

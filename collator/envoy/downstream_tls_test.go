@@ -14,7 +14,7 @@ import (
 )
 
 // handshake connects to the https listener as a client of this kind.
-func (e *edge) handshake(change func(*tls.Config)) (tls.ConnectionState, error) {
+func (e *realEnvoy) handshake(change func(*tls.Config)) (tls.ConnectionState, error) {
 	config := e.ca.ClientTLS()
 	config.ServerName = "app.test"
 	change(config)
@@ -26,12 +26,12 @@ func (e *edge) handshake(change func(*tls.Config)) (tls.ConnectionState, error) 
 	return conn.ConnectionState(), nil
 }
 
-// startTLS starts an edge with one app, which has certificates with both kinds
+// startTLS starts an Envoy with one app, which has certificates with both kinds
 // of keys.
-func startTLS(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) *edge {
+func startTLS(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
 	t.Helper()
 	t.Parallel()
-	e := startEdge(t, options...)
+	e := startEnvoy(t, options...)
 	e.c.SyncCertificates("vault", []*certs.Certificate{
 		e.certificate("app.test", "app.test"), e.issue("rsa.test", certstest.Options{KeyType: certstest.RSA2048}, "rsa.test"),
 	}, nil)
@@ -42,9 +42,15 @@ func startTLS(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) *edg
 	return e
 }
 
-// What an Envoy takes by default, and from TLS 1.3 on: nothing that is broken or
-// without forward secrecy.
-func TestTLSVersionsAndCiphers(t *testing.T) {
+// tlsClient is a client that can do one thing only, and whether Envoy takes it by default,
+// and if it takes TLS 1.3 only.
+type tlsClient struct {
+	name           string
+	client         func(*tls.Config)
+	default12, in3 bool
+}
+
+func tlsClients() []tlsClient {
 	only := func(version uint16, suites ...uint16) func(*tls.Config) {
 		return func(c *tls.Config) { c.MinVersion, c.MaxVersion, c.CipherSuites = version, version, suites }
 	}
@@ -54,11 +60,7 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 			c.ServerName = "rsa.test"
 		}
 	}
-	clients := []struct {
-		name           string
-		client         func(*tls.Config)
-		default12, in3 bool
-	}{
+	return []tlsClient{
 		{"TLS 1.0", only(tls.VersionTLS10), false, false},
 		{"TLS 1.1", only(tls.VersionTLS11), false, false},
 		{"TLS 1.2", only(tls.VersionTLS12), true, false},
@@ -78,6 +80,12 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 		{"RSA key exchange, AES-128-CBC", rsa(tls.TLS_RSA_WITH_AES_128_CBC_SHA), false, false},
 		{"3DES", rsa(tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA), false, false},
 	}
+}
+
+// What an Envoy takes by default, and from TLS 1.3 on: nothing that is broken or
+// without forward secrecy.
+func TestTLSVersionsAndCiphers(t *testing.T) {
+	clients := tlsClients()
 	for _, least := range []routing.TLSVersion{"", routing.TLS13} {
 		t.Run("from "+string(least), func(t *testing.T) {
 			e := startTLS(t, func(f *routing.Fleet, _ *certstest.CA) { f.TLS.MinVersion = least })

@@ -9,8 +9,8 @@ import (
 )
 
 // Endpoints makes the load assignment of a cluster from endpoints as
-// cleanEndpoints leaves them. Without endpoints it is empty, and Envoy answers
-// 503; it must exist all the same, or the cluster never gets warm.
+// routing.CleanEndpoints returns them. Without endpoints it is empty and Envoy answers
+// 503. It must exist all the same, or the cluster never gets warm.
 func Endpoints(name string, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
 	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: name}
 	var locality *endpointv3.LocalityLbEndpoints

@@ -17,7 +17,7 @@ import (
 )
 
 func TestEnvoy(t *testing.T) {
-	e := startEdge(t)
+	e := startEnvoy(t)
 	plain := e.app("/plain", "app.test", "zone.test", "in.zone.test")
 	secure := changed(e.app("/secure", "secure.test", "acme.zone.test"), func(p *sources.Port) {
 		p.RedirectToHTTPS = true
@@ -36,7 +36,7 @@ func TestEnvoy(t *testing.T) {
 	t.Run("headers", e.testHeaders)
 	t.Run("https", e.testHTTPS)
 	t.Run("errors", e.testErrors)
-	t.Run("zones", e.testZones)
+	t.Run("wildcards", e.testWildcards)
 	t.Run("websocket", e.testWebSocket)
 	for _, stream := range e.server.Streams() {
 		for _, kind := range stream.Types {
@@ -47,7 +47,7 @@ func TestEnvoy(t *testing.T) {
 	}
 }
 
-func (e *edge) testHosts(t *testing.T) {
+func (e *realEnvoy) testHosts(t *testing.T) {
 	for host, app := range map[string]string{
 		"app.test": "/plain", "APP.Test": "/plain", "app.test.": "/plain", "app.test:8080": "/plain", "APP.test.:80": "/plain",
 		"zone.test": "/plain", "a.zone.test": "/wild", "a.b.zone.test": "/wild", "A.Zone.Test": "/wild",
@@ -65,7 +65,7 @@ func (e *edge) testHosts(t *testing.T) {
 	}
 }
 
-func (e *edge) testHeaders(t *testing.T) {
+func (e *realEnvoy) testHeaders(t *testing.T) {
 	a := e.eventually(t, request{host: "app.test", path: "/", header: http.Header{
 		"X-Relay-Scope": {"secure.test", "*.zone.test"}, "X-Forwarded-Proto": {"https"},
 		"X-Envoy-Upstream-Rq-Timeout-Ms": {"1"}, "X-Envoy-Max-Retries": {"99"},
@@ -89,7 +89,7 @@ func (e *edge) testHeaders(t *testing.T) {
 	e.eventually(t, request{host: "app.test", path: challenge}, fromApp("/plain"))
 }
 
-func (e *edge) testHTTPS(t *testing.T) {
+func (e *realEnvoy) testHTTPS(t *testing.T) {
 	secure := request{host: "secure.test", path: envoy.ACMEPrefix + "token", tls: true, sni: "secure.test", http2: true}
 	first := e.eventually(t, secure, fromApp("/secure"))
 	if first.protocol != 2 {
@@ -108,7 +108,7 @@ func (e *edge) testHTTPS(t *testing.T) {
 	e.eventually(t, unknown, fromApp("/plain"))
 }
 
-func (e *edge) testErrors(t *testing.T) {
+func (e *realEnvoy) testErrors(t *testing.T) {
 	for _, tt := range []struct {
 		host, title string
 		status      int
@@ -124,9 +124,9 @@ func (e *edge) testErrors(t *testing.T) {
 	}
 }
 
-// testZones checks that the domains under zones are served by the right app at
-// each moment while zones come and go.
-func (e *edge) testZones(t *testing.T) {
+// testWildcards checks that the domains under zones are served by the right app at
+// each moment while wildcards come and go.
+func (e *realEnvoy) testWildcards(t *testing.T) {
 	exact, apex := e.app("/steady", "x.y.z.test", "x.z.test"), e.app("/apex", "z.test")
 	outer, inner := e.app("/outer-zone", "*.z.test"), e.app("/inner-zone", "*.y.z.test")
 	e.c.UpdateApps([]*sources.App{exact, apex}, nil)
@@ -152,7 +152,7 @@ func (e *edge) testZones(t *testing.T) {
 }
 
 // watch sends requests until the context ends or /steady does not answer.
-func (e *edge) watch(ctx context.Context, hosts ...string) error {
+func (e *realEnvoy) watch(ctx context.Context, hosts ...string) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		host := hosts[i%len(hosts)]
 		a, err := e.send(ctx, request{host: host, path: "/"})
@@ -165,7 +165,7 @@ func (e *edge) watch(ctx context.Context, hosts ...string) error {
 
 // testWebSocket checks that nothing an app or a certificate does closes the
 // connections of others, or its own.
-func (e *edge) testWebSocket(t *testing.T) {
+func (e *realEnvoy) testWebSocket(t *testing.T) {
 	sockets := map[string]*websocket.Conn{
 		"app.test":    e.dial(t, request{host: "app.test"}),
 		"a.zone.test": e.dial(t, request{host: "a.zone.test"}),
@@ -192,7 +192,7 @@ func (e *edge) testWebSocket(t *testing.T) {
 	}
 }
 
-func (e *edge) dial(t *testing.T, r request) *websocket.Conn {
+func (e *realEnvoy) dial(t *testing.T, r request) *websocket.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -24,18 +24,17 @@ import (
 )
 
 const (
-	// routeFilter is the one place in the listeners' filter chains where a route
-	// puts filters of its own.
+	// routeFilter is the filter of the listeners that runs the filters of a route.
 	routeFilter = "route"
-	// stickyCookie is marathon-lb's name for it.
+	// stickyCookie has the name that marathon-lb gives it.
 	stickyCookie = "mesosphere_server_id"
 )
 
-// perRouteFilters runs what a route asks for, and nothing for all others: the
-// first app that asks changes no listener. It decides when the request reaches
-// it. Filters that are in the chain but disabled would not do: Envoy decides
-// about those before the hosts filter has found the route, so that a password
-// was not asked for under hosts with upper case or in wildcard domains.
+// perRouteFilters makes the filter that runs the filters of a route. So no listener
+// changes when the first app asks for one, and other routes pay nothing. It looks at the
+// route when the request reaches it. Filters that listeners had, and routes enabled, would
+// not do: Envoy decides about those before the hosts filter has found the route. So no
+// password was asked for if the host had upper case, or was below a wildcard domain.
 func perRouteFilters(p *packer) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name:       routeFilter,
@@ -43,8 +42,8 @@ func perRouteFilters(p *packer) *hcmv3.HttpFilter {
 	}
 }
 
-// routeFilters returns the filters of a route: first those that keep requests
-// out.
+// routeFilters returns the filters that a route asks for. Those that keep requests out come
+// first.
 func routeFilters(p *packer, h sources.HTTP) map[string]*anypb.Any {
 	var filters []*corev3.TypedExtensionConfig
 	add := func(name string, config proto.Message) {
@@ -80,8 +79,8 @@ func routeFilters(p *packer, h sources.HTTP) map[string]*anypb.Any {
 	})}
 }
 
-// allowOnly lets in clients of these networks. The address is what the listener
-// takes for the client's: that of the connection, as no proxy is trusted.
+// allowOnly lets in clients of these networks. The client's address is that of the
+// connection, as no proxy is trusted.
 func allowOnly(networks []netip.Prefix) *rbacv3.RBAC {
 	policy := &rbacconfigv3.Policy{
 		Permissions: []*rbacconfigv3.Permission{{Rule: &rbacconfigv3.Permission_Any{Any: true}}},
@@ -145,7 +144,8 @@ end
 // LocationScriptSize is how many bytes the script takes in a route.
 const LocationScriptSize = len(locationScript)
 
-// prefixLocation shares one Lua machine a worker between all routes.
+// prefixLocation makes the filter with locationScript. All routes share one Lua machine for
+// each worker.
 func prefixLocation(prefix string) *luav3.Lua {
 	return &luav3.Lua{
 		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: locationScript}},

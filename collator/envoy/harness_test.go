@@ -27,8 +27,8 @@ import (
 	"relay/xds/envoytest"
 )
 
-// edge is a real Envoy that gets what a Collator makes.
-type edge struct {
+// realEnvoy is a real Envoy that gets what a Collator makes.
+type realEnvoy struct {
 	t      testing.TB
 	c      *collator.Collator
 	server *xds.Server
@@ -37,7 +37,7 @@ type edge struct {
 	ca     *certstest.CA
 }
 
-func startEdge(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *edge {
+func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := routing.Fleet{
@@ -57,7 +57,7 @@ func startEdge(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *ed
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &edge{t: t, c: c, fleet: fleet, ca: ca}
+	e := &realEnvoy{t: t, c: c, fleet: fleet, ca: ca}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -83,7 +83,7 @@ func startEdge(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *ed
 }
 
 // serve runs a service until the test ends.
-func (e *edge) serve(service func(context.Context) error) {
+func (e *realEnvoy) serve(service func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- service(ctx) }()
@@ -92,7 +92,7 @@ func (e *edge) serve(service func(context.Context) error) {
 
 // backend is an app instance: it answers with its name and the request's head,
 // and echoes WebSocket messages.
-func (e *edge) backend(name string) string {
+func (e *realEnvoy) backend(name string) string {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "websocket" {
 			echo(w, r)
@@ -122,17 +122,17 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (e *edge) app(id string, domains ...string) *sources.App {
+func (e *realEnvoy) app(id string, domains ...string) *sources.App {
 	app := webApp(id, domains...)
 	return changed(app, func(p *sources.Port) { p.Endpoints = endpoints(e.backend(id)) })
 }
 
-func (e *edge) certificate(name string, serverNames ...string) *certs.Certificate {
+func (e *realEnvoy) certificate(name string, serverNames ...string) *certs.Certificate {
 	e.t.Helper()
 	return e.issue(name, certstest.Options{}, serverNames...)
 }
 
-func (e *edge) issue(name string, options certstest.Options, serverNames ...string) *certs.Certificate {
+func (e *realEnvoy) issue(name string, options certstest.Options, serverNames ...string) *certs.Certificate {
 	e.t.Helper()
 	issued := e.ca.TestIssue(e.t, serverNames, options)
 	c, _, err := certs.ParsePEM(issued.Bundle())
@@ -143,8 +143,8 @@ func (e *edge) issue(name string, options certstest.Options, serverNames ...stri
 	return c
 }
 
-// certificates has the edge serve a certificate for each name.
-func (e *edge) certificates(names ...string) {
+// certificates has Envoy serve a certificate for each name.
+func (e *realEnvoy) certificates(names ...string) {
 	e.t.Helper()
 	var all []*certs.Certificate
 	for _, name := range names {
@@ -154,7 +154,7 @@ func (e *edge) certificates(names ...string) {
 }
 
 // listenersTaken is how often Envoy took in listeners.
-func (e *edge) listenersTaken(t *testing.T) int64 {
+func (e *realEnvoy) listenersTaken(t *testing.T) int64 {
 	t.Helper()
 	const stat = "listener_manager.lds.update_success"
 	stats, err := e.envoy.Stats(t.Context(), regexp.MustCompile("^"+regexp.QuoteMeta(stat)+"$"))
@@ -166,7 +166,7 @@ func (e *edge) listenersTaken(t *testing.T) int64 {
 }
 
 // until waits for something that must happen.
-func (e *edge) until(t *testing.T, what string, happened func() bool) {
+func (e *realEnvoy) until(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -194,7 +194,7 @@ type answer struct {
 	fingerprint string
 }
 
-func (e *edge) transport(r request) *http.Transport {
+func (e *realEnvoy) transport(r request) *http.Transport {
 	address := e.fleet.HTTP
 	if r.tls {
 		address = e.fleet.HTTPS
@@ -209,7 +209,7 @@ func (e *edge) transport(r request) *http.Transport {
 	}
 }
 
-func (e *edge) send(ctx context.Context, r request) (answer, error) {
+func (e *realEnvoy) send(ctx context.Context, r request) (answer, error) {
 	scheme := "http"
 	if r.tls {
 		scheme = "https"
@@ -241,7 +241,7 @@ func (e *edge) send(ctx context.Context, r request) (answer, error) {
 }
 
 // eventually sends the request until the answer is right.
-func (e *edge) eventually(t testing.TB, r request, right func(answer) bool) answer {
+func (e *realEnvoy) eventually(t testing.TB, r request, right func(answer) bool) answer {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -19,29 +19,36 @@ import (
 )
 
 const (
-	// scopeHeader carries the key of the scope within Envoy: the request's host
-	// as sent, or what the hosts filter made of it. The key ends at a colon.
+	// scopeHeader has the key by which Envoy finds the scope of a request. At first it is
+	// the host as the client sent it; the hosts filter may replace it. The key ends at the
+	// first colon.
 	scopeHeader = "x-relay-scope"
 
-	// plainHost is the host in lower case, without a dot at its end: the colon
-	// stands for the end, or is that of the port.
+	// plainHost is the host in lower case, without a dot at its end. A colon is added to
+	// mark the end, so that "shop.test.", "shop.test.:80" and "shop.test" give one key.
 	plainHost = `%CEL((request.headers[':authority'].lowerAscii() + ':').replace('.:', ':'))%`
-	// knownHost is the domain whose virtual host was found, which is the name of
-	// its scope too.
+	// knownHost is the name of the virtual host that was found: the domain, which is the
+	// name of its scope, too. If none was found it is the scope with the wildcard domains.
 	knownHost = `%CEL(has(xds.virtual_host_name) ? xds.virtual_host_name : '` + routing.WildcardsScope + `')%`
 )
 
-// HostsFilter makes the filter that finds a scope for requests whose host as sent
-// has none: first that of the host in its plain spelling, then, among the
-// wildcard domains, that of the longest one that the host is under. Every filter
-// chain has one, so it names no domain, and holds nothing for each worker. Scopes
-// leave it out (disabled): it costs nothing where a route was found at once.
-// Where an expression fails the request has no scope, and gets 404.
+// HostsFilter makes the filter that finds the scope of requests for which there is none by
+// the host as the client sent it. It runs three steps, and after each Envoy looks for the
+// route again:
+//
+//  1. It sets scopeHeader to the host in lower case, without a dot at its end.
+//  2. If that found no virtual host, it sets the header to the scope of all wildcard
+//     domains, where Envoy finds the longest one that the host is below.
+//  3. It sets the header to the scope of that wildcard domain.
+//
+// The filter is in every filter chain. So it names no domain, and keeps nothing for each
+// worker. It costs nothing where a route was found at once, as scopes disable it. If an
+// expression fails, the request has no scope and gets 404.
 func HostsFilter() (*corev3.TypedExtensionConfig, error) {
 	var p packer
 	again := p.extension("again", &setfilterstatev3.Config{ClearRouteCache: true})
-	// This one looks for settings of the route, so that the route has been found
-	// when the next step asks for the virtual host.
+	// This filter changes nothing. As it looks for settings of the route, Envoy has to find
+	// the route before the next step asks for its virtual host.
 	find := p.extension("find", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{}})
 	run := p.pack(&compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{
 		TypedConfig: []*corev3.TypedExtensionConfig{
@@ -59,10 +66,9 @@ func HostsFilter() (*corev3.TypedExtensionConfig, error) {
 	return config, p.err
 }
 
-// hostsDiscovery takes the hosts filter from the stream, so that it is sent once
-// and not in every filter chain: Envoy looks at all of them whenever a
-// certificate comes. Should it not come, requests whose host as sent has no
-// route get 500, and all others are served.
+// hostsDiscovery takes the hosts filter from the ADS stream. So it is sent once, and not
+// in every filter chain: whenever a certificate comes, Envoy reads all of them. Until the
+// filter comes, requests get 500 if their host as sent has no route; others are served.
 func hostsDiscovery() *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name: routing.HostsFilter,
@@ -73,7 +79,7 @@ func hostsDiscovery() *hcmv3.HttpFilter {
 	}
 }
 
-// setScope sets the scope by a format string. See
+// setScope sets scopeHeader by a format string. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/formatter/cel/v3/cel.proto
 func setScope(p *packer, format string) *corev3.TypedExtensionConfig {
 	return p.extension("scope", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
@@ -86,6 +92,6 @@ func setScope(p *packer, format string) *corev3.TypedExtensionConfig {
 	}})
 }
 
-// disabled leaves the hosts filter out of requests for which a route is found by
-// the host as it was sent.
+// disabled is in each scope: a request for which Envoy found it does not need the hosts
+// filter.
 var disabled = packOnce(&routev3.FilterConfig{Disabled: true})

@@ -23,7 +23,7 @@ func BenchmarkHosts(b *testing.B) {
 		return changed(webApp(id, domains...), func(p *sources.Port) { p.HTTP = &sources.HTTP{Closed: true} })
 	}
 	for _, wildcards := range []int{1, 1000} {
-		e := startEdge(b)
+		e := startEnvoy(b)
 		apps := []*sources.App{closed("/app", "app.test", "x.zone.test"), closed("/zone", "*.zone.test")}
 		for i := 1; i < wildcards; i++ {
 			apps = append(apps, closed(fmt.Sprint("/zone", i), fmt.Sprintf("*.zone%d.test", i)))
@@ -38,7 +38,7 @@ func BenchmarkHosts(b *testing.B) {
 }
 
 // load sends b.N requests on a few connections.
-func (e *edge) load(b *testing.B, host string) {
+func (e *realEnvoy) load(b *testing.B, host string) {
 	const clients = 4
 	before := cpuTicks(b, e.envoy.Pid())
 	var wg sync.WaitGroup
@@ -54,7 +54,7 @@ func (e *edge) load(b *testing.B, host string) {
 	b.ReportMetric(float64(cpuTicks(b, e.envoy.Pid())-before)*tick/float64(b.N), "µs-Envoy-CPU/op")
 }
 
-func (e *edge) repeat(host string, n int) error {
+func (e *realEnvoy) repeat(host string, n int) error {
 	conn, err := net.Dial("tcp", e.fleet.HTTP.String())
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func oddHosts(rng *rand.Rand, n int) []string {
 
 // Envoy routes every host by the rule.
 func TestHosts(t *testing.T) {
-	e := startEdge(t)
+	e := startEnvoy(t)
 	var apps []*sources.App
 	for _, domain := range hostDomains {
 		app := e.app("/"+domain, domain)

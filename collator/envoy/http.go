@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// Limits at the edge, as https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
-	// advises. The buffer is larger than it says: a request that does not fit
+	// Limits that https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+	// advises. The buffer is larger than advised: a request that does not fit into it
 	// cannot be retried.
 	bufferLimit          = 256 << 10
 	maxConcurrentStreams = 100
@@ -26,9 +26,9 @@ const (
 	connectionWindow     = 1 << 20
 )
 
-// HTTPListener makes the listener for plain HTTP. Nothing of any app is
-// in it: a changed listener closes connections, and those of devices and
-// WebSockets last for weeks.
+// HTTPListener makes the listener for plain HTTP. It has nothing of any app: Envoy closes
+// the connections of a listener that changes, and those of devices and WebSockets last for
+// weeks.
 func HTTPListener(f *routing.Fleet) (*listenerv3.Listener, error) {
 	var p packer
 	listener := newListener(routing.HTTPListener, f.HTTP)
@@ -51,20 +51,22 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address:       address.String(),
 		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
-		// "::" means every address, of IPv4 too.
+		// "::" stands for all addresses, those of IPv4 included.
 		Ipv4Compat: address == netip.IPv6Unspecified(),
 	}}}
 }
 
+// connectionManager makes the filter for HTTP of the listener with the name. Both listeners
+// have all options and filters that are set here.
 func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Filter {
 	o := f.Options
 	manager := &hcmv3.HttpConnectionManager{
 		StatPrefix: name,
-		// The client is whoever connects: x-forwarded-for is appended to,
+		// The client is who connects: its address is added to x-forwarded-for, and
 		// x-forwarded-proto is overwritten.
 		UseRemoteAddress:      wrapperspb.Bool(true),
 		InternalAddressConfig: nobodyInternal(),
-		// The app's Server header, or none.
+		// The Server header is that of the app, or there is none.
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
 		RequestHeadersTimeout:      durationpb.New(o.RequestHeadersTimeout),
@@ -97,17 +99,17 @@ func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Fil
 	}
 }
 
-// nobodyInternal has Envoy take no client for a part of its own network, to
-// which it would listen: without any range it trusts all private addresses. No
-// connection comes from the address named.
+// nobodyInternal has Envoy take no client for an internal one, whose x-envoy headers it
+// would obey. Without any range it takes all private addresses for internal. No connection
+// comes from the address that is named here.
 func nobodyInternal() *hcmv3.HttpConnectionManager_InternalAddressConfig {
 	return &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{{
 		AddressPrefix: netip.IPv4Unspecified().String(), PrefixLen: wrapperspb.UInt32(32),
 	}}}
 }
 
-// mutateHeaders runs before Envoy looks at any header, and before the scope is
-// chosen. It overwrites and removes whatever the client sent.
+// mutateHeaders sets and removes headers before Envoy looks at any, and before it chooses
+// the scope. Whatever the client sent in their place is lost.
 func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 	setScope := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
 		Append: headerOption(scopeHeader, "%REQ(:authority)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
@@ -117,10 +119,9 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 	})
 }
 
-// withoutEnvoyHeaders removes all headers by which Envoys talk to each other:
-// they set timeouts, retries and names of stats. Of clients that are not internal
-// Envoy removes most itself, but it obeys x-envoy-upstream-stream-duration-ms,
-// and passes others on to apps. See
+// withoutEnvoyHeaders removes the headers by which Envoys talk to each other: they set
+// timeouts, retries and names of stats. Envoy removes most of them itself, but it obeys
+// x-envoy-upstream-stream-duration-ms, and passes others on to apps. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#http-headers-consumed-from-downstream-clients
 func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation {
 	return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
@@ -130,7 +131,7 @@ func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation {
 	}}
 }
 
-// scopedRoutes looks a request's scope up by its host, without the port.
+// scopedRoutes has Envoy find the scope of a request by scopeHeader, without the port.
 func scopedRoutes() *hcmv3.ScopedRoutes {
 	return &hcmv3.ScopedRoutes{
 		Name: "domains",
@@ -149,8 +150,7 @@ func scopedRoutes() *hcmv3.ScopedRoutes {
 		},
 		RdsConfigSource: adsSource(0),
 		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{
-			// Without a limit: a listener that opened without its scopes would
-			// answer 404 to everyone.
+			// Without a limit: a listener without its scopes would answer 404 to everyone.
 			ScopedRdsConfigSource: adsSource(0),
 		}},
 	}

@@ -15,9 +15,9 @@ import (
 // handshakeTimeout ends connections that never finish their TLS handshake.
 const handshakeTimeout = 10 * time.Second
 
-// HTTPSListener makes one filter chain per certificate, so that a
-// certificate that comes or goes drains the connections of no other. The same
-// holds for each service whose TLS is passed through.
+// HTTPSListener makes the https listener. It has a filter chain for each certificate, and
+// for each service whose TLS is passed through: when one comes or goes, Envoy closes the
+// connections of no other.
 func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
 	var p packer
 	manager := connectionManager(&p, routing.HTTPSListener, f)
@@ -37,13 +37,14 @@ func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing
 	return listener, p.err
 }
 
-// passedChain passes the TLS connections for the names of a service on.
+// passedChain passes the TLS connections for the server names of a service on to it.
 func passedChain(p *packer, f *routing.Fleet, s routing.Service) *listenerv3.FilterChain {
 	chain := serviceChain(p, f, "passthrough", s)
 	chain.FilterChainMatch.ServerNames = s.Names
 	return chain
 }
 
+// filterChain answers the server names of a certificate.
 func filterChain(p *packer, f *routing.Fleet, chain routing.TLSChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
 	built := &listenerv3.FilterChain{
 		Name:                          chain.Name,
@@ -60,8 +61,8 @@ func filterChain(p *packer, f *routing.Fleet, chain routing.TLSChain, manager *l
 	return built
 }
 
-// HTTPSResource makes the https listener, in both forms if certificates are on
-// demand.
+// HTTPSResource makes the https listener, for the store of a fleet. With certificates on
+// demand it has two variants: one for Envoys with the extension, one for all others.
 func HTTPSResource(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (xds.Resource, error) {
 	key := xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
 	msg, err := HTTPSListener(f, chains, passed)

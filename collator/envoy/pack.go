@@ -1,3 +1,6 @@
+// Package envoy makes the messages that Envoy is sent: one file a resource type, filter or
+// option. Each message is a function of what package routing says of a fleet. Of package
+// xds it uses the names of resources, and makes entries of a store of messages.
 package envoy
 
 import (
@@ -11,11 +14,11 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// packer wraps messages in Any for one resource and remembers the first thing
-// that went wrong, so that a builder reads like the configuration it makes.
+// packer wraps messages in Any for one resource. It remembers the first error, so that a
+// builder reads like the configuration that it makes.
 type packer struct{ err error }
 
-// pack validates msg too: validation of the message around it does not look
+// pack validates msg and wraps it. The validation of the message around it does not look
 // into an Any.
 func (p *packer) pack(msg proto.Message) *anypb.Any {
 	if p.err != nil {
@@ -27,9 +30,10 @@ func (p *packer) pack(msg proto.Message) *anypb.Any {
 	return p.marshal(msg)
 }
 
-// marshal is pack for messages that have no rules.
+// marshal wraps a message that has no rules for validation.
 func (p *packer) marshal(msg proto.Message) *anypb.Any {
-	// Versions are content hashes: the bytes must be the same in every process.
+	// The version of a resource is a hash of its bytes: they must be the same in every
+	// process.
 	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
 	if err != nil {
 		p.err = fmt.Errorf("marshal %s: %w", msg.ProtoReflect().Descriptor().FullName(), err)
@@ -38,14 +42,14 @@ func (p *packer) marshal(msg proto.Message) *anypb.Any {
 	return &anypb.Any{TypeUrl: typeURL(msg), Value: body}
 }
 
-// fail notes an error of a builder's own.
+// fail remembers an error that a builder found itself.
 func (p *packer) fail(err error) {
 	if p.err == nil {
 		p.err = err
 	}
 }
 
-// packOnce returns what packs a constant message; none is ever refused.
+// packOnce returns a function that wraps a constant message, which must be valid.
 func packOnce(msg proto.Message) func() *anypb.Any {
 	return sync.OnceValue(func() *anypb.Any {
 		var p packer
@@ -57,6 +61,7 @@ func packOnce(msg proto.Message) func() *anypb.Any {
 	})
 }
 
+// extension wraps the configuration of an extension.
 func (p *packer) extension(name string, msg proto.Message) *corev3.TypedExtensionConfig {
 	return &corev3.TypedExtensionConfig{Name: name, TypedConfig: p.pack(msg)}
 }
@@ -65,8 +70,8 @@ func typeURL(msg proto.Message) string {
 	return "type.googleapis.com/" + string(msg.ProtoReflect().Descriptor().FullName())
 }
 
-// adsSource is the stream that brings everything. Envoy waits for the first
-// answer at most timeout; 0 waits without limit.
+// adsSource is the ADS stream, by which everything comes. Envoy waits for the first answer
+// at most as long as timeout; 0 is without limit.
 func adsSource(timeout time.Duration) *corev3.ConfigSource {
 	return &corev3.ConfigSource{
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},

@@ -11,8 +11,8 @@ import (
 
 // errorPages tells visitors what is wrong, by Envoy's response flag
 // (https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage).
-// The first match counts; a request that was retried has the flag of its last
-// failure too.
+// The first match counts. A request that was retried has the flag of its last failure,
+// too.
 var errorPages = []struct {
 	flags       []string
 	status      uint32
@@ -28,6 +28,7 @@ var errorPages = []struct {
 	{[]string{"UPE"}, 502, "Bad answer", "The application sent an answer that is not HTTP."},
 }
 
+// localReplies has Envoy answer with these pages.
 func localReplies() *hcmv3.LocalReplyConfig {
 	config := &hcmv3.LocalReplyConfig{}
 	for _, page := range errorPages {
@@ -53,6 +54,6 @@ func errorPage(title, text string) string {
 <title>` + title + `</title></head>
 <body><h1>` + title + `</h1><p>` + text + `</p></body></html>
 `
-	// The page is a format string to Envoy.
+	// Envoy takes the page for a format string.
 	return strings.ReplaceAll(page, "%", "%%")
 }

@@ -10,11 +10,11 @@ import (
 	"relay/sources"
 )
 
-// otherHost has a request tried again on another endpoint. Every route has it.
+// otherHost has a request retried on another endpoint.
 var otherHost = packOnce(&previoushostsv3.PreviousHostsPredicate{})
 
-// retryPolicy tries another endpoint when a request cannot have reached the
-// app: its instances come and go before Envoy can know.
+// retryPolicy has a request retried on another endpoint if it cannot have reached the
+// app: instances come and go before Envoy knows.
 func (b scopeBuilder) retryPolicy(h sources.HTTP) *routev3.RetryPolicy {
 	retries, conditions := b.Options.Retries, []string{"connect-failure", "refused-stream", "reset-before-request"}
 	if h.NumRetries != nil {

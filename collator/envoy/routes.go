@@ -15,18 +15,18 @@ import (
 	"relay/sources"
 )
 
-// strictTransport is what marathon-lb says: half a year.
+// strictTransport is marathon-lb's value: half a year.
 const strictTransport = "max-age=15768000"
 
-// ruleRoutes returns the routes of a rule, in order. What differs between HTTP and
-// HTTPS is a route of its own for plain HTTP, before the one for both.
+// ruleRoutes returns the routes of a rule, in order. Where plain HTTP is handled in
+// another way than HTTPS, it has a route of its own, before the one for both.
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
 	secure := b.HasHTTPS()
 	switch {
 	case r.Redirect && secure:
-		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.redirect()})
+		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.toHTTPS()})
 	case r.HTTP.Closed:
 	case r.HTTP.HSTS && secure:
 		routes = append(routes, b.handle(p, domain, r, true)...)
@@ -37,7 +37,7 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*ro
 	general := b.handle(p, domain, r, false)
 	if r.HTTP.HSTS && secure {
 		for _, route := range general {
-			// The app may say it in its own way.
+			// Unless the app sends the header itself.
 			route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd,
 				headerOption("strict-transport-security", strictTransport, corev3.HeaderValueOption_ADD_IF_ABSENT))
 		}
@@ -45,17 +45,13 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*ro
 	return append(routes, general...)
 }
 
-// handle returns the routes that let requests in.
+// handle returns the routes that forward requests, for plain HTTP only if plain is set.
 func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain bool) []*routev3.Route {
 	var routes []*routev3.Route
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
 		m := match(r.Path, plain)
 		m.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
-		routes = append(routes, &routev3.Route{Match: m, Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
-			PathRewriteSpecifier: &routev3.RedirectAction_PathRedirect{PathRedirect: r.HTTP.RootRedirect},
-			ResponseCode:         routev3.RedirectAction_MOVED_PERMANENTLY,
-			StripQuery:           true,
-		}}})
+		routes = append(routes, &routev3.Route{Match: m, Action: toPath(r.HTTP.RootRedirect)})
 	}
 	routes = append(routes, &routev3.Route{Match: match(r.Path, plain), Action: b.forward(domain, r)})
 	for _, route := range routes {
@@ -68,14 +64,14 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain boo
 	return routes
 }
 
-// match matches requests by their path, and by having come without TLS if plain.
+// match matches requests by their path, and if plain is set only those without TLS.
 func match(path sources.Path, plain bool) *routev3.RouteMatch {
 	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path.Prefix}}
 	if path.IgnoreCase {
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
 	if plain {
-		// Envoy sets the header itself, whatever the client sent.
+		// Envoy overwrites what the client sent.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
@@ -104,8 +100,7 @@ func forbidden(path sources.Path) *routev3.Route {
 // forward sends requests to the clusters of a rule.
 func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Route {
 	action := &routev3.RouteAction{
-		// How long an answer may take is the app's business; silence is ended by
-		// the idle timeout.
+		// Answers may take any time. The idle timeout ends those on which nothing moves.
 		Timeout:     durationpb.New(0),
 		IdleTimeout: durationpb.New(b.Options.StreamIdleTimeout),
 		RetryPolicy: b.retryPolicy(r.HTTP),
@@ -119,7 +114,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	}
 	setClusters(action, r.Targets)
 	if r.HTTP.StripPrefix != "" {
-		// As marathon-lb does it: in any case, with or without a slash after it.
+		// As in marathon-lb: case does not count, and a slash after it goes, too.
 		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
 		if _, wildcard := hostname.CutWildcard(domain); !wildcard {
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
@@ -128,9 +123,8 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	return &routev3.Route_Route{Route: action}
 }
 
-// setClusters names the only cluster, or shares requests between several. If
-// all shares are 0 the first takes everything: none at all is nothing that
-// Envoy knows.
+// setClusters names the one cluster, or shares requests between several. If all weights
+// are 0 the first cluster takes everything: Envoy takes no list without a weight.
 func setClusters(action *routev3.RouteAction, targets []routing.Target) {
 	var weighted routev3.WeightedCluster
 	var total uint32
@@ -183,8 +177,8 @@ func substitute(pattern, with string) *matcherv3.RegexMatchAndSubstitute {
 func headerOptions(headers []sources.Header) []*corev3.HeaderValueOption {
 	var options []*corev3.HeaderValueOption
 	for _, h := range headers {
-		// A value is a format string to Envoy, and no app is to read its
-		// environment that way.
+		// Envoy takes a value for a format string, by which an app could read Envoy's
+		// environment.
 		options = append(options, headerOption(h.Name, strings.ReplaceAll(h.Value, "%", "%%"),
 			corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
 	}

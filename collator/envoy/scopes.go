@@ -20,8 +20,8 @@ const (
 // scopeBuilder makes the scopes of a fleet.
 type scopeBuilder struct{ *routing.Fleet }
 
-// Scope makes the scope of a domain. Its virtual host takes any host: the
-// scope's key has decided already.
+// Scope makes the scope of a domain. Its virtual host takes any host, as Envoy has
+// chosen the scope by the host already.
 func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfiguration, error) {
 	var p packer
 	scope := newScope(d.Domain)
@@ -31,18 +31,18 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	return scope, p.err
 }
 
-// WildcardsScope makes the scope that tells the hosts filter which wildcard domain
-// a host is under: the longest, by Envoy's rules for virtual hosts. These have no
-// routes.
-func WildcardsScope(zones []string) *routev3.ScopedRouteConfiguration {
+// WildcardsScope makes the scope by which the hosts filter finds the wildcard domain that
+// a host is below. It has a virtual host without routes for each wildcard domain. Envoy
+// takes the longest that matches.
+func WildcardsScope(parents []string) *routev3.ScopedRouteConfiguration {
 	scope := newScope(routing.WildcardsScope)
-	// The port stays in the header, for the app to see.
+	// The port stays in the header, so that the app sees it.
 	scope.RouteConfiguration.IgnorePortInHostMatching = true
-	for _, zone := range zones {
-		domain := hostname.Wildcard(zone)
+	for _, parent := range parents {
+		domain := hostname.Wildcard(parent)
 		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
 			Name: domain,
-			// A trailing dot is part of the host that Envoy compares.
+			// Envoy compares a dot at the end of a host, too.
 			Domains: []string{domain, domain + "."},
 		})
 	}
@@ -57,12 +57,13 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 		}}},
 		RouteConfiguration: &routev3.RouteConfiguration{
 			Name: name,
-			// Or Envoy rejects all scopes of an update for one unknown cluster.
+			// Else Envoy rejects all scopes of a response for one unknown cluster.
 			ValidateClusters: wrapperspb.Bool(false),
 		},
 	}
 }
 
+// virtualHost makes the virtual host of a domain: ACME challenges first, then its rules.
 func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
 	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
 	if d.ACMECluster != "" {
@@ -78,8 +79,8 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 	return vhost
 }
 
-// NamedByScope returns the clusters and scopes that a scope names, in no order;
-// some more than once.
+// NamedByScope returns the clusters and scopes that a scope names. They are not sorted, and
+// some are there more than once.
 func NamedByScope(msg proto.Message) (names []xds.Key) {
 	scope, ok := msg.(*routev3.ScopedRouteConfiguration)
 	if !ok {

@@ -15,18 +15,19 @@ import (
 	"relay/internal/hostname"
 )
 
-// hostPattern is what a server name looks like, as the TLS inspector gives it:
-// in lower case. With certificates on demand anything else must not get to
-// Envoy's selector, which would ask Relay for it by xDS: there "*" asks for all
-// secrets, and bytes that are no UTF-8 end the stream.
+// hostPattern matches server names as the TLS inspector gives them: in lower case. With
+// certificates on demand Envoy asks Relay by xDS for the secret with the name that a client
+// sent. Only what looks like a host may get there: "*" would ask for all secrets, and
+// bytes that are no UTF-8 would end the stream.
 const hostPattern = `[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?`
 
-// noChain is the name of no filter chain: the connection is closed.
+// noChain is the name of a filter chain that does not exist: Envoy closes the connection.
 const noChain = "none"
 
-// matchServerNames has Envoy choose between filter chains by a matcher in place
-// of their own filter_chain_match, with the same result, but that names which no
-// chain has go to the chain otherwise, if they look like host names. See
+// matchServerNames moves the choice of a filter chain from the filter_chain_match of each
+// chain to one matcher of the listener. It chooses as Envoy would. In addition, a server
+// name that no chain has, and that looks like a host name, gets the chain named otherwise.
+// See
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/matching/matching_listener
 func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string) {
 	var m chainMatcher
@@ -37,14 +38,14 @@ func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string
 		match := chain.GetFilterChainMatch()
 		chain.FilterChainMatch = nil
 		for _, network := range match.GetSourcePrefixRanges() {
-			// Other networks make another chain, and end the connections of this one:
-			// some may not be let in any more.
+			// The networks are part of the name. So other networks make it another chain,
+			// and Envoy ends the connections of this one: some may not be allowed any more.
 			chain.Name += fmt.Sprintf(" %s/%d", network.GetAddressPrefix(), network.GetPrefixLen().GetValue())
 		}
 		choice := m.choose(p, chain.Name, match)
 		for _, name := range match.GetServerNames() {
-			if zone, ok := hostname.CutWildcard(name); ok {
-				wildcards = append(wildcards, suffixMatch{"." + zone, choice})
+			if parent, ok := hostname.CutWildcard(name); ok {
+				wildcards = append(wildcards, suffixMatch{"." + parent, choice})
 			} else {
 				exact[name] = choice
 			}
@@ -56,18 +57,24 @@ func matchServerNames(p *packer, listener *listenerv3.Listener, otherwise string
 	listener.FilterChainMatcher = m.build(p, exact, wildcards, otherwise)
 }
 
+// chainMatcher makes the matcher of a listener.
 type chainMatcher struct {
-	serverName *xdscorev3.TypedExtensionConfig
-	byDefault  *xdsmatcherv3.Matcher_OnMatch
+	serverName *xdscorev3.TypedExtensionConfig // the input
+	// byDefault is the choice for all other connections, such as those without a server
+	// name; if it is nil they are closed.
+	byDefault *xdsmatcherv3.Matcher_OnMatch
 }
 
+// suffixMatch is the choice for the names below a wildcard.
 type suffixMatch struct {
 	suffix string
 	choice *xdsmatcherv3.Matcher_OnMatch
 }
 
+// build makes the matcher: exact names first, then wildcards, then whatever looks like a
+// host name.
 func (m *chainMatcher) build(p *packer, exact map[string]*xdsmatcherv3.Matcher_OnMatch, wildcards []suffixMatch, otherwise string) *xdsmatcherv3.Matcher {
-	// The longest wildcard counts.
+	// The longest wildcard counts, so it is tried first.
 	slices.SortFunc(wildcards, func(a, b suffixMatch) int {
 		return cmp.Or(cmp.Compare(len(b.suffix), len(a.suffix)), cmp.Compare(a.suffix, b.suffix))
 	})
@@ -100,7 +107,7 @@ func (m *chainMatcher) build(p *packer, exact map[string]*xdsmatcherv3.Matcher_O
 	}
 }
 
-// choose leads to a chain, from the networks that it is for.
+// choose leads to a chain, if the client is from one of the networks of the chain's match.
 func (m *chainMatcher) choose(p *packer, chain string, match *listenerv3.FilterChainMatch) *xdsmatcherv3.Matcher_OnMatch {
 	if len(match.GetSourcePrefixRanges()) == 0 {
 		return chainAction(p, chain)
@@ -128,16 +135,19 @@ func (m *chainMatcher) choose(p *packer, chain string, match *listenerv3.FilterC
 	})
 }
 
+// chainAction leads to the chain with a name.
 func chainAction(p *packer, chain string) *xdsmatcherv3.Matcher_OnMatch {
 	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 		Action: &xdscorev3.TypedExtensionConfig{Name: chain, TypedConfig: p.marshal(wrapperspb.String(chain))},
 	}}
 }
 
+// nested leads to another matcher.
 func nested(m *xdsmatcherv3.Matcher) *xdsmatcherv3.Matcher_OnMatch {
 	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Matcher{Matcher: m}}
 }
 
+// predicate compares an input with a value.
 func predicate(input *xdscorev3.TypedExtensionConfig, value *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 	return &xdsmatcherv3.Matcher_MatcherList_Predicate{
 		MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{

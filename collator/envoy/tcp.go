@@ -14,8 +14,7 @@ import (
 	"relay/collator/routing"
 )
 
-// TCPListener makes the listener of one TCP service, which shares nothing
-// with any other.
+// TCPListener makes the listener of one TCP service. It shares nothing with any other.
 func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, error) {
 	var p packer
 	name := routing.TCPListener(s.Listen)
@@ -35,10 +34,10 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 	return listener, p.err
 }
 
-// serviceChain passes connections on. Clients of other networks match no filter
-// chain and are closed at once. The RBAC filter would not do: it decides when
-// the client has sent something, and by then a server that speaks first has
-// been heard.
+// serviceChain passes connections on to a service. Clients of networks that are not let in
+// match no filter chain, and Envoy closes their connections at once. The RBAC filter
+// decides only when the client has sent something: too late where the server speaks
+// first.
 func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Service) *listenerv3.FilterChain {
 	p.fail(checkService(s))
 	cluster := s.Cluster()

@@ -29,7 +29,7 @@ func (c *oneSession) Put(_ string, session *tls.ClientSessionState) { c.session 
 
 // visit connects with a session, if the cache has one, and reports whether it
 // was resumed. The client does not mind whose certificate it sees.
-func (e *edge) visit(t *testing.T, version uint16, sni string, cache tls.ClientSessionCache, shown ...tls.Certificate) (resumed bool, err error) {
+func (e *realEnvoy) visit(t *testing.T, version uint16, sni string, cache tls.ClientSessionCache, shown ...tls.Certificate) (resumed bool, err error) {
 	t.Helper()
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", e.fleet.HTTPS.String(), &tls.Config{
 		ServerName: sni, ClientSessionCache: cache, Certificates: shown,
@@ -49,13 +49,13 @@ func (e *edge) visit(t *testing.T, version uint16, sni string, cache tls.ClientS
 	return conn.ConnectionState().DidResume, err
 }
 
-// sameEdges are Envoys of one fleet that get the same from Relays of their own.
-func sameEdges(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) (a, b *edge) {
+// startTwo are Envoys of one fleet that get the same from Relays of their own.
+func startTwo(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) (a, b *realEnvoy) {
 	t.Helper()
 	t.Parallel()
-	a, b = startEdge(t, options...), startEdge(t, options...)
+	a, b = startEnvoy(t, options...), startEnvoy(t, options...)
 	all := []*certs.Certificate{a.certificate("app.test", "app.test"), a.certificate("other.test", "other.test")}
-	for _, e := range []*edge{a, b} {
+	for _, e := range []*realEnvoy{a, b} {
 		e.ca = a.ca
 		e.c.SyncCertificates("vault", all, nil)
 		e.c.SyncApps([]*sources.App{e.app("/app", "app.test")})
@@ -63,7 +63,7 @@ func sameEdges(t *testing.T, options ...func(*routing.Fleet, *certstest.CA)) (a,
 	return a, b
 }
 
-func (e *edge) setTicketKeys(t *testing.T, secret string, period int64) {
+func (e *realEnvoy) setTicketKeys(t *testing.T, secret string, period int64) {
 	t.Helper()
 	keys, err := collator.TicketKeys([]byte(secret), e.fleet.Name, period)
 	if err != nil {
@@ -72,7 +72,7 @@ func (e *edge) setTicketKeys(t *testing.T, secret string, period int64) {
 	e.c.SetTicketKeys(e.fleet.Name, keys)
 }
 
-func (e *edge) serving(t *testing.T, sni string) {
+func (e *realEnvoy) serving(t *testing.T, sni string) {
 	t.Helper()
 	e.eventually(t, request{host: "app.test", path: "/", tls: true, sni: sni}, fromApp("/app"))
 }
@@ -86,8 +86,8 @@ func shared(f *routing.Fleet, _ *certstest.CA) { f.TLS.SharedTickets = true }
 // A session that began at one Envoy is resumed at the other, where nothing but
 // the secret is shared.
 func TestSessionsAreResumedElsewhere(t *testing.T) {
-	a, b := sameEdges(t, shared)
-	for _, e := range []*edge{a, b} {
+	a, b := startTwo(t, shared)
+	for _, e := range []*realEnvoy{a, b} {
 		e.setTicketKeys(t, ticketTestSecret, 1000)
 		e.serving(t, "app.test")
 		e.serving(t, "other.test")
@@ -96,13 +96,13 @@ func TestSessionsAreResumedElsewhere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var cache oneSession
 			want := []bool{false, true, true, true}
-			for i, e := range []*edge{a, b, a, b} {
+			for i, e := range []*realEnvoy{a, b, a, b} {
 				if resumed, err := e.visit(t, version, "app.test", &cache); err != nil || resumed != want[i] {
 					t.Errorf("visit %d: resumed %t, %v; want %t", i, resumed, err, want[i])
 				}
 			}
 			// The session is that of one certificate only.
-			for _, e := range []*edge{a, b} {
+			for _, e := range []*realEnvoy{a, b} {
 				session := cache
 				if resumed, err := e.visit(t, version, "other.test", &session); err != nil || resumed {
 					t.Errorf("under another certificate: resumed %t, %v", resumed, err)
@@ -113,14 +113,14 @@ func TestSessionsAreResumedElsewhere(t *testing.T) {
 }
 
 func TestSessionsAreNotResumedElsewhereByDefault(t *testing.T) {
-	a, b := sameEdges(t)
-	for _, e := range []*edge{a, b} {
+	a, b := startTwo(t)
+	for _, e := range []*realEnvoy{a, b} {
 		e.serving(t, "app.test")
 	}
 	for name, version := range tlsVersions {
 		var cache oneSession
 		want := []bool{false, true, false}
-		for i, e := range []*edge{a, a, b} {
+		for i, e := range []*realEnvoy{a, a, b} {
 			if resumed, err := e.visit(t, version, "app.test", &cache); err != nil || resumed != want[i] {
 				t.Errorf("%s, visit %d: resumed %t, %v; want %t", name, i, resumed, err, want[i])
 			}
@@ -132,8 +132,8 @@ func TestSessionsAreNotResumedElsewhereByDefault(t *testing.T) {
 // a replica whose clock is ahead or behind is understood; another secret ends
 // them at once. No listener is touched, and no connection closed.
 func TestTicketKeyRotation(t *testing.T) {
-	a, b := sameEdges(t, shared)
-	for _, e := range []*edge{a, b} {
+	a, b := startTwo(t, shared)
+	for _, e := range []*realEnvoy{a, b} {
 		e.setTicketKeys(t, ticketTestSecret, 1000)
 		e.serving(t, "app.test")
 	}
@@ -172,7 +172,7 @@ func TestTicketKeyRotation(t *testing.T) {
 }
 
 // acknowledged waits until Envoy has all that was published.
-func (e *edge) acknowledged(t *testing.T) {
+func (e *realEnvoy) acknowledged(t *testing.T) {
 	t.Helper()
 	if err := e.c.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -196,9 +196,9 @@ func TestNoSessionInPlaceOfACertificate(t *testing.T) {
 	cs := newClients(t)
 	for _, wanted := range []routing.ClientCertificates{routing.ClientCertificatesOptional, routing.ClientCertificatesRequired} {
 		t.Run(string(wanted), func(t *testing.T) {
-			edges := 0
-			open, strict := sameEdges(t, shared, func(f *routing.Fleet, _ *certstest.CA) {
-				if edges++; edges == 2 {
+			started := 0
+			open, strict := startTwo(t, shared, func(f *routing.Fleet, _ *certstest.CA) {
+				if started++; started == 2 {
 					f.TLS.ClientCertificates = wanted
 				}
 			})
@@ -242,7 +242,7 @@ func (r *recorded) Write(p []byte) (int, error) { return r.Conn.Write(p) }
 
 // Clients keep a session of TLS 1.2 for as long as its ticket says: a day.
 func TestTicketLifetime(t *testing.T) {
-	a, _ := sameEdges(t, shared)
+	a, _ := startTwo(t, shared)
 	a.setTicketKeys(t, ticketTestSecret, 1000)
 	a.serving(t, "app.test")
 	conn, err := net.DialTimeout("tcp", a.fleet.HTTPS.String(), 10*time.Second)

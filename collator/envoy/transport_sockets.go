@@ -15,8 +15,8 @@ import (
 	"relay/sources"
 )
 
-// transportSocket says what connections to the endpoints begin with; nil is
-// plain text.
+// transportSocket says what goes before HTTP or TCP on connections to endpoints: TLS, a
+// header of the PROXY protocol, or both. nil is for plain text.
 func transportSocket(p *packer, c routing.Connections, ca []byte) *corev3.TransportSocket {
 	var socket *corev3.TransportSocket
 	if c.TLS != nil {
@@ -49,8 +49,8 @@ func newSocket(p *packer, name string, config proto.Message) *corev3.TransportSo
 	}
 }
 
-// upstreamTLS asks for the name given, else for the host of each request (see
-// upstreamProtocol).
+// upstreamTLS asks for the server name of the app's settings. Without one, Envoy asks for the
+// host of each request (see upstreamProtocol).
 func upstreamTLS(u sources.Upstream, ca []byte) *tlsv3.UpstreamTlsContext {
 	common := &tlsv3.CommonTlsContext{AlpnProtocols: []string{"http/1.1"}}
 	if u.HTTP2 {
@@ -59,7 +59,7 @@ func upstreamTLS(u sources.Upstream, ca []byte) *tlsv3.UpstreamTlsContext {
 	if u.TLS.Verify {
 		validation := &tlsv3.CertificateValidationContext{TrustedCa: inlineBytes(ca)}
 		if len(ca) == 0 {
-			// No certificate has this hash: nothing is sent to anybody.
+			// No certificate has this hash, so nothing is sent to any instance.
 			validation = &tlsv3.CertificateValidationContext{VerifyCertificateHash: []string{strings.Repeat("00", sha256.Size)}}
 		}
 		if u.TLS.SNI != "" && len(ca) > 0 {

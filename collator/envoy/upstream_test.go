@@ -15,7 +15,7 @@ import (
 // their names against what was asked for.
 func TestVerifiedUpstream(t *testing.T) {
 	t.Parallel()
-	e := startEdge(t, func(f *routing.Fleet, ca *certstest.CA) { f.UpstreamCA = ca.RootPEM() })
+	e := startEnvoy(t, func(f *routing.Fleet, ca *certstest.CA) { f.UpstreamCA = ca.RootPEM() })
 	other := certstest.TestCA(t)
 	secure := func(id, domain string, ca *certstest.CA, name string, settings ...string) *sources.App {
 		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,9 +13,8 @@ import (
 // Domain is what a fleet does with the requests for a domain.
 type Domain struct {
 	Fleet string `json:"fleet"`
-	// Host is what was asked about; Domain is the claimed domain that answers for
-	// it, which is another when a wildcard domain does. Its scope, the resource
-	// that holds the routes, has the same name.
+	// Host is what was asked about. Domain is the domain that answers for it: the same, or
+	// a wildcard domain above it. The scope, which has the routes, is named like Domain.
 	Host   string `json:"host"`
 	Domain string `json:"domain"`
 	// Rules are all claims, in the order in which they are tried.
@@ -42,13 +41,13 @@ type Rule struct {
 	Port       int    `json:"port"`
 	Path       string `json:"path"`
 	IgnoreCase bool   `json:"ignoreCase,omitempty"`
-	// Order is HAPROXY_n_BACKEND_WEIGHT: the largest is tried first.
+	// Order is that of HAPROXY_n_BACKEND_WEIGHT: the largest is tried first.
 	Order   int     `json:"order"`
 	Outcome Outcome `json:"outcome"`
 	// Reason is why.
 	Reason string `json:"reason"`
-	// Targets are the clusters that take the requests, and their shares. A rule
-	// that serves may hold those of others with a RELAY_n_CLUSTER_WEIGHT.
+	// Targets are the clusters that take the requests, and their shares. By
+	// RELAY_n_CLUSTER_WEIGHT a rule that serves has those of other apps, too.
 	Targets []Target `json:"targets,omitempty"`
 	// Handling says in words what happens to requests beside being forwarded.
 	Handling []string `json:"handling,omitempty"`
@@ -60,9 +59,9 @@ type Target struct {
 	Weight  uint32 `json:"weight"`
 }
 
-// view returns what a fleet does with a host, and the claims on it, of those
-// on all names under which it may be found; nil when no app claims it there.
-// passes is as in explainHTTPS.
+// view returns what a fleet does with a host, and the claims of which that is made; nil if
+// no app claims the host there. on has the claims on the host and on the wildcards above
+// it. passes is as in explainHTTPS.
 func (x explainer) view(on map[string][]routing.Claim, f *routing.Fleet, host string, passes func(name string) bool) (*Domain, []routing.Claim) {
 	view, claims := viewDomain(on, f, host)
 	if view == nil {
@@ -79,8 +78,8 @@ func (x explainer) view(on map[string][]routing.Claim, f *routing.Fleet, host st
 	return view, claims
 }
 
-// viewDomain finds the domain that answers for a host: the host itself, or the
-// wildcard domain with the longest name.
+// viewDomain finds the domain that answers for a host: the host itself, or the longest
+// wildcard domain above it.
 func viewDomain(claims map[string][]routing.Claim, f *routing.Fleet, host string) (*Domain, []routing.Claim) {
 	wildcard := ""
 	for _, name := range hostname.Candidates(host)[1:] {
@@ -117,7 +116,7 @@ func usable(f *routing.Fleet, domain string, claims []routing.Claim) ([]routing.
 	return used, views
 }
 
-// nameSet returns all names under which hosts may be found.
+// nameSet returns all names by which apps can claim the hosts: see hostname.Candidates.
 func nameSet(hosts ...string) map[string]struct{} {
 	names := make(map[string]struct{})
 	for _, host := range hosts {
@@ -147,6 +146,7 @@ func claimsOn(apps []*sources.App, f *routing.Fleet, names map[string]struct{}) 
 	return found
 }
 
+// mentions reports whether an app claims one of the names.
 func mentions(app *sources.App, names map[string]struct{}) bool {
 	named := func(domain string) bool {
 		_, ok := names[domain]
@@ -157,8 +157,8 @@ func mentions(app *sources.App, names map[string]struct{}) bool {
 	})
 }
 
-// ruleViews returns what serves, in the order in which it is tried, and then
-// what loses.
+// ruleViews returns the rules that serve, in the order in which they are tried, and then
+// those that lose.
 func ruleViews(f *routing.Fleet, claims []routing.Claim) []Rule {
 	rules, losses := routing.RulesOf(claims)
 	var views []Rule
@@ -183,7 +183,7 @@ func ruleView(r routing.Rule, outcome Outcome, reason string) Rule {
 	}
 }
 
-// winReason says why a rule is before those that it takes everything from.
+// winReason says why a rule serves, and not those that lose to it.
 func winReason(r routing.Rule, losses []routing.Loss) string {
 	lost, larger := 0, false
 	for _, l := range losses {
@@ -203,8 +203,8 @@ func winReason(r routing.Rule, losses []routing.Loss) string {
 	return "it has the lowest app id, then the lowest port, of those that claim it"
 }
 
-// domainNotes is given the wildcard domain that would answer for the host if no
-// port claimed it; "" for none.
+// domainNotes says what is easily overlooked. wildcard is the wildcard domain that would
+// answer for the host if no app claimed it; empty for none.
 func domainNotes(view *Domain, wildcard string) []string {
 	var notes []string
 	switch serving := slices.ContainsFunc(view.Rules, func(r Rule) bool { return r.Outcome == Serves }); {

@@ -14,24 +14,25 @@ import (
 	"relay/xds"
 )
 
-// Explanation is the way from the labels of apps to what Envoys are told, for
-// one domain or app. It is made from the apps when it is asked for: nothing is
-// kept ready, and the loop is not waited for.
+// Explanation is the way from the labels of apps to what Envoys are sent, for one domain,
+// app or TCP port. It is made when somebody asks: nothing is kept for it, and it does not
+// wait for the loop.
 type Explanation struct {
 	// Subject is the domain or app id, as Relay writes it.
 	Subject string `json:"subject"`
-	// Known is false when no app claims the domain, or when there is no such app;
-	// Near then holds domains and apps with names like it.
+	// Known is false if no app claims the domain or port, and there is no such app. Then
+	// Near has domains and apps with names like it.
 	Known bool     `json:"known"`
 	Near  []string `json:"near,omitempty"`
-	// Domains has an entry for each fleet in which an app claims the domain; of an
-	// app, for each of its domains and fleets.
+	// Domains has an entry for each fleet in which an app claims the domain; for an app,
+	// one for each of its domains and fleets.
 	Domains []Domain `json:"domains,omitempty"`
-	// Services are the TCP services of the app, or those of the domain or TCP port.
+	// Services are the TCP services that want the domain or TCP port, or what the app
+	// wants.
 	Services []Service `json:"services,omitempty"`
 	// Apps are those that claim the domain, or the one app.
 	Apps []App `json:"apps,omitempty"`
-	// Needs are the resources by which this works, by fleet.
+	// Needs are the resources that it takes in the Envoys of each fleet.
 	Needs map[string][]xds.Key `json:"-"`
 	// NotReady says why Envoys are not served everything yet.
 	NotReady []string `json:"notReady,omitempty"`
@@ -49,8 +50,8 @@ type App struct {
 	Problems   []collator.Problem `json:"problems,omitempty"`
 }
 
-// Port is a port and its tasks. Fleets and Cluster are empty when no
-// fleet of this Relay takes the port.
+// Port is a port of an app and its tasks. Fleets and Cluster are empty if no fleet of this
+// Relay routes the port.
 type Port struct {
 	Index   int      `json:"index"`
 	Name    string   `json:"name,omitempty"`
@@ -58,7 +59,7 @@ type Port struct {
 	Fleets  []string `json:"fleets,omitempty"`
 	Cluster string   `json:"cluster,omitempty"`
 	Domains []string `json:"domains,omitempty"`
-	// Connections says how Envoy connects to the tasks, where that is special.
+	// Connections says how Envoy connects to the tasks, where that is not the default.
 	Connections []string   `json:"connections,omitempty"`
 	Endpoints   []Endpoint `json:"endpoints,omitempty"`
 	Excluded    []Excluded `json:"excluded,omitempty"`
@@ -162,7 +163,7 @@ func (x explainer) domain(domain string) Explanation {
 	return e
 }
 
-// addClaimants adds the apps behind the names under which they are routed.
+// addClaimants adds the apps that are routed under the names.
 func (x explainer) addClaimants(e *Explanation, claimants map[string]struct{}) {
 	for _, id := range slices.Sorted(maps.Keys(claimants)) {
 		for _, member := range x.Members(id) {
@@ -180,7 +181,8 @@ func (x explainer) app(app collator.AppView) Explanation {
 		own = slices.Concat(own, port.Domains, port.ACMEDomains)
 	}
 	names := nameSet(own...)
-	// An app may have hundreds of domains, and there are many apps.
+	// Only apps with a domain in common are looked at for each domain: there may be
+	// hundreds of domains, and thousands of apps.
 	rivals := slices.DeleteFunc(slices.Clone(x.Routed), func(other *sources.App) bool { return !mentions(other, names) })
 	for _, f := range x.Fleets {
 		on := claimsOn(rivals, f, names)
@@ -229,7 +231,7 @@ func appOf(app collator.AppView) App {
 	return out
 }
 
-// need notes what a domain needs in the Envoys of a fleet.
+// need adds what a domain needs in the Envoys of a fleet.
 func (e *Explanation) need(f *routing.Fleet, view Domain) {
 	e.add(f.Name, xds.Listener, routing.HTTPListener)
 	e.add(f.Name, xds.Scope, view.Domain)

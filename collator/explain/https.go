@@ -29,7 +29,7 @@ type Certificate struct {
 	Name   string `json:"name"`
 	Secret string `json:"secret"`
 	// ServerName is the name by which it covers the host; empty for the default
-	// certificate, which covers none.
+	// certificate.
 	ServerName string    `json:"serverName,omitempty"`
 	NotAfter   time.Time `json:"notAfter"`
 	// State is "valid", "expired" or "not valid yet".
@@ -37,11 +37,10 @@ type Certificate struct {
 	Reason string `json:"reason"`
 }
 
-// explainHTTPS says which certificate Envoy picks for a server name: that of
-// the exact name, then that of the longest wildcard, at any depth, then the
-// default one
+// explainHTTPS says which certificate Envoy picks for a server name: that of the exact name,
+// then that of the longest wildcard, at any depth, then the default one
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
-// passes reports whether the TLS connections for a name go to an app as they are.
+// passes reports whether the TLS of a name is passed through.
 func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPS {
 	if !f.HasHTTPS() {
 		return HTTPS{Notes: []string{"the fleet has no https listener"}}
@@ -128,8 +127,8 @@ func certificateNotes(host string, used *Certificate) []string {
 	if used.State != "valid" {
 		notes = append(notes, "the certificate is "+used.State+": clients will refuse it")
 	}
-	if zone, ok := hostname.CutWildcard(used.ServerName); ok && host != used.ServerName {
-		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+zone); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
+	if parent, ok := hostname.CutWildcard(used.ServerName); ok && host != used.ServerName {
+		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+parent); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
 			notes = append(notes, used.ServerName+" covers one level of names only: clients will refuse it")
 		}
 	}

@@ -8,8 +8,7 @@ import (
 	"relay/xds"
 )
 
-// Fleet is the Envoys of a fleet, and how many resources the subject
-// needs there.
+// Fleet is the Envoys of a fleet, and how many resources the subject needs there.
 type Fleet struct {
 	Name   string  `json:"name"`
 	Needs  int     `json:"needs"`
@@ -34,7 +33,7 @@ type Waiting struct {
 	Rejected *xds.StaleResource `json:"rejected,omitempty"`
 }
 
-// notYet is the state of what is on demand and nobody has needed.
+// notYet is the state of a resource on demand that no request has needed.
 const notYet = "loaded when a request needs it"
 
 // Streams knows how far Envoys have come: an xds.Server.
@@ -50,7 +49,7 @@ type Explainer struct {
 	NotReady func() []string
 }
 
-// Explain is the function of that name, with how far each Envoy has come.
+// Explain is like the function Explain, and says how far each Envoy has come.
 func (x Explainer) Explain(subject string) Explanation {
 	now := explainer{x.Collator.Snapshot(), x.Collator}
 	e := now.explain(subject)

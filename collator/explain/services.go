@@ -13,8 +13,8 @@ import (
 	"relay/xds"
 )
 
-// Service is what an app port gets by TCP: a port that Envoy opens, or the
-// TLS connections to the https listener that ask for a name.
+// Service is an app port that wants a TCP port of Envoy, or the TLS connections for a server
+// name.
 type Service struct {
 	Fleet string `json:"fleet"`
 	App   string `json:"app"`
@@ -45,7 +45,7 @@ func servicesIn(f *routing.Fleet, apps []*sources.App) routing.ServiceIndex {
 	return x
 }
 
-// onPort returns who wants a TCP port.
+// onPort returns the services that want a TCP port.
 func onPort(f *routing.Fleet, x routing.ServiceIndex, port uint16) []Service {
 	return serviceViews(f, x.Ports[port], func(s routing.Service) Service {
 		address := s.Address
@@ -56,8 +56,8 @@ func onPort(f *routing.Fleet, x routing.ServiceIndex, port uint16) []Service {
 	})
 }
 
-// onName returns who wants the TLS connections for a name, of which there are the
-// claims given.
+// onName returns the services that want the TLS connections for a server name. claims are
+// those on the domain of that name.
 func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, name string) []Service {
 	where := func(routing.Service) Service {
 		return Service{Listener: routing.HTTPSListener, Address: f.HTTPS.String(), ServerName: name}
@@ -70,7 +70,7 @@ func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, na
 	var wanting []routing.Service
 	var refused []Service
 	for _, s := range x.Names[name] {
-		if err := collator.RefusedService(f, s); err != nil {
+		if err := collator.UnusableService(f, s); err != nil {
 			one := serviceViews(f, []routing.Service{s}, where)
 			lose(one, "it is left out of the listener: "+err.Error())
 			refused = append(refused, one...)
@@ -87,8 +87,7 @@ func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, na
 	return append(views, refused...)
 }
 
-// passes returns what tells whether the TLS connections for a name go to an app as
-// they are.
+// passes returns a function that reports whether the TLS of a server name is passed through.
 func passes(f *routing.Fleet, x routing.ServiceIndex, on map[string][]routing.Claim) func(name string) bool {
 	return func(name string) bool {
 		views := onName(f, x, on[name], name)
@@ -186,9 +185,9 @@ func (e *Explanation) addServices(views []Service) {
 	}
 }
 
-// passThrough finds the service that gets the TLS connections for a host before
-// any certificate is looked at: by the same name, or a more exact one. With it come
-// those that want the host under a more exact name, and do not get it.
+// passThrough finds the service that gets the TLS connections for a host: by a name that is
+// as exact as that of the certificate, or more. With it come the services that want the
+// host by a more exact name, and do not get it. It changes https, if there is one.
 func passThrough(f *routing.Fleet, x routing.ServiceIndex, on map[string][]routing.Claim, host string, https *HTTPS) []Service {
 	var losing []Service
 	for _, name := range hostname.Candidates(host) {

@@ -14,10 +14,10 @@ import (
 	"relay/xds"
 )
 
-func TestExplanationText(t *testing.T) {
-	t.Parallel()
+// explanations have a golden file each.
+func explanations() map[string]Explanation {
 	until := time.Date(2026, 7, 30, 23, 59, 0, 0, time.UTC)
-	tests := map[string]Explanation{
+	return map[string]Explanation{
 		"domain": {
 			Subject: "shop.test", Known: true,
 			Domains: []Domain{{
@@ -66,7 +66,11 @@ func TestExplanationText(t *testing.T) {
 			NotReady: []string{"certificates have not been read from vault https://vault.test yet"},
 		},
 	}
-	for name, e := range tests {
+}
+
+func TestExplanationText(t *testing.T) {
+	t.Parallel()
+	for name, e := range explanations() {
 		// What the command has is what came through JSON.
 		data, err := json.Marshal(e)
 		if err != nil {

@@ -7,13 +7,14 @@ import (
 	"relay/internal/hostname"
 )
 
-// Resolver says which secret answers a client, by the name that it asks for.
-// It does not change.
+// Resolver says which secret answers a client, by the server name that it asks for. It
+// is not modified.
 type Resolver struct {
 	secrets   map[string]string // by server name
 	byDefault string
 }
 
+// NewResolver returns the Resolver for the chains of a fleet.
 func NewResolver(chains []TLSChain) *Resolver {
 	n := &Resolver{secrets: make(map[string]string)}
 	for _, chain := range WithoutYielding(chains) {
@@ -27,8 +28,8 @@ func NewResolver(chains []TLSChain) *Resolver {
 	return n
 }
 
-// Resolve is an xds.Resolver. Lasting are the names of certificates as they are
-// written there: of all others clients can make up as many as they like.
+// Resolve is an xds.Resolver. Only the names that a certificate has, spelled as it spells
+// them, are lasting: clients can make up any number of others.
 func (n *Resolver) Resolve(asked string) (secret string, lasting, ok bool) {
 	name := strings.TrimSuffix(strings.ToLower(asked), ".")
 	for _, candidate := range hostname.Candidates(name) {
@@ -39,12 +40,12 @@ func (n *Resolver) Resolve(asked string) (secret string, lasting, ok bool) {
 	return n.byDefault, false, n.byDefault != ""
 }
 
-// KeptInListener returns the chains that an https listener with certificates on
-// demand has all the same: those of wildcard names, for which clients could have
-// Envoy load any number of secrets, and those of names below one, which Envoy
-// would take for the wildcard's; and the default one, for clients without a name.
+// KeptInListener returns the chains that an https listener has even with certificates on
+// demand: those of wildcards, for below them clients could have Envoy load any number of
+// secrets; those of names below a wildcard, for Envoy would take the wildcard's chain for
+// them; and the default one, for clients without a server name.
 func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
-	wildcards := make(map[string]bool) // by what follows the "*."
+	wildcards := make(map[string]bool) // by parent
 	note := func(names []string) {
 		for _, name := range names {
 			if parent, ok := hostname.CutWildcard(name); ok {
@@ -66,7 +67,7 @@ func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 	return kept
 }
 
-// below reports whether a name is a wildcard of one of the parents or in one.
+// below reports whether a name is below one of the parents. Their wildcards are.
 func below(name string, parents map[string]bool) bool {
 	for parent := range hostname.Parents(name) {
 		if parents[parent] {

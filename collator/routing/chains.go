@@ -8,8 +8,8 @@ import (
 	"relay/internal/hostname"
 )
 
-// TLSChains returns one chain per certificate that is used, ordered by name,
-// the default one last, and the certificate behind each secret.
+// TLSChains returns a chain for each certificate that is served, ordered by name, the
+// default one last; and the certificates by their secrets.
 func TLSChains(s certs.Selection) ([]TLSChain, map[string]*certs.Certificate) {
 	secrets := make(map[string]*certs.Certificate)
 	names := make(map[string][]string)
@@ -39,9 +39,9 @@ func TLSChains(s certs.Selection) ([]TLSChain, map[string]*certs.Certificate) {
 	return chains, secrets
 }
 
-// WithoutYielding leaves each yielding name to the wildcard over it, where there
-// is a chain for that. Where there is none, be it that the fleet is not given the
-// certificate or that the wildcard is passed through, the name stays.
+// WithoutYielding leaves each yielding name to the wildcard over it, if there is a chain
+// for the wildcard. There is none if the fleet is not given its certificate, or if the
+// wildcard is passed through: then the name stays.
 func WithoutYielding(chains []TLSChain) []TLSChain {
 	wildcards := make(map[string]bool)
 	for _, chain := range chains {
@@ -67,35 +67,38 @@ func WithoutYielding(chains []TLSChain) []TLSChain {
 	return left
 }
 
-// DefaultChain answers clients whose server name no certificate covers.
+// DefaultChain is the name of the chain that answers clients whose server name no
+// certificate covers.
 const DefaultChain = "default"
 
-// TLSChain is a certificate and the server names it is served for. The default
+// TLSChain is a certificate and the server names for which it is served. The default
 // chain has none.
 type TLSChain struct {
 	Name, Secret string
-	ServerNames  []string
-	// Yielding are those of serverNames whose certificate clients refuse, and that
-	// of the wildcard over them accept. Both are sorted.
+	ServerNames  []string // sorted
+	// Yielding are those of ServerNames for which clients refuse this certificate, and
+	// accept that of the wildcard over the name. Sorted.
 	Yielding []string
 }
 
+// Equal reports whether two chains are the same.
 func (c TLSChain) Equal(other TLSChain) bool {
 	return c.Name == other.Name && c.Secret == other.Secret &&
 		slices.Equal(c.ServerNames, other.ServerNames) && slices.Equal(c.Yielding, other.Yielding)
 }
 
-// WithoutNames takes the names that are passed through from certificates.
+// WithoutNames takes from the chains the server names that are passed through to
+// services.
 func WithoutNames(chains []TLSChain, passed []Service) []TLSChain {
-	taken := make(map[string]bool)
+	isPassed := make(map[string]bool)
 	for _, s := range passed {
 		for _, name := range s.Names {
-			taken[name] = true
+			isPassed[name] = true
 		}
 	}
 	var left []TLSChain
 	for _, chain := range chains {
-		names := slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool { return taken[name] })
+		names := slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool { return isPassed[name] })
 		if len(names) == 0 && len(chain.ServerNames) > 0 {
 			continue
 		}

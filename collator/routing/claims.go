@@ -9,12 +9,13 @@ import (
 // Claim is what an app port wants of a domain.
 type Claim struct {
 	AppPort
-	// Route asks for the domain's requests: only one claim gets them.
+	// Route asks for the requests of the domain.
 	Route bool
-	// ACME asks for its ACME challenges to be answered.
-	ACME     bool
+	// ACME asks for ACME challenges of the domain to be answered.
+	ACME bool
+	// Redirect asks for plain HTTP to be redirected to HTTPS.
 	Redirect bool
-	// HTTP is the port's; nil is the default of everything.
+	// HTTP says how requests are handled; nil is the default.
 	HTTP *sources.HTTP
 }
 
@@ -28,8 +29,8 @@ func (c Claim) Equal(other Claim) bool {
 	return equal && c == other
 }
 
-// ClaimsOf returns what the ports of a mapped app that a fleet routes want, by
-// domain and ordered by port.
+// ClaimsOf returns the claims of those ports of an app that the fleet routes, by domain,
+// each list ordered by port. The app may be nil.
 func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 	if app == nil {
 		return nil
@@ -69,12 +70,12 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 	return wanted
 }
 
-// WithoutRoutes returns the claims; of those for which refused holds only what
-// they want of ACME.
-func WithoutRoutes(claims []Claim, refused func(Claim) bool) []Claim {
-	kept := slices.Clone(claims)
-	for i := range kept {
-		kept[i].Route = kept[i].Route && !refused(kept[i])
+// WithoutRoutes returns the claims, of which those that are left out ask at most for ACME
+// challenges.
+func WithoutRoutes(claims []Claim, leftOut func(Claim) bool) []Claim {
+	rest := slices.Clone(claims)
+	for i := range rest {
+		rest[i].Route = rest[i].Route && !leftOut(rest[i])
 	}
-	return kept
+	return rest
 }

@@ -6,16 +6,17 @@ import (
 	"relay/sources"
 )
 
-// Connections is what the cluster of a port depends on. Whatever changes often
-// is in the endpoints.
+// Connections says how Envoy connects to the instances of a port: all that a cluster
+// depends on. What changes often is in the endpoints.
 type Connections struct {
 	sources.Upstream
-	// Sticky lets clients stay with an endpoint that takes no new ones.
+	// Sticky lets clients stay with an instance that takes no new clients.
 	Sticky bool
-	// TCP tells that what is said on connections is not HTTP.
+	// TCP is set if connections carry something else than HTTP.
 	TCP bool
 }
 
+// ConnectionsOf returns the connections of an app port. The app may be nil.
 func ConnectionsOf(app *sources.App, port int) Connections {
 	var c Connections
 	if app == nil || port >= len(app.Ports) {
@@ -31,19 +32,20 @@ func ConnectionsOf(app *sources.App, port int) Connections {
 	return c
 }
 
+// Equal reports whether two clusters would be the same.
 func (c Connections) Equal(other Connections) bool {
 	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.Upstream.Equal(&other.Upstream)
 }
 
-// CannotVerify reports whether a port asks to verify certificates that nothing
-// is there to verify with.
+// CannotVerify reports whether a port asks that the certificates of its instances be
+// verified, and the fleet has no authorities for that.
 func (f *Fleet) CannotVerify(port sources.Port) bool {
 	return port.Upstream != nil && port.Upstream.TLS != nil && port.Upstream.TLS.Verify && len(f.UpstreamCA) == 0
 }
 
-// Routes reports whether the fleet has a cluster for an app port; app is nil
-// when there is no such app. That of the ACME app is always there, so that no
-// scope depends on whether the app runs.
+// Routes reports whether the fleet has a cluster for an app port. app is nil if there is
+// no app with the id. The cluster of the ACME app is always there, so that no scope
+// depends on whether the app runs.
 func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
 	if id == f.ACMEApp && port == 0 {
 		return true
@@ -51,6 +53,7 @@ func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
 	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
 }
 
+// PortCount is the number of ports of an app, which may be nil.
 func PortCount(app *sources.App) int {
 	if app == nil {
 		return 0

@@ -4,8 +4,8 @@ import (
 	"slices"
 )
 
-// DomainRoutes returns what a fleet does with the requests for a domain, on
-// which there are these claims.
+// DomainRoutes returns what the fleet does with the requests for a domain, given all
+// claims on it.
 func (f *Fleet) DomainRoutes(domain string, claims []Claim) DomainRoutes {
 	routes := DomainRoutes{Domain: domain}
 	routes.Rules, _ = RulesOf(claims)
@@ -15,11 +15,11 @@ func (f *Fleet) DomainRoutes(domain string, claims []Claim) DomainRoutes {
 	return routes
 }
 
-// DomainRoutes is what a domain does.
+// DomainRoutes says what becomes of the requests for a domain.
 type DomainRoutes struct {
 	Domain string
-	// Rules are tried in order; what none takes gets 404.
+	// Rules are tried in order. What no rule takes gets 404.
 	Rules []Rule
-	// ACMECluster takes ACME challenges on plain HTTP; empty for none.
+	// ACMECluster takes ACME challenges by plain HTTP; empty for none.
 	ACMECluster string
 }

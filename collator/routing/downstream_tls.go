@@ -10,7 +10,7 @@ import (
 // TLSVersion is a version of TLS.
 type TLSVersion string
 
-// The versions that can be the least; the zero value is TLS12.
+// The choices of a least version; the zero value is TLS12.
 const (
 	TLS12 TLSVersion = "1.2"
 	TLS13 TLSVersion = "1.3"
@@ -21,13 +21,12 @@ const (
 type DownstreamTLS struct {
 	// MinVersion is the least version that clients may use.
 	MinVersion TLSVersion
-	// ClientCertificates says whether clients have to show a certificate, of the
-	// authorities given by SetClientCA.
+	// ClientCertificates says whether clients have to show a certificate. Its authorities
+	// are those of Collator.SetClientCA.
 	ClientCertificates ClientCertificates
-	// SharedTickets has all Envoys of the fleet take each other's session tickets,
-	// by the keys given by SetTicketKeys; else each makes keys of its own. It has
-	// no effect where clients are asked for certificates: sessions are not resumed
-	// there.
+	// SharedTickets lets all Envoys of the fleet take each other's session tickets, by the
+	// keys of Collator.SetTicketKeys. Without it each makes keys of its own. It has no
+	// effect where clients are asked for certificates: sessions are not resumed there.
 	SharedTickets bool
 }
 
@@ -58,10 +57,12 @@ const (
 	ClientCertificatesRequired ClientCertificates = "required"
 )
 
+// AsksForCertificates reports whether clients are asked for a certificate.
 func (t DownstreamTLS) AsksForCertificates() bool {
 	return t.ClientCertificates == ClientCertificatesOptional || t.ClientCertificates == ClientCertificatesRequired
 }
 
+// RequiresCertificates reports whether clients without a certificate are refused.
 func (t DownstreamTLS) RequiresCertificates() bool {
 	return t.ClientCertificates == ClientCertificatesRequired
 }

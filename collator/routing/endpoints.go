@@ -8,9 +8,9 @@ import (
 	"relay/sources"
 )
 
-// CleanEndpoints returns the endpoints Envoy can take, one per address (the
-// healthiest), ordered by locality and address whatever the order of tasks,
-// and what it left out.
+// CleanEndpoints returns the endpoints that Envoy can take, ordered by locality and
+// address, whatever the order of tasks. Of several with the same address it returns the
+// healthiest. The problems say what it left out.
 func CleanEndpoints(endpoints []sources.Endpoint) (clean []sources.Endpoint, problems []string) {
 	clean = make([]sources.Endpoint, 0, len(endpoints))
 	for _, e := range endpoints {
@@ -31,10 +31,12 @@ func CleanEndpoints(endpoints []sources.Endpoint) (clean []sources.Endpoint, pro
 	return clean, problems
 }
 
+// CompareLocality orders endpoints by region, then by zone.
 func CompareLocality(a, b sources.Endpoint) int {
 	return cmp.Or(cmp.Compare(a.Region, b.Region), cmp.Compare(a.Zone, b.Zone))
 }
 
+// EndpointsOf returns the endpoints of an app port. The app may be nil.
 func EndpointsOf(app *sources.App, port int) []sources.Endpoint {
 	if app == nil || port >= len(app.Ports) {
 		return nil

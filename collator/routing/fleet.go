@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// Fleet is the Envoys of one group, which all get the same resources.
+// Fleet is the Envoys that all get the same resources.
 type Fleet struct {
-	// Name is the group in the apps' HAPROXY_GROUP label, and node.cluster of
-	// the Envoys.
+	// Name is what apps have in their label HAPROXY_GROUP, and the Envoys in
+	// node.cluster.
 	Name string
 	// HTTP is what the http listener binds, and HTTPS the https listener; the
 	// zero value of HTTPS means that the fleet has none.
@@ -28,28 +28,28 @@ type Fleet struct {
 	HTTPSPublicPort uint16
 	// TLS is how the https listener meets clients.
 	TLS DownstreamTLS
-	// ACMEApp is the id of the app whose port 0 answers ACME challenges. New sets
-	// that of the Config.
+	// ACMEApp is the id of the app whose port 0 answers ACME challenges. A Collator sets
+	// it to that of its Config.
 	ACMEApp string
 	// ClustersOnDemand lets each Envoy load a cluster when the first request
 	// needs it: for very many apps, most of them idle. Its bootstrap must not
 	// subscribe to clusters.
 	ClustersOnDemand bool
-	// ServerNames are those whose certificates the Envoys get, so that none has the
-	// private keys of another fleet's: domains, or wildcards for all names below,
-	// as hostname.Domain writes them. All when empty.
+	// ServerNames are those whose certificates the Envoys get, so that no Envoy has the
+	// private keys of another fleet. Each is a domain, or a wildcard for all names below,
+	// as hostname.Domain writes it. If it is empty they get all certificates.
 	ServerNames []string
-	// CertificatesOnDemand lets each Envoy that can load a certificate when the
-	// first client asks for it, by the Resolver in a Change: for thousands of
-	// certificates. Envoys that cannot get a filter chain for each, as without it.
+	// CertificatesOnDemand lets each Envoy load a certificate when the first client asks
+	// for it: for thousands of certificates. Envoys that cannot do that get a filter chain
+	// for each certificate.
 	CertificatesOnDemand bool
-	// UpstreamCA holds the certificates, in PEM, of the authorities of apps that
-	// take TLS and ask to be verified.
+	// UpstreamCA has the authorities, in PEM, by which the certificates of apps are
+	// verified that take TLS and ask for it.
 	UpstreamCA []byte
 	// TCP says which TCP services are opened.
 	TCP TCPServices
-	// ReservedPorts are not given to TCP services: what listens there is none of
-	// the apps' business. Those of HTTP and HTTPS need not be among them.
+	// ReservedPorts are not given to TCP services. Those of HTTP and HTTPS need not be
+	// among them.
 	ReservedPorts []uint16
 	Options       Options
 }
@@ -99,8 +99,10 @@ func DefaultOptions() Options {
 	}
 }
 
+// HasHTTPS reports whether the fleet has an https listener.
 func (f *Fleet) HasHTTPS() bool { return f.HTTPS.IsValid() }
 
+// Check returns what makes the fleet unusable.
 func (f *Fleet) Check() error {
 	switch o := f.Options; {
 	case f.Name == "":
@@ -121,7 +123,7 @@ func (f *Fleet) Check() error {
 	return f.checkTLS()
 }
 
-// RedirectPort is the port in redirects; 0 when there is nothing to redirect to.
+// RedirectPort is the port of the https listener in redirects; 0 when the fleet has none.
 func (f *Fleet) RedirectPort() uint32 {
 	if !f.HasHTTPS() {
 		return 0

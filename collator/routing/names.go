@@ -15,6 +15,7 @@ type AppPort struct {
 	Port int
 }
 
+// String names the port in problems.
 func (p AppPort) String() string { return fmt.Sprintf("port %d of %s", p.Port, p.App) }
 
 // Compare orders ports by app id, then by index.
@@ -29,7 +30,7 @@ func (p AppPort) Cluster() string { return ClusterName(p.App, p.Port) }
 // releases and scaling, so that those are endpoint updates only.
 func ClusterName(app string, port int) string { return app + "_" + strconv.Itoa(port) }
 
-// SplitClusterName is the reverse of clusterName.
+// SplitClusterName is the reverse of ClusterName. The port of a name that is none is -1.
 func SplitClusterName(name string) (app string, port int) {
 	i := strings.LastIndexByte(name, '_')
 	port, err := strconv.Atoi(name[i+1:])
@@ -39,7 +40,7 @@ func SplitClusterName(name string) (app string, port int) {
 	return name[:i], port
 }
 
-// The listeners.
+// The listeners that a fleet always has, or may have.
 const (
 	HTTPListener  = "http"
 	HTTPSListener = "https"
@@ -66,14 +67,13 @@ const (
 	WildcardsScope = "*.*"
 )
 
-// SecretName is the name of the secret of a certificate. It is stable over
-// renewals: a renewal is a new secret of the same name, and the listener that
-// names it stays as it is.
+// SecretName is the name of the secret of a certificate. A renewal has the same name, so
+// that the listener that names it stays as it is.
 func SecretName(c *certs.Certificate) string { return c.Source + "/" + c.Name }
 
-// The secrets of a fleet that are no certificates. Their names have the slash that
-// no server name has: with certificates on demand Envoy asks for what a client
-// names. No source of certificates is called "fleet".
+// The secrets of a fleet that are no certificates. With certificates on demand Envoy asks
+// for secrets by the server name that a client sent: these have a slash, which no server
+// name has. No source of certificates is called "fleet".
 const (
 	// ClientCASecret has the authorities of clients.
 	ClientCASecret = "fleet/client-ca"

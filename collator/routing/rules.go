@@ -12,12 +12,14 @@ import (
 
 // Rule is what happens to the requests of a domain whose path has a prefix.
 type Rule struct {
-	Path     sources.Path
-	Redirect bool // plain HTTP to HTTPS
-	// HTTP is how requests are handled, by the first claim's word.
-	HTTP    sources.HTTP
+	Path sources.Path
+	// Redirect has plain HTTP redirected to HTTPS.
+	Redirect bool
+	// HTTP says how requests are handled, as the first claim asks for it.
+	HTTP sources.HTTP
+	// Targets share the requests.
 	Targets []Target
-	// Claim and order are of the first claim.
+	// Claim and Order are those of the first claim.
 	Claim Claim
 	Order int
 }
@@ -31,13 +33,13 @@ type Target struct {
 	Weight  uint32
 }
 
-// Loss is a rule that no request reaches, because of another.
+// Loss is a rule that no request reaches, because of the rule To.
 type Loss struct{ Rule, To Rule }
 
-// RulesOf returns what becomes of the requests of a domain, in the order in which
-// rules are tried: that of the largest order first, then the lowest app id, then the
-// lowest port, whatever the health of the apps, so that every replica decides
-// alike. A rule that no request could reach is a loss instead.
+// RulesOf returns what becomes of the requests for a domain, given the claims on it in
+// order. Rules are tried in the order returned: first the largest Order, then the lowest
+// app id, then the lowest port. The health of apps does not count, so every replica
+// decides alike. A rule that no request could reach is a loss.
 func RulesOf(claims []Claim) (rules []Rule, losses []Loss) {
 	seen := prefixes{exact: make(map[string]int), folded: make(map[string]int)}
 	for _, c := range Candidates(claims) {
@@ -55,7 +57,8 @@ func RulesOf(claims []Claim) (rules []Rule, losses []Loss) {
 	return rules, losses
 }
 
-// Candidates returns one rule for each path of each claim, in order.
+// Candidates returns a rule for each path of each claim, in the order in which they would
+// be tried.
 func Candidates(claims []Claim) []Rule {
 	var all []Rule
 	for _, c := range claims {
@@ -86,8 +89,8 @@ func Candidates(claims []Claim) []Rule {
 	return all
 }
 
-// shares reports whether a later claim gets a share of the rule's requests. It
-// must be as restricted: the rule's own restrictions hold for all of them.
+// shares reports whether a later rule gets a share of the requests of this one. Both must
+// be restricted alike: the restrictions of the first hold for all requests.
 func (r Rule) shares(later Rule) bool {
 	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP)
 }
@@ -129,7 +132,8 @@ func (p prefixes) add(path sources.Path, rule int) {
 	}
 }
 
-// covering returns the first rule whose prefix begins the path.
+// covering returns the first rule that takes all requests of the path: its prefix begins
+// the path.
 func (p prefixes) covering(path sources.Path) (rule int, ok bool) {
 	lower := strings.ToLower(path.Prefix)
 	consider := func(i int, found bool) {
@@ -139,8 +143,8 @@ func (p prefixes) covering(path sources.Path) (rule int, ok bool) {
 	}
 	for n := 1; n <= len(path.Prefix); n++ {
 		i, found := p.exact[path.Prefix[:n]]
-		// One that minds the case does not cover one that does not, unless it
-		// has no letters.
+		// A prefix for which case counts does not cover a path for which it does not,
+		// unless the prefix has no letters.
 		consider(i, found && (!path.IgnoreCase || strings.ToUpper(lower[:n]) == lower[:n]))
 		i, found = p.folded[lower[:n]]
 		consider(i, found)

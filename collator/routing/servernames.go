@@ -8,17 +8,16 @@ import (
 	"relay/internal/hostname"
 )
 
-// HasName reports whether the Envoys of a fleet are given the certificate for a
-// server name.
+// HasName reports whether the fleet is given the certificate for a server name.
 func (f *Fleet) HasName(name string) bool {
 	return len(f.ServerNames) == 0 || slices.ContainsFunc(f.ServerNames, func(pattern string) bool {
-		zone, wildcard := hostname.CutWildcard(pattern)
-		return name == pattern || wildcard && strings.HasSuffix(name, "."+zone)
+		parent, wildcard := hostname.CutWildcard(pattern)
+		return name == pattern || wildcard && strings.HasSuffix(name, "."+parent)
 	})
 }
 
-// OwnChains leaves out the server names, and the certificates of them, that are
-// none of the fleet's. All have the default certificate.
+// OwnChains returns the chains with those server names that are the fleet's, and their
+// certificates. Every fleet has the default certificate.
 func (f *Fleet) OwnChains(chains []TLSChain, secrets map[string]*certs.Certificate) ([]TLSChain, map[string]*certs.Certificate) {
 	if len(f.ServerNames) == 0 {
 		return chains, secrets

@@ -6,17 +6,19 @@ import (
 	"slices"
 )
 
-// ServiceIndex knows who wants each TCP port and, of the https listener, each
+// ServiceIndex knows which services want each TCP port, and the TLS connections for each
 // server name. Each list is sorted: the first service counts.
 type ServiceIndex struct {
 	Ports map[uint16][]Service
 	Names map[string][]Service
 }
 
+// NewServiceIndex returns an index without services.
 func NewServiceIndex() ServiceIndex {
 	return ServiceIndex{Ports: make(map[uint16][]Service), Names: make(map[string][]Service)}
 }
 
+// Remove takes a service out.
 func (x ServiceIndex) Remove(s Service) {
 	same := func(o Service) bool { return o.AppPort == s.AppPort }
 	drop(x.Ports, s.Listen, same)
@@ -32,6 +34,7 @@ func drop[K comparable](index map[K][]Service, key K, which func(Service) bool) 
 	}
 }
 
+// Add puts a service in.
 func (x ServiceIndex) Add(s Service) {
 	if s.Listen != 0 {
 		x.Ports[s.Listen] = slices.SortedFunc(slices.Values(append(x.Ports[s.Listen], s)), CompareServices)
@@ -41,7 +44,7 @@ func (x ServiceIndex) Add(s Service) {
 	}
 }
 
-// WantingNames returns the services that want the TLS connections for some name.
+// WantingNames returns all services that want the TLS connections for some server name.
 func (x ServiceIndex) WantingNames() []Service {
 	all := make(map[AppPort]Service)
 	for _, wanting := range x.Names {
@@ -52,18 +55,19 @@ func (x ServiceIndex) WantingNames() []Service {
 	return slices.SortedFunc(maps.Values(all), CompareServices)
 }
 
-// Opened returns the service behind a listener.
-func (x ServiceIndex) Opened(listener string) (Service, bool) {
+// Opened returns the service behind the listener of a TCP port. ok is false if there is
+// none, or if it is closed.
+func (x ServiceIndex) Opened(listener string) (s Service, ok bool) {
 	port, ok := TCPPort(listener)
 	if !ok || len(x.Ports[port]) == 0 {
 		return Service{}, false
 	}
-	s := x.Ports[port][0]
+	s = x.Ports[port][0]
 	return s, !s.Closed
 }
 
-// HTTPHolder returns the claim by which another app keeps its domain from being
-// passed through.
+// HTTPHolder returns the claim by which an app with a lower id has the domain in HTTP
+// mode, so that its TLS is not passed through to the service.
 func HTTPHolder(claims []Claim, s Service) (Claim, bool) {
 	i := slices.IndexFunc(claims, func(c Claim) bool { return c.Route })
 	if i < 0 || claims[i].App >= s.App {

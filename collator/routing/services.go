@@ -12,20 +12,25 @@ import (
 // IsTCP reports whether a port is no HTTP service, whatever the fleet.
 func IsTCP(port sources.Port) bool { return port.TCP != nil && !port.TCP.Implicit }
 
-// Service is an app port that is served by TCP, with all that its listener or
-// filter chain depends on.
+// Service is an app port that is served by TCP, with all that its listener or filter
+// chain depends on.
 type Service struct {
 	AppPort
 	// Listen is the port that Envoy opens for it; 0 is none.
-	Listen      uint16
-	Address     netip.Addr
+	Listen uint16
+	// Address is what the port is opened on; that of the http listener if it is not
+	// valid.
+	Address netip.Addr
+	// AcceptProxy is set if connections begin with a header of the PROXY protocol.
 	AcceptProxy bool
-	// Names are the server names by which clients of the https listener ask for
-	// it.
+	// Names are the server names whose TLS the https listener passes through.
 	Names []string
-	// Closed tells that it keeps its place, and nobody is let in.
-	Closed          bool
-	Networks        []netip.Prefix // that are let in; all when empty
+	// Closed is set if nobody is let in. The service keeps its port and names all the
+	// same: no other service gets them.
+	Closed bool
+	// Networks are those whose clients are let in; all when empty.
+	Networks []netip.Prefix
+	// BySource has the instance picked by the client's address.
 	BySource        bool
 	IdleTimeout     time.Duration
 	ConnectAttempts uint32
@@ -34,8 +39,8 @@ type Service struct {
 // CompareServices orders services by app id, then by port.
 func CompareServices(a, b Service) int { return a.Compare(b.AppPort) }
 
-// ServicesOf returns what the fleet serves of an app by TCP, and what it does
-// not.
+// ServicesOf returns what the fleet serves of an app by TCP. The problems say what the app
+// asks for and does not get. The app may be nil.
 func (f *Fleet) ServicesOf(id string, app *sources.App) (services []Service, problems []sources.Problem) {
 	for i := range PortCount(app) {
 		port := app.Ports[i]
@@ -54,6 +59,7 @@ func (f *Fleet) ServicesOf(id string, app *sources.App) (services []Service, pro
 	return services, problems
 }
 
+// serviceOf returns the service of a port, and why the port gets less than it asks for.
 func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	if f.TCP == TCPNone {
 		return s, []string{"is a TCP service, of which the fleet opens none (tcp: off)"}
@@ -90,7 +96,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	return s, problems
 }
 
-// closes says which restriction cannot be kept by TCP.
+// closes says which restriction of a port cannot be kept by TCP; empty if there is none.
 func (f *Fleet) closes(port sources.Port) string {
 	u := port.Upstream
 	switch {

@@ -27,12 +27,12 @@ func manyHeaders() sources.HeaderEdits {
 	return edits
 }
 
-// published returns the clusters that the scope of a domain names, as the
+// publishedClusters returns the clusters that the scope of a domain names, as the
 // publisher has it.
-func published(t *testing.T, c *Collator, r *recorder, domain string) string {
+func publishedClusters(t *testing.T, c *Collator, r *recorder, domain string) string {
 	t.Helper()
 	key := xds.Key{Type: xds.Scope, Name: domain}
-	msg, err := c.fleets[0].build(key)
+	msg, err := message(c.fleets[0], key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestBadRouteCostsItselfOnly(t *testing.T) {
 	c, r := newTest(t, Config{})
 	bad := withHTTP(webApp("/b", "d.test"), sources.HTTP{Paths: []sources.Path{{Prefix: "/b"}}, Order: 1, RequestHeaders: manyHeaders()})
 	syncApps(c, webApp("/a", "d.test"), bad)
-	if got := published(t, c, r, "d.test"); got != "/a_0" {
+	if got := publishedClusters(t, c, r, "d.test"); got != "/a_0" {
 		t.Errorf("d.test goes to %q, want /a_0 alone", got)
 	}
 	wantProblem(t, c, "/b", "no more than 1000 item(s)")
@@ -72,7 +72,7 @@ func TestBadRouteCostsItselfOnly(t *testing.T) {
 
 	// What the bad route would have taken goes to who is next.
 	updateApps(c, withHTTP(webApp("/a", "d.test"), sources.HTTP{ResponseHeaders: manyHeaders()}), webApp("/c", "d.test"))
-	if got := published(t, c, r, "d.test"); got != "/c_0" {
+	if got := publishedClusters(t, c, r, "d.test"); got != "/c_0" {
 		t.Errorf("d.test goes to %q, want /c_0", got)
 	}
 	wantProblem(t, c, "/c", "")
@@ -82,7 +82,7 @@ func TestBadRouteCostsItselfOnly(t *testing.T) {
 		h.RequestHeaders = sources.HeaderEdits{}
 		p.HTTP = &h
 	}))
-	if got := published(t, c, r, "d.test"); got != "/a_0 /b_0" {
+	if got := publishedClusters(t, c, r, "d.test"); got != "/a_0 /b_0" {
 		t.Errorf("d.test goes to %q, want both once their headers are few", got)
 	}
 	wantProblem(t, c, "/b", "")
@@ -102,17 +102,17 @@ func TestNothingIsRoutedToAClusterThatFailed(t *testing.T) {
 	}
 	broken := changed(share("/b"), func(p *sources.Port) { p.Upstream = &sources.Upstream{ConnectTimeout: -time.Second} })
 	syncApps(c, share("/a"), broken)
-	if got := published(t, c, r, "d.test"); got != "/a_0" {
+	if got := publishedClusters(t, c, r, "d.test"); got != "/a_0" {
 		t.Errorf("d.test goes to %q, want /a_0 alone", got)
 	}
 	wantProblem(t, c, "/b", `clusters "/b_0"`)
 	updateApps(c, share("/b"))
-	if got := published(t, c, r, "d.test"); got != "/a_0 /b_0" {
+	if got := publishedClusters(t, c, r, "d.test"); got != "/a_0 /b_0" {
 		t.Errorf("d.test goes to %q, want a share for /b", got)
 	}
 	// One that is published stays in use.
 	updateApps(c, broken)
-	if got := published(t, c, r, "d.test"); got != "/a_0 /b_0" {
+	if got := publishedClusters(t, c, r, "d.test"); got != "/a_0 /b_0" {
 		t.Errorf("d.test goes to %q, want a share for /b, whose last good cluster is there", got)
 	}
 	wantProblem(t, c, "/b", `clusters "/b_0"`)
@@ -172,7 +172,7 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 			all[key] = make(map[string]proto.Message)
 		}
 		if all[key][version] == nil {
-			msg, err := c.fleets[0].build(key)
+			msg, err := message(c.fleets[0], key)
 			if err != nil || msg == nil {
 				t.Fatalf("%s is published, and cannot be made: %v", quoted(key), err)
 			}
@@ -183,7 +183,7 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 		}
 		checkNames(t, key, all[key][version], func(kind xds.Type, name string) {
 			// What could never be made is named all the same.
-			if _, failed := c.fleets[0].failed[xds.Key{Type: kind, Name: name}]; !failed {
+			if _, failed := c.fleets[0].failed.resources[xds.Key{Type: kind, Name: name}]; !failed {
 				holds(t, r, key)(kind, name)
 			}
 		})
@@ -215,7 +215,7 @@ func TestKeptClusterIsWantedAgain(t *testing.T) {
 	c.UpdateApps(nil, []string{"/a"})
 	c.round()
 	cluster := xds.Key{Type: xds.Cluster, Name: "/a_0"}
-	if _, kept := f.references.kept[cluster]; !kept {
+	if _, kept := f.published.references.stillNamed[cluster]; !kept {
 		t.Fatal("the cluster is not kept")
 	}
 	broken := func(domains ...string) *sources.App {
@@ -227,7 +227,7 @@ func TestKeptClusterIsWantedAgain(t *testing.T) {
 	if _, ok := r.Versions[cluster]; !ok {
 		t.Error("the last good cluster was removed")
 	}
-	if got := published(t, c, r, "e.test"); got != "/a_0" {
+	if got := publishedClusters(t, c, r, "e.test"); got != "/a_0" {
 		t.Errorf("e.test goes to %q, want /a_0", got)
 	}
 	updateApps(c, broken())
@@ -241,7 +241,7 @@ func TestKeptClusterIsWantedAgain(t *testing.T) {
 // wantNoReferencesLost checks that what is named is published.
 func wantNoReferencesLost(t *testing.T, f *fleetState, r *recorder) {
 	t.Helper()
-	for by, names := range f.references.names {
+	for by, names := range f.published.references.names {
 		for _, name := range names {
 			holds(t, r, by)(name.Type, name.Name)
 		}
@@ -270,14 +270,14 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 			}
 			step(w, c)
 			all.check(t, c, r)
-			kept += len(f.references.kept)
+			kept += len(f.published.references.stillNamed)
 		}
 		turn(good)
 		c.round()
 		all.check(t, c, r)
 		wantSameAsFresh(t, c, r, cfg)
-		if n := len(f.references.kept); n > 0 {
-			t.Fatalf("seed %d: %d resources are kept that nothing names: %v", seed, n, f.references.kept)
+		if n := len(f.published.references.stillNamed); n > 0 {
+			t.Fatalf("seed %d: %d resources are kept that nothing names: %v", seed, n, f.published.references.stillNamed)
 		}
 	}
 	if kept == 0 {
@@ -301,7 +301,7 @@ func TestReferencesAreThoseOfTheMessages(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				msg, err := c.fleets[0].build(key)
+				msg, err := message(c.fleets[0], key)
 				if err != nil {
 					t.Fatal(err)
 				}

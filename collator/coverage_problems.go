@@ -1,0 +1,109 @@
+package collator
+
+import (
+	"fmt"
+	"slices"
+
+	"relay/certs"
+	"relay/collator/routing"
+)
+
+// reportCoverage says which apps redirect clients to https, where these refuse the
+// certificate, and which apps get no https, as a wildcard above their domain is passed
+// through. A problem ends when the domain is looked up and has it no more.
+func (f *fleetState) reportCoverage(covers []domainCoverage) {
+	for _, c := range covers {
+		problems := append(f.redirectProblems(c), f.passedProblems(c)...)
+		_, reported := f.coverageReported[c.domain]
+		if len(problems) == 0 && !reported {
+			continue
+		}
+		f.c.problems.set(owner{HTTPSProblem, f.Name, inDomain, c.domain}, problems...)
+		if f.coverageReported[c.domain] = struct{}{}; len(problems) == 0 {
+			delete(f.coverageReported, c.domain)
+		}
+	}
+}
+
+// passedProblems says which apps get no https, as a wildcard is passed through.
+func (f *fleetState) passedProblems(c domainCoverage) (problems []Problem) {
+	if c.wildcard == "" {
+		return nil
+	}
+	for _, one := range f.claimsOn(c.domain) {
+		if one.Route && one.App != c.passedTo.App {
+			problems = append(problems, Problem{App: one.App, Subject: c.domain, Reason: fmt.Sprintf(
+				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.Port, c.wildcard, c.passedTo)})
+		}
+	}
+	return problems
+}
+
+// redirectProblems says which apps redirect clients to https that refuse the
+// certificate there.
+func (f *fleetState) redirectProblems(c domainCoverage) (problems []Problem) {
+	if c.reason == "" {
+		return nil
+	}
+	claims := f.claimsOn(c.domain)
+	if !slices.ContainsFunc(claims, func(c routing.Claim) bool { return c.Redirect }) {
+		return nil
+	}
+	rules, _ := routing.RulesOf(claims)
+	done := make(map[routing.AppPort]struct{})
+	for _, r := range rules {
+		who := r.Claim.AppPort
+		if _, reported := done[who]; reported || !r.Redirect {
+			continue
+		}
+		done[who] = struct{}{}
+		problems = append(problems, Problem{App: who.App, Subject: c.domain, Reason: fmt.Sprintf(
+			"clients of port %d are redirected to https, where they get an error: %s", who.Port, c.reason)})
+	}
+	return problems
+}
+
+// reportInvalid says which certificates clients refuse for their dates: of those that
+// are in use, and of those in place of which another one is served.
+func (c *Collator) reportInvalid() {
+	var problems []Problem
+	tell := func(p certs.Problem) { problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason}) }
+	for _, p := range c.serving.invalid {
+		secret := routing.SecretName(p.Certificate)
+		switch {
+		case p.Instead == nil && c.coverage.uses(secret):
+			tell(p.Problem())
+		case p.Instead != nil:
+			instead, kept := c.coverage.picks(p.Names, secret)
+			if p.Names = instead; len(instead) > 0 {
+				tell(p.Problem())
+			}
+			if p.Names, p.Instead = kept, nil; len(kept) > 0 {
+				said := p.Problem()
+				said.Reason += " in a fleet that cannot serve the wildcard over it"
+				tell(said)
+			}
+		}
+	}
+	c.problems.set(owner{CertificateProblem, "", inDates, ""}, problems...)
+}
+
+// picks returns those of the domains that some fleet serves with another certificate
+// than the one given, and those that some fleet serves with this one.
+func (v *coverage) picks(domains []string, secret string) (another, same []string) {
+	for _, domain := range domains {
+		var other, this bool
+		for _, f := range v.fleets {
+			picked := f.picked[domain]
+			this = this || picked == secret
+			other = other || picked != secret && picked != ""
+		}
+		if other {
+			another = append(another, domain)
+		}
+		if this {
+			same = append(same, domain)
+		}
+	}
+	return another, same
+}
