@@ -29,10 +29,10 @@ test: tools check ## Run every test
 	go test -race ./...
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
-	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./cmd/relay
+	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e
 
 bench-marathon: $(ENVOY) ## Measure 10 000 and 50 000 apps: changes, CPU, a cold start, a storm of events; ROW=task or another for one
-	go test -run '^$$' -bench '^BenchmarkMarathon$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./cmd/relay
+	go test -run '^$$' -bench '^BenchmarkMarathon$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
 
 bench-xds: $(ENVOY) ## Measure the xDS server at 50 000 apps and 1000 Envoys; ROWS=small,large,... for a part
 	@go build -o bin/bench-xds ./cmd/bench-xds
@@ -42,7 +42,7 @@ model: ## Play five million random changes, faults and reconnections against the
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
 bench-certs: $(VAULT) $(ENVOY) ## Measure 5000 certificates in a real Vault, and one more in a real Envoy; fails when slower than promised
-	go test -run '^$$' -bench '^Benchmark(New)?Certificates?$$' -benchtime 1x ./cmd/relay
+	go test -run '^$$' -bench '^Benchmark(New)?Certificates?$$' -benchtime 1x ./e2e
 	go test -run '^$$' -bench . ./certs/dir ./certs/renewal
 	go test -run '^$$' -bench Coverage ./collator
 
@@ -51,10 +51,11 @@ build: ## Build ./bin/relay
 	@echo "== Relay: building (a few minutes the first time)"
 	@go build -v -ldflags "-X main.build=$$(git describe --always --dirty 2>/dev/null)" -o bin/relay ./cmd/relay 2>&1 | $(PROGRESS)
 
-check: ## Formatting, vet, staticcheck
+check: ## Formatting, vet, staticcheck, and what the documents name
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...
+	go test ./docs
 
 tools: $(ENVOY) $(OLDEST_ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl
 

@@ -12,27 +12,15 @@ import (
 	"strings"
 
 	"relay/internal/guard"
+	"relay/internal/secret"
 )
-
-// Token is a secret that no log, page or error can show: every way of printing
-// it gives "REDACTED".
-type Token string
-
-// String hides the token.
-func (Token) String() string { return "REDACTED" }
-
-// GoString hides the token from %#v.
-func (Token) GoString() string { return "REDACTED" }
-
-// MarshalText hides the token from encoders.
-func (Token) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
 // Access says who may use the endpoint. The zero value lets everyone who can
 // connect do everything.
 type Access struct {
 	// Token, when it returns one, is asked for: as "Authorization: Bearer", or
 	// as the password of basic authentication, which browsers can send.
-	Token func() Token
+	Token func() secret.String
 	// ClientCertificates asks for a client certificate that the TLS
 	// configuration of the listener verified. With a token, either will do.
 	ClientCertificates bool

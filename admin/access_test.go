@@ -9,11 +9,13 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"relay/internal/secret"
 )
 
 func TestAccess(t *testing.T) {
 	t.Parallel()
-	token := func() Token { return "s3cret" }
+	token := func() secret.String { return "s3cret" }
 	acme := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	tests := []struct {
 		name         string
@@ -29,7 +31,7 @@ func TestAccess(t *testing.T) {
 		{"token wrong", Access{Token: token}, "GET", "/", "10.0.0.1:1", "wrong", false, 401},
 		{"token", Access{Token: token}, "GET", "/", "10.0.0.1:1", "bearer", false, 200},
 		{"token as password", Access{Token: token}, "GET", "/metrics", "10.0.0.1:1", "basic", false, 200},
-		{"token file gone", Access{Token: func() Token { return "" }}, "GET", "/", "10.0.0.1:1", "empty", false, 401},
+		{"token file gone", Access{Token: func() secret.String { return "" }}, "GET", "/", "10.0.0.1:1", "empty", false, 401},
 		{"health without token", Access{Token: token}, "GET", "/healthz", "10.0.0.1:1", "", false, 200},
 		{"readiness without token", Access{Token: token}, "GET", "/readyz", "10.0.0.1:1", "", false, 200},
 		{"JSON without token", Access{Token: token}, "GET", "/api/v1/apps", "10.0.0.1:1", "", false, 401},
@@ -73,7 +75,7 @@ func TestAccess(t *testing.T) {
 			}
 		})
 	}
-	if s := fmt.Sprintf("%v %#v %s", Token("s3cret"), Token("s3cret"), Access{Token: token}.Token()); strings.Contains(s, "s3cret") {
+	if s := fmt.Sprintf("%v %#v %s", secret.String("s3cret"), secret.String("s3cret"), Access{Token: token}.Token()); strings.Contains(s, "s3cret") {
 		t.Errorf("a token prints as %s", s)
 	}
 }

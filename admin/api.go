@@ -3,11 +3,11 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
+
+	"relay/xds"
 )
 
 // api adds the JSON routes. Each answers with an object that has one list, so
@@ -19,7 +19,7 @@ func (s *Server) api(mux *http.ServeMux) {
 		})
 	}
 	list("apps", func() any { return orEmpty(s.cfg.State.Apps()) })
-	list("certificates", func() any { return s.certificates() })
+	list("certificates", func() any { return orEmpty(s.cfg.State.Certificates()) })
 	list("fleets", func() any { return s.fleets() })
 	list("problems", func() any { return s.problems() })
 	list("sources", func() any { return s.sources() })
@@ -94,34 +94,26 @@ func (s *Server) problems() []ProblemView {
 	return list
 }
 
-func (s *Server) certificates() []CertificateView {
-	now := time.Now()
-	list := orEmpty(slices.Clone(s.cfg.State.Certificates()))
-	for i := range list {
-		list[i].DaysLeft = int(math.Floor(list[i].NotAfter.Sub(now).Hours() / 24))
-	}
-	return list
-}
-
 func (s *Server) fleets() []FleetView {
 	fleets := orEmpty(slices.Clone(s.cfg.State.Fleets()))
 	for i := range fleets {
 		envoys := orEmpty(slices.Clone(fleets[i].Envoys))
 		for j := range envoys {
-			envoys[j].Types = redactLacks(envoys[j].Types)
+			envoys[j].Types = redactTypes(envoys[j].Types)
 		}
 		fleets[i].Envoys = envoys
 	}
 	return fleets
 }
 
-func redactLacks(types []TypeView) []TypeView {
+func redactTypes(types []xds.TypeStatus) []xds.TypeStatus {
 	types = slices.Clone(types)
 	for i := range types {
-		types[i].Lacks = slices.Clone(types[i].Lacks)
-		for j := range types[i].Lacks {
-			types[i].Lacks[j].Error = redact(types[i].Lacks[j].Error)
+		stale := slices.Clone(types[i].Stale)
+		for j := range stale {
+			stale[j].Message = redact(stale[j].Message)
 		}
+		types[i].Stale = stale
 	}
 	return types
 }

@@ -18,7 +18,9 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/collator"
 	"relay/internal/logtest"
+	"relay/internal/secret"
 )
 
 // guarded is an endpoint that takes a token or a certificate, and a client that
@@ -42,7 +44,7 @@ func startGuarded(t *testing.T, change func(*Config)) *guarded {
 	cfg.TLS.ClientAuth, cfg.TLS.ClientCAs = tls.VerifyClientCertIfGiven, x509.NewCertPool()
 	cfg.TLS.ClientCAs.AppendCertsFromPEM(g.ca.RootPEM())
 	cfg.Log = slog.New(slog.NewTextHandler(g.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	cfg.Access = Access{Token: func() Token { return "s3cret" }, ClientCertificates: true, HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	cfg.Access = Access{Token: func() secret.String { return "s3cret" }, ClientCertificates: true, HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	change(&cfg)
 	g.address = strings.TrimPrefix(serve(t, cfg), "http://")
 	g.good = g.client(g.config(nil, certstest.Options{}))
@@ -333,7 +335,7 @@ type slowState struct {
 	entered, leave chan struct{}
 }
 
-func (s slowState) Apps() []AppView {
+func (s slowState) Apps() []collator.AppView {
 	s.entered <- struct{}{}
 	<-s.leave
 	return nil

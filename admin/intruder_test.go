@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"relay/internal/secret"
 )
 
 // A page of another site, in the browser of somebody who may use the endpoint,
@@ -81,7 +83,7 @@ func TestIntruders(t *testing.T) {
 	t.Parallel()
 	cfg := newConfig(fakeState{})
 	cfg.Pprof = true
-	cfg.Access = Access{Token: func() Token { return "s3cret" }, HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.7.0/24")}}
+	cfg.Access = Access{Token: func() secret.String { return "s3cret" }, HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.7.0/24")}}
 	address := strings.TrimPrefix(serve(t, cfg), "http://")
 	long := strings.Repeat("x", 20<<10)
 	tests := []struct {

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"relay/collator"
+	"relay/xds"
 )
 
 // A page with everything would be megabytes at thousands of apps, every few
@@ -37,7 +40,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"stamp": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"days":  days,
 	"until": func(t time.Time) string { return ago(time.Until(t)) },
-	"left":  func(t *time.Time) string { return days(int(math.Floor(time.Until(*t).Hours() / 24))) },
+	"left":  func(t time.Time) string { return days(int(math.Floor(time.Until(t).Hours() / 24))) },
 	"state": certificateState,
 	"count": count,
 	"some":  some,
@@ -55,13 +58,13 @@ type pageData struct {
 
 	Problems, Certificates             int
 	ShownProblems                      []ProblemView
-	ShownCertificates                  []CertificateView
+	ShownCertificates                  []collator.CertificateView
 	HiddenProblems, HiddenCertificates int
 	UnusedCertificates                 int
 
 	Uncovered, HiddenUncovered int
 	UncoveredKnown             bool
-	ShownUncovered             []UncoveredView
+	ShownUncovered             []collator.UncoveredDomain
 }
 
 type pageFleet struct {
@@ -71,7 +74,7 @@ type pageFleet struct {
 }
 
 type pageEnvoy struct {
-	EnvoyView
+	xds.StreamStatus
 	Lacking, Behind int
 }
 
@@ -91,8 +94,8 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) pageData() pageData {
-	problems, certificates := s.problems(), s.certificates()
-	slices.SortStableFunc(certificates, func(a, b CertificateView) int { return a.NotAfter.Compare(b.NotAfter) })
+	problems, certificates := s.problems(), slices.Clone(s.cfg.State.Certificates())
+	slices.SortStableFunc(certificates, func(a, b collator.CertificateView) int { return a.NotAfter.Compare(b.NotAfter) })
 	used, unused := apart(certificates)
 	uncovered, known := s.cfg.State.Uncovered()
 	d := pageData{
@@ -145,7 +148,7 @@ func shownProblems(problems []ProblemView) []ProblemView {
 }
 
 // apart takes those apart that nobody has to care for: they come last.
-func apart(certificates []CertificateView) (used, unused []CertificateView) {
+func apart(certificates []collator.CertificateView) (used, unused []collator.CertificateView) {
 	for _, c := range certificates {
 		if c.Unused {
 			unused = append(unused, c)
@@ -170,15 +173,15 @@ func some(domains []string) (shown struct {
 func newPageFleet(f FleetView) pageFleet {
 	var envoys []pageEnvoy
 	for _, e := range f.Envoys {
-		p := pageEnvoy{EnvoyView: e}
+		p := pageEnvoy{StreamStatus: e}
 		for _, t := range e.Types {
-			p.Lacking += t.Lacking
+			p.Lacking += t.StaleCount
 			p.Behind += t.Behind
 		}
 		envoys = append(envoys, p)
 	}
 	slices.SortStableFunc(envoys, func(a, b pageEnvoy) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.NodeID, b.NodeID))
 	})
 	shown := envoys[:min(len(envoys), maxEnvoys)]
 	return pageFleet{FleetView: f, Shown: shown, Hidden: len(envoys) - len(shown)}
@@ -209,7 +212,7 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// days words CertificateView.DaysLeft, which is rounded down.
+// days words DaysLeft of a certificate, which is rounded down.
 func days(n int) string {
 	switch {
 	case n < -2:

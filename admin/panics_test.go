@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"relay/collator"
 	"relay/internal/logtest"
 )
 
 // brokenState panics when apps are asked for.
 type brokenState struct{ fakeState }
 
-func (brokenState) Apps() []AppView { panic("no such app") }
+func (brokenState) Apps() []collator.AppView { panic("no such app") }
 
 // A handler that panics ends its connection, and leaves no place for a request
 // taken, however often it does.

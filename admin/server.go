@@ -122,7 +122,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	<-served
 	for _, r := range s.reloads {
-		r.wait(limit)
+		r.Wait(limit)
 	}
 	return ctx.Err()
 }
@@ -153,7 +153,7 @@ func (s *Server) routes() http.Handler {
 }
 
 func (s *Server) reload(name string, run func(context.Context) error) *reload {
-	r := &reload{name: name, run: run, ctx: s.stopping, log: s.cfg.Log}
+	r := newReload(s.stopping, name, run, s.cfg.Log)
 	s.reloads = append(s.reloads, r)
 	return r
 }

@@ -12,13 +12,16 @@ import (
 	"testing"
 	"time"
 
+	"relay/collator"
+	"relay/xds"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	failing := newConfig(fakeState{notReady: []string{"marathon: not read yet", "vault at https://u:hunter2@v.test: not read yet"},
-		certificates: []CertificateView{{Name: "a.test", ServedFor: []string{"a.test"}}}})
+		certificates: []collator.CertificateView{{Name: "a.test", Serves: []string{"a.test"}}}})
 	failing.ReloadApps = func(context.Context) error {
 		return errors.New("marathon: Get \"http://user:hunter2@m.test/v2/apps\": refused")
 	}
@@ -144,21 +147,21 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 		state.problems = append(state.problems, ProblemView{Kind: ProblemApp, Subject: "/a", Reason: "r"})
 	}
 	for range maxEnvoys + 1000 {
-		state.fleets[0].Envoys = append(state.fleets[0].Envoys, EnvoyView{ID: "a", Types: []TypeView{{Type: "scopes"}}})
+		state.fleets[0].Envoys = append(state.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: []xds.TypeStatus{{Type: xds.Scope}}})
 	}
 	state.fleets[0].Envoys = append(state.fleets[0].Envoys,
-		EnvoyView{ID: "late", Types: []TypeView{{Type: "scopes", Behind: 1}}},
-		EnvoyView{ID: "refuses", Types: []TypeView{{Type: "scopes", Lacking: 1, Lacks: []LackView{{Name: "s", Error: "e"}}}}})
+		xds.StreamStatus{NodeID: "late", Types: []xds.TypeStatus{{Type: xds.Scope, Behind: 1}}},
+		xds.StreamStatus{NodeID: "refuses", Types: []xds.TypeStatus{{Type: xds.Scope, StaleCount: 1, Stale: []xds.StaleResource{{Name: "s", Message: "e"}}}}})
 	soon := time.Now().Add(time.Hour)
 	for range maxCertificates + 2 {
-		state.certificates = append(state.certificates, CertificateView{Name: "c", NotAfter: soon.Add(time.Hour)})
+		state.certificates = append(state.certificates, collator.CertificateView{Name: "c", NotAfter: soon.Add(time.Hour)})
 	}
-	state.certificates = append(state.certificates, CertificateView{Name: "first", NotAfter: soon})
+	state.certificates = append(state.certificates, collator.CertificateView{Name: "first", NotAfter: soon})
 
 	d := New(newConfig(state), nil).pageData()
 	f := d.Fleets[0]
-	if f.Shown[0].ID != "refuses" || f.Shown[1].ID != "late" || len(f.Shown) != maxEnvoys || f.Hidden != 1002 {
-		t.Errorf("shows %s, %s and %d Envoys, hides %d", f.Shown[0].ID, f.Shown[1].ID, len(f.Shown), f.Hidden)
+	if f.Shown[0].NodeID != "refuses" || f.Shown[1].NodeID != "late" || len(f.Shown) != maxEnvoys || f.Hidden != 1002 {
+		t.Errorf("shows %s, %s and %d Envoys, hides %d", f.Shown[0].NodeID, f.Shown[1].NodeID, len(f.Shown), f.Hidden)
 	}
 	if d.ShownCertificates[0].Name != "first" || d.HiddenCertificates != 3 || d.HiddenProblems != 5 || d.Envoys != 1102 {
 		t.Errorf("first certificate %s, hides %d certificates and %d problems of %d Envoys", d.ShownCertificates[0].Name, d.HiddenCertificates, d.HiddenProblems, d.Envoys)

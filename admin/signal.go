@@ -5,9 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
+	"relay/internal/coalesce"
 	"relay/internal/panics"
 )
 
@@ -17,63 +17,20 @@ const signalWait = 4 * time.Second
 
 var errStopping = errors.New("shutting down")
 
-// reload runs one kind of reload: one at a time, however many ask for it. Who
-// asks while one runs is answered by the next, as the running one may have
-// read what is old by now.
+// reload runs one kind of reload, however many ask for it.
 type reload struct {
+	*coalesce.Runner
 	name string
 	run  func(context.Context) error
 	// ctx ends with the server, not with the request that asked.
 	ctx context.Context
 	log *slog.Logger
-
-	mu      sync.Mutex
-	pending *outcome
-	ended   chan struct{} // nil unless work runs; closed when it returns
 }
 
-// outcome is the result of one run: err may be read once done is closed.
-type outcome struct {
-	done chan struct{}
-	err  error
-}
-
-// request asks for a run that starts from now on.
-func (r *reload) request() *outcome {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.pending == nil {
-		r.pending = &outcome{done: make(chan struct{})}
-	}
-	if r.ended == nil {
-		r.ended = make(chan struct{})
-		go r.work()
-	}
-	return r.pending
-}
-
-// work runs until nobody has asked again.
-func (r *reload) work() {
-	for {
-		o := r.next()
-		if o == nil {
-			return
-		}
-		o.err = r.once()
-		close(o.done)
-	}
-}
-
-func (r *reload) next() *outcome {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	o := r.pending
-	r.pending = nil
-	if o == nil {
-		close(r.ended)
-		r.ended = nil
-	}
-	return o
+func newReload(ctx context.Context, name string, run func(context.Context) error, log *slog.Logger) *reload {
+	r := &reload{name: name, run: run, ctx: ctx, log: log}
+	r.Runner = coalesce.NewRunner(r.once)
+	return r
 }
 
 func (r *reload) once() error {
@@ -90,20 +47,6 @@ func (r *reload) once() error {
 	return nil
 }
 
-// wait returns when nothing runs any more, or when ctx ends.
-func (r *reload) wait(ctx context.Context) {
-	r.mu.Lock()
-	ended := r.ended
-	r.mu.Unlock()
-	if ended == nil {
-		return
-	}
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-}
-
 // hook has reloads run, each on its own: one whose source is away keeps no other
 // from running, be it asked for by this hook or by another.
 type hook []*reload
@@ -118,18 +61,18 @@ func (h hook) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	outcomes := make([]*outcome, len(h))
+	runs := make([]*coalesce.Run, len(h))
 	for i, r := range h {
-		outcomes[i] = r.request()
+		runs[i] = r.Ask()
 	}
 	wait, cancel := context.WithTimeout(req.Context(), signalWait)
 	defer cancel()
 	var errs []error
 	done := 0
-	for _, o := range outcomes {
-		if o.ended(wait, stopping) {
+	for _, run := range runs {
+		if ended(run, wait, stopping) {
 			done++
-			errs = append(errs, o.err)
+			errs = append(errs, run.Err())
 		}
 	}
 	err := errors.Join(errs...)
@@ -139,7 +82,7 @@ func (h hook) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
 	case err != nil:
 		http.Error(w, redact(err.Error()), http.StatusInternalServerError)
-	case done < len(outcomes):
+	case done < len(runs):
 		w.WriteHeader(http.StatusAccepted)
 	default:
 		w.WriteHeader(http.StatusNoContent)
@@ -148,15 +91,15 @@ func (h hook) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // ended waits for the end of a run, or of one of the contexts, and reports
 // whether the run has ended.
-func (o *outcome) ended(wait, stopping context.Context) bool {
+func ended(run *coalesce.Run, wait, stopping context.Context) bool {
 	select {
-	case <-o.done:
+	case <-run.Done():
 		return true
 	case <-wait.Done():
 	case <-stopping.Done():
 	}
 	select {
-	case <-o.done:
+	case <-run.Done():
 		return true
 	default:
 		return false

@@ -52,7 +52,7 @@ func TestSlowReload(t *testing.T) {
 				if got := post(t.Context(), s.Handler(), usr1); got != tt.status || time.Since(start) != tt.after {
 					t.Errorf("%d after %v, want %d after %v", got, time.Since(start), tt.status, tt.after)
 				}
-				s.reloads[0].wait(t.Context())
+				s.reloads[0].Wait(t.Context())
 				if !applied.Load() || time.Since(start) != tt.takes {
 					t.Errorf("the reload ended after %v, want it to go on for %v", time.Since(start), tt.takes)
 				}
@@ -74,7 +74,7 @@ func TestClientThatGoesAway(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		post(ctx, s.Handler(), usr1)
-		s.reloads[0].wait(t.Context())
+		s.reloads[0].Wait(t.Context())
 		if !applied.Load() {
 			t.Error("the reload did not outlive its client")
 		}

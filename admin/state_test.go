@@ -4,10 +4,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"relay/collator"
+	"relay/sources"
+	"relay/xds"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -21,43 +28,49 @@ type fakeState struct {
 	counts       Counts
 	sources      []SourceView
 	fleets       []FleetView
-	apps         []AppView
-	certificates []CertificateView
+	apps         []collator.AppView
+	certificates []collator.CertificateView
 	problems     []ProblemView
-	uncovered    []UncoveredView
+	uncovered    []collator.UncoveredDomain
 }
 
-func (f fakeState) NotReady() []string              { return f.notReady }
-func (f fakeState) Counts() Counts                  { return f.counts }
-func (f fakeState) Sources() []SourceView           { return f.sources }
-func (f fakeState) Fleets() []FleetView             { return f.fleets }
-func (f fakeState) Apps() []AppView                 { return f.apps }
-func (f fakeState) Certificates() []CertificateView { return f.certificates }
-func (f fakeState) Problems() []ProblemView         { return f.problems }
-func (f fakeState) Uncovered() ([]UncoveredView, bool) {
+func (f fakeState) NotReady() []string       { return f.notReady }
+func (f fakeState) Counts() Counts           { return f.counts }
+func (f fakeState) Sources() []SourceView    { return f.sources }
+func (f fakeState) Fleets() []FleetView      { return f.fleets }
+func (f fakeState) Apps() []collator.AppView { return f.apps }
+func (f fakeState) Certificates() []collator.CertificateView {
+	all := slices.Clone(f.certificates)
+	for i, c := range all {
+		all[i].DaysLeft = int(math.Floor(time.Until(c.NotAfter).Hours() / 24))
+	}
+	return all
+}
+func (f fakeState) Problems() []ProblemView { return f.problems }
+func (f fakeState) Uncovered() ([]collator.UncoveredDomain, bool) {
 	return f.uncovered, len(f.notReady) == 0
 }
 func (f fakeState) Explain(string) (any, bool) { return nil, false }
-func (f fakeState) App(id string) (AppView, bool) {
+func (f fakeState) App(id string) (collator.AppView, bool) {
 	for _, a := range f.apps {
 		if a.ID == id {
 			return a, true
 		}
 	}
-	return AppView{}, false
+	return collator.AppView{}, false
 }
 
 // busyState has one of everything, with texts as long as they get.
 func busyState() fakeState {
 	now := time.Now()
 	long := strings.Repeat("averylonglabel", 4)
-	types := func(behind int, lacks ...LackView) []TypeView {
-		return []TypeView{
-			{Type: "clusters", Sent: 41, Acked: 41},
-			{Type: "endpoints", Sent: 42, Acked: 42 - uint64(behind), Behind: behind, InFlight: behind > 0},
-			{Type: "listeners", Sent: 3, Acked: 3},
-			{Type: "scopes", Sent: 40, Acked: 40, Lacks: lacks, Lacking: len(lacks)},
-			{Type: "secrets", Sent: 12, Acked: 12},
+	types := func(behind int, stale ...xds.StaleResource) []xds.TypeStatus {
+		return []xds.TypeStatus{
+			{Type: xds.Cluster, Sent: 41, Acked: 41},
+			{Type: xds.Endpoint, Sent: 42, Acked: 42 - uint64(behind), Behind: behind, InFlight: behind > 0},
+			{Type: xds.Listener, Sent: 3, Acked: 3},
+			{Type: xds.Scope, Sent: 40, Acked: 40, Stale: stale, StaleCount: len(stale)},
+			{Type: xds.Secret, Sent: 12, Acked: 12},
 		}
 	}
 	return fakeState{
@@ -68,21 +81,21 @@ func busyState() fakeState {
 			{Name: "/etc/relay/certs", Kind: "dir", Connected: true, LastSync: now.Add(-50 * time.Minute), LastError: "default.pem: the key does not match", Items: 1},
 		},
 		fleets: []FleetView{
-			{Name: "external", Revision: 42, Resources: map[string]int{"clusters": 12345, "endpoints": 12345, "listeners": 2, "scopes": 20210, "secrets": 812}, Envoys: []EnvoyView{
-				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:41234", Connected: now.Add(-26 * time.Hour), Types: types(0)},
-				{ID: "edge-2." + long + ".test", Version: "1.40.0", Address: "[fd00:1:2:3:4:5:6:7]:41234", Connected: now.Add(-90 * time.Second), Types: types(0, LackView{Name: long + ".test", By: "this Envoy", Since: now.Add(-5 * time.Minute), Older: true, Retry: &now, Error: "Error adding/updating scope(s) " + long + ".test: unknown cluster '/shop/" + long + "_0'"})},
-				{ID: "edge-3", Version: "1.39.2", Address: "10.0.1.3:41234", Connected: now.Add(-72 * time.Hour), Types: types(2)},
+			{Name: "external", Revision: 42, Resources: map[string]int{"clusters": 12345, "endpoints": 12345, "listeners": 2, "scopes": 20210, "secrets": 812}, Envoys: []xds.StreamStatus{
+				{NodeID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:41234", Since: now.Add(-26 * time.Hour), Types: types(0)},
+				{NodeID: "edge-2." + long + ".test", Version: "1.40.0", Address: "[fd00:1:2:3:4:5:6:7]:41234", Since: now.Add(-90 * time.Second), Types: types(0, xds.StaleResource{Name: long + ".test", By: xds.ThisEnvoy, Since: now.Add(-5 * time.Minute), HasOlder: true, Retry: now, Message: "Error adding/updating scope(s) " + long + ".test: unknown cluster '/shop/" + long + "_0'"})},
+				{NodeID: "edge-3", Version: "1.39.2", Address: "10.0.1.3:41234", Since: now.Add(-72 * time.Hour), Types: types(2)},
 			}},
 			{Name: "internal", Revision: 7, Resources: map[string]int{"clusters": 40}},
 		},
-		apps: []AppView{{ID: "/shop/web", Version: "v1", Ports: []PortView{{Index: 0, Groups: []string{"external"}, Domains: []string{"shop.test"}, Endpoints: []EndpointView{{Address: "10.0.0.7:31044", Health: "healthy"}}}}}},
-		certificates: []CertificateView{
-			{Source: "vault", Name: "shop.test", ServerNames: []string{"shop.test", "*.shop.test"}, ServedFor: []string{"shop.test", "*.shop.test"}, Domains: []string{"a.shop.test", "b.shop.test", "c.shop.test", "d.shop.test", "e.shop.test", "shop.test"}, DomainCount: 6, NotAfter: now.Add(60*24*time.Hour + time.Hour), Fingerprint: strings.Repeat("ab", 32)},
+		apps: []collator.AppView{{ID: "/shop/web", Version: "v1", Ports: []collator.PortView{{Fleets: []string{"external"}, Domains: []string{"shop.test"}, Endpoints: []collator.EndpointView{{Address: netip.MustParseAddrPort("10.0.0.7:31044"), Health: sources.Healthy}}}}}},
+		certificates: []collator.CertificateView{
+			{Source: "vault", Name: "shop.test", ServerNames: []string{"shop.test", "*.shop.test"}, Serves: []string{"shop.test", "*.shop.test"}, Domains: []string{"a.shop.test", "b.shop.test", "c.shop.test", "d.shop.test", "e.shop.test", "shop.test"}, DomainCount: 6, NotAfter: now.Add(60*24*time.Hour + time.Hour), Fingerprint: strings.Repeat("ab", 32)},
 			{Source: "dir", Name: "/etc/relay/certs/" + long + ".pem", Default: true, NotAfter: now.Add(-10 * 24 * time.Hour)},
-			{Source: "vault", Name: "old." + long + ".test", ServedFor: []string{"old.test"}, Unused: true, NotAfter: now.Add(-400 * 24 * time.Hour)},
-			{Source: "vault", Name: "soon.test", ServedFor: []string{"soon.test"}, Domains: []string{"soon.test"}, DomainCount: 1, NotAfter: now.Add(9*24*time.Hour + time.Hour)},
+			{Source: "vault", Name: "old." + long + ".test", Serves: []string{"old.test"}, Unused: true, NotAfter: now.Add(-400 * 24 * time.Hour)},
+			{Source: "vault", Name: "soon.test", Serves: []string{"soon.test"}, Domains: []string{"soon.test"}, DomainCount: 1, NotAfter: now.Add(9*24*time.Hour + time.Hour)},
 		},
-		uncovered: []UncoveredView{
+		uncovered: []collator.UncoveredDomain{
 			{Fleet: "external", Domain: "new." + long + "." + long + ".test", Wanted: true, Reason: "*.test of vault/" + long + ".test covers one level of names only"},
 			{Fleet: "external", Domain: "plain.test", Reason: "no certificate covers it"},
 		},
@@ -100,8 +113,8 @@ func manyState() fakeState {
 	state := fakeState{}
 	for i := range 5000 {
 		domain := fmt.Sprintf("app-%d.example.test", i)
-		state.uncovered = append(state.uncovered, UncoveredView{Fleet: "external", Domain: domain, Wanted: i < 20, Reason: "no certificate covers it"})
-		c := CertificateView{Source: "vault", Name: domain, NotAfter: time.Now().AddDate(0, 0, i%90), Unused: i%2 > 0}
+		state.uncovered = append(state.uncovered, collator.UncoveredDomain{Fleet: "external", Domain: domain, Wanted: i < 20, Reason: "no certificate covers it"})
+		c := collator.CertificateView{Source: "vault", Name: domain, NotAfter: time.Now().AddDate(0, 0, i%90), Unused: i%2 > 0}
 		if !c.Unused {
 			c.Domains, c.DomainCount = []string{domain}, 1
 		}

@@ -1,6 +1,11 @@
 package admin
 
-import "time"
+import (
+	"time"
+
+	"relay/collator"
+	"relay/xds"
+)
 
 // State is what the process shows of itself. Its methods are called from many
 // goroutines at once, return at once, and return values that are not modified
@@ -12,13 +17,13 @@ type State interface {
 	Counts() Counts
 	Sources() []SourceView
 	Fleets() []FleetView
-	Apps() []AppView
+	Apps() []collator.AppView
 	// App returns the app with the given absolute id, such as "/shop/web".
-	App(id string) (AppView, bool)
-	Certificates() []CertificateView
+	App(id string) (collator.AppView, bool)
+	Certificates() []collator.CertificateView
 	// Uncovered are the domains without a certificate, those first that should
 	// have one; known is false until apps and certificates have been read.
-	Uncovered() (domains []UncoveredView, known bool)
+	Uncovered() (domains []collator.UncoveredDomain, known bool)
 	Problems() []ProblemView
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
@@ -54,127 +59,8 @@ type FleetView struct {
 	// Revision counts the changes published to this fleet.
 	Revision uint64 `json:"revision"`
 	// Resources counts the resources by type, such as "clusters".
-	Resources map[string]int `json:"resources"`
-	Envoys    []EnvoyView    `json:"envoys"`
-}
-
-// EnvoyView is one Envoy with an open stream.
-type EnvoyView struct {
-	// ID is the node id that the Envoy gave.
-	ID string `json:"id"`
-	// Version is that of the Envoy build.
-	Version string `json:"version"`
-	// Address is where the stream comes from.
-	Address   string    `json:"address"`
-	Connected time.Time `json:"connected"`
-	// CertificateExpires is when the certificate expires that the Envoy showed; nil
-	// if it showed none.
-	CertificateExpires *time.Time `json:"certificateExpires,omitempty"`
-	Types              []TypeView `json:"types,omitempty"`
-}
-
-// TypeView is how far an Envoy has come with one resource type. Revisions are
-// those of the fleet.
-type TypeView struct {
-	// Type is the resource type, such as "clusters".
-	Type string `json:"type"`
-	// Sent is the revision up to which the Envoy was sent everything.
-	Sent uint64 `json:"sent"`
-	// Acked is the revision up to which it acknowledged everything.
-	Acked uint64 `json:"acked"`
-	// Lacks are resources that it does not have as they are, since it or others of
-	// its version rejected them; Lacking counts them, where not all are listed.
-	Lacks   []LackView `json:"lacks,omitempty"`
-	Lacking int        `json:"lacking,omitempty"`
-	// Behind counts the resources it has yet to be sent or to acknowledge.
-	Behind int `json:"behind"`
-	// InFlight is set while a response waits for its answer.
-	InFlight bool `json:"inFlight"`
-}
-
-// LackView is a resource that an Envoy does not have as it is.
-type LackView struct {
-	Name string `json:"name"`
-	// By is who rejected it: "this Envoy", or "others of its version".
-	By    string    `json:"by"`
-	Since time.Time `json:"since"`
-	// Error is the reason in the words of Envoy.
-	Error string `json:"error"`
-	// Retry is when the Envoy is offered it again; nil if it is not until it changes.
-	Retry *time.Time `json:"retry,omitempty"`
-	// Older tells that the Envoy has an older version of it, and not none.
-	Older bool `json:"older"`
-}
-
-// AppView is one app as it is routed.
-type AppView struct {
-	ID      string     `json:"id"`
-	Version string     `json:"version"`
-	Ports   []PortView `json:"ports"`
-}
-
-// PortView is one declared port of an app.
-type PortView struct {
-	Index int    `json:"index"`
-	Name  string `json:"name,omitempty"`
-	// Groups are the fleets that route the port.
-	Groups    []string       `json:"groups,omitempty"`
-	Domains   []string       `json:"domains,omitempty"`
-	Endpoints []EndpointView `json:"endpoints,omitempty"`
-	Excluded  []ExcludedView `json:"excluded,omitempty"`
-}
-
-// EndpointView is an address in rotation.
-type EndpointView struct {
-	Address string `json:"address"`
-	// Health is "healthy", "degraded" or "draining".
-	Health string `json:"health"`
-	Task   string `json:"task,omitempty"`
-	Region string `json:"region,omitempty"`
-	Zone   string `json:"zone,omitempty"`
-}
-
-// ExcludedView is a task that gets no requests, and why.
-type ExcludedView struct {
-	Task   string `json:"task"`
-	Reason string `json:"reason"`
-}
-
-// CertificateView is a certificate without its key.
-type CertificateView struct {
-	// Source is "vault" or "dir".
-	Source      string    `json:"source"`
-	Name        string    `json:"name"`
-	ServerNames []string  `json:"serverNames,omitempty"`
-	NotAfter    time.Time `json:"notAfter"`
-	// DaysLeft is set by this package from NotAfter: whole days, rounded down,
-	// so negative from the moment of expiry.
-	DaysLeft int `json:"daysLeft"`
-	// Fingerprint is the SHA-256 of the leaf in hex.
-	Fingerprint string `json:"fingerprint"`
-	// ServedFor are the server names it is served for: fewer than ServerNames
-	// where another certificate is preferred.
-	ServedFor []string `json:"servedFor,omitempty"`
-	// Default tells that it answers clients without a known server name.
-	Default bool `json:"default,omitempty"`
-	// Domains are the routed domains that it is served with, and DomainCount is
-	// their number.
-	Domains     []string `json:"domains,omitempty"`
-	DomainCount int      `json:"domainCount"`
-	// Unused tells that it is no domain's and not the default one; false until that
-	// is known.
-	Unused bool `json:"unused"`
-}
-
-// UncoveredView is a domain that a fleet routes, whose https clients refuse what
-// they are shown.
-type UncoveredView struct {
-	Fleet  string `json:"fleet"`
-	Domain string `json:"domain"`
-	// Wanted tells that plain HTTP is redirected to https, or that an app asks for
-	// HSTS or a certificate.
-	Wanted bool   `json:"wanted"`
-	Reason string `json:"reason"`
+	Resources map[string]int     `json:"resources"`
+	Envoys    []xds.StreamStatus `json:"envoys"`
 }
 
 // ProblemView is one thing that is ignored or does not work, and why.

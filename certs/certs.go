@@ -2,7 +2,11 @@
 // files) has to say, and parses and checks PEM bundles for all of them.
 package certs
 
-import "time"
+import (
+	"time"
+
+	"relay/internal/secret"
+)
 
 // Certificate is a usable certificate with its key, ready to be served. It is
 // never modified once handed to a Sink.
@@ -25,22 +29,9 @@ type Certificate struct {
 	// Chain is the PEM text to serve: the leaf, then its issuers in order,
 	// without the root.
 	Chain []byte
-	// Key is the private key that belongs to the leaf.
-	Key PrivateKey
+	// Key is the private key that belongs to the leaf, in PEM.
+	Key secret.Bytes
 }
-
-// PrivateKey is PEM text that no log, page or error can show: every way of
-// printing it gives "REDACTED".
-type PrivateKey []byte
-
-// String hides the key.
-func (PrivateKey) String() string { return "REDACTED" }
-
-// GoString hides the key from %#v.
-func (PrivateKey) GoString() string { return "REDACTED" }
-
-// MarshalText hides the key from encoders (JSON, slog).
-func (PrivateKey) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
 // Problem says what is wrong with an entry of a certificate store and what is
 // served instead. It must never hold key material.

@@ -36,9 +36,9 @@ func orderChain(leaf *x509.Certificate, bundle []*x509.Certificate) (chain []*x5
 		notes = append(notes, fmt.Sprintf("the issuer %.200q is missing: most clients will not trust the certificate, add it to the bundle", leaf.Issuer))
 	}
 	for len(rest) > 0 {
-		stranger := rest[0]
-		rest = slices.DeleteFunc(rest, stranger.Equal)
-		notes = append(notes, fmt.Sprintf("the certificate %.200q is not sent: it is not in the chain of this leaf", stranger.Subject))
+		other := rest[0]
+		rest = slices.DeleteFunc(rest, other.Equal)
+		notes = append(notes, fmt.Sprintf("the certificate %.200q is not sent: it is not in the chain of this leaf", other.Subject))
 	}
 	return chain, notes
 }

@@ -6,10 +6,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"relay/internal/hostname"
 )
 
-// DateProblem says that clients refuse a certificate for its dates, and what
-// becomes of server names that it is the best one for.
+// DateProblem says that clients refuse a certificate for its dates, and what is
+// served for the server names for which there is no better one.
 type DateProblem struct {
 	Certificate *Certificate
 	// Names are these server names, sorted.
@@ -19,7 +21,8 @@ type DateProblem struct {
 	// Instead is the valid certificate of a wildcard that answers for the names;
 	// nil when Certificate is served all the same.
 	Instead *Certificate
-	state   string
+	// why says what is wrong with the dates.
+	why string
 }
 
 // Problem puts it into words.
@@ -28,9 +31,9 @@ func (p DateProblem) Problem() Problem {
 	if p.Default {
 		names = append(slices.Clone(names), "unknown names")
 	}
-	reason := fmt.Sprintf("%s and is served all the same: nothing else covers %s", p.state, some(names))
+	reason := fmt.Sprintf("%s and is served all the same: nothing else covers %s", p.why, shortList(names))
 	if i := p.Instead; i != nil {
-		reason = fmt.Sprintf("%s: %s/%s, which is valid until %s, is served instead for %s", p.state, i.Source, i.Name, day(i.NotAfter), some(names))
+		reason = fmt.Sprintf("%s: %s/%s, which is valid until %s, is served instead for %s", p.why, i.Source, i.Name, day(i.NotAfter), shortList(names))
 	}
 	return Problem{Source: p.Certificate.Source, Name: p.Certificate.Name, Reason: reason}
 }
@@ -38,43 +41,43 @@ func (p DateProblem) Problem() Problem {
 // dateProblems gives one problem per certificate, however many names it has, and
 // one more for each certificate that is served instead. They are ordered.
 func dateProblems(s Selection, now time.Time) []DateProblem {
-	type fate struct{ refused, instead *Certificate }
-	names := make(map[fate][]string)
+	type outcome struct{ refused, instead *Certificate }
+	names := make(map[outcome][]string)
 	for name, c := range s.Winners {
 		if c.ValidAt(now) != Valid {
-			names[fate{refused: c}] = append(names[fate{refused: c}], name)
+			names[outcome{refused: c}] = append(names[outcome{refused: c}], name)
 		}
 	}
 	for name, c := range s.Yielding {
-		f := fate{c, s.Winners[WildcardOver(name)]}
-		names[f] = append(names[f], name)
+		o := outcome{c, s.Winners[hostname.WildcardOver(name)]}
+		names[o] = append(names[o], name)
 	}
 	if d := s.Default; d != nil && d.ValidAt(now) != Valid {
-		if f := (fate{refused: d}); names[f] == nil {
-			names[f] = []string{}
+		if o := (outcome{refused: d}); names[o] == nil {
+			names[o] = []string{}
 		}
 	}
 	var problems []DateProblem
-	for f, covered := range names {
+	for o, covered := range names {
 		slices.Sort(covered)
-		state := "expired on " + day(f.refused.NotAfter)
-		if f.refused.ValidAt(now) == NotYetValid {
-			state = "is not valid before " + day(f.refused.NotBefore)
+		why := "expired on " + day(o.refused.NotAfter)
+		if o.refused.ValidAt(now) == NotYetValid {
+			why = "is not valid before " + day(o.refused.NotBefore)
 		}
 		problems = append(problems, DateProblem{
-			Certificate: f.refused, Names: covered, Instead: f.instead, state: state,
-			Default: f.instead == nil && f.refused == s.Default,
+			Certificate: o.refused, Names: covered, Instead: o.instead, why: why,
+			Default: o.instead == nil && o.refused == s.Default,
 		})
 	}
 	slices.SortFunc(problems, func(a, b DateProblem) int {
 		return cmp.Or(cmp.Compare(a.Certificate.Name, b.Certificate.Name), cmp.Compare(a.Certificate.Source, b.Certificate.Source),
-			cmp.Compare(a.state, b.state), slices.Compare(a.Names, b.Names))
+			cmp.Compare(a.why, b.why), slices.Compare(a.Names, b.Names))
 	})
 	return problems
 }
 
-// some keeps a message short when a certificate has hundreds of names.
-func some(names []string) string {
+// shortList keeps a message short when a certificate has hundreds of names.
+func shortList(names []string) string {
 	const limit = 3
 	if len(names) <= limit {
 		return strings.Join(names, ", ")

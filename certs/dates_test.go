@@ -8,11 +8,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // answering is the certificate that clients of a name are shown; "" is none.
 func answering(s certs.Selection, name string) string {
-	for _, candidate := range []string{name, certs.WildcardOver(name)} {
+	for _, candidate := range []string{name, hostname.WildcardOver(name)} {
 		if c := s.Winners[candidate]; c != nil {
 			return c.Name
 		}

@@ -33,9 +33,9 @@ func (c *Certificate) Reminder(now time.Time) (days int, next time.Time) {
 	return 0, next
 }
 
-// InUse returns the certificates that may answer some client, ordered by source
-// and name.
-func (s Selection) InUse() []*Certificate {
+// Certificates returns the certificates that may answer some client, ordered by
+// source and name.
+func (s Selection) Certificates() []*Certificate {
 	seen := make(map[*Certificate]bool)
 	for _, winners := range []map[string]*Certificate{s.Winners, s.Yielding} {
 		for _, c := range winners {

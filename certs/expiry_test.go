@@ -55,7 +55,7 @@ func TestInUse(t *testing.T) {
 	short, long := certificate("dir", "short", 10, "a.test"), certificate("vault", "long", 20, "a.test", "b.test")
 	other, fallback := certificate("dir", "other", 5, "c.test"), certificate("dir", "default", 5)
 	fallback.Default = true
-	got := certs.Select([]*certs.Certificate{short, long, other, fallback}, now).InUse()
+	got := certs.Select([]*certs.Certificate{short, long, other, fallback}, now).Certificates()
 	if len(got) != 3 || got[0] != fallback || got[1] != other || got[2] != long {
 		t.Errorf("got %v", got)
 	}

@@ -2,8 +2,9 @@ package certs
 
 import (
 	"cmp"
-	"strings"
 	"time"
+
+	"relay/internal/hostname"
 )
 
 // Selection says which certificate answers which server name.
@@ -36,11 +37,11 @@ func Select(certificates []*Certificate, now time.Time) Selection {
 	s := Selection{Winners: make(map[string]*Certificate), Yielding: make(map[string]*Certificate)}
 	for _, c := range certificates {
 		for _, name := range c.ServerNames {
-			if beats(c, s.Winners[name], now) {
+			if isBetter(c, s.Winners[name], now) {
 				s.Winners[name] = c
 			}
 		}
-		if c.Default && beats(c, s.Default, now) {
+		if c.Default && isBetter(c, s.Default, now) {
 			s.Default = c
 		}
 		s.Next = earlier(s.Next, nextChange(c, now))
@@ -49,24 +50,13 @@ func Select(certificates []*Certificate, now time.Time) Selection {
 		if c.ValidAt(now) == Valid {
 			continue
 		}
-		if w := s.Winners[WildcardOver(name)]; w != nil && w.ValidAt(now) == Valid {
+		if w := s.Winners[hostname.WildcardOver(name)]; w != nil && w.ValidAt(now) == Valid {
 			s.Yielding[name] = c
 			delete(s.Winners, name)
 		}
 	}
 	s.Problems = dateProblems(s, now)
 	return s
-}
-
-// WildcardOver returns the one wildcard name that clients accept for an exact
-// name, which is one level up (RFC 6125, section 6.4.3); "" for a wildcard and
-// for a name of one label.
-func WildcardOver(name string) string {
-	label, zone, ok := strings.Cut(name, ".")
-	if !ok || label == "*" {
-		return ""
-	}
-	return "*." + zone
 }
 
 // Validity is where a moment lies relative to a certificate's dates. The order
@@ -94,7 +84,7 @@ func (c *Certificate) ValidAt(now time.Time) Validity {
 	return Valid
 }
 
-func beats(a, b *Certificate, now time.Time) bool {
+func isBetter(a, b *Certificate, now time.Time) bool {
 	if b == nil {
 		return true
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/internal/secret"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -119,7 +120,7 @@ func problems(s certs.Selection) (all []certs.Problem) {
 
 func TestPrivateKeyIsNeverPrinted(t *testing.T) {
 	t.Parallel()
-	c := &certs.Certificate{Key: certs.PrivateKey("hush")}
+	c := &certs.Certificate{Key: secret.Bytes("hush")}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 		if out := fmt.Sprintf(format, c.Key); strings.Contains(out, "hush") {
 			t.Errorf("%s printed the key: %s", format, out)

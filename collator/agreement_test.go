@@ -2,11 +2,13 @@ package collator
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+
+	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // TestAllAgreeOnTheCertificate compares, in fleets of all kinds, which certificate the
@@ -19,12 +21,12 @@ func TestAllAgreeOnTheCertificate(t *testing.T) {
 			some := testFleet()
 			some.Name, some.ServerNames = "internal", []string{"*.a.test", "b.test"}
 			some.HTTP, some.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
-			w := world{rand.New(rand.NewPCG(seed, 6))}
-			c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), some}, CertificateSources: []string{"vault"}})
+			w := newWorld(seed, 6)
+			c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), some}, CertificateSources: []string{"vault"}})
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)
 			for range 15 {
-				w.step(c)
+				step(w, c)
 				for _, f := range c.fleets {
 					for domain := range f.domains.claims {
 						wantAgreement(t, f, domain)
@@ -42,29 +44,29 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 	answers := make(map[string]string)
 	chains, passed := f.httpsParts()
 	for _, chain := range chains {
-		for _, name := range chain.serverNames {
-			answers[name] = chain.secret
+		for _, name := range chain.ServerNames {
+			answers[name] = chain.Secret
 		}
 	}
 	for _, s := range passed {
-		for _, name := range s.names {
+		for _, name := range s.Names {
 			answers[name] = isPassed
 		}
 	}
 	answer := ""
-	for _, name := range hostNames(domain) {
+	for _, name := range hostname.Candidates(domain) {
 		if answer = answers[name]; answer != "" {
 			break
 		}
 	}
-	kept := slices.ContainsFunc(keptInListener(chains, passed), func(c tlsChain) bool { return c.secret == answer })
-	_, wildcard := cutWildcard(domain)
+	kept := slices.ContainsFunc(routing.KeptInListener(chains, passed), func(c routing.TLSChain) bool { return c.Secret == answer })
+	_, wildcard := hostname.CutWildcard(domain)
 	if answer != "" && answer != isPassed && !kept && !wildcard {
-		if got, _, _ := newServerNames(f.chains).resolve(domain); got != answer {
+		if got, _, _ := routing.NewResolver(f.chains).Resolve(domain); got != answer {
 			t.Fatalf("fleet %s: %s is answered with %q, on demand with %q", f.Name, domain, answer, got)
 		}
 	}
-	if !slices.ContainsFunc(f.claimsOn(domain), func(c claim) bool { return c.route }) {
+	if !slices.ContainsFunc(f.claimsOn(domain), func(c routing.Claim) bool { return c.Route }) {
 		return
 	}
 	if answer == isPassed {
@@ -73,13 +75,13 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 	if got := f.coverage.picked[domain]; got != answer && !strings.Contains(f.coverage.uncovered[domain].reason, "one level") {
 		t.Fatalf("fleet %s: %s is answered with %q, counted for %q", f.Name, domain, answer, got)
 	}
-	for _, view := range f.c.Explain(domain).Domains {
-		explained := ""
+	for _, view := range explained(f.c, domain).Domains {
+		told := ""
 		if used := view.HTTPS.Certificate; used != nil && used.ServerName != "" {
-			explained = used.Secret
+			told = used.Secret
 		}
-		if view.Fleet == f.Name && explained != answer {
-			t.Fatalf("fleet %s: %s is answered with %q, explained by %q", f.Name, domain, answer, explained)
+		if view.Fleet == f.Name && told != answer {
+			t.Fatalf("fleet %s: %s is answered with %q, explained by %q", f.Name, domain, answer, told)
 		}
 	}
 }

@@ -6,13 +6,7 @@ import (
 	"testing"
 
 	"relay/sources"
-	"relay/xds"
 )
-
-// discard is a Publisher that keeps nothing.
-type discard struct{}
-
-func (discard) Apply(xds.Change) uint64 { return 0 }
 
 func benchmarkChange(b *testing.B, change func(i int) *sources.App) {
 	for _, n := range []int{1_000, 50_000} {

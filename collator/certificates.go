@@ -1,12 +1,13 @@
 package collator
 
 import (
-	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
 	"relay/certs"
+	"relay/collator/routing"
 )
 
 // mergeCertificates takes complete reads of certificate sources.
@@ -23,20 +24,22 @@ func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 }
 
 // selectCertificates decides which certificate answers which server name, now,
-// and tells the fleets, once all sources are known.
+// and tells the fleets, once all sources are known. Before that, people are
+// reminded of those that are known.
 func (c *Collator) selectCertificates() {
+	all, problems := c.allCertificates()
+	selection := certs.Select(all, c.now())
+	c.nextSelection = selection.Next
+	c.coverage.setSelected(selection.Certificates())
 	for _, source := range c.cfg.CertificateSources {
 		if _, ok := c.certificates[source]; !ok {
 			return
 		}
 	}
 	c.certificatesSynced.Store(true)
-	all, problems := c.allCertificates()
-	selection := certs.Select(all, c.now())
-	c.nextSelection = selection.Next
 	// The name cannot be that of a source.
 	c.problems.set(owner{CertificateProblem, "", ""}, problems...)
-	chains, secrets := tlsChains(selection)
+	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
 	}
@@ -50,7 +53,7 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
 		for _, certificate := range c.certificates[source].certificates {
-			name := secretName(certificate)
+			name := routing.SecretName(certificate)
 			if seen[name] {
 				problems = append(problems, Problem{Subject: name, Reason: "is given twice: the first is used"})
 				continue
@@ -62,78 +65,34 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Probl
 	return all, problems
 }
 
-// tlsChains returns one chain per certificate that is used, ordered by name,
-// the default one last, and the certificate behind each secret.
-func tlsChains(s certs.Selection) ([]tlsChain, map[string]*certs.Certificate) {
-	secrets := make(map[string]*certs.Certificate)
-	names := make(map[string][]string)
-	yielding := make(map[string][]string)
-	for name, certificate := range s.Winners {
-		secret := secretName(certificate)
-		secrets[secret] = certificate
-		names[secret] = append(names[secret], name)
-	}
-	for name, certificate := range s.Yielding {
-		secret := secretName(certificate)
-		secrets[secret] = certificate
-		names[secret], yielding[secret] = append(names[secret], name), append(yielding[secret], name)
-	}
-	chains := make([]tlsChain, 0, len(names)+1)
-	for secret, serverNames := range names {
-		slices.Sort(serverNames)
-		slices.Sort(yielding[secret])
-		chains = append(chains, tlsChain{name: secret, secret: secret, serverNames: serverNames, yielding: yielding[secret]})
-	}
-	slices.SortFunc(chains, func(a, b tlsChain) int { return cmp.Compare(a.name, b.name) })
-	if s.Default != nil {
-		secret := secretName(s.Default)
-		secrets[secret] = s.Default
-		chains = append(chains, tlsChain{name: defaultChain, secret: secret})
-	}
-	return chains, secrets
-}
-
-// withoutYielding leaves each yielding name to the wildcard over it, where there
-// is a chain for that. Where there is none, be it that the fleet is not given the
-// certificate or that the wildcard is passed through, the name stays.
-func withoutYielding(chains []tlsChain) []tlsChain {
-	wildcards := make(map[string]bool)
-	for _, chain := range chains {
-		for _, name := range chain.serverNames {
-			if _, ok := cutWildcard(name); ok {
-				wildcards[name] = true
-			}
-		}
-	}
-	left := make([]tlsChain, 0, len(chains))
-	for _, chain := range chains {
-		if len(chain.yielding) > 0 {
-			chain.serverNames = slices.DeleteFunc(slices.Clone(chain.serverNames), func(name string) bool {
-				_, yields := slices.BinarySearch(chain.yielding, name)
-				return yields && wildcards[certs.WildcardOver(name)]
-			})
-			if len(chain.serverNames) == 0 {
-				continue
-			}
-		}
-		left = append(left, chain)
-	}
-	return left
-}
-
-// CertificateView is a certificate as people read about it.
+// CertificateView is a certificate as people read about it. What it has to do with the
+// clock and with domains is filled in by Certificates.
 type CertificateView struct {
-	Source, Name string
+	Source string `json:"source"`
+	Name   string `json:"name"`
 	// Secret is the name of the resource in Envoy.
-	Secret string
-	// ServerNames are the names it covers, Serves those it is used for.
-	ServerNames, Serves []string
-	// yielding are those that it is used for where the wildcard over them cannot be.
-	yielding []string
+	Secret string `json:"-"`
+	// ServerNames are the names it covers.
+	ServerNames []string  `json:"serverNames,omitempty"`
+	NotBefore   time.Time `json:"-"`
+	NotAfter    time.Time `json:"notAfter"`
+	// DaysLeft are whole days, rounded down: negative from the moment of expiry.
+	DaysLeft    int    `json:"daysLeft"`
+	Fingerprint string `json:"fingerprint"`
+	// Serves are those of ServerNames that it is used for, where no other certificate
+	// is preferred.
+	Serves []string `json:"servedFor,omitempty"`
+	// Yielding are those that it is used for where the wildcard over them cannot be.
+	Yielding []string `json:"-"`
 	// Default tells that it answers clients without a known server name.
-	Default             bool
-	NotBefore, NotAfter time.Time
-	Fingerprint         string
+	Default bool `json:"default,omitempty"`
+	// Domains are the routed domains that it is served with, and DomainCount is their
+	// number.
+	Domains     []string `json:"domains,omitempty"`
+	DomainCount int      `json:"domainCount"`
+	// Unused tells that it is no domain's and not the default one; false until that
+	// is known.
+	Unused bool `json:"unused"`
 }
 
 func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
@@ -141,8 +100,8 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 	views := make([]CertificateView, len(all))
 	for i, certificate := range all {
 		views[i] = CertificateView{
-			Source: certificate.Source, Name: certificate.Name, Secret: secretName(certificate),
-			ServerNames: certificate.ServerNames, Serves: serves[certificate], yielding: yielding[certificate],
+			Source: certificate.Source, Name: certificate.Name, Secret: routing.SecretName(certificate),
+			ServerNames: certificate.ServerNames, Serves: serves[certificate], Yielding: yielding[certificate],
 			Default:   certificate == s.Default,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
 			Fingerprint: certificate.Fingerprint,
@@ -161,4 +120,14 @@ func namesOf(winners map[string]*certs.Certificate) map[*certs.Certificate][]str
 }
 
 // Certificates returns all certificates, used or not, ordered by source.
-func (c *Collator) Certificates() []CertificateView { return slices.Clone(*c.certificateViews.Load()) }
+func (c *Collator) Certificates() []CertificateView {
+	views, now := slices.Clone(*c.certificateViews.Load()), c.now()
+	domains, known := c.DomainsByCertificate()
+	for i := range views {
+		v := &views[i]
+		v.DaysLeft = int(math.Floor(v.NotAfter.Sub(now).Hours() / 24))
+		v.Domains, v.DomainCount = domains[v.Secret], len(domains[v.Secret])
+		v.Unused = known && !v.Default && v.DomainCount == 0
+	}
+	return views
+}

@@ -20,10 +20,10 @@ func TestRenewalTouchesOnlyTheSecret(t *testing.T) {
 		c.round()
 	}
 	syncApps(c)
-	if !r.withheld[xds.Key{Type: xds.Listener, Name: "https"}] {
+	if !r.Withheld[xds.Key{Type: xds.Listener, Name: "https"}] {
 		t.Error("the https listener is not withheld before certificates are known")
 	}
-	r.touched()
+	r.Touched()
 	syncCertificates(certificate("a.test", "1", "a.test"), certificate("b.test", "2", "b.test"))
 	wantTouched(t, r, `set secrets "vault/a.test"`, `set secrets "vault/b.test"`, `set listeners "https"`)
 	syncCertificates(certificate("a.test", "1", "a.test"), certificate("b.test", "3", "b.test"))
@@ -44,10 +44,10 @@ func TestNoCertificateRemovesWhatWasWithheld(t *testing.T) {
 	c.SyncCertificates("vault", nil, nil)
 	c.round()
 	https := xds.Key{Type: xds.Listener, Name: "https"}
-	if !r.withheld[https] || c.CertificatesSynced() {
+	if !r.Withheld[https] || c.CertificatesSynced() {
 		t.Error("one source of two is taken for all")
 	}
-	r.touched()
+	r.Touched()
 	c.SyncCertificates("dir", nil, nil)
 	c.round()
 	wantTouched(t, r, `remove listeners "https"`)
@@ -69,12 +69,12 @@ func TestCertificateIsReplacedWhenItExpires(t *testing.T) {
 		c.SyncCertificates("vault", []*certs.Certificate{ends, begins}, nil)
 		c.SyncCertificates("dir", nil, nil)
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"vault/a"}, r.names(xds.Secret)); diff != "" {
+		if diff := cmp.Diff([]string{"vault/a"}, r.Names(xds.Secret)); diff != "" {
 			t.Errorf("secrets at first (-want +got):\n%s", diff)
 		}
 		time.Sleep(time.Hour + time.Second)
 		synctest.Wait()
-		if diff := cmp.Diff([]string{"vault/b"}, r.names(xds.Secret)); diff != "" {
+		if diff := cmp.Diff([]string{"vault/b"}, r.Names(xds.Secret)); diff != "" {
 			t.Errorf("secrets after an hour (-want +got):\n%s", diff)
 		}
 		cancel()

@@ -49,12 +49,13 @@ type Collator struct {
 	taken    notes
 	// unfinished is set during a round: still set at its start, the one before
 	// panicked.
-	unfinished                           bool
-	certificates                         map[string]certificateRead
-	serving                              *serving
-	nextSelection                        time.Time
-	appsAnnounced, certificatesAnnounced bool
-	appsSynced, certificatesSynced       atomic.Bool
+	unfinished                     bool
+	certificates                   map[string]certificateRead
+	serving                        *serving
+	nextSelection                  time.Time
+	appsSynced, certificatesSynced atomic.Bool
+	// appsPublished and certificatesPublished are closed by the loop.
+	appsPublished, certificatesPublished chan struct{}
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 
@@ -80,14 +81,16 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		groups:  make(map[string]deploymentGroup),
 		misfits: make(map[string][]sources.Problem), unmapped: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		serving:      &serving{}, coverage: &coverage{fleets: make(map[string]*fleetCoverage)},
+		serving:      &serving{}, coverage: newCoverage(),
+		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		mapPolicy: mapPolicy, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
 	registerer.MustRegister(coverageMetrics{c})
 	for _, f := range cfg.Fleets {
-		state := newFleetState(f, cfg.ACMEApp, publishers[f.Name], c)
-		if c.fleets = append(c.fleets, state); f.hasHTTPS() {
+		f.ACMEApp = cfg.ACMEApp
+		state := newFleetState(f, publishers[f.Name], c)
+		if c.fleets = append(c.fleets, state); f.HasHTTPS() {
 			c.coverage.fleets[f.Name] = state.coverage
 		}
 	}
@@ -168,7 +171,7 @@ func (c *Collator) merge(t *notes) {
 		}
 	}
 	for _, f := range c.fleets {
-		f.setSecrets(t.secrets)
+		f.setTLSSecrets(t.tlsSecrets)
 	}
 	if len(t.certs) > 0 {
 		c.mergeCertificates(t.certs)
@@ -217,7 +220,7 @@ func (c *Collator) remap(app *sources.App) {
 		c.misfits[app.ID] = left
 	}
 	c.problems.set(owner{InternalProblem, "", app.ID})
-	c.problems.set(owner{AppProblem, "", app.ID}, appProblems(mapped)...)
+	c.problems.set(owner{AppProblem, "", app.ID}, problemsOf(app.ID, mapped.Problems)...)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -233,10 +236,11 @@ func (c *Collator) removeApp(id string) {
 	c.route(id, before, nil)
 }
 
-func appProblems(app *sources.App) []Problem {
-	problems := make([]Problem, len(app.Problems))
-	for i, p := range app.Problems {
-		problems[i] = Problem{App: app.ID, Subject: p.Subject, Reason: p.Reason}
+// problemsOf makes what a source or a fleet found in an app problems of the app.
+func problemsOf(app string, found []sources.Problem) []Problem {
+	problems := make([]Problem, len(found))
+	for i, p := range found {
+		problems[i] = Problem{App: app, Subject: p.Subject, Reason: p.Reason}
 	}
 	return problems
 }
@@ -253,23 +257,34 @@ func (c *Collator) report(kind Kind, fleet, name string, p Problem, err error) {
 	c.problems.set(owner{kind, fleet, name}, p)
 }
 
-// announce calls each callback once; again, if it panicked.
+// announce tells, once each, that apps and certificates are in the stores.
 func (c *Collator) announce() {
-	if !c.appsAnnounced {
+	if !isClosed(c.appsPublished) {
 		c.log.Info("apps published", "apps", len(c.apps))
-		if c.cfg.OnAppsPublished != nil {
-			c.cfg.OnAppsPublished()
-		}
-		c.appsAnnounced = true
+		close(c.appsPublished)
 	}
-	if c.certificatesSynced.Load() && !c.certificatesAnnounced {
+	if c.certificatesSynced.Load() && !isClosed(c.certificatesPublished) {
 		c.log.Info("certificates published")
-		if c.cfg.OnCertificatesPublished != nil {
-			c.cfg.OnCertificatesPublished()
-		}
-		c.certificatesAnnounced = true
+		close(c.certificatesPublished)
 	}
 }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// AppsPublished returns a channel that is closed when the first complete read of
+// apps is in the stores: everything but listeners for TLS and secrets is known.
+func (c *Collator) AppsPublished() <-chan struct{} { return c.appsPublished }
+
+// CertificatesPublished returns a channel that is closed when certificates are in
+// the stores too, never before that of AppsPublished.
+func (c *Collator) CertificatesPublished() <-chan struct{} { return c.certificatesPublished }
 
 // reindex makes everything anew from what sources said, after a panic in the
 // middle of a round: the fleets' indexes, the problems, and every resource, which

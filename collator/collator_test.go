@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -25,7 +27,7 @@ func TestChangesTouchOnlyWhatTheyConcern(t *testing.T) {
 	c, r := newTest(t, Config{})
 	web := webApp("/web", "web.test")
 	syncApps(c, web, webApp("/other", "other.test"))
-	r.touched()
+	r.Touched()
 
 	steps := []struct {
 		name string
@@ -59,7 +61,7 @@ func TestChangesTouchOnlyWhatTheyConcern(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.do()
-		if diff := cmp.Diff(step.want, r.touched()); diff != "" {
+		if diff := cmp.Diff(step.want, r.Touched()); diff != "" {
 			t.Errorf("%s: published (-want +got):\n%s", step.name, diff)
 		}
 	}
@@ -70,10 +72,10 @@ func TestClashMovesToTheLowestID(t *testing.T) {
 	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/b", "d.test"))
 	scope := xds.Key{Type: xds.Scope, Name: "d.test"}
-	ofB := r.versions[scope]
+	ofB := r.Versions[scope]
 
 	updateApps(c, changed(webApp("/a", "d.test"), func(p *sources.Port) { p.Endpoints = nil }))
-	if r.versions[scope] == ofB {
+	if r.Versions[scope] == ofB {
 		t.Error("the domain stays with /b though /a claims it")
 	}
 	view, _ := c.App("/b")
@@ -84,7 +86,7 @@ func TestClashMovesToTheLowestID(t *testing.T) {
 
 	c.UpdateApps(nil, []string{"/a"})
 	c.round()
-	if r.versions[scope] != ofB {
+	if r.Versions[scope] != ofB {
 		t.Error("the domain did not go back to /b")
 	}
 	if view, _ := c.App("/b"); len(clashesOf(view.Problems)) != 0 {
@@ -106,7 +108,7 @@ func TestWildcardDomainsLeaveOthersAlone(t *testing.T) {
 	t.Parallel()
 	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/a", "a.zone.test"), webApp("/b", "b.in.zone.test"), webApp("/c", "zone.test"))
-	r.touched()
+	r.Touched()
 
 	updateApps(c, webApp("/wild", "*.zone.test"))
 	wantTouched(t, r, `set clusters "/wild_0"`, `set endpoints "/wild_0"`, `set scopes "*.*"`, `set scopes "*.zone.test"`)
@@ -131,24 +133,20 @@ func TestWildcardDomainsLeaveOthersAlone(t *testing.T) {
 
 func TestNothingIsPublishedBeforeAppsAreKnown(t *testing.T) {
 	t.Parallel()
-	var calls []string
-	c, r := newTest(t, Config{
-		CertificateSources:      []string{"vault"},
-		OnAppsPublished:         func() { calls = append(calls, "apps") },
-		OnCertificatesPublished: func() { calls = append(calls, "certificates") },
-	})
+	c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
+	published := func() []bool { return []bool{isClosed(c.AppsPublished()), isClosed(c.CertificatesPublished())} }
 	c.SyncCertificates("vault", []*certs.Certificate{certificate("a.test", "1", "a.test")}, nil)
 	c.round()
 	updateApps(c, webApp("/early", "early.test"))
-	if len(r.changes) != 0 || len(calls) != 0 || c.AppsSynced() {
-		t.Fatalf("published %v, called %v before the first complete read", r.touched(), calls)
+	if len(r.Changes) != 0 || slices.Contains(published(), true) || c.AppsSynced() {
+		t.Fatalf("published %v, told %v before the first complete read", r.Touched(), published())
 	}
 	syncApps(c, webApp("/web", "web.test"))
 	syncApps(c)
-	if diff := cmp.Diff([]string{"apps", "certificates"}, calls); diff != "" {
-		t.Errorf("calls (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]bool{true, true}, published()); diff != "" {
+		t.Errorf("apps and certificates published (-want +got):\n%s", diff)
 	}
-	if len(r.changes[0].Withhold) != 0 {
+	if len(r.Changes[0].Withhold) != 0 {
 		t.Error("the https listener is withheld though certificates are known")
 	}
 }
@@ -167,11 +165,11 @@ func TestBadAppsCostThemselvesOnly(t *testing.T) {
 		webApp("", "none.test"), nil, webApp("/bad", "under_score.test", "*", "UPPER.test"))
 	broken := *webApp("/bug", "elsewhere.test")
 	broken.Version = "2"
-	r.touched()
+	r.Touched()
 	updateApps(c, &broken)
 	wantTouched(t, r)
 
-	if diff := cmp.Diff([]string{"bug.test", "good.test", "upper.test"}, r.names(xds.Scope)); diff != "" {
+	if diff := cmp.Diff([]string{"bug.test", "good.test", "upper.test"}, r.Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 	if n := c.problems.count(InternalProblem); n != 1 {
@@ -194,17 +192,17 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 	c, r := newTest(t, Config{})
 	syncApps(c, webApp("/web", "web.test"))
 	f, key := c.fleets[0], xds.Key{Type: xds.Cluster, Name: "/web_0"}
-	good := r.versions[key]
+	good := r.Versions[key]
 	f.Options.ConnectTimeout = -time.Second
 	f.dirty[key] = struct{}{}
 	c.round()
-	if r.versions[key] != good || c.problems.count(ResourceProblem) != 1 {
-		t.Errorf("version %q, want %q; problems %v", r.versions[key], good, reasons(c.Problems()))
+	if r.Versions[key] != good || c.problems.count(ResourceProblem) != 1 {
+		t.Errorf("version %q, want %q; problems %v", r.Versions[key], good, reasons(c.Problems()))
 	}
 	if view, _ := c.App("/web"); len(view.Problems) != 1 {
 		t.Errorf("problems of the app: %v, want one about its cluster", reasons(view.Problems))
 	}
-	f.Options = DefaultOptions()
+	f.Options = routing.DefaultOptions()
 	f.dirty[key] = struct{}{}
 	c.round()
 	if n := c.problems.count(ResourceProblem); n != 0 {
@@ -232,7 +230,7 @@ func TestFlushWaitsForWhatWasNoted(t *testing.T) {
 	}
 	stop()
 	<-done
-	if diff := cmp.Diff([]string{"web.test"}, r.names(xds.Scope)); diff != "" {
+	if diff := cmp.Diff([]string{"web.test"}, r.Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 }
@@ -241,15 +239,15 @@ func TestFleetsTakeTheirOwnPorts(t *testing.T) {
 	t.Parallel()
 	internal := testFleet()
 	internal.Name, internal.HTTPS = "internal", netip.AddrPort{}
-	c, external := newTest(t, Config{Fleets: []Fleet{testFleet(), internal}})
+	c, external := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), internal}})
 	app := &sources.App{ID: "/multi", Ports: []sources.Port{
 		{Groups: []string{"internal"}, Domains: []string{"in.test"}, RedirectToHTTPS: true},
 		{Groups: []string{"external", "internal"}, Domains: []string{"both.test"}},
 	}}
 	syncApps(c, app)
 	got := map[string][]string{
-		"external": external.names(xds.Scope),
-		"internal": c.fleets[1].publisher.(*recorder).names(xds.Scope),
+		"external": external.Names(xds.Scope),
+		"internal": c.fleets[1].publisher.(*recorder).Names(xds.Scope),
 	}
 	want := map[string][]string{"external": {"both.test"}, "internal": {"both.test", "in.test"}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -283,11 +281,11 @@ func TestConfigIsChecked(t *testing.T) {
 		{"no name", func(c *Config) { c.Fleets[0].Name = "" }},
 		{"no address", func(c *Config) { c.Fleets[0].HTTP = netip.AddrPort{} }},
 		{"both", func(c *Config) { c.Fleets[0].HTTPS = c.Fleets[0].HTTP }},
-		{"connect timeout", func(c *Config) { c.Fleets[0].Options = Options{} }},
+		{"connect timeout", func(c *Config) { c.Fleets[0].Options = routing.Options{} }},
 		{"negative", func(c *Config) { c.Fleets[0].Options.StreamIdleTimeout = -1 }},
 	}
 	for _, tt := range tests {
-		cfg := Config{Fleets: []Fleet{testFleet()}}
+		cfg := Config{Fleets: []routing.Fleet{testFleet()}}
 		tt.edit(&cfg)
 		_, err := New(cfg, map[string]Publisher{"external": newRecorder()}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 		if err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"relay/certs"
+	"relay/collator/routing"
+	"relay/internal/hostname"
 )
 
 // winner is the certificate that wins a server name, and whether clients accept
@@ -36,6 +38,15 @@ type coverage struct {
 	serving *serving
 	// fleets are those with an https listener.
 	fleets map[string]*fleetCoverage
+	// selected are the certificates that answer some server name, or are the
+	// default one, ordered; changed is closed and replaced when they, or their use,
+	// are others.
+	selected []*certs.Certificate
+	changed  chan struct{}
+}
+
+func newCoverage() *coverage {
+	return &coverage{fleets: make(map[string]*fleetCoverage), changed: make(chan struct{})}
 }
 
 // fleetCoverage is about the domains that a fleet routes.
@@ -71,30 +82,42 @@ type cover struct {
 	// wildcard is the one over the domain by which its TLS is passed through to
 	// passed; empty for none.
 	wildcard string
-	passed   *service
+	passed   *routing.Service
 }
 
-func (v *fleetCoverage) set(c cover) {
-	if before, ok := v.picked[c.domain]; ok {
-		if v.used[before]--; v.used[before] == 0 {
-			delete(v.used, before)
-		}
-		delete(v.picked, c.domain)
+// set notes what was found, and reports whether other certificates are used now.
+func (v *fleetCoverage) set(c cover) (useChanged bool) {
+	if before := v.picked[c.domain]; before != c.secret {
+		useChanged = v.pick(c.domain, before, c.secret)
 	}
 	if v.uncovered[c.domain].wanted {
 		v.wanted--
 	}
 	delete(v.uncovered, c.domain)
-	if c.secret != "" {
-		v.picked[c.domain] = c.secret
-		v.used[c.secret]++
-	}
 	if c.lack != "" {
 		v.uncovered[c.domain] = uncovered{c.lack, c.wanted}
 		if c.wanted {
 			v.wanted++
 		}
 	}
+	return useChanged
+}
+
+// pick replaces the certificate of a domain; "" is none.
+func (v *fleetCoverage) pick(domain, before, after string) (useChanged bool) {
+	delete(v.picked, domain)
+	if before != "" {
+		if v.used[before]--; v.used[before] == 0 {
+			delete(v.used, before)
+			useChanged = true
+		}
+	}
+	if after != "" {
+		v.picked[domain] = after
+		v.used[after]++
+		useChanged = useChanged || v.used[after] == 1
+	}
+	return useChanged
 }
 
 // serve takes what wins each server name, and has the domains looked at that
@@ -104,7 +127,7 @@ func (c *Collator) serve(s certs.Selection) {
 	after := &serving{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
 	add := func(winners map[string]*certs.Certificate, yields bool) {
 		for name, certificate := range winners {
-			secret := secretName(certificate)
+			secret := routing.SecretName(certificate)
 			after.winners[name] = winner{secret, certificate.ValidAt(now), yields}
 			after.secrets[secret] = struct{}{}
 		}
@@ -112,7 +135,7 @@ func (c *Collator) serve(s certs.Selection) {
 	add(s.Winners, false)
 	add(s.Yielding, true)
 	if s.Default != nil {
-		after.fallback = secretName(s.Default)
+		after.fallback = routing.SecretName(s.Default)
 		after.secrets[after.fallback] = struct{}{}
 	}
 	doubt := func(name string) {
@@ -136,7 +159,7 @@ func (c *Collator) serve(s certs.Selection) {
 // doubt has the certificate of a domain, or of those that a server name covers,
 // looked up in this round.
 func (f *fleetState) doubt(name string) {
-	if f.doubts != nil && f.hasHTTPS() {
+	if f.doubts != nil && f.HasHTTPS() {
 		f.doubts[name] = true
 	}
 }
@@ -144,7 +167,7 @@ func (f *fleetState) doubt(name string) {
 // doubtDomain is doubt for one domain alone: a wildcard domain in HTTP mode has a
 // certificate of its own, and those below it theirs.
 func (f *fleetState) doubtDomain(domain string) {
-	if _, doubted := f.doubts[domain]; f.doubts != nil && f.hasHTTPS() && !doubted {
+	if _, doubted := f.doubts[domain]; f.doubts != nil && f.HasHTTPS() && !doubted {
 		f.doubts[domain] = false
 	}
 }
@@ -158,7 +181,7 @@ func (f *fleetState) doubtful() []string {
 	}
 	domains := slices.Collect(maps.Keys(f.doubts))
 	for name, covered := range f.doubts {
-		zone, wildcard := cutWildcard(name)
+		zone, wildcard := hostname.CutWildcard(name)
 		if !wildcard || !covered {
 			continue
 		}
@@ -176,16 +199,16 @@ func (f *fleetState) doubtful() []string {
 func (f *fleetState) look(domain string, winners map[string]winner) cover {
 	found := cover{domain: domain}
 	for _, c := range f.claimsOn(domain) {
-		if c.route {
+		if c.Route {
 			found.lack = "no certificate covers it"
 		}
-		found.wanted = found.wanted || c.acme || c.redirect || c.http != nil && c.http.HSTS
+		found.wanted = found.wanted || c.ACME || c.Redirect || c.HTTP != nil && c.HTTP.HSTS
 	}
 	if found.lack == "" {
 		return found
 	}
-	_, wildcard := cutWildcard(domain)
-	for i, name := range hostNames(domain) {
+	_, wildcard := hostname.CutWildcard(domain)
+	for i, name := range hostname.Candidates(domain) {
 		if s, passed := f.passing(name); passed {
 			if found.lack = ""; i > 0 {
 				by := s // or each look allocates
@@ -195,7 +218,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.hasName(name), w.yields && f.answers(certs.WildcardOver(name)):
+		case !ok, !f.HasName(name), w.yields && f.answers(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.lack = name + " of " + w.secret + " covers one level of names only"
@@ -214,7 +237,7 @@ func (f *fleetState) look(domain string, winners map[string]winner) cover {
 // answers reports whether the fleet can serve the certificate for a server name.
 func (f *fleetState) answers(name string) bool {
 	_, passed := f.passing(name)
-	return f.hasName(name) && !passed
+	return f.HasName(name) && !passed
 }
 
 // cover looks up the certificates of the domains that changed in this round,
@@ -228,7 +251,7 @@ func (c *Collator) cover() {
 	changed := v.serving != c.serving
 	fleets := make(map[*fleetState][]cover)
 	for _, f := range c.fleets {
-		if !f.hasHTTPS() || f.doubts != nil && len(f.doubts) == 0 {
+		if !f.HasHTTPS() || f.doubts != nil && len(f.doubts) == 0 {
 			continue
 		}
 		domains := f.doubtful()
@@ -253,11 +276,15 @@ func (c *Collator) cover() {
 func (v *coverage) take(s *serving, found map[*fleetState][]cover) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	useChanged := v.serving != s
 	v.serving = s
 	for f, covers := range found {
 		for _, one := range covers {
-			f.coverage.set(one)
+			useChanged = f.coverage.set(one) || useChanged
 		}
+	}
+	if useChanged {
+		v.selectedChanged()
 	}
 }
 
@@ -284,9 +311,9 @@ func (f *fleetState) passedProblems(c cover) (problems []Problem) {
 		return nil
 	}
 	for _, one := range f.claimsOn(c.domain) {
-		if one.route && one.app != c.passed.app {
-			problems = append(problems, Problem{App: one.app, Subject: c.domain, Reason: fmt.Sprintf(
-				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.port, c.wildcard, c.passed)})
+		if one.Route && one.App != c.passed.App {
+			problems = append(problems, Problem{App: one.App, Subject: c.domain, Reason: fmt.Sprintf(
+				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.Port, c.wildcard, c.passed)})
 		}
 	}
 	return problems
@@ -297,19 +324,19 @@ func (f *fleetState) redirectProblems(c cover) (problems []Problem) {
 		return nil
 	}
 	claims := f.claimsOn(c.domain)
-	if !slices.ContainsFunc(claims, func(c claim) bool { return c.redirect }) {
+	if !slices.ContainsFunc(claims, func(c routing.Claim) bool { return c.Redirect }) {
 		return nil
 	}
-	rules, _ := rulesOf(claims)
-	told := make(map[claim]struct{})
+	rules, _ := routing.RulesOf(claims)
+	told := make(map[routing.AppPort]struct{})
 	for _, r := range rules {
-		who := claim{app: r.claim.app, port: r.claim.port}
-		if _, done := told[who]; done || !r.redirect {
+		who := r.Claim.AppPort
+		if _, done := told[who]; done || !r.Redirect {
 			continue
 		}
 		told[who] = struct{}{}
-		problems = append(problems, Problem{App: who.app, Subject: c.domain, Reason: fmt.Sprintf(
-			"clients of port %d are redirected to https, where they get an error: %s", who.port, c.lack)})
+		problems = append(problems, Problem{App: who.App, Subject: c.domain, Reason: fmt.Sprintf(
+			"clients of port %d are redirected to https, where they get an error: %s", who.Port, c.lack)})
 	}
 	return problems
 }
@@ -320,7 +347,7 @@ func (c *Collator) reportInvalid() {
 	var problems []Problem
 	tell := func(p certs.Problem) { problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason}) }
 	for _, p := range c.serving.invalid {
-		secret := secretName(p.Certificate)
+		secret := routing.SecretName(p.Certificate)
 		switch {
 		case p.Instead == nil && c.coverage.uses(secret):
 			tell(p.Problem())

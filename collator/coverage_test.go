@@ -2,7 +2,6 @@ package collator
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,17 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 )
-
-// passed is an app whose TLS is passed through for a domain.
-func passed(id, domain string) *sources.App {
-	return changed(webApp(id, domain), func(p *sources.Port) { p.TCP = &sources.TCP{Passthrough: true} })
-}
-
-func redirected(app *sources.App) *sources.App {
-	return changed(app, func(p *sources.Port) { p.RedirectToHTTPS = true })
-}
 
 // coverageLines is all that is known of domains and certificates.
 func coverageLines(t *testing.T, c *Collator) (lines []string) {
@@ -37,13 +28,24 @@ func coverageLines(t *testing.T, c *Collator) (lines []string) {
 		lines = append(lines, fmt.Sprintf("%s without, wanted %v: %s", u.Domain, u.Wanted, u.Reason))
 	}
 	for _, v := range c.Certificates() {
-		used, known := c.CertificateInUse(v.Source, v.Name)
+		used, known := useOf(c, v.Source, v.Name)
 		if used != (v.Default || len(domains[v.Secret]) > 0) {
 			t.Errorf("%s: in use is %v, domains %v", v.Secret, used, domains[v.Secret])
 		}
 		lines = append(lines, fmt.Sprintf("%s for %v, used %v, known %v", v.Secret, domains[v.Secret], used, known))
 	}
 	return lines
+}
+
+// useOf says whether a certificate is in use, and whether that is known.
+func useOf(c *Collator, source, name string) (used, known bool) {
+	selected, _ := c.SelectedCertificates()
+	for _, s := range selected {
+		if s.Source == source && s.Name == name {
+			return s.Use == certs.InUse, s.Use != certs.UseUnknown
+		}
+	}
+	return false, false
 }
 
 func problemsWith(c *Collator, kind Kind, words string) (found []string) {
@@ -118,7 +120,7 @@ func TestCoverageFollowsChanges(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", step.name, diff)
 		}
 	}
-	if used, known := c.CertificateInUse("vault", "never seen"); used || known {
+	if used, known := useOf(c, "vault", "never seen"); used || known {
 		t.Error("a certificate that was not taken in is known")
 	}
 }
@@ -136,11 +138,11 @@ func TestRedirectWithoutCertificate(t *testing.T) {
 	if diff := cmp.Diff(want, problemsWith(c, HTTPSProblem, "")); diff != "" {
 		t.Errorf("without a certificate (-want +got):\n%s", diff)
 	}
-	notes := c.Explain("web.test").Domains[0].HTTPS.Notes
+	notes := explained(c, "web.test").Domains[0].HTTPS.Notes
 	if len(notes) != 2 || !strings.Contains(notes[1], "redirected") {
 		t.Errorf("explained by %q", notes)
 	}
-	if notes := c.Explain("plain.test").Domains[0].HTTPS.Notes; len(notes) != 1 {
+	if notes := explained(c, "plain.test").Domains[0].HTTPS.Notes; len(notes) != 1 {
 		t.Errorf("explained by %q, of a domain without a redirect", notes)
 	}
 	updateApps(c, webApp("/web", "web.test"))
@@ -184,7 +186,7 @@ func TestCoverageMetrics(t *testing.T) {
 	t.Parallel()
 	internal := testFleet()
 	internal.Name, internal.HTTPS = "internal", netip.AddrPort{}
-	c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), internal}, CertificateSources: []string{"vault"}})
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), internal}, CertificateSources: []string{"vault"}})
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(coverageMetrics{c})
 	gathered := func() map[string]float64 {
@@ -284,7 +286,7 @@ func checkCoverage(t *testing.T, c *Collator) {
 		}
 	}
 	for domain := range f.domains.claims {
-		routed := slices.ContainsFunc(f.claimsOn(domain), func(c claim) bool { return c.route })
+		routed := slices.ContainsFunc(f.claimsOn(domain), func(c routing.Claim) bool { return c.Route })
 		reason, missing := without[domain]
 		delete(without, domain)
 		if !routed {
@@ -293,7 +295,7 @@ func checkCoverage(t *testing.T, c *Collator) {
 			}
 			continue
 		}
-		e := c.Explain(domain)
+		e := explained(c, domain)
 		https := e.Domains[0].HTTPS
 		refused := slices.ContainsFunc(https.Notes, func(n string) bool {
 			return strings.Contains(n, "refuse") || strings.Contains(n, "closed")
@@ -301,12 +303,12 @@ func checkCoverage(t *testing.T, c *Collator) {
 		if missing != refused {
 			t.Fatalf("%s: without a certificate is %q, explained is %q", domain, reason, https.Notes)
 		}
-		explained := ""
+		told := ""
 		if used := https.Certificate; used != nil && used.ServerName != "" && !strings.Contains(strings.Join(https.Notes, ""), "one level") {
-			explained = used.Secret
+			told = used.Secret
 		}
-		if got := f.coverage.picked[domain]; got != explained {
-			t.Fatalf("%s: picked is %q, explained is %q", domain, got, explained)
+		if got := f.coverage.picked[domain]; got != told {
+			t.Fatalf("%s: picked is %q, explained is %q", domain, got, told)
 		}
 	}
 	if len(without) > 0 {
@@ -334,13 +336,13 @@ func TestCoverageIsWhatIsExplained(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := world{rand.New(rand.NewPCG(seed, 2))}
-			cfg := Config{Fleets: []Fleet{testFleet()}, CertificateSources: []string{"vault"}}
+			w := newWorld(seed, 2)
+			cfg := Config{Fleets: []routing.Fleet{testFleet()}, CertificateSources: []string{"vault"}}
 			c, r := newTest(t, cfg)
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)
 			for i := range 20 {
-				w.step(c)
+				step(w, c)
 				checkCoverage(t, c)
 				if i == 10 {
 					// A round that ended in the middle, and what it knew is lost.

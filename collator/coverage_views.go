@@ -12,11 +12,12 @@ import (
 // whose https clients refuse the certificate, if they are shown one at all. One
 // that is passed through is none: its app has the certificate.
 type UncoveredDomain struct {
-	Fleet, Domain string
+	Fleet  string `json:"fleet"`
+	Domain string `json:"domain"`
 	// Wanted tells that somebody means the domain to be used by https: plain
 	// HTTP is redirected to it, or an app asks for HSTS or a certificate.
-	Wanted bool
-	Reason string
+	Wanted bool   `json:"wanted"`
+	Reason string `json:"reason"`
 }
 
 // UncoveredDomains returns the domains without a certificate, those that are
@@ -60,21 +61,6 @@ func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bo
 		domains[secret] = slices.Compact(domains[secret])
 	}
 	return domains, known
-}
-
-// CertificateInUse reports whether a certificate is the default one or that of a
-// domain; known is false until apps have been read, and this certificate has been
-// taken in.
-func (c *Collator) CertificateInUse(source, name string) (used, known bool) {
-	secret := source + "/" + name
-	v := c.coverage
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if v.serving == nil {
-		return false, false
-	}
-	_, known = v.serving.secrets[secret]
-	return v.uses(secret), known
 }
 
 // coverageMetrics is a prometheus.Collector. A scrape costs a look at each

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -103,14 +104,14 @@ func merge(name string, members []*sources.App) *sources.App {
 		port := &merged.Ports[i]
 		port.Endpoints, port.Excluded = nil, nil
 		for _, m := range members {
-			for _, e := range endpointsOf(m, i) {
+			for _, e := range routing.EndpointsOf(m, i) {
 				if drain[e.Task] && m != newest {
 					e.Health = sources.Draining
 				}
 				port.Endpoints = append(port.Endpoints, e)
 			}
 		}
-		port.Endpoints, _ = cleanEndpoints(port.Endpoints)
+		port.Endpoints, _ = routing.CleanEndpoints(port.Endpoints)
 	}
 	return &merged
 }
@@ -153,10 +154,10 @@ func tasksOf(app *sources.App, all bool) []string {
 // inGroup returns a member's endpoints of a port as they are in the group.
 func inGroup(member, merged *sources.App, port int) []sources.Endpoint {
 	health := make(map[string]sources.Health)
-	for _, e := range endpointsOf(merged, port) {
+	for _, e := range routing.EndpointsOf(merged, port) {
 		health[e.Task] = e.Health
 	}
-	endpoints := slices.Clone(endpointsOf(member, port))
+	endpoints := slices.Clone(routing.EndpointsOf(member, port))
 	for i, e := range endpoints {
 		if h, ok := health[e.Task]; ok {
 			endpoints[i].Health = h

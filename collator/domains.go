@@ -1,88 +1,17 @@
 package collator
 
 import (
-	"cmp"
 	"slices"
-	"strings"
 
-	"relay/sources"
+	"relay/collator/routing"
+	"relay/internal/hostname"
 )
-
-// claim is what an app port wants of a domain.
-type claim struct {
-	app  string
-	port int
-	// route asks for the domain's requests: only one claim gets them.
-	route bool
-	// acme asks for its ACME challenges to be answered.
-	acme     bool
-	redirect bool
-	// http is the port's; nil is the default of everything.
-	http *sources.HTTP
-}
-
-func compareClaims(a, b claim) int {
-	return cmp.Or(cmp.Compare(a.app, b.app), cmp.Compare(a.port, b.port))
-}
-
-func equalClaims(a, b claim) bool {
-	equal := a.http.Equal(b.http)
-	a.http, b.http = nil, nil
-	return equal && a == b
-}
-
-// claimsOf returns what the ports of a mapped app that a fleet routes want, by
-// domain and ordered by port.
-func claimsOf(app *sources.App, f Fleet) map[string][]claim {
-	if app == nil {
-		return nil
-	}
-	wanted := make(map[string][]claim)
-	for i, port := range app.Ports {
-		if !slices.Contains(port.Groups, f.Name) {
-			continue
-		}
-		h := port.HTTP
-		if f.cannotVerify(port) {
-			closed := sources.HTTP{Closed: true}
-			if h != nil {
-				closed.Paths, closed.Order = h.Paths, h.Order
-			}
-			h = &closed
-		}
-		for _, domain := range port.Domains {
-			if isTCP(port) {
-				// Not routed; but the app may ask for a certificate of its own.
-				if len(port.ACMEDomains) > 0 {
-					wanted[domain] = append(wanted[domain], claim{app: app.ID, port: i, acme: true})
-				}
-				continue
-			}
-			wanted[domain] = append(wanted[domain], claim{
-				app: app.ID, port: i, route: true,
-				acme: len(port.ACMEDomains) > 0, redirect: port.RedirectToHTTPS || f.TLS.requiresCertificates(), http: h,
-			})
-		}
-		for _, domain := range port.ACMEDomains {
-			if _, routed := slices.BinarySearch(port.Domains, domain); !routed {
-				wanted[domain] = append(wanted[domain], claim{app: app.ID, port: i, acme: true})
-			}
-		}
-	}
-	return wanted
-}
-
-// cannotVerify reports whether a port asks to verify certificates that nothing
-// is there to verify with.
-func (f Fleet) cannotVerify(port sources.Port) bool {
-	return port.Upstream != nil && port.Upstream.TLS != nil && port.Upstream.TLS.Verify && len(f.UpstreamCA) == 0
-}
 
 // domainIndex knows who claims each domain of a fleet. Each has a scope of its
 // own; one more leads from the hosts under a wildcard domain to that of the
 // wildcard domain.
 type domainIndex struct {
-	claims map[string][]claim // by domain, sorted
+	claims map[string][]routing.Claim // by domain, sorted
 	// under holds the domains below each parent domain, wildcard domains included.
 	under map[string]map[string]struct{}
 	// zones are the wildcard domains, without the "*.".
@@ -93,38 +22,21 @@ type domainIndex struct {
 
 func newDomainIndex(touch func(scope string)) *domainIndex {
 	return &domainIndex{
-		claims: make(map[string][]claim), under: make(map[string]map[string]struct{}),
+		claims: make(map[string][]routing.Claim), under: make(map[string]map[string]struct{}),
 		zones: make(map[string]struct{}), touch: touch,
-	}
-}
-
-// cutWildcard returns the zone of a wildcard domain.
-func cutWildcard(domain string) (zone string, ok bool) {
-	return strings.CutPrefix(domain, wildcardPrefix)
-}
-
-// parents calls f with each parent domain, from the longest to the shortest,
-// until f returns false.
-func parents(domain string, f func(parent string) bool) {
-	for {
-		_, parent, ok := strings.Cut(domain, ".")
-		if !ok || !f(parent) {
-			return
-		}
-		domain = parent
 	}
 }
 
 // replace makes the claims of one app on one domain what is given. It reports
 // whether anything changed.
-func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
+func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 	before := x.claims[domain]
-	from, _ := slices.BinarySearchFunc(before, claim{app: app, port: -1}, compareClaims)
+	from, _ := slices.BinarySearchFunc(before, routing.Claim{AppPort: routing.AppPort{App: app, Port: -1}}, routing.CompareClaims)
 	to := from
-	for to < len(before) && before[to].app == app {
+	for to < len(before) && before[to].App == app {
 		to++
 	}
-	if slices.EqualFunc(before[from:to], wanted, equalClaims) {
+	if slices.EqualFunc(before[from:to], wanted, routing.Claim.Equal) {
 		return false
 	}
 	after := slices.Replace(before, from, to, wanted...)
@@ -133,7 +45,7 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 	} else {
 		delete(x.claims, domain)
 	}
-	if zone, ok := cutWildcard(domain); ok {
+	if zone, ok := hostname.CutWildcard(domain); ok {
 		x.setZone(zone, len(after) > 0)
 	}
 	x.file(domain, len(after) > 0)
@@ -143,7 +55,7 @@ func (x *domainIndex) replace(domain, app string, wanted []claim) bool {
 
 // file records a domain under each of its parents, or forgets it.
 func (x *domainIndex) file(domain string, exists bool) {
-	parents(domain, func(parent string) bool {
+	for parent := range hostname.Parents(domain) {
 		set := x.under[parent]
 		switch {
 		case exists && set == nil:
@@ -156,8 +68,7 @@ func (x *domainIndex) file(domain string, exists bool) {
 				delete(x.under, parent)
 			}
 		}
-		return true
-	})
+	}
 }
 
 // setZone records that a wildcard domain exists or not.
@@ -170,5 +81,5 @@ func (x *domainIndex) setZone(zone string, exists bool) {
 	} else {
 		delete(x.zones, zone)
 	}
-	x.touch(wildcardsScope)
+	x.touch(routing.WildcardsScope)
 }

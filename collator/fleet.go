@@ -6,10 +6,11 @@ import (
 	"maps"
 	"slices"
 
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/envoy"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -18,18 +19,16 @@ import (
 // resources to build, and the versions of those published. Each resource is a
 // function of the state alone.
 type fleetState struct {
-	Fleet
+	routing.Fleet
 	c         *Collator
 	publisher Publisher
-	acmeApp   string
-	scopes    scopeBuilder
 	domains   *domainIndex
-	services  *serviceIndex
+	services  *fleetServices
 
 	certificatesKnown bool
-	chains            []tlsChain
+	chains            []routing.TLSChain
 	secrets           map[string]*certs.Certificate
-	others            map[string]*tlsv3.Secret // those that are no certificates
+	tlsSecrets        map[string]proto.Message // those that are no certificates
 	// unresolved is set when the publisher's Resolver is not that of the chains.
 	unresolved bool
 
@@ -53,15 +52,14 @@ type fleetState struct {
 	missing map[string]struct{}
 }
 
-func newFleetState(f Fleet, acmeApp string, publisher Publisher, c *Collator) *fleetState {
+func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
 	s := &fleetState{
-		Fleet: f, c: c, publisher: publisher, acmeApp: acmeApp,
-		scopes:    scopeBuilder{options: f.Options, httpsPort: f.httpsPort()},
-		others:    make(map[string]*tlsv3.Secret),
-		dirty:     make(map[xds.Key]struct{}),
-		published: make(map[xds.Key]string),
-		unsaid:    make(map[xds.Key]struct{}),
-		coverage:  newFleetCoverage(),
+		Fleet: f, c: c, publisher: publisher,
+		tlsSecrets: make(map[string]proto.Message),
+		dirty:      make(map[xds.Key]struct{}),
+		published:  make(map[xds.Key]string),
+		unsaid:     make(map[xds.Key]struct{}),
+		coverage:   newFleetCoverage(),
 
 		references: newReferences(),
 	}
@@ -74,7 +72,7 @@ func (f *fleetState) reset() {
 	f.doubts, f.told = nil, make(map[string]struct{})
 	f.failed, f.refused = make(map[xds.Key]struct{}), make(map[xds.Key]map[part]error)
 	f.missing = make(map[string]struct{})
-	f.services = newServiceIndex()
+	f.services = newFleetServices()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published {
 		f.dirty[key] = struct{}{}
@@ -85,14 +83,14 @@ func (f *fleetState) reset() {
 	for name := range f.secrets {
 		f.mark(xds.Secret, name)
 	}
-	for name := range f.others {
+	for name := range f.tlsSecrets {
 		f.mark(xds.Secret, name)
 	}
 	f.unresolved = f.CertificatesOnDemand && f.certificatesKnown
-	f.mark(xds.Listener, httpListener)
-	f.mark(xds.Listener, httpsListener)
-	f.mark(xds.ExtensionConfig, hostsFilter)
-	f.markCluster(clusterName(f.acmeApp, 0))
+	f.mark(xds.Listener, routing.HTTPListener)
+	f.mark(xds.Listener, routing.HTTPSListener)
+	f.mark(xds.ExtensionConfig, routing.HostsFilter)
+	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
 
 func (f *fleetState) mark(t xds.Type, name string) {
@@ -104,39 +102,22 @@ func (f *fleetState) markCluster(name string) {
 	f.mark(xds.Endpoint, name)
 }
 
-// routes reports whether the fleet has a cluster for an app port; app is nil
-// when there is no such app. That of the ACME app is always there, so that no
-// scope depends on whether the app runs.
-func (f *fleetState) routes(id string, app *sources.App, port int) bool {
-	if id == f.acmeApp && port == 0 {
-		return true
-	}
-	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
-}
-
-func endpointsOf(app *sources.App, port int) []sources.Endpoint {
-	if app == nil || port >= len(app.Ports) {
-		return nil
-	}
-	return app.Ports[port].Endpoints
-}
-
 // updateApp marks what differs between two forms of an app; nil is none.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
-	for port := range max(portCount(before), portCount(after)) {
-		was, is := f.routes(id, before, port), f.routes(id, after, port)
+	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
+		was, is := f.Routes(id, before, port), f.Routes(id, after, port)
 		switch {
-		case was != is, is && !connectionsOf(before, port).equal(connectionsOf(after, port)):
-			f.markCluster(clusterName(id, port))
-		case is && !slices.Equal(endpointsOf(before, port), endpointsOf(after, port)):
-			f.mark(xds.Endpoint, clusterName(id, port))
+		case was != is, is && !routing.ConnectionsOf(before, port).Equal(routing.ConnectionsOf(after, port)):
+			f.markCluster(routing.ClusterName(id, port))
+		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
+			f.mark(xds.Endpoint, routing.ClusterName(id, port))
 		}
 	}
 	if samePolicy(before, after) {
 		return
 	}
-	wanted := claimsOf(after, f.Fleet)
-	for domain := range claimsOf(before, f.Fleet) {
+	wanted := f.ClaimsOf(after)
+	for domain := range f.ClaimsOf(before) {
 		if _, still := wanted[domain]; !still {
 			f.replaceClaims(domain, id, nil)
 		}
@@ -148,20 +129,13 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	f.updateServices(id, before, after)
 }
 
-func portCount(app *sources.App) int {
-	if app == nil {
-		return 0
-	}
-	return len(app.Ports)
-}
-
-func (f *fleetState) replaceClaims(domain, app string, claims []claim) {
+func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 	if f.domains.replace(domain, app, claims) {
 		f.doubtDomain(domain)
-		if len(f.services.names[domain]) > 0 {
+		if len(f.services.Names[domain]) > 0 {
 			f.doubt(domain)
-			f.services.named = true // who gets its TLS connections may have changed
-			f.mark(xds.Listener, httpsListener)
+			f.services.namesChanged = true // who gets its TLS connections may have changed
+			f.mark(xds.Listener, routing.HTTPSListener)
 		}
 	}
 }
@@ -172,19 +146,19 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 		return nil
 	}
 	for i, port := range app.Ports {
-		if !f.routes(app.ID, app, i) {
+		if !f.Routes(app.ID, app, i) {
 			continue
 		}
 		report := func(reason string) {
 			problems = append(problems, Problem{App: app.ID, Subject: fmt.Sprintf("port %d", i), Reason: reason})
 		}
-		if port.RedirectToHTTPS && !isTCP(port) && !f.hasHTTPS() {
+		if port.RedirectToHTTPS && !routing.IsTCP(port) && !f.HasHTTPS() {
 			report("asks for a redirect to https, but the fleet has no https listener: plain http is served")
 		}
-		if port.HTTP != nil && port.HTTP.HSTS && !f.hasHTTPS() {
+		if port.HTTP != nil && port.HTTP.HSTS && !f.HasHTTPS() {
 			report("asks for HSTS, but the fleet has no https listener: it has no effect")
 		}
-		if f.cannotVerify(port) && !isTCP(port) {
+		if f.CannotVerify(port) && !routing.IsTCP(port) {
 			report("asks for TLS to its instances with verification, but the fleet has no authorities to verify them with " +
 				"(--upstream-ca): every request is answered 403, because it might go to anybody; RELAY_n_TLS_VERIFY=false does without")
 		}
@@ -200,37 +174,37 @@ func (f *fleetState) reportClashes(scope xds.Key) {
 	domain := scope.Name
 	var problems []Problem
 	if claims := f.claimsOn(domain); len(claims) > 1 {
-		_, losses := rulesOf(claims)
+		_, losses := routing.RulesOf(claims)
 		problems = lossProblems(domain, losses)
 	}
 	f.c.problems.set(owner{ClashProblem, f.Name, domain}, problems...)
 }
 
 // lossProblems says who lost what, of each port no more than anybody would read.
-func lossProblems(domain string, losses []loss) (problems []Problem) {
-	lost := make(map[part]int)
+func lossProblems(domain string, losses []routing.Loss) (problems []Problem) {
+	lost := make(map[routing.AppPort]int)
 	for _, l := range losses {
-		p := part{app: l.rule.claim.app, port: l.rule.claim.port}
+		p := l.Rule.Claim.AppPort
 		if lost[p]++; lost[p] <= maxLosses {
-			problems = append(problems, Problem{App: p.app, Subject: domain, Reason: l.String()})
+			problems = append(problems, Problem{App: p.App, Subject: domain, Reason: l.String()})
 		}
 	}
 	for p, n := range lost {
 		if over := n - maxLosses; over > 0 {
-			problems = append(problems, Problem{App: p.app, Subject: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.port, over)})
+			problems = append(problems, Problem{App: p.App, Subject: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.Port, over)})
 		}
 	}
 	return problems
 }
 
 // setCertificates marks the secrets that differ, and the https listener.
-func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*certs.Certificate) {
+func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[string]*certs.Certificate) {
 	known := f.certificatesKnown
 	f.certificatesKnown = true
-	if !f.hasHTTPS() {
+	if !f.HasHTTPS() {
 		return
 	}
-	chains, secrets = f.ownChains(chains, secrets)
+	chains, secrets = f.OwnChains(chains, secrets)
 	for name := range f.secrets {
 		if secrets[name] == nil {
 			f.mark(xds.Secret, name)
@@ -242,12 +216,12 @@ func (f *fleetState) setCertificates(chains []tlsChain, secrets map[string]*cert
 		}
 	}
 	f.secrets = secrets
-	if slices.EqualFunc(f.chains, chains, tlsChain.equal) && known {
+	if slices.EqualFunc(f.chains, chains, routing.TLSChain.Equal) && known {
 		return
 	}
 	f.chains, f.unresolved = chains, f.CertificatesOnDemand
-	f.services.named = true // names passed through may be among theirs
-	f.mark(xds.Listener, httpsListener)
+	f.services.namesChanged = true // names passed through may be among theirs
+	f.mark(xds.Listener, routing.HTTPSListener)
 }
 
 func sameContent(a, b *certs.Certificate) bool {
@@ -259,15 +233,15 @@ func sameContent(a, b *certs.Certificate) bool {
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
-		id, port := splitClusterName(key.Name)
+		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
-		case !f.routes(id, app, port):
+		case !f.Routes(id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return buildCluster(key.Name, connectionsOf(app, port), f.Fleet)
+			return envoy.Cluster(key.Name, routing.ConnectionsOf(app, port), &f.Fleet)
 		}
-		return buildEndpoints(key.Name, endpointsOf(app, port)), nil
+		return envoy.Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -275,20 +249,20 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	case xds.Scope:
 		return f.buildScope(key.Name)
 	case xds.ExtensionConfig:
-		return buildHosts()
+		return envoy.HostsFilter()
 	}
 	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
 }
 
 func (f *fleetState) buildListener(name string) (proto.Message, error) {
 	switch {
-	case name == httpListener:
-		return buildHTTPListener(f.Fleet)
-	case name == httpsListener:
+	case name == routing.HTTPListener:
+		return envoy.HTTPListener(&f.Fleet)
+	case name == routing.HTTPSListener:
 		return f.buildHTTPS(f.CertificatesOnDemand)
 	default:
-		if s, ok := f.services.opened(name); ok {
-			return buildTCPListener(f.Fleet, s)
+		if s, ok := f.services.Opened(name); ok {
+			return envoy.TCPListener(&f.Fleet, s)
 		}
 	}
 	return nil, nil
@@ -297,30 +271,20 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 func (f *fleetState) buildHTTPS(onDemand bool) (proto.Message, error) {
 	chains, passed := f.httpsParts()
 	switch {
-	case !f.hasHTTPS() || len(chains)+len(passed) == 0:
+	case !f.HasHTTPS() || len(chains)+len(passed) == 0:
 		return nil, nil
 	case onDemand:
-		return buildOnDemandListener(f.Fleet, chains, passed)
+		return envoy.HTTPSListenerOnDemand(&f.Fleet, chains, passed)
 	}
-	return buildHTTPSListener(f.Fleet, chains, passed)
+	return envoy.HTTPSListener(&f.Fleet, chains, passed)
 }
 
 func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	switch {
-	case name == wildcardsScope && len(f.domains.zones) > 0:
-		return buildWildcards(slices.Sorted(maps.Keys(f.domains.zones))), nil
+	case name == routing.WildcardsScope && len(f.domains.zones) > 0:
+		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.zones))), nil
 	case len(f.domains.claims[name]) > 0:
-		return f.scopes.buildScope(f.routesOf(name))
+		return envoy.Scope(&f.Fleet, f.DomainRoutes(name, f.claimsOn(name)))
 	}
 	return nil, nil
-}
-
-func (f *fleetState) routesOf(domain string) domainRoutes {
-	claims := f.claimsOn(domain)
-	routes := domainRoutes{domain: domain}
-	routes.rules, _ = rulesOf(claims)
-	if slices.ContainsFunc(claims, func(c claim) bool { return c.acme }) {
-		routes.acmeCluster = clusterName(f.acmeApp, 0)
-	}
-	return routes
 }

@@ -3,33 +3,35 @@ package collator
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"relay/certs"
+	"relay/collator/collatortest"
+	"relay/collator/routing"
+	"relay/internal/secret"
 	"relay/sources"
 	"relay/xds"
 )
 
-var updateGolden = flag.Bool("update", false, "rewrite the golden files, and remove those of no test")
+// goldens is where the golden files are.
+var goldens = filepath.Join("..", "testdata", "envoy")
 
 type goldenCase struct {
 	name         string
 	types        []xds.Type
-	fleet        func(*Fleet)
+	fleet        func(*routing.Fleet)
 	apps         []*sources.App
 	certificates []*certs.Certificate
 }
 
 func goldenCases() []goldenCase {
-	routing := []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope, xds.ExtensionConfig}
+	routed := []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope, xds.ExtensionConfig}
 	acme := changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) {
 		p.ACMEDomains = []string{"shop.test", "only-acme.test"}
 		p.RedirectToHTTPS = true
@@ -37,17 +39,17 @@ func goldenCases() []goldenCase {
 	return []goldenCase{
 		{name: "one_app", types: xds.Types(), apps: []*sources.App{webApp("/shop/web", "www.shop.test", "shop.test")},
 			certificates: []*certs.Certificate{certificate("shop.test", "a", "shop.test", "www.shop.test")}},
-		{name: "no_apps", types: routing},
+		{name: "no_apps", types: routed},
 		{name: "acme_and_redirect", types: []xds.Type{xds.Scope}, apps: []*sources.App{acme}},
 		{name: "redirect_to_public_port", types: []xds.Type{xds.Scope}, apps: []*sources.App{acme},
-			fleet: func(f *Fleet) { f.HTTPSPublicPort = 8443 }},
+			fleet: func(f *routing.Fleet) { f.HTTPSPublicPort = 8443 }},
 		{name: "redirect_without_https", types: []xds.Type{xds.Scope, xds.Listener}, apps: []*sources.App{acme},
-			fleet: func(f *Fleet) { f.HTTPS = netip.AddrPort{} }},
-		{name: "suspended", types: routing, apps: []*sources.App{
+			fleet: func(f *routing.Fleet) { f.HTTPS = netip.AddrPort{} }},
+		{name: "suspended", types: routed, apps: []*sources.App{
 			changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) { p.Endpoints = nil })}},
 		{name: "clash", types: []xds.Type{xds.Cluster, xds.Scope},
 			apps: []*sources.App{webApp("/b", "shop.test"), webApp("/a", "shop.test")}},
-		{name: "zones", types: []xds.Type{xds.Scope, xds.ExtensionConfig}, apps: []*sources.App{
+		{name: "wildcards", types: []xds.Type{xds.Scope, xds.ExtensionConfig}, apps: []*sources.App{
 			webApp("/all", "*.zone.test"), webApp("/inner", "*.in.zone.test"),
 			webApp("/exact", "a.zone.test", "b.in.zone.test", "zone.test", "in.zone.test")}},
 		{name: "ports", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{{ID: "/multi", Ports: []sources.Port{
@@ -60,12 +62,12 @@ func goldenCases() []goldenCase {
 			certificate("a.test", "a", "a.test", "shared.test"),
 			certificate("b.test", "b", "*.b.test", "shared.test"),
 			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
-				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
+				Fingerprint: "d", Chain: []byte("chain d"), Key: secret.Bytes("key d")},
 		}},
 		{name: "client_certificates", types: []xds.Type{xds.Listener, xds.Scope}, apps: []*sources.App{acme},
 			certificates: []*certs.Certificate{certificate("shop.test", "a", "shop.test")},
-			fleet: func(f *Fleet) {
-				f.TLS = DownstreamTLS{MinVersion: TLS13, ClientCertificates: ClientCertificatesRequired}
+			fleet: func(f *routing.Fleet) {
+				f.TLS = routing.DownstreamTLS{MinVersion: routing.TLS13, ClientCertificates: routing.ClientCertificatesRequired}
 			}},
 		{name: "certificates_on_demand", types: []xds.Type{xds.Listener, xds.Secret}, certificates: []*certs.Certificate{
 			certificate("a.test", "a", "a.test", "b.test"),
@@ -73,10 +75,10 @@ func goldenCases() []goldenCase {
 			certificate("zone.test", "w", "*.zone.test", "zone.test"),
 			certificate("deep.zone.test", "d", "*.deep.zone.test"),
 			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
-				Fingerprint: "d", Chain: []byte("chain d"), Key: certs.PrivateKey("key d")},
-		}, fleet: func(f *Fleet) { f.CertificatesOnDemand = true }},
+				Fingerprint: "d", Chain: []byte("chain d"), Key: secret.Bytes("key d")},
+		}, fleet: func(f *routing.Fleet) { f.CertificatesOnDemand = true }},
 		{name: "no_options", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{webApp("/a", "a.test")},
-			fleet: func(f *Fleet) {
+			fleet: func(f *routing.Fleet) {
 				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0
 			}},
 	}
@@ -97,11 +99,11 @@ func variedEndpoints() *sources.App {
 func TestGolden(t *testing.T) {
 	known := make(map[string]bool)
 	for _, tt := range append(goldenCases(), labelCases(t)...) {
-		file := filepath.Join("testdata", tt.name+".json")
+		file := filepath.Join(goldens, tt.name+".json")
 		known[file] = true
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, file) })
 	}
-	files, err := filepath.Glob("testdata/*.json")
+	files, err := filepath.Glob(filepath.Join(goldens, "*.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +111,7 @@ func TestGolden(t *testing.T) {
 		if known[file] {
 			continue
 		}
-		if !*updateGolden {
+		if !*collatortest.Update {
 			t.Errorf("%s belongs to no test: run with -update to remove it", file)
 		} else if err := os.Remove(file); err != nil {
 			t.Error(err)
@@ -122,22 +124,10 @@ func (tt goldenCase) run(t *testing.T, file string) {
 	if tt.fleet != nil {
 		tt.fleet(&fleet)
 	}
-	c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", tt.certificates, nil)
 	syncApps(c, tt.apps...)
-	got := dump(t, c, r, tt.types)
-	if *updateGolden {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("differs from %s (-want +got); run with -update if it should:\n%s", file, diff)
-	}
+	collatortest.Golden(t, file, dump(t, c, r, tt.types))
 }
 
 // dump writes the published resources, by type, and the problems. The format
@@ -149,7 +139,7 @@ func dump(t *testing.T, c *Collator, r *recorder, types []xds.Type) []byte {
 		Problems  []Problem        `json:"problems"`
 	}
 	out := golden{Resources: make(map[string][]any), Problems: c.Problems()}
-	for _, key := range sortedKeys(keySet(r.versions)) {
+	for _, key := range sortedKeys(keySet(r.Versions)) {
 		if !slices.Contains(types, key.Type) {
 			continue
 		}

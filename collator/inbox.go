@@ -3,9 +3,10 @@ package collator
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
 	"relay/sources"
@@ -22,6 +23,8 @@ type inbox struct {
 	// progress is closed and replaced each time applied grows.
 	progress chan struct{}
 	signal   chan struct{}
+	// certificates has the last read of each source of certificates.
+	certificates map[string]certificateRead
 }
 
 // notes is what sources have said since the loop last looked.
@@ -31,9 +34,9 @@ type notes struct {
 	all    []*sources.App
 	apps   map[string]*sources.App // nil: removed
 	certs  map[string]certificateRead
-	// secrets are those that are no certificates.
-	secrets map[fleetSecret]*tlsv3.Secret
-	upTo    uint64
+	// tlsSecrets are those that are no certificates.
+	tlsSecrets map[tlsSecret]proto.Message
+	upTo       uint64
 }
 
 // certificateRead is one complete read of a certificate source.
@@ -42,15 +45,40 @@ type certificateRead struct {
 	problems     []certs.Problem
 }
 
+func (r certificateRead) equal(other certificateRead) bool {
+	return slices.Equal(r.certificates, other.certificates) && slices.Equal(r.problems, other.problems)
+}
+
 func newInbox() *inbox {
-	return &inbox{progress: make(chan struct{}), signal: make(chan struct{}, 1)}
+	return &inbox{progress: make(chan struct{}), signal: make(chan struct{}, 1), certificates: make(map[string]certificateRead)}
 }
 
 func (n *inbox) note(write func(*notes)) {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	write(&n.pending)
+	n.wake()
+}
+
+// noteCertificates notes a read that differs from the last one of its source: most
+// bring nothing new, and stores keep what they have parsed.
+func (n *inbox) noteCertificates(source string, read certificateRead) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if before, known := n.certificates[source]; known && before.equal(read) {
+		return
+	}
+	n.certificates[source] = read
+	if n.pending.certs == nil {
+		n.pending.certs = make(map[string]certificateRead)
+	}
+	n.pending.certs[source] = read
+	n.wake()
+}
+
+// wake has the loop take what is pending. The caller holds the lock.
+func (n *inbox) wake() {
 	n.noted++
-	n.mu.Unlock()
 	select {
 	case n.signal <- struct{}{}:
 	default:
@@ -77,10 +105,10 @@ func (t *notes) add(later notes) {
 	} else {
 		maps.Copy(t.certs, later.certs)
 	}
-	if t.secrets == nil {
-		t.secrets = later.secrets
+	if t.tlsSecrets == nil {
+		t.tlsSecrets = later.tlsSecrets
 	} else {
-		maps.Copy(t.secrets, later.secrets)
+		maps.Copy(t.tlsSecrets, later.tlsSecrets)
 	}
 }
 
@@ -145,12 +173,7 @@ func (c *Collator) UpdateApps(set []*sources.App, removed []string) {
 
 // SyncCertificates implements certs.Sink.
 func (c *Collator) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
-	c.inbox.note(func(n *notes) {
-		if n.certs == nil {
-			n.certs = make(map[string]certificateRead)
-		}
-		n.certs[source] = certificateRead{certificates, problems}
-	})
+	c.inbox.noteCertificates(source, certificateRead{certificates, problems})
 }
 
 // Flush returns when everything that sources said before the call is in the

@@ -4,35 +4,11 @@ import (
 	_ "embed"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"relay/collator/routing"
 	"relay/sources"
-	"relay/sources/setting"
 	"relay/xds"
 )
-
-// testCA is an authority whose key nobody has.
-//
-//go:embed testdata/upstream-ca.pem
-var testCA []byte
-
-// set returns the app with settings, given as NAME=value.
-func set(t testing.TB, app *sources.App, settings ...string) *sources.App {
-	t.Helper()
-	return changed(app, func(p *sources.Port) {
-		all := setting.New()
-		for _, s := range settings {
-			name, value, _ := strings.Cut(s, "=")
-			if !all.Set(name, value) {
-				t.Fatalf("no setting %s", name)
-			}
-		}
-		p.TCP = all.TCP(0, len(p.Domains) > 0)
-		p.HTTP, p.Upstream, _ = all.Finish()
-	})
-}
 
 // labelCases have a golden file for each label.
 func labelCases(t testing.TB) []goldenCase {
@@ -82,10 +58,10 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_reserved", listeners, "MODE=tcp", "PORT=443")
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
-	ca := func(f *Fleet) { f.UpstreamCA = testCA }
+	ca := func(f *routing.Fleet) { f.UpstreamCA = testCA }
 	return append(cases,
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
-			fleet: func(f *Fleet) { f.ClustersOnDemand = true }},
+			fleet: func(f *routing.Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},
 		goldenCase{name: "label_tls_verify_host", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true")}},
 		goldenCase{name: "label_cluster_weight", types: scope, apps: []*sources.App{
@@ -99,74 +75,6 @@ func labelCases(t testing.TB) []goldenCase {
 		goldenCase{name: "label_deployment_group", types: []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, apps: []*sources.App{
 			member("/web-green", 1, "10.0.0.3:1"), member("/web-blue", 0, "10.0.0.1:1", "10.0.0.2:1")}},
 	)
-}
-
-// member is an app of the deployment group web, which wants two tasks.
-func member(id string, hour int, addresses ...string) *sources.App {
-	app := changed(webApp(id, "web.test"), func(p *sources.Port) { p.Endpoints = endpoints(addresses...) })
-	app.Deployment = &sources.Deployment{
-		Group: "web", StartedAt: testTime.Add(time.Duration(hour) * time.Hour), TargetInstances: 2, Instances: len(addresses),
-	}
-	return app
-}
-
-func TestRulesOf(t *testing.T) {
-	t.Parallel()
-	type port struct{ app, settings string }
-	tests := []struct {
-		name   string
-		ports  []port
-		want   []string // "prefix cluster..."
-		losses []string // parts
-	}{
-		{"one", []port{{"/a", ""}}, []string{"/ /a_0"}, nil},
-		{"lowest id", []port{{"/b", ""}, {"/a", ""}}, []string{"/ /a_0"}, []string{"lowest app id"}},
-		{"larger order", []port{{"/a", ""}, {"/b", "BACKEND_WEIGHT=1"}}, []string{"/ /b_0"}, []string{"the domain: port 0 of /b has it (the largest"}},
-		{"paths first", []port{{"/a", ""}, {"/b", "PATH=/x /y"}}, []string{"/x /b_0", "/y /b_0", "/ /a_0"}, nil},
-		{"equal paths", []port{{"/a", "PATH=/x"}, {"/b", "PATH=/x /y"}}, []string{"/x /a_0", "/y /b_0"}, []string{"the path /x"}},
-		{"path in a path", []port{{"/a", "PATH=/x"}, {"/b", "PATH=/xy"}, {"/c", "PATH=/xz|BACKEND_WEIGHT=2"}},
-			[]string{"/xz /c_0", "/x /a_0"}, []string{"/xy: port 0 of /a has /x, which"}},
-		{"path in one's own path", []port{{"/a", "PATH=/x /xy"}}, []string{"/x /a_0"}, nil},
-		{"case", []port{{"/a", "PATH=/X"}, {"/b", "PATH=-i /x"}, {"/c", "PATH=/xY"}}, []string{"/X /a_0", "/x /b_0"}, []string{"/xY: port 0 of /b has /x"}},
-		{"no letters", []port{{"/a", "PATH=/1"}, {"/b", "PATH=-i /1x"}}, []string{"/1 /a_0"}, []string{"/1x"}},
-		{"no path", []port{{"/a", "PATH=x"}, {"/b", ""}}, []string{"/ /b_0"}, nil},
-		{"shares", []port{{"/a", "CLUSTER_WEIGHT=1"}, {"/b", "CLUSTER_WEIGHT=2"}, {"/c", ""}}, []string{"/ /a_0 /b_0"}, []string{"lowest app id"}},
-		{"shares of another order", []port{{"/a", "CLUSTER_WEIGHT=1"}, {"/b", "CLUSTER_WEIGHT=2|BACKEND_WEIGHT=1"}}, []string{"/ /b_0"}, []string{"largest"}},
-		{"share of a closed port", []port{{"/a", "CLUSTER_WEIGHT=1|AUTH=x"}, {"/b", "CLUSTER_WEIGHT=2"}}, []string{"/ /a_0"}, []string{"another password"}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			x := newDomainIndex(func(string) {})
-			for _, p := range tt.ports {
-				app := webApp(p.app, "a.test")
-				if p.settings != "" {
-					app = set(t, app, strings.Split(p.settings, "|")...)
-				}
-				x.replace("a.test", p.app, claimsOf(app, testFleet())["a.test"])
-			}
-			rules, losses := rulesOf(x.claims["a.test"])
-			var got []string
-			for _, r := range rules {
-				line := r.path.Prefix
-				for _, target := range r.targets {
-					line += " " + target.cluster
-				}
-				got = append(got, line)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("rules (-want +got):\n%s", diff)
-			}
-			if len(losses) != len(tt.losses) {
-				t.Fatalf("losses %v, want %d", losses, len(tt.losses))
-			}
-			for i, l := range losses {
-				if !strings.Contains(l.String(), tt.losses[i]) {
-					t.Errorf("loss %q does not say %q", l, tt.losses[i])
-				}
-			}
-		})
-	}
 }
 
 func TestDrained(t *testing.T) {
@@ -217,7 +125,7 @@ func TestEndpointChangesWithLabels(t *testing.T) {
 		}
 	}
 	syncApps(c, build("10.0.0.1:1")...)
-	r.touched()
+	r.Touched()
 	syncApps(c, build("10.0.0.2:1")...)
 	wantTouched(t, r, `set endpoints "/a_0"`, `set endpoints "deployment-group/web_0"`)
 	cluster := set(t, build("10.0.0.2:1")[0], "MAX_REQUESTS=2")
@@ -231,7 +139,7 @@ func TestDeploymentGroupIsStable(t *testing.T) {
 	cfg := Config{}
 	c, r := newTest(t, cfg)
 	syncApps(c, member("/blue", 0, "10.0.0.1:1"), webApp("/web", "other.test"))
-	r.touched()
+	r.Touched()
 	updateApps(c, member("/green", 1, "10.0.0.2:1"))
 	c.UpdateApps(nil, []string{"/blue"})
 	c.round()

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"relay/collator/envoy"
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -29,8 +31,6 @@ const (
 	maxProblems = 3 * sources.MaxProblems
 	// maxLosses is how many lost paths of a port in a domain are shown.
 	maxLosses = 10
-	// maxWeight is the largest share of requests: Envoy adds them up in 32 bits.
-	maxWeight = 10_000
 )
 
 // What things count for, in bytes: about what they take in an Envoy, and more where
@@ -41,7 +41,7 @@ const (
 	labelSize  = 200  // of a domain, beyond those that domains have
 	routeSize  = 200
 	filterSize = 400 // a filter of a route
-	scriptSize = len(locationScript)
+	scriptSize = envoy.LocationScriptSize
 	entrySize  = 64 // a header or network, beside its text
 
 	usualDots = 5
@@ -98,7 +98,7 @@ func networksSize(port sources.Port) int {
 func requestSize(port sources.Port) int {
 	h := port.HTTP
 	switch {
-	case isTCP(port):
+	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:
 		return routesOf(port) * routeSize

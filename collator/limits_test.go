@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -161,8 +162,8 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 	for name, app := range worstApps() {
 		t.Run(name, func(t *testing.T) {
 			fleet := testFleet()
-			fleet.CertificatesOnDemand, fleet.TCP = true, TCPAll
-			c, _ := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+			fleet.CertificatesOnDemand, fleet.TCP = true, routing.TCPAll
+			c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 			c.fleets[0].publisher = discard{}
 			c.SyncCertificates("vault", nil, nil)
 			syncApps(c, webApp("/other", "other.test"))
@@ -239,7 +240,7 @@ func TestOverTheLimits(t *testing.T) {
 		if !strings.Contains(words, tt.words) || len(words) > 30_000 {
 			t.Errorf("%s: problems %.2000s", tt.app, words)
 		}
-		if !slices.Contains(r.names(xds.Scope), "other.test") {
+		if !slices.Contains(r.Names(xds.Scope), "other.test") {
 			t.Errorf("%s: the other app is not served", tt.app)
 		}
 		wantSameAsFresh(t, c, r, Config{})

@@ -3,9 +3,12 @@ package collator
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"unicode/utf8"
 
+	"relay/collator/routing"
+	"relay/internal/hostname"
 	"relay/internal/panics"
 	"relay/sources"
 )
@@ -58,7 +61,7 @@ func withEndpoints(app, policy *sources.App, left []sources.Problem) *sources.Ap
 		port.Excluded = app.Ports[i].Excluded
 		report := func(reason string) { problems.Add(fmt.Sprintf("port %d, endpoints", i), "%s", reason) }
 		var dropped []string
-		port.Endpoints, dropped = cleanEndpoints(app.Ports[i].Endpoints)
+		port.Endpoints, dropped = routing.CleanEndpoints(app.Ports[i].Endpoints)
 		for _, reason := range dropped {
 			report(reason)
 		}
@@ -94,7 +97,7 @@ func cleanDomains(domains []string, room *int, report func(field, reason string)
 			report("domains", fmt.Sprintf("%.20q… has more than %d bytes", domain, maxDomainBytes))
 			continue
 		}
-		normal, err := sources.NormalizeDomain(domain)
+		normal, err := hostname.Domain(domain)
 		if err != nil {
 			report("domains", err.Error())
 			continue
@@ -134,4 +137,17 @@ func guarded[T any](f func() (T, error)) (result T, err error) {
 		return err
 	})
 	return result, err
+}
+
+// cleanNetworks returns networks of which none is there twice: Envoy refuses a
+// listener for that. Nothing is returned for nothing.
+func cleanNetworks(networks []netip.Prefix) []netip.Prefix {
+	clean := slices.Clone(networks)
+	for i, network := range clean {
+		if network.IsValid() {
+			clean[i] = network.Masked()
+		}
+	}
+	slices.SortFunc(clean, netip.Prefix.Compare)
+	return slices.Compact(clean)
 }

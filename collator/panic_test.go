@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/collator/routing"
 	"relay/internal/panics"
 	"relay/sources"
 	"relay/xds"
@@ -55,15 +55,11 @@ type broken struct {
 	*Collator
 	publishers []*fragile
 	log, clock fuse
-	callbacks  [2]fuse
-	called     [2]int
 }
 
 func newBroken(t *testing.T, cfg Config) *broken {
 	t.Helper()
 	b := &broken{}
-	cfg.OnAppsPublished = func() { b.callbacks[0].burn(); b.called[0]++ }
-	cfg.OnCertificatesPublished = func() { b.callbacks[1].burn(); b.called[1]++ }
 	publishers := make(map[string]Publisher)
 	for _, f := range cfg.Fleets {
 		p := &fragile{recorder: newRecorder()}
@@ -81,13 +77,11 @@ func newBroken(t *testing.T, cfg Config) *broken {
 
 // light has something panic soon, and says what.
 func (b *broken) light(w world) string {
-	fuses := map[string]*fuse{
-		"log": &b.log, "clock": &b.clock, "apps published": &b.callbacks[0], "certificates published": &b.callbacks[1],
-	}
+	fuses := map[string]*fuse{"log": &b.log, "clock": &b.clock}
 	for i, p := range b.publishers {
 		fuses[fmt.Sprint("before publishing ", i)], fuses[fmt.Sprint("after publishing ", i)] = &p.before, &p.after
 	}
-	names := []string{"log", "clock", "apps published", "certificates published",
+	names := []string{"log", "clock",
 		"before publishing 0", "after publishing 0", "before publishing 1", "after publishing 1", "a scope is marked"}
 	name := names[w.IntN(len(names))]
 	f := fuses[name]
@@ -121,16 +115,16 @@ func TestPanicsLoseNothing(t *testing.T) {
 	onDemand, internal := testFleet(), testFleet()
 	onDemand.CertificatesOnDemand = true
 	internal.Name = "internal"
-	cfg := Config{Fleets: []Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
+	cfg := Config{Fleets: []routing.Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
 	met := make(map[string]int)
 	for seed := range uint64(150) {
-		w := world{rand.New(rand.NewPCG(seed, 3))}
+		w := newWorld(seed, 3)
 		b := newBroken(t, cfg)
 		b.SyncApps(nil)
 		b.SyncCertificates("vault", nil, nil)
 		for range 8 {
 			lit := b.light(w)
-			for w.say(b.Collator); !b.serve(); w.say(b.Collator) {
+			for w.Say(b.Collator); !b.serve(); w.Say(b.Collator) {
 				met[lit]++
 			}
 		}
@@ -141,11 +135,11 @@ func TestPanicsLoseNothing(t *testing.T) {
 		}
 		wantSameResolver(t, b)
 		checkCoverage(t, b.Collator)
-		if b.called[0] == 0 || b.called[1] == 0 {
-			t.Fatalf("seed %d: the callbacks returned %v times", seed, b.called)
+		if !isClosed(b.AppsPublished()) || !isClosed(b.CertificatesPublished()) {
+			t.Fatalf("seed %d: nobody was told of what is published", seed)
 		}
 	}
-	for _, where := range []string{"log", "clock", "apps published", "certificates published", "before publishing 0",
+	for _, where := range []string{"log", "clock", "before publishing 0",
 		"after publishing 0", "before publishing 1", "after publishing 1", "a scope is marked"} {
 		if met[where] == 0 {
 			t.Errorf("no round panicked at: %s (%v)", where, met)
@@ -157,9 +151,9 @@ func TestPanicsLoseNothing(t *testing.T) {
 // certificates.
 func wantSameResolver(t *testing.T, b *broken) {
 	t.Helper()
-	resolve, want := b.publishers[0].resolve, newServerNames(b.fleets[0].chains)
+	resolve, want := b.publishers[0].Resolve, routing.NewResolver(b.fleets[0].chains)
 	for _, name := range append(someDomains, "q.test") {
-		secret, _, _ := want.resolve(name)
+		secret, _, _ := want.Resolve(name)
 		if got, _, _ := resolve(name); got != secret {
 			t.Fatalf("%s is resolved to %q, want %q", name, got, secret)
 		}
@@ -169,7 +163,7 @@ func wantSameResolver(t *testing.T, b *broken) {
 // TestServeGoesOnAfterAPanic is about Serve itself.
 func TestServeGoesOnAfterAPanic(t *testing.T) {
 	t.Parallel()
-	cfg := Config{Fleets: []Fleet{testFleet()}}
+	cfg := Config{Fleets: []routing.Fleet{testFleet()}}
 	b := newBroken(t, cfg)
 	syncApps(b.Collator, webApp("/a", "a.test"), webApp("/b", "a.test"))
 	b.publishers[0].before.left = 1
@@ -189,7 +183,7 @@ func TestServeGoesOnAfterAPanic(t *testing.T) {
 		t.Errorf("Serve returned %v", err)
 	}
 	wantSameAsFresh(t, b.Collator, b.publishers[0].recorder, cfg)
-	if diff := cmp.Diff([]string{"*.*", "*.test", "a.test"}, b.publishers[0].names(xds.Scope)); diff != "" {
+	if diff := cmp.Diff([]string{"*.*", "*.test", "a.test"}, b.publishers[0].Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -42,20 +43,20 @@ func TestWhoGetsTheTLSOfADomain(t *testing.T) {
 				got := ""
 				for _, key := range c.fleets[0].references.names[httpsKey] {
 					if key.Type == xds.Cluster {
-						got, _ = splitClusterName(key.Name)
+						got, _ = routing.SplitClusterName(key.Name)
 					}
 				}
 				if got != tt.tls {
 					t.Errorf("TLS goes to %q, want %q", got, tt.tls)
 				}
-				explained := ""
-				for _, s := range c.Explain("d.test").Services {
-					if s.Outcome == Serves {
-						explained = s.App
+				serves := ""
+				for _, s := range explained(c, "d.test").Services {
+					if s.Outcome == "serves" {
+						serves = s.App
 					}
 				}
-				if explained != tt.tls {
-					t.Errorf("TLS is explained to go to %q, want %q", explained, tt.tls)
+				if serves != tt.tls {
+					t.Errorf("TLS is explained to go to %q, want %q", serves, tt.tls)
 				}
 				checkCoverage(t, c)
 			}

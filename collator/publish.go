@@ -1,8 +1,8 @@
 package collator
 
 import (
-	"google.golang.org/protobuf/proto"
-
+	"relay/collator/envoy"
+	"relay/collator/routing"
 	"relay/xds"
 )
 
@@ -24,7 +24,7 @@ func (f *fleetState) publish() {
 	}
 	f.reportServices()
 	if f.unresolved {
-		change.Resolve = newServerNames(f.chains).resolve
+		change.Resolve = routing.NewResolver(f.chains).Resolve
 	}
 	change.Remove = f.references.settle(change, names)
 	if !change.Empty() {
@@ -41,7 +41,7 @@ func (f *fleetState) publish() {
 // add puts one resource into the change, if it differs from what is published,
 // and notes what it names.
 func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xds.Key) {
-	if !f.certificatesKnown && f.hasHTTPS() && key == httpsKey {
+	if !f.certificatesKnown && f.HasHTTPS() && key == httpsKey {
 		change.Withhold = append(change.Withhold, key)
 		return
 	}
@@ -83,9 +83,9 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 	return guarded(func() (b built, err error) {
 		if key == httpsKey {
 			chains, passed := f.httpsParts()
-			if b.exists = f.hasHTTPS() && len(chains)+len(passed) > 0; b.exists {
+			if b.exists = f.HasHTTPS() && len(chains)+len(passed) > 0; b.exists {
 				b.names = f.namedByHTTPS(chains, passed)
-				b.Resource, err = f.httpsResource(chains, passed)
+				b.Resource, err = envoy.HTTPSResource(&f.Fleet, chains, passed)
 			}
 			return b, err
 		}
@@ -94,37 +94,12 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 			return b, err
 		}
 		b.exists, b.names = true, f.namedBy(key, msg)
-		b.Resource, err = newResource(key, msg)
+		b.Resource, err = envoy.Resource(key, msg)
 		return b, err
 	})
 }
 
-// httpsResource makes the https listener, in both forms if certificates are on
-// demand.
-func (f *fleetState) httpsResource(chains []tlsChain, passed []service) (xds.Resource, error) {
-	msg, err := buildHTTPSListener(f.Fleet, chains, passed)
-	if err != nil {
-		return xds.Resource{}, err
-	}
-	resource, err := newResource(httpsKey, msg)
-	if err != nil || !f.CertificatesOnDemand {
-		return resource, err
-	}
-	if msg, err = buildOnDemandListener(f.Fleet, chains, passed); err != nil {
-		return xds.Resource{}, err
-	}
-	onDemand, err := newResource(httpsKey, msg)
-	return onDemand.OrWithout(onDemandSelector, resource), err
-}
-
-func newResource(key xds.Key, msg proto.Message) (xds.Resource, error) {
-	if err := validate(msg); err != nil {
-		return xds.Resource{}, err
-	}
-	return xds.NewResource(key.Type, key.Name, msg)
-}
-
-var httpsKey = xds.Key{Type: xds.Listener, Name: httpsListener}
+var httpsKey = xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
 
 // doubtPublished has all of a change published again, should the publisher panic:
 // nobody knows then what it took in.
@@ -164,10 +139,10 @@ func (f *fleetState) fail(key xds.Key, err error) {
 	p := Problem{Subject: quoted(key)}
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
-		p.App, _ = splitClusterName(key.Name)
+		p.App, _ = routing.SplitClusterName(key.Name)
 	case xds.Listener:
-		if s, ok := f.services.opened(key.Name); ok {
-			p.App = s.app
+		if s, ok := f.services.Opened(key.Name); ok {
+			p.App = s.App
 		}
 	}
 	f.c.report(ResourceProblem, f.Name, quoted(key), p, err)

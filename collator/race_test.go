@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -19,7 +19,7 @@ func readers(c *Collator) []func() {
 	subjects := []string{"a.test", "x.a.test", "nobody.test", "/a", "/b", "tcp/5432", "deployment-group/g"}
 	var reads []func()
 	for _, subject := range subjects {
-		reads = append(reads, func() { c.Explain(subject) }, func() { c.App(subject) })
+		reads = append(reads, func() { explained(c, subject) }, func() { c.App(subject) })
 	}
 	return append(reads,
 		func() { c.Apps() },
@@ -27,7 +27,7 @@ func readers(c *Collator) []func() {
 		func() { c.Certificates() },
 		func() { c.UncoveredDomains() },
 		func() { c.DomainsByCertificate() },
-		func() { c.CertificateInUse("vault", "c0") },
+		func() { c.SelectedCertificates() },
 		func() { c.AppsSynced(); c.CertificatesSynced() },
 	)
 }
@@ -40,7 +40,7 @@ func TestReadersBesideTheLoop(t *testing.T) {
 	fleet.CertificatesOnDemand = true
 	internal := testFleet()
 	internal.Name = "internal"
-	c, err := New(Config{Fleets: []Fleet{fleet, internal}, CertificateSources: []string{"vault"}},
+	c, err := New(Config{Fleets: []routing.Fleet{fleet, internal}, CertificateSources: []string{"vault"}},
 		map[string]Publisher{"external": newRecorder(), "internal": discard{}}, slog.New(slog.DiscardHandler), registry)
 	if err != nil {
 		t.Fatal(err)
@@ -57,16 +57,16 @@ func TestReadersBesideTheLoop(t *testing.T) {
 			}
 		})
 	}
-	w := world{rand.New(rand.NewPCG(1, 2))}
+	w := newWorld(1, 2)
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
 		for range 4 {
-			member := changed(webApp(fmt.Sprint("/member-", w.IntN(20)), "a.test"), func(p *sources.Port) { p.Endpoints = w.endpoints() })
+			member := changed(webApp(fmt.Sprint("/member-", w.IntN(20)), "a.test"), func(p *sources.Port) { p.Endpoints = w.Endpoints() })
 			member.Deployment = &sources.Deployment{Group: "g", StartedAt: testTime, TargetInstances: 2}
-			c.UpdateApps([]*sources.App{w.app(), member}, []string{w.app().ID})
+			c.UpdateApps([]*sources.App{w.App(), member}, []string{w.App().ID})
 			c.SetTicketKeys("external", []TicketKey{make(TicketKey, ticketKeyBytes)})
-			c.SyncCertificates("vault", w.certificates(), nil)
+			c.SyncCertificates("vault", w.Certificates(), nil)
 			if w.IntN(50) == 0 {
-				c.SyncApps([]*sources.App{w.app(), member})
+				c.SyncApps([]*sources.App{w.App(), member})
 			}
 			if err := c.Flush(t.Context()); err != nil {
 				t.Fatal(err)

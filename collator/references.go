@@ -5,9 +5,10 @@ import (
 	"maps"
 	"slices"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
+	"relay/collator/envoy"
+	"relay/collator/routing"
 	"relay/xds"
 )
 
@@ -110,7 +111,7 @@ func (r *references) settle(change xds.Change, names map[xds.Key][]xds.Key) []xd
 // removalOrder has what names others before what they name.
 var removalOrder = []func(xds.Key) bool{
 	func(k xds.Key) bool { return k.Type == xds.Listener },
-	func(k xds.Key) bool { return k.Type == xds.Scope && k.Name == wildcardsScope },
+	func(k xds.Key) bool { return k.Type == xds.Scope && k.Name == routing.WildcardsScope },
 	func(k xds.Key) bool { return k.Type == xds.Scope },
 	func(k xds.Key) bool { return k.Type != xds.Endpoint },
 	func(xds.Key) bool { return true },
@@ -129,54 +130,33 @@ func sortedKeys(keys map[xds.Key]struct{}) []xds.Key {
 	return slices.SortedFunc(maps.Keys(keys), compareKeys)
 }
 
-// namedBy returns what a resource other than the https listener names.
+// namedBy returns what a resource other than the https listener names, sorted.
 func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
-	if scope, ok := msg.(*routev3.ScopedRouteConfiguration); ok {
-		return namedByScope(scope)
+	if key.Type == xds.Scope {
+		names := envoy.NamedByScope(msg)
+		slices.SortFunc(names, compareKeys)
+		return slices.Clip(slices.Compact(names))
 	}
-	if s, ok := f.services.opened(key.Name); ok && key.Type == xds.Listener {
-		return []xds.Key{{Type: xds.Cluster, Name: clusterName(s.app, s.port)}}
+	if s, ok := f.services.Opened(key.Name); ok && key.Type == xds.Listener {
+		return []xds.Key{{Type: xds.Cluster, Name: s.Cluster()}}
 	}
 	return nil
 }
 
-func namedByScope(scope *routev3.ScopedRouteConfiguration) []xds.Key {
-	var names []xds.Key
-	for _, vhost := range scope.RouteConfiguration.VirtualHosts {
-		if scope.Name == wildcardsScope {
-			names = append(names, xds.Key{Type: xds.Scope, Name: vhost.Name})
-		}
-		for _, route := range vhost.Routes {
-			action := route.GetRoute()
-			if cluster := action.GetCluster(); cluster != "" {
-				key := xds.Key{Type: xds.Cluster, Name: cluster}
-				if n := len(names); n == 0 || names[n-1] != key {
-					names = append(names, key)
-				}
-			}
-			for _, weighted := range action.GetWeightedClusters().GetClusters() {
-				names = append(names, xds.Key{Type: xds.Cluster, Name: weighted.Name})
-			}
-		}
-	}
-	slices.SortFunc(names, compareKeys)
-	return slices.Clip(slices.Compact(names))
-}
-
-func (f *fleetState) namedByHTTPS(chains []tlsChain, passed []service) []xds.Key {
+func (f *fleetState) namedByHTTPS(chains []routing.TLSChain, passed []routing.Service) []xds.Key {
 	var names []xds.Key
 	add := func(t xds.Type, name string) { names = append(names, xds.Key{Type: t, Name: name}) }
 	for _, chain := range chains {
-		add(xds.Secret, chain.secret)
+		add(xds.Secret, chain.Secret)
 	}
 	for _, s := range passed {
-		add(xds.Cluster, clusterName(s.app, s.port))
+		add(xds.Cluster, s.Cluster())
 	}
-	if f.TLS.asksForCertificates() {
-		add(xds.Secret, clientCASecret)
+	if f.TLS.AsksForCertificates() {
+		add(xds.Secret, routing.ClientCASecret)
 	}
 	if f.TLS.SharedTickets {
-		add(xds.Secret, ticketSecret)
+		add(xds.Secret, routing.TicketKeysSecret)
 	}
 	slices.SortFunc(names, compareKeys)
 	return slices.Compact(names)

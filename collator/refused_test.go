@@ -3,17 +3,17 @@ package collator
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/envoy"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -27,10 +27,6 @@ func manyHeaders() sources.HeaderEdits {
 	return edits
 }
 
-func withHTTP(app *sources.App, h sources.HTTP) *sources.App {
-	return changed(app, func(p *sources.Port) { p.HTTP = &h })
-}
-
 // published returns the clusters that the scope of a domain names, as the
 // publisher has it.
 func published(t *testing.T, c *Collator, r *recorder, domain string) string {
@@ -40,12 +36,12 @@ func published(t *testing.T, c *Collator, r *recorder, domain string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resource, err := newResource(key, msg)
-	if err != nil || resource.Version != r.versions[key] {
+	resource, err := envoy.Resource(key, msg)
+	if err != nil || resource.Version != r.Versions[key] {
 		t.Fatalf("the scope of %s is not published as the state wants it: %v", domain, err)
 	}
 	var clusters []string
-	for _, name := range namedByScope(msg.(*routev3.ScopedRouteConfiguration)) {
+	for _, name := range c.fleets[0].namedBy(key, msg) {
 		clusters = append(clusters, name.Name)
 	}
 	return strings.Join(clusters, " ")
@@ -69,8 +65,8 @@ func TestBadRouteCostsItselfOnly(t *testing.T) {
 	}
 	wantProblem(t, c, "/b", "no more than 1000 item(s)")
 	wantProblem(t, c, "/a", "")
-	e := c.Explain("d.test")
-	if rules := e.Domains[0].Rules; len(rules) != 2 || rules[0].App != "/a" || rules[1].Outcome != Loses || !strings.Contains(rules[1].Reason, "left out") {
+	e := explained(c, "d.test")
+	if rules := e.Domains[0].Rules; len(rules) != 2 || rules[0].App != "/a" || rules[1].Outcome != "loses" || !strings.Contains(rules[1].Reason, "left out") {
 		t.Errorf("explained as %+v", rules)
 	}
 
@@ -127,7 +123,7 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 	for _, onDemand := range []bool{false, true} {
 		fleet := testFleet()
 		fleet.CertificatesOnDemand = onDemand
-		c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+		c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 		retries := uint32(math.MaxUint32)
 		bad := changed(serviceApp("/bad", sources.TCP{Passthrough: true}, "bad.test"), func(p *sources.Port) {
 			p.HTTP = &sources.HTTP{NumRetries: &retries}
@@ -143,16 +139,16 @@ func TestBadPartsOfTheHTTPSListenerCostThemselves(t *testing.T) {
 		second := changed(bad, func(*sources.Port) {})
 		second.ID = "/bad2"
 		syncApps(c, bad, second, serviceApp("/good", sources.TCP{Passthrough: true}, "good.test"))
-		before, ok := r.versions[httpsKey]
+		before, ok := r.Versions[httpsKey]
 		chains, passed := c.fleets[0].httpsParts()
-		if !ok || len(chains) != 1 || len(passed) != 1 || passed[0].app != "/good" {
+		if !ok || len(chains) != 1 || len(passed) != 1 || passed[0].App != "/good" {
 			t.Fatalf("the listener is published: %v; it has the chains %+v and passes %+v", ok, chains, passed)
 		}
 		wantProblem(t, c, "/bad", "port 0 of /bad in listeners")
 		wantProblem(t, c, "/good", "")
 		sync("a.test", "b.test")
 		c.round()
-		if r.versions[httpsKey] == before {
+		if r.Versions[httpsKey] == before {
 			t.Error("a new certificate does not get into the listener beside what is bad")
 		}
 		c.UpdateApps(nil, []string{"/bad2"})
@@ -171,7 +167,7 @@ type contents map[xds.Key]map[string]proto.Message
 // published, be it from rounds before.
 func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 	t.Helper()
-	for key, version := range r.versions {
+	for key, version := range r.Versions {
 		if all[key] == nil {
 			all[key] = make(map[string]proto.Message)
 		}
@@ -180,7 +176,7 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 			if err != nil || msg == nil {
 				t.Fatalf("%s is published, and cannot be made: %v", quoted(key), err)
 			}
-			if resource, err := newResource(key, msg); err != nil || resource.Version != version {
+			if resource, err := envoy.Resource(key, msg); err != nil || resource.Version != version {
 				t.Fatalf("%s is published as no state wanted it: %v", quoted(key), err)
 			}
 			all[key][version] = msg
@@ -188,7 +184,7 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 		checkNames(t, key, all[key][version], func(kind xds.Type, name string) {
 			// What could never be made is named all the same.
 			if _, failed := c.fleets[0].failed[xds.Key{Type: kind, Name: name}]; !failed {
-				r.holds(t, key)(kind, name)
+				holds(t, r, key)(kind, name)
 			}
 		})
 	}
@@ -196,9 +192,9 @@ func (all contents) check(t *testing.T, c *Collator, r *recorder) {
 
 // setACMEApp has challenges go to another app of the two.
 func setACMEApp(f *fleetState, one, other, to string) {
-	f.acmeApp = to
-	f.markCluster(clusterName(one, 0))
-	f.markCluster(clusterName(other, 0))
+	f.ACMEApp = to
+	f.markCluster(routing.ClusterName(one, 0))
+	f.markCluster(routing.ClusterName(other, 0))
 	for domain := range f.domains.claims {
 		f.mark(xds.Scope, domain)
 	}
@@ -228,7 +224,7 @@ func TestKeptClusterIsWantedAgain(t *testing.T) {
 	updateApps(c, broken())
 	setACMEApp(f, good, bad, good)
 	updateApps(c, broken("e.test"))
-	if _, ok := r.versions[cluster]; !ok {
+	if _, ok := r.Versions[cluster]; !ok {
 		t.Error("the last good cluster was removed")
 	}
 	if got := published(t, c, r, "e.test"); got != "/a_0" {
@@ -236,7 +232,7 @@ func TestKeptClusterIsWantedAgain(t *testing.T) {
 	}
 	updateApps(c, broken())
 	updateApps(c, broken("f.test"))
-	if _, ok := r.versions[cluster]; !ok {
+	if _, ok := r.Versions[cluster]; !ok {
 		t.Error("the last good cluster was removed when no domain led to it")
 	}
 	wantNoReferencesLost(t, f, r)
@@ -247,7 +243,7 @@ func wantNoReferencesLost(t *testing.T, f *fleetState, r *recorder) {
 	t.Helper()
 	for by, names := range f.references.names {
 		for _, name := range names {
-			r.holds(t, by)(name.Type, name.Name)
+			holds(t, r, by)(name.Type, name.Name)
 		}
 	}
 }
@@ -258,7 +254,7 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 	t.Parallel()
 	kept := 0
 	for seed := range uint64(60) {
-		w := world{rand.New(rand.NewPCG(seed, 4))}
+		w := newWorld(seed, 4)
 		// A scope with ACME challenges cannot be made while the name is no UTF-8.
 		const good, bad = "/challenges", "/\xff"
 		cfg := Config{CertificateSources: []string{"vault"}, ACMEApp: good}
@@ -272,7 +268,7 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 			if w.IntN(3) == 0 {
 				turn([]string{good, bad}[w.IntN(2)])
 			}
-			w.step(c)
+			step(w, c)
 			all.check(t, c, r)
 			kept += len(f.references.kept)
 		}
@@ -294,13 +290,13 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 func TestReferencesAreThoseOfTheMessages(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
-		w := world{rand.New(rand.NewPCG(seed, 5))}
+		w := newWorld(seed, 5)
 		c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
 		c.SyncApps(nil)
 		c.SyncCertificates("vault", nil, nil)
 		for range 10 {
-			w.step(c)
-			for key := range r.versions {
+			step(w, c)
+			for key := range r.Versions {
 				b, err := c.fleets[0].resource(key)
 				if err != nil {
 					t.Fatal(err)
@@ -313,8 +309,8 @@ func TestReferencesAreThoseOfTheMessages(t *testing.T) {
 				checkNames(t, key, msg, func(kind xds.Type, name string) { named[xds.Key{Type: kind, Name: name}] = struct{}{} })
 				// These are kept and removed together.
 				delete(named, xds.Key{Type: xds.Endpoint, Name: key.Name})
-				if key.Name != wildcardsScope {
-					delete(named, xds.Key{Type: xds.Scope, Name: wildcardsScope})
+				if key.Name != routing.WildcardsScope {
+					delete(named, xds.Key{Type: xds.Scope, Name: routing.WildcardsScope})
 				}
 				if diff := cmp.Diff(sortedKeys(named), b.names, cmpopts.EquateEmpty()); diff != "" {
 					t.Fatalf("%s names (-in the message +said):\n%s", quoted(key), diff)

@@ -8,21 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/xds"
 )
-
-func TestHasName(t *testing.T) {
-	t.Parallel()
-	f := Fleet{ServerNames: []string{"a.test", "*.zone.test"}}
-	for name, want := range map[string]bool{
-		"a.test": true, "b.test": false, "x.a.test": false, "*.a.test": false, "zone.test": false, "*.test": false,
-		"x.zone.test": true, "x.y.zone.test": true, "*.zone.test": true, "*.y.zone.test": true, "notzone.test": false,
-	} {
-		if f.hasName(name) != want || !(Fleet{}).hasName(name) {
-			t.Errorf("%s: %v, want %v; without names: %v", name, !want, want, (Fleet{}).hasName(name))
-		}
-	}
-}
 
 // An Envoy gets the private keys of its fleet's names, and no other; what it is
 // said to serve is what it serves.
@@ -31,7 +19,7 @@ func TestFleetGetsItsCertificatesOnly(t *testing.T) {
 	inner := testFleet()
 	inner.Name, inner.ServerNames = "internal", []string{"*.internal.test", "both.test"}
 	inner.HTTP, inner.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
-	c, outer := newTest(t, Config{Fleets: []Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
+	c, outer := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
 	own := c.fleets[1].publisher.(*recorder)
 	c.SyncCertificates("vault", []*certs.Certificate{
 		certificate("a.test", "1", "a.test", "both.test"),
@@ -41,10 +29,10 @@ func TestFleetGetsItsCertificatesOnly(t *testing.T) {
 	app := webApp("/app", "x.internal.test", "both.test", "a.test", "y.test")
 	app.Ports[0].Groups = []string{testFleet().Name, "internal"}
 	syncApps(c, app)
-	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test", "vault/z.test"}, outer.names(xds.Secret)); diff != "" {
+	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test", "vault/z.test"}, outer.Names(xds.Secret)); diff != "" {
 		t.Errorf("secrets of the fleet without names (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test"}, own.names(xds.Secret)); diff != "" {
+	if diff := cmp.Diff([]string{"vault/a.test", "vault/x.internal.test"}, own.Names(xds.Secret)); diff != "" {
 		t.Errorf("secrets of the fleet with names (-want +got):\n%s", diff)
 	}
 	var uncovered []string
@@ -56,7 +44,7 @@ func TestFleetGetsItsCertificatesOnly(t *testing.T) {
 		t.Errorf("domains without a certificate (-want +got):\n%s", diff)
 	}
 	for fleet, want := range map[string]string{testFleet().Name: "vault/z.test", "internal": ""} {
-		for _, d := range c.Explain("y.test").Domains {
+		for _, d := range explained(c, "y.test").Domains {
 			if d.Fleet != fleet {
 				continue
 			}

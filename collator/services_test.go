@@ -6,11 +6,12 @@ import (
 	"testing"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
 
-// service returns an app with a TCP service.
+// tcpApp returns an app with a TCP service.
 func tcpApp(t testing.TB, id string, settings ...string) *sources.App {
 	return set(t, webApp(id), append([]string{"MODE=tcp"}, settings...)...)
 }
@@ -20,7 +21,7 @@ func TestServicesTouchOnlyTheirListeners(t *testing.T) {
 	c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", []*certs.Certificate{certificate("a.test", "a", "a.test", "b.test")}, nil)
 	syncApps(c, webApp("/web", "web.test"), tcpApp(t, "/db", "PORT=5432"))
-	r.touched()
+	r.Touched()
 	steps := []struct {
 		name string
 		do   func()
@@ -57,19 +58,19 @@ func TestServicesTouchOnlyTheirListeners(t *testing.T) {
 func TestFleetsChooseServices(t *testing.T) {
 	t.Parallel()
 	implicit := changed(webApp("/implicit"), func(p *sources.Port) { p.TCP = &sources.TCP{Port: 10001, Implicit: true} })
-	for choice, want := range map[TCPServices]string{
-		"":          "http https tcp/5432",
-		TCPLabelled: "http https tcp/5432",
-		TCPAll:      "http https tcp/10001 tcp/5432",
-		TCPNone:     "http https",
+	for choice, want := range map[routing.TCPServices]string{
+		"":                  "http https tcp/5432",
+		routing.TCPLabelled: "http https tcp/5432",
+		routing.TCPAll:      "http https tcp/10001 tcp/5432",
+		routing.TCPNone:     "http https",
 	} {
 		fleet := testFleet()
 		fleet.TCP = choice
-		c, r := newTest(t, Config{Fleets: []Fleet{fleet}})
+		c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
 		c.SyncCertificates("x", []*certs.Certificate{certificate("a.test", "a", "a.test")}, nil)
 		inside := changed(tcpApp(t, "/inside", "PORT=5433"), func(p *sources.Port) { p.Groups = []string{"internal"} })
 		syncApps(c, implicit, tcpApp(t, "/db", "PORT=5432"), inside)
-		if got := strings.Join(r.names(xds.Listener), " "); got != want {
+		if got := strings.Join(r.Names(xds.Listener), " "); got != want {
 			t.Errorf("tcp: %q: listeners %s, want %s", choice, got, want)
 		}
 	}
@@ -79,7 +80,7 @@ func TestServiceProblems(t *testing.T) {
 	t.Parallel()
 	fleet := testFleet()
 	fleet.ReservedPorts = []uint16{9901}
-	c, _ := newTest(t, Config{Fleets: []Fleet{fleet}})
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
 	c.SyncCertificates("x", []*certs.Certificate{certificate("a.test", "a", "a.test")}, nil)
 	passed := func(id string) *sources.App { return set(t, webApp(id, "a.test"), "TLS_PASSTHROUGH=true") }
 	tests := []struct {
@@ -114,7 +115,7 @@ func TestServiceProblems(t *testing.T) {
 		t.Errorf("problems of no apps: %v", problems)
 	}
 	fleet.UpstreamCA, fleet.HTTPS = testCA, netip.AddrPort{}
-	c, _ = newTest(t, Config{Fleets: []Fleet{fleet}})
+	c, _ = newTest(t, Config{Fleets: []routing.Fleet{fleet}})
 	syncApps(c, tcpApp(t, "/verify", "PORT=3", "TLS=true"), passed("/pass"))
 	got := strings.Join(reasons(c.Problems()), "\n")
 	if !strings.Contains(got, "RELAY_n_TLS_SNI") || !strings.Contains(got, "no https listener") {

@@ -6,42 +6,22 @@ import (
 	"fmt"
 	"time"
 
-	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
+	"relay/collator/envoy"
+	"relay/collator/routing"
+	"relay/internal/secret"
 )
 
-const (
-	// TicketKeyPeriod is how long new session tickets are encrypted by the same
-	// key.
-	TicketKeyPeriod = 12 * time.Hour
-	// ticketKeyBytes is what Envoy takes: a name, a key for the MAC and one to
-	// encrypt.
-	ticketKeyBytes = 80
-
-	// sessionTimeout is how long a session of TLS 1.2 can be resumed: for the keys
-	// to be there still, no longer than two periods. One of TLS 1.3 lasts two days
-	// to Envoy, and thus as long as the keys.
-	sessionTimeout = 2 * TicketKeyPeriod
-
-	ticketSecret = fleetSecretPrefix + "session-ticket-keys"
-)
+// ticketKeyBytes is what Envoy takes: a name, a key for the MAC and one to
+// encrypt.
+const ticketKeyBytes = 80
 
 // TicketKey encrypts session tickets of TLS. It cannot be printed: whoever has
 // it can read recorded connections of TLS 1.2.
-type TicketKey []byte
+type TicketKey = secret.Bytes
 
-// String hides the key.
-func (TicketKey) String() string { return "REDACTED" }
-
-// GoString hides the key from %#v.
-func (TicketKey) GoString() string { return "REDACTED" }
-
-// MarshalText hides the key from encoders (JSON, slog).
-func (TicketKey) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
-
-// TicketPeriod numbers the time in steps of TicketKeyPeriod, in every Relay
+// TicketPeriod numbers the time in steps of routing.TicketKeyPeriod, in every Relay
 // alike.
-func TicketPeriod(at time.Time) int64 { return at.Unix() / int64(TicketKeyPeriod/time.Second) }
+func TicketPeriod(at time.Time) int64 { return at.Unix() / int64(routing.TicketKeyPeriod/time.Second) }
 
 // TicketKeys derives the keys of a fleet for a period from a secret of 32 bytes,
 // by HKDF with SHA-256 (RFC 5869). The first one encrypts: that of the period.
@@ -66,30 +46,9 @@ func TicketKeys(secret []byte, fleet string, period int64) ([]TicketKey, error) 
 // tickets, all decrypt them. Until it is called a fleet with SharedTickets takes
 // no connection by HTTPS.
 func (c *Collator) SetTicketKeys(fleet string, keys []TicketKey) {
-	var all tlsv3.TlsSessionTicketKeys
-	for _, key := range keys {
-		all.Keys = append(all.Keys, inlineBytes(key))
+	raw := make([][]byte, len(keys))
+	for i, key := range keys {
+		raw[i] = key
 	}
-	c.setSecret(fleet, &tlsv3.Secret{Name: ticketSecret, Type: &tlsv3.Secret_SessionTicketKeys{SessionTicketKeys: &all}})
-}
-
-// resumeSessions says which sessions clients can resume. Envoy does not verify a
-// client's certificate again when it resumes a session: where certificates are
-// asked for there is none, or one that expired would do for days.
-func resumeSessions(tls *tlsv3.DownstreamTlsContext, t DownstreamTLS) {
-	switch {
-	case t.asksForCertificates():
-		resumeNothing(tls)
-	case t.SharedTickets:
-		tls.SessionTimeout = durationpb.New(sessionTimeout)
-		tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
-			SessionTicketKeysSdsSecretConfig: secretFromStream(ticketSecret),
-		}
-	}
-}
-
-func resumeNothing(tls *tlsv3.DownstreamTlsContext) {
-	tls.DisableStatefulSessionResumption = true
-	tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
-	tls.SessionTimeout = nil
+	c.setTLSSecret(fleet, routing.TicketKeysSecret, envoy.SessionTicketKeys(raw))
 }

@@ -2,32 +2,54 @@ package collator
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
 // AppView is an app as people read about it.
 type AppView struct {
-	ID, Version string
-	Ports       []PortView
+	ID      string `json:"id"`
+	Version string `json:"version"`
+	// Routed is the app as fleets route it: with others as one, under another id, if it
+	// is one of a deployment.
+	Routed *sources.App `json:"-"`
+	Ports  []PortView   `json:"ports"`
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
-	Problems []Problem
+	Problems []Problem `json:"-"`
 }
 
 // PortView is a port of an AppView.
 type PortView struct {
-	Index int
-	Name  string
+	Index int    `json:"index"`
+	Name  string `json:"name,omitempty"`
 	// Fleets are the configured fleets that route the port, under the name in
 	// Cluster, which is empty when none does.
-	Fleets               []string
-	Cluster              string
-	Domains, ACMEDomains []string
-	RedirectToHTTPS      bool
-	Endpoints            []sources.Endpoint
-	Excluded             []sources.Excluded
+	Fleets          []string       `json:"groups,omitempty"`
+	Cluster         string         `json:"-"`
+	Domains         []string       `json:"domains,omitempty"`
+	ACMEDomains     []string       `json:"-"`
+	RedirectToHTTPS bool           `json:"-"`
+	Endpoints       []EndpointView `json:"endpoints,omitempty"`
+	Excluded        []ExcludedView `json:"excluded,omitempty"`
+}
+
+// EndpointView is a sources.Endpoint in the words of the JSON for people.
+type EndpointView struct {
+	Address netip.AddrPort `json:"address"`
+	Health  sources.Health `json:"health"`
+	Task    string         `json:"task,omitempty"`
+	Region  string         `json:"region,omitempty"`
+	Zone    string         `json:"zone,omitempty"`
+}
+
+// ExcludedView is a sources.Excluded in the words of the JSON for people.
+type ExcludedView struct {
+	Task   string `json:"task"`
+	Reason string `json:"reason"`
 }
 
 // Apps returns all apps, ordered by id.
@@ -87,24 +109,30 @@ func (c *Collator) Problems() []Problem {
 
 func (c *Collator) view(a shownApp, problems []Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Problems: problems, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {
-			if f.routes(routed.ID, routed, i) {
+			if f.Routes(routed.ID, routed, i) {
 				fleets = append(fleets, f.Name)
 			}
 		}
 		v := PortView{
 			Index: i, Name: port.Name, Fleets: fleets,
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
-			Endpoints: port.Endpoints, Excluded: port.Excluded,
 		}
+		endpoints := port.Endpoints
 		if a.merged != nil {
-			v.Endpoints = inGroup(app, a.merged, i)
+			endpoints = inGroup(app, a.merged, i)
+		}
+		for _, e := range endpoints {
+			v.Endpoints = append(v.Endpoints, EndpointView(e))
+		}
+		for _, e := range port.Excluded {
+			v.Excluded = append(v.Excluded, ExcludedView(e))
 		}
 		if len(fleets) > 0 {
-			v.Cluster = clusterName(routed.ID, i)
+			v.Cluster = routing.ClusterName(routed.ID, i)
 		}
 		view.Ports[i] = v
 	}

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -57,7 +58,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fleet := testFleet()
 		fleet.CertificatesOnDemand = true
-		c, r := newTest(t, Config{Fleets: []Fleet{fleet}, CertificateSources: []string{"vault"}})
+		c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 		c.now = time.Now
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
@@ -71,7 +72,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 		}, nil)
 		synctest.Wait()
 		before := httpsChains(t, c.fleets[0])
-		r.touched()
+		r.Touched()
 		for _, step := range []struct {
 			wait     time.Duration
 			chains   []string
@@ -90,17 +91,17 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 			if diff := cmp.Diff(step.chains, chainLines(t, c.fleets[0])); diff != "" {
 				t.Errorf("after %s: filter chains (-want +got):\n%s", step.wait, diff)
 			}
-			if diff := cmp.Diff(step.touched, r.touched()); diff != "" {
+			if diff := cmp.Diff(step.touched, r.Touched()); diff != "" {
 				t.Errorf("after %s: published (-want +got):\n%s", step.wait, diff)
 			}
-			if got, _, _ := r.resolve("www.shop.test"); got != step.secret {
+			if got, _, _ := r.Resolve("www.shop.test"); got != step.secret {
 				t.Errorf("after %s: on demand www.shop.test is answered by %s, want %s", step.wait, got, step.secret)
 			}
 			domains, _ := c.DomainsByCertificate()
 			if !slices.Contains(domains[step.secret], "www.shop.test") {
 				t.Errorf("after %s: domains by certificate %v, want www.shop.test for %s", step.wait, domains, step.secret)
 			}
-			if got := c.Explain("www.shop.test").Domains[0].HTTPS; got.Certificate.Secret != step.secret || len(got.Notes) > 0 {
+			if got := explained(c, "www.shop.test").Domains[0].HTTPS; got.Certificate.Secret != step.secret || len(got.Notes) > 0 {
 				t.Errorf("after %s: explained by %+v, notes %q", step.wait, got.Certificate, got.Notes)
 			}
 			said := problemsWith(c, CertificateProblem, "served")
@@ -126,7 +127,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 	inner := testFleet()
 	inner.Name, inner.ServerNames = "internal", []string{"www.shop.test"}
 	inner.HTTP, inner.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
-	c, _ := newTest(t, Config{Fleets: []Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), inner}, CertificateSources: []string{"vault"}})
 	expired := certificate("www", "1", "www.shop.test")
 	expired.NotAfter = testTime.Add(-time.Hour)
 	c.SyncCertificates("vault", []*certs.Certificate{expired, certificate("zone", "2", "*.shop.test")}, nil)
@@ -142,7 +143,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 		if got := outer.coverage.picked["www.shop.test"]; got != secret {
 			t.Errorf("%s: www.shop.test is said to be served with %s, want %s", step, got, secret)
 		}
-		if got := c.Explain("www.shop.test").Domains[0].HTTPS.Certificate; got == nil || got.Secret != secret {
+		if got := explained(c, "www.shop.test").Domains[0].HTTPS.Certificate; got == nil || got.Secret != secret {
 			t.Errorf("%s: www.shop.test is explained by %+v, want %s", step, got, secret)
 		}
 	}
@@ -153,7 +154,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 	if diff := cmp.Diff([]string{"vault/www[www.shop.test]"}, chainLines(t, own)); diff != "" {
 		t.Errorf("filter chains of the fleet with names (-want +got):\n%s", diff)
 	}
-	if names := own.publisher.(*recorder).names(xds.Secret); !slices.Equal(names, []string{"vault/www"}) {
+	if names := own.publisher.(*recorder).Names(xds.Secret); !slices.Equal(names, []string{"vault/www"}) {
 		t.Errorf("the fleet with names is given %v", names)
 	}
 	if said := problemsWith(c, CertificateProblem, "served all the same: nothing else covers www.shop.test in a fleet"); len(said) != 1 {

@@ -3,11 +3,13 @@ package sources
 import (
 	"net/netip"
 	"time"
+
+	"relay/internal/secret"
 )
 
 // HTTP says how the requests for a port's domains are chosen and handled, where
-// that is not the default. A source checks every value (see the package
-// setting). It is never modified.
+// that is not the default. A source checks every value, as the package labels does.
+// It is never modified.
 type HTTP struct {
 	// Paths are the prefixes of the paths that the port serves; empty for all.
 	Paths []Path
@@ -62,21 +64,8 @@ type Path struct {
 type BasicAuth struct {
 	Realm, User string
 	// Hash is that of the password as in htpasswd files: "{SHA}" and base64.
-	Hash Secret
+	Hash secret.String
 }
-
-// Secret is text that no log, page or error can show: every way of printing it
-// gives "REDACTED".
-type Secret string
-
-// String hides the secret.
-func (Secret) String() string { return "REDACTED" }
-
-// GoString hides the secret from %#v.
-func (Secret) GoString() string { return "REDACTED" }
-
-// MarshalText hides the secret from encoders (JSON, slog).
-func (Secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
 // HeaderEdits are changes to a header.
 type HeaderEdits struct {

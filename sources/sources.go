@@ -28,10 +28,11 @@ type App struct {
 type Port struct {
 	// Name is the declared port name; it may be empty.
 	Name string
-	// Groups names the fleets that route this port (HAPROXY_GROUP).
+	// Groups is the value of HAPROXY_GROUP: marathon-lb says group where Relay says
+	// fleet. The fleets with these names route the port.
 	Groups []string
 	// Domains are the normalised domains served by this port (HAPROXY_n_VHOST):
-	// see NormalizeDomain. A domain may start with "*.".
+	// see hostname.Domain. A domain may start with "*.".
 	Domains []string
 	// ACMEDomains are the domains whose /.well-known/acme-challenge/ path goes
 	// to marathon-acme on plain HTTP (MARATHON_ACME_n_DOMAIN). When it is not

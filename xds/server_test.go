@@ -139,7 +139,7 @@ func TestRejectionCostsOnlyTheCulprit(t *testing.T) {
 	}
 	c.ExpectNothing()
 	status := f.server.Streams()[0].Types[0]
-	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Stale) != 1 || status.Stale[0].Name != "c" || !status.Stale[0].RejectedItself {
+	if status.Rejected == nil || status.Rejected.Message != "no c please" || len(status.Stale) != 1 || status.Stale[0].Name != "c" || status.Stale[0].By != ThisEnvoy {
 		t.Errorf("status %+v; want c rejected", status)
 	}
 	f.set(Secret, "repaired", "c")

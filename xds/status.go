@@ -22,42 +22,48 @@ type Rejection struct {
 
 // StreamStatus is what is known of one Envoy.
 type StreamStatus struct {
-	Fleet, NodeID, Version, Zone string
+	Fleet   string `json:"-"`
+	NodeID  string `json:"id"`
+	Version string `json:"version"`
+	Zone    string `json:"-"`
 	// Address is the peer's, as Relay sees it.
-	Address string
-	Since   time.Time
+	Address string    `json:"address"`
+	Since   time.Time `json:"connected"`
 	// CertificateExpires is when the certificate that the Envoy showed expires;
 	// zero if it showed none.
-	CertificateExpires time.Time
-	Types              []TypeStatus
+	CertificateExpires time.Time    `json:"certificateExpires,omitzero"`
+	Types              []TypeStatus `json:"types,omitempty"`
 	// NoClusters tells that it has not asked for clusters for a while, though it has to
 	// without being told.
-	NoClusters bool
+	NoClusters bool `json:"-"`
 }
 
 // TypeStatus is the state of one type on the stream of an Envoy.
 type TypeStatus struct {
-	Type Type
+	Type Type `json:"type"`
 	// Subscribed is "*" or the number of names.
-	Subscribed string
+	Subscribed string `json:"-"`
 	// Resources is how many the Envoy has.
-	Resources int
+	Resources int `json:"-"`
 	// Sent and Acked are revisions of the store. They may be older than the store's: nothing
 	// is due while Behind is 0.
-	Sent, Acked     uint64
-	SentAt, AckedAt time.Time
-	InFlight        bool
-	// Behind counts the resources that are due to be sent or removed.
-	Behind     int
-	Rejections int
-	// Rejected is the last rejection.
-	Rejected *Rejection
+	Sent    uint64    `json:"sent"`
+	Acked   uint64    `json:"acked"`
+	SentAt  time.Time `json:"-"`
+	AckedAt time.Time `json:"-"`
 	// Stale are the resources whose present version the Envoy does not have, since it, or
 	// others of its version, rejected that. They are ordered by name, and no more than
 	// maxStale.
-	Stale []StaleResource
+	Stale []StaleResource `json:"lacks,omitempty"`
 	// StaleCount counts them all.
-	StaleCount int
+	StaleCount int `json:"lacking,omitempty"`
+	// Behind counts the resources that are due to be sent or removed.
+	Behind int `json:"behind"`
+	// InFlight is set while a response waits for its answer.
+	InFlight   bool `json:"inFlight"`
+	Rejections int  `json:"-"`
+	// Rejected is the last rejection.
+	Rejected *Rejection `json:"-"`
 }
 
 // maxStale bounds what is listed of one type.
@@ -65,18 +71,26 @@ const maxStale = 20
 
 // StaleResource is a resource whose present version an Envoy does not have.
 type StaleResource struct {
-	Name string
-	// RejectedItself tells that the Envoy itself rejected the version. Else several others of
-	// its version did, and none of them acknowledged it.
-	RejectedItself bool
-	Since          time.Time
+	Name string `json:"name"`
+	// By is who rejected the version.
+	By    Rejecter  `json:"by"`
+	Since time.Time `json:"since"`
 	// Message is what the Envoy, or the first of the others, said.
-	Message string
-	// Retry is when the version is offered again.
-	Retry time.Time
+	Message string `json:"error"`
+	// Retry is when the version is offered again; zero if it is not until it changes.
+	Retry time.Time `json:"retry,omitzero"`
 	// HasOlder tells that the Envoy has an older version.
-	HasOlder bool
+	HasOlder bool `json:"older"`
 }
+
+// Rejecter says, in words for people, which Envoys rejected what one does not have.
+type Rejecter string
+
+// The Envoy itself, or several others of its version of which none acknowledged it.
+const (
+	ThisEnvoy          Rejecter = "this Envoy"
+	OthersOfItsVersion Rejecter = "others of its version"
+)
 
 // status returns the state of all types the Envoy asked for.
 func (s *session) status() []TypeStatus {
@@ -124,9 +138,9 @@ func (s *session) noClusters(now time.Time) bool {
 
 // staleResource says why a resource is stale.
 func (ts *typeState) staleResource(t *table, id uint32) StaleResource {
-	stale := StaleResource{Name: t.entries[id].name, HasOlder: ts.inEnvoy.Contains(id), Retry: ts.stale[id].retryAt}
+	stale := StaleResource{Name: t.entries[id].name, By: OthersOfItsVersion, HasOlder: ts.inEnvoy.Contains(id), Retry: ts.stale[id].retryAt}
 	if r := ts.rejected[id]; ts.rejectsCurrent(t, id) {
-		stale.RejectedItself, stale.Since, stale.Message = true, r.since, r.message
+		stale.By, stale.Since, stale.Message = ThisEnvoy, r.since, r.message
 		return stale
 	}
 	if v := t.rejectionsFor(id, ts.envoy); v != nil {

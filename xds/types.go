@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"fmt"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -177,6 +178,17 @@ func (t Type) String() string { return t.info().name }
 
 // MarshalText makes Type usable as a JSON key.
 func (t Type) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText takes a type in the words of String.
+func (t *Type) UnmarshalText(text []byte) error {
+	for _, known := range Types() {
+		if known.String() == string(text) {
+			*t = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no type of resources", text)
+}
 
 // NeedsCertificates reports whether nothing may be said about the type before the
 // certificates are read.

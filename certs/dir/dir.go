@@ -14,6 +14,8 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/coalesce"
+	"relay/internal/files"
 )
 
 const (
@@ -22,8 +24,8 @@ const (
 	// writes it.
 	defaultFile = "default.pem"
 
-	// againDelay is the wait before a scan that has to confirm the last one.
-	againDelay = removalDelay + 100*time.Millisecond
+	// confirmDelay is the wait before a scan that has to confirm the last one.
+	confirmDelay = removalDelay + 100*time.Millisecond
 	// failureDelay is the wait after a scan that failed.
 	failureDelay = 5 * time.Second
 	// eventGap keeps a directory that is written to all the time from being
@@ -51,12 +53,12 @@ type Config struct {
 
 // Source reads certificate files and hands them to a sink.
 type Source struct {
-	config  Config
-	sink    certs.Sink
-	logger  *slog.Logger
-	flight  *reading.Flight
-	record  *reading.Record
-	scanner *scanner
+	config   Config
+	sink     certs.Sink
+	logger   *slog.Logger
+	reloads  *coalesce.Requests
+	reporter *reading.Reporter
+	scanner  *scanner
 	// synced tells that the sink was told of a complete scan.
 	synced bool
 }
@@ -84,16 +86,12 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 		return nil, errors.New("certificate directory: no path is given")
 	}
 	logger = logger.With("source", source)
-	record, err := reading.NewRecord(source, logger, registerer)
-	if err != nil {
-		return nil, fmt.Errorf("certificate directory: register metrics: %w", err)
-	}
 	return &Source{
-		config: config,
-		sink:   sink,
-		logger: logger,
-		flight: reading.NewFlight(),
-		record: record,
+		config:   config,
+		sink:     sink,
+		logger:   logger,
+		reloads:  coalesce.NewRequests(),
+		reporter: reading.NewReporter(source, logger, registerer),
 		scanner: &scanner{
 			layout:      newLayout(paths),
 			defaultPath: config.Default,
@@ -106,22 +104,22 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 }
 
 // Status returns the outcome of the latest reads.
-func (s *Source) Status() certs.Status { return s.record.Status() }
+func (s *Source) Status() certs.Status { return s.reporter.Status() }
 
 // Reload waits for a scan that started after the call and returns why it
 // failed. Without a running Serve it waits for the context's end.
-func (s *Source) Reload(ctx context.Context) error { return s.flight.Wait(ctx) }
+func (s *Source) Reload(ctx context.Context) error { return s.reloads.Ask().Wait(ctx) }
 
 // Serve scans now, at every change that the file system reports, at every
 // Reload and at every poll, until the context ends. Failed scans are retried
 // and never end it.
 func (s *Source) Serve(ctx context.Context) error {
-	watcher := newWatcher(s.scanner.layout.paths, s.logger)
-	defer watcher.close()
+	watcher := files.NewWatcher(s.scanner.layout.matters, s.logger)
+	defer watcher.Close()
 	for {
 		// Watches come first, so that no change falls between scan and watch.
-		watcher.add(s.scanner.layout.watched())
-		watcher.clear()
+		watcher.Add(s.scanner.layout.watched()...)
+		watcher.Clear()
 		next := time.NewTimer(s.scan(ctx))
 		gap := time.NewTimer(eventGap)
 		err := s.wait(ctx, watcher, next, gap)
@@ -134,31 +132,36 @@ func (s *Source) Serve(ctx context.Context) error {
 }
 
 // wait returns nil when there is a reason to scan.
-func (s *Source) wait(ctx context.Context, watcher *watcher, next, gap *time.Timer) error {
+func (s *Source) wait(ctx context.Context, watcher *files.Watcher, next, gap *time.Timer) error {
 	var events <-chan struct{}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-s.flight.Wanted():
+		case <-s.reloads.Wanted():
 			return nil
 		case <-next.C:
 			return nil
 		case <-gap.C:
-			events = watcher.events()
+			events = watcher.Changed()
 		case <-events:
 			return nil
-		case err := <-watcher.failed:
+		case err := <-watcher.Failed():
 			return fmt.Errorf("watch certificate files: %w", err)
 		}
 	}
 }
 
-// scan reads once, tells whoever wants to know, and returns the wait until the
+// scan reads once, answers those who asked for it, and returns the wait until the
 // next scan.
 func (s *Source) scan(ctx context.Context) time.Duration {
-	wait, now := s.read(ctx), time.Now()
-	change := s.scanner.due(now)
+	var wait time.Duration
+	s.reloads.Do(func(*coalesce.Run) (err error) {
+		wait, err = s.scanFiles(ctx)
+		return err
+	})
+	now := time.Now()
+	change := s.scanner.nextChange(now)
 	switch {
 	case !s.synced || change.IsZero():
 		return wait
@@ -171,25 +174,21 @@ func (s *Source) scan(ctx context.Context) time.Duration {
 	return min(wait, change.Sub(now))
 }
 
-// read is a scan, but for what time alone changes.
-func (s *Source) read(ctx context.Context) time.Duration {
-	_, finish := s.flight.Begin()
-	err := errors.New("the scan was cut short")
-	defer func() { finish(err) }()
-
-	var found result
-	found, err = s.scanner.scan(ctx)
+// scanFiles reads once, and returns the wait until the next scan, whatever time
+// alone changes before.
+func (s *Source) scanFiles(ctx context.Context) (wait time.Duration, err error) {
+	found, err := s.scanner.scan(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			s.record.Bad(err)
+			s.reporter.Failed(err)
 		}
-		return min(failureDelay, s.config.PollInterval)
+		return min(failureDelay, s.config.PollInterval), err
 	}
 	s.synced = true
-	s.record.Good(time.Now(), found.certificates, found.problems)
+	s.reporter.Succeeded(time.Now(), found.certificates, found.problems)
 	s.sink.SyncCertificates(source, found.certificates, found.problems)
 	if found.again {
-		return min(againDelay, s.config.PollInterval)
+		return min(confirmDelay, s.config.PollInterval), nil
 	}
-	return s.config.PollInterval
+	return s.config.PollInterval, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
+	"relay/internal/files"
 	"relay/internal/logtest"
 	"relay/internal/panics"
 )
@@ -54,14 +55,10 @@ func TestWatcherPanics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	notify, err := fsnotify.NewWatcher()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &watcher{notify: notify, changed: make(chan struct{}, 1), done: make(chan struct{}), failed: make(chan error, 1)}
-	defer w.close()
-	go w.run(func(string) bool { panic("no such path") })
-	notify.Events <- fsnotify.Event{Name: "a.pem"}
+	w := files.NewWatcher(func(fsnotify.Event) bool { panic("no such path") }, slog.New(slog.DiscardHandler))
+	defer w.Close()
+	w.Add(f.root)
+	f.write("a.pem", nil)
 	never := time.NewTimer(time.Hour)
 	defer never.Stop()
 	if err := source.wait(t.Context(), w, never, never); !panics.Is(err) {

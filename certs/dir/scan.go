@@ -14,6 +14,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/files"
 	"relay/internal/panics"
 )
 
@@ -33,7 +34,7 @@ type scanner struct {
 
 // file is what is known of one certificate file.
 type file struct {
-	entry reading.Entry
+	served reading.Served
 	// seen is the hash of the content that notes and invalid speak of.
 	seen    [sha256.Size]byte
 	notes   []string
@@ -117,7 +118,7 @@ func (s *scanner) read(c candidate, final bool) bool {
 	f.seen, f.notes, f.invalid = hash, notes, err
 	if err == nil {
 		s.label(certificate, c.path)
-		f.entry.Offer(certificate, time.Now())
+		f.served.Update(certificate, time.Now())
 	}
 	return true
 }
@@ -161,9 +162,9 @@ func (s *scanner) sweep(candidates []candidate, now time.Time) (again bool) {
 		switch {
 		case !missing:
 			f.missingSince = time.Time{}
-		case f.entry.Current() == nil && !listed[path]:
+		case f.served.Current() == nil && !listed[path]:
 			delete(s.files, path)
-		case f.entry.Current() == nil:
+		case f.served.Current() == nil:
 			// A configured file that does not exist stays a problem.
 		case f.missingSince.IsZero():
 			f.missingSince = now
@@ -179,11 +180,11 @@ func (s *scanner) sweep(candidates []candidate, now time.Time) (again bool) {
 	return again
 }
 
-// due is when time alone changes what is to be served; zero for never.
-func (s *scanner) due(now time.Time) time.Time {
-	return reading.Soonest(func(yield func(*reading.Entry) bool) {
+// nextChange is when time alone changes what is to be served; zero for never.
+func (s *scanner) nextChange(now time.Time) time.Time {
+	return reading.FirstChange(func(yield func(*reading.Served) bool) {
 		for _, f := range s.files {
-			if !yield(&f.entry) {
+			if !yield(&f.served) {
 				return
 			}
 		}
@@ -194,11 +195,11 @@ func (s *scanner) collect(now time.Time, again bool) result {
 	r := result{again: again}
 	for _, path := range slices.Sorted(maps.Keys(s.files)) {
 		f := s.files[path]
-		f.entry.Advance(now)
-		if errors.Is(f.unread, errChanging) {
+		f.served.Advance(now)
+		if errors.Is(f.unread, files.ErrChanging) {
 			r.again = true
 		}
-		if c := f.entry.Current(); c != nil && (len(c.ServerNames) > 0 || c.Default) {
+		if c := f.served.Current(); c != nil && (len(c.ServerNames) > 0 || c.Default) {
 			r.certificates = append(r.certificates, c)
 		}
 		for _, reason := range f.reasons(now) {
@@ -210,22 +211,22 @@ func (s *scanner) collect(now time.Time, again bool) result {
 
 // reasons are the problems of one file.
 func (f *file) reasons(now time.Time) []string {
-	kept := ""
-	if f.entry.Current() != nil {
-		kept = "; its last good content stays in use"
+	inUse := ""
+	if f.served.Current() != nil {
+		inUse = "; its last good content stays in use"
 	}
 	var reasons []string
 	switch {
 	case !f.missingSince.IsZero():
 		reasons = append(reasons, "the file is gone; its certificate is dropped when the next scan agrees")
 	case f.unread != nil:
-		reasons = append(reasons, f.unread.Error()+kept)
+		reasons = append(reasons, f.unread.Error()+inUse)
 	case f.invalid != nil:
-		reasons = append(reasons, f.invalid.Error()+kept)
+		reasons = append(reasons, f.invalid.Error()+inUse)
 	}
 	reasons = append(reasons, f.notes...)
-	if held := f.entry.Held(now); held != "" {
-		reasons = append(reasons, held)
+	if reason := f.served.WaitingFor(now); reason != "" {
+		reasons = append(reasons, reason)
 	}
 	if f.warning != "" {
 		reasons = append(reasons, f.warning)

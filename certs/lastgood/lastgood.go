@@ -39,14 +39,13 @@ func New(cfg state.Config, next certs.Sink, log *slog.Logger, registerer prometh
 		return nil, errors.New("private keys are not saved without a key that encrypts them: give --state-key-file")
 	}
 	s := &Sink{source: cfg.Source, next: next}
-	var err error
-	s.Keeper, err = state.New(cfg, state.Content[read]{
+	s.Keeper = state.New(cfg, state.Content[read]{
 		Snapshot: func() read { return s.last },
 		Encode:   encode,
 		Decode:   s.decode,
 		StandIn:  func(r read) { next.SyncCertificates(s.source, r.certificates, r.problems) },
 	}, log, registerer)
-	return s, err
+	return s, nil
 }
 
 // SyncCertificates implements certs.Sink.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"relay/internal/secret"
 )
 
 const (
@@ -33,7 +35,7 @@ type auth struct {
 
 	// credential is what the latest login was tried with, to be kept out of
 	// messages; loggedIn is when one succeeded.
-	credential string
+	credential secret.String
 	loggedIn   time.Time
 
 	// known is true when the token's life was looked up; expires and renewAt
@@ -92,10 +94,10 @@ func (a *auth) readFile() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if token == a.api.Token() {
+	if string(token) == a.api.Token() {
 		return false, nil
 	}
-	a.api.SetToken(token)
+	a.api.SetToken(string(token))
 	a.known = false
 	return true, nil
 }
@@ -186,9 +188,9 @@ func (a *auth) problem(now time.Time) string {
 // of bounded length: Vault's answers are not ours to trust.
 func (a *auth) redact(err error) string {
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	for _, secret := range []string{a.api.Token(), string(a.config.Token), a.credential} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, "REDACTED")
+	for _, hidden := range []string{a.api.Token(), string(a.config.Token), string(a.credential)} {
+		if hidden != "" {
+			text = strings.ReplaceAll(text, hidden, secret.Redacted)
 		}
 	}
 	if len(text) > 500 {

@@ -22,8 +22,8 @@ type client struct {
 	mount, prefix string
 }
 
-// secret is one version of a KV entry.
-type secret struct {
+// kvEntry is one version of an entry.
+type kvEntry struct {
 	// data is nil when there is no such entry, or its version was deleted.
 	data    map[string]json.RawMessage
 	version int
@@ -50,7 +50,7 @@ func isForbidden(err error) bool {
 }
 
 // readKV reads an entry; version 0 is the newest one.
-func (c *client) readKV(ctx context.Context, path string, version int) (secret, error) {
+func (c *client) readKV(ctx context.Context, path string, version int) (kvEntry, error) {
 	var params map[string][]string
 	if version > 0 {
 		params = map[string][]string{"version": {strconv.Itoa(version)}}
@@ -58,29 +58,29 @@ func (c *client) readKV(ctx context.Context, path string, version int) (secret, 
 	full := c.mount + "/data/" + c.prefix + path
 	got, err := c.get(ctx, full, params)
 	if err != nil {
-		return secret{}, fmt.Errorf("read %q: %w", full, err)
+		return kvEntry{}, fmt.Errorf("read %q: %w", full, err)
 	}
-	decoded, ok := decodeSecret(got)
+	decoded, ok := decodeEntry(got)
 	if !ok {
-		return secret{}, fmt.Errorf("read %q: the answer is not one of KV version 2", full)
+		return kvEntry{}, fmt.Errorf("read %q: the answer is not one of KV version 2", full)
 	}
 	return decoded, nil
 }
 
-// decodeSecret reads the "data" of an answer, which is empty for an entry that
+// decodeEntry reads the "data" of an answer, which is empty for an entry that
 // was never written.
-func decodeSecret(got json.RawMessage) (s secret, ok bool) {
+func decodeEntry(got json.RawMessage) (entry kvEntry, ok bool) {
 	if len(got) == 0 || string(got) == "null" {
-		return secret{}, true
+		return kvEntry{}, true
 	}
 	var body struct {
 		Data     map[string]json.RawMessage
 		Metadata *struct{ Version int }
 	}
 	if err := json.Unmarshal(got, &body); err != nil || body.Metadata == nil {
-		return secret{}, false
+		return kvEntry{}, false
 	}
-	return secret{data: body.Data, version: body.Metadata.Version}, true
+	return kvEntry{data: body.Data, version: body.Metadata.Version}, true
 }
 
 // get returns the "data" of an answer. It is empty for a plain 404; a 404 that

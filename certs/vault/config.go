@@ -13,25 +13,14 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"relay/internal/secret"
 )
 
 const (
 	dialTimeout    = 5 * time.Second
 	requestTimeout = 15 * time.Second
 )
-
-// Secret is text that no log, page or error can show: every way of printing it
-// gives "REDACTED".
-type Secret string
-
-// String hides the secret.
-func (Secret) String() string { return "REDACTED" }
-
-// GoString hides the secret from %#v.
-func (Secret) GoString() string { return "REDACTED" }
-
-// MarshalText hides the secret from encoders (JSON, slog).
-func (Secret) MarshalText() ([]byte, error) { return []byte("REDACTED"), nil }
 
 // Config says where Vault is and how to log in. Of AppRole, Kubernetes,
 // TokenFile and Token the first one that is set is used.
@@ -45,7 +34,7 @@ type Config struct {
 	// Namespace is the Vault Enterprise namespace; Mount is relative to it.
 	Namespace string
 
-	Token Secret
+	Token secret.String
 	// TokenFile is read again before every read of the store, as Vault Agent
 	// rewrites it.
 	TokenFile  string
@@ -82,7 +71,7 @@ func (c Config) WithEnvironment(getenv func(string) string) (Config, error) {
 		c.Addresses = strings.Split(value, ",")
 	}
 	if c.Token == "" {
-		c.Token = Secret(getenv("VAULT_TOKEN"))
+		c.Token = secret.String(getenv("VAULT_TOKEN"))
 	}
 	for name, field := range map[string]*string{
 		"VAULT_NAMESPACE":       &c.Namespace,

@@ -33,7 +33,7 @@ func FuzzLive(f *testing.F) {
 		f.Add([]byte(live))
 	}
 	f.Fuzz(func(t *testing.T, live []byte) {
-		got, ok := decodeSecret(live)
+		got, ok := decodeEntry(live)
 		if !ok {
 			return
 		}
@@ -45,13 +45,13 @@ func FuzzLive(f *testing.F) {
 		if len(good)+len(bad) != len(got.data) {
 			t.Fatalf("%d good and %d bad of %d", len(good), len(bad), len(got.data))
 		}
-		s := newStore("")
+		s := newKnown("")
 		wanted := s.update(good, bad, false)
 		for name, entry := range wanted {
 			if entry.Version < 1 || checkName(name) != nil {
 				t.Errorf("version %d of %q is wanted", entry.Version, name)
 			}
-			s.apply(fetched{name: name, live: entry, got: secret{version: entry.Version}}, time.Now())
+			s.apply(fetched{name: name, live: entry, got: kvEntry{version: entry.Version}}, time.Now())
 		}
 		certificates, problems := s.collect(time.Now())
 		if len(certificates) != 0 || len(problems) != len(got.data) {

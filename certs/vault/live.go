@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"relay/certs"
+	"relay/internal/hostname"
 )
 
 // maxName is the length of the longest domain name.
@@ -126,14 +127,19 @@ func crossCheck(name string, c *certs.Certificate, entry liveEntry) []string {
 	if entry.Fingerprint != "" && entry.Fingerprint != c.Fingerprint {
 		notes = append(notes, fmt.Sprintf("live expects the fingerprint %.16s…, the certificate has %.16s…", entry.Fingerprint, c.Fingerprint))
 	}
-	if !slices.Contains(c.ServerNames, strings.ToLower(name)) && !c.Default {
+	if !covers(c, name) && !c.Default {
 		notes = append(notes, "the certificate does not cover the name it is stored under")
 	}
 	for _, expected := range entry.DNSNames {
-		if !slices.Contains(c.ServerNames, strings.ToLower(expected)) && expected != "*" {
+		if !covers(c, expected) && expected != "*" {
 			notes = append(notes, fmt.Sprintf("live says that the certificate covers %.80q, but it does not", expected))
 			break
 		}
 	}
 	return notes
+}
+
+func covers(c *certs.Certificate, name string) bool {
+	serverName, err := hostname.ServerName(name)
+	return err == nil && slices.Contains(c.ServerNames, serverName)
 }

@@ -3,20 +3,22 @@ package vault
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 	"github.com/hashicorp/vault/api/auth/approle"
 	"github.com/hashicorp/vault/api/auth/kubernetes"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
 // AppRole is a login by role id and secret id; it is used when RoleID is set.
 // See https://developer.hashicorp.com/vault/docs/auth/approle.
 type AppRole struct {
 	RoleID   string
-	SecretID Secret
+	SecretID secret.String
 	// SecretIDFile is read at every login, when SecretID is empty.
 	SecretIDFile string
 	// Mount is where the method is mounted; default "approle".
@@ -71,7 +73,7 @@ func (a *auth) method() (name string, method api.AuthMethod, err error) {
 }
 
 func (a *auth) appRole(role AppRole) (api.AuthMethod, error) {
-	if a.credential = string(role.SecretID); a.credential == "" {
+	if a.credential = role.SecretID; a.credential == "" {
 		var err error
 		if a.credential, err = readCredential("secret id", role.SecretIDFile); err != nil {
 			return nil, err
@@ -81,7 +83,7 @@ func (a *auth) appRole(role AppRole) (api.AuthMethod, error) {
 	if mount := strings.Trim(role.Mount, "/"); mount != "" {
 		options = append(options, approle.WithMountPath(mount))
 	}
-	return approle.NewAppRoleAuth(role.RoleID, &approle.SecretID{FromString: a.credential}, options...)
+	return approle.NewAppRoleAuth(role.RoleID, &approle.SecretID{FromString: string(a.credential)}, options...)
 }
 
 func (a *auth) kubernetes(account Kubernetes) (api.AuthMethod, error) {
@@ -93,7 +95,7 @@ func (a *auth) kubernetes(account Kubernetes) (api.AuthMethod, error) {
 	if a.credential, err = readCredential("service account token", path); err != nil {
 		return nil, err
 	}
-	options := []kubernetes.LoginOption{kubernetes.WithServiceAccountToken(a.credential)}
+	options := []kubernetes.LoginOption{kubernetes.WithServiceAccountToken(string(a.credential))}
 	if mount := strings.Trim(account.Mount, "/"); mount != "" {
 		options = append(options, kubernetes.WithMountPath(mount))
 	}
@@ -101,14 +103,10 @@ func (a *auth) kubernetes(account Kubernetes) (api.AuthMethod, error) {
 }
 
 // readCredential reads a file that holds one line.
-func readCredential(what, path string) (string, error) {
-	content, err := os.ReadFile(path)
+func readCredential(what, path string) (secret.String, error) {
+	credential, err := files.Secret(path)
 	if err != nil {
 		return "", fmt.Errorf("read the %s: %w", what, err)
 	}
-	text := strings.TrimSpace(string(content))
-	if text == "" {
-		return "", fmt.Errorf("the file %s with the %s is empty", path, what)
-	}
-	return text, nil
+	return credential, nil
 }

@@ -40,7 +40,7 @@ func TestPanicCostsOneCertificate(t *testing.T) {
 			}
 			return nil, nil
 		}
-		source.reader.store.parse = func(data map[string]json.RawMessage) (*certs.Certificate, []string, error) {
+		source.reader.known.parse = func(data map[string]json.RawMessage) (*certs.Certificate, []string, error) {
 			c, notes, err := parseCertificate(data)
 			if err == nil && c.ServerNames[0] == "parse.test" && !mended.Load() {
 				panic("no such field")

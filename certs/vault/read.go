@@ -17,24 +17,24 @@ const (
 	// giveUpAfter failed certificates the rest of a read is not tried: Vault
 	// has gone away in the middle.
 	giveUpAfter = 10
-	// patience is how many suspicious polls are taken for failures, and how
-	// many incomplete reads may delay the first sync.
+	// patience is how many polls with a suspicious answer fail, and how many
+	// incomplete reads do before the first sync.
 	patience = 3
 )
 
-// errSuspicious is a good answer that would undo what is known: an empty or an
-// older "live". It is believed when polls keep giving it.
+// errSuspicious is the error of a good answer that would undo what is known: an
+// empty or an older "live". It is taken once enough polls gave it.
 var errSuspicious = errors.New("not believed yet")
 
-// errCut is the outcome of certificates that were not tried.
-var errCut = errors.New("not read: too many others failed")
+// errNotTried is the outcome of certificates that were not asked for.
+var errNotTried = errors.New("not read: too many others failed")
 
 // reader reads the store once at a time. It belongs to Serve's goroutine.
 type reader struct {
 	config Config
 	client *client
 	auth   *auth
-	store  *store
+	known  *known
 
 	live        liveParser
 	liveVersion int
@@ -68,14 +68,14 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 		r.client.mount = ""
 		return outcome{}, err
 	}
-	believed, err := r.believe(live, poll)
+	confirmed, err := r.confirm(live, poll)
 	if err != nil {
 		return outcome{}, err
 	}
 	good, bad := r.live.parse(live.data)
-	before := len(r.store.entries)
-	wanted := r.store.update(good, bad, believed)
-	changed := live.version != r.liveVersion || len(r.store.entries) < before
+	before := len(r.known.names)
+	wanted := r.known.update(good, bad, confirmed)
+	changed := live.version != r.liveVersion || len(r.known.names) < before
 	results := r.fetchAll(ctx, wanted)
 	if err := ctx.Err(); err != nil {
 		return outcome{}, err
@@ -84,7 +84,7 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 	var last error
 	now := time.Now()
 	for _, f := range results {
-		if err := r.store.apply(f, now); err != nil {
+		if err := r.known.apply(f, now); err != nil {
 			panics.Log(r.auth.logger, err, "name", f.name)
 		}
 		behind = behind || f.behind()
@@ -92,11 +92,11 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 			changed = changed || f.got.data != nil
 			continue
 		}
-		if failed++; last == nil || errors.Is(last, errCut) {
+		if failed++; last == nil || errors.Is(last, errNotTried) {
 			last = f.err
 		}
 	}
-	if err := r.delayFirst(failed, len(results), last); err != nil {
+	if err := r.checkFirst(failed, len(results), last); err != nil {
 		return outcome{}, err
 	}
 	r.complete, r.liveVersion = true, live.version
@@ -107,10 +107,10 @@ func (r *reader) read(ctx context.Context, poll bool) (outcome, error) {
 }
 
 // readLive reads "live"; when the token is refused, once more with a new one.
-func (r *reader) readLive(ctx context.Context) (secret, error) {
-	attempt := func() (secret, error) {
+func (r *reader) readLive(ctx context.Context) (kvEntry, error) {
+	attempt := func() (kvEntry, error) {
 		if err := r.client.detectMount(ctx, r.config.Mount); err != nil {
-			return secret{}, err
+			return kvEntry{}, err
 		}
 		return r.client.readKV(ctx, "live", 0)
 	}
@@ -120,13 +120,13 @@ func (r *reader) readLive(ctx context.Context) (secret, error) {
 	}
 	recovered, recoverErr := r.auth.recover(ctx)
 	if recoverErr != nil {
-		return secret{}, fmt.Errorf("%w; %w", err, recoverErr)
+		return kvEntry{}, fmt.Errorf("%w; %w", err, recoverErr)
 	}
 	if recovered {
 		live, err = attempt()
 	}
 	if isForbidden(err) {
-		return secret{}, fmt.Errorf("%w: %s", err, r.refused(ctx))
+		return kvEntry{}, fmt.Errorf("%w: %s", err, r.refused(ctx))
 	}
 	return live, err
 }
@@ -139,12 +139,13 @@ func (r *reader) refused(ctx context.Context) string {
 	return fmt.Sprintf("the token is valid but lacks the right to read this: check its policy, and the mount %q", r.config.Mount)
 }
 
-// believe holds back a "live" that lost all its names or became older, as
-// after a restore, a lagging replica or an accident, for some polls.
-func (r *reader) believe(live secret, poll bool) (believed bool, err error) {
+// confirm refuses a "live" that lost all its names or became older, as after a
+// restore, from a replica that is behind, or by accident, until enough polls gave
+// the same. confirmed is true for one that was refused before.
+func (r *reader) confirm(live kvEntry, poll bool) (confirmed bool, err error) {
 	reason := ""
 	switch {
-	case len(live.data) == 0 && !r.store.empty():
+	case len(live.data) == 0 && !r.known.empty():
 		reason = "live is empty or deleted, but had names before"
 	case live.version < r.liveVersion:
 		reason = fmt.Sprintf("live has version %d, but had %d before", live.version, r.liveVersion)
@@ -162,15 +163,15 @@ func (r *reader) believe(live secret, poll bool) (believed bool, err error) {
 	return true, nil
 }
 
-// delayFirst makes a failure of a first read that is incomplete: Envoys that
-// kept certificates over a restart of Relay would lose those that are missing.
-// What was read is kept, so that the next read only asks for the rest.
-func (r *reader) delayFirst(failed, all int, last error) error {
+// checkFirst makes an error of a first read that is incomplete: Envoys that have
+// certificates since before a restart of Relay would lose those that are missing.
+// What was read is remembered, so that the next read only asks for the rest.
+func (r *reader) checkFirst(failed, all int, last error) error {
 	if r.complete || failed == 0 {
 		return nil
 	}
 	r.incomplete++
-	if certificates, _ := r.store.collect(time.Now()); r.incomplete <= patience || len(certificates) == 0 {
+	if certificates, _ := r.known.collect(time.Now()); r.incomplete <= patience || len(certificates) == 0 {
 		return fmt.Errorf("%d of %d certificates could not be read: %w", failed, all, last)
 	}
 	return nil
@@ -209,7 +210,7 @@ func (r *reader) fetchEach(ctx context.Context, wanted map[string]liveEntry) []f
 		group.Go(func() {
 			for f := range jobs {
 				if failed.Load() >= giveUpAfter {
-					f.err = errCut
+					f.err = errNotTried
 				} else {
 					f.err = panics.Catch(func() error { return r.fetch(ctx, &f) })
 				}

@@ -21,6 +21,7 @@ import (
 	"relay/certs/certstest"
 	"relay/certs/vault/vaulttest"
 	"relay/internal/logtest"
+	"relay/internal/secret"
 )
 
 // fails asks for a read and wants it to fail with these words.
@@ -112,7 +113,7 @@ func wrongMount(r *real) {
 	config := r.config()
 	config.Mount = "nowhere"
 	r.fails(r.start(config), `mount "nowhere"`, "403")
-	config.Token = Secret(r.server.Token)
+	config.Token = secret.String(r.server.Token)
 	r.fails(r.start(config), "no handler for route")
 	if r.sink.Last().Count > 0 {
 		r.Error("a failed read reached the sink")
@@ -173,7 +174,7 @@ func requestsOnTheirWay(r *real) {
 	}
 	config := r.config()
 	config.Addresses, config.Namespace, config.PollInterval = []string{front}, "team/edge", 100*time.Millisecond
-	config.Token, config.AppRole = "", AppRole{RoleID: roleID, SecretID: Secret(secretID)}
+	config.Token, config.AppRole = "", AppRole{RoleID: roleID, SecretID: secret.String(secretID)}
 	r.start(config)
 	r.waitFor("a.test", issued)
 	r.sink.WaitFor(r.T, "a renewed token", func(certstest.Sync) bool { return count("/v1/auth/token/renew-self") > 0 })

@@ -11,6 +11,7 @@ import (
 	"relay/certs/certstest"
 	"relay/certs/vault/vaulttest"
 	"relay/internal/logtest"
+	"relay/internal/secret"
 )
 
 // TestRealVault runs against a real Vault core. The parts share it, each with
@@ -80,7 +81,7 @@ func (r *real) config() Config {
 	r.Helper()
 	token, err := r.mount.ReaderToken(r.Context(), time.Hour)
 	r.ok(err)
-	return Config{Addresses: []string{r.server.Addr}, Mount: r.mount.Path, Token: Secret(token), PollInterval: time.Hour}
+	return Config{Addresses: []string{r.server.Addr}, Mount: r.mount.Path, Token: secret.String(token), PollInterval: time.Hour}
 }
 
 func (r *real) start(config Config) *Source {
@@ -196,7 +197,7 @@ func tokenRevoked(r *real) {
 	roleID, secretID, err := r.mount.AppRole(r.Context(), time.Hour)
 	r.ok(err)
 	config := r.config()
-	config.Token, config.AppRole = "", AppRole{RoleID: roleID, SecretID: Secret(secretID)}
+	config.Token, config.AppRole = "", AppRole{RoleID: roleID, SecretID: secret.String(secretID)}
 	s := r.start(config)
 	r.waitFor("a.test", first)
 
@@ -214,7 +215,7 @@ func tokenRenewed(r *real) {
 	config := r.config()
 	token, err := r.mount.ReaderToken(r.Context(), 3*time.Second)
 	r.ok(err)
-	config.Token, config.PollInterval = Secret(token), 100*time.Millisecond
+	config.Token, config.PollInterval = secret.String(token), 100*time.Millisecond
 	s := r.start(config)
 	began := time.Now()
 	r.sink.WaitFor(r.T, "a read after the token's first life", func(certstest.Sync) bool { return time.Since(began) > 4*time.Second })
@@ -246,7 +247,7 @@ func belowAMount(r *real) {
 	_, err = kv.Put(r.Context(), "team/live", map[string]any{"a.test": entry})
 	r.ok(err)
 	config := r.config()
-	config.Token, config.Mount = Secret(r.server.Token), r.mount.Path+"/team"
+	config.Token, config.Mount = secret.String(r.server.Token), r.mount.Path+"/team"
 	r.start(config)
 	r.waitFor("a.test", issued)
 }
@@ -255,7 +256,7 @@ func versionOne(r *real) {
 	_, err := r.server.Client().Logical().WriteWithContext(r.Context(), "sys/mounts/old-kv", map[string]any{"type": "kv"})
 	r.ok(err)
 	config := r.config()
-	config.Token, config.Mount = Secret(r.server.Token), "old-kv"
+	config.Token, config.Mount = secret.String(r.server.Token), "old-kv"
 	s := r.start(config)
 	if err := s.Reload(r.Context()); err == nil || !strings.Contains(err.Error(), "not KV version 2") {
 		r.Errorf("got %v", err)

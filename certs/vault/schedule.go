@@ -21,10 +21,10 @@ type schedule struct {
 	followUps []time.Time
 }
 
-// start makes a poll due now.
+// start has a poll made now.
 func (s *schedule) start(now time.Time) { s.poll, s.retry, s.followUps = now, time.Time{}, nil }
 
-// next is when something is due; renewal is the token's, or zero.
+// next is when to read, or to renew the token, if renewal is not zero.
 func (s *schedule) next(renewal time.Time) time.Time {
 	next := s.poll
 	for _, at := range append([]time.Time{s.retry, renewal}, s.followUps...) {
@@ -35,8 +35,8 @@ func (s *schedule) next(renewal time.Time) time.Time {
 	return next
 }
 
-// due says whether it is time to read.
-func (s *schedule) due(now time.Time) bool { return !s.next(time.Time{}).After(now) }
+// isTimeToRead says whether it is.
+func (s *schedule) isTimeToRead(now time.Time) bool { return !s.next(time.Time{}).After(now) }
 
 // begin notes that a read starts, and says whether it is a regular poll.
 func (s *schedule) begin(now time.Time) (poll bool) {

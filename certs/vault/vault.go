@@ -5,7 +5,6 @@ package vault
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/internal/reading"
+	"relay/internal/coalesce"
 )
 
 const source = "vault"
@@ -22,8 +22,8 @@ const source = "vault"
 type Source struct {
 	sink      certs.Sink
 	logger    *slog.Logger
-	flight    *reading.Flight
-	record    *reading.Record
+	reloads   *coalesce.Requests
+	reporter  *reading.Reporter
 	reader    *reader
 	transport *failover
 	schedule  schedule
@@ -40,33 +40,29 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	logger = logger.With("source", source)
-	record, err := reading.NewRecord(source, logger, registerer)
-	if err != nil {
-		return nil, fmt.Errorf("vault: register metrics: %w", err)
-	}
 	auth := &auth{config: config, api: api, logger: logger}
 	return &Source{
 		sink:      sink,
 		logger:    logger,
-		flight:    reading.NewFlight(),
-		record:    record,
+		reloads:   coalesce.NewRequests(),
+		reporter:  reading.NewReporter(source, logger, registerer),
 		transport: transport,
 		schedule:  schedule{interval: config.PollInterval},
 		reader: &reader{
 			config: config,
 			client: &client{api: api, auth: auth},
 			auth:   auth,
-			store:  newStore(config.Default),
+			known:  newKnown(config.Default),
 		},
 	}, nil
 }
 
 // Status returns the outcome of the latest reads.
-func (s *Source) Status() certs.Status { return s.record.Status() }
+func (s *Source) Status() certs.Status { return s.reporter.Status() }
 
 // Reload waits for a read that started after the call and returns why it
 // failed. Without a running Serve it waits for the context's end.
-func (s *Source) Reload(ctx context.Context) error { return s.flight.Wait(ctx) }
+func (s *Source) Reload(ctx context.Context) error { return s.reloads.Ask().Wait(ctx) }
 
 // Serve reads Vault now, at every poll and at every Reload, and keeps the
 // token alive, until the context ends. Failed reads are retried and never end
@@ -75,13 +71,13 @@ func (s *Source) Serve(ctx context.Context) error {
 	defer s.transport.base.CloseIdleConnections()
 	s.schedule.start(time.Now())
 	for {
-		timer := time.NewTimer(time.Until(s.next(time.Now())))
+		timer := time.NewTimer(time.Until(s.wakeAt(time.Now())))
 		select {
 		case <-ctx.Done():
-		case <-s.flight.Wanted():
+		case <-s.reloads.Wanted():
 			s.read(ctx)
 		case <-timer.C:
-			s.tick(ctx)
+			s.work(ctx)
 		}
 		timer.Stop()
 		if ctx.Err() != nil {
@@ -90,26 +86,27 @@ func (s *Source) Serve(ctx context.Context) error {
 	}
 }
 
-// next is when something is due.
-func (s *Source) next(now time.Time) time.Time {
+// wakeAt is when there is something to do.
+func (s *Source) wakeAt(now time.Time) time.Time {
 	next := s.schedule.next(s.reader.auth.renewAt)
-	if change := s.reader.store.due(now); s.reader.complete && !change.IsZero() && change.Before(next) {
+	if change := s.reader.known.nextChange(now); s.reader.complete && !change.IsZero() && change.Before(next) {
 		return change
 	}
 	return next
 }
 
-// tick does what is due.
-func (s *Source) tick(ctx context.Context) {
+// work renews the token, reads, and hands on what time alone changed, each if it is
+// time.
+func (s *Source) work(ctx context.Context) {
 	if at := s.reader.auth.renewAt; !at.IsZero() && !time.Now().Before(at) {
 		s.reader.auth.renew(ctx)
 	}
-	if s.schedule.due(time.Now()) {
+	if s.schedule.isTimeToRead(time.Now()) {
 		s.read(ctx)
 	}
 	// Unless the read has, because it failed.
 	now := time.Now()
-	if change := s.reader.store.due(now); s.reader.complete && !change.IsZero() && !change.After(now) {
+	if change := s.reader.known.nextChange(now); s.reader.complete && !change.IsZero() && !change.After(now) {
 		certificates, problems := s.collect(now)
 		s.sink.SyncCertificates(source, certificates, problems)
 	}
@@ -117,37 +114,37 @@ func (s *Source) tick(ctx context.Context) {
 
 // collect lists what is to be served, and all that is wrong.
 func (s *Source) collect(now time.Time) ([]*certs.Certificate, []certs.Problem) {
-	certificates, problems := s.reader.store.collect(now)
+	certificates, problems := s.reader.known.collect(now)
 	if reason := s.reader.auth.problem(now); reason != "" {
 		problems = append(problems, certs.Problem{Name: "token", Reason: reason})
 	}
 	return certificates, problems
 }
 
-// read reads once and tells whoever wants to know.
+// read reads once, and answers those who asked for it.
 func (s *Source) read(ctx context.Context) {
-	err := errors.New("the read was cut short")
-	waited, finish := s.flight.Begin()
-	defer func() { finish(err) }()
+	s.reloads.Do(func(run *coalesce.Run) error { return s.readOnce(ctx, run.Asked()) })
+}
 
+func (s *Source) readOnce(ctx context.Context, asked bool) error {
 	poll := s.schedule.begin(time.Now())
-	var got outcome
-	got, err = s.reader.read(ctx, poll)
+	got, err := s.reader.read(ctx, poll)
 	if ctx.Err() != nil {
-		return
+		return err
 	}
 	now := time.Now()
 	if err != nil {
-		s.record.Bad(err)
+		s.reporter.Failed(err)
 		s.schedule.failed(now, err)
-		return
+		return err
 	}
 	certificates, problems := s.collect(now)
-	s.record.Good(now, certificates, problems)
+	s.reporter.Succeeded(now, certificates, problems)
 	s.sink.SyncCertificates(source, certificates, problems)
-	if err = got.err; err != nil {
-		s.schedule.failed(now, err)
-		return
+	if got.err != nil {
+		s.schedule.failed(now, got.err)
+		return got.err
 	}
-	s.schedule.succeeded(now, waited, got.changed)
+	s.schedule.succeeded(now, asked, got.changed)
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/collator"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds"
 )
@@ -88,7 +89,7 @@ func resources(n, changes int) (all xds.Change, single []xds.Change, err error) 
 
 func newCollator(http netip.AddrPort, onDemand bool, publisher collator.Publisher) (*collator.Collator, error) {
 	return collator.New(collator.Config{
-		Fleets: []collator.Fleet{{Name: fleetName, HTTP: http, ClustersOnDemand: onDemand, Options: collator.DefaultOptions()}},
+		Fleets: []routing.Fleet{{Name: fleetName, HTTP: http, ClustersOnDemand: onDemand, Options: routing.DefaultOptions()}},
 	}, map[string]collator.Publisher{fleetName: publisher}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 

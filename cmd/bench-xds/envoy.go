@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,31 +49,21 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 	if err != nil {
 		return nil, err
 	}
-	store := xds.NewStore()
-	store.ClustersOnDemand = r.onDemand
-	c, err := newCollator(front, r.onDemand, store)
+	relay, err := startRelay(ctx, front, r.onDemand)
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	server := xds.NewServer(map[string]*xds.Store{fleetName: store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	done := make(chan error, 2)
-	go func() { done <- c.Serve(ctx) }()
-	go func() { done <- server.Serve(ctx, l) }()
-	defer func() { cancel(); <-done; <-done }()
+	defer func() { cancel(); relay.wait() }()
 
 	all := apps(n+newDomains, 0)
 	for _, a := range all {
 		a.Ports[0].Endpoints = []sources.Endpoint{{Address: netip.MustParseAddrPort(backend.Listener.Addr().String()), Task: "backend"}}
 	}
-	c.SyncApps(all[:n])
-	for store.Revision() == 0 {
+	relay.collator.SyncApps(all[:n])
+	for relay.store.Revision() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	store.Open()
+	relay.store.Open()
 
 	dir, err := os.MkdirTemp("", "bench-xds")
 	if err != nil {
@@ -81,7 +72,7 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	start := time.Now()
 	envoy, err := envoytest.Launch(ctx, envoytest.Options{
-		Dir: dir, Fleet: fleetName, XDS: []string{l.Addr().String()}, ClustersOnDemand: r.onDemand,
+		Dir: dir, Fleet: fleetName, XDS: []string{relay.address}, ClustersOnDemand: r.onDemand,
 	})
 	if err != nil {
 		return nil, err
@@ -92,23 +83,53 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 	}
 	ready := time.Since(start)
 	memory, _ := resident(envoy.Pid())
-	took, err := addDomains(ctx, c, server, front, all[n:])
+	took, err := addDomains(ctx, relay, front, all[n:])
 	if err != nil {
 		return nil, err
 	}
 	return r.figures(ready, memory, took), nil
 }
 
+// inProcess is a collator and an xDS server of this process. They run until the
+// context ends that they were started with.
+type inProcess struct {
+	collator *collator.Collator
+	store    *xds.Store
+	server   *xds.Server
+	address  string // of the server
+	ended    sync.WaitGroup
+}
+
+func startRelay(ctx context.Context, front netip.AddrPort, clustersOnDemand bool) (*inProcess, error) {
+	r := &inProcess{store: xds.NewStore()}
+	r.store.ClustersOnDemand = clustersOnDemand
+	var err error
+	if r.collator, err = newCollator(front, clustersOnDemand, r.store); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r.address = l.Addr().String()
+	r.server = xds.NewServer(map[string]*xds.Store{fleetName: r.store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	r.ended.Go(func() { _ = r.collator.Serve(ctx) })
+	r.ended.Go(func() { _ = r.server.Serve(ctx, l) })
+	return r, nil
+}
+
+func (r *inProcess) wait() { r.ended.Wait() }
+
 // addDomains adds apps with new domains, one after the other. It returns how long
 // each step took, sorted: those of steps, and until the domain is routed.
-func addDomains(ctx context.Context, c *collator.Collator, server *xds.Server, front netip.AddrPort, added []*sources.App) (took [4][]time.Duration, err error) {
+func addDomains(ctx context.Context, relay *inProcess, front netip.AddrPort, added []*sources.App) (took [4][]time.Duration, err error) {
 	for _, a := range added {
 		start := time.Now()
-		c.UpdateApps([]*sources.App{a}, nil)
+		relay.collator.UpdateApps([]*sources.App{a}, nil)
 		if err := routed(ctx, front, a); err != nil {
 			return took, err
 		}
-		for i, at := range append(steps(server), time.Now()) {
+		for i, at := range append(steps(relay.server), time.Now()) {
 			took[i] = append(took[i], at.Sub(start))
 		}
 	}

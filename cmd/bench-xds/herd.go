@@ -30,15 +30,13 @@ const (
 )
 
 func runHerd(ctx context.Context, s settings, r herdRow) (figures []figure, err error) {
-	name := fmt.Sprintf("%d apps x %d streams", r.apps, r.streams)
-	add := func(work, unit string, value, limit float64) {
-		figures = append(figures, figure{work + ", " + name, unit, value, limit})
-	}
-	fmt.Fprintf(os.Stderr, "%s: herd, %s: one after the other\n", time.Now().Format(time.TimeOnly), name)
+	fmt.Fprintf(os.Stderr, "%s: herd, %s: one after the other\n", time.Now().Format(time.TimeOnly), r)
+	var m herdMemory
 	envoys, steady, err := oneAfterTheOther(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	m.steady = steady
 	b, err := startServer(ctx, r.apps, herdRate*herdSeconds, true)
 	if err != nil {
 		return nil, err
@@ -63,23 +61,38 @@ func runHerd(ctx context.Context, s settings, r herdRow) (figures []figure, err 
 	if err != nil {
 		return nil, err
 	}
-	peak, after := b.last.Peak, b.last.RSS
+	m.peak, m.after = b.last.Peak, b.last.RSS
 	time.Sleep(herdRest)
-	var o order
-	if s.profiles != "" {
-		o.Heap = filepath.Join(s.profiles, fmt.Sprintf("herd-%d.heap", r.streams))
-	}
 	rest, err := b.tell(order{})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := b.tell(o); err != nil {
-		return nil, err
+	m.rest = rest.RSS
+	if s.profiles != "" {
+		heap := filepath.Join(s.profiles, fmt.Sprintf("herd-%d.heap", r.streams))
+		if _, err := b.tell(order{Heap: heap}); err != nil {
+			return nil, err
+		}
 	}
-	add("RSS, Envoys came one after the other", "MB", megabytes(steady), 0)
-	add("all come at once: peak RSS", "MB", megabytes(peak), herdPeakLimit*megabytes(steady))
-	add("all come at once: RSS when all are current", "MB", megabytes(after), 0)
-	add(fmt.Sprintf("all come at once: RSS %s later", herdRest), "MB", megabytes(rest.RSS), 0)
+	b.disconnect()
+	return r.figures(m, c, l), nil
+}
+
+// herdMemory is what memory the server took, in bytes: with Envoys that came one
+// after the other; at most while all came at once, when all of these were current,
+// and herdRest later.
+type herdMemory struct{ steady, peak, after, rest uint64 }
+
+func (r herdRow) String() string { return fmt.Sprintf("%d apps x %d streams", r.apps, r.streams) }
+
+func (r herdRow) figures(m herdMemory, c cost, l load) (figures []figure) {
+	add := func(work, unit string, value, limit float64) {
+		figures = append(figures, figure{fmt.Sprintf("%s, %s", work, r), unit, value, limit})
+	}
+	add("RSS, Envoys came one after the other", "MB", megabytes(m.steady), 0)
+	add("all come at once: peak RSS", "MB", megabytes(m.peak), herdPeakLimit*megabytes(m.steady))
+	add("all come at once: RSS when all are current", "MB", megabytes(m.after), 0)
+	add(fmt.Sprintf("all come at once: RSS %s later", herdRest), "MB", megabytes(m.rest), 0)
 	add("all come at once: all current, wall", "s", c.wall.Seconds(), herdWallLimit)
 	add("all come at once: server CPU", "s", c.server.Seconds(), 0)
 	add("all come at once: client CPU", "s", c.client.Seconds(), 0)
@@ -88,8 +101,7 @@ func runHerd(ctx context.Context, s settings, r herdRow) (figures []figure, err 
 	add(change+"p50", "ms", milliseconds(l.p50), 0)
 	add(change+"p99", "ms", milliseconds(l.p99), herdChangeLimit)
 	add(change+"slowest", "ms", milliseconds(l.max), 0)
-	b.disconnect()
-	return figures, nil
+	return figures
 }
 
 // oneAfterTheOther makes Envoys that hold all there is and connects them to a

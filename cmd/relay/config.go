@@ -3,25 +3,25 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"path/filepath"
+	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/alecthomas/kong"
 
+	"relay/certs/dir"
 	"relay/certs/vault"
-	"relay/collator"
-	"relay/sources"
+	"relay/collator/routing"
+	"relay/internal/relay"
+	"relay/internal/secret"
 )
 
-// Config is everything that can be set: by flag, by environment variable
+// Flags are everything that can be set: by flag, by environment variable
 // (RELAY_ and the flag's name in capitals with underscores) or in the YAML file
 // (the flag's name). A flag beats the environment, which beats the file.
-type Config struct {
-	MarathonConfig `embed:""`
+type Flags struct {
+	MarathonFlags `embed:""`
 
 	SourceFile string `group:"Applications" placeholder:"PATH" help:"Read apps from this YAML file, or from the YAML files in this folder, in place of Marathon."`
 	ACMEApp    string `group:"Applications" name:"acme-app" default:"/marathon-acme" help:"The app whose port 0 answers ACME challenges."`
@@ -31,7 +31,7 @@ type Config struct {
 	HTTPS           netip.AddrPort `group:"Fleet" name:"https" placeholder:"IP:PORT" help:"Where they listen for HTTPS. Needs certificates."`
 	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
 
-	EdgeTLSConfig `embed:""`
+	DownstreamTLSFlags `embed:""`
 
 	SessionTicketKeyFile string `group:"Fleet" placeholder:"FILE" help:"File with a secret of 32 bytes, as they are, in hex or in base64, by which all Envoys of a fleet resume each other's TLS sessions; the same for all Relays, and read again when it changes. Without it each Envoy resumes its own."`
 
@@ -56,7 +56,7 @@ type Config struct {
 	CertsGrace        time.Duration `group:"Certificates" default:"10s" help:"How long plain HTTP waits for a certificate store that cannot be read at start."`
 	VaultAddr         []string      `group:"Certificates" placeholder:"URL" env:"RELAY_VAULT_ADDR,VAULT_ADDR" help:"Vault's addresses."`
 	VaultMount        string        `group:"Certificates" default:"secret" help:"The KV version 2 mount that marathon-acme writes to, with a path prefix if there is one."`
-	VaultToken        vault.Secret  `group:"Certificates" placeholder:"TOKEN" env:"RELAY_VAULT_TOKEN,VAULT_TOKEN" help:"Vault token. Better: a file, or the environment."`
+	VaultToken        secret.String `group:"Certificates" placeholder:"TOKEN" env:"RELAY_VAULT_TOKEN,VAULT_TOKEN" help:"Vault token. Better: a file, or the environment."`
 	VaultTokenFile    string        `group:"Certificates" placeholder:"FILE" help:"File with the Vault token, read again when it changes."`
 	VaultRoleID       string        `group:"Certificates" name:"vault-role-id" placeholder:"ID" help:"Log in by AppRole with this role id."`
 	VaultSecretIDFile string        `group:"Certificates" name:"vault-secret-id-file" placeholder:"FILE" help:"File with the AppRole's secret id."`
@@ -94,15 +94,11 @@ type Config struct {
 	LogFormat string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
 
 	// Fleets comes from the configuration file only.
-	Fleets []FleetConfig `kong:"-"`
-
-	// For tests.
-	onMarathonEvent     func(eventType string)
-	marathonIdleTimeout time.Duration
+	Fleets []FleetSettings `kong:"-"`
 }
 
-// FleetConfig is one fleet in the configuration file.
-type FleetConfig struct {
+// FleetSettings is one fleet in the configuration file.
+type FleetSettings struct {
 	Name            string         `yaml:"name"`
 	HTTP            netip.AddrPort `yaml:"http"`
 	HTTPS           netip.AddrPort `yaml:"https"`
@@ -113,125 +109,108 @@ type FleetConfig struct {
 	ServerNames []string `yaml:"server-names"`
 	TCP         string   `yaml:"tcp"`
 	// Clients are as in --xds-clients.
-	Clients       []string `yaml:"clients"`
-	EdgeTLSConfig `yaml:",inline"`
+	Clients            []string `yaml:"clients"`
+	DownstreamTLSFlags `yaml:",inline"`
 }
 
-// serverNames returns ServerNames as the collator takes them.
-func (f FleetConfig) serverNames() (names []string, err error) {
-	for _, name := range f.ServerNames {
-		normal, bad := sources.NormalizeDomain(name)
-		names, err = append(names, normal), errors.Join(err, bad)
-	}
-	return names, err
+// DownstreamTLSFlags say how the https listener of a fleet meets clients: flags for
+// the one fleet, and keys of each fleet in the configuration file.
+type DownstreamTLSFlags struct {
+	TLSMinVersion      string `group:"Fleet" name:"tls-min-version" default:"1.2" enum:"1.2,1.3" yaml:"tls-min-version" help:"The least version of TLS that clients of HTTPS may use: 1.2 or 1.3."`
+	ClientCA           string `group:"Fleet" name:"client-ca" placeholder:"FILE" yaml:"client-ca" help:"PEM file with the authorities of the certificates that clients of HTTPS show; read again when it changes."`
+	ClientCertificates string `group:"Fleet" default:"off" enum:"off,optional,required" yaml:"client-certificates" help:"Whether clients of HTTPS show a certificate: never asked for (off), asked for (optional), or refused without (required), with plain HTTP redirected to HTTPS. Apps find it in X-Forwarded-Client-Cert."`
 }
 
 // onDemand is a value of Clusters and Certificates.
 const onDemand = "on-demand"
 
 // Validate says what is missing or does not go together, all of it at once.
-func (c *Config) Validate() error {
+func (f *Flags) Validate() error {
 	var errs []error
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	switch {
-	case len(c.Marathon) == 0 && c.SourceFile == "":
-		fail("no source of apps: give --marathon URL,... or --source-file PATH")
-	case len(c.Marathon) > 0 && c.SourceFile != "":
-		fail("two sources of apps: give --marathon or --source-file, not both")
-	}
-	for _, f := range c.fleets() {
-		for option, value := range map[string]string{"clusters": f.Clusters, "certificates": f.Certificates} {
+	for _, fleet := range f.fleets() {
+		for option, value := range map[string]string{"clusters": fleet.Clusters, "certificates": fleet.Certificates} {
 			if !slices.Contains([]string{"", "all", onDemand}, value) {
-				fail("fleet %q has %s: %s: use all or %s", f.Name, option, value, onDemand)
+				errs = append(errs, fmt.Errorf("fleet %q has %s: %s: use all or %s", fleet.Name, option, value, onDemand))
 			}
 		}
-		if !slices.Contains([]string{"", "labels", "all", "off"}, f.TCP) {
-			fail("fleet %q has tcp: %s: use labels, all or off", f.Name, f.TCP)
-		}
-		if len(f.ServerNames) > 0 && !f.HTTPS.IsValid() {
-			fail("fleet %q has server-names, but does not listen for HTTPS: give https", f.Name)
-		}
-		if _, err := f.serverNames(); err != nil {
-			fail("fleet %q has server-names that are none: %w", f.Name, err)
-		}
-		if f.HTTPS.IsValid() && !c.hasCertificates() {
-			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
-		}
-		errs = append(errs, f.validateTLS())
 	}
-	if c.hasVault() && c.VaultToken == "" && c.VaultTokenFile == "" && c.VaultRoleID == "" && c.VaultK8sRole == "" {
-		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
+	if f.MarathonSyncInterval <= 0 || f.CertsPollInterval <= 0 {
+		errs = append(errs, errors.New("--marathon-sync-interval and --certs-poll-interval must be positive"))
 	}
-	for name, address := range map[string]string{"xds": c.XDS, "admin": c.Admin} {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			fail("--%s %q is not HOST:PORT: %w", name, address, err)
-		}
-	}
-	errs = append(errs, c.validateServers(), c.validateState(), c.validateTickets())
-	if c.MarathonSyncInterval <= 0 || c.CertsPollInterval <= 0 {
-		fail("--marathon-sync-interval and --certs-poll-interval must be positive")
-	}
-	return errors.Join(errs...)
+	config := f.config()
+	return errors.Join(append(errs, config.Validate())...)
 }
-
-func (c *Config) hasVault() bool { return len(c.VaultAddr) > 0 }
-
-func (c *Config) hasDir() bool { return len(c.CertsDir) > 0 || c.CertsDefault != "" }
-
-func (c *Config) hasCertificates() bool { return c.hasVault() || c.hasDir() }
 
 // fleets returns those of the configuration file, or else the one of the flags.
-func (c *Config) fleets() []FleetConfig {
-	if len(c.Fleets) > 0 {
-		return c.Fleets
+func (f *Flags) fleets() []FleetSettings {
+	if len(f.Fleets) > 0 {
+		return f.Fleets
 	}
-	return []FleetConfig{{Name: c.Fleet, HTTP: c.HTTP, HTTPS: c.HTTPS, HTTPSPublicPort: c.HTTPSPublicPort, Clusters: c.Clusters, Certificates: c.Certificates, TCP: c.TCP, Clients: c.XDSClients, EdgeTLSConfig: c.EdgeTLSConfig}}
+	return []FleetSettings{{
+		Name: f.Fleet, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: f.HTTPSPublicPort,
+		Clusters: f.Clusters, Certificates: f.Certificates, TCP: f.TCP, Clients: f.XDSClients, DownstreamTLSFlags: f.DownstreamTLSFlags,
+	}}
 }
 
-func (c *Config) collatorConfig() collator.Config {
-	options := collator.Options{
-		StreamIdleTimeout: c.StreamIdleTimeout, RequestHeadersTimeout: c.RequestHeadersTimeout,
-		ConnectTimeout: c.ConnectTimeout, UpstreamIdleTimeout: c.UpstreamIdleTimeout, Retries: c.Retries,
+// withEnvironment is config, with what Vault's own tools read from the
+// environment.
+func (f *Flags) withEnvironment() (relay.Config, error) {
+	config := f.config()
+	if len(f.VaultAddr) == 0 {
+		return config, nil // what the environment says is for other programs
 	}
-	config := collator.Config{ACMEApp: c.ACMEApp}
-	if c.hasDir() {
-		config.CertificateSources = append(config.CertificateSources, "dir")
+	var err error
+	config.Certificates.Vault, err = config.Certificates.Vault.WithEnvironment(os.Getenv)
+	return config, err
+}
+
+// config is what the flags make of the program.
+func (f *Flags) config() relay.Config {
+	config := relay.Config{
+		Version:              version(),
+		Apps:                 relay.Apps{Marathon: f.marathonConfig(), File: f.SourceFile, ACME: f.ACMEApp},
+		Certificates:         relay.Certificates{Dir: f.dirConfig(), Vault: f.vaultConfig(), Grace: f.CertsGrace},
+		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},
+		SessionTicketKeyFile: f.SessionTicketKeyFile,
+		XDS: relay.XDSPort{
+			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
+		},
+		Admin: relay.AdminPort{
+			Address: f.Admin, TLS: relay.PortTLS{CertFile: f.AdminCert, KeyFile: f.AdminKey, ClientCAFile: f.AdminClientCA},
+			TokenFile: f.AdminTokenFile, Open: f.AdminOpen, HookNetworks: f.SignalNetworks, AnyMethod: f.SignalAnyMethod, Pprof: f.Pprof,
+		},
 	}
-	if c.hasVault() {
-		config.CertificateSources = append(config.CertificateSources, "vault")
-	}
-	for _, f := range c.fleets() {
-		port := f.HTTPSPublicPort
-		if port == 0 {
-			port = f.HTTPS.Port()
-		}
-		serverNames, _ := f.serverNames() // validated
-		config.Fleets = append(config.Fleets, collator.Fleet{
-			Name: f.Name, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: port, Options: options, TLS: c.downstreamTLS(f),
-			ClustersOnDemand: f.Clusters == onDemand, CertificatesOnDemand: f.Certificates == onDemand, ServerNames: serverNames, UpstreamCA: c.UpstreamCA,
-			TCP: collator.TCPServices(f.TCP), ReservedPorts: c.reservedPorts(),
-		})
+	for _, fleet := range f.fleets() {
+		config.Fleets = append(config.Fleets, f.fleetConfig(fleet))
 	}
 	return config
 }
 
-// reservedPorts are those of Relay too: it may share a machine with an Envoy.
-func (c *Config) reservedPorts() []uint16 {
-	ports := slices.Clone(c.TCPReservedPorts)
-	for _, address := range []string{c.XDS, c.Admin} {
-		_, text, _ := net.SplitHostPort(address)
-		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n != 0 {
-			ports = append(ports, uint16(n))
-		}
-	}
-	return ports
+func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
+	return relay.Fleet{ClientCAFile: fleet.ClientCA, Clients: fleet.Clients, Fleet: routing.Fleet{
+		Name: fleet.Name, HTTP: fleet.HTTP, HTTPS: fleet.HTTPS, HTTPSPublicPort: fleet.HTTPSPublicPort,
+		TLS: routing.DownstreamTLS{
+			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
+		},
+		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
+		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
+		Options: routing.Options{
+			StreamIdleTimeout: f.StreamIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
+			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,
+		},
+	}}
 }
 
-// absolute makes a path of the configuration independent of the directory that
-// Relay was started in, for messages that people read elsewhere.
-func absolute(path string) string {
-	if abs, err := filepath.Abs(path); err == nil {
-		return abs
+func (f *Flags) dirConfig() dir.Config {
+	return dir.Config{Paths: f.CertsDir, Default: f.CertsDefault, PollInterval: f.CertsPollInterval}
+}
+
+func (f *Flags) vaultConfig() vault.Config {
+	return vault.Config{
+		Addresses: f.VaultAddr, Mount: f.VaultMount, Namespace: f.VaultNamespace,
+		Token: f.VaultToken, TokenFile: f.VaultTokenFile, CACert: f.VaultCAFile,
+		AppRole:    vault.AppRole{RoleID: f.VaultRoleID, SecretIDFile: f.VaultSecretIDFile, Mount: f.VaultAppRoleMount},
+		Kubernetes: vault.Kubernetes{Role: f.VaultK8sRole, TokenFile: f.VaultK8sTokenFile, Mount: f.VaultK8sMount},
+		Default:    f.VaultDefault, PollInterval: f.CertsPollInterval,
 	}
-	return path
 }

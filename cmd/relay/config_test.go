@@ -15,12 +15,12 @@ import (
 	"github.com/alecthomas/kong"
 
 	"relay/certs/certstest"
-	"relay/collator"
+	"relay/collator/routing"
 	"relay/sources/marathon/marathontest"
 )
 
 // parse reads a command line for relay serve, as main does.
-func parse(t *testing.T, file string, args ...string) (*Config, error) {
+func parse(t *testing.T, file string, args ...string) (*Flags, error) {
 	t.Helper()
 	var c cli
 	if file != "" {
@@ -35,7 +35,7 @@ func parse(t *testing.T, file string, args ...string) (*Config, error) {
 		t.Fatal(err)
 	}
 	_, err = parser.Parse(append([]string{"serve"}, args...))
-	return &c.Serve.Config, err
+	return &c.Serve.Flags, err
 }
 
 // A flag beats the environment, which beats the file.
@@ -62,17 +62,20 @@ func TestFleets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleets := c.collatorConfig().Fleets
-	if len(fleets) != 2 || fleets[0].Name != "external" || fleets[0].HTTPSPublicPort != 443 || fleets[1].HTTP.Port() != 8080 || fleets[1].HTTPS.IsValid() {
+	fleets := c.config().Fleets
+	if len(fleets) != 2 || fleets[0].Name != "external" || fleets[0].HTTPS.Port() != 443 || fleets[1].HTTP.Port() != 8080 || fleets[1].HTTPS.IsValid() {
 		t.Errorf("fleets %+v", fleets)
 	}
-	if got, want := fleets[0].TLS, (collator.DownstreamTLS{MinVersion: collator.TLS13, ClientCertificates: collator.ClientCertificatesRequired}); got != want {
+	if got, want := fleets[0].TLS, (routing.DownstreamTLS{MinVersion: routing.TLS13, ClientCertificates: routing.ClientCertificatesRequired}); got != want {
 		t.Errorf("TLS %+v, want %+v", got, want)
 	}
-	if want := []string{"*.example.com", "shop.test"}; !fleets[0].CertificatesOnDemand || !slices.Equal(fleets[0].ServerNames, want) || fleets[1].CertificatesOnDemand {
+	if fleets[0].ClientCAFile != "/ca.pem" {
+		t.Errorf("authorities of clients in %q", fleets[0].ClientCAFile)
+	}
+	if want := []string{"*.Example.com", "Shop.test"}; !fleets[0].CertificatesOnDemand || !slices.Equal(fleets[0].ServerNames, want) || fleets[1].CertificatesOnDemand {
 		t.Errorf("certificates on demand %v and %v, server names %q", fleets[0].CertificatesOnDemand, fleets[1].CertificatesOnDemand, fleets[0].ServerNames)
 	}
-	if want := []uint16{80, 443, 9901, 18000, 9090}; fleets[0].TCP != "" || fleets[1].TCP != collator.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
+	if want := []uint16{80, 443, 9901}; fleets[0].TCP != "" || fleets[1].TCP != routing.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
 		t.Errorf("TCP services of fleets: %q, %q, without %d", fleets[0].TCP, fleets[1].TCP, fleets[1].ReservedPorts)
 	}
 }
@@ -130,11 +133,15 @@ func FuzzConfigFile(f *testing.F) {
 	})
 }
 
-// relay runs a command and returns its status and what it printed.
+// oneApp is the definition of an app with one port and one domain.
+const oneApp = `{"id": "/a", "instances": 1, "labels": {"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "a.test"},
+	"portDefinitions": [{"port": 0, "protocol": "tcp"}]}`
+
+// command runs a command and returns its status and what it printed.
 func command(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	status = run(ctx, args, &out, &err)
 	return status, out.String(), err.String()
@@ -198,13 +205,13 @@ func TestCheck(t *testing.T) {
 	clash := write("clash.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n- id: /b\n  ports:\n  - domains: [a.test]\n")
 	pem := write("a.pem", string(certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{}).Bundle()))
 	ca := write("ca.pem", string(certstest.TestCA(t).RootPEM()))
-	cert, key := pair(t, t.TempDir(), certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{}))
-	oldCert, oldKey := pair(t, t.TempDir(), certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{
+	cert, key := certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{}).TestPair(t, t.TempDir())
+	oldCert, oldKey := certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{
 		NotBefore: time.Now().Add(-60 * 24 * time.Hour), NotAfter: time.Now().Add(-time.Hour),
-	}))
+	}).TestPair(t, t.TempDir())
 	empty := write("token", "\n")
 	m := marathontest.Start(t, marathontest.Options{})
-	if err := m.Apply(app("/a", "a.test", 1)); err != nil {
+	if err := m.Apply(oneApp); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -246,5 +253,32 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 	status, _, err := command(t, "serve", "--marathon", "http://m", "--xds", "127.0.0.1:0", "--admin", fmt.Sprint("256.0.0.1:", 1))
 	if status == 0 || !strings.Contains(err, "--admin 256.0.0.1:1") {
 		t.Errorf("status %d, %q; want the address that cannot be bound", status, err)
+	}
+}
+
+// Ports that would be open to more than this machine by mistake are refused.
+func TestPortsBeyondLoopback(t *testing.T) {
+	tests := []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--xds", "0.0.0.0:18000"}, "--xds-insecure-plaintext-beyond-loopback"},
+		{[]string{"--xds", "0.0.0.0:18000", "--xds-cert", "c", "--xds-key", "k"}, "--xds-client-ca"},
+		{[]string{"--xds", "0.0.0.0:18000", "--xds-cert", "c", "--xds-key", "k", "--xds-client-ca", "a"}, ""},
+		{[]string{"--xds", "0.0.0.0:18000", "--xds-insecure-plaintext-beyond-loopback"}, ""},
+		{[]string{"--xds-cert", "c"}, "--xds-cert and --xds-key go together"},
+		{[]string{"--xds-client-ca", "a"}, "--xds-client-ca needs"},
+		{[]string{"--xds-clients", "a"}, "only --xds-client-ca can tell apart"},
+		{[]string{"--admin", ":9090"}, "--admin-insecure-open-beyond-loopback"},
+		{[]string{"--admin", ":9090", "--admin-token-file", "t"}, "--admin-cert"},
+		{[]string{"--admin", ":9090", "--admin-token-file", "t", "--admin-cert", "c", "--admin-key", "k"}, ""},
+		{[]string{"--admin", ":9090", "--admin-insecure-open-beyond-loopback"}, ""},
+		{[]string{"--admin", "localhost:9090", "--xds", "[::1]:1"}, ""},
+	}
+	for _, tt := range tests {
+		_, err := parse(t, "", append([]string{"--marathon", "http://m"}, tt.args...)...)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%q: error %v, want %q", tt.args, err, tt.want)
+		}
 	}
 }

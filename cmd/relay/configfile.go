@@ -18,14 +18,14 @@ type configFile struct {
 	name   string
 	values map[string]any
 	lines  map[string]int
-	fleets []FleetConfig
+	fleets []FleetSettings
 }
 
 const fleetsKey = "fleets"
 
 // loadConfigFile returns a kong.ConfigurationLoader. Fleets have no flag: they
 // are handed to setFleets.
-func loadConfigFile(setFleets func([]FleetConfig)) kong.ConfigurationLoader {
+func loadConfigFile(setFleets func([]FleetSettings)) kong.ConfigurationLoader {
 	return func(r io.Reader) (kong.Resolver, error) {
 		name := "configuration file"
 		if f, ok := r.(interface{ Name() string }); ok {
@@ -97,8 +97,8 @@ func settingText(value *yaml.Node) (string, error) {
 	return "", errors.New("want a plain value or a list")
 }
 
-// fleetKeys are the keys of a FleetConfig.
-var fleetKeys = yamlKeys(reflect.TypeFor[FleetConfig]())
+// fleetKeys are the keys of a FleetSettings.
+var fleetKeys = yamlKeys(reflect.TypeFor[FleetSettings]())
 
 func yamlKeys(t reflect.Type) (keys []string) {
 	for field := range t.Fields() {
@@ -112,11 +112,11 @@ func yamlKeys(t reflect.Type) (keys []string) {
 	return keys
 }
 
-func decodeFleets(name string, value *yaml.Node) ([]FleetConfig, error) {
+func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 	if value.Kind != yaml.SequenceNode {
 		return nil, fmt.Errorf("%s:%d: %s: want a list of fleets, each with name, http and https", name, value.Line, fleetsKey)
 	}
-	var all []FleetConfig
+	var all []FleetSettings
 	for _, node := range value.Content {
 		if node.Kind != yaml.MappingNode {
 			return nil, fmt.Errorf("%s:%d: want a fleet with name, http and https", name, node.Line)
@@ -126,7 +126,7 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetConfig, error) {
 				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has %s", name, key.Line, key.Value, strings.Join(fleetKeys, ", "))
 			}
 		}
-		var fleet FleetConfig
+		var fleet FleetSettings
 		if err := node.Decode(&fleet); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, node.Line, err)
 		}

@@ -12,6 +12,9 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"relay/collator/explain"
+	"relay/internal/files"
 )
 
 type explainCmd struct {
@@ -38,14 +41,14 @@ func (c *explainCmd) Run(ctx context.Context, out streams) error {
 	if err != nil {
 		return err
 	}
-	var e explanation
+	var e explain.Explanation
 	if err := json.Unmarshal(body, &e); err != nil || e.Subject == "" {
 		return fmt.Errorf("%s did not answer with an explanation: is it Relay's admin endpoint?", c.shown())
 	}
 	if c.JSON {
 		_, err = out.out.Write(body)
 	} else {
-		e.writeText(out.out)
+		e.WriteText(out.out)
 	}
 	if err == nil && !e.Known {
 		return fmt.Errorf("nothing is known of %s", e.Subject)
@@ -70,7 +73,7 @@ func (c *explainCmd) ask(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if c.TokenFile != "" {
-		token, err := readToken(c.TokenFile)
+		token, err := files.Secret(c.TokenFile)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-token-file: %w", err)
 		}
@@ -132,7 +135,7 @@ func (c *explainCmd) shown() string {
 func (c *explainCmd) client() (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
-		pool, err := readPool(c.CA)
+		pool, err := files.AuthorityPool(c.CA)
 		if err != nil {
 			return nil, fmt.Errorf("--admin-ca: %w", err)
 		}

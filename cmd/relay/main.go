@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"relay/internal/relay"
 )
 
 // cli is the command line.
@@ -68,13 +70,30 @@ func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
 		kong.Name("relay"),
 		kong.Description("Relay keeps Envoys up to date with the apps of Marathon and their certificates."),
 		kong.DefaultEnvars("RELAY"),
-		kong.Configuration(loadConfigFile(func(fleets []FleetConfig) { c.Serve.Fleets, c.Check.Fleets = fleets, fleets })),
+		kong.Configuration(loadConfigFile(func(fleets []FleetSettings) { c.Serve.Fleets, c.Check.Fleets = fleets, fleets })),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 	}, options...)...)
 }
 
 // streams are where a command writes.
 type streams struct{ out, err io.Writer }
+
+type serveCmd struct {
+	Flags `embed:""`
+}
+
+// Run serves until the context ends.
+func (s *serveCmd) Run(ctx context.Context, out streams) error {
+	config, err := s.withEnvironment()
+	if err != nil {
+		return err
+	}
+	r, err := relay.New(config, s.logger(out.err))
+	if err != nil {
+		return err
+	}
+	return r.Serve(ctx)
+}
 
 type versionCmd struct{}
 
@@ -99,12 +118,12 @@ func version() string {
 }
 
 // logger writes to stderr, as the configuration asks.
-func (c *Config) logger(w io.Writer) *slog.Logger {
+func (f *Flags) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	// The parser allows only names of levels.
-	_ = level.UnmarshalText([]byte(c.LogLevel))
+	_ = level.UnmarshalText([]byte(f.LogLevel))
 	options := &slog.HandlerOptions{Level: level}
-	if c.LogFormat == "json" {
+	if f.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))

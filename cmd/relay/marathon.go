@@ -1,16 +1,14 @@
 package main
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
-	"relay/admin"
 	"relay/sources/marathon"
 )
 
-// MarathonConfig says where Marathon is and how to log in to it.
-type MarathonConfig struct {
+// MarathonFlags say where Marathon is and how to log in to it.
+type MarathonFlags struct {
 	Marathon             []string      `group:"Applications" placeholder:"URL" help:"Marathon's addresses; one is used, the others are for when it fails. Userinfo in the first form of a URL (http://user:password@host) is sent as basic authentication."`
 	MarathonTrustedHosts []string      `group:"Applications" placeholder:"HOST" help:"Further hosts that may be sent the credentials when Marathon redirects to its leader, or names it."`
 	MarathonSyncInterval time.Duration `group:"Applications" default:"5m" help:"Time between full reads, which heal events that were lost."`
@@ -32,41 +30,14 @@ type MarathonConfig struct {
 	MarathonPods              bool           `group:"Applications" help:"Route pods as well as apps."`
 }
 
-func (c *MarathonConfig) marathonConfig() marathon.Config {
+func (f *MarathonFlags) marathonConfig() marathon.Config {
 	return marathon.Config{
-		URLs: c.Marathon, TrustedHosts: c.MarathonTrustedHosts, SyncInterval: c.MarathonSyncInterval,
-		User: c.MarathonUser, PasswordFile: c.MarathonPasswordFile,
-		TokenFile: c.MarathonTokenFile, ServiceAccountFile: c.MarathonServiceAccountFile,
-		CAFile: c.MarathonCAFile, ClientCertFile: c.MarathonClientCertFile, ClientKeyFile: c.MarathonClientKeyFile,
-		InsecureSkipTLSVerify: c.MarathonInsecureSkipTLSVerify,
-		ContainerAddress:      marathon.ContainerAddress(c.MarathonContainerAddress), ContainerNetworks: c.MarathonContainerNetworks,
-		PreferIPv6: c.MarathonPreferIPv6, Unreachable: marathon.Unreachable(c.MarathonUnreachable), Pods: c.MarathonPods,
+		URLs: f.Marathon, TrustedHosts: f.MarathonTrustedHosts, SyncInterval: f.MarathonSyncInterval,
+		User: f.MarathonUser, PasswordFile: f.MarathonPasswordFile,
+		TokenFile: f.MarathonTokenFile, ServiceAccountFile: f.MarathonServiceAccountFile,
+		CAFile: f.MarathonCAFile, ClientCertFile: f.MarathonClientCertFile, ClientKeyFile: f.MarathonClientKeyFile,
+		InsecureSkipTLSVerify: f.MarathonInsecureSkipTLSVerify,
+		ContainerAddress:      marathon.ContainerAddress(f.MarathonContainerAddress), ContainerNetworks: f.MarathonContainerNetworks,
+		PreferIPv6: f.MarathonPreferIPv6, Unreachable: marathon.Unreachable(f.MarathonUnreachable), Pods: f.MarathonPods,
 	}
-}
-
-type marathonSource struct{ *marathon.Watcher }
-
-// outdatedAfter is how long Marathon may be away before what is known of the apps counts
-// as outdated: to connect again, or to another leader, takes seconds.
-const outdatedAfter = time.Minute
-
-func (m marathonSource) outdated() (since time.Time) {
-	s := m.Status()
-	if s.Connected || s.LastSync.IsZero() || time.Since(s.Since) < outdatedAfter {
-		return time.Time{}
-	}
-	return s.Since
-}
-
-func (m marathonSource) view() admin.SourceView {
-	s := m.Status()
-	v := admin.SourceView{Kind: "marathon", Name: s.URL, Connected: s.Connected, LastSync: s.LastSync, Items: s.Apps}
-	if !s.Connected || s.LastErrorAt.After(s.LastSync) {
-		v.LastError = s.LastError
-	}
-	if !s.Connected && !s.LastSync.IsZero() && s.LastError != "" {
-		v.LastError = fmt.Sprintf("not followed since %s: Envoys that come from another Relay with something newer are not served (%s)",
-			s.Since.UTC().Format(time.RFC3339), s.LastError)
-	}
-	return v
 }

@@ -20,6 +20,14 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
+// Secrets of these tests; all are found by this prefix.
+const (
+	hush         = "hush-"
+	hushToken    = hush + "token"
+	hushIssued   = hush + "issued-token"
+	hushPassword = hush + "password"
+)
+
 // TestMarathonLogins reads a Marathon that wants to know who asks, by each
 // way to log in, and by flag, environment and file.
 func TestMarathonLogins(t *testing.T) {
@@ -31,21 +39,8 @@ func TestMarathonLogins(t *testing.T) {
 		}
 		return path
 	}
-	ca := certstest.TestCA(t)
-	issued := ca.TestIssue(t, []string{"localhost"}, certstest.Options{})
-	serverTLS, err := issued.ServerTLS()
-	if err != nil {
-		t.Fatal(err)
-	}
-	caFile := write("ca.pem", string(ca.RootPEM()))
-	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("relay:"+hushPassword))
-	m := marathontest.Start(t, marathontest.Options{TLS: serverTLS, Authorized: func(a string) bool {
-		return a == basic || a == "token="+hushToken || a == "token="+hushIssued
-	}})
-	if err := m.Apply(app("/a", "a.test", 1)); err != nil {
-		t.Fatal(err)
-	}
-	url := strings.Replace(m.URL(), "127.0.0.1", "localhost", 1)
+	url, authority := guardedMarathon(t)
+	caFile := write("ca.pem", string(authority))
 	login := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "dcos-acs-auth-cookie", Value: hushIssued})
 	}))
@@ -94,6 +89,24 @@ func TestMarathonLogins(t *testing.T) {
 	if status, out, errs := command(t, "check", "--marathon", url, "--marathon-insecure-skip-tls-verify", "--marathon-token-file", token); status != 0 {
 		t.Errorf("without verification: %d\n%s%s", status, out, errs)
 	}
+}
+
+// guardedMarathon has one app, and lets in who has the secrets of these tests.
+func guardedMarathon(t *testing.T) (url string, authority []byte) {
+	t.Helper()
+	ca := certstest.TestCA(t)
+	serverTLS, err := ca.TestIssue(t, []string{"localhost"}, certstest.Options{}).ServerTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("relay:"+hushPassword))
+	m := marathontest.Start(t, marathontest.Options{TLS: serverTLS, Authorized: func(a string) bool {
+		return a == basic || a == "token="+hushToken || a == "token="+hushIssued
+	}})
+	if err := m.Apply(oneApp); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(m.URL(), "127.0.0.1", "localhost", 1), ca.RootPEM()
 }
 
 // TestMarathonThatRepeats has a Marathon that gives back what it was sent.

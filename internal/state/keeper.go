@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Config says how the state of one source is kept.
@@ -63,23 +64,20 @@ type Keeper[T any] struct {
 }
 
 // New returns a Keeper that does nothing before Serve. The grace begins now.
-func New[T any](cfg Config, content Content[T], log *slog.Logger, registerer prometheus.Registerer) (*Keeper[T], error) {
+func New[T any](cfg Config, content Content[T], log *slog.Logger, registerer prometheus.Registerer) *Keeper[T] {
 	k := &Keeper[T]{
 		cfg: cfg, content: content, log: log.With("source", cfg.Source), dirty: make(chan struct{}, 1), start: time.Now(),
 	}
-	labels := prometheus.Labels{"source": cfg.Source}
-	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	factory, labels := promauto.With(registerer), prometheus.Labels{"source": cfg.Source}
+	factory.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "relay_state_age_seconds", ConstLabels: labels,
 		Help: "Age of the saved state that is served because the source cannot be read; 0 while none is.",
 	}, k.age)
-	saved := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	factory.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "relay_state_saved_timestamp_seconds", ConstLabels: labels,
 		Help: "When the state of the source was last saved by this process, in Unix time; 0 if never.",
 	}, k.saved)
-	if err := errors.Join(registerer.Register(age), registerer.Register(saved)); err != nil {
-		return nil, fmt.Errorf("register the metrics of saved state: %w", err)
-	}
-	return k, nil
+	return k
 }
 
 // Sync runs deliver, which hands a complete read to the next sink. It ends the

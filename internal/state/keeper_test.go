@@ -37,8 +37,7 @@ const (
 func keep(t *testing.T, path string) *kept {
 	t.Helper()
 	k := &kept{t: t, file: File{Path: path, Content: "text"}, log: &strings.Builder{}}
-	var err error
-	k.Keeper, err = New(Config{What: "apps", Source: "marathon", File: k.file, Grace: grace, Interval: interval}, Content[string]{
+	k.Keeper = New(Config{What: "apps", Source: "marathon", File: k.file, Grace: grace, Interval: interval}, Content[string]{
 		Snapshot: func() string { return k.now },
 		Encode:   func(s string) ([]byte, error) { k.encoded++; return []byte(s), nil },
 		Decode: func(b []byte) (string, error) {
@@ -49,9 +48,6 @@ func keep(t *testing.T, path string) *kept {
 		},
 		StandIn: func(s string) { k.standIns = append(k.standIns, s) },
 	}, slog.New(slog.NewTextHandler(k.log, nil)), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {

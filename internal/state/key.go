@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"relay/internal/secret"
 )
 
 // keyBytes is the length of an AES-256 key.
@@ -17,10 +19,10 @@ const keyBytes = 32
 type Key struct{ aead cipher.AEAD }
 
 // String hides the key.
-func (*Key) String() string { return "REDACTED" }
+func (*Key) String() string { return secret.Redacted }
 
 // GoString hides the key from %#v.
-func (*Key) GoString() string { return "REDACTED" }
+func (*Key) GoString() string { return secret.Redacted }
 
 // ParseKey takes the content of a key file, as KeyBytes does.
 func ParseKey(data []byte) (*Key, error) {
@@ -44,7 +46,7 @@ func ParseKey(data []byte) (*Key, error) {
 // hex or base64 with white space around. Text of 32 characters is refused: it
 // is a password or a shorter key, not 32 random bytes. Errors hold nothing of
 // the content.
-func KeyBytes(data []byte) ([]byte, error) {
+func KeyBytes(data []byte) (secret.Bytes, error) {
 	if len(data) == keyBytes && !isText(data) {
 		return data, nil
 	}

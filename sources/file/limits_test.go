@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/internal/cputest"
 	"relay/sources"
 )
 
@@ -36,7 +37,7 @@ func TestAppsAreBounded(t *testing.T) {
 		"a region and a zone": fmt.Sprintf("{endpoints: ["+endpoint+"]}", `"10.0.0.1:80"`, "healthy", mb, mb),
 	}
 	for field := range settingFields {
-		if slow > 1 && field != "paths" { // this build looks for races, not for time
+		if cputest.Slow > 1 && field != "paths" { // this build looks for races, not for time
 			continue
 		}
 		ports["setting "+field] = "{domains: [a.test], " + field + ": " + mb + "}"
@@ -60,11 +61,11 @@ func TestAppsAreBounded(t *testing.T) {
 		best, app := time.Duration(math.MaxInt64), (*sources.App)(nil)
 		for range 5 { // garbage may be collected meanwhile
 			c := converter{file: "apps.yaml"}
-			if best = min(best, cpuTime(func() { app = c.app(specs[0]) })); best <= slow*100*time.Millisecond {
+			if best = min(best, cputest.Thread(func() { app = c.app(specs[0]) })); best <= cputest.Slow*100*time.Millisecond {
 				break
 			}
 		}
-		if best > slow*100*time.Millisecond {
+		if best > cputest.Slow*100*time.Millisecond {
 			t.Errorf("%s: takes %s", name, best.Round(time.Millisecond))
 		}
 		size, domains, endpoints := 0, 0, 0

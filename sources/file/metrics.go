@@ -3,6 +3,8 @@ package file
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"relay/sources"
 )
 
 type metrics struct {
@@ -29,7 +31,7 @@ func newMetrics(reg prometheus.Registerer) metrics {
 	}
 }
 
-func (m metrics) note(s Status) {
+func (m metrics) note(s sources.Status) {
 	result := "ok"
 	if s.LastError != "" {
 		result = "failed"

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -212,7 +213,7 @@ func (c *converter) readDomains(room *sources.DomainRoom, field string, in []tex
 	var out []string
 	seen := make(map[string]bool, len(in))
 	for i, t := range in {
-		d, err := sources.NormalizeDomain(t.Value)
+		d, err := hostname.Domain(t.Value)
 		switch {
 		case err != nil:
 			c.ignore(t.Line, item(field, i), "domain ignored: %v", err)

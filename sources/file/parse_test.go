@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -196,7 +197,7 @@ func FuzzParse(f *testing.F) {
 
 func checkPort(t *testing.T, p sources.Port) {
 	for _, d := range p.Domains {
-		if n, err := sources.NormalizeDomain(d); err != nil || n != d {
+		if n, err := hostname.Domain(d); err != nil || n != d {
 			t.Errorf("domain %q is not normalised", d)
 		}
 	}

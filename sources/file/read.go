@@ -4,13 +4,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"relay/internal/files"
 	"relay/sources"
 )
 
@@ -87,7 +87,7 @@ func (r *reader) read(sure bool) error {
 
 // readFile keeps the content of one file if it is new and good.
 func (r *reader) readFile(name string) error {
-	data, err := readStable(name)
+	data, err := readWhole(name)
 	if err != nil {
 		return err
 	}
@@ -134,37 +134,18 @@ func isAppsFile(base string) bool {
 	return !strings.HasPrefix(base, ".") && (ext == ".yaml" || ext == ".yml")
 }
 
-// readStable reads a regular file and makes sure that it did not change
-// meanwhile.
-func readStable(name string) ([]byte, error) {
-	// Opening a FIFO would block, so the check comes first.
-	if info, err := os.Stat(name); err != nil {
-		return nil, fmt.Errorf("apps: %w", err)
-	} else if !info.Mode().IsRegular() {
+// readWhole reads a regular file that nobody writes to meanwhile.
+func readWhole(name string) ([]byte, error) {
+	data, _, err := files.ReadWhole(name, maxFileSize)
+	switch {
+	case errors.Is(err, files.ErrIrregular):
 		return nil, &Error{File: name, Reason: "is not a regular file"}
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("apps: %w", err)
-	}
-	defer f.Close()
-	before, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("apps: %w", err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err != nil {
-		return nil, fmt.Errorf("apps: %w", err)
-	}
-	if len(data) > maxFileSize {
+	case errors.Is(err, files.ErrTooLarge):
 		return nil, &Error{File: name, Reason: fmt.Sprintf("is larger than %d MiB: split it into several files", maxFileSize>>20)}
-	}
-	after, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("apps: %w", err)
-	}
-	if int64(len(data)) != after.Size() || !before.ModTime().Equal(after.ModTime()) {
+	case errors.Is(err, files.ErrChanging):
 		return nil, &Error{File: name, Reason: "changed while it was read"}
+	case err != nil:
+		return nil, fmt.Errorf("apps: %w", err)
 	}
 	return data, nil
 }

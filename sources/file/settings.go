@@ -9,47 +9,18 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"relay/sources"
-	"relay/sources/setting"
+	"relay/sources/labels"
 )
 
 // settingFields are the fields of a port that hold a setting, with the name of
-// that setting.
-var settingFields = map[string]string{
-	"allowedNetworks":         "BACKEND_NETWORK_ALLOWED_ACL",
-	"auth":                    "AUTH",
-	"bindAddress":             "BIND_ADDR",
-	"bindOptions":             "BIND_OPTIONS",
-	"balance":                 "BALANCE",
-	"clusterWeight":           "CLUSTER_WEIGHT",
-	"connectTimeout":          "CONNECT_TIMEOUT",
-	"hashPolicy":              "HASH_POLICY",
-	"hsts":                    "USE_HSTS",
-	"http2":                   "HTTP2",
-	"idleTimeout":             "IDLE_TIMEOUT",
-	"locationPrefix":          "HTTP_BACKEND_REVPROXY_PATH",
-	"maxConnections":          "MAX_CONNECTIONS",
-	"maxPendingRequests":      "MAX_PENDING_REQUESTS",
-	"maxRequests":             "MAX_REQUESTS",
-	"mode":                    "MODE",
-	"numRetries":              "NUM_RETRIES",
-	"order":                   "BACKEND_WEIGHT",
-	"paths":                   "PATH",
-	"proxyProtocol":           "PROXY_PROTOCOL",
-	"requestHeadersToAdd":     "REQUEST_HEADERS_TO_ADD",
-	"requestHeadersToRemove":  "REQUEST_HEADERS_TO_REMOVE",
-	"responseHeadersToAdd":    "RESPONSE_HEADERS_TO_ADD",
-	"responseHeadersToRemove": "RESPONSE_HEADERS_TO_REMOVE",
-	"retryOn":                 "RETRY_ON",
-	"rootRedirect":            "HTTP_BACKEND_REDIR",
-	"servicePort":             "PORT",
-	"sticky":                  "STICKY",
-	"stripPrefix":             "HTTP_BACKEND_PROXYPASS_PATH",
-	"timeout":                 "TIMEOUT",
-	"tls":                     "TLS",
-	"tlsPassthrough":          "TLS_PASSTHROUGH",
-	"tlsSNI":                  "TLS_SNI",
-	"tlsVerify":               "TLS_VERIFY",
-}
+// that setting. Each is the field of a label.
+var settingFields = func() map[string]string {
+	fields := make(map[string]string)
+	for _, l := range labels.AllSettings() {
+		fields[l.Field] = l.Name()
+	}
+	return fields
+}()
 
 // settingSpec is the value of a setting: text, a list, which is joined by
 // spaces, or a mapping, which becomes one "name: value" a line.
@@ -121,16 +92,16 @@ func tooManySettings(ports []portSpec) string {
 	return ""
 }
 
-// settings reads what a port has, as labels would say it. In a file nothing is
+// settings reads the settings of a port, as labels would give them. In a file nothing is
 // a TCP service unless it says so.
 func (c *converter) settings(field string, specs map[string]settingSpec, port *sources.Port) {
-	all := setting.New()
+	all := labels.NewSettings()
 	fields := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(specs)) {
 		all.Set(settingFields[name], specs[name].Value)
 		fields[settingFields[name]] = name
 	}
-	var problems []setting.Problem
+	var problems []labels.Problem
 	if tcp := all.TCP(0, len(port.Domains) > 0); tcp != nil && !tcp.Implicit {
 		port.TCP = tcp
 	}
@@ -142,7 +113,7 @@ func (c *converter) settings(field string, specs map[string]settingSpec, port *s
 	c.checkTCP(field, port)
 }
 
-// checkTCP says what a TCP service has for nothing.
+// checkTCP reports what has no effect on a TCP service.
 func (c *converter) checkTCP(field string, port *sources.Port) {
 	switch tcp := port.TCP; {
 	case tcp == nil:
@@ -158,7 +129,7 @@ func (c *converter) deployment(spec deploymentSpec, ports []sources.Port) *sourc
 	if spec.Group.Value == "" {
 		return nil
 	}
-	if !setting.ValidGroup(spec.Group.Value) {
+	if !labels.ValidDeploymentGroup(spec.Group.Value) {
 		c.ignore(spec.Group.Line, "deployment.group", "%.40q ignored: use letters, digits, hyphens, dots and slashes", spec.Group.Value)
 		return nil
 	}

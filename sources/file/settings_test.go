@@ -1,9 +1,9 @@
 package file
 
 import (
-	"maps"
+	"fmt"
 	"net/netip"
-	"slices"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,14 +11,42 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/sources"
-	"relay/sources/setting"
+	"relay/sources/labels"
 )
 
-func TestEverySettingHasAField(t *testing.T) {
+// Each label that has a field says the same there, and each field of a port or of a
+// deployment that a label can give is named in its entry.
+func TestFieldsOfLabels(t *testing.T) {
 	t.Parallel()
-	want := slices.Sorted(slices.Values(slices.Concat(setting.MarathonLBNames(), setting.RelayNames())))
-	if diff := cmp.Diff(want, slices.Sorted(maps.Values(settingFields))); diff != "" {
-		t.Errorf("settings (-known +with a field):\n%s", diff)
+	typed := map[string]bool{}
+	for prefix, spec := range map[string]any{"": portSpec{}, "deployment.": deploymentSpec{}} {
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(spec)) {
+			typed[prefix+field.Tag.Get("yaml")] = true
+		}
+	}
+	for _, l := range labels.All() {
+		if _, setting := settingFields[l.Field]; l.Field != "" && setting == typed[l.Field] {
+			t.Errorf("%s: the field %q is a setting: %t; is in a struct: %t", l.Key, l.Field, setting, typed[l.Field])
+		}
+	}
+	for _, l := range labels.AllSettings() {
+		fields := fmt.Sprintf("%s: %q", l.Field, l.Example())
+		if l.Field != "tls" {
+			fields += ", tls: true" // without it some have no effect
+		}
+		apps, err := Parse("f.yaml", []byte("apps: [{id: /a, ports: [{groups: [], domains: [a.test], "+fields+"}]}]"))
+		if err != nil {
+			t.Error(l.Key, err)
+			continue
+		}
+		said := labels.Read(map[string]string{"HAPROXY_0_VHOST": "a.test", "RELAY_0_TLS": "true", l.For("0"): l.Example()}, []labels.DeclaredPort{{}})
+		got, want := apps[0].Ports[0], said.Ports[0]
+		if !got.HTTP.Equal(want.HTTP) || !got.Upstream.Equal(want.Upstream) || (got.TCP == nil) != (want.TCP == nil) || got.TCP != nil && *got.TCP != *want.TCP {
+			t.Errorf("%s: %q gives %+v %+v %+v, and in a file %+v %+v %+v", l.Key, l.Example(), want.HTTP, want.Upstream, want.TCP, got.HTTP, got.Upstream, got.TCP)
+		}
+		if len(apps[0].Problems) != len(said.Problems) {
+			t.Errorf("%s: problems %q, and in a file %q", l.Key, said.Problems, apps[0].Problems)
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ package file
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -34,6 +34,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/files"
 	"relay/sources"
 )
 
@@ -59,20 +60,9 @@ type Config struct {
 	PollInterval time.Duration
 }
 
-// Status is what there is to tell about the source.
-type Status struct {
-	// Synced is set once all files were read successfully for the first time.
-	Synced bool
-	// LastSync is when all files were last found good, changed or not.
-	LastSync time.Time
-	// LastError is what was wrong at the last read, one mistake a line; empty
-	// if nothing was. The last good content is served meanwhile.
-	LastError string
-	// Apps counts the apps served.
-	Apps int
-}
+var _ sources.Source = (*Source)(nil)
 
-// Source watches a Config.Path and tells a sources.Sink what changes.
+// Source is the sources.Source of the files at Config.Path.
 type Source struct {
 	cfg     Config
 	sink    sources.Sink
@@ -84,7 +74,7 @@ type Source struct {
 	known  map[string]*sources.App
 
 	statusMu sync.Mutex
-	status   Status
+	status   sources.Status
 }
 
 // New returns a Source that reads nothing yet. It registers its metrics with
@@ -99,18 +89,27 @@ func New(cfg Config, sink sources.Sink, log *slog.Logger, reg prometheus.Registe
 		log:     log.With("source", "file", "path", cfg.Path),
 		metrics: newMetrics(reg),
 		reader:  newReader(cfg.Path),
+		status:  sources.Status{Source: "file", Name: absolute(cfg.Path)},
 	}
 }
 
-// Status returns the current state.
-func (s *Source) Status() Status {
+// absolute returns the path as people can use it wherever they are.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// Status implements sources.Source. Name is an absolute path.
+func (s *Source) Status() sources.Status {
 	s.statusMu.Lock()
 	defer s.statusMu.Unlock()
 	return s.status
 }
 
-// Reload reads everything now and returns when the sink knows of it. The error
-// joins what could not be read; it does not hold back what could.
+// Reload implements sources.Source. The error joins what could not be read; what
+// could be read is told to the sink all the same.
 func (s *Source) Reload(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -118,32 +117,17 @@ func (s *Source) Reload(ctx context.Context) error {
 	return s.refresh(true)
 }
 
-// Serve reads, then watches until ctx ends. Until every file has been read
-// successfully once, the sink is told nothing and a failed read ends Serve.
+// Serve implements sources.Source. Until every file has been read successfully
+// once, a failed read ends Serve.
 func (s *Source) Serve(ctx context.Context) error {
-	watch, events, errs := s.watch()
-	if watch != nil {
-		defer watch.Close()
-	}
+	watcher := files.NewWatcher(s.concerns, s.log)
+	defer watcher.Close()
+	watcher.Add(s.watched())
 	// The watch is set before the read, so that no change falls in between.
-	if err := s.refresh(false); err != nil && !s.Status().Synced {
+	if err := s.refresh(false); err != nil && s.Status().LastSync.IsZero() {
 		return err
 	}
-	return s.loop(ctx, watch, events, errs)
-}
-
-// watch starts to watch. Without a watcher, as when the limit of inotify
-// instances is reached, polling has to do.
-func (s *Source) watch() (*fsnotify.Watcher, <-chan fsnotify.Event, <-chan error) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		s.log.Warn("cannot watch for changes, polling only", "interval", s.cfg.PollInterval, "error", err)
-		return nil, nil, nil
-	}
-	if err := w.Add(s.watched()); err != nil {
-		s.log.Warn("cannot watch for changes yet, polling only", "interval", s.cfg.PollInterval, "error", err)
-	}
-	return w, w.Events, w.Errors
+	return s.loop(ctx, watcher)
 }
 
 // watched is the folder to watch. A single file is watched by its folder, as a
@@ -155,7 +139,7 @@ func (s *Source) watched() string {
 	return s.cfg.Path
 }
 
-// isFile guesses by the name while there is nothing at the path.
+// isFile reports whether the path is a file. While nothing is there, the name decides.
 func (s *Source) isFile() bool {
 	if info, err := os.Stat(s.cfg.Path); err == nil {
 		return !info.IsDir()
@@ -163,42 +147,40 @@ func (s *Source) isFile() bool {
 	return isAppsFile(filepath.Base(s.cfg.Path))
 }
 
-// loop reads after events and on the poll interval, until ctx ends.
-func (s *Source) loop(ctx context.Context, watch *fsnotify.Watcher, events <-chan fsnotify.Event, errs <-chan error) error {
+// watcher is a files.Watcher.
+type watcher interface {
+	Add(folders ...string)
+	Changed() <-chan struct{}
+	Failed() <-chan error
+}
+
+// loop reads after changes and on the poll interval, until ctx ends.
+func (s *Source) loop(ctx context.Context, watcher watcher) error {
 	poll := time.NewTicker(s.cfg.PollInterval)
 	defer poll.Stop()
 	due := time.NewTimer(time.Hour)
 	due.Stop()
 	defer due.Stop()
-	var latest time.Time // when to read though events go on
-	var retries int
+	var latest time.Time // the files are read by then, even if more changes come
+	var retries int      // left after a read that failed
 
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case ev, ok := <-events:
-			if !ok {
-				return errors.New("watching " + s.cfg.Path + ": the watcher has ended")
-			}
-			if !s.concerns(ev) {
-				continue
-			}
+		case <-watcher.Changed():
 			if latest.IsZero() {
 				latest = time.Now().Add(maxUnquiet)
 			}
 			retries = maxRetries
 			due.Reset(min(quietTime, time.Until(latest)))
 			continue
-		case err := <-errs:
-			s.log.Warn("watching for changes", "error", err)
+		case err := <-watcher.Failed():
+			return fmt.Errorf("watch %s: %w", s.cfg.Path, err)
 		case <-due.C:
 		case <-poll.C:
-			if watch != nil {
-				// A folder that was replaced needs a new watch; for one that
-				// is watched already this changes nothing.
-				_ = watch.Add(s.watched())
-			}
+			// A folder that was replaced needs a new watch.
+			watcher.Add(s.watched())
 		}
 		latest = time.Time{}
 		if err := s.refresh(false); err != nil && retries > 0 {
@@ -208,8 +190,8 @@ func (s *Source) loop(ctx context.Context, watch *fsnotify.Watcher, events <-cha
 	}
 }
 
-// concerns reports whether an event may change what is read. Names that begin
-// with ".." are how Kubernetes swaps the content of a mounted volume.
+// concerns reports whether an event may change what is read. When the content of a mounted
+// volume changes, Kubernetes replaces a link whose name begins with "..".
 func (s *Source) concerns(ev fsnotify.Event) bool {
 	base := filepath.Base(ev.Name)
 	switch {
@@ -223,14 +205,14 @@ func (s *Source) concerns(ev fsnotify.Event) bool {
 	return isAppsFile(base)
 }
 
-// refresh reads all files and tells the sink what changed. See reader.read for
-// the error and for sure.
+// refresh reads all files and tells the sink what changed. The error and sure are those
+// of reader.read.
 func (s *Source) refresh(sure bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.reader.read(sure)
-	// Before the first sync an unreadable file means that apps are missing
-	// which an Envoy may still be serving.
+	// Before the first sync, the apps of a file that cannot be read would be missing, and
+	// an Envoy that has them from before would lose them.
 	if err == nil || s.known != nil {
 		s.tell(s.reader.merge())
 	}
@@ -270,7 +252,6 @@ func (s *Source) note(err error) {
 	before := s.status.LastError
 	s.status.LastError = ""
 	s.status.Apps = len(s.known)
-	s.status.Synced = s.known != nil
 	if err == nil {
 		s.status.LastSync = time.Now()
 		if before != "" {
@@ -282,5 +263,6 @@ func (s *Source) note(err error) {
 			s.log.Warn("apps not read, keeping the last good content", "error", err)
 		}
 	}
+	s.status.Connected = err == nil
 	s.metrics.note(s.status)
 }

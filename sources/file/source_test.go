@@ -213,7 +213,7 @@ func TestInitialReadFails(t *testing.T) {
 				t.Errorf("Serve: %v; want %q", err, tt.want)
 			}
 			sink.expectNothing(t)
-			if st := s.Status(); st.Synced || !strings.Contains(st.LastError, tt.want) {
+			if st := s.Status(); !st.LastSync.IsZero() || !strings.Contains(st.LastError, tt.want) {
 				t.Errorf("status %+v", st)
 			}
 		})
@@ -250,7 +250,7 @@ func TestReload(t *testing.T) {
 	write(t, b, "apps: [{id: /b, prots: []}]") // broken again: keeps /b
 	reload(`unknown field "prots"`)
 	sink.expectNothing(t)
-	if st := s.Status(); !st.Synced || st.Apps != 3 || !strings.Contains(st.LastError, "prots") {
+	if st := s.Status(); st.Source != "file" || st.Name != dir || st.Connected || st.LastSync.IsZero() || st.Apps != 3 || !strings.Contains(st.LastError, "prots") {
 		t.Errorf("status %+v", st)
 	}
 	if err := os.Remove(b); err != nil { // an order to read needs no second look
@@ -309,6 +309,13 @@ func TestLoadJoinsAllErrors(t *testing.T) {
 	}
 }
 
+// changes is a watcher that is told of changes by hand.
+type changes chan struct{}
+
+func (changes) Add(...string)              {}
+func (c changes) Changed() <-chan struct{} { return c }
+func (changes) Failed() <-chan error       { return nil }
+
 // TestLoopTiming runs the loop on a fake clock, with events made by hand.
 func TestLoopTiming(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "apps.yaml")
@@ -321,8 +328,13 @@ func TestLoopTiming(t *testing.T) {
 		sink.expect(t, sinkCall{sync: true, set: []string{"/a"}})
 
 		ctx, cancel := context.WithCancel(t.Context())
-		events, done := make(chan fsnotify.Event), make(chan error)
-		go func() { done <- s.loop(ctx, nil, events, nil) }()
+		watcher, done := make(changes), make(chan error)
+		send := func(e fsnotify.Event) {
+			if s.concerns(e) {
+				watcher <- struct{}{}
+			}
+		}
+		go func() { done <- s.loop(ctx, watcher) }()
 		start := time.Now()
 		expectAfter := func(want time.Duration, call sinkCall) {
 			t.Helper()
@@ -335,7 +347,7 @@ func TestLoopTiming(t *testing.T) {
 
 		// Half-written at first, then whole: read again soon.
 		write(t, path, "apps: [")
-		events <- event
+		send(event)
 		time.Sleep(quietTime + retryDelay/2)
 		if s.Status().LastError == "" {
 			t.Error("the half-written file went unnoticed")
@@ -347,7 +359,7 @@ func TestLoopTiming(t *testing.T) {
 		write(t, path, define("/a", "/c"))
 		start = time.Now()
 		for time.Since(start) < maxUnquiet {
-			events <- event
+			send(event)
 			time.Sleep(quietTime / 2)
 		}
 		expectAfter(maxUnquiet, sinkCall{set: []string{"/c"}, removed: []string{"/b"}})
@@ -355,8 +367,8 @@ func TestLoopTiming(t *testing.T) {
 
 		// What concerns us not causes no read; the poll finds it all the same.
 		write(t, path, define("/a"))
-		events <- fsnotify.Event{Name: path, Op: fsnotify.Chmod}
-		events <- fsnotify.Event{Name: path + "~", Op: fsnotify.Write}
+		send(fsnotify.Event{Name: path, Op: fsnotify.Chmod})
+		send(fsnotify.Event{Name: path + "~", Op: fsnotify.Write})
 		sink.expectWithin(t, defaultPollInterval, sinkCall{removed: []string{"/c"}})
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {

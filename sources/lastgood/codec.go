@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"relay/internal/secret"
 	"relay/sources"
 )
 
@@ -21,8 +22,8 @@ type saved struct {
 // codec turns apps into the body of a file and back.
 type codec struct{ keepSecrets bool }
 
-// encode leaves no password in a file that is not encrypted: a port that asks
-// for one is saved as closed, which answers everything with 403.
+// encode saves no hash of a password in a file that is not encrypted. A port that asks for
+// a password is saved as closed then: it answers everything with 403.
 func (c codec) encode(apps []*sources.App) ([]byte, error) {
 	all := make([]saved, len(apps))
 	for i, app := range slices.SortedFunc(slices.Values(apps), byID) {
@@ -66,8 +67,8 @@ func closed(app *sources.App) *sources.App {
 	return &without
 }
 
-// decode refuses everything if one app is not whole: half of a state could
-// give a domain to another app, or let in whom it must not.
+// decode refuses the whole file if one app is not complete: without it, another app could
+// get its domain, or clients could get in that must not.
 func (c codec) decode(body []byte) ([]*sources.App, error) {
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	// A field that this version does not know may be a restriction.
@@ -106,7 +107,7 @@ func (s saved) restore() error {
 		if hash == "" {
 			return fmt.Errorf("port %d asks for a password that was not saved", i)
 		}
-		http.BasicAuth.Hash = sources.Secret(hash)
+		http.BasicAuth.Hash = secret.String(hash)
 		found++
 	}
 	if found != len(s.Hashes) {

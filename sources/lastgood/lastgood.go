@@ -25,15 +25,14 @@ var _ sources.Sink = (*Sink)(nil)
 
 // New returns a Sink that hands on to next. Passwords are saved only if the
 // file is encrypted: see encode.
-func New(cfg state.Config, next sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (*Sink, error) {
+func New(cfg state.Config, next sources.Sink, log *slog.Logger, registerer prometheus.Registerer) *Sink {
 	s := &Sink{next: next}
 	codec := codec{keepSecrets: cfg.File.Key != nil}
-	var err error
-	s.Keeper, err = state.New(cfg, state.Content[[]*sources.App]{
+	s.Keeper = state.New(cfg, state.Content[[]*sources.App]{
 		Snapshot: func() []*sources.App { return slices.Collect(maps.Values(s.apps)) },
 		Encode:   codec.encode, Decode: codec.decode, StandIn: next.SyncApps,
 	}, log, registerer)
-	return s, err
+	return s
 }
 
 // SyncApps implements sources.Sink.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"relay/internal/secret"
 	"relay/internal/state"
 	"relay/sources"
 )
@@ -41,8 +42,8 @@ func fill(t *testing.T, v reflect.Value) {
 	case sources.Health:
 		v.Set(reflect.ValueOf(sources.Draining))
 		return
-	case sources.Secret:
-		v.Set(reflect.ValueOf(sources.Secret(hash)))
+	case secret.String:
+		v.Set(reflect.ValueOf(secret.String(hash)))
 		return
 	}
 	switch v.Kind() {
@@ -197,12 +198,9 @@ func ids(apps []*sources.App) string {
 func newSink(t *testing.T, path string) (*Sink, *recorder) {
 	t.Helper()
 	r := &recorder{}
-	s, err := New(state.Config{
+	s := New(state.Config{
 		What: "apps", Source: "marathon", File: state.File{Path: path, Content: "apps"}, Grace: 10 * time.Second, Interval: 5 * time.Second,
 	}, r, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	return s, r
 }
 

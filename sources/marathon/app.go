@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relay/sources"
+	"relay/sources/labels"
 )
 
 // mapping is what turning an answer of Marathon into an App depends on
@@ -36,24 +37,15 @@ type mapped struct {
 	unlisted []bool
 }
 
-// mapApp turns one app into what is routed. It has no side effects; equal
+// convertApp turns an app of Marathon into what is routed. It has no side effects; equal
 // answers and histories give equal results, whatever the order of tasks and labels.
-func mapApp(a *appJSON, prior history, m mapping) mapped {
+func convertApp(a *appJSON, prior history, m mapping) mapped {
 	mode := modeOf(a)
 	declared, tooMany := declarations(a, mode)
-	labels, problems := parseLabels(a.Labels, declared)
-	app := &sources.App{ID: a.ID, Version: sources.Name(a.Version), Problems: problems, Deployment: labels.deployment}
+	said := labels.Read(a.Labels, declaredPorts(declared))
+	app := &sources.App{ID: a.ID, Version: sources.Name(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment}
 	if app.Deployment != nil {
 		app.Deployment.Instances = a.Instances
-	}
-	app.Ports = make([]sources.Port, len(declared))
-	for i, d := range declared {
-		l := labels.ports[i]
-		app.Ports[i] = sources.Port{
-			Name: d.name, Groups: l.groups, Domains: l.domains,
-			ACMEDomains: l.acmeDomains, RedirectToHTTPS: l.redirect,
-			HTTP: l.http, Upstream: l.upstream, TCP: l.tcp,
-		}
 	}
 
 	out := mapped{app: app}
@@ -69,11 +61,20 @@ func mapApp(a *appJSON, prior history, m mapping) mapped {
 	return out
 }
 
+// declaredPorts is what labels need to know of the declared ports.
+func declaredPorts(declared []declaration) []labels.DeclaredPort {
+	ports := make([]labels.DeclaredPort, len(declared))
+	for i, d := range declared {
+		ports[i] = labels.DeclaredPort{Name: d.name, ServicePort: d.servicePort, SpeaksHTTP: d.checkedByHTTP, UDPOnly: d.udpOnly()}
+	}
+	return ports
+}
+
 // addTasks judges the tasks and lists them.
 func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration, mode networkMode, prior history, m mapping) {
 	ready := readinessOf(a)
-	out.history, out.recheck = make(history, len(tasks)), ready.pace
-	list := verdicts(a.HealthChecks, tasks, prior, m.firstSync, m.now)
+	out.history, out.recheck = make(history, len(tasks)), ready.recheck
+	list := checkResults(a.HealthChecks, tasks, prior, m.firstSync, m.now)
 	tooLong := false
 	for i := range tasks {
 		task := &tasks[i]
@@ -85,10 +86,10 @@ func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration
 			continue
 		}
 		health, reason := rotation(task, list[i], prior[task.ID], m.unreachable)
-		if reason == "" && ready.holds(task, m.now) {
+		if reason == "" && ready.waits(task, m.now) {
 			reason = "is not ready"
 		}
-		out.history[task.ID] = record{verdict: list[i], rotation: reason == "", strange: taskPhase(task) == phaseOther}
+		out.history[task.ID] = record{result: list[i], rotation: reason == "", unknownState: taskPhase(task) == phaseUnknown}
 		out.add(a, mode, declared, task, health, reason, m.addressing)
 	}
 	if tooLong {

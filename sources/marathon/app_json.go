@@ -86,6 +86,10 @@ type taskJSON struct {
 	HealthCheckResults []*healthResultJSON `json:"healthCheckResults"`
 	Region             string              `json:"region"`
 	Zone               string              `json:"zone"`
+
+	// isKept tells of an instance of a pod that Marathon has not given up, though it is
+	// unreachable: a task of an app has its ports or times then.
+	isKept bool
 }
 
 type ipAddressJSON struct {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"relay/internal/hostname"
 	"relay/sources"
 )
 
@@ -30,11 +31,11 @@ func testMapping() mapping {
 	}}
 }
 
-// TestMapAppGolden maps apps as Marathon releases from 0.13 to 1.11 show them.
-func TestMapAppGolden(t *testing.T) {
+// TestConvertAppGolden maps apps as Marathon releases from 0.13 to 1.11 show them.
+func TestConvertAppGolden(t *testing.T) {
 	t.Parallel()
-	prior := history{"states.3": {verdict: healthy, rotation: true}}
-	inputs, err := filepath.Glob("testdata/apps/*.json")
+	prior := history{"states.3": {result: healthy, rotation: true}}
+	inputs, err := filepath.Glob("../../testdata/marathon/apps/*.json")
 	if err != nil || len(inputs) == 0 {
 		t.Fatalf("no inputs: %v", err)
 	}
@@ -47,7 +48,7 @@ func TestMapAppGolden(t *testing.T) {
 		used[golden] = true
 		t.Run(filepath.Base(input), func(t *testing.T) {
 			app := readTestApp(t, input)
-			got, err := json.MarshalIndent(mapApp(&app, prior, testMapping()).app, "", "  ")
+			got, err := json.MarshalIndent(convertApp(&app, prior, testMapping()).app, "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +66,7 @@ func TestMapAppGolden(t *testing.T) {
 				t.Errorf("differs from %s (-want +got); if that is right, run with -update:\n%s", golden, diff)
 			}
 			slices.Reverse(app.Tasks)
-			again, _ := json.MarshalIndent(mapApp(&app, prior, testMapping()).app, "", "  ")
+			again, _ := json.MarshalIndent(convertApp(&app, prior, testMapping()).app, "", "  ")
 			if !bytes.Equal(append(again, '\n'), got) {
 				t.Error("the result depends on the order of the tasks")
 			}
@@ -119,7 +120,7 @@ func TestModeOf(t *testing.T) {
 
 func TestContainerAddress(t *testing.T) {
 	t.Parallel()
-	app := readTestApp(t, "testdata/apps/v1.11_container_mixed_host_ports.json")
+	app := readTestApp(t, "../../testdata/marathon/apps/v1.11_container_mixed_host_ports.json")
 	tests := []struct {
 		choice     ContainerAddress
 		task, port int
@@ -192,23 +193,23 @@ func TestVerdicts(t *testing.T) {
 		tasks  []taskJSON
 		prior  history
 		first  bool
-		want   verdict
+		want   checkResult
 	}{
 		{name: "no checks", tasks: []taskJSON{task(old)}, want: healthy},
 		{name: "all alive", checks: check, tasks: []taskJSON{task(old, alive, alive)}, want: healthy},
 		{name: "one dead", checks: check, tasks: []taskJSON{task(old, alive, dead)}, want: unhealthy},
-		{name: "dead beats history", checks: check, tasks: []taskJSON{task(old, dead)}, prior: history{"t": {verdict: healthy}}, want: unhealthy},
+		{name: "dead beats history", checks: check, tasks: []taskJSON{task(old, dead)}, prior: history{"t": {result: healthy}}, want: unhealthy},
 		{name: "part is unknown", checks: check, tasks: []taskJSON{task(old, alive)}, want: unknown},
 		{name: "null results are unknown", checks: check, tasks: []taskJSON{task(old, nil, alive, &healthResultJSON{})}, want: unknown},
-		{name: "unknown keeps good", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {verdict: healthy}}, want: healthy},
-		{name: "unknown keeps bad", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {verdict: unhealthy}}, first: true, want: unhealthy},
-		{name: "history of another task", checks: check, tasks: []taskJSON{task(old)}, prior: history{"u": {verdict: healthy}}, want: unknown},
+		{name: "unknown keeps good", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {result: healthy}}, want: healthy},
+		{name: "unknown keeps bad", checks: check, tasks: []taskJSON{task(old)}, prior: history{"t": {result: unhealthy}}, first: true, want: unhealthy},
+		{name: "history of another task", checks: check, tasks: []taskJSON{task(old)}, prior: history{"u": {result: healthy}}, want: unknown},
 		{name: "first sync admits old", checks: check, tasks: []taskJSON{task(old)}, first: true, want: healthy},
 		{name: "first sync refuses young", checks: check, tasks: []taskJSON{task(young)}, first: true, want: unknown},
 		{name: "first sync with results of others", checks: check, tasks: []taskJSON{task(old), other}, first: true, want: unknown},
 	}
 	for _, tt := range tests {
-		if got := verdicts(tt.checks, tt.tasks, tt.prior, tt.first, testNow)[0]; got != tt.want {
+		if got := checkResults(tt.checks, tt.tasks, tt.prior, tt.first, testNow)[0]; got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -218,7 +219,7 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	lost := &taskJSON{ID: "t", State: "TASK_UNREACHABLE", Ports: []int{31000}, StartedAt: "2024-05-01T11:00:00Z"}
 	gone := &taskJSON{ID: "t", State: "TASK_UNREACHABLE"}
-	in, out := record{verdict: healthy, rotation: true}, record{verdict: healthy}
+	in, out := record{result: healthy, rotation: true}, record{result: healthy}
 	tests := []struct {
 		task   *taskJSON
 		before record
@@ -277,7 +278,7 @@ func TestDecodeApps(t *testing.T) {
 }
 
 func FuzzApp(f *testing.F) {
-	inputs, _ := filepath.Glob("testdata/apps/v*.json")
+	inputs, _ := filepath.Glob("../../testdata/marathon/apps/v*.json")
 	for _, input := range inputs {
 		if data, err := os.ReadFile(input); err == nil {
 			f.Add(data)
@@ -289,12 +290,12 @@ func FuzzApp(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first := mapApp(&d.app, nil, testMapping())
-		second := mapApp(&d.app, first.history, testMapping())
+		first := convertApp(&d.app, nil, testMapping())
+		second := convertApp(&d.app, first.history, testMapping())
 		if len(first.app.Ports) != len(second.app.Ports) {
 			t.Errorf("the number of ports changed from %d to %d", len(first.app.Ports), len(second.app.Ports))
 		}
-		if again := mapApp(&d.app, nil, testMapping()); !first.app.Equal(again.app) {
+		if again := convertApp(&d.app, nil, testMapping()); !first.app.Equal(again.app) {
 			t.Error("equal answers give different apps")
 		}
 		for _, p := range first.app.Ports {
@@ -311,7 +312,7 @@ func checkPort(t *testing.T, p sources.Port) {
 		}
 	}
 	for _, d := range slices.Concat(p.Domains, p.ACMEDomains) {
-		if again, err := sources.NormalizeDomain(d); err != nil || again != d {
+		if again, err := hostname.Domain(d); err != nil || again != d {
 			t.Errorf("domain %q is not normalised: %q, %v", d, again, err)
 		}
 	}

@@ -5,25 +5,29 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
-	"unicode"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
-// login gives what Marathon is sent as proof of who asks. A login never shows
-// a secret: not in its errors, and not when it is printed.
+// login gives the credentials that are sent to Marathon. It never shows a secret: not in
+// its errors, and not when it is printed.
 type login interface {
-	// authorization returns the value of the Authorization header. refused is
-	// the value that was refused just now, if any: a login that can renews it,
-	// and one that cannot returns it again.
+	// authorization returns the value of the Authorization header. refused is the value
+	// that Marathon has just refused, or empty. A login that can get another value does
+	// so then; any other returns the same one again.
 	authorization(ctx context.Context, refused string) (string, error)
 }
 
 // basicLogin is the userinfo of a URL.
-type basicLogin struct{ user, password string }
+type basicLogin struct {
+	user     string
+	password secret.String
+}
 
 func (b basicLogin) authorization(context.Context, string) (string, error) {
-	return "Basic " + base64.StdEncoding.EncodeToString([]byte(b.user+":"+b.password)), nil
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(b.user+":"+string(b.password))), nil
 }
 
 // String hides the password.
@@ -37,7 +41,7 @@ func (b basicLogin) GoString() string { return b.String() }
 type passwordFile struct{ user, file string }
 
 func (p passwordFile) authorization(ctx context.Context, refused string) (string, error) {
-	password, err := readSecret(p.file)
+	password, err := files.Secret(p.file)
 	if err != nil {
 		return "", fmt.Errorf("password of Marathon user %s: %w", clip(p.user), err)
 	}
@@ -48,7 +52,7 @@ func (p passwordFile) authorization(ctx context.Context, refused string) (string
 type tokenFile string
 
 func (f tokenFile) authorization(context.Context, string) (string, error) {
-	token, err := readSecret(string(f))
+	token, err := files.Secret(string(f))
 	if err != nil {
 		return "", fmt.Errorf("token for Marathon: %w", err)
 	}
@@ -56,22 +60,8 @@ func (f tokenFile) authorization(context.Context, string) (string, error) {
 }
 
 // tokenHeader gives a token in the form that DC/OS documents: "Authorization: token=<token>".
-func tokenHeader(token string) string { return "token=" + strings.TrimPrefix(token, "token=") }
-
-// readSecret reads a file that holds one secret, on one line.
-func readSecret(file string) (string, error) {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return "", err
-	}
-	secret := strings.TrimSpace(string(data))
-	switch {
-	case secret == "":
-		return "", fmt.Errorf("%s is empty", file)
-	case strings.ContainsFunc(secret, unicode.IsControl):
-		return "", fmt.Errorf("%s holds more than one line", file)
-	}
-	return secret, nil
+func tokenHeader(token secret.String) string {
+	return "token=" + strings.TrimPrefix(string(token), "token=")
 }
 
 // newLogin returns the one way to log in that is configured, or nil.
@@ -100,7 +90,7 @@ func newLogin(cfg Config) (login, error) {
 	case 0:
 		return nil, nil
 	case 1:
-		// What cannot work at all is better said at once than at every attempt.
+		// A mistake is told at the start, in place of at every attempt.
 		if _, isAccount := all[0].(*serviceAccount); !isAccount {
 			if _, err := all[0].authorization(context.Background(), ""); err != nil {
 				return nil, fmt.Errorf("marathon: %w", err)

@@ -25,6 +25,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/internal/logtest"
+	"relay/internal/secret"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -52,7 +53,7 @@ func replace(t *testing.T, path, text string) {
 // shows fails if anything that people see holds one of the secrets.
 func shows(t *testing.T, w *Watcher, logged *logtest.Buffer, secrets ...string) {
 	t.Helper()
-	all := fmt.Sprintf("%s\n%+v\n%#v\n%+v\n%#v", logged, w.Status(), w.Status(), w.client.servers, w.client.servers)
+	all := fmt.Sprintf("%s\n%+v\n%#v\n%+v\n%#v", logged, w.currentState(), w.currentState(), w.client.servers, w.client.servers)
 	for _, secret := range secrets {
 		if strings.Contains(all, secret) {
 			t.Errorf("%q is shown in\n%s", secret, all)
@@ -96,7 +97,7 @@ func TestTokenFile(t *testing.T) {
 	sink.await(t, "a single read with the new token", contains("/b "))
 	set("neither")
 	status(m, "/b")
-	poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, "401") })
+	poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, "401") })
 	shows(t, w, logged, "secret")
 }
 
@@ -218,7 +219,7 @@ func TestServiceAccount(t *testing.T) {
 			w, sink, logged := watch(t, cfg)
 			sink.await(t, "synced", contains("/a "))
 			m.CutStreams()
-			resync(t, w)
+			reload(t, w)
 			if n := d.logins.Load(); n != 1 {
 				t.Errorf("%d logins, want 1: a token is used until it ends", n)
 			}
@@ -232,7 +233,7 @@ func TestServiceAccount(t *testing.T) {
 			d.refuse.Store(true)
 			d.revoke()
 			m.CutStreams()
-			poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, "service account relay") })
+			poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, "service account relay") })
 			shows(t, w, logged, "secret", "token=", "PRIVATE", "eyJ")
 		})
 	}
@@ -326,7 +327,7 @@ func TestTLS(t *testing.T) {
 			tt.set(&cfg)
 			w, sink, _ := watch(t, cfg)
 			if tt.fails != "" {
-				poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, tt.fails) })
+				poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, tt.fails) })
 				return
 			}
 			sink.await(t, "synced", contains("/a "))
@@ -377,7 +378,7 @@ func FuzzTokenEnd(f *testing.F) {
 	f.Add("a.eyJleHAiOjE3MDAwMDAwMDB9.b")
 	f.Add("a.eyJleHAiOiIxIn0.b")
 	f.Fuzz(func(t *testing.T, token string) {
-		if end, ok := tokenEnd(token); ok && end.Unix() < 1 {
+		if end, ok := tokenEnd(secret.String(token)); ok && end.Unix() < 1 {
 			t.Errorf("%q ends at %s", token, end)
 		}
 	})

@@ -11,19 +11,19 @@ import (
 // so that a wrong password does not lock the account.
 const unauthorizedWait = 30 * time.Second
 
-// attempts decides, over the lives of a Watcher, how long the next one waits
-// and which server it asks. It is used by one life at a time.
+// attempts decides how long a Watcher waits before the next connection, and to which
+// server that is. It is used by one connection at a time.
 type attempts struct {
 	min, max, reset time.Duration
 	servers         int
 
-	failures int // lives that ended, since the last long one
+	failures int // connections that ended, since the last long one
 	server   int // index of the server to ask
 	wait     time.Duration
 }
 
-// ended notes the end of a life: how long it lasted, and whether it got as far
-// as a full read. A life that did not sends the next one to the next server.
+// ended notes the end of a connection: how long it lasted, and whether it got as far as
+// a full read. If it did not, the next connection is to the next server.
 func (a *attempts) ended(err error, lasted time.Duration, synced bool) {
 	if lasted >= a.reset {
 		a.failures = 0

@@ -10,10 +10,10 @@ import (
 	"runtime"
 	runtimemetrics "runtime/metrics"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
+	"relay/internal/cputest"
 	"relay/sources"
 )
 
@@ -107,7 +107,7 @@ func (m *bigMarathon) RoundTrip(r *http.Request) (*http.Response, error) {
 // included, grows above what it was with everything held and collected.
 func BenchmarkFullReadUnchanged(b *testing.B) {
 	m := &bigMarathon{}
-	making := cpu(func() {
+	making := cputest.Process(func() {
 		var n int64
 		_, _ = io.Copy(io.Discard, &bigList{read: &n})
 	})
@@ -122,7 +122,7 @@ func BenchmarkFullReadUnchanged(b *testing.B) {
 	go func() { defer close(done); _ = w.Serve(ctx) }()
 	defer func() { cancel(); <-done }()
 	read := func() {
-		if err := w.Resync(b.Context()); err != nil {
+		if err := w.Reload(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -132,7 +132,7 @@ func BenchmarkFullReadUnchanged(b *testing.B) {
 	peak, stop := watchHeap()
 	var spent time.Duration
 	for b.Loop() {
-		spent += cpu(read) - making
+		spent += cputest.Process(read) - making
 	}
 	stop()
 	each, extra := spent.Seconds()/float64(b.N), float64(*peak-held)/1e6
@@ -153,18 +153,6 @@ type counter struct{ syncs, apps int }
 
 func (c *counter) SyncApps(apps []*sources.App)        { c.syncs, c.apps = c.syncs+1, len(apps) }
 func (c *counter) UpdateApps([]*sources.App, []string) { c.syncs++ }
-
-// cpu returns the processor time that f takes.
-func cpu(f func()) time.Duration {
-	var before, after syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &before)
-	f()
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &after)
-	total := func(r syscall.Rusage) time.Duration {
-		return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	}
-	return total(after) - total(before)
-}
 
 func heap() uint64 {
 	sample := []runtimemetrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}

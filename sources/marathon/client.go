@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -98,15 +97,16 @@ func newClient(cfg Config) (*client, error) {
 	return c, nil
 }
 
-// target is where requests go: a base URL, and the configured server whose
-// credentials are used.
+// target is where requests go: the base URL, and the configured server whose
+// credentials are sent.
 type target struct {
 	base   *url.URL
 	origin server
 }
 
-// open sends a GET for base path + path and returns a 200 answer and the
-// target that gave it. The body fails when it stays silent for the idle timeout.
+// open sends a GET for path below the base URL, follows redirects, and returns the
+// answer and the target that gave it. Any status but 200 is an error. Reading the body
+// fails when nothing comes for the idle timeout.
 func (c *client) open(ctx context.Context, t target, path string, query url.Values, header http.Header) (*http.Response, target, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	u := *t.base
@@ -139,8 +139,8 @@ func (c *client) open(ctx context.Context, t target, path string, query url.Valu
 	}
 }
 
-// get makes one request, and a second one when the credentials were refused
-// and others can be had.
+// get makes one request, and a second one if the credentials were refused and the login
+// has others, such as a new token.
 func (c *client) get(ctx context.Context, u *url.URL, origin server, header http.Header) (*http.Response, error) {
 	who := c.credentials(u, origin)
 	if who == nil {
@@ -185,9 +185,9 @@ func (c *client) do(ctx context.Context, u *url.URL, header http.Header, authori
 	return resp, err
 }
 
-// credentials returns the login for u: its own, or that of the server that was
-// asked first when u is one of the hosts given. It is nil when u is told nothing.
-// Credentials never go from https to a plain connection that was not configured as one.
+// credentials returns the login for u, or nil if u must not get any. A configured server
+// has its own. A trusted host gets that of origin, the server that was asked first, but
+// never over http when origin was asked over https.
 func (c *client) credentials(u *url.URL, origin server) login {
 	if s, ok := c.configured(u); ok && s.login != nil {
 		return s.login
@@ -208,7 +208,7 @@ func (c *client) configured(u *url.URL) (server, bool) {
 	return server{}, false
 }
 
-// trusts tells whether u is on one of the hosts given.
+// trusts tells whether u is a configured server or on a trusted host.
 func (c *client) trusts(u *url.URL) bool {
 	if _, ok := c.configured(u); ok {
 		return true
@@ -256,26 +256,7 @@ func repeats(message string, r *http.Request) bool {
 	return slices.ContainsFunc(secrets, func(s string) bool { return s != "" && strings.Contains(message, s) })
 }
 
-// events opens the event stream. It returns the target that gave it and the
-// base URL of the leader, if that was told.
-func (c *client) events(ctx context.Context, t target) (stream io.ReadCloser, from target, leader string, err error) {
-	header := http.Header{
-		"Accept":          {"text/event-stream"}, // any other value, even with parameters, is answered 405
-		"Accept-Encoding": {"identity"},
-		"Cache-Control":   {"no-cache"},
-	}
-	resp, t, err := c.open(ctx, t, "/v2/events", url.Values{"event_type": c.types, "plan-format": {"light"}}, header)
-	if err != nil {
-		return nil, t, "", fmt.Errorf("subscribe to events: %w", err)
-	}
-	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != "text/event-stream" {
-		resp.Body.Close()
-		return nil, t, "", fmt.Errorf("subscribe to events: %s%s answered %q instead of an event stream", t.base, "/v2/events", clip(media))
-	}
-	return resp.Body, t, resp.Header.Get(leaderHeader), nil
-}
-
-// apps reads all apps. It calls each as they come, and fails unless the
+// apps reads all apps and calls each for every one as it comes. It fails unless the
 // document is complete.
 func (c *client) apps(ctx context.Context, t target, each func(decoded) error) error {
 	header := http.Header{"Accept": {"application/json"}}
@@ -314,8 +295,8 @@ func (c *client) app(ctx context.Context, t target, id string) (app decoded, fou
 	return app, true, nil
 }
 
-// listedApp reads one app from the list, as its own path means something else.
-// The filter takes every app whose id contains the text, in any case.
+// listedApp reads one app from the list, since the path of the app itself would be
+// ambiguous. Marathon lists every app whose id contains the text, in any case.
 func (c *client) listedApp(ctx context.Context, t target, id string) (app decoded, found bool, err error) {
 	header := http.Header{"Accept": {"application/json"}}
 	resp, _, err := c.open(ctx, t, "/v2/apps", url.Values{"id": {id}, "embed": {"apps.tasks", "apps.readiness"}}, header)
@@ -336,7 +317,7 @@ func (c *client) listedApp(ctx context.Context, t target, id string) (app decode
 
 var errIdle = errors.New("nothing was received for the idle timeout: the connection is dead")
 
-// idleBody is a response body that is cut when nothing arrives for too long.
+// idleBody is a response body whose request is cancelled when nothing comes for the timeout.
 type idleBody struct {
 	io.ReadCloser
 	timeout time.Duration
@@ -352,7 +333,7 @@ func newIdleBody(body io.ReadCloser, timeout time.Duration, ctx context.Context,
 	}
 }
 
-// Read reads, and tells why the request was cancelled if it was.
+// Read implements io.Reader. The error says why the request was cancelled, if it was.
 func (b *idleBody) Read(p []byte) (int, error) {
 	b.timer.Reset(b.timeout)
 	n, err := b.ReadCloser.Read(p)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/panics"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -40,12 +41,12 @@ func TestNextURLAfterFailure(t *testing.T) {
 	sink.await(t, "synced", contains("/a "))
 	attempts := broken.Requests(marathontest.KindEvents)
 	for range 3 {
-		poll(t, "connected", func() bool { return w.Status().Connected })
+		poll(t, "connected", func() bool { return w.currentState().connected })
 		good.CutStreams()
-		resync(t, w)
+		reload(t, w)
 	}
-	if s := w.Status(); s.URL != good.URL() {
-		t.Errorf("URL %s, want the last good one, %s", s.URL, good.URL())
+	if s := w.Status(); s.Name != good.URL() {
+		t.Errorf("URL %s, want the last good one, %s", s.Name, good.URL())
 	}
 	if n := broken.Requests(marathontest.KindEvents); n != attempts {
 		t.Errorf("another URL was tried though the last one worked")
@@ -70,11 +71,11 @@ func TestRedirectToLeader(t *testing.T) {
 			configure(&cfg)
 			w, sink, logged := watch(t, cfg)
 			sink.await(t, "synced", contains("/a "))
-			poll(t, "connected", func() bool { return w.Status().Connected })
-			if s := w.Status(); s.URL != leader.URL() {
-				t.Errorf("URL %s, want the leader's, %s", s.URL, leader.URL())
+			poll(t, "connected", func() bool { return w.currentState().connected })
+			if s := w.Status(); s.Name != leader.URL() {
+				t.Errorf("URL %s, want the leader's, %s", s.Name, leader.URL())
 			}
-			if s := logged.String() + w.Status().LastError; strings.Contains(s, "hunter2") {
+			if s := logged.String() + w.currentState().lastError; strings.Contains(s, "hunter2") {
 				t.Errorf("the password is shown:\n%s", s)
 			}
 		})
@@ -95,8 +96,8 @@ func TestCredentialsStayAmongOurHosts(t *testing.T) {
 	if auth := <-got; auth != "" {
 		t.Errorf("a host that is not ours was sent %q", auth)
 	}
-	poll(t, "reported", func() bool { return strings.Contains(w.Status().LastError, "answered 401") })
-	if s := logged.String() + w.Status().LastError; strings.Contains(s, "hunter2") {
+	poll(t, "reported", func() bool { return strings.Contains(w.currentState().lastError, "answered 401") })
+	if s := logged.String() + w.currentState().lastError; strings.Contains(s, "hunter2") {
 		t.Errorf("the password is shown:\n%s", s)
 	}
 }
@@ -131,7 +132,7 @@ func TestCredentials(t *testing.T) {
 		u, _ := url.Parse(tt.url)
 		got := ""
 		if who, ok := c.credentials(u, servers[tt.origin]).(basicLogin); ok {
-			got = who.user + ":" + who.password
+			got = who.user + ":" + string(who.password)
 		}
 		if got != tt.want {
 			t.Errorf("from %s to %s: %q, want %q", servers[tt.origin].url, tt.url, got, tt.want)
@@ -183,8 +184,12 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 	r := prometheus.NewRegistry()
-	for i, want := range []bool{true, false} {
-		if _, err := New(Config{URLs: []string{"http://m"}}, newRecorder(), slog.New(slog.DiscardHandler), r); (err == nil) != want {
+	for i, want := range []bool{true, false} { // metrics of the same name are a bug in Relay, as for all its parts
+		err := panics.Catch(func() error {
+			_, err := New(Config{URLs: []string{"http://m"}}, newRecorder(), slog.New(slog.DiscardHandler), r)
+			return err
+		})
+		if (err == nil) != want {
 			t.Errorf("registration %d: %v", i, err)
 		}
 	}

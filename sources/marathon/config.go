@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"relay/internal/secret"
 )
 
 // ContainerAddress says where a task on a container network is reached when
@@ -32,9 +34,9 @@ const (
 	// UnreachableDegraded gives them requests when too few others are left, if
 	// they were in rotation before. The default.
 	UnreachableDegraded Unreachable = "degraded"
-	// UnreachableKeep leaves those that were in rotation there.
+	// UnreachableKeep sends requests to those that were in rotation before.
 	UnreachableKeep Unreachable = "keep"
-	// UnreachableDrop takes them out.
+	// UnreachableDrop sends them no requests.
 	UnreachableDrop Unreachable = "drop"
 )
 
@@ -51,8 +53,8 @@ type Config struct {
 	// advertised names where those differ from the URLs.
 	TrustedHosts []string
 
-	// User with PasswordFile is sent as basic authentication. Userinfo of a URL
-	// comes before it.
+	// User and the password in PasswordFile are sent as basic authentication to the URLs
+	// that have no userinfo.
 	User, PasswordFile string
 	// TokenFile holds a token of DC/OS, sent as "Authorization: token=<token>".
 	TokenFile string
@@ -67,21 +69,21 @@ type Config struct {
 	// ClientCertFile and ClientKeyFile are the PEM files of the certificate
 	// shown to Marathon.
 	ClientCertFile, ClientKeyFile string
-	// InsecureSkipTLSVerify accepts any certificate: whoever is on the way
-	// reads the credentials and answers in Marathon's place.
+	// InsecureSkipTLSVerify accepts any certificate. Then whoever is between Relay and
+	// Marathon can read the credentials and answer in Marathon's place.
 	InsecureSkipTLSVerify bool
 
 	// SyncInterval is the time between full reads, spread by ±20 % (5 min).
 	SyncInterval time.Duration
-	// IdleTimeout ends a stream or an answer that stays silent for as long (30 s:
-	// three of Marathon's heartbeats).
+	// IdleTimeout is the time without a byte after which the event stream, or an answer,
+	// is given up (30 s: three of Marathon's heartbeats).
 	IdleTimeout time.Duration
 	// AttachTimeout bounds the time from the connection attempt to the first event (15 s).
 	AttachTimeout time.Duration
-	// HeaderTimeout bounds the wait for the head of an answer (60 s).
+	// HeaderTimeout bounds the time until the header of an answer has come (60 s).
 	HeaderTimeout time.Duration
-	// BackoffMin and BackoffMax bound the wait between two lives (0.2 s, 30 s);
-	// a life of BackoffReset (60 s) starts over at BackoffMin.
+	// BackoffMin and BackoffMax bound the wait between two connections (0.2 s, 30 s).
+	// After one that lasted BackoffReset (60 s) the wait is BackoffMin again.
 	BackoffMin, BackoffMax, BackoffReset time.Duration
 	// ConfirmDelay is the time between a suspicious full read and the one that
 	// has to confirm it (5 s).
@@ -90,9 +92,9 @@ type Config struct {
 	// read that a change event caused showed no change (1.5 s).
 	RereadDelay time.Duration
 
-	// ResyncThreshold is the number of changed apps above which one full read
+	// FullReadThreshold is the number of changed apps above which one full read
 	// replaces the single ones (200).
-	ResyncThreshold int
+	FullReadThreshold int
 	// MaxReads is the number of single reads at the same time (8).
 	MaxReads int
 	// MaxEventBytes is the size of an event above which the stream is dropped (64 MiB).
@@ -112,8 +114,8 @@ type Config struct {
 	// LookupHost resolves agent names; nil asks the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
 
-	// OnEvent, when set, is called with the type of every event, on the
-	// goroutine of Serve, before the event takes effect. It is for tests.
+	// OnEvent, when set, is called with the type of every event before the event takes
+	// effect, on the goroutine that reads events. It is for tests.
 	OnEvent func(eventType string)
 }
 
@@ -139,7 +141,7 @@ func (c Config) withDefaults() Config {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&c.ResyncThreshold, 200}, {&c.MaxReads, 8}, {&c.MaxEventBytes, 64 << 20}} {
+	}{{&c.FullReadThreshold, 200}, {&c.MaxReads, 8}, {&c.MaxEventBytes, 64 << 20}} {
 		if *d.field <= 0 {
 			*d.field = d.value
 		}
@@ -168,8 +170,8 @@ func (c Config) validate() error {
 	return nil
 }
 
-// server is one base URL with the way to log in held apart, so that a URL can be
-// shown wherever it is needed.
+// server is one base URL without the userinfo, so that it can be shown, and the way to
+// log in to it.
 type server struct {
 	url   *url.URL
 	login login // nil for none
@@ -202,7 +204,7 @@ func parseServers(urls []string, common login) ([]server, error) {
 		s := server{url: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, login: common}
 		if u.User != nil {
 			password, _ := u.User.Password()
-			s.login = basicLogin{u.User.Username(), password}
+			s.login = basicLogin{u.User.Username(), secret.String(password)}
 		}
 		servers = append(servers, s)
 	}

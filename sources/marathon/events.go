@@ -9,8 +9,8 @@ import (
 	"relay/sources"
 )
 
-// change is what an event says may have changed. Events are not ordered and
-// may be lost, so they only name what has to be read again.
+// change is what may have changed by what an event says. Events may be lost or come in
+// another order, so they only name what has to be read again.
 type change struct {
 	// kind is the event's type.
 	kind string
@@ -18,10 +18,10 @@ type change struct {
 	apps []string
 	// full asks for a full read.
 	full bool
-	// deployment is the id of the deployment that names apps, and ended tells that it is over.
+	// deployment is the id of the deployment that names the apps; ended tells that it is over.
 	deployment string
 	ended      bool
-	// group is the group below which definitions have become visible.
+	// group is the group whose apps have new definitions that can be read now.
 	group string
 }
 
@@ -64,9 +64,9 @@ type stepJSON struct {
 	} `json:"actions"`
 }
 
-// parseEvent reads the data of one message. An error asks for a full read:
-// something may have changed, and it is not known what. Without pods what
-// concerns pods alone is left out.
+// parseEvent reads the data of one message. After an error everything has to be read:
+// something may have changed, and it is not known what. Events that concern pods alone
+// change nothing if pods are not routed.
 func parseEvent(m message, pods bool) (change, error) {
 	var e eventJSON
 	if err := json.Unmarshal(m.data, &e); err != nil {
@@ -127,8 +127,8 @@ func (c *change) readPodURI(uri string) {
 	}
 }
 
-// readPlan collects the apps, and the pods if they count, of a deployment. The
-// plans of early releases name none, which leaves a full read.
+// readPlan collects the apps of a deployment, and its pods if they are routed. Plans of
+// early releases name no apps, so everything has to be read.
 func (c *change) readPlan(e eventJSON, pods bool) {
 	c.deployment = e.ID
 	if e.Plan != nil && e.Plan.ID != "" {
@@ -184,9 +184,9 @@ func cleanID(id string) (string, bool) {
 	return id, true
 }
 
-// ambiguousID tells that GET /v2/apps/{id} may read something else, such as the
-// tasks of another app, or find that missing: before Marathon 1.8 an id could
-// end in the name of a sub-resource.
+// ambiguousID reports whether GET /v2/apps/{id} may be answered by something else than the
+// app, such as the tasks of another one. Before Marathon 1.8 an id could end like the path
+// of something below an app.
 func ambiguousID(id string) bool {
 	for _, s := range []string{"restart", "tasks", "versions"} {
 		if strings.HasSuffix(id, "/"+s) {

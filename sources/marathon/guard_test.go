@@ -39,12 +39,12 @@ func TestFailedReadsChangeNothing(t *testing.T) {
 
 			fault.Times = 2
 			m.Inject(marathontest.KindList, fault)
-			resync(t, w)             // returns after the faults are over
+			reload(t, w)             // returns after the faults are over
 			if fault.Status != 404 { // which is how Marathon tells that an app is gone
 				m.Inject(marathontest.ReadOf("/a"), fault)
 				status(m, "/a")
 				poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 1 })
-				resync(t, w)
+				reload(t, w)
 			}
 			if after := sink.state(); after != before {
 				t.Errorf("before\n%s\nafter\n%s", before, after)
@@ -84,14 +84,14 @@ func TestShrunkListHasToBeConfirmed(t *testing.T) {
 
 	for _, list := range []string{`{"apps":[]}`, fmt.Sprintf(`{"apps":[%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b"))} {
 		m.Inject(marathontest.KindList, marathontest.Fault{Body: list, Times: 1})
-		resync(t, w)
+		reload(t, w)
 		if n := sink.count(&sink.fewest); n != 5 {
 			t.Fatalf("one answer %.20s took effect: %d apps", list, n)
 		}
 	}
 	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s,%s]}`, m.AppJSON("/a"), m.AppJSON("/b")), Times: 1})
 	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s]}`, m.AppJSON("/c")), Times: 1})
-	resync(t, w)
+	reload(t, w)
 	if n := sink.count(&sink.fewest); n != 5 {
 		t.Fatalf("two answers that do not agree took effect: %d apps", n)
 	}
@@ -99,7 +99,7 @@ func TestShrunkListHasToBeConfirmed(t *testing.T) {
 		m.RemoveApp(id)
 	}
 	start := time.Now()
-	resync(t, w)
+	reload(t, w)
 	if took := time.Since(start); took < cfg.ConfirmDelay {
 		t.Errorf("an empty list took effect after %s", took)
 	}
@@ -119,14 +119,14 @@ func TestOlderVersionHasToBeConfirmed(t *testing.T) {
 	m.Inject(marathontest.KindList, marathontest.Fault{Body: fmt.Sprintf(`{"apps":[%s,%s]}`, old, m.AppJSON("/b")), Times: 1})
 	status(m, "/a")
 	poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) >= 1 })
-	resync(t, w)
+	reload(t, w)
 	if s := sink.state(); !strings.Contains(s, "[a.test]") || sink.saw("old.test") {
 		t.Errorf("an older version took effect:\n%s", s)
 	}
 	if err := m.LoadApps(marathontest.App{Definition: old}); err != nil {
 		t.Fatal(err)
 	}
-	resync(t, w)
+	reload(t, w)
 	sink.await(t, "confirmed twice", contains("[old.test]"))
 }
 
@@ -142,7 +142,7 @@ func TestStaleAnswerIsDiscarded(t *testing.T) {
 	answer := m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Hang: true, Body: `{"app":` + stale + `}`, Times: 1})
 	status(m, "/a")
 	poll(t, "read", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 1 })
-	resync(t, w)
+	reload(t, w)
 	status(m, "/a")
 	answer()
 	poll(t, "read again", func() bool { return m.Requests(marathontest.ReadOf("/a")) == 2 })
@@ -188,7 +188,7 @@ func TestStaleAnswerBringsNothingBack(t *testing.T) {
 			status(m, "/x")
 			poll(t, "read", func() bool { return m.Requests(tt.kind) == 1 })
 			tt.remove(m)
-			resync(t, w)
+			reload(t, w)
 			sink.await(t, "gone", lacks("/x "))
 			status(m, "/x") // read once more when the stale answer has been dealt with
 			answer()
@@ -252,7 +252,7 @@ func TestLaterSingleReadOutlivesFullRead(t *testing.T) {
 	lists := m.Requests(marathontest.KindList)
 	answer := m.Inject(marathontest.KindList, marathontest.Fault{Hang: true, Body: old, Times: 1})
 	done := make(chan error, 1)
-	go func() { done <- w.Resync(t.Context()) }()
+	go func() { done <- w.Reload(t.Context()) }()
 	poll(t, "full read", func() bool { return m.Requests(marathontest.KindList) == lists+1 })
 	m.RemoveApp("/a")
 	load(t, m, "/d")

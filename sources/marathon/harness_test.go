@@ -151,7 +151,7 @@ func fastConfig(urls ...string) Config {
 	return Config{URLs: urls, BackoffMin: time.Millisecond, BackoffMax: 10 * time.Millisecond, RereadDelay: time.Hour, ConfirmDelay: 50 * time.Millisecond}
 }
 
-// watch runs a Watcher, life after life, until the test ends.
+// watch runs a Watcher, one connection after another, until the test ends.
 func watch(t *testing.T, cfg Config) (*Watcher, *recorder, *logtest.Buffer) {
 	t.Helper()
 	sink, logged := newRecorder(), &logtest.Buffer{}
@@ -187,12 +187,12 @@ func serveOnce(ctx context.Context, w *Watcher) (err error) {
 	return w.Serve(ctx)
 }
 
-// resync forces a full read.
-func resync(t *testing.T, w *Watcher) {
+// reload forces a full read.
+func reload(t *testing.T, w *Watcher) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := w.Resync(ctx); err != nil {
+	if err := w.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,21 +7,22 @@ import (
 	"relay/sources"
 )
 
-// verdict sums up the health results of one task.
-type verdict uint8
+// checkResult sums up the health results of one task.
+type checkResult uint8
 
 const (
-	unknown verdict = iota
+	unknown checkResult = iota
 	healthy
 	unhealthy
 )
 
-// record is what one read leaves for the next about a task: results vanish
-// when another Marathon becomes leader, and a task that has lost its agent says nothing new.
+// record is what is remembered of a task from one read to the next. Marathon forgets
+// health results when another master becomes the leader, and has no new ones of a task
+// whose agent is lost.
 type record struct {
-	verdict  verdict
-	rotation bool
-	strange  bool // in a state that is not known
+	result       checkResult
+	rotation     bool
+	unknownState bool // in a state that is not known
 	// address is where an endpoint of a pod was; of an app's task it is not kept.
 	address netip.AddrPort
 }
@@ -29,9 +30,9 @@ type record struct {
 // history holds the records of an app's tasks by task id. It is replaced, never modified.
 type history map[string]record
 
-// verdictOf requires every health check to have succeeded, as Marathon itself
-// does. Missing results are unknown, which is not unhealthy.
-func verdictOf(checks []*healthCheckJSON, results []*healthResultJSON) verdict {
+// checkResultOf returns healthy if every health check has succeeded, as Marathon itself
+// requires. A task without results is unknown, which is not unhealthy.
+func checkResultOf(checks []*healthCheckJSON, results []*healthResultJSON) checkResult {
 	if len(checks) == 0 {
 		return healthy
 	}
@@ -51,7 +52,8 @@ func verdictOf(checks []*healthCheckJSON, results []*healthResultJSON) verdict {
 	return unknown
 }
 
-// gracePeriod is the longest time in which failures leave no result.
+// gracePeriod returns the longest grace period of the checks, in which Marathon does not
+// report failures.
 func gracePeriod(checks []*healthCheckJSON) time.Duration {
 	longest := time.Duration(0)
 	for _, c := range checks {
@@ -64,21 +66,21 @@ func gracePeriod(checks []*healthCheckJSON) time.Duration {
 	return longest
 }
 
-// verdicts gives the verdict of every task: the present one or, when that is
-// unknown, the last known. In the first read of the process there is none: an
-// app whose running tasks are all unknown (a new leader has no results yet)
-// is taken at its word when they are older than the grace period.
-func verdicts(checks []*healthCheckJSON, tasks []taskJSON, prior history, firstSync bool, now time.Time) []verdict {
-	list := make([]verdict, len(tasks))
+// checkResults returns the result of every task: the present one or, if that is unknown,
+// the last one known. In the first read of the process there is no last one. If all
+// running tasks of an app are unknown then, the leader is new and has no results yet:
+// tasks that are older than the grace period count as healthy.
+func checkResults(checks []*healthCheckJSON, tasks []taskJSON, prior history, firstSync bool, now time.Time) []checkResult {
+	list := make([]checkResult, len(tasks))
 	allUnknown := true
 	for i := range tasks {
 		t := &tasks[i]
-		list[i] = verdictOf(checks, t.HealthCheckResults)
+		list[i] = checkResultOf(checks, t.HealthCheckResults)
 		if list[i] != unknown && taskPhase(t) == phaseRunning {
 			allUnknown = false
 		}
 		if list[i] == unknown {
-			list[i] = prior[t.ID].verdict
+			list[i] = prior[t.ID].result
 		}
 	}
 	if !firstSync || !allUnknown {
@@ -103,7 +105,7 @@ const (
 	phaseUnreachable
 	phaseReplaced // unreachable, and a replacement was started
 	phaseEnded
-	phaseOther
+	phaseUnknown
 )
 
 // taskPhase reads the Mesos state of a task.
@@ -116,8 +118,8 @@ func taskPhase(t *taskJSON) phase {
 	case "TASK_KILLING":
 		return phaseKilling
 	case "TASK_UNREACHABLE", "TASK_LOST":
-		// Marathon strips a task of its ports and times when it gives it up.
-		if len(t.Ports) == 0 && t.StartedAt == "" && t.StagedAt == "" {
+		// When Marathon gives a task up it takes the ports and times away, and starts another.
+		if !t.isKept && len(t.Ports) == 0 && t.StartedAt == "" && t.StagedAt == "" {
 			return phaseReplaced
 		}
 		return phaseUnreachable
@@ -130,11 +132,11 @@ func taskPhase(t *taskJSON) phase {
 		}
 		return phaseStarting
 	}
-	return phaseOther
+	return phaseUnknown
 }
 
-// rotation says whether a task takes part, and how; the reason is set when it does not.
-func rotation(t *taskJSON, v verdict, before record, unreachable Unreachable) (sources.Health, string) {
+// rotation returns how a task gets requests, or the reason why it gets none.
+func rotation(t *taskJSON, v checkResult, before record, unreachable Unreachable) (sources.Health, string) {
 	switch taskPhase(t) {
 	case phaseStarting:
 		return 0, "is starting"
@@ -142,7 +144,7 @@ func rotation(t *taskJSON, v verdict, before record, unreachable Unreachable) (s
 		return 0, "is unreachable and was replaced"
 	case phaseEnded:
 		return 0, "has ended: " + t.State
-	case phaseOther:
+	case phaseUnknown:
 		return 0, "is in a state that is not known: " + clip(t.State)
 	}
 	switch v {

@@ -14,14 +14,15 @@ import (
 // them on.
 const leaderHeader = "X-Marathon-Leader"
 
-// leaderTimeout bounds the question who leads; reading goes on without an answer.
+// leaderTimeout bounds the request that asks who leads. Without an answer Relay reads from
+// where the event stream comes from.
 const leaderTimeout = 5 * time.Second
 
-// leader returns where to read from, given where the event stream was opened and
-// whom that named as leader, if anyone. A standby passes reads on to the
-// leader, but within time limits that a large answer does not keep. The leader
-// is asked itself only if it is one of the hosts given, and no less safely
-// than the stream.
+// leader returns the target to read from. t is where the event stream was opened, and
+// named the leader that its answer named, or empty. A standby passes requests on to the
+// leader, but gives up before a large answer is complete. So Relay reads from the leader
+// itself, if it is a configured server or a trusted host, and not over http if the event
+// stream comes over https.
 func (c *client) leader(ctx context.Context, t target, named string) target {
 	u, err := url.Parse(named)
 	if named == "" {
@@ -60,14 +61,14 @@ func (c *client) askLeader(ctx context.Context, t target) (*url.URL, error) {
 	return url.Parse(t.base.Scheme + "://" + answer.Leader)
 }
 
-// leaveLeader reads from where the stream comes from again, when the leader
-// that it named does not answer. It tells whether that is a change.
-func (l *life) leaveLeader(err error) bool {
-	if l.reads.base.String() == l.target.base.String() {
+// leaveLeader goes back to reading from where the event stream comes from, because the
+// leader does not answer. It returns false if that is no change.
+func (c *connection) leaveLeader(err error) bool {
+	if c.reads.base.String() == c.target.base.String() {
 		return false
 	}
-	l.w.log.Warn("the leader does not answer, reading goes on through the other Marathon",
-		"leader", l.reads.base.String(), "url", l.target.base.String(), "error", err)
-	l.reads = l.target
+	c.w.log.Warn("the leader does not answer, reading goes on through the other Marathon",
+		"leader", c.reads.base.String(), "url", c.target.base.String(), "error", err)
+	c.reads = c.target
 	return true
 }

@@ -63,8 +63,8 @@ func TestLeaderThatDoesNotAnswer(t *testing.T) {
 	if s := logged.String(); !strings.Contains(s, "the leader does not answer") {
 		t.Errorf("nothing was logged:\n%s", s)
 	}
-	if e := w.Status().LastError; e != "" {
-		t.Errorf("the life ended: %s", e)
+	if e := w.currentState().lastError; e != "" {
+		t.Errorf("the connection ended: %s", e)
 	}
 }
 

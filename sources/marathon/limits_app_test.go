@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/internal/cputest"
 	"relay/sources"
 )
 
@@ -139,7 +140,7 @@ func TestDefinitionsAreBounded(t *testing.T) {
 			way(v)
 			wantQuick(t, name, do)
 		}
-		if !together || slow > 1 {
+		if !together || cputest.Slow > 1 {
 			return
 		}
 		for name, way := range pairs {
@@ -160,7 +161,7 @@ func TestDefinitionsAreBounded(t *testing.T) {
 	for _, network := range []string{"host", "container/bridge", "container", "discovery", "ports", "docker"} {
 		run("app on "+network, network == "host" || network == "container", func() (reflect.Value, func() mapped) {
 			a := wholeApp(network)
-			return reflect.ValueOf(a), func() mapped { return mapApp(a, nil, m) }
+			return reflect.ValueOf(a), func() mapped { return convertApp(a, nil, m) }
 		})
 	}
 	for _, network := range []string{"host", "container"} {
@@ -169,7 +170,7 @@ func TestDefinitionsAreBounded(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return reflect.ValueOf(&d.pod), func() mapped { return mapPod(&d.pod, nil, m) }
+			return reflect.ValueOf(&d.pod), func() mapped { return convertPod(&d.pod, nil, m) }
 		})
 	}
 }
@@ -197,7 +198,7 @@ func TestTooManyTasks(t *testing.T) {
 	for _, tt := range tests {
 		a := ported(tt.ports, tt.tasks, tt.labels)
 		slices.Reverse(a.Tasks)
-		app := mapApp(a, nil, testMapping()).app
+		app := convertApp(a, nil, testMapping()).app
 		for port, n := range tt.want {
 			endpoints := app.Ports[port].Endpoints
 			if len(endpoints) != n {
@@ -212,7 +213,7 @@ func TestTooManyTasks(t *testing.T) {
 	}
 	long := ported(1, 2, nil)
 	long.Tasks[0].ID, long.Tasks[1].Host = strings.Repeat("a", sources.MaxIDBytes+1), strings.Repeat("a", 1<<20)
-	app := mapApp(long, nil, testMapping()).app
+	app := convertApp(long, nil, testMapping()).app
 	if p := app.Ports[0]; len(p.Endpoints) != 0 || len(p.Excluded) != 1 || len(p.Excluded[0].Reason) > 200 || !strings.Contains(fmt.Sprint(app.Problems), "512 bytes") {
 		t.Errorf("%.300v, problems %v", p, app.Problems)
 	}

@@ -8,11 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"relay/internal/cputest"
 	"relay/sources"
+	"relay/sources/labels"
 )
 
 // mappingLimit is how long the mapping of one app may take, whatever it holds.
-const mappingLimit = slow * 100 * time.Millisecond
+const mappingLimit = cputest.Slow * 100 * time.Millisecond
 
 // shapes are texts of a given size, by what they are made of.
 func shapes(size int) map[string]string {
@@ -34,7 +36,7 @@ func shapes(size int) map[string]string {
 		"words": distinct("%x "), "items": distinct("%x,"), "domains": distinct("%x.a,"), "domains of other letters": distinct("%x.ü "), "long domains of other letters": repeat(strings.Repeat("ü", 500) + ","),
 		"paths": distinct("/%x "), "networks": distinct("10.%d.0.0 "), "headers": distinct("%x:a\n"), "known words": repeat("5xx "), "no paths": repeat("-i "), "auth": "r:u:" + repeat("x"),
 	}
-	if slow > 1 { // this build looks for races, not for time
+	if cputest.Slow > 1 { // this build looks for races, not for time
 		maps.DeleteFunc(all, func(shape, _ string) bool { return shape != "words" && shape != "one word of other letters" })
 	}
 	return all
@@ -42,15 +44,9 @@ func shapes(size int) map[string]string {
 
 // allLabels are the keys of all labels that are known, for port 0.
 func allLabels() []string {
-	keys := append([]string{"MARATHON_ACME_0_DOMAIN"}, appLabelNames...)
-	for _, name := range portLabelNames {
-		keys = append(keys, "HAPROXY_0_"+name)
-	}
-	for _, family := range portLabelFamilies {
-		keys = append(keys, "HAPROXY_0_"+family+"X")
-	}
-	for _, name := range relayNames {
-		keys = append(keys, "RELAY_0_"+name)
+	var keys []string
+	for _, l := range labels.All() {
+		keys = append(keys, strings.Replace(l.For("0"), "*", "X", 1))
 	}
 	return keys
 }
@@ -62,7 +58,7 @@ func wantQuick(t *testing.T, name string, do func() mapped) mapped {
 	var out mapped
 	best := time.Duration(math.MaxInt64)
 	for range 5 { // garbage may be collected meanwhile
-		if best = min(best, cpuTime(func() { out = do() })); best <= mappingLimit {
+		if best = min(best, cputest.Thread(func() { out = do() })); best <= mappingLimit {
 			break
 		}
 	}
@@ -119,7 +115,7 @@ func TestLabelsAreBounded(t *testing.T) {
 					labels := map[string]string{"HAPROXY_0_MODE": mode}
 					labels[key] = value
 					name := fmt.Sprintf("%s of %d bytes of %s in %s mode", key, size, shape, mode)
-					out := wantQuick(t, name, func() mapped { return mapApp(ported(2, 2, labels), nil, testMapping()) })
+					out := wantQuick(t, name, func() mapped { return convertApp(ported(2, 2, labels), nil, testMapping()) })
 					wantClosed(t, name, key, out.app)
 				}
 			}
@@ -165,9 +161,9 @@ func TestManyLabelsAreBounded(t *testing.T) {
 			}
 		},
 		"long unknown labels": func(l map[string]string) {
-			for i := range room / maxKeyBytes {
+			for i := range room / labels.MaxKeyBytes {
 				key := fmt.Sprintf("HAPROXY_%d_", i)
-				l[key+strings.Repeat("_", maxKeyBytes-len(key))] = ""
+				l[key+strings.Repeat("_", labels.MaxKeyBytes-len(key))] = ""
 			}
 		},
 		"long labels of others": func(l map[string]string) {
@@ -196,63 +192,14 @@ func TestManyLabelsAreBounded(t *testing.T) {
 	for name, add := range tests {
 		labels := map[string]string{}
 		add(labels)
-		wantQuick(t, name, func() mapped { return mapApp(ported(200, 2, labels), nil, testMapping()) })
+		wantQuick(t, name, func() mapped { return convertApp(ported(200, 2, labels), nil, testMapping()) })
 	}
 	tooMany := map[string]string{}
 	tests["ten thousand unknown labels"](tooMany)
 	tooMany["HAPROXY_0_VHOST"] = "a.test"
-	if out := mapApp(ported(1, 1, tooMany), nil, testMapping()); len(out.app.Ports[0].Groups)+len(out.app.Ports[0].Domains) > 0 {
+	if out := convertApp(ported(1, 1, tooMany), nil, testMapping()); len(out.app.Ports[0].Groups)+len(out.app.Ports[0].Domains) > 0 {
 		t.Errorf("an app with too many labels is routed: %+v", out.app.Ports[0])
 	} else if text := fmt.Sprint(out.app.Problems); !strings.Contains(text, "10002 labels") || !strings.Contains(text, "5000") {
 		t.Errorf("problems %s", text)
-	}
-}
-
-// TestLabelsOverALimit shows what labels cost that have more than is allowed, and
-// that those with just as much count.
-func TestLabelsOverALimit(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat(" ", sources.MaxSettingBytes) + "x"
-	list := func(n int, format string) string {
-		var b strings.Builder
-		for i := range n {
-			fmt.Fprintf(&b, format, i)
-		}
-		return strings.TrimSuffix(b.String(), ",")
-	}
-	groups := func(p portLabels) int { return len(p.groups) }
-	domains := func(p portLabels) int { return len(p.domains) + len(p.acmeDomains) }
-	tests := []struct {
-		name    string
-		labels  map[string]string
-		of      func(portLabels) int // of both ports, added up
-		want    int
-		problem string
-	}{
-		{"groups", map[string]string{"HAPROXY_GROUP": list(100, "g%d,")}, groups, 200, ""},
-		{"too many groups", map[string]string{"HAPROXY_GROUP": list(101, "g%d,")}, groups, 0, "more than 100 groups"},
-		{"long groups", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_1_GROUP": long}, groups, 1, "more than 65536 bytes"},
-		{"long groups of the app", map[string]string{"HAPROXY_GROUP": strings.Repeat("g", 1<<20)}, groups, 0, "more than 65536 bytes"},
-		{"long switch", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_1_ENABLED": long}, groups, 1, "more than 65536 bytes"},
-		{"long name of a deployment group", map[string]string{"HAPROXY_GROUP": "g", "HAPROXY_DEPLOYMENT_GROUP": strings.Repeat("g", 1<<20)}, groups, 2, "more than 65536 bytes"},
-		{"domains", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,")}, domains, 2000, ""},
-		{"too many domains", map[string]string{"HAPROXY_0_VHOST": list(2001, "d%d.test,"), "HAPROXY_1_VHOST": "a.test"}, domains, 2001, "has 2001 entries, and at most 2000 are allowed: those after the first 2000 are not routed. Split the app"},
-		{"long domains", map[string]string{"HAPROXY_0_VHOST": long, "HAPROXY_1_VHOST": "a.test"}, domains, 1, "only its first 0 entries"},
-		{"many bytes of domains", map[string]string{"HAPROXY_0_VHOST": list(1500, "d%d."+strings.Repeat("a", 60)+".test,")}, domains, 924, "at most 65536 are read: only its first 924 entries"},
-		{"many long lists of domains", map[string]string{"HAPROXY_0_VHOST": "a.test" + long, "HAPROXY_1_VHOST": "a.test" + long, "HAPROXY_2_VHOST": "a.test" + long, "MARATHON_ACME_0_DOMAIN": "a.test" + long,
-			"MARATHON_ACME_1_DOMAIN": "a.test" + long}, domains, 3, "is ignored: it has more than 65536 bytes"},
-		{"too many ACME domains", map[string]string{"MARATHON_ACME_0_DOMAIN": list(3000, "d%d.test,")}, domains, 2000, "has 3000 entries"},
-		{"domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "MARATHON_ACME_0_DOMAIN": list(2000, "d%d.test,")}, domains, 4000, ""},
-		{"too many domains of an app", map[string]string{"HAPROXY_0_VHOST": list(2000, "d%d.test,"), "HAPROXY_1_VHOST": list(2000, "d%d.test,"), "HAPROXY_2_VHOST": "a.test", "MARATHON_ACME_0_DOMAIN": "a.test"},
-			domains, 4001, "has 1 entries, and the app has more than 4000 in all such lists: only the first 0 of this list are routed"},
-	}
-	for _, tt := range tests {
-		read, problems := parseLabels(tt.labels, []declaration{{}, {}, {}})
-		if n := tt.of(read.ports[0]) + tt.of(read.ports[1]); n != tt.want || read.deployment != nil {
-			t.Errorf("%s: %d, want %d; deployment %v", tt.name, n, tt.want, read.deployment)
-		}
-		if text := fmt.Sprint(problems); !strings.Contains(text, tt.problem) || (tt.problem == "") != (len(problems) == 0) {
-			t.Errorf("%s: problems %.300s, want %q", tt.name, text, tt.problem)
-		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/internal/cputest"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -38,7 +39,7 @@ func TestNoisyNeighbour(t *testing.T) {
 	w, sink, logged := watch(t, fastConfig(m.URL()))
 	start := time.Now()
 	sink.await(t, "synced", contains("/noisy "))
-	if took := time.Since(start); took > slow*time.Second {
+	if took := time.Since(start); took > cputest.Slow*time.Second {
 		t.Errorf("the first full read took %s", took)
 	}
 	for n := 1; n <= 10; n++ {
@@ -48,7 +49,7 @@ func TestNoisyNeighbour(t *testing.T) {
 		start := time.Now()
 		status(m, id)
 		sink.await(t, "the other app", contains(id+" "))
-		if took := time.Since(start); took > slow*500*time.Millisecond {
+		if took := time.Since(start); took > cputest.Slow*500*time.Millisecond {
 			t.Errorf("the change of another app took %s", took)
 		}
 		sink.await(t, "the noisy app", contains(fmt.Sprint("noisy.", n, "@")))
@@ -56,7 +57,7 @@ func TestNoisyNeighbour(t *testing.T) {
 	if n := len(logged.String()); n > 100_000 {
 		t.Errorf("%d bytes of log", n)
 	}
-	if s := w.Status(); s.LastError != "" {
-		t.Error(s.LastError)
+	if e := w.currentState().lastError; e != "" {
+		t.Error(e)
 	}
 }

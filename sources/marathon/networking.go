@@ -73,7 +73,7 @@ func (d declaration) udpOnly() bool { return strings.EqualFold(strings.TrimSpace
 // declarations lists the declared ports of an app, and tells whether some are
 // left out because there are more than allowed.
 func declarations(app *appJSON, mode networkMode) (list []declaration, tooMany bool) {
-	list = declaredPorts(app, mode)
+	list = allDeclarations(app, mode)
 	if tooMany = len(list) > sources.MaxPorts; tooMany {
 		list = list[:sources.MaxPorts]
 	}
@@ -89,7 +89,8 @@ func declarations(app *appJSON, mode networkMode) (list []declaration, tooMany b
 	return list, tooMany
 }
 
-func declaredPorts(app *appJSON, mode networkMode) []declaration {
+// allDeclarations finds the declared ports in any of the shapes that Marathon has used.
+func allDeclarations(app *appJSON, mode networkMode) []declaration {
 	switch mode {
 	case modeNone:
 		return nil
@@ -244,7 +245,7 @@ func (a addressing) onHost(mode networkMode, at *place, port uint16) (netip.Addr
 	return netip.AddrPortFrom(at.agent, port), ""
 }
 
-// agentOf returns the address of a task's agent, or why there is none.
+// agentOf returns the address of a task's agent, or the reason why there is none.
 func (a addressing) agentOf(mode networkMode, task *taskJSON) (netip.Addr, string) {
 	if ip, ok := parseIP(task.Host); ok {
 		return ip, ""
@@ -283,8 +284,8 @@ func networkByOrder(app *appJSON, d declaration, task *taskJSON) int {
 	return d.network - 1
 }
 
-// ambiguousNetworks says that the address of some task on several networks is
-// a guess; empty when none is.
+// ambiguousNetworks returns a warning if the address of some task on several networks is
+// a guess, else nothing.
 func ambiguousNetworks(app *appJSON, tasks []taskJSON, mode networkMode, declared []declaration, a addressing) string {
 	if mode != modeContainer || len(app.Networks) < 2 {
 		return ""

@@ -3,10 +3,10 @@ package marathon
 import (
 	"maps"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"relay/sources"
+	"relay/sources/labels"
 )
 
 // podEndpoint is one declared endpoint of a pod; its position over all containers is the port
@@ -40,12 +40,12 @@ func endpointsOf(spec *podSpecJSON) []podEndpoint {
 	return list
 }
 
-// mapPod turns one pod into what is routed, as an app with a port for each
-// endpoint. Like mapApp it has no side effects.
-func mapPod(p *podJSON, prior history, m mapping) mapped {
+// convertPod turns a pod into what is routed, as an app with a port for each
+// endpoint. Like convertApp it has no side effects.
+func convertPod(p *podJSON, prior history, m mapping) mapped {
 	endpoints := endpointsOf(&p.Spec)
 	shell := podAsApp(p, endpoints)
-	out := mapApp(&shell, nil, m)
+	out := convertApp(&shell, nil, m)
 	out.pod = true
 	endpoints = endpoints[:len(out.app.Ports)]
 	instances := firstByID(p.Instances, out.room(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })
@@ -59,8 +59,8 @@ func mapPod(p *podJSON, prior history, m mapping) mapped {
 	return out
 }
 
-// addInstance judges one instance, endpoint by endpoint. newest is how the
-// reference to the newest definition ends.
+// addInstance adds one instance to the ports, endpoint by endpoint. newest is the end of
+// a reference to the newest definition.
 func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell *appJSON, newest string, prior history, m mapping) {
 	instance, mode := status.instance, modeOf(shell)
 	outdated := !strings.HasSuffix(instance.SpecReference, newest)
@@ -73,14 +73,14 @@ func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell 
 			continue
 		}
 		before, now := prior[key], podState(status, e, prior[key])
-		health, reason := rotation(&now.task, now.verdict, before, m.unreachable)
-		r := record{verdict: now.verdict, rotation: reason == "", strange: taskPhase(&now.task) == phaseOther}
+		health, reason := rotation(&now.task, now.result, before, m.unreachable)
+		r := record{result: now.result, rotation: reason == "", unknownState: taskPhase(&now.task) == phaseUnknown}
 		if reason == "" {
 			r.address, reason = m.addressing.endpoint(shell, mode, now.port, m.addressing.placeOf(mode, &now.task))
 			out.waiting = out.waiting || (reason != "" && health == sources.Healthy)
 		}
-		// The definition at hand is the newest one. An instance of an older one
-		// stays where it was found when that was the newest.
+		// The ports here are those of the newest definition. An instance of an older one
+		// keeps the address that was found while its definition was the newest.
 		if reason == "" && outdated && before.address.Addr() == r.address.Addr() {
 			r.address = before.address
 		}
@@ -127,22 +127,16 @@ func podAsApp(p *podJSON, endpoints []podEndpoint) appJSON {
 // podLabels are the labels of a pod and those of its endpoints. The latter have
 // no index in their names, and come before those of the pod that have one.
 func podLabels(p *podJSON, endpoints []podEndpoint) map[string]string {
-	labels := maps.Clone(p.Spec.Labels)
+	all := maps.Clone(p.Spec.Labels)
 	for n, e := range endpoints {
 		for key, value := range e.Labels {
-			for _, prefix := range []string{"HAPROXY_", "MARATHON_ACME_", "RELAY_"} {
-				if rest, ok := strings.CutPrefix(key, prefix); ok {
-					key = prefix + strconv.Itoa(n) + "_" + rest
-					break
-				}
+			if all == nil {
+				all = map[string]string{}
 			}
-			if labels == nil {
-				labels = map[string]string{}
-			}
-			labels[key] = value
+			all[labels.ForPort(key, n)] = value
 		}
 	}
-	return labels
+	return all
 }
 
 // podStatus is an instance with what its endpoints look up.
@@ -202,9 +196,9 @@ func (s podStatus) addresses(e podEndpoint) (list []ipAddressJSON) {
 // endpointState is what is known of one endpoint of one instance, in the form
 // in which tasks of apps are judged and addressed.
 type endpointState struct {
-	task    taskJSON
-	port    declaration
-	verdict verdict
+	task   taskJSON
+	port   declaration
+	result checkResult
 }
 
 func podState(status podStatus, e podEndpoint, before record) endpointState {
@@ -227,21 +221,21 @@ func podState(status podStatus, e podEndpoint, before record) endpointState {
 	if endpoint.AllocatedHostPort > 0 {
 		s.task.Ports, s.port.hostIndex = []int{endpoint.AllocatedHostPort}, 0
 	}
-	if s.verdict = podVerdict(e, container, endpoint); s.verdict == unknown {
-		s.verdict = before.verdict
+	if s.result = podCheckResult(e, container, endpoint); s.result == unknown {
+		s.result = before.result
 	}
 	if status.unreachable {
 		s.task.State = "TASK_UNREACHABLE"
 		if len(s.task.IPAddresses) > 0 {
-			s.task.StartedAt = "before" // it has not been given up
+			s.task.isKept = true
 		}
 	}
 	return s
 }
 
-// podVerdict judges by the container that has the endpoint: another one that
-// fails makes the instance degraded and does not count.
-func podVerdict(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON) verdict {
+// podCheckResult returns the result of the container that has the endpoint. If another
+// container fails, the instance is degraded, which does not count.
+func podCheckResult(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON) checkResult {
 	check := e.check
 	switch {
 	case status.Healthy != nil && *status.Healthy:

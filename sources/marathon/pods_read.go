@@ -50,42 +50,31 @@ func isMissing(err error) bool {
 
 // readPods adds all pods to a full read. A Marathon without pods (before 1.4)
 // has none, unless it had some before.
-func (l *life) readPods(from target, f *fullRead) error {
-	w := l.w
-	err := w.client.pods(l.ctx, from, func(answer decodedPod) error {
+func (c *connection) readPods(from target, f *fullRead) error {
+	w := c.w
+	err := w.client.pods(c.ctx, from, func(answer decodedPod) error {
 		id, ok := cleanID(answer.pod.ID)
 		if !ok {
 			w.log.Warn("a pod of Marathon has no usable id and is ignored", "id", clip(answer.pod.ID))
 			return nil
 		}
 		answer.pod.ID = id
-		f.apps[id] = l.mapOnePod(answer)
+		f.apps[id] = c.mapOnePod(answer)
 		return nil
 	})
 	status, ok := errors.AsType[*statusError](err)
-	if ok && (status.code == http.StatusNotFound || status.code == http.StatusMethodNotAllowed) && !w.holdsPods() {
+	if ok && (status.code == http.StatusNotFound || status.code == http.StatusMethodNotAllowed) && !w.knowsPods() {
 		w.log.Warn("this Marathon has no pods: routing them can be turned off", "error", err)
 		return nil
 	}
 	return err
 }
 
-func (w *Watcher) holdsPods() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, h := range w.held {
-		if h.pod {
-			return true
-		}
-	}
-	return false
-}
-
 // readOne reads what has an id: an app or, where pods are routed, a pod. The
 // two share their ids, and one may have taken the place of the other.
-func (l *life) readOne(from target, id string) (m mapped, found bool, err error) {
-	w := l.w
-	old := w.get(id)
+func (c *connection) readOne(from target, id string) (m mapped, found bool, err error) {
+	w := c.w
+	old := w.known(id)
 	podFirst := w.cfg.Pods && old != nil && old.pod
 	for _, pod := range []bool{podFirst, !podFirst} {
 		if pod && !w.cfg.Pods {
@@ -93,13 +82,13 @@ func (l *life) readOne(from target, id string) (m mapped, found bool, err error)
 		}
 		if pod {
 			var answer decodedPod
-			if answer, found, err = w.client.pod(l.ctx, from, id); found {
-				m = l.mapOnePod(answer)
+			if answer, found, err = w.client.pod(c.ctx, from, id); found {
+				m = c.mapOnePod(answer)
 			}
 		} else {
 			var answer decoded
-			if answer, found, err = w.client.app(l.ctx, from, id); found {
-				m = l.mapOne(answer)
+			if answer, found, err = w.client.app(c.ctx, from, id); found {
+				m = c.mapOne(answer)
 			}
 		}
 		if found || err != nil {
@@ -110,7 +99,7 @@ func (l *life) readOne(from target, id string) (m mapped, found bool, err error)
 }
 
 // mapOnePod is mapOne for pods.
-func (l *life) mapOnePod(answer decodedPod) mapped {
+func (c *connection) mapOnePod(answer decodedPod) mapped {
 	id := answer.pod.ID
-	return l.mapKnown(id, answer.mismatch, func(prior history, m mapping) mapped { return mapPod(&answer.pod, prior, m) })
+	return c.mapKnown(id, answer.mismatch, func(prior history, m mapping) mapped { return convertPod(&answer.pod, prior, m) })
 }

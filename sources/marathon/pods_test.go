@@ -15,14 +15,14 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
-// TestMapPodGolden maps pods as Marathon 1.4 and later shows them.
-func TestMapPodGolden(t *testing.T) {
+// TestConvertPodGolden maps pods as Marathon 1.4 and later shows them.
+func TestConvertPodGolden(t *testing.T) {
 	t.Parallel()
 	prior := history{
-		"shop_pod.instance-lost web http":  {verdict: healthy, rotation: true},
-		"shop_pod.instance-blind web http": {verdict: healthy, rotation: true},
+		"shop_pod.instance-lost web http":  {result: healthy, rotation: true},
+		"shop_pod.instance-blind web http": {result: healthy, rotation: true},
 	}
-	inputs, err := filepath.Glob("testdata/pods/*.json")
+	inputs, err := filepath.Glob("../../testdata/marathon/pods/*.json")
 	if err != nil || len(inputs) == 0 {
 		t.Fatalf("no inputs: %v", err)
 	}
@@ -39,7 +39,7 @@ func TestMapPodGolden(t *testing.T) {
 			if err != nil || d.mismatch != "" {
 				t.Fatalf("%v %s", err, d.mismatch)
 			}
-			got, err := json.MarshalIndent(mapPod(&d.pod, prior, testMapping()).app, "", "  ")
+			got, err := json.MarshalIndent(convertPod(&d.pod, prior, testMapping()).app, "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +58,7 @@ func TestMapPodGolden(t *testing.T) {
 				t.Errorf("differs from %s (-want +got); if that is right, run with -update:\n%s", golden, diff)
 			}
 			slices.Reverse(d.pod.Instances)
-			if again := mapPod(&d.pod, prior, testMapping()).app; !cmp.Equal(again, mapPod(&d.pod, prior, testMapping()).app) {
+			if again := convertPod(&d.pod, prior, testMapping()).app; !cmp.Equal(again, convertPod(&d.pod, prior, testMapping()).app) {
 				t.Error("the result depends on the order of the instances")
 			}
 		})
@@ -145,7 +145,7 @@ func TestFailedReadOfPodsChangesNothing(t *testing.T) {
 	for _, fault := range []marathontest.Fault{{Status: 503}, {Status: 404, Body: `{"message":"x"}`}, {Body: `[{"id":"/pod"`}, {Body: `{}`}, {Truncate: 10}} {
 		fault.Times = 2
 		m.Inject(marathontest.KindPods, fault)
-		resync(t, w)
+		reload(t, w)
 	}
 	if n := sink.count(&sink.fewest); n != 2 {
 		t.Errorf("down to %d", n)
@@ -156,7 +156,7 @@ func TestPodVerdict(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, check, endpoint, conditions string
-		want                              verdict
+		want                              checkResult
 	}{
 		{"no check", `null`, `{}`, `[]`, healthy},
 		{"healthy", `{"http":{"endpoint":"http"}}`, `{"healthy":true}`, `[]`, healthy},
@@ -177,14 +177,14 @@ func TestPodVerdict(t *testing.T) {
 			}
 		}
 		status := statusOf(&podInstanceJSON{Containers: []podContainerStatusJSON{state}}).containers[""]
-		if got := podVerdict(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
+		if got := podCheckResult(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}
 }
 
 func FuzzPod(f *testing.F) {
-	inputs, _ := filepath.Glob("testdata/pods/*.json")
+	inputs, _ := filepath.Glob("../../testdata/marathon/pods/*.json")
 	for _, input := range inputs {
 		if data, err := os.ReadFile(input); err == nil {
 			f.Add(data)
@@ -196,12 +196,12 @@ func FuzzPod(f *testing.F) {
 		if err != nil {
 			return
 		}
-		first := mapPod(&d.pod, nil, testMapping())
-		second := mapPod(&d.pod, first.history, testMapping())
+		first := convertPod(&d.pod, nil, testMapping())
+		second := convertPod(&d.pod, first.history, testMapping())
 		if len(first.app.Ports) != len(second.app.Ports) {
 			t.Errorf("the number of ports changed from %d to %d", len(first.app.Ports), len(second.app.Ports))
 		}
-		if again := mapPod(&d.pod, nil, testMapping()); !first.app.Equal(again.app) {
+		if again := convertPod(&d.pod, nil, testMapping()); !first.app.Equal(again.app) {
 			t.Error("equal answers give different apps")
 		}
 		for _, p := range first.app.Ports {

@@ -2,8 +2,8 @@ package marathon
 
 import "time"
 
-// readinessJSON is what an app says about readiness checks. Results are there
-// only while a deployment runs, and only when they are asked for.
+// readinessJSON has the readiness checks of an app. Marathon tells results only while a
+// deployment runs, and only when they are asked for.
 type readinessJSON struct {
 	ReadinessChecks []*struct {
 		IntervalSeconds *int `json:"intervalSeconds"`
@@ -16,26 +16,27 @@ type readinessJSON struct {
 	Deployments []struct{} `json:"deployments"`
 }
 
-// readiness says which tasks of an app wait until they are ready. The zero
-// value holds nothing back.
+// readiness says which tasks of an app get no requests because they are not ready. By
+// the zero value all tasks are ready.
 type readiness struct {
 	results map[string]bool // by task id
-	// grace is the time in which a task without result counts as not ready. One that
-	// is older was there before the deployment.
+	// grace is how long after its start a task without a result counts as not ready. An
+	// older task without a result was started before the deployment.
 	grace time.Duration
-	// pace is the time between two reads of the app, for no event tells that a
-	// task has become ready; 0 when nothing is awaited.
-	pace time.Duration
+	// recheck is the time between two reads of the app while a deployment runs, since no
+	// event tells that a task has become ready; 0 when none runs.
+	recheck time.Duration
 }
 
 const (
 	readinessInterval = 30 * time.Second // Marathon's defaults
 	readinessTimeout  = 10 * time.Second
-	readinessSlack    = 5 * time.Second // for the first result to be made and shown
-	fastestPace       = 2 * time.Second
-	slowestPace       = 10 * time.Second
+	readinessSlack    = 5 * time.Second // until Marathon shows the first result
+	minRecheck        = 2 * time.Second
+	maxRecheck        = 10 * time.Second
 )
 
+// readinessOf reads the readiness checks of an app and their results.
 func readinessOf(a *appJSON) readiness {
 	if len(a.Deployments) == 0 || len(a.ReadinessChecks) == 0 {
 		return readiness{}
@@ -47,12 +48,12 @@ func readinessOf(a *appJSON) readiness {
 		return time.Duration(min(*s, 1<<31)) * time.Second
 	}
 	interval, timeout := readinessInterval, readinessTimeout
-	if check := a.ReadinessChecks[0]; check != nil { // Marathon takes one
+	if check := a.ReadinessChecks[0]; check != nil { // an app has at most one
 		interval, timeout = seconds(check.IntervalSeconds, interval), seconds(check.TimeoutSeconds, timeout)
 	}
 	r := readiness{
 		results: make(map[string]bool, len(a.ReadinessCheckResults)),
-		grace:   timeout + readinessSlack, pace: max(fastestPace, min(interval, slowestPace)),
+		grace:   timeout + readinessSlack, recheck: max(minRecheck, min(interval, maxRecheck)),
 	}
 	for _, result := range a.ReadinessCheckResults {
 		ready, twice := r.results[result.TaskID]
@@ -61,9 +62,9 @@ func readinessOf(a *appJSON) readiness {
 	return r
 }
 
-// holds tells whether a task has to wait.
-func (r readiness) holds(t *taskJSON, now time.Time) bool {
-	if r.pace == 0 || taskPhase(t) != phaseRunning {
+// waits reports whether a task gets no requests yet.
+func (r readiness) waits(t *taskJSON, now time.Time) bool {
+	if r.recheck == 0 || taskPhase(t) != phaseRunning {
 		return false
 	}
 	if ready, ok := r.results[t.ID]; ok {

@@ -41,7 +41,7 @@ func TestReadiness(t *testing.T) {
 		if err := json.Unmarshal([]byte(in), &app); err != nil {
 			t.Fatal(err)
 		}
-		m := mapApp(&app, nil, testMapping())
+		m := convertApp(&app, nil, testMapping())
 		var ready []string
 		for _, id := range []string{"old", "new"} {
 			if m.history[id].rotation {
@@ -146,7 +146,7 @@ func TestAmbiguousNetworks(t *testing.T) {
 		}
 		m := testMapping()
 		m.addressing.networks = tt.networks
-		got := mapApp(&app, nil, m).app.Problems
+		got := convertApp(&app, nil, m).app.Problems
 		if (len(got) > 0) != tt.want {
 			t.Errorf("%d: %v", i, got)
 		}
@@ -162,8 +162,8 @@ func TestStrangeStateIsLoggedOnce(t *testing.T) {
 	}
 	w, sink, logged := watch(t, fastConfig(m.URL()))
 	sink.await(t, "synced", contains("/a "))
-	resync(t, w)
-	resync(t, w)
+	reload(t, w)
+	reload(t, w)
 	if n := strings.Count(logged.String(), "are in a state that is not known"); n != 1 || sink.saw("a.1@") {
 		t.Errorf("logged %d times; state\n%s", n, sink.state())
 	}

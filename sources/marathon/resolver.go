@@ -44,9 +44,10 @@ func newResolver(lookup func(context.Context, string) ([]netip.Addr, error), pre
 	}
 }
 
-// addr returns the address of host as far as it is known, for app. A lookup
-// that is due is started with spawn and ends with ctx.
-func (r *resolver) addr(ctx context.Context, spawn func(func()), host, app string) (netip.Addr, bool) {
+// addr returns the address of host, or false while it is not known. The app is told of
+// when the address changes. A lookup that is due is started with background, and ends
+// with ctx.
+func (r *resolver) addr(ctx context.Context, background func(func()), host, app string) (netip.Addr, bool) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -59,13 +60,13 @@ func (r *resolver) addr(ctx context.Context, spawn func(func()), host, app strin
 	h.apps[app] = true
 	if !h.pending && !now.Before(h.expires) {
 		h.pending = true
-		spawn(func() { r.refresh(ctx, host) })
+		background(func() { r.refresh(ctx, host) })
 	}
 	return h.addr, h.addr.IsValid()
 }
 
-// refresh looks a host up until it has an address, then leaves it to the next
-// question after the answer expires.
+// refresh looks a host up until it has an address. After the answer expires, the next
+// call of addr starts it again.
 func (r *resolver) refresh(ctx context.Context, host string) {
 	for wait := unresolvedFor; ; wait = min(2*wait, resolvedFor) {
 		found, err := r.ask(ctx, host)
@@ -76,7 +77,7 @@ func (r *resolver) refresh(ctx context.Context, host string) {
 		if done {
 			return
 		}
-		_ = sleep(ctx, wait) // when ctx ends, the next round does
+		_ = sleep(ctx, wait) // if ctx has ended, so has the next lookup, and then this loop
 	}
 }
 
@@ -127,7 +128,7 @@ func (r *resolver) update(host string, found []netip.Addr, err error, ended bool
 	return apps, done
 }
 
-// sweep forgets agents that no task has named for a while.
+// sweep forgets hosts that no task has named for a while.
 func (r *resolver) sweep() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,12 +13,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+
+	"relay/internal/files"
+	"relay/internal/secret"
 )
 
 const (
@@ -29,8 +31,8 @@ const (
 	loginCookie  = "dcos-acs-auth-cookie"
 )
 
-// serviceAccount logs in to DC/OS with the key of a service account and holds
-// the token that it gets.
+// serviceAccount logs in to DC/OS with the key of a service account, and keeps the token
+// that it gets.
 type serviceAccount struct {
 	uid      string
 	endpoint *url.URL
@@ -38,14 +40,14 @@ type serviceAccount struct {
 	http     *http.Client // set by newClient
 
 	turn  chan struct{} // holds one while someone logs in or looks
-	token string
+	token secret.String
 	renew time.Time // from when on another token is fetched
 }
 
 // readServiceAccount reads the JSON in which DC/OS keeps a service account's
 // secret: {"uid", "private_key" (PEM), "login_endpoint", "scheme": "RS256"}.
 func readServiceAccount(file string) (*serviceAccount, error) {
-	data, err := os.ReadFile(file)
+	data, err := files.Read(file, files.MaxSecret)
 	if err != nil {
 		return nil, err
 	}
@@ -105,8 +107,8 @@ func (s *serviceAccount) String() string { return "service account " + s.uid }
 // GoString hides the token and the key from %#v.
 func (s *serviceAccount) GoString() string { return s.String() }
 
-// authorization returns the token that is held, or logs in when there is none,
-// when it ends soon, or when it is the one that was refused.
+// authorization implements login. It returns the token it has, unless that ends soon or
+// was refused: then it logs in again.
 func (s *serviceAccount) authorization(ctx context.Context, refused string) (string, error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -130,8 +132,8 @@ func (s *serviceAccount) authorization(ctx context.Context, refused string) (str
 	return tokenHeader(token), nil
 }
 
-// login exchanges a proof that the key is ours for a token.
-func (s *serviceAccount) login(ctx context.Context, now time.Time) (string, error) {
+// login sends a token that is signed by the key, and gets another one for Marathon.
+func (s *serviceAccount) login(ctx context.Context, now time.Time) (secret.String, error) {
 	ctx, cancel := context.WithTimeout(ctx, loginTimeout)
 	defer cancel()
 	proof, err := jwt.Signed(s.signer).Claims(map[string]any{"uid": s.uid, "exp": now.Add(loginLife).Unix()}).Serialize()
@@ -163,10 +165,10 @@ func (s *serviceAccount) login(ctx context.Context, now time.Time) (string, erro
 
 // tokenOf finds the token of a login: in the cookie, or in the body as
 // {"token"}.
-func tokenOf(resp *http.Response) (string, error) {
+func tokenOf(resp *http.Response) (secret.String, error) {
 	for _, cookie := range resp.Cookies() {
 		if cookie.Name == loginCookie && cookie.Value != "" {
-			return cookie.Value, nil
+			return secret.String(cookie.Value), nil
 		}
 	}
 	var answer struct {
@@ -175,13 +177,13 @@ func tokenOf(resp *http.Response) (string, error) {
 	if json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer) != nil || answer.Token == "" {
 		return "", errors.New("the answer has no token: is login_endpoint that of DC/OS?")
 	}
-	return answer.Token, nil
+	return secret.String(answer.Token), nil
 }
 
-// tokenEnd reads when a token ends. Only its issuer can verify it; here it
-// decides no more than when another one is fetched.
-func tokenEnd(token string) (time.Time, bool) {
-	parts := strings.Split(token, ".")
+// tokenEnd reads when a token ends. The token is not verified, which only its issuer can
+// do: the time only decides when another one is fetched.
+func tokenEnd(token secret.String) (time.Time, bool) {
+	parts := strings.Split(string(token), ".")
 	if len(parts) != 3 {
 		return time.Time{}, false
 	}

@@ -111,7 +111,7 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-func TestBackoffStartsOverAfterALongLife(t *testing.T) {
+func TestBackoffStartsOverAfterALongConnection(t *testing.T) {
 	t.Parallel()
 	a := attempts{min: 200 * time.Millisecond, max: 30 * time.Second, reset: time.Minute, servers: 3}
 	fail := errors.New("x")
@@ -119,11 +119,11 @@ func TestBackoffStartsOverAfterALongLife(t *testing.T) {
 		a.ended(fail, time.Second, true)
 	}
 	if a.wait < 15*time.Second || a.server != 0 {
-		t.Errorf("wait %s, server %d after ten short lives", a.wait, a.server)
+		t.Errorf("wait %s, server %d after ten short connections", a.wait, a.server)
 	}
 	a.ended(fail, time.Minute, true)
 	if a.wait > 200*time.Millisecond || a.server != 0 {
-		t.Errorf("wait %s, server %d after a long life", a.wait, a.server)
+		t.Errorf("wait %s, server %d after a long connection", a.wait, a.server)
 	}
 	a.ended(fmt.Errorf("x: %w", &statusError{code: 401}), 0, false)
 	if a.wait < 30*time.Second || a.server != 1 {
@@ -163,7 +163,7 @@ func TestSilentStreamIsDropped(t *testing.T) {
 	})
 }
 
-func TestEndOfStreamEndsTheLife(t *testing.T) {
+func TestEndOfStreamEndsTheConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		s := &scripted{list: listOfOne, events: func(out *io.PipeWriter) {

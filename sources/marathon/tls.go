@@ -2,25 +2,21 @@ package marathon
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
+
+	"relay/internal/files"
 )
 
-// tlsConfig says how https URLs are talked to. Files that cannot be used are
-// an error at once; the client certificate is read again for every connection,
-// so that it may be renewed under way.
+// tlsConfig returns the settings of TLS for https URLs. A file that cannot be used is an
+// error. The client certificate is read again for every connection, so that it may be
+// renewed at any time.
 func tlsConfig(cfg Config) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: cfg.InsecureSkipTLSVerify}
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
+		var err error
+		if config.RootCAs, err = files.AuthorityPool(cfg.CAFile); err != nil {
 			return nil, fmt.Errorf("marathon: authorities: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("marathon: authorities: %s has no certificate in it", cfg.CAFile)
 		}
 	}
 	if cfg.ClientCertFile == "" && cfg.ClientKeyFile == "" {

@@ -84,7 +84,7 @@ func TestTrap18EventStorm(t *testing.T) {
 		tasks := m.Tasks("/big")
 		return strings.Count(s, "/healthy") == 1001 && len(tasks) == 1000 && strings.Contains(s, tasks[0].ID) && strings.Contains(s, tasks[999].ID)
 	})
-	resync(t, w)
+	reload(t, w)
 	took, count := time.Since(began), int(m.LastSeq()-events)
 	single, full := m.Requests(marathontest.KindApp), m.Requests(marathontest.KindList)
 	t.Logf("%d events in %s: %d reads of the app, %d of all, %d updates", count, took.Round(time.Millisecond), single, full, sink.count(&sink.updates)-updates)
@@ -110,7 +110,7 @@ func TestTrap20EmptyList(t *testing.T) {
 	w, sink, logged := watch(t, cfg)
 	sink.await(t, "not even at first", contains("/a "))
 	m.Inject(marathontest.KindList, marathontest.Fault{Body: `{"apps":[]}`, Times: 1})
-	resync(t, w)
+	reload(t, w)
 	if n := sink.count(&sink.fewest); n != 1 {
 		t.Errorf("down to %d apps", n)
 	}
@@ -160,7 +160,7 @@ func TestTrap22MissingHostPorts(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, p := range mapApp(&app, nil, testMapping()).app.Ports {
+		for _, p := range convertApp(&app, nil, testMapping()).app.Ports {
 			for _, e := range p.Endpoints {
 				got = append(got, e.Address.String())
 			}
@@ -207,7 +207,7 @@ func TestTrap26UnreachableTasksStayListed(t *testing.T) {
 	}
 	sink.await(t, "given up", lacks("a.1@"))
 	for range 3 {
-		resync(t, w)
+		reload(t, w)
 	}
 	if s := logged.String(); strings.Contains(s, "level=WARN") || strings.Contains(s, "level=ERROR") {
 		t.Errorf("logged\n%s", s)
@@ -225,7 +225,7 @@ func TestTrap32RolledBack(t *testing.T) {
 	if err := m.LoadApps(app); err != nil {
 		t.Fatal(err)
 	}
-	resync(t, w)
+	reload(t, w)
 	if err := m.Apply(`{"id":"/a","labels":{"HAPROXY_GROUP":"external","HAPROXY_0_VHOST":"never.test"}}`); err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestTrap33PodTakesAnAppsID(t *testing.T) {
 	}
 	status(m, "/x")
 	sink.await(t, "a pod", contains("/x [pod.test] [pod.1@9.0.0.1:80/healthy]"))
-	resync(t, w)
+	reload(t, w)
 	m.RemovePod("/x")
 	load(t, m, "/x")
 	m.Publish("app_terminated_event", map[string]any{"appId": "/x"}) // of the pod
@@ -272,7 +272,7 @@ func TestTrap34BridgeAddresses(t *testing.T) {
 			}
 			m := testMapping()
 			m.addressing.container = choice
-			got := mapApp(&app, nil, m).app.Ports[0].Endpoints
+			got := convertApp(&app, nil, m).app.Ports[0].Endpoints
 			if len(got) != 1 || got[0].Address != netip.MustParseAddrPort("10.0.0.9:31000") {
 				t.Errorf("%s: %v", choice, got)
 			}
@@ -288,13 +288,13 @@ func TestTrap35CredentialsAreNotShown(t *testing.T) {
 	sink.await(t, "synced", contains("/a "))
 	m.Inject(marathontest.KindEvents, marathontest.Fault{Status: 302, Times: 1})
 	m.CutStreams()
-	resync(t, w)
+	reload(t, w)
 	m.Down()
-	poll(t, "refused", func() bool { return strings.Contains(w.Status().LastError, "refused") })
+	poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, "refused") })
 	if err := m.Up(); err != nil {
 		t.Fatal(err)
 	}
 	m.SetCredentials("relay:other")
-	poll(t, "401", func() bool { return strings.Contains(w.Status().LastError, "401") })
+	poll(t, "401", func() bool { return strings.Contains(w.currentState().lastError, "401") })
 	shows(t, w, logged, "hunter2", "hunter3", "cmVsYXk6")
 }

@@ -15,23 +15,23 @@ package marathon
 //	 9 versions compared as text                             TestTrap09VersionsAreTimes, TestOlderVersionHasToBeConfirmed
 //	10 late news of an earlier task or app                   TestTrap10DeletedAndCreatedAgain, TestStaleAnswerBringsNothingBack
 //	11 an event before its app is known                      TestTrap11EventOfAnUnknownApp
-//	12 one domain twice                                      TestClashMovesToTheLowestID (collator), TestBadApps (cmd/relay)
+//	12 one domain twice                                      TestClashMovesToTheLowestID (collator), TestBadApps (e2e)
 //	13 invalid domains                                       TestTrap17OneBadAppAmongAThousand, TestParseLabels
-//	14 wildcards, 15 ports in the host header                TestZoneTakesAndReturnsDomains, TestEnvoy (collator), TestRouting (cmd/relay)
+//	14 wildcards, 15 ports in the host header                TestZoneTakesAndReturnsDomains, TestEnvoy (collator), TestRouting (e2e)
 //	16 misspelt labels, 17 labels that break the parser      TestTrap17OneBadAppAmongAThousand, TestParseLabels
 //	18 event storms                                          TestTrap18EventStorm, TestEventsAreCoalesced, TestGroupEventsArePaced
 //	19 huge answers                                          BenchmarkFullReadUnchanged, TestManyChangesMakeOneFullRead
 //	20 an empty or partial list                              TestTrap20EmptyList, TestShrunkListHasToBeConfirmed, TestFailedReadsChangeNothing
 //	21 a task without address yet                            TestTrap21AddressComesLate
 //	22 host port 0, or fewer than declared                   TestTrap22MissingHostPorts
-//	23 apps without ports, containers or labels              TestMapAppGolden (v1.11_no_ports, v0.13_host_nulls)
+//	23 apps without ports, containers or labels              TestConvertAppGolden (v1.11_no_ports, v0.13_host_nulls)
 //	24 health unknown after a failover, null results         TestTrap03KilledLeaderInMidDeployment, TestLostResultsKeepTheVerdict, TestVerdicts
 //	25 no TASK_KILLING                                       TestTrap25NoTaskKilling
 //	26 tasks that stay listed without ports                  TestTrap26UnreachableTasksStayListed
 //	27 names of agents                                       TestAgentNamesAreResolvedInTheBackground, TestResolverKeepsTheLastGoodAnswer
-//	28 long names of clusters                                TestTrap28LongNames (cmd/relay)
-//	29 clusters removed while they are named                 TestMakeBeforeBreakModel (xds), TestHandover, TestChurn (cmd/relay)
-//	30 one service port twice, 31 ports that are not free    TestServiceProblems (collator), TestTCPServices, TestTCPAll (cmd/relay)
+//	28 long names of clusters                                TestTrap28LongNames (e2e)
+//	29 clusters removed while they are named                 TestMakeBeforeBreakModel (xds), TestHandover, TestChurn (e2e)
+//	30 one service port twice, 31 ports that are not free    TestServiceProblems (collator), TestTCPServices, TestTCPAll (e2e)
 //	32 a deployment that is rolled back                      TestTrap32RolledBack
 //	33 a pod with the id of a deleted app                    TestTrap33PodTakesAnAppsID
 //	34 addresses of Docker's bridge                          TestTrap34BridgeAddresses
@@ -115,21 +115,21 @@ func TestTrap03KilledLeaderInMidDeployment(t *testing.T) {
 	if err := m.LoadApps(other); err != nil {
 		t.Fatal(err)
 	}
-	resync(t, w)
+	reload(t, w)
 
 	if err := m.Apply(fmt.Sprintf(app, "two")); err != nil {
 		t.Fatal(err)
 	}
 	running(4)
 	m.Down()
-	poll(t, "noticed", func() bool { return !w.Status().Connected })
+	poll(t, "noticed", func() bool { return !w.currentState().connected })
 	if s := sink.state(); strings.Count(s, "/healthy") != 4 {
 		t.Errorf("what was known did not stay in use:\n%s", s)
 	}
 	m.Elect(second)
-	poll(t, "connected to the new leader", func() bool { s := w.Status(); return s.Connected && s.URL == second.URL() })
+	poll(t, "connected to the new leader", func() bool { s := w.Status(); return s.Connected && s.Name == second.URL() })
 	if s := sink.state(); strings.Count(s, "b.1@10.9.9.9:31000/healthy") != 1 || strings.Count(s, "/healthy") != 4 || !strings.Contains(s, "[two.test]") {
-		t.Errorf("verdicts were lost with the old leader:\n%s", s)
+		t.Errorf("checkResults were lost with the old leader:\n%s", s)
 	}
 	healthy()
 	idle(t, m)
@@ -149,7 +149,7 @@ func TestTrap04HalfOpenTCP(t *testing.T) {
 	sink.await(t, "synced", contains("/a "))
 	m.SetStreams(marathontest.StreamsSilent) // the stream stays open, without a byte
 	load(t, m, "/b")
-	poll(t, "given up", func() bool { return strings.Contains(w.Status().LastError, errIdle.Error()) })
+	poll(t, "given up", func() bool { return strings.Contains(w.currentState().lastError, errIdle.Error()) })
 	m.SetStreams(marathontest.StreamsServe)
 	sink.await(t, "read again", contains("/b "))
 }
@@ -163,13 +163,13 @@ func TestTrap07RedirectToAnotherHostName(t *testing.T) {
 	cfg := fastConfig(withUser(t, standby.URL(), "relay", "hunter2"))
 	w, _, logged := watch(t, cfg)
 	poll(t, "refused there without credentials", func() bool {
-		return strings.Contains(w.Status().LastError, "localhost") && strings.Contains(w.Status().LastError, "401")
+		return strings.Contains(w.currentState().lastError, "localhost") && strings.Contains(w.currentState().lastError, "401")
 	})
 	shows(t, w, logged, "hunter2")
 	cfg.TrustedHosts = []string{"localhost"}
 	w, sink, logged := watch(t, cfg)
 	sink.await(t, "synced", contains("/a "))
-	if url := w.Status().URL; !strings.Contains(url, "localhost") {
+	if url := w.currentState().url; !strings.Contains(url, "localhost") {
 		t.Errorf("URL %s", url)
 	}
 	shows(t, w, logged, "hunter2")
@@ -189,14 +189,14 @@ func TestTrap08Election(t *testing.T) {
 	m.SetStreams(marathontest.StreamsEnd)
 	poll(t, "attempts", func() bool { return m.Requests(marathontest.KindEvents) >= start+5 })
 	remove := m.Inject(marathontest.KindEvents, marathontest.Fault{Status: 502, Body: `{"message":"Could not determine the current leader"}`})
-	poll(t, "502", func() bool { return strings.Contains(w.Status().LastError, "502") })
+	poll(t, "502", func() bool { return strings.Contains(w.currentState().lastError, "502") })
 	attempts, most := m.Requests(marathontest.KindEvents)-start, int(time.Since(began)/(10*time.Millisecond))+1
 	if attempts > most {
 		t.Errorf("%d attempts, want at most %d: each waits", attempts, most)
 	}
 	remove()
 	m.SetStreams(marathontest.StreamsServe)
-	poll(t, "connected", func() bool { return w.Status().Connected })
+	poll(t, "connected", func() bool { return w.currentState().connected })
 	if n := sink.count(&sink.fewest); n != 1 {
 		t.Errorf("down to %d apps", n)
 	}
@@ -241,7 +241,7 @@ func TestTrap10DeletedAndCreatedAgain(t *testing.T) {
 	m.Publish("status_update_event", map[string]any{"appId": "/a", "taskId": old, "taskStatus": "TASK_KILLED"})
 	m.Publish("app_terminated_event", map[string]any{"appId": "/a"})
 	sink.await(t, "second", func(s string) bool { return strings.Contains(s, "[second.test]") && strings.Contains(s, "/healthy") })
-	resync(t, w)
+	reload(t, w)
 	if s := sink.state(); !strings.Contains(s, m.Tasks("/a")[0].ID+"@") || strings.Contains(s, old) {
 		t.Errorf("not the second app:\n%s", s)
 	}

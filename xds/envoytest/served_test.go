@@ -189,7 +189,7 @@ func (s *site) shows(typ *resourceType, name string, want xds.Progress) {
 		listed := slices.ContainsFunc(s.store.Rejected(), func(r xds.RejectedResource) bool {
 			return r.Type == t && r.Name == name && slices.Equal(r.Nodes, []string{edge}) && r.Message != "" && !r.Since.IsZero()
 		})
-		if lack := all[0].Resources[0].Stale; listed != (want == xds.Rejected) || listed && (lack.Message == "" || lack.Since.IsZero() || !lack.RejectedItself) {
+		if lack := all[0].Resources[0].Stale; listed != (want == xds.Rejected) || listed && (lack.Message == "" || lack.Since.IsZero() || lack.By != xds.ThisEnvoy) {
 			return fmt.Errorf("rejected are %+v; shown is %+v", s.store.Rejected(), lack)
 		}
 		return nil

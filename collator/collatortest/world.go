@@ -1,0 +1,151 @@
+package collatortest
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"relay/certs"
+	"relay/sources"
+	"relay/sources/labels"
+)
+
+// Domains are those of random apps and certificates.
+var Domains = []string{
+	"a.test", "b.test", "x.a.test", "y.a.test", "x.b.a.test", "z.x.b.a.test", "b.a.test",
+	"*.test", "*.a.test", "*.b.a.test", "*.other.test", "bad_one.test",
+}
+
+// World makes random apps and certificates out of few names, so that they
+// collide.
+type World struct{ *rand.Rand }
+
+func (w World) domains() []string {
+	var domains []string
+	for range w.IntN(4) {
+		domains = append(domains, Domains[w.IntN(len(Domains))])
+	}
+	return domains
+}
+
+// App is a random app.
+func (w World) App() *sources.App {
+	app := &sources.App{ID: []string{"/a", "/a_0", "/b", "/b/c", "/marathon-acme"}[w.IntN(5)]}
+	for range w.IntN(4) {
+		port := sources.Port{
+			Groups:          [][]string{nil, {"external"}, {"external", "internal"}, {"internal"}}[w.IntN(4)],
+			Domains:         w.domains(),
+			RedirectToHTTPS: w.IntN(4) == 0,
+		}
+		if w.IntN(3) == 0 {
+			port.ACMEDomains = w.domains()
+		}
+		port.Endpoints = w.Endpoints()
+		if w.IntN(2) == 0 {
+			w.settings(&port)
+		}
+		app.Ports = append(app.Ports, port)
+	}
+	if w.IntN(3) == 0 {
+		app.Deployment = &sources.Deployment{
+			Group:     []string{"g", "/b"}[w.IntN(2)],
+			StartedAt: Time.Add(time.Duration(w.IntN(3)) * time.Hour), TargetInstances: w.IntN(3), Instances: w.IntN(3),
+		}
+	}
+	return app
+}
+
+// Endpoints are up to two of five.
+func (w World) Endpoints() (es []sources.Endpoint) {
+	for range w.IntN(3) {
+		es = append(es, Endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
+	}
+	return es
+}
+
+// Settings are values of each setting; those of a kind that shares domains
+// come more often.
+var Settings = [][2]string{
+	{"PATH", "/a"}, {"PATH", "/a /b"}, {"PATH", "-i /A"}, {"PATH", "/"}, {"PATH", "none"}, {"BACKEND_WEIGHT", "1"}, {"BACKEND_WEIGHT", "-2"},
+	{"CLUSTER_WEIGHT", "0"}, {"CLUSTER_WEIGHT", "3"}, {"CLUSTER_WEIGHT", "7"},
+	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
+	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
+	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
+	{"TIMEOUT", "1s"}, {"IDLE_TIMEOUT", "0s"}, {"CONNECT_TIMEOUT", "1s"}, {"NUM_RETRIES", "0"}, {"RETRY_ON", "5xx"}, {"MAX_REQUESTS", "9"},
+	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
+	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
+	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
+	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
+}
+
+func (w World) settings(port *sources.Port) {
+	p := labels.NewSettings()
+	for range w.IntN(5) {
+		s := Settings[w.IntN(len(Settings))]
+		p.Set(s[0], s[1])
+	}
+	port.TCP = p.TCP(uint16(w.IntN(3)), len(port.Domains) > 0)
+	port.HTTP, port.Upstream, _ = p.Finish()
+	if w.IntN(8) == 0 {
+		// What no setting lets through is left out of what it is a part of.
+		var odd sources.HTTP
+		if port.HTTP != nil {
+			odd = *port.HTTP
+		}
+		never := -time.Second
+		odd.IdleTimeout = &never
+		port.HTTP = &odd
+	}
+}
+
+// Certificates are up to three: valid, expired, or not valid yet.
+func (w World) Certificates() []*certs.Certificate {
+	var all []*certs.Certificate
+	for i := range w.IntN(4) {
+		c := Certificate(fmt.Sprint("c", i), fmt.Sprint(w.IntN(3), i), Domains[w.IntN(10)], Domains[w.IntN(10)])
+		slices.Sort(c.ServerNames)
+		c.ServerNames = slices.Compact(c.ServerNames)
+		c.Default = w.IntN(5) == 0
+		switch w.IntN(4) {
+		case 0:
+			c.NotAfter = Time.Add(-time.Minute)
+		case 1:
+			c.NotBefore = Time.Add(time.Minute)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// Sink is a Collator.
+type Sink interface {
+	sources.Sink
+	certs.Sink
+}
+
+// Say lets some sources say something.
+func (w World) Say(c Sink) {
+	for range 1 + w.IntN(3) {
+		switch w.IntN(8) {
+		case 0:
+			// A complete read has each app once.
+			apps := make(map[string]*sources.App)
+			for range w.IntN(6) {
+				app := w.App()
+				apps[app.ID] = app
+			}
+			c.SyncApps(slices.Collect(maps.Values(apps)))
+		case 1:
+			c.UpdateApps(nil, []string{w.App().ID})
+		case 2:
+			c.SyncCertificates("vault", w.Certificates(), []certs.Problem{{Source: "vault", Name: "bad", Reason: "no PEM"}}[:w.IntN(2)])
+		default:
+			c.UpdateApps([]*sources.App{w.App()}, nil)
+		}
+	}
+}
+
+// NewWorld returns a World whose course depends on the seeds alone.
+func NewWorld(seed, kind uint64) World { return World{rand.New(rand.NewPCG(seed, kind))} }

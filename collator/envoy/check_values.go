@@ -1,0 +1,65 @@
+package envoy
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"relay/collator/routing"
+	"relay/sources"
+)
+
+// longestTimeout is below what Envoy can count.
+const longestTimeout = 100 * 365 * 24 * time.Hour
+
+// checkHandling says why Envoy would refuse a route that handles requests so,
+// where its API definition has no rule for that.
+func checkHandling(h sources.HTTP) error {
+	for _, edits := range []sources.HeaderEdits{h.RequestHeaders, h.ResponseHeaders} {
+		for _, header := range edits.Add {
+			if err := checkHeader(header.Name); err != nil {
+				return err
+			}
+		}
+		for _, name := range edits.Remove {
+			if err := checkHeader(name); err != nil {
+				return err
+			}
+		}
+	}
+	if a := h.BasicAuth; a != nil {
+		if err := checkAuth(*a); err != nil {
+			return err
+		}
+	}
+	return errors.Join(checkTimeout("the timeout", h.Timeout), checkTimeout("the idle timeout", h.IdleTimeout))
+}
+
+func checkTimeout(what string, d *time.Duration) error {
+	if d != nil && (*d < 0 || *d > longestTimeout) {
+		return fmt.Errorf("%s is %s: Envoy takes 0s to %s", what, *d, longestTimeout)
+	}
+	return nil
+}
+
+func checkHeader(name string) error {
+	if strings.HasPrefix(name, ":") || strings.EqualFold(name, "host") {
+		return fmt.Errorf("the header %.40q cannot be changed", name)
+	}
+	return nil
+}
+
+// checkAuth never says what it read.
+func checkAuth(a sources.BasicAuth) error {
+	hash, ok := strings.CutPrefix(string(a.Hash), "{SHA}")
+	sum, err := base64.StdEncoding.DecodeString(hash)
+	if !ok || err != nil || len(sum) != 20 || a.User == "" || strings.ContainsAny(a.User, ":\r\n") {
+		return errors.New("the user or the hash of the password is of a kind that Envoy cannot check")
+	}
+	return nil
+}
+
+// checkService is checkHandling for TCP services.
+func checkService(s routing.Service) error { return checkTimeout("the idle timeout", &s.IdleTimeout) }

@@ -1,0 +1,56 @@
+package envoy
+
+import (
+	"strings"
+
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+)
+
+// clientCertHeader tells apps who the client is. See
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-client-cert
+const clientCertHeader = "x-forwarded-client-cert"
+
+// askForCertificate has clients verified. The authorities are a secret of their
+// own: new ones drain no connection.
+func askForCertificate(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
+	if !t.AsksForCertificates() {
+		return
+	}
+	tls.RequireClientCertificate = wrapperspb.Bool(t.RequiresCertificates())
+	tls.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
+		ValidationContextSdsSecretConfig: secretFromStream(routing.ClientCASecret),
+	}
+}
+
+// tellClient has the app told who the client is, in place of what the client
+// says of itself.
+func tellClient(manager *hcmv3.HttpConnectionManager) {
+	manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
+	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{
+		Subject: wrapperspb.Bool(true), Dns: true, Uri: true,
+	}
+}
+
+// withoutLookalikes removes what many app servers (CGI, WSGI and others) take for
+// clientCertHeader: its name with underscores. Envoy removes the name itself,
+// whatever the fleet asks of its clients.
+func withoutLookalikes() (mutations []*mutationrulesv3.HeaderMutation) {
+	words := strings.Split(clientCertHeader, "-")
+	names := words[:1]
+	for _, word := range words[1:] {
+		var longer []string
+		for _, name := range names {
+			longer = append(longer, name+"-"+word, name+"_"+word)
+		}
+		names = longer
+	}
+	for _, name := range names[1:] {
+		mutations = append(mutations, &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: name}})
+	}
+	return mutations
+}

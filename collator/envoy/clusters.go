@@ -1,0 +1,102 @@
+package envoy
+
+import (
+	"cmp"
+	"math"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	upstreamhttpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+	"relay/sources"
+)
+
+const httpProtocolOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+// Cluster makes the cluster of one app port.
+func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.Cluster, error) {
+	var p packer
+	cluster := &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_EDS},
+		EdsClusterConfig: &clusterv3.Cluster_EdsClusterConfig{
+			// Without a limit: at tens of thousands of clusters Envoy is busy for
+			// longer than the default of 15 s, and a cluster that gave up waiting
+			// answers 503.
+			EdsConfig: adsSource(0),
+		},
+		ConnectTimeout: durationpb.New(cmp.Or(c.ConnectTimeout, f.Options.ConnectTimeout)),
+		LbPolicy:       balancers[c.Balance],
+		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
+			// Explicit: the default of 50 % would send requests to endpoints known
+			// to be bad.
+			HealthyPanicThreshold: &typev3.Percent{Value: 0},
+		},
+		// Queueing belongs to the app: Envoy's own queues are per worker and
+		// endpoint, so that one slow endpoint would hold requests that another
+		// could answer.
+		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
+			thresholds(corev3.RoutingPriority_DEFAULT, c.Upstream),
+			thresholds(corev3.RoutingPriority_HIGH, c.Upstream),
+		}},
+		TypedExtensionProtocolOptions: map[string]*anypb.Any{
+			httpProtocolOptions: p.pack(upstreamProtocol(c.Upstream, f.Options)),
+		},
+		TransportSocket: transportSocket(&p, c, f.UpstreamCA),
+	}
+	if c.Sticky {
+		cluster.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
+			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
+		}}
+	}
+	return cluster, p.err
+}
+
+var balancers = map[sources.Balance]clusterv3.Cluster_LbPolicy{
+	sources.BalanceDefault:      clusterv3.Cluster_LEAST_REQUEST,
+	sources.BalanceLeastRequest: clusterv3.Cluster_LEAST_REQUEST,
+	sources.BalanceRoundRobin:   clusterv3.Cluster_ROUND_ROBIN,
+	sources.BalanceRandom:       clusterv3.Cluster_RANDOM,
+	// Maglev's table would take a megabyte a cluster.
+	sources.BalanceHash: clusterv3.Cluster_RING_HASH,
+}
+
+// thresholds bounds only what the app asks for.
+func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.CircuitBreakers_Thresholds {
+	limit := func(n uint32) *wrapperspb.UInt32Value { return wrapperspb.UInt32(cmp.Or(n, math.MaxUint32)) }
+	return &clusterv3.CircuitBreakers_Thresholds{
+		Priority:           priority,
+		MaxConnections:     limit(u.MaxConnections),
+		MaxPendingRequests: limit(u.MaxPendingRequests),
+		MaxRequests:        limit(u.MaxRequests),
+		MaxRetries:         wrapperspb.UInt32(math.MaxUint32),
+	}
+}
+
+func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
+	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
+		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
+			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+		},
+	}
+	if u.HTTP2 {
+		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
+			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+		}
+	}
+	options := &upstreamhttpv3.HttpProtocolOptions{
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout: durationpb.New(o.UpstreamIdleTimeout),
+		},
+		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+	}
+	if u.TLS != nil && u.TLS.SNI == "" {
+		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: u.TLS.Verify}
+	}
+	return options
+}

@@ -1,0 +1,66 @@
+package envoy
+
+import (
+	"time"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"relay/collator/routing"
+)
+
+// downstreamTLS is what a filter chain of the https listener does with a
+// connection, whatever certificate it shows. See
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls.proto
+func downstreamTLS(f *routing.Fleet, secret string) *tlsv3.DownstreamTlsContext {
+	tls := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
+		TlsParams:                      tlsParameters(f.TLS),
+		AlpnProtocols:                  []string{"h2", "http/1.1"},
+		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretFromStream(secret)},
+	}}
+	askForCertificate(tls, f.TLS)
+	resumeSessions(tls, f.TLS)
+	return tls
+}
+
+// tlsParameters leaves the cipher suites of TLS 1.2 to Envoy: its own are those
+// with ECDHE and AES-GCM or ChaCha20-Poly1305 only.
+func tlsParameters(t routing.DownstreamTLS) *tlsv3.TlsParameters {
+	least := tlsv3.TlsParameters_TLSv1_2
+	if t.MinVersion == routing.TLS13 {
+		least = tlsv3.TlsParameters_TLSv1_3
+	}
+	return &tlsv3.TlsParameters{TlsMinimumProtocolVersion: least}
+}
+
+// secretFromStream has a limit: a secret that Envoy rejects must not hold back
+// the listener and every other certificate.
+func secretFromStream(name string) *tlsv3.SdsSecretConfig {
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: adsSource(15 * time.Second)}
+}
+
+// sessionTimeout is how long a session of TLS 1.2 can be resumed: for the keys
+// to be there still, no longer than two periods. One of TLS 1.3 lasts two days
+// to Envoy, and thus as long as the keys.
+const sessionTimeout = 2 * routing.TicketKeyPeriod
+
+// resumeSessions says which sessions clients can resume. Envoy does not verify a
+// client's certificate again when it resumes a session: where certificates are
+// asked for there is none, or one that expired would do for days.
+func resumeSessions(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS) {
+	switch {
+	case t.AsksForCertificates():
+		resumeNothing(tls)
+	case t.SharedTickets:
+		tls.SessionTimeout = durationpb.New(sessionTimeout)
+		tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_SessionTicketKeysSdsSecretConfig{
+			SessionTicketKeysSdsSecretConfig: secretFromStream(routing.TicketKeysSecret),
+		}
+	}
+}
+
+func resumeNothing(tls *tlsv3.DownstreamTlsContext) {
+	tls.DisableStatefulSessionResumption = true
+	tls.SessionTicketKeysType = &tlsv3.DownstreamTlsContext_DisableStatelessSessionResumption{DisableStatelessSessionResumption: true}
+	tls.SessionTimeout = nil
+}

@@ -1,0 +1,44 @@
+package envoy
+
+import (
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+
+	"relay/collator/routing"
+	"relay/sources"
+)
+
+// Endpoints makes the load assignment of a cluster from endpoints as
+// cleanEndpoints leaves them. Without endpoints it is empty, and Envoy answers
+// 503; it must exist all the same, or the cluster never gets warm.
+func Endpoints(name string, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
+	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: name}
+	var locality *endpointv3.LocalityLbEndpoints
+	for i, e := range endpoints {
+		if i == 0 || routing.CompareLocality(endpoints[i-1], e) != 0 {
+			locality = &endpointv3.LocalityLbEndpoints{}
+			if e.Region != "" || e.Zone != "" {
+				locality.Locality = &corev3.Locality{Region: e.Region, Zone: e.Zone}
+			}
+			assignment.Endpoints = append(assignment.Endpoints, locality)
+		}
+		locality.LbEndpoints = append(locality.LbEndpoints, lbEndpoint(e))
+	}
+	return assignment
+}
+
+func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
+	status := corev3.HealthStatus_HEALTHY
+	switch e.Health {
+	case sources.Degraded:
+		status = corev3.HealthStatus_DEGRADED
+	case sources.Draining:
+		status = corev3.HealthStatus_DRAINING
+	}
+	return &endpointv3.LbEndpoint{
+		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
+			Address: socketAddress(e.Address),
+		}},
+		HealthStatus: status,
+	}
+}

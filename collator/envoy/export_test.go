@@ -1,0 +1,8 @@
+package envoy
+
+// What tests with a real Envoy look for.
+const (
+	ACMEPrefix       = acmePrefix
+	ClientCertHeader = clientCertHeader
+	ScopeHeader      = scopeHeader
+)

@@ -1,0 +1,156 @@
+package envoy
+
+import (
+	"net/netip"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	basicauthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/basic_auth/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	statefulsessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	cookiestatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/cookie/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/type/http/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/sources"
+)
+
+const (
+	// routeFilter is the one place in the listeners' filter chains where a route
+	// puts filters of its own.
+	routeFilter = "route"
+	// stickyCookie is marathon-lb's name for it.
+	stickyCookie = "mesosphere_server_id"
+)
+
+// perRouteFilters runs what a route asks for, and nothing for all others: the
+// first app that asks changes no listener. It decides when the request reaches
+// it. Filters that are in the chain but disabled would not do: Envoy decides
+// about those before the hosts filter has found the route, so that a password
+// was not asked for under hosts with upper case or in wildcard domains.
+func perRouteFilters(p *packer) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name:       routeFilter,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: p.pack(&compositev3.Composite{})},
+	}
+}
+
+// routeFilters returns the filters of a route: first those that keep requests
+// out.
+func routeFilters(p *packer, h sources.HTTP) map[string]*anypb.Any {
+	var filters []*corev3.TypedExtensionConfig
+	add := func(name string, config proto.Message) {
+		filters = append(filters, p.extension(name, config))
+	}
+	if len(h.AllowedNetworks) > 0 {
+		add("rbac", allowOnly(h.AllowedNetworks))
+	}
+	if a := h.BasicAuth; a != nil {
+		add("basic_auth", &basicauthv3.BasicAuth{
+			Realm: a.Realm,
+			Users: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: a.User + ":" + string(a.Hash)}},
+		})
+	}
+	if h.Sticky {
+		add("stateful_session", &statefulsessionv3.StatefulSession{
+			SessionState: p.extension("envoy.http.stateful_session.cookie", &cookiestatev3.CookieBasedSessionState{
+				Cookie: &httpv3.Cookie{Name: stickyCookie, Path: "/"},
+			}),
+		})
+	}
+	if h.LocationPrefix != "" {
+		add("location", prefixLocation(h.LocationPrefix))
+	}
+	if len(filters) == 0 {
+		return nil
+	}
+	run := &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: filters}}
+	return map[string]*anypb.Any{routeFilter: p.pack(&compositev3.CompositePerRoute{
+		Matcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: p.pack(run)},
+		}}},
+	})}
+}
+
+// allowOnly lets in clients of these networks. The address is what the listener
+// takes for the client's: that of the connection, as no proxy is trusted.
+func allowOnly(networks []netip.Prefix) *rbacv3.RBAC {
+	policy := &rbacconfigv3.Policy{
+		Permissions: []*rbacconfigv3.Permission{{Rule: &rbacconfigv3.Permission_Any{Any: true}}},
+	}
+	for _, network := range networks {
+		policy.Principals = append(policy.Principals, &rbacconfigv3.Principal{Identifier: &rbacconfigv3.Principal_RemoteIp{
+			RemoteIp: &corev3.CidrRange{
+				AddressPrefix: network.Addr().String(),
+				PrefixLen:     wrapperspb.UInt32(uint32(network.Bits())),
+			},
+		}})
+	}
+	return &rbacv3.RBAC{Rules: &rbacconfigv3.RBAC{
+		Action:   rbacconfigv3.RBAC_ALLOW,
+		Policies: map[string]*rbacconfigv3.Policy{"networks": policy},
+	}}
+}
+
+// locationScript puts the prefix in front of the path of Location headers that
+// lead to the host of the request, unless it is there already.
+const locationScript = `
+local function host_of(authority)
+  return authority:lower():gsub(":%d*$", "")
+end
+
+function envoy_on_request(handle)
+  local authority = handle:headers():get(":authority")
+  if authority ~= nil then
+    handle:streamInfo():dynamicMetadata():set("relay.location", "host", (host_of(authority)))
+  end
+end
+
+function envoy_on_response(handle)
+  local location = handle:headers():get("location")
+  local asked = handle:streamInfo():dynamicMetadata():get("relay.location")
+  if location == nil or asked == nil then
+    return
+  end
+  local path = location
+  local authority, rest = location:match("^[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)(.*)$")
+  if authority ~= nil then
+    if host_of(authority) ~= asked["host"] then
+      return
+    end
+    path = rest
+    if path:sub(1, 1) ~= "/" then
+      path = "/" .. path
+    end
+  elseif path:sub(1, 1) ~= "/" or path:sub(1, 2) == "//" then
+    return
+  end
+  local prefix = handle:filterContext():get("prefix")
+  local after = path:sub(#prefix + 1, #prefix + 1)
+  if path:sub(1, #prefix) == prefix and (after == "" or after:find("[/?#]")) then
+    return
+  end
+  handle:headers():replace("location", prefix .. path)
+end
+`
+
+// LocationScriptSize is how many bytes the script takes in a route.
+const LocationScriptSize = len(locationScript)
+
+// prefixLocation shares one Lua machine a worker between all routes.
+func prefixLocation(prefix string) *luav3.Lua {
+	return &luav3.Lua{
+		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: locationScript}},
+		ClearRouteCache:   wrapperspb.Bool(false),
+		FilterContext:     &structpb.Struct{Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(prefix)}},
+		SharedVmId:        "location",
+	}
+}

@@ -1,0 +1,265 @@
+package envoy_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/certs"
+	"relay/certs/certstest"
+	"relay/collator"
+	"relay/collator/routing"
+	"relay/sources"
+	"relay/xds"
+	"relay/xds/envoytest"
+)
+
+// edge is a real Envoy that gets what a Collator makes.
+type edge struct {
+	t      testing.TB
+	c      *collator.Collator
+	server *xds.Server
+	envoy  *envoytest.Envoy
+	fleet  routing.Fleet
+	ca     *certstest.CA
+}
+
+func startEdge(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *edge {
+	t.Helper()
+	loopback := netip.MustParseAddr("127.0.0.1")
+	fleet := routing.Fleet{
+		Name: "external", Options: routing.DefaultOptions(),
+		HTTP:  netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
+		HTTPS: netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
+	}
+	fleet.HTTPSPublicPort = fleet.HTTPS.Port()
+	ca := certstest.TestCA(t)
+	for _, option := range options {
+		option(&fleet, ca)
+	}
+	store := xds.NewStore()
+	c, err := collator.New(collator.Config{
+		Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"},
+	}, map[string]collator.Publisher{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &edge{t: t, c: c, fleet: fleet, ca: ca}
+	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.serve(c.Serve)
+	e.serve(func(ctx context.Context) error {
+		open := func(published <-chan struct{}, types ...xds.Type) {
+			select {
+			case <-published:
+				store.Open(types...)
+			case <-ctx.Done():
+			}
+		}
+		open(c.AppsPublished(), xds.Cluster, xds.Endpoint, xds.Listener, xds.Scope, xds.ExtensionConfig)
+		open(c.CertificatesPublished(), xds.Secret)
+		return nil
+	})
+	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
+	e.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{l.Addr().String()}})
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	return e
+}
+
+// serve runs a service until the test ends.
+func (e *edge) serve(service func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- service(ctx) }()
+	e.t.Cleanup(func() { cancel(); <-done })
+}
+
+// backend is an app instance: it answers with its name and the request's head,
+// and echoes WebSocket messages.
+func (e *edge) backend(name string) string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "websocket" {
+			echo(w, r)
+			return
+		}
+		fmt.Fprintf(w, "app %s\nhost %s\n", name, r.Host)
+		_ = r.Header.Write(w)
+	}))
+	e.t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func echo(w http.ResponseWriter, r *http.Request) {
+	ws, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer func() { _ = ws.CloseNow() }()
+	for {
+		kind, message, err := ws.Read(r.Context())
+		if err != nil {
+			return
+		}
+		if err := ws.Write(r.Context(), kind, message); err != nil {
+			return
+		}
+	}
+}
+
+func (e *edge) app(id string, domains ...string) *sources.App {
+	app := webApp(id, domains...)
+	return changed(app, func(p *sources.Port) { p.Endpoints = endpoints(e.backend(id)) })
+}
+
+func (e *edge) certificate(name string, serverNames ...string) *certs.Certificate {
+	e.t.Helper()
+	return e.issue(name, certstest.Options{}, serverNames...)
+}
+
+func (e *edge) issue(name string, options certstest.Options, serverNames ...string) *certs.Certificate {
+	e.t.Helper()
+	issued := e.ca.TestIssue(e.t, serverNames, options)
+	c, _, err := certs.ParsePEM(issued.Bundle())
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	c.Source, c.Name = "vault", name
+	return c
+}
+
+// certificates has the edge serve a certificate for each name.
+func (e *edge) certificates(names ...string) {
+	e.t.Helper()
+	var all []*certs.Certificate
+	for _, name := range names {
+		all = append(all, e.certificate(name, name))
+	}
+	e.c.SyncCertificates("vault", all, nil)
+}
+
+// listenersTaken is how often Envoy took in listeners.
+func (e *edge) listenersTaken(t *testing.T) int64 {
+	t.Helper()
+	const stat = "listener_manager.lds.update_success"
+	stats, err := e.envoy.Stats(t.Context(), regexp.MustCompile("^"+regexp.QuoteMeta(stat)+"$"))
+	if n, ok := stats[stat]; err == nil && ok {
+		return n
+	}
+	t.Fatalf("Envoy's stats: %v, %v", stats, err)
+	return 0
+}
+
+// until waits for something that must happen.
+func (e *edge) until(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// request is sent as it is, on a connection of its own.
+type request struct {
+	host, path string
+	tls        bool
+	sni        string
+	header     http.Header
+	http2      bool
+	identity   []tls.Certificate // the client's
+}
+
+type answer struct {
+	status      int
+	location    string
+	contentType string
+	protocol    int
+	body        string
+	fingerprint string
+}
+
+func (e *edge) transport(r request) *http.Transport {
+	address := e.fleet.HTTP
+	if r.tls {
+		address = e.fleet.HTTPS
+	}
+	config := e.ca.ClientTLS()
+	config.ServerName, config.Certificates = r.sni, r.identity
+	return &http.Transport{
+		DisableKeepAlives: true, ForceAttemptHTTP2: r.http2, TLSClientConfig: config,
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address.String())
+		},
+	}
+}
+
+func (e *edge) send(ctx context.Context, r request) (answer, error) {
+	scheme := "http"
+	if r.tls {
+		scheme = "https"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://envoy.invalid"+r.path, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	req.Host = r.host
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	transport := e.transport(r)
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	a := answer{
+		status: resp.StatusCode, location: resp.Header.Get("Location"), contentType: resp.Header.Get("Content-Type"),
+		protocol: resp.ProtoMajor, body: string(body),
+	}
+	if resp.TLS != nil {
+		a.fingerprint = fmt.Sprintf("%x", resp.TLS.PeerCertificates[0].SerialNumber)
+	}
+	return a, err
+}
+
+// eventually sends the request until the answer is right.
+func (e *edge) eventually(t testing.TB, r request, right func(answer) bool) answer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for {
+		a, err := e.send(ctx, r)
+		if err == nil && right(a) {
+			return a
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%+v: last answer %+v, %v; streams: %+v", r, a, err, e.server.Streams())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func fromApp(name string) func(answer) bool {
+	return func(a answer) bool { return a.status == 200 && strings.HasPrefix(a.body, "app "+name+"\n") }
+}
+
+func status(code int) func(answer) bool { return func(a answer) bool { return a.status == code } }

@@ -1,0 +1,157 @@
+package envoy
+
+import (
+	"net/netip"
+
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+)
+
+const (
+	// Limits at the edge, as https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
+	// advises. The buffer is larger than it says: a request that does not fit
+	// cannot be retried.
+	bufferLimit          = 256 << 10
+	maxConcurrentStreams = 100
+	streamWindow         = 64 << 10
+	connectionWindow     = 1 << 20
+)
+
+// HTTPListener makes the listener for plain HTTP. Nothing of any app is
+// in it: a changed listener closes connections, and those of devices and
+// WebSockets last for weeks.
+func HTTPListener(f *routing.Fleet) (*listenerv3.Listener, error) {
+	var p packer
+	listener := newListener(routing.HTTPListener, f.HTTP)
+	listener.FilterChains = []*listenerv3.FilterChain{{
+		Filters: []*listenerv3.Filter{connectionManager(&p, routing.HTTPListener, f)},
+	}}
+	return listener, p.err
+}
+
+func newListener(name string, address netip.AddrPort) *listenerv3.Listener {
+	return &listenerv3.Listener{
+		Name:                          name,
+		Address:                       socketAddress(address),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+	}
+}
+
+func socketAddress(a netip.AddrPort) *corev3.Address {
+	address := a.Addr().Unmap()
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address:       address.String(),
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(a.Port())},
+		// "::" means every address, of IPv4 too.
+		Ipv4Compat: address == netip.IPv6Unspecified(),
+	}}}
+}
+
+func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Filter {
+	o := f.Options
+	manager := &hcmv3.HttpConnectionManager{
+		StatPrefix: name,
+		// The client is whoever connects: x-forwarded-for is appended to,
+		// x-forwarded-proto is overwritten.
+		UseRemoteAddress:      wrapperspb.Bool(true),
+		InternalAddressConfig: nobodyInternal(),
+		// The app's Server header, or none.
+		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
+		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
+		RequestHeadersTimeout:      durationpb.New(o.RequestHeadersTimeout),
+		StreamIdleTimeout:          durationpb.New(o.StreamIdleTimeout),
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
+			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
+			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
+		},
+		LocalReplyConfig:              localReplies(),
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
+		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
+		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
+	}
+	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
+		tellClient(manager)
+	}
+	if f.ClustersOnDemand {
+		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))
+	}
+	manager.HttpFilters = append(manager.HttpFilters, &hcmv3.HttpFilter{
+		Name: "router",
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{
+			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true}),
+		},
+	})
+	return &listenerv3.Filter{
+		Name:       "http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(manager)},
+	}
+}
+
+// nobodyInternal has Envoy take no client for a part of its own network, to
+// which it would listen: without any range it trusts all private addresses. No
+// connection comes from the address named.
+func nobodyInternal() *hcmv3.HttpConnectionManager_InternalAddressConfig {
+	return &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{{
+		AddressPrefix: netip.IPv4Unspecified().String(), PrefixLen: wrapperspb.UInt32(32),
+	}}}
+}
+
+// mutateHeaders runs before Envoy looks at any header, and before the scope is
+// chosen. It overwrites and removes whatever the client sent.
+func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
+	setScope := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
+		Append: headerOption(scopeHeader, "%REQ(:authority)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+	}}
+	return p.extension("scope", &headermutationv3.HeaderMutation{
+		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope, withoutEnvoyHeaders()}, withoutLookalikes()...),
+	})
+}
+
+// withoutEnvoyHeaders removes all headers by which Envoys talk to each other:
+// they set timeouts, retries and names of stats. Of clients that are not internal
+// Envoy removes most itself, but it obeys x-envoy-upstream-stream-duration-ms,
+// and passes others on to apps. See
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#http-headers-consumed-from-downstream-clients
+func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation {
+	return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "x-envoy-"},
+		}},
+	}}
+}
+
+// scopedRoutes looks a request's scope up by its host, without the port.
+func scopedRoutes() *hcmv3.ScopedRoutes {
+	return &hcmv3.ScopedRoutes{
+		Name: "domains",
+		ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{
+			Fragments: []*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{{
+				Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{
+					HeaderValueExtractor: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor{
+						Name:             scopeHeader,
+						ElementSeparator: ":",
+						ExtractType: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_Index{
+							Index: 0,
+						},
+					},
+				},
+			}},
+		},
+		RdsConfigSource: adsSource(0),
+		ConfigSpecifier: &hcmv3.ScopedRoutes_ScopedRds{ScopedRds: &hcmv3.ScopedRds{
+			// Without a limit: a listener that opened without its scopes would
+			// answer 404 to everyone.
+			ScopedRdsConfigSource: adsSource(0),
+		}},
+	}
+}

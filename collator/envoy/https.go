@@ -1,0 +1,80 @@
+package envoy
+
+import (
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"relay/collator/routing"
+	"relay/xds"
+)
+
+// handshakeTimeout ends connections that never finish their TLS handshake.
+const handshakeTimeout = 10 * time.Second
+
+// HTTPSListener makes one filter chain per certificate, so that a
+// certificate that comes or goes drains the connections of no other. The same
+// holds for each service whose TLS is passed through.
+func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
+	var p packer
+	manager := connectionManager(&p, routing.HTTPSListener, f)
+	listener := newListener(routing.HTTPSListener, f.HTTPS)
+	listener.ListenerFilters = []*listenerv3.ListenerFilter{{
+		Name: "tls_inspector",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
+			TypedConfig: p.pack(&tlsinspectorv3.TlsInspector{}),
+		},
+	}}
+	for _, chain := range chains {
+		listener.FilterChains = append(listener.FilterChains, filterChain(&p, f, chain, manager))
+	}
+	for _, s := range passed {
+		listener.FilterChains = append(listener.FilterChains, passedChain(&p, f, s))
+	}
+	return listener, p.err
+}
+
+// passedChain passes the TLS connections for the names of a service on.
+func passedChain(p *packer, f *routing.Fleet, s routing.Service) *listenerv3.FilterChain {
+	chain := serviceChain(p, f, "passthrough", s)
+	chain.FilterChainMatch.ServerNames = s.Names
+	return chain
+}
+
+func filterChain(p *packer, f *routing.Fleet, chain routing.TLSChain, manager *listenerv3.Filter) *listenerv3.FilterChain {
+	built := &listenerv3.FilterChain{
+		Name:                          chain.Name,
+		Filters:                       []*listenerv3.Filter{manager},
+		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
+		TransportSocket: &corev3.TransportSocket{
+			Name:       "tls",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.Secret))},
+		},
+	}
+	if len(chain.ServerNames) > 0 {
+		built.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: chain.ServerNames}
+	}
+	return built
+}
+
+// HTTPSResource makes the https listener, in both forms if certificates are on
+// demand.
+func HTTPSResource(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (xds.Resource, error) {
+	key := xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
+	msg, err := HTTPSListener(f, chains, passed)
+	if err != nil {
+		return xds.Resource{}, err
+	}
+	resource, err := Resource(key, msg)
+	if err != nil || !f.CertificatesOnDemand {
+		return resource, err
+	}
+	if msg, err = HTTPSListenerOnDemand(f, chains, passed); err != nil {
+		return xds.Resource{}, err
+	}
+	onDemand, err := Resource(key, msg)
+	return onDemand.OrWithout(onDemandSelector, resource), err
+}

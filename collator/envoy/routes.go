@@ -1,0 +1,196 @@
+package envoy
+
+import (
+	"regexp"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+	"relay/internal/hostname"
+	"relay/sources"
+)
+
+// strictTransport is what marathon-lb says: half a year.
+const strictTransport = "max-age=15768000"
+
+// ruleRoutes returns the routes of a rule, in order. What differs between HTTP and
+// HTTPS is a route of its own for plain HTTP, before the one for both.
+func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*routev3.Route {
+	p.fail(checkHandling(r.HTTP))
+	var routes []*routev3.Route
+	secure := b.HasHTTPS()
+	switch {
+	case r.Redirect && secure:
+		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.redirect()})
+	case r.HTTP.Closed:
+	case r.HTTP.HSTS && secure:
+		routes = append(routes, b.handle(p, domain, r, true)...)
+	}
+	if r.HTTP.Closed {
+		return append(routes, forbidden(r.Path))
+	}
+	general := b.handle(p, domain, r, false)
+	if r.HTTP.HSTS && secure {
+		for _, route := range general {
+			// The app may say it in its own way.
+			route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd,
+				headerOption("strict-transport-security", strictTransport, corev3.HeaderValueOption_ADD_IF_ABSENT))
+		}
+	}
+	return append(routes, general...)
+}
+
+// handle returns the routes that let requests in.
+func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain bool) []*routev3.Route {
+	var routes []*routev3.Route
+	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
+		m := match(r.Path, plain)
+		m.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
+		routes = append(routes, &routev3.Route{Match: m, Action: &routev3.Route_Redirect{Redirect: &routev3.RedirectAction{
+			PathRewriteSpecifier: &routev3.RedirectAction_PathRedirect{PathRedirect: r.HTTP.RootRedirect},
+			ResponseCode:         routev3.RedirectAction_MOVED_PERMANENTLY,
+			StripQuery:           true,
+		}}})
+	}
+	routes = append(routes, &routev3.Route{Match: match(r.Path, plain), Action: b.forward(domain, r)})
+	for _, route := range routes {
+		route.TypedPerFilterConfig = routeFilters(p, r.HTTP)
+		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
+		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
+		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
+		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
+	}
+	return routes
+}
+
+// match matches requests by their path, and by having come without TLS if plain.
+func match(path sources.Path, plain bool) *routev3.RouteMatch {
+	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path.Prefix}}
+	if path.IgnoreCase {
+		m.CaseSensitive = wrapperspb.Bool(false)
+	}
+	if plain {
+		// Envoy sets the header itself, whatever the client sent.
+		m.Headers = []*routev3.HeaderMatcher{{
+			Name: forwardedProto,
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "http"},
+			}},
+		}}
+	}
+	return m
+}
+
+// forbidden answers 403.
+func forbidden(path sources.Path) *routev3.Route {
+	page := errorPage("Forbidden", "Access to this application is restricted, and the restriction cannot be checked.")
+	return &routev3.Route{
+		Match: match(path, false),
+		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
+			Status: 403,
+			Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: page}},
+		}},
+		ResponseHeadersToAdd: []*corev3.HeaderValueOption{
+			headerOption("content-type", "text/html; charset=utf-8", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+		},
+	}
+}
+
+// forward sends requests to the clusters of a rule.
+func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Route {
+	action := &routev3.RouteAction{
+		// How long an answer may take is the app's business; silence is ended by
+		// the idle timeout.
+		Timeout:     durationpb.New(0),
+		IdleTimeout: durationpb.New(b.Options.StreamIdleTimeout),
+		RetryPolicy: b.retryPolicy(r.HTTP),
+		HashPolicy:  hashPolicy(r.HTTP.Hash),
+	}
+	if t := r.HTTP.Timeout; t != nil {
+		action.Timeout = durationpb.New(*t)
+	}
+	if t := r.HTTP.IdleTimeout; t != nil {
+		action.IdleTimeout = durationpb.New(*t)
+	}
+	setClusters(action, r.Targets)
+	if r.HTTP.StripPrefix != "" {
+		// As marathon-lb does it: in any case, with or without a slash after it.
+		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
+		if _, wildcard := hostname.CutWildcard(domain); !wildcard {
+			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
+		}
+	}
+	return &routev3.Route_Route{Route: action}
+}
+
+// setClusters names the only cluster, or shares requests between several. If
+// all shares are 0 the first takes everything: none at all is nothing that
+// Envoy knows.
+func setClusters(action *routev3.RouteAction, targets []routing.Target) {
+	var weighted routev3.WeightedCluster
+	var total uint32
+	for _, t := range targets {
+		weighted.Clusters = append(weighted.Clusters, &routev3.WeightedCluster_ClusterWeight{
+			Name: t.Cluster, Weight: wrapperspb.UInt32(t.Weight),
+		})
+		total += t.Weight
+	}
+	if len(targets) == 1 || total == 0 {
+		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: targets[0].Cluster}
+		return
+	}
+	action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: &weighted}
+}
+
+func hashPolicy(h *sources.Hash) []*routev3.RouteAction_HashPolicy {
+	if h == nil {
+		return nil
+	}
+	var policy routev3.RouteAction_HashPolicy
+	header := func(name string) *routev3.RouteAction_HashPolicy_Header_ {
+		return &routev3.RouteAction_HashPolicy_Header_{Header: &routev3.RouteAction_HashPolicy_Header{HeaderName: name}}
+	}
+	switch h.By {
+	case sources.HashHeader:
+		policy.PolicySpecifier = header(h.Name)
+	case sources.HashURI:
+		policy.PolicySpecifier = header(":path")
+	case sources.HashPath:
+		path := header(":path")
+		path.Header.RegexRewrite = substitute(`\?.*`, "")
+		policy.PolicySpecifier = path
+	case sources.HashCookie:
+		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_Cookie_{Cookie: &routev3.RouteAction_HashPolicy_Cookie{Name: h.Name}}
+	case sources.HashQueryParameter:
+		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_QueryParameter_{
+			QueryParameter: &routev3.RouteAction_HashPolicy_QueryParameter{Name: h.Name}}
+	case sources.HashSourceIP:
+		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_ConnectionProperties_{
+			ConnectionProperties: &routev3.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true}}
+	}
+	return []*routev3.RouteAction_HashPolicy{&policy}
+}
+
+func substitute(pattern, with string) *matcherv3.RegexMatchAndSubstitute {
+	return &matcherv3.RegexMatchAndSubstitute{Pattern: &matcherv3.RegexMatcher{Regex: pattern}, Substitution: with}
+}
+
+func headerOptions(headers []sources.Header) []*corev3.HeaderValueOption {
+	var options []*corev3.HeaderValueOption
+	for _, h := range headers {
+		// A value is a format string to Envoy, and no app is to read its
+		// environment that way.
+		options = append(options, headerOption(h.Name, strings.ReplaceAll(h.Value, "%", "%%"),
+			corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+	}
+	return options
+}
+
+func headerOption(name, value string, action corev3.HeaderValueOption_HeaderAppendAction) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}, AppendAction: action}
+}

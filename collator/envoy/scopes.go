@@ -1,0 +1,106 @@
+package envoy
+
+import (
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+	"relay/internal/hostname"
+	"relay/sources"
+	"relay/xds"
+)
+
+const (
+	acmePrefix     = "/.well-known/acme-challenge/"
+	forwardedProto = "x-forwarded-proto"
+)
+
+// scopeBuilder makes the scopes of a fleet.
+type scopeBuilder struct{ *routing.Fleet }
+
+// Scope makes the scope of a domain. Its virtual host takes any host: the
+// scope's key has decided already.
+func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfiguration, error) {
+	var p packer
+	scope := newScope(d.Domain)
+	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
+	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
+	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{scopeBuilder{f}.virtualHost(&p, d)}
+	return scope, p.err
+}
+
+// WildcardsScope makes the scope that tells the hosts filter which wildcard domain
+// a host is under: the longest, by Envoy's rules for virtual hosts. These have no
+// routes.
+func WildcardsScope(zones []string) *routev3.ScopedRouteConfiguration {
+	scope := newScope(routing.WildcardsScope)
+	// The port stays in the header, for the app to see.
+	scope.RouteConfiguration.IgnorePortInHostMatching = true
+	for _, zone := range zones {
+		domain := hostname.Wildcard(zone)
+		scope.RouteConfiguration.VirtualHosts = append(scope.RouteConfiguration.VirtualHosts, &routev3.VirtualHost{
+			Name: domain,
+			// A trailing dot is part of the host that Envoy compares.
+			Domains: []string{domain, domain + "."},
+		})
+	}
+	return scope
+}
+
+func newScope(name string) *routev3.ScopedRouteConfiguration {
+	return &routev3.ScopedRouteConfiguration{
+		Name: name,
+		Key: &routev3.ScopedRouteConfiguration_Key{Fragments: []*routev3.ScopedRouteConfiguration_Key_Fragment{{
+			Type: &routev3.ScopedRouteConfiguration_Key_Fragment_StringKey{StringKey: name},
+		}}},
+		RouteConfiguration: &routev3.RouteConfiguration{
+			Name: name,
+			// Or Envoy rejects all scopes of an update for one unknown cluster.
+			ValidateClusters: wrapperspb.Bool(false),
+		},
+	}
+}
+
+func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
+	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
+	if d.ACMECluster != "" {
+		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
+		vhost.Routes = append(vhost.Routes, &routev3.Route{
+			Match:  match(challenges.Path, true),
+			Action: b.forward(d.Domain, challenges),
+		})
+	}
+	for _, r := range d.Rules {
+		vhost.Routes = append(vhost.Routes, b.ruleRoutes(p, d.Domain, r)...)
+	}
+	return vhost
+}
+
+// NamedByScope returns the clusters and scopes that a scope names, in no order;
+// some more than once.
+func NamedByScope(msg proto.Message) (names []xds.Key) {
+	scope, ok := msg.(*routev3.ScopedRouteConfiguration)
+	if !ok {
+		return nil
+	}
+	for _, vhost := range scope.RouteConfiguration.VirtualHosts {
+		if scope.Name == routing.WildcardsScope {
+			names = append(names, xds.Key{Type: xds.Scope, Name: vhost.Name})
+		}
+		for _, route := range vhost.Routes {
+			action := route.GetRoute()
+			if cluster := action.GetCluster(); cluster != "" {
+				key := xds.Key{Type: xds.Cluster, Name: cluster}
+				if n := len(names); n == 0 || names[n-1] != key {
+					names = append(names, key)
+				}
+			}
+			for _, weighted := range action.GetWeightedClusters().GetClusters() {
+				names = append(names, xds.Key{Type: xds.Cluster, Name: weighted.Name})
+			}
+		}
+	}
+	return names
+}

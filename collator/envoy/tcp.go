@@ -1,0 +1,71 @@
+package envoy
+
+import (
+	"net/netip"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
+	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+)
+
+// TCPListener makes the listener of one TCP service, which shares nothing
+// with any other.
+func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, error) {
+	var p packer
+	name := routing.TCPListener(s.Listen)
+	listener := newListener(name, f.HTTP)
+	address := s.Address
+	if !address.IsValid() {
+		address = f.HTTP.Addr()
+	}
+	listener.Address = socketAddress(netip.AddrPortFrom(address, s.Listen))
+	if s.AcceptProxy {
+		listener.ListenerFilters = []*listenerv3.ListenerFilter{{
+			Name:       "proxy_protocol",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: p.pack(&proxyprotocolv3.ProxyProtocol{})},
+		}}
+	}
+	listener.FilterChains = []*listenerv3.FilterChain{serviceChain(&p, f, name, s)}
+	return listener, p.err
+}
+
+// serviceChain passes connections on. Clients of other networks match no filter
+// chain and are closed at once. The RBAC filter would not do: it decides when
+// the client has sent something, and by then a server that speaks first has
+// been heard.
+func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Service) *listenerv3.FilterChain {
+	p.fail(checkService(s))
+	cluster := s.Cluster()
+	proxy := &tcpproxyv3.TcpProxy{
+		StatPrefix:         statPrefix,
+		ClusterSpecifier:   &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout:        durationpb.New(s.IdleTimeout),
+		MaxConnectAttempts: wrapperspb.UInt32(s.ConnectAttempts),
+	}
+	if s.BySource {
+		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
+	}
+	if f.ClustersOnDemand {
+		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
+	}
+	match := &listenerv3.FilterChainMatch{}
+	for _, network := range s.Networks {
+		match.SourcePrefixRanges = append(match.SourcePrefixRanges, &corev3.CidrRange{
+			AddressPrefix: network.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(network.Bits())),
+		})
+	}
+	return &listenerv3.FilterChain{
+		Name:             "service/" + cluster,
+		FilterChainMatch: match,
+		Filters: []*listenerv3.Filter{{
+			Name:       "tcp_proxy",
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(proxy)},
+		}},
+	}
+}

@@ -1,0 +1,265 @@
+// Package explain says why something is or isn't routed: from the labels of apps to
+// what Envoys are told, and how far each of them has come with it.
+package explain
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"relay/collator"
+	"relay/collator/routing"
+	"relay/internal/hostname"
+	"relay/sources"
+	"relay/xds"
+)
+
+// Explanation is the way from the labels of apps to what Envoys are told, for
+// one domain or app. It is made from the apps when it is asked for: nothing is
+// kept ready, and the loop is not waited for.
+type Explanation struct {
+	// Subject is the domain or app id, as Relay writes it.
+	Subject string `json:"subject"`
+	// Known is false when no app claims the domain, or when there is no such app;
+	// Near then holds domains and apps with names like it.
+	Known bool     `json:"known"`
+	Near  []string `json:"near,omitempty"`
+	// Domains has an entry for each fleet in which an app claims the domain; of an
+	// app, for each of its domains and fleets.
+	Domains []Domain `json:"domains,omitempty"`
+	// Services are the TCP services of the app, or those of the domain or TCP port.
+	Services []Service `json:"services,omitempty"`
+	// Apps are those that claim the domain, or the one app.
+	Apps []App `json:"apps,omitempty"`
+	// Needs are the resources by which this works, by fleet.
+	Needs map[string][]xds.Key `json:"-"`
+	// NotReady says why Envoys are not served everything yet.
+	NotReady []string `json:"notReady,omitempty"`
+	// Fleets are those concerned, with their Envoys.
+	Fleets []Fleet `json:"fleets,omitempty"`
+}
+
+// App is an app and its ports.
+type App struct {
+	ID      string `json:"id"`
+	Version string `json:"version,omitempty"`
+	// Deployment is the name under which the app is routed together with others.
+	Deployment string             `json:"group,omitempty"`
+	Ports      []Port             `json:"ports"`
+	Problems   []collator.Problem `json:"problems,omitempty"`
+}
+
+// Port is a port and its tasks. Fleets and Cluster are empty when no
+// fleet of this Relay takes the port.
+type Port struct {
+	Index   int      `json:"index"`
+	Name    string   `json:"name,omitempty"`
+	Groups  []string `json:"groups,omitempty"`
+	Fleets  []string `json:"fleets,omitempty"`
+	Cluster string   `json:"cluster,omitempty"`
+	Domains []string `json:"domains,omitempty"`
+	// Connections says how Envoy connects to the tasks, where that is special.
+	Connections []string   `json:"connections,omitempty"`
+	Endpoints   []Endpoint `json:"endpoints,omitempty"`
+	Excluded    []Excluded `json:"excluded,omitempty"`
+}
+
+// Endpoint is a task in rotation.
+type Endpoint struct {
+	Address string `json:"address"`
+	Health  string `json:"health"`
+	Task    string `json:"task,omitempty"`
+}
+
+// Excluded is a task that gets no requests, and why.
+type Excluded struct {
+	Task   string `json:"task"`
+	Reason string `json:"reason"`
+}
+
+// explainer explains one moment.
+type explainer struct {
+	collator.Snapshot
+	c *collator.Collator
+}
+
+// Explain explains a domain, the app with the given id, or a TCP port, as
+// "tcp/5432". Of a domain below a wildcard domain it says which of the two answers.
+// It costs a look at every app. The Explanation is without NotReady and Fleets.
+func Explain(c *collator.Collator, subject string) Explanation {
+	return explainer{c.Snapshot(), c}.explain(subject)
+}
+
+func (x explainer) explain(subject string) Explanation {
+	subject = strings.TrimSpace(subject)
+	if app, ok := x.c.App(subject); ok {
+		return x.app(app)
+	}
+	if port, ok := routing.TCPPort(subject); ok {
+		if e := x.port(subject, port); e.Known {
+			return e
+		}
+	}
+	if domain, err := hostname.Domain(subject); err == nil {
+		if e := x.domain(domain); e.Known {
+			return e
+		}
+		subject = domain
+	}
+	if app, ok := x.c.App("/" + strings.Trim(subject, "/")); ok {
+		return x.app(app)
+	}
+	return Explanation{Subject: subject, Near: near(subject, x.names())}
+}
+
+// names returns every domain and app id.
+func (x explainer) names() []string {
+	seen := make(map[string]struct{})
+	for _, app := range x.Routed {
+		for _, port := range app.Ports {
+			for _, domain := range slices.Concat(port.Domains, port.ACMEDomains) {
+				seen[domain] = struct{}{}
+			}
+			if port.TCP != nil && port.TCP.Port != 0 {
+				seen[routing.TCPListener(port.TCP.Port)] = struct{}{}
+			}
+		}
+	}
+	for _, id := range x.IDs {
+		seen[id] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+func (x explainer) domain(domain string) Explanation {
+	e := Explanation{Subject: domain, Needs: make(map[string][]xds.Key)}
+	names := nameSet(domain)
+	claimants := make(map[string]struct{})
+	for _, f := range x.Fleets {
+		on, services := claimsOn(x.Routed, f, names), servicesIn(f, x.Routed)
+		view, claims := x.view(on, f, domain, passes(f, services, on))
+		https := &HTTPS{}
+		if view != nil {
+			https = &view.HTTPS
+		}
+		if f.HasHTTPS() {
+			e.addServices(passThrough(f, services, on, domain, https))
+		}
+		if view == nil {
+			continue
+		}
+		e.Domains = append(e.Domains, *view)
+		e.need(f, *view)
+		for _, claim := range claims {
+			claimants[claim.App] = struct{}{}
+		}
+	}
+	for _, s := range e.Services {
+		claimants[s.App] = struct{}{}
+	}
+	x.addClaimants(&e, claimants)
+	e.Known = len(e.Domains)+len(e.Services) > 0
+	return e
+}
+
+// addClaimants adds the apps behind the names under which they are routed.
+func (x explainer) addClaimants(e *Explanation, claimants map[string]struct{}) {
+	for _, id := range slices.Sorted(maps.Keys(claimants)) {
+		for _, member := range x.Members(id) {
+			if app, ok := x.c.App(member); ok {
+				e.Apps = append(e.Apps, appOf(app))
+			}
+		}
+	}
+}
+
+func (x explainer) app(app collator.AppView) Explanation {
+	e := Explanation{Subject: app.ID, Known: true, Apps: []App{appOf(app)}, Needs: make(map[string][]xds.Key)}
+	var own []string
+	for _, port := range app.Ports {
+		own = slices.Concat(own, port.Domains, port.ACMEDomains)
+	}
+	names := nameSet(own...)
+	// An app may have hundreds of domains, and there are many apps.
+	rivals := slices.DeleteFunc(slices.Clone(x.Routed), func(other *sources.App) bool { return !mentions(other, names) })
+	for _, f := range x.Fleets {
+		on := claimsOn(rivals, f, names)
+		passed := passes(f, servicesIn(f, x.Routed), on)
+		domains := make(map[string]struct{})
+		for _, port := range app.Ports {
+			if !slices.Contains(port.Fleets, f.Name) {
+				continue
+			}
+			e.needCluster(f.Name, port.Cluster)
+			for _, domain := range slices.Concat(port.Domains, port.ACMEDomains) {
+				domains[domain] = struct{}{}
+			}
+		}
+		for _, domain := range slices.Sorted(maps.Keys(domains)) {
+			if view, _ := x.view(on, f, domain, passed); view != nil {
+				e.Domains = append(e.Domains, *view)
+				e.need(f, *view)
+			}
+		}
+	}
+	x.addServicesOf(&e, app.Routed.ID, names)
+	return e
+}
+
+func appOf(app collator.AppView) App {
+	out := App{ID: app.ID, Version: app.Version, Problems: app.Problems, Ports: make([]Port, len(app.Ports))}
+	routed := app.Routed
+	if routed.ID != app.ID {
+		out.Deployment = routed.ID
+	}
+	for i, port := range app.Ports {
+		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, Cluster: port.Cluster, Domains: port.Domains}
+		if i < len(routed.Ports) {
+			p.Groups = routed.Ports[i].Groups
+			p.Connections = connectionWords(routed.Ports[i])
+		}
+		for _, e := range port.Endpoints {
+			p.Endpoints = append(p.Endpoints, Endpoint{e.Address.String(), e.Health.String(), e.Task})
+		}
+		for _, x := range port.Excluded {
+			p.Excluded = append(p.Excluded, Excluded{x.Task, x.Reason})
+		}
+		out.Ports[i] = p
+	}
+	return out
+}
+
+// need notes what a domain needs in the Envoys of a fleet.
+func (e *Explanation) need(f *routing.Fleet, view Domain) {
+	e.add(f.Name, xds.Listener, routing.HTTPListener)
+	e.add(f.Name, xds.Scope, view.Domain)
+	if _, wildcard := hostname.CutWildcard(view.Domain); wildcard {
+		e.add(f.Name, xds.Scope, routing.WildcardsScope)
+	}
+	for _, rule := range view.Rules {
+		if rule.Outcome == Serves {
+			for _, target := range rule.Targets {
+				e.needCluster(f.Name, target.Cluster)
+			}
+		}
+	}
+	if view.ACMECluster != "" {
+		e.needCluster(f.Name, view.ACMECluster)
+	}
+	if used := view.HTTPS.Certificate; used != nil {
+		e.add(f.Name, xds.Listener, routing.HTTPSListener)
+		e.add(f.Name, xds.Secret, used.Secret)
+	}
+}
+
+func (e *Explanation) needCluster(fleet, name string) {
+	e.add(fleet, xds.Cluster, name)
+	e.add(fleet, xds.Endpoint, name)
+}
+
+func (e *Explanation) add(fleet string, t xds.Type, name string) {
+	key := xds.Key{Type: t, Name: name}
+	if !slices.Contains(e.Needs[fleet], key) {
+		e.Needs[fleet] = append(e.Needs[fleet], key)
+	}
+}

@@ -1,0 +1,137 @@
+package explain
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"relay/certs"
+	"relay/collator"
+	"relay/collator/routing"
+	"relay/internal/hostname"
+)
+
+// HTTPS is how a fleet answers a host by HTTPS.
+type HTTPS struct {
+	// Listens is where; empty when the fleet has no https listener.
+	Listens string `json:"listens,omitempty"`
+	// Certificate is the one that clients are shown; nil for none.
+	Certificate *Certificate `json:"certificate,omitempty"`
+	// Others cover the host too, and are not used.
+	Others []Certificate `json:"others,omitempty"`
+	// Notes say what clients will object to.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Certificate is a certificate that could answer for a host.
+type Certificate struct {
+	Source string `json:"source"`
+	Name   string `json:"name"`
+	Secret string `json:"secret"`
+	// ServerName is the name by which it covers the host; empty for the default
+	// certificate, which covers none.
+	ServerName string    `json:"serverName,omitempty"`
+	NotAfter   time.Time `json:"notAfter"`
+	// State is "valid", "expired" or "not valid yet".
+	State  string `json:"state"`
+	Reason string `json:"reason"`
+}
+
+// explainHTTPS says which certificate Envoy picks for a server name: that of
+// the exact name, then that of the longest wildcard, at any depth, then the
+// default one
+// (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
+// passes reports whether the TLS connections for a name go to an app as they are.
+func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPS {
+	if !f.HasHTTPS() {
+		return HTTPS{Notes: []string{"the fleet has no https listener"}}
+	}
+	view := HTTPS{Listens: f.HTTPS.String()}
+	if !known {
+		view.Notes = []string{"certificates have not been read yet"}
+		return view
+	}
+	answers := func(name string) bool { return f.HasName(name) && !passes(name) }
+	for _, name := range hostname.Candidates(host) {
+		for _, c := range all {
+			if !slices.Contains(c.ServerNames, name) {
+				continue
+			}
+			choice := choiceOf(c, name, now)
+			switch {
+			case !f.HasName(name):
+				choice.Reason = "the fleet's server-names do not have " + name
+				view.Others = append(view.Others, choice)
+			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.Yielding, name) && !answers(hostname.WildcardOver(name))):
+				choice.Reason = "it covers " + name
+				view.Certificate = &choice
+			default:
+				view.Others = append(view.Others, choice)
+			}
+		}
+	}
+	if i := slices.IndexFunc(all, func(c collator.CertificateView) bool { return c.Default }); view.Certificate == nil && i >= 0 {
+		choice := choiceOf(all[i], "", now)
+		choice.Reason = "no certificate covers the name: this is the default one"
+		view.Certificate = &choice
+		view.Notes = append(view.Notes, "the certificate does not cover the name: clients will refuse it")
+	}
+	for i := range view.Others {
+		if view.Others[i].Reason != "" {
+			continue
+		}
+		view.Others[i].Reason = otherReason(host, view.Others[i], view.Certificate)
+	}
+	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)
+	if f.TLS.RequiresCertificates() {
+		view.Notes = append(view.Notes, "clients have to show a certificate of an authority in client-ca")
+	}
+	return view
+}
+
+func choiceOf(c collator.CertificateView, name string, now time.Time) Certificate {
+	choice := Certificate{
+		Source: c.Source, Name: c.Name, Secret: c.Secret, ServerName: name, NotAfter: c.NotAfter,
+	}
+	switch (&certs.Certificate{NotBefore: c.NotBefore, NotAfter: c.NotAfter}).ValidAt(now) {
+	case certs.Valid:
+		choice.State = "valid"
+	case certs.Expired:
+		choice.State = "expired"
+	case certs.NotYetValid:
+		choice.State = "not valid yet"
+	}
+	return choice
+}
+
+func otherReason(host string, other Certificate, used *Certificate) string {
+	switch {
+	case used == nil:
+		return "it is not used"
+	case other.ServerName == host && other.State != "valid" && used.State == "valid":
+		return "it is " + other.State
+	case other.ServerName != used.ServerName:
+		return "a more exact name counts first"
+	case other.State != "valid" && used.State == "valid":
+		return "it is " + other.State
+	case other.NotAfter.Before(used.NotAfter):
+		return "the other is valid for longer"
+	}
+	return "of two alike, Vault's counts first, then the lowest fingerprint"
+}
+
+func certificateNotes(host string, used *Certificate) []string {
+	if used == nil {
+		return []string{"no certificate covers the name, and there is no default one: connections are closed"}
+	}
+	var notes []string
+	if used.State != "valid" {
+		notes = append(notes, "the certificate is "+used.State+": clients will refuse it")
+	}
+	if zone, ok := hostname.CutWildcard(used.ServerName); ok && host != used.ServerName {
+		if below := strings.TrimSuffix(strings.TrimPrefix(host, "*."), "."+zone); strings.Contains(below, ".") || strings.HasPrefix(host, "*.") {
+			notes = append(notes, used.ServerName+" covers one level of names only: clients will refuse it")
+		}
+	}
+	return notes
+}

@@ -1,0 +1,96 @@
+package explain
+
+import (
+	"maps"
+	"slices"
+
+	"relay/collator"
+	"relay/xds"
+)
+
+// Fleet is the Envoys of a fleet, and how many resources the subject
+// needs there.
+type Fleet struct {
+	Name   string  `json:"name"`
+	Needs  int     `json:"needs"`
+	Envoys []Envoy `json:"envoys,omitempty"`
+}
+
+// Envoy is how far a connected Envoy has come with these resources.
+type Envoy struct {
+	ID           string    `json:"id"`
+	Version      string    `json:"version,omitempty"`
+	Address      string    `json:"address"`
+	Acknowledged int       `json:"acknowledged"`
+	Waiting      []Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting is a resource that an Envoy has not acknowledged.
+type Waiting struct {
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	State string `json:"state"`
+	// Rejected says more of what was rejected.
+	Rejected *xds.StaleResource `json:"rejected,omitempty"`
+}
+
+// notYet is the state of what is on demand and nobody has needed.
+const notYet = "loaded when a request needs it"
+
+// Streams knows how far Envoys have come: an xds.Server.
+type Streams interface {
+	Progress(fleet string, keys []xds.Key) []xds.EnvoyProgress
+}
+
+// Explainer explains what a running Relay does.
+type Explainer struct {
+	Collator *collator.Collator
+	Streams  Streams
+	// NotReady says why Envoys are not served everything yet.
+	NotReady func() []string
+}
+
+// Explain is the function of that name, with how far each Envoy has come.
+func (x Explainer) Explain(subject string) Explanation {
+	now := explainer{x.Collator.Snapshot(), x.Collator}
+	e := now.explain(subject)
+	e.NotReady = x.NotReady()
+	lazy := make(map[string][]xds.Type) // what is on demand, by fleet
+	for _, f := range now.Fleets {
+		if f.ClustersOnDemand {
+			lazy[f.Name] = append(lazy[f.Name], xds.Cluster, xds.Endpoint)
+		}
+		if f.CertificatesOnDemand {
+			lazy[f.Name] = append(lazy[f.Name], xds.Secret)
+		}
+	}
+	for _, fleet := range slices.Sorted(maps.Keys(e.Needs)) {
+		needs := e.Needs[fleet]
+		view := Fleet{Name: fleet, Needs: len(needs)}
+		for _, p := range x.Streams.Progress(fleet, needs) {
+			view.Envoys = append(view.Envoys, envoyOf(p, needs, lazy[fleet]))
+		}
+		e.Fleets = append(e.Fleets, view)
+	}
+	return e
+}
+
+func envoyOf(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) Envoy {
+	envoy := Envoy{ID: p.NodeID, Version: p.Version, Address: p.Address}
+	for i, resource := range p.Resources {
+		state := resource.Progress
+		if state == xds.Acknowledged {
+			envoy.Acknowledged++
+			continue
+		}
+		need := Waiting{Type: needs[i].Type.String(), Name: needs[i].Name, State: string(state)}
+		if state == xds.NotAsked && slices.Contains(lazy, needs[i].Type) {
+			need.State = notYet
+		}
+		if state == xds.Rejected || state == xds.Quarantined {
+			need.Rejected = &p.Resources[i].Stale
+		}
+		envoy.Waiting = append(envoy.Waiting, need)
+	}
+	return envoy
+}

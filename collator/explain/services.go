@@ -1,0 +1,210 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"relay/collator"
+	"relay/collator/routing"
+	"relay/internal/hostname"
+	"relay/sources"
+	"relay/xds"
+)
+
+// Service is what an app port gets by TCP: a port that Envoy opens, or the
+// TLS connections to the https listener that ask for a name.
+type Service struct {
+	Fleet string `json:"fleet"`
+	App   string `json:"app"`
+	Port  int    `json:"port"`
+	// Listener is the resource, and Address what it binds.
+	Listener string `json:"listener"`
+	Address  string `json:"address"`
+	// ServerName is the name whose TLS is passed through; empty for a port.
+	ServerName string   `json:"serverName,omitempty"`
+	Outcome    Outcome  `json:"outcome"`
+	Reason     string   `json:"reason"`
+	Cluster    string   `json:"cluster"`
+	Handling   []string `json:"handling,omitempty"`
+}
+
+// servicesIn returns all TCP services of a fleet.
+func servicesIn(f *routing.Fleet, apps []*sources.App) routing.ServiceIndex {
+	x := routing.NewServiceIndex()
+	for _, app := range apps {
+		if !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.TCP != nil }) {
+			continue
+		}
+		services, _ := f.ServicesOf(app.ID, app)
+		for _, s := range services {
+			x.Add(s)
+		}
+	}
+	return x
+}
+
+// onPort returns who wants a TCP port.
+func onPort(f *routing.Fleet, x routing.ServiceIndex, port uint16) []Service {
+	return serviceViews(f, x.Ports[port], func(s routing.Service) Service {
+		address := s.Address
+		if !address.IsValid() {
+			address = f.HTTP.Addr()
+		}
+		return Service{Listener: routing.TCPListener(port), Address: netip.AddrPortFrom(address, port).String()}
+	})
+}
+
+// onName returns who wants the TLS connections for a name, of which there are the
+// claims given.
+func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, name string) []Service {
+	where := func(routing.Service) Service {
+		return Service{Listener: routing.HTTPSListener, Address: f.HTTPS.String(), ServerName: name}
+	}
+	lose := func(views []Service, reason string) {
+		for i := range views {
+			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, reason, nil
+		}
+	}
+	var wanting []routing.Service
+	var refused []Service
+	for _, s := range x.Names[name] {
+		if err := collator.RefusedService(f, s); err != nil {
+			one := serviceViews(f, []routing.Service{s}, where)
+			lose(one, "it is left out of the listener: "+err.Error())
+			refused = append(refused, one...)
+			continue
+		}
+		wanting = append(wanting, s)
+	}
+	views := serviceViews(f, wanting, where)
+	if len(wanting) > 0 {
+		if holder, held := routing.HTTPHolder(claims, wanting[0]); held {
+			lose(views, routing.HeldReason(holder))
+		}
+	}
+	return append(views, refused...)
+}
+
+// passes returns what tells whether the TLS connections for a name go to an app as
+// they are.
+func passes(f *routing.Fleet, x routing.ServiceIndex, on map[string][]routing.Claim) func(name string) bool {
+	return func(name string) bool {
+		views := onName(f, x, on[name], name)
+		return len(views) > 0 && views[0].Outcome == Serves
+	}
+}
+
+func serviceViews(f *routing.Fleet, wanting []routing.Service, where func(routing.Service) Service) []Service {
+	views := make([]Service, len(wanting))
+	for i, s := range wanting {
+		v := where(s)
+		v.Fleet, v.App, v.Port, v.Cluster = f.Name, s.App, s.Port, s.Cluster()
+		switch {
+		case i > 0:
+			v.Outcome, v.Reason = Loses, wanting[0].String()+" has it (the lowest app id wins, then the lowest port)"
+		case s.Closed:
+			v.Outcome, v.Reason = Loses, "a restriction was asked for that cannot be kept: it is not opened, and keeps its place"
+		case len(wanting) > 1:
+			v.Outcome, v.Reason = Serves, "it has the lowest app id, then the lowest port, of those that want it"
+		default:
+			v.Outcome, v.Reason = Serves, "no other port wants it"
+		}
+		if v.Outcome == Serves {
+			v.Handling = serviceWords(s)
+		}
+		views[i] = v
+	}
+	return views
+}
+
+func serviceWords(s routing.Service) []string {
+	var words []string
+	if s.AcceptProxy {
+		words = append(words, "connections begin with the PROXY protocol's header")
+	}
+	if len(s.Networks) > 0 {
+		words = append(words, fmt.Sprintf("only clients from %s are let in, all others are closed at once", joinNetworks(s.Networks)))
+	}
+	if s.BySource {
+		words = append(words, "the instance is picked by the client's address")
+	}
+	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.IdleTimeout))
+}
+
+// addServicesOf adds the services that want a port of the app that is routed under a
+// name, or one of its names.
+func (x explainer) addServicesOf(e *Explanation, routed string, names map[string]struct{}) {
+	for _, f := range x.Fleets {
+		all, on := servicesIn(f, x.Routed), claimsOn(x.Routed, f, names)
+		for _, app := range x.Routed {
+			if app.ID != routed {
+				continue
+			}
+			services, _ := f.ServicesOf(routed, app)
+			for _, s := range services {
+				if s.Listen != 0 {
+					e.addServices(onPort(f, all, s.Listen))
+				}
+				for _, name := range s.Names {
+					e.addServices(onName(f, all, on[name], name))
+				}
+			}
+		}
+	}
+}
+
+// port explains a TCP port, of which the subject is the listener's name.
+func (x explainer) port(subject string, port uint16) Explanation {
+	e := Explanation{Subject: subject, Needs: make(map[string][]xds.Key)}
+	claimants := make(map[string]struct{})
+	for _, f := range x.Fleets {
+		e.addServices(onPort(f, servicesIn(f, x.Routed), port))
+	}
+	for _, s := range e.Services {
+		claimants[s.App] = struct{}{}
+	}
+	e.Known = len(e.Services) > 0
+	x.addClaimants(&e, claimants)
+	return e
+}
+
+func (e *Explanation) addServices(views []Service) {
+	for _, v := range views {
+		if slices.ContainsFunc(e.Services, func(o Service) bool {
+			return cmp.Or(cmp.Compare(o.Fleet, v.Fleet), cmp.Compare(o.Listener, v.Listener), cmp.Compare(o.ServerName, v.ServerName),
+				cmp.Compare(o.App, v.App), cmp.Compare(o.Port, v.Port)) == 0
+		}) {
+			continue
+		}
+		e.Services = append(e.Services, v)
+		if v.Outcome == Serves {
+			e.add(v.Fleet, xds.Listener, v.Listener)
+			e.needCluster(v.Fleet, v.Cluster)
+		}
+	}
+}
+
+// passThrough finds the service that gets the TLS connections for a host before
+// any certificate is looked at: by the same name, or a more exact one. With it come
+// those that want the host under a more exact name, and do not get it.
+func passThrough(f *routing.Fleet, x routing.ServiceIndex, on map[string][]routing.Claim, host string, https *HTTPS) []Service {
+	var losing []Service
+	for _, name := range hostname.Candidates(host) {
+		views := onName(f, x, on[name], name)
+		if len(views) > 0 && views[0].Outcome == Serves {
+			if used := https.Certificate; used != nil {
+				used.Reason = "TLS is passed through to the app"
+				https.Others, https.Certificate = slices.Insert(https.Others, 0, *used), nil
+			}
+			https.Notes = []string{fmt.Sprintf("TLS for %s is passed through to port %d of %s, which has the certificate", name, views[0].Port, views[0].App)}
+			return append(losing, views...)
+		}
+		losing = append(losing, views...)
+		if https.Certificate != nil && https.Certificate.ServerName == name {
+			break
+		}
+	}
+	return losing
+}

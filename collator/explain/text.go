@@ -1,0 +1,225 @@
+package explain
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"relay/xds"
+)
+
+// writer writes an explanation for people.
+type writer struct{ w io.Writer }
+
+func (x writer) line(format string, args ...any) { fmt.Fprintf(x.w, format+"\n", args...) }
+
+// detail writes a line with a title of its own column.
+func (x writer) detail(title, format string, args ...any) {
+	x.line("  %-12s "+format, append([]any{title}, args...)...)
+}
+
+// WriteText writes the whole explanation, as people read it.
+func (e Explanation) WriteText(w io.Writer) {
+	x := writer{w}
+	for _, reason := range e.NotReady {
+		x.line("Envoys are not served everything yet: %s", reason)
+	}
+	if !e.Known {
+		x.line("%s: no fleet of this Relay has such a domain or TCP port, and no app has this id", e.Subject)
+		if len(e.Near) > 0 {
+			x.line("near it: %s", strings.Join(e.Near, ", "))
+		}
+		return
+	}
+	x.line("%s", e.Subject)
+	for _, d := range e.Domains {
+		x.line("")
+		x.domain(d)
+	}
+	if len(e.Services) > 0 {
+		x.line("")
+		x.line("TCP services")
+	}
+	for _, service := range e.Services {
+		x.service(service)
+	}
+	for _, app := range e.Apps {
+		x.line("")
+		x.app(app)
+	}
+	for _, fleet := range e.Fleets {
+		x.line("")
+		x.fleet(fleet)
+	}
+}
+
+func (x writer) domain(d Domain) {
+	answered := d.Domain
+	if d.Domain != d.Host {
+		answered = d.Host + " by " + d.Domain
+	}
+	x.line("%s in fleet %s", answered, d.Fleet)
+	x.detail("scope", "%s", d.Domain)
+	for _, r := range d.Rules {
+		x.rule(r)
+	}
+	if d.ACMECluster != "" {
+		x.detail("ACME", "challenges by plain HTTP go to cluster %s, before all else", d.ACMECluster)
+	}
+	x.https(d.HTTPS)
+	for _, note := range d.Notes {
+		x.detail("note", "%s", note)
+	}
+}
+
+func (x writer) rule(r Rule) {
+	path := r.Path + "*"
+	if r.IgnoreCase {
+		path += " in any case"
+	}
+	claim := fmt.Sprintf("%s for port %d of %s, weight %d", path, r.Port, r.App, r.Order)
+	if r.Outcome == Loses {
+		x.detail("loses", "%s", claim)
+		x.detail("", "%s", r.Reason)
+		return
+	}
+	x.detail("serves", "%s: %s", claim, r.Reason)
+	for _, t := range r.Targets {
+		share := ""
+		if len(r.Targets) > 1 {
+			share = fmt.Sprintf(", share %d", t.Weight)
+		}
+		x.detail("", "to cluster %s%s", t.Cluster, share)
+	}
+	for _, words := range r.Handling {
+		x.detail("", "%s", words)
+	}
+}
+
+func (x writer) https(h HTTPS) {
+	if used := h.Certificate; used != nil {
+		x.detail("HTTPS", "on %s: %s", h.Listens, certificateText(*used))
+	}
+	for _, other := range h.Others {
+		x.detail("not used", "%s", certificateText(other))
+	}
+	for _, note := range h.Notes {
+		x.detail("HTTPS", "%s", note)
+	}
+}
+
+func (x writer) service(s Service) {
+	what := s.Listener + " on " + s.Address
+	if s.ServerName != "" {
+		what += ", TLS for " + s.ServerName + " passed through,"
+	}
+	x.detail(string(s.Outcome), "%s in fleet %s, for port %d of %s: %s", what, s.Fleet, s.Port, s.App, s.Reason)
+	if s.Outcome == Serves {
+		x.detail("", "to cluster %s", s.Cluster)
+	}
+	for _, words := range s.Handling {
+		x.detail("", "%s", words)
+	}
+}
+
+func certificateText(c Certificate) string {
+	name := "default"
+	if c.ServerName != "" {
+		name = c.ServerName
+	}
+	return fmt.Sprintf("certificate %s for %s, %s, until %s: %s", c.Secret, name, c.State, c.NotAfter.UTC().Format("2006-01-02"), c.Reason)
+}
+
+func (x writer) app(app App) {
+	version := ""
+	if app.Version != "" {
+		version = ", version " + app.Version
+	}
+	x.line("app %s%s", app.ID, version)
+	if app.Deployment != "" {
+		x.detail("group", "one of %s, whose oldest app's labels count", app.Deployment)
+	}
+	if len(app.Ports) == 0 {
+		x.detail("ports", "none: nothing of it can be routed")
+	}
+	for _, port := range app.Ports {
+		x.port(port)
+	}
+	for _, p := range app.Problems {
+		fleet := ""
+		if p.Fleet != "" {
+			fleet = "fleet " + p.Fleet + ", "
+		}
+		subject := ""
+		if p.Subject != "" {
+			subject = p.Subject + ": "
+		}
+		x.detail("problem", "%s%s%s", fleet, subject, p.Reason)
+	}
+}
+
+func (x writer) port(p Port) {
+	title := fmt.Sprintf("port %d", p.Index)
+	if p.Name != "" {
+		title += " " + p.Name
+	}
+	switch {
+	case p.Cluster == "" && len(p.Groups) == 0:
+		x.detail(title, "in no group: no fleet serves it (HAPROXY_GROUP)")
+	case p.Cluster == "":
+		x.detail(title, "in the groups %s: none is a fleet of this Relay", strings.Join(p.Groups, ", "))
+	default:
+		x.detail(title, "in fleet %s, cluster %s", strings.Join(p.Fleets, ", "), p.Cluster)
+	}
+	if len(p.Domains) > 0 {
+		x.detail("", "domains %s", strings.Join(p.Domains, ", "))
+	}
+	for _, words := range p.Connections {
+		x.detail("", "%s", words)
+	}
+	if len(p.Endpoints) == 0 && p.Cluster != "" {
+		x.detail("", "no task is in rotation: requests get 503, TCP connections are closed")
+	}
+	for _, e := range p.Endpoints {
+		x.detail("", "%s %s, task %s", e.Address, e.Health, e.Task)
+	}
+	for _, excluded := range p.Excluded {
+		x.detail("", "left out: task %s: %s", excluded.Task, excluded.Reason)
+	}
+}
+
+func (x writer) fleet(f Fleet) {
+	x.line("Envoys of fleet %s", f.Name)
+	if len(f.Envoys) == 0 {
+		x.detail("none", "no Envoy of this fleet is connected to this Relay")
+	}
+	for _, envoy := range f.Envoys {
+		version := ""
+		if envoy.Version != "" {
+			version = "Envoy " + envoy.Version + ", "
+		}
+		x.line("  %s (%sfrom %s) has acknowledged %d of %d resources", envoy.ID, version, envoy.Address, envoy.Acknowledged, f.Needs)
+		for _, need := range envoy.Waiting {
+			x.detail("", "%s %s: %s", need.Type, need.Name, need.State)
+			if need.Rejected != nil {
+				x.detail("", "%s", rejectedText(*need.Rejected))
+			}
+		}
+	}
+}
+
+// rejectedText says what an Envoy has in place of what was rejected, and why.
+func rejectedText(stale xds.StaleResource) string {
+	has := "it has none"
+	if stale.HasOlder {
+		has = "an older version serves"
+	}
+	retry := ""
+	if !stale.Retry.IsZero() {
+		retry = ", tried again at " + stamp(stale.Retry)
+	}
+	return fmt.Sprintf("rejected by %s since %s, %s%s: %s", stale.By, stamp(stale.Since), has, retry, stale.Message)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,0 +1,161 @@
+package explain
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"relay/collator/routing"
+	"relay/sources"
+)
+
+// handlingWords says what happens to the requests of a rule, where that is not
+// the default. Values of headers are left out: they may be secrets.
+func handlingWords(f *routing.Fleet, r routing.Rule) []string {
+	var words []string
+	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	h := r.HTTP
+	switch {
+	case r.Redirect && f.HasHTTPS():
+		say("plain HTTP is redirected to HTTPS (301)")
+	case r.Redirect:
+		say("a redirect to HTTPS is asked for, but the fleet has no https listener: plain HTTP is served")
+	}
+	if h.Closed {
+		say("every request gets 403: a restriction was asked for that cannot be kept")
+		return words
+	}
+	if h.BasicAuth != nil {
+		say("a password is asked for (user %s)", h.BasicAuth.User)
+	}
+	if len(h.AllowedNetworks) > 0 {
+		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
+	}
+	if h.HSTS && f.HasHTTPS() {
+		say("HTTPS answers carry Strict-Transport-Security")
+	}
+	if h.RootRedirect != "" {
+		say("/ itself is redirected to %s (301)", h.RootRedirect)
+	}
+	if h.StripPrefix != "" {
+		say("%s is taken off the path that the app sees", h.StripPrefix)
+	}
+	if h.LocationPrefix != "" {
+		say("%s is put before the path of Location headers", h.LocationPrefix)
+	}
+	if h.Sticky {
+		say("clients stay with their instance, by the cookie mesosphere_server_id")
+	}
+	if h.Hash != nil {
+		say("the instance is picked by %s", hashWords(*h.Hash))
+	}
+	return append(words, limitWords(h)...)
+}
+
+func joinNetworks(networks []netip.Prefix) string {
+	all := make([]string, len(networks))
+	for i, network := range networks {
+		all[i] = network.String()
+	}
+	return strings.Join(all, ", ")
+}
+
+func limitWords(h sources.HTTP) []string {
+	var words []string
+	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	if h.Timeout != nil {
+		say("answers may take %s (0s: for ever)", *h.Timeout)
+	}
+	if h.IdleTimeout != nil {
+		say("requests on which nothing moves end after %s (0s: never)", *h.IdleTimeout)
+	}
+	if h.NumRetries != nil {
+		say("up to %d retries", *h.NumRetries)
+	}
+	if len(h.RetryOn) > 0 {
+		say("retries on %s", strings.Join(h.RetryOn, ", "))
+	}
+	for _, edits := range []struct {
+		what string
+		sources.HeaderEdits
+	}{{"requests", h.RequestHeaders}, {"responses", h.ResponseHeaders}} {
+		if len(edits.Add) > 0 {
+			names := make([]string, len(edits.Add))
+			for i, header := range edits.Add {
+				names[i] = header.Name
+			}
+			say("%s get the headers %s", edits.what, strings.Join(names, ", "))
+		}
+		if len(edits.Remove) > 0 {
+			say("%s lose the headers %s", edits.what, strings.Join(edits.Remove, ", "))
+		}
+	}
+	return words
+}
+
+func hashWords(h sources.Hash) string {
+	switch h.By {
+	case sources.HashHeader:
+		return "the header " + h.Name
+	case sources.HashCookie:
+		return "the cookie " + h.Name
+	case sources.HashQueryParameter:
+		return "the query parameter " + h.Name
+	case sources.HashSourceIP:
+		return "the client's address"
+	case sources.HashPath:
+		return "the path"
+	}
+	return "the path and query"
+}
+
+var balanceWords = map[sources.Balance]string{
+	sources.BalanceRoundRobin:   "instances take turns",
+	sources.BalanceLeastRequest: "the instance with the fewest requests is picked",
+	sources.BalanceRandom:       "instances are picked at random",
+}
+
+// connectionWords says how Envoy connects to instances, where that is not the
+// default.
+func connectionWords(port sources.Port) []string {
+	var words []string
+	switch {
+	case routing.IsTCP(port):
+		words = append(words, "TCP mode: connections are passed on as they are")
+	case port.TCP != nil:
+		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
+	}
+	u := port.Upstream
+	if u == nil {
+		return words
+	}
+	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
+	if w := balanceWords[u.Balance]; w != "" {
+		say("%s", w)
+	}
+	if u.TLS != nil {
+		verified := "without a look at its certificate"
+		if u.TLS.Verify {
+			verified = "and its certificate is verified"
+		}
+		say("by TLS, %s", verified)
+	}
+	if u.HTTP2 {
+		say("by HTTP/2")
+	}
+	if u.ProxyProtocol != 0 {
+		say("with the header of the PROXY protocol, version %d", u.ProxyProtocol)
+	}
+	if u.ConnectTimeout != 0 {
+		say("connecting may take %s", u.ConnectTimeout)
+	}
+	for _, limit := range []struct {
+		n    uint32
+		what string
+	}{{u.MaxConnections, "connections"}, {u.MaxPendingRequests, "waiting requests"}, {u.MaxRequests, "requests at a time"}} {
+		if limit.n != 0 {
+			say("at most %d %s from each Envoy", limit.n, limit.what)
+		}
+	}
+	return words
+}

@@ -1,0 +1,25 @@
+package collator
+
+import "relay/collator/collatortest"
+
+// What these tests have of collatortest, by short names.
+var (
+	testFleet, testTime, testCA        = collatortest.Fleet, collatortest.Time, collatortest.CA
+	webApp, serviceApp, member         = collatortest.App, collatortest.ServiceApp, collatortest.Member
+	changed, set, withHTTP             = collatortest.Changed, collatortest.Set, collatortest.WithHTTP
+	passed, redirected                 = collatortest.Passthrough, collatortest.Redirected
+	endpoints, certificate             = collatortest.Endpoints, collatortest.Certificate
+	newRecorder, newWorld, someDomains = collatortest.NewRecorder, collatortest.NewWorld, collatortest.Domains
+)
+
+type (
+	recorder = collatortest.Recorder
+	discard  = collatortest.Discard
+	world    = collatortest.World
+)
+
+// step lets some sources say something, then runs a round.
+func step(w world, c *Collator) {
+	w.Say(c)
+	c.round()
+}

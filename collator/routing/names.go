@@ -1,0 +1,82 @@
+package routing
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"relay/certs"
+)
+
+// AppPort is a port of an app, by its index.
+type AppPort struct {
+	App  string
+	Port int
+}
+
+func (p AppPort) String() string { return fmt.Sprintf("port %d of %s", p.Port, p.App) }
+
+// Compare orders ports by app id, then by index.
+func (p AppPort) Compare(other AppPort) int {
+	return cmp.Or(cmp.Compare(p.App, other.App), cmp.Compare(p.Port, other.Port))
+}
+
+// Cluster is the name of the cluster of the port.
+func (p AppPort) Cluster() string { return ClusterName(p.App, p.Port) }
+
+// ClusterName is the name of an app port in Envoy. It stays the same over
+// releases and scaling, so that those are endpoint updates only.
+func ClusterName(app string, port int) string { return app + "_" + strconv.Itoa(port) }
+
+// SplitClusterName is the reverse of clusterName.
+func SplitClusterName(name string) (app string, port int) {
+	i := strings.LastIndexByte(name, '_')
+	port, err := strconv.Atoi(name[i+1:])
+	if i < 0 || err != nil {
+		return name, -1
+	}
+	return name[:i], port
+}
+
+// The listeners.
+const (
+	HTTPListener  = "http"
+	HTTPSListener = "https"
+	// tcpPrefix begins the names of the listeners of TCP services.
+	tcpPrefix = "tcp/"
+)
+
+// TCPListener is the name of the listener that opens a TCP port.
+func TCPListener(port uint16) string { return tcpPrefix + strconv.Itoa(int(port)) }
+
+// TCPPort returns the port of a TCPListener.
+func TCPPort(listener string) (port uint16, ok bool) {
+	text, ok := strings.CutPrefix(listener, tcpPrefix)
+	n, err := strconv.ParseUint(text, 10, 16)
+	return uint16(n), ok && err == nil
+}
+
+const (
+	// HostsFilter is the extension configuration that finds the scope of hosts that
+	// are not themselves the key of one.
+	HostsFilter = "hosts"
+	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
+	// No domain is called so; and "*" alone would mean everything by xDS.
+	WildcardsScope = "*.*"
+)
+
+// SecretName is the name of the secret of a certificate. It is stable over
+// renewals: a renewal is a new secret of the same name, and the listener that
+// names it stays as it is.
+func SecretName(c *certs.Certificate) string { return c.Source + "/" + c.Name }
+
+// The secrets of a fleet that are no certificates. Their names have the slash that
+// no server name has: with certificates on demand Envoy asks for what a client
+// names. No source of certificates is called "fleet".
+const (
+	// ClientCASecret has the authorities of clients.
+	ClientCASecret = "fleet/client-ca"
+	// TicketKeysSecret has the keys of session tickets.
+	TicketKeysSecret = "fleet/session-ticket-keys"
+)

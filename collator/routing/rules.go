@@ -1,0 +1,149 @@
+package routing
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"relay/sources"
+)
+
+// Rule is what happens to the requests of a domain whose path has a prefix.
+type Rule struct {
+	Path     sources.Path
+	Redirect bool // plain HTTP to HTTPS
+	// HTTP is how requests are handled, by the first claim's word.
+	HTTP    sources.HTTP
+	Targets []Target
+	// Claim and order are of the first claim.
+	Claim Claim
+	Order int
+}
+
+// MaxWeight is the largest share of requests: Envoy adds them up in 32 bits.
+const MaxWeight = 10_000
+
+// Target is a cluster and its share of a rule's requests.
+type Target struct {
+	Cluster string
+	Weight  uint32
+}
+
+// Loss is a rule that no request reaches, because of another.
+type Loss struct{ Rule, To Rule }
+
+// RulesOf returns what becomes of the requests of a domain, in the order in which
+// rules are tried: that of the largest order first, then the lowest app id, then the
+// lowest port, whatever the health of the apps, so that every replica decides
+// alike. A rule that no request could reach is a loss instead.
+func RulesOf(claims []Claim) (rules []Rule, losses []Loss) {
+	seen := prefixes{exact: make(map[string]int), folded: make(map[string]int)}
+	for _, c := range Candidates(claims) {
+		i, covered := seen.covering(c.Path)
+		switch {
+		case !covered:
+			seen.add(c.Path, len(rules))
+			rules = append(rules, c)
+		case rules[i].Path == c.Path && rules[i].shares(c):
+			rules[i].Targets = append(rules[i].Targets, c.Targets...)
+		case CompareClaims(rules[i].Claim, c.Claim) != 0:
+			losses = append(losses, Loss{c, rules[i]})
+		}
+	}
+	return rules, losses
+}
+
+// Candidates returns one rule for each path of each claim, in order.
+func Candidates(claims []Claim) []Rule {
+	var all []Rule
+	for _, c := range claims {
+		if !c.Route {
+			continue
+		}
+		r := Rule{Claim: c, Redirect: c.Redirect}
+		if c.HTTP != nil {
+			r.HTTP, r.Order = *c.HTTP, c.HTTP.Order
+		}
+		share := uint32(1)
+		if r.HTTP.ClusterWeight != nil {
+			share = min(*r.HTTP.ClusterWeight, MaxWeight)
+		}
+		r.Targets = []Target{{c.Cluster(), share}}
+		paths := r.HTTP.Paths
+		if paths == nil {
+			paths = []sources.Path{{Prefix: "/"}}
+		}
+		for _, path := range paths {
+			one := r
+			one.Path = path
+			one.Targets = slices.Clone(r.Targets)
+			all = append(all, one)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Rule) int { return cmp.Compare(b.Order, a.Order) })
+	return all
+}
+
+// shares reports whether a later claim gets a share of the rule's requests. It
+// must be as restricted: the rule's own restrictions hold for all of them.
+func (r Rule) shares(later Rule) bool {
+	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP)
+}
+
+func (r Rule) wantsShare(later Rule) bool {
+	return r.Order == later.Order && r.HTTP.ClusterWeight != nil && later.HTTP.ClusterWeight != nil
+}
+
+func sameAccess(a, b sources.HTTP) bool {
+	return a.Closed == b.Closed && reflect.DeepEqual(a.BasicAuth, b.BasicAuth) && slices.Equal(a.AllowedNetworks, b.AllowedNetworks)
+}
+
+// String says what is lost, to whom, and why.
+func (l Loss) String() string {
+	what, first := "the domain", l.To.Claim
+	if l.Rule.Path.Prefix != "/" {
+		what = "the path " + l.Rule.Path.Prefix
+	}
+	lost := fmt.Sprintf("port %d does not get %s: port %d of %s has ", l.Rule.Claim.Port, what, first.Port, first.App)
+	switch {
+	case l.To.Path != l.Rule.Path:
+		return lost + l.To.Path.Prefix + ", which takes these requests before (the largest HAPROXY_n_BACKEND_WEIGHT is asked first)"
+	case l.To.Order != l.Rule.Order:
+		return lost + "it (the largest HAPROXY_n_BACKEND_WEIGHT wins)"
+	case l.To.wantsShare(l.Rule):
+		return lost + "it, with another password or other networks, so that they cannot share it"
+	}
+	return lost + "it (the lowest app id wins, then the lowest port)"
+}
+
+// prefixes finds the rule that takes all requests of a path.
+type prefixes struct{ exact, folded map[string]int }
+
+func (p prefixes) add(path sources.Path, rule int) {
+	if path.IgnoreCase {
+		p.folded[strings.ToLower(path.Prefix)] = rule
+	} else {
+		p.exact[path.Prefix] = rule
+	}
+}
+
+// covering returns the first rule whose prefix begins the path.
+func (p prefixes) covering(path sources.Path) (rule int, ok bool) {
+	lower := strings.ToLower(path.Prefix)
+	consider := func(i int, found bool) {
+		if found && (!ok || i < rule) {
+			rule, ok = i, true
+		}
+	}
+	for n := 1; n <= len(path.Prefix); n++ {
+		i, found := p.exact[path.Prefix[:n]]
+		// One that minds the case does not cover one that does not, unless it
+		// has no letters.
+		consider(i, found && (!path.IgnoreCase || strings.ToUpper(lower[:n]) == lower[:n]))
+		i, found = p.folded[lower[:n]]
+		consider(i, found)
+	}
+	return rule, ok
+}

@@ -1,0 +1,112 @@
+package routing
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"relay/sources"
+)
+
+// IsTCP reports whether a port is no HTTP service, whatever the fleet.
+func IsTCP(port sources.Port) bool { return port.TCP != nil && !port.TCP.Implicit }
+
+// Service is an app port that is served by TCP, with all that its listener or
+// filter chain depends on.
+type Service struct {
+	AppPort
+	// Listen is the port that Envoy opens for it; 0 is none.
+	Listen      uint16
+	Address     netip.Addr
+	AcceptProxy bool
+	// Names are the server names by which clients of the https listener ask for
+	// it.
+	Names []string
+	// Closed tells that it keeps its place, and nobody is let in.
+	Closed          bool
+	Networks        []netip.Prefix // that are let in; all when empty
+	BySource        bool
+	IdleTimeout     time.Duration
+	ConnectAttempts uint32
+}
+
+// CompareServices orders services by app id, then by port.
+func CompareServices(a, b Service) int { return a.Compare(b.AppPort) }
+
+// ServicesOf returns what the fleet serves of an app by TCP, and what it does
+// not.
+func (f *Fleet) ServicesOf(id string, app *sources.App) (services []Service, problems []sources.Problem) {
+	for i := range PortCount(app) {
+		port := app.Ports[i]
+		if port.TCP == nil || !f.Routes(id, app, i) || port.TCP.Implicit && f.TCP != TCPAll {
+			continue
+		}
+		s, reasons := f.serviceOf(port)
+		s.AppPort = AppPort{id, i}
+		for _, reason := range reasons {
+			problems = append(problems, sources.Problem{Subject: fmt.Sprintf("port %d", i), Reason: reason})
+		}
+		if s.Listen != 0 || len(s.Names) > 0 {
+			services = append(services, s)
+		}
+	}
+	return services, problems
+}
+
+func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
+	if f.TCP == TCPNone {
+		return s, []string{"is a TCP service, of which the fleet opens none (tcp: off)"}
+	}
+	s = Service{
+		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
+		IdleTimeout: f.Options.StreamIdleTimeout, ConnectAttempts: f.Options.Retries + 1,
+	}
+	if f.reserved(s.Listen) {
+		problems = append(problems, fmt.Sprintf("asks for TCP port %d, which belongs to Envoy or Relay: it is not opened, choose another by HAPROXY_n_PORT (in a YAML file: servicePort)", s.Listen))
+		s.Listen = 0
+	}
+	switch {
+	case !port.TCP.Passthrough:
+	case !f.HasHTTPS():
+		problems = append(problems, "asks for TLS to be passed through, but the fleet has no https listener")
+	default:
+		s.Names = port.Domains
+	}
+	if h := port.HTTP; h != nil {
+		s.Networks = h.AllowedNetworks
+		s.BySource = h.Hash != nil && h.Hash.By == sources.HashSourceIP
+		if h.IdleTimeout != nil {
+			s.IdleTimeout = *h.IdleTimeout
+		}
+		if h.NumRetries != nil {
+			s.ConnectAttempts = *h.NumRetries + 1
+		}
+	}
+	if reason := f.closes(port); reason != "" {
+		s.Closed = true
+		problems = append(problems, "is not opened: "+reason)
+	}
+	return s, problems
+}
+
+// closes says which restriction cannot be kept by TCP.
+func (f *Fleet) closes(port sources.Port) string {
+	u := port.Upstream
+	switch {
+	case port.HTTP != nil && port.HTTP.Closed:
+		return "it would be open to everyone otherwise"
+	case port.HTTP != nil && port.HTTP.BasicAuth != nil:
+		return "nobody can be asked for a password in tcp mode"
+	case f.CannotVerify(port):
+		return "its instances ask for TLS with verification, and the fleet has no authorities to verify them with (--upstream-ca)"
+	case u != nil && u.TLS != nil && u.TLS.Verify && u.TLS.SNI == "":
+		return "its instances ask for TLS with verification, and in tcp mode only RELAY_n_TLS_SNI tells which name to expect"
+	}
+	return ""
+}
+
+// reserved reports whether a port is not for apps.
+func (f *Fleet) reserved(port uint16) bool {
+	return port != 0 && (port == f.HTTP.Port() || port == f.HTTPS.Port() || port == f.HTTPSPublicPort || slices.Contains(f.ReservedPorts, port))
+}

@@ -1,0 +1,85 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"relay/certs/certstest"
+	"relay/xds/envoytest"
+)
+
+// The certificates between Relay and its Envoys are watched like those of
+// domains: both ends of it.
+func TestCertificatesOfThePorts(t *testing.T) {
+	w := newWorld(t)
+	w.marathon.deploy(app("/a", "a.test", 1))
+	w.certs.issue("a.test")
+	client := w.relay.secure()
+	issue := func(left time.Duration) {
+		issued := w.certs.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{
+			NotBefore: time.Now().Add(-60 * 24 * time.Hour), NotAfter: time.Now().Add(left),
+		})
+		replace(t, w.relay.config.XDS.TLS.KeyFile, issued.Key)
+		replace(t, w.relay.config.XDS.TLS.CertFile, certstest.Join(issued.Leaf, issued.Chain))
+	}
+	const port, envoys = `relay_port_certificate_days_to_expiry{port="xds"}`, `relay_xds_client_certificate_days_to_expiry{fleet="external"}`
+	alertsName(t, port, envoys)
+	issue(20 * time.Hour)
+	w.relay.start()
+	w.admin.problem("xds-cert", "expires within 1 days: renew it")
+	if days, ok := w.admin.metric(port); !ok || days < 0.7 || days > 0.84 {
+		t.Errorf("%s is %v, %v; want 20 hours", port, days, ok)
+	}
+	if days, ok := w.admin.metric(envoys); ok {
+		t.Errorf("%s is %v without an Envoy", envoys, days)
+	}
+	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
+	w.envoy.ready()
+	if at := w.admin.streams(1)[0].CertificateExpires; time.Until(at) < time.Hour {
+		t.Errorf("the Envoy's certificate expires at %s", at)
+	}
+	if days, ok := w.admin.metric(envoys); !ok || days < 1 {
+		t.Errorf("%s is %v, %v", envoys, days, ok)
+	}
+
+	// What cannot be used replaces nothing, and is told, once.
+	replace(t, w.relay.config.XDS.TLS.CertFile, []byte("no certificate"))
+	w.admin.problem("xds-cert", "the last good one stays")
+	w.eventually("a line in the log", func() error {
+		if n := strings.Count(w.relay.log.String(), "the last good one stays"); n != 1 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
+	issue(50 * 24 * time.Hour)
+	w.eventually("no problem", func() error {
+		if all := w.admin.problems(); len(all) > 0 {
+			return fmt.Errorf("%+v", all)
+		}
+		return nil
+	})
+	if days, ok := w.admin.metric(port); !ok || days < 49 {
+		t.Errorf("%s is %v, %v; want that of the renewed one", port, days, ok)
+	}
+	if err := os.Remove(w.relay.config.XDS.TLS.KeyFile); err != nil {
+		t.Fatal(err)
+	}
+	w.admin.problem("xds-cert", "no such file")
+}
+
+// alertsName fails the test unless there is an alert for each series.
+func alertsName(t *testing.T, series ...string) {
+	t.Helper()
+	alerts, err := os.ReadFile("../deploy/alerts.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range series {
+		if name, _, _ := strings.Cut(one, "{"); !strings.Contains(string(alerts), name+" <") {
+			t.Errorf("no alert names %s", name)
+		}
+	}
+}

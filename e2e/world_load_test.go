@@ -1,0 +1,73 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load sends requests at a rate until stop is called, which returns how many
+// were sent and what failed.
+type load struct {
+	sent *atomic.Int64
+	stop func() (failures []string)
+}
+
+func (c *clients) load(perSecond int, check func(answer) error, urls ...string) load {
+	c.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	client := c.client(true)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var failures []string
+	var sent atomic.Int64
+	tick := time.NewTicker(time.Second / time.Duration(perSecond))
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			sent.Add(1)
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				a, err := c.get(client, urls[i%len(urls)], "")
+				if err == nil {
+					err = check(a)
+				}
+				if err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					failures = append(failures, fmt.Sprintf("%s: %v", urls[i%len(urls)], err))
+				}
+			}()
+		}
+	}()
+	return load{sent: &sent, stop: func() []string {
+		cancel()
+		wg.Wait()
+		return failures
+	}}
+}
+
+// noFailure ends a load, once it has sent so many requests that it proves
+// something, and fails the test if one failed.
+func (c *clients) noFailure(l load, atLeast int64) {
+	c.t.Helper()
+	eventually(c.t, fmt.Sprintf("%d requests", atLeast), func() error {
+		if n := l.sent.Load(); n < atLeast {
+			return fmt.Errorf("%d were sent", n)
+		}
+		return nil
+	})
+	if failures := l.stop(); len(failures) > 0 {
+		c.t.Errorf("%d of %d requests failed, the first: %s", len(failures), l.sent.Load(), failures[0])
+	}
+}

@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"relay/certs/certstest"
+	"relay/certs/dir"
+	"relay/collator/routing"
+	"relay/internal/logtest"
+	"relay/internal/relay"
+	"relay/sources/marathon"
+	"relay/sources/marathon/marathontest"
+	"relay/xds/envoytest"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		program.remove()
+		os.Exit(status)
+	}))
+}
+
+// onDemand names the choice of that what Envoys load when a request needs it.
+const onDemand = "on-demand"
+
+// patience bounds every wait for something that must happen.
+const patience = 20 * time.Second
+
+// world is the main job on one machine. Each part has what a test does with it.
+type world struct {
+	t        *testing.T
+	marathon *runningMarathon
+	certs    *certificates
+	relay    *runningRelay
+	admin    *adminClient // of relay
+	envoy    *runningEnvoy
+	// Clients of Envoy.
+	clients *clients
+	conns   *connections
+	tls     *tlsClients
+	tcp     *tcpClients
+}
+
+// newWorld starts Marathon; the rest is started by the test.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Parallel()
+	w := &world{t: t, admin: newAdminClient(t), certs: &certificates{t: t, ca: certstest.TestCA(t), dir: t.TempDir()}, tcp: &tcpClients{t: t}}
+	w.clients = &clients{t: t, certs: w.certs, http: freeAddress(t), https: freeAddress(t)}
+	w.conns = &connections{t: t, certs: w.certs, clients: w.clients, tcp: w.tcp}
+	w.tls = &tlsClients{t: t, certs: w.certs, clients: w.clients, tcp: w.tcp}
+	// A task that is told to stop serves on for a while, as Mesos lets it: less
+	// than it does by default, more than a busy machine takes to tell Envoy.
+	w.marathon = &runningMarathon{t: t, Server: marathontest.Start(t, marathontest.Options{KillGrace: time.Second})}
+	// An empty list would have to be confirmed by a second read, seconds later.
+	w.marathon.deploy(app("/seed", "seed.test", 1))
+	w.relay = &runningRelay{t: t, certs: w.certs, admin: w.admin, log: &logtest.Buffer{}, config: relay.Config{
+		Apps: relay.Apps{Marathon: marathon.Config{URLs: []string{w.marathon.URL()}, SyncInterval: time.Hour}, ACME: "/marathon-acme"},
+		Fleets: []relay.Fleet{{Fleet: routing.Fleet{
+			Name: "external", HTTP: netip.MustParseAddrPort(w.clients.http), HTTPS: netip.MustParseAddrPort(w.clients.https), Options: routing.DefaultOptions(),
+		}}},
+		Certificates: relay.Certificates{Dir: dir.Config{Paths: []string{w.certs.dir}}, Grace: time.Hour},
+		XDS:          relay.XDSPort{Address: freeAddress(t)},
+		Admin:        relay.AdminPort{Address: "127.0.0.1:0"},
+	}}
+	w.relay.fleet = &w.relay.config.Fleets[0]
+	w.relay.pollCertificates(time.Hour)
+	w.envoy = &runningEnvoy{t: t, relay: w.relay, admin: w.admin}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("Relay's log:\n%s", w.relay.log)
+		}
+	})
+	return w
+}
+
+func freeAddress(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)) }
+
+// start starts Relay and an Envoy, and waits until Envoy serves.
+func (w *world) start() {
+	w.t.Helper()
+	w.relay.start()
+	w.envoy.start()
+	w.envoy.ready()
+}
+
+// eventually waits until check is content.
+func eventually(t testing.TB, what string, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+func (w *world) eventually(what string, check func() error) {
+	w.t.Helper()
+	eventually(w.t, what, check)
+}

@@ -1,0 +1,68 @@
+package relay
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"relay/admin"
+	"relay/internal/guard"
+	"relay/internal/panics"
+)
+
+// newAdmin builds the admin endpoint.
+func (r *Relay) newAdmin() error {
+	access, err := r.config.Admin.access()
+	if err != nil {
+		return err
+	}
+	refused := promauto.With(r.registry).NewCounterVec(prometheus.CounterOpts{
+		Namespace: "relay", Subsystem: "admin", Name: "refused_total",
+		Help: "Connections and requests that the admin endpoint refused, by reason; the log says whose.",
+	}, []string{"reason"})
+	for _, kind := range guard.Kinds() {
+		refused.WithLabelValues(string(kind))
+	}
+	config := admin.Config{
+		ReloadCertificates: r.reloadCertificates, ReloadApps: r.reloadApps,
+		State: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
+		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
+		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
+	}
+	scheme := "http://"
+	if t := r.adminTLS; t.enabled() {
+		if config.TLS, err = t.listen(); err != nil {
+			return fmt.Errorf("--admin-cert: %w", err)
+		}
+		config.Access.StillGood = func(chains [][]*x509.Certificate) error { return t.stillGood(chains, time.Now()) }
+		scheme = "https://"
+	}
+	r.admin, r.adminURL = admin.New(config, r.adminListener), scheme+r.adminListener.Addr().String()
+	return nil
+}
+
+// reloadCertificates returns when what the stores hold now is published.
+func (r *Relay) reloadCertificates(ctx context.Context) error {
+	errs := make([]error, len(r.certificates))
+	done := make(chan struct{})
+	for i, c := range r.certificates {
+		go func() {
+			errs[i] = panics.Catch(func() error { return c.Reload(ctx) })
+			done <- struct{}{}
+		}()
+	}
+	for range r.certificates {
+		<-done
+	}
+	return errors.Join(append(errs, r.collator.Flush(ctx))...)
+}
+
+// reloadApps returns when what the source of apps has now is published.
+func (r *Relay) reloadApps(ctx context.Context) error {
+	return errors.Join(r.apps.Reload(ctx), r.collator.Flush(ctx))
+}

@@ -1,0 +1,223 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/admin"
+	"relay/certs"
+	"relay/collator"
+	"relay/internal/files"
+	"relay/sources"
+	"relay/sources/file"
+	"relay/xds"
+)
+
+// errWrong says that something is wrong; what it is has been printed.
+var errWrong = errors.New("not all is well")
+
+// Check reads every source once, builds what would be served, and prints what is
+// wrong. It returns an error if anything is wrong. Each source has the timeout to be
+// read.
+func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) error {
+	log := slog.New(slog.DiscardHandler)
+	r := &checker{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
+	collation := c.collatorConfig()
+	publishers := make(map[string]collator.Publisher)
+	for _, f := range collation.Fleets {
+		publishers[f.Name] = xds.NewStore()
+	}
+	for _, name := range collation.CertificateSources {
+		r.certificates[name] = make(chan struct{}, 1)
+	}
+	var err error
+	if r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry()); err != nil {
+		return err
+	}
+	if tlsFiles, err := newDownstreamFiles(&c, r.Collator, log); tlsFiles != nil {
+		r.say("files for TLS", err)
+	}
+	r.checkPorts(&c)
+	for _, p := range c.exposedSecrets() {
+		r.say(p.Subject, errors.New(p.Reason))
+	}
+	stop := r.serve(ctx)
+	defer stop()
+	if err := r.readApps(ctx, c.Apps, log); err != nil {
+		return err
+	}
+	if err := r.readCertificates(ctx, c.Certificates, log); err != nil {
+		return err
+	}
+	if err := r.Flush(ctx); err != nil {
+		return err
+	}
+	return r.report()
+}
+
+// checkPorts looks at what secures Relay's own ports, where a mistake ends
+// "relay serve" at the start.
+func (r *checker) checkPorts(c *Config) {
+	for _, port := range []portCertificate{{"xds", c.xdsTLS()}, {"admin", c.adminTLS()}} {
+		if !port.tls.enabled() {
+			continue
+		}
+		_, err := port.tls.listen()
+		if reason := port.wrong(time.Now()); err == nil && reason != "" {
+			err = errors.New(reason)
+		}
+		r.say(port.setting(), err)
+	}
+	if c.Admin.TokenFile != "" {
+		_, err := files.Secret(c.Admin.TokenFile)
+		r.say("admin-token-file", err)
+	}
+}
+
+// readApps returns an error only for a configuration that cannot be tried.
+func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error {
+	if c.File != "" {
+		// All mistakes with their lines, in place of the first one.
+		apps, err := file.Load(c.File)
+		r.say("file", err)
+		for _, app := range apps {
+			app.Problems = nil // they are in err, with their lines
+		}
+		r.SyncApps(apps)
+		return nil
+	}
+	source, err := newAppSource(c, r, log, nil)
+	if err != nil {
+		return err
+	}
+	r.say("marathon", r.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
+	return nil
+}
+
+func (r *checker) readCertificates(ctx context.Context, c Certificates, log *slog.Logger) error {
+	all, err := newCertificateSources(c, r, log, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	for _, source := range all {
+		r.say(source.name()+" "+source.where, r.readOnce(ctx, source.Serve, r.certificates[source.name()], source.view))
+	}
+	return nil
+}
+
+// readOnce lets a source run until it has read everything once.
+func (r *checker) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, view func() admin.SourceView) error {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	failed := make(chan error, 1)
+	go func() { failed <- serve(ctx) }()
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		select {
+		case <-read:
+			cancel()
+			<-failed
+			return nil
+		case err := <-failed:
+			if last := view().LastError; ctx.Err() != nil && last != "" {
+				return errors.New(last)
+			}
+			return err
+		case <-poll.C:
+			// A source that goes on trying says why it has to.
+			if last := view().LastError; last != "" {
+				cancel()
+				<-failed
+				return errors.New(last)
+			}
+		}
+	}
+}
+
+// checker is a collator that tells when it was given something.
+type checker struct {
+	*collator.Collator
+	out          io.Writer
+	timeout      time.Duration // for each source
+	apps         chan struct{}
+	certificates map[string]chan struct{}
+	wrong        int
+}
+
+var (
+	_ sources.Sink = (*checker)(nil)
+	_ certs.Sink   = (*checker)(nil)
+)
+
+func (r *checker) serve(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.Collator.Serve(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// SyncApps hands on and tells.
+func (r *checker) SyncApps(apps []*sources.App) {
+	r.Collator.SyncApps(apps)
+	signal(r.apps)
+}
+
+// SyncCertificates hands on and tells.
+func (r *checker) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+	r.Collator.SyncCertificates(source, all, problems)
+	signal(r.certificates[source])
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (r *checker) say(what string, err error) {
+	if err == nil {
+		fmt.Fprintln(r.out, "ok    ", what)
+		return
+	}
+	r.wrong++
+	fmt.Fprintf(r.out, "wrong  %s: %v\n", what, err)
+}
+
+func (r *checker) report() error {
+	for _, p := range r.Problems() {
+		r.wrong++
+		fmt.Fprint(r.out, "wrong  ")
+		if p.Fleet != "" {
+			fmt.Fprintf(r.out, "fleet %s: ", p.Fleet)
+		}
+		if p.App != "" {
+			fmt.Fprintf(r.out, "app %s: ", p.App)
+		}
+		if p.Subject != "" {
+			fmt.Fprintf(r.out, "%s: ", p.Subject)
+		}
+		fmt.Fprintln(r.out, p.Reason)
+	}
+	if uncovered, _ := r.UncoveredDomains(); len(uncovered) > 0 {
+		fmt.Fprintf(r.out, "domains without a certificate: %d, such as %s in fleet %s: %s\n", len(uncovered), uncovered[0].Domain, uncovered[0].Fleet, uncovered[0].Reason)
+	}
+	fmt.Fprintf(r.out, "apps: %d, certificates: %d, to look at: %d\n", len(r.Apps()), len(r.Certificates()), r.wrong)
+	if r.wrong > 0 {
+		return errWrong
+	}
+	return nil
+}

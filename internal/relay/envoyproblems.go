@@ -1,0 +1,60 @@
+package relay
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"relay/admin"
+	"relay/xds"
+)
+
+// maxNodes is how many Envoys one problem names.
+const maxNodes = 5
+
+// envoyProblems are what Envoys rejected, once for each resource and version of Envoy,
+// and Envoys that do not ask for what they need.
+func (r *Relay) envoyProblems() []admin.ProblemView {
+	var views []admin.ProblemView
+	for _, fleet := range slices.Sorted(maps.Keys(r.stores)) {
+		for _, rejected := range r.stores[fleet].Rejected() {
+			views = append(views, rejectionProblem(fleet, rejected))
+		}
+	}
+	for _, s := range r.xds.Streams() {
+		if s.NoClusters {
+			views = append(views, admin.ProblemView{
+				Kind: admin.ProblemEnvoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", s.Fleet, s.NodeID), Item: "clusters",
+				Reason: fmt.Sprintf("it has been connected since %s and has not asked for clusters: new apps get 503 there. "+
+					"See whether its bootstrap has cds_config (relay bootstrap), and which clusters are warming (its /clusters and log); else restart it",
+					stamp(s.Since)),
+			})
+		}
+	}
+	return views
+}
+
+func rejectionProblem(fleet string, r xds.RejectedResource) admin.ProblemView {
+	v := admin.ProblemView{
+		Kind: admin.ProblemEnvoy, Item: r.Type.String() + " " + r.Name,
+		Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, strings.Join(r.Nodes[:min(len(r.Nodes), maxNodes)], ", ")),
+	}
+	if more := len(r.Nodes) - maxNodes; more > 0 {
+		v.Subject += fmt.Sprintf(" and %d more", more)
+	}
+	var reach string
+	switch {
+	case r.Acknowledged:
+		reach = "others of its version have acknowledged the same, so see what is different on its machine"
+	case r.Quarantined:
+		reach = "all others of the version keep the last good one until it changes"
+	default:
+		reach = "no other connected Envoy of its version has acknowledged it"
+	}
+	v.Reason = fmt.Sprintf("rejected since %s by %d of version %s; %s (docs/rejections.md says what to do): %s", stamp(r.Since), len(r.Nodes), r.Envoy, reach, r.Message)
+	return v
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

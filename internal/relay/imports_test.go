@@ -1,0 +1,112 @@
+package relay
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Data flows from left to right, imports the other way: a stage knows only the
+// input of the next one. Packages for tests and the programs that start them
+// are free.
+func TestImports(t *testing.T) {
+	t.Parallel()
+	// The stages, and those whose packages each may import beside its own.
+	allowed := map[string][]string{
+		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
+		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
+		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
+		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},
+		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/secret"},
+		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
+		"internal/guard": nil, "internal/hostname": nil, "internal/panics": nil, "internal/secret": nil,
+		// The program is made of all of them.
+		"internal/relay": {
+			"sources", "certs", "collator", "xds", "admin",
+			"internal/files", "internal/guard", "internal/hostname", "internal/panics", "internal/secret", "internal/state",
+		},
+		// Tests of the program, which import no part of it but from tests.
+		"e2e": nil,
+	}
+	const envoy, ads = "github.com/envoyproxy/go-control-plane/envoy/", "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for line := range strings.Lines(string(out)) {
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		stage := stageOf(name)
+		if stage == "cmd" || strings.HasSuffix(name, "test") {
+			continue
+		}
+		want, ruled := allowed[stage]
+		if !ruled {
+			t.Errorf("%s is of no known stage: say here what it may import", name)
+		}
+		seen[stage] = true
+		for imported := range strings.FieldsSeq(imports) {
+			to := stageOf(imported)
+			switch {
+			case strings.HasPrefix(imported, "relay/") && to != stage && !slices.Contains(want, to):
+				t.Errorf("%s imports %s: data flows the other way", name, imported)
+			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds":
+				t.Errorf("%s imports %s: only collator/envoy builds Envoy messages", name, imported)
+			case imported == ads && stage != "xds":
+				t.Errorf("%s imports %s: only xds speaks the discovery service", name, imported)
+			}
+		}
+	}
+	if len(seen) != len(allowed) {
+		t.Errorf("only packages of %v were checked", seen)
+	}
+}
+
+// The collator has rooms, each of which imports those below it. collator/envoy names
+// its resources as xds does, and makes entries of a store.
+func TestRoomsOfTheCollator(t *testing.T) {
+	t.Parallel()
+	allowed := map[string][]string{
+		"relay/collator/routing": {"relay/internal/hostname", "relay/sources", "relay/certs"},
+		"relay/collator/envoy":   {"relay/internal/hostname", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
+		"relay/collator":         {"relay/internal/hostname", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/secret"},
+		"relay/collator/explain": {"relay/internal/hostname", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/collator/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for line := range strings.Lines(string(out)) {
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasSuffix(name, "test") {
+			continue
+		}
+		want, ruled := allowed[name]
+		if !ruled {
+			t.Errorf("%s is no known room: say here what it may import", name)
+		}
+		seen++
+		for imported := range strings.FieldsSeq(imports) {
+			if strings.HasPrefix(imported, "relay/") && !slices.Contains(want, imported) {
+				t.Errorf("%s imports %s, which is above it or none of its business", name, imported)
+			}
+		}
+	}
+	if seen != len(allowed) {
+		t.Errorf("%d rooms of %d were checked", seen, len(allowed))
+	}
+}
+
+// stageOf returns the top folder of a package of this module; each folder below
+// internal is one for itself.
+func stageOf(path string) string {
+	path = strings.TrimPrefix(path, "relay/")
+	top, below, _ := strings.Cut(path, "/")
+	if top == "internal" {
+		below, _, _ = strings.Cut(below, "/")
+		return top + "/" + below
+	}
+	return top
+}

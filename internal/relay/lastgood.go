@@ -1,0 +1,153 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/admin"
+	"relay/certs"
+	certslastgood "relay/certs/lastgood"
+	"relay/internal/files"
+	"relay/internal/state"
+	"relay/sources"
+	appslastgood "relay/sources/lastgood"
+)
+
+const (
+	// stateInterval is the least time between two saves of one source.
+	stateInterval = 5 * time.Second
+	// savedApps is what is saved of the source of apps.
+	savedApps = "apps"
+)
+
+func (s State) validate() error {
+	var errs []error
+	if s.Dir == "" && (s.KeyFile != "" || s.Certificates) {
+		errs = append(errs, errors.New("--state-key-file and --state-certificates need a place to save to: give --state-dir PATH"))
+	}
+	if s.Certificates && s.KeyFile == "" {
+		errs = append(errs, errors.New("--state-certificates encrypted needs a key: give --state-key-file FILE"))
+	}
+	if s.Grace < 0 {
+		errs = append(errs, errors.New("--state-grace must not be negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// stateKeeper saves the state of one source, and stands in for it.
+type stateKeeper interface {
+	Serve(context.Context) error
+	Status() state.Status
+}
+
+// keeping puts keepers of state between sources and what they feed.
+type keeping struct {
+	config     *Config
+	key        *state.Key
+	log        *slog.Logger
+	registerer prometheus.Registerer
+	keepers    []stateKeeper
+}
+
+func newKeeping(c *Config, log *slog.Logger, registerer prometheus.Registerer) (*keeping, error) {
+	k := &keeping{config: c, log: log.With("part", "state"), registerer: registerer}
+	if c.State.Dir == "" {
+		return k, nil
+	}
+	if err := os.MkdirAll(c.State.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("--state-dir: %w", err)
+	}
+	if c.State.KeyFile != "" {
+		data, err := files.Read(c.State.KeyFile, files.MaxSecret)
+		if err != nil {
+			return nil, fmt.Errorf("--state-key-file: %w", err)
+		}
+		if k.key, err = state.ParseKey(data); err != nil {
+			return nil, fmt.Errorf("--state-key-file %s: %w", c.State.KeyFile, err)
+		}
+	}
+	return k, nil
+}
+
+func (k *keeping) settings(what, source string) state.Config {
+	content := what + "-" + source
+	return state.Config{
+		What: what, Source: source, Grace: k.config.State.Grace, Interval: stateInterval,
+		File: state.File{Path: filepath.Join(absolute(k.config.State.Dir), content+".state"), Content: content, Key: k.key},
+	}
+}
+
+// apps returns what the source of apps is to feed.
+func (k *keeping) apps(next sources.Sink) sources.Sink {
+	if k.config.State.Dir == "" {
+		return next
+	}
+	source := "marathon"
+	if k.config.Apps.File != "" {
+		source = "file"
+	}
+	sink := appslastgood.New(k.settings(savedApps, source), next, k.log, k.registerer)
+	k.keepers = append(k.keepers, sink)
+	return sink
+}
+
+// certificates returns what the certificate stores are to feed.
+func (k *keeping) certificates(next certs.Sink) (certs.Sink, error) {
+	if k.config.State.Dir == "" || !k.config.State.Certificates {
+		return next, nil
+	}
+	stores := make(certificateSinks)
+	for _, source := range k.config.Certificates.sources() {
+		sink, err := certslastgood.New(k.settings("certificates", source), next, k.log, k.registerer)
+		if err != nil {
+			return nil, err
+		}
+		stores[source] = sink
+		k.keepers = append(k.keepers, sink)
+	}
+	return stores, nil
+}
+
+// certificateSinks has a sink for each store, by its name.
+type certificateSinks map[string]certs.Sink
+
+// SyncCertificates implements certs.Sink.
+func (s certificateSinks) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+	s[source].SyncCertificates(source, all, problems)
+}
+
+// outdated returns since when what is known of the apps may be older than the truth; zero
+// if it is not.
+func (r *Relay) outdated() time.Time {
+	for _, k := range r.states {
+		if s := k.Status(); s.What == savedApps && !s.StandsIn.IsZero() {
+			return s.StandsIn
+		}
+	}
+	return appsOutdated(r.apps.Status())
+}
+
+// stateProblems tell where saved state is served, or why it is not.
+func (r *Relay) stateProblems() []admin.ProblemView {
+	var views []admin.ProblemView
+	for _, k := range r.states {
+		s := k.Status()
+		tell := func(reason string) {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Source, Item: "saved " + s.What, Reason: reason})
+		}
+		if !s.StandsIn.IsZero() {
+			tell(fmt.Sprintf("serving %s as saved at %s: %s cannot be read", s.What, s.StandsIn.UTC().Format(time.RFC3339), s.Source))
+		}
+		for _, p := range s.Problems {
+			tell(p)
+		}
+	}
+	return views
+}

@@ -1,0 +1,106 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/admin"
+	"relay/certs"
+)
+
+// portCertificates tells people when the certificates of Relay's own ports
+// cannot be used or come near their end: without them no Envoy gets in.
+type portCertificates struct {
+	ports []portCertificate
+	log   *slog.Logger
+	// logged is what was last said of each port.
+	logged []string
+	desc *prometheus.Desc
+}
+
+type portCertificate struct {
+	port string
+	tls  *serverTLS
+}
+
+func newPortCertificates(log *slog.Logger, registerer prometheus.Registerer, ports ...portCertificate) *portCertificates {
+	p := &portCertificates{
+		log: log.With("part", "port certificates"),
+		desc: prometheus.NewDesc("relay_port_certificate_days_to_expiry",
+			"Days until the certificate of one of Relay's own ports expires; negative afterwards.", []string{"port"}, nil),
+	}
+	for _, port := range ports {
+		if port.tls.enabled() {
+			p.ports, p.logged = append(p.ports, port), append(p.logged, "")
+		}
+	}
+	registerer.MustRegister(p)
+	return p
+}
+
+// Describe implements prometheus.Collector.
+func (p *portCertificates) Describe(descs chan<- *prometheus.Desc) { descs <- p.desc }
+
+// Collect implements prometheus.Collector.
+func (p *portCertificates) Collect(metrics chan<- prometheus.Metric) {
+	for _, port := range p.ports {
+		certificate, _ := port.tls.state()
+		days := time.Until(certificate.NotAfter).Hours() / 24
+		metrics <- prometheus.MustNewConstMetric(p.desc, prometheus.GaugeValue, days, port.port)
+	}
+}
+
+// Serve logs what is wrong, once, until the context ends.
+func (p *portCertificates) Serve(ctx context.Context) error {
+	tick := time.NewTicker(recheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			for i, port := range p.ports {
+				reason := port.wrong(time.Now())
+				if reason != "" && reason != p.logged[i] {
+					p.log.Warn("a certificate needs care", "setting", port.setting(), "reason", reason)
+				}
+				p.logged[i] = reason
+			}
+		}
+	}
+}
+
+func (p *portCertificates) problems() (views []admin.ProblemView) {
+	for _, port := range p.ports {
+		if reason := port.wrong(time.Now()); reason != "" {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemCertificate, Subject: port.setting(), Reason: reason})
+		}
+	}
+	return views
+}
+
+func (p portCertificate) setting() string { return p.port + "-cert" }
+
+// firstReminder is how many days before the end a certificate becomes a problem.
+const firstReminder = 15
+
+// wrong says what is wrong with the certificate of a port; empty for nothing.
+func (p portCertificate) wrong(now time.Time) string {
+	certificate, err := p.tls.state()
+	left := certificate.NotAfter.Sub(now)
+	days, _ := (&certs.Certificate{NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter}).Reminder(now)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%v: the last good one stays, until %s", err, certificate.NotAfter.Format(time.DateOnly))
+	case left <= 0:
+		return "has expired: clients refuse it"
+	case days != 0 && days <= firstReminder:
+		return fmt.Sprintf("expires within %d days: renew it", int(math.Ceil(left.Hours()/24)))
+	}
+	return ""
+}

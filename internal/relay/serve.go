@@ -1,0 +1,194 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/thejerf/suture/v4"
+
+	"relay/admin"
+	"relay/certs/renewal"
+	"relay/collator"
+	"relay/sources"
+	"relay/xds"
+)
+
+// Relay is the running program: the parts, and who feeds whom.
+type Relay struct {
+	config   *Config
+	log      *slog.Logger
+	registry *prometheus.Registry
+
+	// The sources, and what stands in for them.
+	apps         sources.Source
+	certificates []certificateSource
+	states       []stateKeeper
+	tlsFiles     *downstreamFiles // nil if there are none
+
+	// From what was read to what Envoys are sent.
+	collator  *collator.Collator
+	reminders *renewal.Reminders
+	gate      *gate
+	stores    map[string]*xds.Store // by fleet
+	xds       *xds.Server
+
+	// The ports.
+	admin                      *admin.Server
+	adminURL                   string
+	xdsTLS, adminTLS           *serverTLS
+	xdsListener, adminListener net.Listener
+	portCertificates           *portCertificates
+}
+
+// New builds all parts and opens the listeners: what cannot be bound ends the
+// program at the start. The configuration must be valid.
+func New(config Config, log *slog.Logger) (*Relay, error) {
+	r := &Relay{config: &config, log: log, registry: prometheus.NewRegistry(), xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
+	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registerer := recoveringRegisterer{r.registry, log}
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newSources, r.newXDS} {
+		if err := build(registerer); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.listen(); err != nil {
+		return nil, err
+	}
+	if err := r.newAdmin(); err != nil {
+		return nil, errors.Join(err, r.closeListeners())
+	}
+	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	return r, nil
+}
+
+// newCollator builds the collator and the stores that it publishes to, with what
+// follows what it publishes.
+func (r *Relay) newCollator(registerer prometheus.Registerer) error {
+	r.stores = make(map[string]*xds.Store)
+	publishers := make(map[string]collator.Publisher)
+	for _, f := range r.config.Fleets {
+		store := xds.NewStore()
+		store.ClustersOnDemand, store.Outdated = f.ClustersOnDemand, r.outdated
+		r.stores[f.Name], publishers[f.Name] = store, store
+	}
+	var err error
+	if r.collator, err = collator.New(r.config.collatorConfig(), publishers, r.log.With("part", "collator"), registerer); err != nil {
+		return err
+	}
+	r.gate = &gate{
+		stores: r.stores, grace: r.config.Certificates.Grace, log: r.log,
+		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
+	}
+	r.reminders = renewal.New(r.collator, r.log.With("part", "certificates"), registerer)
+	return nil
+}
+
+// newSources builds what feeds the collator.
+func (r *Relay) newSources(registerer prometheus.Registerer) error {
+	var err error
+	if r.tlsFiles, err = newDownstreamFiles(r.config, r.collator, r.log); err != nil {
+		return err
+	}
+	keeping, err := newKeeping(r.config, r.log, registerer)
+	if err != nil {
+		return err
+	}
+	certificates, err := keeping.certificates(r.collator)
+	if err != nil {
+		return err
+	}
+	r.states = keeping.keepers
+	if r.apps, err = newAppSource(r.config.Apps, keeping.apps(r.collator), r.log, registerer); err != nil {
+		return err
+	}
+	r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer)
+	return err
+}
+
+// newXDS builds what serves Envoys.
+func (r *Relay) newXDS(registerer prometheus.Registerer) error {
+	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
+	if !r.xdsTLS.enabled() {
+		return nil
+	}
+	var err error
+	if r.xds.TLS, err = r.xdsTLS.listen(); err != nil {
+		return fmt.Errorf("--xds-cert: %w", err)
+	}
+	r.xds.Authorize = newClientRules(r.xdsTLS, r.config.Fleets).authorize
+	return nil
+}
+
+// XDSAddr is where Envoys connect.
+func (r *Relay) XDSAddr() net.Addr { return r.xdsListener.Addr() }
+
+// AdminURL is the admin endpoint, such as "http://127.0.0.1:9090".
+func (r *Relay) AdminURL() string { return r.adminURL }
+
+// listen opens the ports.
+func (r *Relay) listen() error {
+	var err error
+	if r.xdsListener, err = net.Listen("tcp", r.config.XDS.Address); err != nil {
+		return fmt.Errorf("cannot serve xDS (--xds %s): %w", r.config.XDS.Address, err)
+	}
+	if r.adminListener, err = net.Listen("tcp", r.config.Admin.Address); err != nil {
+		_ = r.xdsListener.Close()
+		return fmt.Errorf("cannot serve the admin endpoint (--admin %s): %w", r.config.Admin.Address, err)
+	}
+	return nil
+}
+
+func (r *Relay) closeListeners() error {
+	_, _ = r.xdsListener.Close(), r.adminListener.Close()
+	return nil
+}
+
+// Serve runs the parts until the context ends. A part that fails or panics is started again alone,
+// after a wait that grows; what the others hold stays, and no Envoy notices.
+func (r *Relay) Serve(ctx context.Context) error {
+	defer func() { _ = r.closeListeners() }()
+	supervisor := suture.New("relay", r.supervision())
+	// Each part has a supervisor of its own, so that one that fails again and
+	// again makes no other wait.
+	add := func(name string, part suture.Service) {
+		alone := suture.New(name, r.supervision())
+		alone.Add(namedPart{name, part})
+		supervisor.Add(alone)
+	}
+	// part, what it reads, what it feeds
+	add("apps", r.apps) // Marathon or YAML files -> collator
+	for _, c := range r.certificates {
+		add(c.name(), c) // Vault or PEM files -> collator
+	}
+	for _, k := range r.states {
+		s := k.Status()
+		add("state of "+s.Source, k) // a file -> collator, while the source cannot be read
+	}
+	if r.tlsFiles != nil {
+		add("tls files", r.tlsFiles) // files for https listeners -> collator
+	}
+	add("port certificates", r.portCertificates) // files of Relay's own ports -> log
+	add("renewal", r.reminders)                  // certificates that the collator selected -> log
+	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
+	add("gate", r.gate)                          // what has been read -> opens the stores
+	add("xds", server{r.xdsServe})               // stores -> Envoys
+	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
+
+	for _, p := range r.config.exposedSecrets() {
+		r.log.Warn("a secret is open to others", "setting", p.Subject, "reason", p.Reason)
+	}
+	r.log.Info("serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
+	err := supervisor.Serve(ctx)
+	if ctx.Err() != nil {
+		r.log.Info("stopped")
+		return nil
+	}
+	return err
+}
+
+func (r *Relay) xdsServe(ctx context.Context) error { return r.xds.Serve(ctx, r.xdsListener) }

@@ -1,0 +1,123 @@
+package relay
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"relay/admin"
+	"relay/collator"
+	"relay/collator/explain"
+	"relay/xds"
+)
+
+var _ admin.State = (*Relay)(nil)
+
+// NotReady says what Envoys wait for.
+func (r *Relay) NotReady() []string {
+	var reasons []string
+	if !r.gate.isOpen(r.gate.apps) {
+		reasons = append(reasons, waiting("apps", appsView(r.apps.Status())))
+	}
+	if !r.gate.isOpen(r.gate.certificates) {
+		for _, c := range r.certificates {
+			if v := c.view(); v.LastSync.IsZero() {
+				reasons = append(reasons, waiting("certificates", v))
+			}
+		}
+		if len(reasons) == 0 {
+			reasons = append(reasons, "certificates have been read and are not published yet")
+		}
+	}
+	return reasons
+}
+
+func waiting(what string, v admin.SourceView) string {
+	if v.LastError == "" {
+		return fmt.Sprintf("%s have not been read from %s %s yet", what, v.Kind, v.Name)
+	}
+	return fmt.Sprintf("%s cannot be read from %s %s: %s", what, v.Kind, v.Name, v.LastError)
+}
+
+// Counts sums up the apps.
+func (r *Relay) Counts() admin.Counts {
+	var counts admin.Counts
+	domains := make(map[string]bool)
+	for _, app := range r.collator.Apps() {
+		counts.Apps++
+		for _, port := range app.Ports {
+			counts.Endpoints += len(port.Endpoints)
+			for _, d := range port.Domains {
+				domains[d] = true
+			}
+		}
+	}
+	counts.Domains = len(domains)
+	return counts
+}
+
+// Sources are where apps and certificates come from.
+func (r *Relay) Sources() []admin.SourceView {
+	views := []admin.SourceView{appsView(r.apps.Status())}
+	for _, c := range r.certificates {
+		views = append(views, c.view())
+	}
+	return views
+}
+
+// Fleets are the groups with their Envoys.
+func (r *Relay) Fleets() []admin.FleetView {
+	envoys := make(map[string][]xds.StreamStatus)
+	for _, s := range r.xds.Streams() {
+		envoys[s.Fleet] = append(envoys[s.Fleet], s)
+	}
+	var views []admin.FleetView
+	for _, name := range slices.Sorted(maps.Keys(r.stores)) {
+		resources := make(map[string]int)
+		for t, n := range r.stores[name].Counts() {
+			resources[t.String()] = n
+		}
+		views = append(views, admin.FleetView{Name: name, Revision: r.stores[name].Revision(), Resources: resources, Envoys: envoys[name]})
+	}
+	return views
+}
+
+// Apps are all apps as they are routed.
+func (r *Relay) Apps() []collator.AppView { return r.collator.Apps() }
+
+// App is one of them.
+func (r *Relay) App(id string) (collator.AppView, bool) { return r.collator.App(id) }
+
+// Certificates are all usable certificates.
+func (r *Relay) Certificates() []collator.CertificateView { return r.collator.Certificates() }
+
+// Uncovered are the domains without a certificate.
+func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collator.UncoveredDomains() }
+
+// Problems are what is ignored or does not work: of apps and certificates, of
+// sources, and what Envoys rejected.
+func (r *Relay) Problems() []admin.ProblemView {
+	var views []admin.ProblemView
+	for _, p := range r.collator.Problems() {
+		v := admin.ProblemView{Kind: admin.ProblemApp, Subject: p.App, Item: p.Subject, Reason: p.Reason}
+		if p.App == "" {
+			v.Kind, v.Subject, v.Item = admin.ProblemCertificate, p.Subject, ""
+		}
+		if p.Fleet != "" {
+			v.Reason = "fleet " + p.Fleet + ": " + v.Reason
+		}
+		views = append(views, v)
+	}
+	for _, s := range r.Sources() {
+		if s.LastError != "" {
+			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
+		}
+	}
+	return slices.Concat(views, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
+}
+
+// Explain says how a domain or an app is routed, from its labels to each Envoy.
+func (r *Relay) Explain(subject string) (any, bool) {
+	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady}.Explain(subject)
+	return e, e.Known
+}

@@ -1,0 +1,260 @@
+// Package labels reads what the labels of an app say about its routes: those of
+// marathon-lb (HAPROXY_*, see LABELS / templates in its documentation), marathon-acme's
+// MARATHON_ACME_{n}_DOMAIN, and Relay's own RELAY_{n}_*. It serves any source whose
+// apps have labels. Each label is an entry in a table (see Label).
+package labels
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"relay/sources"
+)
+
+const (
+	// maxUnknown is how many labels that are not known are named, each with what
+	// was likely meant.
+	maxUnknown = 20
+	// maxLongLists is how many lists of domains of an app that are too long are
+	// read to where they are cut.
+	maxLongLists = 4
+)
+
+// DeclaredPort is a port that an app declares. Its position is the n of the labels.
+type DeclaredPort struct {
+	// Name may stand in place of the n; it may be empty.
+	Name string
+	// ServicePort is what load balancers listen on for the port; 0 if there is none.
+	ServicePort uint16
+	// SpeaksHTTP tells that the port is an HTTP service even without a domain.
+	SpeaksHTTP bool
+	// UDPOnly tells that no TCP client can use the port.
+	UDPOnly bool
+}
+
+// App is what the labels of an app say.
+type App struct {
+	// Ports has one entry for each declared port, without endpoints.
+	Ports      []sources.Port
+	Deployment *sources.Deployment
+	// Problems are ordered by label.
+	Problems []sources.Problem
+}
+
+// Read reads the labels of an app. A bad label costs only itself. Of an app with too
+// many labels none is read: one that restricts access could be among those left out.
+func Read(labels map[string]string, declared []DeclaredPort) App {
+	r := newReader(declared)
+	keys, tooMany := ownKeys(labels)
+	if tooMany != "" {
+		return App{Ports: r.ports, Problems: []sources.Problem{{Reason: tooMany + ": nothing of the app is routed"}}}
+	}
+	for _, key := range keys {
+		r.read(key, labels[key])
+	}
+	if more := r.unknown - maxUnknown; more > 0 {
+		r.problem("", "has %d more labels that are not known", more)
+	}
+	if len(declared) == 0 {
+		problems := r.problems.List()
+		if r.relevant {
+			problems = append([]sources.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, problems...)
+		}
+		return App{Ports: r.ports, Problems: problems}
+	}
+	for i := range r.ports {
+		r.finish(i)
+	}
+	app := App{Ports: r.ports, Problems: r.problems.List()}
+	slices.SortStableFunc(app.Problems, func(a, b sources.Problem) int { return strings.Compare(a.Subject, b.Subject) })
+	if r.deployment.Group != "" {
+		app.Deployment = &r.deployment
+	}
+	return app
+}
+
+// ownKeys returns the keys of the labels that are for Relay, sorted, or says
+// that there are too many of them. Those that are too long count for their
+// number only: no more than the beginning of a few is looked at.
+func ownKeys(labels map[string]string) (keys []string, tooMany string) {
+	size := 0
+	for key, value := range labels {
+		if !isOwn(key) {
+			continue
+		}
+		keys = append(keys, key)
+		if len(key) <= MaxKeyBytes && len(value) <= sources.MaxSettingBytes {
+			size += len(key) + len(value)
+		}
+	}
+	switch {
+	case len(keys) > sources.MaxSettings:
+		return nil, fmt.Sprintf("has %d labels for routing, and at most %d are read", len(keys), sources.MaxSettings)
+	case size > sources.MaxSettingsBytes:
+		return nil, fmt.Sprintf("its labels for routing take %d bytes, keys and values together, and at most %d are read", size, sources.MaxSettingsBytes)
+	}
+	slices.Sort(keys)
+	return keys, ""
+}
+
+// reader collects what labels say, one label at a time.
+type reader struct {
+	declared   []DeclaredPort
+	names      map[string]int // index of a declared port
+	ports      []sources.Port
+	settings   []*Settings // of each port; nil if it has none
+	deployment sources.Deployment
+	seen       map[nameOfPort]string // the key that said it
+	groups     []string              // HAPROXY_GROUP
+	ownGroups  map[int][]string      // HAPROXY_{n}_GROUP
+	disabled   map[int]bool          // by HAPROXY_{n}_ENABLED
+	problems   sources.Problems
+	unknown    int // labels that are not known
+	relevant   bool
+
+	domainRoom, acmeRoom sources.DomainRoom
+	longLists            int // of domains
+}
+
+// nameOfPort is the name of a label for the port with an index.
+type nameOfPort struct {
+	port int
+	name string
+}
+
+func newReader(declared []DeclaredPort) *reader {
+	r := &reader{
+		declared: declared, names: make(map[string]int, len(declared)), ports: make([]sources.Port, len(declared)), settings: make([]*Settings, len(declared)),
+		seen: map[nameOfPort]string{}, ownGroups: map[int][]string{}, disabled: map[int]bool{},
+	}
+	for i, d := range declared {
+		r.ports[i].Name = d.Name
+		if _, twice := r.names[d.Name]; !twice && d.Name != "" {
+			r.names[d.Name] = i
+		}
+	}
+	return r
+}
+
+func (r *reader) problem(key, format string, args ...any) { r.problems.Add(key, format, args...) }
+
+func (r *reader) read(key, value string) {
+	if l := known.app[key]; l != nil {
+		r.relevant = true
+		if value = strings.TrimSpace(value); l.ofApp != nil && r.short(key, value) {
+			l.ofApp(r, key, value)
+		}
+		return
+	}
+	split, ok := r.splitKey(key)
+	if !ok {
+		r.notKnown(key)
+		return
+	}
+	r.relevant = true
+	if len(r.declared) == 0 {
+		return
+	}
+	index, ok := r.portIndex(split.port)
+	if !ok {
+		r.problem(key, "names port %s, but the app declares %d (0 to %d)", sources.Clip(split.port), len(r.declared), len(r.declared)-1)
+		return
+	}
+	if first, twice := r.seen[nameOfPort{index, split.name}]; twice {
+		r.problem(key, "is ignored: %s says it already", sources.Clip(first))
+		return
+	}
+	r.seen[nameOfPort{index, split.name}] = key
+	switch l := split.label; {
+	case l.ofPort != nil:
+		l.ofPort(r, key, index, value)
+	case l.setting != nil:
+		if r.settings[index] == nil {
+			r.settings[index] = NewSettings()
+		}
+		r.settings[index].read(l, value)
+	case l.unsupported != "":
+		r.problem(key, "is not supported and has no effect: %s", l.unsupported)
+	}
+}
+
+// notKnown notes a label that is none of those that there are.
+func (r *reader) notKnown(key string) {
+	switch r.unknown++; {
+	case r.unknown > maxUnknown:
+	case len(key) > MaxKeyBytes:
+		r.problem(key, "is not a known label: those have fewer than %d bytes", MaxKeyBytes)
+	default:
+		r.problem(key, "is not a known label: did you mean %s?", nearestLabel(key))
+	}
+}
+
+// short tells whether a value may be looked at.
+func (r *reader) short(key, value string) bool {
+	if len(value) > sources.MaxSettingBytes {
+		r.problem(key, "is ignored: it has more than %d bytes", sources.MaxSettingBytes)
+		return false
+	}
+	return true
+}
+
+// finish settles what several labels say together about a port.
+func (r *reader) finish(index int) {
+	port := &r.ports[index]
+	port.Groups = r.groups
+	if own, ok := r.ownGroups[index]; ok {
+		port.Groups = own
+	}
+	r.finishSettings(index)
+	if port.TCP != nil && !port.TCP.Implicit {
+		r.checkTCP(index)
+	} else if len(port.Domains) == 0 {
+		for _, name := range []string{"PATH", "REDIRECT_TO_HTTPS"} {
+			if key, ok := r.seen[nameOfPort{index, name}]; ok && (name == "PATH" || port.RedirectToHTTPS) {
+				r.problem(key, "has no effect without a domain: set HAPROXY_%d_VHOST", index)
+			}
+		}
+	}
+	udp := r.declared[index].UDPOnly
+	if udp && len(port.Domains)+len(port.ACMEDomains) > 0 {
+		r.problem("", "port %d is UDP only and cannot serve a domain", index)
+	}
+	if udp || r.disabled[index] {
+		*port = sources.Port{Name: port.Name}
+	}
+}
+
+func (r *reader) finishSettings(index int) {
+	settings := r.settings[index]
+	port := &r.ports[index]
+	if settings == nil {
+		if len(port.Groups) == 0 {
+			return
+		}
+		settings = NewSettings()
+	}
+	declared := r.declared[index]
+	var problems []Problem
+	port.TCP = settings.TCP(declared.ServicePort, len(port.Domains) > 0 || declared.SpeaksHTTP)
+	port.HTTP, port.Upstream, problems = settings.Finish()
+	for _, p := range problems {
+		r.problems.Append(sources.Problem{Subject: r.seen[nameOfPort{index, p.Setting}], Reason: p.Reason})
+	}
+}
+
+// checkTCP reports what has no effect on a TCP service.
+func (r *reader) checkTCP(index int) {
+	port := &r.ports[index]
+	keyOf := func(name string) string { return r.seen[nameOfPort{index, name}] }
+	switch {
+	case port.TCP.Passthrough && len(port.Domains) == 0:
+		r.problem(keyOf("TLS_PASSTHROUGH"), "has no effect without a domain: set HAPROXY_%d_VHOST", index)
+	case !port.TCP.Passthrough && len(port.Domains) > 0:
+		r.problem(keyOf("VHOST"), "has no effect in tcp mode, unless RELAY_%d_TLS_PASSTHROUGH is true", index)
+	}
+	if port.RedirectToHTTPS {
+		r.problem(keyOf("REDIRECT_TO_HTTPS"), "has no effect in tcp mode")
+		port.RedirectToHTTPS = false
+	}
+}

@@ -1,0 +1,116 @@
+package marathon
+
+import "sync"
+
+// pendingReads holds what has to be read again. Adding never blocks, so that the
+// event stream is always read without delay. What is added twice is read once.
+type pendingReads struct {
+	mu       sync.Mutex
+	causes   map[string]cause // of the apps, by id
+	order    []string         // ids of the apps in the order in which they are read
+	full     bool             // a full read is asked for
+	fullSoon bool             // a full read is asked for that may wait a little
+	wake     chan struct{}    // of one element: something was added
+}
+
+// cause is why an app is to be read. Of several causes the highest counts.
+type cause uint8
+
+const (
+	// causeRecheck: something is awaited that no event tells, or did not show in the last read.
+	causeRecheck cause = iota
+	// causeChange: an event names the app, or the address of one of its agents has changed.
+	causeChange
+)
+
+func newPendingReads() *pendingReads {
+	return &pendingReads{causes: map[string]cause{}, wake: make(chan struct{}, 1)}
+}
+
+// add asks for a read of each app.
+func (p *pendingReads) add(why cause, ids ...string) {
+	if len(ids) == 0 {
+		return
+	}
+	p.mu.Lock()
+	for _, id := range ids {
+		old, known := p.causes[id]
+		if !known {
+			p.order = append(p.order, id)
+		}
+		p.causes[id] = max(old, why)
+	}
+	p.mu.Unlock()
+	p.signal()
+}
+
+// addFull asks for a full read.
+func (p *pendingReads) addFull() {
+	p.mu.Lock()
+	p.full = true
+	p.mu.Unlock()
+	p.signal()
+}
+
+// addFullSoon asks for a full read that may wait a little.
+func (p *pendingReads) addFullSoon() {
+	p.mu.Lock()
+	p.fullSoon = true
+	p.mu.Unlock()
+	p.signal()
+}
+
+func (p *pendingReads) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// len returns the number of apps to read.
+func (p *pendingReads) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.order)
+}
+
+// take takes the app that has waited longest; ok is false if there is none.
+func (p *pendingReads) take() (id string, why cause, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.order) == 0 {
+		return "", 0, false
+	}
+	id = p.order[0]
+	p.order = p.order[1:]
+	why = p.causes[id]
+	delete(p.causes, id)
+	return id, why, true
+}
+
+// takeAll takes everything, since a full read that starts now covers it. It returns
+// the causes of the apps, by id.
+func (p *pendingReads) takeAll() map[string]cause {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	taken := p.causes
+	p.causes, p.order, p.full, p.fullSoon = map[string]cause{}, nil, false, false
+	return taken
+}
+
+// wantsFull reports whether a full read is asked for that may not wait.
+func (p *pendingReads) wantsFull() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.full
+}
+
+// takeFullSoon reports whether a full read is asked for that may wait a little, and
+// takes it.
+func (p *pendingReads) takeFullSoon() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	soon := p.fullSoon
+	p.fullSoon = false
+	return soon
+}

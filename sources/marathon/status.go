@@ -1,0 +1,67 @@
+package marathon
+
+import (
+	"time"
+
+	"relay/sources"
+)
+
+// state is what a Watcher remembers for its Status, as it happened.
+type state struct {
+	url       string    // the server in use or last tried, after redirects
+	connected bool      // events are received, and a full read was applied since
+	since     time.Time // when connected last changed
+	lastSync  time.Time // when a full read was last applied
+	lastEvent time.Time // when the last event was received
+	// lastError is the last failure, and lastErrorAt its time; a success does not clear them.
+	lastError   string
+	lastErrorAt time.Time
+}
+
+func (w *Watcher) currentState() state {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}
+
+// Status implements sources.Source.
+func (w *Watcher) Status() sources.Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.state
+	s := sources.Status{Source: "marathon", Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.apps)}
+	if !now.connected && !now.lastSync.IsZero() {
+		s.NotFollowedSince = now.since
+	}
+	if !now.connected || now.lastErrorAt.After(now.lastSync) {
+		s.LastError = now.lastError
+	}
+	return s
+}
+
+// setConnected notes a change of the connection for Status and metrics.
+func (w *Watcher) setConnected(connected bool, url string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.state.connected != connected || w.state.since.IsZero() {
+		w.state.since = time.Now()
+	}
+	w.state.connected, w.state.url = connected, url
+	value := 0.0
+	if connected {
+		value = 1
+	}
+	w.metrics.connected.Set(value)
+}
+
+func (w *Watcher) noteError(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state.lastError, w.state.lastErrorAt = err.Error(), time.Now()
+}
+
+func (w *Watcher) noteEvent() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.state.lastEvent = time.Now()
+}
