@@ -104,7 +104,7 @@ func (s *Source) work(ctx context.Context) {
 	if s.schedule.isTimeToRead(time.Now()) {
 		s.read(ctx)
 	}
-	// Unless the read has, because it failed.
+	// A read that succeeded has handed it on.
 	now := time.Now()
 	if change := s.reader.known.nextChange(now); s.reader.complete && !change.IsZero() && !change.After(now) {
 		certificates, problems := s.collect(now)

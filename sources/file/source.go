@@ -34,6 +34,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/internal/coalesce"
 	"relay/internal/files"
 	"relay/sources"
 )
@@ -68,6 +69,7 @@ type Source struct {
 	sink    sources.Sink
 	log     *slog.Logger
 	metrics metrics
+	reloads *coalesce.Runner
 
 	mu     sync.Mutex // serialises reads, and calls of sink
 	reader *reader
@@ -83,7 +85,7 @@ func New(cfg Config, sink sources.Sink, log *slog.Logger, reg prometheus.Registe
 	if cfg.PollInterval <= 0 {
 		cfg.PollInterval = defaultPollInterval
 	}
-	return &Source{
+	s := &Source{
 		cfg:     cfg,
 		sink:    sink,
 		log:     log.With("source", "file", "path", cfg.Path),
@@ -91,6 +93,8 @@ func New(cfg Config, sink sources.Sink, log *slog.Logger, reg prometheus.Registe
 		reader:  newReader(cfg.Path),
 		status:  sources.Status{Source: "file", Name: absolute(cfg.Path)},
 	}
+	s.reloads = coalesce.NewRunner(func() error { return s.refresh(true) })
+	return s
 }
 
 // absolute returns the path as people can use it wherever they are.
@@ -114,7 +118,7 @@ func (s *Source) Reload(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.refresh(true)
+	return s.reloads.Ask().Wait(ctx)
 }
 
 // Serve implements sources.Source. Until every file has been read successfully
