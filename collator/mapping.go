@@ -55,7 +55,7 @@ func withEndpoints(app, policy *sources.App, policyProblems []sources.Problem) *
 	clean.Version = app.Version
 	clean.Ports = slices.Clone(policy.Ports)
 	var problems sources.Problems
-	room := maxEndpoints
+	left := maxEndpoints
 	for i := range clean.Ports {
 		port := &clean.Ports[i]
 		port.Excluded = app.Ports[i].Excluded
@@ -65,11 +65,11 @@ func withEndpoints(app, policy *sources.App, policyProblems []sources.Problem) *
 		for _, reason := range dropped {
 			report(reason)
 		}
-		if over := len(port.Endpoints) - room; over > 0 {
-			port.Endpoints = port.Endpoints[:room]
+		if over := len(port.Endpoints) - left; over > 0 {
+			port.Endpoints = port.Endpoints[:left]
 			report(fmt.Sprintf("%d get no requests: an app has at most %d endpoints, those of all ports together", over, maxEndpoints))
 		}
-		room -= len(port.Endpoints)
+		left -= len(port.Endpoints)
 	}
 	clean.Problems = slices.Concat(policyProblems, problems.List(), fewProblems(app.Problems))
 	return &clean
@@ -85,14 +85,14 @@ func fewProblems(problems []sources.Problem) []sources.Problem {
 	return append(slices.Clone(problems[:maxProblems]), sources.Problem{Reason: fmt.Sprintf("has %d more problems than are shown", over)})
 }
 
-// cleanDomains returns the usable ones of the first domains for which there is room,
-// and takes that room.
-func cleanDomains(domains []string, room *int, report func(field, reason string)) []string {
-	if over := len(domains) - *room; over > 0 {
-		domains = domains[:*room]
+// cleanDomains returns the usable ones of the domains. No more than left are looked at,
+// and these are taken off left.
+func cleanDomains(domains []string, left *int, report func(field, reason string)) []string {
+	if over := len(domains) - *left; over > 0 {
+		domains = domains[:*left]
 		report("domains", fmt.Sprintf("the last %d do not count: an app has at most %d, those of all ports together", over, maxDomains))
 	}
-	*room -= len(domains)
+	*left -= len(domains)
 	clean := make([]string, 0, len(domains))
 	for _, domain := range domains {
 		if len(domain) > maxDomainBytes {

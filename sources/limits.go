@@ -40,8 +40,8 @@ func clip(s string, limit int) string {
 	return strings.ToValidUTF8(s[:limit], "?") + "…"
 }
 
-// Name returns s, or nothing if that is too long to be a name.
-func Name(s string) string {
+// BoundedName returns a name of at most MaxNameBytes as it is, and "" for a longer one.
+func BoundedName(s string) string {
 	if len(s) > MaxNameBytes {
 		return ""
 	}
