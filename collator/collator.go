@@ -199,7 +199,7 @@ func (c *Collator) setApp(app *sources.App) {
 func (c *Collator) cleanApp(app *sources.App) {
 	c.metrics.appsMapped.Inc()
 	problems := c.policyProblems[app.ID]
-	clean, err := guarded(func() (clean *sources.App, err error) {
+	clean, err := catchPanic(func() (clean *sources.App, err error) {
 		policy := c.apps[app.ID]
 		if _, failed := c.failedApps[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
 			if policy, problems, err = c.cleanPolicy(app); err != nil {

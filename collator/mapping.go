@@ -131,9 +131,9 @@ func sameList(a, b []string) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-// guarded calls f and turns a panic into an error, so that it costs one app or resource
-// only.
-func guarded[T any](f func() (T, error)) (result T, err error) {
+// catchPanic calls f, and returns a panic as an error, so that it costs one app or
+// resource only.
+func catchPanic[T any](f func() (T, error)) (result T, err error) {
 	err = panics.Catch(func() (err error) {
 		result, err = f()
 		return err

@@ -98,7 +98,7 @@ func (b *broken) light(w world) string {
 
 // serve runs one round as Serve does, and reports whether it ended.
 func (b *broken) serve() bool {
-	_, err := guarded(func() (bool, error) {
+	_, err := catchPanic(func() (bool, error) {
 		if b.unfinished {
 			b.reindex()
 		}

@@ -101,9 +101,9 @@ func (f *fleetState) nameClashes(name string) (problems []Problem) {
 	if len(wanting) == 0 {
 		return nil
 	}
-	if holder, held := routing.HTTPHolder(claims, wanting[0]); held {
+	if winner, lost := routing.WinningHTTPClaim(claims, wanting[0]); lost {
 		for _, s := range wanting {
-			problems = append(problems, Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.HeldReason(holder))})
+			problems = append(problems, Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.NotPassedReason(winner))})
 		}
 		return problems
 	}
