@@ -51,7 +51,7 @@ func TestAccess(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := newConfig(fakeState{})
+			cfg := newConfig(fakeViews{})
 			cfg.Access = tt.access
 			r := httptest.NewRequest(tt.method, "http://relay.test"+tt.path, nil)
 			r.RemoteAddr = tt.from

@@ -38,7 +38,7 @@ type Config struct {
 	// ReloadApps does so with the apps (POST /_mlb_signal/hup).
 	ReloadApps func(context.Context) error
 
-	State    State
+	Views    Views
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger
 	// Version is the build, for the status page.
@@ -223,7 +223,7 @@ func (s *Server) notReady() []string {
 	if s.stopping.Err() != nil {
 		reasons = append(reasons, errStopping.Error())
 	}
-	for _, reason := range s.cfg.State.NotReady() {
+	for _, reason := range s.cfg.Views.NotReady() {
 		reasons = append(reasons, redact(reason))
 	}
 	return reasons
