@@ -25,7 +25,7 @@ package marathon
 //	21 a task without address yet                            TestTrap21AddressComesLate
 //	22 host port 0, or fewer than declared                   TestTrap22MissingHostPorts
 //	23 apps without ports, containers or labels              TestConvertAppGolden (v1.11_no_ports, v0.13_host_nulls)
-//	24 health unknown after a failover, null results         TestTrap03KilledLeaderInMidDeployment, TestLostResultsKeepTheVerdict, TestVerdicts
+//	24 health unknown after a failover, null results         TestTrap03KilledLeaderInMidDeployment, TestLostResultsChangeNothing, TestCheckResults
 //	25 no TASK_KILLING                                       TestTrap25NoTaskKilling
 //	26 tasks that stay listed without ports                  TestTrap26UnreachableTasksStayListed
 //	27 names of agents                                       TestAgentNamesAreResolvedInTheBackground, TestResolverKeepsTheLastGoodAnswer
