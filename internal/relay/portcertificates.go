@@ -20,7 +20,7 @@ type portCertificates struct {
 	log   *slog.Logger
 	// logged is what was last said of each port.
 	logged []string
-	desc *prometheus.Desc
+	desc   *prometheus.Desc
 }
 
 type portCertificate struct {
