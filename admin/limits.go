@@ -13,8 +13,8 @@ import (
 	"relay/internal/guard"
 )
 
-// Limits keep slow, large and many requests from costing the others anything;
-// zero ones are those of DefaultLimits.
+// Limits keep slow, large and many requests from delaying others. A zero limit is that
+// of DefaultLimits.
 type Limits struct {
 	// Header is how long a client may take from connecting until its first
 	// request has come, but for the body; Request how long a body may take.
@@ -23,7 +23,7 @@ type Limits struct {
 	// IdlePerAddress how many of them from one address; the oldest are closed.
 	Idle, IdlePerAddress int
 	// Requests is how many may be answered at a time. Hooks and health checks
-	// are answered beside them.
+	// are not counted.
 	Requests int
 }
 

@@ -3,7 +3,7 @@ package sources
 import "strings"
 
 // What one app may hold, so that it cannot hold up the others. People stay far
-// below. What is over a limit costs itself; docs/labels.md says how.
+// below. Only what is over a limit is left out; docs/labels.md says how.
 const (
 	// MaxPorts is the number of ports, and MaxEndpoints that of tasks times
 	// ports.
