@@ -96,7 +96,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 func (s *Server) pageData() pageData {
 	problems, certificates := s.problems(), slices.Clone(s.cfg.Views.Certificates())
 	slices.SortStableFunc(certificates, func(a, b collator.CertificateView) int { return a.NotAfter.Compare(b.NotAfter) })
-	used, unused := apart(certificates)
+	used, unused := splitUnused(certificates)
 	uncovered, known := s.cfg.Views.Uncovered()
 	d := pageData{
 		Version:           s.cfg.Version,
@@ -147,8 +147,8 @@ func shownProblems(problems []ProblemView) []ProblemView {
 	return slices.Concat(first, rest)[:maxProblems]
 }
 
-// apart takes those apart that nobody has to care for: they come last.
-func apart(certificates []collator.CertificateView) (used, unused []collator.CertificateView) {
+// splitUnused separates the certificates that nobody has to care for: they come last.
+func splitUnused(certificates []collator.CertificateView) (used, unused []collator.CertificateView) {
 	for _, c := range certificates {
 		if c.Unused {
 			unused = append(unused, c)

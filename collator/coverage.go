@@ -186,7 +186,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.HasName(name), w.leftToWildcard && f.canServe(hostname.WildcardOver(name)):
+		case !ok, !f.HasServerName(name), w.leftToWildcard && f.canServe(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.reason = name + " of " + w.secret + " covers one level of names only"
@@ -206,7 +206,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 // given the certificate, and the name is not passed through.
 func (f *fleetState) canServe(name string) bool {
 	_, passed := f.passedTo(name)
-	return f.HasName(name) && !passed
+	return f.HasServerName(name) && !passed
 }
 
 // checkCoverage looks up the certificates of the domains for which this round may have

@@ -39,7 +39,7 @@ func (r *Relay) newAdmin() error {
 		if config.TLS, err = t.listen(); err != nil {
 			return fmt.Errorf("--admin-cert: %w", err)
 		}
-		config.Access.StillGood = func(chains [][]*x509.Certificate) error { return t.stillGood(chains, time.Now()) }
+		config.Access.VerifyAgain = func(chains [][]*x509.Certificate) error { return t.verifyAgain(chains, time.Now()) }
 		scheme = "https://"
 	}
 	r.admin, r.adminURL = admin.New(config, r.adminListener), scheme+r.adminListener.Addr().String()
