@@ -55,7 +55,7 @@ type Collator struct {
 	// before panicked.
 	unfinished   bool
 	certificates map[string]certificateRead // by source
-	serving      *serving
+	served       *servedCertificates
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
 	appsSynced, certificatesSynced atomic.Bool
@@ -86,7 +86,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]sources.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		serving:      &serving{}, coverage: newCoverage(),
+		served:       &servedCertificates{}, coverage: newCoverage(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}

@@ -68,7 +68,7 @@ func (f *fleetState) redirectProblems(c domainCoverage) (problems []Problem) {
 func (c *Collator) reportInvalid() {
 	var problems []Problem
 	tell := func(p certs.Problem) { problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason}) }
-	for _, p := range c.serving.invalid {
+	for _, p := range c.served.invalid {
 		secret := routing.SecretName(p.Certificate)
 		switch {
 		case p.Instead == nil && c.coverage.uses(secret):
