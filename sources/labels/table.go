@@ -73,6 +73,9 @@ func (l *Label) For(port string) string { return strings.Replace(l.Key, "{n}", p
 // Example returns a value that can be used; "" if the label has no effect.
 func (l *Label) Example() string { return l.example }
 
+// TCPOnly reports whether the label has an effect on TCP services alone.
+func (l *Label) TCPOnly() bool { return l.tcpOnly }
+
 // index finds labels. It is built once.
 type index struct {
 	app      map[string]*Label            // by key
