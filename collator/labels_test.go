@@ -16,6 +16,7 @@ func labelCases(t testing.TB) []goldenCase {
 	cluster, scope := []xds.Type{xds.Cluster}, []xds.Type{xds.Scope}
 	both := []xds.Type{xds.Cluster, xds.Scope}
 	var cases []goldenCase
+	// The golden file shows the resources of these types.
 	one := func(name string, types []xds.Type, settings ...string) {
 		cases = append(cases, goldenCase{name: "label_" + name, types: types,
 			apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), settings...)}})
