@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"relay/collator"
 	"relay/xds"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestRoutes(t *testing.T) {
