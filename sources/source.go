@@ -38,8 +38,8 @@ type Source interface {
 
 // Status is what there is to tell people about a Source. It holds no secret.
 type Status struct {
-	// Source is "marathon" or "file".
-	Source string
+	// Kind is what the source is, such as "marathon": the constant Kind of its package.
+	Kind string
 	// Name is where the apps are read from: the URL of the Marathon in use or last
 	// tried, or the path of the files.
 	Name string
