@@ -10,13 +10,13 @@ import (
 )
 
 func (r *run) firstAllIsTold() {
-	r.Set("/a", "/b/c")
+	r.Set("/a", "/b-c")
 	if s := r.Source.Status(); s.Kind == "" || s.Connected || !s.LastSync.IsZero() || s.Apps != 0 {
 		r.t.Errorf("the status before the first read is %+v", s)
 	}
 	r.serve()
-	r.await("/a /b/c")
-	if all := r.sink.since(0); all[0] != "/a /b/c" {
+	r.await("/a /b-c")
+	if all := r.sink.since(0); all[0] != "/a /b-c" {
 		r.t.Errorf("the Sink was told %q first", all[0])
 	}
 	r.eventually("status", func() error {

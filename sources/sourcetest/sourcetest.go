@@ -23,7 +23,7 @@ const (
 // World is a source and what it reads, such as a simulated Marathon. There are no apps at first.
 type World struct {
 	Source sources.Source
-	// Set makes the apps with these ids, such as "/a", be all that there are. Those that were
+	// Set makes the apps with these ids, one segment each such as "/a", be all that there are. Those that were
 	// there before stay as they are. The source gets to know of the change in the usual way.
 	Set func(ids ...string)
 	// Break lets every read fail until Repair is called.
