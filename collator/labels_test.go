@@ -1,12 +1,13 @@
 package collator
 
 import (
-	_ "embed"
+	"os"
 	"strings"
 	"testing"
 
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/sources/labels"
 	"relay/xds"
 )
 
@@ -15,6 +16,7 @@ func labelCases(t testing.TB) []goldenCase {
 	cluster, scope := []xds.Type{xds.Cluster}, []xds.Type{xds.Scope}
 	both := []xds.Type{xds.Cluster, xds.Scope}
 	var cases []goldenCase
+	// The golden file shows the resources of these types.
 	one := func(name string, types []xds.Type, settings ...string) {
 		cases = append(cases, goldenCase{name: "label_" + name, types: types,
 			apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), settings...)}})
@@ -81,6 +83,20 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 			changed(set(t, webApp("/a", "shop.test"), "PATH=-i /a", "USE_HSTS=true", "HTTP_BACKEND_REDIR=/x"), func(p *sources.Port) { p.RedirectToHTTPS = true })}},
 		goldenCase{name: "label_deployment_group", types: []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, apps: []*sources.App{
 			member("/web-green", 1, "10.0.0.3:1"), member("/web-blue", 0, "10.0.0.1:1", "10.0.0.2:1")}},
+	}
+}
+
+// TestLabelsHaveGoldens holds that each setting is in one of the cases above.
+func TestLabelsHaveGoldens(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("labels_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range labels.AllSettings() {
+		if !strings.Contains(string(text), `"`+l.Name()+"=") {
+			t.Errorf("no golden file has %s: add a line to labelCases", l.Name())
+		}
 	}
 }
 

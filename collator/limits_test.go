@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/sources/labels"
 	"relay/xds"
 )
 
@@ -222,6 +224,30 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 			}
 			t.Log(best)
 		})
+	}
+}
+
+// TestSettingsCount holds that requestSize counts about as much as a setting adds to the
+// scope of a domain. A filter that does not count is more than the rest of a route.
+func TestSettingsCount(t *testing.T) {
+	t.Parallel()
+	const about = 128 // bytes
+	sizes := func(settings ...string) (counted, real int) {
+		c, _ := newTest(t, Config{})
+		app := set(t, webApp("/a", "a.test"), settings...)
+		syncApps(c, app)
+		scope, err := message(c.fleets[0], xds.Key{Type: xds.Scope, Name: "a.test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return requestSize(app.Ports[0]), proto.Size(scope)
+	}
+	counted, real := sizes()
+	for _, l := range labels.AllSettings() {
+		countedWith, realWith := sizes(l.Name() + "=" + l.Example())
+		if added, counts := realWith-real, countedWith-counted; added > counts+about {
+			t.Errorf("%s adds %d bytes to a scope, and %d count in requestSize", l.Name(), added, counts)
+		}
 	}
 }
 

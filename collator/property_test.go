@@ -145,7 +145,7 @@ func TestSomeSettings(t *testing.T) {
 	t.Parallel()
 	for _, l := range labels.AllSettings() {
 		if !slices.ContainsFunc(collatortest.Settings, func(s [2]string) bool { return s[0] == l.Name() }) {
-			t.Errorf("no random app has %s", l.Name())
+			t.Errorf("no random app has %s: add it to collatortest.Settings", l.Name())
 		}
 	}
 }

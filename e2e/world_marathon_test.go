@@ -92,6 +92,7 @@ func (m *runningMarathon) backend(id, domain string, s *httptest.Server, labels 
 	m.rawApp(id, domain, host, port, labels...)
 }
 
+// rawApp is an app whose one task is at this address, whatever answers there.
 func (m *runningMarathon) rawApp(id, domain, host, port string, labels ...string) {
 	m.t.Helper()
 	m.rawAppQuietly(id, domain, host, port, labels...)

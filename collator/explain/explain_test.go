@@ -14,6 +14,7 @@ import (
 	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/sources/labels"
 )
 
 // lines is a domain in short.
@@ -212,6 +213,29 @@ func TestHandlingWords(t *testing.T) {
 	}
 	if words := Explain(c, "b.test").Domains[0].Rules[0].Handling; len(words) != 1 || !strings.Contains(words[0], "403") {
 		t.Errorf("a closed port: %q", words)
+	}
+}
+
+// TestSettingsAreExplained holds that each setting of an app is told in words: without, the
+// explanation would be the same as that of an app which does not have the setting.
+func TestSettingsAreExplained(t *testing.T) {
+	t.Parallel()
+	for _, l := range labels.AllSettings() {
+		var beside []string
+		switch {
+		case l.TCPOnly():
+			beside = []string{"MODE=tcp", "PORT=7000"}
+		case strings.HasPrefix(l.Name(), "TLS_"):
+			beside = []string{"TLS=true"}
+		}
+		explained := func(settings ...string) string {
+			c, _ := newTest(t, collator.Config{})
+			syncApps(t, c, collatortest.Set(t, collatortest.App("/a", "a.test"), settings...))
+			return fmt.Sprintf("%+v", Explain(c, "/a"))
+		}
+		if explained(beside...) == explained(append(beside, l.Name()+"="+l.Example())...) {
+			t.Errorf("%s=%s is not explained: collator/explain/words.go has the words", l.Name(), l.Example())
+		}
 	}
 }
 

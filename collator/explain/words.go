@@ -139,6 +139,9 @@ func connectionWords(port sources.Port) []string {
 			verified = "and its certificate is verified"
 		}
 		say("by TLS, %s", verified)
+		if u.TLS.SNI != "" {
+			say("the server name asked for is %s", u.TLS.SNI)
+		}
 	}
 	if u.HTTP2 {
 		say("by HTTP/2")

@@ -76,8 +76,9 @@ func (s *Settings) refuse(limit int, of string) {
 	}
 }
 
-// Finish settles what depends on several settings. What is at its default in
-// everything is nil. Problems are in the order in which they were found.
+// Finish settles what depends on several settings: what one of them implies, and which
+// have no effect without another. What is at its default in everything is nil. Problems
+// are in the order in which they were found.
 func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []Problem) {
 	if len(s.http.Paths) > 0 && s.http.Order == 0 {
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths

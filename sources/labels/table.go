@@ -6,8 +6,9 @@ import (
 )
 
 // Label is one label, and all that Relay knows of it. To add a label, add an
-// entry to one of the sections: the keys that are understood, the fields of YAML
-// files, and the tables of the docs follow from it.
+// entry to the section that it belongs to, each of which is a file of this folder,
+// such as http.go. The keys that are understood, the fields of YAML files, and the
+// tables of the docs follow from it; docs/adding-a-label.md has the rest.
 type Label struct {
 	// Key is the label with {n} in place of the port, as in HAPROXY_{n}_VHOST.
 	// Without {n} it holds for the app as a whole. A "*" at the end stands for all
@@ -72,6 +73,9 @@ func (l *Label) For(port string) string { return strings.Replace(l.Key, "{n}", p
 
 // Example returns a value that can be used; "" if the label has no effect.
 func (l *Label) Example() string { return l.example }
+
+// TCPOnly reports whether the label has an effect on TCP services alone.
+func (l *Label) TCPOnly() bool { return l.tcpOnly }
 
 // index finds labels. It is built once.
 type index struct {
