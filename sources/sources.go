@@ -11,7 +11,7 @@ import (
 // App is one application as Relay routes it. An App handed to a Sink is never
 // modified again: a change is a new App with the same ID.
 type App struct {
-	// ID is the absolute Marathon app id, such as "/shop/web".
+	// ID is the same at each read, and begins with a slash, as the ids of Marathon: "/shop/web".
 	ID string
 	// Version is the source's version of the definition, for people to read.
 	Version string

@@ -96,7 +96,7 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	r.say("marathon", r.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
+	r.say(source.Status().Kind, r.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
 	return nil
 }
 

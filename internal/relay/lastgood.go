@@ -89,11 +89,7 @@ func (k *keeping) apps(next sources.Sink) sources.Sink {
 	if k.config.State.Dir == "" {
 		return next
 	}
-	source := "marathon"
-	if k.config.Apps.File != "" {
-		source = "file"
-	}
-	sink := appslastgood.New(k.settings(savedApps, source), next, k.log, k.registerer)
+	sink := appslastgood.New(k.settings(savedApps, k.config.Apps.source().kind), next, k.log, k.registerer)
 	k.keepers = append(k.keepers, sink)
 	return sink
 }
