@@ -31,16 +31,21 @@ func certificate(t *testing.T, ca *certstest.CA, name string) *certs.Certificate
 	return c
 }
 
-func newSink(t *testing.T, path string) (*Sink, *certstest.Sink) {
+func testKey(t *testing.T) *state.Key {
 	t.Helper()
 	key, err := state.ParseKey(bytes.Repeat([]byte{200}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key
+}
+
+func newSink(t *testing.T, path string) (*Sink, *certstest.Sink) {
+	t.Helper()
 	next := certstest.NewSink()
 	s, err := New(state.Config{
 		What: "certificates", Source: "vault", Grace: 10 * time.Second, Interval: 5 * time.Second,
-		File: state.File{Path: path, Content: "certificates", Key: key},
+		File: state.File{Path: path, Content: "certificates", Key: testKey(t)},
 	}, next, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
