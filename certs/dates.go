@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relay/internal/hostname"
+	"relay/internal/problem"
 )
 
 // DateProblem says that clients refuse a certificate for its dates, and what is
@@ -26,7 +27,7 @@ type DateProblem struct {
 }
 
 // Problem puts it into words.
-func (p DateProblem) Problem() Problem {
+func (p DateProblem) Problem() problem.Problem {
 	names := p.Names
 	if p.Default {
 		names = append(slices.Clone(names), "unknown names")
@@ -35,7 +36,7 @@ func (p DateProblem) Problem() Problem {
 	if i := p.Instead; i != nil {
 		reason = fmt.Sprintf("%s: %s/%s, which is valid until %s, is served instead for %s", p.why, i.Source, i.Name, day(i.NotAfter), shortList(names))
 	}
-	return Problem{Source: p.Certificate.Source, Name: p.Certificate.Name, Reason: reason}
+	return problem.Problem{Subject: p.Certificate.Name, Reason: reason}
 }
 
 // dateProblems gives one problem per certificate, however many names it has, and

@@ -16,6 +16,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
+	"relay/internal/problem"
 	"relay/internal/state"
 )
 
@@ -59,7 +60,7 @@ func TestTwoLives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	ca := certstest.TestCA(t)
 	all := []*certs.Certificate{certificate(t, ca, "a.test"), certificate(t, ca, "*.b.test")}
-	problems := []certs.Problem{{Name: "c.test", Reason: "no key"}}
+	problems := []problem.Problem{{Subject: "c.test", Reason: "no key"}}
 	synctest.Test(t, func(t *testing.T) {
 		first, _ := newSink(t, path)
 		go func() { _ = first.Serve(t.Context()) }()

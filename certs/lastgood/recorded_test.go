@@ -5,7 +5,7 @@ import (
 	"reflect"
 	"testing"
 
-	"relay/certs"
+	"relay/internal/problem"
 	"relay/internal/state"
 )
 
@@ -25,7 +25,7 @@ func TestRecordedFile(t *testing.T) {
 	if len(r.certificates) != 1 || r.certificates[0].Name != "a.test" {
 		t.Errorf("loaded the certificates %+v", r.certificates)
 	}
-	if want := []certs.Problem{{Name: "c.test", Reason: "no key"}}; !reflect.DeepEqual(r.problems, want) {
+	if want := []problem.Problem{{Subject: "c.test", Reason: "no key"}}; !reflect.DeepEqual(r.problems, want) {
 		t.Errorf("loaded the problems %+v", r.problems)
 	}
 	body, err := encode(r)

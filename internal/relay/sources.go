@@ -13,6 +13,7 @@ import (
 	"relay/certs"
 	"relay/certs/dir"
 	"relay/certs/vault"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/file"
 	"relay/sources/marathon"
@@ -107,7 +108,7 @@ type tellingSink struct {
 }
 
 // SyncCertificates implements certs.Sink.
-func (s tellingSink) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+func (s tellingSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s.onRead(source, all)
 	s.Sink.SyncCertificates(source, all, problems)
 }

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"relay/internal/problem"
 	"relay/internal/secret"
 	"relay/internal/state"
 	"relay/sources"
@@ -25,7 +26,7 @@ func TestRecordedFile(t *testing.T) {
 				}},
 				Excluded: []sources.Excluded{{Task: "shop_web.2", Reason: "is not healthy"}},
 			}},
-			Problems: []sources.Problem{
+			Problems: []problem.Problem{
 				{Reason: "port 1 is UDP only and cannot serve a domain"},
 				{Subject: "HAPROXY_0_VHOSTS", Reason: "is not a known label: did you mean HAPROXY_0_VHOST?"},
 			},
