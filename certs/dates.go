@@ -49,7 +49,7 @@ func dateProblems(s Selection, now time.Time) []DateProblem {
 			names[outcome{refused: c}] = append(names[outcome{refused: c}], name)
 		}
 	}
-	for name, c := range s.Yielding {
+	for name, c := range s.LeftToWildcard {
 		o := outcome{c, s.Winners[hostname.WildcardOver(name)]}
 		names[o] = append(names[o], name)
 	}

@@ -90,9 +90,9 @@ func TestSelectYieldsToAWildcard(t *testing.T) {
 				if diff := cmp.Diff(test.said, said); diff != "" {
 					t.Errorf("problems (-want +got):\n%s", diff)
 				}
-				for name := range s.Yielding {
+				for name := range s.LeftToWildcard {
 					if s.Winners[name] != nil {
-						t.Errorf("%s yields and has a winner", name)
+						t.Errorf("%s is left to the wildcard and has a winner", name)
 					}
 				}
 			}

@@ -37,7 +37,7 @@ func (c *Certificate) Reminder(now time.Time) (days int, next time.Time) {
 // source and name.
 func (s Selection) Certificates() []*Certificate {
 	seen := make(map[*Certificate]bool)
-	for _, winners := range []map[string]*Certificate{s.Winners, s.Yielding} {
+	for _, winners := range []map[string]*Certificate{s.Winners, s.LeftToWildcard} {
 		for _, c := range winners {
 			seen[c] = true
 		}

@@ -12,11 +12,11 @@ type Selection struct {
 	// Winners has exactly one certificate per server name, since Envoy rejects
 	// a listener with two filter chains for one name.
 	Winners map[string]*Certificate
-	// Yielding has the certificates of exact names that clients would refuse for
-	// their dates, while the winner of the wildcard that covers the name is valid.
-	// These names have no winner of their own: the wildcard answers for them. Only
-	// where the wildcard cannot be served the certificate here is.
-	Yielding map[string]*Certificate
+	// LeftToWildcard has exact names, each with its certificate, which clients would
+	// refuse for its dates, while that of the wildcard over the name is valid. These
+	// names have no winner of their own: the wildcard answers for them. The certificate
+	// here is served only where that of the wildcard cannot be.
+	LeftToWildcard map[string]*Certificate
 	// Default answers clients without a known server name; it may be nil.
 	Default *Certificate
 	// Problems lists the certificates that clients do not accept now, and what
@@ -34,7 +34,7 @@ type Selection struct {
 // that is not valid yet: the client's clear error is better than another site's
 // certificate.
 func Select(certificates []*Certificate, now time.Time) Selection {
-	s := Selection{Winners: make(map[string]*Certificate), Yielding: make(map[string]*Certificate)}
+	s := Selection{Winners: make(map[string]*Certificate), LeftToWildcard: make(map[string]*Certificate)}
 	for _, c := range certificates {
 		for _, name := range c.ServerNames {
 			if isBetter(c, s.Winners[name], now) {
@@ -51,7 +51,7 @@ func Select(certificates []*Certificate, now time.Time) Selection {
 			continue
 		}
 		if w := s.Winners[hostname.WildcardOver(name)]; w != nil && w.ValidAt(now) == Valid {
-			s.Yielding[name] = c
+			s.LeftToWildcard[name] = c
 			delete(s.Winners, name)
 		}
 	}

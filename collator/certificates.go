@@ -77,9 +77,9 @@ type CertificateView struct {
 	Fingerprint string `json:"fingerprint"`
 	// Serves are those of ServerNames for which it is served.
 	Serves []string `json:"servedFor,omitempty"`
-	// Yielding are those for which it is served only where the certificate of the
+	// LeftToWildcard are those for which it is served only where the certificate of the
 	// wildcard over the name cannot be.
-	Yielding []string `json:"-"`
+	LeftToWildcard []string `json:"-"`
 	// Default is set if it answers clients without a known server name.
 	Default bool `json:"default,omitempty"`
 	// Domains are the routed domains for which it is served, DomainCount is their number.
@@ -92,12 +92,12 @@ type CertificateView struct {
 
 // viewCertificates makes what Certificates returns.
 func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
-	serves, yielding := namesOf(s.Winners), namesOf(s.Yielding)
+	serves, leftToWildcard := namesOf(s.Winners), namesOf(s.LeftToWildcard)
 	views := make([]CertificateView, len(all))
 	for i, certificate := range all {
 		views[i] = CertificateView{
 			Source: certificate.Source, Name: certificate.Name, Secret: routing.SecretName(certificate),
-			ServerNames: certificate.ServerNames, Serves: serves[certificate], Yielding: yielding[certificate],
+			ServerNames: certificate.ServerNames, Serves: serves[certificate], LeftToWildcard: leftToWildcard[certificate],
 			Default:   certificate == s.Default,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
 			Fingerprint: certificate.Fingerprint,

@@ -23,9 +23,9 @@ type serving struct {
 type winner struct {
 	secret   string
 	validity certs.Validity
-	// yields is set if the certificate of the wildcard over the name is served instead,
-	// where the fleet has that.
-	yields bool
+	// leftToWildcard is set if the certificate of the wildcard over the name is served
+	// instead, where the fleet has that.
+	leftToWildcard bool
 }
 
 // coverage says which certificate each domain is served with. The loop alone writes
@@ -126,15 +126,15 @@ func (v *fleetCoverage) pick(domain, before, after string) (useChanged bool) {
 func (c *Collator) serve(s certs.Selection) {
 	before, now := c.serving, c.now()
 	after := &serving{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
-	add := func(winners map[string]*certs.Certificate, yields bool) {
+	add := func(winners map[string]*certs.Certificate, leftToWildcard bool) {
 		for name, certificate := range winners {
 			secret := routing.SecretName(certificate)
-			after.winners[name] = winner{secret, certificate.ValidAt(now), yields}
+			after.winners[name] = winner{secret, certificate.ValidAt(now), leftToWildcard}
 			after.secrets[secret] = struct{}{}
 		}
 	}
 	add(s.Winners, false)
-	add(s.Yielding, true)
+	add(s.LeftToWildcard, true)
 	if s.Default != nil {
 		after.byDefault = routing.SecretName(s.Default)
 		after.secrets[after.byDefault] = struct{}{}
@@ -186,7 +186,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.HasName(name), w.yields && f.canServe(hostname.WildcardOver(name)):
+		case !ok, !f.HasName(name), w.leftToWildcard && f.canServe(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.reason = name + " of " + w.secret + " covers one level of names only"

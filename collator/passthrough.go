@@ -15,7 +15,7 @@ func (f *fleetState) httpsParts() ([]routing.TLSChain, []routing.Service) {
 	if f.failed.leavesOutAny(httpsKey) {
 		chains = slices.DeleteFunc(slices.Clone(chains), func(c routing.TLSChain) bool { return f.failed.leavesOut(httpsKey, part{secret: c.Secret}) })
 	}
-	return routing.WithoutYielding(chains), passed
+	return routing.LeaveToWildcards(chains), passed
 }
 
 // passedTo returns the service that gets the TLS connections for a server name: of

@@ -61,7 +61,7 @@ func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView,
 			case !f.HasName(name):
 				choice.Reason = "the fleet's server-names do not have " + name
 				view.Others = append(view.Others, choice)
-			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.Yielding, name) && !answers(hostname.WildcardOver(name))):
+			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.LeftToWildcard, name) && !answers(hostname.WildcardOver(name))):
 				choice.Reason = "it covers " + name
 				view.Certificate = &choice
 			default:

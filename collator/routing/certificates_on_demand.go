@@ -17,7 +17,7 @@ type Resolver struct {
 // NewResolver returns the Resolver for the chains of a fleet.
 func NewResolver(chains []TLSChain) *Resolver {
 	n := &Resolver{secrets: make(map[string]string)}
-	for _, chain := range WithoutYielding(chains) {
+	for _, chain := range LeaveToWildcards(chains) {
 		if chain.Name == DefaultChain {
 			n.byDefault = chain.Secret
 		}

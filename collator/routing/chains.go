@@ -13,22 +13,22 @@ import (
 func TLSChains(s certs.Selection) ([]TLSChain, map[string]*certs.Certificate) {
 	secrets := make(map[string]*certs.Certificate)
 	names := make(map[string][]string)
-	yielding := make(map[string][]string)
+	leftToWildcard := make(map[string][]string)
 	for name, certificate := range s.Winners {
 		secret := SecretName(certificate)
 		secrets[secret] = certificate
 		names[secret] = append(names[secret], name)
 	}
-	for name, certificate := range s.Yielding {
+	for name, certificate := range s.LeftToWildcard {
 		secret := SecretName(certificate)
 		secrets[secret] = certificate
-		names[secret], yielding[secret] = append(names[secret], name), append(yielding[secret], name)
+		names[secret], leftToWildcard[secret] = append(names[secret], name), append(leftToWildcard[secret], name)
 	}
 	chains := make([]TLSChain, 0, len(names)+1)
 	for secret, serverNames := range names {
 		slices.Sort(serverNames)
-		slices.Sort(yielding[secret])
-		chains = append(chains, TLSChain{Name: secret, Secret: secret, ServerNames: serverNames, Yielding: yielding[secret]})
+		slices.Sort(leftToWildcard[secret])
+		chains = append(chains, TLSChain{Name: secret, Secret: secret, ServerNames: serverNames, LeftToWildcard: leftToWildcard[secret]})
 	}
 	slices.SortFunc(chains, func(a, b TLSChain) int { return cmp.Compare(a.Name, b.Name) })
 	if s.Default != nil {
@@ -39,10 +39,10 @@ func TLSChains(s certs.Selection) ([]TLSChain, map[string]*certs.Certificate) {
 	return chains, secrets
 }
 
-// WithoutYielding leaves each yielding name to the wildcard over it, if there is a chain
-// for the wildcard. There is none if the fleet is not given its certificate, or if the
-// wildcard is passed through: then the name stays.
-func WithoutYielding(chains []TLSChain) []TLSChain {
+// LeaveToWildcards takes the names of LeftToWildcard off the chains, each if there is a
+// chain for the wildcard over it. There is none if the fleet is not given its certificate,
+// or if the wildcard is passed through: then the name stays.
+func LeaveToWildcards(chains []TLSChain) []TLSChain {
 	wildcards := make(map[string]bool)
 	for _, chain := range chains {
 		for _, name := range chain.ServerNames {
@@ -51,20 +51,20 @@ func WithoutYielding(chains []TLSChain) []TLSChain {
 			}
 		}
 	}
-	left := make([]TLSChain, 0, len(chains))
+	needed := make([]TLSChain, 0, len(chains))
 	for _, chain := range chains {
-		if len(chain.Yielding) > 0 {
+		if len(chain.LeftToWildcard) > 0 {
 			chain.ServerNames = slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool {
-				_, yields := slices.BinarySearch(chain.Yielding, name)
-				return yields && wildcards[hostname.WildcardOver(name)]
+				_, found := slices.BinarySearch(chain.LeftToWildcard, name)
+				return found && wildcards[hostname.WildcardOver(name)]
 			})
 			if len(chain.ServerNames) == 0 {
 				continue
 			}
 		}
-		left = append(left, chain)
+		needed = append(needed, chain)
 	}
-	return left
+	return needed
 }
 
 // DefaultChain is the name of the chain that answers clients whose server name no
@@ -76,15 +76,15 @@ const DefaultChain = "default"
 type TLSChain struct {
 	Name, Secret string
 	ServerNames  []string // sorted
-	// Yielding are those of ServerNames for which clients refuse this certificate, and
-	// accept that of the wildcard over the name. Sorted.
-	Yielding []string
+	// LeftToWildcard are those of ServerNames for which clients refuse this certificate,
+	// and accept that of the wildcard over the name. Sorted.
+	LeftToWildcard []string
 }
 
 // Equal reports whether two chains are the same.
 func (c TLSChain) Equal(other TLSChain) bool {
 	return c.Name == other.Name && c.Secret == other.Secret &&
-		slices.Equal(c.ServerNames, other.ServerNames) && slices.Equal(c.Yielding, other.Yielding)
+		slices.Equal(c.ServerNames, other.ServerNames) && slices.Equal(c.LeftToWildcard, other.LeftToWildcard)
 }
 
 // WithoutNames takes from the chains the server names that are passed through to

@@ -98,12 +98,13 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
+	apps := keeping.apps(r.collator)
 	certificates, err := keeping.certificates(r.collator)
 	if err != nil {
 		return err
 	}
-	r.states = keeping.keepers
-	if r.apps, err = newAppSource(r.config.Apps, keeping.apps(r.collator), r.log, registerer); err != nil {
+	r.states = keeping.keepers // those of apps and certificates
+	if r.apps, err = newAppSource(r.config.Apps, apps, r.log, registerer); err != nil {
 		return err
 	}
 	r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer)
