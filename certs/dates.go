@@ -12,7 +12,8 @@ import (
 )
 
 // DateProblem says that clients refuse a certificate for its dates, and what is
-// served for the server names for which there is no better one.
+// served for the server names for which there is no better one. It is not in words
+// yet: which of the names it is about also depends on what fleets serve.
 type DateProblem struct {
 	Certificate *Certificate
 	// Names are these server names, sorted.
