@@ -12,10 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"relay/collator"
-	"relay/xds"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/collator"
+	"relay/internal/problem"
+	"relay/xds"
 )
 
 func TestRoutes(t *testing.T) {
@@ -144,7 +145,7 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	t.Parallel()
 	state := fakeState{fleets: []FleetView{{Name: "external"}}}
 	for range maxProblems + 5 {
-		state.problems = append(state.problems, ProblemView{Kind: ProblemApp, Subject: "/a", Reason: "r"})
+		state.problems = append(state.problems, problem.Problem{Kind: problem.App, App: "/a", Reason: "r"})
 	}
 	for range maxEnvoys + 1000 {
 		state.fleets[0].Envoys = append(state.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: []xds.TypeStatus{{Type: xds.Scope}}})
@@ -172,9 +173,9 @@ func TestOneAppHidesNoProblemsOfOthers(t *testing.T) {
 	t.Parallel()
 	var state fakeState
 	for i := range 2000 {
-		state.problems = append(state.problems, ProblemView{Kind: ProblemApp, Subject: "/a", Item: fmt.Sprint(i), Reason: "r"})
+		state.problems = append(state.problems, problem.Problem{Kind: problem.App, App: "/a", Subject: fmt.Sprint(i), Reason: "r"})
 	}
-	state.problems = append(state.problems, ProblemView{Kind: ProblemApp, Subject: "/b", Reason: "r"}, ProblemView{Kind: ProblemEnvoy, Subject: "/a", Reason: "r"})
+	state.problems = append(state.problems, problem.Problem{Kind: problem.App, App: "/b", Reason: "r"}, problem.Problem{Kind: problem.Envoy, Subject: "/a", Reason: "r"})
 	d := New(newConfig(state), nil).pageData()
 	shown := make(map[string]int)
 	for _, p := range d.ShownProblems {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
 )
@@ -140,7 +141,7 @@ func (w World) Say(c Sink) {
 		case 1:
 			c.UpdateApps(nil, []string{w.App().ID})
 		case 2:
-			c.SyncCertificates("vault", w.Certificates(), []certs.Problem{{Source: "vault", Name: "bad", Reason: "no PEM"}}[:w.IntN(2)])
+			c.SyncCertificates("vault", w.Certificates(), []problem.Problem{{Subject: "bad", Reason: "no PEM"}}[:w.IntN(2)])
 		default:
 			c.UpdateApps([]*sources.App{w.App()}, nil)
 		}

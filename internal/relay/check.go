@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/collator"
 	"relay/internal/files"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/file"
 	"relay/xds"
@@ -176,7 +177,7 @@ func (r *checker) SyncApps(apps []*sources.App) {
 }
 
 // SyncCertificates hands on and tells.
-func (r *checker) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+func (r *checker) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	r.Collator.SyncCertificates(source, all, problems)
 	signal(r.certificates[source])
 }

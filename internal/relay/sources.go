@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/certs/dir"
 	"relay/certs/vault"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/file"
 	"relay/sources/marathon"
@@ -156,7 +157,7 @@ type tellingSink struct {
 }
 
 // SyncCertificates implements certs.Sink.
-func (s tellingSink) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+func (s tellingSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s.onRead(source, all)
 	s.Sink.SyncCertificates(source, all, problems)
 }
