@@ -85,15 +85,6 @@ func (s *Server) sources() []SourceView {
 	return list
 }
 
-func (s *Server) problems() []ProblemView {
-	list := orEmpty(slices.Clone(s.cfg.Views.Problems()))
-	for i := range list {
-		list[i].Subject = redact(list[i].Subject)
-		list[i].Reason = redact(list[i].Reason)
-	}
-	return list
-}
-
 func (s *Server) fleets() []FleetView {
 	fleets := orEmpty(slices.Clone(s.cfg.Views.Fleets()))
 	for i := range fleets {

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/collator"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -30,7 +31,7 @@ type fakeViews struct {
 	fleets       []FleetView
 	apps         []collator.AppView
 	certificates []collator.CertificateView
-	problems     []ProblemView
+	problems     []problem.Problem
 	uncovered    []collator.UncoveredDomain
 }
 
@@ -46,7 +47,7 @@ func (f fakeViews) Certificates() []collator.CertificateView {
 	}
 	return all
 }
-func (f fakeViews) Problems() []ProblemView { return f.problems }
+func (f fakeViews) Problems() []problem.Problem { return f.problems }
 func (f fakeViews) Uncovered() ([]collator.UncoveredDomain, bool) {
 	return f.uncovered, len(f.notReady) == 0
 }
@@ -99,10 +100,10 @@ func busyViews() fakeViews {
 			{Fleet: "external", Domain: "new." + long + "." + long + ".test", Wanted: true, Reason: "*.test of vault/" + long + ".test covers one level of names only"},
 			{Fleet: "external", Domain: "plain.test", Reason: "no certificate covers it"},
 		},
-		problems: []ProblemView{
-			{Kind: ProblemApp, Subject: "/shop/" + long, Item: "HAPROXY_0_VHOST", Reason: `"shop_" + is not a domain: label "<b>shop_</b>" has a "_": only letters, digits and hyphens are allowed`},
-			{Kind: ProblemEnvoy, Subject: "edge-2", Item: "scopes", Reason: "rejected revision 42: unknown cluster"},
-			{Kind: ProblemSource, Subject: "vault", Reason: "connection refused with token hvs.CAESIJ0123456789"},
+		problems: []problem.Problem{
+			{Kind: problem.App, App: "/shop/" + long, Subject: "HAPROXY_0_VHOST", Reason: `"shop_" + is not a domain: label "<b>shop_</b>" has a "_": only letters, digits and hyphens are allowed`},
+			{Kind: problem.Envoy, Subject: "edge-2", Item: "scopes", Reason: "rejected revision 42: unknown cluster"},
+			{Kind: problem.Source, Subject: "vault", Reason: "connection refused with token hvs.CAESIJ0123456789"},
 		},
 	}
 }

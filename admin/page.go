@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/collator"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -57,7 +58,7 @@ type pageData struct {
 	Fleets   []pageFleet
 
 	Problems, Certificates             int
-	ShownProblems                      []ProblemView
+	ShownProblems                      []problem.Problem
 	ShownCertificates                  []collator.CertificateView
 	HiddenProblems, HiddenCertificates int
 	UnusedCertificates                 int
@@ -126,16 +127,16 @@ func (s *Server) pageData() pageData {
 
 // shownProblems returns as many as the page shows, with the first of each
 // subject before the rest: an app may have one for each of its domains.
-func shownProblems(problems []ProblemView) []ProblemView {
+func shownProblems(problems []problem.Problem) []problem.Problem {
 	if len(problems) <= maxProblems {
 		return problems
 	}
 	type subject struct {
-		kind ProblemKind
+		kind problem.Kind
 		name string
 	}
 	of := make(map[subject]int)
-	var first, rest []ProblemView
+	var first, rest []problem.Problem
 	for _, p := range problems {
 		s := subject{p.Kind, p.Subject}
 		if of[s]++; of[s] <= maxOfSubject {

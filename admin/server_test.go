@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/collator"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -144,7 +145,7 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	t.Parallel()
 	views := fakeViews{fleets: []FleetView{{Name: "external"}}}
 	for range maxProblems + 5 {
-		views.problems = append(views.problems, ProblemView{Kind: ProblemApp, Subject: "/a", Reason: "r"})
+		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/a", Reason: "r"})
 	}
 	for range maxEnvoys + 1000 {
 		views.fleets[0].Envoys = append(views.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: []xds.TypeStatus{{Type: xds.Scope}}})
@@ -172,9 +173,9 @@ func TestOneAppHidesNoProblemsOfOthers(t *testing.T) {
 	t.Parallel()
 	var views fakeViews
 	for i := range 2000 {
-		views.problems = append(views.problems, ProblemView{Kind: ProblemApp, Subject: "/a", Item: fmt.Sprint(i), Reason: "r"})
+		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/a", Subject: fmt.Sprint(i), Reason: "r"})
 	}
-	views.problems = append(views.problems, ProblemView{Kind: ProblemApp, Subject: "/b", Reason: "r"}, ProblemView{Kind: ProblemEnvoy, Subject: "/a", Reason: "r"})
+	views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/b", Reason: "r"}, problem.Problem{Kind: problem.Envoy, Subject: "/a", Reason: "r"})
 	d := New(newConfig(views), nil).pageData()
 	shown := make(map[string]int)
 	for _, p := range d.ShownProblems {

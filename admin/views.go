@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"relay/collator"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -24,7 +25,7 @@ type Views interface {
 	// Uncovered are the domains without a certificate, those first that should
 	// have one; known is false until apps and certificates have been read.
 	Uncovered() (domains []collator.UncoveredDomain, known bool)
-	Problems() []ProblemView
+	Problems() []problem.Problem
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
 	Explain(subject string) (answer any, known bool)
@@ -61,24 +62,3 @@ type FleetView struct {
 	Resources map[string]int     `json:"resources"`
 	Envoys    []xds.StreamStatus `json:"envoys"`
 }
-
-// ProblemView is one thing that is ignored or does not work, and why.
-type ProblemView struct {
-	Kind ProblemKind `json:"kind"`
-	// Subject is the app id, certificate name, node id or source name.
-	Subject string `json:"subject"`
-	// Item is the part concerned, such as a label; it may be empty.
-	Item   string `json:"item,omitempty"`
-	Reason string `json:"reason"`
-}
-
-// ProblemKind is the kind of thing that has a problem.
-type ProblemKind string
-
-// The kinds of problems.
-const (
-	ProblemApp         ProblemKind = "app"
-	ProblemCertificate ProblemKind = "certificate"
-	ProblemEnvoy       ProblemKind = "envoy"
-	ProblemSource      ProblemKind = "source"
-)

@@ -5,6 +5,7 @@ package certs
 import (
 	"time"
 
+	"relay/internal/problem"
 	"relay/internal/secret"
 )
 
@@ -33,21 +34,12 @@ type Certificate struct {
 	Key secret.Bytes
 }
 
-// Problem says what is wrong with an entry of a certificate store and what is
-// served instead. It must never hold key material.
-type Problem struct {
-	// Source is the store's where several are spoken of; empty otherwise.
-	Source string
-	// Name is the entry: a live key or a file path.
-	Name   string
-	Reason string
-}
-
 // Sink takes what a certificate store reads. SyncCertificates is called after
 // each complete, successful read with all usable certificates of that source
 // and all that is wrong with the others; a failed read does not call it. The
-// first call tells that the source has synced. It returns as soon as the
-// change is noted.
+// subject of a problem is the entry, such as a file; the reason says what is wrong
+// with it and what is served instead. The first call tells that the source has
+// synced. It returns as soon as the change is noted.
 type Sink interface {
-	SyncCertificates(source string, certificates []*Certificate, problems []Problem)
+	SyncCertificates(source string, certificates []*Certificate, problems []problem.Problem)
 }

@@ -8,10 +8,12 @@ import (
 	"time"
 
 	"relay/internal/hostname"
+	"relay/internal/problem"
 )
 
 // DateProblem says that clients refuse a certificate for its dates, and what is
-// served for the server names for which there is no better one.
+// served for the server names for which there is no better one. It is not in words
+// yet: which of the names it is about also depends on what fleets serve.
 type DateProblem struct {
 	Certificate *Certificate
 	// Names are these server names, sorted.
@@ -26,7 +28,7 @@ type DateProblem struct {
 }
 
 // Problem puts it into words.
-func (p DateProblem) Problem() Problem {
+func (p DateProblem) Problem() problem.Problem {
 	names := p.Names
 	if p.Default {
 		names = append(slices.Clone(names), "unknown names")
@@ -35,7 +37,7 @@ func (p DateProblem) Problem() Problem {
 	if i := p.Instead; i != nil {
 		reason = fmt.Sprintf("%s: %s/%s, which is valid until %s, is served instead for %s", p.why, i.Source, i.Name, day(i.NotAfter), shortList(names))
 	}
-	return Problem{Source: p.Certificate.Source, Name: p.Certificate.Name, Reason: reason}
+	return problem.Problem{Subject: p.Certificate.Name, Reason: reason}
 }
 
 // dateProblems gives one problem per certificate, however many names it has, and

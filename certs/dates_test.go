@@ -85,7 +85,7 @@ func TestSelectLeavesNamesToAWildcard(t *testing.T) {
 				}
 				var said []string
 				for _, p := range problems(s) {
-					said = append(said, fmt.Sprintf("%s: %s", p.Name, p.Reason))
+					said = append(said, fmt.Sprintf("%s: %s", p.Subject, p.Reason))
 				}
 				if diff := cmp.Diff(test.said, said); diff != "" {
 					t.Errorf("problems (-want +got):\n%s", diff)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/internal/problem"
 	"relay/internal/secret"
 )
 
@@ -105,13 +106,16 @@ func TestSelectDefault(t *testing.T) {
 func TestSelectProblemIsShort(t *testing.T) {
 	t.Parallel()
 	got := certs.Select([]*certs.Certificate{made("dir", "x", "a", -9, -1, "a.test", "b.test", "c.test", "d.test", "e.test")}, noon)
-	want := []certs.Problem{{Source: "dir", Name: "x", Reason: "expired on 2026-02-28 and is served all the same: nothing else covers a.test, b.test, c.test and 2 more"}}
+	want := []problem.Problem{{Subject: "x", Reason: "expired on 2026-02-28 and is served all the same: nothing else covers a.test, b.test, c.test and 2 more"}}
 	if diff := cmp.Diff(want, problems(got)); diff != "" {
 		t.Error(diff)
 	}
+	if source := got.Problems[0].Certificate.Source; source != "dir" {
+		t.Errorf("the certificate is of %q", source)
+	}
 }
 
-func problems(s certs.Selection) (all []certs.Problem) {
+func problems(s certs.Selection) (all []problem.Problem) {
 	for _, p := range s.Problems {
 		all = append(all, p.Problem())
 	}

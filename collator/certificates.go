@@ -8,17 +8,14 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/problem"
 )
 
 // mergeCertificates takes in complete reads of certificate sources.
 func (c *Collator) mergeCertificates(reads map[string]certificateRead) {
 	maps.Copy(c.certificates, reads)
 	for source, read := range reads {
-		problems := make([]Problem, len(read.problems))
-		for i, p := range read.problems {
-			problems[i] = Problem{Subject: p.Name, Reason: p.Reason}
-		}
-		c.problems.set(owner{CertificateProblem, "", inStore, source}, problems...)
+		c.problems.set(owner{problem.Certificate, "", inStore, source}, read.problems...)
 	}
 	c.selectCertificates()
 }
@@ -37,7 +34,7 @@ func (c *Collator) selectCertificates() {
 		}
 	}
 	c.certificatesSynced.Store(true)
-	c.problems.set(owner{CertificateProblem, "", inSelection, ""}, problems...)
+	c.problems.set(owner{problem.Certificate, "", inSelection, ""}, problems...)
 	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
@@ -48,13 +45,13 @@ func (c *Collator) selectCertificates() {
 
 // allCertificates returns the certificates of all sources, in a fixed order. Of several
 // whose secrets would have the same name it returns the first.
-func (c *Collator) allCertificates() (all []*certs.Certificate, problems []Problem) {
+func (c *Collator) allCertificates() (all []*certs.Certificate, problems []problem.Problem) {
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
 		for _, certificate := range c.certificates[source].certificates {
 			name := routing.SecretName(certificate)
 			if seen[name] {
-				problems = append(problems, Problem{Subject: name, Reason: "is given twice: the first is used"})
+				problems = append(problems, problem.Problem{Subject: name, Reason: "is given twice: the first is used"})
 				continue
 			}
 			seen[name] = true

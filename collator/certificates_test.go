@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -32,7 +33,7 @@ func TestRenewalTouchesOnlyTheSecret(t *testing.T) {
 	wantTouched(t, r, `set listeners "https"`, `remove secrets "vault/b.test"`)
 	syncCertificates()
 	wantTouched(t, r, `remove secrets "vault/a.test"`, `remove listeners "https"`)
-	if c.problems.count(HTTPSProblem) != 1 {
+	if c.problems.count(problem.HTTPS) != 1 {
 		t.Errorf("problems without a certificate: %v", reasons(c.Problems()))
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"relay/certs"
 	"relay/internal/panics"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -46,7 +47,7 @@ type Collator struct {
 	apps        map[string]*sources.App // by id, the last good version of each as cleanApp made it
 	deployments map[string]deployment   // by the name under which they are routed
 	// policyProblems are what cleanPolicy left out of apps. Few apps have any.
-	policyProblems map[string][]sources.Problem
+	policyProblems map[string][]problem.Problem
 	// failedApps are those of which the last read could not be used.
 	failedApps map[string]struct{}
 	// work is what this round deals with.
@@ -64,7 +65,7 @@ type Collator struct {
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 
-	cleanPolicy func(*sources.App) (*sources.App, []sources.Problem, error)
+	cleanPolicy func(*sources.App) (*sources.App, []problem.Problem, error)
 	now         func() time.Time
 }
 
@@ -84,7 +85,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
 		deployments:    make(map[string]deployment),
-		policyProblems: make(map[string][]sources.Problem), failedApps: make(map[string]struct{}),
+		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
 		served:       &servedCertificates{}, coverage: newCoverage(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
@@ -219,15 +220,15 @@ func (c *Collator) cleanApp(app *sources.App) {
 	c.mu.Unlock()
 	if err != nil {
 		c.failedApps[app.ID] = struct{}{}
-		c.report(owner{AppProblem, "", inApp, app.ID}, Problem{App: app.ID}, err)
+		c.report(owner{problem.App, "", inApp, app.ID}, problem.Problem{App: app.ID}, err)
 		return
 	}
 	delete(c.failedApps, app.ID)
 	if delete(c.policyProblems, app.ID); len(problems) > 0 {
 		c.policyProblems[app.ID] = problems
 	}
-	c.problems.set(owner{InternalProblem, "", inApp, app.ID})
-	c.problems.set(owner{AppProblem, "", inApp, app.ID}, problemsOf(app.ID, clean.Problems)...)
+	c.problems.set(owner{problem.Internal, "", inApp, app.ID})
+	c.problems.set(owner{problem.App, "", inApp, app.ID}, clean.Problems...)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -238,25 +239,16 @@ func (c *Collator) removeApp(id string) {
 	c.mu.Unlock()
 	delete(c.policyProblems, id)
 	delete(c.failedApps, id)
-	c.problems.set(owner{InternalProblem, "", inApp, id})
-	c.problems.set(owner{AppProblem, "", inApp, id})
+	c.problems.set(owner{problem.Internal, "", inApp, id})
+	c.problems.set(owner{problem.App, "", inApp, id})
 	c.route(id, before, nil)
-}
-
-// problemsOf turns what a source or a fleet found in an app into problems of the app.
-func problemsOf(app string, found []sources.Problem) []Problem {
-	problems := make([]Problem, len(found))
-	for i, p := range found {
-		problems[i] = Problem{App: app, Subject: p.Subject, Reason: p.Reason}
-	}
-	return problems
 }
 
 // report records an error as the problem of an owner, or as an internal one when it
 // is a bug of Relay's.
-func (c *Collator) report(o owner, p Problem, err error) {
+func (c *Collator) report(o owner, p problem.Problem, err error) {
 	if panics.Log(c.log, err, "fleet", o.fleet, "app", p.App, "subject", p.Subject) {
-		o.kind = InternalProblem
+		o.kind = problem.Internal
 	} else {
 		c.log.Warn("ignored", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -94,9 +95,9 @@ func TestClashMovesToTheLowestID(t *testing.T) {
 	}
 }
 
-func clashesOf(problems []Problem) (clashes []string) {
+func clashesOf(problems []problem.Problem) (clashes []string) {
 	for _, reason := range reasons(problems) {
-		if strings.HasPrefix(reason, string(ClashProblem)) {
+		if strings.HasPrefix(reason, string(problem.Clash)) {
 			clashes = append(clashes, reason)
 		}
 	}
@@ -155,7 +156,7 @@ func TestBadAppsCostThemselvesOnly(t *testing.T) {
 	t.Parallel()
 	c, r := newTest(t, Config{})
 	mapOne := c.cleanPolicy
-	c.cleanPolicy = func(app *sources.App) (*sources.App, []sources.Problem, error) {
+	c.cleanPolicy = func(app *sources.App) (*sources.App, []problem.Problem, error) {
 		if app.ID == "/bug" && app.Version == "2" {
 			panic("boom")
 		}
@@ -172,17 +173,17 @@ func TestBadAppsCostThemselvesOnly(t *testing.T) {
 	if diff := cmp.Diff([]string{"bug.test", "good.test", "upper.test"}, r.Names(xds.Scope)); diff != "" {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
-	if n := c.problems.count(InternalProblem); n != 1 {
+	if n := c.problems.count(problem.Internal); n != 1 {
 		t.Errorf("%d internal problems, want 1: %v", n, reasons(c.Problems()))
 	}
-	if n := c.problems.count(AppProblem); n != 4 {
+	if n := c.problems.count(problem.App); n != 4 {
 		t.Errorf("%d problems of apps, want 4: %v", n, reasons(c.Problems()))
 	}
 	mended := broken
 	mended.Version = "3"
 	updateApps(c, &mended)
 	wantTouched(t, r, `set scopes "elsewhere.test"`, `remove scopes "bug.test"`)
-	if n := c.problems.count(InternalProblem); n != 0 {
+	if n := c.problems.count(problem.Internal); n != 0 {
 		t.Errorf("the problem stays after the app was mapped: %v", reasons(c.Problems()))
 	}
 }
@@ -196,7 +197,7 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 	f.Options.ConnectTimeout = -time.Second
 	f.marked[key] = struct{}{}
 	c.round()
-	if r.Versions[key] != good || c.problems.count(ResourceProblem) != 1 {
+	if r.Versions[key] != good || c.problems.count(problem.Resource) != 1 {
 		t.Errorf("version %q, want %q; problems %v", r.Versions[key], good, reasons(c.Problems()))
 	}
 	if view, _ := c.App("/web"); len(view.Problems) != 1 {
@@ -205,7 +206,7 @@ func TestInvalidResourceKeepsTheLastGood(t *testing.T) {
 	f.Options = routing.DefaultOptions()
 	f.marked[key] = struct{}{}
 	c.round()
-	if n := c.problems.count(ResourceProblem); n != 0 {
+	if n := c.problems.count(problem.Resource); n != 0 {
 		t.Errorf("%d problems stay after the resource became valid", n)
 	}
 }
@@ -254,7 +255,7 @@ func TestFleetsTakeTheirOwnPorts(t *testing.T) {
 		t.Errorf("scopes (-want +got):\n%s", diff)
 	}
 	view, ok := c.App("/multi")
-	if !ok || len(view.Problems) != 1 || view.Problems[0].Fleet != "internal" || view.Problems[0].Kind != HTTPSProblem {
+	if !ok || len(view.Problems) != 1 || view.Problems[0].Fleet != "internal" || view.Problems[0].Kind != problem.HTTPS {
 		t.Errorf("problems: %v, want one about the redirect in the internal fleet", reasons(view.Problems))
 	}
 	if diff := cmp.Diff([]string{"external", "internal"}, view.Ports[1].Fleets); diff != "" {

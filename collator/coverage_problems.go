@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 
-	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/problem"
 )
 
 // reportCoverage says which apps redirect clients to https, where these refuse the
@@ -18,7 +18,7 @@ func (f *fleetState) reportCoverage(covers []domainCoverage) {
 		if len(problems) == 0 && !reported {
 			continue
 		}
-		f.c.problems.set(owner{HTTPSProblem, f.Name, inDomain, c.domain}, problems...)
+		f.c.problems.set(owner{problem.HTTPS, f.Name, inDomain, c.domain}, problems...)
 		if f.coverageReported[c.domain] = struct{}{}; len(problems) == 0 {
 			delete(f.coverageReported, c.domain)
 		}
@@ -26,13 +26,13 @@ func (f *fleetState) reportCoverage(covers []domainCoverage) {
 }
 
 // passedProblems says which apps get no https, as a wildcard is passed through.
-func (f *fleetState) passedProblems(c domainCoverage) (problems []Problem) {
+func (f *fleetState) passedProblems(c domainCoverage) (problems []problem.Problem) {
 	if c.wildcard == "" {
 		return nil
 	}
 	for _, one := range f.claimsOn(c.domain) {
 		if one.Route && one.App != c.passedTo.App {
-			problems = append(problems, Problem{App: one.App, Subject: c.domain, Reason: fmt.Sprintf(
+			problems = append(problems, problem.Problem{App: one.App, Subject: c.domain, Reason: fmt.Sprintf(
 				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.Port, c.wildcard, c.passedTo)})
 		}
 	}
@@ -41,7 +41,7 @@ func (f *fleetState) passedProblems(c domainCoverage) (problems []Problem) {
 
 // redirectProblems says which apps redirect clients to https that refuse the
 // certificate there.
-func (f *fleetState) redirectProblems(c domainCoverage) (problems []Problem) {
+func (f *fleetState) redirectProblems(c domainCoverage) (problems []problem.Problem) {
 	if c.reason == "" {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (f *fleetState) redirectProblems(c domainCoverage) (problems []Problem) {
 			continue
 		}
 		done[who] = struct{}{}
-		problems = append(problems, Problem{App: who.App, Subject: c.domain, Reason: fmt.Sprintf(
+		problems = append(problems, problem.Problem{App: who.App, Subject: c.domain, Reason: fmt.Sprintf(
 			"clients of port %d are redirected to https, where they get an error: %s", who.Port, c.reason)})
 	}
 	return problems
@@ -66,26 +66,25 @@ func (f *fleetState) redirectProblems(c domainCoverage) (problems []Problem) {
 // reportInvalid says which certificates clients refuse for their dates: of those that
 // are in use, and of those in place of which another one is served.
 func (c *Collator) reportInvalid() {
-	var problems []Problem
-	tell := func(p certs.Problem) { problems = append(problems, Problem{Subject: p.Name, Reason: p.Reason}) }
+	var problems []problem.Problem
 	for _, p := range c.served.invalid {
 		secret := routing.SecretName(p.Certificate)
 		switch {
 		case p.Instead == nil && c.coverage.uses(secret):
-			tell(p.Problem())
+			problems = append(problems, p.Problem())
 		case p.Instead != nil:
 			instead, kept := c.coverage.picks(p.Names, secret)
 			if p.Names = instead; len(instead) > 0 {
-				tell(p.Problem())
+				problems = append(problems, p.Problem())
 			}
 			if p.Names, p.Instead = kept, nil; len(kept) > 0 {
 				said := p.Problem()
 				said.Reason += " in a fleet that cannot serve the wildcard over it"
-				tell(said)
+				problems = append(problems, said)
 			}
 		}
 	}
-	c.problems.set(owner{CertificateProblem, "", inDates, ""}, problems...)
+	c.problems.set(owner{problem.Certificate, "", inDates, ""}, problems...)
 }
 
 // picks returns those of the domains that some fleet serves with another certificate

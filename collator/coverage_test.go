@@ -13,6 +13,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -48,7 +49,7 @@ func useOf(c *Collator, source, name string) (used, known bool) {
 	return false, false
 }
 
-func problemsWith(c *Collator, kind Kind, words string) (found []string) {
+func problemsWith(c *Collator, kind problem.Kind, words string) (found []string) {
 	for _, p := range c.Problems() {
 		if p.Kind == kind && strings.Contains(p.Reason, words) {
 			found = append(found, p.App+" "+p.Subject+": "+p.Reason)
@@ -141,7 +142,7 @@ func TestRedirectWithoutCertificate(t *testing.T) {
 	loser := redirected(webApp("/z", "web.test"))
 	syncApps(c, redirected(webApp("/web", "web.test")), loser, webApp("/plain", "plain.test"))
 	want := []string{"/web web.test: clients of port 0 are redirected to https, where they get an error: no certificate covers it"}
-	if diff := cmp.Diff(want, problemsWith(c, HTTPSProblem, "")); diff != "" {
+	if diff := cmp.Diff(want, problemsWith(c, problem.HTTPS, "")); diff != "" {
 		t.Errorf("without a certificate (-want +got):\n%s", diff)
 	}
 	notes := explained(c, "web.test").Domains[0].HTTPS.Notes
@@ -152,18 +153,18 @@ func TestRedirectWithoutCertificate(t *testing.T) {
 		t.Errorf("explained by %q, of a domain without a redirect", notes)
 	}
 	updateApps(c, webApp("/web", "web.test"))
-	if got := problemsWith(c, HTTPSProblem, ""); got != nil {
+	if got := problemsWith(c, problem.HTTPS, ""); got != nil {
 		t.Errorf("without a redirect: %q", got)
 	}
 	updateApps(c, redirected(webApp("/web", "web.test")))
 	c.SyncCertificates("vault", []*certs.Certificate{other, certificate("web", "2", "web.test")}, nil)
 	c.round()
-	if got := problemsWith(c, HTTPSProblem, ""); got != nil {
+	if got := problemsWith(c, problem.HTTPS, ""); got != nil {
 		t.Errorf("with a certificate: %q", got)
 	}
 	c.SyncCertificates("vault", []*certs.Certificate{other}, nil)
 	syncApps(c)
-	if got := problemsWith(c, HTTPSProblem, ""); got != nil {
+	if got := problemsWith(c, problem.HTTPS, ""); got != nil {
 		t.Errorf("without the app: %q", got)
 	}
 }
@@ -182,7 +183,7 @@ func TestExpiredCertificateIsAProblemWhileUsed(t *testing.T) {
 		} else {
 			syncApps(c)
 		}
-		if got := problemsWith(c, CertificateProblem, "expired"); len(got) != i%2 {
+		if got := problemsWith(c, problem.Certificate, "expired"); len(got) != i%2 {
 			t.Errorf("step %d: %q", i, got)
 		}
 	}

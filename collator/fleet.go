@@ -11,6 +11,7 @@ import (
 	"relay/certs"
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -115,7 +116,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for domain, claims := range wanted {
 		f.replaceClaims(domain, id, claims)
 	}
-	f.c.problems.set(owner{HTTPSProblem, f.Name, inApp, id}, f.httpsProblems(after)...)
+	f.c.problems.set(owner{problem.HTTPS, f.Name, inApp, id}, f.httpsProblems(after)...)
 	f.updateServices(id, before, after)
 }
 
@@ -132,7 +133,7 @@ func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 }
 
 // httpsProblems says what an app asks for of TLS that the fleet cannot do.
-func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
+func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem) {
 	if app == nil {
 		return nil
 	}
@@ -141,7 +142,7 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []Problem) {
 			continue
 		}
 		report := func(reason string) {
-			problems = append(problems, Problem{App: app.ID, Subject: fmt.Sprintf("port %d", i), Reason: reason})
+			problems = append(problems, problem.Problem{Subject: fmt.Sprintf("port %d", i), Reason: reason})
 		}
 		if port.RedirectToHTTPS && !routing.IsTCP(port) && !f.HasHTTPS() {
 			report("asks for a redirect to https, but the fleet has no https listener: plain http is served")
@@ -163,26 +164,26 @@ func (f *fleetState) reportClashes(scope xds.Key) {
 		return
 	}
 	domain := scope.Name
-	var problems []Problem
+	var problems []problem.Problem
 	if claims := f.claimsOn(domain); len(claims) > 1 {
 		_, losses := routing.RulesOf(claims)
 		problems = lossProblems(domain, losses)
 	}
-	f.c.problems.set(owner{ClashProblem, f.Name, inDomain, domain}, problems...)
+	f.c.problems.set(owner{problem.Clash, f.Name, inDomain, domain}, problems...)
 }
 
 // lossProblems says which port lost what, of each port the first ones.
-func lossProblems(domain string, losses []routing.Loss) (problems []Problem) {
+func lossProblems(domain string, losses []routing.Loss) (problems []problem.Problem) {
 	lost := make(map[routing.AppPort]int)
 	for _, l := range losses {
 		p := l.Rule.Claim.AppPort
 		if lost[p]++; lost[p] <= maxLosses {
-			problems = append(problems, Problem{App: p.App, Subject: domain, Reason: l.String()})
+			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Reason: l.String()})
 		}
 	}
 	for p, n := range lost {
 		if over := n - maxLosses; over > 0 {
-			problems = append(problems, Problem{App: p.App, Subject: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.Port, over)})
+			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.Port, over)})
 		}
 	}
 	return problems

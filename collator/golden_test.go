@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/internal/secret"
 	"relay/sources"
 	"relay/xds"
@@ -135,8 +136,8 @@ func (tt goldenCase) run(t *testing.T, file string) {
 func dump(t *testing.T, c *Collator, r *recorder, types []xds.Type) []byte {
 	t.Helper()
 	type golden struct {
-		Resources map[string][]any `json:"resources"`
-		Problems  []Problem        `json:"problems"`
+		Resources map[string][]any  `json:"resources"`
+		Problems  []problem.Problem `json:"problems"`
 	}
 	out := golden{Resources: make(map[string][]any), Problems: c.Problems()}
 	for _, key := range sortedKeys(keySet(r.Versions)) {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -44,7 +45,7 @@ type notes struct {
 // certificateRead is one complete read of a certificate source.
 type certificateRead struct {
 	certificates []*certs.Certificate
-	problems     []certs.Problem
+	problems     []problem.Problem
 }
 
 func (r certificateRead) equal(other certificateRead) bool {
@@ -178,7 +179,7 @@ func (c *Collator) UpdateApps(set []*sources.App, removed []string) {
 }
 
 // SyncCertificates implements certs.Sink.
-func (c *Collator) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
+func (c *Collator) SyncCertificates(source string, certificates []*certs.Certificate, problems []problem.Problem) {
 	c.inbox.noteCertificates(source, certificateRead{certificates, problems})
 }
 

@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -86,7 +87,7 @@ func TestBadRouteCostsItselfOnly(t *testing.T) {
 		t.Errorf("d.test goes to %q, want both once their headers are few", got)
 	}
 	wantProblem(t, c, "/b", "")
-	if n := c.problems.count(ResourceProblem); n != 0 {
+	if n := c.problems.count(problem.Resource); n != 0 {
 		t.Errorf("%d problems stay: %v", n, reasons(c.Problems()))
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"relay/certs"
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -107,7 +108,7 @@ func TestNameIsLeftToAWildcardWhileRelayRuns(t *testing.T) {
 			if got := explained(c, "www.shop.test").Domains[0].HTTPS; got.Certificate.Secret != step.secret || len(got.Notes) > 0 {
 				t.Errorf("after %s: explained by %+v, notes %q", step.wait, got.Certificate, got.Notes)
 			}
-			said := problemsWith(c, CertificateProblem, "served")
+			said := problemsWith(c, problem.Certificate, "served")
 			if len(said) != len(step.problems) || len(said) > 0 && !strings.Contains(said[0], step.problems[0]) {
 				t.Errorf("after %s: problems %q, want %q", step.wait, said, step.problems)
 			}
@@ -160,7 +161,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 	if names := own.publisher.(*recorder).Names(xds.Secret); !slices.Equal(names, []string{"vault/www"}) {
 		t.Errorf("the fleet with names is given %v", names)
 	}
-	if said := problemsWith(c, CertificateProblem, "served all the same: nothing else covers www.shop.test in a fleet"); len(said) != 1 {
+	if said := problemsWith(c, problem.Certificate, "served all the same: nothing else covers www.shop.test in a fleet"); len(said) != 1 {
 		t.Errorf("problems %q", c.Problems())
 	}
 	c.UpdateApps(nil, []string{"/zone"})
@@ -178,7 +179,7 @@ func TestNameLeftToAWildcardIsAProblemWhileUsed(t *testing.T) {
 	c.SyncCertificates("vault", []*certs.Certificate{expired, certificate("zone", "2", "*.shop.test")}, nil)
 	for i, app := range []*sources.App{webApp("/web", "api.shop.test"), webApp("/web", "www.shop.test"), webApp("/web", "shop.test")} {
 		syncApps(c, app)
-		if got := problemsWith(c, CertificateProblem, "instead for www.shop.test"); len(got) != i%2 || c.problems.count(CertificateProblem) != i%2 {
+		if got := problemsWith(c, problem.Certificate, "instead for www.shop.test"); len(got) != i%2 || c.problems.count(problem.Certificate) != i%2 {
 			t.Errorf("step %d: %q", i, got)
 		}
 	}

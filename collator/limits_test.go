@@ -14,6 +14,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
 	"relay/xds"
@@ -319,7 +320,7 @@ func TestProblemsOfTheSourceHideNoOthers(t *testing.T) {
 	}
 
 	app = changed(app, func(*sources.Port) {})
-	app.Problems = list(many, func(int) sources.Problem { return sources.Problem{Reason: "is odd"} })
+	app.Problems = list(many, func(int) problem.Problem { return problem.Problem{Reason: "is odd"} })
 	updateApps(c, app)
 	if view, _ = c.App("/app"); len(view.Problems) > maxProblems+20 {
 		t.Errorf("%d problems are shown", len(view.Problems))

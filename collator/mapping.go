@@ -10,6 +10,7 @@ import (
 	"relay/collator/routing"
 	"relay/internal/hostname"
 	"relay/internal/panics"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -17,7 +18,7 @@ import (
 // checked, sorted and without duplicates, and nothing is over the limits. The problems
 // say what was left out. Sources are not trusted to do this: one bad name would cost
 // all apps.
-func cleanPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
+func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 	switch {
 	case app.ID == "":
 		return nil, nil, errors.New("has no id")
@@ -50,7 +51,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []sources.Problem, error) {
 // withEndpoints adds to the policy of an app, as cleanPolicy left it, the endpoints:
 // those that Envoy can take, up to the limit. Its problems begin with those of the
 // policy and end with those that the source found.
-func withEndpoints(app, policy *sources.App, policyProblems []sources.Problem) *sources.App {
+func withEndpoints(app, policy *sources.App, policyProblems []problem.Problem) *sources.App {
 	clean := *policy
 	clean.Version = app.Version
 	clean.Ports = slices.Clone(policy.Ports)
@@ -71,18 +72,21 @@ func withEndpoints(app, policy *sources.App, policyProblems []sources.Problem) *
 		}
 		left -= len(port.Endpoints)
 	}
-	clean.Problems = slices.Concat(policyProblems, problems.List(), fewProblems(app.Problems))
+	clean.Problems = fewProblems(app.Problems)
+	if found := problems.List(); len(policyProblems)+len(found) > 0 {
+		clean.Problems = slices.Concat(policyProblems, found, clean.Problems)
+	}
 	return &clean
 }
 
 // fewProblems returns the first problems. Sources leave out what nobody would read, but
 // they are not trusted to.
-func fewProblems(problems []sources.Problem) []sources.Problem {
+func fewProblems(problems []problem.Problem) []problem.Problem {
 	over := len(problems) - maxProblems
 	if over <= 0 {
 		return problems
 	}
-	return append(slices.Clone(problems[:maxProblems]), sources.Problem{Reason: fmt.Sprintf("has %d more problems than are shown", over)})
+	return append(slices.Clone(problems[:maxProblems]), problem.Problem{Reason: fmt.Sprintf("has %d more problems than are shown", over)})
 }
 
 // cleanDomains returns the usable ones of the domains. No more than left are looked at,

@@ -13,6 +13,7 @@ import (
 
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -54,7 +55,7 @@ func updateApps(c *Collator, apps ...*sources.App) {
 	c.round()
 }
 
-func reasons(problems []Problem) []string {
+func reasons(problems []problem.Problem) []string {
 	var rs []string
 	for _, p := range problems {
 		rs = append(rs, string(p.Kind)+" "+p.App+" "+p.Subject+": "+p.Reason)

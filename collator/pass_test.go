@@ -6,6 +6,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -120,7 +121,7 @@ func TestPassedWildcardIsToldToThoseBelow(t *testing.T) {
 	both.Ports = append(both.Ports, wild.Ports[0])
 	updateApps(c, both)
 	check("by the app itself", "is not used for the name")
-	if n := c.problems.count(HTTPSProblem); n != 0 {
+	if n := c.problems.count(problem.HTTPS); n != 0 {
 		t.Errorf("the app is told of itself: %q", reasons(c.Problems()))
 	}
 }

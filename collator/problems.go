@@ -4,50 +4,31 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+
+	"relay/internal/problem"
 )
 
-// Kind says what a Problem is about.
-type Kind string
-
-// The kinds.
-const (
-	// AppProblem is something ignored in an app's definition.
-	AppProblem Kind = "app"
-	// ClashProblem is a domain or TCP port that another app port has.
-	ClashProblem Kind = "clash"
-	// HTTPSProblem is a wish for TLS that a fleet cannot fulfil.
-	HTTPSProblem Kind = "https"
-	// TCPProblem is a TCP service that a fleet does not open.
-	TCPProblem Kind = "tcp"
-	// CertificateProblem is an entry of a certificate store.
-	CertificateProblem Kind = "certificate"
-	// ResourceProblem is a resource that Envoy would refuse.
-	ResourceProblem Kind = "resource"
-	// InternalProblem is a bug in Relay that cost one app or resource.
-	InternalProblem Kind = "internal"
-)
-
-var kinds = []Kind{AppProblem, ClashProblem, HTTPSProblem, TCPProblem, CertificateProblem, ResourceProblem, InternalProblem}
-
-// Problem is one thing that is not as its author wanted, in words an operator
-// can act on.
-type Problem struct {
-	Kind Kind `json:"kind"`
-	// Fleet is empty when it concerns all.
-	Fleet string `json:"fleet,omitempty"`
-	// App is the app id; empty when it is no app's.
-	App string `json:"app,omitempty"`
-	// Subject is the label, domain, certificate or resource.
-	Subject string `json:"subject,omitempty"`
-	Reason  string `json:"reason"`
+// kinds are those of the problems that the collator reports.
+var kinds = []problem.Kind{
+	problem.App, problem.Clash, problem.HTTPS, problem.TCP, problem.Certificate, problem.Resource, problem.Internal,
 }
 
 // owner is where problems of a kind were found. Those found there next replace them.
 type owner struct {
-	kind  Kind
+	kind  problem.Kind
 	fleet string // empty when they concern all
 	place place
 	name  string // of the app, domain, …; empty where there is one place only
+}
+
+// complete returns a problem with what its owner says of it: its kind and fleet, and the
+// app in which it was found.
+func (o owner) complete(p problem.Problem) problem.Problem {
+	p.Kind, p.Fleet = o.kind, o.fleet
+	if o.place == inApp {
+		p.App = o.name
+	}
+	return p
 }
 
 // place is what was looked at when problems were found.
@@ -66,19 +47,16 @@ const (
 // problemSet holds all problems, by what they were found in.
 type problemSet struct {
 	mu      sync.RWMutex
-	byOwner map[owner][]Problem
-	counts  map[Kind]int
+	byOwner map[owner][]problem.Problem
+	counts  map[problem.Kind]int
 }
 
 func newProblemSet() *problemSet {
-	return &problemSet{byOwner: make(map[owner][]Problem), counts: make(map[Kind]int)}
+	return &problemSet{byOwner: make(map[owner][]problem.Problem), counts: make(map[problem.Kind]int)}
 }
 
-// set replaces the problems of an owner, and fills in kind and fleet.
-func (s *problemSet) set(o owner, problems ...Problem) {
-	for i := range problems {
-		problems[i].Kind, problems[i].Fleet = o.kind, o.fleet
-	}
+// set replaces the problems of an owner. They are not modified: sources share theirs.
+func (s *problemSet) set(o owner, problems ...problem.Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts[o.kind] += len(problems) - len(s.byOwner[o])
@@ -93,28 +71,28 @@ func (s *problemSet) set(o owner, problems ...Problem) {
 func (s *problemSet) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byOwner, s.counts = make(map[owner][]Problem), make(map[Kind]int)
+	s.byOwner, s.counts = make(map[owner][]problem.Problem), make(map[problem.Kind]int)
 }
 
-func (s *problemSet) count(kind Kind) int {
+func (s *problemSet) count(kind problem.Kind) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.counts[kind]
 }
 
 // all returns every problem for which keep holds, sorted.
-func (s *problemSet) all(keep func(Problem) bool) []Problem {
+func (s *problemSet) all(keep func(problem.Problem) bool) []problem.Problem {
 	s.mu.RLock()
-	var found []Problem
-	for _, problems := range s.byOwner {
+	var found []problem.Problem
+	for o, problems := range s.byOwner {
 		for _, p := range problems {
-			if keep(p) {
+			if p = o.complete(p); keep(p) {
 				found = append(found, p)
 			}
 		}
 	}
 	s.mu.RUnlock()
-	slices.SortFunc(found, func(a, b Problem) int {
+	slices.SortFunc(found, func(a, b problem.Problem) int {
 		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.Kind, b.Kind),
 			cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Reason, b.Reason))
 	})

@@ -3,6 +3,7 @@ package collator
 import (
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -108,7 +109,7 @@ func (f *fleetState) fail(key xds.Key, err error) {
 	f.succeed(key)
 	f.published.references.cancelRemoval(key)
 	f.failed.resources[key] = struct{}{}
-	p := Problem{Subject: quoted(key)}
+	p := problem.Problem{Subject: quoted(key)}
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
 		p.App, _ = routing.SplitClusterName(key.Name)
@@ -117,7 +118,7 @@ func (f *fleetState) fail(key xds.Key, err error) {
 			p.App = s.App
 		}
 	}
-	f.c.report(owner{ResourceProblem, f.Name, inResource, quoted(key)}, p, err)
+	f.c.report(owner{problem.Resource, f.Name, inResource, quoted(key)}, p, err)
 	if _, ok := f.published.versions[key]; !ok && key.Type == xds.Cluster {
 		f.failed.clusters[key.Name] = struct{}{}
 	}
@@ -137,6 +138,6 @@ func (f *fleetState) succeed(key xds.Key) {
 }
 
 func (f *fleetState) clearResourceProblem(name string) {
-	f.c.problems.set(owner{ResourceProblem, f.Name, inResource, name})
-	f.c.problems.set(owner{InternalProblem, f.Name, inResource, name})
+	f.c.problems.set(owner{problem.Resource, f.Name, inResource, name})
+	f.c.problems.set(owner{problem.Internal, f.Name, inResource, name})
 }

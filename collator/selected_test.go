@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs"
+	"relay/internal/problem"
 )
 
 // TestSelectedCertificates follows what those see who wait for changes.
@@ -65,17 +66,17 @@ func TestReadsWithoutNewsAreDropped(t *testing.T) {
 	t.Parallel()
 	c, _ := newTest(t, Config{CertificateSources: []string{"vault", "dir"}})
 	a, b := certificate("a", "1", "a.test"), certificate("b", "2", "b.test")
-	problem := []certs.Problem{{Name: "b.test", Reason: "new"}}
+	odd := []problem.Problem{{Subject: "b.test", Reason: "new"}}
 	for i, read := range []struct {
 		source   string
 		all      []*certs.Certificate
-		problems []certs.Problem
+		problems []problem.Problem
 		news     bool
 	}{
 		{"vault", nil, nil, true}, {"vault", nil, nil, false}, {"dir", nil, nil, true},
 		{"vault", []*certs.Certificate{a}, nil, true}, {"vault", []*certs.Certificate{a}, nil, false},
-		{"vault", []*certs.Certificate{a}, problem, true}, {"vault", []*certs.Certificate{a}, slices.Clone(problem), false},
-		{"vault", []*certs.Certificate{a, b}, problem, true}, {"dir", nil, nil, false}, {"vault", nil, nil, true},
+		{"vault", []*certs.Certificate{a}, odd, true}, {"vault", []*certs.Certificate{a}, slices.Clone(odd), false},
+		{"vault", []*certs.Certificate{a, b}, odd, true}, {"dir", nil, nil, false}, {"vault", nil, nil, true},
 	} {
 		before := c.inbox.noted
 		c.SyncCertificates(read.source, read.all, read.problems)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -29,7 +30,7 @@ func newFleetServices() *fleetServices {
 func (f *fleetState) updateServices(id string, before, after *sources.App) {
 	was, _ := f.ServicesOf(id, before)
 	is, problems := f.ServicesOf(id, after)
-	f.c.problems.set(owner{TCPProblem, f.Name, inApp, id}, problemsOf(id, problems)...)
+	f.c.problems.set(owner{problem.TCP, f.Name, inApp, id}, problems...)
 	if reflect.DeepEqual(was, is) {
 		return
 	}
@@ -59,7 +60,7 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 func (f *fleetState) reportServices() {
 	x := f.services
 	for port := range x.changedPorts {
-		f.c.problems.set(owner{ClashProblem, f.Name, inListener, routing.TCPListener(port)}, clashes(fmt.Sprintf("TCP port %d", port), x.Ports[port])...)
+		f.c.problems.set(owner{problem.Clash, f.Name, inListener, routing.TCPListener(port)}, clashes(fmt.Sprintf("TCP port %d", port), x.Ports[port])...)
 	}
 	x.changedPorts = make(map[uint16]struct{})
 	if !x.namesChanged {
@@ -67,50 +68,50 @@ func (f *fleetState) reportServices() {
 	}
 	x.namesChanged = false
 	f.reportHTTPS()
-	var problems []Problem
+	var problems []problem.Problem
 	for _, name := range slices.Sorted(maps.Keys(x.Names)) {
 		problems = append(problems, f.nameClashes(name)...)
 	}
 	for _, chain := range f.chains {
 		for _, name := range chain.ServerNames {
 			if s, ok := f.passedTo(name); ok {
-				problems = append(problems, Problem{App: s.App, Subject: name, Reason: fmt.Sprintf(
+				problems = append(problems, problem.Problem{App: s.App, Subject: name, Reason: fmt.Sprintf(
 					"TLS is passed through to port %d: the certificate %s is not used for the name", s.Port, chain.Secret)})
 			}
 		}
 	}
-	f.c.problems.set(owner{TCPProblem, f.Name, inListener, routing.HTTPSListener}, problems...)
+	f.c.problems.set(owner{problem.TCP, f.Name, inListener, routing.HTTPSListener}, problems...)
 }
 
 // reportHTTPS says when the https listener has no certificate.
 func (f *fleetState) reportHTTPS() {
-	var problems []Problem
+	var problems []problem.Problem
 	if f.HasHTTPS() && f.certificatesKnown && len(f.chains) == 0 {
 		reason := "the fleet does not listen on " + f.HTTPS.String()
 		if len(f.passedServices()) > 0 {
 			reason = f.HTTPS.String() + " is only for names that are passed through"
 		}
-		problems = []Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}
+		problems = []problem.Problem{{Subject: "listener https", Reason: "there is no certificate: " + reason}}
 	}
-	f.c.problems.set(owner{HTTPSProblem, f.Name, inListener, routing.HTTPSListener}, problems...)
+	f.c.problems.set(owner{problem.HTTPS, f.Name, inListener, routing.HTTPSListener}, problems...)
 }
 
 // nameClashes says which apps do not get the TLS connections for a server name.
-func (f *fleetState) nameClashes(name string) (problems []Problem) {
+func (f *fleetState) nameClashes(name string) (problems []problem.Problem) {
 	subject, wanting, claims := "TLS for "+name, f.wantingTLS(name), f.domains.claims[name]
 	if len(wanting) == 0 {
 		return nil
 	}
 	if winner, lost := routing.WinningHTTPClaim(claims, wanting[0]); lost {
 		for _, s := range wanting {
-			problems = append(problems, Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.NotPassedReason(winner))})
+			problems = append(problems, problem.Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.NotPassedReason(winner))})
 		}
 		return problems
 	}
 	problems = clashes(subject, wanting)
 	for _, c := range claims {
 		if s := wanting[0]; c.Route && c.App != s.App && !s.Closed {
-			problems = append(problems, Problem{App: c.App, Subject: subject, Reason: fmt.Sprintf(
+			problems = append(problems, problem.Problem{App: c.App, Subject: subject, Reason: fmt.Sprintf(
 				"port %d gets its requests by plain HTTP only: TLS is passed through to %s (the lowest app id wins)", c.Port, s)})
 		}
 	}
@@ -119,10 +120,10 @@ func (f *fleetState) nameClashes(name string) (problems []Problem) {
 
 // clashes says which of the services that want the same thing do not get it: all but
 // the first.
-func clashes(subject string, services []routing.Service) (problems []Problem) {
+func clashes(subject string, services []routing.Service) (problems []problem.Problem) {
 	for i, s := range services {
 		if i > 0 {
-			problems = append(problems, Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf(
+			problems = append(problems, problem.Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf(
 				"port %d does not get it: %s has it (the lowest app id wins, then the lowest port)", s.Port, services[0])})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -19,7 +20,7 @@ type AppView struct {
 	Ports  []PortView   `json:"ports"`
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
-	Problems []Problem `json:"-"`
+	Problems []problem.Problem `json:"-"`
 }
 
 // PortView is a port of an AppView.
@@ -54,8 +55,8 @@ type ExcludedView struct {
 
 // Apps returns all apps, ordered by id.
 func (c *Collator) Apps() []AppView {
-	byApp := make(map[string][]Problem)
-	for _, p := range c.problems.all(func(p Problem) bool { return p.App != "" }) {
+	byApp := make(map[string][]problem.Problem)
+	for _, p := range c.problems.all(func(p problem.Problem) bool { return p.App != "" }) {
 		byApp[p.App] = append(byApp[p.App], p)
 	}
 	// Apps are never modified. So only the pointers are copied under the lock, and the loop
@@ -87,7 +88,7 @@ func (c *Collator) App(id string) (AppView, bool) {
 		return AppView{}, false
 	}
 	routed := routedID(a.app)
-	return c.view(a, c.problems.all(func(p Problem) bool { return p.App == id || p.App == routed })), true
+	return c.view(a, c.problems.all(func(p problem.Problem) bool { return p.App == id || p.App == routed })), true
 }
 
 // shownApp is an app, and the one that is made of its deployment, if it has one.
@@ -103,11 +104,11 @@ func (c *Collator) shown(id string) shownApp {
 }
 
 // Problems returns all problems, ordered by app.
-func (c *Collator) Problems() []Problem {
-	return c.problems.all(func(Problem) bool { return true })
+func (c *Collator) Problems() []problem.Problem {
+	return c.problems.all(func(problem.Problem) bool { return true })
 }
 
-func (c *Collator) view(a shownApp, problems []Problem) AppView {
+func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
 	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {

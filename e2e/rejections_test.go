@@ -12,7 +12,7 @@ import (
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 
-	"relay/admin"
+	"relay/internal/problem"
 	"relay/xds"
 	"relay/xds/envoytest"
 	"relay/xds/xdstest"
@@ -42,8 +42,8 @@ func opened(t *testing.T, e *envoytest.Envoy, listener string) {
 
 // rejectedByEnvoys are the problems with what Envoys reject. The oldest Envoy has always
 // one: it does not know what the hosts filter is made of.
-func rejectedByEnvoys(w *world) []admin.ProblemView {
-	return slices.DeleteFunc(w.admin.envoyProblems(), func(p admin.ProblemView) bool {
+func rejectedByEnvoys(w *world) []problem.Problem {
+	return slices.DeleteFunc(w.admin.envoyProblems(), func(p problem.Problem) bool {
 		return w.envoy.version == envoytest.Oldest && p.Item == "extension_configs hosts"
 	})
 }

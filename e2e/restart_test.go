@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"relay/admin"
+	"relay/internal/problem"
 	"relay/internal/relay"
 	"relay/sources/marathon/marathontest"
 )
@@ -78,8 +78,8 @@ func TestMarathonAwayLater(t *testing.T) {
 	w := newWorld(t)
 	w.relay.start()
 	told := func() bool {
-		return slices.ContainsFunc(w.admin.problems(), func(p admin.ProblemView) bool {
-			return p.Kind == admin.ProblemSource && strings.Contains(p.Reason, "not followed since "+time.Now().UTC().Format("2006-"))
+		return slices.ContainsFunc(w.admin.problems(), func(p problem.Problem) bool {
+			return p.Kind == problem.Source && strings.Contains(p.Reason, "not followed since "+time.Now().UTC().Format("2006-"))
 		})
 	}
 	expect := func(what string, away bool) {

@@ -16,6 +16,7 @@ import (
 	"relay/admin"
 	"relay/collator"
 	"relay/internal/files"
+	"relay/internal/problem"
 	"relay/internal/relay"
 	"relay/xds"
 )
@@ -102,7 +103,7 @@ type list struct {
 	Apps         []collator.AppView
 	Certificates []collator.CertificateView
 	Fleets       []admin.FleetView
-	Problems     []admin.ProblemView
+	Problems     []problem.Problem
 	Sources      []admin.SourceView
 }
 
@@ -112,7 +113,7 @@ func (a *adminClient) list(name string) (l list) {
 	return l
 }
 
-func (a *adminClient) problems() []admin.ProblemView { return a.list("problems").Problems }
+func (a *adminClient) problems() []problem.Problem { return a.list("problems").Problems }
 
 func (a *adminClient) sources() []admin.SourceView { return a.list("sources").Sources }
 
@@ -158,9 +159,9 @@ func (a *adminClient) notReady() string {
 }
 
 // envoyProblems are those with what Envoys reject or do not ask for.
-func (a *adminClient) envoyProblems() []admin.ProblemView {
+func (a *adminClient) envoyProblems() []problem.Problem {
 	a.t.Helper()
-	return slices.DeleteFunc(a.problems(), func(p admin.ProblemView) bool { return p.Kind != admin.ProblemEnvoy })
+	return slices.DeleteFunc(a.problems(), func(p problem.Problem) bool { return p.Kind != problem.Envoy })
 }
 
 // metrics are the lines of /metrics, once there are some.
@@ -247,8 +248,8 @@ func (a *adminClient) has(texts ...string) {
 }
 
 // problemsOf are those of a subject, such as an app.
-func (a *adminClient) problemsOf(subject string) []admin.ProblemView {
-	return slices.DeleteFunc(a.problems(), func(p admin.ProblemView) bool { return p.Subject != subject })
+func (a *adminClient) problemsOf(subject string) []problem.Problem {
+	return slices.DeleteFunc(a.problems(), func(p problem.Problem) bool { return p.Subject != subject })
 }
 
 // settledTypes waits until Envoy has acknowledged all there is of these types.

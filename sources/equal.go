@@ -3,6 +3,8 @@ package sources
 import (
 	"reflect"
 	"slices"
+
+	"relay/internal/problem"
 )
 
 // Equal reports whether two reads of an app say the same.
@@ -11,7 +13,27 @@ func (a *App) Equal(b *App) bool {
 		a.ID == b.ID && a.Version == b.Version &&
 		equalPointees(a.Deployment, b.Deployment) &&
 		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
-		slices.Equal(a.Problems, b.Problems)
+		equalProblems(a.Problems, b.Problems)
+}
+
+// equalProblems compares what sources say, the subject and the reason, and the rest only
+// where it is set: apps are compared often, and may have many problems.
+func equalProblems(a, b []problem.Problem) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		p, q := &a[i], &b[i]
+		if p.Subject != q.Subject || p.Reason != q.Reason || (saysMore(p) || saysMore(q)) && *p != *q {
+			return false
+		}
+	}
+	return true
+}
+
+// saysMore reports whether more than the subject and the reason is set.
+func saysMore(p *problem.Problem) bool {
+	return len(p.Kind)+len(p.Fleet)+len(p.App)+len(p.Item) > 0
 }
 
 func equalPorts(a, b Port) bool {

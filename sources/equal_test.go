@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"relay/internal/problem"
 )
 
 // different returns a value that differs from v, of the same type.
@@ -72,13 +74,14 @@ func TestEqualKnowsAllFields(t *testing.T) {
 				AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Hash: &Hash{By: HashHeader}},
 			Upstream: &Upstream{TLS: &UpstreamTLS{SNI: "a"}}, TCP: &TCP{Port: 7}, Domains: []string{"a.test"},
 			Endpoints: []Endpoint{{Address: netip.MustParseAddrPort("10.0.0.1:1"), Task: "t"}}, Excluded: []Excluded{{Task: "t"}},
-		}}}
+		}}, Problems: []problem.Problem{{Subject: "HAPROXY_0_VHOST"}}}
 	}
 	a, b := filled(), filled()
 	equal := func() bool { return a.Equal(b) }
 	for _, at := range []any{
 		a, a.Deployment, &a.Ports[0], a.Ports[0].HTTP, a.Ports[0].HTTP.BasicAuth, a.Ports[0].HTTP.Hash, &a.Ports[0].HTTP.Paths[0],
 		&a.Ports[0].HTTP.RequestHeaders, a.Ports[0].Upstream, a.Ports[0].Upstream.TLS, a.Ports[0].TCP, &a.Ports[0].Excluded[0],
+		&a.Problems[0],
 	} {
 		wantEachFieldCounts(t, reflect.ValueOf(at).Elem(), equal)
 	}

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"relay/internal/problem"
 )
 
 // Problems collects the problems of an app, bounded in number and length. The
 // zero value is empty.
 type Problems struct {
-	list []Problem
+	list []problem.Problem
 	// on counts the problems on a subject, and more those that found no place.
 	on   map[string]int
 	more int
@@ -27,32 +29,33 @@ func (p *Problems) Add(subject, format string, args ...any) {
 	}
 	subject = Clip(subject)
 	if p.on[subject]++; p.on[subject] <= MaxSubjectProblems {
-		p.Append(Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+		p.Append(problem.Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
 	}
 }
 
 // Append takes problems over from another collection, whatever their subjects.
-func (p *Problems) Append(problems ...Problem) {
-	for _, problem := range problems {
+func (p *Problems) Append(problems ...problem.Problem) {
+	for _, one := range problems {
 		if len(p.list) >= MaxProblems {
 			p.more++
 			continue
 		}
-		p.list = append(p.list, Problem{Subject: Clip(problem.Subject), Reason: ClipReason(problem.Reason)})
+		one.Subject, one.Reason = Clip(one.Subject), ClipReason(one.Reason)
+		p.list = append(p.list, one)
 	}
 }
 
 // List returns the problems in the order in which they came, and at the end how
 // many more there are.
-func (p *Problems) List() []Problem {
+func (p *Problems) List() []problem.Problem {
 	list := slices.Clip(p.list)
 	for _, subject := range slices.Sorted(maps.Keys(p.on)) {
 		if more := p.on[subject] - MaxSubjectProblems; more > 0 {
-			list = append(list, Problem{Subject: subject, Reason: fmt.Sprintf("has %d more problems", more)})
+			list = append(list, problem.Problem{Subject: subject, Reason: fmt.Sprintf("has %d more problems", more)})
 		}
 	}
 	if p.more > 0 {
-		list = append(list, Problem{Reason: fmt.Sprintf("has %d more problems than are shown", p.more)})
+		list = append(list, problem.Problem{Reason: fmt.Sprintf("has %d more problems than are shown", p.more)})
 	}
 	return list
 }

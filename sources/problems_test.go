@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"relay/internal/problem"
 )
 
 func TestProblemsAreBounded(t *testing.T) {
@@ -25,10 +27,10 @@ func TestProblemsAreBounded(t *testing.T) {
 	}
 	for i := range 10_000 {
 		p.Add(fmt.Sprint("subject ", i), "is wrong")
-		p.Append(Problem{Subject: long, Reason: long})
+		p.Append(problem.Problem{Subject: long, Reason: long})
 	}
 	list = p.List()
-	if n := len(list); n != MaxProblems+2 || list[n-1] != (Problem{Reason: "has 19920 more problems than are shown"}) {
+	if n := len(list); n != MaxProblems+2 || list[n-1] != (problem.Problem{Reason: "has 19920 more problems than are shown"}) {
 		t.Errorf("%d problems, the last is %+v", n, list[n-1])
 	}
 	for _, one := range list {

@@ -22,15 +22,16 @@ import (
 //     Problem that says so.
 type Source interface {
 	// Serve reads and follows the changes until ctx ends, and returns ctx.Err() then,
-	// soon. It returns another error when it cannot go on. Whoever called it calls it
-	// again then: what was read stays known, so that only the differences are told.
-	// A Source waits by itself where it must not try again at once. Only one call of
+	// soon. It returns another error when it cannot go on. It is called again then, at
+	// once the first times: a Source that must not try again so soon waits at the beginning
+	// of Serve. What was read stays known meanwhile, and no app vanishes. Only one call of
 	// Serve is made at a time. When Serve returns or panics, nothing of it goes on.
 	Serve(ctx context.Context) error
 	// Reload reads everything again, whether or not anything seems to have
 	// changed, and returns when the Sink was told. What had changed before the call
-	// is part of it. Several calls may be made at a time. The error says what could not
-	// be read, or that ctx ended before.
+	// is part of it. Several calls may be made at a time. A Source that reads only while
+	// it is connected waits until Serve has connected. The error says what could not be
+	// read, or that ctx ended before.
 	Reload(ctx context.Context) error
 	// Status returns the present state, for people. It may be called at any time.
 	Status() Status
@@ -38,8 +39,8 @@ type Source interface {
 
 // Status is what there is to tell people about a Source. It holds no secret.
 type Status struct {
-	// Source is "marathon" or "file".
-	Source string
+	// Kind is what the source is, such as "marathon": the constant Kind of its package.
+	Kind string
 	// Name is where the apps are read from: the URL of the Marathon in use or last
 	// tried, or the path of the files.
 	Name string
@@ -47,8 +48,8 @@ type Status struct {
 	// and changes are noticed.
 	Connected bool
 	// NotFollowedSince is since when the apps, which were read once, may have
-	// changed without this Relay, while another one may know better. It is zero while
-	// Connected, and always zero for a source that all Relays read by themselves.
+	// changed without this Relay, while another Relay that reads the same may have seen the
+	// change. It is zero while Connected. It is always zero for files: each Relay has its own.
 	NotFollowedSince time.Time
 	// LastSync is when everything was last read; zero when it never was.
 	LastSync time.Time

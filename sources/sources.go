@@ -6,12 +6,14 @@ package sources
 import (
 	"fmt"
 	"net/netip"
+
+	"relay/internal/problem"
 )
 
 // App is one application as Relay routes it. An App handed to a Sink is never
 // modified again: a change is a new App with the same ID.
 type App struct {
-	// ID is the absolute Marathon app id, such as "/shop/web".
+	// ID is the same at each read, and begins with a slash, as the ids of Marathon: "/shop/web".
 	ID string
 	// Version is the source's version of the definition, for people to read.
 	Version string
@@ -21,7 +23,7 @@ type App struct {
 	// Deployment is set when the app is routed together with others.
 	Deployment *Deployment `json:",omitempty"`
 	// Problems lists what was ignored in the definition, and why.
-	Problems []Problem
+	Problems []problem.Problem
 }
 
 // Port is one declared port of an App.
@@ -105,15 +107,6 @@ type Endpoint struct {
 type Excluded struct {
 	Task   string
 	Reason string
-}
-
-// Problem is one thing that was ignored in an app, in words an operator can
-// act on. It must never hold a secret.
-type Problem struct {
-	// Subject is the label, field or domain concerned, such as
-	// "HAPROXY_0_VHOST"; empty when it is the app as a whole.
-	Subject string
-	Reason  string
 }
 
 // Sink takes what a source reads. Its methods may be called from one goroutine

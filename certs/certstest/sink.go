@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/problem"
 )
 
 // Sync is one call of a Sink.
 type Sync struct {
 	Source       string
 	Certificates []*certs.Certificate
-	Problems     []certs.Problem
+	Problems     []problem.Problem
 	// Count is the number of calls up to this one.
 	Count int
 }
@@ -41,11 +42,11 @@ func (s Sync) Fingerprint(name string) string {
 	return ""
 }
 
-// Problem returns the reasons of all problems whose name contains name.
+// Problem returns the reasons of all problems whose subject contains name.
 func (s Sync) Problem(name string) string {
 	var reasons []string
 	for _, p := range s.Problems {
-		if strings.Contains(p.Name, name) {
+		if strings.Contains(p.Subject, name) {
 			reasons = append(reasons, p.Reason)
 		}
 	}
@@ -63,7 +64,7 @@ type Sink struct {
 func NewSink() *Sink { return &Sink{changed: make(chan struct{})} }
 
 // SyncCertificates implements certs.Sink.
-func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
+func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate, problems []problem.Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = Sync{Source: source, Certificates: certificates, Problems: problems, Count: s.last.Count + 1}

@@ -194,8 +194,8 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 	text := logs.String()
 	for _, p := range last.Problems {
-		if !strings.Contains(text, p.Name) {
-			t.Errorf("%s is not in the log", p.Name)
+		if !strings.Contains(text, p.Subject) {
+			t.Errorf("%s is not in the log", p.Subject)
 		}
 		text += p.Reason
 	}

@@ -16,6 +16,7 @@ import (
 	"relay/certs/internal/reading"
 	"relay/internal/files"
 	"relay/internal/panics"
+	"relay/internal/problem"
 )
 
 // removalDelay is the least time between the two scans that have to agree that
@@ -49,7 +50,7 @@ type file struct {
 // result is what one complete scan gave.
 type result struct {
 	certificates []*certs.Certificate
-	problems     []certs.Problem
+	problems     []problem.Problem
 	// again asks for another scan soon: a file is gone or not finished.
 	again bool
 }
@@ -203,7 +204,7 @@ func (s *scanner) collect(now time.Time, again bool) result {
 			r.certificates = append(r.certificates, c)
 		}
 		for _, reason := range f.reasons(now) {
-			r.problems = append(r.problems, certs.Problem{Name: path, Reason: reason})
+			r.problems = append(r.problems, problem.Problem{Subject: path, Reason: reason})
 		}
 	}
 	return r

@@ -13,13 +13,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/internal/problem"
 	"relay/internal/state"
 )
 
 // read is a complete read of a store. It is not modified.
 type read struct {
 	certificates []*certs.Certificate
-	problems     []certs.Problem
+	problems     []problem.Problem
 }
 
 // Sink stands between one certificate store and the next Sink.
@@ -49,7 +50,7 @@ func New(cfg state.Config, next certs.Sink, log *slog.Logger, registerer prometh
 }
 
 // SyncCertificates implements certs.Sink.
-func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate, problems []certs.Problem) {
+func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate, problems []problem.Problem) {
 	// Stores keep what they have parsed, and most polls bring nothing new.
 	changed := !slices.Equal(s.last.certificates, certificates) || !slices.Equal(s.last.problems, problems)
 	s.Sync(changed, func() {
@@ -61,7 +62,7 @@ func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate
 // saved is the body of a file.
 type saved struct {
 	Certificates []savedCertificate
-	Problems     []certs.Problem
+	Problems     []savedProblem
 }
 
 // savedCertificate has the key in place of the one that hides from JSON.
@@ -70,10 +71,22 @@ type savedCertificate struct {
 	Key []byte
 }
 
+// savedProblem is a problem.Problem under the names that files have.
+type savedProblem struct {
+	Kind       problem.Kind `json:",omitempty"`
+	Fleet, App string       `json:",omitempty"`
+	Subject    string       `json:"Name"`
+	Item       string       `json:",omitempty"`
+	Reason     string
+}
+
 func encode(r read) ([]byte, error) {
-	all := saved{Certificates: make([]savedCertificate, len(r.certificates)), Problems: r.problems}
+	all := saved{Certificates: make([]savedCertificate, len(r.certificates))}
 	for i, c := range r.certificates {
 		all.Certificates[i] = savedCertificate{c, c.Key}
+	}
+	for _, p := range r.problems {
+		all.Problems = append(all.Problems, savedProblem(p))
 	}
 	return json.Marshal(all)
 }
@@ -84,7 +97,10 @@ func (s *Sink) decode(body []byte) (read, error) {
 		// The decoder's own words may hold a part of what it could not read.
 		return read{}, errors.New("it cannot be decoded")
 	}
-	r := read{problems: all.Problems}
+	var r read
+	for _, p := range all.Problems {
+		r.problems = append(r.problems, problem.Problem(p))
+	}
 	for _, c := range all.Certificates {
 		if c.Certificate == nil || c.Source != s.source {
 			return read{}, fmt.Errorf("it has a certificate that is not of %s", s.source)

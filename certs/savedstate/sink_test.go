@@ -16,6 +16,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
+	"relay/internal/problem"
 	"relay/internal/state"
 )
 
@@ -31,16 +32,21 @@ func certificate(t *testing.T, ca *certstest.CA, name string) *certs.Certificate
 	return c
 }
 
-func newSink(t *testing.T, path string) (*Sink, *certstest.Sink) {
+func testKey(t *testing.T) *state.Key {
 	t.Helper()
 	key, err := state.ParseKey(bytes.Repeat([]byte{200}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return key
+}
+
+func newSink(t *testing.T, path string) (*Sink, *certstest.Sink) {
+	t.Helper()
 	next := certstest.NewSink()
 	s, err := New(state.Config{
 		What: "certificates", Source: "vault", Grace: 10 * time.Second, Interval: 5 * time.Second,
-		File: state.File{Path: path, Content: "certificates", Key: key},
+		File: state.File{Path: path, Content: "certificates", Key: testKey(t)},
 	}, next, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +60,7 @@ func TestTwoLives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	ca := certstest.TestCA(t)
 	all := []*certs.Certificate{certificate(t, ca, "a.test"), certificate(t, ca, "*.b.test")}
-	problems := []certs.Problem{{Name: "c.test", Reason: "no key"}}
+	problems := []problem.Problem{{Subject: "c.test", Reason: "no key"}}
 	synctest.Test(t, func(t *testing.T) {
 		first, _ := newSink(t, path)
 		go func() { _ = first.Serve(t.Context()) }()

@@ -58,7 +58,7 @@ func FuzzLive(f *testing.F) {
 			t.Errorf("%d certificates and %d problems of %d entries", len(certificates), len(problems), len(got.data))
 		}
 		for _, p := range problems {
-			if !utf8.ValidString(p.Name) || len(p.Name) > 260 || len(p.Reason) > 300 {
+			if !utf8.ValidString(p.Subject) || len(p.Subject) > 260 || len(p.Reason) > 300 {
 				t.Errorf("problem %+v", p)
 			}
 		}

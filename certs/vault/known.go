@@ -11,6 +11,7 @@ import (
 	"relay/certs"
 	"relay/certs/internal/reading"
 	"relay/internal/panics"
+	"relay/internal/problem"
 )
 
 // removalReads is how many reads in a row have to agree that a name has left
@@ -158,7 +159,7 @@ func (k *known) nextChange(now time.Time) time.Time {
 func (k *known) empty() bool { return len(k.names) == 0 }
 
 // collect lists what is to be served, and all that is wrong.
-func (k *known) collect(now time.Time) (certificates []*certs.Certificate, problems []certs.Problem) {
+func (k *known) collect(now time.Time) (certificates []*certs.Certificate, problems []problem.Problem) {
 	for _, name := range slices.Sorted(maps.Keys(k.names)) {
 		n := k.names[name]
 		n.Advance(now)
@@ -170,7 +171,7 @@ func (k *known) collect(now time.Time) (certificates []*certs.Certificate, probl
 			certificates = append(certificates, c)
 		}
 		for _, reason := range n.reasons(c, now) {
-			problems = append(problems, certs.Problem{Name: shortened(name), Reason: reason})
+			problems = append(problems, problem.Problem{Subject: shortened(name), Reason: reason})
 		}
 	}
 	return certificates, problems

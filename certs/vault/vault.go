@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/certs/internal/reading"
 	"relay/internal/coalesce"
+	"relay/internal/problem"
 )
 
 const source = "vault"
@@ -113,10 +114,10 @@ func (s *Source) work(ctx context.Context) {
 }
 
 // collect lists what is to be served, and all that is wrong.
-func (s *Source) collect(now time.Time) ([]*certs.Certificate, []certs.Problem) {
+func (s *Source) collect(now time.Time) ([]*certs.Certificate, []problem.Problem) {
 	certificates, problems := s.reader.known.collect(now)
 	if reason := s.reader.auth.problem(now); reason != "" {
-		problems = append(problems, certs.Problem{Name: "token", Reason: reason})
+		problems = append(problems, problem.Problem{Subject: "token", Reason: reason})
 	}
 	return certificates, problems
 }

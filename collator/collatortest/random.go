@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
 )
@@ -140,7 +141,7 @@ func (r Random) Say(c Sink) {
 		case 1:
 			c.UpdateApps(nil, []string{r.App().ID})
 		case 2:
-			c.SyncCertificates("vault", r.Certificates(), []certs.Problem{{Source: "vault", Name: "bad", Reason: "no PEM"}}[:r.IntN(2)])
+			c.SyncCertificates("vault", r.Certificates(), []problem.Problem{{Subject: "bad", Reason: "no PEM"}}[:r.IntN(2)])
 		default:
 			c.UpdateApps([]*sources.App{r.App()}, nil)
 		}

@@ -10,6 +10,7 @@ import (
 	"relay/collator"
 	"relay/collator/routing"
 	"relay/internal/hostname"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -45,9 +46,9 @@ type App struct {
 	ID      string `json:"id"`
 	Version string `json:"version,omitempty"`
 	// Deployment is the name under which the app is routed together with others.
-	Deployment string             `json:"group,omitempty"`
-	Ports      []Port             `json:"ports"`
-	Problems   []collator.Problem `json:"problems,omitempty"`
+	Deployment string            `json:"group,omitempty"`
+	Ports      []Port            `json:"ports"`
+	Problems   []problem.Problem `json:"problems,omitempty"`
 }
 
 // Port is a port of an app and its tasks. Fleets and Cluster are empty if no fleet of this

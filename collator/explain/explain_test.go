@@ -13,6 +13,7 @@ import (
 	"relay/collator"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
 )
@@ -30,7 +31,7 @@ func lines(d Domain) []string {
 	return append(all, d.Notes...)
 }
 
-func reasons(problems []collator.Problem) (all []string) {
+func reasons(problems []problem.Problem) (all []string) {
 	for _, p := range problems {
 		all = append(all, string(p.Kind)+" "+p.App+" "+p.Subject+": "+p.Reason)
 	}
@@ -106,7 +107,7 @@ func TestExplainApp(t *testing.T) {
 		p.Excluded = []sources.Excluded{{Task: "sick", Reason: "its health checks fail"}}
 	})
 	app.Ports = append(app.Ports, sources.Port{Name: "metrics"})
-	app.Problems = []sources.Problem{{Subject: "HAPROXY_0_VHOSTS", Reason: "is not a label: HAPROXY_0_VHOST is likely meant"}}
+	app.Problems = []problem.Problem{{Subject: "HAPROXY_0_VHOSTS", Reason: "is not a label: HAPROXY_0_VHOST is likely meant"}}
 	syncApps(t, c, app, collatortest.Member("/blue", 1, "10.0.0.1:1"), collatortest.Member("/green", 2, "10.0.0.2:1"))
 
 	e := Explain(c, "/shop/web")

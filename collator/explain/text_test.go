@@ -9,8 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"relay/collator"
 	"relay/collator/collatortest"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -50,7 +50,7 @@ func explanations() map[string]Explanation {
 						Excluded:    []Excluded{{Task: "shop.2", Reason: "its health checks fail"}}},
 					{Index: 1}, {Index: 2, Groups: []string{"lab"}},
 				},
-				Problems: []collator.Problem{{Fleet: "external", Subject: "shop.test", Reason: "port 1 does not get the domain"}, {Reason: "odd"}}},
+				Problems: []problem.Problem{{Fleet: "external", Subject: "shop.test", Reason: "port 1 does not get the domain"}, {Reason: "odd"}}},
 				{ID: "/none"}},
 			Fleets: []Fleet{{Name: "external", Needs: 6, Envoys: []Envoy{
 				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:4123", Acknowledged: 6},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -41,7 +42,7 @@ func CompareServices(a, b Service) int { return a.Compare(b.AppPort) }
 
 // ServicesOf returns what the fleet serves of an app by TCP. The problems say what the app
 // asks for and does not get. The app may be nil.
-func (f *Fleet) ServicesOf(id string, app *sources.App) (services []Service, problems []sources.Problem) {
+func (f *Fleet) ServicesOf(id string, app *sources.App) (services []Service, problems []problem.Problem) {
 	for i := range PortCount(app) {
 		port := app.Ports[i]
 		if port.TCP == nil || !f.Routes(id, app, i) || port.TCP.Implicit && f.TCP != TCPAll {
@@ -50,7 +51,7 @@ func (f *Fleet) ServicesOf(id string, app *sources.App) (services []Service, pro
 		s, reasons := f.serviceOf(port)
 		s.AppPort = AppPort{id, i}
 		for _, reason := range reasons {
-			problems = append(problems, sources.Problem{Subject: fmt.Sprintf("port %d", i), Reason: reason})
+			problems = append(problems, problem.Problem{Subject: fmt.Sprintf("port %d", i), Reason: reason})
 		}
 		if s.Listen != 0 || len(s.Names) > 0 {
 			services = append(services, s)

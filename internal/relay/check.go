@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/collator"
 	"relay/internal/files"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/file"
 	"relay/xds"
@@ -96,7 +97,7 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	r.say("marathon", r.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
+	r.say(source.Status().Kind, r.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
 	return nil
 }
 
@@ -176,7 +177,7 @@ func (r *checker) SyncApps(apps []*sources.App) {
 }
 
 // SyncCertificates hands on and tells.
-func (r *checker) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+func (r *checker) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	r.Collator.SyncCertificates(source, all, problems)
 	signal(r.certificates[source])
 }

@@ -38,7 +38,7 @@ type Config struct {
 	SessionTicketKeyFile string
 }
 
-// Apps says where apps come from: Marathon, or YAML files.
+// Apps says where apps come from: exactly one of its sources is given (see appSources).
 type Apps struct {
 	// Marathon is used if it has URLs.
 	Marathon marathon.Config
@@ -137,12 +137,7 @@ type PortTLS struct {
 func (c *Config) Validate() error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	switch {
-	case !c.Apps.hasMarathon() && c.Apps.File == "":
-		fail("no source of apps: give --marathon URL,... or --source-file PATH")
-	case c.Apps.hasMarathon() && c.Apps.File != "":
-		fail("two sources of apps: give --marathon or --source-file, not both")
-	}
+	errs = append(errs, c.Apps.validate())
 	for _, f := range c.Fleets {
 		errs = append(errs, f.validate())
 		if f.HTTPS.IsValid() && !c.Certificates.any() {
@@ -196,8 +191,6 @@ func (f Fleet) validate() error {
 	}
 	return errors.Join(errs...)
 }
-
-func (a Apps) hasMarathon() bool { return len(a.Marathon.URLs) > 0 }
 
 func (c Certificates) hasVault() bool { return len(c.Vault.Addresses) > 0 }
 

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"relay/admin"
 	"relay/collator"
 	"relay/internal/files"
+	"relay/internal/problem"
 )
 
 // downstreamSink takes what https listeners need besides certificates. It is the
@@ -128,17 +128,17 @@ func (f *downstreamFile) read() (changed bool, err error) {
 }
 
 // problems tell which files cannot be used.
-func (e *downstreamFiles) problems() []admin.ProblemView {
+func (e *downstreamFiles) problems() []problem.Problem {
 	if e == nil {
 		return nil
 	}
-	var views []admin.ProblemView
+	var problems []problem.Problem
 	for _, f := range e.files {
 		f.mu.Lock()
 		if f.problem != "" {
-			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.option, Reason: f.problem + ": the last good content stays"})
+			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: f.option, Reason: f.problem + ": the last good content stays"})
 		}
 		f.mu.Unlock()
 	}
-	return views
+	return problems
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"relay/admin"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -16,33 +16,33 @@ const maxNodes = 5
 
 // envoyProblems are what Envoys rejected, once for each resource and version of Envoy,
 // and Envoys that do not ask for what they need.
-func (r *Relay) envoyProblems() []admin.ProblemView {
-	var views []admin.ProblemView
+func (r *Relay) envoyProblems() []problem.Problem {
+	var problems []problem.Problem
 	for _, fleet := range slices.Sorted(maps.Keys(r.stores)) {
 		for _, rejected := range r.stores[fleet].Rejected() {
-			views = append(views, rejectionProblem(fleet, rejected))
+			problems = append(problems, rejectionProblem(fleet, rejected))
 		}
 	}
 	for _, s := range r.xds.Streams() {
 		if s.NoClusters {
-			views = append(views, admin.ProblemView{
-				Kind: admin.ProblemEnvoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", s.Fleet, s.NodeID), Item: "clusters",
+			problems = append(problems, problem.Problem{
+				Kind: problem.Envoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", s.Fleet, s.NodeID), Item: "clusters",
 				Reason: fmt.Sprintf("it has been connected since %s and has not asked for clusters: new apps get 503 there. "+
 					"See whether its bootstrap has cds_config (relay bootstrap), and which clusters are warming (its /clusters and log); else restart it",
 					stamp(s.Since)),
 			})
 		}
 	}
-	return views
+	return problems
 }
 
-func rejectionProblem(fleet string, r xds.RejectedResource) admin.ProblemView {
-	v := admin.ProblemView{
-		Kind: admin.ProblemEnvoy, Item: r.Type.String() + " " + r.Name,
+func rejectionProblem(fleet string, r xds.RejectedResource) problem.Problem {
+	p := problem.Problem{
+		Kind: problem.Envoy, Item: r.Type.String() + " " + r.Name,
 		Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, strings.Join(r.Nodes[:min(len(r.Nodes), maxNodes)], ", ")),
 	}
 	if more := len(r.Nodes) - maxNodes; more > 0 {
-		v.Subject += fmt.Sprintf(" and %d more", more)
+		p.Subject += fmt.Sprintf(" and %d more", more)
 	}
 	var reach string
 	switch {
@@ -53,8 +53,8 @@ func rejectionProblem(fleet string, r xds.RejectedResource) admin.ProblemView {
 	default:
 		reach = "no other connected Envoy of its version has acknowledged it"
 	}
-	v.Reason = fmt.Sprintf("rejected since %s by %d of version %s; %s (docs/rejections.md says what to do): %s", stamp(r.Since), len(r.Nodes), r.Envoy, reach, r.Message)
-	return v
+	p.Reason = fmt.Sprintf("rejected since %s by %d of version %s; %s (docs/rejections.md says what to do): %s", stamp(r.Since), len(r.Nodes), r.Envoy, reach, r.Message)
+	return p
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

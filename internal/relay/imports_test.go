@@ -14,17 +14,17 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
-		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/secret", "internal/state"},
+		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
+		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
-		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/secret"},
-		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/secret"},
+		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
+		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"internal/guard": nil, "internal/hostname": nil, "internal/panics": nil, "internal/secret": nil,
+		"internal/guard": nil, "internal/hostname": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
 		// The program is made of all of them.
 		"internal/relay": {
 			"sources", "certs", "collator", "xds", "admin",
-			"internal/files", "internal/guard", "internal/hostname", "internal/panics", "internal/secret", "internal/state",
+			"internal/files", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
@@ -68,10 +68,10 @@ func TestImports(t *testing.T) {
 func TestImportsOfTheCollator(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
-		"relay/collator/routing": {"relay/internal/hostname", "relay/sources", "relay/certs"},
+		"relay/collator/routing": {"relay/internal/hostname", "relay/internal/problem", "relay/sources", "relay/certs"},
 		"relay/collator/envoy":   {"relay/internal/hostname", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
-		"relay/collator":         {"relay/internal/hostname", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/secret"},
-		"relay/collator/explain": {"relay/internal/hostname", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
+		"relay/collator":         {"relay/internal/hostname", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
+		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/collator/...").Output()
 	if err != nil {

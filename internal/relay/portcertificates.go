@@ -9,8 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"relay/admin"
 	"relay/certs"
+	"relay/internal/problem"
 )
 
 // portCertificates tells people when the certificates of Relay's own ports
@@ -75,13 +75,13 @@ func (p *portCertificates) Serve(ctx context.Context) error {
 	}
 }
 
-func (p *portCertificates) problems() (views []admin.ProblemView) {
+func (p *portCertificates) problems() (problems []problem.Problem) {
 	for _, port := range p.ports {
 		if reason := port.wrong(time.Now()); reason != "" {
-			views = append(views, admin.ProblemView{Kind: admin.ProblemCertificate, Subject: port.setting(), Reason: reason})
+			problems = append(problems, problem.Problem{Kind: problem.Certificate, Subject: port.setting(), Reason: reason})
 		}
 	}
-	return views
+	return problems
 }
 
 func (p portCertificate) setting() string { return p.port + "-cert" }

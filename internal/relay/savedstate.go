@@ -11,10 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"relay/admin"
 	"relay/certs"
 	certsstate "relay/certs/savedstate"
 	"relay/internal/files"
+	"relay/internal/problem"
 	"relay/internal/state"
 	"relay/sources"
 	appsstate "relay/sources/savedstate"
@@ -89,11 +89,7 @@ func (k *stateKeepers) apps(next sources.Sink) sources.Sink {
 	if k.config.State.Dir == "" {
 		return next
 	}
-	source := "marathon"
-	if k.config.Apps.File != "" {
-		source = "file"
-	}
-	sink := appsstate.New(k.settings(savedApps, source), next, k.log, k.registerer)
+	sink := appsstate.New(k.settings(savedApps, k.config.Apps.source().kind), next, k.log, k.registerer)
 	k.all = append(k.all, sink)
 	return sink
 }
@@ -119,7 +115,7 @@ func (k *stateKeepers) certificates(next certs.Sink) (certs.Sink, error) {
 type certificateSinks map[string]certs.Sink
 
 // SyncCertificates implements certs.Sink.
-func (s certificateSinks) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+func (s certificateSinks) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s[source].SyncCertificates(source, all, problems)
 }
 
@@ -135,12 +131,12 @@ func (r *Relay) outdated() time.Time {
 }
 
 // stateProblems tell where saved state is served, or why it is not.
-func (r *Relay) stateProblems() []admin.ProblemView {
-	var views []admin.ProblemView
+func (r *Relay) stateProblems() []problem.Problem {
+	var problems []problem.Problem
 	for _, k := range r.states {
 		s := k.Status()
 		tell := func(reason string) {
-			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Source, Item: "saved " + s.What, Reason: reason})
+			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: s.Source, Item: "saved " + s.What, Reason: reason})
 		}
 		if !s.StandsIn.IsZero() {
 			tell(fmt.Sprintf("serving %s as saved at %s: %s cannot be read", s.What, s.StandsIn.UTC().Format(time.RFC3339), s.Source))
@@ -149,5 +145,5 @@ func (r *Relay) stateProblems() []admin.ProblemView {
 			tell(p)
 		}
 	}
-	return views
+	return problems
 }

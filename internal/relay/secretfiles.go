@@ -3,8 +3,8 @@ package relay
 import (
 	"os"
 
-	"relay/admin"
 	"relay/internal/files"
+	"relay/internal/problem"
 )
 
 // SecretFile is a file of the configuration that holds a secret, and the flag
@@ -29,15 +29,15 @@ func (c *Config) SecretFiles() (all []SecretFile) {
 }
 
 // exposedSecrets tell which of these files everyone on the machine can read.
-func (c *Config) exposedSecrets() (views []admin.ProblemView) {
+func (c *Config) exposedSecrets() (problems []problem.Problem) {
 	for _, f := range c.SecretFiles() {
 		info, err := os.Stat(f.Path)
 		if err != nil {
 			continue
 		}
 		if reason := files.Exposed(absolute(f.Path), info.Mode()); reason != "" {
-			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: f.Flag, Reason: reason})
+			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: f.Flag, Reason: reason})
 		}
 	}
-	return views
+	return problems
 }

@@ -153,7 +153,7 @@ func (r *Relay) closeListeners() error {
 }
 
 // Serve runs the parts until the context ends. A part that fails or panics is started again alone,
-// after a wait that grows; what the others hold stays, and no Envoy notices.
+// at once the first times and then every 2 s; what the others hold stays, and no Envoy notices.
 func (r *Relay) Serve(ctx context.Context) error {
 	defer func() { _ = r.closeListeners() }()
 	supervisor := suture.New("relay", r.supervision())

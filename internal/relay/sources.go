@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,16 +14,65 @@ import (
 	"relay/certs"
 	"relay/certs/dir"
 	"relay/certs/vault"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/file"
 	"relay/sources/marathon"
 )
 
-func newAppSource(c Apps, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (sources.Source, error) {
-	if c.File != "" {
-		return file.New(file.Config{Path: c.File}, sink, log.With("part", "apps"), registerer), nil
+// appSource is a kind of sources.Source, of which the configuration chooses one.
+type appSource struct {
+	// kind is the Kind in the Status of the source, and part of the name of its saved state.
+	kind string
+	// flag chooses the source, and value says what is given with it; both are for people.
+	flag, value string
+	chosen      func(Apps) bool
+	new         func(Apps, sources.Sink, *slog.Logger, prometheus.Registerer) (sources.Source, error)
+}
+
+// appSources are all kinds. The program learns from this table alone which sources there are.
+var appSources = []appSource{
+	{
+		kind: marathon.Kind, flag: "--marathon", value: "URL,...",
+		chosen: func(a Apps) bool { return len(a.Marathon.URLs) > 0 },
+		new: func(a Apps, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (sources.Source, error) {
+			return marathon.New(a.Marathon, sink, log, registerer)
+		},
+	},
+	{
+		kind: file.Kind, flag: "--source-file", value: "PATH",
+		chosen: func(a Apps) bool { return a.File != "" },
+		new: func(a Apps, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (sources.Source, error) {
+			return file.New(file.Config{Path: a.File}, sink, log, registerer), nil
+		},
+	},
+}
+
+// validate says that the configuration does not choose one source.
+func (a Apps) validate() error {
+	var all, chosen []string
+	for _, s := range appSources {
+		all = append(all, s.flag+" "+s.value)
+		if s.chosen(a) {
+			chosen = append(chosen, s.flag)
+		}
 	}
-	return marathon.New(c.Marathon, sink, log.With("part", "apps"), registerer)
+	switch {
+	case len(chosen) == 0:
+		return fmt.Errorf("no source of apps: give %s", strings.Join(all, " or "))
+	case len(chosen) > 1:
+		return fmt.Errorf("two sources of apps: give %s or %s, not both", chosen[0], chosen[1])
+	}
+	return nil
+}
+
+// source is the one that the valid configuration chooses.
+func (a Apps) source() appSource {
+	return appSources[slices.IndexFunc(appSources, func(s appSource) bool { return s.chosen(a) })]
+}
+
+func newAppSource(a Apps, sink sources.Sink, log *slog.Logger, registerer prometheus.Registerer) (sources.Source, error) {
+	return a.source().new(a, sink, log.With("part", "apps"), registerer)
 }
 
 // outdatedAfter is how long a source may not be followed before what is known of the apps
@@ -39,7 +89,7 @@ func appsOutdated(s sources.Status) time.Time {
 }
 
 func appsView(s sources.Status) admin.SourceView {
-	v := admin.SourceView{Kind: s.Source, Name: s.Name, Connected: s.Connected, LastSync: s.LastSync, LastError: s.LastError, Items: s.Apps}
+	v := admin.SourceView{Kind: s.Kind, Name: s.Name, Connected: s.Connected, LastSync: s.LastSync, LastError: s.LastError, Items: s.Apps}
 	if !s.NotFollowedSince.IsZero() && s.LastError != "" {
 		v.LastError = fmt.Sprintf("not followed since %s: Envoys that come from another Relay with something newer are not served (%s)",
 			s.NotFollowedSince.UTC().Format(time.RFC3339), s.LastError)
@@ -107,7 +157,7 @@ type onReadSink struct {
 }
 
 // SyncCertificates implements certs.Sink.
-func (s onReadSink) SyncCertificates(source string, all []*certs.Certificate, problems []certs.Problem) {
+func (s onReadSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s.onRead(source, all)
 	s.Sink.SyncCertificates(source, all, problems)
 }

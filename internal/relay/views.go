@@ -8,6 +8,7 @@ import (
 	"relay/admin"
 	"relay/collator"
 	"relay/collator/explain"
+	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -96,24 +97,14 @@ func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collat
 
 // Problems are what is ignored or does not work: of apps and certificates, of
 // sources, and what Envoys rejected.
-func (r *Relay) Problems() []admin.ProblemView {
-	var views []admin.ProblemView
-	for _, p := range r.collator.Problems() {
-		v := admin.ProblemView{Kind: admin.ProblemApp, Subject: p.App, Item: p.Subject, Reason: p.Reason}
-		if p.App == "" {
-			v.Kind, v.Subject, v.Item = admin.ProblemCertificate, p.Subject, ""
-		}
-		if p.Fleet != "" {
-			v.Reason = "fleet " + p.Fleet + ": " + v.Reason
-		}
-		views = append(views, v)
-	}
+func (r *Relay) Problems() []problem.Problem {
+	problems := r.collator.Problems()
 	for _, s := range r.Sources() {
 		if s.LastError != "" {
-			views = append(views, admin.ProblemView{Kind: admin.ProblemSource, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
+			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(views, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
+	return slices.Concat(problems, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
 }
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"relay/internal/hostname"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -85,12 +86,12 @@ func checkID(id string) error {
 	return nil
 }
 
-func duplicate(file string, line int) sources.Problem {
-	return problem(file, line, "id", "the same id is used again here; this second app is ignored")
+func duplicate(file string, line int) problem.Problem {
+	return problemAt(file, line, "id", "the same id is used again here; this second app is ignored")
 }
 
-func problem(file string, line int, subject, reason string) sources.Problem {
-	return sources.Problem{Subject: subject, Reason: (&Error{File: file, Line: line, Reason: reason}).Error()}
+func problemAt(file string, line int, subject, reason string) problem.Problem {
+	return problem.Problem{Subject: subject, Reason: (&Error{File: file, Line: line, Reason: reason}).Error()}
 }
 
 // converter turns the checked form of one app into a sources.App and collects
@@ -205,9 +206,9 @@ func (c *converter) groups(field string, in []text) []string {
 }
 
 func (c *converter) readDomains(count *sources.DomainCount, field string, in []text) []string {
-	read, problem := count.Add(len(in))
-	if problem != "" {
-		c.ignore(in[0].Line, field, "%s", problem)
+	read, wrong := count.Add(len(in))
+	if wrong != "" {
+		c.ignore(in[0].Line, field, "%s", wrong)
 	}
 	in = in[:read]
 	var out []string

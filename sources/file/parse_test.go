@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/internal/hostname"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -157,7 +158,7 @@ apps:
 					},
 				},
 			},
-			Problems: []sources.Problem{{Subject: "id", Reason: "f.yaml:13: the same id is used again here; this second app is ignored"}},
+			Problems: []problem.Problem{{Subject: "id", Reason: "f.yaml:13: the same id is used again here; this second app is ignored"}},
 		},
 		{ID: "/b", Version: apps[1].Version},
 	}

@@ -8,6 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
 )
@@ -101,13 +102,13 @@ func (c *converter) settings(field string, specs map[string]settingSpec, port *s
 		all.Set(settingFields[name], specs[name].Value)
 		fields[settingFields[name]] = name
 	}
-	var problems []labels.Problem
+	var problems []problem.Problem
 	if tcp := all.TCP(0, len(port.Domains) > 0); tcp != nil && !tcp.Implicit {
 		port.TCP = tcp
 	}
 	port.HTTP, port.Upstream, problems = all.Finish()
 	for _, p := range problems {
-		name := fields[p.Setting]
+		name := fields[p.Subject]
 		c.ignore(specs[name].Line, field+name, "%s", p.Reason)
 	}
 	c.checkTCP(field, port)

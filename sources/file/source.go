@@ -39,6 +39,9 @@ import (
 	"relay/sources"
 )
 
+// Kind is what this source is called on the status page and in the name of its saved state.
+const Kind = "file"
+
 const (
 	defaultPollInterval = 30 * time.Second
 	// Writers that do not replace files in one step produce several events:
@@ -91,7 +94,7 @@ func New(cfg Config, sink sources.Sink, log *slog.Logger, reg prometheus.Registe
 		log:     log.With("source", "file", "path", cfg.Path),
 		metrics: newMetrics(reg),
 		reader:  newReader(cfg.Path),
-		status:  sources.Status{Source: "file", Name: absolute(cfg.Path)},
+		status:  sources.Status{Kind: Kind, Name: absolute(cfg.Path)},
 	}
 	s.reloads = coalesce.NewRunner(func() error { return s.refresh(true) })
 	return s

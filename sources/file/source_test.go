@@ -250,7 +250,7 @@ func TestReload(t *testing.T) {
 	write(t, b, "apps: [{id: /b, prots: []}]") // broken again: keeps /b
 	reload(`unknown field "prots"`)
 	sink.expectNothing(t)
-	if st := s.Status(); st.Source != "file" || st.Name != dir || st.Connected || st.LastSync.IsZero() || st.Apps != 3 || !strings.Contains(st.LastError, "prots") {
+	if st := s.Status(); st.Kind != Kind || st.Name != dir || st.Connected || st.LastSync.IsZero() || st.Apps != 3 || !strings.Contains(st.LastError, "prots") {
 		t.Errorf("status %+v", st)
 	}
 	if err := os.Remove(b); err != nil { // an order to read needs no second look

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -39,7 +40,7 @@ type App struct {
 	Ports      []sources.Port
 	Deployment *sources.Deployment
 	// Problems are ordered by label.
-	Problems []sources.Problem
+	Problems []problem.Problem
 }
 
 // Read reads the labels of an app. A bad label costs only itself. Of an app with too
@@ -48,7 +49,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	r := newReader(declared)
 	keys, tooMany := ownKeys(labels)
 	if tooMany != "" {
-		return App{Ports: r.ports, Problems: []sources.Problem{{Reason: tooMany + ": nothing of the app is routed"}}}
+		return App{Ports: r.ports, Problems: []problem.Problem{{Reason: tooMany + ": nothing of the app is routed"}}}
 	}
 	for _, key := range keys {
 		r.read(key, labels[key])
@@ -59,7 +60,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	if len(declared) == 0 {
 		problems := r.problems.List()
 		if r.relevant {
-			problems = append([]sources.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, problems...)
+			problems = append([]problem.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, problems...)
 		}
 		return App{Ports: r.ports, Problems: problems}
 	}
@@ -67,7 +68,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 		r.finish(i)
 	}
 	app := App{Ports: r.ports, Problems: r.problems.List()}
-	slices.SortStableFunc(app.Problems, func(a, b sources.Problem) int { return strings.Compare(a.Subject, b.Subject) })
+	slices.SortStableFunc(app.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	if r.deployment.Group != "" {
 		app.Deployment = &r.deployment
 	}
@@ -235,11 +236,12 @@ func (r *reader) finishSettings(index int) {
 		settings = NewSettings()
 	}
 	declared := r.declared[index]
-	var problems []Problem
+	var problems []problem.Problem
 	port.TCP = settings.TCP(declared.ServicePort, len(port.Domains) > 0 || declared.SpeaksHTTP)
 	port.HTTP, port.Upstream, problems = settings.Finish()
 	for _, p := range problems {
-		r.problems.Append(sources.Problem{Subject: r.seen[nameOfPort{index, p.Setting}], Reason: p.Reason})
+		p.Subject = r.seen[nameOfPort{index, p.Subject}]
+		r.problems.Append(p)
 	}
 }
 

@@ -3,6 +3,7 @@ package labels
 import (
 	"strings"
 
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -33,9 +34,6 @@ type Settings struct {
 	label      *Label          // that is read
 	problems   sources.Problems
 }
-
-// Problem is what is wrong with one setting, given by name. It holds no secret.
-type Problem struct{ Setting, Reason string }
 
 // NewSettings returns the collection of a port without settings.
 func NewSettings() *Settings { return &Settings{verify: true} }
@@ -78,8 +76,8 @@ func (s *Settings) refuse(limit int, of string) {
 
 // Finish settles what depends on several settings: what one of them implies, and which
 // have no effect without another. What is at its default in everything is nil. Problems
-// are in the order in which they were found.
-func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []Problem) {
+// are in the order in which they were found; their subjects are names of settings.
+func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem) {
 	if len(s.http.Paths) > 0 && s.http.Order == 0 {
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
@@ -98,12 +96,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []Problem) {
 	if s.upstream != (sources.Upstream{}) {
 		u = &s.upstream
 	}
-	found := s.problems.List()
-	problems := make([]Problem, len(found))
-	for i, f := range found {
-		problems[i] = Problem{f.Subject, f.Reason}
-	}
-	return h, u, problems
+	return h, u, s.problems.List()
 }
 
 func (s *Settings) finishTLS() {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -74,7 +75,9 @@ func TestLongSettings(t *testing.T) {
 		p.Set(name, strings.Repeat(" ", sources.MaxSettingBytes)+"1")
 		tcp := p.TCP(10001, false)
 		h, u, problems := p.Finish()
-		if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Setting == name && strings.Contains(p.Reason, "more than 65536 bytes") }) {
+		if !slices.ContainsFunc(problems, func(p problem.Problem) bool {
+			return p.Subject == name && strings.Contains(p.Reason, "more than 65536 bytes")
+		}) {
 			t.Errorf("%s: problems %q", name, problems)
 		}
 		var ok bool

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"relay/internal/problem"
 	"relay/internal/secret"
 	"relay/sources"
 )
@@ -116,13 +117,13 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-func wantProblems(t *testing.T, problems []Problem, parts []string) {
+func wantProblems(t *testing.T, problems []problem.Problem, parts []string) {
 	t.Helper()
 	if len(problems) != len(parts) {
 		t.Fatalf("problems %q, want %d", problems, len(parts))
 	}
 	for i, p := range problems {
-		text := p.Setting + ": " + p.Reason
+		text := p.Subject + ": " + p.Reason
 		if !strings.Contains(text, parts[i]) {
 			t.Errorf("problem %q does not say %q", text, parts[i])
 		}
@@ -168,7 +169,7 @@ func FuzzSet(f *testing.F) {
 			t.Errorf("%s %q is opened: %+v", name, value, tcp)
 		}
 		for _, problem := range problems {
-			if problem.Setting == "" || problem.Reason == "" || len(problem.Reason) > 900 {
+			if problem.Subject == "" || problem.Reason == "" || len(problem.Reason) > 900 {
 				t.Errorf("problem %q", problem)
 			}
 		}

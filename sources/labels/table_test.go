@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -77,7 +78,7 @@ func TestExamples(t *testing.T) {
 			}
 			key := l.For("0")
 			without, with := Read(labelsWith(l, ""), declared), Read(labelsWith(l, example), declared)
-			if i := slices.IndexFunc(with.Problems, func(p sources.Problem) bool { return p.Subject == key }); i >= 0 {
+			if i := slices.IndexFunc(with.Problems, func(p problem.Problem) bool { return p.Subject == key }); i >= 0 {
 				t.Errorf("%s: %q is a problem: %s", key, example, with.Problems[i].Reason)
 			}
 			with.Problems, without.Problems = nil, nil
@@ -102,7 +103,7 @@ func TestBadValues(t *testing.T) {
 		}
 		key := strings.Replace(l.For("0"), "*", "X", 1)
 		got := Read(labelsWith(l, value), []DeclaredPort{{ServicePort: 10001}})
-		if !slices.ContainsFunc(got.Problems, func(p sources.Problem) bool { return p.Subject == key }) {
+		if !slices.ContainsFunc(got.Problems, func(p problem.Problem) bool { return p.Subject == key }) {
 			t.Errorf("%s: %q is no problem: %q", key, value, got.Problems)
 		}
 		if h := got.Ports[0].HTTP; l.restricts != (h != nil && h.Closed) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
 )
@@ -98,7 +99,7 @@ func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration
 }
 
 func (out *mapped) problem(subject, format string, args ...any) {
-	out.app.Problems = append(out.app.Problems, sources.Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+	out.app.Problems = append(out.app.Problems, problem.Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
 }
 
 // listed returns how many of the tasks are listed. If they are too many, the tasks of

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -132,7 +133,7 @@ func (c *connection) mapKnown(id, mismatch string, do func(history, mapping) map
 		}
 	}
 	if mismatch != "" {
-		m.app.Problems = append(m.app.Problems, sources.Problem{
+		m.app.Problems = append(m.app.Problems, problem.Problem{
 			Subject: clip(mismatch), Reason: "is not what Marathon documents and is ignored",
 		})
 	}

@@ -3,6 +3,7 @@ package marathon
 import (
 	"slices"
 
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -86,7 +87,7 @@ func (w *Watcher) merge(old *knownApp, m mapped, number uint64) (*knownApp, bool
 		h.app = old.app
 		return h, false
 	}
-	var known []sources.Problem
+	var known []problem.Problem
 	if old != nil {
 		known = old.app.Problems
 	}
@@ -95,7 +96,7 @@ func (w *Watcher) merge(old *knownApp, m mapped, number uint64) (*knownApp, bool
 }
 
 // logProblems reports the problems of an app that were not there before.
-func (w *Watcher) logProblems(app *sources.App, known []sources.Problem) {
+func (w *Watcher) logProblems(app *sources.App, known []problem.Problem) {
 	for _, p := range app.Problems {
 		if !slices.Contains(known, p) {
 			w.log.Warn("a part of an app is ignored", "app", clip(app.ID), "subject", p.Subject, "reason", p.Reason)

@@ -6,6 +6,9 @@ import (
 	"relay/sources"
 )
 
+// Kind is what this source is called on the status page and in the name of its saved state.
+const Kind = "marathon"
+
 // state is what a Watcher remembers for its Status, as it happened.
 type state struct {
 	url       string    // the server in use or last tried, after redirects
@@ -29,7 +32,7 @@ func (w *Watcher) Status() sources.Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.state
-	s := sources.Status{Source: "marathon", Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.apps)}
+	s := sources.Status{Kind: Kind, Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.apps)}
 	if !now.connected && !now.lastSync.IsZero() {
 		s.NotFollowedSince = now.since
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 
+	"relay/internal/problem"
 	"relay/internal/secret"
 	"relay/sources"
 )
@@ -15,8 +16,31 @@ import (
 // saved is an app in a file. Its hashes of passwords hide from JSON, so they
 // are beside it, by port index.
 type saved struct {
-	App    *sources.App
+	App    *savedApp
 	Hashes map[int]string `json:",omitempty"`
+}
+
+// savedApp has its problems under the names that files have.
+type savedApp struct {
+	*sources.App
+	Problems []savedProblem
+}
+
+// savedProblem is a problem.Problem. Sources fill in Subject and Reason only.
+type savedProblem struct {
+	Kind       problem.Kind `json:",omitempty"`
+	Fleet, App string       `json:",omitempty"`
+	Subject    string
+	Item       string `json:",omitempty"`
+	Reason     string
+}
+
+func savedAs(app *sources.App) *savedApp {
+	s := &savedApp{App: app}
+	for _, p := range app.Problems {
+		s.Problems = append(s.Problems, savedProblem(p))
+	}
+	return s
 }
 
 // codec turns apps into the body of a file and back.
@@ -28,9 +52,9 @@ func (c codec) encode(apps []*sources.App) ([]byte, error) {
 	all := make([]saved, len(apps))
 	for i, app := range slices.SortedFunc(slices.Values(apps), byID) {
 		if c.keepSecrets {
-			all[i] = saved{app, hashes(app)}
+			all[i] = saved{savedAs(app), hashes(app)}
 		} else {
-			all[i] = saved{App: closed(app)}
+			all[i] = saved{App: savedAs(closed(app))}
 		}
 	}
 	return json.Marshal(all)
@@ -59,7 +83,7 @@ func closed(app *sources.App) *sources.App {
 		http := *port.HTTP
 		http.Closed, http.BasicAuth = true, nil
 		without.Ports[i].HTTP = &http
-		without.Problems = append(without.Problems, sources.Problem{
+		without.Problems = append(without.Problems, problem.Problem{
 			Subject: fmt.Sprintf("port %d", i),
 			Reason:  "its password was not saved, requests are answered 403 until the source can be read: give --state-key-file",
 		})
@@ -83,20 +107,23 @@ func (c codec) decode(body []byte) ([]*sources.App, error) {
 	apps := make([]*sources.App, len(all))
 	seen := make(map[string]bool, len(all))
 	for i, s := range all {
-		if s.App == nil || s.App.ID == "" || seen[s.App.ID] {
+		if s.App == nil || s.App.App == nil || s.App.ID == "" || seen[s.App.ID] {
 			return nil, errors.New("it has an app without an id of its own")
 		}
 		seen[s.App.ID] = true
 		if err := s.restore(); err != nil {
 			return nil, fmt.Errorf("app %.200q: %w", s.App.ID, err)
 		}
-		apps[i] = s.App
+		apps[i] = s.App.App
 	}
 	return apps, nil
 }
 
-// restore puts the hashes back where they belong, all of them.
+// restore puts back what is beside the app, all of it.
 func (s saved) restore() error {
+	for _, p := range s.App.Problems {
+		s.App.App.Problems = append(s.App.App.Problems, problem.Problem(p))
+	}
 	found := 0
 	for i := range s.App.Ports {
 		http := s.App.Ports[i].HTTP

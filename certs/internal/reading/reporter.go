@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"relay/certs"
+	"relay/internal/problem"
 )
 
 // Reporter reports the outcome of a store's reads: to the metrics, to the log what
@@ -17,7 +18,7 @@ import (
 type Reporter struct {
 	logger *slog.Logger
 	// logged are the problems of the last good read.
-	logged map[certs.Problem]bool
+	logged map[problem.Problem]bool
 
 	reads        *prometheus.CounterVec
 	lastGood     prometheus.Gauge
@@ -52,7 +53,7 @@ func NewReporter(source string, logger *slog.Logger, registerer prometheus.Regis
 }
 
 // Succeeded reports a complete read.
-func (r *Reporter) Succeeded(now time.Time, certificates []*certs.Certificate, problems []certs.Problem) {
+func (r *Reporter) Succeeded(now time.Time, certificates []*certs.Certificate, problems []problem.Problem) {
 	r.reads.WithLabelValues("good").Inc()
 	r.lastGood.Set(float64(now.Unix()))
 	r.certificates.Set(float64(len(certificates)))
@@ -92,11 +93,11 @@ func (r *Reporter) Failed(err error) {
 }
 
 // logProblems logs each problem once, as long as it lasts.
-func (r *Reporter) logProblems(problems []certs.Problem) {
-	now := make(map[certs.Problem]bool, len(problems))
+func (r *Reporter) logProblems(problems []problem.Problem) {
+	now := make(map[problem.Problem]bool, len(problems))
 	for _, p := range problems {
 		if !r.logged[p] && !now[p] {
-			r.logger.Warn("certificate problem", "name", p.Name, "reason", p.Reason)
+			r.logger.Warn("certificate problem", "name", p.Subject, "reason", p.Reason)
 		}
 		now[p] = true
 	}

@@ -13,6 +13,7 @@ import (
 	"relay/certs"
 	"relay/certs/internal/reading"
 	"relay/internal/panics"
+	"relay/internal/problem"
 )
 
 var errRead = errors.New("unreadable")
@@ -22,7 +23,7 @@ func TestReporterLogsWhatIsNew(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var logs bytes.Buffer
 	reporter := reading.NewReporter("dir", slog.New(slog.NewTextHandler(&logs, nil)), prometheus.NewPedanticRegistry())
-	problem := []certs.Problem{{Name: "a.pem", Reason: "odd"}}
+	problem := []problem.Problem{{Subject: "a.pem", Reason: "odd"}}
 	for _, step := range []struct {
 		do   func()
 		want string

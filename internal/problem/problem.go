@@ -1,0 +1,47 @@
+// Package problem says what is not as people want it. All parts of Relay report problems
+// as the same type, from the source that reads an app to the status page.
+package problem
+
+// Problem is one thing that is ignored or does not work, in words an operator can act on.
+// It never holds a secret. Sources and certificate stores set Subject and Reason only: the
+// collator knows the rest.
+type Problem struct {
+	Kind Kind `json:"kind,omitempty"`
+	// Fleet is empty when it concerns all.
+	Fleet string `json:"fleet,omitempty"`
+	// App is the id of the app that has the problem; empty when no app has it.
+	App string `json:"app,omitempty"`
+	// Subject is the label, field or domain of the app, such as "HAPROXY_0_VHOST"; empty
+	// when it is the app as a whole. Without an app it is the certificate, resource,
+	// source, setting or Envoy.
+	Subject string `json:"subject,omitempty"`
+	// Item is the part of the subject that is concerned, such as a resource of an Envoy.
+	// It may be empty.
+	Item   string `json:"item,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Kind says what a Problem is about.
+type Kind string
+
+// The kinds.
+const (
+	// App is something ignored in an app's definition.
+	App Kind = "app"
+	// Clash is a domain or TCP port that another app port has.
+	Clash Kind = "clash"
+	// HTTPS is a wish for TLS that a fleet cannot fulfil.
+	HTTPS Kind = "https"
+	// TCP is a TCP service that a fleet does not open.
+	TCP Kind = "tcp"
+	// Certificate is an entry of a certificate store, or a certificate of a port.
+	Certificate Kind = "certificate"
+	// Resource is a resource that Envoy would refuse.
+	Resource Kind = "resource"
+	// Internal is a bug in Relay that cost one app or resource.
+	Internal Kind = "internal"
+	// Source is a source, store or file that cannot be read as it should.
+	Source Kind = "source"
+	// Envoy is what an Envoy rejects, or does not ask for.
+	Envoy Kind = "envoy"
+)
