@@ -24,9 +24,9 @@ type Access struct {
 	// ClientCertificates asks for a client certificate that the TLS
 	// configuration of the listener verified. With a token, either will do.
 	ClientCertificates bool
-	// StillGood, unless nil, is asked at each request whether a certificate that
-	// was verified when its client connected would do now.
-	StillGood func(chains [][]*x509.Certificate) error
+	// VerifyAgain, unless nil, verifies at each request a certificate that was verified
+	// when its client connected. An error refuses the request.
+	VerifyAgain func(chains [][]*x509.Certificate) error
 	// HookNetworks may post to the hooks without either, since marathon-acme
 	// can show neither.
 	HookNetworks []netip.Prefix
@@ -40,8 +40,8 @@ type Access struct {
 // open are the paths that load balancers and Marathon's health checks ask for.
 var open = []string{"/healthz", "/readyz"}
 
-// guard refuses who may not.
-func (a Access) guard(next http.Handler, refusals *guard.Log) http.Handler {
+// restrict refuses requests that Access does not allow.
+func (a Access) restrict(next http.Handler, refusals *guard.Log) http.Handler {
 	if a.Token == nil && !a.ClientCertificates && len(a.HookNetworks) == 0 {
 		return next
 	}
@@ -62,8 +62,8 @@ func (a Access) guard(next http.Handler, refusals *guard.Log) http.Handler {
 	})
 }
 
-// guardNames refuses requests for hosts of other names, where that is asked for.
-func (a Access) guardNames(next http.Handler, refusals *guard.Log) http.Handler {
+// restrictHosts refuses requests for hosts of other names, where that is asked for.
+func (a Access) restrictHosts(next http.Handler, refusals *guard.Log) http.Handler {
 	if !a.ThisMachine {
 		return next
 	}
@@ -121,7 +121,7 @@ func (a Access) showsCertificate(r *http.Request) bool {
 	if !a.ClientCertificates || r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return false
 	}
-	return a.StillGood == nil || a.StillGood(r.TLS.VerifiedChains) == nil
+	return a.VerifyAgain == nil || a.VerifyAgain(r.TLS.VerifiedChains) == nil
 }
 
 func (a Access) fromHookNetwork(remote string) bool {

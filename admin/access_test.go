@@ -43,15 +43,15 @@ func TestAccess(t *testing.T) {
 		{"hook from another network", Access{HookNetworks: acme}, "POST", "/_mlb_signal/usr1", "11.0.0.1:1", "", false, 403},
 		{"page where only hooks are restricted", Access{HookNetworks: acme}, "GET", "/", "11.0.0.1:1", "", false, 200},
 		{"certificate", Access{ClientCertificates: true}, "GET", "/", "10.0.0.1:1", "", true, 200},
-		{"certificate that is not good any more", Access{ClientCertificates: true, StillGood: func([][]*x509.Certificate) error { return errors.New("expired") }}, "GET", "/", "10.0.0.1:1", "", true, 403},
-		{"certificate that is still good", Access{ClientCertificates: true, StillGood: func([][]*x509.Certificate) error { return nil }}, "GET", "/", "10.0.0.1:1", "", true, 200},
+		{"certificate that is not good any more", Access{ClientCertificates: true, VerifyAgain: func([][]*x509.Certificate) error { return errors.New("expired") }}, "GET", "/", "10.0.0.1:1", "", true, 403},
+		{"certificate that is still good", Access{ClientCertificates: true, VerifyAgain: func([][]*x509.Certificate) error { return nil }}, "GET", "/", "10.0.0.1:1", "", true, 200},
 		{"certificate missing", Access{ClientCertificates: true}, "GET", "/", "10.0.0.1:1", "", false, 403},
 		{"certificate in place of token", Access{Token: token, ClientCertificates: true}, "GET", "/", "10.0.0.1:1", "", true, 200},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := newConfig(fakeState{})
+			cfg := newConfig(fakeViews{})
 			cfg.Access = tt.access
 			r := httptest.NewRequest(tt.method, "http://relay.test"+tt.path, nil)
 			r.RemoteAddr = tt.from

@@ -18,13 +18,13 @@ func (s *Server) api(mux *http.ServeMux) {
 			s.json(w, http.StatusOK, map[string]any{name: get()})
 		})
 	}
-	list("apps", func() any { return orEmpty(s.cfg.State.Apps()) })
-	list("certificates", func() any { return orEmpty(s.cfg.State.Certificates()) })
+	list("apps", func() any { return orEmpty(s.cfg.Views.Apps()) })
+	list("certificates", func() any { return orEmpty(s.cfg.Views.Certificates()) })
 	list("fleets", func() any { return s.fleets() })
 	list("problems", func() any { return s.problems() })
 	list("sources", func() any { return s.sources() })
 	list("uncovered", func() any {
-		domains, known := s.cfg.State.Uncovered()
+		domains, known := s.cfg.Views.Uncovered()
 		if !known {
 			return nil
 		}
@@ -43,7 +43,7 @@ func (s *Server) api(mux *http.ServeMux) {
 // app answers /api/v1/apps/shop/web with the app "/shop/web".
 func (s *Server) app(w http.ResponseWriter, r *http.Request) {
 	id := "/" + strings.Trim(r.PathValue("id"), "/")
-	app, ok := s.cfg.State.App(id)
+	app, ok := s.cfg.Views.App(id)
 	if !ok {
 		s.notFound(w, fmt.Sprintf("no app %q", id))
 		return
@@ -77,7 +77,7 @@ func orEmpty[T any](list []T) []T {
 }
 
 func (s *Server) sources() []SourceView {
-	list := orEmpty(slices.Clone(s.cfg.State.Sources()))
+	list := orEmpty(slices.Clone(s.cfg.Views.Sources()))
 	for i := range list {
 		list[i].Name = redact(list[i].Name)
 		list[i].LastError = redact(list[i].LastError)
@@ -86,7 +86,7 @@ func (s *Server) sources() []SourceView {
 }
 
 func (s *Server) fleets() []FleetView {
-	fleets := orEmpty(slices.Clone(s.cfg.State.Fleets()))
+	fleets := orEmpty(slices.Clone(s.cfg.Views.Fleets()))
 	for i := range fleets {
 		envoys := orEmpty(slices.Clone(fleets[i].Envoys))
 		for j := range envoys {

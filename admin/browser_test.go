@@ -56,8 +56,8 @@ func startBrowser(t *testing.T) context.Context {
 // TestPageInBrowser loads the page as people see it. With SCREENSHOTS set to a
 // folder it leaves pictures there.
 func TestPageInBrowser(t *testing.T) {
-	busy, many := serve(t, newConfig(busyState())), serve(t, newConfig(manyState()))
-	empty := serve(t, newConfig(fakeState{notReady: []string{"marathon: not read yet"}}))
+	busy, many := serve(t, newConfig(busyViews())), serve(t, newConfig(manyViews()))
+	empty := serve(t, newConfig(fakeViews{notReady: []string{"marathon: not read yet"}}))
 	ctx := startBrowser(t)
 	tests := []struct {
 		name, url string
@@ -120,7 +120,7 @@ func TestPageInBrowser(t *testing.T) {
 
 // TestPageRefreshes waits for the page to load itself again.
 func TestPageRefreshes(t *testing.T) {
-	url := serve(t, newConfig(busyState()))
+	url := serve(t, newConfig(busyViews()))
 	ctx := startBrowser(t)
 	err := chromedp.Do(ctx,
 		chromedp.Navigate(url),

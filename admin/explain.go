@@ -19,7 +19,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		s.json(w, http.StatusBadRequest, map[string]string{"error": "say what to explain: ?subject= and a domain or an app id"})
 		return
 	}
-	answer, known := s.cfg.State.Explain(subject)
+	answer, known := s.cfg.Views.Explain(subject)
 	redacted, err := redactAll(answer)
 	if err != nil {
 		s.cfg.Log.Error("admin: encode explanation", "subject", subject, "error", err)

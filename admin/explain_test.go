@@ -8,16 +8,16 @@ import (
 	"testing"
 )
 
-// explainedState knows one subject.
-type explainedState struct{ fakeState }
+// explainedViews knows one subject.
+type explainedViews struct{ fakeViews }
 
-func (explainedState) Explain(subject string) (any, bool) {
+func (explainedViews) Explain(subject string) (any, bool) {
 	return map[string]any{"subject": subject, "notes": []string{"see https://user:hunter2@marathon.test/"}, "port": 0}, subject == "shop.test"
 }
 
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	handler := New(newConfig(explainedState{}), nil).Handler()
+	handler := New(newConfig(explainedViews{}), nil).Handler()
 	for _, tt := range []struct {
 		query  string
 		status int

@@ -16,9 +16,9 @@ import (
 // can neither read anything nor call the hooks.
 func TestPagesOfOtherSites(t *testing.T) {
 	t.Parallel()
-	local := newConfig(fakeState{})
+	local := newConfig(fakeViews{})
 	local.Access.ThisMachine = true
-	anyMethod := newConfig(fakeState{})
+	anyMethod := newConfig(fakeViews{})
 	anyMethod.AnyMethod = true
 	tests := []struct {
 		name   string
@@ -81,7 +81,7 @@ func TestPagesOfOtherSites(t *testing.T) {
 // real connection.
 func TestIntruders(t *testing.T) {
 	t.Parallel()
-	cfg := newConfig(fakeState{})
+	cfg := newConfig(fakeViews{})
 	cfg.Pprof = true
 	cfg.Access = Access{Token: func() secret.String { return "s3cret" }, HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.7.0/24")}}
 	address := strings.TrimPrefix(serve(t, cfg), "http://")

@@ -13,8 +13,8 @@ import (
 	"relay/internal/guard"
 )
 
-// Limits keep slow, large and many requests from costing the others anything;
-// zero ones are those of DefaultLimits.
+// Limits keep slow, large and many requests from delaying others. A zero limit is that
+// of DefaultLimits.
 type Limits struct {
 	// Header is how long a client may take from connecting until its first
 	// request has come, but for the body; Request how long a body may take.
@@ -23,7 +23,7 @@ type Limits struct {
 	// IdlePerAddress how many of them from one address; the oldest are closed.
 	Idle, IdlePerAddress int
 	// Requests is how many may be answered at a time. Hooks and health checks
-	// are answered beside them.
+	// are not counted.
 	Requests int
 }
 
@@ -32,9 +32,9 @@ func DefaultLimits() Limits {
 	return Limits{Header: 5 * time.Second, Request: 10 * time.Second, Idle: 1000, IdlePerAddress: 100, Requests: 50}
 }
 
-// small refuses a body that is said to be large; one that is not said to be is
+// limitBodies refuses a body that is said to be large; one that is not said to be is
 // cut off.
-func (s *Server) small(next http.Handler) http.Handler {
+func (s *Server) limitBodies(next http.Handler) http.Handler {
 	limited := http.MaxBytesHandler(next, maxBody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength > maxBody {
@@ -48,8 +48,8 @@ func (s *Server) small(next http.Handler) http.Handler {
 	})
 }
 
-// few answers so many requests at a time.
-func (s *Server) few(next http.Handler) http.Handler {
+// limitRequests answers at most Limits.Requests at a time.
+func (s *Server) limitRequests(next http.Handler) http.Handler {
 	places := make(chan struct{}, s.cfg.Limits.Requests)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, hookPrefix) || slices.Contains(open, r.URL.Path) {

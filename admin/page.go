@@ -42,7 +42,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"days":  days,
 	"until": func(t time.Time) string { return ago(time.Until(t)) },
 	"left":  func(t time.Time) string { return days(int(math.Floor(time.Until(t).Hours() / 24))) },
-	"state": certificateState,
+	"state": certificateClass,
 	"count": count,
 	"some":  some,
 }).Parse(pageSource))
@@ -95,15 +95,15 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) pageData() pageData {
-	problems, certificates := s.problems(), slices.Clone(s.cfg.State.Certificates())
+	problems, certificates := s.problems(), slices.Clone(s.cfg.Views.Certificates())
 	slices.SortStableFunc(certificates, func(a, b collator.CertificateView) int { return a.NotAfter.Compare(b.NotAfter) })
-	used, unused := apart(certificates)
-	uncovered, known := s.cfg.State.Uncovered()
+	used, unused := splitUnused(certificates)
+	uncovered, known := s.cfg.Views.Uncovered()
 	d := pageData{
 		Version:           s.cfg.Version,
 		Now:               time.Now(),
 		NotReady:          s.notReady(),
-		Counts:            s.cfg.State.Counts(),
+		Counts:            s.cfg.Views.Counts(),
 		Sources:           s.sources(),
 		Problems:          len(problems),
 		Certificates:      len(certificates),
@@ -125,7 +125,7 @@ func (s *Server) pageData() pageData {
 	return d
 }
 
-// shownProblems returns as many as there is room for, with the first of each
+// shownProblems returns as many as the page shows, with the first of each
 // subject before the rest: an app may have one for each of its domains.
 func shownProblems(problems []problem.Problem) []problem.Problem {
 	if len(problems) <= maxProblems {
@@ -148,8 +148,8 @@ func shownProblems(problems []problem.Problem) []problem.Problem {
 	return slices.Concat(first, rest)[:maxProblems]
 }
 
-// apart takes those apart that nobody has to care for: they come last.
-func apart(certificates []collator.CertificateView) (used, unused []collator.CertificateView) {
+// splitUnused separates the certificates that nobody has to care for: they come last.
+func splitUnused(certificates []collator.CertificateView) (used, unused []collator.CertificateView) {
 	for _, c := range certificates {
 		if c.Unused {
 			unused = append(unused, c)
@@ -228,8 +228,8 @@ func days(n int) string {
 	return fmt.Sprintf("%d days", n)
 }
 
-// certificateState returns the CSS class for an expiry in n days.
-func certificateState(n int) string {
+// certificateClass returns the CSS class for an expiry in n days.
+func certificateClass(n int) string {
 	switch {
 	case n < 0:
 		return "bad"

@@ -10,17 +10,17 @@ import (
 	"relay/internal/logtest"
 )
 
-// brokenState panics when apps are asked for.
-type brokenState struct{ fakeState }
+// brokenViews panics when apps are asked for.
+type brokenViews struct{ fakeViews }
 
-func (brokenState) Apps() []collator.AppView { panic("no such app") }
+func (brokenViews) Apps() []collator.AppView { panic("no such app") }
 
 // A handler that panics ends its connection, and leaves no place for a request
 // taken, however often it does.
 func TestHandlerPanics(t *testing.T) {
 	t.Parallel()
 	log := new(logtest.Buffer)
-	cfg := newConfig(brokenState{})
+	cfg := newConfig(brokenViews{})
 	cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 	cfg.Limits = DefaultLimits()
 	cfg.Limits.Requests = 2
@@ -44,7 +44,7 @@ func TestHandlerPanics(t *testing.T) {
 			t.Errorf("status %d after the panics, want 200", resp.StatusCode)
 		}
 	}
-	if lines := log.Lines("brokenState"); len(lines) < times || !strings.Contains(lines[0], "no such app") {
+	if lines := log.Lines("brokenViews"); len(lines) < times || !strings.Contains(lines[0], "no such app") {
 		t.Errorf("logged %q, want a stack of each", lines)
 	}
 }

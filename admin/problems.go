@@ -8,7 +8,7 @@ import (
 
 // problems returns all problems as the page and the JSON show them.
 func (s *Server) problems() []problem.Problem {
-	list := orEmpty(slices.Clone(s.cfg.State.Problems()))
+	list := orEmpty(slices.Clone(s.cfg.Views.Problems()))
 	for i := range list {
 		list[i] = shown(list[i])
 		list[i].Subject = redact(list[i].Subject)

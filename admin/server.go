@@ -38,7 +38,7 @@ type Config struct {
 	// ReloadApps does so with the apps (POST /_mlb_signal/hup).
 	ReloadApps func(context.Context) error
 
-	State    State
+	Views    Views
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger
 	// Version is the build, for the status page.
@@ -147,9 +147,9 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
-	answered := s.small(s.few(http.NewCrossOriginProtection().Handler(mux)))
-	allowed := s.cfg.Access.guardNames(s.cfg.Access.guard(answered, s.refusals), s.refusals)
-	return harden(cleanPath(allowed))
+	answered := s.limitBodies(s.limitRequests(http.NewCrossOriginProtection().Handler(mux)))
+	allowed := s.cfg.Access.restrictHosts(s.cfg.Access.restrict(answered, s.refusals), s.refusals)
+	return restrictBrowsers(cleanPath(allowed))
 }
 
 func (s *Server) reload(name string, run func(context.Context) error) *reload {
@@ -198,8 +198,9 @@ func cleanPath(next http.Handler) http.Handler {
 	})
 }
 
-// harden keeps browsers from making more of an answer than it is.
-func harden(next http.Handler) http.Handler {
+// restrictBrowsers keeps browsers from running scripts of an answer, and from showing it in
+// a page of another site.
+func restrictBrowsers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -223,7 +224,7 @@ func (s *Server) notReady() []string {
 	if s.stopping.Err() != nil {
 		reasons = append(reasons, errStopping.Error())
 	}
-	for _, reason := range s.cfg.State.NotReady() {
+	for _, reason := range s.cfg.Views.NotReady() {
 		reasons = append(reasons, redact(reason))
 	}
 	return reasons

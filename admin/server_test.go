@@ -21,18 +21,18 @@ import (
 
 func TestRoutes(t *testing.T) {
 	t.Parallel()
-	failing := newConfig(fakeState{notReady: []string{"marathon: not read yet", "vault at https://u:hunter2@v.test: not read yet"},
+	failing := newConfig(fakeViews{notReady: []string{"marathon: not read yet", "vault at https://u:hunter2@v.test: not read yet"},
 		certificates: []collator.CertificateView{{Name: "a.test", Serves: []string{"a.test"}}}})
 	failing.ReloadApps = func(context.Context) error {
 		return errors.New("marathon: Get \"http://user:hunter2@m.test/v2/apps\": refused")
 	}
 	failing.AnyMethod = true
-	full := newConfig(busyState())
+	full := newConfig(busyViews())
 	full.Pprof = true
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "relay_test", Help: "."}))
 	full.Gatherer = reg
-	empty := newConfig(fakeState{})
+	empty := newConfig(fakeViews{})
 
 	tests := []struct {
 		name, method, path string
@@ -79,7 +79,7 @@ func TestRoutes(t *testing.T) {
 		{"page with all covered", "GET", "/", empty, 200, `<p class="dim">None.</p>`, "", ""},
 		{"page of what is not known", "GET", "/", failing, 200, `<p class="dim">Not known yet.</p>`, "", ""},
 		{"page of certificates whose use is not known", "GET", "/", failing, 200, `<li class="dim">not known yet</li>`, "", ""},
-		{"page of very many", "GET", "/", newConfig(manyState()), 200, "2\u202f500 in no domain's use; <a href=\"/api/v1/certificates\">4\u202f940 more than shown</a>", "", ""},
+		{"page of very many", "GET", "/", newConfig(manyViews()), 200, "2\u202f500 in no domain's use; <a href=\"/api/v1/certificates\">4\u202f940 more than shown</a>", "", ""},
 		{"unknown page", "GET", "/x", full, 404, "", "", ""},
 		{"pprof", "GET", "/debug/pprof/", full, 200, "goroutine", "", ""},
 		{"pprof command line", "GET", "/debug/pprof/cmdline", full, 404, "", "", ""},
@@ -114,7 +114,7 @@ func TestCrossOriginPostIsRefused(t *testing.T) {
 	r := httptest.NewRequest("POST", "http://relay.test/_mlb_signal/hup", nil)
 	r.Header.Set("Sec-Fetch-Site", "cross-site")
 	w := httptest.NewRecorder()
-	New(newConfig(fakeState{}), nil).Handler().ServeHTTP(w, r)
+	New(newConfig(fakeViews{}), nil).Handler().ServeHTTP(w, r)
 	if w.Code != http.StatusForbidden {
 		t.Errorf("a form on another site caused %d, want 403", w.Code)
 	}
@@ -143,23 +143,23 @@ func TestRedact(t *testing.T) {
 
 func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	t.Parallel()
-	state := fakeState{fleets: []FleetView{{Name: "external"}}}
+	views := fakeViews{fleets: []FleetView{{Name: "external"}}}
 	for range maxProblems + 5 {
-		state.problems = append(state.problems, problem.Problem{Kind: problem.App, App: "/a", Reason: "r"})
+		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/a", Reason: "r"})
 	}
 	for range maxEnvoys + 1000 {
-		state.fleets[0].Envoys = append(state.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: []xds.TypeStatus{{Type: xds.Scope}}})
+		views.fleets[0].Envoys = append(views.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: []xds.TypeStatus{{Type: xds.Scope}}})
 	}
-	state.fleets[0].Envoys = append(state.fleets[0].Envoys,
+	views.fleets[0].Envoys = append(views.fleets[0].Envoys,
 		xds.StreamStatus{NodeID: "late", Types: []xds.TypeStatus{{Type: xds.Scope, Behind: 1}}},
 		xds.StreamStatus{NodeID: "refuses", Types: []xds.TypeStatus{{Type: xds.Scope, StaleCount: 1, Stale: []xds.StaleResource{{Name: "s", Message: "e"}}}}})
 	soon := time.Now().Add(time.Hour)
 	for range maxCertificates + 2 {
-		state.certificates = append(state.certificates, collator.CertificateView{Name: "c", NotAfter: soon.Add(time.Hour)})
+		views.certificates = append(views.certificates, collator.CertificateView{Name: "c", NotAfter: soon.Add(time.Hour)})
 	}
-	state.certificates = append(state.certificates, collator.CertificateView{Name: "first", NotAfter: soon})
+	views.certificates = append(views.certificates, collator.CertificateView{Name: "first", NotAfter: soon})
 
-	d := New(newConfig(state), nil).pageData()
+	d := New(newConfig(views), nil).pageData()
 	f := d.Fleets[0]
 	if f.Shown[0].NodeID != "refuses" || f.Shown[1].NodeID != "late" || len(f.Shown) != maxEnvoys || f.Hidden != 1002 {
 		t.Errorf("shows %s, %s and %d Envoys, hides %d", f.Shown[0].NodeID, f.Shown[1].NodeID, len(f.Shown), f.Hidden)
@@ -171,12 +171,12 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 
 func TestOneAppHidesNoProblemsOfOthers(t *testing.T) {
 	t.Parallel()
-	var state fakeState
+	var views fakeViews
 	for i := range 2000 {
-		state.problems = append(state.problems, problem.Problem{Kind: problem.App, App: "/a", Subject: fmt.Sprint(i), Reason: "r"})
+		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/a", Subject: fmt.Sprint(i), Reason: "r"})
 	}
-	state.problems = append(state.problems, problem.Problem{Kind: problem.App, App: "/b", Reason: "r"}, problem.Problem{Kind: problem.Envoy, Subject: "/a", Reason: "r"})
-	d := New(newConfig(state), nil).pageData()
+	views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/b", Reason: "r"}, problem.Problem{Kind: problem.Envoy, Subject: "/a", Reason: "r"})
+	d := New(newConfig(views), nil).pageData()
 	shown := make(map[string]int)
 	for _, p := range d.ShownProblems {
 		shown[string(p.Kind)+" "+p.Subject]++
@@ -209,7 +209,7 @@ func TestWords(t *testing.T) {
 
 func TestServe(t *testing.T) {
 	t.Parallel()
-	url := serve(t, newConfig(fakeState{}))
+	url := serve(t, newConfig(fakeViews{}))
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	resp, err := client.Post(url+"//_mlb_signal/usr1", "", nil)
@@ -226,7 +226,7 @@ func TestServeReportsLostListener(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
 	l.Close()
-	err := New(newConfig(fakeState{}), l).Serve(t.Context())
+	err := New(newConfig(fakeViews{}), l).Serve(t.Context())
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("Serve: %v; want an error with the address", err)
 	}

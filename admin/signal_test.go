@@ -41,7 +41,7 @@ func TestSlowReload(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var applied atomic.Bool
-				cfg := newConfig(fakeState{})
+				cfg := newConfig(fakeViews{})
 				cfg.ReloadCertificates = func(ctx context.Context) error {
 					time.Sleep(tt.takes)
 					applied.Store(ctx.Err() == nil)
@@ -64,7 +64,7 @@ func TestSlowReload(t *testing.T) {
 func TestClientThatGoesAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var applied atomic.Bool
-		cfg := newConfig(fakeState{})
+		cfg := newConfig(fakeViews{})
 		cfg.ReloadCertificates = func(ctx context.Context) error {
 			time.Sleep(3 * time.Second)
 			applied.Store(ctx.Err() == nil)
@@ -86,7 +86,7 @@ func TestClientThatGoesAway(t *testing.T) {
 func TestSignalStorm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var runs, running atomic.Int32
-		cfg := newConfig(fakeState{})
+		cfg := newConfig(fakeViews{})
 		cfg.ReloadCertificates = func(context.Context) error {
 			if running.Add(1) > 1 {
 				t.Error("two reloads run at once")
@@ -131,7 +131,7 @@ func TestHupWhileAppsCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var certificates, apps atomic.Int32
 		var failure error
-		cfg := newConfig(fakeState{})
+		cfg := newConfig(fakeViews{})
 		cfg.ReloadCertificates = func(context.Context) error {
 			certificates.Add(1)
 			return failure
@@ -173,7 +173,7 @@ func TestHupWhileAppsCannotBeRead(t *testing.T) {
 
 func TestReloadPanics(t *testing.T) {
 	t.Parallel()
-	cfg := newConfig(fakeState{})
+	cfg := newConfig(fakeViews{})
 	cfg.ReloadCertificates = func(context.Context) error { panic("no") }
 	s := New(cfg, nil)
 	for range 2 { // the hook must work on
@@ -186,7 +186,7 @@ func TestReloadPanics(t *testing.T) {
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	started := make(chan struct{})
-	cfg := newConfig(fakeState{})
+	cfg := newConfig(fakeViews{})
 	cfg.ReloadCertificates = func(ctx context.Context) error {
 		close(started)
 		<-ctx.Done()
@@ -244,7 +244,7 @@ func FuzzSignal(f *testing.F) {
 			return // net/http would not have let it through
 		}
 		var reloads atomic.Int32
-		cfg := newConfig(fakeState{})
+		cfg := newConfig(fakeViews{})
 		count := func(context.Context) error { reloads.Add(1); return nil }
 		cfg.ReloadCertificates, cfg.ReloadApps = count, func(context.Context) error { reloads.Add(100); return nil }
 		w := httptest.NewRecorder()

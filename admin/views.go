@@ -8,10 +8,10 @@ import (
 	"relay/xds"
 )
 
-// State is what the process shows of itself. Its methods are called from many
+// Views are what people see of the running program. Its methods are called from many
 // goroutines at once, return at once, and return values that are not modified
-// afterwards. No view has room for a private key or a token.
-type State interface {
+// afterwards. No view has a private key or a token.
+type Views interface {
 	// NotReady says why Envoys are not served yet, one reason an entry; none
 	// when they are.
 	NotReady() []string
@@ -40,8 +40,7 @@ type Counts struct {
 
 // SourceView is a source of apps or certificates.
 type SourceView struct {
-	// Name tells the source from others of its kind: an address or a path,
-	// without credentials.
+	// Name is the address or path that is read, without credentials.
 	Name string `json:"name"`
 	// Kind is what it is, such as "marathon", "file", "vault" or "dir".
 	Kind      string `json:"kind"`
@@ -54,7 +53,7 @@ type SourceView struct {
 	Items int `json:"items"`
 }
 
-// FleetView is the Envoys of one group and what they are to be sent.
+// FleetView is the Envoys of one fleet and what they are to be sent.
 type FleetView struct {
 	Name string `json:"name"`
 	// Revision counts the changes published to this fleet.

@@ -21,9 +21,9 @@ func answering(s certs.Selection, name string) string {
 	return ""
 }
 
-// An exact name without a valid certificate yields to a valid wildcard that
+// An exact name without a valid certificate is left to a valid wildcard that
 // covers it, and to nothing else.
-func TestSelectYieldsToAWildcard(t *testing.T) {
+func TestSelectLeavesNamesToAWildcard(t *testing.T) {
 	t.Parallel()
 	var (
 		expired  = made("vault", "expired", "a", -90, -1, "www.shop.test")
@@ -101,7 +101,7 @@ func TestSelectYieldsToAWildcard(t *testing.T) {
 }
 
 // Time alone has a name change over, and back.
-func TestYieldingFollowsTheClock(t *testing.T) {
+func TestNamesAreLeftToAWildcardByTheClock(t *testing.T) {
 	t.Parallel()
 	all := []*certs.Certificate{
 		made("vault", "exact", "a", -80, 5, "www.shop.test"),

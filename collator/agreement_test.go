@@ -21,12 +21,12 @@ func TestAllAgreeOnTheCertificate(t *testing.T) {
 			some := testFleet()
 			some.Name, some.ServerNames = "internal", []string{"*.a.test", "b.test"}
 			some.HTTP, some.HTTPS = netip.MustParseAddrPort("127.0.0.1:81"), netip.MustParseAddrPort("127.0.0.1:444")
-			w := newWorld(seed, 6)
+			random := newRandom(seed, 6)
 			c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), some}, CertificateSources: []string{"vault"}})
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)
 			for range 15 {
-				step(w, c)
+				step(random, c)
 				for _, f := range c.fleets {
 					for domain := range f.domains.claims {
 						wantAgreement(t, f, domain)

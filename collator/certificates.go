@@ -39,7 +39,7 @@ func (c *Collator) selectCertificates() {
 	for _, f := range c.fleets {
 		f.setCertificates(chains, secrets)
 	}
-	c.serve(selection)
+	c.setServed(selection)
 	c.viewCertificates(all, selection)
 }
 

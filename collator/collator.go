@@ -56,7 +56,7 @@ type Collator struct {
 	// before panicked.
 	unfinished   bool
 	certificates map[string]certificateRead // by source
-	serving      *serving
+	served       *servedCertificates
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
 	appsSynced, certificatesSynced atomic.Bool
@@ -87,7 +87,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		serving:      &serving{}, coverage: newCoverage(),
+		served:       &servedCertificates{}, coverage: newCoverage(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
@@ -200,7 +200,7 @@ func (c *Collator) setApp(app *sources.App) {
 func (c *Collator) cleanApp(app *sources.App) {
 	c.metrics.appsMapped.Inc()
 	problems := c.policyProblems[app.ID]
-	clean, err := guarded(func() (clean *sources.App, err error) {
+	clean, err := catchPanic(func() (clean *sources.App, err error) {
 		policy := c.apps[app.ID]
 		if _, failed := c.failedApps[app.ID]; failed || policy == nil || !samePolicy(c.read[app.ID], app) {
 			if policy, problems, err = c.cleanPolicy(app); err != nil {

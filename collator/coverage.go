@@ -8,8 +8,8 @@ import (
 	"relay/internal/hostname"
 )
 
-// serving says which certificates are served. It is not modified.
-type serving struct {
+// servedCertificates says which certificates are served. It is not modified.
+type servedCertificates struct {
 	winners map[string]winner // by server name
 	// secrets are those of the winners and of the default certificate.
 	secrets map[string]struct{}
@@ -33,9 +33,9 @@ type winner struct {
 type coverage struct {
 	mu sync.RWMutex
 	// known is set once apps and certificates have been read.
-	known   bool
-	serving *serving
-	fleets  map[string]*fleetCoverage // those with an https listener
+	known  bool
+	served *servedCertificates
+	fleets map[string]*fleetCoverage // those with an https listener
 	// selected are the certificates that answer some server name, or are the default
 	// one, ordered by source and name.
 	selected []*certs.Certificate
@@ -121,11 +121,11 @@ func (v *fleetCoverage) pick(domain, before, after string) (useChanged bool) {
 	return useChanged
 }
 
-// serve takes a selection of certificates, and has the domains looked up for which it
+// setServed replaces the served certificates, and has the domains looked up for which that
 // may make a difference.
-func (c *Collator) serve(s certs.Selection) {
-	before, now := c.serving, c.now()
-	after := &serving{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
+func (c *Collator) setServed(s certs.Selection) {
+	before, now := c.served, c.now()
+	after := &servedCertificates{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
 	add := func(winners map[string]*certs.Certificate, leftToWildcard bool) {
 		for name, certificate := range winners {
 			secret := routing.SecretName(certificate)
@@ -154,7 +154,7 @@ func (c *Collator) serve(s certs.Selection) {
 			changed(name)
 		}
 	}
-	c.serving = after
+	c.served = after
 }
 
 // checkDomain finds the certificate that Envoy picks for a domain, and says whether
@@ -186,7 +186,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 		}
 		w, ok := winners[name]
 		switch {
-		case !ok, !f.HasName(name), w.leftToWildcard && f.canServe(hostname.WildcardOver(name)):
+		case !ok, !f.HasServerName(name), w.leftToWildcard && f.canServe(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
 			found.reason = name + " of " + w.secret + " covers one level of names only"
@@ -206,7 +206,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 // given the certificate, and the name is not passed through.
 func (f *fleetState) canServe(name string) bool {
 	_, passed := f.passedTo(name)
-	return f.HasName(name) && !passed
+	return f.HasServerName(name) && !passed
 }
 
 // checkCoverage looks up the certificates of the domains for which this round may have
@@ -217,7 +217,7 @@ func (c *Collator) checkCoverage() {
 		return
 	}
 	v := c.coverage
-	changed := !v.known || v.serving != c.serving
+	changed := !v.known || v.served != c.served
 	fleets := make(map[*fleetState][]domainCoverage)
 	for _, f := range c.fleets {
 		if !f.HasHTTPS() || f.recheck.empty() {
@@ -226,7 +226,7 @@ func (c *Collator) checkCoverage() {
 		domains := f.domainsToCheck()
 		covers := make([]domainCoverage, len(domains))
 		for i, domain := range domains {
-			covers[i] = f.checkDomain(domain, c.serving.winners)
+			covers[i] = f.checkDomain(domain, c.served.winners)
 		}
 		f.reportCoverage(covers)
 		fleets[f], changed = covers, true
@@ -234,7 +234,7 @@ func (c *Collator) checkCoverage() {
 	if !changed {
 		return
 	}
-	v.record(c.serving, fleets)
+	v.record(c.served, fleets)
 	c.reportInvalid()
 	for f := range fleets {
 		f.recheck = recheck{}
@@ -242,11 +242,11 @@ func (c *Collator) checkCoverage() {
 }
 
 // record notes what was found of each fleet.
-func (v *coverage) record(s *serving, found map[*fleetState][]domainCoverage) {
+func (v *coverage) record(s *servedCertificates, found map[*fleetState][]domainCoverage) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	useChanged := !v.known || v.serving != s
-	v.known, v.serving = true, s
+	useChanged := !v.known || v.served != s
+	v.known, v.served = true, s
 	for f, covers := range found {
 		for _, one := range covers {
 			useChanged = f.coverage.set(one) || useChanged
@@ -265,5 +265,5 @@ func (v *coverage) uses(secret string) bool {
 			return true
 		}
 	}
-	return v.known && v.serving.byDefault == secret
+	return v.known && v.served.byDefault == secret
 }

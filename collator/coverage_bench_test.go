@@ -47,8 +47,8 @@ func BenchmarkCoverageOfACertificate(b *testing.B) {
 	c, all := covered(b)
 	with, without := certs.Select(all, testTime), certs.Select(all[1:], testTime)
 	for i := 0; b.Loop(); i++ {
-		if c.serve(with); i%2 > 0 {
-			c.serve(without)
+		if c.setServed(with); i%2 > 0 {
+			c.setServed(without)
 		}
 		c.checkCoverage()
 	}

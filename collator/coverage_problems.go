@@ -67,7 +67,7 @@ func (f *fleetState) redirectProblems(c domainCoverage) (problems []problem.Prob
 // are in use, and of those in place of which another one is served.
 func (c *Collator) reportInvalid() {
 	var problems []problem.Problem
-	for _, p := range c.serving.invalid {
+	for _, p := range c.served.invalid {
 		secret := routing.SecretName(p.Certificate)
 		switch {
 		case p.Instead == nil && c.coverage.uses(secret):

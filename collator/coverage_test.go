@@ -343,13 +343,13 @@ func TestCoverageIsWhatIsExplained(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := newWorld(seed, 2)
+			random := newRandom(seed, 2)
 			cfg := Config{Fleets: []routing.Fleet{testFleet()}, CertificateSources: []string{"vault"}}
 			c, r := newTest(t, cfg)
 			c.SyncApps(nil)
 			c.SyncCertificates("vault", nil, nil)
 			for i := range 20 {
-				step(w, c)
+				step(random, c)
 				checkCoverage(t, c)
 				if i == 10 {
 					// A round that ended in the middle, and what it knew is lost.

@@ -40,7 +40,7 @@ func alone(app *sources.App) *sources.App {
 }
 
 // deployment is the versions of a service while one takes over from the other, each
-// an app of its own. Readers beside the loop share it: it is never modified, and a
+// an app of its own. Other readers than the loop share it: it is never modified, and a
 // change makes a new one.
 type deployment struct {
 	members map[string]*sources.App // by id

@@ -4,22 +4,22 @@ import "relay/collator/collatortest"
 
 // What these tests have of collatortest, by short names.
 var (
-	testFleet, testTime, testCA        = collatortest.Fleet, collatortest.Time, collatortest.CA
-	webApp, serviceApp, member         = collatortest.App, collatortest.ServiceApp, collatortest.Member
-	changed, set, withHTTP             = collatortest.Changed, collatortest.Set, collatortest.WithHTTP
-	passed, redirected                 = collatortest.Passthrough, collatortest.Redirected
-	endpoints, certificate             = collatortest.Endpoints, collatortest.Certificate
-	newRecorder, newWorld, someDomains = collatortest.NewRecorder, collatortest.NewWorld, collatortest.Domains
+	testFleet, testTime, testCA         = collatortest.Fleet, collatortest.Time, collatortest.CA
+	webApp, serviceApp, member          = collatortest.App, collatortest.ServiceApp, collatortest.Member
+	changed, set, withHTTP              = collatortest.Changed, collatortest.Set, collatortest.WithHTTP
+	passed, redirected                  = collatortest.Passthrough, collatortest.Redirected
+	endpoints, certificate              = collatortest.Endpoints, collatortest.Certificate
+	newRecorder, newRandom, someDomains = collatortest.NewRecorder, collatortest.NewRandom, collatortest.Domains
 )
 
 type (
 	recorder = collatortest.Recorder
 	discard  = collatortest.Discard
-	world    = collatortest.World
+	random   = collatortest.Random
 )
 
 // step lets some sources say something, then runs a round.
-func step(w world, c *Collator) {
-	w.Say(c)
+func step(r random, c *Collator) {
+	r.Say(c)
 	c.round()
 }

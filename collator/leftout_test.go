@@ -255,7 +255,7 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 	t.Parallel()
 	kept := 0
 	for seed := range uint64(60) {
-		w := newWorld(seed, 4)
+		random := newRandom(seed, 4)
 		// A scope with ACME challenges cannot be made while the name is no UTF-8.
 		const good, bad = "/challenges", "/\xff"
 		cfg := Config{CertificateSources: []string{"vault"}, ACMEApp: good}
@@ -266,10 +266,10 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 		c.SyncCertificates("vault", nil, nil)
 		all := make(contents)
 		for range 20 {
-			if w.IntN(3) == 0 {
-				turn([]string{good, bad}[w.IntN(2)])
+			if random.IntN(3) == 0 {
+				turn([]string{good, bad}[random.IntN(2)])
 			}
-			step(w, c)
+			step(random, c)
 			all.check(t, c, r)
 			kept += len(f.published.references.stillNamed)
 		}
@@ -291,12 +291,12 @@ func TestNothingIsRemovedThatIsNamed(t *testing.T) {
 func TestReferencesAreThoseOfTheMessages(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
-		w := newWorld(seed, 5)
+		random := newRandom(seed, 5)
 		c, r := newTest(t, Config{CertificateSources: []string{"vault"}})
 		c.SyncApps(nil)
 		c.SyncCertificates("vault", nil, nil)
 		for range 10 {
-			step(w, c)
+			step(random, c)
 			for key := range r.Versions {
 				b, err := c.fleets[0].resource(key)
 				if err != nil {

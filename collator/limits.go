@@ -42,7 +42,7 @@ const (
 	routeSize  = 200
 	filterSize = 400 // a filter of a route
 	scriptSize = envoy.LocationScriptSize
-	entrySize  = 64 // a header or network, beside its text
+	entrySize  = 64 // a header or network, besides its text
 
 	usualDots = 5
 )
@@ -127,7 +127,7 @@ func routesOf(port sources.Port) int {
 	return n
 }
 
-// handlingSize is what a route takes beside its path.
+// handlingSize is what a route takes besides its path.
 func handlingSize(h sources.HTTP) int {
 	size := len(h.AllowedNetworks)*entrySize + len(h.RootRedirect) + 2*len(h.StripPrefix)
 	for _, edits := range []sources.HeaderEdits{h.RequestHeaders, h.ResponseHeaders} {

@@ -56,7 +56,7 @@ func withEndpoints(app, policy *sources.App, policyProblems []problem.Problem) *
 	clean.Version = app.Version
 	clean.Ports = slices.Clone(policy.Ports)
 	var problems sources.Problems
-	room := maxEndpoints
+	left := maxEndpoints
 	for i := range clean.Ports {
 		port := &clean.Ports[i]
 		port.Excluded = app.Ports[i].Excluded
@@ -66,11 +66,11 @@ func withEndpoints(app, policy *sources.App, policyProblems []problem.Problem) *
 		for _, reason := range dropped {
 			report(reason)
 		}
-		if over := len(port.Endpoints) - room; over > 0 {
-			port.Endpoints = port.Endpoints[:room]
+		if over := len(port.Endpoints) - left; over > 0 {
+			port.Endpoints = port.Endpoints[:left]
 			report(fmt.Sprintf("%d get no requests: an app has at most %d endpoints, those of all ports together", over, maxEndpoints))
 		}
-		room -= len(port.Endpoints)
+		left -= len(port.Endpoints)
 	}
 	clean.Problems = fewProblems(app.Problems)
 	if found := problems.List(); len(policyProblems)+len(found) > 0 {
@@ -89,14 +89,14 @@ func fewProblems(problems []problem.Problem) []problem.Problem {
 	return append(slices.Clone(problems[:maxProblems]), problem.Problem{Reason: fmt.Sprintf("has %d more problems than are shown", over)})
 }
 
-// cleanDomains returns the usable ones of the first domains for which there is room,
-// and takes that room.
-func cleanDomains(domains []string, room *int, report func(field, reason string)) []string {
-	if over := len(domains) - *room; over > 0 {
-		domains = domains[:*room]
+// cleanDomains returns the usable ones of the domains. No more than left are looked at,
+// and these are taken off left.
+func cleanDomains(domains []string, left *int, report func(field, reason string)) []string {
+	if over := len(domains) - *left; over > 0 {
+		domains = domains[:*left]
 		report("domains", fmt.Sprintf("the last %d do not count: an app has at most %d, those of all ports together", over, maxDomains))
 	}
-	*room -= len(domains)
+	*left -= len(domains)
 	clean := make([]string, 0, len(domains))
 	for _, domain := range domains {
 		if len(domain) > maxDomainBytes {
@@ -135,9 +135,9 @@ func sameList(a, b []string) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.Equal(a, b))
 }
 
-// guarded calls f and turns a panic into an error, so that it costs one app or resource
-// only.
-func guarded[T any](f func() (T, error)) (result T, err error) {
+// catchPanic calls f, and returns a panic as an error, so that it costs one app or
+// resource only.
+func catchPanic[T any](f func() (T, error)) (result T, err error) {
 	err = panics.Catch(func() (err error) {
 		result, err = f()
 		return err

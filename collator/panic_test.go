@@ -76,14 +76,14 @@ func newBroken(t *testing.T, cfg Config) *broken {
 }
 
 // light has something panic soon, and says what.
-func (b *broken) light(w world) string {
+func (b *broken) light(r random) string {
 	fuses := map[string]*fuse{"log": &b.log, "clock": &b.clock}
 	for i, p := range b.publishers {
 		fuses[fmt.Sprint("before publishing ", i)], fuses[fmt.Sprint("after publishing ", i)] = &p.before, &p.after
 	}
 	names := []string{"log", "clock",
 		"before publishing 0", "after publishing 0", "before publishing 1", "after publishing 1", "a scope is marked"}
-	name := names[w.IntN(len(names))]
+	name := names[r.IntN(len(names))]
 	f := fuses[name]
 	if f == nil {
 		f = new(fuse)
@@ -92,13 +92,13 @@ func (b *broken) light(w world) string {
 			state.domains.touch = func(scope string) { f.burn(); touch(scope) }
 		}
 	}
-	f.left = 1 + w.IntN(4)
+	f.left = 1 + r.IntN(4)
 	return name
 }
 
 // serve runs one round as Serve does, and reports whether it ended.
 func (b *broken) serve() bool {
-	_, err := guarded(func() (bool, error) {
+	_, err := catchPanic(func() (bool, error) {
 		if b.unfinished {
 			b.reindex()
 		}
@@ -118,13 +118,13 @@ func TestPanicsLoseNothing(t *testing.T) {
 	cfg := Config{Fleets: []routing.Fleet{onDemand, internal}, CertificateSources: []string{"vault"}}
 	met := make(map[string]int)
 	for seed := range uint64(150) {
-		w := newWorld(seed, 3)
+		random := newRandom(seed, 3)
 		b := newBroken(t, cfg)
 		b.SyncApps(nil)
 		b.SyncCertificates("vault", nil, nil)
 		for range 8 {
-			lit := b.light(w)
-			for w.Say(b.Collator); !b.serve(); w.Say(b.Collator) {
+			lit := b.light(random)
+			for random.Say(b.Collator); !b.serve(); random.Say(b.Collator) {
 				met[lit]++
 			}
 		}

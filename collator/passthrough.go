@@ -27,8 +27,8 @@ func (f *fleetState) passedTo(name string) (routing.Service, bool) {
 	if len(wanting) == 0 || wanting[0].Closed {
 		return routing.Service{}, false
 	}
-	_, held := routing.HTTPHolder(f.domains.claims[name], wanting[0])
-	return wanting[0], !held
+	_, lost := routing.WinningHTTPClaim(f.domains.claims[name], wanting[0])
+	return wanting[0], !lost
 }
 
 // wantingTLS returns the services that want the TLS connections for a server name, in

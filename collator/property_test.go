@@ -151,13 +151,13 @@ func TestSomeSettings(t *testing.T) {
 }
 
 func runSteps(t *testing.T, seed uint64, steps int) {
-	w := newWorld(seed, 1)
+	random := newRandom(seed, 1)
 	cfg := Config{Fleets: []routing.Fleet{testFleet()}, CertificateSources: []string{"vault"}}
 	c, r := newTest(t, cfg)
 	c.SyncApps(nil)
 	c.SyncCertificates("vault", nil, nil)
 	for range steps {
-		step(w, c)
+		step(random, c)
 		checkConsistent(t, c, r)
 		wantSameAsFresh(t, c, r, cfg)
 	}

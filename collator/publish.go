@@ -82,7 +82,7 @@ type built struct {
 
 // resource builds, validates and marshals a resource. A panic is an error.
 func (f *fleetState) resource(key xds.Key) (built, error) {
-	return guarded(func() (b built, err error) {
+	return catchPanic(func() (b built, err error) {
 		if key == httpsKey {
 			chains, passed := f.httpsParts()
 			if b.exists = f.HasHTTPS() && len(chains)+len(passed) > 0; b.exists {

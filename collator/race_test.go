@@ -57,16 +57,16 @@ func TestReadersBesideTheLoop(t *testing.T) {
 			}
 		})
 	}
-	w := newWorld(1, 2)
+	random := newRandom(1, 2)
 	for end := time.Now().Add(time.Second); time.Now().Before(end); {
 		for range 4 {
-			member := changed(webApp(fmt.Sprint("/member-", w.IntN(20)), "a.test"), func(p *sources.Port) { p.Endpoints = w.Endpoints() })
+			member := changed(webApp(fmt.Sprint("/member-", random.IntN(20)), "a.test"), func(p *sources.Port) { p.Endpoints = random.Endpoints() })
 			member.Deployment = &sources.Deployment{Group: "g", StartedAt: testTime, TargetInstances: 2}
-			c.UpdateApps([]*sources.App{w.App(), member}, []string{w.App().ID})
+			c.UpdateApps([]*sources.App{random.App(), member}, []string{random.App().ID})
 			c.SetTicketKeys("external", []TicketKey{make(TicketKey, ticketKeyBytes)})
-			c.SyncCertificates("vault", w.Certificates(), nil)
-			if w.IntN(50) == 0 {
-				c.SyncApps([]*sources.App{w.App(), member})
+			c.SyncCertificates("vault", random.Certificates(), nil)
+			if random.IntN(50) == 0 {
+				c.SyncApps([]*sources.App{random.App(), member})
 			}
 			if err := c.Flush(t.Context()); err != nil {
 				t.Fatal(err)

@@ -52,7 +52,7 @@ func (r *references) cancelRemoval(key xds.Key) { delete(r.stillNamed, key) }
 // removable returns what can be removed together with a change: of what the change
 // removes and of what was stillNamed before, that which nothing names any more once the
 // change is applied. The rest of it is stillNamed. names are those of the resources that
-// the change sets. It costs what the change costs.
+// the change sets. The work depends on the change alone.
 func (r *references) removable(change xds.Change, names map[xds.Key][]xds.Key) []xds.Key {
 	lost := make(map[xds.Key]int) // how many fewer resources will name each
 	for _, resource := range change.Set {

@@ -40,7 +40,7 @@ func (v *coverage) use(secret string) certs.Use {
 	if !v.known {
 		return certs.UseUnknown
 	}
-	if _, known := v.serving.secrets[secret]; !known {
+	if _, known := v.served.secrets[secret]; !known {
 		return certs.UseUnknown
 	}
 	if v.uses(secret) {

@@ -102,9 +102,9 @@ func (f *fleetState) nameClashes(name string) (problems []problem.Problem) {
 	if len(wanting) == 0 {
 		return nil
 	}
-	if holder, held := routing.HTTPHolder(claims, wanting[0]); held {
+	if winner, lost := routing.WinningHTTPClaim(claims, wanting[0]); lost {
 		for _, s := range wanting {
-			problems = append(problems, problem.Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.HeldReason(holder))})
+			problems = append(problems, problem.Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.NotPassedReason(winner))})
 		}
 		return problems
 	}

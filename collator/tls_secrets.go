@@ -15,7 +15,7 @@ import (
 )
 
 // tlsSecret names a secret of a fleet that is no certificate: what the https listener
-// needs beside certificates.
+// needs besides certificates.
 type tlsSecret struct{ fleet, name string }
 
 func (c *Collator) setTLSSecret(fleet, name string, secret proto.Message) {

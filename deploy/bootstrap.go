@@ -1,4 +1,5 @@
-// Package deploy holds what is needed to run an Envoy beside Relay.
+// Package deploy makes the bootstrap of an Envoy. The folder also has examples for systemd,
+// containers and Prometheus.
 package deploy
 
 import (

@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,6 +41,37 @@ func TestCommentsAreChecked(t *testing.T) {
 		if wrong, err := otherNames("a.go", "package a\n\n"+text); err != nil || len(wrong) != want {
 			t.Errorf("%q: %q, %v", text, wrong, err)
 		}
+	}
+}
+
+// testInComment finds what a line of comment calls a test.
+var testInComment = regexp.MustCompile(`\b(Test|Benchmark|Fuzz)[A-Z]\w+`)
+
+// Whoever follows a comment to a test finds it: so a test that is renamed is renamed
+// there too.
+func TestTestsThatCommentsName(t *testing.T) {
+	t.Parallel()
+	repo := project(t)
+	found := 0
+	for _, file := range sorted(repo.files) {
+		if path.Ext(file) != ".go" || strings.HasPrefix(file, "docs/") {
+			continue
+		}
+		for i, line := range strings.Split(repo.texts[file], "\n") {
+			if !strings.HasPrefix(strings.TrimSpace(line), "//") {
+				continue
+			}
+			for _, name := range testInComment.FindAllString(line, -1) {
+				found++
+				// A method of a package for tests may be called so, too.
+				if repo.tests[name] == nil && !repo.declared[file][name] {
+					t.Errorf("%s:%d: there is no %s", file, i+1, name)
+				}
+			}
+		}
+	}
+	if found < 50 {
+		t.Errorf("only %d names of tests were found", found)
 	}
 }
 

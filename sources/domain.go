@@ -2,16 +2,16 @@ package sources
 
 import "fmt"
 
-// DomainRoom is how many domains of an app have been read, of one kind: those
-// that it serves, or those that it has for ACME.
-type DomainRoom struct{ read int }
+// DomainCount counts the domains that were read of an app: those that it serves, or
+// those that it has for ACME. The zero value has read none.
+type DomainCount struct{ read int }
 
-// Take returns how many entries of a list of n domains are read, the first ones,
-// and what the problem is if that is not all of them.
-func (r *DomainRoom) Take(n int) (read int, problem string) {
-	left := MaxAppDomains - r.read
+// Add counts a list of n domains. It returns how many of them are to be read, from the
+// first on, and what the problem is if that is not all of them.
+func (c *DomainCount) Add(n int) (read int, problem string) {
+	left := MaxAppDomains - c.read
 	read = min(n, MaxDomains, left)
-	r.read += read
+	c.read += read
 	switch {
 	case read == n:
 	case left < MaxDomains:

@@ -3,7 +3,7 @@ package sources
 import "strings"
 
 // What one app may hold, so that it cannot hold up the others. People stay far
-// below. What is over a limit costs itself; docs/labels.md says how.
+// below. Only what is over a limit is left out; docs/labels.md says how.
 const (
 	// MaxPorts is the number of ports, and MaxEndpoints that of tasks times
 	// ports.
@@ -40,8 +40,8 @@ func clip(s string, limit int) string {
 	return strings.ToValidUTF8(s[:limit], "?") + "…"
 }
 
-// Name returns s, or nothing if that is too long to be a name.
-func Name(s string) string {
+// BoundedName returns a name of at most MaxNameBytes as it is, and "" for a longer one.
+func BoundedName(s string) string {
 	if len(s) > MaxNameBytes {
 		return ""
 	}

@@ -46,7 +46,7 @@ func (p *Problems) Append(problems ...problem.Problem) {
 }
 
 // List returns the problems in the order in which they came, and at the end how
-// many there are beside those.
+// many more there are.
 func (p *Problems) List() []problem.Problem {
 	list := slices.Clip(p.list)
 	for _, subject := range slices.Sorted(maps.Keys(p.on)) {

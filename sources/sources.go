@@ -18,7 +18,7 @@ type App struct {
 	// Version is the source's version of the definition, for people to read.
 	Version string
 	// Ports holds the declared ports. The position is the port index, the n of
-	// HAPROXY_{n}_* labels; a port that no fleet takes is present all the same.
+	// HAPROXY_{n}_* labels; a port that no fleet serves is there all the same.
 	Ports []Port
 	// Deployment is set when the app is routed together with others.
 	Deployment *Deployment `json:",omitempty"`

@@ -185,7 +185,7 @@ func (s *session) handleACK(t Type, sent *sentResponse, now time.Time) (noLonger
 	ts.acked, ts.ackedAt = sent.revision, now
 	noLongerRejected = ts.handleACK(table, sent)
 	for _, id := range sent.noLongerStale {
-		s.recovered = append(s.recovered, table.entries[id].name)
+		s.noLongerStale = append(s.noLongerStale, table.entries[id].name)
 	}
 	switch t {
 	case Secret:

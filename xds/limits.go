@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Limits keep a client that is broken, or means harm, from costing the others anything.
+// Limits keep a client that is broken, or means harm, from harming the others.
 type Limits struct {
 	// Streams is how many Envoys may be connected, and StreamsPerAddress how many
 	// of them from one address.

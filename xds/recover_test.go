@@ -138,7 +138,7 @@ func TestHandlerPanics(t *testing.T) {
 		wantInternal(t, c.End())
 	}
 	f.broken.Store(false)
-	f.goesOn(2, "(*Server).refuseStranger")
+	f.goesOn(2, "(*Server).refuseUnauthorized")
 	if n := len(f.server.Streams()); n != 2 {
 		t.Errorf("%d streams are left, want the 2 good ones", n)
 	}

@@ -174,9 +174,9 @@ func certificateExpires(ctx context.Context) (at time.Time) {
 	return info.State.PeerCertificates[0].NotAfter
 }
 
-// refuseStranger refuses a client that may have no fleet at all, before its request is read: that
-// may be large.
-func (s *Server) refuseStranger(ctx context.Context) error {
+// refuseUnauthorized refuses a client that may be of no fleet, before its request is read, as
+// that may be large.
+func (s *Server) refuseUnauthorized(ctx context.Context) error {
 	p, ok := peer.FromContext(ctx)
 	if s.Authorize == nil || !ok {
 		return nil

@@ -38,9 +38,9 @@ type session struct {
 	// be outdated, since outdatedSince.
 	newerResource string
 	outdatedSince time.Time
-	// recovered are the names of resources that the Envoy acknowledged after they were
+	// noLongerStale are the names of resources that the Envoy acknowledged after they were
 	// stale. They are for the log.
-	recovered []string
+	noLongerStale []string
 	// marker is a text that no other stream has; see withMarker.
 	marker string
 }
@@ -72,12 +72,12 @@ func (s *session) close() {
 	s.store.convergence.done(s, false, time.Now())
 }
 
-// takeRecovered returns, once, what the Envoy acknowledged after it was stale.
-func (s *session) takeRecovered() []string {
+// takeNoLongerStale returns, once, what the Envoy acknowledged after it was stale.
+func (s *session) takeNoLongerStale() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	names := s.recovered
-	s.recovered = nil
+	names := s.noLongerStale
+	s.noLongerStale = nil
 	return names
 }
 

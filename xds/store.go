@@ -11,9 +11,9 @@ import (
 
 // Store holds the resources of one fleet, and which of them changed when.
 //
-// Apply costs what the change costs. A stream reads what changed since its own cursor. A name
-// has a small id, which is given to another name when it is not used any more: so the state of
-// a session is touched only under the store's lock.
+// The work of Apply depends on the change alone. A stream reads what changed since its own
+// cursor. A name has a small id, which is given to another name when it is not used any more:
+// so the state of a session is touched only under the store's lock.
 type Store struct {
 	mu          sync.RWMutex
 	revision    uint64

@@ -39,7 +39,7 @@ type stream struct {
 // DeltaAggregatedResources serves an Envoy for as long as it stays connected.
 func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	ctx := g.Context()
-	if err := s.refuseStranger(ctx); err != nil {
+	if err := s.refuseUnauthorized(ctx); err != nil {
 		return err
 	}
 	conn, done := s.conns.ofStream(remoteAddress(ctx))
@@ -279,7 +279,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 	if rejection != nil {
 		s.rejected(t, rejection)
 	}
-	if names := s.session.takeRecovered(); len(names) > 0 {
+	if names := s.session.takeNoLongerStale(); len(names) > 0 {
 		s.log.Info("Envoy has acknowledged what had been rejected", "type", t, "resources", len(names), "first", names[0])
 	}
 	if answer {

@@ -84,7 +84,7 @@ type wait struct {
 	include inclusion
 }
 
-// inclusion is what a wait is about, beside all that was set.
+// inclusion is what a wait is about, besides all that was set.
 type inclusion uint8
 
 const (

@@ -82,7 +82,7 @@ func (s *scanner) scan(ctx context.Context) (result, error) {
 		return result{}, err
 	}
 	now := time.Now()
-	gone := s.sweep(candidates, now)
+	gone := s.dropGone(candidates, now)
 	return s.collect(now, gone), nil
 }
 
@@ -151,9 +151,9 @@ func (s *scanner) allUnread(candidates []candidate) error {
 	return fmt.Errorf("none of the %d certificate files could be read, the last one: %w", len(candidates), last)
 }
 
-// sweep drops the files that two scans found gone, and reports whether some
+// dropGone drops the files that two scans found gone, and reports whether some
 // were found gone for the first time.
-func (s *scanner) sweep(candidates []candidate, now time.Time) (again bool) {
+func (s *scanner) dropGone(candidates []candidate, now time.Time) (again bool) {
 	listed := make(map[string]bool, len(candidates))
 	for _, c := range candidates {
 		listed[c.path] = true

@@ -15,9 +15,9 @@ import (
 const (
 	// maxWait bounds the time between two checks, for clocks that jump.
 	maxWait = time.Hour
-	// patience is how long a reminder waits while it is not known whether the
+	// useTimeout is how long a reminder waits while it is not known whether the
 	// certificate is in use: at the start, until apps have been read.
-	patience = 10 * time.Minute
+	useTimeout = 10 * time.Minute
 )
 
 // Collator says which certificates are selected.
@@ -106,12 +106,12 @@ func (r *Reminders) remind(selected []certs.Selected, now time.Time) (next time.
 			since = now
 		}
 		switch {
-		case c.Use == certs.InUse, c.Use == certs.UseUnknown && now.Sub(since) >= patience:
+		case c.Use == certs.InUse, c.Use == certs.UseUnknown && now.Sub(since) >= useTimeout:
 			r.log(c.Certificate, days, now)
 			reminded[id] = days
 		case c.Use == certs.UseUnknown:
 			waiting[id] = since
-			checkAt(since.Add(patience))
+			checkAt(since.Add(useTimeout))
 		}
 	}
 	r.reminded, r.waiting = reminded, waiting

@@ -43,7 +43,7 @@ type parsedLive struct {
 }
 
 // parse decodes the values of "live": JSON in a string, as marathon-acme writes
-// it, or the object itself. Values that are neither cost only themselves; their
+// it, or the object itself. Only values that are neither are left out; their
 // reasons are in bad.
 func (p *liveParser) parse(data map[string]json.RawMessage) (good map[string]liveEntry, bad map[string]string) {
 	good, bad = make(map[string]liveEntry, len(data)), make(map[string]string)

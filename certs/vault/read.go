@@ -17,9 +17,9 @@ const (
 	// giveUpAfter failed certificates the rest of a read is not tried: Vault
 	// has gone away in the middle.
 	giveUpAfter = 10
-	// patience is how many polls with a suspicious answer fail, and how many
+	// suspiciousReads is how many polls with a suspicious answer fail, and how many
 	// incomplete reads do before the first sync.
-	patience = 3
+	suspiciousReads = 3
 )
 
 // errSuspicious is the error of a good answer that would undo what is known: an
@@ -156,8 +156,8 @@ func (r *reader) confirm(live kvEntry, poll bool) (confirmed bool, err error) {
 	if poll {
 		r.suspicious++
 	}
-	if r.suspicious <= patience {
-		return false, fmt.Errorf("%s: %w (poll %d of %d)", reason, errSuspicious, r.suspicious, patience)
+	if r.suspicious <= suspiciousReads {
+		return false, fmt.Errorf("%s: %w (poll %d of %d)", reason, errSuspicious, r.suspicious, suspiciousReads)
 	}
 	r.suspicious = 0
 	return true, nil
@@ -171,7 +171,7 @@ func (r *reader) checkFirst(failed, all int, last error) error {
 		return nil
 	}
 	r.incomplete++
-	if certificates, _ := r.known.collect(time.Now()); r.incomplete <= patience || len(certificates) == 0 {
+	if certificates, _ := r.known.collect(time.Now()); r.incomplete <= suspiciousReads || len(certificates) == 0 {
 		return fmt.Errorf("%d of %d certificates could not be read: %w", failed, all, last)
 	}
 	return nil

@@ -138,7 +138,7 @@ func policyIsMended(r *real) {
 
 	r.ok(r.server.Client().Sys().PutPolicyWithContext(r.Context(), policy, `path "sys/health" { capabilities = ["read"] }`))
 	renewed := r.publish("a.test")
-	for range 2 * patience {
+	for range 2 * suspiciousReads {
 		r.fails(s, "is valid but lacks the right", "403")
 	}
 	r.serves("a.test", issued)
@@ -214,7 +214,7 @@ func tokenRevokedForGood(r *real) {
 	r.ok(r.server.Client().Auth().Token().RevokeTreeWithContext(r.Context(), string(config.Token)))
 	r.publish("a.test")
 	count := r.sink.Last().Count
-	for range 2 * patience {
+	for range 2 * suspiciousReads {
 		r.fails(s, "expired or revoked")
 	}
 	r.serves("a.test", kept)
@@ -358,7 +358,7 @@ func TestRealVaultComesBackEmpty(t *testing.T) {
 	r.fails(s, "connection refused")
 	reads := count()
 	// Away for many more polls than anything is confirmed by.
-	for until := tries.Load() + 5*patience; tries.Load() < until; {
+	for until := tries.Load() + 5*suspiciousReads; tries.Load() < until; {
 		time.Sleep(10 * time.Millisecond)
 	}
 

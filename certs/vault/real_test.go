@@ -303,7 +303,7 @@ func sealedAndUnsealed(r *real) {
 	r.ok(r.server.Seal(r.Context()))
 	r.fails(s, "503", "sealed")
 	count := r.sink.Last().Count
-	for range 2 * patience {
+	for range 2 * suspiciousReads {
 		r.fails(s, "503", "sealed")
 	}
 	if got := r.sink.Last().Count; got != count {

@@ -38,11 +38,11 @@ var rows = []row{
 		return runLoad(ctx, s, loadRow{name: "wide", apps: 10_000, streams: 1_000, rate: 100, limit: 250, memoryLimit: 1000})
 	}},
 	{"restart", func(ctx context.Context, s settings) ([]figure, error) { return runRestart(ctx, s, 50_000, 100) }},
-	{"herd-wide", func(ctx context.Context, s settings) ([]figure, error) {
-		return runHerd(ctx, s, herdRow{apps: 10_000, streams: 1000})
+	{"at-once-wide", func(ctx context.Context, s settings) ([]figure, error) {
+		return runAtOnce(ctx, s, atOnceRow{apps: 10_000, streams: 1000})
 	}},
-	{"herd-large", func(ctx context.Context, s settings) ([]figure, error) {
-		return runHerd(ctx, s, herdRow{apps: 50_000, streams: 100})
+	{"at-once-large", func(ctx context.Context, s settings) ([]figure, error) {
+		return runAtOnce(ctx, s, atOnceRow{apps: 50_000, streams: 100})
 	}},
 	{"envoy-10k", func(ctx context.Context, s settings) ([]figure, error) {
 		return runEnvoy(ctx, s, envoyRow{apps: 10_000, newLimit: 10})

@@ -27,19 +27,19 @@ func askForCertificate(tls *tlsv3.DownstreamTlsContext, t routing.DownstreamTLS)
 	}
 }
 
-// tellClient has Envoy tell the app who the client is, in place of what the client says of
-// itself.
-func tellClient(manager *hcmv3.HttpConnectionManager) {
+// forwardClientCertificate has Envoy tell the app who the client is, in place of what the
+// client says of itself.
+func forwardClientCertificate(manager *hcmv3.HttpConnectionManager) {
 	manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{
 		Subject: wrapperspb.Bool(true), Dns: true, Uri: true,
 	}
 }
 
-// withoutLookalikes removes headers whose name is that of clientCertHeader with underscores:
-// many app servers (CGI, WSGI and others) take them for it. Envoy removes clientCertHeader
+// withoutUnderscoreNames removes headers whose name is that of clientCertHeader with
+// underscores: many app servers (CGI, WSGI and others) take them for it. Envoy removes clientCertHeader
 // itself, whatever the fleet asks of its clients.
-func withoutLookalikes() (mutations []*mutationrulesv3.HeaderMutation) {
+func withoutUnderscoreNames() (mutations []*mutationrulesv3.HeaderMutation) {
 	words := strings.Split(clientCertHeader, "-")
 	names := words[:1]
 	for _, word := range words[1:] {

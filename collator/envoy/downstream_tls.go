@@ -10,7 +10,7 @@ import (
 )
 
 // downstreamTLS has the options of TLS with clients: all that the filter chains of the https
-// listener have in common beside their certificate. See
+// listener have in common besides their certificate. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls.proto
 func downstreamTLS(f *routing.Fleet, secret string) *tlsv3.DownstreamTlsContext {
 	tls := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{

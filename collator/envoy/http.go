@@ -65,7 +65,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Fil
 		// The client is who connects: its address is added to x-forwarded-for, and
 		// x-forwarded-proto is overwritten.
 		UseRemoteAddress:      wrapperspb.Bool(true),
-		InternalAddressConfig: nobodyInternal(),
+		InternalAddressConfig: noInternalAddresses(),
 		// The Server header is that of the app, or there is none.
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
@@ -82,7 +82,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Fil
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
-		tellClient(manager)
+		forwardClientCertificate(manager)
 	}
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))
@@ -99,10 +99,10 @@ func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Fil
 	}
 }
 
-// nobodyInternal has Envoy take no client for an internal one, whose x-envoy headers it
+// noInternalAddresses has Envoy take no client for an internal one, whose x-envoy headers it
 // would obey. Without any range it takes all private addresses for internal. No connection
 // comes from the address that is named here.
-func nobodyInternal() *hcmv3.HttpConnectionManager_InternalAddressConfig {
+func noInternalAddresses() *hcmv3.HttpConnectionManager_InternalAddressConfig {
 	return &hcmv3.HttpConnectionManager_InternalAddressConfig{CidrRanges: []*corev3.CidrRange{{
 		AddressPrefix: netip.IPv4Unspecified().String(), PrefixLen: wrapperspb.UInt32(32),
 	}}}
@@ -115,7 +115,7 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 		Append: headerOption(scopeHeader, "%REQ(:authority)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
 	}}
 	return p.extension("scope", &headermutationv3.HeaderMutation{
-		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope, withoutEnvoyHeaders()}, withoutLookalikes()...),
+		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope, withoutEnvoyHeaders()}, withoutUnderscoreNames()...),
 	})
 }
 

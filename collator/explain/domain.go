@@ -49,7 +49,7 @@ type Rule struct {
 	// Targets are the clusters that take the requests, and their shares. By
 	// RELAY_n_CLUSTER_WEIGHT a rule that serves has those of other apps, too.
 	Targets []Target `json:"targets,omitempty"`
-	// Handling says in words what happens to requests beside being forwarded.
+	// Handling says in words what happens to requests besides being forwarded.
 	Handling []string `json:"handling,omitempty"`
 }
 

@@ -184,9 +184,9 @@ func (x explainer) app(app collator.AppView) Explanation {
 	names := nameSet(own...)
 	// Only apps with a domain in common are looked at for each domain: there may be
 	// hundreds of domains, and thousands of apps.
-	rivals := slices.DeleteFunc(slices.Clone(x.Routed), func(other *sources.App) bool { return !mentions(other, names) })
+	sharing := slices.DeleteFunc(slices.Clone(x.Routed), func(other *sources.App) bool { return !mentions(other, names) })
 	for _, f := range x.Fleets {
-		on := claimsOn(rivals, f, names)
+		on := claimsOn(sharing, f, names)
 		passed := passes(f, servicesIn(f, x.Routed), on)
 		domains := make(map[string]struct{})
 		for _, port := range app.Ports {

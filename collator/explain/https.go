@@ -50,7 +50,7 @@ func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView,
 		view.Notes = []string{"certificates have not been read yet"}
 		return view
 	}
-	answers := func(name string) bool { return f.HasName(name) && !passes(name) }
+	answers := func(name string) bool { return f.HasServerName(name) && !passes(name) }
 	for _, name := range hostname.Candidates(host) {
 		for _, c := range all {
 			if !slices.Contains(c.ServerNames, name) {
@@ -58,7 +58,7 @@ func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView,
 			}
 			choice := choiceOf(c, name, now)
 			switch {
-			case !f.HasName(name):
+			case !f.HasServerName(name):
 				choice.Reason = "the fleet's server-names do not have " + name
 				view.Others = append(view.Others, choice)
 			case view.Certificate == nil && (slices.Contains(c.Serves, name) || slices.Contains(c.LeftToWildcard, name) && !answers(hostname.WildcardOver(name))):

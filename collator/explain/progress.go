@@ -54,27 +54,27 @@ func (x Explainer) Explain(subject string) Explanation {
 	now := explainer{x.Collator.Snapshot(), x.Collator}
 	e := now.explain(subject)
 	e.NotReady = x.NotReady()
-	lazy := make(map[string][]xds.Type) // what is on demand, by fleet
+	onDemand := make(map[string][]xds.Type) // by fleet
 	for _, f := range now.Fleets {
 		if f.ClustersOnDemand {
-			lazy[f.Name] = append(lazy[f.Name], xds.Cluster, xds.Endpoint)
+			onDemand[f.Name] = append(onDemand[f.Name], xds.Cluster, xds.Endpoint)
 		}
 		if f.CertificatesOnDemand {
-			lazy[f.Name] = append(lazy[f.Name], xds.Secret)
+			onDemand[f.Name] = append(onDemand[f.Name], xds.Secret)
 		}
 	}
 	for _, fleet := range slices.Sorted(maps.Keys(e.Needs)) {
 		needs := e.Needs[fleet]
 		view := Fleet{Name: fleet, Needs: len(needs)}
 		for _, p := range x.Streams.Progress(fleet, needs) {
-			view.Envoys = append(view.Envoys, envoyOf(p, needs, lazy[fleet]))
+			view.Envoys = append(view.Envoys, envoyOf(p, needs, onDemand[fleet]))
 		}
 		e.Fleets = append(e.Fleets, view)
 	}
 	return e
 }
 
-func envoyOf(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) Envoy {
+func envoyOf(p xds.EnvoyProgress, needs []xds.Key, onDemand []xds.Type) Envoy {
 	envoy := Envoy{ID: p.NodeID, Version: p.Version, Address: p.Address}
 	for i, resource := range p.Resources {
 		state := resource.Progress
@@ -83,7 +83,7 @@ func envoyOf(p xds.EnvoyProgress, needs []xds.Key, lazy []xds.Type) Envoy {
 			continue
 		}
 		need := Waiting{Type: needs[i].Type.String(), Name: needs[i].Name, State: string(state)}
-		if state == xds.NotAsked && slices.Contains(lazy, needs[i].Type) {
+		if state == xds.NotAsked && slices.Contains(onDemand, needs[i].Type) {
 			need.State = notYet
 		}
 		if state == xds.Rejected || state == xds.Quarantined {

@@ -80,8 +80,8 @@ func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, na
 	}
 	views := serviceViews(f, wanting, where)
 	if len(wanting) > 0 {
-		if holder, held := routing.HTTPHolder(claims, wanting[0]); held {
-			lose(views, routing.HeldReason(holder))
+		if winner, lost := routing.WinningHTTPClaim(claims, wanting[0]); lost {
+			lose(views, routing.NotPassedReason(winner))
 		}
 	}
 	return append(views, refused...)

@@ -94,20 +94,20 @@ func TestExplainOnDemand(t *testing.T) {
 	progress := xds.EnvoyProgress{NodeID: "edge-1", Resources: []xds.ResourceProgress{{Progress: xds.Acknowledged}, {Progress: xds.NotAsked}, {Progress: xds.NotAsked}, {Progress: xds.NotAsked}}}
 	const notAsked = "not asked for"
 	for _, tt := range []struct {
-		lazy            []xds.Type
+		onDemand        []xds.Type
 		cluster, secret string
 	}{
 		{nil, notAsked, notAsked},
 		{[]xds.Type{xds.Cluster, xds.Endpoint}, notYet, notAsked},
 		{[]xds.Type{xds.Secret}, notAsked, notYet},
 	} {
-		got := envoyOf(progress, needs, tt.lazy)
+		got := envoyOf(progress, needs, tt.onDemand)
 		want := []Waiting{
 			{Type: "clusters", Name: "/a_0", State: tt.cluster}, {Type: "secrets", Name: "vault/a.test", State: tt.secret},
 			{Type: "listeners", Name: "http", State: notAsked},
 		}
 		if diff := cmp.Diff(want, got.Waiting); diff != "" || got.Acknowledged != 1 {
-			t.Errorf("on demand %v: %d acknowledged, waiting (-want +got):\n%s", tt.lazy, got.Acknowledged, diff)
+			t.Errorf("on demand %v: %d acknowledged, waiting (-want +got):\n%s", tt.onDemand, got.Acknowledged, diff)
 		}
 	}
 }

@@ -29,8 +29,8 @@ func NewResolver(chains []TLSChain) *Resolver {
 }
 
 // Resolve is an xds.Resolver. Only the names that a certificate has, spelled as it spells
-// them, are lasting: clients can make up any number of others.
-func (n *Resolver) Resolve(asked string) (secret string, lasting, ok bool) {
+// them, are permanent: clients can make up any number of others.
+func (n *Resolver) Resolve(asked string) (secret string, permanent, ok bool) {
 	name := strings.TrimSuffix(strings.ToLower(asked), ".")
 	for _, candidate := range hostname.Candidates(name) {
 		if secret, ok := n.secrets[candidate]; ok {

@@ -16,29 +16,29 @@ func TestServerNamesAreResolved(t *testing.T) {
 	byDefault := append(chains[:3:3], routing.TLSChain{Name: routing.DefaultChain, Secret: "dir/default"})
 	for _, tt := range []struct {
 		asked, secret, orDefault string
-		lasting                  bool
+		permanent                bool
 	}{
-		{asked: "a.test", secret: "vault/a", lasting: true},
-		{asked: "b.test", secret: "vault/a", lasting: true},
+		{asked: "a.test", secret: "vault/a", permanent: true},
+		{asked: "b.test", secret: "vault/a", permanent: true},
 		{asked: "A.Test", secret: "vault/a"},
 		{asked: "a.test.", secret: "vault/a"},
 		{asked: "y.zone.test", secret: "vault/zone"},
 		{asked: "y.y.zone.test", secret: "vault/zone"},
-		{asked: "*.zone.test", secret: "vault/zone", lasting: true}, // not a name that Envoy lets through
-		{asked: "x.zone.test", secret: "vault/deep", lasting: true},
+		{asked: "*.zone.test", secret: "vault/zone", permanent: true}, // not a name that Envoy lets through
+		{asked: "x.zone.test", secret: "vault/deep", permanent: true},
 		{asked: "y.deep.zone.test", secret: "vault/deep"},
 		{asked: "zone.test", orDefault: "dir/default"},
 		{asked: "c.test", orDefault: "dir/default"},
 		{asked: "vault/a", orDefault: "dir/default"},
 		{asked: "", orDefault: "dir/default"},
 	} {
-		secret, lasting, ok := routing.NewResolver(chains).Resolve(tt.asked)
-		if secret != tt.secret || lasting != tt.lasting || ok != (tt.secret != "") {
-			t.Errorf("%q: got %q, %v, %v; want %q, %v", tt.asked, secret, lasting, ok, tt.secret, tt.lasting)
+		secret, permanent, ok := routing.NewResolver(chains).Resolve(tt.asked)
+		if secret != tt.secret || permanent != tt.permanent || ok != (tt.secret != "") {
+			t.Errorf("%q: got %q, %v, %v; want %q, %v", tt.asked, secret, permanent, ok, tt.secret, tt.permanent)
 		}
 		want := tt.secret + tt.orDefault
-		if secret, lasting, ok := routing.NewResolver(byDefault).Resolve(tt.asked); secret != want || lasting != tt.lasting || !ok {
-			t.Errorf("%q, with a default: got %q, %v, %v; want %q, %v", tt.asked, secret, lasting, ok, want, tt.lasting)
+		if secret, permanent, ok := routing.NewResolver(byDefault).Resolve(tt.asked); secret != want || permanent != tt.permanent || !ok {
+			t.Errorf("%q, with a default: got %q, %v, %v; want %q, %v", tt.asked, secret, permanent, ok, want, tt.permanent)
 		}
 	}
 }

@@ -1,10 +1,6 @@
 package routing
 
-import (
-	"slices"
-
-	"relay/sources"
-)
+import "relay/sources"
 
 // Connections says how Envoy connects to the instances of a port: all that a cluster
 // depends on. What changes often is in the endpoints.
@@ -41,22 +37,4 @@ func (c Connections) Equal(other Connections) bool {
 // verified, and the fleet has no authorities for that.
 func (f *Fleet) CannotVerify(port sources.Port) bool {
 	return port.Upstream != nil && port.Upstream.TLS != nil && port.Upstream.TLS.Verify && len(f.UpstreamCA) == 0
-}
-
-// Routes reports whether the fleet has a cluster for an app port. app is nil if there is
-// no app with the id. The cluster of the ACME app is always there, so that no scope
-// depends on whether the app runs.
-func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
-	if id == f.ACMEApp && port == 0 {
-		return true
-	}
-	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
-}
-
-// PortCount is the number of ports of an app, which may be nil.
-func PortCount(app *sources.App) int {
-	if app == nil {
-		return 0
-	}
-	return len(app.Ports)
 }

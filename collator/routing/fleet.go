@@ -13,6 +13,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"relay/sources"
 )
 
 // Fleet is the Envoys that all get the same resources.
@@ -43,8 +45,8 @@ type Fleet struct {
 	// for it: for thousands of certificates. Envoys that cannot do that get a filter chain
 	// for each certificate.
 	CertificatesOnDemand bool
-	// UpstreamCA has the authorities, in PEM, by which the certificates of apps are
-	// verified that take TLS and ask for it.
+	// UpstreamCA has the authorities, in PEM, by which the certificates of apps are verified.
+	// Only apps that take TLS, and ask for this, are verified.
 	UpstreamCA []byte
 	// TCP says which TCP services are opened.
 	TCP TCPServices
@@ -129,4 +131,22 @@ func (f *Fleet) RedirectPort() uint32 {
 		return 0
 	}
 	return uint32(cmp.Or(f.HTTPSPublicPort, 443))
+}
+
+// Routes reports whether the fleet has a cluster for an app port. app is nil if there is
+// no app with the id. The cluster of the ACME app is always there, so that no scope
+// depends on whether the app runs.
+func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
+	if id == f.ACMEApp && port == 0 {
+		return true
+	}
+	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
+}
+
+// PortCount is the number of ports of an app, which may be nil.
+func PortCount(app *sources.App) int {
+	if app == nil {
+		return 0
+	}
+	return len(app.Ports)
 }

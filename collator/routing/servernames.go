@@ -8,8 +8,8 @@ import (
 	"relay/internal/hostname"
 )
 
-// HasName reports whether the fleet is given the certificate for a server name.
-func (f *Fleet) HasName(name string) bool {
+// HasServerName reports whether the fleet is given the certificate for a server name.
+func (f *Fleet) HasServerName(name string) bool {
 	return len(f.ServerNames) == 0 || slices.ContainsFunc(f.ServerNames, func(pattern string) bool {
 		parent, wildcard := hostname.CutWildcard(pattern)
 		return name == pattern || wildcard && strings.HasSuffix(name, "."+parent)
@@ -26,7 +26,7 @@ func (f *Fleet) OwnChains(chains []TLSChain, secrets map[string]*certs.Certifica
 	ownSecrets := make(map[string]*certs.Certificate)
 	for _, chain := range chains {
 		if chain.Name != DefaultChain {
-			chain.ServerNames = slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool { return !f.HasName(name) })
+			chain.ServerNames = slices.DeleteFunc(slices.Clone(chain.ServerNames), func(name string) bool { return !f.HasServerName(name) })
 			if len(chain.ServerNames) == 0 {
 				continue
 			}

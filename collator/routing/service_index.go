@@ -66,9 +66,10 @@ func (x ServiceIndex) Opened(listener string) (s Service, ok bool) {
 	return s, !s.Closed
 }
 
-// HTTPHolder returns the claim by which an app with a lower id has the domain in HTTP
-// mode, so that its TLS is not passed through to the service.
-func HTTPHolder(claims []Claim, s Service) (Claim, bool) {
+// WinningHTTPClaim returns the claim by which an app with a lower id than the service's has
+// the domain in HTTP mode. Then TLS for the domain is not passed through to the service. ok
+// is false if there is no such claim.
+func WinningHTTPClaim(claims []Claim, s Service) (winner Claim, ok bool) {
 	i := slices.IndexFunc(claims, func(c Claim) bool { return c.Route })
 	if i < 0 || claims[i].App >= s.App {
 		return Claim{}, false
@@ -76,7 +77,7 @@ func HTTPHolder(claims []Claim, s Service) (Claim, bool) {
 	return claims[i], true
 }
 
-// HeldReason says why a name is not passed through: by the claim of HTTPHolder.
-func HeldReason(c Claim) string {
-	return fmt.Sprintf("%s has the domain in HTTP mode (the lowest app id wins)", c.AppPort)
+// NotPassedReason says why TLS is not passed through, given the WinningHTTPClaim.
+func NotPassedReason(winner Claim) string {
+	return fmt.Sprintf("%s has the domain in HTTP mode (the lowest app id wins)", winner.AppPort)
 }

@@ -19,7 +19,7 @@ type Limits struct {
 	// is for each address; of IPv6, for each /64.
 	//
 	// When there is one more, the oldest that was never in use is closed. A client that means
-	// well is in use within milliseconds. So it gets in beside any number of clients that say
+	// well is in use within milliseconds. So it gets in, however many clients say
 	// nothing. Connections that were in use before may be half of the limit; when they are
 	// more, the oldest of them is closed.
 	PerAddress, InAll int

@@ -103,7 +103,7 @@ func newClientRules(tls *serverTLS, fleets []Fleet) clientRules {
 func (rules clientRules) authorize(p *peer.Peer, fleet string) error {
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if ok && len(info.State.VerifiedChains) > 0 {
-		if err := rules.tls.stillGood(info.State.VerifiedChains, time.Now()); err != nil {
+		if err := rules.tls.verifyAgain(info.State.VerifiedChains, time.Now()); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,7 @@ func (r *Relay) newAdmin() error {
 	}
 	config := admin.Config{
 		ReloadCertificates: r.reloadCertificates, ReloadApps: r.reloadApps,
-		State: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
+		Views: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}
@@ -39,7 +39,7 @@ func (r *Relay) newAdmin() error {
 		if config.TLS, err = t.listen(); err != nil {
 			return fmt.Errorf("--admin-cert: %w", err)
 		}
-		config.Access.StillGood = func(chains [][]*x509.Certificate) error { return t.stillGood(chains, time.Now()) }
+		config.Access.VerifyAgain = func(chains [][]*x509.Certificate) error { return t.verifyAgain(chains, time.Now()) }
 		scheme = "https://"
 	}
 	r.admin, r.adminURL = admin.New(config, r.adminListener), scheme+r.adminListener.Addr().String()

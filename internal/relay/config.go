@@ -48,7 +48,7 @@ type Apps struct {
 	ACME string
 }
 
-// Fleet is the Envoys of one group, and who may be one of them. Relay adds its own
+// Fleet is a fleet, and which Envoys may be of it. Relay adds its own
 // ports to ReservedPorts.
 type Fleet struct {
 	routing.Fleet

@@ -13,7 +13,7 @@ import (
 	"relay/internal/problem"
 )
 
-// downstreamSink takes what https listeners need beside certificates. It is the
+// downstreamSink takes what https listeners need besides certificates. It is the
 // collator.
 type downstreamSink interface {
 	SetClientCA(fleet string, text []byte) error

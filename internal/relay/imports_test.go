@@ -63,9 +63,9 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// The collator has rooms, each of which imports those below it. collator/envoy names
+// Each package of the collator imports only those below it. collator/envoy names
 // its resources as xds does, and makes entries of a store.
-func TestRoomsOfTheCollator(t *testing.T) {
+func TestImportsOfTheCollator(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
 		"relay/collator/routing": {"relay/internal/hostname", "relay/internal/problem", "relay/sources", "relay/certs"},
@@ -85,17 +85,17 @@ func TestRoomsOfTheCollator(t *testing.T) {
 		}
 		want, ruled := allowed[name]
 		if !ruled {
-			t.Errorf("%s is no known room: say here what it may import", name)
+			t.Errorf("%s is not known: say here what it may import", name)
 		}
 		seen++
 		for imported := range strings.FieldsSeq(imports) {
 			if strings.HasPrefix(imported, "relay/") && !slices.Contains(want, imported) {
-				t.Errorf("%s imports %s, which is above it or none of its business", name, imported)
+				t.Errorf("%s imports %s, which is not below it", name, imported)
 			}
 		}
 	}
 	if seen != len(allowed) {
-		t.Errorf("%d rooms of %d were checked", seen, len(allowed))
+		t.Errorf("%d packages of %d were checked", seen, len(allowed))
 	}
 }
 

@@ -1,3 +1,6 @@
+// Package relay is the running program. It builds the parts from a configuration, starts
+// each under a supervisor, and lets the admin endpoint show what they know. The table of
+// the parts, which says what each reads and feeds, is in Relay.Serve.
 package relay
 
 import (
@@ -94,16 +97,16 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if r.tlsFiles, err = newDownstreamFiles(r.config, r.collator, r.log); err != nil {
 		return err
 	}
-	keeping, err := newKeeping(r.config, r.log, registerer)
+	keepers, err := newStateKeepers(r.config, r.log, registerer)
 	if err != nil {
 		return err
 	}
-	apps := keeping.apps(r.collator)
-	certificates, err := keeping.certificates(r.collator)
+	apps := keepers.apps(r.collator)
+	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
 	}
-	r.states = keeping.keepers // those of apps and certificates
+	r.states = keepers.all // those of apps and certificates
 	if r.apps, err = newAppSource(r.config.Apps, apps, r.log, registerer); err != nil {
 		return err
 	}

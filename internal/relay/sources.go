@@ -131,7 +131,7 @@ func (c certificateSource) view() admin.SourceView {
 func newCertificateSources(c Certificates, sink certs.Sink, log *slog.Logger, registerer prometheus.Registerer) ([]certificateSource, error) {
 	var all []certificateSource
 	if c.OnRead != nil {
-		sink = tellingSink{sink, c.OnRead}
+		sink = onReadSink{sink, c.OnRead}
 	}
 	if c.hasDir() {
 		source, err := dir.New(c.Dir, sink, log.With("part", "certificates"), registerer)
@@ -150,14 +150,14 @@ func newCertificateSources(c Certificates, sink certs.Sink, log *slog.Logger, re
 	return all, nil
 }
 
-// tellingSink tells of certificates before they are used.
-type tellingSink struct {
+// onReadSink calls onRead with certificates before it hands them on.
+type onReadSink struct {
 	certs.Sink
 	onRead func(source string, all []*certs.Certificate)
 }
 
 // SyncCertificates implements certs.Sink.
-func (s tellingSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
+func (s onReadSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s.onRead(source, all)
 	s.Sink.SyncCertificates(source, all, problems)
 }

@@ -127,9 +127,9 @@ func (s *serverTLS) load() (*tls.Config, error) {
 	return config, nil
 }
 
-// stillGood says why none of the chains by which a client's certificate was
+// verifyAgain says why none of the chains by which a client's certificate was
 // verified when it connected would do now.
-func (s *serverTLS) stillGood(chains [][]*x509.Certificate, now time.Time) error {
+func (s *serverTLS) verifyAgain(chains [][]*x509.Certificate, now time.Time) error {
 	// Files that are broken change nothing.
 	_, _ = s.current()
 	s.mu.Lock()

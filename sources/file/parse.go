@@ -99,7 +99,7 @@ func problemAt(file string, line int, subject, reason string) problem.Problem {
 type converter struct {
 	file                 string
 	problems             sources.Problems
-	domains, acmeDomains sources.DomainRoom
+	domains, acmeDomains sources.DomainCount
 	// endpointCount is how many the app has so far.
 	endpointCount int
 }
@@ -158,7 +158,7 @@ func (c *converter) name(field, name string) string {
 	if len(name) > sources.MaxNameBytes {
 		c.ignore(0, field, "is ignored: it has more than %d bytes", sources.MaxNameBytes)
 	}
-	return sources.Name(name)
+	return sources.BoundedName(name)
 }
 
 // contentVersion stands in for the version that Marathon gives a definition:
@@ -205,8 +205,8 @@ func (c *converter) groups(field string, in []text) []string {
 	return out
 }
 
-func (c *converter) readDomains(room *sources.DomainRoom, field string, in []text) []string {
-	read, wrong := room.Take(len(in))
+func (c *converter) readDomains(count *sources.DomainCount, field string, in []text) []string {
+	read, wrong := count.Add(len(in))
 	if wrong != "" {
 		c.ignore(in[0].Line, field, "%s", wrong)
 	}
@@ -227,9 +227,9 @@ func (c *converter) readDomains(room *sources.DomainRoom, field string, in []tex
 }
 
 func (c *converter) endpoints(field string, in []endpointSpec) []sources.Endpoint {
-	if room := sources.MaxEndpoints - c.endpointCount; len(in) > room {
-		c.ignore(in[room].Address.Line, item(field, room), "endpoints from here on are ignored: the app has more than %d", sources.MaxEndpoints)
-		in = in[:room]
+	if left := sources.MaxEndpoints - c.endpointCount; len(in) > left {
+		c.ignore(in[left].Address.Line, item(field, left), "endpoints from here on are ignored: the app has more than %d", sources.MaxEndpoints)
+		in = in[:left]
 	}
 	c.endpointCount += len(in)
 	var out []sources.Endpoint

@@ -73,7 +73,7 @@ func unknownSettings(name string, apps []appSpec) (errs []error) {
 }
 
 // tooManySettings says that the settings of an app are more than are read; empty
-// when they are not. Those that are too long by themselves cost only themselves.
+// when they are not. Only those that are too long by themselves are left out.
 func tooManySettings(ports []portSpec) string {
 	count, size := 0, 0
 	for _, p := range ports {

@@ -16,7 +16,7 @@
 //	      zone: eu-1a
 //
 // Unknown fields are refused. A file that cannot be parsed keeps its last good
-// content; a bad domain or address costs that one thing and becomes a Problem
+// content; a bad domain or address is left out and becomes a Problem
 // of its app.
 package file
 

@@ -11,7 +11,7 @@ import (
 )
 
 // MaxKeyBytes is the length of a label's key that is looked at: the longest that is
-// known has 60, beside the name of a port.
+// known has 60, besides the name of a port.
 const MaxKeyBytes = 60 + sources.MaxNameBytes
 
 // isOwn tells by its beginning, in any case, that a label is for Relay.

@@ -114,7 +114,7 @@ type reader struct {
 	unknown    int // labels that are not known
 	relevant   bool
 
-	domainRoom, acmeRoom sources.DomainRoom
+	domains, acmeDomains sources.DomainCount
 	longLists            int // of domains
 }
 

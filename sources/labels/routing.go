@@ -156,11 +156,11 @@ func (r *reader) readRedirect(key string, port int, value string) {
 }
 
 func (r *reader) readVHost(key string, port int, value string) {
-	r.ports[port].Domains = r.readDomains(&r.domainRoom, key, value)
+	r.ports[port].Domains = r.readDomains(&r.domains, key, value)
 }
 
 func (r *reader) readACMEDomains(key string, port int, value string) {
-	r.ports[port].ACMEDomains = r.readDomains(&r.acmeRoom, key, value)
+	r.ports[port].ACMEDomains = r.readDomains(&r.acmeDomains, key, value)
 }
 
 // readBool takes marathon-lb's words for true, and 1; everything else is false.
@@ -179,7 +179,7 @@ func (r *reader) readBool(key, value string, fallback bool) bool {
 }
 
 // readDomains reads the first domains of a value, as many as the limits allow.
-func (r *reader) readDomains(room *sources.DomainRoom, key, value string) []string {
+func (r *reader) readDomains(count *sources.DomainCount, key, value string) []string {
 	separator := func(c rune) bool { return c == ',' || unicode.IsSpace(c) }
 	size := len(value)
 	if size > sources.MaxSettingBytes {
@@ -190,7 +190,7 @@ func (r *reader) readDomains(room *sources.DomainRoom, key, value string) []stri
 		value = value[:max(0, strings.LastIndexFunc(value[:sources.MaxSettingBytes+1], separator))]
 	}
 	fields := strings.FieldsFunc(value, separator)
-	read, problem := room.Take(len(fields))
+	read, problem := count.Add(len(fields))
 	fields = fields[:read]
 	if size > sources.MaxSettingBytes {
 		problem = fmt.Sprintf("has %d bytes, and at most %d are read: only its first %d entries are routed. Split the app", size, sources.MaxSettingBytes, read)

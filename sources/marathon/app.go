@@ -44,7 +44,7 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	mode := modeOf(a)
 	declared, tooMany := declarations(a, mode)
 	said := labels.Read(a.Labels, declaredPorts(declared))
-	app := &sources.App{ID: a.ID, Version: sources.Name(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment}
+	app := &sources.App{ID: a.ID, Version: sources.BoundedName(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment}
 	if app.Deployment != nil {
 		app.Deployment.Instances = a.Instances
 	}
@@ -53,7 +53,7 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	if tooMany {
 		out.problem("ports", "are more than %d: only the first are used", sources.MaxPorts)
 	}
-	tasks := firstByID(a.Tasks, out.room(len(a.Tasks)), func(t taskJSON) string { return t.ID })
+	tasks := firstByID(a.Tasks, out.listed(len(a.Tasks)), func(t taskJSON) string { return t.ID })
 	if several := ambiguousNetworks(a, tasks, mode, declared, m.addressing); several != "" {
 		out.problem("networks", "%s", several)
 	}
@@ -102,14 +102,14 @@ func (out *mapped) problem(subject, format string, args ...any) {
 	out.app.Problems = append(out.app.Problems, problem.Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
 }
 
-// room returns how many of the tasks are listed. Where they are too many for the
-// ports, those of ports that no group takes are left out before any other.
-func (out *mapped) room(tasks int) int {
+// listed returns how many of the tasks are listed. If they are too many, the tasks of
+// ports that no fleet serves are left out before any other.
+func (out *mapped) listed(tasks int) int {
 	ports := len(out.app.Ports)
 	if tasks*ports <= sources.MaxEndpoints {
 		return tasks
 	}
-	if out.app.Deployment == nil { // else another app's labels may say that the port is taken
+	if out.app.Deployment == nil { // else another app's labels may say which fleets serve the port
 		out.unlisted, ports = make([]bool, ports), 0
 		for i := range out.unlisted {
 			if out.unlisted[i] = len(out.app.Ports[i].Groups) == 0; !out.unlisted[i] {
@@ -155,7 +155,7 @@ func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, tas
 			addr, missing := addresses.endpoint(a, mode, d, at)
 			if missing == "" {
 				port.Endpoints = append(port.Endpoints, sources.Endpoint{
-					Address: addr, Health: health, Task: task.ID, Region: sources.Name(task.Region), Zone: sources.Name(task.Zone),
+					Address: addr, Health: health, Task: task.ID, Region: sources.BoundedName(task.Region), Zone: sources.BoundedName(task.Zone),
 				})
 				continue
 			}

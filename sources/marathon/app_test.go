@@ -176,7 +176,7 @@ func TestContainerIPChoice(t *testing.T) {
 	}
 }
 
-func TestVerdicts(t *testing.T) {
+func TestCheckResults(t *testing.T) {
 	t.Parallel()
 	yes, no := true, false
 	check := []*healthCheckJSON{{}, {}}

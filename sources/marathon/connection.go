@@ -174,9 +174,9 @@ func (c *connection) findLeader(from target, leader string) {
 // takeEvent notes what has to be read because of an event.
 func (w *Watcher) takeEvent(m message, deployments deployments) {
 	event, err := parseEvent(m, w.cfg.Pods)
-	w.metrics.event(event.kind)
+	w.metrics.event(event.eventType)
 	if w.cfg.OnEvent != nil {
-		w.cfg.OnEvent(event.kind)
+		w.cfg.OnEvent(event.eventType)
 	}
 	if err != nil {
 		w.log.Warn("an event of Marathon could not be used, everything is read again", "error", err)

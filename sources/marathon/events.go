@@ -13,7 +13,7 @@ import (
 // another order, so they only name what has to be read again.
 type change struct {
 	// kind is the event's type.
-	kind string
+	eventType string
 	// apps are the ids of the apps to read.
 	apps []string
 	// full asks for a full read.
@@ -70,13 +70,13 @@ type stepJSON struct {
 func parseEvent(m message, pods bool) (change, error) {
 	var e eventJSON
 	if err := json.Unmarshal(m.data, &e); err != nil {
-		return change{kind: m.name}, fmt.Errorf("event %q is not readable: %w", clip(m.name), err)
+		return change{eventType: m.name}, fmt.Errorf("event %q is not readable: %w", clip(m.name), err)
 	}
-	c := change{kind: e.EventType}
-	if c.kind == "" {
-		c.kind = m.name
+	c := change{eventType: e.EventType}
+	if c.eventType == "" {
+		c.eventType = m.name
 	}
-	switch c.kind {
+	switch c.eventType {
 	case "api_post_event":
 		if e.AppDefinition == nil {
 			return c, errors.New("api_post_event has no appDefinition")
@@ -111,7 +111,7 @@ func (c *change) app(id string) error {
 	}
 	id, ok := cleanID(id)
 	if !ok {
-		return fmt.Errorf("%s names no app", c.kind)
+		return fmt.Errorf("%s names no app", c.eventType)
 	}
 	c.apps = append(c.apps, id)
 	return nil

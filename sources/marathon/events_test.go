@@ -48,7 +48,7 @@ func TestParseEvent(t *testing.T) {
 		if (err != nil) != tt.fails {
 			t.Errorf("%s: error %v", tt.data, err)
 		}
-		if c.kind != tt.kind || !slices.Equal(c.apps, tt.apps) || c.full != tt.full || c.group != tt.group {
+		if c.eventType != tt.kind || !slices.Equal(c.apps, tt.apps) || c.full != tt.full || c.group != tt.group {
 			t.Errorf("%s: %+v", tt.data, c)
 		}
 	}

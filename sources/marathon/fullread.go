@@ -53,7 +53,7 @@ func (d doubts) within(others doubts) bool {
 }
 
 // startFull starts a full read. It covers the reads that are pending. What is added
-// later is read beside it.
+// later is read at the same time.
 func (c *connection) startFull() {
 	w := c.w
 	c.nextFull.Stop()

@@ -136,7 +136,7 @@ func wantClosed(t *testing.T, name, key string, app *sources.App) {
 	}
 }
 
-// TestManyLabelsAreBounded fills an app with as many labels as there is room for,
+// TestManyLabelsAreBounded fills an app with as many labels as it may have,
 // and with more.
 func TestManyLabelsAreBounded(t *testing.T) {
 	const room = sources.MaxSettingsBytes - 100

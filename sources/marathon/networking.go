@@ -98,7 +98,7 @@ func allDeclarations(app *appJSON, mode networkMode) []declaration {
 		if ip := app.IPAddress; ip != nil && ip.Discovery != nil && len(ip.Discovery.Ports) > 0 {
 			var list []declaration
 			for _, p := range ip.Discovery.Ports {
-				list = append(list, declaration{name: sources.Name(p.Name), protocol: p.Protocol, containerPort: p.Number, hostIndex: -1})
+				list = append(list, declaration{name: sources.BoundedName(p.Name), protocol: p.Protocol, containerPort: p.Number, hostIndex: -1})
 			}
 			return list
 		}
@@ -111,7 +111,7 @@ func allDeclarations(app *appJSON, mode networkMode) []declaration {
 	var list []declaration
 	if app.PortDefinitions != nil {
 		for i, p := range app.PortDefinitions {
-			list = append(list, declaration{name: sources.Name(p.Name), protocol: p.Protocol, servicePort: validPort(p.Port), hostIndex: i})
+			list = append(list, declaration{name: sources.BoundedName(p.Name), protocol: p.Protocol, servicePort: validPort(p.Port), hostIndex: i})
 		}
 		return list
 	}
@@ -142,7 +142,7 @@ func mappingDeclarations(mappings []portMappingJSON, mode networkMode, networks 
 	var list []declaration
 	hostPorts := 0
 	for i, m := range mappings {
-		d := declaration{name: sources.Name(m.Name), protocol: m.Protocol, containerPort: m.ContainerPort, servicePort: validPort(m.ServicePort), hostIndex: -1}
+		d := declaration{name: sources.BoundedName(m.Name), protocol: m.Protocol, containerPort: m.ContainerPort, servicePort: validPort(m.ServicePort), hostIndex: -1}
 		if len(m.NetworkNames) == 1 {
 			d.network = positions[m.NetworkNames[0]]
 		}

@@ -28,8 +28,8 @@ func endpointsOf(spec *podSpecJSON) []podEndpoint {
 			if len(list) > sources.MaxPorts {
 				return list
 			}
-			e.Name = sources.Name(e.Name)
-			one := podEndpoint{container: sources.Name(c.Name), check: c.HealthCheck, podEndpointJSON: e, networks: make(map[string]bool, len(e.NetworkNames))}
+			e.Name = sources.BoundedName(e.Name)
+			one := podEndpoint{container: sources.BoundedName(c.Name), check: c.HealthCheck, podEndpointJSON: e, networks: make(map[string]bool, len(e.NetworkNames))}
 			one.key = " " + one.container + " " + e.Name
 			for _, name := range e.NetworkNames {
 				one.networks[name] = true
@@ -48,8 +48,8 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 	out := convertApp(&shell, nil, m)
 	out.pod = true
 	endpoints = endpoints[:len(out.app.Ports)]
-	instances := firstByID(p.Instances, out.room(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })
-	newest := "::versions/" + sources.Name(p.Spec.Version)
+	instances := firstByID(p.Instances, out.listed(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })
+	newest := "::versions/" + sources.BoundedName(p.Spec.Version)
 	for i := range instances {
 		if id := instances[i].ID; id != "" && len(id) <= sources.MaxIDBytes {
 			out.addInstance(statusOf(&instances[i]), endpoints, &shell, newest, prior, m)
@@ -96,7 +96,7 @@ func listInstance(port *sources.Port, instance *podInstanceJSON, health sources.
 		return
 	}
 	port.Endpoints = append(port.Endpoints, sources.Endpoint{
-		Address: address, Health: health, Task: instance.ID, Region: sources.Name(instance.AgentRegion), Zone: sources.Name(instance.AgentZone),
+		Address: address, Health: health, Task: instance.ID, Region: sources.BoundedName(instance.AgentRegion), Zone: sources.BoundedName(instance.AgentZone),
 	})
 }
 
@@ -183,7 +183,7 @@ func statusOf(instance *podInstanceJSON) podStatus {
 func (s podStatus) addresses(e podEndpoint) (list []ipAddressJSON) {
 	const most = 32
 	for _, n := range s.instance.Networks[:min(len(s.instance.Networks), most)] {
-		if len(e.networks) > 0 && !e.networks[sources.Name(n.Name)] {
+		if len(e.networks) > 0 && !e.networks[sources.BoundedName(n.Name)] {
 			continue
 		}
 		for _, address := range n.Addresses[:min(len(n.Addresses), most-len(list))] {

@@ -152,7 +152,7 @@ func TestFailedReadOfPodsChangesNothing(t *testing.T) {
 	}
 }
 
-func TestPodVerdict(t *testing.T) {
+func TestPodCheckResult(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, check, endpoint, conditions string

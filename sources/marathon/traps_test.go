@@ -8,7 +8,7 @@ package marathon
 //	 2 events lost silently, or the stream closed            TestTrap02EventsLostSilently, TestPeriodicReadHealsLostEvents, TestCutStreamIsFollowedByAFullRead
 //	 3 a failover emits nothing                              TestTrap03KilledLeaderInMidDeployment
 //	 4 half-open connections                                 TestTrap04HalfOpenTCP, TestSilentStreamIsDropped
-//	 5 reconnecting hides the gap                            TestEndOfStreamEndsTheLife, TestCutStreamIsFollowedByAFullRead
+//	 5 reconnecting hides the gap                            TestEndOfStreamEndsTheConnection, TestCutStreamIsFollowedByAFullRead
 //	 6 the first URL is down                                 TestNextURLAfterFailure
 //	 7 a redirect drops the credentials                      TestTrap07RedirectToAnotherHostName, TestRedirectToLeader, TestCredentialsStayAmongOurHosts
 //	 8 200 and the end, and 502, while a leader is elected   TestTrap08Election, TestBackoff
@@ -16,21 +16,21 @@ package marathon
 //	10 late news of an earlier task or app                   TestTrap10DeletedAndCreatedAgain, TestStaleAnswerBringsNothingBack
 //	11 an event before its app is known                      TestTrap11EventOfAnUnknownApp
 //	12 one domain twice                                      TestClashMovesToTheLowestID (collator), TestBadApps (e2e)
-//	13 invalid domains                                       TestTrap17OneBadAppAmongAThousand, TestParseLabels
-//	14 wildcards, 15 ports in the host header                TestZoneTakesAndReturnsDomains, TestEnvoy (collator), TestRouting (e2e)
-//	16 misspelt labels, 17 labels that break the parser      TestTrap17OneBadAppAmongAThousand, TestParseLabels
+//	13 invalid domains                                       TestTrap17OneBadAppAmongAThousand, TestRead (labels)
+//	14 wildcards, 15 ports in the host header                TestWildcardDomainsLeaveOthersAlone, TestEnvoy (collator), TestRouting (e2e)
+//	16 misspelt labels, 17 labels that break the parser      TestTrap17OneBadAppAmongAThousand, TestRead (labels)
 //	18 event storms                                          TestTrap18EventStorm, TestEventsAreCoalesced, TestGroupEventsArePaced
 //	19 huge answers                                          BenchmarkFullReadUnchanged, TestManyChangesMakeOneFullRead
 //	20 an empty or partial list                              TestTrap20EmptyList, TestShrunkListHasToBeConfirmed, TestFailedReadsChangeNothing
 //	21 a task without address yet                            TestTrap21AddressComesLate
 //	22 host port 0, or fewer than declared                   TestTrap22MissingHostPorts
 //	23 apps without ports, containers or labels              TestConvertAppGolden (v1.11_no_ports, v0.13_host_nulls)
-//	24 health unknown after a failover, null results         TestTrap03KilledLeaderInMidDeployment, TestLostResultsKeepTheVerdict, TestVerdicts
+//	24 health unknown after a failover, null results         TestTrap03KilledLeaderInMidDeployment, TestLostResultsChangeNothing, TestCheckResults
 //	25 no TASK_KILLING                                       TestTrap25NoTaskKilling
 //	26 tasks that stay listed without ports                  TestTrap26UnreachableTasksStayListed
 //	27 names of agents                                       TestAgentNamesAreResolvedInTheBackground, TestResolverKeepsTheLastGoodAnswer
 //	28 long names of clusters                                TestTrap28LongNames (e2e)
-//	29 clusters removed while they are named                 TestMakeBeforeBreakModel (xds), TestHandover, TestChurn (e2e)
+//	29 clusters removed while they are named                 TestModel (xds), TestHandover, TestChurn (e2e)
 //	30 one service port twice, 31 ports that are not free    TestServiceProblems (collator), TestTCPServices, TestTCPAll (e2e)
 //	32 a deployment that is rolled back                      TestTrap32RolledBack
 //	33 a pod with the id of a deleted app                    TestTrap33PodTakesAnAppsID

@@ -212,7 +212,7 @@ func TestUnusableEventMakesAFullRead(t *testing.T) {
 	sink.await(t, "read again", contains("/b "))
 }
 
-func TestLostResultsKeepTheVerdict(t *testing.T) {
+func TestLostResultsChangeNothing(t *testing.T) {
 	t.Parallel()
 	m := marathontest.Start(t, marathontest.Options{})
 	app := marathontest.App{

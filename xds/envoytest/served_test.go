@@ -98,7 +98,7 @@ func (s *site) reconnect(how reconnection, change ...content) {
 		s.store = xds.NewStore()
 		s.store.Apply(xds.Change{Set: s.all})
 		s.set(change...)
-		s.proxy.Lead(s.open())
+		s.proxy.SwitchTo(s.open())
 		stop()
 	}
 	s.proxy.Await(stream, "Envoy on a new stream", func(*xdstest.Exchange) bool { return true })

@@ -14,7 +14,7 @@ import (
 )
 
 // Proxy passes delta ADS on between Envoys and an xDS server. A test has it lose and
-// hold back messages, end streams, and lead to another server.
+// hold back messages, end streams, and switch to another server.
 type Proxy struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 	// Address is where Envoys connect.
@@ -174,8 +174,8 @@ func (p *Proxy) LoseResponses(lost func(*discoveryv3.DeltaDiscoveryResponse) boo
 	})
 }
 
-// Lead has further streams go to another server.
-func (p *Proxy) Lead(to string) { p.note(func() { p.to = to }) }
+// SwitchTo has further streams go to another server.
+func (p *Proxy) SwitchTo(to string) { p.note(func() { p.to = to }) }
 
 // Cut ends all streams.
 func (p *Proxy) Cut() {

@@ -189,7 +189,7 @@ func (a *app) render(withTasks bool) []byte {
 		case "TASK_RUNNING":
 			shown.Running++
 		}
-		if known, alive := t.verdict(); known && alive {
+		if known, alive := t.health(); known && alive {
 			shown.Healthy++
 		} else if known {
 			shown.Unhealthy++

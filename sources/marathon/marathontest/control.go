@@ -93,7 +93,7 @@ func (s *Server) SetHealth(taskID string, alive bool) error {
 			}
 			results[i] = &r
 		}
-		wasKnown, was := t.verdict()
+		wasKnown, was := t.health()
 		t.Health = results
 		t.settle()
 		if wasKnown && was == alive {

@@ -15,7 +15,7 @@ func (s *Server) SetReadiness(taskID string, ready bool) error {
 // and passes its readiness check, as far as it is checked. The caller holds s.mu.
 func (t *task) settle() {
 	def := t.inst.app.def
-	if _, alive := t.verdict(); t.State != "TASK_RUNNING" || (len(def.HealthChecks) > 0 && !alive) {
+	if _, alive := t.health(); t.State != "TASK_RUNNING" || (len(def.HealthChecks) > 0 && !alive) {
 		return
 	}
 	if len(def.ReadinessChecks) > 0 && (t.readiness == nil || !*t.readiness) {

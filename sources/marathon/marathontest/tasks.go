@@ -42,8 +42,8 @@ type HealthResult struct {
 	InstanceID          string `json:"instanceId"`
 }
 
-// verdict is Marathon's own aggregate over the results there are.
-func (t *Task) verdict() (known, alive bool) {
+// health is Marathon's own aggregate over the results there are.
+func (t *Task) health() (known, alive bool) {
 	alive = true
 	for _, h := range t.Health {
 		if h != nil {

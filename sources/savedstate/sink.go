@@ -1,6 +1,6 @@
-// Package lastgood keeps the apps that a source gave last, and serves them
+// Package savedstate saves the apps that a source gave last, and serves them
 // while the source cannot be read after a restart.
-package lastgood
+package savedstate
 
 import (
 	"log/slog"

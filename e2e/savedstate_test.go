@@ -26,7 +26,7 @@ func fresh(w *world) {
 // Marathon and Vault are away when Relay and Envoy start: all is served as it
 // was, passwords included, and it is said. What changed meanwhile is served
 // once they are back.
-func TestLastKnownGood(t *testing.T) {
+func TestSavedState(t *testing.T) {
 	w := newWorld(t)
 	w.relay.keepState(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)

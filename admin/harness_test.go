@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeState is a State made of its answers.
-type fakeState struct {
+// fakeViews is Views made of its answers.
+type fakeViews struct {
 	notReady     []string
 	counts       Counts
 	sources      []SourceView
@@ -35,24 +35,24 @@ type fakeState struct {
 	uncovered    []collator.UncoveredDomain
 }
 
-func (f fakeState) NotReady() []string       { return f.notReady }
-func (f fakeState) Counts() Counts           { return f.counts }
-func (f fakeState) Sources() []SourceView    { return f.sources }
-func (f fakeState) Fleets() []FleetView      { return f.fleets }
-func (f fakeState) Apps() []collator.AppView { return f.apps }
-func (f fakeState) Certificates() []collator.CertificateView {
+func (f fakeViews) NotReady() []string       { return f.notReady }
+func (f fakeViews) Counts() Counts           { return f.counts }
+func (f fakeViews) Sources() []SourceView    { return f.sources }
+func (f fakeViews) Fleets() []FleetView      { return f.fleets }
+func (f fakeViews) Apps() []collator.AppView { return f.apps }
+func (f fakeViews) Certificates() []collator.CertificateView {
 	all := slices.Clone(f.certificates)
 	for i, c := range all {
 		all[i].DaysLeft = int(math.Floor(time.Until(c.NotAfter).Hours() / 24))
 	}
 	return all
 }
-func (f fakeState) Problems() []problem.Problem { return f.problems }
-func (f fakeState) Uncovered() ([]collator.UncoveredDomain, bool) {
+func (f fakeViews) Problems() []problem.Problem { return f.problems }
+func (f fakeViews) Uncovered() ([]collator.UncoveredDomain, bool) {
 	return f.uncovered, len(f.notReady) == 0
 }
-func (f fakeState) Explain(string) (any, bool) { return nil, false }
-func (f fakeState) App(id string) (collator.AppView, bool) {
+func (f fakeViews) Explain(string) (any, bool) { return nil, false }
+func (f fakeViews) App(id string) (collator.AppView, bool) {
 	for _, a := range f.apps {
 		if a.ID == id {
 			return a, true
@@ -61,8 +61,8 @@ func (f fakeState) App(id string) (collator.AppView, bool) {
 	return collator.AppView{}, false
 }
 
-// busyState has one of everything, with texts as long as they get.
-func busyState() fakeState {
+// busyViews has one of everything, with texts as long as they get.
+func busyViews() fakeViews {
 	now := time.Now()
 	long := strings.Repeat("averylonglabel", 4)
 	types := func(behind int, stale ...xds.StaleResource) []xds.TypeStatus {
@@ -74,7 +74,7 @@ func busyState() fakeState {
 			{Type: xds.Secret, Sent: 12, Acked: 12},
 		}
 	}
-	return fakeState{
+	return fakeViews{
 		counts: Counts{Apps: 12345, Domains: 20210, Endpoints: 51234},
 		sources: []SourceView{
 			{Name: "http://user:hunter2@marathon.test:8080", Kind: "marathon", Connected: true, LastSync: now.Add(-3 * time.Second), Items: 12345},
@@ -108,30 +108,30 @@ func busyState() fakeState {
 	}
 }
 
-// manyState has thousands of domains without a certificate, and of certificates,
+// manyViews has thousands of domains without a certificate, and of certificates,
 // half of them unused.
-func manyState() fakeState {
-	state := fakeState{}
+func manyViews() fakeViews {
+	views := fakeViews{}
 	for i := range 5000 {
 		domain := fmt.Sprintf("app-%d.example.test", i)
-		state.uncovered = append(state.uncovered, collator.UncoveredDomain{Fleet: "external", Domain: domain, Wanted: i < 20, Reason: "no certificate covers it"})
+		views.uncovered = append(views.uncovered, collator.UncoveredDomain{Fleet: "external", Domain: domain, Wanted: i < 20, Reason: "no certificate covers it"})
 		c := collator.CertificateView{Source: "vault", Name: domain, NotAfter: time.Now().AddDate(0, 0, i%90), Unused: i%2 > 0}
 		if !c.Unused {
 			c.Domains, c.DomainCount = []string{domain}, 1
 		}
-		state.certificates = append(state.certificates, c)
+		views.certificates = append(views.certificates, c)
 	}
-	return state
+	return views
 }
 
 func none(context.Context) error { return nil }
 
 // newConfig returns a complete Config to be changed by a test.
-func newConfig(state State) Config {
+func newConfig(views Views) Config {
 	return Config{
 		ReloadCertificates: none,
 		ReloadApps:         none,
-		State:              state,
+		Views:              views,
 		Gatherer:           prometheus.NewRegistry(),
 		Log:                slog.New(slog.DiscardHandler),
 		Version:            "v1.2.3",

@@ -1,4 +1,4 @@
-package lastgood
+package savedstate
 
 import (
 	"encoding/json"

@@ -12,12 +12,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
-	certslastgood "relay/certs/lastgood"
+	certsstate "relay/certs/savedstate"
 	"relay/internal/files"
 	"relay/internal/problem"
 	"relay/internal/state"
 	"relay/sources"
-	appslastgood "relay/sources/lastgood"
+	appsstate "relay/sources/savedstate"
 )
 
 const (
@@ -47,17 +47,17 @@ type stateKeeper interface {
 	Status() state.Status
 }
 
-// keeping puts keepers of state between sources and what they feed.
-type keeping struct {
+// stateKeepers puts a keeper of state between each source and what it feeds.
+type stateKeepers struct {
 	config     *Config
 	key        *state.Key
 	log        *slog.Logger
 	registerer prometheus.Registerer
-	keepers    []stateKeeper
+	all        []stateKeeper
 }
 
-func newKeeping(c *Config, log *slog.Logger, registerer prometheus.Registerer) (*keeping, error) {
-	k := &keeping{config: c, log: log.With("part", "state"), registerer: registerer}
+func newStateKeepers(c *Config, log *slog.Logger, registerer prometheus.Registerer) (*stateKeepers, error) {
+	k := &stateKeepers{config: c, log: log.With("part", "state"), registerer: registerer}
 	if c.State.Dir == "" {
 		return k, nil
 	}
@@ -76,7 +76,7 @@ func newKeeping(c *Config, log *slog.Logger, registerer prometheus.Registerer) (
 	return k, nil
 }
 
-func (k *keeping) settings(what, source string) state.Config {
+func (k *stateKeepers) settings(what, source string) state.Config {
 	content := what + "-" + source
 	return state.Config{
 		What: what, Source: source, Grace: k.config.State.Grace, Interval: stateInterval,
@@ -85,28 +85,28 @@ func (k *keeping) settings(what, source string) state.Config {
 }
 
 // apps returns what the source of apps is to feed.
-func (k *keeping) apps(next sources.Sink) sources.Sink {
+func (k *stateKeepers) apps(next sources.Sink) sources.Sink {
 	if k.config.State.Dir == "" {
 		return next
 	}
-	sink := appslastgood.New(k.settings(savedApps, k.config.Apps.source().kind), next, k.log, k.registerer)
-	k.keepers = append(k.keepers, sink)
+	sink := appsstate.New(k.settings(savedApps, k.config.Apps.source().kind), next, k.log, k.registerer)
+	k.all = append(k.all, sink)
 	return sink
 }
 
 // certificates returns what the certificate stores are to feed.
-func (k *keeping) certificates(next certs.Sink) (certs.Sink, error) {
+func (k *stateKeepers) certificates(next certs.Sink) (certs.Sink, error) {
 	if k.config.State.Dir == "" || !k.config.State.Certificates {
 		return next, nil
 	}
 	stores := make(certificateSinks)
 	for _, source := range k.config.Certificates.sources() {
-		sink, err := certslastgood.New(k.settings("certificates", source), next, k.log, k.registerer)
+		sink, err := certsstate.New(k.settings("certificates", source), next, k.log, k.registerer)
 		if err != nil {
 			return nil, err
 		}
 		stores[source] = sink
-		k.keepers = append(k.keepers, sink)
+		k.all = append(k.all, sink)
 	}
 	return stores, nil
 }

@@ -36,7 +36,7 @@ type guarded struct {
 func startGuarded(t *testing.T, change func(*Config)) *guarded {
 	t.Helper()
 	g := &guarded{t: t, ca: certstest.TestCA(t), log: &logtest.Buffer{}}
-	cfg := newConfig(fakeState{})
+	cfg := newConfig(fakeViews{})
 	var err error
 	if cfg.TLS, err = g.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{}).ServerTLS(); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func (g *guarded) while(others func()) {
 
 // Each broken or hostile client is refused, logged once however often it comes
 // again, and keeps no hook from being answered.
-func TestHostileClients(t *testing.T) {
+func TestBadClients(t *testing.T) {
 	t.Parallel()
 	stranger := certstest.TestCA(t)
 	expired := certstest.Options{NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
@@ -283,11 +283,11 @@ func (g *guarded) send(secure bool, text string, pause time.Duration) error {
 
 // Connections that say nothing are bounded, and so are requests that take long;
 // hooks and health checks are answered beside them.
-func TestCrowd(t *testing.T) {
+func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
-	state := slowState{entered: make(chan struct{}), leave: make(chan struct{})}
+	views := slowViews{entered: make(chan struct{}), leave: make(chan struct{})}
 	g := startGuarded(t, func(c *Config) {
-		c.State = state
+		c.Views = views
 		c.Limits = DefaultLimits()
 		c.Limits.IdlePerAddress, c.Limits.Requests = 20, 2
 	})
@@ -310,7 +310,7 @@ func TestCrowd(t *testing.T) {
 				t.Errorf("a slow request is answered by %d, %v", status, err)
 			}
 		})
-		<-state.entered
+		<-views.entered
 	}
 	g.while(func() {
 		for range 3 {
@@ -322,20 +322,20 @@ func TestCrowd(t *testing.T) {
 			t.Errorf("a health check is answered by %d, %v", status, err)
 		}
 	})
-	close(state.leave)
+	close(views.leave)
 	wg.Wait()
 	if refused := g.log.Lines(""); len(refused) != 2 || !strings.Contains(refused[1], "2 requests are being answered") {
 		t.Errorf("the log says %q, want a line about connections and one about requests", refused)
 	}
 }
 
-// slowState takes its time to list the apps.
-type slowState struct {
-	fakeState
+// slowViews takes its time to list the apps.
+type slowViews struct {
+	fakeViews
 	entered, leave chan struct{}
 }
 
-func (s slowState) Apps() []collator.AppView {
+func (s slowViews) Apps() []collator.AppView {
 	s.entered <- struct{}{}
 	<-s.leave
 	return nil

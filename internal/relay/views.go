@@ -12,7 +12,7 @@ import (
 	"relay/xds"
 )
 
-var _ admin.State = (*Relay)(nil)
+var _ admin.Views = (*Relay)(nil)
 
 // NotReady says what Envoys wait for.
 func (r *Relay) NotReady() []string {
@@ -66,7 +66,7 @@ func (r *Relay) Sources() []admin.SourceView {
 	return views
 }
 
-// Fleets are the groups with their Envoys.
+// Fleets are all fleets with their Envoys.
 func (r *Relay) Fleets() []admin.FleetView {
 	envoys := make(map[string][]xds.StreamStatus)
 	for _, s := range r.xds.Streams() {

@@ -19,49 +19,49 @@ var Domains = []string{
 	"*.test", "*.a.test", "*.b.a.test", "*.other.test", "bad_one.test",
 }
 
-// World makes random apps and certificates out of few names, so that they
+// Random makes random apps and certificates out of few names, so that they
 // collide.
-type World struct{ *rand.Rand }
+type Random struct{ *rand.Rand }
 
-func (w World) domains() []string {
+func (r Random) domains() []string {
 	var domains []string
-	for range w.IntN(4) {
-		domains = append(domains, Domains[w.IntN(len(Domains))])
+	for range r.IntN(4) {
+		domains = append(domains, Domains[r.IntN(len(Domains))])
 	}
 	return domains
 }
 
 // App is a random app.
-func (w World) App() *sources.App {
-	app := &sources.App{ID: []string{"/a", "/a_0", "/b", "/b/c", "/marathon-acme"}[w.IntN(5)]}
-	for range w.IntN(4) {
+func (r Random) App() *sources.App {
+	app := &sources.App{ID: []string{"/a", "/a_0", "/b", "/b/c", "/marathon-acme"}[r.IntN(5)]}
+	for range r.IntN(4) {
 		port := sources.Port{
-			Groups:          [][]string{nil, {"external"}, {"external", "internal"}, {"internal"}}[w.IntN(4)],
-			Domains:         w.domains(),
-			RedirectToHTTPS: w.IntN(4) == 0,
+			Groups:          [][]string{nil, {"external"}, {"external", "internal"}, {"internal"}}[r.IntN(4)],
+			Domains:         r.domains(),
+			RedirectToHTTPS: r.IntN(4) == 0,
 		}
-		if w.IntN(3) == 0 {
-			port.ACMEDomains = w.domains()
+		if r.IntN(3) == 0 {
+			port.ACMEDomains = r.domains()
 		}
-		port.Endpoints = w.Endpoints()
-		if w.IntN(2) == 0 {
-			w.settings(&port)
+		port.Endpoints = r.Endpoints()
+		if r.IntN(2) == 0 {
+			r.settings(&port)
 		}
 		app.Ports = append(app.Ports, port)
 	}
-	if w.IntN(3) == 0 {
+	if r.IntN(3) == 0 {
 		app.Deployment = &sources.Deployment{
-			Group:     []string{"g", "/b"}[w.IntN(2)],
-			StartedAt: Time.Add(time.Duration(w.IntN(3)) * time.Hour), TargetInstances: w.IntN(3), Instances: w.IntN(3),
+			Group:     []string{"g", "/b"}[r.IntN(2)],
+			StartedAt: Time.Add(time.Duration(r.IntN(3)) * time.Hour), TargetInstances: r.IntN(3), Instances: r.IntN(3),
 		}
 	}
 	return app
 }
 
 // Endpoints are up to two of five.
-func (w World) Endpoints() (es []sources.Endpoint) {
-	for range w.IntN(3) {
-		es = append(es, Endpoints(fmt.Sprintf("10.0.0.%d:1", w.IntN(5)))...)
+func (r Random) Endpoints() (es []sources.Endpoint) {
+	for range r.IntN(3) {
+		es = append(es, Endpoints(fmt.Sprintf("10.0.0.%d:1", r.IntN(5)))...)
 	}
 	return es
 }
@@ -81,15 +81,15 @@ var Settings = [][2]string{
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }
 
-func (w World) settings(port *sources.Port) {
+func (r Random) settings(port *sources.Port) {
 	p := labels.NewSettings()
-	for range w.IntN(5) {
-		s := Settings[w.IntN(len(Settings))]
+	for range r.IntN(5) {
+		s := Settings[r.IntN(len(Settings))]
 		p.Set(s[0], s[1])
 	}
-	port.TCP = p.TCP(uint16(w.IntN(3)), len(port.Domains) > 0)
+	port.TCP = p.TCP(uint16(r.IntN(3)), len(port.Domains) > 0)
 	port.HTTP, port.Upstream, _ = p.Finish()
-	if w.IntN(8) == 0 {
+	if r.IntN(8) == 0 {
 		// What no setting lets through is left out of what it is a part of.
 		var odd sources.HTTP
 		if port.HTTP != nil {
@@ -102,14 +102,14 @@ func (w World) settings(port *sources.Port) {
 }
 
 // Certificates are up to three: valid, expired, or not valid yet.
-func (w World) Certificates() []*certs.Certificate {
+func (r Random) Certificates() []*certs.Certificate {
 	var all []*certs.Certificate
-	for i := range w.IntN(4) {
-		c := Certificate(fmt.Sprint("c", i), fmt.Sprint(w.IntN(3), i), Domains[w.IntN(10)], Domains[w.IntN(10)])
+	for i := range r.IntN(4) {
+		c := Certificate(fmt.Sprint("c", i), fmt.Sprint(r.IntN(3), i), Domains[r.IntN(10)], Domains[r.IntN(10)])
 		slices.Sort(c.ServerNames)
 		c.ServerNames = slices.Compact(c.ServerNames)
-		c.Default = w.IntN(5) == 0
-		switch w.IntN(4) {
+		c.Default = r.IntN(5) == 0
+		switch r.IntN(4) {
 		case 0:
 			c.NotAfter = Time.Add(-time.Minute)
 		case 1:
@@ -127,26 +127,26 @@ type Sink interface {
 }
 
 // Say lets some sources say something.
-func (w World) Say(c Sink) {
-	for range 1 + w.IntN(3) {
-		switch w.IntN(8) {
+func (r Random) Say(c Sink) {
+	for range 1 + r.IntN(3) {
+		switch r.IntN(8) {
 		case 0:
 			// A complete read has each app once.
 			apps := make(map[string]*sources.App)
-			for range w.IntN(6) {
-				app := w.App()
+			for range r.IntN(6) {
+				app := r.App()
 				apps[app.ID] = app
 			}
 			c.SyncApps(slices.Collect(maps.Values(apps)))
 		case 1:
-			c.UpdateApps(nil, []string{w.App().ID})
+			c.UpdateApps(nil, []string{r.App().ID})
 		case 2:
-			c.SyncCertificates("vault", w.Certificates(), []problem.Problem{{Subject: "bad", Reason: "no PEM"}}[:w.IntN(2)])
+			c.SyncCertificates("vault", r.Certificates(), []problem.Problem{{Subject: "bad", Reason: "no PEM"}}[:r.IntN(2)])
 		default:
-			c.UpdateApps([]*sources.App{w.App()}, nil)
+			c.UpdateApps([]*sources.App{r.App()}, nil)
 		}
 	}
 }
 
-// NewWorld returns a World whose course depends on the seeds alone.
-func NewWorld(seed, kind uint64) World { return World{rand.New(rand.NewPCG(seed, kind))} }
+// NewRandom returns a Random whose choices depend on its arguments alone.
+func NewRandom(seed, sequence uint64) Random { return Random{rand.New(rand.NewPCG(seed, sequence))} }

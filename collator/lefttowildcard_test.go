@@ -51,8 +51,8 @@ func lasting(c *certs.Certificate, from, to time.Duration) *certs.Certificate {
 	return c
 }
 
-// yieldingSteps are what is served of www.shop.test as the clock goes on.
-var yieldingSteps = []struct {
+// leftToWildcardSteps are what is served of www.shop.test as the clock goes on.
+var leftToWildcardSteps = []struct {
 	wait     time.Duration
 	chains   []string
 	secret   string // of www.shop.test
@@ -69,7 +69,7 @@ var yieldingSteps = []struct {
 // While Relay runs, an exact name goes over to the wildcard when its certificate
 // expires, and to its next one when that begins, by the clock alone. No other
 // filter chain changes.
-func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
+func TestNameIsLeftToAWildcardWhileRelayRuns(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		fleet := testFleet()
@@ -89,7 +89,7 @@ func TestExactNameYieldsWhileRelayRuns(t *testing.T) {
 		synctest.Wait()
 		before := httpsChains(t, c.fleets[0])
 		r.Touched()
-		for _, step := range yieldingSteps {
+		for _, step := range leftToWildcardSteps {
 			time.Sleep(step.wait)
 			synctest.Wait()
 			if diff := cmp.Diff(step.chains, chainLines(t, c.fleets[0])); diff != "" {
@@ -171,7 +171,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 
 // A certificate whose place another one takes is a problem as long as its name is
 // a domain of an app.
-func TestYieldingIsAProblemWhileTheNameIsUsed(t *testing.T) {
+func TestNameLeftToAWildcardIsAProblemWhileUsed(t *testing.T) {
 	t.Parallel()
 	c, _ := newTest(t, Config{CertificateSources: []string{"vault"}})
 	expired := certificate("www", "1", "old.shop.test", "www.shop.test")

@@ -79,7 +79,7 @@ func testClientCAFile(t *testing.T, certificates string) {
 }
 
 // A file that cannot be used at the start is said at once.
-func TestEdgeFilesAtStart(t *testing.T) {
+func TestDownstreamFilesAtStart(t *testing.T) {
 	w := newWorld(t)
 	w.relay.fleet.ClientCAFile, w.relay.fleet.TLS.ClientCertificates = filepath.Join(t.TempDir(), "none.pem"), routing.ClientCertificatesRequired
 	_, err := relay.New(w.relay.config, slog.New(slog.DiscardHandler))

@@ -12,7 +12,7 @@ import (
 // An exact name whose certificate has expired or is not valid yet is served with
 // that of a wildcard, as long as that is valid: at the start, and when the clock
 // alone says so. Nobody's connections are closed but those of the name.
-func TestExactNameYieldsToAWildcard(t *testing.T) {
+func TestNameIsLeftToAWildcard(t *testing.T) {
 	for _, certificates := range []string{"", onDemand} {
 		t.Run("certificates "+certificates, func(t *testing.T) {
 			w := newWorld(t)

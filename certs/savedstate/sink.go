@@ -1,7 +1,7 @@
-// Package lastgood keeps the certificates that a store gave last, and serves
+// Package savedstate saves the certificates that a store gave last, and serves
 // them while the store cannot be read after a restart. It saves them encrypted
 // or not at all.
-package lastgood
+package savedstate
 
 import (
 	"encoding/json"

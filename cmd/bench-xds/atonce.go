@@ -12,32 +12,32 @@ import (
 	"relay/xds/xdsload"
 )
 
-// herdRow is a number of Envoys that hold all apps and come at once, by mutual
+// atOnceRow is a number of Envoys that hold all apps and come at once, by mutual
 // TLS, to a server that was just started.
-type herdRow struct{ apps, streams int }
+type atOnceRow struct{ apps, streams int }
 
 const (
 	// The limits: the highest memory as a multiple of what the same Envoys take
 	// that came one after the other; s until all are current; p99 in ms of changes
 	// to those that were there before.
-	herdPeakLimit, herdWallLimit, herdChangeLimit = 1.5, 6, 100
+	atOncePeakLimit, atOnceTimeLimit, atOnceChangeLimit = 1.5, 6, 100
 
-	// herdRate is that of changes in 1/s, for herdSeconds.
-	herdRate, herdSeconds = 20, 10
+	// atOnceRate is that of changes in 1/s, for atOnceSeconds.
+	atOnceRate, atOnceSeconds = 20, 10
 
-	// herdRest is how long after the last change the memory at rest is read.
-	herdRest = 30 * time.Second
+	// atOnceRest is how long after the last change the memory at rest is read.
+	atOnceRest = 30 * time.Second
 )
 
-func runHerd(ctx context.Context, s settings, r herdRow) (figures []figure, err error) {
-	fmt.Fprintf(os.Stderr, "%s: herd, %s: one after the other\n", time.Now().Format(time.TimeOnly), r)
-	var m herdMemory
+func runAtOnce(ctx context.Context, s settings, r atOnceRow) (figures []figure, err error) {
+	fmt.Fprintf(os.Stderr, "%s: at once, %s: one after the other\n", time.Now().Format(time.TimeOnly), r)
+	var m atOnceMemory
 	envoys, steady, err := oneAfterTheOther(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	m.steady = steady
-	b, err := startServer(ctx, r.apps, herdRate*herdSeconds, true)
+	b, err := startServer(ctx, r.apps, atOnceRate*atOnceSeconds, true)
 	if err != nil {
 		return nil, err
 	}
@@ -53,23 +53,23 @@ func runHerd(ctx context.Context, s settings, r herdRow) (figures []figure, err 
 		}
 	}
 	runtime.GC()
-	w, err := startWatchers(ctx, b.last.Address, b.last.Keys, watcherCount, herdRate*herdSeconds)
+	w, err := startWatchers(ctx, b.last.Address, b.last.Keys, watcherCount, atOnceRate*atOnceSeconds)
 	if err != nil {
 		return nil, err
 	}
-	c, l, err := b.herd(s, w, fmt.Sprintf("herd-%d", r.streams))
+	c, l, err := b.connectAtOnce(s, w, fmt.Sprintf("at-once-%d", r.streams))
 	if err != nil {
 		return nil, err
 	}
 	m.peak, m.after = b.last.Peak, b.last.RSS
-	time.Sleep(herdRest)
+	time.Sleep(atOnceRest)
 	rest, err := b.tell(order{})
 	if err != nil {
 		return nil, err
 	}
 	m.rest = rest.RSS
 	if s.profiles != "" {
-		heap := filepath.Join(s.profiles, fmt.Sprintf("herd-%d.heap", r.streams))
+		heap := filepath.Join(s.profiles, fmt.Sprintf("at-once-%d.heap", r.streams))
 		if _, err := b.tell(order{Heap: heap}); err != nil {
 			return nil, err
 		}
@@ -78,35 +78,35 @@ func runHerd(ctx context.Context, s settings, r herdRow) (figures []figure, err 
 	return r.figures(m, c, l), nil
 }
 
-// herdMemory is what memory the server took, in bytes: with Envoys that came one
+// atOnceMemory is what memory the server took, in bytes: with Envoys that came one
 // after the other; at most while all came at once, when all of these were current,
-// and herdRest later.
-type herdMemory struct{ steady, peak, after, rest uint64 }
+// and atOnceRest later.
+type atOnceMemory struct{ steady, peak, after, rest uint64 }
 
-func (r herdRow) String() string { return fmt.Sprintf("%d apps x %d streams", r.apps, r.streams) }
+func (r atOnceRow) String() string { return fmt.Sprintf("%d apps x %d streams", r.apps, r.streams) }
 
-func (r herdRow) figures(m herdMemory, c cost, l load) (figures []figure) {
+func (r atOnceRow) figures(m atOnceMemory, c cost, l load) (figures []figure) {
 	add := func(work, unit string, value, limit float64) {
 		figures = append(figures, figure{fmt.Sprintf("%s, %s", work, r), unit, value, limit})
 	}
 	add("RSS, Envoys came one after the other", "MB", megabytes(m.steady), 0)
-	add("all come at once: peak RSS", "MB", megabytes(m.peak), herdPeakLimit*megabytes(m.steady))
+	add("all come at once: peak RSS", "MB", megabytes(m.peak), atOncePeakLimit*megabytes(m.steady))
 	add("all come at once: RSS when all are current", "MB", megabytes(m.after), 0)
-	add(fmt.Sprintf("all come at once: RSS %s later", herdRest), "MB", megabytes(m.rest), 0)
-	add("all come at once: all current, wall", "s", c.wall.Seconds(), herdWallLimit)
+	add(fmt.Sprintf("all come at once: RSS %s later", atOnceRest), "MB", megabytes(m.rest), 0)
+	add("all come at once: all current, wall", "s", c.wall.Seconds(), atOnceTimeLimit)
 	add("all come at once: server CPU", "s", c.server.Seconds(), 0)
 	add("all come at once: client CPU", "s", c.client.Seconds(), 0)
 	add("all come at once: CPU of other programs", "cores", c.others, 0)
 	change := fmt.Sprintf("change to %d that were there: ", watcherCount)
 	add(change+"p50", "ms", milliseconds(l.p50), 0)
-	add(change+"p99", "ms", milliseconds(l.p99), herdChangeLimit)
+	add(change+"p99", "ms", milliseconds(l.p99), atOnceChangeLimit)
 	add(change+"slowest", "ms", milliseconds(l.max), 0)
 	return figures
 }
 
 // oneAfterTheOther makes Envoys that hold all there is and connects them to a
 // server, a few at a time. It returns what memory the server takes then.
-func oneAfterTheOther(ctx context.Context, r herdRow) (envoys []*xdsload.Envoy, rss uint64, err error) {
+func oneAfterTheOther(ctx context.Context, r atOnceRow) (envoys []*xdsload.Envoy, rss uint64, err error) {
 	b, err := startServer(ctx, r.apps, 0, true)
 	if err != nil {
 		return nil, 0, err
@@ -137,14 +137,14 @@ func oneAfterTheOther(ctx context.Context, r herdRow) (envoys []*xdsload.Envoy, 
 		}
 		b.envoys = append(b.envoys, e)
 	}
-	time.Sleep(herdRest)
+	time.Sleep(atOnceRest)
 	last, err := b.tell(order{})
 	return b.envoys, last.RSS, err
 }
 
-// herd connects all Envoys at once while changes come. It returns what it cost
+// connectAtOnce connects all Envoys at once while changes come. It returns what it cost
 // until all were current, and how long the changes took to the watchers.
-func (b *bench) herd(s settings, w *watchers, name string) (c cost, l load, err error) {
+func (b *bench) connectAtOnce(s settings, w *watchers, name string) (c cost, l load, err error) {
 	start, client, machine, server := time.Now(), cpuTime(), busyTime(), b.last.CPU
 	current := make(chan error, 1)
 	var wall time.Duration
@@ -155,7 +155,7 @@ func (b *bench) herd(s settings, w *watchers, name string) (c cost, l load, err 
 	}()
 	var r report
 	if err := b.profiled(s, name, func() (err error) {
-		r, err = b.tell(order{Changes: herdRate * herdSeconds, Rate: herdRate})
+		r, err = b.tell(order{Changes: atOnceRate * atOnceSeconds, Rate: atOnceRate})
 		return errors.Join(err, <-current)
 	}); err != nil {
 		return cost{}, load{}, err
