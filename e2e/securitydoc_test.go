@@ -277,7 +277,7 @@ func TestSecurityDocumentLimits(t *testing.T) {
 		fmt.Sprintf("| head of the first request, from connecting | %s |", a.Header),
 		fmt.Sprintf("| body | %s |", a.Request),
 		fmt.Sprintf("| connections without a request | %d, of one address %d; then the oldest are closed |", a.Idle, a.IdlePerAddress),
-		fmt.Sprintf("| requests answered at a time, beside hooks and health checks | %d |", a.Requests),
+		fmt.Sprintf("| requests answered at a time, besides hooks and health checks | %d |", a.Requests),
 		// How long a stream may outlive what let it in.
 		fmt.Sprintf("streams that it opened end within %g s", (x.Stall / 4).Seconds()),
 	} {
