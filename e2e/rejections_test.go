@@ -191,7 +191,7 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 		w.eventually("rejected", func() error {
 			for _, e := range w.admin.envoys() {
 				for _, k := range e.Types {
-					if k.Type == xds.Listener && k.InFlight && w.admin.sum(`relay_xds_rejections_total`) == 1 {
+					if k.Type == xds.Listener && k.InFlight && w.admin.sum(`relay_xds_rejections_total{fleet="external",type="listeners"}`) == 1 {
 						return nil
 					}
 				}

@@ -178,7 +178,7 @@ func (a *adminClient) metrics() []string {
 	}
 }
 
-// sum adds up the series of a metric.
+// sum adds up the series of a metric, or gives the one that is named with its labels.
 func (a *adminClient) sum(metric string) (sum float64) {
 	a.t.Helper()
 	for _, line := range a.metrics() {
