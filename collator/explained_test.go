@@ -62,8 +62,9 @@ func TestExplainedServiceIsTheOneThatIsBuilt(t *testing.T) {
 	t.Parallel()
 	c, _ := newTest(t, Config{})
 	closed := changed(serviceApp("/closed", sources.TCP{Port: 7000}), func(p *sources.Port) { p.HTTP = &sources.HTTP{Closed: true} })
-	syncApps(c, serviceApp("/db", sources.TCP{Port: 5432}), serviceApp("/late", sources.TCP{Port: 5432}), closed)
-	for subject, n := range map[string]int{"tcp/5432": 2, "/late": 2, "tcp/7000": 1} {
+	quiet := serviceApp("/quiet", sources.TCP{Port: 10000, Implicit: true})
+	syncApps(c, serviceApp("/db", sources.TCP{Port: 5432, AcceptProxy: true}), serviceApp("/late", sources.TCP{Port: 5432}), closed, quiet)
+	for subject, n := range map[string]int{"tcp/5432": 2, "/late": 2, "tcp/7000": 1, "tcp/10000": 0} {
 		services := explained(c, subject).Services
 		if len(services) != n {
 			t.Errorf("%s: %d services are explained, want %d", subject, len(services), n)

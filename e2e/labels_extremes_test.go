@@ -82,7 +82,7 @@ func TestExtremeLabels(t *testing.T) {
 	}
 	w.clients.expect("http://last.test/", http.StatusOK, "/last")
 	w.eventually("all apps are read", func() error {
-		if n := w.admin.sources()[0].Items; n < len(keys)*len(extremes()) {
+		if n := len(w.admin.list("apps").Apps); n < len(keys)*len(extremes()) {
 			return fmt.Errorf("%d are", n)
 		}
 		return nil

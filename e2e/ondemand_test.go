@@ -19,7 +19,10 @@ func TestClustersOnDemand(t *testing.T) {
 			t.Errorf("first request to %s: status %d, %v", url, a.status, err)
 		}
 	}
-	clusters := func() int { return w.envoy.dynamic("dynamic_active_clusters") }
+	clusters := func() int {
+		w.admin.streams(1)
+		return w.envoy.dynamic("dynamic_active_clusters") + w.envoy.dynamic("dynamic_warming_clusters")
+	}
 	if n := clusters(); n != 2 {
 		t.Errorf("Envoy holds %d clusters, want the 2 that were used", n)
 	}

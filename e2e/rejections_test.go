@@ -189,9 +189,12 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 		})
 		write(0, 1, 2, 3)
 		w.eventually("rejected", func() error {
+			if w.admin.sum(`relay_xds_rejections_total{fleet="external",type="listeners"}`) != 1 {
+				return errors.New("the first answer has not come")
+			}
 			for _, e := range w.admin.envoys() {
 				for _, k := range e.Types {
-					if k.Type == xds.Listener && k.InFlight && w.admin.sum(`relay_xds_rejections_total{fleet="external",type="listeners"}`) == 1 {
+					if k.Type == xds.Listener && k.InFlight { // the response whose answer is held back
 						return nil
 					}
 				}

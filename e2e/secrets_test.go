@@ -78,7 +78,7 @@ func TestNothingSecretIsTold(t *testing.T) {
 				}
 				seen += body + w.admin.pages()
 			}
-			seen += w.relay.log.String() + fmt.Sprintf("%+v %+v", w.admin.problems(), w.admin.sources())
+			seen += w.relay.log.String() + fmt.Sprintf("%+v %+v", w.relay.running.Problems(), w.relay.running.Sources())
 			if !strings.Contains(w.relay.log.String(), "a part panicked and is started again") {
 				t.Error("the panic is not in the log")
 			}

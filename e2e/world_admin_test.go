@@ -109,7 +109,11 @@ type list struct {
 
 func (a *adminClient) list(name string) (l list) {
 	a.t.Helper()
-	a.read("/api/v1/"+name, &l)
+	path := "/api/v1/" + name
+	var keys map[string]json.RawMessage
+	if !a.read(path, &keys) || keys[name] == nil || !a.read(path, &l) {
+		a.t.Fatalf("%s has no list of %s", path, name)
+	}
 	return l
 }
 
@@ -152,10 +156,14 @@ func (a *adminClient) envoys() (all []xds.StreamStatus) {
 func (a *adminClient) notReady() string {
 	a.t.Helper()
 	status, body := a.get("/readyz")
-	if status == http.StatusOK {
+	switch status {
+	case http.StatusOK:
 		return ""
+	case http.StatusServiceUnavailable:
+		return body
 	}
-	return body
+	a.t.Fatalf("/readyz: status %d: %s", status, body)
+	return ""
 }
 
 // envoyProblems are those with what Envoys reject or do not ask for.
@@ -168,12 +176,12 @@ func (a *adminClient) envoyProblems() []problem.Problem {
 func (a *adminClient) metrics() []string {
 	a.t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
-		_, body, err := a.request(http.MethodGet, "/metrics")
-		if err == nil {
+		status, body, err := a.request(http.MethodGet, "/metrics")
+		if err == nil && status == http.StatusOK {
 			return strings.Split(body, "\n")
 		}
 		if time.Now().After(deadline) {
-			a.t.Fatalf("metrics: %v", err)
+			a.t.Fatalf("metrics: status %d, %v", status, err)
 		}
 	}
 }
@@ -181,14 +189,19 @@ func (a *adminClient) metrics() []string {
 // sum adds up the series of a metric, or gives the one that is named with its labels.
 func (a *adminClient) sum(metric string) (sum float64) {
 	a.t.Helper()
+	series := 0
 	for _, line := range a.metrics() {
 		var value float64
 		if name, rest, ok := strings.Cut(line, " "); ok && (name == metric || strings.HasPrefix(name, metric+"{")) {
 			if _, err := fmt.Sscan(rest, &value); err != nil {
 				a.t.Fatalf("metric %q: %v", line, err)
 			}
+			series++
 			sum += value
 		}
+	}
+	if series == 0 {
+		a.t.Fatalf("there is no metric %s", metric)
 	}
 	return sum
 }

@@ -32,7 +32,11 @@ func (p *builtProgram) path(t testing.TB) string {
 		if p.dir, p.err = os.MkdirTemp("", "relay-e2e-"); p.err != nil {
 			return
 		}
-		if out, err := exec.Command("go", "build", "-o", p.dir, "relay/cmd/relay").CombinedOutput(); err != nil {
+		args := []string{"build", "-o", p.dir}
+		if raceDetector {
+			args = append(args, "-race")
+		}
+		if out, err := exec.Command("go", append(args, "relay/cmd/relay")...).CombinedOutput(); err != nil {
 			p.err = errors.Join(err, errors.New(string(out)))
 		}
 	})

@@ -34,6 +34,8 @@ type runningRelay struct {
 	// log is that of all starts.
 	log  *logtest.Buffer
 	stop func()
+	// running is the last one that was started.
+	running *relay.Relay
 }
 
 // start starts Relay; it ends with the test or with stop.
@@ -46,6 +48,7 @@ func (r *runningRelay) start() {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.running = running
 	r.admin.use(running.AdminURL(), r.config.Admin)
 	r.stop = serve(r.t, running)
 }

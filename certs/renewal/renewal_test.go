@@ -335,6 +335,9 @@ func BenchmarkScrape(b *testing.B) {
 	c := newCollator()
 	c.read("vault", fiveThousand()...)
 	renewal.New(c, slog.New(slog.DiscardHandler), registry)
+	if families, err := registry.Gather(); err != nil || len(families) != 1 || len(families[0].GetMetric()) != 5000 {
+		b.Fatalf("gathered %d families, %v", len(families), err)
+	}
 	for b.Loop() {
 		if _, err := registry.Gather(); err != nil {
 			b.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/collator/routing"
+	"relay/internal/relay"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -77,6 +79,29 @@ func TestFleets(t *testing.T) {
 	}
 	if want := []uint16{80, 443, 9901}; fleets[0].TCP != "" || fleets[1].TCP != routing.TCPAll || !slices.Equal(fleets[1].ReservedPorts, want) {
 		t.Errorf("TCP services of fleets: %q, %q, without %d", fleets[0].TCP, fleets[1].TCP, fleets[1].ReservedPorts)
+	}
+}
+
+// What the flags of the admin endpoint say of access arrives where it is decided.
+func TestAdminFlags(t *testing.T) {
+	c, err := parse(t, "", "--marathon", "http://m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.config().Admin; !reflect.DeepEqual(got, relay.AdminPort{Address: "127.0.0.1:9090"}) {
+		t.Errorf("without flags the admin endpoint is %+v", got)
+	}
+	c, err = parse(t, "", "--marathon", "http://m", "--admin-cert", "c", "--admin-key", "k", "--admin-client-ca", "a",
+		"--admin-token-file", "t", "--signal-networks", "10.0.0.0/8", "--signal-any-method", "--pprof")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := relay.AdminPort{
+		Address: "127.0.0.1:9090", TLS: relay.PortTLS{CertFile: "c", KeyFile: "k", ClientCAFile: "a"}, TokenFile: "t",
+		HookNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, AnyMethod: true, Pprof: true,
+	}
+	if got := c.config().Admin; !reflect.DeepEqual(got, want) {
+		t.Errorf("with flags the admin endpoint is %+v, want %+v", got, want)
 	}
 }
 

@@ -14,8 +14,7 @@ import (
 	"relay/sources/labels"
 )
 
-// Each label that has a field says the same there, and each field of a port or of a
-// deployment that a label can give is named in its entry.
+// Each label that has a field says the same there.
 func TestFieldsOfLabels(t *testing.T) {
 	t.Parallel()
 	typed := map[string]bool{}

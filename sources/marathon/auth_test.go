@@ -53,7 +53,7 @@ func replace(t *testing.T, path, text string) {
 // shows fails if anything that people see holds one of the secrets.
 func shows(t *testing.T, w *Watcher, logged *logtest.Buffer, secrets ...string) {
 	t.Helper()
-	all := fmt.Sprintf("%s\n%+v\n%#v\n%+v\n%#v", logged, w.currentState(), w.currentState(), w.client.servers, w.client.servers)
+	all := fmt.Sprintf("%s\n%+v\n%#v\n%+v\n%#v\n%+v\n%#v", logged, w.Status(), w.Status(), w.currentState(), w.currentState(), w.client.servers, w.client.servers)
 	for _, secret := range secrets {
 		if strings.Contains(all, secret) {
 			t.Errorf("%q is shown in\n%s", secret, all)

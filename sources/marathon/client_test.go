@@ -2,6 +2,7 @@ package marathon
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -75,7 +76,7 @@ func TestRedirectToLeader(t *testing.T) {
 			if s := w.Status(); s.Name != leader.URL() {
 				t.Errorf("URL %s, want the leader's, %s", s.Name, leader.URL())
 			}
-			if s := logged.String() + w.currentState().lastError; strings.Contains(s, "hunter2") {
+			if s := fmt.Sprintf("%s %s %+v", logged, w.currentState().lastError, w.Status()); strings.Contains(s, "hunter2") {
 				t.Errorf("the password is shown:\n%s", s)
 			}
 		})
@@ -97,7 +98,7 @@ func TestCredentialsStayAmongOurHosts(t *testing.T) {
 		t.Errorf("a host that is not ours was sent %q", auth)
 	}
 	poll(t, "reported", func() bool { return strings.Contains(w.currentState().lastError, "answered 401") })
-	if s := logged.String() + w.currentState().lastError; strings.Contains(s, "hunter2") {
+	if s := fmt.Sprintf("%s %s %+v", logged, w.currentState().lastError, w.Status()); strings.Contains(s, "hunter2") {
 		t.Errorf("the password is shown:\n%s", s)
 	}
 }
