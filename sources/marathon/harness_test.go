@@ -248,3 +248,10 @@ func request(t *testing.T, method, url, body string) []byte {
 	}
 	return data
 }
+
+// currentState is what Status is made of.
+func (w *Watcher) currentState() state {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state
+}

@@ -21,12 +21,6 @@ type state struct {
 	lastErrorAt time.Time
 }
 
-func (w *Watcher) currentState() state {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.state
-}
-
 // Status implements sources.Source.
 func (w *Watcher) Status() sources.Status {
 	w.mu.Lock()
