@@ -45,6 +45,8 @@ func AppendFolded(dst []byte, text string) []byte {
 // in lower case, or 0 if it is not seen.
 func foldOther(c rune) rune {
 	switch {
+	case unicode.IsLetter(c) && (c < 'Α' || c > 'ӿ') && c < '！': // neither Greek nor Cyrillic
+		return unicode.ToLower(c)
 	case c >= '！' && c <= '～': // of full width
 		return c - '！' + '!'
 	case unicode.In(c, unicode.Cf, unicode.Cc, unicode.Mn, unicode.Other_Default_Ignorable_Code_Point):

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -50,6 +52,9 @@ func Domain(s string) (string, error) {
 	}
 	if i := strings.IndexAny(d, ":/?#@"); i >= 0 {
 		return "", fmt.Errorf("%.80q has a %q: write the domain alone, without port or path", s, d[i])
+	}
+	if strings.ContainsFunc(d, isWrapping) {
+		return "", fmt.Errorf("%.80q has a quote, a bracket or a dash that is no hyphen", s)
 	}
 	name, wildcard := CutWildcard(d)
 	if strings.Contains(name, "*") {
@@ -106,6 +111,12 @@ func ServerName(s string) (string, error) {
 }
 
 var errInvalid = errors.New("not a valid domain name")
+
+// isWrapping tells of what word processors and chats put around and between words. Punycode
+// could have it.
+func isWrapping(c rune) bool {
+	return c >= utf8.RuneSelf && unicode.In(c, unicode.Pi, unicode.Pf, unicode.Pd, unicode.Ps, unicode.Pe)
+}
 
 // toASCII maps a name to lower case and punycode.
 func toASCII(profile *idna.Profile, name string) (string, error) {
