@@ -53,9 +53,15 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain boo
 		m.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: m, Action: toPath(r.HTTP.RootRedirect)})
 	}
-	routes = append(routes, &routev3.Route{Match: match(r.Path, plain), Action: b.forward(domain, r)})
+	forward := b.forward(domain, r)
+	if r.HTTP.Sticky {
+		for _, c := range forward.Route.GetWeightedClusters().GetClusters() {
+			c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name)
+		}
+	}
+	routes = append(routes, &routev3.Route{Match: match(r.Path, plain), Action: forward})
 	for _, route := range routes {
-		route.TypedPerFilterConfig = routeFilters(p, r.HTTP)
+		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
 		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
