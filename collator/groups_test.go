@@ -78,6 +78,14 @@ func TestManyGroups(t *testing.T) {
 	if n := len(c.Problems()); n == 0 || n > sources.MaxProblems+100 {
 		t.Errorf("%d problems", n)
 	}
+	var groups []string
+	for i := range maxGroupsCompared {
+		groups = append(groups, fmt.Sprintf("other-%d", i))
+	}
+	long := &sources.App{ID: "/long", Ports: []sources.Port{{Groups: append(groups, "External")}}}
+	if problems := c.groupProblems(long); len(problems) > 0 {
+		t.Errorf("more than %d groups are compared: %v", maxGroupsCompared, problems)
+	}
 	if view, _ := c.App("/web"); len(view.Ports[99].OtherGroups) > maxOtherGroups {
 		t.Errorf("%d groups are shown", len(view.Ports[99].OtherGroups))
 	}
@@ -105,6 +113,9 @@ func TestOddDomains(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("problems:\n%s", strings.Join(got, "\n"))
+	}
+	if names := c.fleets[0].services.Names; len(names["10.0.0.2"]) > 0 {
+		t.Errorf("the https listener is to pass through %v", names)
 	}
 	c.round()
 	uncovered, _ := c.UncoveredDomains()

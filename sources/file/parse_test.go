@@ -95,7 +95,7 @@ func TestParseRefusesFile(t *testing.T) {
 func TestParseProblems(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, port, subject, reason string }{
-		{"domain", "domains: [a~b.test]", "ports[0].domains[0]", `f.yaml:4: domain ignored: "a_b.test"`},
+		{"domain", "domains: [a~b.test]", "ports[0].domains[0]", `f.yaml:4: domain ignored: "a~b.test"`},
 		{"ACME domain", `acmeDomains: ["[::1]"]`, "ports[0].acmeDomains[0]", "is an IPv6 address"},
 		{"group", `groups: [""]`, "ports[0].groups[0]", "empty group"},
 		{"host name", "endpoints: [{address: 'web:80'}]", "ports[0].endpoints[0].address", "host names are not looked up"},

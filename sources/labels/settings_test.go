@@ -81,6 +81,7 @@ func TestSettings(t *testing.T) {
 			upstream: &sources.Upstream{MaxConnections: 1, MaxPendingRequests: 2}, problems: []string{"MAX_REQUESTS"}},
 		{name: "no requests at all", settings: settings{"MAX_REQUESTS": "0"}, problems: []string{"MAX_REQUESTS"}},
 		{name: "TLS", settings: settings{"TLS": "true", "TLS_SNI": "App.Internal"}, upstream: &sources.Upstream{TLS: &sources.UpstreamTLS{SNI: "app.internal", Verify: true}}},
+		{name: "an address for no server name", settings: settings{"TLS": "1", "TLS_SNI": "10.0.0.1"}, upstream: &sources.Upstream{TLS: &sources.UpstreamTLS{Verify: true}}, problems: []string{"TLS_SNI"}},
 		{name: "TLS without verification", settings: settings{"TLS": "1", "TLS_VERIFY": "no", "TLS_SNI": "a~b"}, upstream: &sources.Upstream{TLS: &sources.UpstreamTLS{}}, problems: []string{"TLS_SNI"}},
 		{name: "doubtful TLS", settings: settings{"TLS": "on", "TLS_VERIFY": "none"}, upstream: &sources.Upstream{TLS: &sources.UpstreamTLS{Verify: true}}, problems: []string{"TLS: \"on\" is taken as true", "TLS_VERIFY"}},
 		{name: "verification alone", settings: settings{"TLS_VERIFY": "true"}, problems: []string{"without TLS"}},
