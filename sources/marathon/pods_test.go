@@ -167,6 +167,7 @@ func TestPodCheckResult(t *testing.T) {
 		{"command fails", `{"exec":{"command":{"shell":"x"}}}`, `{}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}]`, unhealthy, unhealthy},
 		{"command of the older one fails", `null`, `{}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}]`, healthy, unhealthy},
 		{"command of the older one is not reported", `null`, `{}`, `[{"name":"healthy","value":"false","reason":"health-unreported-by-mesos"}]`, healthy, unknown},
+		{"the older one's check of another endpoint fails", `null`, `{}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}],"endpoints":[{"name":"admin","healthy":false}]`, healthy, healthy},
 		{"command succeeds", `{"exec":{"command":{"shell":"x"}}}`, `{}`, `[{"name":"healthy","value":"true","reason":"health-reported-by-mesos"},{"name":"other","value":"false"}]`, healthy, healthy},
 	}
 	for _, tt := range tests {

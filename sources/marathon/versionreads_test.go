@@ -138,7 +138,7 @@ func TestVersionsThatCannotBeRead(t *testing.T) {
 				t.Fatal(err)
 			}
 			heal := m.Inject(marathontest.KindVersion, tt.fault)
-			w, sink, _ := watch(t, fastConfig(m.URL()))
+			w, sink, logged := watch(t, fastConfig(m.URL()))
 			sink.await(t, "synced", contains(oldServe))
 			if tt.again {
 				poll(t, "tried again", func() bool { return m.Requests(marathontest.KindVersion) > 2 })
@@ -151,6 +151,12 @@ func TestVersionsThatCannotBeRead(t *testing.T) {
 			reload(t, w)
 			if s := sink.state(); !strings.Contains(s, oldServe) {
 				t.Errorf("the state is\n%s", s)
+			}
+			if tt.again && !strings.Contains(logged.String(), "an older version of an app could not be read") {
+				t.Error("nothing was logged")
+			}
+			if n := m.Requests(marathontest.KindVersion); n > 1 && tt.fault.Hang {
+				t.Errorf("%d reads of one version at a time", n)
 			}
 			heal()
 			if name == "forgotten" {
@@ -174,14 +180,24 @@ func TestAppIsDeletedWhileItsVersionIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	load(t, m, "/other")
-	hold := m.Inject(marathontest.VersionOf("/a", oldVersion), marathontest.Fault{Hang: true})
+	hold := m.Inject(marathontest.KindVersion, marathontest.Fault{Hang: true})
 	_, sink, _ := watch(t, fastConfig(m.URL()))
-	poll(t, "being read", func() bool { return m.Requests(marathontest.VersionOf("/a", oldVersion)) == 1 })
+	poll(t, "being read", func() bool { return m.Requests(marathontest.KindVersion) == 2 })
+	if err := m.LoadApps(checkAdded("/late")); err != nil {
+		t.Fatal(err)
+	}
+	status(m, "/late")
+	sink.await(t, "one more", contains("/late "))
 	m.RemoveApp("/a")
+	m.RemoveApp("/late")
 	status(m, "/a")
-	sink.await(t, "removed", lacks("/a "))
+	status(m, "/late")
+	sink.await(t, "removed", func(s string) bool { return !strings.Contains(s, "/a ") && !strings.Contains(s, "/late ") })
 	hold()
 	sink.await(t, "the other is read", func(string) bool { return strings.Contains(sink.notesOf("/b"), "own version") })
+	if n := m.Requests(marathontest.VersionOf("/late", oldVersion)); n != 0 {
+		t.Errorf("the version of an app that is gone was read")
+	}
 	load(t, m, "/a")
 	status(m, "/a")
 	sink.await(t, "created again", contains("/a [a.test] [a.1@10.0.0.1:31000/healthy]"))
@@ -217,7 +233,8 @@ func TestManyAppsWithOldVersions(t *testing.T) {
 		t.Errorf("%d reads of versions in %s", tries, took)
 	}
 	heal()
-	poll(t, "some are read", func() bool { return m.Requests(marathontest.KindVersion) > tries+50 })
+	m.Inject(marathontest.KindVersion, marathontest.Fault{Delay: 50 * time.Millisecond})
+	poll(t, "some are read", func() bool { return m.Requests(marathontest.KindVersion) > tries+20 })
 	if n := m.MostInFlight(marathontest.KindVersion); n > maxVersionReads {
 		t.Errorf("%d reads of versions at a time", n)
 	}

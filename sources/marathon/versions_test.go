@@ -265,6 +265,21 @@ func TestPortsOfOldTasks(t *testing.T) {
 	}
 }
 
+// TestOldTaskFailedOnce has no result any more of a task that failed while its version was
+// not known.
+func TestOldTaskFailedOnce(t *testing.T) {
+	t.Parallel()
+	var prior history
+	for _, results := range []string{dead1, "", ""} {
+		a := parseApp(t, `{"id":"/a","version":%q,%s,%s,"tasks":[%s]}`, newVersion, onePort, oneCheck, shownTask("o", oldVersion, results))
+		out := convertApp(a, prior, testMapping())
+		if got := served(out.app.Ports[0]); got != "" {
+			t.Errorf("%q serves", got)
+		}
+		prior = out.history
+	}
+}
+
 // TestManyVersions bounds what one app may have.
 func TestManyVersions(t *testing.T) {
 	t.Parallel()
