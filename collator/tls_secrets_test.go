@@ -48,7 +48,7 @@ func TestParseAuthorities(t *testing.T) {
 		"half of one":      {root[:100], "", "broken"},
 		"one and a half":   {root + root[:100], "", "broken"},
 		"garbage inside":   {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "", "PEM block 1"},
-		"one for a server": {root + string(leaf.Leaf), "", "no authority"},
+		"one for a server": {root + string(leaf.Leaf), "", "of no authority"},
 	} {
 		got, err := parseAuthorities([]byte(tt.text))
 		if string(got) != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
