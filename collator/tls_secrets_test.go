@@ -34,6 +34,17 @@ func TestClientCATouchesOnlyItsSecret(t *testing.T) {
 	}
 }
 
+func TestUpstreamCAIsSentAlone(t *testing.T) {
+	t.Parallel()
+	leaf := certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{})
+	fleet := testFleet()
+	fleet.UpstreamCA = certstest.Join(leaf.Key, []byte("text\n"), leaf.Root)
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
+	if got := string(c.fleets[0].UpstreamCA); got != string(leaf.Root) {
+		t.Errorf("sent are %q", got)
+	}
+}
+
 func TestParseAuthorities(t *testing.T) {
 	t.Parallel()
 	ca := certstest.TestCA(t)
