@@ -34,6 +34,7 @@ func TestScanLayouts(t *testing.T) {
 		fallback  string
 		want      []string
 		isDefault []string
+		notRead   string
 	}{
 		"a directory": {
 			files: map[string][]byte{
@@ -42,6 +43,7 @@ func TestScanLayouts(t *testing.T) {
 				"d/split.pem": leaf, "d/split.pem.key": pair.Key,
 			},
 			paths: []string{"d"}, want: []string{"d/a.pem", "d/pair.crt", "d/split.pem"},
+			notRead: `"client.crt" (client.key is never read: give both another name), "deep" (directories below are not read), "deep.pem" (directories below are not read) and 1 more`,
 		},
 		"marathon-acme's storage": {
 			files: map[string][]byte{
@@ -49,6 +51,7 @@ func TestScanLayouts(t *testing.T) {
 				"d/certs/a.pem": a, "d/unmanaged-certs/own.pem": pair.Bundle(),
 			},
 			paths: []string{"d"}, want: []string{"d/certs/a.pem", "d/default.pem", "d/unmanaged-certs/own.pem"}, isDefault: []string{"d/default.pem"},
+			notRead: `"other.pem" (beside the folder certs only default.pem is read: put it into unmanaged-certs)`,
 		},
 		"marathon-lb's list": {
 			files: map[string][]byte{"d/client.key": secret, "d/default.pem": star, "d/certs/a.pem": a},
@@ -60,7 +63,7 @@ func TestScanLayouts(t *testing.T) {
 		},
 		"a file of any name": {
 			files: map[string][]byte{"cert": a, "client.key": a},
-			paths: []string{"cert", "client.key"}, want: []string{"cert"},
+			paths: []string{"cert", "client.key"}, want: []string{"cert"}, notRead: `"client.key" (marathon-acme's account key is never read)`,
 		},
 		"the default that is configured": {
 			files: map[string][]byte{"d/default.pem": a, "d/star.pem": star, "mine.pem": pair.Bundle()},
@@ -90,8 +93,12 @@ func TestScanLayouts(t *testing.T) {
 			if opened() {
 				t.Error("the account key was opened")
 			}
+			var notRead string
 			if len(r.problems) > 0 {
-				t.Errorf("problems %v", r.problems)
+				notRead = strings.TrimPrefix(r.problems[0].Reason, "not read: ")
+			}
+			if notRead != test.notRead || len(r.problems) > 1 {
+				t.Errorf("problems %v, want one with %q", r.problems, test.notRead)
 			}
 			var got, isDefault []string
 			for _, c := range r.certificates {
