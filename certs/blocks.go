@@ -49,7 +49,7 @@ func decodeBlocks(bundle []byte) (*blocks, error) {
 		found.add(block, count)
 	}
 	if begun > count {
-		found.notes = append(found.notes, fmt.Sprintf("%d PEM blocks begin that cannot be decoded: they are cut short, indented, or not base64", begun-count))
+		found.notes = append(found.notes, fmt.Sprintf("%d of %d PEM blocks cannot be decoded: cut short, indented, or not base64", begun-count, begun))
 	}
 	if count == 0 {
 		return nil, found.because("no PEM block found")
