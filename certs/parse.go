@@ -100,6 +100,7 @@ func (b *blocks) findLeaf() (best pair, err error) {
 	}
 	switch {
 	case best.leaf == nil && len(refused) > 0:
+		b.notes = append(refused[1:], b.notes...)
 		return pair{}, b.because(refused[0])
 	case best.leaf == nil:
 		b.notes = append(b.notes, oddKeys(b.certificates)...)

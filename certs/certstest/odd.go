@@ -84,11 +84,11 @@ func (ca *CA) testOdd(t testing.TB, o *oddity, authority bool) *Odd {
 }
 
 func (ca *CA) odd(o *oddity, authority bool) (*Odd, error) {
-	make := o.key
-	if make == nil {
-		make = keyOf(P256)
+	newKey := o.key
+	if newKey == nil {
+		newKey = keyOf(P256)
 	}
-	key, err := make()
+	key, err := newKey()
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,10 @@ func compressed(point []byte) []byte {
 }
 
 func oddKeys() []oddity {
-	multi := func() (crypto.Signer, error) { return rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048) } //nolint:staticcheck // it is the odd one
+	multi := func() (crypto.Signer, error) {
+		//lint:ignore SA1019 it is odd on purpose
+		return rsa.GenerateMultiPrimeKey(rand.Reader, 3, 2048)
+	}
 	nowhere := append([]byte{4}, make([]byte, 64)...)
 	none := tlv(5)
 	return []oddity{
