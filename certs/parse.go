@@ -44,7 +44,7 @@ func ParsePEM(bundle []byte) (*Certificate, []string, error) {
 	}
 	notes = append(blocks.notes, notes...)
 
-	chain, chainNotes := orderChain(leaf, blocks.certificates)
+	chains, chainNotes := chainsOf(leaf, blocks.certificates)
 	notes = append(notes, chainNotes...)
 	names, isDefault, nameNotes := serverNames(leaf)
 	notes = append(notes, nameNotes...)
@@ -54,15 +54,15 @@ func ParsePEM(bundle []byte) (*Certificate, []string, error) {
 		return nil, nil, errors.New("the private key cannot be encoded as PKCS#8")
 	}
 	fingerprint := sha256.Sum256(leaf.Raw)
-	return &Certificate{
+	c := &Certificate{
 		ServerNames: names,
 		Default:     isDefault,
-		NotBefore:   leaf.NotBefore,
-		NotAfter:    leaf.NotAfter,
 		Fingerprint: hex.EncodeToString(fingerprint[:]),
-		Chain:       encodeChain(chain),
+		Kind:        kindOf(leaf),
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
-	}, notes, nil
+	}
+	c.setChains(chains)
+	return c, notes, nil
 }
 
 // blocks is what a bundle holds that could be read.

@@ -75,6 +75,10 @@ const (
 // ValidAt says whether clients accept the dates of c at now. Both ends belong
 // to the validity period (RFC 5280, section 4.1.2.5).
 func (c *Certificate) ValidAt(now time.Time) Validity {
+	if len(c.Chains) > 0 {
+		chain := c.chainAt(now)
+		c = &Certificate{NotBefore: chain.NotBefore, NotAfter: chain.NotAfter}
+	}
 	switch {
 	case now.Before(c.NotBefore):
 		return NotYetValid
