@@ -41,7 +41,7 @@ type Certificate struct {
 	// sent; empty for one chain. The fields above are as the last one has them: see At.
 	Chains []Chain
 	// Kind is the kind of its key.
-	Kind Kind
+	Kind Kind `json:"-"`
 	// Key is the private key that belongs to the leaf, in PEM.
 	Key secret.Bytes
 }

@@ -111,7 +111,7 @@ func (s *Sink) decode(body []byte) (read, error) {
 		if err != nil || parsed.Fingerprint != c.Fingerprint {
 			return read{}, fmt.Errorf("certificate %.200q and its key do not belong together", c.Name)
 		}
-		c.Certificate.Key = c.Key
+		c.Certificate.Key, c.Kind = c.Key, parsed.Kind
 		r.certificates = append(r.certificates, c.Certificate)
 	}
 	return r, nil

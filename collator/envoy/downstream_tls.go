@@ -10,14 +10,17 @@ import (
 )
 
 // downstreamTLS has the options of TLS with clients: all that the filter chains of the https
-// listener have in common besides their certificate. See
+// listener have in common besides their certificates, of which there is one of each kind of
+// key at most: of two of a kind Envoy shows the first only. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls.proto
-func downstreamTLS(f *routing.Fleet, secret string) *tlsv3.DownstreamTlsContext {
+func downstreamTLS(f *routing.Fleet, secrets []string) *tlsv3.DownstreamTlsContext {
 	tls := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-		TlsParams:                      tlsParameters(f.TLS),
-		AlpnProtocols:                  []string{"h2", "http/1.1"},
-		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretFromStream(secret)},
+		TlsParams:     tlsParameters(f.TLS),
+		AlpnProtocols: []string{"h2", "http/1.1"},
 	}}
+	for _, secret := range secrets {
+		tls.CommonTlsContext.TlsCertificateSdsSecretConfigs = append(tls.CommonTlsContext.TlsCertificateSdsSecretConfigs, secretFromStream(secret))
+	}
 	askForCertificate(tls, f.TLS)
 	resumeSessions(tls, f.TLS)
 	return tls
