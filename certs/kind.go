@@ -6,12 +6,12 @@ import (
 	"crypto/x509"
 )
 
-// Kind is the kind of a certificate's key. Clients take part in a handshake with those kinds
-// only that they know; so a server name may have one certificate of each.
+// Kind is the kind of a certificate's key. Not every client takes both, so a server name may
+// have one certificate of each.
 type Kind string
 
-// The kinds. All curves are one: of two ECDSA certificates Envoy shows the first to every
-// client, whichever curves that has.
+// The kinds. All curves are one: clients that take ECDSA keys take the curve of nearly all
+// certificates, P-256, so a second curve would help none.
 const (
 	KindUnknown Kind = ""
 	ECDSA       Kind = "ECDSA"

@@ -128,7 +128,9 @@ func (p Pair) Secrets() []string {
 }
 
 // Has reports whether a secret is in the pair.
-func (p Pair) Has(secret string) bool { return secret != "" && (p.Secret == secret || p.Second == secret) }
+func (p Pair) Has(secret string) bool {
+	return secret != "" && (p.Secret == secret || p.Second == secret)
+}
 
 // Without returns the pair without the secrets for which a function is true.
 func (p Pair) Without(is func(secret string) bool) Pair {
