@@ -79,6 +79,8 @@ type CertificateView struct {
 	EndsWith string `json:"endsWithIssuer,omitempty"`
 	// Kind is the kind of its key.
 	Kind certs.Kind `json:"key,omitempty"`
+	// Incomplete is set if some clients miss something in its chain.
+	Incomplete bool `json:"-"`
 	// Serves are those of ServerNames for which it is served.
 	Serves []string `json:"servedFor,omitempty"`
 	// LeftToWildcard are those for which it is served only where the certificate of the
@@ -108,7 +110,7 @@ func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection)
 			Default:   certificate == s.Default || certificate == s.DefaultSecond,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
 			Fingerprint: certificate.Fingerprint, EndsWith: certificate.EndsWith, Kind: certificate.Kind,
-			Remarks: remarks(certificate, s, len(serves[certificate]), now),
+			Incomplete: certificate.Remark != "", Remarks: remarks(certificate, s, len(serves[certificate]), now),
 		}
 	}
 	c.certificateViews.Store(&views)

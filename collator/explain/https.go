@@ -44,6 +44,8 @@ type Certificate struct {
 	Reason string `json:"reason"`
 	// Remarks are those of collator.CertificateView.
 	Remarks []string `json:"remarks,omitempty"`
+	// incomplete is that of collator.CertificateView.
+	incomplete bool
 }
 
 // explainHTTPS says which certificate Envoy picks for a server name: that of the exact name,
@@ -86,7 +88,11 @@ func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView,
 		if view.Others[i].Reason != "" {
 			continue
 		}
-		view.Others[i].Reason = otherReason(host, view.Others[i], view.Certificate)
+		used := view.Certificate
+		if second := view.Second; second != nil && second.Kind == view.Others[i].Kind {
+			used = second
+		}
+		view.Others[i].Reason = otherReason(host, view.Others[i], used)
 	}
 	view.Notes = append(view.Notes, certificateNotes(host, view.Certificate)...)
 	if f.TLS.RequiresCertificates() {
@@ -126,7 +132,7 @@ func (h *HTTPS) useDefault(all []collator.CertificateView, now time.Time) {
 func choiceOf(c collator.CertificateView, name string, now time.Time) Certificate {
 	choice := Certificate{
 		Source: c.Source, Name: c.Name, Secret: c.Secret, ServerName: name, NotAfter: c.NotAfter,
-		EndsWith: c.EndsWith, Kind: c.Kind, Remarks: c.Remarks,
+		EndsWith: c.EndsWith, Kind: c.Kind, Remarks: c.Remarks, incomplete: c.Incomplete,
 	}
 	switch (&certs.Certificate{NotBefore: c.NotBefore, NotAfter: c.NotAfter}).ValidAt(now) {
 	case certs.Valid:
@@ -149,6 +155,8 @@ func otherReason(host string, other Certificate, used *Certificate) string {
 		return "a more exact name counts first"
 	case other.State != "valid" && used.State == "valid":
 		return "it is " + other.State
+	case other.incomplete && !used.incomplete:
+		return "nothing is missing in the chain of the other"
 	case other.NotAfter.Before(used.NotAfter):
 		return "the other is valid for longer"
 	}
