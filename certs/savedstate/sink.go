@@ -105,14 +105,31 @@ func (s *Sink) decode(body []byte) (read, error) {
 		if c.Certificate == nil || c.Source != s.source {
 			return read{}, fmt.Errorf("it has a certificate that is not of %s", s.source)
 		}
-		// Keys and chains go to Envoy as they are: they have to belong together.
-		bundle := append(append([]byte{}, c.Key...), c.Chain...)
-		parsed, _, err := certs.ParsePEM(bundle)
-		if err != nil || parsed.Fingerprint != c.Fingerprint {
-			return read{}, fmt.Errorf("certificate %.200q and its key do not belong together", c.Name)
+		if err := c.check(); err != nil {
+			return read{}, err
 		}
-		c.Certificate.Key, c.Kind = c.Key, parsed.Kind
 		r.certificates = append(r.certificates, c.Certificate)
 	}
 	return r, nil
+}
+
+// check completes a certificate with what is not saved of it, or was not by earlier versions.
+// Keys and chains go to Envoy as they are: they have to belong together.
+func (c savedCertificate) check() error {
+	chains := [][]byte{c.Chain}
+	for _, chain := range c.Chains {
+		chains = append(chains, chain.PEM)
+	}
+	var parsed *certs.Certificate
+	for _, chain := range slices.Backward(chains) {
+		var err error
+		if parsed, _, err = certs.ParsePEM(append(append([]byte{}, c.Key...), chain...)); err != nil || parsed.Fingerprint != c.Fingerprint {
+			return fmt.Errorf("certificate %.200q and its key do not belong together", c.Name)
+		}
+	}
+	c.Certificate.Key, c.Kind = c.Key, parsed.Kind
+	if len(c.Chains) == 0 {
+		c.NotBefore, c.NotAfter, c.BeginsWith, c.EndsWith = parsed.NotBefore, parsed.NotAfter, parsed.BeginsWith, parsed.EndsWith
+	}
+	return nil
 }
