@@ -127,7 +127,8 @@ func (e *realEnvoy) keepAlive(t *testing.T, c aClient, host string) keptAlive {
 }
 
 // A name that has an RSA and an ECDSA certificate is served with both, to clients that take
-// one only too. A renewal of either closes no connection, and touches no listener; nor does a
+// one only too. If Envoy 1.40 refuses one of the
+// two, the other is served; Envoy 1.36 serves neither. A renewal of either closes no connection, and touches no listener; nor does a
 // second certificate of another name. Sessions are resumed as with one certificate. When one
 // of the two ends, the other goes on.
 func TestTwoCertificatesOfAName(t *testing.T) {
@@ -145,8 +146,12 @@ func TestTwoCertificatesOfAName(t *testing.T) {
 		default1.Default, default2.Default = true, true
 		p384 := of("p384", certstest.Options{KeyType: certstest.P384}, "d.test")
 		beside := of("beside", rsaKey, "d.test")
-		e.c.SyncApps([]*sources.App{e.app("/app", "a.test", "b.test", "c.test", "d.test")})
-		e.c.SyncCertificates("vault", []*certs.Certificate{rsa, ecdsa, default1, default2, p384}, nil)
+		good, refused := of("good", certstest.Options{}, "e.test"), of("refused", rsaKey, "e.test")
+		refused.Key = beside.Key
+		others := []*certs.Certificate{default1, default2, p384, good, refused}
+		with := func(more ...*certs.Certificate) []*certs.Certificate { return append(more, others...) }
+		e.c.SyncApps([]*sources.App{e.app("/app", "a.test", "b.test", "c.test", "d.test", "e.test")})
+		e.c.SyncCertificates("vault", with(rsa, ecdsa), nil)
 
 		for _, want := range []struct {
 			client     aClient
@@ -156,27 +161,31 @@ func TestTwoCertificatesOfAName(t *testing.T) {
 			{odd, "b.test", "rsa"}, {goClient, "b.test", "rsa"}, {onlyECDSA, "b.test", ""}, {onlyRSA, "b.test", "rsa"},
 			{goClient, "c.test", "ecdsa"}, {onlyRSA, "c.test", ""},
 			{goClient, "d.test", "p384"}, {without384, "d.test", ""},
+			{goClient, "e.test", map[string]string{envoytest.Newest: "good"}[version]}, {onlyRSA, "e.test", ""},
 			{goClient, "else.test", "defaultecdsa"}, {onlyRSA, "else.test", "defaultrsa"}, {onlyRSA, "", "defaultrsa"}, {goClient, "", "defaultecdsa"},
 		} {
 			e.wantShown(t, want.client, want.sni, want.shown)
 		}
 
+		if stats, err := e.envoy.Stats(t.Context(), regexp.MustCompile("^sds.*refused.*update_rejected$")); err != nil || len(stats) != 1 {
+			t.Errorf("Envoy is to refuse a certificate: %v, %v", stats, err)
+		}
 		taken := e.listenersTaken(t)
 		open := []keptAlive{e.keepAlive(t, goClient, "a.test"), e.keepAlive(t, goClient, "b.test"), e.keepAlive(t, goClient, "c.test")}
 		hosts := []string{"a.test", "b.test", "c.test"}
 		// The RSA one lasts longer, then the ECDSA one again.
 		rsa = of("rsa-renewed", certstest.Options{KeyType: certstest.RSA2048, NotAfter: time.Now().AddDate(0, 0, 100)}, "a.test", "b.test")
-		e.c.SyncCertificates("vault", []*certs.Certificate{rsa, ecdsa, default1, default2, p384}, nil)
+		e.c.SyncCertificates("vault", with(rsa, ecdsa), nil)
 		e.wantShown(t, onlyRSA, "a.test", "rsa-renewed")
 		ecdsa = of("ecdsa-renewed", certstest.Options{NotAfter: time.Now().AddDate(0, 0, 110)}, "a.test", "c.test")
-		e.c.SyncCertificates("vault", []*certs.Certificate{rsa, ecdsa, default1, default2, p384}, nil)
+		e.c.SyncCertificates("vault", with(rsa, ecdsa), nil)
 		e.wantShown(t, onlyECDSA, "a.test", "ecdsa-renewed")
 		e.wantShown(t, onlyRSA, "a.test", "rsa-renewed")
 		if now := e.listenersTaken(t); now != taken {
 			t.Errorf("renewals touched listeners: %d were taken in, %d before", now, taken)
 		}
 		// A client without P-384 gets a certificate now.
-		e.c.SyncCertificates("vault", []*certs.Certificate{rsa, ecdsa, default1, default2, p384, beside}, nil)
+		e.c.SyncCertificates("vault", with(rsa, ecdsa, beside), nil)
 		e.wantShown(t, without384, "d.test", "beside")
 		e.wantShown(t, goClient, "d.test", "p384")
 		for i, k := range open {
@@ -192,7 +201,7 @@ func TestTwoCertificatesOfAName(t *testing.T) {
 
 		// The dates of certificates are whole seconds.
 		ends := of("ecdsa-ends", certstest.Options{NotAfter: time.Now().Add(3 * time.Second)}, "a.test", "c.test")
-		e.c.SyncCertificates("vault", []*certs.Certificate{rsa, ends, default1, default2, p384, beside}, nil)
+		e.c.SyncCertificates("vault", with(rsa, ends, beside), nil)
 		e.wantShown(t, goClient, "a.test", "ecdsa-ends")
 		e.wantShown(t, goClient, "a.test", "rsa-renewed")
 		e.wantShown(t, onlyECDSA, "a.test", "")
