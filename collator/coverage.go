@@ -13,6 +13,8 @@ type servedCertificates struct {
 	winners map[string]winner // by server name
 	// secrets are those of the winners and of the default certificate.
 	secrets map[string]struct{}
+	// endedWith has the issuer of each secret whose certificate has expired with it.
+	endedWith map[string]string
 	// byDefault are the secrets of the default certificates.
 	byDefault routing.Pair
 	// invalid are problems with the dates of these certificates.
@@ -23,8 +25,6 @@ type servedCertificates struct {
 type winner struct {
 	routing.Pair
 	validity certs.Validity
-	// with is the issuer with which the certificate has expired, if that is why.
-	with string
 	// leftToWildcard is set if the certificate of the wildcard over the name is served
 	// instead, where the fleet has that.
 	leftToWildcard bool
@@ -135,7 +135,7 @@ func (v *fleetCoverage) pick(domain string, before, after routing.Pair) (useChan
 // may make a difference.
 func (c *Collator) setServed(s certs.Selection) {
 	before, now := c.served, c.now()
-	after := &servedCertificates{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
+	after := &servedCertificates{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), endedWith: make(map[string]string), invalid: s.Problems}
 	note := func(pair routing.Pair) routing.Pair {
 		for _, secret := range [...]string{pair.Secret, pair.Second} {
 			if secret != "" {
@@ -146,9 +146,9 @@ func (c *Collator) setServed(s certs.Selection) {
 	}
 	add := func(winners map[string]*certs.Certificate, leftToWildcard bool) {
 		for name, certificate := range winners {
-			w := winner{Pair: note(routing.PairOf(certificate, s.Seconds[name])), validity: certificate.ValidAt(now), leftToWildcard: leftToWildcard}
-			if w.validity == certs.Expired {
-				w.with = certificate.EndsWith
+			w := winner{note(routing.PairOf(certificate, s.Seconds[name])), certificate.ValidAt(now), leftToWildcard}
+			if w.validity == certs.Expired && certificate.EndsWith != "" {
+				after.endedWith[w.Secret] = certificate.EndsWith
 			}
 			after.winners[name] = w
 		}
@@ -183,7 +183,7 @@ func (c *Collator) setServed(s certs.Selection) {
 // Clients refuse a wildcard two levels up
 // (https://www.rfc-editor.org/rfc/rfc6125#section-6.4.3). A domain needs no certificate if
 // its TLS is passed through, or if it is not routed.
-func (f *fleetState) checkDomain(domain string, winners map[string]winner) domainCoverage {
+func (f *fleetState) checkDomain(domain string, served *servedCertificates) domainCoverage {
 	found := domainCoverage{domain: domain}
 	for _, c := range f.claimsOn(domain) {
 		if c.Route {
@@ -203,7 +203,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 			}
 			return found
 		}
-		w, ok := winners[name]
+		w, ok := served.winners[name]
 		switch {
 		case !ok, !f.HasServerName(name), w.leftToWildcard && f.canServe(hostname.WildcardOver(name)):
 			continue
@@ -211,8 +211,8 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 			found.reason = name + " of " + w.Secret + " covers one level of names only"
 		case w.validity == certs.Expired:
 			found.Pair, found.reason = w.Pair, "the certificate "+w.Secret+" has expired"
-			if w.with != "" {
-				found.reason += " with its issuer " + w.with
+			if issuer := served.endedWith[w.Secret]; issuer != "" {
+				found.reason += " with its issuer " + issuer
 			}
 		case w.validity == certs.NotYetValid:
 			found.Pair, found.reason = w.Pair, "the certificate "+w.Secret+" is not valid yet"
@@ -248,7 +248,7 @@ func (c *Collator) checkCoverage() {
 		domains := f.domainsToCheck()
 		covers := make([]domainCoverage, len(domains))
 		for i, domain := range domains {
-			covers[i] = f.checkDomain(domain, c.served.winners)
+			covers[i] = f.checkDomain(domain, c.served)
 		}
 		f.reportCoverage(covers)
 		fleets[f], changed = covers, true
