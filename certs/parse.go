@@ -34,7 +34,7 @@ func ParsePEM(bundle []byte) (*Certificate, []string, error) {
 	}
 	notes := append(blocks.notes, found.notes...)
 
-	chain, chainNotes := orderChain(found.leaf, blocks.certificates)
+	chains, chainNotes := chainsOf(found.leaf, blocks.certificates)
 	notes = append(notes, chainNotes...)
 	names, isDefault, nameNotes := serverNames(found.leaf)
 	notes = append(notes, nameNotes...)
@@ -44,15 +44,15 @@ func ParsePEM(bundle []byte) (*Certificate, []string, error) {
 		return nil, nil, errors.New("the private key cannot be encoded as PKCS#8")
 	}
 	fingerprint := sha256.Sum256(found.leaf.Raw)
-	return &Certificate{
+	c := &Certificate{
 		ServerNames: names,
 		Default:     isDefault,
-		NotBefore:   found.leaf.NotBefore,
-		NotAfter:    found.leaf.NotAfter,
 		Fingerprint: hex.EncodeToString(fingerprint[:]),
-		Chain:       EncodePEM(chain),
+		Kind:        kindOf(found.leaf),
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
-	}, notes, nil
+	}
+	c.setChains(chains)
+	return c, notes, nil
 }
 
 // pair is a private key and the certificate that belongs to it.

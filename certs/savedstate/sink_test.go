@@ -54,12 +54,27 @@ func newSink(t *testing.T, path string) (*Sink, *certstest.Sink) {
 	return s, next
 }
 
+// twoChains is a certificate whose issuer is followed by another one.
+func twoChains(t *testing.T) *certs.Certificate {
+	t.Helper()
+	now := time.Now()
+	root := certstest.TestRoot(t, "Root", now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0))
+	issuer := root.Sub(t, "Sub", now.AddDate(-1, 0, 0), now.AddDate(0, 0, 20))
+	next := root.Sign(t, issuer, now.AddDate(0, 0, 10), now.AddDate(1, 0, 0))
+	c, _, err := certs.ParsePEM(certstest.Join(issuer.TestIssue(t, []string{"chains.test"}, certstest.Options{}).Bundle(), next.PEM()))
+	if err != nil || len(c.Chains) != 2 {
+		t.Fatalf("%d chains, %v", len(c.Chains), err)
+	}
+	c.Source, c.Name = "vault", "chains.test"
+	return c
+}
+
 // A second life stands in with exactly what the first was given; the file
 // tells nobody anything.
 func TestTwoLives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	ca := certstest.TestCA(t)
-	all := []*certs.Certificate{certificate(t, ca, "a.test"), certificate(t, ca, "*.b.test")}
+	all := []*certs.Certificate{certificate(t, ca, "a.test"), certificate(t, ca, "*.b.test"), twoChains(t)}
 	problems := []problem.Problem{{Subject: "c.test", Reason: "no key"}}
 	synctest.Test(t, func(t *testing.T) {
 		first, _ := newSink(t, path)

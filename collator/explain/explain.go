@@ -268,6 +268,9 @@ func (e *Explanation) need(f *routing.Fleet, view Domain) {
 		e.add(f.Name, xds.Listener, routing.HTTPSListener)
 		e.add(f.Name, xds.Secret, used.Secret)
 	}
+	if second := view.HTTPS.Second; second != nil {
+		e.add(f.Name, xds.Secret, second.Secret)
+	}
 }
 
 func (e *Explanation) needCluster(fleet, name string) {
