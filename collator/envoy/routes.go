@@ -23,10 +23,10 @@ const strictTransport = "max-age=15768000"
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
-	secure := b.HasHTTPS()
+	secure := b.OffersHTTPS()
 	switch {
 	case r.Redirect && secure:
-		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.toHTTPS()})
+		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
 	case r.HTTP.Closed:
 	case r.HTTP.HSTS && secure:
 		routes = append(routes, b.handle(p, domain, r, true)...)
