@@ -124,7 +124,7 @@ func (f *Fleet) Check() error {
 	case min(o.StreamIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:
 		return errors.New("has a negative timeout")
 	}
-	return errors.Join(f.checkAddresses(), f.checkTLS(), f.Proxies.Check())
+	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check())
 }
 
 // Routes reports whether the fleet has a cluster for an app port. app is nil if there is

@@ -72,10 +72,10 @@ func (f *Fleet) BelievesProxies() bool {
 	return f.Proxies.Trusted() && !f.TLS.RequiresCertificates()
 }
 
-// checkAddresses returns which listeners have the same address.
-func (f *Fleet) checkAddresses() error {
+// CheckAddresses returns which listeners have the same address.
+func (f *Fleet) CheckAddresses() error {
 	switch {
-	case f.HTTP == f.HTTPS:
+	case f.HTTP.IsValid() && f.HTTP == f.HTTPS:
 		return fmt.Errorf("has %s for both http and https", f.HTTP)
 	case f.Health.IsValid() && (f.Health == f.HTTP || f.Health == f.HTTPS):
 		return fmt.Errorf("has %s for health and for clients", f.Health)
