@@ -84,7 +84,8 @@ func TestTrustedProxies(t *testing.T) {
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		e := startVersion(t, version, proxied)
 		e.c.SyncCertificates("vault", []*certs.Certificate{e.certificate("all", "open.test", "office.test", "secure.test")}, nil)
-		e.c.SyncApps([]*sources.App{e.app("/open", "open.test"), e.bySource(), e.restricted(), e.redirected()})
+		e.c.SyncApps([]*sources.App{e.app("/open", "open.test"), e.bySource(), e.restricted(), e.redirected(),
+			changed(e.app("/root", "root.test"), func(p *sources.Port) { p.HTTP = &sources.HTTP{RootRedirect: "/start"} })})
 		e.eventually(t, request{host: "open.test", path: "/"}, fromApp("/open"))
 		e.eventually(t, request{host: "open.test", path: "/", tls: true, sni: "open.test"}, fromApp("/open"))
 		t.Run("addresses", e.testClientAddresses)
@@ -187,6 +188,17 @@ func (e *realEnvoy) testForwardedScheme(t *testing.T) {
 			t.Errorf("from %s with %q: %+v, want the app", tt.from, tt.said, a)
 		case !tt.served && (a.status != 301 || a.location != "https://secure.test/x?y"):
 			t.Errorf("from %s with %q: %+v, want a redirect", tt.from, tt.said, a)
+		}
+	}
+	// A redirect to a path keeps what the client used.
+	for location, r := range map[string]request{
+		"https://root.test/start":     {host: "root.test", from: proxyAddress, header: saysOne("X-Forwarded-Proto", "https")},
+		"http://root.test:8080/start": {host: "root.test:8080", from: proxyAddress, header: saysOne("X-Forwarded-Proto", "http")},
+		"http://root.test/start":      {host: "root.test", from: clientAddress, header: saysOne("X-Forwarded-Proto", "https")},
+	} {
+		r.path = "/"
+		if a, err := e.send(t.Context(), r); err != nil || a.status != 301 || a.location != location {
+			t.Errorf("%+v: %+v, %v; want %s", r, a, err, location)
 		}
 	}
 	// What comes by TLS has come by HTTPS, whoever says what.
