@@ -118,21 +118,21 @@ func (e *realEnvoy) testProxyClaims(t *testing.T) {
 // balancer has ended the TLS.
 func (e *realEnvoy) testProxyScheme(t *testing.T) {
 	for _, tt := range []struct {
-		first, said string
-		served      bool
+		first, said, port string
+		served            bool
 	}{
-		{proxyV1("203.0.113.7", 443), "", true},
-		{proxyV2("203.0.113.7", 443), "http", true},
-		{proxyV2("203.0.113.7", 80), "", false},
-		{proxyV2("203.0.113.7", 80), "https", false},
-		{proxyV2("10.1.1.1", 80), "https", true},
+		{proxyV1("203.0.113.7", 443), "", "443", true},
+		{proxyV2("203.0.113.7", 443), "http", "443", true},
+		{proxyV2("203.0.113.7", 80), "", "80", false},
+		{proxyV2("203.0.113.7", 80), "https", "80", false},
+		{proxyV2("10.1.1.1", 80), "https", "80", true},
 	} {
 		r := request{host: "secure.test", path: "/", from: proxyAddress, first: tt.first, header: saysOne()}
 		if tt.said != "" {
 			r.header.Set("X-Forwarded-Proto", tt.said)
 		}
 		a, err := e.send(t.Context(), r)
-		if err != nil || tt.served && (!fromApp("/secure")(a) || !told(a, "X-Forwarded-Proto", "https")) || !tt.served && a.status != 301 {
+		if err != nil || tt.served && (!fromApp("/secure")(a) || !told(a, "X-Forwarded-Proto", "https") || !told(a, "X-Forwarded-Port", tt.port)) || !tt.served && a.status != 301 {
 			t.Errorf("with %q and %q: %+v, %v; want it served %v", tt.first, tt.said, a, err, tt.served)
 		}
 	}

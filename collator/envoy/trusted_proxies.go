@@ -60,27 +60,28 @@ func httpChains(p *packer, f *routing.Fleet) []*listenerv3.FilterChain {
 // connects. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-forwarded-for
 func trustProxies(p *packer, manager *hcmv3.HttpConnectionManager, f *routing.Fleet, scheme string) {
-	var mutations []*mutationrulesv3.HeaderMutation
-	remove := func(header string) {
-		mutations = append(mutations, &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: header}})
-	}
-	if scheme != schemeAsSaid {
-		remove(forwardedPort)
-	}
 	if !f.Proxies.Trusted() {
 		manager.UseRemoteAddress = wrapperspb.Bool(true)
+		return
+	}
+	manager.OriginalIpDetectionExtensions = []*corev3.TypedExtensionConfig{p.extension("envoy.http.original_ip_detection.xff", &xffv3.XffConfig{
+		XffTrustedCidrs: &xffv3.XffTrustedCidrs{Cidrs: cidrRanges(f.Proxies.Networks)},
+		SkipXffAppend:   wrapperspb.Bool(false),
+	})}
+	// Envoy leaves these two to the client unless it uses the remote address. By the PROXY
+	// protocol, the port is that of the proxy that the client connected to.
+	var mutations []*mutationrulesv3.HeaderMutation
+	set := func(header, value string, action corev3.HeaderValueOption_HeaderAppendAction) {
+		mutations = append(mutations, &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
+			Append: headerOption(header, value, action),
+		}})
+	}
+	const port = "%DOWNSTREAM_LOCAL_PORT%"
+	if scheme == schemeAsSaid {
+		set(forwardedPort, port, corev3.HeaderValueOption_ADD_IF_ABSENT)
 	} else {
-		// Envoy leaves what follows to the client unless it uses the remote address.
-		if scheme != schemeAsSaid {
-			mutations = append(mutations, &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
-				Append: headerOption(forwardedProto, scheme, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
-			}})
-		}
-		remove("x-request-id")
-		manager.OriginalIpDetectionExtensions = []*corev3.TypedExtensionConfig{p.extension("envoy.http.original_ip_detection.xff", &xffv3.XffConfig{
-			XffTrustedCidrs: &xffv3.XffTrustedCidrs{Cidrs: cidrRanges(f.Proxies.Networks)},
-			SkipXffAppend:   wrapperspb.Bool(false),
-		})}
+		set(forwardedPort, port, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
+		set(forwardedProto, scheme, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)
 	}
 	manager.EarlyHeaderMutationExtensions = append(manager.EarlyHeaderMutationExtensions,
 		p.extension("proxies", &headermutationv3.HeaderMutation{Mutations: mutations}))
