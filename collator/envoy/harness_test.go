@@ -39,6 +39,12 @@ type realEnvoy struct {
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
 	t.Helper()
+	return startEnvoyWith(t, envoytest.Options{}, options...)
+}
+
+// startEnvoyWith starts an Envoy with options of its own.
+func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
+	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := routing.Fleet{
 		Name: "external", Options: routing.DefaultOptions(),
@@ -77,7 +83,8 @@ func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *r
 		return nil
 	})
 	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
-	e.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{l.Addr().String()}})
+	o.XDS = []string{l.Addr().String()}
+	e.envoy = envoytest.Start(t, o)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return e
 }

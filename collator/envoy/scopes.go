@@ -65,7 +65,11 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 
 // virtualHost makes the virtual host of a domain: ACME challenges first, then its rules.
 func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
-	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
+	vhost := &routev3.VirtualHost{
+		Name: d.Domain, Domains: []string{"*"},
+		// Else it would be the window of a stream for clients with HTTP/2.
+		RequestBodyBufferLimit: wrapperspb.UInt64(bufferLimit),
+	}
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
