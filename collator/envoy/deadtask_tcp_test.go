@@ -62,6 +62,9 @@ func TestDeadTaskCostsNoConnection(t *testing.T) {
 			"/two":   {func(*sources.Port) {}, []string{e.greets(), dead()}},
 			"/three": {func(*sources.Port) {}, []string{e.greets(), dead(), dead()}},
 			"/once":  {func(p *sources.Port) { p.HTTP = &sources.HTTP{NumRetries: &one} }, []string{e.greets(), dead()}},
+			"/silent": {func(p *sources.Port) {
+				p.Upstream = &sources.Upstream{ConnectTimeout: 100 * time.Millisecond}
+			}, []string{e.greets(), silent(t)}},
 			// At least one of three services has the dead task first, mostly.
 			"/hash-1": {hashed, []string{e.greets(), dead()}},
 			"/hash-2": {hashed, []string{e.greets(), dead()}},
