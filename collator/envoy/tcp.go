@@ -54,9 +54,10 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	p.fail(checkService(s))
 	cluster := s.Cluster()
 	proxy := &tcpproxyv3.TcpProxy{
-		StatPrefix:         statPrefix,
-		ClusterSpecifier:   &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
-		IdleTimeout:        durationpb.New(s.IdleTimeout),
+		StatPrefix:       statPrefix,
+		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout:      durationpb.New(s.IdleTimeout),
+		AccessLog:        failedConnections(p),
 	}
 	connectAttempts(proxy, s)
 	if s.BySource {
