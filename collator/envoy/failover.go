@@ -68,3 +68,14 @@ func userTimeout(c routing.Connections) *corev3.BindConfig {
 		State: corev3.SocketOption_STATE_PREBIND,
 	}}}
 }
+
+// upstreamHTTP2 bounds what an instance can make Envoy hold for clients that read slowly. All
+// windows of streams fit into that of the connection. So those clients stop no others.
+func upstreamHTTP2() *corev3.Http2ProtocolOptions {
+	const window = 256 << 10
+	return &corev3.Http2ProtocolOptions{
+		MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
+		InitialStreamWindowSize:     wrapperspb.UInt32(window),
+		InitialConnectionWindowSize: wrapperspb.UInt32(window * (maxConcurrentStreams + 1)),
+	}
+}

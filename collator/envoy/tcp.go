@@ -41,6 +41,9 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 func connectAttempts(proxy *tcpproxyv3.TcpProxy, s routing.Service) {
 	const spare = 2 // attempts that begin before the ejection is known
 	proxy.MaxConnectAttempts = wrapperspb.UInt32(1 + s.Retries*(routing.EjectedAfter(true)+spare))
+	if s.Retries == 0 {
+		return
+	}
 	proxy.BackoffOptions = &corev3.BackoffStrategy{
 		BaseInterval: durationpb.New(10 * time.Millisecond), MaxInterval: durationpb.New(100 * time.Millisecond),
 	}

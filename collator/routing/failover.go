@@ -26,7 +26,7 @@ func EjectedAfter(tcp bool) uint32 {
 }
 
 // EjectionRule says to people when an Envoy sends nothing to an instance for a while.
-func EjectionRule(tcp bool) string {
-	return fmt.Sprintf("An Envoy that fails to connect to an instance %d times in a row sends it nothing for %s, and longer if that happens again, up to %s. "+
-		"It never does that to more than two thirds of the instances, so not to the only one.", EjectedAfter(tcp), ShortestEjection, LongestEjection)
+func EjectionRule() string {
+	return fmt.Sprintf("An Envoy that fails to connect to an instance %d times in a row (TCP: %d) sends it nothing for %s, and longer if that happens again, up to %s. "+
+		"It never does that to more than two thirds of the instances, so not to the only one.", EjectedAfter(false), EjectedAfter(true), ShortestEjection, LongestEjection)
 }
