@@ -27,9 +27,13 @@ func greeted(address string) error {
 	if err != nil {
 		return err
 	}
+	return greets(conn)
+}
+
+func greets(conn net.Conn) error {
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	_, err = bufio.NewReader(conn).ReadString('\n')
+	_, err := bufio.NewReader(conn).ReadString('\n')
 	return err
 }
 
@@ -55,34 +59,40 @@ func TestDeadTaskCostsNoConnection(t *testing.T) {
 		one := uint32(1)
 		var apps []*sources.App
 		addresses := make(map[string]string)
-		for id, s := range map[string]struct {
+		type tasksOf struct {
 			change func(*sources.Port)
 			tasks  []string
-		}{
+		}
+		services := map[string]tasksOf{
 			"/two":   {func(*sources.Port) {}, []string{e.greets(), dead()}},
 			"/three": {func(*sources.Port) {}, []string{e.greets(), dead(), dead()}},
 			"/once":  {func(p *sources.Port) { p.HTTP = &sources.HTTP{NumRetries: &one} }, []string{e.greets(), dead()}},
 			"/silent": {func(p *sources.Port) {
 				p.Upstream = &sources.Upstream{ConnectTimeout: 100 * time.Millisecond}
 			}, []string{e.greets(), silent(t)}},
-			// At least one of three services has the dead task first, mostly.
-			"/hash-1": {hashed, []string{e.greets(), dead()}},
-			"/hash-2": {hashed, []string{e.greets(), dead()}},
-			"/hash-3": {hashed, []string{e.greets(), dead()}},
-		} {
+		}
+		// Some of many services have the dead task first.
+		for i := range 4 {
+			services[fmt.Sprintf("/hash-%d", i)] = tasksOf{hashed, []string{e.greets(), dead()}}
+			services[fmt.Sprintf("/two-%d", i)] = tasksOf{func(*sources.Port) {}, []string{e.greets(), dead()}}
+		}
+		for id, s := range services {
 			app, address := service(id, s.change, s.tasks...)
 			apps, addresses[id] = append(apps, app), address
 		}
 		e.c.SyncCertificates("vault", nil, nil)
 		e.c.SyncApps(apps)
 		for id, address := range addresses {
-			e.until(t, id+" listens", func() bool {
-				conn, err := net.DialTimeout("tcp", address, time.Second)
-				if err == nil {
-					_ = conn.Close()
-				}
+			// The first one has nobody before it that would have a task ejected.
+			var first net.Conn
+			e.until(t, id+" listens", func() (listens bool) {
+				var err error
+				first, err = net.DialTimeout("tcp", address, time.Second)
 				return err == nil
 			})
+			if err := greets(first); err != nil {
+				t.Errorf("%s: the first connection: %v", id, err)
+			}
 			var failed atomic.Int64
 			var wg sync.WaitGroup
 			for range parallel {

@@ -164,7 +164,7 @@ func (g *gone) start(name string) {
 }
 
 // An ejected instance does not keep its clients, and is tried all the same if all others were
-// removed.
+// removed. So is one that is draining.
 func TestEjectedInstance(t *testing.T) {
 	t.Parallel()
 	e := startEnvoy(t)
@@ -211,4 +211,6 @@ func TestEjectedInstance(t *testing.T) {
 	if !e.ejected(t)[g.address] {
 		t.Error("the task was no longer ejected when it was tried")
 	}
+	e.c.UpdateApps([]*sources.App{changed(app(other), func(p *sources.Port) { p.Endpoints[0].Health = sources.Draining })}, nil)
+	e.eventually(t, request{host: "gone.test", path: "/"}, fromApp("/other"))
 }
