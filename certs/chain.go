@@ -3,7 +3,6 @@ package certs
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"slices"
 	"time"
@@ -74,13 +73,5 @@ func signed(issuer, c *x509.Certificate) bool {
 }
 
 func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
-
-func encodeChain(chain []*x509.Certificate) []byte {
-	var out bytes.Buffer
-	for _, c := range chain {
-		out.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
-	}
-	return out.Bytes()
-}
 
 func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -108,7 +108,12 @@ func (s *Sink) decode(body []byte) (read, error) {
 		// Keys and chains go to Envoy as they are: they have to belong together.
 		bundle := append(append([]byte{}, c.Key...), c.Chain...)
 		parsed, _, err := certs.ParsePEM(bundle)
-		if err != nil || parsed.Fingerprint != c.Fingerprint {
+		if err != nil {
+			// A Relay that checks less may have saved it.
+			r.problems = append(r.problems, problem.Problem{Subject: c.Name, Reason: fmt.Sprintf("the saved certificate is not served: %v", err)})
+			continue
+		}
+		if parsed.Fingerprint != c.Fingerprint {
 			return read{}, fmt.Errorf("certificate %.200q and its key do not belong together", c.Name)
 		}
 		c.Certificate.Key = c.Key

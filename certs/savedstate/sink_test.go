@@ -105,7 +105,7 @@ func TestRefused(t *testing.T) {
 	other := *a
 	other.Source = "dir"
 	mixed := *a
-	mixed.Key = b.Key
+	mixed.Fingerprint = b.Fingerprint
 	for want, c := range map[string]*certs.Certificate{"not of vault": &other, "do not belong together": &mixed} {
 		body, err := encode(read{certificates: []*certs.Certificate{c}})
 		if err != nil {
@@ -119,6 +119,28 @@ func TestRefused(t *testing.T) {
 		if _, err := s.decode([]byte(body)); err == nil {
 			t.Errorf("%q was taken", body)
 		}
+	}
+}
+
+// What Relay would not take from the store any more, as a newer one that checks more, costs
+// only itself.
+func TestRefusedCertificate(t *testing.T) {
+	t.Parallel()
+	s, _ := newSink(t, "")
+	ca := certstest.TestCA(t)
+	good, bad := certificate(t, ca, "a.test"), *certificate(t, ca, "b.test")
+	stapled := ca.TestNamedOdd(t, "must-staple")
+	bad.Chain, bad.Key = stapled.Leaf, stapled.Key
+	body, err := encode(read{certificates: []*certs.Certificate{&bad, good}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.decode(body)
+	if err != nil || len(r.certificates) != 1 || !reflect.DeepEqual(r.certificates[0], good) {
+		t.Errorf("taken are %+v, %v", r.certificates, err)
+	}
+	if len(r.problems) != 1 || r.problems[0].Subject != bad.Name || !strings.Contains(r.problems[0].Reason, "must-staple") {
+		t.Errorf("the problems are %+v", r.problems)
 	}
 }
 

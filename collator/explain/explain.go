@@ -49,6 +49,14 @@ type App struct {
 	Deployment string            `json:"group,omitempty"`
 	Ports      []Port            `json:"ports"`
 	Problems   []problem.Problem `json:"problems,omitempty"`
+	// Notes say why tasks are judged or reached as they are, where that is not obvious.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note is something to know about a task.
+type Note struct {
+	Task string `json:"task"`
+	Text string `json:"text"`
 }
 
 // Port is a port of an app and its tasks. Fleets and Cluster are empty if no fleet of this
@@ -233,6 +241,9 @@ func appOf(app collator.AppView) App {
 			p.Excluded = append(p.Excluded, Excluded{x.Task, x.Reason})
 		}
 		out.Ports[i] = p
+	}
+	for _, n := range app.Notes {
+		out.Notes = append(out.Notes, Note(n))
 	}
 	return out
 }

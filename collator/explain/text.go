@@ -146,6 +146,9 @@ func (x writer) app(app App) {
 	for _, port := range app.Ports {
 		x.port(port)
 	}
+	for _, n := range app.Notes {
+		x.detail("task", "%s %s", n.Task, n.Text)
+	}
 	for _, p := range app.Problems {
 		fleet := ""
 		if p.Fleet != "" {
