@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -64,6 +65,10 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, scheme st
 		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
+		if len(r.HTTP.RetryOn) > 0 {
+			// The app says itself what is tried again.
+			route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), retryOnHeader)
+		}
 		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
 		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
 	}

@@ -69,7 +69,11 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 // (https://www.rfc-editor.org/rfc/rfc9113#name-connection-reuse), also those for a name whose
 // TLS is passed through. They are told to open another one.
 func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
-	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
+	vhost := &routev3.VirtualHost{
+		Name: d.Domain, Domains: []string{"*"},
+		// Else it would be the window of a stream for clients with HTTP/2.
+		RequestBodyBufferLimit: wrapperspb.UInt64(bufferLimit),
+	}
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
