@@ -21,6 +21,8 @@ type AppView struct {
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
 	Problems []problem.Problem `json:"-"`
+	// Notes are what is not obvious about tasks.
+	Notes []sources.Note `json:"-"`
 }
 
 // PortView is a port of an AppView.
@@ -29,7 +31,10 @@ type PortView struct {
 	Name  string `json:"name,omitempty"`
 	// Fleets are those that route the port. Cluster is its name there, and empty when no
 	// fleet routes it.
-	Fleets          []string       `json:"groups,omitempty"`
+	Fleets []string `json:"groups,omitempty"`
+	// OtherGroups are the first few groups of the port that are no fleet of this Relay: they
+	// may be those of another load balancer.
+	OtherGroups     []string       `json:"otherGroups,omitempty"`
 	Cluster         string         `json:"-"`
 	Domains         []string       `json:"domains,omitempty"`
 	ACMEDomains     []string       `json:"-"`
@@ -118,7 +123,7 @@ func (c *Collator) Problems() []problem.Problem {
 
 func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {
@@ -129,6 +134,9 @@ func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 		v := PortView{
 			Index: i, Name: port.Name, Fleets: fleets,
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
+		}
+		if i < len(routed.Ports) {
+			v.OtherGroups = c.otherGroups(routed.Ports[i])
 		}
 		endpoints := port.Endpoints
 		if a.merged != nil {

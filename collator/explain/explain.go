@@ -49,17 +49,27 @@ type App struct {
 	Deployment string            `json:"group,omitempty"`
 	Ports      []Port            `json:"ports"`
 	Problems   []problem.Problem `json:"problems,omitempty"`
+	// Notes say why tasks are judged or reached as they are, where that is not obvious.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note is something to know about a task.
+type Note struct {
+	Task string `json:"task"`
+	Text string `json:"text"`
 }
 
 // Port is a port of an app and its tasks. Fleets and Cluster are empty if no fleet of this
 // Relay routes the port.
 type Port struct {
-	Index   int      `json:"index"`
-	Name    string   `json:"name,omitempty"`
-	Groups  []string `json:"groups,omitempty"`
-	Fleets  []string `json:"fleets,omitempty"`
-	Cluster string   `json:"cluster,omitempty"`
-	Domains []string `json:"domains,omitempty"`
+	Index  int      `json:"index"`
+	Name   string   `json:"name,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+	Fleets []string `json:"fleets,omitempty"`
+	// OtherGroups are the first few of Groups that are no fleet of this Relay.
+	OtherGroups []string `json:"otherGroups,omitempty"`
+	Cluster     string   `json:"cluster,omitempty"`
+	Domains     []string `json:"domains,omitempty"`
 	// Connections says how Envoy connects to the tasks, where that is not the default.
 	Connections []string   `json:"connections,omitempty"`
 	Endpoints   []Endpoint `json:"endpoints,omitempty"`
@@ -218,7 +228,7 @@ func appOf(app collator.AppView) App {
 		out.Deployment = routed.ID
 	}
 	for i, port := range app.Ports {
-		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, Cluster: port.Cluster, Domains: port.Domains}
+		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, OtherGroups: port.OtherGroups, Cluster: port.Cluster, Domains: port.Domains}
 		if i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
 			p.Connections = connectionWords(routed.Ports[i])
@@ -230,6 +240,9 @@ func appOf(app collator.AppView) App {
 			p.Excluded = append(p.Excluded, Excluded{x.Task, x.Reason})
 		}
 		out.Ports[i] = p
+	}
+	for _, n := range app.Notes {
+		out.Notes = append(out.Notes, Note(n))
 	}
 	return out
 }

@@ -44,13 +44,14 @@ func explanations() map[string]Explanation {
 			},
 			Apps: []App{{ID: "/shop/web", Version: "v1", Deployment: "deployment-group/shop",
 				Ports: []Port{
-					{Name: "http", Fleets: []string{"external", "internal"}, Cluster: "deployment-group/shop_0", Domains: []string{"shop.test"},
+					{Name: "http", Fleets: []string{"external", "internal"}, OtherGroups: []string{"public"}, Cluster: "deployment-group/shop_0", Domains: []string{"shop.test"},
 						Connections: []string{"instances take turns"},
 						Endpoints:   []Endpoint{{Address: "10.0.0.1:31000", Health: "healthy", Task: "shop.1"}},
 						Excluded:    []Excluded{{Task: "shop.2", Reason: "its health checks fail"}}},
 					{Index: 1}, {Index: 2, Groups: []string{"lab"}},
 				},
-				Problems: []problem.Problem{{Fleet: "external", Subject: "shop.test", Reason: "port 1 does not get the domain"}, {Reason: "odd"}}},
+				Problems: []problem.Problem{{Fleet: "external", Subject: "shop.test", Reason: "port 1 does not get the domain"}, {Reason: "odd"}},
+				Notes:    []Note{{Task: "shop.1", Text: "is judged by its own version, of 2026-05-01T10:00:00.000Z"}}},
 				{ID: "/none"}},
 			Fleets: []Fleet{{Name: "external", Needs: 6, Envoys: []Envoy{
 				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:4123", Acknowledged: 6},
