@@ -39,6 +39,11 @@ type realEnvoy struct {
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
 	t.Helper()
+	return startVersion(t, envoytest.Newest, options...)
+}
+
+func startVersion(t testing.TB, version string, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
+	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := routing.Fleet{
 		Name: "external", Options: routing.DefaultOptions(),
@@ -77,7 +82,7 @@ func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *r
 		return nil
 	})
 	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
-	e.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{l.Addr().String()}})
+	e.envoy = envoytest.Start(t, envoytest.Options{Version: version, XDS: []string{l.Addr().String()}})
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return e
 }

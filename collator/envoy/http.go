@@ -16,15 +16,10 @@ import (
 	"relay/collator/routing"
 )
 
-const (
-	// Limits that https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
-	// advises. The buffer is larger than advised: a request that does not fit into it
-	// cannot be retried.
-	bufferLimit          = 256 << 10
-	maxConcurrentStreams = 100
-	streamWindow         = 64 << 10
-	connectionWindow     = 1 << 20
-)
+// bufferLimit is larger than
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge advises: a
+// request that does not fit into it cannot be retried.
+const bufferLimit = 256 << 10
 
 // HTTPListener makes the listener for plain HTTP. It has nothing of any app: Envoy closes
 // the connections of a listener that changes, and those of devices and WebSockets last for
@@ -68,19 +63,19 @@ func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Fil
 		InternalAddressConfig: noInternalAddresses(),
 		// The Server header is that of the app, or there is none.
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
-		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-		RequestHeadersTimeout:      durationpb.New(o.RequestHeadersTimeout),
-		StreamIdleTimeout:          durationpb.New(o.StreamIdleTimeout),
-		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-			MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
-			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
-			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
-		},
+		// As with marathon-lb, apps see the port that the client connected to, and the id
+		// that it gave the request.
+		AppendXForwardedPort:      true,
+		PreserveExternalRequestId: true,
+
+		RequestHeadersTimeout:         durationpb.New(o.RequestHeadersTimeout),
+		StreamIdleTimeout:             durationpb.New(o.StreamIdleTimeout),
 		LocalReplyConfig:              localReplies(),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
+	setDownstreamProtocols(manager, o)
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
 		forwardClientCertificate(manager)
 	}
