@@ -110,7 +110,13 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 		Append: headerOption(scopeHeader, "%REQ(:authority)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
 	}}
 	return p.extension("scope", &headermutationv3.HeaderMutation{
-		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope, withoutEnvoyHeaders()}, withoutUnderscoreNames()...),
+		Mutations: []*mutationrulesv3.HeaderMutation{
+			setScope, withoutEnvoyHeaders(),
+			// Many app servers (CGI, WSGI and others) take underscores for hyphens. So by
+			// these names a client could say of itself what only Envoy may: its address,
+			// its certificate, that it came by TLS.
+			without("x_forwarded"), without("x-forwarded_"), without("x-forwarded-client_"),
+		},
 	})
 }
 
@@ -118,10 +124,13 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 // timeouts, retries and names of stats. Envoy removes most of them itself, but it obeys
 // x-envoy-upstream-stream-duration-ms, and passes others on to apps. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#http-headers-consumed-from-downstream-clients
-func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation {
+func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation { return without("x-envoy-") }
+
+// without removes the headers whose names begin so.
+func without(prefix string) *mutationrulesv3.HeaderMutation {
 	return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
 		RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "x-envoy-"},
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
 		}},
 	}}
 }

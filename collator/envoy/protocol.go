@@ -51,8 +51,9 @@ func setDownstreamProtocols(manager *hcmv3.HttpConnectionManager, o routing.Opti
 		MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
 		InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 		InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
-		// WebSockets, by RFC 8441.
-		AllowConnect: true,
+		// Without AllowConnect: browsers would open WebSockets by HTTP/2 (RFC 8441), without
+		// the key that apps ask for by HTTP/1, and Envoy makes none. So they open a
+		// connection by HTTP/1 for each.
 	}
 	manager.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: webSocket}}
 	// The app decides whether it wants the body, and says what is to be loaded early.

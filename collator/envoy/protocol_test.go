@@ -1,10 +1,17 @@
 package envoy_test
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
+	"relay/certs/certstest"
+	"relay/collator/routing"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -121,6 +128,8 @@ func forwarded(port string) []exchange {
 		{name: "forwarded", request: get("/"), status: 200, has: []string{port, "x-forwarded-proto: http\r\n", "x-forwarded-for: "}},
 		{name: "forged", request: get("/", "X-Forwarded-Port: 1", "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.1"), status: 200,
 			has: []string{port, "x-forwarded-proto: http\r\n", "x-forwarded-for: 192.0.2.1,"}},
+		{name: "forged with underscores", request: get("/", "X_Forwarded_Port: 1", "X-Forwarded_Proto: https", "X_Forwarded-For: 192.0.2.1", "x_forwarded_host: shop.test", "Shop_Forwarded: 1"),
+			status: 200, has: []string{port, "shop_forwarded: 1"}, hasNot: []string{"x_forwarded", "x-forwarded_"}},
 		{name: "kept", request: get("/", "X-Request-Id: of-the-client", "X-Forwarded-Host: shop.test"), status: 200,
 			has: []string{"x-request-id: of-the-client\r\n", "x-forwarded-host: shop.test\r\n"}},
 	}
@@ -142,4 +151,31 @@ var refused = []exchange{
 	{name: "CONNECT", request: "CONNECT raw.test:80 HTTP/1.1\r\nHost: raw.test:80\r\n\r\n", status: 404},
 	{name: "too many headers", request: get("/", many(1001)...), status: 431},
 	{name: "too large a head", request: get("/", "X-A: "+strings.Repeat("a", 61<<10)), status: 431},
+}
+
+// A connection stays while there are requests, and not much longer.
+func TestIdleClients(t *testing.T) {
+	t.Parallel()
+	e := startEnvoy(t, func(f *routing.Fleet, _ *certstest.CA) { f.Options.ClientIdleTimeout = 300 * time.Millisecond })
+	e.c.SyncCertificates("vault", nil, nil)
+	e.c.SyncApps([]*sources.App{e.app("/a", "a.test")})
+	e.eventually(t, request{host: "a.test", path: "/"}, status(200))
+	conn, err := net.Dial("tcp", e.fleet.HTTP.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	r := bufio.NewReader(conn)
+	for range 2 {
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%+v, %v", resp, err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("an idle connection: %v, want its end", err)
+	}
 }
