@@ -15,26 +15,34 @@ import (
 	"relay/sources"
 )
 
+// maxStripped is how long a prefix may be so that Envoy takes the expression that strips it
+// without being told that it is large.
+const maxStripped = 80
+
 // strictTransport is marathon-lb's value: half a year.
 const strictTransport = "max-age=15768000"
 
 // ruleRoutes returns the routes of a rule, in order. Where plain HTTP is handled in
-// another way than HTTPS, it has a route of its own, before the one for both.
-func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*routev3.Route {
+// another way than HTTPS, it has a route of its own, before the one for both. With guard they
+// are for the paths that an app may take for those of the rule.
+func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard bool) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
 	secure := b.HasHTTPS()
+	all := ruleMatch{path: r.Path, guard: guard}
+	plain := all
+	plain.plain = true
 	switch {
 	case r.Redirect && secure:
-		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.toHTTPS()})
+		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS()})
 	case r.HTTP.Closed:
 	case r.HTTP.HSTS && secure:
-		routes = append(routes, b.handle(p, domain, r, true)...)
+		routes = append(routes, b.handle(p, domain, r, plain)...)
 	}
 	if r.HTTP.Closed {
-		return append(routes, forbidden(r.Path))
+		return append(routes, forbidden(all))
 	}
-	general := b.handle(p, domain, r, false)
+	general := b.handle(p, domain, r, all)
 	if r.HTTP.HSTS && secure {
 		for _, route := range general {
 			// Unless the app sends the header itself.
@@ -45,15 +53,15 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*ro
 	return append(routes, general...)
 }
 
-// handle returns the routes that forward requests, for plain HTTP only if plain is set.
-func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain bool) []*routev3.Route {
+// handle returns the routes that forward the requests of a rule that match.
+func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMatch) []*routev3.Route {
 	var routes []*routev3.Route
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
-		m := match(r.Path, plain)
-		m.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
-		routes = append(routes, &routev3.Route{Match: m, Action: toPath(r.HTTP.RootRedirect)})
+		root := m.match()
+		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
+		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
-	routes = append(routes, &routev3.Route{Match: match(r.Path, plain), Action: b.forward(domain, r)})
+	routes = append(routes, &routev3.Route{Match: m.match(), Action: b.forward(domain, r)})
 	for _, route := range routes {
 		route.TypedPerFilterConfig = routeFilters(p, r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
@@ -64,13 +72,15 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain boo
 	return routes
 }
 
-// match matches requests by their path, and if plain is set only those without TLS.
-func match(path sources.Path, plain bool) *routev3.RouteMatch {
-	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path.Prefix}}
-	if path.IgnoreCase {
+func (r ruleMatch) match() *routev3.RouteMatch {
+	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.path.Prefix}}
+	switch {
+	case r.guard:
+		m.PathSpecifier = pathRegex(guardPattern(r.path))
+	case r.path.IgnoreCase:
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
-	if plain {
+	if r.plain {
 		// Envoy overwrites what the client sent.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
@@ -83,12 +93,16 @@ func match(path sources.Path, plain bool) *routev3.RouteMatch {
 }
 
 // forbidden answers 403.
-func forbidden(path sources.Path) *routev3.Route {
-	page := errorPage("Forbidden", "Access to this application is restricted, and the restriction cannot be checked.")
+func forbidden(m ruleMatch) *routev3.Route {
+	return pageRoute(m.match(), 403, errorPage("Forbidden", "Access to this application is restricted, and the restriction cannot be checked."))
+}
+
+// pageRoute answers with a page.
+func pageRoute(m *routev3.RouteMatch, status uint32, page string) *routev3.Route {
 	return &routev3.Route{
-		Match: match(path, false),
+		Match: m,
 		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
-			Status: 403,
+			Status: status,
 			Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: page}},
 		}},
 		ResponseHeadersToAdd: []*corev3.HeaderValueOption{
@@ -115,7 +129,10 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	setClusters(action, r.Targets)
 	if r.HTTP.StripPrefix != "" {
 		// As in marathon-lb: case does not count, and a slash after it goes, too.
-		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
+		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
+			Pattern:      regexMatcher("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", len(r.HTTP.StripPrefix) > maxStripped),
+			Substitution: `/\1`,
+		}
 		if _, wildcard := hostname.CutWildcard(domain); !wildcard {
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
@@ -156,7 +173,7 @@ func hashPolicy(h *sources.Hash) []*routev3.RouteAction_HashPolicy {
 		policy.PolicySpecifier = header(":path")
 	case sources.HashPath:
 		path := header(":path")
-		path.Header.RegexRewrite = substitute(`\?.*`, "")
+		path.Header.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: regexMatcher(`\?.*`, false)}
 		policy.PolicySpecifier = path
 	case sources.HashCookie:
 		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_Cookie_{Cookie: &routev3.RouteAction_HashPolicy_Cookie{Name: h.Name}}
@@ -168,10 +185,6 @@ func hashPolicy(h *sources.Hash) []*routev3.RouteAction_HashPolicy {
 			ConnectionProperties: &routev3.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true}}
 	}
 	return []*routev3.RouteAction_HashPolicy{&policy}
-}
-
-func substitute(pattern, with string) *matcherv3.RegexMatchAndSubstitute {
-	return &matcherv3.RegexMatchAndSubstitute{Pattern: &matcherv3.RegexMatcher{Regex: pattern}, Substitution: with}
 }
 
 func headerOptions(headers []sources.Header) []*corev3.HeaderValueOption {

@@ -63,18 +63,22 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 	}
 }
 
-// virtualHost makes the virtual host of a domain: ACME challenges first, then its rules.
+// virtualHost makes the virtual host of a domain: ACME challenges first, then its
+// rules.
 func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
 	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
+	if routing.DividedByPath(d.Rules) {
+		vhost.Routes = append(vhost.Routes, refuseClimbing())
+	}
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  match(challenges.Path, true),
+			Match:  ruleMatch{path: challenges.Path, plain: true}.match(),
 			Action: b.forward(d.Domain, challenges),
 		})
 	}
-	for _, r := range d.Rules {
-		vhost.Routes = append(vhost.Routes, b.ruleRoutes(p, d.Domain, r)...)
+	for i, r := range d.Rules {
+		vhost.Routes = append(vhost.Routes, b.guardedRoutes(p, d.Domain, r, d.Rules[i+1:])...)
 	}
 	return vhost
 }
