@@ -15,9 +15,7 @@ func regexMatcher(pattern string, large bool) *matcherv3.RegexMatcher {
 	m := &matcherv3.RegexMatcher{Regex: pattern}
 	if large {
 		//lint:ignore SA1019 see above
-		m.EngineType = &matcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &matcherv3.RegexMatcher_GoogleRE2{
-			MaxProgramSize: wrapperspb.UInt32(math.MaxUint32),
-		}}
+		m.EngineType = &matcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &matcherv3.RegexMatcher_GoogleRE2{MaxProgramSize: wrapperspb.UInt32(math.MaxUint32)}}
 	}
 	return m
 }
