@@ -29,7 +29,10 @@ type PortView struct {
 	Name  string `json:"name,omitempty"`
 	// Fleets are those that route the port. Cluster is its name there, and empty when no
 	// fleet routes it.
-	Fleets          []string       `json:"groups,omitempty"`
+	Fleets []string `json:"groups,omitempty"`
+	// OtherGroups are the first few groups of the port that are no fleet of this Relay: they
+	// may be those of another load balancer.
+	OtherGroups     []string       `json:"otherGroups,omitempty"`
 	Cluster         string         `json:"-"`
 	Domains         []string       `json:"domains,omitempty"`
 	ACMEDomains     []string       `json:"-"`
@@ -103,6 +106,14 @@ func (c *Collator) shown(id string) shownApp {
 	return a
 }
 
+// Endpoints returns the endpoints of a cluster. Nobody may modify them.
+func (c *Collator) Endpoints(cluster string) []sources.Endpoint {
+	id, port := routing.SplitClusterName(cluster)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return routing.EndpointsOf(c.routed(id), port)
+}
+
 // Problems returns all problems, ordered by app.
 func (c *Collator) Problems() []problem.Problem {
 	return c.problems.all(func(problem.Problem) bool { return true })
@@ -121,6 +132,9 @@ func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 		v := PortView{
 			Index: i, Name: port.Name, Fleets: fleets,
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
+		}
+		if i < len(routed.Ports) {
+			v.OtherGroups = c.otherGroups(routed.Ports[i])
 		}
 		endpoints := port.Endpoints
 		if a.merged != nil {

@@ -37,16 +37,15 @@ type ruleMatch struct {
 	path sources.Path
 	// guard takes the paths that an app may take for one with the prefix.
 	guard bool
-	// plain takes requests without TLS only.
-	plain bool
+	// scheme, if there is one, is that of the requests it takes: "http" or "https".
+	scheme string
 }
 
 // refuseClimbing answers 400 to paths with a segment "..": by it they could lead from a
 // path that everybody may ask for to any other. Browsers and libraries resolve such
 // segments before they ask.
 var refuseClimbing = sync.OnceValue(func() *routev3.Route {
-	page := errorPage("Bad request", "The address must not contain the path segment “..”.")
-	return pageRoute(&routev3.RouteMatch{PathSpecifier: pathRegex(climb)}, 400, page)
+	return &routev3.Route{Match: &routev3.RouteMatch{PathSpecifier: pathRegex(climb)}, Action: answer(badRequest)}
 })
 
 func pathRegex(pattern string) *routev3.RouteMatch_SafeRegex {

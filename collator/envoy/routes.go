@@ -30,8 +30,7 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard
 	var routes []*routev3.Route
 	secure := b.HasHTTPS()
 	all := ruleMatch{path: r.Path, guard: guard}
-	plain := all
-	plain.plain = true
+	plain := ruleMatch{path: r.Path, guard: guard, scheme: "http"}
 	switch {
 	case r.Redirect && secure:
 		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS()})
@@ -40,7 +39,7 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard
 		routes = append(routes, b.handle(p, domain, r, plain)...)
 	}
 	if r.HTTP.Closed {
-		return append(routes, forbidden(all))
+		return append(routes, &routev3.Route{Match: all.match(), Action: answer(forbidden)})
 	}
 	general := b.handle(p, domain, r, all)
 	if r.HTTP.HSTS && secure {
@@ -61,9 +60,15 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
-	routes = append(routes, &routev3.Route{Match: m.match(), Action: b.forward(domain, r)})
+	forward := b.forward(domain, r)
+	if r.HTTP.Sticky {
+		for _, c := range forward.Route.GetWeightedClusters().GetClusters() {
+			c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name)
+		}
+	}
+	routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	for _, route := range routes {
-		route.TypedPerFilterConfig = routeFilters(p, r.HTTP)
+		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
 		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
@@ -80,35 +85,16 @@ func (r ruleMatch) match() *routev3.RouteMatch {
 	case r.path.IgnoreCase:
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
-	if r.plain {
+	if r.scheme != "" {
 		// Envoy overwrites what the client sent.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "http"},
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: r.scheme},
 			}},
 		}}
 	}
 	return m
-}
-
-// forbidden answers 403.
-func forbidden(m ruleMatch) *routev3.Route {
-	return pageRoute(m.match(), 403, errorPage("Forbidden", "Access to this application is restricted, and the restriction cannot be checked."))
-}
-
-// pageRoute answers with a page.
-func pageRoute(m *routev3.RouteMatch, status uint32, page string) *routev3.Route {
-	return &routev3.Route{
-		Match: m,
-		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
-			Status: status,
-			Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: page}},
-		}},
-		ResponseHeadersToAdd: []*corev3.HeaderValueOption{
-			headerOption("content-type", "text/html; charset=utf-8", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
-		},
-	}
 }
 
 // forward sends requests to the clusters of a rule.

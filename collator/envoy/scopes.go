@@ -63,8 +63,10 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 	}
 }
 
-// virtualHost makes the virtual host of a domain: ACME challenges first, then its
-// rules.
+// virtualHost makes the virtual host of a domain: ACME challenges first, then its rules.
+// Browsers send requests for all names of a certificate on one connection
+// (https://www.rfc-editor.org/rfc/rfc9113#name-connection-reuse), also those for a name whose
+// TLS is passed through. They are told to open another one.
 func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
 	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
 	if routing.DividedByPath(d.Rules) {
@@ -73,8 +75,14 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  ruleMatch{path: challenges.Path, plain: true}.match(),
+			Match:  ruleMatch{path: challenges.Path, scheme: "http"}.match(),
 			Action: b.forward(d.Domain, challenges),
+		})
+	}
+	if d.Passed {
+		vhost.Routes = append(vhost.Routes, &routev3.Route{
+			Match:  ruleMatch{path: sources.Path{Prefix: "/"}, scheme: "https"}.match(),
+			Action: answer(misdirected),
 		})
 	}
 	for i, r := range d.Rules {

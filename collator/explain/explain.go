@@ -54,12 +54,14 @@ type App struct {
 // Port is a port of an app and its tasks. Fleets and Cluster are empty if no fleet of this
 // Relay routes the port.
 type Port struct {
-	Index   int      `json:"index"`
-	Name    string   `json:"name,omitempty"`
-	Groups  []string `json:"groups,omitempty"`
-	Fleets  []string `json:"fleets,omitempty"`
-	Cluster string   `json:"cluster,omitempty"`
-	Domains []string `json:"domains,omitempty"`
+	Index  int      `json:"index"`
+	Name   string   `json:"name,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+	Fleets []string `json:"fleets,omitempty"`
+	// OtherGroups are the first few of Groups that are no fleet of this Relay.
+	OtherGroups []string `json:"otherGroups,omitempty"`
+	Cluster     string   `json:"cluster,omitempty"`
+	Domains     []string `json:"domains,omitempty"`
 	// Connections says how Envoy connects to the tasks, where that is not the default.
 	Connections []string   `json:"connections,omitempty"`
 	Endpoints   []Endpoint `json:"endpoints,omitempty"`
@@ -71,6 +73,8 @@ type Endpoint struct {
 	Address string `json:"address"`
 	Health  string `json:"health"`
 	Task    string `json:"task,omitempty"`
+	// Unreachable says why Envoys could not connect to it lately; empty if they could.
+	Unreachable string `json:"unreachable,omitempty"`
 }
 
 // Excluded is a task that gets no requests, and why.
@@ -216,13 +220,13 @@ func appOf(app collator.AppView) App {
 		out.Deployment = routed.ID
 	}
 	for i, port := range app.Ports {
-		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, Cluster: port.Cluster, Domains: port.Domains}
+		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, OtherGroups: port.OtherGroups, Cluster: port.Cluster, Domains: port.Domains}
 		if i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
 			p.Connections = connectionWords(routed.Ports[i])
 		}
 		for _, e := range port.Endpoints {
-			p.Endpoints = append(p.Endpoints, Endpoint{e.Address.String(), e.Health.String(), e.Task})
+			p.Endpoints = append(p.Endpoints, Endpoint{Address: e.Address.String(), Health: e.Health.String(), Task: e.Task})
 		}
 		for _, x := range port.Excluded {
 			p.Excluded = append(p.Excluded, Excluded{x.Task, x.Reason})
