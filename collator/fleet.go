@@ -45,6 +45,9 @@ type fleetState struct {
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
+	if authorities, err := certs.ParseAuthorities(f.UpstreamCA); err == nil {
+		f.UpstreamCA = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+	}
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
 		tlsSecrets: make(map[string]proto.Message),

@@ -37,8 +37,7 @@ func HTTPSListenerOnDemand(f *routing.Fleet, chains []routing.TLSChain, passed [
 }
 
 func onDemandTLS(p *packer, f *routing.Fleet) *tlsv3.DownstreamTlsContext {
-	tls := downstreamTLS(f, "")
-	tls.CommonTlsContext.TlsCertificateSdsSecretConfigs = nil
+	tls := downstreamTLS(f, nil)
 	tls.CommonTlsContext.CustomTlsCertificateSelector = p.extension(onDemandSelector, &selectorv3.Config{
 		ConfigSource: adsSource(0),
 		CertificateMapper: p.extension("envoy.tls.certificate_mappers.sni", &sniv3.SNI{

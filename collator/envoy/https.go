@@ -15,7 +15,8 @@ import (
 // handshakeTimeout ends connections that never finish their TLS handshake.
 const handshakeTimeout = 10 * time.Second
 
-// HTTPSListener makes the https listener. It has a filter chain for each certificate, and
+// HTTPSListener makes the https listener. It has a filter chain for each certificate, or
+// for two with keys of different kinds, and
 // for each service whose TLS is passed through: when one comes or goes, Envoy closes the
 // connections of no other.
 func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
@@ -52,7 +53,7 @@ func filterChain(p *packer, f *routing.Fleet, chain routing.TLSChain, manager *l
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket: &corev3.TransportSocket{
 			Name:       "tls",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.Secret))},
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.Secrets()))},
 		},
 	}
 	if len(chain.ServerNames) > 0 {

@@ -7,13 +7,13 @@ package routing
 
 import (
 	"cmp"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
+	"relay/certs"
 	"relay/sources"
 )
 
@@ -123,10 +123,13 @@ func (f *Fleet) Check() error {
 		return fmt.Errorf("connect timeout is %s: it must be positive", o.ConnectTimeout)
 	case !slices.Contains([]TCPServices{"", TCPLabelled, TCPAll, TCPNone}, f.TCP):
 		return fmt.Errorf("opens %q TCP services: use labels, all or off", f.TCP)
-	case len(f.UpstreamCA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(f.UpstreamCA):
-		return errors.New("has authorities for connections to apps that are not certificates in PEM")
 	case min(o.StreamIdleTimeout, o.ClientIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:
 		return errors.New("has a negative timeout")
+	}
+	if len(f.UpstreamCA) > 0 {
+		if _, err := certs.ParseAuthorities(f.UpstreamCA); err != nil {
+			return fmt.Errorf("has authorities for connections to apps that Envoy cannot use: %w", err)
+		}
 	}
 	return f.checkTLS()
 }

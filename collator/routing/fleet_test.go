@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/certs/certstest"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
 )
@@ -25,6 +26,25 @@ func TestTLSOptionsAreChecked(t *testing.T) {
 		tt.change(&fleet)
 		if err := fleet.Check(); err == nil || !strings.Contains(fmt.Sprint(err), tt.want) {
 			t.Errorf("%+v: error %v, want one with %q", fleet.TLS, err, tt.want)
+		}
+	}
+}
+
+// Envoy would reject every cluster of the fleet for one bad authority.
+func TestUpstreamAuthoritiesAreChecked(t *testing.T) {
+	ca := certstest.TestCA(t)
+	root := string(ca.RootPEM())
+	for text, want := range map[string]string{
+		root:              "",
+		"text\n" + root:   "",
+		"x":               "no certificate in PEM",
+		root + root[:100]: "broken",
+		root + string(ca.TestNamedOdd(t, "version 1 with extensions").Leaf): "only version 3 has extensions",
+	} {
+		fleet := collatortest.Fleet()
+		fleet.UpstreamCA = []byte(text)
+		if err := fleet.Check(); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
 		}
 	}
 }
