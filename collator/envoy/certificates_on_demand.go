@@ -29,10 +29,11 @@ func HTTPSListenerOnDemand(f *routing.Fleet, chains []routing.TLSChain, passed [
 	matchServerNames(&p, listener, onDemandChain)
 	listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
 		Name:                          onDemandChain,
-		Filters:                       []*listenerv3.Filter{connectionManager(&p, routing.HTTPSListener, f)},
+		Filters:                       []*listenerv3.Filter{connectionManager(&p, routing.HTTPSListener, f, schemeHTTPS)},
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket:               newSocket(&p, "tls", onDemandTLS(&p, f)),
 	})
+	fromProxiesOnly(&p, listener, f)
 	return listener, p.err
 }
 

@@ -188,6 +188,8 @@ type request struct {
 	header     http.Header
 	http2      bool
 	identity   []tls.Certificate // the client's
+	from       string            // the client's address; 127.0.0.1 when empty
+	first      string            // what the connection begins with, before any TLS
 }
 
 type answer struct {
@@ -209,7 +211,15 @@ func (e *realEnvoy) transport(r request) *http.Transport {
 	return &http.Transport{
 		DisableKeepAlives: true, ForceAttemptHTTP2: r.http2, TLSClientConfig: config,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address.String())
+			var dialer net.Dialer
+			if r.from != "" {
+				dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(r.from)}
+			}
+			conn, err := dialer.DialContext(ctx, network, address.String())
+			if err == nil && r.first != "" {
+				_, err = io.WriteString(conn, r.first)
+			}
+			return conn, err
 		},
 	}
 }

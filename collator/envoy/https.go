@@ -21,20 +21,21 @@ const handshakeTimeout = 10 * time.Second
 // connections of no other.
 func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
 	var p packer
-	manager := connectionManager(&p, routing.HTTPSListener, f)
+	manager := connectionManager(&p, routing.HTTPSListener, f, schemeHTTPS)
 	listener := newListener(routing.HTTPSListener, f.HTTPS)
-	listener.ListenerFilters = []*listenerv3.ListenerFilter{{
+	listener.ListenerFilters = append(proxyProtocol(&p, f), &listenerv3.ListenerFilter{
 		Name: "tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
 			TypedConfig: p.pack(&tlsinspectorv3.TlsInspector{}),
 		},
-	}}
+	})
 	for _, chain := range chains {
 		listener.FilterChains = append(listener.FilterChains, filterChain(&p, f, chain, manager))
 	}
 	for _, s := range passed {
 		listener.FilterChains = append(listener.FilterChains, passedChain(&p, f, s))
 	}
+	fromProxiesOnly(&p, listener, f)
 	return listener, p.err
 }
 

@@ -28,12 +28,12 @@ const strictTransport = "max-age=15768000"
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard bool) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
-	secure := b.HasHTTPS()
+	secure := b.OffersHTTPS()
 	all := ruleMatch{path: r.Path, guard: guard}
 	plain := ruleMatch{path: r.Path, guard: guard, scheme: "http"}
 	switch {
 	case r.Redirect && secure:
-		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS()})
+		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
 	case r.HTTP.Closed:
 	case r.HTTP.HSTS && secure:
 		routes = append(routes, b.handle(p, domain, r, plain)...)
@@ -86,7 +86,7 @@ func (r ruleMatch) match() *routev3.RouteMatch {
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
 	if r.scheme != "" {
-		// Envoy overwrites what the client sent.
+		// Envoy overwrites what the client sent: see trustProxies.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{

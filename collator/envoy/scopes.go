@@ -26,6 +26,7 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	var p packer
 	scope := newScope(d.Domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
+	scope.RouteConfiguration.RequestHeadersToAdd = externalAddress(f)
 	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{scopeBuilder{f}.virtualHost(&p, d)}
 	return scope, p.err

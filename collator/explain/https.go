@@ -53,7 +53,11 @@ type Certificate struct {
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch).
 // passes reports whether the TLS of a name is passed through.
 func explainHTTPS(f *routing.Fleet, host string, all []collator.CertificateView, now time.Time, known bool, passes func(name string) bool) HTTPS {
-	if !f.HasHTTPS() {
+	switch {
+	case f.HasHTTPS():
+	case f.OffersHTTPS():
+		return HTTPS{Notes: []string{"the fleet has no https listener: a balancer in front of it takes https"}}
+	default:
 		return HTTPS{Notes: []string{"the fleet has no https listener"}}
 	}
 	view := HTTPS{Listens: f.HTTPS.String()}
