@@ -87,7 +87,7 @@ func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.
 func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+			HttpProtocolOptions: http1ToApps(),
 		},
 	}
 	if u.HTTP2 {
@@ -97,7 +97,8 @@ func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.Htt
 	}
 	options := &upstreamhttpv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout: durationpb.New(o.UpstreamIdleTimeout),
+			IdleTimeout:     durationpb.New(o.UpstreamIdleTimeout),
+			MaxHeadersCount: wrapperspb.UInt32(maxHeaders),
 		},
 		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	}
