@@ -44,6 +44,8 @@ type Options struct {
 	// Bootstrap, when set, is used as it is, in place of the six above. Its
 	// admin endpoint must listen on port 0 of 127.0.0.1.
 	Bootstrap []byte
+	// Workers is how many worker threads Envoy has; 2 if it is 0.
+	Workers int
 	// Args are added to Envoy's command line.
 	Args []string
 	// Log takes what Envoy prints; nil keeps it for Envoy.Log only.
@@ -82,7 +84,7 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 	}
 	args := append([]string{
 		"--config-path", config, "--admin-address-path", adminPath,
-		"--disable-hot-restart", "--concurrency", "2", "--log-level", "warning", "--drain-time-s", "2",
+		"--disable-hot-restart", "--concurrency", strconv.Itoa(cmp.Or(o.Workers, 2)), "--log-level", "warning", "--drain-time-s", "2",
 	}, o.Args...)
 	e := &Envoy{cmd: exec.Command(binary, args...), done: make(chan struct{}), tee: o.Log}
 	e.cmd.Stdout, e.cmd.Stderr = e, e
