@@ -13,7 +13,9 @@ type domainIndex struct {
 	claims map[string][]routing.Claim // by domain, sorted
 	// under has the domains below each parent domain, wildcard domains included.
 	under map[string]map[string]struct{}
-	// wildcardParents has "shop.test" where an app claims "*.shop.test".
+	// passed are the names whose TLS a service wants passed through. They have scopes, too.
+	passed map[string]struct{}
+	// wildcardParents has "shop.test" where an app claims "*.shop.test", or wants its TLS.
 	wildcardParents map[string]struct{}
 	// touch is called with each scope that has to be built again.
 	touch func(scope string)
@@ -22,7 +24,7 @@ type domainIndex struct {
 func newDomainIndex(touch func(scope string)) *domainIndex {
 	return &domainIndex{
 		claims: make(map[string][]routing.Claim), under: make(map[string]map[string]struct{}),
-		wildcardParents: make(map[string]struct{}), touch: touch,
+		passed: make(map[string]struct{}), wildcardParents: make(map[string]struct{}), touch: touch,
 	}
 }
 
@@ -44,12 +46,34 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 	} else {
 		delete(x.claims, domain)
 	}
-	if parent, ok := hostname.CutWildcard(domain); ok {
-		x.setWildcard(parent, len(after) > 0)
-	}
 	x.file(domain, len(after) > 0)
-	x.touch(domain)
+	x.changed(domain)
 	return true
+}
+
+// setPassed notes whether a service wants the TLS for a name passed through.
+func (x *domainIndex) setPassed(name string, wanted bool) {
+	if wanted {
+		x.passed[name] = struct{}{}
+	} else {
+		delete(x.passed, name)
+	}
+	x.changed(name)
+}
+
+// exists reports whether a domain has a scope.
+func (x *domainIndex) exists(domain string) bool {
+	_, passed := x.passed[domain]
+	return passed || len(x.claims[domain]) > 0
+}
+
+// changed has the scope of a domain built again, and that of all wildcard domains if one
+// came or went.
+func (x *domainIndex) changed(domain string) {
+	if parent, ok := hostname.CutWildcard(domain); ok {
+		x.setWildcard(parent, x.exists(domain))
+	}
+	x.touch(domain)
 }
 
 // file adds a domain to those below each of its parents, or removes it.
@@ -70,7 +94,7 @@ func (x *domainIndex) file(domain string, exists bool) {
 	}
 }
 
-// setWildcard notes whether the wildcard domain of a parent is claimed.
+// setWildcard notes whether the wildcard domain of a parent has a scope.
 func (x *domainIndex) setWildcard(parent string, exists bool) {
 	if _, existed := x.wildcardParents[parent]; existed == exists {
 		return

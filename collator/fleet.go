@@ -262,8 +262,11 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	switch {
 	case name == routing.WildcardsScope && len(f.domains.wildcardParents) > 0:
 		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.wildcardParents))), nil
-	case len(f.domains.claims[name]) > 0:
-		return envoy.Scope(&f.Fleet, f.DomainRoutes(name, f.claimsOn(name)))
+	case f.domains.exists(name):
+		routes := f.DomainRoutes(name, f.claimsOn(name))
+		// What is left out of the https listener does not count: it is known later.
+		routes.Passed = f.passes(f.services.Names[name], name)
+		return envoy.Scope(&f.Fleet, routes)
 	}
 	return nil, nil
 }

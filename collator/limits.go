@@ -99,6 +99,8 @@ func networksSize(port sources.Port) int {
 func requestSize(port sources.Port) int {
 	h := port.HTTP
 	switch {
+	case routing.IsTCP(port) && port.TCP.Passthrough:
+		return networksSize(port) + routeSize
 	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:

@@ -24,11 +24,20 @@ func (f *fleetState) httpsParts() ([]routing.TLSChain, []routing.Service) {
 // then a certificate answers.
 func (f *fleetState) passedTo(name string) (routing.Service, bool) {
 	wanting := f.wantingTLS(name)
-	if len(wanting) == 0 || wanting[0].Closed {
+	if !f.passes(wanting, name) {
 		return routing.Service{}, false
 	}
+	return wanting[0], true
+}
+
+// passes reports whether TLS for a name is passed through to the first of the services that
+// want it.
+func (f *fleetState) passes(wanting []routing.Service, name string) bool {
+	if len(wanting) == 0 || wanting[0].Closed {
+		return false
+	}
 	_, lost := routing.WinningHTTPClaim(f.domains.claims[name], wanting[0])
-	return wanting[0], !lost
+	return !lost
 }
 
 // wantingTLS returns the services that want the TLS connections for a server name, in

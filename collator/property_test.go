@@ -118,10 +118,11 @@ func clustersOf(action *routev3.RouteAction) []string {
 	return names
 }
 
-// checkDomains checks that each domain that an app wants has a scope.
+// checkDomains checks that each domain that an app wants has a scope, and each server name
+// whose TLS it wants.
 func checkDomains(t *testing.T, c *Collator, served []string) {
 	t.Helper()
-	wanted, fleet := make(map[string]bool), testFleet()
+	wanted, fleet := make(map[string]bool), c.fleets[0].Fleet
 	routed := []*sources.App{}
 	for _, app := range c.apps {
 		routed = append(routed, alone(app))
@@ -132,6 +133,15 @@ func checkDomains(t *testing.T, c *Collator, served []string) {
 	for _, app := range routed {
 		for domain := range fleet.ClaimsOf(app) {
 			wanted[domain] = true
+		}
+		if app == nil {
+			continue
+		}
+		services, _ := fleet.ServicesOf(app.ID, app)
+		for _, s := range services {
+			for _, name := range s.Names {
+				wanted[name] = true
+			}
 		}
 	}
 	slices.Sort(served)

@@ -42,12 +42,12 @@ func TestServicesTouchOnlyTheirListeners(t *testing.T) {
 		{"gone", func() { c.UpdateApps(nil, []string{"/mail"}); c.round() },
 			[]string{`remove clusters "/mail_0"`, `remove endpoints "/mail_0"`, `remove listeners "tcp/25"`}},
 		{"TLS passed through", func() { updateApps(c, set(t, webApp("/own", "own.test"), "TLS_PASSTHROUGH=true")) },
-			[]string{`set clusters "/own_0"`, `set endpoints "/own_0"`, `set listeners "https"`}},
+			[]string{`set clusters "/own_0"`, `set endpoints "/own_0"`, `set listeners "https"`, `set scopes "own.test"`}},
 		{"its release", func() {
 			updateApps(c, changed(set(t, webApp("/own", "own.test"), "TLS_PASSTHROUGH=true"), func(p *sources.Port) { p.Endpoints = nil }))
 		}, []string{`set endpoints "/own_0"`}},
 		{"not any more", func() { c.UpdateApps(nil, []string{"/own"}); c.round() },
-			[]string{`set listeners "https"`, `remove clusters "/own_0"`, `remove endpoints "/own_0"`}},
+			[]string{`set listeners "https"`, `remove clusters "/own_0"`, `remove endpoints "/own_0"`, `remove scopes "own.test"`}},
 	}
 	for _, step := range steps {
 		step.do()

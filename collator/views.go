@@ -103,6 +103,14 @@ func (c *Collator) shown(id string) shownApp {
 	return a
 }
 
+// Endpoints returns the endpoints of a cluster. Nobody may modify them.
+func (c *Collator) Endpoints(cluster string) []sources.Endpoint {
+	id, port := routing.SplitClusterName(cluster)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return routing.EndpointsOf(c.routed(id), port)
+}
+
 // Problems returns all problems, ordered by app.
 func (c *Collator) Problems() []problem.Problem {
 	return c.problems.all(func(problem.Problem) bool { return true })

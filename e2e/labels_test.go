@@ -82,6 +82,44 @@ func TestBalanceLabels(t *testing.T) {
 	w.envoy.accepted()
 }
 
+// A client that asks two apps of one domain in turn keeps its task of each, and so does one
+// whose requests two apps share.
+func TestStickyAppsShareADomain(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	w.marathon.deploy(app("/web", "s.test", 3, "HAPROXY_0_STICKY", "true"),
+		app("/api", "s.test", 3, "HAPROXY_0_STICKY", "true", "HAPROXY_0_PATH", "/api"),
+		app("/blue", "shared.test", 3, "HAPROXY_0_STICKY", "true", "RELAY_0_CLUSTER_WEIGHT", "1"),
+		app("/green", "shared.test", 3, "HAPROXY_0_STICKY", "true", "RELAY_0_CLUSTER_WEIGHT", "1"))
+	w.clients.expect("http://s.test/", http.StatusOK, "/web")
+	w.clients.expect("http://s.test/api", http.StatusOK, "/api")
+	w.clients.expect("http://shared.test/", http.StatusOK, "/blue")
+	for _, urls := range [][]string{{"http://s.test/", "http://s.test/api"}, {"http://shared.test/"}} {
+		client := w.clients.client(false)
+		client.Jar, _ = cookiejar.New(nil)
+		tasks := make(map[string]map[string]bool) // by app
+		for i := range 40 {
+			a, err := w.clients.get(client, urls[i%len(urls)], "")
+			if err != nil || a.status != http.StatusOK {
+				t.Fatalf("%s: status %d, %v", urls[i%len(urls)], a.status, err)
+			}
+			app := a.header.Get("X-App")
+			if tasks[app] == nil {
+				tasks[app] = make(map[string]bool)
+			}
+			tasks[app][a.task()] = true
+		}
+		for app, those := range tasks {
+			if len(those) != 1 {
+				t.Errorf("%s: the requests of one client to %s are answered by %d tasks", urls, app, len(those))
+			}
+		}
+		if len(tasks) != 2 {
+			t.Errorf("%s: answered by %d apps", urls, len(tasks))
+		}
+	}
+}
+
 // A client keeps its task by a cookie, also while the task is told to stop, and
 // gets another one when it is gone.
 func TestStickyLabel(t *testing.T) {
@@ -98,7 +136,7 @@ func TestStickyLabel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if cookie := first.header.Get("Set-Cookie"); !strings.HasPrefix(cookie, "mesosphere_server_id=") || strings.Contains(cookie, "Max-Age") {
+		if cookie := first.header.Get("Set-Cookie"); !strings.HasPrefix(cookie, "mesosphere_server_id_") || strings.Contains(cookie, "Max-Age") {
 			t.Errorf("Host %s: the cookie is %q", host, cookie)
 		}
 		stays := func(when string) {

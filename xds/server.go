@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -39,6 +40,9 @@ type Server struct {
 	Authorize func(p *peer.Peer, fleet string) error
 	// Limits are DefaultLimits unless set before Serve.
 	Limits Limits
+	// Services, when set before Serve, adds other services for Envoys to the port. They ask
+	// Admit.
+	Services func(grpc.ServiceRegistrar)
 
 	connections    *guard.Listener
 	conns          *envoyConns
@@ -50,6 +54,7 @@ type Server struct {
 	recovery       recovery
 	budget         *budget
 	handshakeSlots handshakeSlots
+	others         atomic.Int64 // streams of Services
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -122,6 +127,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.UnknownServiceHandler(s.refuseService),
 	)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s)
+	if s.Services != nil {
+		s.Services(g)
+	}
 	stop := context.AfterFunc(ctx, g.Stop)
 	defer stop()
 	if err := g.Serve(s.connections); err != nil && ctx.Err() == nil {

@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/netip"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
@@ -26,7 +28,7 @@ import (
 const (
 	// routeFilter is the filter of the listeners that runs the filters of a route.
 	routeFilter = "route"
-	// stickyCookie has the name that marathon-lb gives it.
+	// stickyCookie begins the names of session cookies. marathon-lb calls all of them so.
 	stickyCookie = "mesosphere_server_id"
 )
 
@@ -42,9 +44,17 @@ func perRouteFilters(p *packer) *hcmv3.HttpFilter {
 	}
 }
 
-// routeFilters returns the filters that a route asks for. Those that keep requests out come
-// first.
-func routeFilters(p *packer, h sources.HTTP) map[string]*anypb.Any {
+// cookieOf returns the name of the cookie that has the instance of a client. Each cluster has
+// its own: clients send all cookies of a domain to all its apps, so the apps would overwrite
+// a cookie that they share, and send the client to another instance each time.
+func cookieOf(cluster string) string {
+	sum := sha256.Sum256([]byte(cluster))
+	return stickyCookie + "_" + hex.EncodeToString(sum[:4])
+}
+
+// routeFilters returns the filters that a route asks for, of requests to a cluster. Those
+// that keep requests out come first.
+func routeFilters(p *packer, h sources.HTTP, cluster string) map[string]*anypb.Any {
 	var filters []*corev3.TypedExtensionConfig
 	add := func(name string, config proto.Message) {
 		filters = append(filters, p.extension(name, config))
@@ -61,7 +71,7 @@ func routeFilters(p *packer, h sources.HTTP) map[string]*anypb.Any {
 	if h.Sticky {
 		add("stateful_session", &statefulsessionv3.StatefulSession{
 			SessionState: p.extension("envoy.http.stateful_session.cookie", &cookiestatev3.CookieBasedSessionState{
-				Cookie: &httpv3.Cookie{Name: stickyCookie, Path: "/"},
+				Cookie: &httpv3.Cookie{Name: cookieOf(cluster), Path: "/"},
 			}),
 		})
 	}

@@ -90,7 +90,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Fil
 	manager.HttpFilters = append(manager.HttpFilters, &hcmv3.HttpFilter{
 		Name: "router",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{
-			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true}),
+			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections(p)}),
 		},
 	})
 	return &listenerv3.Filter{

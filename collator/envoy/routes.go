@@ -26,15 +26,15 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*ro
 	secure := b.HasHTTPS()
 	switch {
 	case r.Redirect && secure:
-		routes = append(routes, &routev3.Route{Match: match(r.Path, true), Action: b.toHTTPS()})
+		routes = append(routes, &routev3.Route{Match: match(r.Path, "http"), Action: b.toHTTPS()})
 	case r.HTTP.Closed:
 	case r.HTTP.HSTS && secure:
-		routes = append(routes, b.handle(p, domain, r, true)...)
+		routes = append(routes, b.handle(p, domain, r, "http")...)
 	}
 	if r.HTTP.Closed {
-		return append(routes, forbidden(r.Path))
+		return append(routes, &routev3.Route{Match: match(r.Path, ""), Action: answer(forbidden)})
 	}
-	general := b.handle(p, domain, r, false)
+	general := b.handle(p, domain, r, "")
 	if r.HTTP.HSTS && secure {
 		for _, route := range general {
 			// Unless the app sends the header itself.
@@ -45,17 +45,23 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*ro
 	return append(routes, general...)
 }
 
-// handle returns the routes that forward requests, for plain HTTP only if plain is set.
-func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain bool) []*routev3.Route {
+// handle returns the routes that forward requests, for one scheme if it is given.
+func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, scheme string) []*routev3.Route {
 	var routes []*routev3.Route
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
-		m := match(r.Path, plain)
+		m := match(r.Path, scheme)
 		m.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: m, Action: toPath(r.HTTP.RootRedirect)})
 	}
-	routes = append(routes, &routev3.Route{Match: match(r.Path, plain), Action: b.forward(domain, r)})
+	forward := b.forward(domain, r)
+	if r.HTTP.Sticky {
+		for _, c := range forward.Route.GetWeightedClusters().GetClusters() {
+			c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name)
+		}
+	}
+	routes = append(routes, &routev3.Route{Match: match(r.Path, scheme), Action: forward})
 	for _, route := range routes {
-		route.TypedPerFilterConfig = routeFilters(p, r.HTTP)
+		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
 		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
@@ -64,37 +70,22 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, plain boo
 	return routes
 }
 
-// match matches requests by their path, and if plain is set only those without TLS.
-func match(path sources.Path, plain bool) *routev3.RouteMatch {
+// match matches requests by their path and, if it is given, their scheme: "http" or "https".
+func match(path sources.Path, scheme string) *routev3.RouteMatch {
 	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path.Prefix}}
 	if path.IgnoreCase {
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
-	if plain {
+	if scheme != "" {
 		// Envoy overwrites what the client sent.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "http"},
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: scheme},
 			}},
 		}}
 	}
 	return m
-}
-
-// forbidden answers 403.
-func forbidden(path sources.Path) *routev3.Route {
-	page := errorPage("Forbidden", "Access to this application is restricted, and the restriction cannot be checked.")
-	return &routev3.Route{
-		Match: match(path, false),
-		Action: &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
-			Status: 403,
-			Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: page}},
-		}},
-		ResponseHeadersToAdd: []*corev3.HeaderValueOption{
-			headerOption("content-type", "text/html; charset=utf-8", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
-		},
-	}
 }
 
 // forward sends requests to the clusters of a rule.

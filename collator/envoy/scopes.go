@@ -64,13 +64,22 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 }
 
 // virtualHost makes the virtual host of a domain: ACME challenges first, then its rules.
+// Browsers send requests for all names of a certificate on one connection
+// (https://www.rfc-editor.org/rfc/rfc9113#name-connection-reuse), also those for a name whose
+// TLS is passed through. They are told to open another one.
 func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
 	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  match(challenges.Path, true),
+			Match:  match(challenges.Path, "http"),
 			Action: b.forward(d.Domain, challenges),
+		})
+	}
+	if d.Passed {
+		vhost.Routes = append(vhost.Routes, &routev3.Route{
+			Match:  match(sources.Path{Prefix: "/"}, "https"),
+			Action: answer(misdirected),
 		})
 	}
 	for _, r := range d.Rules {

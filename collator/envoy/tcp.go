@@ -46,6 +46,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		ClusterSpecifier:   &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout:        durationpb.New(s.IdleTimeout),
 		MaxConnectAttempts: wrapperspb.UInt32(s.ConnectAttempts),
+		AccessLog:          failedConnections(p),
 	}
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}

@@ -71,6 +71,8 @@ type Endpoint struct {
 	Address string `json:"address"`
 	Health  string `json:"health"`
 	Task    string `json:"task,omitempty"`
+	// Unreachable says why Envoys could not connect to it lately; empty if they could.
+	Unreachable string `json:"unreachable,omitempty"`
 }
 
 // Excluded is a task that gets no requests, and why.
@@ -222,7 +224,7 @@ func appOf(app collator.AppView) App {
 			p.Connections = connectionWords(routed.Ports[i])
 		}
 		for _, e := range port.Endpoints {
-			p.Endpoints = append(p.Endpoints, Endpoint{e.Address.String(), e.Health.String(), e.Task})
+			p.Endpoints = append(p.Endpoints, Endpoint{Address: e.Address.String(), Health: e.Health.String(), Task: e.Task})
 		}
 		for _, x := range port.Excluded {
 			p.Excluded = append(p.Excluded, Excluded{x.Task, x.Reason})

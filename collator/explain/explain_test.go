@@ -118,7 +118,7 @@ func TestExplainApp(t *testing.T) {
 	want := App{ID: "/shop/web", Version: "1", Problems: got.Problems, Ports: []Port{
 		{Groups: []string{"external", "internal"}, Fleets: []string{"external", "internal"}, Cluster: "/shop/web_0", Domains: []string{"shop.test"},
 			Connections: []string{"instances take turns", "by TLS, without a look at its certificate"},
-			Endpoints:   []Endpoint{{"10.0.0.1:31000", "healthy", "task-10.0.0.1:31000"}},
+			Endpoints:   []Endpoint{{Address: "10.0.0.1:31000", Health: "healthy", Task: "task-10.0.0.1:31000"}},
 			Excluded:    []Excluded{{"sick", "its health checks fail"}}},
 		{Index: 1, Name: "metrics", Domains: []string{}},
 	}}

@@ -47,6 +47,8 @@ type Explainer struct {
 	Streams  Streams
 	// NotReady says why Envoys are not served everything yet.
 	NotReady func() []string
+	// Unreachable says why Envoys could not connect to instances lately, by cluster and address.
+	Unreachable func() map[string]map[string]string
 }
 
 // Explain is like the function Explain, and says how far each Envoy has come.
@@ -54,6 +56,7 @@ func (x Explainer) Explain(subject string) Explanation {
 	now := explainer{x.Collator.Snapshot(), x.Collator}
 	e := now.explain(subject)
 	e.NotReady = x.NotReady()
+	e.addUnreachable(x.Unreachable())
 	onDemand := make(map[string][]xds.Type) // by fleet
 	for _, f := range now.Fleets {
 		if f.ClustersOnDemand {
@@ -72,6 +75,18 @@ func (x Explainer) Explain(subject string) Explanation {
 		e.Fleets = append(e.Fleets, view)
 	}
 	return e
+}
+
+// addUnreachable says of each task why Envoys could not connect to it.
+func (e *Explanation) addUnreachable(reasons map[string]map[string]string) {
+	for _, app := range e.Apps {
+		for _, port := range app.Ports {
+			for i := range port.Endpoints {
+				endpoint := &port.Endpoints[i]
+				endpoint.Unreachable = reasons[port.Cluster][endpoint.Address]
+			}
+		}
+	}
 }
 
 func envoyOf(p xds.EnvoyProgress, needs []xds.Key, onDemand []xds.Type) Envoy {

@@ -183,6 +183,9 @@ func (x writer) port(p Port) {
 	}
 	for _, e := range p.Endpoints {
 		x.detail("", "%s %s, task %s", e.Address, e.Health, e.Task)
+		if e.Unreachable != "" {
+			x.detail("", "  %s", e.Unreachable)
+		}
 	}
 	for _, excluded := range p.Excluded {
 		x.detail("", "left out: task %s: %s", excluded.Task, excluded.Reason)

@@ -44,7 +44,7 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 		say("%s is put before the path of Location headers", h.LocationPrefix)
 	}
 	if h.Sticky {
-		say("clients stay with their instance, by the cookie mesosphere_server_id")
+		say("clients stay with their instance, by a cookie of this app port, mesosphere_server_id_…")
 	}
 	if h.Hash != nil {
 		say("the instance is picked by %s", hashWords(*h.Hash))

@@ -20,6 +20,9 @@ type DomainRoutes struct {
 	Domain string
 	// Rules are tried in order. What no rule takes gets 404.
 	Rules []Rule
+	// Passed is set if TLS for the domain is passed through. Then a request by https came
+	// on a connection for another name.
+	Passed bool
 	// ACMECluster takes ACME challenges by plain HTTP; empty for none.
 	ACMECluster string
 }

@@ -42,6 +42,8 @@ const (
 	Internal Kind = "internal"
 	// Source is a source, store or file that cannot be read as it should.
 	Source Kind = "source"
+	// Connection is an instance to which Envoys cannot connect.
+	Connection Kind = "connection"
 	// Envoy is what an Envoy rejects, or does not ask for.
 	Envoy Kind = "envoy"
 )

@@ -17,13 +17,14 @@ func TestImports(t *testing.T) {
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
+		"traffic":           nil,
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/guard": nil, "internal/hostname": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "admin",
+			"sources", "certs", "collator", "xds", "traffic", "admin",
 			"internal/files", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
@@ -51,7 +52,7 @@ func TestImports(t *testing.T) {
 			switch {
 			case strings.HasPrefix(imported, "relay/") && to != stage && !slices.Contains(want, to):
 				t.Errorf("%s imports %s: data flows the other way", name, imported)
-			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds":
+			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic":
 				t.Errorf("%s imports %s: only collator/envoy builds Envoy messages", name, imported)
 			case imported == ads && stage != "xds":
 				t.Errorf("%s imports %s: only xds speaks the discovery service", name, imported)

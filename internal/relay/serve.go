@@ -13,11 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/thejerf/suture/v4"
+	"google.golang.org/grpc"
 
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/sources"
+	"relay/traffic"
 	"relay/xds"
 )
 
@@ -39,6 +41,7 @@ type Relay struct {
 	gate      *gate
 	stores    map[string]*xds.Store // by fleet
 	xds       *xds.Server
+	failures  *traffic.Failures // what Envoys report
 
 	// The ports.
 	admin                      *admin.Server
@@ -117,6 +120,10 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 // newXDS builds what serves Envoys.
 func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
+	r.failures = traffic.NewFailures()
+	reports := traffic.NewServer(r.failures)
+	r.xds.Services = func(g grpc.ServiceRegistrar) { reports.Register(g, r.xds.Admit) }
+	registerer.MustRegister(unreachableCollector{r})
 	if !r.xdsTLS.enabled() {
 		return nil
 	}
@@ -180,7 +187,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("renewal", r.reminders)                  // certificates that the collator selected -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
-	add("xds", server{r.xdsServe})               // stores -> Envoys
+	add("xds", server{r.xdsServe})               // stores -> Envoys, which report failures
 	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
 
 	for _, p := range r.config.exposedSecrets() {

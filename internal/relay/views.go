@@ -104,11 +104,11 @@ func (r *Relay) Problems() []problem.Problem {
 			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
-	return slices.Concat(problems, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems())
+	return slices.Concat(problems, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems())
 }
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.
 func (r *Relay) Explain(subject string) (any, bool) {
-	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady}.Explain(subject)
+	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady, Unreachable: r.unreachableInstances}.Explain(subject)
 	return e, e.Known
 }

@@ -24,8 +24,8 @@ var balanceLabels = []Label{
 		meaning:   "`header NAME`, `cookie NAME`, `query_parameter NAME` or `source_ip`; overrides `BALANCE`",
 		byDefault: "none", envoy: "`RING_HASH`, `hash_policy`", example: "cookie session"},
 	{Key: "HAPROXY_{n}_STICKY", Field: "sticky", httpOnly: true, setting: func(s *Settings, v string) { s.http.Sticky = s.flag(v, false) },
-		meaning: "a client stays with its instance, also while that drains, by the session cookie `mesosphere_server_id`, " +
-			"which holds the instance's address",
+		meaning: "a client stays with its instance, also while that drains, by a session cookie, " +
+			"which holds the instance's address. Its name is `mesosphere_server_id_`, and eight hexadecimal digits that each app port has of its own",
 		byDefault: "`false`", envoy: "`stateful_session` of the route, `override_host_status`", example: "true"},
 }
 

@@ -1,0 +1,86 @@
+package relay
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/collator/routing"
+	"relay/internal/problem"
+	"relay/sources"
+	"relay/traffic"
+)
+
+// unreachable returns the instances to which Envoys could not connect lately, of those that
+// are in rotation still, each with its task.
+func (r *Relay) unreachable() (all []unreachable) {
+	for _, u := range r.failures.Unreachable() {
+		endpoints := r.collator.Endpoints(u.Cluster)
+		i := slices.IndexFunc(endpoints, func(e sources.Endpoint) bool { return e.Address == u.Address })
+		if i >= 0 {
+			all = append(all, unreachable{u, endpoints[i].Task})
+		}
+	}
+	return all
+}
+
+type unreachable struct {
+	traffic.Unreachable
+	task string
+}
+
+// unreachableProblems says which instances Envoys cannot connect to.
+func (r *Relay) unreachableProblems() (problems []problem.Problem) {
+	for _, u := range r.unreachable() {
+		id, port := routing.SplitClusterName(u.Cluster)
+		problems = append(problems, problem.Problem{
+			Kind: problem.Connection, Fleet: u.Fleet, App: id, Subject: fmt.Sprintf("port %d", port), Item: u.Address.String(),
+			Reason: fmt.Sprintf("task %s: %s", u.task, failure(u.Unreachable)),
+		})
+	}
+	return problems
+}
+
+// unreachableInstances says why Envoys could not connect to instances lately, by cluster and
+// address.
+func (r *Relay) unreachableInstances() map[string]map[string]string {
+	reasons := make(map[string]map[string]string)
+	for _, u := range r.failures.Unreachable() {
+		if reasons[u.Cluster] == nil {
+			reasons[u.Cluster] = make(map[string]string)
+		}
+		reasons[u.Cluster][u.Address.String()] = failure(u)
+	}
+	return reasons
+}
+
+func failure(u traffic.Unreachable) string {
+	return fmt.Sprintf("Envoys could not connect to it %d times since %s, the last time at %s: %s. Requests go to other instances, if there are any. See whether it listens on %s, and whether these Envoys reach that: %s",
+		u.Failures, stamp(u.Since), stamp(u.Last), cmp.Or(u.Reason, "no reason was given"), u.Address, strings.Join(u.Envoys, ", "))
+}
+
+// unreachableCollector counts the instances to which Envoys could not connect lately.
+type unreachableCollector struct{ relay *Relay }
+
+var unreachableMetric = prometheus.NewDesc("relay_unreachable_instances",
+	"Instances in rotation to which an Envoy could not connect in the last minutes.", []string{"fleet"}, nil)
+
+// Describe implements prometheus.Collector.
+func (unreachableCollector) Describe(descs chan<- *prometheus.Desc) { descs <- unreachableMetric }
+
+// Collect implements prometheus.Collector.
+func (c unreachableCollector) Collect(metrics chan<- prometheus.Metric) {
+	counts := make(map[string]int)
+	for fleet := range c.relay.stores {
+		counts[fleet] = 0
+	}
+	for _, u := range c.relay.unreachable() {
+		counts[u.Fleet]++
+	}
+	for fleet, n := range counts {
+		metrics <- prometheus.MustNewConstMetric(unreachableMetric, prometheus.GaugeValue, float64(n), fleet)
+	}
+}

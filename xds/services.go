@@ -1,0 +1,57 @@
+package xds
+
+import (
+	"context"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"relay/internal/guard"
+	"relay/internal/panics"
+)
+
+// Admit lets a client use another service of the port, one of Services, under the rules for
+// Envoys: it must be of a fleet, send its first message soon, and be one of not too many.
+// First waits for that message, and returns the node that it names. Done is to be called at
+// the end of the stream. The error is logged, and goes to the client.
+func (s *Server) Admit(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error) {
+	if err := s.refuseUnauthorized(ctx); err != nil {
+		return nil, err
+	}
+	remote := remoteAddress(ctx)
+	conn, leave := s.conns.ofStream(remote)
+	node, err := s.firstNode(ctx, conn, first)
+	if err == nil {
+		_, err = s.storeFor(ctx, node)
+	}
+	if err == nil && s.others.Add(1) > int64(s.Limits.Streams) {
+		s.others.Add(-1)
+		err = s.refuse(ctx, guard.TooMany, node, status.Errorf(codes.ResourceExhausted, "more than %d streams report", s.Limits.Streams))
+	}
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	unused := s.connections.Use(remote)
+	return func() {
+		s.others.Add(-1)
+		unused()
+		leave()
+	}, nil
+}
+
+func (s *Server) firstNode(ctx context.Context, conn *envoyConn, first func() (*corev3.Node, error)) (node *corev3.Node, err error) {
+	nodes := make(chan *corev3.Node, 1)
+	err = firstRequest(ctx, s.Limits.FirstRequest, conn.waitingTime, func() error {
+		return panics.Catch(func() error {
+			node, err := first()
+			nodes <- node
+			return err
+		})
+	})
+	if err != nil {
+		return nil, s.ended(ctx, nil, err)
+	}
+	return <-nodes, nil
+}
