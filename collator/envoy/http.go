@@ -32,6 +32,7 @@ const (
 func HTTPListener(f *routing.Fleet) (*listenerv3.Listener, error) {
 	var p packer
 	listener := newListener(routing.HTTPListener, f.HTTP)
+	acceptWhoSpeaks(listener)
 	listener.FilterChains = []*listenerv3.FilterChain{{
 		Filters: []*listenerv3.Filter{connectionManager(&p, routing.HTTPListener, f)},
 	}}

@@ -41,7 +41,9 @@ type Options struct {
 	ClustersOnDemand bool
 	// TLS is as in deploy.Bootstrap.
 	TLS deploy.ClientTLS
-	// Bootstrap, when set, is used as it is, in place of the six above. Its
+	// Limits is as in deploy.Bootstrap.
+	Limits deploy.Limits
+	// Bootstrap, when set, is used as it is, in place of the seven above. Its
 	// admin endpoint must listen on port 0 of 127.0.0.1.
 	Bootstrap []byte
 	// Workers is how many worker threads Envoy has; 2 if it is 0.
@@ -113,7 +115,7 @@ func (o Options) writeBootstrap() (string, error) {
 	}
 	return deploy.Bootstrap{
 		NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
-		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS,
+		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS, Limits: o.Limits,
 	}.Write(o.Dir)
 }
 
