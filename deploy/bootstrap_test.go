@@ -75,6 +75,15 @@ func accepts(t *testing.T, name, path string) {
 	}
 }
 
+// An Envoy at rest does next to nothing, however many stats it has.
+func TestStatsAreReadOnDemand(t *testing.T) {
+	t.Parallel()
+	text, err := good.YAML()
+	if err != nil || !strings.Contains(string(text), "\nstats_flush_on_admin: true\n") {
+		t.Errorf("%v; Envoy goes through all its stats every few seconds:\n%s", err, text)
+	}
+}
+
 func TestBootstrapRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -18,7 +18,7 @@ import (
 )
 
 // benchRounds is how often each proxy has its turn.
-const benchRounds = 60
+const benchRounds = 30
 
 // BenchmarkRequests measures the CPU time that a request costs a proxy: an Envoy by itself,
 // one with Relay's configuration, with one app and with 10 001, and HAProxy. They take
@@ -49,6 +49,31 @@ func BenchmarkRequests(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+	b.Run("idle", func(b *testing.B) {
+		for b.Loop() {
+			idle(b, proxies)
+		}
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+// idle measures what the proxies use while nothing happens. By default an Envoy does something
+// every 5 s.
+func idle(b *testing.B, proxies []*benchProxy) {
+	b.Helper()
+	before := make([]time.Duration, len(proxies))
+	for i, p := range proxies {
+		before[i] = p.spent(b)
+	}
+	began := time.Now()
+	time.Sleep(15 * time.Second)
+	var table strings.Builder
+	for i, p := range proxies {
+		share := 100 * (p.spent(b) - before[i]).Seconds() / time.Since(began).Seconds()
+		fmt.Fprintf(&table, "\n%s: %.2f %% of a core", p.name, share)
+		b.ReportMetric(share, "%-"+strings.ReplaceAll(p.name, " ", "-"))
+	}
+	b.Log(table.String())
 }
 
 // await waits until a proxy forwards requests, with TLS and without.
