@@ -206,6 +206,7 @@ func (c *Collator) cleanApp(app *sources.App) {
 			if policy, problems, err = c.cleanPolicy(app); err != nil {
 				return nil, err
 			}
+			problems = append(problems, c.groupProblems(policy)...)
 		}
 		return withEndpoints(app, policy, problems), nil
 	})

@@ -163,7 +163,7 @@ func TestBadAppsCostThemselvesOnly(t *testing.T) {
 		return mapOne(app)
 	}
 	syncApps(c, webApp("/bug", "bug.test"), webApp("/good", "good.test"), webApp("\xff", "utf8.test"),
-		webApp("", "none.test"), nil, webApp("/bad", "under_score.test", "*", "UPPER.test"))
+		webApp("", "none.test"), nil, webApp("/bad", "tilde~.test", "*", "UPPER.test"))
 	broken := *webApp("/bug", "elsewhere.test")
 	broken.Version = "2"
 	r.Touched()

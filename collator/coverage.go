@@ -168,7 +168,7 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 	found := domainCoverage{domain: domain}
 	for _, c := range f.claimsOn(domain) {
 		if c.Route {
-			found.reason = "no certificate covers it"
+			found.reason = noCertificate
 		}
 		found.wanted = found.wanted || c.ACME || c.Redirect || c.HTTP != nil && c.HTTP.HSTS
 	}
@@ -199,8 +199,14 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 		}
 		return found
 	}
+	if why := hostname.NoCertificate(domain); why != "" {
+		found.reason += ", and none is to be had by ACME: " + why
+	}
 	return found
 }
+
+// noCertificate is why a domain has no HTTPS that clients accept, where nothing else is known.
+const noCertificate = "no certificate covers it"
 
 // canServe reports whether the fleet can serve a certificate for a server name: it is
 // given the certificate, and the name is not passed through.

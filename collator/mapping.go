@@ -38,6 +38,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 		}
 		port.Domains = cleanDomains(port.Domains, &left.domains, report)
 		port.ACMEDomains = cleanDomains(port.ACMEDomains, &left.acmeDomains, report)
+		reportOddDomains(port, report)
 		left.limit(port, report)
 		if h := port.HTTP; h != nil && len(h.AllowedNetworks) > 0 && len(port.Groups) > 0 {
 			own := *h
@@ -112,6 +113,24 @@ func cleanDomains(domains []string, left *int, report func(field, reason string)
 	}
 	slices.Sort(clean)
 	return slices.Compact(clean)
+}
+
+// reportOddDomains says for which of its domains a port asks for what no client or
+// authority can give.
+func reportOddDomains(port *sources.Port, report func(field, reason string)) {
+	for _, domain := range port.ACMEDomains {
+		if why := hostname.NoCertificate(domain); why != "" {
+			report("acmeDomains", fmt.Sprintf("no authority gives a certificate for %s by ACME: %s", domain, why))
+		}
+	}
+	if port.TCP == nil || !port.TCP.Passthrough {
+		return
+	}
+	for _, domain := range port.Domains {
+		if hostname.IsAddress(domain) {
+			report("domains", fmt.Sprintf("TLS for %s is not passed through: clients send no server name for an IP address", domain))
+		}
+	}
 }
 
 // samePolicy reports whether two versions of an app differ at most in their endpoints,

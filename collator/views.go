@@ -29,7 +29,10 @@ type PortView struct {
 	Name  string `json:"name,omitempty"`
 	// Fleets are those that route the port. Cluster is its name there, and empty when no
 	// fleet routes it.
-	Fleets          []string       `json:"groups,omitempty"`
+	Fleets []string `json:"groups,omitempty"`
+	// OtherGroups are the first few groups of the port that are no fleet of this Relay: they
+	// may be those of another load balancer.
+	OtherGroups     []string       `json:"otherGroups,omitempty"`
 	Cluster         string         `json:"-"`
 	Domains         []string       `json:"domains,omitempty"`
 	ACMEDomains     []string       `json:"-"`
@@ -129,6 +132,9 @@ func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 		v := PortView{
 			Index: i, Name: port.Name, Fleets: fleets,
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
+		}
+		if i < len(routed.Ports) {
+			v.OtherGroups = c.otherGroups(routed.Ports[i])
 		}
 		endpoints := port.Endpoints
 		if a.merged != nil {

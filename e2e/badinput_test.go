@@ -14,7 +14,7 @@ func TestBadApps(t *testing.T) {
 	w.marathon.deploy(
 		app("/good", "good.test", 1),
 		app("/label", "label.test", 1, "HAPROXY_0_VHOSTS", "typo.test", "HAPROXY_0_REDIRECT_TO_HTTPS", "perhaps", "HAPROXY_7_VHOST", "beyond.test"),
-		app("/domain", "http://url.test, ok.test, a_b.test", 1),
+		app("/domain", "http://url.test, ok.test, a~b.test", 1),
 		app("/twin", "good.test, mine.test", 1),
 		`{"id":"/noports","instances":1,"labels":{"HAPROXY_GROUP":"external","HAPROXY_0_VHOST":"noports.test"},"portDefinitions":[]}`,
 	)
@@ -30,7 +30,7 @@ func TestBadApps(t *testing.T) {
 	w.admin.problem("/label", "perhaps")
 	w.admin.problem("/label", "HAPROXY_7_VHOST")
 	w.admin.problem("/domain", "scheme")
-	w.admin.problem("/domain", "a_b")
+	w.admin.problem("/domain", "a~b")
 	w.admin.problem("/twin", "/good")
 	w.admin.problem("/noports", "port")
 	w.admin.problem("/types", "")

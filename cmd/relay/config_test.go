@@ -133,6 +133,7 @@ func TestWrongConfiguration(t *testing.T) {
 		{"unknown choice of client certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', client-certificates: some}\n", nil, `fleet "a" has client-certificates: some`},
 		{"server names without https", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', server-names: [a.test]}\n", nil, `fleet "a" has server-names, but does not listen for HTTPS`},
 		{"server names that are none", "marathon: http://m\ncerts-dir: /c\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443', server-names: [a.test, 'https://b.test']}\n", nil, "has a scheme"},
+		{"server names that clients do not send", "marathon: http://m\ncerts-dir: /c\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443', server-names: [10.0.0.1]}\n", nil, "10.0.0.1 is an IP address"},
 		{"unknown choice of certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', certificates: some}\n", nil, `fleet "a" has certificates: some`},
 		{"fleets not a list", "fleets: a\n", nil, "want a list of fleets"},
 		{"https without certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443'}\n", nil, `fleet "a" listens for HTTPS without certificates`},

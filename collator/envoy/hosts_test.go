@@ -20,6 +20,7 @@ import (
 var hostDomains = []string{
 	"app.test", "zone.test", "x.zone.test", "part.zone.test", "in.zone.test", "x.in.zone.test", "test.zone", "a.x.zone.test",
 	"*.zone.test", "*.in.zone.test", "*.x.zone.test", "*.deep.in.zone.test",
+	"my_app.test", "-x-.a--b.test", "10.0.0.1", "*.my_zone.test",
 }
 
 // domainOf is the rule: the domain that answers for a host is the host itself, in
@@ -53,7 +54,7 @@ func TestDomainOf(t *testing.T) {
 		"zone.test.": "zone.test", "a.zone.test": "*.zone.test", "A.zone.TEST.:80": "*.zone.test", "a.zone.test:": "*.zone.test",
 		"a.zone.test:x": "*.zone.test", "a.zone.test:1:1": "", "app.test:1:1": "app.test", "a.zone.test..": "", "*.zone.test": "*.zone.test", "..zone.test": "*.zone.test",
 		"X.zone.test": "x.zone.test", "b.x.zone.test": "*.x.zone.test", "A.x.zone.test": "a.x.zone.test", "deep.in.zone.test": "*.in.zone.test",
-		"part.zone.test": "part.zone.test",
+		"part.zone.test": "part.zone.test", "MY_app.test.:80": "my_app.test", "a_b.My_Zone.test": "*.my_zone.test", "10.0.0.1:80": "10.0.0.1", "10.0.0.1.": "10.0.0.1", "1.10.0.0.1": "",
 	} {
 		if got := domainOf(host); got != want {
 			t.Errorf("the domain of %q is %q, want %q", host, got, want)
@@ -63,7 +64,7 @@ func TestDomainOf(t *testing.T) {
 
 // oddHosts are put together of what hosts of the domains consist of.
 func oddHosts(rng *rand.Rand, n int) []string {
-	parts := []string{"app", "test", "zone", "x", "in", "deep", "part", "a", "X", "Zone", "TEST", "*", "", "-", "b%20"}
+	parts := []string{"app", "test", "zone", "x", "in", "deep", "part", "a", "X", "Zone", "TEST", "*", "", "-", "_", "my_zone", "b%20"}
 	ends := []string{"", "", "", "", ".", ":80", ":", ".:8080", "..", ":x", "..:1", ":80:80", ".:x"}
 	hosts := []string{"*", "*.*", "*.*.:80", "a.*.*", "[::1]", "[::1]:80", "127.0.0.1", ":80", ".", "*.zone.test", "A.*.zone.test:1", "%", "a%CEL(1)%.zone.test",
 		"zone.test" + strings.Repeat(".zone.test", 100), strings.Repeat("A.", 2000) + "zone.test", strings.Repeat(".", 5000) + "zone.test.:1",

@@ -54,12 +54,14 @@ type App struct {
 // Port is a port of an app and its tasks. Fleets and Cluster are empty if no fleet of this
 // Relay routes the port.
 type Port struct {
-	Index   int      `json:"index"`
-	Name    string   `json:"name,omitempty"`
-	Groups  []string `json:"groups,omitempty"`
-	Fleets  []string `json:"fleets,omitempty"`
-	Cluster string   `json:"cluster,omitempty"`
-	Domains []string `json:"domains,omitempty"`
+	Index  int      `json:"index"`
+	Name   string   `json:"name,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+	Fleets []string `json:"fleets,omitempty"`
+	// OtherGroups are the first few of Groups that are no fleet of this Relay.
+	OtherGroups []string `json:"otherGroups,omitempty"`
+	Cluster     string   `json:"cluster,omitempty"`
+	Domains     []string `json:"domains,omitempty"`
 	// Connections says how Envoy connects to the tasks, where that is not the default.
 	Connections []string   `json:"connections,omitempty"`
 	Endpoints   []Endpoint `json:"endpoints,omitempty"`
@@ -218,7 +220,7 @@ func appOf(app collator.AppView) App {
 		out.Deployment = routed.ID
 	}
 	for i, port := range app.Ports {
-		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, Cluster: port.Cluster, Domains: port.Domains}
+		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, OtherGroups: port.OtherGroups, Cluster: port.Cluster, Domains: port.Domains}
 		if i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
 			p.Connections = connectionWords(routed.Ports[i])

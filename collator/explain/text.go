@@ -171,6 +171,9 @@ func (x writer) port(p Port) {
 		x.detail(title, "in the groups %s: none is a fleet of this Relay", strings.Join(p.Groups, ", "))
 	default:
 		x.detail(title, "in fleet %s, cluster %s", strings.Join(p.Fleets, ", "), p.Cluster)
+		if len(p.OtherGroups) > 0 {
+			x.detail("", "also in the groups %s, which are no fleets of this Relay", strings.Join(p.OtherGroups, ", "))
+		}
 	}
 	if len(p.Domains) > 0 {
 		x.detail("", "domains %s", strings.Join(p.Domains, ", "))

@@ -44,7 +44,7 @@ func explanations() map[string]Explanation {
 			},
 			Apps: []App{{ID: "/shop/web", Version: "v1", Deployment: "deployment-group/shop",
 				Ports: []Port{
-					{Name: "http", Fleets: []string{"external", "internal"}, Cluster: "deployment-group/shop_0", Domains: []string{"shop.test"},
+					{Name: "http", Fleets: []string{"external", "internal"}, OtherGroups: []string{"public"}, Cluster: "deployment-group/shop_0", Domains: []string{"shop.test"},
 						Connections: []string{"instances take turns"},
 						Endpoints:   []Endpoint{{Address: "10.0.0.1:31000", Health: "healthy", Task: "shop.1"}},
 						Excluded:    []Excluded{{Task: "shop.2", Reason: "its health checks fail"}}},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"relay/internal/hostname"
 	"relay/internal/problem"
 	"relay/sources"
 )
@@ -79,6 +80,9 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 		problems = append(problems, "asks for TLS to be passed through, but the fleet has no https listener")
 	default:
 		s.Names = port.Domains
+		if slices.ContainsFunc(s.Names, hostname.IsAddress) { // no client asks for one
+			s.Names = slices.DeleteFunc(slices.Clone(s.Names), hostname.IsAddress)
+		}
 	}
 	if h := port.HTTP; h != nil {
 		s.Networks = h.AllowedNetworks

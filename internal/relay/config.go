@@ -213,6 +213,9 @@ func (c Certificates) sources() (names []string) {
 func normalNames(names []string) (normal []string, err error) {
 	for _, name := range names {
 		n, bad := hostname.Domain(name)
+		if hostname.IsAddress(n) {
+			bad = fmt.Errorf("%s is an IP address: clients send no server name for one", n)
+		}
 		normal, err = append(normal, n), errors.Join(err, bad)
 	}
 	return normal, err

@@ -95,8 +95,8 @@ func TestParseRefusesFile(t *testing.T) {
 func TestParseProblems(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, port, subject, reason string }{
-		{"domain", "domains: [a_b.test]", "ports[0].domains[0]", `f.yaml:4: domain ignored: "a_b.test"`},
-		{"ACME domain", `acmeDomains: ["10.0.0.1"]`, "ports[0].acmeDomains[0]", "is an IP address"},
+		{"domain", "domains: [a~b.test]", "ports[0].domains[0]", `f.yaml:4: domain ignored: "a~b.test"`},
+		{"ACME domain", `acmeDomains: ["[::1]"]`, "ports[0].acmeDomains[0]", "is an IPv6 address"},
 		{"group", `groups: [""]`, "ports[0].groups[0]", "empty group"},
 		{"host name", "endpoints: [{address: 'web:80'}]", "ports[0].endpoints[0].address", "host names are not looked up"},
 		{"no port", "endpoints: [{address: 10.0.0.1}]", "ports[0].endpoints[0].address", "is not IP:port"},

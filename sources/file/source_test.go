@@ -275,7 +275,7 @@ func TestDuplicateOverFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "a.yaml"), "apps:\n- id: /x\n  ports: [{name: first}]\n")
-	write(t, filepath.Join(dir, "b.yaml"), "apps:\n- id: /b\n- id: /x\n  ports: [{name: second, domains: [a_b]}]\n")
+	write(t, filepath.Join(dir, "b.yaml"), "apps:\n- id: /b\n- id: /x\n  ports: [{name: second, domains: [a~b]}]\n")
 	apps, err := Load(dir)
 	want := filepath.Join(dir, "b.yaml") + ":3: the same id is used again here; this second app is ignored (app /x, id)"
 	if err == nil || err.Error() != want {
@@ -289,7 +289,7 @@ func TestDuplicateOverFiles(t *testing.T) {
 func TestLoadJoinsAllErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "a.yaml"), "apps:\n- id: /x\n  ports: [{domains: [a_b]}]\n")
+	write(t, filepath.Join(dir, "a.yaml"), "apps:\n- id: /x\n  ports: [{domains: [a~b]}]\n")
 	write(t, filepath.Join(dir, "b.yaml"), "apps:\n- id: /b\n  foo: 1\n")
 	if err := os.Mkdir(filepath.Join(dir, "c.yaml"), 0o755); err != nil {
 		t.Fatal(err)

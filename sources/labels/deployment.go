@@ -18,9 +18,11 @@ var deploymentLabels = []Label{
 		meaning: "time; the latest app is the new one", byDefault: "the oldest", example: "2026-05-01T12:00:00Z"},
 	{Key: "HAPROXY_DEPLOYMENT_TARGET_INSTANCES", Field: "deployment.targetInstances", ofApp: (*reader).readTargetInstances,
 		meaning: "how many instances there shall be in the end", byDefault: "1", example: "3"},
+	{Key: "HAPROXY_APP_ID", noEffect: true, meaning: deploymentNote},
 	{Key: "HAPROXY_DEPLOYMENT_COLOUR", noEffect: true, meaning: deploymentNote},
 	{Key: "HAPROXY_DEPLOYMENT_ALT_PORT", noEffect: true, meaning: deploymentNote},
 	{Key: "HAPROXY_DEPLOYMENT_NEW_INSTANCES", noEffect: true, meaning: deploymentNote},
+	{Key: "HAPROXY_DEPLOYMENT_*", noEffect: true, meaning: "notes of other tools; they have no effect. What is one or two letters off one of the above is taken for a mistake"},
 }
 
 const deploymentNote = "notes of the tools that write them; they have no effect"

@@ -43,7 +43,7 @@ var fixedHeaders = []string{
 func (s *Settings) headerName(name string) (string, bool) {
 	lower := strings.ToLower(strings.TrimSpace(name))
 	switch {
-	case !validToken.MatchString(lower):
+	case !validToken.MatchString(lower) || strings.ContainsAny(lower, "'`"): // allowed, but no header has them: a quote went astray
 		s.problem("%.40q is ignored: it is not the name of a header", name)
 	case slices.Contains(fixedHeaders, lower) || strings.HasPrefix(lower, "x-envoy-") || strings.HasPrefix(lower, "x-relay-"):
 		s.problem("%.40q is ignored: that header is not for apps to change", name)

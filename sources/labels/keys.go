@@ -2,6 +2,7 @@ package labels
 
 import (
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -104,6 +105,35 @@ func suggestionsFrom(all []*Label) []suggestion {
 	})
 	return list
 }
+
+// maxMistaken is how many letters a key is off the one that was meant, among keys of which
+// most have no effect.
+const maxMistaken = 2
+
+// mistaken reports whether a key that is one of many without effect was likely meant to be
+// one that has an effect.
+func mistaken(l *Label, key string) bool {
+	family, ok := strings.CutSuffix(l.Key, "*")
+	if !ok {
+		return false
+	}
+	rest := key[len(family):]
+	return slices.ContainsFunc(known.all, func(other *Label) bool {
+		name, same := strings.CutPrefix(other.Key, family)
+		return same && other.ofApp != nil && len(rest) <= len(name)+maxMistaken && sources.Typos(strings.ToUpper(rest), name) <= maxMistaken
+	})
+}
+
+// spelled shows a key that does not look like what it is.
+func spelled(key string) string {
+	if strings.Trim(key, plain) == "" {
+		return ""
+	}
+	return fmt.Sprintf(" As it is written, it is %+.120q", key)
+}
+
+// plain are the characters of keys that everybody sees.
+const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./"
 
 var indexPattern = regexp.MustCompile(`_\d+_`)
 

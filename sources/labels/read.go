@@ -5,6 +5,7 @@
 package labels
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,12 +48,15 @@ type App struct {
 // many labels none is read: one that restricts access could be among those left out.
 func Read(labels map[string]string, declared []DeclaredPort) App {
 	r := newReader(declared)
-	keys, tooMany := ownKeys(labels)
+	keys, near, tooMany := r.ownKeys(labels)
 	if tooMany != "" {
 		return App{Ports: r.ports, Problems: []problem.Problem{{Reason: tooMany + ": nothing of the app is routed"}}}
 	}
 	for _, key := range keys {
 		r.read(key, labels[key])
+	}
+	for _, key := range near {
+		r.notKnown(key)
 	}
 	if more := r.unknown - maxUnknown; more > 0 {
 		r.problem("", "has %d more labels that are not known", more)
@@ -75,13 +79,16 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	return app
 }
 
-// ownKeys returns the keys of the labels that are for Relay, sorted, or says
-// that there are too many of them. Those that are too long count for their
-// number only: no more than the beginning of a few is looked at.
-func ownKeys(labels map[string]string) (keys []string, tooMany string) {
+// ownKeys returns the keys of the labels that are for Relay, and those that nearly are, both
+// sorted, or says that there are too many of the former. Those that are too long count for
+// their number only: no more than the beginning of a few is looked at.
+func (r *reader) ownKeys(labels map[string]string) (keys, near []string, tooMany string) {
 	size := 0
 	for key, value := range labels {
 		if !isOwn(key) {
+			if meant, ok := r.near.meant(key); ok && !meant.noEffect {
+				near = append(near, key)
+			}
 			continue
 		}
 		keys = append(keys, key)
@@ -91,12 +98,13 @@ func ownKeys(labels map[string]string) (keys []string, tooMany string) {
 	}
 	switch {
 	case len(keys) > sources.MaxSettings:
-		return nil, fmt.Sprintf("has %d labels for routing, and at most %d are read", len(keys), sources.MaxSettings)
+		return nil, nil, fmt.Sprintf("has %d labels for routing, and at most %d are read", len(keys), sources.MaxSettings)
 	case size > sources.MaxSettingsBytes:
-		return nil, fmt.Sprintf("its labels for routing take %d bytes, keys and values together, and at most %d are read", size, sources.MaxSettingsBytes)
+		return nil, nil, fmt.Sprintf("its labels for routing take %d bytes, keys and values together, and at most %d are read", size, sources.MaxSettingsBytes)
 	}
 	slices.Sort(keys)
-	return keys, ""
+	slices.Sort(near)
+	return keys, near, ""
 }
 
 // reader collects what labels say, one label at a time.
@@ -111,6 +119,7 @@ type reader struct {
 	ownGroups  map[int][]string      // HAPROXY_{n}_GROUP
 	disabled   map[int]bool          // by HAPROXY_{n}_ENABLED
 	problems   sources.Problems
+	near       nearKeys
 	unknown    int // labels that are not known
 	relevant   bool
 
@@ -127,7 +136,7 @@ type nameOfPort struct {
 func newReader(declared []DeclaredPort) *reader {
 	r := &reader{
 		declared: declared, names: make(map[string]int, len(declared)), ports: make([]sources.Port, len(declared)), settings: make([]*Settings, len(declared)),
-		seen: map[nameOfPort]string{}, ownGroups: map[int][]string{}, disabled: map[int]bool{},
+		seen: map[nameOfPort]string{}, ownGroups: map[int][]string{}, disabled: map[int]bool{}, near: nearKeys{declared: declared},
 	}
 	for i, d := range declared {
 		r.ports[i].Name = d.Name
@@ -141,7 +150,7 @@ func newReader(declared []DeclaredPort) *reader {
 func (r *reader) problem(key, format string, args ...any) { r.problems.Add(key, format, args...) }
 
 func (r *reader) read(key, value string) {
-	if l := known.app[key]; l != nil {
+	if l := known.ofApp(key); l != nil && !mistaken(l, key) {
 		r.relevant = true
 		if value = strings.TrimSpace(value); l.ofApp != nil && r.short(key, value) {
 			l.ofApp(r, key, value)
@@ -182,13 +191,24 @@ func (r *reader) read(key, value string) {
 
 // notKnown notes a label that is none of those that there are.
 func (r *reader) notKnown(key string) {
-	switch r.unknown++; {
-	case r.unknown > maxUnknown:
-	case len(key) > MaxKeyBytes:
-		r.problem(key, "is not a known label: those have fewer than %d bytes", MaxKeyBytes)
-	default:
-		r.problem(key, "is not a known label: did you mean %s?", nearestLabel(key))
+	if r.unknown >= maxUnknown {
+		r.unknown++
+		return
 	}
+	if len(key) > MaxKeyBytes {
+		r.unknown++
+		r.problem(key, "is not a known label: those have fewer than %d bytes", MaxKeyBytes)
+		return
+	}
+	meant, _ := r.near.meant(key)
+	if meant.noEffect {
+		return
+	}
+	r.unknown++
+	if meant.label == "" {
+		meant.label = nearestLabel(cmp.Or(meant.like, key))
+	}
+	r.problem(key, "is not a known label: did you mean %s?%s", meant.label, spelled(key))
 }
 
 // short tells whether a value may be looked at.

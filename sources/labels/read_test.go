@@ -176,6 +176,7 @@ func FuzzLabels(f *testing.F) {
 	f.Add("HAPROXY_GROUP=external\nHAPROXY_0_VHOST=a.test,b.test\nHAPROXY_http_AUTH=x", "http", false)
 	f.Add("HAPROXY_0_ENABLED=\nMARATHON_ACME_00_DOMAIN=*.x\nHAPROXY__VHOST=a", "", true)
 	f.Add("HAPROXY_", "_", false)
+	f.Add(" HAPROXY_GROUP=external\nHAPOXY_0_VHOST=a.test\nHAPROXY-http-VHOST=a\nHAPROXY_DEPLOYMENT_GRUOP=a\nНАРRОХУ_0=x\nrelay.0.tls=1", "http", false)
 	f.Add("RELAY_0_TIMEOUT=5s\nHAPROXY_0_PATH=-i /a\nHAPROXY_DEPLOYMENT_GROUP=g\nHAPROXY_DEPLOYMENT_STARTED_AT=x", "x", false)
 	f.Fuzz(func(t *testing.T, text, name string, udp bool) {
 		labels := map[string]string{}

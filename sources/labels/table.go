@@ -82,12 +82,14 @@ type index struct {
 	app      map[string]*Label            // by key
 	port     map[string]map[string]*Label // by prefix and name
 	families map[string][]*Label          // by prefix: those that end with "*"
+	ofApps   []*Label                     // those that end with "*" and are for the app as a whole
 	all      []*Label
 	settings []*Label // sorted by name
 	byName   map[string]*Label
 	// httpOnly and tcpOnly are sorted by name.
 	httpOnly, tcpOnly []*Label
 	suggestions       []suggestion
+	words             []prefixWord
 }
 
 var known = newIndex(sections)
@@ -108,7 +110,7 @@ func newIndex(sections []section) *index {
 			x.tcpOnly = append(x.tcpOnly, l)
 		}
 	}
-	x.suggestions = suggestionsFrom(x.all)
+	x.suggestions, x.words = suggestionsFrom(x.all), prefixWordsOf(x.all)
 	return x
 }
 
@@ -117,7 +119,11 @@ func (x *index) add(l *Label) {
 	var ofPort bool
 	if l.prefix, l.name, ofPort = strings.Cut(l.Key, "{n}_"); !ofPort {
 		l.name = l.Key
-		x.app[l.Key] = l
+		if strings.HasSuffix(l.Key, "*") {
+			x.ofApps = append(x.ofApps, l)
+		} else {
+			x.app[l.Key] = l
+		}
 		return
 	}
 	if family, ok := strings.CutSuffix(l.name, "*"); ok {
@@ -133,6 +139,19 @@ func (x *index) add(l *Label) {
 		x.settings = append(x.settings, l)
 		x.byName[l.name] = l
 	}
+}
+
+// ofApp returns the label with a key that is for the app as a whole; nil if there is none.
+func (x *index) ofApp(key string) *Label {
+	if l := x.app[key]; l != nil {
+		return l
+	}
+	for _, l := range x.ofApps {
+		if strings.HasPrefix(key, strings.TrimSuffix(l.Key, "*")) {
+			return l
+		}
+	}
+	return nil
 }
 
 // ofPort returns the label of a port with a prefix and name; nil if there is none.

@@ -31,7 +31,7 @@ func (s *Settings) sni(value string) {
 		return
 	}
 	name, err := hostname.Domain(value)
-	if err != nil || strings.HasPrefix(name, "*") {
+	if err != nil || strings.HasPrefix(name, "*") || hostname.IsAddress(name) {
 		s.problem("%.40q is ignored: write the domain of the certificate", value)
 		return
 	}
