@@ -14,6 +14,7 @@ import (
 
 	"relay/certs/dir"
 	"relay/collator/routing"
+	"relay/deploy"
 	"relay/internal/relay"
 	"relay/xds/envoytest"
 )
@@ -86,7 +87,11 @@ func (p benchProxies) relayedEnvoy(name string, others int) *benchProxy {
 		p.b.Fatal(err)
 	}
 	serve(p.b, r)
-	return p.envoy(made, envoytest.Options{XDS: []string{config.XDS.Address}, Workers: 1})
+	limits, err := deploy.LimitsOfMachine()
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	return p.envoy(made, envoytest.Options{XDS: []string{config.XDS.Address}, Workers: 1, Limits: limits})
 }
 
 func (p benchProxies) envoy(made *benchProxy, o envoytest.Options) *benchProxy {
