@@ -2,12 +2,14 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -107,6 +109,22 @@ func TestCrowdOfSlowClients(t *testing.T) {
 		t.Errorf("Envoy has %d descriptors of %d: none are left for tasks", n, fewDescriptors)
 	}
 	w.clients.expect("http://a.test/", http.StatusOK, "/a")
+}
+
+// The bootstrap is made for the descriptors that there are, and says so if they are few.
+func TestBootstrapForFewDescriptors(t *testing.T) {
+	t.Parallel()
+	script := fmt.Sprintf("ulimit -n %d && exec %s bootstrap", fewDescriptors, program.path(t))
+	var warning bytes.Buffer
+	cmd := exec.Command("sh", "-c", script)
+	cmd.Stderr = &warning
+	out, err := cmd.Output()
+	if want := fmt.Sprintf("max_active_downstream_connections: %d\n", fewConnections); err != nil || !bytes.Contains(out, []byte(want)) {
+		t.Errorf("%v, no %q in:\n%s", err, want, out)
+	}
+	if want := fmt.Sprintf("only %d clients", fewConnections); !bytes.Contains(warning.Bytes(), []byte(want)) {
+		t.Errorf("warned %q, want %q", &warning, want)
+	}
 }
 
 // heldConn is a connection to Envoy.

@@ -33,7 +33,7 @@ func (b *bootstrapCmd) Run(s streams) error {
 			return err
 		}
 	}
-	limits, err := b.limits()
+	limits, err := b.limits(s)
 	if err != nil {
 		return err
 	}
@@ -58,8 +58,11 @@ func (b *bootstrapCmd) Run(s streams) error {
 	return err
 }
 
+// fewConnections are less than an edge should be able to have.
+const fewConnections = 4096
+
 // limits are those that were given, and else those of this machine.
-func (b *bootstrapCmd) limits() (limits deploy.Limits, err error) {
+func (b *bootstrapCmd) limits(s streams) (limits deploy.Limits, err error) {
 	if b.MaxConnections == nil || b.MaxHeap == nil {
 		if limits, err = deploy.LimitsOfMachine(); err != nil {
 			return limits, fmt.Errorf("%w; give --max-connections and --max-heap", err)
@@ -67,6 +70,9 @@ func (b *bootstrapCmd) limits() (limits deploy.Limits, err error) {
 	}
 	if b.MaxConnections != nil {
 		limits.MaxConnections = *b.MaxConnections
+	} else if limits.MaxConnections < fewConnections {
+		_, _ = fmt.Fprintf(s.err, "relay: only %d clients can connect to this Envoy at the same time: processes may have few descriptors here (ulimit -Hn); "+
+			"allow more, such as with LimitNOFILE=1048576 in systemd's unit, and run this again\n", limits.MaxConnections)
 	}
 	if b.MaxHeap != nil {
 		limits.MaxHeap = *b.MaxHeap << 20
