@@ -2,6 +2,9 @@ module relay
 
 go 1.26.0
 
+// Some old certificates have a negative serial number. Envoy serves them.
+godebug x509negativeserial=1
+
 require (
 	github.com/RoaringBitmap/roaring/v2 v2.30.0
 	github.com/alecthomas/kong v1.17.0

@@ -93,7 +93,7 @@ func busyViews() fakeViews {
 		certificates: []collator.CertificateView{
 			{Source: "vault", Name: "shop.test", ServerNames: []string{"shop.test", "*.shop.test"}, Serves: []string{"shop.test", "*.shop.test"}, Domains: []string{"a.shop.test", "b.shop.test", "c.shop.test", "d.shop.test", "e.shop.test", "shop.test"}, DomainCount: 6, NotAfter: now.Add(60*24*time.Hour + time.Hour), Fingerprint: strings.Repeat("ab", 32)},
 			{Source: "dir", Name: "/etc/relay/certs/" + long + ".pem", Default: true, NotAfter: now.Add(-10 * 24 * time.Hour)},
-			{Source: "vault", Name: "old." + long + ".test", Serves: []string{"old.test"}, Unused: true, NotAfter: now.Add(-400 * 24 * time.Hour)},
+			{Source: "vault", Name: "old." + long + ".test", Serves: []string{"old.test"}, Unused: true, NotAfter: now.Add(-400 * 24 * time.Hour), EndsWith: "CN=" + long, Remarks: []string{"not served for " + long + ".test: vault/shop.test is, as it is valid for longer"}},
 			{Source: "vault", Name: "soon.test", Serves: []string{"soon.test"}, Domains: []string{"soon.test"}, DomainCount: 1, NotAfter: now.Add(9*24*time.Hour + time.Hour)},
 		},
 		uncovered: []collator.UncoveredDomain{

@@ -68,6 +68,8 @@ func TestRoutes(t *testing.T) {
 		{"uncovered", "GET", "/api/v1/uncovered", full, 200, `"wanted": true`, "", ""},
 		{"none uncovered", "GET", "/api/v1/uncovered", empty, 200, `"uncovered": []`, "", ""},
 		{"uncovered is not known", "GET", "/api/v1/uncovered", failing, 200, `"uncovered": null`, "", ""},
+		{"certificates that lose", "GET", "/", full, 200, ".test: vault/shop.test is, as it is valid for longer</span>", "", ""},
+		{"issuers that end", "GET", "/", full, 200, "expires with its issuer CN=", "", ""},
 		{"use of certificates", "GET", "/api/v1/certificates", full, 200, `"unused": true`, "", ""},
 		{"unknown list", "GET", "/api/v1/x", full, 404, `"error": "nothing at /api/v1/x`, "Content-Type", "application/json"},
 		{"list by POST", "POST", "/api/v1/apps", full, 405, "", "Allow", "GET, HEAD"},

@@ -24,12 +24,24 @@ type Certificate struct {
 	// Default asks that this certificate answer clients without a known SNI.
 	Default bool
 
+	// NotBefore and NotAfter are when clients accept it: the dates of the leaf and of its
+	// issuer together.
 	NotBefore, NotAfter time.Time
+	// BeginsWith and EndsWith are the issuer whose dates these are; empty if they are those
+	// of the leaf.
+	BeginsWith, EndsWith string
+	// Remark says what some clients may miss in the chain; empty if nothing.
+	Remark string
 	// Fingerprint is the SHA-256 of the leaf's DER, lower-case hex.
 	Fingerprint string
 	// Chain is the PEM text to serve: the leaf, then its issuers in order,
 	// without the root.
 	Chain []byte
+	// Chains are the chains that are sent one after the other, if time changes what is
+	// sent; empty for one chain. The fields above are as the last one has them: see At.
+	Chains []Chain
+	// Kind is the kind of its key.
+	Kind Kind `json:"-"`
 	// Key is the private key that belongs to the leaf, in PEM.
 	Key secret.Bytes
 }

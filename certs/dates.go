@@ -34,10 +34,34 @@ func (p DateProblem) Problem() problem.Problem {
 		names = append(slices.Clone(names), "unknown names")
 	}
 	reason := fmt.Sprintf("%s and is served all the same: nothing else covers %s", p.why, shortList(names))
+	if p.Certificate.EndsWith != "" && p.Instead == nil {
+		reason += "; put a valid certificate of the issuer into the bundle, or issue the certificate again"
+	}
 	if i := p.Instead; i != nil {
 		reason = fmt.Sprintf("%s: %s/%s, which is valid until %s, is served instead for %s", p.why, i.Source, i.Name, day(i.NotAfter), shortList(names))
 	}
 	return problem.Problem{Subject: p.Certificate.Name, Reason: reason}
+}
+
+// Refused says why clients refuse the dates of a certificate, such as "expired on
+// 2026-03-01"; it is empty if they accept them.
+func (c *Certificate) Refused(now time.Time) string {
+	c = c.At(now)
+	switch c.ValidAt(now) {
+	case NotYetValid:
+		return "is not valid before " + day(c.NotBefore) + withIssuer(c.BeginsWith)
+	case Expired:
+		return "expired on " + day(c.NotAfter) + withIssuer(c.EndsWith)
+	}
+	return ""
+}
+
+// withIssuer says whose dates count; nothing if they are the leaf's own.
+func withIssuer(issuer string) string {
+	if issuer == "" {
+		return ""
+	}
+	return fmt.Sprintf(" with its issuer %.200q", issuer)
 }
 
 // dateProblems gives one problem per certificate, however many names it has, and
@@ -62,10 +86,7 @@ func dateProblems(s Selection, now time.Time) []DateProblem {
 	var problems []DateProblem
 	for o, covered := range names {
 		slices.Sort(covered)
-		why := "expired on " + day(o.refused.NotAfter)
-		if o.refused.ValidAt(now) == NotYetValid {
-			why = "is not valid before " + day(o.refused.NotBefore)
-		}
+		why := o.refused.Refused(now)
 		problems = append(problems, DateProblem{
 			Certificate: o.refused, Names: covered, Instead: o.instead, why: why,
 			Default: o.instead == nil && o.refused == s.Default,

@@ -37,13 +37,15 @@ func (c *Certificate) Reminder(now time.Time) (days int, next time.Time) {
 // source and name.
 func (s Selection) Certificates() []*Certificate {
 	seen := make(map[*Certificate]bool)
-	for _, winners := range []map[string]*Certificate{s.Winners, s.LeftToWildcard} {
+	for _, winners := range []map[string]*Certificate{s.Winners, s.Seconds, s.LeftToWildcard} {
 		for _, c := range winners {
 			seen[c] = true
 		}
 	}
-	if s.Default != nil {
-		seen[s.Default] = true
+	for _, c := range []*Certificate{s.Default, s.DefaultSecond} {
+		if c != nil {
+			seen[c] = true
+		}
 	}
 	all := make([]*Certificate, 0, len(seen))
 	for c := range seen {

@@ -40,12 +40,12 @@ func TestAllAgreeOnTheCertificate(t *testing.T) {
 func wantAgreement(t *testing.T, f *fleetState, domain string) {
 	t.Helper()
 	// As Envoy does it: the exact name, then the longest wildcard.
-	const isPassed = "passed through"
-	answers := make(map[string]string)
+	isPassed := routing.Pair{Secret: "passed through"}
+	answers := make(map[string]routing.Pair)
 	chains, passed := f.httpsParts()
 	for _, chain := range chains {
 		for _, name := range chain.ServerNames {
-			answers[name] = chain.Secret
+			answers[name] = chain.Pair
 		}
 	}
 	for _, s := range passed {
@@ -53,16 +53,16 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 			answers[name] = isPassed
 		}
 	}
-	answer := ""
+	var none, answer routing.Pair
 	for _, name := range hostname.Candidates(domain) {
-		if answer = answers[name]; answer != "" {
+		if answer = answers[name]; answer != none {
 			break
 		}
 	}
-	kept := slices.ContainsFunc(routing.KeptInListener(chains, passed), func(c routing.TLSChain) bool { return c.Secret == answer })
+	kept := slices.ContainsFunc(routing.KeptInListener(chains, passed), func(c routing.TLSChain) bool { return c.Pair == answer })
 	_, wildcard := hostname.CutWildcard(domain)
-	if answer != "" && answer != isPassed && !kept && !wildcard {
-		if got, _, _ := routing.NewResolver(f.chains).Resolve(domain); got != answer {
+	if answer != none && answer != isPassed && !kept && !wildcard {
+		if got, _, _ := routing.NewResolver(f.chains).Resolve(domain); got != answer.Secret || answer.Second != "" {
 			t.Fatalf("fleet %s: %s is answered with %q, on demand with %q", f.Name, domain, answer, got)
 		}
 	}
@@ -70,18 +70,27 @@ func wantAgreement(t *testing.T, f *fleetState, domain string) {
 		return
 	}
 	if answer == isPassed {
-		answer = ""
+		answer = none
 	}
 	if got := f.coverage.picked[domain]; got != answer && !strings.Contains(f.coverage.uncovered[domain].reason, "one level") {
 		t.Fatalf("fleet %s: %s is answered with %q, counted for %q", f.Name, domain, answer, got)
 	}
 	for _, view := range explained(f.c, domain).Domains {
-		told := ""
+		told := none
 		if used := view.HTTPS.Certificate; used != nil && used.ServerName != "" {
-			told = used.Secret
+			told = toldPair(view.HTTPS)
 		}
 		if view.Fleet == f.Name && told != answer {
 			t.Fatalf("fleet %s: %s is answered with %q, explained by %q", f.Name, domain, answer, told)
 		}
 	}
+}
+
+// toldPair are the secrets by which something is explained.
+func toldPair(h explainedHTTPS) (told routing.Pair) {
+	told.Secret = h.Certificate.Secret
+	if h.Second != nil {
+		told.Second = h.Second.Secret
+	}
+	return told
 }

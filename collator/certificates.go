@@ -43,8 +43,8 @@ func (c *Collator) selectCertificates() {
 	c.viewCertificates(all, selection)
 }
 
-// allCertificates returns the certificates of all sources, in a fixed order. Of several
-// whose secrets would have the same name it returns the first.
+// allCertificates returns the certificates of all sources as they are now, in a fixed
+// order. Of several whose secrets would have the same name it returns the first.
 func (c *Collator) allCertificates() (all []*certs.Certificate, problems []problem.Problem) {
 	seen := make(map[string]bool)
 	for _, source := range slices.Sorted(maps.Keys(c.certificates)) {
@@ -55,7 +55,7 @@ func (c *Collator) allCertificates() (all []*certs.Certificate, problems []probl
 				continue
 			}
 			seen[name] = true
-			all = append(all, certificate)
+			all = append(all, certificate.At(c.now()))
 		}
 	}
 	return all, problems
@@ -75,6 +75,12 @@ type CertificateView struct {
 	// DaysLeft are whole days, rounded down: negative from the moment of expiry.
 	DaysLeft    int    `json:"daysLeft"`
 	Fingerprint string `json:"fingerprint"`
+	// EndsWith is the issuer whose end NotAfter is; empty if it is the certificate's own.
+	EndsWith string `json:"endsWithIssuer,omitempty"`
+	// Kind is the kind of its key.
+	Kind certs.Kind `json:"key,omitempty"`
+	// Incomplete is set if some clients miss something in its chain.
+	Incomplete bool `json:"-"`
 	// Serves are those of ServerNames for which it is served.
 	Serves []string `json:"servedFor,omitempty"`
 	// LeftToWildcard are those for which it is served only where the certificate of the
@@ -88,29 +94,38 @@ type CertificateView struct {
 	// Unused is set if no domain uses it and it is not the default one; false until that
 	// is known.
 	Unused bool `json:"unused"`
+	// Remarks say what is missing in its chain, and for which of its names another one is
+	// served. They are no problems.
+	Remarks []string `json:"remarks,omitempty"`
 }
 
 // viewCertificates makes what Certificates returns.
 func (c *Collator) viewCertificates(all []*certs.Certificate, s certs.Selection) {
-	serves, leftToWildcard := namesOf(s.Winners), namesOf(s.LeftToWildcard)
-	views := make([]CertificateView, len(all))
+	serves, leftToWildcard := namesOf(s.Winners, s.Seconds), namesOf(s.LeftToWildcard)
+	views, now := make([]CertificateView, len(all)), c.now()
 	for i, certificate := range all {
 		views[i] = CertificateView{
 			Source: certificate.Source, Name: certificate.Name, Secret: routing.SecretName(certificate),
 			ServerNames: certificate.ServerNames, Serves: serves[certificate], LeftToWildcard: leftToWildcard[certificate],
-			Default:   certificate == s.Default,
+			Default:   certificate == s.Default || certificate == s.DefaultSecond,
 			NotBefore: certificate.NotBefore, NotAfter: certificate.NotAfter,
-			Fingerprint: certificate.Fingerprint,
+			Fingerprint: certificate.Fingerprint, EndsWith: certificate.EndsWith, Kind: certificate.Kind,
+			Incomplete: certificate.Remark != "", Remarks: remarks(certificate, s, len(serves[certificate]), now),
 		}
 	}
 	c.certificateViews.Store(&views)
 }
 
 // namesOf returns the server names of each certificate, sorted.
-func namesOf(winners map[string]*certs.Certificate) map[*certs.Certificate][]string {
+func namesOf(served ...map[string]*certs.Certificate) map[*certs.Certificate][]string {
 	names := make(map[*certs.Certificate][]string)
-	for _, name := range slices.Sorted(maps.Keys(winners)) {
-		names[winners[name]] = append(names[winners[name]], name)
+	for _, winners := range served {
+		for name, certificate := range winners {
+			names[certificate] = append(names[certificate], name)
+		}
+	}
+	for _, all := range names {
+		slices.Sort(all)
 	}
 	return names
 }

@@ -13,15 +13,17 @@ type servedCertificates struct {
 	winners map[string]winner // by server name
 	// secrets are those of the winners and of the default certificate.
 	secrets map[string]struct{}
-	// byDefault is the secret of the default certificate; empty if there is none.
-	byDefault string
+	// endedWith has the issuer of each secret whose certificate has expired with it.
+	endedWith map[string]string
+	// byDefault are the secrets of the default certificates.
+	byDefault routing.Pair
 	// invalid are problems with the dates of these certificates.
 	invalid []certs.DateProblem
 }
 
-// winner is the certificate that is served for a server name.
+// winner are the certificates that are served for a server name.
 type winner struct {
-	secret   string
+	routing.Pair
 	validity certs.Validity
 	// leftToWildcard is set if the certificate of the wildcard over the name is served
 	// instead, where the fleet has that.
@@ -49,8 +51,8 @@ func newCoverage() *coverage {
 
 // fleetCoverage says which certificates the domains are served with that a fleet routes.
 type fleetCoverage struct {
-	// picked has the secret that Envoy picks for each domain for which it has one.
-	picked map[string]string
+	// picked has the secrets that Envoy picks from for each domain for which it has some.
+	picked map[string]routing.Pair
 	// used counts the domains for which each secret is picked.
 	used map[string]int
 	// uncovered has the domains for which clients get no certificate that they accept.
@@ -68,14 +70,14 @@ type uncovered struct {
 }
 
 func newFleetCoverage() *fleetCoverage {
-	return &fleetCoverage{picked: make(map[string]string), used: make(map[string]int), uncovered: make(map[string]uncovered)}
+	return &fleetCoverage{picked: make(map[string]routing.Pair), used: make(map[string]int), uncovered: make(map[string]uncovered)}
 }
 
 // domainCoverage says which certificate a domain is served with.
 type domainCoverage struct {
 	domain string
-	// secret is the one that Envoy picks; empty for none.
-	secret string
+	// Pair has the secrets that Envoy picks from, none if it has none.
+	routing.Pair
 	// reason is why clients get no certificate that they accept; empty if they do.
 	reason string
 	wanted bool // as in uncovered
@@ -88,8 +90,8 @@ type domainCoverage struct {
 // set replaces what is known of a domain, and reports whether other certificates are in
 // use now.
 func (v *fleetCoverage) set(c domainCoverage) (useChanged bool) {
-	if before := v.picked[c.domain]; before != c.secret {
-		useChanged = v.pick(c.domain, before, c.secret)
+	if before := v.picked[c.domain]; before != c.Pair {
+		useChanged = v.pick(c.domain, before, c.Pair)
 	}
 	if v.uncovered[c.domain].wanted {
 		v.wanted--
@@ -104,19 +106,27 @@ func (v *fleetCoverage) set(c domainCoverage) (useChanged bool) {
 	return useChanged
 }
 
-// pick replaces the secret of a domain; "" is none.
-func (v *fleetCoverage) pick(domain, before, after string) (useChanged bool) {
+// pick replaces the secrets of a domain.
+func (v *fleetCoverage) pick(domain string, before, after routing.Pair) (useChanged bool) {
 	delete(v.picked, domain)
-	if before != "" {
-		if v.used[before]--; v.used[before] == 0 {
-			delete(v.used, before)
+	for _, secret := range [...]string{before.Secret, before.Second} {
+		if secret == "" {
+			continue
+		}
+		if v.used[secret]--; v.used[secret] == 0 {
+			delete(v.used, secret)
 			useChanged = true
 		}
 	}
-	if after != "" {
+	if after.Secret != "" {
 		v.picked[domain] = after
-		v.used[after]++
-		useChanged = useChanged || v.used[after] == 1
+	}
+	for _, secret := range [...]string{after.Secret, after.Second} {
+		if secret == "" {
+			continue
+		}
+		v.used[secret]++
+		useChanged = useChanged || v.used[secret] == 1
 	}
 	return useChanged
 }
@@ -125,19 +135,28 @@ func (v *fleetCoverage) pick(domain, before, after string) (useChanged bool) {
 // may make a difference.
 func (c *Collator) setServed(s certs.Selection) {
 	before, now := c.served, c.now()
-	after := &servedCertificates{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), invalid: s.Problems}
+	after := &servedCertificates{winners: make(map[string]winner, len(s.Winners)), secrets: make(map[string]struct{}), endedWith: make(map[string]string), invalid: s.Problems}
+	note := func(pair routing.Pair) routing.Pair {
+		for _, secret := range [...]string{pair.Secret, pair.Second} {
+			if secret != "" {
+				after.secrets[secret] = struct{}{}
+			}
+		}
+		return pair
+	}
 	add := func(winners map[string]*certs.Certificate, leftToWildcard bool) {
 		for name, certificate := range winners {
-			secret := routing.SecretName(certificate)
-			after.winners[name] = winner{secret, certificate.ValidAt(now), leftToWildcard}
-			after.secrets[secret] = struct{}{}
+			w := winner{note(routing.PairOf(certificate, s.Seconds[name])), certificate.ValidAt(now), leftToWildcard}
+			if w.validity == certs.Expired && certificate.EndsWith != "" {
+				after.endedWith[w.Secret] = certificate.EndsWith
+			}
+			after.winners[name] = w
 		}
 	}
 	add(s.Winners, false)
 	add(s.LeftToWildcard, true)
 	if s.Default != nil {
-		after.byDefault = routing.SecretName(s.Default)
-		after.secrets[after.byDefault] = struct{}{}
+		after.byDefault = note(routing.PairOf(s.Default, s.DefaultSecond))
 	}
 	changed := func(name string) {
 		for _, f := range c.fleets {
@@ -164,7 +183,7 @@ func (c *Collator) setServed(s certs.Selection) {
 // Clients refuse a wildcard two levels up
 // (https://www.rfc-editor.org/rfc/rfc6125#section-6.4.3). A domain needs no certificate if
 // its TLS is passed through, or if it is not routed.
-func (f *fleetState) checkDomain(domain string, winners map[string]winner) domainCoverage {
+func (f *fleetState) checkDomain(domain string, served *servedCertificates) domainCoverage {
 	found := domainCoverage{domain: domain}
 	for _, c := range f.claimsOn(domain) {
 		if c.Route {
@@ -184,18 +203,21 @@ func (f *fleetState) checkDomain(domain string, winners map[string]winner) domai
 			}
 			return found
 		}
-		w, ok := winners[name]
+		w, ok := served.winners[name]
 		switch {
 		case !ok, !f.HasServerName(name), w.leftToWildcard && f.canServe(hostname.WildcardOver(name)):
 			continue
 		case i > 1, i == 1 && wildcard:
-			found.reason = name + " of " + w.secret + " covers one level of names only"
+			found.reason = name + " of " + w.Secret + " covers one level of names only"
 		case w.validity == certs.Expired:
-			found.secret, found.reason = w.secret, "the certificate "+w.secret+" has expired"
+			found.Pair, found.reason = w.Pair, "the certificate "+w.Secret+" has expired"
+			if issuer := served.endedWith[w.Secret]; issuer != "" {
+				found.reason += " with its issuer " + issuer
+			}
 		case w.validity == certs.NotYetValid:
-			found.secret, found.reason = w.secret, "the certificate "+w.secret+" is not valid yet"
+			found.Pair, found.reason = w.Pair, "the certificate "+w.Secret+" is not valid yet"
 		default:
-			found.secret, found.reason = w.secret, ""
+			found.Pair, found.reason = w.Pair, ""
 		}
 		return found
 	}
@@ -232,7 +254,7 @@ func (c *Collator) checkCoverage() {
 		domains := f.domainsToCheck()
 		covers := make([]domainCoverage, len(domains))
 		for i, domain := range domains {
-			covers[i] = f.checkDomain(domain, c.served.winners)
+			covers[i] = f.checkDomain(domain, c.served)
 		}
 		f.reportCoverage(covers)
 		fleets[f], changed = covers, true
@@ -271,5 +293,5 @@ func (v *coverage) uses(secret string) bool {
 			return true
 		}
 	}
-	return v.known && v.served.byDefault == secret
+	return v.known && v.served.byDefault.Has(secret)
 }

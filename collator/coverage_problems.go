@@ -94,8 +94,8 @@ func (v *coverage) picks(domains []string, secret string) (another, same []strin
 		var other, this bool
 		for _, f := range v.fleets {
 			picked := f.picked[domain]
-			this = this || picked == secret
-			other = other || picked != secret && picked != ""
+			this = this || picked.Has(secret)
+			other = other || picked.Secret != "" && !picked.Has(secret)
 		}
 		if other {
 			another = append(another, domain)

@@ -297,7 +297,7 @@ func checkCoverage(t *testing.T, c *Collator) {
 		reason, missing := without[domain]
 		delete(without, domain)
 		if !routed {
-			if missing || f.coverage.picked[domain] != "" {
+			if missing || f.coverage.picked[domain].Secret != "" {
 				t.Fatalf("%s is not routed: %q, %q", domain, reason, f.coverage.picked[domain])
 			}
 			continue
@@ -310,9 +310,9 @@ func checkCoverage(t *testing.T, c *Collator) {
 		if missing != refused {
 			t.Fatalf("%s: without a certificate is %q, explained is %q", domain, reason, https.Notes)
 		}
-		told := ""
+		var told routing.Pair
 		if used := https.Certificate; used != nil && used.ServerName != "" && !strings.Contains(strings.Join(https.Notes, ""), "one level") {
-			told = used.Secret
+			told = toldPair(https)
 		}
 		if got := f.coverage.picked[domain]; got != told {
 			t.Fatalf("%s: picked is %q, explained is %q", domain, got, told)
@@ -322,11 +322,13 @@ func checkCoverage(t *testing.T, c *Collator) {
 		t.Fatalf("not claimed, and without a certificate: %v", without)
 	}
 	used, wanted := make(map[string]int), 0
-	for domain, secret := range f.coverage.picked {
+	for domain, picked := range f.coverage.picked {
 		if len(f.domains.claims[domain]) == 0 {
-			t.Fatalf("%s is not claimed, and served with %s", domain, secret)
+			t.Fatalf("%s is not claimed, and served with %s", domain, picked)
 		}
-		used[secret]++
+		for _, secret := range picked.Secrets() {
+			used[secret]++
+		}
 	}
 	for _, u := range f.coverage.uncovered {
 		if u.wanted {

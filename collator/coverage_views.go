@@ -50,8 +50,12 @@ func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bo
 	v.mu.RLock()
 	known = v.known
 	for _, f := range v.fleets {
-		for domain, secret := range f.picked {
-			domains[secret] = append(domains[secret], domain)
+		for domain, picked := range f.picked {
+			for _, secret := range [...]string{picked.Secret, picked.Second} {
+				if secret != "" {
+					domains[secret] = append(domains[secret], domain)
+				}
+			}
 		}
 	}
 	v.mu.RUnlock()

@@ -101,7 +101,7 @@ func merge(name string, members []*sources.App) *sources.App {
 	drain := drained(members[:len(members)-1], newest)
 	merged := *oldest
 	merged.ID = name
-	merged.Problems = nil
+	merged.Problems, merged.Notes = nil, nil
 	merged.Ports = slices.Clone(oldest.Ports)
 	for i := range merged.Ports {
 		port := &merged.Ports[i]

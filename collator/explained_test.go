@@ -26,9 +26,9 @@ type explanation struct {
 }
 
 type explainedHTTPS struct {
-	Certificate *struct{ Secret, ServerName string }
-	Others      []struct{ Reason string }
-	Notes       []string
+	Certificate, Second *struct{ Secret, ServerName string }
+	Others              []struct{ Reason string }
+	Notes               []string
 }
 
 func explained(c *Collator, subject string) (e explanation) {

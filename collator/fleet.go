@@ -45,6 +45,9 @@ type fleetState struct {
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
+	if authorities, err := certs.ParseAuthorities(f.UpstreamCA); err == nil {
+		f.UpstreamCA = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+	}
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
 		tlsSecrets: make(map[string]proto.Message),
@@ -77,6 +80,7 @@ func (f *fleetState) reset() {
 	f.resolverOutdated = f.CertificatesOnDemand && f.certificatesKnown
 	f.mark(xds.Listener, routing.HTTPListener)
 	f.mark(xds.Listener, routing.HTTPSListener)
+	f.mark(xds.Listener, routing.HealthListener)
 	f.mark(xds.ExtensionConfig, routing.HostsFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
@@ -144,11 +148,11 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem
 		report := func(reason string) {
 			problems = append(problems, problem.Problem{Subject: fmt.Sprintf("port %d", i), Reason: reason})
 		}
-		if port.RedirectToHTTPS && !routing.IsTCP(port) && !f.HasHTTPS() {
-			report("asks for a redirect to https, but the fleet has no https listener: plain http is served")
+		if port.RedirectToHTTPS && !routing.IsTCP(port) && !f.OffersHTTPS() {
+			report("asks for a redirect to https, but the fleet has no https listener: plain http is served" + f.httpsInFront())
 		}
-		if port.HTTP != nil && port.HTTP.HSTS && !f.HasHTTPS() {
-			report("asks for HSTS, but the fleet has no https listener: it has no effect")
+		if port.HTTP != nil && port.HTTP.HSTS && !f.OffersHTTPS() {
+			report("asks for HSTS, but the fleet has no https listener: it has no effect" + f.httpsInFront())
 		}
 		if f.CannotVerify(port) && !routing.IsTCP(port) {
 			report("asks for TLS to its instances with verification, but the fleet has no authorities to verify them with " +
@@ -156,6 +160,14 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem
 		}
 	}
 	return problems
+}
+
+// httpsInFront says how to offer https without a listener for it, to those who may want that.
+func (f *fleetState) httpsInFront() string {
+	if !f.Proxies.Trusted() {
+		return ""
+	}
+	return "; if a balancer in front of it takes https, say its port (--https-public-port)"
 }
 
 // reportClashes says which ports do not get a domain that they claim.
@@ -193,7 +205,9 @@ func lossProblems(domain string, losses []routing.Loss) (problems []problem.Prob
 // changed and, if the server names of some changed, the https listener.
 func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[string]*certs.Certificate) {
 	known := f.certificatesKnown
-	f.certificatesKnown = true
+	if f.certificatesKnown = true; !known {
+		f.mark(xds.Listener, routing.HealthListener) // it was withheld: see withheld
+	}
 	if !f.HasHTTPS() {
 		return
 	}
@@ -249,8 +263,11 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 
 // buildListener makes a listener other than https.
 func (f *fleetState) buildListener(name string) (proto.Message, error) {
-	if name == routing.HTTPListener {
+	switch {
+	case name == routing.HTTPListener:
 		return envoy.HTTPListener(&f.Fleet)
+	case name == routing.HealthListener && f.Health.IsValid():
+		return envoy.HealthListener(&f.Fleet)
 	}
 	if s, ok := f.services.Opened(name); ok {
 		return envoy.TCPListener(&f.Fleet, s)

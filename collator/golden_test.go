@@ -31,6 +31,12 @@ type goldenCase struct {
 	certificates []*certs.Certificate
 }
 
+// behindProxies has the fleet use all that there is for a balancer in front of it.
+func behindProxies(f *routing.Fleet) {
+	f.Proxies = routing.Proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Protocol: routing.ProxyProtocolRequired}
+	f.Health = netip.MustParseAddrPort("10.0.0.7:9091")
+}
+
 func goldenCases() []goldenCase {
 	routed := []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope, xds.ExtensionConfig}
 	acme := changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) {
@@ -46,6 +52,10 @@ func goldenCases() []goldenCase {
 			fleet: func(f *routing.Fleet) { f.HTTPSPublicPort = 8443 }},
 		{name: "redirect_without_https", types: []xds.Type{xds.Scope, xds.Listener}, apps: []*sources.App{acme},
 			fleet: func(f *routing.Fleet) { f.HTTPS = netip.AddrPort{} }},
+		{name: "proxies", types: []xds.Type{xds.Listener, xds.Scope}, apps: []*sources.App{redirected(webApp("/web", "a.test", "*.b.test"))},
+			certificates: []*certs.Certificate{certificate("a.test", "a", "a.test")}, fleet: behindProxies},
+		{name: "proxies_certificates_on_demand", types: []xds.Type{xds.Listener}, certificates: []*certs.Certificate{certificate("a.test", "a", "a.test")},
+			fleet: func(f *routing.Fleet) { behindProxies(f); f.CertificatesOnDemand = true }},
 		{name: "suspended", types: routed, apps: []*sources.App{
 			changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) { p.Endpoints = nil })}},
 		{name: "clash", types: []xds.Type{xds.Cluster, xds.Scope},

@@ -113,12 +113,15 @@ func (f *fleetState) failingServices(services []routing.Service) map[part]error 
 func (f *fleetState) failingChains(chains []routing.TLSChain) map[part]error {
 	failing := make(map[part]error)
 	for _, chain := range chains {
-		p := part{secret: chain.Secret}
-		if f.failed.parts[httpsKey][p] != nil {
-			continue
-		}
-		if err := envoy.CheckChain(&f.Fleet, chain); err != nil {
-			failing[p] = err
+		for _, secret := range chain.Secrets() {
+			p := part{secret: secret}
+			if f.failed.parts[httpsKey][p] != nil {
+				continue
+			}
+			chain.Pair = routing.Pair{Secret: secret}
+			if err := envoy.CheckChain(&f.Fleet, chain); err != nil {
+				failing[p] = err
+			}
 		}
 	}
 	return failing

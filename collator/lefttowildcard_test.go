@@ -144,7 +144,7 @@ func TestExactNameStaysWhereTheWildcardCannotBe(t *testing.T) {
 		if diff := cmp.Diff(chains, chainLines(t, outer)); diff != "" {
 			t.Errorf("%s: filter chains (-want +got):\n%s", step, diff)
 		}
-		if got := outer.coverage.picked["www.shop.test"]; got != secret {
+		if got := outer.coverage.picked["www.shop.test"].Secret; got != secret {
 			t.Errorf("%s: www.shop.test is said to be served with %s, want %s", step, got, secret)
 		}
 		if got := explained(c, "www.shop.test").Domains[0].HTTPS.Certificate; got == nil || got.Secret != secret {

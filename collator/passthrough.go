@@ -13,7 +13,7 @@ func (f *fleetState) httpsParts() ([]routing.TLSChain, []routing.Service) {
 	passed := f.passedServices()
 	chains := routing.WithoutNames(f.chains, passed)
 	if f.failed.leavesOutAny(httpsKey) {
-		chains = slices.DeleteFunc(slices.Clone(chains), func(c routing.TLSChain) bool { return f.failed.leavesOut(httpsKey, part{secret: c.Secret}) })
+		chains = routing.WithoutSecrets(chains, func(secret string) bool { return f.failed.leavesOut(httpsKey, part{secret: secret}) })
 	}
 	return routing.LeaveToWildcards(chains), passed
 }

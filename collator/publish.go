@@ -43,7 +43,7 @@ func (f *fleetState) publish() {
 // add adds one resource to the change, if it differs from what is published, and to
 // names what it names.
 func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xds.Key) {
-	if !f.certificatesKnown && f.HasHTTPS() && key == httpsKey {
+	if f.withheld(key) {
 		change.Withhold = append(change.Withhold, key)
 		return
 	}
@@ -71,6 +71,12 @@ func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xd
 		change.Remove = append(change.Remove, key)
 	}
 	f.succeed(key)
+}
+
+// withheld reports whether a resource waits for the certificates: the https listener, and the
+// one that tells a balancer that an Envoy has all of its listeners.
+func (f *fleetState) withheld(key xds.Key) bool {
+	return !f.certificatesKnown && f.HasHTTPS() && (key == httpsKey || key == healthKey && f.Health.IsValid())
 }
 
 // built is a resource as the state wants it.
@@ -101,7 +107,10 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 	})
 }
 
-var httpsKey = xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
+var (
+	httpsKey  = xds.Key{Type: xds.Listener, Name: routing.HTTPSListener}
+	healthKey = xds.Key{Type: xds.Listener, Name: routing.HealthListener}
+)
 
 // fail reports a resource that cannot be published. The version published before
 // stays, and no other resource is concerned.

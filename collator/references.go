@@ -149,7 +149,9 @@ func (f *fleetState) namedByHTTPS(chains []routing.TLSChain, passed []routing.Se
 	var names []xds.Key
 	add := func(t xds.Type, name string) { names = append(names, xds.Key{Type: t, Name: name}) }
 	for _, chain := range chains {
-		add(xds.Secret, chain.Secret)
+		for _, secret := range chain.Secrets() {
+			add(xds.Secret, secret)
+		}
 	}
 	for _, s := range passed {
 		add(xds.Cluster, s.Cluster())

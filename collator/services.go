@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"relay/collator/routing"
 	"relay/internal/problem"
@@ -77,7 +78,7 @@ func (f *fleetState) reportServices() {
 		for _, name := range chain.ServerNames {
 			if s, ok := f.passedTo(name); ok {
 				problems = append(problems, problem.Problem{App: s.App, Subject: name, Reason: fmt.Sprintf(
-					"TLS is passed through to port %d: the certificate %s is not used for the name", s.Port, chain.Secret)})
+					"TLS is passed through to port %d: the certificate %s is not used for the name", s.Port, strings.Join(chain.Secrets(), " and "))})
 			}
 		}
 	}

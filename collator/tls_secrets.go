@@ -1,14 +1,11 @@
 package collator
 
 import (
-	"bytes"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
+	"relay/certs"
 	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/xds"
@@ -61,32 +58,14 @@ func (c *Collator) SetClientCA(fleet string, text []byte) error {
 // parseAuthorities returns the certificates in a PEM text, and nothing else of it: a
 // private key beside them is sent to nobody.
 func parseAuthorities(text []byte) ([]byte, error) {
-	var authorities bytes.Buffer
-	for n := 1; ; n++ {
-		block, rest := pem.Decode(text)
-		if block == nil {
-			break
-		}
-		text = rest
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("PEM block %d is no certificate: %w", n, err)
-		}
-		if certificate.BasicConstraintsValid && !certificate.IsCA {
-			return nil, fmt.Errorf("PEM block %d is the certificate of %s, which is no authority", n, certificate.Subject)
-		}
-		if err := pem.Encode(&authorities, &pem.Block{Type: block.Type, Bytes: block.Bytes}); err != nil {
-			return nil, err
+	authorities, err := certs.ParseAuthorities(text)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range authorities {
+		if c.BasicConstraintsValid && !c.IsCA {
+			return nil, fmt.Errorf("the certificate of %s is of no authority", c.Subject)
 		}
 	}
-	if bytes.Contains(text, []byte("-----BEGIN")) {
-		return nil, errors.New("a PEM block is broken, or the text ends in the middle of it")
-	}
-	if authorities.Len() == 0 {
-		return nil, errors.New("no certificate in PEM in it")
-	}
-	return authorities.Bytes(), nil
+	return certs.EncodePEM(authorities), nil
 }

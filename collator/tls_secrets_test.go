@@ -34,6 +34,17 @@ func TestClientCATouchesOnlyItsSecret(t *testing.T) {
 	}
 }
 
+func TestUpstreamCAIsSentAlone(t *testing.T) {
+	t.Parallel()
+	leaf := certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{})
+	fleet := testFleet()
+	fleet.UpstreamCA = certstest.Join(leaf.Key, []byte("text\n"), leaf.Root)
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
+	if got := string(c.fleets[0].UpstreamCA); got != string(leaf.Root) {
+		t.Errorf("sent are %q", got)
+	}
+}
+
 func TestParseAuthorities(t *testing.T) {
 	t.Parallel()
 	ca := certstest.TestCA(t)
@@ -48,7 +59,7 @@ func TestParseAuthorities(t *testing.T) {
 		"half of one":      {root[:100], "", "broken"},
 		"one and a half":   {root + root[:100], "", "broken"},
 		"garbage inside":   {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "", "PEM block 1"},
-		"one for a server": {root + string(leaf.Leaf), "", "no authority"},
+		"one for a server": {root + string(leaf.Leaf), "", "of no authority"},
 	} {
 		got, err := parseAuthorities([]byte(tt.text))
 		if string(got) != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {

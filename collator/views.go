@@ -21,6 +21,8 @@ type AppView struct {
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
 	Problems []problem.Problem `json:"-"`
+	// Notes are what is not obvious about tasks.
+	Notes []sources.Note `json:"-"`
 }
 
 // PortView is a port of an AppView.
@@ -121,7 +123,7 @@ func (c *Collator) Problems() []problem.Problem {
 
 func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {

@@ -149,7 +149,7 @@ func TestBadCertificates(t *testing.T) {
 	} {
 		w.admin.problem(file, words)
 	}
-	for words, bad := range map[string][]byte{"no readable private key": other.Leaf, "belongs to none of the certificates": mismatch, "no PEM block found": garbage} {
+	for words, bad := range map[string][]byte{"no readable private key": other.Leaf, "belongs to none of the certificates": mismatch, "1 of 1 PEM blocks cannot be decoded: cut short, indented, or not base64": garbage} {
 		w.certs.write("a.test.pem", bad)
 		if status := w.admin.hook("usr1"); status != http.StatusNoContent {
 			t.Errorf("hook: status %d", status)

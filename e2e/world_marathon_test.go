@@ -152,3 +152,9 @@ func (m *runningMarathon) away() {
 		m.Inject(kind, marathontest.Fault{Status: http.StatusServiceUnavailable})
 	}
 }
+
+// address is where an app's first task serves its first port.
+func (m *runningMarathon) address(id string) string {
+	task := m.Tasks(id)[0]
+	return fmt.Sprintf("%s:%d", task.Host, task.Ports[0])
+}

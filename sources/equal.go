@@ -13,7 +13,8 @@ func (a *App) Equal(b *App) bool {
 		a.ID == b.ID && a.Version == b.Version &&
 		equalPointees(a.Deployment, b.Deployment) &&
 		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
-		equalProblems(a.Problems, b.Problems)
+		equalProblems(a.Problems, b.Problems) &&
+		slices.Equal(a.Notes, b.Notes)
 }
 
 // equalProblems compares what sources say, the subject and the reason, and the rest only

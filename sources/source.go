@@ -3,6 +3,8 @@ package sources
 import (
 	"context"
 	"time"
+
+	"relay/internal/problem"
 )
 
 // Source reads apps from somewhere, such as Marathon or YAML files, and tells
@@ -58,4 +60,7 @@ type Status struct {
 	LastError string
 	// Apps counts the apps known.
 	Apps int
+	// Problems are those that no app has by itself, such as an agent whose name is not
+	// resolved. They are bounded in number.
+	Problems []problem.Problem
 }

@@ -24,6 +24,15 @@ type App struct {
 	Deployment *Deployment `json:",omitempty"`
 	// Problems lists what was ignored in the definition, and why.
 	Problems []problem.Problem
+	// Notes say what is not obvious about tasks, ordered by Task. They are no problems.
+	Notes []Note `json:",omitempty"`
+}
+
+// Note is something to know about a task, which serves or not.
+type Note struct {
+	Task string
+	// Text goes on after the task's id, such as "is judged by its own version".
+	Text string
 }
 
 // Port is one declared port of an App.

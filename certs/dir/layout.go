@@ -40,11 +40,23 @@ func newLayout(paths []string) *layout {
 	return &layout{paths: paths, files: make(map[string]bool), nested: make(map[string]bool)}
 }
 
-// candidates lists all paths. An error means that a directory could not be
+// listing is what the paths have: certificates to look for, and files that look like
+// some but are not read.
+type listing struct {
+	candidates []candidate
+	passedOver []passedOver
+}
+
+func (l *listing) add(other listing) {
+	l.candidates = append(l.candidates, other.candidates...)
+	l.passedOver = append(l.passedOver, other.passedOver...)
+}
+
+// list lists all paths. An error means that a directory could not be
 // read, and that nothing may be concluded from what is missing.
-func (l *layout) candidates() ([]candidate, error) {
+func (l *layout) list() (listing, error) {
 	var (
-		all  []candidate
+		all  listing
 		errs []error
 	)
 	for _, path := range l.paths {
@@ -52,33 +64,35 @@ func (l *layout) candidates() ([]candidate, error) {
 		if err != nil {
 			errs = append(errs, err)
 		}
-		all = append(all, found...)
+		all.add(found)
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return listing{}, err
 	}
-	slices.SortFunc(all, func(a, b candidate) int { return strings.Compare(a.path, b.path) })
-	return slices.CompactFunc(all, func(a, b candidate) bool { return a.path == b.path }), nil
+	slices.SortFunc(all.candidates, func(a, b candidate) int { return strings.Compare(a.path, b.path) })
+	all.candidates = slices.CompactFunc(all.candidates, func(a, b candidate) bool { return a.path == b.path })
+	all.passedOver = withoutRead(all.passedOver, all.candidates)
+	return all, nil
 }
 
-func (l *layout) expand(path string) ([]candidate, error) {
+func (l *layout) expand(path string) (listing, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && l.isFile(path):
 		// The scan finds it missing; only its directory has to be there.
 		if _, err := os.Stat(filepath.Dir(path)); err != nil {
-			return nil, fmt.Errorf("read the directory of a certificate file: %w", err)
+			return listing{}, fmt.Errorf("read the directory of a certificate file: %w", err)
 		}
 	case err != nil:
-		return nil, fmt.Errorf("read certificates: %w", err)
+		return listing{}, fmt.Errorf("read certificates: %w", err)
 	case info.IsDir():
 		return l.directory(path)
 	}
 	l.files[path] = true
 	if filepath.Base(path) == accountKey {
-		return nil, nil
+		return listing{passedOver: []passedOver{{path, "marathon-acme's account key is never read"}}}, nil
 	}
-	return []candidate{{path: path, parts: append([]string{path}, existing(companions(path))...)}}, nil
+	return listing{candidates: []candidate{{path: path, parts: append([]string{path}, existing(companions(path))...)}}}, nil
 }
 
 // isFile tells a missing file from a missing directory.
@@ -88,7 +102,7 @@ func (l *layout) isFile(path string) bool {
 
 // directory lists a directory of PEM files, or marathon-acme's storage: the
 // folders certs and unmanaged-certs, and default.pem beside them.
-func (l *layout) directory(path string) ([]candidate, error) {
+func (l *layout) directory(path string) (listing, error) {
 	certsDir := filepath.Join(path, certsFolder)
 	if info, err := os.Stat(certsDir); err == nil && info.IsDir() {
 		l.nested[path] = true
@@ -98,37 +112,42 @@ func (l *layout) directory(path string) ([]candidate, error) {
 	}
 	found, err := list(certsDir)
 	if err != nil {
-		return nil, err
+		return listing{}, err
 	}
 	unmanaged, err := list(filepath.Join(path, unmanagedFolder))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return listing{}, err
 	}
-	found = append(found, unmanaged...)
+	found.add(unmanaged)
 	if main := filepath.Join(path, defaultFile); len(existing([]string{main})) == 1 {
-		found = append(found, candidate{path: main, parts: []string{main}})
+		found.candidates = append(found.candidates, candidate{path: main, parts: []string{main}})
 	}
+	found.passedOver = append(found.passedOver, besideFolders(path)...)
 	return found, nil
 }
 
 // list finds *.pem, with *.pem.key if there is one, and pairs of *.crt and
 // *.key. Hidden files and other names are left alone: writers put their
 // unfinished files there.
-func list(dir string) ([]candidate, error) {
+func list(dir string) (listing, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("list certificates: %w", err)
+		return listing{}, fmt.Errorf("list certificates: %w", err)
 	}
 	present := make(map[string]bool, len(entries))
 	for _, entry := range entries {
 		present[filepath.Join(dir, entry.Name())] = true
 	}
-	var found []candidate
+	var (
+		found listing
+		rest  []fs.DirEntry
+	)
 	for _, entry := range entries {
 		name := entry.Name()
 		path := filepath.Join(dir, name)
 		extension := filepath.Ext(name)
 		if entry.IsDir() || strings.HasPrefix(name, ".") || extension != ".pem" && extension != ".crt" {
+			rest = append(rest, entry)
 			continue
 		}
 		parts := []string{path}
@@ -138,9 +157,12 @@ func list(dir string) ([]candidate, error) {
 			}
 		}
 		if extension == ".pem" || len(parts) > 1 {
-			found = append(found, candidate{path: path, parts: parts})
+			found.candidates = append(found.candidates, candidate{path: path, parts: parts})
+		} else {
+			rest = append(rest, entry)
 		}
 	}
+	found.passedOver = passOver(dir, rest, present)
 	return found, nil
 }
 

@@ -29,6 +29,7 @@ type scanner struct {
 	defaultPath string
 	retryDelay  time.Duration
 	files       map[string]*file
+	passedOver  []passedOver // as of the last scan
 	parse       func([]byte) (*certs.Certificate, []string, error)
 	logger      *slog.Logger
 }
@@ -58,31 +59,44 @@ type result struct {
 // scan reads everything once, and what was unfinished a second time after the
 // retry delay. An error means that nothing may be concluded.
 func (s *scanner) scan(ctx context.Context) (result, error) {
-	candidates, err := s.layout.candidates()
+	found, err := s.layout.list()
 	if err != nil {
 		return result{}, err
 	}
 	var unfinished []candidate
-	for _, c := range candidates {
+	for _, c := range found.candidates {
 		if !s.read(c, false) {
 			unfinished = append(unfinished, c)
 		}
 	}
-	if len(unfinished) > 0 {
+	// A certificate may have come just before its key.
+	incomplete := len(found.passedOver) > 0 && !slices.Equal(found.passedOver, s.passedOver)
+	if len(unfinished) > 0 || incomplete {
 		select {
 		case <-ctx.Done():
 			return result{}, ctx.Err()
 		case <-time.After(s.retryDelay):
 		}
-		for _, c := range unfinished {
-			s.read(c, true)
+	}
+	if incomplete {
+		if found, err = s.layout.list(); err != nil {
+			return result{}, err
+		}
+		for _, c := range found.candidates {
+			if s.files[c.path] == nil {
+				unfinished = append(unfinished, c)
+			}
 		}
 	}
-	if err := s.allUnread(candidates); err != nil {
+	for _, c := range unfinished {
+		s.read(c, true)
+	}
+	if err := s.allUnread(found.candidates); err != nil {
 		return result{}, err
 	}
 	now := time.Now()
-	gone := s.dropGone(candidates, now)
+	s.passedOver = found.passedOver
+	gone := s.dropGone(found.candidates, now)
 	return s.collect(now, gone), nil
 }
 
@@ -207,6 +221,7 @@ func (s *scanner) collect(now time.Time, again bool) result {
 			r.problems = append(r.problems, problem.Problem{Subject: path, Reason: reason})
 		}
 	}
+	r.problems = append(r.problems, passedOverProblems(s.passedOver)...)
 	return r
 }
 

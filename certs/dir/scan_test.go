@@ -1,19 +1,14 @@
 package dir
 
 import (
-	"errors"
-	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"relay/certs"
 	"relay/certs/certstest"
 )
 
@@ -34,6 +29,7 @@ func TestScanLayouts(t *testing.T) {
 		fallback  string
 		want      []string
 		isDefault []string
+		notRead   string
 	}{
 		"a directory": {
 			files: map[string][]byte{
@@ -42,6 +38,7 @@ func TestScanLayouts(t *testing.T) {
 				"d/split.pem": leaf, "d/split.pem.key": pair.Key,
 			},
 			paths: []string{"d"}, want: []string{"d/a.pem", "d/pair.crt", "d/split.pem"},
+			notRead: `"client.crt" (client.key is never read: give both another name), "deep" (directories below are not read), "deep.pem" (directories below are not read) and 1 more`,
 		},
 		"marathon-acme's storage": {
 			files: map[string][]byte{
@@ -49,6 +46,7 @@ func TestScanLayouts(t *testing.T) {
 				"d/certs/a.pem": a, "d/unmanaged-certs/own.pem": pair.Bundle(),
 			},
 			paths: []string{"d"}, want: []string{"d/certs/a.pem", "d/default.pem", "d/unmanaged-certs/own.pem"}, isDefault: []string{"d/default.pem"},
+			notRead: `"other.pem" (beside the folder certs only default.pem is read: put it into unmanaged-certs)`,
 		},
 		"marathon-lb's list": {
 			files: map[string][]byte{"d/client.key": secret, "d/default.pem": star, "d/certs/a.pem": a},
@@ -60,7 +58,7 @@ func TestScanLayouts(t *testing.T) {
 		},
 		"a file of any name": {
 			files: map[string][]byte{"cert": a, "client.key": a},
-			paths: []string{"cert", "client.key"}, want: []string{"cert"},
+			paths: []string{"cert", "client.key"}, want: []string{"cert"}, notRead: `"client.key" (marathon-acme's account key is never read)`,
 		},
 		"the default that is configured": {
 			files: map[string][]byte{"d/default.pem": a, "d/star.pem": star, "mine.pem": pair.Bundle()},
@@ -90,8 +88,12 @@ func TestScanLayouts(t *testing.T) {
 			if opened() {
 				t.Error("the account key was opened")
 			}
+			var notRead string
 			if len(r.problems) > 0 {
-				t.Errorf("problems %v", r.problems)
+				notRead = strings.TrimPrefix(r.problems[0].Reason, "not read: ")
+			}
+			if notRead != test.notRead || len(r.problems) > 1 {
+				t.Errorf("problems %v, want one with %q", r.problems, test.notRead)
 			}
 			var got, isDefault []string
 			for _, c := range r.certificates {
@@ -303,96 +305,4 @@ func expired(t *testing.T, ca *certstest.CA) []byte {
 
 func early(t *testing.T, ca *certstest.CA) []byte {
 	return ca.TestIssue(t, []string{"a.test"}, options{NotBefore: time.Now().AddDate(0, 0, 1)}).Bundle()
-}
-
-// fixture is a directory of its own; paths are relative to it.
-type fixture struct {
-	t    *testing.T
-	root string
-}
-
-func newFixture(t *testing.T) *fixture { return &fixture{t: t, root: t.TempDir()} }
-
-func (f *fixture) path(name string) string { return filepath.Join(f.root, name) }
-
-func (f *fixture) relative(path string) string {
-	name, err := filepath.Rel(f.root, path)
-	if err != nil {
-		f.t.Error(err)
-	}
-	return name
-}
-
-func (f *fixture) scanner(paths ...string) *scanner {
-	var all []string
-	for _, path := range paths {
-		all = append(all, f.path(path))
-	}
-	return &scanner{layout: newLayout(all), retryDelay: 20 * time.Millisecond, files: make(map[string]*file), parse: certs.ParsePEM, logger: slog.New(slog.DiscardHandler)}
-}
-
-func (f *fixture) write(name string, content []byte) {
-	if err := os.MkdirAll(filepath.Dir(f.path(name)), 0o755); err != nil {
-		f.t.Error(err)
-	}
-	if err := os.WriteFile(f.path(name), content, 0o600); err != nil {
-		f.t.Error(err)
-	}
-}
-
-func (f *fixture) remove(name string) {
-	if err := os.RemoveAll(f.path(name)); err != nil {
-		f.t.Error(err)
-	}
-}
-
-// accountKeys are the files that no scan may open.
-func (f *fixture) accountKeys() (paths []string) {
-	for _, dir := range []string{".", "d"} {
-		if path := f.path(filepath.Join(dir, accountKey)); len(existing([]string{path})) > 0 {
-			paths = append(paths, path)
-		}
-	}
-	return paths
-}
-
-// watchOpens returns a function that says whether one of the files was opened
-// since.
-func watchOpens(t *testing.T, paths []string) (opened func() bool) {
-	t.Helper()
-	fd, err := syscall.InotifyInit1(syscall.IN_NONBLOCK | syscall.IN_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	for _, path := range paths {
-		if _, err := syscall.InotifyAddWatch(fd, path, syscall.IN_OPEN); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return func() bool {
-		n, err := syscall.Read(fd, make([]byte, 4096))
-		if err != nil && !errors.Is(err, syscall.EAGAIN) {
-			t.Fatal(err)
-		}
-		return n > 0
-	}
-}
-
-func (f *fixture) chmod(t *testing.T, name string, mode os.FileMode) {
-	if err := os.Chmod(f.path(name), mode); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (f *fixture) pipe(t *testing.T, name string) {
-	if err := syscall.Mkfifo(f.path(name), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (f *fixture) link(t *testing.T, target, name string) {
-	if err := os.Symlink(target, f.path(name)); err != nil {
-		t.Fatal(err)
-	}
 }

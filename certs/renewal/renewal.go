@@ -129,8 +129,11 @@ func (r *Reminders) log(c *certs.Certificate, days int, now time.Time) {
 	case days == 30:
 		level, message = slog.LevelInfo, "a certificate is due for renewal"
 	}
-	r.logger.Log(context.Background(), level, message, "source", c.Source, "name", c.Name,
-		"expires", c.NotAfter.UTC().Format(time.RFC3339), "reminder_days", days)
+	args := []any{"source", c.Source, "name", c.Name, "expires", c.NotAfter.UTC().Format(time.RFC3339), "reminder_days", days}
+	if c.EndsWith != "" {
+		args = append(args, "with_issuer", c.EndsWith)
+	}
+	r.logger.Log(context.Background(), level, message, args...)
 }
 
 // Describe implements prometheus.Collector.

@@ -105,14 +105,40 @@ func (s *Sink) decode(body []byte) (read, error) {
 		if c.Certificate == nil || c.Source != s.source {
 			return read{}, fmt.Errorf("it has a certificate that is not of %s", s.source)
 		}
-		// Keys and chains go to Envoy as they are: they have to belong together.
-		bundle := append(append([]byte{}, c.Key...), c.Chain...)
-		parsed, _, err := certs.ParsePEM(bundle)
-		if err != nil || parsed.Fingerprint != c.Fingerprint {
-			return read{}, fmt.Errorf("certificate %.200q and its key do not belong together", c.Name)
+		refused, err := c.check()
+		if err != nil {
+			return read{}, err
 		}
-		c.Certificate.Key = c.Key
+		if refused != nil {
+			// A Relay that checks less may have saved it.
+			r.problems = append(r.problems, problem.Problem{Subject: c.Name, Reason: fmt.Sprintf("the saved certificate is not served: %v", refused)})
+			continue
+		}
 		r.certificates = append(r.certificates, c.Certificate)
 	}
 	return r, nil
+}
+
+// check completes a certificate with what is not saved of it, or was not by earlier versions.
+// Keys and chains go to Envoy as they are: they have to belong together. Refused says why the
+// certificate cannot be served.
+func (c savedCertificate) check() (refused, err error) {
+	chains := [][]byte{c.Chain}
+	for _, chain := range c.Chains {
+		chains = append(chains, chain.PEM)
+	}
+	var parsed *certs.Certificate
+	for _, chain := range slices.Backward(chains) {
+		if parsed, _, refused = certs.ParsePEM(append(append([]byte{}, c.Key...), chain...)); refused != nil {
+			return refused, nil
+		}
+		if parsed.Fingerprint != c.Fingerprint {
+			return nil, fmt.Errorf("certificate %.200q and its key do not belong together", c.Name)
+		}
+	}
+	c.Certificate.Key, c.Kind = c.Key, parsed.Kind
+	if len(c.Chains) == 0 {
+		c.NotBefore, c.NotAfter, c.BeginsWith, c.EndsWith = parsed.NotBefore, parsed.NotAfter, parsed.BeginsWith, parsed.EndsWith
+	}
+	return nil, nil
 }

@@ -54,12 +54,27 @@ func newSink(t *testing.T, path string) (*Sink, *certstest.Sink) {
 	return s, next
 }
 
+// twoChains is a certificate whose issuer is followed by another one.
+func twoChains(t *testing.T) *certs.Certificate {
+	t.Helper()
+	now := time.Now()
+	root := certstest.TestRoot(t, "Root", now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0))
+	issuer := root.Sub(t, "Sub", now.AddDate(-1, 0, 0), now.AddDate(0, 0, 20))
+	next := root.Sign(t, issuer, now.AddDate(0, 0, 10), now.AddDate(1, 0, 0))
+	c, _, err := certs.ParsePEM(certstest.Join(issuer.TestIssue(t, []string{"chains.test"}, certstest.Options{}).Bundle(), next.PEM()))
+	if err != nil || len(c.Chains) != 2 {
+		t.Fatalf("%d chains, %v", len(c.Chains), err)
+	}
+	c.Source, c.Name = "vault", "chains.test"
+	return c
+}
+
 // A second life stands in with exactly what the first was given; the file
 // tells nobody anything.
 func TestTwoLives(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	ca := certstest.TestCA(t)
-	all := []*certs.Certificate{certificate(t, ca, "a.test"), certificate(t, ca, "*.b.test")}
+	all := []*certs.Certificate{certificate(t, ca, "a.test"), certificate(t, ca, "*.b.test"), twoChains(t)}
 	problems := []problem.Problem{{Subject: "c.test", Reason: "no key"}}
 	synctest.Test(t, func(t *testing.T) {
 		first, _ := newSink(t, path)
@@ -105,7 +120,7 @@ func TestRefused(t *testing.T) {
 	other := *a
 	other.Source = "dir"
 	mixed := *a
-	mixed.Key = b.Key
+	mixed.Fingerprint = b.Fingerprint
 	for want, c := range map[string]*certs.Certificate{"not of vault": &other, "do not belong together": &mixed} {
 		body, err := encode(read{certificates: []*certs.Certificate{c}})
 		if err != nil {
@@ -119,6 +134,28 @@ func TestRefused(t *testing.T) {
 		if _, err := s.decode([]byte(body)); err == nil {
 			t.Errorf("%q was taken", body)
 		}
+	}
+}
+
+// What Relay would not take from the store any more, as a newer one that checks more, costs
+// only itself.
+func TestRefusedCertificate(t *testing.T) {
+	t.Parallel()
+	s, _ := newSink(t, "")
+	ca := certstest.TestCA(t)
+	good, bad := certificate(t, ca, "a.test"), *certificate(t, ca, "b.test")
+	stapled := ca.TestNamedOdd(t, "must-staple")
+	bad.Chain, bad.Key = stapled.Leaf, stapled.Key
+	body, err := encode(read{certificates: []*certs.Certificate{&bad, good}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.decode(body)
+	if err != nil || len(r.certificates) != 1 || !reflect.DeepEqual(r.certificates[0], good) {
+		t.Errorf("taken are %+v, %v", r.certificates, err)
+	}
+	if len(r.problems) != 1 || r.problems[0].Subject != bad.Name || !strings.Contains(r.problems[0].Reason, "must-staple") {
+		t.Errorf("the problems are %+v", r.problems)
 	}
 }
 

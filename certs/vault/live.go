@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -102,8 +103,38 @@ func checkName(name string) error {
 // writes: privkey, cert and chain; of those that Praekelt's Relay read: key and
 // cert_chain; or of any mix.
 func parseCertificate(data map[string]json.RawMessage) (*certs.Certificate, []string, error) {
+	c, notes, err := parseFields(data)
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, unreadFields(data))
+	}
+	return c, notes, err
+}
+
+// certificateFields are the fields that are read.
+var certificateFields = []string{"privkey", "key", "cert", "cert_chain", "chain"}
+
+// unreadFields names the other fields of an entry: one of them may have been meant.
+func unreadFields(data map[string]json.RawMessage) string {
+	const shown, length = 5, 40
+	var unread []string
+	for _, field := range slices.Sorted(maps.Keys(data)) {
+		if !slices.Contains(certificateFields, field) {
+			unread = append(unread, fmt.Sprintf("%.*q", length, field))
+		}
+	}
+	if len(unread) == 0 {
+		return ""
+	}
+	text := "; not read are its fields " + strings.Join(unread[:min(len(unread), shown)], ", ")
+	if more := len(unread) - shown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+func parseFields(data map[string]json.RawMessage) (*certs.Certificate, []string, error) {
 	var bundle []byte
-	for _, field := range []string{"privkey", "key", "cert", "cert_chain", "chain"} {
+	for _, field := range certificateFields {
 		value, ok := data[field]
 		if !ok {
 			continue

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -27,6 +28,25 @@ func TestCrossCheckComparesNames(t *testing.T) {
 		notes := strings.Join(crossCheck(tt.name, c, tt.entry), "; ")
 		if (notes == "") != (tt.want == "") || !strings.Contains(notes, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, notes, tt.want)
+		}
+	}
+}
+
+// An entry whose fields have other names than those that are read says which it has.
+func TestUnreadFields(t *testing.T) {
+	t.Parallel()
+	for entry, want := range map[string]string{
+		`{"certificate": "x", "private_key": "y"}`:           `none of the fields privkey, cert and chain; not read are its fields "certificate", "private_key"`,
+		`{"cert": "x", "pem": "y"}`:                          `no PEM block found; not read are its fields "pem"`,
+		`{"a":"","b":"","c":"","d":"","e":"","f":"","g":""}`: `"e" and 2 more`,
+		`{}`: "the entry has none of the fields privkey, cert and chain",
+	} {
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(entry), &fields); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := parseCertificate(fields); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: %v, want an error that ends in %q", entry, err, want)
 		}
 	}
 }

@@ -29,8 +29,9 @@ type Flags struct {
 	Fleet           string         `group:"Fleet" help:"The group of the one fleet: apps name it in HAPROXY_GROUP, Envoys in node.cluster. For several fleets use the configuration file." default:"external"`
 	HTTP            netip.AddrPort `group:"Fleet" name:"http" placeholder:"IP:PORT" default:"0.0.0.0:80" help:"Where the fleet's Envoys listen for HTTP (default ${default})."`
 	HTTPS           netip.AddrPort `group:"Fleet" name:"https" placeholder:"IP:PORT" help:"Where they listen for HTTPS. Needs certificates."`
-	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy. Default: that of --https."`
+	HTTPSPublicPort uint16         `group:"Fleet" name:"https-public-port" placeholder:"PORT" help:"The port in redirects to HTTPS, where clients see another one than Envoy, or a trusted proxy ends their TLS. Default: that of --https."`
 
+	ProxyFlags         `embed:""`
 	DownstreamTLSFlags `embed:""`
 
 	SessionTicketKeyFile string `group:"Fleet" placeholder:"FILE" help:"File with a secret of 32 bytes, as they are, in hex or in base64, by which all Envoys of a fleet resume each other's TLS sessions; the same for all Relays, and read again when it changes. Without it each Envoy resumes its own."`
@@ -110,6 +111,7 @@ type FleetSettings struct {
 	TCP         string   `yaml:"tcp"`
 	// Clients are as in --xds-clients.
 	Clients            []string `yaml:"clients"`
+	ProxyFlags         `yaml:",inline"`
 	DownstreamTLSFlags `yaml:",inline"`
 }
 
@@ -148,7 +150,8 @@ func (f *Flags) fleets() []FleetSettings {
 	}
 	return []FleetSettings{{
 		Name: f.Fleet, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: f.HTTPSPublicPort,
-		Clusters: f.Clusters, Certificates: f.Certificates, TCP: f.TCP, Clients: f.XDSClients, DownstreamTLSFlags: f.DownstreamTLSFlags,
+		Clusters: f.Clusters, Certificates: f.Certificates, TCP: f.TCP, Clients: f.XDSClients,
+		ProxyFlags: f.ProxyFlags, DownstreamTLSFlags: f.DownstreamTLSFlags,
 	}}
 }
 
@@ -189,6 +192,7 @@ func (f *Flags) config() relay.Config {
 func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
 	return relay.Fleet{ClientCAFile: fleet.ClientCA, Clients: fleet.Clients, Fleet: routing.Fleet{
 		Name: fleet.Name, HTTP: fleet.HTTP, HTTPS: fleet.HTTPS, HTTPSPublicPort: fleet.HTTPSPublicPort,
+		Proxies: fleet.proxies(), Health: fleet.Health,
 		TLS: routing.DownstreamTLS{
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},

@@ -82,6 +82,28 @@ func TestFleets(t *testing.T) {
 	}
 }
 
+// What is in front of a fleet can be said by flags, and for each fleet of the file.
+func TestProxyFlags(t *testing.T) {
+	want := relay.Fleet{Fleet: routing.Fleet{
+		Proxies: routing.Proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}, Protocol: routing.ProxyProtocolRequired},
+		Health:  netip.MustParseAddrPort("10.0.0.7:9091"), HTTPSPublicPort: 443,
+	}}
+	byFlags, err := parse(t, "", "--marathon", "http://m", "--trusted-proxies", "10.0.0.0/8,fd00::/8", "--proxy-protocol", "required",
+		"--health", "10.0.0.7:9091", "--https-public-port", "443")
+	if err != nil {
+		t.Fatal(err)
+	}
+	byFile, err := parse(t, "marathon: http://m\nfleets:\n- name: a\n  http: 0.0.0.0:80\n  trusted-proxies: [10.0.0.0/8, 'fd00::/8']\n  proxy-protocol: required\n  health: 10.0.0.7:9091\n  https-public-port: 443\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*Flags{byFlags, byFile} {
+		if f := c.config().Fleets[0]; !reflect.DeepEqual(f.Proxies, want.Proxies) || f.Health != want.Health || f.HTTPSPublicPort != want.HTTPSPublicPort {
+			t.Errorf("fleet %+v", f)
+		}
+	}
+}
+
 // What the flags of the admin endpoint say of access arrives where it is decided.
 func TestAdminFlags(t *testing.T) {
 	c, err := parse(t, "", "--marathon", "http://m")
@@ -138,6 +160,11 @@ func TestWrongConfiguration(t *testing.T) {
 		{"fleets not a list", "fleets: a\n", nil, "want a list of fleets"},
 		{"https without certificates", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', https: '1.1.1.1:443'}\n", nil, `fleet "a" listens for HTTPS without certificates`},
 		{"Vault without login", "", []string{"--marathon", "http://m", "--vault-addr", "http://v"}, "no way to log in to Vault"},
+		{"every client trusted", "", []string{"--marathon", "http://m", "--trusted-proxies", "10.0.0.0/8,0.0.0.0/0"}, "every client could claim any address"},
+		{"PROXY protocol of nobody", "", []string{"--marathon", "http://m", "--proxy-protocol", "required"}, "give trusted-proxies"},
+		{"unknown choice of PROXY protocol", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', trusted-proxies: [10.0.0.0/8], proxy-protocol: v2}\n", nil, `fleet "a" has proxy-protocol: v2`},
+		{"a public port of no HTTPS", "", []string{"--marathon", "http://m", "--https-public-port", "443"}, "takes no HTTPS"},
+		{"health where clients connect", "", []string{"--marathon", "http://m", "--http", "1.1.1.1:80", "--health", "1.1.1.1:80"}, "for health and for clients"},
 		{"bad address", "", []string{"--marathon", "http://m", "--admin", "9090"}, "--admin"},
 	}
 	for _, tt := range tests {

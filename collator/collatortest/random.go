@@ -109,6 +109,7 @@ func (r Random) Certificates() []*certs.Certificate {
 		slices.Sort(c.ServerNames)
 		c.ServerNames = slices.Compact(c.ServerNames)
 		c.Default = r.IntN(5) == 0
+		c.Kind = []certs.Kind{certs.RSA, certs.ECDSA, certs.ECDSA}[r.IntN(3)]
 		switch r.IntN(4) {
 		case 0:
 			c.NotAfter = Time.Add(-time.Minute)

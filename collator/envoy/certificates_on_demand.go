@@ -29,16 +29,16 @@ func HTTPSListenerOnDemand(f *routing.Fleet, chains []routing.TLSChain, passed [
 	matchServerNames(&p, listener, onDemandChain)
 	listener.FilterChains = append(listener.FilterChains, &listenerv3.FilterChain{
 		Name:                          onDemandChain,
-		Filters:                       []*listenerv3.Filter{connectionManager(&p, routing.HTTPSListener, f)},
+		Filters:                       []*listenerv3.Filter{connectionManager(&p, routing.HTTPSListener, f, schemeHTTPS)},
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket:               newSocket(&p, "tls", onDemandTLS(&p, f)),
 	})
+	fromProxiesOnly(&p, listener, f)
 	return listener, p.err
 }
 
 func onDemandTLS(p *packer, f *routing.Fleet) *tlsv3.DownstreamTlsContext {
-	tls := downstreamTLS(f, "")
-	tls.CommonTlsContext.TlsCertificateSdsSecretConfigs = nil
+	tls := downstreamTLS(f, nil)
 	tls.CommonTlsContext.CustomTlsCertificateSelector = p.extension(onDemandSelector, &selectorv3.Config{
 		ConfigSource: adsSource(0),
 		CertificateMapper: p.extension("envoy.tls.certificate_mappers.sni", &sniv3.SNI{

@@ -5,19 +5,28 @@ import (
 
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
 )
 
 // downstreamTLS has the options of TLS with clients: all that the filter chains of the https
-// listener have in common besides their certificate. See
+// listener have in common besides their certificates, of which there is one of each kind of
+// key at most. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/transport_sockets/tls/v3/tls.proto
-func downstreamTLS(f *routing.Fleet, secret string) *tlsv3.DownstreamTlsContext {
+func downstreamTLS(f *routing.Fleet, secrets []string) *tlsv3.DownstreamTlsContext {
 	tls := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-		TlsParams:                      tlsParameters(f.TLS),
-		AlpnProtocols:                  []string{"h2", "http/1.1"},
-		TlsCertificateSdsSecretConfigs: []*tlsv3.SdsSecretConfig{secretFromStream(secret)},
+		TlsParams:     tlsParameters(f.TLS),
+		AlpnProtocols: []string{"h2", "http/1.1"},
 	}}
+	for _, secret := range secrets {
+		tls.CommonTlsContext.TlsCertificateSdsSecretConfigs = append(tls.CommonTlsContext.TlsCertificateSdsSecretConfigs, secretFromStream(secret))
+	}
+	if len(secrets) > 1 {
+		// Without it Envoy shows the first one to all clients whose server name neither has,
+		// also to those that do not take its kind of key.
+		tls.FullScanCertsOnSniMismatch = wrapperspb.Bool(true)
+	}
 	askForCertificate(tls, f.TLS)
 	resumeSessions(tls, f.TLS)
 	return tls

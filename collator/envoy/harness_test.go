@@ -39,6 +39,11 @@ type realEnvoy struct {
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
 	t.Helper()
+	return startVersion(t, envoytest.Newest, options...)
+}
+
+func startVersion(t testing.TB, version string, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
+	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := routing.Fleet{
 		Name: "external", Options: routing.DefaultOptions(),
@@ -77,7 +82,7 @@ func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *r
 		return nil
 	})
 	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
-	e.envoy = envoytest.Start(t, envoytest.Options{XDS: []string{l.Addr().String()}})
+	e.envoy = envoytest.Start(t, envoytest.Options{Version: version, XDS: []string{l.Addr().String()}})
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return e
 }
@@ -183,6 +188,8 @@ type request struct {
 	header     http.Header
 	http2      bool
 	identity   []tls.Certificate // the client's
+	from       string            // the client's address; 127.0.0.1 when empty
+	first      string            // what the connection begins with, before any TLS
 }
 
 type answer struct {
@@ -204,7 +211,15 @@ func (e *realEnvoy) transport(r request) *http.Transport {
 	return &http.Transport{
 		DisableKeepAlives: true, ForceAttemptHTTP2: r.http2, TLSClientConfig: config,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, address.String())
+			var dialer net.Dialer
+			if r.from != "" {
+				dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(r.from)}
+			}
+			conn, err := dialer.DialContext(ctx, network, address.String())
+			if err == nil && r.first != "" {
+				_, err = io.WriteString(conn, r.first)
+			}
+			return conn, err
 		},
 	}
 }

@@ -33,9 +33,9 @@ func HTTPListener(f *routing.Fleet) (*listenerv3.Listener, error) {
 	var p packer
 	listener := newListener(routing.HTTPListener, f.HTTP)
 	acceptWhoSpeaks(listener)
-	listener.FilterChains = []*listenerv3.FilterChain{{
-		Filters: []*listenerv3.Filter{connectionManager(&p, routing.HTTPListener, f)},
-	}}
+	listener.ListenerFilters = proxyProtocol(&p, f)
+	listener.FilterChains = httpChains(&p, f)
+	fromProxiesOnly(&p, listener, f)
 	return listener, p.err
 }
 
@@ -58,14 +58,12 @@ func socketAddress(a netip.AddrPort) *corev3.Address {
 }
 
 // connectionManager makes the filter for HTTP of the listener with the name. Both listeners
-// have all options and filters that are set here.
-func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Filter {
+// have all options and filters that are set here. How clients sent their requests is as scheme
+// says: see trustProxies.
+func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) *listenerv3.Filter {
 	o := f.Options
 	manager := &hcmv3.HttpConnectionManager{
-		StatPrefix: name,
-		// The client is who connects: its address is added to x-forwarded-for, and
-		// x-forwarded-proto is overwritten.
-		UseRemoteAddress:      wrapperspb.Bool(true),
+		StatPrefix:            name,
 		InternalAddressConfig: noInternalAddresses(),
 		// The Server header is that of the app, or there is none.
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
@@ -82,6 +80,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet) *listenerv3.Fil
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
+	trustProxies(p, manager, f, scheme)
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
 		forwardClientCertificate(manager)
 	}

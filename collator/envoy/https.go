@@ -15,26 +15,28 @@ import (
 // handshakeTimeout ends connections that never finish their TLS handshake.
 const handshakeTimeout = 10 * time.Second
 
-// HTTPSListener makes the https listener. It has a filter chain for each certificate, and
+// HTTPSListener makes the https listener. It has a filter chain for each certificate, or
+// for two with keys of different kinds, and
 // for each service whose TLS is passed through: when one comes or goes, Envoy closes the
 // connections of no other.
 func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
 	var p packer
-	manager := connectionManager(&p, routing.HTTPSListener, f)
+	manager := connectionManager(&p, routing.HTTPSListener, f, schemeHTTPS)
 	listener := newListener(routing.HTTPSListener, f.HTTPS)
 	acceptWhoSpeaks(listener)
-	listener.ListenerFilters = []*listenerv3.ListenerFilter{{
+	listener.ListenerFilters = append(proxyProtocol(&p, f), &listenerv3.ListenerFilter{
 		Name: "tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
 			TypedConfig: p.pack(&tlsinspectorv3.TlsInspector{}),
 		},
-	}}
+	})
 	for _, chain := range chains {
 		listener.FilterChains = append(listener.FilterChains, filterChain(&p, f, chain, manager))
 	}
 	for _, s := range passed {
 		listener.FilterChains = append(listener.FilterChains, passedChain(&p, f, s))
 	}
+	fromProxiesOnly(&p, listener, f)
 	return listener, p.err
 }
 
@@ -53,7 +55,7 @@ func filterChain(p *packer, f *routing.Fleet, chain routing.TLSChain, manager *l
 		TransportSocketConnectTimeout: durationpb.New(handshakeTimeout),
 		TransportSocket: &corev3.TransportSocket{
 			Name:       "tls",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.Secret))},
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: p.pack(downstreamTLS(f, chain.Secrets()))},
 		},
 	}
 	if len(chain.ServerNames) > 0 {

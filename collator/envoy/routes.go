@@ -23,10 +23,10 @@ const strictTransport = "max-age=15768000"
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
-	secure := b.HasHTTPS()
+	secure := b.OffersHTTPS()
 	switch {
 	case r.Redirect && secure:
-		routes = append(routes, &routev3.Route{Match: match(r.Path, "http"), Action: b.toHTTPS()})
+		routes = append(routes, &routev3.Route{Match: match(r.Path, "http"), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
 	case r.HTTP.Closed:
 	case r.HTTP.HSTS && secure:
 		routes = append(routes, b.handle(p, domain, r, "http")...)
@@ -77,7 +77,7 @@ func match(path sources.Path, scheme string) *routev3.RouteMatch {
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
 	if scheme != "" {
-		// Envoy overwrites what the client sent.
+		// Envoy overwrites what the client sent: see trustProxies.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{

@@ -28,6 +28,7 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	var p packer
 	scope := newScope(d.Domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
+	scope.RouteConfiguration.RequestHeadersToAdd = externalAddress(f)
 	vhost := scopeBuilder{f}.virtualHost(&p, d)
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{vhost}
 	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}

@@ -7,6 +7,7 @@ import (
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/common_inputs/network/v3"
 	ipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/matching/input_matchers/ip/v3"
@@ -113,26 +114,32 @@ func (m *chainMatcher) choose(p *packer, chain string, match *listenerv3.FilterC
 		return chainAction(p, chain)
 	}
 	source := &xdscorev3.TypedExtensionConfig{Name: "source_ip", TypedConfig: p.pack(&networkv3.SourceIPInput{})}
-	return nested(&xdsmatcherv3.Matcher{
+	return nested(within(p, source, match.GetSourcePrefixRanges(), chainAction(p, chain)))
+}
+
+// within leads on if an address is in one of the networks. Otherwise Envoy closes the
+// connection.
+func within(p *packer, address *xdscorev3.TypedExtensionConfig, networks []*corev3.CidrRange, on *xdsmatcherv3.Matcher_OnMatch) *xdsmatcherv3.Matcher {
+	return &xdsmatcherv3.Matcher{
 		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
 			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
 				Predicate: &xdsmatcherv3.Matcher_MatcherList_Predicate{
 					MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
 						SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-							Input: source,
+							Input: address,
 							Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_CustomMatch{
 								CustomMatch: &xdscorev3.TypedExtensionConfig{Name: "networks", TypedConfig: p.pack(&ipv3.Ip{
-									CidrRanges: match.GetSourcePrefixRanges(), StatPrefix: "networks",
+									CidrRanges: networks, StatPrefix: "networks",
 								})},
 							},
 						},
 					},
 				},
-				OnMatch: chainAction(p, chain),
+				OnMatch: on,
 			}},
 		}},
 		OnNoMatch: chainAction(p, noChain),
-	})
+	}
 }
 
 // chainAction leads to the chain with a name.

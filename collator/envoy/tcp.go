@@ -3,9 +3,7 @@ package envoy
 import (
 	"net/netip"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	proxyprotocolv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/proxy_protocol/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -25,12 +23,13 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 	}
 	listener.Address = socketAddress(netip.AddrPortFrom(address, s.Listen))
 	if s.AcceptProxy {
-		listener.ListenerFilters = []*listenerv3.ListenerFilter{{
-			Name:       "proxy_protocol",
-			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: p.pack(&proxyprotocolv3.ProxyProtocol{})},
-		}}
+		listener.ListenerFilters = []*listenerv3.ListenerFilter{proxyProtocolFilter(&p)}
 	}
 	listener.FilterChains = []*listenerv3.FilterChain{serviceChain(&p, f, name, s)}
+	if s.AcceptProxy {
+		// Where the proxies are known, nobody else can claim an address.
+		listener.FilterChains[0].FilterChainMatch.DirectSourcePrefixRanges = cidrRanges(f.Proxies.Networks)
+	}
 	return listener, p.err
 }
 
@@ -54,15 +53,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	if f.ClustersOnDemand {
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
-	match := &listenerv3.FilterChainMatch{}
-	for _, network := range s.Networks {
-		match.SourcePrefixRanges = append(match.SourcePrefixRanges, &corev3.CidrRange{
-			AddressPrefix: network.Addr().String(), PrefixLen: wrapperspb.UInt32(uint32(network.Bits())),
-		})
-	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,
-		FilterChainMatch: match,
+		FilterChainMatch: &listenerv3.FilterChainMatch{SourcePrefixRanges: cidrRanges(s.Networks)},
 		Filters: []*listenerv3.Filter{{
 			Name:       "tcp_proxy",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(proxy)},

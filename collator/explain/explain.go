@@ -49,6 +49,14 @@ type App struct {
 	Deployment string            `json:"group,omitempty"`
 	Ports      []Port            `json:"ports"`
 	Problems   []problem.Problem `json:"problems,omitempty"`
+	// Notes say why tasks are judged or reached as they are, where that is not obvious.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// Note is something to know about a task.
+type Note struct {
+	Task string `json:"task"`
+	Text string `json:"text"`
 }
 
 // Port is a port of an app and its tasks. Fleets and Cluster are empty if no fleet of this
@@ -233,6 +241,9 @@ func appOf(app collator.AppView) App {
 		}
 		out.Ports[i] = p
 	}
+	for _, n := range app.Notes {
+		out.Notes = append(out.Notes, Note(n))
+	}
 	return out
 }
 
@@ -256,6 +267,9 @@ func (e *Explanation) need(f *routing.Fleet, view Domain) {
 	if used := view.HTTPS.Certificate; used != nil {
 		e.add(f.Name, xds.Listener, routing.HTTPSListener)
 		e.add(f.Name, xds.Secret, used.Secret)
+	}
+	if second := view.HTTPS.Second; second != nil {
+		e.add(f.Name, xds.Secret, second.Secret)
 	}
 }
 

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
+	"relay/xds"
 )
 
 // lines is a domain in short.
@@ -171,6 +173,57 @@ func TestExplainHTTPS(t *testing.T) {
 	flush(t, c)
 	if got := https("b.test"); got.Certificate == nil || got.Certificate.Secret != "dir/default.pem" || len(got.Notes) != 1 {
 		t.Errorf("the default certificate: %+v", got)
+	}
+}
+
+// Two certificates with keys of different kinds are both said to be used, and why others of
+// either kind are not; so is an issuer that ends first.
+func TestExplainTwoCertificates(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, collator.Config{CertificateSources: []string{"vault"}})
+	syncApps(t, c, collatortest.App("/a", "a.test", "b.test"))
+	of := func(kind certs.Kind, name string, days int, names ...string) *certs.Certificate {
+		made := certificate(name, name, names...)
+		made.Kind, made.NotAfter = kind, time.Now().AddDate(0, 0, days)
+		return made
+	}
+	ended := of(certs.ECDSA, "ended", -1, "b.test")
+	ended.EndsWith = "CN=Sub"
+	incomplete := of(certs.ECDSA, "incomplete", 200, "a.test")
+	incomplete.Remark = "a part is missing"
+	c.SyncCertificates("vault", []*certs.Certificate{
+		of(certs.RSA, "rsa", 90, "a.test"), of(certs.ECDSA, "ecdsa", 70, "a.test"), of(certs.RSA, "shorter", 80, "a.test"), incomplete, ended,
+	}, nil)
+	flush(t, c)
+	e := Explain(c, "a.test")
+	https := e.Domains[0].HTTPS
+	if https.Certificate == nil || https.Certificate.Secret != "vault/ecdsa" || https.Second == nil || https.Second.Secret != "vault/rsa" || len(https.Notes) > 0 {
+		t.Errorf("a.test by HTTPS: %+v", https)
+	}
+	var others []string
+	for _, o := range https.Others {
+		others = append(others, o.Name+": "+o.Reason)
+	}
+	if want := []string{"shorter: the other is valid for longer", "incomplete: nothing is missing in the chain of the other"}; !slices.Equal(others, want) {
+		t.Errorf("others %q, want %q", others, want)
+	}
+	for _, secret := range []string{"vault/ecdsa", "vault/rsa"} {
+		if !slices.Contains(e.Needs["external"], xds.Key{Type: xds.Secret, Name: secret}) {
+			t.Errorf("the secret %s is not said to be needed", secret)
+		}
+	}
+	for host, want := range map[string]string{
+		"a.test": "or certificate vault/rsa for a.test, valid, until",
+		"b.test": "with its issuer CN=Sub: it covers b.test",
+	} {
+		var out strings.Builder
+		Explain(c, host).WriteText(&out)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%s is explained by\n%s\nwant %q in it", host, out.String(), want)
+		}
+	}
+	if notes := strings.Join(Explain(c, "b.test").Domains[0].HTTPS.Notes, ";"); !strings.Contains(notes, "is expired with its issuer CN=Sub: clients will refuse it") {
+		t.Errorf("notes of b.test: %q", notes)
 	}
 }
 

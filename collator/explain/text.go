@@ -100,12 +100,23 @@ func (x writer) rule(r Rule) {
 func (x writer) https(h HTTPS) {
 	if used := h.Certificate; used != nil {
 		x.detail("HTTPS", "on %s: %s", h.Listens, certificateText(*used))
+		x.remarks(*used)
+	}
+	if second := h.Second; second != nil {
+		x.detail("HTTPS", "or %s", certificateText(*second))
+		x.remarks(*second)
 	}
 	for _, other := range h.Others {
 		x.detail("not used", "%s", certificateText(other))
 	}
 	for _, note := range h.Notes {
 		x.detail("HTTPS", "%s", note)
+	}
+}
+
+func (x writer) remarks(c Certificate) {
+	for _, remark := range c.Remarks {
+		x.detail("", "%s: %s", c.Secret, remark)
 	}
 }
 
@@ -128,7 +139,11 @@ func certificateText(c Certificate) string {
 	if c.ServerName != "" {
 		name = c.ServerName
 	}
-	return fmt.Sprintf("certificate %s for %s, %s, until %s: %s", c.Secret, name, c.State, c.NotAfter.UTC().Format("2006-01-02"), c.Reason)
+	until := c.NotAfter.UTC().Format("2006-01-02")
+	if c.EndsWith != "" {
+		until += " with its issuer " + c.EndsWith
+	}
+	return fmt.Sprintf("certificate %s for %s, %s, until %s: %s", c.Secret, name, c.State, until, c.Reason)
 }
 
 func (x writer) app(app App) {
@@ -145,6 +160,9 @@ func (x writer) app(app App) {
 	}
 	for _, port := range app.Ports {
 		x.port(port)
+	}
+	for _, n := range app.Notes {
+		x.detail("task", "%s %s", n.Task, n.Text)
 	}
 	for _, p := range app.Problems {
 		fleet := ""

@@ -50,7 +50,8 @@ func explanations() map[string]Explanation {
 						Excluded:    []Excluded{{Task: "shop.2", Reason: "its health checks fail"}}},
 					{Index: 1}, {Index: 2, Groups: []string{"lab"}},
 				},
-				Problems: []problem.Problem{{Fleet: "external", Subject: "shop.test", Reason: "port 1 does not get the domain"}, {Reason: "odd"}}},
+				Problems: []problem.Problem{{Fleet: "external", Subject: "shop.test", Reason: "port 1 does not get the domain"}, {Reason: "odd"}},
+				Notes:    []Note{{Task: "shop.1", Text: "is judged by its own version, of 2026-05-01T10:00:00.000Z"}}},
 				{ID: "/none"}},
 			Fleets: []Fleet{{Name: "external", Needs: 6, Envoys: []Envoy{
 				{ID: "edge-1", Version: "1.40.0", Address: "10.0.1.1:4123", Acknowledged: 6},

@@ -16,7 +16,7 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	h := r.HTTP
 	switch {
-	case r.Redirect && f.HasHTTPS():
+	case r.Redirect && f.OffersHTTPS():
 		say("plain HTTP is redirected to HTTPS (301)")
 	case r.Redirect:
 		say("a redirect to HTTPS is asked for, but the fleet has no https listener: plain HTTP is served")
@@ -31,7 +31,7 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	if len(h.AllowedNetworks) > 0 {
 		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
 	}
-	if h.HSTS && f.HasHTTPS() {
+	if h.HSTS && f.OffersHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")
 	}
 	if h.RootRedirect != "" {

@@ -43,7 +43,8 @@ func (n *Resolver) Resolve(asked string) (secret string, permanent, ok bool) {
 // KeptInListener returns the chains that an https listener has even with certificates on
 // demand: those of wildcards, for below them clients could have Envoy load any number of
 // secrets; those of names below a wildcard, for Envoy would take the wildcard's chain for
-// them; and the default one, for clients without a server name.
+// them; those of two certificates, for Envoy loads one certificate for a name; and the
+// default one, for clients without a server name.
 func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 	wildcards := make(map[string]bool) // by parent
 	note := func(names []string) {
@@ -60,7 +61,7 @@ func KeptInListener(chains []TLSChain, passed []Service) (kept []TLSChain) {
 		note(s.Names)
 	}
 	for _, chain := range chains {
-		if chain.Name == DefaultChain || slices.ContainsFunc(chain.ServerNames, func(name string) bool { return below(name, wildcards) }) {
+		if chain.Name == DefaultChain || chain.Second != "" || slices.ContainsFunc(chain.ServerNames, func(name string) bool { return below(name, wildcards) }) {
 			kept = append(kept, chain)
 		}
 	}

@@ -9,11 +9,11 @@ import (
 func TestServerNamesAreResolved(t *testing.T) {
 	t.Parallel()
 	chains := []routing.TLSChain{
-		{Name: "1", Secret: "vault/a", ServerNames: []string{"a.test", "b.test"}},
-		{Name: "2", Secret: "vault/zone", ServerNames: []string{"*.zone.test"}},
-		{Name: "3", Secret: "vault/deep", ServerNames: []string{"*.deep.zone.test", "x.zone.test"}},
+		{Name: "1", Pair: routing.Pair{Secret: "vault/a"}, ServerNames: []string{"a.test", "b.test"}},
+		{Name: "2", Pair: routing.Pair{Secret: "vault/zone"}, ServerNames: []string{"*.zone.test"}},
+		{Name: "3", Pair: routing.Pair{Secret: "vault/deep"}, ServerNames: []string{"*.deep.zone.test", "x.zone.test"}},
 	}
-	byDefault := append(chains[:3:3], routing.TLSChain{Name: routing.DefaultChain, Secret: "dir/default"})
+	byDefault := append(chains[:3:3], routing.TLSChain{Name: routing.DefaultChain, Pair: routing.Pair{Secret: "dir/default"}})
 	for _, tt := range []struct {
 		asked, secret, orDefault string
 		permanent                bool

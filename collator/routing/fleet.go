@@ -6,14 +6,13 @@
 package routing
 
 import (
-	"cmp"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
+	"relay/certs"
 	"relay/sources"
 )
 
@@ -25,9 +24,14 @@ type Fleet struct {
 	// HTTP is what the http listener binds, and HTTPS the https listener; the
 	// zero value of HTTPS means that the fleet has none.
 	HTTP, HTTPS netip.AddrPort
-	// HTTPSPublicPort is the port by which clients reach the https listener; 443
-	// when 0.
+	// HTTPSPublicPort is the port by which clients reach the fleet by HTTPS; 443 when 0. A
+	// fleet without an https listener may have it too: if a trusted proxy ends the TLS.
 	HTTPSPublicPort uint16
+	// Proxies are those between clients and the Envoys.
+	Proxies Proxies
+	// Health is where Envoys tell a balancer whether they want requests; the zero value means
+	// nowhere.
+	Health netip.AddrPort
 	// TLS is how the https listener meets clients.
 	TLS DownstreamTLS
 	// ACMEApp is the id of the app whose port 0 answers ACME challenges. A Collator sets
@@ -111,26 +115,19 @@ func (f *Fleet) Check() error {
 		return errors.New("has no name")
 	case !f.HTTP.IsValid():
 		return errors.New("has no address for http")
-	case f.HTTP == f.HTTPS:
-		return fmt.Errorf("has %s for both http and https", f.HTTP)
 	case o.ConnectTimeout <= 0:
 		return fmt.Errorf("connect timeout is %s: it must be positive", o.ConnectTimeout)
 	case !slices.Contains([]TCPServices{"", TCPLabelled, TCPAll, TCPNone}, f.TCP):
 		return fmt.Errorf("opens %q TCP services: use labels, all or off", f.TCP)
-	case len(f.UpstreamCA) > 0 && !x509.NewCertPool().AppendCertsFromPEM(f.UpstreamCA):
-		return errors.New("has authorities for connections to apps that are not certificates in PEM")
 	case min(o.StreamIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:
 		return errors.New("has a negative timeout")
 	}
-	return f.checkTLS()
-}
-
-// RedirectPort is the port of the https listener in redirects; 0 when the fleet has none.
-func (f *Fleet) RedirectPort() uint32 {
-	if !f.HasHTTPS() {
-		return 0
+	if len(f.UpstreamCA) > 0 {
+		if _, err := certs.ParseAuthorities(f.UpstreamCA); err != nil {
+			return fmt.Errorf("has authorities for connections to apps that Envoy cannot use: %w", err)
+		}
 	}
-	return uint32(cmp.Or(f.HTTPSPublicPort, 443))
+	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check())
 }
 
 // Routes reports whether the fleet has a cluster for an app port. app is nil if there is

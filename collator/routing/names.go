@@ -42,8 +42,9 @@ func SplitClusterName(name string) (app string, port int) {
 
 // The listeners that a fleet always has, or may have.
 const (
-	HTTPListener  = "http"
-	HTTPSListener = "https"
+	HTTPListener   = "http"
+	HTTPSListener  = "https"
+	HealthListener = "health"
 	// tcpPrefix begins the names of the listeners of TCP services.
 	tcpPrefix = "tcp/"
 )

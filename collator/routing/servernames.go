@@ -32,7 +32,9 @@ func (f *Fleet) OwnChains(chains []TLSChain, secrets map[string]*certs.Certifica
 			}
 		}
 		own = append(own, chain)
-		ownSecrets[chain.Secret] = secrets[chain.Secret]
+		for _, secret := range chain.Secrets() {
+			ownSecrets[secret] = secrets[secret]
+		}
 	}
 	return own, ownSecrets
 }

@@ -119,5 +119,5 @@ func (f *Fleet) closes(port sources.Port) string {
 
 // reserved reports whether a port is not for apps.
 func (f *Fleet) reserved(port uint16) bool {
-	return port != 0 && (port == f.HTTP.Port() || port == f.HTTPS.Port() || port == f.HTTPSPublicPort || slices.Contains(f.ReservedPorts, port))
+	return port != 0 && (port == f.HTTP.Port() || port == f.HTTPS.Port() || port == f.HTTPSPublicPort || port == f.Health.Port() || slices.Contains(f.ReservedPorts, port))
 }

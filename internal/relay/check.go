@@ -198,6 +198,22 @@ func (r *checker) say(what string, err error) {
 	fmt.Fprintf(r.out, "wrong  %s: %v\n", what, err)
 }
 
+// remarks says what is worth knowing of certificates and is not wrong, of the first ones.
+func (r *checker) remarks() {
+	const limit = 20
+	said := 0
+	for _, c := range r.Certificates() {
+		for _, remark := range c.Remarks {
+			if said++; said <= limit {
+				fmt.Fprintf(r.out, "note   %s: %s\n", c.Secret, remark)
+			}
+		}
+	}
+	if said > limit {
+		fmt.Fprintf(r.out, "note   and %d more of certificates\n", said-limit)
+	}
+}
+
 func (r *checker) report() error {
 	for _, p := range r.Problems() {
 		r.wrong++
@@ -213,6 +229,7 @@ func (r *checker) report() error {
 		}
 		fmt.Fprintln(r.out, p.Reason)
 	}
+	r.remarks()
 	if uncovered, _ := r.UncoveredDomains(); len(uncovered) > 0 {
 		fmt.Fprintf(r.out, "domains without a certificate: %d, such as %s in fleet %s: %s\n", len(uncovered), uncovered[0].Domain, uncovered[0].Fleet, uncovered[0].Reason)
 	}

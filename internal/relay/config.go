@@ -168,6 +168,14 @@ func (f Fleet) validate() error {
 	if len(f.ServerNames) > 0 && !f.HTTPS.IsValid() {
 		fail("has server-names, but does not listen for HTTPS: give https")
 	}
+	for _, err := range []error{f.Proxies.Check(), f.CheckAddresses()} {
+		if err != nil {
+			fail("%w", err)
+		}
+	}
+	if f.HTTPSPublicPort != 0 && !f.OffersHTTPS() {
+		fail("has https-public-port, but takes no HTTPS: give https, or trusted-proxies if a balancer in front of it does")
+	}
 	if _, err := normalNames(f.ServerNames); err != nil {
 		fail("has server-names that are none: %w", err)
 	}

@@ -104,6 +104,10 @@ func (r *Relay) Problems() []problem.Problem {
 			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
 		}
 	}
+	for _, p := range r.apps.Status().Problems {
+		p.Kind = problem.Source
+		problems = append(problems, p)
+	}
 	return slices.Concat(problems, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems())
 }
 

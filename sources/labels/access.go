@@ -18,7 +18,7 @@ var accessLabels = []Label{
 		byDefault: "no password", envoy: "`basic_auth` of the route", example: "Shop:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="},
 	{Key: "HAPROXY_{n}_BACKEND_NETWORK_ALLOWED_ACL", Field: "allowedNetworks", restricts: true, setting: (*Settings).networks,
 		meaning: "addresses and networks, with spaces between; all other clients get 403. The client is whoever connects to Envoy: " +
-			"`X-Forwarded-For` counts for nothing",
+			"`X-Forwarded-For` counts for nothing, unless a [trusted proxy](edge.md#behind-another-balancer) says it",
 		byDefault: "everyone", envoy: "`rbac` of the route, `remote_ip`", example: "10.0.0.0/8 192.0.2.7"},
 }
 

@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ type mapping struct {
 	now       time.Time
 	// unreachable says what becomes of tasks on lost agents.
 	unreachable Unreachable
+	// versions are the definitions that are known of the app.
+	versions []*appDefinition
 }
 
 // mapped is an App and what the next read of it needs to know.
@@ -34,6 +37,11 @@ type mapped struct {
 	recheck time.Duration
 	// pod tells that it is a pod.
 	pod bool
+	// newest is the definition that the app has now. older are the versions of other tasks,
+	// as far as they are remembered, and asked those whose definitions are to be read.
+	newest *appDefinition
+	older  []time.Time
+	asked  []string
 	// unlisted, if not nil, tells of each port that its tasks are left out.
 	unlisted []bool
 }
@@ -57,7 +65,8 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	if several := ambiguousNetworks(a, tasks, mode, declared, m.addressing); several != "" {
 		out.problem("networks", "%s", several)
 	}
-	out.addTasks(a, tasks, declared, mode, prior, m)
+	out.newest = definitionOf(a, mode, declared)
+	out.addTasks(a, tasks, prior, m)
 	out.sort()
 	return out
 }
@@ -72,11 +81,11 @@ func declaredPorts(declared []declaration) []labels.DeclaredPort {
 }
 
 // addTasks judges the tasks and lists them.
-func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration, mode networkMode, prior history, m mapping) {
-	ready := readinessOf(a)
+func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, prior history, m mapping) {
+	ready, judge := readinessOf(a), newStandards(out.newest, m.versions)
 	out.history, out.recheck = make(history, len(tasks)), ready.recheck
-	list := checkResults(a.HealthChecks, tasks, prior, m.firstSync, m.now)
-	tooLong := false
+	list := checkResults(tasks, judge, prior, m.firstSync, m.now)
+	routed, tooLong := out.isRouted(), false
 	for i := range tasks {
 		task := &tasks[i]
 		if _, twice := out.history[task.ID]; twice || task.ID == "" {
@@ -86,16 +95,28 @@ func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, declared []declaration
 			tooLong = true
 			continue
 		}
-		health, reason := rotation(task, list[i], prior[task.ID], m.unreachable)
-		if reason == "" && ready.waits(task, m.now) {
+		by, v := judge.of(task), list[i]
+		before, seen := prior[task.ID]
+		health, reason := rotation(task, v.result, before, m.unreachable)
+		if reason == "" && ready.waits(task, by, before, seen, m.now) {
 			reason = "is not ready"
 		}
-		out.history[task.ID] = record{result: list[i], rotation: reason == "", unknownState: taskPhase(task) == phaseUnknown}
-		out.add(a, mode, declared, task, health, reason, m.addressing)
+		if by.age != sameVersion {
+			by.use(task, out.newest, routed)
+			out.waiting = out.waiting || by.age == newerVersion
+		}
+		out.history[task.ID] = record{result: v.remember, rotation: reason == "", unknownState: taskPhase(task) == phaseUnknown, undecided: v.undecided}
+		out.add(by, task, health, reason, m.addressing)
 	}
+	out.addVersions(judge, tasks, list)
 	if tooLong {
 		out.problem("tasks", "ids of more than %d bytes are not used", sources.MaxIDBytes)
 	}
+}
+
+// isRouted reports whether any fleet may serve the app.
+func (out *mapped) isRouted() bool {
+	return out.app.Deployment != nil || slices.ContainsFunc(out.app.Ports, func(p sources.Port) bool { return len(p.Groups) > 0 })
 }
 
 func (out *mapped) problem(subject, format string, args ...any) {
@@ -140,19 +161,25 @@ func (out *mapped) sort() {
 		slices.SortFunc(out.app.Ports[i].Endpoints, func(x, y sources.Endpoint) int { return strings.Compare(x.Task, y.Task) })
 		slices.SortFunc(out.app.Ports[i].Excluded, func(x, y sources.Excluded) int { return strings.Compare(x.Task, y.Task) })
 	}
+	slices.SortFunc(out.app.Notes, func(x, y sources.Note) int {
+		return cmp.Or(strings.Compare(x.Task, y.Task), strings.Compare(x.Text, y.Text))
+	})
+	out.app.Notes = slices.Compact(out.app.Notes)
 }
 
 // add puts a task into rotation, or says why not.
-func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, task *taskJSON, health sources.Health, reason string, addresses addressing) {
-	at := addresses.placeOf(mode, task)
-	for i, d := range declared {
+func (out *mapped) add(by *standard, task *taskJSON, health sources.Health, reason string, addresses addressing) {
+	at := addresses.placeOf(by.layout(out.newest).mode, task)
+	for i := range out.app.Ports {
 		if out.unlisted != nil && out.unlisted[i] {
 			continue
 		}
 		port := &out.app.Ports[i]
 		why := reason
-		if why == "" {
-			addr, missing := addresses.endpoint(a, mode, d, at)
+		if d, there := by.declaration(i, out.newest); why == "" && !there {
+			why = "does not have this port: its version, of " + by.version + ", does not declare it"
+		} else if why == "" {
+			addr, missing := addresses.endpoint(by.layout(out.newest), d, at)
 			if missing == "" {
 				port.Endpoints = append(port.Endpoints, sources.Endpoint{
 					Address: addr, Health: health, Task: task.ID, Region: sources.BoundedName(task.Region), Zone: sources.BoundedName(task.Zone),
@@ -163,6 +190,14 @@ func (out *mapped) add(a *appJSON, mode networkMode, declared []declaration, tas
 			out.waiting = out.waiting || health == sources.Healthy
 		}
 		port.Excluded = append(port.Excluded, sources.Excluded{Task: task.ID, Reason: why})
+	}
+	out.noteAgent(at, task.ID)
+}
+
+// noteAgent tells what there is to tell of the address of a task's agent.
+func (out *mapped) noteAgent(at *place, task string) {
+	if at.note != "" {
+		out.app.Notes = append(out.app.Notes, sources.Note{Task: task, Text: at.note})
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type appJSON struct {
 	ID              string               `json:"id"`
 	Version         string               `json:"version"`
+	VersionInfo     *versionInfoJSON     `json:"versionInfo"`
 	Instances       int                  `json:"instances"`
 	Labels          map[string]string    `json:"labels"`
 	Networks        []networkJSON        `json:"networks"`
@@ -27,6 +28,11 @@ type appJSON struct {
 	HealthChecks    []*healthCheckJSON   `json:"healthChecks"`
 	Tasks           []taskJSON           `json:"tasks"`
 	readinessJSON
+}
+
+// versionInfoJSON is missing of an app that was never changed.
+type versionInfoJSON struct {
+	LastConfigChangeAt string `json:"lastConfigChangeAt"`
 }
 
 type networkJSON struct {
@@ -79,6 +85,7 @@ type taskJSON struct {
 	ID                 string              `json:"id"`
 	Host               string              `json:"host"`
 	State              string              `json:"state"`
+	Version            string              `json:"version"`
 	Ports              []int               `json:"ports"`
 	IPAddresses        []ipAddressJSON     `json:"ipAddresses"`
 	StagedAt           string              `json:"stagedAt"`
@@ -200,6 +207,19 @@ func decodeOneApp(r io.Reader) (decoded, error) {
 	}
 	if app.app.ID == "" {
 		return app, errors.New(`the document has no "app" with an id`)
+	}
+	return app, expectEnd(d)
+}
+
+// decodeDefinition reads {…}, the definition of an app, to its very end.
+func decodeDefinition(r io.Reader) (decoded, error) {
+	d := json.NewDecoder(r)
+	app, err := decodeApp(d)
+	if err == nil && app.app.ID == "" {
+		err = errors.New("the document is no definition with an id")
+	}
+	if err != nil {
+		return app, err
 	}
 	return app, expectEnd(d)
 }

@@ -25,8 +25,11 @@ var testNow = time.Date(2024, 5, 1, 12, 0, 0, 0, time.UTC)
 func testMapping() mapping {
 	return mapping{now: testNow, unreachable: UnreachableDegraded, addressing: addressing{
 		container: ContainerAuto,
-		resolve: func(host string) (netip.Addr, bool) {
-			return netip.MustParseAddr("10.0.0.9"), host == "agent-1.example"
+		resolve: func(host string) (netip.Addr, string) {
+			if host == "agent-1.example" {
+				return netip.MustParseAddr("10.0.0.9"), ""
+			}
+			return netip.Addr{}, ""
 		},
 	}}
 }
@@ -139,7 +142,7 @@ func TestContainerAddress(t *testing.T) {
 	for _, tt := range tests {
 		a := addressing{container: tt.choice}
 		declared, _ := declarations(&app, modeContainer)
-		got, why := a.endpoint(&app, modeContainer, declared[tt.port], a.placeOf(modeContainer, &app.Tasks[tt.task]))
+		got, why := a.endpoint(layout{mode: modeContainer}, declared[tt.port], a.placeOf(modeContainer, &app.Tasks[tt.task]))
 		if why == "" {
 			why = got.String()
 		}
@@ -151,7 +154,6 @@ func TestContainerAddress(t *testing.T) {
 
 func TestContainerIPChoice(t *testing.T) {
 	t.Parallel()
-	app := appJSON{Networks: []networkJSON{{Mode: "container", Name: "a"}, {Mode: "container", Name: "b"}}}
 	task := taskJSON{IPAddresses: []ipAddressJSON{{"fe80::1%eth0"}, {"9.0.1.1"}}}
 	six := taskJSON{IPAddresses: []ipAddressJSON{{"fd00::1"}, {"9.0.1.1"}, {"0.0.0.0"}, {"::ffff:9.0.2.2"}}}
 	tests := []struct {
@@ -169,7 +171,7 @@ func TestContainerIPChoice(t *testing.T) {
 	}
 	for _, tt := range tests {
 		tt.d.containerPort = 80
-		got, why := tt.a.endpoint(&app, modeContainer, tt.d, tt.a.placeOf(modeContainer, &tt.task))
+		got, why := tt.a.endpoint(layout{mode: modeContainer, networks: 2}, tt.d, tt.a.placeOf(modeContainer, &tt.task))
 		if got.Addr().String() != tt.want {
 			t.Errorf("%s: %v %s, want %s", tt.name, got, why, tt.want)
 		}
@@ -209,7 +211,7 @@ func TestCheckResults(t *testing.T) {
 		{name: "first sync with results of others", checks: check, tasks: []taskJSON{task(old), other}, first: true, want: unknown},
 	}
 	for _, tt := range tests {
-		if got := checkResults(tt.checks, tt.tasks, tt.prior, tt.first, testNow)[0]; got != tt.want {
+		if got := checkResults(tt.tasks, newStandards(definitionOf(&appJSON{HealthChecks: tt.checks}, modeHost, nil), nil), tt.prior, tt.first, testNow)[0].result; got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
 		}
 	}

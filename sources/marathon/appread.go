@@ -117,12 +117,13 @@ func (c *connection) mapKnown(id, mismatch string, do func(history, mapping) map
 		return mapped{}
 	}
 	var prior history
+	var versions []*appDefinition
 	if old != nil {
-		prior = old.history
+		prior, versions = old.history, old.versions
 	}
 	m := do(prior, mapping{
 		firstSync: w.isFirstSync(), now: time.Now(),
-		addressing: w.addressing(c, id), unreachable: w.cfg.Unreachable,
+		addressing: w.addressing(c, id), unreachable: w.cfg.Unreachable, versions: versions,
 	})
 	if old != nil { // of equal values one is kept
 		if m.app.Equal(old.app) {
@@ -176,6 +177,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 	default:
 		h, changed := w.merge(old, m, number)
 		w.setKnown(id, h)
+		c.askVersions(id, h)
 		if differs = changed; differs {
 			w.sink.UpdateApps([]*sources.App{h.app}, nil)
 		}
@@ -219,7 +221,7 @@ func (c *connection) readFailed(id string, err error) {
 func (w *Watcher) addressing(c *connection, app string) addressing {
 	return addressing{
 		container: w.cfg.ContainerAddress, networks: w.cfg.ContainerNetworks, preferIPv6: w.cfg.PreferIPv6,
-		resolve: func(host string) (netip.Addr, bool) {
+		resolve: func(host string) (netip.Addr, string) {
 			background := func(f func()) {
 				inBackground(c, func() struct{} { f(); return struct{}{} }, func(struct{}) error { return nil })
 			}

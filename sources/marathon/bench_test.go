@@ -128,7 +128,7 @@ func BenchmarkFullReadUnchanged(b *testing.B) {
 	}
 	read()
 	runtime.GC()
-	held, size := heap(), m.read
+	held, size := heapInUse(), m.read
 	peak, stop := watchHeap()
 	var spent time.Duration
 	for b.Loop() {
@@ -154,7 +154,7 @@ type counter struct{ syncs, apps int }
 func (c *counter) SyncApps(apps []*sources.App)        { c.syncs, c.apps = c.syncs+1, len(apps) }
 func (c *counter) UpdateApps([]*sources.App, []string) { c.syncs++ }
 
-func heap() uint64 {
+func heapInUse() uint64 {
 	sample := []runtimemetrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	runtimemetrics.Read(sample)
 	return sample[0].Value.Uint64()
@@ -169,7 +169,7 @@ func watchHeap() (peak *uint64, stop func()) {
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			*peak = max(*peak, heap())
+			*peak = max(*peak, heapInUse())
 			select {
 			case <-tick.C:
 			case <-end:

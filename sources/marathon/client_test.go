@@ -225,29 +225,38 @@ func TestAgentNamesAreResolvedInTheBackground(t *testing.T) {
 
 func TestResolverKeepsTheLastGoodAnswer(t *testing.T) {
 	t.Parallel()
-	var told []string
-	r := newResolver(nil, false, func(apps []string) { told = append(told, apps...) })
+	r := newResolver(nil, false, nil, nil)
 	r.hosts["h"] = &resolvedHost{apps: map[string]bool{"/a": true}, used: time.Now()}
 	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+	self, link := netip.MustParseAddr("127.0.1.1"), netip.MustParseAddr("169.254.0.9")
 	steps := []struct {
 		found []netip.Addr
 		err   error
 		apps  int
 		done  bool
 		addr  netip.Addr
+		told  string // a part of what is new to tell; "" for nothing
 	}{
-		{nil, io.ErrUnexpectedEOF, 0, false, netip.Addr{}},
-		{[]netip.Addr{two}, nil, 1, true, two},
-		{[]netip.Addr{one, two}, nil, 0, true, two},
-		{nil, io.ErrUnexpectedEOF, 0, true, two},
-		{nil, nil, 0, true, two},
-		{[]netip.Addr{one}, nil, 1, true, one},
+		{nil, io.ErrUnexpectedEOF, 0, false, netip.Addr{}, "unexpected EOF"},
+		{nil, io.ErrClosedPipe, 0, false, netip.Addr{}, ""}, // once
+		{[]netip.Addr{netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("fe80::1%eth0")}, nil, 1, false, netip.Addr{}, "resolves to 0.0.0.0"},
+		{[]netip.Addr{self}, nil, 1, true, self, "resolves to 127.0.1.1"},
+		{[]netip.Addr{self}, nil, 0, true, self, ""},
+		{[]netip.Addr{self, link}, nil, 1, true, link, "resolves to 169.254.0.9"},
+		{[]netip.Addr{self, link, two}, nil, 1, true, two, ""},
+		{[]netip.Addr{one, two}, nil, 0, true, two, ""},
+		{nil, io.ErrUnexpectedEOF, 0, true, two, ""},
+		{nil, nil, 0, true, two, ""},
+		{[]netip.Addr{one}, nil, 1, true, one, ""},
 	}
 	for i, s := range steps {
 		r.hosts["h"].apps["/a"] = true
-		apps, done := r.update("h", s.found, s.err, false)
+		apps, told, done := r.update("h", s.found, s.err, false)
 		if len(apps) != s.apps || done != s.done || r.hosts["h"].addr != s.addr {
 			t.Errorf("step %d: %q, done %v, %v", i, apps, done, r.hosts["h"].addr)
+		}
+		if (told != "") != (s.told != "") || !strings.Contains(told, s.told) {
+			t.Errorf("step %d: told %q, want %q", i, told, s.told)
 		}
 	}
 }

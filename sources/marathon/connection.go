@@ -33,6 +33,8 @@ type connection struct {
 	delayed  map[string]*time.Timer // to be read a little later
 	failures map[string]int         // failed reads in a row
 
+	versions versionReads // reads of older versions of apps
+
 	// Full reads.
 	full         *fullRead         // in flight, or nil
 	removed      map[string]uint64 // apps removed while it is in flight: the number of the read that said so
@@ -70,6 +72,7 @@ func (c *connection) run() error {
 	w.setConnected(false, c.target.base.String())
 	for {
 		c.startReads()
+		c.startVersionReads()
 		select {
 		case <-c.ctx.Done():
 			return context.Cause(c.ctx)
@@ -89,6 +92,7 @@ func (c *connection) end(ctx context.Context, err error) {
 	c.wg.Wait()
 	c.nextFull.Stop()
 	c.cancelDelayedFull()
+	c.versions.stop()
 	for _, t := range c.delayed {
 		t.Stop()
 	}

@@ -249,6 +249,9 @@ func (c *connection) apply(f *fullRead) {
 			c.cancelDelayed(id)
 		}
 	}
+	for id, h := range next {
+		c.askVersions(id, h)
+	}
 	for id, why := range f.covered {
 		c.recheck(id, why == causeChange, differs[id], f.apps[id])
 	}

@@ -2,6 +2,7 @@ package marathon
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"relay/sources"
@@ -23,6 +24,9 @@ type record struct {
 	result       checkResult
 	rotation     bool
 	unknownState bool // in a state that is not known
+	// undecided tells that no read has judged the task by its own version yet, from the
+	// first read of the process on.
+	undecided bool
 	// address is where an endpoint of a pod was; of an app's task it is not kept.
 	address netip.AddrPort
 }
@@ -32,8 +36,8 @@ type history map[string]record
 
 // checkResultOf returns healthy if every health check has succeeded, as Marathon itself
 // requires. A task without results is unknown, which is not unhealthy.
-func checkResultOf(checks []*healthCheckJSON, results []*healthResultJSON) checkResult {
-	if len(checks) == 0 {
+func checkResultOf(checks int, results []*healthResultJSON) checkResult {
+	if checks == 0 {
 		return healthy
 	}
 	alive := 0
@@ -46,7 +50,7 @@ func checkResultOf(checks []*healthCheckJSON, results []*healthResultJSON) check
 			alive++
 		}
 	}
-	if alive >= len(checks) {
+	if alive >= checks {
 		return healthy
 	}
 	return unknown
@@ -66,34 +70,85 @@ func gracePeriod(checks []*healthCheckJSON) time.Duration {
 	return longest
 }
 
-// checkResults returns the result of every task: the present one or, if that is unknown,
-// the last one known. In the first read of the process there is no last one. If all
-// running tasks of an app are unknown then, the leader is new and has no results yet:
-// tasks that are older than the grace period count as healthy.
-func checkResults(checks []*healthCheckJSON, tasks []taskJSON, prior history, firstSync bool, now time.Time) []checkResult {
-	list := make([]checkResult, len(tasks))
+// verdict is what is made of a task's health results.
+type verdict struct {
+	result checkResult
+	// remember is the result to go on with when the next read has none. It is not the one
+	// that a task has only because its own version is not known.
+	remember checkResult
+	// undecided tells that the task was judged in the first read, and not by its version.
+	undecided bool
+}
+
+// checkResults returns the verdict on every task, by the health checks of its own version:
+// the present one or, if that is unknown, the last one known. In the first read of the
+// process there is no last one. If all running tasks of an app are unknown then, the leader
+// is new and has no results yet: tasks that are older than the grace period count as healthy.
+func checkResults(tasks []taskJSON, judge *standards, prior history, firstSync bool, now time.Time) []verdict {
+	list := make([]verdict, len(tasks))
 	allUnknown := true
 	for i := range tasks {
 		t := &tasks[i]
-		list[i] = checkResultOf(checks, t.HealthCheckResults)
-		if list[i] != unknown && taskPhase(t) == phaseRunning {
+		by, before := judge.of(t), prior[t.ID]
+		if !by.known() {
+			list[i] = by.provisional(t.HealthCheckResults, before, firstSync)
+			if judgedResults(t.HealthCheckResults) && taskPhase(t) == phaseRunning {
+				allUnknown = false
+			}
+			continue
+		}
+		result := checkResultOf(by.of.checks, t.HealthCheckResults)
+		if by.age != sameVersion && checkResultOf(1, t.HealthCheckResults) == unhealthy {
+			result = unhealthy // whatever is known of its checks, one failed
+		}
+		if result != unknown && by.of.checks > 0 && taskPhase(t) == phaseRunning {
 			allUnknown = false
 		}
-		if list[i] == unknown {
-			list[i] = prior[t.ID].result
+		if result == unknown {
+			result = before.result
 		}
+		list[i] = verdict{result: result, remember: result}
 	}
-	if !firstSync || !allUnknown {
+	if !allUnknown {
 		return list
 	}
-	grace := gracePeriod(checks)
 	for i := range tasks {
+		by := judge.of(&tasks[i])
+		if list[i].result != unknown || !by.known() || !(firstSync || prior[tasks[i].ID].undecided) {
+			continue
+		}
 		started, ok := parseTime(tasks[i].StartedAt)
-		if list[i] == unknown && ok && now.Sub(started) > grace {
-			list[i] = healthy
+		if ok && now.Sub(started) > by.of.grace {
+			list[i].result, list[i].remember = healthy, healthy
 		}
 	}
 	return list
+}
+
+// judgedResults reports whether there is any result.
+func judgedResults(results []*healthResultJSON) bool {
+	return slices.ContainsFunc(results, func(r *healthResultJSON) bool { return r != nil && r.Alive != nil })
+}
+
+// provisional is the verdict on a task whose version is not known. Marathon keeps an old
+// task that does not fail a check of its version, of which there may be none. A task that
+// is newer than the definition that was read may have a check that it has not passed yet.
+func (s *standard) provisional(results []*healthResultJSON, before record, firstSync bool) verdict {
+	v := verdict{remember: before.result, undecided: firstSync || before.undecided}
+	switch result := checkResultOf(1, results); {
+	case result != unknown:
+		v.result = result
+	case before.result != unknown:
+		v.result = before.result
+	case s.age == newerVersion && s.of == nil && !v.undecided:
+		v.result = unknown
+	default:
+		v.result = healthy
+	}
+	if v.result == unhealthy {
+		v.remember = unhealthy
+	}
+	return v
 }
 
 type phase uint8

@@ -13,6 +13,11 @@ type knownApp struct {
 	history history
 	read    uint64 // the number of the read that gave it
 	pod     bool
+	// versions are the definitions that are known: that of app, and the older ones of its
+	// tasks. asked are the versions that are not known, and whose definitions would make a
+	// difference.
+	versions []*appDefinition
+	asked    []string
 }
 
 // nextRead numbers a read that starts now. Of two answers the one whose read
@@ -73,6 +78,7 @@ func (w *Watcher) knowsPods() bool {
 // whether the app has changed. An unchanged app stays the same value.
 func (w *Watcher) merge(old *knownApp, m mapped, number uint64) (*knownApp, bool) {
 	h := &knownApp{app: m.app, history: m.history, read: number, pod: m.pod}
+	h.rememberVersions(old, m)
 	unknown, example := 0, ""
 	for task, r := range m.history {
 		if r.unknownState && (old == nil || !old.history[task].unknownState) {

@@ -29,7 +29,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		events:       register.NewCounterVec(counter("events_total", "Events received from Marathon, by type."), []string{"type"}),
-		reads:        register.NewCounterVec(counter("reads_total", "Reads started, of single apps or of all."), []string{"kind"}),
+		reads:        register.NewCounterVec(counter("reads_total", "Reads started, of single apps, of all, or of older versions of apps."), []string{"kind"}),
 		readFailures: register.NewCounterVec(counter("read_failures_total", "Reads that failed and changed nothing."), []string{"kind"}),
 		fullSyncs:    register.NewCounter(counter("full_syncs_total", "Full reads that were applied.")),
 		heldBack:     register.NewCounter(counter("suspicious_syncs_total", "Full reads that were held back because they lacked too many apps or were older.")),
@@ -37,7 +37,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		connected:    register.NewGauge(gauge("connected", "1 while the event stream is up and a full read was applied on it.")),
 		apps:         register.NewGauge(gauge("apps", "Apps known.")),
 	}
-	for _, kind := range []string{kindApp, kindFull} {
+	for _, kind := range []string{kindApp, kindFull, kindVersion} {
 		m.reads.WithLabelValues(kind)
 		m.readFailures.WithLabelValues(kind)
 	}
@@ -47,6 +47,8 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 const (
 	kindApp  = "app"
 	kindFull = "full"
+	// kindVersion is an older version of an app.
+	kindVersion = "version"
 )
 
 // event counts an event. Types that were not asked for share one label, so

@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -163,8 +164,9 @@ type addressing struct {
 	container  ContainerAddress
 	networks   []netip.Prefix
 	preferIPv6 bool
-	// resolve returns the address of an agent that is given by name, when known.
-	resolve func(host string) (netip.Addr, bool)
+	// resolve returns the address of an agent that is given by name, invalid when it is not
+	// known, and what there is to tell of it.
+	resolve func(host string) (netip.Addr, string)
 }
 
 // place is where a task is: what is the same for all its ports.
@@ -178,6 +180,7 @@ type place struct {
 	asked   bool
 	agent   netip.Addr
 	missing string
+	note    string // what there is to tell of the agent's address
 }
 
 func (a addressing) placeOf(mode networkMode, task *taskJSON) *place {
@@ -198,18 +201,18 @@ func (a addressing) placeOf(mode networkMode, task *taskJSON) *place {
 }
 
 // endpoint returns where a task serves a declared port, or why it does not (yet).
-func (a addressing) endpoint(app *appJSON, mode networkMode, d declaration, at *place) (netip.AddrPort, string) {
+func (a addressing) endpoint(l layout, d declaration, at *place) (netip.AddrPort, string) {
 	hostPort := hostPortOf(d, at.task)
-	if mode != modeContainer {
+	if l.mode != modeContainer {
 		if hostPort == 0 {
 			return netip.AddrPort{}, "has no host port for this index yet"
 		}
-		return a.onHost(mode, at, hostPort)
+		return a.onHost(l.mode, at, hostPort)
 	}
 	useHost := d.hostIndex >= 0 && a.container == ContainerHost
 	ip := at.best
 	// The address of the port's network, when the order tells it.
-	if i := networkByOrder(app, d, at.task); i >= 0 && at.own[i].IsValid() {
+	if i := networkByOrder(l.networks, d, at.task); i >= 0 && at.own[i].IsValid() {
 		ip = at.own[i]
 	}
 	if !ip.IsValid() && d.hostIndex >= 0 && a.container == ContainerAuto {
@@ -219,7 +222,7 @@ func (a addressing) endpoint(app *appJSON, mode networkMode, d declaration, at *
 		if hostPort == 0 {
 			return netip.AddrPort{}, "has no address or host port yet"
 		}
-		return a.onHost(mode, at, hostPort)
+		return a.onHost(l.mode, at, hostPort)
 	}
 	if !ip.IsValid() {
 		return netip.AddrPort{}, "has no usable IP address yet"
@@ -237,7 +240,7 @@ func (a addressing) endpoint(app *appJSON, mode networkMode, d declaration, at *
 func (a addressing) onHost(mode networkMode, at *place, port uint16) (netip.AddrPort, string) {
 	if !at.asked {
 		at.asked = true
-		at.agent, at.missing = a.agentOf(mode, at.task)
+		at.agent, at.note, at.missing = a.agentOf(mode, at.task)
 	}
 	if at.missing != "" {
 		return netip.AddrPort{}, at.missing
@@ -245,13 +248,14 @@ func (a addressing) onHost(mode networkMode, at *place, port uint16) (netip.Addr
 	return netip.AddrPortFrom(at.agent, port), ""
 }
 
-// agentOf returns the address of a task's agent, or the reason why there is none.
-func (a addressing) agentOf(mode networkMode, task *taskJSON) (netip.Addr, string) {
+// agentOf returns the address of a task's agent, and what there is to tell of it, or the
+// reason why there is none.
+func (a addressing) agentOf(mode networkMode, task *taskJSON) (ip netip.Addr, note, missing string) {
 	if ip, ok := parseIP(task.Host); ok {
-		return ip, ""
+		return ip, "", ""
 	}
 	if task.Host == "" {
-		return netip.Addr{}, "has no host yet"
+		return netip.Addr{}, "", "has no host yet"
 	}
 	// On the host's own network Mesos reports the agent's addresses here. On a
 	// bridge it reports an address that only the agent itself can reach.
@@ -263,22 +267,32 @@ func (a addressing) agentOf(mode networkMode, task *taskJSON) (netip.Addr, strin
 			}
 		}
 		if ip, ok := preferred(ips, a.preferIPv6); ok {
-			return ip, ""
+			return ip, "", ""
 		}
 	}
-	if a.resolve != nil && len(task.Host) <= sources.MaxNameBytes {
-		if ip, ok := a.resolve(task.Host); ok {
-			return ip, ""
-		}
+	if _, err := netip.ParseAddr(task.Host); err == nil {
+		return netip.Addr{}, "", "runs on a host whose address nothing can be reached at: " + clip(task.Host)
 	}
-	return netip.Addr{}, "runs on a host whose name is not resolved: " + clip(task.Host)
+	if a.resolve == nil || len(task.Host) > sources.MaxNameBytes {
+		return netip.Addr{}, "", "runs on a host whose name is not resolved: " + clip(task.Host)
+	}
+	ip, note = a.resolve(task.Host)
+	switch {
+	case ip.IsValid() && note != "":
+		return ip, fmt.Sprintf("runs on %s, whose name %s", clip(task.Host), note), ""
+	case ip.IsValid():
+		return ip, "", ""
+	case note != "":
+		return netip.Addr{}, "", fmt.Sprintf("runs on %s, whose name %s", clip(task.Host), note)
+	}
+	return netip.Addr{}, "", "runs on a host whose name is not resolved: " + clip(task.Host)
 }
 
 // networkByOrder returns which of the task's addresses is that of the port's
 // network. Addresses have no network name, but come in the order of the
 // networks when there are as many; -1 when that tells nothing.
-func networkByOrder(app *appJSON, d declaration, task *taskJSON) int {
-	if len(app.Networks) < 2 || len(task.IPAddresses) != len(app.Networks) {
+func networkByOrder(networks int, d declaration, task *taskJSON) int {
+	if networks < 2 || len(task.IPAddresses) != networks {
 		return -1
 	}
 	return d.network - 1
@@ -299,7 +313,7 @@ func ambiguousNetworks(app *appJSON, tasks []taskJSON, mode networkMode, declare
 			}
 		}
 		family := a.preferIPv6 && seen[true] > 0 || seen[false] == 0
-		guessed := func(d declaration) bool { return networkByOrder(app, d, task) < 0 }
+		guessed := func(d declaration) bool { return networkByOrder(len(app.Networks), d, task) < 0 }
 		if seen[family] > 1 && slices.ContainsFunc(declared, guessed) {
 			return "tasks have addresses on several networks, and which is meant is not known: the first is used; name one network in networkNames of the port mapping, or allow the addresses of one network only"
 		}

@@ -46,7 +46,7 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 	endpoints := endpointsOf(&p.Spec)
 	shell := podAsApp(p, endpoints)
 	out := convertApp(&shell, nil, m)
-	out.pod = true
+	out.pod, out.newest = true, nil
 	endpoints = endpoints[:len(out.app.Ports)]
 	instances := firstByID(p.Instances, out.listed(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })
 	newest := "::versions/" + sources.BoundedName(p.Spec.Version)
@@ -63,6 +63,7 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 // a reference to the newest definition.
 func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell *appJSON, newest string, prior history, m mapping) {
 	instance, mode := status.instance, modeOf(shell)
+	where := layout{mode: mode, networks: len(shell.Networks)}
 	outdated := !strings.HasSuffix(instance.SpecReference, newest)
 	for n, e := range endpoints {
 		if out.unlisted != nil && out.unlisted[n] {
@@ -72,11 +73,13 @@ func (out *mapped) addInstance(status podStatus, endpoints []podEndpoint, shell 
 		if _, twice := out.history[key]; twice {
 			continue
 		}
-		before, now := prior[key], podState(status, e, prior[key])
+		before, now := prior[key], podState(status, e, prior[key], outdated)
 		health, reason := rotation(&now.task, now.result, before, m.unreachable)
 		r := record{result: now.result, rotation: reason == "", unknownState: taskPhase(&now.task) == phaseUnknown}
 		if reason == "" {
-			r.address, reason = m.addressing.endpoint(shell, mode, now.port, m.addressing.placeOf(mode, &now.task))
+			at := m.addressing.placeOf(mode, &now.task)
+			r.address, reason = m.addressing.endpoint(where, now.port, at)
+			out.noteAgent(at, instance.ID)
 			out.waiting = out.waiting || (reason != "" && health == sources.Healthy)
 		}
 		// The ports here are those of the newest definition. An instance of an older one
@@ -149,8 +152,10 @@ type podStatus struct {
 type podContainerStatus struct {
 	status    string
 	endpoints map[string]podEndpointStatusJSON // by name: the order is not that of the definition
-	// fails and unreported are what Mesos says of the container's health.
-	fails, unreported bool
+	// checked tells that the container's health is checked, by the definition of its version,
+	// targeted that this is done at one of its endpoints, and fails and unreported what Mesos
+	// says of it.
+	checked, targeted, fails, unreported bool
 }
 
 func statusOf(instance *podInstanceJSON) podStatus {
@@ -167,10 +172,11 @@ func statusOf(instance *podInstanceJSON) podStatus {
 			if _, twice := status.endpoints[e.Name]; !twice {
 				status.endpoints[e.Name] = e
 			}
+			status.targeted = status.targeted || e.Healthy != nil
 		}
 		for _, condition := range c.Conditions {
 			if condition.Name == "healthy" {
-				status.fails, status.unreported = condition.Value == "false", condition.Reason == "health-unreported-by-mesos"
+				status.checked, status.fails, status.unreported = true, condition.Value == "false", condition.Reason == "health-unreported-by-mesos"
 			}
 		}
 		s.containers[c.Name] = status
@@ -201,7 +207,7 @@ type endpointState struct {
 	result checkResult
 }
 
-func podState(status podStatus, e podEndpoint, before record) endpointState {
+func podState(status podStatus, e podEndpoint, before record, outdated bool) endpointState {
 	instance := status.instance
 	s := endpointState{
 		task: taskJSON{ID: instance.ID, Host: instance.AgentHostname, State: "TASK_STAGING"},
@@ -221,7 +227,7 @@ func podState(status podStatus, e podEndpoint, before record) endpointState {
 	if endpoint.AllocatedHostPort > 0 {
 		s.task.Ports, s.port.hostIndex = []int{endpoint.AllocatedHostPort}, 0
 	}
-	if s.result = podCheckResult(e, container, endpoint); s.result == unknown {
+	if s.result = podCheckResult(e, container, endpoint, outdated); s.result == unknown {
 		s.result = before.result
 	}
 	if status.unreachable {
@@ -234,8 +240,10 @@ func podState(status podStatus, e podEndpoint, before record) endpointState {
 }
 
 // podCheckResult returns the result of the container that has the endpoint. If another
-// container fails, the instance is degraded, which does not count.
-func podCheckResult(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON) checkResult {
+// container fails, the instance is degraded, which does not count. Of an outdated instance
+// only what Marathon says of it counts, since Marathon goes by the definition of its version:
+// the checks of the newest one are not its own.
+func podCheckResult(e podEndpoint, container *podContainerStatus, status podEndpointStatusJSON, outdated bool) checkResult {
 	check := e.check
 	switch {
 	case status.Healthy != nil && *status.Healthy:
@@ -244,6 +252,9 @@ func podCheckResult(e podEndpoint, container *podContainerStatus, status podEndp
 		return unknown
 	case status.Healthy != nil:
 		return unhealthy
+	case outdated && (!container.checked || container.targeted): // by nothing, or at another endpoint
+		return healthy
+	case outdated: // by a command
 	case check == nil:
 		return healthy
 	case check.HTTP != nil || check.TCP != nil:
@@ -251,7 +262,9 @@ func podCheckResult(e podEndpoint, container *podContainerStatus, status podEndp
 			return unknown
 		}
 		return healthy
-	case container.unreported: // by a command, which belongs to no endpoint
+	}
+	switch { // by a command, which belongs to no endpoint
+	case container.unreported:
 		return unknown
 	case container.fails:
 		return unhealthy

@@ -156,16 +156,19 @@ func TestPodCheckResult(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, check, endpoint, conditions string
-		want                              checkResult
+		want, outdated                    checkResult // of an instance of the newest definition, and of an older one
 	}{
-		{"no check", `null`, `{}`, `[]`, healthy},
-		{"healthy", `{"http":{"endpoint":"http"}}`, `{"healthy":true}`, `[]`, healthy},
-		{"unhealthy", `{"http":{"endpoint":"http"}}`, `{"healthy":false}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}]`, unhealthy},
-		{"not reported", `{"http":{"endpoint":"http"}}`, `{"healthy":false}`, `[{"name":"healthy","value":"false","reason":"health-unreported-by-mesos"}]`, unknown},
-		{"no result", `{"tcp":{"endpoint":"http"}}`, `{}`, `[]`, unknown},
-		{"another endpoint's check", `{"tcp":{"endpoint":"admin"}}`, `{}`, `[]`, healthy},
-		{"command fails", `{"exec":{"command":{"shell":"x"}}}`, `{}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}]`, unhealthy},
-		{"command succeeds", `{"exec":{"command":{"shell":"x"}}}`, `{}`, `[{"name":"healthy","value":"true","reason":"health-reported-by-mesos"},{"name":"other","value":"false"}]`, healthy},
+		{"no check", `null`, `{}`, `[]`, healthy, healthy},
+		{"healthy", `{"http":{"endpoint":"http"}}`, `{"healthy":true}`, `[]`, healthy, healthy},
+		{"unhealthy", `{"http":{"endpoint":"http"}}`, `{"healthy":false}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}]`, unhealthy, unhealthy},
+		{"not reported", `{"http":{"endpoint":"http"}}`, `{"healthy":false}`, `[{"name":"healthy","value":"false","reason":"health-unreported-by-mesos"}]`, unknown, unknown},
+		{"no result", `{"tcp":{"endpoint":"http"}}`, `{}`, `[]`, unknown, healthy},
+		{"another endpoint's check", `{"tcp":{"endpoint":"admin"}}`, `{}`, `[]`, healthy, healthy},
+		{"command fails", `{"exec":{"command":{"shell":"x"}}}`, `{}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}]`, unhealthy, unhealthy},
+		{"command of the older one fails", `null`, `{}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}]`, healthy, unhealthy},
+		{"command of the older one is not reported", `null`, `{}`, `[{"name":"healthy","value":"false","reason":"health-unreported-by-mesos"}]`, healthy, unknown},
+		{"the older one's check of another endpoint fails", `null`, `{}`, `[{"name":"healthy","value":"false","reason":"health-reported-by-mesos"}],"endpoints":[{"name":"admin","healthy":false}]`, healthy, healthy},
+		{"command succeeds", `{"exec":{"command":{"shell":"x"}}}`, `{}`, `[{"name":"healthy","value":"true","reason":"health-reported-by-mesos"},{"name":"other","value":"false"}]`, healthy, healthy},
 	}
 	for _, tt := range tests {
 		var spec podContainerJSON
@@ -177,8 +180,12 @@ func TestPodCheckResult(t *testing.T) {
 			}
 		}
 		status := statusOf(&podInstanceJSON{Containers: []podContainerStatusJSON{state}}).containers[""]
-		if got := podCheckResult(podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}, status, endpoint); got != tt.want {
+		e := podEndpoint{podEndpointJSON: podEndpointJSON{Name: "http"}, check: spec.HealthCheck}
+		if got := podCheckResult(e, status, endpoint, false); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+		if got := podCheckResult(e, status, endpoint, true); got != tt.outdated {
+			t.Errorf("%s, of an older version: %d, want %d", tt.name, got, tt.outdated)
 		}
 	}
 }

@@ -41,19 +41,10 @@ func readinessOf(a *appJSON) readiness {
 	if len(a.Deployments) == 0 || len(a.ReadinessChecks) == 0 {
 		return readiness{}
 	}
-	seconds := func(s *int, otherwise time.Duration) time.Duration {
-		if s == nil || *s < 0 {
-			return otherwise
-		}
-		return time.Duration(min(*s, 1<<31)) * time.Second
-	}
-	interval, timeout := readinessInterval, readinessTimeout
-	if check := a.ReadinessChecks[0]; check != nil { // an app has at most one
-		interval, timeout = seconds(check.IntervalSeconds, interval), seconds(check.TimeoutSeconds, timeout)
-	}
+	grace, interval := readinessTimes(a)
 	r := readiness{
 		results: make(map[string]bool, len(a.ReadinessCheckResults)),
-		grace:   timeout + readinessSlack, recheck: max(minRecheck, min(interval, maxRecheck)),
+		grace:   grace, recheck: max(minRecheck, min(interval, maxRecheck)),
 	}
 	for _, result := range a.ReadinessCheckResults {
 		ready, twice := r.results[result.TaskID]
@@ -62,14 +53,39 @@ func readinessOf(a *appJSON) readiness {
 	return r
 }
 
-// waits reports whether a task gets no requests yet.
-func (r readiness) waits(t *taskJSON, now time.Time) bool {
+// readinessTimes returns how long after its start a task without a result is not ready, and
+// the interval of the readiness check, of which an app with readiness checks has one.
+func readinessTimes(a *appJSON) (grace, interval time.Duration) {
+	seconds := func(s *int, otherwise time.Duration) time.Duration {
+		if s == nil || *s < 0 {
+			return otherwise
+		}
+		return time.Duration(min(*s, 1<<31)) * time.Second
+	}
+	interval, timeout := readinessInterval, readinessTimeout
+	if check := a.ReadinessChecks[0]; check != nil {
+		interval, timeout = seconds(check.IntervalSeconds, interval), seconds(check.TimeoutSeconds, timeout)
+	}
+	return timeout + readinessSlack, interval
+}
+
+// waits reports whether a task gets no requests yet. Marathon checks the tasks that the
+// deployment starts. One that was in rotation stays there, and so does one of an older
+// version, unless it was seen waiting for the readiness check of that version.
+func (r readiness) waits(t *taskJSON, by *standard, before record, seen bool, now time.Time) bool {
 	if r.recheck == 0 || taskPhase(t) != phaseRunning {
 		return false
 	}
 	if ready, ok := r.results[t.ID]; ok {
 		return !ready
 	}
+	grace := r.grace
+	if by.age == olderVersion {
+		if !seen || !by.known() || !by.of.readiness {
+			return false
+		}
+		grace = by.of.readinessGrace
+	}
 	started, ok := parseTime(t.StartedAt)
-	return ok && now.Sub(started) < r.grace
+	return ok && !before.rotation && now.Sub(started) < grace
 }

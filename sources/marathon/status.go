@@ -23,10 +23,11 @@ type state struct {
 
 // Status implements sources.Source.
 func (w *Watcher) Status() sources.Status {
+	problems := w.agentProblems()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.state
-	s := sources.Status{Kind: Kind, Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.apps)}
+	s := sources.Status{Kind: Kind, Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.apps), Problems: problems}
 	if !now.connected && !now.lastSync.IsZero() {
 		s.NotFollowedSince = now.since
 	}

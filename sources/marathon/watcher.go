@@ -70,7 +70,10 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 		pending: newPendingReads(), reloads: coalesce.NewRequests(), apps: map[string]*knownApp{},
 		attempts: attempts{min: cfg.BackoffMin, max: cfg.BackoffMax, reset: cfg.BackoffReset, servers: len(c.servers)},
 	}
-	w.resolver = newResolver(cfg.LookupHost, cfg.PreferIPv6, func(apps []string) { w.pending.add(causeChange, apps...) })
+	w.resolver = newResolver(cfg.LookupHost, cfg.PreferIPv6, func(apps []string) { w.pending.add(causeChange, apps...) },
+		func(host, note string) {
+			w.log.Warn("the name of an agent is not what it should be", "agent", clip(host), "reason", note)
+		})
 	return w, nil
 }
 

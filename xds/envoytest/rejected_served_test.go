@@ -28,6 +28,9 @@ import (
 var (
 	// authorities are those of clients, which chains name beside their certificate.
 	authorities = &resourceType{"authorities", xds.Secret.URL(), nil, buildAuthority, servedAuthority}
+	// stapled are certificates that Envoy rejects though the key belongs to them: they need an
+	// OCSP response.
+	stapled = &resourceType{"must-staple certificates", xds.Secret.URL(), nil, buildStapled, servedSecret}
 	// matched are extensions within a matcher, as Relay makes them.
 	matched = &resourceType{"matched extensions", xds.ExtensionConfig.URL(), nil, buildMatched, servedExtension}
 )
@@ -38,6 +41,18 @@ func buildAuthority(e *testEnvoy, name, content string) proto.Message {
 		text = "-----BEGIN CERTIFICATE-----\nbm90aGluZw==\n-----END CERTIFICATE-----\n"
 	}
 	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: inline(text)}}}
+}
+
+func buildStapled(e *testEnvoy, name, content string) proto.Message {
+	if content != bad {
+		return buildSecret(e, name, content)
+	}
+	if e.stapled == nil {
+		e.stapled = e.ca.TestNamedOdd(e.t, "must-staple")
+	}
+	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: &tlsv3.TlsCertificate{
+		CertificateChain: inline(string(e.stapled.Leaf)), PrivateKey: inline(string(e.stapled.Key)),
+	}}}
 }
 
 // client is a client's certificate, of an authority of its own.
@@ -97,6 +112,7 @@ var places = []struct {
 	{addresses, func(*site) {}},
 	{scopes, func(s *site) { s.put(listeners.url, named{name: "http", message: s.scopedListener()}) }},
 	{secrets, func(s *site) { s.put(listeners.url, named{name: "tls", message: s.certificateListener("n", "o")}) }},
+	{stapled, func(s *site) { s.put(listeners.url, named{name: "tls", message: s.certificateListener("n", "o")}) }},
 	{authorities, func(s *site) { s.put(listeners.url, named{name: "tls", message: s.authorityListener("n", "o")}) }},
 	{matched, func(s *site) {
 		// Extensions wait for scopes: Envoy has to ask for them.

@@ -76,6 +76,8 @@ type testEnvoy struct {
 	// all other types.
 	ports map[string]uint16
 	pairs map[string]*certstest.Issued
+	// stapled is a certificate that needs an OCSP response.
+	stapled *certstest.Odd
 	// marks counts how often the marker was changed.
 	marks int
 }

@@ -44,9 +44,9 @@ func (s *Served) NextChange(now time.Time) time.Time {
 	case s.waiting == nil:
 		return time.Time{}
 	case s.waiting.ValidAt(now) == certs.Expired:
-		return s.current.NotAfter.Add(time.Nanosecond)
+		return s.current.At(now).NotAfter.Add(time.Nanosecond)
 	}
-	return s.waiting.NotBefore
+	return s.waiting.At(now).NotBefore
 }
 
 // FirstChange returns the earliest NextChange of all entries; zero if none has one.
@@ -69,7 +69,7 @@ func (s *Served) WaitingFor(now time.Time) string {
 	case s.waiting == nil:
 		return ""
 	case s.waiting.ValidAt(now) == certs.NotYetValid:
-		return fmt.Sprintf("the new certificate is not valid before %s; the old one is served until then", s.waiting.NotBefore.UTC().Format(time.RFC3339))
+		return fmt.Sprintf("the new certificate is not valid before %s; the old one is served until then", s.waiting.At(now).NotBefore.UTC().Format(time.RFC3339))
 	}
-	return fmt.Sprintf("the new certificate expired on %s; the old one stays", s.waiting.NotAfter.UTC().Format(time.DateOnly))
+	return fmt.Sprintf("the new certificate %s; the old one stays", s.waiting.Refused(now))
 }

@@ -11,15 +11,15 @@ import (
 )
 
 // splitAppPath takes "a/b/tasks/x" apart: the app id, what is asked of it
-// ("", "restart", "tasks", "versions"), and the task id.
-func splitAppPath(rest string) (id, what, task string) {
+// ("", "restart", "tasks", "versions"), and the id of the task or version.
+func splitAppPath(rest string) (id, what, item string) {
 	parts := strings.Split(rest, "/")
 	n := len(parts)
 	switch {
 	case n > 1 && slices.Contains([]string{"restart", "tasks", "versions"}, parts[n-1]):
 		return "/" + strings.Join(parts[:n-1], "/"), parts[n-1], ""
-	case n > 2 && parts[n-2] == "tasks":
-		return "/" + strings.Join(parts[:n-2], "/"), "tasks", parts[n-1]
+	case n > 2 && slices.Contains([]string{"tasks", "versions"}, parts[n-2]):
+		return "/" + strings.Join(parts[:n-2], "/"), parts[n-2], parts[n-1]
 	}
 	return "/" + rest, "", ""
 }
@@ -42,10 +42,12 @@ func (s *Server) serveApp(w http.ResponseWriter, r *http.Request, rest string) {
 		s.writeList(w, r, "*", "/"+strings.TrimSuffix(rest, "*"))
 		return
 	}
-	id, what, task := splitAppPath(rest)
+	id, what, item := splitAppPath(rest)
 	switch method := r.Method; {
 	case what == "tasks" && (method == http.MethodGet || method == http.MethodDelete):
-		s.serveTasks(w, r, id, task)
+		s.serveTasks(w, r, id, item)
+	case what == "versions" && method == http.MethodGet:
+		s.serveVersion(w, id, item)
 	case what == "restart" && method == http.MethodPost:
 		s.serveWrite(w, r, id, options{restart: true, must: true})
 	case what != "":

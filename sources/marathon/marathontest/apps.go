@@ -18,6 +18,9 @@ type App struct {
 	// (TASK_RUNNING), Version, StagedAt, StartedAt, and one good health result
 	// for each health check. They have no server behind them.
 	Tasks []Task
+	// Earlier are definitions that the app had before, each with "id" and "version", and
+	// shown as versions of the app. The tasks of a version name it in Task.Version.
+	Earlier []string
 }
 
 // app is what Marathon knows of an app.
@@ -48,6 +51,14 @@ func (s *Server) LoadApps(apps ...App) error {
 		}
 		a := &app{id: def.ID, def: def}
 		s.apps[a.id] = a
+		for _, earlier := range in.Earlier {
+			old, err := loadedDefinition(earlier, 0, version)
+			if err != nil {
+				return fmt.Errorf("marathontest: earlier %w", err)
+			}
+			s.keepVersion(old)
+		}
+		s.keepVersion(def)
 		for _, t := range in.Tasks {
 			s.loadTask(a, t)
 		}
@@ -100,6 +111,7 @@ func (s *Server) RemoveApp(id string) {
 			s.forget(inst)
 		}
 		delete(s.apps, id)
+		delete(s.versions, id)
 	}
 }
 

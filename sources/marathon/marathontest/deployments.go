@@ -147,9 +147,11 @@ func (s *Server) install(d *deployment, from *origin) {
 		c.app.setDeployment(d.id, true)
 		if c.new == nil {
 			delete(s.apps, c.app.id)
+			delete(s.versions, c.app.id)
 			continue
 		}
 		c.app.def = c.new
+		s.keepVersion(c.new)
 		for _, inst := range c.kill {
 			s.decommission(inst)
 		}

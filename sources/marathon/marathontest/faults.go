@@ -13,18 +13,22 @@ type Kind string
 // The kinds. Each GET of an app is of KindApp and of ReadOf its id; so is one of
 // the list with an id to look for.
 const (
-	KindList   Kind = "list"   // GET /v2/apps
-	KindApp    Kind = "app"    // GET /v2/apps/{id}
-	KindGroup  Kind = "group"  // GET /v2/apps/{group}/*
-	KindEvents Kind = "events" // /v2/events
-	KindPods   Kind = "pods"   // GET /v2/pods, /v2/pods/::status
-	KindPod    Kind = "pod"    // GET /v2/pods/{id}, /v2/pods/{id}::status
-	KindWrite  Kind = "write"  // anything but GET and HEAD
-	KindOther  Kind = "other"  // the rest: leader, ping, info, deployments, tasks
+	KindList    Kind = "list"    // GET /v2/apps
+	KindApp     Kind = "app"     // GET /v2/apps/{id}
+	KindVersion Kind = "version" // GET /v2/apps/{id}/versions/{version}
+	KindGroup   Kind = "group"   // GET /v2/apps/{group}/*
+	KindEvents  Kind = "events"  // /v2/events
+	KindPods    Kind = "pods"    // GET /v2/pods, /v2/pods/::status
+	KindPod     Kind = "pod"     // GET /v2/pods/{id}, /v2/pods/{id}::status
+	KindWrite   Kind = "write"   // anything but GET and HEAD
+	KindOther   Kind = "other"   // the rest: leader, ping, info, deployments, tasks
 )
 
 // ReadOf is the Kind of GET /v2/apps/{id} for one app.
 func ReadOf(id string) Kind { return Kind("app " + id) }
+
+// VersionOf is the Kind of GET /v2/apps/{id}/versions/{version} for one version.
+func VersionOf(id, version string) Kind { return Kind("version " + id + " " + version) }
 
 func kindsOf(r *http.Request) []Kind {
 	rest, isApps := strings.CutPrefix(r.URL.Path, "/v2/apps")
@@ -47,7 +51,9 @@ func kindsOf(r *http.Request) []Kind {
 	case rest == "*" || strings.HasSuffix(rest, "/*"):
 		return []Kind{KindGroup}
 	}
-	if _, what, _ := splitAppPath(rest); what != "" {
+	if id, what, item := splitAppPath(rest); what == "versions" && item != "" {
+		return []Kind{KindVersion, VersionOf(id, item)}
+	} else if what != "" {
 		return []Kind{KindOther}
 	}
 	return []Kind{KindApp, ReadOf("/" + rest)}

@@ -96,6 +96,7 @@ type Server struct {
 	closed      bool
 	http        *http.Server // nil while down
 	apps        map[string]*app
+	versions    map[string]map[string]*definition // by app id and version
 	pods        map[string]podJSON
 	masters     []*Master
 	instances   map[string]*instance // by task id, current incarnations only
@@ -126,6 +127,7 @@ func New(opts Options) (*Server, error) {
 		cancel:    cancel,
 		bus:       newBus(opts.OnEvent, *opts.Quirks),
 		apps:      map[string]*app{},
+		versions:  map[string]map[string]*definition{},
 		pods:      map[string]podJSON{},
 		instances: map[string]*instance{},
 		backends:  map[*backend]struct{}{},
