@@ -38,6 +38,9 @@ bench-xds: $(ENVOY) ## Measure the xDS server at 50 000 apps and 1000 Envoys; RO
 	@go build -o bin/bench-xds ./cmd/bench-xds
 	@bin/bench-xds $(if $(ROWS),-rows $(ROWS)) $(if $(RUNS),-runs $(RUNS)) $(if $(PROFILES),-profiles $(PROFILES))
 
+bench-requests: $(ENVOY) ## Measure the CPU of a request: Envoy alone, with Relay's configuration, HAProxy; LOAD=https or another for one
+	go test -run '^$$' -bench '^BenchmarkRequests$$$(if $(LOAD),/^$(LOAD)$$)' -benchtime 1x -timeout 30m ./e2e
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -95,4 +98,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-certs model build check tools programs
+.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-certs model build check tools programs

@@ -43,6 +43,8 @@ type Bootstrap struct {
 	ClustersOnDemand bool
 	// TLS is how Relay is reached; the zero value is plain text.
 	TLS ClientTLS
+	// Limits is what this Envoy may take of its machine.
+	Limits Limits
 }
 
 // ClientTLS names PEM files on the Envoy's machine. Envoy reads them again when

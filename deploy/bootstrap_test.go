@@ -34,7 +34,17 @@ func TestEnvoyAcceptsBootstrap(t *testing.T) {
 	}
 	authority := secured
 	authority.TLS.Cert, authority.TLS.Key = "", ""
-	for name, b := range map[string]deploy.Bootstrap{"plain": good, "TLS": authority, "mutual TLS": secured} {
+	limited, full := good, good
+	limited.Limits.MaxConnections = 448
+	full.Limits.MaxHeap = 1 << 30
+	both, err := deploy.LimitsOfMachine()
+	if err != nil || both.MaxConnections == 0 || both.MaxHeap == 0 {
+		t.Fatalf("the limits of this machine: %+v, %v", both, err)
+	}
+	secured.Limits = both
+	for name, b := range map[string]deploy.Bootstrap{
+		"plain": good, "TLS": authority, "mutual TLS, limits": secured, "connections": limited, "memory": full,
+	} {
 		path, err := b.Write(filepath.Join(t.TempDir(), "it's", "made"))
 		if err != nil {
 			t.Fatal(err)
@@ -54,12 +64,23 @@ func TestEnvoyAcceptsBootstrap(t *testing.T) {
 
 func accepts(t *testing.T, name, path string) {
 	t.Helper()
-	envoy, err := envoytest.Find()
-	if err != nil {
-		t.Fatal(err)
+	for _, version := range envoytest.Versions() {
+		envoy, err := envoytest.FindVersion(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(envoy, "--mode", "validate", "--log-level", "warning", "--config-path", path).CombinedOutput(); err != nil {
+			t.Errorf("%s: Envoy %s refuses the bootstrap: %v\n%s", name, version, err, out)
+		}
 	}
-	if out, err := exec.Command(envoy, "--mode", "validate", "--log-level", "warning", "--config-path", path).CombinedOutput(); err != nil {
-		t.Errorf("%s: Envoy refuses the bootstrap: %v\n%s", name, err, out)
+}
+
+// An Envoy at rest does next to nothing, however many stats it has.
+func TestStatsAreReadOnDemand(t *testing.T) {
+	t.Parallel()
+	text, err := good.YAML()
+	if err != nil || !strings.Contains(string(text), "\nstats_flush_on_admin: true\n") {
+		t.Errorf("%v; Envoy goes through all its stats every few seconds:\n%s", err, text)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/deploy"
 	"relay/xds/envoytest"
 	"relay/xds/xdstest"
 )
@@ -20,6 +21,7 @@ type runningEnvoy struct {
 	admin *adminClient
 	// version is the Envoy's; the newest when empty.
 	version string
+	limits  deploy.Limits
 }
 
 // listeners says how often Envoy took listeners in, and which.
@@ -77,6 +79,7 @@ func (e *runningEnvoy) start() {
 	e.t.Helper()
 	e.Envoy = envoytest.Start(e.t, envoytest.Options{
 		Version: e.version, XDS: []string{e.relay.config.XDS.Address}, ClustersOnDemand: e.relay.fleet.ClustersOnDemand,
+		Limits: e.limits,
 	})
 }
 

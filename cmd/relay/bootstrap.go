@@ -19,6 +19,9 @@ type bootstrapCmd struct {
 	XDSKey   string         `name:"xds-key" placeholder:"FILE" help:"Its private key."`
 	Output   string         `placeholder:"DIR" help:"Write envoy.yaml to this directory in place of printing it; with TLS, beside it what lets Envoy take over renewed certificates without a restart."`
 	Admin    netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens (default ${default})."`
+
+	MaxConnections *uint64 `placeholder:"N" help:"How many clients Envoy lets connect at the same time; 0: any number. Default: what the descriptors of this machine are enough for (ulimit -Hn), so run the command where and as Envoy is run."`
+	MaxHeap        *uint64 `placeholder:"MB" help:"How much memory Envoy may use before it turns clients away; 0: any. Default: 80 % of what the machine or this cgroup has."`
 }
 
 // Run prints the bootstrap, or writes it.
@@ -30,9 +33,14 @@ func (b *bootstrapCmd) Run(s streams) error {
 			return err
 		}
 	}
+	limits, err := b.limits(s)
+	if err != nil {
+		return err
+	}
 	bootstrap := deploy.Bootstrap{
 		NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin, ClustersOnDemand: b.Clusters == onDemand,
-		TLS: deploy.ClientTLS{CA: b.XDSCA, Cert: b.XDSCert, Key: b.XDSKey, ServerName: b.XDSName},
+		TLS:    deploy.ClientTLS{CA: b.XDSCA, Cert: b.XDSCert, Key: b.XDSKey, ServerName: b.XDSName},
+		Limits: limits,
 	}
 	if b.Output == "" {
 		text, err := bootstrap.YAML()
@@ -48,4 +56,26 @@ func (b *bootstrapCmd) Run(s streams) error {
 	}
 	_, err = fmt.Fprintf(s.out, "wrote %s; start Envoy with: envoy --config-path %s\n", path, path)
 	return err
+}
+
+// fewConnections are less than an edge should be able to have.
+const fewConnections = 4096
+
+// limits are those that were given, and else those of this machine.
+func (b *bootstrapCmd) limits(s streams) (limits deploy.Limits, err error) {
+	if b.MaxConnections == nil || b.MaxHeap == nil {
+		if limits, err = deploy.LimitsOfMachine(); err != nil {
+			return limits, fmt.Errorf("%w; give --max-connections and --max-heap", err)
+		}
+	}
+	if b.MaxConnections != nil {
+		limits.MaxConnections = *b.MaxConnections
+	} else if limits.MaxConnections < fewConnections {
+		_, _ = fmt.Fprintf(s.err, "relay: only %d clients can connect to this Envoy at the same time: processes may have few descriptors here (ulimit -Hn); "+
+			"allow more, such as with LimitNOFILE=1048576 in systemd's unit, and run this again\n", limits.MaxConnections)
+	}
+	if b.MaxHeap != nil {
+		limits.MaxHeap = *b.MaxHeap << 20
+	}
+	return limits, nil
 }

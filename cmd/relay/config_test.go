@@ -214,10 +214,20 @@ func TestHelpAndVersion(t *testing.T) {
 
 func TestBootstrapCommand(t *testing.T) {
 	status, out, _ := command(t, "bootstrap", "--fleet", "internal", "--xds", "a:1,b:2", "--envoy-admin", "127.0.0.1:7")
-	for _, want := range []string{"cluster: 'internal'", "'a'", "'b'", "port_value: 7", "api_type: DELTA_GRPC", "initial_fetch_timeout: 0s"} {
+	for _, want := range []string{"cluster: 'internal'", "'a'", "'b'", "port_value: 7", "api_type: DELTA_GRPC", "initial_fetch_timeout: 0s",
+		"max_active_downstream_connections: ", "max_heap_size_bytes: "} {
 		if status != 0 || !strings.Contains(out, want) {
 			t.Errorf("status %d, no %q in:\n%s", status, want, out)
 		}
+	}
+	status, out, _ = command(t, "bootstrap", "--max-connections", "9000", "--max-heap", "2048")
+	for _, want := range []string{"max_active_downstream_connections: 9000", "max_heap_size_bytes: 2147483648"} {
+		if status != 0 || !strings.Contains(out, want) {
+			t.Errorf("status %d, no %q in:\n%s", status, want, out)
+		}
+	}
+	if status, out, _ := command(t, "bootstrap", "--max-connections", "0", "--max-heap", "0"); status != 0 || strings.Contains(out, "overload_manager") {
+		t.Errorf("without limits: status %d\n%s", status, out)
 	}
 }
 

@@ -39,6 +39,8 @@ func HealthListener(f *routing.Fleet) (*listenerv3.Listener, error) {
 		},
 	}
 	listener := newListener(routing.HealthListener, f.Health)
+	// Clients that take all connections must not make the balancer take Envoy out.
+	listener.IgnoreGlobalConnLimit = true
 	listener.FilterChains = []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
 		Name:       "http_connection_manager",
 		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(manager)},

@@ -27,6 +27,7 @@ const bufferLimit = 256 << 10
 func HTTPListener(f *routing.Fleet) (*listenerv3.Listener, error) {
 	var p packer
 	listener := newListener(routing.HTTPListener, f.HTTP)
+	acceptWhoSpeaks(listener)
 	listener.ListenerFilters = proxyProtocol(&p, f)
 	listener.FilterChains = httpChains(&p, f)
 	fromProxiesOnly(&p, listener, f)

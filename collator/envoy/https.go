@@ -23,6 +23,7 @@ func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing
 	var p packer
 	manager := connectionManager(&p, routing.HTTPSListener, f, schemeHTTPS)
 	listener := newListener(routing.HTTPSListener, f.HTTPS)
+	acceptWhoSpeaks(listener)
 	listener.ListenerFilters = append(proxyProtocol(&p, f), &listenerv3.ListenerFilter{
 		Name: "tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{

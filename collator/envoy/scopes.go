@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"slices"
+
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -27,9 +29,18 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	scope := newScope(d.Domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
 	scope.RouteConfiguration.RequestHeadersToAdd = externalAddress(f)
+	vhost := scopeBuilder{f}.virtualHost(&p, d)
+	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{vhost}
 	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
-	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{scopeBuilder{f}.virtualHost(&p, d)}
+	if !asksForFilters(vhost) {
+		scope.RouteConfiguration.TypedPerFilterConfig[routeFilter] = disabled()
+	}
 	return scope, p.err
+}
+
+// asksForFilters reports whether a route has filters of its own.
+func asksForFilters(vhost *routev3.VirtualHost) bool {
+	return slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.TypedPerFilterConfig[routeFilter] != nil })
 }
 
 // WildcardsScope makes the scope by which the hosts filter finds the wildcard domain that

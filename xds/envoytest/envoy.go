@@ -41,9 +41,13 @@ type Options struct {
 	ClustersOnDemand bool
 	// TLS is as in deploy.Bootstrap.
 	TLS deploy.ClientTLS
-	// Bootstrap, when set, is used as it is, in place of the six above. Its
+	// Limits is as in deploy.Bootstrap.
+	Limits deploy.Limits
+	// Bootstrap, when set, is used as it is, in place of the seven above. Its
 	// admin endpoint must listen on port 0 of 127.0.0.1.
 	Bootstrap []byte
+	// Workers is how many worker threads Envoy has; 2 if it is 0.
+	Workers int
 	// Args are added to Envoy's command line.
 	Args []string
 	// Log takes what Envoy prints; nil keeps it for Envoy.Log only.
@@ -82,7 +86,7 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 	}
 	args := append([]string{
 		"--config-path", config, "--admin-address-path", adminPath,
-		"--disable-hot-restart", "--concurrency", "2", "--log-level", "warning", "--drain-time-s", "2",
+		"--disable-hot-restart", "--concurrency", strconv.Itoa(cmp.Or(o.Workers, 2)), "--log-level", "warning", "--drain-time-s", "2",
 	}, o.Args...)
 	e := &Envoy{cmd: exec.Command(binary, args...), done: make(chan struct{}), tee: o.Log}
 	e.cmd.Stdout, e.cmd.Stderr = e, e
@@ -111,7 +115,7 @@ func (o Options) writeBootstrap() (string, error) {
 	}
 	return deploy.Bootstrap{
 		NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
-		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS,
+		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS, Limits: o.Limits,
 	}.Write(o.Dir)
 }
 
