@@ -175,13 +175,16 @@ func (p path) compare(other path) int {
 		}
 		return 0
 	}
-	return cmp.Or(
+	better := cmp.Or(
 		yes(p.valid)-yes(other.valid),
 		yes(p.remark == "")-yes(other.remark == ""),
 		yes(len(p.sent) > 0)-yes(len(other.sent) > 0),
 		p.end.Compare(other.end),
-		bytes.Compare(EncodePEM(p.sent), EncodePEM(other.sent)),
 	)
+	if better != 0 {
+		return better
+	}
+	return slices.CompareFunc(p.sent, other.sent, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
 }
 
 // sameAuthority reports whether two certificates are of one authority, whoever signed them.
