@@ -203,7 +203,7 @@ func TestChainOfAuthoritiesThatSignOneAnother(t *testing.T) {
 		a, b := all[n%56/7], all[(n%56/7+n%7+1)%8]
 		bundle = certstest.Join(bundle, a.Sign(t, b, onDay(n-49), onDay(n+100)).PEM())
 	}
-	const limit = 400 * time.Millisecond * cputest.Slow
+	const limit = 300 * time.Millisecond * cputest.Slow
 	took := cputest.Thread(func() {
 		if _, _, err := certs.ParsePEM(bundle); err != nil {
 			t.Error(err)
