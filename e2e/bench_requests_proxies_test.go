@@ -26,12 +26,12 @@ type benchProxy struct {
 	http, https string
 }
 
-// benchProxies starts proxies with one thread for requests each. The certificate is in cert,
-// with its key.
+// benchProxies starts proxies in front of a backend, with one thread for requests each.
 type benchProxies struct {
-	b                  *testing.B
-	backend, certs     string
-	certFile, bothFile string
+	b       *testing.B
+	backend string
+	// certs is the directory of the certificate, which is with its key in bothFile.
+	certs, bothFile string
 }
 
 // bareEnvoy forwards everything to the backend, and has no option that is not needed for that.
