@@ -8,6 +8,9 @@ import (
 	"fmt"
 )
 
+// maxValues bounds what hostile input costs: no certificate has as many names or extensions.
+const maxValues = 1000
+
 var errTrailing = errors.New("it has more data than belongs there")
 
 // checkForm returns why Envoy cannot read a certificate that crypto/x509 has read. That
@@ -136,7 +139,9 @@ func split(der []byte, n int) (parts []asn1.RawValue, err error) {
 		if rest, err = asn1.Unmarshal(rest, &part); err != nil {
 			return nil, errTrailing
 		}
-		parts = append(parts, part)
+		if parts = append(parts, part); len(parts) > maxValues {
+			return nil, errTrailing
+		}
 	}
 	switch {
 	case n >= 0 && len(parts) > n:

@@ -79,6 +79,8 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 		goldenCase{name: "label_backend_weight", types: scope, apps: []*sources.App{
 			webApp("/a", "shop.test"), set(t, webApp("/b", "shop.test"), "PATH=/b"), set(t, webApp("/c", "shop.test"), "PATH=/b/c"),
 			set(t, webApp("/d", "shop.test"), "PATH=/b/d", "BACKEND_WEIGHT=7"), set(t, webApp("/e", "shop.test"), "BACKEND_WEIGHT=-1")}},
+		goldenCase{name: "label_auth_of_a_path", types: scope, apps: []*sources.App{
+			webApp("/a", "shop.test"), set(t, webApp("/b", "shop.test"), "PATH=/admin", "BACKEND_WEIGHT=1", "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")}},
 		goldenCase{name: "label_redirect_with_path", types: scope, apps: []*sources.App{
 			changed(set(t, webApp("/a", "shop.test"), "PATH=-i /a", "USE_HSTS=true", "HTTP_BACKEND_REDIR=/x"), func(p *sources.Port) { p.RedirectToHTTPS = true })}},
 		goldenCase{name: "label_deployment_group", types: []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, apps: []*sources.App{

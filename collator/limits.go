@@ -110,9 +110,13 @@ func requestSize(port sources.Port) int {
 	if h.Paths == nil {
 		return routesOf(port) * size
 	}
-	total := 0
+	total := routeSize // that which refuses "..", in each domain
 	for _, path := range h.Paths {
 		total += routesOf(port) * (size + len(path.Prefix))
+		if (routing.Rule{HTTP: *h}).Restricted() {
+			// A second time, for the paths that an app may take for this one.
+			total += routesOf(port) * (size + envoy.GuardSize(path))
+		}
 	}
 	return total
 }

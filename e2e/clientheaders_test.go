@@ -44,7 +44,7 @@ var steering = []steered{
 var told = []string{
 	"X-Envoy-Attempt-Count", "X-Envoy-Downstream-Service-Cluster", "X-Envoy-Downstream-Service-Node", "X-Envoy-External-Address",
 	"X-Envoy-Internal", "X-Envoy-Ip-Tags", "X-Envoy-Is-Timeout-Retry", "X-Envoy-Original-Host", "X-Envoy-Original-Path",
-	"X-Envoy-Original-Url", "X-Envoy-Peer-Metadata", "X-Envoy-Whatever", "X-Request-Id", "X-Relay-Scope",
+	"X-Envoy-Original-Url", "X-Envoy-Peer-Metadata", "X-Envoy-Whatever", "X-Relay-Scope",
 }
 
 // recorder is an app that remembers the headers of each request that it got.
@@ -193,7 +193,7 @@ func forge(w *world, client *http.Client, a *recorder, protocol string) {
 	header := a.got(name)[0]
 	for _, key := range told {
 		switch values := header.Values(key); key {
-		case "X-Envoy-External-Address", "X-Request-Id":
+		case "X-Envoy-External-Address":
 			if len(values) != 1 || values[0] == "forged" {
 				w.t.Errorf("%s: the app got %s %q, want what Envoy says", name, key, values)
 			}

@@ -55,7 +55,7 @@ func TestUnreachableInstances(t *testing.T) {
 			t.Errorf("the instance that answers has a problem: %s", p.Reason)
 		}
 	}
-	if _, out, _ := w.admin.explain("half.test"); !strings.Contains(out, "could not connect") {
+	if _, out, _ := w.admin.explain("half.test"); !strings.Contains(out, "could not connect") || !strings.Contains(out, "5 times in a row") {
 		t.Errorf("relay explain: %s", out)
 	}
 	w.eventually("the TCP service is told of", func() error {

@@ -71,7 +71,7 @@ const (
 	Healthy Health = iota
 	// Degraded endpoints take requests only when too few healthy ones remain.
 	Degraded
-	// Draining endpoints keep what they have and take nothing new.
+	// Draining endpoints keep what they have and take nothing new, unless no other is left.
 	Draining
 )
 

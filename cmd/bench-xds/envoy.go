@@ -23,6 +23,9 @@ import (
 	"relay/xds/envoytest"
 )
 
+// restSeconds is how long an Envoy is watched that has nothing to do.
+const restSeconds = 20
+
 // newDomains is how many apps with a domain are added one after the other.
 const newDomains = 21
 
@@ -83,11 +86,17 @@ func runEnvoy(ctx context.Context, _ settings, r envoyRow) (figures []figure, er
 	}
 	ready := time.Since(start)
 	memory, _ := resident(envoy.Pid())
+	used := cpuTimeOf(envoy.Pid())
+	time.Sleep(restSeconds * time.Second)
+	rest := cpuTimeOf(envoy.Pid()) - used
 	took, err := addDomains(ctx, relay, front, all[n:])
 	if err != nil {
 		return nil, err
 	}
-	return r.figures(ready, memory, took), nil
+	return append(r.figures(ready, memory, took),
+		figure{fmt.Sprintf("CPU of Envoy until routed, %d apps", n), "s", used.Seconds(), 0},
+		figure{fmt.Sprintf("CPU of Envoy at rest, %d apps", n), "% of a core", 100 * rest.Seconds() / restSeconds, 0},
+	), nil
 }
 
 // inProcess is a collator and an xDS server of this process. They run until the

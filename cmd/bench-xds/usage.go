@@ -17,6 +17,23 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// cpuTimeOf is what another process has used, to a hundredth of a second.
+func cpuTimeOf(pid int) (used time.Duration) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	// The name of the program may have spaces; it ends with the last bracket.
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	const user, system, tick = 11, 12, 10 * time.Millisecond
+	for i, field := range fields {
+		if n, err := strconv.ParseInt(string(field), 10, 64); err == nil && (i == user || i == system) {
+			used += time.Duration(n) * tick
+		}
+	}
+	return used
+}
+
 // resident returns VmRSS and VmHWM of a process in bytes; 0 is this one.
 func resident(pid int) (now, peak uint64) {
 	process := "self"

@@ -44,6 +44,7 @@ type Flags struct {
 	TCPReservedPorts []uint16 `group:"Fleet" name:"tcp-reserved-ports" default:"80,443,9901" placeholder:"PORT" help:"Ports that TCP services never get, such as those of the web and of Envoy's admin endpoint (default ${default}). Those of HTTP, HTTPS and Relay itself are kept anyway."`
 
 	StreamIdleTimeout     time.Duration `group:"Requests" default:"1h" help:"A request or WebSocket on which nothing moves for so long is ended; 0: never."`
+	ClientIdleTimeout     time.Duration `group:"Requests" default:"15m" help:"A client's connection without any request is closed after this. Keep it above what a balancer before Envoy has; 0: never."`
 	RequestHeadersTimeout time.Duration `group:"Requests" default:"15s" help:"How long a client may take to send a request's head; 0: for ever."`
 	ConnectTimeout        time.Duration `group:"Requests" default:"3s" help:"How long connecting to a task may take."`
 	UpstreamIdleTimeout   time.Duration `group:"Requests" default:"4s" help:"Unused connections to tasks are closed after this. Keep it below the keep-alive of your apps; 0: never."`
@@ -199,7 +200,7 @@ func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
 		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
 		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
 		Options: routing.Options{
-			StreamIdleTimeout: f.StreamIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
+			StreamIdleTimeout: f.StreamIdleTimeout, ClientIdleTimeout: f.ClientIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
 			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,
 		},
 	}}

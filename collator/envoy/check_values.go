@@ -61,5 +61,13 @@ func checkAuth(a sources.BasicAuth) error {
 	return nil
 }
 
+// mostRetries is more than anybody needs, and few enough to be multiplied.
+const mostRetries = 1000
+
 // checkService does for a TCP service what checkHandling does for a route.
-func checkService(s routing.Service) error { return checkTimeout("the idle timeout", &s.IdleTimeout) }
+func checkService(s routing.Service) error {
+	if s.Retries > mostRetries {
+		return fmt.Errorf("%d retries are too many: at most %d can be had", s.Retries, mostRetries)
+	}
+	return checkTimeout("the idle timeout", &s.IdleTimeout)
+}

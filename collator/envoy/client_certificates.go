@@ -1,9 +1,6 @@
 package envoy
 
 import (
-	"strings"
-
-	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -34,23 +31,4 @@ func forwardClientCertificate(manager *hcmv3.HttpConnectionManager) {
 	manager.SetCurrentClientCertDetails = &hcmv3.HttpConnectionManager_SetCurrentClientCertDetails{
 		Subject: wrapperspb.Bool(true), Dns: true, Uri: true,
 	}
-}
-
-// withoutUnderscoreNames removes headers whose name is that of clientCertHeader with
-// underscores: many app servers (CGI, WSGI and others) take them for it. Envoy removes clientCertHeader
-// itself, whatever the fleet asks of its clients.
-func withoutUnderscoreNames() (mutations []*mutationrulesv3.HeaderMutation) {
-	words := strings.Split(clientCertHeader, "-")
-	names := words[:1]
-	for _, word := range words[1:] {
-		var longer []string
-		for _, name := range names {
-			longer = append(longer, name+"-"+word, name+"_"+word)
-		}
-		names = longer
-	}
-	for _, name := range names[1:] {
-		mutations = append(mutations, &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: name}})
-	}
-	return mutations
 }

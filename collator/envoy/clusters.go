@@ -34,8 +34,11 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		LbPolicy:       balancers[c.Balance],
 		CommonLbConfig: &clusterv3.Cluster_CommonLbConfig{
 			// The default of 50 % would send requests to endpoints that are known to be
-			// bad.
-			HealthyPanicThreshold: &typev3.Percent{Value: 0},
+			// bad. With 1 % that happens only if there are no others: if those that Envoy
+			// did not eject were removed, the ejected ones are tried.
+			HealthyPanicThreshold: &typev3.Percent{Value: 1},
+			// Else an ejection, or that an instance is draining, could take a second to count.
+			UpdateMergeWindow: durationpb.New(0),
 		},
 		// Requests queue in the app. Envoy has a queue for each worker and endpoint: in
 		// that of a slow endpoint requests would wait that another could answer.
@@ -46,7 +49,11 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			httpProtocolOptions: p.pack(upstreamProtocol(c.Upstream, f.Options)),
 		},
-		TransportSocket: transportSocket(&p, c, f.UpstreamCA),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
+		TransportSocket:               transportSocket(&p, c, f.UpstreamCA),
+		OutlierDetection:              outlierDetection(c),
+		UpstreamConnectionOptions:     keepalive(),
+		UpstreamBindConfig:            userTimeout(c),
 	}
 	if c.Sticky {
 		cluster.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
@@ -80,17 +87,18 @@ func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.
 func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
-			HttpProtocolOptions: &corev3.Http1ProtocolOptions{},
+			HttpProtocolOptions: http1ToApps(),
 		},
 	}
 	if u.HTTP2 {
 		explicit.ProtocolConfig = &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
-			Http2ProtocolOptions: &corev3.Http2ProtocolOptions{},
+			Http2ProtocolOptions: upstreamHTTP2(),
 		}
 	}
 	options := &upstreamhttpv3.HttpProtocolOptions{
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout: durationpb.New(o.UpstreamIdleTimeout),
+			IdleTimeout:     durationpb.New(o.UpstreamIdleTimeout),
+			MaxHeadersCount: wrapperspb.UInt32(maxHeaders),
 		},
 		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
 	}

@@ -6,3 +6,6 @@ const (
 	ClientCertHeader = clientCertHeader
 	ScopeHeader      = scopeHeader
 )
+
+// GuardPattern is guardPattern.
+var GuardPattern = guardPattern

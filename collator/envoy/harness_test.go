@@ -39,10 +39,16 @@ type realEnvoy struct {
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
 	t.Helper()
-	return startVersion(t, envoytest.Newest, options...)
+	return startEnvoyWith(t, envoytest.Options{}, options...)
 }
 
 func startVersion(t testing.TB, version string, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
+	t.Helper()
+	return startEnvoyWith(t, envoytest.Options{Version: version}, options...)
+}
+
+// startEnvoyWith starts an Envoy with options of its own.
+func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := routing.Fleet{
@@ -82,7 +88,8 @@ func startVersion(t testing.TB, version string, options ...func(*routing.Fleet, 
 		return nil
 	})
 	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
-	e.envoy = envoytest.Start(t, envoytest.Options{Version: version, XDS: []string{l.Addr().String()}})
+	o.XDS = []string{l.Addr().String()}
+	e.envoy = envoytest.Start(t, o)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return e
 }

@@ -16,15 +16,10 @@ import (
 	"relay/collator/routing"
 )
 
-const (
-	// Limits that https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge
-	// advises. The buffer is larger than advised: a request that does not fit into it
-	// cannot be retried.
-	bufferLimit          = 256 << 10
-	maxConcurrentStreams = 100
-	streamWindow         = 64 << 10
-	connectionWindow     = 1 << 20
-)
+// bufferLimit is larger than
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/best_practices/edge advises: a
+// request that does not fit into it cannot be retried.
+const bufferLimit = 256 << 10
 
 // HTTPListener makes the listener for plain HTTP. It has nothing of any app: Envoy closes
 // the connections of a listener that changes, and those of devices and WebSockets last for
@@ -67,19 +62,19 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 		InternalAddressConfig: noInternalAddresses(),
 		// The Server header is that of the app, or there is none.
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
-		UpgradeConfigs:             []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: "websocket"}},
-		RequestHeadersTimeout:      durationpb.New(o.RequestHeadersTimeout),
-		StreamIdleTimeout:          durationpb.New(o.StreamIdleTimeout),
-		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-			MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
-			InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
-			InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
-		},
+		// As with marathon-lb, apps see the port that the client connected to, and the id
+		// that it gave the request.
+		AppendXForwardedPort:      true,
+		PreserveExternalRequestId: true,
+
+		RequestHeadersTimeout:         durationpb.New(o.RequestHeadersTimeout),
+		StreamIdleTimeout:             durationpb.New(o.StreamIdleTimeout),
 		LocalReplyConfig:              localReplies(),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
+	setDownstreamProtocols(manager, o)
 	trustProxies(p, manager, f, scheme)
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
 		forwardClientCertificate(manager)
@@ -87,7 +82,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))
 	}
-	manager.HttpFilters = append(manager.HttpFilters, &hcmv3.HttpFilter{
+	manager.HttpFilters = append(manager.HttpFilters, repeats(p), &hcmv3.HttpFilter{
 		Name: "router",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{
 			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections(p)}),
@@ -115,7 +110,13 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 		Append: headerOption(scopeHeader, "%REQ(:authority)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
 	}}
 	return p.extension("scope", &headermutationv3.HeaderMutation{
-		Mutations: append([]*mutationrulesv3.HeaderMutation{setScope, withoutEnvoyHeaders()}, withoutUnderscoreNames()...),
+		Mutations: []*mutationrulesv3.HeaderMutation{
+			setScope, withoutEnvoyHeaders(),
+			// Many app servers (CGI, WSGI and others) take underscores for hyphens. So by
+			// these names a client could say of itself what only Envoy may: its address,
+			// its certificate, that it came by TLS.
+			without("x_forwarded"), without("x-forwarded_"), without("x-forwarded-client_"),
+		},
 	})
 }
 
@@ -123,10 +124,13 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 // timeouts, retries and names of stats. Envoy removes most of them itself, but it obeys
 // x-envoy-upstream-stream-duration-ms, and passes others on to apps. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#http-headers-consumed-from-downstream-clients
-func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation {
+func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation { return without("x-envoy-") }
+
+// without removes the headers whose names begin so.
+func without(prefix string) *mutationrulesv3.HeaderMutation {
 	return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_RemoveOnMatch_{
 		RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "x-envoy-"},
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
 		}},
 	}}
 }

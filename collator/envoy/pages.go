@@ -30,6 +30,7 @@ var errorPages = []struct {
 	{[]string{"UF"}, 502, "Unreachable", "The application does not accept connections."},
 	{[]string{"UC", "UR"}, 502, "Interrupted", "The application closed the connection before it answered."},
 	{[]string{"UPE"}, 502, "Bad answer", "The application sent an answer that is not HTTP."},
+	{nil, badRequest, "Bad request", "The address or the request is not valid."},
 	{nil, forbidden, "Forbidden", "Access to this application is restricted."},
 	{nil, misdirected, "Misdirected request", "This connection is for another address. Please try again."},
 }
@@ -38,6 +39,7 @@ var errorPages = []struct {
 // take no room in each scope. A misdirected request comes again, by a connection for its
 // host (https://www.rfc-editor.org/rfc/rfc9110#name-421-misdirected-request).
 const (
+	badRequest  = 400
 	forbidden   = 403
 	misdirected = 421
 )

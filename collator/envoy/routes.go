@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -15,26 +16,33 @@ import (
 	"relay/sources"
 )
 
+// maxStripped is how long a prefix may be so that Envoy takes the expression that strips it
+// without being told that it is large.
+const maxStripped = 80
+
 // strictTransport is marathon-lb's value: half a year.
 const strictTransport = "max-age=15768000"
 
 // ruleRoutes returns the routes of a rule, in order. Where plain HTTP is handled in
-// another way than HTTPS, it has a route of its own, before the one for both.
-func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*routev3.Route {
+// another way than HTTPS, it has a route of its own, before the one for both. With guard they
+// are for the paths that an app may take for those of the rule.
+func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard bool) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
+	all := ruleMatch{path: r.Path, guard: guard}
+	plain := ruleMatch{path: r.Path, guard: guard, scheme: "http"}
 	switch {
 	case r.Redirect && secure:
-		routes = append(routes, &routev3.Route{Match: match(r.Path, "http"), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
+		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
 	case r.HTTP.Closed:
 	case r.HTTP.HSTS && secure:
-		routes = append(routes, b.handle(p, domain, r, "http")...)
+		routes = append(routes, b.handle(p, domain, r, plain)...)
 	}
 	if r.HTTP.Closed {
-		return append(routes, &routev3.Route{Match: match(r.Path, ""), Action: answer(forbidden)})
+		return append(routes, &routev3.Route{Match: all.match(), Action: answer(forbidden)})
 	}
-	general := b.handle(p, domain, r, "")
+	general := b.handle(p, domain, r, all)
 	if r.HTTP.HSTS && secure {
 		for _, route := range general {
 			// Unless the app sends the header itself.
@@ -45,13 +53,13 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule) []*ro
 	return append(routes, general...)
 }
 
-// handle returns the routes that forward requests, for one scheme if it is given.
-func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, scheme string) []*routev3.Route {
+// handle returns the routes that forward the requests of a rule that match.
+func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMatch) []*routev3.Route {
 	var routes []*routev3.Route
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
-		m := match(r.Path, scheme)
-		m.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
-		routes = append(routes, &routev3.Route{Match: m, Action: toPath(r.HTTP.RootRedirect)})
+		root := m.match()
+		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
+		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
 	forward := b.forward(domain, r)
 	if r.HTTP.Sticky {
@@ -59,29 +67,35 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, scheme st
 			c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name)
 		}
 	}
-	routes = append(routes, &routev3.Route{Match: match(r.Path, scheme), Action: forward})
+	routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	for _, route := range routes {
 		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
+		if len(r.HTTP.RetryOn) > 0 {
+			// The app says itself what is tried again.
+			route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), retryOnHeader)
+		}
 		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
 		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
 	}
 	return routes
 }
 
-// match matches requests by their path and, if it is given, their scheme: "http" or "https".
-func match(path sources.Path, scheme string) *routev3.RouteMatch {
-	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path.Prefix}}
-	if path.IgnoreCase {
+func (r ruleMatch) match() *routev3.RouteMatch {
+	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.path.Prefix}}
+	switch {
+	case r.guard:
+		m.PathSpecifier = pathRegex(guardPattern(r.path))
+	case r.path.IgnoreCase:
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
-	if scheme != "" {
+	if r.scheme != "" {
 		// Envoy overwrites what the client sent: see trustProxies.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: scheme},
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: r.scheme},
 			}},
 		}}
 	}
@@ -106,7 +120,10 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	setClusters(action, r.Targets)
 	if r.HTTP.StripPrefix != "" {
 		// As in marathon-lb: case does not count, and a slash after it goes, too.
-		action.RegexRewrite = substitute("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", `/\1`)
+		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
+			Pattern:      regexMatcher("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", len(r.HTTP.StripPrefix) > maxStripped),
+			Substitution: `/\1`,
+		}
 		if _, wildcard := hostname.CutWildcard(domain); !wildcard {
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
@@ -147,7 +164,7 @@ func hashPolicy(h *sources.Hash) []*routev3.RouteAction_HashPolicy {
 		policy.PolicySpecifier = header(":path")
 	case sources.HashPath:
 		path := header(":path")
-		path.Header.RegexRewrite = substitute(`\?.*`, "")
+		path.Header.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: regexMatcher(`\?.*`, false)}
 		policy.PolicySpecifier = path
 	case sources.HashCookie:
 		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_Cookie_{Cookie: &routev3.RouteAction_HashPolicy_Cookie{Name: h.Name}}
@@ -159,10 +176,6 @@ func hashPolicy(h *sources.Hash) []*routev3.RouteAction_HashPolicy {
 			ConnectionProperties: &routev3.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true}}
 	}
 	return []*routev3.RouteAction_HashPolicy{&policy}
-}
-
-func substitute(pattern, with string) *matcherv3.RegexMatchAndSubstitute {
-	return &matcherv3.RegexMatchAndSubstitute{Pattern: &matcherv3.RegexMatcher{Regex: pattern}, Substitution: with}
 }
 
 func headerOptions(headers []sources.Header) []*corev3.HeaderValueOption {

@@ -80,22 +80,29 @@ func newScope(name string) *routev3.ScopedRouteConfiguration {
 // (https://www.rfc-editor.org/rfc/rfc9113#name-connection-reuse), also those for a name whose
 // TLS is passed through. They are told to open another one.
 func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.VirtualHost {
-	vhost := &routev3.VirtualHost{Name: d.Domain, Domains: []string{"*"}}
+	vhost := &routev3.VirtualHost{
+		Name: d.Domain, Domains: []string{"*"},
+		// Else it would be the window of a stream for clients with HTTP/2.
+		RequestBodyBufferLimit: wrapperspb.UInt64(bufferLimit),
+	}
+	if routing.DividedByPath(d.Rules) {
+		vhost.Routes = append(vhost.Routes, refuseClimbing())
+	}
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  match(challenges.Path, "http"),
+			Match:  ruleMatch{path: challenges.Path, scheme: "http"}.match(),
 			Action: b.forward(d.Domain, challenges),
 		})
 	}
 	if d.Passed {
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
-			Match:  match(sources.Path{Prefix: "/"}, "https"),
+			Match:  ruleMatch{path: sources.Path{Prefix: "/"}, scheme: "https"}.match(),
 			Action: answer(misdirected),
 		})
 	}
-	for _, r := range d.Rules {
-		vhost.Routes = append(vhost.Routes, b.ruleRoutes(p, d.Domain, r)...)
+	for i, r := range d.Rules {
+		vhost.Routes = append(vhost.Routes, b.guardedRoutes(p, d.Domain, r, d.Rules[i+1:])...)
 	}
 	return vhost
 }

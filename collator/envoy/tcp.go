@@ -2,7 +2,9 @@ package envoy
 
 import (
 	"net/netip"
+	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
@@ -33,6 +35,20 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 	return listener, p.err
 }
 
+// connectAttempts has a connection tried on other instances. Envoy may pick one again that
+// it failed to connect to, until that is ejected. So for each retry there are attempts enough
+// to have an instance ejected, and pauses in which Envoy gets to know of it.
+func connectAttempts(proxy *tcpproxyv3.TcpProxy, s routing.Service) {
+	const spare = 2 // attempts that begin before the ejection is known
+	proxy.MaxConnectAttempts = wrapperspb.UInt32(1 + s.Retries*(routing.EjectedAfter(true)+spare))
+	if s.Retries == 0 {
+		return
+	}
+	proxy.BackoffOptions = &corev3.BackoffStrategy{
+		BaseInterval: durationpb.New(10 * time.Millisecond), MaxInterval: durationpb.New(100 * time.Millisecond),
+	}
+}
+
 // serviceChain passes connections on to a service. Clients of networks that are not let in
 // match no filter chain, and Envoy closes their connections at once. The RBAC filter
 // decides only when the client has sent something: too late where the server speaks
@@ -41,12 +57,12 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	p.fail(checkService(s))
 	cluster := s.Cluster()
 	proxy := &tcpproxyv3.TcpProxy{
-		StatPrefix:         statPrefix,
-		ClusterSpecifier:   &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
-		IdleTimeout:        durationpb.New(s.IdleTimeout),
-		MaxConnectAttempts: wrapperspb.UInt32(s.ConnectAttempts),
-		AccessLog:          failedConnections(p),
+		StatPrefix:       statPrefix,
+		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
+		IdleTimeout:      durationpb.New(s.IdleTimeout),
+		AccessLog:        failedConnections(p),
 	}
+	connectAttempts(proxy, s)
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}

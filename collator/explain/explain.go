@@ -81,7 +81,8 @@ type Endpoint struct {
 	Address string `json:"address"`
 	Health  string `json:"health"`
 	Task    string `json:"task,omitempty"`
-	// Unreachable says why Envoys could not connect to it lately; empty if they could.
+	// Unreachable says why Envoys could not connect to it lately, and what they do then;
+	// empty if they could.
 	Unreachable string `json:"unreachable,omitempty"`
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"relay/collator"
+	"relay/collator/routing"
 	"relay/xds"
 )
 
@@ -83,7 +84,9 @@ func (e *Explanation) addUnreachable(reasons map[string]map[string]string) {
 		for _, port := range app.Ports {
 			for i := range port.Endpoints {
 				endpoint := &port.Endpoints[i]
-				endpoint.Unreachable = reasons[port.Cluster][endpoint.Address]
+				if reason := reasons[port.Cluster][endpoint.Address]; reason != "" {
+					endpoint.Unreachable = reason + ". " + routing.EjectionRule()
+				}
 			}
 		}
 	}

@@ -79,6 +79,9 @@ type Options struct {
 	// StreamIdleTimeout ends requests and WebSockets on which nothing moved for
 	// that long; 0 never does.
 	StreamIdleTimeout time.Duration
+	// ClientIdleTimeout closes connections of clients on which there is no request; 0
+	// never does.
+	ClientIdleTimeout time.Duration
 	// RequestHeadersTimeout is how long a client may take to send the head of a
 	// request; 0 is without limit.
 	RequestHeadersTimeout time.Duration
@@ -94,7 +97,10 @@ type Options struct {
 // DefaultOptions returns what suits most fleets.
 func DefaultOptions() Options {
 	return Options{
-		StreamIdleTimeout:     time.Hour,
+		StreamIdleTimeout: time.Hour,
+		// Longer than browsers keep connections, and than balancers before Envoy do: who
+		// closes last loses no request.
+		ClientIdleTimeout:     15 * time.Minute,
 		RequestHeadersTimeout: 15 * time.Second,
 		ConnectTimeout:        3 * time.Second,
 		// Below the keep-alive of common app servers (Node.js and many others
@@ -119,7 +125,7 @@ func (f *Fleet) Check() error {
 		return fmt.Errorf("connect timeout is %s: it must be positive", o.ConnectTimeout)
 	case !slices.Contains([]TCPServices{"", TCPLabelled, TCPAll, TCPNone}, f.TCP):
 		return fmt.Errorf("opens %q TCP services: use labels, all or off", f.TCP)
-	case min(o.StreamIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:
+	case min(o.StreamIdleTimeout, o.ClientIdleTimeout, o.RequestHeadersTimeout, o.UpstreamIdleTimeout) < 0:
 		return errors.New("has a negative timeout")
 	}
 	if len(f.UpstreamCA) > 0 {

@@ -33,9 +33,10 @@ type Service struct {
 	// Networks are those whose clients are let in; all when empty.
 	Networks []netip.Prefix
 	// BySource has the instance picked by the client's address.
-	BySource        bool
-	IdleTimeout     time.Duration
-	ConnectAttempts uint32
+	BySource    bool
+	IdleTimeout time.Duration
+	// Retries is how often a connection that failed is tried on another instance.
+	Retries uint32
 }
 
 // CompareServices orders services by app id, then by port.
@@ -68,7 +69,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	}
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
-		IdleTimeout: f.Options.StreamIdleTimeout, ConnectAttempts: f.Options.Retries + 1,
+		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
 	}
 	if f.reserved(s.Listen) {
 		problems = append(problems, fmt.Sprintf("asks for TCP port %d, which belongs to Envoy or Relay: it is not opened, choose another by HAPROXY_n_PORT (in a YAML file: servicePort)", s.Listen))
@@ -91,7 +92,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 			s.IdleTimeout = *h.IdleTimeout
 		}
 		if h.NumRetries != nil {
-			s.ConnectAttempts = *h.NumRetries + 1
+			s.Retries = *h.NumRetries
 		}
 	}
 	if reason := f.closes(port); reason != "" {

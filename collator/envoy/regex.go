@@ -1,0 +1,21 @@
+package envoy
+
+import (
+	"math"
+
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// regexMatcher makes a matcher of a regular expression. Envoy rejects one whose program has
+// more than 100 instructions, unless its bootstrap or the matcher allows that. Bootstraps
+// cannot be changed from here. The field of the matcher is deprecated, so Envoy logs a
+// warning, but there is no other one.
+func regexMatcher(pattern string, large bool) *matcherv3.RegexMatcher {
+	m := &matcherv3.RegexMatcher{Regex: pattern}
+	if large {
+		//lint:ignore SA1019 see above
+		m.EngineType = &matcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &matcherv3.RegexMatcher_GoogleRE2{MaxProgramSize: wrapperspb.UInt32(math.MaxUint32)}}
+	}
+	return m
+}

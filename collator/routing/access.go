@@ -1,0 +1,25 @@
+package routing
+
+import "slices"
+
+// rootPath is the path of a rule that takes every request of its domain.
+const rootPath = "/"
+
+// DividedByPath reports whether the path of a request for a domain decides which rule takes
+// it, if any does.
+func DividedByPath(rules []Rule) bool {
+	return slices.ContainsFunc(rules, func(r Rule) bool { return r.Path.Prefix != rootPath })
+}
+
+// Restricted reports whether a rule keeps some requests out.
+func (r Rule) Restricted() bool {
+	return r.HTTP.Closed || r.HTTP.BasicAuth != nil || len(r.HTTP.AllowedNetworks) > 0
+}
+
+// Guarded reports whether a rule has to take also paths that only an app takes for those of
+// the rule, such as //admin for /admin: one of the later rules of the domain would let them
+// in otherwise.
+func (r Rule) Guarded(later []Rule) bool {
+	return r.Restricted() && r.Path.Prefix != rootPath &&
+		slices.ContainsFunc(later, func(l Rule) bool { return !sameAccess(r.HTTP, l.HTTP) })
+}
