@@ -86,7 +86,7 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 	if c.File != "" {
 		// All mistakes with their lines, in place of the first one.
 		apps, err := file.Load(c.File)
-		r.say("file", err)
+		r.sayEach("file", err)
 		for _, app := range apps {
 			app.Problems = nil // they are in err, with their lines
 		}
@@ -209,6 +209,18 @@ func (r *checker) say(what string, err error) {
 	}
 	r.wrong++
 	fmt.Fprintf(r.out, "wrong  %s: %v\n", what, err)
+}
+
+// sayEach says each mistake of a joined error by itself, so that each counts.
+func (r *checker) sayEach(what string, err error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		r.say(what, err)
+		return
+	}
+	for _, each := range joined.Unwrap() {
+		r.sayEach(what, each)
+	}
 }
 
 // remarks says what is worth knowing of certificates and is not wrong, of the first ones.
