@@ -97,7 +97,11 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	r.say(source.Status().Kind, r.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
+	asking := func() bool { return source.Status().Asking }
+	r.say(source.Status().Kind, r.readOnce(ctx, source.Serve, r.apps, asking, func() admin.SourceView { return appsView(source.Status()) }))
+	for _, p := range source.Status().Problems {
+		r.say(p.Subject, errors.New(p.Reason))
+	}
 	return nil
 }
 
@@ -107,13 +111,13 @@ func (r *checker) readCertificates(ctx context.Context, c Certificates, log *slo
 		return err
 	}
 	for _, source := range all {
-		r.say(source.name()+" "+source.where, r.readOnce(ctx, source.Serve, r.certificates[source.name()], source.view))
+		r.say(source.name()+" "+source.where, r.readOnce(ctx, source.Serve, r.certificates[source.name()], nil, source.view))
 	}
 	return nil
 }
 
-// readOnce lets a source run until it has read everything once.
-func (r *checker) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, view func() admin.SourceView) error {
+// readOnce lets a source run until it has read everything once, and asks for nothing more.
+func (r *checker) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, asking func() bool, view func() admin.SourceView) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -123,8 +127,17 @@ func (r *checker) readOnce(ctx context.Context, serve func(context.Context) erro
 	for {
 		select {
 		case <-read:
-			cancel()
-			<-failed
+			defer func() {
+				cancel()
+				<-failed
+			}()
+			for asking != nil && asking() {
+				select {
+				case <-poll.C:
+				case <-ctx.Done():
+					return nil // what is known by then is told
+				}
+			}
 			return nil
 		case err := <-failed:
 			if last := view().LastError; ctx.Err() != nil && last != "" {
