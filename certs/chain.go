@@ -152,7 +152,7 @@ func selfSigned(c *x509.Certificate) bool { return signed(c, c) }
 // signed does not ask whether the issuer may be a CA: that is the client's
 // decision, and private CAs often lack the extension that says so.
 func signed(issuer, c *x509.Certificate) bool {
-	return bytes.Equal(c.RawIssuer, issuer.RawSubject) &&
+	return bytes.Equal(c.RawIssuer, issuer.RawSubject) && rsaBits(issuer) <= maxIssuerBits &&
 		issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 

@@ -2,9 +2,14 @@ package certs_test
 
 import (
 	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +19,7 @@ import (
 
 	"relay/certs"
 	"relay/certs/certstest"
+	"relay/internal/cputest"
 )
 
 // moment is what is sent on a day, counted from noon, and what clients say to it.
@@ -193,23 +199,73 @@ func TestSelectCountsTheChain(t *testing.T) {
 func TestChainOfAuthoritiesThatSignOneAnother(t *testing.T) {
 	t.Parallel()
 	var all []*certstest.Authority
-	for i := range 9 {
+	for i := range 8 {
 		all = append(all, certstest.TestRoot(t, fmt.Sprint("Root ", i), onDay(-900), onDay(900)))
 	}
-	leaf := all[0].TestIssue(t, []string{"a.test"}, certstest.Options{NotBefore: onDay(-10), NotAfter: onDay(80)})
+	leaf := all[0].TestIssue(t, []string{"a.test"}, certstest.Options{NotBefore: onDay(-50), NotAfter: onDay(300)})
 	bundle := certstest.Join(leaf.Key, leaf.Leaf)
-	for i, a := range all {
-		for j, b := range all {
-			if i != j {
-				bundle = certstest.Join(bundle, a.Sign(t, b, onDay(i-40), onDay(j+1)).PEM())
-			}
-		}
+	for n := range 98 { // as many as a bundle may have, with dates that all differ
+		a, b := all[n%56/7], all[(n%56/7+n%7+1)%8]
+		bundle = certstest.Join(bundle, a.Sign(t, b, onDay(n-49), onDay(n+100)).PEM())
 	}
-	start := time.Now()
-	if _, _, err := certs.ParsePEM(bundle); err != nil {
+	const limit = 300 * time.Millisecond * cputest.Slow
+	took := cputest.Thread(func() {
+		if _, _, err := certs.ParsePEM(bundle); err != nil {
+			t.Error(err)
+		}
+	})
+	if took > limit {
+		t.Errorf("it takes %s", took)
+	}
+}
+
+// Nor do issuers whose keys are so long that no client verifies their signatures.
+func TestChainOfHugeKeys(t *testing.T) {
+	t.Parallel()
+	const bits, limit = 32768, 300 * time.Millisecond * cputest.Slow
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %s", took)
+	keyPEM, err := certstest.EncodeKey(key, certstest.PKCS8)
+	if err != nil {
+		t.Fatal(err)
 	}
+	bundle := certstest.Join(keyPEM, seemsSigned(t, key, "a.test", &key.PublicKey, 1, bits))
+	for i := range int64(30) {
+		modulus := new(big.Int).Lsh(big.NewInt(1), bits)
+		modulus.Sub(modulus, big.NewInt(2*i+1))
+		bundle = certstest.Join(bundle, seemsSigned(t, key, "Huge", &rsa.PublicKey{N: modulus, E: 1<<31 - 1}, i+2, bits))
+	}
+	took := cputest.Thread(func() {
+		if _, _, err := certs.ParsePEM(bundle); err != nil {
+			t.Error(err)
+		}
+	})
+	if took > limit {
+		t.Errorf("it takes %s", took)
+	}
+}
+
+// seemsSigned is a certificate with a signature that seems to be by an issuer called Huge.
+func seemsSigned(t *testing.T, signer *rsa.PrivateKey, name string, public *rsa.PublicKey, serial int64, bits int) []byte {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"a.test"}, NotBefore: onDay(-10), NotAfter: onDay(int(serial))}
+	der, err := x509.CreateCertificate(rand.Reader, template, &x509.Certificate{Subject: pkix.Name{CommonName: "Huge"}}, public, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts struct {
+		Content   asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &parts); err != nil {
+		t.Fatal(err)
+	}
+	parts.Signature = asn1.BitString{Bytes: make([]byte, bits/8), BitLength: bits}
+	if der, err = asn1.Marshal(parts); err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -3,6 +3,7 @@ package certs
 import (
 	"bytes"
 	"cmp"
+	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -13,9 +14,11 @@ const (
 	// maxChain is the longest chain that is served; clients refuse longer ones.
 	maxChain = 10
 	// maxSignatures and maxSteps bound what a bundle of certificates that all sign one
-	// another can cost: signatures that are verified, and issuers that are tried for one
-	// moment. A usual bundle needs three of each.
+	// another can cost: signatures that are verified, each as many times as its cost, and
+	// issuers that are tried for one moment. A usual bundle needs three of each.
 	maxSignatures, maxSteps = 1000, 1000
+	// maxIssuerBits is the longest RSA key by which BoringSSL verifies a signature.
+	maxIssuerBits = 16384
 )
 
 // issuers finds the best chain of a leaf in a bundle, for each moment.
@@ -60,7 +63,7 @@ func (is *issuers) reach(c *x509.Certificate) {
 		if candidate == c || !bytes.Equal(c.RawIssuer, candidate.RawSubject) || is.signatures >= maxSignatures {
 			continue
 		}
-		if is.signatures++; signed(candidate, c) {
+		if is.signatures += signatureCost(candidate); signed(candidate, c) {
 			found = append(found, candidate)
 		}
 	}
@@ -71,6 +74,21 @@ func (is *issuers) reach(c *x509.Certificate) {
 		}
 		is.reach(issuer)
 	}
+}
+
+// signatureCost is how much longer it takes to verify a signature of an issuer than with a
+// usual key.
+func signatureCost(issuer *x509.Certificate) int {
+	times := min(rsaBits(issuer), maxIssuerBits) / 4096
+	return 1 + times*times
+}
+
+// rsaBits is the length of a certificate's RSA key; 0 if it has another one.
+func rsaBits(c *x509.Certificate) int {
+	if public, ok := c.PublicKey.(*rsa.PublicKey); ok {
+		return public.N.BitLen()
+	}
+	return 0
 }
 
 // isRoot reports whether a certificate signed itself. Clients have it, or do not trust it.
@@ -175,13 +193,16 @@ func (p path) compare(other path) int {
 		}
 		return 0
 	}
-	return cmp.Or(
+	better := cmp.Or(
 		yes(p.valid)-yes(other.valid),
 		yes(p.remark == "")-yes(other.remark == ""),
 		yes(len(p.sent) > 0)-yes(len(other.sent) > 0),
 		p.end.Compare(other.end),
-		bytes.Compare(EncodePEM(p.sent), EncodePEM(other.sent)),
 	)
+	if better != 0 {
+		return better
+	}
+	return slices.CompareFunc(p.sent, other.sent, func(a, b *x509.Certificate) int { return bytes.Compare(a.Raw, b.Raw) })
 }
 
 // sameAuthority reports whether two certificates are of one authority, whoever signed them.

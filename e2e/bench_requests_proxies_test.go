@@ -26,12 +26,11 @@ type benchProxy struct {
 	http, https string
 }
 
-// benchProxies starts proxies with one thread for requests each. The certificate is in cert,
-// with its key.
+// benchProxies starts proxies with one thread for requests each.
 type benchProxies struct {
-	b                  *testing.B
-	backend, certs     string
-	certFile, bothFile string
+	b              *testing.B
+	backend, certs string
+	bundle         string // the file with the certificate and its key
 }
 
 // bareEnvoy forwards everything to the backend, and has no option that is not needed for that.
@@ -42,7 +41,7 @@ func (p benchProxies) bareEnvoy() *benchProxy {
       stat_prefix: http, route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: app}}]}]},
       http_filters: [{name: router, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}]}}]`
 	tls := `, transport_socket: {name: tls, typed_config: {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext,
-      common_tls_context: {tls_certificates: [{certificate_chain: {filename: ` + p.bothFile + `}, private_key: {filename: ` + p.bothFile + `}}]}}}`
+      common_tls_context: {tls_certificates: [{certificate_chain: {filename: ` + p.bundle + `}, private_key: {filename: ` + p.bundle + `}}]}}}`
 	bootstrap := fmt.Sprintf(`admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}
 static_resources:
   listeners:
@@ -142,7 +141,7 @@ backend app
   http-request set-header X-Forwarded-Port %%[dst_port]
   http-request add-header X-Forwarded-Proto https if { ssl_fc }
   server task %s
-`, mode, made.http, benchDomain, made.https, p.bothFile, benchDomain, p.backend)
+`, mode, made.http, benchDomain, made.https, p.bundle, benchDomain, p.backend)
 	file := filepath.Join(p.b.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		p.b.Fatal(err)

@@ -30,7 +30,7 @@ func BenchmarkRequests(b *testing.B) {
 	if err := os.WriteFile(both, issued.Bundle(), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	start := benchProxies{b: b, backend: startBenchBackend(b), certs: certs, bothFile: both}
+	start := benchProxies{b: b, backend: startBenchBackend(b), certs: certs, bundle: both}
 	proxies := []*benchProxy{start.bareEnvoy(), start.relayedEnvoy("Relay, 1 app", 0), start.relayedEnvoy("Relay, 10 001 apps", 10_000)}
 	if closing := start.haproxy("HAProxy as marathon-lb", false); closing != nil {
 		proxies = append(proxies, closing, start.haproxy("HAProxy, keeps connections", true))

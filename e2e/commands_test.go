@@ -226,3 +226,13 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// "relay check" waits for the names of agents, and tells of them as "relay serve" does.
+func TestCheckTellsOfAgents(t *testing.T) {
+	w := newWorld(t)
+	w.marathon.rawApp("/named", "named.test", "agent..one", "31000") // a name that is none, so no server is asked
+	status, out, errs := command(t, "check", "--marathon", w.marathon.URL())
+	if status != 1 || !strings.Contains(out, "wrong  agent agent..one: is not resolved") {
+		t.Errorf("status %d: %s%s", status, out, errs)
+	}
+}

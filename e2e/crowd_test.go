@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"testing"
@@ -80,11 +81,12 @@ func TestCrowdOfSilentClients(t *testing.T) {
 }
 
 // Clients that say as little as they can take all connections that Envoy may have, until their
-// time for a request is over. Those who have a connection are served meanwhile, and people see
-// Envoy's admin endpoint.
+// time for a request is over. Those who have a connection are served meanwhile, people see
+// Envoy's admin endpoint, and a balancer hears that Envoy is well.
 func TestCrowdOfSlowClients(t *testing.T) {
 	w := newWorld(t)
-	w.relay.fleet.Options.RequestHeadersTimeout = 3 * time.Second
+	health := freeAddress(t)
+	w.relay.fleet.Health, w.relay.fleet.Options.RequestHeadersTimeout = netip.MustParseAddrPort(health), 3*time.Second
 	w.marathon.deploy(app("/a", "a.test", 1))
 	w.relay.start()
 	w.envoy.startLimited()
@@ -104,6 +106,9 @@ func TestCrowdOfSlowClients(t *testing.T) {
 	})
 	if err := known.get(); err != nil {
 		t.Errorf("a client that was there before: %v", err)
+	}
+	if resp, err := http.Get("http://" + health + "/"); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("a full Envoy tells its balancer: %+v, %v", resp, err)
 	}
 	if n := w.envoy.descriptors(); n > fewDescriptors-fewConnections/2 {
 		t.Errorf("Envoy has %d descriptors of %d: none are left for tasks", n, fewDescriptors)

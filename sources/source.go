@@ -63,4 +63,7 @@ type Status struct {
 	// Problems are those that no app has by itself, such as an agent whose name is not
 	// resolved. They are bounded in number.
 	Problems []problem.Problem
+	// Asking tells that Problems may lack some, since something is being looked up for
+	// the first time, such as the name of an agent.
+	Asking bool
 }

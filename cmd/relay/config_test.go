@@ -266,6 +266,7 @@ func TestCheck(t *testing.T) {
 	good := write("good.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n    endpoints: [{address: 127.0.0.1:1}]\n")
 	bad := write("bad.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a_b.test]\n    nonsense: 1\n")
 	clash := write("clash.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n- id: /b\n  ports:\n  - domains: [a.test]\n")
+	several := write("several.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test, 'b c.test']\n    timeout: soon\n")
 	pem := write("a.pem", string(certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{}).Bundle()))
 	ca := write("ca.pem", string(certstest.TestCA(t).RootPEM()))
 	cert, key := certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{}).TestPair(t, t.TempDir())
@@ -285,6 +286,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"good file", []string{"--source-file", good, "--certs-dir", pem, "--https", "127.0.0.1:2"}, 0, "apps: 1, certificates: 1, to look at: 0"},
 		{"bad file", []string{"--source-file", bad}, 1, "bad.yaml:5"},
+		{"each mistake of a file counts", []string{"--source-file", several}, 1, "to look at: 2"},
 		{"clash", []string{"--source-file", clash}, 1, "app /b"},
 		{"Marathon", []string{"--marathon", m.URL()}, 0, "ok     marathon"},
 		{"Marathon away", []string{"--marathon", "http://127.0.0.1:1"}, 1, "connection refused"},

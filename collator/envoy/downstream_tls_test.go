@@ -102,7 +102,11 @@ func TestTLSVersionsAndCiphers(t *testing.T) {
 					t.Errorf("%s: %v, want it to be refused by Envoy", c.name, err)
 				}
 			}
-			for offer, want := range map[string]string{"h2,http/1.1": "h2", "http/1.1": "http/1.1", "http/1.1,h2": "h2", "": ""} {
+			for offer, want := range map[string]string{
+				"h2,http/1.1": "h2", "http/1.1": "http/1.1", "http/1.1,h2": "h2", "": "",
+				// A first message that is larger than those of browsers.
+				strings.Repeat("some-protocol,", 900) + "h2": "h2",
+			} {
 				state, err := e.handshake(func(c *tls.Config) {
 					if offer != "" {
 						c.NextProtos = strings.Split(offer, ",")

@@ -7,6 +7,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
 	"relay/xds"
@@ -14,6 +15,10 @@ import (
 
 // handshakeTimeout ends connections that never finish their TLS handshake.
 const handshakeTimeout = 10 * time.Second
+
+// helloBuffer is as large as the first message of browsers at most. For a larger one Envoy
+// takes more. Its default of 64 kB for each connection is slower.
+const helloBuffer = 4 << 10
 
 // HTTPSListener makes the https listener. It has a filter chain for each certificate, or
 // for two with keys of different kinds, and
@@ -27,7 +32,7 @@ func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing
 	listener.ListenerFilters = append(proxyProtocol(&p, f), &listenerv3.ListenerFilter{
 		Name: "tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{
-			TypedConfig: p.pack(&tlsinspectorv3.TlsInspector{}),
+			TypedConfig: p.pack(&tlsinspectorv3.TlsInspector{InitialReadBufferSize: wrapperspb.UInt32(helloBuffer)}),
 		},
 	})
 	for _, chain := range chains {

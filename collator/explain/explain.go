@@ -22,7 +22,8 @@ type Explanation struct {
 	// Subject is the domain or app id, as Relay writes it.
 	Subject string `json:"subject"`
 	// Known is false if no app claims the domain or port, and there is no such app. Then
-	// Near has domains and apps with names like it.
+	// Near has domains and apps with names like it. What only ports claim that no fleet of
+	// this Relay serves is known, without Domains and Services.
 	Known bool     `json:"known"`
 	Near  []string `json:"near,omitempty"`
 	// Domains has an entry for each fleet in which an app claims the domain; for an app,
@@ -172,12 +173,32 @@ func (x explainer) domain(domain string) Explanation {
 	for _, s := range e.Services {
 		claimants[s.App] = struct{}{}
 	}
+	if len(e.Domains)+len(e.Services) == 0 {
+		// A misspelt group is a common reason to ask. A wildcard is no host that another
+		// wildcard could answer for.
+		if _, wildcard := hostname.CutWildcard(domain); wildcard {
+			names = map[string]struct{}{domain: {}}
+		}
+		claimants = x.claimantsAnywhere(func(app *sources.App) bool { return mentions(app, names) })
+	}
 	x.addClaimants(&e, claimants)
-	e.Known = len(e.Domains)+len(e.Services) > 0
+	e.Known = len(e.Apps) > 0
 	return e
 }
 
-// addClaimants adds the apps that are routed under the names.
+// claimantsAnywhere returns the apps that claim what is asked about, whether or not a
+// fleet serves them.
+func (x explainer) claimantsAnywhere(claims func(*sources.App) bool) map[string]struct{} {
+	found := make(map[string]struct{})
+	for _, app := range x.Routed {
+		if claims(app) {
+			found[app.ID] = struct{}{}
+		}
+	}
+	return found
+}
+
+// addClaimants adds the apps that are routed under the ids.
 func (x explainer) addClaimants(e *Explanation, claimants map[string]struct{}) {
 	for _, id := range slices.Sorted(maps.Keys(claimants)) {
 		for _, member := range x.Members(id) {

@@ -164,8 +164,13 @@ func (x explainer) port(subject string, port uint16) Explanation {
 	for _, s := range e.Services {
 		claimants[s.App] = struct{}{}
 	}
-	e.Known = len(e.Services) > 0
+	if len(e.Services) == 0 {
+		claimants = x.claimantsAnywhere(func(app *sources.App) bool {
+			return slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.TCP != nil && p.TCP.Port == port })
+		})
+	}
 	x.addClaimants(&e, claimants)
+	e.Known = len(e.Apps) > 0
 	return e
 }
 

@@ -33,6 +33,13 @@ func (e Explanation) WriteText(w io.Writer) {
 		return
 	}
 	x.line("%s", e.Subject)
+	if len(e.Domains)+len(e.Services) == 0 && !strings.HasPrefix(e.Subject, "/") {
+		hint := ""
+		if strings.HasPrefix(e.Subject, "tcp/") {
+			hint = " (a TCP port is opened if labels ask for it, or with --tcp all)"
+		}
+		x.line("  no fleet of this Relay serves it; these apps have it%s:", hint)
+	}
 	for _, d := range e.Domains {
 		x.line("")
 		x.domain(d)

@@ -15,32 +15,39 @@ func NearFleet(group string, fleets []string) string {
 	if slices.Contains(fleets, group) || len(group) > sources.MaxNameBytes {
 		return ""
 	}
-	find := func(name string, near func(a, b []string) bool) string {
-		words := foldedWords(name)
-		if i := slices.IndexFunc(fleets, func(fleet string) bool { return near(words, foldedWords(fleet)) }); i >= 0 {
-			return fleets[i]
+	words := make([][]string, len(fleets)) // of each fleet; a group may have many words to compare
+	joined := make([]string, len(fleets))
+	for i, fleet := range fleets {
+		words[i] = foldedWords(fleet)
+		joined[i] = strings.Join(words[i], "")
+	}
+	same := func(name string) string {
+		if folded := strings.Join(foldedWords(name), ""); folded != "" {
+			if i := slices.Index(joined, folded); i >= 0 {
+				return fleets[i]
+			}
 		}
 		return ""
 	}
-	if fleet := find(group, sameWords); fleet != "" {
+	if fleet := same(group); fleet != "" {
 		return fleet
 	}
 	// Commas are what separates groups, and people write other things.
 	for _, one := range strings.FieldsFunc(group, func(c rune) bool { return strings.ContainsRune(" \t\r\n;|", c) }) {
-		if fleet := find(one, sameWords); fleet != "" {
+		if fleet := same(one); fleet != "" {
 			return fleet
 		}
 	}
-	return find(group, nearWords)
+	own := foldedWords(group)
+	if i := slices.IndexFunc(words, func(fleet []string) bool { return nearWords(own, fleet) }); i >= 0 {
+		return fleets[i]
+	}
+	return ""
 }
 
 // foldedWords are the words of a name, as people read it.
 func foldedWords(name string) []string {
 	return strings.FieldsFunc(string(sources.AppendFolded(nil, sources.BoundedName(name))), func(c rune) bool { return c == '_' || c == '-' })
-}
-
-func sameWords(a, b []string) bool {
-	return len(a) > 0 && strings.Join(a, "") == strings.Join(b, "")
 }
 
 // nearWords reports whether names differ in one word that may be mistyped.

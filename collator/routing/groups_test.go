@@ -1,8 +1,12 @@
 package routing
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"relay/internal/cputest"
 )
 
 func TestNearFleet(t *testing.T) {
@@ -11,7 +15,7 @@ func TestNearFleet(t *testing.T) {
 	for group, want := range map[string]string{
 		"External": "external", "EXTERNAL": "external", "external ": "external", " external": "external", "\u00a0external": "external", `"external"`: "external", "'external'": "external",
 		"ехternal": "external", "external\u200b": "external", "ex-ternal": "external", "externl": "external", "extrenal": "external", "extern": "external", "externals": "external", "externall": "external",
-		"intern": "internal", "Edge": "edge", "edge_a": "edge-a", "EdgeA": "edge-a", "zone-1": "zone1", "team-blue": "Team Blue", "external internal": "external", "external;web": "external", "web|External": "external",
+		"intern": "internal", "Edge": "edge", "edge_a": "edge-a", "EdgeA": "edge-a", "zone-1": "zone1", "team-blue": "Team Blue", "external internal": "external", "external;web": "external", "external;": "external", "web|External": "external",
 	} {
 		if got := NearFleet(group, fleets); got != want {
 			t.Errorf("%q is near %q, want %q", group, got, want)
@@ -28,6 +32,23 @@ func TestNearFleet(t *testing.T) {
 		if got := NearFleet(pair[0], pair[1:]); got != "" {
 			t.Errorf("%q is near %q", pair[0], got)
 		}
+	}
+}
+
+// What a group costs does not grow with both its words and the fleets.
+func TestNearFleetOfManyWords(t *testing.T) {
+	t.Parallel()
+	var fleets []string
+	for i := range 50 {
+		fleets = append(fleets, fmt.Sprintf("fleet-number-%d", i))
+	}
+	const limit = 150 * time.Millisecond * cputest.Slow
+	if took := cputest.Thread(func() {
+		for i := range 500 {
+			NearFleet(fmt.Sprint(i, strings.Repeat(";a", 60)), fleets)
+		}
+	}); took > limit {
+		t.Errorf("it takes %s", took)
 	}
 }
 

@@ -86,7 +86,7 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 	if c.File != "" {
 		// All mistakes with their lines, in place of the first one.
 		apps, err := file.Load(c.File)
-		r.say("file", err)
+		r.sayEach("file", err)
 		for _, app := range apps {
 			app.Problems = nil // they are in err, with their lines
 		}
@@ -97,7 +97,11 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 	if err != nil {
 		return err
 	}
-	r.say(source.Status().Kind, r.readOnce(ctx, source.Serve, r.apps, func() admin.SourceView { return appsView(source.Status()) }))
+	asking := func() bool { return source.Status().Asking }
+	r.say(source.Status().Kind, r.readOnce(ctx, source.Serve, r.apps, asking, func() admin.SourceView { return appsView(source.Status()) }))
+	for _, p := range source.Status().Problems {
+		r.say(p.Subject, errors.New(p.Reason))
+	}
 	return nil
 }
 
@@ -107,13 +111,13 @@ func (r *checker) readCertificates(ctx context.Context, c Certificates, log *slo
 		return err
 	}
 	for _, source := range all {
-		r.say(source.name()+" "+source.where, r.readOnce(ctx, source.Serve, r.certificates[source.name()], source.view))
+		r.say(source.name()+" "+source.where, r.readOnce(ctx, source.Serve, r.certificates[source.name()], nil, source.view))
 	}
 	return nil
 }
 
-// readOnce lets a source run until it has read everything once.
-func (r *checker) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, view func() admin.SourceView) error {
+// readOnce lets a source run until it has read everything once, and asks for nothing more.
+func (r *checker) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, asking func() bool, view func() admin.SourceView) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	failed := make(chan error, 1)
@@ -123,8 +127,17 @@ func (r *checker) readOnce(ctx context.Context, serve func(context.Context) erro
 	for {
 		select {
 		case <-read:
-			cancel()
-			<-failed
+			defer func() {
+				cancel()
+				<-failed
+			}()
+			for asking != nil && asking() {
+				select {
+				case <-poll.C:
+				case <-ctx.Done():
+					return nil // what is known by then is told
+				}
+			}
 			return nil
 		case err := <-failed:
 			if last := view().LastError; ctx.Err() != nil && last != "" {
@@ -196,6 +209,18 @@ func (r *checker) say(what string, err error) {
 	}
 	r.wrong++
 	fmt.Fprintf(r.out, "wrong  %s: %v\n", what, err)
+}
+
+// sayEach says each mistake of a joined error by itself, so that each counts.
+func (r *checker) sayEach(what string, err error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		r.say(what, err)
+		return
+	}
+	for _, each := range joined.Unwrap() {
+		r.sayEach(what, each)
+	}
 }
 
 // remarks says what is worth knowing of certificates and is not wrong, of the first ones.

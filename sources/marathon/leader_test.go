@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -114,4 +115,40 @@ func FuzzLeader(f *testing.F) {
 			t.Errorf("%q leads to %s", named, got.base)
 		}
 	})
+}
+
+// TestLeaderWithOddVersions has a leader that answers something odd for an older version, which
+// is no reason to read the rest by way of a standby.
+func TestLeaderWithOddVersions(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"another app": fmt.Sprintf(`{"id":"/b","version":%q}`, oldVersion),
+		"cut short":   `{"id":"/a`,
+		"too long":    `{"id":"/a","x":"` + strings.Repeat("x", maxDefinition) + `"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			opts := marathontest.Options{Version: "1.6.322"} // its standbys pass the events on
+			leader, standby := marathontest.Start(t, opts), marathontest.Start(t, opts)
+			standby.SetStandby(strings.Replace(leader.URL(), "127.0.0.1", "localhost", 1))
+			if err := leader.LoadApps(checkAdded("/a")); err != nil {
+				t.Fatal(err)
+			}
+			leader.Inject(marathontest.KindVersion, marathontest.Fault{Body: body})
+			cfg := fastConfig(standby.URL())
+			cfg.TrustedHosts = []string{"localhost"}
+			_, sink, logged := watch(t, cfg)
+			sink.await(t, "synced", contains(oldServe))
+			poll(t, "told", func() bool { return strings.Contains(logged.String(), "an older version of an app could not be read") })
+			load(t, leader, "/new")
+			status(leader, "/new")
+			sink.await(t, "changes go on", contains("/new "))
+			if s := logged.String(); strings.Contains(s, "the leader does not answer") {
+				t.Errorf("the leader is left:\n%s", s)
+			}
+			if told := strings.Contains(logged.String(), "the answer has"); told != (name == "too long") {
+				t.Errorf("told of the length: %t", told)
+			}
+		})
+	}
 }

@@ -165,6 +165,18 @@ func (h *resolvedHost) noteAnswer(about string, err error) (changes bool) {
 	return false
 }
 
+// asking reports whether there are hosts of which no lookup was answered or failed yet.
+func (r *resolver) asking() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.hosts {
+		if h.pending && h.expires.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
 // notes returns what there is to tell of hosts that tasks name, by host.
 func (r *resolver) notes() map[string]string {
 	r.mu.Lock()

@@ -23,11 +23,12 @@ type state struct {
 
 // Status implements sources.Source.
 func (w *Watcher) Status() sources.Status {
+	asking := w.resolver.asking() // before the problems: what is answered by then is among them
 	problems := w.agentProblems()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.state
-	s := sources.Status{Kind: Kind, Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.apps), Problems: problems}
+	s := sources.Status{Kind: Kind, Name: now.url, Connected: now.connected, LastSync: now.lastSync, Apps: len(w.apps), Problems: problems, Asking: asking}
 	if !now.connected && !now.lastSync.IsZero() {
 		s.NotFollowedSince = now.since
 	}

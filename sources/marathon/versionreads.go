@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"time"
 )
@@ -16,6 +18,8 @@ const (
 	versionPause    = 10 * time.Millisecond
 	// maxVersionWait bounds the wait before another try.
 	maxVersionWait = 5 * time.Minute
+	// maxDefinition bounds the bytes of a version: Marathon's store takes far shorter ones.
+	maxDefinition = 16 << 20
 )
 
 // versionKey names a version of an app.
@@ -142,7 +146,7 @@ func (c *connection) finishVersion(r *versionRead, a versionAnswer) {
 	v.inFlight--
 	if a.err != nil {
 		w.metrics.readFailures.WithLabelValues(kindVersion).Inc()
-		if _, answered := errors.AsType[*statusError](a.err); !answered {
+		if _, broken := errors.AsType[*net.OpError](a.err); broken { // else the leader answered, if slowly or with something odd
 			c.leaveLeader(a.err)
 		}
 		now := time.Now()
@@ -188,7 +192,11 @@ func (c *client) version(ctx context.Context, t target, id, version string) (*ap
 		return failed(err)
 	}
 	defer resp.Body.Close()
-	answer, err := decodeDefinition(resp.Body)
+	body := &io.LimitedReader{R: resp.Body, N: maxDefinition}
+	answer, err := decodeDefinition(body)
+	if body.N <= 0 {
+		err = fmt.Errorf("the answer has %d bytes or more", maxDefinition)
+	}
 	if err != nil {
 		return failed(err)
 	}

@@ -24,6 +24,9 @@ type saved struct {
 type savedApp struct {
 	*sources.App
 	Problems []savedProblem
+	// Notes are read and not saved: they restrict nothing, and an earlier version, which
+	// does not know them, would refuse the file.
+	Notes []sources.Note `json:",omitempty"`
 }
 
 // savedProblem is a problem.Problem. Sources fill in Subject and Reason only.
@@ -124,6 +127,7 @@ func (s saved) restore() error {
 	for _, p := range s.App.Problems {
 		s.App.App.Problems = append(s.App.App.Problems, problem.Problem(p))
 	}
+	s.App.App.Notes = s.App.Notes
 	found := 0
 	for i := range s.App.Ports {
 		http := s.App.Ports[i].HTTP

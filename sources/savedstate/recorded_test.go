@@ -3,6 +3,7 @@ package savedstate
 import (
 	"net/netip"
 	"reflect"
+	"strings"
 	"testing"
 
 	"relay/internal/problem"
@@ -42,7 +43,12 @@ func TestRecordedFile(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(apps, want) {
 		t.Errorf("loaded %+v, %v", apps, err)
 	}
+	want[0].Notes = []sources.Note{{Task: "shop_web.1", Text: "is judged by its own version"}}
 	if body, err := c.encode(want); err != nil || string(body) != string(recorded) {
 		t.Errorf("saved %s, %v\nrecorded %s", body, err, recorded)
+	}
+	noted := strings.Replace(string(recorded), `"ID":"/shop/web",`, `"ID":"/shop/web","Notes":[{"Task":"shop_web.1","Text":"is judged by its own version"}],`, 1)
+	if apps, err := c.decode([]byte(noted)); err != nil || !reflect.DeepEqual(apps, want) {
+		t.Errorf("with notes, loaded %+v, %v", apps, err)
 	}
 }
