@@ -17,9 +17,10 @@ const (
 	ejectionSweep = 10 * time.Second
 
 	// Sent data that the other machine does not confirm for this long ends the
-	// connection. An instance that reads nothing for so long loses it, too: TCP
-	// services have longer, as their clients may stream for hours.
-	unconfirmed    = 10 * time.Second
+	// connection. An instance that reads nothing for so long loses it, too, and the upload
+	// with it: a busy one may leave uploads in its kernel for a while. TCP services have
+	// longer, as their clients may stream for hours.
+	unconfirmed    = 20 * time.Second
 	unconfirmedTCP = 60 * time.Second
 )
 

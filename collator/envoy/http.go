@@ -115,16 +115,16 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 			// Many app servers (CGI, WSGI and others) take underscores for hyphens. So by
 			// these names a client could say of itself what only Envoy may: its address,
 			// its certificate, that it came by TLS.
-			without("x_forwarded"), without("x-forwarded_"), without("x-forwarded-client_"),
+			without("x_envoy"), without("x_forwarded"), without("x-forwarded_"), without("x-forwarded-client_"),
 		},
 	})
 }
 
-// withoutEnvoyHeaders removes the headers by which Envoys talk to each other: they set
-// timeouts, retries and names of stats. Envoy removes most of them itself, but it obeys
+// withoutEnvoyHeaders removes the headers by which Envoys talk to each other, also with an
+// underscore for the second hyphen: they set timeouts, retries and names of stats. Envoy removes most of them itself, but it obeys
 // x-envoy-upstream-stream-duration-ms, and passes others on to apps. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#http-headers-consumed-from-downstream-clients
-func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation { return without("x-envoy-") }
+func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation { return without("x-envoy") }
 
 // without removes the headers whose names begin so.
 func without(prefix string) *mutationrulesv3.HeaderMutation {

@@ -25,7 +25,7 @@ const (
 )
 
 // A machine that loses power says nothing more. Requests on connections to it end within
-// seconds, and are answered by another machine if they may be sent again. The machines are
+// half a minute, and are answered by another machine if they may be sent again. The machines are
 // network namespaces, which nothing outside of the test sees.
 func TestLostMachine(t *testing.T) {
 	switch os.Getenv(role) {
@@ -177,14 +177,14 @@ func testLostMachine(t *testing.T) {
 		t.Errorf("when the machine was lost failed: %v", failed)
 	}
 	t.Logf("1000 requests took %s", time.Since(lost))
-	if took := time.Since(lost); took > 20*time.Second {
+	if took := time.Since(lost); took > 35*time.Second {
 		t.Errorf("1000 requests took %s", took)
 	}
 	if err := <-waiting; err != nil {
 		t.Errorf("the request that the machine worked on: %v", err)
 	}
 	t.Logf("the request that the machine worked on took %s", time.Since(lost))
-	if took := time.Since(lost); took > 30*time.Second {
+	if took := time.Since(lost); took > 35*time.Second {
 		t.Errorf("the request that the machine worked on took %s", took)
 	}
 }

@@ -20,8 +20,9 @@ const (
 	// slash is what some apps take for one.
 	slash = `(?:[/\\]|%2[fF]|%5[cC])`
 	dot   = `(?:\.|%2[eE])`
-	// parameters begin at a semicolon. Java takes them off each segment.
-	parameters = `(?:;[^/\\]*)?`
+	// parameters begin at a semicolon. Java takes them off each segment. A proxy inside an app may
+	// decode the semicolon first.
+	parameters = `(?:(?:;|%3[bB])[^/\\]*)?`
 	// gap is a slash and segments that mean nothing.
 	gap = slash + `(?:` + dot + `?` + parameters + slash + `)*`
 	// climb is a path with a segment "..".

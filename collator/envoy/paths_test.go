@@ -53,6 +53,7 @@ var pathsToAdmin = []string{
 	"/admin", "/admin/", "/admin/x", "//admin", "///admin/x", "/./admin", "/x/../admin", "/../admin", "/%2e%2e/admin", "/x/%2e%2e/admin", "/x/.%2E/admin",
 	`/\admin`, `\admin`, "/%5cadmin", "/%2fadmin", "/x%2f..%2fadmin", `/x\..\admin`, "/%2e/admin", "/%61dmin", "/%61%64%6D%69%6e/x", "/;/admin", "/;a=1/admin",
 	"/admin;a=1", "/admin%2f..", "/x/..;/admin", "/x/..;a=1/admin", "/.;/admin", "/.//;b//admin",
+	"/%3b/admin", "/%3Ba=1/admin", "/.%3b/admin", "/x/..%3B/admin",
 }
 
 // ordinary are paths that apps have, and that must reach them as they are.
@@ -73,7 +74,8 @@ func TestPathsOfRestrictions(t *testing.T) {
 		set(t, e.app("/whole", "up.test"), password),
 		// At and beyond the size of expressions that Envoy takes by itself.
 		set(t, e.app("/rest", "long.test"), "HTTP_BACKEND_PROXYPASS_PATH=/"+strings.Repeat("s", 79)),
-		set(t, e.app("/short", "long.test"), "PATH=/abcdefg", password, "BACKEND_WEIGHT=3"),
+		set(t, e.app("/short", "long.test"), "PATH=/abcdef", password, "BACKEND_WEIGHT=3"),
+		set(t, e.app("/short-i", "long.test"), "PATH=-i /efg", password, "BACKEND_WEIGHT=4"),
 		set(t, e.app("/long", "long.test"), "PATH=/a-b/c.d/"+strings.Repeat("x", 500), password, "BACKEND_WEIGHT=2"),
 		set(t, e.app("/stripped", "long.test"), "PATH=/s/", "HTTP_BACKEND_PROXYPASS_PATH=/s/"+strings.Repeat("y", 500), "BACKEND_WEIGHT=1"),
 		set(t, e.app("/public", "up.test", "part.test"), "PATH=/public", "BACKEND_WEIGHT=1"),
@@ -84,6 +86,7 @@ func TestPathsOfRestrictions(t *testing.T) {
 	e.eventually(t, request{host: "down.test", path: "/admin"}, status(401))
 	e.eventually(t, request{host: "keys.test", path: "/API/v1/keys"}, status(403))
 	e.eventually(t, request{host: "long.test", path: "//a-b/%63.d/" + strings.Repeat("x", 500)}, status(401))
+	e.eventually(t, request{host: "long.test", path: "//EFg"}, status(401))
 	raw := &rawClient{t: t, address: e.fleet.HTTP.String()}
 	defer raw.close()
 	for _, path := range pathsToAdmin {
@@ -98,7 +101,7 @@ func TestPathsOfRestrictions(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/public/../secret", "/public/%2e%2e/secret", "/public%2f..%2fsecret", "/public/..;/secret", `/public\..\secret`} {
+	for _, path := range []string{"/public/../secret", "/public/%2e%2e/secret", "/public%2f..%2fsecret", "/public/..;/secret", "/public/..%3b/secret", `/public\..\secret`} {
 		for _, host := range []string{"up.test", "part.test"} {
 			if got := raw.get(path, host); got == "public" {
 				t.Errorf("%s leads out of /public", host+path)
@@ -165,7 +168,7 @@ func TestClimbingPaths(t *testing.T) {
 
 // oddPaths are put together of what makes a difference.
 func oddPaths(rng *rand.Rand, n int) []string {
-	pieces := []string{"/", "/", "/", "\\", "%2f", "%2F", "%5c", ".", "..", "%2e", "%2E%2e", ".%2e", ";", ";a=1", "a", "x", "%20", "%", "~"}
+	pieces := []string{"/", "/", "/", "\\", "%2f", "%2F", "%5c", ".", "..", "%2e", "%2E%2e", ".%2e", ";", ";a=1", "%3b", "%3B", "a", "x", "%20", "%", "~"}
 	words := []string{"admin", "%61dmin", "adm%69n", "api", "API", "v1", "%76%31", "keys", "%4bEYS", "public", "pu%62lic"}
 	var paths []string
 	for range n {

@@ -128,8 +128,9 @@ func forwarded(port string) []exchange {
 		{name: "forwarded", request: get("/"), status: 200, has: []string{port, "x-forwarded-proto: http\r\n", "x-forwarded-for: "}},
 		{name: "forged", request: get("/", "X-Forwarded-Port: 1", "X-Forwarded-Proto: https", "X-Forwarded-For: 192.0.2.1"), status: 200,
 			has: []string{port, "x-forwarded-proto: http\r\n", "x-forwarded-for: 192.0.2.1,"}},
-		{name: "forged with underscores", request: get("/", "X_Forwarded_Port: 1", "X-Forwarded_Proto: https", "X_Forwarded-For: 192.0.2.1", "x_forwarded_host: shop.test", "Shop_Forwarded: 1"),
-			status: 200, has: []string{port, "shop_forwarded: 1"}, hasNot: []string{"x_forwarded", "x-forwarded_"}},
+		{name: "forged with underscores", request: get("/", "X_Forwarded_Port: 1", "X-Forwarded_Proto: https", "X_Forwarded-For: 192.0.2.1", "x_forwarded_host: shop.test", "Shop_Forwarded: 1",
+			"X_Envoy_External_Address: 192.0.2.1", "X-Envoy_External_Address: 192.0.2.1", "X_Envoy-External-Address: 192.0.2.1", "X-Envoy-External_Address: 192.0.2.1"),
+			status: 200, has: []string{port, "shop_forwarded: 1"}, hasNot: []string{"x_forwarded", "x-forwarded_", "x_envoy", "x-envoy_", "external_address", "192.0.2.1"}},
 		{name: "kept", request: get("/", "X-Request-Id: of-the-client", "X-Forwarded-Host: shop.test"), status: 200,
 			has: []string{"x-request-id: of-the-client\r\n", "x-forwarded-host: shop.test\r\n"}},
 	}

@@ -91,11 +91,12 @@ func (r ruleMatch) match() *routev3.RouteMatch {
 		m.CaseSensitive = wrapperspb.Bool(false)
 	}
 	if r.scheme != "" {
-		// Envoy overwrites what the client sent: see trustProxies.
+		// Envoy overwrites what the client sent: see trustProxies. Proxies write it in any
+		// case.
 		m.Headers = []*routev3.HeaderMatcher{{
 			Name: forwardedProto,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: r.scheme},
+				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: r.scheme}, IgnoreCase: true,
 			}},
 		}}
 	}

@@ -170,7 +170,9 @@ func (e *realEnvoy) testForwardedScheme(t *testing.T) {
 	}{
 		{proxyAddress, "https", true},
 		{proxyAddress, "wss", true},
+		{proxyAddress, "HTTPS", true},
 		{proxyAddress, "http", false},
+		{proxyAddress, "HTTP", false},
 		{proxyAddress, "", false},
 		{clientAddress, "https", false},
 		{clientAddress, "wss", false},

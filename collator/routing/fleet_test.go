@@ -63,6 +63,9 @@ func TestProxyOptionsAreChecked(t *testing.T) {
 		{"", func(f *routing.Fleet) { f.Health = f.HTTP }, "for health and for clients"},
 		{"", func(f *routing.Fleet) { f.Health = f.HTTPS }, "for health and for clients"},
 		{"", func(f *routing.Fleet) { f.Health = netip.MustParseAddrPort("10.0.0.7:0") }, "port 0 for health"},
+		{"", listening("0.0.0.0:80", "10.0.0.7:443", "10.0.0.7:80"), "has 10.0.0.7:80 for health and 0.0.0.0:80 for clients"},
+		{"", listening("10.0.0.7:80", "10.0.0.7:443", "[::]:443"), "has [::]:443 for health and 10.0.0.7:443 for clients"},
+		{"", listening("10.0.0.7:80", "0.0.0.0:80", "10.0.0.7:81"), "has 10.0.0.7:80 for http and 0.0.0.0:80 for https"},
 	} {
 		fleet := collatortest.Fleet()
 		if tt.networks != "" {
@@ -71,6 +74,24 @@ func TestProxyOptionsAreChecked(t *testing.T) {
 		tt.change(&fleet)
 		if err := fleet.Check(); err == nil || !strings.Contains(fmt.Sprint(err), tt.want) {
 			t.Errorf("%+v, health %s: error %v, want one with %q", fleet.Proxies, fleet.Health, err, tt.want)
+		}
+	}
+}
+
+// listening has a fleet listen on these addresses.
+func listening(http, https, health string) func(*routing.Fleet) {
+	return func(f *routing.Fleet) {
+		f.HTTP, f.HTTPS, f.Health = netip.MustParseAddrPort(http), netip.MustParseAddrPort(https), netip.MustParseAddrPort(health)
+	}
+}
+
+// Addresses that share a port, and no connection, go together.
+func TestAddressesThatDoNotOverlap(t *testing.T) {
+	for _, health := range []string{"10.0.0.8:80", "[fd00::7]:80", "0.0.0.0:81", "[::]:81"} {
+		fleet := collatortest.Fleet()
+		listening("10.0.0.7:80", "10.0.0.7:443", health)(&fleet)
+		if err := fleet.CheckAddresses(); err != nil {
+			t.Errorf("health %s: %v", health, err)
 		}
 	}
 }

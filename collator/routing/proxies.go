@@ -72,6 +72,19 @@ func (f *Fleet) BelievesProxies() bool {
 	return f.Proxies.Trusted() && !f.TLS.RequiresCertificates()
 }
 
+// overlap reports whether one of two addresses takes connections that are for the other. The
+// kernel lets Envoy listen on both, and hands a connection to the one that is more exact.
+func overlap(a, b netip.AddrPort) bool {
+	if !a.IsValid() || !b.IsValid() || a.Port() != b.Port() || a.Port() == 0 {
+		return false
+	}
+	within := func(all, one netip.Addr) bool {
+		return all == netip.IPv6Unspecified() || all == netip.IPv4Unspecified() && one.Is4()
+	}
+	x, y := a.Addr().Unmap(), b.Addr().Unmap()
+	return x == y || within(x, y) || within(y, x)
+}
+
 // CheckAddresses returns which listeners have the same address.
 func (f *Fleet) CheckAddresses() error {
 	switch {
@@ -79,6 +92,12 @@ func (f *Fleet) CheckAddresses() error {
 		return fmt.Errorf("has %s for both http and https", f.HTTP)
 	case f.Health.IsValid() && (f.Health == f.HTTP || f.Health == f.HTTPS):
 		return fmt.Errorf("has %s for health and for clients", f.Health)
+	case overlap(f.HTTP, f.HTTPS):
+		return fmt.Errorf("has %s for http and %s for https: one of them is part of the other", f.HTTP, f.HTTPS)
+	case overlap(f.Health, f.HTTP):
+		return fmt.Errorf("has %s for health and %s for clients: one of them is part of the other", f.Health, f.HTTP)
+	case overlap(f.Health, f.HTTPS):
+		return fmt.Errorf("has %s for health and %s for clients: one of them is part of the other", f.Health, f.HTTPS)
 	case f.Health.IsValid() && f.Health.Port() == 0:
 		return errors.New("has port 0 for health: give a port")
 	}
