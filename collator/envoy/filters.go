@@ -92,8 +92,7 @@ func routeFilters(p *packer, h sources.HTTP, cluster string) map[string]*anypb.A
 	})}
 }
 
-// allowOnly lets in clients of these networks. The client's address is that of the
-// connection, as no proxy is trusted.
+// allowOnly lets in clients of these networks. Who the client is says trustProxies.
 func allowOnly(networks []netip.Prefix) *rbacv3.RBAC {
 	policy := &rbacconfigv3.Policy{
 		Permissions: []*rbacconfigv3.Permission{{Rule: &rbacconfigv3.Permission_Any{Any: true}}},
