@@ -138,15 +138,8 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 // Validate refuses settings that no flag has.
 func (f *configFile) Validate(app *kong.Application) error {
 	known := make(map[string]bool)
-	for _, group := range app.AllFlags(false) {
-		for _, flag := range group {
-			known[flag.Name] = true
-		}
-	}
-	for _, command := range app.Leaves(false) {
-		for _, flag := range command.Flags {
-			known[flag.Name] = true
-		}
+	for _, flag := range allFlags(app) {
+		known[flag.Name] = true
 	}
 	for key := range f.values {
 		if !known[key] || key == "config" || key == "help" {

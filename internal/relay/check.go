@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +46,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 		r.say("files for TLS", err)
 	}
 	r.checkPorts(&c)
-	for _, p := range c.exposedSecrets() {
+	for _, p := range slices.Concat(c.Warnings, c.exposedSecrets()) {
 		r.say(p.Subject, errors.New(p.Reason))
 	}
 	stop := r.serve(ctx)

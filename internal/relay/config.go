@@ -16,6 +16,7 @@ import (
 	"relay/collator"
 	"relay/collator/routing"
 	"relay/internal/hostname"
+	"relay/internal/problem"
 	"relay/sources/marathon"
 )
 
@@ -24,6 +25,9 @@ import (
 type Config struct {
 	// Version is what the program calls itself.
 	Version string
+	// Warnings are mistakes in the settings that do not keep Relay from serving. They are
+	// logged at start and shown, and Check counts them.
+	Warnings []problem.Problem
 
 	Apps         Apps
 	Fleets       []Fleet
