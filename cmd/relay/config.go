@@ -134,6 +134,9 @@ const onDemand = "on-demand"
 func (f *Flags) Validate(kctx *kong.Context) error {
 	var errs []error
 	f.warnings = settingsWarnings(kctx)
+	if len(f.Fleets) > 0 {
+		errs = append(errs, misplaced(kctx))
+	}
 	for _, fleet := range f.fleets() {
 		for option, value := range map[string]string{"clusters": fleet.Clusters, "certificates": fleet.Certificates} {
 			if !slices.Contains([]string{"", "all", onDemand}, value) {
