@@ -126,6 +126,9 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has %s", name, key.Line, key.Value, strings.Join(fleetKeys, ", "))
 			}
 		}
+		if err := checkFleetAddresses(name, node); err != nil {
+			return nil, err
+		}
 		var fleet FleetSettings
 		if err := node.Decode(&fleet); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, node.Line, err)
