@@ -46,6 +46,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 		r.say("files for TLS", err)
 	}
 	r.checkPorts(&c)
+	r.checkState(c.State)
 	for _, p := range slices.Concat(c.Warnings, c.exposedSecrets()) {
 		r.say(p.Subject, errors.New(p.Reason))
 	}
@@ -80,6 +81,15 @@ func (r *checker) checkPorts(c *Config) {
 		_, err := files.Secret(c.Admin.TokenFile)
 		r.say("admin-token-file", err)
 	}
+}
+
+// checkState looks at where state is saved, and with which key.
+func (r *checker) checkState(s State) {
+	if s.Dir == "" {
+		return
+	}
+	_, err := s.key()
+	r.say("saved state", errors.Join(s.checkDir(), err))
 }
 
 // readApps returns an error only for a configuration that cannot be tried.
