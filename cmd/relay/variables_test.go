@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -90,11 +94,37 @@ func TestUnknownVariableIsSaid(t *testing.T) {
 	if status != 1 || !strings.Contains(out, "wrong  RELAY_RETRYS: unknown variable") || !strings.Contains(out, "to look at: 1") || strings.Contains(out+errs, "s.secret") {
 		t.Errorf("status %d:\n%s%s", status, out, errs)
 	}
-	flags, err := parse(t, "", "--source-file", file)
-	if err != nil {
-		t.Fatal(err)
+	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+	defer stop()
+	log := &awaited{text: "msg=serving", seen: stop}
+	run(ctx, []string{"serve", "--source-file", file, "--xds", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, log, log)
+	if got := log.String(); !strings.Contains(got, "setting=RELAY_RETRYS") || !strings.Contains(got, "did you mean RELAY_RETRIES?") || strings.Contains(got, "s.secret") {
+		t.Errorf("relay serve logs:\n%s", got)
 	}
-	if got := flags.config().Warnings; len(got) != 1 || got[0].Subject != "RELAY_RETRYS" {
-		t.Errorf("to be logged: %+v", got)
+}
+
+// awaited keeps what is written, and calls seen once the text is in it.
+type awaited struct {
+	text string
+	seen func()
+
+	mu      sync.Mutex
+	written bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (a *awaited) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if bytes.Contains(p, []byte(a.text)) {
+		a.seen()
 	}
+	return a.written.Write(p)
+}
+
+// String is what was written.
+func (a *awaited) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.written.String()
 }
