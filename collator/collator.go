@@ -64,6 +64,7 @@ type Collator struct {
 	appsPublished, certificatesPublished chan struct{}
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
+	groups                               *groupIndex
 
 	cleanPolicy func(*sources.App) (*sources.App, []problem.Problem, error)
 	now         func() time.Time
@@ -87,7 +88,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		served:       &servedCertificates{}, coverage: newCoverage(),
+		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
@@ -144,6 +145,7 @@ func (c *Collator) round() {
 			f.publish()
 		}
 		c.checkCoverage()
+		c.reportUnnamed()
 		c.announce()
 	}
 	c.metrics.rounds.Inc()
@@ -292,6 +294,7 @@ func (c *Collator) CertificatesPublished() <-chan struct{} { return c.certificat
 func (c *Collator) reindex() {
 	c.log.Warn("the last round did not end: building all resources again")
 	c.problems.clear()
+	c.groups = newGroupIndex()
 	for _, f := range c.fleets {
 		f.reset()
 	}
