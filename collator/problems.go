@@ -10,7 +10,7 @@ import (
 
 // kinds are those of the problems that the collator reports.
 var kinds = []problem.Kind{
-	problem.App, problem.Clash, problem.HTTPS, problem.TCP, problem.Fleet, problem.Certificate, problem.Resource, problem.Internal,
+	problem.App, problem.Clash, problem.HTTPS, problem.TCP, problem.Tasks, problem.Fleet, problem.Certificate, problem.Resource, problem.Internal,
 }
 
 // owner is where problems of a kind were found. Those found there next replace them.
