@@ -149,6 +149,9 @@ func (c *Collator) round() {
 		c.checkCoverage()
 		c.reportUnnamed()
 		c.tellEmpty()
+		for _, f := range c.fleets {
+			f.reportACME()
+		}
 		c.announce()
 	}
 	c.metrics.rounds.Inc()

@@ -43,6 +43,7 @@ const (
 	inSelection
 	inDates  // of certificates
 	inGroups // that apps name
+	inACME   // the app of it
 )
 
 // problemSet holds all problems, by what they were found in.
