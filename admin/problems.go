@@ -18,12 +18,14 @@ func (s *Server) problems() []problem.Problem {
 }
 
 // shown returns a problem in the words of the page and the JSON. Its subject is what has the
-// problem: an app, a certificate, an Envoy or a source; its kind says which of these. The
+// problem: an app, a fleet, a certificate, an Envoy or a source; its kind says which of these. The
 // fleet is in the reason.
 func shown(p problem.Problem) problem.Problem {
 	switch {
 	case p.App != "":
 		p.Kind, p.App, p.Subject, p.Item = problem.App, "", p.App, p.Subject
+	case p.Kind == problem.Fleet:
+		p.Fleet, p.Subject, p.Item = "", "fleet "+p.Fleet, p.Subject
 	case p.Kind != problem.Envoy && p.Kind != problem.Source:
 		p.Kind = problem.Certificate
 	}

@@ -26,6 +26,10 @@ func TestShownProblem(t *testing.T) {
 			problem.Problem{Kind: problem.HTTPS, Fleet: "external", Subject: "listener https", Reason: "r"},
 			problem.Problem{Kind: problem.Certificate, Subject: "listener https", Reason: "fleet external: r"},
 		},
+		"of a fleet": {
+			problem.Problem{Kind: problem.Fleet, Fleet: "extern", Subject: "acme-app", Reason: "r"},
+			problem.Problem{Kind: problem.Fleet, Subject: "fleet extern", Item: "acme-app", Reason: "r"},
+		},
 		"of an Envoy": {
 			problem.Problem{Kind: problem.Envoy, Subject: "edge-1", Item: "clusters", Reason: "r"},
 			problem.Problem{Kind: problem.Envoy, Subject: "edge-1", Item: "clusters", Reason: "r"},

@@ -64,6 +64,8 @@ type Collator struct {
 	appsPublished, certificatesPublished chan struct{}
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
+	groups                               *groupIndex
+	empty                                *emptyPorts
 
 	cleanPolicy func(*sources.App) (*sources.App, []problem.Problem, error)
 	now         func() time.Time
@@ -87,12 +89,12 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		served:       &servedCertificates{}, coverage: newCoverage(),
+		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), empty: newEmptyPorts(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
 	c.metrics = newMetrics(registerer, c.problems)
-	registerer.MustRegister(coverageMetrics{c})
+	registerer.MustRegister(coverageMetrics{c}, emptyMetrics{c})
 	for _, f := range cfg.Fleets {
 		f.ACMEApp = cfg.ACMEApp
 		state := newFleetState(f, publishers[f.Name], c)
@@ -113,13 +115,14 @@ func (c *Collator) Serve(ctx context.Context) error {
 	if c.unfinished {
 		c.reindex()
 	}
-	// It fires only when a certificate becomes valid or expires.
+	// It fires when a certificate becomes valid or expires, and when a port has had no task
+	// for long.
 	timer := time.NewTimer(math.MaxInt64)
 	defer timer.Stop()
 	for {
 		c.round()
-		if !c.nextSelection.IsZero() {
-			timer.Reset(c.nextSelection.Sub(c.now()))
+		if next := earlier(c.nextSelection, c.empty.next()); !next.IsZero() {
+			timer.Reset(next.Sub(c.now()))
 		}
 		select {
 		case <-ctx.Done():
@@ -144,6 +147,11 @@ func (c *Collator) round() {
 			f.publish()
 		}
 		c.checkCoverage()
+		c.reportUnnamed()
+		c.tellEmpty()
+		for _, f := range c.fleets {
+			f.reportACME()
+		}
 		c.announce()
 	}
 	c.metrics.rounds.Inc()
@@ -292,6 +300,8 @@ func (c *Collator) CertificatesPublished() <-chan struct{} { return c.certificat
 func (c *Collator) reindex() {
 	c.log.Warn("the last round did not end: building all resources again")
 	c.problems.clear()
+	c.groups = newGroupIndex()
+	c.empty.forget()
 	for _, f := range c.fleets {
 		f.reset()
 	}

@@ -242,8 +242,8 @@ func TestFleetsTakeTheirOwnPorts(t *testing.T) {
 	internal.Name, internal.HTTPS = "internal", netip.AddrPort{}
 	c, external := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), internal}})
 	app := &sources.App{ID: "/multi", Ports: []sources.Port{
-		{Groups: []string{"internal"}, Domains: []string{"in.test"}, RedirectToHTTPS: true},
-		{Groups: []string{"external", "internal"}, Domains: []string{"both.test"}},
+		{Groups: []string{"internal"}, Domains: []string{"in.test"}, RedirectToHTTPS: true, Endpoints: endpoints("10.0.0.1:1")},
+		{Groups: []string{"external", "internal"}, Domains: []string{"both.test"}, Endpoints: endpoints("10.0.0.1:2")},
 	}}
 	syncApps(c, app)
 	got := map[string][]string{

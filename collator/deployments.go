@@ -51,6 +51,8 @@ type deployment struct {
 // route tells the fleets that an app has changed. before is nil for a new app, after
 // for a removed one.
 func (c *Collator) route(id string, before, after *sources.App) {
+	c.groups.update(before, after)
+	c.updateEmpty(id, alone(before), alone(after))
 	for _, f := range c.fleets {
 		f.updateApp(id, alone(before), alone(after))
 	}
@@ -81,6 +83,7 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 		c.deployments[name] = updated
 	}
 	c.mu.Unlock()
+	c.updateEmpty(name, before, updated.merged)
 	for _, f := range c.fleets {
 		f.updateApp(name, before, updated.merged)
 	}
@@ -102,11 +105,15 @@ func merge(name string, members []*sources.App) *sources.App {
 	merged := *oldest
 	merged.ID = name
 	merged.Problems, merged.Notes = nil, nil
+	merged.Stopped = !slices.ContainsFunc(members, func(m *sources.App) bool { return !m.Stopped })
 	merged.Ports = slices.Clone(oldest.Ports)
 	for i := range merged.Ports {
 		port := &merged.Ports[i]
 		port.Endpoints, port.Excluded = nil, nil
 		for _, m := range members {
+			if i < len(m.Ports) {
+				port.Excluded = append(port.Excluded, m.Ports[i].Excluded...)
+			}
 			for _, e := range routing.EndpointsOf(m, i) {
 				if drain[e.Task] && m != newest {
 					e.Health = sources.Draining

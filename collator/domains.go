@@ -17,6 +17,8 @@ type domainIndex struct {
 	passed map[string]struct{}
 	// wildcardParents has "shop.test" where an app claims "*.shop.test", or wants its TLS.
 	wildcardParents map[string]struct{}
+	// acme is how many domains are claimed for ACME challenges.
+	acme int
 	// touch is called with each scope that has to be built again.
 	touch func(scope string)
 }
@@ -40,7 +42,13 @@ func (x *domainIndex) replace(domain, app string, wanted []routing.Claim) bool {
 	if slices.EqualFunc(before[from:to], wanted, routing.Claim.Equal) {
 		return false
 	}
+	if slices.ContainsFunc(before, wantsACME) {
+		x.acme--
+	}
 	after := slices.Replace(before, from, to, wanted...)
+	if slices.ContainsFunc(after, wantsACME) {
+		x.acme++
+	}
 	if len(after) > 0 {
 		x.claims[domain] = after
 	} else {

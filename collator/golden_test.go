@@ -57,7 +57,7 @@ func goldenCases() []goldenCase {
 		{name: "proxies_certificates_on_demand", types: []xds.Type{xds.Listener}, certificates: []*certs.Certificate{certificate("a.test", "a", "a.test")},
 			fleet: func(f *routing.Fleet) { behindProxies(f); f.CertificatesOnDemand = true }},
 		{name: "suspended", types: routed, apps: []*sources.App{
-			changed(webApp("/shop/web", "shop.test"), func(p *sources.Port) { p.Endpoints = nil })}},
+			stopped(webApp("/shop/web", "shop.test"))}},
 		{name: "clash", types: []xds.Type{xds.Cluster, xds.Scope},
 			apps: []*sources.App{webApp("/b", "shop.test"), webApp("/a", "shop.test")}},
 		{name: "wildcards", types: []xds.Type{xds.Scope, xds.ExtensionConfig}, apps: []*sources.App{

@@ -81,6 +81,11 @@ func wantSameInFleet(t *testing.T, c *Collator, r *recorder, cfg Config, fleet i
 	if diff := cmp.Diff(want.Versions, r.Versions); diff != "" {
 		t.Fatalf("published step by step differs from a fresh start (-fresh +steps):\n%s", diff)
 	}
+	// A fresh start tells at once of ports without tasks.
+	now := c.now
+	c.now = func() time.Time { return now().Add(emptyGrace) }
+	c.tellEmpty()
+	c.now = now
 	if diff := cmp.Diff(reasons(fresh.Problems()), reasons(c.Problems())); diff != "" {
 		t.Fatalf("problems differ from a fresh start (-fresh +steps):\n%s", diff)
 	}

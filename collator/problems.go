@@ -10,7 +10,7 @@ import (
 
 // kinds are those of the problems that the collator reports.
 var kinds = []problem.Kind{
-	problem.App, problem.Clash, problem.HTTPS, problem.TCP, problem.Certificate, problem.Resource, problem.Internal,
+	problem.App, problem.Clash, problem.HTTPS, problem.TCP, problem.Tasks, problem.Fleet, problem.Certificate, problem.Resource, problem.Internal,
 }
 
 // owner is where problems of a kind were found. Those found there next replace them.
@@ -41,7 +41,9 @@ const (
 	inResource // or in a part of one
 	inStore    // of certificates
 	inSelection
-	inDates // of certificates
+	inDates  // of certificates
+	inGroups // that apps name
+	inACME   // the app of it
 )
 
 // problemSet holds all problems, by what they were found in.

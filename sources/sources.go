@@ -22,6 +22,8 @@ type App struct {
 	Ports []Port
 	// Deployment is set when the app is routed together with others.
 	Deployment *Deployment `json:",omitempty"`
+	// Stopped is set when the source wants no task of the app: "instances": 0 in Marathon.
+	Stopped bool `json:",omitempty"`
 	// Problems lists what was ignored in the definition, and why.
 	Problems []problem.Problem
 	// Notes say what is not obvious about tasks, ordered by Task. They are no problems.

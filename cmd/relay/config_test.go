@@ -266,7 +266,7 @@ func TestCheck(t *testing.T) {
 	good := write("good.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n    endpoints: [{address: 127.0.0.1:1}]\n")
 	bad := write("bad.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a_b.test]\n    nonsense: 1\n")
 	clash := write("clash.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n- id: /b\n  ports:\n  - domains: [a.test]\n")
-	several := write("several.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test, 'b c.test']\n    timeout: soon\n")
+	several := write("several.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test, 'b c.test']\n    timeout: soon\n    endpoints: [{address: '127.0.0.1:1'}]\n")
 	pem := write("a.pem", string(certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{}).Bundle()))
 	ca := write("ca.pem", string(certstest.TestCA(t).RootPEM()))
 	cert, key := certstest.TestCA(t).TestIssue(t, []string{"relay.test"}, certstest.Options{}).TestPair(t, t.TempDir())

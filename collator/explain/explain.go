@@ -47,9 +47,11 @@ type App struct {
 	ID      string `json:"id"`
 	Version string `json:"version,omitempty"`
 	// Deployment is the name under which the app is routed together with others.
-	Deployment string            `json:"group,omitempty"`
-	Ports      []Port            `json:"ports"`
-	Problems   []problem.Problem `json:"problems,omitempty"`
+	Deployment string `json:"group,omitempty"`
+	Ports      []Port `json:"ports"`
+	// Stopped is set if the app is scaled to 0.
+	Stopped  bool              `json:"stopped,omitempty"`
+	Problems []problem.Problem `json:"problems,omitempty"`
 	// Notes say why tasks are judged or reached as they are, where that is not obvious.
 	Notes []Note `json:"notes,omitempty"`
 }
@@ -244,7 +246,7 @@ func (x explainer) app(app collator.AppView) Explanation {
 }
 
 func appOf(app collator.AppView) App {
-	out := App{ID: app.ID, Version: app.Version, Problems: app.Problems, Ports: make([]Port, len(app.Ports))}
+	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Problems: app.Problems, Ports: make([]Port, len(app.Ports))}
 	routed := app.Routed
 	if routed.ID != app.ID {
 		out.Deployment = routed.ID

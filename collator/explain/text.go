@@ -162,6 +162,9 @@ func (x writer) app(app App) {
 	if app.Deployment != "" {
 		x.detail("group", "one of %s, whose oldest app's labels count", app.Deployment)
 	}
+	if app.Stopped {
+		x.detail("instances", "0: it was scaled to 0, so it has no tasks, or those that end")
+	}
 	if len(app.Ports) == 0 {
 		x.detail("ports", "none: nothing of it can be routed")
 	}

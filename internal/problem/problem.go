@@ -34,6 +34,10 @@ const (
 	HTTPS Kind = "https"
 	// TCP is a TCP service that a fleet does not open.
 	TCP Kind = "tcp"
+	// Tasks is an app port that a fleet serves and of which no task is in rotation.
+	Tasks Kind = "tasks"
+	// Fleet is what makes a whole fleet, or a part of it that belongs to no app, not work.
+	Fleet Kind = "fleet"
 	// Certificate is an entry of a certificate store, or a certificate of a port.
 	Certificate Kind = "certificate"
 	// Resource is a resource that Envoy would refuse.

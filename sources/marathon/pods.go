@@ -47,6 +47,7 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 	shell := podAsApp(p, endpoints)
 	out := convertApp(&shell, nil, m)
 	out.pod, out.newest = true, nil
+	out.app.Stopped = out.app.Stopped && p.Spec.Scaling != nil
 	endpoints = endpoints[:len(out.app.Ports)]
 	instances := firstByID(p.Instances, out.listed(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })
 	newest := "::versions/" + sources.BoundedName(p.Spec.Version)
@@ -106,8 +107,11 @@ func listInstance(port *sources.Port, instance *podInstanceJSON, health sources.
 // podAsApp is an app with the ports and labels of a pod, and no tasks.
 func podAsApp(p *podJSON, endpoints []podEndpoint) appJSON {
 	app := appJSON{
-		ID: p.ID, Version: p.Spec.Version, Instances: p.Spec.Scaling.Instances,
+		ID: p.ID, Version: p.Spec.Version,
 		Networks: p.Spec.Networks, Labels: podLabels(p, endpoints),
+	}
+	if s := p.Spec.Scaling; s != nil {
+		app.Instances = s.Instances
 	}
 	if modeOf(&app) == modeHost {
 		app.PortDefinitions = []portDefinitionJSON{}

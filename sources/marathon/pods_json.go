@@ -17,13 +17,15 @@ type podJSON struct {
 }
 
 type podSpecJSON struct {
-	Version  string            `json:"version"`
-	Labels   map[string]string `json:"labels"`
-	Networks []networkJSON     `json:"networks"`
-	Scaling  struct {
-		Instances int `json:"instances"`
-	} `json:"scaling"`
+	Version    string             `json:"version"`
+	Labels     map[string]string  `json:"labels"`
+	Networks   []networkJSON      `json:"networks"`
+	Scaling    *scalingJSON       `json:"scaling"`
 	Containers []podContainerJSON `json:"containers"`
+}
+
+type scalingJSON struct {
+	Instances int `json:"instances"`
 }
 
 type podContainerJSON struct {

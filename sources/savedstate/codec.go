@@ -27,6 +27,8 @@ type savedApp struct {
 	// Notes are read and not saved: they restrict nothing, and an earlier version, which
 	// does not know them, would refuse the file.
 	Notes []sources.Note `json:",omitempty"`
+	// Stopped is not saved as it is, for the same reason: see markStopped.
+	Stopped bool `json:",omitempty"`
 }
 
 // savedProblem is a problem.Problem. Sources fill in Subject and Reason only.
@@ -39,6 +41,7 @@ type savedProblem struct {
 }
 
 func savedAs(app *sources.App) *savedApp {
+	app = markStopped(app)
 	s := &savedApp{App: app}
 	for _, p := range app.Problems {
 		s.Problems = append(s.Problems, savedProblem(p))
@@ -128,6 +131,7 @@ func (s saved) restore() error {
 		s.App.App.Problems = append(s.App.App.Problems, problem.Problem(p))
 	}
 	s.App.App.Notes = s.App.Notes
+	s.App.App.Stopped = s.App.Stopped || unmarkStopped(s.App.App)
 	found := 0
 	for i := range s.App.Ports {
 		http := s.App.Ports[i].HTTP

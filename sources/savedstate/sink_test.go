@@ -85,6 +85,7 @@ func TestRoundTrip(t *testing.T) {
 	before := []*sources.App{
 		full(t),
 		{ID: "/plain", Ports: []sources.Port{{}, {Domains: []string{}, HTTP: &sources.HTTP{}, Upstream: &sources.Upstream{}}}},
+		{ID: "/stopped", Stopped: true, Ports: []sources.Port{{}, {Excluded: []sources.Excluded{{Task: "t", Reason: "is starting"}}}}},
 		{ID: "/zero", Ports: []sources.Port{{HTTP: &sources.HTTP{ClusterWeight: &none, Timeout: &never}}}},
 	}
 	c := codec{keepSecrets: true}
