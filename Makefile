@@ -85,9 +85,10 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 	@cd certs/vault/vaultdev && go build -v -mod=mod -o ../../../$(VAULT) . 2>&1 | $(PROGRESS)
 
 # The browser is for the test of the status page, curl for that of the demo, and with
-# openssl for that of docs/security.md.
+# openssl for that of docs/security.md. ip makes the network of a machine that is lost.
 programs:
 	@missing=; for p in curl openssl; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	PATH=$$PATH:/usr/sbin command -v ip >/dev/null || missing="$$missing iproute2"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \

@@ -139,7 +139,7 @@ func (is *issuers) notes(paths []path) (notes []string) {
 		case !slices.Contains(is.reachable, c):
 			notes = append(notes, fmt.Sprintf("the certificate %.200q is not sent: it is not in the chain of this leaf", c.Subject))
 		case is.isRoot(c):
-			notes = append(notes, fmt.Sprintf("the root %.200q is not sent: clients do not need it", c.Subject))
+			// Clients have it, or do not trust it. So nothing is wrong.
 		default:
 			notes = append(notes, fmt.Sprintf("the certificate %.200q, valid until %s, is not sent: another one in its place is better", c.Subject, day(c.NotAfter)))
 		}

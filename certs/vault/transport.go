@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+
+	"relay/internal/outgoing"
 )
 
 // maxBody bounds an answer: thousands of live entries fit in one megabyte.
@@ -82,7 +84,7 @@ func (f *failover) send(request *http.Request, n int, body []byte) (*http.Respon
 	}
 	response, err := f.base.RoundTrip(clone)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", address.Host, err)
+		return nil, fmt.Errorf("%s: %w%s", address.Host, err, outgoing.ProxyNote(f.base.Proxy, address))
 	}
 	content, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	_ = response.Body.Close()

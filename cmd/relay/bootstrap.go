@@ -37,6 +37,7 @@ func (b *bootstrapCmd) Run(s streams) error {
 	if err != nil {
 		return err
 	}
+	b.warnOfFiles(s)
 	bootstrap := deploy.Bootstrap{
 		NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin, ClustersOnDemand: b.Clusters == onDemand,
 		TLS:    deploy.ClientTLS{CA: b.XDSCA, Cert: b.XDSCert, Key: b.XDSKey, ServerName: b.XDSName},
@@ -56,6 +57,23 @@ func (b *bootstrapCmd) Run(s streams) error {
 	}
 	_, err = fmt.Fprintf(s.out, "wrote %s; start Envoy with: envoy --config-path %s\n", path, path)
 	return err
+}
+
+// warnOfFiles says which files that the bootstrap names are not on this machine, without
+// which an Envoy here would not connect. The bootstrap may be for another machine.
+func (b *bootstrapCmd) warnOfFiles(s streams) {
+	for _, f := range []struct{ flag, path string }{{"--xds-ca", b.XDSCA}, {"--xds-cert", b.XDSCert}, {"--xds-key", b.XDSKey}} {
+		if f.path == "" {
+			continue
+		}
+		info, err := os.Stat(f.path)
+		switch {
+		case err != nil:
+			_, _ = fmt.Fprintf(s.err, "relay: %s: %v: Envoy cannot connect to Relay without this file; put it there on the Envoy's machine\n", f.flag, err)
+		case info.IsDir():
+			_, _ = fmt.Fprintf(s.err, "relay: %s: %s is a directory: give a PEM file\n", f.flag, f.path)
+		}
+	}
 }
 
 // fewConnections are less than an edge should be able to have.

@@ -13,6 +13,7 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/internal/relay"
 	"relay/internal/secret"
 )
@@ -97,6 +98,8 @@ type Flags struct {
 
 	// Fleets comes from the configuration file only.
 	Fleets []FleetSettings `kong:"-"`
+
+	warnings []problem.Problem
 }
 
 // FleetSettings is one fleet in the configuration file.
@@ -128,8 +131,12 @@ type DownstreamTLSFlags struct {
 const onDemand = "on-demand"
 
 // Validate says what is missing or does not go together, all of it at once.
-func (f *Flags) Validate() error {
+func (f *Flags) Validate(kctx *kong.Context) error {
 	var errs []error
+	f.warnings = settingsWarnings(kctx)
+	if len(f.Fleets) > 0 {
+		errs = append(errs, misplaced(kctx))
+	}
 	for _, fleet := range f.fleets() {
 		for option, value := range map[string]string{"clusters": fleet.Clusters, "certificates": fleet.Certificates} {
 			if !slices.Contains([]string{"", "all", onDemand}, value) {
@@ -172,6 +179,7 @@ func (f *Flags) withEnvironment() (relay.Config, error) {
 func (f *Flags) config() relay.Config {
 	config := relay.Config{
 		Version:              version(),
+		Warnings:             f.warnings,
 		Apps:                 relay.Apps{Marathon: f.marathonConfig(), File: f.SourceFile, ACME: f.ACMEApp},
 		Certificates:         relay.Certificates{Dir: f.dirConfig(), Vault: f.vaultConfig(), Grace: f.CertsGrace},
 		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},

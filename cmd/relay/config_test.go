@@ -142,7 +142,7 @@ func TestWrongConfiguration(t *testing.T) {
 		{"a list", "- a\n", nil, "relay.yaml:1: want settings"},
 		{"a mapping", "http: {a: b}\n", nil, "relay.yaml:1: http: want a plain value or a list"},
 		{"unknown fleet key", "fleets:\n- name: a\n  htp: x\n", nil, `relay.yaml:3: a fleet has no "htp"`},
-		{"fleet address", "fleets:\n- name: a\n  http: x\n", nil, "relay.yaml:2"},
+		{"fleet address", "fleets:\n- name: a\n  http: x\n", nil, "relay.yaml:3: http"},
 		{"unknown choice of TCP services", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', tcp: some}\n", nil, `fleet "a" has tcp: some`},
 		{"TLS 1.1", "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', tls-min-version: 1.1}\n", nil, `fleet "a" has tls-min-version: 1.1`},
 		{"TLS 1.3 without https", "", []string{"--marathon", "http://m", "--tls-min-version", "1.3"}, "does not listen for HTTPS"},

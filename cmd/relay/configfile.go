@@ -126,6 +126,9 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has %s", name, key.Line, key.Value, strings.Join(fleetKeys, ", "))
 			}
 		}
+		if err := checkFleetAddresses(name, node); err != nil {
+			return nil, err
+		}
 		var fleet FleetSettings
 		if err := node.Decode(&fleet); err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, node.Line, err)
@@ -138,15 +141,8 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 // Validate refuses settings that no flag has.
 func (f *configFile) Validate(app *kong.Application) error {
 	known := make(map[string]bool)
-	for _, group := range app.AllFlags(false) {
-		for _, flag := range group {
-			known[flag.Name] = true
-		}
-	}
-	for _, command := range app.Leaves(false) {
-		for _, flag := range command.Flags {
-			known[flag.Name] = true
-		}
+	for _, flag := range allFlags(app) {
+		known[flag.Name] = true
 	}
 	for key := range f.values {
 		if !known[key] || key == "config" || key == "help" {

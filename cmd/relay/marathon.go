@@ -25,7 +25,7 @@ type MarathonFlags struct {
 
 	MarathonContainerAddress  string         `group:"Applications" default:"auto" enum:"auto,ip,host" help:"Where tasks on container networks are reached: ip, their own address; host, the agent's port; auto, the first of these that there is."`
 	MarathonContainerNetworks []netip.Prefix `group:"Applications" placeholder:"CIDR" help:"Use addresses of tasks on container networks from these networks only."`
-	MarathonPreferIPv6        bool           `group:"Applications" name:"marathon-prefer-ipv6" help:"Prefer IPv6 where a task or agent has both."`
+	MarathonPreferIPv6        bool           `group:"Applications" name:"marathon-prefer-ipv6" env:"RELAY_MARATHON_PREFER_IPV6" help:"Prefer IPv6 where a task or agent has both."`
 	MarathonUnreachable       string         `group:"Applications" default:"degraded" enum:"degraded,keep,drop" help:"Tasks whose agent was lost get requests when too few others are left (degraded), as before (keep), or none (drop)."`
 	MarathonPods              bool           `group:"Applications" help:"Route pods as well as apps."`
 }

@@ -34,3 +34,44 @@ func TestWrongStateConfiguration(t *testing.T) {
 		t.Errorf("a short key: %v", err)
 	}
 }
+
+// relay check tells what would keep relay serve from saving state, and leaves nothing behind.
+func TestCheckState(t *testing.T) {
+	t.Parallel()
+	apps := writeFile(t, "apps.yaml", "apps: []\n")
+	key := writeFile(t, "key", strings.Repeat("0f", 32))
+	dir := t.TempDir()
+	readOnly := filepath.Join(dir, "read-only")
+	if err := os.Mkdir(readOnly, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name, dir, key string
+		want           string
+	}{
+		{"a directory", dir, key, ""},
+		{"one to be made", filepath.Join(dir, "a", "b"), "", ""},
+		{"a file", apps, "", "cannot be written to"},
+		{"below a file", filepath.Join(apps, "state"), "", "--state-dir"},
+		{"not where files can be made", "/proc/relay/state", "", "--state-dir /proc/relay/state cannot be written to"},
+		{"another's", readOnly, "", "--state-dir " + readOnly + " cannot be written to"},
+		{"no key", dir, filepath.Join(dir, "none"), "--state-key-file"},
+		{"a short key", dir, apps, "32 random bytes"},
+	}
+	for _, tt := range tests {
+		if tt.dir == readOnly && os.Geteuid() == 0 {
+			continue // root may write everywhere
+		}
+		args := []string{"check", "--source-file", apps, "--state-dir", tt.dir}
+		if tt.key != "" {
+			args = append(args, "--state-key-file", tt.key)
+		}
+		status, out, errs := command(t, args...)
+		if wrong := tt.want != ""; wrong != (status != 0) || !strings.Contains(out, tt.want) || !wrong && !strings.Contains(out, "ok     saved state") {
+			t.Errorf("%s: status %d, want %q:\n%s%s", tt.name, status, tt.want, out, errs)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

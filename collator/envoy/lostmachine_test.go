@@ -24,6 +24,14 @@ const (
 	machineAddress, edgeAddress = "10.99.0.2", "10.99.0.1"
 )
 
+// ipProgram is where ip is: the PATH of users has no /usr/sbin in Debian.
+func ipProgram() string {
+	if path, err := exec.LookPath("ip"); err == nil {
+		return path
+	}
+	return "/usr/sbin/ip"
+}
+
 // A machine that loses power says nothing more. Requests on connections to it end within
 // half a minute, and are answered by another machine if they may be sent again. The machines are
 // network namespaces, which nothing outside of the test sees.
@@ -37,8 +45,8 @@ func TestLostMachine(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs the program ip (iproute2)")
+	if _, err := exec.LookPath(ipProgram()); err != nil {
+		t.Fatalf("%v: run make tools, or install iproute2", err)
 	}
 	root := func(id int) []syscall.SysProcIDMap {
 		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}
@@ -68,7 +76,7 @@ func again(as string, attributes *syscall.SysProcAttr) *exec.Cmd {
 
 func ip(t *testing.T, args string) {
 	t.Helper()
-	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(ipProgram(), strings.Fields(args)...).CombinedOutput(); err != nil {
 		t.Fatalf("ip %s: %v: %s", args, err, out)
 	}
 }

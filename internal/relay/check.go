@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,7 +46,8 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 		r.say("files for TLS", err)
 	}
 	r.checkPorts(&c)
-	for _, p := range c.exposedSecrets() {
+	r.checkState(c.State)
+	for _, p := range slices.Concat(c.Warnings, c.exposedSecrets()) {
 		r.say(p.Subject, errors.New(p.Reason))
 	}
 	stop := r.serve(ctx)
@@ -79,6 +81,15 @@ func (r *checker) checkPorts(c *Config) {
 		_, err := files.Secret(c.Admin.TokenFile)
 		r.say("admin-token-file", err)
 	}
+}
+
+// checkState looks at where state is saved, and with which key.
+func (r *checker) checkState(s State) {
+	if s.Dir == "" {
+		return
+	}
+	_, err := s.key()
+	r.say("saved state", errors.Join(s.checkDir(), err))
 }
 
 // readApps returns an error only for a configuration that cannot be tried.

@@ -16,6 +16,7 @@ import (
 	"relay/collator"
 	"relay/collator/routing"
 	"relay/internal/hostname"
+	"relay/internal/problem"
 	"relay/sources/marathon"
 )
 
@@ -24,6 +25,9 @@ import (
 type Config struct {
 	// Version is what the program calls itself.
 	Version string
+	// Warnings are mistakes in the settings that do not keep Relay from serving. They are
+	// logged at start and shown, and Check counts them.
+	Warnings []problem.Problem
 
 	Apps         Apps
 	Fleets       []Fleet
@@ -147,12 +151,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	for name, address := range map[string]string{"xds": c.XDS.Address, "admin": c.Admin.Address} {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			fail("--%s %q is not HOST:PORT: %w", name, address, err)
-		}
-	}
-	errs = append(errs, c.validatePorts(), c.State.validate(), c.validateTickets())
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets())
 	return errors.Join(errs...)
 }
 

@@ -14,14 +14,14 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
-		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
+		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
+		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"traffic":           nil,
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"internal/guard": nil, "internal/hostname": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
+		"internal/guard": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
 		// The program is made of all of them.
 		"internal/relay": {
 			"sources", "certs", "collator", "xds", "traffic", "admin",

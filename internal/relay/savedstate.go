@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -64,16 +65,52 @@ func newStateKeepers(c *Config, log *slog.Logger, registerer prometheus.Register
 	if err := os.MkdirAll(c.State.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("--state-dir: %w", err)
 	}
-	if c.State.KeyFile != "" {
-		data, err := files.Read(c.State.KeyFile, files.MaxSecret)
-		if err != nil {
-			return nil, fmt.Errorf("--state-key-file: %w", err)
-		}
-		if k.key, err = state.ParseKey(data); err != nil {
-			return nil, fmt.Errorf("--state-key-file %s: %w", c.State.KeyFile, err)
-		}
+	var err error
+	k.key, err = c.State.key()
+	return k, err
+}
+
+// key reads the key file; there is no key without one.
+func (s State) key() (*state.Key, error) {
+	if s.KeyFile == "" {
+		return nil, nil
 	}
-	return k, nil
+	data, err := files.Read(s.KeyFile, files.MaxSecret)
+	if err != nil {
+		return nil, fmt.Errorf("--state-key-file: %w", err)
+	}
+	key, err := state.ParseKey(data)
+	if err != nil {
+		return nil, fmt.Errorf("--state-key-file %s: %w", s.KeyFile, err)
+	}
+	return key, nil
+}
+
+// checkDir says why nothing can be saved to the directory. It is not made if it is missing:
+// then the directory in which it would be made is tried.
+func (s State) checkDir() error {
+	dir := absolute(s.Dir)
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			break
+		}
+		if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+			dir = parent
+			continue
+		}
+		return fmt.Errorf("--state-dir %s: %w", s.Dir, err)
+	}
+	// Permissions do not tell of a file system that is read-only or full.
+	file, err := os.CreateTemp(dir, ".relay-check-*")
+	if err == nil {
+		_, err = file.WriteString("x")
+		err = errors.Join(err, file.Close(), os.Remove(file.Name()))
+	}
+	if err != nil {
+		return fmt.Errorf("--state-dir %s cannot be written to: %w: give a directory that the user of Relay may write to", s.Dir, err)
+	}
+	return nil
 }
 
 func (k *stateKeepers) settings(what, source string) state.Config {

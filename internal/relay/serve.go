@@ -190,6 +190,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("xds", server{r.xdsServe})               // stores -> Envoys, which report failures
 	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
 
+	for _, p := range r.config.Warnings {
+		r.log.Warn("a mistake in the settings", "setting", p.Subject, "reason", p.Reason)
+	}
 	for _, p := range r.config.exposedSecrets() {
 		r.log.Warn("a secret is open to others", "setting", p.Subject, "reason", p.Reason)
 	}

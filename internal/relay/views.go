@@ -108,7 +108,7 @@ func (r *Relay) Problems() []problem.Problem {
 		p.Kind = problem.Source
 		problems = append(problems, p)
 	}
-	return slices.Concat(problems, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems())
+	return slices.Concat(problems, r.config.Warnings, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems())
 }
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.

@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ type statusError struct {
 	code    int
 	url     string // without credentials
 	message string
+	cure    string // what else is known of it, for people
 }
 
 func (e *statusError) Error() string {
@@ -36,7 +38,7 @@ func (e *statusError) Error() string {
 	case http.StatusNotFound:
 		text += " (check the path of the Marathon URL)"
 	}
-	return text
+	return text + e.cure
 }
 
 func hasStatus(err error, code int) bool {
@@ -132,7 +134,7 @@ func (c *client) open(ctx context.Context, t target, path string, query url.Valu
 			}
 			u = *next
 		default:
-			err := readStatus(resp, &u)
+			err := c.readStatus(resp, &u)
 			cancel(nil)
 			return nil, t, err
 		}
@@ -180,7 +182,7 @@ func (c *client) do(ctx context.Context, u *url.URL, header http.Header, authori
 		return nil, context.Cause(ctx)
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return nil, fmt.Errorf("%s%s: %w", u.Host, u.Path, failed.Err)
+		return nil, fmt.Errorf("%s%s: %w", u.Host, u.Path, withCure(c.http, u, failed.Err))
 	}
 	return resp, err
 }
@@ -232,7 +234,7 @@ func redirect(resp *http.Response, from *url.URL, path string, hop int) (*url.UR
 	return &url.URL{Scheme: next.Scheme, Host: next.Host, Path: next.Path, RawQuery: from.RawQuery}, nil
 }
 
-func readStatus(resp *http.Response, u *url.URL) error {
+func (c *client) readStatus(resp *http.Response, u *url.URL) error {
 	defer resp.Body.Close()
 	shown := *u
 	shown.RawQuery = ""
@@ -240,7 +242,9 @@ func readStatus(resp *http.Response, u *url.URL) error {
 	var body struct {
 		Message string `json:"message"`
 	}
-	if json.NewDecoder(io.LimitReader(resp.Body, 4<<10)).Decode(&body) == nil && !repeats(body.Message, resp.Request) {
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what came is enough
+	e.cure = statusCure(resp.StatusCode, u, text) + proxyNote(c.http, u)
+	if json.NewDecoder(bytes.NewReader(text)).Decode(&body) == nil && !repeats(body.Message, resp.Request) {
 		e.message = clip(body.Message)
 	}
 	return e

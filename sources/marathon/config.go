@@ -1,11 +1,13 @@
 package marathon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -191,12 +193,19 @@ func parseServers(urls []string, common login) ([]server, error) {
 	}
 	servers := make([]server, 0, len(urls))
 	for i, raw := range urls {
-		u, err := url.Parse(strings.TrimSpace(raw))
+		raw = strings.TrimSpace(raw)
+		if strings.ContainsAny(raw, " \t\r\n") {
+			return nil, fmt.Errorf("marathon: URL number %d has a space in it: write a comma between URLs, as in --marathon http://one:8080,http://two:8080", i+1)
+		}
+		if !strings.Contains(raw, "://") {
+			return nil, fmt.Errorf("marathon: URL number %d has no scheme: write --marathon http://%s, or https:// if it takes TLS", i+1, shownHost(raw))
+		}
+		u, err := url.Parse(raw)
 		if err != nil {
-			return nil, fmt.Errorf("marathon: URL number %d cannot be parsed: write it as http://host:8080", i+1)
+			return nil, fmt.Errorf("marathon: URL number %d cannot be parsed: write it as --marathon http://host:8080, with a comma between several", i+1)
 		}
 		if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
-			return nil, fmt.Errorf("marathon: URL number %d is not an http or https URL with a host: write it as http://host:8080", i+1)
+			return nil, fmt.Errorf("marathon: URL number %d is not an http or https URL with a host: write it as --marathon http://host:8080", i+1)
 		}
 		if u.RawQuery != "" || u.Fragment != "" {
 			return nil, fmt.Errorf("marathon: URL number %d (host %s) has a query or a fragment: give the base URL alone", i+1, u.Host)
@@ -209,6 +218,16 @@ func parseServers(urls []string, common login) ([]server, error) {
 		servers = append(servers, s)
 	}
 	return servers, nil
+}
+
+// shownHost is what a text without a scheme has as host, without what may be a password.
+func shownHost(text string) string {
+	host, _, _ := strings.Cut(text[strings.LastIndex(text, "@")+1:], "/")
+	name, port, _ := strings.Cut(host, ":")
+	if _, err := strconv.ParseUint(cmp.Or(port, "0"), 10, 16); err != nil || name == "" || host != text {
+		return "host:8080"
+	}
+	return host
 }
 
 // hostPort returns the host and port a URL leads to, comparable between URLs.

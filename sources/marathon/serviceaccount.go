@@ -151,7 +151,7 @@ func (s *serviceAccount) login(ctx context.Context, now time.Time) (secret.Strin
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := s.http.Do(req)
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return "", fmt.Errorf("%s: %w", s.endpoint.Host, failed.Err)
+		return "", fmt.Errorf("%s: %w", s.endpoint.Host, withCure(s.http, s.endpoint, failed.Err))
 	}
 	if err != nil {
 		return "", err

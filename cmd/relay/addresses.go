@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+
+	"github.com/alecthomas/kong"
+	"go.yaml.in/yaml/v3"
+
+	"relay/internal/relay"
+)
+
+// usualPorts are those written into the errors of settings of the type netip.AddrPort.
+var usualPorts = map[string]string{"http": "80", "https": "443", "health": "9091", "envoy-admin": "9901"}
+
+// addressMapper reads flags of the type netip.AddrPort.
+func addressMapper() kong.Option {
+	return kong.TypeMapper(reflect.TypeFor[netip.AddrPort](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		var text string
+		if err := ctx.Scan.PopValueInto("address", &text); err != nil {
+			return err
+		}
+		address, err := parseAddress(ctx.Value.Name, text)
+		if err == nil {
+			target.Set(reflect.ValueOf(address))
+		}
+		return err
+	}))
+}
+
+// parseAddress takes an empty text for none.
+func parseAddress(setting, text string) (netip.AddrPort, error) {
+	if text == "" {
+		return netip.AddrPort{}, nil
+	}
+	return relay.ParseBindAddress(text, usualPorts[setting])
+}
+
+// checkFleetAddresses says which address of a fleet in the file is none, and what to write.
+func checkFleetAddresses(name string, fleet *yaml.Node) error {
+	for i := 0; i+1 < len(fleet.Content); i += 2 {
+		key, value := fleet.Content[i].Value, fleet.Content[i+1]
+		if key != "http" && key != "https" && key != "health" || value.Kind != yaml.ScalarNode || value.Tag == "!!null" {
+			continue
+		}
+		if _, err := parseAddress(key, value.Value); err != nil {
+			return fmt.Errorf("%s:%d: %s: %w", name, value.Line, key, err)
+		}
+	}
+	return nil
+}
