@@ -29,6 +29,7 @@ type fakeViews struct {
 	counts       Counts
 	sources      []SourceView
 	fleets       []FleetView
+	refused      []string
 	apps         []collator.AppView
 	certificates []collator.CertificateView
 	problems     []problem.Problem
@@ -39,6 +40,7 @@ func (f fakeViews) NotReady() []string       { return f.notReady }
 func (f fakeViews) Counts() Counts           { return f.counts }
 func (f fakeViews) Sources() []SourceView    { return f.sources }
 func (f fakeViews) Fleets() []FleetView      { return f.fleets }
+func (f fakeViews) Refused() []string        { return f.refused }
 func (f fakeViews) Apps() []collator.AppView { return f.apps }
 func (f fakeViews) Certificates() []collator.CertificateView {
 	all := slices.Clone(f.certificates)

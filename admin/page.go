@@ -56,6 +56,7 @@ type pageData struct {
 	Envoys   int
 	Sources  []SourceView
 	Fleets   []pageFleet
+	Refused  []string
 
 	Problems, Certificates             int
 	ShownProblems                      []problem.Problem
@@ -118,6 +119,9 @@ func (s *Server) pageData() pageData {
 	d.HiddenUncovered = d.Uncovered - len(d.ShownUncovered)
 	d.HiddenProblems = d.Problems - len(d.ShownProblems)
 	d.HiddenCertificates = d.Certificates - len(d.ShownCertificates)
+	for _, refused := range s.cfg.Views.Refused() {
+		d.Refused = append(d.Refused, redact(refused))
+	}
 	for _, f := range s.fleets() {
 		d.Envoys += len(f.Envoys)
 		d.Fleets = append(d.Fleets, newPageFleet(f))

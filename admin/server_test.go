@@ -171,6 +171,17 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	}
 }
 
+func TestPageSaysWhoWasRefused(t *testing.T) {
+	t.Parallel()
+	views := fakeViews{fleets: []FleetView{{Name: "external"}}, refused: []string{`node <b>edge</b> from 10.0.0.7: no fleet "extern", token=hush`}}
+	w := httptest.NewRecorder()
+	New(newConfig(views), nil).page(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	const want = `refused: node &lt;b&gt;edge&lt;/b&gt; from 10.0.0.7: no fleet &#34;extern&#34;, token=REDACTED`
+	if page := w.Body.String(); !strings.Contains(page, want) || strings.Contains(page, "hush") {
+		t.Errorf("the page has no %q", want)
+	}
+}
+
 func TestOneAppHidesNoProblemsOfOthers(t *testing.T) {
 	t.Parallel()
 	var views fakeViews

@@ -18,6 +18,8 @@ type Views interface {
 	Counts() Counts
 	Sources() []SourceView
 	Fleets() []FleetView
+	// Refused says which Envoys were refused within the last hour, and why.
+	Refused() []string
 	Apps() []collator.AppView
 	// App returns the app with the given absolute id, such as "/shop/web".
 	App(id string) (collator.AppView, bool)

@@ -160,6 +160,9 @@ func (s *Server) refuse(ctx context.Context, kind guard.Kind, node *corev3.Node,
 	return err
 }
 
+// Refused returns the clients that were refused within the last hour, the latest first.
+func (s *Server) Refused() []guard.Refused { return s.refusals.Latest() }
+
 // remoteAddress returns that of the client of a stream.
 func remoteAddress(ctx context.Context) string {
 	if p, ok := peer.FromContext(ctx); ok {

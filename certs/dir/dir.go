@@ -36,7 +36,8 @@ const (
 // Config says where the certificates are.
 type Config struct {
 	// Paths are files and directories. Of a directory *.pem (with *.pem.key)
-	// and pairs of *.crt and *.key are read, not recursively. In a directory
+	// and pairs of *.crt and *.key are read, not recursively; but a folder with
+	// fullchain.pem and privkey.pem, as certbot makes it, is one certificate. In a directory
 	// that has a folder named certs, as marathon-acme makes it, certs,
 	// unmanaged-certs and default.pem are read instead.
 	Paths []string

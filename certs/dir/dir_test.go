@@ -77,6 +77,11 @@ func TestServeNoticesChanges(t *testing.T) {
 				f.remove("d/..one")
 			},
 		},
+		"certbot's links": {
+			poll: never, path: "le/live",
+			prepare: func(t *testing.T, f *fixture) { f.certbot(t, "a.test", "1", first) },
+			renew:   func(t *testing.T, f *fixture) { f.certbot(t, "a.test", "2", second) },
+		},
 		"polling, where nothing is reported": {
 			poll: 50 * time.Millisecond, path: "d",
 			prepare: func(t *testing.T, f *fixture) {

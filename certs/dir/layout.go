@@ -34,10 +34,12 @@ type layout struct {
 	paths  []string
 	files  map[string]bool
 	nested map[string]bool
+	// pairs are the folders that are one certificate each.
+	pairs map[string]bool
 }
 
 func newLayout(paths []string) *layout {
-	return &layout{paths: paths, files: make(map[string]bool), nested: make(map[string]bool)}
+	return &layout{paths: paths, files: make(map[string]bool), nested: make(map[string]bool), pairs: make(map[string]bool)}
 }
 
 // listing is what the paths have: certificates to look for, and files that look like
@@ -84,13 +86,18 @@ func (l *layout) expand(path string) (listing, error) {
 			return listing{}, fmt.Errorf("read the directory of a certificate file: %w", err)
 		}
 	case err != nil:
-		return listing{}, fmt.Errorf("read certificates: %w", err)
+		return listing{}, fmt.Errorf("read certificates: %w", explainDenied(path, err))
 	case info.IsDir():
 		return l.directory(path)
 	}
 	l.files[path] = true
 	if filepath.Base(path) == accountKey {
 		return listing{passedOver: []passedOver{{path, "marathon-acme's account key is never read"}}}, nil
+	}
+	if filepath.Base(path) == chainFile {
+		if pair := l.pairOf(filepath.Dir(path)); pair != nil {
+			return listing{candidates: []candidate{*pair}}, nil
+		}
 	}
 	return listing{candidates: []candidate{{path: path, parts: append([]string{path}, existing(companions(path))...)}}}, nil
 }
@@ -103,18 +110,24 @@ func (l *layout) isFile(path string) bool {
 // directory lists a directory of PEM files, or marathon-acme's storage: the
 // folders certs and unmanaged-certs, and default.pem beside them.
 func (l *layout) directory(path string) (listing, error) {
+	if pair := l.pairOf(path); pair != nil {
+		found, err := l.listDirectory(path)
+		found = found.withoutPair()
+		found.candidates = append(found.candidates, *pair)
+		return found, err
+	}
 	certsDir := filepath.Join(path, certsFolder)
-	if info, err := os.Stat(certsDir); err == nil && info.IsDir() {
+	if info, err := os.Stat(certsDir); err == nil && info.IsDir() && l.pairOf(certsDir) == nil {
 		l.nested[path] = true
 	}
 	if !l.nested[path] {
-		return list(path)
+		return l.listDirectory(path)
 	}
-	found, err := list(certsDir)
+	found, err := l.listDirectory(certsDir)
 	if err != nil {
 		return listing{}, err
 	}
-	unmanaged, err := list(filepath.Join(path, unmanagedFolder))
+	unmanaged, err := l.listDirectory(filepath.Join(path, unmanagedFolder))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return listing{}, err
 	}
@@ -122,26 +135,29 @@ func (l *layout) directory(path string) (listing, error) {
 	if main := filepath.Join(path, defaultFile); len(existing([]string{main})) == 1 {
 		found.candidates = append(found.candidates, candidate{path: main, parts: []string{main}})
 	}
-	found.passedOver = append(found.passedOver, besideFolders(path)...)
+	found.passedOver = append(found.passedOver, l.besideFolders(path)...)
 	return found, nil
 }
 
-// list finds *.pem, with *.pem.key if there is one, and pairs of *.crt and
+// listDirectory finds *.pem, with *.pem.key if there is one, and pairs of *.crt and
 // *.key. Hidden files and other names are left alone: writers put their
 // unfinished files there.
-func list(dir string) (listing, error) {
+// A folder with fullchain.pem and privkey.pem is one certificate.
+func (l *layout) listDirectory(dir string) (listing, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return listing{}, fmt.Errorf("list certificates: %w", err)
+		return listing{}, fmt.Errorf("list certificates: %w", explainDenied(dir, err))
 	}
 	present := make(map[string]bool, len(entries))
 	for _, entry := range entries {
 		present[filepath.Join(dir, entry.Name())] = true
 	}
-	var (
-		found listing
-		rest  []fs.DirEntry
-	)
+	found, entries := l.pairFolders(dir, entries)
+	if above := aboveLive(dir); above != nil {
+		found.passedOver = append(found.passedOver, above...)
+		entries = slices.DeleteFunc(entries, func(entry fs.DirEntry) bool { return entry.IsDir() })
+	}
+	var rest []fs.DirEntry
 	for _, entry := range entries {
 		name := entry.Name()
 		path := filepath.Join(dir, name)
@@ -162,7 +178,7 @@ func list(dir string) (listing, error) {
 			rest = append(rest, entry)
 		}
 	}
-	found.passedOver = passOver(dir, rest, present)
+	found.passedOver = append(found.passedOver, passOver(dir, rest, present)...)
 	return found, nil
 }
 
@@ -191,7 +207,9 @@ func (l *layout) watched() []string {
 	for _, path := range l.paths {
 		dirs = append(dirs, filepath.Dir(path))
 		if !l.files[path] {
-			dirs = append(dirs, path, filepath.Join(path, certsFolder), filepath.Join(path, unmanagedFolder))
+			for _, dir := range []string{path, filepath.Join(path, certsFolder), filepath.Join(path, unmanagedFolder)} {
+				dirs = append(append(dirs, dir), foldersIn(dir)...)
+			}
 		}
 	}
 	slices.Sort(dirs)

@@ -99,8 +99,8 @@ func holdsCertificates(path string) bool {
 }
 
 // besideFolders are the certificates beside the folders of marathon-acme's storage.
-func besideFolders(path string) []passedOver {
-	found, err := list(path)
+func (l *layout) besideFolders(path string) []passedOver {
+	found, err := l.listDirectory(path)
 	if err != nil {
 		return nil // nothing of it is read
 	}

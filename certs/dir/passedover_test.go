@@ -21,7 +21,7 @@ func TestPassedOver(t *testing.T) {
 		"a key alone":                 {[]string{"b.key"}, `"b.key" (its certificate is not beside it: b.crt)`},
 		"a key beside a.pem":          {[]string{"a.key"}, `"a.key" (the key of a.pem is looked for in it, or in a.pem.key)`},
 		"other endings":               {[]string{"b.cer", "c.p12", "d.PEM"}, `"b.cer" (only names are read that end in .pem, or in .crt and .key), "c.p12" (`},
-		"certbot's folders":           {[]string{"live/b.test/fullchain.pem", "b.test/privkey.pem"}, `"b.test" (directories below are not read)`},
+		"a folder":                    {[]string{"live/b.test/fullchain.pem", "b.test/privkey1.pem"}, `"b.test" (directories below are not read)`},
 		"more than are named":         {[]string{"b.crt", "c.crt", "d.crt", "e.crt", "f.crt"}, `"d.crt" (its key is not beside it: d.key) and 2 more`},
 		"what is none of ours":        {[]string{"README", "README.md", "notes.txt", ".hidden.crt", "b.pem.bak", "c.crt~", "#d.crt#", "e.crt.swp", "f.csr", "old/notes.txt", "ca.crt", "client.key"}, ""},
 		"a volume of Kubernetes":      {[]string{"..2026/tls.crt", "..2026/ca.crt"}, ""},

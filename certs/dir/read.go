@@ -15,7 +15,7 @@ func readBundle(paths []string) (bundle []byte, warning string, err error) {
 	for _, path := range paths {
 		content, mode, err := files.ReadWhole(path, maxSize)
 		if err != nil {
-			return nil, "", err
+			return nil, "", explainDenied(path, err)
 		}
 		if exposed := files.Exposed(path, mode); exposed != "" && bytes.Contains(content, []byte("PRIVATE KEY-----")) {
 			warning = "the private key in " + exposed

@@ -64,7 +64,9 @@ func (s *scanner) scan(ctx context.Context) (result, error) {
 		return result{}, err
 	}
 	var unfinished []candidate
+	seen := make(map[string]bool, len(found.candidates))
 	for _, c := range found.candidates {
+		seen[c.path] = true
 		if !s.read(c, false) {
 			unfinished = append(unfinished, c)
 		}
@@ -83,7 +85,7 @@ func (s *scanner) scan(ctx context.Context) (result, error) {
 			return result{}, err
 		}
 		for _, c := range found.candidates {
-			if s.files[c.path] == nil {
+			if !seen[c.path] {
 				unfinished = append(unfinished, c)
 			}
 		}
@@ -142,7 +144,7 @@ func (s *scanner) read(c candidate, final bool) bool {
 func (s *scanner) label(c *certs.Certificate, path string) {
 	c.Source, c.Name = source, path
 	if s.defaultPath != "" {
-		c.Default = path == s.defaultPath
+		c.Default = path == s.defaultPath || filepath.Join(path, chainFile) == s.defaultPath
 		return
 	}
 	c.Default = c.Default || filepath.Base(path) == defaultFile

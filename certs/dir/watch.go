@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +16,12 @@ func (l *layout) matters(event fsnotify.Event) bool {
 	switch filepath.Ext(name) {
 	case ".pem", ".crt", ".key", ".cer":
 		return true
+	}
+	// A folder may become one certificate.
+	if event.Has(fsnotify.Create) && slices.Contains(l.paths, filepath.Dir(event.Name)) {
+		if info, err := os.Stat(event.Name); err == nil && info.IsDir() {
+			return true
+		}
 	}
 	// Kubernetes swaps all files of a volume by renaming the link ..data.
 	return strings.HasPrefix(name, "..") || name == certsFolder || name == unmanagedFolder || slices.Contains(l.paths, event.Name)

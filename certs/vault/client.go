@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -20,6 +21,8 @@ type client struct {
 	// mount and prefix split the configured path; mount is empty until it was
 	// detected.
 	mount, prefix string
+	// detected is the mount as Vault told it; empty where the policy does not allow to ask.
+	detected string
 }
 
 // kvEntry is one version of an entry.
@@ -47,6 +50,11 @@ func (e *statusError) Error() string { return fmt.Sprintf("Vault answered %d%s",
 func isForbidden(err error) bool {
 	var status *statusError
 	return errors.As(err, &status) && status.status == http.StatusForbidden
+}
+
+func isNotFound(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && status.status == http.StatusNotFound
 }
 
 // readKV reads an entry; version 0 is the newest one.
@@ -91,18 +99,22 @@ func (c *client) get(ctx context.Context, path string, params map[string][]strin
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, errors.New(c.auth.redact(err))
+		text := c.auth.redact(err)
+		return nil, errors.New(text + connectHint(text))
 	}
 	defer func() { _ = response.Body.Close() }()
 	var body answer
-	decodeErr := response.DecodeJSON(&body)
+	raw, decodeErr := io.ReadAll(response.Body) // the transport bounds it
+	if decodeErr == nil {
+		decodeErr = json.Unmarshal(raw, &body)
+	}
 	switch {
 	case response.StatusCode == http.StatusOK && decodeErr == nil:
 		return body.Data, nil
 	case response.StatusCode == http.StatusNotFound && decodeErr == nil && len(body.Errors) == 0:
 		return body.Data, nil
 	case decodeErr != nil:
-		body.Errors = []string{"not with JSON: is this Vault's address?"}
+		body.Errors = []string{notVault(string(raw))}
 	}
 	text := ""
 	if len(body.Errors) > 0 {
@@ -123,7 +135,7 @@ func (c *client) detectMount(ctx context.Context, path string) error {
 	switch {
 	case errors.As(err, &status) && (status.status == http.StatusForbidden || status.status == http.StatusNotFound),
 		err == nil && len(data) == 0:
-		c.mount, c.prefix = path, ""
+		c.mount, c.prefix, c.detected = path, "", ""
 		return nil
 	case err != nil:
 		return fmt.Errorf("look up the mount %q: %w", path, err)
@@ -136,10 +148,11 @@ func (c *client) detectMount(ctx context.Context, path string) error {
 		return fmt.Errorf("look up the mount %q: the answer cannot be read", path)
 	}
 	if mount.Type != "kv" || mount.Options["version"] != "2" {
-		return fmt.Errorf("the mount %q is not KV version 2 (type %q, version %q): certificates need its versions; upgrade it with \"vault kv enable-versioning\"",
+		return fmt.Errorf("the mount %q (--vault-mount) is not KV version 2 (type %q, version %q): certificates need its versions; name another, or upgrade it with \"vault kv enable-versioning\"",
 			mount.Path, mount.Type, mount.Options["version"])
 	}
 	c.mount = strings.Trim(mount.Path, "/")
+	c.detected = c.mount
 	if c.prefix = strings.Trim(strings.TrimPrefix(path, c.mount), "/"); c.prefix != "" {
 		c.prefix += "/"
 	}

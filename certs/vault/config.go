@@ -108,10 +108,10 @@ func (c Config) withDefaults() (Config, []*url.URL, error) {
 		c.PollInterval = time.Minute
 	}
 	if !c.logsIn() && c.TokenFile == "" && c.Token == "" {
-		return c, nil, errors.New("no way to log in: give an AppRole, a Kubernetes role, a token file or a token (VAULT_TOKEN)")
+		return c, nil, errors.New("no way to log in: give --vault-role-id, --vault-kubernetes-role, --vault-token-file or --vault-token (VAULT_TOKEN)")
 	}
 	if c.AppRole.RoleID != "" && c.AppRole.SecretID == "" && c.AppRole.SecretIDFile == "" {
-		return c, nil, errors.New("the AppRole has neither a secret id nor a file with one")
+		return c, nil, errors.New("--vault-role-id has neither a secret id nor a file with one: give --vault-secret-id-file")
 	}
 	var addresses []*url.URL
 	for _, text := range c.Addresses {
@@ -128,16 +128,16 @@ func (c Config) withDefaults() (Config, []*url.URL, error) {
 func parseAddress(text string) (*url.URL, error) {
 	address, err := url.Parse(text)
 	if err != nil {
-		return nil, errors.New("an address is not a URL")
+		return nil, notURL(text)
 	}
 	switch {
 	case address.User != nil:
-		return nil, fmt.Errorf("the address of %s has a user name in it: Vault does not use one", address.Host)
+		return nil, fmt.Errorf("--vault-addr: the address of %s has a user name in it: Vault does not use one", address.Host)
 	case address.Scheme != "http" && address.Scheme != "https" || address.Host == "":
-		return nil, fmt.Errorf("the address %q is not an http or https URL, such as https://vault.example:8200", text[strings.LastIndex(text, "@")+1:])
+		return nil, notURL(text)
 	}
 	address.Path = strings.TrimSuffix(address.Path, "/")
-	return address, nil
+	return address, checkPath(address)
 }
 
 // newAPIClient makes a Vault client that sends through the failover transport

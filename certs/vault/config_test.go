@@ -27,11 +27,15 @@ func TestNewRefuses(t *testing.T) {
 		want   string
 	}{
 		"no login":            {Config{}, "no way to log in"},
-		"half a role":         {Config{AppRole: AppRole{RoleID: "x"}}, "neither a secret id"},
-		"no URL":              {Config{Token: "t", Addresses: []string{"vault:8200"}}, "not an http or https URL"},
+		"half a role":         {Config{AppRole: AppRole{RoleID: "x"}}, "give --vault-secret-id-file"},
+		"no URL":              {Config{Token: "t", Addresses: []string{"vault:8200"}}, "--vault-addr \"vault:8200\" is not an http or https URL: write https://vault:8200"},
+		"an IP address":       {Config{Token: "t", Addresses: []string{"127.0.0.1:8200"}}, "write https://127.0.0.1:8200"},
+		"another scheme":      {Config{Token: "t", Addresses: []string{"vault://vault:8200"}}, "write https://vault:8200"},
+		"the API's path":      {Config{Token: "t", Addresses: []string{"https://vault:8200/v1/"}}, "--vault-addr https://vault:8200/v1: /v1 is not part of Vault's address: write https://vault:8200"},
+		"a page":              {Config{Token: "t", Addresses: []string{"https://proxy/vault/ui/vault/secrets"}}, "write https://proxy/vault"},
 		"a password":          {Config{Token: "t", Addresses: []string{"https://u:hush@vault"}}, "user name"},
 		"no URL, a password":  {Config{Token: "t", Addresses: []string{"u:hush@x:hush@vault:8200"}}, `"vault:8200" is not`},
-		"an odd password":     {Config{Token: "t", Addresses: []string{"https://u:hush%zz@vault"}}, "not a URL"},
+		"an odd password":     {Config{Token: "t", Addresses: []string{"https://u:hush%zz@vault"}}, "write https://vault"},
 		"half a key pair":     {Config{Token: "t", ClientCert: "x"}, "client key must be provided"},
 		"an absent authority": {Config{Token: "t", CACert: "/absent"}, "/absent"},
 	} {

@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -53,7 +54,12 @@ func (a *auth) login(ctx context.Context) error {
 	}
 	got, err := a.api.Auth().Login(ctx, method)
 	if err != nil {
-		return fmt.Errorf("log in by %s: %s", name, a.redact(err))
+		text := a.redact(err)
+		var answered *api.ResponseError
+		if errors.As(err, &answered) {
+			return fmt.Errorf("log in by %s: %s%s", name, text, a.config.loginHint(answered.StatusCode))
+		}
+		return fmt.Errorf("log in by %s: %s%s", name, text, connectHint(text))
 	}
 	life := time.Duration(got.Auth.LeaseDuration) * time.Second
 	a.logger.Info("logged in to Vault by "+name, "ttl", life)

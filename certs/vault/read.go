@@ -112,7 +112,17 @@ func (r *reader) readLive(ctx context.Context) (kvEntry, error) {
 		if err := r.client.detectMount(ctx, r.config.Mount); err != nil {
 			return kvEntry{}, err
 		}
-		return r.client.readKV(ctx, "live", 0)
+		live, err := r.client.readKV(ctx, "live", 0)
+		if isNotFound(err) {
+			return live, fmt.Errorf("%w: %s", err, mountHint(r.config.Mount))
+		}
+		if err == nil && live.data == nil && live.version == 0 && r.known.empty() {
+			// Nothing was ever written there, as before marathon-acme's first certificate.
+			if mistake := mountMistake(r.config.Mount, r.client.detected); mistake != "" {
+				return live, fmt.Errorf("there is nothing at %q: %s", r.client.mount+"/data/"+r.client.prefix+"live", mistake)
+			}
+		}
+		return live, err
 	}
 	live, err := attempt()
 	if !isForbidden(err) {
@@ -134,9 +144,9 @@ func (r *reader) readLive(ctx context.Context) (kvEntry, error) {
 // refused says what is wrong with a token that there is no other for.
 func (r *reader) refused(ctx context.Context) string {
 	if !r.auth.alive(ctx) {
-		return "the token is expired or revoked, or lacks the right to read this and to look itself up"
+		return fmt.Sprintf("the token of %s is wrong, expired or revoked, or lacks the right to read this and to look itself up: put another there", r.config.tokenSetting())
 	}
-	return fmt.Sprintf("the token is valid but lacks the right to read this: check its policy, and the mount %q", r.config.Mount)
+	return fmt.Sprintf("the token of %s is valid but lacks the right to read this: check its policy, and %s", r.config.tokenSetting(), mountHint(r.config.Mount))
 }
 
 // confirm refuses a "live" that lost all its names or became older, as after a

@@ -40,6 +40,7 @@ func TestRealVault(t *testing.T) {
 	t.Run("Kubernetes login", func(t *testing.T) { kubernetesLogin(set(t)) })
 	t.Run("wrong role", func(t *testing.T) { wrongRole(set(t)) })
 	t.Run("wrong mount", func(t *testing.T) { wrongMount(set(t)) })
+	t.Run("wrong address", func(t *testing.T) { wrongAddress(set(t)) })
 	t.Run("policy is mended", func(t *testing.T) { policyIsMended(set(t)) })
 	t.Run("token expires", func(t *testing.T) { tokenExpires(set(t)) })
 	t.Run("live and certificate out of step", func(t *testing.T) { liveAndCertificateOutOfStep(set(t)) })

@@ -40,6 +40,9 @@ type Explanation struct {
 	NotReady []string `json:"notReady,omitempty"`
 	// Fleets are those concerned, with their Envoys.
 	Fleets []Fleet `json:"fleets,omitempty"`
+	// Refused says which Envoys were refused lately, and why, if one of Fleets has none. It is
+	// not known for which fleet each came.
+	Refused []string `json:"refused,omitempty"`
 }
 
 // App is an app and its ports.

@@ -50,6 +50,8 @@ type Explainer struct {
 	NotReady func() []string
 	// Unreachable says why Envoys could not connect to instances lately, by cluster and address.
 	Unreachable func() map[string]map[string]string
+	// Refused says which Envoys were refused lately, and why.
+	Refused func() []string
 }
 
 // Explain is like the function Explain, and says how far each Envoy has come.
@@ -72,6 +74,9 @@ func (x Explainer) Explain(subject string) Explanation {
 		view := Fleet{Name: fleet, Needs: len(needs)}
 		for _, p := range x.Streams.Progress(fleet, needs) {
 			view.Envoys = append(view.Envoys, envoyOf(p, needs, onDemand[fleet]))
+		}
+		if len(view.Envoys) == 0 && e.Refused == nil {
+			e.Refused = x.Refused()
 		}
 		e.Fleets = append(e.Fleets, view)
 	}

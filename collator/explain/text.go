@@ -58,6 +58,11 @@ func (e Explanation) WriteText(w io.Writer) {
 	for _, fleet := range e.Fleets {
 		x.line("")
 		x.fleet(fleet)
+		if len(fleet.Envoys) == 0 {
+			for _, client := range e.Refused {
+				x.detail("refused", "%s", client)
+			}
+		}
 	}
 }
 

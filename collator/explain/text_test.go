@@ -61,6 +61,7 @@ func explanations() map[string]Explanation {
 					{Type: "scopes", Name: "shop.test", State: string(xds.Quarantined), Rejected: &xds.StaleResource{By: xds.OthersOfItsVersion, Since: until, HasOlder: true, Message: "no such route"}},
 				}},
 			}}, {Name: "internal", Needs: 2}},
+			Refused: []string{`node edge-4 from 10.0.1.4, the last time at 2026-07-30T23:59:00Z: no fleet "intern"`},
 		},
 		"unknown": {
 			Subject: "shop.tets", Near: []string{"shop.test", "www.shop.test"},

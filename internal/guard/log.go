@@ -66,6 +66,8 @@ type Log struct {
 
 	mu    sync.Mutex
 	tries map[cause]*tries
+	// recent are the latest, the last one last: no more than maxRecent.
+	recent []Refused
 }
 
 // cause is what one line in the log is about.
@@ -91,7 +93,11 @@ func (l *Log) Refuse(remote string, r Refusal, attrs ...any) {
 		l.count(r.Kind)
 	}
 	host := hostOf(remote)
-	tried, due, full := l.note(cause{r.Kind, host, r.Who}, time.Now())
+	now := time.Now()
+	tried, due, full := l.note(cause{r.Kind, host, r.Who}, now)
+	l.mu.Lock()
+	l.remember(host, r, now)
+	l.mu.Unlock()
 	switch {
 	case !due:
 		return

@@ -8,6 +8,7 @@ import (
 	"github.com/thejerf/suture/v4"
 
 	"relay/internal/panics"
+	"relay/sources"
 )
 
 func (r *Relay) supervision() suture.Spec {
@@ -47,6 +48,9 @@ func (r *Relay) logEvent(event suture.Event) {
 	case suture.EventServiceTerminate:
 		if err, ok := e.Err.(error); ok {
 			panics.Log(r.log, err, "part", e.ServiceName) // one that it caught on a goroutine of its own
+			if sources.IsLogged(err) {
+				return
+			}
 		}
 		r.log.Warn("a part failed and is started again", "part", e.ServiceName, "reason", e.Err)
 	case suture.EventBackoff:

@@ -113,6 +113,6 @@ func (r *Relay) Problems() []problem.Problem {
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.
 func (r *Relay) Explain(subject string) (any, bool) {
-	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady, Unreachable: r.unreachableInstances}.Explain(subject)
+	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady, Unreachable: r.unreachableInstances, Refused: r.Refused}.Explain(subject)
 	return e, e.Known
 }

@@ -132,7 +132,7 @@ func (s *Source) Serve(ctx context.Context) error {
 	watcher.Add(s.watched())
 	// The watch is set before the read, so that no change falls in between.
 	if err := s.refresh(false); err != nil && s.Status().LastSync.IsZero() {
-		return err
+		return sources.Logged(err) // by note
 	}
 	return s.loop(ctx, watcher)
 }
@@ -267,7 +267,11 @@ func (s *Source) note(err error) {
 	} else {
 		s.status.LastError = err.Error()
 		if before != s.status.LastError {
-			s.log.Warn("apps not read, keeping the last good content", "error", err)
+			message := "apps cannot be read"
+			if !s.status.LastSync.IsZero() {
+				message += ": the last good content stays in use"
+			}
+			s.log.Warn(message, "error", err)
 		}
 	}
 	s.status.Connected = err == nil

@@ -214,7 +214,11 @@ func (c *connection) readFailed(id string, err error) {
 	w.noteError(err)
 	wait := jitter(exponential(w.cfg.BackoffMin, w.cfg.BackoffMax, c.failures[id]))
 	c.failures[id]++
-	w.log.Warn("an app could not be read, what is known of it stays in use", "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
+	message := "an app could not be read"
+	if w.known(id) != nil {
+		message += ", what is known of it stays in use"
+	}
+	w.log.Warn(message, "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
 	c.delay(id, wait, causeChange)
 }
 

@@ -107,7 +107,11 @@ func (c *connection) end(ctx context.Context, err error) {
 	}
 	w.noteError(err)
 	w.attempts.ended(err, time.Since(c.started), c.synced)
-	w.log.Warn("watching Marathon ended, what is known stays in use",
+	message := "watching Marathon ended, what is known stays in use"
+	if w.Status().LastSync.IsZero() {
+		message = "Marathon cannot be read"
+	}
+	w.log.Warn(message,
 		"url", c.target.base.String(), "error", err, "retry_in", w.attempts.wait.Round(time.Millisecond))
 }
 

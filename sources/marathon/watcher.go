@@ -107,7 +107,7 @@ func (w *Watcher) Serve(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return fmt.Errorf("marathon %s: %w", server.url, err)
+	return sources.Logged(fmt.Errorf("marathon %s: %w", server.url, err))
 }
 
 // Reload implements sources.Source. Without a connection to Marathon it waits for one.

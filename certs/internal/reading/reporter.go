@@ -87,7 +87,11 @@ func (r *Reporter) Failed(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status.LastError != err.Error() {
-		r.logger.Error("certificates could not be read; what is known stays in use", "err", err)
+		message := "certificates cannot be read"
+		if !r.status.LastGoodRead.IsZero() {
+			message += ": what is known stays in use"
+		}
+		r.logger.Error(message, "err", err)
 	}
 	r.status.LastError = err.Error()
 }

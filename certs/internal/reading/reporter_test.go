@@ -28,13 +28,13 @@ func TestReporterLogsWhatIsNew(t *testing.T) {
 		do   func()
 		want string
 	}{
-		{func() { reporter.Failed(errRead) }, "level=ERROR"},
+		{func() { reporter.Failed(errRead) }, `msg="certificates cannot be read"`},
 		{func() { reporter.Failed(errRead) }, ""},
 		{func() { reporter.Succeeded(now, nil, problem) }, "name=a.pem"},
 		{func() { reporter.Succeeded(now, nil, problem) }, ""},
 		{func() { reporter.Succeeded(now, nil, nil) }, ""},
 		{func() { reporter.Succeeded(now, nil, problem) }, "name=a.pem"},
-		{func() { reporter.Failed(errRead) }, "level=ERROR"},
+		{func() { reporter.Failed(errRead) }, "what is known stays in use"},
 		{func() { reporter.Succeeded(now, nil, problem) }, "certificates read"},
 	} {
 		logs.Reset()
