@@ -9,33 +9,38 @@ import (
 
 func wantsACME(c routing.Claim) bool { return c.ACME }
 
+// acmeGap is what keeps ACME challenges of a fleet from being answered. It is zero if nothing
+// does.
+type acmeGap struct {
+	lacks   string
+	domains int // that ask for them
+}
+
 // reportACME says that nothing can answer the ACME challenges that domains of the fleet ask for,
 // as the app for that is not there. Without answers no certificate comes.
 func (f *fleetState) reportACME() {
-	reason := f.acmeReason()
-	if reason == f.acmeReported {
+	gap := f.acmeGap()
+	if gap == f.acmeReported {
 		return
 	}
-	f.acmeReported = reason
+	f.acmeReported = gap
 	var problems []problem.Problem
-	if reason != "" {
-		problems = []problem.Problem{{Subject: "acme-app", Reason: reason}}
+	if gap.domains > 0 {
+		problems = []problem.Problem{{Subject: "acme-app", Reason: fmt.Sprintf(
+			"app %s %s (--acme-app): ACME challenges for %s (MARATHON_ACME_n_DOMAIN) get 503", f.ACMEApp, gap.lacks, counted(gap.domains, "domain"))}}
 	}
 	f.c.problems.set(owner{problem.Fleet, f.Name, inACME, ""}, problems...)
 }
 
-func (f *fleetState) acmeReason() string {
+func (f *fleetState) acmeGap() acmeGap {
 	if f.domains.acme == 0 {
-		return ""
+		return acmeGap{}
 	}
-	lacks := ""
 	switch app := f.c.routed(f.ACMEApp); {
 	case app == nil:
-		lacks = "is not there"
+		return acmeGap{"is not there", f.domains.acme}
 	case len(app.Ports) == 0:
-		lacks = "has no port"
-	default:
-		return "" // if it has no task, that is a problem of the app
+		return acmeGap{"has no port", f.domains.acme}
 	}
-	return fmt.Sprintf("app %s %s (--acme-app): ACME challenges for %s (MARATHON_ACME_n_DOMAIN) get 503", f.ACMEApp, lacks, counted(f.domains.acme, "domain"))
+	return acmeGap{} // if it has no task, that is a problem of the app
 }

@@ -42,7 +42,8 @@ type fleetState struct {
 	recheck  recheck
 	// coverageReported are the domains of which reportCoverage found a problem.
 	coverageReported map[string]struct{}
-	acmeReported     string
+	// acmeReported is what reportACME has told.
+	acmeReported acmeGap
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
@@ -63,7 +64,7 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 // reset forgets the index of the apps, and has everything built again.
 func (f *fleetState) reset() {
 	f.failed = newFailures()
-	f.acmeReported = ""
+	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
 	f.services = newFleetServices()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
