@@ -12,8 +12,8 @@ func wantsACME(c routing.Claim) bool { return c.ACME }
 // acmeGap is what keeps ACME challenges of a fleet from being answered. It is zero if nothing
 // does.
 type acmeGap struct {
-	lacks   string
-	domains int // that ask for them
+	app, lacks string
+	domains    int // that ask for them
 }
 
 // reportACME says that nothing can answer the ACME challenges that domains of the fleet ask for,
@@ -27,7 +27,7 @@ func (f *fleetState) reportACME() {
 	var problems []problem.Problem
 	if gap.domains > 0 {
 		problems = []problem.Problem{{Subject: "acme-app", Reason: fmt.Sprintf(
-			"app %s %s (--acme-app): ACME challenges for %s (MARATHON_ACME_n_DOMAIN) get 503", f.ACMEApp, gap.lacks, counted(gap.domains, "domain"))}}
+			"app %s %s (--acme-app): ACME challenges for %s (MARATHON_ACME_n_DOMAIN) get 503", gap.app, gap.lacks, counted(gap.domains, "domain"))}}
 	}
 	f.c.problems.set(owner{problem.Fleet, f.Name, inACME, ""}, problems...)
 }
@@ -38,9 +38,9 @@ func (f *fleetState) acmeGap() acmeGap {
 	}
 	switch app := f.c.routed(f.ACMEApp); {
 	case app == nil:
-		return acmeGap{"is not there", f.domains.acme}
+		return acmeGap{f.ACMEApp, "is not there", f.domains.acme}
 	case len(app.Ports) == 0:
-		return acmeGap{"has no port", f.domains.acme}
+		return acmeGap{f.ACMEApp, "has no port", f.domains.acme}
 	}
 	return acmeGap{} // if it has no task, that is a problem of the app
 }

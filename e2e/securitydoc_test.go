@@ -125,7 +125,7 @@ func (o *operator) marathon() (url string) {
 	o.write("etc/relay/marathon-ca.pem", 0o600, string(ca.RootPEM()))
 	o.write("etc/relay/marathon-password", 0o600, "s3cret\n")
 	for _, definition := range []string{
-		app("/shop", "shop.example.com", 1),
+		app("/shop", "shop.example.com", 1, "HAPROXY_GROUP", "external,internal"),
 		app("/office", "office.example.com", 1, "HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", "192.0.2.0/24"),
 	} {
 		if err := m.Apply(definition); err != nil {
