@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"errors"
 	"flag"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,6 +75,12 @@ func TestAdminJSON(t *testing.T) {
 	c.Ack(c.Next())
 	w.admin.problem("Envoy edge-1", "no such zone")
 	w.admin.settled()
+	w.eventually("the versions of the tasks are looked for", func() error {
+		if _, got := w.admin.get("/api/v1/explain?subject=a.test"); strings.Contains(got, "still to be read") {
+			return errors.New(got)
+		}
+		return nil
+	})
 
 	for _, page := range []struct{ name, path string }{
 		{"apps", "/api/v1/apps"}, {"app", "/api/v1/apps/a"}, {"certificates", "/api/v1/certificates"}, {"fleets", "/api/v1/fleets"},
