@@ -101,7 +101,7 @@ func TestNoSecretOnTheCommandLine(t *testing.T) {
 	for _, address := range []string{"http://user:" + hushPassword + "@127.0.0.1:1", "http://user:" + hushPassword + "@\x7f", "user:" + hushPassword + "@127.0.0.1:1"} {
 		for _, name := range []string{"check", "serve"} {
 			status, out, errs := command(t, name, "--source-file", apps, "--vault-addr", address)
-			if status == 0 || !strings.Contains(out+errs, "addr") {
+			if status == 0 || !strings.Contains(out+errs, "--vault-addr") {
 				t.Errorf("%s: status %d: %s%s", name, status, out, errs)
 			}
 			v.tellsNone(t, out+errs)

@@ -40,7 +40,9 @@ func TestUnreachableInstances(t *testing.T) {
 	}
 	w.eventually("the instance is told of", func() error {
 		for range 10 {
-			w.clients.do("http://half.test/secret?token=x")
+			if a := w.clients.do("http://half.test/secret?token=x"); a.status != http.StatusOK {
+				t.Errorf("status %d", a.status)
+			}
 		}
 		for _, p := range w.admin.problems() {
 			if p.Subject == "/half" && strings.Contains(p.Reason, dead) && strings.Contains(p.Reason, "refused") {
