@@ -121,8 +121,9 @@ func mutateHeaders(p *packer) *corev3.TypedExtensionConfig {
 }
 
 // withoutEnvoyHeaders removes the headers by which Envoys talk to each other, also with an
-// underscore for the second hyphen: they set timeouts, retries and names of stats. Envoy removes most of them itself, but it obeys
-// x-envoy-upstream-stream-duration-ms, and passes others on to apps. See
+// underscore for the second hyphen: they set timeouts, retries and names of stats. Envoy
+// removes most of them itself, but it obeys x-envoy-upstream-stream-duration-ms, and passes
+// others on to apps. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter#http-headers-consumed-from-downstream-clients
 func withoutEnvoyHeaders() *mutationrulesv3.HeaderMutation { return without("x-envoy") }
 

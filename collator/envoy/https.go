@@ -20,10 +20,9 @@ const handshakeTimeout = 10 * time.Second
 // takes more. Its default of 64 kB for each connection is slower.
 const helloBuffer = 4 << 10
 
-// HTTPSListener makes the https listener. It has a filter chain for each certificate, or
-// for two with keys of different kinds, and
-// for each service whose TLS is passed through: when one comes or goes, Envoy closes the
-// connections of no other.
+// HTTPSListener makes the https listener. It has a filter chain for each certificate, or for
+// two with keys of different kinds, and for each service whose TLS is passed through: when one
+// comes or goes, Envoy closes the connections of no other.
 func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing.Service) (*listenerv3.Listener, error) {
 	var p packer
 	manager := connectionManager(&p, routing.HTTPSListener, f, schemeHTTPS)
