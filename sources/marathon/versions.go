@@ -244,7 +244,9 @@ func (out *mapped) addVersions(judge *standards, tasks []taskJSON, list []verdic
 	if len(judge.byVersion) == 0 {
 		return
 	}
-	for _, s := range judge.others(func(s *standard) bool { return s.used }) {
+	// A definition that is known stays so while tasks have its version, also while they are
+	// staged: it need not be read once they run.
+	for _, s := range judge.others(func(s *standard) bool { return s.used || s.of != nil }) {
 		out.older = append(out.older, s.at)
 		if s.asked {
 			out.asked = append(out.asked, s.version)

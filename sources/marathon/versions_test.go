@@ -314,6 +314,25 @@ func TestManyVersions(t *testing.T) {
 	}
 }
 
+// TestStagedTaskKeepsItsVersion has a deployment replaced by another before its task ran: the
+// task's definition stays known, so that it need not be read when the task runs.
+func TestStagedTaskKeepsItsVersion(t *testing.T) {
+	t.Parallel()
+	staged := strings.Replace(shownTask("o", oldVersion, ""), "TASK_RUNNING", "TASK_STAGING", 1)
+	a := parseApp(t, `{"id":"/a","version":%q,"labels":{"HAPROXY_GROUP":"external"},%s,%s,"tasks":[%s]}`, newVersion, onePort, oneCheck, staged)
+	known := defined(t, oldVersion, oneCheck+","+onePort)
+	m := testMapping()
+	m.versions = []*appDefinition{known}
+	var h knownApp
+	h.rememberVersions(&knownApp{versions: m.versions}, convertApp(a, nil, m))
+	if !slices.Contains(h.versions, known) {
+		t.Errorf("the version of a staged task is forgotten")
+	}
+	if out := convertApp(a, nil, testMapping()); len(out.older) != 0 || len(out.asked) != 0 {
+		t.Errorf("a version that only a staged task has is to be read: %v, %q", out.older, out.asked)
+	}
+}
+
 func TestNotesOnOldTasks(t *testing.T) {
 	t.Parallel()
 	a := parseApp(t, `{"id":"/a","version":%q,"labels":{"HAPROXY_GROUP":"external"},%s,%s,"tasks":[%s,%s,%s,%s]}`, newVersion, onePort, oneCheck,
