@@ -102,6 +102,10 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 			return b, err
 		}
 		b.exists, b.names = true, f.namedBy(key, msg)
+		if key.Type == xds.ExtensionConfig {
+			b.Resource, err = envoy.HostsResource()
+			return b, err
+		}
 		b.Resource, err = envoy.Resource(key, msg)
 		return b, err
 	})

@@ -16,8 +16,8 @@ import (
 	"relay/sources"
 )
 
-// maxStripped is how long a prefix may be so that Envoy takes the expression that strips it
-// without being told that it is large.
+// maxStripped is how many instructions a prefix may be so that Envoy takes the expression that
+// strips it without being told that it is large.
 const maxStripped = 80
 
 // strictTransport is marathon-lb's value: half a year.
@@ -122,7 +122,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	if r.HTTP.StripPrefix != "" {
 		// As in marathon-lb: case does not count, and a slash after it goes, too.
 		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
-			Pattern:      regexMatcher("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", len(r.HTTP.StripPrefix) > maxStripped),
+			Pattern:      regexMatcher("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", instructions(r.HTTP.StripPrefix) > maxStripped),
 			Substitution: `/\1`,
 		}
 		if _, wildcard := hostname.CutWildcard(domain); !wildcard {
