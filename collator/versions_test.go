@@ -138,7 +138,9 @@ func versionFleets(t *testing.T) []routing.Fleet {
 
 // addApps adds the apps of all golden cases, under names of their own.
 func (w *versionWorld) addApps() {
-	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "/login")
+	}))
 	w.t.Cleanup(backend.Close)
 	for i, tt := range append(goldenCases(), labelCases(w.t)...) {
 		own := func(domains []string) (list []string) {
@@ -273,6 +275,9 @@ func (w *versionWorld) request(domain string) {
 	defer func() { _, _ = io.Copy(io.Discard, resp.Body); _ = resp.Body.Close() }()
 	if want := w.wantStatus(domain); resp.StatusCode != want {
 		w.t.Errorf("%s, %s: status %d, want %d", w.cases[domain], host, resp.StatusCode, want)
+	}
+	if location := resp.Header.Get("Location"); resp.StatusCode == http.StatusOK && (location == "/app/login") != (w.cases[domain] == "label_revproxy_path") {
+		w.t.Errorf("%s, %s: Location is %s", w.cases[domain], host, location)
 	}
 }
 

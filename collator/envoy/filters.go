@@ -84,7 +84,7 @@ func routeFilters(p *packer, h sources.HTTP, cluster string) map[string]*anypb.A
 		})
 	}
 	if h.LocationPrefix != "" {
-		add("location", prefixLocation(h.LocationPrefix))
+		add("location", prefixLocation())
 	}
 	if len(filters) == 0 {
 		return nil
@@ -150,7 +150,10 @@ function envoy_on_response(handle)
   elseif path:sub(1, 1) ~= "/" or path:sub(1, 2) == "//" then
     return
   end
-  local prefix = handle:filterContext():get("prefix")
+  local prefix = handle:metadata():get("prefix")
+  if prefix == nil then
+    return
+  end
   local after = path:sub(#prefix + 1, #prefix + 1)
   if path:sub(1, #prefix) == prefix and (after == "" or after:find("[/?#]")) then
     return
@@ -164,11 +167,21 @@ const LocationScriptSize = len(locationScript)
 
 // prefixLocation makes the filter with locationScript. All routes share one Lua machine for
 // each worker.
-func prefixLocation(prefix string) *luav3.Lua {
+func prefixLocation() *luav3.Lua {
 	return &luav3.Lua{
 		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: locationScript}},
 		ClearRouteCache:   wrapperspb.Bool(false),
-		FilterContext:     &structpb.Struct{Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(prefix)}},
 		SharedVmId:        "location",
 	}
+}
+
+// locationPrefix is the metadata of a route from which locationScript takes the prefix; nil if
+// there is none. Envoys before 1.40 have no filter_context.
+func locationPrefix(h sources.HTTP) *corev3.Metadata {
+	if h.LocationPrefix == "" {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+		routeFilter: {Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(h.LocationPrefix)}},
+	}}
 }

@@ -70,6 +70,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 	routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	for _, route := range routes {
 		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
+		route.Metadata = locationPrefix(r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
 		if len(r.HTTP.RetryOn) > 0 {
