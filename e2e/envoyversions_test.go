@@ -63,9 +63,15 @@ func TestLimitsOfOldEnvoysAreTold(t *testing.T) {
 	w.marathon.deploy(app("/wild", "*.wild.test", 1))
 	w.admin.problem("fleet external, Envoy envoy", "version: of version 1.36.4, older than 1.38: they answer 404 for hosts below 1 wildcard domains")
 	w.marathon.deploy(app("/secret", "secret.test", 1, "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
-	w.admin.problem("fleet external, Envoy envoy", "they reject the domains of 1 apps with a password, allowed networks, sticky sessions or "+
-		"HTTP_BACKEND_REVPROXY_PATH (/secret), and answer 404 for hosts below 1 wildcard domains. Install Envoy 1.38 or newer")
+	w.marathon.deploy(app("/sticky", "sticky.test", 1, "HAPROXY_0_STICKY", "true"))
+	w.admin.problem("fleet external, Envoy envoy", "they answer 403 for 1 apps with a password or allowed networks (/secret), and serve 1 apps without the sticky "+
+		"sessions or HTTP_BACKEND_REVPROXY_PATH that they ask for (/sticky), and answer 404 for hosts below 1 wildcard domains. Install Envoy 1.38 or newer")
 	w.clients.expect("http://a.wild.test/", http.StatusNotFound, "")
-	w.clients.expect("http://secret.test/", http.StatusNotFound, "")
+	w.clients.expect("http://secret.test/", http.StatusForbidden, "")
+	w.clients.expect("http://sticky.test/", http.StatusOK, "/sticky")
 	w.clients.expect("http://PLAIN.test./", http.StatusOK, "/plain")
+	// It never goes on with what was there before a password was asked for.
+	w.marathon.deploy(app("/plain", "plain.test", 1, "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
+	w.clients.expect("http://plain.test/", http.StatusForbidden, "")
+	w.envoy.accepted()
 }

@@ -89,7 +89,7 @@ func routeFilters(p *packer, h sources.HTTP, cluster string) map[string]*anypb.A
 	if len(filters) == 0 {
 		return nil
 	}
-	// Envoys before 1.38 know no chains. They reject the scope, so they do not serve it open.
+	// Envoys before 1.38 know no chains: see scopeResource.
 	run := &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: filters}}
 	return map[string]*anypb.Any{routeFilter: p.pack(&matchingv3.ExtensionWithMatcherPerRoute{
 		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{

@@ -25,13 +25,13 @@ function envoy_on_request(handle)
 end
 `
 
-// OlderHostsFilter is HostsFilter for Envoys whose expressions cannot change a text to lower
+// olderHostsFilter is HostsFilter for Envoys whose expressions cannot change a text to lower
 // case. A script does that, which takes some 0.7 MB for each filter chain.
 //
 // Envoys before 1.38 know no chains of filters. They ignore the chain, as they ignore all fields
 // that they do not know, and run the script alone. So hosts below a wildcard domain get 404
 // there. Envoys that know chains run the chain.
-func OlderHostsFilter() (*corev3.TypedExtensionConfig, error) {
+func olderHostsFilter() (*corev3.TypedExtensionConfig, error) {
 	var p packer
 	script := p.extension("scope", &luav3.Lua{
 		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: plainHostScript}},
@@ -41,8 +41,8 @@ func OlderHostsFilter() (*corev3.TypedExtensionConfig, error) {
 	return config, p.err
 }
 
-// HostsResource makes the hosts filter, for the store of a fleet. It has two variants.
-func HostsResource() (xds.Resource, error) {
+// hostsResource makes the hosts filter, for the store of a fleet. It has two variants.
+func hostsResource() (xds.Resource, error) {
 	key := xds.Key{Type: xds.ExtensionConfig, Name: routing.HostsFilter}
 	msg, err := HostsFilter()
 	if err != nil {
@@ -52,7 +52,7 @@ func HostsResource() (xds.Resource, error) {
 	if err != nil {
 		return xds.Resource{}, err
 	}
-	if msg, err = OlderHostsFilter(); err != nil {
+	if msg, err = olderHostsFilter(); err != nil {
 		return xds.Resource{}, err
 	}
 	older, err := Resource(key, msg)

@@ -4,17 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"relay/collator"
+	"relay/collator/envoy"
 	"relay/internal/hostname"
 	"relay/internal/problem"
-	"relay/sources"
 	"relay/xds"
 )
-
-// chainsSince is the minor version of Envoy 1 from which on Envoys know chains of filters. Those
-// before reject the domains of routes with filters, and find no host below a wildcard domain.
-const chainsSince = 38
 
 // maxVersions and maxApps are how many versions and apps one problem names.
 const maxVersions, maxApps = 5, 5
@@ -27,7 +24,7 @@ func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
 		switch {
 		case s.Age() == xds.OlderEnvoy:
 			old[s.Fleet] = append(old[s.Fleet], s)
-		case s.Before(chainsSince):
+		case s.Before(envoy.ChainsSince):
 			limited[s.Fleet] = append(limited[s.Fleet], s)
 		}
 	}
@@ -41,7 +38,7 @@ func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
 	apps := r.collator.Apps()
 	for _, fleet := range slices.Sorted(maps.Keys(limited)) {
 		if reason := limitsOf(fleet, apps); reason != "" {
-			of := fmt.Sprintf("of version %s, older than 1.%d: ", someOf(versionsOf(limited[fleet]), maxVersions), chainsSince)
+			of := fmt.Sprintf("of version %s, older than 1.%d: ", someOf(versionsOf(limited[fleet]), maxVersions), envoy.ChainsSince)
 			problems = append(problems, versionProblem(fleet, limited[fleet], of+reason))
 		}
 	}
@@ -71,12 +68,12 @@ func versionsOf(envoys []xds.StreamStatus) (versions []string) {
 
 // limitsOf says what of a fleet's apps needs a newer Envoy; nothing if that is nothing.
 func limitsOf(fleet string, apps []collator.AppView) string {
-	var filtered []string
+	var closed, without []string
 	wildcards := 0
 	for _, app := range apps {
-		needs := false
+		restricted, filtered := false, false
 		for i, port := range app.Ports {
-			if !slices.Contains(port.Fleets, fleet) {
+			if !slices.Contains(port.Fleets, fleet) || len(port.Domains) == 0 {
 				continue
 			}
 			for _, d := range port.Domains {
@@ -84,32 +81,30 @@ func limitsOf(fleet string, apps []collator.AppView) string {
 					wildcards++
 				}
 			}
-			needs = needs || i < len(app.Routed.Ports) && needsFilters(app.Routed.Ports[i].HTTP) && len(port.Domains) > 0
+			if i < len(app.Routed.Ports) && app.Routed.Ports[i].HTTP != nil {
+				h := app.Routed.Ports[i].HTTP
+				restricted, filtered = restricted || envoy.Restricted(h), filtered || envoy.NeedsFilters(h)
+			}
 		}
-		if needs {
-			filtered = append(filtered, app.ID)
+		switch {
+		case restricted:
+			closed = append(closed, app.ID)
+		case filtered:
+			without = append(without, app.ID)
 		}
 	}
-	var reason string
-	if len(filtered) > 0 {
-		reason = fmt.Sprintf("they reject the domains of %d apps with a password, allowed networks, sticky sessions or "+
-			"HTTP_BACKEND_REVPROXY_PATH (%s)", len(filtered), someOf(filtered, maxApps))
+	var lacks []string
+	if len(closed) > 0 {
+		lacks = append(lacks, fmt.Sprintf("answer 403 for %d apps with a password or allowed networks (%s)", len(closed), someOf(closed, maxApps)))
+	}
+	if len(without) > 0 {
+		lacks = append(lacks, fmt.Sprintf("serve %d apps without the sticky sessions or HTTP_BACKEND_REVPROXY_PATH that they ask for (%s)", len(without), someOf(without, maxApps)))
 	}
 	if wildcards > 0 {
-		if reason != "" {
-			reason += ", and "
-		} else {
-			reason = "they "
-		}
-		reason += fmt.Sprintf("answer 404 for hosts below %d wildcard domains", wildcards)
+		lacks = append(lacks, fmt.Sprintf("answer 404 for hosts below %d wildcard domains", wildcards))
 	}
-	if reason == "" {
+	if len(lacks) == 0 {
 		return ""
 	}
-	return reason + fmt.Sprintf(". Install Envoy 1.%d or newer (docs/compatibility.md)", chainsSince)
-}
-
-// needsFilters reports whether requests to a port go through filters of its route.
-func needsFilters(h *sources.HTTP) bool {
-	return h != nil && (h.BasicAuth != nil || len(h.AllowedNetworks) > 0 || h.Sticky || h.LocationPrefix != "")
+	return fmt.Sprintf("they %s. Install Envoy 1.%d or newer (docs/compatibility.md)", strings.Join(lacks, ", and "), envoy.ChainsSince)
 }
