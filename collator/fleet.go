@@ -283,10 +283,15 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	case name == routing.WildcardsScope && len(f.domains.wildcardParents) > 0:
 		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.wildcardParents))), nil
 	case f.domains.exists(name):
-		routes := f.DomainRoutes(name, f.claimsOn(name))
-		// What is left out of the https listener does not count: it is known later.
-		routes.Passed = f.passes(f.services.Names[name], name)
-		return envoy.Scope(&f.Fleet, routes)
+		return envoy.Scope(&f.Fleet, f.routesOf(name))
 	}
 	return nil, nil
+}
+
+// routesOf returns what the scope of a domain is made of.
+func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
+	routes := f.DomainRoutes(domain, f.claimsOn(domain))
+	// What is left out of the https listener does not count: it is known later.
+	routes.Passed = f.passes(f.services.Names[domain], domain)
+	return routes
 }

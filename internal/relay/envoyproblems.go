@@ -23,7 +23,9 @@ func (r *Relay) envoyProblems() []problem.Problem {
 			problems = append(problems, rejectionProblem(fleet, rejected))
 		}
 	}
-	for _, s := range r.xds.Streams() {
+	streams := r.xds.Streams()
+	problems = append(problems, r.versionProblems(streams)...)
+	for _, s := range streams {
 		if s.NoClusters {
 			problems = append(problems, problem.Problem{
 				Kind: problem.Envoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", s.Fleet, s.NodeID), Item: "clusters",
@@ -39,10 +41,7 @@ func (r *Relay) envoyProblems() []problem.Problem {
 func rejectionProblem(fleet string, r xds.RejectedResource) problem.Problem {
 	p := problem.Problem{
 		Kind: problem.Envoy, Item: r.Type.String() + " " + r.Name,
-		Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, strings.Join(r.Nodes[:min(len(r.Nodes), maxNodes)], ", ")),
-	}
-	if more := len(r.Nodes) - maxNodes; more > 0 {
-		p.Subject += fmt.Sprintf(" and %d more", more)
+		Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, someOf(r.Nodes, maxNodes)),
 	}
 	var reach string
 	switch {
@@ -55,6 +54,15 @@ func rejectionProblem(fleet string, r xds.RejectedResource) problem.Problem {
 	}
 	p.Reason = fmt.Sprintf("rejected since %s by %d of version %s; %s (docs/rejections.md says what to do): %s", stamp(r.Since), len(r.Nodes), r.Envoy, reach, r.Message)
 	return p
+}
+
+// someOf names the first of a list, and says how many more there are.
+func someOf(list []string, most int) string {
+	text := strings.Join(list[:min(len(list), most)], ", ")
+	if more := len(list) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
