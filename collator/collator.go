@@ -238,6 +238,7 @@ func (c *Collator) cleanApp(app *sources.App) {
 	}
 	c.problems.set(owner{problem.Internal, "", inApp, app.ID})
 	c.problems.set(owner{problem.App, "", inApp, app.ID}, clean.Problems...)
+	c.problems.set(owner{problem.Unserved, "", inApp, app.ID}, c.unservedProblems(clean)...)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -250,6 +251,7 @@ func (c *Collator) removeApp(id string) {
 	delete(c.failedApps, id)
 	c.problems.set(owner{problem.Internal, "", inApp, id})
 	c.problems.set(owner{problem.App, "", inApp, id})
+	c.problems.set(owner{problem.Unserved, "", inApp, id})
 	c.route(id, before, nil)
 }
 

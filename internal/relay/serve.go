@@ -69,6 +69,7 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 		return nil, errors.Join(err, r.closeListeners())
 	}
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	registerer.MustRegister(problemsCollector{r})
 	return r, nil
 }
 
