@@ -277,7 +277,7 @@ func (x explainer) app(app collator.AppView) Explanation {
 }
 
 func appOf(app collator.AppView) App {
-	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Problems: app.Problems, Ports: make([]Port, len(app.Ports))}
+	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Problems: worstFirst(app.Problems), Ports: make([]Port, len(app.Ports))}
 	routed := app.Routed
 	if routed.ID != app.ID {
 		out.Deployment = routed.ID
@@ -300,6 +300,15 @@ func appOf(app collator.AppView) App {
 		out.Notes = append(out.Notes, Note(n))
 	}
 	return out
+}
+
+func worstFirst(problems []problem.Problem) []problem.Problem {
+	all := slices.Clone(problems)
+	for i := range all {
+		all[i] = all[i].Complete()
+	}
+	problem.Sort(all)
+	return all
 }
 
 // need adds what a domain needs in the Envoys of a fleet.
