@@ -21,8 +21,11 @@ type Served struct {
 	// WithoutCertificate are those of fleets with an https listener that have none which
 	// clients accept. Of these, nobody asks for one for NotWanted.
 	WithoutCertificate, NotWanted int
-	// Refused are entries of apps in a fleet that are no domains.
-	Refused int
+	// LeftOut are the domains that apps in a fleet name in vain: see sources.Unrouted.
+	LeftOut int
+	// CertificatesUnknown is set if a fleet has an https listener and certificates have not been
+	// read.
+	CertificatesUnknown bool
 	// InNoFleet are the apps that want domains or a TCP port and are in no fleet.
 	InNoFleet int
 }
@@ -39,7 +42,7 @@ func (c *Collator) Served() Served {
 		if c.inNoFleet(app) {
 			s.InNoFleet++
 		}
-		s.Refused += c.refused(app)
+		s.LeftOut += c.leftOut(app)
 	}
 	c.mu.RUnlock()
 	served, without := c.servedDomains(snapshot.Routed)
@@ -52,7 +55,8 @@ func (c *Collator) Served() Served {
 		}
 	}
 	seen := make(map[string]bool) // whether it is wanted
-	uncovered, _ := c.UncoveredDomains()
+	uncovered, known := c.UncoveredDomains()
+	s.CertificatesUnknown = !known && len(c.coverage.fleets) > 0
 	for _, u := range uncovered {
 		seen[u.Domain] = seen[u.Domain] || u.Wanted
 	}
@@ -65,13 +69,14 @@ func (c *Collator) Served() Served {
 	return s
 }
 
-// refused counts the domains of an app that are none, if a fleet serves a part of it.
-func (c *Collator) refused(app *sources.App) (n int) {
-	if !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return slices.ContainsFunc(p.Groups, c.isFleet) }) {
+// leftOut counts the domains that an app names in vain, unless it is in no fleet, or that is
+// meant.
+func (c *Collator) leftOut(app *sources.App) (n int) {
+	if len(app.Ports) > 0 && !slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return slices.ContainsFunc(p.Groups, c.isFleet) }) {
 		return 0
 	}
 	for _, u := range app.Unrouted {
-		if u.Refused {
+		if !u.Meant {
 			n++
 		}
 	}
@@ -159,7 +164,7 @@ func (c *Collator) findWithout(f *fleetState, apps []*sources.App, domains map[s
 
 // All reports whether everything is served that apps ask for.
 func (s Served) All() bool {
-	return s.Known && s.WithoutTask+s.WithoutCertificate-s.NotWanted+s.Refused+s.InNoFleet == 0
+	return s.Known && !s.CertificatesUnknown && s.WithoutTask+s.WithoutCertificate-s.NotWanted+s.LeftOut+s.InNoFleet == 0
 }
 
 // String is one sentence of all that is not zero.
@@ -185,7 +190,7 @@ func (s Served) String() string {
 	if s.NotWanted > 0 {
 		parts[len(parts)-1] += fmt.Sprintf(" (nobody asks for one for %s)", ofThem(s.NotWanted, s.WithoutCertificate))
 	}
-	say(s.Refused, "domain is refused", "domains are refused")
+	say(s.LeftOut, "domain is left out", "domains are left out")
 	say(s.InNoFleet, "app is in no fleet", "apps are in no fleet")
 	if len(parts) == 0 {
 		switch s.Domains {
@@ -196,6 +201,9 @@ func (s Served) String() string {
 		default:
 			parts = []string{fmt.Sprintf("all %d domains are served", s.Domains)}
 		}
+	}
+	if s.CertificatesUnknown {
+		parts = append(parts, "certificates have not been read yet")
 	}
 	say(s.Stopped, "is of an app that is scaled to 0", "are of apps that are scaled to 0")
 	return strings.Join(parts, ", ")

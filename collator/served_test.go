@@ -26,8 +26,8 @@ func TestServed(t *testing.T) {
 	path := func(app *sources.App, prefix string) *sources.App {
 		return changed(app, func(p *sources.Port) { p.HTTP = &sources.HTTP{Order: 1, Paths: []sources.Path{{Prefix: prefix}}} })
 	}
-	refused := webApp("/odd", "odd.test")
-	refused.Unrouted = []sources.Unrouted{{Domain: "o..test", Refused: true}, {Domain: "late.test"}}
+	odd := webApp("/odd", "odd.test")
+	odd.Unrouted = []sources.Unrouted{{Domain: "o..test"}, {Domain: "late.test"}, {Domain: "taken-out.test", Meant: true}}
 	bare := changed(webApp("/internal"), func(p *sources.Port) { p.Groups = nil })
 	for _, tt := range []struct {
 		name  string
@@ -50,7 +50,7 @@ func TestServed(t *testing.T) {
 		{"in no fleet", plain(), []*sources.App{webApp("/a", "a.test"), elsewhere("/b", "b.test"), elsewhere("/c", "c.test", "internal"), elsewhere("/d", "d.test", "extern")},
 			"3 apps are in no fleet"},
 		{"one port of two", plain(), []*sources.App{withPorts(webApp("/a", "a.test"), elsewhere("/x", "x.test", "internal").Ports[0])}, "the 1 domain is served"},
-		{"refused", plain(), []*sources.App{refused}, "1 domain is refused"},
+		{"left out", plain(), []*sources.App{odd}, "2 domains are left out"},
 		{"all at once", testFleet(), []*sources.App{empty(webApp("/a", "a.test", "b.test")), elsewhere("/b", "b.test")},
 			"2 domains have no task, 2 have no certificate (nobody asks for one for them), 1 app is in no fleet"},
 	} {

@@ -64,6 +64,19 @@ func (c *Collator) unservedProblems(app *sources.App) []problem.Problem {
 	return []problem.Problem{*first}
 }
 
+// logUnserved logs once that an app is in no fleet, unless that may be meant.
+func (c *Collator) logUnserved(id string, problems []problem.Problem) {
+	_, logged := c.loggedUnserved[id]
+	if len(problems) == 0 || problems[0].Severity == problem.Advice {
+		delete(c.loggedUnserved, id)
+		return
+	}
+	if !logged {
+		c.loggedUnserved[id] = struct{}{}
+		c.log.Warn("an app is in no fleet", "app", id, "subject", problems[0].Subject, "reason", problems[0].Reason)
+	}
+}
+
 func (c *Collator) unservedProblem(port sources.Port) problem.Problem {
 	fleets := firstFew(c.fleetNames())
 	if len(port.Groups) == 0 {

@@ -39,8 +39,8 @@ type Unrouted struct {
 	Domain string
 	// Reason says what names it, and why it is not routed.
 	Reason string
-	// Refused is set if it is no domain.
-	Refused bool `json:",omitempty"`
+	// Meant is set if the definition says that it is not to be routed.
+	Meant bool `json:",omitempty"`
 }
 
 // Note is something to know about a task, which serves or not.

@@ -45,6 +45,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 		r.say("files for TLS", err)
 	}
 	r.checkPorts(&c)
+	r.checkBind(&c)
 	r.checkState(c.State)
 	for _, p := range c.settingsProblems() {
 		r.say(p.Subject, errors.New(p.Reason))
@@ -100,7 +101,9 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 		for _, app := range apps {
 			app.Problems = nil // they are in err, with their lines
 		}
-		r.SyncApps(apps)
+		if err == nil || len(apps) > 0 {
+			r.SyncApps(apps)
+		}
 		return nil
 	}
 	source, err := newAppSource(c, r, log, nil)

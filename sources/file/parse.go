@@ -230,7 +230,7 @@ func (c *converter) readDomains(count *sources.DomainCount, field string, in []t
 		case err != nil:
 			c.remark(problem.Problem{Subject: item(field, i), Domain: t.Value, Severity: problem.Failing}, t.Line, "domain ignored: %v", err)
 			if len(c.unrouted) < sources.MaxUnrouted {
-				c.unrouted = append(c.unrouted, sources.Unrouted{Refused: true, Domain: sources.Clip(strings.ToLower(t.Value)), Reason: fmt.Sprintf("%s%s: it is refused: %v", place{c.file, t.Line}, item(field, i), err)})
+				c.unrouted = append(c.unrouted, sources.Unrouted{Domain: sources.Clip(strings.ToLower(t.Value)), Reason: fmt.Sprintf("%s%s: it is refused: %v", place{c.file, t.Line}, item(field, i), err)})
 			}
 		case !seen[d]:
 			seen[d] = true

@@ -257,7 +257,7 @@ func (r *reader) finish(index int) {
 		why = "the port is UDP only"
 	}
 	for _, domain := range port.Domains {
-		r.notRouted(sources.Unrouted{Domain: domain}, r.seen[nameOfPort{index, "VHOST"}], why)
+		r.notRouted(sources.Unrouted{Domain: domain, Meant: !udp}, r.seen[nameOfPort{index, "VHOST"}], why)
 	}
 	*port = sources.Port{Name: port.Name}
 }

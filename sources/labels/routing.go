@@ -204,7 +204,7 @@ func (r *reader) readDomains(count *sources.DomainCount, key, value string) []st
 		domain, err := hostname.Domain(bare)
 		if err != nil {
 			r.problems.AddTo(problem.Problem{Subject: key, Domain: field, Severity: problem.Failing}, "%s", sources.Clip(err.Error()))
-			r.notRouted(sources.Unrouted{Domain: strings.ToLower(field), Refused: true}, key, "it is refused: "+sources.Clip(err.Error()))
+			r.notRouted(sources.Unrouted{Domain: strings.ToLower(field)}, key, "it is refused: "+sources.Clip(err.Error()))
 			continue
 		}
 		if more != "" {
