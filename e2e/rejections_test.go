@@ -220,7 +220,7 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 }
 
 // An Envoy that has no source of clusters in its bootstrap cannot route to anything new.
-// People see that. Where clusters are on demand it is as it should be.
+// People see that. Where clusters are on demand it is as it should be, and the reverse is a problem.
 func TestEnvoyThatNeverAsksForClusters(t *testing.T) {
 	w := newWorld(t)
 	w.relay.fleet.HTTPS = netip.AddrPort{}
@@ -235,8 +235,10 @@ func TestEnvoyThatNeverAsksForClusters(t *testing.T) {
 	if problems := w.admin.envoyProblems(); len(problems) > 0 {
 		t.Errorf("problems at once: %+v", problems)
 	}
+	envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, Fleet: "lazy", NodeID: "edge-eager"})
 	w.admin.problem("fleet external, Envoy edge-external", "has not asked for clusters")
-	if problems := w.admin.envoyProblems(); len(problems) != 1 {
+	w.admin.problem("fleet lazy, Envoy edge-eager", "it asks for all clusters, though the fleet has clusters: on-demand")
+	if problems := w.admin.envoyProblems(); len(problems) != 2 {
 		t.Errorf("problems: %+v", problems)
 	}
 }

@@ -262,7 +262,7 @@ func (s *Server) Streams() []StreamStatus {
 	for i, st := range streams {
 		all[i] = st.info
 		all[i].Types = st.session.status()
-		all[i].NoClusters = st.session.noClusters(time.Now())
+		all[i].NoClusters, all[i].AllClusters = st.session.noClusters(time.Now()), st.session.allClusters()
 	}
 	slices.SortFunc(all, func(a, b StreamStatus) int {
 		return cmp.Or(cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.NodeID, b.NodeID), a.Since.Compare(b.Since))

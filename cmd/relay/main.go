@@ -19,7 +19,7 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Config kong.ConfigFlag `short:"c" placeholder:"FILE" help:"YAML file with any of the settings below, by the same names, and the list of fleets."`
+	Config configFlag `short:"c" placeholder:"FILE" help:"YAML file with any of the settings below, by the same names, and the list of fleets."`
 
 	Serve     serveCmd     `cmd:"" help:"Watch Marathon and certificates, and keep Envoys up to date."`
 	Check     checkCmd     `cmd:"" help:"Say what is wrong with a configuration: files, apps, whether Marathon and Vault can be read."`
@@ -66,14 +66,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(c, append([]kong.Option{
+	var parser *kong.Kong
+	settings := func() []string { return settingNames(parser.Model) }
+	parser, err := kong.New(c, append([]kong.Option{
 		kong.Name("relay"),
 		kong.Description("Relay keeps Envoys up to date with the apps of Marathon and their certificates."),
 		kong.DefaultEnvars("RELAY"),
 		addressMapper(),
-		kong.Configuration(loadConfigFile(func(fleets []FleetSettings) { c.Serve.Fleets, c.Check.Fleets = fleets, fleets })),
+		kong.Configuration(loadConfigFile(func(fleets []FleetSettings) { c.Serve.Fleets, c.Check.Fleets = fleets, fleets }, settings)),
+		durationMapper(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 	}, options...)...)
+	return parser, err
 }
 
 // streams are where a command writes.

@@ -30,7 +30,9 @@ func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
 	}
 	var problems []problem.Problem
 	for _, fleet := range slices.Sorted(maps.Keys(old)) {
-		problems = append(problems, versionProblem(fleet, old[fleet], xds.OlderEnvoyReason(versionsOf(old[fleet])...)))
+		p := versionProblem(fleet, old[fleet], xds.OlderEnvoyReason(versionsOf(old[fleet])...))
+		p.Severity = problem.Advice
+		problems = append(problems, p)
 	}
 	if len(limited) == 0 {
 		return problems
@@ -52,7 +54,7 @@ func versionProblem(fleet string, envoys []xds.StreamStatus, reason string) prob
 	}
 	slices.Sort(nodes)
 	return problem.Problem{
-		Kind: problem.Envoy, Item: "version", Reason: reason,
+		Kind: problem.Envoy, Item: "version", Reason: reason, Action: "install a newer Envoy; docs/compatibility.md says what each version lacks",
 		Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, someOf(slices.Compact(nodes), maxNodes)),
 	}
 }
