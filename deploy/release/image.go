@@ -44,7 +44,7 @@ func (s sources) writeImage(file, stage, arch string) error {
 
 // imageContext writes what deploy/Containerfile copies.
 func (s sources) imageContext(dir, stage string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "state"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "state", "relay"), 0o700); err != nil {
 		return err
 	}
 	for from, to := range map[string]string{
@@ -54,5 +54,11 @@ func (s sources) imageContext(dir, stage string) error {
 			return fmt.Errorf("%w (Debian: apt-get install ca-certificates)", err)
 		}
 	}
-	return os.Chmod(filepath.Join(dir, "relay"), 0o755)
+	// What the umask of whoever builds would take away.
+	for name, mode := range map[string]os.FileMode{"relay": 0o755, "THIRD_PARTY_LICENSES": 0o644, "ca-certificates.crt": 0o644} {
+		if err := os.Chmod(filepath.Join(dir, name), mode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
