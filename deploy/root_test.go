@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,14 +152,13 @@ func start(t *testing.T, name string, cmd *exec.Cmd) *service {
 	return s
 }
 
-func (s *service) output() string {
-	f, err := os.Open(s.log)
+// output is the end of what the service wrote.
+func (s *service) output() []byte {
+	text, err := os.ReadFile(s.log)
 	if err != nil {
-		return err.Error()
+		return []byte(err.Error())
 	}
-	defer func() { _ = f.Close() }()
-	text, _ := io.ReadAll(io.LimitReader(f, 20_000))
-	return string(text)
+	return text[max(0, len(text)-5000):]
 }
 
 // stop ends the service as systemd and containers do, and returns how it ended.
