@@ -27,6 +27,7 @@ demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job
 
 test: tools check ## Run every test
 	go test -race ./...
+	cd deploy/release && go test .
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e

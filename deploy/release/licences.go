@@ -81,9 +81,7 @@ func (s sources) modules(arch string) (all []module, err error) {
 	}
 	var errs []error
 	for _, m := range byPath {
-		if !slices.ContainsFunc(m.licences, func(l licence) bool { return grants.MatchString(filepath.Base(l.name)) }) {
-			errs = append(errs, fmt.Errorf("%s %s has no licence in %s", m.path, m.version, m.dir))
-		}
+		errs = append(errs, m.check())
 		slices.SortFunc(m.licences, func(a, b licence) int { return strings.Compare(a.name, b.name) })
 		all = append(all, *m)
 	}
@@ -128,6 +126,14 @@ func (m *module) add(dir string) error {
 			return nil
 		}
 	}
+}
+
+// check says that nothing allows to give a module to others.
+func (m module) check() error {
+	if slices.ContainsFunc(m.licences, func(l licence) bool { return grants.MatchString(filepath.Base(l.name)) }) {
+		return nil
+	}
+	return fmt.Errorf("%s %s has no licence in %s", m.path, m.version, m.dir)
 }
 
 // identifiers are those of SPDX (https://spdx.org/licenses/) for the licences of a module.
