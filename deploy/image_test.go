@@ -46,11 +46,11 @@ func readImage(t *testing.T, file string) (config image, layer []byte) {
 // The image runs as it does with "docker run --read-only": as its own user, with a root that
 // cannot be written to, and a state directory that can.
 func TestImage(t *testing.T) {
+	m := startMachine(t)
 	config, layer := readImage(t, filepath.Join(dist(t), "relay-1.2.3-linux-amd64.oci.tar.gz"))
 	if c := config.Config; c.User != "65532:65532" || strings.Join(append(c.Entrypoint, c.Cmd...), " ") != "/usr/bin/relay serve" || len(c.Volumes) > 0 {
 		t.Errorf("the image is %+v", c)
 	}
-	m := startMachine(t)
 	file := filepath.Join(t.TempDir(), "layer")
 	if err := os.WriteFile(file, layer, 0o600); err != nil {
 		t.Fatal(err)

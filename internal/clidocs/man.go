@@ -62,7 +62,7 @@ func programPage(app *kong.Application, all []command, release Release) []byte {
 	p.text("Each option can be set by a variable, too, which the page of the command names. An option on the command line counts before the variable, and that before the file that --config names.")
 	p.section("FILES")
 	p.item(".I /etc/relay/relay.yaml", "The configuration file of the service of systemd. It has all settings, each with what it is for.")
-	p.item(".I /var/lib/relay", "Where the service may save what was served (state\\-dir).")
+	p.item(".I /var/lib/relay", "Where the service may save what was served (state-dir).")
 	p.section("EXIT STATUS")
 	p.item("0", "Success.")
 	p.item("1", "The command failed, or found something wrong.")
@@ -108,15 +108,14 @@ func (p *page) flags(section string, flags []*kong.Flag) {
 }
 
 func flagHead(f *kong.Flag) string {
-	head := ".B"
+	head := roff("--" + f.Name)
 	if f.Short != 0 {
-		head += fmt.Sprintf(" \\-%c,", f.Short)
+		head = roff("-"+string(f.Short)+", ") + head
 	}
-	head += " " + roff("--"+f.Name)
 	if !takesValue(f) {
-		return head
+		return `.B "` + head + `"`
 	}
-	return strings.Replace(head, ".B", ".BI", 1) + "= " + roff(strings.ReplaceAll(placeholder(f), " ", "_"))
+	return `.BI "` + head + `=" ` + roff(strings.ReplaceAll(placeholder(f), " ", "_"))
 }
 
 // flagText is the help of a flag, and what kong knows of it.
