@@ -145,12 +145,19 @@ func (m *machine) command(unit, key, instance string) string {
 	return strings.NewReplacer("$$", "$", "%i", instance).Replace(line[1])
 }
 
-// As the units do it: without rights but those that they leave.
-const (
-	asRelay = "exec setpriv --reuid=relay --regid=relay --clear-groups --no-new-privs --inh-caps=-all --bounding-set=-all "
-	asEnvoy = "exec setpriv --reuid=relay-envoy --regid=relay-envoy --clear-groups --no-new-privs " +
-		"--inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service "
-)
+// as is the beginning of a command that runs with the user and the capabilities of a unit.
+func (m *machine) as(unit string) string {
+	capabilities := "-all"
+	if only := m.command(unit, "CapabilityBoundingSet", ""); only != "" {
+		capabilities += ",+" + strings.ToLower(strings.TrimPrefix(only, "CAP_"))
+		if ambient := m.command(unit, "AmbientCapabilities", ""); ambient != only {
+			m.t.Errorf("%s keeps %s and gives %s", unit, only, ambient)
+		}
+		capabilities += " --ambient-caps=" + capabilities
+	}
+	return fmt.Sprintf("exec setpriv --reuid=%s --regid=%s --clear-groups --no-new-privs --inh-caps=%s --bounding-set=%s ",
+		m.command(unit, "User", ""), m.command(unit, "Group", ""), capabilities, strings.Fields(capabilities)[0])
+}
 
 // serve runs the services of the package as the users that they are for: Relay, and one
 // Envoy each of two fleets.
@@ -179,12 +186,12 @@ fleets:
 E
 mkdir /tmp/site; echo hello > /tmp/site/index.html`)
 	start(t, "site", m.inside("exec python3 -m http.server --directory /tmp/site --bind 127.0.0.1 8081"))
-	relay := start(t, "relay", m.inside(asRelay+m.command("relay.service", "ExecStart", "")))
+	relay := start(t, "relay", m.inside(m.as("relay.service")+m.command("relay.service", "ExecStart", "")))
 	envoys := make(map[string]*service)
 	for i, fleet := range []string{"external", "internal"} {
 		m.run(fmt.Sprintf(`relay bootstrap --fleet %[1]s --node-id %[1]s --envoy-admin 127.0.0.1:990%[2]d --max-connections 1000 --max-heap 0 --output /etc/relay-envoy/%[1]s
 install -d -o relay-envoy -g relay-envoy -m 750 /run/relay-envoy/%[1]s`, fleet, i+1))
-		envoys[fleet] = start(t, "Envoy of "+fleet, m.inside("export RUNTIME_DIRECTORY=/run/relay-envoy/"+fleet+"; "+asEnvoy+m.command("relay-envoy@.service", "ExecStart", fleet)))
+		envoys[fleet] = start(t, "Envoy of "+fleet, m.inside("export RUNTIME_DIRECTORY=/run/relay-envoy/"+fleet+"; "+m.as("relay-envoy@.service")+m.command("relay-envoy@.service", "ExecStart", fleet)))
 	}
 	for url, host := range map[string]string{"http://127.0.0.1:80/": "shop.test", "http://127.0.0.1:81/": "office.test"} {
 		if got := eventually(t, m.inside, "curl -fsS -H 'Host: "+host+"' "+url); got != "hello\n" {
