@@ -129,7 +129,7 @@ func (m *machine) calls() string { return m.run("cat /tmp/calls; rm -f /tmp/call
 func (m *machine) verifyUnits() {
 	m.t.Helper()
 	m.run("touch /usr/bin/envoy; chmod 755 /usr/bin/envoy") // which the package leaves to the operator
-	out, err := m.inside("systemd-analyze verify --man=yes /lib/systemd/system/relay.service /lib/systemd/system/relay-envoy@external.service").CombinedOutput()
+	out, err := m.inside("systemd-analyze verify --man=$(command -v man >/dev/null && echo yes || echo no) /lib/systemd/system/relay.service /lib/systemd/system/relay-envoy@external.service").CombinedOutput()
 	if err != nil || strings.Contains(string(out), "relay") {
 		m.t.Errorf("systemd-analyze: %v\n%s", err, out)
 	}
