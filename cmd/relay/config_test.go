@@ -278,6 +278,11 @@ func TestCheck(t *testing.T) {
 	if err := m.Apply(oneApp); err != nil {
 		t.Fatal(err)
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := m.WaitIdle(ctx); err != nil { // until its task runs
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name   string
 		args   []string

@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	ossignal "os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -26,12 +23,6 @@ type cli struct {
 	Explain   explainCmd   `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
 	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy, or write it to a directory."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
-}
-
-func main() {
-	ctx, stop := ossignal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the whole program but for the process around it.
