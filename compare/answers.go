@@ -23,7 +23,7 @@ func (p pair) subject() string {
 	return "http://" + p.probe.String()
 }
 
-// same returns the value that all answers have, and whether there is one.
+// steady returns the value that all answers have, and whether there is one.
 func steady[T comparable](answers []answer, value func(answer) T) (T, bool) {
 	first := value(answers[0])
 	for _, a := range answers[1:] {

@@ -59,6 +59,9 @@ func (s *Sides) predict(p probe, secure bool) (told prediction) {
 			break
 		}
 	}
+	if told.reason == "" && told.old.class != told.new.class {
+		told.reason = fmt.Sprintf("by the rules marathon-lb answers with: %s; Relay: %s", told.old.class, told.new.class)
+	}
 	return told
 }
 

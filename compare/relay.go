@@ -22,13 +22,21 @@ type relaySide struct {
 	losses   map[string][]routing.Loss
 	leftOut  map[string]map[routing.AppPort]error
 	services routing.ServiceIndex
+	// uncovered says why clients of HTTPS have no certificate for a domain.
+	uncovered map[string]string
 }
 
 func newRelaySide(c *collator.Collator, fleet *routing.Fleet) *relaySide {
 	side := &relaySide{
 		fleet: fleet, snapshot: c.Snapshot(), apps: make(map[string]collator.AppView), routed: make(map[string]*sources.App),
 		rules: make(map[string][]routing.Rule), losses: make(map[string][]routing.Loss), leftOut: make(map[string]map[routing.AppPort]error),
-		services: routing.NewServiceIndex(),
+		services: routing.NewServiceIndex(), uncovered: make(map[string]string),
+	}
+	uncovered, _ := c.UncoveredDomains()
+	for _, u := range uncovered {
+		if u.Fleet == fleet.Name {
+			side.uncovered[u.Domain] = u.Reason
+		}
 	}
 	for _, view := range c.Apps() {
 		side.apps[view.ID] = view
@@ -102,7 +110,7 @@ func portName(members []string, port int) string {
 	return fmt.Sprintf("%s port %d", strings.Join(slices.Sorted(slices.Values(members)), " and "), port)
 }
 
-// endpoints are those of a port that Relay serves, without those that drain.
+// port returns a port of one of the apps, as fleets route it.
 func (s *relaySide) port(members []string, port int) (p sources.Port, ok bool) {
 	for _, m := range members {
 		view, known := s.apps[m]

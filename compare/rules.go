@@ -21,7 +21,6 @@ type Sides struct {
 	// services are those of marathon-lb by each app and port.
 	services map[string]*marathonlb.Service
 	skipped  map[string]marathonlb.Skipped
-	framed   bool
 }
 
 // NewSides returns the sides for a fleet. The collator has read everything, and apps are
@@ -156,6 +155,12 @@ func (s *Sides) compareProbe(p probe) (findings []Finding) {
 	findings = s.compareAnswer(p, plain, rule, domain, true)
 	if !s.relay.fleet.HasHTTPS() || s.relay.passed(p.host) {
 		return findings
+	}
+	if reason := s.relay.uncovered[domain]; reason != "" && p.path == "/" && rule != nil {
+		findings = append(findings, Finding{
+			Verdict: Different, Kind: Certificate, Subject: "https://" + p.host, App: s.relay.members(rule.Claim.App)[0], Old: "shows one of --ssl-certs, or its default",
+			New: "has no certificate that clients accept", Reason: reason, Do: "put the certificate into --certs-dir or Vault; nothing if nobody comes by HTTPS",
+		})
 	}
 	for _, f := range s.compareAnswer(p, s.old.AnswerHTTPS(p.host, p.path), rule, domain, false) {
 		if !slices.ContainsFunc(findings, func(other Finding) bool { return other.Kind == f.Kind && other.Old == f.Old && other.New == f.New }) {

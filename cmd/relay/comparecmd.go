@@ -23,32 +23,31 @@ type compareCmd struct {
 	CompareFlags `embed:""`
 }
 
-// CompareFlags say what is compared with what. They are for one look, so there are no
-// environment variables for them.
+// CompareFlags say what is compared with what.
 type CompareFlags struct {
-	Old          string   `env:"-" group:"Compare" placeholder:"URL" help:"Where marathon-lb answers: http://lb:80. Without it only rules are compared. An https URL asks by HTTPS alone."`
-	New          string   `env:"-" group:"Compare" placeholder:"URL" help:"Where an Envoy of the fleet answers. Without it the answers of marathon-lb are compared with what Relay would do."`
-	OldHTTPS     string   `env:"-" group:"Compare" name:"old-https" placeholder:"URL" help:"Where marathon-lb answers by HTTPS, beside --old: https://lb:443."`
-	NewHTTPS     string   `env:"-" group:"Compare" name:"new-https" placeholder:"URL" help:"Where the Envoy answers by HTTPS, beside --new."`
-	OldAdmin     string   `env:"-" group:"Compare" placeholder:"URL" help:"Where marathon-lb says what it has. Default: port 9090 of the host of --old; none: it is not asked."`
-	CompareFleet string   `env:"-" group:"Compare" placeholder:"NAME" help:"The fleet to compare, if there are several. Default: all of them, by rules; the one fleet there is, by answers."`
-	OldGroup     []string `env:"-" group:"Compare" placeholder:"NAME" help:"The groups of marathon-lb's own --group. Default: the name of the fleet."`
+	Old          string   `group:"Compare" placeholder:"URL" help:"Where marathon-lb answers: http://lb:80. Without it only rules are compared. An https URL asks by HTTPS alone."`
+	New          string   `group:"Compare" placeholder:"URL" help:"Where an Envoy of the fleet answers. Without it the answers of marathon-lb are compared with what Relay would do."`
+	OldHTTPS     string   `group:"Compare" name:"old-https" placeholder:"URL" help:"Where marathon-lb answers by HTTPS, beside --old: https://lb:443."`
+	NewHTTPS     string   `group:"Compare" name:"new-https" placeholder:"URL" help:"Where the Envoy answers by HTTPS, beside --new."`
+	OldAdmin     string   `group:"Compare" placeholder:"URL" help:"Where marathon-lb says what it has. Default: port 9090 of the host of --old; none: it is not asked."`
+	CompareFleet string   `group:"Compare" placeholder:"NAME" help:"The fleet to compare, if there are several. Default: all of them, by rules; the one fleet there is, by answers."`
+	OldGroup     []string `group:"Compare" placeholder:"NAME" help:"The groups of marathon-lb's own --group. Default: the name of the fleet."`
 
-	OldStrictMode  bool   `env:"-" group:"Compare" help:"marathon-lb runs with --strict-mode."`
-	OldHealthCheck bool   `env:"-" group:"Compare" help:"marathon-lb runs with --health-check."`
-	OldHAProxyMap  bool   `env:"-" group:"Compare" name:"old-haproxy-map" help:"marathon-lb runs with --haproxy-map."`
-	OldFramework   string `env:"-" group:"Compare" placeholder:"ID" help:"FRAMEWORK_NAME in marathon-lb's environment: its own app, which it leaves out."`
+	OldStrictMode  bool   `group:"Compare" help:"marathon-lb runs with --strict-mode."`
+	OldHealthCheck bool   `group:"Compare" help:"marathon-lb runs with --health-check."`
+	OldHAProxyMap  bool   `group:"Compare" name:"old-haproxy-map" help:"marathon-lb runs with --haproxy-map."`
+	OldFramework   string `group:"Compare" placeholder:"ID" help:"FRAMEWORK_NAME in marathon-lb's environment: its own app, which it leaves out."`
 
-	Path           []string      `env:"-" group:"Requests to compare" placeholder:"PATH" help:"Ask for these paths of each domain, too, besides / and the paths of rules."`
-	Method         string        `env:"-" group:"Requests to compare" default:"GET" enum:"GET,HEAD" help:"GET or HEAD."`
-	Header         []string      `env:"-" group:"Requests to compare" sep:"none" placeholder:"LINE" help:"A line of the head of each request, such as 'X-Team: shop'. May be given several times. Not shown in the report."`
-	Rate           float64       `env:"-" group:"Requests to compare" default:"20" help:"Requests a second to each side, at most."`
-	Concurrency    int           `env:"-" group:"Requests to compare" default:"4" help:"How many domains are asked about at the same time."`
-	Limit          int           `env:"-" group:"Requests to compare" default:"0" help:"Ask about so many domains and paths at most, spread evenly over all of them; 0: all."`
-	RequestTimeout time.Duration `env:"-" group:"Requests to compare" default:"10s" help:"How long an answer may take."`
+	Path           []string      `group:"Requests to compare" placeholder:"PATH" help:"Ask for these paths of each domain, too, besides / and the paths of rules."`
+	Method         string        `group:"Requests to compare" default:"GET" enum:"GET,HEAD" help:"GET or HEAD."`
+	Header         []string      `group:"Requests to compare" sep:"none" placeholder:"LINE" help:"A line of the head of each request, such as 'X-Team: shop'. May be given several times. Not shown in the report."`
+	Rate           float64       `group:"Requests to compare" default:"20" help:"Requests a second to each side, at most."`
+	Concurrency    int           `group:"Requests to compare" default:"4" help:"How many domains are asked about at the same time."`
+	Limit          int           `group:"Requests to compare" default:"0" help:"Ask about so many domains and paths at most, spread evenly over all of them; 0: all."`
+	RequestTimeout time.Duration `group:"Requests to compare" default:"10s" help:"How long an answer may take."`
 
-	Output string `env:"-" group:"Compare" short:"o" default:"text" enum:"text,json" help:"text or json."`
-	All    bool   `env:"-" group:"Compare" help:"Show every finding, and not only some of those with the same reason."`
+	Output string `group:"Compare" short:"o" default:"text" enum:"text,json" help:"text or json."`
+	All    bool   `group:"Compare" help:"Show every finding, and not only some of those with the same reason."`
 }
 
 // exitStatus is an error with a status of its own.
