@@ -104,7 +104,9 @@ func TestRunningThatIsNoMarathonLB(t *testing.T) {
 	t.Parallel()
 	sides := oneApp(t)
 	for name, handler := range map[string]http.HandlerFunc{
-		"no such page": http.NotFound, "a login": func(w http.ResponseWriter, _ *http.Request) { http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/login", 302) },
+		"no such page": http.NotFound, "a login": func(w http.ResponseWriter, _ *http.Request) {
+			http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/login", 302)
+		},
 		"a page": page("<html><body>secret</body></html>"), "garbage": hijack("\x00\x01secret"), "closed": hijack(""),
 		"one line without end": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("secret", 1<<20)) },
 		"hangs":                func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
