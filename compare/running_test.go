@@ -105,7 +105,7 @@ func TestRunningThatIsNoMarathonLB(t *testing.T) {
 	sides := oneApp(t)
 	for name, handler := range map[string]http.HandlerFunc{
 		"no such page": http.NotFound, "a login": func(w http.ResponseWriter, _ *http.Request) {
-			http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/login", 302)
+			http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/login", http.StatusFound)
 		},
 		"a page": page("<html><body>secret</body></html>"), "garbage": hijack("\x00\x01secret"), "closed": hijack(""),
 		"one line without end": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("secret", 1<<20)) },
