@@ -118,6 +118,13 @@ func TestAnswers(t *testing.T) {
 			w.Header().Set("Location", "/one")
 			w.WriteHeader(302)
 		}, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", "/two"); w.WriteHeader(302) }, "different location | /one | /two"},
+		{"the query of a redirect", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/one?token=secret1")
+			w.WriteHeader(302)
+		}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/one?token=secret2")
+			w.WriteHeader(302)
+		}, "different location | Location: /one?… | Location: /one?…"},
 		{"redirects without end", loop, loop, ""},
 		{"a body without end", huge, huge, ""},
 		{"errors of both proxies", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "haproxy") },
