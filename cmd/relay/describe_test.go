@@ -171,7 +171,11 @@ func TestManPages(t *testing.T) {
 		}
 		page := manText(t, filepath.Join(dir, "man", "relay-"+n.Name+".1"))
 		for _, f := range n.Flags {
-			if !strings.Contains(page, `"\-\-`+strings.ReplaceAll(f.Name, "-", `\-`)) {
+			head := `\-\-` + strings.ReplaceAll(f.Name, "-", `\-`)
+			if f.Short != 0 {
+				head = `\-` + string(f.Short) + ", " + head
+			}
+			if !strings.Contains(page, `"`+head) {
 				t.Errorf("relay-%s(1) lacks --%s", n.Name, f.Name)
 			}
 			for _, name := range f.Envs {
