@@ -188,7 +188,7 @@ func (s Served) String() string {
 		say(s.WithoutCertificate, "has no certificate", "have no certificate")
 	}
 	if s.NotWanted > 0 {
-		parts[len(parts)-1] += fmt.Sprintf(" (nobody asks for one for %s)", ofThem(s.NotWanted, s.WithoutCertificate))
+		parts[len(parts)-1] += askForNone(s.NotWanted, s.WithoutCertificate)
 	}
 	say(s.LeftOut, "domain is left out", "domains are left out")
 	say(s.InNoFleet, "app is in no fleet", "apps are in no fleet")
@@ -205,16 +205,19 @@ func (s Served) String() string {
 	if s.CertificatesUnknown {
 		parts = append(parts, "certificates have not been read yet")
 	}
-	say(s.Stopped, "is of an app that is scaled to 0", "are of apps that are scaled to 0")
+	say(s.Stopped, "domain is of an app that is scaled to 0", "domains are of apps that are scaled to 0")
 	return strings.Join(parts, ", ")
 }
 
-func ofThem(n, all int) string {
+// askForNone says of how many of the domains without a certificate nobody wants one.
+func askForNone(n, all int) string {
 	switch {
-	case n == all && n == 1:
-		return "it"
+	case n == 1 && all == 1:
+		return " (and asks for none)"
 	case n == all:
-		return "them"
+		return " (and ask for none)"
+	case n == 1:
+		return " (1 of them asks for none)"
 	}
-	return fmt.Sprintf("%d of them", n)
+	return fmt.Sprintf(" (%d of them ask for none)", n)
 }
