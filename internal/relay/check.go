@@ -29,17 +29,8 @@ var errWrong = errors.New("not all is well")
 // read.
 func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) error {
 	log := slog.New(slog.DiscardHandler)
-	r := &checker{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
-	collation := c.collatorConfig()
-	publishers := make(map[string]collator.Publisher)
-	for _, f := range collation.Fleets {
-		publishers[f.Name] = xds.NewStore()
-	}
-	for _, name := range collation.CertificateSources {
-		r.certificates[name] = make(chan struct{}, 1)
-	}
-	var err error
-	if r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry()); err != nil {
+	r, err := newChecker(&c, timeout, out, log)
+	if err != nil {
 		return err
 	}
 	if tlsFiles, err := newDownstreamFiles(&c, r.Collator, log); tlsFiles != nil {
@@ -62,6 +53,21 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 		return err
 	}
 	return r.report()
+}
+
+func newChecker(c *Config, timeout time.Duration, out io.Writer, log *slog.Logger) (*checker, error) {
+	r := &checker{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
+	collation := c.collatorConfig()
+	publishers := make(map[string]collator.Publisher)
+	for _, f := range collation.Fleets {
+		publishers[f.Name] = xds.NewStore()
+	}
+	for _, name := range collation.CertificateSources {
+		r.certificates[name] = make(chan struct{}, 1)
+	}
+	var err error
+	r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry())
+	return r, err
 }
 
 // checkPorts looks at what secures Relay's own ports, where a mistake ends

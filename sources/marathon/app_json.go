@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -115,8 +116,9 @@ type decoded struct {
 }
 
 // decodeApps reads {"apps":[…]} to its very end and calls each for every
-// app as it comes. An error means that the document as a whole must not be used.
-func decodeApps(r io.Reader, each func(decoded) error) error {
+// app as it comes. An error means that the document as a whole must not be used. If raw is
+// not nil it is called with each app before, as it is written.
+func decodeApps(r io.Reader, raw func(app []byte), each func(decoded) error) error {
 	d := json.NewDecoder(r)
 	if err := expectDelim(d, '{'); err != nil {
 		return err
@@ -137,7 +139,7 @@ func decodeApps(r io.Reader, each func(decoded) error) error {
 			return errors.New(`"apps" is there twice`)
 		}
 		seen = true
-		if err := decodeList(d, each); err != nil {
+		if err := decodeList(d, raw, each); err != nil {
 			return err
 		}
 	}
@@ -150,12 +152,21 @@ func decodeApps(r io.Reader, each func(decoded) error) error {
 	return expectEnd(d)
 }
 
-func decodeList(d *json.Decoder, each func(decoded) error) error {
+func decodeList(d *json.Decoder, raw func(app []byte), each func(decoded) error) error {
 	if err := expectDelim(d, '['); err != nil {
 		return err
 	}
 	for d.More() {
-		app, err := decodeApp(d)
+		one := d
+		if raw != nil {
+			var text json.RawMessage
+			if err := d.Decode(&text); err != nil {
+				return err
+			}
+			raw(text)
+			one = json.NewDecoder(bytes.NewReader(text))
+		}
+		app, err := decodeApp(one)
 		if err != nil {
 			return err
 		}

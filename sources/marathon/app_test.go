@@ -263,7 +263,7 @@ func TestDecodeApps(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var ids []string
-		err := decodeApps(strings.NewReader(tt.in), func(d decoded) error {
+		err := decodeApps(strings.NewReader(tt.in), nil, func(d decoded) error {
 			if d.mismatch != "" {
 				d.app.ID += "!"
 			}

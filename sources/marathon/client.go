@@ -260,16 +260,16 @@ func repeats(message string, r *http.Request) bool {
 	return slices.ContainsFunc(secrets, func(s string) bool { return s != "" && strings.Contains(message, s) })
 }
 
-// apps reads all apps and calls each for every one as it comes. It fails unless the
-// document is complete.
-func (c *client) apps(ctx context.Context, t target, each func(decoded) error) error {
+// apps reads all apps and calls each for every one as it comes, and before it raw with the
+// app as it is written, unless raw is nil. It fails unless the document is complete.
+func (c *client) apps(ctx context.Context, t target, raw func(app []byte), each func(decoded) error) error {
 	header := http.Header{"Accept": {"application/json"}}
 	resp, _, err := c.open(ctx, t, "/v2/apps", url.Values{"embed": {"apps.tasks", "apps.readiness"}}, header)
 	if err != nil {
 		return fmt.Errorf("read all apps: %w", err)
 	}
 	defer resp.Body.Close()
-	if err := decodeApps(resp.Body, each); err != nil {
+	if err := decodeApps(resp.Body, raw, each); err != nil {
 		return fmt.Errorf("read all apps from %s: %w", t.base, err)
 	}
 	return nil
@@ -306,7 +306,7 @@ func (c *client) listedApp(ctx context.Context, t target, id string) (app decode
 	resp, _, err := c.open(ctx, t, "/v2/apps", url.Values{"id": {id}, "embed": {"apps.tasks", "apps.readiness"}}, header)
 	if err == nil {
 		defer resp.Body.Close()
-		err = decodeApps(resp.Body, func(one decoded) error {
+		err = decodeApps(resp.Body, nil, func(one decoded) error {
 			if one.app.ID == id {
 				app, found = one, true
 			}

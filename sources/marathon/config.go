@@ -116,6 +116,10 @@ type Config struct {
 	// LookupHost resolves agent names; nil asks the system's resolver.
 	LookupHost func(ctx context.Context, host string) ([]netip.Addr, error)
 
+	// OnFullRead, when set, is called at the beginning of each full read. What it returns is
+	// called with each app, as Marathon wrote it: also with what has no effect on Relay, and
+	// with secrets in labels.
+	OnFullRead func() (each func(app []byte))
 	// OnEvent, when set, is called with the type of every event before the event takes
 	// effect, on the goroutine that reads events. It is for tests.
 	OnEvent func(eventType string)

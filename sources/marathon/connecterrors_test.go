@@ -87,7 +87,7 @@ func TestErrorsOfWrongURLs(t *testing.T) {
 				}
 				transport.Proxy = http.ProxyURL(proxy)
 			}
-			err = c.apps(t.Context(), target{base: c.servers[0].url, origin: c.servers[0]}, nil)
+			err = c.apps(t.Context(), target{base: c.servers[0].url, origin: c.servers[0]}, nil, nil)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v, want %q", err, tt.want)
 			}

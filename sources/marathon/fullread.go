@@ -72,7 +72,11 @@ func (c *connection) startFull() {
 
 // readAll reads all apps, and pods if they are routed, into f.
 func (c *connection) readAll(from target, f *fullRead) error {
-	err := c.w.client.apps(c.ctx, from, func(answer decoded) error {
+	var raw func(app []byte)
+	if c.w.cfg.OnFullRead != nil {
+		raw = c.w.cfg.OnFullRead()
+	}
+	err := c.w.client.apps(c.ctx, from, raw, func(answer decoded) error {
 		id, ok := cleanID(answer.app.ID)
 		if !ok {
 			c.w.log.Warn("an app of Marathon has no usable id and is ignored", "id", clip(answer.app.ID))

@@ -1,0 +1,85 @@
+package compare
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"relay/collator/routing"
+)
+
+const (
+	// greeting is how long a server that speaks first may take, and maxGreeting how much of
+	// it is compared.
+	greeting    = 500 * time.Millisecond
+	maxGreeting = 256
+)
+
+// askTCP connects to the TCP services that both have, and compares whether a server speaks
+// first, and what it says.
+func (a *asker) askTCP(ctx context.Context) {
+	ports := make(map[uint16]string) // and the app
+	for _, one := range a.sides.old.Services {
+		if one.Mode != "tcp" || one.ServicePort < 1 || one.ServicePort > 65535 {
+			continue
+		}
+		service, opened := a.sides.relay.services.Opened(routing.TCPListener(uint16(one.ServicePort)))
+		if opened && !service.AcceptProxy {
+			ports[uint16(one.ServicePort)] = one.App
+		}
+	}
+	for _, port := range slices.Sorted(maps.Keys(ports)) {
+		f := Finding{Verdict: Different, Kind: TCPPort, Subject: fmt.Sprintf("tcp/%d", port), App: ports[port]}
+		var heard [2][]string
+		for i, side := range a.plain {
+			host, _, _ := net.SplitHostPort(side.address)
+			for range asks {
+				if side.limiter.Wait(ctx) != nil {
+					return
+				}
+				heard[i] = append(heard[i], listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), a.Timeout))
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		var findings []Finding
+		f.Old, f.New = heard[0][0], heard[1][0]
+		switch {
+		case slices.Contains(heard[1], heard[0][0]) || slices.Contains(heard[0], heard[1][0]):
+		case heard[0][0] == heard[0][1] && heard[1][0] == heard[1][1]:
+			f.Reason = "another app, or another instance, seems to answer"
+			findings = []Finding{f}
+		default:
+			f.Verdict, f.Reason = CannotTell, "what the server says first is never the same"
+			findings = []Finding{f}
+		}
+		a.r.count(a.t, findings)
+	}
+}
+
+// listen connects, and says what the server says first. It tells no more of that than its
+// beginning, in which there are no secrets of clients.
+func listen(ctx context.Context, address string, timeout time.Duration) string {
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return failureOf(err)
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(greeting)) // a connection that is closed says so when read
+	text := make([]byte, maxGreeting)
+	n, err := conn.Read(text)
+	switch {
+	case n > 0:
+		line, _, _ := bytes.Cut(text[:n], []byte("\n"))
+		return fmt.Sprintf("it says %.80q", line)
+	case failureOf(err) == "no answer in time":
+		return "it connects, and says nothing first"
+	}
+	return "it connects, and is closed at once"
+}
