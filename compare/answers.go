@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -87,6 +88,9 @@ func (p pair) proxies() bool {
 func (p pair) compareHeaders() (findings []Finding) {
 	for _, name := range comparedHeaders {
 		value := func(a answer) string { return a.header.Get(name) }
+		if name == "Location" {
+			value = p.location
+		}
 		was, fixed := steady(p.old, value)
 		is, alsoFixed := steady(p.new, value)
 		if !fixed || !alsoFixed || was == is {
@@ -106,6 +110,21 @@ func (p pair) compareHeaders() (findings []Finding) {
 		findings = append(findings, f)
 	}
 	return findings
+}
+
+// location returns where an answer leads. HAProxy says it as the label does, often by a path
+// alone, and Envoy with scheme and host: for clients that is the same.
+func (p pair) location(a answer) string {
+	text := a.header.Get("Location")
+	asked, err := url.Parse(p.subject())
+	if text == "" || err != nil {
+		return text
+	}
+	to, err := asked.Parse(text)
+	if err != nil {
+		return text
+	}
+	return to.String()
 }
 
 // scheme is that of a challenge for credentials.
