@@ -51,19 +51,19 @@ func TestSecurityDocument(t *testing.T) {
 	if ran < 15 || left != 0 {
 		t.Errorf("%d blocks were run; %d of those that are not run are not there", ran, left)
 	}
-	o.stillServing(2)
+	o.stillServing(3)
 }
 
 func newSecurityOperator(t *testing.T, document string) *operator {
 	t.Helper()
 	o := newOperator(t, program.path(t))
 	address := func() string { return fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)) }
-	edge, edgeTLS := address(), address()
+	edge, edgeTLS, inner := address(), address(), address()
 	o.at(document,
 		"/etc/relay", o.dir+"/etc/relay", "/etc/envoy", o.dir+"/etc/envoy", "/var/lib/relay", o.dir+"/var/lib/relay",
 		"10.0.0.5:18000", address(), "10.0.0.5:9090", address(), "10.0.0.5", "127.0.0.1",
-		"10.0.0.9:443", edgeTLS, "10.0.0.9:80", edge, "0.0.0.0:443", edgeTLS, "0.0.0.0:8000", address(), "0.0.0.0:80", edge,
-		"127.0.0.1:9901", address(), "10.0.7.0/24", "127.0.7.0/24", "10.0.7.20", "127.0.7.20",
+		"10.0.0.9:443", edgeTLS, "10.0.0.9:8000", inner, "10.0.0.9:80", edge, "0.0.0.0:443", edgeTLS, "0.0.0.0:8000", inner, "0.0.0.0:80", edge,
+		"127.0.0.1:9901", address(), "127.0.0.1:9902", address(), "10.0.7.0/24", "127.0.7.0/24", "10.0.7.20", "127.0.7.20",
 		"https://marathon.example.com:8443", o.marathon(),
 	)
 	return o
