@@ -24,7 +24,9 @@ var excused = map[string]string{
 	"relay.yaml":            "a file that the operator makes",
 	"codes.Internal":        "of gRPC",
 
+	"--base-id":                       "of Envoy",
 	"--drain-time-s":                  "of Envoy",
+	"--connect-to":                    "of curl",
 	"--vault":                         "of marathon-acme",
 	"--group":                         "of marathon-lb",
 	"--strict-mode":                   "of marathon-lb",

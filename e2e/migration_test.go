@@ -102,10 +102,10 @@ func testMigration(t *testing.T, relay string) {
 				t.Fatalf("step %d, docs/migrating.md:%d: %v", i, b.line, err)
 			}
 			if b.outcome == outcomeSoon {
-				m.sent(20)
+				m.sent(10)
 			}
 		}
-		m.sent(20)
+		m.sent(10)
 		t.Logf("%s: %s", step, time.Since(start).Round(10*time.Millisecond))
 	}
 	for _, b := range blocks {
