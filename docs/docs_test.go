@@ -36,6 +36,13 @@ var excused = map[string]string{
 	"--marathon-ca-cert":              "of marathon-lb",
 	"--health-check":                  "of marathon-lb",
 	"--dont-bind-http-https":          "of marathon-lb",
+	"--sse":                           "of marathon-lb",
+	"--haproxy-map":                   "of marathon-lb",
+	"--group-https-by-vhost":          "of marathon-lb",
+	"--max-reload-retries":            "of marathon-lb",
+	"--archive-versions":              "of marathon-lb",
+	"--skip-validation":               "of marathon-lb",
+	"--min-serv-port-ip-per-task":     "of marathon-lb",
 }
 
 var readProject = sync.OnceValues(func() (*repository, error) { return readRepository("..") })
