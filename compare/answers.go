@@ -70,6 +70,7 @@ func (p pair) compareAnswers() (findings []Finding) {
 	case oldStatus != newStatus:
 		f := found(Status, Different, fmt.Sprint(oldStatus), fmt.Sprint(newStatus), p.rules.reason)
 		if p.rules.old.class == classNone && p.rules.new.class == classNone && oldStatus == 503 && newStatus == 404 {
+			f.Kind = Unknown
 			*f = f.expected("unknown domain")
 		}
 		return findings // all else follows from it
@@ -101,6 +102,7 @@ func (p pair) compareHeaders() (findings []Finding) {
 		case name == "Location":
 			f.Kind = Location
 		case name == "Strict-Transport-Security" && !p.secure && is == "":
+			f.Kind = HSTS
 			f = f.expected("HSTS")
 		case name == "Www-Authenticate" && scheme(was) == scheme(is) && was != "":
 			f = f.expected("realm")

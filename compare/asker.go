@@ -250,6 +250,7 @@ func (p pair) compareWithRules() (findings []Finding) {
 	f.Kind, f.New, f.Do = Status, string(p.rules.new.class), ""
 	switch {
 	case p.rules.new.class == classNone && first.status == noRule:
+		f.Kind = Unknown
 		return append(findings, f.expected("unknown domain"))
 	case !p.rules.new.fits(first, 404), p.rules.new.class == classApp && p.rules.old.class != classApp && p.rules.reason != "":
 		f.Reason = p.rules.reason

@@ -140,7 +140,7 @@ func (s *Sides) compareFleet(r *Report, t *Tally) {
 			Kind: AppID, Subject: "port 9091", Old: fmt.Sprintf("finds %d apps by the header X-Marathon-App-Id", len(s.old.ByAppID())), New: "has no such port",
 		}.expected("application id")})
 	}
-	if !s.relay.fleet.HasHTTPS() && len(s.old.Services) > 0 {
+	if !s.relay.fleet.OffersHTTPS() && len(s.old.Services) > 0 {
 		r.count(t, []Finding{{
 			Verdict: Different, Kind: NoHTTPS, Subject: "https", Old: "takes HTTPS on port 443", New: "the fleet has no https listener",
 			Do: "give --https and certificates, unless a balancer in front ends all TLS",
