@@ -55,11 +55,11 @@ func (p pair) compareAnswers() (findings []Finding) {
 		found(Failed, CannotTell, was, is, "neither side answers")
 		return findings
 	case was != is:
-		found(Failed, Different, orAnswers(was, p.old), orAnswers(is, p.new), "one side does not answer").Do = "see whether the addresses are right, and relay explain " + p.probe.host
+		found(Failed, Different, orAnswers(was, p.old), orAnswers(is, p.new), "one side does not answer").Do = "see whether the addresses are right, and relay explain DOMAIN"
 		return findings
 	}
 	if reason := compareCertificates(p.old[0].shown, p.new[0].shown); reason != "" {
-		found(Certificate, Different, p.old[0].shown.String(), p.new[0].shown.String(), reason).Do = "see relay explain " + p.probe.host
+		found(Certificate, Different, p.old[0].shown.String(), p.new[0].shown.String(), reason).Do = "see relay explain DOMAIN"
 	}
 	oldStatus, fixed := steady(p.old, func(a answer) int { return a.status })
 	newStatus, alsoFixed := steady(p.new, func(a answer) int { return a.status })
@@ -100,7 +100,11 @@ func (p pair) compareHeaders() (findings []Finding) {
 		f := Finding{Verdict: Different, Kind: Header, Subject: p.subject(), App: p.rules.app, Old: name + ": " + orNone(was), New: name + ": " + orNone(is)}
 		switch {
 		case name == "Location":
-			f.Kind = Location
+			was, is = p.old[0].header.Get(name), p.new[0].header.Get(name) // as they are written
+			f.Kind, f.Old, f.New = Location, name+": "+orNone(withoutQuery(was)), name+": "+orNone(withoutQuery(is))
+			if f.Old == f.New {
+				f.Reason = "the queries differ, which are not shown"
+			}
 		case name == "Strict-Transport-Security" && !p.secure && is == "":
 			f.Kind = HSTS
 			f = f.expected("HSTS")
@@ -127,6 +131,15 @@ func (p pair) location(a answer) string {
 		return text
 	}
 	return to.String()
+}
+
+// withoutQuery is a location without what may be a token.
+func withoutQuery(location string) string {
+	before, _, found := strings.Cut(location, "?")
+	if found {
+		before += "?…"
+	}
+	return before
 }
 
 // scheme is that of a challenge for credentials.

@@ -80,7 +80,7 @@ func TestAnswers(t *testing.T) {
 	}
 	loop := func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://a.test/", http.StatusFound) }
 	huge := func(w http.ResponseWriter, _ *http.Request) {
-		for range 4096 {
+		for {
 			if _, err := w.Write(bytes.Repeat([]byte("x"), 64<<10)); err != nil {
 				return
 			}
@@ -118,6 +118,13 @@ func TestAnswers(t *testing.T) {
 			w.Header().Set("Location", "/one")
 			w.WriteHeader(302)
 		}, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Location", "/two"); w.WriteHeader(302) }, "different location | /one | /two"},
+		{"the query of a redirect", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/one?token=secret1")
+			w.WriteHeader(302)
+		}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "/one?token=secret2")
+			w.WriteHeader(302)
+		}, "different location | Location: /one?… | Location: /one?…"},
 		{"redirects without end", loop, loop, ""},
 		{"a body without end", huge, huge, ""},
 		{"errors of both proxies", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "haproxy") },

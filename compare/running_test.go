@@ -104,10 +104,20 @@ func TestRunningThatIsNoMarathonLB(t *testing.T) {
 	t.Parallel()
 	sides := oneApp(t)
 	for name, handler := range map[string]http.HandlerFunc{
-		"no such page": http.NotFound, "a login": func(w http.ResponseWriter, _ *http.Request) { http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/login", 302) },
+		"no such page": http.NotFound, "a login": func(w http.ResponseWriter, _ *http.Request) {
+			http.Redirect(w, httptest.NewRequest("GET", "/", nil), "/login", http.StatusFound)
+		},
 		"a page": page("<html><body>secret</body></html>"), "garbage": hijack("\x00\x01secret"), "closed": hijack(""),
 		"one line without end": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat("secret", 1<<20)) },
 		"hangs":                func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"a configuration without end": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintln(w, "frontend marathon_http_in")
+			for {
+				if _, err := fmt.Fprintln(w, "#", strings.Repeat("x", 256<<10)); err != nil {
+					return
+				}
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,10 +126,15 @@ func TestRunningThatIsNoMarathonLB(t *testing.T) {
 			old := httptest.NewServer(page("x"))
 			defer old.Close()
 			asking := quick()
-			asking.Timeout = 300 * time.Millisecond
+			if name == "hangs" {
+				asking.Timeout = 300 * time.Millisecond
+			}
 			r := ask(t, sides, asking, compare.Addresses{Old: old.URL, OldAdmin: admin.URL})
 			if tally := r.Tallies[0]; !tally.Failed || tally.NotDone == "" || strings.Contains(tally.NotDone, "secret") || len(r.Findings) > 0 {
 				t.Errorf("%+v", tally)
+			}
+			if name == "a configuration without end" && !strings.Contains(r.Tallies[0].NotDone, "has more than") {
+				t.Error(r.Tallies[0].NotDone)
 			}
 			if tally := r.Tallies[1]; tally.Compared != 1 {
 				t.Errorf("the answers are not compared: %+v", tally)

@@ -1,6 +1,6 @@
 // Package marathonlb says which rules marathon-lb makes of the apps of a Marathon, and what
 // a running marathon-lb says that it has. It is a model for comparing: it serves nothing,
-// and knows nothing of Relay. What it models is marathon-lb 1.15 with its own templates, on
+// and knows nothing of Relay. What it models is the last marathon-lb with its own templates, on
 // HAProxy.
 package marathonlb
 

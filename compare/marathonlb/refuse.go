@@ -11,7 +11,7 @@ import (
 // refuse leaves out the apps for which HAProxy would refuse the whole configuration:
 // marathon-lb tries one app after another in the order of the list, and leaves out each with
 // which the configuration is not valid.
-func (r *Rules) refuse(services []*Service, apps []App) []*Service {
+func (r *Rules) refuse(services []*Service, apps []App, withMap bool) []*Service {
 	byMember := make(map[string][]*Service)
 	for _, s := range services {
 		for _, member := range s.Members {
@@ -27,7 +27,7 @@ func (r *Rules) refuse(services []*Service, apps []App) []*Service {
 			if names[s.Backend()] == s || refused[s] {
 				continue
 			}
-			if reason = s.refusal(); reason == "" && names[s.Backend()] != nil {
+			if reason = s.refusal(withMap); reason == "" && names[s.Backend()] != nil {
 				reason = fmt.Sprintf("another port is called %s in HAProxy, too", s.Backend())
 			}
 			if reason != "" {
@@ -44,7 +44,10 @@ func (r *Rules) refuse(services []*Service, apps []App) []*Service {
 			}
 			if !refused[s] {
 				refused[s] = true
-				r.Skipped = append(r.Skipped, Skipped{App: s.App, Port: s.Port, Refused: true, Reason: "HAProxy refuses the rules of the app, so all of it is left out: " + reason})
+				if len(s.Members) > 1 {
+					r.refusedGroups = append(r.refusedGroups, s.App)
+				}
+				r.Skipped = append(r.Skipped, Skipped{App: app.ID, Port: s.Port, Refused: true, Reason: "HAProxy refuses the rules of the app, so all of it is left out: " + reason})
 			}
 		}
 	}
@@ -56,7 +59,7 @@ var balances = []string{"roundrobin", "static-rr", "leastconn", "first", "source
 
 // refusal says why HAProxy does not take the rules of a service; empty if it does, as far as
 // is known.
-func (s *Service) refusal() string {
+func (s *Service) refusal(withMap bool) string {
 	label := func(name string) string { return "HAPROXY_" + strconv.Itoa(s.Port) + "_" + name }
 	mode := s.Mode
 	if mode == "" {
@@ -67,7 +70,7 @@ func (s *Service) refusal() string {
 	switch {
 	case mode != "http" && mode != "tcp":
 		return fmt.Sprintf("%s is neither http nor tcp", label("MODE"))
-	case mode == "tcp" && s.hostText != "":
+	case mode == "tcp" && s.hostText != "" && !s.inMapOnly(withMap):
 		return fmt.Sprintf("%s is tcp, and %s is there, which is for HTTP", label("MODE"), label("VHOST"))
 	case !slices.Contains(balances, algorithm):
 		return fmt.Sprintf("%s is no algorithm of it", label("BALANCE"))
@@ -83,6 +86,45 @@ func (s *Service) refusal() string {
 		}
 	}
 	return ""
+}
+
+// inMapOnly reports whether only the map of domains leads to a service, which HAProxy does not
+// check.
+func (s *Service) inMapOnly(withMap bool) bool {
+	return withMap && s.Path == "" && !s.HasAuth && (!s.Redirect || s.multiple())
+}
+
+// refusedMembers returns the apps of deployment groups that HAProxy refuses, and what is
+// skipped of each. The rest of a group may be taken: each app is tried alone, after those
+// before it.
+func (r *Rules) refusedMembers(apps []App, o Options) map[string][]Skipped {
+	ofGroups := make(map[string]bool) // names of groups
+	for _, g := range r.refusedGroups {
+		ofGroups[g] = true
+	}
+	if len(ofGroups) == 0 {
+		return nil
+	}
+	refused := make(map[string][]Skipped)
+	var kept []App
+	for _, app := range apps {
+		name, given := app.Labels[deploymentPrefix+"GROUP"]
+		if !given || !ofGroups["/"+strings.TrimPrefix(name, "/")] {
+			continue
+		}
+		tried := rulesOf(append(slices.Clip(kept), app), o)
+		if i := slices.IndexFunc(tried.Skipped, func(s Skipped) bool { return s.Refused }); i < 0 {
+			kept = append(kept, app)
+			continue
+		}
+		for _, s := range tried.Skipped {
+			if s.Refused {
+				s.App = app.ID
+				refused[app.ID] = append(refused[app.ID], s)
+			}
+		}
+	}
+	return refused
 }
 
 func validNetwork(text string) bool {

@@ -31,6 +31,8 @@ type Rules struct {
 	Failures []Failure
 
 	http, https frontend
+	// refusedGroups are deployment groups of several apps that HAProxy refuses.
+	refusedGroups []string
 	// byAppID is which service the frontend on port 9091 has for an app.
 	byAppID map[string]*Service
 	// mapped is the order of the map of domains, with --haproxy-map.
@@ -52,6 +54,20 @@ type Failure struct{ App, Label, Reason string }
 
 // RulesOf returns what marathon-lb makes of the apps, given in the order of Marathon's list.
 func RulesOf(apps []App, o Options) *Rules {
+	r := rulesOf(apps, o)
+	refused := r.refusedMembers(apps, o)
+	if len(refused) == 0 {
+		return r
+	}
+	rest := slices.DeleteFunc(slices.Clone(apps), func(a App) bool { return refused[a.ID] != nil })
+	r = rulesOf(rest, o)
+	for _, id := range slices.Sorted(maps.Keys(refused)) {
+		r.Skipped = append(r.Skipped, refused[id]...)
+	}
+	return r
+}
+
+func rulesOf(apps []App, o Options) *Rules {
 	r := &Rules{byAppID: make(map[string]*Service)}
 	kept := make([]App, 0, len(apps))
 	for _, app := range apps {
@@ -73,7 +89,7 @@ func RulesOf(apps []App, o Options) *Rules {
 	slices.SortStableFunc(all, func(a, b *Service) int {
 		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.ServicePort, b.ServicePort))
 	})
-	r.Services = r.refuse(r.selected(all, o), kept)
+	r.Services = r.refuse(r.selected(all, o), kept, o.HAProxyMap)
 	for _, s := range r.Services {
 		s.settle()
 		if _, there := r.byAppID[s.App]; !there && s.Mode == "http" {
