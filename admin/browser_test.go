@@ -59,22 +59,25 @@ func TestPageInBrowser(t *testing.T) {
 	busy, many := serve(t, newConfig(busyViews())), serve(t, newConfig(manyViews()))
 	empty := serve(t, newConfig(fakeViews{notReady: []string{"marathon: not read yet"}}))
 	ctx := startBrowser(t)
+	const served, notRead = "2 domains have no task, 1 has no certificate, 3 apps are in no fleet", "apps have not been read yet"
 	tests := []struct {
 		name, url string
 		width     int64
 		scheme    string
 		// rows are those visible: of problems, domains without a certificate,
-		// certificates, and of these the ones that no domain uses.
-		rows [4]int
+		// certificates, and of these the ones that no domain uses. Problems have a row for each
+		// group.
+		rows  [4]int
+		first string
 	}{
-		{"narrow-light", busy, 360, "light", [4]int{3, 2, 4, 1}},
-		{"narrow-dark", busy, 360, "dark", [4]int{3, 2, 4, 1}},
-		{"wide-light", busy, 1280, "light", [4]int{3, 2, 4, 1}},
-		{"wide-dark", busy, 1280, "dark", [4]int{3, 2, 4, 1}},
-		{"middle-light", busy, 720, "light", [4]int{3, 2, 4, 1}},
-		{"many-light", many, 1280, "light", [4]int{0, 25, 60, 10}},
-		{"many-narrow-light", many, 360, "light", [4]int{0, 25, 60, 10}},
-		{"empty-light", empty, 360, "light", [4]int{}},
+		{"narrow-light", busy, 360, "light", [4]int{5, 2, 4, 1}, served},
+		{"narrow-dark", busy, 360, "dark", [4]int{5, 2, 4, 1}, served},
+		{"wide-light", busy, 1280, "light", [4]int{5, 2, 4, 1}, served},
+		{"wide-dark", busy, 1280, "dark", [4]int{5, 2, 4, 1}, served},
+		{"middle-light", busy, 720, "light", [4]int{5, 2, 4, 1}, served},
+		{"many-light", many, 1280, "light", [4]int{0, 25, 60, 10}, notRead},
+		{"many-narrow-light", many, 360, "light", [4]int{0, 25, 60, 10}, notRead},
+		{"empty-light", empty, 360, "light", [4]int{}, notRead},
 	}
 	backgrounds := map[string]string{}
 	for _, tt := range tests {
@@ -91,6 +94,18 @@ func TestPageInBrowser(t *testing.T) {
 			var rows [4]int
 			for i, rest := range []string{`"problems", ""`, `"uncovered", ""`, `"certificates", ""`, `"certificates", "no domain"`} {
 				rows[i] = run(t, ctx, chromedp.Evaluate[int](visibleRows+"("+rest+")"))
+			}
+			first := run(t, ctx, chromedp.Evaluate[string](`document.querySelector("main").firstElementChild.innerText`))
+			if first != tt.first {
+				t.Errorf("the first line is %q, want %q", first, tt.first)
+			}
+			if tt.url == busy {
+				top := run(t, ctx, chromedp.Evaluate[string](`document.querySelector("#problems tbody tr").innerText`))
+				for _, part := range []string{"failing", "/shop/busy", "7 problems", "busy.1 fails a health check", "and 2 more", "look at the app's tasks"} {
+					if !strings.Contains(top, part) {
+						t.Errorf("the first group has no %q: %s", part, top)
+					}
+				}
 			}
 			pageWidth := run(t, ctx, chromedp.Evaluate[int](`document.documentElement.scrollWidth`))
 			outside := run(t, ctx, chromedp.Evaluate[[]string](outsideOfParent))

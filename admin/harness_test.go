@@ -34,6 +34,7 @@ type fakeViews struct {
 	certificates []collator.CertificateView
 	problems     []problem.Problem
 	uncovered    []collator.UncoveredDomain
+	served       collator.Served
 }
 
 func (f fakeViews) NotReady() []string       { return f.notReady }
@@ -49,7 +50,15 @@ func (f fakeViews) Certificates() []collator.CertificateView {
 	}
 	return all
 }
-func (f fakeViews) Problems() []problem.Problem { return f.problems }
+func (f fakeViews) Problems() []problem.Problem {
+	all := slices.Clone(f.problems)
+	for i := range all {
+		all[i] = all[i].Complete()
+	}
+	problem.Sort(all)
+	return all
+}
+func (f fakeViews) Served() collator.Served { return f.served }
 func (f fakeViews) Uncovered() ([]collator.UncoveredDomain, bool) {
 	return f.uncovered, len(f.notReady) == 0
 }
@@ -103,10 +112,19 @@ func busyViews() fakeViews {
 			{Fleet: "external", Domain: "plain.test", Reason: "no certificate covers it"},
 		},
 		problems: []problem.Problem{
+			{Kind: problem.Tasks, App: "/shop/busy", Subject: "port 0", Reason: "no task is in rotation: busy.1 fails a health check"},
+			{Kind: problem.Clash, App: "/shop/busy", Fleet: "external", Subject: long + ".test", Domain: long + ".test", Reason: "port 0 does not get the domain: port 0 of /a has it (the lowest app id wins, then the lowest port)"},
+			{Kind: problem.App, App: "/shop/busy", Subject: "HAPROXY_0_A", Reason: "is not a known label"},
+			{Kind: problem.App, App: "/shop/busy", Subject: "HAPROXY_0_B", Reason: "is not a known label"},
+			{Kind: problem.App, App: "/shop/busy", Subject: "HAPROXY_0_C", Reason: "is not a known label"},
+			{Kind: problem.App, App: "/shop/busy", Subject: "HAPROXY_0_D", Reason: "is not a known label"},
+			{Kind: problem.App, App: "/shop/busy", Subject: "HAPROXY_0_E", Reason: "is not a known label"},
 			{Kind: problem.App, App: "/shop/" + long, Subject: "HAPROXY_0_VHOST", Reason: `"shop_" + is not a domain: label "<b>shop_</b>" has a "_": only letters, digits and hyphens are allowed`},
 			{Kind: problem.Envoy, Subject: "edge-2", Item: "scopes", Reason: "rejected revision 42: unknown cluster"},
 			{Kind: problem.Source, Subject: "vault", Reason: "connection refused with token hvs.CAESIJ0123456789"},
+			{Kind: problem.Unserved, App: "/other/web", Subject: "port 0", Item: "internal", Severity: problem.Advice, Reason: "wants a.test, and its group internal is no fleet here"},
 		},
+		served: collator.Served{Known: true, Domains: 20210, WithoutTask: 2, WithoutCertificate: 1, InNoFleet: 3},
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 // A page with everything would be megabytes at thousands of apps, every few
 // seconds: it shows what needs attention first, the JSON has the rest.
 const (
-	maxProblems     = 200
-	maxOfSubject    = 10 // problems, while others wait for a place
+	maxGroups       = 50 // of problems
+	maxOfPageGroup  = 5  // problems
 	maxEnvoys       = 100
 	maxCertificates = 50
 	maxUnused       = 10
@@ -45,6 +45,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"state": certificateClass,
 	"count": count,
 	"some":  some,
+	"level": severityClass,
 }).Parse(pageSource))
 
 type pageData struct {
@@ -58,11 +59,14 @@ type pageData struct {
 	Fleets   []pageFleet
 	Refused  []string
 
-	Problems, Certificates             int
-	ShownProblems                      []problem.Problem
-	ShownCertificates                  []collator.CertificateView
-	HiddenProblems, HiddenCertificates int
-	UnusedCertificates                 int
+	// Served is the first line.
+	Served       collator.Served
+	Problems     int
+	Groups       []problem.Group
+	HiddenGroups int
+
+	Certificates, HiddenCertificates, UnusedCertificates int
+	ShownCertificates                                    []collator.CertificateView
 
 	Uncovered, HiddenUncovered int
 	UncoveredKnown             bool
@@ -96,7 +100,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) pageData() pageData {
-	problems, certificates := s.problems(), slices.Clone(s.cfg.Views.Certificates())
+	certificates := slices.Clone(s.cfg.Views.Certificates())
 	slices.SortStableFunc(certificates, func(a, b collator.CertificateView) int { return a.NotAfter.Compare(b.NotAfter) })
 	used, unused := splitUnused(certificates)
 	uncovered, known := s.cfg.Views.Uncovered()
@@ -106,9 +110,8 @@ func (s *Server) pageData() pageData {
 		NotReady:          s.notReady(),
 		Counts:            s.cfg.Views.Counts(),
 		Sources:           s.sources(),
-		Problems:          len(problems),
+		Served:            s.cfg.Views.Served(),
 		Certificates:      len(certificates),
-		ShownProblems:     shownProblems(problems),
 		ShownCertificates: slices.Concat(used[:min(len(used), maxCertificates)], unused[:min(len(unused), maxUnused)]),
 		Uncovered:         len(uncovered),
 		UncoveredKnown:    known,
@@ -117,7 +120,9 @@ func (s *Server) pageData() pageData {
 		UnusedCertificates: len(unused),
 	}
 	d.HiddenUncovered = d.Uncovered - len(d.ShownUncovered)
-	d.HiddenProblems = d.Problems - len(d.ShownProblems)
+	problems := s.cfg.Views.Problems()
+	d.Problems = len(problems)
+	d.Groups, d.HiddenGroups = grouped(problems, maxGroups, maxOfPageGroup)
 	d.HiddenCertificates = d.Certificates - len(d.ShownCertificates)
 	for _, refused := range s.cfg.Views.Refused() {
 		d.Refused = append(d.Refused, redact(refused))
@@ -127,29 +132,6 @@ func (s *Server) pageData() pageData {
 		d.Fleets = append(d.Fleets, newPageFleet(f))
 	}
 	return d
-}
-
-// shownProblems returns as many as the page shows, with the first of each
-// subject before the rest: an app may have one for each of its domains.
-func shownProblems(problems []problem.Problem) []problem.Problem {
-	if len(problems) <= maxProblems {
-		return problems
-	}
-	type subject struct {
-		kind problem.Kind
-		name string
-	}
-	of := make(map[subject]int)
-	var first, rest []problem.Problem
-	for _, p := range problems {
-		s := subject{p.Kind, p.Subject}
-		if of[s]++; of[s] <= maxOfSubject {
-			first = append(first, p)
-		} else {
-			rest = append(rest, p)
-		}
-	}
-	return slices.Concat(first, rest)[:maxProblems]
 }
 
 // splitUnused separates the certificates that nobody has to care for: they come last.
@@ -241,6 +223,17 @@ func certificateClass(n int) string {
 		return "warn"
 	}
 	return "ok"
+}
+
+// severityClass returns the CSS class for a severity.
+func severityClass(s problem.Severity) string {
+	switch s {
+	case problem.Failing:
+		return "bad"
+	case problem.Ignored:
+		return "warn"
+	}
+	return "dim"
 }
 
 // count writes a number with its thousands apart.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -64,6 +65,9 @@ func TestRoutes(t *testing.T) {
 		{"no certificates", "GET", "/api/v1/certificates", empty, 200, `"certificates": []`, "", ""},
 		{"fleets", "GET", "/api/v1/fleets", full, 200, `"revision": 42`, "", ""},
 		{"problems", "GET", "/api/v1/problems", full, 200, "with token REDACTED", "", ""},
+		{"first line", "GET", "/api/v1/problems", full, 200, `"summary": "2 domains have no task, 1 has no certificate, 3 apps are in no fleet"`, "", ""},
+		{"groups", "GET", "/api/v1/problems", full, 200, `"count": 7`, "", ""},
+		{"severity of each", "GET", "/api/v1/problems", full, 200, `"severity": "ignored",` + "\n      \"action\": \"change the app", "", ""},
 		{"sources", "GET", "/api/v1/sources", full, 200, `"name": "http://REDACTED@marathon.test:8080"`, "", ""},
 		{"uncovered", "GET", "/api/v1/uncovered", full, 200, `"wanted": true`, "", ""},
 		{"none uncovered", "GET", "/api/v1/uncovered", empty, 200, `"uncovered": []`, "", ""},
@@ -73,7 +77,7 @@ func TestRoutes(t *testing.T) {
 		{"use of certificates", "GET", "/api/v1/certificates", full, 200, `"unused": true`, "", ""},
 		{"unknown list", "GET", "/api/v1/x", full, 404, `"error": "nothing at /api/v1/x`, "Content-Type", "application/json"},
 		{"list by POST", "POST", "/api/v1/apps", full, 405, "", "Allow", "GET, HEAD"},
-		{"page", "GET", "/", full, 200, "<title>3 problems – Relay</title>", "Content-Type", "text/html; charset=utf-8"},
+		{"page", "GET", "/", full, 200, "<title>11 problems – Relay</title>", "Content-Type", "text/html; charset=utf-8"},
 		{"page that stays", "GET", "/?refresh=off", full, 200, "refresh every 5 s", "", ""},
 		{"empty page", "GET", "/", empty, 200, "<title>Ready – Relay</title>", "", ""},
 		{"page of what is not ready", "GET", "/", failing, 200, "marathon: not read yet", "", ""},
@@ -146,9 +150,10 @@ func TestRedact(t *testing.T) {
 func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	t.Parallel()
 	views := fakeViews{fleets: []FleetView{{Name: "external"}}}
-	for range maxProblems + 5 {
-		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/a", Reason: "r"})
+	for i := range maxGroups + 5 {
+		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: fmt.Sprint("/a", i), Reason: "r"})
 	}
+	views.problems = append(views.problems, problem.Problem{Kind: problem.Tasks, App: "/z", Reason: "no task"})
 	for range maxEnvoys + 1000 {
 		views.fleets[0].Envoys = append(views.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: []xds.TypeStatus{{Type: xds.Scope}}})
 	}
@@ -166,8 +171,9 @@ func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	if f.Shown[0].NodeID != "refuses" || f.Shown[1].NodeID != "late" || len(f.Shown) != maxEnvoys || f.Hidden != 1002 {
 		t.Errorf("shows %s, %s and %d Envoys, hides %d", f.Shown[0].NodeID, f.Shown[1].NodeID, len(f.Shown), f.Hidden)
 	}
-	if d.ShownCertificates[0].Name != "first" || d.HiddenCertificates != 3 || d.HiddenProblems != 5 || d.Envoys != 1102 {
-		t.Errorf("first certificate %s, hides %d certificates and %d problems of %d Envoys", d.ShownCertificates[0].Name, d.HiddenCertificates, d.HiddenProblems, d.Envoys)
+	if d.ShownCertificates[0].Name != "first" || d.HiddenCertificates != 3 || d.HiddenGroups != 6 || d.Groups[0].Subject != "/z" || d.Envoys != 1102 {
+		t.Errorf("first certificate %s, hides %d certificates, %d groups of problems, of which the first is of %s; %d Envoys",
+			d.ShownCertificates[0].Name, d.HiddenCertificates, d.HiddenGroups, d.Groups[0].Subject, d.Envoys)
 	}
 }
 
@@ -191,11 +197,11 @@ func TestOneAppHidesNoProblemsOfOthers(t *testing.T) {
 	views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/b", Reason: "r"}, problem.Problem{Kind: problem.Envoy, Subject: "/a", Reason: "r"})
 	d := New(newConfig(views), nil).pageData()
 	shown := make(map[string]int)
-	for _, p := range d.ShownProblems {
-		shown[string(p.Kind)+" "+p.Subject]++
+	for _, g := range d.Groups {
+		shown[g.About+" "+g.Subject] = g.Count
 	}
-	if len(d.ShownProblems) != maxProblems || d.HiddenProblems != 1802 || shown["app /b"] != 1 || shown["envoy /a"] != 1 {
-		t.Errorf("shows %v, hides %d", shown, d.HiddenProblems)
+	if want := map[string]int{"app /a": 2000, "app /b": 1, "envoy /a": 1}; !maps.Equal(shown, want) || len(d.Groups[1].Problems) != maxOfPageGroup || d.Problems != 2002 {
+		t.Errorf("shows %v, want %v; %d of the first app's problems, %d in all", shown, want, len(d.Groups[1].Problems), d.Problems)
 	}
 }
 

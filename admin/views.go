@@ -27,7 +27,11 @@ type Views interface {
 	// Uncovered are the domains without a certificate, those first that should
 	// have one; known is false until apps and certificates have been read.
 	Uncovered() (domains []collator.UncoveredDomain, known bool)
+	// Problems are complete, and the worst are first.
 	Problems() []problem.Problem
+	// Served counts the domains that are not served, and the apps that are in no fleet. Its
+	// text is one sentence.
+	Served() collator.Served
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
 	Explain(subject string) (answer any, known bool)

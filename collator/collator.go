@@ -65,6 +65,7 @@ type Collator struct {
 	certificateViews                     atomic.Pointer[[]CertificateView]
 	coverage                             *coverage
 	groups                               *groupIndex
+	loggedUnserved                       map[string]struct{} // apps, until they are in a fleet
 	empty                                *emptyPorts
 
 	cleanPolicy func(*sources.App) (*sources.App, []problem.Problem, error)
@@ -89,7 +90,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), empty: newEmptyPorts(),
+		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
@@ -238,6 +239,9 @@ func (c *Collator) cleanApp(app *sources.App) {
 	}
 	c.problems.set(owner{problem.Internal, "", inApp, app.ID})
 	c.problems.set(owner{problem.App, "", inApp, app.ID}, clean.Problems...)
+	unserved := c.unservedProblems(clean)
+	c.logUnserved(app.ID, unserved)
+	c.problems.set(owner{problem.Unserved, "", inApp, app.ID}, unserved...)
 }
 
 func (c *Collator) removeApp(id string) {
@@ -250,6 +254,8 @@ func (c *Collator) removeApp(id string) {
 	delete(c.failedApps, id)
 	c.problems.set(owner{problem.Internal, "", inApp, id})
 	c.problems.set(owner{problem.App, "", inApp, id})
+	c.problems.set(owner{problem.Unserved, "", inApp, id})
+	delete(c.loggedUnserved, id)
 	c.route(id, before, nil)
 }
 
@@ -272,7 +278,7 @@ func (c *Collator) announce() {
 		close(c.appsPublished)
 	}
 	if c.certificatesSynced.Load() && !isClosed(c.certificatesPublished) {
-		c.log.Info("certificates published")
+		c.log.Info("certificates published", "summary", c.Served().String())
 		close(c.certificatesPublished)
 	}
 }

@@ -30,7 +30,7 @@ func (c Config) check(publishers map[string]Publisher) error {
 			return fmt.Errorf("fleet %q: %w", f.Name, err)
 		}
 		if seen[f.Name] {
-			return fmt.Errorf("fleet %q is configured twice", f.Name)
+			return fmt.Errorf("fleet %q is configured twice: give each a name of its own", f.Name)
 		}
 		if publishers[f.Name] == nil {
 			return fmt.Errorf("fleet %q has no publisher", f.Name)

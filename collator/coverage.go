@@ -57,8 +57,9 @@ type fleetCoverage struct {
 	used map[string]int
 	// uncovered has the domains for which clients get no certificate that they accept.
 	uncovered map[string]uncovered
-	// wanted counts those of uncovered that are wanted.
-	wanted int
+	// wanted counts those of uncovered that are wanted, and untold those of them that are no
+	// problem of an app.
+	wanted, untold int
 }
 
 // uncovered says why clients get no certificate for a domain that they accept.
@@ -67,6 +68,8 @@ type uncovered struct {
 	// wanted is set if somebody means the domain to be used by https: plain HTTP is
 	// redirected to it, or an app asks for HSTS or a certificate.
 	wanted bool
+	// told is set if that is a problem of an app.
+	told bool
 }
 
 func newFleetCoverage() *fleetCoverage {
@@ -81,6 +84,7 @@ type domainCoverage struct {
 	// reason is why clients get no certificate that they accept; empty if they do.
 	reason string
 	wanted bool // as in uncovered
+	told   bool // as in uncovered
 	// wildcard is the wildcard domain above the domain by which TLS is passed through to
 	// passedTo; empty for none.
 	wildcard string
@@ -93,17 +97,24 @@ func (v *fleetCoverage) set(c domainCoverage) (useChanged bool) {
 	if before := v.picked[c.domain]; before != c.Pair {
 		useChanged = v.pick(c.domain, before, c.Pair)
 	}
-	if v.uncovered[c.domain].wanted {
-		v.wanted--
-	}
+	v.count(v.uncovered[c.domain], -1)
 	delete(v.uncovered, c.domain)
 	if c.reason != "" {
-		v.uncovered[c.domain] = uncovered{c.reason, c.wanted}
-		if c.wanted {
-			v.wanted++
-		}
+		now := uncovered{c.reason, c.wanted, c.told}
+		v.uncovered[c.domain] = now
+		v.count(now, 1)
 	}
 	return useChanged
+}
+
+// count adds to the counts of those that are wanted.
+func (v *fleetCoverage) count(u uncovered, n int) {
+	if u.wanted {
+		v.wanted += n
+		if !u.told {
+			v.untold += n
+		}
+	}
 }
 
 // pick replaces the secrets of a domain.

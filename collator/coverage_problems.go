@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -12,8 +13,10 @@ import (
 // certificate, and which apps get no https, as a wildcard above their domain is passed
 // through. A problem ends when the domain is looked up and has it no more.
 func (f *fleetState) reportCoverage(covers []domainCoverage) {
-	for _, c := range covers {
-		problems := append(f.redirectProblems(c), f.passedProblems(c)...)
+	for i, c := range covers {
+		problems := f.redirectProblems(c)
+		covers[i].told = len(problems) > 0
+		problems = append(problems, f.passedProblems(c)...)
 		_, reported := f.coverageReported[c.domain]
 		if len(problems) == 0 && !reported {
 			continue
@@ -32,7 +35,7 @@ func (f *fleetState) passedProblems(c domainCoverage) (problems []problem.Proble
 	}
 	for _, one := range f.claimsOn(c.domain) {
 		if one.Route && one.App != c.passedTo.App {
-			problems = append(problems, problem.Problem{App: one.App, Subject: c.domain, Reason: fmt.Sprintf(
+			problems = append(problems, problem.Problem{App: one.App, Subject: c.domain, Domain: c.domain, Reason: fmt.Sprintf(
 				"port %d gets its requests by plain HTTP only: TLS for %s is passed through to %s, and no certificate has the domain itself as a name", one.Port, c.wildcard, c.passedTo)})
 		}
 	}
@@ -57,10 +60,43 @@ func (f *fleetState) redirectProblems(c domainCoverage) (problems []problem.Prob
 			continue
 		}
 		done[who] = struct{}{}
-		problems = append(problems, problem.Problem{App: who.App, Subject: c.domain, Reason: fmt.Sprintf(
+		problems = append(problems, problem.Problem{App: who.App, Subject: c.domain, Domain: c.domain, Reason: fmt.Sprintf(
 			"clients of port %d are redirected to https, where they get an error: %s", who.Port, c.reason)})
 	}
 	return problems
+}
+
+// UncoveredProblems says for which domains people ask for https, without a redirect to it,
+// where clients get an error. Those with a redirect are problems of their apps.
+func (c *Collator) UncoveredProblems() (problems []problem.Problem) {
+	c.coverage.mu.RLock()
+	defer c.coverage.mu.RUnlock()
+	for fleet, f := range c.coverage.fleets {
+		if f.untold == 0 {
+			continue
+		}
+		for domain, u := range f.uncovered {
+			if u.wanted && !u.told {
+				problems = append(problems, problem.Problem{
+					Kind: problem.HTTPS, Fleet: fleet, Subject: domain, Domain: domain, Reason: "clients that come by https get an error: " + u.reason,
+				})
+			}
+		}
+	}
+	slices.SortFunc(problems, func(a, b problem.Problem) int {
+		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Fleet, b.Fleet))
+	})
+	return problems
+}
+
+// uncoveredCount is how many UncoveredProblems there are.
+func (c *Collator) uncoveredCount() (n int) {
+	c.coverage.mu.RLock()
+	defer c.coverage.mu.RUnlock()
+	for _, f := range c.coverage.fleets {
+		n += f.untold
+	}
+	return n
 }
 
 // reportInvalid says which certificates clients refuse for their dates: of those that
@@ -71,7 +107,9 @@ func (c *Collator) reportInvalid() {
 		secret := routing.SecretName(p.Certificate)
 		switch {
 		case p.Instead == nil && c.coverage.uses(secret):
-			problems = append(problems, p.Problem())
+			said := p.Problem()
+			said.Severity = problem.Failing
+			problems = append(problems, said)
 		case p.Instead != nil:
 			instead, kept := c.coverage.picks(p.Names, secret)
 			if p.Names = instead; len(instead) > 0 {
@@ -79,6 +117,7 @@ func (c *Collator) reportInvalid() {
 			}
 			if p.Names, p.Instead = kept, nil; len(kept) > 0 {
 				said := p.Problem()
+				said.Severity = problem.Failing
 				said.Reason += " in a fleet that cannot serve the wildcard over it"
 				problems = append(problems, said)
 			}

@@ -104,7 +104,7 @@ func merge(name string, members []*sources.App) *sources.App {
 	drain := drained(members[:len(members)-1], newest)
 	merged := *oldest
 	merged.ID = name
-	merged.Problems, merged.Notes = nil, nil
+	merged.Problems, merged.Notes, merged.Unrouted = nil, nil, nil
 	merged.Stopped = !slices.ContainsFunc(members, func(m *sources.App) bool { return !m.Stopped })
 	merged.Ports = slices.Clone(oldest.Ports)
 	for i := range merged.Ports {

@@ -116,6 +116,28 @@ func (x *emptyPorts) set(port routing.AppPort, app *sources.App, fleets []string
 	x.mu.Unlock()
 }
 
+// rotation says whether a port has a task in rotation, as people are told.
+type rotation uint8
+
+const (
+	inRotation rotation = iota
+	isEmpty
+	isStopped
+)
+
+// says is for others than the loop.
+func (x *emptyPorts) says(port routing.AppPort) rotation {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch e := x.ports[port]; {
+	case e.stopped:
+		return isStopped
+	case e.told:
+		return isEmpty
+	}
+	return inRotation
+}
+
 func (x *emptyPorts) remove(port routing.AppPort) bool {
 	if _, known := x.ports[port]; !known {
 		return false
@@ -148,7 +170,11 @@ func (c *Collator) reportEmpty(id string, ports int) {
 	var problems []problem.Problem
 	for i := range ports {
 		if e := c.empty.ports[routing.AppPort{App: id, Port: i}]; e.told && !e.stopped {
-			problems = append(problems, problem.Problem{Subject: fmt.Sprintf("port %d", i), Reason: e.reason})
+			one := problem.Problem{Subject: fmt.Sprintf("port %d", i), Reason: e.reason}
+			if app := c.routed(id); i < routing.PortCount(app) && len(app.Ports[i].Domains) == 1 {
+				one.Domain = app.Ports[i].Domains[0]
+			}
+			problems = append(problems, one)
 		}
 	}
 	c.problems.set(owner{problem.Tasks, "", inApp, id}, fewProblems(problems)...)

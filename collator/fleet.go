@@ -148,18 +148,20 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem
 		if !f.Routes(app.ID, app, i) {
 			continue
 		}
-		report := func(reason string) {
-			problems = append(problems, problem.Problem{Subject: fmt.Sprintf("port %d", i), Reason: reason})
+		report := func(severity problem.Severity, reason, action string) {
+			problems = append(problems, problem.Problem{Subject: fmt.Sprintf("port %d", i), Severity: severity, Reason: reason, Action: action})
 		}
+		const listen = "have the fleet listen for https (--https), or take the label off the app"
 		if port.RedirectToHTTPS && !routing.IsTCP(port) && !f.OffersHTTPS() {
-			report("asks for a redirect to https, but the fleet has no https listener: plain http is served" + f.httpsInFront())
+			report(problem.Ignored, "asks for a redirect to https, but the fleet has no https listener: plain http is served"+f.httpsInFront(), listen)
 		}
 		if port.HTTP != nil && port.HTTP.HSTS && !f.OffersHTTPS() {
-			report("asks for HSTS, but the fleet has no https listener: it has no effect" + f.httpsInFront())
+			report(problem.Ignored, "asks for HSTS, but the fleet has no https listener: it has no effect"+f.httpsInFront(), listen)
 		}
 		if f.CannotVerify(port) && !routing.IsTCP(port) {
-			report("asks for TLS to its instances with verification, but the fleet has no authorities to verify them with " +
-				"(--upstream-ca): every request is answered 403, because it might go to anybody; RELAY_n_TLS_VERIFY=false does without")
+			report(problem.Failing, "asks for TLS to its instances with verification, but the fleet has no authorities to verify them with "+
+				"(--upstream-ca): every request is answered 403, because it might go to anybody; RELAY_n_TLS_VERIFY=false does without",
+				"give --upstream-ca, or set RELAY_n_TLS_VERIFY=false")
 		}
 	}
 	return problems
@@ -193,12 +195,12 @@ func lossProblems(domain string, losses []routing.Loss) (problems []problem.Prob
 	for _, l := range losses {
 		p := l.Rule.Claim.AppPort
 		if lost[p]++; lost[p] <= maxLosses {
-			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Reason: l.String()})
+			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Domain: domain, Reason: l.String()})
 		}
 	}
 	for p, n := range lost {
 		if over := n - maxLosses; over > 0 {
-			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.Port, over)})
+			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Domain: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.Port, over)})
 		}
 	}
 	return problems
@@ -283,10 +285,15 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	case name == routing.WildcardsScope && len(f.domains.wildcardParents) > 0:
 		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.wildcardParents))), nil
 	case f.domains.exists(name):
-		routes := f.DomainRoutes(name, f.claimsOn(name))
-		// What is left out of the https listener does not count: it is known later.
-		routes.Passed = f.passes(f.services.Names[name], name)
-		return envoy.Scope(&f.Fleet, routes)
+		return envoy.Scope(&f.Fleet, f.routesOf(name))
 	}
 	return nil, nil
+}
+
+// routesOf returns what the scope of a domain is made of.
+func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
+	routes := f.DomainRoutes(domain, f.claimsOn(domain))
+	// What is left out of the https listener does not count: it is known later.
+	routes.Passed = f.passes(f.services.Names[domain], domain)
+	return routes
 }

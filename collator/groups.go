@@ -36,7 +36,11 @@ func (c *Collator) groupProblems(app *sources.App) []problem.Problem {
 			}
 			compared[group] = struct{}{}
 			if fleet := routing.NearFleet(group, names); fleet != "" {
-				problems.Add(fmt.Sprintf("port %d, groups", i), "%.120q is no fleet of this Relay: did you mean %s? The fleets are %s", group, fleet, firstFew(names))
+				one := problem.Problem{Subject: fmt.Sprintf("port %d, groups", i)}
+				if c.unserved(app.ID, port) {
+					one.Severity = problem.Failing
+				}
+				problems.AddTo(one, "%.120q is no fleet of this Relay: did you mean %s? The fleets are %s", group, fleet, firstFew(names))
 			}
 		}
 	}

@@ -31,7 +31,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 	left := newBudget()
 	for i := range clean.Ports {
 		port := &clean.Ports[i]
-		report := func(field, reason string) { problems.Add(fmt.Sprintf("port %d, %s", i, field), "%s", reason) }
+		report := func(field, reason string) { problems.AddFailing(fmt.Sprintf("port %d, %s", i, field), "%s", reason) }
 		if n := len(port.Groups); n > maxGroups {
 			port.Groups = port.Groups[:maxGroups]
 			report("groups", fmt.Sprintf("are %d: only the first %d count", n, maxGroups))
@@ -54,7 +54,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 // policy and end with those that the source found.
 func withEndpoints(app, policy *sources.App, policyProblems []problem.Problem) *sources.App {
 	clean := *policy
-	clean.Version, clean.Notes, clean.Stopped = app.Version, app.Notes, app.Stopped
+	clean.Version, clean.Notes, clean.Stopped, clean.Unrouted = app.Version, app.Notes, app.Stopped, app.Unrouted
 	clean.Ports = slices.Clone(policy.Ports)
 	var problems sources.Problems
 	left := maxEndpoints

@@ -2,6 +2,7 @@ package collator
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 
@@ -11,6 +12,7 @@ import (
 // kinds are those of the problems that the collator reports.
 var kinds = []problem.Kind{
 	problem.App, problem.Clash, problem.HTTPS, problem.TCP, problem.Tasks, problem.Fleet, problem.Certificate, problem.Resource, problem.Internal,
+	problem.Unserved,
 }
 
 // owner is where problems of a kind were found. Those found there next replace them.
@@ -51,10 +53,21 @@ type problemSet struct {
 	mu      sync.RWMutex
 	byOwner map[owner][]problem.Problem
 	counts  map[problem.Kind]int
+	failing int // those of this severity
 }
 
 func newProblemSet() *problemSet {
 	return &problemSet{byOwner: make(map[owner][]problem.Problem), counts: make(map[problem.Kind]int)}
+}
+
+// failingOf counts the problems of an owner that cost requests.
+func failingOf(o owner, problems []problem.Problem) (n int) {
+	for _, p := range problems {
+		if p.Kind = o.kind; p.Complete().Severity == problem.Failing {
+			n++
+		}
+	}
+	return n
 }
 
 // set replaces the problems of an owner. They are not modified: sources share theirs.
@@ -62,6 +75,7 @@ func (s *problemSet) set(o owner, problems ...problem.Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts[o.kind] += len(problems) - len(s.byOwner[o])
+	s.failing += failingOf(o, problems) - failingOf(o, s.byOwner[o])
 	if len(problems) == 0 {
 		delete(s.byOwner, o)
 		return
@@ -73,13 +87,24 @@ func (s *problemSet) set(o owner, problems ...problem.Problem) {
 func (s *problemSet) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byOwner, s.counts = make(map[owner][]problem.Problem), make(map[problem.Kind]int)
+	s.byOwner, s.counts, s.failing = make(map[owner][]problem.Problem), make(map[problem.Kind]int), 0
 }
 
 func (s *problemSet) count(kind problem.Kind) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.counts[kind]
+}
+
+// ProblemCounts returns how many Problems and UncoveredProblems of each kind there are, and how
+// many of all cost requests now. It looks at none of them.
+func (c *Collator) ProblemCounts() (counts map[problem.Kind]int, failing int) {
+	s := c.problems
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	counts, untold := maps.Clone(s.counts), c.uncoveredCount()
+	counts[problem.HTTPS] += untold
+	return counts, s.failing + untold
 }
 
 // all returns every problem for which keep holds, sorted.

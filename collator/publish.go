@@ -102,7 +102,7 @@ func (f *fleetState) resource(key xds.Key) (built, error) {
 			return b, err
 		}
 		b.exists, b.names = true, f.namedBy(key, msg)
-		b.Resource, err = envoy.Resource(key, msg)
+		b.Resource, err = envoy.ResourceWithVariants(&f.Fleet, key, msg, func() routing.DomainRoutes { return f.routesOf(key.Name) })
 		return b, err
 	})
 }

@@ -77,7 +77,7 @@ func (f *fleetState) reportServices() {
 	for _, chain := range f.chains {
 		for _, name := range chain.ServerNames {
 			if s, ok := f.passedTo(name); ok {
-				problems = append(problems, problem.Problem{App: s.App, Subject: name, Reason: fmt.Sprintf(
+				problems = append(problems, problem.Problem{App: s.App, Subject: name, Domain: name, Severity: problem.Ignored, Action: "remove the certificate, or pass through no TLS for the name", Reason: fmt.Sprintf(
 					"TLS is passed through to port %d: the certificate %s is not used for the name", s.Port, strings.Join(chain.Secrets(), " and "))})
 			}
 		}
@@ -106,14 +106,17 @@ func (f *fleetState) nameClashes(name string) (problems []problem.Problem) {
 	}
 	if winner, lost := routing.WinningHTTPClaim(claims, wanting[0]); lost {
 		for _, s := range wanting {
-			problems = append(problems, problem.Problem{App: s.App, Subject: subject, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.NotPassedReason(winner))})
+			problems = append(problems, problem.Problem{App: s.App, Subject: subject, Domain: name, Reason: fmt.Sprintf("port %d does not get it: %s", s.Port, routing.NotPassedReason(winner))})
 		}
 		return problems
 	}
 	problems = clashes(subject, wanting)
+	for i := range problems {
+		problems[i].Domain = name
+	}
 	for _, c := range claims {
 		if s := wanting[0]; c.Route && c.App != s.App && !s.Closed {
-			problems = append(problems, problem.Problem{App: c.App, Subject: subject, Reason: fmt.Sprintf(
+			problems = append(problems, problem.Problem{App: c.App, Subject: subject, Domain: name, Reason: fmt.Sprintf(
 				"port %d gets its requests by plain HTTP only: TLS is passed through to %s (the lowest app id wins)", c.Port, s)})
 		}
 	}

@@ -16,6 +16,8 @@ type Snapshot struct {
 	// Routed are the apps as fleets route them, those of a deployment as one, in no
 	// order.
 	Routed []*sources.App
+	// Unrouted are the apps that name domains in vain: see sources.Unrouted.
+	Unrouted []*sources.App
 	// IDs are those of all apps, in no order.
 	IDs []string
 	// Certificates are empty until CertificatesKnown: each source has been read.
@@ -41,6 +43,9 @@ func (c *Collator) Snapshot() Snapshot {
 	for _, app := range c.apps {
 		if app.Deployment == nil {
 			s.Routed = append(s.Routed, app)
+		}
+		if len(app.Unrouted) > 0 {
+			s.Unrouted = append(s.Unrouted, app)
 		}
 	}
 	for _, deployment := range c.deployments {

@@ -69,7 +69,7 @@ func TestRulesThatDiffer(t *testing.T) {
 		{"a wildcard", settings{}, []app{{id: "/a", labels: map[string]string{vhost: "*.a.test"}}},
 			[]string{"different service-port tcp/10000 | without a domain", "different extra relay-compare.a.test/ | as they are written"}},
 		{"a domain with a port", settings{}, []app{{id: "/a", labels: map[string]string{vhost: "a.test:8080"}}},
-			[]string{"different missing a.test:8080/ | HAPROXY_0_VHOST"}},
+			[]string{"different missing a.test:8080/ | taken as a.test: write the domain alone", "different extra a.test/ | as they are written"}},
 		{"suspended", settings{}, []app{{id: "/a", stopped: true, labels: map[string]string{vhost: "a.test"}}},
 			[]string{"expected extra a.test/ | Suspended apps"}},
 		{"suspended, and another app has the domain", settings{}, []app{

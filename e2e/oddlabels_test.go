@@ -34,7 +34,7 @@ func TestOddHosts(t *testing.T) {
 	w.clients.expect("https://to_https.test/", http.StatusOK, "/acme")
 	w.clients.expect("http://ok.test/", http.StatusOK, "/refused")
 	w.admin.problem("/acme", "no authority gives a certificate for to_https.test by ACME: it has an underscore")
-	w.admin.problem("/refused", "without port")
+	w.admin.problem("/refused", "is taken as a.test")
 	w.admin.problem("/refused", "IPv6 address")
 	w.admin.problem("/refused", "xn--a.test")
 	for subject, want := range map[string]string{

@@ -11,7 +11,6 @@ import (
 
 	"relay/internal/relay"
 	"relay/xds"
-	"relay/xds/envoytest"
 	"relay/xds/xdstest"
 )
 
@@ -73,8 +72,7 @@ func sentNothing(w *world, proxy *xdstest.Proxy, stream int) {
 		}
 		for _, r := range e.Responses {
 			for _, name := range xdstest.Names(r) {
-				// The oldest Envoy has no hosts filter: it rejects what that is made of.
-				if name != "/late_0" && name != domain && (name != "hosts" || w.envoy.version == envoytest.Newest) {
+				if name != "/late_0" && name != domain {
 					w.t.Errorf("stream %d: %s %s is sent again", stream, r.GetTypeUrl(), name)
 				}
 			}

@@ -40,12 +40,10 @@ func opened(t *testing.T, e *envoytest.Envoy, listener string) {
 	})
 }
 
-// rejectedByEnvoys are the problems with what Envoys reject. The oldest Envoy has always
-// one: it does not know what the hosts filter is made of.
+// rejectedByEnvoys are the problems with what Envoys reject. Of the oldest Envoy there is
+// always a problem of another kind: what it cannot do.
 func rejectedByEnvoys(w *world) []problem.Problem {
-	return slices.DeleteFunc(w.admin.envoyProblems(), func(p problem.Problem) bool {
-		return w.envoy.version == envoytest.Oldest && p.Item == "extension_configs hosts"
-	})
+	return slices.DeleteFunc(w.admin.envoyProblems(), func(p problem.Problem) bool { return p.Item == "version" })
 }
 
 // A port that something else listens on costs the one Envoy, and only for as long: it
@@ -222,7 +220,7 @@ func TestServiceDeletedWhileTheCulpritIsSought(t *testing.T) {
 }
 
 // An Envoy that has no source of clusters in its bootstrap cannot route to anything new.
-// People see that. Where clusters are on demand it is as it should be.
+// People see that. Where clusters are on demand it is as it should be, and the reverse is a problem.
 func TestEnvoyThatNeverAsksForClusters(t *testing.T) {
 	w := newWorld(t)
 	w.relay.fleet.HTTPS = netip.AddrPort{}
@@ -237,8 +235,10 @@ func TestEnvoyThatNeverAsksForClusters(t *testing.T) {
 	if problems := w.admin.envoyProblems(); len(problems) > 0 {
 		t.Errorf("problems at once: %+v", problems)
 	}
+	envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, Fleet: "lazy", NodeID: "edge-eager"})
 	w.admin.problem("fleet external, Envoy edge-external", "has not asked for clusters")
-	if problems := w.admin.envoyProblems(); len(problems) != 1 {
+	w.admin.problem("fleet lazy, Envoy edge-eager", "it asks for all clusters, though the fleet has clusters: on-demand")
+	if problems := w.admin.envoyProblems(); len(problems) != 2 {
 		t.Errorf("problems: %+v", problems)
 	}
 }

@@ -14,7 +14,8 @@ func (a *App) Equal(b *App) bool {
 		equalPointees(a.Deployment, b.Deployment) &&
 		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
 		equalProblems(a.Problems, b.Problems) &&
-		slices.Equal(a.Notes, b.Notes)
+		slices.Equal(a.Notes, b.Notes) &&
+		slices.Equal(a.Unrouted, b.Unrouted)
 }
 
 // equalProblems compares what sources say, the subject and the reason, and the rest only
@@ -34,7 +35,7 @@ func equalProblems(a, b []problem.Problem) bool {
 
 // saysMore reports whether more than the subject and the reason is set.
 func saysMore(p *problem.Problem) bool {
-	return len(p.Kind)+len(p.Fleet)+len(p.App)+len(p.Item) > 0
+	return len(p.Kind)+len(p.Fleet)+len(p.App)+len(p.Item)+len(p.Domain)+len(p.Severity)+len(p.Action) > 0
 }
 
 func equalPorts(a, b Port) bool {

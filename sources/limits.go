@@ -21,6 +21,9 @@ const (
 	// domains; MaxAppDomains is that of domains in all values of a kind.
 	MaxGroups, MaxDomains, MaxAppDomains = 100, 2000, 4000
 
+	// MaxUnrouted is how many domains are remembered that are not routed.
+	MaxUnrouted = 50
+
 	// MaxProblems is how many problems are shown, and MaxSubjectProblems how
 	// many of them on one subject.
 	MaxProblems, MaxSubjectProblems = 100, 10

@@ -20,6 +20,16 @@ type Problems struct {
 // Add notes a problem on a subject. What is more than MaxSubjectProblems on one,
 // or MaxProblems altogether, is only counted.
 func (p *Problems) Add(subject, format string, args ...any) {
+	p.AddTo(problem.Problem{Subject: subject}, format, args...)
+}
+
+// AddFailing is Add for what costs requests.
+func (p *Problems) AddFailing(subject, format string, args ...any) {
+	p.AddTo(problem.Problem{Subject: subject, Severity: problem.Failing}, format, args...)
+}
+
+// AddTo is Add for a problem of which more is known than its subject.
+func (p *Problems) AddTo(one problem.Problem, format string, args ...any) {
 	if len(p.list) >= MaxProblems {
 		p.more++
 		return
@@ -27,9 +37,10 @@ func (p *Problems) Add(subject, format string, args ...any) {
 	if p.on == nil {
 		p.on = map[string]int{}
 	}
-	subject = Clip(subject)
-	if p.on[subject]++; p.on[subject] <= MaxSubjectProblems {
-		p.Append(problem.Problem{Subject: subject, Reason: fmt.Sprintf(format, args...)})
+	one.Subject, one.Domain = Clip(one.Subject), Clip(one.Domain)
+	if p.on[one.Subject]++; p.on[one.Subject] <= MaxSubjectProblems {
+		one.Reason = fmt.Sprintf(format, args...)
+		p.Append(one)
 	}
 }
 

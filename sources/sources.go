@@ -28,6 +28,19 @@ type App struct {
 	Problems []problem.Problem
 	// Notes say what is not obvious about tasks, ordered by Task. They are no problems.
 	Notes []Note `json:",omitempty"`
+	// Unrouted are domains that the definition names and that no port has: the first
+	// MaxUnrouted.
+	Unrouted []Unrouted `json:",omitempty"`
+}
+
+// Unrouted is a domain that an app names in vain. Whoever looks for it finds the app.
+type Unrouted struct {
+	// Domain is as hostname.Domain writes it, or if it is none, as it was written.
+	Domain string
+	// Reason says what names it, and why it is not routed.
+	Reason string
+	// Meant is set if the definition says that it is not to be routed.
+	Meant bool `json:",omitempty"`
 }
 
 // Note is something to know about a task, which serves or not.

@@ -12,8 +12,9 @@ type envoyNode struct {
 	id string
 	// version is that of the Envoy, such as 1.40.0.
 	version    string
-	versionBit uint32   // see Store.versionBit
-	extensions []string // sorted
+	versionBit uint32 // see Store.versionBit
+	// extensions are what it reports, and what Since says of its version. They are sorted.
+	extensions []string
 }
 
 // newEnvoyNode reads a Node. See
@@ -23,14 +24,30 @@ func newEnvoyNode(node *corev3.Node) *envoyNode {
 	for _, e := range node.GetExtensions() {
 		n.extensions = append(n.extensions, e.GetName())
 	}
+	for minor := oldestSince; minor <= newestSince && isSince(node, minor); minor++ {
+		n.extensions = append(n.extensions, Since(minor))
+	}
 	slices.Sort(n.extensions)
 	return n
 }
+
+// The versions for which Since may be asked.
+const oldestSince, newestSince = 37, 40
+
+// Since returns what stands for an extension in Resource.OrWithout if Envoys from a minor
+// version of Envoy 1 on understand the resource, and older ones do not. An Envoy that does not
+// say its version counts as an older one.
+func Since(minor int) string { return fmt.Sprintf("Envoy 1.%d", minor) }
 
 // has reports whether the Envoy reports an extension.
 func (n *envoyNode) has(extension string) bool {
 	_, ok := slices.BinarySearch(n.extensions, extension)
 	return ok
+}
+
+func isSince(node *corev3.Node, minor int) bool {
+	v := node.GetUserAgentBuildVersion().GetVersion()
+	return v.GetMajorNumber() > 1 || v.GetMajorNumber() == 1 && v.GetMinorNumber() >= uint32(minor)
 }
 
 func envoyVersion(node *corev3.Node) string {

@@ -80,6 +80,17 @@ func TestScopesDoNotWaitForClustersOnDemand(t *testing.T) {
 	if e.session.noClusters(*clock) {
 		t.Error("it is a problem that no cluster was needed")
 	}
+	for _, want := range []bool{false, true} {
+		names := []string{"a"}
+		if want {
+			names = nil // all
+		}
+		asks := connect(fmt.Sprint("edge-", want), "1.40.0")
+		asks.subscribe(Cluster, names...)
+		if got := asks.session.allClusters(); got != want {
+			t.Errorf("asking for %q is all clusters: %t", names, got)
+		}
+	}
 }
 
 // An Envoy that was cut off while it started has clusters that wait for endpoints which

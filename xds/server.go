@@ -59,13 +59,15 @@ type Server struct {
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	hosts   map[string]int // streams by host
+	// toldVersions are the versions of Envoys that were logged, by fleet.
+	toldVersions map[string]bool
 }
 
 // NewServer returns a server for the given stores, by fleet.
 func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometheus.Registerer) *Server {
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
-		streams: make(map[*stream]struct{}), hosts: make(map[string]int),
+		streams: make(map[*stream]struct{}), hosts: make(map[string]int), toldVersions: make(map[string]bool),
 		workSlots: newWorkSlots(), budget: newBudget(), handshakeSlots: newHandshakeSlots(), Limits: DefaultLimits(),
 		recovery: newRecovery(registerer),
 	}
@@ -260,7 +262,7 @@ func (s *Server) Streams() []StreamStatus {
 	for i, st := range streams {
 		all[i] = st.info
 		all[i].Types = st.session.status()
-		all[i].NoClusters = st.session.noClusters(time.Now())
+		all[i].NoClusters, all[i].AllClusters = st.session.noClusters(time.Now()), st.session.allClusters()
 	}
 	slices.SortFunc(all, func(a, b StreamStatus) int {
 		return cmp.Or(cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.NodeID, b.NodeID), a.Since.Compare(b.Since))

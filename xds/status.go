@@ -36,6 +36,8 @@ type StreamStatus struct {
 	// NoClusters tells that it has not asked for clusters for a while, though it has to
 	// without being told.
 	NoClusters bool `json:"-"`
+	// AllClusters tells that it has asked for all clusters, though its fleet has them on demand.
+	AllClusters bool `json:"-"`
 }
 
 // TypeStatus is the state of one type on the stream of an Envoy.
@@ -134,6 +136,14 @@ func (s *session) noClusters(now time.Time) bool {
 	defer s.mu.Unlock()
 	ts := &s.types[Cluster]
 	return !ts.subscribed && ts.kept == nil && !s.startedAt.IsZero() && !s.store.ClustersOnDemand && !s.expectsType(Cluster, now)
+}
+
+// allClusters reports whether an Envoy that should ask for clusters by name has asked for all.
+func (s *session) allClusters() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ts := &s.types[Cluster]
+	return s.store.ClustersOnDemand && (ts.subscribed && ts.wildcard || ts.kept != nil && ts.kept.subscribeAll)
 }
 
 // staleResource says why a resource is stale.

@@ -63,6 +63,7 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 		level = slog.LevelDebug
 	}
 	st.log.Log(ctx, level, "Envoy connected", "version", st.info.Version, "address", st.info.Address)
+	s.tellAge(st)
 	err = st.run(ctx, first)
 	st.log.Log(ctx, level, "Envoy disconnected", "reason", reason(err))
 	return s.ended(ctx, node, err)

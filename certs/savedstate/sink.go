@@ -86,7 +86,7 @@ func encode(r read) ([]byte, error) {
 		all.Certificates[i] = savedCertificate{c, c.Key}
 	}
 	for _, p := range r.problems {
-		all.Problems = append(all.Problems, savedProblem(p))
+		all.Problems = append(all.Problems, savedProblem{p.Kind, p.Fleet, p.App, p.Subject, p.Item, p.Reason})
 	}
 	return json.Marshal(all)
 }
@@ -99,7 +99,7 @@ func (s *Sink) decode(body []byte) (read, error) {
 	}
 	var r read
 	for _, p := range all.Problems {
-		r.problems = append(r.problems, problem.Problem(p))
+		r.problems = append(r.problems, problem.Problem{Kind: p.Kind, Fleet: p.Fleet, App: p.App, Subject: p.Subject, Item: p.Item, Reason: p.Reason})
 	}
 	for _, c := range all.Certificates {
 		if c.Certificate == nil || c.Source != s.source {

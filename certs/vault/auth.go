@@ -90,7 +90,7 @@ func (a *auth) alive(ctx context.Context) bool {
 
 // readFile takes the token of the file, and says whether it is a new one.
 func (a *auth) readFile() (bool, error) {
-	token, err := readCredential("token", a.config.TokenFile)
+	token, err := readCredential("token (--vault-token-file)", a.config.TokenFile)
 	if err != nil {
 		return false, err
 	}

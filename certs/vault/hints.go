@@ -117,6 +117,9 @@ func or(set, fallback string) string {
 // notURL is the error of an address without scheme. It repeats nothing before an "@": that may
 // be a password.
 func notURL(text string) error {
+	if len(strings.Fields(text)) > 1 {
+		return errors.New("--vault-addr has a space in an address: write a comma between addresses, as in --vault-addr https://one:8200,https://two:8200")
+	}
 	rest := text[strings.LastIndex(text, "@")+1:]
 	if scheme, host, ok := strings.Cut(rest, "://"); ok && scheme != "" && host != "" {
 		return fmt.Errorf("--vault-addr %q is not an http or https URL: write https://%s", rest, host)

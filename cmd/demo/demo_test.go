@@ -323,7 +323,7 @@ func TestDocumentedSettings(t *testing.T) {
 		}
 		help = append(help, out...)
 	}
-	for _, file := range []string{"README.md", "deploy/relay.json", "deploy/relay.service"} {
+	for _, file := range []string{"README.md", "deploy/relay.json", "deploy/relay.service", "deploy/relay-envoy@.service", "deploy/debian/README.Debian"} {
 		text, err := os.ReadFile(filepath.Join("../..", file))
 		if err != nil {
 			t.Fatal(err)

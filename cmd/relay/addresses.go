@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"strconv"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
@@ -26,6 +28,25 @@ func addressMapper() kong.Option {
 			target.Set(reflect.ValueOf(address))
 		}
 		return err
+	}))
+}
+
+// durationMapper reads flags of the type time.Duration. Its error says what to write.
+func durationMapper() kong.Option {
+	return kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		var text string
+		if err := ctx.Scan.PopValueInto("duration", &text); err != nil {
+			return err
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			if _, bare := strconv.ParseFloat(text, 64); bare == nil {
+				return fmt.Errorf("%q has no unit: write %ss for seconds, or %sm for minutes", text, text, text)
+			}
+			return fmt.Errorf("%q is no time: write one such as 500ms, 5s, 5m or 1h", text)
+		}
+		target.SetInt(int64(d))
+		return nil
 	}))
 }
 

@@ -180,7 +180,7 @@ func FuzzConfigFile(f *testing.F) {
 	f.Add([]byte("marathon: [http://m]\nfleets:\n- {name: a, http: 1.2.3.4:80}\n"))
 	f.Add([]byte("a: &x [*x]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if file, err := parseConfigFile("f", data); err == nil && file == nil {
+		if file, err := parseConfigFile("f", data, []string{"a", "marathon"}); err == nil && file == nil {
 			t.Error("neither a file nor an error")
 		}
 	})
@@ -276,6 +276,11 @@ func TestCheck(t *testing.T) {
 	empty := write("token", "\n")
 	m := marathontest.Start(t, marathontest.Options{})
 	if err := m.Apply(oneApp); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := m.WaitIdle(ctx); err != nil { // until its task runs
 		t.Fatal(err)
 	}
 	tests := []struct {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
@@ -24,18 +25,21 @@ type configFile struct {
 const fleetsKey = "fleets"
 
 // loadConfigFile returns a kong.ConfigurationLoader. Fleets have no flag: they
-// are handed to setFleets.
-func loadConfigFile(setFleets func([]FleetSettings)) kong.ConfigurationLoader {
+// are handed to setFleets. settings returns the names of all flags.
+func loadConfigFile(setFleets func([]FleetSettings), settings func() []string) kong.ConfigurationLoader {
 	return func(r io.Reader) (kong.Resolver, error) {
 		name := "configuration file"
 		if f, ok := r.(interface{ Name() string }); ok {
 			name = f.Name()
 		}
 		data, err := io.ReadAll(r)
+		if errors.Is(err, syscall.EISDIR) {
+			return nil, fmt.Errorf("%s is a directory: give a YAML file", name)
+		}
 		if err != nil {
 			return nil, err
 		}
-		file, err := parseConfigFile(name, data)
+		file, err := parseConfigFile(name, data, settings())
 		if err != nil {
 			return nil, err
 		}
@@ -44,10 +48,12 @@ func loadConfigFile(setFleets func([]FleetSettings)) kong.ConfigurationLoader {
 	}
 }
 
-func parseConfigFile(name string, data []byte) (*configFile, error) {
+// parseConfigFile refuses settings that are none of those given: before anything else is
+// looked at, which may miss just these.
+func parseConfigFile(name string, data []byte, settings []string) (*configFile, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w%s", name, err, tabHint(data))
 	}
 	file := &configFile{name: name, values: make(map[string]any), lines: make(map[string]int)}
 	if len(doc.Content) == 0 {
@@ -63,6 +69,9 @@ func parseConfigFile(name string, data []byte) (*configFile, error) {
 			return nil, fmt.Errorf("%s:%d: %s is set twice", name, key.Line, key.Value)
 		}
 		file.lines[key.Value] = key.Line
+		if err := checkKey(key.Value, settings); err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", name, key.Line, err)
+		}
 		if key.Value == fleetsKey {
 			var err error
 			if file.fleets, err = decodeFleets(name, value); err != nil {
@@ -114,7 +123,7 @@ func yamlKeys(t reflect.Type) (keys []string) {
 
 func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 	if value.Kind != yaml.SequenceNode {
-		return nil, fmt.Errorf("%s:%d: %s: want a list of fleets, each with name, http and https", name, value.Line, fleetsKey)
+		return nil, fmt.Errorf("%s:%d: %s: want a list of fleets, each with name, http and https, such as \"- {name: external, http: '0.0.0.0:80'}\"", name, value.Line, fleetsKey)
 	}
 	var all []FleetSettings
 	for _, node := range value.Content {
@@ -123,7 +132,7 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 		}
 		for i := 0; i < len(node.Content); i += 2 {
 			if key := node.Content[i]; !slices.Contains(fleetKeys, key.Value) {
-				return nil, fmt.Errorf("%s:%d: a fleet has no %q: it has %s", name, key.Line, key.Value, strings.Join(fleetKeys, ", "))
+				return nil, fmt.Errorf("%s:%d: a fleet has no %q%s: it has %s", name, key.Line, key.Value, didYouMean(key.Value, fleetKeys), strings.Join(fleetKeys, ", "))
 			}
 		}
 		if err := checkFleetAddresses(name, node); err != nil {
@@ -138,19 +147,8 @@ func decodeFleets(name string, value *yaml.Node) ([]FleetSettings, error) {
 	return all, nil
 }
 
-// Validate refuses settings that no flag has.
-func (f *configFile) Validate(app *kong.Application) error {
-	known := make(map[string]bool)
-	for _, flag := range allFlags(app) {
-		known[flag.Name] = true
-	}
-	for key := range f.values {
-		if !known[key] || key == "config" || key == "help" {
-			return fmt.Errorf("%s:%d: there is no setting %q: see relay serve --help for all of them", f.name, f.lines[key], key)
-		}
-	}
-	return nil
-}
+// Validate implements kong.Resolver: keys were checked when the file was read.
+func (f *configFile) Validate(*kong.Application) error { return nil }
 
 // Resolve gives a flag its value, unless the environment has one, which kong
 // would ignore otherwise.

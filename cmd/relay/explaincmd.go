@@ -43,7 +43,7 @@ func (c *explainCmd) Run(ctx context.Context, out streams) error {
 	}
 	var e explain.Explanation
 	if err := json.Unmarshal(body, &e); err != nil || e.Subject == "" {
-		return fmt.Errorf("%s did not answer with an explanation: is it Relay's admin endpoint?", c.shown())
+		return fmt.Errorf("%s did not answer with an explanation: is it Relay's admin endpoint (--admin), with nothing behind host and port?", c.shown())
 	}
 	if c.JSON {
 		_, err = out.out.Write(body)
@@ -81,12 +81,7 @@ func (c *explainCmd) ask(ctx context.Context) ([]byte, error) {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		// Without the URL, which may hold a password.
-		var failed *url.Error
-		if errors.As(err, &failed) {
-			err = failed.Err
-		}
-		return nil, fmt.Errorf("cannot ask Relay at %s (--admin): %w", c.shown(), err)
+		return nil, c.notReached(err, base)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxExplanation))
@@ -97,7 +92,7 @@ func (c *explainCmd) ask(ctx context.Context) ([]byte, error) {
 	case http.StatusOK, http.StatusNotFound:
 		return body, nil
 	}
-	return nil, fmt.Errorf("%s answered %s: %.200s", c.shown(), resp.Status, strings.TrimSpace(string(body)))
+	return nil, fmt.Errorf("%s answered %s: %.200s%s", c.shown(), resp.Status, strings.TrimSpace(string(body)), c.statusCure(resp.StatusCode, body))
 }
 
 // base reads the address, also in the form in which relay serve takes it.
@@ -147,7 +142,7 @@ func (c *explainCmd) client() (*http.Client, error) {
 	if c.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
-			return nil, fmt.Errorf("--admin-client-cert: %w", err)
+			return nil, fmt.Errorf("--admin-client-cert: %w", files.PairCure(err))
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

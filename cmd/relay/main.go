@@ -7,10 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	ossignal "os/signal"
 	"runtime/debug"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -19,7 +16,7 @@ import (
 
 // cli is the command line.
 type cli struct {
-	Config kong.ConfigFlag `short:"c" placeholder:"FILE" help:"YAML file with any of the settings below, by the same names, and the list of fleets."`
+	Config configFlag `short:"c" placeholder:"FILE" help:"YAML file with any of the settings below, by the same names, and the list of fleets."`
 
 	Serve     serveCmd     `cmd:"" help:"Watch Marathon and certificates, and keep Envoys up to date."`
 	Check     checkCmd     `cmd:"" help:"Say what is wrong with a configuration: files, apps, whether Marathon and Vault can be read."`
@@ -27,12 +24,6 @@ type cli struct {
 	Explain   explainCmd   `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
 	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy, or write it to a directory."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
-}
-
-func main() {
-	ctx, stop := ossignal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run is the whole program but for the process around it.
@@ -72,16 +63,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
-	return kong.New(c, append([]kong.Option{
+	var parser *kong.Kong
+	settings := func() []string { return settingNames(parser.Model) }
+	parser, err := kong.New(c, append([]kong.Option{
 		kong.Name("relay"),
 		kong.Description("Relay keeps Envoys up to date with the apps of Marathon and their certificates."),
 		kong.DefaultEnvars("RELAY"),
 		addressMapper(),
 		kong.Configuration(loadConfigFile(func(fleets []FleetSettings) {
 			c.Serve.Fleets, c.Check.Fleets, c.Compare.Fleets = fleets, fleets, fleets
-		})),
+		}, settings)),
+		durationMapper(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 110}),
 	}, options...)...)
+	return parser, err
 }
 
 // streams are where a command writes.

@@ -58,7 +58,7 @@ func unknownVariables(app *kong.Application, environment []string) (problems []p
 		} else if near := nearest(name, names); near != "" {
 			reason = fmt.Sprintf("unknown variable, which has no effect: did you mean %s?", near)
 		}
-		problems = append(problems, problem.Problem{Kind: problem.Source, Subject: name, Reason: reason})
+		problems = append(problems, problem.Problem{Kind: problem.Source, Severity: problem.Ignored, Subject: name, Reason: reason, Action: "correct the variable's name, or remove it"})
 	}
 	slices.SortFunc(problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	return problems

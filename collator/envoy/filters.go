@@ -9,6 +9,7 @@ import (
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
 	basicauthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/basic_auth/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
@@ -32,7 +33,8 @@ const (
 	stickyCookie = "mesosphere_server_id"
 )
 
-// perRouteFilters makes the filter that runs the filters of a route. So no listener
+// perRouteFilters makes the filter that runs the filters of a route: those which the route's
+// ExtensionWithMatcherPerRoute names, and none without one. So no listener
 // changes when the first app asks for one, and other routes pay nothing. It looks at the
 // route when the request reaches it. Filters that listeners had, and routes enabled, would
 // not do: Envoy decides about those before the hosts filter has found the route. So no
@@ -42,8 +44,11 @@ const (
 // leave it out.
 func perRouteFilters(p *packer) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
-		Name:       routeFilter,
-		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: p.pack(&compositev3.Composite{})},
+		Name: routeFilter,
+		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: p.pack(&matchingv3.ExtensionWithMatcher{
+			XdsMatcher:      &xdsmatcherv3.Matcher{},
+			ExtensionConfig: p.extension("composite", &compositev3.Composite{}),
+		})},
 	}
 }
 
@@ -79,14 +84,15 @@ func routeFilters(p *packer, h sources.HTTP, cluster string) map[string]*anypb.A
 		})
 	}
 	if h.LocationPrefix != "" {
-		add("location", prefixLocation(h.LocationPrefix))
+		add("location", prefixLocation())
 	}
 	if len(filters) == 0 {
 		return nil
 	}
+	// Envoys before 1.38 know no chains: see scopeResource.
 	run := &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: filters}}
-	return map[string]*anypb.Any{routeFilter: p.pack(&compositev3.CompositePerRoute{
-		Matcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+	return map[string]*anypb.Any{routeFilter: p.pack(&matchingv3.ExtensionWithMatcherPerRoute{
+		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: p.pack(run)},
 		}}},
 	})}
@@ -144,7 +150,10 @@ function envoy_on_response(handle)
   elseif path:sub(1, 1) ~= "/" or path:sub(1, 2) == "//" then
     return
   end
-  local prefix = handle:filterContext():get("prefix")
+  local prefix = handle:metadata():get("prefix")
+  if prefix == nil then
+    return
+  end
   local after = path:sub(#prefix + 1, #prefix + 1)
   if path:sub(1, #prefix) == prefix and (after == "" or after:find("[/?#]")) then
     return
@@ -158,11 +167,21 @@ const LocationScriptSize = len(locationScript)
 
 // prefixLocation makes the filter with locationScript. All routes share one Lua machine for
 // each worker.
-func prefixLocation(prefix string) *luav3.Lua {
+func prefixLocation() *luav3.Lua {
 	return &luav3.Lua{
 		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: locationScript}},
 		ClearRouteCache:   wrapperspb.Bool(false),
-		FilterContext:     &structpb.Struct{Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(prefix)}},
 		SharedVmId:        "location",
 	}
+}
+
+// locationPrefix is the metadata of a route from which locationScript takes the prefix; nil if
+// there is none. Envoys before 1.40 have no filter_context.
+func locationPrefix(h sources.HTTP) *corev3.Metadata {
+	if h.LocationPrefix == "" {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+		routeFilter: {Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(h.LocationPrefix)}},
+	}}
 }

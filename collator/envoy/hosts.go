@@ -46,24 +46,30 @@ const (
 // expression fails, the request has no scope and gets 404.
 func HostsFilter() (*corev3.TypedExtensionConfig, error) {
 	var p packer
+	config := hostsFilter(&p, setScope(&p, plainHost), nil)
+	return config, p.err
+}
+
+// hostsFilter makes the filter of HostsFilter, with another filter for the first step. Alone is
+// what Envoys run that know no chains of filters; nil if they are not sent it.
+func hostsFilter(p *packer, first, alone *corev3.TypedExtensionConfig) *corev3.TypedExtensionConfig {
 	again := p.extension("again", &setfilterstatev3.Config{ClearRouteCache: true})
 	// This filter changes nothing. As it looks for settings of the route, Envoy has to find
 	// the route before the next step asks for its virtual host.
 	find := p.extension("find", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{}})
-	run := p.pack(&compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{
+	run := p.pack(&compositev3.ExecuteFilterAction{TypedConfig: alone, FilterChain: &compositev3.FilterChainConfiguration{
 		TypedConfig: []*corev3.TypedExtensionConfig{
-			setScope(&p, plainHost), again, find,
-			setScope(&p, knownHost), again, find,
-			setScope(&p, knownHost), again,
+			first, again, find,
+			setScope(p, knownHost), again, find,
+			setScope(p, knownHost), again,
 		},
 	}})
-	config := p.extension(routing.HostsFilter, &matchingv3.ExtensionWithMatcher{
+	return p.extension(routing.HostsFilter, &matchingv3.ExtensionWithMatcher{
 		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
 		}}},
 		ExtensionConfig: p.extension("composite", &compositev3.Composite{}),
 	})
-	return config, p.err
 }
 
 // hostsDiscovery takes the hosts filter from the ADS stream. So it is sent once, and not

@@ -64,9 +64,6 @@ func TestProtocols(t *testing.T) {
 		port := fmt.Sprintf("X-Forwarded-Port: %d\r\n", e.fleet.HTTP.Port())
 		for _, group := range [][]exchange{upgrades, oldClients, answersOfApps, requestsOfClients, forwarded(port), refused} {
 			for _, x := range group {
-				if x.status == 404 && version == envoytest.Oldest {
-					x.status = 500 // it does not take the hosts filter
-				}
 				x.run(t, e.fleet.HTTP.String())
 			}
 		}

@@ -16,8 +16,8 @@ import (
 	"relay/sources"
 )
 
-// maxStripped is how long a prefix may be so that Envoy takes the expression that strips it
-// without being told that it is large.
+// maxStripped is how many instructions a prefix may be so that Envoy takes the expression that
+// strips it without being told that it is large.
 const maxStripped = 80
 
 // strictTransport is marathon-lb's value: half a year.
@@ -70,6 +70,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 	routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	for _, route := range routes {
 		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
+		route.Metadata = locationPrefix(r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
 		if len(r.HTTP.RetryOn) > 0 {
@@ -122,7 +123,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	if r.HTTP.StripPrefix != "" {
 		// As in marathon-lb: case does not count, and a slash after it goes, too.
 		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{
-			Pattern:      regexMatcher("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", len(r.HTTP.StripPrefix) > maxStripped),
+			Pattern:      regexMatcher("(?i)^"+regexp.QuoteMeta(r.HTTP.StripPrefix)+"/?(.*)", instructions(r.HTTP.StripPrefix) > maxStripped),
 			Substitution: `/\1`,
 		}
 		if _, wildcard := hostname.CutWildcard(domain); !wildcard {

@@ -86,7 +86,7 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 		RequestBodyBufferLimit: wrapperspb.UInt64(bufferLimit),
 	}
 	if routing.DividedByPath(d.Rules) {
-		vhost.Routes = append(vhost.Routes, refuseClimbing())
+		vhost.Routes = append(vhost.Routes, refuseRaw(), refuseClimbing())
 	}
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}

@@ -34,6 +34,9 @@ type Explanation struct {
 	Services []Service `json:"services,omitempty"`
 	// Apps are those that claim the domain, or the one app.
 	Apps []App `json:"apps,omitempty"`
+	// LeftOut says which apps name the domain in vain, and why; for an app, which domains it
+	// names in vain.
+	LeftOut []LeftOut `json:"leftOut,omitempty"`
 	// Needs are the resources that it takes in the Envoys of each fleet.
 	Needs map[string][]xds.Key `json:"-"`
 	// NotReady says why Envoys are not served everything yet.
@@ -121,16 +124,35 @@ func (x explainer) explain(subject string) Explanation {
 			return e
 		}
 	}
-	if domain, err := hostname.Domain(subject); err == nil {
-		if e := x.domain(domain); e.Known {
-			return e
-		}
-		subject = domain
+	if e, ok := x.name(subject); ok {
+		return e
 	}
 	if app, ok := x.c.App("/" + strings.Trim(subject, "/")); ok {
 		return x.app(app)
 	}
+	if host, note := hostname.Bare(subject); note != "" {
+		if e, ok := x.name(host); ok {
+			return e
+		}
+		subject = host
+	}
+	if domain, err := hostname.Domain(subject); err == nil {
+		subject = domain
+	}
 	return Explanation{Subject: subject, Near: near(subject, x.names())}
+}
+
+// name explains a domain, or a text that apps have for one and that is none.
+func (x explainer) name(text string) (e Explanation, known bool) {
+	domain, err := hostname.Domain(text)
+	if err != nil {
+		e = Explanation{Subject: text}
+		x.addLeftOut(&e, strings.ToLower(text), nil)
+		e.Known = len(e.Apps) > 0
+		return e, e.Known
+	}
+	e = x.domain(domain)
+	return e, e.Known
 }
 
 // names returns every domain and app id.
@@ -148,6 +170,11 @@ func (x explainer) names() []string {
 	}
 	for _, id := range x.IDs {
 		seen[id] = struct{}{}
+	}
+	for _, app := range x.Unrouted {
+		for _, one := range app.Unrouted {
+			seen[one.Domain] = struct{}{}
+		}
 	}
 	return slices.Sorted(maps.Keys(seen))
 }
@@ -187,6 +214,7 @@ func (x explainer) domain(domain string) Explanation {
 		claimants = x.claimantsAnywhere(func(app *sources.App) bool { return mentions(app, names) })
 	}
 	x.addClaimants(&e, claimants)
+	x.addLeftOut(&e, domain, claimants)
 	e.Known = len(e.Apps) > 0
 	return e
 }
@@ -215,7 +243,7 @@ func (x explainer) addClaimants(e *Explanation, claimants map[string]struct{}) {
 }
 
 func (x explainer) app(app collator.AppView) Explanation {
-	e := Explanation{Subject: app.ID, Known: true, Apps: []App{appOf(app)}, Needs: make(map[string][]xds.Key)}
+	e := Explanation{Subject: app.ID, Known: true, Apps: []App{appOf(app)}, LeftOut: x.leftOutOf(app.ID), Needs: make(map[string][]xds.Key)}
 	var own []string
 	for _, port := range app.Ports {
 		own = slices.Concat(own, port.Domains, port.ACMEDomains)
@@ -249,7 +277,7 @@ func (x explainer) app(app collator.AppView) Explanation {
 }
 
 func appOf(app collator.AppView) App {
-	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Problems: app.Problems, Ports: make([]Port, len(app.Ports))}
+	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Problems: worstFirst(app.Problems), Ports: make([]Port, len(app.Ports))}
 	routed := app.Routed
 	if routed.ID != app.ID {
 		out.Deployment = routed.ID
@@ -272,6 +300,15 @@ func appOf(app collator.AppView) App {
 		out.Notes = append(out.Notes, Note(n))
 	}
 	return out
+}
+
+func worstFirst(problems []problem.Problem) []problem.Problem {
+	all := slices.Clone(problems)
+	for i := range all {
+		all[i] = all[i].Complete()
+	}
+	problem.Sort(all)
+	return all
 }
 
 // need adds what a domain needs in the Envoys of a fleet.

@@ -44,6 +44,12 @@ func (e Explanation) WriteText(w io.Writer) {
 		x.line("")
 		x.domain(d)
 	}
+	for i, left := range e.LeftOut {
+		if i == 0 {
+			x.line("")
+		}
+		x.line("  not for %s: %s", left.App, left.Reason)
+	}
 	if len(e.Services) > 0 {
 		x.line("")
 		x.line("TCP services")

@@ -118,9 +118,9 @@ func (f *Fleet) HasHTTPS() bool { return f.HTTPS.IsValid() }
 func (f *Fleet) Check() error {
 	switch o := f.Options; {
 	case f.Name == "":
-		return errors.New("has no name")
+		return errors.New("has no name: give it the name that apps have in HAPROXY_GROUP")
 	case !f.HTTP.IsValid():
-		return errors.New("has no address for http")
+		return errors.New("has no address for http: give one, such as http: 0.0.0.0:80")
 	case o.ConnectTimeout <= 0:
 		return fmt.Errorf("connect timeout is %s: it must be positive", o.ConnectTimeout)
 	case !slices.Contains([]TCPServices{"", TCPLabelled, TCPAll, TCPNone}, f.TCP):

@@ -19,6 +19,13 @@ type Problem struct {
 	// It may be empty.
 	Item   string `json:"item,omitempty"`
 	Reason string `json:"reason"`
+	// Domain is the domain or server name that is concerned, if it is one.
+	Domain string `json:"domain,omitempty"`
+	// Severity and Action are those of the kind, unless whoever reports the problem knows
+	// better: see Complete.
+	Severity Severity `json:"severity,omitempty"`
+	// Action is what to do, where the reason does not end with it.
+	Action string `json:"action,omitempty"`
 }
 
 // Kind says what a Problem is about.
@@ -50,4 +57,11 @@ const (
 	Connection Kind = "connection"
 	// Envoy is what an Envoy rejects, or does not ask for.
 	Envoy Kind = "envoy"
+	// Unserved is an app that wants domains or a TCP port, and that no fleet here serves.
+	Unserved Kind = "unserved"
 )
+
+// Kinds returns all kinds.
+func Kinds() []Kind {
+	return []Kind{App, Certificate, Clash, Connection, Envoy, Fleet, HTTPS, Internal, Resource, Source, TCP, Tasks, Unserved}
+}

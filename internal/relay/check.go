@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,8 +36,9 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 		r.say("files for TLS", err)
 	}
 	r.checkPorts(&c)
+	r.checkBind(&c)
 	r.checkState(c.State)
-	for _, p := range slices.Concat(c.Warnings, c.exposedSecrets()) {
+	for _, p := range c.settingsProblems() {
 		r.say(p.Subject, errors.New(p.Reason))
 	}
 	stop := r.serve(ctx)
@@ -107,7 +107,9 @@ func (r *checker) readApps(ctx context.Context, c Apps, log *slog.Logger) error 
 		for _, app := range apps {
 			app.Problems = nil // they are in err, with their lines
 		}
-		r.SyncApps(apps)
+		if err == nil || len(apps) > 0 {
+			r.SyncApps(apps)
+		}
 		return nil
 	}
 	source, err := newAppSource(c, r, log, nil)
@@ -242,40 +244,27 @@ func (r *checker) sayEach(what string, err error) {
 
 // remarks says what is worth knowing of certificates and is not wrong, of the first ones.
 func (r *checker) remarks() {
-	const limit = 20
 	said := 0
 	for _, c := range r.Certificates() {
 		for _, remark := range c.Remarks {
-			if said++; said <= limit {
+			if said++; said <= maxNotes {
 				fmt.Fprintf(r.out, "note   %s: %s\n", c.Secret, remark)
 			}
 		}
 	}
-	if said > limit {
-		fmt.Fprintf(r.out, "note   and %d more of certificates\n", said-limit)
+	if said > maxNotes {
+		fmt.Fprintf(r.out, "note   and %d more of certificates\n", said-maxNotes)
 	}
 }
 
 func (r *checker) report() error {
-	for _, p := range r.Problems() {
-		r.wrong++
-		fmt.Fprint(r.out, "wrong  ")
-		if p.Fleet != "" {
-			fmt.Fprintf(r.out, "fleet %s: ", p.Fleet)
-		}
-		if p.App != "" {
-			fmt.Fprintf(r.out, "app %s: ", p.App)
-		}
-		if p.Subject != "" {
-			fmt.Fprintf(r.out, "%s: ", p.Subject)
-		}
-		fmt.Fprintln(r.out, p.Reason)
-	}
+	r.sayProblems(completed(r.Problems(), r.UncoveredProblems()))
 	r.remarks()
 	if uncovered, _ := r.UncoveredDomains(); len(uncovered) > 0 {
 		fmt.Fprintf(r.out, "domains without a certificate: %d, such as %s in fleet %s: %s\n", len(uncovered), uncovered[0].Domain, uncovered[0].Fleet, uncovered[0].Reason)
 	}
 	fmt.Fprintf(r.out, "apps: %d, certificates: %d, to look at: %d\n", len(r.Apps()), len(r.Certificates()), r.wrong)
+	fmt.Fprintln(r.out, r.Served())
 	if r.wrong > 0 {
 		return errWrong
 	}

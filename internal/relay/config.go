@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"relay/certs"
@@ -142,6 +143,9 @@ func (c *Config) Validate() error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	errs = append(errs, c.Apps.validate())
+	if id := c.Apps.ACME; id != "" && !strings.HasPrefix(id, "/") {
+		fail("--acme-app %s is not the id of an app: write /%s", id, id)
+	}
 	for _, f := range c.Fleets {
 		errs = append(errs, f.validate())
 		if f.HTTPS.IsValid() && !c.Certificates.any() {

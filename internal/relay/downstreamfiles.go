@@ -136,7 +136,7 @@ func (e *downstreamFiles) problems() []problem.Problem {
 	for _, f := range e.files {
 		f.mu.Lock()
 		if f.problem != "" {
-			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: f.option, Reason: f.problem + ": the last good content stays"})
+			problems = append(problems, problem.Problem{Kind: problem.Source, Severity: problem.Ignored, Action: "put a file that can be used in its place", Subject: f.option, Reason: f.problem + ": the last good content stays"})
 		}
 		f.mu.Unlock()
 	}

@@ -23,26 +23,37 @@ func (r *Relay) envoyProblems() []problem.Problem {
 			problems = append(problems, rejectionProblem(fleet, rejected))
 		}
 	}
-	for _, s := range r.xds.Streams() {
-		if s.NoClusters {
-			problems = append(problems, problem.Problem{
-				Kind: problem.Envoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", s.Fleet, s.NodeID), Item: "clusters",
-				Reason: fmt.Sprintf("it has been connected since %s and has not asked for clusters: new apps get 503 there. "+
-					"See whether its bootstrap has cds_config (relay bootstrap), and which clusters are warming (its /clusters and log); else restart it",
-					stamp(s.Since)),
-			})
-		}
+	streams := r.xds.Streams()
+	problems = append(problems, r.versionProblems(streams)...)
+	for _, s := range streams {
+		problems = append(problems, clusterProblems(s)...)
 	}
 	return problems
+}
+
+// clusterProblems says of an Envoy that its bootstrap does not fit the fleet: whether it loads
+// clusters on demand is said in both.
+func clusterProblems(s xds.StreamStatus) []problem.Problem {
+	p := problem.Problem{Kind: problem.Envoy, Subject: fmt.Sprintf("fleet %s, Envoy %s", s.Fleet, s.NodeID), Item: "clusters"}
+	switch {
+	case s.NoClusters:
+		p.Reason = fmt.Sprintf("it has been connected since %s and has not asked for clusters: new apps get 503 there. "+
+			"Either its bootstrap was written with --clusters on-demand, which the fleet does not have, or some of its clusters are warming", stamp(s.Since))
+		p.Action = "write its bootstrap without --clusters on-demand (relay bootstrap), or give the fleet clusters: on-demand; if the bootstrap has cds_config, see which clusters are warming (its /clusters and log), or restart it"
+	case s.AllClusters:
+		p.Severity = problem.Ignored
+		p.Reason = "it asks for all clusters, though the fleet has clusters: on-demand: it loads every app"
+		p.Action = "write its bootstrap anew, with --clusters on-demand (relay bootstrap), and restart it"
+	default:
+		return nil
+	}
+	return []problem.Problem{p}
 }
 
 func rejectionProblem(fleet string, r xds.RejectedResource) problem.Problem {
 	p := problem.Problem{
 		Kind: problem.Envoy, Item: r.Type.String() + " " + r.Name,
-		Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, strings.Join(r.Nodes[:min(len(r.Nodes), maxNodes)], ", ")),
-	}
-	if more := len(r.Nodes) - maxNodes; more > 0 {
-		p.Subject += fmt.Sprintf(" and %d more", more)
+		Subject: fmt.Sprintf("fleet %s, Envoy %s", fleet, someOf(r.Nodes, maxNodes)),
 	}
 	var reach string
 	switch {
@@ -55,6 +66,15 @@ func rejectionProblem(fleet string, r xds.RejectedResource) problem.Problem {
 	}
 	p.Reason = fmt.Sprintf("rejected since %s by %d of version %s; %s (docs/rejections.md says what to do): %s", stamp(r.Since), len(r.Nodes), r.Envoy, reach, r.Message)
 	return p
+}
+
+// someOf names the first of a list, and says how many more there are.
+func someOf(list []string, most int) string {
+	text := strings.Join(list[:min(len(list), most)], ", ")
+	if more := len(list) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

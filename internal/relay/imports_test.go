@@ -21,7 +21,8 @@ func TestImports(t *testing.T) {
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"internal/guard": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
+		"internal/clidocs": nil,
+		"internal/guard":   nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.

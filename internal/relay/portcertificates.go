@@ -78,7 +78,11 @@ func (p *portCertificates) Serve(ctx context.Context) error {
 func (p *portCertificates) problems() (problems []problem.Problem) {
 	for _, port := range p.ports {
 		if reason := port.wrong(time.Now()); reason != "" {
-			problems = append(problems, problem.Problem{Kind: problem.Certificate, Subject: port.setting(), Reason: reason})
+			one := problem.Problem{Kind: problem.Certificate, Subject: port.setting(), Reason: reason, Action: "put a new certificate, and its key, in the place of the files"}
+			if certificate, err := port.tls.state(); err == nil && time.Now().After(certificate.NotAfter) {
+				one.Severity = problem.Failing
+			}
+			problems = append(problems, one)
 		}
 	}
 	return problems

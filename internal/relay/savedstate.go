@@ -173,7 +173,7 @@ func (r *Relay) stateProblems() []problem.Problem {
 	for _, k := range r.states {
 		s := k.Status()
 		tell := func(reason string) {
-			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: s.Source, Item: "saved " + s.What, Reason: reason})
+			problems = append(problems, problem.Problem{Kind: problem.Source, Severity: problem.Ignored, Action: "see docs/saved-state.md", Subject: s.Source, Item: "saved " + s.What, Reason: reason})
 		}
 		if !s.StandsIn.IsZero() {
 			tell(fmt.Sprintf("serving %s as saved at %s: %s cannot be read", s.What, s.StandsIn.UTC().Format(time.RFC3339), s.Source))

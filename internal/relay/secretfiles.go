@@ -36,7 +36,7 @@ func (c *Config) exposedSecrets() (problems []problem.Problem) {
 			continue
 		}
 		if reason := files.Exposed(absolute(f.Path), info.Mode()); reason != "" {
-			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: f.Flag, Reason: reason})
+			problems = append(problems, problem.Problem{Kind: problem.Source, Severity: problem.Advice, Subject: f.Flag, Reason: reason, Action: "let only Relay's user read it"})
 		}
 	}
 	return problems

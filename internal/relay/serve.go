@@ -69,6 +69,7 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 		return nil, errors.Join(err, r.closeListeners())
 	}
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	registerer.MustRegister(problemsCollector{r})
 	return r, nil
 }
 
@@ -145,11 +146,11 @@ func (r *Relay) AdminURL() string { return r.adminURL }
 func (r *Relay) listen() error {
 	var err error
 	if r.xdsListener, err = net.Listen("tcp", r.config.XDS.Address); err != nil {
-		return fmt.Errorf("cannot serve xDS (--xds %s): %w", r.config.XDS.Address, err)
+		return fmt.Errorf("cannot serve xDS (--xds %s): %w", r.config.XDS.Address, bindCure(err))
 	}
 	if r.adminListener, err = net.Listen("tcp", r.config.Admin.Address); err != nil {
 		_ = r.xdsListener.Close()
-		return fmt.Errorf("cannot serve the admin endpoint (--admin %s): %w", r.config.Admin.Address, err)
+		return fmt.Errorf("cannot serve the admin endpoint (--admin %s): %w", r.config.Admin.Address, bindCure(err))
 	}
 	return nil
 }

@@ -105,7 +105,7 @@ func (s *serverTLS) stamps() (stamp [3]files.Stamp) {
 func (s *serverTLS) load() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(s.CertFile, s.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("certificate %s with key %s: %w", s.CertFile, s.KeyFile, err)
+		return nil, fmt.Errorf("certificate %s with key %s: %w", s.CertFile, s.KeyFile, files.PairCure(err))
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: s.protocols, Certificates: []tls.Certificate{pair}}
 	if s.ClientCAFile == "" {

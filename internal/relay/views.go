@@ -8,7 +8,6 @@ import (
 	"relay/admin"
 	"relay/collator"
 	"relay/collator/explain"
-	"relay/internal/problem"
 	"relay/xds"
 )
 
@@ -95,21 +94,8 @@ func (r *Relay) Certificates() []collator.CertificateView { return r.collator.Ce
 // Uncovered are the domains without a certificate.
 func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collator.UncoveredDomains() }
 
-// Problems are what is ignored or does not work: of apps and certificates, of
-// sources, and what Envoys rejected.
-func (r *Relay) Problems() []problem.Problem {
-	problems := r.collator.Problems()
-	for _, s := range r.Sources() {
-		if s.LastError != "" {
-			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
-		}
-	}
-	for _, p := range r.apps.Status().Problems {
-		p.Kind = problem.Source
-		problems = append(problems, p)
-	}
-	return slices.Concat(problems, r.config.Warnings, r.config.exposedSecrets(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems())
-}
+// Served counts the domains that are not served, and the apps that are in no fleet.
+func (r *Relay) Served() collator.Served { return r.collator.Served() }
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.
 func (r *Relay) Explain(subject string) (any, bool) {

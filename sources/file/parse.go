@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 
 	"relay/internal/hostname"
 	"relay/internal/problem"
@@ -100,6 +101,7 @@ type converter struct {
 	file                 string
 	problems             sources.Problems
 	domains, acmeDomains sources.DomainCount
+	unrouted             []sources.Unrouted
 	// endpointCount is how many the app has so far.
 	endpointCount int
 }
@@ -115,6 +117,11 @@ func (p place) String() string { return (&Error{File: p.file, Line: p.line}).Err
 
 func (c *converter) ignore(line int, subject, format string, args ...any) {
 	c.problems.Add(subject, "%s"+format, append([]any{place{c.file, line}}, args...)...)
+}
+
+// remark is ignore for a problem of which more is known.
+func (c *converter) remark(one problem.Problem, line int, format string, args ...any) {
+	c.problems.AddTo(one, "%s"+format, append([]any{place{c.file, line}}, args...)...)
 }
 
 func (c *converter) app(spec appSpec) *sources.App {
@@ -149,7 +156,7 @@ func (c *converter) app(spec appSpec) *sources.App {
 		app.Deployment = c.deployment(spec.Deployment, app.Ports)
 	}
 	app.Version = contentVersion(app)
-	app.Problems = c.problems.List()
+	app.Problems, app.Unrouted = c.problems.List(), c.unrouted
 	return app
 }
 
@@ -214,10 +221,17 @@ func (c *converter) readDomains(count *sources.DomainCount, field string, in []t
 	var out []string
 	seen := make(map[string]bool, len(in))
 	for i, t := range in {
-		d, err := hostname.Domain(t.Value)
+		bare, more := hostname.Bare(t.Value)
+		d, err := hostname.Domain(bare)
+		if err == nil && more != "" {
+			c.remark(problem.Problem{Subject: item(field, i), Domain: d, Severity: problem.Advice}, t.Line, "%.80q is taken as %s: %s", t.Value, d, more)
+		}
 		switch {
 		case err != nil:
-			c.ignore(t.Line, item(field, i), "domain ignored: %v", err)
+			c.remark(problem.Problem{Subject: item(field, i), Domain: t.Value, Severity: problem.Failing}, t.Line, "domain ignored: %v", err)
+			if len(c.unrouted) < sources.MaxUnrouted {
+				c.unrouted = append(c.unrouted, sources.Unrouted{Domain: sources.Clip(strings.ToLower(t.Value)), Reason: fmt.Sprintf("%s%s: it is refused: %v", place{c.file, t.Line}, item(field, i), err)})
+			}
 		case !seen[d]:
 			seen[d] = true
 			out = append(out, d)

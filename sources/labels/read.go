@@ -42,6 +42,8 @@ type App struct {
 	Deployment *sources.Deployment
 	// Problems are ordered by label.
 	Problems []problem.Problem
+	// Unrouted are domains in labels that do not lead to a port.
+	Unrouted []sources.Unrouted
 }
 
 // Read reads the labels of an app. A bad label costs only itself. Of an app with too
@@ -50,13 +52,13 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	r := newReader(declared)
 	keys, near, tooMany := r.ownKeys(labels)
 	if tooMany != "" {
-		return App{Ports: r.ports, Problems: []problem.Problem{{Reason: tooMany + ": nothing of the app is routed"}}}
+		return App{Ports: r.ports, Problems: []problem.Problem{{Severity: problem.Failing, Reason: tooMany + ": nothing of the app is routed"}}}
 	}
 	for _, key := range keys {
 		r.read(key, labels[key])
 	}
 	for _, key := range near {
-		r.notKnown(key)
+		r.notKnown(key, labels[key])
 	}
 	if more := r.unknown - maxUnknown; more > 0 {
 		r.problem("", "has %d more labels that are not known", more)
@@ -64,14 +66,14 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	if len(declared) == 0 {
 		problems := r.problems.List()
 		if r.relevant {
-			problems = append([]problem.Problem{{Reason: "has routing labels but declares no port: nothing is routed"}}, problems...)
+			problems = append([]problem.Problem{{Severity: problem.Failing, Reason: "has routing labels but declares no port: nothing is routed", Action: "declare a port in the app's definition: portDefinitions, or portMappings of its container"}}, problems...)
 		}
-		return App{Ports: r.ports, Problems: problems}
+		return App{Ports: r.ports, Problems: problems, Unrouted: r.unrouted}
 	}
 	for i := range r.ports {
 		r.finish(i)
 	}
-	app := App{Ports: r.ports, Problems: r.problems.List()}
+	app := App{Ports: r.ports, Problems: r.problems.List(), Unrouted: r.unrouted}
 	slices.SortStableFunc(app.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	if r.deployment.Group != "" {
 		app.Deployment = &r.deployment
@@ -125,6 +127,7 @@ type reader struct {
 
 	domains, acmeDomains sources.DomainCount
 	longLists            int // of domains
+	unrouted             []sources.Unrouted
 }
 
 // nameOfPort is the name of a label for the port with an index.
@@ -159,20 +162,22 @@ func (r *reader) read(key, value string) {
 	}
 	split, ok := r.splitKey(key)
 	if !ok {
-		r.notKnown(key)
+		r.notKnown(key, value)
 		return
 	}
 	r.relevant = true
 	if len(r.declared) == 0 {
+		r.leaveOut(split.name, key, value, "the app declares no port")
 		return
 	}
 	index, ok := r.portIndex(split.port)
 	if !ok {
-		r.problem(key, "names port %s, but the app declares %d (0 to %d)", sources.Clip(split.port), len(r.declared), len(r.declared)-1)
+		r.noSuchPort(split, key, value)
 		return
 	}
 	if first, twice := r.seen[nameOfPort{index, split.name}]; twice {
 		r.problem(key, "is ignored: %s says it already", sources.Clip(first))
+		r.leaveOut(split.name, key, value, sources.Clip(first)+" says it already")
 		return
 	}
 	r.seen[nameOfPort{index, split.name}] = key
@@ -190,7 +195,7 @@ func (r *reader) read(key, value string) {
 }
 
 // notKnown notes a label that is none of those that there are.
-func (r *reader) notKnown(key string) {
+func (r *reader) notKnown(key, value string) {
 	if r.unknown >= maxUnknown {
 		r.unknown++
 		return
@@ -207,6 +212,9 @@ func (r *reader) notKnown(key string) {
 	r.unknown++
 	if meant.label == "" {
 		meant.label = nearestLabel(cmp.Or(meant.like, key))
+	}
+	if strings.HasSuffix(meant.label, "_VHOST") {
+		r.leaveOut("VHOST", key, value, "it is not a known label, and "+meant.label+" is likely meant")
 	}
 	r.problem(key, "is not a known label: did you mean %s?%s", meant.label, spelled(key))
 }
@@ -239,11 +247,19 @@ func (r *reader) finish(index int) {
 	}
 	udp := r.declared[index].UDPOnly
 	if udp && len(port.Domains)+len(port.ACMEDomains) > 0 {
-		r.problem("", "port %d is UDP only and cannot serve a domain", index)
+		r.problems.AddFailing("", "port %d is UDP only and cannot serve a domain", index)
 	}
-	if udp || r.disabled[index] {
-		*port = sources.Port{Name: port.Name}
+	if !udp && !r.disabled[index] {
+		return
 	}
+	why := fmt.Sprintf("HAPROXY_%d_ENABLED takes the port out", index)
+	if udp {
+		why = "the port is UDP only"
+	}
+	for _, domain := range port.Domains {
+		r.notRouted(sources.Unrouted{Domain: domain, Meant: !udp}, r.seen[nameOfPort{index, "VHOST"}], why)
+	}
+	*port = sources.Port{Name: port.Name}
 }
 
 func (r *reader) finishSettings(index int) {

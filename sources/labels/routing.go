@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 
 	"relay/internal/hostname"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -97,7 +97,7 @@ func (s *Settings) paths(value string) {
 	seen := make(map[string]bool, len(fields))
 	for _, field := range fields {
 		if wrong := checkPath(field); wrong != "" {
-			s.problem("%.40q is not served: it %s", field, wrong)
+			s.failing("%.40q is not served: it %s", field, wrong)
 		} else if !seen[field] {
 			seen[field] = true
 			s.http.Paths = append(s.http.Paths, sources.Path{Prefix: field, IgnoreCase: ignoreCase})
@@ -180,31 +180,35 @@ func (r *reader) readBool(key, value string, fallback bool) bool {
 
 // readDomains reads the first domains of a value, as many as the limits allow.
 func (r *reader) readDomains(count *sources.DomainCount, key, value string) []string {
-	separator := func(c rune) bool { return c == ',' || unicode.IsSpace(c) }
 	size := len(value)
 	if size > sources.MaxSettingBytes {
 		if r.longLists++; r.longLists > maxLongLists {
 			r.short(key, value)
 			return nil
 		}
-		value = value[:max(0, strings.LastIndexFunc(value[:sources.MaxSettingBytes+1], separator))]
+		value = value[:max(0, strings.LastIndexFunc(value[:sources.MaxSettingBytes+1], isBetweenDomains))]
 	}
-	fields := strings.FieldsFunc(value, separator)
-	read, problem := count.Add(len(fields))
+	fields := strings.FieldsFunc(value, isBetweenDomains)
+	read, tooMany := count.Add(len(fields))
 	fields = fields[:read]
 	if size > sources.MaxSettingBytes {
-		problem = fmt.Sprintf("has %d bytes, and at most %d are read: only its first %d entries are routed. Split the app", size, sources.MaxSettingBytes, read)
+		tooMany = fmt.Sprintf("has %d bytes, and at most %d are read: only its first %d entries are routed. Split the app", size, sources.MaxSettingBytes, read)
 	}
-	if problem != "" {
-		r.problem(key, "%s", problem)
+	if tooMany != "" {
+		r.problems.AddFailing(key, "%s", tooMany)
 	}
 	var domains []string
 	seen := make(map[string]bool, len(fields))
 	for _, field := range fields {
-		domain, err := hostname.Domain(field)
+		bare, more := hostname.Bare(field)
+		domain, err := hostname.Domain(bare)
 		if err != nil {
-			r.problem(key, "%s", sources.Clip(err.Error()))
+			r.problems.AddTo(problem.Problem{Subject: key, Domain: field, Severity: problem.Failing}, "%s", sources.Clip(err.Error()))
+			r.notRouted(sources.Unrouted{Domain: strings.ToLower(field)}, key, "it is refused: "+sources.Clip(err.Error()))
 			continue
+		}
+		if more != "" {
+			r.problems.AddTo(problem.Problem{Subject: key, Domain: domain, Severity: problem.Advice}, "%.80q is taken as %s: %s", field, domain, more)
 		}
 		if !seen[domain] {
 			seen[domain] = true

@@ -68,7 +68,7 @@ func (s *Settings) refuse(limit int, of string) {
 	case s.label.restricts:
 		s.close("has more than %d %s", limit, of)
 	case s.label.tooLong != nil:
-		s.problem("has more than %d %s: %s", limit, of, s.label.tooLong(s))
+		s.failing("has more than %d %s: %s", limit, of, s.label.tooLong(s))
 	default:
 		s.problem("is ignored: it has more than %d %s", limit, of)
 	}
@@ -117,6 +117,11 @@ func (s *Settings) problem(format string, args ...any) {
 	s.problemOn(s.label.name, format, args...)
 }
 
+// failing is problem for what costs requests.
+func (s *Settings) failing(format string, args ...any) {
+	s.problems.AddFailing(s.label.name, format, args...)
+}
+
 func (s *Settings) problemOn(name, format string, args ...any) {
 	s.problems.Add(name, format, args...)
 }
@@ -124,7 +129,7 @@ func (s *Settings) problemOn(name, format string, args ...any) {
 // close makes the port answer 403: it would be open to everyone else.
 func (s *Settings) close(format string, args ...any) {
 	s.http.Closed = true
-	s.problem(format+": every request is answered 403, because the port would be open to everyone otherwise", args...)
+	s.failing(format+": every request is answered 403, because the port would be open to everyone otherwise", args...)
 }
 
 // parseBool reads marathon-lb's words for true and false, and 1 and 0; ok is false

@@ -106,6 +106,9 @@ type ipAddressJSON struct {
 
 type healthResultJSON struct {
 	Alive *bool `json:"alive"`
+	// LastSuccess and LastFailureCause are for people. Either may be missing.
+	LastSuccess      string `json:"lastSuccess"`
+	LastFailureCause string `json:"lastFailureCause"`
 }
 
 // decoded is one app of an answer. A field of another type than expected is

@@ -19,10 +19,11 @@ const maxHops = 3
 
 // statusError is an answer that is not the one asked for.
 type statusError struct {
-	code    int
-	url     string // without credentials
-	message string
-	cure    string // what else is known of it, for people
+	code      int
+	url       string // without credentials
+	message   string
+	cure      string // what else is known of it, for people
+	anonymous bool   // no credentials were sent
 }
 
 func (e *statusError) Error() string {
@@ -32,11 +33,15 @@ func (e *statusError) Error() string {
 	}
 	switch e.code {
 	case http.StatusUnauthorized:
-		text += " (check the credentials for Marathon)"
+		if e.anonymous {
+			text += " (no credentials were sent: give --marathon-user and --marathon-password-file, or --marathon-token-file)"
+		} else {
+			text += " (check the credentials for Marathon)"
+		}
 	case http.StatusForbidden:
 		text += " (these credentials may not read this)"
 	case http.StatusNotFound:
-		text += " (check the path of the Marathon URL)"
+		text += " (check the path of the Marathon URL: Marathon itself has none, DC/OS has /service/marathon)"
 	}
 	return text + e.cure
 }
@@ -222,28 +227,34 @@ func (c *client) trusts(u *url.URL) bool {
 
 func redirect(resp *http.Response, from *url.URL, path string, hop int) (*url.URL, error) {
 	if hop >= maxHops {
-		return nil, fmt.Errorf("%s: more than %d redirects: the Marathon masters do not agree who leads", from.Redacted(), maxHops)
+		return nil, fmt.Errorf("%s: more than %d redirects: the Marathon masters do not agree who leads", withoutQuery(from), maxHops)
 	}
 	next, err := from.Parse(resp.Header.Get("Location"))
 	if err != nil || next.Hostname() == "" || (next.Scheme != "http" && next.Scheme != "https") {
-		return nil, fmt.Errorf("%s redirects to something that is not an http URL", from.Redacted())
+		return nil, fmt.Errorf("%s redirects to something that is not an http URL", withoutQuery(from))
 	}
 	if !strings.HasSuffix(next.Path, path) {
-		return nil, fmt.Errorf("%s redirects to another path on %s: is the URL that of Marathon?", from.Redacted(), next.Host)
+		return nil, fmt.Errorf("%s redirects to another path, %.80s on %s: a login page may be in between, see whether --marathon is the address of Marathon itself", withoutQuery(from), next.Path, next.Host)
 	}
 	return &url.URL{Scheme: next.Scheme, Host: next.Host, Path: next.Path, RawQuery: from.RawQuery}, nil
 }
 
-func (c *client) readStatus(resp *http.Response, u *url.URL) error {
-	defer resp.Body.Close()
+// withoutQuery shows a URL.
+func withoutQuery(u *url.URL) string {
 	shown := *u
 	shown.RawQuery = ""
-	e := &statusError{code: resp.StatusCode, url: shown.Redacted()}
+	return shown.Redacted()
+}
+
+func (c *client) readStatus(resp *http.Response, u *url.URL) error {
+	defer resp.Body.Close()
+	e := &statusError{code: resp.StatusCode, url: withoutQuery(u)}
 	var body struct {
 		Message string `json:"message"`
 	}
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // what came is enough
 	e.cure = statusCure(resp.StatusCode, u, text) + proxyNote(c.http, u)
+	e.anonymous = resp.Request.Header.Get("Authorization") == ""
 	if json.NewDecoder(bytes.NewReader(text)).Decode(&body) == nil && !repeats(body.Message, resp.Request) {
 		e.message = clip(body.Message)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -208,11 +209,17 @@ func parseServers(urls []string, common login) ([]server, error) {
 		if err != nil {
 			return nil, fmt.Errorf("marathon: URL number %d cannot be parsed: write it as --marathon http://host:8080, with a comma between several", i+1)
 		}
+		if u.Scheme == "zk" {
+			return nil, fmt.Errorf("marathon: URL number %d is that of ZooKeeper: write Marathon's own address, as --marathon http://host:8080", i+1)
+		}
 		if (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
 			return nil, fmt.Errorf("marathon: URL number %d is not an http or https URL with a host: write it as --marathon http://host:8080", i+1)
 		}
 		if u.RawQuery != "" || u.Fragment != "" {
 			return nil, fmt.Errorf("marathon: URL number %d (host %s) has a query or a fragment: give the base URL alone", i+1, u.Host)
+		}
+		if err := checkURLPath(u, i+1); err != nil {
+			return nil, err
 		}
 		s := server{url: &url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.TrimRight(u.Path, "/")}, login: common}
 		if u.User != nil {
@@ -222,6 +229,18 @@ func parseServers(urls []string, common login) ([]server, error) {
 		servers = append(servers, s)
 	}
 	return servers, nil
+}
+
+// checkURLPath refuses the path of Marathon's API or its pages: Relay adds /v2 itself. A proxy
+// may have any other.
+func checkURLPath(u *url.URL, number int) error {
+	segments := strings.Split(u.Path, "/")
+	at := slices.IndexFunc(segments, func(s string) bool { return s == "v2" || s == "ui" || s == "ping" })
+	if at < 0 {
+		return nil
+	}
+	base := url.URL{Scheme: u.Scheme, Host: u.Host, Path: strings.Join(segments[:at], "/")}
+	return fmt.Errorf("marathon: URL number %d has a path of Marathon's API or pages, /%s: write --marathon %s", number, segments[at], &base)
 }
 
 // shownHost is what a text without a scheme has as host, without what may be a password.

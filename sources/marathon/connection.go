@@ -9,7 +9,7 @@ import (
 	"relay/internal/panics"
 )
 
-var errNoEvent = errors.New("no event came after the subscription: this Marathon does not lead, or is not ready")
+var errNoEvent = errors.New("no event came after the subscription: this Marathon does not lead, or is not ready, or a proxy on the way holds the event stream back")
 
 // connection is one connection to Marathon, from the subscription to its end.
 // Its fields belong to the goroutine of Serve. Other goroutines wait for

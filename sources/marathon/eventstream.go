@@ -96,7 +96,7 @@ func (e *eventTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != "text/event-stream" {
 		resp.Body.Close()
-		e.err = fmt.Errorf("%s%s answered %q instead of an event stream", from.base, eventsPath, clip(media))
+		e.err = fmt.Errorf("%s%s answered %q instead of an event stream: another server or a login page answers there, see whether --marathon is the address of Marathon itself", from.base, eventsPath, clip(media))
 		return nil, e.err
 	}
 	e.body = newEventBody(resp.Body, e.limit)

@@ -190,6 +190,27 @@ func taskPhase(t *taskJSON) phase {
 	return phaseUnknown
 }
 
+// failingSince says since when a task fails a health check, and why, as far as Marathon tells. It
+// says the same until the check succeeds again, unless it fails for another reason.
+func failingSince(t *taskJSON) string {
+	for _, r := range t.HealthCheckResults {
+		if r == nil || r.Alive == nil || *r.Alive {
+			continue
+		}
+		since, cause := "", ""
+		if at, ok := parseTime(r.LastSuccess); ok {
+			since = " since " + at.UTC().Format(time.RFC3339)
+		} else if at, ok := parseTime(t.StartedAt); ok {
+			since = " since it started at " + at.UTC().Format(time.RFC3339)
+		}
+		if r.LastFailureCause != "" {
+			cause = ": " + clip(r.LastFailureCause)
+		}
+		return since + cause
+	}
+	return ""
+}
+
 // rotation returns how a task gets requests, or the reason why it gets none.
 func rotation(t *taskJSON, v checkResult, before record, unreachable Unreachable) (sources.Health, string) {
 	switch taskPhase(t) {
@@ -204,7 +225,7 @@ func rotation(t *taskJSON, v checkResult, before record, unreachable Unreachable
 	}
 	switch v {
 	case unhealthy:
-		return 0, "fails a health check"
+		return 0, "fails a health check" + failingSince(t)
 	case unknown:
 		return 0, "has no health result yet"
 	}

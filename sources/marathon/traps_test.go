@@ -273,7 +273,7 @@ func TestTwoLeadersAreNeverMerged(t *testing.T) {
 // TestOldReleases follows a deployment in each release that differs.
 func TestOldReleases(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"1.1.5", "1.3.13", "1.4.11", "1.5.1", "1.6.322", "1.7.50", "1.11.24"} {
+	for _, version := range []string{"1.1.5", "1.3.13", "1.4.11", "1.5.1", "1.6.322", "1.7.50", "1.8.222", "1.9.100", "1.10.17", "1.11.24"} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			quirks := marathontest.QuirksOf(version)

@@ -29,9 +29,11 @@ type savedApp struct {
 	Notes []sources.Note `json:",omitempty"`
 	// Stopped is not saved as it is, for the same reason: see markStopped.
 	Stopped bool `json:",omitempty"`
+	// Unrouted is not saved: it is for people alone.
+	Unrouted []sources.Unrouted `json:",omitempty"`
 }
 
-// savedProblem is a problem.Problem. Sources fill in Subject and Reason only.
+// savedProblem is what is saved of a problem.Problem. Of an earlier version it has all.
 type savedProblem struct {
 	Kind       problem.Kind `json:",omitempty"`
 	Fleet, App string       `json:",omitempty"`
@@ -44,7 +46,7 @@ func savedAs(app *sources.App) *savedApp {
 	app = markStopped(app)
 	s := &savedApp{App: app}
 	for _, p := range app.Problems {
-		s.Problems = append(s.Problems, savedProblem(p))
+		s.Problems = append(s.Problems, savedProblem{p.Kind, p.Fleet, p.App, p.Subject, p.Item, p.Reason})
 	}
 	return s
 }
@@ -128,7 +130,7 @@ func (c codec) decode(body []byte) ([]*sources.App, error) {
 // restore puts back what is beside the app, all of it.
 func (s saved) restore() error {
 	for _, p := range s.App.Problems {
-		s.App.App.Problems = append(s.App.App.Problems, problem.Problem(p))
+		s.App.App.Problems = append(s.App.App.Problems, problem.Problem{Kind: p.Kind, Fleet: p.Fleet, App: p.App, Subject: p.Subject, Item: p.Item, Reason: p.Reason})
 	}
 	s.App.App.Notes = s.App.Notes
 	s.App.App.Stopped = s.App.Stopped || unmarkStopped(s.App.App)

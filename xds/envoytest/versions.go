@@ -5,22 +5,36 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
-// The versions of Envoy that Relay is tested with.
+// The versions of Envoy that Relay is tested with: all tests run the newest, those of what
+// Envoy itself decides the oldest, too.
 const (
 	Newest = "1.40"
 	Oldest = "1.36"
 )
 
-// folders are where "make tools" installs the versions, in .tools.
-var folders = map[string]string{Newest: "envoy", Oldest: "envoy-" + Oldest}
+// between are the versions between these, the newest first. Only what runs for AllVersions
+// needs them.
+var between = []string{"1.39", "1.38", "1.37"}
 
-// Versions returns the versions to test with, the newest first.
+// folder is where "make tools" installs a version, in .tools.
+func folder(version string) string {
+	if version == Newest {
+		return "envoy"
+	}
+	return "envoy-" + version
+}
+
+// Versions returns the versions of ForEachVersion, the newest first.
 func Versions() []string { return []string{Newest, Oldest} }
 
-// ForEachVersion runs a test for each version. The version goes into
+// AllVersions returns all versions that Relay is tested with, the newest first.
+func AllVersions() []string { return slices.Concat([]string{Newest}, between, []string{Oldest}) }
+
+// ForEachVersion runs a test for each of Versions. The version goes into
 // Options.Version.
 func ForEachVersion(t *testing.T, test func(t *testing.T, version string)) {
 	t.Helper()
@@ -36,9 +50,8 @@ func Find() (string, error) { return FindVersion(Newest) }
 // "make tools" installed in the module that holds the working directory.
 // $RELAY_ENVOY stands in for the newest.
 func FindVersion(version string) (string, error) {
-	folder, known := folders[version]
-	if !known {
-		return "", fmt.Errorf("no Envoy %s is installed for tests: use one of %v", version, Versions())
+	if !slices.Contains(AllVersions(), version) {
+		return "", fmt.Errorf("no Envoy %s is installed for tests: use one of %v", version, AllVersions())
 	}
 	if path := os.Getenv("RELAY_ENVOY"); path != "" && version == Newest {
 		return path, nil
@@ -51,7 +64,7 @@ func FindVersion(version string) (string, error) {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err != nil {
 			continue
 		}
-		path := filepath.Join(dir, ".tools", folder, "envoy", "_bin", "envoy")
+		path := filepath.Join(dir, ".tools", folder(version), "envoy", "_bin", "envoy")
 		if _, err := os.Stat(path); err != nil {
 			return "", fmt.Errorf("no Envoy %s at %s: run \"make tools\", or set RELAY_ENVOY", version, path)
 		}

@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"relay/internal/problem"
+	"relay/xds/envoytest"
+	"relay/xds/xdstest"
+)
+
+// versionProblems are those of the versions of Envoys.
+func versionProblems(w *world) (all []problem.Problem) {
+	for _, p := range w.admin.envoyProblems() {
+		if p.Item == "version" {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// An Envoy that is older than Relay supports is served, and is a problem: one for its fleet,
+// however many versions there are.
+func TestOlderEnvoyIsAProblem(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	if all := versionProblems(w); len(all) > 0 {
+		t.Errorf("the newest Envoy: %+v", all)
+	}
+	for i, minor := range []uint32{34, 34, 35, 99, 20, 21, 22, 23, 24} {
+		c := xdstest.Connect(t, w.relay.config.XDS.Address, "external", fmt.Sprintf("old-%d", i))
+		if c.Version(1, minor, 1); i == 8 {
+			c = xdstest.Connect(t, w.relay.config.XDS.Address, "external", "without")
+		}
+		c.Subscribe("type.googleapis.com/envoy.config.cluster.v3.Cluster")
+		c.Next()
+		defer c.Close()
+	}
+	w.admin.problem("fleet external, Envoy old-0, old-1, old-2, old-4, old-5 and 3 more", "older than 1.36, the oldest that Relay is tested with")
+	all := versionProblems(w)
+	if len(all) != 1 || len(all[0].Reason) > 600 {
+		t.Errorf("problems are %+v", all)
+	}
+	if log := w.relay.log.String(); strings.Count(log, "an Envoy is older than Relay supports") != 8-1 || strings.Count(log, "newer than those that Relay is tested with") != 1 {
+		t.Errorf("the log is\n%s", log)
+	}
+}
+
+// What an old Envoy cannot serve is told before anybody asks for it, and only where an app
+// needs it.
+func TestLimitsOfOldEnvoysAreTold(t *testing.T) {
+	w := newWorld(t)
+	w.envoy.version = envoytest.Oldest
+	w.start()
+	w.marathon.deploy(app("/plain", "plain.test", 1))
+	w.clients.expect("http://plain.test/", http.StatusOK, "/plain")
+	w.clients.expect("http://unknown.test/", http.StatusNotFound, "")
+	if all := w.admin.envoyProblems(); len(all) > 0 {
+		t.Errorf("nothing needs a newer Envoy: %+v", all)
+	}
+	w.marathon.deploy(app("/wild", "*.wild.test", 1))
+	w.admin.problem("fleet external, Envoy envoy", "version: of version 1.36.4, older than 1.38: they answer 404 for hosts below 1 wildcard domains")
+	w.marathon.deploy(app("/secret", "secret.test", 1, "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
+	w.marathon.deploy(app("/sticky", "sticky.test", 1, "HAPROXY_0_STICKY", "true"))
+	w.admin.problem("fleet external, Envoy envoy", "they answer 403 for 1 apps with a password or allowed networks (/secret), and serve 1 apps without the sticky "+
+		"sessions or HTTP_BACKEND_REVPROXY_PATH that they ask for (/sticky), and answer 404 for hosts below 1 wildcard domains. Install Envoy 1.38 or newer")
+	w.clients.expect("http://a.wild.test/", http.StatusNotFound, "")
+	w.clients.expect("http://secret.test/", http.StatusForbidden, "")
+	w.clients.expect("http://sticky.test/", http.StatusOK, "/sticky")
+	w.clients.expect("http://PLAIN.test./", http.StatusOK, "/plain")
+	// It never goes on with what was there before a password was asked for.
+	w.marathon.deploy(app("/plain", "plain.test", 1, "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
+	w.clients.expect("http://plain.test/", http.StatusForbidden, "")
+	w.envoy.accepted()
+}

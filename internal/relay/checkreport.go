@@ -1,0 +1,49 @@
+package relay
+
+import (
+	"fmt"
+
+	"relay/internal/problem"
+)
+
+const (
+	// maxSaidOfGroup is how many problems of one app or domain are printed.
+	maxSaidOfGroup = 10
+	// maxNotes is how many of what may be meant, and of what is worth knowing of certificates,
+	// are printed.
+	maxNotes = 20
+)
+
+// sayProblems prints what is wrong, by app and domain, the worst first, and what to do about
+// it. What may be as people want it is a note.
+func (r *checker) sayProblems(problems []problem.Problem) {
+	notes := 0
+	for _, group := range problem.Groups(problems, maxSaidOfGroup) {
+		word := "wrong"
+		if group.Problems[0].MayBeMeant() {
+			if word = "note "; notes >= maxNotes {
+				continue
+			}
+			notes++
+		} else {
+			r.wrong += group.Count
+		}
+		for _, p := range group.Problems {
+			fmt.Fprintf(r.out, "%s  %s\n", word, problemText(p))
+		}
+		if more := group.More(); more > 0 {
+			fmt.Fprintf(r.out, "%s  %s %s: %d more like these\n", word, group.About, group.Subject, more)
+		}
+		fmt.Fprintf(r.out, "       -> %s\n", group.Action)
+	}
+}
+
+// problemText says where a problem is, and what it is.
+func problemText(p problem.Problem) (text string) {
+	for _, part := range []struct{ what, name string }{{"fleet ", p.Fleet}, {"app ", p.App}, {"", p.Subject}} {
+		if part.name != "" {
+			text += part.what + part.name + ": "
+		}
+	}
+	return text + p.Reason
+}
