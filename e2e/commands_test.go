@@ -18,6 +18,7 @@ import (
 //	```
 type commandBlock struct {
 	line     int
+	section  string // the heading above it
 	commands string
 	outcome  string
 	// from is the address that curl calls from.
@@ -42,6 +43,7 @@ func parseCommands(document string) (blocks []commandBlock, err error) {
 	var (
 		said     string        // by the last comment
 		last     *commandBlock // that the next text may belong to
+		section  string
 		language string
 		inside   bool
 		content  []string
@@ -57,7 +59,7 @@ func parseCommands(document string) (blocks []commandBlock, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("line %d: %w", start, err)
 			}
-			b.line, said = start, ""
+			b.line, b.section, said = start, section, ""
 			switch {
 			case language == "":
 				last = nil
@@ -78,6 +80,9 @@ func parseCommands(document string) (blocks []commandBlock, err error) {
 			said = strings.TrimSuffix(comment, " -->")
 			last = nil
 		case line != "":
+			if strings.HasPrefix(line, "#") {
+				section = strings.TrimLeft(line, "# ")
+			}
 			if said != "" {
 				return nil, fmt.Errorf("line %d: no block after the comment %q", i+1, said)
 			}

@@ -22,6 +22,8 @@ type clients struct {
 	certs *certificates
 	// http and https are where Envoy listens.
 	http, https string
+	// fresh has each request of a load come by a connection of its own.
+	fresh bool
 }
 
 // answer is what a client got.

@@ -18,7 +18,7 @@ type load struct {
 func (c *clients) load(perSecond int, check func(answer) error, urls ...string) load {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	client := c.client(true)
+	client := c.client(!c.fresh)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var failures []string

@@ -188,8 +188,11 @@ func after(words []string, word string) []string {
 
 // matches reports whether the conditions hold for a request by plain HTTP without a password.
 func (c *Running) matches(l line, host, path string) bool {
+	inside := false // braces: of a condition without a name, which says that TLS has not ended
 	for _, name := range l.conditions {
 		switch p := c.hosts[name]; {
+		case inside || strings.HasSuffix(name, "{"):
+			inside = name != "}"
 		case p != nil:
 			if !slices.Contains(p.values, host) {
 				return false
@@ -199,6 +202,8 @@ func (c *Running) matches(l line, host, path string) bool {
 			if !(paths{prefixes: p.values, ignoreCase: p.ignoreCase}).match(path) {
 				return false
 			}
+		case !strings.HasPrefix(name, "!"):
+			return false // somebody's own, in a template
 		}
 	}
 	return len(l.conditions) > 0

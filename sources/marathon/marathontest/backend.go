@@ -19,6 +19,7 @@ import (
 // backend is the HTTP server of a task. A nil backend belongs to a phantom.
 type backend struct {
 	task, app, version string
+	page               string // see spec
 
 	srv       *http.Server
 	listeners []net.Listener
@@ -123,7 +124,7 @@ func (s *Server) stopBackend(t *task, graceful bool) {
 }
 
 func newBackend(t *task, def *definition) *backend {
-	b := &backend{task: t.ID, app: t.AppID, version: def.Version, drain: make(chan struct{})}
+	b := &backend{task: t.ID, app: t.AppID, version: def.Version, page: def.Env.Page, drain: make(chan struct{})}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.srv = &http.Server{
 		Handler:           b,
@@ -156,6 +157,10 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/stream":
 		b.stream(w, r)
 	default:
+		if b.page != "" {
+			_, _ = io.WriteString(w, b.page)
+			return
+		}
 		b.echo(w, r)
 	}
 }

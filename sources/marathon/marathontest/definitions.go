@@ -39,6 +39,10 @@ type spec struct {
 	HealthChecks    []json.RawMessage `json:"healthChecks"`
 	ReadinessChecks []json.RawMessage `json:"readinessChecks"`
 	KillSelection   string            `json:"killSelection"`
+	Env             struct {
+		// Page is what the app's tasks answer with, in place of what they know of the request.
+		Page string `json:"PAGE"`
+	} `json:"env"`
 }
 
 type versionInfo struct {
