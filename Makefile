@@ -28,9 +28,8 @@ demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
 # Some tests give up their rights, and have to get into it.
 test: tools check ## Run every test
-	cd deploy/release && go test .
 	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	echo "go test -race ./..." && go test -race ./...
+	(set -x; cd deploy/release && go test .) && (set -x; go test -race ./...)
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e

@@ -203,25 +203,31 @@ func zombie(pid int) bool {
 	return state == "Z"
 }
 
-// children returns the processes that a process has started.
+// children returns the processes that the demo has started.
 func (p *process) children(want int) []int {
 	p.t.Helper()
+	all := childrenOf(p.t, p.cmd.Process.Pid)
+	if len(all) != want {
+		p.t.Fatalf("the demo has %d child processes, want %d", len(all), want)
+	}
+	return all
+}
+
+// childrenOf returns the processes that a process has started.
+func childrenOf(t *testing.T, of int) (all []int) {
+	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
-	var all []int
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		if _, parent := stat(pid); parent == p.cmd.Process.Pid {
+		if _, parent := stat(pid); parent == of {
 			all = append(all, pid)
 		}
-	}
-	if len(all) != want {
-		p.t.Fatalf("the demo has %d child processes, want %d", len(all), want)
 	}
 	return all
 }
