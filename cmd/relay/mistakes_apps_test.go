@@ -46,7 +46,9 @@ var appMistakes = []appMistake{
 		problem: "has an empty label", severity: problem.Failing, asked: "shop..test", explain: "not for /refused: HAPROXY_0_VHOST: it is refused", log: "has an empty label"},
 	{id: "/star", labels: inFleet + `,"HAPROXY_0_VHOST":"a.*.test"`, check: "does not stand for the whole first label",
 		problem: "does not stand for the whole first label", severity: problem.Failing, asked: "a.*.test", explain: "not for /star", log: "whole first label"},
-	{id: "/url", labels: inFleet + `,"HAPROXY_0_VHOST":"https://url.test/path"`, check: `"https://url.test/path" is taken as url.test: write the domain alone, and its path as HAPROXY_n_PATH`,
+	{id: "/url-path", labels: inFleet + `,"HAPROXY_0_VHOST":"https://urlpath.test/path"`, check: "a domain has no path: write urlpath.test, and the path as HAPROXY_n_PATH (in a YAML file: paths)",
+		problem: "a domain has no path", severity: problem.Failing, asked: "https://urlpath.test/path", explain: "a domain has no path: write urlpath.test", log: "a domain has no path"},
+	{id: "/url", labels: inFleet + `,"HAPROXY_0_VHOST":"https://url.test/"`, check: `"https://url.test/" is taken as url.test: write the domain alone`,
 		problem: "is taken as url.test", severity: problem.Advice, asked: "https://url.test/x", explain: "serves       /* for port 0 of /url", log: "is taken as url.test"},
 	{id: "/port-in-domain", labels: inFleet + `,"HAPROXY_0_VHOST":"port.test:8080"`, check: "is taken as port.test: write the domain alone",
 		problem: "is taken as port.test", severity: problem.Advice, asked: "port.test", explain: "for port 0 of /port-in-domain"},
@@ -101,7 +103,7 @@ func (a appMistake) definition() marathontest.App {
 	return app
 }
 
-const appMistakesSummary = "1 domain has no task, 5 domains are left out, 3 apps are in no fleet, 1 domain is of an app that is scaled to 0"
+const appMistakesSummary = "1 domain has no task, 6 domains are left out, 3 apps are in no fleet, 1 domain is of an app that is scaled to 0"
 
 // Each mistake in an app is told where people look: by relay check, and of a Relay that runs in
 // its log, by relay explain, on the status page and in its JSON.

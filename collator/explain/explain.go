@@ -130,7 +130,7 @@ func (x explainer) explain(subject string) Explanation {
 	if app, ok := x.c.App("/" + strings.Trim(subject, "/")); ok {
 		return x.app(app)
 	}
-	if host, note := hostname.Bare(subject); note != "" {
+	if host, _, around := hostname.Bare(subject); around {
 		if e, ok := x.name(host); ok {
 			return e
 		}

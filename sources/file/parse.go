@@ -221,16 +221,16 @@ func (c *converter) readDomains(count *sources.DomainCount, field string, in []t
 	var out []string
 	seen := make(map[string]bool, len(in))
 	for i, t := range in {
-		bare, more := hostname.Bare(t.Value)
-		d, err := hostname.Domain(bare)
-		if err == nil && more != "" {
-			c.remark(problem.Problem{Subject: item(field, i), Domain: d, Severity: problem.Advice}, t.Line, "%.80q is taken as %s: %s", t.Value, d, more)
+		d, remark, err := hostname.Routed(t.Value)
+		if remark != "" {
+			c.remark(problem.Problem{Subject: item(field, i), Domain: d, Severity: problem.Advice}, t.Line, "%s", remark)
 		}
 		switch {
 		case err != nil:
-			c.remark(problem.Problem{Subject: item(field, i), Domain: t.Value, Severity: problem.Failing}, t.Line, "domain ignored: %v", err)
+			host, _, _ := hostname.Bare(t.Value)
+			c.remark(problem.Problem{Subject: item(field, i), Domain: strings.ToLower(host), Severity: problem.Failing}, t.Line, "domain ignored: %v", err)
 			if len(c.unrouted) < sources.MaxUnrouted {
-				c.unrouted = append(c.unrouted, sources.Unrouted{Domain: sources.Clip(strings.ToLower(t.Value)), Reason: fmt.Sprintf("%s%s: it is refused: %v", place{c.file, t.Line}, item(field, i), err)})
+				c.unrouted = append(c.unrouted, sources.Unrouted{Domain: sources.Clip(strings.ToLower(host)), Reason: fmt.Sprintf("%s%s: it is refused: %v", place{c.file, t.Line}, item(field, i), err)})
 			}
 		case !seen[d]:
 			seen[d] = true

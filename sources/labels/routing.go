@@ -200,15 +200,16 @@ func (r *reader) readDomains(count *sources.DomainCount, key, value string) []st
 	var domains []string
 	seen := make(map[string]bool, len(fields))
 	for _, field := range fields {
-		bare, more := hostname.Bare(field)
-		domain, err := hostname.Domain(bare)
+		domain, remark, err := hostname.Routed(field)
 		if err != nil {
-			r.problems.AddTo(problem.Problem{Subject: key, Domain: field, Severity: problem.Failing}, "%s", sources.Clip(err.Error()))
-			r.notRouted(sources.Unrouted{Domain: strings.ToLower(field)}, key, "it is refused: "+sources.Clip(err.Error()))
+			host, _, _ := hostname.Bare(field)
+			host = strings.ToLower(host)
+			r.problems.AddTo(problem.Problem{Subject: key, Domain: host, Severity: problem.Failing}, "%s", sources.Clip(err.Error()))
+			r.notRouted(sources.Unrouted{Domain: host}, key, "it is refused: "+sources.Clip(err.Error()))
 			continue
 		}
-		if more != "" {
-			r.problems.AddTo(problem.Problem{Subject: key, Domain: domain, Severity: problem.Advice}, "%.80q is taken as %s: %s", field, domain, more)
+		if remark != "" {
+			r.problems.AddTo(problem.Problem{Subject: key, Domain: domain, Severity: problem.Advice}, "%s", remark)
 		}
 		if !seen[domain] {
 			seen[domain] = true

@@ -54,7 +54,7 @@ func (r *reader) leaveOut(name, key, value, why string) {
 		if len(r.unrouted) == sources.MaxUnrouted {
 			return
 		}
-		domain, _ := hostname.Bare(field)
+		domain, _, _ := hostname.Bare(field)
 		if normal, err := hostname.Domain(domain); err == nil {
 			domain = normal
 		}
