@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -88,7 +89,7 @@ func (a *Asking) Read(from Addresses) error {
 	case a.new != nil && a.old == nil, a.newHTTPS != nil && a.oldHTTPS == nil:
 		fail("both sides are asked alike: give --old and --new, or --old-https and --new-https")
 	}
-	if a.Rate <= 0 || a.Concurrency < 1 || a.Concurrency > maxConcurrency || a.Limit < 0 || a.Timeout <= 0 {
+	if !(a.Rate > 0) || math.IsInf(a.Rate, 1) || a.Concurrency < 1 || a.Concurrency > maxConcurrency || a.Limit < 0 || a.Timeout <= 0 {
 		fail("--rate and --request-timeout must be positive, --concurrency from 1 to %d, --limit 0 or more", maxConcurrency)
 	}
 	for _, path := range a.Paths {

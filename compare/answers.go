@@ -101,9 +101,9 @@ func (p pair) compareHeaders() (findings []Finding) {
 		switch {
 		case name == "Location":
 			was, is = p.old[0].header.Get(name), p.new[0].header.Get(name) // as they are written
-			f.Kind, f.Old, f.New = Location, name+": "+orNone(withoutQuery(was)), name+": "+orNone(withoutQuery(is))
+			f.Kind, f.Old, f.New = Location, name+": "+orNone(withoutSecrets(was)), name+": "+orNone(withoutSecrets(is))
 			if f.Old == f.New {
-				f.Reason = "the queries differ, which are not shown"
+				f.Reason = "what is not shown of it differs"
 			}
 		case name == "Strict-Transport-Security" && !p.secure && is == "":
 			f.Kind = HSTS
@@ -133,13 +133,23 @@ func (p pair) location(a answer) string {
 	return to.String()
 }
 
-// withoutQuery is a location without what may be a token.
-func withoutQuery(location string) string {
-	before, _, found := strings.Cut(location, "?")
-	if found {
-		before += "?…"
+// withoutSecrets is a location without what may be a token or a password: its query, its
+// fragment, and the user in it.
+func withoutSecrets(location string) string {
+	if at := strings.IndexAny(location, "?#"); at >= 0 {
+		location = location[:at+1] + "…"
 	}
-	return before
+	if scheme, rest, ok := strings.Cut(location, "//"); ok {
+		authority, path, slash := strings.Cut(rest, "/")
+		if at := strings.LastIndexByte(authority, '@'); at >= 0 {
+			authority = "…" + authority[at:]
+		}
+		location = scheme + "//" + authority
+		if slash {
+			location += "/" + path
+		}
+	}
+	return location
 }
 
 // scheme is that of a challenge for credentials.

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -125,6 +125,13 @@ func TestAnswers(t *testing.T) {
 			w.Header().Set("Location", "/one?token=secret2")
 			w.WriteHeader(302)
 		}, "different location | Location: /one?… | Location: /one?…"},
+		{"the fragment of a redirect, and a user in it", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://joe:secret1@sso.test/#access_token=secret1")
+			w.WriteHeader(302)
+		}, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "https://joe:secret2@sso.test/#access_token=secret2")
+			w.WriteHeader(302)
+		}, "different location | Location: https://…@sso.test/#… | Location: https://…@sso.test/#…"},
 		{"redirects without end", loop, loop, ""},
 		{"a body without end", huge, huge, ""},
 		{"errors of both proxies", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "haproxy") },
@@ -324,55 +331,6 @@ func TestWithoutANewSide(t *testing.T) {
 	}
 }
 
-func TestTCPServices(t *testing.T) {
-	t.Parallel()
-	speak := func(address, text string) (port int) {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = io.WriteString(conn, text)
-				if text == "" {
-					go func() { _, _ = io.Copy(io.Discard, conn); conn.Close() }()
-					continue
-				}
-				conn.Close()
-			}
-		}()
-		return l.Addr().(*net.TCPAddr).Port
-	}
-	greets, silent, other := speak("127.0.0.1:0", "220 mail\r\n"), speak("127.0.0.1:0", ""), speak("127.0.0.1:0", "220 mail\r\n")
-	speak(fmt.Sprintf("127.0.0.2:%d", greets), "220 mail\r\n")
-	speak(fmt.Sprintf("127.0.0.2:%d", silent), "")
-	speak(fmt.Sprintf("127.0.0.2:%d", other), "220 another\r\n")
-	var apps []app
-	for i, port := range []int{greets, silent, other} {
-		apps = append(apps, app{id: fmt.Sprintf("/t%d", i), port: 10000 + i, labels: map[string]string{"HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": fmt.Sprint(port)}})
-	}
-	old := httptest.NewServer(page("x"))
-	defer old.Close()
-	l, err := net.Listen("tcp", "127.0.0.2:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	new := httptest.NewUnstartedServer(page("x"))
-	new.Listener.Close()
-	new.Listener = l
-	new.Start()
-	defer new.Close()
-	r := ask(t, sidesOf(t, settings{}, apps...), quick(), compare.Addresses{Old: old.URL, New: new.URL})
-	if got, want := brief(r), fmt.Sprintf("different tcp-port tcp/%d", other); len(got) != 1 || got[0] != want || r.Tallies[0].Compared != 3 {
-		t.Errorf("got %v of %d, want %s", got, r.Tallies[0].Compared, want)
-	}
-}
-
 func TestAddressesThatAreWrong(t *testing.T) {
 	t.Parallel()
 	good := "http://lb.test"
@@ -386,7 +344,7 @@ func TestAddressesThatAreWrong(t *testing.T) {
 			t.Errorf("%+v: %v", from, err)
 		}
 	}
-	for _, asking := range []compare.Asking{{Rate: 0, Concurrency: 1, Timeout: 1}, {Rate: 1, Concurrency: 0, Timeout: 1}, {Rate: 1, Concurrency: 1, Timeout: 1, Limit: -1}, {Rate: 1, Concurrency: 1, Timeout: 1, Paths: []string{"x"}}} {
+	for _, asking := range []compare.Asking{{Rate: 0, Concurrency: 1, Timeout: 1}, {Rate: math.NaN(), Concurrency: 1, Timeout: 1}, {Rate: math.Inf(1), Concurrency: 1, Timeout: 1}, {Rate: 1, Concurrency: 0, Timeout: 1}, {Rate: 1, Concurrency: 1, Timeout: 1, Limit: -1}, {Rate: 1, Concurrency: 1, Timeout: 1, Paths: []string{"x"}}} {
 		if err := asking.Read(compare.Addresses{Old: good}); err == nil {
 			t.Errorf("%+v is taken", asking)
 		}

@@ -268,7 +268,7 @@ func answerWords(a answer) string {
 	}
 	text := fmt.Sprint(a.status)
 	if location := a.header.Get("Location"); location != "" {
-		text += " to " + withoutQuery(location)
+		text += " to " + withoutSecrets(location)
 	}
 	return text
 }

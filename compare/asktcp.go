@@ -35,7 +35,7 @@ func (a *asker) askTCP(ctx context.Context) {
 	}
 	for _, port := range slices.Sorted(maps.Keys(ports)) {
 		f := Finding{Verdict: Different, Kind: TCPPort, Subject: fmt.Sprintf("tcp/%d", port), App: ports[port]}
-		var heard [2][]string
+		var heard [2][]greeted
 		for i, side := range a.plain {
 			host, _, _ := net.SplitHostPort(side.address)
 			for range asks {
@@ -48,27 +48,42 @@ func (a *asker) askTCP(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		var findings []Finding
-		f.Old, f.New = heard[0][0], heard[1][0]
-		switch {
-		case slices.Contains(heard[1], heard[0][0]) || slices.Contains(heard[0], heard[1][0]):
-		case heard[0][0] == heard[0][1] && heard[1][0] == heard[1][1]:
-			f.Reason = "another app, or another instance, seems to answer"
-			findings = []Finding{f}
-		default:
-			f.Verdict, f.Reason = CannotTell, "what the server says first is never the same"
-			findings = []Finding{f}
-		}
-		a.r.count(a.t, findings)
+		a.r.count(a.t, compareGreetings(f, heard[0], heard[1]))
 	}
+}
+
+// greeted is what came of a connection: what the server said first, or why there was none.
+type greeted struct {
+	words  string
+	failed bool
+}
+
+// compareGreetings compares what was heard of each side, which was asked twice.
+func compareGreetings(f Finding, old, new []greeted) []Finding {
+	f.Old, f.New = old[0].words, new[0].words
+	failed := func(g greeted) bool { return g.failed }
+	was, is := slices.ContainsFunc(old, failed), slices.ContainsFunc(new, failed)
+	switch {
+	case was && is:
+		f.Verdict, f.Kind, f.Reason = CannotTell, Failed, "neither side takes each connection"
+	case was || is:
+		f.Kind, f.Reason = Failed, "one side does not take each connection"
+	case slices.Contains(new, old[0]) || slices.Contains(old, new[0]):
+		return nil
+	case old[0] == old[1] && new[0] == new[1]:
+		f.Reason = "another app, or another instance, seems to answer"
+	default:
+		f.Verdict, f.Reason = CannotTell, "what the server says first is never the same"
+	}
+	return []Finding{f}
 }
 
 // listen connects, and says what the server says first. It tells no more of that than its
 // beginning, in which there are no secrets of clients.
-func listen(ctx context.Context, address string, timeout time.Duration) string {
+func listen(ctx context.Context, address string, timeout time.Duration) greeted {
 	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		return failureOf(err)
+		return greeted{failureOf(err), true}
 	}
 	defer conn.Close()
 	_ = conn.SetReadDeadline(time.Now().Add(greeting)) // a connection that is closed says so when read
@@ -77,9 +92,9 @@ func listen(ctx context.Context, address string, timeout time.Duration) string {
 	switch {
 	case n > 0:
 		line, _, _ := bytes.Cut(text[:n], []byte("\n"))
-		return fmt.Sprintf("it says %.80q", line)
+		return greeted{words: fmt.Sprintf("it says %.80q", line)}
 	case failureOf(err) == "no answer in time":
-		return "it connects, and says nothing first"
+		return greeted{words: "it connects, and says nothing first"}
 	}
-	return "it connects, and is closed at once"
+	return greeted{words: "it connects, and is closed at once"}
 }

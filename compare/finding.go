@@ -171,14 +171,6 @@ func (r *Report) count(t *Tally, findings []Finding) {
 	}
 }
 
-// Compared returns how many things were compared.
-func (r *Report) Compared() (n int) {
-	for _, t := range r.Tallies {
-		n += t.Compared
-	}
-	return n
-}
-
 // Sort puts the worst findings first.
 func (r *Report) Sort() { slices.SortStableFunc(r.Findings, compareFindings) }
 

@@ -38,7 +38,7 @@ type CompareFlags struct {
 	OldHAProxyMap  bool   `group:"Compare" name:"old-haproxy-map" help:"marathon-lb runs with --haproxy-map."`
 	OldFramework   string `group:"Compare" placeholder:"ID" help:"FRAMEWORK_NAME in marathon-lb's environment: its own app, which it leaves out."`
 
-	Path           []string      `group:"Requests to compare" placeholder:"PATH" help:"Ask for these paths of each domain, too, besides / and the paths of rules."`
+	Path           []string      `group:"Requests to compare" sep:"none" placeholder:"PATH" help:"Ask for these paths of each domain, too, besides / and the paths of rules."`
 	Method         string        `group:"Requests to compare" default:"GET" enum:"GET,HEAD" help:"GET or HEAD."`
 	Header         []string      `group:"Requests to compare" sep:"none" placeholder:"LINE" help:"A line of the head of each request, such as 'X-Team: shop'. May be given several times. Not shown in the report."`
 	Rate           float64       `group:"Requests to compare" default:"20" help:"Requests a second to each side, at most."`
@@ -81,8 +81,12 @@ func (c *compareCmd) Run(ctx context.Context, out streams) error {
 	if err != nil {
 		return notCompared(fmt.Errorf("the apps cannot be read: %w", err))
 	}
+	for i, err := range unread {
+		unread[i] = fmt.Errorf("certificates cannot be read: %w", err)
+	}
+	unread = append(unread, apps.unread...)
 	for _, err := range unread {
-		fmt.Fprintf(out.err, "certificates cannot be read: %v\n", err)
+		fmt.Fprintln(out.err, err)
 	}
 	report, err := c.compare(ctx, read, apps.all, out.err)
 	if err != nil {
@@ -93,23 +97,30 @@ func (c *compareCmd) Run(ctx context.Context, out streams) error {
 	if err := c.print(report, out.out); err != nil {
 		return notCompared(err)
 	}
-	return outcome(report)
+	if err := outcome(report); err != nil {
+		return err
+	}
+	if len(unread) > 0 {
+		return notCompared(errors.New("not all could be read, as was said above"))
+	}
+	return nil
 }
 
 // outcome is what the status says.
 func outcome(report *compare.Report) error {
-	different, cannotTell, _ := report.Counts()
+	different, _, _ := report.Counts()
 	switch {
 	case different > 0:
 		return exitStatus{fmt.Errorf("%d things are different", different), statusDifferent}
 	case report.Interrupted:
 		return notCompared(errors.New("interrupted before all was compared"))
-	case cannotTell > 0 && report.Compared() == cannotTell:
-		return notCompared(errors.New("nothing could be compared"))
 	}
 	for _, t := range report.Tallies {
-		if t.Failed {
+		switch {
+		case t.Failed:
 			return notCompared(fmt.Errorf("%s of fleet %s: %s", t.Part, t.Fleet, t.NotDone))
+		case t.CannotTell > 0 && t.CannotTell == t.Compared:
+			return notCompared(fmt.Errorf("%s of fleet %s: nothing could be compared", t.Part, t.Fleet))
 		}
 	}
 	return nil
@@ -174,14 +185,20 @@ func (c *compareCmd) print(report *compare.Report, w io.Writer) error {
 }
 
 // definitions keeps what the last full read of Marathon said, as marathon-lb would read it.
-type definitions struct{ all []marathonlb.App }
+type definitions struct {
+	all    []marathonlb.App
+	unread []error
+}
 
 // begin forgets what an earlier read said.
 func (d *definitions) begin() func([]byte) {
-	d.all = nil
+	d.all, d.unread = nil, nil
 	return func(text []byte) {
-		if app, err := marathonlb.Read(text); err == nil {
-			d.all = append(d.all, app)
+		app, err := marathonlb.Read(text)
+		if err != nil {
+			d.unread = append(d.unread, fmt.Errorf("an app cannot be read as marathon-lb does: %w", err))
+			return
 		}
+		d.all = append(d.all, app)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -67,6 +68,25 @@ func TestCompareStatus(t *testing.T) {
 				t.Errorf("status %d\n%s%s", status, stdout, stderr)
 			}
 		})
+	}
+}
+
+// The status is not 0 if a part tells nothing, whatever the others tell.
+func TestCompareOutcome(t *testing.T) {
+	t.Parallel()
+	fine := &compare.Tally{Part: "rules", Compared: 2, Same: 1, CannotTell: 1}
+	for want, r := range map[int]*compare.Report{
+		0: {Tallies: []*compare.Tally{fine, {Part: "requests"}}},
+		1: {Tallies: []*compare.Tally{fine, {Part: "requests", Compared: 3, CannotTell: 2, Different: 1}}},
+		2: {Tallies: []*compare.Tally{fine, {Part: "requests", Compared: 3, CannotTell: 3}}},
+	} {
+		got := 0
+		if status, ok := errors.AsType[exitStatus](outcome(r)); ok {
+			got = status.status
+		}
+		if got != want {
+			t.Errorf("status %d, want %d", got, want)
+		}
 	}
 }
 
