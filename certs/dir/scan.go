@@ -222,6 +222,9 @@ func (s *scanner) collect(now time.Time, again bool) result {
 		for _, reason := range f.reasons(now) {
 			r.problems = append(r.problems, problem.Problem{Subject: path, Reason: reason})
 		}
+		if f.warning != "" {
+			r.problems = append(r.problems, problem.Problem{Subject: path, Reason: f.warning, Severity: problem.Advice, Action: "let only Relay's user and group read it"})
+		}
 	}
 	r.problems = append(r.problems, passedOverProblems(s.passedOver)...)
 	return r
@@ -245,9 +248,6 @@ func (f *file) reasons(now time.Time) []string {
 	reasons = append(reasons, f.notes...)
 	if reason := f.served.WaitingFor(now); reason != "" {
 		reasons = append(reasons, reason)
-	}
-	if f.warning != "" {
-		reasons = append(reasons, f.warning)
 	}
 	return reasons
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"relay/certs/certstest"
+	"relay/internal/problem"
 )
 
 type options = certstest.Options
@@ -156,6 +157,9 @@ func TestScanBadFiles(t *testing.T) {
 			}
 			var reasons []string
 			for _, p := range r.problems {
+				if open := strings.Contains(p.Reason, "everyone on the machine"); open != (p.Severity == problem.Advice && p.Action == "let only Relay's user and group read it") {
+					t.Errorf("problem %+v", p)
+				}
 				reasons = append(reasons, p.Reason)
 			}
 			all := strings.Join(reasons, "; ")
