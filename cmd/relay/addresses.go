@@ -31,6 +31,25 @@ func addressMapper() kong.Option {
 	}))
 }
 
+// networkMapper reads flags of the type netip.Prefix. Its error says what to write.
+func networkMapper() kong.Option {
+	return kong.TypeMapper(reflect.TypeFor[netip.Prefix](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		var text string
+		if err := ctx.Scan.PopValueInto("network", &text); err != nil {
+			return err
+		}
+		network, err := netip.ParsePrefix(text)
+		if err == nil {
+			target.Set(reflect.ValueOf(network))
+			return nil
+		}
+		if address, single := netip.ParseAddr(text); single == nil && address.Zone() == "" {
+			return fmt.Errorf("%q has no prefix length: write %s/%d for this address alone", text, address, address.BitLen())
+		}
+		return fmt.Errorf("%q is no network: write an IP address and a prefix length, such as 10.0.0.0/8", text)
+	}))
+}
+
 // durationMapper reads flags of the type time.Duration. Its error says what to write.
 func durationMapper() kong.Option {
 	return kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {

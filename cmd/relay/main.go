@@ -70,6 +70,7 @@ func newParser(c *cli, options ...kong.Option) (*kong.Kong, error) {
 		kong.Description("Relay keeps Envoys up to date with the apps of Marathon and their certificates."),
 		kong.DefaultEnvars("RELAY"),
 		addressMapper(),
+		networkMapper(),
 		kong.Configuration(loadConfigFile(func(fleets []FleetSettings) {
 			c.Serve.Fleets, c.Check.Fleets, c.Compare.Fleets = fleets, fleets, fleets
 		}, settings)),
