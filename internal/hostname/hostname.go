@@ -57,12 +57,18 @@ func Domain(s string) (string, error) {
 		return "", fmt.Errorf("%.80q has a quote, a bracket or a dash that is no hyphen", s)
 	}
 	name, wildcard := CutWildcard(d)
+	if d == "*" {
+		return "", errors.New(`"*" is no domain, as no app may have all: name the domains, or write "*.example.com" for all names below one`)
+	}
 	if strings.Contains(name, "*") {
 		return "", fmt.Errorf("%.80q has a %q that does not stand for the whole first label", s, "*")
 	}
 	ascii, err := toASCII(domainProfile, name)
 	if err != nil {
 		return "", fmt.Errorf("%.80q is not a valid domain: %w", s, err)
+	}
+	if strings.ContainsAny(ascii, ";|") {
+		return "", fmt.Errorf("%.80q has a %q: in a label, commas or spaces stand between domains", s, ascii[strings.IndexAny(ascii, ";|")])
 	}
 	for label := range strings.SplitSeq(ascii, ".") {
 		if err := checkLabel(label); err != nil {

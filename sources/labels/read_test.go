@@ -34,7 +34,7 @@ func TestRead(t *testing.T) {
 		{name: "a bad domain costs itself", declared: two,
 			labels:   map[string]string{"HAPROXY_0_VHOST": "HTTP://a.test,http://c.test,b.test,a.*.test,*"},
 			want:     []sources.Port{{Domains: []string{"a.test", "c.test", "b.test"}}, {}},
-			problems: []string{"HAPROXY_0_VHOST|taken as a.test", "HAPROXY_0_VHOST|taken as c.test", "HAPROXY_0_VHOST|whole first label", "HAPROXY_0_VHOST|whole first label"}},
+			problems: []string{"HAPROXY_0_VHOST|taken as a.test", "HAPROXY_0_VHOST|taken as c.test", "HAPROXY_0_VHOST|whole first label", "HAPROXY_0_VHOST|is no domain, as no app may have all"}},
 		{name: "booleans", declared: two,
 			labels:   map[string]string{"HAPROXY_0_VHOST": "a.test", "HAPROXY_0_REDIRECT_TO_HTTPS": " T ", "HAPROXY_1_VHOST": "b.test", "HAPROXY_1_REDIRECT_TO_HTTPS": "on"},
 			want:     []sources.Port{{Domains: []string{"a.test"}, RedirectToHTTPS: true}, {Domains: []string{"b.test"}}},
