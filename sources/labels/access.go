@@ -63,6 +63,10 @@ func (s *Settings) networks(value string) {
 	for _, field := range fields {
 		network, ok := parseNetwork(field)
 		if !ok {
+			if strings.ContainsAny(field, ",;") {
+				s.close("%.40q is more than one network: write spaces between them, such as 10.0.0.0/8 192.0.2.7", field)
+				return
+			}
 			s.close("%.40q is not an IP address or network, such as 10.0.0.0/8", field)
 			return
 		}

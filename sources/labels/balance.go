@@ -60,7 +60,7 @@ func (s *Settings) balance(value string) {
 		s.upstream.Balance = sources.BalanceRoundRobin
 		return
 	default:
-		s.problem("%.40q is not an algorithm that is known: the default is used", value)
+		s.problem("%.40q is not an algorithm that is known, and the default is used: write roundrobin, static-rr, leastconn, random, source, uri, hdr(NAME) or url_param NAME", value)
 		return
 	}
 	if arguments != "" {
