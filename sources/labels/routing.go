@@ -146,6 +146,11 @@ func (s *Settings) noPath() string {
 }
 
 func (r *reader) readEnabled(key string, port int, value string) {
+	if _, ok := parseBool(value); !ok && r.short(key, value) {
+		r.problems.AddFailing(key, "%q is taken as false, which takes the port out: write true or false", sources.Clip(value))
+		r.disabled[port] = true
+		return
+	}
 	if !r.readBool(key, value, true) {
 		r.disabled[port] = true
 	}
@@ -204,8 +209,8 @@ func (r *reader) readDomains(count *sources.DomainCount, key, value string) []st
 		if err != nil {
 			host, _, _ := hostname.Bare(field)
 			host = strings.ToLower(host)
-			r.problems.AddTo(problem.Problem{Subject: key, Domain: host, Severity: problem.Failing}, "%s", sources.Clip(err.Error()))
-			r.notRouted(sources.Unrouted{Domain: host}, key, "it is refused: "+sources.Clip(err.Error()))
+			r.problems.AddTo(problem.Problem{Subject: key, Domain: host, Severity: problem.Failing}, "%s", err)
+			r.notRouted(sources.Unrouted{Domain: host}, key, "it is refused: "+sources.ClipReason(err.Error()))
 			continue
 		}
 		if remark != "" {

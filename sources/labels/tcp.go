@@ -71,7 +71,7 @@ func (s *Settings) listenPort(value string) {
 	n, err := strconv.ParseUint(value, 10, 16)
 	if err != nil || n == 0 {
 		s.tcp.unusable = true
-		s.problem("%.40q is not a port: the service is not opened", value)
+		s.failing("%.40q is not a port: the service is not opened", value)
 		return
 	}
 	s.tcp.port = uint16(n)
@@ -89,7 +89,7 @@ func (s *Settings) bindAddress(value string) {
 	address, err := netip.ParseAddr(strings.Trim(value, "[]"))
 	if err != nil || address.Zone() != "" {
 		s.tcp.unusable = true
-		s.problem("%.40q is not an IP address: the service is not opened", value)
+		s.failing("%.40q is not an IP address: the service is not opened", value)
 		return
 	}
 	s.tcp.address = address.Unmap()
