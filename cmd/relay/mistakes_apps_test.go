@@ -59,6 +59,8 @@ var appMistakes = []appMistake{
 		problem: "write 0 in place of 1", severity: problem.Failing, asked: "second.test", explain: "not for /second-port: HAPROXY_1_VHOST: it names port 1", log: "names port 1"},
 	{id: "/no-index", labels: inFleet + `,"HAPROXY_VHOST":"noindex.test"`, check: "HAPROXY_VHOST: is not a known label: did you mean HAPROXY_0_VHOST?",
 		problem: "did you mean HAPROXY_0_VHOST?", severity: problem.Ignored, asked: "noindex.test", explain: "not for /no-index: HAPROXY_VHOST", log: "did you mean HAPROXY_0_VHOST?"},
+	{id: "/open", labels: inFleet + `,"HAPROXY_0_VHOST":"open.test","HAPROXY_0_AUHT":"Shop:joe:{SHA}x"`, check: "HAPROXY_0_AUHT: is not a known label: did you mean HAPROXY_0_AUTH? As it is, it keeps nobody out",
+		problem: "it keeps nobody out", severity: problem.Failing, asked: "open.test", explain: "it keeps nobody out", log: "it keeps nobody out"},
 	{id: "/taken-out-by-typo", labels: inFleet + `,"HAPROXY_0_VHOST":"flase.test","HAPROXY_0_ENABLED":"flase"`, check: `HAPROXY_0_ENABLED: "flase" is taken as false, which takes the port out`,
 		problem: "which takes the port out", severity: problem.Failing, asked: "flase.test", explain: "HAPROXY_0_ENABLED takes the port out"},
 	{id: "/high-port", labels: inFleet + `,"HAPROXY_0_MODE":"tcp","HAPROXY_0_PORT":"70000"`, check: `"70000" is not a port: the service is not opened`,

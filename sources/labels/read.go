@@ -210,11 +210,17 @@ func (r *reader) notKnown(key, value string) {
 		return
 	}
 	r.unknown++
-	if meant.label == "" {
+	sure := meant.label != ""
+	if !sure {
 		meant.label = nearestLabel(cmp.Or(meant.like, key))
+		sure = sources.EditDistance(strings.ToUpper(cmp.Or(meant.like, key)), meant.label) <= 2
 	}
 	if strings.HasSuffix(meant.label, "_VHOST") {
 		r.leaveOut("VHOST", key, value, "it is not a known label, and "+meant.label+" is likely meant")
+	}
+	if split, ok := r.splitKey(meant.label); ok && split.label.restricts && sure {
+		r.problems.AddFailing(key, "is not a known label: did you mean %s?%s As it is, it keeps nobody out", meant.label, spelled(key))
+		return
 	}
 	r.problem(key, "is not a known label: did you mean %s?%s", meant.label, spelled(key))
 }
