@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -94,14 +93,9 @@ func (i *issuer) issue(ctx context.Context, name string) (*certstest.Issued, err
 	return issued, i.store.put(ctx, name, issued)
 }
 
-// serve answers POST /renew/DOMAIN until the returned func is called.
-func (i *issuer) serve(address, hook string) (stop func(), err error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("serve certificate renewal: %w", err)
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /renew/{name}", func(w http.ResponseWriter, r *http.Request) {
+// renew answers POST /renew/DOMAIN, and names the hook to call then.
+func (i *issuer) renew(hook string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		name := r.PathValue("name")
 		if domains[name] == nil {
 			http.Error(w, "there are certificates for "+strings.Join(certificateNames(), ", "), http.StatusNotFound)
@@ -114,17 +108,7 @@ func (i *issuer) serve(address, hook string) (stop func(), err error) {
 		}
 		fmt.Fprintf(w, "stored a new certificate for %s, fingerprint %.16s...\ntell Relay: curl -i -X POST %s\n",
 			strings.Join(issued.DNSNames, ", "), issued.Fingerprint, hook)
-	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(listener)
-	}()
-	return func() {
-		_ = server.Close()
-		<-done
-	}, nil
+	}
 }
 
 func certificateNames() []string {

@@ -37,6 +37,7 @@ type demo struct {
 	vault    *vault
 	relay    *child
 	envoy    *child
+	visitors *visitors
 	started  time.Time     // when Relay was
 	took     time.Duration // from then to the first routed HTTPS request
 }
@@ -56,7 +57,7 @@ func (d *demo) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for _, step := range []func(context.Context) error{
-		d.startMarathon, d.startCertificates, d.startRelay, d.startEnvoy, d.awaitHTTPS,
+		d.startMarathon, d.startCertificates, d.startRelay, d.startEnvoy, d.awaitHTTPS, d.startVisitors,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -126,11 +127,6 @@ func (d *demo) startCertificates(ctx context.Context) error {
 			return err
 		}
 	}
-	stop, err := d.issuer.serve(local(d.Renew), "http://"+local(d.Admin)+"/_mlb_signal/usr1")
-	if err != nil {
-		return err
-	}
-	d.onStop(stop)
 	return nil
 }
 
@@ -213,6 +209,40 @@ func (d *demo) awaitHTTPS(ctx context.Context) error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// startVisitors lets visitors come, and offers to switch them off.
+func (d *demo) startVisitors(context.Context) error {
+	d.visitors = newVisitors(local(d.HTTP), local(d.HTTPS), d.issuer.ca, d.marathon)
+	d.visitors.away.Store(!d.Traffic)
+	d.onStop(d.visitors.start())
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /renew/{name}", d.issuer.renew("http://"+local(d.Admin)+"/_mlb_signal/usr1"))
+	mux.HandleFunc("POST /traffic/{wish}", d.visitors.control)
+	stop, err := serve(local(d.Renew), mux)
+	if err != nil {
+		return err
+	}
+	d.onStop(stop)
+	return nil
+}
+
+// serve answers requests until the returned func is called.
+func serve(address string, handler http.Handler) (stop func(), err error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve renewal and traffic: %w", err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	return func() {
+		_ = server.Close()
+		<-done
+	}, nil
 }
 
 func routed(ctx context.Context, client *http.Client, url, app string) error {

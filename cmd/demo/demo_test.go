@@ -50,6 +50,7 @@ func shell(t *testing.T, line string) string {
 // expected are the printed lines in their order: a part of each, and a part of
 // its answer.
 var expected = []struct{ line, answer, mode string }{
+	{"/traffic/off", "sends nothing", ""},
 	{"http://web.test", `"app": "/web"`, ""},
 	{"https://web.test", `"app": "/web"`, ""},
 	{"http://shop.test", "301 Moved Permanently", ""},

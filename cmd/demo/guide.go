@@ -26,7 +26,8 @@ func (d *demo) guide() error {
 		"EnvoyAdmin": "http://" + local(d.EnvoyAdmin), "Renew": "http://" + local(d.Renew), "XDS": local(d.XDS),
 		"Vault": vaultAddr, "VaultToken": vaultToken, "Certs": filepath.Join(d.dir, "certs"),
 		"RelayCommand": commandLine(d.relayArgs()),
-		"Task":         d.marathon.Tasks("/tenants")[0].ID,
+		"Visits":       visitsPerSecond, "NewsEvery": newsEvery,
+		"Task": d.marathon.Tasks("/tenants")[0].ID,
 	})
 }
 

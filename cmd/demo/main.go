@@ -25,13 +25,14 @@ type options struct {
 	HTTP       uint16 `name:"http" placeholder:"PORT" default:"10080" help:"Envoy, HTTP. Default: ${default}."`
 	HTTPS      uint16 `name:"https" placeholder:"PORT" default:"10443" help:"Envoy, HTTPS. Default: ${default}."`
 	Marathon   uint16 `placeholder:"PORT" default:"8080" help:"The simulated Marathon. Default: ${default}."`
-	Renew      uint16 `placeholder:"PORT" default:"8089" help:"Renewal of certificates, in place of marathon-acme. Default: ${default}."`
+	Renew      uint16 `placeholder:"PORT" default:"8089" help:"Renewal of certificates, in place of marathon-acme, and the switch of the demo's own traffic. Default: ${default}."`
 	Admin      uint16 `placeholder:"PORT" default:"9090" help:"Relay's status page, hooks and metrics. Default: ${default}."`
 	XDS        uint16 `name:"xds" placeholder:"PORT" default:"18000" help:"Where Envoy connects to Relay. Default: ${default}."`
 	EnvoyAdmin uint16 `name:"envoy-admin" placeholder:"PORT" default:"9901" help:"Envoy's own admin endpoint. Default: ${default}."`
 
 	Relay   string `placeholder:"FILE" help:"The relay binary. Default: the one beside this program."`
 	Envoy   string `placeholder:"FILE" help:"The Envoy binary. Default: the one that make tools sets up."`
+	Traffic bool   `negatable:"" default:"true" help:"Send a little traffic, and deploy an app now and then."`
 	Verbose bool   `short:"v" help:"Show the logs of Relay and Envoy here too."`
 }
 
