@@ -38,13 +38,15 @@ type LoadServer struct {
 	admit Admit
 	// served says whether an Envoy has its resources from this Relay.
 	served func(fleet, node string) bool
+	// interval is reportInterval but in tests.
+	interval time.Duration
 }
 
 // NewLoadServer returns a server that adds to loads. Served says whether an Envoy has its
 // resources from this Relay. With several Relays, Envoy reports to any of them: those of others
 // are sent on.
 func NewLoadServer(loads *Loads, served func(fleet, node string) bool) *LoadServer {
-	return &LoadServer{loads: loads, served: served}
+	return &LoadServer{loads: loads, served: served, interval: reportInterval}
 }
 
 // Register adds the service to a gRPC server. Envoys that may not report are refused.
@@ -113,7 +115,7 @@ func (s *LoadServer) follow(ctx context.Context, g loadStream, r reporterStream,
 				return nil
 			}
 		}
-		wanted, changed := r.fleet.wanted(said, report != nil)
+		wanted, changed := r.fleet.wanted(said, report != nil, s.interval)
 		if wanted != nil {
 			if err := g.Send(wanted); err != nil {
 				return err
@@ -138,11 +140,11 @@ func (s *LoadServer) follow(ctx context.Context, g loadStream, r reporterStream,
 // wanted returns what an Envoy is to be told, after what it was told last; nil if that holds.
 // Envoy begins to wait anew when it is told something. So it is told to go on as usual when it
 // has just reported.
-func (f *fleet) wanted(said *lrsv3.LoadStatsResponse, reported bool) (response *lrsv3.LoadStatsResponse, changed <-chan struct{}) {
+func (f *fleet) wanted(said *lrsv3.LoadStatsResponse, reported bool, interval time.Duration) (response *lrsv3.LoadStatsResponse, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.watches.expire(time.Now())
-	endpoints, interval := len(f.watches.of) > 0, reportInterval
+	endpoints := len(f.watches.of) > 0
 	switch {
 	case said == nil:
 	case endpoints && !said.GetReportEndpointGranularity():

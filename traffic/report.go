@@ -20,12 +20,12 @@ import (
 const (
 	requestNode, requestClusters = 1, 2
 
-	clusterName, clusterLocalities, clusterDropped, clusterInterval = 1, 2, 3, 4
+	clusterName, clusterLocalities, clusterInterval = 1, 2, 4
 
 	// Localities and endpoints have the same numbers but for these.
-	statsInProgress, statsErrors      = 3, 4
-	localityEndpoints, localityIssued = 7, 8
-	endpointAddress, endpointIssued   = 1, 7
+	statsSuccesses, statsInProgress, statsErrors = 2, 3, 4
+	localityEndpoints, localityIssued            = 7, 8
+	endpointAddress, endpointIssued              = 1, 7
 
 	addressSocket, socketAddress, socketPort = 1, 2, 3
 
@@ -125,7 +125,7 @@ func eachCluster(raw []byte, f func(*clusterReport)) error {
 }
 
 func (c *clusterReport) read() error {
-	return fields(c.raw, func(field protowire.Number, n uint64, b []byte) (err error) {
+	return fields(c.raw, func(field protowire.Number, _ uint64, b []byte) (err error) {
 		switch field {
 		case clusterName:
 			c.name = b
@@ -134,10 +134,6 @@ func (c *clusterReport) read() error {
 			of, _, err = readStats(b, localityIssued)
 			c.tally.add(of.tally)
 			c.inProgress = saturated(c.inProgress, of.inProgress)
-		case clusterDropped:
-			// Envoy refused these before it chose an endpoint.
-			dropped := clamp(n)
-			c.tally.add(tally{requests: dropped, errors: dropped})
 		case clusterInterval:
 			c.interval, err = readDuration(b)
 		}
@@ -167,10 +163,13 @@ func (c *clusterReport) eachEndpoint(f func(netip.AddrPort, counts)) error {
 // readStats reads the counts of a locality or an endpoint. Those of an endpoint have its
 // address.
 func readStats(raw []byte, issued protowire.Number) (of counts, address netip.AddrPort, err error) {
+	var successes uint32
 	err = fields(raw, func(field protowire.Number, n uint64, b []byte) (err error) {
 		switch field {
 		case issued:
 			of.requests = clamp(n)
+		case statsSuccesses:
+			successes = clamp(n)
 		case statsErrors:
 			of.errors = clamp(n)
 		case statsInProgress:
@@ -182,7 +181,16 @@ func readStats(raw []byte, issued protowire.Number) (of counts, address netip.Ad
 		}
 		return err
 	})
+	of.requests = requests(of.requests, successes, of.errors)
 	return of, address, err
+}
+
+// requests returns how many requests there were. Envoy counts a request as issued when it has a
+// connection for it, and as an error also if it gets none: since the endpoint refuses it, or too
+// many are in progress. Errors that cannot be of issued requests are requests of their own.
+func requests(issued, successes, errors uint32) uint32 {
+	unanswered := issued - min(successes, issued)
+	return saturated(issued, errors-min(unanswered, errors))
 }
 
 // readAddress reads a core.v3.Address; that of a pipe is none.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/traffic"
 	"relay/xds"
 )
 
@@ -54,3 +55,6 @@ func (c loadCollector) Collect(metrics chan<- prometheus.Metric) {
 		}
 	}
 }
+
+// Loads returns the load that Envoys report.
+func (r *Relay) Loads() *traffic.Loads { return r.loads }
