@@ -111,7 +111,7 @@ func (e *realEnvoy) testHTTPS(t *testing.T) {
 func (e *realEnvoy) testErrors(t *testing.T) {
 	for _, tt := range []struct {
 		host, code string
-		status      int
+		status     int
 	}{
 		{"unknown.test", "no-such-domain", 404},
 		{"offline.test", "offline", 503},

@@ -19,11 +19,11 @@ const relayCluster = "relay-xds"
 // keeps a stream for each of them and each worker, which it opens when there is something to
 // send.
 const (
-	// failuresLog is of requests and connections that failed.
-	failuresLog = "failures"
-	// connectionsLog is of attempts to connect to an instance that failed, also where another
+	// FailuresLog is of requests and connections that failed.
+	FailuresLog = "failures"
+	// ConnectionsLog is of attempts to connect to an instance that failed, also where another
 	// instance answered then.
-	connectionsLog = "failed_connections"
+	ConnectionsLog = "failed_connections"
 )
 
 // logToRelay is what all logs have in common. Envoy keeps up to 16 kB for a second before it
@@ -54,10 +54,10 @@ func failedRequests(p *packer) *accesslogv3.AccessLog {
 		expression(p, "'"+failure.Header+"' in response.headers"),
 	)
 	return &accesslogv3.AccessLog{
-		Name:   failuresLog,
+		Name:   FailuresLog,
 		Filter: anyOf(cutOff, ownAnswer),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(&grpcaccesslogv3.HttpGrpcAccessLogConfig{
-			CommonConfig:                   logToRelay(failuresLog),
+			CommonConfig:                   logToRelay(FailuresLog),
 			AdditionalResponseHeadersToLog: []string{failure.Header},
 		})},
 	}
@@ -66,13 +66,13 @@ func failedRequests(p *packer) *accesslogv3.AccessLog {
 // failedTCP is an access log by which Envoy tells Relay of connections to a TCP service that
 // failed.
 func failedTCP(p *packer) []*accesslogv3.AccessLog {
-	return []*accesslogv3.AccessLog{tcpLog(p, failuresLog, failure.Flags()...)}
+	return []*accesslogv3.AccessLog{tcpLog(p, FailuresLog, failure.Flags()...)}
 }
 
 // failedConnections is an access log of each attempt to connect to an instance that failed.
 // It is the log for TCP, also where requests are served, as that has no URLs.
 func failedConnections(p *packer) []*accesslogv3.AccessLog {
-	return []*accesslogv3.AccessLog{tcpLog(p, connectionsLog, "UF")}
+	return []*accesslogv3.AccessLog{tcpLog(p, ConnectionsLog, "UF")}
 }
 
 func tcpLog(p *packer, name string, flags ...string) *accesslogv3.AccessLog {
