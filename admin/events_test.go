@@ -140,7 +140,7 @@ func TestEvents(t *testing.T) {
 	cfg := newConfig(views)
 	cfg.History = history
 	url := serve(t, cfg)
-	first := readEvents(t, url, "")
+	first, second := readEvents(t, url, ""), readEvents(t, url, "")
 	_, data := first.next("status")
 	var status api.Status
 	if err := json.Unmarshal([]byte(data), &status); err != nil || status.Counts.Problems != 11 || status.Series != nil || status.Point == nil || status.Point.Requests.Known() {
@@ -158,8 +158,8 @@ func TestEvents(t *testing.T) {
 	if err := json.Unmarshal([]byte(data), &event); err != nil || event.Problems != 12 || len(event.Appeared) != 1 || event.Appeared[0].Subject != "/new" || strings.Contains(data, "hush") {
 		t.Errorf("%v: %s", err, data)
 	}
-	if _, data = first.next("status"); !strings.Contains(data, `"problems":12`) && !strings.Contains(data, `"/new"`) {
-		t.Errorf("the next status is %s", data)
+	for data = ""; !strings.Contains(data, `"problems":12`); {
+		_, data = second.next("status")
 	}
 	views.set()
 	if _, data = first.next("problem"); !strings.Contains(data, `"ended":[{`) {

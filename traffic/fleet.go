@@ -30,8 +30,8 @@ type fleet struct {
 	clusters map[string]*cluster
 	envoys   map[string]*envoy // by node id
 	history  history
-	// from is the first step that was counted in whole; 0 if there is none yet.
-	from int64
+	// from is when Envoys began to count, in steps; 0 if they have not yet.
+	from float64
 	// requests and errors are all that were ever reported, and inProgress what is open now.
 	requests, errors, inProgress uint64
 	expired                      time.Time // when expire has looked last
@@ -50,7 +50,7 @@ type cluster struct {
 // envoy is what one Envoy reported of all its clusters.
 type envoy struct {
 	window
-	from        int64
+	from        float64
 	since, last time.Time
 	// streams are those on which it reports, and those that ended a moment ago. There is more than one if
 	// Envoys have the same node id.
@@ -178,12 +178,11 @@ func (f *fleet) cluster(name []byte) *cluster {
 // covered notes that an Envoy has reported of a span. A step of which little is missing counts.
 func (f *fleet) covered(e *envoy, s span) {
 	first := int64(math.Ceil(s.begin - 0.2))
-	// After a time without reports there is nothing to make a rate of.
-	if f.from == 0 || !f.history.get(first-1).known {
-		f.from = first
+	if f.from = min(f.from, s.begin); f.from == 0 || !f.history.get(first-1).known && !f.history.get(first).known {
+		f.from = s.begin // nothing was reported for a while
 	}
 	if e.from == 0 {
-		e.from = first
+		e.from = s.begin
 	}
 	for step := first; step <= s.last(); step++ {
 		if p := f.history.at(step); p != nil {

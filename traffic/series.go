@@ -72,8 +72,8 @@ func sum(all []*history, end int64) (requests, errors []float64) {
 }
 
 // load returns the rates at the end of a step, as window.load does.
-func (h *history) load(from, end int64) Load {
-	if end < from {
+func (h *history) load(from float64, end int64) Load {
+	if float64(end) < from {
 		return Load{}
 	}
 	var one, ten point

@@ -28,7 +28,7 @@ func (s span) each(t tally, f func(step int64, part tally)) {
 		until := t
 		if step < last {
 			share := (float64(step+1) - s.begin) / (s.end - s.begin)
-			until = tally{uint32(share * float64(t.requests)), uint32(share * float64(t.errors))}
+			until = tally{uint32(share*float64(t.requests) + 0.5), uint32(share*float64(t.errors) + 0.5)}
 		}
 		part := tally{until.requests - done.requests, until.errors - done.errors}
 		done = until

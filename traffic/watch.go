@@ -115,7 +115,7 @@ func (w *watch) count(r *reporter, c *clusterReport, now time.Duration) {
 func (w *watch) loads(end int64) map[netip.AddrPort]Load {
 	loads := make(map[netip.AddrPort]Load, len(w.endpoints))
 	for address, e := range w.endpoints {
-		l := e.load(w.from, end)
+		l := e.load(float64(w.from), end)
 		if end-w.from < stepsInMinute {
 			seconds := max(w.counted.end-w.counted.begin, 0.1) * Step.Seconds()
 			l.Requests, l.Errors = float64(e.requests)/seconds, float64(e.errors)/seconds

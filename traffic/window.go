@@ -85,10 +85,10 @@ func slot(slots *[kept]tally, last, at int64) tally {
 	return slots[at%kept]
 }
 
-// load returns the rates at the end of a step. What is before the step from was not counted.
-// The oldest minute of the ten is in there in part, by as much as is left of it.
-func (w *window) load(from, end int64) Load {
-	if end < from || w.last < end-(kept+1)*stepsInMinute {
+// load returns the rates at the end of a step. From is when counting began, in steps. The oldest
+// minute of the ten is in there in part, by as much as is left of it.
+func (w *window) load(from float64, end int64) Load {
+	if float64(end) < from || w.last < end-(kept+1)*stepsInMinute {
 		return Load{} // most things have had no request for long
 	}
 	var one, ten struct{ requests, errors float64 }
@@ -117,9 +117,8 @@ func (w *window) load(from, end int64) Load {
 	return Load{Requests: one.requests / short, Errors: one.errors / short, Requests10m: ten.requests / long, Errors10m: ten.errors / long}
 }
 
-// seconds returns over how long the two rates go that end with a step, if steps before from were
-// not counted.
-func seconds(from, end int64) (one, ten float64) {
-	steps := func(most int64) float64 { return float64(min(most, end-from+1)) * Step.Seconds() }
-	return steps(stepsInMinute), steps(stepsInTen)
+// seconds returns over how long the two rates go that end with a step.
+func seconds(from float64, end int64) (one, ten float64) {
+	counted := float64(end+1) - from
+	return min(stepsInMinute, counted) * Step.Seconds(), min(stepsInTen, counted) * Step.Seconds()
 }
