@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/admin/findings"
 	"relay/collator"
 	"relay/collator/explain"
 	"relay/internal/problem"
@@ -161,6 +162,7 @@ func (s *Server) app(r *http.Request, _ query) (any, error) {
 	}
 	story.LastFailures = s.lastFailures(FailureQuery{App: id})
 	story.LastChanges = s.lastChanges(ChangeQuery{App: id})
+	story.Findings = findings.OfApp(&story, sourcesOf(s.sources()))
 	return story, nil
 }
 

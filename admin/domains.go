@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"relay/admin/api"
+	"relay/admin/findings"
 	"relay/collator"
+	"relay/collator/explain"
 )
 
 // domains answers /api/v1/domains.
@@ -118,5 +120,16 @@ func (s *Server) domain(r *http.Request, _ query) (any, error) {
 	slices.SortFunc(story.LastChanges, func(a, b api.Change) int { return int(b.ID) - int(a.ID) })
 	story.LastChanges = slices.CompactFunc(story.LastChanges, func(a, b api.Change) bool { return a.ID == b.ID })
 	story.LastChanges = story.LastChanges[:min(len(story.LastChanges), maxLast)]
+	if e, ok := answer.(explain.Explanation); ok {
+		story.Findings = redactFindings(findings.OfDomain(&story, &e, sourcesOf(s.sources())))
+	}
 	return story, nil
+}
+
+// redactFindings redacts what an explanation has that is not redacted yet.
+func redactFindings(all []api.Finding) []api.Finding {
+	for i := range all {
+		all[i].Text = redact(all[i].Text)
+	}
+	return all
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/admin/findings"
 	"relay/collator"
 	"relay/internal/problem"
 )
@@ -101,6 +102,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 	status.Certificates = certificatesStatus(certificates)
 	status.Certificates.Uncovered = served.WithoutCertificate - served.NotWanted
 	s.addReports(status, now)
+	status.Findings = findings.OfStatus(status)
 	return status
 }
 

@@ -66,6 +66,8 @@ type Excluded struct {
 // AppStory is the answer of /api/v1/apps/{id}: an app from its labels to the answers of Envoys.
 type AppStory struct {
 	App
+	// Findings say how the app is, the worst first.
+	Findings []Finding `json:"findings"`
 	// Labels are those that Relay reads, secrets masked.
 	Labels   map[string]string `json:"labels,omitempty"`
 	Problems []Problem         `json:"problems,omitempty"`

@@ -46,6 +46,8 @@ const (
 // DomainStory is the answer of /api/v1/domains/{name}.
 type DomainStory struct {
 	Domain
+	// Findings say whether it is served, and if not, why; the worst first.
+	Findings     []Finding `json:"findings"`
 	Problems     []Problem `json:"problems,omitempty"`
 	LastFailures []Failure `json:"lastFailures,omitempty"`
 	LastChanges  []Change  `json:"lastChanges,omitempty"`

@@ -12,7 +12,9 @@ type Status struct {
 	// Summary is one sentence: what is served, or what is not. OK tells that all is.
 	Summary string `json:"summary"`
 	OK      bool   `json:"ok"`
-	Counts  Counts `json:"counts"`
+	// Findings say what is not well, the worst first.
+	Findings []Finding `json:"findings"`
+	Counts   Counts    `json:"counts"`
 	// Sources are those of apps and certificates.
 	Sources []Source      `json:"sources"`
 	Fleets  []FleetStatus `json:"fleets"`

@@ -18,7 +18,7 @@ func TestImports(t *testing.T) {
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"traffic":           {"internal/failure", "internal/panics"},
-		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
+		"admin":             {"collator", "xds", "internal/coalesce", "internal/failure", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil,

@@ -1,0 +1,72 @@
+package findings
+
+import (
+	"time"
+
+	"relay/admin/api"
+)
+
+// criticalDays is when a certificate that is in use is critical: it was not renewed for long,
+// and clients refuse it soon.
+const criticalDays = 2
+
+// OfStatus says how all is. By its level "relay status" ends with a status, and tells Nagios.
+func OfStatus(s *api.Status) []api.Finding {
+	var l list
+	for _, reason := range s.NotReady {
+		l.add(api.Critical, "", "Envoys are not served everything yet: %s", reason)
+	}
+	if !s.Ready && len(s.NotReady) == 0 {
+		l.add(api.Critical, "", "Envoys are not served everything yet")
+	}
+	l.sources(s.Sources)
+	for _, f := range s.Fleets {
+		l.fleet(f)
+	}
+	l.certificates(s)
+	if n := s.Counts.Failing; n > 0 {
+		l.add(api.Warning, "see the problems", "%s %s requests, or %s changes from Envoys", plural(n, "problem"), verb(n, "costs", "cost"), verb(n, "keeps", "keep"))
+	}
+	if s.Load != nil && s.Load.Errors > 0 && s.Load.Errors >= tooMany*s.Load.Requests {
+		l.add(api.Warning, "see the apps with the most errors", "%s of the requests of the last minute ended with errors", share(s.Load.Errors, s.Load.Requests))
+	}
+	if len(s.Refused) > 0 {
+		l.add(api.Warning, "", "An Envoy was refused: %s", s.Refused[0])
+	}
+	return l.sorted("All is well")
+}
+
+func (l *list) fleet(f api.FleetStatus) {
+	const look = "see whether the Envoys run, and what Relay's log says of them"
+	switch {
+	case f.Envoys == 0 && len(f.Disconnected) > 0:
+		l.add(api.Critical, look, "Fleet %s: no Envoy is connected any more", f.Name)
+	case f.Envoys == 0:
+		l.add(api.Warning, look, "Fleet %s: no Envoy is connected", f.Name)
+	case len(f.Disconnected) > 0:
+		n := len(f.Disconnected)
+		l.add(api.Warning, look, "Fleet %s: %s %s left in the last hour, such as %s", f.Name, plural(n, "Envoy"), verb(n, "has", "have"), f.Disconnected[0].ID)
+	}
+	if n := f.Rejecting; n > 0 {
+		l.add(api.Warning, "see the page of the Envoy, and docs/rejections.md", "Fleet %s: %s %s what %s sent", f.Name, plural(n, "Envoy"), verb(n, "rejects", "reject"), verb(n, "it is", "they are"))
+	}
+}
+
+func (l *list) certificates(s *api.Status) {
+	const renew = "see whether marathon-acme, or who else renews it, works"
+	c := s.Certificates
+	if c.Next != nil {
+		switch left := c.Next.NotAfter.Sub(s.Time); {
+		case left <= 0:
+			l.add(api.Critical, renew, "The certificate %s has expired", c.Next.Name)
+		case left < criticalDays*24*time.Hour:
+			l.add(api.Critical, renew, "The certificate %s expires at %s", c.Next.Name, c.Next.NotAfter.UTC().Format(time.RFC3339))
+		}
+	}
+	if n := c.Soon; n > 0 {
+		l.add(api.Warning, renew, "%s in use %s in less than 21 days", plural(n, "certificate"), verb(n, "expires", "expire"))
+	}
+	if n := c.Uncovered; n > 0 {
+		l.add(api.Warning, "see the domains without a certificate", "%s %s no certificate and should have one", plural(n, "domain"), verb(n, "has", "have"))
+	}
+}
