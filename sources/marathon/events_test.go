@@ -81,10 +81,12 @@ func TestEventWords(t *testing.T) {
 // A change counts more than what is awaited, and a later cause more than an earlier one.
 func TestCauses(t *testing.T) {
 	t.Parallel()
-	change, later, awaited := cause{true, "change"}, cause{true, "later"}, cause{false, "awaited"}
+	change, later, awaited := cause{true, false, "change"}, cause{true, false, "later"}, cause{false, false, "awaited"}
+	ofTask := cause{true, true, "of a task"}
 	for _, tt := range []struct{ a, b, want cause }{
 		{cause{}, change, change}, {change, later, later}, {change, awaited, change}, {awaited, change, change},
-		{awaited, cause{}, awaited}, {awaited, cause{isChange: true}, cause{true, "awaited"}},
+		{awaited, cause{}, awaited}, {awaited, cause{isChange: true}, cause{true, false, "awaited"}},
+		{ofTask, later, ofTask}, {later, ofTask, ofTask}, {ofTask, awaited, ofTask},
 	} {
 		if got := tt.a.or(tt.b); got != tt.want {
 			t.Errorf("%v or %v: %v, want %v", tt.a, tt.b, got, tt.want)

@@ -23,15 +23,20 @@ type cause struct {
 	// isChange tells that an event names the app, or that the address of one of its agents has
 	// changed. Else something is awaited that no event tells, or did not show in the last read.
 	isChange bool
+	// ofTask tells that it is about a task: that says more than that a deployment goes on.
+	ofTask bool
 	// words say it to people.
 	words string
 }
 
-// or returns what counts of two causes: the later one, unless the first alone is a change.
+// or returns what counts of two causes: the later one, unless the first alone is a change, or about
+// a task.
 func (c cause) or(later cause) cause {
-	if c.isChange && !later.isChange || later.words == "" {
-		return cause{isChange: c.isChange || later.isChange, words: c.words}
+	isChange := c.isChange || later.isChange
+	if c.isChange && !later.isChange || c.isChange == later.isChange && c.ofTask && !later.ofTask || later.words == "" {
+		later = c
 	}
+	later.isChange = isChange
 	return later
 }
 
@@ -39,10 +44,11 @@ const readAgain = "read again after "
 
 // again is the cause of a read that follows one.
 func (c cause) again() cause {
-	if strings.HasPrefix(c.words, readAgain) {
-		return cause{words: c.words}
+	c.isChange = false
+	if !strings.HasPrefix(c.words, readAgain) {
+		c.words = readAgain + c.words
 	}
-	return cause{words: readAgain + c.words}
+	return c
 }
 
 func newPendingReads() *pendingReads {
