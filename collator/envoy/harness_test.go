@@ -35,6 +35,7 @@ type realEnvoy struct {
 	t      testing.TB
 	c      *collator.Collator
 	server *xds.Server
+	store  *xds.Store
 	envoy  *envoytest.Envoy
 	fleet  routing.Fleet
 	ca     *certstest.CA
@@ -73,7 +74,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, fleet: fleet, ca: ca, failures: traffic.NewFailures([]string{"external"}, routing.SplitClusterName)}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, failures: traffic.NewFailures([]string{"external"}, routing.SplitClusterName)}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
