@@ -109,6 +109,11 @@ func (r *Relay) App(id string) (collator.AppView, bool) { return r.collator.App(
 // Certificates are all usable certificates.
 func (r *Relay) Certificates() []collator.CertificateView { return r.collator.Certificates() }
 
+// CertificatesInShort are the same without their domains.
+func (r *Relay) CertificatesInShort() []collator.CertificateView {
+	return r.collator.CertificatesInShort()
+}
+
 // Uncovered are the domains without a certificate.
 func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collator.UncoveredDomains() }
 
