@@ -74,6 +74,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 	}
+	manager.AccessLog = append(manager.AccessLog, tailLog(p))
 	setDownstreamProtocols(manager, o)
 	trustProxies(p, manager, f, scheme)
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
