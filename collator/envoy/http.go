@@ -69,12 +69,12 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 
 		RequestHeadersTimeout:         durationpb.New(o.RequestHeadersTimeout),
 		StreamIdleTimeout:             durationpb.New(o.StreamIdleTimeout),
-		LocalReplyConfig:              localReplies(),
+		LocalReplyConfig:              localReplies(p),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
+		AccessLog:                     requestLogs(p),
 	}
-	manager.AccessLog = append(manager.AccessLog, tailLog(p))
 	setDownstreamProtocols(manager, o)
 	trustProxies(p, manager, f, scheme)
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {

@@ -7,13 +7,14 @@ import (
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	grpcaccesslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
 	tracingv3 "github.com/envoyproxy/go-control-plane/envoy/type/tracing/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"relay/internal/failure"
 )
 
 const (
@@ -33,7 +34,8 @@ const (
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/access_loggers/grpc/v3/als.proto).
 // It is in the listener always, as a change of the listener would close connections. A request
 // to any other route costs the look at the name of its route. Envoy reports no headers but
-// those which the message has fields for: no Authorization, no cookies.
+// those which the message has fields for, and the one with the code of a failure: no
+// Authorization, no cookies.
 func tailLog(p *packer) *accesslogv3.AccessLog {
 	tag := func(name string) *tracingv3.CustomTag {
 		return &tracingv3.CustomTag{Tag: name, Type: &tracingv3.CustomTag_Metadata_{Metadata: &tracingv3.CustomTag_Metadata{
@@ -43,26 +45,15 @@ func tailLog(p *packer) *accesslogv3.AccessLog {
 			}}},
 		}}}
 	}
+	config := logToRelay(tailLogName)
+	config.BufferFlushInterval = durationpb.New(100 * time.Millisecond) // people wait for it
+	config.CustomTags = []*tracingv3.CustomTag{tag(tailDomain), tag(tailTarget)}
 	return &accesslogv3.AccessLog{
-		Name: tailLogName,
-		Filter: &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
-			ExtensionFilter: &accesslogv3.ExtensionFilter{
-				Name: "cel",
-				ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{
-					TypedConfig: p.pack(&celv3.ExpressionFilter{Expression: "xds.route_name == '" + tailedRoute + "'"}),
-				},
-			},
-		}},
+		Name:   tailLogName,
+		Filter: expression(p, "xds.route_name == '"+tailedRoute+"'"),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(&grpcaccesslogv3.HttpGrpcAccessLogConfig{
-			CommonConfig: &grpcaccesslogv3.CommonGrpcAccessLogConfig{
-				LogName: tailLogName, TransportApiVersion: corev3.ApiVersion_V3,
-				// People wait for it.
-				BufferFlushInterval: durationpb.New(100 * time.Millisecond),
-				GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
-					EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relayCluster},
-				}},
-				CustomTags: []*tracingv3.CustomTag{tag(tailDomain), tag(tailTarget)},
-			},
+			CommonConfig:                   config,
+			AdditionalResponseHeadersToLog: []string{failure.Header},
 		})},
 	}
 }
