@@ -21,11 +21,8 @@ const (
 	// tailLogName is that of the access log of requests that somebody follows: package traffic
 	// knows it.
 	tailLogName = "tail"
-	// tailedRoute is the name of routes whose requests are logged. No other route has a name.
-	// Of all conditions on the route that Envoy can check, one on the name costs least.
-	tailedRoute = "tail"
-	// tailMetadata is the metadata of such a route that Envoy reports with each request, as
-	// tags of the same names.
+	// tailMetadata is the metadata of routes whose requests are logged. Envoy reports what is in
+	// it with each request, as tags of the same names.
 	tailMetadata           = "relay.tail"
 	tailDomain, tailTarget = "domain", "target"
 )
@@ -33,7 +30,7 @@ const (
 // tailLog is an access log by which Envoy tells Relay of each request to a route that is tailed
 // (https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/access_loggers/grpc/v3/als.proto).
 // It is in the listener always, as a change of the listener would close connections. A request
-// to any other route costs the look at the name of its route. Envoy reports no headers but
+// to any other route costs a look at its metadata. Envoy reports no headers but
 // those which the message has fields for, and the one with the code of a failure: no
 // Authorization, no cookies.
 func tailLog(p *packer) *accesslogv3.AccessLog {
@@ -50,7 +47,7 @@ func tailLog(p *packer) *accesslogv3.AccessLog {
 	config.CustomTags = []*tracingv3.CustomTag{tag(tailDomain), tag(tailTarget)}
 	return &accesslogv3.AccessLog{
 		Name:   tailLogName,
-		Filter: expression(p, "xds.route_name == '"+tailedRoute+"'"),
+		Filter: expression(p, "'"+tailMetadata+"' in xds.route_metadata.filter_metadata"),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(&grpcaccesslogv3.HttpGrpcAccessLogConfig{
 			CommonConfig:                   config,
 			AdditionalResponseHeadersToLog: []string{failure.Header},
@@ -65,7 +62,6 @@ func tailed(domain, target string, routes []*routev3.Route) []*routev3.Route {
 	marked := make([]*routev3.Route, len(routes))
 	for i, route := range routes {
 		marked[i] = proto.CloneOf(route)
-		marked[i].Name = tailedRoute
 		if marked[i].Metadata == nil {
 			marked[i].Metadata = &corev3.Metadata{}
 		}
@@ -82,6 +78,6 @@ func tailed(domain, target string, routes []*routev3.Route) []*routev3.Route {
 // isTailed reports whether requests to some of the routes of a scope are reported.
 func isTailed(scope *routev3.ScopedRouteConfiguration) bool {
 	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, func(vhost *routev3.VirtualHost) bool {
-		return slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.Name == tailedRoute })
+		return slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.GetMetadata().GetFilterMetadata()[tailMetadata] != nil })
 	})
 }
