@@ -1,7 +1,6 @@
 package collator
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -25,23 +24,15 @@ type Tailing struct {
 }
 
 // Tail has Envoys report the requests of an app, by its id, or for a domain or host, or ends
-// that. What it switches on is published when it returns, and what it switches off soon after.
-// It is for a while, and for this Relay alone: it is not part of what is saved, and other
+// that, as soon as the loop has dealt with it: see Flush and Tailing. It is for a while, and for this Relay alone: it is not part of what is saved, and other
 // Relays do not know of it. The app or domain may come, go and change meanwhile.
-func (c *Collator) Tail(ctx context.Context, subject string, on bool) (Tailing, error) {
+func (c *Collator) Tail(subject string, on bool) {
 	c.inbox.note(func(n *notes) {
 		if n.tails == nil {
 			n.tails = make(map[string]bool)
 		}
 		n.tails[subject] = on
 	})
-	if !on {
-		return Tailing{}, nil
-	}
-	if err := c.inbox.flush(ctx); err != nil {
-		return Tailing{}, err
-	}
-	return c.Tailing(subject), nil
 }
 
 // Tailing returns what is reported of a subject of Tail now.

@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	// tailLogName is that of the access log of requests that somebody follows: package traffic
-	// knows it.
-	tailLogName = "tail"
+	// TailLog is the access log of requests that somebody follows.
+	TailLog = "tail"
 	// tailMetadata is the metadata of routes whose requests are logged. Envoy reports what is in
 	// it with each request, as tags of the same names.
 	tailMetadata           = "relay.tail"
@@ -42,11 +41,11 @@ func tailLog(p *packer) *accesslogv3.AccessLog {
 			}}},
 		}}}
 	}
-	config := logToRelay(tailLogName)
+	config := logToRelay(TailLog)
 	config.BufferFlushInterval = durationpb.New(100 * time.Millisecond) // people wait for it
 	config.CustomTags = []*tracingv3.CustomTag{tag(tailDomain), tag(tailTarget)}
 	return &accesslogv3.AccessLog{
-		Name:   tailLogName,
+		Name:   TailLog,
 		Filter: expression(p, "'"+tailMetadata+"' in xds.route_metadata.filter_metadata"),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(&grpcaccesslogv3.HttpGrpcAccessLogConfig{
 			CommonConfig:                   config,

@@ -45,6 +45,7 @@ type Relay struct {
 	// What Envoys report.
 	connections *traffic.Connections
 	failures    *traffic.Failures
+	tails       *tails
 
 	// The ports.
 	admin                      *admin.Server
