@@ -141,7 +141,8 @@ func ofRelay(body []byte) bool {
 }
 
 // Stream asks for what is below /api/v1/ and returns the body, which goes on until the
-// context ends or it is closed. The time-out is for its head alone.
+// context ends or it is closed. Its type is the one that the header accepts, or else JSON. The
+// time-out is for its head alone.
 func (c *Client) Stream(ctx context.Context, path string, query url.Values, header http.Header) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	head := time.AfterFunc(c.settings.Timeout, cancel)
@@ -158,11 +159,15 @@ func (c *Client) Stream(ctx context.Context, path string, query url.Values, head
 		}
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusOK {
+	want := orElse(header.Get("Accept"), "application/json")
+	if resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), want) {
 		return &stream{resp.Body, cancel, c}, nil
 	}
 	defer cancel()
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		return nil, c.notRelay()
+	}
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
 	answer, err := c.answer(resp, path, body)
 	if err == nil {

@@ -86,14 +86,14 @@ func judgeSource(s api.Source, add func(level, string, ...any)) {
 func judgeFleet(f api.FleetStatus, add func(level, string, ...any)) {
 	switch {
 	case f.Envoys == 0 && len(f.Disconnected) > 0:
-		add(levelCritical, "no Envoy of fleet %s is connected any more", f.Name)
+		add(levelCritical, "fleet %s: no Envoy is connected any more", f.Name)
 	case f.Envoys == 0:
-		add(levelWarning, "no Envoy of fleet %s is connected", f.Name)
+		add(levelWarning, "fleet %s: no Envoy is connected", f.Name)
 	case len(f.Disconnected) > 0:
-		add(levelWarning, "Envoy %s of fleet %s has left", f.Disconnected[0].ID, f.Name)
+		add(levelWarning, "fleet %s: %s, such as %s", f.Name, count(len(f.Disconnected), "Envoy has left in the last hour", "Envoys have left in the last hour"), f.Disconnected[0].ID)
 	}
 	if f.Rejecting > 0 {
-		add(levelWarning, "%s of fleet %s", count(f.Rejecting, "Envoy rejects what it is sent,", "Envoys reject what they are sent,"), f.Name)
+		add(levelWarning, "fleet %s: %s", f.Name, count(f.Rejecting, "Envoy rejects what it is sent", "Envoys reject what they are sent"))
 	}
 }
 

@@ -111,7 +111,7 @@ func (p printer) failureEvent(f api.Failure) {
 		text += " at " + f.Instance
 	}
 	if f.Count > 1 {
-		text += fmt.Sprintf(" (one of %d)", f.Count)
+		text += fmt.Sprintf(" (stands for %d)", f.Count)
 	}
 	p.screen.Hanging(p.eventHead(f.Time, "failure", terminal.Red), eventRest, text)
 }
