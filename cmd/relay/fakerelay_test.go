@@ -49,6 +49,10 @@ func (f *fakeRelay) answer(w http.ResponseWriter, r *http.Request) {
 	f.asked = append(f.asked, strings.TrimSuffix(path+"?"+query.Encode(), "?"))
 	v, ok := f.answers[path]
 	status := http.StatusOK
+	if handler, ok := v.(http.HandlerFunc); ok {
+		handler(w, r)
+		return
+	}
 	switch {
 	case path == "events":
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -62,10 +66,6 @@ func (f *fakeRelay) answer(w http.ResponseWriter, r *http.Request) {
 		v = e
 	case !ok:
 		v, status = api.Error{Error: fmt.Sprintf("no such thing as %s", path)}, http.StatusNotFound
-	}
-	if handler, ok := v.(http.HandlerFunc); ok {
-		handler(w, r)
-		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

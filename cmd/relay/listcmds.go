@@ -29,8 +29,8 @@ func (c *appsCmd) Run(ctx context.Context, out streams) error {
 		return listing{
 			path: "apps", field: "apps", query: queryOf("q", c.Filter, "sort", c.Sort, "fleet", c.Fleet), limit: c.Limit, none: "no such app",
 			columns: []terminal.Column{
-				{Title: "APP"}, {Title: "TASKS", Right: true}, {Title: "REQ/S", Right: true}, {Title: "ERR/S", Right: true}, {Title: "FAILED 1H", Right: true},
-				{Title: "CHANGED", Right: true}, {Title: "PROBLEMS"}, {Title: "DOMAINS", Shrinks: true},
+				{Title: "APP"}, {Title: "TASKS", Right: true}, {Title: "REQ/S", Right: true}, {Title: "ERR/S", Right: true, Optional: true}, {Title: "FAILED 1H", Right: true},
+				{Title: "CHANGED", Right: true, Optional: true}, {Title: "PROBLEMS"}, {Title: "DOMAINS", Shrinks: true},
 			},
 			row: rowOf(appRow),
 		}.show(ctx, relay, c.printer(out))
@@ -126,8 +126,8 @@ func (c *domainsCmd) Run(ctx context.Context, out streams) error {
 		return listing{
 			path: "domains", field: "domains", query: queryOf("q", c.Filter, "sort", c.Sort, "fleet", c.Fleet), limit: c.Limit, none: "no such domain",
 			columns: []terminal.Column{
-				{Title: "DOMAIN"}, {Title: "STATUS"}, {Title: "REQ/S", Right: true}, {Title: "ERR/S", Right: true}, {Title: "FAILED 1H", Right: true},
-				{Title: "APPS", Shrinks: true}, {Title: "CERTIFICATE", Shrinks: true},
+				{Title: "DOMAIN"}, {Title: "STATUS"}, {Title: "REQ/S", Right: true}, {Title: "ERR/S", Right: true, Optional: true}, {Title: "FAILED 1H", Right: true},
+				{Title: "APPS", Shrinks: true}, {Title: "CERTIFICATE", Shrinks: true, Optional: true},
 			},
 			row: rowOf(domainRow),
 		}.show(ctx, relay, c.printer(out))
@@ -174,7 +174,7 @@ func (c *envoysCmd) Run(ctx context.Context, out streams) error {
 			path: "envoys", field: "envoys", query: queryOf("q", c.Filter, "fleet", c.Fleet), limit: c.Limit, none: "no such Envoy",
 			columns: []terminal.Column{
 				{Title: "FLEET"}, {Title: "ENVOY"}, {Title: "STATE"}, {Title: "BEHIND", Right: true}, {Title: "LACKS", Right: true}, {Title: "REQ/S", Right: true},
-				{Title: "REPORTED", Right: true}, {Title: "CONNECTED", Right: true}, {Title: "VERSION"}, {Title: "ADDRESS"},
+				{Title: "REPORTED", Right: true, Optional: true}, {Title: "CONNECTED", Right: true, Optional: true}, {Title: "VERSION", Optional: true}, {Title: "ADDRESS", Optional: true},
 			},
 			row: rowOf(envoyRow),
 		}.show(ctx, relay, c.printer(out))
@@ -211,7 +211,7 @@ func (c *certsCmd) Run(ctx context.Context, out streams) error {
 		return listing{
 			path: "certificates", field: "certificates", query: queryOf("q", c.Filter), limit: c.Limit, none: "no such certificate",
 			columns: []terminal.Column{
-				{Title: "CERTIFICATE", Shrinks: true}, {Title: "DAYS", Right: true}, {Title: "UNTIL"}, {Title: "KEY"}, {Title: "DOMAINS", Right: true},
+				{Title: "CERTIFICATE", Shrinks: true}, {Title: "DAYS", Right: true}, {Title: "UNTIL"}, {Title: "KEY", Optional: true}, {Title: "DOMAINS", Right: true},
 				{Title: "NAMES", Shrinks: true},
 			},
 			row: rowOf(certificateRow),
@@ -260,7 +260,7 @@ func (c *changesCmd) Run(ctx context.Context, out streams) error {
 		return listing{
 			path: "changes", field: "changes", query: queryOf("q", c.Filter, "app", c.App, "certificate", c.Certificate), limit: c.Limit, none: "no such change is known",
 			columns: []terminal.Column{
-				{Title: "TIME"}, {Title: "FLEET"}, {Title: "REVISION", Right: true}, {Title: "TOOK", Right: true}, {Title: "WHAT", Shrinks: true}, {Title: "WHY", Shrinks: true},
+				{Title: "TIME"}, {Title: "FLEET"}, {Title: "REVISION", Right: true, Optional: true}, {Title: "TOOK", Right: true}, {Title: "WHAT", Shrinks: true}, {Title: "WHY", Shrinks: true, Optional: true},
 			},
 			row: rowOf(changeRow),
 		}.show(ctx, relay, c.printer(out))
@@ -311,8 +311,8 @@ func (c *failuresCmd) Run(ctx context.Context, out streams) error {
 }
 
 var failureColumns = []terminal.Column{
-	{Title: "TIME"}, {Title: "CODE"}, {Title: "STATUS", Right: true}, {Title: "COUNT", Right: true}, {Title: "APP"},
-	{Title: "REQUEST", Shrinks: true}, {Title: "INSTANCE"}, {Title: "CAUSE", Shrinks: true},
+	{Title: "TIME"}, {Title: "CODE"}, {Title: "STATUS", Right: true, Optional: true}, {Title: "COUNT", Right: true, Optional: true}, {Title: "APP"},
+	{Title: "REQUEST", Shrinks: true}, {Title: "INSTANCE", Optional: true}, {Title: "CAUSE", Shrinks: true},
 }
 
 func failureRow(f api.Failure) []terminal.Cell {

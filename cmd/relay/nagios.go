@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -49,6 +50,9 @@ func nagiosFailed(w io.Writer, err error) level {
 	case client.Usage, client.Denied, client.TooOld:
 		l = levelUnknown
 	}
+	if own, ok := errors.AsType[exitStatus](err); ok && own.status == statusUsage {
+		l = levelUnknown
+	}
 	fmt.Fprintln(w, nagiosText(l, err.Error()))
 	return l
 }
@@ -75,9 +79,9 @@ func performance(s api.Status) (all []string) {
 	add("endpoints", float64(s.Counts.Endpoints), "", ";;0")
 	add("problems", float64(s.Counts.Problems), "", ";;0")
 	add("problems_failing", float64(s.Counts.Failing), "", "0;;0")
-	requests, errors, failures, p99, days := math.NaN(), math.NaN(), math.NaN(), math.NaN(), math.NaN()
+	requests, failing, failures, p99, days := math.NaN(), math.NaN(), math.NaN(), math.NaN(), math.NaN()
 	if s.Load != nil {
-		requests, errors = s.Load.Requests, s.Load.Errors
+		requests, failing = s.Load.Requests, s.Load.Errors
 	}
 	if s.Failures != nil {
 		failures = *s.Failures
@@ -89,7 +93,7 @@ func performance(s api.Status) (all []string) {
 		days = next.NotAfter.Sub(s.Time).Hours() / 24
 	}
 	add("requests_per_second", requests, "", ";;0")
-	add("errors_per_second", errors, "", ";;0")
+	add("errors_per_second", failing, "", ";;0")
 	add("failures_per_second", failures, "", ";;0")
 	add("convergence_p99", p99, "s", ";;0")
 	add("certificate_days_left", days, "", fmt.Sprintf("%d:;%d:;", soonDays, criticalDays))

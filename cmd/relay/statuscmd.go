@@ -94,7 +94,7 @@ func (p printer) fleets(fleets []api.FleetStatus) {
 		})
 	}
 	p.table(rows, terminal.Column{Title: "FLEET"}, right("ENVOYS"), right("CURRENT"), right("BEHIND"), right("REJECT"), right("LEFT 1H"),
-		right("REQ/S"), right("ERR/S"), right("FAILED/S"), right("REVISION"))
+		right("REQ/S"), right("ERR/S"), right("FAILED/S"), terminal.Column{Title: "REVISION", Right: true, Optional: true})
 	for _, f := range fleets {
 		if f.Reporting != nil && *f.Reporting < f.Envoys {
 			text := fmt.Sprintf("%d of %d Envoys of fleet %s do not report requests", f.Envoys-*f.Reporting, f.Envoys, f.Name)

@@ -260,7 +260,7 @@ type domainCmd struct {
 	ClientFlags `embed:""`
 }
 
-// Run says whether a domain is served, and why.
+// Run says whether a domain is served, and why. Its status is 0 only if it is.
 func (c *domainCmd) Run(ctx context.Context, out streams) error {
 	return asking(ctx, c.ClientFlags, out, func(ctx context.Context, relay *client.Client) error {
 		return domainStory(ctx, relay, c.Name, c.printer(out))
@@ -286,7 +286,7 @@ func domainStory(ctx context.Context, relay *client.Client, name string, p print
 		return errors.New("the answer of Relay has no explanation: is it older or newer than this command?")
 	}
 	terminal.CleanAll(&e)
-	return p.print(answer.Body, func() {
+	err = p.print(answer.Body, func() {
 		status := domainStatus(d.Status)
 		p.line("%s: %s", p.screen.Styled(terminal.Bold, d.Name), p.screen.Styled(status.Style, status.Text))
 		p.pair("requests", loadText(d.Load, d.Failures))
@@ -296,4 +296,8 @@ func domainStory(ctx context.Context, relay *client.Client, name string, p print
 		p.lastFailures(d.LastFailures, "relay failures "+quotedWord(d.Name))
 		p.lastChanges(d.LastChanges, "relay changes")
 	})
+	if err == nil && d.Status != api.DomainServed {
+		return exitStatus{status: statusWrong} // what is wrong was said
+	}
+	return err
 }

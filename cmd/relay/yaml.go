@@ -6,9 +6,12 @@ import (
 	"fmt"
 
 	"go.yaml.in/yaml/v3"
+
+	"relay/internal/terminal"
 )
 
 // toYAML writes JSON as YAML, with its fields in the same order and its numbers as they are.
+// Nothing in it does something to a terminal.
 func toYAML(text []byte) ([]byte, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -22,7 +25,8 @@ func toYAML(text []byte) ([]byte, error) {
 	if err := e.Encode(node); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), e.Close()
+	err = e.Close()
+	return terminal.CleanYAML(b.Bytes()), err
 }
 
 // yamlNode reads the next value.
@@ -46,7 +50,11 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!bool", Value: fmt.Sprint(v)}, nil
 	default:
 		node := new(yaml.Node)
-		node.SetString(fmt.Sprint(v))
+		text := fmt.Sprint(v)
+		node.SetString(text)
+		if !terminal.Harmless(text) {
+			node.Style = yaml.DoubleQuotedStyle
+		}
 		return node, nil
 	}
 }

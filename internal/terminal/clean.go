@@ -13,7 +13,7 @@ import (
 // begin an escape sequence, characters that turn the direction of what follows, and those that
 // nobody sees are written as in Go, such as \x1b and \u202e. So is what is no UTF-8.
 func Clean(s string) string {
-	if harmless(s) {
+	if Harmless(s) {
 		return s
 	}
 	var b strings.Builder
@@ -33,7 +33,8 @@ func Clean(s string) string {
 	return b.String()
 }
 
-func harmless(s string) bool {
+// Harmless tells whether Clean leaves a text as it is.
+func Harmless(s string) bool {
 	for i, r := range s {
 		if r == utf8.RuneError && strings.HasPrefix(s[i:], "\uFFFD") {
 			continue

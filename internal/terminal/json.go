@@ -11,6 +11,19 @@ import (
 // texts. Control characters are escaped in JSON anyway; this is for the others that Clean
 // escapes. JSON has no such characters outside of texts.
 func CleanJSON(text []byte) []byte {
+	return escaped(text, func(r rune) string {
+		high, low := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
+		return `\u` + strconv.FormatInt(int64(high), 16) + `\u` + strconv.FormatInt(int64(low), 16)
+	})
+}
+
+// CleanYAML is CleanJSON for YAML whose texts that are not Harmless are in double quotes.
+func CleanYAML(text []byte) []byte {
+	return escaped(text, func(r rune) string { return `\U` + strconv.FormatInt(int64(r)|0x1_0000_0000, 16)[1:] })
+}
+
+// escaped escapes odd characters; long does it for those that have more than four digits.
+func escaped(text []byte, long func(rune) string) []byte {
 	if bytes.IndexFunc(text, odd) < 0 {
 		return text
 	}
@@ -20,8 +33,7 @@ func CleanJSON(text []byte) []byte {
 		case !odd(r):
 			b.WriteRune(r)
 		case r > 0xffff:
-			high, low := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
-			b.WriteString(`\u` + strconv.FormatInt(int64(high), 16) + `\u` + strconv.FormatInt(int64(low), 16))
+			b.WriteString(long(r))
 		default:
 			b.WriteString(`\u` + strconv.FormatInt(int64(r)|0x10000, 16)[1:])
 		}

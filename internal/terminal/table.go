@@ -14,6 +14,9 @@ type Column struct {
 	// Shrinks tells that its texts may be cut where the table does not fit: not those that
 	// people copy.
 	Shrinks bool
+	// Optional tells that the column is left out where the table does not fit, the last of
+	// those first.
+	Optional bool
 }
 
 // Cell is a text in a table, and how it stands out.
@@ -67,18 +70,43 @@ func (t *Table) Write(rows [][]Cell) error {
 	return err
 }
 
+// hidden is the width of a column that is left out.
+const hidden = -1
+
 // measure decides how wide each column is.
 func (t *Table) measure(rows [][]Cell) {
 	t.widths = make([]int, len(t.columns))
-	sum := len(gap) * (len(t.columns) - 1)
 	for i, c := range t.columns {
 		t.widths[i] = Width(c.Title)
 		for _, row := range rows {
 			t.widths[i] = max(t.widths[i], Width(row[i].Text))
 		}
-		sum += t.widths[i]
 	}
-	for t.screen.Width > 0 && sum > t.screen.Width {
+	natural := slices.Clone(t.widths)
+	for t.screen.Width > 0 && !t.shrink() {
+		last := -1
+		for i, c := range t.columns {
+			if c.Optional && natural[i] != hidden {
+				last = i
+			}
+		}
+		if last < 0 {
+			return
+		}
+		natural[last] = hidden
+		copy(t.widths, natural)
+	}
+}
+
+// shrink cuts columns, always the widest, until the table fits.
+func (t *Table) shrink() (fits bool) {
+	sum := -len(gap)
+	for _, n := range t.widths {
+		if n != hidden {
+			sum += n + len(gap)
+		}
+	}
+	for ; sum > t.screen.Width; sum-- {
 		widest := -1
 		for i, c := range t.columns {
 			if c.Shrinks && t.widths[i] > max(leastShrunk, Width(c.Title)) && (widest < 0 || t.widths[i] > t.widths[widest]) {
@@ -86,19 +114,22 @@ func (t *Table) measure(rows [][]Cell) {
 			}
 		}
 		if widest < 0 {
-			return
+			return false
 		}
 		t.widths[widest]--
-		sum--
 	}
+	return true
 }
 
 func (t *Table) line(b *strings.Builder, row []Cell) {
 	last := len(row) - 1
-	for last > 0 && row[last].Text == "" {
+	for last > 0 && (row[last].Text == "" || t.widths[last] == hidden) {
 		last--
 	}
 	for i, cell := range row[:last+1] {
+		if t.widths[i] == hidden {
+			continue
+		}
 		text := cell.Text
 		if t.columns[i].Shrinks && t.screen.Width > 0 {
 			text = Cut(text, t.widths[i])
