@@ -49,6 +49,9 @@ type Client struct {
 	base     *url.URL
 	http     *http.Client
 	token    secret.String
+	// silence and pause are those of events.go; tests have others.
+	silence time.Duration
+	pause   func(context.Context, time.Duration) error
 }
 
 // New reads the files that the settings name. Its errors are of the kind Usage.
@@ -59,7 +62,7 @@ func New(settings Settings) (*Client, error) {
 	if settings.Timeout <= 0 {
 		settings.Timeout = DefaultTimeout
 	}
-	c := &Client{settings: settings}
+	c := &Client{settings: settings, silence: silence, pause: pause}
 	var err error
 	if c.base, err = settings.base(); err != nil {
 		return nil, &Error{Kind: Usage, err: err}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -57,11 +58,19 @@ func (c *Client) Events(ctx context.Context, each func(Event) error, lost func(e
 		wait = wait/2 + rand.N(wait/2+1)
 		tries++
 		lost(err, wait)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
+		if err := c.pause(ctx, wait); err != nil {
+			return err
 		}
+	}
+}
+
+// pause waits, unless the context ends.
+func pause(ctx context.Context, wait time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(wait):
+		return nil
 	}
 }
 
@@ -87,10 +96,14 @@ func (c *Client) follow(ctx context.Context, r *eventReader) error {
 		return err
 	}
 	r.opened = true
-	quiet := time.AfterFunc(silence, func() { _ = body.Close() })
+	var silent atomic.Bool
+	quiet := time.AfterFunc(c.silence, func() {
+		silent.Store(true)
+		_ = body.Close()
+	})
 	defer quiet.Stop()
 	defer func() { _ = body.Close() }()
-	err = readEvents(body, func() { quiet.Reset(silence) }, func(e Event) error {
+	err = readEvents(body, func() { quiet.Reset(c.silence) }, func(e Event) error {
 		r.events++
 		if e.ID != "" {
 			r.lastID = e.ID
@@ -103,7 +116,10 @@ func (c *Client) follow(ctx context.Context, r *eventReader) error {
 	if _, ok := errors.AsType[*handlerError](err); ok {
 		return err
 	}
-	if err == nil {
+	switch {
+	case silent.Load():
+		err = fmt.Errorf("it said nothing for %s", c.silence)
+	case err == nil:
 		err = errors.New("it ended")
 	}
 	return &Error{Kind: Unreachable, err: fmt.Errorf("the event stream of Relay at %s broke: %w", c.Address(), err)}
