@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,9 +36,6 @@ type TailRefusal struct {
 // Error implements error.
 func (r TailRefusal) Error() string { return r.Reason }
 
-// tailWrite is how long a reader may take to take what is written to it. It is a var for tests.
-var tailWrite = 10 * time.Second
-
 // tail answers /api/v1/tail?subject=shop.test until the reader goes, with a line of JSON for each
 // request, or with server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 func (s *Server) tail(w http.ResponseWriter, r *http.Request, q query) {
@@ -63,10 +59,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, q query) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.stopping, cancel)()
-	// The limits of the server are for requests that end.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Time{})
-	_ = control.SetWriteDeadline(time.Now().Add(tailWrite))
+	stream := newStream(w)
 	tail, err := s.cfg.Tails.Tail(ctx, subject, unmasked)
 	if refusal, ok := errors.AsType[TailRefusal](err); ok {
 		s.json(w, refusal.Status, map[string]string{"error": redact(refusal.Reason)})
@@ -79,7 +72,7 @@ func (s *Server) follow(w http.ResponseWriter, r *http.Request, q query) {
 	defer tail.Close()
 	log := s.cfg.Log.With("subject", subject, "client", r.RemoteAddr, "identity", identity(r), "unmasked", unmasked)
 	log.Info("requests are followed", "event", "tail_started")
-	lines, began := newTailLines(w, control, r), time.Now()
+	lines, began := newTailLines(w, stream, r), time.Now()
 	reason := s.copyTail(ctx, tail, lines, r)
 	log.Info("requests are followed no more", "event", "tail_ended", "reason", reason, "seconds", int(time.Since(began).Seconds()), "requests", lines.requests)
 }
@@ -103,7 +96,7 @@ func (s *Server) copyTail(ctx context.Context, tail Tail, lines *tailLines, r *h
 		case notice != nil && !s.cfg.Access.stillAllows(r):
 			return end("it is not allowed any more: the token or certificate has changed or ended")
 		}
-		if err := lines.write(requests, notice); err != nil {
+		if !lines.write(requests, notice) {
 			return "the reader does not read, or is gone"
 		}
 	}
@@ -111,25 +104,26 @@ func (s *Server) copyTail(ctx context.Context, tail Tail, lines *tailLines, r *h
 
 // tailLines writes what is followed to a reader.
 type tailLines struct {
-	w        http.ResponseWriter
-	control  *http.ResponseController
+	stream   stream
 	events   bool
 	requests int
 }
 
-func newTailLines(w http.ResponseWriter, control *http.ResponseController, r *http.Request) *tailLines {
-	lines := &tailLines{w: w, control: control, events: strings.Contains(r.Header.Get("Accept"), "text/event-stream")}
+func newTailLines(w http.ResponseWriter, to stream, r *http.Request) *tailLines {
+	lines := &tailLines{stream: to, events: strings.Contains(r.Header.Get("Accept"), "text/event-stream")}
 	kind := "application/x-ndjson"
 	if lines.events {
 		kind = "text/event-stream"
 	}
-	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Cache-Control", "no-store")
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // nginx would keep lines back
 	return lines
 }
 
-// write writes requests and a notice, unless that is nil.
-func (l *tailLines) write(requests []api.Request, notice *api.Notice) error {
+// write writes requests and a notice, unless that is nil, and reports whether that went.
+func (l *tailLines) write(requests []api.Request, notice *api.Notice) bool {
 	var body []byte
 	for i := range requests {
 		body = l.line(body, "request", requests[i])
@@ -138,9 +132,7 @@ func (l *tailLines) write(requests []api.Request, notice *api.Notice) error {
 		body = l.line(body, "notice", api.TailNotice{Notice: *notice})
 	}
 	l.requests += len(requests)
-	deadline := l.control.SetWriteDeadline(time.Now().Add(tailWrite))
-	_, err := l.w.Write(body)
-	return cmp.Or(deadline, err, l.control.Flush())
+	return l.stream.send(body)
 }
 
 func (l *tailLines) line(body []byte, event string, v any) []byte {
