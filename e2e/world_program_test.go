@@ -60,6 +60,7 @@ func command(t testing.TB, args ...string) (status int, stdout, stderr string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME=/nowhere") // not the settings of whoever runs the tests
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {

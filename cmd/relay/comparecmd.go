@@ -50,11 +50,14 @@ type CompareFlags struct {
 	All    bool   `group:"Compare" help:"Show every finding, and not only some of those with the same reason."`
 }
 
-// exitStatus is an error with a status of its own.
+// exitStatus is an error with a status of its own. Without an error all was said.
 type exitStatus struct {
 	error
 	status int
 }
+
+// Unwrap returns the error.
+func (e exitStatus) Unwrap() error { return e.error }
 
 // The statuses of relay compare, besides 0.
 const (

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 
 	"github.com/alecthomas/kong"
 
@@ -21,9 +22,26 @@ type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Watch Marathon and certificates, and keep Envoys up to date."`
 	Check     checkCmd     `cmd:"" help:"Say what is wrong with a configuration: files, apps, whether Marathon and Vault can be read."`
 	Compare   compareCmd   `cmd:"" help:"Say what Relay does differently from a marathon-lb, by rules and by answers."`
-	Explain   explainCmd   `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
 	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy, or write it to a directory."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+
+	Status     statusCmd     `cmd:"" help:"Say whether all is well with a running Relay and its Envoys, and where to look if not."`
+	Domain     domainCmd     `cmd:"" help:"Say whether a domain is served, and why: from the labels to each Envoy, with its last failures."`
+	App        appCmd        `cmd:"" help:"Show one app: its labels, instances, traffic, Envoys, last failures and last changes."`
+	Explain    explainCmd    `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
+	Problems   problemsCmd   `cmd:"" help:"List what is ignored or does not work, the worst first, each with what to do."`
+	Apps       appsCmd       `cmd:"" help:"List apps, or show one."`
+	Domains    domainsCmd    `cmd:"" help:"List domains, or show one."`
+	Envoys     envoysCmd     `cmd:"" help:"List Envoys and how far each is, or show one."`
+	Certs      certsCmd      `cmd:"" help:"List certificates, or show one."`
+	Changes    changesCmd    `cmd:"" help:"List what was published to Envoys, and why, the newest first."`
+	Failures   failuresCmd   `cmd:"" help:"List requests that no app answered, and why, the newest first."`
+	Watch      watchCmd      `cmd:"" help:"Show changes, failures and problems as they come, until it is interrupted."`
+	Tail       tailCmd       `cmd:"" help:"Show the requests of an app or a domain as they end, until it is interrupted."`
+	Diff       diffCmd       `cmd:"" help:"Show what the last change of an app changed in Envoy's resources."`
+	ConfigDump configDumpCmd `cmd:"" help:"Print the resources of a fleet as Envoy's /config_dump does, secrets masked."`
+
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Complete completeCmd `cmd:"" name:"__complete" hidden:"" help:"Print names for the completion of shells."`
 }
 
 // run is the whole program but for the process around it.
@@ -46,13 +64,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if code >= 0 { // --help
 		return code
 	}
+	if err != nil && slices.Contains(args, "--nagios") {
+		fmt.Fprintln(stdout, nagiosText(levelUnknown, err.Error()))
+		return int(levelUnknown)
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "relay:", err)
 		return 2
 	}
 	err = parsed.Run(streams{stdout, stderr})
 	if own, ok := errors.AsType[exitStatus](err); ok {
-		fmt.Fprintln(stderr, "relay:", err)
+		if own.error != nil { // otherwise all is said
+			fmt.Fprintln(stderr, "relay:", err)
+		}
 		return own.status
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {

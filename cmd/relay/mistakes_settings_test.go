@@ -244,17 +244,20 @@ func TestMistakesOfExplain(t *testing.T) {
 	f := newMistakeFixtures(t)
 	_, admin := serveInBackground(t, "--source-file", f.apps)
 	denied := f.serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
-	for _, tt := range []struct{ name, admin, want string }{
-		{"nobody there", "127.0.0.1:1", "is relay serve running, with this --admin?"},
-		{"https to plain HTTP", strings.Replace(admin, "http://", "https://", 1), "this port speaks no TLS: write --admin http://"},
-		{"http to TLS", "http://" + f.secured, "write https:// in --admin"},
-		{"an unknown authority", "https://" + f.secured, "by --admin-ca"},
-		{"another server", f.html, "is it Relay's admin endpoint (--admin)"},
-		{"a space", "http://a http://b", "is not a URL such as"},
-		{"no port", "localhost", "is neither a URL nor HOST:PORT"},
-		{"a login", denied, "give --admin-token-file, or --admin-client-cert"},
+	for _, tt := range []struct {
+		name, admin, want string
+		status            int
+	}{
+		{"nobody there", "127.0.0.1:1", "is relay serve running, with this --admin?", statusUnreachable},
+		{"https to plain HTTP", strings.Replace(admin, "http://", "https://", 1), "this port speaks no TLS: write --admin http://", statusUnreachable},
+		{"http to TLS", "http://" + f.secured, "write https:// in --admin", statusUnreachable},
+		{"an unknown authority", "https://" + f.secured, "by --admin-ca", statusUnreachable},
+		{"another server", f.html, "is it Relay's admin endpoint (--admin)", statusUnreachable},
+		{"a space", "http://a http://b", "is not a URL such as", statusUsage},
+		{"no port", "localhost", "is neither a URL nor HOST:PORT", statusUsage},
+		{"a login", denied, "give --admin-token-file, or --admin-client-cert", statusWrong},
 	} {
-		if status, out, errs := command(t, "explain", "--admin", tt.admin, "a.test"); status != 1 || !strings.Contains(out+errs, tt.want) {
+		if status, out, errs := command(t, "explain", "--admin", tt.admin, "a.test"); status != tt.status || !strings.Contains(out+errs, tt.want) {
 			t.Errorf("%s: status %d, no %q in:\n%s%s", tt.name, status, tt.want, out, errs)
 		}
 	}

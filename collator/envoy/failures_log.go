@@ -43,7 +43,7 @@ func logToRelay(name string) *grpcaccesslogv3.CommonGrpcAccessLogConfig {
 
 // requestLogs are the access logs of requests.
 func requestLogs(p *packer) []*accesslogv3.AccessLog {
-	return []*accesslogv3.AccessLog{failedRequests(p)}
+	return []*accesslogv3.AccessLog{failedRequests(p), tailLog(p)}
 }
 
 // failedRequests is an access log by which Envoy tells Relay of each answer that it made

@@ -105,8 +105,15 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 			Action: answer(misdirected),
 		})
 	}
+	if d.Tailed {
+		vhost.Routes = tailed(d.Domain, "", vhost.Routes)
+	}
 	for i, r := range d.Rules {
-		vhost.Routes = append(vhost.Routes, b.guardedRoutes(p, d.Domain, r, d.Rules[i+1:])...)
+		routes := b.guardedRoutes(p, d.Domain, r, d.Rules[i+1:])
+		if d.Tailed || r.Tailed {
+			routes = tailed(d.Domain, r.Targets[0].Cluster, routes)
+		}
+		vhost.Routes = append(vhost.Routes, routes...)
 	}
 	return vhost
 }

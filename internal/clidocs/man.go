@@ -62,11 +62,13 @@ func programPage(app *kong.Application, all []command, release Release) []byte {
 	p.text("Each option can be set by a variable, too, which the page of the command names. An option on the command line counts before the variable, and that before the file that --config names.")
 	p.section("FILES")
 	p.item(".I /etc/relay/relay.yaml", "The configuration file of the service of systemd. It has all settings, each with what it is for.")
+	p.item(".I ~/.config/relay/client.yaml", "Which Relay the commands ask that look at a running one: admin, admin-token-file, admin-ca, admin-client-cert, admin-client-key and admin-timeout. XDG_CONFIG_HOME, if it is set, is in place of ~/.config.")
 	p.item(".I /var/lib/relay", "Where the service may save what was served (state-dir).")
 	p.section("EXIT STATUS")
 	p.item("0", "Success.")
 	p.item("1", "The command failed, or found something wrong.")
 	p.item("2", "The command line, a variable or the configuration file is wrong.")
+	p.item("3", "Relay was asked, and cannot be reached.")
 	p.seeAlso(app, all, "")
 	return []byte(p.String())
 }

@@ -18,11 +18,11 @@ func TestImports(t *testing.T) {
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"traffic":           {"internal/failure", "internal/panics"},
-		"admin":             {"collator", "xds", "internal/coalesce", "internal/failure", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
+		"admin":             {"collator", "xds", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
 		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil,
-		"internal/guard": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
+		"internal/guard": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.

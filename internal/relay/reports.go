@@ -16,5 +16,7 @@ func (r *Relay) newReports() *traffic.Server {
 	reports := traffic.NewServer()
 	reports.Handle(envoy.ConnectionsLog, r.connections.Log)
 	reports.Handle(envoy.FailuresLog, r.failures.Log, r.connections.Log) // TCP has no other log
+	r.tails = newTails(r)
+	reports.Handle(envoy.TailLog, r.tails.requests.Log)
 	return reports
 }

@@ -50,6 +50,7 @@ type Relay struct {
 	connections *traffic.Connections
 	failures    *traffic.Failures
 	loads       *traffic.Loads
+	tails       *tails
 
 	// The ports.
 	admin                      *admin.Server
