@@ -58,7 +58,7 @@ func (s *Server) notFound(w http.ResponseWriter, reason string) {
 func (s *Server) json(w http.ResponseWriter, status int, v any) {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
-		s.cfg.Log.Error("admin: encode answer", "error", err)
+		s.cfg.Log.Error("admin: encode answer", "event", "answer_failed", "error", err)
 		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
 		return
 	}

@@ -22,7 +22,7 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	answer, known := s.cfg.Views.Explain(subject)
 	redacted, err := redactAll(answer)
 	if err != nil {
-		s.cfg.Log.Error("admin: encode explanation", "subject", subject, "error", err)
+		s.cfg.Log.Error("admin: encode explanation", "event", "answer_failed", "subject", subject, "error", err)
 		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
 		return
 	}

@@ -90,7 +90,7 @@ func (e errorLog) Write(line []byte) (int, error) {
 	failed, ok := strings.CutPrefix(text, "http: TLS handshake error from ")
 	remote, reason, cut := strings.Cut(failed, ": ")
 	if !ok || !cut {
-		e.log.Warn(text)
+		e.log.Warn("net/http has a complaint", "event", "http_error", "error", text)
 		return len(line), nil
 	}
 	if refusal, ok := guard.Handshake(errors.New(reason), "admin"); ok {

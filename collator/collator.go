@@ -265,7 +265,7 @@ func (c *Collator) report(o owner, p problem.Problem, err error) {
 	if panics.Log(c.log, err, "fleet", o.fleet, "app", p.App, "subject", p.Subject) {
 		o.kind = problem.Internal
 	} else {
-		c.log.Warn("ignored", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
+		c.log.Warn("ignored", "event", "build_failed", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
 	}
 	p.Reason = err.Error()
 	c.problems.set(o, p)
@@ -274,11 +274,11 @@ func (c *Collator) report(o owner, p problem.Problem, err error) {
 // announce tells, once each, that apps and certificates are in the stores.
 func (c *Collator) announce() {
 	if !isClosed(c.appsPublished) {
-		c.log.Info("apps published", "apps", len(c.apps))
+		c.log.Info("apps published", "event", "apps_published", "apps", len(c.apps))
 		close(c.appsPublished)
 	}
 	if c.certificatesSynced.Load() && !isClosed(c.certificatesPublished) {
-		c.log.Info("certificates published", "summary", c.Served().String())
+		c.log.Info("certificates published", "event", "certificates_published", "summary", c.Served().String())
 		close(c.certificatesPublished)
 	}
 }
@@ -304,7 +304,7 @@ func (c *Collator) CertificatesPublished() <-chan struct{} { return c.certificat
 // resource, of which those are published that differ. It follows a round that
 // panicked: nobody knows how far that came.
 func (c *Collator) reindex() {
-	c.log.Warn("the last round did not end: building all resources again")
+	c.log.Warn("the last round did not end: building all resources again", "event", "round_repeated")
 	c.problems.clear()
 	c.groups = newGroupIndex()
 	c.empty.forget()

@@ -31,7 +31,7 @@ func (f *fleetState) publish() {
 	if !change.Empty() {
 		f.published.begin(change)
 		revision := f.publisher.Apply(change)
-		f.c.log.Debug("published", "fleet", f.Name, "revision", revision,
+		f.c.log.Debug("published", "event", "published", "fleet", f.Name, "revision", revision,
 			"set", len(change.Set), "removed", len(change.Remove))
 	}
 	f.published.record(change, names)

@@ -156,7 +156,7 @@ func (s *Server) refuseService(_ any, g grpc.ServerStream) error {
 func (s *Server) refuse(ctx context.Context, kind guard.Kind, node *corev3.Node, err error) error {
 	var attrs []any
 	if node != nil {
-		attrs = []any{"node", node.GetId(), "fleet", node.GetCluster()}
+		attrs = []any{"envoy", node.GetId(), "fleet", node.GetCluster()}
 	}
 	s.refusals.Refuse(remoteAddress(ctx), guard.Refusal{Kind: kind, Who: node.GetId(), Reason: status.Convert(err).Message()}, attrs...)
 	return err

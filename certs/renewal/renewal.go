@@ -129,7 +129,7 @@ func (r *Reminders) log(c *certs.Certificate, days int, now time.Time) {
 	case days == 30:
 		level, message = slog.LevelInfo, "a certificate is due for renewal"
 	}
-	args := []any{"source", c.Source, "name", c.Name, "expires", c.NotAfter.UTC().Format(time.RFC3339), "reminder_days", days}
+	args := []any{"event", "certificate_reminder", "source", c.Source, "name", c.Name, "expires", c.NotAfter.UTC().Format(time.RFC3339), "reminder_days", days}
 	if c.EndsWith != "" {
 		args = append(args, "with_issuer", c.EndsWith)
 	}

@@ -67,7 +67,7 @@ func (p *portCertificates) Serve(ctx context.Context) error {
 			for i, port := range p.ports {
 				reason := port.wrong(time.Now())
 				if reason != "" && reason != p.logged[i] {
-					p.log.Warn("a certificate needs care", "setting", port.setting(), "reason", reason)
+					p.log.Warn("a certificate needs care", "event", "port_certificate_problem", "setting", port.setting(), "reason", reason)
 				}
 				p.logged[i] = reason
 			}

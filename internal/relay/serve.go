@@ -192,15 +192,15 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
 
 	for _, p := range r.config.Warnings {
-		r.log.Warn("a mistake in the settings", "setting", p.Subject, "reason", p.Reason)
+		r.log.Warn("a mistake in the settings", "event", "setting_mistaken", "setting", p.Subject, "reason", p.Reason)
 	}
 	for _, p := range r.config.exposedSecrets() {
-		r.log.Warn("a secret is open to others", "setting", p.Subject, "reason", p.Reason)
+		r.log.Warn("a secret is open to others", "event", "secret_exposed", "setting", p.Subject, "reason", p.Reason)
 	}
-	r.log.Info("serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
+	r.log.Info("serving", "event", "serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
 	err := supervisor.Serve(ctx)
 	if ctx.Err() != nil {
-		r.log.Info("stopped")
+		r.log.Info("stopped", "event", "stopped")
 		return nil
 	}
 	return err

@@ -112,7 +112,7 @@ func (c *connection) mapKnown(id, mismatch string, do func(history, mapping) map
 	w := c.w
 	old := w.known(id)
 	if mismatch != "" && old != nil {
-		w.log.Warn("an app of Marathon has an unexpected shape, what is known of it stays in use",
+		w.log.Warn("an app of Marathon has an unexpected shape, what is known of it stays in use", "event", "app_malformed",
 			"app", clip(id), "field", clip(mismatch))
 		return mapped{}
 	}
@@ -162,7 +162,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 	case !a.found:
 		if differs = old != nil; differs {
 			w.setKnown(id, nil)
-			w.log.Info("app removed", "app", id)
+			w.log.Info("app removed", "event", "app_removed", "app", id)
 			w.sink.UpdateApps(nil, []string{id})
 		}
 		if c.full != nil {
@@ -171,7 +171,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 	case m.app == nil:
 		return
 	case old != nil && old.pod == m.pod && older(m.app.Version, old.app.Version):
-		w.log.Warn("an app's version went back, everything is read again", "app", id, "version", m.app.Version, "held", old.app.Version)
+		w.log.Warn("an app's version went back, everything is read again", "event", "app_version_back", "app", id, "version", m.app.Version, "held", old.app.Version)
 		w.pending.addFullSoon()
 		return
 	default:
@@ -218,7 +218,7 @@ func (c *connection) readFailed(id string, err error) {
 	if w.known(id) != nil {
 		message += ", what is known of it stays in use"
 	}
-	w.log.Warn(message, "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
+	w.log.Warn(message, "event", "app_unreadable", "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
 	c.delay(id, wait, causeChange)
 }
 

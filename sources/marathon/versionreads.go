@@ -156,7 +156,7 @@ func (c *connection) finishVersion(r *versionRead, a versionAnswer) {
 		r.failures++
 		r.due = now.Add(wait)
 		heap.Push(&v.queue, r)
-		w.log.Warn("an older version of an app could not be read, its tasks serve unless a health check fails",
+		w.log.Warn("an older version of an app could not be read, its tasks serve unless a health check fails", "event", "app_version_unreadable",
 			"app", r.app, "version", r.version, "error", a.err, "retry_in", wait.Round(time.Millisecond))
 		return
 	}
@@ -167,7 +167,7 @@ func (c *connection) finishVersion(r *versionRead, a versionAnswer) {
 		return
 	}
 	if a.of.missing {
-		w.log.Info("Marathon no longer has a version of an app, its tasks serve unless a health check fails", "app", r.app, "version", r.version)
+		w.log.Info("Marathon no longer has a version of an app, its tasks serve unless a health check fails", "event", "app_version_gone", "app", r.app, "version", r.version)
 	}
 	w.setKnown(r.app, h.withVersion(a.of))
 	w.pending.add(causeRecheck, r.app)

@@ -72,7 +72,7 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 	}
 	w.resolver = newResolver(cfg.LookupHost, cfg.PreferIPv6, func(apps []string) { w.pending.add(causeChange, apps...) },
 		func(host, note string) {
-			w.log.Warn("the name of an agent is not what it should be", "agent", clip(host), "reason", note)
+			w.log.Warn("the name of an agent is not what it should be", "event", "agent_name_doubtful", "agent", clip(host), "reason", note)
 		})
 	return w, nil
 }

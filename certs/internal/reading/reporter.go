@@ -75,7 +75,7 @@ func (r *Reporter) Succeeded(now time.Time, certificates []*certs.Certificate, p
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status.LastError != "" || r.status.LastGoodRead.IsZero() {
-		r.logger.Info("certificates read", "certificates", len(certificates), "problems", len(problems))
+		r.logger.Info("certificates read", "event", "certificates_read", "certificates", len(certificates), "problems", len(problems))
 	}
 	r.status.LastGoodRead, r.status.LastError = now, ""
 	r.status.Certificates, r.status.Problems = len(certificates), len(problems)
@@ -91,7 +91,7 @@ func (r *Reporter) Failed(err error) {
 		if !r.status.LastGoodRead.IsZero() {
 			message += ": what is known stays in use"
 		}
-		r.logger.Error(message, "err", err)
+		r.logger.Error(message, "event", "certificates_unreadable", "error", err)
 	}
 	r.status.LastError = err.Error()
 }
@@ -101,7 +101,7 @@ func (r *Reporter) logProblems(problems []problem.Problem) {
 	now := make(map[problem.Problem]bool, len(problems))
 	for _, p := range problems {
 		if !r.logged[p] && !now[p] {
-			r.logger.Warn("certificate problem", "name", p.Subject, "reason", p.Reason)
+			r.logger.Warn("certificate problem", "event", "certificate_problem", "name", p.Subject, "reason", p.Reason)
 		}
 		now[p] = true
 	}
