@@ -84,6 +84,14 @@ type errorLog struct {
 	log      *slog.Logger
 }
 
+// metricsLog takes what is wrong with metrics when they are asked for.
+type metricsLog struct{ log *slog.Logger }
+
+// Println implements promhttp.Logger.
+func (m metricsLog) Println(v ...any) {
+	m.log.Warn("not all metrics can be told", "event", "metrics_failed", "error", strings.TrimSpace(fmt.Sprintln(v...)))
+}
+
 // Write takes a line.
 func (e errorLog) Write(line []byte) (int, error) {
 	text := string(bytes.TrimSpace(line))

@@ -48,8 +48,8 @@ type Collator struct {
 	deployments map[string]deployment   // by the name under which they are routed
 	// policyProblems are what cleanPolicy left out of apps. Few apps have any.
 	policyProblems map[string][]problem.Problem
-	// failedApps are those of which the last read could not be used.
-	failedApps map[string]struct{}
+	// failedApps are those of which the last read could not be used, and why.
+	failedApps map[string]string
 	// work is what this round deals with.
 	work notes
 	// unfinished is set while a round runs. If it is set when a round begins, the round
@@ -88,7 +88,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
 		deployments:    make(map[string]deployment),
-		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
+		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]string),
 		certificates: make(map[string]certificateRead),
 		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
@@ -229,8 +229,9 @@ func (c *Collator) cleanApp(app *sources.App) {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		c.failedApps[app.ID] = struct{}{}
-		c.report(owner{problem.App, "", inApp, app.ID}, problem.Problem{App: app.ID}, err)
+		before := c.failedApps[app.ID]
+		c.failedApps[app.ID] = err.Error()
+		c.report(owner{problem.App, "", inApp, app.ID}, problem.Problem{App: app.ID}, err, before)
 		return
 	}
 	delete(c.failedApps, app.ID)
@@ -260,15 +261,19 @@ func (c *Collator) removeApp(id string) {
 }
 
 // report records an error as the problem of an owner, or as an internal one when it
-// is a bug of Relay's.
-func (c *Collator) report(o owner, p problem.Problem, err error) {
-	if panics.Log(c.log, err, "fleet", o.fleet, "app", p.App, "subject", p.Subject) {
-		o.kind = problem.Internal
-	} else {
-		c.log.Warn("ignored", "event", "build_failed", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
-	}
+// is a bug of Relay's. It logs the error unless that is what was said before.
+func (c *Collator) report(o owner, p problem.Problem, err error, before string) {
 	p.Reason = err.Error()
+	if panics.Is(err) {
+		o.kind = problem.Internal
+	}
 	c.problems.set(o, p)
+	if p.Reason == before {
+		return
+	}
+	if !panics.Log(c.log, err, "fleet", o.fleet, "app", p.App, "subject", p.Subject) {
+		c.log.Warn("ignored: it cannot be built", "event", "build_failed", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
+	}
 }
 
 // announce tells, once each, that apps and certificates are in the stores.
@@ -315,7 +320,7 @@ func (c *Collator) reindex() {
 	c.deployments = make(map[string]deployment)
 	c.mu.Unlock()
 	for id := range c.read {
-		c.failedApps[id] = struct{}{}
+		c.failedApps[id] = ""
 	}
 	for id, app := range c.read {
 		c.cleanApp(app)

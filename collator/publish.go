@@ -115,9 +115,10 @@ var (
 // fail reports a resource that cannot be published. The version published before
 // stays, and no other resource is concerned.
 func (f *fleetState) fail(key xds.Key, err error) {
+	before := f.failed.resources[key]
 	f.succeed(key)
 	f.published.references.cancelRemoval(key)
-	f.failed.resources[key] = struct{}{}
+	f.failed.resources[key] = err.Error()
 	p := problem.Problem{Subject: quoted(key)}
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
@@ -127,7 +128,7 @@ func (f *fleetState) fail(key xds.Key, err error) {
 			p.App = s.App
 		}
 	}
-	f.c.report(owner{problem.Resource, f.Name, inResource, quoted(key)}, p, err)
+	f.c.report(owner{problem.Resource, f.Name, inResource, quoted(key)}, p, err, before)
 	if _, ok := f.published.versions[key]; !ok && key.Type == xds.Cluster {
 		f.failed.clusters[key.Name] = struct{}{}
 	}

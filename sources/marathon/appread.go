@@ -111,7 +111,13 @@ func (c *connection) mapOne(answer decoded) mapped {
 func (c *connection) mapKnown(id, mismatch string, do func(history, mapping) mapped) mapped {
 	w := c.w
 	old := w.known(id)
+	if mismatch == "" || old == nil {
+		w.told.isOver("shape of " + clip(id))
+	}
 	if mismatch != "" && old != nil {
+		if !w.told.isNew("shape of "+clip(id), clip(mismatch)) {
+			return mapped{}
+		}
 		w.log.Warn("an app of Marathon has an unexpected shape, what is known of it stays in use", "event", "app_malformed",
 			"app", clip(id), "field", clip(mismatch))
 		return mapped{}
@@ -154,6 +160,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 		return
 	}
 	delete(c.failures, id)
+	w.told.isOver("read of " + id)
 	old := w.known(id)
 	differs := false
 	switch {
@@ -218,7 +225,9 @@ func (c *connection) readFailed(id string, err error) {
 	if w.known(id) != nil {
 		message += ", what is known of it stays in use"
 	}
-	w.log.Warn(message, "event", "app_unreadable", "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
+	if w.told.isNew("read of "+id, err.Error()) {
+		w.log.Warn(message, "event", "app_unreadable", "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
+	}
 	c.delay(id, wait, causeChange)
 }
 

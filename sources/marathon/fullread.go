@@ -79,7 +79,9 @@ func (c *connection) readAll(from target, f *fullRead) error {
 	err := c.w.client.apps(c.ctx, from, raw, func(answer decoded) error {
 		id, ok := cleanID(answer.app.ID)
 		if !ok {
-			c.w.log.Warn("an app of Marathon has no usable id and is ignored", "event", "app_ignored", "id", clip(answer.app.ID))
+			if c.w.told.isNew("id "+clip(answer.app.ID), "") {
+				c.w.log.Warn("an app of Marathon has no usable id and is ignored", "event", "app_ignored", "id", clip(answer.app.ID))
+			}
 			return nil
 		}
 		answer.app.ID = id

@@ -156,11 +156,14 @@ func (c *connection) finishVersion(r *versionRead, a versionAnswer) {
 		r.failures++
 		r.due = now.Add(wait)
 		heap.Push(&v.queue, r)
-		w.log.Warn("an older version of an app could not be read, its tasks serve unless a health check fails", "event", "app_version_unreadable",
-			"app", r.app, "version", r.version, "error", a.err, "retry_in", wait.Round(time.Millisecond))
+		if w.told.isNew("versions of "+r.app, a.err.Error()) {
+			w.log.Warn("an older version of an app could not be read, its tasks serve unless a health check fails", "event", "app_version_unreadable",
+				"app", r.app, "version", r.version, "error", a.err, "retry_in", wait.Round(time.Millisecond))
+		}
 		return
 	}
 	v.failures = 0
+	w.told.isOver("versions of " + r.app)
 	delete(v.all, r.versionKey)
 	h := w.known(r.app)
 	if h == nil || !h.asks(r.version) {

@@ -33,6 +33,7 @@ type Watcher struct {
 	sink     sources.Sink
 	log      *slog.Logger
 	metrics  *metrics
+	told     told // what the log was told of apps
 	resolver *resolver
 	pending  *pendingReads
 
