@@ -94,8 +94,9 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
-	c.metrics = newMetrics(registerer, c.problems)
-	registerer.MustRegister(coverageMetrics{c}, emptyMetrics{c})
+	c.metrics = newMetrics(registerer)
+	c.registerCoverage(registerer)
+	c.registerEmpty(registerer)
 	for _, f := range cfg.Fleets {
 		f.ACMEApp = cfg.ACMEApp
 		state := newFleetState(f, publishers[f.Name], c)
@@ -155,7 +156,6 @@ func (c *Collator) round() {
 		}
 		c.announce()
 	}
-	c.metrics.rounds.Inc()
 	c.metrics.buildSeconds.Observe(c.now().Sub(start).Seconds())
 	c.inbox.done(c.work.upTo)
 	c.work = notes{}

@@ -72,7 +72,7 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 		recovery: newRecovery(registerer),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
-	registerer.MustRegister(newClientCertificates(s))
+	registerEnvoys(registerer, s)
 	return s
 }
 
@@ -253,11 +253,16 @@ func (s *Server) remove(st *stream) {
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
 }
 
+// connected returns the streams of all connected Envoys.
+func (s *Server) connected() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.streams))
+}
+
 // Streams returns the state of all connected Envoys, by fleet and node id.
 func (s *Server) Streams() []StreamStatus {
-	s.mu.Lock()
-	streams := slices.Collect(maps.Keys(s.streams))
-	s.mu.Unlock()
+	streams := s.connected()
 	all := make([]StreamStatus, len(streams))
 	for i, st := range streams {
 		all[i] = st.info

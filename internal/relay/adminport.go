@@ -22,7 +22,7 @@ func (r *Relay) newAdmin() error {
 		return err
 	}
 	refused := promauto.With(r.registry).NewCounterVec(prometheus.CounterOpts{
-		Namespace: "relay", Subsystem: "admin", Name: "refused_total",
+		Name: "relay_admin_refused_total",
 		Help: "Connections and requests that the admin endpoint refused, by reason; the log says whose.",
 	}, []string{"reason"})
 	for _, kind := range guard.Kinds() {

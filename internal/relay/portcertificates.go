@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/internal/gauges"
 	"relay/internal/problem"
 )
 
@@ -20,7 +21,6 @@ type portCertificates struct {
 	log   *slog.Logger
 	// logged is what was last said of each port.
 	logged []string
-	desc   *prometheus.Desc
 }
 
 type portCertificate struct {
@@ -29,29 +29,22 @@ type portCertificate struct {
 }
 
 func newPortCertificates(log *slog.Logger, registerer prometheus.Registerer, ports ...portCertificate) *portCertificates {
-	p := &portCertificates{
-		log: log.With("part", "port certificates"),
-		desc: prometheus.NewDesc("relay_port_certificate_days_to_expiry",
-			"Days until the certificate of one of Relay's own ports expires; negative afterwards.", []string{"port"}, nil),
-	}
+	p := &portCertificates{log: log.With("part", "port certificates")}
 	for _, port := range ports {
 		if port.tls.enabled() {
 			p.ports, p.logged = append(p.ports, port), append(p.logged, "")
 		}
 	}
-	registerer.MustRegister(p)
+	gauges.Register(registerer, p.expiries, portExpiryGauge)
 	return p
 }
 
-// Describe implements prometheus.Collector.
-func (p *portCertificates) Describe(descs chan<- *prometheus.Desc) { descs <- p.desc }
+var portExpiryGauge = gauges.New("relay_port_certificate_expiry_timestamp_seconds", "When the certificate of one of Relay's own ports expires, in Unix time.", "port")
 
-// Collect implements prometheus.Collector.
-func (p *portCertificates) Collect(metrics chan<- prometheus.Metric) {
+func (p *portCertificates) expiries(set gauges.Set) {
 	for _, port := range p.ports {
 		certificate, _ := port.tls.state()
-		days := time.Until(certificate.NotAfter).Hours() / 24
-		metrics <- prometheus.MustNewConstMetric(p.desc, prometheus.GaugeValue, days, port.port)
+		set(portExpiryGauge, float64(certificate.NotAfter.Unix()), port.port)
 	}
 }
 

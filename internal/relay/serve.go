@@ -18,6 +18,7 @@ import (
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
+	"relay/internal/gauges"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -42,6 +43,7 @@ type Relay struct {
 	stores    map[string]*xds.Store // by fleet
 	xds       *xds.Server
 	failures  *traffic.Failures // what Envoys report
+	limits    fleetLimits
 
 	// The ports.
 	admin                      *admin.Server
@@ -69,7 +71,8 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 		return nil, errors.Join(err, r.closeListeners())
 	}
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
-	registerer.MustRegister(problemsCollector{r})
+	gauges.Register(registerer, r.countProblems, problemsGauge, failingGauge)
+	registerBuild(registerer, config.Version)
 	return r, nil
 }
 
@@ -124,7 +127,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.failures = traffic.NewFailures()
 	reports := traffic.NewServer(r.failures)
 	r.xds.Services = func(g grpc.ServiceRegistrar) { reports.Register(g, r.xds.Admit) }
-	registerer.MustRegister(unreachableCollector{r})
+	gauges.Register(registerer, r.countUnreachable, unreachableGauge)
 	if !r.xdsTLS.enabled() {
 		return nil
 	}

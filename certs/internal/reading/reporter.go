@@ -42,7 +42,7 @@ func NewReporter(source string, logger *slog.Logger, registerer prometheus.Regis
 		status: certs.Status{Source: source},
 		reads: factory.NewCounterVec(prometheus.CounterOpts{
 			Name:        "relay_certificate_reads_total",
-			Help:        "Reads of the certificate store, by result.",
+			Help:        "Reads of the certificate store, by result: ok or failed.",
 			ConstLabels: labels,
 		}, []string{"result"}),
 		lastGood:     gauge("relay_certificate_last_read_timestamp_seconds", "When the certificate store was last read completely."),
@@ -54,7 +54,7 @@ func NewReporter(source string, logger *slog.Logger, registerer prometheus.Regis
 
 // Succeeded reports a complete read.
 func (r *Reporter) Succeeded(now time.Time, certificates []*certs.Certificate, problems []problem.Problem) {
-	r.reads.WithLabelValues("good").Inc()
+	r.reads.WithLabelValues("ok").Inc()
 	r.lastGood.Set(float64(now.Unix()))
 	r.certificates.Set(float64(len(certificates)))
 	r.problems.Set(float64(len(problems)))
