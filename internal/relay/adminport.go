@@ -16,12 +16,12 @@ import (
 )
 
 // newAdmin builds the admin endpoint.
-func (r *Relay) newAdmin() error {
+func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 	access, err := r.config.Admin.access()
 	if err != nil {
 		return err
 	}
-	refused := promauto.With(r.registry).NewCounterVec(prometheus.CounterOpts{
+	refused := promauto.With(registerer).NewCounterVec(prometheus.CounterOpts{
 		Name: "relay_admin_refused_total",
 		Help: "Connections and requests that the admin endpoint refused, by reason; the log says whose.",
 	}, []string{"reason"})

@@ -56,9 +56,14 @@ type Relay struct {
 // New builds all parts and opens the listeners: what cannot be bound ends the
 // program at the start. The configuration must be valid.
 func New(config Config, log *slog.Logger) (*Relay, error) {
-	r := &Relay{config: &config, log: log, registry: prometheus.NewRegistry(), xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
-	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registerer := recoveringRegisterer{r.registry, log}
+	registry := prometheus.NewRegistry()
+	return build(config, log, registry, recoveringRegisterer{registry, log})
+}
+
+// build is New with what metrics are registered with, and gathered from.
+func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
+	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
+	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
@@ -67,7 +72,7 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
-	if err := r.newAdmin(); err != nil {
+	if err := r.newAdmin(registerer); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
