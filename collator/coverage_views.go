@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"relay/internal/gauges"
+	"relay/internal/scrape"
 )
 
 // UncoveredDomain is a domain that a fleet with an https listener routes, and for which
@@ -68,16 +68,16 @@ func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bo
 }
 
 var (
-	uncoveredGauge = gauges.New("relay_domains_without_certificate",
+	uncoveredGauge = scrape.NewGauge("relay_domains_without_certificate",
 		"Domains routed by a fleet with an https listener, whose https clients refuse the certificate or get none. "+
 			"Wanted are those to which plain HTTP is redirected, or for which an app asks for HSTS or a certificate.", "fleet", "wanted")
-	unusedGauge = gauges.New("relay_certificates_unused", "Certificates that are no domain's and not the default one.")
+	unusedGauge = scrape.NewGauge("relay_certificates_unused", "Certificates that are no domain's and not the default one.")
 )
 
 // registerCoverage registers what is counted of certificates and domains. It looks at each
 // certificate, and at no domain.
 func (c *Collator) registerCoverage(registerer prometheus.Registerer) {
-	gauges.Register(registerer, func(set gauges.Set) {
+	scrape.Register(registerer, func(set scrape.Set) {
 		certificates, v := *c.certificateViews.Load(), c.coverage
 		v.mu.RLock()
 		defer v.mu.RUnlock()

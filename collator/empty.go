@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/collator/routing"
-	"relay/internal/gauges"
 	"relay/internal/problem"
+	"relay/internal/scrape"
 	"relay/sources"
 )
 
@@ -231,13 +231,13 @@ func (x *emptyPorts) count() (told, stopped map[string]int) {
 	return told, stopped
 }
 
-var emptyGauge = gauges.New("relay_ports_without_task",
+var emptyGauge = scrape.NewGauge("relay_ports_without_task",
 	"App ports with a domain or TCP service in a fleet, for which no task has been in rotation for a minute. "+
 		"Stopped are those of apps that are scaled to 0.", "fleet", "stopped")
 
 // registerEmpty registers what is counted of ports without a task.
 func (c *Collator) registerEmpty(registerer prometheus.Registerer) {
-	gauges.Register(registerer, func(set gauges.Set) {
+	scrape.Register(registerer, func(set scrape.Set) {
 		if !c.AppsSynced() {
 			return
 		}

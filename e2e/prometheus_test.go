@@ -114,7 +114,9 @@ func (p *runningPrometheus) unhealthy() error {
 		ActiveTargets []struct{ Health, LastError, ScrapeURL string }
 	}
 	var rules struct {
-		Groups []struct{ Rules []struct{ Name, Health, LastError string } }
+		Groups []struct {
+			Rules []struct{ Name, Health, LastError string }
+		}
 	}
 	if err := errors.Join(p.get("/api/v1/targets", nil, &targets), p.get("/api/v1/rules", nil, &rules)); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"relay/internal/gauges"
 	"relay/internal/guard"
+	"relay/internal/scrape"
 )
 
 type metrics struct {
@@ -71,14 +71,14 @@ func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *met
 }
 
 var (
-	rejectedGauge    = gauges.New("relay_xds_rejected", "Resources that a connected Envoy rejects.", "fleet")
-	quarantinedGauge = gauges.New("relay_xds_quarantined", "Resources that several Envoys of some version reject and others of it are not sent.", "fleet")
-	resourcesGauge   = gauges.New("relay_xds_resources", "Resources that the fleet's Envoys are to have, by type: each domain is one of the scopes, each app port one of the clusters.", "fleet", "type")
+	rejectedGauge    = scrape.NewGauge("relay_xds_rejected", "Resources that a connected Envoy rejects.", "fleet")
+	quarantinedGauge = scrape.NewGauge("relay_xds_quarantined", "Resources that several Envoys of some version reject and others of it are not sent.", "fleet")
+	resourcesGauge   = scrape.NewGauge("relay_xds_resources", "Resources that the fleet's Envoys are to have, by type: each domain is one of the scopes, each app port one of the clusters.", "fleet", "type")
 )
 
 // registerStores registers what is counted of the stores when it is asked for.
 func registerStores(registerer prometheus.Registerer, stores map[string]*Store) {
-	gauges.Register(registerer, func(set gauges.Set) {
+	scrape.Register(registerer, func(set scrape.Set) {
 		for fleet, store := range stores {
 			rejected, quarantined := make(map[Key]bool), 0
 			for _, r := range store.Rejected() {
@@ -97,13 +97,13 @@ func registerStores(registerer prometheus.Registerer, stores map[string]*Store) 
 }
 
 var (
-	envoysGauge       = gauges.New("relay_envoys", "Connected Envoys, by how far they are: up_to_date, behind (they are to be sent something, or have not acknowledged it), rejecting (they lack what they, or others of their version, rejected).", "fleet", "state")
-	clientExpiryGauge = gauges.New("relay_xds_client_certificate_expiry_timestamp_seconds", "When the first of the certificates expires that connected Envoys have shown, in Unix time.", "fleet")
+	envoysGauge       = scrape.NewGauge("relay_envoys", "Connected Envoys, by how far they are: up_to_date, behind (they are to be sent something, or have not acknowledged it), rejecting (they lack what they, or others of their version, rejected).", "fleet", "state")
+	clientExpiryGauge = scrape.NewGauge("relay_xds_client_certificate_expiry_timestamp_seconds", "When the first of the certificates expires that connected Envoys have shown, in Unix time.", "fleet")
 )
 
 // registerEnvoys registers what is counted of the connected Envoys when it is asked for.
 func registerEnvoys(registerer prometheus.Registerer, s *Server) {
-	gauges.Register(registerer, func(set gauges.Set) {
+	scrape.Register(registerer, func(set scrape.Set) {
 		first := make(map[string]time.Time)
 		for _, st := range s.connected() {
 			at, fleet := st.info.CertificateExpires, st.info.Fleet

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
-	"relay/internal/gauges"
+	"relay/internal/scrape"
 )
 
 const (
@@ -57,7 +57,7 @@ func New(collator Collator, logger *slog.Logger, registerer prometheus.Registere
 		collator: collator, logger: logger,
 		reminded: make(map[certificate]int), waiting: make(map[certificate]time.Time),
 	}
-	gauges.Register(registerer, r.expiries, expiryGauge)
+	scrape.Register(registerer, r.expiries, expiryGauge)
 	return r
 }
 
@@ -134,10 +134,10 @@ func (r *Reminders) log(c *certs.Certificate, days int, now time.Time) {
 	r.logger.Log(context.Background(), level, message, args...)
 }
 
-var expiryGauge = gauges.New("relay_certificate_expiry_timestamp_seconds", "When a certificate in use, or the first issuer in its chain, expires, in Unix time.", "source", "name")
+var expiryGauge = scrape.NewGauge("relay_certificate_expiry_timestamp_seconds", "When a certificate in use, or the first issuer in its chain, expires, in Unix time.", "source", "name")
 
 // expiries sets the time at which each certificate in use expires.
-func (r *Reminders) expiries(set gauges.Set) {
+func (r *Reminders) expiries(set scrape.Set) {
 	selected, _ := r.collator.SelectedCertificates()
 	type labels struct{ source, name string }
 	shown := make(map[labels]bool, len(selected))

@@ -15,20 +15,20 @@ func TestImports(t *testing.T) {
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
-		"certs":   {"internal/coalesce", "internal/files", "internal/gauges", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
-		"xds":     {"internal/gauges", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
-		"traffic":           nil,
+		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
+		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
+		"traffic":           {"internal/scrape"},
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
-		"collator":          {"sources", "certs", "xds", "internal/gauges", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
+		"collator":          {"sources", "certs", "xds", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil,
-		"internal/guard":   nil, "internal/gauges": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
+		"internal/guard":   nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
 			"sources", "certs", "collator", "xds", "traffic", "admin",
-			"internal/files", "internal/gauges", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
+			"internal/files", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
@@ -74,7 +74,7 @@ func TestImportsOfTheCollator(t *testing.T) {
 	allowed := map[string][]string{
 		"relay/collator/routing": {"relay/internal/hostname", "relay/internal/problem", "relay/sources", "relay/certs"},
 		"relay/collator/envoy":   {"relay/internal/hostname", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
-		"relay/collator":         {"relay/internal/hostname", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/gauges", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
+		"relay/collator":         {"relay/internal/hostname", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
 		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/collator/...").Output()

@@ -22,6 +22,7 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator/routing"
+	"relay/internal/scrape"
 	"relay/sources/marathon"
 )
 
@@ -67,7 +68,7 @@ func (d *described) note(c prometheus.Collector) {
 		if m == nil {
 			panic("a description of another form: " + desc.String())
 		}
-		doc := metricDoc{name: m[1], kind: kindOf(c)}
+		doc := metricDoc{name: m[1], kind: kindOf(c, desc)}
 		_, _ = fmt.Sscanf(m[2], "%q", &doc.help)
 		for _, l := range labelText.FindAllStringSubmatch(m[3], -1) {
 			doc.labels = append(doc.labels, l[1])
@@ -81,8 +82,12 @@ func (d *described) note(c prometheus.Collector) {
 	}
 }
 
-func kindOf(c prometheus.Collector) dto.MetricType {
+func kindOf(c prometheus.Collector, desc *prometheus.Desc) dto.MetricType {
 	switch c := c.(type) {
+	case scrape.Collector:
+		if c.IsCounter(desc) {
+			return dto.MetricType_COUNTER
+		}
 	case *prometheus.CounterVec:
 		return dto.MetricType_COUNTER
 	case *prometheus.HistogramVec:

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
-	"relay/internal/gauges"
 	"relay/internal/problem"
+	"relay/internal/scrape"
 )
 
 // portCertificates tells people when the certificates of Relay's own ports
@@ -35,13 +35,13 @@ func newPortCertificates(log *slog.Logger, registerer prometheus.Registerer, por
 			p.ports, p.logged = append(p.ports, port), append(p.logged, "")
 		}
 	}
-	gauges.Register(registerer, p.expiries, portExpiryGauge)
+	scrape.Register(registerer, p.expiries, portExpiryGauge)
 	return p
 }
 
-var portExpiryGauge = gauges.New("relay_port_certificate_expiry_timestamp_seconds", "When the certificate of one of Relay's own ports expires, in Unix time.", "port")
+var portExpiryGauge = scrape.NewGauge("relay_port_certificate_expiry_timestamp_seconds", "When the certificate of one of Relay's own ports expires, in Unix time.", "port")
 
-func (p *portCertificates) expiries(set gauges.Set) {
+func (p *portCertificates) expiries(set scrape.Set) {
 	for _, port := range p.ports {
 		certificate, _ := port.tls.state()
 		set(portExpiryGauge, float64(certificate.NotAfter.Unix()), port.port)

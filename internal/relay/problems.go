@@ -3,8 +3,8 @@ package relay
 import (
 	"slices"
 
-	"relay/internal/gauges"
 	"relay/internal/problem"
+	"relay/internal/scrape"
 )
 
 // Problems are what is ignored or does not work, complete and the worst first: of apps and
@@ -45,12 +45,12 @@ func (c *Config) settingsProblems() []problem.Problem {
 }
 
 var (
-	problemsGauge = gauges.New("relay_problems", "Problems on the status page, by kind.", "kind")
-	failingGauge  = gauges.New("relay_problems_failing", "Problems that cost requests now, or keep changes from Envoys: those of the severity failing.")
+	problemsGauge = scrape.NewGauge("relay_problems", "Problems on the status page, by kind.", "kind")
+	failingGauge  = scrape.NewGauge("relay_problems_failing", "Problems that cost requests now, or keep changes from Envoys: those of the severity failing.")
 )
 
 // countProblems looks at no app.
-func (r *Relay) countProblems(set gauges.Set) {
+func (r *Relay) countProblems(set scrape.Set) {
 	counts, failing := r.collator.ProblemCounts()
 	for _, p := range completed(r.otherProblems()) {
 		if counts[p.Kind]++; p.Severity == problem.Failing {

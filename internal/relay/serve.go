@@ -18,7 +18,7 @@ import (
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
-	"relay/internal/gauges"
+	"relay/internal/scrape"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -76,7 +76,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 		return nil, errors.Join(err, r.closeListeners())
 	}
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
-	gauges.Register(registerer, r.countProblems, problemsGauge, failingGauge)
+	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
 	return r, nil
 }
@@ -132,7 +132,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.failures = traffic.NewFailures()
 	reports := traffic.NewServer(r.failures)
 	r.xds.Services = func(g grpc.ServiceRegistrar) { reports.Register(g, r.xds.Admit) }
-	gauges.Register(registerer, r.countUnreachable, unreachableGauge)
+	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	if !r.xdsTLS.enabled() {
 		return nil
 	}

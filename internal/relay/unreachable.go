@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"relay/collator/routing"
-	"relay/internal/gauges"
 	"relay/internal/problem"
+	"relay/internal/scrape"
 	"relay/sources"
 	"relay/traffic"
 )
@@ -61,10 +61,10 @@ func failure(u traffic.Unreachable) string {
 		u.Failures, stamp(u.Since), stamp(u.Last), cmp.Or(u.Reason, "no reason was given"), u.Address, strings.Join(u.Envoys, ", "))
 }
 
-var unreachableGauge = gauges.New("relay_unreachable_instances", "Instances in rotation to which an Envoy could not connect in the last minutes.", "fleet")
+var unreachableGauge = scrape.NewGauge("relay_unreachable_instances", "Instances in rotation to which an Envoy could not connect in the last minutes.", "fleet")
 
 // countUnreachable counts the instances to which Envoys could not connect lately.
-func (r *Relay) countUnreachable(set gauges.Set) {
+func (r *Relay) countUnreachable(set scrape.Set) {
 	counts := make(map[string]int)
 	for _, u := range r.unreachable() {
 		counts[u.Fleet]++

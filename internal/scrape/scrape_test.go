@@ -1,4 +1,4 @@
-package gauges
+package scrape
 
 import (
 	"fmt"
@@ -9,11 +9,11 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-func TestGauges(t *testing.T) {
+func TestMetrics(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
 	asked := 0.0
-	all, one, never := New("relay_all", "All.", "fleet"), New("relay_one", "One."), New("relay_never", "Never.")
+	all, one, never := NewGauge("relay_all", "All.", "fleet"), NewCounter("relay_one_total", "One."), NewGauge("relay_never", "Never.")
 	Register(registry, func(set Set) {
 		asked++
 		set(all, 2, "a")
@@ -33,7 +33,7 @@ func TestGauges(t *testing.T) {
 			got = append(got, describe(f.GetName(), m))
 		}
 	}
-	if want := []string{"relay_all fleet=a 2", "relay_all fleet=b 3", "relay_one 1"}; !slices.Equal(got, want) {
+	if want := []string{"relay_all fleet=a 2", "relay_all fleet=b 3", "relay_one_total 1"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if registry.Register(prometheus.NewGauge(prometheus.GaugeOpts{Name: "relay_never", Help: "Never."})) == nil {
@@ -45,5 +45,5 @@ func describe(name string, m *dto.Metric) string {
 	for _, l := range m.GetLabel() {
 		name += fmt.Sprintf(" %s=%s", l.GetName(), l.GetValue())
 	}
-	return fmt.Sprint(name, " ", m.GetGauge().GetValue())
+	return fmt.Sprint(name, " ", m.GetGauge().GetValue()+m.GetCounter().GetValue())
 }
