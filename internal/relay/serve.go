@@ -44,9 +44,12 @@ type Relay struct {
 	gate      *gate
 	stores    map[string]*xds.Store // by fleet
 	xds       *xds.Server
-	failures  *traffic.Failures // what Envoys report
-	loads     *traffic.Loads
 	limits    fleetLimits
+
+	// What Envoys report.
+	connections *traffic.Connections
+	failures    *traffic.Failures
+	loads       *traffic.Loads
 
 	// The ports.
 	admin                      *admin.Server
@@ -132,8 +135,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 // newXDS builds what serves Envoys.
 func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
-	r.failures = traffic.NewFailures()
-	reports := traffic.NewServer(r.failures)
+	reports := r.newReports()
 	r.loads = traffic.NewLoads(slices.Collect(maps.Keys(r.stores)), r.hasCluster)
 	loads := traffic.NewLoadServer(r.loads, r.xds.Connected)
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
@@ -142,6 +144,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
+	r.failures.Register(registerer)
 	if !r.xdsTLS.enabled() {
 		return nil
 	}
