@@ -88,13 +88,21 @@ type errorLog struct {
 	log      *slog.Logger
 }
 
+// metricsLog takes what is wrong with metrics when they are asked for.
+type metricsLog struct{ log *slog.Logger }
+
+// Println implements promhttp.Logger.
+func (m metricsLog) Println(v ...any) {
+	m.log.Warn("not all metrics can be told", "event", "metrics_failed", "error", strings.TrimSpace(fmt.Sprintln(v...)))
+}
+
 // Write takes a line.
 func (e errorLog) Write(line []byte) (int, error) {
 	text := string(bytes.TrimSpace(line))
 	failed, ok := strings.CutPrefix(text, "http: TLS handshake error from ")
 	remote, reason, cut := strings.Cut(failed, ": ")
 	if !ok || !cut {
-		e.log.Warn(text)
+		e.log.Warn("net/http has a complaint", "event", "http_error", "error", text)
 		return len(line), nil
 	}
 	if refusal, ok := guard.Handshake(errors.New(reason), "admin"); ok {

@@ -90,7 +90,7 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	data := s.pageData()
 	data.Refresh = r.URL.Query().Get("refresh") != "off"
 	if err := pageTemplate.Execute(&buf, data); err != nil {
-		s.cfg.Log.Error("admin: render the status page", "error", err)
+		s.cfg.Log.Error("admin: render the status page", "event", "answer_failed", "error", err)
 		http.Error(w, "cannot render the page", http.StatusInternalServerError)
 		return
 	}

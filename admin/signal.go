@@ -40,10 +40,10 @@ func (r *reload) once() error {
 	start := time.Now()
 	if err := panics.Catch(func() error { return r.run(r.ctx) }); err != nil {
 		panics.Log(r.log, err, "reload", r.name)
-		r.log.Warn("reload failed", "reload", r.name, "error", redact(err.Error()), "took", time.Since(start))
+		r.log.Warn("reload failed", "event", "reload_failed", "reload", r.name, "error", redact(err.Error()), "took", time.Since(start))
 		return err
 	}
-	r.log.Info("reload applied", "reload", r.name, "took", time.Since(start))
+	r.log.Info("reload applied", "event", "reload_applied", "reload", r.name, "took", time.Since(start))
 	return nil
 }
 

@@ -49,8 +49,8 @@ type Collator struct {
 	tails       map[string]Tailing      // by subject; never modified, but replaced
 	// policyProblems are what cleanPolicy left out of apps. Few apps have any.
 	policyProblems map[string][]problem.Problem
-	// failedApps are those of which the last read could not be used.
-	failedApps map[string]struct{}
+	// failedApps are those of which the last read could not be used, and why.
+	failedApps map[string]string
 	// work is what this round deals with.
 	work notes
 	// unfinished is set while a round runs. If it is set when a round begins, the round
@@ -91,14 +91,15 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		cfg: cfg, log: logger, inbox: newInbox(), problems: newProblemSet(),
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
 		deployments:    make(map[string]deployment),
-		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
+		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]string),
 		certificates: make(map[string]certificateRead),
 		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(), catalog: newCatalog(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
-	c.metrics = newMetrics(registerer, c.problems)
-	registerer.MustRegister(coverageMetrics{c}, emptyMetrics{c})
+	c.metrics = newMetrics(registerer)
+	c.registerCoverage(registerer)
+	c.registerEmpty(registerer)
 	for _, f := range cfg.Fleets {
 		f.ACMEApp = cfg.ACMEApp
 		state := newFleetState(f, publishers[f.Name], c)
@@ -163,7 +164,6 @@ func (c *Collator) round() {
 		}
 		c.announce()
 	}
-	c.metrics.rounds.Inc()
 	c.metrics.buildSeconds.Observe(c.now().Sub(start).Seconds())
 	c.inbox.done(c.work.upTo)
 	c.work = notes{}
@@ -241,8 +241,9 @@ func (c *Collator) cleanApp(app *sources.App) {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		c.failedApps[app.ID] = struct{}{}
-		c.report(owner{problem.App, "", inApp, app.ID}, problem.Problem{App: app.ID}, err)
+		before := c.failedApps[app.ID]
+		c.failedApps[app.ID] = err.Error()
+		c.report(owner{problem.App, "", inApp, app.ID}, problem.Problem{App: app.ID}, err, before)
 		return
 	}
 	delete(c.failedApps, app.ID)
@@ -273,25 +274,29 @@ func (c *Collator) removeApp(id string) {
 }
 
 // report records an error as the problem of an owner, or as an internal one when it
-// is a bug of Relay's.
-func (c *Collator) report(o owner, p problem.Problem, err error) {
-	if panics.Log(c.log, err, "fleet", o.fleet, "app", p.App, "subject", p.Subject) {
-		o.kind = problem.Internal
-	} else {
-		c.log.Warn("ignored", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
-	}
+// is a bug of Relay's. It logs the error unless that is what was said before.
+func (c *Collator) report(o owner, p problem.Problem, err error, before string) {
 	p.Reason = err.Error()
+	if panics.Is(err) {
+		o.kind = problem.Internal
+	}
 	c.problems.set(o, p)
+	if p.Reason == before {
+		return
+	}
+	if !panics.Log(c.log, err, "fleet", o.fleet, "app", p.App, "subject", p.Subject) {
+		c.log.Warn("ignored: it cannot be built", "event", "build_failed", "fleet", o.fleet, "app", p.App, "subject", p.Subject, "error", err)
+	}
 }
 
 // announce tells, once each, that apps and certificates are in the stores.
 func (c *Collator) announce() {
 	if !isClosed(c.appsPublished) {
-		c.log.Info("apps published", "apps", len(c.apps))
+		c.log.Info("apps published", "event", "apps_published", "apps", len(c.apps))
 		close(c.appsPublished)
 	}
 	if c.certificatesSynced.Load() && !isClosed(c.certificatesPublished) {
-		c.log.Info("certificates published", "summary", c.Served().String())
+		c.log.Info("certificates published", "event", "certificates_published", "summary", c.Served().String())
 		close(c.certificatesPublished)
 	}
 }
@@ -317,7 +322,7 @@ func (c *Collator) CertificatesPublished() <-chan struct{} { return c.certificat
 // resource, of which those are published that differ. It follows a round that
 // panicked: nobody knows how far that came.
 func (c *Collator) reindex() {
-	c.log.Warn("the last round did not end: building all resources again")
+	c.log.Warn("the last round did not end: building all resources again", "event", "round_repeated")
 	c.problems.clear()
 	c.groups = newGroupIndex()
 	c.empty.forget()
@@ -329,7 +334,7 @@ func (c *Collator) reindex() {
 	c.deployments = make(map[string]deployment)
 	c.mu.Unlock()
 	for id := range c.read {
-		c.failedApps[id] = struct{}{}
+		c.failedApps[id] = ""
 	}
 	for id, app := range c.read {
 		c.cleanApp(app)

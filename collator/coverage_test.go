@@ -195,7 +195,7 @@ func TestCoverageMetrics(t *testing.T) {
 	internal.Name, internal.HTTPS = "internal", netip.AddrPort{}
 	c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet(), internal}, CertificateSources: []string{"vault"}})
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(coverageMetrics{c})
+	c.registerCoverage(registry)
 	gathered := func() map[string]float64 {
 		families, err := registry.Gather()
 		if err != nil {

@@ -2,10 +2,11 @@ package collator
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/internal/scrape"
 )
 
 // UncoveredDomain is a domain that a fleet with an https listener routes, and for which
@@ -66,45 +67,33 @@ func (c *Collator) DomainsByCertificate() (domains map[string][]string, known bo
 	return domains, known
 }
 
-// coverageMetrics is a prometheus.Collector. A scrape looks at each certificate, and at
-// no domain.
-type coverageMetrics struct{ c *Collator }
-
 var (
-	uncoveredMetric = prometheus.NewDesc("relay_domains_without_certificate",
+	uncoveredGauge = scrape.NewGauge("relay_domains_without_certificate",
 		"Domains routed by a fleet with an https listener, whose https clients refuse the certificate or get none. "+
-			"Wanted are those to which plain HTTP is redirected, or for which an app asks for HSTS or a certificate.", []string{"fleet", "wanted"}, nil)
-	unusedMetric = prometheus.NewDesc("relay_certificates_unused",
-		"Certificates that are no domain's and not the default one.", nil, nil)
+			"Wanted are those to which plain HTTP is redirected, or for which an app asks for HSTS or a certificate.", "fleet", "wanted")
+	unusedGauge = scrape.NewGauge("relay_certificates_unused", "Certificates that are no domain's and not the default one.")
 )
 
-// Describe implements prometheus.Collector.
-func (m coverageMetrics) Describe(descriptions chan<- *prometheus.Desc) {
-	descriptions <- uncoveredMetric
-	descriptions <- unusedMetric
-}
-
-// Collect implements prometheus.Collector.
-func (m coverageMetrics) Collect(metrics chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, n int, labels ...string) {
-		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
-	}
-	certificates, v := *m.c.certificateViews.Load(), m.c.coverage
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if !v.known {
-		return
-	}
-	for _, fleet := range slices.Sorted(maps.Keys(v.fleets)) {
-		f := v.fleets[fleet]
-		gauge(uncoveredMetric, f.wanted, fleet, "true")
-		gauge(uncoveredMetric, len(f.uncovered)-f.wanted, fleet, "false")
-	}
-	unused := 0
-	for i := range certificates {
-		if !v.uses(certificates[i].Secret) {
-			unused++
+// registerCoverage registers what is counted of certificates and domains. It looks at each
+// certificate, and at no domain.
+func (c *Collator) registerCoverage(registerer prometheus.Registerer) {
+	scrape.Register(registerer, func(set scrape.Set) {
+		certificates, v := *c.certificateViews.Load(), c.coverage
+		v.mu.RLock()
+		defer v.mu.RUnlock()
+		if !v.known {
+			return
 		}
-	}
-	gauge(unusedMetric, unused)
+		for fleet, f := range v.fleets {
+			set(uncoveredGauge, float64(f.wanted), fleet, "true")
+			set(uncoveredGauge, float64(len(f.uncovered)-f.wanted), fleet, "false")
+		}
+		unused := 0
+		for i := range certificates {
+			if !v.uses(certificates[i].Secret) {
+				unused++
+			}
+		}
+		set(unusedGauge, float64(unused))
+	}, uncoveredGauge, unusedGauge)
 }

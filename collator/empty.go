@@ -11,6 +11,7 @@ import (
 
 	"relay/collator/routing"
 	"relay/internal/problem"
+	"relay/internal/scrape"
 	"relay/sources"
 )
 
@@ -233,26 +234,22 @@ func (x *emptyPorts) count() (told, stopped map[string]int) {
 	return told, stopped
 }
 
-// emptyMetrics is a prometheus.Collector.
-type emptyMetrics struct{ c *Collator }
-
-var emptyMetric = prometheus.NewDesc("relay_ports_without_task",
+var emptyGauge = scrape.NewGauge("relay_ports_without_task",
 	"App ports with a domain or TCP service in a fleet, for which no task has been in rotation for a minute. "+
-		"Stopped are those of apps that are scaled to 0.", []string{"fleet", "stopped"}, nil)
+		"Stopped are those of apps that are scaled to 0.", "fleet", "stopped")
 
-// Describe implements prometheus.Collector.
-func (m emptyMetrics) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- emptyMetric }
-
-// Collect implements prometheus.Collector.
-func (m emptyMetrics) Collect(metrics chan<- prometheus.Metric) {
-	if !m.c.AppsSynced() {
-		return
-	}
-	told, stopped := m.c.empty.count()
-	for _, f := range m.c.fleets {
-		metrics <- prometheus.MustNewConstMetric(emptyMetric, prometheus.GaugeValue, float64(told[f.Name]), f.Name, "false")
-		metrics <- prometheus.MustNewConstMetric(emptyMetric, prometheus.GaugeValue, float64(stopped[f.Name]), f.Name, "true")
-	}
+// registerEmpty registers what is counted of ports without a task.
+func (c *Collator) registerEmpty(registerer prometheus.Registerer) {
+	scrape.Register(registerer, func(set scrape.Set) {
+		if !c.AppsSynced() {
+			return
+		}
+		told, stopped := c.empty.count()
+		for _, f := range c.fleets {
+			set(emptyGauge, float64(told[f.Name]), f.Name, "false")
+			set(emptyGauge, float64(stopped[f.Name]), f.Name, "true")
+		}
+	}, emptyGauge)
 }
 
 // earlier returns the earlier of two times, of which either may be zero: never.

@@ -37,11 +37,11 @@ func taskProblems(c *Collator) (lines []string) {
 	return lines
 }
 
-// emptyGauge returns relay_ports_without_task of the fleet, with the label stopped.
-func emptyGauge(t *testing.T, c *Collator, stopped string) int {
+// emptyMetric returns relay_ports_without_task of the fleet, with the label stopped.
+func emptyMetric(t *testing.T, c *Collator, stopped string) int {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(emptyMetrics{c})
+	c.registerEmpty(registry)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestPortWithoutTask(t *testing.T) {
 		if diff := cmp.Diff(tt.want, taskProblems(c)); diff != "" {
 			t.Errorf("%s: problems (-want +got):\n%s", tt.name, diff)
 		}
-		if told, stopped := emptyGauge(t, c, "false"), emptyGauge(t, c, "true"); told != tt.told || stopped != tt.stopped {
+		if told, stopped := emptyMetric(t, c, "false"), emptyMetric(t, c, "true"); told != tt.told || stopped != tt.stopped {
 			t.Errorf("%s: the metric counts %d, and %d stopped, want %d and %d", tt.name, told, stopped, tt.told, tt.stopped)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 // failures are what could not be built of a fleet, or is not valid for Envoy.
 type failures struct {
 	// resources could not be built as a whole: the version published before stays.
-	resources map[xds.Key]struct{}
+	resources map[xds.Key]string
 	// parts are left out of a shared resource, so that the rest of it is published.
 	parts map[xds.Key]map[part]error
 	// clusters have no version at all: what leads to them is left out, too.
@@ -32,7 +32,7 @@ func (p part) String() string {
 
 func newFailures() failures {
 	return failures{
-		resources: make(map[xds.Key]struct{}), parts: make(map[xds.Key]map[part]error), clusters: make(map[string]struct{}),
+		resources: make(map[xds.Key]string), parts: make(map[xds.Key]map[part]error), clusters: make(map[string]struct{}),
 	}
 }
 

@@ -47,7 +47,7 @@ func (f *fleetState) reportLeftOut(key xds.Key, before map[part]error) {
 	for p, err := range now {
 		if was := before[p]; was == nil || was.Error() != err.Error() {
 			f.clearResourceProblem(name(p))
-			f.c.report(owner{problem.Resource, f.Name, inResource, name(p)}, problem.Problem{App: p.App, Subject: name(p)}, err)
+			f.c.report(owner{problem.Resource, f.Name, inResource, name(p)}, problem.Problem{App: p.App, Subject: name(p)}, err, "")
 			f.recheckPart(key, p)
 		}
 	}

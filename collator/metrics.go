@@ -8,25 +8,21 @@ import (
 )
 
 type metrics struct {
-	rounds, appsMapped prometheus.Counter
-	buildSeconds       prometheus.Histogram
-	built              map[xds.Type]prometheus.Counter
+	appsMapped   prometheus.Counter
+	buildSeconds prometheus.Histogram
+	built        map[xds.Type]prometheus.Counter
 }
 
-func newMetrics(registerer prometheus.Registerer, problems *problemSet) *metrics {
+func newMetrics(registerer prometheus.Registerer) *metrics {
 	factory := promauto.With(registerer)
 	m := &metrics{
-		rounds: factory.NewCounter(prometheus.CounterOpts{
-			Name: "relay_collator_rounds_total",
-			Help: "Rounds in which what sources noted was built and published.",
-		}),
 		appsMapped: factory.NewCounter(prometheus.CounterOpts{
 			Name: "relay_collator_apps_mapped_total",
 			Help: "Apps that differed from their last read and were mapped.",
 		}),
 		buildSeconds: factory.NewHistogram(prometheus.HistogramOpts{
 			Name:    "relay_collator_round_seconds",
-			Help:    "Time of a round: mapping, building, handing over to the stores.",
+			Help:    "Time of a round, in which what sources noted is mapped, built and handed over to the stores.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 9),
 		}),
 		built: make(map[xds.Type]prometheus.Counter),
@@ -37,13 +33,6 @@ func newMetrics(registerer prometheus.Registerer, problems *problemSet) *metrics
 	}, []string{"type"})
 	for _, t := range xds.Types() {
 		m.built[t] = built.WithLabelValues(t.String())
-	}
-	for _, kind := range kinds {
-		factory.NewGaugeFunc(prometheus.GaugeOpts{
-			Name:        "relay_collator_problems",
-			Help:        "Things that are not as their author wanted; see the status page.",
-			ConstLabels: prometheus.Labels{"kind": string(kind)},
-		}, func() float64 { return float64(problems.count(kind)) })
 	}
 	return m
 }

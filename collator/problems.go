@@ -9,12 +9,6 @@ import (
 	"relay/internal/problem"
 )
 
-// kinds are those of the problems that the collator reports.
-var kinds = []problem.Kind{
-	problem.App, problem.Clash, problem.HTTPS, problem.TCP, problem.Tasks, problem.Fleet, problem.Certificate, problem.Resource, problem.Internal,
-	problem.Unserved,
-}
-
 // owner is where problems of a kind were found. Those found there next replace them.
 type owner struct {
 	kind  problem.Kind
@@ -128,12 +122,6 @@ func (s *problemSet) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.byOwner, s.byApp, s.counts, s.failing = make(map[owner][]problem.Problem), make(map[string]map[owner]struct{}), make(map[problem.Kind]int), 0
-}
-
-func (s *problemSet) count(kind problem.Kind) int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.counts[kind]
 }
 
 // ProblemCounts returns how many Problems and UncoveredProblems of each kind there are, and how

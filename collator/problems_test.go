@@ -29,3 +29,9 @@ func TestProblemsAreCompleted(t *testing.T) {
 		t.Errorf("the problem of the source is %+v now", app.Problems[0])
 	}
 }
+
+func (s *problemSet) count(kind problem.Kind) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.counts[kind]
+}

@@ -33,7 +33,7 @@ func (f *fleetState) publish() {
 		before := f.bodiesBefore(change)
 		revision := f.publisher.Apply(change)
 		f.record(change, revision, before)
-		f.c.log.Debug("published", "fleet", f.Name, "revision", revision,
+		f.c.log.Debug("published", "event", "published", "fleet", f.Name, "revision", revision,
 			"set", len(change.Set), "removed", len(change.Remove))
 	}
 	f.published.record(change, names)
@@ -117,9 +117,10 @@ var (
 // fail reports a resource that cannot be published. The version published before
 // stays, and no other resource is concerned.
 func (f *fleetState) fail(key xds.Key, err error) {
+	before := f.failed.resources[key]
 	f.succeed(key)
 	f.published.references.cancelRemoval(key)
-	f.failed.resources[key] = struct{}{}
+	f.failed.resources[key] = err.Error()
 	p := problem.Problem{Subject: quoted(key)}
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
@@ -129,7 +130,7 @@ func (f *fleetState) fail(key xds.Key, err error) {
 			p.App = s.App
 		}
 	}
-	f.c.report(owner{problem.Resource, f.Name, inResource, quoted(key)}, p, err)
+	f.c.report(owner{problem.Resource, f.Name, inResource, quoted(key)}, p, err, before)
 	if _, ok := f.published.versions[key]; !ok && key.Type == xds.Cluster {
 		f.failed.clusters[key.Name] = struct{}{}
 	}

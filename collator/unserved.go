@@ -73,7 +73,7 @@ func (c *Collator) logUnserved(id string, problems []problem.Problem) {
 	}
 	if !logged {
 		c.loggedUnserved[id] = struct{}{}
-		c.log.Warn("an app is in no fleet", "app", id, "subject", problems[0].Subject, "reason", problems[0].Reason)
+		c.log.Warn("an app is in no fleet", "event", "app_unserved", "app", id, "subject", problems[0].Subject, "reason", problems[0].Reason)
 	}
 }
 

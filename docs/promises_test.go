@@ -22,6 +22,11 @@ func TestPromises(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `((?:HAPROXY|RELAY|MARATHON_ACME)_[^`]+)`").FindAllStringSubmatch(repo.texts["docs/labels.md"], -1) {
 		labels[m[1]] = true
 	}
+	events := make(map[string]bool)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| ((?:debug|info|warn|error|, )+) \\|").FindAllStringSubmatch(repo.texts["docs/logs.md"], -1) {
+		events[m[1]] = m[2] != "debug"
+	}
+	maps.DeleteFunc(events, func(_ string, promised bool) bool { return !promised })
 	fields, err := goldenFields("../testdata/admin")
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +41,7 @@ func TestPromises(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, are := range map[string]map[string]bool{"flags": relay.flags, "metrics": repo.metrics, "labels": labels, "fields": fields} {
+	for name, are := range map[string]map[string]bool{"flags": relay.flags, "metrics": repo.metrics, "labels": labels, "fields": fields, "events": events} {
 		file := filepath.Join("testdata", "promised-"+name+".txt")
 		text, err := os.ReadFile(file)
 		if err != nil && !*updatePromises {

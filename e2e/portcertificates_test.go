@@ -25,24 +25,24 @@ func TestCertificatesOfThePorts(t *testing.T) {
 		replace(t, w.relay.config.XDS.TLS.KeyFile, issued.Key)
 		replace(t, w.relay.config.XDS.TLS.CertFile, certstest.Join(issued.Leaf, issued.Chain))
 	}
-	const port, envoys = `relay_port_certificate_days_to_expiry{port="xds"}`, `relay_xds_client_certificate_days_to_expiry{fleet="external"}`
+	const port, envoys = `relay_port_certificate_expiry_timestamp_seconds{port="xds"}`, `relay_xds_client_certificate_expiry_timestamp_seconds{fleet="external"}`
 	alertsName(t, port, envoys)
 	issue(20 * time.Hour)
 	w.relay.start()
 	w.admin.problem("xds-cert", "expires within 1 days: renew it")
-	if days, ok := w.admin.metric(port); !ok || days < 0.7 || days > 0.84 {
-		t.Errorf("%s is %v, %v; want 20 hours", port, days, ok)
+	if at, ok := w.admin.metric(port); !ok || untilUnix(at).Round(time.Hour) != 20*time.Hour {
+		t.Errorf("%s is %v, %v; want 20 hours", port, untilUnix(at), ok)
 	}
-	if days, ok := w.admin.metric(envoys); ok {
-		t.Errorf("%s is %v without an Envoy", envoys, days)
+	if at, ok := w.admin.metric(envoys); ok {
+		t.Errorf("%s is %v without an Envoy", envoys, at)
 	}
 	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
 	w.envoy.ready()
 	if at := w.admin.streams(1)[0].CertificateExpires; time.Until(at) < time.Hour {
 		t.Errorf("the Envoy's certificate expires at %s", at)
 	}
-	if days, ok := w.admin.metric(envoys); !ok || days < 1 {
-		t.Errorf("%s is %v, %v", envoys, days, ok)
+	if at, ok := w.admin.metric(envoys); !ok || untilUnix(at) < 24*time.Hour {
+		t.Errorf("%s is %v, %v", envoys, at, ok)
 	}
 
 	// What cannot be used replaces nothing, and is told, once.
@@ -61,13 +61,18 @@ func TestCertificatesOfThePorts(t *testing.T) {
 		}
 		return nil
 	})
-	if days, ok := w.admin.metric(port); !ok || days < 49 {
-		t.Errorf("%s is %v, %v; want that of the renewed one", port, days, ok)
+	if at, ok := w.admin.metric(port); !ok || untilUnix(at) < 49*24*time.Hour {
+		t.Errorf("%s is %v, %v; want that of the renewed one", port, at, ok)
 	}
 	if err := os.Remove(w.relay.config.XDS.TLS.KeyFile); err != nil {
 		t.Fatal(err)
 	}
 	w.admin.problem("xds-cert", "no such file")
+}
+
+// untilUnix is the time until one in Unix time.
+func untilUnix(seconds float64) time.Duration {
+	return time.Duration((seconds - float64(time.Now().UnixMilli())/1000) * float64(time.Second))
 }
 
 // alertsName fails the test unless there is an alert for each series.
@@ -78,7 +83,7 @@ func alertsName(t *testing.T, series ...string) {
 		t.Fatal(err)
 	}
 	for _, one := range series {
-		if name, _, _ := strings.Cut(one, "{"); !strings.Contains(string(alerts), name+" <") {
+		if name, _, _ := strings.Cut(one, "{"); !strings.Contains(string(alerts), name+" - time() <") {
 			t.Errorf("no alert names %s", name)
 		}
 	}

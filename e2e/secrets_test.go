@@ -82,7 +82,7 @@ func TestNothingSecretIsTold(t *testing.T) {
 			if !strings.Contains(w.relay.log.String(), "a part panicked and is started again") {
 				t.Error("the panic is not in the log")
 			}
-			if !strings.Contains(seen, "relay_certificate_days_to_expiry") {
+			if !strings.Contains(seen, "relay_certificate_expiry_timestamp_seconds") {
 				t.Error("the pages have no metrics of certificates")
 			}
 			v.tellsNone(t, seen)

@@ -99,7 +99,7 @@ func TestDatesOfCertificates(t *testing.T) {
 		t.Errorf("a client of the expired certificate: %v", err)
 	}
 	w.admin.problem("expired.pem", "nothing else covers a.test")
-	if pages := w.admin.pages(); !strings.Contains(pages, `relay_certificate_days_to_expiry{name="`+filepath.Join(w.certs.dir, "expired.pem")+`",source="dir"} -1`) {
+	if at, ok := w.admin.metric(`relay_certificate_expiry_timestamp_seconds{name="` + filepath.Join(w.certs.dir, "expired.pem") + `",source="dir"}`); !ok || untilUnix(at) > 0 {
 		t.Error("no metric says that the certificate has expired")
 	}
 	w.certs.remove("valid.pem")

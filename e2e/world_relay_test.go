@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +50,13 @@ func (r *runningRelay) start() {
 		r.t.Fatal(err)
 	}
 	r.running = running
+	r.t.Cleanup(func() {
+		for line := range strings.Lines(r.log.String()) {
+			if !strings.Contains(line, " event=") {
+				r.t.Errorf("a line of the log has no event: %s", line)
+			}
+		}
+	})
 	r.admin.use(running.AdminURL(), r.config.Admin)
 	r.stop = serve(r.t, running)
 }

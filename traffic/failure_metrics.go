@@ -4,32 +4,31 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/internal/failure"
+	"relay/internal/scrape"
 )
 
 var (
-	failuresMetric = prometheus.NewDesc("relay_failures_total",
+	failuresCounter = scrape.NewCounter("relay_failures_total",
 		"Requests that Envoys answered themselves, answers that ended in the middle, and TCP connections that failed. docs/errors.md has the codes.",
-		[]string{"fleet", "code"}, nil)
-	sampledMetric = prometheus.NewDesc("relay_failures_sampled_total",
-		"Failures whose code was taken from others of the same moment, as there were too many to look into all.", []string{"fleet"}, nil)
+		"fleet", "code")
+	sampledCounter = scrape.NewCounter("relay_failures_sampled_total",
+		"Failures whose code was taken from others of the same moment, as there were too many to look into all.", "fleet")
 )
 
-// Describe implements prometheus.Collector.
-func (*Failures) Describe(descs chan<- *prometheus.Desc) {
-	descs <- failuresMetric
-	descs <- sampledMetric
+// Register registers the metrics of failures.
+func (f *Failures) Register(registerer prometheus.Registerer) {
+	scrape.Register(registerer, f.count, failuresCounter, sampledCounter)
 }
 
-// Collect implements prometheus.Collector. Each code of each fleet is there from the start, so
-// that a first failure shows as an increase.
-func (f *Failures) Collect(metrics chan<- prometheus.Metric) {
+// count tells each code of each fleet from the start, so that a first failure shows as an increase.
+func (f *Failures) count(set scrape.Set) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for name, fleet := range f.fleets {
 		for _, code := range failure.Codes() {
-			metrics <- prometheus.MustNewConstMetric(failuresMetric, prometheus.CounterValue, float64(fleet.counts[code.Name]), name, code.Name)
+			set(failuresCounter, float64(fleet.counts[code.Name]), name, code.Name)
 		}
-		metrics <- prometheus.MustNewConstMetric(sampledMetric, prometheus.CounterValue, float64(fleet.sampled), name)
+		set(sampledCounter, float64(fleet.sampled), name)
 	}
 }
 

@@ -38,12 +38,12 @@ const (
 // countEntries returns how many entries a message has, without understanding them; what it has
 // before something that is no message, if it is none.
 func countEntries(raw []byte) (n int) {
-	_ = fields(raw, func(number protowire.Number, _ uint64, logs []byte) error {
-		if number != httpLogs && number != tcpLogs {
+	_ = fields(raw, func(field protowire.Number, _ uint64, logs []byte) error {
+		if logs == nil || field != httpLogs && field != tcpLogs {
 			return nil
 		}
-		return fields(logs, func(number protowire.Number, _ uint64, entry []byte) error {
-			if number == logEntry && entry != nil {
+		return fields(logs, func(field protowire.Number, _ uint64, entry []byte) error {
+			if entry != nil && field == logEntry {
 				n++
 			}
 			return nil

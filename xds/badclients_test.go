@@ -108,7 +108,7 @@ func badEnvoys() []badClient {
 		{"HTTP/1", handshakes(certificateFor("good.test"), []byte("GET / HTTP/1.1\r\nHost: relay.test\r\n\r\n")...), guard.Protocol, "this port takes gRPC"},
 		{"HTTP/2 without SETTINGS", handshakes(certificateFor("good.test"), []byte(http2.ClientPreface+"\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678")...),
 			guard.Protocol, "this port takes gRPC"},
-		{"certificate for another fleet", calls("core.test", "edge", codes.PermissionDenied, nil), guard.Access, `not for a client named \"core.test\"" node=bad fleet=edge`},
+		{"certificate for another fleet", calls("core.test", "edge", codes.PermissionDenied, nil), guard.Access, `not for a client named \"core.test\"" envoy=bad fleet=edge`},
 		{"certificate for no fleet", calls("other.test", "", codes.PermissionDenied, huge), guard.Access, `not for a client named \"other.test`},
 		{"no such fleet", calls("good.test", "nowhere", codes.InvalidArgument, nil), guard.Fleet, "node.cluster must be one of"},
 		{"100 MB request", calls("good.test", "", codes.ResourceExhausted, huge), guard.Request, "larger than max"},
@@ -209,8 +209,8 @@ func TestHugeRequestOfEnvoy(t *testing.T) {
 			s.counts(guard.Request, float64(i+1))
 		}
 	})
-	refused, connected := s.log.Lines("client refused"), s.log.Lines(`msg="Envoy connected" node=greedy`)
-	if len(refused) != 1 || !strings.Contains(refused[0], "larger than max") || !strings.Contains(refused[0], "node=greedy") || len(connected) != 1 {
+	refused, connected := s.log.Lines("client refused"), s.log.Lines(`msg="Envoy connected" envoy=greedy`)
+	if len(refused) != 1 || !strings.Contains(refused[0], "larger than max") || !strings.Contains(refused[0], "envoy=greedy") || len(connected) != 1 {
 		t.Errorf("the log says %q, and %q", refused, connected)
 	}
 }

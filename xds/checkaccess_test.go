@@ -86,7 +86,7 @@ func TestAccessIsChecked(t *testing.T) {
 	})
 	s.counts(guard.Access, 1)
 	refused := s.log.Lines("client refused")
-	if len(refused) != 1 || !strings.Contains(refused[0], "has expired") || !strings.Contains(refused[0], "node=old fleet=edge") {
+	if len(refused) != 1 || !strings.Contains(refused[0], "has expired") || !strings.Contains(refused[0], "envoy=old fleet=edge") {
 		t.Errorf("the log says %q, want one line about the Envoy", refused)
 	}
 	if n := len(log.Lines("Envoy disconnected")); n != 1 {

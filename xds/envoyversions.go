@@ -64,9 +64,9 @@ func (s *Server) tellAge(st *stream) {
 	switch {
 	case told:
 	case age == OlderEnvoy:
-		st.log.Warn("an Envoy is older than Relay supports", "version", st.info.Version, "reason", OlderEnvoyReason(st.info.Version))
+		st.log.Warn("an Envoy is older than Relay supports", "event", "envoy_too_old", "version", st.info.Version, "reason", OlderEnvoyReason(st.info.Version))
 	default:
-		st.log.Info("an Envoy is newer than those that Relay is tested with", "version", st.info.Version, "newest", fmt.Sprintf("1.%d", NewestEnvoy))
+		st.log.Info("an Envoy is newer than those that Relay is tested with", "event", "envoy_untested", "version", st.info.Version, "newest", fmt.Sprintf("1.%d", NewestEnvoy))
 	}
 }
 

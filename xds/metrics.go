@@ -1,12 +1,14 @@
 package xds
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"relay/internal/guard"
+	"relay/internal/scrape"
 )
 
 type metrics struct {
@@ -22,7 +24,7 @@ type metrics struct {
 func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *metrics {
 	factory := promauto.With(registerer)
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return factory.NewCounterVec(prometheus.CounterOpts{Namespace: "relay", Subsystem: "xds", Name: name, Help: help}, labels)
+		return factory.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	byType := func(name, help string) (counters [numTypes]prometheus.Counter) {
 		v := counter(name, help, "type")
@@ -33,23 +35,23 @@ func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *met
 	}
 	m := &metrics{
 		streams: factory.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "relay", Subsystem: "xds", Name: "streams", Help: "Connected Envoys.",
+			Name: "relay_xds_streams", Help: "Connected Envoys.",
 		}, []string{"fleet"}),
-		requests:   byType("requests_total", "Requests received, ACKs and NACKs included."),
-		responses:  byType("responses_total", "Responses sent."),
-		resources:  byType("resources_sent_total", "Resources sent."),
-		removals:   byType("removals_sent_total", "Removals sent."),
-		bytes:      byType("response_bytes_total", "Bytes of the responses sent."),
-		refused:    counter("refused_total", "Connections and streams that were refused, by reason; the log says whose.", "reason"),
+		requests:   byType("relay_xds_requests_total", "Requests received, ACKs and NACKs included."),
+		responses:  byType("relay_xds_responses_total", "Responses sent."),
+		resources:  byType("relay_xds_resources_sent_total", "Resources sent."),
+		removals:   byType("relay_xds_removals_sent_total", "Removals sent."),
+		bytes:      byType("relay_xds_response_bytes_total", "Bytes of the responses sent."),
+		refused:    counter("relay_xds_refused_total", "Connections and streams that were refused, by reason; the log says whose.", "reason"),
 		rejections: make(map[string]*[numTypes]prometheus.Counter),
 	}
 	for _, kind := range guard.Kinds() {
 		m.refused.WithLabelValues(string(kind))
 	}
-	rejections := counter("rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type")
-	registerer.MustRegister(newRejectedCollector(stores))
+	rejections := counter("relay_xds_rejections_total", "Responses that an Envoy rejected (NACK).", "fleet", "type")
+	registerStores(registerer, stores)
 	convergence := factory.NewHistogramVec(prometheus.HistogramOpts{
-		Namespace: "relay", Subsystem: "xds", Name: "convergence_seconds",
+		Name:    "relay_xds_convergence_seconds",
 		Help:    "Time from a change until all Envoys that it concerns have acknowledged it.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 	}, []string{"fleet"})
@@ -66,74 +68,61 @@ func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *met
 			}
 		})
 		factory.NewGaugeFunc(prometheus.GaugeOpts{
-			Namespace: "relay", Subsystem: "xds", Name: "revision", Help: "Changes applied to the fleet's store.",
+			Name: "relay_xds_revision", Help: "Changes applied to the fleet's store.",
 			ConstLabels: prometheus.Labels{"fleet": fleet},
 		}, func() float64 { return float64(store.Revision()) })
 	}
 	return m
 }
 
-// rejectedCollector counts what Envoys reject when it is asked.
-type rejectedCollector struct {
-	rejected, quarantined *prometheus.Desc
-	stores                map[string]*Store
-}
+var (
+	rejectedGauge    = scrape.NewGauge("relay_xds_rejected", "Resources that a connected Envoy rejects.", "fleet")
+	quarantinedGauge = scrape.NewGauge("relay_xds_quarantined", "Resources that several Envoys of some version reject and others of it are not sent.", "fleet")
+	resourcesGauge   = scrape.NewGauge("relay_xds_resources", "Resources that the fleet's Envoys are to have, by type: each domain is one of the scopes, each app port one of the clusters.", "fleet", "type")
+)
 
-func newRejectedCollector(stores map[string]*Store) rejectedCollector {
-	return rejectedCollector{
-		rejected:    prometheus.NewDesc("relay_xds_rejected", "Resources that a connected Envoy rejects.", []string{"fleet"}, nil),
-		quarantined: prometheus.NewDesc("relay_xds_quarantined", "Resources that several Envoys of some version reject and others of it are not sent.", []string{"fleet"}, nil),
-		stores:      stores,
-	}
-}
-
-// Describe implements prometheus.Collector.
-func (c rejectedCollector) Describe(descs chan<- *prometheus.Desc) {
-	descs <- c.rejected
-	descs <- c.quarantined
-}
-
-// Collect implements prometheus.Collector.
-func (c rejectedCollector) Collect(metrics chan<- prometheus.Metric) {
-	for fleet, store := range c.stores {
-		rejected, quarantined := make(map[Key]bool), 0
-		for _, r := range store.Rejected() {
-			rejected[r.Key] = true
-			if r.Quarantined {
-				quarantined++
+// registerStores registers what is counted of the stores when it is asked for.
+func registerStores(registerer prometheus.Registerer, stores map[string]*Store) {
+	scrape.Register(registerer, func(set scrape.Set) {
+		for fleet, store := range stores {
+			rejected, quarantined := make(map[Key]bool), 0
+			for _, r := range store.Rejected() {
+				rejected[r.Key] = true
+				if r.Quarantined {
+					quarantined++
+				}
+			}
+			set(rejectedGauge, float64(len(rejected)), fleet)
+			set(quarantinedGauge, float64(quarantined), fleet)
+			for t, n := range store.Counts() {
+				set(resourcesGauge, float64(n), fleet, t.String())
 			}
 		}
-		metrics <- prometheus.MustNewConstMetric(c.rejected, prometheus.GaugeValue, float64(len(rejected)), fleet)
-		metrics <- prometheus.MustNewConstMetric(c.quarantined, prometheus.GaugeValue, float64(quarantined), fleet)
-	}
+	}, rejectedGauge, quarantinedGauge, resourcesGauge)
 }
 
-// clientCertificates tells of the certificates of connected Envoys.
-type clientCertificates struct {
-	server *Server
-	days   *prometheus.Desc
-}
+var (
+	envoysGauge       = scrape.NewGauge("relay_envoys", "Connected Envoys, by how far they are: up_to_date, behind (they are to be sent something, or have not acknowledged it), rejecting (they lack what they, or others of their version, rejected).", "fleet", "state")
+	clientExpiryGauge = scrape.NewGauge("relay_xds_client_certificate_expiry_timestamp_seconds", "When the first of the certificates expires that connected Envoys have shown, in Unix time.", "fleet")
+)
 
-func newClientCertificates(s *Server) clientCertificates {
-	return clientCertificates{s, prometheus.NewDesc("relay_xds_client_certificate_days_to_expiry",
-		"Days until the first of the certificates expires that connected Envoys have shown; negative afterwards.", []string{"fleet"}, nil)}
-}
-
-// Describe implements prometheus.Collector.
-func (c clientCertificates) Describe(descs chan<- *prometheus.Desc) { descs <- c.days }
-
-// Collect implements prometheus.Collector.
-func (c clientCertificates) Collect(metrics chan<- prometheus.Metric) {
-	first := make(map[string]time.Time)
-	c.server.mu.Lock()
-	for st := range c.server.streams {
-		at, fleet := st.info.CertificateExpires, st.info.Fleet
-		if known := first[fleet]; !at.IsZero() && (known.IsZero() || at.Before(known)) {
-			first[fleet] = at
+// registerEnvoys registers what is counted of the connected Envoys when it is asked for.
+func registerEnvoys(registerer prometheus.Registerer, s *Server) {
+	scrape.Register(registerer, func(set scrape.Set) {
+		first := make(map[string]time.Time)
+		for _, st := range s.connected() {
+			at, fleet := st.info.CertificateExpires, st.info.Fleet
+			if known := first[fleet]; !at.IsZero() && (known.IsZero() || at.Before(known)) {
+				first[fleet] = at
+			}
 		}
-	}
-	c.server.mu.Unlock()
-	for fleet, at := range first {
-		metrics <- prometheus.MustNewConstMetric(c.days, prometheus.GaugeValue, time.Until(at).Hours()/24, fleet)
-	}
+		for fleet, at := range first {
+			set(clientExpiryGauge, float64(at.Unix()), fleet)
+		}
+		for fleet, states := range s.EnvoyStates() {
+			for state, n := range states {
+				set(envoysGauge, float64(n), fleet, strings.ReplaceAll(string(state), " ", "_"))
+			}
+		}
+	}, envoysGauge, clientExpiryGauge)
 }

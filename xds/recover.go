@@ -27,7 +27,7 @@ type recovery struct {
 func newRecovery(registerer prometheus.Registerer) recovery {
 	return recovery{
 		panics: promauto.With(registerer).NewCounter(prometheus.CounterOpts{
-			Namespace: "relay", Subsystem: "xds", Name: "panics_total", Help: "Streams and handshakes that ended by a bug of Relay; the log has its stack.",
+			Name: "relay_xds_panics_total", Help: "Streams and handshakes that ended by a bug of Relay; the log has its stack.",
 		}),
 		stacks: rate.NewLimiter(rate.Every(time.Minute), 10),
 	}

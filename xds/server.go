@@ -73,7 +73,7 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 		recovery: newRecovery(registerer),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
-	registerer.MustRegister(newClientCertificates(s))
+	registerEnvoys(registerer, s)
 	for _, store := range stores {
 		store.convergence.failed = func(err error) { _ = s.reportPanic("", err) }
 	}
@@ -160,7 +160,7 @@ func (s *Server) refuseService(_ any, g grpc.ServerStream) error {
 func (s *Server) refuse(ctx context.Context, kind guard.Kind, node *corev3.Node, err error) error {
 	var attrs []any
 	if node != nil {
-		attrs = []any{"node", node.GetId(), "fleet", node.GetCluster()}
+		attrs = []any{"envoy", node.GetId(), "fleet", node.GetCluster()}
 	}
 	s.refusals.Refuse(remoteAddress(ctx), guard.Refusal{Kind: kind, Who: node.GetId(), Reason: status.Convert(err).Message()}, attrs...)
 	return err
@@ -261,6 +261,13 @@ func (s *Server) remove(st *stream) {
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
 }
 
+// connected returns the streams of all connected Envoys.
+func (s *Server) connected() []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.streams))
+}
+
 // node is what an Envoy calls itself.
 type node struct{ fleet, id string }
 
@@ -275,9 +282,7 @@ func (s *Server) Connected(fleet, id string) bool {
 
 // Streams returns the state of all connected Envoys, by fleet and node id.
 func (s *Server) Streams() []StreamStatus {
-	s.mu.Lock()
-	streams := slices.Collect(maps.Keys(s.streams))
-	s.mu.Unlock()
+	streams := s.connected()
 	all := make([]StreamStatus, len(streams))
 	for i, st := range streams {
 		all[i] = st.info

@@ -62,10 +62,10 @@ func (s *Server) DeltaAggregatedResources(g deltaStream) error {
 	if s.refusals.Recent(st.info.Address, guard.Request, node.GetId()) {
 		level = slog.LevelDebug
 	}
-	st.log.Log(ctx, level, "Envoy connected", "version", st.info.Version, "address", st.info.Address)
+	st.log.Log(ctx, level, "Envoy connected", "event", "envoy_connected", "version", st.info.Version, "address", st.info.Address)
 	s.tellAge(st)
 	err = st.run(ctx, first)
-	st.log.Log(ctx, level, "Envoy disconnected", "reason", reason(err))
+	st.log.Log(ctx, level, "Envoy disconnected", "event", "envoy_disconnected", "reason", reason(err))
 	return s.ended(ctx, node, err)
 }
 
@@ -108,7 +108,7 @@ func (s *Server) newStream(g deltaStream, conn *envoyConn, node *corev3.Node) (*
 		Address: remoteAddress(ctx), Since: time.Now(), CertificateExpires: certificateExpires(ctx),
 	}}
 	st.host, _, _ = net.SplitHostPort(st.info.Address)
-	st.log = s.log.With("node", st.info.NodeID, "fleet", st.info.Fleet)
+	st.log = s.log.With("envoy", st.info.NodeID, "fleet", st.info.Fleet)
 	st.pace = s.Limits.pace()
 	st.watchdog = newWatchdog(s.Limits.Stall, s.catching(ctx, st.closeStalled))
 	if err := s.add(st); err != nil {
@@ -281,7 +281,7 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 		s.rejected(t, rejection)
 	}
 	if names := s.session.takeNoLongerStale(); len(names) > 0 {
-		s.log.Info("Envoy has acknowledged what had been rejected", "type", t, "resources", len(names), "first", names[0])
+		s.log.Info("Envoy has acknowledged what had been rejected", "event", "rejection_ended", "type", t, "resources", len(names), "first", names[0])
 	}
 	if answer {
 		return nil
@@ -293,18 +293,18 @@ func (s *stream) receiveOne(ctx context.Context, req *request) error {
 // most: when a first Envoy of a version rejects it, and when a second one does.
 func (s *stream) rejected(t Type, rejection *Rejection) {
 	s.server.metrics.rejections[s.info.Fleet][t].Inc()
-	log := s.log.With("type", t, "version", s.info.Version, "reason", rejection.Message)
+	log := s.log.With("type", t, "version", s.info.Version, "error", rejection.Message)
 	switch rejection.Reach {
 	case OneEnvoy:
-		log.Error("Envoy rejected a resource: it goes on with the version it had, if it had one, and is offered this one again from time to time; other Envoys are sent it",
+		log.Error("Envoy rejected a resource: it goes on with the version it had, if it had one, and is offered this one again from time to time; other Envoys are sent it", "event", "resource_rejected",
 			"resource", rejection.Names[0])
 	case EnvoyVersion:
-		log.Error("several Envoys of one version rejected a resource: others of the version keep the last good one until it changes",
+		log.Error("several Envoys of one version rejected a resource: others of the version keep the last good one until it changes", "event", "resource_quarantined",
 			"resource", rejection.Names[0])
 	case Repeated:
-		log.Debug("Envoy rejected a resource that it or others had rejected before", "resource", rejection.Names[0])
+		log.Debug("Envoy rejected a resource that it or others had rejected before", "event", "rejection_repeated", "resource", rejection.Names[0])
 	case Searching:
-		log.Debug("Envoy rejected a response; its parts are sent again", "revision", rejection.Revision, "resources", len(rejection.Names))
+		log.Debug("Envoy rejected a response; its parts are sent again", "event", "response_rejected", "revision", rejection.Revision, "resources", len(rejection.Names))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/internal/scrape"
 )
 
 const (
@@ -36,7 +37,6 @@ type Collator interface {
 type Reminders struct {
 	collator Collator
 	logger   *slog.Logger
-	days     *prometheus.Desc
 	// reminded has the latest reminder of each certificate, in days to expiry, and
 	// waiting since when a reminder waits. Both belong to Serve.
 	reminded map[certificate]int
@@ -48,18 +48,16 @@ type certificate struct{ source, name, fingerprint string }
 
 // New returns Reminders of the certificates that the collator selects.
 //
-// The metric relay_certificate_days_to_expiry has one series per certificate
+// The metric relay_certificate_expiry_timestamp_seconds has one series per certificate
 // in use. Their number is bounded by that of the stores' entries: the label
 // "name" is the entry's, which a renewal keeps, and what is not in use any more
 // has none.
 func New(collator Collator, logger *slog.Logger, registerer prometheus.Registerer) *Reminders {
 	r := &Reminders{
 		collator: collator, logger: logger,
-		days: prometheus.NewDesc("relay_certificate_days_to_expiry",
-			"Days until a certificate in use expires; negative afterwards.", []string{"source", "name"}, nil),
 		reminded: make(map[certificate]int), waiting: make(map[certificate]time.Time),
 	}
-	registerer.MustRegister(r)
+	scrape.Register(registerer, r.expiries, expiryGauge)
 	return r
 }
 
@@ -129,20 +127,18 @@ func (r *Reminders) log(c *certs.Certificate, days int, now time.Time) {
 	case days == 30:
 		level, message = slog.LevelInfo, "a certificate is due for renewal"
 	}
-	args := []any{"source", c.Source, "name", c.Name, "expires", c.NotAfter.UTC().Format(time.RFC3339), "reminder_days", days}
+	args := []any{"event", "certificate_reminder", "source", c.Source, "name", c.Name, "expires", c.NotAfter.UTC().Format(time.RFC3339), "reminder_days", days}
 	if c.EndsWith != "" {
 		args = append(args, "with_issuer", c.EndsWith)
 	}
 	r.logger.Log(context.Background(), level, message, args...)
 }
 
-// Describe implements prometheus.Collector.
-func (r *Reminders) Describe(descriptions chan<- *prometheus.Desc) { descriptions <- r.days }
+var expiryGauge = scrape.NewGauge("relay_certificate_expiry_timestamp_seconds", "When a certificate in use, or the first issuer in its chain, expires, in Unix time.", "source", "name")
 
-// Collect implements prometheus.Collector.
-func (r *Reminders) Collect(metrics chan<- prometheus.Metric) {
+// expiries sets the time at which each certificate in use expires.
+func (r *Reminders) expiries(set scrape.Set) {
 	selected, _ := r.collator.SelectedCertificates()
-	now := time.Now()
 	type labels struct{ source, name string }
 	shown := make(map[labels]bool, len(selected))
 	for _, c := range selected {
@@ -152,10 +148,9 @@ func (r *Reminders) Collect(metrics chan<- prometheus.Metric) {
 		// File names may be no UTF-8, which labels have to be. Of two names
 		// that become the same one is shown.
 		l := labels{c.Source, strings.ToValidUTF8(c.Name, "\uFFFD")}
-		if shown[l] {
-			continue
+		if !shown[l] {
+			shown[l] = true
+			set(expiryGauge, float64(c.NotAfter.Unix()), l.source, l.name)
 		}
-		shown[l] = true
-		metrics <- prometheus.MustNewConstMetric(r.days, prometheus.GaugeValue, c.NotAfter.Sub(now).Hours()/24, l.source, l.name)
 	}
 }

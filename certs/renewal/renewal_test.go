@@ -150,7 +150,7 @@ func issue(source, name string, life time.Duration, names ...string) *certs.Cert
 	}
 }
 
-// series are the values of the metric, by source and name.
+// series are the days to expiry by the metric, by source and name.
 func (w *world) series() map[string]float64 {
 	w.Helper()
 	synctest.Wait()
@@ -165,7 +165,7 @@ func (w *world) series() map[string]float64 {
 			for _, l := range m.GetLabel() {
 				labels[l.GetName()] = l.GetValue()
 			}
-			got[labels["source"]+"/"+labels["name"]] = m.GetGauge().GetValue()
+			got[labels["source"]+"/"+labels["name"]] = (m.GetGauge().GetValue() - float64(time.Now().Unix())) / 86400
 		}
 	}
 	return got

@@ -107,7 +107,7 @@ func (a *auth) readFile() (bool, error) {
 func (a *auth) lookUp(ctx context.Context) {
 	got, err := a.api.Auth().Token().LookupSelfWithContext(ctx)
 	if err != nil {
-		a.logger.Debug("the token's life is not known", "err", a.redact(err))
+		a.logger.Debug("the token's life is not known", "event", "vault_token_unknown", "error", a.redact(err))
 		// Vault's own answer will not change; a failed request is repeated.
 		var answered *api.ResponseError
 		a.known = errors.As(err, &answered)
@@ -151,14 +151,14 @@ func (a *auth) renew(ctx context.Context) {
 			// The maximum life is near; a static token is reported by problem.
 			a.ttl = before
 		} else if err != nil {
-			a.logger.Warn("the Vault token could not be renewed", "err", a.redact(err))
+			a.logger.Warn("the Vault token could not be renewed", "event", "vault_token_not_renewed", "error", a.redact(err))
 		}
 	}
 	if a.config.logsIn() {
 		if err := a.login(ctx); err == nil {
 			return
 		} else {
-			a.logger.Warn("no new Vault token", "err", err)
+			a.logger.Warn("no new Vault token", "event", "vault_login_failed", "error", err)
 		}
 	}
 	left := time.Until(a.expires)

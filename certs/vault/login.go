@@ -62,7 +62,7 @@ func (a *auth) login(ctx context.Context) error {
 		return fmt.Errorf("log in by %s: %s%s", name, text, connectHint(text))
 	}
 	life := time.Duration(got.Auth.LeaseDuration) * time.Second
-	a.logger.Info("logged in to Vault by "+name, "ttl", life)
+	a.logger.Info("logged in to Vault by "+name, "event", "vault_login", "ttl", life)
 	a.loggedIn = time.Now()
 	a.plan(life, got.Auth.Renewable)
 	return nil

@@ -92,7 +92,7 @@ func (e *realEnvoy) reported(t *testing.T, which func(traffic.Failure) bool) (fo
 func (e *realEnvoy) counted(t *testing.T, code string) float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(e.failures)
+	e.failures.Register(registry)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)

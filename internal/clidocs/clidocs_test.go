@@ -96,3 +96,19 @@ func TestSettingsYAML(t *testing.T) {
 		t.Errorf("a hidden flag is shown:\n%s", text)
 	}
 }
+
+// The tables have each option of each command, and what a table would take for its own is escaped.
+func TestMarkdown(t *testing.T) {
+	got := Markdown(model(t), "run")
+	for _, want := range []string{
+		"| Option | Variable | Default | What it is |\n", "| `--level=low\\|high` |  | `low` | How much. One of: low, high. |\n",
+		"| `-n, --names=NAME` |", "| `--on` |  |  | Whether. |\n", "| `-h, --help` |",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the tables lack %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "secret") {
+		t.Errorf("a hidden flag is shown:\n%s", got)
+	}
+}

@@ -33,7 +33,7 @@ func NewWatcher(matters func(fsnotify.Event) bool, logger *slog.Logger) *Watcher
 	}
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
-		logger.Warn("changes of files are found by polling only", "error", err)
+		logger.Warn("changes of files are found by polling only", "event", "files_polled", "error", err)
 		close(w.done)
 		return w
 	}
@@ -85,7 +85,7 @@ func (w *Watcher) Add(folders ...string) {
 		err := w.notify.Add(folder)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) && !w.warned {
 			w.warned = true
-			w.logger.Warn("changes of files are found by polling only", "folder", folder, "error", err)
+			w.logger.Warn("changes of files are found by polling only", "event", "files_polled", "folder", folder, "error", err)
 		}
 	}
 }

@@ -102,14 +102,13 @@ func (l *Log) Refuse(remote string, r Refusal, attrs ...any) {
 	case !due:
 		return
 	case full:
-		l.log.Warn("clients refused: too many to name each", "last", host, "tries", tried)
+		l.log.Warn("clients refused: too many to name each", "event", "clients_refused", "last", host, "tries", tried)
 		return
 	}
-	attrs = append([]any{"address", host, "reason", r.Reason}, attrs...)
 	if tried > 1 {
 		attrs = append(attrs, "tries", tried)
 	}
-	l.log.Warn("client refused", attrs...)
+	l.log.Warn("client refused", append([]any{"event", "client_refused", "address", host, "reason", r.Reason}, attrs...)...)
 }
 
 // Recent reports whether a client was refused so within the last hour.

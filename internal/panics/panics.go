@@ -39,7 +39,7 @@ func Is(err error) bool {
 func Log(log *slog.Logger, err error, attrs ...any) bool {
 	bug, ok := errors.AsType[*Error](err)
 	if ok {
-		log.Error("recovered from a panic", append(attrs, "panic", fmt.Sprint(bug.Value), "stack", string(bug.Stack))...)
+		log.With(attrs...).Error("recovered from a panic", "event", "panic", "error", fmt.Sprint(bug.Value), "stack", string(bug.Stack))
 	}
 	return ok
 }

@@ -16,13 +16,13 @@ import (
 )
 
 // newAdmin builds the admin endpoint.
-func (r *Relay) newAdmin() error {
+func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 	access, err := r.config.Admin.access()
 	if err != nil {
 		return err
 	}
-	refused := promauto.With(r.registry).NewCounterVec(prometheus.CounterOpts{
-		Namespace: "relay", Subsystem: "admin", Name: "refused_total",
+	refused := promauto.With(registerer).NewCounterVec(prometheus.CounterOpts{
+		Name: "relay_admin_refused_total",
 		Help: "Connections and requests that the admin endpoint refused, by reason; the log says whose.",
 	}, []string{"reason"})
 	for _, kind := range guard.Kinds() {

@@ -96,13 +96,13 @@ func (e *downstreamFiles) look(f *downstreamFile) {
 	if err == nil {
 		f.problem = ""
 		if changed {
-			e.log.Info("read again", "setting", f.option, "file", f.path)
+			e.log.Info("read again", "event", "file_read", "setting", f.option, "file", f.path)
 		}
 		return
 	}
 	if f.problem != err.Error() {
 		f.problem = err.Error()
-		e.log.Warn("cannot be used: the last good content stays", "setting", f.option, "error", err)
+		e.log.Warn("cannot be used: the last good content stays", "event", "file_unusable", "setting", f.option, "error", err)
 	}
 }
 

@@ -2,9 +2,12 @@ package relay
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"relay/collator"
 	"relay/collator/envoy"
@@ -37,9 +40,9 @@ func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
 	if len(limited) == 0 {
 		return problems
 	}
-	apps := r.collator.Apps()
+	limits := r.limits.get(maps.Keys(r.stores), r.collator.Apps)
 	for _, fleet := range slices.Sorted(maps.Keys(limited)) {
-		if reason := limitsOf(fleet, apps); reason != "" {
+		if reason := limits[fleet]; reason != "" {
 			of := fmt.Sprintf("of version %s, older than 1.%d: ", someOf(versionsOf(limited[fleet]), maxVersions), envoy.ChainsSince)
 			problems = append(problems, versionProblem(fleet, limited[fleet], of+reason))
 		}
@@ -66,6 +69,36 @@ func versionsOf(envoys []xds.StreamStatus) (versions []string) {
 	slices.Sort(versions)
 	versions = slices.Compact(versions)
 	return versions[:min(len(versions), maxVersions)]
+}
+
+// fleetLimits remembers what of each fleet's apps needs a newer Envoy: to find out costs a look
+// at every app, and each time that metrics are asked for it is wanted.
+type fleetLimits struct {
+	mu   sync.Mutex
+	next time.Time // when apps are looked at again
+	of   map[string]string
+}
+
+// lookCost is how much longer than a look at all apps it takes until the next one.
+const lookCost = 100
+
+// get returns limitsOf for each fleet. It may be a little old: looking takes 1 % of the time at
+// most.
+func (l *fleetLimits) get(fleets iter.Seq[string], apps func() []collator.AppView) map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	start := time.Now()
+	if start.Before(l.next) {
+		return l.of
+	}
+	all := apps()
+	l.of = make(map[string]string)
+	for fleet := range fleets {
+		l.of[fleet] = limitsOf(fleet, all)
+	}
+	now := time.Now()
+	l.next = now.Add(lookCost * now.Sub(start))
+	return l.of
 }
 
 // limitsOf says what of a fleet's apps needs a newer Envoy; nothing if that is nothing.

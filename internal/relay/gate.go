@@ -33,7 +33,7 @@ func (g *gate) Serve(ctx context.Context) error {
 	select {
 	case <-g.certificates:
 	case <-grace.C:
-		g.log.Warn("certificates cannot be read: serving plain HTTP only; Envoys that have an https listener keep it")
+		g.log.Warn("certificates cannot be read: serving plain HTTP only; Envoys that have an https listener keep it", "event", "https_withheld")
 		g.open(slices.DeleteFunc(xds.Types(), xds.Type.NeedsCertificates))
 	case <-ctx.Done():
 		return ctx.Err()

@@ -3,8 +3,7 @@ package relay
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"relay/internal/scrape"
 	"relay/traffic"
 	"relay/xds"
 )
@@ -14,45 +13,28 @@ func (r *Relay) hasCluster(fleet, cluster string) bool {
 	return r.stores[fleet].Has(xds.Cluster, cluster)
 }
 
-// loadCollector tells the load that Envoys report.
-type loadCollector struct{ relay *Relay }
-
 var (
-	requestsMetric = prometheus.NewDesc("relay_requests_total",
-		"Requests and TCP connections to apps, as Envoys report them; each try of a request counts.", []string{"fleet"}, nil)
-	requestErrorsMetric = prometheus.NewDesc("relay_request_errors_total",
-		"Requests that an app answered with 5xx, or did not answer, and those that were refused since too many were in progress.", []string{"fleet"}, nil)
-	inProgressMetric = prometheus.NewDesc("relay_requests_in_progress",
-		"Requests, WebSockets and TCP connections that are open.", []string{"fleet"}, nil)
-	reportersMetric = prometheus.NewDesc("relay_load_reporters",
-		"Envoys that report their load. With an older bootstrap they do not.", []string{"fleet"}, nil)
+	requestsCounter      = scrape.NewCounter("relay_requests_total", "Requests and TCP connections to apps, as Envoys report them; each try of a request counts.", "fleet")
+	requestErrorsCounter = scrape.NewCounter("relay_request_errors_total",
+		"Requests that an app answered with 5xx, or did not answer, and those that were refused since too many were in progress.", "fleet")
+	inProgressGauge = scrape.NewGauge("relay_requests_in_progress", "Requests, WebSockets and TCP connections that are open.", "fleet")
+	reportersGauge  = scrape.NewGauge("relay_load_reporters", "Envoys that report their load. With an older bootstrap they do not.", "fleet")
 )
 
-// Describe implements prometheus.Collector.
-func (loadCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{requestsMetric, requestErrorsMetric, inProgressMetric, reportersMetric} {
-		descs <- d
-	}
-}
-
-// Collect implements prometheus.Collector.
-func (c loadCollector) Collect(metrics chan<- prometheus.Metric) {
-	loads, reporters := c.relay.loads, make(map[string]int)
-	for _, r := range loads.Reporters() {
-		if r.Reports(time.Now()) {
-			reporters[r.Fleet]++
+// countLoad tells the load that Envoys report.
+func (r *Relay) countLoad(set scrape.Set) {
+	reporters := make(map[string]int)
+	for _, one := range r.loads.Reporters() {
+		if one.Reports(time.Now()) {
+			reporters[one.Fleet]++
 		}
 	}
-	for fleet := range c.relay.stores {
-		requests, errors := loads.Counters(fleet)
-		for d, v := range map[*prometheus.Desc]float64{requestsMetric: float64(requests), requestErrorsMetric: float64(errors)} {
-			metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, fleet)
-		}
-		for d, v := range map[*prometheus.Desc]float64{
-			inProgressMetric: float64(loads.Fleet(fleet).InProgress), reportersMetric: float64(reporters[fleet]),
-		} {
-			metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, fleet)
-		}
+	for fleet := range r.stores {
+		requests, errors := r.loads.Counters(fleet)
+		set(requestsCounter, float64(requests), fleet)
+		set(requestErrorsCounter, float64(errors), fleet)
+		set(inProgressGauge, float64(r.loads.Fleet(fleet).InProgress), fleet)
+		set(reportersGauge, float64(reporters[fleet]), fleet)
 	}
 }
 

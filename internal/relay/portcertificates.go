@@ -11,6 +11,7 @@ import (
 
 	"relay/certs"
 	"relay/internal/problem"
+	"relay/internal/scrape"
 )
 
 // portCertificates tells people when the certificates of Relay's own ports
@@ -20,7 +21,6 @@ type portCertificates struct {
 	log   *slog.Logger
 	// logged is what was last said of each port.
 	logged []string
-	desc   *prometheus.Desc
 }
 
 type portCertificate struct {
@@ -29,29 +29,22 @@ type portCertificate struct {
 }
 
 func newPortCertificates(log *slog.Logger, registerer prometheus.Registerer, ports ...portCertificate) *portCertificates {
-	p := &portCertificates{
-		log: log.With("part", "port certificates"),
-		desc: prometheus.NewDesc("relay_port_certificate_days_to_expiry",
-			"Days until the certificate of one of Relay's own ports expires; negative afterwards.", []string{"port"}, nil),
-	}
+	p := &portCertificates{log: log.With("part", "port certificates")}
 	for _, port := range ports {
 		if port.tls.enabled() {
 			p.ports, p.logged = append(p.ports, port), append(p.logged, "")
 		}
 	}
-	registerer.MustRegister(p)
+	scrape.Register(registerer, p.expiries, portExpiryGauge)
 	return p
 }
 
-// Describe implements prometheus.Collector.
-func (p *portCertificates) Describe(descs chan<- *prometheus.Desc) { descs <- p.desc }
+var portExpiryGauge = scrape.NewGauge("relay_port_certificate_expiry_timestamp_seconds", "When the certificate of one of Relay's own ports expires, in Unix time.", "port")
 
-// Collect implements prometheus.Collector.
-func (p *portCertificates) Collect(metrics chan<- prometheus.Metric) {
+func (p *portCertificates) expiries(set scrape.Set) {
 	for _, port := range p.ports {
 		certificate, _ := port.tls.state()
-		days := time.Until(certificate.NotAfter).Hours() / 24
-		metrics <- prometheus.MustNewConstMetric(p.desc, prometheus.GaugeValue, days, port.port)
+		set(portExpiryGauge, float64(certificate.NotAfter.Unix()), port.port)
 	}
 }
 
@@ -67,7 +60,7 @@ func (p *portCertificates) Serve(ctx context.Context) error {
 			for i, port := range p.ports {
 				reason := port.wrong(time.Now())
 				if reason != "" && reason != p.logged[i] {
-					p.log.Warn("a certificate needs care", "setting", port.setting(), "reason", reason)
+					p.log.Warn("a certificate needs care", "event", "port_certificate_problem", "setting", port.setting(), "reason", reason)
 				}
 				p.logged[i] = reason
 			}

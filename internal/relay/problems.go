@@ -3,9 +3,8 @@ package relay
 import (
 	"slices"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"relay/internal/problem"
+	"relay/internal/scrape"
 )
 
 // Problems are what is ignored or does not work, complete and the worst first: of apps and
@@ -45,31 +44,21 @@ func (c *Config) settingsProblems() []problem.Problem {
 	return slices.Concat(c.Warnings, c.exposedSecrets())
 }
 
-// problemsCollector counts problems when it is asked. It looks at no app, unless Envoys are so
-// old that they cannot serve all that apps may ask for.
-type problemsCollector struct{ relay *Relay }
-
 var (
-	problemsMetric = prometheus.NewDesc("relay_problems", "Problems on the status page, by kind.", []string{"kind"}, nil)
-	failingMetric  = prometheus.NewDesc("relay_problems_failing", "Problems that cost requests now, or keep changes from Envoys: those of the severity failing.", nil, nil)
+	problemsGauge = scrape.NewGauge("relay_problems", "Problems on the status page, by kind.", "kind")
+	failingGauge  = scrape.NewGauge("relay_problems_failing", "Problems that cost requests now, or keep changes from Envoys: those of the severity failing.")
 )
 
-// Describe implements prometheus.Collector.
-func (problemsCollector) Describe(descs chan<- *prometheus.Desc) {
-	descs <- problemsMetric
-	descs <- failingMetric
-}
-
-// Collect implements prometheus.Collector.
-func (c problemsCollector) Collect(metrics chan<- prometheus.Metric) {
-	counts, failing := c.relay.collator.ProblemCounts()
-	for _, p := range completed(c.relay.otherProblems()) {
+// countProblems looks at no app.
+func (r *Relay) countProblems(set scrape.Set) {
+	counts, failing := r.collator.ProblemCounts()
+	for _, p := range completed(r.otherProblems()) {
 		if counts[p.Kind]++; p.Severity == problem.Failing {
 			failing++
 		}
 	}
 	for _, kind := range problem.Kinds() {
-		metrics <- prometheus.MustNewConstMetric(problemsMetric, prometheus.GaugeValue, float64(counts[kind]), string(kind))
+		set(problemsGauge, float64(counts[kind]), string(kind))
 	}
-	metrics <- prometheus.MustNewConstMetric(failingMetric, prometheus.GaugeValue, float64(failing))
+	set(failingGauge, float64(failing))
 }

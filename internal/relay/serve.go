@@ -21,6 +21,7 @@ import (
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/collator/history"
+	"relay/internal/scrape"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -45,6 +46,7 @@ type Relay struct {
 	stores    map[string]*xds.Store // by fleet
 	history   *history.History      // of what is published
 	xds       *xds.Server
+	limits    fleetLimits
 
 	// What Envoys report.
 	connections *traffic.Connections
@@ -63,9 +65,14 @@ type Relay struct {
 // New builds all parts and opens the listeners: what cannot be bound ends the
 // program at the start. The configuration must be valid.
 func New(config Config, log *slog.Logger) (*Relay, error) {
-	r := &Relay{config: &config, log: log, registry: prometheus.NewRegistry(), xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
-	r.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	registerer := recoveringRegisterer{r.registry, log}
+	registry := prometheus.NewRegistry()
+	return build(config, log, registry, recoveringRegisterer{registry, log})
+}
+
+// build is New with what metrics are registered with, and gathered from.
+func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
+	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
+	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
@@ -74,11 +81,12 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
-	if err := r.newAdmin(); err != nil {
+	if err := r.newAdmin(registerer); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
-	registerer.MustRegister(problemsCollector{r})
+	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
+	registerBuild(registerer, config.Version)
 	return r, nil
 }
 
@@ -140,7 +148,9 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
 	}
-	registerer.MustRegister(unreachableCollector{r}, r.failures, loadCollector{r})
+	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
+	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
+	r.failures.Register(registerer)
 	if !r.xdsTLS.enabled() {
 		return nil
 	}
@@ -208,15 +218,15 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
 
 	for _, p := range r.config.Warnings {
-		r.log.Warn("a mistake in the settings", "setting", p.Subject, "reason", p.Reason)
+		r.log.Warn("a mistake in the settings", "event", "setting_mistaken", "setting", p.Subject, "reason", p.Reason)
 	}
 	for _, p := range r.config.exposedSecrets() {
-		r.log.Warn("a secret is open to others", "setting", p.Subject, "reason", p.Reason)
+		r.log.Warn("a secret is open to others", "event", "secret_exposed", "setting", p.Subject, "reason", p.Reason)
 	}
-	r.log.Info("serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
+	r.log.Info("serving", "event", "serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
 	err := supervisor.Serve(ctx)
 	if ctx.Err() != nil {
-		r.log.Info("stopped")
+		r.log.Info("stopped", "event", "stopped")
 		return nil
 	}
 	return err

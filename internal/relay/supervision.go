@@ -44,7 +44,7 @@ func (n namedPart) String() string { return n.name }
 func (r *Relay) logEvent(event suture.Event) {
 	switch e := event.(type) {
 	case suture.EventServicePanic:
-		r.log.Error("a part panicked and is started again", "part", e.ServiceName, "panic", e.PanicMsg, "stack", e.Stacktrace)
+		r.log.Error("a part panicked and is started again", "event", "part_panicked", "part", e.ServiceName, "error", e.PanicMsg, "stack", e.Stacktrace)
 	case suture.EventServiceTerminate:
 		if err, ok := e.Err.(error); ok {
 			panics.Log(r.log, err, "part", e.ServiceName) // one that it caught on a goroutine of its own
@@ -52,10 +52,10 @@ func (r *Relay) logEvent(event suture.Event) {
 				return
 			}
 		}
-		r.log.Warn("a part failed and is started again", "part", e.ServiceName, "reason", e.Err)
+		r.log.Warn("a part failed and is started again", "event", "part_failed", "part", e.ServiceName, "error", e.Err)
 	case suture.EventBackoff:
-		r.log.Warn("parts fail again and again: waiting before the next start")
+		r.log.Warn("parts fail again and again: waiting before the next start", "event", "parts_failing")
 	case suture.EventStopTimeout:
-		r.log.Warn("a part does not stop", "part", e.ServiceName)
+		r.log.Warn("a part does not stop", "event", "part_stuck", "part", e.ServiceName)
 	}
 }

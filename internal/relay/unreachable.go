@@ -6,10 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"relay/collator/routing"
 	"relay/internal/problem"
+	"relay/internal/scrape"
 	"relay/sources"
 	"relay/traffic"
 )
@@ -62,25 +61,15 @@ func failure(u traffic.Unreachable) string {
 		u.Failures, stamp(u.Since), stamp(u.Last), cmp.Or(u.Reason, "no reason was given"), u.Address, strings.Join(u.Envoys, ", "))
 }
 
-// unreachableCollector counts the instances to which Envoys could not connect lately.
-type unreachableCollector struct{ relay *Relay }
+var unreachableGauge = scrape.NewGauge("relay_unreachable_instances", "Instances in rotation to which an Envoy could not connect in the last minutes.", "fleet")
 
-var unreachableMetric = prometheus.NewDesc("relay_unreachable_instances",
-	"Instances in rotation to which an Envoy could not connect in the last minutes.", []string{"fleet"}, nil)
-
-// Describe implements prometheus.Collector.
-func (unreachableCollector) Describe(descs chan<- *prometheus.Desc) { descs <- unreachableMetric }
-
-// Collect implements prometheus.Collector.
-func (c unreachableCollector) Collect(metrics chan<- prometheus.Metric) {
+// countUnreachable counts the instances to which Envoys could not connect lately.
+func (r *Relay) countUnreachable(set scrape.Set) {
 	counts := make(map[string]int)
-	for fleet := range c.relay.stores {
-		counts[fleet] = 0
-	}
-	for _, u := range c.relay.unreachable() {
+	for _, u := range r.unreachable() {
 		counts[u.Fleet]++
 	}
-	for fleet, n := range counts {
-		metrics <- prometheus.MustNewConstMetric(unreachableMetric, prometheus.GaugeValue, float64(n), fleet)
+	for fleet := range r.stores {
+		set(unreachableGauge, float64(counts[fleet]), fleet)
 	}
 }

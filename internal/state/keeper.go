@@ -87,7 +87,7 @@ func (k *Keeper[T]) Sync(changed bool, deliver func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.standsIn.IsZero() {
-		k.log.Info("the source was read: its saved state is not served any more", "what", k.cfg.What, "saved", stamp(k.standsIn))
+		k.log.Info("the source was read: its saved state is not served any more", "event", "state_superseded", "what", k.cfg.What, "saved", stamp(k.standsIn))
 	}
 	k.unsaved = k.unsaved || changed || !k.synced
 	k.synced, k.standsIn, k.failedLoad = true, time.Time{}, ""
@@ -181,7 +181,7 @@ func (k *Keeper[T]) save() bool {
 	if err != nil {
 		k.note() // tried again after the interval
 		if before != err.Error() {
-			k.log.Error("the state is not saved: a restarted Relay would serve an older one", "what", k.cfg.What, "error", err)
+			k.log.Error("the state is not saved: a restarted Relay would serve an older one", "event", "state_unsaved", "what", k.cfg.What, "error", err)
 		}
 	}
 	return true
@@ -196,7 +196,7 @@ func (k *Keeper[T]) standIn() {
 	k.decided = true
 	body, at, err := k.cfg.File.Load()
 	if errors.Is(err, fs.ErrNotExist) {
-		k.log.Warn("the source was not read in time, and no state of it was saved", "what", k.cfg.What, "grace", k.cfg.Grace)
+		k.log.Warn("the source was not read in time, and no state of it was saved", "event", "state_missing", "what", k.cfg.What, "grace", k.cfg.Grace)
 		return
 	}
 	var content T
@@ -211,11 +211,11 @@ func (k *Keeper[T]) standIn() {
 	case k.synced:
 	case err != nil:
 		k.failedLoad = err.Error()
-		k.log.Error("the source was not read in time, and its saved state cannot be served", "what", k.cfg.What, "error", err)
+		k.log.Error("the source was not read in time, and its saved state cannot be served", "event", "state_unusable", "what", k.cfg.What, "error", err)
 	default:
 		k.standsIn = at
 		k.content.StandIn(content)
-		k.log.Warn("the source was not read in time: serving its saved state", "what", k.cfg.What, "saved", stamp(at))
+		k.log.Warn("the source was not read in time: serving its saved state", "event", "state_served", "what", k.cfg.What, "saved", stamp(at))
 	}
 }
 

@@ -253,10 +253,10 @@ func (s *Source) tell(apps []*sources.App, why string) {
 	switch {
 	case s.known == nil:
 		s.sink.SyncApps(apps)
-		s.log.Info("apps read", "apps", len(apps))
+		s.log.Info("apps read", "event", "apps_read", "apps", len(apps))
 	case len(set)+len(removed) > 0:
 		s.sink.UpdateApps(set, removed)
-		s.log.Info("apps changed", "apps", len(apps), "set", len(set), "removed", len(removed))
+		s.log.Info("apps changed", "event", "apps_changed", "apps", len(apps), "set", len(set), "removed", len(removed))
 	}
 	s.known = now
 }
@@ -270,7 +270,7 @@ func (s *Source) note(err error) {
 	if err == nil {
 		s.status.LastSync = time.Now()
 		if before != "" {
-			s.log.Info("apps can be read again")
+			s.log.Info("apps can be read again", "event", "apps_readable")
 		}
 	} else {
 		s.status.LastError = err.Error()
@@ -279,7 +279,7 @@ func (s *Source) note(err error) {
 			if !s.status.LastSync.IsZero() {
 				message += ": the last good content stays in use"
 			}
-			s.log.Warn(message, "error", err)
+			s.log.Warn(message, "event", "apps_unreadable", "error", err)
 		}
 	}
 	s.status.Connected = err == nil

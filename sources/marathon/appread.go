@@ -111,8 +111,14 @@ func (c *connection) mapOne(answer decoded) mapped {
 func (c *connection) mapKnown(id, mismatch string, do func(history, mapping) mapped) mapped {
 	w := c.w
 	old := w.known(id)
+	if mismatch == "" || old == nil {
+		w.told.isOver("shape of " + clip(id))
+	}
 	if mismatch != "" && old != nil {
-		w.log.Warn("an app of Marathon has an unexpected shape, what is known of it stays in use",
+		if !w.told.isNew("shape of "+clip(id), clip(mismatch)) {
+			return mapped{}
+		}
+		w.log.Warn("an app of Marathon has an unexpected shape, what is known of it stays in use", "event", "app_malformed",
 			"app", clip(id), "field", clip(mismatch))
 		return mapped{}
 	}
@@ -154,6 +160,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 		return
 	}
 	delete(c.failures, id)
+	w.told.isOver("read of " + id)
 	old := w.known(id)
 	differs := false
 	switch {
@@ -162,7 +169,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 	case !a.found:
 		if differs = old != nil; differs {
 			w.setKnown(id, nil)
-			w.log.Info("app removed", "app", id)
+			w.log.Info("app removed", "event", "app_removed", "app", id)
 			sources.Because(w.sink, marathonSays+why.words)
 			w.sink.UpdateApps(nil, []string{id})
 		}
@@ -172,7 +179,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 	case m.app == nil:
 		return
 	case old != nil && old.pod == m.pod && older(m.app.Version, old.app.Version):
-		w.log.Warn("an app's version went back, everything is read again", "app", id, "version", m.app.Version, "held", old.app.Version)
+		w.log.Warn("an app's version went back, everything is read again", "event", "app_version_back", "app", id, "version", m.app.Version, "held", old.app.Version)
 		w.pending.addFullSoon("the version of " + id + " went back")
 		return
 	default:
@@ -220,7 +227,9 @@ func (c *connection) readFailed(id string, why cause, err error) {
 	if w.known(id) != nil {
 		message += ", what is known of it stays in use"
 	}
-	w.log.Warn(message, "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
+	if w.told.isNew("read of "+id, err.Error()) {
+		w.log.Warn(message, "event", "app_unreadable", "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
+	}
 	c.delay(id, wait, cause{isChange: true, words: why.again().words})
 }
 

@@ -111,7 +111,7 @@ func (c *connection) end(ctx context.Context, err error) {
 	if w.Status().LastSync.IsZero() {
 		message = "Marathon cannot be read"
 	}
-	w.log.Warn(message,
+	w.log.Warn(message, "event", "marathon_lost",
 		"url", c.target.base.String(), "error", err, "retry_in", w.attempts.wait.Round(time.Millisecond))
 }
 
@@ -187,7 +187,7 @@ func (w *Watcher) takeEvent(m message, deployments deployments) {
 		w.cfg.OnEvent(event.eventType)
 	}
 	if err != nil {
-		w.log.Warn("an event of Marathon could not be used, everything is read again", "error", err)
+		w.log.Warn("an event of Marathon could not be used, everything is read again", "event", "marathon_event_unusable", "error", err)
 		w.pending.addFullSoon("an event that could not be used")
 		return
 	}

@@ -81,7 +81,9 @@ func (c *connection) readAll(from target, f *fullRead) error {
 	err := c.w.client.apps(c.ctx, from, raw, func(answer decoded) error {
 		id, ok := cleanID(answer.app.ID)
 		if !ok {
-			c.w.log.Warn("an app of Marathon has no usable id and is ignored", "id", clip(answer.app.ID))
+			if c.w.told.isNew("id "+clip(answer.app.ID), "") {
+				c.w.log.Warn("an app of Marathon has no usable id and is ignored", "event", "app_ignored", "id", clip(answer.app.ID))
+			}
 			return nil
 		}
 		answer.app.ID = id
@@ -122,7 +124,7 @@ func (c *connection) finishFull(f *fullRead, err error) error {
 	if !c.synced {
 		c.synced = true
 		w.setConnected(true, c.target.base.String())
-		w.log.Info("synced with Marathon", "url", c.target.base.String(), "apps", w.appCount(), "took", took.Round(time.Millisecond))
+		w.log.Info("synced with Marathon", "event", "marathon_synced", "url", c.target.base.String(), "apps", w.appCount(), "took", took.Round(time.Millisecond))
 	}
 	return nil
 }
@@ -143,7 +145,7 @@ func (c *connection) fullFailed(f *fullRead, err error) error {
 	}
 	wait := jitter(exponential(w.cfg.BackoffMin, w.cfg.BackoffMax, c.fullFailures))
 	w.noteError(err)
-	w.log.Warn("the full read failed, what is known stays in use", "error", err, "retry_in", wait.Round(time.Millisecond))
+	w.log.Warn("the full read failed, what is known stays in use", "event", "marathon_read_failed", "error", err, "retry_in", wait.Round(time.Millisecond))
 	c.retryFull(wait)
 	return nil
 }
@@ -182,7 +184,7 @@ func (c *connection) confirmIn(f *fullRead) time.Duration {
 		return 0
 	}
 	w.metrics.heldBack.Inc()
-	w.log.Warn("a full read lacks many apps or is older than what is known, and has to be confirmed",
+	w.log.Warn("a full read lacks many apps or is older than what is known, and has to be confirmed", "event", "marathon_read_doubted",
 		"apps", len(f.apps), "known", w.appCount(), "doubted", len(doubts.lost), "again_in", w.cfg.ConfirmDelay)
 	c.unconfirmed = &unconfirmedRead{at: time.Now(), doubts: doubts}
 	return w.cfg.ConfirmDelay

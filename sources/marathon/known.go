@@ -87,7 +87,7 @@ func (w *Watcher) merge(old *knownApp, m mapped, number uint64) (*knownApp, bool
 		}
 	}
 	if unknown > 0 {
-		w.log.Warn("tasks are in a state that is not known and get no requests", "app", m.app.ID, "tasks", unknown, "one", clip(example))
+		w.log.Warn("tasks are in a state that is not known and get no requests", "event", "task_state_unknown", "app", m.app.ID, "tasks", unknown, "one", clip(example))
 	}
 	if old != nil && old.app.Equal(m.app) {
 		h.app = old.app
@@ -105,7 +105,7 @@ func (w *Watcher) merge(old *knownApp, m mapped, number uint64) (*knownApp, bool
 func (w *Watcher) logProblems(app *sources.App, known []problem.Problem) {
 	for _, p := range app.Problems {
 		if !slices.Contains(known, p) {
-			w.log.Warn("a part of an app is ignored", "app", clip(app.ID), "subject", p.Subject, "reason", p.Reason)
+			w.log.Warn("a part of an app is ignored", "event", "app_part_ignored", "app", clip(app.ID), "subject", p.Subject, "reason", p.Reason)
 		}
 	}
 }

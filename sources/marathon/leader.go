@@ -67,7 +67,7 @@ func (c *connection) leaveLeader(err error) bool {
 	if c.reads.base.String() == c.target.base.String() {
 		return false
 	}
-	c.w.log.Warn("the leader does not answer, reading goes on through the other Marathon",
+	c.w.log.Warn("the leader does not answer, reading goes on through the other Marathon", "event", "marathon_leader_silent",
 		"leader", c.reads.base.String(), "url", c.target.base.String(), "error", err)
 	c.reads = c.target
 	return true

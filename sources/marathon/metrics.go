@@ -22,20 +22,20 @@ type metrics struct {
 func newMetrics(registerer prometheus.Registerer) *metrics {
 	register := promauto.With(registerer)
 	counter := func(name, help string) prometheus.CounterOpts {
-		return prometheus.CounterOpts{Namespace: "relay", Subsystem: "marathon", Name: name, Help: help}
+		return prometheus.CounterOpts{Name: name, Help: help}
 	}
 	gauge := func(name, help string) prometheus.GaugeOpts {
-		return prometheus.GaugeOpts{Namespace: "relay", Subsystem: "marathon", Name: name, Help: help}
+		return prometheus.GaugeOpts{Name: name, Help: help}
 	}
 	m := &metrics{
-		events:       register.NewCounterVec(counter("events_total", "Events received from Marathon, by type."), []string{"type"}),
-		reads:        register.NewCounterVec(counter("reads_total", "Reads started, of single apps, of all, or of older versions of apps."), []string{"kind"}),
-		readFailures: register.NewCounterVec(counter("read_failures_total", "Reads that failed and changed nothing."), []string{"kind"}),
-		fullSyncs:    register.NewCounter(counter("full_syncs_total", "Full reads that were applied.")),
-		heldBack:     register.NewCounter(counter("suspicious_syncs_total", "Full reads that were held back because they lacked too many apps or were older.")),
-		lastSync:     register.NewGauge(gauge("last_sync_timestamp_seconds", "When a full read was last applied, in Unix time.")),
-		connected:    register.NewGauge(gauge("connected", "1 while the event stream is up and a full read was applied on it.")),
-		apps:         register.NewGauge(gauge("apps", "Apps known.")),
+		events:       register.NewCounterVec(counter("relay_marathon_events_total", "Events received from Marathon, by type."), []string{"type"}),
+		reads:        register.NewCounterVec(counter("relay_marathon_reads_total", "Reads started, of single apps, of all, or of older versions of apps."), []string{"kind"}),
+		readFailures: register.NewCounterVec(counter("relay_marathon_read_failures_total", "Reads that failed and changed nothing."), []string{"kind"}),
+		fullSyncs:    register.NewCounter(counter("relay_marathon_full_syncs_total", "Full reads that were applied.")),
+		heldBack:     register.NewCounter(counter("relay_marathon_suspicious_syncs_total", "Full reads that were held back because they lacked too many apps or were older.")),
+		lastSync:     register.NewGauge(gauge("relay_marathon_last_sync_timestamp_seconds", "When a full read was last applied, in Unix time.")),
+		connected:    register.NewGauge(gauge("relay_marathon_connected", "1 while the event stream is up and a full read was applied on it.")),
+		apps:         register.NewGauge(gauge("relay_marathon_apps", "Apps known.")),
 	}
 	for _, kind := range []string{kindApp, kindFull, kindVersion} {
 		m.reads.WithLabelValues(kind)

@@ -55,7 +55,9 @@ func (c *connection) readPods(from target, f *fullRead) error {
 	err := w.client.pods(c.ctx, from, func(answer decodedPod) error {
 		id, ok := cleanID(answer.pod.ID)
 		if !ok {
-			w.log.Warn("a pod of Marathon has no usable id and is ignored", "id", clip(answer.pod.ID))
+			if w.told.isNew("id "+clip(answer.pod.ID), "") {
+				w.log.Warn("a pod of Marathon has no usable id and is ignored", "event", "app_ignored", "id", clip(answer.pod.ID))
+			}
 			return nil
 		}
 		answer.pod.ID = id
@@ -64,7 +66,10 @@ func (c *connection) readPods(from target, f *fullRead) error {
 	})
 	status, ok := errors.AsType[*statusError](err)
 	if ok && (status.code == http.StatusNotFound || status.code == http.StatusMethodNotAllowed) && !w.knowsPods() {
-		w.log.Warn("this Marathon has no pods: routing them can be turned off", "error", err)
+		if !w.told.isNew("pods", "") {
+			return nil
+		}
+		w.log.Warn("this Marathon has no pods: routing them can be turned off", "event", "pods_unknown", "error", err)
 		return nil
 	}
 	return err

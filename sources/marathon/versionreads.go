@@ -156,18 +156,21 @@ func (c *connection) finishVersion(r *versionRead, a versionAnswer) {
 		r.failures++
 		r.due = now.Add(wait)
 		heap.Push(&v.queue, r)
-		w.log.Warn("an older version of an app could not be read, its tasks serve unless a health check fails",
-			"app", r.app, "version", r.version, "error", a.err, "retry_in", wait.Round(time.Millisecond))
+		if w.told.isNew("versions of "+r.app, a.err.Error()) {
+			w.log.Warn("an older version of an app could not be read, its tasks serve unless a health check fails", "event", "app_version_unreadable",
+				"app", r.app, "version", r.version, "error", a.err, "retry_in", wait.Round(time.Millisecond))
+		}
 		return
 	}
 	v.failures = 0
+	w.told.isOver("versions of " + r.app)
 	delete(v.all, r.versionKey)
 	h := w.known(r.app)
 	if h == nil || !h.asks(r.version) {
 		return
 	}
 	if a.of.missing {
-		w.log.Info("Marathon no longer has a version of an app, its tasks serve unless a health check fails", "app", r.app, "version", r.version)
+		w.log.Info("Marathon no longer has a version of an app, its tasks serve unless a health check fails", "event", "app_version_gone", "app", r.app, "version", r.version)
 	}
 	w.setKnown(r.app, h.withVersion(a.of))
 	w.pending.add(cause{words: "the definition of an older version was read"}, r.app)

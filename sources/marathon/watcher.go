@@ -33,6 +33,7 @@ type Watcher struct {
 	sink     sources.Sink
 	log      *slog.Logger
 	metrics  *metrics
+	told     told // what the log was told of apps
 	resolver *resolver
 	pending  *pendingReads
 
@@ -74,7 +75,7 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 		w.pending.add(cause{isChange: true, words: "the address of an agent changed"}, apps...)
 	},
 		func(host, note string) {
-			w.log.Warn("the name of an agent is not what it should be", "agent", clip(host), "reason", note)
+			w.log.Warn("the name of an agent is not what it should be", "event", "agent_name_doubtful", "agent", clip(host), "reason", note)
 		})
 	return w, nil
 }

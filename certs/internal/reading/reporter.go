@@ -42,7 +42,7 @@ func NewReporter(source string, logger *slog.Logger, registerer prometheus.Regis
 		status: certs.Status{Source: source},
 		reads: factory.NewCounterVec(prometheus.CounterOpts{
 			Name:        "relay_certificate_reads_total",
-			Help:        "Reads of the certificate store, by result.",
+			Help:        "Reads of the certificate store, by result: ok or failed.",
 			ConstLabels: labels,
 		}, []string{"result"}),
 		lastGood:     gauge("relay_certificate_last_read_timestamp_seconds", "When the certificate store was last read completely."),
@@ -54,7 +54,7 @@ func NewReporter(source string, logger *slog.Logger, registerer prometheus.Regis
 
 // Succeeded reports a complete read.
 func (r *Reporter) Succeeded(now time.Time, certificates []*certs.Certificate, problems []problem.Problem) {
-	r.reads.WithLabelValues("good").Inc()
+	r.reads.WithLabelValues("ok").Inc()
 	r.lastGood.Set(float64(now.Unix()))
 	r.certificates.Set(float64(len(certificates)))
 	r.problems.Set(float64(len(problems)))
@@ -75,7 +75,7 @@ func (r *Reporter) Succeeded(now time.Time, certificates []*certs.Certificate, p
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status.LastError != "" || r.status.LastGoodRead.IsZero() {
-		r.logger.Info("certificates read", "certificates", len(certificates), "problems", len(problems))
+		r.logger.Info("certificates read", "event", "certificates_read", "certificates", len(certificates), "problems", len(problems))
 	}
 	r.status.LastGoodRead, r.status.LastError = now, ""
 	r.status.Certificates, r.status.Problems = len(certificates), len(problems)
@@ -91,7 +91,7 @@ func (r *Reporter) Failed(err error) {
 		if !r.status.LastGoodRead.IsZero() {
 			message += ": what is known stays in use"
 		}
-		r.logger.Error(message, "err", err)
+		r.logger.Error(message, "event", "certificates_unreadable", "error", err)
 	}
 	r.status.LastError = err.Error()
 }
@@ -101,7 +101,7 @@ func (r *Reporter) logProblems(problems []problem.Problem) {
 	now := make(map[problem.Problem]bool, len(problems))
 	for _, p := range problems {
 		if !r.logged[p] && !now[p] {
-			r.logger.Warn("certificate problem", "name", p.Subject, "reason", p.Reason)
+			r.logger.Warn("certificate problem", "event", "certificate_problem", "name", p.Subject, "reason", p.Reason)
 		}
 		now[p] = true
 	}
