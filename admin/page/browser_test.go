@@ -67,13 +67,17 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	for _, look := range looks {
 		for name, url := range sites {
 			pages := everyPage
-			if name == "hostile" {
+			switch {
+			case name == "hostile" && look.name != "dark" && look.name != "phone-dark":
 				pages = hostilePages()
+			case name != "trouble" && look.name != "light" && look.name != "phone-dark":
+				continue
+			case name == "well":
+				pages = everyPage[:4]
+			case name == "empty":
+				pages = []string{"/", "/apps", "/problems", "/changes"}
 			}
 			for _, path := range pages {
-				if name == "empty" && path != "/" && strings.Count(path, "/") > 1 {
-					continue
-				}
 				t.Run(look.name+"/"+name+path, func(t *testing.T) {
 					pagetest.Do(t, ctx, chromedp.EmulateViewport(look.width, look.height), pagetest.Prefer(look.scheme), chromedp.Navigate(url+path))
 					pagetest.WaitFor(t, ctx, `document.querySelector("#live.on")`)
@@ -85,7 +89,9 @@ func TestEveryPageIsAccessible(t *testing.T) {
 						t.Error(v)
 					}
 					for _, c := range complaints() {
-						t.Error(c)
+						if !strings.Contains(c, "404 (Not Found) "+url+path) { // of a page about what is not there
+							t.Error(c)
+						}
 					}
 					backgrounds[look.scheme] = pagetest.Run(t, ctx, chromedp.Evaluate[string](`getComputedStyle(document.body).backgroundColor`))
 					screenshot(t, ctx, look.name+"-"+name+path)

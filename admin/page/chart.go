@@ -73,13 +73,13 @@ func (c Chart) Top() float64 {
 	return niceAbove(top)
 }
 
-// niceAbove returns the next number above v that is 1, 2 or 5 times a power of ten.
+// niceAbove returns the next number above v that has one digit, or is 1.5 or 2.5 of a power of ten.
 func niceAbove(v float64) float64 {
 	if v <= 0 || math.IsInf(v, 0) || math.IsNaN(v) {
 		return 1
 	}
 	power := math.Pow(10, math.Floor(math.Log10(v)))
-	for _, step := range []float64{1, 2, 5} {
+	for _, step := range []float64{1, 1.5, 2, 2.5, 3, 4, 5, 6, 8} {
 		if v <= step*power*(1+1e-9) {
 			return step * power
 		}
@@ -260,22 +260,24 @@ func seconds(v float64) string {
 	return ago(time.Duration(v * float64(time.Second)))
 }
 
-// perMinute sums values of a step into minutes. A minute of which nothing is known is NaN.
-func perMinute(values []float64, step time.Duration) []float64 {
+// perMinute makes one value of those of each minute. A minute of which nothing is known is NaN.
+func perMinute(values []float64, step time.Duration, join func(a, b float64) float64) []float64 {
 	n := max(int(time.Minute/cmp.Or(step, time.Minute)), 1)
 	out := make([]float64, 0, len(values)/n+1)
 	for chunk := range slices.Chunk(values, n) {
-		sum := math.NaN()
+		joined := math.NaN()
 		for _, v := range chunk {
 			switch {
 			case math.IsNaN(v):
-			case math.IsNaN(sum):
-				sum = v
+			case math.IsNaN(joined):
+				joined = v
 			default:
-				sum += v
+				joined = join(joined, v)
 			}
 		}
-		out = append(out, sum)
+		out = append(out, joined)
 	}
 	return out
 }
+
+func sum(a, b float64) float64 { return a + b }

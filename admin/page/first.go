@@ -154,8 +154,12 @@ func charts(s *api.Status) []shownChart {
 	chart := func(id, title string, unit Unit, lines ...Line) Chart {
 		return Chart{ID: id, Title: title, Unit: unit, Lines: lines, Start: series.Start, Step: step}
 	}
-	changes := chart("changes", "Changes", PerMinute, Line{"changes", "main", perMinute(floats(series.Changes), step)})
+	changes := chart("changes", "Changes", PerMinute, Line{"changes", "main", perMinute(floats(series.Changes), step, sum)})
 	changes.Bars, changes.Step = true, time.Minute
+	// Many steps have no change. The slowest of a minute says what matters.
+	convergence := chart("convergence", "Until all Envoys have a change", Seconds,
+		Line{"p50", "main", perMinute(floats(series.P50), step, math.Max)}, Line{"p99", "dim", perMinute(floats(series.P99), step, math.Max)})
+	convergence.Step = time.Minute
 	p50, p99 := math.NaN(), math.NaN()
 	if s.Convergence != nil {
 		p50, p99 = s.Convergence.P50, s.Convergence.P99
@@ -173,7 +177,7 @@ func charts(s *api.Status) []shownChart {
 		},
 		{changes, []figure{{"n-changes", "in the last hour", hour(series.Changes), ""}}, "Nothing was published in the last hour."},
 		{
-			chart("convergence", "Until all Envoys have a change", Seconds, Line{"p50", "main", floats(series.P50)}, Line{"p99", "dim", floats(series.P99)}),
+			convergence,
 			[]figure{{"n-p50", "p50", seconds(p50), ""}, {"n-p99", "p99", seconds(p99), ""}},
 			"Nothing was published in the last hour.",
 		},
@@ -189,16 +193,16 @@ func badIf(b bool) string {
 
 // hour sums up what is known.
 func hour(values api.Values) string {
-	sum, known := 0.0, false
+	all, known := 0.0, false
 	for _, v := range values {
 		if v.Known() {
-			sum, known = sum+float64(v), true
+			all, known = all+float64(v), true
 		}
 	}
 	if !known {
 		return "–"
 	}
-	return count(int(sum))
+	return count(int(all))
 }
 
 func floats(values api.Values) []float64 {
