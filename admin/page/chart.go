@@ -238,11 +238,15 @@ func number(v float64) string {
 	case v < 0.095:
 		return "<0.1"
 	case v < 9.95:
-		return strconv.FormatFloat(v, 'f', 1, 64)
+		return tenths(v)
 	case v < 1e6:
 		return count(int(math.Round(v)))
 	}
 	return strconv.FormatFloat(v/1e6, 'f', 1, 64) + "M"
+}
+
+func tenths(v float64) string {
+	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0")
 }
 
 // seconds writes a duration in its unit.
@@ -251,11 +255,11 @@ func seconds(v float64) string {
 	case math.IsNaN(v):
 		return "–"
 	case v < 0.00995:
-		return strconv.FormatFloat(v*1000, 'f', 1, 64) + " ms"
+		return tenths(v*1000) + " ms"
 	case v < 0.9995:
 		return strconv.FormatFloat(v*1000, 'f', 0, 64) + " ms"
 	case v < 9.95:
-		return strconv.FormatFloat(v, 'f', 1, 64) + " s"
+		return tenths(v) + " s"
 	}
 	return ago(time.Duration(v * float64(time.Second)))
 }

@@ -90,12 +90,6 @@ func verdict(s *api.Status) (class, words string) {
 	for _, f := range s.Fleets {
 		rejecting, behind, gone = rejecting+f.Rejecting, behind+f.Behind, gone+len(f.Disconnected)
 	}
-	away := 0
-	for _, source := range s.Sources {
-		if !source.Connected || source.LastError != "" {
-			away++
-		}
-	}
 	switch {
 	case !s.Ready:
 		return "bad", "Not ready"
@@ -103,8 +97,8 @@ func verdict(s *api.Status) (class, words string) {
 		return "bad", plural(s.Counts.Failing, "problem") + " " + verb(s.Counts.Failing, "costs", "cost") + " requests"
 	case rejecting > 0:
 		return "bad", plural(rejecting, "Envoy") + " " + verb(rejecting, "rejects", "reject") + " what it is sent"
-	case away > 0:
-		return "warn", plural(away, "source") + " cannot be read"
+	case len(away(s.Sources)) > 0:
+		return "warn", plural(len(away(s.Sources)), "source") + " cannot be read"
 	case gone > 0:
 		return "warn", plural(gone, "Envoy") + " " + verb(gone, "is", "are") + " gone"
 	case s.Certificates.Expired+s.Certificates.Soon > 0:

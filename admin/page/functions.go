@@ -28,7 +28,7 @@ var functions = template.FuncMap{
 	"leftOut":   func(list []explain.Excluded) some[explain.Excluded] { return firstOf(maxInstances, list) },
 	"more":      func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
 	// What is put together for a template.
-	"tasks": tasksOf, "domainsOf": domainsOf, "progress": progressOf, "filter": filterOf,
+	"tasks": tasksOf, "domainsOf": domainsOf, "progress": progressOf, "away": away, "filter": filterOf,
 	"severities": func() []string {
 		return []string{string(problem.Failing), string(problem.Ignored), string(problem.Advice)}
 	},
@@ -84,3 +84,14 @@ type filterData struct {
 }
 
 func filterOf(list any, label string, fleets bool) filterData { return filterData{list, label, fleets} }
+
+// away are the sources that cannot be read.
+func away(sources []api.Source) []api.Source {
+	var list []api.Source
+	for _, s := range sources {
+		if !s.Connected || s.LastError != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}

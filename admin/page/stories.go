@@ -29,6 +29,7 @@ type label struct{ Name, Value string }
 
 type appBody struct {
 	*api.AppStory
+	Findings findings
 	Labels   some[label]
 	Ports    some[api.Port]
 	Problems some[api.Problem]
@@ -58,7 +59,7 @@ func (p *Pages) app(r *http.Request) (view, error) {
 		return notThere("app", id, "apps", nil), nil
 	}
 	b := appBody{
-		AppStory: &story, Problems: firstOf(maxStory, story.Problems), Ports: firstOf(maxPorts, story.Ports),
+		AppStory: &story, Findings: appFindings(&story), Problems: firstOf(maxStory, story.Problems), Ports: firstOf(maxPorts, story.Ports),
 		Failures: firstOf(maxStory, story.LastFailures), Changes: firstOf(maxStory, story.LastChanges),
 	}
 	var labels []label
@@ -84,6 +85,7 @@ func (p *Pages) app(r *http.Request) (view, error) {
 
 type domainBody struct {
 	*api.DomainStory
+	Findings  findings
 	Explained explain.Explanation
 	Problems  some[api.Problem]
 	Failures  some[api.Failure]
@@ -104,7 +106,7 @@ func (p *Pages) domain(r *http.Request) (view, error) {
 		return notThere("domain", name, "domains", e.Near), nil
 	}
 	b := domainBody{
-		&story, e, firstOf(maxStory, story.Problems), firstOf(maxStory, story.LastFailures), firstOf(maxStory, story.LastChanges),
+		&story, domainFindings(&story, &e), e, firstOf(maxStory, story.Problems), firstOf(maxStory, story.LastFailures), firstOf(maxStory, story.LastChanges),
 	}
 	return view{Name: "domain-story", Title: clip(name), Nav: "domains", Every: soon, Body: b}, nil
 }
