@@ -27,7 +27,7 @@ func TestExplain(t *testing.T) {
 		{"?subject=%2Fshop", http.StatusNotFound, `"subject": "/shop"`},
 		{"?subject=+", http.StatusBadRequest, "say what to explain"},
 		{"", http.StatusBadRequest, "say what to explain"},
-		{"?subject=" + strings.Repeat("a", 2000), http.StatusBadRequest, "say what to explain"},
+		{"?subject=" + strings.Repeat("a", 2000), http.StatusBadRequest, "at most 1024 are allowed"},
 	} {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest("GET", "http://relay.test/api/v1/explain"+tt.query, nil))

@@ -10,6 +10,8 @@ type Failures struct {
 
 // Failure is a request that Envoy answered itself, since no app did.
 type Failure struct {
+	// ID grows by each failure that is kept.
+	ID    uint64    `json:"id"`
 	Time  time.Time `json:"time"`
 	Fleet string    `json:"fleet"`
 	// Envoy is the node id of the Envoy.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"relay/admin"
+	"relay/admin/api"
 	"relay/collator"
 	"relay/collator/explain"
 	"relay/xds"
@@ -82,10 +83,39 @@ func (r *Relay) Fleets() []admin.FleetView {
 	return views
 }
 
-// Apps are all apps as they are routed.
-func (r *Relay) Apps() []collator.AppView { return r.collator.Apps() }
+// AppEntries are all apps, as they are searched and sorted.
+func (r *Relay) AppEntries() []*collator.AppEntry { return r.collator.AppEntries() }
 
-// App is one of them.
+// DomainEntries are all domains, as they are searched and sorted.
+func (r *Relay) DomainEntries() []*collator.DomainEntry { return r.collator.DomainEntries() }
+
+// DomainStatus says whether a domain is served.
+func (r *Relay) DomainStatus(e *collator.DomainEntry) api.DomainStatus {
+	switch r.collator.DomainState(e) {
+	case collator.StateWithoutTask:
+		return api.DomainWithoutTask
+	case collator.StateStopped:
+		return api.DomainStopped
+	case collator.StateWithoutCertificate:
+		return api.DomainWithoutCertificate
+	case collator.StateInNoFleet:
+		return api.DomainInNoFleet
+	}
+	return api.DomainServed
+}
+
+// DomainCertificate is the certificate that clients of a domain get.
+func (r *Relay) DomainCertificate(e *collator.DomainEntry) string {
+	return r.collator.DomainCertificate(e)
+}
+
+// Disconnected are the Envoys that have left lately.
+func (r *Relay) Disconnected() []api.Envoy { return nil }
+
+// Unreachable says why Envoys could not connect to instances lately.
+func (r *Relay) Unreachable() map[string]map[string]string { return r.unreachableInstances() }
+
+// App is an app as it is routed.
 func (r *Relay) App(id string) (collator.AppView, bool) { return r.collator.App(id) }
 
 // Certificates are all usable certificates.
