@@ -40,15 +40,6 @@ func axe(t *testing.T) string {
 const violations = `axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.help + ": " +
 	v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + " " + (n.any[0] || n.all[0] || n.none[0] || {message: ""}).message).join(" | ")))`
 
-// outside lists what sticks out of its card or the window, or is wider inside than outside.
-const outside = `[...document.querySelectorAll("body *")].filter(e => {
-	if (e.closest("thead") && innerWidth <= 704 || e.closest(".hide") || e.closest(".skip") || e.closest("svg")) return false;
-	const box = e.getBoundingClientRect(), card = e.closest(".card");
-	const limit = card ? card.getBoundingClientRect().right : innerWidth;
-	return box.width && (box.right > limit + 0.5 || box.left < -0.5 ||
-		(!/inline|contents/.test(getComputedStyle(e).display) && !e.matches("input") && e.scrollWidth > e.clientWidth + 1));
-}).map(e => e.tagName + "." + e.className + " " + e.textContent.trim().slice(0, 60)).slice(0, 5)`
-
 type look struct {
 	name, scheme  string
 	width, height int64
@@ -81,7 +72,7 @@ func TestEveryPageIsAccessible(t *testing.T) {
 				t.Run(look.name+"/"+name+path, func(t *testing.T) {
 					pagetest.Do(t, ctx, chromedp.EmulateViewport(look.width, look.height), pagetest.Prefer(look.scheme), chromedp.Navigate(url+path))
 					pagetest.WaitFor(t, ctx, `document.querySelector("#live.on")`)
-					if out := pagetest.Run(t, ctx, chromedp.Evaluate[[]string](outside)); len(out) > 0 {
+					if out := pagetest.Run(t, ctx, chromedp.Evaluate[[]string](pagetest.Outside)); len(out) > 0 {
 						t.Errorf("out of the window or of their card: %s", strings.Join(out, "\n"))
 					}
 					pagetest.Run(t, ctx, chromedp.Evaluate[bool](source+";true"))

@@ -31,6 +31,7 @@ type firstBody struct {
 	Certificates   some[api.Certificate]
 	Uncovered      some[api.UncoveredDomain]
 	UncoveredKnown bool
+	UncoveredTotal int
 	// LoadHint says why no traffic is known; empty if some is.
 	LoadHint string
 }
@@ -64,13 +65,13 @@ func (p *Pages) first(*http.Request) (view, error) {
 	b.Certificates = some[api.Certificate]{certificates.Certificates, certificates.Total - len(certificates.Certificates)}
 	uncovered := p.data.Uncovered().Uncovered
 	b.Uncovered, b.UncoveredKnown = firstOf(maxUncovered, uncovered), uncovered != nil
-	b.LoadHint = loadHint(s)
+	b.UncoveredTotal, b.LoadHint = len(uncovered), loadHint(s)
 	return view{Name: "first", Title: b.Verdict, Nav: "first", Every: soon, Body: b}, nil
 }
 
 // soonest are the certificates that expire first.
 func (p *Pages) soonest() (api.Certificates, error) {
-	return p.data.Certificates(url.Values{"sort": {"expires"}, "limit": {strconv.Itoa(maxCertificates)}})
+	return p.data.Certificates(url.Values{"sort": {"days"}, "limit": {strconv.Itoa(maxCertificates)}})
 }
 
 // firstGroups cuts the groups of problems, and the problems of each.
@@ -104,7 +105,7 @@ func verdict(s *api.Status) (class, words string) {
 	case s.Certificates.Expired+s.Certificates.Soon > 0:
 		return "warn", "Certificates are about to expire"
 	case !s.OK:
-		return "warn", "Served, but not everything"
+		return "warn", "Not everything is served"
 	case behind > 0:
 		return "ok", "All is well; " + plural(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
 	}

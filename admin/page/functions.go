@@ -29,9 +29,16 @@ var functions = template.FuncMap{
 	"more":      func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
 	// What is put together for a template.
 	"tasks": tasksOf, "domainsOf": domainsOf, "progress": progressOf, "away": away, "filter": filterOf,
-	"severities": func() []string {
-		return []string{string(problem.Failing), string(problem.Ignored), string(problem.Advice)}
+	"tabs":       tabsOf,
+	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
+	"envoyStates": func() []string {
+		return words(api.EnvoyUpToDate, api.EnvoyBehind, api.EnvoyRejecting, api.EnvoyDisconnected)
 	},
+	"domainStates": func() []string {
+		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped)
+	},
+	// What a filter keeps of the address, beside what it asks for.
+	"hiddenFields": func() []string { return []string{"sort", "state", "status"} },
 }
 
 // tasks are the tasks of all ports of an app, and whether a fleet routes one.
@@ -94,4 +101,23 @@ func away(sources []api.Source) []api.Source {
 		}
 	}
 	return list
+}
+
+// tabsData is what the links above a list need: one for each value of a parameter.
+type tabsData struct {
+	List        any
+	Name, Label string
+	Values      []string
+}
+
+func tabsOf(list any, name, label string, values []string) tabsData {
+	return tabsData{list, name, label, values}
+}
+
+func words[T ~string](list ...T) []string {
+	all := make([]string, len(list))
+	for i, v := range list {
+		all[i] = string(v)
+	}
+	return all
 }

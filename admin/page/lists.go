@@ -103,13 +103,13 @@ func (p *Pages) apps(r *http.Request) (view, error) {
 }
 
 func (p *Pages) domains(r *http.Request) (view, error) {
-	q := query(r, "q", "sort", "fleet")
+	q := query(r, "q", "sort", "fleet", "status")
 	answer, err := p.data.Domains(q)
 	return view{Name: "domains", Title: "Domains", Nav: "domains", Every: later, Body: newList(p, r, answer.Domains, answer.Page, q)}, err
 }
 
 func (p *Pages) envoys(r *http.Request) (view, error) {
-	q := query(r, "q", "fleet")
+	q := query(r, "q", "fleet", "state")
 	answer, err := p.data.Envoys(q)
 	return view{Name: "envoys", Title: "Envoys", Nav: "envoys", Every: soon, Body: newList(p, r, answer.Envoys, answer.Page, q)}, err
 }
@@ -117,7 +117,7 @@ func (p *Pages) envoys(r *http.Request) (view, error) {
 func (p *Pages) certificates(r *http.Request) (view, error) {
 	q := query(r, "q", "sort")
 	if q.Get("sort") == "" {
-		q.Set("sort", "expires")
+		q.Set("sort", "days")
 	}
 	answer, err := p.data.Certificates(q)
 	return view{Name: "certificates", Title: "Certificates", Nav: "certificates", Every: later, Body: newList(p, r, answer.Certificates, answer.Page, q)}, err
@@ -146,7 +146,7 @@ func (p *Pages) changes(r *http.Request) (view, error) {
 }
 
 func (p *Pages) failures(r *http.Request) (view, error) {
-	q := query(r, "app", "domain", "fleet", "code")
+	q := query(r, "app", "domain", "fleet", "envoy", "code")
 	answer, err := p.data.Failures(q)
 	return view{Name: "failures", Title: "Failures", Nav: "failures", Every: soon, Body: newList(p, r, answer.Failures, answer.Page, q)}, err
 }

@@ -105,6 +105,12 @@ func (p *Pages) domain(r *http.Request) (view, error) {
 	if !ok && !e.Known {
 		return notThere("domain", name, "domains", e.Near), nil
 	}
+	if story.Name == "" || !ok {
+		story.Name = e.Subject
+	}
+	if len(e.Domains)+len(e.Services) > 0 && story.Status == api.DomainInNoFleet {
+		story.Status = "" // it is below a wildcard domain, or of a TCP service
+	}
 	b := domainBody{
 		&story, domainFindings(&story, &e), e, firstOf(maxStory, story.Problems), firstOf(maxStory, story.LastFailures), firstOf(maxStory, story.LastChanges),
 	}

@@ -148,3 +148,12 @@ func Complaints(t testing.TB, ctx context.Context) (take func() []string) {
 		return taken
 	}
 }
+
+// Outside is an expression that lists what sticks out of its card or the window, or is wider inside than outside.
+const Outside = `[...document.querySelectorAll("body *")].filter(e => {
+	if (e.closest("thead") && innerWidth <= 704 || e.closest(".hide") || e.closest(".skip") || e.closest("svg")) return false;
+	const box = e.getBoundingClientRect(), card = e.closest(".card");
+	const limit = card ? card.getBoundingClientRect().right : innerWidth;
+	return box.width && (box.right > limit + 0.5 || box.left < -0.5 ||
+		(!/inline|contents/.test(getComputedStyle(e).display) && !e.matches("input") && e.scrollWidth > e.clientWidth + 1));
+}).map(e => e.tagName + "." + e.className + " " + e.textContent.trim().slice(0, 60)).slice(0, 5)`
