@@ -23,6 +23,8 @@ type route struct {
 	raw func(http.ResponseWriter, *http.Request, query)
 	// Missing tells that the answer may be 404.
 	Missing bool
+	// Stream is the type of an answer that goes on; empty for JSON.
+	Stream string
 }
 
 // The parameters that several paths have.
@@ -72,6 +74,7 @@ func (s *Server) otherRoutes() []route {
 				appParam, {Name: "domain", Text: "Only those of this domain."}, fleetParam, {Name: "envoy", Text: "Only those of the Envoy with this node id."},
 				{Name: "code", Text: "Only those with this code."}, limitParam, cursorParam,
 			}},
+		{Path: eventsPath, Summary: "What happens from now on, as server-sent events: status, change, failure, problem", raw: s.events, Stream: "text/event-stream"},
 		{Path: "/api/v1/explain", Summary: "Why a domain, an app or a TCP port is routed as it is", Answer: explain.Explanation{}, raw: s.explain, Missing: true,
 			Params: []parameter{{Name: "subject", Text: "A domain, the id of an app, or tcp/ and a port.", Bytes: maxSubject}}},
 	}

@@ -75,6 +75,7 @@ type Server struct {
 	reloads  []*reload
 	refusals *guard.Log
 	shared   sharedStatus
+	hub      *hub
 
 	stopping context.Context
 	stop     context.CancelFunc
@@ -87,6 +88,7 @@ func New(cfg Config, l net.Listener) *Server {
 	}
 	s := &Server{cfg: cfg, listener: l, refusals: guard.NewLog(cfg.Log, cfg.Refused)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.hub = newHub(s)
 	s.handler = s.routes()
 	return s
 }

@@ -30,6 +30,11 @@ type sharedStatus struct {
 	at      time.Time
 	value   *api.Status
 	encoded encoded
+
+	// event is the status of the entity tag eventOf as an event.
+	events  sync.Mutex
+	event   []byte
+	eventOf string
 }
 
 // status answers /api/v1/status.
