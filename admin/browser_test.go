@@ -1,14 +1,20 @@
 package admin
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
+	"relay/admin/api"
 	"relay/admin/page/pagetest"
+	"relay/internal/problem"
 )
 
 // TestPageInBrowser loads the page as people see it. With SCREENSHOTS set to a
@@ -98,3 +104,55 @@ func TestPageInBrowser(t *testing.T) {
 // visibleRows counts the rows of a table that have a text.
 const visibleRows = `((table, text) => [...document.querySelectorAll("#" + table + " tbody tr")]
 	.filter(r => r.getClientRects().length && getComputedStyle(r).visibility === "visible" && r.innerText.includes(text)).length)`
+
+// TestPageIsLive opens the page, publishes a change and reports a problem: both appear without
+// reload. When Relay stops, the page says that it is not live.
+func TestPageIsLive(t *testing.T) {
+	history := &fakeHistory{}
+	views := &liveViews{fakeViews: busyViews()}
+	cfg := newConfig(views)
+	cfg.History = history
+	l := listen(t)
+	s := New(cfg, l)
+	serving, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(serving) }()
+	ctx := pagetest.Start(t)
+	pagetest.Do(t, ctx, chromedp.Navigate("http://"+l.Addr().String()))
+	pagetest.WaitFor(t, ctx, `document.querySelector("#live.on")`)
+	pagetest.Run(t, ctx, chromedp.Evaluate[bool](`window.same = true`))
+
+	history.add(api.Change{ID: 7, Time: time.Now(), Fleet: "external", Revision: 43, Cause: "Marathon: status_update_event of task web.1", What: []string{"endpoints of /shop/web port 0: +1 -1"}})
+	views.add(problem.Problem{Kind: problem.Tasks, App: "/new/trouble", Reason: "no task is in rotation"})
+	pagetest.WaitFor(t, ctx, `document.body.innerText.includes("endpoints of /shop/web port 0: +1 -1")`)
+	pagetest.WaitFor(t, ctx, `document.querySelector("#problems").innerText.includes("/new/trouble")`)
+	if !pagetest.Run(t, ctx, chromedp.Evaluate[bool](`window.same`)) {
+		t.Error("the page was loaded again")
+	}
+	stop()
+	if err := <-done; err != context.Canceled {
+		t.Errorf("Serve: %v", err)
+	}
+	pagetest.WaitFor(t, ctx, `document.querySelector("#live.off")`)
+}
+
+// liveViews are fakeViews with problems that come.
+type liveViews struct {
+	fakeViews
+	mu   sync.Mutex
+	more []problem.Problem
+}
+
+func (l *liveViews) add(p problem.Problem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.more = append(l.more, p)
+}
+
+func (l *liveViews) Problems() []problem.Problem {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := l.fakeViews
+	f.problems = slices.Concat(f.problems, l.more)
+	return f.Problems()
+}

@@ -71,7 +71,11 @@ function show(page) {
 
 // ---- Live ----
 
-let stream, lastShown = Date.now(), isDue = false, reading = false, offSince = 0;
+// The server shares what it reads and renders for a second each: only a page that is read this
+// long after something happened is sure to have it, in milliseconds.
+const settled = 2200;
+
+let stream, lastShown = Date.now(), lastEvent = 0, isDue = false, reading = false, offSince = 0;
 
 function setLive(on) {
   if (on) {
@@ -96,10 +100,12 @@ async function refresh() {
   try {
     while (isDue && !document.hidden) {
       await wait(Math.max(0, lastShown + Number(document.getElementById("main").dataset.every) - Date.now()));
+      const start = Date.now(), url = location.href;
       isDue = false;
-      const url = location.href, page = await read(url, AbortSignal.timeout(10000));
+      const page = await read(url, AbortSignal.timeout(10000));
       lastShown = Date.now();
       if (url === location.href && !selecting()) show(page);
+      isDue ||= lastEvent > start - settled;
     }
   } catch {
     lastShown = Date.now();
@@ -107,6 +113,11 @@ async function refresh() {
   } finally {
     reading = false;
   }
+}
+
+function happened() {
+  lastEvent = Date.now();
+  refresh();
 }
 
 // selecting reports whether text is selected, which would be lost.
@@ -117,8 +128,8 @@ let pause = 1000;
 function connect() {
   if (stream || document.hidden) return;
   const events = stream = new EventSource("/api/v1/events");
-  events.onopen = () => { pause = 1000; setLive(true); refresh(); };
-  for (const name of ["status", "change", "failure", "problem"]) events.addEventListener(name, refresh);
+  events.onopen = () => { pause = 1000; setLive(true); happened(); };
+  for (const name of ["status", "change", "failure", "problem"]) events.addEventListener(name, happened);
   events.onerror = () => { if (stream === events) drop(); };
 }
 
