@@ -59,14 +59,19 @@ func TestEveryPageIsAccessible(t *testing.T) {
 		for name, url := range sites {
 			pages := everyPage
 			switch {
-			case name == "hostile" && look.name != "dark" && look.name != "phone-dark":
+			case name == "trouble" && (look.name == "light" || look.name == "phone-dark"):
+			case name == "trouble": // of the other looks, those pages that differ most
+				pages = []string{"/", "/apps", "/apps/team-0/web", "/domains/web.team-0.example.com", "/envoys/external/edge-3.example.com", "/search?q=web"}
+			case name == "hostile" && (look.name == "light" || look.name == "phone"):
 				pages = hostilePages()
-			case name != "trouble" && look.name != "light" && look.name != "phone-dark":
+			case look.name != "light" && look.name != "dark":
 				continue
 			case name == "well":
-				pages = everyPage[:4]
+				pages = []string{"/", "/apps/team-0/web"}
 			case name == "empty":
-				pages = []string{"/", "/apps", "/problems", "/changes"}
+				pages = []string{"/", "/apps", "/changes"}
+			default:
+				continue
 			}
 			for _, path := range pages {
 				t.Run(look.name+"/"+name+path, func(t *testing.T) {

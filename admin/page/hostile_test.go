@@ -36,27 +36,27 @@ func hostileData() *fakeData {
 	f.status.Worst = problem.Groups(f.problems, 10)
 	f.status.Counts.Problems, f.status.Counts.Failing = 3, 1
 	f.changes = []api.Change{{ID: 1, Time: now, Fleet: "external", Cause: hostileLong, Apps: []string{"/" + hostilePath}, Certificates: []string{hostileLong}, What: []string{hostileLong, hostile}, Rejected: []api.Rejected{{Envoy: hostileLong, Resource: hostileLong, Error: hostileLong}}}, {ID: 2, Time: now, Waiting: []string{hostileLong}, Cause: hostile}}
-	f.failures = []api.Failure{{Time: now, Fleet: hostile, Envoy: hostileLong, App: "/" + hostilePath, Domain: hostile, Method: hostile, Path: hostileLong, Status: 503, Code: hostile, Cause: hostileLong, Instance: hostile, RequestID: hostileLong, Client: hostile, Count: 3}}
-	app := api.App{ID: "/" + hostilePath, Version: hostile, Load: l, Failures: ptr(1), ProblemCount: 1, Severity: hostile, Ports: []api.Port{
-		{Name: hostile, Fleets: []string{hostile}, Domains: []string{hostile, hostileLong}, Cluster: hostileLong, Load: l, Endpoints: []api.Endpoint{{Address: "10.0.0.7:1", Health: hostile, Task: hostileLong}, {Address: "10.0.0.7:2", Task: hostile, Unreachable: hostileLong}}, Excluded: []api.Excluded{{Task: hostileLong, Reason: hostileLong}}},
+	f.failures = []api.Failure{{Time: now, Fleet: "external", Envoy: hostileLong, App: "/" + hostilePath, Domain: hostile, Method: hostile, Path: hostileLong, Status: 503, Code: hostile, Cause: hostileLong, Instance: hostile, RequestID: hostileLong, Client: hostile, Count: 3}}
+	app := api.App{ID: "/" + hostilePath, Version: hostile, Load: l, Failures: ptr(1), ProblemCount: 1, Severity: "failing", Ports: []api.Port{
+		{Name: hostile, Fleets: []string{"external"}, Domains: []string{hostile, hostileLong}, Cluster: hostileLong, Load: l, Endpoints: []api.Endpoint{{Address: "10.0.0.7:1", Health: "healthy", Task: hostileLong}, {Address: "10.0.0.7:2", Task: hostile, Unreachable: hostileLong}}, Excluded: []api.Excluded{{Task: hostileLong, Reason: hostileLong}}},
 		{Index: 1, OtherGroups: []string{hostileLong}},
 	}}
 	f.apps = []api.App{app}
 	f.story = api.AppStory{App: app, Labels: map[string]string{hostileLong: hostileLong, "HAPROXY_0_VHOST": hostile}, Problems: f.problems, Notes: []api.Note{{Task: hostileLong, Text: hostileLong}}, LastFailures: f.failures, LastChanges: f.changes,
-		Envoys: []api.Progress{{Fleet: hostile, ID: hostileLong, Version: hostile, Needs: 2, Waiting: []api.Waiting{{Type: hostile, Name: hostileLong, State: hostile, Error: hostileLong}}}}}
-	f.domains = []api.Domain{{Name: hostilePath, Fleets: []string{hostile}, Apps: []string{"/" + hostilePath}, Status: api.DomainStatus(hostile), Certificate: "vault/" + hostile}}
+		Envoys: []api.Progress{{Fleet: "external", ID: hostileLong, Version: hostile, Needs: 2, Waiting: []api.Waiting{{Type: hostile, Name: hostileLong, State: hostile, Error: hostileLong}}}}}
+	f.domains = []api.Domain{{Name: hostilePath, Fleets: []string{"external"}, Apps: []string{"/" + hostilePath}, Status: api.DomainServed, Certificate: "vault/" + hostile}}
 	f.domainStory = api.DomainStory{Domain: f.domains[0], Problems: f.problems, LastFailures: f.failures, LastChanges: f.changes, Explanation: explanation(hostilePath, "/"+hostilePath, hostileLong, hostile)}
-	f.envoys = []api.Envoy{{Fleet: hostilePath, ID: hostilePath, Version: hostile, Zone: hostile, Address: hostile, Connected: now, State: api.EnvoyState(hostile)}}
-	f.envoyStory = api.EnvoyStory{Envoy: f.envoys[0], LastFailures: f.failures, Types: []api.EnvoyType{{Type: hostile, Lacking: 1, Lacks: []api.Lacking{{Name: hostileLong, By: hostile, Since: now, Error: hostileLong}}}}}
+	f.envoys = []api.Envoy{{Fleet: "external", ID: hostilePath, Version: hostile, Zone: hostile, Address: hostile, Connected: now, State: api.EnvoyBehind}}
+	f.envoyStory = api.EnvoyStory{Envoy: f.envoys[0], LastFailures: f.failures, Types: []api.EnvoyType{{Type: "scopes", Lacking: 1, Lacks: []api.Lacking{{Name: hostileLong, By: hostile, Since: now, Error: hostileLong}}}}}
 	f.certificates = []api.Certificate{{Source: "vault", Name: hostilePath, ServerNames: []string{hostileLong}, ServedFor: []string{hostile}, Domains: []string{hostile}, EndsWithIssuer: hostileLong, Remarks: []string{hostileLong}, NotAfter: now, Key: hostile}}
-	f.uncovered = []api.UncoveredDomain{{Fleet: hostile, Domain: hostileLong, Wanted: true, Reason: hostileLong}}
+	f.uncovered = []api.UncoveredDomain{{Fleet: "external", Domain: hostileLong, Wanted: true, Reason: hostileLong}}
 	return f
 }
 
 // hostilePages are all pages of hostileData.
 func hostilePages() []string {
 	return []string{
-		"/", "/apps", appURL("/" + hostilePath), "/domains", domainURL(hostilePath), domainURL(hostile + "?"), "/uncovered", "/envoys", envoyURL(hostilePath, hostilePath), "/certificates", certificateURL("vault", hostilePath),
+		"/", "/apps", appURL("/" + hostilePath), "/domains", domainURL(hostilePath), domainURL(hostile + "?"), "/uncovered", "/envoys", envoyURL("external", hostilePath), "/certificates", certificateURL("vault", hostilePath),
 		"/problems", "/changes", "/failures", "/failures?code=" + url.QueryEscape(hostile) + "&app=" + url.QueryEscape(hostileLong), "/search?q=" + url.QueryEscape(hostile), "/apps?q=" + url.QueryEscape(hostile) + "&sort=" + url.QueryEscape(hostile) + "&fleet=" + url.QueryEscape(hostile),
 	}
 }
