@@ -110,6 +110,10 @@ func troubleData() *fakeData {
 		f.problems[i] = f.problems[i].Complete()
 	}
 	s.Worst = problem.Groups(f.problems, 10)
+	asShown(f.problems)
+	for i := range s.Worst {
+		asShown(s.Worst[i].Problems)
+	}
 	s.Counts.Problems, s.Counts.Failing, s.Counts.Envoys = len(f.problems), 5, 7
 	for i := range 8 {
 		code, cause, status := "unreachable", "no connection to the instance: connection refused", 503
@@ -146,4 +150,13 @@ func troubleData() *fakeData {
 	f.domains[27].Certificate = ""
 	f.domainStory.Domain, f.domainStory.Problems, f.domainStory.LastFailures = f.domains[0], f.problems[2:3], f.failures
 	return f
+}
+
+// asShown puts problems into the form of the API, where the subject is what has the problem.
+func asShown(problems []api.Problem) {
+	for i := range problems {
+		if p := &problems[i]; p.App != "" {
+			p.Kind, p.App, p.Subject, p.Item = problem.App, "", p.App, p.Subject
+		}
+	}
 }
