@@ -16,6 +16,8 @@ import (
 type route struct {
 	Path, Summary string
 	Params        []parameter
+	// Examples are values of the parts of the path, by their names.
+	Examples map[string]string
 	// Answer is a value of the type that is answered.
 	Answer any
 	get    func(*http.Request, query) (any, error)
@@ -47,16 +49,16 @@ func (s *Server) table() []route {
 		{Path: "/api/v1/status", Summary: "Whether all is well", Answer: api.Status{}, raw: s.status},
 		{Path: "/api/v1/apps", Summary: "The apps, with what people search and sort them by", Answer: api.Apps{}, get: s.apps,
 			Params: []parameter{textParam, sortParam("id", "requests", "errors", "failures", "changed"), fleetParam, limitParam, cursorParam}},
-		{Path: "/api/v1/apps/{id...}", Summary: "One app, by its id without the first slash", Answer: api.AppStory{}, get: s.app, Missing: true},
+		{Path: "/api/v1/apps/{id...}", Summary: "One app, by its id without the first slash", Answer: api.AppStory{}, get: s.app, Missing: true, Examples: map[string]string{"id": "shop/web"}},
 		{Path: "/api/v1/domains", Summary: "The domains that apps name", Answer: api.Domains{}, get: s.domains,
 			Params: []parameter{textParam, sortParam("name", "requests", "errors", "failures"), fleetParam, domainStatusParam, limitParam, cursorParam}},
-		{Path: "/api/v1/domains/{name}", Summary: "One domain, and why it is routed as it is", Answer: api.DomainStory{}, get: s.domain, Missing: true},
+		{Path: "/api/v1/domains/{name}", Summary: "One domain, and why it is routed as it is", Answer: api.DomainStory{}, get: s.domain, Missing: true, Examples: map[string]string{"name": "shop.test"}},
 		{Path: "/api/v1/envoys", Summary: "The Envoys, and how far they are", Answer: api.Envoys{}, get: s.envoys,
 			Params: []parameter{textParam, fleetParam, envoyStateParam, limitParam, cursorParam}},
-		{Path: "/api/v1/envoys/{fleet}/{id...}", Summary: "One Envoy, by its fleet and node id", Answer: api.EnvoyStory{}, get: s.envoy, Missing: true},
+		{Path: "/api/v1/envoys/{fleet}/{id...}", Summary: "One Envoy, by its fleet and node id", Answer: api.EnvoyStory{}, get: s.envoy, Missing: true, Examples: map[string]string{"fleet": "external", "id": "edge-1"}},
 		{Path: "/api/v1/certificates", Summary: "The certificates, used or not", Answer: api.Certificates{}, get: s.certificates,
 			Params: []parameter{textParam, sortParam("name", "days"), limitParam, cursorParam}},
-		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true},
+		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true, Examples: map[string]string{"name": "vault/shop.test"}},
 	}, s.otherRoutes())
 }
 
@@ -74,6 +76,7 @@ func (s *Server) otherRoutes() []route {
 				appParam, {Name: "domain", Text: "Only those of this domain."}, fleetParam, {Name: "envoy", Text: "Only those of the Envoy with this node id."},
 				{Name: "code", Text: "Only those with this code."}, limitParam, cursorParam,
 			}},
+		{Path: "/api/v1/openapi.json", Summary: "This document", Answer: map[string]any{}, raw: openapi},
 		{Path: eventsPath, Summary: "What happens from now on, as server-sent events: status, change, failure, problem", raw: s.events, Stream: "text/event-stream"},
 		{Path: "/api/v1/explain", Summary: "Why a domain, an app or a TCP port is routed as it is", Answer: explain.Explanation{}, raw: s.explain, Missing: true,
 			Params: []parameter{{Name: "subject", Text: "A domain, the id of an app, or tcp/ and a port.", Bytes: maxSubject}}},

@@ -67,6 +67,7 @@ type Collator struct {
 	groups                               *groupIndex
 	loggedUnserved                       map[string]struct{} // apps, until they are in a fleet
 	empty                                *emptyPorts
+	catalog                              *catalog
 
 	cleanPolicy func(*sources.App) (*sources.App, []problem.Problem, error)
 	now         func() time.Time
@@ -90,7 +91,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(),
+		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(), catalog: newCatalog(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
@@ -150,6 +151,7 @@ func (c *Collator) round() {
 		c.checkCoverage()
 		c.reportUnnamed()
 		c.tellEmpty()
+		c.checkDomains()
 		for _, f := range c.fleets {
 			f.reportACME()
 		}
@@ -308,6 +310,7 @@ func (c *Collator) reindex() {
 	c.problems.clear()
 	c.groups = newGroupIndex()
 	c.empty.forget()
+	c.uncatalogue()
 	for _, f := range c.fleets {
 		f.reset()
 	}

@@ -51,6 +51,7 @@ type deployment struct {
 // route tells the fleets that an app has changed. before is nil for a new app, after
 // for a removed one.
 func (c *Collator) route(id string, before, after *sources.App) {
+	c.catalogue(id)
 	c.groups.update(before, after)
 	c.updateEmpty(id, alone(before), alone(after))
 	for _, f := range c.fleets {

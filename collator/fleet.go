@@ -130,6 +130,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 // replaceClaims replaces what an app claims of a domain.
 func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 	if f.domains.replace(domain, app, claims) {
+		f.c.doubt(domain)
 		f.recheckDomain(domain)
 		if len(f.services.Names[domain]) > 0 {
 			f.recheckName(domain)
