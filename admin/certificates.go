@@ -25,8 +25,14 @@ func (s *Server) certificates(_ *http.Request, q query) (any, error) {
 	slices.SortStableFunc(entries, func(a, b collator.CertificateView) int { return strings.Compare(certificateKey(a), certificateKey(b)) })
 	var byDays func(collator.CertificateView) float64
 	if q.values["sort"] == "days" {
-		// The largest is first: so those that expire first have the largest number.
-		byDays = func(c collator.CertificateView) float64 { return 1e12 - float64(c.NotAfter.Unix()) }
+		// The largest is first: so those that expire first have the largest number. Those that
+		// nobody uses come last.
+		byDays = func(c collator.CertificateView) float64 {
+			if c.Unused {
+				return 5e11 - float64(c.NotAfter.Unix())
+			}
+			return 1e12 - float64(c.NotAfter.Unix())
+		}
 	}
 	shown, page := pageOf(entries, q, certificateKey, byDays)
 	list := api.Certificates{Certificates: make([]api.Certificate, len(shown)), Page: page}

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"relay/admin/page"
 	"relay/internal/guard"
 )
 
@@ -151,7 +152,7 @@ func (s *Server) routes() http.Handler {
 		ErrorLog: metricsLog{s.cfg.Log},
 	}))
 	s.api(mux)
-	mux.HandleFunc("GET /{$}", s.page)
+	page.New(newPageData(s), s.cfg.Version, s.cfg.Log).Register(mux)
 	if s.cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 		// Without the command line: it may hold a token.
@@ -211,12 +212,12 @@ func cleanPath(next http.Handler) http.Handler {
 }
 
 // restrictBrowsers keeps browsers from running scripts of an answer, and from showing it in
-// a page of another site.
+// a page of another site. The pages allow themselves what is served beside them.
 func restrictBrowsers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
 		next.ServeHTTP(w, r)

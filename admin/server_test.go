@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -77,15 +76,24 @@ func TestRoutes(t *testing.T) {
 		{"use of certificates", "GET", "/api/v1/certificates", full, 200, `"unused": true`, "", ""},
 		{"unknown list", "GET", "/api/v1/x", full, 404, `"error": "nothing at /api/v1/x`, "Content-Type", "application/json"},
 		{"list by POST", "POST", "/api/v1/apps", full, 405, "", "Allow", "GET, HEAD"},
-		{"page", "GET", "/", full, 200, "<title>11 problems – Relay</title>", "Content-Type", "text/html; charset=utf-8"},
-		{"page that stays", "GET", "/?refresh=off", full, 200, "refresh every 5 s", "", ""},
-		{"empty page", "GET", "/", empty, 200, "<title>Ready – Relay</title>", "", ""},
+		{"page", "GET", "/", full, 200, "<title>4 problems cost requests – Relay</title>", "Content-Type", "text/html; charset=utf-8"},
+		{"page by an old bookmark", "GET", "/?refresh=off", full, 200, "As of <time", "", ""},
+		{"empty page", "GET", "/", empty, 200, "<title>Not everything is served – Relay</title>", "", ""},
+		{"page when all is well", "GET", "/", newConfig(fakeViews{served: collator.Served{Known: true, Domains: 1}}), 200, "<title>All is well – Relay</title>", "", ""},
 		{"page of what is not ready", "GET", "/", failing, 200, "marathon: not read yet", "", ""},
-		{"page of what is not covered", "GET", "/", full, 200, "Domains without a certificate</h2><span class=\"dim small\">2</span>", "", ""},
+		{"page of what is not covered", "GET", "/", full, 200, "Domains without a certificate</a></h2><span class=\"dim small\">2</span>", "", ""},
 		{"page with all covered", "GET", "/", empty, 200, `<p class="dim">None.</p>`, "", ""},
 		{"page of what is not known", "GET", "/", failing, 200, `<p class="dim">Not known yet.</p>`, "", ""},
 		{"page of certificates whose use is not known", "GET", "/", failing, 200, `<li class="dim">not known yet</li>`, "", ""},
-		{"page of very many", "GET", "/", newConfig(manyViews()), 200, "2\u202f500 in no domain's use; <a href=\"/api/v1/certificates\">4\u202f940 more than shown</a>", "", ""},
+		{"page of very many", "GET", "/", newConfig(manyViews()), 200, "2\u202f500 in no domain's use", "", ""},
+		{"page of very many, and the others", "GET", "/", newConfig(manyViews()), 200, "and <a href=\"/certificates\">4\u202f992 more</a>", "", ""},
+		{"page of all that are very many", "GET", "/certificates", newConfig(manyViews()), 200, "1–50 of 5\u202f000", "", ""},
+		{"page of an app", "GET", "/apps/shop/web", full, 200, "10.0.0.7:31044", "", ""},
+		{"page of an unknown app", "GET", "/apps/shop/x", full, 404, "No app <bdi>/shop/x</bdi>", "Content-Type", "text/html; charset=utf-8"},
+		{"page of a certificate in a file", "GET", "/certificates/dir/etc/relay/certs/averylonglabelaverylonglabelaverylonglabelaverylonglabel.pem", full, 200, "clients without a known name", "", ""},
+		{"page of an Envoy", "GET", "/envoys/external/edge-3", full, 200, "2 behind", "", ""},
+		{"page of a wrong question", "GET", "/apps?cursor=x", full, 400, "the cursor is none that was given here", "", ""},
+		{"script", "GET", "/static/relay.js", full, 200, "EventSource", "Content-Type", "text/javascript; charset=utf-8"},
 		{"unknown page", "GET", "/x", full, 404, "", "", ""},
 		{"pprof", "GET", "/debug/pprof/", full, 200, "goroutine", "", ""},
 		{"pprof command line", "GET", "/debug/pprof/cmdline", full, 404, "", "", ""},
@@ -147,43 +155,65 @@ func TestRedact(t *testing.T) {
 	}
 }
 
+// getPage returns a page without the spaces between its lines.
+func getPage(t *testing.T, views Views, path string) string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	New(newConfig(views), nil).Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	if w.Code != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// order fails the test unless the texts are in a page in their order.
+func order(t *testing.T, page string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		_, after, found := strings.Cut(page, text)
+		if !found {
+			t.Errorf("the page has no %q, or not in this order: %q", text, texts)
+			return
+		}
+		page = after
+	}
+}
+
 func TestPageShowsWhatNeedsAttentionFirst(t *testing.T) {
 	t.Parallel()
 	views := fakeViews{fleets: []FleetView{{Name: "external"}}}
-	for i := range maxGroups + 5 {
+	for i := range 55 {
 		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: fmt.Sprint("/a", i), Reason: "r"})
 	}
 	views.problems = append(views.problems, problem.Problem{Kind: problem.Tasks, App: "/z", Reason: "no task"})
-	for range maxEnvoys + 1000 {
-		views.fleets[0].Envoys = append(views.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: []xds.TypeStatus{{Type: xds.Scope}}})
+	upToDate := []xds.TypeStatus{{Type: xds.Scope}}
+	for range 1100 {
+		views.fleets[0].Envoys = append(views.fleets[0].Envoys, xds.StreamStatus{NodeID: "a", Types: upToDate})
 	}
 	views.fleets[0].Envoys = append(views.fleets[0].Envoys,
 		xds.StreamStatus{NodeID: "late", Types: []xds.TypeStatus{{Type: xds.Scope, Behind: 1}}},
 		xds.StreamStatus{NodeID: "refuses", Types: []xds.TypeStatus{{Type: xds.Scope, StaleCount: 1, Stale: []xds.StaleResource{{Name: "s", Message: "e"}}}}})
 	soon := time.Now().Add(time.Hour)
-	for range maxCertificates + 2 {
+	for range 52 {
 		views.certificates = append(views.certificates, collator.CertificateView{Name: "c", NotAfter: soon.Add(time.Hour)})
 	}
-	views.certificates = append(views.certificates, collator.CertificateView{Name: "first", NotAfter: soon})
+	views.certificates = append(views.certificates, collator.CertificateView{Name: "first", NotAfter: soon}, collator.CertificateView{Name: "unused", NotAfter: soon.Add(-time.Hour), Unused: true})
 
-	d := New(newConfig(views), nil).pageData()
-	f := d.Fleets[0]
-	if f.Shown[0].NodeID != "refuses" || f.Shown[1].NodeID != "late" || len(f.Shown) != maxEnvoys || f.Hidden != 1002 {
-		t.Errorf("shows %s, %s and %d Envoys, hides %d", f.Shown[0].NodeID, f.Shown[1].NodeID, len(f.Shown), f.Hidden)
+	page := getPage(t, views, "/")
+	order(t, page, "<b>1\u202f102</b> Envoys", `href="/apps/z"`, `href="/apps/a0"`, `46 more</a>`, "1 rejecting", "1 behind", "1 100 up to date", ">first</bdi>", ">c</bdi>", `46 more</a>`)
+	if strings.Contains(page, ">unused</bdi>") {
+		t.Error("a certificate that nobody uses is shown before those that are used")
 	}
-	if d.ShownCertificates[0].Name != "first" || d.HiddenCertificates != 3 || d.HiddenGroups != 6 || d.Groups[0].Subject != "/z" || d.Envoys != 1102 {
-		t.Errorf("first certificate %s, hides %d certificates, %d groups of problems, of which the first is of %s; %d Envoys",
-			d.ShownCertificates[0].Name, d.HiddenCertificates, d.HiddenGroups, d.Groups[0].Subject, d.Envoys)
+	for state, id := range map[string]string{"rejecting": "refuses", "behind": "late"} {
+		order(t, getPage(t, views, "/envoys?state="+state), `<a href="/envoys/external/`+id+`">`, "1–1 of 1")
 	}
 }
 
 func TestPageSaysWhoWasRefused(t *testing.T) {
 	t.Parallel()
 	views := fakeViews{fleets: []FleetView{{Name: "external"}}, refused: []string{`node <b>edge</b> from 10.0.0.7: no fleet "extern", token=hush`}}
-	w := httptest.NewRecorder()
-	New(newConfig(views), nil).page(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	const want = `refused: node &lt;b&gt;edge&lt;/b&gt; from 10.0.0.7: no fleet &#34;extern&#34;, token=REDACTED`
-	if page := w.Body.String(); !strings.Contains(page, want) || strings.Contains(page, "hush") {
+	if page := getPage(t, views, "/"); !strings.Contains(page, want) || strings.Contains(page, "hush") {
 		t.Errorf("the page has no %q", want)
 	}
 }
@@ -195,35 +225,8 @@ func TestOneAppHidesNoProblemsOfOthers(t *testing.T) {
 		views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/a", Subject: fmt.Sprint(i), Reason: "r"})
 	}
 	views.problems = append(views.problems, problem.Problem{Kind: problem.App, App: "/b", Reason: "r"}, problem.Problem{Kind: problem.Envoy, Subject: "/a", Reason: "r"})
-	d := New(newConfig(views), nil).pageData()
-	shown := make(map[string]int)
-	for _, g := range d.Groups {
-		shown[g.About+" "+g.Subject] = g.Count
-	}
-	if want := map[string]int{"app /a": 2000, "app /b": 1, "envoy /a": 1}; !maps.Equal(shown, want) || len(d.Groups[1].Problems) != maxOfPageGroup || d.Problems != 2002 {
-		t.Errorf("shows %v, want %v; %d of the first app's problems, %d in all", shown, want, len(d.Groups[1].Problems), d.Problems)
-	}
-}
-
-func TestWords(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[time.Duration]string{
-		0: "0 s", 90 * time.Second: "90 s", 5 * time.Minute: "5 min", 26 * time.Hour: "26 h", 72 * time.Hour: "3 days",
-	} {
-		if got := ago(in); got != want {
-			t.Errorf("ago(%v) = %q, want %q", in, got, want)
-		}
-	}
-	for in, want := range map[int]string{-11: "expired 10 days ago", -2: "expired 1 day ago", -1: "expired", 0: "0 days", 1: "1 day", 60: "60 days"} {
-		if got := days(in); got != want {
-			t.Errorf("days(%d) = %q, want %q", in, got, want)
-		}
-	}
-	for in, want := range map[int]string{0: "0", 999: "999", 1000: "1\u202f000", 1234567: "1\u202f234\u202f567", -100: "-100"} {
-		if got := count(in); got != want {
-			t.Errorf("count(%d) = %q, want %q", in, got, want)
-		}
-	}
+	page := getPage(t, views, "/")
+	order(t, page, "<b class=\"bad\">2\u202f002</b> problems", "envoy</span> <bdi>/a</bdi>", `<a href="/apps/a">`, "2\u202f000 problems", "1\u202f997 more", `<a href="/apps/b">`)
 }
 
 func TestServe(t *testing.T) {

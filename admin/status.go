@@ -15,6 +15,9 @@ const (
 	statusAge = time.Second
 	// maxWorst and maxOfWorst bound the groups of problems in the status.
 	maxWorst, maxOfWorst = 10, 3
+	// warnDays is when a certificate is said to expire soon. ACME clients renew 30 days ahead,
+	// so less than that means that renewal does not work.
+	warnDays = 21
 	// maxNamed is how many Envoys of a fleet are named.
 	maxNamed = 10
 	// seriesLength is the hour that the series has, seriesStep one step of it.

@@ -1,0 +1,209 @@
+package page
+
+import (
+	"cmp"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"relay/admin/api"
+)
+
+// The first screen shows what needs attention first; the other pages have the rest.
+const (
+	maxGroups       = 12 // of problems
+	maxOfGroup      = 3  // problems
+	maxFirst        = 6  // changes, failures
+	maxCertificates = 8
+	maxUncovered    = 8
+)
+
+type firstBody struct {
+	// Class is that of the verdict: "ok", "warn" or "bad".
+	Class, Verdict string
+	Charts         []shownChart
+	HiddenGroups   int
+	Changes        []api.Change
+	Failures       []api.Failure
+	Certificates   some[api.Certificate]
+	Uncovered      some[api.UncoveredDomain]
+	UncoveredKnown bool
+	UncoveredTotal int
+	// LoadHint says why no traffic is known; empty if some is.
+	LoadHint string
+}
+
+// shownChart is a chart and the words around it.
+type shownChart struct {
+	Chart
+	Now     []figure
+	Unknown string
+}
+
+// figure is a number of now.
+type figure struct{ ID, Name, Text, Class string }
+
+// TopText is the value at the upper edge.
+func (c shownChart) TopText() string { return c.Unit.write(c.Top()) }
+
+// first answers GET /: is all well?
+func (p *Pages) first(*http.Request) (view, error) {
+	s := p.data.Status()
+	b := firstBody{Charts: charts(s), HiddenGroups: s.MoreGroups + max(0, len(s.Worst)-maxGroups)}
+	b.Class, b.Verdict = verdict(s)
+	few := url.Values{"limit": {strconv.Itoa(maxFirst)}}
+	changes, err := p.data.Changes(few)
+	failures, err2 := p.data.Failures(few)
+	certificates, err3 := p.soonest()
+	if err := cmp.Or(err, err2, err3); err != nil {
+		return view{}, err
+	}
+	b.Changes, b.Failures = changes.Changes, failures.Failures
+	b.Certificates = some[api.Certificate]{certificates.Certificates, certificates.Total - len(certificates.Certificates)}
+	uncovered := p.data.Uncovered().Uncovered
+	b.Uncovered, b.UncoveredKnown = firstOf(maxUncovered, uncovered), uncovered != nil
+	b.UncoveredTotal, b.LoadHint = len(uncovered), loadHint(s)
+	return view{Name: "first", Title: b.Verdict, Nav: "first", Every: soon, Body: b}, nil
+}
+
+// soonest are the certificates that expire first.
+func (p *Pages) soonest() (api.Certificates, error) {
+	return p.data.Certificates(url.Values{"sort": {"days"}, "limit": {strconv.Itoa(maxCertificates)}})
+}
+
+// firstGroups cuts the groups of problems, and the problems of each.
+func firstGroups(groups []api.Group) some[api.Group] {
+	shown := firstOf(maxGroups, groups)
+	shown.Shown = slices.Clone(shown.Shown)
+	for i := range shown.Shown {
+		g := &shown.Shown[i]
+		g.Problems = g.Problems[:min(len(g.Problems), maxOfGroup)]
+	}
+	return shown
+}
+
+// verdict answers in a few words whether all is well.
+func verdict(s *api.Status) (class, words string) {
+	rejecting, behind, gone := 0, 0, 0
+	for _, f := range s.Fleets {
+		rejecting, behind, gone = rejecting+f.Rejecting, behind+f.Behind, gone+len(f.Disconnected)
+	}
+	switch {
+	case !s.Ready:
+		return "bad", "Not ready"
+	case s.Counts.Failing > 0:
+		return "bad", plural(s.Counts.Failing, "problem") + " " + verb(s.Counts.Failing, "costs", "cost") + " requests"
+	case rejecting > 0:
+		return "bad", plural(rejecting, "Envoy") + " " + verb(rejecting, "rejects", "reject") + " what it is sent"
+	case len(away(s.Sources)) > 0:
+		return "warn", plural(len(away(s.Sources)), "source") + " cannot be read"
+	case gone > 0:
+		return "warn", plural(gone, "Envoy") + " " + verb(gone, "is", "are") + " gone"
+	case s.Certificates.Expired+s.Certificates.Soon > 0:
+		return "warn", "Certificates are about to expire"
+	case !s.OK:
+		return "warn", "Not everything is served"
+	case behind > 0:
+		return "ok", "All is well; " + plural(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
+	}
+	return "ok", "All is well"
+}
+
+func verb(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// loadHint says what to do where no Envoy reports its traffic.
+func loadHint(s *api.Status) string {
+	known, envoys := s.Load != nil, 0
+	for _, f := range s.Fleets {
+		envoys += f.Envoys
+	}
+	if known || envoys == 0 {
+		return ""
+	}
+	return "No Envoy reports its load, so no traffic is shown: start Envoys with a bootstrap of this version (relay bootstrap)."
+}
+
+// charts draws the last hour.
+func charts(s *api.Status) []shownChart {
+	series := s.Series
+	if series == nil {
+		series = &api.Series{Start: s.Time.Add(-time.Hour), Step: 10}
+	}
+	step := time.Duration(max(series.Step, 1)) * time.Second
+	load, failures := s.Load, math.NaN()
+	requests, errors := math.NaN(), math.NaN()
+	if load != nil {
+		requests, errors = load.Requests, load.Errors
+	}
+	if s.Failures != nil {
+		failures = *s.Failures
+	}
+	chart := func(id, title string, unit Unit, lines ...Line) Chart {
+		return Chart{ID: id, Title: title, Unit: unit, Lines: lines, Start: series.Start, Step: step}
+	}
+	changes := chart("changes", "Changes", PerMinute, Line{"changes", "main", perMinute(floats(series.Changes), step, sum)})
+	changes.Bars, changes.Step = true, time.Minute
+	// Many steps have no change. The slowest of a minute says what matters.
+	convergence := chart("convergence", "Until all Envoys have a change", Seconds,
+		Line{"p50", "main", perMinute(floats(series.P50), step, math.Max)}, Line{"p99", "dim", perMinute(floats(series.P99), step, math.Max)})
+	convergence.Step = time.Minute
+	p50, p99 := math.NaN(), math.NaN()
+	if s.Convergence != nil {
+		p50, p99 = s.Convergence.P50, s.Convergence.P99
+	}
+	return []shownChart{
+		{
+			chart("traffic", "Traffic", PerSecond, Line{"requests", "main", floats(series.Requests)}, Line{"errors", "bad", floats(series.Errors)}),
+			[]figure{{"n-requests", "requests", PerSecond.write(requests), ""}, {"n-errors", "errors", PerSecond.write(errors), badIf(errors > 0)}},
+			"No Envoy has reported its load in the last hour.",
+		},
+		{
+			chart("failed", "Failures", PerSecond, Line{"failures", "bad", floats(series.Failures)}),
+			[]figure{{"n-failures", "answered by Envoy itself", PerSecond.write(failures), badIf(failures > 0)}},
+			"No failures were reported in the last hour.",
+		},
+		{changes, []figure{{"n-changes", "in the last hour", hour(series.Changes), ""}}, "Nothing was published in the last hour."},
+		{
+			convergence,
+			[]figure{{"n-p50", "p50", seconds(p50), ""}, {"n-p99", "p99", seconds(p99), ""}},
+			"Nothing was published in the last hour.",
+		},
+	}
+}
+
+func badIf(b bool) string {
+	if b {
+		return "bad"
+	}
+	return ""
+}
+
+// hour sums up what is known.
+func hour(values api.Values) string {
+	all, known := 0.0, false
+	for _, v := range values {
+		if v.Known() {
+			all, known = all+float64(v), true
+		}
+	}
+	if !known {
+		return "–"
+	}
+	return count(int(all))
+}
+
+func floats(values api.Values) []float64 {
+	list := make([]float64, len(values))
+	for i, v := range values {
+		list[i] = float64(v)
+	}
+	return list
+}

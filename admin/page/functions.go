@@ -1,0 +1,123 @@
+package page
+
+import (
+	"html/template"
+	"strings"
+	"time"
+
+	"relay/admin/api"
+	"relay/collator/explain"
+	"relay/internal/problem"
+)
+
+var functions = template.FuncMap{
+	// Words and numbers.
+	"time": moment, "known": func(t time.Time) bool { return !t.IsZero() }, "days": days,
+	"count": countOf, "plural": plural, "rate": rate, "rateOf": rateOf, "seconds": secondsOf, "deref": deref,
+	"clip": clip, "join": strings.Join,
+	// How things look.
+	"state": certificateClass, "level": severityClass, "domainClass": domainClass, "envoyClass": envoyClass, "healthClass": healthClass,
+	// Addresses.
+	"asset": assetURL, "appURL": appURL, "domainURL": domainURL, "envoyURL": envoyURL,
+	"certificateURL": certificateURL, "certificatePath": certificatePath, "subjectURL": subjectURL, "codeURL": codeURL,
+	// The first few of what may be many.
+	"first": func(n int, list []string) some[string] { return firstOf(n, list) }, "firstGroups": firstGroups,
+	"instances": func(list []api.Endpoint) some[api.Endpoint] { return firstOf(maxInstances, list) },
+	"excluded":  func(list []api.Excluded) some[api.Excluded] { return firstOf(maxInstances, list) },
+	"endpoints": func(list []explain.Endpoint) some[explain.Endpoint] { return firstOf(maxInstances, list) },
+	"leftOut":   func(list []explain.Excluded) some[explain.Excluded] { return firstOf(maxInstances, list) },
+	"more":      func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
+	// What is put together for a template.
+	"tasks": tasksOf, "domainsOf": domainsOf, "progress": progressOf, "away": away, "filter": filterOf,
+	"tabs":       tabsOf,
+	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
+	"envoyStates": func() []string {
+		return words(api.EnvoyUpToDate, api.EnvoyBehind, api.EnvoyRejecting, api.EnvoyDisconnected)
+	},
+	"domainStates": func() []string {
+		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped)
+	},
+	// What a filter keeps of the address, beside what it asks for.
+	"hiddenFields": func() []string { return []string{"sort", "state", "status"} },
+}
+
+// tasks are the tasks of all ports of an app, and whether a fleet routes one.
+type tasks struct {
+	Routed  bool
+	In, Out int
+}
+
+func tasksOf(a api.App) tasks {
+	var t tasks
+	for _, port := range a.Ports {
+		t.Routed = t.Routed || len(port.Fleets) > 0
+		// A task has all ports, so the port with most of them has them all.
+		t.In, t.Out = max(t.In, len(port.Endpoints)), max(t.Out, len(port.Excluded))
+	}
+	return t
+}
+
+// domainsOf are the first few domains of an app.
+func domainsOf(a api.App) some[string] {
+	var all []string
+	for _, port := range a.Ports {
+		all = append(all, port.Domains...)
+	}
+	return firstOf(3, all)
+}
+
+// progressOf is how far the Envoys of a fleet are, in the words of the API.
+func progressOf(f explain.Fleet) []api.Progress {
+	var list []api.Progress
+	for _, e := range f.Envoys[:min(len(f.Envoys), maxStory)] {
+		p := api.Progress{Fleet: f.Name, ID: e.ID, Version: e.Version, Address: e.Address, Needs: f.Needs, Acknowledged: e.Acknowledged}
+		for _, w := range e.Waiting {
+			waiting := api.Waiting{Type: w.Type, Name: w.Name, State: w.State}
+			if w.Rejected != nil {
+				waiting.Error = w.Rejected.Message
+			}
+			p.Waiting = append(p.Waiting, waiting)
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// filterData is what the form above a list needs.
+type filterData struct {
+	List   any
+	Label  string
+	Fleets bool
+}
+
+func filterOf(list any, label string, fleets bool) filterData { return filterData{list, label, fleets} }
+
+// away are the sources that cannot be read.
+func away(sources []api.Source) []api.Source {
+	var list []api.Source
+	for _, s := range sources {
+		if !s.Connected || s.LastError != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// tabsData is what the links above a list need: one for each value of a parameter.
+type tabsData struct {
+	List        any
+	Name, Label string
+	Values      []string
+}
+
+func tabsOf(list any, name, label string, values []string) tabsData {
+	return tabsData{list, name, label, values}
+}
+
+func words[T ~string](list ...T) []string {
+	all := make([]string, len(list))
+	for i, v := range list {
+		all[i] = string(v)
+	}
+	return all
+}

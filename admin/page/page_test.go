@@ -1,0 +1,118 @@
+package page
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// everyPage is an address of each kind of page, for the data of tests.
+var everyPage = []string{
+	"/", "/apps", "/apps?q=web&sort=failures", "/apps/team-0/web", "/apps/none", "/domains", "/domains/web.team-0.example.com", "/domains/shop.tets",
+	"/uncovered", "/envoys", "/envoys/external/edge-1.example.com", "/envoys/external/edge-3.example.com", "/certificates", "/certificates/vault/shop.example.com", "/problems", "/changes", "/failures", "/search", "/search?q=web",
+}
+
+// Every page is whole, names no style or script inside it, and is of a bounded size.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	for name, data := range map[string]*fakeData{"well": wellData(), "trouble": troubleData(), "hostile": hostileData(), "empty": {}} {
+		mux := http.NewServeMux()
+		New(data, "v1.2.3", nil).Register(mux)
+		paths := everyPage
+		if name == "hostile" {
+			paths = append(hostilePages(), everyPage...)
+		}
+		for _, path := range paths {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			body := w.Body.String()
+			if w.Code != http.StatusOK && w.Code != http.StatusNotFound || !strings.HasSuffix(body, "</html>\n") {
+				t.Errorf("%s %s: status %d, %d bytes", name, path, w.Code, len(body))
+			}
+			if n := strings.Count(body, "<script"); n != 1 || strings.Contains(body, "<style") || strings.Contains(body, " style=") || w.Header().Get("Content-Security-Policy") != policy {
+				t.Errorf("%s %s: %d scripts, or a style", name, path, n)
+			}
+			if len(body) > 256<<10 {
+				t.Errorf("%s %s: %d bytes", name, path, len(body))
+			}
+		}
+	}
+}
+
+// A wrong question is answered with what is wrong, and costs no line in the log.
+func TestWrongQuestion(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	mux := http.NewServeMux()
+	New(wellData(), "", nil).Register(mux)
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/apps?sort=wrong", nil))
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `the parameter sort is "wrong"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+func TestStatic(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	New(wellData(), "", nil).Register(mux)
+	ask := func(url, etag string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, url, nil)
+		r.Header.Set("If-None-Match", etag)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w
+	}
+	for name, a := range assets {
+		named := ask(a.location, "")
+		if named.Code != 200 || named.Header().Get("Content-Type") == "" || !strings.Contains(named.Header().Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: %d %v", a.location, named.Code, named.Header())
+		}
+		if plain := ask("/static/"+name, ""); plain.Header().Get("Cache-Control") != "no-cache" {
+			t.Errorf("%s without its version is kept: %v", name, plain.Header())
+		}
+		if again := ask(a.location, a.etag); again.Code != http.StatusNotModified || again.Body.Len() > 0 {
+			t.Errorf("%s again: %d", name, again.Code)
+		}
+		if old := ask("/static/"+name+"?v=0000", ""); old.Header().Get("Cache-Control") != "no-cache" {
+			t.Errorf("%s of another version is kept: %v", name, old.Header())
+		}
+	}
+	for _, url := range []string{"/static/", "/static/x.js", "/static/..%2fpage.go"} {
+		if w := ask(url, ""); w.Code != 404 {
+			t.Errorf("%s: %d", url, w.Code)
+		}
+	}
+}
+
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	for got, want := range map[string]string{
+		appURL("/shop/web"):                       "/apps/shop/web",
+		appURL("/a b/c?d#e%f"):                    "/apps/a%20b/c%3Fd%23e%25f",
+		domainURL("*.a.test"):                     "/domains/%2A.a.test",
+		envoyURL("ext", "router~1/2"):             "/envoys/ext/router~1/2",
+		certificateURL("dir", "/etc/relay/a.pem"): "/certificates/dir/etc/relay/a.pem",
+		certificatePath("vault/shop.test"):        "/certificates/vault/shop.test",
+		address("/apps", nil, "", ""):             "/apps",
+		address("/apps", nil, "sort", "x&y"):      "/apps?sort=x%26y",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestVisible(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"plain – 1\u202f234 ö …": "plain – 1\u202f234 ö …",
+		"a\u202eb\u200bc":        `a\u202eb\u200bc`,
+		"\u00ad\ufeff\u2067x":    `\u00ad\ufeff\u2067x`,
+		"\xff\xfe \u0085":        "\xff\xfe \\u0085",
+	} {
+		if got := string(visible([]byte(in))); got != want {
+			t.Errorf("visible(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

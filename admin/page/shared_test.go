@@ -1,0 +1,66 @@
+package page
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A page is rendered once for all who ask for it within a second, one at a time.
+func TestSharedPages(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var s shared
+		var n atomic.Int32
+		render := func() ([]byte, int, error) {
+			n.Add(1)
+			time.Sleep(100 * time.Millisecond)
+			return []byte("page"), 200, nil
+		}
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() {
+				if body, status, err := s.get("/", render); string(body) != "page" || status != 200 || err != nil {
+					t.Errorf("%s %d %v", body, status, err)
+				}
+			})
+		}
+		all.Wait()
+		if n.Load() != 1 {
+			t.Errorf("rendered %d times for ten who asked at once", n.Load())
+		}
+		time.Sleep(sharedFor)
+		_, _, _ = s.get("/", render)
+		_, _, _ = s.get("/other", render)
+		if n.Load() != 3 {
+			t.Errorf("rendered %d times, want once more each for an old page and for another", n.Load())
+		}
+	})
+}
+
+// What failed, and what is large, is not kept; nor are more pages than fit.
+func TestSharedPagesAreBounded(t *testing.T) {
+	t.Parallel()
+	var s shared
+	n := 0
+	for range 2 {
+		_, _, _ = s.get("/fails", func() ([]byte, int, error) { n++; return nil, 0, errors.New("no") })
+		_, _, _ = s.get("/large", func() ([]byte, int, error) { n++; return make([]byte, maxSharedSize+1), 200, nil })
+	}
+	if n != 4 {
+		t.Errorf("rendered %d times, want 4", n)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_, _, _ = s.get("/panics", func() ([]byte, int, error) { panic("x") })
+	}()
+	for i := range 10 * maxShared {
+		_, _, _ = s.get(string(rune('a'+i)), func() ([]byte, int, error) { return nil, 200, nil })
+	}
+	if len(s.pages) > maxShared || s.pages["/panics"] != nil {
+		t.Errorf("%d pages are kept", len(s.pages))
+	}
+}
