@@ -269,7 +269,7 @@ func fakeEvents() string {
 	return b.String()
 }
 
-// clientFile writes the user's file.
+// writeClientFile writes the user's file.
 func writeClientFile(t *testing.T, text string) (path string) {
 	t.Helper()
 	dir := t.TempDir()
