@@ -117,6 +117,11 @@ func (a Access) allows(r *http.Request) bool {
 	return !a.ClientCertificates && !strings.HasPrefix(r.URL.Path, hookPrefix)
 }
 
+// stillAllows reports whether a request that was let in would be let in now.
+func (a Access) stillAllows(r *http.Request) bool {
+	return a.Token == nil && !a.ClientCertificates && len(a.HookNetworks) == 0 || a.allows(r)
+}
+
 func (a Access) showsCertificate(r *http.Request) bool {
 	if !a.ClientCertificates || r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return false

@@ -74,6 +74,11 @@ func (s *Server) otherRoutes() []route {
 				appParam, {Name: "domain", Text: "Only those of this domain."}, fleetParam, {Name: "envoy", Text: "Only those of the Envoy with this node id."},
 				{Name: "code", Text: "Only those with this code."}, limitParam, cursorParam,
 			}},
+		{Path: "/api/v1/tail", Summary: "The requests of an app or domain as they end, one a line, and notices of how it goes", raw: s.tail, Missing: true, Stream: "application/x-ndjson",
+			Params: []parameter{
+				{Name: "subject", Text: "The id of an app, a domain, or a host below a wildcard domain.", Bytes: maxSubject},
+				{Name: "unmasked", Text: "Whether query strings, and what looks like a token, are shown.", Values: []string{"false", "true"}},
+			}},
 		{Path: eventsPath, Summary: "What happens from now on, as server-sent events: status, change, failure, problem", raw: s.events, Stream: "text/event-stream"},
 		{Path: "/api/v1/explain", Summary: "Why a domain, an app or a TCP port is routed as it is", Answer: explain.Explanation{}, raw: s.explain, Missing: true,
 			Params: []parameter{{Name: "subject", Text: "A domain, the id of an app, or tcp/ and a port.", Bytes: maxSubject}}},

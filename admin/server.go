@@ -44,6 +44,8 @@ type Config struct {
 	Load     Load
 	Failures Failures
 	History  History
+	// Tails lets people follow requests; nil lets nobody.
+	Tails Tails
 
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger

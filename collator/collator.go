@@ -40,12 +40,13 @@ type Collator struct {
 	problems *problemSet
 	fleets   []*fleetState
 
-	// What follows belongs to the loop. Others may read read, apps and deployments, with
-	// the lock held.
+	// What follows belongs to the loop. Others may read read, apps, deployments and tails,
+	// with the lock held.
 	mu          sync.RWMutex
 	read        map[string]*sources.App // by id, as the sources gave them
 	apps        map[string]*sources.App // by id, the last good version of each as cleanApp made it
 	deployments map[string]deployment   // by the name under which they are routed
+	tails       map[string]Tailing      // by subject; never modified, but replaced
 	// policyProblems are what cleanPolicy left out of apps. Few apps have any.
 	policyProblems map[string][]problem.Problem
 	// failedApps are those of which the last read could not be used.
@@ -143,6 +144,7 @@ func (c *Collator) round() {
 	if due := c.nextSelection; !due.IsZero() && !c.now().Before(due) {
 		c.selectCertificates()
 	}
+	c.updateTails(c.work.tails)
 	if c.appsSynced.Load() {
 		for _, f := range c.fleets {
 			f.publish()

@@ -37,6 +37,8 @@ type fleetState struct {
 	marked    map[xds.Key]struct{}
 	published published
 	failed    failures
+	// tailed are the domains whose scopes have Envoys report requests.
+	tailed map[string]struct{}
 
 	coverage *fleetCoverage
 	recheck  recheck
@@ -55,6 +57,7 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		tlsSecrets: make(map[string]proto.Message),
 		marked:     make(map[xds.Key]struct{}),
 		published:  newPublished(),
+		tailed:     make(map[string]struct{}),
 		coverage:   newFleetCoverage(),
 	}
 	s.reset()
@@ -285,7 +288,9 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	case name == routing.WildcardsScope && len(f.domains.wildcardParents) > 0:
 		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.wildcardParents))), nil
 	case f.domains.exists(name):
-		return envoy.Scope(&f.Fleet, f.routesOf(name))
+		routes := f.routesOf(name)
+		f.noteTailed(routes)
+		return envoy.Scope(&f.Fleet, routes)
 	}
 	return nil, nil
 }
@@ -295,5 +300,6 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	routes := f.DomainRoutes(domain, f.claimsOn(domain))
 	// What is left out of the https listener does not count: it is known later.
 	routes.Passed = f.passes(f.services.Names[domain], domain)
+	f.tail(&routes)
 	return routes
 }

@@ -38,6 +38,8 @@ type notes struct {
 	certs map[string]certificateRead // by source
 	// tlsSecrets are the secrets that are no certificates.
 	tlsSecrets map[tlsSecret]proto.Message
+	// tails says what is to be tailed, and what no more.
+	tails map[string]bool
 	// upTo is what inbox.noted was when the notes were taken.
 	upTo uint64
 }
@@ -114,6 +116,11 @@ func (t *notes) merge(later notes) {
 		t.tlsSecrets = later.tlsSecrets
 	} else {
 		maps.Copy(t.tlsSecrets, later.tlsSecrets)
+	}
+	if t.tails == nil {
+		t.tails = later.tails
+	} else {
+		maps.Copy(t.tails, later.tails)
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"relay/xds/envoytest"
 )
 
-// relay runs a command that asks the Relay of the world.
+// command runs one that asks the Relay of the world.
 func (w *world) command(args ...string) (status int, out, errs string) {
 	w.t.Helper()
 	return command(w.t, append(args, "--admin", w.admin.url)...)

@@ -19,6 +19,15 @@ func Resource(key xds.Key, msg proto.Message) (xds.Resource, error) {
 	return xds.NewResource(key.Type, key.Name, msg)
 }
 
+// passing makes a resource of what is so for a while on this Relay alone.
+func passing(key xds.Key, msg proto.Message) (xds.Resource, error) {
+	resource, err := Resource(key, msg)
+	if err != nil {
+		return resource, err
+	}
+	return resource.Passing(), nil
+}
+
 // validate applies the rules of Envoy's API definition, which Envoy applies too.
 func validate(msg proto.Message) error {
 	v, ok := msg.(interface{ Validate() error })

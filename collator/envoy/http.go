@@ -69,10 +69,11 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 
 		RequestHeadersTimeout:         durationpb.New(o.RequestHeadersTimeout),
 		StreamIdleTimeout:             durationpb.New(o.StreamIdleTimeout),
-		LocalReplyConfig:              localReplies(),
+		LocalReplyConfig:              localReplies(p),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
+		AccessLog:                     requestLogs(p),
 	}
 	setDownstreamProtocols(manager, o)
 	trustProxies(p, manager, f, scheme)

@@ -35,7 +35,11 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 // is lost, it serves without: sticky sessions, and changed Location headers.
 func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, routes func() routing.DomainRoutes) (xds.Resource, error) {
 	key := xds.Key{Type: xds.Scope, Name: scope.Name}
-	resource, err := Resource(key, scope)
+	newResource := Resource
+	if isTailed(scope) {
+		newResource = passing
+	}
+	resource, err := newResource(key, scope)
 	if err != nil || !hasFilters(scope) {
 		return resource, err
 	}
@@ -50,7 +54,7 @@ func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, ro
 	if err != nil {
 		return xds.Resource{}, err
 	}
-	older, err := Resource(key, msg)
+	older, err := newResource(key, msg)
 	return resource.OrWithout(xds.Since(ChainsSince), older), err
 }
 

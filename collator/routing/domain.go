@@ -25,4 +25,6 @@ type DomainRoutes struct {
 	Passed bool
 	// ACMECluster takes ACME challenges by plain HTTP; empty for none.
 	ACMECluster string
+	// Tailed has Envoys report every request for the domain.
+	Tailed bool
 }

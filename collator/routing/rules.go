@@ -22,6 +22,8 @@ type Rule struct {
 	// Claim and Order are those of the first claim.
 	Claim Claim
 	Order int
+	// Tailed has Envoys report the requests that the rule takes.
+	Tailed bool
 }
 
 // MaxWeight is the largest share of requests: Envoy adds them up in 32 bits.

@@ -30,7 +30,7 @@ func (r *Relay) newAdmin() error {
 	}
 	config := admin.Config{
 		ReloadCertificates: r.reloadCertificates, ReloadApps: r.reloadApps,
-		Views: r, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
+		Views: r, Tails: r.tails, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}

@@ -41,7 +41,11 @@ type Relay struct {
 	gate      *gate
 	stores    map[string]*xds.Store // by fleet
 	xds       *xds.Server
-	failures  *traffic.Failures // what Envoys report
+
+	// What Envoys report.
+	connections *traffic.Connections
+	failures    *traffic.Failures
+	tails       *tails
 
 	// The ports.
 	admin                      *admin.Server
@@ -121,10 +125,9 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 // newXDS builds what serves Envoys.
 func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
-	r.failures = traffic.NewFailures()
-	reports := traffic.NewServer(r.failures)
+	reports := r.newReports()
 	r.xds.Services = func(g grpc.ServiceRegistrar) { reports.Register(g, r.xds.Admit) }
-	registerer.MustRegister(unreachableCollector{r})
+	registerer.MustRegister(unreachableCollector{r}, r.failures)
 	if !r.xdsTLS.enabled() {
 		return nil
 	}

@@ -1,0 +1,74 @@
+// Package failure has the codes of the answers that Envoy makes itself: what visitors, the
+// header x-relay-error, metrics and people who look for the cause all call a failure.
+package failure
+
+import "slices"
+
+// Header is the header of Envoy's own answers that has the name of the code. Apps cannot send
+// it.
+const Header = "x-relay-error"
+
+// Code is one way in which a request or connection fails.
+type Code struct {
+	// Name is what it is called everywhere. A name never gets another meaning.
+	Name string
+	// Flags are Envoy's response flags of such an answer. See
+	// https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage#config-access-log-format-response-flags
+	Flags []string
+	// By are the statuses by which Envoy's own answers are told where no flag tells them.
+	By []uint32
+	// Status is that of the answer to the visitor; 0 is the one that Envoy has chosen.
+	Status uint32
+	// Text is what the visitor reads. It is HTML, and a line of a header, as it is.
+	Text string
+	// Client is set if who asked is to blame, and no app and no fleet has a problem.
+	Client bool
+	// MidAnswer is set if an answer that the app had begun can end so.
+	MidAnswer bool
+	// Cause says what happened, Look what to look at, and Do what to do, for operators.
+	Cause, Look, Do string
+}
+
+// Of returns the code with a name.
+func Of(name string) (Code, bool) {
+	if i := slices.IndexFunc(codes, func(c Code) bool { return c.Name == name }); i >= 0 {
+		return codes[i], true
+	}
+	return Code{}, false
+}
+
+// ByFlags returns the code of a failure of which only Envoy's flags are known: of a TCP
+// connection, or of an answer that ended in the middle.
+func ByFlags(has func(flag string) bool) (Code, bool) {
+	for _, c := range codes {
+		if slices.ContainsFunc(c.Flags, has) && len(c.By) == 0 {
+			return c, true
+		}
+	}
+	return Code{}, false
+}
+
+// Codes returns all codes in the order in which they are tried: the first counts. The last one
+// is of answers that no other code fits.
+func Codes() []Code { return slices.Clone(codes) }
+
+// Flags returns the flags by which a failure is told.
+func Flags() (flags []string) {
+	for _, c := range codes {
+		if len(c.By) == 0 && !c.Client {
+			flags = append(flags, c.Flags...)
+		}
+	}
+	return flags
+}
+
+// CutOff returns the flags of answers that ended in the middle: the app's answer had begun, so
+// Envoy made none.
+func CutOff() (flags []string) {
+	for _, c := range codes {
+		if c.MidAnswer {
+			flags = append(flags, c.Flags...)
+		}
+	}
+	return flags
+}
