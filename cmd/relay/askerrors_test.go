@@ -21,7 +21,7 @@ func TestAnswersThatFail(t *testing.T) {
 	commands := map[string][]string{
 		"status": {"status"}, "apps": {"apps"}, "apps/a": {"app", "/a"}, "domains": {"domains"}, "domains/a.test": {"domain", "a.test"}, "envoys": {"envoys"},
 		"certificates": {"certs"}, "problems": {"problems"}, "changes": {"changes"}, "failures": {"failures"}, "diff": {"diff", "/a"},
-		"config-dump": {"config-dump", "f"}, "events": {"watch"}, "explain": {"explain", "a.test"},
+		"config-dump": {"config-dump", "f"}, "events": {"watch"}, "tail": {"tail", "/a"}, "explain": {"explain", "a.test"},
 	}
 	old := `{"error": "nothing at /api/v1/x: there are /api/v1/apps, certificates and others"}`
 	for path, args := range commands {

@@ -54,8 +54,8 @@ func (f *fakeRelay) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch {
-	case path == "events":
-		w.Header().Set("Content-Type", "text/event-stream")
+	case path == "events" || path == "tail":
+		w.Header().Set("Content-Type", map[string]string{"events": "text/event-stream", "tail": "application/x-ndjson"}[path])
 		_, _ = fmt.Fprint(w, v)
 		return
 	case path == "explain":
@@ -117,6 +117,7 @@ func fakeAnswers() map[string]any {
 		}},
 		"explain": map[string]explain.Explanation{"cart.test": fakeExplanation()},
 		"events":  fakeEvents(),
+		"tail":    fakeTail(),
 	}
 	return answers
 }
@@ -269,7 +270,20 @@ func fakeEvents() string {
 	return b.String()
 }
 
-// clientFile writes the user's file.
+// fakeTail is one stream of requests.
+func fakeTail() string {
+	var b strings.Builder
+	for _, v := range []any{
+		api.Request{Time: before(2 * time.Second), Fleet: "external", Envoy: "e-1", App: "/shop/web", Domain: "shop.test", Client: "192.0.2.7", Method: "GET", Path: "/", Status: 200, Duration: 0.004, Instance: "10.0.0.7:31001"},
+		api.Request{Time: before(time.Second), Fleet: "external", Envoy: "e-1", App: "/shop/web", Domain: "shop.test", Client: "192.0.2.8", Method: "POST", Path: "/buy", Status: 503, Code: "unreachable", Duration: 0.25, Instance: "10.0.0.9:31004"},
+		map[string]any{"notice": api.Notice{State: api.TailEnded, Text: "Relay stops"}},
+	} {
+		b.Write(append(encoded(v), '\n'))
+	}
+	return b.String()
+}
+
+// writeClientFile writes the user's file.
 func writeClientFile(t *testing.T, text string) (path string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -35,6 +35,7 @@ var goldenCommands = map[string][]string{
 	"problems-filter":   {"problems", "-q", "vhost"},
 	"changes":           {"changes"},
 	"failures":          {"failures"},
+	"tail":              {"tail", "/shop/web"},
 	"diff":              {"diff", "/shop/web"},
 	"config-dump":       {"config-dump", "external"},
 	"config-dump-names": {"config-dump", "external", "-o", "table"},

@@ -42,7 +42,7 @@ func TestTextsOfStrangersAreHarmless(t *testing.T) {
 	for name, args := range goldenCommands {
 		f := newFakeRelay(t)
 		for path, answer := range f.answers {
-			if path == "events" || path == "explain" {
+			if path == "events" || path == "explain" || path == "tail" {
 				continue
 			}
 			var v any
@@ -53,6 +53,11 @@ func TestTextsOfStrangersAreHarmless(t *testing.T) {
 		}
 		f.answers["explain"] = plainly(200, "application/json", string(encoded(spiked(decodedAny(t, encoded(fakeExplanation()))))))
 		f.answers["envoys/external/e-2"], f.answers["certificates/vault/shop.test"] = spiked(decodedAny(t, encoded(fakeAnswers()["envoys/external/e-2"]))), spiked(decodedAny(t, encoded(fakeAnswers()["certificates/vault/shop.test"])))
+		var lines strings.Builder
+		for line := range strings.Lines(fakeTail()) {
+			lines.Write(append(encoded(spiked(decodedAny(t, []byte(line)))), '\n'))
+		}
+		f.answers["tail"] = lines.String()
 		_, out, errs := command(t, args...)
 		for line := range strings.SplitSeq(out+errs, "\n") {
 			if strings.HasPrefix(line, "OK") {

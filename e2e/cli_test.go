@@ -1,0 +1,165 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"relay/admin/api"
+	"relay/sources/marathon/marathontest"
+	"relay/xds/envoytest"
+)
+
+// command runs one that asks the Relay of the world.
+func (w *world) command(args ...string) (status int, out, errs string) {
+	w.t.Helper()
+	return command(w.t, append(args, "--admin", w.admin.url)...)
+}
+
+// shows waits until a command shows each text, and ends with a status.
+func (w *world) shows(status int, args []string, texts ...string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("relay %q", args), func() error {
+		got, out, errs := w.command(args...)
+		if got != status {
+			return fmt.Errorf("status %d, want %d:\n%s%s", got, status, out, errs)
+		}
+		for _, text := range texts {
+			if !strings.Contains(out, text) {
+				return fmt.Errorf("no %q in:\n%s%s", text, out, errs)
+			}
+		}
+		return nil
+	})
+}
+
+// All is well: the commands say so, of a real Relay with a real Envoy, and their numbers are
+// those of each other.
+func TestCommandLine(t *testing.T) {
+	w := newWorld(t)
+	w.certs.issue("seed.test", "shop.test")
+	w.start()
+	w.marathon.deploy(app("/shop/web", "shop.test", 2))
+	w.clients.expect("https://shop.test/", http.StatusOK, "/shop/web")
+	w.admin.settled()
+	w.shows(0, []string{"status"}, "OK  ", "marathon  followed", "2 apps, 2 domains, 3 instances", "relay watch")
+	w.shows(0, []string{"status", "--nagios"}, "RELAY OK - ", "envoys=1;", "envoys_up_to_date=1;", "apps=2;", "endpoints=3;", "problems_failing=0;")
+	w.shows(0, []string{"apps", "--filter", "SHOP"}, "/shop/web      2 ", "shop.test")
+	w.shows(0, []string{"app", "/shop/web"}, "cluster      /shop/web_0", "127.0.0.1:", "healthy", " of ")
+	w.shows(0, []string{"domains"}, "seed.test  served", "shop.test  served")
+	w.shows(0, []string{"domain", "shop.test"}, "shop.test: served", "serves       /* for port 0 of /shop/web", "has acknowledged")
+	w.shows(0, []string{"envoys"}, "external", "up to date", "127.0.0.1")
+	w.shows(0, []string{"certs"}, "/seed.test.pem", "ECDSA", "shop.test")
+	w.shows(0, []string{"problems"}, "no such problem")
+	for _, list := range []string{"apps", "domains", "envoys", "certs", "problems", "changes", "failures", "status"} {
+		var v map[string]any
+		if status, out, errs := w.command(list, "-o", "json"); status != 0 || json.Unmarshal([]byte(out), &v) != nil || errs != "" {
+			t.Errorf("relay %s -o json: status %d, %s%s", list, status, out, errs)
+		}
+	}
+	var envoys api.Envoys
+	_, out, _ := w.command("envoys", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &envoys); err != nil || len(envoys.Envoys) != 1 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w.shows(0, []string{"envoys", envoys.Envoys[0].ID}, "external/"+envoys.Envoys[0].ID+": up to date", "clusters")
+	var certificates api.Certificates
+	_, out, _ = w.command("certs", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &certificates); err != nil || len(certificates.Certificates) != 1 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c := certificates.Certificates[0]
+	w.shows(0, []string{"certs", c.Name}, c.Source+"/"+c.Name+": ", "2: seed.test, shop.test", c.Fingerprint)
+	w.shows(0, []string{"certs", c.Source + "/" + c.Name}, c.Fingerprint)
+	w.shows(0, []string{"__complete", "app", "/sh"}, "/shop/web\n")
+	w.shows(0, []string{"__complete", "domain", "shop"}, "shop.test\n")
+}
+
+// Whoever asks why a domain does not work is told, by two commands: relay status names the one
+// to run, and that one has the reason.
+func TestCommandLineSaysWhy(t *testing.T) {
+	w := newWorld(t)
+	w.certs.issue("seed.test", "typo.test", "taken.test", "empty.test", "refusing.test", "closed.test", "stopped.test")
+	w.start()
+	dead := freeAddress(t)
+	w.marathon.deploy(
+		app("/typo", "typo.test", 1, "HAPROXY_0_VHOSTS", "meant.test"),
+		app("/owner", "taken.test", 1), app("/wanter", "taken.test", 1),
+		app("/empty", "empty.test", 1),
+		app("/bare", "bare.test", 1, "HAPROXY_0_REDIRECT_TO_HTTPS", "true"),
+		app("/closed", "closed.test", 1, "HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8"),
+		app("/stopped", "stopped.test", 0),
+	)
+	w.marathon.service("/refusing", []string{dead}, "HAPROXY_0_VHOST", "refusing.test")
+	w.clients.expect("http://typo.test/", http.StatusOK, "/typo")
+	if err := w.marathon.UpdateTask(w.marathon.taskIDs("/empty")[0], func(task *marathontest.Task) { task.State = "TASK_STARTING" }); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("an instance is unreachable", func() error {
+		w.clients.do("http://refusing.test/")
+		for _, p := range w.admin.problems() {
+			if p.Subject == "/refusing" {
+				return nil
+			}
+		}
+		return fmt.Errorf("not yet")
+	})
+	for _, why := range []struct {
+		subject string
+		texts   []string
+	}{
+		{"taken.test", []string{"serves       /* for port 0 of /owner", "loses        /* for port 0 of /wanter", "port 0 of /owner has it"}},
+		{"empty.test", []string{"left out: task ", "no task is in rotation"}},
+		{"refusing.test", []string{dead, "could not connect", "refused"}},
+		{"bare.test", []string{"no certificate covers it"}},
+		{"closed.test", []string{"10.0.0.0/8"}},
+		{"stopped.test", []string{"scaled to 0"}},
+	} {
+		w.eventually("relay domain "+why.subject, func() error {
+			_, out, errs := w.command("domain", why.subject)
+			for _, text := range why.texts {
+				if !strings.Contains(out, text) {
+					return fmt.Errorf("no %q in:\n%s%s", text, out, errs)
+				}
+			}
+			return nil
+		})
+	}
+	w.shows(0, []string{"app", "/typo"}, "HAPROXY_0_VHOSTS: is not a known label: did you mean HAPROXY_0_VHOST?")
+	w.shows(0, []string{"problems"}, "did you mean HAPROXY_0_VHOST?", "To do: ", "relay app /typo")
+	w.shows(1, []string{"domain", "tpyo.test"}, "near it: typo.test")
+	_, out, _ := w.command("status")
+	_, next, found := strings.Cut(out, "\nNext\n")
+	command := strings.Fields(next)
+	if !found || len(command) < 3 {
+		t.Fatalf("relay status names no command:\n%s", out)
+	}
+	if _, out, errs := w.command(command[1:3]...); !strings.Contains(out, "failing") {
+		t.Errorf("relay %s, which relay status names, shows nothing that fails:\n%s%s", command[1:3], out, errs)
+	}
+}
+
+// What concerns all domains is on the first screen: an Envoy that rejects, Envoys that have
+// left, a Marathon that is away.
+func TestCommandLineSaysWhatConcernsAll(t *testing.T) {
+	w := newWorld(t)
+	taken, err := net.Listen("tcp", w.clients.http)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	w.relay.start()
+	envoy := envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, NodeID: "edge-1"})
+	w.shows(1, []string{"status"}, "WARNING  ", "1 Envoy rejects what it is sent", "relay envoys external/edge-1")
+	w.shows(0, []string{"envoys", "external/edge-1"}, "rejecting", "cannot bind", "Address already in use")
+	w.shows(1, []string{"status", "--nagios"}, "RELAY WARNING - ", "envoys_rejecting=1;")
+	envoy.Stop()
+	w.shows(1, []string{"status"}, "fleet external: no Envoy is connected")
+	w.marathon.away()
+	w.marathon.CutStreams()
+	w.shows(2, []string{"status", "--nagios"}, "RELAY CRITICAL - ", "marathon "+w.marathon.URL()+" is not followed")
+	w.shows(1, []string{"status"}, "not followed")
+}
