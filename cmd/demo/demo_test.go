@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -174,7 +175,11 @@ func (p *process) check(line string) {
 	switch line {
 	case `"instances":4`:
 		eventually(p.t, "four endpoints", func() error {
-			if n := strings.Count(p.get("admin", "/api/v1/apps/web"), `"address"`); n != 4 {
+			var app struct{ Ports []struct{ Endpoints []any } }
+			if err := json.Unmarshal([]byte(p.get("admin", "/api/v1/apps/web")), &app); err != nil {
+				return err
+			}
+			if n := len(app.Ports[0].Endpoints); n != 4 {
 				return fmt.Errorf("there are %d", n)
 			}
 			return nil

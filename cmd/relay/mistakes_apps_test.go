@@ -145,11 +145,12 @@ func TestMistakesOfApps(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := fetch(t, admin+"/")
+	problems := fetch(t, admin+"/problems")
 	if answer.Summary != appMistakesSummary || !strings.Contains(page, ">"+appMistakesSummary+"</p>") || !strings.Contains(log.String(), appMistakesSummary) {
 		t.Errorf("the summary is %q, want %q, on the page and in the log too", answer.Summary, appMistakesSummary)
 	}
 	for _, a := range appMistakes {
-		a.served(t, answer.Problems, page, admin)
+		a.served(t, answer.Problems, problems, admin)
 		if !strings.Contains(log.String(), a.log) {
 			t.Errorf("%s: the log does not say %q", a.id, a.log)
 		}
@@ -167,7 +168,7 @@ func (a appMistake) served(t *testing.T, problems []problem.Problem, page, admin
 			t.Errorf("%s: a problem that is none: %+v", a.id, p)
 		}
 	}
-	if a.problem != "" && (!found || !strings.Contains(page, "/api/v1/apps"+a.id) && a.severity != problem.Advice) {
+	if a.problem != "" && (!found || !strings.Contains(page, `href="/apps`+a.id+`"`) && a.severity != problem.Advice) {
 		t.Errorf("%s: no problem with %q and severity %s, on the page too", a.id, a.problem, a.severity)
 	}
 	if status, out, errs := command(t, "explain", "--admin", admin, a.asked); status != 0 || !strings.Contains(out, a.explain) {
