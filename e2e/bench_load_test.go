@@ -28,7 +28,7 @@ func BenchmarkLoadReports(b *testing.B) {
 }
 
 func benchmarkReports(b *testing.B, apps, envoys int, realEnvoy bool) {
-	const length = time.Minute
+	const length, warmUp = time.Minute, 45 * time.Second // of which Envoys may be told to report less often
 	w := newBenchWorld(b, marathontest.Options{}, benchFiller(apps, "test")...)
 	p := w.startProcess()
 	p.awaitSyncs(1)
@@ -51,7 +51,7 @@ func benchmarkReports(b *testing.B, apps, envoys int, realEnvoy bool) {
 		for i := range envoys {
 			wg.Go(func() { w.reportLoad(ctx, fmt.Sprint("edge-", i), report) })
 		}
-		p.settle()
+		time.Sleep(warmUp)
 		with := perCent(p.procfs)
 		b.ReportMetric(without, "%core-without")
 		b.ReportMetric(with-without, "%core-for-reports")
@@ -102,22 +102,29 @@ func (w *benchWorld) reportLoad(ctx context.Context, id string, clusters []*endp
 		})
 	}
 	_ = stream.Send(&lrsv3.LoadStatsRequest{Node: node})
-	told, err := stream.Recv()
-	if err != nil {
-		if ctx.Err() == nil {
-			w.b.Error(err)
+	intervals := make(chan time.Duration)
+	go func() {
+		defer close(intervals)
+		for {
+			told, err := stream.Recv()
+			if err != nil {
+				return
+			}
+			intervals <- told.GetLoadReportingInterval().AsDuration()
 		}
-		return
-	}
-	for {
+	}()
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
+	for interval := time.Hour; ; {
+		var open bool
 		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(told.GetLoadReportingInterval().AsDuration()):
+		case interval, open = <-intervals:
+			if !open {
+				return
+			}
+		case <-due.C:
+			_ = stream.Send(&lrsv3.LoadStatsRequest{Node: node, ClusterStats: clusters})
 		}
-		if err := stream.Send(&lrsv3.LoadStatsRequest{Node: node, ClusterStats: clusters}); err != nil && ctx.Err() == nil {
-			w.b.Error(err)
-			return
-		}
+		due.Reset(interval)
 	}
 }
