@@ -114,7 +114,8 @@ func ended(p *accesslogv3.AccessLogCommon, now time.Time) time.Time {
 
 // domainOf returns the domain of a host as a client sent it. It may name a user with a password.
 func domainOf(host string) string {
-	host = strings.ToLower(host[strings.LastIndexByte(host, '@')+1:])
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	host = strings.ToLower(host[:min(len(host), maxDomain+len(".:65535"))])
 	if ip, err := netip.ParseAddrPort(host); err == nil {
 		return ip.Addr().String()
 	}
