@@ -162,10 +162,6 @@ func flagsOf(p *accesslogv3.AccessLogCommon) func(flag string) bool {
 	f := p.GetResponseFlags()
 	return func(flag string) bool {
 		switch flag {
-		case "DPE":
-			return f.GetDownstreamProtocolError()
-		case "NR":
-			return f.GetNoRouteFound()
 		case "NC":
 			return f.GetNoClusterFound()
 		case "NFCF":
@@ -174,8 +170,6 @@ func flagsOf(p *accesslogv3.AccessLogCommon) func(flag string) bool {
 			return f.GetNoHealthyUpstream()
 		case "UO":
 			return f.GetUpstreamOverflow()
-		case "OM":
-			return f.GetOverloadManager()
 		case "UT":
 			return f.GetUpstreamRequestTimeout()
 		case "SI":
