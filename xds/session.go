@@ -117,7 +117,7 @@ func (s *session) noteAnswered(now time.Time) {
 		return
 	}
 	for t := range s.types {
-		if !s.types[t].subscribed {
+		if ts := &s.types[t]; !ts.subscribed || ts.hasAll() {
 			continue
 		}
 		// With no time, a response counts as unanswered however old it is.

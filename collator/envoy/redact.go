@@ -130,7 +130,7 @@ func redactAny(within *anypb.Any, secret bool) {
 	}
 }
 
-// names of fields are those of Envoy's own admin endpoint.
+// jsonOptions has the names of fields that are those of Envoy's own admin endpoint.
 var jsonOptions = protojson.MarshalOptions{UseProtoNames: true}
 
 // RedactedJSON returns a marshalled resource as Envoy's admin endpoint shows it, with its "@type", without
