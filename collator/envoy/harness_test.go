@@ -40,6 +40,7 @@ type realEnvoy struct {
 	ca     *certstest.CA
 	// failures are what the Envoy reports.
 	failures *traffic.Failures
+	link     *link
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -67,6 +68,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 		option(&fleet, ca)
 	}
 	store := xds.NewStore()
+	store.ClustersOnDemand = fleet.ClustersOnDemand
 	c, err := collator.New(collator.Config{
 		Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"},
 	}, map[string]collator.Publisher{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
@@ -95,7 +97,8 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 		open(c.CertificatesPublished(), xds.Secret)
 		return nil
 	})
-	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
+	e.link = newLink(l)
+	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, e.link) })
 	o.XDS = []string{l.Addr().String()}
 	e.envoy = envoytest.Start(t, o)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)

@@ -86,7 +86,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 	manager.HttpFilters = append(manager.HttpFilters, repeats(p), &hcmv3.HttpFilter{
 		Name: "router",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{
-			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections(p)}),
+			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections()}),
 		},
 	})
 	return &listenerv3.Filter{
