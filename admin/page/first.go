@@ -104,12 +104,18 @@ func verdict(s *api.Status) (class, words string) {
 		return "warn", plural(gone, "Envoy") + " " + verb(gone, "is", "are") + " gone"
 	case s.Certificates.Expired+s.Certificates.Soon > 0:
 		return "warn", "Certificates are about to expire"
-	case !s.OK:
+	case !s.OK && !meant(s.Counts, s.Certificates):
 		return "warn", "Not everything is served"
 	case behind > 0:
 		return "ok", "All is well; " + plural(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
 	}
 	return "ok", "All is well"
+}
+
+// meant reports whether what is not served may be as people want it: apps that are scaled to 0,
+// that another load balancer serves, or that ask for no certificate.
+func meant(c api.Counts, certificates api.CertificatesStatus) bool {
+	return c.WithoutTask+certificates.Uncovered == 0 && c.WithoutCertificate+c.InNoFleet+c.Stopped > 0
 }
 
 func verb(n int, one, many string) string {
