@@ -168,12 +168,12 @@ func charts(s *api.Status) []shownChart {
 	return []shownChart{
 		{
 			chart("traffic", "Traffic", PerSecond, Line{"requests", "main", floats(series.Requests)}, Line{"errors", "bad", floats(series.Errors)}),
-			[]figure{{"n-requests", "requests", PerSecond.write(requests), ""}, {"n-errors", "errors", PerSecond.write(errors), badIf(errors > 0)}},
+			[]figure{{"n-requests", "requests", PerSecond.write(requests), ""}, {"n-errors", "errors", PerSecond.write(errors), errorClass(load)}},
 			"No Envoy has reported its load in the last hour.",
 		},
 		{
 			chart("failed", "Failures", PerSecond, Line{"failures", "bad", floats(series.Failures)}),
-			[]figure{{"n-failures", "answered by Envoy itself", PerSecond.write(failures), badIf(failures > 0)}},
+			[]figure{{"n-failures", "answered by Envoy itself", PerSecond.write(failures), badIf(failures > 0.01*max(requests, 1))}},
 			"No failures were reported in the last hour.",
 		},
 		{changes, []figure{{"n-changes", "in the last hour", hour(series.Changes), ""}}, "Nothing was published in the last hour."},
