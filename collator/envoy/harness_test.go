@@ -32,6 +32,7 @@ type realEnvoy struct {
 	t      testing.TB
 	c      *collator.Collator
 	server *xds.Server
+	store  *xds.Store
 	envoy  *envoytest.Envoy
 	fleet  routing.Fleet
 	ca     *certstest.CA
@@ -68,7 +69,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, fleet: fleet, ca: ca}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
