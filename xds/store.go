@@ -215,6 +215,14 @@ func (s *Store) Counts() map[Type]int {
 	return counts
 }
 
+// Has reports whether there is a resource of a name.
+func (s *Store) Has(t Type, name string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	id, ok := s.tables[t].ids[name]
+	return ok && s.tables[t].entries[id].presence == present
+}
+
 // intern returns the ids of names. A name that the store does not know gets a new id: an Envoy
 // may ask for a name before it exists. Such a name is copied, as it is a part of a request.
 func (s *Store) intern(t Type, names []string) []uint32 {

@@ -17,7 +17,7 @@ func TestImports(t *testing.T) {
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
-		"traffic":           nil,
+		"traffic":           {"internal/panics"},
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/guard", "internal/panics", "internal/problem", "internal/secret"},
 		"collator":          {"sources", "certs", "xds", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -44,6 +46,7 @@ type Relay struct {
 	history   *history.History      // of what is published
 	xds       *xds.Server
 	failures  *traffic.Failures // what Envoys report
+	loads     *traffic.Loads
 
 	// The ports.
 	admin                      *admin.Server
@@ -128,8 +131,13 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
 	r.failures = traffic.NewFailures()
 	reports := traffic.NewServer(r.failures)
-	r.xds.Services = func(g grpc.ServiceRegistrar) { reports.Register(g, r.xds.Admit) }
-	registerer.MustRegister(unreachableCollector{r})
+	r.loads = traffic.NewLoads(slices.Collect(maps.Keys(r.stores)), r.hasCluster)
+	loads := traffic.NewLoadServer(r.loads, r.xds.Connected)
+	r.xds.Services = func(g grpc.ServiceRegistrar) {
+		reports.Register(g, r.xds.Admit)
+		loads.Register(g, r.xds.Admit)
+	}
+	registerer.MustRegister(unreachableCollector{r}, loadCollector{r})
 	if !r.xdsTLS.enabled() {
 		return nil
 	}
@@ -193,7 +201,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("renewal", r.reminders)                  // certificates that the collator selected -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
-	add("xds", server{r.xdsServe})               // stores -> Envoys, which report failures
+	add("xds", server{r.xdsServe})               // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
 
 	for _, p := range r.config.Warnings {
