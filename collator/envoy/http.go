@@ -72,10 +72,11 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 
 		RequestHeadersTimeout:         durationpb.New(o.RequestHeadersTimeout),
 		StreamIdleTimeout:             durationpb.New(o.StreamIdleTimeout),
-		LocalReplyConfig:              localReplies(),
+		LocalReplyConfig:              localReplies(p),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
+		AccessLog:                     requestLogs(p),
 	}
 	setDownstreamProtocols(manager, o)
 	trustProxies(p, manager, f, scheme)
@@ -88,7 +89,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 	manager.HttpFilters = append(manager.HttpFilters, repeats(p), &hcmv3.HttpFilter{
 		Name: "router",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{
-			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections(p)}),
+			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections()}),
 		},
 	})
 	return &listenerv3.Filter{

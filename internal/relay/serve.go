@@ -45,8 +45,11 @@ type Relay struct {
 	stores    map[string]*xds.Store // by fleet
 	history   *history.History      // of what is published
 	xds       *xds.Server
-	failures  *traffic.Failures // what Envoys report
-	loads     *traffic.Loads
+
+	// What Envoys report.
+	connections *traffic.Connections
+	failures    *traffic.Failures
+	loads       *traffic.Loads
 
 	// The ports.
 	admin                      *admin.Server
@@ -129,15 +132,14 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 // newXDS builds what serves Envoys.
 func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
-	r.failures = traffic.NewFailures()
-	reports := traffic.NewServer(r.failures)
+	reports := r.newReports()
 	r.loads = traffic.NewLoads(slices.Collect(maps.Keys(r.stores)), r.hasCluster)
 	loads := traffic.NewLoadServer(r.loads, r.xds.Connected)
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
 	}
-	registerer.MustRegister(unreachableCollector{r}, loadCollector{r})
+	registerer.MustRegister(unreachableCollector{r}, r.failures, loadCollector{r})
 	if !r.xdsTLS.enabled() {
 		return nil
 	}

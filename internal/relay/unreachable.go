@@ -17,7 +17,7 @@ import (
 // unreachable returns the instances to which Envoys could not connect lately, of those that
 // are in rotation still, each with its task.
 func (r *Relay) unreachable() (all []unreachable) {
-	for _, u := range r.failures.Unreachable() {
+	for _, u := range r.connections.Unreachable() {
 		endpoints := r.collator.Endpoints(u.Cluster)
 		i := slices.IndexFunc(endpoints, func(e sources.Endpoint) bool { return e.Address == u.Address })
 		if i >= 0 {
@@ -48,7 +48,7 @@ func (r *Relay) unreachableProblems() (problems []problem.Problem) {
 // address.
 func (r *Relay) unreachableInstances() map[string]map[string]string {
 	reasons := make(map[string]map[string]string)
-	for _, u := range r.failures.Unreachable() {
+	for _, u := range r.connections.Unreachable() {
 		if reasons[u.Cluster] == nil {
 			reasons[u.Cluster] = make(map[string]string)
 		}
