@@ -39,7 +39,7 @@ func failed(code, cluster, host string) *accesslogv3.HTTPAccessLogEntry {
 	}
 }
 
-func requests(entries ...*accesslogv3.HTTPAccessLogEntry) *alsv3.StreamAccessLogsMessage {
+func requestLog(entries ...*accesslogv3.HTTPAccessLogEntry) *alsv3.StreamAccessLogsMessage {
 	return &alsv3.StreamAccessLogsMessage{LogEntries: &alsv3.StreamAccessLogsMessage_HttpLogs{
 		HttpLogs: &alsv3.StreamAccessLogsMessage_HTTPAccessLogEntries{LogEntry: entries},
 	}}
@@ -52,7 +52,7 @@ func connections(entries ...*accesslogv3.TCPAccessLogEntry) *alsv3.StreamAccessL
 }
 
 func (f *Failures) one(code, cluster, host string) {
-	f.Log(node("a"), requests(failed(code, cluster, host)), 1)
+	f.Log(node("a"), requestLog(failed(code, cluster, host)), 1)
 }
 
 // What fails again and again within a second is one failure with a count.
@@ -63,7 +63,7 @@ func TestFailuresAlike(t *testing.T) {
 			f.one("offline", "/a_0", "a.test")
 		}
 		f.one("busy", "/a_0", "a.test")
-		f.Log(node("a"), requests(failed("offline", "/a_0", "a.test")), 7)
+		f.Log(node("a"), requestLog(failed("offline", "/a_0", "a.test")), 7)
 		f.one("offline", "/b_0", "b.test")
 		if got := f.LastFailures("/a", 10); len(got) != 2 || got[0].Code != "busy" || got[1].Count != 10 {
 			t.Errorf("got %+v", got)
@@ -123,7 +123,7 @@ func TestFailureSeries(t *testing.T) {
 		f := newTestFailures()
 		begin := time.Now()
 		for i := range 400 {
-			f.Log(node("a"), requests(failed("offline", "/a_0", "a.test")), uint64(i))
+			f.Log(node("a"), requestLog(failed("offline", "/a_0", "a.test")), uint64(i))
 			f.one("no-such-domain", "", "b.test")
 			time.Sleep(FailureStep)
 		}
@@ -174,12 +174,12 @@ func TestFailuresAreBounded(t *testing.T) {
 			entry := failed("offline", fmt.Sprintf("/%d_0", i), long)
 			entry.Request.Path, entry.Request.RequestId = long, long
 			entry.CommonProperties.UpstreamTransportFailureReason = long
-			f.Log(node(long), requests(entry), 1)
+			f.Log(node(long), requestLog(entry), 1)
 		}
 		for i := range 10_000 {
 			f.one("no-such-domain", "", fmt.Sprintf("%d.test", i))
 			f.one("unknown", "/a_0", "a.test")
-			f.Log(&corev3.Node{Cluster: "unknown"}, requests(failed("offline", "/unknown_0", "a.test")), 1)
+			f.Log(&corev3.Node{Cluster: "unknown"}, requestLog(failed("offline", "/unknown_0", "a.test")), 1)
 		}
 		newest := fmt.Sprintf("/%d", maxApps+maxRecords-1)
 		for i := range 3 * maxLast {
@@ -276,7 +276,7 @@ func TestNoFailures(t *testing.T) {
 	answered.Response.ResponseCodeDetails = failure.Answered
 	left := failed("", "/a_0", "a.test")
 	left.CommonProperties.ResponseFlags = &accesslogv3.ResponseFlags{DownstreamConnectionTermination: true}
-	f.Log(node("a"), requests(answered, left, &accesslogv3.HTTPAccessLogEntry{}, failed("made-up", "/a_0", "a.test")), 1)
+	f.Log(node("a"), requestLog(answered, left, &accesslogv3.HTTPAccessLogEntry{}, failed("made-up", "/a_0", "a.test")), 1)
 	made := entry("/a_0", "10.0.0.1", 1)
 	made.CommonProperties.UpstreamLocalAddress = socket("10.0.0.9", 2)
 	f.Log(node("a"), connections(made, &accesslogv3.TCPAccessLogEntry{}), 1)
@@ -286,7 +286,7 @@ func TestNoFailures(t *testing.T) {
 	}
 	cut := failed("", "/a_0", "a.test")
 	cut.CommonProperties.ResponseFlags = &accesslogv3.ResponseFlags{UpstreamProtocolError: true}
-	f.Log(node("a"), requests(cut), 1)
+	f.Log(node("a"), requestLog(cut), 1)
 	f.Log(node("a"), connections(entry("/tcp_0", "10.0.0.1", 1)), 1)
 	if a, tcp := f.LastFailures("/a", 1), f.LastFailures("/tcp", 1); len(a) != 1 || a[0].Code != "interrupted" || len(tcp) != 1 || tcp[0].Code != "unreachable" {
 		t.Errorf("got %+v and %+v", a, tcp)

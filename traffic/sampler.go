@@ -44,33 +44,16 @@ const (
 // countEntries returns how many entries a message has, without understanding them; what it has
 // before something that is no message, if it is none.
 func countEntries(raw []byte) (n int) {
-	fields(raw, func(number protowire.Number, value []byte) {
-		if number == httpLogs || number == tcpLogs {
-			fields(value, func(number protowire.Number, _ []byte) {
-				if number == logEntry {
-					n++
-				}
-			})
+	_ = fields(raw, func(field protowire.Number, _ uint64, logs []byte) error {
+		if logs == nil || field != httpLogs && field != tcpLogs {
+			return nil
 		}
+		return fields(logs, func(field protowire.Number, _ uint64, entry []byte) error {
+			if entry != nil && field == logEntry {
+				n++
+			}
+			return nil
+		})
 	})
 	return n
-}
-
-// fields calls f for each field of a message that has a length.
-func fields(raw []byte, f func(number protowire.Number, value []byte)) {
-	for len(raw) > 0 {
-		number, kind, n := protowire.ConsumeTag(raw)
-		if n < 0 {
-			return
-		}
-		raw = raw[n:]
-		if n = protowire.ConsumeFieldValue(number, kind, raw); n < 0 {
-			return
-		}
-		if kind == protowire.BytesType {
-			value, _ := protowire.ConsumeBytes(raw)
-			f(number, value)
-		}
-		raw = raw[n:]
-	}
 }
