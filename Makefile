@@ -45,6 +45,10 @@ bench-xds: $(ENVOY) ## Measure the xDS server at 50 000 apps and 1000 Envoys; RO
 bench-requests: $(ENVOY) ## Measure the CPU of a request: Envoy alone, with Relay's configuration, HAProxy; LOAD=https or another for one
 	go test -run '^$$' -bench '^BenchmarkRequests$$$(if $(LOAD),/^$(LOAD)$$)' -benchtime 1x -timeout 30m ./e2e
 
+bench-load: $(ENVOY) ## Measure what load reports cost Relay and Envoy: 10 000 apps and 10 Envoys, 50 000 and 100
+	go test -run '^$$' -bench '^BenchmarkLoadReports$$' -benchtime 1x -timeout 30m ./e2e
+	go test -run '^$$' -bench 'Report|Each' ./traffic
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -128,4 +132,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-certs model build package release image check tools programs .FORCE
