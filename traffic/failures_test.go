@@ -75,7 +75,7 @@ func TestFailuresAlike(t *testing.T) {
 			t.Fatalf("got %+v", got)
 		}
 		want := Failure{
-			Time: time.Now(), Fleet: "external", Envoy: "a", App: "/a", Domain: "a.test", Method: "GET", Path: "/a", Status: 503, Code: "offline",
+			ID: 4, Time: time.Now(), Fleet: "external", Envoy: "a", App: "/a", Domain: "a.test", Method: "GET", Path: "/a", Status: 503, Code: "offline",
 			Instance: got[0].Instance, RequestID: "id", Client: "192.0.2.1", Count: 1,
 		}
 		if !got[0].Time.Equal(want.Time) {
@@ -86,6 +86,30 @@ func TestFailuresAlike(t *testing.T) {
 		}
 		if got := f.LastFailures("/a", 1); len(got) != 1 {
 			t.Errorf("more than one: %+v", got)
+		}
+	})
+}
+
+// Who follows failures asks for those after the last one that it knows, and misses none.
+func TestFailuresSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFailures()
+		codes := []string{"offline", "forbidden", "busy", "no-such-domain"}
+		for _, code := range codes {
+			f.one(code, "/a_0", "a.test")
+			time.Sleep(alike)
+		}
+		var got []string
+		for after := uint64(0); after < f.LastID(); {
+			for _, one := range f.Since(after, 3) {
+				got, after = append(got, one.Code), one.ID
+			}
+		}
+		if !slices.Equal(got, codes) || len(f.Since(f.LastID(), 3)) > 0 {
+			t.Errorf("got %v, want %v", got, codes)
+		}
+		if n := f.OfApp("/a"); n != f.PerApp()["/a"] || n == 0 {
+			t.Errorf("%d of the app, want %v", n, f.PerApp())
 		}
 	})
 }

@@ -168,14 +168,13 @@ func TestConfigDumpIsLikeEnvoys(t *testing.T) {
 	e := startEnvoy(t)
 	e.c.SyncCertificates("vault", []*certs.Certificate{e.certificate("a.test", "a.test")}, nil)
 	e.c.SyncApps([]*sources.App{webApp("/a", "a.test"), set(t, webApp("/b", "b.test"), "AUTH=r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")})
-	want, _ := dumped(t, e.store, envoy.DumpFilter{})
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		theirs, err := e.envoy.Get(t.Context(), "/config_dump?include_eds")
 		if err != nil {
 			t.Fatal(err)
 		}
 		got := sections(t, []byte(theirs))
-		want, _ = dumped(t, e.store, envoy.DumpFilter{})
+		want, _ := dumped(t, e.store, envoy.DumpFilter{})
 		if maps.EqualFunc(got, want, slices.Equal) && len(want["dynamic_listeners"]) > 1 {
 			break
 		}

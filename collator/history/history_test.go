@@ -190,7 +190,7 @@ func TestMemory(t *testing.T) {
 	}
 	revision := uint64(1)
 	h.Add(publication(revision, ids...))
-	for range 6 * apps / 50 {
+	for range 3 * apps / 50 {
 		revision++
 		p := publication(revision)
 		for range 50 {
