@@ -4,36 +4,47 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/netip"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 const (
-	// entriesPerSecond is how many entries of one stream are read, and burst how many it may be
-	// ahead. Of an Envoy that has more, the rest waits, until Envoy drops what it cannot keep.
-	entriesPerSecond = 500
-	burst            = 5000
-	// maxMessage is how large a message may be, in bytes. Envoys send 16 kB.
+	// entriesPerSecond is how many entries of one stream are looked into, and burst how many it
+	// may be ahead. Of an Envoy that has more, a sample is.
+	entriesPerSecond, burst = 500, 5000
+	// allPerSecond and allBurst are those of all streams. But ownPerSecond of each stream, and
+	// ownBurst ahead, are looked into whatever others send.
+	allPerSecond, allBurst = 5000, 20_000
+	ownPerSecond, ownBurst = 5, 100
+	// countedPerSecond is how many entries of all streams are counted. Of more, the rest waits,
+	// until Envoys drop what they cannot keep.
+	countedPerSecond = 50_000
+	// maxMessage is how large a message may be, in bytes. Envoys send 16 kB, or one entry.
 	maxMessage = 1 << 20
 )
 
+// Log takes a message of an access log that an Envoy has. Of the node it gets the id and the fleet. Each entry in it stands for so many:
+// more than 1 if there were too many to look into all. It is called by several streams at once,
+// and must not wait.
+type Log func(node *corev3.Node, message *alsv3.StreamAccessLogsMessage, stands uint64)
+
 // Server is the access log service
-// (https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/accesslog/v3/als.proto). The
-// listeners of Envoys have an access log that reports to it each connection to an instance
-// that failed.
+// (https://www.envoyproxy.io/docs/envoy/latest/api-v3/service/accesslog/v3/als.proto), to which
+// the access logs of Envoys' listeners go. It hands each on by its name.
 type Server struct {
 	alsv3.UnimplementedAccessLogServiceServer
-	failures *Failures
-	admit    Admit
+	logs map[string][]Log // by name
+	// looked and counted limit what all streams have looked into and counted.
+	looked, counted *rate.Limiter
+	admit           Admit
 }
 
 // Admit decides whether an Envoy may report, before anything else of it is read, and when it
@@ -41,8 +52,17 @@ type Server struct {
 // Envoy.
 type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
 
-// NewServer returns a server that adds to failures.
-func NewServer(failures *Failures) *Server { return &Server{failures: failures} }
+// NewServer returns a server without logs. What Envoys send of a log that it does not have is
+// ignored.
+func NewServer() *Server {
+	return &Server{
+		logs: make(map[string][]Log), looked: rate.NewLimiter(allPerSecond, allBurst), counted: rate.NewLimiter(countedPerSecond, countedPerSecond),
+	}
+}
+
+// Handle hands what comes of the access log with a name to each of logs. It is to be called
+// before Register.
+func (s *Server) Handle(name string, logs ...Log) { s.logs[name] = append(s.logs[name], logs...) }
 
 // Register adds the service to a gRPC server. Envoys that may not report are refused.
 func (s *Server) Register(g grpc.ServiceRegistrar, admit Admit) {
@@ -50,12 +70,16 @@ func (s *Server) Register(g grpc.ServiceRegistrar, admit Admit) {
 	alsv3.RegisterAccessLogServiceServer(g, s)
 }
 
-// StreamAccessLogs takes what one worker of an Envoy reports.
+// StreamAccessLogs takes what one worker of an Envoy reports of one log.
 func (s *Server) StreamAccessLogs(g alsv3.AccessLogService_StreamAccessLogsServer) error {
-	var first *alsv3.StreamAccessLogsMessage
+	var raw []byte
+	var first alsv3.StreamAccessLogsMessage
 	done, err := s.admit(g.Context(), func() (node *corev3.Node, err error) {
-		if first, err = receive(g); err != nil {
+		if raw, err = receive(g); err != nil {
 			return nil, err
+		}
+		if err := proto.Unmarshal(raw, &first); err != nil {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
 		}
 		return first.GetIdentifier().GetNode(), nil
 	})
@@ -63,17 +87,24 @@ func (s *Server) StreamAccessLogs(g alsv3.AccessLogService_StreamAccessLogsServe
 		return err
 	}
 	defer done()
-	node := first.GetIdentifier().GetNode()
-	pace := rate.NewLimiter(entriesPerSecond, burst)
-	for message := first; ; {
-		entries := message.GetTcpLogs().GetLogEntry()
-		for _, entry := range entries {
-			s.failures.report(node, entry, time.Now())
+	logs := s.logs[first.GetIdentifier().GetLogName()]
+	// Without all that an Envoy says of itself, which is large, and there once for each worker.
+	node := &corev3.Node{Id: first.GetIdentifier().GetNode().GetId(), Cluster: first.GetIdentifier().GetNode().GetCluster()}
+	sample := newSampler(s.looked)
+	for {
+		n := countEntries(raw)
+		if stands, look := sample.next(n, time.Now()); look {
+			// A message that cannot be understood is one that is lost.
+			if message := new(alsv3.StreamAccessLogsMessage); proto.Unmarshal(raw, message) == nil {
+				for _, log := range logs {
+					log(node, message, stands)
+				}
+			}
 		}
-		if err := pace.WaitN(g.Context(), min(len(entries), burst)); err != nil {
+		if err := s.counted.WaitN(g.Context(), min(n, countedPerSecond)); err != nil {
 			return status.FromContextError(g.Context().Err()).Err()
 		}
-		if message, err = receive(g); err != nil {
+		if raw, err = receive(g); err != nil {
 			if errors.Is(err, io.EOF) {
 				return g.SendAndClose(&alsv3.StreamAccessLogsResponse{})
 			}
@@ -82,28 +113,16 @@ func (s *Server) StreamAccessLogs(g alsv3.AccessLogService_StreamAccessLogsServe
 	}
 }
 
-func receive(g alsv3.AccessLogService_StreamAccessLogsServer) (*alsv3.StreamAccessLogsMessage, error) {
-	message, err := g.Recv()
-	if err == nil && proto.Size(message) > maxMessage {
-		err = status.Errorf(codes.ResourceExhausted, "a message has more than %d bytes", maxMessage)
+// receive returns a message as bytes: understanding it costs ten times as much as receiving it.
+// To a message without fields, all that it receives is unknown, and kept as it is.
+func receive(g grpc.ServerStream) ([]byte, error) {
+	var message emptypb.Empty
+	if err := g.RecvMsg(&message); err != nil {
+		return nil, err
 	}
-	return message, err
-}
-
-// report takes an entry of the access log. An entry of a connection that was made in the end
-// has the flag of a failure before, too.
-func (f *Failures) report(node *corev3.Node, entry *accesslogv3.TCPAccessLogEntry, now time.Time) {
-	p := entry.GetCommonProperties()
-	if !p.GetResponseFlags().GetUpstreamConnectionFailure() || p.GetUpstreamLocalAddress() != nil {
-		return
+	raw := message.ProtoReflect().GetUnknown()
+	if len(raw) > maxMessage {
+		return nil, status.Errorf(codes.ResourceExhausted, "a message has more than %d bytes", maxMessage)
 	}
-	socket := p.GetUpstreamRemoteAddress().GetSocketAddress()
-	ip, err := netip.ParseAddr(socket.GetAddress())
-	if err != nil || len(p.GetUpstreamCluster()) > maxName {
-		return
-	}
-	instance := Instance{
-		Fleet: node.GetCluster(), Cluster: p.GetUpstreamCluster(), Address: netip.AddrPortFrom(ip.Unmap(), uint16(socket.GetPortValue())),
-	}
-	f.add(instance, node.GetId(), p.GetUpstreamTransportFailureReason(), now)
+	return raw, nil
 }

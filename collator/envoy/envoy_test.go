@@ -110,16 +110,16 @@ func (e *realEnvoy) testHTTPS(t *testing.T) {
 
 func (e *realEnvoy) testErrors(t *testing.T) {
 	for _, tt := range []struct {
-		host, title string
-		status      int
+		host, code string
+		status     int
 	}{
-		{"unknown.test", "Not found", 404},
-		{"offline.test", "Offline", 503},
-		{"refused.test", "Unreachable", 502},
+		{"unknown.test", "no-such-domain", 404},
+		{"offline.test", "offline", 503},
+		{"refused.test", "unreachable", 502},
 	} {
 		a := e.eventually(t, request{host: tt.host, path: "/"}, status(tt.status))
-		if !strings.Contains(a.body, "<h1>"+tt.title+"</h1>") || a.contentType != "text/html; charset=utf-8" {
-			t.Errorf("%s: %q, %s; want the page %q", tt.host, a.contentType, a.body, tt.title)
+		if !strings.Contains(a.body, "<h1>Error: "+tt.code+"</h1>") || a.contentType != "text/html; charset=utf-8" {
+			t.Errorf("%s: %q, %s; want the page %q", tt.host, a.contentType, a.body, tt.code)
 		}
 	}
 }

@@ -178,7 +178,7 @@ func (c *rawClient) get(target, host string) string {
 	switch app, ok := strings.CutPrefix(name, "app /"); {
 	case ok && resp.StatusCode == http.StatusOK:
 		return app
-	case resp.StatusCode == http.StatusNotFound && strings.Contains(string(body), "<h1>Not found</h1>"):
+	case resp.StatusCode == http.StatusNotFound && strings.Contains(string(body), "<h1>Error: no-such-"):
 		return ""
 	case resp.StatusCode == http.StatusBadRequest:
 		return "refused"

@@ -126,11 +126,15 @@ func GuardSize(path sources.Path) int {
 }
 
 // guardedRoutes returns the routes of a rule, and those for the paths that only an app takes
-// for its own, if the rules after it would let these in.
+// for its own, if the rules after it would let these in. They are called like the cluster: of a
+// request that Envoy answers itself, access logs have often nothing else of the app.
 func (b scopeBuilder) guardedRoutes(p *packer, domain string, r routing.Rule, later []routing.Rule) []*routev3.Route {
 	routes := b.ruleRoutes(p, domain, r, false)
 	if r.Guarded(later) {
 		routes = append(routes, b.ruleRoutes(p, domain, r, true)...)
+	}
+	for _, route := range routes {
+		route.Name = r.Targets[0].Cluster
 	}
 	return routes
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/failure"
 	"relay/internal/hostname"
 	"relay/sources"
 	"relay/xds"
@@ -29,6 +30,8 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	scope := newScope(d.Domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
 	scope.RouteConfiguration.RequestHeadersToAdd = externalAddress(f)
+	// Only Envoy says by it what failed: it sets the header after this.
+	scope.RouteConfiguration.ResponseHeadersToRemove = []string{failure.Header}
 	vhost := scopeBuilder{f}.virtualHost(&p, d)
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{vhost}
 	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
@@ -91,6 +94,7 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 	if d.ACMECluster != "" {
 		challenges := routing.Rule{Path: sources.Path{Prefix: acmePrefix}, Targets: []routing.Target{{Cluster: d.ACMECluster}}}
 		vhost.Routes = append(vhost.Routes, &routev3.Route{
+			Name:   d.ACMECluster,
 			Match:  ruleMatch{path: challenges.Path, scheme: "http"}.match(),
 			Action: b.forward(d.Domain, challenges),
 		})

@@ -60,7 +60,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		StatPrefix:       statPrefix,
 		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout:      durationpb.New(s.IdleTimeout),
-		AccessLog:        failedConnections(p),
+		AccessLog:        failedTCP(),
 	}
 	connectAttempts(proxy, s)
 	if s.BySource {
@@ -72,7 +72,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,
 		FilterChainMatch: &listenerv3.FilterChainMatch{SourcePrefixRanges: cidrRanges(s.Networks)},
-		Filters: []*listenerv3.Filter{{
+		Filters: []*listenerv3.Filter{keepCluster(p, cluster), {
 			Name:       "tcp_proxy",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(proxy)},
 		}},

@@ -17,7 +17,7 @@ import (
 // unreachable returns the instances to which Envoys could not connect lately, of those that
 // are in rotation still, each with its task.
 func (r *Relay) unreachable() (all []unreachable) {
-	for _, u := range r.failures.Unreachable() {
+	for _, u := range r.connections.Unreachable() {
 		endpoints := r.collator.Endpoints(u.Cluster)
 		i := slices.IndexFunc(endpoints, func(e sources.Endpoint) bool { return e.Address == u.Address })
 		if i >= 0 {
@@ -38,7 +38,7 @@ func (r *Relay) unreachableProblems() (problems []problem.Problem) {
 		id, port := routing.SplitClusterName(u.Cluster)
 		problems = append(problems, problem.Problem{
 			Kind: problem.Connection, Fleet: u.Fleet, App: id, Subject: fmt.Sprintf("port %d", port), Item: u.Address.String(),
-			Reason: fmt.Sprintf("task %s: %s", u.task, failure(u.Unreachable)),
+			Reason: fmt.Sprintf("task %s: %s", u.task, connectionFailure(u.Unreachable)),
 		})
 	}
 	return problems
@@ -48,16 +48,16 @@ func (r *Relay) unreachableProblems() (problems []problem.Problem) {
 // address.
 func (r *Relay) unreachableInstances() map[string]map[string]string {
 	reasons := make(map[string]map[string]string)
-	for _, u := range r.failures.Unreachable() {
+	for _, u := range r.connections.Unreachable() {
 		if reasons[u.Cluster] == nil {
 			reasons[u.Cluster] = make(map[string]string)
 		}
-		reasons[u.Cluster][u.Address.String()] = failure(u)
+		reasons[u.Cluster][u.Address.String()] = connectionFailure(u)
 	}
 	return reasons
 }
 
-func failure(u traffic.Unreachable) string {
+func connectionFailure(u traffic.Unreachable) string {
 	return fmt.Sprintf("Envoys could not connect to it %d times since %s, the last time at %s: %s. Requests go to other instances, if there are any. See whether it listens on %s, and whether these Envoys reach that: %s",
 		u.Failures, stamp(u.Since), stamp(u.Last), cmp.Or(u.Reason, "no reason was given"), u.Address, strings.Join(u.Envoys, ", "))
 }
