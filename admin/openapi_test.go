@@ -131,14 +131,18 @@ func pathParameters(route route) (params []any) {
 
 func queryParameters(route route) (params []any) {
 	for _, p := range route.Params {
-		schema := object{"type": "string", "maxLength": cmp.Or(p.Bytes, maxText)}
+		schema := object{"type": "string", "maxLength": cmp.Or(p.Length, maxText)}
 		switch {
 		case p.Max > 0:
 			schema = object{"type": "integer", "minimum": 1, "maximum": p.Max, "default": p.Default}
 		case len(p.Values) > 0:
 			schema = object{"type": "string", "enum": p.Values, "default": p.Values[0]}
 		}
-		params = append(params, object{"name": p.Name, "in": "query", "description": p.Text, "schema": schema})
+		one := object{"name": p.Name, "in": "query", "description": p.Text, "schema": schema}
+		if p.Required {
+			schema["pattern"], one["required"] = `\S`, true
+		}
+		params = append(params, one)
 	}
 	return params
 }

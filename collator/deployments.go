@@ -23,6 +23,16 @@ func routedID(app *sources.App) string {
 	return deploymentPrefix + strings.Trim(app.Deployment.Group, "/")
 }
 
+// RoutedID returns the name under which an app is routed: its id, or the name of its deployment.
+func (c *Collator) RoutedID(id string) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if app := c.apps[id]; app != nil {
+		return routedID(app)
+	}
+	return id
+}
+
 // routed returns the app that is routed under a name, nil if there is none.
 func (c *Collator) routed(id string) *sources.App {
 	if strings.HasPrefix(id, deploymentPrefix) {

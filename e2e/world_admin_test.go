@@ -367,7 +367,7 @@ func (a *adminClient) post(name string) (int, string) {
 func (a *adminClient) pages() string {
 	a.t.Helper()
 	var all strings.Builder
-	for _, path := range []string{"/", "/metrics", "/readyz", "/api/v1/problems", "/api/v1/sources", "/api/v1/certificates", "/api/v1/fleets", "/api/v1/uncovered", "/api/v1/explain?subject=a.test"} {
+	for _, path := range []string{"/", "/metrics", "/readyz", "/api/v1/problems", "/api/v1/sources", "/api/v1/certificates", "/api/v1/fleets", "/api/v1/uncovered", "/api/v1/explain?subject=a.test", "/problems", "/changes", "/failures", "/envoys", "/certificates", "/domains/a.test"} {
 		_, body := a.get(path)
 		all.WriteString(body)
 	}

@@ -39,7 +39,7 @@ func failed(code, cluster, host string) *accesslogv3.HTTPAccessLogEntry {
 	}
 }
 
-func requests(entries ...*accesslogv3.HTTPAccessLogEntry) *alsv3.StreamAccessLogsMessage {
+func requestLog(entries ...*accesslogv3.HTTPAccessLogEntry) *alsv3.StreamAccessLogsMessage {
 	return &alsv3.StreamAccessLogsMessage{LogEntries: &alsv3.StreamAccessLogsMessage_HttpLogs{
 		HttpLogs: &alsv3.StreamAccessLogsMessage_HTTPAccessLogEntries{LogEntry: entries},
 	}}
@@ -52,7 +52,7 @@ func connections(entries ...*accesslogv3.TCPAccessLogEntry) *alsv3.StreamAccessL
 }
 
 func (f *Failures) one(code, cluster, host string) {
-	f.Log(node("a"), requests(failed(code, cluster, host)), 1)
+	f.Log(node("a"), requestLog(failed(code, cluster, host)), 1)
 }
 
 // What fails again and again within a second is one failure with a count.
@@ -63,7 +63,7 @@ func TestFailuresAlike(t *testing.T) {
 			f.one("offline", "/a_0", "a.test")
 		}
 		f.one("busy", "/a_0", "a.test")
-		f.Log(node("a"), requests(failed("offline", "/a_0", "a.test")), 7)
+		f.Log(node("a"), requestLog(failed("offline", "/a_0", "a.test")), 7)
 		f.one("offline", "/b_0", "b.test")
 		if got := f.LastFailures("/a", 10); len(got) != 2 || got[0].Code != "busy" || got[1].Count != 10 {
 			t.Errorf("got %+v", got)
@@ -75,7 +75,7 @@ func TestFailuresAlike(t *testing.T) {
 			t.Fatalf("got %+v", got)
 		}
 		want := Failure{
-			Time: time.Now(), Fleet: "external", Envoy: "a", App: "/a", Domain: "a.test", Method: "GET", Path: "/a", Status: 503, Code: "offline",
+			ID: 4, Time: time.Now(), Fleet: "external", Envoy: "a", App: "/a", Domain: "a.test", Method: "GET", Path: "/a", Status: 503, Code: "offline",
 			Instance: got[0].Instance, RequestID: "id", Client: "192.0.2.1", Count: 1,
 		}
 		if !got[0].Time.Equal(want.Time) {
@@ -86,6 +86,30 @@ func TestFailuresAlike(t *testing.T) {
 		}
 		if got := f.LastFailures("/a", 1); len(got) != 1 {
 			t.Errorf("more than one: %+v", got)
+		}
+	})
+}
+
+// Who follows failures asks for those after the last one that it knows, and misses none.
+func TestFailuresSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTestFailures()
+		codes := []string{"offline", "forbidden", "busy", "no-such-domain"}
+		for _, code := range codes {
+			f.one(code, "/a_0", "a.test")
+			time.Sleep(alike)
+		}
+		var got []string
+		for after := uint64(0); after < f.LastID(); {
+			for _, one := range f.Since(after, 3) {
+				got, after = append(got, one.Code), one.ID
+			}
+		}
+		if !slices.Equal(got, codes) || len(f.Since(f.LastID(), 3)) > 0 {
+			t.Errorf("got %v, want %v", got, codes)
+		}
+		if n := f.OfApp("/a"); n != f.PerApp()["/a"] || n == 0 {
+			t.Errorf("%d of the app, want %v", n, f.PerApp())
 		}
 	})
 }
@@ -123,7 +147,7 @@ func TestFailureSeries(t *testing.T) {
 		f := newTestFailures()
 		begin := time.Now()
 		for i := range 400 {
-			f.Log(node("a"), requests(failed("offline", "/a_0", "a.test")), uint64(i))
+			f.Log(node("a"), requestLog(failed("offline", "/a_0", "a.test")), uint64(i))
 			f.one("no-such-domain", "", "b.test")
 			time.Sleep(FailureStep)
 		}
@@ -174,12 +198,12 @@ func TestFailuresAreBounded(t *testing.T) {
 			entry := failed("offline", fmt.Sprintf("/%d_0", i), long)
 			entry.Request.Path, entry.Request.RequestId = long, long
 			entry.CommonProperties.UpstreamTransportFailureReason = long
-			f.Log(node(long), requests(entry), 1)
+			f.Log(node(long), requestLog(entry), 1)
 		}
 		for i := range 10_000 {
 			f.one("no-such-domain", "", fmt.Sprintf("%d.test", i))
 			f.one("unknown", "/a_0", "a.test")
-			f.Log(&corev3.Node{Cluster: "unknown"}, requests(failed("offline", "/unknown_0", "a.test")), 1)
+			f.Log(&corev3.Node{Cluster: "unknown"}, requestLog(failed("offline", "/unknown_0", "a.test")), 1)
 		}
 		newest := fmt.Sprintf("/%d", maxApps+maxRecords-1)
 		for i := range 3 * maxLast {
@@ -276,7 +300,7 @@ func TestNoFailures(t *testing.T) {
 	answered.Response.ResponseCodeDetails = failure.Answered
 	left := failed("", "/a_0", "a.test")
 	left.CommonProperties.ResponseFlags = &accesslogv3.ResponseFlags{DownstreamConnectionTermination: true}
-	f.Log(node("a"), requests(answered, left, &accesslogv3.HTTPAccessLogEntry{}, failed("made-up", "/a_0", "a.test")), 1)
+	f.Log(node("a"), requestLog(answered, left, &accesslogv3.HTTPAccessLogEntry{}, failed("made-up", "/a_0", "a.test")), 1)
 	made := entry("/a_0", "10.0.0.1", 1)
 	made.CommonProperties.UpstreamLocalAddress = socket("10.0.0.9", 2)
 	f.Log(node("a"), connections(made, &accesslogv3.TCPAccessLogEntry{}), 1)
@@ -286,7 +310,7 @@ func TestNoFailures(t *testing.T) {
 	}
 	cut := failed("", "/a_0", "a.test")
 	cut.CommonProperties.ResponseFlags = &accesslogv3.ResponseFlags{UpstreamProtocolError: true}
-	f.Log(node("a"), requests(cut), 1)
+	f.Log(node("a"), requestLog(cut), 1)
 	f.Log(node("a"), connections(entry("/tcp_0", "10.0.0.1", 1)), 1)
 	if a, tcp := f.LastFailures("/a", 1), f.LastFailures("/tcp", 1); len(a) != 1 || a[0].Code != "interrupted" || len(tcp) != 1 || tcp[0].Code != "unreachable" {
 		t.Errorf("got %+v and %+v", a, tcp)

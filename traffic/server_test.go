@@ -92,7 +92,7 @@ func TestLogsByName(t *testing.T) {
 	open := serveReports(t, map[string]Log{"one": one.take, "other": other.take})
 	for _, name := range []string{"one", "one", "other", "unknown"} {
 		stream := open(name)
-		send(t, stream, requests(failed("busy", "/a_0", "a.test"), failed("busy", "/a_0", "a.test")))
+		send(t, stream, requestLog(failed("busy", "/a_0", "a.test"), failed("busy", "/a_0", "a.test")))
 		send(t, stream, connections(entry("/a_0", "10.0.0.1", 1)))
 		if _, err := stream.CloseAndRecv(); err != nil {
 			t.Error(err)
@@ -113,7 +113,7 @@ func TestRefusedReports(t *testing.T) {
 	large := failed("busy", "/a_0", "a.test")
 	large.Request.Path = strings.Repeat("x", maxMessage)
 	stream := open("one")
-	send(t, stream, requests(large))
+	send(t, stream, requestLog(large))
 	if _, err := stream.CloseAndRecv(); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("a message that is too large: %v", err)
 	}
@@ -121,14 +121,14 @@ func TestRefusedReports(t *testing.T) {
 	// What cannot be understood is lost, and nothing else.
 	odd := failed("busy", "/a_0", "a.test")
 	odd.Request.Path = "ä"
-	bytes, err := proto.Marshal(requests(odd))
+	bytes, err := proto.Marshal(requestLog(odd))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var bad alsv3.StreamAccessLogsMessage
 	bad.ProtoReflect().SetUnknown([]byte(strings.ReplaceAll(string(bytes), "ä", "\xff\xfe")))
 	send(t, stream, &bad)
-	send(t, stream, requests(failed("busy", "/a_0", "a.test")))
+	send(t, stream, requestLog(failed("busy", "/a_0", "a.test")))
 	if _, err := stream.CloseAndRecv(); err != nil {
 		t.Error(err)
 	}
@@ -146,7 +146,7 @@ func TestFlood(t *testing.T) {
 	for i := range entries {
 		entries[i] = failed("busy", "/a_0", "a.test")
 	}
-	message := requests(entries...)
+	message := requestLog(entries...)
 	for range messages {
 		send(t, stream, message)
 	}
@@ -213,7 +213,7 @@ func TestQuietEnvoyIsHeard(t *testing.T) {
 // countEntries agrees with who understands the message, and ends on anything.
 func FuzzCountEntries(f *testing.F) {
 	for _, message := range []*alsv3.StreamAccessLogsMessage{
-		{}, requests(), requests(failed("busy", "/a_0", "a"), failed("busy", "/a_0", "a")), connections(entry("/a_0", "10.0.0.1", 1)),
+		{}, requestLog(), requestLog(failed("busy", "/a_0", "a"), failed("busy", "/a_0", "a")), connections(entry("/a_0", "10.0.0.1", 1)),
 		{Identifier: &alsv3.StreamAccessLogsMessage_Identifier{LogName: "a"}},
 	} {
 		bytes, err := proto.Marshal(message)
@@ -243,7 +243,7 @@ func BenchmarkReports(b *testing.B) {
 	for i := range entries {
 		entries[i] = failed("busy", "/a_0", "a.test")
 	}
-	bytes, err := proto.Marshal(requests(entries...))
+	bytes, err := proto.Marshal(requestLog(entries...))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -104,12 +104,18 @@ func verdict(s *api.Status) (class, words string) {
 		return "warn", plural(gone, "Envoy") + " " + verb(gone, "is", "are") + " gone"
 	case s.Certificates.Expired+s.Certificates.Soon > 0:
 		return "warn", "Certificates are about to expire"
-	case !s.OK:
+	case !s.OK && !meant(s.Counts, s.Certificates):
 		return "warn", "Not everything is served"
 	case behind > 0:
 		return "ok", "All is well; " + plural(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
 	}
 	return "ok", "All is well"
+}
+
+// meant reports whether what is not served may be as people want it: apps that are scaled to 0,
+// that another load balancer serves, or that ask for no certificate.
+func meant(c api.Counts, certificates api.CertificatesStatus) bool {
+	return c.WithoutTask+certificates.Uncovered == 0 && c.WithoutCertificate+c.InNoFleet+c.Stopped > 0
 }
 
 func verb(n int, one, many string) string {
@@ -162,12 +168,12 @@ func charts(s *api.Status) []shownChart {
 	return []shownChart{
 		{
 			chart("traffic", "Traffic", PerSecond, Line{"requests", "main", floats(series.Requests)}, Line{"errors", "bad", floats(series.Errors)}),
-			[]figure{{"n-requests", "requests", PerSecond.write(requests), ""}, {"n-errors", "errors", PerSecond.write(errors), badIf(errors > 0)}},
+			[]figure{{"n-requests", "requests", PerSecond.write(requests), ""}, {"n-errors", "errors", PerSecond.write(errors), errorClass(load)}},
 			"No Envoy has reported its load in the last hour.",
 		},
 		{
 			chart("failed", "Failures", PerSecond, Line{"failures", "bad", floats(series.Failures)}),
-			[]figure{{"n-failures", "answered by Envoy itself", PerSecond.write(failures), badIf(failures > 0)}},
+			[]figure{{"n-failures", "answered by Envoy itself", PerSecond.write(failures), badIf(failures > 0.01*max(requests, 1))}},
 			"No failures were reported in the last hour.",
 		},
 		{changes, []figure{{"n-changes", "in the last hour", hour(series.Changes), ""}}, "Nothing was published in the last hour."},

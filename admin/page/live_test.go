@@ -129,7 +129,7 @@ func TestReadsWithoutScripts(t *testing.T) {
 	pagetest.Do(t, ctx, chromedp.Navigate(url+"/apps"), chromedp.SendKeys(chromedp.CSS("#filter"), "team-3/s\r"))
 	pagetest.WaitFor(t, ctx, `location.search.includes("q=team-3%2Fs") && document.querySelectorAll("#list tbody tr").length === 1`)
 	pagetest.Do(t, ctx, chromedp.SendKeys(chromedp.CSS("#q"), "cart\r"))
-	pagetest.WaitFor(t, ctx, `location.pathname === "/search" && document.querySelectorAll(".hits li").length === 20`)
+	pagetest.WaitFor(t, ctx, `location.pathname === "/search" && document.querySelectorAll(".hits li").length === 12`)
 }
 
 // TestSearchByKeyboard searches with keys alone, while typing.
@@ -141,7 +141,7 @@ func TestSearchByKeyboard(t *testing.T) {
 		t.Errorf("the first stop is %q", first)
 	}
 	pagetest.Do(t, ctx, chromedp.KeyEvent("/"), chromedp.KeyEvent("team-14"))
-	pagetest.WaitFor(t, ctx, `document.activeElement.id === "q" && document.querySelectorAll("#found a[href^='/apps/team-14/']").length === 8`)
+	pagetest.WaitFor(t, ctx, `document.activeElement.id === "q" && document.querySelectorAll("#found a[href^='/apps/team-14/']").length === 6`)
 	pagetest.Do(t, ctx, chromedp.KeyEvent(kb.ArrowDown))
 	pagetest.WaitFor(t, ctx, `document.activeElement.closest("#found") && document.activeElement.getAttribute("href") === "/apps/team-14/web"`)
 	pagetest.Do(t, ctx, chromedp.KeyEvent(kb.Escape))

@@ -21,7 +21,7 @@ const (
 	maxInstances = 50 // of a port
 	maxDomains   = 50 // of a port
 	maxStory     = 20 // problems, Envoys, failures, changes
-	maxFound     = 10 // of a kind, in a search
+	maxFound     = 6 // of a kind, in a search
 )
 
 // label is a label of an app.

@@ -191,6 +191,14 @@ func secondsOf(v any) string {
 	return "–"
 }
 
+// errorClass is "bad" where so many requests fail that somebody should look: one in a hundred.
+func errorClass(l *api.Load) string {
+	if l == nil || l.Errors < 0.01*l.Requests || l.Errors == 0 {
+		return "some"
+	}
+	return "bad"
+}
+
 // deref reads an optional number; -1 where there is none.
 func deref(n *int) int {
 	if n == nil {

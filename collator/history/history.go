@@ -240,6 +240,13 @@ func (h *History) Since(after uint64, limit int) []Change {
 	return h.withWaiting(all)
 }
 
+// Len is how many changes Last has in all.
+func (h *History) Len() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return len(h.last)
+}
+
 // OfApp returns the last changes for an app, the newest first. Their cause and words are those
 // for the app.
 func (h *History) OfApp(id string) []Change { return h.of(h.apps, id) }
