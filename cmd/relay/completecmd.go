@@ -14,11 +14,12 @@ import (
 	"relay/internal/terminal"
 )
 
-// completeCmd is called by the completion of shells, see internal/clidocs.
+// completeCmd is called by the completion of shells, see internal/clidocs. Line is the command
+// line so far, which may say which Relay to ask.
 type completeCmd struct {
-	Kind        string `arg:"" enum:"app,domain,subject,envoy,certificate,fleet" help:"What is to be named."`
-	Begun       string `arg:"" optional:"" help:"What of the name is there."`
-	Line        string `arg:"" optional:"" help:"The command line so far, which may say which Relay to ask."`
+	Kind        string `arg:"" enum:"app,domain,subject,envoy,certificate,fleet"`
+	Begun       string `arg:"" optional:""`
+	Line        string `arg:"" optional:""`
 	ClientFlags `embed:""`
 }
 

@@ -94,7 +94,7 @@ func jsonLines(text json.RawMessage) []string {
 type configDumpCmd struct {
 	Fleet       string `arg:"" name:"fleet" complete:"fleet" help:"The fleet whose resources are shown."`
 	Type        string `placeholder:"TYPE" help:"Only resources of this type, such as clusters."`
-	Name        string `placeholder:"NAME" help:"Only the resource of this name."`
+	Resource    string `placeholder:"NAME" help:"Only the resource of this name."`
 	Output      string `short:"o" default:"json" enum:"table,json,yaml" help:"json: as Envoy's /config_dump has it; yaml: the same as YAML; table: the names."`
 	ClientFlags `embed:""`
 }
@@ -102,7 +102,7 @@ type configDumpCmd struct {
 // Run shows the resources of a fleet as Envoy's own admin endpoint does, secrets masked.
 func (c *configDumpCmd) Run(ctx context.Context, out streams) error {
 	return asking(ctx, c.ClientFlags, out, func(ctx context.Context, relay *client.Client) error {
-		body, err := relay.Stream(ctx, "config-dump", queryOf("fleet", c.Fleet, "type", c.Type, "name", c.Name), http.Header{})
+		body, err := relay.Stream(ctx, "config-dump", queryOf("fleet", c.Fleet, "type", c.Type, "name", c.Resource), http.Header{})
 		if err != nil {
 			return err
 		}

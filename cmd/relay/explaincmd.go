@@ -38,7 +38,7 @@ func explained(ctx context.Context, relay *client.Client, subject string, p prin
 	}
 	var e explain.Explanation
 	if err := json.Unmarshal(answer.Body, &e); err != nil || e.Subject == "" {
-		return errors.New("Relay's answer is no explanation: is it older or newer than this command?")
+		return errors.New("the answer of Relay is no explanation: is it older or newer than this command?")
 	}
 	err = p.print(answer.Body, func() {
 		terminal.CleanAll(&e)

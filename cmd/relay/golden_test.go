@@ -145,7 +145,7 @@ func TestQueries(t *testing.T) {
 		"changes?app=%2Fa&certificate=c&q=x":            {"changes", "/a", "--certificate", "c", "-q", "x"},
 		"failures?app=%2Fa&code=offline":                {"failures", "/a", "--code", "offline"},
 		"failures?domain=a.test&fleet=external":         {"failures", "a.test", "--fleet", "external"},
-		"config-dump?fleet=external&name=n&type=t":      {"config-dump", "external", "--type", "t", "--name", "n"},
+		"config-dump?fleet=external&name=n&type=t":      {"config-dump", "external", "--type", "t", "--resource", "n"},
 		"diff?app=%2Fshop%2Fweb":                        {"diff", "/shop/web"},
 		"apps/shop/a%3Fb%20%23":                         {"app", "/shop/a?b #"},
 	} {

@@ -78,7 +78,7 @@ func (p printer) print(body []byte, table func()) (err error) {
 // decoded reads an answer into its type. What strangers wrote in it is harmless to a terminal.
 func decoded[T any](body []byte) (v T, err error) {
 	if err := json.Unmarshal(body, &v); err != nil {
-		return v, fmt.Errorf("Relay's answer cannot be read, is it older or newer than this command? %w", err)
+		return v, fmt.Errorf("the answer of Relay cannot be read, is it older or newer than this command? %w", err)
 	}
 	terminal.CleanAll(&v)
 	return v, nil

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // hostile are texts that would do something to a terminal, or hide something.
@@ -194,6 +197,55 @@ func TestScreenOfAFile(t *testing.T) {
 	env := func(string) string { return "100" }
 	if s := NewScreen(new(bytes.Buffer), env); s.Color || s.Width != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A terminal has a width and colours, unless the environment says otherwise.
+func TestScreenOfATerminal(t *testing.T) {
+	t.Parallel()
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = terminal.Close() })
+	if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Col: 120, Row: 40}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		env   map[string]string
+		width int
+		color bool
+	}{
+		{nil, 120, true}, {map[string]string{"NO_COLOR": "1"}, 120, false}, {map[string]string{"TERM": "dumb"}, 120, false},
+		{map[string]string{"COLUMNS": "90", "NO_COLOR": ""}, 90, true}, {map[string]string{"COLUMNS": "3"}, minWidth, true}, {map[string]string{"COLUMNS": "wide"}, 120, true},
+	} {
+		s := NewScreen(terminal, func(name string) string { return tt.env[name] })
+		if s.Width != tt.width || s.Color != tt.color {
+			t.Errorf("%v: %d columns, colours %v", tt.env, s.Width, s.Color)
+		}
+	}
+}
+
+// Where cutting is not enough, columns that may are left out, the last first.
+func TestOptionalColumns(t *testing.T) {
+	t.Parallel()
+	columns := []Column{{Title: "APP"}, {Title: "VERSION", Optional: true}, {Title: "ADDRESS", Optional: true}, {Title: "WHY", Shrinks: true}}
+	row := []string{"/shop/web", "1.40.0", "10.0.0.7", "it is so for a long reason"}
+	for width, want := range map[int]string{
+		0:  "APP        VERSION  ADDRESS   WHY\n/shop/web  1.40.0   10.0.0.7  it is so for a long reason\n",
+		40: "APP        VERSION  ADDRESS   WHY\n/shop/web  1.40.0   10.0.0.7  it is so …\n",
+		32: "APP        VERSION  WHY\n/shop/web  1.40.0   it is so fo…\n",
+		24: "APP        WHY\n/shop/web  it is so for…\n",
+		10: "APP        WHY\n/shop/web  it is s…\n",
+	} {
+		var b bytes.Buffer
+		var cells []Cell
+		for _, text := range row {
+			cells = append(cells, Text(text))
+		}
+		if err := (&Screen{Writer: &b, Width: width}).NewTable(columns...).Write([][]Cell{cells}); err != nil || b.String() != want {
+			t.Errorf("%d: %v\n%s\nwant\n%s", width, err, b.String(), want)
+		}
 	}
 }
 
