@@ -177,7 +177,7 @@ func TestFailureSeries(t *testing.T) {
 
 func metricsOf(t *testing.T, f *Failures) (n int) {
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(f)
+	f.Register(registry)
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
