@@ -335,7 +335,7 @@ type slowViews struct {
 	entered, leave chan struct{}
 }
 
-func (s slowViews) Apps() []collator.AppView {
+func (s slowViews) AppEntries() []*collator.AppEntry {
 	s.entered <- struct{}{}
 	<-s.leave
 	return nil

@@ -13,17 +13,12 @@ const maxSubject = 1024
 
 // explain answers /api/v1/explain?subject=shop.test: with 404 when nothing is
 // known of the subject, and what is near it.
-func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
-	subject := strings.TrimSpace(r.URL.Query().Get("subject"))
-	if subject == "" || len(subject) > maxSubject {
-		s.json(w, http.StatusBadRequest, map[string]string{"error": "say what to explain: ?subject= and a domain or an app id"})
-		return
-	}
+func (s *Server) explain(w http.ResponseWriter, _ *http.Request, q query) {
+	subject := strings.TrimSpace(q.values["subject"])
 	answer, known := s.cfg.Views.Explain(subject)
 	redacted, err := redactAll(answer)
 	if err != nil {
-		s.cfg.Log.Error("admin: encode explanation", "event", "answer_failed", "subject", subject, "error", err)
-		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+		s.fail(w, err)
 		return
 	}
 	status := http.StatusOK

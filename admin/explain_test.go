@@ -25,9 +25,9 @@ func TestExplain(t *testing.T) {
 	}{
 		{"?subject=shop.test", http.StatusOK, `"subject": "shop.test"`},
 		{"?subject=%2Fshop", http.StatusNotFound, `"subject": "/shop"`},
-		{"?subject=+", http.StatusBadRequest, "say what to explain"},
-		{"", http.StatusBadRequest, "say what to explain"},
-		{"?subject=" + strings.Repeat("a", 2000), http.StatusBadRequest, "say what to explain"},
+		{"?subject=+", http.StatusBadRequest, "What to explain: a domain"},
+		{"", http.StatusBadRequest, "What to explain: a domain"},
+		{"?subject=" + strings.Repeat("a", 2000), http.StatusBadRequest, "at most 1024 are allowed"},
 	} {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest("GET", "http://relay.test/api/v1/explain"+tt.query, nil))

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"relay/admin/api"
 	"relay/collator"
 	"relay/internal/problem"
 	"relay/sources"
@@ -35,14 +36,38 @@ type fakeViews struct {
 	problems     []problem.Problem
 	uncovered    []collator.UncoveredDomain
 	served       collator.Served
+	gone         []api.Envoy
 }
 
-func (f fakeViews) NotReady() []string       { return f.notReady }
-func (f fakeViews) Counts() Counts           { return f.counts }
-func (f fakeViews) Sources() []SourceView    { return f.sources }
-func (f fakeViews) Fleets() []FleetView      { return f.fleets }
-func (f fakeViews) Refused() []string        { return f.refused }
-func (f fakeViews) Apps() []collator.AppView { return f.apps }
+func (f fakeViews) NotReady() []string    { return f.notReady }
+func (f fakeViews) Counts() Counts        { return f.counts }
+func (f fakeViews) Sources() []SourceView { return f.sources }
+func (f fakeViews) Fleets() []FleetView   { return f.fleets }
+func (f fakeViews) Refused() []string     { return f.refused }
+func (f fakeViews) AppEntries() (all []*collator.AppEntry) {
+	for _, a := range f.apps {
+		e := &collator.AppEntry{ID: a.ID}
+		for _, p := range a.Ports {
+			e.Fleets, e.Domains = append(e.Fleets, p.Fleets...), append(e.Domains, p.Domains...)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+func (f fakeViews) DomainEntries() (all []*collator.DomainEntry) {
+	for _, a := range f.apps {
+		for _, p := range a.Ports {
+			for _, d := range p.Domains {
+				all = append(all, &collator.DomainEntry{Name: d, Apps: []string{a.ID}, Fleets: p.Fleets, Clusters: []string{p.Cluster}})
+			}
+		}
+	}
+	return all
+}
+func (f fakeViews) DomainStatus(*collator.DomainEntry) api.DomainStatus { return api.DomainServed }
+func (f fakeViews) DomainCertificate(*collator.DomainEntry) string      { return "" }
+func (f fakeViews) Disconnected() []api.Envoy                           { return f.gone }
+func (f fakeViews) Unreachable() map[string]map[string]string           { return nil }
 func (f fakeViews) Certificates() []collator.CertificateView {
 	all := slices.Clone(f.certificates)
 	for i, c := range all {
@@ -50,6 +75,7 @@ func (f fakeViews) Certificates() []collator.CertificateView {
 	}
 	return all
 }
+func (f fakeViews) CertificatesInShort() []collator.CertificateView { return f.Certificates() }
 func (f fakeViews) Problems() []problem.Problem {
 	all := slices.Clone(f.problems)
 	for i := range all {

@@ -48,11 +48,15 @@ func (s *Server) limitBodies(next http.Handler) http.Handler {
 	})
 }
 
+// streaming are the paths whose answers go on until the reader goes. Each has a limit of its own,
+// so that open pages take no place of a request.
+var streaming = []string{eventsPath}
+
 // limitRequests answers at most Limits.Requests at a time.
 func (s *Server) limitRequests(next http.Handler) http.Handler {
 	places := make(chan struct{}, s.cfg.Limits.Requests)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, hookPrefix) || slices.Contains(open, r.URL.Path) {
+		if strings.HasPrefix(r.URL.Path, hookPrefix) || slices.Contains(open, r.URL.Path) || slices.Contains(streaming, r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}

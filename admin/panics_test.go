@@ -13,7 +13,7 @@ import (
 // brokenViews panics when apps are asked for.
 type brokenViews struct{ fakeViews }
 
-func (brokenViews) Apps() []collator.AppView { panic("no such app") }
+func (brokenViews) AppEntries() []*collator.AppEntry { panic("no such app") }
 
 // A handler that panics ends its connection, and leaves no place for a request
 // taken, however often it does.

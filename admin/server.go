@@ -38,7 +38,13 @@ type Config struct {
 	// ReloadApps does so with the apps (POST /_mlb_signal/hup).
 	ReloadApps func(context.Context) error
 
-	Views    Views
+	Views Views
+	// Load, Failures and History are what is known of traffic and changes; any may be nil, and
+	// then nothing is said of it.
+	Load     Load
+	Failures Failures
+	History  History
+
 	Gatherer prometheus.Gatherer
 	Log      *slog.Logger
 	// Version is the build, for the status page.
@@ -67,6 +73,9 @@ type Server struct {
 	handler  http.Handler
 	reloads  []*reload
 	refusals *guard.Log
+	shared   sharedStatus
+	problems sharedProblems
+	hub      *hub
 
 	stopping context.Context
 	stop     context.CancelFunc
@@ -79,6 +88,7 @@ func New(cfg Config, l net.Listener) *Server {
 	}
 	s := &Server{cfg: cfg, listener: l, refusals: guard.NewLog(cfg.Log, cfg.Refused)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
+	s.hub = newHub(s)
 	s.handler = s.routes()
 	return s
 }

@@ -56,7 +56,7 @@ func TestRoutes(t *testing.T) {
 		{"metrics", "GET", "/metrics", full, 200, "relay_test 0", "", ""},
 		{"apps", "GET", "/api/v1/apps", full, 200, `"id": "/shop/web"`, "Content-Type", "application/json"},
 		{"apps with a slash", "GET", "/api/v1/apps/", full, 404, "", "", ""},
-		{"no apps", "GET", "/api/v1/apps", empty, 200, `"apps": []`, "Cache-Control", "no-store"},
+		{"no apps", "GET", "/api/v1/apps", empty, 200, `"apps": []`, "Cache-Control", "private, no-cache"},
 		{"app", "GET", "/api/v1/apps/shop/web", full, 200, `"address": "10.0.0.7:31044"`, "", ""},
 		{"app with its slash", "GET", "/api/v1/apps//shop/web", full, 200, `"version": "v1"`, "", ""},
 		{"app with its slash escaped", "GET", "/api/v1/apps/%2Fshop%2Fweb", full, 200, `"version": "v1"`, "", ""},

@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"relay/admin/api"
 	"relay/collator"
 	"relay/internal/problem"
 	"relay/xds"
@@ -20,10 +21,18 @@ type Views interface {
 	Fleets() []FleetView
 	// Refused says which Envoys were refused within the last hour, and why.
 	Refused() []string
-	Apps() []collator.AppView
+	// AppEntries and DomainEntries are ordered by name.
+	AppEntries() []*collator.AppEntry
+	DomainEntries() []*collator.DomainEntry
+	// DomainStatus says whether a domain is served, and DomainCertificate by which certificate:
+	// its source, a slash and its name, empty for none.
+	DomainStatus(*collator.DomainEntry) api.DomainStatus
+	DomainCertificate(*collator.DomainEntry) string
 	// App returns the app with the given absolute id, such as "/shop/web".
 	App(id string) (collator.AppView, bool)
 	Certificates() []collator.CertificateView
+	// CertificatesInShort are the same without their domains: they cost little.
+	CertificatesInShort() []collator.CertificateView
 	// Uncovered are the domains without a certificate, those first that should
 	// have one; known is false until apps and certificates have been read.
 	Uncovered() (domains []collator.UncoveredDomain, known bool)
@@ -32,6 +41,10 @@ type Views interface {
 	// Served counts the domains that are not served, and the apps that are in no fleet. Its
 	// text is one sentence.
 	Served() collator.Served
+	// Disconnected are the Envoys that were connected within the last hour, and are not now.
+	Disconnected() []api.Envoy
+	// Unreachable says why Envoys could not connect to instances lately, by cluster and address.
+	Unreachable() map[string]map[string]string
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
 	Explain(subject string) (answer any, known bool)

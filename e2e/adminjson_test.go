@@ -85,6 +85,8 @@ func TestAdminJSON(t *testing.T) {
 	for _, page := range []struct{ name, path string }{
 		{"apps", "/api/v1/apps"}, {"app", "/api/v1/apps/a"}, {"certificates", "/api/v1/certificates"}, {"fleets", "/api/v1/fleets"},
 		{"problems", "/api/v1/problems"}, {"sources", "/api/v1/sources"}, {"uncovered", "/api/v1/uncovered"}, {"explain", "/api/v1/explain?subject=a.test"},
+		{"status", "/api/v1/status"}, {"domains", "/api/v1/domains"}, {"domain", "/api/v1/domains/a.test"}, {"envoys", "/api/v1/envoys"},
+		{"envoy", "/api/v1/envoys/external/edge-1"}, {"certificate", "/api/v1/certificates/dir" + filepath.Join(w.certs.dir, "a.pem")},
 	} {
 		status, got := w.admin.get(page.path)
 		if status != http.StatusOK {

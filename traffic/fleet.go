@@ -16,9 +16,9 @@ const (
 	forgetCluster = stepsInTen + kept
 	// forgetReporter is how long after its last report an Envoy is told of still.
 	forgetReporter = time.Hour
-	// goneAfter is how long after its last report an Envoy's requests count as in progress. An
-	// Envoy that lost its stream opens another one after 5 s.
-	goneAfter = 3 * reportInterval
+	// goneAfter is how long after its last report an Envoy's requests count as in progress: longer
+	// than the longest interval, and the 5 s after which an Envoy opens another stream.
+	goneAfter = 45 * time.Second
 )
 
 // fleet is what the Envoys of a fleet report.

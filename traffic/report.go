@@ -8,8 +8,10 @@ import (
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // Load reports are read as they come on the wire, and not made into messages. An Envoy with
@@ -39,6 +41,36 @@ const (
 	// counted in this time.
 	maxInterval = time.Hour
 )
+
+// rawReport is a report as it came. A codec that knows no such messages makes it of one without
+// fields, which keeps what it does not know.
+type rawReport struct {
+	emptypb.Empty
+	buffer mem.Buffer
+}
+
+// TakeRaw takes the bytes. They are in a buffer of gRPC, to be used again.
+func (r *rawReport) TakeRaw(data mem.BufferSlice) {
+	r.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
+}
+
+// Size is how many bytes were taken.
+func (r *rawReport) Size() int { return len(r.bytes()) }
+
+func (r *rawReport) bytes() []byte {
+	if r.buffer == nil {
+		return r.ProtoReflect().GetUnknown()
+	}
+	return r.buffer.ReadOnlyData()
+}
+
+// free gives the buffer back. The bytes are not to be used after that.
+func (r *rawReport) free() {
+	if r.buffer != nil {
+		r.buffer.Free()
+		r.buffer = nil
+	}
+}
 
 var errMalformed = errors.New("a load report is malformed")
 

@@ -9,9 +9,15 @@ import (
 
 // sampler decides which messages of a stream are looked into.
 type sampler struct {
-	looked *rate.Limiter
+	// looked is the limit of this stream, own what it has in any case, and all the limit of
+	// all streams.
+	looked, own, all *rate.Limiter
 	// skipped is how many entries were not looked into since one was.
 	skipped uint64
+}
+
+func newSampler(all *rate.Limiter) *sampler {
+	return &sampler{looked: rate.NewLimiter(entriesPerSecond, burst), own: rate.NewLimiter(ownPerSecond, ownBurst), all: all}
 }
 
 // next decides whether to look into a message of n entries, and if so, for how many each of them
@@ -20,7 +26,7 @@ func (s *sampler) next(n int, now time.Time) (stands uint64, look bool) {
 	if n == 0 {
 		return 0, false
 	}
-	if !s.looked.AllowN(now, min(n, burst)) {
+	if !s.looked.AllowN(now, min(n, burst)) || !s.own.AllowN(now, n) && !s.all.AllowN(now, min(n, allBurst)) {
 		s.skipped += uint64(n)
 		return 0, false
 	}

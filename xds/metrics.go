@@ -52,7 +52,7 @@ func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *met
 	registerStores(registerer, stores)
 	convergence := factory.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "relay_xds_convergence_seconds",
-		Help:    "Time from a change (one at a time is followed) until all Envoys that it concerns have acknowledged it.",
+		Help:    "Time from a change until all Envoys that it concerns have acknowledged it.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 	}, []string{"fleet"})
 	for fleet, store := range stores {
@@ -61,7 +61,12 @@ func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *met
 		for _, t := range Types() {
 			m.rejections[fleet][t] = rejections.WithLabelValues(fleet, t.String())
 		}
-		store.convergence.observeBy(convergence.WithLabelValues(fleet).Observe)
+		seconds := convergence.WithLabelValues(fleet)
+		store.OnConverged(func(c Converged) {
+			if c.Envoys > 0 {
+				seconds.Observe(c.Took.Seconds())
+			}
+		})
 		factory.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "relay_xds_revision", Help: "Changes applied to the fleet's store.",
 			ConstLabels: prometheus.Labels{"fleet": fleet},

@@ -74,6 +74,9 @@ func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometh
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
 	registerEnvoys(registerer, s)
+	for _, store := range stores {
+		store.convergence.failed = func(err error) { _ = s.reportPanic("", err) }
+	}
 	return s
 }
 

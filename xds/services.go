@@ -76,7 +76,10 @@ func (s *reportStream) RecvMsg(m any) error {
 	if err := s.ServerStream.RecvMsg(m); err != nil {
 		return err
 	}
-	if message, ok := m.(proto.Message); ok {
+	switch message := m.(type) {
+	case rawMessage:
+		s.take(message.Size())
+	case proto.Message:
 		s.take(proto.Size(message))
 	}
 	return nil

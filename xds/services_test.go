@@ -9,7 +9,10 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	lrsv3 "github.com/envoyproxy/go-control-plane/envoy/service/load_stats/v3"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 
 	"relay/xds/xdstest"
 )
@@ -32,12 +35,29 @@ func (r *reportService) StreamLoadStats(g lrsv3.LoadReportingService_StreamLoadS
 	}
 	defer done()
 	for n := 1; ; n++ {
-		if _, err := g.Recv(); err != nil {
+		if n%2 == 0 {
+			_, err = g.Recv()
+		} else {
+			m := new(rawReport)
+			if err = g.RecvMsg(m); err == nil && m.size < 5<<20 {
+				return status.Errorf(codes.InvalidArgument, "%d bytes", m.size)
+			}
+		}
+		if err != nil {
 			return err
 		}
 		r.got <- n
 	}
 }
+
+// rawReport is a message whose bytes are taken as they are.
+type rawReport struct{ size int }
+
+// TakeRaw counts them.
+func (r *rawReport) TakeRaw(data mem.BufferSlice) { r.size = data.Len() }
+
+// Size is how many there were.
+func (r *rawReport) Size() int { return r.size }
 
 // The memory that a large message of another service takes is given back when the service asks
 // for the next: the messages of all Envoys come by the same budget.

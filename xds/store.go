@@ -93,6 +93,7 @@ type entry struct {
 // NewStore returns an empty store in which no type is open.
 func NewStore() *Store {
 	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
+	s.convergence.begun, s.convergence.queues = time.Now(), make(map[uint32][]followedChange)
 	s.unconfirmed.of = make(map[string]*[numTypes]unconfirmed)
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)

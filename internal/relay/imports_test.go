@@ -22,13 +22,13 @@ func TestImports(t *testing.T) {
 		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil,
-		"internal/guard":   nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
+		"internal/guard": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
 			"sources", "certs", "collator", "xds", "traffic", "admin",
-			"internal/files", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
+			"internal/failure", "internal/files", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
@@ -74,7 +74,8 @@ func TestImportsOfTheCollator(t *testing.T) {
 	allowed := map[string][]string{
 		"relay/collator/routing": {"relay/internal/hostname", "relay/internal/problem", "relay/sources", "relay/certs"},
 		"relay/collator/envoy":   {"relay/internal/failure", "relay/internal/hostname", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
-		"relay/collator":         {"relay/internal/hostname", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
+		"relay/collator/history": {"relay/sources", "relay/xds"},
+		"relay/collator":         {"relay/internal/hostname", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
 		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/collator/...").Output()

@@ -20,6 +20,7 @@ import (
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
+	"relay/collator/history"
 	"relay/internal/scrape"
 	"relay/sources"
 	"relay/traffic"
@@ -43,6 +44,7 @@ type Relay struct {
 	reminders *renewal.Reminders
 	gate      *gate
 	stores    map[string]*xds.Store // by fleet
+	history   *history.History      // of what is published
 	xds       *xds.Server
 	limits    fleetLimits
 
@@ -98,7 +100,10 @@ func (r *Relay) newCollator(registerer prometheus.Registerer) error {
 		r.stores[f.Name], publishers[f.Name] = store, store
 	}
 	var err error
-	if r.collator, err = collator.New(r.config.collatorConfig(), publishers, r.log.With("part", "collator"), registerer); err != nil {
+	config := r.config.collatorConfig()
+	r.history = newHistory(r.stores)
+	config.History = r.history
+	if r.collator, err = collator.New(config, publishers, r.log.With("part", "collator"), registerer); err != nil {
 		return err
 	}
 	r.gate = &gate{

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"relay/admin"
+	"relay/admin/api"
 	"relay/collator"
 	"relay/collator/explain"
 	"relay/xds"
@@ -41,19 +42,7 @@ func waiting(what string, v admin.SourceView) string {
 
 // Counts sums up the apps.
 func (r *Relay) Counts() admin.Counts {
-	var counts admin.Counts
-	domains := make(map[string]bool)
-	for _, app := range r.collator.Apps() {
-		counts.Apps++
-		for _, port := range app.Ports {
-			counts.Endpoints += len(port.Endpoints)
-			for _, d := range port.Domains {
-				domains[d] = true
-			}
-		}
-	}
-	counts.Domains = len(domains)
-	return counts
+	return admin.Counts(r.collator.Counts())
 }
 
 // Sources are where apps and certificates come from.
@@ -82,14 +71,48 @@ func (r *Relay) Fleets() []admin.FleetView {
 	return views
 }
 
-// Apps are all apps as they are routed.
-func (r *Relay) Apps() []collator.AppView { return r.collator.Apps() }
+// AppEntries are all apps, as they are searched and sorted.
+func (r *Relay) AppEntries() []*collator.AppEntry { return r.collator.AppEntries() }
 
-// App is one of them.
+// DomainEntries are all domains, as they are searched and sorted.
+func (r *Relay) DomainEntries() []*collator.DomainEntry { return r.collator.DomainEntries() }
+
+// DomainStatus says whether a domain is served.
+func (r *Relay) DomainStatus(e *collator.DomainEntry) api.DomainStatus {
+	switch r.collator.DomainState(e) {
+	case collator.StateWithoutTask:
+		return api.DomainWithoutTask
+	case collator.StateStopped:
+		return api.DomainStopped
+	case collator.StateWithoutCertificate:
+		return api.DomainWithoutCertificate
+	case collator.StateInNoFleet:
+		return api.DomainInNoFleet
+	}
+	return api.DomainServed
+}
+
+// DomainCertificate is the certificate that clients of a domain get.
+func (r *Relay) DomainCertificate(e *collator.DomainEntry) string {
+	return r.collator.DomainCertificate(e)
+}
+
+// Disconnected are the Envoys that have left lately.
+func (r *Relay) Disconnected() []api.Envoy { return nil }
+
+// Unreachable says why Envoys could not connect to instances lately.
+func (r *Relay) Unreachable() map[string]map[string]string { return r.unreachableInstances() }
+
+// App is an app as it is routed.
 func (r *Relay) App(id string) (collator.AppView, bool) { return r.collator.App(id) }
 
 // Certificates are all usable certificates.
 func (r *Relay) Certificates() []collator.CertificateView { return r.collator.Certificates() }
+
+// CertificatesInShort are the same without their domains.
+func (r *Relay) CertificatesInShort() []collator.CertificateView {
+	return r.collator.CertificatesInShort()
+}
 
 // Uncovered are the domains without a certificate.
 func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collator.UncoveredDomains() }

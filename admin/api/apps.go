@@ -1,0 +1,106 @@
+package api
+
+import "time"
+
+// Apps is the answer of /api/v1/apps.
+type Apps struct {
+	Apps []App `json:"apps"`
+	Page
+}
+
+// App is an app as it is routed.
+type App struct {
+	ID string `json:"id"`
+	// Version is that of its definition, as its source has it.
+	Version string `json:"version"`
+	Ports   []Port `json:"ports"`
+	// Stopped tells that people scaled the app to 0.
+	Stopped bool `json:"stopped,omitempty"`
+	// Load is that of all ports.
+	Load *Load `json:"load,omitempty"`
+	// Failures are those of the last hour; absent where none are taken in.
+	Failures *int `json:"failures,omitempty"`
+	// Changed is when the last change of it was published; absent if none is known.
+	Changed time.Time `json:"changed,omitzero"`
+	// ProblemCount counts its problems, Severity is that of the worst: "failing", "ignored" or
+	// "advice".
+	ProblemCount int    `json:"problemCount"`
+	Severity     string `json:"severity,omitempty"`
+}
+
+// Port is a port of an app.
+type Port struct {
+	Index int    `json:"index"`
+	Name  string `json:"name,omitempty"`
+	// Fleets are those that route the port.
+	Fleets []string `json:"groups,omitempty"`
+	// OtherGroups are the first few of its groups that are no fleet of this Relay.
+	OtherGroups []string   `json:"otherGroups,omitempty"`
+	Domains     []string   `json:"domains,omitempty"`
+	Endpoints   []Endpoint `json:"endpoints,omitempty"`
+	Excluded    []Excluded `json:"excluded,omitempty"`
+	// Cluster is its name in Envoy; absent if no fleet routes the port.
+	Cluster string `json:"cluster,omitempty"`
+	Load    *Load  `json:"load,omitempty"`
+}
+
+// Endpoint is a task in rotation.
+type Endpoint struct {
+	Address string `json:"address"`
+	// Health is "healthy", "degraded" or "draining".
+	Health string `json:"health"`
+	Task   string `json:"task,omitempty"`
+	Region string `json:"region,omitempty"`
+	Zone   string `json:"zone,omitempty"`
+	// Unreachable says why Envoys could not connect to it lately.
+	Unreachable string `json:"unreachable,omitempty"`
+	Load        *Load  `json:"load,omitempty"`
+}
+
+// Excluded is a task that gets no requests, and why.
+type Excluded struct {
+	Task   string `json:"task"`
+	Reason string `json:"reason"`
+}
+
+// AppStory is the answer of /api/v1/apps/{id}: an app from its labels to the answers of Envoys.
+type AppStory struct {
+	App
+	// Labels are those that Relay reads, secrets masked.
+	Labels   map[string]string `json:"labels,omitempty"`
+	Problems []Problem         `json:"problems,omitempty"`
+	// Notes are what is not obvious about tasks.
+	Notes []Note `json:"notes,omitempty"`
+	// Envoys are all that need something of the app, and how far each is with it.
+	Envoys []Progress `json:"envoys,omitempty"`
+	// LastFailures and LastChanges are the newest first.
+	LastFailures []Failure `json:"lastFailures,omitempty"`
+	LastChanges  []Change  `json:"lastChanges,omitempty"`
+}
+
+// Note is something to know about a task.
+type Note struct {
+	Task string `json:"task"`
+	Text string `json:"text"`
+}
+
+// Progress is how far an Envoy is with what one app or domain needs in it.
+type Progress struct {
+	Fleet   string `json:"fleet"`
+	ID      string `json:"id"`
+	Version string `json:"version,omitempty"`
+	Address string `json:"address"`
+	// Needs is how many resources it takes, Acknowledged how many of them the Envoy has.
+	Needs        int       `json:"needs"`
+	Acknowledged int       `json:"acknowledged"`
+	Waiting      []Waiting `json:"waiting,omitempty"`
+}
+
+// Waiting is a resource that an Envoy has not acknowledged.
+type Waiting struct {
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	State string `json:"state"`
+	// Error is what the Envoy said when it rejected it.
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,214 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"relay/admin/api"
+	"relay/collator"
+	"relay/collator/explain"
+	"relay/internal/problem"
+)
+
+// maxLast is how many failures and changes the story of an app or domain has.
+const maxLast = 20
+
+// apps answers /api/v1/apps.
+func (s *Server) apps(_ *http.Request, q query) (any, error) {
+	text, fleet := q.text("q"), q.values["fleet"]
+	entries := filter(s.cfg.Views.AppEntries(), text != "" || fleet != "", func(e *collator.AppEntry) bool {
+		return e.Has(text) && (fleet == "" || slices.Contains(e.Fleets, fleet))
+	})
+	shown, page := pageOf(entries, q, func(e *collator.AppEntry) string { return e.ID }, s.appOrder(q.values["sort"]))
+	list := api.Apps{Apps: make([]api.App, 0, len(shown)), Page: page}
+	for _, e := range shown {
+		if app, ok := s.cfg.Views.App(e.ID); ok { // it may have been removed just now
+			list.Apps = append(list.Apps, s.appOf(app))
+		}
+	}
+	return list, nil
+}
+
+// filter returns the entries that match, or all if there is nothing to look for.
+func filter[T any](all []T, wanted bool, match func(T) bool) []T {
+	if !wanted {
+		return all
+	}
+	var some []T
+	for _, one := range all {
+		if match(one) {
+			some = append(some, one)
+		}
+	}
+	return some
+}
+
+// appOrder returns what apps are sorted by; nil for the id.
+func (s *Server) appOrder(sort string) func(*collator.AppEntry) float64 {
+	load := func(get func(*api.Load) float64) func(*collator.AppEntry) float64 {
+		return func(e *collator.AppEntry) float64 {
+			if l := s.appLoad(e.ID); l != nil {
+				return get(l)
+			}
+			return 0
+		}
+	}
+	switch {
+	case sort == "requests" && s.cfg.Load != nil:
+		return load(func(l *api.Load) float64 { return l.Requests })
+	case sort == "errors" && s.cfg.Load != nil:
+		return load(func(l *api.Load) float64 { return l.Errors })
+	case sort == "failures" && s.cfg.Failures != nil:
+		return func(e *collator.AppEntry) float64 { return float64(s.cfg.Failures.AppFailures(e.ID)) }
+	case sort == "changed" && s.cfg.History != nil:
+		return func(e *collator.AppEntry) float64 {
+			if last := s.cfg.History.LastChange(e.ID); !last.IsZero() {
+				return float64(last.UnixMilli())
+			}
+			return 0
+		}
+	}
+	return nil
+}
+
+func (s *Server) appLoad(id string) *api.Load {
+	if s.cfg.Load == nil {
+		return nil
+	}
+	return s.cfg.Load.AppLoad(id)
+}
+
+func (s *Server) appFailures(id string) *int {
+	if s.cfg.Failures == nil {
+		return nil
+	}
+	n := s.cfg.Failures.AppFailures(id)
+	return &n
+}
+
+func (s *Server) lastChange(id string) (last time.Time) {
+	if s.cfg.History == nil {
+		return last
+	}
+	return s.cfg.History.LastChange(id)
+}
+
+// appOf returns an app as it is in lists.
+func (s *Server) appOf(a collator.AppView) api.App {
+	app := api.App{
+		ID: a.ID, Version: a.Version, Stopped: a.Stopped, Ports: make([]api.Port, len(a.Ports)),
+		Load: s.appLoad(a.ID), Failures: s.appFailures(a.ID), Changed: s.lastChange(a.ID),
+		ProblemCount: len(a.Problems), Severity: string(worst(a.Problems)),
+	}
+	for i, p := range a.Ports {
+		app.Ports[i] = s.portOf(p)
+	}
+	return app
+}
+
+func worst(problems []problem.Problem) (severity problem.Severity) {
+	for _, p := range problems {
+		if of := p.Complete().Severity; severity == "" || of.Compare(severity) < 0 {
+			severity = of
+		}
+	}
+	return severity
+}
+
+func (s *Server) portOf(p collator.PortView) api.Port {
+	port := api.Port{Index: p.Index, Name: p.Name, Fleets: p.Fleets, OtherGroups: p.OtherGroups, Domains: p.Domains, Cluster: p.Cluster}
+	for _, e := range p.Endpoints {
+		port.Endpoints = append(port.Endpoints, api.Endpoint{
+			Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Region: e.Region, Zone: e.Zone,
+		})
+	}
+	for _, e := range p.Excluded {
+		port.Excluded = append(port.Excluded, api.Excluded(e))
+	}
+	if s.cfg.Load != nil && p.Cluster != "" {
+		port.Load = s.cfg.Load.PortLoad(p.Cluster)
+	}
+	return port
+}
+
+// app answers /api/v1/apps/shop/web with the app "/shop/web".
+func (s *Server) app(r *http.Request, _ query) (any, error) {
+	id := "/" + strings.Trim(r.PathValue("id"), "/")
+	view, ok := s.cfg.Views.App(id)
+	if !ok {
+		return nil, unknown(fmt.Sprintf("no app %q", id))
+	}
+	story := api.AppStory{App: s.appOf(view), Problems: shownAll(worstFirst(view.Problems))}
+	unreachable := s.cfg.Views.Unreachable()
+	for i := range story.Ports {
+		port := &story.Ports[i]
+		for j := range port.Endpoints {
+			e := &port.Endpoints[j]
+			e.Unreachable = redact(unreachable[port.Cluster][e.Address])
+			if s.cfg.Load != nil && port.Cluster != "" {
+				e.Load = s.cfg.Load.InstanceLoad(port.Cluster, e.Address)
+			}
+		}
+	}
+	for _, n := range view.Notes {
+		story.Notes = append(story.Notes, api.Note(n))
+	}
+	if answer, _ := s.cfg.Views.Explain(id); answer != nil {
+		story.Envoys = progressOf(answer)
+	}
+	story.LastFailures = s.lastFailures(FailureQuery{App: id})
+	story.LastChanges = s.lastChanges(ChangeQuery{App: id})
+	return story, nil
+}
+
+func worstFirst(problems []problem.Problem) []problem.Problem {
+	all := slices.Clone(problems)
+	for i := range all {
+		all[i] = all[i].Complete()
+	}
+	problem.Sort(all)
+	return all
+}
+
+// progressOf returns how far Envoys are, from an explanation.
+func progressOf(answer any) (envoys []api.Progress) {
+	e, ok := answer.(explain.Explanation)
+	if !ok {
+		return nil
+	}
+	for _, fleet := range e.Fleets {
+		for _, envoy := range fleet.Envoys {
+			p := api.Progress{Fleet: fleet.Name, ID: envoy.ID, Version: envoy.Version, Address: envoy.Address, Needs: fleet.Needs, Acknowledged: envoy.Acknowledged}
+			for _, w := range envoy.Waiting {
+				waiting := api.Waiting{Type: w.Type, Name: w.Name, State: w.State}
+				if w.Rejected != nil {
+					waiting.Error = redact(w.Rejected.Message)
+				}
+				p.Waiting = append(p.Waiting, waiting)
+			}
+			envoys = append(envoys, p)
+		}
+	}
+	return envoys
+}
+
+func (s *Server) lastFailures(q FailureQuery) []api.Failure {
+	if s.cfg.Failures == nil {
+		return nil
+	}
+	q.Limit = maxLast
+	last, _ := s.cfg.Failures.Failures(q)
+	return last
+}
+
+func (s *Server) lastChanges(q ChangeQuery) []api.Change {
+	if s.cfg.History == nil {
+		return nil
+	}
+	q.Limit = maxLast
+	last, _ := s.cfg.History.Changes(q)
+	return last
+}

@@ -1,0 +1,122 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"relay/admin/api"
+	"relay/collator"
+)
+
+// domains answers /api/v1/domains.
+func (s *Server) domains(_ *http.Request, q query) (any, error) {
+	text, fleet, status := q.text("q"), q.values["fleet"], q.values["status"]
+	entries := filter(s.cfg.Views.DomainEntries(), text != "" || fleet != "" || status != "", func(e *collator.DomainEntry) bool {
+		return strings.Contains(e.Name, text) && (fleet == "" || slices.Contains(e.Fleets, fleet)) &&
+			(status == "" || string(s.cfg.Views.DomainStatus(e)) == status)
+	})
+	shown, page := pageOf(entries, q, domainName, s.domainOrder(q.values["sort"]))
+	list := api.Domains{Domains: make([]api.Domain, len(shown)), Page: page}
+	for i, e := range shown {
+		list.Domains[i] = s.domainOf(e)
+	}
+	return list, nil
+}
+
+func domainName(e *collator.DomainEntry) string { return e.Name }
+
+// domainOrder returns what domains are sorted by; nil for the name.
+func (s *Server) domainOrder(sort string) func(*collator.DomainEntry) float64 {
+	load := func(get func(*api.Load) float64) func(*collator.DomainEntry) float64 {
+		return func(e *collator.DomainEntry) float64 {
+			if l := s.domainLoad(e); l != nil {
+				return get(l)
+			}
+			return 0
+		}
+	}
+	switch {
+	case sort == "requests" && s.cfg.Load != nil:
+		return load(func(l *api.Load) float64 { return l.Requests })
+	case sort == "errors" && s.cfg.Load != nil:
+		return load(func(l *api.Load) float64 { return l.Errors })
+	case sort == "failures" && s.cfg.Failures != nil:
+		return func(e *collator.DomainEntry) float64 { return float64(s.cfg.Failures.DomainFailures(e.Name)) }
+	}
+	return nil
+}
+
+// domainLoad adds up the load of the app ports that have a domain.
+func (s *Server) domainLoad(e *collator.DomainEntry) (sum *api.Load) {
+	if s.cfg.Load == nil {
+		return nil
+	}
+	for _, cluster := range e.Clusters {
+		one := s.cfg.Load.PortLoad(cluster)
+		switch {
+		case one == nil:
+		case sum == nil:
+			sum = new(*one)
+		default:
+			sum.Requests, sum.Errors = sum.Requests+one.Requests, sum.Errors+one.Errors
+			sum.Requests10m, sum.Errors10m = sum.Requests10m+one.Requests10m, sum.Errors10m+one.Errors10m
+			sum.InProgress += one.InProgress
+		}
+	}
+	return sum
+}
+
+func (s *Server) domainOf(e *collator.DomainEntry) api.Domain {
+	d := api.Domain{
+		Name: e.Name, Fleets: e.Fleets, Apps: e.Apps,
+		Status: s.cfg.Views.DomainStatus(e), Certificate: s.cfg.Views.DomainCertificate(e), Load: s.domainLoad(e),
+	}
+	if s.cfg.Failures != nil {
+		d.Failures = new(s.cfg.Failures.DomainFailures(e.Name))
+	}
+	return d
+}
+
+// domain answers /api/v1/domains/shop.test. A host below a wildcard domain is explained, too,
+// though no app names it.
+func (s *Server) domain(r *http.Request, _ query) (any, error) {
+	name := strings.ToLower(strings.TrimSuffix(r.PathValue("name"), "."))
+	if len(name) > maxSubject {
+		return nil, badRequest("that is too long for a domain")
+	}
+	answer, known := s.cfg.Views.Explain(name)
+	entries := s.cfg.Views.DomainEntries()
+	at, named := slices.BinarySearchFunc(entries, name, func(e *collator.DomainEntry, name string) int { return strings.Compare(e.Name, name) })
+	if !known && !named {
+		return nil, unknown(fmt.Sprintf("no app names the domain %q", name))
+	}
+	redacted, err := redactAll(answer)
+	if err != nil {
+		return nil, err
+	}
+	explanation, err := json.Marshal(redacted)
+	if err != nil {
+		return nil, err
+	}
+	story := api.DomainStory{Domain: api.Domain{Name: name, Status: api.DomainInNoFleet}, Explanation: explanation}
+	if named {
+		story.Domain = s.domainOf(entries[at])
+	}
+	for _, p := range s.cfg.Views.Problems() {
+		if p.Domain == name && len(story.Problems) < maxLast {
+			story.Problems = append(story.Problems, p)
+		}
+	}
+	story.Problems = shownAll(story.Problems)
+	story.LastFailures = s.lastFailures(FailureQuery{Domain: name})
+	for _, app := range story.Apps {
+		story.LastChanges = append(story.LastChanges, s.lastChanges(ChangeQuery{App: app})...)
+	}
+	slices.SortFunc(story.LastChanges, func(a, b api.Change) int { return int(b.ID) - int(a.ID) })
+	story.LastChanges = slices.CompactFunc(story.LastChanges, func(a, b api.Change) bool { return a.ID == b.ID })
+	story.LastChanges = story.LastChanges[:min(len(story.LastChanges), maxLast)]
+	return story, nil
+}

@@ -1,0 +1,181 @@
+package admin
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"relay/admin/api"
+	"relay/collator"
+)
+
+const (
+	// statusAge is how old a status may be that is answered: all who ask share it.
+	statusAge = time.Second
+	// maxWorst and maxOfWorst bound the groups of problems in the status.
+	maxWorst, maxOfWorst = 10, 3
+	// maxNamed is how many Envoys of a fleet are named.
+	maxNamed = 10
+	// seriesLength is the hour that the series has, seriesStep one step of it.
+	seriesLength, seriesStep = time.Hour, 10 * time.Second
+)
+
+// sharedStatus is the status as it was computed last.
+type sharedStatus struct {
+	mu      sync.Mutex
+	at      time.Time
+	value   *api.Status
+	encoded encoded
+
+	// event is the status of the entity tag eventOf as an event.
+	events  sync.Mutex
+	event   []byte
+	eventOf string
+}
+
+// status answers /api/v1/status.
+func (s *Server) status(w http.ResponseWriter, r *http.Request, _ query) {
+	_, e, err := s.currentStatus()
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	e.send(w, r)
+}
+
+// currentStatus returns a status that is at most statusAge old. Nobody may modify it.
+func (s *Server) currentStatus() (*api.Status, encoded, error) {
+	shared := &s.shared
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	now := time.Now()
+	if shared.value != nil && now.Sub(shared.at) < statusAge {
+		return shared.value, shared.encoded, nil
+	}
+	value := s.newStatus(now)
+	tagged := *value
+	tagged.Time = time.Time{} // that alone is no difference
+	etag, err := encode(tagged)
+	if err != nil {
+		return nil, encoded{}, err
+	}
+	body, err := encode(value)
+	if err != nil {
+		return nil, encoded{}, err
+	}
+	shared.at, shared.value, shared.encoded = now, value, newEncoded(body, etag)
+	return value, shared.encoded, nil
+}
+
+// newStatus puts together what is known now.
+func (s *Server) newStatus(now time.Time) *api.Status {
+	views := s.cfg.Views
+	served, counts, problems, notReady := views.Served(), views.Counts(), s.problems.current(views, now), s.notReady()
+	status := &api.Status{
+		Version: s.cfg.Version, Time: now.UTC(), Ready: len(notReady) == 0, NotReady: notReady,
+		Summary: served.String(), OK: served.All() && len(notReady) == 0,
+		Counts: api.Counts{
+			Apps: counts.Apps, Domains: counts.Domains, Endpoints: counts.Endpoints, Problems: len(problems.all), Failing: problems.failing,
+			WithoutTask: served.WithoutTask, WithoutCertificate: served.WithoutCertificate, InNoFleet: served.InNoFleet, Stopped: served.Stopped,
+		},
+		Sources: sourcesOf(s.sources()), Fleets: []api.FleetStatus{},
+	}
+	status.Worst, status.MoreGroups = problems.worst, problems.moreGroups
+	for _, refused := range views.Refused() {
+		status.Refused = append(status.Refused, redact(refused))
+	}
+	gone := views.Disconnected()
+	for _, f := range views.Fleets() {
+		fleet := s.fleetStatus(f, gone, now)
+		status.Counts.Envoys += fleet.Envoys
+		status.Fleets = append(status.Fleets, fleet)
+	}
+	certificates := views.CertificatesInShort()
+	status.Counts.Certificates = len(certificates)
+	status.Certificates = certificatesStatus(certificates)
+	status.Certificates.Uncovered = served.WithoutCertificate - served.NotWanted
+	s.addReports(status, now)
+	return status
+}
+
+// addReports adds what Envoys report, and what was published.
+func (s *Server) addReports(status *api.Status, now time.Time) {
+	steps := int(seriesLength / seriesStep)
+	end := now.Truncate(seriesStep)
+	series := &api.Series{Start: end.Add(-seriesLength).UTC(), Step: int(seriesStep / time.Second)}
+	for _, values := range []*api.Values{&series.Requests, &series.Errors, &series.Failures, &series.Changes, &series.P50, &series.P99} {
+		*values = make(api.Values, steps)
+		for i := range *values {
+			(*values)[i] = api.Unknown()
+		}
+	}
+	if s.cfg.Load != nil {
+		status.Load = s.cfg.Load.TotalLoad()
+		s.cfg.Load.FillSeries(series)
+	}
+	if s.cfg.Failures != nil {
+		status.Failures = new(s.cfg.Failures.FailureRate(""))
+		s.cfg.Failures.FillSeries(series)
+	}
+	if s.cfg.History != nil {
+		status.Convergence = s.cfg.History.Convergence()
+		s.cfg.History.FillSeries(series)
+	}
+	if s.cfg.Load != nil || s.cfg.Failures != nil || s.cfg.History != nil {
+		status.Series = series
+	}
+}
+
+// fleetStatus sums up the Envoys of a fleet. gone are those of all fleets that have left.
+func (s *Server) fleetStatus(f FleetView, gone []api.Envoy, now time.Time) api.FleetStatus {
+	fleet := api.FleetStatus{Name: f.Name, Revision: f.Revision, Envoys: len(f.Envoys)}
+	reporting := 0
+	for _, status := range f.Envoys {
+		e := s.envoyOf(f.Name, status)
+		switch e.State {
+		case api.EnvoyRejecting:
+			fleet.Rejecting++
+		case api.EnvoyBehind:
+			fleet.Behind++
+		default:
+			fleet.UpToDate++
+		}
+		if now.Sub(e.Reported) < reportedLately {
+			reporting++
+		} else if s.cfg.Load != nil && len(fleet.NotReported) < maxNamed {
+			fleet.NotReported = append(fleet.NotReported, api.EnvoySince{ID: e.ID, Since: e.Reported})
+		}
+	}
+	for _, e := range gone {
+		if e.Fleet == f.Name && len(fleet.Disconnected) < maxNamed {
+			fleet.Disconnected = append(fleet.Disconnected, api.EnvoySince{ID: e.ID, Since: e.Disconnected})
+		}
+	}
+	if s.cfg.Load != nil {
+		fleet.Load, fleet.Reporting = s.cfg.Load.FleetLoad(f.Name), &reporting
+	}
+	if s.cfg.Failures != nil {
+		fleet.Failures = new(s.cfg.Failures.FailureRate(f.Name))
+	}
+	return fleet
+}
+
+// certificatesStatus sums up certificates. Those that nobody uses are no reason to worry.
+func certificatesStatus(all []collator.CertificateView) api.CertificatesStatus {
+	sum := api.CertificatesStatus{Total: len(all)}
+	for _, c := range all {
+		switch {
+		case c.Unused:
+			sum.Unused++
+			continue
+		case c.DaysLeft < 0:
+			sum.Expired++
+		case c.DaysLeft < warnDays:
+			sum.Soon++
+		}
+		if sum.Next == nil || c.NotAfter.Before(sum.Next.NotAfter) {
+			sum.Next = &api.NextCertificate{Name: c.Source + "/" + c.Name, NotAfter: c.NotAfter}
+		}
+	}
+	return sum
+}
