@@ -35,7 +35,7 @@ func (s *Server) fail(w http.ResponseWriter, err error) {
 	case unknown:
 		status = http.StatusNotFound
 	default:
-		s.cfg.Log.Error("admin: answer", "error", err)
+		s.cfg.Log.Error("admin: answer", "event", "answer_failed", "error", err)
 	}
 	s.json(w, status, map[string]string{"error": redact(err.Error())})
 }
@@ -46,7 +46,7 @@ func (s *Server) notFound(w http.ResponseWriter, reason string) { s.fail(w, unkn
 func (s *Server) json(w http.ResponseWriter, status int, v any) {
 	body, err := encode(v)
 	if err != nil {
-		s.cfg.Log.Error("admin: encode answer", "error", err)
+		s.cfg.Log.Error("admin: encode answer", "event", "answer_failed", "error", err)
 		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
 		return
 	}
