@@ -17,7 +17,7 @@ type Chart struct {
 	// ID names the chart within its page.
 	ID, Title string
 	Lines     []Line
-	// Bars draws each value as a bar, the first line at the bottom.
+	// Bars draws each value as a bar, those of a later line before those of an earlier one.
 	Bars  bool
 	Unit  Unit
 	Start time.Time

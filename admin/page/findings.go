@@ -6,6 +6,7 @@ import (
 
 	"relay/admin/api"
 	"relay/collator/explain"
+	"relay/internal/problem"
 )
 
 // finding is one thing that the story of an app or a domain says, in a sentence.
@@ -80,6 +81,29 @@ func (f *findings) taskFindings(in, unreachable int, stopped bool, why []string)
 	}
 }
 
+// maxIgnored is how many things that are ignored are told first.
+const maxIgnored = 3
+
+// problemFindings adds problems, which are the worst first: what is ignored, and of those that cost requests
+// one, if nothing else says why.
+func (f *findings) problemFindings(problems []api.Problem) {
+	ignored := 0
+	for _, p := range problems {
+		words := strings.TrimSpace(p.Item + " " + p.Reason)
+		isBad := slices.ContainsFunc(*f, func(one finding) bool { return one.Class == "bad" })
+		switch severityClass(p.Severity) {
+		case "bad":
+			if !isBad {
+				f.add("bad", words, p.Action)
+			}
+		case "warn":
+			if ignored++; ignored <= maxIgnored {
+				f.add("warn", words, p.Action)
+			}
+		}
+	}
+}
+
 // appFindings says how an app is.
 func appFindings(s *api.AppStory) findings {
 	var f findings
@@ -111,11 +135,7 @@ func appFindings(s *api.AppStory) findings {
 	}
 	f.envoyFindings(s.Envoys)
 	f.loadFindings(s.Load, s.Failures)
-	for _, p := range s.Problems {
-		if severityClass(p.Severity) == "bad" && len(f) == 0 {
-			f.add("bad", p.Reason, p.Action)
-		}
-	}
+	f.problemFindings(s.Problems)
 	return f.sorted("All is well: " + plural(in, "instance") + " in rotation")
 }
 
@@ -143,6 +163,17 @@ func domainFindings(s *api.DomainStory, e *explain.Explanation) findings {
 		f.add("warn", left.App+" asks for it in vain: "+left.Reason, "")
 	}
 	f.loadFindings(s.Load, s.Failures)
+	for _, app := range e.Apps {
+		problems := slices.Clone(app.Problems)
+		for i := range problems {
+			problems[i] = problems[i].Complete()
+			problems[i].Item = problems[i].Subject // of an app, it is the label
+			if problems[i].Severity == problem.Failing {
+				problems[i].Severity = problem.Advice // it may be of another domain; those of this one are told above
+			}
+		}
+		f.problemFindings(problems)
+	}
 	return f.sorted("Served by " + plural(in, "task") + "; " + plural(envoys, "Envoy") + " " + verb(envoys, "has", "have") + " all of it")
 }
 

@@ -16,7 +16,8 @@ import (
 const (
 	maxGroups       = 12 // of problems
 	maxOfGroup      = 3  // problems
-	maxFirst        = 6  // changes, failures
+	maxFirst        = 6  // changes, groups of failures
+	maxGrouped      = 200
 	maxCertificates = 8
 	maxUncovered    = 8
 )
@@ -27,7 +28,7 @@ type firstBody struct {
 	Charts         []shownChart
 	HiddenGroups   int
 	Changes        []api.Change
-	Failures       []api.Failure
+	Failures       []failureGroup
 	Certificates   some[api.Certificate]
 	Uncovered      some[api.UncoveredDomain]
 	UncoveredKnown bool
@@ -56,17 +57,46 @@ func (p *Pages) first(*http.Request) (view, error) {
 	b.Class, b.Verdict = verdict(s)
 	few := url.Values{"limit": {strconv.Itoa(maxFirst)}}
 	changes, err := p.data.Changes(few)
-	failures, err2 := p.data.Failures(few)
+	failures, err2 := p.data.Failures(url.Values{"limit": {strconv.Itoa(maxGrouped)}})
 	certificates, err3 := p.soonest()
 	if err := cmp.Or(err, err2, err3); err != nil {
 		return view{}, err
 	}
-	b.Changes, b.Failures = changes.Changes, failures.Failures
+	b.Changes, b.Failures = changes.Changes, groupFailures(failures.Failures)
 	b.Certificates = some[api.Certificate]{certificates.Certificates, certificates.Total - len(certificates.Certificates)}
 	uncovered := p.data.Uncovered().Uncovered
 	b.Uncovered, b.UncoveredKnown = firstOf(maxUncovered, uncovered), uncovered != nil
 	b.UncoveredTotal, b.LoadHint = len(uncovered), loadHint(s)
 	return view{Name: "first", Title: b.Verdict, Nav: "first", Every: soon, Body: b}, nil
+}
+
+// failureGroup is failures of one kind: of them the newest, and how many there were lately.
+type failureGroup struct {
+	api.Failure
+	Times int
+}
+
+// groupFailures puts failures together that have the same code and app, or domain: a client that asks for
+// what is not there would push out all others.
+func groupFailures(list []api.Failure) []failureGroup {
+	type key struct{ code, app, domain string }
+	at := make(map[key]int)
+	var groups []failureGroup
+	for _, f := range list {
+		k := key{f.Code, f.App, ""}
+		if f.App == "" {
+			k.domain = f.Domain
+		}
+		i, known := at[k]
+		switch {
+		case known:
+			groups[i].Times += max(f.Count, 1)
+		case len(groups) < maxFirst:
+			at[k] = len(groups)
+			groups = append(groups, failureGroup{f, max(f.Count, 1)})
+		}
+	}
+	return groups
 }
 
 // soonest are the certificates that expire first.
@@ -159,8 +189,8 @@ func charts(s *api.Status) []shownChart {
 	changes.Bars, changes.Step = true, time.Minute
 	// Many steps have no change. The slowest of a minute says what matters.
 	convergence := chart("convergence", "Until all Envoys have a change", Seconds,
-		Line{"p50", "main", perMinute(floats(series.P50), step, math.Max)}, Line{"p99", "dim", perMinute(floats(series.P99), step, math.Max)})
-	convergence.Step = time.Minute
+		Line{"p99", "dim", perMinute(floats(series.P99), step, math.Max)}, Line{"p50", "main", perMinute(floats(series.P50), step, math.Max)})
+	convergence.Bars, convergence.Step = true, time.Minute
 	p50, p99 := math.NaN(), math.NaN()
 	if s.Convergence != nil {
 		p50, p99 = s.Convergence.P50, s.Convergence.P99

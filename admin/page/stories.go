@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"relay/admin/api"
 	"relay/collator/explain"
+	"relay/internal/problem"
 )
 
 // How many of each are shown in the story of one thing.
@@ -21,7 +23,7 @@ const (
 	maxInstances = 50 // of a port
 	maxDomains   = 50 // of a port
 	maxStory     = 20 // problems, Envoys, failures, changes
-	maxFound     = 6 // of a kind, in a search
+	maxFound     = 6  // of a kind, in a search
 )
 
 // label is a label of an app.
@@ -45,10 +47,12 @@ type appBody struct {
 type missing struct {
 	Kind, Name string
 	Near       []string
+	// Ignored are the first labels and the like that are ignored: the mistake may be among them.
+	Ignored some[api.Problem]
 }
 
 func notThere(kind, name, nav string, near []string) view {
-	return view{Name: "missing", Title: "No " + kind + " " + clip(name), Nav: nav, Every: later, Missing: true, Body: missing{kind, name, near}}
+	return view{Name: "missing", Title: "No " + kind + " " + clip(name), Nav: nav, Every: later, Missing: true, Body: missing{Kind: kind, Name: name, Near: near}}
 }
 
 // app is the story of one app, from its labels to the answers of Envoys.
@@ -103,7 +107,12 @@ func (p *Pages) domain(r *http.Request) (view, error) {
 		}
 	}
 	if !ok && !e.Known {
-		return notThere("domain", name, "domains", e.Near), nil
+		v := notThere("domain", name, "domains", e.Near)
+		ignored, err := p.data.Problems(url.Values{"severity": {string(problem.Ignored)}, "limit": {strconv.Itoa(maxStory)}})
+		b := v.Body.(missing)
+		b.Ignored = firstOf(maxStory, ignored.Problems)
+		v.Body = b
+		return v, err
 	}
 	if story.Name == "" || !ok {
 		story.Name = e.Subject
@@ -167,7 +176,7 @@ func (p *Pages) search(r *http.Request) (view, error) {
 		v.Body = b
 		return v, nil
 	}
-	q := func() url.Values { return url.Values{"q": {b.Q}, "limit": {fmt.Sprint(maxFound)}} }
+	q := func() url.Values { return url.Values{"q": {b.Q}, "limit": {strconv.Itoa(maxFound)}} }
 	var errs [4]error
 	b.Apps, errs[0] = p.data.Apps(q())
 	b.Domains, errs[1] = p.data.Domains(q())
