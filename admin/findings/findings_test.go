@@ -112,6 +112,12 @@ func TestOfDomain(t *testing.T) {
 		}), []string{"critical|has no task", "warning|/b does not get it"}},
 		"no certificate": {served(func(e *explain.Explanation) { e.Domains[0].HTTPS.Listens = "0.0.0.0:443" }),
 			[]string{"warning|No certificate covers it in fleet external"}},
+		"ignored label": {served(func(e *explain.Explanation) {
+			e.Apps[0].Problems = []problem.Problem{
+				{Kind: problem.App, App: "/a", Subject: "label X", Reason: "is mistyped", Severity: problem.Ignored},
+				{Kind: problem.App, App: "/a", Subject: "label Y", Reason: "is of another domain", Severity: problem.Failing},
+			}
+		}), []string{"warning|label X: is mistyped"}},
 		"expired": {served(func(e *explain.Explanation) {
 			e.Domains[0].HTTPS = explain.HTTPS{Listens: "0.0.0.0:443", Certificate: &explain.Certificate{Name: "a", State: "expired", ServerName: "a.test"}}
 		}), []string{"critical|certificate a is expired"}},
@@ -141,12 +147,18 @@ func TestOfStatus(t *testing.T) {
 			[]string{"critical|certificate a expires at 2026-03-01T13:00:00Z", "warning|2 certificates in use expire", "warning|1 domain has no certificate"}},
 		"expired": {api.Status{Ready: true, Time: now, Certificates: api.CertificatesStatus{Next: &api.NextCertificate{Name: "a", NotAfter: now}}},
 			[]string{"critical|a has expired"}},
-		"failing": {api.Status{Ready: true, Counts: api.Counts{Failing: 2}}, []string{"warning|2 problems cost requests, or keep changes"}},
-		"errors":  {api.Status{Ready: true, Load: &api.Load{Requests: 10, Errors: 2}}, []string{"warning|20 % of the requests"}},
-		"refused": {api.Status{Ready: true, Refused: []string{"10.0.0.1: no certificate"}}, []string{"warning|10.0.0.1"}},
+		"failing":     {api.Status{Ready: true, Counts: api.Counts{Failing: 2}}, []string{"warning|2 problems cost requests, or keep changes"}},
+		"errors":      {api.Status{Ready: true, Load: &api.Load{Requests: 10, Errors: 2}}, []string{"warning|20 % of the requests"}},
+		"refused":     {api.Status{Ready: true, Refused: []string{"10.0.0.1: no certificate"}}, []string{"warning|10.0.0.1"}},
+		"catching up": {api.Status{Ready: true, OK: true, Fleets: []api.FleetStatus{{Name: "external", Envoys: 2, Behind: 2}}}, []string{"ok|All is well; 2 Envoys catch up"}},
+		"not served":  {api.Status{Ready: true, Summary: "1 domain has no task", Counts: api.Counts{WithoutTask: 1}}, []string{"warning|Not everything is served: 1 domain has no task"}},
+		"meant":       {api.Status{Ready: true, Counts: api.Counts{Stopped: 3}}, []string{"ok|All is well"}},
 		"worst first": {api.Status{Ready: true, Counts: api.Counts{Failing: 1}, Sources: []api.Source{{Kind: "marathon"}}},
 			[]string{"critical|marathon", "warning|1 problem costs"}},
 	} {
-		t.Run(name, func(t *testing.T) { says(t, OfStatus(&tt.status), tt.want...) })
+		t.Run(name, func(t *testing.T) {
+			tt.status.OK = tt.status.OK || tt.status.Counts == api.Counts{Failing: tt.status.Counts.Failing}
+			says(t, OfStatus(&tt.status), tt.want...)
+		})
 	}
 }

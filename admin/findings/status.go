@@ -23,9 +23,12 @@ func OfStatus(s *api.Status) []api.Finding {
 	for _, f := range s.Fleets {
 		l.fleet(f)
 	}
-	l.certificates(s)
 	if n := s.Counts.Failing; n > 0 {
 		l.add(api.Warning, "see the problems", "%s %s requests, or %s changes from Envoys", plural(n, "problem"), verb(n, "costs", "cost"), verb(n, "keeps", "keep"))
+	}
+	l.certificates(s)
+	if s.Ready && !s.OK && !meant(s) {
+		l.add(api.Warning, "see the problems", "Not everything is served: %s", s.Summary)
 	}
 	if s.Load != nil && s.Load.Errors > 0 && s.Load.Errors >= tooMany*s.Load.Requests {
 		l.add(api.Warning, "see the apps with the most errors", "%s of the requests of the last minute ended with errors", share(s.Load.Errors, s.Load.Requests))
@@ -33,7 +36,26 @@ func OfStatus(s *api.Status) []api.Finding {
 	if len(s.Refused) > 0 {
 		l.add(api.Warning, "", "An Envoy was refused: %s", s.Refused[0])
 	}
-	return l.sorted("All is well")
+	return l.sorted("All is well" + catchingUp(s.Fleets))
+}
+
+// meant reports whether what is not served may be as people want it: apps that are scaled to 0,
+// that another load balancer serves, or that ask for no certificate.
+func meant(s *api.Status) bool {
+	c := s.Counts
+	return c.WithoutTask+s.Certificates.Uncovered == 0 && c.WithoutCertificate+c.InNoFleet+c.Stopped > 0
+}
+
+// catchingUp says how many Envoys are being sent something just now, which is no finding.
+func catchingUp(fleets []api.FleetStatus) string {
+	behind := 0
+	for _, f := range fleets {
+		behind += f.Behind
+	}
+	if behind == 0 {
+		return ""
+	}
+	return "; " + plural(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
 }
 
 func (l *list) fleet(f api.FleetStatus) {

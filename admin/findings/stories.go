@@ -5,6 +5,7 @@ import (
 
 	"relay/admin/api"
 	"relay/collator/explain"
+	"relay/internal/problem"
 )
 
 // OfApp says how an app is. Sources are those of apps and certificates.
@@ -60,7 +61,7 @@ func (l *list) problems(problems []api.Problem) {
 			text = p.Item + ": " + text
 		}
 		level := api.Warning
-		if p.Severity == "failing" {
+		if p.Severity == problem.Failing {
 			level = api.Critical
 		}
 		l.add(level, p.Action, "%s", text)
@@ -92,9 +93,26 @@ func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source) 
 		}
 		l.losers(e)
 	}
+	l.ignored(e)
 	l.traffic(s.Load, s.LastFailures)
 	l.sources(sources)
 	return l.sorted("It is served by " + plural(t.in, "task") + "; " + plural(envoys, "Envoy") + " " + verb(envoys, "has", "have") + " all of it")
+}
+
+// ignored says what of the apps' settings is ignored: the mistake may be among it. What costs
+// requests is told above, if it is of this domain.
+func (l *list) ignored(e *explain.Explanation) {
+	for _, app := range e.Apps {
+		var ignored []api.Problem
+		for _, p := range app.Problems {
+			p = p.Complete()
+			p.Item = p.Subject // of an app, it is the label
+			if p.Severity == problem.Ignored {
+				ignored = append(ignored, p)
+			}
+		}
+		l.problems(ignored)
+	}
 }
 
 // losers says which apps want the domain, and another one has it.

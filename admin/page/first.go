@@ -25,6 +25,8 @@ const (
 type firstBody struct {
 	// Class is that of the verdict: "ok", "warn" or "bad".
 	Class, Verdict string
+	// Findings are the others.
+	Findings       []api.Finding
 	Charts         []shownChart
 	HiddenGroups   int
 	Changes        []api.Change
@@ -54,7 +56,8 @@ func (c shownChart) TopText() string { return c.Unit.write(c.Top()) }
 func (p *Pages) first(*http.Request) (view, error) {
 	s := p.data.Status()
 	b := firstBody{Charts: charts(s), HiddenGroups: s.MoreGroups + max(0, len(s.Worst)-maxGroups)}
-	b.Class, b.Verdict = verdict(s)
+	b.Class, b.Verdict = findingClass(s.Findings[0].Level), s.Findings[0].Text
+	b.Findings = s.Findings[1:]
 	few := url.Values{"limit": {strconv.Itoa(maxFirst)}}
 	changes, err := p.data.Changes(few)
 	failures, err2 := p.data.Failures(url.Values{"limit": {strconv.Itoa(maxGrouped)}})
@@ -113,46 +116,6 @@ func firstGroups(groups []api.Group) some[api.Group] {
 		g.Problems = g.Problems[:min(len(g.Problems), maxOfGroup)]
 	}
 	return shown
-}
-
-// verdict answers in a few words whether all is well.
-func verdict(s *api.Status) (class, words string) {
-	rejecting, behind, gone := 0, 0, 0
-	for _, f := range s.Fleets {
-		rejecting, behind, gone = rejecting+f.Rejecting, behind+f.Behind, gone+len(f.Disconnected)
-	}
-	switch {
-	case !s.Ready:
-		return "bad", "Not ready"
-	case s.Counts.Failing > 0:
-		return "bad", plural(s.Counts.Failing, "problem") + " " + verb(s.Counts.Failing, "costs", "cost") + " requests"
-	case rejecting > 0:
-		return "bad", plural(rejecting, "Envoy") + " " + verb(rejecting, "rejects", "reject") + " what it is sent"
-	case len(away(s.Sources)) > 0:
-		return "warn", plural(len(away(s.Sources)), "source") + " cannot be read"
-	case gone > 0:
-		return "warn", plural(gone, "Envoy") + " " + verb(gone, "is", "are") + " gone"
-	case s.Certificates.Expired+s.Certificates.Soon > 0:
-		return "warn", "Certificates are about to expire"
-	case !s.OK && !meant(s.Counts, s.Certificates):
-		return "warn", "Not everything is served"
-	case behind > 0:
-		return "ok", "All is well; " + plural(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
-	}
-	return "ok", "All is well"
-}
-
-// meant reports whether what is not served may be as people want it: apps that are scaled to 0,
-// that another load balancer serves, or that ask for no certificate.
-func meant(c api.Counts, certificates api.CertificatesStatus) bool {
-	return c.WithoutTask+certificates.Uncovered == 0 && c.WithoutCertificate+c.InNoFleet+c.Stopped > 0
-}
-
-func verb(n int, one, many string) string {
-	if n == 1 {
-		return one
-	}
-	return many
 }
 
 // loadHint says what to do where no Envoy reports its traffic.

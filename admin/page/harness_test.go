@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/admin/findings"
+	"relay/collator/explain"
 )
 
 // fakeData is Data made of its answers.
@@ -49,7 +51,7 @@ func locked[T any](f *fakeData, get func() T) T {
 }
 
 func (f *fakeData) Status() *api.Status {
-	return locked(f, func() *api.Status { s := f.status; return &s })
+	return locked(f, func() *api.Status { s := f.status; s.Findings = findings.OfStatus(&s); return &s })
 }
 
 // pageOf returns the entries that a query asks for. Its cursor is a number.
@@ -81,7 +83,11 @@ func (f *fakeData) Apps(q url.Values) (api.Apps, error) {
 }
 
 func (f *fakeData) App(id string) (api.AppStory, bool) {
-	return locked(f, func() api.AppStory { return f.story }), id == f.story.ID
+	return locked(f, func() api.AppStory {
+		story := f.story
+		story.Findings = findings.OfApp(&story, nil)
+		return story
+	}), id == f.story.ID
 }
 
 func (f *fakeData) Domains(q url.Values) (api.Domains, error) {
@@ -95,7 +101,13 @@ func (f *fakeData) Domain(name string) (api.DomainStory, bool) {
 	if name != f.domainStory.Name {
 		return api.DomainStory{Explanation: json.RawMessage(`{"subject":"shop.tets","known":false,"near":["shop.test","/shop/web"]}`)}, false
 	}
-	return f.domainStory, true
+	story := f.domainStory
+	var e explain.Explanation
+	if err := json.Unmarshal(story.Explanation, &e); err != nil {
+		panic(err)
+	}
+	story.Findings = findings.OfDomain(&story, &e, nil)
+	return story, true
 }
 
 func (f *fakeData) Envoys(q url.Values) (api.Envoys, error) {

@@ -31,7 +31,6 @@ type label struct{ Name, Value string }
 
 type appBody struct {
 	*api.AppStory
-	Findings findings
 	Labels   some[label]
 	Ports    some[api.Port]
 	Problems some[api.Problem]
@@ -63,7 +62,7 @@ func (p *Pages) app(r *http.Request) (view, error) {
 		return notThere("app", id, "apps", nil), nil
 	}
 	b := appBody{
-		AppStory: &story, Findings: appFindings(&story), Problems: firstOf(maxStory, story.Problems), Ports: firstOf(maxPorts, story.Ports),
+		AppStory: &story, Problems: firstOf(maxStory, story.Problems), Ports: firstOf(maxPorts, story.Ports),
 		Failures: firstOf(maxStory, story.LastFailures), Changes: firstOf(maxStory, story.LastChanges),
 	}
 	var labels []label
@@ -89,7 +88,6 @@ func (p *Pages) app(r *http.Request) (view, error) {
 
 type domainBody struct {
 	*api.DomainStory
-	Findings  findings
 	Explained explain.Explanation
 	Problems  some[api.Problem]
 	Failures  some[api.Failure]
@@ -121,7 +119,7 @@ func (p *Pages) domain(r *http.Request) (view, error) {
 		story.Status = "" // it is below a wildcard domain, or of a TCP service
 	}
 	b := domainBody{
-		&story, domainFindings(&story, &e), e, firstOf(maxStory, story.Problems), firstOf(maxStory, story.LastFailures), firstOf(maxStory, story.LastChanges),
+		&story, e, firstOf(maxStory, story.Problems), firstOf(maxStory, story.LastFailures), firstOf(maxStory, story.LastChanges),
 	}
 	return view{Name: "domain-story", Title: clip(name), Nav: "domains", Every: soon, Body: b}, nil
 }

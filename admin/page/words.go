@@ -89,6 +89,16 @@ func severityClass(s any) string { // of the API a string, of a problem its own 
 	return "dim"
 }
 
+func findingClass(l api.Level) string {
+	switch l {
+	case api.Critical:
+		return "bad"
+	case api.Warning:
+		return "warn"
+	}
+	return "ok"
+}
+
 func domainClass(s api.DomainStatus) string {
 	switch s {
 	case api.DomainServed:
