@@ -2,6 +2,7 @@ package page
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"relay/admin/api"
@@ -38,6 +39,7 @@ func TestAppFindings(t *testing.T) {
 		{"some fail", api.AppStory{App: api.App{Load: load(1000, 1), Failures: ptr(7), Ports: port(nil)}}, "warn", "7 requests failed in the last hour"},
 		{"rejected", api.AppStory{App: api.App{Ports: port(nil)}, Envoys: []api.Progress{{ID: "e", Waiting: []api.Waiting{{Type: "scopes", Name: "a.test", Error: "no such route"}}}}}, "bad", "e rejected scopes a.test: no such route"},
 		{"behind", api.AppStory{App: api.App{Ports: port(nil)}, Envoys: []api.Progress{{Needs: 2, Acknowledged: 1}}}, "warn", "1 Envoy does not have all of it yet"},
+		{"typo", api.AppStory{App: api.App{Ports: port(nil)}, Problems: []api.Problem{{Severity: "ignored", Item: "HAPROXY_0_VHSOT", Reason: "is not a known label", Action: "change it"}}}, "warn", "HAPROXY_0_VHSOT is not a known label"},
 		{"problem", api.AppStory{App: api.App{Ports: port(nil)}, Problems: []api.Problem{{Severity: "failing", Reason: "loses its domain"}}}, "bad", "loses its domain"},
 	}
 	for _, tt := range tests {
@@ -108,5 +110,34 @@ func TestVerdict(t *testing.T) {
 	scaled.OK, scaled.Counts.Stopped = false, 3
 	if _, words := verdict(&scaled); words != "All is well" {
 		t.Errorf("apps that are scaled to 0 as people want it: %s", words)
+	}
+}
+
+// Failures of one cause and app are one group, whatever clients ask for.
+func TestFailuresAreGrouped(t *testing.T) {
+	t.Parallel()
+	var list []api.Failure
+	for i := range 100 {
+		list = append(list, api.Failure{Code: "no-such-domain", Domain: "a.test", Count: 2, Status: 404})
+		if i%50 == 0 {
+			list = append(list, api.Failure{Code: "offline", App: "/a", Domain: fmt.Sprint(i)}, api.Failure{Code: "offline", App: "/b"})
+		}
+	}
+	for i := range 100 {
+		list = append(list, api.Failure{Code: "no-such-domain", Domain: fmt.Sprint(i)})
+	}
+	groups := groupFailures(list)
+	if len(groups) != maxFirst {
+		t.Fatalf("%d groups", len(groups))
+	}
+	for i, want := range []string{"no-such-domain a.test 200", "offline  2", "offline  2"} {
+		g := groups[i]
+		domain := g.Domain
+		if g.App != "" {
+			domain = ""
+		}
+		if got := fmt.Sprintf("%s %s %d", g.Code, domain, g.Times); got != want {
+			t.Errorf("group %d is %q, want %q", i, got, want)
+		}
 	}
 }
