@@ -102,7 +102,11 @@ func (p *benchProcess) fetch(path string) {
 	}
 }
 
-// open reads events as an open page does.
+// pageEvery is how often an open page is read again while something happens, a little more than the
+// script of the page does.
+const pageEvery = 2 * time.Second
+
+// open reads events, and the page again and again, as an open page does.
 func (p *benchProcess) open(ctx context.Context) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.admin+"/api/v1/events", nil)
 	if err != nil {
@@ -116,4 +120,5 @@ func (p *benchProcess) open(ctx context.Context) {
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 	}()
+	go ticks(ctx, pageEvery, func(int) { p.fetch("/") })
 }

@@ -2,6 +2,7 @@ package page
 
 import (
 	"html/template"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ var functions = template.FuncMap{
 	"leftOut":   func(list []explain.Excluded) some[explain.Excluded] { return firstOf(maxInstances, list) },
 	"more":      func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
 	// What is put together for a template.
-	"tasks": tasksOf, "domainsOf": domainsOf, "progress": progressOf, "away": away, "filter": filterOf,
+	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "filter": filterOf,
 	"tabs":       tabsOf,
 	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
 	"envoyStates": func() []string {
@@ -120,4 +121,10 @@ func words[T ~string](list ...T) []string {
 		all[i] = string(v)
 	}
 	return all
+}
+
+// awaitsLoad reports whether Envoys have yet to report the instances of a port: they do so only
+// while somebody looks.
+func awaitsLoad(p api.Port) bool {
+	return p.Load != nil && len(p.Endpoints) > 0 && !slices.ContainsFunc(p.Endpoints, func(e api.Endpoint) bool { return e.Load != nil })
 }
