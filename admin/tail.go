@@ -87,7 +87,7 @@ func (s *Server) copyTail(ctx context.Context, tail Tail, lines *tailLines, r *h
 		requests, notice, err := tail.Next(ctx)
 		switch {
 		case s.stopping.Err() != nil:
-			return end(errStopping.Error())
+			return end("Relay stops")
 		case ctx.Err() != nil:
 			return "the reader is gone"
 		case err != nil:

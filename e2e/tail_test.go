@@ -2,12 +2,16 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/admin/api"
+	"relay/internal/problem"
 	"relay/xds/envoytest"
 )
 
@@ -94,4 +98,111 @@ func testOtherTails(t *testing.T, w *world, wildcards bool) {
 		t.Errorf("of a host below a wildcard: %+v", got)
 	}
 	host.stop()
+}
+
+// What cannot be followed is refused at once, with what is near it, or why.
+func TestTailIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.marathon.deploy(app("/shop", "shop.test", 1))
+	w.marathon.service("/db", []string{"127.0.0.1:1"}, modeLabel, "tcp", portLabel, "5432")
+	w.start()
+	w.clients.expect("http://shop.test/", http.StatusOK, "/shop")
+	before := w.envoy.scopes()
+	for subject, want := range map[string]string{
+		"/shop": "", "shop": "", "shop.test": "", "SHOP.test.": "", "/shap": "near it: /shop", "shop.tset": "shop.test", "/db": "TCP services are not followed", "tcp/5432": "TCP services are not followed",
+	} {
+		if want == "" {
+			w.admin.follow(subject, "").stop()
+			continue
+		}
+		status, body := w.admin.get("/api/v1/tail?subject=" + url.QueryEscape(subject))
+		if status != http.StatusNotFound && status != http.StatusBadRequest || !strings.Contains(body, want) {
+			t.Errorf("%s: %d %s", subject, status, body)
+		}
+	}
+	w.eventually("nothing is left", func() error {
+		if after := w.envoy.scopes(); after != before {
+			return errors.New("the scopes differ")
+		}
+		return nil
+	})
+	if problems := w.admin.problems(); slices.ContainsFunc(problems, func(p problem.Problem) bool { return p.App == "/shop" }) {
+		t.Errorf("to follow is a problem: %v", problems)
+	}
+}
+
+// The app stays followed while one of two readers does, and gets what is new. A Relay that stops
+// ends it, and the next one takes what Envoy has of it away.
+func TestTailOfSeveralReaders(t *testing.T) {
+	w := newWorld(t)
+	w.marathon.deploy(app("/shop", "shop.test", 1))
+	w.start()
+	w.clients.expect("http://shop.test/", http.StatusOK, "/shop")
+	w.admin.settled()
+	first, second := w.admin.follow("/shop", ""), w.admin.follow("/shop", "&unmasked=true")
+	w.clients.do("http://shop.test/both?x=y")
+	if a, b := first.next(), second.next(); a.Path != "/both?…" || b.Path != "/both?x=y" {
+		t.Errorf("they get %s and %s", a.Path, b.Path)
+	}
+	first.stop()
+	w.clients.do("http://shop.test/second")
+	if got := second.next(); got.Path != "/second" {
+		t.Errorf("the second gets %s", got.Path)
+	}
+	w.marathon.deploy(app("/shop", "shop.test,new.test", 1))
+	w.clients.expect("http://new.test/new", http.StatusOK, "/shop")
+	for got := second.next(); got.Domain != "new.test" || got.Path != "/new"; got = second.next() {
+	}
+	// Nobody reads, and nobody waits for it.
+	lazy := w.admin.follow("/shop", "")
+	defer lazy.stop()
+	w.marathon.deploy(app("/shop", "shop.test", 1))
+	w.admin.settled()
+	w.relay.stop()
+	if n := second.notice(); n.State != api.TailEnded || !strings.Contains(n.Text, "Relay stops") {
+		t.Errorf("the last notice is %+v", n)
+	}
+	if tailed := strings.Count(w.envoy.scopes(), "relay.tail"); tailed != 1 {
+		t.Errorf("%d routes are tailed while Relay is away", tailed)
+	}
+	w.relay.start()
+	w.eventually("the next Relay ends it", func() error {
+		if n := strings.Count(w.envoy.scopes(), "relay.tail"); n > 0 {
+			return fmt.Errorf("%d routes are tailed", n)
+		}
+		return nil
+	})
+	w.envoy.accepted()
+}
+
+// To follow an app begins within 50 ms, in the middle of the tries. The log has the figures.
+func TestTailIsQuick(t *testing.T) {
+	const tries, promised = 100, 50 * time.Millisecond
+	w := newWorld(t)
+	w.marathon.deploy(app("/shop", "shop.test", 1))
+	w.start()
+	w.clients.expect("http://shop.test/", http.StatusOK, "/shop")
+	w.admin.settled()
+	var on, shown []time.Duration
+	client := w.clients.client(true)
+	for range tries {
+		f := w.admin.follow("/shop", "")
+		if f.first.State != api.TailOn {
+			t.Fatalf("it begins with %+v", f.first)
+		}
+		on = append(on, f.took)
+		began := time.Now()
+		if _, err := w.clients.get(client, "http://shop.test/now", ""); err != nil {
+			t.Fatal(err)
+		}
+		f.next()
+		shown = append(shown, time.Since(began))
+		f.stop()
+	}
+	slices.Sort(on)
+	slices.Sort(shown)
+	t.Logf("on after %v (p50), %v (p99); a request is shown after %v (p50), %v (p99)", on[tries/2], on[tries-1-tries/100], shown[tries/2], shown[tries-1-tries/100])
+	if on[tries/2] > promised {
+		t.Errorf("it takes %v until all Envoys report", on[tries/2])
+	}
 }

@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/internal/failure"
 )
@@ -27,7 +28,9 @@ func (f *Failures) Log(node *corev3.Node, message *alsv3.StreamAccessLogsMessage
 		}
 	}
 	for _, entry := range message.GetTcpLogs().GetLogEntry() {
-		if code, ok := failure.ByFlags(flagsOf(entry.GetCommonProperties())); ok {
+		p := entry.GetCommonProperties()
+		// One that was made in the end has the flag of a failure before, too.
+		if code, ok := failure.OfConnection(flagsOf(p)); ok && p.GetUpstreamLocalAddress() == nil {
 			f.add(f.connection(node, entry, code, stands, now), code, now)
 		}
 	}
@@ -39,7 +42,10 @@ func codeOf(entry *accesslogv3.HTTPAccessLogEntry) (failure.Code, bool) {
 	if name := entry.GetResponse().GetResponseHeaders()[failure.Header]; name != "" {
 		return failure.Of(name)
 	}
-	return failure.ByFlags(flagsOf(entry.GetCommonProperties()))
+	if entry.GetResponse().GetResponseCodeDetails() == failure.Answered {
+		return failure.Code{}, false
+	}
+	return failure.OfCutOff(flagsOf(entry.GetCommonProperties()))
 }
 
 func (f *Failures) request(node *corev3.Node, entry *accesslogv3.HTTPAccessLogEntry, code failure.Code, stands uint64, now time.Time) Failure {
@@ -69,8 +75,8 @@ func (f *Failures) common(node *corev3.Node, p *accesslogv3.AccessLogCommon, cod
 		Code: code.Name, Reason: plain(p.GetUpstreamTransportFailureReason(), maxReason),
 		Duration: max(0, p.GetDuration().AsDuration()), Count: stands,
 	}
-	// Of a request that got to no cluster, the route has its name.
-	if cluster := cmp.Or(p.GetUpstreamCluster(), p.GetRouteName()); cluster != "" && len(cluster) <= maxName {
+	// Of what got to no cluster, the route, or the filter chain of a TCP service, has its name.
+	if cluster := cmp.Or(p.GetUpstreamCluster(), p.GetRouteName(), keptCluster(p)); cluster != "" && len(cluster) <= maxName {
 		one.App, one.Port = f.split(cluster)
 	}
 	if client, ok := addressOf(p.GetDownstreamRemoteAddress()); ok {
@@ -80,6 +86,18 @@ func (f *Failures) common(node *corev3.Node, p *accesslogv3.AccessLogCommon, cod
 		one.Instance = instance
 	}
 	return one
+}
+
+// clusterState is where the filter chain of a TCP service keeps the name of its cluster: see
+// package envoy.
+const clusterState = "relay.cluster"
+
+func keptCluster(p *accesslogv3.AccessLogCommon) string {
+	var name wrapperspb.StringValue
+	if kept := p.GetFilterStateObjects()[clusterState]; kept == nil || kept.UnmarshalTo(&name) != nil {
+		return ""
+	}
+	return name.GetValue()
 }
 
 // maxAge is how long ago a failure may be by the clock of an Envoy.

@@ -135,28 +135,44 @@ func (f *Failures) add(one Failure, code failure.Code, now time.Time) {
 		return
 	}
 	fleet.add(code, one.Count, now)
-	var last []*record
 	var app *appFailures
 	if one.App != "" {
 		app = f.app(one.App)
 		if !code.Client {
 			app.counts.add(now, one.Count)
 		}
-		last = app.last
 	}
-	for _, r := range slices.Backward(last) {
-		if now.Sub(r.seen) >= alike {
-			break
-		}
-		if r.Fleet == one.Fleet && r.Code == one.Code && r.Instance == one.Instance {
-			r.Count += one.Count
-			return
-		}
+	if r := f.like(one, app, code.Client, now); r != nil {
+		r.Count += one.Count
+		return
 	}
 	if app == nil && !f.strangers.AllowN(now, 1) {
 		return
 	}
 	f.keep(&record{one, now}, app, code.Client)
+}
+
+// like returns a failure that was reported just before, if another one counts as the same.
+func (f *Failures) like(one Failure, app *appFailures, client bool, now time.Time) (found *record) {
+	if app != nil {
+		for _, r := range slices.Backward(app.last) {
+			if now.Sub(r.seen) < alike && r.Fleet == one.Fleet && r.Code == one.Code && r.Instance == one.Instance {
+				return r
+			}
+		}
+		return nil
+	}
+	looked := 0
+	f.apart[client].newest(func(r *record) bool {
+		if looked++; looked > maxLast || now.Sub(r.seen) >= alike {
+			return false
+		}
+		if r.App == "" && r.Fleet == one.Fleet && r.Code == one.Code && r.Domain == one.Domain {
+			found = r
+		}
+		return found == nil
+	})
+	return found
 }
 
 // keep keeps a failure among the last ones, and tells who follows.

@@ -1,11 +1,17 @@
 package xds
 
 import (
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"google.golang.org/protobuf/proto"
 	"testing"
 	"time"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // A Relay that does not follow the apps does not take an Envoy back to what it knew. It
@@ -28,6 +34,7 @@ func TestOutdated(t *testing.T) {
 		{"a name that it never had", Cluster, func(string, string) map[string]string { return map[string]string{"new": unknown} }, false, true},
 		{"newer endpoints", Endpoint, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
 		{"a newer scope", Scope, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, true},
+		{"what another Relay served for a while", Scope, func(string, string) map[string]string { return map[string]string{"a": passingVersion(t, "a")} }, false, false},
 		{"a listener, which certificates change too", Listener, func(string, string) map[string]string { return map[string]string{"a": unknown} }, false, false},
 		{"a version that it never had, when apps are followed", Cluster, func(string, string) map[string]string { return map[string]string{"a": unknown} }, true, false},
 	} {
@@ -61,5 +68,36 @@ func TestOutdated(t *testing.T) {
 				t.Errorf("refused by %v", err)
 			}
 		})
+	}
+}
+
+// passingVersion is that of a scope that is so for a while.
+func passingVersion(t *testing.T, name string) string {
+	t.Helper()
+	r, err := NewResource(Scope, name, &routev3.ScopedRouteConfiguration{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Passing().Version
+}
+
+// A resource that is so for a while is what it is but for the version, by which no Relay knows it.
+func TestPassing(t *testing.T) {
+	r, err := NewResource(Scope, "a", &routev3.ScopedRouteConfiguration{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.Passing()
+	var was, is discoveryv3.Resource
+	for msg, wire := range map[*discoveryv3.Resource][]byte{&was: r.wire.ReadOnlyData(), &is: p.wire.ReadOnlyData()} {
+		if err := proto.Unmarshal(valueOf(wire, fieldResponseResources), msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if parseVersion(is.Version) != 0 || is.Version != p.Version || parseVersion(was.Version) != r.hash {
+		t.Errorf("versions %s and %s", was.Version, is.Version)
+	}
+	if is.Version = was.Version; !proto.Equal(&was, &is) {
+		t.Errorf("%v became %v", &was, &is)
 	}
 }

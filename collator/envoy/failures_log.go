@@ -1,11 +1,15 @@
 package envoy
 
 import (
+	"strings"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	grpcaccesslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
+	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"relay/internal/failure"
@@ -47,7 +51,8 @@ func requestLogs(p *packer) []*accesslogv3.AccessLog {
 // status and a few flags, which costs them next to nothing. The header with the code says
 // that an answer is Envoy's own: those of apps are without it (see Scope).
 func failedRequests(p *packer) *accesslogv3.AccessLog {
-	cutOff := hasFlags(failure.CutOff()...)
+	// A request that was tried again has the flag of the failure before, too.
+	cutOff := allOf(hasFlags(failure.CutOffFlags()...), expression(p, "response.code_details != '"+failure.Answered+"'"))
 	ownAnswer := allOf(
 		// By gRPC the status is always 200.
 		anyOf(hasStatus(accesslogv3.ComparisonFilter_GE, 400), asksByGRPC()),
@@ -66,7 +71,7 @@ func failedRequests(p *packer) *accesslogv3.AccessLog {
 // failedTCP is an access log by which Envoy tells Relay of connections to a TCP service that
 // failed.
 func failedTCP(p *packer) []*accesslogv3.AccessLog {
-	return []*accesslogv3.AccessLog{tcpLog(p, FailuresLog, failure.Flags()...)}
+	return []*accesslogv3.AccessLog{tcpLog(p, FailuresLog, failure.ConnectionFlags()...)}
 }
 
 // failedConnections is an access log of each attempt to connect to an instance that failed.
@@ -75,12 +80,32 @@ func failedConnections(p *packer) []*accesslogv3.AccessLog {
 	return []*accesslogv3.AccessLog{tcpLog(p, ConnectionsLog, "UF")}
 }
 
+// clusterState is what Envoy keeps of a TCP connection for its log: the cluster to which it is to
+// go. Of a connection for which there is no instance, the log has nothing else of the service.
+const clusterState = "relay.cluster"
+
+// keepCluster keeps the name of the cluster of a TCP service. A log that named it would be a
+// stream of its own.
+func keepCluster(p *packer, cluster string) *listenerv3.Filter {
+	return &listenerv3.Filter{Name: "cluster", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(&setfilterstatev3.Config{
+		OnNewConnection: []*filterstatev3.FilterStateValue{{
+			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: clusterState},
+			FactoryKey: "envoy.string",
+			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+				Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: inline(strings.ReplaceAll(cluster, "%", "%%"))},
+			}},
+		}},
+	})}}
+}
+
 func tcpLog(p *packer, name string, flags ...string) *accesslogv3.AccessLog {
+	common := logToRelay(name)
+	common.FilterStateObjectsToLog = []string{clusterState}
 	return &accesslogv3.AccessLog{
 		Name:   name,
 		Filter: hasFlags(flags...),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(&grpcaccesslogv3.TcpGrpcAccessLogConfig{
-			CommonConfig: logToRelay(name),
+			CommonConfig: common,
 		})},
 	}
 }

@@ -17,12 +17,15 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 
 	"relay/certs"
 	"relay/certs/certstest"
 	"relay/collator"
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/traffic"
 	"relay/xds"
 	"relay/xds/envoytest"
 )
@@ -35,6 +38,8 @@ type realEnvoy struct {
 	envoy  *envoytest.Envoy
 	fleet  routing.Fleet
 	ca     *certstest.CA
+	// failures are what the Envoy reports.
+	failures *traffic.Failures
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -68,8 +73,11 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, fleet: fleet, ca: ca}
+	e := &realEnvoy{t: t, c: c, fleet: fleet, ca: ca, failures: traffic.NewFailures([]string{"external"}, routing.SplitClusterName)}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	reports := traffic.NewServer()
+	reports.Handle(envoy.FailuresLog, e.failures.Log)
+	e.server.Services = func(g grpc.ServiceRegistrar) { reports.Register(g, e.server.Admit) }
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

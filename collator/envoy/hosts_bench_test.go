@@ -44,7 +44,7 @@ func (e *realEnvoy) load(b *testing.B, host string) {
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() {
-			if err := e.repeat(host, b.N/clients+min(1, max(0, b.N%clients-i))); err != nil {
+			if err := repeat(e.fleet.HTTP.String(), host, b.N/clients+min(1, max(0, b.N%clients-i))); err != nil {
 				b.Error(err)
 			}
 		})
@@ -54,8 +54,9 @@ func (e *realEnvoy) load(b *testing.B, host string) {
 	b.ReportMetric(float64(cpuTicks(b, e.envoy.Pid())-before)*tick/float64(b.N), "µs-Envoy-CPU/op")
 }
 
-func (e *realEnvoy) repeat(host string, n int) error {
-	conn, err := net.Dial("tcp", e.fleet.HTTP.String())
+// repeat asks for a host n times on one connection.
+func repeat(address, host string, n int) error {
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return err
 	}

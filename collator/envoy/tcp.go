@@ -72,7 +72,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,
 		FilterChainMatch: &listenerv3.FilterChainMatch{SourcePrefixRanges: cidrRanges(s.Networks)},
-		Filters: []*listenerv3.Filter{{
+		Filters: []*listenerv3.Filter{keepCluster(p, cluster), {
 			Name:       "tcp_proxy",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(proxy)},
 		}},

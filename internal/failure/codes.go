@@ -72,7 +72,7 @@ var codes = []Code{
 		Do:    "If it is to be served, give an app the path (`HAPROXY_0_PATH`), or the whole domain.",
 	},
 	{
-		Name: NoSuchDomain, Flags: []string{"NR"}, Status: 404, Client: true,
+		Name: NoSuchDomain, Flags: []string{"NR"}, By: []uint32{404}, Status: 404, Client: true,
 		Text:  "There is no application at this address.",
 		Cause: "No app of this fleet has the domain. Host names are made up by clients, so there are always some.",
 		Look:  "`relay explain` with the domain: it says which app wants it in vain, and which domain is like it.",
@@ -107,14 +107,14 @@ var codes = []Code{
 		Do:    "Give Envoy more memory, or add Envoys.",
 	},
 	{
-		Name: TimedOut, Flags: []string{"UT"}, Status: 504, MidAnswer: true,
+		Name: TimedOut, Flags: []string{"UT"}, CutOff: []string{"UT"}, Status: 504,
 		Text:  "The application took too long to answer.",
 		Cause: "The app did not answer within the time that its labels allow.",
 		Look:  "The instance in the failure, and how long it takes for such a request.",
 		Do:    "Make the app faster, or allow it more time.",
 	},
 	{
-		Name: "idle", Flags: []string{"SI"}, Status: 504, MidAnswer: true,
+		Name: "idle", Flags: []string{"SI"}, CutOff: []string{"SI"}, Status: 504,
 		Text:  "Nothing happened on this request for too long.",
 		Cause: "No byte came or went for as long as the idle timeout allows (`stream-idle-timeout`, or a label of the app). WebSockets on which nothing is said end so.",
 		Look:  "Whether the app, or its clients, send something now and then.",
@@ -128,14 +128,14 @@ var codes = []Code{
 		Do:    "Correct the port or the address that the app listens on; give it a health check, so that such tasks get no requests.",
 	},
 	{
-		Name: "interrupted", Flags: []string{"UC", "UR", "LR"}, Status: 502, MidAnswer: true,
+		Name: "interrupted", Flags: []string{"UC", "UR", "LR"}, CutOff: []string{"UC", "UR", "LR", "UPE"}, Status: 502,
 		Text:  "The application closed the connection before it answered.",
 		Cause: "The app closed the connection before the answer was complete. If the answer had begun, the visitor sees the status of the app and a part of the answer.",
 		Look:  "Whether the task crashed or was stopped at that moment; its log.",
 		Do:    "Have the app finish its requests before it stops.",
 	},
 	{
-		Name: "bad-answer", Flags: []string{"UPE"}, Status: 502, MidAnswer: true,
+		Name: "bad-answer", Flags: []string{"UPE"}, Status: 502,
 		Text:  "The application sent an answer that is not HTTP.",
 		Cause: "What the app sent is not HTTP as it is defined, or its head is too large. An app that speaks TLS or HTTP/2 and does not say so in a label does this, too.",
 		Look:  "The answer of the instance itself: `curl -v` to its address.",

@@ -8,6 +8,9 @@ import "slices"
 // it.
 const Header = "x-relay-error"
 
+// Answered is what Envoy says in the details of an answer that is an app's, and complete.
+const Answered = "via_upstream"
+
 // Code is one way in which a request or connection fails.
 type Code struct {
 	// Name is what it is called everywhere. A name never gets another meaning.
@@ -23,27 +26,30 @@ type Code struct {
 	Text string
 	// Client is set if who asked is to blame, and no app and no fleet has a problem.
 	Client bool
-	// MidAnswer is set if an answer that the app had begun can end so.
-	MidAnswer bool
+	// CutOff are the flags if the app's answer had begun, so that Envoy could make none.
+	CutOff []string
 	// Cause says what happened, Look what to look at, and Do what to do, for operators.
 	Cause, Look, Do string
 }
 
 // Of returns the code with a name.
 func Of(name string) (Code, bool) {
-	if i := slices.IndexFunc(codes, func(c Code) bool { return c.Name == name }); i >= 0 {
-		return codes[i], true
-	}
-	return Code{}, false
+	return first(func(c Code) bool { return c.Name == name })
 }
 
-// ByFlags returns the code of a failure of which only Envoy's flags are known: of a TCP
-// connection, or of an answer that ended in the middle.
-func ByFlags(has func(flag string) bool) (Code, bool) {
-	for _, c := range codes {
-		if slices.ContainsFunc(c.Flags, has) && len(c.By) == 0 {
-			return c, true
-		}
+// OfConnection returns the code of a TCP connection that failed, by Envoy's flags.
+func OfConnection(has func(flag string) bool) (Code, bool) {
+	return first(func(c Code) bool { return !c.Client && slices.ContainsFunc(c.Flags, has) })
+}
+
+// OfCutOff returns the code of an answer that ended in the middle, by Envoy's flags.
+func OfCutOff(has func(flag string) bool) (Code, bool) {
+	return first(func(c Code) bool { return slices.ContainsFunc(c.CutOff, has) })
+}
+
+func first(fits func(Code) bool) (Code, bool) {
+	if i := slices.IndexFunc(codes, fits); i >= 0 {
+		return codes[i], true
 	}
 	return Code{}, false
 }
@@ -52,23 +58,20 @@ func ByFlags(has func(flag string) bool) (Code, bool) {
 // is of answers that no other code fits.
 func Codes() []Code { return slices.Clone(codes) }
 
-// Flags returns the flags by which a failure is told.
-func Flags() (flags []string) {
+// ConnectionFlags returns the flags of TCP connections that fail.
+func ConnectionFlags() (flags []string) {
 	for _, c := range codes {
-		if len(c.By) == 0 && !c.Client {
+		if !c.Client {
 			flags = append(flags, c.Flags...)
 		}
 	}
 	return flags
 }
 
-// CutOff returns the flags of answers that ended in the middle: the app's answer had begun, so
-// Envoy made none.
-func CutOff() (flags []string) {
+// CutOffFlags returns the flags of answers that ended in the middle.
+func CutOffFlags() (flags []string) {
 	for _, c := range codes {
-		if c.MidAnswer {
-			flags = append(flags, c.Flags...)
-		}
+		flags = append(flags, c.CutOff...)
 	}
 	return flags
 }

@@ -91,18 +91,25 @@ func TestCodes(t *testing.T) {
 
 // Where Envoy could make no answer, its flags alone say what failed.
 func TestByFlags(t *testing.T) {
-	for flags, want := range map[string]string{
-		"UH": "offline", "UF,URX": "unreachable", "UC": "interrupted", "UT": "timed-out", "UO": "busy", "SI": "idle", "DC": "", "": "",
-		"UF,UC": "unreachable",
+	for flags, want := range map[string]struct{ connection, cutOff string }{
+		"UH": {"offline", ""}, "UF,URX": {"unreachable", ""}, "UO": {"busy", ""}, "UC": {"interrupted", "interrupted"},
+		"UPE": {"bad-answer", "interrupted"}, "UT": {"timed-out", "timed-out"}, "SI": {"idle", "idle"}, "NR": {}, "DC": {}, "": {},
 	} {
-		has := strings.Split(flags, ",")
-		got, ok := failure.ByFlags(func(flag string) bool { return slices.Contains(has, flag) })
-		if got.Name != want || ok != (want != "") {
-			t.Errorf("%s is %q, want %q", flags, got.Name, want)
+		has := func(flag string) bool { return slices.Contains(strings.Split(flags, ","), flag) }
+		if got, ok := failure.OfConnection(has); got.Name != want.connection || ok != (want.connection != "") {
+			t.Errorf("%s of a connection is %q, want %q", flags, got.Name, want.connection)
+		}
+		if got, ok := failure.OfCutOff(has); got.Name != want.cutOff || ok != (want.cutOff != "") {
+			t.Errorf("%s of an answer is %q, want %q", flags, got.Name, want.cutOff)
 		}
 	}
-	for _, flag := range append(failure.Flags(), failure.CutOff()...) {
-		if c, ok := failure.ByFlags(func(f string) bool { return f == flag }); !ok || c.Client {
+	for _, flag := range failure.ConnectionFlags() {
+		if c, ok := failure.OfConnection(func(f string) bool { return f == flag }); !ok || c.Client {
+			t.Errorf("Envoy reports %s, which is %+v", flag, c)
+		}
+	}
+	for _, flag := range failure.CutOffFlags() {
+		if c, ok := failure.OfCutOff(func(f string) bool { return f == flag }); !ok || c.Client {
 			t.Errorf("Envoy reports %s, which is %+v", flag, c)
 		}
 	}
