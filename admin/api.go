@@ -16,6 +16,8 @@ import (
 type route struct {
 	Path, Summary string
 	Params        []parameter
+	// Examples are values of the parts of the path, by their names.
+	Examples map[string]string
 	// Answer is a value of the type that is answered.
 	Answer any
 	get    func(*http.Request, query) (any, error)
@@ -31,9 +33,9 @@ type route struct {
 var (
 	textParam   = parameter{Name: "q", Text: "Only those with this text in the name, in capital letters or not."}
 	fleetParam  = parameter{Name: "fleet", Text: "Only those of this fleet."}
-	appParam    = parameter{Name: "app", Text: "Only those of the app with this id.", Bytes: maxSubject}
+	appParam    = parameter{Name: "app", Text: "Only those of the app with this id.", Length: maxSubject}
 	limitParam  = parameter{Name: "limit", Text: "How many are on the page.", Max: api.MaxLimit, Default: api.DefaultLimit}
-	cursorParam = parameter{Name: "cursor", Text: "The next of the page before.", Bytes: maxCursor}
+	cursorParam = parameter{Name: "cursor", Text: "The next of the page before.", Length: maxCursor}
 )
 
 // sortParam says what a list may be sorted by; the first is the default.
@@ -47,16 +49,16 @@ func (s *Server) table() []route {
 		{Path: "/api/v1/status", Summary: "Whether all is well", Answer: api.Status{}, raw: s.status},
 		{Path: "/api/v1/apps", Summary: "The apps, with what people search and sort them by", Answer: api.Apps{}, get: s.apps,
 			Params: []parameter{textParam, sortParam("id", "requests", "errors", "failures", "changed"), fleetParam, limitParam, cursorParam}},
-		{Path: "/api/v1/apps/{id...}", Summary: "One app, by its id without the first slash", Answer: api.AppStory{}, get: s.app, Missing: true},
+		{Path: "/api/v1/apps/{id...}", Summary: "One app, by its id without the first slash", Answer: api.AppStory{}, get: s.app, Missing: true, Examples: map[string]string{"id": "shop/web"}},
 		{Path: "/api/v1/domains", Summary: "The domains that apps name", Answer: api.Domains{}, get: s.domains,
 			Params: []parameter{textParam, sortParam("name", "requests", "errors", "failures"), fleetParam, domainStatusParam, limitParam, cursorParam}},
-		{Path: "/api/v1/domains/{name}", Summary: "One domain, and why it is routed as it is", Answer: api.DomainStory{}, get: s.domain, Missing: true},
+		{Path: "/api/v1/domains/{name}", Summary: "One domain, and why it is routed as it is", Answer: api.DomainStory{}, get: s.domain, Missing: true, Examples: map[string]string{"name": "shop.test"}},
 		{Path: "/api/v1/envoys", Summary: "The Envoys, and how far they are", Answer: api.Envoys{}, get: s.envoys,
 			Params: []parameter{textParam, fleetParam, envoyStateParam, limitParam, cursorParam}},
-		{Path: "/api/v1/envoys/{fleet}/{id...}", Summary: "One Envoy, by its fleet and node id", Answer: api.EnvoyStory{}, get: s.envoy, Missing: true},
+		{Path: "/api/v1/envoys/{fleet}/{id...}", Summary: "One Envoy, by its fleet and node id", Answer: api.EnvoyStory{}, get: s.envoy, Missing: true, Examples: map[string]string{"fleet": "external", "id": "edge-1"}},
 		{Path: "/api/v1/certificates", Summary: "The certificates, used or not", Answer: api.Certificates{}, get: s.certificates,
 			Params: []parameter{textParam, sortParam("name", "days"), limitParam, cursorParam}},
-		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true},
+		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true, Examples: map[string]string{"name": "vault/shop.test"}},
 	}, s.otherRoutes())
 }
 
@@ -68,7 +70,7 @@ func (s *Server) otherRoutes() []route {
 		{Path: "/api/v1/sources", Summary: "The sources of apps and certificates", Answer: api.Sources{}, get: s.sourcesJSON},
 		{Path: "/api/v1/uncovered", Summary: "The domains without a certificate", Answer: api.Uncovered{}, get: s.uncovered},
 		{Path: "/api/v1/changes", Summary: "What was published, and why, the newest first", Answer: api.Changes{}, get: s.changes,
-			Params: []parameter{appParam, {Name: "certificate", Text: "Only those of this certificate.", Bytes: maxSubject}, textParam, limitParam, cursorParam}},
+			Params: []parameter{appParam, {Name: "certificate", Text: "Only those of this certificate.", Length: maxSubject}, textParam, limitParam, cursorParam}},
 		{Path: "/api/v1/failures", Summary: "Requests that Envoys answered themselves, the newest first", Answer: api.Failures{}, get: s.failures,
 			Params: []parameter{
 				appParam, {Name: "domain", Text: "Only those of this domain."}, fleetParam, {Name: "envoy", Text: "Only those of the Envoy with this node id."},
@@ -76,12 +78,13 @@ func (s *Server) otherRoutes() []route {
 			}},
 		{Path: "/api/v1/tail", Summary: "The requests of an app or domain as they end, one a line, and notices of how it goes", raw: s.tail, Missing: true, Stream: "application/x-ndjson",
 			Params: []parameter{
-				{Name: "subject", Text: "The id of an app, a domain, or a host below a wildcard domain.", Bytes: maxSubject},
+				{Name: "subject", Text: "The id of an app, a domain, or a host below a wildcard domain.", Length: maxSubject, Required: true},
 				{Name: "unmasked", Text: "Whether query strings, and what looks like a token, are shown.", Values: []string{"false", "true"}},
 			}},
+		{Path: "/api/v1/openapi.json", Summary: "This document", Answer: map[string]any{}, raw: openapi},
 		{Path: eventsPath, Summary: "What happens from now on, as server-sent events: status, change, failure, problem", raw: s.events, Stream: "text/event-stream"},
 		{Path: "/api/v1/explain", Summary: "Why a domain, an app or a TCP port is routed as it is", Answer: explain.Explanation{}, raw: s.explain, Missing: true,
-			Params: []parameter{{Name: "subject", Text: "A domain, the id of an app, or tcp/ and a port.", Bytes: maxSubject}}},
+			Params: []parameter{{Name: "subject", Text: "What to explain: a domain, the id of an app, or tcp/ and a port.", Length: maxSubject, Required: true}}},
 	}
 }
 

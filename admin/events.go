@@ -274,7 +274,7 @@ func (g *gatherer) gather(now time.Time) []byte {
 		g.etag = e.etag
 		b.Write(g.server.statusEvent())
 	}
-	if event, any := g.problems.next(cfg.Views.Problems()); any {
+	if event, any := g.problems.next(g.server.problems.current(cfg.Views, now)); any {
 		writeEvent(&b, api.EventProblem, "", event)
 	}
 	return b.Bytes()

@@ -25,8 +25,8 @@ func TestExplain(t *testing.T) {
 	}{
 		{"?subject=shop.test", http.StatusOK, `"subject": "shop.test"`},
 		{"?subject=%2Fshop", http.StatusNotFound, `"subject": "/shop"`},
-		{"?subject=+", http.StatusBadRequest, "say what to explain"},
-		{"", http.StatusBadRequest, "say what to explain"},
+		{"?subject=+", http.StatusBadRequest, "What to explain: a domain"},
+		{"", http.StatusBadRequest, "What to explain: a domain"},
 		{"?subject=" + strings.Repeat("a", 2000), http.StatusBadRequest, "at most 1024 are allowed"},
 	} {
 		w := httptest.NewRecorder()

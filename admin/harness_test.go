@@ -75,6 +75,7 @@ func (f fakeViews) Certificates() []collator.CertificateView {
 	}
 	return all
 }
+func (f fakeViews) CertificatesInShort() []collator.CertificateView { return f.Certificates() }
 func (f fakeViews) Problems() []problem.Problem {
 	all := slices.Clone(f.problems)
 	for i := range all {

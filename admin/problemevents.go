@@ -2,6 +2,7 @@ package admin
 
 import (
 	"slices"
+	"time"
 
 	"relay/admin/api"
 	"relay/internal/problem"
@@ -18,6 +19,7 @@ const (
 // problemEvents finds what is new among problems.
 type problemEvents struct {
 	known          bool
+	at             time.Time // when they were found
 	count, failing int
 	// before are those of the last call, if they were few enough.
 	before         map[problem.Problem]struct{}
@@ -25,13 +27,11 @@ type problemEvents struct {
 }
 
 // next compares the problems with those of the last call, and reports whether they differ.
-func (x *problemEvents) next(problems []problem.Problem) (event api.ProblemEvent, differs bool) {
-	failing := 0
-	for _, p := range problems {
-		if p.Severity == problem.Failing {
-			failing++
-		}
+func (x *problemEvents) next(found foundProblems) (event api.ProblemEvent, differs bool) {
+	if x.known && x.at.Equal(found.at) {
+		return event, false
 	}
+	problems, failing := found.all, found.failing
 	event.Problems, event.Failing = len(problems), failing
 	differs = len(problems) != x.count || failing != x.failing
 	now := make(map[problem.Problem]struct{})
@@ -56,7 +56,7 @@ func (x *problemEvents) next(problems []problem.Problem) (event api.ProblemEvent
 		}
 	}
 	known := x.known
-	*x = problemEvents{known: true, count: len(problems), failing: failing, before: now, beforeWasShort: short}
+	*x = problemEvents{known: true, at: found.at, count: len(problems), failing: failing, before: now, beforeWasShort: short}
 	if !known || !differs {
 		return event, false
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"relay/admin/api"
 	"relay/internal/problem"
@@ -51,6 +53,46 @@ func (s *Server) problemsJSON(_ *http.Request, q query) (any, error) {
 	some, list.Page = pageOfProblems(problems, q)
 	list.Problems = shownAll(slices.Clone(some))
 	return list, nil
+}
+
+// patience bounds the share of a core that goes into finding problems while pages are open: as
+// much time passes between as one search takes, this many times.
+const patience = 100
+
+// sharedProblems are the problems as they were found last, for the status and events: all who
+// ask share them. Very many are found less often.
+type sharedProblems struct {
+	mu sync.Mutex
+	foundProblems
+	next time.Time
+}
+
+// foundProblems are problems, and the first groups of them.
+type foundProblems struct {
+	at         time.Time
+	all        []problem.Problem
+	failing    int
+	worst      []problem.Group
+	moreGroups int
+}
+
+// current returns problems that nobody may modify.
+func (s *sharedProblems) current(views Views, now time.Time) foundProblems {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Before(s.next) {
+		return s.foundProblems
+	}
+	begun := time.Now()
+	found := foundProblems{at: now, all: views.Problems()}
+	for _, p := range found.all {
+		if p.Severity == problem.Failing {
+			found.failing++
+		}
+	}
+	found.worst, found.moreGroups = grouped(found.all, maxWorst, maxOfWorst)
+	s.foundProblems, s.next = found, now.Add(patience*time.Since(begun))
+	return found
 }
 
 // pageOfProblems returns a page of problems in their order: those that compare as greater than

@@ -14,7 +14,7 @@ import (
 	"relay/admin/api"
 )
 
-// maxText is how many bytes a parameter may have, where nothing else is said: it is compared
+// maxText is how many characters a parameter may have, where nothing else is said: it is compared
 // with all names. maxCursor is that of a cursor, which has the name of an entry in it.
 const (
 	maxText   = 256
@@ -31,8 +31,10 @@ type parameter struct {
 	// Max is the greatest number, for a parameter that is a number; the least is 1. Default is
 	// what holds without it.
 	Max, Default int
-	// Bytes is how long a text may be; 0 is maxText.
-	Bytes int
+	// Length is how many characters a text may have; 0 is maxText.
+	Length int
+	// Required tells that it has to be there, and not empty.
+	Required bool
 }
 
 // query are the parameters of a request, each of which is allowed.
@@ -69,6 +71,11 @@ func readQuery(r *http.Request, params []parameter) (query, error) {
 			q.values[p.Name] = p.Values[0]
 		}
 	}
+	for _, p := range params {
+		if p.Required && strings.TrimSpace(q.values[p.Name]) == "" {
+			return q, badRequest(fmt.Sprintf("the parameter %s is needed: %s", p.Name, p.Text))
+		}
+	}
 	if limit, ok := q.values["limit"]; ok {
 		q.limit, _ = strconv.Atoi(limit) // was read
 	}
@@ -92,13 +99,13 @@ func known(params []parameter) string {
 }
 
 func (p parameter) read(value string) (string, error) {
-	most := p.Bytes
+	most := p.Length
 	if most == 0 {
 		most = maxText
 	}
 	switch {
-	case len(value) > most:
-		return "", badRequest(fmt.Sprintf("the parameter %s has %d bytes: at most %d are allowed", p.Name, len(value), most))
+	case utf8.RuneCountInString(value) > most:
+		return "", badRequest(fmt.Sprintf("the parameter %s has %d characters: at most %d are allowed", p.Name, utf8.RuneCountInString(value), most))
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
 		return "", badRequest(fmt.Sprintf("the parameter %s is no text in UTF-8", p.Name))
 	case len(p.Values) > 0 && !slices.Contains(p.Values, value):

@@ -76,6 +76,7 @@ type Server struct {
 	reloads  []*reload
 	refusals *guard.Log
 	shared   sharedStatus
+	problems sharedProblems
 	hub      *hub
 
 	stopping context.Context

@@ -7,7 +7,6 @@ import (
 
 	"relay/admin/api"
 	"relay/collator"
-	"relay/internal/problem"
 )
 
 const (
@@ -71,22 +70,17 @@ func (s *Server) currentStatus() (*api.Status, encoded, error) {
 // newStatus puts together what is known now.
 func (s *Server) newStatus(now time.Time) *api.Status {
 	views := s.cfg.Views
-	served, counts, problems, notReady := views.Served(), views.Counts(), views.Problems(), s.notReady()
+	served, counts, problems, notReady := views.Served(), views.Counts(), s.problems.current(views, now), s.notReady()
 	status := &api.Status{
 		Version: s.cfg.Version, Time: now.UTC(), Ready: len(notReady) == 0, NotReady: notReady,
 		Summary: served.String(), OK: served.All() && len(notReady) == 0,
 		Counts: api.Counts{
-			Apps: counts.Apps, Domains: counts.Domains, Endpoints: counts.Endpoints, Problems: len(problems),
+			Apps: counts.Apps, Domains: counts.Domains, Endpoints: counts.Endpoints, Problems: len(problems.all), Failing: problems.failing,
 			WithoutTask: served.WithoutTask, WithoutCertificate: served.WithoutCertificate, InNoFleet: served.InNoFleet, Stopped: served.Stopped,
 		},
 		Sources: sourcesOf(s.sources()), Fleets: []api.FleetStatus{},
 	}
-	for _, p := range problems {
-		if p.Severity == problem.Failing {
-			status.Counts.Failing++
-		}
-	}
-	status.Worst, status.MoreGroups = grouped(problems, maxWorst, maxOfWorst)
+	status.Worst, status.MoreGroups = problems.worst, problems.moreGroups
 	for _, refused := range views.Refused() {
 		status.Refused = append(status.Refused, redact(refused))
 	}
@@ -96,7 +90,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 		status.Counts.Envoys += fleet.Envoys
 		status.Fleets = append(status.Fleets, fleet)
 	}
-	certificates := views.Certificates()
+	certificates := views.CertificatesInShort()
 	status.Counts.Certificates = len(certificates)
 	status.Certificates = certificatesStatus(certificates)
 	status.Certificates.Uncovered = served.WithoutCertificate - served.NotWanted

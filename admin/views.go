@@ -31,6 +31,8 @@ type Views interface {
 	// App returns the app with the given absolute id, such as "/shop/web".
 	App(id string) (collator.AppView, bool)
 	Certificates() []collator.CertificateView
+	// CertificatesInShort are the same without their domains: they cost little.
+	CertificatesInShort() []collator.CertificateView
 	// Uncovered are the domains without a certificate, those first that should
 	// have one; known is false until apps and certificates have been read.
 	Uncovered() (domains []collator.UncoveredDomain, known bool)

@@ -3,9 +3,45 @@ package collator
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"relay/collator/routing"
+	"relay/sources"
 )
+
+// catalog has what people search, sort and count: it costs as little to look at with many apps
+// as with few. The loop alone writes it, app by app, so that it is never behind.
+type catalog struct {
+	mu      sync.Mutex
+	byID    map[string]catalogued
+	apps    ordered[*AppEntry]
+	claims  map[string][]nameClaim // by domain, sorted
+	domains ordered[*DomainEntry]
+	// endpoints, leftOut and inNoFleet are sums over byID.
+	endpoints, leftOut, inNoFleet int
+	// states are those of the domains that some fleet routes.
+	states map[string]DomainState
+	served Served // the counts of states
+
+	// doubtful are the domains of which the state has to be looked up. They belong to the loop.
+	doubtful map[string]struct{}
+}
+
+// catalogued is an app as it is counted.
+type catalogued struct {
+	app   *sources.App
+	entry *AppEntry
+	// endpoints, leftOut and inNoFleet are what it adds to the sums.
+	endpoints, leftOut int
+	inNoFleet          bool
+}
+
+// nameClaim is an app port that names a domain.
+type nameClaim struct {
+	routing.AppPort
+	cluster string
+	fleets  []string
+}
 
 // AppEntry is an app in a list, with what people search by. It is never modified.
 type AppEntry struct {
@@ -24,109 +60,171 @@ func (e *AppEntry) Has(text string) bool {
 // DomainEntry is a domain that apps name. It is never modified.
 type DomainEntry struct {
 	Name string
-	// Apps are the ids of those that name it, Fleets those that route it for one of them.
+	// Apps are the ids of those that name it, Fleets those that route a port of these.
 	Apps, Fleets []string
 	// Clusters are those of the app ports.
 	Clusters []string
 }
 
-// AppEntries returns all apps, ordered by id. Nobody may modify the list.
-func (c *Collator) AppEntries() []*AppEntry {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	entries := make([]*AppEntry, 0, len(c.read))
-	for id := range c.read {
-		entries = append(entries, c.entryOf(id))
+func newCatalog() *catalog {
+	return &catalog{
+		byID: make(map[string]catalogued), apps: newOrdered[*AppEntry](),
+		claims: make(map[string][]nameClaim), domains: newOrdered[*DomainEntry](),
+		states: make(map[string]DomainState), doubtful: make(map[string]struct{}),
 	}
-	slices.SortFunc(entries, func(a, b *AppEntry) int { return strings.Compare(a.ID, b.ID) })
-	return entries
 }
 
-// entryOf returns the entry of an app. The caller is the loop or holds the lock.
-func (c *Collator) entryOf(id string) *AppEntry {
-	app := c.shown(id).app
-	e := &AppEntry{ID: id, text: strings.ToLower(id)}
-	for _, port := range app.Ports {
-		e.Domains = append(e.Domains, port.Domains...)
-		for _, group := range port.Groups {
-			if c.isFleet(group) && !slices.Contains(e.Fleets, group) {
-				e.Fleets = append(e.Fleets, group)
-			}
-		}
-	}
-	return e
+// Counts are sums over all apps: those that were read, the domains that they name, and the tasks
+// that are in rotation.
+type Counts struct{ Apps, Domains, Endpoints int }
+
+// Counts returns the sums. They cost nothing.
+func (c *Collator) Counts() Counts {
+	x := c.catalog
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return Counts{Apps: len(x.byID), Domains: len(x.claims), Endpoints: x.endpoints}
+}
+
+// AppEntries returns all apps, ordered by id. Nobody may modify the list.
+func (c *Collator) AppEntries() []*AppEntry {
+	x := c.catalog
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.apps.all()
 }
 
 // DomainEntries returns all domains, ordered by name. Nobody may modify the list.
 func (c *Collator) DomainEntries() []*DomainEntry {
-	byName := make(map[string]*DomainEntry)
-	var entries []*DomainEntry
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for id := range c.read {
-		shown := c.shown(id)
-		for i, port := range shown.app.Ports {
-			for _, domain := range port.Domains {
-				e := byName[domain]
-				if e == nil {
-					e = &DomainEntry{Name: domain}
-					byName[domain] = e
-					entries = append(entries, e)
-				}
-				e.Apps = append(e.Apps, id)
-				if shown.merged != nil {
-					e.Clusters = append(e.Clusters, routing.ClusterName(shown.merged.ID, i))
-				} else {
-					e.Clusters = append(e.Clusters, routing.ClusterName(id, i))
-				}
-				for _, group := range port.Groups {
-					if c.isFleet(group) && !slices.Contains(e.Fleets, group) {
-						e.Fleets = append(e.Fleets, group)
-					}
-				}
+	x := c.catalog
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name := range x.domains.pending {
+		x.domains.pending[name] = newDomainEntry(name, x.claims[name])
+	}
+	return x.domains.all()
+}
+
+// newDomainEntry returns the entry of a domain; nil if no app names it.
+func newDomainEntry(name string, claims []nameClaim) *DomainEntry {
+	if len(claims) == 0 {
+		return nil
+	}
+	e := &DomainEntry{Name: name}
+	for _, c := range claims { // ordered by app
+		if n := len(e.Apps); n == 0 || e.Apps[n-1] != c.App {
+			e.Apps = append(e.Apps, c.App)
+		}
+		e.Clusters = append(e.Clusters, c.cluster)
+		e.Fleets = append(e.Fleets, c.fleets...)
+	}
+	for _, list := range []*[]string{&e.Clusters, &e.Fleets} {
+		slices.Sort(*list)
+		*list = slices.Compact(*list)
+	}
+	return e
+}
+
+// catalogue takes in that an app has changed, come or gone.
+func (c *Collator) catalogue(id string) {
+	app := c.apps[id]
+	if app == nil {
+		app = c.read[id]
+	}
+	x := c.catalog
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	before := x.byID[id]
+	if app == nil {
+		delete(x.byID, id)
+		x.apps.set(id, nil)
+	}
+	now := catalogued{app: app, entry: before.entry}
+	if !samePolicy(before.app, app) {
+		x.reclaim(before.app, -1, c)
+		x.reclaim(app, 1, c)
+		if app != nil {
+			now.entry = c.newAppEntry(app)
+			x.apps.set(id, now.entry)
+		}
+	}
+	if app != nil {
+		for _, port := range app.Ports {
+			now.endpoints += len(port.Endpoints)
+		}
+		if app == c.apps[id] {
+			now.leftOut, now.inNoFleet = c.leftOut(app), c.inNoFleet(app)
+		}
+		x.byID[id] = now
+	}
+	x.count(before, -1)
+	x.count(now, 1)
+}
+
+// count adds what an app adds to the sums, or takes it off.
+func (x *catalog) count(of catalogued, sign int) {
+	x.endpoints += sign * of.endpoints
+	x.leftOut += sign * of.leftOut
+	if of.inNoFleet {
+		x.inNoFleet += sign
+	}
+}
+
+// reclaim adds the claims of an app, or takes them out.
+func (x *catalog) reclaim(app *sources.App, sign int, c *Collator) {
+	if app == nil {
+		return
+	}
+	for i, port := range app.Ports {
+		claim := nameClaim{AppPort: routing.AppPort{App: app.ID, Port: i}, cluster: routing.ClusterName(routedID(app), i), fleets: c.fleetsOf(port)}
+		for _, domain := range port.Domains {
+			claims := x.claims[domain]
+			at, there := slices.BinarySearchFunc(claims, claim, func(a, b nameClaim) int { return a.Compare(b.AppPort) })
+			if there {
+				claims = slices.Delete(claims, at, at+1)
+			}
+			if sign > 0 {
+				claims = slices.Insert(claims, at, claim)
+			}
+			if x.domains.set(domain, nil); len(claims) == 0 {
+				delete(x.claims, domain)
+			} else {
+				x.claims[domain] = claims
 			}
 		}
 	}
-	for _, e := range entries {
-		slices.Sort(e.Apps)
-		e.Apps = slices.Compact(e.Apps)
-		slices.Sort(e.Clusters)
-		e.Clusters = slices.Compact(e.Clusters)
-		slices.Sort(e.Fleets)
-	}
-	slices.SortFunc(entries, func(a, b *DomainEntry) int { return strings.Compare(a.Name, b.Name) })
-	return entries
 }
 
-// DomainState says whether a domain is served.
-type DomainState uint8
-
-// The states; of several, the first is that of a domain.
-const (
-	StateServed DomainState = iota
-	StateWithoutTask
-	StateStopped
-	StateWithoutCertificate
-	StateInNoFleet
-)
-
-// DomainState says whether a domain is served.
-func (c *Collator) DomainState(e *DomainEntry) DomainState {
-	if len(e.Fleets) == 0 {
-		return StateInNoFleet
+func (c *Collator) newAppEntry(app *sources.App) *AppEntry {
+	e := &AppEntry{ID: app.ID, text: strings.ToLower(app.ID)}
+	for _, port := range app.Ports {
+		if len(port.Domains) > 0 {
+			e.Domains = append(e.Domains, port.Domains...)
+		}
+		e.Fleets = append(e.Fleets, c.fleetsOf(port)...)
 	}
-	return StateServed
+	slices.Sort(e.Fleets)
+	e.Fleets = slices.Clip(slices.Compact(e.Fleets))
+	return e
 }
 
-// DomainCertificate returns the certificate that https clients of a domain get; empty for none.
-func (c *Collator) DomainCertificate(e *DomainEntry) string {
-	v := c.coverage
-	v.mu.RLock()
-	defer v.mu.RUnlock()
-	for _, fleet := range e.Fleets {
-		if f := v.fleets[fleet]; f != nil && f.picked[e.Name].Secret != "" {
-			return f.picked[e.Name].Secret
+// fleetsOf returns the groups of a port that are fleets.
+func (c *Collator) fleetsOf(port sources.Port) (fleets []string) {
+	for _, f := range c.fleets {
+		if slices.Contains(port.Groups, f.Name) {
+			fleets = append(fleets, f.Name)
 		}
 	}
-	return ""
+	return fleets
+}
+
+// uncatalogue forgets everything, for it to be found again.
+func (c *Collator) uncatalogue() {
+	c.catalog.mu.Lock()
+	defer c.catalog.mu.Unlock()
+	fresh := newCatalog()
+	x := c.catalog
+	x.byID, x.apps, x.claims, x.domains = fresh.byID, fresh.apps, fresh.claims, fresh.domains
+	x.endpoints, x.leftOut, x.inNoFleet = 0, 0, 0
+	x.states, x.served, x.doubtful = fresh.states, Served{}, fresh.doubtful
 }

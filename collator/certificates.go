@@ -130,13 +130,30 @@ func namesOf(served ...map[string]*certs.Certificate) map[*certs.Certificate][]s
 	return names
 }
 
+// CertificatesInShort is like Certificates, without Domains and DomainCount: it looks at no
+// domain.
+func (c *Collator) CertificatesInShort() []CertificateView {
+	views, now := slices.Clone(*c.certificateViews.Load()), c.now()
+	c.coverage.mu.RLock()
+	defer c.coverage.mu.RUnlock()
+	for i := range views {
+		v := &views[i]
+		v.DaysLeft = daysUntil(v.NotAfter, now)
+		v.Unused = c.coverage.known && !v.Default && !c.coverage.uses(v.Secret)
+	}
+	return views
+}
+
+// daysUntil returns whole days, rounded down.
+func daysUntil(t, now time.Time) int { return int(math.Floor(t.Sub(now).Hours() / 24)) }
+
 // Certificates returns all certificates, used or not, ordered by source.
 func (c *Collator) Certificates() []CertificateView {
 	views, now := slices.Clone(*c.certificateViews.Load()), c.now()
 	domains, known := c.DomainsByCertificate()
 	for i := range views {
 		v := &views[i]
-		v.DaysLeft = int(math.Floor(v.NotAfter.Sub(now).Hours() / 24))
+		v.DaysLeft = daysUntil(v.NotAfter, now)
 		v.Domains, v.DomainCount = domains[v.Secret], len(domains[v.Secret])
 		v.Unused = known && !v.Default && v.DomainCount == 0
 	}

@@ -68,6 +68,8 @@ type Collator struct {
 	groups                               *groupIndex
 	loggedUnserved                       map[string]struct{} // apps, until they are in a fleet
 	empty                                *emptyPorts
+	catalog                              *catalog
+	recorded                             recorded
 
 	cleanPolicy func(*sources.App) (*sources.App, []problem.Problem, error)
 	now         func() time.Time
@@ -91,7 +93,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]struct{}),
 		certificates: make(map[string]certificateRead),
-		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(),
+		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(), catalog: newCatalog(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
@@ -115,6 +117,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 // panicked it may be called again, and goes on where it was.
 func (c *Collator) Serve(ctx context.Context) error {
 	if c.unfinished {
+		c.recorded.cause = "everything was built again, since a round failed"
 		c.reindex()
 	}
 	// It fires when a certificate becomes valid or expires, and when a port has had no task
@@ -142,6 +145,7 @@ func (c *Collator) round() {
 	start := c.now()
 	c.merge(&c.work)
 	if due := c.nextSelection; !due.IsZero() && !c.now().Before(due) {
+		c.recorded.cause = "a certificate became valid or ended"
 		c.selectCertificates()
 	}
 	c.updateTails(c.work.tails)
@@ -149,9 +153,11 @@ func (c *Collator) round() {
 		for _, f := range c.fleets {
 			f.publish()
 		}
+		c.recorded = recorded{}
 		c.checkCoverage()
 		c.reportUnnamed()
 		c.tellEmpty()
+		c.checkDomains()
 		for _, f := range c.fleets {
 			f.reportACME()
 		}
@@ -191,6 +197,9 @@ func (c *Collator) merge(t *notes) {
 	for _, f := range c.fleets {
 		f.setTLSSecrets(t.tlsSecrets)
 	}
+	if len(t.tlsSecrets) > 0 {
+		c.recorded.cause = "keys of session tickets or authorities of clients were read again"
+	}
 	if len(t.certs) > 0 {
 		c.mergeCertificates(t.certs)
 	}
@@ -203,6 +212,7 @@ func (c *Collator) setApp(app *sources.App) {
 	}
 	before := c.apps[app.ID]
 	c.cleanApp(app)
+	c.recordApp(app.ID, before)
 	c.route(app.ID, before, c.apps[app.ID])
 }
 
@@ -258,6 +268,7 @@ func (c *Collator) removeApp(id string) {
 	c.problems.set(owner{problem.App, "", inApp, id})
 	c.problems.set(owner{problem.Unserved, "", inApp, id})
 	delete(c.loggedUnserved, id)
+	c.recordApp(id, before)
 	c.route(id, before, nil)
 }
 
@@ -310,6 +321,7 @@ func (c *Collator) reindex() {
 	c.problems.clear()
 	c.groups = newGroupIndex()
 	c.empty.forget()
+	c.uncatalogue()
 	for _, f := range c.fleets {
 		f.reset()
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"relay/collator/history"
 	"relay/collator/routing"
 )
 
@@ -16,6 +17,8 @@ type Config struct {
 	// CertificateSources names the sources that call SyncCertificates. Until each of
 	// them has done so, the https listener is withheld.
 	CertificateSources []string
+	// History, if set, is told what is published, and why.
+	History *history.History
 }
 
 // check returns what makes the configuration unusable.

@@ -38,6 +38,10 @@ type coverage struct {
 	known  bool
 	served *servedCertificates
 	fleets map[string]*fleetCoverage // those with an https listener
+	// uncovered has the domains that are so in some fleet, and wanted how many of them are
+	// wanted in one.
+	uncovered map[string]uncoveredIn
+	wanted    int
 	// selected are the certificates that answer some server name, or are the default
 	// one, ordered by source and name.
 	selected []*certs.Certificate
@@ -46,7 +50,33 @@ type coverage struct {
 }
 
 func newCoverage() *coverage {
-	return &coverage{fleets: make(map[string]*fleetCoverage), changed: make(chan struct{})}
+	return &coverage{fleets: make(map[string]*fleetCoverage), uncovered: make(map[string]uncoveredIn), changed: make(chan struct{})}
+}
+
+// uncoveredIn counts the fleets in which a domain is uncovered, and those in which it is wanted.
+type uncoveredIn struct{ fleets, wanted int }
+
+// countUncovered counts a domain in one more fleet, or one less.
+func (v *coverage) countUncovered(domain string, u uncovered, sign int) {
+	n := v.uncovered[domain]
+	if u.reason == "" {
+		return
+	}
+	before := n.wanted > 0
+	if n.fleets += sign; u.wanted {
+		n.wanted += sign
+	}
+	switch is := n.wanted > 0; {
+	case is && !before:
+		v.wanted++
+	case before && !is:
+		v.wanted--
+	}
+	if n.fleets == 0 {
+		delete(v.uncovered, domain)
+		return
+	}
+	v.uncovered[domain] = n
 }
 
 // fleetCoverage says which certificates the domains are served with that a fleet routes.
@@ -288,7 +318,9 @@ func (v *coverage) record(s *servedCertificates, found map[*fleetState][]domainC
 	v.known, v.served = true, s
 	for f, covers := range found {
 		for _, one := range covers {
+			v.countUncovered(one.domain, f.coverage.uncovered[one.domain], -1)
 			useChanged = f.coverage.set(one) || useChanged
+			v.countUncovered(one.domain, f.coverage.uncovered[one.domain], 1)
 		}
 	}
 	if useChanged {

@@ -23,6 +23,16 @@ func routedID(app *sources.App) string {
 	return deploymentPrefix + strings.Trim(app.Deployment.Group, "/")
 }
 
+// RoutedID returns the name under which an app is routed: its id, or the name of its deployment.
+func (c *Collator) RoutedID(id string) string {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if app := c.apps[id]; app != nil {
+		return routedID(app)
+	}
+	return id
+}
+
 // routed returns the app that is routed under a name, nil if there is none.
 func (c *Collator) routed(id string) *sources.App {
 	if strings.HasPrefix(id, deploymentPrefix) {
@@ -51,6 +61,7 @@ type deployment struct {
 // route tells the fleets that an app has changed. before is nil for a new app, after
 // for a removed one.
 func (c *Collator) route(id string, before, after *sources.App) {
+	c.catalogue(id)
 	c.groups.update(before, after)
 	c.updateEmpty(id, alone(before), alone(after))
 	for _, f := range c.fleets {

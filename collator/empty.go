@@ -79,6 +79,8 @@ func (c *Collator) updateEmpty(id string, before, after *sources.App) {
 		}
 	}
 	if changed {
+		c.doubtApp(before)
+		c.doubtApp(after)
 		c.reportEmpty(id, max(routing.PortCount(before), routing.PortCount(after)))
 	}
 }
@@ -207,6 +209,7 @@ func (c *Collator) tellEmpty() {
 		due[port.App] = struct{}{}
 	}
 	for id := range due {
+		c.doubtApp(c.routed(id))
 		c.reportEmpty(id, routing.PortCount(c.routed(id)))
 	}
 }

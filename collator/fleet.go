@@ -10,6 +10,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/envoy"
+	"relay/collator/history"
 	"relay/collator/routing"
 	"relay/internal/problem"
 	"relay/sources"
@@ -46,6 +47,10 @@ type fleetState struct {
 	coverageReported map[string]struct{}
 	// acmeReported is what reportACME has told.
 	acmeReported acmeGap
+	// started tells that something was published, and certificateParts what differs in
+	// certificates since the last time.
+	started          bool
+	certificateParts []history.Part
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
@@ -133,6 +138,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 // replaceClaims replaces what an app claims of a domain.
 func (f *fleetState) replaceClaims(domain, app string, claims []routing.Claim) {
 	if f.domains.replace(domain, app, claims) {
+		f.c.doubt(domain)
 		f.recheckDomain(domain)
 		if len(f.services.Names[domain]) > 0 {
 			f.recheckName(domain)
@@ -220,6 +226,7 @@ func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[stri
 		return
 	}
 	chains, secrets = f.OwnChains(chains, secrets)
+	f.recordCertificates(f.secrets, secrets, known)
 	for name := range f.secrets {
 		if secrets[name] == nil {
 			f.mark(xds.Secret, name)

@@ -26,6 +26,10 @@ type inbox struct {
 	signal chan struct{}
 	// certificates has the last read of each source of certificates.
 	certificates map[string]certificateRead
+	// appsCause is why the next call about apps is made, and certificatesCauses why that about
+	// the certificates of a source.
+	appsCause          string
+	certificatesCauses map[string]string
 }
 
 // notes are what sources have said since the loop last looked.
@@ -39,7 +43,8 @@ type notes struct {
 	// tlsSecrets are the secrets that are no certificates.
 	tlsSecrets map[tlsSecret]proto.Message
 	// tails says what is to be tailed, and what no more.
-	tails map[string]bool
+	tails  map[string]bool
+	causes causes
 	// upTo is what inbox.noted was when the notes were taken.
 	upTo uint64
 }
@@ -55,7 +60,7 @@ func (r certificateRead) equal(other certificateRead) bool {
 }
 
 func newInbox() *inbox {
-	return &inbox{progress: make(chan struct{}), signal: make(chan struct{}, 1), certificates: make(map[string]certificateRead)}
+	return &inbox{progress: make(chan struct{}), signal: make(chan struct{}, 1), certificates: make(map[string]certificateRead), certificatesCauses: make(map[string]string)}
 }
 
 // note lets a source write down what it read, and wakes the loop.
@@ -79,6 +84,7 @@ func (n *inbox) noteCertificates(source string, read certificateRead) {
 		n.pending.certs = make(map[string]certificateRead)
 	}
 	n.pending.certs[source] = read
+	n.pending.causes.certificatesRead(source, n.certificatesCauses[source])
 	n.wake()
 }
 
@@ -103,6 +109,7 @@ func (n *inbox) take(work *notes) {
 
 // merge adds what was said later.
 func (t *notes) merge(later notes) {
+	t.causes.merge(later.causes)
 	if later.synced {
 		t.synced, t.all, t.apps = true, later.all, nil
 	}
@@ -165,12 +172,16 @@ func (n *inbox) flush(ctx context.Context) error {
 
 // SyncApps implements sources.Sink.
 func (c *Collator) SyncApps(apps []*sources.App) {
-	c.inbox.note(func(n *notes) { n.synced, n.all, n.apps = true, apps, nil })
+	c.inbox.note(func(n *notes) {
+		n.synced, n.all, n.apps = true, apps, nil
+		n.causes.synced(c.inbox.takeAppsCause())
+	})
 }
 
 // UpdateApps implements sources.Sink.
 func (c *Collator) UpdateApps(set []*sources.App, removed []string) {
 	c.inbox.note(func(n *notes) {
+		n.causes.updated(c.inbox.takeAppsCause(), set, removed)
 		if n.apps == nil {
 			n.apps = make(map[string]*sources.App, len(set)+len(removed))
 		}

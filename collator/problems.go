@@ -52,12 +52,14 @@ const (
 type problemSet struct {
 	mu      sync.RWMutex
 	byOwner map[owner][]problem.Problem
+	// byApp has the owners that have a problem of an app.
+	byApp   map[string]map[owner]struct{}
 	counts  map[problem.Kind]int
 	failing int // those of this severity
 }
 
 func newProblemSet() *problemSet {
-	return &problemSet{byOwner: make(map[owner][]problem.Problem), counts: make(map[problem.Kind]int)}
+	return &problemSet{byOwner: make(map[owner][]problem.Problem), byApp: make(map[string]map[owner]struct{}), counts: make(map[problem.Kind]int)}
 }
 
 // failingOf counts the problems of an owner that cost requests.
@@ -76,6 +78,8 @@ func (s *problemSet) set(o owner, problems ...problem.Problem) {
 	defer s.mu.Unlock()
 	s.counts[o.kind] += len(problems) - len(s.byOwner[o])
 	s.failing += failingOf(o, problems) - failingOf(o, s.byOwner[o])
+	s.file(o, s.byOwner[o], false)
+	s.file(o, problems, true)
 	if len(problems) == 0 {
 		delete(s.byOwner, o)
 		return
@@ -83,11 +87,47 @@ func (s *problemSet) set(o owner, problems ...problem.Problem) {
 	s.byOwner[o] = problems
 }
 
+// file adds an owner to the apps that its problems are of, or takes it out.
+func (s *problemSet) file(o owner, problems []problem.Problem, has bool) {
+	for _, p := range problems {
+		app := o.complete(p).App
+		switch owners := s.byApp[app]; {
+		case app == "":
+		case has && owners == nil:
+			s.byApp[app] = map[owner]struct{}{o: {}}
+		case has:
+			owners[o] = struct{}{}
+		default:
+			if delete(owners, o); len(owners) == 0 {
+				delete(s.byApp, app)
+			}
+		}
+	}
+}
+
+// of returns the problems of apps, sorted.
+func (s *problemSet) of(apps ...string) []problem.Problem {
+	s.mu.RLock()
+	var found []problem.Problem
+	for _, app := range apps {
+		for o := range s.byApp[app] {
+			for _, p := range s.byOwner[o] {
+				if p = o.complete(p); p.App == app {
+					found = append(found, p)
+				}
+			}
+		}
+	}
+	s.mu.RUnlock()
+	sortProblems(found)
+	return found
+}
+
 // clear forgets all problems, for them to be found again.
 func (s *problemSet) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byOwner, s.counts, s.failing = make(map[owner][]problem.Problem), make(map[problem.Kind]int), 0
+	s.byOwner, s.byApp, s.counts, s.failing = make(map[owner][]problem.Problem), make(map[string]map[owner]struct{}), make(map[problem.Kind]int), 0
 }
 
 func (s *problemSet) count(kind problem.Kind) int {
@@ -119,9 +159,13 @@ func (s *problemSet) all(keep func(problem.Problem) bool) []problem.Problem {
 		}
 	}
 	s.mu.RUnlock()
+	sortProblems(found)
+	return found
+}
+
+func sortProblems(found []problem.Problem) {
 	slices.SortFunc(found, func(a, b problem.Problem) int {
 		return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Fleet, b.Fleet), cmp.Compare(a.Kind, b.Kind),
 			cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Reason, b.Reason))
 	})
-	return found
 }

@@ -169,6 +169,7 @@ func runSteps(t *testing.T, seed uint64, steps int) {
 	for range steps {
 		step(random, c)
 		checkConsistent(t, c, r)
+		wantCatalogue(t, c)
 		wantSameAsFresh(t, c, r, cfg)
 	}
 }

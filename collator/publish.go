@@ -30,7 +30,9 @@ func (f *fleetState) publish() {
 	change.Remove = f.published.references.removable(change, names)
 	if !change.Empty() {
 		f.published.begin(change)
+		before := f.bodiesBefore(change)
 		revision := f.publisher.Apply(change)
+		f.record(change, revision, before)
 		f.c.log.Debug("published", "fleet", f.Name, "revision", revision,
 			"set", len(change.Set), "removed", len(change.Remove))
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"relay/collator/routing"
 	"relay/sources"
 )
 
@@ -30,42 +29,21 @@ type Served struct {
 	InNoFleet int
 }
 
-// Served counts what is served. It costs a look at every app.
+// Served counts what is served. It costs nothing.
 func (c *Collator) Served() Served {
 	if !c.AppsSynced() {
 		return Served{}
 	}
-	s := Served{Known: true}
-	snapshot := c.Snapshot()
-	c.mu.RLock()
-	for _, app := range c.apps {
-		if c.inNoFleet(app) {
-			s.InNoFleet++
-		}
-		s.LeftOut += c.leftOut(app)
-	}
-	c.mu.RUnlock()
-	served, without := c.servedDomains(snapshot.Routed)
-	s.Domains = len(served)
-	for _, stopped := range without {
-		if stopped {
-			s.Stopped++
-		} else {
-			s.WithoutTask++
-		}
-	}
-	seen := make(map[string]bool) // whether it is wanted
-	uncovered, known := c.UncoveredDomains()
-	s.CertificatesUnknown = !known && len(c.coverage.fleets) > 0
-	for _, u := range uncovered {
-		seen[u.Domain] = seen[u.Domain] || u.Wanted
-	}
-	s.WithoutCertificate = len(seen)
-	for _, wanted := range seen {
-		if !wanted {
-			s.NotWanted++
-		}
-	}
+	x := c.catalog
+	x.mu.Lock()
+	s := x.served
+	s.Known, s.LeftOut, s.InNoFleet = true, x.leftOut, x.inNoFleet
+	x.mu.Unlock()
+	v := c.coverage
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	s.CertificatesUnknown = !v.known && len(v.fleets) > 0
+	s.WithoutCertificate, s.NotWanted = len(v.uncovered), len(v.uncovered)-v.wanted
 	return s
 }
 
@@ -81,85 +59,6 @@ func (c *Collator) leftOut(app *sources.App) (n int) {
 		}
 	}
 	return n
-}
-
-// servedDomains returns the domains that fleets route, and those of them of which requests
-// find no task: whether all of the apps at fault are scaled to 0.
-func (c *Collator) servedDomains(apps []*sources.App) (served map[string]struct{}, without map[string]bool) {
-	served, without = make(map[string]struct{}), make(map[string]bool)
-	doubtful := make(map[string]struct{})
-	for _, app := range apps {
-		for i, port := range app.Ports {
-			if routing.IsTCP(port) && !port.TCP.Passthrough || !slices.ContainsFunc(port.Groups, c.isFleet) {
-				continue
-			}
-			empty := c.empty.says(routing.AppPort{App: app.ID, Port: i}) != inRotation
-			for _, domain := range port.Domains {
-				served[domain] = struct{}{}
-				if empty {
-					doubtful[domain] = struct{}{}
-				}
-			}
-		}
-	}
-	if len(doubtful) > 0 {
-		for _, f := range c.fleets {
-			c.findWithout(f, apps, doubtful, without)
-		}
-	}
-	return served, without
-}
-
-// findWithout adds those of the domains of which requests to a fleet find no task: another
-// app may have a domain in place of the one without tasks.
-func (c *Collator) findWithout(f *fleetState, apps []*sources.App, domains map[string]struct{}, without map[string]bool) {
-	claims := make(map[string][]routing.Claim)
-	note := func(domain string, targets ...routing.AppPort) {
-		stopped := 0
-		for _, target := range targets {
-			switch c.empty.says(target) {
-			case inRotation:
-				return
-			case isStopped:
-				stopped++
-			}
-		}
-		meant, known := without[domain]
-		without[domain] = stopped == len(targets) && (meant || !known)
-	}
-	for _, app := range apps {
-		for _, port := range app.Ports {
-			if !slices.ContainsFunc(port.Domains, func(d string) bool { _, ok := domains[d]; return ok }) {
-				continue
-			}
-			for domain, wanted := range f.ClaimsOf(app) {
-				if _, asked := domains[domain]; asked {
-					claims[domain] = append(claims[domain], wanted...)
-				}
-			}
-			break
-		}
-		services, _ := f.ServicesOf(app.ID, app)
-		for _, s := range services {
-			for _, name := range s.Names {
-				if _, asked := domains[name]; asked {
-					note(name, s.AppPort)
-				}
-			}
-		}
-	}
-	for domain, wanting := range claims {
-		slices.SortFunc(wanting, routing.CompareClaims)
-		rules, _ := routing.RulesOf(wanting)
-		for _, rule := range rules {
-			var targets []routing.AppPort
-			for _, target := range rule.Targets {
-				id, port := routing.SplitClusterName(target.Cluster)
-				targets = append(targets, routing.AppPort{App: id, Port: port})
-			}
-			note(domain, targets...)
-		}
-	}
 }
 
 // All reports whether everything is served that apps ask for.

@@ -52,6 +52,7 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 		}
 		for _, name := range s.Names {
 			f.recheckName(name)
+			f.c.doubt(name)
 			f.domains.setPassed(name, len(f.services.Names[name]) > 0)
 		}
 	}

@@ -94,8 +94,10 @@ func (c *Collator) App(id string) (AppView, bool) {
 	if a.app == nil {
 		return AppView{}, false
 	}
-	routed := routedID(a.app)
-	return c.view(a, c.problems.all(func(p problem.Problem) bool { return p.App == id || p.App == routed })), true
+	if routed := routedID(a.app); routed != id {
+		return c.view(a, c.problems.of(id, routed)), true
+	}
+	return c.view(a, c.problems.of(id)), true
 }
 
 // shownApp is an app, and the one that is made of its deployment, if it has one.

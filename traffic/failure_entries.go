@@ -114,7 +114,8 @@ func ended(p *accesslogv3.AccessLogCommon, now time.Time) time.Time {
 
 // domainOf returns the domain of a host as a client sent it. It may name a user with a password.
 func domainOf(host string) string {
-	host = strings.ToLower(host[strings.LastIndexByte(host, '@')+1:])
+	host = host[strings.LastIndexByte(host, '@')+1:]
+	host = strings.ToLower(host[:min(len(host), maxDomain+len(".:65535"))])
 	if ip, err := netip.ParseAddrPort(host); err == nil {
 		return ip.Addr().String()
 	}
@@ -161,10 +162,6 @@ func flagsOf(p *accesslogv3.AccessLogCommon) func(flag string) bool {
 	f := p.GetResponseFlags()
 	return func(flag string) bool {
 		switch flag {
-		case "DPE":
-			return f.GetDownstreamProtocolError()
-		case "NR":
-			return f.GetNoRouteFound()
 		case "NC":
 			return f.GetNoClusterFound()
 		case "NFCF":
@@ -173,8 +170,6 @@ func flagsOf(p *accesslogv3.AccessLogCommon) func(flag string) bool {
 			return f.GetNoHealthyUpstream()
 		case "UO":
 			return f.GetUpstreamOverflow()
-		case "OM":
-			return f.GetOverloadManager()
 		case "UT":
 			return f.GetUpstreamRequestTimeout()
 		case "SI":

@@ -2,6 +2,7 @@
 package traffic
 
 import (
+	"cmp"
 	"container/list"
 	"net/netip"
 	"slices"
@@ -16,6 +17,8 @@ import (
 // Failure is a request that Envoy answered itself, an answer that ended in the middle, or a TCP
 // connection that failed. Its texts are bounded, and have neither query strings nor credentials.
 type Failure struct {
+	// ID grows with each failure that is kept.
+	ID   uint64
 	Time time.Time
 	// Fleet and Envoy (a node id) are who reported it.
 	Fleet, Envoy string
@@ -69,6 +72,7 @@ type Failures struct {
 	apart       map[bool]*ring
 	strangers   *rate.Limiter
 	subscribers map[*subscriber]bool
+	lastID      uint64
 }
 
 type appFailures struct {
@@ -177,6 +181,8 @@ func (f *Failures) like(one Failure, app *appFailures, client bool, now time.Tim
 
 // keep keeps a failure among the last ones, and tells who follows.
 func (f *Failures) keep(r *record, app *appFailures, client bool) {
+	f.lastID++
+	r.ID = f.lastID
 	if app != nil {
 		if app.last = append(app.last, r); len(app.last) > maxLast {
 			app.last = slices.Delete(app.last, 0, 1)
@@ -264,6 +270,39 @@ func (f *Failures) All(which Filter) []Failure {
 		all[i] = r.Failure
 	}
 	return all
+}
+
+// Since returns the failures after an ID that are among the last ones of all, the oldest first.
+func (f *Failures) Since(after uint64, limit int) (all []Failure) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, one := range f.apart {
+		one.newest(func(r *record) bool {
+			if r.ID > after {
+				all = append(all, r.Failure)
+			}
+			return r.ID > after
+		})
+	}
+	slices.SortFunc(all, func(a, b Failure) int { return cmp.Compare(a.ID, b.ID) })
+	return all[:min(len(all), limit)]
+}
+
+// LastID is the ID of the last failure that was kept; 0 if there was none.
+func (f *Failures) LastID() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.lastID
+}
+
+// OfApp returns how many failures an app had in the last hour, as PerApp does.
+func (f *Failures) OfApp(id string) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if app := f.apps[id]; app != nil {
+		return app.counts.sum(time.Now())
+	}
+	return 0
 }
 
 // PerApp returns how many failures apps had in the last hour, without those for which clients are

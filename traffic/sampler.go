@@ -9,9 +9,15 @@ import (
 
 // sampler decides which messages of a stream are looked into.
 type sampler struct {
-	looked *rate.Limiter
+	// looked is the limit of this stream, own what it has in any case, and all the limit of
+	// all streams.
+	looked, own, all *rate.Limiter
 	// skipped is how many entries were not looked into since one was.
 	skipped uint64
+}
+
+func newSampler(all *rate.Limiter) *sampler {
+	return &sampler{looked: rate.NewLimiter(entriesPerSecond, burst), own: rate.NewLimiter(ownPerSecond, ownBurst), all: all}
 }
 
 // next decides whether to look into a message of n entries, and if so, for how many each of them
@@ -20,7 +26,7 @@ func (s *sampler) next(n int, now time.Time) (stands uint64, look bool) {
 	if n == 0 {
 		return 0, false
 	}
-	if !s.looked.AllowN(now, min(n, burst)) {
+	if !s.looked.AllowN(now, min(n, burst)) || !s.own.AllowN(now, n) && !s.all.AllowN(now, min(n, allBurst)) {
 		s.skipped += uint64(n)
 		return 0, false
 	}
@@ -38,33 +44,16 @@ const (
 // countEntries returns how many entries a message has, without understanding them; what it has
 // before something that is no message, if it is none.
 func countEntries(raw []byte) (n int) {
-	fields(raw, func(number protowire.Number, value []byte) {
-		if number == httpLogs || number == tcpLogs {
-			fields(value, func(number protowire.Number, _ []byte) {
-				if number == logEntry {
-					n++
-				}
-			})
+	_ = fields(raw, func(field protowire.Number, _ uint64, logs []byte) error {
+		if logs == nil || field != httpLogs && field != tcpLogs {
+			return nil
 		}
+		return fields(logs, func(field protowire.Number, _ uint64, entry []byte) error {
+			if entry != nil && field == logEntry {
+				n++
+			}
+			return nil
+		})
 	})
 	return n
-}
-
-// fields calls f for each field of a message that has a length.
-func fields(raw []byte, f func(number protowire.Number, value []byte)) {
-	for len(raw) > 0 {
-		number, kind, n := protowire.ConsumeTag(raw)
-		if n < 0 {
-			return
-		}
-		raw = raw[n:]
-		if n = protowire.ConsumeFieldValue(number, kind, raw); n < 0 {
-			return
-		}
-		if kind == protowire.BytesType {
-			value, _ := protowire.ConsumeBytes(raw)
-			f(number, value)
-		}
-		raw = raw[n:]
-	}
 }

@@ -19,11 +19,14 @@ import (
 const (
 	// entriesPerSecond is how many entries of one stream are looked into, and burst how many it
 	// may be ahead. Of an Envoy that has more, a sample is.
-	entriesPerSecond = 500
-	burst            = 5000
+	entriesPerSecond, burst = 500, 5000
+	// allPerSecond and allBurst are those of all streams. But ownPerSecond of each stream, and
+	// ownBurst ahead, are looked into whatever others send.
+	allPerSecond, allBurst = 5000, 20_000
+	ownPerSecond, ownBurst = 5, 100
 	// countedPerSecond is how many entries of all streams are counted. Of more, the rest waits,
 	// until Envoys drop what they cannot keep.
-	countedPerSecond = 100_000
+	countedPerSecond = 50_000
 	// maxMessage is how large a message may be, in bytes. Envoys send 16 kB, or one entry.
 	maxMessage = 1 << 20
 )
@@ -38,9 +41,10 @@ type Log func(node *corev3.Node, message *alsv3.StreamAccessLogsMessage, stands 
 // the access logs of Envoys' listeners go. It hands each on by its name.
 type Server struct {
 	alsv3.UnimplementedAccessLogServiceServer
-	logs    map[string][]Log // by name
-	counted *rate.Limiter
-	admit   Admit
+	logs map[string][]Log // by name
+	// looked and counted limit what all streams have looked into and counted.
+	looked, counted *rate.Limiter
+	admit           Admit
 }
 
 // Admit decides whether an Envoy may report, before anything else of it is read, and when it
@@ -51,7 +55,9 @@ type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done f
 // NewServer returns a server without logs. What Envoys send of a log that it does not have is
 // ignored.
 func NewServer() *Server {
-	return &Server{logs: make(map[string][]Log), counted: rate.NewLimiter(countedPerSecond, countedPerSecond)}
+	return &Server{
+		logs: make(map[string][]Log), looked: rate.NewLimiter(allPerSecond, allBurst), counted: rate.NewLimiter(countedPerSecond, countedPerSecond),
+	}
 }
 
 // Handle hands what comes of the access log with a name to each of logs. It is to be called
@@ -84,7 +90,7 @@ func (s *Server) StreamAccessLogs(g alsv3.AccessLogService_StreamAccessLogsServe
 	logs := s.logs[first.GetIdentifier().GetLogName()]
 	// Without all that an Envoy says of itself, which is large, and there once for each worker.
 	node := &corev3.Node{Id: first.GetIdentifier().GetNode().GetId(), Cluster: first.GetIdentifier().GetNode().GetCluster()}
-	sample := sampler{looked: rate.NewLimiter(entriesPerSecond, burst)}
+	sample := newSampler(s.looked)
 	for {
 		n := countEntries(raw)
 		if stands, look := sample.next(n, time.Now()); look {

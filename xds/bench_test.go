@@ -159,3 +159,29 @@ func benchConnect(b *testing.B, again bool, want int) {
 		s.close()
 	}
 }
+
+// BenchmarkFollowed is one change for a hundred streams, with and without somebody who wants to
+// know when all have it.
+func BenchmarkFollowed(b *testing.B) {
+	for _, followed := range []bool{false, true} {
+		b.Run(fmt.Sprint(followed), func(b *testing.B) {
+			store := benchStore(b, 1000)
+			if followed {
+				store.OnConverged(func(Converged) {})
+			}
+			sessions := make([]*session, 100)
+			for i := range sessions {
+				sessions[i] = benchSession(b, store)
+			}
+			changes := benchChanges(b)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				store.Apply(changes[i%2])
+				for _, s := range sessions {
+					benchAnswer(s)
+					benchAnswer(s)
+				}
+			}
+		})
+	}
+}

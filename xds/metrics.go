@@ -50,7 +50,7 @@ func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *met
 	registerer.MustRegister(newRejectedCollector(stores))
 	convergence := factory.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "relay", Subsystem: "xds", Name: "convergence_seconds",
-		Help:    "Time from a change (one at a time is followed) until all Envoys that it concerns have acknowledged it.",
+		Help:    "Time from a change until all Envoys that it concerns have acknowledged it.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 	}, []string{"fleet"})
 	for fleet, store := range stores {
@@ -59,7 +59,12 @@ func newMetrics(registerer prometheus.Registerer, stores map[string]*Store) *met
 		for _, t := range Types() {
 			m.rejections[fleet][t] = rejections.WithLabelValues(fleet, t.String())
 		}
-		store.convergence.observeBy(convergence.WithLabelValues(fleet).Observe)
+		seconds := convergence.WithLabelValues(fleet)
+		store.OnConverged(func(c Converged) {
+			if c.Envoys > 0 {
+				seconds.Observe(c.Took.Seconds())
+			}
+		})
 		factory.NewGaugeFunc(prometheus.GaugeOpts{
 			Namespace: "relay", Subsystem: "xds", Name: "revision", Help: "Changes applied to the fleet's store.",
 			ConstLabels: prometheus.Labels{"fleet": fleet},

@@ -33,8 +33,15 @@ func newRecovery(registerer prometheus.Registerer) recovery {
 	}
 }
 
-// interceptor is around every stream.
+// interceptor is around every stream, also those of other services.
 func (s *Server) interceptor(srv any, g grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if srv != s {
+		conn, done := s.conns.ofStream(remoteAddress(g.Context()))
+		defer done()
+		reports := &reportStream{ServerStream: g, conn: conn}
+		defer reports.release(true)
+		g = reports
+	}
 	return s.reportPanic(remoteAddress(g.Context()), panics.Catch(func() error { return handler(srv, g) }))
 }
 

@@ -67,6 +67,14 @@ func (t *table) names(ids *roaring.Bitmap) []string {
 	return names
 }
 
+// rawMessage is a message of another service that is read there: it takes the bytes, and keeps a
+// reference to the buffers if it needs them longer.
+type rawMessage interface {
+	TakeRaw(data mem.BufferSlice)
+	// Size is how many bytes were taken.
+	Size() int
+}
+
 // codec writes responses without marshalling them again, and leaves requests unread. For
 // all else it is gRPC's codec for protobuf.
 type codec struct{ encoding.CodecV2 }
@@ -83,9 +91,13 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 
 // Unmarshal takes a request as it is: to parse it may have to wait.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	if r, ok := v.(*request); ok {
+	switch r := v.(type) {
+	case *request:
 		data.Ref()
 		r.raw, r.size = data, data.Len()
+		return nil
+	case rawMessage:
+		r.TakeRaw(data)
 		return nil
 	}
 	return c.CodecV2.Unmarshal(data, v)

@@ -35,7 +35,7 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 			s.types[t].replan = false
 		}
 	}
-	s.checkConverged(now)
+	s.noteAnswered(now)
 	return out, s.nextDeadline(now)
 }
 

@@ -59,6 +59,7 @@ type Server struct {
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	hosts   map[string]int // streams by host
+	nodes   map[node]int   // streams by Envoy
 	// toldVersions are the versions of Envoys that were logged, by fleet.
 	toldVersions map[string]bool
 }
@@ -67,12 +68,15 @@ type Server struct {
 func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometheus.Registerer) *Server {
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
-		streams: make(map[*stream]struct{}), hosts: make(map[string]int), toldVersions: make(map[string]bool),
+		streams: make(map[*stream]struct{}), hosts: make(map[string]int), nodes: make(map[node]int), toldVersions: make(map[string]bool),
 		workSlots: newWorkSlots(), budget: newBudget(), handshakeSlots: newHandshakeSlots(), Limits: DefaultLimits(),
 		recovery: newRecovery(registerer),
 	}
 	s.refusals = guard.NewLog(logger, func(kind guard.Kind) { s.metrics.refused.WithLabelValues(string(kind)).Inc() })
 	registerer.MustRegister(newClientCertificates(s))
+	for _, store := range stores {
+		store.convergence.failed = func(err error) { _ = s.reportPanic("", err) }
+	}
 	return s
 }
 
@@ -238,6 +242,7 @@ func (s *Server) add(st *stream) error {
 	}
 	s.streams[st] = struct{}{}
 	s.hosts[st.host]++
+	s.nodes[st.node()]++
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Inc()
 	return nil
 }
@@ -250,7 +255,22 @@ func (s *Server) remove(st *stream) {
 	if s.hosts[st.host]--; s.hosts[st.host] == 0 {
 		delete(s.hosts, st.host)
 	}
+	if s.nodes[st.node()]--; s.nodes[st.node()] == 0 {
+		delete(s.nodes, st.node())
+	}
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
+}
+
+// node is what an Envoy calls itself.
+type node struct{ fleet, id string }
+
+func (s *stream) node() node { return node{s.info.Fleet, s.info.NodeID} }
+
+// Connected reports whether an Envoy has its resources from this Relay.
+func (s *Server) Connected(fleet, id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nodes[node{fleet, id}] > 0
 }
 
 // Streams returns the state of all connected Envoys, by fleet and node id.

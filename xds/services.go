@@ -2,10 +2,13 @@ package xds
 
 import (
 	"context"
+	"sync"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"relay/internal/guard"
 	"relay/internal/panics"
@@ -54,4 +57,48 @@ func (s *Server) firstNode(ctx context.Context, conn *envoyConn, first func() (*
 		return nil, s.ended(ctx, nil, err)
 	}
 	return <-nodes, nil
+}
+
+// reportStream is a stream of another service. What such a service receives takes memory of the
+// budget until it asks for the next message.
+type reportStream struct {
+	grpc.ServerStream
+	conn *envoyConn
+
+	mu   sync.Mutex
+	last request
+	done bool
+}
+
+// RecvMsg receives a message.
+func (s *reportStream) RecvMsg(m any) error {
+	s.release(false)
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	switch message := m.(type) {
+	case rawMessage:
+		s.take(message.Size())
+	case proto.Message:
+		s.take(proto.Size(message))
+	}
+	return nil
+}
+
+// take takes the reservation of a message that was received.
+func (s *reportStream) take(size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.done {
+		s.last.size = size
+		s.conn.assign(&s.last)
+	}
+}
+
+// release gives back the memory of the last message.
+func (s *reportStream) release(done bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.conn.release(s.last.reservation)
+	s.last, s.done = request{}, done
 }

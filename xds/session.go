@@ -1,6 +1,9 @@
 package xds
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,14 +20,17 @@ type session struct {
 	wake chan struct{}
 	// hasKept tells that a request was kept, for a type that was not open.
 	hasKept atomic.Bool
+	// joined is the store's revision when the stream began. answered is the revision up to which
+	// the Envoy has acknowledged everything, and answeredAt when it did; see convergence.
+	joined     uint64
+	answered   atomic.Uint64
+	answeredAt atomic.Int64
 
 	// mu guards what follows. It is taken inside the store's lock.
 	mu    sync.Mutex
 	types [numTypes]typeState
 	// nonce is that of the last response, of whatever type.
 	nonce uint64
-	// convergedUpTo is the last revision of which convergence was told.
-	convergedUpTo uint64
 	// startedAt is when the first request came that was handled at once; see expectsType.
 	startedAt time.Time
 	// resumed tells that the Envoy came with resources.
@@ -54,6 +60,7 @@ func newSession(s *Store, envoy *envoyNode) *session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	envoy.versionBit = s.versionBit(envoy.version)
+	session.joined = s.revision
 	s.sessions[session] = struct{}{}
 	return session
 }
@@ -69,7 +76,9 @@ func (s *session) close() {
 		s.store.shareUnconfirmed(s.envoy.id, Type(t), u)
 		s.store.unconfirmed.keep(s.envoy.id, Type(t), u)
 	}
-	s.store.convergence.done(s, false, time.Now())
+	if s.store.convergence.following.Load() > 0 {
+		s.store.convergence.schedule(s.store)
+	}
 }
 
 // takeNoLongerStale returns, once, what the Envoy acknowledged after it was stale.
@@ -96,20 +105,34 @@ func (s *session) notify() {
 	}
 }
 
-// checkConverged tells convergence when the Envoy has acknowledged the change that is
-// followed.
-func (s *session) checkConverged(now time.Time) {
-	revision := s.store.convergence.revision.Load()
-	if revision == 0 || revision <= s.convergedUpTo {
+// has returns the revision up to which the Envoy has all changes that came after its stream.
+func (s *session) has() uint64 { return max(s.answered.Load(), s.joined) }
+
+// noteAnswered says up to which revision the Envoy has acknowledged everything. It does so only
+// while a change is followed: each change wakes the sessions that it concerns.
+func (s *session) noteAnswered(now time.Time) {
+	c, before := &s.store.convergence, s.answered.Load()
+	upTo := s.store.revision
+	if c.following.Load() == 0 || upTo <= before {
 		return
 	}
 	for t := range s.types {
-		if s.types[t].subscribed && s.answeredUpTo(Type(t), includeRemovals, now) < revision {
+		if ts := &s.types[t]; !ts.subscribed || ts.hasAll() {
+			continue
+		}
+		// With no time, a response counts as unanswered however old it is.
+		if upTo = min(upTo, s.answeredUpTo(Type(t), includeRemovals, time.Time{})); upTo <= before {
 			return
 		}
 	}
-	s.convergedUpTo = revision
-	s.store.convergence.done(s, true, now)
+	s.answeredAt.Store(int64(now.Sub(c.begun)))
+	s.answered.Store(upTo)
+	c.schedule(s.store)
+}
+
+// sessionsByNode returns the sessions ordered by node id. The caller holds the lock.
+func (s *Store) sessionsByNode() []*session {
+	return slices.SortedFunc(maps.Keys(s.sessions), func(a, b *session) int { return strings.Compare(a.envoy.id, b.envoy.id) })
 }
 
 // unansweredSince returns since when the Envoy owes an answer; zero if it owes none.

@@ -93,6 +93,7 @@ type entry struct {
 // NewStore returns an empty store in which no type is open.
 func NewStore() *Store {
 	s := &Store{sessions: make(map[*session]struct{}), opened: make(chan struct{})}
+	s.convergence.begun, s.convergence.queues = time.Now(), make(map[uint32][]followedChange)
 	s.unconfirmed.of = make(map[string]*[numTypes]unconfirmed)
 	for t := range s.tables {
 		s.tables[t].ids = make(map[string]uint32)
@@ -212,6 +213,14 @@ func (s *Store) Counts() map[Type]int {
 		counts[Type(t)] = s.tables[t].present
 	}
 	return counts
+}
+
+// Has reports whether there is a resource of a name.
+func (s *Store) Has(t Type, name string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	id, ok := s.tables[t].ids[name]
+	return ok && s.tables[t].entries[id].presence == present
 }
 
 // intern returns the ids of names. A name that the store does not know gets a new id: an Envoy

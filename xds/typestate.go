@@ -115,6 +115,11 @@ func (ts *typeState) addUsedIDs(used *roaring.Bitmap) {
 	}
 }
 
+// hasAll reports whether nothing is due, and nothing is unanswered.
+func (ts *typeState) hasAll() bool {
+	return ts.inFlight == nil && len(ts.searchParts) == 0 && ts.toSend.IsEmpty() && ts.toRemove.IsEmpty()
+}
+
 // subscribesTo reports whether Envoy subscribes to a resource, by name or wildcard.
 func (ts *typeState) subscribesTo(id uint32) bool { return ts.wildcard || ts.names.Contains(id) }
 

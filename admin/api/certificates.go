@@ -46,7 +46,7 @@ type CertificateStory struct {
 // Uncovered is the answer of /api/v1/uncovered.
 type Uncovered struct {
 	// Uncovered is null until apps and certificates have been read.
-	Uncovered []UncoveredDomain `json:"uncovered"`
+	Uncovered []UncoveredDomain `json:"uncovered" openapi:"null"`
 }
 
 // UncoveredDomain is a domain whose https clients are shown no certificate that they accept.

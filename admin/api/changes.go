@@ -22,7 +22,9 @@ type Change struct {
 	// Cause is the event of a source, in words.
 	Cause string `json:"cause"`
 	// Apps and Certificates are those that it is for: the first few.
-	Apps         []string `json:"apps,omitempty"`
+	Apps []string `json:"apps,omitempty"`
+	// AppCount counts all apps.
+	AppCount     int      `json:"appCount,omitempty"`
 	Certificates []string `json:"certificates,omitempty"`
 	// What says what differed, in words: the first few.
 	What []string `json:"what,omitempty"`
@@ -45,7 +47,9 @@ type Rejected struct {
 
 // Diff is the answer of /api/v1/diff: what a change did to Envoy's resources.
 type Diff struct {
-	Change    Change         `json:"change"`
+	Change Change `json:"change"`
+	// Known is false if the resources were too many, or are not kept any more.
+	Known     bool           `json:"known"`
 	Resources []ResourceDiff `json:"resources"`
 }
 

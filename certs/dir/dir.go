@@ -62,6 +62,8 @@ type Source struct {
 	scanner  *scanner
 	// synced tells that the sink was told of a complete scan.
 	synced bool
+	// why there is a scan, in words.
+	why string
 }
 
 // New checks the configuration; nothing is read before Serve.
@@ -117,6 +119,7 @@ func (s *Source) Reload(ctx context.Context) error { return s.reloads.Ask().Wait
 func (s *Source) Serve(ctx context.Context) error {
 	watcher := files.NewWatcher(s.scanner.layout.matters, s.logger)
 	defer watcher.Close()
+	s.why = "the first read"
 	for {
 		// Watches come first, so that no change falls between scan and watch.
 		watcher.Add(s.scanner.layout.watched()...)
@@ -140,12 +143,15 @@ func (s *Source) wait(ctx context.Context, watcher *files.Watcher, next, gap *ti
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.reloads.Wanted():
+			s.why = "asked for by a hook"
 			return nil
 		case <-next.C:
+			s.why = "read once in a while"
 			return nil
 		case <-gap.C:
 			events = watcher.Changed()
 		case <-events:
+			s.why = "files changed"
 			return nil
 		case err := <-watcher.Failed():
 			return fmt.Errorf("watch certificate files: %w", err)
@@ -169,6 +175,7 @@ func (s *Source) scan(ctx context.Context) time.Duration {
 	case !change.After(now):
 		// The read failed: what is known goes on changing.
 		known := s.scanner.collect(now, false)
+		certs.Because(s.sink, source, "PEM files: time has come for what is known")
 		s.sink.SyncCertificates(source, known.certificates, known.problems)
 		return wait
 	}
@@ -187,6 +194,7 @@ func (s *Source) scanFiles(ctx context.Context) (wait time.Duration, err error) 
 	}
 	s.synced = true
 	s.reporter.Succeeded(time.Now(), found.certificates, found.problems)
+	certs.Because(s.sink, source, "PEM files: "+s.why)
 	s.sink.SyncCertificates(source, found.certificates, found.problems)
 	if found.again {
 		return min(confirmDelay, s.config.PollInterval), nil

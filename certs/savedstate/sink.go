@@ -28,10 +28,11 @@ type Sink struct {
 	*state.Keeper[read]
 	source string
 	next   certs.Sink
-	last   read // written by the store's goroutine, under the keeper's lock
+	cause  string // belongs to the store's goroutine
+	last   read   // written by the store's goroutine, under the keeper's lock
 }
 
-var _ certs.Sink = (*Sink)(nil)
+var _ certs.CauseSink = (*Sink)(nil)
 
 // New returns a Sink for the store of that name (cfg.Source) that hands on to
 // next. A file without a key is an error.
@@ -44,10 +45,16 @@ func New(cfg state.Config, next certs.Sink, log *slog.Logger, registerer prometh
 		Snapshot: func() read { return s.last },
 		Encode:   encode,
 		Decode:   s.decode,
-		StandIn:  func(r read) { next.SyncCertificates(s.source, r.certificates, r.problems) },
+		StandIn: func(r read) {
+			certs.Because(next, s.source, "saved state stands in for "+s.source)
+			next.SyncCertificates(s.source, r.certificates, r.problems)
+		},
 	}, log, registerer)
 	return s, nil
 }
+
+// CertificatesBecause implements certs.CauseSink.
+func (s *Sink) CertificatesBecause(_, cause string) { s.cause = cause }
 
 // SyncCertificates implements certs.Sink.
 func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate, problems []problem.Problem) {
@@ -55,6 +62,7 @@ func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate
 	changed := !slices.Equal(s.last.certificates, certificates) || !slices.Equal(s.last.problems, problems)
 	s.Sync(changed, func() {
 		s.last = read{certificates, problems}
+		certs.Because(s.next, source, s.cause)
 		s.next.SyncCertificates(source, certificates, problems)
 	})
 }

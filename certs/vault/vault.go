@@ -109,6 +109,7 @@ func (s *Source) work(ctx context.Context) {
 	now := time.Now()
 	if change := s.reader.known.nextChange(now); s.reader.complete && !change.IsZero() && !change.After(now) {
 		certificates, problems := s.collect(now)
+		certs.Because(s.sink, source, "Vault: time has come for what is known")
 		s.sink.SyncCertificates(source, certificates, problems)
 	}
 }
@@ -141,6 +142,11 @@ func (s *Source) readOnce(ctx context.Context, asked bool) error {
 	}
 	certificates, problems := s.collect(now)
 	s.reporter.Succeeded(now, certificates, problems)
+	why := "read once in a while"
+	if asked {
+		why = "asked for by a hook"
+	}
+	certs.Because(s.sink, source, "Vault: "+why)
 	s.sink.SyncCertificates(source, certificates, problems)
 	if got.err != nil {
 		s.schedule.failed(now, got.err)

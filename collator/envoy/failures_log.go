@@ -70,14 +70,32 @@ func failedRequests(p *packer) *accesslogv3.AccessLog {
 
 // failedTCP is an access log by which Envoy tells Relay of connections to a TCP service that
 // failed.
-func failedTCP(p *packer) []*accesslogv3.AccessLog {
-	return []*accesslogv3.AccessLog{tcpLog(p, FailuresLog, failure.ConnectionFlags()...)}
+func failedTCP() []*accesslogv3.AccessLog {
+	return []*accesslogv3.AccessLog{{
+		Name: FailuresLog, Filter: hasFlags(failure.ConnectionFlags()...),
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: tcpFailures()},
+	}}
 }
 
 // failedConnections is an access log of each attempt to connect to an instance that failed.
 // It is the log for TCP, also where requests are served, as that has no URLs.
-func failedConnections(p *packer) []*accesslogv3.AccessLog {
-	return []*accesslogv3.AccessLog{tcpLog(p, ConnectionsLog, "UF")}
+func failedConnections() []*accesslogv3.AccessLog {
+	return []*accesslogv3.AccessLog{{
+		Name: ConnectionsLog, Filter: hasFlags("UF"),
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: attempts()},
+	}}
+}
+
+// There may be many TCP services, whose logs are all the same.
+var (
+	tcpFailures = packOnce(tcpLog(FailuresLog, clusterState))
+	attempts    = packOnce(tcpLog(ConnectionsLog))
+)
+
+func tcpLog(name string, state ...string) *grpcaccesslogv3.TcpGrpcAccessLogConfig {
+	common := logToRelay(name)
+	common.FilterStateObjectsToLog = state
+	return &grpcaccesslogv3.TcpGrpcAccessLogConfig{CommonConfig: common}
 }
 
 // clusterState is what Envoy keeps of a TCP connection for its log: the cluster to which it is to
@@ -96,16 +114,4 @@ func keepCluster(p *packer, cluster string) *listenerv3.Filter {
 			}},
 		}},
 	})}}
-}
-
-func tcpLog(p *packer, name string, flags ...string) *accesslogv3.AccessLog {
-	common := logToRelay(name)
-	common.FilterStateObjectsToLog = []string{clusterState}
-	return &accesslogv3.AccessLog{
-		Name:   name,
-		Filter: hasFlags(flags...),
-		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(&grpcaccesslogv3.TcpGrpcAccessLogConfig{
-			CommonConfig: common,
-		})},
-	}
 }

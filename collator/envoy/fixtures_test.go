@@ -1,7 +1,9 @@
 package envoy_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -16,3 +18,8 @@ var (
 	changed, set, withHTTP = collatortest.Changed, collatortest.Set, collatortest.WithHTTP
 	endpoints              = collatortest.Endpoints
 )
+
+// contextOf ends with the test, or by cancel.
+func contextOf(t testing.TB) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), time.Minute)
+}

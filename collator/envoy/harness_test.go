@@ -35,11 +35,13 @@ type realEnvoy struct {
 	t      testing.TB
 	c      *collator.Collator
 	server *xds.Server
+	store  *xds.Store
 	envoy  *envoytest.Envoy
 	fleet  routing.Fleet
 	ca     *certstest.CA
 	// failures are what the Envoy reports.
 	failures *traffic.Failures
+	link     *link
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -67,13 +69,14 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 		option(&fleet, ca)
 	}
 	store := xds.NewStore()
+	store.ClustersOnDemand = fleet.ClustersOnDemand
 	c, err := collator.New(collator.Config{
 		Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"},
 	}, map[string]collator.Publisher{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, fleet: fleet, ca: ca, failures: traffic.NewFailures([]string{"external"}, routing.SplitClusterName)}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, failures: traffic.NewFailures([]string{"external"}, routing.SplitClusterName)}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
@@ -95,7 +98,8 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 		open(c.CertificatesPublished(), xds.Secret)
 		return nil
 	})
-	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, l) })
+	e.link = newLink(l)
+	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, e.link) })
 	o.XDS = []string{l.Addr().String()}
 	e.envoy = envoytest.Start(t, o)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)

@@ -21,6 +21,9 @@ import (
 // request that does not fit into it cannot be retried.
 const bufferLimit = 256 << 10
 
+// scopesName is the name that listeners have for all scopes.
+const scopesName = "domains"
+
 // HTTPListener makes the listener for plain HTTP. It has nothing of any app: Envoy closes
 // the connections of a listener that changes, and those of devices and WebSockets last for
 // weeks.
@@ -86,7 +89,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 	manager.HttpFilters = append(manager.HttpFilters, repeats(p), &hcmv3.HttpFilter{
 		Name: "router",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{
-			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections(p)}),
+			TypedConfig: p.pack(&routerv3.Router{SuppressEnvoyHeaders: true, UpstreamLog: failedConnections()}),
 		},
 	})
 	return &listenerv3.Filter{
@@ -140,7 +143,7 @@ func without(prefix string) *mutationrulesv3.HeaderMutation {
 // scopedRoutes has Envoy find the scope of a request by scopeHeader, without the port.
 func scopedRoutes() *hcmv3.ScopedRoutes {
 	return &hcmv3.ScopedRoutes{
-		Name: "domains",
+		Name: scopesName,
 		ScopeKeyBuilder: &hcmv3.ScopedRoutes_ScopeKeyBuilder{
 			Fragments: []*hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder{{
 				Type: &hcmv3.ScopedRoutes_ScopeKeyBuilder_FragmentBuilder_HeaderValueExtractor_{

@@ -60,7 +60,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		StatPrefix:       statPrefix,
 		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout:      durationpb.New(s.IdleTimeout),
-		AccessLog:        failedTCP(p),
+		AccessLog:        failedTCP(),
 	}
 	connectAttempts(proxy, s)
 	if s.BySource {

@@ -100,13 +100,6 @@ var codes = []Code{
 		Do:    "Add instances, or raise the limits in the labels.",
 	},
 	{
-		Name: "overloaded", Flags: []string{"OM"}, Status: 503,
-		Text:  "The service has too much to do. Please try again in a moment.",
-		Cause: "Envoy itself is short of memory (`relay bootstrap --max-heap`) and takes no more requests.",
-		Look:  "The memory of Envoy and of its machine; how many connections it has.",
-		Do:    "Give Envoy more memory, or add Envoys.",
-	},
-	{
 		Name: TimedOut, Flags: []string{"UT"}, CutOff: []string{"UT"}, Status: 504,
 		Text:  "The application took too long to answer.",
 		Cause: "The app did not answer within the time that its labels allow.",
@@ -140,6 +133,13 @@ var codes = []Code{
 		Cause: "What the app sent is not HTTP as it is defined, or its head is too large. An app that speaks TLS or HTTP/2 and does not say so in a label does this, too.",
 		Look:  "The answer of the instance itself: `curl -v` to its address.",
 		Do:    "Correct the app, or say in its labels what it speaks.",
+	},
+	{
+		Name: "overloaded", By: []uint32{503}, Status: 503,
+		Text:  "The service has too much to do. Please try again in a moment.",
+		Cause: "Envoy itself is short of memory (`relay bootstrap --max-heap`) and takes no more requests.",
+		Look:  "The memory of Envoy and of its machine; how many connections it has.",
+		Do:    "Give Envoy more memory, or add Envoys.",
 	},
 	{
 		Name:  Other,

@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +32,10 @@ func (r *Relay) newAdmin() error {
 	}
 	config := admin.Config{
 		ReloadCertificates: r.reloadCertificates, ReloadApps: r.reloadApps,
-		Views: r, Tails: r.tails, Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
+		Views: r, Tails: r.tails, History: changeReports{r.history},
+		Failures: &failureReports{failures: r.failures},
+		Load:     &loadReports{loads: r.loads, collator: r.collator, fleets: slices.Sorted(maps.Keys(r.stores))},
+		Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}

@@ -17,7 +17,7 @@ func TestImports(t *testing.T) {
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
-		"traffic":           {"internal/failure"},
+		"traffic":           {"internal/failure", "internal/panics"},
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
 		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
@@ -28,7 +28,7 @@ func TestImports(t *testing.T) {
 		// The program is made of all of them.
 		"internal/relay": {
 			"sources", "certs", "collator", "xds", "traffic", "admin",
-			"internal/files", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
+			"internal/failure", "internal/files", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
@@ -74,7 +74,8 @@ func TestImportsOfTheCollator(t *testing.T) {
 	allowed := map[string][]string{
 		"relay/collator/routing": {"relay/internal/hostname", "relay/internal/problem", "relay/sources", "relay/certs"},
 		"relay/collator/envoy":   {"relay/internal/failure", "relay/internal/hostname", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
-		"relay/collator":         {"relay/internal/hostname", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
+		"relay/collator/history": {"relay/sources", "relay/xds"},
+		"relay/collator":         {"relay/internal/hostname", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
 		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/collator/...").Output()

@@ -151,6 +151,11 @@ func (k *stateKeepers) certificates(next certs.Sink) (certs.Sink, error) {
 // certificateSinks has a sink for each store, by its name.
 type certificateSinks map[string]certs.Sink
 
+// CertificatesBecause implements certs.CauseSink.
+func (s certificateSinks) CertificatesBecause(source, cause string) {
+	certs.Because(s[source], source, cause)
+}
+
 // SyncCertificates implements certs.Sink.
 func (s certificateSinks) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s[source].SyncCertificates(source, all, problems)

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -18,6 +20,7 @@ import (
 	"relay/admin"
 	"relay/certs/renewal"
 	"relay/collator"
+	"relay/collator/history"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -40,12 +43,14 @@ type Relay struct {
 	reminders *renewal.Reminders
 	gate      *gate
 	stores    map[string]*xds.Store // by fleet
+	history   *history.History      // of what is published
 	xds       *xds.Server
 
 	// What Envoys report.
 	connections *traffic.Connections
 	failures    *traffic.Failures
 	tails       *tails
+	loads       *traffic.Loads
 
 	// The ports.
 	admin                      *admin.Server
@@ -88,7 +93,10 @@ func (r *Relay) newCollator(registerer prometheus.Registerer) error {
 		r.stores[f.Name], publishers[f.Name] = store, store
 	}
 	var err error
-	if r.collator, err = collator.New(r.config.collatorConfig(), publishers, r.log.With("part", "collator"), registerer); err != nil {
+	config := r.config.collatorConfig()
+	r.history = newHistory(r.stores)
+	config.History = r.history
+	if r.collator, err = collator.New(config, publishers, r.log.With("part", "collator"), registerer); err != nil {
 		return err
 	}
 	r.gate = &gate{
@@ -126,8 +134,13 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
 	reports := r.newReports()
-	r.xds.Services = func(g grpc.ServiceRegistrar) { reports.Register(g, r.xds.Admit) }
-	registerer.MustRegister(unreachableCollector{r}, r.failures)
+	r.loads = traffic.NewLoads(slices.Collect(maps.Keys(r.stores)), r.hasCluster)
+	loads := traffic.NewLoadServer(r.loads, r.xds.Connected)
+	r.xds.Services = func(g grpc.ServiceRegistrar) {
+		reports.Register(g, r.xds.Admit)
+		loads.Register(g, r.xds.Admit)
+	}
+	registerer.MustRegister(unreachableCollector{r}, r.failures, loadCollector{r})
 	if !r.xdsTLS.enabled() {
 		return nil
 	}
@@ -191,7 +204,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("renewal", r.reminders)                  // certificates that the collator selected -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
-	add("xds", server{r.xdsServe})               // stores -> Envoys, which report failures
+	add("xds", server{r.xdsServe})               // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
 
 	for _, p := range r.config.Warnings {

@@ -156,6 +156,9 @@ type onReadSink struct {
 	onRead func(source string, all []*certs.Certificate)
 }
 
+// CertificatesBecause implements certs.CauseSink.
+func (s onReadSink) CertificatesBecause(source, cause string) { certs.Because(s.Sink, source, cause) }
+
 // SyncCertificates implements certs.Sink.
 func (s onReadSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s.onRead(source, all)

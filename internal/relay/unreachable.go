@@ -38,7 +38,7 @@ func (r *Relay) unreachableProblems() (problems []problem.Problem) {
 		id, port := routing.SplitClusterName(u.Cluster)
 		problems = append(problems, problem.Problem{
 			Kind: problem.Connection, Fleet: u.Fleet, App: id, Subject: fmt.Sprintf("port %d", port), Item: u.Address.String(),
-			Reason: fmt.Sprintf("task %s: %s", u.task, failure(u.Unreachable)),
+			Reason: fmt.Sprintf("task %s: %s", u.task, connectionFailure(u.Unreachable)),
 		})
 	}
 	return problems
@@ -52,12 +52,12 @@ func (r *Relay) unreachableInstances() map[string]map[string]string {
 		if reasons[u.Cluster] == nil {
 			reasons[u.Cluster] = make(map[string]string)
 		}
-		reasons[u.Cluster][u.Address.String()] = failure(u)
+		reasons[u.Cluster][u.Address.String()] = connectionFailure(u)
 	}
 	return reasons
 }
 
-func failure(u traffic.Unreachable) string {
+func connectionFailure(u traffic.Unreachable) string {
 	return fmt.Sprintf("Envoys could not connect to it %d times since %s, the last time at %s: %s. Requests go to other instances, if there are any. See whether it listens on %s, and whether these Envoys reach that: %s",
 		u.Failures, stamp(u.Since), stamp(u.Last), cmp.Or(u.Reason, "no reason was given"), u.Address, strings.Join(u.Envoys, ", "))
 }

@@ -42,19 +42,7 @@ func waiting(what string, v admin.SourceView) string {
 
 // Counts sums up the apps.
 func (r *Relay) Counts() admin.Counts {
-	var counts admin.Counts
-	domains := make(map[string]bool)
-	for _, app := range r.collator.Apps() {
-		counts.Apps++
-		for _, port := range app.Ports {
-			counts.Endpoints += len(port.Endpoints)
-			for _, d := range port.Domains {
-				domains[d] = true
-			}
-		}
-	}
-	counts.Domains = len(domains)
-	return counts
+	return admin.Counts(r.collator.Counts())
 }
 
 // Sources are where apps and certificates come from.
@@ -120,6 +108,11 @@ func (r *Relay) App(id string) (collator.AppView, bool) { return r.collator.App(
 
 // Certificates are all usable certificates.
 func (r *Relay) Certificates() []collator.CertificateView { return r.collator.Certificates() }
+
+// CertificatesInShort are the same without their domains.
+func (r *Relay) CertificatesInShort() []collator.CertificateView {
+	return r.collator.CertificatesInShort()
+}
 
 // Uncovered are the domains without a certificate.
 func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collator.UncoveredDomains() }

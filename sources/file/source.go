@@ -96,7 +96,7 @@ func New(cfg Config, sink sources.Sink, log *slog.Logger, reg prometheus.Registe
 		reader:  newReader(cfg.Path),
 		status:  sources.Status{Kind: Kind, Name: absolute(cfg.Path)},
 	}
-	s.reloads = coalesce.NewRunner(func() error { return s.refresh(true) })
+	s.reloads = coalesce.NewRunner(func() error { return s.refresh(true, "files were read again: asked for by a hook") })
 	return s
 }
 
@@ -131,7 +131,7 @@ func (s *Source) Serve(ctx context.Context) error {
 	defer watcher.Close()
 	watcher.Add(s.watched())
 	// The watch is set before the read, so that no change falls in between.
-	if err := s.refresh(false); err != nil && s.Status().LastSync.IsZero() {
+	if err := s.refresh(false, "files were read"); err != nil && s.Status().LastSync.IsZero() {
 		return sources.Logged(err) // by note
 	}
 	return s.loop(ctx, watcher)
@@ -170,6 +170,7 @@ func (s *Source) loop(ctx context.Context, watcher watcher) error {
 	defer due.Stop()
 	var latest time.Time // the files are read by then, even if more changes come
 	var retries int      // left after a read that failed
+	changed := false     // something told of a change
 
 	for {
 		select {
@@ -179,7 +180,7 @@ func (s *Source) loop(ctx context.Context, watcher watcher) error {
 			if latest.IsZero() {
 				latest = time.Now().Add(maxUnquiet)
 			}
-			retries = maxRetries
+			retries, changed = maxRetries, true
 			due.Reset(min(quietTime, time.Until(latest)))
 			continue
 		case err := <-watcher.Failed():
@@ -190,10 +191,16 @@ func (s *Source) loop(ctx context.Context, watcher watcher) error {
 			watcher.Add(s.watched())
 		}
 		latest = time.Time{}
-		if err := s.refresh(false); err != nil && retries > 0 {
+		why := "files were read once in a while"
+		if changed {
+			why = "files changed"
+		}
+		if err := s.refresh(false, why); err != nil && retries > 0 {
 			retries--
 			due.Reset(retryDelay)
+			continue
 		}
+		changed = false
 	}
 }
 
@@ -212,22 +219,23 @@ func (s *Source) concerns(ev fsnotify.Event) bool {
 	return isAppsFile(base)
 }
 
-// refresh reads all files and tells the sink what changed. The error and sure are those
-// of reader.read.
-func (s *Source) refresh(sure bool) error {
+// refresh reads all files and tells the sink what changed, and why it looked. The error and
+// sure are those of reader.read.
+func (s *Source) refresh(sure bool, why string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.reader.read(sure)
 	// Before the first sync, the apps of a file that cannot be read would be missing, and
 	// an Envoy that has them from before would lose them.
 	if err == nil || s.known != nil {
-		s.tell(s.reader.merge())
+		s.tell(s.reader.merge(), why)
 	}
 	s.note(err)
 	return err
 }
 
-func (s *Source) tell(apps []*sources.App) {
+func (s *Source) tell(apps []*sources.App, why string) {
+	sources.Because(s.sink, why)
 	now := make(map[string]*sources.App, len(apps))
 	var set []*sources.App
 	for _, app := range apps {

@@ -36,7 +36,7 @@ func (c *connection) startReads() {
 			return
 		}
 		if c.inFlight[id] {
-			c.again[id] = max(c.again[id], why)
+			c.again[id] = c.again[id].or(why)
 			continue
 		}
 		c.startRead(id, why)
@@ -49,11 +49,11 @@ func (c *connection) startReads() {
 func (c *connection) startFullSoon() {
 	wait := time.Until(c.eventsAfter)
 	if wait <= 0 {
-		c.w.pending.addFull()
+		c.w.pending.addFull("")
 		return
 	}
 	c.cancelDelayedFull()
-	c.delayedFull = time.AfterFunc(wait, c.w.pending.addFullSoon)
+	c.delayedFull = time.AfterFunc(wait, func() { c.w.pending.addFullSoon("") })
 }
 
 func (c *connection) cancelDelayedFull() {
@@ -150,7 +150,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 		w.pending.add(more, id)
 	}
 	if a.err != nil {
-		c.readFailed(id, a.err)
+		c.readFailed(id, why, a.err)
 		return
 	}
 	delete(c.failures, id)
@@ -163,6 +163,7 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 		if differs = old != nil; differs {
 			w.setKnown(id, nil)
 			w.log.Info("app removed", "app", id)
+			sources.Because(w.sink, marathonSays+why.words)
 			w.sink.UpdateApps(nil, []string{id})
 		}
 		if c.full != nil {
@@ -172,37 +173,38 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 		return
 	case old != nil && old.pod == m.pod && older(m.app.Version, old.app.Version):
 		w.log.Warn("an app's version went back, everything is read again", "app", id, "version", m.app.Version, "held", old.app.Version)
-		w.pending.addFullSoon()
+		w.pending.addFullSoon("the version of " + id + " went back")
 		return
 	default:
 		h, changed := w.merge(old, m, number)
 		w.setKnown(id, h)
 		c.askVersions(id, h)
 		if differs = changed; differs {
+			sources.Because(w.sink, marathonSays+why.words)
 			w.sink.UpdateApps([]*sources.App{h.app}, nil)
 		}
 	}
-	c.recheck(id, why == causeChange, differs, m)
+	c.recheck(id, why, differs, m)
 }
 
 // recheck has an app read once more a little later where that may tell more: an event
 // named the app and the answer shows no change yet, a task has no address yet, or
 // something is awaited that no event tells.
-func (c *connection) recheck(id string, named, differs bool, m mapped) {
+func (c *connection) recheck(id string, why cause, differs bool, m mapped) {
 	wait := m.recheck
-	if (named && !differs) || (m.waiting && differs) {
+	if (why.isChange && !differs) || (m.waiting && differs) {
 		wait = c.w.cfg.RereadDelay
 		if m.recheck > 0 {
 			wait = min(wait, m.recheck)
 		}
 	}
 	if wait > 0 {
-		c.delay(id, wait, causeRecheck)
+		c.delay(id, wait, why.again())
 	}
 }
 
 // readFailed keeps what is known of the app, and has it read again later.
-func (c *connection) readFailed(id string, err error) {
+func (c *connection) readFailed(id string, why cause, err error) {
 	w := c.w
 	if c.ctx.Err() != nil {
 		return
@@ -219,7 +221,7 @@ func (c *connection) readFailed(id string, err error) {
 		message += ", what is known of it stays in use"
 	}
 	w.log.Warn(message, "app", id, "error", err, "retry_in", wait.Round(time.Millisecond))
-	c.delay(id, wait, causeChange)
+	c.delay(id, wait, cause{isChange: true, words: why.again().words})
 }
 
 func (w *Watcher) addressing(c *connection, app string) addressing {

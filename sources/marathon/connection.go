@@ -53,7 +53,7 @@ func newConnection(ctx context.Context, w *Watcher, t target) *connection {
 		failures: map[string]int{}, removed: map[string]uint64{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	c.nextFull = time.AfterFunc(w.cfg.SyncInterval, w.pending.addFull)
+	c.nextFull = time.AfterFunc(w.cfg.SyncInterval, func() { w.pending.addFull("once in a while") })
 	c.nextFull.Stop()
 	return c
 }
@@ -174,7 +174,7 @@ func (c *connection) followEvents(answered chan<- error, attach *time.Timer) {
 func (c *connection) findLeader(from target, leader string) {
 	inBackground(c, func() target { return c.w.client.leader(c.ctx, from, leader) }, func(reads target) error {
 		c.reads, c.attached = reads, true
-		c.w.pending.addFull()
+		c.w.pending.addFull("connected to Marathon")
 		return nil
 	})
 }
@@ -188,12 +188,13 @@ func (w *Watcher) takeEvent(m message, deployments deployments) {
 	}
 	if err != nil {
 		w.log.Warn("an event of Marathon could not be used, everything is read again", "error", err)
-		w.pending.addFullSoon()
+		w.pending.addFullSoon("an event that could not be used")
 		return
 	}
+	words := event.words()
 	apps, full := deployments.apply(event)
-	w.pending.add(causeChange, apps...)
+	w.pending.add(cause{isChange: true, ofTask: event.task != "", words: words}, apps...)
 	if full {
-		w.pending.addFullSoon()
+		w.pending.addFullSoon(words)
 	}
 }

@@ -1,6 +1,7 @@
 package marathon
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,8 @@ type change struct {
 	// deployment is the id of the deployment that names the apps; ended tells that it is over.
 	deployment string
 	ended      bool
+	// task, state and health are what the event says of a task, as it says it.
+	task, state, health string
 	// group is the group whose apps have new definitions that can be read now.
 	group string
 }
@@ -46,10 +49,30 @@ type eventJSON struct {
 		ID string `json:"id"`
 	} `json:"appDefinition"`
 	ID          string    `json:"id"`
+	TaskID      remark    `json:"taskId"`
+	InstanceID  remark    `json:"instanceId"`
+	TaskStatus  remark    `json:"taskStatus"`
+	Condition   remark    `json:"condition"`
+	Alive       remark    `json:"alive"`
+	Healthy     remark    `json:"healthy"`
 	GroupID     string    `json:"groupId"`
 	URI         string    `json:"uri"`
 	Plan        *planJSON `json:"plan"`
 	CurrentStep *stepJSON `json:"currentStep"`
+}
+
+// remark is for people alone: a value of another type does not make an event unreadable.
+type remark string
+
+// UnmarshalJSON takes texts and what is true or false.
+func (r *remark) UnmarshalJSON(data []byte) error {
+	switch {
+	case data[0] == '"':
+		return json.Unmarshal(data, (*string)(r))
+	case data[0] == 't', data[0] == 'f':
+		*r = remark(data)
+	}
+	return nil
 }
 
 type planJSON struct {
@@ -72,7 +95,8 @@ func parseEvent(m message, pods bool) (change, error) {
 	if err := json.Unmarshal(m.data, &e); err != nil {
 		return change{eventType: m.name}, fmt.Errorf("event %q is not readable: %w", clip(m.name), err)
 	}
-	c := change{eventType: e.EventType}
+	c := change{eventType: e.EventType, task: string(cmp.Or(e.TaskID, e.InstanceID)), state: string(cmp.Or(e.TaskStatus, e.Condition))}
+	c.health = map[remark]string{"true": "healthy", "false": "unhealthy"}[cmp.Or(e.Alive, e.Healthy)]
 	if c.eventType == "" {
 		c.eventType = m.name
 	}
@@ -103,6 +127,29 @@ func parseEvent(m message, pods bool) (change, error) {
 		}
 	}
 	return c, nil
+}
+
+// marathonSays begins the causes that this source tells.
+const marathonSays = "Marathon: "
+
+// words say to people what happened.
+func (c change) words() string {
+	words := clip(c.eventType)
+	if c.task != "" {
+		words += " of task " + clip(c.task)
+	}
+	for _, word := range []string{c.state, c.health} {
+		if word != "" {
+			words += ", " + clip(word)
+		}
+	}
+	if c.deployment != "" {
+		words += " of deployment " + clip(c.deployment)
+	}
+	if c.group != "" {
+		words += " of group " + clip(c.group)
+	}
+	return words
 }
 
 func (c *change) app(id string) error {

@@ -2,6 +2,7 @@ package marathon
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -51,6 +52,48 @@ func TestParseEvent(t *testing.T) {
 		if c.eventType != tt.kind || !slices.Equal(c.apps, tt.apps) || c.full != tt.full || c.group != tt.group {
 			t.Errorf("%s: %+v", tt.data, c)
 		}
+	}
+}
+
+// An event is told to people in words. What is odd in it costs the words alone.
+func TestEventWords(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ data, want string }{
+		{`{"eventType":"status_update_event","appId":"/a","taskId":"a.1","taskStatus":"TASK_RUNNING"}`, "status_update_event of task a.1, TASK_RUNNING"},
+		{`{"eventType":"instance_changed_event","runSpecId":"/a","instanceId":"a.marathon-1","condition":"Running"}`, "instance_changed_event of task a.marathon-1, Running"},
+		{`{"eventType":"health_status_changed_event","appId":"/a","taskId":"a.1","alive":false}`, "health_status_changed_event of task a.1, unhealthy"},
+		{`{"eventType":"instance_health_changed_event","runSpecId":"/a","instanceId":"a.1","healthy":true}`, "instance_health_changed_event of task a.1, healthy"},
+		{`{"eventType":"deployment_success","id":"d1","plan":{"id":"d1","steps":[{"actions":[{"app":"/a"}]}]}}`, "deployment_success of deployment d1"},
+		{`{"eventType":"group_change_success","groupId":"/shop"}`, "group_change_success of group /shop"},
+		{`{"eventType":"status_update_event","appId":"/a","taskId":{"x":[1]},"taskStatus":7,"alive":null}`, "status_update_event"},
+	} {
+		c, err := parseEvent(message{data: []byte(tt.data)}, true)
+		if got := c.words(); err != nil || got != tt.want {
+			t.Errorf("%s: %q, error %v; want %q", tt.data, got, err, tt.want)
+		}
+	}
+	long, _ := parseEvent(message{data: []byte(`{"eventType":"status_update_event","appId":"/a","taskId":"` + strings.Repeat("a", 1<<16) + `"}`)}, true)
+	if n := len(long.words()); n > 1000 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+// A change counts more than what is awaited, and a later cause more than an earlier one.
+func TestCauses(t *testing.T) {
+	t.Parallel()
+	change, later, awaited := cause{true, false, "change"}, cause{true, false, "later"}, cause{false, false, "awaited"}
+	ofTask := cause{true, true, "of a task"}
+	for _, tt := range []struct{ a, b, want cause }{
+		{cause{}, change, change}, {change, later, later}, {change, awaited, change}, {awaited, change, change},
+		{awaited, cause{}, awaited}, {awaited, cause{isChange: true}, cause{true, false, "awaited"}},
+		{ofTask, later, ofTask}, {later, ofTask, ofTask}, {ofTask, awaited, ofTask},
+	} {
+		if got := tt.a.or(tt.b); got != tt.want {
+			t.Errorf("%v or %v: %v, want %v", tt.a, tt.b, got, tt.want)
+		}
+	}
+	if got := change.again().again(); got.isChange || got.words != "read again after change" {
+		t.Errorf("again: %v", got)
 	}
 }
 

@@ -23,6 +23,7 @@ type fullRead struct {
 	started time.Time
 	apps    map[string]mapped // by id
 	covered map[string]cause  // the pending reads of single apps that it makes needless, by id
+	why     string            // in words
 	reload  *coalesce.Run     // ended when it is applied
 }
 
@@ -58,7 +59,8 @@ func (c *connection) startFull() {
 	w := c.w
 	c.nextFull.Stop()
 	c.cancelDelayedFull()
-	f := &fullRead{number: w.nextRead(), started: time.Now(), covered: w.pending.takeAll(), apps: map[string]mapped{}}
+	f := &fullRead{number: w.nextRead(), started: time.Now(), apps: map[string]mapped{}}
+	f.covered, f.why = w.pending.takeAll()
 	f.reload = w.reloads.Begin() // after takeAll: Reload asks first, then adds a full read
 	c.full = f
 	clear(c.removed)
@@ -132,7 +134,7 @@ func (c *connection) fullFailed(f *fullRead, err error) error {
 	c.putBack(f)
 	w.metrics.readFailures.WithLabelValues(kindFull).Inc()
 	if c.ctx.Err() == nil && c.leaveLeader(err) {
-		w.pending.addFull()
+		w.pending.addFull(f.why)
 		return nil
 	}
 	c.fullFailures++
@@ -245,6 +247,7 @@ func (c *connection) apply(f *fullRead) {
 			apps = append(apps, h.app)
 		}
 		slices.SortFunc(apps, func(a, b *sources.App) int { return strings.Compare(a.ID, b.ID) })
+		sources.Because(w.sink, marathonSays+"all apps were read: "+f.why)
 		w.sink.SyncApps(apps)
 	}
 	for id := range c.failures {
@@ -257,9 +260,9 @@ func (c *connection) apply(f *fullRead) {
 		c.askVersions(id, h)
 	}
 	for id, why := range f.covered {
-		c.recheck(id, why == causeChange, differs[id], f.apps[id])
+		c.recheck(id, why, differs[id], f.apps[id])
 	}
 	for id, m := range f.apps {
-		c.recheck(id, false, differs[id], m)
+		c.recheck(id, cause{words: f.why}, differs[id], m)
 	}
 }

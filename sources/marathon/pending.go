@@ -1,6 +1,10 @@
 package marathon
 
-import "sync"
+import (
+	"cmp"
+	"strings"
+	"sync"
+)
 
 // pendingReads holds what has to be read again. Adding never blocks, so that the
 // event stream is always read without delay. What is added twice is read once.
@@ -10,18 +14,42 @@ type pendingReads struct {
 	order    []string         // ids of the apps in the order in which they are read
 	full     bool             // a full read is asked for
 	fullSoon bool             // a full read is asked for that may wait a little
+	fullWhy  string           // why a full read is asked for; the first reason counts
 	wake     chan struct{}    // of one element: something was added
 }
 
-// cause is why an app is to be read. Of several causes the highest counts.
-type cause uint8
+// cause is why an app is to be read.
+type cause struct {
+	// isChange tells that an event names the app, or that the address of one of its agents has
+	// changed. Else something is awaited that no event tells, or did not show in the last read.
+	isChange bool
+	// ofTask tells that it is about a task: that says more than that a deployment goes on.
+	ofTask bool
+	// words say it to people.
+	words string
+}
 
-const (
-	// causeRecheck: something is awaited that no event tells, or did not show in the last read.
-	causeRecheck cause = iota
-	// causeChange: an event names the app, or the address of one of its agents has changed.
-	causeChange
-)
+// or returns what counts of two causes: the later one, unless the first alone is a change, or about
+// a task.
+func (c cause) or(later cause) cause {
+	isChange := c.isChange || later.isChange
+	if c.isChange && !later.isChange || c.isChange == later.isChange && c.ofTask && !later.ofTask || later.words == "" {
+		later = c
+	}
+	later.isChange = isChange
+	return later
+}
+
+const readAgain = "read again after "
+
+// again is the cause of a read that follows one.
+func (c cause) again() cause {
+	c.isChange = false
+	if !strings.HasPrefix(c.words, readAgain) {
+		c.words = readAgain + c.words
+	}
+	return c
+}
 
 func newPendingReads() *pendingReads {
 	return &pendingReads{causes: map[string]cause{}, wake: make(chan struct{}, 1)}
@@ -38,24 +66,26 @@ func (p *pendingReads) add(why cause, ids ...string) {
 		if !known {
 			p.order = append(p.order, id)
 		}
-		p.causes[id] = max(old, why)
+		p.causes[id] = old.or(why)
 	}
 	p.mu.Unlock()
 	p.signal()
 }
 
 // addFull asks for a full read.
-func (p *pendingReads) addFull() {
+func (p *pendingReads) addFull(why string) {
 	p.mu.Lock()
 	p.full = true
+	p.fullWhy = cmp.Or(p.fullWhy, why)
 	p.mu.Unlock()
 	p.signal()
 }
 
 // addFullSoon asks for a full read that may wait a little.
-func (p *pendingReads) addFullSoon() {
+func (p *pendingReads) addFullSoon(why string) {
 	p.mu.Lock()
 	p.fullSoon = true
+	p.fullWhy = cmp.Or(p.fullWhy, why)
 	p.mu.Unlock()
 	p.signal()
 }
@@ -79,7 +109,7 @@ func (p *pendingReads) take() (id string, why cause, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.order) == 0 {
-		return "", 0, false
+		return "", cause{}, false
 	}
 	id = p.order[0]
 	p.order = p.order[1:]
@@ -89,13 +119,13 @@ func (p *pendingReads) take() (id string, why cause, ok bool) {
 }
 
 // takeAll takes everything, since a full read that starts now covers it. It returns
-// the causes of the apps, by id.
-func (p *pendingReads) takeAll() map[string]cause {
+// the causes of the apps, by id, and why there is a full read.
+func (p *pendingReads) takeAll() (taken map[string]cause, why string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	taken := p.causes
-	p.causes, p.order, p.full, p.fullSoon = map[string]cause{}, nil, false, false
-	return taken
+	taken, why = p.causes, cmp.Or(p.fullWhy, "very many apps changed at once")
+	p.causes, p.order, p.full, p.fullSoon, p.fullWhy = map[string]cause{}, nil, false, false, ""
+	return taken, why
 }
 
 // wantsFull reports whether a full read is asked for that may not wait.

@@ -170,7 +170,7 @@ func (c *connection) finishVersion(r *versionRead, a versionAnswer) {
 		w.log.Info("Marathon no longer has a version of an app, its tasks serve unless a health check fails", "app", r.app, "version", r.version)
 	}
 	w.setKnown(r.app, h.withVersion(a.of))
-	w.pending.add(causeRecheck, r.app)
+	w.pending.add(cause{words: "the definition of an older version was read"}, r.app)
 }
 
 // version reads the definition of one version of an app. If Marathon does not have it, which

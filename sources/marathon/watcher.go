@@ -70,7 +70,9 @@ func New(cfg Config, sink sources.Sink, logger *slog.Logger, registerer promethe
 		pending: newPendingReads(), reloads: coalesce.NewRequests(), apps: map[string]*knownApp{},
 		attempts: attempts{min: cfg.BackoffMin, max: cfg.BackoffMax, reset: cfg.BackoffReset, servers: len(c.servers)},
 	}
-	w.resolver = newResolver(cfg.LookupHost, cfg.PreferIPv6, func(apps []string) { w.pending.add(causeChange, apps...) },
+	w.resolver = newResolver(cfg.LookupHost, cfg.PreferIPv6, func(apps []string) {
+		w.pending.add(cause{isChange: true, words: "the address of an agent changed"}, apps...)
+	},
 		func(host, note string) {
 			w.log.Warn("the name of an agent is not what it should be", "agent", clip(host), "reason", note)
 		})
@@ -113,7 +115,7 @@ func (w *Watcher) Serve(ctx context.Context) error {
 // Reload implements sources.Source. Without a connection to Marathon it waits for one.
 func (w *Watcher) Reload(ctx context.Context) error {
 	applied := w.reloads.Ask()
-	w.pending.addFull()
+	w.pending.addFull("asked for by a hook")
 	if err := applied.Wait(ctx); err != nil {
 		return fmt.Errorf("marathon: the full read was not applied in time: %w", err)
 	}

@@ -19,9 +19,11 @@ type Sink struct {
 	*state.Keeper[[]*sources.App]
 	next sources.Sink
 	apps map[string]*sources.App // under the keeper's lock
+	// cause belongs to the source's goroutine.
+	cause string
 }
 
-var _ sources.Sink = (*Sink)(nil)
+var _ sources.CauseSink = (*Sink)(nil)
 
 // New returns a Sink that hands on to next. Passwords are saved only if the
 // file is encrypted: see encode.
@@ -30,9 +32,22 @@ func New(cfg state.Config, next sources.Sink, log *slog.Logger, registerer prome
 	codec := codec{keepSecrets: cfg.File.Key != nil}
 	s.Keeper = state.New(cfg, state.Content[[]*sources.App]{
 		Snapshot: func() []*sources.App { return slices.Collect(maps.Values(s.apps)) },
-		Encode:   codec.encode, Decode: codec.decode, StandIn: next.SyncApps,
+		Encode:   codec.encode, Decode: codec.decode,
+		StandIn: func(apps []*sources.App) {
+			sources.Because(next, "saved state stands in for the source")
+			next.SyncApps(apps)
+		},
 	}, log, registerer)
 	return s
+}
+
+// AppsBecause implements sources.CauseSink.
+func (s *Sink) AppsBecause(cause string) { s.cause = cause }
+
+// because hands on why the next Sink is told something.
+func (s *Sink) because() {
+	sources.Because(s.next, s.cause)
+	s.cause = ""
 }
 
 // SyncApps implements sources.Sink.
@@ -40,6 +55,7 @@ func (s *Sink) SyncApps(apps []*sources.App) {
 	s.Sync(true, func() {
 		s.apps = make(map[string]*sources.App, len(apps))
 		s.set(apps)
+		s.because()
 		s.next.SyncApps(apps)
 	})
 }
@@ -51,6 +67,7 @@ func (s *Sink) UpdateApps(set []*sources.App, removed []string) {
 			delete(s.apps, id)
 		}
 		s.set(set)
+		s.because()
 		s.next.UpdateApps(set, removed)
 	})
 }

@@ -1,0 +1,251 @@
+package collator
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"relay/collator/routing"
+	"relay/sources"
+)
+
+// wantCatalogue compares what is kept of all apps with what a look at each of them finds.
+func wantCatalogue(t *testing.T, c *Collator) {
+	t.Helper()
+	want, seen := Counts{Apps: len(c.read)}, make(map[string][]string)
+	for _, view := range c.Apps() {
+		for _, port := range view.Ports {
+			want.Endpoints += len(port.Endpoints)
+			for _, domain := range port.Domains {
+				seen[domain] = append(seen[domain], view.ID)
+			}
+		}
+	}
+	if want.Domains = len(seen); c.Counts() != want {
+		t.Fatalf("counts %+v, want %+v", c.Counts(), want)
+	}
+	var ids, names []string
+	for _, e := range c.AppEntries() {
+		ids = append(ids, e.ID)
+	}
+	if !slices.Equal(ids, slices.Sorted(maps.Keys(c.read))) {
+		t.Fatalf("apps %v, want those of %v", ids, slices.Sorted(maps.Keys(c.read)))
+	}
+	for _, e := range c.DomainEntries() {
+		names = append(names, e.Name)
+		apps := seen[e.Name]
+		slices.Sort(apps)
+		if !slices.Equal(e.Apps, slices.Compact(apps)) {
+			t.Fatalf("%s is of %v, want %v", e.Name, e.Apps, apps)
+		}
+	}
+	if !slices.Equal(names, slices.Sorted(maps.Keys(seen))) {
+		t.Fatalf("domains %v, want %v", names, slices.Sorted(maps.Keys(seen)))
+	}
+	if diff := cmp.Diff(servedByLooking(c), c.Served()); diff != "" {
+		t.Fatalf("served (-by a look at all apps +kept):\n%s", diff)
+	}
+}
+
+// servedByLooking counts what is served by a look at every app.
+func servedByLooking(c *Collator) Served {
+	s := Served{Known: true}
+	snapshot := c.Snapshot()
+	for _, app := range c.apps {
+		if c.inNoFleet(app) {
+			s.InNoFleet++
+		}
+		s.LeftOut += c.leftOut(app)
+	}
+	served, without := c.servedDomains(snapshot.Routed)
+	s.Domains = len(served)
+	for _, stopped := range without {
+		if stopped {
+			s.Stopped++
+		} else {
+			s.WithoutTask++
+		}
+	}
+	seen := make(map[string]bool) // whether it is wanted
+	uncovered, known := c.UncoveredDomains()
+	s.CertificatesUnknown = !known && len(c.coverage.fleets) > 0
+	for _, u := range uncovered {
+		seen[u.Domain] = seen[u.Domain] || u.Wanted
+	}
+	s.WithoutCertificate = len(seen)
+	for _, wanted := range seen {
+		if !wanted {
+			s.NotWanted++
+		}
+	}
+	return s
+}
+
+// servedDomains returns the domains that fleets route, and those of them of which requests
+// find no task: whether all of the apps at fault are scaled to 0.
+func (c *Collator) servedDomains(apps []*sources.App) (served map[string]struct{}, without map[string]bool) {
+	served, without = make(map[string]struct{}), make(map[string]bool)
+	doubtful := make(map[string]struct{})
+	for _, app := range apps {
+		for i, port := range app.Ports {
+			if routing.IsTCP(port) && !c.passes(app, i) || !routing.IsTCP(port) && !slices.ContainsFunc(port.Groups, c.isFleet) {
+				continue
+			}
+			empty := c.empty.says(routing.AppPort{App: app.ID, Port: i}) != inRotation
+			for _, domain := range port.Domains {
+				served[domain] = struct{}{}
+				if empty {
+					doubtful[domain] = struct{}{}
+				}
+			}
+		}
+	}
+	if len(doubtful) > 0 {
+		for _, f := range c.fleets {
+			c.findWithout(f, apps, doubtful, without)
+		}
+	}
+	return served, without
+}
+
+// findWithout adds those of the domains of which requests to a fleet find no task: another
+// app may have a domain in place of the one without tasks.
+func (c *Collator) findWithout(f *fleetState, apps []*sources.App, domains map[string]struct{}, without map[string]bool) {
+	claims := make(map[string][]routing.Claim)
+	note := func(domain string, targets ...routing.AppPort) {
+		stopped := 0
+		for _, target := range targets {
+			switch c.empty.says(target) {
+			case inRotation:
+				return
+			case isStopped:
+				stopped++
+			}
+		}
+		meant, known := without[domain]
+		without[domain] = stopped == len(targets) && (meant || !known)
+	}
+	for _, app := range apps {
+		for _, port := range app.Ports {
+			if !slices.ContainsFunc(port.Domains, func(d string) bool { _, ok := domains[d]; return ok }) {
+				continue
+			}
+			for domain, wanted := range f.ClaimsOf(app) {
+				if _, asked := domains[domain]; asked {
+					claims[domain] = append(claims[domain], wanted...)
+				}
+			}
+			break
+		}
+		services, _ := f.ServicesOf(app.ID, app)
+		for _, s := range services {
+			for _, name := range s.Names {
+				if _, asked := domains[name]; asked {
+					note(name, s.AppPort)
+				}
+			}
+		}
+	}
+	for domain, wanting := range claims {
+		slices.SortFunc(wanting, routing.CompareClaims)
+		rules, _ := routing.RulesOf(wanting)
+		for _, rule := range rules {
+			var targets []routing.AppPort
+			for _, target := range rule.Targets {
+				id, port := routing.SplitClusterName(target.Cluster)
+				targets = append(targets, routing.AppPort{App: id, Port: port})
+			}
+			note(domain, targets...)
+		}
+	}
+}
+
+// passes reports whether some fleet passes TLS through to a port.
+func (c *Collator) passes(app *sources.App, port int) bool {
+	return slices.ContainsFunc(c.fleets, func(f *fleetState) bool {
+		services, _ := f.ServicesOf(app.ID, app)
+		return slices.ContainsFunc(services, func(s routing.Service) bool { return s.Port == port && len(s.Names) > 0 })
+	})
+}
+
+func TestOrderedIsInOrder(t *testing.T) {
+	t.Parallel()
+	o := newOrdered[string]()
+	for _, step := range []struct {
+		set, gone []string
+		want      string
+	}{
+		{[]string{"c", "a"}, nil, "A C"},
+		{[]string{"b", "d"}, []string{"c", "x"}, "A B D"},
+		{[]string{"a"}, []string{"d"}, "A B"},
+		{nil, []string{"a", "b"}, ""},
+	} {
+		for _, name := range step.set {
+			o.set(name, strings.ToUpper(name))
+		}
+		for _, name := range step.gone {
+			o.set(name, "")
+		}
+		if got := strings.Join(o.all(), " "); got != step.want {
+			t.Errorf("%q, want %q", got, step.want)
+		}
+	}
+}
+
+// A list that somebody reads stays as it was.
+func TestOrderedListsAreNotModified(t *testing.T) {
+	t.Parallel()
+	o := newOrdered[string]()
+	for _, name := range []string{"a", "b", "c"} {
+		o.set(name, name)
+	}
+	before := o.all()
+	o.set("b", "")
+	o.set("a", "x")
+	o.all()
+	if got := strings.Join(before, ""); got != "abc" {
+		t.Errorf("it is %q now", got)
+	}
+}
+
+// The states of domains say why each is not served.
+func TestDomainStates(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet()}})
+	syncApps(c, webApp("/fine", "a.test"), empty(webApp("/empty", "b.test")), stopped(webApp("/stopped", "c.test")),
+		changed(webApp("/nowhere", "d.test"), func(p *sources.Port) { p.Groups = nil }))
+	want := map[string]DomainState{"a.test": StateWithoutCertificate, "b.test": StateWithoutTask, "c.test": StateStopped, "d.test": StateInNoFleet}
+	for _, e := range c.DomainEntries() {
+		if got := c.DomainState(e); got != want[e.Name] {
+			t.Errorf("%s is in state %d, want %d", e.Name, got, want[e.Name])
+		}
+	}
+	updateApps(c, webApp("/empty", "b.test"), webApp("/nowhere"))
+	if e := c.DomainEntries(); len(e) != 3 || c.DomainState(e[1]) != StateWithoutCertificate {
+		t.Errorf("%d domains, the second in state %d", len(e), c.DomainState(e[1]))
+	}
+}
+
+// What is kept is right in several fleets, and after a round that did not end.
+func TestCatalogueOfSeveralFleets(t *testing.T) {
+	t.Parallel()
+	other := plain()
+	other.Name = "internal"
+	cfg := Config{Fleets: []routing.Fleet{testFleet(), other}}
+	for seed := range uint64(20) {
+		r := newRandom(seed, 2)
+		c, _ := newTest(t, cfg)
+		c.SyncApps(nil)
+		for i := range 20 {
+			step(r, c)
+			if i == 10 {
+				c.reindex()
+				c.round()
+			}
+			wantCatalogue(t, c)
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package envoy_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"relay/sources"
+)
+
+// A Relay that hangs or is away costs no request anything, and Envoy a bounded memory. When it is
+// back, it is told of failures again.
+func TestRelayThatHangs(t *testing.T) {
+	t.Parallel()
+	e := startEnvoy(t)
+	e.c.SyncCertificates("vault", nil, nil)
+	e.c.SyncApps([]*sources.App{e.app("/well", "well.test"), changed(webApp("/offline", "offline.test"), func(p *sources.Port) { p.Endpoints = nil })})
+	e.eventually(t, request{host: "well.test", path: "/"}, fromApp("/well"))
+	const n = 4000
+	well, before := e.failQuickly(t, n), e.memory(t)
+	quick := func(what string, hanging took) {
+		t.Helper()
+		if hanging.median > 3*well.median+2*time.Millisecond {
+			t.Errorf("%s: requests take %s in the middle, and %s while all is well", what, hanging.median, well.median)
+		}
+		if hanging.longest > 5*time.Second {
+			t.Errorf("%s: a request took %s", what, hanging.longest)
+		}
+	}
+	resume := e.link.hang()
+	t.Cleanup(resume)
+	for sent := 0; e.dropped(t) == 0; sent += n {
+		if sent > 400_000 {
+			t.Fatal("Envoy drops nothing of what it cannot send")
+		}
+		quick("Relay hangs", e.failQuickly(t, n))
+	}
+	const room = 40 << 10 // kB
+	if got := e.memory(t); got > before+room {
+		t.Errorf("Envoy took %d kB before, and %d kB", before, got)
+	}
+	resume()
+	comeBack := e.link.leave()
+	quick("Relay is away", e.failQuickly(t, n))
+	told := e.counted(t, "offline")
+	comeBack()
+	e.until(t, "Relay is told again", func() bool {
+		e.failQuickly(t, 4)
+		return e.counted(t, "offline") > told
+	})
+}
+
+// dropped is how many entries Envoy did not keep.
+func (e *realEnvoy) dropped(t *testing.T) int64 {
+	t.Helper()
+	const stat = "access_logs.grpc_access_log.logs_dropped"
+	stats, err := e.envoy.Stats(t.Context(), regexp.MustCompile("^"+regexp.QuoteMeta(stat)+"$"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stats[stat]
+}
+
+// memory is how much Envoy takes, in kB.
+func (e *realEnvoy) memory(t *testing.T) (kB int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.envoy.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			if kB, err = strconv.Atoi(strings.Fields(value)[0]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return kB
+}
+
+// took is how long requests took: the one in the middle, and the longest.
+type took struct{ median, longest time.Duration }
+
+// failQuickly sends requests that fail, and returns how long they took.
+func (e *realEnvoy) failQuickly(t *testing.T, n int) took {
+	t.Helper()
+	var mu sync.Mutex
+	var all []time.Duration
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			client := e.client(t, false)
+			for range n / 4 {
+				start := time.Now()
+				resp, err := client.Do(newRequest(t, http.MethodGet, "offline.test", nil))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				if resp.StatusCode != http.StatusServiceUnavailable {
+					t.Errorf("status %d", resp.StatusCode)
+				}
+				mu.Lock()
+				all = append(all, time.Since(start))
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(all)
+	if len(all) == 0 {
+		t.Fatal("no request was answered")
+	}
+	return took{all[len(all)/2], all[len(all)-1]}
+}

@@ -1,0 +1,201 @@
+package history
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	"relay/sources"
+)
+
+const (
+	// maxListed is how many addresses or domains a line names.
+	maxListed = 4
+	// maxPorts is how many ports are looked at.
+	maxPorts = 100
+)
+
+// What says in words what differs between two reads of an app, of what is routed: nothing if that
+// is the same. before is nil for a new app, after for a removed one. It says which settings of a
+// port differ and not what they are: a value may be a password.
+func What(before, after *sources.App) []string {
+	var w words
+	switch {
+	case before == nil && after == nil:
+		return nil
+	case before == nil:
+		w.add("new app")
+		before = &sources.App{}
+	case after == nil:
+		w.add("app removed")
+		after = &sources.App{}
+	case before.Stopped != after.Stopped && after.Stopped:
+		w.add("scaled to 0")
+	case before.Stopped != after.Stopped:
+		w.add("not scaled to 0 any more")
+	}
+	w.deployment(before.Deployment, after.Deployment)
+	for i := range min(maxPorts, max(len(before.Ports), len(after.Ports))) {
+		w.port(i, portOf(before, i), portOf(after, i))
+	}
+	if len(w.lines) > 0 && before.Version != "" && after.Version != "" && before.Version != after.Version {
+		w.lines = slices.Insert(w.lines, 0, clip("new definition "+after.Version))
+	}
+	return w.bounded()
+}
+
+func portOf(app *sources.App, i int) sources.Port {
+	if i < len(app.Ports) {
+		return app.Ports[i]
+	}
+	return sources.Port{}
+}
+
+type words struct{ lines []string }
+
+func (w *words) add(format string, args ...any) {
+	w.lines = append(w.lines, clip(fmt.Sprintf(format, args...)))
+}
+
+func (w *words) bounded() []string {
+	if len(w.lines) <= maxWhat {
+		return w.lines
+	}
+	return append(w.lines[:maxWhat:maxWhat], fmt.Sprintf("and %d more", len(w.lines)-maxWhat))
+}
+
+func (w *words) deployment(before, after *sources.Deployment) {
+	switch {
+	case before == nil && after != nil:
+		w.add("joins the deployment group %s", after.Group)
+	case before != nil && after == nil:
+		w.add("leaves the deployment group %s", before.Group)
+	case before != nil && *before != *after:
+		w.add("its part in the deployment group %s changed", after.Group)
+	}
+}
+
+// port says what differs between two ports; the zero value is none.
+func (w *words) port(i int, before, after sources.Port) {
+	w.list("domain %s added", "domain %s removed", before.Domains, after.Domains)
+	w.list("ACME domain %s added", "ACME domain %s removed", before.ACMEDomains, after.ACMEDomains)
+	w.list(fmt.Sprintf("port %d: of fleet %%s", i), fmt.Sprintf("port %d: of fleet %%s no more", i), before.Groups, after.Groups)
+	w.endpoints(i, before.Endpoints, after.Endpoints)
+	var changed []string
+	if before.RedirectToHTTPS != after.RedirectToHTTPS {
+		changed = append(changed, "redirect to https")
+	}
+	changed = append(changed, settings(before.HTTP, after.HTTP)...)
+	changed = append(changed, settings(before.Upstream, after.Upstream)...)
+	changed = append(changed, settings(before.TCP, after.TCP)...)
+	if len(changed) > 0 {
+		w.add("port %d: %s changed", i, strings.Join(changed, ", "))
+	}
+}
+
+// list says what was added to a list and removed from it.
+func (w *words) list(added, removed string, before, after []string) {
+	for _, d := range []struct {
+		format   string
+		from, to []string
+	}{{added, before, after}, {removed, after, before}} {
+		var more []string
+		known := make(map[string]bool, len(d.from))
+		for _, s := range d.from {
+			known[s] = true
+		}
+		for _, s := range d.to {
+			if !known[s] {
+				more = append(more, s)
+			}
+		}
+		for _, s := range more[:min(len(more), maxListed)] {
+			w.add(d.format, s)
+		}
+		if over := len(more) - maxListed; over > 0 {
+			w.add(d.format, fmt.Sprintf("and %d more", over))
+		}
+	}
+}
+
+// endpoints says which instances came and went, and whose health differs.
+func (w *words) endpoints(port int, before, after []sources.Endpoint) {
+	if slices.Equal(before, after) {
+		return
+	}
+	was := make(map[netip.AddrPort]sources.Endpoint, len(before))
+	for _, e := range before {
+		was[e.Address] = e
+	}
+	var added, removed, health, moved []string
+	for _, e := range after {
+		old, known := was[e.Address]
+		delete(was, e.Address)
+		switch {
+		case !known && e.Health != sources.Healthy:
+			added = append(added, fmt.Sprintf("+%s (%s)", e.Address, e.Health))
+		case !known:
+			added = append(added, "+"+e.Address.String())
+		case old.Health != e.Health:
+			health = append(health, fmt.Sprintf("%s %s, was %s", e.Address, e.Health, old.Health))
+		case old.Task != e.Task:
+			moved = append(moved, e.Address.String()+" of another task")
+		case old != e:
+			moved = append(moved, e.Address.String()+" in another zone")
+		}
+	}
+	for _, e := range before {
+		if _, gone := was[e.Address]; gone {
+			delete(was, e.Address)
+			removed = append(removed, "-"+e.Address.String())
+		}
+	}
+	if parts := slices.Concat(few(added, "+"), few(removed, "-")); len(parts) > 0 {
+		w.add("port %d: %s", port, strings.Join(parts, " "))
+	}
+	if parts := slices.Concat(few(health, ""), few(moved, "")); len(parts) > 0 {
+		w.add("port %d: %s", port, strings.Join(parts, "; "))
+	}
+}
+
+// few are the first texts, and how many more there are.
+func few(texts []string, sign string) []string {
+	if over := len(texts) - maxListed; over > 0 {
+		return append(texts[:maxListed:maxListed], fmt.Sprintf("%s%d more", sign, over))
+	}
+	return texts
+}
+
+// settingWords are the settings of a port in words, by the name of their field.
+var settingWords = map[string]string{
+	"Paths": "paths", "Order": "order", "ClusterWeight": "weight", "Closed": "closing", "BasicAuth": "password", "AllowedNetworks": "allowed networks",
+	"HSTS": "HSTS", "RootRedirect": "redirect of the root", "StripPrefix": "prefix of the path", "LocationPrefix": "prefix of Location",
+	"RequestHeaders": "request headers", "ResponseHeaders": "response headers", "Sticky": "sticky sessions", "Hash": "hash",
+	"Timeout": "timeout", "IdleTimeout": "idle timeout", "NumRetries": "retries", "RetryOn": "conditions of retries",
+	"Balance": "balance", "ConnectTimeout": "connect timeout", "MaxConnections": "limit of connections",
+	"MaxPendingRequests": "limit of waiting requests", "MaxRequests": "limit of requests", "TLS": "TLS to instances", "HTTP2": "HTTP/2 to instances",
+	"ProxyProtocol": "PROXY protocol to instances",
+	"Port":          "TCP port", "Address": "TCP address", "AcceptProxy": "PROXY protocol of clients", "Passthrough": "TLS passthrough", "Implicit": "TCP mode",
+}
+
+// settings names the fields in which two structs differ; nil stands for one with no setting.
+func settings[T any](before, after *T) (changed []string) {
+	if before == after {
+		return nil
+	}
+	value := func(p *T) reflect.Value {
+		if p == nil {
+			p = new(T)
+		}
+		return reflect.ValueOf(p).Elem()
+	}
+	a, b := value(before), value(after)
+	for i := range a.NumField() {
+		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
+			changed = append(changed, settingWords[a.Type().Field(i).Name])
+		}
+	}
+	return changed
+}

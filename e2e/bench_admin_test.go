@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"relay/sources/marathon/marathontest"
+	"relay/xds"
+	"relay/xds/xdstest"
+)
+
+// benchEnvoys is how many Envoys are connected, benchPages how many pages are open, and
+// benchChanges how many changes a second there are meanwhile.
+const benchEnvoys, benchPages, benchChanges = 100, 10, 100
+
+// BenchmarkAdmin measures what people who look at Relay cost, with 50 000 apps and 100 streams of
+// Envoys: the time and CPU of the first screen, a search, a sorted list and one app, and the CPU
+// of ten open pages at 100 changes a second. Relay is a process of its own.
+func BenchmarkAdmin(b *testing.B) {
+	const apps = 50_000
+	w := newBenchWorld(b, marathontest.Options{}, benchFiller(apps, "filler.test")...)
+	p := w.startProcess()
+	p.awaitSyncs(1)
+	for i := range benchEnvoys {
+		c := xdstest.Connect(b, w.config.XDS.Address, "external", fmt.Sprintf("edge-%03d", i))
+		go acknowledgeAll(c)
+	}
+	p.settle()
+	for _, one := range []struct{ name, path string }{
+		{"status", "/api/v1/status"}, {"page", "/"}, {"search", "/api/v1/apps?q=app-4999&limit=50"}, {"domains", "/api/v1/domains?q=app-4999&limit=50"},
+		{"list", "/api/v1/apps?limit=1000"}, {"app", "/api/v1/apps/group-1/app-1"}, {"domain", "/api/v1/domains/app-1.filler.test"},
+	} {
+		b.Run(one.name, func(b *testing.B) {
+			before, n := p.cpu(), 0
+			var took time.Duration
+			for b.Loop() {
+				time.Sleep(1100 * time.Millisecond) // what is kept of the last answer is too old
+				start := time.Now()
+				p.fetch(one.path)
+				took += time.Since(start)
+				n++
+			}
+			b.ReportMetric(float64(took.Milliseconds())/float64(n), "ms/answer")
+			b.ReportMetric(float64((p.cpu()-before).Milliseconds())/float64(n), "cpu-ms/answer")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	b.Run("pages", func(b *testing.B) {
+		for b.Loop() {
+			without := w.share(p)
+			ctx, cancel := context.WithCancel(b.Context())
+			for range benchPages {
+				p.open(ctx)
+			}
+			with := w.share(p)
+			cancel()
+			after := w.share(p)
+			b.ReportMetric(100*without, "%core-without")
+			b.ReportMetric(100*with, "%core-with")
+			b.ReportMetric(100*(with-(without+after)/2), "%core-of-pages")
+			b.ReportMetric(0, "ns/op")
+		}
+	})
+}
+
+// acknowledgeAll takes whatever comes, as an Envoy does.
+func acknowledgeAll(c *xdstest.Client) {
+	for _, t := range xds.Types() {
+		c.Subscribe(t.URL())
+	}
+	for {
+		c.Ack(c.Next())
+	}
+}
+
+// share changes apps for a while, and returns the share of a core that Relay took.
+func (w *benchWorld) share(p *benchProcess) float64 {
+	const period = 20 * time.Second
+	ctx, cancel := context.WithTimeout(w.b.Context(), period)
+	defer cancel()
+	before, start := p.cpu(), time.Now()
+	ticks(ctx, time.Second/benchChanges, func(i int) {
+		id := fmt.Sprintf("/group-%d/app-%d", i%20, i%50_000)
+		if err := w.marathon.KillTask(id); err != nil {
+			w.b.Error(err)
+		}
+	})
+	return float64(p.cpu()-before) / float64(time.Since(start))
+}
+
+func (p *benchProcess) fetch(path string) {
+	resp, err := http.Get(p.admin + path)
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if n, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK || n == 0 {
+		p.b.Fatalf("%s: %s, %d bytes, %v", path, resp.Status, n, err)
+	}
+}
+
+// open reads events as an open page does.
+func (p *benchProcess) open(ctx context.Context) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.admin+"/api/v1/events", nil)
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.b.Fatal(err)
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}()
+}
