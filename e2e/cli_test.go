@@ -60,6 +60,16 @@ func TestCommandLine(t *testing.T) {
 			t.Errorf("relay %s -o json: status %d, %s%s", list, status, out, errs)
 		}
 	}
+	for _, flags := range []string{
+		"apps -q x --sort changed --fleet external", "domains -q x --sort failures --fleet external", "envoys -q x --fleet external", "certs -q x",
+		"problems /shop/web -q x --kind app --severity failing", "changes /shop/web -q x --certificate x", "failures -q x --code offline --fleet external", "failures shop.test --limit 0",
+	} {
+		for _, format := range []string{"table", "json", "yaml"} {
+			if status, out, errs := w.command(append(strings.Fields(flags), "-o", format)...); status != 0 || errs != "" {
+				t.Errorf("relay %s -o %s: status %d, %s%s", flags, format, status, out, errs)
+			}
+		}
+	}
 	var envoys api.Envoys
 	_, out, _ := w.command("envoys", "-o", "json")
 	if err := json.Unmarshal([]byte(out), &envoys); err != nil || len(envoys.Envoys) != 1 {

@@ -303,8 +303,8 @@ func (c *failuresCmd) Run(ctx context.Context, out streams) error {
 	}
 	return asking(ctx, c.ClientFlags, out, func(ctx context.Context, relay *client.Client) error {
 		return listing{
-			path: "failures", field: "failures", limit: c.Limit, none: "no such failure is known",
-			query:   queryOf("q", c.Filter, "app", app, "domain", domain, "fleet", c.Fleet, "code", c.Code),
+			path: "failures", field: "failures", limit: c.Limit, none: "no such failure is known", text: c.Filter,
+			query:   queryOf("app", app, "domain", domain, "fleet", c.Fleet, "code", c.Code),
 			columns: failureColumns, row: rowOf(failureRow),
 		}.show(ctx, relay, c.printer(out))
 	})

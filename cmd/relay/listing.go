@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"strings"
 
 	"relay/admin/client"
 	"relay/internal/terminal"
@@ -29,6 +30,8 @@ type listing struct {
 	row         func(item json.RawMessage) ([]terminal.Cell, error)
 	// none is said where there is nothing.
 	none string
+	// text is what an entry has to have in it, where the API does not look for it.
+	text string
 }
 
 // queryOf leaves out what is empty.
@@ -71,7 +74,25 @@ func (l listing) show(ctx context.Context, relay *client.Client, p printer) erro
 type pageWriter interface{ page(client.Page) error }
 
 func (l listing) pages(ctx context.Context, relay *client.Client, w pageWriter) error {
-	return relay.Pages(ctx, l.path, l.field, l.query, l.limit, w.page)
+	if l.text == "" {
+		return relay.Pages(ctx, l.path, l.field, l.query, l.limit, w.page)
+	}
+	var kept client.Page
+	err := relay.Pages(ctx, l.path, l.field, l.query, 0, func(page client.Page) error {
+		for _, item := range page.Items {
+			if !bytes.Contains(bytes.ToLower(item), []byte(strings.ToLower(l.text))) {
+				continue
+			}
+			if kept.Total++; l.limit == 0 || kept.Total <= l.limit {
+				kept.Items = append(kept.Items, bytes.Clone(item))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return w.page(kept)
 }
 
 // tablePages writes a table.
@@ -112,7 +133,7 @@ type jsonPages struct {
 }
 
 func (j *jsonPages) page(page client.Page) error {
-	if !j.opened && !page.More {
+	if !j.opened && !page.More && page.Body != nil {
 		_, err := j.w.Write(terminal.CleanJSON(page.Body))
 		return err
 	}
@@ -145,14 +166,14 @@ type yamlPages struct {
 }
 
 func (y *yamlPages) page(page client.Page) error {
-	if !y.opened && !page.More {
+	if !y.opened && !page.More && page.Body != nil {
 		text, err := toYAML(page.Body)
 		if err == nil {
 			_, err = y.w.Write(text)
 		}
 		return err
 	}
-	items, err := json.Marshal(page.Items)
+	items, err := json.Marshal(append([]json.RawMessage{}, page.Items...))
 	if err != nil {
 		return err
 	}

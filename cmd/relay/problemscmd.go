@@ -24,10 +24,10 @@ type problemsCmd struct {
 // Run lists problems by what has them, the worst first, each with what to do.
 func (c *problemsCmd) Run(ctx context.Context, out streams) error {
 	return asking(ctx, c.ClientFlags, out, func(ctx context.Context, relay *client.Client) error {
-		query := queryOf("q", c.Filter, "app", c.App, "kind", c.Kind, "severity", c.Severity)
+		query := queryOf("app", c.App, "kind", c.Kind, "severity", c.Severity)
 		p := c.printer(out)
 		if p.output != "table" {
-			return listing{path: "problems", field: "problems", query: query, limit: c.Limit}.show(ctx, relay, p)
+			return listing{path: "problems", field: "problems", query: query, limit: c.Limit, text: c.Filter}.show(ctx, relay, p)
 		}
 		query.Set("limit", "1") // the groups have them
 		answer, err := relay.Get(ctx, "problems", query)
