@@ -299,6 +299,7 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 		f.noteTailed(routes)
 		return envoy.Scope(&f.Fleet, routes)
 	}
+	delete(f.tailed, name)
 	return nil, nil
 }
 

@@ -21,6 +21,9 @@ type Tailing struct {
 	// TCP services, whose connections are not reported: the listener would have to change, and
 	// Envoy would close them.
 	Scopes map[string][]string
+
+	// app is the one of which the scopes are.
+	app *sources.App
 }
 
 // Tail has Envoys report the requests of an app, by its id, or for a domain or host, or ends
@@ -63,12 +66,12 @@ func (c *Collator) updateTails(switched map[string]bool) {
 		changed = changed || now.Routed != before.Routed || !maps.EqualFunc(now.Scopes, before.Scopes, slices.Equal)
 		tails[subject] = now
 	}
-	if !changed {
-		return
-	}
 	c.mu.Lock()
 	c.tails = tails
 	c.mu.Unlock()
+	if !changed {
+		return
+	}
 	for _, f := range c.fleets {
 		for scope := range f.tailed {
 			f.mark(xds.Scope, scope)
@@ -81,8 +84,8 @@ func (c *Collator) updateTails(switched map[string]bool) {
 	}
 }
 
-// tailing finds what a subject is. The domains of an app that is routed as before are not
-// looked up again: a scope that changes is built anew in any case.
+// tailing finds what a subject is. The domains of an app that is as before are not looked up
+// again.
 func (c *Collator) tailing(subject string, before Tailing) Tailing {
 	if !strings.HasPrefix(subject, "/") {
 		return c.tailedDomain(subject)
@@ -92,8 +95,8 @@ func (c *Collator) tailing(subject string, before Tailing) Tailing {
 		return Tailing{}
 	}
 	t := Tailing{Known: true, Routed: routedID(app), Scopes: before.Scopes}
-	if t.Routed != before.Routed {
-		t.Scopes = c.tailedScopes(c.routed(t.Routed))
+	if t.app = c.routed(t.Routed); t.app != before.app {
+		t.Scopes = c.tailedScopes(t.app)
 	}
 	return t
 }

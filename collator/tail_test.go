@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"relay/collator/routing"
 	"relay/sources"
@@ -35,17 +36,17 @@ func TestTailing(t *testing.T) {
 		want    Tailing
 		set     []string
 	}{
-		{"/shop", Tailing{true, "/shop", map[string][]string{"external": {"shop.test", "www.shop.test"}}}, []string{"shop.test", "www.shop.test"}},
-		{"/part", Tailing{true, "/part", map[string][]string{"external": {"shop.test"}}}, []string{"shop.test"}},
-		{"/green", Tailing{true, "deployment-group/group", map[string][]string{"external": {"group.test"}}}, []string{"group.test"}},
-		{"shop.test", Tailing{true, "", map[string][]string{"external": {"shop.test"}}}, []string{"shop.test"}},
-		{"a.b.wild.test", Tailing{true, "", map[string][]string{"external": {"*.wild.test"}}}, []string{"*.wild.test"}},
-		{"own.wild.test", Tailing{true, "", map[string][]string{"external": {"own.wild.test"}}}, []string{"own.wild.test"}},
-		{"*.wild.test", Tailing{true, "", map[string][]string{"external": {"*.wild.test"}}}, []string{"*.wild.test"}},
-		{"/db", Tailing{true, "/db", map[string][]string{}}, nil},
+		{"/shop", Tailing{Known: true, Routed: "/shop", Scopes: map[string][]string{"external": {"shop.test", "www.shop.test"}}}, []string{"shop.test", "www.shop.test"}},
+		{"/part", Tailing{Known: true, Routed: "/part", Scopes: map[string][]string{"external": {"shop.test"}}}, []string{"shop.test"}},
+		{"/green", Tailing{Known: true, Routed: "deployment-group/group", Scopes: map[string][]string{"external": {"group.test"}}}, []string{"group.test"}},
+		{"shop.test", Tailing{Known: true, Routed: "", Scopes: map[string][]string{"external": {"shop.test"}}}, []string{"shop.test"}},
+		{"a.b.wild.test", Tailing{Known: true, Routed: "", Scopes: map[string][]string{"external": {"*.wild.test"}}}, []string{"*.wild.test"}},
+		{"own.wild.test", Tailing{Known: true, Routed: "", Scopes: map[string][]string{"external": {"own.wild.test"}}}, []string{"own.wild.test"}},
+		{"*.wild.test", Tailing{Known: true, Routed: "", Scopes: map[string][]string{"external": {"*.wild.test"}}}, []string{"*.wild.test"}},
+		{"/db", Tailing{Known: true, Routed: "/db", Scopes: map[string][]string{}}, nil},
 		{"/nothing", Tailing{}, nil},
-		{"nothing.test", Tailing{false, "", map[string][]string{}}, nil},
-		{"*.nothing.test", Tailing{false, "", map[string][]string{}}, nil},
+		{"nothing.test", Tailing{Known: false, Routed: "", Scopes: map[string][]string{}}, nil},
+		{"*.nothing.test", Tailing{Known: false, Routed: "", Scopes: map[string][]string{}}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.subject, func(t *testing.T) {
@@ -55,7 +56,7 @@ func TestTailing(t *testing.T) {
 			before := maps.Clone(r.Versions)
 			r.Touched()
 			tail(c, test.subject, true)
-			if diff := cmp.Diff(test.want, c.Tailing(test.subject)); diff != "" {
+			if diff := cmp.Diff(test.want, c.Tailing(test.subject), cmpopts.IgnoreUnexported(Tailing{})); diff != "" {
 				t.Errorf("tailing (-want +got):\n%s", diff)
 			}
 			wantScopes(t, r, test.set...)
@@ -119,6 +120,7 @@ func TestTailedChanges(t *testing.T) {
 		{"it comes back", func() { updateApps(c, webApp("/a", "a.test")) }, []string{"*.wild.test", "a.test"}},
 		{"it joins a deployment", func() { updateApps(c, inDeployment(webApp("/a", "a.test"), "/g", 1)) }, []string{"*.wild.test", "a.test"}},
 		{"with another one", func() { updateApps(c, inDeployment(webApp("/a-old", "a.test"), "/g", 0)) }, []string{"*.wild.test", "a.test"}},
+		{"of which it is the newer, with other domains", func() { updateApps(c, inDeployment(webApp("/a-old", "old.test"), "/g", 0)) }, []string{"*.wild.test", "old.test"}},
 		{"of which it is taken out", func() { c.UpdateApps(nil, []string{"/a"}); c.round() }, []string{"*.wild.test"}},
 		{"it comes back once more", func() { updateApps(c, webApp("/a", "a.test")) }, []string{"*.wild.test", "a.test"}},
 		{"the host gets a scope of its own", func() { updateApps(c, webApp("/host", "host.wild.test")) }, []string{"a.test", "host.wild.test"}},
@@ -129,9 +131,15 @@ func TestTailedChanges(t *testing.T) {
 	}
 	for _, step := range steps {
 		step.do()
+		if told := slices.Sorted(slices.Values(slices.Concat(c.Tailing("/a").Scopes["external"], c.Tailing("host.wild.test").Scopes["external"]))); !slices.Equal(told, step.want) {
+			t.Errorf("%s: it is told that %q are tailed, want %q", step.name, told, step.want)
+		}
 		if got := tailedNow(r); !slices.Equal(got, step.want) {
 			t.Errorf("%s: tailed are %q, want %q", step.name, got, step.want)
 		}
+	}
+	if n := len(c.fleets[0].tailed); n > 0 {
+		t.Errorf("%d scopes are remembered", n)
 	}
 	wantSameAsFresh(t, c, r, cfg)
 }
