@@ -59,7 +59,7 @@ func (s *Server) table() []route {
 		{Path: "/api/v1/certificates", Summary: "The certificates, used or not", Answer: api.Certificates{}, get: s.certificates,
 			Params: []parameter{textParam, sortParam("name", "days"), limitParam, cursorParam}},
 		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true, Examples: map[string]string{"name": "vault/shop.test"}},
-	}, s.otherRoutes())
+	}, s.otherRoutes(), s.dumpRoutes())
 }
 
 func (s *Server) otherRoutes() []route {

@@ -2,7 +2,9 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -67,7 +69,20 @@ func (f fakeViews) DomainEntries() (all []*collator.DomainEntry) {
 func (f fakeViews) DomainStatus(*collator.DomainEntry) api.DomainStatus { return api.DomainServed }
 func (f fakeViews) DomainCertificate(*collator.DomainEntry) string      { return "" }
 func (f fakeViews) Disconnected() []api.Envoy                           { return f.gone }
-func (f fakeViews) Unreachable() map[string]map[string]string           { return nil }
+func (f fakeViews) Diffs(app string) ([]api.Diff, error) {
+	if app != "/shop/web" {
+		return nil, nil
+	}
+	return []api.Diff{{Change: api.Change{ID: 2, Fleet: "external"}, Known: true}, {Change: api.Change{ID: 1, Fleet: "internal"}}}, nil
+}
+func (f fakeViews) WriteDump(w io.Writer, fleet, typeName, name string) error {
+	if fleet != "external" {
+		return errors.New("there is no fleet " + fleet)
+	}
+	_, err := fmt.Fprintf(w, `{"configs": [], "type": %q, "name": %q}`, typeName, name)
+	return err
+}
+func (f fakeViews) Unreachable() map[string]map[string]string { return nil }
 func (f fakeViews) Certificates() []collator.CertificateView {
 	all := slices.Clone(f.certificates)
 	for i, c := range all {

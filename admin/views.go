@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"io"
 	"time"
 
 	"relay/admin/api"
@@ -45,6 +46,11 @@ type Views interface {
 	Disconnected() []api.Envoy
 	// Unreachable says why Envoys could not connect to instances lately, by cluster and address.
 	Unreachable() map[string]map[string]string
+	// Diffs are what the last change of an app did in each fleet, the newest first.
+	Diffs(app string) ([]api.Diff, error)
+	// WriteDump writes what the Envoys of a fleet are offered: resources of a type, or "", and of a
+	// name, or "". If there is no such fleet it writes nothing, and the error says so.
+	WriteDump(w io.Writer, fleet, typeName, name string) error
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
 	Explain(subject string) (answer any, known bool)

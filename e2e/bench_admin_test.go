@@ -9,13 +9,12 @@ import (
 	"time"
 
 	"relay/sources/marathon/marathontest"
-	"relay/xds"
-	"relay/xds/xdstest"
+	"relay/xds/xdsload"
 )
 
-// benchEnvoys is how many Envoys are connected, benchPages how many pages are open, and
-// benchChanges how many changes a second there are meanwhile.
-const benchEnvoys, benchPages, benchChanges = 100, 10, 100
+// adminEnvoys is how many Envoys are connected, adminPages how many pages are open, and
+// benchRate how many changes a second there are meanwhile.
+const adminEnvoys, adminPages, benchRate = 100, 10, 100
 
 // BenchmarkAdmin measures what people who look at Relay cost, with 50 000 apps and 100 streams of
 // Envoys: the time and CPU of the first screen, a search, a sorted list and one app, and the CPU
@@ -25,9 +24,17 @@ func BenchmarkAdmin(b *testing.B) {
 	w := newBenchWorld(b, marathontest.Options{}, benchFiller(apps, "filler.test")...)
 	p := w.startProcess()
 	p.awaitSyncs(1)
-	for i := range benchEnvoys {
-		c := xdstest.Connect(b, w.config.XDS.Address, "external", fmt.Sprintf("edge-%03d", i))
-		go acknowledgeAll(c)
+	names := xdsload.NewNames()
+	for i := range adminEnvoys {
+		e, err := xdsload.New(xdsload.Options{Address: w.config.XDS.Address, Fleet: "external", NodeID: fmt.Sprintf("edge-%03d", i), Names: names})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = e.Close() })
+		if err := e.Connect(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		<-e.Ready()
 	}
 	p.settle()
 	for _, one := range []struct{ name, path string }{
@@ -53,7 +60,7 @@ func BenchmarkAdmin(b *testing.B) {
 		for b.Loop() {
 			without := w.share(p)
 			ctx, cancel := context.WithCancel(b.Context())
-			for range benchPages {
+			for range adminPages {
 				p.open(ctx)
 			}
 			with := w.share(p)
@@ -67,26 +74,18 @@ func BenchmarkAdmin(b *testing.B) {
 	})
 }
 
-// acknowledgeAll takes whatever comes, as an Envoy does.
-func acknowledgeAll(c *xdstest.Client) {
-	for _, t := range xds.Types() {
-		c.Subscribe(t.URL())
-	}
-	for {
-		c.Ack(c.Next())
-	}
-}
-
 // share changes apps for a while, and returns the share of a core that Relay took.
 func (w *benchWorld) share(p *benchProcess) float64 {
 	const period = 20 * time.Second
 	ctx, cancel := context.WithTimeout(w.b.Context(), period)
 	defer cancel()
 	before, start := p.cpu(), time.Now()
-	ticks(ctx, time.Second/benchChanges, func(i int) {
-		id := fmt.Sprintf("/group-%d/app-%d", i%20, i%50_000)
-		if err := w.marathon.KillTask(id); err != nil {
-			w.b.Error(err)
+	ticks(ctx, time.Second/benchRate, func(i int) {
+		n := i % 1000
+		for _, task := range w.marathon.Tasks(fmt.Sprintf("/group-%d/app-%d", n%20, n))[:1] {
+			if err := w.marathon.UpdateTask(task.ID, func(t *marathontest.Task) { t.Ports = []int{20_000 + i} }); err != nil {
+				w.b.Error(err)
+			}
 		}
 	})
 	return float64(p.cpu()-before) / float64(time.Since(start))

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -11,9 +10,7 @@ import (
 	"testing"
 
 	"relay/certs/certstest"
-	"relay/collator/envoy"
 	"relay/collator/history"
-	"relay/xds"
 )
 
 // changed waits for a change that all Envoys have, and that is as wanted.
@@ -120,7 +117,7 @@ func TestDiffAndConfigDump(t *testing.T) {
 	w.marathon.deploy(app("/a", "a.test", 1, auth...))
 	w.relay.changed("with a password", says("/a", "password changed"))
 	w.eventually("the difference", func() error {
-		diffs, err := w.relay.running.Diff("/a")
+		diffs, err := w.relay.running.Diffs("/a")
 		if err != nil || len(diffs) != 1 || !diffs[0].Known || len(diffs[0].Resources) == 0 {
 			return fmt.Errorf("%+v, error %v", diffs, err)
 		}
@@ -129,20 +126,23 @@ func TestDiffAndConfigDump(t *testing.T) {
 			t.Fatalf("it shows the password: %s", text)
 		}
 		for _, r := range diffs[0].Resources {
-			if r.Type != xds.Endpoint && r.Type != xds.Scope && r.Type != xds.Cluster || !strings.Contains(string(r.Before)+string(r.After), `"@type"`) {
+			if !slices.Contains([]string{"endpoints", "scopes", "clusters"}, r.Type) || !strings.Contains(string(r.Before)+string(r.After), `"@type"`) {
 				return fmt.Errorf("%s %s: %s -> %s", r.Type, r.Name, r.Before, r.After)
 			}
 		}
 		return nil
 	})
-	var dump bytes.Buffer
-	if err := w.relay.running.WriteConfigDump(&dump, "external", envoy.DumpFilter{}); err != nil {
-		t.Fatal(err)
+	status, text := w.admin.get("/api/v1/diff?app=/a")
+	if status != http.StatusOK || strings.Contains(text, password) || !strings.Contains(text, `"what": [`) || !strings.Contains(text, `"known": true`) {
+		t.Errorf("the API says %d: %s", status, text)
 	}
-	if text := dump.String(); strings.Contains(text, password) || !strings.Contains(text, "[redacted]") || !strings.Contains(text, `"/a_0"`) {
+	if status, text = w.admin.get("/api/v1/config-dump?fleet=external"); status != http.StatusOK || strings.Contains(text, password) || !strings.Contains(text, "[redacted]") || !strings.Contains(text, `"/a_0"`) {
 		t.Errorf("the dump is %.2000s", text)
 	}
-	if err := w.relay.running.WriteConfigDump(&dump, "nothing", envoy.DumpFilter{}); err == nil {
-		t.Error("a fleet that does not exist has a dump")
+	if status, text := w.admin.get("/api/v1/config-dump?fleet=external&type=clusters&name=/a_0"); status != http.StatusOK || !strings.Contains(text, `"/a_0"`) || strings.Contains(text, "a.test") {
+		t.Errorf("the dump of one cluster is %d: %.2000s", status, text)
+	}
+	if status, _ := w.admin.get("/api/v1/config-dump?fleet=nothing"); status != http.StatusNotFound {
+		t.Errorf("the dump of a fleet that does not exist has status %d", status)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"relay/admin/api"
 	"relay/collator/envoy"
 	"relay/collator/history"
 	"relay/xds"
@@ -24,30 +25,14 @@ func newHistory(stores map[string]*xds.Store) *history.History {
 // History has what was published of late, and why.
 func (r *Relay) History() *history.History { return r.history }
 
-// AppDiff is what the last change of an app changed of a fleet's resources.
-type AppDiff struct {
-	Change history.Change `json:"change"`
-	// Resources are as Envoy's admin endpoint shows them, without what is secret. Known is false
-	// if they were too many, or are not kept any more.
-	Resources []ResourceDiff `json:"resources"`
-	Known     bool           `json:"known"`
-}
-
-// ResourceDiff is a resource before and after; absent where there is none, and of secrets.
-type ResourceDiff struct {
-	Type   xds.Type        `json:"type"`
-	Name   string          `json:"name"`
-	Before json.RawMessage `json:"before,omitempty"`
-	After  json.RawMessage `json:"after,omitempty"`
-}
-
-// Diff returns what the last changes of an app changed, one for each fleet, the newest first.
-func (r *Relay) Diff(app string) ([]AppDiff, error) {
-	var all []AppDiff
+// Diffs returns what the last change of an app changed, one for each fleet, the newest first.
+// Resources are as Envoy's admin endpoint shows them, without what is secret.
+func (r *Relay) Diffs(app string) ([]api.Diff, error) {
+	var all []api.Diff
 	for _, d := range r.history.Diffs(app) {
-		diff := AppDiff{Change: d.Change, Known: d.Known, Resources: []ResourceDiff{}}
+		diff := api.Diff{Change: changeOf(d.Change), Known: d.Known}
 		for _, b := range d.Bodies {
-			resource := ResourceDiff{Type: b.Type, Name: b.Name}
+			resource := api.ResourceDiff{Type: b.Type.String(), Name: b.Name}
 			for body, shown := range map[*[]byte]*json.RawMessage{&b.Before: &resource.Before, &b.After: &resource.After} {
 				if *body == nil {
 					continue
@@ -64,12 +49,22 @@ func (r *Relay) Diff(app string) ([]AppDiff, error) {
 	return all, nil
 }
 
-// WriteConfigDump writes what the Envoys of a fleet are offered, as their own admin endpoint would
-// show it. An error is that of the writer, or says that there is no such fleet.
-func (r *Relay) WriteConfigDump(w io.Writer, fleet string, filter envoy.DumpFilter) error {
+// WriteDump writes what the Envoys of a fleet are offered, as their own admin endpoint would
+// show it: the resources of a type, or of all, and of a name, or of all. An error is that of the
+// writer, or says that there is no such fleet.
+func (r *Relay) WriteDump(w io.Writer, fleet, typeName, name string) error {
 	store := r.stores[fleet]
 	if store == nil {
 		return fmt.Errorf("there is no fleet %.100q", fleet)
+	}
+	var filter envoy.DumpFilter
+	for _, t := range xds.Types() {
+		if t.String() == typeName {
+			filter.Types = []xds.Type{t}
+		}
+	}
+	if name != "" {
+		filter.Match = func(one string) bool { return one == name }
 	}
 	return envoy.WriteConfigDump(w, store, filter)
 }
