@@ -110,7 +110,7 @@ func TestExplainWithCredentials(t *testing.T) {
 		{[]string{"--admin", "http://user:hunter2@127.0.0.1:1"}, "connection refused", 3},
 		{[]string{"--admin", "ftp://127.0.0.1"}, "is not a URL", 2},
 		{[]string{"--admin", "127.0.0.1"}, "neither a URL nor HOST:PORT", 2},
-		{[]string{"--admin", w.marathon.URL()}, "URI not found", 3},
+		{[]string{"--admin", w.marathon.URL()}, "URI not found", 1},
 	}
 	for _, tt := range tests {
 		status, out, errs := command(t, append([]string{"explain", "seed.test"}, tt.args...)...)
