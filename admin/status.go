@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
@@ -55,15 +56,16 @@ func (s *Server) currentStatus() (*api.Status, encoded, error) {
 	value := s.newStatus(now)
 	tagged := *value
 	tagged.Time = time.Time{} // that alone is no difference
-	etag, err := encode(tagged)
+	// In one line: with a line for each number of the series it would be four times as large.
+	etag, err := json.Marshal(tagged)
 	if err != nil {
 		return nil, encoded{}, err
 	}
-	body, err := encode(value)
+	body, err := json.Marshal(value)
 	if err != nil {
 		return nil, encoded{}, err
 	}
-	shared.at, shared.value, shared.encoded = now, value, newEncoded(body, etag)
+	shared.at, shared.value, shared.encoded = now, value, newEncoded(append(body, '\n'), etag)
 	return value, shared.encoded, nil
 }
 
