@@ -84,6 +84,10 @@ func TestCommandLine(t *testing.T) {
 	c := certificates.Certificates[0]
 	w.shows(0, []string{"certs", c.Name}, c.Source+"/"+c.Name+": ", "2: seed.test, shop.test", c.Fingerprint)
 	w.shows(0, []string{"certs", c.Source + "/" + c.Name}, c.Fingerprint)
+	w.shows(0, []string{"changes", "/shop/web"}, "domain shop.test added")
+	w.shows(0, []string{"diff", "/shop/web"}, "endpoints /shop/web_0", "127.0.0.1")
+	w.shows(0, []string{"config-dump", "external", "-o", "table"}, "Clusters", "/shop/web_0")
+	w.shows(0, []string{"config-dump", "external", "--resource", "/shop/web_0", "-o", "yaml"}, "name: /shop/web_0")
 	w.shows(0, []string{"__complete", "app", "/sh"}, "/shop/web\n")
 	w.shows(0, []string{"__complete", "domain", "shop"}, "shop.test\n")
 }

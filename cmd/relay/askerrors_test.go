@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"relay/admin/api"
 )
 
 // plainly answers with a status and a text.
@@ -101,6 +103,17 @@ func TestNamesThatAreNotThere(t *testing.T) {
 	} {
 		if status, out, errs := command(t, args...); status != statusUsage || !strings.Contains(out+errs, want) {
 			t.Errorf("relay %q: status %d: %s%s", args, status, out, errs)
+		}
+	}
+}
+
+// A diff that is not kept is no diff that is empty.
+func TestDiffThatIsNotKept(t *testing.T) {
+	f := newFakeRelay(t)
+	for known, want := range map[bool]string{false: "is not kept", true: "No resource of Envoy is different"} {
+		f.answers["diff"] = api.Diff{Change: fakeChanges()[0], Known: known}
+		if status, out, _ := command(t, "diff", "/shop/web"); status != 0 || !strings.Contains(out, want) {
+			t.Errorf("known %v: status %d: %s", known, status, out)
 		}
 	}
 }

@@ -61,8 +61,11 @@ func (p printer) diff(d api.Diff) {
 			p.diffLine(line)
 		}
 	}
-	if len(d.Resources) == 0 {
-		p.line("\nno resource of Envoy is different")
+	switch {
+	case !d.Known:
+		p.line("\nWhat it changed in Envoy is not kept: it was too much, or others came after it. relay config-dump has what there is now.")
+	case len(d.Resources) == 0:
+		p.line("\nNo resource of Envoy is different.")
 	}
 }
 

@@ -108,7 +108,7 @@ func fakeAnswers() map[string]any {
 		"changes":  api.Changes{Changes: fakeChanges(), Page: api.Page{Total: 3}},
 		"failures": api.Failures{Failures: fakeFailures(), Page: api.Page{Total: 2}},
 		"fleets":   api.Fleets{Fleets: []api.Fleet{{Name: "external"}}},
-		"diff": api.Diff{Change: fakeChanges()[0], Resources: []api.ResourceDiff{{
+		"diff": api.Diff{Change: fakeChanges()[0], Known: true, Resources: []api.ResourceDiff{{
 			Type: "endpoints", Name: "/shop/web_0", Before: encoded(fakeEndpoints("10.0.0.7", "10.0.0.8")), After: encoded(fakeEndpoints("10.0.0.7", "10.0.0.9")),
 		}, {Type: "scopes", Name: "new.test", After: encoded(map[string]string{"name": "new.test"})}}},
 		"config-dump": map[string]any{"configs": []any{
