@@ -46,17 +46,11 @@ func (s *Server) allEnvoys(fleets []FleetView) []api.Envoy {
 func (s *Server) envoyOf(fleet string, status xds.StreamStatus) api.Envoy {
 	e := api.Envoy{
 		Fleet: fleet, ID: status.NodeID, Version: status.Version, Zone: status.Zone, Address: status.Address,
-		Connected: status.Since, CertificateExpires: status.CertificateExpires, State: api.EnvoyUpToDate,
+		Connected: status.Since, CertificateExpires: status.CertificateExpires, State: api.EnvoyState(status.State()),
 	}
 	for _, t := range status.Types {
 		e.Behind += t.Behind
 		e.Lacking += t.StaleCount
-	}
-	switch {
-	case e.Lacking > 0:
-		e.State = api.EnvoyRejecting
-	case e.Behind > 0 || len(status.Types) == 0 || slices.ContainsFunc(status.Types, func(t xds.TypeStatus) bool { return t.InFlight }):
-		e.State = api.EnvoyBehind
 	}
 	if s.cfg.Load != nil {
 		e.Load, e.Reported = s.cfg.Load.EnvoyLoad(fleet, e.ID)

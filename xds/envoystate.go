@@ -6,7 +6,8 @@ type EnvoyState string
 // The states. An Envoy that is behind and lacks something counts as rejecting.
 const (
 	UpToDate EnvoyState = "up to date"
-	// IsBehind is of one that is to be sent something, or has not acknowledged it.
+	// IsBehind is of one that has asked for nothing yet, is to be sent something, or has not
+	// acknowledged it.
 	IsBehind EnvoyState = "behind"
 	// Rejecting is of one that lacks what it, or others of its version, rejected.
 	Rejecting EnvoyState = "rejecting"
@@ -52,17 +53,17 @@ func (s *session) envoyState() EnvoyState {
 }
 
 // position is what the types of an Envoy say of its state.
-type position struct{ behind, rejecting bool }
+type position struct{ asked, behind, rejecting bool }
 
 func (p *position) add(behind, rejecting bool) {
-	p.behind, p.rejecting = p.behind || behind, p.rejecting || rejecting
+	p.asked, p.behind, p.rejecting = true, p.behind || behind, p.rejecting || rejecting
 }
 
 func (p *position) state() EnvoyState {
 	switch {
 	case p.rejecting:
 		return Rejecting
-	case p.behind:
+	case p.behind || !p.asked:
 		return IsBehind
 	}
 	return UpToDate

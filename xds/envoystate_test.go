@@ -14,7 +14,7 @@ func TestEnvoyState(t *testing.T) {
 			t.Errorf("%s: %q, counted as %q, want %q", when, got, counted, want)
 		}
 	}
-	want("nothing asked", UpToDate)
+	want("nothing asked", IsBehind)
 	setIn(t, store, Cluster, "1", "a", "b")
 	e.subscribe(Cluster)
 	want("not sent", IsBehind)
