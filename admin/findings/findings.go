@@ -87,7 +87,7 @@ func (l *list) traffic(load *api.Load, last []api.Failure) {
 		if code.Client {
 			level = api.OK
 		}
-		l.add(level, code.Do, "%s failed with %s, %s: %s", plural(sum.count, "request"), sum.last.Code, whose(sum.last), cause(code, sum.last))
+		l.add(level, strings.TrimSuffix(code.Do, "."), "%s failed with %s, %s: %s", plural(sum.count, "request"), sum.last.Code, whose(sum.last), cause(code, sum.last))
 	}
 }
 

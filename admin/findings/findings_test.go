@@ -51,7 +51,7 @@ func TestOfApp(t *testing.T) {
 		"no task":     {with(func(s *api.AppStory) { s.Ports[0].Endpoints = nil }), nil, []string{"critical|has no task"}},
 		"ill": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints, s.Ports[0].Excluded = nil, []api.Excluded{{Task: "a.1", Reason: "fails a health check"}}
-		}), nil, []string{"critical|it fails a health check"}},
+		}), nil, []string{"critical|task a.1 fails a health check"}},
 		"unreachable": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints = []api.Endpoint{{Unreachable: "refused"}}
 		}), nil, []string{"critical|none of its tasks"}},

@@ -6,9 +6,9 @@ import (
 	"relay/admin/api"
 )
 
-// criticalDays is when a certificate that is in use is critical: it was not renewed for long,
+// CriticalDays is when a certificate that is in use is critical: it was not renewed for long,
 // and clients refuse it soon.
-const criticalDays = 2
+const CriticalDays = 2
 
 // OfStatus says how all is. By its level "relay status" ends with a status, and tells Nagios.
 func OfStatus(s *api.Status) []api.Finding {
@@ -24,11 +24,11 @@ func OfStatus(s *api.Status) []api.Finding {
 		l.fleet(f)
 	}
 	if n := s.Counts.Failing; n > 0 {
-		l.add(api.Warning, "see the problems", "%s %s requests, or %s changes from Envoys", plural(n, "problem"), verb(n, "costs", "cost"), verb(n, "keeps", "keep"))
+		l.add(api.Warning, "", "%s %s requests, or %s changes from Envoys", plural(n, "problem"), verb(n, "costs", "cost"), verb(n, "keeps", "keep"))
 	}
 	l.certificates(s)
-	if s.Ready && !s.OK && !meant(s) {
-		l.add(api.Warning, "see the problems", "Not everything is served: %s", s.Summary)
+	if len(l) == 0 && !s.OK && !meant(s) {
+		l.add(api.Warning, "", "Not everything is served: %s", s.Summary)
 	}
 	if s.Load != nil && s.Load.Errors > 0 && s.Load.Errors >= tooMany*s.Load.Requests {
 		l.add(api.Warning, "see the apps with the most errors", "%s of the requests of the last minute ended with errors", share(s.Load.Errors, s.Load.Requests))
@@ -81,7 +81,7 @@ func (l *list) certificates(s *api.Status) {
 		switch left := c.Next.NotAfter.Sub(s.Time); {
 		case left <= 0:
 			l.add(api.Critical, renew, "The certificate %s has expired", c.Next.Name)
-		case left < criticalDays*24*time.Hour:
+		case left < CriticalDays*24*time.Hour:
 			l.add(api.Critical, renew, "The certificate %s expires at %s", c.Next.Name, c.Next.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}

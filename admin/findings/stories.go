@@ -27,7 +27,7 @@ func OfApp(s *api.AppStory, sources []api.Source) []api.Finding {
 			}
 		}
 		for _, e := range port.Excluded {
-			t.out = append(t.out, e.Reason)
+			t.out = append(t.out, "task "+e.Task+" "+e.Reason)
 		}
 	}
 	t.stopped = s.Stopped
@@ -164,7 +164,7 @@ func tasksOf(e *explain.Explanation) (t tasks) {
 				}
 			}
 			for _, out := range p.Excluded {
-				t.out = append(t.out, out.Reason)
+				t.out = append(t.out, "task "+out.Task+" "+out.Reason)
 			}
 		}
 	}

@@ -12,7 +12,7 @@ type tasks struct {
 	in, unreachable int
 	// stopped is set if an app is scaled to 0.
 	stopped bool
-	// out are the reasons for which others are left out.
+	// out says which others are left out, and why.
 	out []string
 }
 
@@ -23,7 +23,7 @@ func (l *list) tasks(t tasks) {
 	case t.in == 0 && t.stopped:
 		l.add(api.Warning, "scale it up in Marathon", "It is scaled to 0: requests get 503")
 	case t.in == 0 && len(t.out) > 0:
-		l.add(api.Critical, "look at the app's tasks, health checks and log in Marathon", "No task is in rotation, so requests get 503: it %s", t.out[0])
+		l.add(api.Critical, "look at the app's tasks, health checks and log in Marathon", "No task is in rotation, so requests get 503: %s", t.out[0])
 	case t.in == 0:
 		l.add(api.Critical, "look at the app in Marathon: its deployment may wait for resources, or its tasks end at once", "It has no task, so requests get 503")
 	case t.unreachable == t.in:

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/admin/findings"
 	"relay/collator/explain"
 	"relay/internal/problem"
 )
@@ -97,7 +98,7 @@ func fakeAnswers() map[string]any {
 		"apps":                api.Apps{Apps: fakeApps(), Page: api.Page{Total: 3}},
 		"apps/shop/web":       fakeAppStory(),
 		"domains":             api.Domains{Domains: fakeDomains(), Page: api.Page{Total: 3}},
-		"domains/cart.test":   api.DomainStory{Domain: fakeDomains()[0], Problems: fakeProblems()[:1], LastFailures: fakeFailures()[:1], LastChanges: fakeChanges()[:1], Explanation: encoded(fakeExplanation())},
+		"domains/cart.test":   fakeDomainStory(),
 		"envoys":              api.Envoys{Envoys: fakeEnvoys(), Page: api.Page{Total: 3}},
 		"envoys/external/e-2": api.EnvoyStory{Envoy: fakeEnvoys()[1], Types: fakeEnvoyTypes()},
 		"certificates":        api.Certificates{Certificates: fakeCertificates(), Page: api.Page{Total: 2}},
@@ -141,7 +142,7 @@ func fakeEndpoints(addresses ...string) any {
 
 func fakeStatus() api.Status {
 	problems := fakeProblems()
-	return api.Status{
+	s := api.Status{
 		Version: "0.1.0", Time: fakeNow, Ready: true, Summary: "1 domain has no task, 1 domain is left out",
 		Counts:  api.Counts{Apps: 3, Domains: 3, Endpoints: 5, Certificates: 2, Envoys: 2, Problems: 3, Failing: 2, WithoutTask: 1},
 		Sources: []api.Source{{Name: "http://marathon.test:8080", Kind: "marathon", Connected: true, LastSync: before(40 * time.Second), Items: 3}, {Name: "https://vault.test:8200", Kind: "vault", LastSync: before(2 * time.Hour), LastError: "permission denied: the token has expired", Items: 2}},
@@ -157,6 +158,8 @@ func fakeStatus() api.Status {
 			{About: "app", Subject: "/shop/web", Severity: problem.Ignored, Action: problems[2].Action, Count: 1, Problems: problems[2:]},
 		},
 	}
+	s.Findings = findings.OfStatus(&s)
+	return s
 }
 
 func fakeProblems() []api.Problem {
@@ -171,7 +174,7 @@ func fakeApps() []api.App {
 	return []api.App{
 		{
 			ID: "/shop/cart", Version: "2026-11-30T11:40:00.000Z", Failures: pointer(42), Changed: before(20 * time.Minute), ProblemCount: 1, Severity: "failing", Load: &api.Load{Requests: 3.1},
-			Ports: []api.Port{{Fleets: []string{"external"}, Domains: []string{"cart.test"}, Cluster: "/shop/cart_0", Excluded: []api.Excluded{{Task: "cart.1", Reason: "it fails its health check"}}}},
+			Ports: []api.Port{{Fleets: []string{"external"}, Domains: []string{"cart.test"}, Cluster: "/shop/cart_0", Excluded: []api.Excluded{{Task: "cart.1", Reason: "fails its health check"}}}},
 		},
 		{
 			ID: "/shop/web", Version: "2026-11-30T11:59:00.000Z", Failures: pointer(0), Changed: before(time.Minute), ProblemCount: 1, Severity: "ignored", Load: &api.Load{Requests: 117.3, Errors: 0.52, Requests10m: 110, Errors10m: 0.4, InProgress: 3},
@@ -185,7 +188,7 @@ func fakeApps() []api.App {
 }
 
 func fakeAppStory() api.AppStory {
-	return api.AppStory{
+	story := api.AppStory{
 		App: fakeApps()[1], Labels: map[string]string{"HAPROXY_GROUP": "external,lab", "HAPROXY_0_VHOST": "shop.test,www.shop.test", "HAPROXY_0_VHOSTS": "typo.test"},
 		Problems: fakeProblems()[2:],
 		Notes:    []api.Note{{Task: "web.7", Text: "is judged by its own version"}},
@@ -195,6 +198,17 @@ func fakeAppStory() api.AppStory {
 		},
 		LastFailures: fakeFailures()[1:], LastChanges: fakeChanges()[:1],
 	}
+	story.Findings = findings.OfApp(&story, nil)
+	return story
+}
+
+func fakeDomainStory() api.DomainStory {
+	explanation := fakeExplanation()
+	story := api.DomainStory{
+		Domain: fakeDomains()[0], Problems: fakeProblems()[:1], LastFailures: fakeFailures()[:1], LastChanges: fakeChanges()[:1], Explanation: encoded(explanation),
+	}
+	story.Findings = findings.OfDomain(&story, &explanation, nil)
+	return story
 }
 
 func fakeDomains() []api.Domain {
@@ -247,7 +261,7 @@ func fakeExplanation() explain.Explanation {
 		Subject: "cart.test", Known: true,
 		Domains: []explain.Domain{{Domain: "cart.test", Host: "cart.test", Fleet: "external", Rules: []explain.Rule{{Path: "/", App: "/shop/cart", Outcome: explain.Serves, Reason: "no other app wants it", Targets: []explain.Target{{Cluster: "/shop/cart_0", Weight: 1}}}}}},
 		Apps: []explain.App{{ID: "/shop/cart", Ports: []explain.Port{{
-			Groups: []string{"external"}, Fleets: []string{"external"}, Cluster: "/shop/cart_0", Domains: []string{"cart.test"}, Excluded: []explain.Excluded{{Task: "cart.1", Reason: "it fails its health check"}},
+			Groups: []string{"external"}, Fleets: []string{"external"}, Cluster: "/shop/cart_0", Domains: []string{"cart.test"}, Excluded: []explain.Excluded{{Task: "cart.1", Reason: "fails its health check"}},
 		}}}},
 		Fleets: []explain.Fleet{{Name: "external", Needs: 4, Envoys: []explain.Envoy{{ID: "e-1", Version: "1.40.0", Address: "10.0.1.1", Acknowledged: 4}}}},
 	}

@@ -105,7 +105,7 @@ func TestTablesOnATerminal(t *testing.T) {
 			var b strings.Builder
 			p := printer{"table", &terminal.Screen{Writer: &b, Width: width, Color: color}}
 			s := fakeStatus()
-			p.status(s, judge(s), "http://relay.test:9090")
+			p.status(s, "http://relay.test:9090")
 			p.app(fakeAppStory())
 			for line := range strings.Lines(b.String()) {
 				// Commands, which people copy, and numbers of a fleet are never cut.

@@ -10,6 +10,7 @@ import (
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/admin/findings"
 	"relay/internal/terminal"
 )
 
@@ -21,18 +22,19 @@ const (
 
 // nagiosLine is one line after the plugin guideline (nagios-plugins.org, "Plugin Output" and
 // "Performance data"): the service, its level, words for people, and after "|" numbers.
-func nagiosLine(s api.Status, findings []finding) string {
+func nagiosLine(s api.Status) string {
+	found := s.Findings
 	words := make([]string, 0, maxNagiosFindings)
-	for _, f := range findings[:min(len(findings), maxNagiosFindings)] {
-		words = append(words, f.text)
+	for _, f := range found[:min(len(found), maxNagiosFindings)] {
+		words = append(words, f.Text)
 	}
-	if more := len(findings) - len(words); more > 0 {
+	if more := len(found) - len(words); more > 0 {
 		words = append(words, fmt.Sprintf("and %d more", more))
 	}
-	if len(words) == 0 {
-		words = append(words, s.Summary)
+	if worst(found) == levelOK {
+		words = []string{s.Summary}
 	}
-	return nagiosText(worst(findings), strings.Join(words, "; ")) + " | " + strings.Join(performance(s), " ")
+	return nagiosText(worst(found), strings.Join(words, "; ")) + " | " + strings.Join(performance(s), " ")
 }
 
 // nagiosText leaves out what Nagios takes for its own.
@@ -96,6 +98,6 @@ func performance(s api.Status) (all []string) {
 	add("errors_per_second", failing, "", ";;0")
 	add("failures_per_second", failures, "", ";;0")
 	add("convergence_p99", p99, "s", ";;0")
-	add("certificate_days_left", days, "", fmt.Sprintf("%d:;%d:;", soonDays, criticalDays))
+	add("certificate_days_left", days, "", fmt.Sprintf("%d:;%d:;", soonDays, findings.CriticalDays))
 	return all
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/admin/findings"
 	"relay/internal/problem"
 )
 
@@ -35,6 +36,7 @@ func wellStatus() api.Status {
 	s.Fleets[0].UpToDate, s.Fleets[0].Rejecting, s.Fleets[0].Disconnected = 2, 0, nil
 	s.Counts.Problems, s.Counts.Failing, s.Worst = 0, 0, nil
 	s.Certificates.Soon, s.Certificates.Next.NotAfter = 0, fakeNow.Add(40*24*time.Hour)
+	s.Findings = findings.OfStatus(&s)
 	return s
 }
 
@@ -49,7 +51,7 @@ func TestLevels(t *testing.T) {
 		"nothing is reported":        {func(s *api.Status) { s.Load, s.Failures, s.Convergence, s.Certificates.Next = nil, nil, nil, nil }, levelOK, "requests_per_second=U;"},
 		"not ready":                  {func(s *api.Status) { s.Ready, s.NotReady = false, []string{"Marathon was not read"} }, levelCritical, "Marathon was not read"},
 		"not ready without a reason": {func(s *api.Status) { s.Ready = false }, levelCritical, "not served everything"},
-		"Marathon is lost":           {func(s *api.Status) { s.Sources[0].Connected = false }, levelCritical, "marathon http://marathon.test:8080 is not followed"},
+		"Marathon is lost":           {func(s *api.Status) { s.Sources[0].Connected = false }, levelCritical, "Apps cannot be read from marathon http://marathon.test:8080"},
 		"Vault is lost":              {func(s *api.Status) { s.Sources[1].Connected, s.Sources[1].LastError = false, "expired | token" }, levelWarning, "expired / token"},
 		"all Envoys have left":       {func(s *api.Status) { s.Fleets[0].Envoys, s.Fleets[0].Disconnected = 0, []api.EnvoySince{{ID: "e-1"}} }, levelCritical, "no Envoy is connected any more"},
 		"no Envoy":                   {func(s *api.Status) { s.Fleets[0].Envoys = 0 }, levelWarning, "no Envoy is connected"},
@@ -57,7 +59,7 @@ func TestLevels(t *testing.T) {
 		"an Envoy rejects":           {func(s *api.Status) { s.Fleets[0].Rejecting = 2 }, levelWarning, "2 Envoys reject"},
 		"an Envoy is behind":         {func(s *api.Status) { s.Fleets[0].Behind = 1 }, levelOK, "envoys_behind=1;"},
 		"a certificate ends soon":    {func(s *api.Status) { s.Certificates.Soon = 1 }, levelWarning, "less than 21 days"},
-		"a certificate ends":         {func(s *api.Status) { s.Certificates.Next.NotAfter = fakeNow.Add(30 * time.Hour) }, levelCritical, "expires in 30h"},
+		"a certificate ends":         {func(s *api.Status) { s.Certificates.Next.NotAfter = fakeNow.Add(30 * time.Hour) }, levelCritical, "expires at "},
 		"a certificate has ended":    {func(s *api.Status) { s.Certificates.Next.NotAfter = before(time.Hour) }, levelCritical, "has expired"},
 		"domains lack a certificate": {func(s *api.Status) { s.Certificates.Uncovered = 3 }, levelWarning, "3 domains have no certificate"},
 		"problems":                   {func(s *api.Status) { s.Counts.Failing = 1 }, levelWarning, "1 problem costs requests"},
@@ -68,6 +70,7 @@ func TestLevels(t *testing.T) {
 		f := newFakeRelay(t)
 		s := wellStatus()
 		tt.change(&s)
+		s.Findings = findings.OfStatus(&s)
 		f.answers["status"] = s
 		status, out, errs := command(t, "status", "--nagios")
 		if status != int(tt.want) || !nagiosForm.MatchString(out) || !strings.HasPrefix(out, "RELAY "+tt.want.String()+" - ") || !strings.Contains(out, tt.says) || errs != "" {

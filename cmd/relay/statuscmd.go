@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"relay/admin/api"
@@ -34,14 +33,13 @@ func (c *statusCmd) Run(ctx context.Context, out streams) error {
 		if err != nil {
 			return err
 		}
-		findings := judge(s)
-		l = worst(findings)
+		l = worst(s.Findings)
 		if c.Nagios {
-			fmt.Fprintln(out.out, nagiosLine(s, findings))
+			fmt.Fprintln(out.out, nagiosLine(s))
 			return nil
 		}
 		p := c.printer(out)
-		return p.print(body, func() { p.status(s, findings, relay.Address()) })
+		return p.print(body, func() { p.status(s, relay.Address()) })
 	})
 	switch {
 	case c.Nagios && err != nil:
@@ -54,15 +52,13 @@ func (c *statusCmd) Run(ctx context.Context, out streams) error {
 	return err
 }
 
-func (p printer) status(s api.Status, findings []finding, address string) {
-	l := worst(findings)
+func (p printer) status(s api.Status, address string) {
+	l := worst(s.Findings)
 	p.screen.Hanging(p.screen.Styled(l.style(), l.String())+"  ", "  ", s.Summary)
 	p.line("Relay %s at %s, %s UTC", s.Version, address, clock(s.Time))
-	for i, f := range findings {
-		if i == 0 {
-			p.line("")
-		}
-		p.screen.Hanging("  "+p.screen.Styled(f.level.style(), fmt.Sprintf("%-8s", strings.ToLower(f.level.String())))+"  ", strings.Repeat(" ", 12), f.text)
+	if l != levelOK {
+		p.line("")
+		p.findings(s.Findings)
 	}
 	p.line("")
 	p.fleets(s.Fleets)

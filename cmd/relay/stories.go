@@ -54,6 +54,7 @@ func story[T any](ctx context.Context, relay *client.Client, path, find string) 
 
 func (p printer) app(a api.AppStory) {
 	p.line("%s", p.screen.Styled(terminal.Bold, a.ID))
+	p.findings(a.Findings)
 	p.pair("version", a.Version)
 	if a.Stopped {
 		p.pair("tasks", "none: it is scaled to 0")
@@ -289,6 +290,7 @@ func domainStory(ctx context.Context, relay *client.Client, name string, p print
 	err = p.print(answer.Body, func() {
 		status := domainStatus(d.Status)
 		p.line("%s: %s", p.screen.Styled(terminal.Bold, d.Name), p.screen.Styled(status.Style, status.Text))
+		p.findings(d.Findings)
 		p.pair("requests", loadText(d.Load, d.Failures))
 		p.problems(d.Problems)
 		p.title("Why")
@@ -296,7 +298,7 @@ func domainStory(ctx context.Context, relay *client.Client, name string, p print
 		p.lastFailures(d.LastFailures, "relay failures "+quotedWord(d.Name))
 		p.lastChanges(d.LastChanges, "relay changes")
 	})
-	if err == nil && d.Status != api.DomainServed {
+	if err == nil && (d.Status != api.DomainServed || worst(d.Findings) == levelCritical) {
 		return exitStatus{status: statusWrong} // what is wrong was said
 	}
 	return err

@@ -127,7 +127,7 @@ func (p printer) problemEvent(e api.ProblemEvent) {
 }
 
 func (p printer) statusEvent(s api.Status) {
-	l := worst(judge(s))
+	l := worst(s.Findings)
 	text := fmt.Sprintf("%s; %s, %d cost requests", s.Summary, count(s.Counts.Problems, "problem", "problems"), s.Counts.Failing)
 	if s.Load != nil {
 		text += fmt.Sprintf("; %s requests a second, %s errors a second", rate(s.Load.Requests), rate(s.Load.Errors))
