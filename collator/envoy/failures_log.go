@@ -51,8 +51,7 @@ func requestLogs(p *packer) []*accesslogv3.AccessLog {
 // status and a few flags, which costs them next to nothing. The header with the code says
 // that an answer is Envoy's own: those of apps are without it (see Scope).
 func failedRequests(p *packer) *accesslogv3.AccessLog {
-	// A request that was tried again has the flag of the failure before, too.
-	cutOff := allOf(hasFlags(failure.CutOffFlags()...), expression(p, "response.code_details != '"+failure.Answered+"'"))
+	cutOff := hasFlags(failure.CutOffFlags()...)
 	ownAnswer := allOf(
 		// By gRPC the status is always 200.
 		anyOf(hasStatus(accesslogv3.ComparisonFilter_GE, 400), asksByGRPC()),

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -206,11 +207,11 @@ func TestFailures(t *testing.T) {
 
 func (e *realEnvoy) testFailing(t *testing.T, f failing) {
 	before := e.counted(t, f.code)
+	if f.held {
+		e.hold(t, f)
+	}
 	var a said
 	e.until(t, f.name+" fails", func() (failed bool) {
-		if f.held {
-			e.hold(t, f.bytes())
-		}
 		a, _ = say(e.fleet.HTTP.String(), f.bytes())
 		return a.status == f.status
 	})
@@ -240,16 +241,22 @@ func (e *realEnvoy) testFailing(t *testing.T, f failing) {
 	}
 }
 
-// hold sends bytes on a connection that stays open.
-func (e *realEnvoy) hold(t *testing.T, bytes string) {
+// hold sends a request on a connection that stays open, and waits until the app has it.
+func (e *realEnvoy) hold(t *testing.T, f failing) {
+	t.Helper()
 	conn, err := net.Dial("tcp", e.fleet.HTTP.String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if _, err := io.WriteString(conn, bytes); err != nil {
+	if _, err := io.WriteString(conn, f.bytes()); err != nil {
 		t.Fatal(err)
 	}
+	active := "cluster." + f.app + "_0.upstream_rq_active"
+	e.until(t, "the app has the request", func() bool {
+		stats, err := e.envoy.Stats(t.Context(), regexp.MustCompile("^"+regexp.QuoteMeta(active)+"$"))
+		return err == nil && stats[active] > 0
+	})
 }
 
 // testOwnAnswers has an app answer with an error. That is no failure, whatever it says.
