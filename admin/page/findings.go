@@ -158,6 +158,11 @@ func domainFindings(s *api.DomainStory, e *explain.Explanation) findings {
 	}
 	for _, d := range e.Domains {
 		f.httpsFindings(d)
+		for _, r := range d.Rules {
+			if r.Outcome == explain.Loses {
+				f.add("warn", r.App+" does not get "+r.Path+" of it: "+r.Reason, "let one of the apps give it up: change its domain, path or port")
+			}
+		}
 	}
 	for _, left := range e.LeftOut {
 		f.add("warn", left.App+" asks for it in vain: "+left.Reason, "")

@@ -67,6 +67,7 @@ func TestDomainFindings(t *testing.T) {
 		{"no Envoy", served + "," + tasks + `,"fleets":[{"name":"ext","needs":2}]`, "bad", "No Envoy of fleet ext is connected to this Relay"},
 		{"rejected", served + "," + tasks + `,"fleets":[{"name":"ext","needs":2,"envoys":[{"id":"e","acknowledged":1,"waiting":[{"type":"scopes","name":"a.test","state":"rejected","rejected":{"name":"a.test","by":"this Envoy","error":"no"}}]}]}]`, "bad", "e rejected scopes a.test: no"},
 		{"no certificate", `"domains":[{"fleet":"ext","host":"a.test","domain":"a.test","rules":[{"app":"/a","outcome":"serves"}],"https":{"listens":"0.0.0.0:443"}}],` + tasks + "," + has, "warn", "No certificate covers it in fleet ext: https connections are closed"},
+		{"of another app", `"domains":[{"fleet":"ext","host":"a.test","domain":"a.test","rules":[{"app":"/a","outcome":"serves"},{"app":"/loser","path":"/","outcome":"loses","reason":"port 0 of /a has it"}],"https":{}}],` + tasks + "," + has, "warn", "/loser does not get / of it: port 0 of /a has it"},
 		{"expired", `"domains":[{"fleet":"ext","host":"a.test","domain":"a.test","rules":[{"app":"/a","outcome":"serves"}],"https":{"listens":"0.0.0.0:443","certificate":{"name":"c","state":"expired","serverName":"a.test"}}}],` + tasks + "," + has, "bad", "Its certificate c is expired: clients refuse it"},
 	}
 	for _, tt := range tests {
