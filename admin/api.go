@@ -9,7 +9,6 @@ import (
 	"relay/admin/api"
 	"relay/collator/explain"
 	"relay/internal/problem"
-	"relay/xds"
 )
 
 // route is a path of the API: what the server answers, and what the OpenAPI document says of it.
@@ -168,28 +167,4 @@ func sourcesOf(views []SourceView) []api.Source {
 		all[i] = api.Source(v)
 	}
 	return all
-}
-
-func (s *Server) fleets() []FleetView {
-	fleets := orEmpty(slices.Clone(s.cfg.Views.Fleets()))
-	for i := range fleets {
-		envoys := orEmpty(slices.Clone(fleets[i].Envoys))
-		for j := range envoys {
-			envoys[j].Types = redactTypes(envoys[j].Types)
-		}
-		fleets[i].Envoys = envoys
-	}
-	return fleets
-}
-
-func redactTypes(types []xds.TypeStatus) []xds.TypeStatus {
-	types = slices.Clone(types)
-	for i := range types {
-		stale := slices.Clone(types[i].Stale)
-		for j := range stale {
-			stale[j].Message = redact(stale[j].Message)
-		}
-		types[i].Stale = stale
-	}
-	return types
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"relay/admin/api"
 	"relay/collator"
@@ -64,7 +65,7 @@ func (s *Server) certificate(r *http.Request, _ query) (any, error) {
 			continue
 		}
 		story := api.CertificateStory{Certificate: certificateOf(c), LastChanges: s.lastChanges(ChangeQuery{Certificate: c.Source + "/" + c.Name})}
-		for _, p := range s.cfg.Views.Problems() {
+		for _, p := range s.problems.current(s.cfg.Views, time.Now()).all {
 			if p.Kind == problem.Certificate && strings.HasSuffix(p.Subject, c.Name) && len(story.Problems) < maxLast {
 				story.Problems = append(story.Problems, p)
 			}

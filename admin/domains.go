@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"relay/admin/api"
 	"relay/admin/findings"
@@ -107,7 +108,7 @@ func (s *Server) domain(r *http.Request, _ query) (any, error) {
 	if named {
 		story.Domain = s.domainOf(entries[at])
 	}
-	for _, p := range s.cfg.Views.Problems() {
+	for _, p := range s.problems.current(s.cfg.Views, time.Now()).all {
 		if p.Domain == name && len(story.Problems) < maxLast {
 			story.Problems = append(story.Problems, p)
 		}

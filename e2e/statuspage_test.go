@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,6 +50,24 @@ func TestStatusPage(t *testing.T) {
 	says("It is scaled to 0: requests get 503")
 	w.marathon.deploy(app("/shop/web", "shop.test", 1))
 	says("1 task in rotation")
+	open("/failures")
+	w.clients.do("http://nobody.test/path?token=hush")
+	says("no-such-domain")
+	says("nobody.test/path")
+	if pagetest.Run(t, ctx, chromedp.Evaluate[bool](`document.body.innerText.includes("hush")`)) {
+		t.Error("the query of a request is shown")
+	}
+	open("/changes")
+	says("/shop/web")
+	open("/")
+	says("no-such-domain")
+	w.eventually("requests move on the page", func() error {
+		w.clients.do("http://shop.test/")
+		if n := pagetest.Run(t, ctx, chromedp.Evaluate[string](`window.same && document.getElementById("n-requests").textContent`)); n == "–" || n == "0/s" {
+			return fmt.Errorf("%s requests", n)
+		}
+		return nil
+	})
 	open("/domains/shpo.test")
 	says("shop.test")
 	open("/envoys")

@@ -99,7 +99,15 @@ type view struct {
 const (
 	soon  = 2000
 	later = 5000
+	// latest is how often at least, and restFor how much longer than it took to put a page together
+	// the page rests: so that one which costs a look at all apps takes a hundredth of a core.
+	latest, restFor = 15_000, 100
 )
+
+// every is how long an open page rests that took so long to put together, in milliseconds.
+func every(least int, took time.Duration) int {
+	return max(least, min(int(restFor*took/time.Millisecond), latest))
+}
 
 // errQuery is an error of whoever asks.
 var errQuery = errors.New("the address is not understood")
@@ -126,10 +134,12 @@ func (p *Pages) handler(make func(*http.Request) (view, error)) http.Handler {
 }
 
 func (p *Pages) render(r *http.Request, make func(*http.Request) (view, error)) (body []byte, status int, err error) {
+	start := time.Now()
 	v, err := make(r)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errQuery, err)
 	}
+	v.Every = every(v.Every, time.Since(start))
 	status = http.StatusOK
 	if v.Missing {
 		status = http.StatusNotFound

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 )
 
 // everyPage is an address of each kind of page, for the data of tests.
@@ -113,6 +114,15 @@ func TestVisible(t *testing.T) {
 	} {
 		if got := string(visible([]byte(in))); got != want {
 			t.Errorf("visible(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestEvery(t *testing.T) {
+	t.Parallel()
+	for took, want := range map[time.Duration]int{0: soon, time.Millisecond: soon, 50 * time.Millisecond: 5000, time.Minute: latest} {
+		if got := every(soon, took); got != want {
+			t.Errorf("a page that took %v is read every %d ms, want %d", took, got, want)
 		}
 	}
 }
