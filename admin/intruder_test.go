@@ -37,6 +37,8 @@ func TestPagesOfOtherSites(t *testing.T) {
 		{"script of marathon-lb", anyMethod, "GET", "http://127.0.0.1:9090/_mlb_signal/usr1", "", 204},
 		{"DNS rebinding, page", local, "GET", "http://evil.test:9090/", "Sec-Fetch-Site: same-origin", 403},
 		{"DNS rebinding, JSON", local, "GET", "http://evil.test:9090/api/v1/apps", "Sec-Fetch-Site: same-origin", 403},
+		{"DNS rebinding, status", local, "GET", "http://evil.test:9090/api/v1/status", "Sec-Fetch-Site: same-origin", 403},
+		{"DNS rebinding, events", local, "GET", "http://evil.test:9090/api/v1/events", "Sec-Fetch-Site: same-origin", 403},
 		{"DNS rebinding, hook", local, "POST", "http://evil.test:9090/_mlb_signal/hup", "Sec-Fetch-Site: same-origin", 403},
 		{"DNS rebinding, health", local, "GET", "http://evil.test/readyz", "", 403},
 		{"DNS rebinding, looks like it", local, "GET", "http://127.0.0.1.evil.test:9090/", "", 403},
