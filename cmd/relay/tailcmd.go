@@ -41,7 +41,7 @@ func (c *tailCmd) Run(ctx context.Context, out streams) error {
 		case err != nil:
 			return err
 		}
-		return fmt.Errorf("the Relay at %s ended it: %s. Run the command again when Relay is there", relay.Address(), cmp.Or(shown.ended, "it gave no reason"))
+		return fmt.Errorf("requests are followed no more: Relay at %s ended it: %s. Run the command again when Relay is there", relay.Address(), cmp.Or(shown.ended, "it gave no reason"))
 	})
 }
 
