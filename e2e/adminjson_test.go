@@ -102,6 +102,16 @@ func TestAdminJSON(t *testing.T) {
 		got = indented.String()
 		equalsGolden(t, filepath.Join("..", "testdata", "admin", page.name+".json"), got)
 	}
+	c.Close()
+	w.eventually("the Envoy is told of though it has left", func() error {
+		_, list := w.admin.get("/api/v1/envoys?state=disconnected")
+		_, one := w.admin.get("/api/v1/envoys/external/edge-1")
+		_, status := w.admin.get("/api/v1/status")
+		if !strings.Contains(list, `"id": "edge-1"`) || !strings.Contains(one, `"state": "disconnected"`) || !strings.Contains(status, `"disconnected":[{"id":"edge-1"`) {
+			return errors.New(list + one + status)
+		}
+		return nil
+	})
 }
 
 // equalsGolden compares a text with a file, but for what is another in each run.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/collator/routing"
 	"relay/sources/marathon/marathontest"
 	"relay/xds/xdsload"
 )
@@ -26,7 +27,10 @@ func BenchmarkAdmin(b *testing.B) {
 	p.awaitSyncs(1)
 	names := xdsload.NewNames()
 	for i := range adminEnvoys {
-		e, err := xdsload.New(xdsload.Options{Address: w.config.XDS.Address, Fleet: "external", NodeID: fmt.Sprintf("edge-%03d", i), Names: names})
+		e, err := xdsload.New(xdsload.Options{
+			Address: w.config.XDS.Address, Fleet: "external", NodeID: fmt.Sprintf("edge-%03d", i), Names: names,
+			ExtensionConfigs: []string{routing.HostsFilter},
+		})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -34,7 +38,11 @@ func BenchmarkAdmin(b *testing.B) {
 		if err := e.Connect(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		<-e.Ready()
+		select {
+		case <-e.Ready():
+		case err := <-e.Ended():
+			b.Fatal(err)
+		}
 	}
 	p.settle()
 	for _, one := range []struct{ name, path string }{

@@ -43,6 +43,15 @@ type Failure struct {
 	Count uint64
 }
 
+// Cause says in words why it failed, for operators.
+func (f Failure) Cause() string {
+	code, _ := failure.Of(f.Code)
+	if f.Reason == "" {
+		return code.Cause
+	}
+	return code.Cause + " Envoy says: " + f.Reason + "."
+}
+
 const (
 	// maxLast is how many failures of an app are kept, maxRecords how many of all apps, and
 	// maxOverall how many are kept whatever their app is: once of those for which no client is

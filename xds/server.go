@@ -60,6 +60,7 @@ type Server struct {
 	streams map[*stream]struct{}
 	hosts   map[string]int // streams by host
 	nodes   map[node]int   // streams by Envoy
+	leavers leavers
 	// toldVersions are the versions of Envoys that were logged, by fleet.
 	toldVersions map[string]bool
 }
@@ -243,6 +244,7 @@ func (s *Server) add(st *stream) error {
 	s.streams[st] = struct{}{}
 	s.hosts[st.host]++
 	s.nodes[st.node()]++
+	s.leavers.back(st.info)
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Inc()
 	return nil
 }
@@ -257,6 +259,7 @@ func (s *Server) remove(st *stream) {
 	}
 	if s.nodes[st.node()]--; s.nodes[st.node()] == 0 {
 		delete(s.nodes, st.node())
+		s.leavers.left(st.info, time.Now())
 	}
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
 }

@@ -46,7 +46,11 @@ func (r *reportService) StreamLoadStats(g lrsv3.LoadReportingService_StreamLoadS
 		if err != nil {
 			return err
 		}
-		r.got <- n
+		select {
+		case r.got <- n:
+		case <-g.Context().Done():
+			return nil
+		}
 	}
 }
 
@@ -84,8 +88,13 @@ func TestMessagesOfServicesGiveTheirMemoryBack(t *testing.T) {
 		if err := stream.Send(large); err != nil {
 			t.Fatal(err)
 		}
-		if n > 0 && <-service.got != n {
-			t.Fatal("a message is lost")
+		if n == 0 {
+			continue // it is for Admit
+		}
+		select {
+		case <-service.got:
+		case <-ctx.Done():
+			t.Fatalf("message %d is not received", n)
 		}
 	}
 	taken := func() int {

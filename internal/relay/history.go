@@ -32,21 +32,26 @@ func (r *Relay) Diffs(app string) ([]api.Diff, error) {
 	for _, d := range r.history.Diffs(app) {
 		diff := api.Diff{Change: changeOf(d.Change), Known: d.Known}
 		for _, b := range d.Bodies {
-			resource := api.ResourceDiff{Type: b.Type.String(), Name: b.Name}
-			for body, shown := range map[*[]byte]*json.RawMessage{&b.Before: &resource.Before, &b.After: &resource.After} {
-				if *body == nil {
-					continue
-				}
-				var err error
-				if *shown, err = envoy.RedactedJSON(b.Type, *body); err != nil {
-					return nil, err
-				}
+			before, err := shown(b.Type, b.Before)
+			if err != nil {
+				return nil, err
 			}
-			diff.Resources = append(diff.Resources, resource)
+			after, err := shown(b.Type, b.After)
+			if err != nil {
+				return nil, err
+			}
+			diff.Resources = append(diff.Resources, api.ResourceDiff{Type: b.Type.String(), Name: b.Name, Before: before, After: after})
 		}
 		all = append(all, diff)
 	}
 	return all, nil
+}
+
+func shown(t xds.Type, body []byte) (json.RawMessage, error) {
+	if body == nil {
+		return nil, nil
+	}
+	return envoy.RedactedJSON(t, body)
 }
 
 // WriteDump writes what the Envoys of a fleet are offered, as their own admin endpoint would

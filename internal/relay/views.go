@@ -98,7 +98,16 @@ func (r *Relay) DomainCertificate(e *collator.DomainEntry) string {
 }
 
 // Disconnected are the Envoys that have left lately.
-func (r *Relay) Disconnected() []api.Envoy { return nil }
+func (r *Relay) Disconnected() []api.Envoy {
+	var all []api.Envoy
+	for _, left := range r.xds.Left() {
+		all = append(all, api.Envoy{
+			Fleet: left.Fleet, ID: left.NodeID, Version: left.Version, Zone: left.Zone, Address: left.Address,
+			Connected: left.Since, Disconnected: left.At.UTC(), State: api.EnvoyDisconnected, CertificateExpires: left.CertificateExpires,
+		})
+	}
+	return all
+}
 
 // Unreachable says why Envoys could not connect to instances lately.
 func (r *Relay) Unreachable() map[string]map[string]string { return r.unreachableInstances() }
