@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/admin/api"
+	"relay/internal/logtest"
 	"relay/sources/marathon/marathontest"
 	"relay/xds/envoytest"
 )
@@ -171,9 +175,66 @@ func TestCommandLineSaysWhatConcernsAll(t *testing.T) {
 	w.shows(0, []string{"envoys", "external/edge-1"}, "rejecting", "cannot bind", "Address already in use")
 	w.shows(1, []string{"status", "--nagios"}, "RELAY WARNING - ", "envoys_rejecting=1;")
 	envoy.Stop()
-	w.shows(1, []string{"status"}, "fleet external: no Envoy is connected")
+	w.shows(1, []string{"status"}, "CRITICAL  ", "fleet external: no Envoy is connected any more")
+	w.shows(0, []string{"envoys"}, "edge-1", "disconnected")
 	w.marathon.away()
 	w.marathon.CutStreams()
 	w.shows(2, []string{"status", "--nagios"}, "RELAY CRITICAL - ", "marathon "+w.marathon.URL()+" is not followed")
 	w.shows(1, []string{"status"}, "not followed")
+}
+
+// relay watch shows a change of a real Relay as it comes, outlives a restart of Relay, and ends
+// well when it is interrupted.
+func TestCommandLineWatches(t *testing.T) {
+	w := newWorld(t)
+	w.relay.config.Admin.Address = freeAddress(t)
+	w.relay.start()
+	var out, errs logtest.Buffer
+	watch := exec.Command(program.path(t), "watch", "--admin", w.admin.url)
+	watch.Env = append(os.Environ(), "XDG_CONFIG_HOME=/nowhere")
+	watch.Stdout, watch.Stderr = &out, &errs
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- watch.Wait() }()
+	defer func() { _ = watch.Process.Kill() }()
+	sees := func(text string) {
+		t.Helper()
+		w.eventually("relay watch shows "+text, func() error {
+			if !strings.Contains(out.String()+errs.String(), text) {
+				return fmt.Errorf("it shows\n%s%s", out.String(), errs.String())
+			}
+			return nil
+		})
+	}
+	changes := func(id string) { // until one is seen: the stream may be opened later
+		t.Helper()
+		n := 0
+		w.eventually("a change of "+id+" is seen", func() error {
+			n++
+			w.marathon.deploy(app(id, fmt.Sprintf("%s-%d.test", strings.Trim(id, "/"), n), 1))
+			if !strings.Contains(out.String(), "domain "+strings.Trim(id, "/")+"-") {
+				return fmt.Errorf("relay watch shows\n%s%s", out.String(), errs.String())
+			}
+			return nil
+		})
+	}
+	changes("/watched")
+	sees("change   external revision ")
+	w.relay.stop()
+	sees("next try in")
+	w.relay.start()
+	changes("/later")
+	if err := watch.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("%v\n%s%s", err, out.String(), errs.String())
+		}
+	case <-time.After(patience):
+		t.Error("it does not end")
+	}
 }

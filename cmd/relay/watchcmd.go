@@ -32,7 +32,7 @@ func (c *watchCmd) Run(ctx context.Context, out streams) error {
 			}
 			return p.event(e)
 		}, func(err error, wait time.Duration) {
-			fmt.Fprintf(out.err, "relay: %v; next try in %s\n", err, span(wait))
+			fmt.Fprintf(out.err, "relay: %v; next try in %s\n", err, wait.Round(100*time.Millisecond))
 		})
 		if errors.Is(err, context.Canceled) {
 			return nil
