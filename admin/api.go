@@ -76,7 +76,7 @@ func (s *Server) otherRoutes() []route {
 				{Name: "code", Text: "Only those with this code."}, limitParam, cursorParam,
 			}},
 		{Path: "/api/v1/openapi.json", Summary: "This document", Answer: map[string]any{}, raw: openapi},
-		{Path: "/api/v1/tail", Summary: "The requests of an app or domain as they end, one a line, and notices of how it goes", raw: s.tail, Missing: true, Stream: "application/x-ndjson",
+		{Path: tailPath, Summary: "The requests of an app or domain as they end, one a line, and notices of how it goes", raw: s.tail, Missing: true, Stream: "application/x-ndjson",
 			Params: []parameter{
 				{Name: "subject", Text: "The id of an app, a domain, or a host below a wildcard domain.", Length: maxSubject, Required: true},
 				{Name: "unmasked", Text: "Whether query strings, and what looks like a token, are shown.", Values: []string{"false", "true"}},

@@ -50,7 +50,7 @@ func (s *Server) limitBodies(next http.Handler) http.Handler {
 
 // streaming are the paths whose answers go on until the reader goes. Each has a limit of its own,
 // so that open pages take no place of a request.
-var streaming = []string{eventsPath}
+var streaming = []string{eventsPath, tailPath}
 
 // limitRequests answers at most Limits.Requests at a time.
 func (s *Server) limitRequests(next http.Handler) http.Handler {

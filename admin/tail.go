@@ -11,6 +11,8 @@ import (
 	"relay/admin/api"
 )
 
+const tailPath = "/api/v1/tail"
+
 // Tails lets people follow requests.
 type Tails interface {
 	// Tail begins to follow the requests of an app or domain. It returns when Envoys report
