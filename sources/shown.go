@@ -26,16 +26,16 @@ type Label struct{ Name, Value string }
 
 // NewLabels keeps what is shown of a list, in its order. There may be more labels than are in it.
 func NewLabels(list []Label, more int) Labels {
-	var b strings.Builder
+	texts, size := make([]string, 0, 2*len(list)), 0
 	for i, l := range list {
 		name, value := shownOfLabel(l.Name), shownOfLabel(l.Value)
-		if b.Len()+len(name)+len(value)+2 > MaxLabelsBytes {
+		if size += len(name) + len(value) + 2; size > MaxLabelsBytes {
 			more += len(list) - i
 			break
 		}
-		b.WriteString(name + betweenLabels + value + betweenLabels)
+		texts = append(texts, name, value)
 	}
-	return Labels{strings.Clone(b.String()), more} // without the room that was left in it
+	return Labels{strings.Join(texts, betweenLabels), more}
 }
 
 func shownOfLabel(text string) string {

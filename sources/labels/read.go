@@ -56,6 +56,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	if tooMany != "" {
 		return App{Ports: r.ports, Shown: r.labels(len(keys)), Problems: []problem.Problem{{Severity: problem.Failing, Reason: tooMany + ": nothing of the app is routed"}}}
 	}
+	r.shown = make([]sources.Label, 0, len(keys)+len(near))
 	for _, key := range keys {
 		r.read(key, labels[key])
 	}

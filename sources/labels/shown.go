@@ -37,7 +37,10 @@ func (r *reader) meantBy(key, meant string) *Label {
 
 // labels returns what people are shown, of so many labels more than were looked at.
 func (r *reader) labels(more int) sources.Labels {
-	slices.SortFunc(r.shown, func(a, b sources.Label) int { return strings.Compare(a.Name, b.Name) })
+	byName := func(a, b sources.Label) int { return strings.Compare(a.Name, b.Name) }
+	if !slices.IsSortedFunc(r.shown, byName) { // those that nearly are ours were read last
+		slices.SortFunc(r.shown, byName)
+	}
 	return sources.NewLabels(r.shown, more)
 }
 
