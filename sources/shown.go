@@ -58,3 +58,6 @@ func (l Labels) All() iter.Seq[Label] {
 
 // More is how many labels are not shown.
 func (l Labels) More() int { return l.more }
+
+// Equal reports whether both are shown alike.
+func (l Labels) Equal(other Labels) bool { return l == other }
