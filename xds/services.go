@@ -16,11 +16,12 @@ import (
 
 // Admit lets a client use another service of the port, one of Services, under the rules for
 // Envoys: it must be of a fleet, send its first message soon, and be one of not too many.
-// First waits for that message, and returns the node that it names. Done is to be called at
-// the end of the stream. The error is logged, and goes to the client.
-func (s *Server) Admit(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error) {
+// First waits for that message, and returns the node that it names. Handled gives back the memory
+// of the last message, and is to be called before a wait: Envoys wait for that memory. Done is to be
+// called at the end of the stream. The error is logged, and goes to the client.
+func (s *Server) Admit(ctx context.Context, first func() (*corev3.Node, error)) (handled, done func(), err error) {
 	if err := s.refuseUnauthorized(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	remote := remoteAddress(ctx)
 	conn, leave := s.conns.ofStream(remote)
@@ -34,10 +35,10 @@ func (s *Server) Admit(ctx context.Context, first func() (*corev3.Node, error)) 
 	}
 	if err != nil {
 		leave()
-		return nil, err
+		return nil, nil, err
 	}
 	unused := s.connections.Use(remote)
-	return func() {
+	return func() { handledOn(ctx) }, func() {
 		s.others.Add(-1)
 		unused()
 		leave()
@@ -60,7 +61,7 @@ func (s *Server) firstNode(ctx context.Context, conn *envoyConn, first func() (*
 }
 
 // reportStream is a stream of another service. What such a service receives takes memory of the
-// budget until it asks for the next message.
+// budget until it says that it has handled it, or asks for the next message.
 type reportStream struct {
 	grpc.ServerStream
 	conn *envoyConn
@@ -68,6 +69,20 @@ type reportStream struct {
 	mu   sync.Mutex
 	last request
 	done bool
+}
+
+// reportStreamKey is that of the reportStream in the context of a stream.
+type reportStreamKey struct{}
+
+// Context implements grpc.ServerStream.
+func (s *reportStream) Context() context.Context {
+	return context.WithValue(s.ServerStream.Context(), reportStreamKey{}, s)
+}
+
+func handledOn(ctx context.Context) {
+	if s, ok := ctx.Value(reportStreamKey{}).(*reportStream); ok {
+		s.release(false)
+	}
 }
 
 // RecvMsg receives a message.

@@ -26,7 +26,7 @@ type reportService struct {
 
 // StreamLoadStats receives.
 func (r *reportService) StreamLoadStats(g lrsv3.LoadReportingService_StreamLoadStatsServer) error {
-	done, err := r.server.Admit(g.Context(), func() (*corev3.Node, error) {
+	_, done, err := r.server.Admit(g.Context(), func() (*corev3.Node, error) {
 		m, err := g.Recv()
 		return m.GetNode(), err
 	})
