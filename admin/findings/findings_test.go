@@ -80,7 +80,7 @@ func TestOfApp(t *testing.T) {
 		"Vault away": {with(func(*api.AppStory) {}), []api.Source{{Kind: "vault", Name: "v", Connected: true, LastError: "permission denied", LastSync: now}},
 			[]string{"warning|since 2026-03-01T12:00:00Z: permission denied"}},
 	} {
-		t.Run(name, func(t *testing.T) { says(t, OfApp(tt.story, tt.sources), tt.want...) })
+		t.Run(name, func(t *testing.T) { says(t, OfApp(tt.story, tt.sources, now), tt.want...) })
 	}
 }
 
@@ -122,7 +122,7 @@ func TestOfDomain(t *testing.T) {
 			e.Domains[0].HTTPS = explain.HTTPS{Listens: "0.0.0.0:443", Certificate: &explain.Certificate{Name: "a", State: "expired", ServerName: "a.test"}}
 		}), []string{"critical|certificate a is expired"}},
 	} {
-		t.Run(name, func(t *testing.T) { says(t, OfDomain(&api.DomainStory{}, tt.explanation, nil), tt.want...) })
+		t.Run(name, func(t *testing.T) { says(t, OfDomain(&api.DomainStory{}, tt.explanation, nil, now), tt.want...) })
 	}
 }
 
