@@ -106,7 +106,7 @@ func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, now ti
 			l.add(api.Critical, "the last failures say why", "%s of the requests of the last minute ended with errors", part)
 		} else {
 			l.add(api.Critical, "look at the app's log; relay tail shows which requests fail",
-				"%s itself answers with errors (500 or above): %s of its requests of the last minute. Envoy reaches it", named(apps, "The app"), part)
+				"%s itself answers with errors (500 or above): %s of its requests of the last minute. Envoy reaches it", named(apps, "The app"), strings.ToLower(part))
 		}
 	}
 	for _, sum := range byCode(last) {

@@ -47,7 +47,7 @@ const maxFailing = 2
 
 // failing says the worst problems. What is rejected, and sources, are told elsewhere.
 func (l *list) failing(s *api.Status) {
-	told := 0
+	said, told := 0, 0
 	for _, g := range s.Worst {
 		if g.Severity != problem.Failing || len(g.Problems) == 0 {
 			break
@@ -55,8 +55,8 @@ func (l *list) failing(s *api.Status) {
 		switch p := g.Problems[0]; {
 		case p.Kind == problem.Source || p.Kind == problem.Envoy && slices.ContainsFunc(s.Fleets, func(f api.FleetStatus) bool { return f.Rejecting > 0 }):
 			told += g.Count
-		case told < maxFailing:
-			told += g.Count
+		case said < maxFailing:
+			said, told = said+1, told+g.Count
 			l.problem(api.Warning, g.Subject+": ", p)
 		}
 	}
