@@ -153,7 +153,7 @@ func (p *benchProcess) converged(b *testing.B, since time.Time) (p50, p99 float6
 		}
 	}
 	if len(all) == 0 {
-		b.Fatal("no change is in all Envoys")
+		b.Fatalf("none of %d changes is in all Envoys", len(answer.Changes))
 	}
 	slices.Sort(all)
 	return all[len(all)/2], all[len(all)*99/100]
@@ -165,7 +165,7 @@ func (p *benchProcess) read(path string, into any) {
 		p.b.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil || resp.StatusCode != http.StatusOK {
 		p.b.Fatalf("%s: %s, %v", path, resp.Status, err)
 	}
 }
