@@ -49,18 +49,18 @@ func (l *list) sources(sources []api.Source) {
 		}
 		since, reason := "", ""
 		if !s.LastSync.IsZero() {
-			since = " since " + s.LastSync.UTC().Format(time.RFC3339)
+			since = " since " + s.LastSync.UTC().Format("2006-01-02 15:04 UTC")
 		}
 		if s.LastError != "" {
 			reason = ": " + s.LastError
 		}
 		if ofApps(s) {
 			l.add(api.Critical, "see whether it runs, and whether Relay reaches it; routing stays as it was meanwhile",
-				"Apps cannot be read from %s %s%s%s", s.Kind, s.Name, since, reason)
+				"Apps cannot be read from %s%s%s", s.Kind, since, reason)
 			continue
 		}
 		l.add(api.Warning, "see whether it runs and lets Relay read; Envoys keep the certificates that they have",
-			"Certificates cannot be read from %s %s%s%s", s.Kind, s.Name, since, reason)
+			"Certificates cannot be read from %s%s%s", s.Kind, since, reason)
 	}
 }
 

@@ -76,9 +76,9 @@ func TestOfApp(t *testing.T) {
 			s.Problems = []api.Problem{{Item: "label X", Reason: "is mistyped", Action: "correct it", Severity: problem.Ignored}}
 		}), nil, []string{"warning|label X: is mistyped|correct it"}},
 		"Marathon away": {with(func(*api.AppStory) {}), []api.Source{{Kind: "marathon", Name: "http://m", LastError: "503"}},
-			[]string{"critical|cannot be read from marathon http://m: 503|stays"}},
+			[]string{"critical|cannot be read from marathon: 503|stays"}},
 		"Vault away": {with(func(*api.AppStory) {}), []api.Source{{Kind: "vault", Name: "v", Connected: true, LastError: "permission denied", LastSync: now}},
-			[]string{"warning|since 2026-03-01T12:00:00Z: permission denied"}},
+			[]string{"warning|since 2026-03-01 12:00 UTC: permission denied"}},
 	} {
 		t.Run(name, func(t *testing.T) { says(t, OfApp(tt.story, tt.sources), tt.want...) })
 	}

@@ -18,16 +18,14 @@ import (
 
 // How many of each are shown in the story of one thing.
 const (
-	maxLabels    = 200
-	maxPorts     = 30
-	maxInstances = 50 // of a port
-	maxDomains   = 50 // of a port
-	maxStory     = 20 // problems, Envoys, failures, changes
-	maxFound     = 6  // of a kind, in a search
+	maxLabels = 200
+	maxPorts  = 20
+	maxStory  = 20 // problems, Envoys, failures, changes
+	maxFound  = 6  // of a kind, in a search
 )
 
-// label is a label of an app.
-type label struct{ Name, Value string }
+// label is a label of an app, and what is wrong with it.
+type label struct{ Name, Value, Problem string }
 
 type appBody struct {
 	*api.AppStory
@@ -39,7 +37,6 @@ type appBody struct {
 	Behind   int
 	Failures some[api.Failure]
 	Changes  some[api.Change]
-	Domains  []string
 }
 
 // missing is the body of a page that is not there: a name of a kind.
@@ -65,11 +62,7 @@ func (p *Pages) app(r *http.Request) (view, error) {
 		AppStory: &story, Problems: firstOf(maxStory, story.Problems), Ports: firstOf(maxPorts, story.Ports),
 		Failures: firstOf(maxStory, story.LastFailures), Changes: firstOf(maxStory, story.LastChanges),
 	}
-	var labels []label
-	for _, name := range slices.Sorted(maps.Keys(story.Labels)) {
-		labels = append(labels, label{name, story.Labels[name]})
-	}
-	b.Labels = firstOf(maxLabels, labels)
+	b.Labels = labelsOf(&story)
 	envoys := slices.Clone(story.Envoys)
 	slices.SortStableFunc(envoys, func(x, y api.Progress) int {
 		return cmp.Compare(x.Acknowledged-x.Needs, y.Acknowledged-y.Needs)
@@ -80,10 +73,24 @@ func (p *Pages) app(r *http.Request) (view, error) {
 		}
 	}
 	b.Envoys = firstOf(maxStory, envoys)
-	for _, port := range story.Ports {
-		b.Domains = append(b.Domains, port.Domains...)
-	}
 	return view{Name: "app-story", Title: clip(id), Nav: "apps", Every: soon, Body: b}, nil
+}
+
+// labelsOf returns the labels of an app, each with its problem.
+func labelsOf(story *api.AppStory) some[label] {
+	wrong := make(map[string]string)
+	for _, one := range story.Problems {
+		if wrong[one.Item] == "" {
+			wrong[one.Item] = one.Reason
+		}
+	}
+	var labels []label
+	for _, name := range slices.Sorted(maps.Keys(story.Labels)) {
+		labels = append(labels, label{name, story.Labels[name], wrong[name]})
+	}
+	shown := firstOf(maxLabels, labels)
+	shown.Hidden += story.MoreLabels
+	return shown
 }
 
 type domainBody struct {
