@@ -105,6 +105,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, _ query) {
 			return
 		case piece = <-one.pieces:
 		case <-ticker.C:
+			if !s.cfg.Access.stillAllows(r) {
+				return // its token or certificate has changed or ended
+			}
 		}
 		if !stream.send(piece) {
 			return
