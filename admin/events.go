@@ -62,7 +62,9 @@ type reader struct {
 	late chan struct{}
 }
 
-func newHub(s *Server) *hub { return &hub{server: s, life: newLife(), readers: make(map[*reader]struct{})} }
+func newHub(s *Server) *hub {
+	return &hub{server: s, life: newLife(), readers: make(map[*reader]struct{})}
+}
 
 // events answers /api/v1/events with a stream of server-sent events
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html). It ends when the reader goes
@@ -103,6 +105,9 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, _ query) {
 			return
 		case piece = <-one.pieces:
 		case <-ticker.C:
+			if !s.cfg.Access.stillAllows(r) {
+				return // its token or certificate has changed or ended
+			}
 		}
 		if !stream.send(piece) {
 			return

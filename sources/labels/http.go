@@ -62,11 +62,16 @@ func (s *Settings) headers(value string) []sources.Header {
 		return nil
 	}
 	var headers []sources.Header
-	for _, line := range lines {
+	for i, line := range lines {
 		line = strings.TrimSpace(line)
 		name, text, ok := strings.Cut(line, ":")
 		text = strings.TrimSpace(text)
-		if !ok || text == "" || len(text) > 4096 || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
+		if !ok {
+			// Not what it says: that may be a header with its secret, or a part of one.
+			s.problem("line %d is ignored: write \"Name: value\", in ASCII", i+1)
+			continue
+		}
+		if text == "" || len(text) > 4096 || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
 			s.problem("the line of %.40q is ignored: write \"Name: value\", in ASCII", name)
 			continue
 		}
