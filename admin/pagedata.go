@@ -50,8 +50,9 @@ func one[T any](d pageData, path string, names ...string) (T, bool) {
 func (d pageData) Status() *api.Status {
 	status, _, err := d.server.currentStatus()
 	if err != nil {
-		d.server.cfg.Log.Error("admin: the status", "error", err)
-		return &api.Status{Summary: "The status cannot be read: see the log of Relay."}
+		d.server.cfg.Log.Error("admin: the status", "event", "answer_failed", "error", err)
+		const text = "The status cannot be read"
+		return &api.Status{Summary: text, Findings: []api.Finding{{Level: api.Critical, Text: text, Action: "see the log of Relay"}}}
 	}
 	return status
 }

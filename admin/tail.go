@@ -47,10 +47,6 @@ func (s *Server) tail(w http.ResponseWriter, r *http.Request, q query) {
 
 func (s *Server) follow(w http.ResponseWriter, r *http.Request, q query) {
 	subject, unmasked := strings.TrimSpace(q.values["subject"]), q.values["unmasked"] == "true"
-	if subject == "" {
-		s.fail(w, badRequest("say what to follow: ?subject= and the id of an app, or a domain"))
-		return
-	}
 	if s.cfg.Tails == nil {
 		s.notFound(w, "nothing can be followed here")
 		return
@@ -93,7 +89,7 @@ func (s *Server) copyTail(ctx context.Context, tail Tail, lines *tailLines, r *h
 		case ctx.Err() != nil:
 			return "the reader is gone"
 		case err != nil:
-			s.cfg.Log.Error("admin: tail", "error", err)
+			s.cfg.Log.Error("admin: tail", "event", "tail_failed", "error", err)
 			return end("it failed: see Relay's log")
 		case notice != nil && !s.cfg.Access.stillAllows(r):
 			return end("it is not allowed any more: the token or certificate has changed or ended")

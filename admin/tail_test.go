@@ -144,7 +144,7 @@ func TestTailIsRefused(t *testing.T) {
 		status      int
 		want        string
 	}{
-		{"nothing asked for", "", nil, "", 400, "say what to follow"},
+		{"nothing asked for", "", nil, "", 400, "the parameter subject is needed"},
 		{"another parameter", "?subject=/a&masked=no", nil, "", 400, "no parameter"},
 		{"another value", "?subject=/a&unmasked=yes", nil, "", 400, "unmasked"},
 		{"unknown", "?subject=/a", TailRefusal{404, "nothing is known of /a; near it: /b"}, "", 404, "near it: /b"},

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +30,13 @@ func TestIssuerHasEnded(t *testing.T) {
 	w.admin.awaitReady()
 
 	w.admin.problem("bad.pem", `with its issuer "CN=Ended" and is served all the same: nothing else covers alone.test`)
-	w.admin.has(`bad.pem",source="dir"} -2.`, `soon.pem",source="dir"} 19.`, `good.pem",source="dir"} 69.`, `rsa.pem",source="dir"} 39.`,
-		"expires with its issuer CN=Ended", `"endsWithIssuer": "CN=Soon"`, `"key": "RSA"`,
+	for file, days := range map[string]int{"bad.pem": -2, "soon.pem": 20, "good.pem": 70, "rsa.pem": 40} {
+		series := fmt.Sprintf(`relay_certificate_expiry_timestamp_seconds{name="%s",source="dir"}`, filepath.Join(w.certs.dir, file))
+		if at, ok := w.admin.metric(series); !ok || (untilUnix(at)-time.Until(day(days))).Abs() > time.Hour {
+			t.Errorf("%s expires in %s, want %d days", file, untilUnix(at), days)
+		}
+	}
+	w.admin.has("expires with its issuer CN=Ended", `"endsWithIssuer": "CN=Soon"`, `"key": "RSA"`,
 		"shorter.pem", "good.pem is, as it is valid for longer", fmt.Sprintf("good.pem is, as this one expired on %s with its issuer", day(-2).UTC().Format(time.DateOnly)))
 	if problems := w.admin.problems(); len(problems) != 1 {
 		t.Errorf("problems: %+v", problems)

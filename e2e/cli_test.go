@@ -175,11 +175,11 @@ func TestCommandLineSaysWhatConcernsAll(t *testing.T) {
 	w.shows(0, []string{"envoys", "external/edge-1"}, "rejecting", "cannot bind", "Address already in use")
 	w.shows(1, []string{"status", "--nagios"}, "RELAY WARNING - ", "envoys_rejecting=1;")
 	envoy.Stop()
-	w.shows(1, []string{"status"}, "CRITICAL  ", "fleet external: no Envoy is connected any more")
+	w.shows(1, []string{"status"}, "CRITICAL  ", "Fleet external: no Envoy is connected any more")
 	w.shows(0, []string{"envoys"}, "edge-1", "disconnected")
 	w.marathon.away()
 	w.marathon.CutStreams()
-	w.shows(2, []string{"status", "--nagios"}, "RELAY CRITICAL - ", "marathon "+w.marathon.URL()+" is not followed")
+	w.shows(2, []string{"status", "--nagios"}, "RELAY CRITICAL - ", "Apps cannot be read from marathon")
 	w.shows(1, []string{"status"}, "not followed")
 }
 

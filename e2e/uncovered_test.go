@@ -28,7 +28,7 @@ func TestUncovered(t *testing.T) {
 	w.admin.problem("/a", "a.test: fleet external: clients of port 0 are redirected to https, where they get an error")
 	w.admin.has(`relay_domains_without_certificate{fleet="external",wanted="true"} 1`,
 		`relay_domains_without_certificate{fleet="external",wanted="false"} 1`,
-		`relay_certificates_unused 2`, `seed.test.pem",source="dir"} 89.`,
+		`relay_certificates_unused 2`, `seed.test.pem",source="dir"} `,
 		`"domain": "b.test"`, `"unused": true`, "in no domain's use", "Domains without a certificate")
 	for _, unwanted := range []string{`old.pem",source="dir"`, `gone.pem",source="dir"`} {
 		if strings.Contains(w.admin.pages(), unwanted) {
@@ -47,7 +47,7 @@ func TestUncovered(t *testing.T) {
 	w.certs.issue("a.test")
 	w.admin.hook("usr1")
 	w.clients.expect("https://a.test/", http.StatusOK, "/a")
-	w.admin.has(`relay_domains_without_certificate{fleet="external",wanted="true"} 0`, `a.test.pem",source="dir"} 89.`)
+	w.admin.has(`relay_domains_without_certificate{fleet="external",wanted="true"} 0`, `a.test.pem",source="dir"} `)
 	if problems := w.admin.problemsOf("/a"); len(problems) > 0 {
 		t.Errorf("problems with a certificate: %+v", problems)
 	}
@@ -58,7 +58,7 @@ func TestUncovered(t *testing.T) {
 	// A domain comes back to an old certificate.
 	w.marathon.deploy(app("/old", "old.test", 1), app("/gone", "gone.test", 1))
 	w.clients.expect("https://old.test/", http.StatusOK, "/old")
-	w.admin.has(`old.pem",source="dir"} 0.`, `gone.pem",source="dir"} -0.`, `relay_certificates_unused 0`)
+	w.admin.has(`old.pem",source="dir"} `, `gone.pem",source="dir"} `, `relay_certificates_unused 0`)
 	w.admin.problem("gone.pem", "expired")
 	w.relay.stop()
 

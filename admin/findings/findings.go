@@ -46,7 +46,7 @@ func (l *list) apps(sources []api.Source) {
 	for _, s := range sources {
 		if ofApps(s) && away(s) {
 			l.add(api.Critical, "see whether it runs, and whether Relay reaches it; routing stays as it was meanwhile",
-				"Apps cannot be read from %s %s%s: what is shown of apps may be old%s", s.Kind, s.Name, since(s.LastSync), reason(s))
+				"Apps cannot be read from %s%s: what is shown of apps may be old%s", s.Kind, since(s.LastSync), reason(s))
 		}
 	}
 }
@@ -61,7 +61,7 @@ func (l *list) certificateSources(sources []api.Source, hurts bool) {
 	for _, s := range sources {
 		if !ofApps(s) && away(s) {
 			l.add(level, "see whether it runs and lets Relay read; Envoys keep the certificates that they have",
-				"Certificates cannot be read from %s %s%s%s", s.Kind, s.Name, since(s.LastSync), reason(s))
+				"Certificates cannot be read from %s%s%s", s.Kind, since(s.LastSync), reason(s))
 		}
 	}
 }
@@ -78,7 +78,7 @@ func since(t time.Time) string {
 	return " since " + stamp(t)
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // reason is why a source cannot be read. What Marathon says of it is at the end, in brackets.
 func reason(s api.Source) string {

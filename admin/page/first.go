@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"relay/admin/api"
@@ -63,21 +64,51 @@ func (p *Pages) first(*http.Request) (view, error) {
 	few := url.Values{"limit": {strconv.Itoa(maxFirst)}}
 	changes, err := p.data.Changes(few)
 	failures, err2 := p.data.Failures(url.Values{"limit": {strconv.Itoa(maxGrouped)}})
-	certificates, err3 := p.soonest()
+	slow, err3 := p.slow.get(p.data)
 	if err := cmp.Or(err, err2, err3); err != nil {
 		return view{}, err
 	}
 	b.Changes, b.Failures = changes.Changes, findings.Kinds(failures.Failures, maxFirst)
-	b.Certificates = some[api.Certificate]{certificates.Certificates, certificates.Total - len(certificates.Certificates)}
-	uncovered := p.data.Uncovered().Uncovered
-	b.Uncovered, b.UncoveredKnown = firstOf(maxUncovered, uncovered), uncovered != nil
-	b.UncoveredTotal, b.LoadHint = len(uncovered), loadHint(s)
+	b.Certificates, b.Uncovered, b.UncoveredKnown, b.UncoveredTotal = slow.certificates, slow.uncovered, slow.known, slow.total
+	b.LoadHint = loadHint(s)
 	return view{Name: "first", Title: b.Verdict, Nav: "first", Every: soon, Body: b}, nil
 }
 
-// soonest are the certificates that expire first.
-func (p *Pages) soonest() (api.Certificates, error) {
-	return p.data.Certificates(url.Values{"sort": {"days"}, "limit": {strconv.Itoa(maxCertificates)}})
+// slowFor is how old that of the first screen may be which costs a look at all certificates and
+// domains.
+const slowFor = 5 * time.Second
+
+// slow is the part of the first screen that is costly and changes slowly.
+type slow struct {
+	certificates some[api.Certificate]
+	uncovered    some[api.UncoveredDomain]
+	known        bool
+	total        int // of the uncovered
+}
+
+// keptSlow is the slow part as it was read last.
+type keptSlow struct {
+	mu   sync.Mutex
+	at   time.Time
+	slow slow
+}
+
+func (k *keptSlow) get(data Data) (slow, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.at.IsZero() && time.Since(k.at) < slowFor {
+		return k.slow, nil
+	}
+	certificates, err := data.Certificates(url.Values{"sort": {"days"}, "limit": {strconv.Itoa(maxCertificates)}})
+	if err != nil {
+		return slow{}, err
+	}
+	all := data.Uncovered().Uncovered
+	uncovered := firstOf(maxUncovered, all)
+	uncovered.Shown = slices.Clone(uncovered.Shown) // so that the others can go
+	k.at = time.Now()
+	k.slow = slow{some[api.Certificate]{certificates.Certificates, certificates.Total - len(certificates.Certificates)}, uncovered, all != nil, len(all)}
+	return k.slow, nil
 }
 
 // firstGroups cuts the groups of problems, and the problems of each.

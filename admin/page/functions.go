@@ -2,6 +2,7 @@ package page
 
 import (
 	"html/template"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -22,12 +23,8 @@ var functions = template.FuncMap{
 	"asset": assetURL, "appURL": appURL, "domainURL": domainURL, "envoyURL": envoyURL,
 	"certificateURL": certificateURL, "certificatePath": certificatePath, "subjectURL": subjectURL, "codeURL": codeURL,
 	// The first few of what may be many.
-	"first": func(n int, list []string) some[string] { return firstOf(n, list) }, "firstGroups": firstGroups,
-	"instances": func(list []api.Endpoint) some[api.Endpoint] { return firstOf(maxInstances, list) },
-	"excluded":  func(list []api.Excluded) some[api.Excluded] { return firstOf(maxInstances, list) },
-	"endpoints": func(list []explain.Endpoint) some[explain.Endpoint] { return firstOf(maxInstances, list) },
-	"leftOut":   func(list []explain.Excluded) some[explain.Excluded] { return firstOf(maxInstances, list) },
-	"more":      func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
+	"first": first, "firstGroups": firstGroups,
+	"more": func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
 	// What is put together for a template.
 	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
 	"tabs":       tabsOf,
@@ -40,6 +37,17 @@ var functions = template.FuncMap{
 	},
 	// What a filter keeps of the address, beside what it asks for.
 	"hiddenFields": func() []string { return []string{"sort", "state", "status"} },
+}
+
+// first cuts a list of anything for a template: a page is of a bounded size, whatever there is.
+func first(n int, list any) (cut struct {
+	Shown  any
+	Hidden int
+}) {
+	all := reflect.ValueOf(list)
+	n = min(n, all.Len())
+	cut.Shown, cut.Hidden = all.Slice(0, n).Interface(), all.Len()-n
+	return cut
 }
 
 // tasks are the tasks of all ports of an app, and whether a fleet routes one.

@@ -141,7 +141,13 @@ func (f *fakeData) Uncovered() api.Uncovered { return api.Uncovered{Uncovered: f
 
 func (f *fakeData) Problems(q url.Values) (api.Problems, error) {
 	a := api.Problems{Summary: f.status.Summary}
-	a.Problems, a.Page = pageOf(f.problems, q, func(one api.Problem) string { return one.Reason })
+	var some []api.Problem
+	for _, p := range f.problems {
+		if severity := q.Get("severity"); severity == "" || string(p.Severity) == severity {
+			some = append(some, p)
+		}
+	}
+	a.Problems, a.Page = pageOf(some, q, func(one api.Problem) string { return one.Reason })
 	return a, nil
 }
 

@@ -43,6 +43,7 @@ type Pages struct {
 	log     *slog.Logger
 	version string
 	shared  shared
+	slow    keptSlow
 }
 
 // New returns the pages for data. The version is Relay's.

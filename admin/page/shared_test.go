@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"relay/admin/api"
 )
 
 // A page is rendered once for all who ask for it within a second, one at a time.
@@ -63,4 +65,34 @@ func TestSharedPagesAreBounded(t *testing.T) {
 	if len(s.pages) > maxShared || s.pages["/panics"] != nil {
 		t.Errorf("%d pages are kept", len(s.pages))
 	}
+}
+
+// countingData counts how often it is asked for all domains without a certificate.
+type countingData struct {
+	*fakeData
+	asked atomic.Int32
+}
+
+func (c *countingData) Uncovered() api.Uncovered {
+	c.asked.Add(1)
+	return c.fakeData.Uncovered()
+}
+
+// What costs a look at all certificates and domains is not looked at for each rendering.
+func TestSlowPartOfTheFirstScreen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		data := &countingData{fakeData: troubleData()}
+		p := New(data, "", nil)
+		for i := range 20 {
+			v, err := p.first(nil)
+			if err != nil || v.Body.(firstBody).UncoveredTotal != 2 {
+				t.Fatalf("rendering %d: %+v %v", i, v, err)
+			}
+			time.Sleep(time.Second)
+		}
+		if n := data.asked.Load(); n != 4 {
+			t.Errorf("asked %d times in 20 s, want 4", n)
+		}
+	})
 }

@@ -18,12 +18,10 @@ import (
 
 // How many of each are shown in the story of one thing.
 const (
-	maxLabels    = 200
-	maxPorts     = 30
-	maxInstances = 50 // of a port
-	maxDomains   = 50 // of a port
-	maxStory     = 20 // problems, Envoys, failures, changes
-	maxFound     = 6  // of a kind, in a search
+	maxLabels = 200
+	maxPorts  = 20
+	maxStory  = 20 // problems, Envoys, failures, changes
+	maxFound  = 6  // of a kind, in a search
 )
 
 // label is a label of an app.
@@ -39,7 +37,6 @@ type appBody struct {
 	Behind   int
 	Failures some[api.Failure]
 	Changes  some[api.Change]
-	Domains  []string
 }
 
 // missing is the body of a page that is not there: a name of a kind.
@@ -80,9 +77,6 @@ func (p *Pages) app(r *http.Request) (view, error) {
 		}
 	}
 	b.Envoys = firstOf(maxStory, envoys)
-	for _, port := range story.Ports {
-		b.Domains = append(b.Domains, port.Domains...)
-	}
 	return view{Name: "app-story", Title: clip(id), Nav: "apps", Every: soon, Body: b}, nil
 }
 

@@ -51,7 +51,7 @@ func TestLevels(t *testing.T) {
 		"nothing is reported":        {func(s *api.Status) { s.Load, s.Failures, s.Convergence, s.Certificates.Next = nil, nil, nil, nil }, levelOK, "requests_per_second=U;"},
 		"not ready":                  {func(s *api.Status) { s.Ready, s.NotReady = false, []string{"Marathon was not read"} }, levelCritical, "Marathon was not read"},
 		"not ready without a reason": {func(s *api.Status) { s.Ready = false }, levelCritical, "not served everything"},
-		"Marathon is lost":           {func(s *api.Status) { s.Sources[0].Connected = false }, levelCritical, "Apps cannot be read from marathon http://marathon.test:8080"},
+		"Marathon is lost":           {func(s *api.Status) { s.Sources[0].Connected = false }, levelCritical, "Apps cannot be read from marathon"},
 		"Vault is lost":              {func(s *api.Status) { s.Sources[1].Connected, s.Sources[1].LastError = false, "expired | token" }, levelWarning, "expired / token"},
 		"all Envoys have left":       {func(s *api.Status) { s.Fleets[0].Envoys, s.Fleets[0].Disconnected = 0, []api.EnvoySince{{ID: "e-1"}} }, levelCritical, "no Envoy is connected any more"},
 		"no Envoy":                   {func(s *api.Status) { s.Fleets[0].Envoys = 0 }, levelWarning, "no Envoy is connected"},
