@@ -163,7 +163,7 @@ func (s *Server) app(r *http.Request, _ query) (any, error) {
 	}
 	story.LastFailures = s.lastFailures(FailureQuery{App: id})
 	story.LastChanges = s.lastChanges(ChangeQuery{App: id})
-	story.Findings = findings.OfApp(&story, sourcesOf(s.sources()))
+	story.Findings = findings.OfApp(&story, sourcesOf(s.sources()), time.Now())
 	return story, nil
 }
 

@@ -62,7 +62,9 @@ type reader struct {
 	late chan struct{}
 }
 
-func newHub(s *Server) *hub { return &hub{server: s, life: newLife(), readers: make(map[*reader]struct{})} }
+func newHub(s *Server) *hub {
+	return &hub{server: s, life: newLife(), readers: make(map[*reader]struct{})}
+}
 
 // events answers /api/v1/events with a stream of server-sent events
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html). It ends when the reader goes
