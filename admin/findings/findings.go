@@ -78,7 +78,7 @@ func since(t time.Time) string {
 	return " since " + stamp(t)
 }
 
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 // reason is why a source cannot be read. What Marathon says of it is at the end, in brackets.
 func reason(s api.Source) string {
