@@ -49,6 +49,9 @@ bench-load: $(ENVOY) ## Measure what load reports cost Relay and Envoy: 10 000 a
 	go test -run '^$$' -bench '^BenchmarkLoadReports$$' -benchtime 1x -timeout 30m ./e2e
 	go test -run '^$$' -bench 'Report|Each' ./traffic
 
+bench-admin: $(ENVOY) ## Measure what viewers cost beside 50 000 apps and 100 Envoys that report load; ROW=all or another for one
+	go test -run '^$$' -bench '^BenchmarkAdmin$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -136,4 +139,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-certs model build package release image check tools programs .FORCE

@@ -72,6 +72,7 @@ func (c *Collator) updateTails(switched map[string]bool) {
 	if !changed {
 		return
 	}
+	c.recorded.tailed = true
 	for _, f := range c.fleets {
 		for scope := range f.tailed {
 			f.mark(xds.Scope, scope)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +85,13 @@ func fillerReport(apps int) []*endpointv3.ClusterStats {
 func (w *benchWorld) reportLoad(ctx context.Context, id string, clusters []*endpointv3.ClusterStats) {
 	served := xdstest.Connect(w.b, w.config.XDS.Address, "external", id)
 	served.Subscribe("type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret", "none")
+	var always atomic.Bool
+	always.Store(true)
+	w.sendReports(ctx, id, clusters, &always)
+}
+
+// sendReports reports what clusters have, as it is told to, while that is wanted.
+func (w *benchWorld) sendReports(ctx context.Context, id string, clusters []*endpointv3.ClusterStats, wanted *atomic.Bool) {
 	conn, err := grpc.NewClient(w.config.XDS.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		w.b.Error(err)
@@ -123,7 +131,9 @@ func (w *benchWorld) reportLoad(ctx context.Context, id string, clusters []*endp
 				return
 			}
 		case <-due.C:
-			_ = stream.Send(&lrsv3.LoadStatsRequest{Node: node, ClusterStats: clusters})
+			if wanted.Load() {
+				_ = stream.Send(&lrsv3.LoadStatsRequest{Node: node, ClusterStats: clusters})
+			}
 		}
 		due.Reset(interval)
 	}

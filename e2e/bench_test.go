@@ -131,7 +131,7 @@ func benchFiller(n int, parent string) []marathontest.App {
 		apps[i].Definition = benchApp(fmt.Sprintf("/group-%d/app-%d", i%20, i), fmt.Sprintf("app-%d.%s", i, parent), 2)
 		for k := range 2 {
 			apps[i].Tasks = append(apps[i].Tasks, marathontest.Task{
-				Host: fmt.Sprintf("10.%d.%d.%d", k, i/250, i%250+1), Ports: []int{31000 + i},
+				Host: fmt.Sprintf("10.%d.%d.%d", k, i/250, i%250+1), Ports: []int{31000 + i%30_000},
 			})
 		}
 	}

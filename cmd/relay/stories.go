@@ -64,10 +64,13 @@ func (p printer) app(a api.AppStory) {
 		p.pair("changed", clock(a.Changed)+", "+ago(a.Changed)+" ago")
 	}
 	p.problems(a.Problems)
-	if len(a.Labels) > 0 {
+	if len(a.Labels)+a.MoreLabels > 0 {
 		p.title("Labels")
 		for _, name := range slices.Sorted(maps.Keys(a.Labels)) {
 			p.screen.Hanging("  "+name+"=", "    ", a.Labels[name])
+		}
+		if a.MoreLabels > 0 {
+			p.line("  and %d more", a.MoreLabels)
 		}
 	}
 	for _, port := range a.Ports {

@@ -272,7 +272,7 @@ func (x explainer) app(app collator.AppView) Explanation {
 			}
 		}
 	}
-	x.addServicesOf(&e, app.Routed.ID, names)
+	x.addServicesOf(&e, app.Routed, sharing, names)
 	return e
 }
 

@@ -132,23 +132,21 @@ func serviceWords(s routing.Service) []string {
 	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.IdleTimeout))
 }
 
-// addServicesOf adds the services that want a port of the app that is routed under a
-// name, or one of its names.
-func (x explainer) addServicesOf(e *Explanation, routed string, names map[string]struct{}) {
+// addServicesOf adds the services that want a port of an app as it is routed, or one of its names.
+// Sharing are all apps that claim one of these.
+func (x explainer) addServicesOf(e *Explanation, app *sources.App, sharing []*sources.App, names map[string]struct{}) {
 	for _, f := range x.Fleets {
-		all, on := servicesIn(f, x.Routed), claimsOn(x.Routed, f, names)
-		for _, app := range x.Routed {
-			if app.ID != routed {
-				continue
+		services, _ := f.ServicesOf(app.ID, app)
+		if len(services) == 0 {
+			continue // most apps have none, and to look at all apps for them takes long
+		}
+		all, on := servicesIn(f, x.Routed), claimsOn(sharing, f, names)
+		for _, s := range services {
+			if s.Listen != 0 {
+				e.addServices(onPort(f, all, s.Listen))
 			}
-			services, _ := f.ServicesOf(routed, app)
-			for _, s := range services {
-				if s.Listen != 0 {
-					e.addServices(onPort(f, all, s.Listen))
-				}
-				for _, name := range s.Names {
-					e.addServices(onName(f, all, on[name], name))
-				}
+			for _, name := range s.Names {
+				e.addServices(onName(f, all, on[name], name))
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -124,7 +125,8 @@ func parseResource(data []byte, names *Names) (h namedVersion, err error) {
 		case resourceName:
 			h.name = names.id(value)
 		case resourceVersion:
-			h.version, err = ParseVersion(string(value))
+			// See Resource.Passing. It is kept as the version that the resource has otherwise.
+			h.version, err = ParseVersion(strings.TrimPrefix(string(value), "passing-"))
 		}
 		return err
 	})
