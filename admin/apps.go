@@ -154,6 +154,7 @@ func (s *Server) app(r *http.Request, _ query) (any, error) {
 			}
 		}
 	}
+	story.Labels, story.MoreLabels = labelsOf(view)
 	for _, n := range view.Notes {
 		story.Notes = append(story.Notes, api.Note(n))
 	}
@@ -162,8 +163,18 @@ func (s *Server) app(r *http.Request, _ query) (any, error) {
 	}
 	story.LastFailures = s.lastFailures(FailureQuery{App: id})
 	story.LastChanges = s.lastChanges(ChangeQuery{App: id})
-	story.Findings = findings.OfApp(&story, sourcesOf(s.sources()))
+	story.Findings = findings.OfApp(&story, sourcesOf(s.sources()), time.Now())
 	return story, nil
+}
+
+func labelsOf(view collator.AppView) (all map[string]string, more int) {
+	for l := range view.Labels.All() {
+		if all == nil {
+			all = make(map[string]string)
+		}
+		all[l.Name] = l.Value
+	}
+	return all, view.Labels.More()
 }
 
 func worstFirst(problems []problem.Problem) []problem.Problem {

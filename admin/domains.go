@@ -122,7 +122,7 @@ func (s *Server) domain(r *http.Request, _ query) (any, error) {
 	story.LastChanges = slices.CompactFunc(story.LastChanges, func(a, b api.Change) bool { return a.ID == b.ID })
 	story.LastChanges = story.LastChanges[:min(len(story.LastChanges), maxLast)]
 	if e, ok := answer.(explain.Explanation); ok {
-		story.Findings = redactFindings(findings.OfDomain(&story, &e, sourcesOf(s.sources())))
+		story.Findings = redactFindings(findings.OfDomain(&story, &e, sourcesOf(s.sources()), time.Now()))
 	}
 	return story, nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/internal/guard"
 	"relay/xds"
 )
 
@@ -25,12 +26,27 @@ func (s *Server) diff(_ *http.Request, q query) (any, error) {
 	return nil, unknown(fmt.Sprintf("no change of the app %q is known", app))
 }
 
+const (
+	dumpPath = "/api/v1/config-dump"
+	// maxDumps is how many dumps may be read at a time.
+	maxDumps = 5
+)
+
 // configDump answers /api/v1/config-dump?fleet=external. A dump may be large: it is written as it
 // is made, and may take as long as the client goes on reading.
 func (s *Server) configDump(w http.ResponseWriter, r *http.Request, q query) {
 	if r.Method == http.MethodHead {
 		return
 	}
+	if s.dumps.Add(1) > maxDumps {
+		s.dumps.Add(-1)
+		s.refusals.Refuse(r.RemoteAddr, guard.Refusal{Kind: guard.TooMany, Who: "readers of dumps", Reason: fmt.Sprintf(
+			"%d dumps are being read: see what does not read them to the end", maxDumps)})
+		w.Header().Set("Retry-After", "10")
+		s.json(w, http.StatusServiceUnavailable, api.Error{Error: "too many dumps are being read"})
+		return
+	}
+	defer s.dumps.Add(-1)
 	out := &slowly{w: w, control: http.NewResponseController(w)}
 	err := s.cfg.Views.WriteDump(out, q.values["fleet"], q.values["type"], q.values["name"])
 	if err != nil && !out.begun {
@@ -70,7 +86,7 @@ func (s *Server) dumpRoutes() []route {
 	return []route{
 		{Path: "/api/v1/diff", Summary: "What the last change of an app did to Envoy's resources", Answer: api.Diff{}, get: s.diff, Missing: true,
 			Params: []parameter{{Name: "app", Text: "The id of the app.", Length: maxSubject, Required: true}, fleetParam}},
-		{Path: "/api/v1/config-dump", Summary: "What the Envoys of a fleet are offered, as Envoy's own /config_dump shows it, secrets masked", Answer: map[string]any{}, raw: s.configDump, Missing: true,
+		{Path: dumpPath, Summary: "What the Envoys of a fleet are offered, as Envoy's own /config_dump shows it, secrets masked", Answer: map[string]any{}, raw: s.configDump, Missing: true,
 			Params: []parameter{
 				{Name: "fleet", Text: "The fleet.", Required: true}, typeParam,
 				{Name: "name", Text: "Only the resource of this name.", Length: maxSubject},

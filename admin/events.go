@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,6 +33,7 @@ const (
 // hub makes events while somebody reads them. Each is made and encoded once, for all readers.
 type hub struct {
 	server *Server
+	life   string
 
 	mu      sync.Mutex
 	readers map[*reader]struct{}
@@ -62,18 +62,20 @@ type reader struct {
 	late chan struct{}
 }
 
-func newHub(s *Server) *hub { return &hub{server: s, readers: make(map[*reader]struct{})} }
+func newHub(s *Server) *hub {
+	return &hub{server: s, life: newLife(), readers: make(map[*reader]struct{})}
+}
 
 // events answers /api/v1/events with a stream of server-sent events
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html). It ends when the reader goes
 // or does not read, and when the server stops.
 func (s *Server) events(w http.ResponseWriter, r *http.Request, _ query) {
-	after, err := lastEvent(r.Header.Get("Last-Event-ID"))
+	seen, err := parseEventID(r.Header.Get("Last-Event-ID"))
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	one, first := s.hub.join(after)
+	one, first := s.hub.join(seen)
 	if one == nil {
 		s.refusals.Refuse(r.RemoteAddr, guard.Refusal{Kind: guard.TooMany, Who: "readers of events", Reason: fmt.Sprintf(
 			"%d read events: see who keeps so many pages open", maxReaders)})
@@ -103,23 +105,14 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request, _ query) {
 			return
 		case piece = <-one.pieces:
 		case <-ticker.C:
+			if !s.cfg.Access.stillAllows(r) {
+				return // its token or certificate has changed or ended
+			}
 		}
 		if !stream.send(piece) {
 			return
 		}
 	}
-}
-
-// lastEvent reads the header by which a reader says which change it has seen last; 0 for none.
-func lastEvent(id string) (uint64, error) {
-	if id == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseUint(id, 10, 64)
-	if err != nil {
-		return 0, badRequest("Last-Event-ID is the id of a change: a number")
-	}
-	return n, nil
 }
 
 // stream is an answer that goes on. The limits of the server on how long a request may take are
@@ -145,8 +138,8 @@ func (s stream) send(piece []byte) bool {
 }
 
 // join adds a reader, unless there are too many. first is what it is sent at once: the status,
-// and the changes after an id that it has seen.
-func (h *hub) join(after uint64) (one *reader, first []byte) {
+// and the changes after those that it has seen.
+func (h *hub) join(seen *eventID) (one *reader, first []byte) {
 	status := h.server.statusEvent()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -160,12 +153,21 @@ func (h *hub) join(after uint64) (one *reader, first []byte) {
 	one = &reader{make(chan []byte, maxUnread), make(chan struct{})}
 	h.readers[one] = struct{}{}
 	var b bytes.Buffer
-	b.WriteString("retry: 2000\n\n")
+	b.WriteString("retry: 2000\n")
+	history := h.server.cfg.History
+	if history == nil {
+		b.WriteString("\n")
+		b.Write(status)
+		return one, b.Bytes()
+	}
+	newest := h.now.change.Load()
+	after := seen.after(h.life, newest)
+	b.WriteString("id: " + eventID{h.life, after}.String() + "\n") // of the status
 	b.Write(status)
-	if history := h.server.cfg.History; history != nil && after > 0 {
+	if after < newest {
 		for _, c := range history.ChangesAfter(after, maxReplayed) {
-			if c.ID <= h.now.change.Load() {
-				writeEvent(&b, api.EventChange, strconv.FormatUint(c.ID, 10), c)
+			if c.ID <= newest {
+				writeEvent(&b, api.EventChange, eventID{h.life, c.ID}.String(), c)
 			}
 		}
 	}
@@ -257,7 +259,7 @@ func (g *gatherer) gather(now time.Time) []byte {
 	if cfg.History != nil {
 		for _, c := range cfg.History.ChangesAfter(g.change.Load(), maxAtOnce) {
 			g.change.Store(c.ID)
-			writeEvent(&b, api.EventChange, strconv.FormatUint(c.ID, 10), c)
+			writeEvent(&b, api.EventChange, eventID{g.server.hub.life, c.ID}.String(), c)
 		}
 	}
 	if cfg.Failures != nil {

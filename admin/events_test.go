@@ -148,7 +148,7 @@ func TestEvents(t *testing.T) {
 	}
 	history.add(api.Change{Cause: "one"}, api.Change{Cause: "two"})
 	for i, cause := range []string{"one", "two"} {
-		if id, data := first.next("change"); id != fmt.Sprint(i+2) || !strings.Contains(data, cause) {
+		if id, data := first.next("change"); !strings.HasSuffix(id, fmt.Sprintf("-%d", i+2)) || !strings.Contains(data, cause) {
 			t.Errorf("change %s is %s, want %s", id, data, cause)
 		}
 	}
@@ -167,8 +167,40 @@ func TestEvents(t *testing.T) {
 	}
 	again := readEvents(t, url, "2")
 	again.next("status")
-	if id, _ := again.next("change"); id != "3" {
+	if id, _ := again.next("change"); !strings.HasSuffix(id, "-3") {
 		t.Errorf("after change 2 comes %s, want 3", id)
+	}
+}
+
+// A reader that comes back misses no change, also of a Relay that was started anew meanwhile, and
+// whose changes are counted from 1 again.
+func TestEventsAfterARestart(t *testing.T) {
+	t.Parallel()
+	run := func(causes ...string) (url string) {
+		history := &fakeHistory{}
+		for _, cause := range causes {
+			history.add(api.Change{Cause: cause})
+		}
+		cfg := newConfig(fakeViews{})
+		cfg.History = history
+		return serve(t, cfg)
+	}
+	before, after := run("one", "two", "three"), run("start", "new", "newer", "newest")
+	id, _ := readEvents(t, before, "").next("status")
+	for _, step := range []struct{ url, id, want string }{
+		{before, id, ""}, {before, "1", "two"}, {before, "3", ""},
+		{after, id, "start"}, {after, strings.TrimSuffix(id, "3") + "9999", "start"}, {after, "9999", "start"}, {after, "1", "new"},
+	} {
+		r := readEvents(t, step.url, step.id)
+		if step.want == "" {
+			if id, _ := r.next("status"); !strings.HasSuffix(id, "-3") {
+				t.Errorf("the status has the id %s", id)
+			}
+			continue
+		}
+		if _, data := r.next("change"); !strings.Contains(data, `"cause":"`+step.want+`"`) {
+			t.Errorf("after %s comes %s, want %s", step.id, data, step.want)
+		}
 	}
 }
 
@@ -194,8 +226,8 @@ func TestEventsOfReadersThatDoNotRead(t *testing.T) {
 	cfg := newConfig(fakeViews{})
 	cfg.History = history
 	s := New(cfg, nil)
-	one, _ := s.hub.join(0)
-	other, _ := s.hub.join(0)
+	one, _ := s.hub.join(nil)
+	other, _ := s.hub.join(nil)
 	g := s.hub.now
 	for range maxUnread + 1 {
 		s.hub.tell(g, []byte("data: x\n\n"), false)
@@ -223,10 +255,10 @@ func TestTooManyReadersOfEvents(t *testing.T) {
 	s := New(newConfig(fakeViews{}), nil)
 	var all []*reader
 	for range maxReaders {
-		one, _ := s.hub.join(0)
+		one, _ := s.hub.join(nil)
 		all = append(all, one)
 	}
-	if one, _ := s.hub.join(0); one != nil {
+	if one, _ := s.hub.join(nil); one != nil {
 		t.Error("there may be more readers than the limit")
 	}
 	for _, one := range all {

@@ -48,9 +48,9 @@ func (s *Server) limitBodies(next http.Handler) http.Handler {
 	})
 }
 
-// streaming are the paths whose answers go on until the reader goes. Each has a limit of its own,
-// so that open pages take no place of a request.
-var streaming = []string{eventsPath, tailPath}
+// streaming are the paths whose answers go on until the reader goes, or may take as long as it
+// likes. Each has a limit of its own, so that they take no place of a request.
+var streaming = []string{eventsPath, tailPath, dumpPath}
 
 // limitRequests answers at most Limits.Requests at a time.
 func (s *Server) limitRequests(next http.Handler) http.Handler {

@@ -15,6 +15,7 @@ import (
 	"net/http/pprof"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -79,6 +80,8 @@ type Server struct {
 	shared   sharedStatus
 	problems sharedProblems
 	hub      *hub
+	// dumps counts those that are being read.
+	dumps atomic.Int64
 
 	stopping context.Context
 	stop     context.CancelFunc

@@ -83,7 +83,7 @@ func TestRoutes(t *testing.T) {
 		{"dump of no type", "GET", "/api/v1/config-dump?fleet=external&type=x", full, 400, "it can be , clusters", "", ""},
 		{"unknown list", "GET", "/api/v1/x", full, 404, `"error": "nothing at /api/v1/x`, "Content-Type", "application/json"},
 		{"list by POST", "POST", "/api/v1/apps", full, 405, "", "Allow", "GET, HEAD"},
-		{"page", "GET", "/", full, 200, "<li>4 problems cost requests, or keep changes from Envoys</li>", "Content-Type", "text/html; charset=utf-8"},
+		{"page", "GET", "/", full, 200, "<li>/shop/busy: port 0: no task is in rotation: busy.1 fails a health check", "Content-Type", "text/html; charset=utf-8"},
 		{"page by an old bookmark", "GET", "/?refresh=off", full, 200, "As of <time", "", ""},
 		{"empty page", "GET", "/", empty, 200, "<title>Not everything is served: apps have not been read yet – Relay</title>", "", ""},
 		{"page when all is well", "GET", "/", newConfig(fakeViews{served: collator.Served{Known: true, Domains: 1}}), 200, "<title>All is well – Relay</title>", "", ""},

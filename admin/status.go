@@ -9,6 +9,7 @@ import (
 	"relay/admin/api"
 	"relay/admin/findings"
 	"relay/collator"
+	"relay/xds"
 )
 
 const (
@@ -19,6 +20,9 @@ const (
 	// warnDays is when a certificate is said to expire soon. ACME clients renew 30 days ahead,
 	// so less than that means that renewal does not work.
 	warnDays = 21
+	// lateAfter is how long an Envoy may take to answer: it does in milliseconds, or in seconds at
+	// its start.
+	lateAfter = 10 * time.Second
 	// maxNamed is how many Envoys of a fleet are named.
 	maxNamed = 10
 	// seriesLength is the hour that the series has, seriesStep one step of it.
@@ -82,7 +86,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 		Summary: served.String(), OK: served.All() && len(notReady) == 0,
 		Counts: api.Counts{
 			Apps: counts.Apps, Domains: counts.Domains, Endpoints: counts.Endpoints, Problems: len(problems.all), Failing: problems.failing,
-			WithoutTask: served.WithoutTask, WithoutCertificate: served.WithoutCertificate, InNoFleet: served.InNoFleet, Stopped: served.Stopped,
+			WithoutTask: served.WithoutTask, WithoutCertificate: served.WithoutCertificate, InNoFleet: served.InNoFleet, LeftOut: served.LeftOut, Stopped: served.Stopped,
 		},
 		Sources: sourcesOf(s.sources()), Fleets: []api.FleetStatus{},
 	}
@@ -142,10 +146,16 @@ func (s *Server) fleetStatus(f FleetView, gone []api.Envoy, now time.Time) api.F
 		switch e.State {
 		case api.EnvoyRejecting:
 			fleet.Rejecting++
+			if len(fleet.Rejected) < maxNamed {
+				fleet.Rejected = append(fleet.Rejected, firstRejected(status))
+			}
 		case api.EnvoyBehind:
 			fleet.Behind++
 		default:
 			fleet.UpToDate++
+		}
+		if since := unanswered(status); !since.IsZero() && now.Sub(since) > lateAfter && len(fleet.Late) < maxNamed {
+			fleet.Late = append(fleet.Late, api.EnvoySince{ID: e.ID, Since: since})
 		}
 		if now.Sub(e.Reported) < reportedLately {
 			reporting++
@@ -165,6 +175,26 @@ func (s *Server) fleetStatus(f FleetView, gone []api.Envoy, now time.Time) api.F
 		fleet.Failures = new(s.cfg.Failures.FailureRate(f.Name))
 	}
 	return fleet
+}
+
+// firstRejected is the first resource of which an Envoy lacks the present version.
+func firstRejected(e xds.StreamStatus) api.Rejected {
+	for _, t := range e.Types {
+		if len(t.Stale) > 0 {
+			return api.Rejected{Envoy: e.NodeID, Resource: t.Type.String() + " " + t.Stale[0].Name, Error: redact(t.Stale[0].Message)}
+		}
+	}
+	return api.Rejected{Envoy: e.NodeID}
+}
+
+// unanswered is when the oldest response was sent that an Envoy has not answered; zero for none.
+func unanswered(e xds.StreamStatus) (since time.Time) {
+	for _, t := range e.Types {
+		if t.InFlight && (since.IsZero() || t.SentAt.Before(since)) {
+			since = t.SentAt
+		}
+	}
+	return since
 }
 
 // certificatesStatus sums up certificates. Those that nobody uses are no reason to worry.

@@ -54,7 +54,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 // policy and end with those that the source found.
 func withEndpoints(app, policy *sources.App, policyProblems []problem.Problem) *sources.App {
 	clean := *policy
-	clean.Version, clean.Notes, clean.Stopped, clean.Unrouted = app.Version, app.Notes, app.Stopped, app.Unrouted
+	clean.Version, clean.Notes, clean.Stopped, clean.Unrouted, clean.Labels = app.Version, app.Notes, app.Stopped, app.Unrouted, app.Labels
 	clean.Ports = slices.Clone(policy.Ports)
 	var problems sources.Problems
 	left := maxEndpoints

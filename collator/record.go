@@ -30,6 +30,8 @@ type recorded struct {
 	apps map[string]appChange // by id
 	// cause is that of what no app and no certificate is the cause of.
 	cause string
+	// tailed tells that scopes differ in whose requests are reported.
+	tailed bool
 }
 
 // appChange is an app before and after; nil if there is none.
@@ -87,13 +89,19 @@ func (f *fleetState) recordCertificates(before, after map[string]*certs.Certific
 
 func day(at time.Time) string { return at.UTC().Format(time.DateOnly) }
 
-// record adds what was published to the history. A bug in it costs no more than that.
+// record adds what was published to the history. What changes only whose requests are reported
+// is none: nothing is served otherwise, and the log says who follows them. A bug in it costs no
+// more than that.
 func (f *fleetState) record(change xds.Change, revision uint64, before [][]byte) {
 	if f.c.cfg.History == nil {
 		return
 	}
 	err := panics.Catch(func() error {
-		f.c.cfg.History.Add(f.publication(change, revision, before))
+		p := f.publication(change, revision, before)
+		if f.c.recorded.tailed && p.Cause == "" && len(p.Apps)+len(p.Certificates) == 0 {
+			return nil
+		}
+		f.c.cfg.History.Add(p)
 		return nil
 	})
 	panics.Log(f.c.log, err, "fleet", f.Name)

@@ -84,6 +84,10 @@ func TestRecorded(t *testing.T) {
 		t.Errorf("of one app: %+v", all[0])
 	}
 	step("without a cause", func() { c.UpdateApps([]*sources.App{scaled}, nil) }, `external: "apps were read" for 1 [/web] and []: port 0: +10.0.0.9:1`)
+	step("followed", func() { c.Tail("/web", true); c.Tail("other.test", true) })
+	step("followed, and scaled", func() { c.Tail("other.test", false); because("event", web)() }, `external: "event" for 1 [/web] and []: port 0: -10.0.0.9:1`)
+	step("scaled while it is followed", because("event", scaled), `external: "event" for 1 [/web] and []: port 0: +10.0.0.9:1`)
+	step("not followed any more", func() { c.Tail("/web", false) })
 	step("removed", func() { sources.Because(c, "event"); c.UpdateApps(nil, []string{"/web"}) },
 		`external: "event" for 1 [/web] and []: app removed|domain web.test removed|port 0: of fleet external no more|port 0: -10.0.0.1:31000 -10.0.0.9:1`)
 	step("keys of tickets", func() { c.SetTicketKeys("internal", []TicketKey{[]byte("k")}) },

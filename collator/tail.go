@@ -21,10 +21,16 @@ type Tailing struct {
 	// TCP services, whose connections are not reported: the listener would have to change, and
 	// Envoy would close them.
 	Scopes map[string][]string
+	// TooMany is how many domains an app has that has more than MaxTailed: it is not followed.
+	TooMany int
 
 	// app is the one of which the scopes are.
 	app *sources.App
 }
+
+// MaxTailed is how many domains of an app in a fleet are followed. To switch one on keeps every
+// Envoy busy for some milliseconds, during which nothing else comes to it.
+const MaxTailed = 200
 
 // Tail has Envoys report the requests of an app, by its id, or for a domain or host, or ends
 // that, as soon as the loop has dealt with it: see Flush and Tailing. It is for a while, and for this Relay alone: it is not part of what is saved, and other
@@ -72,6 +78,7 @@ func (c *Collator) updateTails(switched map[string]bool) {
 	if !changed {
 		return
 	}
+	c.recorded.tailed = true
 	for _, f := range c.fleets {
 		for scope := range f.tailed {
 			f.mark(xds.Scope, scope)
@@ -94,9 +101,17 @@ func (c *Collator) tailing(subject string, before Tailing) Tailing {
 	if app == nil {
 		return Tailing{}
 	}
-	t := Tailing{Known: true, Routed: routedID(app), Scopes: before.Scopes}
+	t := Tailing{Known: true, Routed: routedID(app), Scopes: before.Scopes, TooMany: before.TooMany}
 	if t.app = c.routed(t.Routed); t.app != before.app {
-		t.Scopes = c.tailedScopes(t.app)
+		t.Scopes, t.TooMany = c.tailedScopes(t.app), 0
+		for _, scopes := range t.Scopes {
+			t.TooMany = max(t.TooMany, len(scopes))
+		}
+		if t.TooMany > MaxTailed {
+			t.Scopes = map[string][]string{}
+		} else {
+			t.TooMany = 0
+		}
 	}
 	return t
 }

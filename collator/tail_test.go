@@ -76,6 +76,32 @@ func TestTailing(t *testing.T) {
 	}
 }
 
+// An app of very many domains is not followed: that would keep Envoys busy. Each of its domains
+// may be, and the app when it has fewer.
+func TestTailingOfManyDomains(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{})
+	var domains []string
+	for i := range MaxTailed + 1 {
+		domains = append(domains, fmt.Sprintf("d%d.test", i))
+	}
+	syncApps(c, webApp("/many", domains...))
+	r.Touched()
+	tail(c, "/many", true)
+	wantScopes(t, r)
+	if got := c.Tailing("/many"); !got.Known || got.TooMany != MaxTailed+1 || len(got.Scopes) != 0 {
+		t.Errorf("tailing is %+v", got)
+	}
+	tail(c, "d7.test", true)
+	wantScopes(t, r, "d7.test")
+	tail(c, "d7.test", false)
+	r.Touched()
+	syncApps(c, webApp("/many", domains[:MaxTailed]...))
+	if got := c.Tailing("/many"); got.TooMany != 0 || len(got.Scopes["external"]) != MaxTailed {
+		t.Errorf("with fewer domains: %d too many, %d scopes", got.TooMany, len(got.Scopes["external"]))
+	}
+}
+
 func tail(c *Collator, subject string, on bool) {
 	c.Tail(subject, on)
 	c.round()

@@ -25,6 +25,8 @@ type AppView struct {
 	Problems []problem.Problem `json:"-"`
 	// Notes are what is not obvious about tasks.
 	Notes []sources.Note `json:"-"`
+	// Labels are those of its definition, without secrets.
+	Labels sources.Labels `json:"-"`
 }
 
 // PortView is a port of an AppView.
@@ -127,7 +129,7 @@ func (c *Collator) Problems() []problem.Problem {
 
 func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Stopped: app.Stopped, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Labels: app.Labels, Stopped: app.Stopped, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {

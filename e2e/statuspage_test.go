@@ -36,7 +36,8 @@ func TestStatusPage(t *testing.T) {
 	says("/hostile")
 	says(`\\u202e`)
 	open("/apps/hostile")
-	says("/hostile")
+	says("Its labels for Relay")
+	says("<script>alert(1)</script>")
 
 	open("/apps/shop/web")
 	says("All is well: 1 instance in rotation")

@@ -10,7 +10,7 @@ import (
 // Equal reports whether two reads of an app say the same.
 func (a *App) Equal(b *App) bool {
 	return a == b || a != nil && b != nil &&
-		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped &&
+		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped && a.Labels == b.Labels &&
 		equalPointees(a.Deployment, b.Deployment) &&
 		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
 		equalProblems(a.Problems, b.Problems) &&

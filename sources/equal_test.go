@@ -36,6 +36,10 @@ func different(t *testing.T, v reflect.Value) reflect.Value {
 			d.Set(reflect.ValueOf(time.Unix(7, 0)))
 			break
 		}
+		if v.Type() == reflect.TypeFor[Labels]() {
+			d.Set(reflect.ValueOf(NewLabels([]Label{{"HAPROXY_GROUP", "external"}}, 0)))
+			break
+		}
 		if v.Type() == reflect.TypeFor[netip.Addr]() {
 			d.Set(reflect.ValueOf(netip.MustParseAddr("10.0.0.7")))
 			break

@@ -28,6 +28,9 @@ type App struct {
 	Problems []problem.Problem
 	// Notes say what is not obvious about tasks, ordered by Task. They are no problems.
 	Notes []Note `json:",omitempty"`
+	// Labels are those of the definition, for people to read. Files have fields in their place.
+	// They are not saved.
+	Labels Labels `json:"-"`
 	// Unrouted are domains that the definition names and that no port has: the first
 	// MaxUnrouted.
 	Unrouted []Unrouted `json:",omitempty"`

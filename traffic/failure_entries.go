@@ -77,7 +77,7 @@ func (f *Failures) common(node *corev3.Node, p *accesslogv3.AccessLogCommon, cod
 	}
 	// Of what got to no cluster, the route, or the filter chain of a TCP service, has its name.
 	if cluster := cmp.Or(p.GetUpstreamCluster(), p.GetRouteName(), keptCluster(p)); cluster != "" && len(cluster) <= maxName {
-		one.App, one.Port = f.split(cluster)
+		one.App, one.Port = f.split(node.GetCluster(), cluster)
 	}
 	if client, ok := addressOf(p.GetDownstreamRemoteAddress()); ok {
 		one.Client = client.Addr().String()
@@ -125,13 +125,14 @@ func domainOf(host string) string {
 	return plain(strings.TrimSuffix(host, "."), maxDomain)
 }
 
-// pathOf returns a path without its query and its parameters, which may be credentials.
+// pathOf returns a path without its query and its parameters, which may be credentials, and
+// without what else may be one: see maskPath.
 func pathOf(path string) string {
 	path = path[:min(len(path), maxPath)]
 	for _, begin := range []string{"?", "#", ";", "%3f", "%3F", "%23", "%3b", "%3B"} {
 		path, _, _ = strings.Cut(path, begin)
 	}
-	return plain(path, maxPath)
+	return plain(maskPath(path), 2*maxPath)
 }
 
 // requestIDOf returns an id if the page shows it, too: see answerFormat in package envoy.
@@ -145,17 +146,9 @@ func requestIDOf(id string) string {
 	return id
 }
 
-// plain cuts a text, and takes what is no text out of it. The copy does not hold on to the
-// message.
-func plain(s string, most int) string {
-	s = strings.ToValidUTF8(s[:min(len(s), most)], "?")
-	return strings.Clone(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return '?'
-		}
-		return r
-	}, s))
-}
+// plain cuts a text, and takes what cannot be seen out of it, such as what begins a sequence of a
+// terminal, or turns the direction of writing. The copy does not hold on to the message.
+func plain(s string, most int) string { return visible(s[:min(len(s), most)], most) }
 
 // flagsOf returns a function that reports whether a request or connection has a flag.
 func flagsOf(p *accesslogv3.AccessLogCommon) func(flag string) bool {

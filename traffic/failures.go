@@ -69,7 +69,7 @@ const (
 
 // Failures keeps the failures that Envoys report, in a fixed size.
 type Failures struct {
-	split func(cluster string) (app string, port int)
+	split func(fleet, cluster string) (app string, port int)
 
 	mu     sync.Mutex
 	fleets map[string]*fleetFailures // never changed
@@ -126,8 +126,8 @@ func (r *ring) newest(f func(*record) bool) {
 }
 
 // NewFailures returns a Failures for fleets. Split finds the app and the index of its port in the
-// name of a cluster.
-func NewFailures(fleets []string, split func(cluster string) (app string, port int)) *Failures {
+// name of a cluster of a fleet; none, and -1, if the fleet has no such cluster.
+func NewFailures(fleets []string, split func(fleet, cluster string) (app string, port int)) *Failures {
 	f := &Failures{
 		split: split, fleets: make(map[string]*fleetFailures), apps: make(map[string]*appFailures),
 		records: ring{size: maxRecords}, apart: map[bool]*ring{false: {size: maxOverall}, true: {size: maxOverall}},

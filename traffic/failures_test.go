@@ -20,7 +20,10 @@ import (
 )
 
 func newTestFailures() *Failures {
-	return NewFailures([]string{"external", "internal"}, func(cluster string) (string, int) {
+	return NewFailures([]string{"external", "internal"}, func(fleet, cluster string) (string, int) {
+		if cluster == "/internal_0" && fleet != "internal" {
+			return "", -1
+		}
 		return strings.TrimSuffix(cluster, "_0"), 0
 	})
 }
@@ -94,6 +97,18 @@ func TestFailuresAlike(t *testing.T) {
 			t.Errorf("more than one: %+v", got)
 		}
 	})
+}
+
+// An Envoy tells nothing of apps that its fleet does not have.
+func TestFailuresOfOtherFleets(t *testing.T) {
+	f := newTestFailures()
+	f.one("busy", "/internal_0", "internal.test")
+	if got := f.LastFailures("/internal", 10); len(got) != 0 || f.OfApp("/internal") != 0 {
+		t.Errorf("an app of another fleet has %+v", got)
+	}
+	if got := f.All(Filter{Domain: "internal.test"}); len(got) != 1 || got[0].App != "" {
+		t.Errorf("of no app: %+v", got)
+	}
 }
 
 // Who follows failures asks for those after the last one that it knows, and misses none.
@@ -347,6 +362,8 @@ func TestWhatIsKeptOfURLs(t *testing.T) {
 		"/a/b": "/a/b", "/a?b=c": "/a", "/a;id=1/b": "/a", "/a#b": "/a", "/a%3Fb": "/a", "/a%3fb": "/a", "/a%3Bb": "/a", "/a%23b": "/a", "?": "", "": "",
 		"/a\x00\nb": "/a??b", "/\xff": "/?", "/" + strings.Repeat("x", 1000): "/" + strings.Repeat("x", maxPath-1),
 		strings.Repeat("/", maxPath) + "?secret": strings.Repeat("/", maxPath),
+		"/reset/9f86d081884c7d659a2feaa0c55ad015/x": "/reset/9f86…/x", "/to/http://user:password@a.test/b": "/to/http://…@a.test/b",
+		"/\u202e\u009b31m": "/??31m",
 	} {
 		if got := pathOf(path); got != want {
 			t.Errorf("%q is %q, want %q", path, got, want)

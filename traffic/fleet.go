@@ -110,8 +110,9 @@ func (f *fleet) leave(r *reporter) {
 	r.closed = true
 }
 
-// report takes one report of a stream. Now is the time since 1970.
-func (f *fleet) report(r *reporter, raw []byte, at time.Time, now time.Duration) error {
+// report takes one report of a stream, and returns in how many steps of clusters it counts. Now is
+// the time since 1970.
+func (f *fleet) report(r *reporter, raw []byte, at time.Time, now time.Duration) (steps int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.expire(at)
@@ -119,23 +120,36 @@ func (f *fleet) report(r *reporter, raw []byte, at time.Time, now time.Duration)
 	r.last, r.envoy.last = at, at
 	f.dropOpen(r)
 	var longest time.Duration
-	err := eachCluster(raw, func(c *clusterReport) {
-		if f.count(r, c, now) {
+	var sum tally
+	err = eachCluster(raw, func(c *clusterReport) {
+		if n := f.count(r, c, now); n > 0 {
 			longest = max(longest, c.interval)
+			steps += n
+			sum.add(c.tally)
+		}
+	})
+	// An Envoy counts all clusters over the same interval, but new ones.
+	counted := spanOf(now, longest)
+	counted.each(sum, historySteps+kept, func(step int64, part tally) {
+		r.envoy.add(step, part)
+		if p := f.history.at(step); p != nil {
+			p.requests += uint64(part.requests)
+			p.errors += uint64(part.errors)
 		}
 	})
 	if longest > 0 {
-		f.covered(r.envoy, spanOf(now, longest))
+		f.covered(r.envoy, counted)
 	}
-	return err
+	return steps, err
 }
 
-// count adds what is reported of a cluster, and reports whether that counts.
-func (f *fleet) count(r *reporter, c *clusterReport, now time.Duration) bool {
+// count adds what is reported of a cluster, and returns in how many steps; 0 if it does not count.
+func (f *fleet) count(r *reporter, c *clusterReport, now time.Duration) (steps int) {
 	to := f.cluster(c.name)
 	if to == nil {
-		return false
+		return 0
 	}
+	steps = 1
 	to.seen = int64(now / Step)
 	if c.inProgress > 0 {
 		to.inProgress += uint64(c.inProgress)
@@ -144,22 +158,18 @@ func (f *fleet) count(r *reporter, c *clusterReport, now time.Duration) bool {
 		r.open = append(r.open, openRequests{to, c.inProgress})
 	}
 	if w := f.watches.of[string(c.name)]; w != nil {
-		w.count(r, c, now)
+		steps += w.count(r, c, now)
 	}
 	if c.tally == (tally{}) {
-		return true
+		return steps
 	}
 	f.requests += uint64(c.requests)
 	f.errors += uint64(c.errors)
-	spanOf(now, c.interval).each(c.tally, func(step int64, part tally) {
+	spanOf(now, c.interval).each(c.tally, newestSteps, func(step int64, part tally) {
 		to.add(step, part)
-		r.envoy.add(step, part)
-		if p := f.history.at(step); p != nil {
-			p.requests += uint64(part.requests)
-			p.errors += uint64(part.errors)
-		}
+		steps++
 	})
-	return true
+	return steps
 }
 
 // cluster returns that of a name; nil if it is not to be counted.

@@ -28,8 +28,9 @@ const (
 	// maxReport is how large a report may be, in bytes. With 50 000 clusters, ten endpoints
 	// each, it is less.
 	maxReport = 32 << 20
-	// bytesPerSecond is how much of one stream is read; it may be a report ahead.
-	bytesPerSecond = 2 << 20
+	// bytesPerSecond is how much of one stream is read; it may be a report ahead. A step in which
+	// something is counted is as much work as so many bytes.
+	bytesPerSecond, bytesOfStep = 2 << 20, 16
 )
 
 // LoadServer is the load reporting service
@@ -64,7 +65,7 @@ type loadStream = lrsv3.LoadReportingService_StreamLoadStatsServer
 func (s *LoadServer) StreamLoadStats(g loadStream) error {
 	var first *rawReport
 	var node *corev3.Node
-	done, err := s.admit(g.Context(), func() (_ *corev3.Node, err error) {
+	handled, done, err := s.admit(g.Context(), func() (_ *corev3.Node, err error) {
 		if first, err = receiveReport(g); err != nil {
 			return nil, err
 		}
@@ -88,48 +89,61 @@ func (s *LoadServer) StreamLoadStats(g loadStream) error {
 	defer fleet.leave(r)
 	ctx, cancel := context.WithCancel(g.Context())
 	defer cancel()
-	reports, ended := make(chan *rawReport), make(chan error, 1)
+	stream := reporterStream{loads: s.loads, fleet: fleet, reporter: r, id: node.GetId(), handled: handled}
+	reports, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- panics.Catch(func() error { return receiveReports(ctx, g, reports) })
+		ended <- panics.Catch(func() error { return stream.receive(ctx, g, first, reports) })
 	}()
-	err = s.follow(ctx, g, reporterStream{fleet: fleet, reporter: r, id: node.GetId()}, first, reports, ended)
+	err = s.follow(ctx, g, stream, reports, ended)
 	cancel()
 	return err
 }
 
 // reporterStream is what a stream is about.
 type reporterStream struct {
+	loads    *Loads
 	fleet    *fleet
 	reporter *reporter
 	id       string
+	handled  func()
 }
 
-// follow takes reports, and says what the Envoy is to report.
-func (s *LoadServer) follow(ctx context.Context, g loadStream, r reporterStream, report *rawReport, reports <-chan *rawReport, ended <-chan error) error {
+// take counts a report, and gives its memory back. It returns how much work that was, in steps.
+func (r reporterStream) take(report *rawReport) (steps int, err error) {
+	now := time.Now()
+	steps, err = r.fleet.report(r.reporter, report.bytes(), now, r.loads.sinceEpoch(now))
+	report.free()
+	r.handled()
+	if err != nil {
+		return 0, status.Error(codes.InvalidArgument, err.Error())
+	}
+	return steps, nil
+}
+
+// follow says what the Envoy is to report, after each report.
+func (s *LoadServer) follow(ctx context.Context, g loadStream, r reporterStream, reports <-chan struct{}, ended <-chan error) error {
 	var said *lrsv3.LoadStatsResponse
-	for first := true; ; first = false {
-		if report != nil {
-			now := time.Now()
-			err := r.fleet.report(r.reporter, report.bytes(), now, s.loads.sinceEpoch(now))
-			report.free()
-			if err != nil {
-				return status.Error(codes.InvalidArgument, err.Error())
-			}
-			if !first && !s.served(r.fleet.name, r.id) {
-				// It reports to the next Relay in a moment. Nothing is wrong, and Envoy logs nothing.
-				return nil
-			}
+	select {
+	case <-reports: // the first
+	case err := <-ended:
+		return err
+	}
+	for reported, first := true, true; ; first = false {
+		if reported && !first && !s.served(r.fleet.name, r.id) {
+			// It reports to the next Relay in a moment. Nothing is wrong, and Envoy logs nothing.
+			return nil
 		}
-		wanted, changed := r.fleet.wanted(said, report != nil, s.interval)
+		wanted, changed := r.fleet.wanted(said, reported, s.interval)
 		if wanted != nil {
 			if err := g.Send(wanted); err != nil {
 				return err
 			}
 			said = wanted
 		}
-		report = nil
+		reported = false
 		select {
-		case report = <-reports:
+		case <-reports:
+			reported = true
 		case <-changed:
 		case err := <-ended:
 			if errors.Is(err, io.EOF) {
@@ -171,21 +185,26 @@ func intervalFor(usual time.Duration, clusters, envoys int) time.Duration {
 	return usual
 }
 
-// receiveReports hands on what an Envoy reports, until the stream ends.
-func receiveReports(ctx context.Context, g loadStream, reports chan<- *rawReport) error {
+// receive takes what an Envoy reports, until the stream ends, and tells of each report. No report
+// is received before the one before it is counted, and nothing is held while it waits.
+func (r reporterStream) receive(ctx context.Context, g loadStream, report *rawReport, reports chan<- struct{}) error {
 	pace := rate.NewLimiter(bytesPerSecond, maxReport)
 	for {
-		report, err := receiveReport(g)
+		size := report.Size()
+		steps, err := r.take(report)
 		if err != nil {
 			return err
 		}
-		if err := pace.WaitN(ctx, report.Size()); err != nil {
-			return status.FromContextError(ctx.Err()).Err()
-		}
 		select {
-		case reports <- report:
+		case reports <- struct{}{}:
 		case <-ctx.Done():
 			return nil
+		}
+		if err := pace.WaitN(ctx, min(size+steps*bytesOfStep, maxReport)); err != nil {
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		if report, err = receiveReport(g); err != nil {
+			return err
 		}
 	}
 }

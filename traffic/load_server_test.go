@@ -29,9 +29,9 @@ func startLoadServer(t *testing.T, l *Loads, served func(fleet, node string) boo
 		t.Fatal(err)
 	}
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	NewLoadServer(l, served).Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (func(), error) {
-		_, err := first()
-		return func() {}, err
+	NewLoadServer(l, served).Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (handled, done func(), err error) {
+		_, err = first()
+		return func() {}, func() {}, err
 	})
 	go func() { _ = g.Serve(listener) }()
 	t.Cleanup(g.Stop)

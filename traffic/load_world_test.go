@@ -130,9 +130,9 @@ func (w *loadWorld) serve() {
 	g := grpc.NewServer()
 	s := NewLoadServer(w.loads, func(string, string) bool { return true })
 	s.interval = time.Second
-	s.Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (func(), error) {
-		_, err := first()
-		return func() {}, err
+	s.Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (handled, done func(), err error) {
+		_, err = first()
+		return func() {}, func() {}, err
 	})
 	go func() { _ = g.Serve(l) }()
 	w.stop = g.Stop

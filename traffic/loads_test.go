@@ -65,7 +65,7 @@ func (e *testEnvoy) report(clusters ...*endpointv3.ClusterStats) {
 func (e *testEnvoy) send(raw []byte) {
 	e.t.Helper()
 	now := time.Now()
-	if err := e.loads.fleets[e.fleet].report(e.reporter, raw, now, e.loads.sinceEpoch(now)); err != nil {
+	if _, err := e.loads.fleets[e.fleet].report(e.reporter, raw, now, e.loads.sinceEpoch(now)); err != nil {
 		e.t.Fatal(err)
 	}
 }

@@ -37,6 +37,9 @@ const (
 const (
 	// maxNode is how many bytes an Envoy may say of itself, in each report. It says 50 kB.
 	maxNode = 1 << 20
+	// maxReported is how many clusters a report may have: twice as many as are kept, as an Envoy
+	// may have some of its own.
+	maxReported = 2 * maxClusters
 	// maxInterval is how far back a report goes. What an Envoy counted before is taken for
 	// counted in this time.
 	maxInterval = time.Hour
@@ -142,6 +145,18 @@ func reportNode(raw []byte) (node *corev3.Node, err error) {
 
 // eachCluster calls f for each cluster of a report.
 func eachCluster(raw []byte, f func(*clusterReport)) error {
+	n := 0
+	if err := fields(raw, func(field protowire.Number, _ uint64, b []byte) error {
+		if field == requestClusters {
+			n++
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if n > maxReported {
+		return fmt.Errorf("%w: it has %d clusters", errMalformed, n)
+	}
 	var c clusterReport
 	return fields(raw, func(field protowire.Number, _ uint64, b []byte) error {
 		if field != requestClusters || b == nil {

@@ -2,6 +2,7 @@ package traffic
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"net/netip"
 	"slices"
@@ -86,7 +87,7 @@ func TestSpread(t *testing.T) {
 			end := 1_000_000*Step + 3*time.Second
 			var sum uint64
 			var parts []uint32
-			spanOf(end, interval).each(tally{n, n / 2}, func(step int64, part tally) {
+			spanOf(end, interval).each(tally{n, n / 2}, historySteps+kept, func(step int64, part tally) {
 				if step < 1_000_000-360 || step > 1_000_000 {
 					t.Errorf("step %d", step)
 				}
@@ -103,6 +104,26 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// A report that is more work than any Envoy's is refused before it is counted.
+func TestReportOfTooManyClusters(t *testing.T) {
+	l := newLoads()
+	e := joinEnvoy(t, l, "external", "a")
+	now := time.Now()
+	raw := bytes.Repeat(reportOf(t, clusterStats("/a_0", time.Hour, 1, 0, 0)), maxReported+1)
+	if _, err := l.fleets["external"].report(e.reporter, raw, now, l.sinceEpoch(now)); !errors.Is(err, errMalformed) {
+		t.Errorf("error %v", err)
+	}
+	if requests, _ := l.Counters("external"); requests != 0 {
+		t.Errorf("%d requests count", requests)
+	}
+	for interval, most := range map[time.Duration]int{10 * time.Second: 3, time.Hour: newestSteps + 1} {
+		raw := reportOf(t, clusterStats("/a_0", interval, 1_000_000, 0, 0))
+		if steps, err := l.fleets["external"].report(e.reporter, raw, now, l.sinceEpoch(now)); err != nil || steps > most {
+			t.Errorf("%s: %d steps, %v", interval, steps, err)
+		}
+	}
+}
+
 // Whatever an Envoy sends is read within bounds, and as protobuf reads it.
 func FuzzReport(f *testing.F) {
 	f.Add([]byte{}, uint64(1), uint64(2), uint64(3), int64(10), "/a_0")
@@ -112,7 +133,7 @@ func FuzzReport(f *testing.F) {
 		l := newLoads()
 		e := joinEnvoy(t, l, "external", "a")
 		now := time.Now()
-		_ = l.fleets["external"].report(e.reporter, raw, now, l.sinceEpoch(now))
+		_, _ = l.fleets["external"].report(e.reporter, raw, now, l.sinceEpoch(now))
 		_, _ = reportNode(raw)
 		_ = eachCluster(raw, func(c *clusterReport) {
 			if c.interval < 0 || c.interval > maxInterval || c.errors > c.requests {

@@ -37,8 +37,8 @@ func (s *sampler) next(n int, now time.Time) (stands uint64, look bool) {
 
 // Fields of StreamAccessLogsMessage, and of the two messages with entries in it.
 const (
-	httpLogs, tcpLogs = 2, 3
-	logEntry          = 1
+	identifier, httpLogs, tcpLogs = 1, 2, 3
+	logEntry                      = 1
 )
 
 // countEntries returns how many entries a message has, without understanding them; what it has

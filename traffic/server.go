@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
@@ -25,8 +26,8 @@ const (
 	allPerSecond, allBurst = 5000, 20_000
 	ownPerSecond, ownBurst = 5, 100
 	// countedPerSecond is how many entries of all streams are counted. Of more, the rest waits,
-	// until Envoys drop what they cannot keep.
-	countedPerSecond = 50_000
+	// until Envoys drop what they cannot keep. But ownCounted of each stream never wait.
+	countedPerSecond, ownCounted = 50_000, 1000
 	// maxMessage is how large a message may be, in bytes. Envoys send 16 kB, or one entry.
 	maxMessage = 1 << 20
 )
@@ -48,9 +49,9 @@ type Server struct {
 }
 
 // Admit decides whether an Envoy may report, before anything else of it is read, and when it
-// has said who it is. Done is to be called at the end of the stream. The error goes to the
-// Envoy.
-type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
+// has said who it is. Handled is to be called when nothing is held of the last message, before a
+// wait, and done at the end of the stream. The error goes to the Envoy.
+type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (handled, done func(), err error)
 
 // NewServer returns a server without logs. What Envoys send of a log that it does not have is
 // ignored.
@@ -73,24 +74,25 @@ func (s *Server) Register(g grpc.ServiceRegistrar, admit Admit) {
 // StreamAccessLogs takes what one worker of an Envoy reports of one log.
 func (s *Server) StreamAccessLogs(g alsv3.AccessLogService_StreamAccessLogsServer) error {
 	var raw []byte
-	var first alsv3.StreamAccessLogsMessage
-	done, err := s.admit(g.Context(), func() (node *corev3.Node, err error) {
+	var who *alsv3.StreamAccessLogsMessage_Identifier
+	handled, done, err := s.admit(g.Context(), func() (node *corev3.Node, err error) {
 		if raw, err = receive(g); err != nil {
 			return nil, err
 		}
-		if err := proto.Unmarshal(raw, &first); err != nil {
+		if who, err = identifierOf(raw); err != nil {
 			return nil, status.Error(codes.InvalidArgument, err.Error())
 		}
-		return first.GetIdentifier().GetNode(), nil
+		return who.GetNode(), nil
 	})
 	if err != nil {
 		return err
 	}
 	defer done()
-	logs := s.logs[first.GetIdentifier().GetLogName()]
+	logs := s.logs[who.GetLogName()]
 	// Without all that an Envoy says of itself, which is large, and there once for each worker.
-	node := &corev3.Node{Id: first.GetIdentifier().GetNode().GetId(), Cluster: first.GetIdentifier().GetNode().GetCluster()}
-	sample := newSampler(s.looked)
+	node := &corev3.Node{Id: who.GetNode().GetId(), Cluster: who.GetNode().GetCluster()}
+	who = nil
+	sample, own := newSampler(s.looked), rate.NewLimiter(ownCounted, burst)
 	for {
 		n := countEntries(raw)
 		if stands, look := sample.next(n, time.Now()); look {
@@ -101,8 +103,11 @@ func (s *Server) StreamAccessLogs(g alsv3.AccessLogService_StreamAccessLogsServe
 				}
 			}
 		}
-		if err := s.counted.WaitN(g.Context(), min(n, countedPerSecond)); err != nil {
-			return status.FromContextError(g.Context().Err()).Err()
+		raw = nil
+		if handled(); !own.AllowN(time.Now(), n) {
+			if err := s.counted.WaitN(g.Context(), min(n, countedPerSecond)); err != nil {
+				return status.FromContextError(g.Context().Err()).Err()
+			}
 		}
 		if raw, err = receive(g); err != nil {
 			if errors.Is(err, io.EOF) {
@@ -111,6 +116,19 @@ func (s *Server) StreamAccessLogs(g alsv3.AccessLogService_StreamAccessLogsServe
 			return err
 		}
 	}
+}
+
+// identifierOf returns who a message says that it is from. Its entries may be many, and are not
+// looked into.
+func identifierOf(raw []byte) (who *alsv3.StreamAccessLogsMessage_Identifier, err error) {
+	who = new(alsv3.StreamAccessLogsMessage_Identifier)
+	err = fields(raw, func(field protowire.Number, _ uint64, b []byte) error {
+		if field != identifier {
+			return nil
+		}
+		return proto.UnmarshalOptions{Merge: true}.Unmarshal(b, who)
+	})
+	return who, err
 }
 
 // receive returns a message as bytes: understanding it costs ten times as much as receiving it.

@@ -49,12 +49,12 @@ func serveReports(t *testing.T, logs map[string]Log) func(name string) alsv3.Acc
 		s.Handle(name, log)
 	}
 	g := grpc.NewServer()
-	s.Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (func(), error) {
+	s.Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (handled, done func(), err error) {
 		node, err := first()
 		if err == nil && node.GetCluster() != "external" {
 			err = status.Error(codes.PermissionDenied, "not of a fleet")
 		}
-		return func() {}, err
+		return func() {}, func() {}, err
 	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

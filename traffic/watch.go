@@ -83,10 +83,11 @@ func (w *watches) forgetEndpoints(step int64) {
 	}
 }
 
-// count adds what is reported of the endpoints.
-func (w *watch) count(r *reporter, c *clusterReport, now time.Duration) {
+// count adds what is reported of the endpoints, and returns in how many steps.
+func (w *watch) count(r *reporter, c *clusterReport, now time.Duration) (steps int) {
 	at := spanOf(now, c.interval)
 	_ = c.eachEndpoint(func(address netip.AddrPort, of counts) { // the same bytes were read before
+		steps++
 		e := w.endpoints[address]
 		if e == nil {
 			if len(w.endpoints) >= maxEndpoints {
@@ -102,12 +103,16 @@ func (w *watch) count(r *reporter, c *clusterReport, now time.Duration) {
 		e.seen = int64(now / Step)
 		e.requests += uint64(of.requests)
 		e.errors += uint64(of.errors)
-		at.each(of.tally, e.add)
+		at.each(of.tally, newestSteps, func(step int64, part tally) {
+			e.add(step, part)
+			steps++
+		})
 		if of.inProgress > 0 {
 			e.inProgress += uint64(of.inProgress)
 			r.openEndpoints = append(r.openEndpoints, openEndpoint{e, of.inProgress})
 		}
 	})
+	return steps
 }
 
 // loads returns the load of each endpoint. A watch that began less than a minute ago has rates

@@ -38,6 +38,9 @@ const (
 	maxLag = kept - stepsInMinute - 1
 )
 
+// newestSteps is in how many steps before the newest a window counts anything.
+const newestSteps = (kept + 1) * stepsInMinute
+
 // tally is a number of requests, and of those that were errors.
 type tally struct{ requests, errors uint32 }
 

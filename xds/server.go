@@ -10,7 +10,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -54,7 +53,7 @@ type Server struct {
 	recovery       recovery
 	budget         *budget
 	handshakeSlots handshakeSlots
-	others         atomic.Int64 // streams of Services
+	others         hostCounts // streams of Services
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}

@@ -2,7 +2,9 @@ package xds
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"relay/xds/xdstest"
@@ -26,7 +29,7 @@ type reportService struct {
 
 // StreamLoadStats receives.
 func (r *reportService) StreamLoadStats(g lrsv3.LoadReportingService_StreamLoadStatsServer) error {
-	done, err := r.server.Admit(g.Context(), func() (*corev3.Node, error) {
+	_, done, err := r.server.Admit(g.Context(), func() (*corev3.Node, error) {
 		m, err := g.Recv()
 		return m.GetNode(), err
 	})
@@ -160,4 +163,134 @@ func TestHas(t *testing.T) {
 	has(true)
 	s.Apply(Change{Remove: []Key{{Cluster, "a"}}})
 	has(false)
+}
+
+// openReports opens a stream of another service, and returns how it ends after each message.
+func openReports(t *testing.T, f *fixture) (send func() error) {
+	t.Helper()
+	conn, err := grpc.NewClient(f.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	stream, err := lrsv3.NewLoadReportingServiceClient(conn).StreamLoadStats(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() error {
+		if err := stream.Send(&lrsv3.LoadStatsRequest{Node: &corev3.Node{Id: "envoy-1", Cluster: "edge"}}); err != nil {
+			_, err = stream.Recv()
+			return err
+		}
+		return nil
+	}
+}
+
+// admittedService takes messages of who is admitted.
+type admittedService struct {
+	lrsv3.UnimplementedLoadReportingServiceServer
+	server *Server
+}
+
+// StreamLoadStats receives.
+func (a *admittedService) StreamLoadStats(g lrsv3.LoadReportingService_StreamLoadStatsServer) error {
+	handled, done, err := a.server.Admit(g.Context(), func() (*corev3.Node, error) {
+		m, err := g.Recv()
+		return m.GetNode(), err
+	})
+	if err != nil {
+		return err
+	}
+	defer done()
+	for {
+		handled()
+		if _, err := g.Recv(); err != nil {
+			return err
+		}
+	}
+}
+
+// serveAdmitted serves admittedService.
+func serveAdmitted(t *testing.T, change func(*Server)) *fixture {
+	t.Helper()
+	t.Parallel()
+	service := new(admittedService)
+	return startServer(t, slog.DiscardHandler, func(s *Server) {
+		change(s)
+		service.server = s
+		s.Services = func(g grpc.ServiceRegistrar) { lrsv3.RegisterLoadReportingServiceServer(g, service) }
+	})
+}
+
+// until sends until that is refused.
+func until(t *testing.T, what string, send func() error, refused func(error) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if err := send(); err != nil {
+			if !refused(err) {
+				t.Errorf("%s: %v", what, err)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: it is not refused", what)
+		}
+	}
+}
+
+// Who may not have its fleet any more, such as an Envoy whose certificate has expired, may not
+// report either.
+func TestReportersAreCheckedAgain(t *testing.T) {
+	var expired atomic.Bool
+	f := serveAdmitted(t, func(s *Server) {
+		s.Limits.Stall = time.Second
+		s.Authorize = func(*peer.Peer, string) error {
+			if expired.Load() {
+				return errors.New("its certificate has expired")
+			}
+			return nil
+		}
+	})
+	send := openReports(t, f)
+	if err := send(); err != nil {
+		t.Fatal(err)
+	}
+	eventuallyReport(t, f, 1)
+	expired.Store(true)
+	until(t, "an expired certificate", send, func(err error) bool {
+		return status.Code(err) == codes.PermissionDenied || status.Code(err) == codes.Unavailable
+	})
+}
+
+// One host takes no more streams than one host may have, and gives them back.
+func TestReportersOfOneHostAreBounded(t *testing.T) {
+	f := serveAdmitted(t, func(s *Server) { s.Limits.StreamsPerAddress = 3 })
+	for range 3 {
+		if err := openReports(t, f)(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventuallyReport(t, f, 3)
+	until(t, "one stream more", openReports(t, f), func(err error) bool { return status.Code(err) == codes.ResourceExhausted })
+	if !f.server.others.add("192.0.2.1", f.server.Limits) {
+		t.Error("a stream of another host is refused")
+	}
+	f.server.others.remove("192.0.2.1")
+}
+
+func eventuallyReport(t *testing.T, f *fixture, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		f.server.others.mu.Lock()
+		n := f.server.others.all
+		f.server.others.mu.Unlock()
+		if n == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d streams report, want %d", n, want)
+		}
+	}
 }

@@ -68,9 +68,12 @@ type AppStory struct {
 	App
 	// Findings say how the app is, the worst first.
 	Findings []Finding `json:"findings"`
-	// Labels are those that Relay reads, secrets masked.
-	Labels   map[string]string `json:"labels,omitempty"`
-	Problems []Problem         `json:"problems,omitempty"`
+	// Labels are those of its definition that are for Relay, known or not, secrets and what may
+	// be one masked. They are absent where a file defines the app, and while it is served as
+	// it was saved. MoreLabels is how many more there are than are shown.
+	Labels     map[string]string `json:"labels,omitempty"`
+	MoreLabels int               `json:"moreLabels,omitempty"`
+	Problems   []Problem         `json:"problems,omitempty"`
 	// Notes are what is not obvious about tasks.
 	Notes []Note `json:"notes,omitempty"`
 	// Envoys are all that need something of the app, and how far each is with it.

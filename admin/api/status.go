@@ -49,6 +49,8 @@ type Counts struct {
 	WithoutTask        int `json:"withoutTask"`
 	WithoutCertificate int `json:"withoutCertificate"`
 	InNoFleet          int `json:"inNoFleet"`
+	// LeftOut are domains that apps in a fleet name in vain.
+	LeftOut int `json:"leftOut"`
 	// Stopped are the domains of apps that are scaled to 0.
 	Stopped int `json:"stopped"`
 }
@@ -81,6 +83,10 @@ type FleetStatus struct {
 	// Disconnected are Envoys that were connected within the last hour, and are not any more:
 	// the first few.
 	Disconnected []EnvoySince `json:"disconnected,omitempty"`
+	// Late are the first few Envoys that have not answered what they were sent for a while.
+	Late []EnvoySince `json:"late,omitempty"`
+	// Rejected is the first resource that each of the first few Envoys rejects.
+	Rejected []Rejected `json:"rejected,omitempty"`
 	// Reporting is how many Envoys report their load; NotReported are the first few that do
 	// not, or not any more. Both are absent where load is not taken in.
 	Reporting   *int         `json:"reporting,omitempty"`

@@ -24,12 +24,12 @@ func (l *list) add(level api.Level, action, format string, args ...any) {
 var levels = []api.Level{api.Critical, api.Warning, api.OK}
 
 // sorted returns the findings, the worst first, and of equal ones the one that was added first.
-// Without any, all is well.
+// If nothing is wrong, they begin with that.
 func (l list) sorted(well string) []api.Finding {
-	if len(l) == 0 {
-		l.add(api.OK, "", "%s", well)
-	}
 	slices.SortStableFunc(l, func(a, b api.Finding) int { return slices.Index(levels, a.Level) - slices.Index(levels, b.Level) })
+	if Worst(l) == api.OK {
+		return slices.Insert(l, 0, api.Finding{Level: api.OK, Text: well})
+	}
 	return l
 }
 
@@ -41,54 +41,93 @@ func Worst(findings []api.Finding) api.Level {
 	return findings[0].Level
 }
 
-// sources says which sources cannot be read: then what is said of the rest may be old.
-func (l *list) sources(sources []api.Source) {
+// apps says which sources of apps cannot be read: then what is shown of apps may be old.
+func (l *list) apps(sources []api.Source) {
 	for _, s := range sources {
-		if s.Connected && s.LastError == "" {
-			continue
-		}
-		since, reason := "", ""
-		if !s.LastSync.IsZero() {
-			since = " since " + s.LastSync.UTC().Format("2006-01-02 15:04 UTC")
-		}
-		if s.LastError != "" {
-			reason = ": " + s.LastError
-		}
-		if ofApps(s) {
+		if ofApps(s) && away(s) {
 			l.add(api.Critical, "see whether it runs, and whether Relay reaches it; routing stays as it was meanwhile",
-				"Apps cannot be read from %s%s%s", s.Kind, since, reason)
-			continue
+				"Apps cannot be read from %s%s: what is shown of apps may be old%s", s.Kind, since(s.LastSync), reason(s))
 		}
-		l.add(api.Warning, "see whether it runs and lets Relay read; Envoys keep the certificates that they have",
-			"Certificates cannot be read from %s%s%s", s.Kind, since, reason)
 	}
 }
 
-// ofApps reports whether a source is one of apps. That is worse than one of certificates, which
-// are renewed weeks before they end.
+// certificateSources says which stores of certificates cannot be read. That is critical if
+// something hurts by it: else certificates are renewed weeks before they end.
+func (l *list) certificateSources(sources []api.Source, hurts bool) {
+	level := api.Warning
+	if hurts {
+		level = api.Critical
+	}
+	for _, s := range sources {
+		if !ofApps(s) && away(s) {
+			l.add(level, "see whether it runs and lets Relay read; Envoys keep the certificates that they have",
+				"Certificates cannot be read from %s%s%s", s.Kind, since(s.LastSync), reason(s))
+		}
+	}
+}
+
+// ofApps reports whether a source is one of apps.
 func ofApps(s api.Source) bool { return s.Kind == "marathon" || s.Kind == "file" }
+
+func away(s api.Source) bool { return !s.Connected || s.LastError != "" }
+
+func since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " since " + stamp(t)
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// reason is why a source cannot be read. What Marathon says of it is at the end, in brackets.
+func reason(s api.Source) string {
+	if s.LastError == "" {
+		return ""
+	}
+	if _, why, found := strings.Cut(strings.TrimSuffix(s.LastError, ")"), " ("); found && strings.HasPrefix(s.LastError, "not followed since ") {
+		return ": " + why
+	}
+	return ": " + s.LastError
+}
 
 // tooMany is the share of errors from which an app is said to fail.
 const tooMany = 0.05
 
-// traffic says what became of requests: of the last minute by load, and of the last hour by
-// failures, of which last are the newest.
-func (l *list) traffic(load *api.Load, last []api.Failure) {
+// lately is how old a failure may be to be told as something of now.
+const lately = 10 * time.Minute
+
+// traffic says what became of the requests of apps: of the last minute by load, and of the last
+// hour by failures, of which last are the newest.
+func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, now time.Time) {
 	if load != nil && load.Errors > 0 && load.Errors >= tooMany*load.Requests {
-		action := "the last failures say why"
-		if !slices.ContainsFunc(last, func(f api.Failure) bool { return !byClient(f) }) {
-			action = "Envoy itself reports no failure, so the app answers 500 or above: look at its log"
+		part := share(load.Errors, load.Requests)
+		if slices.ContainsFunc(last, func(f api.Failure) bool { return !byClient(f) && now.Sub(f.Time) < time.Minute }) {
+			l.add(api.Critical, "the last failures say why", "%s of the requests of the last minute ended with errors", part)
+		} else {
+			l.add(api.Critical, "look at the app's log; relay tail shows which requests fail",
+				"%s itself answers with errors (500 or above): %s of its requests of the last minute. Envoy reaches it", named(apps, "The app"), strings.ToLower(part))
 		}
-		l.add(api.Critical, action, "%s of its requests of the last minute ended with errors", share(load.Errors, load.Requests))
 	}
 	for _, sum := range byCode(last) {
 		code, _ := failure.Of(sum.last.Code)
 		level := api.Warning
-		if code.Client {
+		if code.Client || now.Sub(sum.last.Time) > lately {
 			level = api.OK
 		}
 		l.add(level, strings.TrimSuffix(code.Do, "."), "%s failed with %s, %s: %s", plural(sum.count, "request"), sum.last.Code, whose(sum.last), cause(code, sum.last))
 	}
+}
+
+// named names the first apps, or says something else of them.
+func named(apps []string, other string) string {
+	switch {
+	case len(apps) == 0:
+		return other
+	case len(apps) > 2:
+		return fmt.Sprintf("%s and %d others", apps[0], len(apps)-1)
+	}
+	return strings.Join(apps, " and ")
 }
 
 func byClient(f api.Failure) bool {
@@ -105,7 +144,7 @@ func cause(code failure.Code, f api.Failure) string {
 
 // whose says whose request was the last one, and where it went.
 func whose(f api.Failure) string {
-	text := "the last one at " + f.Time.UTC().Format(time.RFC3339)
+	text := "the last one at " + stamp(f.Time)
 	if f.Client != "" {
 		text += " from " + f.Client
 	}
@@ -113,6 +152,24 @@ func whose(f api.Failure) string {
 		text += " to " + f.Instance
 	}
 	return text
+}
+
+// Kinds puts failures together that have the same code and app, or domain: a client that asks for
+// what is not there would push out all others. Of each kind it returns the newest, which counts
+// for all of them.
+func Kinds(failures []api.Failure, limit int) (kinds []api.Failure) {
+	for _, f := range failures {
+		i := slices.IndexFunc(kinds, func(k api.Failure) bool {
+			return k.Code == f.Code && k.App == f.App && (f.App != "" || k.Domain == f.Domain)
+		})
+		if i >= 0 {
+			kinds[i].Count += max(1, f.Count)
+		} else if len(kinds) < limit {
+			f.Count = max(1, f.Count)
+			kinds = append(kinds, f)
+		}
+	}
+	return kinds
 }
 
 type codeSum struct {

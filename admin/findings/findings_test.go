@@ -7,7 +7,9 @@ import (
 
 	"relay/admin/api"
 	"relay/collator/explain"
+	"relay/internal/failure"
 	"relay/internal/problem"
+	"relay/xds"
 )
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -48,46 +50,77 @@ func TestOfApp(t *testing.T) {
 		"no group":    {with(func(s *api.AppStory) { s.Ports[0].Fleets = nil }), nil, []string{"warning|names no group|HAPROXY_GROUP"}},
 		"other group": {with(func(s *api.AppStory) { s.Ports[0] = api.Port{OtherGroups: []string{"lab"}} }), nil, []string{"warning|its groups are lab"}},
 		"stopped":     {with(func(s *api.AppStory) { s.Stopped, s.Ports[0].Endpoints = true, nil }), nil, []string{"warning|scaled to 0"}},
-		"no task":     {with(func(s *api.AppStory) { s.Ports[0].Endpoints = nil }), nil, []string{"critical|has no task"}},
+		"no task":     {with(func(s *api.AppStory) { s.Ports[0].Endpoints = nil }), nil, []string{"critical|There is no task of /a, so"}},
 		"ill": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints, s.Ports[0].Excluded = nil, []api.Excluded{{Task: "a.1", Reason: "fails a health check"}}
 		}), nil, []string{"critical|task a.1 fails a health check"}},
 		"unreachable": {with(func(s *api.AppStory) {
-			s.Ports[0].Endpoints = []api.Endpoint{{Unreachable: "refused"}}
-		}), nil, []string{"critical|none of its tasks"}},
+			s.Ports[0].Endpoints = []api.Endpoint{{Address: "10.0.0.1:1", Unreachable: "refused. Requests go elsewhere"}}
+		}), nil, []string{"critical|No task of /a takes connections: 10.0.0.1:1: refused see"}},
 		"one unreachable": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints = []api.Endpoint{{Unreachable: "refused"}, {}}
-		}), nil, []string{"warning|1 of 2 tasks"}},
+		}), nil, []string{"warning|1 of 2 tasks of /a takes no connections"}},
 		"answers 500": {with(func(s *api.AppStory) { s.Load = &api.Load{Requests: 2, Errors: 1} }), nil,
-			[]string{"critical|50 % of its requests|answers 500 or above"}},
+			[]string{"critical|/a itself answers with errors (500 or above): 50 % of its requests|log"}},
 		"few errors": {with(func(s *api.AppStory) { s.Load = &api.Load{Requests: 100, Errors: 1} }), nil, []string{"ok|well"}},
 		"no answer": {with(func(s *api.AppStory) {
 			s.Load, s.LastFailures = &api.Load{Requests: 2, Errors: 2}, failed("unreachable")
-		}), nil, []string{"critical|All of its requests|the last failures say why", "warning|5 requests failed with unreachable|could not connect"}},
+		}), nil, []string{"critical|All of the requests|the last failures say why", "warning|5 requests failed with unreachable|could not connect"}},
 		"client": {with(func(s *api.AppStory) { s.LastFailures = failed("forbidden") }), nil,
-			[]string{"ok|5 requests failed with forbidden, the last one at 2026-03-01T12:00:00Z from 192.0.2.7|networks|trusted-proxies"}},
+			[]string{"ok|All is well", "ok|5 requests failed with forbidden, the last one at 2026-03-01 12:00 UTC from 192.0.2.7|networks|trusted-proxies"}},
 		"rejected": {with(func(s *api.AppStory) {
 			s.Envoys = []api.Progress{{ID: "edge-1", Needs: 2, Waiting: []api.Waiting{{Type: "scopes", Name: "a.test", Error: "no"}}}}
 		}), nil, []string{"critical|Envoy edge-1 rejected scopes a.test: no|docs/rejections.md"}},
 		"behind": {with(func(s *api.AppStory) {
-			s.Envoys = []api.Progress{{ID: "edge-1", Needs: 2, Acknowledged: 1}, {ID: "edge-2", Needs: 2, Acknowledged: 2}}
-		}), nil, []string{"warning|1 Envoy, such as edge-1, does not"}},
+			s.Envoys = []api.Progress{{ID: "edge-1", Needs: 2, Acknowledged: 1, Waiting: late}, {ID: "edge-2", Needs: 2, Acknowledged: 2}}
+		}), nil, []string{"warning|Envoy edge-1 does not have all of it: scopes a.test is not sent yet"}},
+		"both just behind": {with(func(s *api.AppStory) {
+			s.Envoys = []api.Progress{{ID: "edge-1", Waiting: late}, {ID: "edge-2", Waiting: late}}
+			s.LastChanges = []api.Change{{Time: now.Add(-time.Second), Waiting: []string{"edge-1", "edge-2"}}}
+		}), nil, []string{"warning|since 2026-03-01 11:59 UTC|; nor does 1 other Envoy"}},
+		"long behind": {with(func(s *api.AppStory) {
+			s.Envoys = []api.Progress{{ID: "edge-1", Waiting: late}}
+			s.LastChanges = []api.Change{{Time: now, Waiting: []string{"edge-1"}}, {Time: now.Add(-time.Minute), Waiting: []string{"edge-1"}}, {Time: now.Add(-time.Hour)}}
+		}), nil, []string{"critical|Envoy edge-1 does not have all of it since 2026-03-01 11:59 UTC"}},
+		"on demand": {with(func(s *api.AppStory) {
+			s.Envoys = []api.Progress{{ID: "edge-1", Needs: 2, Waiting: []api.Waiting{{State: explain.OnDemand}}}}
+		}), nil, []string{"ok|well"}},
+		"starting": {with(func(s *api.AppStory) {
+			s.Ports[0].Endpoints, s.Ports[0].Excluded = nil, []api.Excluded{{Task: "a.1", Reason: "is starting"}}
+		}), nil, []string{"critical|No task of /a is in rotation yet|task a.1 is starting|wait"}},
+		"answers 500 after it was away": {with(func(s *api.AppStory) {
+			s.Load, s.LastFailures = &api.Load{Requests: 2, Errors: 2}, failed("unreachable")
+			for i := range s.LastFailures {
+				s.LastFailures[i].Time = now.Add(-time.Hour)
+			}
+		}), nil, []string{"critical|/a itself answers with errors (500 or above): all of its", "ok|unreachable"}},
+		"what is shown may be old": {with(func(s *api.AppStory) { s.Ports[0].Endpoints = nil }), []api.Source{{Kind: "marathon", Name: "m", LastError: "not followed since then: so what (503)"}},
+			[]string{"critical|marathon: what is shown of apps may be old: 503 see", "critical|no task"}},
+		"Marathon is away, and that is not why": {with(func(s *api.AppStory) { s.Load = &api.Load{Requests: 1, Errors: 1} }), []api.Source{{Kind: "marathon"}},
+			[]string{"critical|itself answers with errors", "critical|marathon"}},
 		"problem": {with(func(s *api.AppStory) {
 			s.Problems = []api.Problem{{Item: "label X", Reason: "is mistyped", Action: "correct it", Severity: problem.Ignored}}
 		}), nil, []string{"warning|label X: is mistyped|correct it"}},
 		"Marathon away": {with(func(*api.AppStory) {}), []api.Source{{Kind: "marathon", Name: "http://m", LastError: "503"}},
-			[]string{"critical|cannot be read from marathon: 503|stays"}},
+			[]string{"critical|cannot be read from marathon: what is shown of apps may be old: 503|stays"}},
 		"Vault away": {with(func(*api.AppStory) {}), []api.Source{{Kind: "vault", Name: "v", Connected: true, LastError: "permission denied", LastSync: now}},
 			[]string{"warning|since 2026-03-01 12:00 UTC: permission denied"}},
 	} {
-		t.Run(name, func(t *testing.T) { says(t, OfApp(tt.story, tt.sources), tt.want...) })
+		t.Run(name, func(t *testing.T) { says(t, OfApp(tt.story, tt.sources, now), tt.want...) })
 	}
+}
+
+// late is of an Envoy that was not sent a scope.
+var late = []api.Waiting{{Type: "scopes", Name: "a.test", State: "not sent yet"}}
+
+func group(severity problem.Severity, app, item, reason string, n int) api.Group {
+	return api.Group{About: "app", Subject: app, Severity: severity, Count: n, Problems: []api.Problem{{Kind: problem.App, Subject: app, Item: item, Reason: reason, Action: "do"}}}
 }
 
 func TestOfDomain(t *testing.T) {
 	served := func(change func(*explain.Explanation)) *explain.Explanation {
 		e := &explain.Explanation{
-			Domains: []explain.Domain{{Fleet: "external", Rules: []explain.Rule{{App: "/a", Outcome: explain.Serves}}}},
+			Domains: []explain.Domain{{Fleet: "external", Host: "a.test", Domain: "a.test", Rules: []explain.Rule{{App: "/a", Outcome: explain.Serves}}}},
 			Apps:    []explain.App{{ID: "/a", Ports: []explain.Port{{Endpoints: []explain.Endpoint{{Address: "10.0.0.1:1"}}}}}},
 			Fleets:  []explain.Fleet{{Name: "external", Needs: 1, Envoys: []explain.Envoy{{ID: "edge-1", Acknowledged: 1}}}},
 		}
@@ -109,9 +142,22 @@ func TestOfDomain(t *testing.T) {
 			e.Domains[0].Rules = append(e.Domains[0].Rules, explain.Rule{App: "/b", Outcome: explain.Loses})
 			e.Apps = append(e.Apps, e.Apps[0])
 			e.Apps[1].ID, e.Apps[0].Ports = "/b", []explain.Port{{}}
-		}), []string{"critical|has no task", "warning|/b does not get it"}},
-		"no certificate": {served(func(e *explain.Explanation) { e.Domains[0].HTTPS.Listens = "0.0.0.0:443" }),
-			[]string{"warning|No certificate covers it in fleet external"}},
+		}), []string{"critical|There is no task of /a,", "warning|/b does not get it"}},
+		"no certificate": {served(func(e *explain.Explanation) {
+			e.Domains[0].HTTPS.Listens, e.Domains[0].ACMECluster = "0.0.0.0:443", "/acme_0"
+		}), []string{"warning|No certificate covers a.test in fleet external: https connections are closed"}},
+		"no certificate asked for": {served(func(e *explain.Explanation) { e.Domains[0].HTTPS.Listens = "0.0.0.0:443" }),
+			[]string{"ok|served", "ok|No certificate covers a.test in fleet external: nobody asks"}},
+		"redirected": {served(func(e *explain.Explanation) {
+			e.Domains[0].HTTPS.Listens = "0.0.0.0:443"
+			e.Apps[0].Problems = []problem.Problem{{Kind: problem.HTTPS, Fleet: "external", Domain: "a.test"}}
+		}), []string{"critical|No certificate covers a.test|redirected"}},
+		"clients": {served(func(e *explain.Explanation) { e.Domains[0].Rules[0].AllowedNetworks = []string{"10.0.0.0/8"} }),
+			[]string{"warning|Only clients from 10.0.0.0/8 are let in: 2 requests got 403 (forbidden), the last one at 2026-03-01 12:00 UTC from 192.0.2.7"}},
+		"label told once": {served(func(e *explain.Explanation) {
+			e.LeftOut = []explain.LeftOut{{App: "/a", Reason: "label X: Y is meant"}}
+			e.Apps[0].Problems = []problem.Problem{{Kind: problem.App, App: "/a", Subject: "label X", Reason: "is mistyped", Severity: problem.Ignored}}
+		}), []string{"warning|/a asks for it in vain: label X: Y is meant"}},
 		"ignored label": {served(func(e *explain.Explanation) {
 			e.Apps[0].Problems = []problem.Problem{
 				{Kind: problem.App, App: "/a", Subject: "label X", Reason: "is mistyped", Severity: problem.Ignored},
@@ -119,11 +165,46 @@ func TestOfDomain(t *testing.T) {
 			}
 		}), []string{"warning|label X: is mistyped"}},
 		"expired": {served(func(e *explain.Explanation) {
-			e.Domains[0].HTTPS = explain.HTTPS{Listens: "0.0.0.0:443", Certificate: &explain.Certificate{Name: "a", State: "expired", ServerName: "a.test"}}
-		}), []string{"critical|certificate a is expired"}},
+			e.Domains[0].HTTPS = explain.HTTPS{Listens: "0.0.0.0:443", Certificate: &explain.Certificate{Name: "a", State: "expired", NotAfter: now, ServerName: "a.test"}}
+		}), []string{"critical|certificate a ended at 2026-03-01 12:00 UTC"}},
 	} {
-		t.Run(name, func(t *testing.T) { says(t, OfDomain(&api.DomainStory{}, tt.explanation, nil), tt.want...) })
+		t.Run(name, func(t *testing.T) {
+			story := &api.DomainStory{}
+			if name == "clients" {
+				story.LastFailures = []api.Failure{{Code: failure.NoSuchDomain, Time: now}, {Code: failure.NotAllowed, Count: 2, Time: now, Client: "192.0.2.7"}}
+			}
+			says(t, OfDomain(story, tt.explanation, nil, now), tt.want...)
+		})
 	}
+}
+
+// Of all that is wrong with a domain, that is said first without which the rest cannot be well,
+// and what costs nothing last.
+func TestTheCauseIsFirst(t *testing.T) {
+	e := &explain.Explanation{
+		Domains: []explain.Domain{{
+			Fleet: "external", Host: "a.test", Domain: "a.test", HTTPS: explain.HTTPS{Listens: "0.0.0.0:443"},
+			Rules: []explain.Rule{{App: "/a", Outcome: explain.Serves}, {App: "/b", Outcome: explain.Loses, Reason: "/a has it"}},
+		}},
+		Apps: []explain.App{{
+			ID: "/a", Ports: []explain.Port{{Endpoints: []explain.Endpoint{{Address: "10.0.0.1:1", Unreachable: "refused"}}}},
+			Problems: []problem.Problem{{Kind: problem.HTTPS, Fleet: "external", Domain: "a.test"}, {Kind: problem.App, Subject: "label X", Reason: "is mistyped"}},
+		}},
+		Fleets: []explain.Fleet{
+			{Name: "external", Envoys: []explain.Envoy{{ID: "edge-1", Waiting: []explain.Waiting{{Type: "scopes", Name: "a.test", Rejected: &xds.StaleResource{Message: "no"}}}}}},
+			{Name: "internal"},
+		},
+		LeftOut: []explain.LeftOut{{App: "/c", Reason: "its group is no fleet"}},
+	}
+	story := &api.DomainStory{
+		Domain:       api.Domain{Load: &api.Load{Requests: 1, Errors: 1}},
+		LastFailures: []api.Failure{{Code: "no-such-path", Time: now}, {Code: "unreachable", Time: now}},
+	}
+	sources := []api.Source{{Kind: "vault", Name: "v"}, {Kind: "marathon", Name: "m"}}
+	says(t, OfDomain(story, e, sources, now),
+		"critical|Apps cannot be read", "critical|No Envoy of fleet internal", "critical|No task of /a takes connections|refused", "critical|rejected scopes a.test: no",
+		"critical|Certificates cannot be read", "critical|No certificate covers", "critical|All of the requests",
+		"warning|/b does not get it", "warning|/c asks for it in vain", "warning|unreachable", "warning|label X", "ok|no-such-path")
 }
 
 func TestOfStatus(t *testing.T) {
@@ -142,11 +223,20 @@ func TestOfStatus(t *testing.T) {
 			[]string{"warning|1 Envoy has left in the last hour, such as e"}},
 		"rejecting": {api.Status{Ready: true, Fleets: []api.FleetStatus{{Name: "external", Envoys: 2, Rejecting: 2}}},
 			[]string{"warning|2 Envoys reject what they are sent"}},
+		"rejected": {api.Status{Ready: true, Fleets: []api.FleetStatus{{Name: "external", Envoys: 2, Rejecting: 2, Rejected: []api.Rejected{{Envoy: "e", Resource: "scopes a.test", Error: "no"}}}}},
+			[]string{"warning|Fleet external: Envoy e rejects scopes a.test: no; so does 1 other Envoy|docs/rejections.md"}},
+		"late": {api.Status{Ready: true, OK: true, Fleets: []api.FleetStatus{{Name: "external", Envoys: 1, Behind: 1, Late: []api.EnvoySince{{ID: "e", Since: now}}}}},
+			[]string{"warning|Envoy e is behind: it has not answered since 2026-03-01 12:00 UTC"}},
+		"left out": {api.Status{Ready: true, Counts: api.Counts{LeftOut: 1, WithoutCertificate: 1}, Worst: []api.Group{group(problem.Ignored, "/a", "label X", "is mistyped", 1)}},
+			[]string{"warning|1 domain is not served, though an app asks for it", "warning|/a: label X: is mistyped"}},
+		"worst problems": {api.Status{Ready: true, Counts: api.Counts{Failing: 9}, Worst: []api.Group{
+			group(problem.Failing, "/a", "port 0", "no task", 3), group(problem.Failing, "/b", "port 0", "no task", 1), group(problem.Failing, "/c", "port 0", "no task", 1)}},
+			[]string{"warning|/a: port 0: no task|do", "warning|/b: port 0: no task", "warning|5 more problems cost"}},
 		"certificates": {api.Status{Ready: true, Time: now, Certificates: api.CertificatesStatus{
 			Soon: 2, Uncovered: 1, Next: &api.NextCertificate{Name: "a", NotAfter: now.Add(time.Hour)}}},
-			[]string{"critical|certificate a expires at 2026-03-01T13:00:00Z", "warning|2 certificates in use expire", "warning|1 domain has no certificate"}},
+			[]string{"critical|certificate a ends at 2026-03-01 13:00 UTC", "warning|2 certificates in use expire", "warning|1 domain has no certificate"}},
 		"expired": {api.Status{Ready: true, Time: now, Certificates: api.CertificatesStatus{Next: &api.NextCertificate{Name: "a", NotAfter: now}}},
-			[]string{"critical|a has expired"}},
+			[]string{"critical|a ended at 2026-03-01 12:00 UTC"}},
 		"failing":     {api.Status{Ready: true, Counts: api.Counts{Failing: 2}}, []string{"warning|2 problems cost requests, or keep changes"}},
 		"errors":      {api.Status{Ready: true, Load: &api.Load{Requests: 10, Errors: 2}}, []string{"warning|20 % of the requests"}},
 		"refused":     {api.Status{Ready: true, Refused: []string{"10.0.0.1: no certificate"}}, []string{"warning|10.0.0.1"}},

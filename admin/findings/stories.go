@@ -1,17 +1,20 @@
 package findings
 
 import (
+	"slices"
 	"strings"
+	"time"
 
 	"relay/admin/api"
 	"relay/collator/explain"
+	"relay/internal/failure"
 	"relay/internal/problem"
 )
 
-// OfApp says how an app is. Sources are those of apps and certificates.
-func OfApp(s *api.AppStory, sources []api.Source) []api.Finding {
+// OfApp says how an app is now. Sources are those of apps and certificates.
+func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 	var l list
-	var t tasks
+	t := tasks{apps: []string{s.ID}, stopped: s.Stopped}
 	var other []string
 	routed := false
 	for _, port := range s.Ports {
@@ -20,17 +23,14 @@ func OfApp(s *api.AppStory, sources []api.Source) []api.Finding {
 			continue
 		}
 		routed = true
-		t.in += len(port.Endpoints)
 		for _, e := range port.Endpoints {
-			if e.Unreachable != "" {
-				t.unreachable++
-			}
+			t.take(e.Address, e.Unreachable)
 		}
 		for _, e := range port.Excluded {
-			t.out = append(t.out, "task "+e.Task+" "+e.Reason)
+			t.leaveOut(e.Task, e.Reason)
 		}
 	}
-	t.stopped = s.Stopped
+	l.firstIf(!routed || t.bad(), sources)
 	switch {
 	case !routed && len(other) > 0:
 		l.add(api.Warning, "name a fleet in HAPROXY_GROUP, unless another load balancer serves it",
@@ -40,10 +40,11 @@ func OfApp(s *api.AppStory, sources []api.Source) []api.Finding {
 	default:
 		l.tasks(t)
 	}
-	l.envoys(s.Envoys)
+	l.envoys(s.Envoys, s.LastChanges, now)
 	l.problems(s.Problems)
-	l.traffic(s.Load, s.LastFailures)
-	l.sources(sources)
+	l.traffic(t.apps, s.Load, s.LastFailures, now)
+	l.firstIf(routed && !t.bad(), sources)
+	l.certificateSources(sources, false)
 	return l.sorted("All is well: " + plural(t.in, "instance") + " in rotation")
 }
 
@@ -52,51 +53,105 @@ const maxProblems = 3
 
 // problems says the worst of those that are known.
 func (l *list) problems(problems []api.Problem) {
-	for i, p := range problems {
-		if i == maxProblems {
-			return
-		}
-		text := p.Reason
-		if p.Item != "" {
-			text = p.Item + ": " + text
-		}
+	for _, p := range problems[:min(len(problems), maxProblems)] {
 		level := api.Warning
 		if p.Severity == problem.Failing {
 			level = api.Critical
 		}
-		l.add(level, p.Action, "%s", text)
+		l.problem(level, "", p)
 	}
 }
 
-// OfDomain says whether a domain is served, and if not, why.
-func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source) []api.Finding {
-	var l list
-	envoys := 0
-	if len(e.Domains)+len(e.Services) == 0 {
-		l.notServed(e)
+// problem says one, after what it is about.
+func (l *list) problem(level api.Level, about string, p api.Problem) {
+	if p.Item != "" {
+		about += p.Item + ": "
 	}
+	l.add(level, p.Action, "%s", about+p.Reason)
+}
+
+// OfDomain says whether a domain is served now, and if not, why.
+func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source, now time.Time) []api.Finding {
+	var l list
 	t := tasksOf(e)
-	if len(e.Domains)+len(e.Services) > 0 {
+	served, envoys := len(e.Domains)+len(e.Services) > 0, 0
+	l.firstIf(!served || t.bad(), sources)
+	if served {
+		l.connected(e)
 		l.tasks(t)
 		for _, fleet := range e.Fleets {
-			if len(fleet.Envoys) == 0 {
-				l.add(api.Critical, "see whether the Envoys run, and what Relay's log says of them", "No Envoy of fleet %s is connected to this Relay", fleet.Name)
-			}
 			envoys += len(fleet.Envoys)
-			l.envoys(progressOf(fleet))
-		}
-		for _, d := range e.Domains {
-			l.https(d)
-		}
-		for _, left := range e.LeftOut {
-			l.add(api.Warning, "", "%s asks for it in vain: %s", left.App, left.Reason)
+			l.envoys(progressOf(fleet), s.LastChanges, now)
 		}
 		l.losers(e)
+	} else {
+		l.notServed(e)
 	}
+	l.certificateSources(sources, served && slices.ContainsFunc(e.Domains, func(d explain.Domain) bool { return unusable(d.HTTPS) }))
+	for _, d := range e.Domains {
+		l.https(d, redirected(e, d))
+	}
+	failures := s.LastFailures
+	if served {
+		failures = l.refused(e, failures, now)
+	}
+	l.traffic(t.apps, s.Load, failures, now)
 	l.ignored(e)
-	l.traffic(s.Load, s.LastFailures)
-	l.sources(sources)
+	l.firstIf(served && !t.bad(), sources)
 	return l.sorted("It is served by " + plural(t.in, "task") + "; " + plural(envoys, "Envoy") + " " + verb(envoys, "has", "have") + " all of it")
+}
+
+// firstIf tells of sources of apps now, if it is the time to: before what would be another thing
+// if apps were read, and else after all.
+func (l *list) firstIf(now bool, sources []api.Source) {
+	if now {
+		l.apps(sources)
+	}
+}
+
+// connected says which fleets have no Envoy.
+func (l *list) connected(e *explain.Explanation) {
+	for _, fleet := range e.Fleets {
+		if len(fleet.Envoys) == 0 {
+			refused := ""
+			if len(e.Refused) > 0 {
+				refused = "; refused lately: " + e.Refused[0]
+			}
+			l.add(api.Critical, "see whether the Envoys run, and what Relay's log says of them", "No Envoy of fleet %s is connected to this Relay%s", fleet.Name, refused)
+		}
+	}
+}
+
+// refused says which clients the rules do not let in, and returns the other failures. Failures of
+// before the domain was served say nothing of now.
+func (l *list) refused(e *explain.Explanation, failures []api.Failure, now time.Time) (rest []api.Failure) {
+	var networks []string
+	for _, d := range e.Domains {
+		for _, r := range d.Rules {
+			networks = append(networks, r.AllowedNetworks...)
+		}
+	}
+	var forbidden []api.Failure
+	for _, f := range failures {
+		switch {
+		case f.Code == failure.NoSuchDomain:
+		case f.Code == failure.NotAllowed && len(networks) > 0:
+			forbidden = append(forbidden, f)
+		default:
+			rest = append(rest, f)
+		}
+	}
+	for _, sum := range byCode(forbidden) {
+		level := api.OK
+		if now.Sub(sum.last.Time) <= lately {
+			level = api.Warning
+		}
+		slices.Sort(networks)
+		networks = slices.Compact(networks)
+		l.add(level, "if the client should be let in, add its network to HAPROXY_n_BACKEND_NETWORK_ALLOWED_ACL; if its address is that of a balancer, name that in trusted-proxies",
+			"Only clients from %s are let in: %s got 403 (forbidden), %s", strings.Join(networks[:min(len(networks), 5)], ", "), plural(sum.count, "request"), whose(sum.last))
+	}
+	return rest
 }
 
 // ignored says what of the apps' settings is ignored: the mistake may be among it. What costs
@@ -107,7 +162,8 @@ func (l *list) ignored(e *explain.Explanation) {
 		for _, p := range app.Problems {
 			p = p.Complete()
 			p.Item = p.Subject // of an app, it is the label
-			if p.Severity == problem.Ignored {
+			told := slices.ContainsFunc(e.LeftOut, func(left explain.LeftOut) bool { return p.Subject != "" && strings.Contains(left.Reason, p.Subject) })
+			if p.Severity == problem.Ignored && !told {
 				ignored = append(ignored, p)
 			}
 		}
@@ -115,7 +171,7 @@ func (l *list) ignored(e *explain.Explanation) {
 	}
 }
 
-// losers says which apps want the domain, and another one has it.
+// losers says which apps want the domain in vain.
 func (l *list) losers(e *explain.Explanation) {
 	for _, d := range e.Domains {
 		for _, r := range d.Rules {
@@ -123,6 +179,9 @@ func (l *list) losers(e *explain.Explanation) {
 				l.add(api.Warning, "give one of the apps another domain or path", "%s does not get it: %s", r.App, r.Reason)
 			}
 		}
+	}
+	for _, left := range e.LeftOut {
+		l.add(api.Warning, "correct the labels of the app", "%s asks for it in vain: %s", left.App, left.Reason)
 	}
 }
 
@@ -157,14 +216,15 @@ func tasksOf(e *explain.Explanation) (t tasks) {
 			if is, known := serving[port{app.ID, p.Index}]; known && !is || !known && app.Deployment == "" {
 				continue
 			}
-			t.in, t.stopped = t.in+len(p.Endpoints), t.stopped || app.Stopped
+			t.stopped = t.stopped || app.Stopped
+			if !slices.Contains(t.apps, app.ID) {
+				t.apps = append(t.apps, app.ID)
+			}
 			for _, task := range p.Endpoints {
-				if task.Unreachable != "" {
-					t.unreachable++
-				}
+				t.take(task.Address, task.Unreachable)
 			}
 			for _, out := range p.Excluded {
-				t.out = append(t.out, "task "+out.Task+" "+out.Reason)
+				t.leaveOut(out.Task, out.Reason)
 			}
 		}
 	}
@@ -186,17 +246,40 @@ func progressOf(fleet explain.Fleet) (all []api.Progress) {
 	return all
 }
 
+// unusable reports whether clients by https are refused, or refuse.
+func unusable(h explain.HTTPS) bool {
+	return h.Listens != "" && (h.Certificate == nil || h.Certificate.State != "valid" || h.Certificate.ServerName == "")
+}
+
+// redirected reports whether clients by http are sent to https, where they get an error.
+func redirected(e *explain.Explanation, d explain.Domain) bool {
+	return slices.ContainsFunc(e.Apps, func(app explain.App) bool {
+		return slices.ContainsFunc(app.Problems, func(p problem.Problem) bool {
+			return p.Kind == problem.HTTPS && p.Fleet == d.Fleet && (p.Domain == d.Host || p.Domain == d.Domain) && p.Complete().Severity == problem.Failing
+		})
+	})
+}
+
 // https says what clients by https will object to.
-func (l *list) https(d explain.Domain) {
+func (l *list) https(d explain.Domain, redirected bool) {
+	const put = "see whether marathon-acme runs and the domain asks for a certificate (MARATHON_ACME_n_DOMAIN), or put one into the store"
 	h := d.HTTPS
+	without := "No certificate covers " + d.Host + " in fleet " + d.Fleet + ": "
 	switch {
-	case h.Listens == "":
+	case !unusable(h):
+	case h.Certificate != nil && h.Certificate.State != "valid":
+		ended := "is " + h.Certificate.State
+		if h.Certificate.State == "expired" {
+			ended = "ended at " + stamp(h.Certificate.NotAfter)
+		}
+		l.add(api.Critical, "have it issued again, or put another one into the store", "Its certificate %s %s: clients refuse it", h.Certificate.Name, ended)
+	case redirected:
+		l.add(api.Critical, put, "%s", without+"clients by http are redirected to https, and get an error there")
+	case d.ACMECluster == "":
+		l.add(api.OK, "if it is to have one, ask for it (MARATHON_ACME_n_DOMAIN), or put one into the store", "%s", without+"nobody asks for one, so it is not served by https")
 	case h.Certificate == nil:
-		l.add(api.Warning, "see whether marathon-acme runs and the domain asks for a certificate (MARATHON_ACME_n_DOMAIN), or put one into the store",
-			"No certificate covers it in fleet %s: https connections are closed", d.Fleet)
-	case h.Certificate.State != "valid":
-		l.add(api.Critical, "have it issued again, or put another one into the store", "Its certificate %s is %s: clients refuse it", h.Certificate.Name, h.Certificate.State)
-	case h.Certificate.ServerName == "":
-		l.add(api.Warning, "put one into the store, or ask for one (MARATHON_ACME_n_DOMAIN)", "No certificate covers it in fleet %s: clients refuse the default one", d.Fleet)
+		l.add(api.Warning, put, "%s", without+"https connections are closed")
+	default:
+		l.add(api.Warning, put, "%s", without+"clients refuse the default one")
 	}
 }

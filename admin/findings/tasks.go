@@ -1,41 +1,83 @@
 package findings
 
 import (
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"relay/admin/api"
+	"relay/collator/explain"
 )
 
 // tasks are those of the ports that requests go to.
 type tasks struct {
+	// apps are those that have the ports.
+	apps []string
 	// in counts those in rotation, and unreachable those of them to which Envoys cannot connect.
 	in, unreachable int
+	// connect says of the first of these why.
+	connect string
 	// stopped is set if an app is scaled to 0.
 	stopped bool
-	// out says which others are left out, and why.
-	out []string
+	// out says which others are left out, and why; starting counts those that will not be soon.
+	out      []string
+	starting int
 }
 
-// tasks says whether there is a task that answers.
-func (l *list) tasks(t tasks) {
-	const connect = "see whether the tasks listen on that port, and what is between them and the Envoys"
-	switch {
-	case t.in == 0 && t.stopped:
-		l.add(api.Warning, "scale it up in Marathon", "It is scaled to 0: requests get 503")
-	case t.in == 0 && len(t.out) > 0:
-		l.add(api.Critical, "look at the app's tasks, health checks and log in Marathon", "No task is in rotation, so requests get 503: %s", t.out[0])
-	case t.in == 0:
-		l.add(api.Critical, "look at the app in Marathon: its deployment may wait for resources, or its tasks end at once", "It has no task, so requests get 503")
-	case t.unreachable == t.in:
-		l.add(api.Critical, connect, "Envoys can connect to none of its tasks")
-	case t.unreachable > 0:
-		l.add(api.Warning, connect, "Envoys cannot connect to %d of %s", t.unreachable, plural(t.in, "task"))
+// starts is how the reason of a task begins that is not complete yet.
+const starts = "is starting"
+
+func (t *tasks) leaveOut(task, reason string) {
+	t.out = append(t.out, "task "+task+" "+reason)
+	if strings.HasPrefix(reason, starts) {
+		t.starting++
 	}
 }
 
-// envoys says which Envoys lack something.
-func (l *list) envoys(envoys []api.Progress) {
-	behind, which := 0, ""
+func (t *tasks) take(address, unreachable string) {
+	t.in++
+	if unreachable == "" {
+		return
+	}
+	if t.unreachable++; t.unreachable == 1 {
+		// What follows is what Envoys do about it.
+		first, _, _ := strings.Cut(unreachable, ". ")
+		t.connect = address + ": " + first
+	}
+}
+
+// bad reports whether requests find no task, or one that takes no connections.
+func (t *tasks) bad() bool { return t.in == 0 || t.unreachable > 0 }
+
+// tasks says whether there is a task that answers.
+func (l *list) tasks(t tasks) {
+	const connect = "see whether the task listens on that address and port, not only on localhost, and what is between it and the Envoys"
+	who := named(t.apps, "the app")
+	switch {
+	case t.in == 0 && t.stopped:
+		l.add(api.Warning, "scale it up in Marathon", "It is scaled to 0: requests get 503")
+	case t.in == 0 && len(t.out) > 0 && t.starting == len(t.out):
+		l.add(api.Critical, "wait until it has started; if that lasts, look at its log and its deployment in Marathon",
+			"No task of %s is in rotation yet, so requests get 503: %s", who, t.out[0])
+	case t.in == 0 && len(t.out) > 0:
+		l.add(api.Critical, "look at the app's tasks, health checks and log in Marathon", "No task of %s is in rotation, so requests get 503: %s", who, t.out[0])
+	case t.in == 0:
+		l.add(api.Critical, "look at the app in Marathon: its deployment may wait for resources, or its tasks end at once", "There is no task of %s, so requests get 503", who)
+	case t.unreachable == t.in:
+		l.add(api.Critical, connect, "No task of %s takes connections: %s", who, t.connect)
+	case t.unreachable > 0:
+		l.add(api.Warning, connect, "%d of %s of %s %s no connections: %s", t.unreachable, plural(t.in, "task"), who, verb(t.unreachable, "takes", "take"), t.connect)
+	}
+}
+
+// silent is how long an Envoy may take for an answer before that is said to be critical, if no
+// other Envoy of the fleet has the change.
+const silent = 10 * time.Second
+
+// envoys says which Envoys lack something. Changes are those of it, the newest first.
+func (l *list) envoys(envoys []api.Progress, changes []api.Change, now time.Time) {
+	behind, which, state := 0, "", ""
 	for _, e := range envoys {
 		i := slices.IndexFunc(e.Waiting, func(w api.Waiting) bool { return w.Error != "" })
 		if i >= 0 {
@@ -43,14 +85,38 @@ func (l *list) envoys(envoys []api.Progress) {
 				e.ID, e.Waiting[i].Type, e.Waiting[i].Name, e.Waiting[i].Error)
 			return
 		}
-		if e.Acknowledged < e.Needs {
+		i = slices.IndexFunc(e.Waiting, func(w api.Waiting) bool { return w.State != explain.OnDemand })
+		if i >= 0 {
 			if behind++; which == "" {
-				which = e.ID
+				which, state = e.ID, e.Waiting[i].Type+" "+e.Waiting[i].Name+" is "+e.Waiting[i].State
 			}
 		}
 	}
-	if behind > 0 {
-		l.add(api.Warning, "if that lasts, look at the Envoy: it may hang, or Relay's port may be hard to reach", "%s, such as %s, %s not have all of it yet",
-			plural(behind, "Envoy"), which, verb(behind, "does", "do"))
+	if behind == 0 {
+		return
 	}
+	level, from := api.Warning, behindSince(changes, which)
+	if behind == len(envoys) && !from.IsZero() && now.Sub(from) > silent {
+		level = api.Critical
+	}
+	l.add(level, "if that lasts, look at the Envoy: it may hang, or the connection between it and Relay", "Envoy %s does not have all of it%s: %s%s",
+		which, since(from), state, others(behind-1, "nor"))
+}
+
+// behindSince is the time of the oldest change that an Envoy does not have; zero if not known.
+func behindSince(changes []api.Change, envoy string) (oldest time.Time) {
+	for _, c := range changes {
+		if slices.Contains(c.Waiting, envoy) {
+			oldest = c.Time
+		}
+	}
+	return oldest
+}
+
+// others says of how many other Envoys the same holds.
+func others(n int, joint string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s %s %s", joint, verb(n, "does", "do"), plural(n, "other Envoy"))
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/admin/findings"
 )
 
 // The first screen shows what needs attention first; the other pages have the rest.
@@ -26,12 +27,13 @@ const (
 type firstBody struct {
 	// Class is that of the verdict: "ok", "warn" or "bad".
 	Class, Verdict string
-	// Findings are the others.
+	// Action is what to do about it, and Findings are the others.
+	Action         string
 	Findings       []api.Finding
 	Charts         []shownChart
 	HiddenGroups   int
 	Changes        []api.Change
-	Failures       []failureGroup
+	Failures       []api.Failure
 	Certificates   some[api.Certificate]
 	Uncovered      some[api.UncoveredDomain]
 	UncoveredKnown bool
@@ -58,7 +60,7 @@ func (p *Pages) first(*http.Request) (view, error) {
 	s := p.data.Status()
 	b := firstBody{Charts: charts(s), HiddenGroups: s.MoreGroups + max(0, len(s.Worst)-maxGroups)}
 	b.Class, b.Verdict = findingClass(s.Findings[0].Level), s.Findings[0].Text
-	b.Findings = s.Findings[1:]
+	b.Action, b.Findings = s.Findings[0].Action, s.Findings[1:]
 	few := url.Values{"limit": {strconv.Itoa(maxFirst)}}
 	changes, err := p.data.Changes(few)
 	failures, err2 := p.data.Failures(url.Values{"limit": {strconv.Itoa(maxGrouped)}})
@@ -66,39 +68,10 @@ func (p *Pages) first(*http.Request) (view, error) {
 	if err := cmp.Or(err, err2, err3); err != nil {
 		return view{}, err
 	}
-	b.Changes, b.Failures = changes.Changes, groupFailures(failures.Failures)
+	b.Changes, b.Failures = changes.Changes, findings.Kinds(failures.Failures, maxFirst)
 	b.Certificates, b.Uncovered, b.UncoveredKnown, b.UncoveredTotal = slow.certificates, slow.uncovered, slow.known, slow.total
 	b.LoadHint = loadHint(s)
 	return view{Name: "first", Title: b.Verdict, Nav: "first", Every: soon, Body: b}, nil
-}
-
-// failureGroup is failures of one kind: of them the newest, and how many there were lately.
-type failureGroup struct {
-	api.Failure
-	Times int
-}
-
-// groupFailures puts failures together that have the same code and app, or domain: a client that asks for
-// what is not there would push out all others.
-func groupFailures(list []api.Failure) []failureGroup {
-	type key struct{ code, app, domain string }
-	at := make(map[key]int)
-	var groups []failureGroup
-	for _, f := range list {
-		k := key{f.Code, f.App, ""}
-		if f.App == "" {
-			k.domain = f.Domain
-		}
-		i, known := at[k]
-		switch {
-		case known:
-			groups[i].Times += max(f.Count, 1)
-		case len(groups) < maxFirst:
-			at[k] = len(groups)
-			groups = append(groups, failureGroup{f, max(f.Count, 1)})
-		}
-	}
-	return groups
 }
 
 // slowFor is how old that of the first screen may be which costs a look at all certificates and
@@ -159,6 +132,11 @@ func loadHint(s *api.Status) string {
 		return ""
 	}
 	return "No Envoy reports its load, so no traffic is shown: start Envoys with a bootstrap of this version (relay bootstrap)."
+}
+
+// tellsAway reports whether the findings of a page tell of sources that cannot be read.
+func tellsAway(page string) bool {
+	return page == "first" || page == "app-story" || page == "domain-story"
 }
 
 // charts draws the last hour.

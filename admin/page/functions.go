@@ -26,7 +26,7 @@ var functions = template.FuncMap{
 	"first": first, "firstGroups": firstGroups,
 	"more": func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
 	// What is put together for a template.
-	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "filter": filterOf,
+	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
 	"tabs":       tabsOf,
 	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
 	"envoyStates": func() []string {

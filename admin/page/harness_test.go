@@ -85,7 +85,7 @@ func (f *fakeData) Apps(q url.Values) (api.Apps, error) {
 func (f *fakeData) App(id string) (api.AppStory, bool) {
 	return locked(f, func() api.AppStory {
 		story := f.story
-		story.Findings = findings.OfApp(&story, nil)
+		story.Findings = findings.OfApp(&story, nil, time.Now())
 		return story
 	}), id == f.story.ID
 }
@@ -106,7 +106,7 @@ func (f *fakeData) Domain(name string) (api.DomainStory, bool) {
 	if err := json.Unmarshal(story.Explanation, &e); err != nil {
 		panic(err)
 	}
-	story.Findings = findings.OfDomain(&story, &e, nil)
+	story.Findings = findings.OfDomain(&story, &e, nil, time.Now())
 	return story, true
 }
 

@@ -24,8 +24,8 @@ const (
 	maxFound  = 6  // of a kind, in a search
 )
 
-// label is a label of an app.
-type label struct{ Name, Value string }
+// label is a label of an app, and what is wrong with it.
+type label struct{ Name, Value, Problem string }
 
 type appBody struct {
 	*api.AppStory
@@ -62,11 +62,7 @@ func (p *Pages) app(r *http.Request) (view, error) {
 		AppStory: &story, Problems: firstOf(maxStory, story.Problems), Ports: firstOf(maxPorts, story.Ports),
 		Failures: firstOf(maxStory, story.LastFailures), Changes: firstOf(maxStory, story.LastChanges),
 	}
-	var labels []label
-	for _, name := range slices.Sorted(maps.Keys(story.Labels)) {
-		labels = append(labels, label{name, story.Labels[name]})
-	}
-	b.Labels = firstOf(maxLabels, labels)
+	b.Labels = labelsOf(&story)
 	envoys := slices.Clone(story.Envoys)
 	slices.SortStableFunc(envoys, func(x, y api.Progress) int {
 		return cmp.Compare(x.Acknowledged-x.Needs, y.Acknowledged-y.Needs)
@@ -78,6 +74,23 @@ func (p *Pages) app(r *http.Request) (view, error) {
 	}
 	b.Envoys = firstOf(maxStory, envoys)
 	return view{Name: "app-story", Title: clip(id), Nav: "apps", Every: soon, Body: b}, nil
+}
+
+// labelsOf returns the labels of an app, each with its problem.
+func labelsOf(story *api.AppStory) some[label] {
+	wrong := make(map[string]string)
+	for _, one := range story.Problems {
+		if wrong[one.Item] == "" {
+			wrong[one.Item] = one.Reason
+		}
+	}
+	var labels []label
+	for _, name := range slices.Sorted(maps.Keys(story.Labels)) {
+		labels = append(labels, label{name, story.Labels[name], wrong[name]})
+	}
+	shown := firstOf(maxLabels, labels)
+	shown.Hidden += story.MoreLabels
+	return shown
 }
 
 type domainBody struct {

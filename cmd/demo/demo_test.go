@@ -17,15 +17,17 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"relay/internal/logtest"
 	"relay/sources/marathon/marathontest"
 )
 
-// commands returns the curl lines that the demo printed.
+// commands returns the lines that the demo printed for people to run.
 func commands(guide string) []string {
 	var all []string
 	for lines := bufio.NewScanner(strings.NewReader(guide)); lines.Scan(); {
 		line := lines.Text()
-		if !strings.HasPrefix(line, "curl ") {
+		program, _, _ := strings.Cut(line, " ")
+		if program != "curl" && program != "export" && filepath.Base(program) != "relay" {
 			continue
 		}
 		for strings.HasSuffix(line, `\`) && lines.Scan() {
@@ -69,6 +71,14 @@ var expected = []struct{ line, answer, mode string }{
 	{"start date", "start date", ""},
 	{"/renew/web.test", "stored a new certificate for web.test", ""},
 	{"/_mlb_signal/usr1", "204 No Content", ""},
+	{"export RELAY_ADMIN=", "", ""},
+	{" status", "marathon  followed", ""},
+	{" domain shop.test", "shop.test: served", ""},
+	{" app /web", "HAPROXY_0_VHOST=web.test,www.web.test", ""},
+	{" diff /web", "/web_0", ""},
+	{" domain blog.test", "scaled to 0", ""},
+	{" tail web.test", "/followed", ""},
+	{" watch", "/news: port 0: ", ""},
 	{"/api/v1/problems", "did you mean HAPROXY_0_REDIRECT_TO_HTTPS", ""},
 	{"/api/v1/apps/web", `"id": "/web"`, ""},
 	{"/api/v1/certificates", "*.tenants.test", ""},
@@ -130,8 +140,23 @@ func (p *process) runAll(certs string) {
 		if !strings.Contains(line, want.line) {
 			t.Fatalf("the next line is not the one with %s: %s", want.line, line)
 		}
-		p.run(line, want.answer)
-		p.check(want.line)
+		switch setting, exported := strings.CutPrefix(line, "export "); {
+		case exported:
+			p.exported = append(p.exported, setting)
+		case strings.HasSuffix(line, " tail web.test"):
+			p.follow(line, want.answer, func() {
+				shell(t, fmt.Sprintf("curl -s --resolve web.test:%[1]s:127.0.0.1 http://web.test:%[1]s/followed", p.ports["http"]))
+			})
+		case strings.HasSuffix(line, " watch"):
+			p.post("on")
+			p.follow(line, want.answer, func() {})
+			p.post("off")
+		case !strings.HasPrefix(line, "curl "):
+			p.ask(line, want.answer)
+		default:
+			p.run(line, want.answer)
+			p.check(want.line)
+		}
 	}
 	if len(lines) > 0 {
 		t.Errorf("lines that nobody expects: %q", lines)
@@ -155,6 +180,58 @@ func (p *process) run(line, answer string) {
 		}
 		return nil
 	})
+}
+
+// ask runs a command of Relay until its answer is there. Its status may say that something is wrong.
+func (p *process) ask(line, answer string) {
+	p.t.Helper()
+	eventually(p.t, line, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if out, _ := p.relay(ctx, line).CombinedOutput(); !strings.Contains(string(out), answer) {
+			return fmt.Errorf("answered without %q:\n%s", answer, out)
+		}
+		return nil
+	})
+}
+
+// relay is a line that runs relay, with what the demo said to export.
+func (p *process) relay(ctx context.Context, line string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "sh", "-c", "exec "+line)
+	cmd.Env = append(os.Environ(), p.exported...)
+	return cmd
+}
+
+// follow runs a line that does not end by itself, while something is done, until it shows a text.
+func (p *process) follow(line, want string, do func()) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var out logtest.Buffer
+	cmd := p.relay(ctx, line)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	eventually(p.t, line, func() error {
+		do()
+		if !strings.Contains(out.String(), want) {
+			return fmt.Errorf("shows no %q:\n%s", want, out.String())
+		}
+		return nil
+	})
+	_ = cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); ctx.Err() != nil {
+		p.t.Errorf("%s does not end when it is interrupted: %v", line, err)
+	}
+}
+
+// post switches the demo's own traffic on or off.
+func (p *process) post(wish string) {
+	p.t.Helper()
+	if out := shell(p.t, "curl -s -X POST http://127.0.0.1:"+p.ports["renew"]+"/traffic/"+wish); !strings.Contains(out, "the demo sends") {
+		p.t.Errorf("traffic %s: %s", wish, out)
+	}
 }
 
 // idle waits until Marathon is done with all deployments.

@@ -198,7 +198,7 @@ func fakeAppStory() api.AppStory {
 		},
 		LastFailures: fakeFailures()[1:], LastChanges: fakeChanges()[:1],
 	}
-	story.Findings = findings.OfApp(&story, nil)
+	story.Findings = findings.OfApp(&story, nil, fakeNow)
 	return story
 }
 
@@ -207,7 +207,7 @@ func fakeDomainStory() api.DomainStory {
 	story := api.DomainStory{
 		Domain: fakeDomains()[0], Problems: fakeProblems()[:1], LastFailures: fakeFailures()[:1], LastChanges: fakeChanges()[:1], Explanation: encoded(explanation),
 	}
-	story.Findings = findings.OfDomain(&story, &explanation, nil)
+	story.Findings = findings.OfDomain(&story, &explanation, nil, fakeNow)
 	return story
 }
 

@@ -93,7 +93,7 @@ func TestCommandsToRunNextAreSafe(t *testing.T) {
 	}
 	s := fakeStatus()
 	s.Worst[0].Problems[0].Domain = "x; reboot"
-	if got := nextCommands(s)[0].command; got != "relay domain 'x; reboot'" {
+	if got := nextCommands(s, nil)[0].command; got != "relay domain 'x; reboot'" {
 		t.Error(got)
 	}
 }
@@ -105,7 +105,7 @@ func TestTablesOnATerminal(t *testing.T) {
 			var b strings.Builder
 			p := printer{"table", &terminal.Screen{Writer: &b, Width: width, Color: color}}
 			s := fakeStatus()
-			p.status(s, "http://relay.test:9090")
+			p.status(s, nil, "http://relay.test:9090")
 			p.app(fakeAppStory())
 			for line := range strings.Lines(b.String()) {
 				// Commands, which people copy, and numbers of a fleet are never cut.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/certs/certstest"
 	"relay/sources/marathon/marathontest"
@@ -104,6 +106,12 @@ func guardedMarathon(t *testing.T) (url string, authority []byte) {
 		return a == basic || a == "token="+hushToken || a == "token="+hushIssued
 	}})
 	if err := m.Apply(oneApp); err != nil {
+		t.Fatal(err)
+	}
+	// A task that starts is something to look at.
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := m.WaitIdle(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return strings.Replace(m.URL(), "127.0.0.1", "localhost", 1), ca.RootPEM()

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/admin/findings"
 	"relay/internal/terminal"
 )
 
@@ -39,7 +41,7 @@ func (c *statusCmd) Run(ctx context.Context, out streams) error {
 			return nil
 		}
 		p := c.printer(out)
-		return p.print(body, func() { p.status(s, relay.Address()) })
+		return p.print(body, func() { p.status(s, lastKinds(ctx, relay), relay.Address()) })
 	})
 	switch {
 	case c.Nagios && err != nil:
@@ -52,14 +54,32 @@ func (c *statusCmd) Run(ctx context.Context, out streams) error {
 	return err
 }
 
-func (p printer) status(s api.Status, address string) {
-	l := worst(s.Findings)
-	p.screen.Hanging(p.screen.Styled(l.style(), l.String())+"  ", "  ", s.Summary)
-	p.line("Relay %s at %s, %s UTC", s.Version, address, clock(s.Time))
-	if l != levelOK {
-		p.line("")
-		p.findings(s.Findings)
+// lastKinds are the last failures, one of each kind: none if Relay does not tell.
+func lastKinds(ctx context.Context, relay *client.Client) []api.Failure {
+	answer, err := relay.Get(ctx, "failures", url.Values{"limit": {"200"}})
+	if err != nil {
+		return nil
 	}
+	all, err := decoded[api.Failures](answer.Body)
+	if err != nil {
+		return nil
+	}
+	return findings.Kinds(all.Failures, shownWorst)
+}
+
+func (p printer) status(s api.Status, failures []api.Failure, address string) {
+	l, verdict := worst(s.Findings), s.Summary
+	if len(s.Findings) > 0 {
+		verdict = s.Findings[0].Text
+	}
+	p.screen.Hanging(p.screen.Styled(l.style(), l.String())+"  ", "  ", verdict)
+	if len(s.Findings) > 0 && s.Findings[0].Action != "" {
+		p.screen.Hanging("  > ", "    ", s.Findings[0].Action)
+	}
+	if len(s.Findings) > 1 {
+		p.findings(s.Findings[1:])
+	}
+	p.line("Relay %s at %s, %s UTC", s.Version, address, clock(s.Time))
 	p.line("")
 	p.fleets(s.Fleets)
 	p.line("")
@@ -67,7 +87,8 @@ func (p printer) status(s api.Status, address string) {
 	p.line("")
 	p.sums(s)
 	p.worstProblems(s)
-	p.next(s)
+	p.lastFailures(failures, "relay failures")
+	p.next(s, failures)
 }
 
 func (p printer) fleets(fleets []api.FleetStatus) {
@@ -118,7 +139,8 @@ func (p printer) sources(sources []api.Source) {
 }
 
 func (p printer) sums(s api.Status) {
-	p.pair("served", fmt.Sprintf("%s, %s, %s", count(s.Counts.Apps, "app", "apps"), count(s.Counts.Domains, "domain", "domains"), count(s.Counts.Endpoints, "instance", "instances")))
+	p.pair("served", s.Summary)
+	p.pair("counted", fmt.Sprintf("%s, %s, %s", count(s.Counts.Apps, "app", "apps"), count(s.Counts.Domains, "domain", "domains"), count(s.Counts.Endpoints, "instance", "instances")))
 	traffic := "no Envoy reports it"
 	if s.Load != nil {
 		traffic = fmt.Sprintf("%s requests a second, %s errors a second", rate(s.Load.Requests), rate(s.Load.Errors))
@@ -155,9 +177,9 @@ func (p printer) worstProblems(s api.Status) {
 }
 
 // next ends with the commands to run next: those for the worst problems come first.
-func (p printer) next(s api.Status) {
+func (p printer) next(s api.Status, failures []api.Failure) {
 	p.title("Next")
-	for _, hint := range nextCommands(s) {
+	for _, hint := range nextCommands(s, failures) {
 		p.line("  %-40s %s", hint.command, hint.shows)
 	}
 }
@@ -170,7 +192,7 @@ const maxNext = 4
 
 // nextCommands leads from the first screen to what is wrong: a domain before its app, since
 // people know it by the domain.
-func nextCommands(s api.Status) (hints []hint) {
+func nextCommands(s api.Status, failures []api.Failure) (hints []hint) {
 	add := func(command, shows string) {
 		if command != "" && !slices.ContainsFunc(hints, func(h hint) bool { return h.command == command }) {
 			hints = append(hints, hint{command, shows})
@@ -185,6 +207,14 @@ func nextCommands(s api.Status) (hints []hint) {
 			continue
 		}
 		add(nextFor(g), "what is wrong with it")
+	}
+	for _, f := range failures {
+		if f.Domain != "" && f.App != "" && len(hints) < maxNext {
+			add("relay domain "+quotedWord(f.Domain), "why its requests fail")
+		}
+	}
+	if s.Load != nil && s.Load.Errors > 0 {
+		add("relay apps --sort errors", "which apps answer with errors")
 	}
 	if slices.ContainsFunc(s.Fleets, func(f api.FleetStatus) bool { return f.Behind+f.Rejecting+len(f.Disconnected) > 0 || f.Envoys == 0 }) {
 		add("relay envoys", "how far each Envoy is")

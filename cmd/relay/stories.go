@@ -64,10 +64,13 @@ func (p printer) app(a api.AppStory) {
 		p.pair("changed", clock(a.Changed)+", "+ago(a.Changed)+" ago")
 	}
 	p.problems(a.Problems)
-	if len(a.Labels) > 0 {
+	if len(a.Labels)+a.MoreLabels > 0 {
 		p.title("Labels")
 		for _, name := range slices.Sorted(maps.Keys(a.Labels)) {
 			p.screen.Hanging("  "+name+"=", "    ", a.Labels[name])
+		}
+		if a.MoreLabels > 0 {
+			p.line("  and %d more", a.MoreLabels)
 		}
 	}
 	for _, port := range a.Ports {
@@ -288,8 +291,12 @@ func domainStory(ctx context.Context, relay *client.Client, name string, p print
 	}
 	terminal.CleanAll(&e)
 	err = p.print(answer.Body, func() {
-		status := domainStatus(d.Status)
-		p.line("%s: %s", p.screen.Styled(terminal.Bold, d.Name), p.screen.Styled(status.Style, status.Text))
+		title := p.screen.Styled(terminal.Bold, d.Name)
+		if d.Status != api.DomainWithoutCertificate { // the findings say how bad that is
+			status := domainStatus(d.Status)
+			title += ": " + p.screen.Styled(status.Style, status.Text)
+		}
+		p.line("%s", title)
 		p.findings(d.Findings)
 		p.pair("requests", loadText(d.Load, d.Failures))
 		p.problems(d.Problems)
@@ -298,8 +305,14 @@ func domainStory(ctx context.Context, relay *client.Client, name string, p print
 		p.lastFailures(d.LastFailures, "relay failures "+quotedWord(d.Name))
 		p.lastChanges(d.LastChanges, "relay changes")
 	})
-	if err == nil && (d.Status != api.DomainServed || worst(d.Findings) == levelCritical) {
+	if err == nil && fails(d) {
 		return exitStatus{status: statusWrong} // what is wrong was said
 	}
 	return err
+}
+
+// fails reports whether a domain is not served as it should be.
+func fails(d api.DomainStory) bool {
+	l := worst(d.Findings)
+	return l == levelCritical || d.Status != api.DomainServed && (d.Status != api.DomainWithoutCertificate || l != levelOK)
 }

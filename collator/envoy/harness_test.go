@@ -76,7 +76,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, failures: traffic.NewFailures([]string{"external"}, routing.SplitClusterName)}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)

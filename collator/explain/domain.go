@@ -51,6 +51,8 @@ type Rule struct {
 	Targets []Target `json:"targets,omitempty"`
 	// Handling says in words what happens to requests besides being forwarded.
 	Handling []string `json:"handling,omitempty"`
+	// AllowedNetworks are those of the clients that are let in; empty for all clients.
+	AllowedNetworks []string `json:"allowedNetworks,omitempty"`
 }
 
 // Target is a cluster and its share of the requests.
@@ -165,6 +167,9 @@ func ruleViews(f *routing.Fleet, claims []routing.Claim) []Rule {
 	for _, r := range rules {
 		v := ruleView(r, Serves, winReason(r, losses))
 		v.Handling = handlingWords(f, r)
+		for _, network := range r.HTTP.AllowedNetworks {
+			v.AllowedNetworks = append(v.AllowedNetworks, network.String())
+		}
 		for _, t := range r.Targets {
 			v.Targets = append(v.Targets, Target{t.Cluster, t.Weight})
 		}

@@ -34,8 +34,8 @@ type Waiting struct {
 	Rejected *xds.StaleResource `json:"rejected,omitempty"`
 }
 
-// notYet is the state of a resource on demand that no request has needed.
-const notYet = "loaded when a request needs it"
+// OnDemand is the state of a resource on demand that no request has needed.
+const OnDemand = "loaded when a request needs it"
 
 // Streams knows how far Envoys have come: an xds.Server.
 type Streams interface {
@@ -107,7 +107,7 @@ func envoyOf(p xds.EnvoyProgress, needs []xds.Key, onDemand []xds.Type) Envoy {
 		}
 		need := Waiting{Type: needs[i].Type.String(), Name: needs[i].Name, State: string(state)}
 		if state == xds.NotAsked && slices.Contains(onDemand, needs[i].Type) {
-			need.State = notYet
+			need.State = OnDemand
 		}
 		if state == xds.Rejected || state == xds.Quarantined {
 			need.Rejected = &p.Resources[i].Stale

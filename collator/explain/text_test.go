@@ -100,8 +100,8 @@ func TestExplainOnDemand(t *testing.T) {
 		cluster, secret string
 	}{
 		{nil, notAsked, notAsked},
-		{[]xds.Type{xds.Cluster, xds.Endpoint}, notYet, notAsked},
-		{[]xds.Type{xds.Secret}, notAsked, notYet},
+		{[]xds.Type{xds.Cluster, xds.Endpoint}, OnDemand, notAsked},
+		{[]xds.Type{xds.Secret}, notAsked, OnDemand},
 	} {
 		got := envoyOf(progress, needs, tt.onDemand)
 		want := []Waiting{

@@ -187,7 +187,10 @@ func (h *History) Converged(fleet string, c xds.Converged) {
 	f := h.fleet(fleet)
 	if e := f.open[c.Revision]; e != nil {
 		h.converged(f, e, c)
-	} else if c.Revision > f.revision && len(f.early) < maxEarly {
+	} else if c.Revision > f.revision {
+		if len(f.early) >= maxEarly { // of those not added in between, none is awaited any more
+			clear(f.early)
+		}
 		f.early[c.Revision] = c
 	}
 }

@@ -98,6 +98,8 @@ func TestConvergedEarly(t *testing.T) {
 	if n := len(h.fleets["edge"].early); n > maxEarly {
 		t.Errorf("%d are kept that were never added", n)
 	}
+	h.Add(publication(100+10*maxEarly-1, "/b"))
+	expect(t, "early after those that are not added", h.Last(1, 0), `2 edge rev 1099 by "event of /b" for [/b] []: [/b in 1099] after 0s by 1`)
 }
 
 // The last changes are kept, and of one app some more.

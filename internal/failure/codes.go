@@ -6,6 +6,8 @@ const (
 	NoSuchPath = "no-such-path"
 	// NoSuchDomain is of hosts for which there is no route.
 	NoSuchDomain = "no-such-domain"
+	// NotAllowed is of clients that an app does not let in.
+	NotAllowed = "forbidden"
 	// TimedOut has a status of its own by gRPC.
 	TimedOut = "timed-out"
 	// Other is of answers that no other code fits.
@@ -51,7 +53,7 @@ var codes = []Code{
 		Do:    "Nothing, or give the user the password.",
 	},
 	{
-		Name: "forbidden", By: []uint32{Forbidden}, Status: Forbidden, Client: true,
+		Name: NotAllowed, By: []uint32{Forbidden}, Status: Forbidden, Client: true,
 		Text:  "Access to this application is restricted.",
 		Cause: "The client's address is in none of the networks that the app lets in, or a label that restricts the app is mistyped, and so it lets in nobody. Also a request that wants to change to another protocol than WebSocket.",
 		Look:  "The client's address in the failure; the app's problems.",

@@ -12,6 +12,8 @@ import (
 // failureReports tells the admin endpoint of the failures that Envoys report.
 type failureReports struct {
 	failures *traffic.Failures
+	// routed returns the name under which an app is routed, which Envoys know it by.
+	routed func(app string) string
 	// domains counts those of the last hour that are kept.
 	domains recently[map[string]int]
 }
@@ -25,6 +27,9 @@ func (r *failureReports) Failures(q admin.FailureQuery) (newest []api.Failure, t
 			return []api.Failure{{ID: last}}, 1
 		}
 		return nil, 0
+	}
+	if q.App != "" {
+		q.App = r.routed(q.App)
 	}
 	for _, f := range r.failures.All(traffic.Filter{Fleet: q.Fleet, App: q.App, Domain: q.Domain, Code: q.Code}) {
 		if q.Envoy != "" && f.Envoy != q.Envoy {
@@ -64,7 +69,7 @@ func (r *failureReports) FailuresAfter(id uint64, limit int) (all []api.Failure)
 }
 
 // AppFailures counts those of an app in the last hour, for which no client is to blame.
-func (r *failureReports) AppFailures(app string) int { return int(r.failures.OfApp(app)) }
+func (r *failureReports) AppFailures(app string) int { return int(r.failures.OfApp(r.routed(app))) }
 
 // DomainFailures counts those of a domain that are kept.
 func (r *failureReports) DomainFailures(domain string) int {

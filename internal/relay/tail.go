@@ -97,6 +97,9 @@ func (t *tails) refusal(subject string) error {
 	switch {
 	case tailing.Known && len(tailing.Scopes) > 0:
 		return nil
+	case tailing.TooMany > 0:
+		return admin.TailRefusal{Status: http.StatusBadRequest, Reason: fmt.Sprintf(
+			"%s has %d domains, and an app with more than %d is not followed, as that would keep Envoys busy: follow one of its domains", subject, tailing.TooMany, collator.MaxTailed)}
 	case tailing.Known, strings.HasPrefix(subject, "tcp/"):
 		return admin.TailRefusal{Status: http.StatusBadRequest, Reason: fmt.Sprintf(
 			"%s has no domain in a fleet of this Relay, so it has no requests to follow. TCP services are not followed: to switch it on would close their connections", subject)}
@@ -205,6 +208,8 @@ func (t *tail) notice(now time.Time) *api.Notice {
 	switch {
 	case !tailing.Known:
 		n.State, n.Text = api.TailWaiting, t.subject+" is not there any more: it is followed again when it comes back"
+	case tailing.TooMany > 0:
+		n.State, n.Text = api.TailWaiting, fmt.Sprintf("%s has more than %d domains now: follow one of them", t.subject, collator.MaxTailed)
 	case len(waiting) > 0:
 		n.State, t.due = api.TailWaiting, now.Add(time.Second)
 		n.Text = fmt.Sprintf("%d Envoys report the requests of %s, and %d do not yet: %s", reporting, t.subject, len(waiting), strings.Join(n.Waiting, ", "))

@@ -12,7 +12,7 @@ import (
 
 // Who is let in.
 var accessLabels = []Label{
-	{Key: "HAPROXY_{n}_AUTH", Field: "auth", restricts: true, setting: (*Settings).auth,
+	{Key: "HAPROXY_{n}_AUTH", Field: "auth", restricts: true, setting: (*Settings).auth, shown: hidden,
 		meaning: "`realm:user:hash`. The hash must be that of `htpasswd -s`, which begins with `{SHA}`: Envoy knows no other. " +
 			"Hashes of crypt(3) (`$5$`, `$6$`) close the port",
 		byDefault: "no password", envoy: "`basic_auth` of the route", example: "Shop:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="},

@@ -22,7 +22,7 @@ var deploymentLabels = []Label{
 	{Key: "HAPROXY_DEPLOYMENT_COLOUR", noEffect: true, meaning: deploymentNote},
 	{Key: "HAPROXY_DEPLOYMENT_ALT_PORT", noEffect: true, meaning: deploymentNote},
 	{Key: "HAPROXY_DEPLOYMENT_NEW_INSTANCES", noEffect: true, meaning: deploymentNote},
-	{Key: "HAPROXY_DEPLOYMENT_*", noEffect: true, meaning: "notes of other tools; they have no effect. What is one or two letters off one of the above is taken for a mistake"},
+	{Key: "HAPROXY_DEPLOYMENT_*", noEffect: true, shown: hidden, meaning: "notes of other tools; they have no effect. What is one or two letters off one of the above is taken for a mistake"},
 }
 
 const deploymentNote = "notes of the tools that write them; they have no effect"

@@ -19,13 +19,13 @@ var httpLabels = []Label{
 		setting:   func(s *Settings, v string) { s.http.LocationPrefix = strings.TrimRight(s.path(v), "/") },
 		meaning:   "a prefix put before the path of `Location` headers that lead to the host of the request, and do not have it yet",
 		byDefault: "none", envoy: "`lua` of the route", example: "/app"},
-	{Key: "RELAY_{n}_REQUEST_HEADERS_TO_ADD", Field: "requestHeadersToAdd", httpOnly: true, setting: func(s *Settings, v string) { s.http.RequestHeaders.Add = s.headers(v) },
+	{Key: "RELAY_{n}_REQUEST_HEADERS_TO_ADD", Field: "requestHeadersToAdd", httpOnly: true, setting: func(s *Settings, v string) { s.http.RequestHeaders.Add = s.headers(v) }, shown: namesOnly,
 		meaning:   "one `Name: value` a line, in ASCII; replaces what the client sent under the name",
 		byDefault: "none", envoy: "`request_headers_to_add`", example: "X-Env: live\nX-Team: shop"},
 	{Key: "RELAY_{n}_REQUEST_HEADERS_TO_REMOVE", Field: "requestHeadersToRemove", httpOnly: true,
 		setting: func(s *Settings, v string) { s.http.RequestHeaders.Remove = s.headerNames(v) },
 		meaning: "names", byDefault: "none", envoy: "`request_headers_to_remove`", example: "X-Debug"},
-	{Key: "RELAY_{n}_RESPONSE_HEADERS_TO_ADD", Field: "responseHeadersToAdd", httpOnly: true, setting: func(s *Settings, v string) { s.http.ResponseHeaders.Add = s.headers(v) },
+	{Key: "RELAY_{n}_RESPONSE_HEADERS_TO_ADD", Field: "responseHeadersToAdd", httpOnly: true, setting: func(s *Settings, v string) { s.http.ResponseHeaders.Add = s.headers(v) }, shown: publicHeaders,
 		meaning:   "as above, for what the client sees",
 		byDefault: "none", envoy: "`response_headers_to_add`", example: "X-Frame-Options: DENY"},
 	{Key: "RELAY_{n}_RESPONSE_HEADERS_TO_REMOVE", Field: "responseHeadersToRemove", httpOnly: true,
@@ -62,11 +62,16 @@ func (s *Settings) headers(value string) []sources.Header {
 		return nil
 	}
 	var headers []sources.Header
-	for _, line := range lines {
+	for i, line := range lines {
 		line = strings.TrimSpace(line)
 		name, text, ok := strings.Cut(line, ":")
 		text = strings.TrimSpace(text)
-		if !ok || text == "" || len(text) > 4096 || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
+		if !ok {
+			// Not what it says: that may be a header with its secret, or a part of one.
+			s.problem("line %d is ignored: write \"Name: value\", in ASCII", i+1)
+			continue
+		}
+		if text == "" || len(text) > 4096 || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {
 			s.problem("the line of %.40q is ignored: write \"Name: value\", in ASCII", name)
 			continue
 		}

@@ -42,6 +42,8 @@ type App struct {
 	Deployment *sources.Deployment
 	// Problems are ordered by label.
 	Problems []problem.Problem
+	// Shown are the labels as people are shown them.
+	Shown sources.Labels
 	// Unrouted are domains in labels that do not lead to a port.
 	Unrouted []sources.Unrouted
 }
@@ -52,8 +54,9 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	r := newReader(declared)
 	keys, near, tooMany := r.ownKeys(labels)
 	if tooMany != "" {
-		return App{Ports: r.ports, Problems: []problem.Problem{{Severity: problem.Failing, Reason: tooMany + ": nothing of the app is routed"}}}
+		return App{Ports: r.ports, Shown: r.labels(len(keys)), Problems: []problem.Problem{{Severity: problem.Failing, Reason: tooMany + ": nothing of the app is routed"}}}
 	}
+	r.shown = make([]sources.Label, 0, len(keys)+len(near))
 	for _, key := range keys {
 		r.read(key, labels[key])
 	}
@@ -68,12 +71,12 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 		if r.relevant {
 			problems = append([]problem.Problem{{Severity: problem.Failing, Reason: "has routing labels but declares no port: nothing is routed", Action: "declare a port in the app's definition: portDefinitions, or portMappings of its container"}}, problems...)
 		}
-		return App{Ports: r.ports, Problems: problems, Unrouted: r.unrouted}
+		return App{Ports: r.ports, Problems: problems, Unrouted: r.unrouted, Shown: r.labels(0)}
 	}
 	for i := range r.ports {
 		r.finish(i)
 	}
-	app := App{Ports: r.ports, Problems: r.problems.List(), Unrouted: r.unrouted}
+	app := App{Ports: r.ports, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0)}
 	slices.SortStableFunc(app.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	if r.deployment.Group != "" {
 		app.Deployment = &r.deployment
@@ -100,9 +103,9 @@ func (r *reader) ownKeys(labels map[string]string) (keys, near []string, tooMany
 	}
 	switch {
 	case len(keys) > sources.MaxSettings:
-		return nil, nil, fmt.Sprintf("has %d labels for routing, and at most %d are read", len(keys), sources.MaxSettings)
+		return keys, nil, fmt.Sprintf("has %d labels for routing, and at most %d are read", len(keys), sources.MaxSettings)
 	case size > sources.MaxSettingsBytes:
-		return nil, nil, fmt.Sprintf("its labels for routing take %d bytes, keys and values together, and at most %d are read", size, sources.MaxSettingsBytes)
+		return keys, nil, fmt.Sprintf("its labels for routing take %d bytes, keys and values together, and at most %d are read", size, sources.MaxSettingsBytes)
 	}
 	slices.Sort(keys)
 	slices.Sort(near)
@@ -128,6 +131,7 @@ type reader struct {
 	domains, acmeDomains sources.DomainCount
 	longLists            int // of domains
 	unrouted             []sources.Unrouted
+	shown                []sources.Label
 }
 
 // nameOfPort is the name of a label for the port with an index.
@@ -155,6 +159,7 @@ func (r *reader) problem(key, format string, args ...any) { r.problems.Add(key, 
 func (r *reader) read(key, value string) {
 	if l := known.ofApp(key); l != nil && !mistaken(l, key) {
 		r.relevant = true
+		r.show(key, value, l)
 		if value = strings.TrimSpace(value); l.ofApp != nil && r.short(key, value) {
 			l.ofApp(r, key, value)
 		}
@@ -166,6 +171,7 @@ func (r *reader) read(key, value string) {
 		return
 	}
 	r.relevant = true
+	r.show(key, value, split.label)
 	if len(r.declared) == 0 {
 		r.leaveOut(split.name, key, value, "the app declares no port")
 		return
@@ -196,6 +202,8 @@ func (r *reader) read(key, value string) {
 
 // notKnown notes a label that is none of those that there are.
 func (r *reader) notKnown(key, value string) {
+	var like *Label // it, as far as that is sure
+	defer func() { r.show(key, value, like) }()
 	if r.unknown >= maxUnknown {
 		r.unknown++
 		return
@@ -214,6 +222,9 @@ func (r *reader) notKnown(key, value string) {
 	if !sure {
 		meant.label = nearestLabel(cmp.Or(meant.like, key))
 		sure = sources.EditDistance(strings.ToUpper(cmp.Or(meant.like, key)), meant.label) <= 2
+	}
+	if sure {
+		like = r.meantBy(key, meant.label)
 	}
 	if strings.HasSuffix(meant.label, "_VHOST") {
 		r.leaveOut("VHOST", key, value, "it is not a known label, and "+meant.label+" is likely meant")

@@ -36,7 +36,7 @@ var routingLabels = []Label{
 	{Key: "HAPROXY_{n}_REDIRECT_TO_HTTPS", Field: "redirectToHTTPS", ofPort: (*reader).readRedirect,
 		meaning:   "plain HTTP gets 301 to https, for the port's paths",
 		byDefault: "`false`", envoy: "`redirect.https_redirect` where `x-forwarded-proto` is `http`", example: "true"},
-	{Key: "HAPROXY_{n}_HTTP_BACKEND_REDIR", Field: "rootRedirect", httpOnly: true, setting: (*Settings).rootRedirect,
+	{Key: "HAPROXY_{n}_HTTP_BACKEND_REDIR", Field: "rootRedirect", httpOnly: true, setting: (*Settings).rootRedirect, shown: shownURL,
 		meaning:   "a path to which `/` alone is sent, by 301",
 		byDefault: "none", envoy: "route for exactly `/`, `redirect.path_redirect`", example: "/app/"},
 	{Key: "MARATHON_ACME_{n}_DOMAIN", Field: "acmeDomains", ofPort: (*reader).readACMEDomains,

@@ -92,7 +92,7 @@ func TestSettings(t *testing.T) {
 			http: &sources.HTTP{RequestHeaders: sources.HeaderEdits{Add: []sources.Header{{Name: "x-b", Value: "2"}, {Name: "x-a", Value: "3"}}},
 				ResponseHeaders: sources.HeaderEdits{Remove: []string{"server", "x-powered-by"}}}},
 		{name: "bad headers", settings: settings{"RESPONSE_HEADERS_TO_ADD": "x-a\nx-b: \nx-c: \x00\n: d\nHost: e\nX-Envoy-F: g", "REQUEST_HEADERS_TO_REMOVE": "Connection :path"},
-			problems: []string{"Connection", ":path", "x-a", "x-b", "x-c", "not the name", "Host", "X-Envoy-F"}},
+			problems: []string{"Connection", ":path", "line 1 is ignored", "x-b", "x-c", "not the name", "Host", "X-Envoy-F"}},
 		{name: "weight", settings: settings{"CLUSTER_WEIGHT": "0"}, http: &sources.HTTP{ClusterWeight: ptr(uint32(0))}},
 		{name: "bad weight", settings: settings{"CLUSTER_WEIGHT": "10%"}, problems: []string{"0 to 10000"}},
 	}

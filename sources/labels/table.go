@@ -35,6 +35,9 @@ type Label struct {
 	// tooLong, if set, is what a value that is over a limit does in place of the
 	// default, and says so. It keeps shut what the default would open.
 	tooLong func(s *Settings) string
+	// shown says how people are shown a value that may be secret, or has something secret in
+	// it; nil shows it, but for what looks like a credential.
+	shown func(value string) string
 	// httpOnly settings have no effect on TCP services, tcpOnly ones none on HTTP.
 	httpOnly, tcpOnly bool
 

@@ -17,7 +17,7 @@ var unsupportedLabels = slices.Concat(
 		"TCP_BACKEND_NETWORK_ALLOWED_ACL", "USERLIST_HEAD", "HTTP_FRONTEND_*", "HTTPS_FRONTEND_*", "MAP_*",
 	),
 	[]Label{
-		{Key: "HAPROXY_{n}_HTTP_FRONTEND_ACL_WITH_PATH", noEffect: true,
+		{Key: "HAPROXY_{n}_HTTP_FRONTEND_ACL_WITH_PATH", noEffect: true, shown: hidden,
 			meaning: "marathon-acme's own app has it. It is no problem: Relay routes the challenges without it"},
 	},
 )
@@ -27,7 +27,7 @@ func haproxyTemplates(names ...string) []Label {
 	all := make([]Label, len(names))
 	for i, name := range names {
 		all[i] = Label{
-			Key: "HAPROXY_{n}_" + name,
+			Key: "HAPROXY_{n}_" + name, shown: hidden, // they may have lists of users and headers with passwords
 			unsupported: "it is a piece of HAProxy's configuration, which Envoy cannot read; " +
 				"the RELAY_{n}_* labels set timeouts, retries, limits, headers and TLS",
 			meaning: "pieces of HAProxy's configuration, which Envoy cannot read. Where they set timeouts, headers or TLS, use the `RELAY_{n}_*` labels",

@@ -42,6 +42,9 @@ func fill(t *testing.T, v reflect.Value) {
 	case sources.Health:
 		v.Set(reflect.ValueOf(sources.Draining))
 		return
+	case sources.Labels:
+		v.Set(reflect.ValueOf(sources.NewLabels([]sources.Label{{Name: "HAPROXY_GROUP", Value: "external"}}, 0)))
+		return
 	case secret.String:
 		v.Set(reflect.ValueOf(secret.String(hash)))
 		return
@@ -98,7 +101,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before[0].Notes, before[0].Unrouted = nil, nil
+	before[0].Notes, before[0].Unrouted, before[0].Labels = nil, nil, sources.Labels{}
 	p := &before[0].Problems[0]
 	p.Domain, p.Severity, p.Action = "", "", ""
 	if !reflect.DeepEqual(after, before) {
