@@ -20,12 +20,13 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
-// commands returns the curl lines that the demo printed.
+// commands returns the lines that the demo printed for people to run.
 func commands(guide string) []string {
 	var all []string
 	for lines := bufio.NewScanner(strings.NewReader(guide)); lines.Scan(); {
 		line := lines.Text()
-		if !strings.HasPrefix(line, "curl ") {
+		program, _, _ := strings.Cut(line, " ")
+		if program != "curl" && program != "export" && filepath.Base(program) != "relay" {
 			continue
 		}
 		for strings.HasSuffix(line, `\`) && lines.Scan() {
@@ -69,6 +70,14 @@ var expected = []struct{ line, answer, mode string }{
 	{"start date", "start date", ""},
 	{"/renew/web.test", "stored a new certificate for web.test", ""},
 	{"/_mlb_signal/usr1", "204 No Content", ""},
+	{"export RELAY_ADMIN=", "", ""},
+	{" status", "marathon  followed", ""},
+	{" domain shop.test", "shop.test: served", ""},
+	{" app /web", "HAPROXY_0_VHOST=web.test,www.web.test", ""},
+	{" diff /web", "/web_0", ""},
+	{" domain blog.test", "scaled to 0", ""},
+	{" tail web.test", "/followed", ""},
+	{" watch", "/news: port 0: ", ""},
 	{"/api/v1/problems", "did you mean HAPROXY_0_REDIRECT_TO_HTTPS", ""},
 	{"/api/v1/apps/web", `"id": "/web"`, ""},
 	{"/api/v1/certificates", "*.tenants.test", ""},
@@ -130,8 +139,23 @@ func (p *process) runAll(certs string) {
 		if !strings.Contains(line, want.line) {
 			t.Fatalf("the next line is not the one with %s: %s", want.line, line)
 		}
-		p.run(line, want.answer)
-		p.check(want.line)
+		switch setting, exported := strings.CutPrefix(line, "export "); {
+		case exported:
+			p.exported = append(p.exported, setting)
+		case strings.HasSuffix(line, " tail web.test"):
+			p.follow(line, want.answer, func() {
+				shell(t, fmt.Sprintf("curl -s --resolve web.test:%[1]s:127.0.0.1 http://web.test:%[1]s/followed", p.ports["http"]))
+			})
+		case strings.HasSuffix(line, " watch"):
+			p.post("on")
+			p.follow(line, want.answer, func() {})
+			p.post("off")
+		case !strings.HasPrefix(line, "curl "):
+			p.ask(line, want.answer)
+		default:
+			p.run(line, want.answer)
+			p.check(want.line)
+		}
 	}
 	if len(lines) > 0 {
 		t.Errorf("lines that nobody expects: %q", lines)

@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -25,10 +26,20 @@ func (d *demo) guide() error {
 		"HTTP": d.HTTP, "HTTPS": d.HTTPS, "Marathon": d.marathon.URL(), "Admin": "http://" + local(d.Admin),
 		"EnvoyAdmin": "http://" + local(d.EnvoyAdmin), "Renew": "http://" + local(d.Renew), "XDS": local(d.XDS),
 		"Vault": vaultAddr, "VaultToken": vaultToken, "Certs": filepath.Join(d.dir, "certs"),
-		"RelayCommand": commandLine(d.relayArgs()),
-		"Visits":       visitsPerSecond, "NewsEvery": newsEvery,
+		"Relay": d.relayProgram(), "RelayCommand": commandLine(d.relayArgs()),
+		"Visits": visitsPerSecond, "NewsEvery": newsEvery,
 		"Task": d.marathon.Tasks("/tenants")[0].ID,
 	})
+}
+
+// relayProgram is Relay's program as people would type it here.
+func (d *demo) relayProgram() string {
+	if here, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(here, d.Relay); err == nil && filepath.IsLocal(short) {
+			return short
+		}
+	}
+	return d.Relay
 }
 
 // commandLine shows a command with three flags on a line.

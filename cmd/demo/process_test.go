@@ -54,7 +54,9 @@ type process struct {
 	ports map[string]string
 	guide string
 	first string // the first certificate of web.test
-	done  chan error
+	// exported are the variables that the guide sets.
+	exported []string
+	done     chan error
 
 	mu  sync.Mutex
 	all bytes.Buffer

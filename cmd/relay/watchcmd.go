@@ -89,7 +89,12 @@ func (p printer) eventHead(t time.Time, kind string, style terminal.Style) strin
 var eventRest = strings.Repeat(" ", 19)
 
 func (p printer) changeEvent(c api.Change) {
-	text := fmt.Sprintf("%s revision %d: %s", c.Fleet, c.Revision, strings.Join(c.What, "; "))
+	what := strings.Join(c.What, "; ")
+	// Where a change is for one alone, what differed does not name it.
+	if of := slices.Concat(c.Apps, c.Certificates); len(of) == 1 && !strings.Contains(what, of[0]) {
+		what = of[0] + ": " + what
+	}
+	text := fmt.Sprintf("%s revision %d: %s", c.Fleet, c.Revision, what)
 	if c.Cause != "" {
 		text += " (" + c.Cause + ")"
 	}
