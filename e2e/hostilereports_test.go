@@ -22,7 +22,7 @@ import (
 
 // Clients that report without end, as much as they can, keep no Envoy from its resources.
 func TestFloodsOfReports(t *testing.T) {
-	if raceEnabled {
+	if raceDetector {
 		t.Skip("the race detector makes all of it ten times as much work")
 	}
 	node := &corev3.Node{Id: "hostile", Cluster: "external"}
