@@ -24,11 +24,11 @@ import (
 func TestFloodsOfReports(t *testing.T) {
 	share, times := 1, 5
 	if raceDetector { // it makes all of it ten times as much work
-		share, times = 4, 1
+		share, times = 10, 2
 	}
 	node := &corev3.Node{Id: "hostile", Cluster: "external"}
 	entries := &alsv3.StreamAccessLogsMessage_HTTPAccessLogEntries{}
-	for range 450_000 {
+	for range 450_000 / share {
 		entries.LogEntry = append(entries.LogEntry, &accesslogv3.HTTPAccessLogEntry{})
 	}
 	log := &alsv3.StreamAccessLogsMessage{
@@ -36,7 +36,7 @@ func TestFloodsOfReports(t *testing.T) {
 		LogEntries: &alsv3.StreamAccessLogsMessage_HttpLogs{HttpLogs: entries},
 	}
 	load := &lrsv3.LoadStatsRequest{Node: node}
-	for range 150_000 {
+	for range 150_000 / share {
 		load.ClusterStats = append(load.ClusterStats, &endpointv3.ClusterStats{
 			ClusterName: "/seed_0", LoadReportInterval: durationpb.New(time.Hour),
 			UpstreamLocalityStats: []*endpointv3.UpstreamLocalityStats{{TotalIssuedRequests: 1000, TotalRequestsInProgress: 1}},
@@ -64,12 +64,11 @@ func TestFloodsOfReports(t *testing.T) {
 				}
 				return nil
 			})
-			clients := tt.clients / share
-			begun := make(chan struct{}, clients)
-			for range clients {
+			begun := make(chan struct{}, tt.clients)
+			for range tt.clients {
 				w.flood(tt.open, tt.message, begun)
 			}
-			for range clients / 2 {
+			for range tt.clients / 2 {
 				<-begun
 			}
 			for range times {

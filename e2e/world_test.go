@@ -19,11 +19,22 @@ import (
 	"relay/xds/envoytest"
 )
 
+// Nothing may run when the tests have ended. What a Relay was doing for a client that floods it
+// ends a moment after the client.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
-		program.remove()
-		os.Exit(status)
-	}))
+	status := m.Run()
+	if status == 0 {
+		leaked := goleak.Find()
+		for deadline := time.Now().Add(patience); leaked != nil && time.Now().Before(deadline); {
+			leaked = goleak.Find()
+		}
+		if leaked != nil {
+			fmt.Fprintln(os.Stderr, leaked)
+			status = 1
+		}
+	}
+	program.remove()
+	os.Exit(status)
 }
 
 // onDemand names the choice of that what Envoys load when a request needs it.
