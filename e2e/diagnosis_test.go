@@ -43,6 +43,14 @@ var diagnoses = []diagnosis{
 		first: []string{"/typo", "did you mean HAPROXY_0_VHOST?"}, why: []string{"/typo", "HAPROXY_0_VHOSTS", "HAPROXY_0_VHOST is likely meant", "correct the labels"},
 	},
 	{
+		name: "name mistyped", domain: "sede.test", request: "http://sede.test/",
+		fail: func(w *world) {
+			w.start()
+			w.clients.expect("http://seed.test/", http.StatusOK, "/seed")
+		},
+		first: []string{"no-such-domain", "sede.test"}, why: []string{"near it: seed.test"},
+	},
+	{
 		name: "taken", domain: "taken.test",
 		fail: func(w *world) {
 			w.start()
@@ -78,6 +86,13 @@ var diagnoses = []diagnosis{
 			})))
 			w.clients.expect("http://broken.test/", http.StatusInternalServerError, "")
 			w.relay.running.Loads().Watch("external", "/broken_0") // then Envoy reports each second
+			w.eventually("Envoy has reported the errors", func() error {
+				w.clients.do("http://broken.test/")
+				if n, _ := w.admin.metric(`relay_requests_total{fleet="external"}`); n == 0 {
+					return errors.New("it has not")
+				}
+				return nil
+			})
 		},
 		first: []string{"ended with errors", "sort errors"}, why: []string{"/broken itself answers with errors (500 or above)", "Envoy reaches it", "look at the app's log"},
 	},
@@ -184,6 +199,14 @@ var diagnoses = []diagnosis{
 			}
 		},
 		first: []string{"offline", "/young", "young.test"}, why: []string{"No task of /young is in rotation yet", "is starting", "wait"},
+	},
+	{
+		name: "app scaled to 0", domain: "asleep.test", request: "http://asleep.test/",
+		fail: func(w *world) {
+			w.start()
+			w.marathon.deploy(app("/asleep", "asleep.test", 0))
+		},
+		first: []string{"1 domain is of an app that is scaled to 0"}, why: []string{"/asleep is scaled to 0: requests get 503", "scale it up"},
 	},
 	{
 		name: "client not allowed", domain: "closed.test", request: "http://closed.test/",

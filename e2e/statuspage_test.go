@@ -45,10 +45,10 @@ func TestStatusPage(t *testing.T) {
 	w.marathon.deploy(app("/shop/web", "shop.test", 2))
 	says("All is well: 2 instances in rotation")
 	w.marathon.deploy(app("/shop/web", "shop.test", 0))
-	says("It is scaled to 0: requests get 503")
+	says("/shop/web is scaled to 0: requests get 503")
 
 	open("/domains/shop.test")
-	says("It is scaled to 0: requests get 503")
+	says("/shop/web is scaled to 0: requests get 503")
 	w.marathon.deploy(app("/shop/web", "shop.test", 1))
 	says("1 task in rotation")
 	open("/failures")

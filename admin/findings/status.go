@@ -3,6 +3,7 @@ package findings
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"relay/admin/api"
@@ -53,10 +54,13 @@ func (l *list) failing(s *api.Status) {
 			break
 		}
 		switch p := g.Problems[0]; {
+		case p.Kind == problem.Certificate && s.Certificates.Next != nil && strings.HasSuffix(s.Certificates.Next.Name, "/"+p.Subject) && !s.Time.Before(s.Certificates.Next.NotAfter):
+			told += g.Count
 		case p.Kind == problem.Source || p.Kind == problem.Envoy && slices.ContainsFunc(s.Fleets, func(f api.FleetStatus) bool { return f.Rejecting > 0 }):
 			told += g.Count
 		case said < maxFailing:
 			said, told = said+1, told+g.Count
+			p.Reason, _, _ = strings.Cut(p.Reason, ". ") // what follows is what Envoys do about it
 			l.problem(api.Warning, g.Subject+": ", p)
 		}
 	}

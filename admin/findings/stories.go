@@ -176,7 +176,11 @@ func (l *list) losers(e *explain.Explanation) {
 	for _, d := range e.Domains {
 		for _, r := range d.Rules {
 			if r.Outcome == explain.Loses {
-				l.add(api.Warning, "give one of the apps another domain or path", "%s does not get it: %s", r.App, r.Reason)
+				_, why, found := strings.Cut(r.Reason, " does not get the domain: ")
+				if !found {
+					why = r.Reason
+				}
+				l.add(api.Warning, "give one of the apps another domain or path", "%s does not get it: %s", r.App, why)
 			}
 		}
 	}

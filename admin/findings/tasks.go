@@ -56,7 +56,7 @@ func (l *list) tasks(t tasks) {
 	who := named(t.apps, "the app")
 	switch {
 	case t.in == 0 && t.stopped:
-		l.add(api.Warning, "scale it up in Marathon", "It is scaled to 0: requests get 503")
+		l.add(api.Warning, "scale it up in Marathon", "%s is scaled to 0: requests get 503", named(t.apps, "The app"))
 	case t.in == 0 && len(t.out) > 0 && t.starting == len(t.out):
 		l.add(api.Critical, "wait until it has started; if that lasts, look at its log and its deployment in Marathon",
 			"No task of %s is in rotation yet, so requests get 503: %s", who, t.out[0])

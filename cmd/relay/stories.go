@@ -292,7 +292,8 @@ func domainStory(ctx context.Context, relay *client.Client, name string, p print
 	terminal.CleanAll(&e)
 	err = p.print(answer.Body, func() {
 		title := p.screen.Styled(terminal.Bold, d.Name)
-		if d.Status != api.DomainWithoutCertificate { // the findings say how bad that is
+		// The findings say how bad it is to be without a certificate, and what else is wrong.
+		if d.Status != api.DomainWithoutCertificate && (d.Status != api.DomainServed || worst(d.Findings) != levelCritical) {
 			status := domainStatus(d.Status)
 			title += ": " + p.screen.Styled(status.Style, status.Text)
 		}
