@@ -83,7 +83,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 	served, counts, problems, notReady := views.Served(), views.Counts(), s.problems.current(views, now), s.notReady()
 	status := &api.Status{
 		Version: s.cfg.Version, Time: now.UTC(), Ready: len(notReady) == 0, NotReady: notReady,
-		Summary: served.String(), OK: served.All() && len(notReady) == 0,
+		Summary: served.String(), OK: served.All() && len(notReady) == 0, // for the findings, see below
 		Counts: api.Counts{
 			Apps: counts.Apps, Domains: counts.Domains, Endpoints: counts.Endpoints, Problems: len(problems.all), Failing: problems.failing,
 			WithoutTask: served.WithoutTask, WithoutCertificate: served.WithoutCertificate, InNoFleet: served.InNoFleet, LeftOut: served.LeftOut, Stopped: served.Stopped,
@@ -106,6 +106,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 	status.Certificates.Uncovered = served.WithoutCertificate - served.NotWanted
 	s.addReports(status, now)
 	status.Findings = findings.OfStatus(status)
+	status.OK = findings.Worst(status.Findings) == api.OK
 	return status
 }
 

@@ -81,16 +81,26 @@ func (s Served) String() string {
 		}
 	}
 	say(s.WithoutTask, "domain has no task", "domains have no task")
-	if len(parts) == 0 {
-		say(s.WithoutCertificate, "domain has no certificate", "domains have no certificate")
-	} else {
-		say(s.WithoutCertificate, "has no certificate", "have no certificate")
+	certificates := func() {
+		if len(parts) == 1 && s.WithoutTask > 0 {
+			say(s.WithoutCertificate, "has no certificate", "have no certificate")
+		} else {
+			say(s.WithoutCertificate, "domain has no certificate", "domains have no certificate")
+		}
+		if s.NotWanted > 0 {
+			parts[len(parts)-1] += askForNone(s.NotWanted, s.WithoutCertificate)
+		}
 	}
-	if s.NotWanted > 0 {
-		parts[len(parts)-1] += askForNone(s.NotWanted, s.WithoutCertificate)
+	// What nobody misses comes after what somebody may.
+	missed := s.WithoutCertificate > s.NotWanted
+	if missed {
+		certificates()
 	}
 	say(s.LeftOut, "domain is left out", "domains are left out")
 	say(s.InNoFleet, "app is in no fleet", "apps are in no fleet")
+	if !missed {
+		certificates()
+	}
 	if len(parts) == 0 {
 		switch s.Domains {
 		case 0:

@@ -52,7 +52,7 @@ func TestServed(t *testing.T) {
 		{"one port of two", plain(), []*sources.App{withPorts(webApp("/a", "a.test"), elsewhere("/x", "x.test", "internal").Ports[0])}, "the 1 domain is served"},
 		{"left out", plain(), []*sources.App{odd}, "2 domains are left out"},
 		{"all at once", testFleet(), []*sources.App{empty(webApp("/a", "a.test", "b.test")), elsewhere("/b", "b.test")},
-			"2 domains have no task, 2 have no certificate (and ask for none), 1 app is in no fleet"},
+			"2 domains have no task, 1 app is in no fleet, 2 domains have no certificate (and ask for none)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -76,7 +76,8 @@ func (c *recentCounts) sum(now time.Time) (n uint64) {
 
 // Series returns the failures of a fleet per second, for which no client is to blame, in steps of
 // FailureStep, the oldest first. The last step is the newest that is over. Start is when the
-// first begins, at a multiple of FailureStep since 1970. Without a name it is of all fleets.
+// first begins, at a multiple of FailureStep since 1970; nothing is known of the time before f was
+// made. Without a name it is of all fleets.
 func (f *Failures) Series(fleet string) (start time.Time, perSecond []float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,6 +93,10 @@ func (f *Failures) Series(fleet string) (start time.Time, perSecond []float64) {
 			perSecond[i] += float64(of.steps[(first+int64(i))%failureSteps]) / FailureStep.Seconds()
 		}
 	}
+	if unknown := f.since.UnixNano()/int64(FailureStep) - first; unknown > 0 {
+		unknown = min(unknown, int64(len(perSecond)))
+		first, perSecond = first+unknown, perSecond[unknown:]
+	}
 	return time.Unix(0, first*int64(FailureStep)), perSecond
 }
 
@@ -100,7 +105,7 @@ func (f *Failures) Series(fleet string) (start time.Time, perSecond []float64) {
 func (f *Failures) PerSecond(fleet string) (rate float64) {
 	_, series := f.Series(fleet)
 	const steps = int(time.Minute / FailureStep)
-	for _, r := range series[len(series)-steps:] {
+	for _, r := range series[max(0, len(series)-steps):] {
 		rate += r / float64(steps)
 	}
 	return rate

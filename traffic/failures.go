@@ -71,6 +71,8 @@ const (
 type Failures struct {
 	split func(fleet, cluster string) (app string, port int)
 
+	since time.Time
+
 	mu     sync.Mutex
 	fleets map[string]*fleetFailures // never changed
 	apps   map[string]*appFailures
@@ -129,7 +131,7 @@ func (r *ring) newest(f func(*record) bool) {
 // name of a cluster of a fleet; none, and -1, if the fleet has no such cluster.
 func NewFailures(fleets []string, split func(fleet, cluster string) (app string, port int)) *Failures {
 	f := &Failures{
-		split: split, fleets: make(map[string]*fleetFailures), apps: make(map[string]*appFailures),
+		split: split, since: time.Now(), fleets: make(map[string]*fleetFailures), apps: make(map[string]*appFailures),
 		records: ring{size: maxRecords}, apart: map[bool]*ring{false: {size: maxOverall}, true: {size: maxOverall}},
 		strangers: rate.NewLimiter(strangersPerSecond, strangersPerSecond), subscribers: make(map[*subscriber]bool),
 	}

@@ -167,6 +167,9 @@ func TestFailureSeries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newTestFailures()
 		begin := time.Now()
+		if _, series := f.Series(""); len(series) > 0 {
+			t.Errorf("%d steps are told of the time before it began", len(series))
+		}
 		for i := range 400 {
 			f.Log(node("a"), requestLog(failed("offline", "/a_0", "a.test")), uint64(i))
 			f.one("no-such-domain", "", "b.test")
@@ -361,7 +364,7 @@ func TestWhatIsKeptOfURLs(t *testing.T) {
 	for path, want := range map[string]string{
 		"/a/b": "/a/b", "/a?b=c": "/a", "/a;id=1/b": "/a", "/a#b": "/a", "/a%3Fb": "/a", "/a%3fb": "/a", "/a%3Bb": "/a", "/a%23b": "/a", "?": "", "": "",
 		"/a\x00\nb": "/a??b", "/\xff": "/?", "/" + strings.Repeat("x", 1000): "/" + strings.Repeat("x", maxPath-1),
-		strings.Repeat("/", maxPath) + "?secret": strings.Repeat("/", maxPath),
+		strings.Repeat("/", maxPath) + "?secret":    strings.Repeat("/", maxPath),
 		"/reset/9f86d081884c7d659a2feaa0c55ad015/x": "/reset/9f86…/x", "/to/http://user:password@a.test/b": "/to/http://…@a.test/b",
 		"/\u202e\u009b31m": "/??31m",
 	} {

@@ -9,7 +9,8 @@ type Status struct {
 	// Ready tells that Envoys are served all that there is. NotReady says what they wait for.
 	Ready    bool     `json:"ready"`
 	NotReady []string `json:"notReady,omitempty"`
-	// Summary is one sentence: what is served, or what is not. OK tells that all is.
+	// Summary is one sentence: what is served, or what is not. OK tells that all is well: that
+	// no finding is worse.
 	Summary string `json:"summary"`
 	OK      bool   `json:"ok"`
 	// Findings say what is not well, the worst first.

@@ -98,8 +98,8 @@ const tooMany = 0.05
 const lately = 10 * time.Minute
 
 // traffic says what became of the requests of apps: of the last minute by load, and of the last
-// hour by failures, of which last are the newest.
-func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, now time.Time) {
+// hour by failures, of which last are the newest. All is how many there were.
+func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *int, now time.Time) {
 	if load != nil && load.Errors > 0 && load.Errors >= tooMany*load.Requests {
 		part := share(load.Errors, load.Requests)
 		if slices.ContainsFunc(last, func(f api.Failure) bool { return !byClient(f) && now.Sub(f.Time) < time.Minute }) {
@@ -115,7 +115,8 @@ func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, now ti
 		if code.Client || now.Sub(sum.last.Time) > lately {
 			level = api.OK
 		}
-		l.add(level, strings.TrimSuffix(code.Do, "."), "%s failed with %s, %s: %s", plural(sum.count, "request"), sum.last.Code, whose(sum.last), cause(code, sum.last))
+		l.add(level, strings.TrimSuffix(code.Do, "."), "%s failed with %s%s, %s: %s",
+			plural(sum.count, "request"), sum.last.Code, among(last, all), whose(sum.last), cause(code, sum.last))
 	}
 }
 
@@ -140,6 +141,18 @@ func cause(code failure.Code, f api.Failure) string {
 		return strings.TrimSuffix(code.Cause, ".")
 	}
 	return f.Cause
+}
+
+// among says of how many failures these are a part: only the newest are kept.
+func among(last []api.Failure, all *int) string {
+	newest := 0
+	for _, f := range last {
+		newest += max(1, f.Count)
+	}
+	if all == nil || *all <= newest {
+		return ""
+	}
+	return fmt.Sprintf(" (of the last %d; %d failed in the last hour)", newest, *all)
 }
 
 // whose says whose request was the last one, and where it went.

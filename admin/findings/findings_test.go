@@ -66,8 +66,8 @@ func TestOfApp(t *testing.T) {
 		"no answer": {with(func(s *api.AppStory) {
 			s.Load, s.LastFailures = &api.Load{Requests: 2, Errors: 2}, failed("unreachable")
 		}), nil, []string{"critical|All of the requests|the last failures say why", "warning|5 requests failed with unreachable|could not connect"}},
-		"client": {with(func(s *api.AppStory) { s.LastFailures = failed("forbidden") }), nil,
-			[]string{"ok|All is well", "ok|5 requests failed with forbidden, the last one at 2026-03-01 12:00 UTC from 192.0.2.7|networks|trusted-proxies"}},
+		"client": {with(func(s *api.AppStory) { s.LastFailures, s.Failures = failed("forbidden"), new(9) }), nil,
+			[]string{"ok|All is well", "ok|5 requests failed with forbidden (of the last 5; 9 failed in the last hour), the last one at 2026-03-01 12:00 UTC from 192.0.2.7|networks|trusted-proxies"}},
 		"rejected": {with(func(s *api.AppStory) {
 			s.Envoys = []api.Progress{{ID: "edge-1", Needs: 2, Waiting: []api.Waiting{{Type: "scopes", Name: "a.test", Error: "no"}}}}
 		}), nil, []string{"critical|Envoy edge-1 rejected scopes a.test: no|docs/rejections.md"}},

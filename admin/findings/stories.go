@@ -42,7 +42,7 @@ func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 	}
 	l.envoys(s.Envoys, s.LastChanges, now)
 	l.problems(s.Problems)
-	l.traffic(t.apps, s.Load, s.LastFailures, now)
+	l.traffic(t.apps, s.Load, s.LastFailures, s.Failures, now)
 	l.firstIf(routed && !t.bad(), sources)
 	l.certificateSources(sources, false)
 	return l.sorted("All is well: " + plural(t.in, "instance") + " in rotation")
@@ -95,7 +95,7 @@ func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source, 
 	if served {
 		failures = l.refused(e, failures, now)
 	}
-	l.traffic(t.apps, s.Load, failures, now)
+	l.traffic(t.apps, s.Load, failures, s.Failures, now)
 	l.ignored(e)
 	l.firstIf(served && !t.bad(), sources)
 	return l.sorted("It is served by " + plural(t.in, "task") + "; " + plural(envoys, "Envoy") + " " + verb(envoys, "has", "have") + " all of it")

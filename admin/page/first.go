@@ -182,7 +182,7 @@ func charts(s *api.Status) []shownChart {
 		{
 			convergence,
 			[]figure{{"n-p50", "p50", seconds(p50), ""}, {"n-p99", "p99", seconds(p99), ""}},
-			"Nothing was published in the last hour.",
+			"No Envoy was sent a change in the last hour.",
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/internal/problem"
 )
 
 // plainly answers with a status and a text.
@@ -114,6 +115,21 @@ func TestDiffThatIsNotKept(t *testing.T) {
 		f.answers["diff"] = api.Diff{Change: fakeChanges()[0], Known: known}
 		if status, out, _ := command(t, "diff", "/shop/web"); status != 0 || !strings.Contains(out, want) {
 			t.Errorf("known %v: status %d: %s", known, status, out)
+		}
+	}
+}
+
+// What is shown to be typed next finds something.
+func TestNextCommand(t *testing.T) {
+	for want, g := range map[string]api.Group{
+		"relay certs dir/a.pem":     {About: "certificate", Subject: "dir/a.pem", Severity: problem.Failing},
+		"":                          {About: "certificate", Subject: "dir/b.pem", Severity: problem.Ignored},
+		"relay app /a":              {About: "app", Subject: "/a", Severity: problem.Ignored},
+		"relay envoys external/e-1": {About: "envoy", Subject: "fleet external, Envoy e-1"},
+		"relay domain shop.test":    {About: "domain", Subject: "shop.test"},
+	} {
+		if got := nextFor(g); got != want {
+			t.Errorf("%s %s: %q, want %q", g.About, g.Subject, got, want)
 		}
 	}
 }

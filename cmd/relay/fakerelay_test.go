@@ -243,9 +243,9 @@ func fakeCertificates() []api.Certificate {
 
 func fakeChanges() []api.Change {
 	return []api.Change{
-		{ID: 96, Time: before(time.Minute), Fleet: "external", Revision: 1287, Cause: "Marathon: status_update_event of task web.9", Apps: []string{"/shop/web"}, What: []string{"endpoints of /shop/web port 0: +1 -1"}, Resources: 1, Converged: pointer(0.004)},
+		{ID: 96, Time: before(time.Minute), Fleet: "external", Revision: 1287, Cause: "Marathon: status_update_event of task web.9", Apps: []string{"/shop/web"}, AppCount: 1, What: []string{"port 0: +10.0.0.7:31005 -10.0.0.6:31001"}, Resources: 1, Converged: pointer(0.004)},
 		{ID: 95, Time: before(10 * time.Minute), Fleet: "external", Revision: 1286, Cause: "certificate vault/shop.test read again", Certificates: []string{"vault/shop.test"}, What: []string{"certificate vault/shop.test"}, Resources: 2, Waiting: []string{"e-2"}, Rejected: []api.Rejected{{Envoy: "e-2", Resource: "listener https", Error: "no such extension"}}},
-		{ID: 94, Time: before(20 * time.Minute), Fleet: "external", Revision: 1285, Cause: "Marathon: health_status_changed_event of task cart.1", Apps: []string{"/shop/cart"}, What: []string{"endpoints of /shop/cart port 0: -1"}, Resources: 1, Converged: pointer(1.5)},
+		{ID: 94, Time: before(20 * time.Minute), Fleet: "external", Revision: 1285, Cause: "Marathon: health_status_changed_event of task cart.1", Apps: []string{"/shop/cart"}, AppCount: 1, What: []string{"port 0: -10.0.0.9:31004"}, Resources: 1, Converged: pointer(1.5)},
 	}
 }
 

@@ -260,7 +260,7 @@ func (c *changesCmd) Run(ctx context.Context, out streams) error {
 		return listing{
 			path: "changes", field: "changes", query: queryOf("q", c.Filter, "app", c.App, "certificate", c.Certificate), limit: c.Limit, none: "no such change is known",
 			columns: []terminal.Column{
-				{Title: "TIME"}, {Title: "FLEET"}, {Title: "REVISION", Right: true, Optional: true}, {Title: "TOOK", Right: true}, {Title: "WHAT", Shrinks: true}, {Title: "WHY", Shrinks: true, Optional: true},
+				{Title: "TIME"}, {Title: "FLEET"}, {Title: "REVISION", Right: true, Optional: true}, {Title: "TOOK", Right: true}, {Title: "FOR", Shrinks: true}, {Title: "WHAT", Shrinks: true}, {Title: "WHY", Shrinks: true, Optional: true},
 			},
 			row: rowOf(changeRow),
 		}.show(ctx, relay, c.printer(out))
@@ -269,8 +269,30 @@ func (c *changesCmd) Run(ctx context.Context, out streams) error {
 
 func changeRow(c api.Change) []terminal.Cell {
 	return []terminal.Cell{
-		terminal.Text(clock(c.Time)), terminal.Text(c.Fleet), terminal.Text(fmt.Sprint(c.Revision)), took(c), terminal.Text(strings.Join(c.What, "; ")), terminal.Text(c.Cause),
+		terminal.Text(clock(c.Time)), terminal.Text(c.Fleet), terminal.Text(fmt.Sprint(c.Revision)), took(c), terminal.Text(changedFor(c)), terminal.Text(changedWhat(c)), terminal.Text(c.Cause),
 	}
+}
+
+// changedFor says for which apps a change is. Of certificates, what changed says it.
+func changedFor(c api.Change) string {
+	switch {
+	case len(c.Apps) == 0:
+		return ""
+	case c.AppCount > 1:
+		return count(c.AppCount, "app", "apps")
+	}
+	return c.Apps[0]
+}
+
+// maxChangedShown is how much is shown of what differed, so that the reason is not far away.
+const maxChangedShown = 3
+
+func changedWhat(c api.Change) string {
+	text := strings.Join(c.What[:min(len(c.What), maxChangedShown)], "; ")
+	if more := len(c.What) - maxChangedShown; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
 }
 
 // took says how far the Envoys are with a change.

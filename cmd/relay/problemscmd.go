@@ -116,6 +116,9 @@ func nextFor(g api.Group) string {
 	case "domain":
 		return "relay domain " + quotedWord(g.Subject)
 	case string(problem.Certificate):
+		if g.Severity == problem.Ignored {
+			return "" // it cannot be used, so that it is in no list
+		}
 		return "relay certs " + quotedWord(g.Subject)
 	case string(problem.Envoy):
 		return strings.TrimSpace("relay envoys " + envoyIn(g.Subject))

@@ -141,7 +141,7 @@ func (p printer) sources(sources []api.Source) {
 func (p printer) sums(s api.Status) {
 	p.pair("served", s.Summary)
 	p.pair("counted", fmt.Sprintf("%s, %s, %s", count(s.Counts.Apps, "app", "apps"), count(s.Counts.Domains, "domain", "domains"), count(s.Counts.Endpoints, "instance", "instances")))
-	traffic := "no Envoy reports it"
+	traffic := "none reported"
 	if s.Load != nil {
 		traffic = fmt.Sprintf("%s requests a second, %s errors a second", rate(s.Load.Requests), rate(s.Load.Errors))
 	}

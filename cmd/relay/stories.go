@@ -103,7 +103,7 @@ func loadText(load *api.Load, failures *int) string {
 		parts = append(parts, fmt.Sprintf("%s a second, %s errors a second, %d in progress; over 10 min %s and %s",
 			rate(load.Requests), rate(load.Errors), load.InProgress, rate(load.Requests10m), rate(load.Errors10m)))
 	} else {
-		parts = append(parts, "no Envoy reports them")
+		parts = append(parts, "none reported")
 	}
 	if failures != nil {
 		parts = append(parts, count(*failures, "failure", "failures")+" in the last hour")

@@ -89,7 +89,7 @@ func (p printer) eventHead(t time.Time, kind string, style terminal.Style) strin
 var eventRest = strings.Repeat(" ", 19)
 
 func (p printer) changeEvent(c api.Change) {
-	what := strings.Join(c.What, "; ")
+	what := changedWhat(c)
 	// Where a change is for one alone, what differed does not name it.
 	if of := slices.Concat(c.Apps, c.Certificates); len(of) == 1 && !strings.Contains(what, of[0]) {
 		what = of[0] + ": " + what
@@ -108,7 +108,7 @@ func (p printer) changeEvent(c api.Change) {
 }
 
 func (p printer) failureEvent(f api.Failure) {
-	text := fmt.Sprintf("%s %s: %s", f.Code, strings.TrimSpace(f.Method+" "+f.Domain+f.Path), f.Cause)
+	text := fmt.Sprintf("%s %s: %s", f.Code, strings.TrimSpace(f.Method+" "+f.Domain+f.Path), strings.TrimSuffix(f.Cause, "."))
 	if f.App != "" {
 		text += fmt.Sprintf(", port %d of %s", f.Port, f.App)
 	}

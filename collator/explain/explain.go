@@ -130,6 +130,9 @@ func (x explainer) explain(subject string) Explanation {
 	if app, ok := x.c.App("/" + strings.Trim(subject, "/")); ok {
 		return x.app(app)
 	}
+	if strings.HasPrefix(subject, "tcp/") {
+		return Explanation{Subject: subject, Near: near(subject, x.names())}
+	}
 	if host, _, around := hostname.Bare(subject); around {
 		if e, ok := x.name(host); ok {
 			return e

@@ -340,6 +340,9 @@ func TestExplainServices(t *testing.T) {
 	for _, tt := range tests {
 		var got []string
 		e := Explain(c, tt.subject)
+		if e.Subject != tt.subject {
+			t.Errorf("%s is called %s", tt.subject, e.Subject)
+		}
 		for _, s := range e.Services {
 			got = append(got, fmt.Sprintf("%s %s %s %s", s.Listener, s.ServerName, s.App, s.Outcome))
 		}

@@ -212,13 +212,20 @@ func (t *tail) notice(now time.Time) *api.Notice {
 		n.State, n.Text = api.TailWaiting, fmt.Sprintf("%s has more than %d domains now: follow one of them", t.subject, collator.MaxTailed)
 	case len(waiting) > 0:
 		n.State, t.due = api.TailWaiting, now.Add(time.Second)
-		n.Text = fmt.Sprintf("%d Envoys report the requests of %s, and %d do not yet: %s", reporting, t.subject, len(waiting), strings.Join(n.Waiting, ", "))
+		n.Text = fmt.Sprintf("%s the requests of %s, and %d do not yet: %s", envoysReport(reporting), t.subject, len(waiting), strings.Join(n.Waiting, ", "))
 	case reporting == 0:
 		n.State, n.Text = api.TailWaiting, "no Envoy is connected that serves "+t.subject
 	default:
-		n.Text = fmt.Sprintf("%d Envoys report the requests of %s when they end", reporting, t.subject) + t.tcpToo(tailing)
+		n.Text = envoysReport(reporting) + " the requests of " + t.subject + " when they end" + t.tcpToo(tailing)
 	}
 	return n
+}
+
+func envoysReport(n int) string {
+	if n == 1 {
+		return "1 Envoy reports"
+	}
+	return fmt.Sprintf("%d Envoys report", n)
 }
 
 // tcpToo says that an app has services that are not followed.
