@@ -40,8 +40,8 @@ func TestMain(m *testing.M) {
 // onDemand names the choice of that what Envoys load when a request needs it.
 const onDemand = "on-demand"
 
-// patience bounds every wait for something that must happen.
-const patience = 20 * time.Second
+// patience bounds every wait for something that must happen. Rates are of up to 20 s ago.
+const patience = 40 * time.Second
 
 // world is the main job on one machine. Each part has what a test does with it.
 type world struct {
