@@ -43,7 +43,9 @@ func TestRelayThatHangs(t *testing.T) {
 		}
 		quick("Relay hangs", e.failQuickly(t, n))
 	}
-	const room = 40 << 10 // kB
+	// Each of Envoy's workers keeps what fits into the window of its stream, and memory that is
+	// free again is not always given back.
+	const room = 64 << 10 // kB
 	if got := e.memory(t); got > before+room {
 		t.Errorf("Envoy took %d kB before, and %d kB", before, got)
 	}
