@@ -134,9 +134,6 @@ func TestLoadsAreBounded(t *testing.T) {
 // 50 000 clusters, of which each has had requests all the time and some in progress at ten
 // Envoys, take at most 50 MB.
 func TestMemoryOfLoads(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector takes memory of its own")
-	}
 	var reports [][]byte
 	var stats []*endpointv3.ClusterStats
 	for i := range 50_000 {

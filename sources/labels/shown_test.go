@@ -115,9 +115,6 @@ func TestShownLabelsAreBounded(t *testing.T) {
 
 // With 50 000 apps, what is shown of labels takes little more than their texts.
 func TestShownLabelsAreCompact(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures the heap")
-	}
 	const apps = 50_000
 	heap := func() uint64 {
 		runtime.GC()
