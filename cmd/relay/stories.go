@@ -36,7 +36,11 @@ func appStory(ctx context.Context, relay *client.Client, id string, p printer) e
 	if err != nil {
 		return err
 	}
-	return p.print(body, func() { p.app(story) })
+	err = p.print(body, func() { p.app(story) })
+	if err == nil && worst(story.Findings) == levelCritical {
+		return exitStatus{status: statusWrong} // what is wrong was said
+	}
+	return err
 }
 
 // story asks for one thing. Where there is none, its error names the command that finds others.
