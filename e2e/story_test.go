@@ -40,7 +40,7 @@ func TestLabelsInTheStory(t *testing.T) {
 	if len(story.Labels) != 2+len(labels)/2 || story.MoreLabels != 0 {
 		t.Errorf("it has %d labels and %d more", len(story.Labels), story.MoreLabels)
 	}
-	w.shows(0, []string{"app", "/shop/web"}, "Labels\n", "HAPROXY_0_VHOST=shop.test\n", "HAPROXY_0_VHOTS=typo.test\n", "HAPROXY_0_AUTH=REDACTED\n")
+	w.shows(1, []string{"app", "/shop/web"}, "Labels\n", "HAPROXY_0_VHOST=shop.test\n", "HAPROXY_0_VHOTS=typo.test\n", "HAPROXY_0_AUTH=REDACTED\n")
 	_, page := w.admin.get("/apps/shop/web")
 	_, out, _ := w.command("app", "/shop/web")
 	for _, text := range []string{"<code>HAPROXY_0_VHOTS</code></dt><dd><code>typo.test</code><p", "did you mean HAPROXY_0_VHOST?", "&lt;script&gt;alert"} {
