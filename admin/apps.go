@@ -49,19 +49,9 @@ func filter[T any](all []T, wanted bool, match func(T) bool) []T {
 
 // appOrder returns what apps are sorted by; nil for the id.
 func (s *Server) appOrder(sort string) func(*collator.AppEntry) float64 {
-	load := func(get func(*api.Load) float64) func(*collator.AppEntry) float64 {
-		return func(e *collator.AppEntry) float64 {
-			if l := s.appLoad(e.ID); l != nil {
-				return get(l)
-			}
-			return 0
-		}
-	}
 	switch {
-	case sort == "requests" && s.cfg.Load != nil:
-		return load(func(l *api.Load) float64 { return l.Requests })
-	case sort == "errors" && s.cfg.Load != nil:
-		return load(func(l *api.Load) float64 { return l.Errors })
+	case (sort == "requests" || sort == "errors") && s.cfg.Load != nil:
+		return orderByLoad(sort, func(e *collator.AppEntry) *api.Load { return s.appLoad(e.ID) })
 	case sort == "failures" && s.cfg.Failures != nil:
 		return func(e *collator.AppEntry) float64 { return float64(s.cfg.Failures.AppFailures(e.ID)) }
 	case sort == "changed" && s.cfg.History != nil:
@@ -73,6 +63,20 @@ func (s *Server) appOrder(sort string) func(*collator.AppEntry) float64 {
 		}
 	}
 	return nil
+}
+
+// orderByLoad sorts by requests or errors. What has no load comes last.
+func orderByLoad[E any](sort string, loadOf func(E) *api.Load) func(E) float64 {
+	return func(e E) float64 {
+		switch l := loadOf(e); {
+		case l == nil:
+			return 0
+		case sort == "errors":
+			return l.Errors
+		default:
+			return l.Requests
+		}
+	}
 }
 
 func (s *Server) appLoad(id string) *api.Load {

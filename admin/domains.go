@@ -33,19 +33,9 @@ func domainName(e *collator.DomainEntry) string { return e.Name }
 
 // domainOrder returns what domains are sorted by; nil for the name.
 func (s *Server) domainOrder(sort string) func(*collator.DomainEntry) float64 {
-	load := func(get func(*api.Load) float64) func(*collator.DomainEntry) float64 {
-		return func(e *collator.DomainEntry) float64 {
-			if l := s.domainLoad(e); l != nil {
-				return get(l)
-			}
-			return 0
-		}
-	}
 	switch {
-	case sort == "requests" && s.cfg.Load != nil:
-		return load(func(l *api.Load) float64 { return l.Requests })
-	case sort == "errors" && s.cfg.Load != nil:
-		return load(func(l *api.Load) float64 { return l.Errors })
+	case (sort == "requests" || sort == "errors") && s.cfg.Load != nil:
+		return orderByLoad(sort, s.domainLoad)
 	case sort == "failures" && s.cfg.Failures != nil:
 		return func(e *collator.DomainEntry) float64 { return float64(s.cfg.Failures.DomainFailures(e.Name)) }
 	}

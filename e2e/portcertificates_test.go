@@ -88,3 +88,17 @@ func alertsName(t *testing.T, series ...string) {
 		}
 	}
 }
+
+// expires waits until the metric of a certificate in a file says that it ends at a time, to the
+// minute.
+func (a *adminClient) expires(path string, want time.Time) {
+	a.t.Helper()
+	series := fmt.Sprintf(`relay_certificate_expiry_timestamp_seconds{name="%s",source="dir"}`, path)
+	eventually(a.t, series, func() error {
+		at, ok := a.metric(series)
+		if off := time.Unix(int64(at), 0).Sub(want).Abs(); !ok || off > time.Minute {
+			return fmt.Errorf("it is %v, %t; want %d", at, ok, want.Unix())
+		}
+		return nil
+	})
+}

@@ -59,7 +59,7 @@ func TestLevels(t *testing.T) {
 		"an Envoy rejects":           {func(s *api.Status) { s.Fleets[0].Rejecting = 2 }, levelWarning, "2 Envoys reject"},
 		"an Envoy is behind":         {func(s *api.Status) { s.Fleets[0].Behind = 1 }, levelOK, "envoys_behind=1;"},
 		"a certificate ends soon":    {func(s *api.Status) { s.Certificates.Soon = 1 }, levelWarning, "less than 21 days"},
-		"a certificate ends":         {func(s *api.Status) { s.Certificates.Next.NotAfter = fakeNow.Add(30 * time.Hour) }, levelCritical, "ends at "},
+		"a certificate ends":         {func(s *api.Status) { s.Certificates.Next.NotAfter = fakeNow.Add(30 * time.Hour) }, levelCritical, "ends at " + fakeNow.Add(30*time.Hour).UTC().Format("2006-01-02 15:04 UTC")},
 		"a certificate has ended":    {func(s *api.Status) { s.Certificates.Next.NotAfter = before(time.Hour) }, levelCritical, "ended at "},
 		"domains lack a certificate": {func(s *api.Status) { s.Certificates.Uncovered = 3 }, levelWarning, "3 domains have no certificate"},
 		"problems":                   {func(s *api.Status) { s.Counts.Failing = 1 }, levelWarning, "1 problem costs requests"},
