@@ -11,6 +11,8 @@ import (
 func (a *App) Equal(b *App) bool {
 	return a == b || a != nil && b != nil &&
 		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped && a.Labels == b.Labels &&
+		a.Gated == b.Gated && a.Maintenance == b.Maintenance &&
+		equalPointees(a.Scaling, b.Scaling) && equalPointees(a.Orchestration, b.Orchestration) &&
 		equalPointees(a.Deployment, b.Deployment) &&
 		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
 		equalProblems(a.Problems, b.Problems) &&
@@ -44,6 +46,7 @@ func equalPorts(a, b Port) bool {
 		slices.Equal(a.Domains, b.Domains) &&
 		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&
 		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && equalPointees(a.TCP, b.TCP) &&
+		a.Wake == b.Wake && equalPointees(a.Queue, b.Queue) &&
 		slices.Equal(a.Endpoints, b.Endpoints) &&
 		slices.Equal(a.Excluded, b.Excluded)
 }

@@ -24,6 +24,15 @@ type App struct {
 	Deployment *Deployment `json:",omitempty"`
 	// Stopped is set when the source wants no task of the app: "instances": 0 in Marathon.
 	Stopped bool `json:",omitempty"`
+	// Scaling is set if Relay may change the number of instances, and Orchestration what the source
+	// says of those then. Orchestration is also set where nobody may, if a task has failed.
+	Scaling       *Scaling       `json:",omitempty"`
+	Orchestration *Orchestration `json:",omitempty"`
+	// Maintenance answers all requests with a page that says so.
+	Maintenance bool `json:",omitempty"`
+	// Gated has Envoys ask Relay before each request, as the app sleeps, or is about to. It is no
+	// matter of the source: scaling sets it.
+	Gated bool `json:"-"`
 	// Problems lists what was ignored in the definition, and why.
 	Problems []problem.Problem
 	// Notes say what is not obvious about tasks, ordered by Task. They are no problems.
@@ -75,6 +84,10 @@ type Port struct {
 	Upstream *Upstream `json:",omitempty"`
 	// TCP is set when the port is no HTTP service. Domains are not routed then.
 	TCP *TCP `json:",omitempty"`
+	// Queue, when set, has requests wait while all instances are busy.
+	Queue *Queue `json:",omitempty"`
+	// Wake says how connections are held while the app sleeps, if the port is a TCP service.
+	Wake WakeTCP `json:",omitempty"`
 	// Endpoints are the addresses in rotation (or draining), ordered by Task.
 	Endpoints []Endpoint
 	// Excluded are tasks that are not in rotation, and why, ordered by Task.
