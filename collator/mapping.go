@@ -55,6 +55,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 func withEndpoints(app, policy *sources.App, policyProblems []problem.Problem) *sources.App {
 	clean := *policy
 	clean.Version, clean.Notes, clean.Stopped, clean.Unrouted, clean.Labels = app.Version, app.Notes, app.Stopped, app.Unrouted, app.Labels
+	clean.Orchestration = app.Orchestration
 	clean.Ports = slices.Clone(policy.Ports)
 	var problems sources.Problems
 	left := maxEndpoints
@@ -137,6 +138,7 @@ func reportOddDomains(port *sources.Port, report func(field, reason string)) {
 // and in what is for people to read. Either may be nil.
 func samePolicy(a, b *sources.App) bool {
 	return a == b || a != nil && b != nil && a.ID == b.ID &&
+		a.Maintenance == b.Maintenance && routing.Crashed(a) == routing.Crashed(b) &&
 		same(a.Deployment, b.Deployment) && slices.EqualFunc(a.Ports, b.Ports, samePortPolicy)
 }
 
