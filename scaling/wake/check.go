@@ -34,7 +34,7 @@ func (s *Service) check(_ any, g grpc.ServerStream) error {
 	done, err := s.admit(g.Context(), func() (*corev3.Node, error) {
 		raw, err := receive(g)
 		if err == nil {
-			r, err = parse(raw)
+			r, err = parse(raw, fleetOf(g.Context()))
 		}
 		return &corev3.Node{Id: r.node, Cluster: r.fleet}, err
 	})

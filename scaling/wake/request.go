@@ -1,6 +1,7 @@
 package wake
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -22,11 +24,13 @@ const (
 	maxPort               = 1 << 16
 )
 
-// Where a check says what it is about: MetadataNamespace is that of the route's metadata, with the
-// keys below. LabelNode and LabelFleet are labels in the metadata of Envoy's node.
+// Where a check says what it is about.
 const (
-	MetadataNamespace, metadataApp, metadataPort, metadataFleet = "relay.scaling", "app", "port", "fleet"
-	LabelNode, LabelFleet                                       = "relay_node", "relay_fleet"
+	// metadataNamespace is that of the route's metadata, with the keys of what the app port is.
+	metadataNamespace, metadataApp, metadataPort = "relay.scaling", "app", "port"
+	// nodeHeader is a header of the request that Envoy sets to the id of its node, whatever a client
+	// sends; and fleetHeader one of the check, which all Envoys of a fleet are told.
+	nodeHeader, fleetHeader = "x-relay-node", "x-relay-fleet"
 )
 
 // request is what a check says of the request of a client.
@@ -56,30 +60,32 @@ func receive(g grpc.ServerStream) ([]byte, error) {
 	return raw, nil
 }
 
-// parse understands a check. What it returns holds nothing of the message.
-func parse(raw []byte) (request, error) {
+// fleetOf returns the fleet that a call names.
+func fleetOf(ctx context.Context) string {
+	if names := metadata.ValueFromIncomingContext(ctx, fleetHeader); len(names) == 1 {
+		return names[0]
+	}
+	return ""
+}
+
+// parse understands a check of an Envoy of a fleet. What it returns holds nothing of the message.
+func parse(raw []byte, fleet string) (request, error) {
 	var check authv3.CheckRequest
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, &check); err != nil {
 		return request{}, status.Error(codes.InvalidArgument, "a check is malformed")
 	}
 	a := check.GetAttributes()
-	labels, route := a.GetDestination().GetLabels(), a.GetRouteMetadataContext().GetFilterMetadata()[MetadataNamespace].GetFields()
-	r := request{
-		fleet: labels[LabelFleet], node: labels[LabelNode],
-		app: route[metadataApp].GetStringValue(),
-	}
-	if r.fleet == "" {
-		r.fleet = route[metadataFleet].GetStringValue()
-	}
+	route := a.GetRouteMetadataContext().GetFilterMetadata()[metadataNamespace].GetFields()
+	head := a.GetRequest().GetHttp()
+	r := request{fleet: fleet, node: head.GetHeaders()[nodeHeader], app: route[metadataApp].GetStringValue()}
 	port := route[metadataPort].GetNumberValue()
 	if r.app == "" || max(len(r.app), len(r.fleet), len(r.node)) > maxName || !(port >= 0 && port < maxPort) {
-		return request{}, status.Errorf(codes.InvalidArgument, "a check does not say for which app it is, as metadata %s of its route", MetadataNamespace)
+		return request{}, status.Errorf(codes.InvalidArgument, "a check does not say for which app it is, as metadata %s of its route", metadataNamespace)
 	}
 	r.port = int(port)
 	r.client, _ = netip.ParseAddr(a.GetSource().GetAddress().GetSocketAddress().GetAddress())
 	r.client = r.client.Unmap().WithZone("")
 	r.came = a.GetRequest().GetTime().AsTime()
-	head := a.GetRequest().GetHttp()
 	agent := head.GetHeaders()["user-agent"]
 	r.userAgent = strings.Clone(agent[:min(len(agent), maxUserAgent)])
 	r.browser = showsPages(head)

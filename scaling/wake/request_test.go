@@ -27,14 +27,13 @@ func checkOf(t testing.TB, change func(a *authv3.AttributeContext)) []byte {
 		Source: &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
 			SocketAddress: &corev3.SocketAddress{Address: "192.0.2.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: 5}},
 		}}},
-		Destination: &authv3.AttributeContext_Peer{Labels: map[string]string{LabelNode: "edge-1", LabelFleet: "edge"}},
 		Request: &authv3.AttributeContext_Request{
 			Time: timestamppb.New(time.Unix(100, 5000)),
 			Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Headers: map[string]string{
-				"accept": "text/html,*/*", "user-agent": "browser/1",
+				"accept": "text/html,*/*", "user-agent": "browser/1", nodeHeader: "edge-1",
 			}},
 		},
-		RouteMetadataContext: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{MetadataNamespace: route}},
+		RouteMetadataContext: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataNamespace: route}},
 	}
 	change(a)
 	raw, err := proto.Marshal(&authv3.CheckRequest{Attributes: a})
@@ -54,17 +53,13 @@ func TestParse(t *testing.T) {
 		change func(a *authv3.AttributeContext)
 		want   func(r *request)
 	}{
-		"usual":     {func(*authv3.AttributeContext) {}, func(*request) {}},
-		"POST":      {func(a *authv3.AttributeContext) { a.Request.Http.Method = "POST" }, func(r *request) { r.browser = false }},
-		"HEAD":      {func(a *authv3.AttributeContext) { a.Request.Http.Method = "HEAD" }, func(*request) {}},
-		"curl":      {func(a *authv3.AttributeContext) { a.Request.Http.Headers["accept"] = "*/*" }, func(r *request) { r.browser = false }},
-		"WebSocket": {func(a *authv3.AttributeContext) { a.Request.Http.Headers["upgrade"] = "websocket" }, func(r *request) { r.browser = false }},
-		"gRPC":      {func(a *authv3.AttributeContext) { a.Request.Http.Headers["content-type"] = "application/grpc+proto" }, func(r *request) { r.browser = false }},
-		"no labels": {func(a *authv3.AttributeContext) { a.Destination.Labels = nil }, func(r *request) { r.node, r.fleet = "", "" }},
-		"fleet by route": {func(a *authv3.AttributeContext) {
-			a.Destination.Labels = nil
-			a.RouteMetadataContext.FilterMetadata[MetadataNamespace].Fields["fleet"] = structpb.NewStringValue("core")
-		}, func(r *request) { r.node, r.fleet = "", "core" }},
+		"usual":          {func(*authv3.AttributeContext) {}, func(*request) {}},
+		"POST":           {func(a *authv3.AttributeContext) { a.Request.Http.Method = "POST" }, func(r *request) { r.browser = false }},
+		"HEAD":           {func(a *authv3.AttributeContext) { a.Request.Http.Method = "HEAD" }, func(*request) {}},
+		"curl":           {func(a *authv3.AttributeContext) { a.Request.Http.Headers["accept"] = "*/*" }, func(r *request) { r.browser = false }},
+		"WebSocket":      {func(a *authv3.AttributeContext) { a.Request.Http.Headers["upgrade"] = "websocket" }, func(r *request) { r.browser = false }},
+		"gRPC":           {func(a *authv3.AttributeContext) { a.Request.Http.Headers["content-type"] = "application/grpc+proto" }, func(r *request) { r.browser = false }},
+		"no node":        {func(a *authv3.AttributeContext) { delete(a.Request.Http.Headers, nodeHeader) }, func(r *request) { r.node = "" }},
 		"no address":     {func(a *authv3.AttributeContext) { a.Source = nil }, func(r *request) { r.client = netip.Addr{} }},
 		"mapped address": {func(a *authv3.AttributeContext) { a.Source.Address.GetSocketAddress().Address = "::ffff:192.0.2.1" }, func(*request) {}},
 		"long agent": {func(a *authv3.AttributeContext) { a.Request.Http.Headers["user-agent"] = strings.Repeat("a", 5000) },
@@ -72,24 +67,24 @@ func TestParse(t *testing.T) {
 	} {
 		want := usual
 		tt.want(&want)
-		if got, err := parse(checkOf(t, tt.change)); err != nil || got != want {
+		if got, err := parse(checkOf(t, tt.change), "edge"); err != nil || got != want {
 			t.Errorf("%s: %+v, %v, want %+v", name, got, err, want)
 		}
 	}
 	for name, change := range map[string]func(a *authv3.AttributeContext){
 		"no metadata": func(a *authv3.AttributeContext) { a.RouteMetadataContext = nil },
 		"long app": func(a *authv3.AttributeContext) {
-			a.RouteMetadataContext.FilterMetadata[MetadataNamespace].Fields["app"] = structpb.NewStringValue(strings.Repeat("a", maxName+1))
+			a.RouteMetadataContext.FilterMetadata[metadataNamespace].Fields["app"] = structpb.NewStringValue(strings.Repeat("a", maxName+1))
 		},
 		"odd port": func(a *authv3.AttributeContext) {
-			a.RouteMetadataContext.FilterMetadata[MetadataNamespace].Fields["port"] = structpb.NewNumberValue(-1)
+			a.RouteMetadataContext.FilterMetadata[metadataNamespace].Fields["port"] = structpb.NewNumberValue(-1)
 		},
 	} {
-		if got, err := parse(checkOf(t, change)); status.Code(err) != codes.InvalidArgument {
+		if got, err := parse(checkOf(t, change), "edge"); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	if _, err := parse([]byte("nonsense")); status.Code(err) != codes.InvalidArgument {
+	if _, err := parse([]byte("nonsense"), "edge"); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("nonsense: %v", err)
 	}
 }
@@ -97,7 +92,7 @@ func TestParse(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(checkOf(f, func(*authv3.AttributeContext) {}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		r, err := parse(raw)
+		r, err := parse(raw, "edge")
 		if err == nil && (r.app == "" || r.port < 0 || r.port >= maxPort || len(r.userAgent) > maxUserAgent) {
 			t.Errorf("%+v", r)
 		}
