@@ -56,9 +56,8 @@ func queueCluster(slot int) string { return fmt.Sprintf("relay-queue-%d", slot) 
 func queueFilter(p *packer, cluster string) *corev3.TypedExtensionConfig {
 	return p.extension("queue", &extprocv3.ExternalProcessor{
 		GrpcService: &corev3.GrpcService{
-			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
-				ClusterName: cluster, RetryPolicy: askAgain(),
-			}},
+			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster}},
+			RetryPolicy:     askAgain(),
 		},
 		FailureModeAllow: true,
 		MessageTimeout:   durationpb.New(queueLongest),

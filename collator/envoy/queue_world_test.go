@@ -15,6 +15,7 @@ import (
 	"text/template"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -116,9 +117,11 @@ func (w *queueWorld) startRelay() {
 	}
 	r := &queueRelay{address: l.Addr().String(), server: grpc.NewServer()}
 	r.service = queue.New(w.apps, w.apps, queue.DefaultLimits(), prometheus.NewRegistry())
-	r.service.Register(r.server, func(_ context.Context, fleet, node string) (func(), error) {
-		if fleet != "external" || node == "" {
-			w.t.Errorf("Envoy %q of fleet %q asks", node, fleet)
+	r.service.Register(r.server, func(_ context.Context, first func() (*corev3.Node, error)) (func(), error) {
+		node, err := first()
+		if err != nil || node.GetCluster() != "external" || node.GetId() == "" {
+			w.t.Errorf("%v asks, %v", node, err)
+			return nil, err
 		}
 		r.asked.Add(1)
 		return func() {}, nil
@@ -269,7 +272,7 @@ static_resources:
   - name: relay-queue-0
     type: STATIC
     connect_timeout: 1s
-    circuit_breakers: {thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000}]}
+    circuit_breakers: {thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 100000}]}
     outlier_detection:
       consecutive_5xx: 1
       consecutive_gateway_failure: 0

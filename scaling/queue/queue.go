@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
@@ -70,9 +71,13 @@ type Envoys interface {
 	WaitFor(ctx context.Context, fleet, node, app string, port int) error
 }
 
-// Admit decides whether an Envoy may ask. Done is called at the end of the stream. The error goes
-// to the Envoy.
-type Admit func(ctx context.Context, fleet, node string) (done func(), err error)
+// Admit decides whether an Envoy may ask, before anything of it is read, and when first has returned
+// the node that its first message names. Done is called at the end of the stream. The error goes to
+// the Envoy.
+type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
+
+// Method is the full name of the method that Envoys call, by a stream for each request.
+const Method = extprocv3.ExternalProcessor_Process_FullMethodName
 
 // Limits bound what the service keeps.
 type Limits struct {

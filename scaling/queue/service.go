@@ -71,15 +71,17 @@ type stream = extprocv3.ExternalProcessor_ProcessServer
 
 // Process answers for one request.
 func (s *Service) Process(g stream) error {
-	first, err := g.Recv()
-	if err != nil {
-		return nil // nobody asked
-	}
-	a, err := askedBy(first)
-	if err != nil {
-		return err
-	}
-	done, err := s.admit(g.Context(), a.fleet, a.node)
+	var a asked
+	done, err := s.admit(g.Context(), func() (*corev3.Node, error) {
+		first, err := g.Recv()
+		if err == nil {
+			a, err = askedBy(first)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &corev3.Node{Id: a.node, Cluster: a.fleet}, nil
+	})
 	if err != nil {
 		return err
 	}
