@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +24,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/collator/envoy"
+	"relay/deploy"
 	"relay/scaling/queue"
 	"relay/sources"
 	"relay/xds/envoytest"
@@ -149,6 +152,9 @@ func startQueue(t testing.TB, q sources.Queue, takes time.Duration, instances, r
 	for range relays {
 		w.startRelay()
 	}
+	slices.SortFunc(w.relays, func(a, b *queueRelay) int {
+		return netip.MustParseAddrPort(a.address).Compare(netip.MustParseAddrPort(b.address))
+	})
 	for n := range envoys {
 		w.startEnvoy(fmt.Sprintf("edge-%d", n))
 	}
@@ -173,12 +179,8 @@ func (w *queueWorld) startEnvoy(node string) {
 	}
 	port := envoytest.FreePort(w.t)
 	var bootstrap bytes.Buffer
-	var relays []netip.AddrPort
-	for _, r := range w.relays {
-		relays = append(relays, netip.MustParseAddrPort(r.address))
-	}
 	err = template.Must(template.New("").Parse(queueBootstrap)).Execute(&bootstrap, map[string]any{
-		"Node": node, "Port": port, "Filter": asJSON(filter), "Balancing": asJSON(balancing), "Instances": w.apps.port.Endpoints, "Relays": relays,
+		"Node": node, "Port": port, "Filter": asJSON(filter), "Balancing": asJSON(balancing), "Instances": w.apps.port.Endpoints, "Queue": w.queueCluster(),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -191,6 +193,21 @@ func (w *queueWorld) startEnvoy(node string) {
 	}
 	w.processes = append(w.processes, process)
 	w.envoys = append(w.envoys, fmt.Sprintf("127.0.0.1:%d", port))
+}
+
+// queueCluster is the cluster of Relays, as it is in the bootstraps of Envoys.
+func (w *queueWorld) queueCluster() string {
+	b := deploy.Bootstrap{NodeID: "edge", Fleet: "external", Admin: netip.MustParseAddrPort("127.0.0.1:0")}
+	for _, r := range w.relays {
+		b.XDS = append(b.XDS, r.address)
+	}
+	text, err := b.YAML()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_, queues, _ := strings.Cut(string(text), "  - name: 'relay-queue-0'")
+	first, _, _ := strings.Cut(queues, "  - name: 'relay-queue-1'")
+	return "  - name: 'relay-queue-0'" + first
 }
 
 // get sends a request by one of the Envoys.
@@ -269,27 +286,5 @@ static_resources:
 {{- range .Instances}}
         - endpoint: {address: {socket_address: {address: "{{.Addr}}", port_value: {{.Port}}}}}
 {{- end}}
-  - name: relay-queue-0
-    type: STATIC
-    connect_timeout: 1s
-    circuit_breakers: {thresholds: [{max_connections: 100000, max_pending_requests: 100000, max_requests: 100000, max_retries: 100000}]}
-    outlier_detection:
-      consecutive_5xx: 1
-      consecutive_gateway_failure: 0
-      enforcing_success_rate: 0
-      interval: 1s
-      base_ejection_time: 5s
-      max_ejection_percent: 100
-    load_assignment:
-      cluster_name: relay-queue-0
-      endpoints:
-{{- range $n, $r := .Relays}}
-      - priority: {{$n}}
-        lb_endpoints:
-        - endpoint: {address: {socket_address: {address: "{{$r.Addr}}", port_value: {{$r.Port}}}}}
-{{- end}}
-    typed_extension_protocol_options:
-      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
-        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
-        explicit_http_config: {http2_protocol_options: {}}
+{{.Queue}}
 `
