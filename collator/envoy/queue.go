@@ -123,3 +123,21 @@ func policyOf(p *packer, balance sources.Balance) *clusterv3.LoadBalancingPolicy
 		TypedExtensionConfig: p.extension(name, config),
 	}}}
 }
+
+// queueChains are the chains of filters for app ports with a queue, one for each slot, by name: for
+// those of apps that run, and for those of apps that are woken first, by other filters. With slots
+// they name the clusters that bootstraps have for queues. Envoys with an older bootstrap have the
+// one cluster by which they get everything: then each asks any Relay, and each Relay counts alone.
+func queueChains(p *packer, slots bool, wake []*corev3.TypedExtensionConfig) map[string]*compositev3.FilterChainConfiguration {
+	chains := make(map[string]*compositev3.FilterChainConfiguration, 2*QueueSlots)
+	for slot := range QueueSlots {
+		cluster := relayCluster
+		if slots {
+			cluster = queueCluster(slot)
+		}
+		queue := queueFilter(p, cluster)
+		chains[queueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: []*corev3.TypedExtensionConfig{queue}}
+		chains[wakeChain+"-"+queueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: append(slices.Clone(wake), queue)}
+	}
+	return chains
+}
