@@ -3,10 +3,12 @@ package envoy
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	leastrequestv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/least_request/v3"
 	overridehostv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/load_balancing_policies/override_host/v3"
@@ -136,8 +138,8 @@ func queueChains(p *packer, slots bool, wake []*corev3.TypedExtensionConfig) map
 			cluster = queueCluster(slot)
 		}
 		queue := queueFilter(p, cluster)
-		chains[queueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: []*corev3.TypedExtensionConfig{queue}}
-		chains[wakeChain+"-"+queueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: append(slices.Clone(wake), queue)}
+		chains[QueueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: []*corev3.TypedExtensionConfig{queue}}
+		chains[wakeChain+"-"+QueueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: append(slices.Clone(wake), queue)}
 	}
 	return chains
 }

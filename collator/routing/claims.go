@@ -15,6 +15,8 @@ type Claim struct {
 	ACME bool
 	// Redirect asks for plain HTTP to be redirected to HTTPS.
 	Redirect bool
+	// Gated has requests wait until Relay lets them through.
+	Gated bool
 	// HTTP says how requests are handled; nil is the default.
 	HTTP *sources.HTTP
 }
@@ -57,7 +59,7 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 				continue
 			}
 			wanted[domain] = append(wanted[domain], Claim{
-				AppPort: AppPort{app.ID, i}, Route: true,
+				AppPort: AppPort{app.ID, i}, Route: true, Gated: f.gates(app),
 				ACME: len(port.ACMEDomains) > 0, Redirect: port.RedirectToHTTPS || f.TLS.RequiresCertificates(), HTTP: h,
 			})
 		}

@@ -33,6 +33,8 @@ const MaxWeight = 10_000
 type Target struct {
 	Cluster string
 	Weight  uint32
+	// Gated has its share wait until Relay lets it through, as the app sleeps or is about to.
+	Gated bool
 }
 
 // Loss is a rule that no request reaches, because of the rule To.
@@ -75,7 +77,7 @@ func Candidates(claims []Claim) []Rule {
 		if r.HTTP.ClusterWeight != nil {
 			share = min(*r.HTTP.ClusterWeight, MaxWeight)
 		}
-		r.Targets = []Target{{c.Cluster(), share}}
+		r.Targets = []Target{{c.Cluster(), share, c.Gated}}
 		paths := r.HTTP.Paths
 		if paths == nil {
 			paths = []sources.Path{{Prefix: "/"}}
