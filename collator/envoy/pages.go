@@ -21,10 +21,8 @@ const (
 	badRequest  = failure.BadRequest
 	forbidden   = failure.Forbidden
 	misdirected = failure.Misdirected
+	maintenance = failure.StatusMaintenance
 )
-
-// crashes fits routes to an app whose tasks fail: see markCrashed.
-const crashes = "'" + scalingMetadata + "' in xds.route_metadata.filter_metadata && 'crashed' in xds.route_metadata.filter_metadata['" + scalingMetadata + "']"
 
 const asItIs = "%LOCAL_REPLY_BODY%"
 

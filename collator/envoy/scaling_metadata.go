@@ -1,4 +1,0 @@
-package envoy
-
-// scalingMetadata is the metadata of routes to apps that sleep, or whose tasks fail.
-const scalingMetadata = "relay.scaling"
