@@ -18,7 +18,7 @@ func TestImports(t *testing.T) {
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
-		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
+		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/outgoing", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
 		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
@@ -56,7 +56,7 @@ func TestImports(t *testing.T) {
 			switch {
 			case strings.HasPrefix(imported, "relay/") && to != stage && !slices.Contains(want, to):
 				t.Errorf("%s imports %s: data flows the other way", name, imported)
-			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic":
+			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic" && stage != "scaling":
 				t.Errorf("%s imports %s: only collator/envoy builds Envoy messages", name, imported)
 			case imported == ads && stage != "xds":
 				t.Errorf("%s imports %s: only xds speaks the discovery service", name, imported)
