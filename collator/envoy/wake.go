@@ -9,7 +9,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -45,7 +44,6 @@ func wakeFilters(p *packer, f *routing.Fleet) []*corev3.TypedExtensionConfig {
 		p.extension("node", &headermutationv3.HeaderMutation{
 			Mutations: &headermutationv3.Mutations{
 				RequestMutations: []*mutationrulesv3.HeaderMutation{node},
-				Formatters:       []*corev3.TypedExtensionConfig{p.extension("envoy.formatter.cel", &celv3.Cel{})},
 			},
 		}),
 		wakeFilter(p, f),
