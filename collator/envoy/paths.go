@@ -137,5 +137,8 @@ func (b scopeBuilder) guardedRoutes(p *packer, domain string, r routing.Rule, la
 	for _, route := range routes {
 		route.Name = cmp.Or(route.Name, r.Targets[0].Cluster)
 	}
+	if r.Crashed() {
+		crashed(routes)
+	}
 	return routes
 }

@@ -36,12 +36,15 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard
 	switch {
 	case r.Redirect && secure:
 		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
-	case r.HTTP.Closed:
+	case r.HTTP.Closed, r.Maintenance():
 	case r.HTTP.HSTS && secure:
 		routes = append(routes, b.handle(p, domain, r, plain)...)
 	}
 	if r.HTTP.Closed {
 		return append(routes, &routev3.Route{Match: all.match(), Action: answer(forbidden)})
+	}
+	if r.Maintenance() {
+		return append(routes, &routev3.Route{Match: all.match(), Action: answer(maintenance)})
 	}
 	general := b.handle(p, domain, r, all)
 	if r.HTTP.HSTS && secure {

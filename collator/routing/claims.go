@@ -19,6 +19,8 @@ type Claim struct {
 	Gated bool
 	// HTTP says how requests are handled; nil is the default.
 	HTTP *sources.HTTP
+	// Maintenance is set if the app takes no requests for now, and Crashed if its tasks fail.
+	Maintenance, Crashed bool
 }
 
 // CompareClaims orders claims by app id, then by port.
@@ -38,6 +40,7 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 		return nil
 	}
 	wanted := make(map[string][]Claim)
+	crashed := Crashed(app)
 	for i, port := range app.Ports {
 		if !slices.Contains(port.Groups, f.Name) {
 			continue
@@ -61,6 +64,7 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 			wanted[domain] = append(wanted[domain], Claim{
 				AppPort: AppPort{app.ID, i}, Route: true, Gated: f.gates(app),
 				ACME: len(port.ACMEDomains) > 0, Redirect: port.RedirectToHTTPS || f.TLS.RequiresCertificates(), HTTP: h,
+				Maintenance: app.Maintenance, Crashed: crashed,
 			})
 		}
 		for _, domain := range port.ACMEDomains {

@@ -33,6 +33,8 @@ const MaxWeight = 10_000
 type Target struct {
 	Cluster string
 	Weight  uint32
+	// Maintenance and Crashed are those of the claim.
+	Maintenance, Crashed bool
 	// Gated has its share wait until Relay lets it through, as the app sleeps or is about to.
 	Gated bool
 }
@@ -58,6 +60,9 @@ func RulesOf(claims []Claim) (rules []Rule, losses []Loss) {
 			losses = append(losses, Loss{c, rules[i]})
 		}
 	}
+	for i, r := range rules {
+		rules[i].Targets = withoutMaintenance(r.Targets)
+	}
 	return rules, losses
 }
 
@@ -77,7 +82,7 @@ func Candidates(claims []Claim) []Rule {
 		if r.HTTP.ClusterWeight != nil {
 			share = min(*r.HTTP.ClusterWeight, MaxWeight)
 		}
-		r.Targets = []Target{{c.Cluster(), share, c.Gated}}
+		r.Targets = []Target{{Cluster: c.Cluster(), Weight: share, Maintenance: c.Maintenance, Crashed: c.Crashed, Gated: c.Gated}}
 		paths := r.HTTP.Paths
 		if paths == nil {
 			paths = []sources.Path{{Prefix: "/"}}
