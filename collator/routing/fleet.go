@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/failure"
 	"relay/sources"
 )
 
@@ -54,6 +55,9 @@ type Fleet struct {
 	UpstreamCA []byte
 	// TCP says which TCP services are opened.
 	TCP TCPServices
+	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
+	// with them.
+	ErrorPages failure.Pages
 	// ReservedPorts are not given to TCP services. Those of HTTP and HTTPS need not be
 	// among them.
 	ReservedPorts []uint16
