@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/failure"
 	"relay/sources"
 )
 
@@ -57,6 +58,9 @@ type Fleet struct {
 	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
 	// requests queue. It is in the listeners: they change with it.
 	Scaling bool
+	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
+	// with them.
+	ErrorPages failure.Pages
 	// ReservedPorts are not given to TCP services. Those of HTTP and HTTPS need not be
 	// among them.
 	ReservedPorts []uint16

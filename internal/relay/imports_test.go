@@ -73,7 +73,7 @@ func TestImports(t *testing.T) {
 func TestImportsOfTheCollator(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
-		"relay/collator/routing": {"relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs"},
+		"relay/collator/routing": {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs"},
 		"relay/collator/envoy":   {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
 		"relay/collator/history": {"relay/sources", "relay/xds"},
 		"relay/collator":         {"relay/internal/hostname", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
