@@ -42,6 +42,9 @@ type Server struct {
 	// Services, when set before Serve, adds other services for Envoys to the port. They ask
 	// Admit.
 	Services func(grpc.ServiceRegistrar)
+	// Replaced, when set before Serve, is called when an Envoy is about to be sent a cluster that it
+	// has in another version. It must be quick.
+	Replaced func(fleet, nodeID, cluster string)
 
 	connections    *guard.Listener
 	conns          *envoyConns
@@ -266,6 +269,12 @@ func (s *Server) remove(st *stream) {
 		s.leavers.left(st.info, time.Now())
 	}
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
+}
+
+func (s *Server) replaced(fleet, nodeID, cluster string) {
+	if s.Replaced != nil {
+		s.Replaced(fleet, nodeID, cluster)
+	}
 }
 
 // connected returns the streams of all connected Envoys.
