@@ -42,6 +42,9 @@ type Server struct {
 	// Services, when set before Serve, adds other services for Envoys to the port. They ask
 	// Admit.
 	Services func(grpc.ServiceRegistrar)
+	// PerRequest are the full names of those methods of Services of which an Envoy has a stream
+	// for each of many requests. They ask AdmitRequest, and are not in Limits.ConnectionStreams.
+	PerRequest []string
 
 	connections    *guard.Listener
 	conns          *envoyConns
@@ -54,6 +57,7 @@ type Server struct {
 	budget         *budget
 	handshakeSlots handshakeSlots
 	others         hostCounts // streams of Services
+	opening        hostCounts // streams of PerRequest of which the first message has not come
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -121,7 +125,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.Creds(catchingHandshake{handshaker{creds, s.refusals, s.conns, slots, s.Limits.Handshake}, s}),
 		grpc.StreamInterceptor(s.interceptor),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
-		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
+		grpc.MaxConcurrentStreams(s.streamsPerConnection()),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
