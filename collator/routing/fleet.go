@@ -163,6 +163,13 @@ func (f *Fleet) HasCluster(id string, app *sources.App, port int) bool {
 // gates reports whether requests to an app wait until Relay lets them through.
 func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
 
+// Queues reports whether Envoys ask Relay which instance takes a request to a port. Sessions that
+// stay with an instance, and balancing by a hash, choose without Relay.
+func (f *Fleet) Queues(port sources.Port) bool {
+	h := port.HTTP
+	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.Sticky && h.Hash == nil)
+}
+
 // PortCount is the number of ports of an app, which may be nil.
 func PortCount(app *sources.App) int {
 	if app == nil {
