@@ -14,6 +14,7 @@ import (
 
 	"relay/certs"
 	"relay/internal/failure"
+	"relay/internal/ignored"
 	"relay/sources"
 )
 
@@ -55,6 +56,8 @@ type Fleet struct {
 	UpstreamCA []byte
 	// TCP says which TCP services are opened.
 	TCP TCPServices
+	// IgnoredClients do not count as use of an app that may sleep.
+	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
 	// with them.
 	ErrorPages failure.Pages
