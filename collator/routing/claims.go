@@ -15,6 +15,10 @@ type Claim struct {
 	ACME bool
 	// Redirect asks for plain HTTP to be redirected to HTTPS.
 	Redirect bool
+	// Gated has requests wait until Relay lets them through.
+	Gated bool
+	// Queued has requests wait while all instances are busy.
+	Queued bool
 	// HTTP says how requests are handled; nil is the default.
 	HTTP *sources.HTTP
 	// Maintenance is set if the app takes no requests for now, and Crashed if its tasks fail.
@@ -60,7 +64,7 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 				continue
 			}
 			wanted[domain] = append(wanted[domain], Claim{
-				AppPort: AppPort{app.ID, i}, Route: true,
+				AppPort: AppPort{app.ID, i}, Route: true, Gated: f.gates(app), Queued: f.Queues(port),
 				ACME: len(port.ACMEDomains) > 0, Redirect: port.RedirectToHTTPS || f.TLS.RequiresCertificates(), HTTP: h,
 				Maintenance: app.Maintenance, Crashed: crashed,
 			})

@@ -35,6 +35,10 @@ type Target struct {
 	Weight  uint32
 	// Maintenance and Crashed are those of the claim.
 	Maintenance, Crashed bool
+	// Gated has its share wait until Relay lets it through, as the app sleeps or is about to.
+	Gated bool
+	// Queued has its share wait until Relay names the instance that takes it.
+	Queued bool
 }
 
 // Loss is a rule that no request reaches, because of the rule To.
@@ -80,7 +84,7 @@ func Candidates(claims []Claim) []Rule {
 		if r.HTTP.ClusterWeight != nil {
 			share = min(*r.HTTP.ClusterWeight, MaxWeight)
 		}
-		r.Targets = []Target{{Cluster: c.Cluster(), Weight: share, Maintenance: c.Maintenance, Crashed: c.Crashed}}
+		r.Targets = []Target{{Cluster: c.Cluster(), Weight: share, Maintenance: c.Maintenance, Crashed: c.Crashed, Gated: c.Gated, Queued: c.Queued}}
 		paths := r.HTTP.Paths
 		if paths == nil {
 			paths = []sources.Path{{Prefix: "/"}}

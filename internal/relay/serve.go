@@ -145,6 +145,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	reports := r.newReports()
 	r.loads = traffic.NewLoads(slices.Collect(maps.Keys(r.stores)), r.hasCluster)
 	loads := traffic.NewLoadServer(r.loads, r.xds.Connected)
+	r.xds.Replaced = r.loads.Replaced
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
