@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -84,7 +83,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
-		authv3.RegisterAuthorizationServer(g, e.waker)
+		e.waker.register(g)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
