@@ -36,6 +36,7 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 		}
 	}
 	s.noteAnswered(now)
+	s.tellWaiters(now)
 	return out, s.nextDeadline(now)
 }
 

@@ -62,7 +62,9 @@ type Server struct {
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	hosts   map[string]int // streams by host
-	nodes   map[node]int   // streams by Envoy
+	// nodes are the streams of each Envoy, the newest last.
+	nodes   map[node][]*stream
+	lists   map[string]*envoyList // by fleet
 	leavers leavers
 	// toldVersions are the versions of Envoys that were logged, by fleet.
 	toldVersions map[string]bool
@@ -72,7 +74,7 @@ type Server struct {
 func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometheus.Registerer) *Server {
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
-		streams: make(map[*stream]struct{}), hosts: make(map[string]int), nodes: make(map[node]int), toldVersions: make(map[string]bool),
+		streams: make(map[*stream]struct{}), hosts: make(map[string]int), nodes: make(map[node][]*stream), lists: make(map[string]*envoyList), toldVersions: make(map[string]bool),
 		workSlots: newWorkSlots(), budget: newBudget(), handshakeSlots: newHandshakeSlots(), Limits: DefaultLimits(),
 		recovery: newRecovery(registerer),
 	}
@@ -246,7 +248,8 @@ func (s *Server) add(st *stream) error {
 	}
 	s.streams[st] = struct{}{}
 	s.hosts[st.host]++
-	s.nodes[st.node()]++
+	s.nodes[st.node()] = append(s.nodes[st.node()], st)
+	s.listChanged(st.info.Fleet)
 	s.leavers.back(st.info)
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Inc()
 	return nil
@@ -260,7 +263,9 @@ func (s *Server) remove(st *stream) {
 	if s.hosts[st.host]--; s.hosts[st.host] == 0 {
 		delete(s.hosts, st.host)
 	}
-	if s.nodes[st.node()]--; s.nodes[st.node()] == 0 {
+	s.listChanged(st.info.Fleet)
+	left := slices.DeleteFunc(s.nodes[st.node()], func(other *stream) bool { return other == st })
+	if s.nodes[st.node()] = left; len(left) == 0 {
 		delete(s.nodes, st.node())
 		s.leavers.left(st.info, time.Now())
 	}
@@ -283,7 +288,7 @@ func (s *stream) node() node { return node{s.info.Fleet, s.info.NodeID} }
 func (s *Server) Connected(fleet, id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.nodes[node{fleet, id}] > 0
+	return len(s.nodes[node{fleet, id}]) > 0
 }
 
 // Streams returns the state of all connected Envoys, by fleet and node id.

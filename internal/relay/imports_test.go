@@ -18,7 +18,7 @@ func TestImports(t *testing.T) {
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
-		"scaling":           {"sources", "traffic", "internal/failure", "internal/outgoing", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
+		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
 		"admin":             {"collator", "xds", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
 		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
@@ -28,7 +28,7 @@ func TestImports(t *testing.T) {
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "admin",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
 			"internal/failure", "internal/files", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
