@@ -65,6 +65,7 @@ func (s *Server) otherRoutes() []route {
 	return []route{
 		{Path: "/api/v1/problems", Summary: "What is ignored or does not work, the worst first", Answer: api.Problems{}, get: s.problemsJSON,
 			Params: []parameter{kindParam, severityParam, appParam, limitParam, cursorParam}},
+		{Path: "/api/v1/wakes", Summary: "The apps for which requests wait until they have started", Answer: api.Wakes{}, get: s.wakes, Params: []parameter{limitParam, cursorParam}},
 		{Path: "/api/v1/fleets", Summary: "The fleets, with what their Envoys have", Answer: api.Fleets{}, get: s.fleetsJSON},
 		{Path: "/api/v1/sources", Summary: "The sources of apps and certificates", Answer: api.Sources{}, get: s.sourcesJSON},
 		{Path: "/api/v1/uncovered", Summary: "The domains without a certificate", Answer: api.Uncovered{}, get: s.uncovered},

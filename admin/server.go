@@ -46,6 +46,8 @@ type Config struct {
 	Load     Load
 	Failures Failures
 	History  History
+	// Scaling is nil if Relay may not change the number of instances.
+	Scaling Scaling
 	// Tails lets people follow requests; nil lets nobody.
 	Tails Tails
 

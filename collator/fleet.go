@@ -93,6 +93,7 @@ func (f *fleetState) reset() {
 	f.mark(xds.Listener, routing.HTTPSListener)
 	f.mark(xds.Listener, routing.HealthListener)
 	f.mark(xds.ExtensionConfig, routing.HostsFilter)
+	f.mark(xds.ExtensionConfig, routing.ScalingFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
 
@@ -111,7 +112,7 @@ func (f *fleetState) markCluster(name string) {
 // new app, after for a removed one.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
-		was, is := f.Routes(id, before, port), f.Routes(id, after, port)
+		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
 		case was != is, is && !routing.ConnectionsOf(before, port).Equal(routing.ConnectionsOf(after, port)):
 			f.markCluster(routing.ClusterName(id, port))
@@ -258,7 +259,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
-		case !f.Routes(id, app, port):
+		case !f.HasCluster(id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
 			return envoy.Cluster(key.Name, routing.ConnectionsOf(app, port), &f.Fleet)
@@ -271,9 +272,20 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	case xds.Scope:
 		return f.buildScope(key.Name)
 	case xds.ExtensionConfig:
-		return envoy.HostsFilter()
+		return f.buildFilter(key.Name)
 	}
 	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
+}
+
+// buildFilter makes a filter that listeners have by its name.
+func (f *fleetState) buildFilter(name string) (proto.Message, error) {
+	switch {
+	case name == routing.HostsFilter:
+		return envoy.HostsFilter()
+	case name == routing.ScalingFilter && f.Scaling:
+		return envoy.ScalingFilter(&f.Fleet)
+	}
+	return nil, nil
 }
 
 // buildListener makes a listener other than https.

@@ -40,6 +40,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("proxypass_path", scope, "HTTP_BACKEND_PROXYPASS_PATH=/a.b")
 	one("redir", scope, "HTTP_BACKEND_REDIR=/app")
 	one("revproxy_path", scope, "HTTP_BACKEND_REVPROXY_PATH=/app")
+	one("queue", scope, "CONCURRENCY=1", "QUEUE=40", "QUEUE_TIMEOUT=5s")
 	one("timeout", scope, "TIMEOUT=90s")
 	one("idle_timeout", scope, "IDLE_TIMEOUT=0s")
 	one("connect_timeout", cluster, "CONNECT_TIMEOUT=250ms")

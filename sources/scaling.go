@@ -6,6 +6,18 @@ import (
 	"time"
 )
 
+const (
+	// DefaultWakeTimeout and MaxWakeTimeout are for Scaling.WakeTimeout.
+	DefaultWakeTimeout, MaxWakeTimeout = time.Minute, 10 * time.Minute
+	// DefaultScaleTarget is for Scaling.Target, and DefaultScaleDownAfter for Scaling.DownAfter.
+	DefaultScaleTarget    = 10
+	DefaultScaleDownAfter = 5 * time.Minute
+	// DefaultQueueLength is for Queue.Length: sources set it where an app does not say.
+	DefaultQueueLength = 100
+	// DefaultQueueTimeout and MaxQueueTimeout are for Queue.Timeout.
+	DefaultQueueTimeout, MaxQueueTimeout = 30 * time.Second, 10 * time.Minute
+)
+
 // Scaling says what Relay may do with the number of instances of an app. It is never modified.
 type Scaling struct {
 	// IdleAfter is how long nobody must have used the app before it is put to sleep; 0 is never.
@@ -27,8 +39,9 @@ type Scaling struct {
 type Queue struct {
 	// Concurrency is how many requests an instance has at most at one time.
 	Concurrency int
-	// Length is how many more wait, and Timeout how long each does at most; 0 is the default.
-	Length  int
+	// Length is how many more wait; 0 is none.
+	Length int
+	// Timeout is how long each waits at most; 0 is the default.
 	Timeout time.Duration
 }
 

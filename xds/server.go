@@ -45,6 +45,9 @@ type Server struct {
 	// Replaced, when set before Serve, is called when an Envoy is about to be sent a cluster that it
 	// has in another version. It must be quick.
 	Replaced func(fleet, nodeID, cluster string)
+	// PerRequest are the full names of those methods of Services of which an Envoy has a stream
+	// for each of many requests. They ask AdmitRequest, and are not in Limits.ConnectionStreams.
+	PerRequest []string
 
 	connections    *guard.Listener
 	conns          *envoyConns
@@ -57,6 +60,7 @@ type Server struct {
 	budget         *budget
 	handshakeSlots handshakeSlots
 	others         hostCounts // streams of Services
+	opening        hostCounts // streams of PerRequest of which the first message has not come
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -126,7 +130,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.Creds(catchingHandshake{handshaker{creds, s.refusals, s.conns, slots, s.Limits.Handshake}, s}),
 		grpc.StreamInterceptor(s.interceptor),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
-		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
+		grpc.MaxConcurrentStreams(s.streamsPerConnection()),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),

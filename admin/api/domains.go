@@ -51,6 +51,8 @@ type DomainStory struct {
 	Problems     []Problem `json:"problems,omitempty"`
 	LastFailures []Failure `json:"lastFailures,omitempty"`
 	LastChanges  []Change  `json:"lastChanges,omitempty"`
+	// Scaling is what Relay does with the number of instances, by app: of those that ask for it.
+	Scaling map[string]*Scaling `json:"scaling,omitempty"`
 	// Explanation is the answer of /api/v1/explain.
 	Explanation json.RawMessage `json:"explanation"`
 }

@@ -246,3 +246,14 @@ func decode(b []byte) (rune, int) { return utf8.DecodeRune(b) }
 func hidden(r rune) bool {
 	return r != utf8.RuneError && (unicode.Is(unicode.Cf, r) || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029)
 }
+
+// phaseClass returns the CSS class for the phase of an app that may sleep.
+func phaseClass(phase string) string {
+	switch phase {
+	case api.PhaseAwake:
+		return "ok"
+	case api.PhaseFailed:
+		return "bad"
+	}
+	return "dim"
+}

@@ -83,6 +83,9 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
 		forwardClientCertificate(manager)
 	}
+	if f.Scaling {
+		manager.HttpFilters = append(manager.HttpFilters, scalingDiscovery())
+	}
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))
 	}

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"slices"
 	"strconv"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -20,6 +21,7 @@ const (
 	badRequest  = failure.BadRequest
 	forbidden   = failure.Forbidden
 	misdirected = failure.Misdirected
+	maintenance = failure.StatusMaintenance
 )
 
 const asItIs = "%LOCAL_REPLY_BODY%"
@@ -56,17 +58,31 @@ func localReplies(p *packer) *hcmv3.LocalReplyConfig {
 		Mappers:    []*hcmv3.ResponseMapper{redirects},
 	}
 	for _, code := range failure.Codes() {
-		mapper := replyWith(code, isOwnAnswer(p, code))
-		if code.Name == failure.TimedOut {
-			// Not "unavailable", which has clients send the request again: the app may be at it.
-			late := replyWith(code, allOf(asksByGRPC(), mapper.Filter))
-			late.HeadersToAdd = append(late.HeadersToAdd,
-				headerOption("grpc-status", strconv.Itoa(int(codes.DeadlineExceeded)), corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
-			config.Mappers = append(config.Mappers, late)
-		}
-		config.Mappers = append(config.Mappers, mapper)
+		config.Mappers = append(config.Mappers, repliesWith(p, code)...)
 	}
 	return config
+}
+
+// repliesWith are the mappers of a code.
+func repliesWith(p *packer, code failure.Code) (mappers []*hcmv3.ResponseMapper) {
+	if code.Said != 0 {
+		said := replyWith(code, hasStatus(accesslogv3.ComparisonFilter_EQ, code.Said))
+		said.Body = nil
+		mappers = append(mappers, said)
+		code.By = slices.DeleteFunc(slices.Clone(code.By), func(status uint32) bool { return status == code.Said })
+		if len(code.By)+len(code.Flags) == 0 {
+			return mappers
+		}
+	}
+	mapper := replyWith(code, isOwnAnswer(p, code))
+	if code.Name == failure.TimedOut {
+		// Not "unavailable", which has clients send the request again: the app may be at it.
+		late := replyWith(code, allOf(asksByGRPC(), mapper.Filter))
+		late.HeadersToAdd = append(late.HeadersToAdd,
+			headerOption("grpc-status", strconv.Itoa(int(codes.DeadlineExceeded)), corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+		mappers = append(mappers, late)
+	}
+	return append(mappers, mapper)
 }
 
 // replyWith answers with a code what a filter fits.
@@ -98,6 +114,8 @@ func isOwnAnswer(p *packer, code failure.Code) *accesslogv3.AccessLogFilter {
 		return hasStatus(accesslogv3.ComparisonFilter_GE, 400)
 	case code.Name == failure.NoSuchPath:
 		return allOf(filter, expression(p, "has(xds.virtual_host_name)"))
+	case code.Name == failure.Crashed:
+		return anyOf(filter, allOf(hasFlags("UH"), expression(p, crashes)))
 	default:
 		return filter
 	}

@@ -38,6 +38,9 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	if !asksForFilters(vhost) {
 		scope.RouteConfiguration.TypedPerFilterConfig[routeFilter] = disabled()
 	}
+	if f.Scaling && !usesScaling(vhost) {
+		scope.RouteConfiguration.TypedPerFilterConfig[routing.ScalingFilter] = disabled()
+	}
 	return scope, p.err
 }
 
@@ -118,7 +121,8 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 	return vhost
 }
 
-// NamedByScope returns the clusters and scopes that a scope names. They are not sorted, and
+// NamedByScope returns the clusters and scopes that a scope names, but for clusters that
+// requests reach only when Relay lets them through: Relay knows which Envoy has them. They are not sorted, and
 // some are there more than once.
 func NamedByScope(msg proto.Message) (names []xds.Key) {
 	scope, ok := msg.(*routev3.ScopedRouteConfiguration)
@@ -130,6 +134,9 @@ func NamedByScope(msg proto.Message) (names []xds.Key) {
 			names = append(names, xds.Key{Type: xds.Scope, Name: vhost.Name})
 		}
 		for _, route := range vhost.Routes {
+			if isGated(route) {
+				continue
+			}
 			action := route.GetRoute()
 			if cluster := action.GetCluster(); cluster != "" {
 				key := xds.Key{Type: xds.Cluster, Name: cluster}

@@ -281,6 +281,8 @@ func TestSettingsAreExplained(t *testing.T) {
 			beside = []string{"MODE=tcp", "PORT=7000"}
 		case strings.HasPrefix(l.Name(), "TLS_"):
 			beside = []string{"TLS=true"}
+		case strings.HasPrefix(l.Name(), "QUEUE"):
+			beside = []string{"CONCURRENCY=1"}
 		}
 		explained := func(settings ...string) string {
 			c, _ := newTest(t, collator.Config{})

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -124,6 +125,9 @@ func connectionWords(port sources.Port) []string {
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
+	}
+	if q := port.Queue; q != nil {
+		words = append(words, fmt.Sprintf("with --scaling, an instance has at most %d requests at one time, and %d more wait for up to %s", q.Concurrency, q.Length, cmp.Or(q.Timeout, sources.DefaultQueueTimeout)))
 	}
 	u := port.Upstream
 	if u == nil {

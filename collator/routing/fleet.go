@@ -54,6 +54,9 @@ type Fleet struct {
 	UpstreamCA []byte
 	// TCP says which TCP services are opened.
 	TCP TCPServices
+	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
+	// requests queue. It is in the listeners: they change with it.
+	Scaling bool
 	// ReservedPorts are not given to TCP services. Those of HTTP and HTTPS need not be
 	// among them.
 	ReservedPorts []uint16
@@ -145,6 +148,20 @@ func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
 	}
 	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
 }
+
+// HasCluster reports whether the Envoys of the fleet have the cluster of an app port now: a port
+// that it routes. An app that sleeps has none, so that Envoys keep nothing of it but its scopes.
+// It has one while its instances end, and as soon as one has started. Listeners name the clusters of TCP services, so these stay.
+func (f *Fleet) HasCluster(id string, app *sources.App, port int) bool {
+	if !f.Routes(id, app, port) {
+		return false
+	}
+	acme := id == f.ACMEApp && port == 0
+	return acme || !f.gates(app) || len(app.Ports[port].Endpoints) > 0 || IsTCP(app.Ports[port])
+}
+
+// gates reports whether requests to an app wait until Relay lets them through.
+func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
 
 // PortCount is the number of ports of an app, which may be nil.
 func PortCount(app *sources.App) int {

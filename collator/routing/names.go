@@ -63,6 +63,9 @@ const (
 	// HostsFilter is the extension configuration that finds the scope of hosts that
 	// are not themselves the key of one.
 	HostsFilter = "hosts"
+	// ScalingFilter is the extension configuration that has Envoys ask Relay before requests
+	// to apps that sleep, or whose requests queue.
+	ScalingFilter = "scaling"
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"

@@ -125,7 +125,7 @@ func (c *converter) remark(one problem.Problem, line int, format string, args ..
 }
 
 func (c *converter) app(spec appSpec) *sources.App {
-	app := &sources.App{ID: spec.ID.Value}
+	app := &sources.App{ID: spec.ID.Value, Maintenance: spec.Maintenance}
 	ports := spec.Ports
 	if len(ports) > sources.MaxPorts {
 		c.ignore(spec.ID.Line, "ports", "only the first %d are used", sources.MaxPorts)
@@ -177,6 +177,9 @@ func contentVersion(app *sources.App) string {
 	}
 	hash := sha256.New()
 	hash.Write(body)
+	if app.Maintenance {
+		fmt.Fprint(hash, "maintenance")
+	}
 	if d := app.Deployment; d != nil {
 		fmt.Fprint(hash, *d)
 	}

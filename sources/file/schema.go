@@ -24,7 +24,9 @@ type appSpec struct {
 	ID         text           `yaml:"id"`
 	Ports      []portSpec     `yaml:"ports"`
 	Deployment deploymentSpec `yaml:"deployment"`
-	line       int
+	// Maintenance answers all requests with a page that says so.
+	Maintenance bool `yaml:"maintenance"`
+	line        int
 }
 
 type deploymentSpec struct {

@@ -18,9 +18,12 @@ import (
 func TestFieldsOfLabels(t *testing.T) {
 	t.Parallel()
 	typed := map[string]bool{}
-	for prefix, spec := range map[string]any{"": portSpec{}, "deployment.": deploymentSpec{}} {
-		for _, field := range reflect.VisibleFields(reflect.TypeOf(spec)) {
-			typed[prefix+field.Tag.Get("yaml")] = true
+	for _, specs := range []struct {
+		prefix string
+		spec   any
+	}{{"", portSpec{}}, {"", appSpec{}}, {"deployment.", deploymentSpec{}}} {
+		for _, field := range reflect.VisibleFields(reflect.TypeOf(specs.spec)) {
+			typed[specs.prefix+field.Tag.Get("yaml")] = true
 		}
 	}
 	for _, l := range labels.All() {
@@ -40,6 +43,9 @@ func TestFieldsOfLabels(t *testing.T) {
 		}
 		said := labels.Read(map[string]string{"HAPROXY_0_VHOST": "a.test", "RELAY_0_TLS": "true", l.For("0"): l.Example()}, []labels.DeclaredPort{{}})
 		got, want := apps[0].Ports[0], said.Ports[0]
+		if !reflect.DeepEqual(got.Queue, want.Queue) {
+			t.Errorf("%s: %q gives %+v, and in a file %+v", l.Key, l.Example(), want.Queue, got.Queue)
+		}
 		if !got.HTTP.Equal(want.HTTP) || !got.Upstream.Equal(want.Upstream) || (got.TCP == nil) != (want.TCP == nil) || got.TCP != nil && *got.TCP != *want.TCP {
 			t.Errorf("%s: %q gives %+v %+v %+v, and in a file %+v %+v %+v", l.Key, l.Example(), want.HTTP, want.Upstream, want.TCP, got.HTTP, got.Upstream, got.TCP)
 		}

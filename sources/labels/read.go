@@ -40,6 +40,11 @@ type App struct {
 	// Ports has one entry for each declared port, without endpoints.
 	Ports      []sources.Port
 	Deployment *sources.Deployment
+	// Scaling is nil unless Relay may change the number of instances.
+	Scaling *sources.Scaling
+	// Asleep is the number in RELAY_ASLEEP; 0 if there is none that Relay may have written.
+	Asleep      int
+	Maintenance bool
 	// Problems are ordered by label.
 	Problems []problem.Problem
 	// Shown are the labels as people are shown them.
@@ -76,7 +81,8 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	for i := range r.ports {
 		r.finish(i)
 	}
-	app := App{Ports: r.ports, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0)}
+	scaling := r.finishScaling()
+	app := App{Ports: r.ports, Scaling: scaling, Asleep: r.scaling.asleep, Maintenance: r.scaling.maintenance, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0)}
 	slices.SortStableFunc(app.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	if r.deployment.Group != "" {
 		app.Deployment = &r.deployment
@@ -119,6 +125,7 @@ type reader struct {
 	ports      []sources.Port
 	settings   []*Settings // of each port; nil if it has none
 	deployment sources.Deployment
+	scaling    scalingLabelsRead
 	seen       map[nameOfPort]string // the key that said it
 	groups     []string              // HAPROXY_GROUP
 	ownGroups  map[int][]string      // HAPROXY_{n}_GROUP
@@ -291,6 +298,7 @@ func (r *reader) finishSettings(index int) {
 	declared := r.declared[index]
 	var problems []problem.Problem
 	port.TCP = settings.TCP(declared.ServicePort, len(port.Domains) > 0 || declared.SpeaksHTTP)
+	port.Queue = settings.Queue()
 	port.HTTP, port.Upstream, problems = settings.Finish()
 	for _, p := range problems {
 		p.Subject = r.seen[nameOfPort{index, p.Subject}]

@@ -30,9 +30,14 @@ type Settings struct {
 	hashPolicy *sources.Hash
 	verify     bool
 	tcp        tcpSettings
-	given      map[string]bool // by name
-	label      *Label          // that is read
-	problems   sources.Problems
+	// isTCP is set by TCP.
+	isTCP bool
+	queue sources.Queue
+	// queueLen is the length of the queue; nil if it is not said.
+	queueLen *int
+	given    map[string]bool // by name
+	label    *Label          // that is read
+	problems sources.Problems
 }
 
 // NewSettings returns the collection of a port without settings.

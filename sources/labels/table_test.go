@@ -1,6 +1,7 @@
 package labels
 
 import (
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -47,6 +48,19 @@ func TestEntries(t *testing.T) {
 	}
 }
 
+// neededBy are labels without which others have no effect. None of the latter has one beside a
+// deployment group.
+var neededBy = map[string]map[string]string{
+	"RELAY_WAKE_TIMEOUT":      {"RELAY_IDLE_AFTER": "1h"},
+	"RELAY_WAKE_PAGE":         {"RELAY_IDLE_AFTER": "1h"},
+	"RELAY_{n}_WAKE":          {"RELAY_IDLE_AFTER": "1h", "HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "7", "HAPROXY_0_VHOST": ""},
+	"RELAY_SCALE":             {},
+	"RELAY_SCALE_TARGET":      {"RELAY_SCALE": "1..3"},
+	"RELAY_SCALE_DOWN_AFTER":  {"RELAY_SCALE": "1..3"},
+	"RELAY_{n}_QUEUE":         {"RELAY_0_CONCURRENCY": "2"},
+	"RELAY_{n}_QUEUE_TIMEOUT": {"RELAY_0_CONCURRENCY": "2"},
+}
+
 // labelsWith are labels beside which the one given has an effect, so far as it ever has.
 func labelsWith(l *Label, value string) map[string]string {
 	labels := map[string]string{"HAPROXY_GROUP": "internal", "HAPROXY_0_VHOST": "a.test", "HAPROXY_DEPLOYMENT_GROUP": "g"}
@@ -56,6 +70,10 @@ func labelsWith(l *Label, value string) map[string]string {
 	if l.tcpOnly {
 		labels["HAPROXY_0_MODE"] = "tcp"
 		labels["HAPROXY_0_PORT"] = "7"
+	}
+	if needed := neededBy[l.Key]; needed != nil {
+		delete(labels, "HAPROXY_DEPLOYMENT_GROUP")
+		maps.Copy(labels, needed)
 	}
 	if value != "" {
 		labels[strings.Replace(l.For("0"), "*", "X", 1)] = value

@@ -117,6 +117,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	}
 	tcp := &sources.TCP{Address: given.address, AcceptProxy: given.acceptProxy, Passthrough: given.passthrough}
 	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough
+	s.isTCP = !tcp.Implicit
 	switch {
 	case given.unusable:
 	case given.port != 0:

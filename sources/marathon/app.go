@@ -23,6 +23,9 @@ type mapping struct {
 	unreachable Unreachable
 	// versions are the definitions that are known of the app.
 	versions []*appDefinition
+	// single tells that the answer is about one app, and failure is the last one known before.
+	single  bool
+	failure *sources.TaskFailure
 }
 
 // mapped is an App and what the next read of it needs to know.
@@ -42,6 +45,8 @@ type mapped struct {
 	newest *appDefinition
 	older  []time.Time
 	asked  []string
+	// failure is the last one that is known, shown or not.
+	failure *sources.TaskFailure
 	// unlisted, if not nil, tells of each port that its tasks are left out.
 	unlisted []bool
 }
@@ -52,7 +57,7 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	mode := modeOf(a)
 	declared, tooMany := declarations(a, mode)
 	said := labels.Read(a.Labels, declaredPorts(declared))
-	app := &sources.App{ID: a.ID, Version: sources.BoundedName(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment, Unrouted: said.Unrouted, Labels: said.Shown, Stopped: a.Instances == 0}
+	app := &sources.App{ID: a.ID, Version: sources.BoundedName(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment, Unrouted: said.Unrouted, Labels: said.Shown, Stopped: a.Instances == 0, Maintenance: said.Maintenance}
 	if app.Deployment != nil {
 		app.Deployment.Instances = a.Instances
 	}
@@ -67,6 +72,7 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	}
 	out.newest = definitionOf(a, mode, declared)
 	out.addTasks(a, tasks, prior, m)
+	out.addScaling(a, said, m)
 	out.sort()
 	return out
 }

@@ -28,12 +28,16 @@ type appJSON struct {
 	Ports           []int                `json:"ports"`
 	HealthChecks    []*healthCheckJSON   `json:"healthChecks"`
 	Tasks           []taskJSON           `json:"tasks"`
+	KillSelection   remark               `json:"killSelection"`
+	// LastTaskFailure is a lastFailureJSON. It is for people first: its shape breaks nothing.
+	LastTaskFailure json.RawMessage `json:"lastTaskFailure"`
 	readinessJSON
 }
 
 // versionInfoJSON is missing of an app that was never changed.
 type versionInfoJSON struct {
 	LastConfigChangeAt string `json:"lastConfigChangeAt"`
+	LastScalingAt      remark `json:"lastScalingAt"`
 }
 
 type networkJSON struct {
@@ -116,6 +120,8 @@ type healthResultJSON struct {
 type decoded struct {
 	app      appJSON
 	mismatch string
+	// single tells that the answer is about one app: only such a one has the last failure.
+	single bool
 }
 
 // decodeApps reads {"apps":[…]} to its very end and calls each for every
@@ -222,6 +228,7 @@ func decodeOneApp(r io.Reader) (decoded, error) {
 	if app.app.ID == "" {
 		return app, errors.New(`the document has no "app" with an id`)
 	}
+	app.single = true
 	return app, expectEnd(d)
 }
 

@@ -104,7 +104,10 @@ func (c *connection) startRead(id string, why cause) {
 // mapOne maps an app with what is known of it. If an app that is known has a field of an
 // unexpected type, the answer is not used: the result has no app then.
 func (c *connection) mapOne(answer decoded) mapped {
-	return c.mapKnown(answer.app.ID, answer.mismatch, func(prior history, m mapping) mapped { return convertApp(&answer.app, prior, m) })
+	return c.mapKnown(answer.app.ID, answer.mismatch, func(prior history, m mapping) mapped {
+		m.single = answer.single
+		return convertApp(&answer.app, prior, m)
+	})
 }
 
 // mapKnown calls do with what is known of the app or pod.
@@ -129,7 +132,7 @@ func (c *connection) mapKnown(id, mismatch string, do func(history, mapping) map
 	}
 	m := do(prior, mapping{
 		firstSync: w.isFirstSync(), now: time.Now(),
-		addressing: w.addressing(c, id), unreachable: w.cfg.Unreachable, versions: versions,
+		addressing: w.addressing(c, id), unreachable: w.cfg.Unreachable, versions: versions, failure: old.knownFailure(),
 	})
 	if old != nil { // of equal values one is kept
 		if m.app.Equal(old.app) {
@@ -195,11 +198,12 @@ func (c *connection) finishRead(id string, why cause, number uint64, a answer) {
 }
 
 // recheck has an app read once more a little later where that may tell more: an event
-// named the app and the answer shows no change yet, a task has no address yet, or
+// named the app and the answer shows no change yet, or a deployment has ended that it still shows, a task has no address yet, or
 // something is awaited that no event tells.
 func (c *connection) recheck(id string, why cause, differs bool, m mapped) {
 	wait := m.recheck
-	if (why.isChange && !differs) || (m.waiting && differs) {
+	deploys := why.ended && m.app != nil && m.app.Orchestration != nil && m.app.Orchestration.Deploying
+	if (why.isChange && (!differs || deploys)) || (m.waiting && differs) {
 		wait = c.w.cfg.RereadDelay
 		if m.recheck > 0 {
 			wait = min(wait, m.recheck)

@@ -193,7 +193,7 @@ func (w *Watcher) takeEvent(m message, deployments deployments) {
 	}
 	words := event.words()
 	apps, full := deployments.apply(event)
-	w.pending.add(cause{isChange: true, ofTask: event.task != "", words: words}, apps...)
+	w.pending.add(cause{isChange: true, ofTask: event.task != "", ended: event.ended, words: words}, apps...)
 	if full {
 		w.pending.addFullSoon(words)
 	}

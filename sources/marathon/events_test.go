@@ -81,18 +81,20 @@ func TestEventWords(t *testing.T) {
 // A change counts more than what is awaited, and a later cause more than an earlier one.
 func TestCauses(t *testing.T) {
 	t.Parallel()
-	change, later, awaited := cause{true, false, "change"}, cause{true, false, "later"}, cause{false, false, "awaited"}
-	ofTask := cause{true, true, "of a task"}
+	change, later, awaited := cause{isChange: true, words: "change"}, cause{isChange: true, words: "later"}, cause{words: "awaited"}
+	ofTask := cause{isChange: true, ofTask: true, words: "of a task"}
+	ended := cause{isChange: true, ended: true, words: "deployment"}
 	for _, tt := range []struct{ a, b, want cause }{
 		{cause{}, change, change}, {change, later, later}, {change, awaited, change}, {awaited, change, change},
-		{awaited, cause{}, awaited}, {awaited, cause{isChange: true}, cause{true, false, "awaited"}},
+		{awaited, cause{}, awaited}, {awaited, cause{isChange: true}, cause{isChange: true, words: "awaited"}},
 		{ofTask, later, ofTask}, {later, ofTask, ofTask}, {ofTask, awaited, ofTask},
+		{ended, ofTask, cause{isChange: true, ofTask: true, ended: true, words: "of a task"}}, {change, ended, ended},
 	} {
 		if got := tt.a.or(tt.b); got != tt.want {
 			t.Errorf("%v or %v: %v, want %v", tt.a, tt.b, got, tt.want)
 		}
 	}
-	if got := change.again().again(); got.isChange || got.words != "read again after change" {
+	if got := ended.again().again(); got.isChange || got.ended || got.words != "read again after deployment" {
 		t.Errorf("again: %v", got)
 	}
 }

@@ -18,6 +18,8 @@ type knownApp struct {
 	// difference.
 	versions []*appDefinition
 	asked    []string
+	// failure is the last task that failed, as far as is known: lists of apps do not say.
+	failure *sources.TaskFailure
 }
 
 // nextRead numbers a read that starts now. Of two answers the one whose read
@@ -77,7 +79,7 @@ func (w *Watcher) knowsPods() bool {
 // merge returns what is known of an app after the answer to a read of that number, and
 // whether the app has changed. An unchanged app stays the same value.
 func (w *Watcher) merge(old *knownApp, m mapped, number uint64) (*knownApp, bool) {
-	h := &knownApp{app: m.app, history: m.history, read: number, pod: m.pod}
+	h := &knownApp{app: m.app, history: m.history, read: number, pod: m.pod, failure: m.failure}
 	h.rememberVersions(old, m)
 	unknown, example := 0, ""
 	for task, r := range m.history {

@@ -25,6 +25,8 @@ type cause struct {
 	isChange bool
 	// ofTask tells that it is about a task: that says more than that a deployment goes on.
 	ofTask bool
+	// ended tells that a deployment has ended.
+	ended bool
 	// words say it to people.
 	words string
 }
@@ -32,11 +34,11 @@ type cause struct {
 // or returns what counts of two causes: the later one, unless the first alone is a change, or about
 // a task.
 func (c cause) or(later cause) cause {
-	isChange := c.isChange || later.isChange
+	isChange, ended := c.isChange || later.isChange, c.ended || later.ended
 	if c.isChange && !later.isChange || c.isChange == later.isChange && c.ofTask && !later.ofTask || later.words == "" {
 		later = c
 	}
-	later.isChange = isChange
+	later.isChange, later.ended = isChange, ended
 	return later
 }
 
@@ -44,7 +46,7 @@ const readAgain = "read again after "
 
 // again is the cause of a read that follows one.
 func (c cause) again() cause {
-	c.isChange = false
+	c.isChange, c.ended = false, false
 	if !strings.HasPrefix(c.words, readAgain) {
 		c.words = readAgain + c.words
 	}

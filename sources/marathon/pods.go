@@ -46,7 +46,11 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 	endpoints := endpointsOf(&p.Spec)
 	shell := podAsApp(p, endpoints)
 	out := convertApp(&shell, nil, m)
-	out.pod, out.newest = true, nil
+	out.pod, out.newest, out.failure = true, nil, nil
+	if out.app.Orchestration = nil; out.app.Scaling != nil {
+		out.app.Scaling = nil
+		out.problem("pod", "neither sleeps nor is scaled: Relay changes the instances of apps alone")
+	}
 	out.app.Stopped = out.app.Stopped && p.Spec.Scaling != nil
 	endpoints = endpoints[:len(out.app.Ports)]
 	instances := firstByID(p.Instances, out.listed(len(p.Instances)), func(i podInstanceJSON) string { return i.ID })

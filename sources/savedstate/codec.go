@@ -44,6 +44,11 @@ type savedProblem struct {
 
 func savedAs(app *sources.App) *savedApp {
 	app = markStopped(app)
+	if app.Scaling == nil && app.Orchestration != nil {
+		without := *app
+		without.Orchestration = nil
+		app = &without
+	}
 	s := &savedApp{App: app}
 	for _, p := range app.Problems {
 		s.Problems = append(s.Problems, savedProblem{p.Kind, p.Fleet, p.App, p.Subject, p.Item, p.Reason})

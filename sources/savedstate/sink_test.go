@@ -68,6 +68,14 @@ func fill(t *testing.T, v reflect.Value) {
 		v.SetInt(7)
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		v.SetUint(3)
+	case reflect.Float64:
+		v.SetFloat(2.5)
+	case reflect.Map:
+		key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fill(t, key)
+		fill(t, value)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(key, value)
 	default:
 		t.Fatalf("no value for a %s", v.Type())
 	}
@@ -101,7 +109,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before[0].Notes, before[0].Unrouted, before[0].Labels = nil, nil, sources.Labels{}
+	before[0].Notes, before[0].Unrouted, before[0].Labels, before[0].Gated = nil, nil, sources.Labels{}, false
 	p := &before[0].Problems[0]
 	p.Domain, p.Severity, p.Action = "", "", ""
 	if !reflect.DeepEqual(after, before) {
@@ -111,6 +119,22 @@ func TestRoundTrip(t *testing.T) {
 		if !before[i].Equal(after[i]) {
 			t.Errorf("%s is not equal to itself as saved", before[i].ID)
 		}
+	}
+}
+
+// What the source says of the instances of an app is saved where Relay may change their number. Of
+// other apps it is for people alone, and an earlier version would refuse the file.
+func TestOrchestrationIsSavedWithScaling(t *testing.T) {
+	t.Parallel()
+	failed := &sources.Orchestration{Failure: &sources.TaskFailure{Task: "t", Message: "no memory"}}
+	c := codec{keepSecrets: true}
+	body, err := c.encode([]*sources.App{{ID: "/a", Orchestration: failed}, {ID: "/b", Scaling: &sources.Scaling{}, Orchestration: failed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apps, err := c.decode(body)
+	if err != nil || apps[0].Orchestration != nil || !reflect.DeepEqual(apps[1].Orchestration, failed) {
+		t.Errorf("%s: %+v, %v", body, apps, err)
 	}
 }
 

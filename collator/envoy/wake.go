@@ -1,0 +1,88 @@
+package envoy
+
+import (
+	"strings"
+	"time"
+
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+)
+
+const (
+	// holdLimit is longer than any app lets a request wait: it is Relay that answers.
+	holdLimit = 11 * time.Minute
+	// holdRetries is how often an Envoy asks again if Relay is away. The pauses are random, and
+	// grow from a quarter of a second: in all about a minute.
+	holdRetries = 9
+	holdPause   = 250 * time.Millisecond
+)
+
+// By these Envoys say who they are when they ask Relay about a request. NodeHeader is among the
+// headers of the request that Relay is told of, FleetHeader is metadata of the call.
+const (
+	NodeHeader  = "x-relay-node"
+	FleetHeader = "x-relay-fleet"
+)
+
+// wakeFilters are those of the chain by which a request waits until its app is awake. Envoy has no
+// other way to say which one it is that works with every bootstrap. The route takes the header off:
+// Envoy leaves out filters of a chain that come after one which waited, so there is none here.
+func wakeFilters(p *packer, f *routing.Fleet) []*corev3.TypedExtensionConfig {
+	node := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
+		Append: headerOption(NodeHeader, "%CEL(xds.node.id)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+	}}
+	return []*corev3.TypedExtensionConfig{
+		p.extension("node", &headermutationv3.HeaderMutation{
+			Mutations: &headermutationv3.Mutations{
+				RequestMutations: []*mutationrulesv3.HeaderMutation{node},
+				Formatters:       []*corev3.TypedExtensionConfig{p.extension("envoy.formatter.cel", &celv3.Cel{})},
+			},
+		}),
+		wakeFilter(p, f),
+	}
+}
+
+// wakeFilter asks Relay whether a request may go on to its app, and waits for the answer. See
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/ext_authz_filter
+// Relay is told of no header but those by which it knows browsers and probes, and of no body.
+func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
+	exact := func(header string) *matcherv3.StringMatcher {
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: header}}
+	}
+	return p.extension("ext_authz", &extauthzv3.ExtAuthz{
+		TransportApiVersion: corev3.ApiVersion_V3,
+		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: asksRelay(f)},
+		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
+			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader),
+		}},
+		RouteMetadataContextNamespaces: []string{ScalingMetadata},
+		StatusOnError:                  &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+		ChargeClusterResponseStats:     wrapperspb.Bool(false),
+	})
+}
+
+// asksRelay is a service of Relay that may take long to answer. If the connection is lost, or
+// Relay does not serve this Envoy, it is asked again: another Relay, if there is one.
+func asksRelay(f *routing.Fleet) *corev3.GrpcService {
+	return &corev3.GrpcService{
+		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relayCluster}},
+		Timeout:         durationpb.New(holdLimit),
+		// Nothing that Envoy evaluates may stand here: it dies of %CEL% in this place.
+		InitialMetadata: []*corev3.HeaderValue{{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")}},
+		RetryPolicy: &corev3.RetryPolicy{
+			RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(holdRetries),
+			// Envoy takes the longest pause for the time that each try may take, too.
+			RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(holdPause), MaxInterval: durationpb.New(holdLimit)},
+		},
+	}
+}

@@ -1,0 +1,134 @@
+package wake
+
+import (
+	"context"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// outcome is what becomes of a request. Its text is the reason in metrics.
+type outcome string
+
+const (
+	waits       outcome = ""
+	through     outcome = "through"
+	timedOut    outcome = "timeout"
+	crashed     outcome = "crashed"
+	left        outcome = "left"        // the client is gone
+	unavailable outcome = "unavailable" // another Relay is to be asked
+	fullApp     outcome = "app_full"
+	fullNetwork outcome = "network_full"
+	fullInAll   outcome = "full"
+	ignored     outcome = "ignored"
+	shownPage   outcome = "page"
+)
+
+// check answers one check.
+func (s *Service) check(_ any, g grpc.ServerStream) error {
+	var r request
+	done, err := s.admit(g.Context(), func() (*corev3.Node, error) {
+		raw, err := receive(g)
+		if err == nil {
+			r, err = parse(raw, fleetOf(g.Context()))
+		}
+		return &corev3.Node{Id: r.node, Cluster: r.fleet}, err
+	})
+	if err != nil {
+		return err
+	}
+	defer done()
+	answer, err := s.decide(g.Context(), r)
+	if err != nil {
+		return err
+	}
+	return g.SendMsg(answer)
+}
+
+// decide returns what Envoy is told of a request, after a while perhaps.
+func (s *Service) decide(ctx context.Context, r request) (*authv3.CheckResponse, error) {
+	if !s.envoys.Serves(r.fleet, r.node) {
+		return s.answer(unavailable, State{})
+	}
+	if s.config.Of != nil && !s.config.Of(r.fleet, r.app, r.port) {
+		return letThrough(), nil // it gets what this Envoy has for it
+	}
+	ignores := s.config.Ignored != nil && s.config.Ignored.Ignored(r.userAgent, r.client)
+	r.userAgent = ""
+	if !ignores {
+		s.apps.Used(r.app, r.port)
+	}
+	state, _ := s.apps.State(r.app, r.port)
+	switch {
+	case state.Phase == Unknown:
+		return letThrough(), nil
+	case state.Phase == Running:
+	case ignores:
+		return s.answer(ignored, state)
+	case state.Phase == Failed:
+		return s.answer(crashed, state)
+	case state.Page && r.browser:
+		s.show(r, state)
+		return s.answer(shownPage, state)
+	}
+	return s.answer(s.hold(ctx, r, state), state)
+}
+
+// hold has a request wait for its answer.
+func (s *Service) hold(ctx context.Context, r request, state State) outcome {
+	start := time.Now()
+	h, o := s.join(r, start)
+	if h == nil {
+		return o
+	}
+	limit := state.Timeout
+	if limit <= 0 {
+		limit = DefaultTimeout
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case o = <-h.answer:
+	case <-timer.C:
+		o = s.leave(h, timedOut)
+	case <-ctx.Done():
+		o = s.leave(h, left)
+	}
+	s.metrics.hold.WithLabelValues(string(o)).Observe(time.Since(start).Seconds())
+	return o
+}
+
+// answer makes an answer of an outcome, and counts it unless the request goes through.
+func (s *Service) answer(o outcome, state State) (*authv3.CheckResponse, error) {
+	if o == through {
+		return letThrough(), nil
+	}
+	s.metrics.refused.WithLabelValues(string(o)).Inc()
+	switch o {
+	case crashed:
+		return denied(statusCrashed, "", header("retry-after", retryAfter)), nil
+	case ignored:
+		return denied(statusAsleep, ""), nil
+	case shownPage:
+		return page(progress(state)), nil
+	case left:
+		return nil, status.Error(codes.Canceled, "the client is gone")
+	case unavailable:
+		return nil, status.Error(codes.Unavailable, "this Relay does not serve the Envoy: ask the next one")
+	case fullApp, fullNetwork, fullInAll:
+		s.logFull(o)
+	}
+	return starting(), nil
+}
+
+// logFull logs now and then that there is no room for a request.
+func (s *Service) logFull(o outcome) {
+	s.full.Do(func() {
+		s.log.Warn("a request could not wait for its app: as many wait as may", "event", "wake_full", "reason", string(o),
+			"per_app", s.config.WaitingPerApp, "in_all", s.config.WaitingInAll)
+	})
+}
