@@ -17,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -44,6 +45,7 @@ type realEnvoy struct {
 	failures *traffic.Failures
 	link     *link
 	waker    *waker
+	tcp      *tcpWaker
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -78,13 +80,14 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), tcp: newTCPWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
 		authv3.RegisterAuthorizationServer(g, e.waker)
+		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

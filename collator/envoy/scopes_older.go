@@ -28,6 +28,9 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 		if msg.Name == routing.ScalingFilter {
 			return scalingResource(msg)
 		}
+		if _, ok := routing.WakesCluster(msg.Name); ok {
+			return Resource(key, msg)
+		}
 		return hostsResource()
 	case *routev3.ScopedRouteConfiguration:
 		return scopeResource(f, msg, routes)

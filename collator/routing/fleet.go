@@ -163,6 +163,13 @@ func (f *Fleet) HasCluster(id string, app *sources.App, port int) bool {
 // gates reports whether requests to an app wait until Relay lets them through.
 func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
 
+// HoldsConnections reports whether connections to a port of an app may have to wait, and whether they
+// do now.
+func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, now bool) {
+	may = f.Scaling && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
+	return may, may && f.gates(app)
+}
+
 // PortCount is the number of ports of an app, which may be nil.
 func PortCount(app *sources.App) int {
 	if app == nil {
