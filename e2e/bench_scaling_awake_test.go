@@ -98,9 +98,9 @@ func benchmarkChurn(b *testing.B) {
 		w.await(host)
 	}
 	w.churn(20*time.Second, wakes, cycling, 0) // from then on, apps fall asleep, too
-	slept := w.relay.metric("relay_scaling_sleeps_total")
+	slept := w.relay.metric("relay_scaling_decisions_total{event=\"app_asleep\"}")
 	failed, sent := w.churn(length, wakes, cycling, others)
-	slept = w.relay.metric("relay_scaling_sleeps_total") - slept
+	slept = w.relay.metric("relay_scaling_decisions_total{event=\"app_asleep\"}") - slept
 	b.Logf("%d requests, %d of them failed; %d apps fell asleep", sent, len(failed), slept)
 	for _, f := range failed[:min(len(failed), 5)] {
 		b.Log(f)
