@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -79,6 +81,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	}
 	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	e.server.PerRequest = []string{authv3.Authorization_Check_FullMethodName, extprocv3.ExternalProcessor_Process_FullMethodName}
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
