@@ -14,6 +14,7 @@ import (
 
 	"relay/certs"
 	"relay/internal/failure"
+	"relay/internal/ignored"
 	"relay/sources"
 )
 
@@ -58,6 +59,8 @@ type Fleet struct {
 	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
 	// requests queue. It is in the listeners: they change with it.
 	Scaling bool
+	// IgnoredClients do not count as use of an app that may sleep.
+	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
 	// with them.
 	ErrorPages failure.Pages
