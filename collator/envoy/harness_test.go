@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -47,6 +48,7 @@ type realEnvoy struct {
 	// queue has the requests to apps with a queue, which queued says what there is of.
 	queue  *queue.Service
 	queued *queuedApp
+	tcp    *tcpWaker
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -81,7 +83,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), tcp: newTCPWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
@@ -89,6 +91,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 		reports.Register(g, e.server.Admit)
 		e.waker.register(g)
 		e.queue.Register(g, e.server.AdmitRequest)
+		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
 	e.server.PerRequest = []string{queue.Method}
 	e.queued = newQueuedApp()
