@@ -52,8 +52,8 @@ type app struct {
 	peers    answers
 	// busy is set while there is a job, and asked when a peer asked since it began.
 	busy, asked bool
-	due   time.Time
-	place int // in dues, from 1; 0 is none
+	due         time.Time
+	place       int // in dues, from 1; 0 is none
 	// routing is how it is to be routed, and handed is set when it was handed on so.
 	routing routing
 	handed  bool
@@ -71,7 +71,7 @@ func New(config Config) *Controller {
 	c := &Controller{
 		config: config, poke: make(chan struct{}, 1),
 		apps: make(map[string]*app), routed: make(map[string]string), dirty: make(map[*app]struct{}), sized: make(map[string]int),
-		bySize: make(map[*app]struct{}),
+		bySize:   make(map[*app]struct{}),
 		troubles: rate.NewLimiter(1, 20),
 	}
 	c.metrics = newMetrics(config.Registerer, c)
