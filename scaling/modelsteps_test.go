@@ -70,13 +70,13 @@ func (s *sim) step() {
 		for range 1 + s.rng.IntN(3) {
 			s.request()
 		}
-	case n < 55:
+	case n < 48:
 		s.people()
-	case n < 65:
+	case n < 51:
 		s.fault()
-	case n < 70:
+	case n < 54:
 		s.moveEnvoy()
-	case n < 75:
+	case n < 57:
 		s.restart()
 	}
 }
@@ -101,6 +101,13 @@ func (s *sim) people() {
 		s.note("people suspend it")
 		if m.exists {
 			m.set(0, 0, false)
+			s.after(s.random(0, 3*time.Minute), func() {
+				s.trouble = time.Now()
+				if m.exists && m.instances == 0 && m.asleep == 0 {
+					s.note("people start it again")
+					m.set(1, 0, false)
+				}
+			})
 		}
 	case 1, 2:
 		n := 1 + s.rng.IntN(4)
@@ -125,6 +132,13 @@ func (s *sim) people() {
 			m.set(1+s.rng.IntN(3), 0, false)
 		} else {
 			m.set(0, 0, false)
+			s.after(s.random(0, time.Minute), func() {
+				s.trouble = time.Now()
+				if !m.exists {
+					m.exists = true
+					m.set(1, 0, false)
+				}
+			})
 		}
 	case 5:
 		s.note("people kill a task")
@@ -166,6 +180,7 @@ func (s *sim) fault() {
 	default:
 		s.heal()
 	}
+	s.after(s.random(0, 2*time.Minute), s.heal)
 }
 
 // heal ends all faults.
