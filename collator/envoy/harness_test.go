@@ -12,11 +12,12 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -48,6 +49,8 @@ type realEnvoy struct {
 	// queue has the requests to apps with a queue, which queued says what there is of.
 	queue  *queue.Service
 	queued *queuedApp
+	// askedForInstance counts requests for which the queue was asked.
+	askedForInstance atomic.Int64
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -88,8 +91,11 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
-		authv3.RegisterAuthorizationServer(g, e.waker)
-		e.queue.Register(g, e.server.AdmitRequest)
+		e.waker.register(g)
+		e.queue.Register(g, func(ctx context.Context, first func() (*corev3.Node, error)) (func(), error) {
+			e.askedForInstance.Add(1)
+			return e.server.AdmitRequest(ctx, first)
+		})
 	}
 	e.server.PerRequest = []string{queue.Method}
 	e.queued = newQueuedApp()

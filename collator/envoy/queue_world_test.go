@@ -173,7 +173,7 @@ func startQueue(t testing.TB, q sources.Queue, takes time.Duration, instances, r
 }
 
 func (w *queueWorld) startEnvoy(node string) {
-	filter, err := envoy.AsksForInstance("relay-queue-0")
+	filter, err := envoy.QueueChainFilter("relay-queue-0")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	grpcstatus "google.golang.org/grpc/status"
@@ -41,6 +42,9 @@ type check struct {
 	headers          map[string]string
 	size             int
 }
+
+// register has a server answer the questions of Envoys.
+func (w *waker) register(g grpc.ServiceRegistrar) { authv3.RegisterAuthorizationServer(g, w) }
 
 func newWaker() *waker { return &waker{changed: make(chan struct{})} }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/failure"
+	"relay/internal/ignored"
 	"relay/sources"
 )
 
@@ -57,6 +59,11 @@ type Fleet struct {
 	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
 	// requests queue. It is in the listeners: they change with it.
 	Scaling bool
+	// IgnoredClients do not count as use of an app that may sleep.
+	IgnoredClients ignored.Clients
+	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
+	// with them.
+	ErrorPages failure.Pages
 	// ReservedPorts are not given to TCP services. Those of HTTP and HTTPS need not be
 	// among them.
 	ReservedPorts []uint16

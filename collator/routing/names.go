@@ -64,8 +64,9 @@ const (
 	// are not themselves the key of one.
 	HostsFilter = "hosts"
 	// ScalingFilter is the extension configuration that has Envoys ask Relay before requests
-	// to apps that sleep, or whose requests queue.
+	// to apps that sleep, QueueFilter the one by which requests wait for an instance.
 	ScalingFilter = "scaling"
+	QueueFilter   = "queue"
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"
