@@ -18,6 +18,7 @@ import (
 
 	"github.com/coder/websocket"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -51,6 +52,7 @@ type realEnvoy struct {
 	queued *queuedApp
 	// askedForInstance counts requests for which the queue was asked.
 	askedForInstance atomic.Int64
+	tcp    *tcpWaker
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -85,7 +87,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), tcp: newTCPWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
@@ -96,6 +98,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 			e.askedForInstance.Add(1)
 			return e.server.AdmitRequest(ctx, first)
 		})
+		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
 	e.server.PerRequest = []string{queue.Method}
 	e.queued = newQueuedApp()
