@@ -52,7 +52,7 @@ type realEnvoy struct {
 	queued *queuedApp
 	// askedForInstance counts requests for which the queue was asked.
 	askedForInstance atomic.Int64
-	tcp    *tcpWaker
+	tcp              *tcpWaker
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
