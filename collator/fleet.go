@@ -114,7 +114,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
-		case was != is, is && !routing.ConnectionsOf(before, port).Equal(routing.ConnectionsOf(after, port)):
+		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
 			f.markCluster(routing.ClusterName(id, port))
 		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
 			f.mark(xds.Endpoint, routing.ClusterName(id, port))
@@ -266,7 +266,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		case !f.HasCluster(id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return envoy.Cluster(key.Name, routing.ConnectionsOf(app, port), &f.Fleet)
+			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
 		}
 		return envoy.Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
 	case xds.Secret:

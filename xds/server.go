@@ -42,12 +42,12 @@ type Server struct {
 	// Services, when set before Serve, adds other services for Envoys to the port. They ask
 	// Admit.
 	Services func(grpc.ServiceRegistrar)
-	// Replaced, when set before Serve, is called when an Envoy is about to be sent a cluster that it
-	// has in another version. It must be quick.
-	Replaced func(fleet, nodeID, cluster string)
 	// PerRequest are the full names of those methods of Services of which an Envoy has a stream
 	// for each of many requests. They ask AdmitRequest, and are not in Limits.ConnectionStreams.
 	PerRequest []string
+	// Replaced, when set before Serve, is called when an Envoy is about to be sent a cluster that it
+	// has in another version. It must be quick.
+	Replaced func(fleet, nodeID, cluster string)
 
 	connections    *guard.Listener
 	conns          *envoyConns

@@ -108,7 +108,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	})
 	e.link = newLink(l)
 	e.serve(func(ctx context.Context) error { return e.server.Serve(ctx, e.link) })
-	o.XDS = []string{l.Addr().String()}
+	o.XDS = append([]string{l.Addr().String()}, o.XDS...) // more may be other Relays
 	e.envoy = envoytest.Start(t, o)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return e

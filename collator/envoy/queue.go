@@ -28,8 +28,8 @@ const (
 	// Relay, so that all Envoys ask the same one about an app. Of 2, 3, 4 or 6 Relays each is the first
 	// of as many.
 	QueueSlots = 12
-	// QueueLabel is the label in the metadata of an Envoy's node that says that it has those clusters.
-	QueueLabel = "relay_queues"
+	// QueueSlotsTold is the name by which a bootstrap says how many it has.
+	QueueSlotsTold = "queues"
 
 	// queueMetadata and queueEndpoint are where the answer of Relay has the chosen instance.
 	queueMetadata, queueEndpoint = "relay.queue", "endpoint"
@@ -127,17 +127,12 @@ func policyOf(p *packer, balance sources.Balance) *clusterv3.LoadBalancingPolicy
 }
 
 // queueChains are the chains of filters for app ports with a queue, one for each slot, by name: for
-// those of apps that run, and for those of apps that are woken first, by other filters. With slots
-// they name the clusters that bootstraps have for queues. Envoys with an older bootstrap have the
-// one cluster by which they get everything: then each asks any Relay, and each Relay counts alone.
-func queueChains(p *packer, slots bool, wake []*corev3.TypedExtensionConfig) map[string]*compositev3.FilterChainConfiguration {
+// those of apps that run, and for those of apps that are woken first, by other filters. They ask
+// Relay by the clusters.
+func queueChains(p *packer, clusters func(slot int) string, wake []*corev3.TypedExtensionConfig) map[string]*compositev3.FilterChainConfiguration {
 	chains := make(map[string]*compositev3.FilterChainConfiguration, 2*QueueSlots)
 	for slot := range QueueSlots {
-		cluster := relayCluster
-		if slots {
-			cluster = queueCluster(slot)
-		}
-		queue := queueFilter(p, cluster)
+		queue := queueFilter(p, clusters(slot))
 		chains[QueueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: []*corev3.TypedExtensionConfig{queue}}
 		chains[wakeChain+"-"+QueueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: append(slices.Clone(wake), queue)}
 	}

@@ -3,6 +3,7 @@ package envoy
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
@@ -40,35 +41,52 @@ func scalingDiscovery() *hcmv3.HttpFilter {
 // A chain that an Envoy does not know is left out there, without a word: the request goes on. So
 // nothing that restricts access may ever be such a chain.
 func ScalingFilter(f *routing.Fleet) (*corev3.TypedExtensionConfig, error) {
+	return scalingFilter(f, queueCluster)
+}
+
+// scalingFilter makes the filter for Envoys that reach Relay for queues by these clusters.
+func scalingFilter(f *routing.Fleet, queues func(slot int) string) (*corev3.TypedExtensionConfig, error) {
 	var p packer
-	config := p.extension(routing.ScalingFilter, &compositev3.Composite{
-		NamedFilterChains: map[string]*compositev3.FilterChainConfiguration{
-			wakeChain: {TypedConfig: wakeFilters(&p, f)},
-		},
-	})
+	wake := wakeFilters(&p, f)
+	chains := queueChains(&p, queues, wake)
+	chains[wakeChain] = &compositev3.FilterChainConfiguration{TypedConfig: wake}
+	config := p.extension(routing.ScalingFilter, &compositev3.Composite{NamedFilterChains: chains})
 	return config, p.err
 }
 
-// scalingResource makes the filter for the store of a fleet. Envoys that know no chains by name
-// would ignore them, but may not know the filters in them: they are sent a filter that does nothing.
-func scalingResource(msg *corev3.TypedExtensionConfig) (xds.Resource, error) {
+// scalingResource makes the filter for the store of a fleet. Envoys with an older bootstrap have one
+// cluster of Relays: by that, each asks any Relay, and each Relay counts alone. Envoys that know no
+// chains by name ignore them.
+func scalingResource(f *routing.Fleet, msg *corev3.TypedExtensionConfig) (xds.Resource, error) {
 	key := xds.Key{Type: xds.ExtensionConfig, Name: routing.ScalingFilter}
 	filter, err := Resource(key, msg)
 	if err != nil {
 		return xds.Resource{}, err
 	}
-	var p packer
-	without := p.extension(routing.ScalingFilter, &compositev3.Composite{})
-	if p.err != nil {
-		return xds.Resource{}, p.err
+	without, err := scalingFilter(f, func(int) string { return relayCluster })
+	if err != nil {
+		return xds.Resource{}, err
 	}
 	older, err := Resource(key, without)
-	return filter.OrWithout(xds.Since(NamedChainsSince), older), err
+	return filter.OrWithout(xds.Told(QueueSlotsTold, strconv.Itoa(QueueSlots)), older), err
+}
+
+// chainOf returns the chain of ScalingFilter for requests to a target.
+func chainOf(target routing.Target) string {
+	queue := QueueChain(QueueSlot(target.Cluster))
+	switch {
+	case target.Gated && target.Queued:
+		return wakeChain + "-" + queue
+	case target.Queued:
+		return queue
+	default:
+		return wakeChain
+	}
 }
 
 // gate has requests to a route run a chain of ScalingFilter. The target says for which app port.
-func gate(p *packer, route *routev3.Route, chain string, target routing.Target) {
-	run := p.pack(&compositev3.ExecuteFilterAction{FilterChainName: chain})
+func gate(p *packer, route *routev3.Route, target routing.Target) {
+	run := p.pack(&compositev3.ExecuteFilterAction{FilterChainName: chainOf(target)})
 	perRoute := p.pack(&compositev3.CompositePerRoute{Matcher: &xdsmatcherv3.Matcher{
 		OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: run},
@@ -76,7 +94,9 @@ func gate(p *packer, route *routev3.Route, chain string, target routing.Target) 
 	}})
 	route.TypedPerFilterConfig = maps.Clone(route.TypedPerFilterConfig)
 	set(&route.TypedPerFilterConfig, routing.ScalingFilter, perRoute)
-	route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), NodeHeader)
+	if target.Gated {
+		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), NodeHeader)
+	}
 	if route.Metadata == nil {
 		route.Metadata = &corev3.Metadata{}
 	}
@@ -95,6 +115,12 @@ func set[V any](m *map[string]V, key string, value V) {
 
 // usesScaling reports whether a route has requests wait for Relay.
 func usesScaling(vhost *routev3.VirtualHost) bool { return slices.ContainsFunc(vhost.Routes, isGated) }
+
+// mayLackCluster reports whether requests to a route wait until Relay knows that the Envoy has the
+// cluster: those to apps that sleep, which tell it which Envoy it is.
+func mayLackCluster(r *routev3.Route) bool {
+	return isGated(r) && slices.Contains(r.RequestHeadersToRemove, NodeHeader)
+}
 
 // isGated reports whether requests to a route wait for Relay.
 func isGated(r *routev3.Route) bool { return r.TypedPerFilterConfig[routing.ScalingFilter] != nil }

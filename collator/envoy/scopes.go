@@ -134,7 +134,7 @@ func NamedByScope(msg proto.Message) (names []xds.Key) {
 			names = append(names, xds.Key{Type: xds.Scope, Name: vhost.Name})
 		}
 		for _, route := range vhost.Routes {
-			if isGated(route) {
+			if mayLackCluster(route) {
 				continue
 			}
 			action := route.GetRoute()

@@ -26,7 +26,7 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 	switch msg := msg.(type) {
 	case *corev3.TypedExtensionConfig:
 		if msg.Name == routing.ScalingFilter {
-			return scalingResource(msg)
+			return scalingResource(f, msg)
 		}
 		if _, ok := routing.WakesCluster(msg.Name); ok {
 			return Resource(key, msg)
@@ -76,7 +76,7 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 		r := &d.Rules[i]
 		r.Targets = slices.Clone(r.Targets)
 		for t := range r.Targets {
-			r.Targets[t].Gated = false
+			r.Targets[t].Gated, r.Targets[t].Queued = false, false
 		}
 		if h := &r.HTTP; filters {
 			h.Closed = h.Closed || Restricted(h)

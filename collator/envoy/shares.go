@@ -13,9 +13,10 @@ import (
 )
 
 // gatesTarget reports whether some of the requests of a rule wait for Relay.
-func gatesTarget(r routing.Rule) bool {
-	return slices.ContainsFunc(r.Targets, func(t routing.Target) bool { return t.Gated })
-}
+func gatesTarget(r routing.Rule) bool { return slices.ContainsFunc(r.Targets, waits) }
+
+// waits reports whether requests to a target wait for Relay.
+func waits(t routing.Target) bool { return t.Gated || t.Queued }
 
 // shareRoutes forwards the requests of a rule of which some wait for Relay: by a route for each
 // target, called like its cluster. A route names one app port to Relay, so only the share of a
@@ -51,7 +52,7 @@ func (b scopeBuilder) shareRoutes(domain string, r routing.Rule, m ruleMatch) []
 func (b scopeBuilder) shareRoute(domain string, r routing.Rule, t routing.Target, m ruleMatch) *routev3.Route {
 	r.Targets = []routing.Target{t}
 	forward := b.forward(domain, r)
-	if t.Gated {
+	if waits(t) {
 		lastAsHold(forward.Route)
 	}
 	return &routev3.Route{Name: t.Cluster, Match: m.match(), Action: forward}
@@ -66,11 +67,12 @@ func lastAsHold(action *routev3.RouteAction) {
 	}
 }
 
-// gateShare has the requests of a route by shareRoutes wait for Relay if its target sleeps.
+// gateShare has the requests of a route by shareRoutes wait for Relay if its target sleeps, or has
+// a queue.
 func gateShare(p *packer, route *routev3.Route, targets []routing.Target) {
 	for _, t := range targets {
-		if t.Gated && t.Cluster == route.Name {
-			gate(p, route, wakeChain, t)
+		if waits(t) && t.Cluster == route.Name {
+			gate(p, route, t)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
+	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -22,9 +22,9 @@ const (
 	// holdLimit is longer than any app lets a request wait: it is Relay that answers.
 	holdLimit = 11 * time.Minute
 	// holdRetries is how often an Envoy asks again if Relay is away. The pauses are random, and
-	// grow from a quarter of a second: in all about a minute.
-	holdRetries = 9
-	holdPause   = 250 * time.Millisecond
+	// grow from 50 ms to twice as much each time: in all about a minute.
+	holdRetries = 11
+	holdPause   = 50 * time.Millisecond
 )
 
 // By these Envoys say who they are when they ask Relay about a request. NodeHeader is among the
@@ -45,7 +45,6 @@ func wakeFilters(p *packer, f *routing.Fleet) []*corev3.TypedExtensionConfig {
 		p.extension("node", &headermutationv3.HeaderMutation{
 			Mutations: &headermutationv3.Mutations{
 				RequestMutations: []*mutationrulesv3.HeaderMutation{node},
-				Formatters:       []*corev3.TypedExtensionConfig{p.extension("envoy.formatter.cel", &celv3.Cel{})},
 			},
 		}),
 		wakeFilter(p, f),
@@ -61,7 +60,7 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 	}
 	return p.extension("ext_authz", &extauthzv3.ExtAuthz{
 		TransportApiVersion: corev3.ApiVersion_V3,
-		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: asksRelay(f)},
+		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: asksRelay(p, f)},
 		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
 			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader),
 		}},
@@ -73,7 +72,7 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 
 // asksRelay is a service of Relay that may take long to answer. If the connection is lost, or
 // Relay does not serve this Envoy, it is asked again: another Relay, if there is one.
-func asksRelay(f *routing.Fleet) *corev3.GrpcService {
+func asksRelay(p *packer, f *routing.Fleet) *corev3.GrpcService {
 	return &corev3.GrpcService{
 		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relayCluster}},
 		Timeout:         durationpb.New(holdLimit),
@@ -81,6 +80,12 @@ func asksRelay(f *routing.Fleet) *corev3.GrpcService {
 		InitialMetadata: []*corev3.HeaderValue{{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")}},
 		RetryPolicy: &corev3.RetryPolicy{
 			RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(holdRetries),
+			// Of two Relays, the other one.
+			RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
+				Name:       "envoy.retry_host_predicates.previous_hosts",
+				ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: p.pack(&previoushostsv3.PreviousHostsPredicate{})},
+			}},
+			HostSelectionRetryMaxAttempts: 3,
 			// Envoy takes the longest pause for the time that each try may take, too.
 			RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(holdPause), MaxInterval: durationpb.New(holdLimit)},
 		},

@@ -3,14 +3,18 @@ package envoy_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	grpcstatus "google.golang.org/grpc/status"
+
+	"google.golang.org/protobuf/proto"
 
 	"relay/collator/envoy"
 )
@@ -25,17 +29,17 @@ type waker struct {
 	changed chan struct{} // closed, and replaced, with each check
 	held    chan struct{} // nil: nothing is held; else until it is closed
 	refuse  int           // so many checks are answered Unavailable
+	denied  typev3.StatusCode
 	before  func(context.Context)
+	waiting atomic.Int64
 }
 
 // check is what a waker was asked.
 type check struct {
-	app, node, fleet, labels string
-	port                     int
-	headers                  map[string]string
-	size                     int
-	local                    string
-	metadata                 metadata.MD
+	app, node, fleet string
+	port             int
+	headers          map[string]string
+	size             int
 }
 
 func newWaker() *waker { return &waker{changed: make(chan struct{})} }
@@ -55,16 +59,18 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 		app: route[envoy.ScalingApp].GetStringValue(), port: int(route[envoy.ScalingPort].GetNumberValue()),
 		node: req.GetAttributes().GetRequest().GetHttp().GetHeaders()[envoy.NodeHeader], fleet: first(envoy.FleetHeader),
 		headers: req.GetAttributes().GetRequest().GetHttp().GetHeaders(),
-		labels:  req.GetAttributes().GetDestination().GetLabels()["node"], size: len(req.String()), metadata: md,
+		size:    proto.Size(req),
 	})
 	close(w.changed)
 	w.changed = make(chan struct{})
-	held, before, refused := w.held, w.before, w.refuse > 0
+	held, before, refused, denied := w.held, w.before, w.refuse > 0, w.denied
 	w.refuse--
 	w.mu.Unlock()
 	if refused {
 		return nil, grpcstatus.Error(codes.Unavailable, "another Relay serves this Envoy")
 	}
+	w.waiting.Add(1)
+	defer w.waiting.Add(-1)
 	if held != nil {
 		select {
 		case <-held:
@@ -74,6 +80,12 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	}
 	if before != nil {
 		before(ctx)
+	}
+	if denied != 0 {
+		return &authv3.CheckResponse{
+			Status:       &statuspb.Status{Code: int32(codes.Unavailable)},
+			HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{Status: &typev3.HttpStatus{Code: denied}}},
+		}, nil
 	}
 	return &authv3.CheckResponse{Status: &statuspb.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}}}, nil
 }
@@ -96,6 +108,13 @@ func (w *waker) asked() []check {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]check(nil), w.checks...)
+}
+
+// refuseAs has all checks answered with a status.
+func (w *waker) refuseAs(code typev3.StatusCode) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.denied = code
 }
 
 // await waits until there were n checks, and returns them.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/failure"
 	"relay/sources"
 )
 
@@ -57,6 +58,9 @@ type Fleet struct {
 	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
 	// requests queue. It is in the listeners: they change with it.
 	Scaling bool
+	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
+	// with them.
+	ErrorPages failure.Pages
 	// ReservedPorts are not given to TCP services. Those of HTTP and HTTPS need not be
 	// among them.
 	ReservedPorts []uint16
@@ -168,6 +172,13 @@ func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
 func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, now bool) {
 	may = f.Scaling && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
 	return may, may && f.gates(app)
+}
+
+// Queues reports whether Envoys ask Relay which instance takes a request to a port. Sessions that
+// stay with an instance, and balancing by a hash, choose without Relay.
+func (f *Fleet) Queues(port sources.Port) bool {
+	h := port.HTTP
+	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.Sticky && h.Hash == nil)
 }
 
 // PortCount is the number of ports of an app, which may be nil.
