@@ -94,6 +94,7 @@ func (f *fleetState) reset() {
 	f.mark(xds.Listener, routing.HealthListener)
 	f.mark(xds.ExtensionConfig, routing.HostsFilter)
 	f.mark(xds.ExtensionConfig, routing.ScalingFilter)
+	f.mark(xds.ExtensionConfig, routing.QueueFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
 
@@ -288,6 +289,8 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 		return envoy.HostsFilter()
 	case name == routing.ScalingFilter && f.Scaling:
 		return envoy.ScalingFilter(&f.Fleet)
+	case name == routing.QueueFilter && f.Scaling:
+		return envoy.QueueFilter()
 	}
 	if cluster, ok := routing.WakesCluster(name); ok {
 		id, port := routing.SplitClusterName(cluster)

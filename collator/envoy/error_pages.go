@@ -57,11 +57,13 @@ var pageValues = map[string]string{
 	failure.PageDomain:    `%CEL(request.host.matches('^[A-Za-z0-9._-]+(:[0-9]+)?$') ? re.extract(request.host, '^([^:]*).*$', '\\1') : '-')%`,
 }
 
-// grpcFormat is answerFormat for gRPC clients alone.
-const grpcFormat = failedCode + ": " + asItIs + " Request " + requestID
+// grpcFormat is answerFormat for gRPC clients alone. It is in many mappers: so it does without an
+// expression. The text of a gRPC status is encoded, so that whatever the id is, it is no more.
+const grpcFormat = failedCode + ": " + asItIs + " Request %REQ(x-request-id):100%"
 
-// withPages has mappers of a code answer with the fleet's own page. gRPC clients get what they
-// get without: so each mapper is there twice.
+// withPages has mappers of a code answer with the fleet's own page for it: that of the code, or else
+// the default one, which is the format of all. gRPC clients get what they get without pages. So each
+// mapper is there twice.
 func withPages(pages failure.Pages, code string, mappers []*hcmv3.ResponseMapper) (all []*hcmv3.ResponseMapper) {
 	name, page, ok := pages.Of(code)
 	if !ok {
@@ -72,8 +74,18 @@ func withPages(pages failure.Pages, code string, mappers []*hcmv3.ResponseMapper
 			Filter: allOf(asksByGRPC(), mapper.Filter), StatusCode: mapper.StatusCode, Body: mapper.Body,
 			BodyFormatOverride: text(grpcFormat, "text/plain; charset=utf-8"), HeadersToAdd: mapper.HeadersToAdd,
 		})
-		mapper.BodyFormatOverride = text(pageFormat(name, page), htmlPage)
+		if name != failure.DefaultPage {
+			mapper.BodyFormatOverride = text(pageFormat(name, page), htmlPage)
+		}
 		all = append(all, mapper)
 	}
 	return all
+}
+
+// commonFormat is the format of answers whose code has no page of its own.
+func commonFormat(pages failure.Pages) string {
+	if page, ok := pages[failure.DefaultPage]; ok {
+		return pageFormat(failure.DefaultPage, page)
+	}
+	return answerFormat
 }

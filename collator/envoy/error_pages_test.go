@@ -67,7 +67,7 @@ func TestErrorPages(t *testing.T) {
 	})
 }
 
-// gRPC clients get words without HTML.
+// withoutHTML looks at what gRPC clients get: words without HTML.
 func (e *realEnvoy) withoutHTML(t *testing.T) {
 	t.Helper()
 	for _, host := range []string{"offline.test", "shop.test", "nope.test"} {

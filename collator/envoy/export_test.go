@@ -17,8 +17,8 @@ const (
 // GuardPattern is guardPattern.
 var GuardPattern = guardPattern
 
-// QueueFilter is queueFilter.
-func QueueFilter(cluster string) (*corev3.TypedExtensionConfig, error) {
+// QueueChainFilter is queueFilter.
+func QueueChainFilter(cluster string) (*corev3.TypedExtensionConfig, error) {
 	var p packer
 	return queueFilter(&p, cluster), p.err
 }

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -26,6 +25,7 @@ import (
 	"relay/collator"
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/scaling/queue"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -45,7 +45,10 @@ type realEnvoy struct {
 	failures *traffic.Failures
 	link     *link
 	waker    *waker
-	tcp      *tcpWaker
+	// queue has the requests to apps with a queue, which queued says what there is of.
+	queue  *queue.Service
+	queued *queuedApp
+	tcp    *tcpWaker
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -86,9 +89,14 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
-		authv3.RegisterAuthorizationServer(g, e.waker)
+		e.waker.register(g)
+		e.queue.Register(g, e.server.AdmitRequest)
 		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
+	e.server.PerRequest = []string{queue.Method}
+	e.queued = newQueuedApp()
+	e.queue = queue.New(e.queued, e.queued, queue.DefaultLimits(), prometheus.NewRegistry())
+	t.Cleanup(e.queue.Close)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 		forwardClientCertificate(manager)
 	}
 	if f.Scaling {
-		manager.HttpFilters = append(manager.HttpFilters, scalingDiscovery())
+		manager.HttpFilters = append(manager.HttpFilters, scalingFilters()...)
 	}
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))

@@ -57,7 +57,7 @@ func localReplies(p *packer, pages failure.Pages) *hcmv3.LocalReplyConfig {
 		Filter: hasStatus(accesslogv3.ComparisonFilter_LE, 399), BodyFormatOverride: text(asItIs, "text/plain; charset=utf-8"),
 	}
 	config := &hcmv3.LocalReplyConfig{
-		BodyFormat: text(answerFormat, htmlPage),
+		BodyFormat: text(commonFormat(pages), htmlPage),
 		Mappers:    []*hcmv3.ResponseMapper{redirects},
 	}
 	for _, code := range failure.Codes() {

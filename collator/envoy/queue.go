@@ -3,7 +3,7 @@ package envoy
 import (
 	"fmt"
 	"hash/fnv"
-	"slices"
+	"strconv"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -20,7 +20,9 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"relay/collator/routing"
 	"relay/sources"
+	"relay/xds"
 )
 
 const (
@@ -126,15 +128,39 @@ func policyOf(p *packer, balance sources.Balance) *clusterv3.LoadBalancingPolicy
 	}}}
 }
 
-// queueChains are the chains of filters for app ports with a queue, one for each slot, by name: for
-// those of apps that run, and for those of apps that are woken first, by other filters. They ask
-// Relay by the clusters.
-func queueChains(p *packer, clusters func(slot int) string, wake []*corev3.TypedExtensionConfig) map[string]*compositev3.FilterChainConfiguration {
-	chains := make(map[string]*compositev3.FilterChainConfiguration, 2*QueueSlots)
+// queueChains are the chains of filters for app ports with a queue, one for each slot, by name.
+// They ask Relay by the clusters.
+func queueChains(p *packer, clusters func(slot int) string) map[string]*compositev3.FilterChainConfiguration {
+	chains := make(map[string]*compositev3.FilterChainConfiguration, QueueSlots)
 	for slot := range QueueSlots {
-		queue := queueFilter(p, clusters(slot))
-		chains[QueueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: []*corev3.TypedExtensionConfig{queue}}
-		chains[wakeChain+"-"+QueueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: append(slices.Clone(wake), queue)}
+		chains[QueueChain(slot)] = &compositev3.FilterChainConfiguration{TypedConfig: []*corev3.TypedExtensionConfig{queueFilter(p, clusters(slot))}}
 	}
 	return chains
+}
+
+// QueueFilter makes the filter with the chains by which requests wait for an instance. It is one
+// of its own, after ScalingFilter: of a chain, Envoy leaves out what comes after a filter that
+// waited.
+func QueueFilter() (*corev3.TypedExtensionConfig, error) { return queueFilterBy(queueCluster) }
+
+// queueFilterBy makes the filter for Envoys that reach Relay by these clusters.
+func queueFilterBy(clusters func(slot int) string) (*corev3.TypedExtensionConfig, error) {
+	var p packer
+	config := p.extension(routing.QueueFilter, &compositev3.Composite{NamedFilterChains: queueChains(&p, clusters)})
+	return config, p.err
+}
+
+// queueResource makes the filter for the store of a fleet. Envoys with an older bootstrap have one
+// cluster of Relays: by that, each asks any Relay, and each Relay counts alone.
+func queueResource(key xds.Key, msg *corev3.TypedExtensionConfig) (xds.Resource, error) {
+	filter, err := Resource(key, msg)
+	if err != nil {
+		return xds.Resource{}, err
+	}
+	without, err := queueFilterBy(func(int) string { return relayCluster })
+	if err != nil {
+		return xds.Resource{}, err
+	}
+	older, err := Resource(key, without)
+	return filter.OrWithout(xds.Told(QueueSlotsTold, strconv.Itoa(QueueSlots)), older), err
 }

@@ -81,6 +81,8 @@ type queuedApp struct {
 	changed chan struct{}
 }
 
+func newQueuedApp() *queuedApp { return &queuedApp{changed: make(chan struct{})} }
+
 // Endpoints implements queue.Apps.
 func (a *queuedApp) Endpoints(app string, port int) (queue.Port, <-chan struct{}) {
 	a.mu.Lock()
@@ -139,7 +141,7 @@ func (w *queueWorld) startRelay() {
 // many Relays, and so many Envoys.
 func startQueue(t testing.TB, q sources.Queue, takes time.Duration, instances, relays, envoys int) *queueWorld {
 	t.Helper()
-	w := &queueWorld{t: t, apps: &queuedApp{changed: make(chan struct{})}}
+	w := &queueWorld{t: t, apps: newQueuedApp()}
 	w.apps.port.Queue = &q
 	for range instances {
 		i := &queuedInstance{takes: takes}
@@ -162,7 +164,7 @@ func startQueue(t testing.TB, q sources.Queue, takes time.Duration, instances, r
 }
 
 func (w *queueWorld) startEnvoy(node string) {
-	filter, err := envoy.QueueFilter("relay-queue-0")
+	filter, err := envoy.QueueChainFilter("relay-queue-0")
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
 package envoy
 
 import (
-	"slices"
-
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -35,18 +33,15 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	vhost := scopeBuilder{f}.virtualHost(&p, d)
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{vhost}
 	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
-	if !asksForFilters(vhost) {
+	if !uses(vhost, routeFilter) {
 		scope.RouteConfiguration.TypedPerFilterConfig[routeFilter] = disabled()
 	}
-	if f.Scaling && !usesScaling(vhost) {
-		scope.RouteConfiguration.TypedPerFilterConfig[routing.ScalingFilter] = disabled()
+	for _, filter := range []string{routing.ScalingFilter, routing.QueueFilter} {
+		if f.Scaling && !uses(vhost, filter) {
+			scope.RouteConfiguration.TypedPerFilterConfig[filter] = disabled()
+		}
 	}
 	return scope, p.err
-}
-
-// asksForFilters reports whether a route has filters of its own.
-func asksForFilters(vhost *routev3.VirtualHost) bool {
-	return slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.TypedPerFilterConfig[routeFilter] != nil })
 }
 
 // WildcardsScope makes the scope by which the hosts filter finds the wildcard domain that

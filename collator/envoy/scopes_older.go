@@ -25,13 +25,15 @@ const NamedChainsSince = 39
 func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, routes func() routing.DomainRoutes) (xds.Resource, error) {
 	switch msg := msg.(type) {
 	case *corev3.TypedExtensionConfig:
-		if msg.Name == routing.ScalingFilter {
-			return scalingResource(f, msg)
+		switch msg.Name {
+		case routing.HostsFilter:
+			return hostsResource()
+		case routing.QueueFilter:
+			return queueResource(key, msg)
 		}
 		if _, ok := routing.WakesCluster(msg.Name); ok {
 			return Resource(key, msg)
 		}
-		return hostsResource()
 	case *routev3.ScopedRouteConfiguration:
 		return scopeResource(f, msg, routes)
 	}
@@ -87,11 +89,11 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 }
 
 func hasGates(scope *routev3.ScopedRouteConfiguration) bool {
-	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, usesScaling)
+	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, asksRelay)
 }
 
 func hasFilters(scope *routev3.ScopedRouteConfiguration) bool {
-	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, asksForFilters)
+	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, func(v *routev3.VirtualHost) bool { return uses(v, routeFilter) })
 }
 
 // NeedsFilters reports whether requests to a port go through filters of its route.

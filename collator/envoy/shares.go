@@ -72,7 +72,7 @@ func lastAsHold(action *routev3.RouteAction) {
 func gateShare(p *packer, route *routev3.Route, targets []routing.Target) {
 	for _, t := range targets {
 		if waits(t) && t.Cluster == route.Name {
-			gate(p, route, t)
+			askRelay(p, route, t)
 		}
 	}
 }

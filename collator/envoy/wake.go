@@ -60,7 +60,7 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 	}
 	return p.extension("ext_authz", &extauthzv3.ExtAuthz{
 		TransportApiVersion: corev3.ApiVersion_V3,
-		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: asksRelay(p, f)},
+		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: relayService(p, f)},
 		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
 			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader),
 		}},
@@ -70,9 +70,9 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 	})
 }
 
-// asksRelay is a service of Relay that may take long to answer. If the connection is lost, or
+// relayService is a service of Relay that may take long to answer. If the connection is lost, or
 // Relay does not serve this Envoy, it is asked again: another Relay, if there is one.
-func asksRelay(p *packer, f *routing.Fleet) *corev3.GrpcService {
+func relayService(p *packer, f *routing.Fleet) *corev3.GrpcService {
 	return &corev3.GrpcService{
 		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relayCluster}},
 		Timeout:         durationpb.New(holdLimit),

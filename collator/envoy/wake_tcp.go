@@ -80,7 +80,7 @@ func WakeFilter(f *routing.Fleet, cluster string, waits bool) (*corev3.TypedExte
 			entry(WakeApp, strings.ReplaceAll(app, "%", "%%")), entry(WakePort, strconv.Itoa(port)),
 			entry(WakeClient, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"), entry(WakeNode, "%FILTER_STATE("+nodeState+":PLAIN)%"),
 		}}},
-		RateLimitService: &rlsv3.RateLimitServiceConfig{GrpcService: asksRelay(&p, f), TransportApiVersion: corev3.ApiVersion_V3},
+		RateLimitService: &rlsv3.RateLimitServiceConfig{GrpcService: relayService(&p, f), TransportApiVersion: corev3.ApiVersion_V3},
 	})
 	return config, p.err
 }

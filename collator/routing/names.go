@@ -64,8 +64,9 @@ const (
 	// are not themselves the key of one.
 	HostsFilter = "hosts"
 	// ScalingFilter is the extension configuration that has Envoys ask Relay before requests
-	// to apps that sleep, or whose requests queue.
+	// to apps that sleep, QueueFilter the one by which requests wait for an instance.
 	ScalingFilter = "scaling"
+	QueueFilter   = "queue"
 	// wakePrefix begins the names of the extension configurations by which connections to TCP
 	// services wait.
 	wakePrefix = "tcp-wake/"

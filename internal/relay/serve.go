@@ -75,6 +75,7 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 
 // build is New with what metrics are registered with, and gathered from.
 func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
+	config.readErrorPages()
 	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newSources, r.newXDS} {

@@ -9,6 +9,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"relay/internal/failure"
 )
 
 // outcome is what becomes of a request. Its text is the reason in metrics.
@@ -110,9 +112,9 @@ func (s *Service) answer(o outcome, state State) (*authv3.CheckResponse, error) 
 	s.metrics.refused.WithLabelValues(string(o)).Inc()
 	switch o {
 	case crashed:
-		return denied(statusCrashed, "", header("retry-after", retryAfter)), nil
+		return denied(failure.StatusCrashed, "", header("retry-after", retryAfter)), nil
 	case ignored:
-		return denied(statusAsleep, ""), nil
+		return denied(failure.StatusAsleep, "The application is asleep."), nil
 	case shownPage:
 		return page(progress(state)), nil
 	case left:
@@ -121,8 +123,12 @@ func (s *Service) answer(o outcome, state State) (*authv3.CheckResponse, error) 
 		return nil, status.Error(codes.Unavailable, "this Relay does not serve the Envoy: ask the next one")
 	case fullApp, fullNetwork, fullInAll:
 		s.logFull(o)
+		return starting("The application is starting, and too many wait for that. Please try again in a moment."), nil
 	}
-	return starting(), nil
+	if state.Phase == Unavailable {
+		return starting(progress(State{Phase: Unavailable})), nil
+	}
+	return starting("The application takes long to start. Please try again in a moment."), nil
 }
 
 // logFull logs now and then that there is no room for a request.
