@@ -9,6 +9,7 @@ import (
 	"relay/admin/api"
 	"relay/collator/explain"
 	"relay/internal/problem"
+	"relay/scaling/peers"
 )
 
 // route is a path of the API: what the server answers, and what the OpenAPI document says of it.
@@ -76,6 +77,7 @@ func (s *Server) otherRoutes() []route {
 				appParam, {Name: "domain", Text: "Only those of this domain."}, fleetParam, {Name: "envoy", Text: "Only those of the Envoy with this node id."},
 				{Name: "code", Text: "Only those with this code."}, limitParam, cursorParam,
 			}},
+		{Path: "/api/v1/peer", Summary: "What this Relay knows of the use of apps, for the other Relays of the same Envoys", Answer: peers.Answer{}, get: s.peer, Missing: true, Params: peerParams},
 		{Path: "/api/v1/openapi.json", Summary: "This document", Answer: map[string]any{}, raw: openapi},
 		{Path: tailPath, Summary: "The requests of an app or domain as they end, one a line, and notices of how it goes", raw: s.tail, Missing: true, Stream: "application/x-ndjson",
 			Params: []parameter{

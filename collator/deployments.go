@@ -64,6 +64,7 @@ func (c *Collator) route(id string, before, after *sources.App) {
 	c.catalogue(id)
 	c.groups.update(before, after)
 	c.updateEmpty(id, alone(before), alone(after))
+	c.tellQueues(id, alone(before), alone(after))
 	for _, f := range c.fleets {
 		f.updateApp(id, alone(before), alone(after))
 	}
@@ -95,6 +96,7 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 	}
 	c.mu.Unlock()
 	c.updateEmpty(name, before, updated.merged)
+	c.tellQueues(name, before, updated.merged)
 	for _, f := range c.fleets {
 		f.updateApp(name, before, updated.merged)
 	}

@@ -69,6 +69,10 @@ type cluster struct {
 	since, used time.Duration
 	followed    *concurrency // if somebody asks for it
 	index       uint32
+	// hidden is how many requests were in progress when Envoys were sent the cluster in another version,
+	// and hiddenAt when that was; see Replaced.
+	hidden   uint32
+	hiddenAt time.Duration
 }
 
 // envoy is what one Envoy reported of all its clusters.

@@ -1,11 +1,14 @@
 package traffic
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Use is how a cluster of a fleet was used, as far as the Envoys of the fleet have told.
 type Use struct {
 	// InProgress is how many requests, WebSockets and TCP connections were open when each Envoy
-	// reported last.
+	// reported last, and how many may be since of which Envoys tell nothing; see Replaced.
 	InProgress uint64
 	// Last is the newest moment at which a request may have come or something was in progress:
 	// when the last report of one came. It is zero if none was reported.
@@ -50,6 +53,7 @@ func (l *Loads) Use(fleetName, name string) (u Use) {
 			c = &cluster{since: f.forgotten}
 		}
 		u.InProgress = c.inProgress
+		u.InProgress += uint64(c.hiddenNow(now.Sub(f.began)))
 		if since := f.began.Add(c.since); since.After(u.Since) {
 			u.Since = since
 		}
@@ -58,6 +62,39 @@ func (l *Loads) Use(fleetName, name string) (u Use) {
 		}
 	})
 	return u
+}
+
+// hiddenFor is how long requests count as in progress that went out of sight.
+const hiddenFor = 24 * time.Hour
+
+// Replaced says that an Envoy is about to get a cluster in another version. What it has in progress
+// there goes on, but is in no report from then on: so it counts as in progress for a day, or one request
+// does if nothing was known of the Envoy yet.
+func (l *Loads) Replaced(fleetName, nodeID, name string) {
+	now := time.Now()
+	l.read(fleetName, func(f *fleet, _ int64) {
+		c := f.cluster([]byte(name))
+		if c == nil {
+			return
+		}
+		c.seen = max(c.seen, l.step(now))
+		hidden := uint32(min(c.inProgress, math.MaxUint32))
+		if hidden == 0 && !f.envoys[nodeID].tells(now) {
+			hidden = 1
+		}
+		if hidden == 0 {
+			c.since = max(c.since, now.Sub(f.began))
+			return
+		}
+		c.hidden, c.hiddenAt = max(c.hiddenNow(now.Sub(f.began)), hidden), now.Sub(f.began)
+	})
+}
+
+func (c *cluster) hiddenNow(now time.Duration) uint32 {
+	if now-c.hiddenAt >= hiddenFor {
+		return 0
+	}
+	return c.hidden
 }
 
 // Silent returns those of some Envoys of a fleet that do not report, or have not done so often

@@ -195,3 +195,27 @@ func TestUseAfterClustersAreForgotten(t *testing.T) {
 		}
 	})
 }
+
+// Of what is in progress when a cluster is replaced, Envoys tell nothing any more. It counts for a day.
+func TestUseOfReplacedClusters(t *testing.T) {
+	useTests(t, func(u *useTest) {
+		e := joinEnvoy(t, u.loads, "external", "a")
+		e.report()
+		u.rounds(2, e)
+		u.loads.Replaced("external", "a", "/a_0")
+		u.rounds(1, e)
+		u.expect("nothing was in progress", 0, -1, 20, 20)
+		time.Sleep(10 * time.Second)
+		e.report(a0(10*time.Second, 0, 3))
+		u.loads.Replaced("external", "a", "/a_0")
+		e.report(a0(time.Second, 0, 0))
+		u.loads.Replaced("external", "a", "/a_0")
+		u.expect("three were", 3, 40, 40, 40)
+		u.rounds(24*360-2, e)
+		u.expect("most of a day later", 3, 40, 40, 86410)
+		u.rounds(3, e)
+		u.expect("a day later", 0, 40, 40, 86440)
+		u.loads.Replaced("external", "b", "/a_0")
+		u.expect("at an Envoy that has not reported", 1, 40, 40, 86440)
+	})
+}

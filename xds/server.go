@@ -45,6 +45,9 @@ type Server struct {
 	// PerRequest are the full names of those methods of Services of which an Envoy has a stream
 	// for each of many requests. They ask AdmitRequest, and are not in Limits.ConnectionStreams.
 	PerRequest []string
+	// Replaced, when set before Serve, is called when an Envoy is about to be sent a cluster that it
+	// has in another version. It must be quick.
+	Replaced func(fleet, nodeID, cluster string)
 
 	connections    *guard.Listener
 	conns          *envoyConns
@@ -270,6 +273,12 @@ func (s *Server) remove(st *stream) {
 		s.leavers.left(st.info, time.Now())
 	}
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
+}
+
+func (s *Server) replaced(fleet, nodeID, cluster string) {
+	if s.Replaced != nil {
+		s.Replaced(fleet, nodeID, cluster)
+	}
 }
 
 // connected returns the streams of all connected Envoys.

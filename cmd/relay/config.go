@@ -54,6 +54,7 @@ type Flags struct {
 	UpstreamCA kong.FileContentFlag `group:"Requests" name:"upstream-ca" placeholder:"FILE" help:"PEM file with the authorities of tasks that take TLS (RELAY_{n}_TLS). Read at start."`
 
 	ScalingFlags `embed:""`
+	VisitorFlags `embed:""`
 
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
@@ -118,6 +119,7 @@ type FleetSettings struct {
 	// Clients are as in --xds-clients.
 	Clients            []string `yaml:"clients"`
 	ProxyFlags         `yaml:",inline"`
+	VisitorFlags       `yaml:",inline"`
 	DownstreamTLSFlags `yaml:",inline"`
 }
 
@@ -145,6 +147,8 @@ func (f *Flags) Validate(kctx *kong.Context) error {
 				errs = append(errs, fmt.Errorf("fleet %q has %s: %s: use all or %s", fleet.Name, option, value, onDemand))
 			}
 		}
+		_, err := fleet.ignoredClients(fleet.Name)
+		errs = append(errs, err)
 	}
 	if f.MarathonSyncInterval <= 0 || f.CertsPollInterval <= 0 {
 		errs = append(errs, errors.New("--marathon-sync-interval and --certs-poll-interval must be positive"))
@@ -161,7 +165,7 @@ func (f *Flags) fleets() []FleetSettings {
 	return []FleetSettings{{
 		Name: f.Fleet, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: f.HTTPSPublicPort,
 		Clusters: f.Clusters, Certificates: f.Certificates, TCP: f.TCP, Clients: f.XDSClients,
-		ProxyFlags: f.ProxyFlags, DownstreamTLSFlags: f.DownstreamTLSFlags,
+		ProxyFlags: f.ProxyFlags, VisitorFlags: f.VisitorFlags, DownstreamTLSFlags: f.DownstreamTLSFlags,
 	}}
 }
 
@@ -202,9 +206,10 @@ func (f *Flags) config() relay.Config {
 }
 
 func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
-	return relay.Fleet{ClientCAFile: fleet.ClientCA, Clients: fleet.Clients, Fleet: routing.Fleet{
+	ignored, _ := fleet.ignoredClients(fleet.Name) // validated
+	return relay.Fleet{ClientCAFile: fleet.ClientCA, ErrorPagesDir: fleet.ErrorPages, Clients: fleet.Clients, Fleet: routing.Fleet{
 		Name: fleet.Name, HTTP: fleet.HTTP, HTTPS: fleet.HTTPS, HTTPSPublicPort: fleet.HTTPSPublicPort,
-		Proxies: fleet.proxies(), Health: fleet.Health,
+		Proxies: fleet.proxies(), Health: fleet.Health, IgnoredClients: ignored,
 		TLS: routing.DownstreamTLS{
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},

@@ -24,17 +24,20 @@ const (
 	maintenance = failure.StatusMaintenance
 )
 
-const asItIs = "%LOCAL_REPLY_BODY%"
+const (
+	asItIs     = "%LOCAL_REPLY_BODY%"
+	failedCode = "%RESP(" + failure.Header + ")%"
+	// requestID is the one that apps see. A client may have chosen it, so what could be more than an
+	// id is left out: it must bring no HTML into the page.
+	requestID = "%CEL(size(request.id) <= 100 && request.id.matches('^[A-Za-z0-9_.:=+/-]+$') ? request.id : '-')%"
+	htmlPage  = "text/html; charset=utf-8"
+)
 
 // answerFormat is the page that visitors see. HTML does without the other tags. gRPC clients get
 // the same words without tags: Envoy writes them into grpc-message, and a status that fits that
 // of HTTP into grpc-status (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
-//
-// The id of the request is the one that apps see. A client may have chosen it, so what could be
-// more than an id is left out: it must bring no HTML into the page.
 var answerFormat = either("", `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Error</title><h1>Error: `) +
-	"%RESP(" + failure.Header + ")%" + either(": ", "</h1><p>") + asItIs + either(" ", "</p><p>") + "Request " +
-	"%CEL(size(request.id) <= 100 && request.id.matches('^[A-Za-z0-9_.:=+/-]+$') ? request.id : '-')%"
+	failedCode + either(": ", "</h1><p>") + asItIs + either(" ", "</p><p>") + "Request " + requestID
 
 // either is one text for gRPC clients, and another for all others.
 func either(grpc, others string) string {
@@ -48,17 +51,17 @@ func answer(status uint32) *routev3.Route_DirectResponse {
 
 // localReplies has Envoy say with each answer of its own which failure it is. The first mapper
 // that fits counts. They are in each filter chain, so there is one for each code, and what is
-// common is in the format.
-func localReplies(p *packer) *hcmv3.LocalReplyConfig {
+// common is in the format. A fleet may have pages of its own.
+func localReplies(p *packer, pages failure.Pages) *hcmv3.LocalReplyConfig {
 	redirects := &hcmv3.ResponseMapper{
 		Filter: hasStatus(accesslogv3.ComparisonFilter_LE, 399), BodyFormatOverride: text(asItIs, "text/plain; charset=utf-8"),
 	}
 	config := &hcmv3.LocalReplyConfig{
-		BodyFormat: text(answerFormat, "text/html; charset=utf-8"),
+		BodyFormat: text(commonFormat(pages), htmlPage),
 		Mappers:    []*hcmv3.ResponseMapper{redirects},
 	}
 	for _, code := range failure.Codes() {
-		config.Mappers = append(config.Mappers, repliesWith(p, code)...)
+		config.Mappers = append(config.Mappers, withPages(pages, code.Name, repliesWith(p, code))...)
 	}
 	return config
 }

@@ -61,6 +61,9 @@ type Fleet struct {
 	// ClientCAFile holds, in PEM, the authorities of the certificates that clients
 	// of HTTPS show. It is read again when it changes.
 	ClientCAFile string
+	// ErrorPagesDir is a folder with pages that visitors see in place of the built-in ones. They
+	// are read at start.
+	ErrorPagesDir string
 	// Clients are DNS names or URIs. The certificate of an Envoy must have one of them;
 	// "*" stands for one label. If there are none, every certificate will do that the
 	// xDS port lets in.
@@ -242,6 +245,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		fleet.ServerNames, _ = normalNames(f.ServerNames) // validated
 		fleet.TLS.SharedTickets = slices.Contains(c.ticketFleets(), f.Name)
+		fleet.Scaling = c.Scaling.Enabled
 		fleet.ReservedPorts = slices.Concat(f.ReservedPorts, c.ownPorts())
 		config.Fleets = append(config.Fleets, fleet)
 	}

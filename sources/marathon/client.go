@@ -24,6 +24,7 @@ type statusError struct {
 	message   string
 	cure      string // what else is known of it, for people
 	anonymous bool   // no credentials were sent
+	write     bool   // the request was to change something
 }
 
 func (e *statusError) Error() string {
@@ -39,7 +40,11 @@ func (e *statusError) Error() string {
 			text += " (check the credentials for Marathon)"
 		}
 	case http.StatusForbidden:
-		text += " (these credentials may not read this)"
+		if e.write {
+			text += " (these credentials may not change the app: give them the permission to update it)"
+		} else {
+			text += " (these credentials may not read this)"
+		}
 	case http.StatusNotFound:
 		text += " (check the path of the Marathon URL: Marathon itself has none, DC/OS has /service/marathon)"
 	}
@@ -120,7 +125,7 @@ func (c *client) open(ctx context.Context, t target, path string, query url.Valu
 	u.Path += path
 	u.RawQuery = query.Encode()
 	for hop := 0; ; hop++ {
-		resp, err := c.get(ctx, &u, t.origin, header)
+		resp, err := c.ask(ctx, outgoingRequest{http.MethodGet, &u, header, nil}, t.origin)
 		if err != nil {
 			cancel(nil)
 			return nil, t, err
@@ -146,18 +151,18 @@ func (c *client) open(ctx context.Context, t target, path string, query url.Valu
 	}
 }
 
-// get makes one request, and a second one if the credentials were refused and the login
+// ask makes one request, and a second one if the credentials were refused and the login
 // has others, such as a new token.
-func (c *client) get(ctx context.Context, u *url.URL, origin server, header http.Header) (*http.Response, error) {
-	who := c.credentials(u, origin)
+func (c *client) ask(ctx context.Context, r outgoingRequest, origin server) (*http.Response, error) {
+	who := c.credentials(r.url, origin)
 	if who == nil {
-		return c.do(ctx, u, header, "")
+		return c.do(ctx, r, "")
 	}
 	sent, err := who.authorization(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	resp, err := c.do(ctx, u, header, sent)
+	resp, err := c.do(ctx, r, sent)
 	if err != nil || resp.StatusCode != http.StatusUnauthorized {
 		return resp, err
 	}
@@ -170,15 +175,15 @@ func (c *client) get(ctx context.Context, u *url.URL, origin server, header http
 		return resp, nil
 	}
 	resp.Body.Close()
-	return c.do(ctx, u, header, other)
+	return c.do(ctx, r, other)
 }
 
-func (c *client) do(ctx context.Context, u *url.URL, header http.Header, authorization string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+func (c *client) do(ctx context.Context, r outgoingRequest, authorization string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url.String(), r.reader())
 	if err != nil {
 		return nil, err
 	}
-	req.Header = header.Clone()
+	req.Header = r.header.Clone()
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
@@ -187,7 +192,7 @@ func (c *client) do(ctx context.Context, u *url.URL, header http.Header, authori
 		return nil, context.Cause(ctx)
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		return nil, fmt.Errorf("%s%s: %w", u.Host, u.Path, withCure(c.http, u, failed.Err))
+		return nil, fmt.Errorf("%s%s: %w", r.url.Host, r.url.Path, withCure(c.http, r.url, failed.Err))
 	}
 	return resp, err
 }
@@ -291,13 +296,19 @@ func (c *client) app(ctx context.Context, t target, id string) (app decoded, fou
 	if ambiguousID(id) {
 		return c.listedApp(ctx, t, id)
 	}
+	_, app, found, err = c.single(ctx, t, id)
+	return app, found, err
+}
+
+// single reads one app by its own path. from is the target that answered.
+func (c *client) single(ctx context.Context, t target, id string) (from target, app decoded, found bool, err error) {
 	header := http.Header{"Accept": {"application/json"}}
-	resp, _, err := c.open(ctx, t, "/v2/apps"+id, url.Values{"embed": {"app.readiness"}}, header)
+	resp, from, err := c.open(ctx, t, "/v2/apps"+id, url.Values{"embed": {"app.readiness"}}, header)
 	if isMissing(err) {
-		return decoded{}, false, nil
+		return from, decoded{}, false, nil
 	}
 	if err != nil {
-		return decoded{}, false, fmt.Errorf("read app %s: %w", id, err)
+		return from, decoded{}, false, fmt.Errorf("read app %s: %w", id, err)
 	}
 	defer resp.Body.Close()
 	app, err = decodeOneApp(resp.Body)
@@ -305,9 +316,9 @@ func (c *client) app(ctx context.Context, t target, id string) (app decoded, fou
 		err = fmt.Errorf("the answer is about %s", clip(app.app.ID))
 	}
 	if err != nil {
-		return decoded{}, false, fmt.Errorf("read app %s from %s: %w", id, t.base, err)
+		return from, decoded{}, false, fmt.Errorf("read app %s from %s: %w", id, from.base, err)
 	}
-	return app, true, nil
+	return from, app, true, nil
 }
 
 // listedApp reads one app from the list, since the path of the app itself would be

@@ -65,6 +65,8 @@ type Config struct {
 	// with uid, private_key, login_endpoint and scheme: the token is fetched,
 	// and renewed before it ends or when it is refused.
 	ServiceAccountFile string
+	// Write, if set, is how a Scaler logs in, in place of all the above.
+	Write Credentials
 
 	// CAFile is a PEM file of the authorities trusted for https URLs; the
 	// system's by default.

@@ -20,7 +20,8 @@ func wholeApp(network string) *appJSON {
 	a.Container.PortMappings = mappings
 	a.Ports = []int{10000}
 	a.HealthChecks = []*healthCheckJSON{{GracePeriodSeconds: &seconds, Protocol: "TCP"}}
-	a.Deployments = make([]struct{}, 1)
+	a.Deployments = []deploymentJSON{{"d"}}
+	a.KillSelection = "OLDEST_FIRST"
 	a.ReadinessChecks = append(a.ReadinessChecks, nil)
 	a.ReadinessCheckResults = append(a.ReadinessCheckResults, struct {
 		TaskID string `json:"taskId"`

@@ -13,7 +13,12 @@ type readinessJSON struct {
 		TaskID string `json:"taskId"`
 		Ready  bool   `json:"ready"`
 	} `json:"readinessCheckResults"`
-	Deployments []struct{} `json:"deployments"`
+	Deployments []deploymentJSON `json:"deployments"`
+}
+
+// deploymentJSON is a deployment of an app that runs.
+type deploymentJSON struct {
+	ID remark `json:"id"`
 }
 
 // readiness says which tasks of an app get no requests because they are not ready. By

@@ -98,7 +98,7 @@ func embeds(r *http.Request, what ...string) bool {
 // parameter "id" in any case, in no order.
 func (s *Server) writeList(w http.ResponseWriter, r *http.Request, key, prefix string) {
 	part := strings.ToLower(r.URL.Query().Get("id"))
-	what := show{tasks: embeds(r, "tasks", "failures") || key == "*", readiness: embeds(r, "readiness"), quirks: *s.opts.Quirks}
+	what := show{tasks: embeds(r, "tasks", "failures") || key == "*", readiness: embeds(r, "readiness"), failure: embeds(r, "lastTaskFailure", "failures"), quirks: *s.opts.Quirks}
 	s.mu.Lock()
 	list := make([][][]byte, 0, len(s.apps))
 	for id, a := range s.apps {
@@ -131,6 +131,9 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *http.Request, id string, o
 		if err == nil {
 			fields, err = parseFields(data)
 		}
+		if err == nil && id != "" && !s.exists(id) && onlyScales(fields) {
+			err = errors.New("AppDefinition must either contain one of 'cmd' or 'args', and/or a 'container'")
+		}
 		if err != nil {
 			s.answer(w, id, nil, false, err)
 			return
@@ -149,6 +152,23 @@ func (s *Server) serveWrite(w http.ResponseWriter, r *http.Request, id string, o
 		return
 	}
 	s.answer(w, id, d, created, err)
+}
+
+func (s *Server) exists(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.apps[id] != nil
+}
+
+// onlyScales reports whether a definition says nothing but what is changed of an app that exists.
+// Marathon makes no app of that. Tests leave out more than Marathon lets them.
+func onlyScales(fields map[string]any) bool {
+	for field := range fields {
+		if field != "instances" && field != "labels" {
+			return false
+		}
+	}
+	return len(fields) > 0
 }
 
 // serveWriteMany changes several apps in one deployment.

@@ -30,6 +30,9 @@ type app struct {
 	instances   []*instance
 	deployments []string
 	raw         []byte // shown in place of everything else, when set
+	lastFailure *failure
+	failing     string // the config whose tasks failed, so many times
+	failures    int
 	tail        []byte // cached end of the JSON with tasks; nil when out of date
 }
 
@@ -132,7 +135,7 @@ func (s *Server) appJSON(id string, readiness bool) json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.apps[id]; a != nil {
-		return bytes.Join(a.parts(show{tasks: true, readiness: readiness, quirks: *s.opts.Quirks}), nil)
+		return bytes.Join(a.parts(show{tasks: true, readiness: readiness, failure: true, quirks: *s.opts.Quirks}), nil)
 	}
 	return nil
 }
@@ -159,6 +162,9 @@ func (a *app) parts(what show) [][]byte {
 	if results := a.readinessResults(); results != nil && what.readiness {
 		parts = append(parts, results)
 	}
+	if failed := a.failurePart(); failed != nil && what.failure {
+		parts = append(parts, failed)
+	}
 	switch {
 	case !what.tasks:
 		parts = append(parts, a.render(false))
@@ -176,8 +182,8 @@ func (a *app) parts(what show) [][]byte {
 
 // show says what is shown of an app, and how.
 type show struct {
-	tasks, readiness bool
-	quirks           Quirks
+	tasks, readiness, failure bool
+	quirks                    Quirks
 }
 
 // render returns the end of the JSON: counts, deployments and tasks.

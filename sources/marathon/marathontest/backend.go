@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -28,6 +29,9 @@ type backend struct {
 	drain     chan struct{} // closed when the server stops gracefully
 	drainOnce sync.Once
 	wg        sync.WaitGroup // Serve loops and requests
+
+	// booted is when the task began to serve, in nanoseconds of Unix time; 0 until then.
+	booted atomic.Int64
 
 	mu   sync.Mutex // guards over, and that no request is added to wg after it
 	over bool
@@ -149,6 +153,12 @@ func (b *backend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-App", b.app)
 	w.Header().Set("X-Task", b.task)
 	w.Header().Set("X-Version", b.version)
+	booted := b.booted.Load()
+	if booted == 0 {
+		http.Error(w, "the task still boots", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("X-Serves-Since", time.Unix(0, booted).UTC().Format(time.RFC3339Nano))
 	switch r.URL.Path {
 	case "/ws":
 		b.webSocket(w, r)

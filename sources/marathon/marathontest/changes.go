@@ -64,6 +64,11 @@ func absolute(id string) string { return "/" + strings.Trim(id, "/") }
 func (s *Server) put(apps []map[string]any, o options) (d *deployment, created bool, err error) {
 	s.accepting.Lock()
 	defer s.accepting.Unlock()
+	return s.putLocked(apps, o)
+}
+
+// putLocked is put for a caller that holds s.accepting.
+func (s *Server) putLocked(apps []map[string]any, o options) (d *deployment, created bool, err error) {
 	s.mu.Lock()
 	version := s.newVersion()
 	changes, err := s.changes(apps, version, o)

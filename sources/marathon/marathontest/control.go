@@ -3,6 +3,7 @@ package marathontest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,25 +25,11 @@ func (s *Server) withTask(id string, f func(t *task)) error {
 // A replacement with the next incarnation follows.
 func (s *Server) Crash(taskID string) error {
 	var failed *task
-	err := s.withTask(taskID, func(t *task) {
-		if t.dead {
-			return
-		}
-		failed = t
-		t.dead = true // nothing else ends it meanwhile
-	})
-	if err != nil {
+	if err := s.withTask(taskID, func(t *task) { failed = t }); err != nil {
 		return err
 	}
-	if failed == nil {
+	if !s.fail(failed, "Command exited with status 1", false) {
 		return fmt.Errorf("marathontest: task %q is over already", taskID)
-	}
-	s.stopBackend(failed, false)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.end(failed, "TASK_FAILED", "Command exited with status 1")
-	if !failed.killing && !failed.inst.stop && !s.closed {
-		s.launch(failed.inst)
 	}
 	return nil
 }
@@ -133,11 +120,26 @@ func (s *Server) ForgetHealth() {
 }
 
 // live returns the instances of a that are not being stopped, in the order in
-// which a scale down takes them. The caller holds s.mu.
+// which a scale down takes them: first those that do not run, then by killSelection.
+// The caller holds s.mu.
 func (a *app) live() []*instance {
 	live := slices.DeleteFunc(slices.Clone(a.instances), func(i *instance) bool { return i.stop })
-	if a.def.KillSelection != "OLDEST_FIRST" {
+	oldestFirst := a.def.KillSelection == "OLDEST_FIRST"
+	if !oldestFirst {
 		slices.Reverse(live)
 	}
+	started := func(i *instance) string {
+		if i.current == nil || i.current.State != "TASK_RUNNING" {
+			return ""
+		}
+		return i.current.StartedAt
+	}
+	slices.SortStableFunc(live, func(x, y *instance) int {
+		a, b := started(x), started(y)
+		if oldestFirst || a == "" || b == "" {
+			return strings.Compare(a, b)
+		}
+		return strings.Compare(b, a)
+	})
 	return live
 }

@@ -39,9 +39,17 @@ type spec struct {
 	HealthChecks    []json.RawMessage `json:"healthChecks"`
 	ReadinessChecks []json.RawMessage `json:"readinessChecks"`
 	KillSelection   string            `json:"killSelection"`
-	Env             struct {
+	// The delay before another task follows one that failed.
+	BackoffSeconds        float64 `json:"backoffSeconds"`
+	BackoffFactor         float64 `json:"backoffFactor"`
+	MaxLaunchDelaySeconds float64 `json:"maxLaunchDelaySeconds"`
+	Env                   struct {
 		// Page is what the app's tasks answer with, in place of what they know of the request.
 		Page string `json:"PAGE"`
+		// Boot and CrashAfter are durations, such as "500ms": see Server.SetBoot and
+		// Server.SetCrashLoop.
+		Boot       string `json:"BOOT"`
+		CrashAfter string `json:"CRASH_AFTER"`
 	} `json:"env"`
 }
 

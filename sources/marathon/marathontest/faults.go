@@ -1,6 +1,8 @@
 package marathontest
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -13,15 +15,17 @@ type Kind string
 // The kinds. Each GET of an app is of KindApp and of ReadOf its id; so is one of
 // the list with an id to look for.
 const (
-	KindList    Kind = "list"    // GET /v2/apps
-	KindApp     Kind = "app"     // GET /v2/apps/{id}
-	KindVersion Kind = "version" // GET /v2/apps/{id}/versions/{version}
-	KindGroup   Kind = "group"   // GET /v2/apps/{group}/*
-	KindEvents  Kind = "events"  // /v2/events
-	KindPods    Kind = "pods"    // GET /v2/pods, /v2/pods/::status
-	KindPod     Kind = "pod"     // GET /v2/pods/{id}, /v2/pods/{id}::status
-	KindWrite   Kind = "write"   // anything but GET and HEAD
-	KindOther   Kind = "other"   // the rest: leader, ping, info, deployments, tasks
+	KindList     Kind = "list"     // GET /v2/apps
+	KindApp      Kind = "app"      // GET /v2/apps/{id}
+	KindVersion  Kind = "version"  // GET /v2/apps/{id}/versions/{version}
+	KindVersions Kind = "versions" // GET /v2/apps/{id}/versions
+	KindGroup    Kind = "group"    // GET /v2/apps/{group}/*
+	KindEvents   Kind = "events"   // /v2/events
+	KindPods     Kind = "pods"     // GET /v2/pods, /v2/pods/::status
+	KindPod      Kind = "pod"      // GET /v2/pods/{id}, /v2/pods/{id}::status
+	KindWrite    Kind = "write"    // anything but GET and HEAD
+	KindKill     Kind = "kill"     // POST /v2/tasks/delete; it is of KindWrite too
+	KindOther    Kind = "other"    // the rest: leader, ping, info, deployments, tasks
 )
 
 // ReadOf is the Kind of GET /v2/apps/{id} for one app.
@@ -30,10 +34,19 @@ func ReadOf(id string) Kind { return Kind("app " + id) }
 // VersionOf is the Kind of GET /v2/apps/{id}/versions/{version} for one version.
 func VersionOf(id, version string) Kind { return Kind("version " + id + " " + version) }
 
+// WriteOf is the Kind of PUT, PATCH and DELETE /v2/apps/{id} for one app. They are of KindWrite too.
+func WriteOf(id string) Kind { return Kind("write " + id) }
+
 func kindsOf(r *http.Request) []Kind {
 	rest, isApps := strings.CutPrefix(r.URL.Path, "/v2/apps")
 	switch rest = strings.Trim(rest, "/"); {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		switch {
+		case r.URL.Path == "/v2/tasks/delete":
+			return []Kind{KindWrite, KindKill}
+		case isApps && rest != "":
+			return []Kind{KindWrite, WriteOf("/" + rest)}
+		}
 		return []Kind{KindWrite}
 	case r.URL.Path == "/v2/events":
 		return []Kind{KindEvents}
@@ -53,6 +66,8 @@ func kindsOf(r *http.Request) []Kind {
 	}
 	if id, what, item := splitAppPath(rest); what == "versions" && item != "" {
 		return []Kind{KindVersion, VersionOf(id, item)}
+	} else if what == "versions" {
+		return []Kind{KindVersions}
 	} else if what != "" {
 		return []Kind{KindOther}
 	}
@@ -74,6 +89,11 @@ type Fault struct {
 	// Hang gives no answer until the fault is removed or the client leaves;
 	// what follows then is the true answer.
 	Hang bool
+	// Cut does what is asked, and then closes the connection in place of an answer.
+	Cut bool
+	// Before, when set, is called before the request is looked at. It may call the Server: that is
+	// how somebody changes an app between two requests of another.
+	Before func()
 	// Times limits the fault to so many requests; 0 means all.
 	Times int
 }
@@ -174,6 +194,13 @@ func (s *Server) applyFault(w http.ResponseWriter, r *http.Request, kinds []Kind
 	if inj == nil {
 		return w, false
 	}
+	if (fault.Delay > 0 || fault.Hang) && r.Body != nil { // only then the server sees that a client leaves
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if fault.Before != nil {
+		fault.Before()
+	}
 	if fault.Delay > 0 && !sleep(r.Context(), fault.Delay) {
 		return w, true
 	}
@@ -183,7 +210,12 @@ func (s *Server) applyFault(w http.ResponseWriter, r *http.Request, kinds []Kind
 			active, changed = s.faults.active(inj)
 		case <-r.Context().Done():
 			return w, true
+		case <-s.ctx.Done():
+			return w, true
 		}
+	}
+	if fault.Cut {
+		w = &unanswered{header: http.Header{}}
 	}
 	if fault.Truncate > 0 {
 		w = &truncated{ResponseWriter: w, left: fault.Truncate}
@@ -212,6 +244,13 @@ func (t *truncated) Write(b []byte) (int, error) {
 	_ = http.NewResponseController(t.ResponseWriter).Flush()
 	panic(http.ErrAbortHandler)
 }
+
+// unanswered is the answer to a request whose connection is cut when it is done.
+type unanswered struct{ header http.Header }
+
+func (u *unanswered) Header() http.Header       { return u.header }
+func (u *unanswered) WriteHeader(int)           {}
+func (u *unanswered) Write([]byte) (int, error) { panic(http.ErrAbortHandler) }
 
 // requests counts requests by kind.
 type requests struct {

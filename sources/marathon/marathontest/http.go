@@ -116,6 +116,8 @@ func (s *Server) route(w http.ResponseWriter, r *http.Request, self string) {
 		s.serveApps(w, r)
 	case isApps && rest[0] == '/':
 		s.serveApp(w, r, strings.Trim(rest, "/"))
+	case path == "/v2/tasks/delete" && r.Method == http.MethodPost:
+		s.serveKill(w, r)
 	case path == "/v2/deployments":
 		s.serveDeployments(w)
 	case strings.HasPrefix(path, "/v2/deployments/") && r.Method == http.MethodDelete:

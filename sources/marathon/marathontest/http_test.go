@@ -69,7 +69,8 @@ func TestHTTP(t *testing.T) {
 		{"PATCH", "/v2/apps/none", `{}`, 404, "does not exist", ""},
 		{"POST", "/v2/apps/none/restart", "", 404, "does not exist", ""},
 		{"DELETE", "/v2/apps/none", "", 404, "does not exist", ""},
-		{"PUT", "/v2/apps/created", `{"instances":0}`, 201, `"deploymentId":"`, ""},
+		{"PUT", "/v2/apps/uncommanded", `{"instances":0,"labels":{}}`, 422, "cmd", ""},
+		{"PUT", "/v2/apps/created", `{"cmd":"x","instances":0}`, 201, `"deploymentId":"`, ""},
 		{"DELETE", "/v2/apps/other", "", 200, `"deploymentId":"`, ""},
 	}
 	for _, tt := range tests {

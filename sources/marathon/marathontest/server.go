@@ -45,6 +45,10 @@ type Options struct {
 	// LaunchDelay is the time between two states of a starting task, and
 	// before its first health result; 10 ms by default.
 	LaunchDelay time.Duration
+	// Boot is the time from the start of a task until it serves. A task that has a health check
+	// runs meanwhile, is not healthy, and answers 503; one without runs only then. SetBoot, and
+	// BOOT in the env of a definition, say it for an app.
+	Boot time.Duration
 	// KillGrace is how long a task serves on after it was told to stop; 300 ms
 	// by default.
 	KillGrace time.Duration
@@ -103,6 +107,7 @@ type Server struct {
 	deployments []*deployment
 	idle        chan struct{} // closed when deployments becomes empty
 	backends    map[*backend]struct{}
+	behaviours  map[string]behaviour // by app id
 	lastVersion time.Time
 	nextPort    int
 	nextIP      uint32
@@ -121,18 +126,19 @@ func New(opts Options) (*Server, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
-		opts:      opts,
-		addr:      opts.Addr,
-		ctx:       ctx,
-		cancel:    cancel,
-		bus:       newBus(opts.OnEvent, *opts.Quirks),
-		apps:      map[string]*app{},
-		versions:  map[string]map[string]*definition{},
-		pods:      map[string]podJSON{},
-		instances: map[string]*instance{},
-		backends:  map[*backend]struct{}{},
-		nextPort:  10000,
-		nextIP:    uint32(time.Now().UnixMicro()),
+		opts:       opts,
+		addr:       opts.Addr,
+		ctx:        ctx,
+		cancel:     cancel,
+		bus:        newBus(opts.OnEvent, *opts.Quirks),
+		apps:       map[string]*app{},
+		versions:   map[string]map[string]*definition{},
+		pods:       map[string]podJSON{},
+		instances:  map[string]*instance{},
+		backends:   map[*backend]struct{}{},
+		behaviours: map[string]behaviour{},
+		nextPort:   10000,
+		nextIP:     uint32(time.Now().UnixMicro()),
 	}
 	s.faults.changed = make(chan struct{})
 	if err := s.Up(); err != nil {

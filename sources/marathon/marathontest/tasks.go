@@ -145,13 +145,17 @@ func (s *Server) bringUp(t *task, def *definition) {
 		s.stopBackend(t, false)
 		return
 	}
-	for _, step := range []func(){
-		func() { t.State = "TASK_STARTING" },
-		func() { t.State, t.StartedAt, t.IPAddresses = "TASK_RUNNING", stamp(time.Now()), ips },
-	} {
-		if !sleep(s.ctx, s.opts.LaunchDelay) || !s.advance(t, step) {
-			return
-		}
+	how := s.behaviourOf(def)
+	if how.crashes {
+		s.crashLater(t, how.crashAfter)
+	}
+	// Without a health check Marathon knows no better than that a task runs.
+	checked := len(def.HealthChecks) > 0
+	if !sleep(s.ctx, s.opts.LaunchDelay) || !s.advance(t, func() { t.State = "TASK_STARTING" }) ||
+		!checked && !s.boot(t, how.boot) || !sleep(s.ctx, s.opts.LaunchDelay) ||
+		!s.advance(t, func() { t.State, t.StartedAt, t.IPAddresses = "TASK_RUNNING", stamp(time.Now()), ips }) ||
+		checked && !s.boot(t, how.boot) {
+		return
 	}
 	s.mu.Lock()
 	t.settle()
@@ -163,6 +167,19 @@ func (s *Server) bringUp(t *task, def *definition) {
 	if len(def.ReadinessChecks) > 0 && !s.opts.ManualReadiness && sleep(s.ctx, s.opts.LaunchDelay) {
 		_ = s.SetReadiness(t.ID, true)
 	}
+}
+
+// boot waits until a task serves. It returns false if it is over before.
+func (s *Server) boot(t *task, d time.Duration) bool {
+	if d > 0 && !sleep(s.ctx, d) {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.backend != nil {
+		t.backend.booted.Store(time.Now().UnixNano())
+	}
+	return !t.dead && !t.inst.stop
 }
 
 // advance makes a change of a starting task and publishes it. It reports false
@@ -182,6 +199,7 @@ func (s *Server) advance(t *task, change func()) bool {
 func (s *Server) placeFailed(t *task, err error) {
 	s.mu.Lock()
 	t.State = "TASK_FAILED"
+	t.noteFailure(err.Error())
 	s.publishStatus(t, err.Error())
 	s.mu.Unlock()
 	if !sleep(s.ctx, time.Second) {
@@ -258,6 +276,7 @@ func (s *Server) finishKill(inst *instance, t *task) {
 func (s *Server) end(t *task, state, message string) {
 	t.dead = true
 	t.State = state
+	t.noteFailure(message)
 	s.publishStatus(t, message)
 	t.Ports, t.StagedAt, t.StartedAt, t.Version, t.Health = []int{}, "", "", "", nil
 }
