@@ -101,6 +101,9 @@ func (c *Controller) Serve(ctx context.Context) error {
 	}
 }
 
+// minLook is how soon an app is looked at again at the earliest, if nothing happens.
+const minLook = 50 * time.Millisecond
+
 // maxLooks is how many apps are looked at before others may lock the Controller.
 const maxLooks = 100
 
@@ -157,6 +160,9 @@ func (c *Controller) decide(a *app, f func(in *inputs) (state, action)) {
 	}
 	for _, e := range act.events {
 		c.tell(a, e)
+	}
+	if soon := time.Now().Add(minLook); !act.due.IsZero() && act.due.Before(soon) {
+		act.due = soon
 	}
 	c.dues.set(a, act.due)
 	if act.ask || act.rescale != nil {
