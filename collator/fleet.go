@@ -121,6 +121,10 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
 			f.mark(xds.Endpoint, routing.ClusterName(id, port))
 		}
+		mayWait, waits := f.HoldsConnections(id, before, port)
+		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
+			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
+		}
 	}
 	if samePolicy(before, after) {
 		return
@@ -288,6 +292,12 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 		return envoy.ScalingFilter(&f.Fleet)
 	case name == routing.QueueFilter && f.Scaling:
 		return envoy.QueueFilter()
+	}
+	if cluster, ok := routing.WakesCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
+			return envoy.WakeFilter(&f.Fleet, cluster, now)
+		}
 	}
 	return nil, nil
 }

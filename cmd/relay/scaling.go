@@ -25,12 +25,11 @@ type ScalingFlags struct {
 
 // scalingConfig is what the flags make of the program. Marathon is how it is read.
 func (f *ScalingFlags) scalingConfig(read marathon.Config) relay.Scaling {
-	write := read
-	if f.ScalingUser != "" || f.ScalingTokenFile != "" || f.ScalingServiceAccountFile != "" {
-		write.User, write.PasswordFile, write.TokenFile, write.ServiceAccountFile = f.ScalingUser, f.ScalingPasswordFile, f.ScalingTokenFile, f.ScalingServiceAccountFile
+	read.Write = marathon.Credentials{
+		User: f.ScalingUser, PasswordFile: f.ScalingPasswordFile, TokenFile: f.ScalingTokenFile, ServiceAccountFile: f.ScalingServiceAccountFile,
 	}
 	return relay.Scaling{
-		Enabled: f.Scaling, Marathon: write,
+		Enabled: f.Scaling, Marathon: read,
 		WaitingPerApp: f.WakeWaiting, WaitingInAll: f.WakeWaitingInAll, WakeRate: f.WakeRate,
 		Peers: relay.Peers{URLs: f.Peers, TokenFile: f.PeersTokenFile, CAFile: f.PeersCAFile},
 	}

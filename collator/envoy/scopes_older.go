@@ -31,6 +31,9 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 		case routing.QueueFilter:
 			return queueResource(key, msg)
 		}
+		if _, ok := routing.WakesCluster(msg.Name); ok {
+			return Resource(key, msg)
+		}
 	case *routev3.ScopedRouteConfiguration:
 		return scopeResource(f, msg, routes)
 	}

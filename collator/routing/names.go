@@ -69,10 +69,22 @@ const (
 	// to apps that sleep, QueueFilter the one by which requests wait for an instance.
 	ScalingFilter = "scaling"
 	QueueFilter   = "queue"
+	// wakePrefix begins the names of the extension configurations by which connections to TCP
+	// services wait.
+	wakePrefix = "tcp-wake/"
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"
 )
+
+// WakeFilter is the name of the extension configuration that has connections to a TCP service
+// wait until its app is awake.
+func WakeFilter(cluster string) string { return wakePrefix + cluster }
+
+// WakesCluster returns the cluster of a WakeFilter.
+func WakesCluster(filter string) (cluster string, ok bool) {
+	return strings.CutPrefix(filter, wakePrefix)
+}
 
 // SecretName is the name of the secret of a certificate. A renewal has the same name, so
 // that the listener that names it stays as it is.

@@ -4,21 +4,27 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"time"
 
+	"relay/internal/ignored"
 	"relay/sources/marathon"
 )
 
 // Scaling says whether Relay may change the number of instances of apps, and how it does.
 type Scaling struct {
 	Enabled bool
-	// Marathon is how it is written to.
+	// Marathon is how it is read and written to.
 	Marathon marathon.Config
 	// WaitingPerApp and WaitingInAll are how many requests wait at most for one app that sleeps,
 	// and for all.
 	WaitingPerApp, WaitingInAll int
 	// WakeRate is how many apps are woken a second, at most.
 	WakeRate float64
-	Peers    Peers
+	// Ignored are clients that do not count as use of an app.
+	Ignored ignored.Clients
+	Peers   Peers
+	// FallTimeout is how long falling asleep may take; 0 is the default.
+	FallTimeout time.Duration
 }
 
 // Peers are the other Relays of the same Envoys.

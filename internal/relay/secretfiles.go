@@ -2,7 +2,6 @@ package relay
 
 import (
 	"os"
-	"slices"
 
 	"relay/internal/files"
 	"relay/internal/problem"
@@ -21,12 +20,10 @@ func (c *Config) SecretFiles() (all []SecretFile) {
 		{"vault-token-file", c.Certificates.Vault.TokenFile}, {"vault-secret-id-file", c.Certificates.Vault.AppRole.SecretIDFile},
 		{"marathon-password-file", c.Apps.Marathon.PasswordFile}, {"marathon-token-file", c.Apps.Marathon.TokenFile},
 		{"marathon-service-account-file", c.Apps.Marathon.ServiceAccountFile}, {"marathon-client-key-file", c.Apps.Marathon.ClientKeyFile},
-		{"peers-token-file", c.Scaling.Peers.TokenFile}, {"scaling-marathon-password-file", c.Scaling.Marathon.PasswordFile},
-		{"scaling-marathon-token-file", c.Scaling.Marathon.TokenFile}, {"scaling-marathon-service-account-file", c.Scaling.Marathon.ServiceAccountFile},
+		{"peers-token-file", c.Scaling.Peers.TokenFile}, {"scaling-marathon-password-file", c.Scaling.Marathon.Write.PasswordFile},
+		{"scaling-marathon-token-file", c.Scaling.Marathon.Write.TokenFile}, {"scaling-marathon-service-account-file", c.Scaling.Marathon.Write.ServiceAccountFile},
 	} {
-		// Marathon is written to with what it is read with, unless there is more.
-		twice := slices.ContainsFunc(all, func(other SecretFile) bool { return other.Path == f.Path })
-		if f.Path != "" && !twice {
+		if f.Path != "" {
 			all = append(all, f)
 		}
 	}

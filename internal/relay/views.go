@@ -131,6 +131,6 @@ func (r *Relay) Served() collator.Served { return r.collator.Served() }
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.
 func (r *Relay) Explain(subject string) (any, bool) {
-	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady, Unreachable: r.unreachableInstances, Refused: r.Refused}.Explain(subject)
+	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady, Unreachable: r.unreachableInstances, Refused: r.Refused, Scaling: r.explainScaling}.Explain(subject)
 	return e, e.Known
 }

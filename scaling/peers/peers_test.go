@@ -102,6 +102,13 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answered(200, string(text)), err
 }
 
+// asked is how many questions a Relay was asked.
+func (w *world) asked(host string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.questions[host]
+}
+
 func (r *relay) breakBy(f func(*http.Request) (*http.Response, error)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -181,7 +188,7 @@ func TestQuestionsAreShared(t *testing.T) {
 		synctest.Wait()
 		close(asked)
 		all.Wait()
-		if n := w.questions["b"]; n != 6 {
+		if n := w.asked("b"); n != 6 {
 			t.Errorf("%d questions for 1000 apps, want 6 of 200 at most", n)
 		}
 	})
@@ -275,7 +282,7 @@ func TestProblems(t *testing.T) {
 		var all sync.WaitGroup
 		all.Go(func() { _ = a.Serve(ctx) })
 		time.Sleep(59 * time.Second)
-		if n := w.questions["b"]; n != 6 {
+		if n := w.asked("b"); n != 6 {
 			t.Errorf("%d questions in a minute, want 6", n)
 		}
 		b := w.relays["b"]

@@ -10,13 +10,8 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
-)
 
-// Statuses that stand for a code. Envoy makes the page and the real status of them.
-const (
-	statusAsleep   = 520
-	statusStarting = 521
-	statusCrashed  = 522
+	"relay/internal/failure"
 )
 
 const (
@@ -46,13 +41,13 @@ func denied(status int, text string, headers ...*corev3.HeaderValueOption) *auth
 }
 
 // starting answers who cannot wait, or waited too long.
-func starting() *authv3.CheckResponse {
-	return denied(statusStarting, "", header("retry-after", retryAfter))
+func starting(text string) *authv3.CheckResponse {
+	return denied(failure.StatusStarting, text, header("retry-after", retryAfter))
 }
 
 // page answers a browser that is shown how far the app is, and asks again by itself.
 func page(text string) *authv3.CheckResponse {
-	return denied(statusAsleep, text, header("retry-after", refresh), header("refresh", refresh))
+	return denied(failure.StatusAsleep, text, header("retry-after", refresh), header("refresh", refresh))
 }
 
 func header(name string, seconds int) *corev3.HeaderValueOption {
@@ -86,7 +81,7 @@ func progress(state State) string {
 	case state.Text != "":
 		return state.Text
 	case state.Phase == Unavailable:
-		return "What runs the application does not answer at the moment. It is started as soon as it does."
+		return "What runs the application does not answer at the moment. It is started as soon as that does."
 	case state.Phase == Asleep:
 		return "The application sleeps. It is started in a moment."
 	}

@@ -1,11 +1,14 @@
 package wake
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"relay/internal/failure"
 )
 
 func TestHeldUntilTheEnvoyHasIt(t *testing.T) {
@@ -84,15 +87,15 @@ func TestOutcomes(t *testing.T) {
 		"source away":      {State{Phase: Unavailable}, nil, "held", 1},
 		"running":          {State{Phase: Running}, nil, "ok", 0},
 		"unknown":          {State{}, nil, "ok", 0},
-		"failed":           {State{Phase: Failed}, nil, statusCrashed, 0},
-		"page":             {State{Phase: Asleep, Page: true}, func(r *request) { r.browser = true }, statusAsleep, 1},
-		"page, source":     {State{Phase: Unavailable, Page: true}, func(r *request) { r.browser = true }, statusAsleep, 1},
-		"page, waking":     {State{Phase: Waking, Page: true}, func(r *request) { r.browser = true }, statusAsleep, 0},
+		"failed":           {State{Phase: Failed}, nil, failure.StatusCrashed, 0},
+		"page":             {State{Phase: Asleep, Page: true}, func(r *request) { r.browser = true }, failure.StatusAsleep, 1},
+		"page, source":     {State{Phase: Unavailable, Page: true}, func(r *request) { r.browser = true }, failure.StatusAsleep, 1},
+		"page, waking":     {State{Phase: Waking, Page: true}, func(r *request) { r.browser = true }, failure.StatusAsleep, 0},
 		"page, running":    {State{Phase: Running, Page: true}, func(r *request) { r.browser = true }, "ok", 0},
-		"page, failed":     {State{Phase: Failed, Page: true}, func(r *request) { r.browser = true }, statusCrashed, 0},
+		"page, failed":     {State{Phase: Failed, Page: true}, func(r *request) { r.browser = true }, failure.StatusCrashed, 0},
 		"page, no browser": {State{Phase: Asleep, Page: true}, nil, "held", 1},
-		"ignored":          {State{Phase: Asleep}, func(r *request) { r.userAgent = "probe" }, statusAsleep, 0},
-		"ignored, waking":  {State{Phase: Waking}, func(r *request) { r.userAgent = "probe" }, statusAsleep, 0},
+		"ignored":          {State{Phase: Asleep}, func(r *request) { r.userAgent = "probe" }, failure.StatusAsleep, 0},
+		"ignored, waking":  {State{Phase: Waking}, func(r *request) { r.userAgent = "probe" }, failure.StatusAsleep, 0},
 		"ignored, running": {State{Phase: Running}, func(r *request) { r.userAgent = "probe" }, "ok", 0},
 		"another Relay's":  {State{Phase: Asleep}, func(r *request) { r.node = "gone" }, "unavailable", 0},
 		"another fleet's":  {State{Phase: Asleep}, func(r *request) { r.fleet = "core" }, "ok", 0},
@@ -138,7 +141,7 @@ func TestWhoeverLeavesGivesUpItsPlace(t *testing.T) {
 		w.apps.set("/a", State{Phase: Waking})
 		first, second, third := w.ask(get("/a")), w.ask(get("/a")), w.ask(get("/a"))
 		full := w.ask(get("/a"))
-		w.want(full, statusStarting)
+		w.want(full, failure.StatusStarting)
 		if h := full.answer.GetDeniedResponse().GetHeaders(); len(h) != 1 || h[0].GetHeader().GetKey() != "retry-after" {
 			t.Errorf("headers: %v", h)
 		}
@@ -164,13 +167,13 @@ func TestLimits(t *testing.T) {
 		}
 		all := []*asked{w.ask(get("/a")), w.ask(get("/a")), w.ask(get("/b"))}
 		// A network has half of all, and the others the rest.
-		w.want(w.ask(get("/b")), statusStarting)
+		w.want(w.ask(get("/b")), failure.StatusStarting)
 		for _, r := range []request{from("/b", "198.51.100.1"), from("/c", "198.51.100.2"), from("/c", "2001:db8::1")} {
 			a := w.ask(r)
 			w.want(a, "held")
 			all = append(all, a)
 		}
-		w.want(w.ask(from("/d", "203.0.113.1")), statusStarting)
+		w.want(w.ask(from("/d", "203.0.113.1")), failure.StatusStarting)
 		for _, a := range all {
 			a.cancel()
 		}
@@ -188,7 +191,7 @@ func TestTimeout(t *testing.T) {
 			time.Sleep(tt.want - 1)
 			w.want(a, "held")
 			time.Sleep(1)
-			w.want(a, statusStarting)
+			w.want(a, failure.StatusStarting)
 			w.empty()
 		})
 	}
@@ -202,7 +205,7 @@ func TestChangesWhileHeld(t *testing.T) {
 		want   any
 		woken  int
 	}{
-		"crash":                    {[]Phase{Waking, Failed}, statusCrashed, 1},
+		"crash":                    {[]Phase{Waking, Failed}, failure.StatusCrashed, 1},
 		"suspended by people":      {[]Phase{Waking, Unknown}, "ok", 1},
 		"changed meanwhile":        {[]Phase{Waking, Asleep, Waking, Running}, "ok", 2},
 		"source away and back":     {[]Phase{Unavailable, Asleep, Waking, Running}, "ok", 3},
@@ -267,5 +270,31 @@ func TestHandedToTheNextRelay(t *testing.T) {
 		w.want(a, "unavailable")
 		w.want(w.ask(get("/a")), "unavailable")
 		w.empty()
+	})
+}
+
+// The next request of a line waits until the Envoy was told of the one before, but not for ever.
+func TestNextWaitsUntilTheEnvoyWasTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{})
+		w.apps.set("/a", State{Phase: Waking})
+		told := make(chan struct{})
+		go func() {
+			_, sent, _ := w.decide(context.Background(), get("/a"))
+			<-told
+			sent()
+		}()
+		synctest.Wait()
+		all := []*asked{w.ask(get("/a")), w.ask(get("/a"))}
+		start := time.Now()
+		w.apps.set("/a", State{Phase: Running})
+		time.Sleep(time.Second)
+		close(told)
+		for i, want := range []time.Duration{sendLimit + w.pace, sendLimit + 2*w.pace} {
+			if w.want(all[i], "ok"); all[i].at.Sub(start) != want {
+				t.Errorf("%d was let through after %s, want %s", i+1, all[i].at.Sub(start), want)
+			}
+		}
 	})
 }

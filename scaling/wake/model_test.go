@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"relay/internal/failure"
 )
 
 // model plays random arrivals, leaves and changes of apps and Envoys, and knows what may happen.
@@ -100,11 +102,11 @@ func (m *model) check() {
 			if now, before := m.phases[r.app], m.before[r.app]; now.wakes() && before.wakes() {
 				m.t.Errorf("request %d was let through to an app that sleeps", i)
 			}
-		case statusStarting:
+		case failure.StatusStarting:
 			if waited := r.at.Sub(r.joined); waited != modelTimeout {
 				m.t.Errorf("request %d was refused after %s", i, waited)
 			}
-		case statusCrashed:
+		case failure.StatusCrashed:
 			if m.phases[r.app] != Failed && m.before[r.app] != Failed {
 				m.t.Errorf("request %d was told of a crash", i)
 			}

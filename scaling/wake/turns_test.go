@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"relay/internal/failure"
 )
 
 // A crawler that asks for thousands of apps delays nobody else's, and wakes no more than it may.
@@ -75,9 +77,9 @@ func TestTurnsOfThoseWhoLeft(t *testing.T) {
 			w.apps.set(app, State{Phase: Asleep, Page: app == "/shown" || app == "/forgotten", Timeout: time.Hour})
 		}
 		gone, stays := w.ask(get("/left")), w.ask(get("/stays"))
-		w.want(w.ask(browser("/forgotten", "192.0.2.9")), statusAsleep)
+		w.want(w.ask(browser("/forgotten", "192.0.2.9")), failure.StatusAsleep)
 		time.Sleep(shownFor)
-		w.want(w.ask(browser("/shown", "192.0.2.9")), statusAsleep)
+		w.want(w.ask(browser("/shown", "192.0.2.9")), failure.StatusAsleep)
 		gone.cancel()
 		synctest.Wait()
 		for _, wait := range w.Waiting() {
@@ -105,7 +107,7 @@ func TestPagesAreBounded(t *testing.T) {
 			r := from(fmt.Sprintf("/%d", i), fmt.Sprintf("192.0.%d.1", i/200))
 			r.browser = true
 			w.apps.set(r.app, State{Phase: Asleep, Page: true})
-			w.want(w.ask(r), statusAsleep)
+			w.want(w.ask(r), failure.StatusAsleep)
 		}
 		if got := len(w.Waiting()); got != 100 {
 			t.Errorf("%d apps wait", got)
