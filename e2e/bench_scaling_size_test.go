@@ -98,7 +98,7 @@ func benchmarkStep(b *testing.B) {
 		ran = time.Since(began)
 		return nil
 	})
-	boot := w.boot("/sized")
+	boot := w.lastBoot("/sized").took()
 	time.Sleep(30 * time.Second)
 	wanted, _ := w.instances("/sized")
 	stop()

@@ -53,13 +53,13 @@ type scaleWorld struct {
 	envoy *envoytest.Envoy
 	// woken counts the sleepers that churn has woken.
 	woken atomic.Int64
-	// started are when each app's task was placed last, and when it ran.
+	// started are when each app's task was scheduled last, and when it ran.
 	mu      sync.Mutex
 	started map[string]boot
 }
 
 // boot is how a task started.
-type boot struct{ staged, running time.Time }
+type boot struct{ scheduled, running time.Time }
 
 // newScaleWorld starts all, with tasks that take about three times delay to start.
 func newScaleWorld(b *testing.B, options marathontest.Options, delay time.Duration, apps ...marathontest.App) *scaleWorld {
@@ -77,35 +77,37 @@ func newScaleWorld(b *testing.B, options marathontest.Options, delay time.Durati
 
 // note notes when tasks start.
 func (w *scaleWorld) note(e marathontest.Event) {
-	if e.Type != "status_update_event" {
+	if e.Type != "status_update_event" && e.Type != "instance_changed_event" {
 		return
 	}
-	var status struct{ AppID, TaskStatus string }
-	if json.Unmarshal(e.Data, &status) != nil {
+	var said struct{ AppID, TaskStatus, RunSpecID, Condition string }
+	if json.Unmarshal(e.Data, &said) != nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	at := w.started[status.AppID]
-	switch status.TaskStatus {
-	case "TASK_STAGING":
-		at.staged = e.Time
-	case "TASK_RUNNING":
+	at := w.started[said.AppID+said.RunSpecID]
+	switch {
+	case said.Condition == "Scheduled":
+		at.scheduled = e.Time
+	case said.TaskStatus == "TASK_RUNNING":
 		at.running = e.Time
 	}
-	w.started[status.AppID] = at
+	w.started[said.AppID+said.RunSpecID] = at
 }
 
-// boot is how long the task of an app took to start last.
-func (w *scaleWorld) boot(app string) time.Duration {
+// lastBoot is how the task of an app started last.
+func (w *scaleWorld) lastBoot(app string) boot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := w.started[app]
-	if at.staged.IsZero() || at.running.Before(at.staged) {
+	if at.scheduled.IsZero() || at.running.Before(at.scheduled) {
 		w.b.Errorf("%s: it is not known how long its task took to start", app)
 	}
-	return at.running.Sub(at.staged)
+	return at
 }
+
+func (b boot) took() time.Duration { return b.running.Sub(b.scheduled) }
 
 // scaled is an app with labels beside those of its domain.
 func scaled(id, host string, instances int, labels ...string) marathontest.App {

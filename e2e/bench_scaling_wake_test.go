@@ -28,19 +28,24 @@ func benchmarkWake(b *testing.B) {
 // 0 is woken before: the first wake builds what is built once.
 func (w *scaleWorld) wakeAll(from, to int) (beyond []float64) {
 	w.b.Helper()
+	var before, after []float64
 	for i := range to {
 		if i > 0 && i < from {
 			continue
 		}
 		id, host := sleeper(i)
+		began := time.Now()
 		r := w.send(w.b.Context(), host, "/")
 		if r.err != nil || r.status != http.StatusOK {
 			w.b.Fatalf("the first request of %s: %+v", id, r)
 		}
-		if i > 0 {
-			beyond = append(beyond, milliseconds(r.took-w.boot(id)))
+		if at := w.lastBoot(id); i > 0 {
+			beyond = append(beyond, milliseconds(r.took-at.took()))
+			before = append(before, milliseconds(at.scheduled.Sub(began)))
+			after = append(after, milliseconds(began.Add(r.took).Sub(at.running)))
 		}
 	}
+	w.b.Logf("p50 %.1f ms until Marathon schedules the task, and %.1f ms from when it runs until the answer", percentile(before, 50), percentile(after, 50))
 	return beyond
 }
 

@@ -18,6 +18,8 @@ import (
 
 	"github.com/coder/websocket"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -89,6 +91,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	}
 	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), tcp: newTCPWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	e.server.PerRequest = []string{authv3.Authorization_Check_FullMethodName, extprocv3.ExternalProcessor_Process_FullMethodName}
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
@@ -100,7 +103,6 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 		})
 		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
-	e.server.PerRequest = []string{queue.Method}
 	e.queued = newQueuedApp()
 	e.queue = queue.New(e.queued, e.queued, queue.DefaultLimits(), prometheus.NewRegistry())
 	t.Cleanup(e.queue.Close)

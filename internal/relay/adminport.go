@@ -40,7 +40,7 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}
 	if r.scaling != nil {
-		config.Scaling = scalingReports{r}
+		config.Scaling, config.Peer = scalingReports{r}, r.scaling.peers.Answer
 	}
 	scheme := "http://"
 	if t := r.adminTLS; t.enabled() {

@@ -29,7 +29,7 @@ func TestImports(t *testing.T) {
 		// The program is made of all of them.
 		"internal/relay": {
 			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
-			"internal/failure", "internal/files", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
+			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,

@@ -29,7 +29,7 @@ type scalingParts struct {
 	wake       *wake.Service
 	queues     *queues
 	queue      *queue.Service
-	peers      *peers.Peers // nil if there are none
+	peers      *peers.Peers
 }
 
 // newScaling builds what changes the number of instances.
@@ -49,12 +49,12 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName,
 		Log: log, Registerer: registerer, FallTimeout: c.FallTimeout,
 	}
+	settings, err := c.Peers.config()
+	if err != nil {
+		return err
+	}
+	parts.peers = peers.New(settings, peerView{r}, log)
 	if len(c.Peers.URLs) > 0 {
-		settings, err := c.Peers.config()
-		if err != nil {
-			return err
-		}
-		parts.peers = peers.New(settings, peerView{r}, log)
 		config.Peers = peerReports{parts.peers}
 	}
 	parts.controller = scaling.New(config)
@@ -87,7 +87,7 @@ func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
 
 // problems are those of peers.
 func (p *scalingParts) problems() []problem.Problem {
-	if p == nil || p.peers == nil {
+	if p == nil {
 		return nil
 	}
 	return p.peers.Problems()

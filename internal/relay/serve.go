@@ -160,7 +160,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 		r.scaling.register(r, g)
 	}
 	if r.scaling != nil {
-		r.xds.PerRequest = []string{wake.CheckMethod, queue.Method}
+		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
@@ -231,9 +231,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	if p := r.scaling; p != nil {
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
-		if p.peers != nil {
-			add("peers", p.peers) // other Relays -> scaling
-		}
+		add("peers", p.peers)           // other Relays -> scaling
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme

@@ -53,7 +53,8 @@ type Observation struct {
 	// InProgress is how many requests are in progress at all Envoys, by their last reports to any
 	// Relay, with those that wait in a queue.
 	InProgress float64
-	// Known is false if an Envoy does not report, or a Relay cannot be asked.
+	// Known is false if an Envoy does not report, or a Relay cannot be asked: there may be more to do
+	// then. That asks for more instances if it has to, and never for fewer.
 	Known bool
 	// Ready is how many instances take requests, and Wanted how many there shall be.
 	Ready, Wanted int
@@ -74,6 +75,8 @@ type State struct {
 	// known is when the load was last known, and panicked when the short window last asked for
 	// panic; each is less than 0 if it never was.
 	known, panicked time.Duration
+	// load is what was in progress when it was last known.
+	load float64
 }
 
 // Decision is what Decide makes of an observation.
@@ -118,16 +121,25 @@ func Decide(c Config, s State, o Observation, now time.Time) (State, Decision) {
 	return s, Decision{Wanted: f.wanted, Reason: f.reason(), Panic: f.panic}
 }
 
-// observe takes the sample. What is not known counts as if all instances had been needed.
+// observe takes the sample. What is not known counts as if all instances had been needed, and, for as
+// long as one report may be away from the next, as much to do as before.
 func (s *State) observe(c Config, o Observation, at time.Duration) {
 	changed := s.needs.setLength(c.DownAfter)
-	if changed || o.Wanted != s.decided || s.known < 0 || at-s.known > maxGap {
+	gap := s.known < 0 || at-s.known > maxGap
+	if changed || o.Wanted != s.decided || gap {
 		s.needs.add(at, o.Wanted)
 	}
-	if o.Known {
-		s.samples.add(at, o.InProgress)
-		s.known = at
+	load := o.InProgress
+	switch {
+	case o.Known:
+		if gap {
+			s.samples = samples{} // of a part of the load
+		}
+		s.known, s.load = at, load
+	case !gap:
+		load = max(load, s.load)
 	}
+	s.samples.add(at, load)
 }
 
 // panic begins or ends a panic.

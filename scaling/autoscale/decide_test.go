@@ -79,7 +79,9 @@ func TestReasons(t *testing.T) {
 		{"fewer than Min", 5, 0.5, func(a *app) { a.until(down) }, 2,
 			"0.5 requests in progress over the last 60 s, 10 are meant for each instance: 1 instance; 1 have had room for a tenth more for 5 min, at least 2"},
 		{"reports are missing", 5, 25, func(a *app) { a.run(4 * time.Minute); a.unknown = true; a.run(5 * time.Second) }, 5,
-			"25 requests in progress over the last 60 s, 10 are meant for each instance: 3 instances; the 5 of now stay, for an Envoy does not report, or a Relay cannot be asked"},
+			"at least 25 requests in progress over the last 60 s, 10 are meant for each instance: 3 instances; the 5 of now stay, for an Envoy does not report, or a Relay cannot be asked"},
+		{"more than is known", 4, 120, func(a *app) { a.unknown = true; a.until(time.Minute) }, 8,
+			"at least 120 requests in progress over the last 6 s, 10 are meant for each instance: 12 instances, at most double the 4 of now: 8"},
 		{"asleep", 0, 50, func(a *app) { a.run(time.Minute) }, 0,
 			"no instances are wanted: people, or the first request to an app that sleeps, change that"},
 	} {
@@ -129,5 +131,26 @@ func TestMissingReports(t *testing.T) {
 		if again != (len(changes) == 0) {
 			t.Errorf("%v without reports: %v", missing, changes)
 		}
+	}
+}
+
+// A report that is missing looks like less to do, and must not.
+func TestMissingReportsAreNoIdleness(t *testing.T) {
+	t.Parallel()
+	a := newApp(Config{Min: 1, Max: 20, Target: 10, DownAfter: 2 * time.Second}, 10, 95)
+	a.run(2 * time.Minute)
+	for range 10 {
+		a.unknown, a.load = true, 0
+		changes := a.run(9 * time.Second)
+		a.unknown, a.load = false, 95
+		if changes = append(changes, a.run(2*time.Second)...); len(changes) > 0 {
+			t.Fatalf("%v: %s", changes, a.last.Reason)
+		}
+	}
+	a.unknown, a.load = true, 0
+	a.run(5 * time.Minute)
+	a.unknown, a.load = false, 95
+	if changes := a.run(2 * time.Minute); len(changes) > 0 {
+		t.Errorf("after a long time without reports: %v: %s", changes, a.last.Reason)
 	}
 }

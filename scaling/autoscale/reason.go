@@ -33,6 +33,9 @@ type figures struct {
 func (f *figures) reason() string {
 	var b strings.Builder
 	if f.loaded {
+		if !f.known {
+			b.WriteString("at least ")
+		}
 		fmt.Fprintf(&b, "%s in progress over the last %d s, %s meant for each instance: %s",
 			count(f.load, "request"), int(f.over.Seconds()), are(f.config.Target), count(float64(f.needed), "instance"))
 	} else {

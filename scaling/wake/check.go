@@ -44,20 +44,34 @@ func (s *Service) check(_ any, g grpc.ServerStream) error {
 		return err
 	}
 	defer done()
-	answer, err := s.decide(g.Context(), r)
+	answer, sent, err := s.decide(g.Context(), r)
+	defer sent()
 	if err != nil {
 		return err
 	}
 	return g.SendMsg(answer)
 }
 
-// decide returns what Envoy is told of a request, after a while perhaps.
-func (s *Service) decide(ctx context.Context, r request) (*authv3.CheckResponse, error) {
+// decide returns what Envoy is told of a request, after a while perhaps. Sent is to be called when
+// it was told.
+func (s *Service) decide(ctx context.Context, r request) (answer *authv3.CheckResponse, sent func(), err error) {
+	o, state, h := s.outcome(ctx, r)
+	if h == nil {
+		sent = func() {}
+	} else {
+		sent = func() { close(h.sent) }
+	}
+	answer, err = s.answer(o, state)
+	return answer, sent, err
+}
+
+// outcome returns what becomes of a request, the state of its app, and the request if it was held.
+func (s *Service) outcome(ctx context.Context, r request) (outcome, State, *held) {
 	if !s.envoys.Serves(r.fleet, r.node) {
-		return s.answer(unavailable, State{})
+		return unavailable, State{}, nil
 	}
 	if s.config.Of != nil && !s.config.Of(r.fleet, r.app, r.port) {
-		return letThrough(), nil // it gets what this Envoy has for it
+		return through, State{}, nil // it gets what this Envoy has for it
 	}
 	ignores := s.config.Ignored != nil && s.config.Ignored.Ignored(r.userAgent, r.client)
 	r.userAgent = ""
@@ -67,25 +81,29 @@ func (s *Service) decide(ctx context.Context, r request) (*authv3.CheckResponse,
 	state, _ := s.apps.State(r.app, r.port)
 	switch {
 	case state.Phase == Unknown:
-		return letThrough(), nil
+		return through, state, nil
 	case state.Phase == Running:
 	case ignores:
-		return s.answer(ignored, state)
+		return ignored, state, nil
 	case state.Phase == Failed:
-		return s.answer(crashed, state)
+		return crashed, state, nil
 	case state.Page && r.browser:
 		s.show(r, state)
-		return s.answer(shownPage, state)
+		return shownPage, state, nil
 	}
-	return s.answer(s.hold(ctx, r, state), state)
+	o, h := s.hold(ctx, r, state)
+	if o == timedOut {
+		state, _ = s.apps.State(r.app, r.port)
+	}
+	return o, state, h
 }
 
-// hold has a request wait for its answer.
-func (s *Service) hold(ctx context.Context, r request, state State) outcome {
+// hold has a request wait for its answer. It is nil if it could not wait.
+func (s *Service) hold(ctx context.Context, r request, state State) (outcome, *held) {
 	start := time.Now()
 	h, o := s.join(r, start)
 	if h == nil {
-		return o
+		return o, nil
 	}
 	limit := state.Timeout
 	if limit <= 0 {
@@ -101,7 +119,7 @@ func (s *Service) hold(ctx context.Context, r request, state State) outcome {
 		o = s.leave(h, left)
 	}
 	s.metrics.hold.WithLabelValues(string(o)).Observe(time.Since(start).Seconds())
-	return o
+	return o, h
 }
 
 // answer makes an answer of an outcome, and counts it unless the request goes through.

@@ -1,6 +1,7 @@
 package wake
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -269,5 +270,31 @@ func TestHandedToTheNextRelay(t *testing.T) {
 		w.want(a, "unavailable")
 		w.want(w.ask(get("/a")), "unavailable")
 		w.empty()
+	})
+}
+
+// The next request of a line waits until the Envoy was told of the one before, but not for ever.
+func TestNextWaitsUntilTheEnvoyWasTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{})
+		w.apps.set("/a", State{Phase: Waking})
+		told := make(chan struct{})
+		go func() {
+			_, sent, _ := w.decide(context.Background(), get("/a"))
+			<-told
+			sent()
+		}()
+		synctest.Wait()
+		all := []*asked{w.ask(get("/a")), w.ask(get("/a"))}
+		start := time.Now()
+		w.apps.set("/a", State{Phase: Running})
+		time.Sleep(time.Second)
+		close(told)
+		for i, want := range []time.Duration{sendLimit + w.pace, sendLimit + 2*w.pace} {
+			if w.want(all[i], "ok"); all[i].at.Sub(start) != want {
+				t.Errorf("%d was let through after %s, want %s", i+1, all[i].at.Sub(start), want)
+			}
+		}
 	})
 }

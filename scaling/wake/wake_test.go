@@ -149,8 +149,10 @@ func (w *world) ask(r request) *asked {
 		r.came = time.Now()
 	}
 	go func() {
-		a.answer, a.err = w.decide(ctx, r)
+		var sent func()
+		a.answer, sent, a.err = w.decide(ctx, r)
 		a.at = time.Now()
+		sent()
 		close(a.done)
 	}()
 	synctest.Wait()
