@@ -51,7 +51,8 @@ func (s *Service) checkConnection(_ any, g grpc.ServerStream) error {
 		return err
 	}
 	defer done()
-	answer, err := s.decide(g.Context(), r)
+	answer, sent, err := s.decide(g.Context(), r)
+	defer sent()
 	if err != nil {
 		return err
 	}
