@@ -22,9 +22,9 @@ var scalingLabels = []Label{
 	{Key: "RELAY_WAKE_PAGE", noField: noScaling, ofApp: (*reader).readWakePage,
 		meaning: "browsers get a page that shows how far the start is, and reloads by itself. All other clients wait", byDefault: "`false`", example: "true"},
 	{Key: "RELAY_{n}_WAKE", noField: noScaling, ofPort: (*reader).readWakeTCP,
-		meaning: "how connections to a TCP service are held while the app sleeps: `client-first` if the client sends the first bytes, as with HTTP, TLS, PostgreSQL and Redis; " +
-			"`any` for all others, at the price of tries to connect",
-		byDefault: "they are refused, and do not wake the app", envoy: "`ext_authz` of the network filters; or the endpoint", example: "client-first"},
+		meaning: "connections to a TCP service wait while the app sleeps, and wake it: `client-first` if the client sends the first bytes, as with HTTP, TLS, PostgreSQL and Redis; " +
+			"`any` for all others. Both hold any connection, a probe's, too: see `--idle-ignore`",
+		byDefault: "they are refused, and do not wake the app", envoy: "`ratelimit` of the network filters", example: "client-first"},
 	{Key: "RELAY_ASLEEP", noField: noScaling, ofApp: (*reader).readAsleep,
 		meaning: "how many instances the app had. Relay writes it when it puts the app to sleep, and takes it away when it wakes it: there is no need to set it. " +
 			"Whoever takes it off an app that sleeps keeps it asleep for good",
