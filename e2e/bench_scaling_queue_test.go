@@ -89,8 +89,8 @@ func benchmarkQueue(b *testing.B) {
 			b.Errorf("%v, want %d answered and %d busy", statuses, answered, busy)
 		}
 		atMost(b, float64(most), 1, "at-one-instance")
-		// The two others need 22 turns for all.
-		if longest := percentile(took, 100); slow && longest > 3*time.Second {
+		// The two others need 20 turns for all but three, and the third of the slow one begins as they end.
+		if longest := percentile(took, 100); slow && longest > 7*time.Second/2 {
 			b.Errorf("one slow instance delays others: the last was answered after %v", longest)
 		}
 		if slow {

@@ -205,7 +205,7 @@ func TestHandshakePanics(t *testing.T) {
 func TestPanicsDoNotFillTheLog(t *testing.T) {
 	f := newFragile(t)
 	for range 100 {
-		_ = f.server.interceptor(nil, &fakeStream{ctx: t.Context()}, nil, func(any, grpc.ServerStream) error { panic("again") })
+		_ = f.server.interceptor(nil, &fakeStream{ctx: t.Context()}, &grpc.StreamServerInfo{}, func(any, grpc.ServerStream) error { panic("again") })
 	}
 	if n := f.panics(); n != 100 {
 		t.Errorf("%d panics are counted, want 100", n)

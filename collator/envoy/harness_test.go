@@ -12,10 +12,12 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
@@ -50,7 +52,9 @@ type realEnvoy struct {
 	// queue has the requests to apps with a queue, which queued says what there is of.
 	queue  *queue.Service
 	queued *queuedApp
-	tcp    *tcpWaker
+	// askedForInstance counts requests for which the queue was asked.
+	askedForInstance atomic.Int64
+	tcp              *tcpWaker
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -93,7 +97,10 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
 		e.waker.register(g)
-		e.queue.Register(g, e.server.AdmitRequest)
+		e.queue.Register(g, func(ctx context.Context, first func() (*corev3.Node, error)) (func(), error) {
+			e.askedForInstance.Add(1)
+			return e.server.AdmitRequest(ctx, first)
+		})
 		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
 	e.queued = newQueuedApp()

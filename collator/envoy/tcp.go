@@ -72,7 +72,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	}
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
 	if s.Wake != sources.WakeTCPNever {
-		filters = append(filters, wakeDiscovery(cluster))
+		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
 	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,

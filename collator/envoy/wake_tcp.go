@@ -9,8 +9,10 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/config/ratelimit/v3"
 	commonratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	filterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ratelimit/v3"
 	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"relay/collator/routing"
@@ -23,7 +25,25 @@ const (
 	WakeApp    = "app"
 	WakePort   = "port"
 	WakeClient = "client"
+	WakeNode   = "node"
 )
+
+// nodeState is the filter state in which a connection has the id of the Envoy's node.
+const nodeState = "relay.node"
+
+// keepNode keeps the id of the Envoy's node, which can be said here and not in descriptors.
+func keepNode(p *packer) *listenerv3.Filter {
+	return &listenerv3.Filter{Name: "node", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(&setfilterstatev3.Config{
+		OnNewConnection: []*filterstatev3.FilterStateValue{{
+			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: nodeState},
+			FactoryKey: "envoy.string",
+			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+				Format:     &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: inline("%CEL(xds.node.id)%")},
+				Formatters: []*corev3.TypedExtensionConfig{p.extension("envoy.formatter.cel", &celv3.Cel{})},
+			}},
+		}},
+	})}}
+}
 
 // wakeDiscovery takes the filter by which connections to a service wait from the ADS stream. Its chain
 // has it whether the app sleeps or not: another chain would end the connections of this one.
@@ -58,7 +78,7 @@ func WakeFilter(f *routing.Fleet, cluster string, waits bool) (*corev3.TypedExte
 		StatPrefix: "wake", Domain: WakeDomain, Timeout: durationpb.New(holdLimit), FailureModeDeny: true,
 		Descriptors: []*commonratelimitv3.RateLimitDescriptor{{Entries: []*commonratelimitv3.RateLimitDescriptor_Entry{
 			entry(WakeApp, strings.ReplaceAll(app, "%", "%%")), entry(WakePort, strconv.Itoa(port)),
-			entry(WakeClient, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+			entry(WakeClient, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"), entry(WakeNode, "%FILTER_STATE("+nodeState+":PLAIN)%"),
 		}}},
 		RateLimitService: &rlsv3.RateLimitServiceConfig{GrpcService: relayService(&p, f), TransportApiVersion: corev3.ApiVersion_V3},
 	})

@@ -34,8 +34,8 @@ type tcpWaker struct {
 
 // waitingConn is a connection that waits.
 type waitingConn struct {
-	app, port, client, fleet string
-	answer                   chan ratelimitv3.RateLimitResponse_Code
+	app, port, client, fleet, node string
+	answer                         chan ratelimitv3.RateLimitResponse_Code
 }
 
 func newTCPWaker() *tcpWaker { return &tcpWaker{asked: make(chan *waitingConn, 1000)} }
@@ -60,6 +60,8 @@ func (w *tcpWaker) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLim
 			conn.app = entry.GetValue()
 		case envoy.WakePort:
 			conn.port = entry.GetValue()
+		case envoy.WakeNode:
+			conn.node = entry.GetValue()
 		case envoy.WakeClient:
 			conn.client = entry.GetValue()
 		}
@@ -165,7 +167,7 @@ func TestConnectionsWaitForServices(t *testing.T) {
 			conns = append(conns, dial(t, port))
 			waiting = append(waiting, e.tcp.next(t))
 		}
-		if w := waiting[0]; w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" {
+		if w := waiting[0]; w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" || w.node != "envoy" {
 			t.Errorf("asked with %+v", w)
 		}
 		_, _ = fmt.Fprintln(conns[0], "early")

@@ -81,6 +81,7 @@ func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
 		return
 	}
 	p.wake.Register(g, r.xds.AdmitRequest)
+	p.queue.Ready = r.collator.AppsPublished()
 	p.queue.Register(g, r.xds.AdmitRequest)
 }
 

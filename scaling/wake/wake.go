@@ -139,7 +139,7 @@ func New(config Config, apps Apps, envoys Envoys, log *slog.Logger, registerer p
 	return s
 }
 
-// CheckMethod is the full name of the one method. It is called for each of many requests.
+// CheckMethod is the full name of the method by which Envoys ask about requests. It is called for each of many requests.
 const CheckMethod = "/" + serviceName + "/Check"
 
 const serviceName = "envoy.service.auth.v3.Authorization"
@@ -154,4 +154,5 @@ func (s *Service) Register(g grpc.ServiceRegistrar, admit Admit) {
 		ServiceName: serviceName, HandlerType: (*any)(nil),
 		Streams: []grpc.StreamDesc{{StreamName: "Check", Handler: s.check, ServerStreams: true, ClientStreams: true}},
 	}, s)
+	s.registerConnections(g)
 }
