@@ -163,7 +163,7 @@ func (f *Fleet) HasCluster(id string, app *sources.App, port int) bool {
 	if !f.Routes(id, app, port) {
 		return false
 	}
-	acme := id == f.ACMEApp && port == 0
+	acme := id == f.ACMEApp && port == 0 // it may not be there
 	return acme || !f.gates(app) || len(app.Ports[port].Endpoints) > 0 || IsTCP(app.Ports[port])
 }
 
@@ -180,7 +180,7 @@ func (f *Fleet) Queues(port sources.Port) bool {
 // HoldsConnections reports whether connections to a port of an app may have to wait, and whether they
 // do now.
 func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, now bool) {
-	may = f.Scaling && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
+	may = f.Scaling && app != nil && port < len(app.Ports) && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
 	return may, may && f.gates(app)
 }
 
