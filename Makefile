@@ -52,6 +52,10 @@ bench-load: $(ENVOY) ## Measure what load reports cost Relay and Envoy: 10 000 a
 bench-admin: $(ENVOY) ## Measure what viewers cost beside 50 000 apps and 100 Envoys that report load; ROW=all or another for one
 	go test -run '^$$' -bench '^BenchmarkAdmin$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 
+bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy, half an hour in all; ROW=wake or another for one
+	go test -run '^$$' -bench '^BenchmarkScaling$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
+	go test -run 'Step|Steady|Overload' -v ./scaling/autoscale
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -139,4 +143,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-certs model build package release image check tools programs .FORCE

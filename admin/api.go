@@ -9,6 +9,7 @@ import (
 	"relay/admin/api"
 	"relay/collator/explain"
 	"relay/internal/problem"
+	"relay/scaling/peers"
 )
 
 // route is a path of the API: what the server answers, and what the OpenAPI document says of it.
@@ -65,6 +66,7 @@ func (s *Server) otherRoutes() []route {
 	return []route{
 		{Path: "/api/v1/problems", Summary: "What is ignored or does not work, the worst first", Answer: api.Problems{}, get: s.problemsJSON,
 			Params: []parameter{kindParam, severityParam, appParam, limitParam, cursorParam}},
+		{Path: "/api/v1/wakes", Summary: "The apps for which requests wait until they have started", Answer: api.Wakes{}, get: s.wakes, Params: []parameter{limitParam, cursorParam}},
 		{Path: "/api/v1/fleets", Summary: "The fleets, with what their Envoys have", Answer: api.Fleets{}, get: s.fleetsJSON},
 		{Path: "/api/v1/sources", Summary: "The sources of apps and certificates", Answer: api.Sources{}, get: s.sourcesJSON},
 		{Path: "/api/v1/uncovered", Summary: "The domains without a certificate", Answer: api.Uncovered{}, get: s.uncovered},
@@ -75,6 +77,7 @@ func (s *Server) otherRoutes() []route {
 				appParam, {Name: "domain", Text: "Only those of this domain."}, fleetParam, {Name: "envoy", Text: "Only those of the Envoy with this node id."},
 				{Name: "code", Text: "Only those with this code."}, limitParam, cursorParam,
 			}},
+		{Path: "/api/v1/peer", Summary: "What this Relay knows of the use of apps, for the other Relays of the same Envoys", Answer: peers.Answer{}, get: s.peer, Missing: true, Params: peerParams},
 		{Path: "/api/v1/openapi.json", Summary: "This document", Answer: map[string]any{}, raw: openapi},
 		{Path: tailPath, Summary: "The requests of an app or domain as they end, one a line, and notices of how it goes", raw: s.tail, Missing: true, Stream: "application/x-ndjson",
 			Params: []parameter{
@@ -89,7 +92,7 @@ func (s *Server) otherRoutes() []route {
 
 var (
 	domainStatusParam = parameter{Name: "status", Text: "Only those of which this is so.", Values: []string{
-		"", string(api.DomainServed), string(api.DomainWithoutTask), string(api.DomainStopped), string(api.DomainWithoutCertificate), string(api.DomainInNoFleet),
+		"", string(api.DomainServed), string(api.DomainWithoutTask), string(api.DomainStopped), string(api.DomainAsleep), string(api.DomainWithoutCertificate), string(api.DomainInNoFleet),
 	}}
 	envoyStateParam = parameter{Name: "state", Text: "Only those in this state.", Values: []string{
 		"", string(api.EnvoyUpToDate), string(api.EnvoyBehind), string(api.EnvoyRejecting), string(api.EnvoyDisconnected),

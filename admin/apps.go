@@ -27,7 +27,13 @@ func (s *Server) apps(_ *http.Request, q query) (any, error) {
 	list := api.Apps{Apps: make([]api.App, 0, len(shown)), Page: page}
 	for _, e := range shown {
 		if app, ok := s.cfg.Views.App(e.ID); ok { // it may have been removed just now
-			list.Apps = append(list.Apps, s.appOf(app))
+			one := s.appOf(app)
+			if one.Scaling != nil {
+				short := *one.Scaling
+				short.Events = nil
+				one.Scaling = &short
+			}
+			list.Apps = append(list.Apps, one)
 		}
 	}
 	return list, nil
@@ -107,11 +113,32 @@ func (s *Server) appOf(a collator.AppView) api.App {
 		ID: a.ID, Version: a.Version, Stopped: a.Stopped, Ports: make([]api.Port, len(a.Ports)),
 		Load: s.appLoad(a.ID), Failures: s.appFailures(a.ID), Changed: s.lastChange(a.ID),
 		ProblemCount: len(a.Problems), Severity: string(worst(a.Problems)),
+		Maintenance: a.Maintenance, Scaling: s.scalingOf(a.ID),
+	}
+	if app.Scaling != nil {
+		app.Stopped = app.Stopped && app.Scaling.Phase == api.PhaseAwake
 	}
 	for i, p := range a.Ports {
 		app.Ports[i] = s.portOf(p)
 	}
 	return app
+}
+
+func (s *Server) scalingOf(id string) *api.Scaling {
+	if s.cfg.Scaling == nil {
+		return nil
+	}
+	return s.cfg.Scaling.AppScaling(id)
+}
+
+// wakes answers /api/v1/wakes.
+func (s *Server) wakes(_ *http.Request, q query) (any, error) {
+	var all []api.Wake
+	if s.cfg.Scaling != nil {
+		all = s.cfg.Scaling.Wakes()
+	}
+	shown, page := pageOf(all, q, func(w api.Wake) string { return w.App }, nil)
+	return api.Wakes{Wakes: orEmpty(shown), Page: page}, nil
 }
 
 func worst(problems []problem.Problem) (severity problem.Severity) {

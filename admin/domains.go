@@ -107,6 +107,12 @@ func (s *Server) domain(r *http.Request, _ query) (any, error) {
 	story.LastFailures = s.lastFailures(FailureQuery{Domain: name})
 	for _, app := range story.Apps {
 		story.LastChanges = append(story.LastChanges, s.lastChanges(ChangeQuery{App: app})...)
+		if scaling := s.scalingOf(app); scaling != nil {
+			if story.Scaling == nil {
+				story.Scaling = make(map[string]*api.Scaling)
+			}
+			story.Scaling[app] = scaling
+		}
 	}
 	slices.SortFunc(story.LastChanges, func(a, b api.Change) int { return int(b.ID) - int(a.ID) })
 	story.LastChanges = slices.CompactFunc(story.LastChanges, func(a, b api.Change) bool { return a.ID == b.ID })

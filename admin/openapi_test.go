@@ -53,7 +53,7 @@ type object = map[string]any
 
 // document makes the OpenAPI document.
 func document(t *testing.T) object {
-	schemas := &schemas{t: t, made: object{}, docs: commentsOf(t, "api", "../collator/explain", "../internal/problem", "../xds")}
+	schemas := &schemas{t: t, made: object{}, docs: commentsOf(t, "api", "../collator/explain", "../internal/problem", "../scaling/peers", "../xds")}
 	paths := object{}
 	for _, route := range New(newConfig(fakeViews{}), nil).table() {
 		path := regexp.MustCompile(`\.\.\.\}`).ReplaceAllString(route.Path, "}")

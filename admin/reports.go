@@ -66,3 +66,11 @@ type ChangeQuery struct {
 	Before                 uint64
 	Limit                  int
 }
+
+// Scaling is what Relay does with the number of instances of apps. What holds for Load holds here.
+type Scaling interface {
+	// AppScaling is nil for an app that does not ask for it.
+	AppScaling(app string) *api.Scaling
+	// Wakes are the apps for which requests wait, by their ids.
+	Wakes() []api.Wake
+}

@@ -23,6 +23,7 @@ import (
 
 	"relay/admin/page"
 	"relay/internal/guard"
+	"relay/scaling/peers"
 )
 
 const (
@@ -46,6 +47,10 @@ type Config struct {
 	Load     Load
 	Failures Failures
 	History  History
+	// Scaling is nil if Relay may not change the number of instances.
+	Scaling Scaling
+	// Peer answers other Relays; nil if Relay may not change the number of instances.
+	Peer func(peers.Question) peers.Answer
 	// Tails lets people follow requests; nil lets nobody.
 	Tails Tails
 

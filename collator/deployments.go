@@ -64,6 +64,7 @@ func (c *Collator) route(id string, before, after *sources.App) {
 	c.catalogue(id)
 	c.groups.update(before, after)
 	c.updateEmpty(id, alone(before), alone(after))
+	c.tellQueues(id, alone(before), alone(after))
 	for _, f := range c.fleets {
 		f.updateApp(id, alone(before), alone(after))
 	}
@@ -95,6 +96,7 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 	}
 	c.mu.Unlock()
 	c.updateEmpty(name, before, updated.merged)
+	c.tellQueues(name, before, updated.merged)
 	for _, f := range c.fleets {
 		f.updateApp(name, before, updated.merged)
 	}
@@ -117,6 +119,7 @@ func merge(name string, members []*sources.App) *sources.App {
 	merged.ID = name
 	merged.Problems, merged.Notes, merged.Unrouted = nil, nil, nil
 	merged.Stopped = !slices.ContainsFunc(members, func(m *sources.App) bool { return !m.Stopped })
+	merged.Gated = gated(members)
 	merged.Ports = slices.Clone(oldest.Ports)
 	for i := range merged.Ports {
 		port := &merged.Ports[i]
@@ -135,6 +138,21 @@ func merge(name string, members []*sources.App) *sources.App {
 		port.Endpoints, _ = routing.CleanEndpoints(port.Endpoints)
 	}
 	return &merged
+}
+
+// gated reports whether requests to a deployment wait: one of its members sleeps, or is about to,
+// and no other can answer.
+func gated(members []*sources.App) bool {
+	sleeps := false
+	for _, m := range members {
+		switch {
+		case m.Gated:
+			sleeps = true
+		case slices.ContainsFunc(m.Ports, func(p sources.Port) bool { return len(p.Endpoints) > 0 }):
+			return false
+		}
+	}
+	return sleeps
 }
 
 // drained returns the tasks of the old apps that make room for those of the newest.

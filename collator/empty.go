@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"relay/collator/routing"
 	"relay/internal/problem"
 	"relay/internal/scrape"
+	"relay/internal/secret"
 	"relay/sources"
 )
 
@@ -37,6 +39,7 @@ type emptyPort struct {
 	since   time.Time
 	told    bool     // or would be, were the app not stopped
 	stopped bool     // as sources.App.Stopped
+	asleep  bool     // stopped by Relay: the next request starts it
 	fleets  []string // that serve the port
 	reason  string
 }
@@ -108,7 +111,7 @@ func (c *Collator) serving(id string, app *sources.App) [][]string {
 // set notes that a port has no task. The time counts anew for an app that was stopped.
 func (x *emptyPorts) set(port routing.AppPort, app *sources.App, fleets []string, now time.Time) {
 	was, known := x.ports[port]
-	is := emptyPort{since: now, told: x.atOnce, stopped: app.Stopped, fleets: fleets, reason: emptyReason(app.Ports[port.Port].Excluded)}
+	is := emptyPort{since: now, told: x.atOnce, stopped: app.Stopped, asleep: app.Stopped && app.Gated, fleets: fleets, reason: emptyReason(app, port.Port)}
 	if known && (is.stopped || !was.stopped) {
 		is.since, is.told = was.since, was.told
 	} else if !is.told {
@@ -126,6 +129,7 @@ const (
 	inRotation rotation = iota
 	isEmpty
 	isStopped
+	isAsleep
 )
 
 // says is for others than the loop.
@@ -133,6 +137,8 @@ func (x *emptyPorts) says(port routing.AppPort) rotation {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch e := x.ports[port]; {
+	case e.asleep:
+		return isAsleep
 	case e.stopped:
 		return isStopped
 	case e.told:
@@ -151,8 +157,19 @@ func (x *emptyPorts) remove(port routing.AppPort) bool {
 	return true
 }
 
-// emptyReason says why no task of a port is in rotation.
-func emptyReason(excluded []sources.Excluded) string {
+// emptyReason says why no task of a port is in rotation, and what the source says of the last one
+// that failed.
+func emptyReason(app *sources.App, port int) string {
+	reason := whyEmpty(app.Ports[port].Excluded)
+	if routing.Crashed(app) {
+		f := app.Orchestration.Failure
+		reason += fmt.Sprintf(". The last task that failed, %s, ended with %s: %s",
+			sources.Clip(f.Task), sources.Clip(f.State), sources.ClipReason(secret.Mask(cmp.Or(f.Message, "nothing is said of why"))))
+	}
+	return reason
+}
+
+func whyEmpty(excluded []sources.Excluded) string {
 	if len(excluded) == 0 {
 		return "no task is in rotation: the app has none, or none with an address that Envoy can use"
 	}

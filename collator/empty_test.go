@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,13 @@ func stopped(app *sources.App) *sources.App {
 	return app
 }
 
+// asleep is an app that Relay has scaled to 0.
+func asleep(app *sources.App) *sources.App {
+	app = stopped(app)
+	app.Gated = true
+	return app
+}
+
 // taskProblems returns the apps of which no task is in rotation, and why.
 func taskProblems(c *Collator) (lines []string) {
 	for _, p := range c.Problems() {
@@ -35,6 +43,29 @@ func taskProblems(c *Collator) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// A port without a task says what the source says of the last one that failed, without what looks
+// like a credential.
+func TestPortWithoutTaskSaysWhatFailed(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	web := empty(webApp("/web", "web.test"))
+	web.Orchestration = &sources.Orchestration{Instances: 1, Failure: &sources.TaskFailure{
+		Task: "web.1", State: "TASK_FAILED", Version: web.Version, Message: "cannot pull https://me:secret@registry.test/web " + strings.Repeat("x", 2000),
+	}}
+	syncApps(c, web)
+	lines := taskProblems(c)
+	if len(lines) != 1 || !strings.Contains(lines[0], "The last task that failed, web.1, ended with TASK_FAILED: cannot pull https://") ||
+		strings.Contains(lines[0], "secret") || len(lines[0]) > 1500 {
+		t.Errorf("problems: %q", lines)
+	}
+	other := *web
+	other.Version = "2"
+	updateApps(c, &other)
+	if lines := taskProblems(c); len(lines) != 1 || strings.Contains(lines[0], "TASK_FAILED") {
+		t.Errorf("problems of another definition: %q", lines)
+	}
 }
 
 // emptyMetric returns relay_ports_without_task of the fleet, with the label stopped.

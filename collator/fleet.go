@@ -93,6 +93,8 @@ func (f *fleetState) reset() {
 	f.mark(xds.Listener, routing.HTTPSListener)
 	f.mark(xds.Listener, routing.HealthListener)
 	f.mark(xds.ExtensionConfig, routing.HostsFilter)
+	f.mark(xds.ExtensionConfig, routing.ScalingFilter)
+	f.mark(xds.ExtensionConfig, routing.QueueFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
 }
 
@@ -111,12 +113,17 @@ func (f *fleetState) markCluster(name string) {
 // new app, after for a removed one.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
-		was, is := f.Routes(id, before, port), f.Routes(id, after, port)
+		f.markIgnored(id, before, after, port)
+		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
-		case was != is, is && !routing.ConnectionsOf(before, port).Equal(routing.ConnectionsOf(after, port)):
+		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
 			f.markCluster(routing.ClusterName(id, port))
 		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
 			f.mark(xds.Endpoint, routing.ClusterName(id, port))
+		}
+		mayWait, waits := f.HoldsConnections(id, before, port)
+		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
+			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
 		}
 	}
 	if samePolicy(before, after) {
@@ -258,10 +265,10 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
-		case !f.Routes(id, app, port):
+		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return envoy.Cluster(key.Name, routing.ConnectionsOf(app, port), &f.Fleet)
+			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
 		}
 		return envoy.Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
 	case xds.Secret:
@@ -271,9 +278,28 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	case xds.Scope:
 		return f.buildScope(key.Name)
 	case xds.ExtensionConfig:
-		return envoy.HostsFilter()
+		return f.buildFilter(key.Name)
 	}
 	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
+}
+
+// buildFilter makes a filter that listeners have by its name.
+func (f *fleetState) buildFilter(name string) (proto.Message, error) {
+	switch {
+	case name == routing.HostsFilter:
+		return envoy.HostsFilter()
+	case name == routing.ScalingFilter && f.Scaling:
+		return envoy.ScalingFilter(&f.Fleet)
+	case name == routing.QueueFilter && f.Scaling:
+		return envoy.QueueFilter()
+	}
+	if cluster, ok := routing.WakesCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
+			return envoy.WakeFilter(&f.Fleet, cluster, now)
+		}
+	}
+	return nil, nil
 }
 
 // buildListener makes a listener other than https.

@@ -20,6 +20,8 @@ type AppView struct {
 	Ports  []PortView   `json:"ports"`
 	// Stopped is set if people scaled the app to 0: that no task is in rotation is meant.
 	Stopped bool `json:"stopped,omitempty"`
+	// Maintenance is set if all requests are answered by a page that says so.
+	Maintenance bool `json:"maintenance,omitempty"`
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
 	Problems []problem.Problem `json:"-"`
@@ -129,7 +131,7 @@ func (c *Collator) Problems() []problem.Problem {
 
 func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Labels: app.Labels, Stopped: app.Stopped, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Labels: app.Labels, Stopped: app.Stopped, Maintenance: app.Maintenance, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {

@@ -4,6 +4,7 @@ package deploy
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -26,6 +28,11 @@ const (
 
 //go:embed envoy-bootstrap.yaml tls_certificate_sds_secret.yaml validation_context_sds_secret.yaml
 var templates embed.FS
+
+// QueueSlots is how many clusters there are by which Envoys ask Relays about requests to apps with a
+// queue. Of 2, 3, 4 or 6 Relays each is the first of as many. It is told to Relay in the metadata
+// of the node.
+const QueueSlots = 12
 
 // Bootstrap is what an Envoy needs to know before it can ask Relay for the
 // rest. See https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
@@ -143,16 +150,14 @@ func (b Bootstrap) render(dir string) ([]byte, error) {
 	if err := b.check(); err != nil {
 		return nil, err
 	}
-	type hostPort struct {
-		Host string
-		Port uint16
-	}
 	data := struct {
 		Bootstrap
 		XDS                                 []hostPort
+		Queues                              []queueCluster
+		QueueSlots                          string
 		CertificateSecret, ValidationSecret string
 	}{
-		Bootstrap:         b,
+		Bootstrap: b, QueueSlots: strconv.Itoa(QueueSlots),
 		CertificateSecret: filepath.Join(dir, certificateFile), ValidationSecret: filepath.Join(dir, validationFile),
 	}
 	for _, address := range b.XDS {
@@ -166,7 +171,32 @@ func (b Bootstrap) render(dir string) ([]byte, error) {
 		}
 		data.XDS = append(data.XDS, hostPort{host, uint16(n)})
 	}
+	data.Queues = queueClusters(data.XDS)
 	return execute(bootstrapTemplate, data)
+}
+
+// hostPort is an address of a Relay.
+type hostPort struct {
+	Host string
+	Port uint16
+}
+
+// queueCluster is a cluster of Relays, in the order in which they are asked.
+type queueCluster struct {
+	Name string
+	XDS  []hostPort
+}
+
+// queueClusters returns the same clusters whatever the order of the Relays.
+func queueClusters(relays []hostPort) (clusters []queueCluster) {
+	relays = slices.SortedFunc(slices.Values(relays), func(a, b hostPort) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.Port, b.Port))
+	})
+	for slot := range QueueSlots {
+		first := slot % len(relays)
+		clusters = append(clusters, queueCluster{fmt.Sprintf("relay-queue-%d", slot), slices.Concat(relays[first:], relays[:first])})
+	}
+	return clusters
 }
 
 func execute(name string, data any) ([]byte, error) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +82,36 @@ func TestStatsAreReadOnDemand(t *testing.T) {
 	text, err := good.YAML()
 	if err != nil || !strings.Contains(string(text), "\nstats_flush_on_admin: true\n") {
 		t.Errorf("%v; Envoy goes through all its stats every few seconds:\n%s", err, text)
+	}
+}
+
+// All Envoys ask the same Relay about an app, in whatever order they were told the Relays, and
+// each Relay is asked about as many apps.
+func TestQueueClusters(t *testing.T) {
+	t.Parallel()
+	b := good
+	b.XDS = []string{"relay-2.test:18000", "relay-1.test:18000", "relay-3.test:18000"}
+	clusters := func() string {
+		text, err := b.YAML()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, queues, ok := strings.Cut(string(text), "# Before each request to an app with a queue")
+		if !ok || strings.Count(queues, "- name: 'relay-queue-") != deploy.QueueSlots || !strings.Contains(string(text), "relay: {queues: '12'}") {
+			t.Fatalf("clusters for queues:\n%s", text)
+		}
+		return queues
+	}
+	first := clusters()
+	for _, relay := range b.XDS {
+		host, _, _ := strings.Cut(relay, ":")
+		if n := strings.Count(first, "priority: 0\n        lb_endpoints:\n        - endpoint: {address: {socket_address: {address: '"+host+"'"); n != deploy.QueueSlots/3 {
+			t.Errorf("%s is the first of %d clusters", relay, n)
+		}
+	}
+	slices.Reverse(b.XDS)
+	if clusters() != first {
+		t.Error("in another order, the clusters are others")
 	}
 }
 

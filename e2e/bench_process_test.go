@@ -24,12 +24,14 @@ type benchProcess struct {
 	cmd   *exec.Cmd
 }
 
-// startProcess runs relay serve until the benchmark ends.
-func (w *benchWorld) startProcess() *benchProcess {
+// startProcess runs relay serve until the benchmark ends, with more arguments if there are some.
+func (w *benchWorld) startProcess(args ...string) *benchProcess {
 	w.b.Helper()
 	p := &benchProcess{b: w.b, admin: fmt.Sprintf("http://127.0.0.1:%d", envoytest.FreePort(w.b))}
-	p.cmd = exec.Command(program.path(w.b), "serve", "--marathon", w.marathon.URL(), "--marathon-sync-interval", "1h", "--pprof",
-		"--http", w.config.Fleets[0].HTTP.String(), "--xds", w.config.XDS.Address, "--admin", strings.TrimPrefix(p.admin, "http://"), "--log-level", "error")
+	p.cmd = exec.Command(program.path(w.b), append([]string{
+		"serve", "--marathon", w.marathon.URL(), "--marathon-sync-interval", "1h", "--pprof",
+		"--http", w.config.Fleets[0].HTTP.String(), "--xds", w.config.XDS.Address, "--admin", strings.TrimPrefix(p.admin, "http://"), "--log-level", "error",
+	}, args...)...)
 	p.cmd.Stderr = os.Stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -46,17 +48,20 @@ func (p *benchProcess) kill() {
 }
 
 // syncs is how many full reads were applied; 0 while Relay does not answer yet.
-func (p *benchProcess) syncs() int {
+func (p *benchProcess) syncs() int { return p.metric("relay_marathon_full_syncs_total") }
+
+// metric is the value of a metric without labels; 0 if there is none.
+func (p *benchProcess) metric(name string) int {
 	resp, err := http.Get(p.admin + "/metrics")
 	if err != nil {
 		return 0
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, _ := io.ReadAll(resp.Body)
-	_, rest, _ := strings.Cut(string(text), "\nrelay_marathon_full_syncs_total ")
+	_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
 	value, _, _ := strings.Cut(rest, "\n")
-	n, _ := strconv.Atoi(value)
-	return n
+	n, _ := strconv.ParseFloat(value, 64)
+	return int(n)
 }
 
 // awaitSyncs waits for a number of full reads.

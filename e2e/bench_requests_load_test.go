@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -95,6 +96,8 @@ type benchLoad struct {
 	connect bool
 	// resumed is what each handshake must be.
 	resumed bool
+	// host is asked for in place of benchDomain, unless it is empty.
+	host string
 }
 
 // benchLoads are all kinds. TLS is 1.3 with X25519, which all proxies know.
@@ -165,7 +168,7 @@ func (c *benchClient) ask() error {
 			return err
 		}
 	}
-	if _, err := c.conn.Write([]byte(benchRequest)); err != nil {
+	if _, err := c.conn.Write([]byte(strings.Replace(benchRequest, benchDomain, cmp.Or(c.load.host, benchDomain), 1))); err != nil {
 		return err
 	}
 	answer, err := readTo(c.conn, c.buffer, "\r\n\r\n"+benchBody)

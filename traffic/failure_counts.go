@@ -29,7 +29,7 @@ type fleetFailures struct {
 func (f *fleetFailures) add(code failure.Code, n uint64, now time.Time) {
 	f.counts[code.Name] += n
 	f.sampled += n - 1
-	if code.Client {
+	if !code.Problem() {
 		return
 	}
 	f.advance(now)

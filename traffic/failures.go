@@ -153,22 +153,22 @@ func (f *Failures) add(one Failure, code failure.Code, now time.Time) {
 	var app *appFailures
 	if one.App != "" {
 		app = f.app(one.App)
-		if !code.Client {
+		if code.Problem() {
 			app.counts.add(now, one.Count)
 		}
 	}
-	if r := f.like(one, app, code.Client, now); r != nil {
+	if r := f.like(one, app, !code.Problem(), now); r != nil {
 		r.Count += one.Count
 		return
 	}
 	if app == nil && !f.strangers.AllowN(now, 1) {
 		return
 	}
-	f.keep(&record{one, now}, app, code.Client)
+	f.keep(&record{one, now}, app, !code.Problem())
 }
 
 // like returns a failure that was reported just before, if another one counts as the same.
-func (f *Failures) like(one Failure, app *appFailures, client bool, now time.Time) (found *record) {
+func (f *Failures) like(one Failure, app *appFailures, meant bool, now time.Time) (found *record) {
 	if app != nil {
 		for _, r := range slices.Backward(app.last) {
 			if now.Sub(r.seen) < alike && r.Fleet == one.Fleet && r.Code == one.Code && r.Instance == one.Instance {
@@ -178,7 +178,7 @@ func (f *Failures) like(one Failure, app *appFailures, client bool, now time.Tim
 		return nil
 	}
 	looked := 0
-	f.apart[client].newest(func(r *record) bool {
+	f.apart[meant].newest(func(r *record) bool {
 		if looked++; looked > maxLast || now.Sub(r.seen) >= alike {
 			return false
 		}
@@ -191,7 +191,7 @@ func (f *Failures) like(one Failure, app *appFailures, client bool, now time.Tim
 }
 
 // keep keeps a failure among the last ones, and tells who follows.
-func (f *Failures) keep(r *record, app *appFailures, client bool) {
+func (f *Failures) keep(r *record, app *appFailures, meant bool) {
 	f.lastID++
 	r.ID = f.lastID
 	if app != nil {
@@ -202,7 +202,7 @@ func (f *Failures) keep(r *record, app *appFailures, client bool) {
 			f.forget(old)
 		}
 	}
-	f.apart[client].add(r)
+	f.apart[meant].add(r)
 	for s := range f.subscribers {
 		s.tell(r.Failure)
 	}

@@ -25,18 +25,37 @@ const (
 type fleet struct {
 	name  string
 	known func(fleet, cluster string) bool
+	began time.Time // as that of Loads
 
 	mu       sync.Mutex
 	clusters map[string]*cluster
 	envoys   map[string]*envoy // by node id
 	history  history
-	// from is when Envoys began to count, in steps; 0 if they have not yet.
-	from float64
+	// from is when Envoys began to count, in steps; 0 if they have not yet. Covered is up to when
+	// they have.
+	from, covered float64
 	// requests and errors are all that were ever reported, and inProgress what is open now.
 	requests, errors, inProgress uint64
 	expired                      time.Time // when expire has looked last
 	swept                        int64     // the step in which forgetClusters has
 	watches                      watches
+	// pace is how often Envoys are to report at least; 0 is as usual.
+	pace time.Duration
+
+	// knownSince and knownUntil are as in Use, and reportedUntil up to when all have reported, unless
+	// no Envoy does.
+	knownSince, knownUntil, reportedUntil time.Time
+	noStreams                             bool
+	// indexes are numbers for clusters, of which some are free. Reporting is the set of those in
+	// the report that is being read.
+	indexes   uint32
+	free      []uint32
+	reporting bitset
+	// forgotten is the newest time at which one of the clusters that were forgotten was used, or
+	// since when that is known, as in cluster.
+	forgotten time.Duration
+	// followed are the clusters whose concurrency somebody asks for.
+	followed map[*cluster]struct{}
 }
 
 // cluster is the load of one cluster, from all Envoys.
@@ -45,6 +64,15 @@ type cluster struct {
 	inProgress uint64
 	// seen is the step of the last report.
 	seen int64
+	// since is from when on it is known how it was used, and used when it was last; see Use. They
+	// count from the time that fleet.began is.
+	since, used time.Duration
+	followed    *concurrency // if somebody asks for it
+	index       uint32
+	// hidden is how many requests were in progress when Envoys were sent the cluster in another version,
+	// and hiddenAt when that was; see Replaced.
+	hidden   uint32
+	hiddenAt time.Duration
 }
 
 // envoy is what one Envoy reported of all its clusters.
@@ -66,6 +94,11 @@ type reporter struct {
 	open          []openRequests
 	openEndpoints []openEndpoint
 	inProgress    uint64
+	// reportedAt is when the last report came, and before when the one before did; reported are the
+	// indexes of the clusters in the last.
+	reportedAt, before time.Time
+	reported           bitset
+	resumed            bool // what is here is of an earlier stream
 }
 
 type openRequests struct {
@@ -73,8 +106,8 @@ type openRequests struct {
 	n       uint32
 }
 
-func newFleet(name string, known func(fleet, cluster string) bool) *fleet {
-	return &fleet{name: name, known: known, clusters: make(map[string]*cluster), envoys: make(map[string]*envoy), watches: newWatches()}
+func newFleet(name string, known func(fleet, cluster string) bool, began time.Time) *fleet {
+	return &fleet{name: name, known: known, began: began, knownSince: began, noStreams: true, clusters: make(map[string]*cluster), envoys: make(map[string]*envoy), watches: newWatches(), followed: make(map[*cluster]struct{})}
 }
 
 // join begins a stream of an Envoy. It is nil if there are too many.
@@ -94,12 +127,16 @@ func (f *fleet) join(id string, now time.Time) *reporter {
 	}
 	e.since, e.last = now, now
 	// What the Envoy has open it says anew. A stream before may not be known to be broken.
-	for _, r := range e.streams {
-		f.dropOpen(r)
+	r := &reporter{envoy: e, last: now}
+	for _, before := range e.streams {
+		f.dropOpen(before, now)
+		if before.closed {
+			r.take(before)
+		}
 	}
 	e.streams = slices.DeleteFunc(e.streams, func(r *reporter) bool { return r.closed })
-	r := &reporter{envoy: e, last: now}
 	e.streams = append(e.streams, r)
+	f.noteKnown(now, false)
 	return r
 }
 
@@ -118,16 +155,17 @@ func (f *fleet) report(r *reporter, raw []byte, at time.Time, now time.Duration)
 	f.expire(at)
 	f.forgetClusters(int64(now / Step))
 	r.last, r.envoy.last = at, at
-	f.dropOpen(r)
+	f.dropOpen(r, at)
 	var longest time.Duration
 	var sum tally
 	err = eachCluster(raw, func(c *clusterReport) {
-		if n := f.count(r, c, now); n > 0 {
+		if n := f.count(r, c, at, now); n > 0 {
 			longest = max(longest, c.interval)
 			steps += n
 			sum.add(c.tally)
 		}
 	})
+	f.noteReport(r, at)
 	// An Envoy counts all clusters over the same interval, but new ones.
 	counted := spanOf(now, longest)
 	counted.each(sum, historySteps+kept, func(step int64, part tally) {
@@ -138,20 +176,22 @@ func (f *fleet) report(r *reporter, raw []byte, at time.Time, now time.Duration)
 		}
 	})
 	if longest > 0 {
-		f.covered(r.envoy, counted)
+		f.cover(r.envoy, counted)
 	}
 	return steps, err
 }
 
 // count adds what is reported of a cluster, and returns in how many steps; 0 if it does not count.
-func (f *fleet) count(r *reporter, c *clusterReport, now time.Duration) (steps int) {
+func (f *fleet) count(r *reporter, c *clusterReport, at time.Time, now time.Duration) (steps int) {
 	to := f.cluster(c.name)
 	if to == nil {
 		return 0
 	}
 	steps = 1
 	to.seen = int64(now / Step)
+	f.noteUse(r, to, c, at)
 	if c.inProgress > 0 {
+		to.followed.advance(f.began, at, to.inProgress)
 		to.inProgress += uint64(c.inProgress)
 		r.inProgress += uint64(c.inProgress)
 		f.inProgress += uint64(c.inProgress)
@@ -180,17 +220,36 @@ func (f *fleet) cluster(name []byte) *cluster {
 	if len(name) == 0 || len(name) > maxName || len(f.clusters) >= maxClusters || !f.known(f.name, string(name)) {
 		return nil
 	}
-	c := new(cluster)
+	c := &cluster{index: f.indexes}
+	if n := len(f.free); n > 0 {
+		c.index, f.free = f.free[n-1], f.free[:n-1]
+	} else {
+		f.indexes++
+	}
 	f.clusters[string(name)] = c
 	return c
 }
 
-// covered notes that an Envoy has reported of a span. A step of which little is missing counts.
-func (f *fleet) covered(e *envoy, s span) {
+// forgetCluster forgets one that no Envoy has. Its index is free.
+func (f *fleet) forgetCluster(name string, c *cluster) {
+	delete(f.clusters, name)
+	f.free = append(f.free, c.index)
+	f.forgotten = max(f.forgotten, c.since, c.used)
+	for _, e := range f.envoys {
+		for _, r := range e.streams {
+			r.reported.remove(c.index)
+		}
+	}
+	delete(f.followed, c)
+}
+
+// cover notes that an Envoy has reported of a span. A step of which little is missing counts.
+func (f *fleet) cover(e *envoy, s span) {
 	first := int64(math.Ceil(s.begin - 0.2))
-	if f.from = min(f.from, s.begin); f.from == 0 || !f.history.get(first-1).known && !f.history.get(first).known {
+	if f.from = min(f.from, s.begin); f.from == 0 || s.begin > f.covered+1 {
 		f.from = s.begin // nothing was reported for a while
 	}
+	f.covered = max(f.covered, s.end)
 	if e.from == 0 {
 		e.from = s.begin
 	}
@@ -216,8 +275,9 @@ func (f *fleet) settled(now time.Time, step func(time.Time) int64) int64 {
 }
 
 // dropOpen takes away what a stream has said to be in progress.
-func (f *fleet) dropOpen(r *reporter) {
+func (f *fleet) dropOpen(r *reporter, now time.Time) {
 	for _, o := range r.open {
+		o.cluster.followed.advance(f.began, now, o.cluster.inProgress)
 		o.cluster.inProgress -= uint64(o.n)
 	}
 	for _, o := range r.openEndpoints {
@@ -233,15 +293,19 @@ func (f *fleet) expire(now time.Time) {
 		return
 	}
 	f.expired = now
+	gone := false
 	for _, e := range f.envoys {
 		e.streams = slices.DeleteFunc(e.streams, func(r *reporter) bool {
 			if now.Sub(r.last) <= goneAfter {
 				return false
 			}
-			f.dropOpen(r)
+			f.dropOpen(r, now)
+			gone = gone || r.closed
 			return r.closed
 		})
 	}
+	f.noteKnown(now, gone)
+	f.forgetFollowed(now)
 	f.watches.expire(now)
 	f.forgetReporters(now, forgetReporter)
 }
@@ -266,7 +330,7 @@ func (f *fleet) forgetClusters(step int64) {
 	f.swept = step
 	for name, c := range f.clusters {
 		if c.inProgress == 0 && step-c.seen > forgetCluster {
-			delete(f.clusters, name)
+			f.forgetCluster(name, c)
 		}
 	}
 	f.watches.forgetEndpoints(step)

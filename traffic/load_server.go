@@ -164,25 +164,18 @@ func (f *fleet) wanted(said *lrsv3.LoadStatsResponse, reported bool, interval ti
 	defer f.mu.Unlock()
 	f.watches.expire(time.Now())
 	endpoints := len(f.watches.of) > 0
-	interval = intervalFor(interval, len(f.clusters), len(f.envoys))
+	interval = intervalFor(interval, f.pace, len(f.clusters), len(f.envoys))
 	switch {
 	case said == nil:
 	case endpoints && !said.GetReportEndpointGranularity():
 		interval = soon
+	case interval < said.GetLoadReportingInterval().AsDuration(): // the Envoy waits for less than it did
 	case !reported || endpoints == said.GetReportEndpointGranularity() && interval == said.GetLoadReportingInterval().AsDuration():
 		return nil, f.watches.changed
 	}
 	return &lrsv3.LoadStatsResponse{
 		SendAllClusters: true, LoadReportingInterval: durationpb.New(interval), ReportEndpointGranularity: endpoints,
 	}, f.watches.changed
-}
-
-// intervalFor returns how often the Envoys of a fleet report, in place of the usual interval.
-func intervalFor(usual time.Duration, clusters, envoys int) time.Duration {
-	if clusters > manyClusters || clusters*envoys > manyReported {
-		return 3 * usual
-	}
-	return usual
 }
 
 // receive takes what an Envoy reports, until the stream ends, and tells of each report. No report

@@ -152,11 +152,11 @@ func TestInterval(t *testing.T) {
 		clusters, envoys int
 		want             time.Duration
 	}{{0, 0, 10}, {10_000, 10, 10}, {10_000, 200, 10}, {10_000, 201, 30}, {20_001, 1, 30}, {50_000, 100, 30}} {
-		if got := intervalFor(reportInterval, tt.clusters, tt.envoys); got != tt.want*time.Second {
+		if got := intervalFor(reportInterval, 0, tt.clusters, tt.envoys); got != tt.want*time.Second {
 			t.Errorf("%+v: %v", tt, got)
 		}
 	}
-	if longest := intervalFor(reportInterval, manyClusters+1, 1); longest+5*time.Second >= goneAfter || longest > (maxLag-1)*Step {
+	if longest := intervalFor(reportInterval, 0, manyClusters+1, 1); longest+5*time.Second >= goneAfter || longest > (maxLag-1)*Step {
 		t.Errorf("an Envoy that reports every %v is taken for gone", longest)
 	}
 }

@@ -21,14 +21,16 @@ import (
 
 // loadWorld is a real Envoy, without Relay, that reports its load to a server of the test.
 type loadWorld struct {
-	t     *testing.T
-	loads *Loads
-	envoy *envoytest.Envoy
-	http  string // address of the listener
-	tcp   string
-	app   netip.AddrPort // the endpoint of "app"
-	xds   string
-	stop  func() // ends the server
+	t                  *testing.T
+	loads              *Loads
+	envoy              *envoytest.Envoy
+	http               string // address of the listener
+	tcp                string
+	app                netip.AddrPort // the endpoint of "app"
+	xds                string
+	stop               func() // ends the server
+	bootstrap, version string
+	usual              time.Duration
 }
 
 const loadBootstrap = `
@@ -54,6 +56,7 @@ static_resources:
               domains: ["*"]
               routes:
               - {match: {path: "/direct"}, direct_response: {status: 503}}
+              - {match: {path: "/download"}, route: {cluster_header: x-cluster, timeout: 0s}}
               - match: {prefix: "/"}
                 route: {cluster_header: x-cluster, timeout: 0.5s, retry_policy: {retry_on: connect-failure, num_retries: 1, retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}}
           http_filters:
@@ -88,7 +91,7 @@ func port(address string) string {
 // (one of two endpoints does), "busy" (lets one request through) and "empty".
 func startLoadWorld(t *testing.T, version string) *loadWorld {
 	t.Helper()
-	w := &loadWorld{t: t, http: freeAddress(t), tcp: freeAddress(t)}
+	w := &loadWorld{t: t, version: version, usual: time.Second, http: freeAddress(t), tcp: freeAddress(t)}
 	w.loads = NewLoads([]string{"external"}, func(_, cluster string) bool { return cluster != "relay-xds" })
 	w.xds = freeAddress(t)
 	w.serve()
@@ -111,13 +114,34 @@ func startLoadWorld(t *testing.T, version string) *loadWorld {
 		b += fmt.Sprintf("  - name: %s\n    type: STATIC\n    connect_timeout: 1s%s\n    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [%s]}]}\n",
 			name, limit, name, strings.Join(eps, ", "))
 	}
-	w.envoy = envoytest.Start(t, envoytest.Options{Version: version, Bootstrap: []byte(b)})
+	w.bootstrap = b
+	w.start()
+	return w
+}
+
+func (w *loadWorld) start() {
+	w.t.Helper()
+	w.envoy = envoytest.Start(w.t, envoytest.Options{Version: w.version, Bootstrap: []byte(w.bootstrap)})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	if err := w.envoy.WaitReady(ctx); err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	return w
+}
+
+// restart ends Envoy, and starts another one.
+func (w *loadWorld) restart() {
+	w.t.Helper()
+	w.envoy.Kill()
+	w.start()
+}
+
+// interval has a new server, for which another interval is usual.
+func (w *loadWorld) interval(usual time.Duration) {
+	w.t.Helper()
+	w.stop()
+	w.usual = usual
+	w.serve()
 }
 
 // serve starts the server, until stop is called.
@@ -129,7 +153,7 @@ func (w *loadWorld) serve() {
 	}
 	g := grpc.NewServer()
 	s := NewLoadServer(w.loads, func(string, string) bool { return true })
-	s.interval = time.Second
+	s.interval = w.usual
 	s.Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (handled, done func(), err error) {
 		_, err = first()
 		return func() {}, func() {}, err
@@ -148,6 +172,10 @@ func serveApp(rw http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		case <-time.After(20 * time.Second):
 		}
+	case "/download":
+		_, _ = io.WriteString(rw, "some")
+		_ = http.NewResponseController(rw).Flush()
+		<-r.Context().Done()
 	case "/reset", "/ws":
 		conn, _, err := http.NewResponseController(rw).Hijack()
 		if err != nil {

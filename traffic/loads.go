@@ -32,7 +32,7 @@ func (r Reporter) Reports(now time.Time) bool { return now.Sub(r.Last) <= goneAf
 func NewLoads(fleets []string, known func(fleet, cluster string) bool) *Loads {
 	l := &Loads{fleets: make(map[string]*fleet), began: time.Now()}
 	for _, name := range fleets {
-		l.fleets[name] = newFleet(name, known)
+		l.fleets[name] = newFleet(name, known, l.began)
 	}
 	return l
 }

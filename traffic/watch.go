@@ -17,7 +17,7 @@ const (
 // of all clusters, or of none: so they do only while there is one.
 type watches struct {
 	of map[string]*watch
-	// changed is closed and replaced when the first comes.
+	// changed is closed and replaced when the first comes, or the pace is another.
 	changed chan struct{}
 }
 
@@ -54,13 +54,18 @@ func (w *watches) watch(cluster string, now time.Time, step int64) {
 			return
 		}
 		if len(w.of) == 0 {
-			close(w.changed)
-			w.changed = make(chan struct{})
+			w.tell()
 		}
 		one = &watch{from: step, endpoints: make(map[netip.AddrPort]*endpoint)}
 		w.of[cluster] = one
 	}
 	one.until = now.Add(watchFor)
+}
+
+// tell has streams look anew at what their Envoys are to report.
+func (w *watches) tell() {
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 // expire ends the watches at which nobody looks any more.

@@ -41,6 +41,8 @@ type envoyConn struct {
 
 	mu      sync.Mutex
 	streams int
+	// lasting are the streams that are not of Server.PerRequest.
+	lasting int
 	// reservations are those of requests that are not handled yet.
 	reservations []*reservation
 	// waited is how long the connection waited for memory before, and waitingSince when it

@@ -27,9 +27,32 @@ func newEnvoyNode(node *corev3.Node) *envoyNode {
 	for minor := oldestSince; minor <= newestSince && isSince(node, minor); minor++ {
 		n.extensions = append(n.extensions, Since(minor))
 	}
+	n.extensions = append(n.extensions, toldByBootstrap(node)...)
 	slices.Sort(n.extensions)
 	return n
 }
+
+// maxTold is how much of what bootstraps tell Relay is taken, and maxToldBytes how long each text is.
+const maxTold, maxToldBytes = 20, 100
+
+// toldByBootstrap returns what the bootstrap of an Envoy tells Relay: what has the name "relay" in
+// the metadata of the node.
+func toldByBootstrap(node *corev3.Node) (told []string) {
+	fields := node.GetMetadata().GetFields()["relay"].GetStructValue().GetFields()
+	if len(fields) > maxTold {
+		return nil
+	}
+	for name, value := range fields {
+		if text := value.GetStringValue(); text != "" && len(name) <= maxToldBytes && len(text) <= maxToldBytes {
+			told = append(told, Told(name, text))
+		}
+	}
+	return told
+}
+
+// Told returns what stands for an extension in Resource.OrWithout if a resource needs what the
+// bootstrap of an Envoy has: the metadata of its node says so by a name and a value, in "relay".
+func Told(name, value string) string { return "relay: " + name + "=" + value }
 
 // The versions for which Since may be asked.
 const oldestSince, newestSince = 37, 40

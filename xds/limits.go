@@ -17,6 +17,9 @@ type Limits struct {
 	// ConnectionStreams is how many streams a connection may have: an Envoy needs
 	// one.
 	ConnectionStreams uint32
+	// ConnectionRequests is how many streams a connection may have if there are methods of which
+	// an Envoy has a stream for each request. An Envoy that needs more opens another connection.
+	ConnectionRequests uint32
 	// Idle is how many connections without an Envoy's stream there may be, and
 	// IdlePerAddress how many of them from one address; the oldest are closed. All
 	// Envoys of a fleet may come at the same time, from behind one address.
@@ -41,7 +44,7 @@ type Limits struct {
 // DefaultLimits are far above what Envoys do.
 func DefaultLimits() Limits {
 	return Limits{
-		Streams: 10_000, StreamsPerAddress: 5000, ConnectionStreams: 10, Idle: 10_000, IdlePerAddress: 1000,
+		Streams: 10_000, StreamsPerAddress: 5000, ConnectionStreams: 10, ConnectionRequests: 5000, Idle: 10_000, IdlePerAddress: 1000,
 		Names: 1_000_000, RequestsPerSecond: 5000, Burst: 10_000,
 		Handshake: 10 * time.Second, FirstRequest: 15 * time.Second, Stall: 2 * time.Minute,
 	}

@@ -34,7 +34,12 @@ func newRecovery(registerer prometheus.Registerer) recovery {
 }
 
 // interceptor is around every stream, also those of other services.
-func (s *Server) interceptor(srv any, g grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+func (s *Server) interceptor(srv any, g grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	left, err := s.joinConnection(g.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	defer left()
 	if srv != s {
 		conn, done := s.conns.ofStream(remoteAddress(g.Context()))
 		defer done()

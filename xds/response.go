@@ -17,6 +17,8 @@ type response struct {
 	resources, removed int
 	size               int
 	nonce              string
+	// replaced are the names of clusters that the Envoy had in another version.
+	replaced []string
 }
 
 func newResponse(t Type, table *table, b batch, nonce, marker string, envoy *envoyNode) *response {

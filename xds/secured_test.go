@@ -30,7 +30,7 @@ type secured struct {
 	changes int
 }
 
-func secure(t *testing.T, change func(*Limits)) *secured {
+func secure(t *testing.T, change func(*Limits), more ...func(*Server)) *secured {
 	t.Helper()
 	s := &secured{ca: certstest.TestCA(t), log: &logtest.Buffer{}}
 	config, err := s.ca.TestIssue(t, []string{"relay.test"}, certstest.Options{}).ServerTLS()
@@ -56,6 +56,9 @@ func secure(t *testing.T, change func(*Limits)) *secured {
 			return nil
 		}
 		change(&server.Limits)
+		for _, f := range more {
+			f(server)
+		}
 	})
 	s.store.Open()
 	s.good = xdstest.ConnectBy(t, credentials.NewTLS(s.client(t, s.ca, certstest.Options{}, "good.test")), s.address, "edge", "good")

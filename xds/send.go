@@ -36,6 +36,7 @@ func (s *session) plan(now time.Time) (out []*response, retryAt time.Time) {
 		}
 	}
 	s.noteAnswered(now)
+	s.tellWaiters(now)
 	return out, s.nextDeadline(now)
 }
 
@@ -57,12 +58,17 @@ func (s *session) nextResponse(t Type, now time.Time) *response {
 	s.nonce++
 	ts.inFlight = s.newSentResponse(t, b, now)
 	ts.sent, ts.sentAt = s.store.revision, now
+	var replaced []string
 	if t == Cluster {
-		s.resendEndpointsOf(roaring.And(b.resources, ts.inEnvoy))
+		again := roaring.And(b.resources, ts.inEnvoy)
+		s.resendEndpointsOf(again)
+		replaced = table.names(again)
 	}
 	ts.inEnvoy.Or(b.resources)
 	ts.inEnvoy.AndNot(b.removed)
-	return newResponse(t, table, ts.inFlight.batch, ts.inFlight.nonce, s.marker, s.envoy)
+	r := newResponse(t, table, ts.inFlight.batch, ts.inFlight.nonce, s.marker, s.envoy)
+	r.replaced = replaced
+	return r
 }
 
 // nextBatch takes what the next response of a type carries. Changes and the parts of a

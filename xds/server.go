@@ -42,6 +42,12 @@ type Server struct {
 	// Services, when set before Serve, adds other services for Envoys to the port. They ask
 	// Admit.
 	Services func(grpc.ServiceRegistrar)
+	// PerRequest are the full names of those methods of Services of which an Envoy has a stream
+	// for each of many requests. They ask AdmitRequest, and are not in Limits.ConnectionStreams.
+	PerRequest []string
+	// Replaced, when set before Serve, is called when an Envoy is about to be sent a cluster that it
+	// has in another version. It must be quick.
+	Replaced func(fleet, nodeID, cluster string)
 
 	connections    *guard.Listener
 	conns          *envoyConns
@@ -54,11 +60,14 @@ type Server struct {
 	budget         *budget
 	handshakeSlots handshakeSlots
 	others         hostCounts // streams of Services
+	opening        hostCounts // streams of PerRequest of which the first message has not come
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	hosts   map[string]int // streams by host
-	nodes   map[node]int   // streams by Envoy
+	// nodes are the streams of each Envoy, the newest last.
+	nodes   map[node][]*stream
+	lists   map[string]*envoyList // by fleet
 	leavers leavers
 	// toldVersions are the versions of Envoys that were logged, by fleet.
 	toldVersions map[string]bool
@@ -68,7 +77,7 @@ type Server struct {
 func NewServer(stores map[string]*Store, logger *slog.Logger, registerer prometheus.Registerer) *Server {
 	s := &Server{
 		stores: stores, log: logger, metrics: newMetrics(registerer, stores),
-		streams: make(map[*stream]struct{}), hosts: make(map[string]int), nodes: make(map[node]int), toldVersions: make(map[string]bool),
+		streams: make(map[*stream]struct{}), hosts: make(map[string]int), nodes: make(map[node][]*stream), lists: make(map[string]*envoyList), toldVersions: make(map[string]bool),
 		workSlots: newWorkSlots(), budget: newBudget(), handshakeSlots: newHandshakeSlots(), Limits: DefaultLimits(),
 		recovery: newRecovery(registerer),
 	}
@@ -121,7 +130,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.Creds(catchingHandshake{handshaker{creds, s.refusals, s.conns, slots, s.Limits.Handshake}, s}),
 		grpc.StreamInterceptor(s.interceptor),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
-		grpc.MaxConcurrentStreams(s.Limits.ConnectionStreams),
+		grpc.MaxConcurrentStreams(s.streamsPerConnection()),
 		grpc.MaxHeaderListSize(maxHeaders),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(maxRequest),
@@ -242,7 +251,8 @@ func (s *Server) add(st *stream) error {
 	}
 	s.streams[st] = struct{}{}
 	s.hosts[st.host]++
-	s.nodes[st.node()]++
+	s.nodes[st.node()] = append(s.nodes[st.node()], st)
+	s.listChanged(st.info.Fleet)
 	s.leavers.back(st.info)
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Inc()
 	return nil
@@ -256,11 +266,19 @@ func (s *Server) remove(st *stream) {
 	if s.hosts[st.host]--; s.hosts[st.host] == 0 {
 		delete(s.hosts, st.host)
 	}
-	if s.nodes[st.node()]--; s.nodes[st.node()] == 0 {
+	s.listChanged(st.info.Fleet)
+	left := slices.DeleteFunc(s.nodes[st.node()], func(other *stream) bool { return other == st })
+	if s.nodes[st.node()] = left; len(left) == 0 {
 		delete(s.nodes, st.node())
 		s.leavers.left(st.info, time.Now())
 	}
 	s.metrics.streams.WithLabelValues(st.info.Fleet).Dec()
+}
+
+func (s *Server) replaced(fleet, nodeID, cluster string) {
+	if s.Replaced != nil {
+		s.Replaced(fleet, nodeID, cluster)
+	}
 }
 
 // connected returns the streams of all connected Envoys.
@@ -279,7 +297,7 @@ func (s *stream) node() node { return node{s.info.Fleet, s.info.NodeID} }
 func (s *Server) Connected(fleet, id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.nodes[node{fleet, id}] > 0
+	return len(s.nodes[node{fleet, id}]) > 0
 }
 
 // Streams returns the state of all connected Envoys, by fleet and node id.

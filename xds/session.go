@@ -47,6 +47,9 @@ type session struct {
 	// noLongerStale are the names of resources that the Envoy acknowledged after they were
 	// stale. They are for the log.
 	noLongerStale []string
+	// waiters wait for the Envoy to have something; see WaitAcknowledged. Closed tells that it has left.
+	waiters []*acknowledgeWaiter
+	closed  bool
 	// marker is a text that no other stream has; see withMarker.
 	marker string
 }
@@ -79,6 +82,10 @@ func (s *session) close() {
 	if s.store.convergence.following.Load() > 0 {
 		s.store.convergence.schedule(s.store)
 	}
+	s.locked(func() {
+		s.closed = true
+		s.tellWaiters(time.Time{})
+	})
 }
 
 // takeNoLongerStale returns, once, what the Envoy acknowledged after it was stale.

@@ -331,6 +331,9 @@ func (s *stream) send(ctx context.Context) (retryAt time.Time, err error) {
 		return time.Time{}, err
 	}
 	for _, r := range responses {
+		for _, cluster := range r.replaced {
+			s.server.replaced(s.info.Fleet, s.info.NodeID, cluster)
+		}
 		if err := s.deliver(r); err != nil {
 			return time.Time{}, err
 		}

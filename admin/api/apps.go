@@ -16,6 +16,10 @@ type App struct {
 	Ports   []Port `json:"ports"`
 	// Stopped tells that people scaled the app to 0.
 	Stopped bool `json:"stopped,omitempty"`
+	// Maintenance tells that all requests are answered by a page that says so.
+	Maintenance bool `json:"maintenance,omitempty"`
+	// Scaling is what Relay does with the number of instances; without Events in lists.
+	Scaling *Scaling `json:"scaling,omitempty"`
 	// Load is that of all ports.
 	Load *Load `json:"load,omitempty"`
 	// Failures are those of the last hour; absent where none are taken in.

@@ -37,6 +37,8 @@ const (
 	DomainWithoutTask DomainStatus = "no task"
 	// DomainStopped has none since the app is scaled to 0.
 	DomainStopped DomainStatus = "stopped"
+	// DomainAsleep has none since the app sleeps: the next request starts it.
+	DomainAsleep DomainStatus = "asleep"
 	// DomainWithoutCertificate is routed by a fleet with https, and has no certificate.
 	DomainWithoutCertificate DomainStatus = "no certificate"
 	// DomainInNoFleet is claimed by apps that no fleet serves.
@@ -51,6 +53,8 @@ type DomainStory struct {
 	Problems     []Problem `json:"problems,omitempty"`
 	LastFailures []Failure `json:"lastFailures,omitempty"`
 	LastChanges  []Change  `json:"lastChanges,omitempty"`
+	// Scaling is what Relay does with the number of instances, by app: of those that ask for it.
+	Scaling map[string]*Scaling `json:"scaling,omitempty"`
 	// Explanation is the answer of /api/v1/explain.
 	Explanation json.RawMessage `json:"explanation"`
 }

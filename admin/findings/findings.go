@@ -102,7 +102,7 @@ const lately = 10 * time.Minute
 func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *int, now time.Time) {
 	if load != nil && load.Errors > 0 && load.Errors >= tooMany*load.Requests {
 		part := share(load.Errors, load.Requests)
-		if slices.ContainsFunc(last, func(f api.Failure) bool { return !byClient(f) && now.Sub(f.Time) < time.Minute }) {
+		if slices.ContainsFunc(last, func(f api.Failure) bool { return isProblem(f) && now.Sub(f.Time) < time.Minute }) {
 			l.add(api.Critical, "the last failures say why", "%s of the requests of the last minute ended with errors", part)
 		} else {
 			l.add(api.Critical, "look at the app's log; relay tail shows which requests fail",
@@ -112,7 +112,7 @@ func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *i
 	for _, sum := range byCode(last) {
 		code, _ := failure.Of(sum.last.Code)
 		level := api.Warning
-		if code.Client || now.Sub(sum.last.Time) > lately {
+		if !code.Problem() || now.Sub(sum.last.Time) > lately {
 			level = api.OK
 		}
 		l.add(level, strings.TrimSuffix(code.Do, "."), "%s failed with %s%s, %s: %s",
@@ -131,9 +131,9 @@ func named(apps []string, other string) string {
 	return strings.Join(apps, " and ")
 }
 
-func byClient(f api.Failure) bool {
+func isProblem(f api.Failure) bool {
 	code, _ := failure.Of(f.Code)
-	return code.Client
+	return code.Problem()
 }
 
 func cause(code failure.Code, f api.Failure) string {

@@ -14,7 +14,7 @@ import (
 // OfApp says how an app is now. Sources are those of apps and certificates.
 func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 	var l list
-	t := tasks{apps: []string{s.ID}, stopped: s.Stopped}
+	t := tasks{apps: []string{s.ID}, stopped: s.Stopped, scaling: s.Scaling, maintenance: s.Maintenance}
 	var other []string
 	routed := false
 	for _, port := range s.Ports {
@@ -45,6 +45,9 @@ func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 	l.traffic(t.apps, s.Load, s.LastFailures, s.Failures, now)
 	l.firstIf(routed && !t.bad(), sources)
 	l.certificateSources(sources, false)
+	if routed && t.in == 0 && t.sleeps() {
+		return l.sorted(t.asleep())
+	}
 	return l.sorted("All is well: " + plural(t.in, "instance") + " in rotation")
 }
 
@@ -73,7 +76,7 @@ func (l *list) problem(level api.Level, about string, p api.Problem) {
 // OfDomain says whether a domain is served now, and if not, why.
 func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source, now time.Time) []api.Finding {
 	var l list
-	t := tasksOf(e)
+	t := tasksOf(e, s.Scaling)
 	served, envoys := len(e.Domains)+len(e.Services) > 0, 0
 	l.firstIf(!served || t.bad(), sources)
 	if served {
@@ -98,6 +101,9 @@ func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source, 
 	l.traffic(t.apps, s.Load, failures, s.Failures, now)
 	l.ignored(e)
 	l.firstIf(served && !t.bad(), sources)
+	if t.in == 0 && t.sleeps() {
+		return l.sorted(t.asleep())
+	}
 	return l.sorted("It is served by " + plural(t.in, "task") + "; " + plural(envoys, "Envoy") + " " + verb(envoys, "has", "have") + " all of it")
 }
 
@@ -200,7 +206,7 @@ func (l *list) notServed(e *explain.Explanation) {
 }
 
 // tasksOf sums up the tasks of the ports that a domain's requests go to.
-func tasksOf(e *explain.Explanation) (t tasks) {
+func tasksOf(e *explain.Explanation, scaling map[string]*api.Scaling) (t tasks) {
 	type port struct {
 		app   string
 		index int
@@ -221,6 +227,10 @@ func tasksOf(e *explain.Explanation) (t tasks) {
 				continue
 			}
 			t.stopped = t.stopped || app.Stopped
+			t.maintenance = t.maintenance || app.Maintenance
+			if is := scaling[app.ID]; is != nil {
+				t.scaling = is
+			}
 			if !slices.Contains(t.apps, app.ID) {
 				t.apps = append(t.apps, app.ID)
 			}

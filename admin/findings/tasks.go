@@ -20,6 +20,10 @@ type tasks struct {
 	connect string
 	// stopped is set if an app is scaled to 0.
 	stopped bool
+	// scaling is what Relay does with the instances; nil if nothing. maintenance is set if
+	// requests do not get that far.
+	scaling     *api.Scaling
+	maintenance bool
 	// out says which others are left out, and why; starting counts those that will not be soon.
 	out      []string
 	starting int
@@ -48,13 +52,29 @@ func (t *tasks) take(address, unreachable string) {
 }
 
 // bad reports whether requests find no task, or one that takes no connections.
-func (t *tasks) bad() bool { return t.in == 0 || t.unreachable > 0 }
+func (t *tasks) bad() bool { return t.in == 0 && !t.sleeps() || t.unreachable > 0 }
+
+// sleeps reports whether requests wait for the app until it has started.
+func (t *tasks) sleeps() bool {
+	return t.scaling != nil && t.scaling.Phase != api.PhaseAwake && t.scaling.Phase != api.PhaseFailed
+}
+
+// asleep says why there is no task, though nothing is wrong.
+func (t *tasks) asleep() string {
+	return named(t.apps, "The app") + " is " + t.scaling.Phase + ": " + t.scaling.Text
+}
 
 // tasks says whether there is a task that answers.
 func (l *list) tasks(t tasks) {
 	const connect = "see whether the task listens on that address and port, not only on localhost, and what is between it and the Envoys"
 	who := named(t.apps, "the app")
+	if t.maintenance {
+		l.add(api.Warning, "take RELAY_MAINTENANCE off when it is over", "%s is in maintenance: requests get 503 and a page that says so", named(t.apps, "The app"))
+	}
 	switch {
+	case t.in == 0 && t.sleeps(): // nothing is wrong: see asleep
+	case t.in == 0 && t.scaling != nil && t.scaling.Phase == api.PhaseFailed:
+		l.add(api.Critical, "look at the app's log and its last failed task in Marathon", "%s could not be woken, so requests get 503: %s", named(t.apps, "The app"), t.scaling.Text)
 	case t.in == 0 && t.stopped:
 		l.add(api.Warning, "scale it up in Marathon", "%s is scaled to 0: requests get 503", named(t.apps, "The app"))
 	case t.in == 0 && len(t.out) > 0 && t.starting == len(t.out):

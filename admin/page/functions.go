@@ -18,7 +18,7 @@ var functions = template.FuncMap{
 	"count": countOf, "plural": plural, "rate": rate, "rateOf": rateOf, "seconds": secondsOf, "deref": deref,
 	"clip": clip, "join": strings.Join,
 	// How things look.
-	"state": certificateClass, "level": severityClass, "findingClass": findingClass, "domainClass": domainClass, "envoyClass": envoyClass, "healthClass": healthClass, "errorClass": errorClass,
+	"state": certificateClass, "level": severityClass, "findingClass": findingClass, "domainClass": domainClass, "envoyClass": envoyClass, "healthClass": healthClass, "phaseClass": phaseClass, "errorClass": errorClass,
 	// Addresses.
 	"asset": assetURL, "appURL": appURL, "domainURL": domainURL, "envoyURL": envoyURL,
 	"certificateURL": certificateURL, "certificatePath": certificatePath, "subjectURL": subjectURL, "codeURL": codeURL,
@@ -26,14 +26,15 @@ var functions = template.FuncMap{
 	"first": first, "firstGroups": firstGroups,
 	"more": func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
 	// What is put together for a template.
-	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
+	"sleeps": sleeps,
+	"tasks":  tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
 	"tabs":       tabsOf,
 	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
 	"envoyStates": func() []string {
 		return words(api.EnvoyUpToDate, api.EnvoyBehind, api.EnvoyRejecting, api.EnvoyDisconnected)
 	},
 	"domainStates": func() []string {
-		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped)
+		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped, api.DomainAsleep)
 	},
 	// What a filter keeps of the address, beside what it asks for.
 	"hiddenFields": func() []string { return []string{"sort", "state", "status"} },
@@ -48,6 +49,11 @@ func first(n int, list any) (cut struct {
 	n = min(n, all.Len())
 	cut.Shown, cut.Hidden = all.Slice(0, n).Interface(), all.Len()-n
 	return cut
+}
+
+// sleeps reports whether requests wait for an app until it has started.
+func sleeps(s *api.Scaling) bool {
+	return s != nil && s.Phase != api.PhaseAwake && s.Phase != api.PhaseFailed
 }
 
 // tasks are the tasks of all ports of an app, and whether a fleet routes one.

@@ -138,6 +138,11 @@ func troubleData() *fakeData {
 	story.Failures, story.ProblemCount, story.Severity = ptr(184), 1, "failing"
 	story.Problems, story.LastFailures, story.LastChanges = f.problems[:1], f.failures, f.changes
 	story.Load = load(78, 22.4)
+	story.Scaling = &api.Scaling{
+		Phase: api.PhaseAwake, Since: time.Now().Add(-time.Hour), Text: "78 requests a second: it sleeps when nobody has used it for 30m.", Instances: 2,
+		Queues: []api.Queue{{Port: 0, Concurrency: 10, InProgress: 7, Length: 100}},
+		Events: []api.ScalingEvent{{Time: time.Now().Add(-time.Hour), Kind: "wake", Text: "a request for web.team-0.example.com woke it", Took: 2.4}},
+	}
 	story.Ports[0].Endpoints = []api.Endpoint{
 		{Address: "10.0.0.7:31044", Health: "healthy", Task: "team-0_web.0", Load: load(39, 0)},
 		{Address: "10.0.0.8:31044", Health: "healthy", Task: "team-0_web.1", Load: load(39, 22.4), Unreachable: "2 Envoys cannot connect to it since 11:02: connection refused"},

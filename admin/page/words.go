@@ -105,7 +105,7 @@ func domainClass(s api.DomainStatus) string {
 		return "ok"
 	case api.DomainWithoutTask:
 		return "bad"
-	case api.DomainStopped:
+	case api.DomainStopped, api.DomainAsleep:
 		return "dim"
 	}
 	return "warn"
@@ -245,4 +245,15 @@ func decode(b []byte) (rune, int) { return utf8.DecodeRune(b) }
 // hidden reports whether a character cannot be seen, or turns others around.
 func hidden(r rune) bool {
 	return r != utf8.RuneError && (unicode.Is(unicode.Cf, r) || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029)
+}
+
+// phaseClass returns the CSS class for the phase of an app that may sleep.
+func phaseClass(phase string) string {
+	switch phase {
+	case api.PhaseAwake:
+		return "ok"
+	case api.PhaseFailed:
+		return "bad"
+	}
+	return "dim"
 }

@@ -13,6 +13,7 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator/routing"
+	"relay/internal/ignored"
 	"relay/internal/problem"
 	"relay/internal/relay"
 	"relay/internal/secret"
@@ -52,6 +53,9 @@ type Flags struct {
 	Retries               uint32        `group:"Requests" default:"2" help:"How often a request that cannot have reached a task is sent to another one."`
 
 	UpstreamCA kong.FileContentFlag `group:"Requests" name:"upstream-ca" placeholder:"FILE" help:"PEM file with the authorities of tasks that take TLS (RELAY_{n}_TLS). Read at start."`
+
+	ScalingFlags `embed:""`
+	VisitorFlags `embed:""`
 
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
@@ -116,6 +120,7 @@ type FleetSettings struct {
 	// Clients are as in --xds-clients.
 	Clients            []string `yaml:"clients"`
 	ProxyFlags         `yaml:",inline"`
+	VisitorFlags       `yaml:",inline"`
 	DownstreamTLSFlags `yaml:",inline"`
 }
 
@@ -147,6 +152,9 @@ func (f *Flags) Validate(kctx *kong.Context) error {
 	if f.MarathonSyncInterval <= 0 || f.CertsPollInterval <= 0 {
 		errs = append(errs, errors.New("--marathon-sync-interval and --certs-poll-interval must be positive"))
 	}
+	if _, err := ignored.Parse(f.IdleIgnore); err != nil {
+		errs = append(errs, fmt.Errorf("--idle-ignore: %w", err))
+	}
 	config := f.config()
 	return errors.Join(append(errs, config.Validate())...)
 }
@@ -159,7 +167,7 @@ func (f *Flags) fleets() []FleetSettings {
 	return []FleetSettings{{
 		Name: f.Fleet, HTTP: f.HTTP, HTTPS: f.HTTPS, HTTPSPublicPort: f.HTTPSPublicPort,
 		Clusters: f.Clusters, Certificates: f.Certificates, TCP: f.TCP, Clients: f.XDSClients,
-		ProxyFlags: f.ProxyFlags, DownstreamTLSFlags: f.DownstreamTLSFlags,
+		ProxyFlags: f.ProxyFlags, VisitorFlags: f.VisitorFlags, DownstreamTLSFlags: f.DownstreamTLSFlags,
 	}}
 }
 
@@ -184,6 +192,7 @@ func (f *Flags) config() relay.Config {
 		Certificates:         relay.Certificates{Dir: f.dirConfig(), Vault: f.vaultConfig(), Grace: f.CertsGrace},
 		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
+		Scaling:              f.scalingConfig(f.marathonConfig()),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
 		},
@@ -199,7 +208,7 @@ func (f *Flags) config() relay.Config {
 }
 
 func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
-	return relay.Fleet{ClientCAFile: fleet.ClientCA, Clients: fleet.Clients, Fleet: routing.Fleet{
+	return relay.Fleet{ClientCAFile: fleet.ClientCA, ErrorPagesDir: fleet.ErrorPages, Clients: fleet.Clients, Fleet: routing.Fleet{
 		Name: fleet.Name, HTTP: fleet.HTTP, HTTPS: fleet.HTTPS, HTTPSPublicPort: fleet.HTTPSPublicPort,
 		Proxies: fleet.proxies(), Health: fleet.Health,
 		TLS: routing.DownstreamTLS{

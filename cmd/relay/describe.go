@@ -77,6 +77,9 @@ var settingExamples = map[string]string{
 	"state-dir":                   "/var/lib/relay",
 	"xds-clients":                 "*.edge.example.com",
 	"signal-networks":             "10.0.7.0/24",
+	"scaling":                     "true",
+	"scaling-marathon-user":       "relay-scaling",
+	"peers":                       "http://relay-2.example.com:9090",
 }
 
 // settingsFile returns a configuration file that has every setting, all of them off.

@@ -63,11 +63,15 @@ func (p printer) app(a api.AppStory) {
 	if a.Stopped {
 		p.pair("tasks", "none: it is scaled to 0")
 	}
+	if a.Maintenance {
+		p.pair("maintenance", "requests get 503 and a page that says so")
+	}
 	p.pair("requests", loadText(a.Load, a.Failures))
 	if !a.Changed.IsZero() {
 		p.pair("changed", clock(a.Changed)+", "+ago(a.Changed)+" ago")
 	}
 	p.problems(a.Problems)
+	p.scaling(a.Scaling)
 	if len(a.Labels)+a.MoreLabels > 0 {
 		p.title("Labels")
 		for _, name := range slices.Sorted(maps.Keys(a.Labels)) {

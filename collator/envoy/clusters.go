@@ -60,6 +60,9 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
 		}}
 	}
+	if c.Queued {
+		cluster.LoadBalancingPolicy = queueBalancing(&p, c.Balance)
+	}
 	return cluster, p.err
 }
 

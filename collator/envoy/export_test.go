@@ -1,5 +1,12 @@
 package envoy
 
+import (
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"relay/sources"
+)
+
 // What tests with a real Envoy look for.
 const (
 	ACMEPrefix       = acmePrefix
@@ -9,3 +16,15 @@ const (
 
 // GuardPattern is guardPattern.
 var GuardPattern = guardPattern
+
+// QueueChainFilter is queueFilter.
+func QueueChainFilter(cluster string) (*corev3.TypedExtensionConfig, error) {
+	var p packer
+	return queueFilter(&p, cluster), p.err
+}
+
+// QueueBalancing is queueBalancing.
+func QueueBalancing(balance sources.Balance) (*clusterv3.LoadBalancingPolicy, error) {
+	var p packer
+	return queueBalancing(&p, balance), p.err
+}

@@ -14,6 +14,7 @@ import (
 	setfilterstatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/set_filter_state/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/formatter/cel/v3"
+	"google.golang.org/protobuf/proto"
 
 	"relay/collator/routing"
 )
@@ -76,11 +77,16 @@ func hostsFilter(p *packer, first, alone *corev3.TypedExtensionConfig) *corev3.T
 // in every filter chain: whenever a certificate comes, Envoy reads all of them. Until the
 // filter comes, requests get 500 if their host as sent has no route; others are served.
 func hostsDiscovery() *hcmv3.HttpFilter {
+	return discovered(routing.HostsFilter, &matchingv3.ExtensionWithMatcher{})
+}
+
+// discovered is a filter with a configuration of this type that comes by the ADS stream.
+func discovered(name string, config proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
-		Name: routing.HostsFilter,
+		Name: name,
 		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
 			ConfigSource: adsSource(15 * time.Second),
-			TypeUrls:     []string{typeURL(&matchingv3.ExtensionWithMatcher{})},
+			TypeUrls:     []string{typeURL(config)},
 		}},
 	}
 }

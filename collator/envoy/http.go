@@ -31,6 +31,7 @@ func HTTPListener(f *routing.Fleet) (*listenerv3.Listener, error) {
 	var p packer
 	listener := newListener(routing.HTTPListener, f.HTTP)
 	acceptWhoSpeaks(listener)
+	listener.Metadata = pageTexts(f.ErrorPages)
 	listener.ListenerFilters = proxyProtocol(&p, f)
 	listener.FilterChains = httpChains(&p, f)
 	fromProxiesOnly(&p, listener, f)
@@ -72,7 +73,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 
 		RequestHeadersTimeout:         durationpb.New(o.RequestHeadersTimeout),
 		StreamIdleTimeout:             durationpb.New(o.StreamIdleTimeout),
-		LocalReplyConfig:              localReplies(p),
+		LocalReplyConfig:              localReplies(p, f.ErrorPages),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
@@ -82,6 +83,9 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 	trustProxies(p, manager, f, scheme)
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
 		forwardClientCertificate(manager)
+	}
+	if f.Scaling {
+		manager.HttpFilters = append(manager.HttpFilters, scalingFilters()...)
 	}
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))

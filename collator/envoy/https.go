@@ -28,6 +28,7 @@ func HTTPSListener(f *routing.Fleet, chains []routing.TLSChain, passed []routing
 	manager := connectionManager(&p, routing.HTTPSListener, f, schemeHTTPS)
 	listener := newListener(routing.HTTPSListener, f.HTTPS)
 	acceptWhoSpeaks(listener)
+	listener.Metadata = pageTexts(f.ErrorPages)
 	listener.ListenerFilters = append(proxyProtocol(&p, f), &listenerv3.ListenerFilter{
 		Name: "tls_inspector",
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"slices"
 	"strconv"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -20,19 +21,23 @@ const (
 	badRequest  = failure.BadRequest
 	forbidden   = failure.Forbidden
 	misdirected = failure.Misdirected
+	maintenance = failure.StatusMaintenance
 )
 
-const asItIs = "%LOCAL_REPLY_BODY%"
+const (
+	asItIs     = "%LOCAL_REPLY_BODY%"
+	failedCode = "%RESP(" + failure.Header + ")%"
+	// requestID is the one that apps see. A client may have chosen it, so what could be more than an
+	// id is left out: it must bring no HTML into the page.
+	requestID = "%CEL(size(request.id) <= 100 && request.id.matches('^[A-Za-z0-9_.:=+/-]+$') ? request.id : '-')%"
+	htmlPage  = "text/html; charset=utf-8"
+)
 
 // answerFormat is the page that visitors see. HTML does without the other tags. gRPC clients get
 // the same words without tags: Envoy writes them into grpc-message, and a status that fits that
 // of HTTP into grpc-status (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
-//
-// The id of the request is the one that apps see. A client may have chosen it, so what could be
-// more than an id is left out: it must bring no HTML into the page.
 var answerFormat = either("", `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Error</title><h1>Error: `) +
-	"%RESP(" + failure.Header + ")%" + either(": ", "</h1><p>") + asItIs + either(" ", "</p><p>") + "Request " +
-	"%CEL(size(request.id) <= 100 && request.id.matches('^[A-Za-z0-9_.:=+/-]+$') ? request.id : '-')%"
+	failedCode + either(": ", "</h1><p>") + asItIs + either(" ", "</p><p>") + "Request " + requestID
 
 // either is one text for gRPC clients, and another for all others.
 func either(grpc, others string) string {
@@ -46,27 +51,41 @@ func answer(status uint32) *routev3.Route_DirectResponse {
 
 // localReplies has Envoy say with each answer of its own which failure it is. The first mapper
 // that fits counts. They are in each filter chain, so there is one for each code, and what is
-// common is in the format.
-func localReplies(p *packer) *hcmv3.LocalReplyConfig {
+// common is in the format. A fleet may have pages of its own.
+func localReplies(p *packer, pages failure.Pages) *hcmv3.LocalReplyConfig {
 	redirects := &hcmv3.ResponseMapper{
 		Filter: hasStatus(accesslogv3.ComparisonFilter_LE, 399), BodyFormatOverride: text(asItIs, "text/plain; charset=utf-8"),
 	}
 	config := &hcmv3.LocalReplyConfig{
-		BodyFormat: text(answerFormat, "text/html; charset=utf-8"),
+		BodyFormat: text(commonFormat(pages), htmlPage),
 		Mappers:    []*hcmv3.ResponseMapper{redirects},
 	}
 	for _, code := range failure.Codes() {
-		mapper := replyWith(code, isOwnAnswer(p, code))
-		if code.Name == failure.TimedOut {
-			// Not "unavailable", which has clients send the request again: the app may be at it.
-			late := replyWith(code, allOf(asksByGRPC(), mapper.Filter))
-			late.HeadersToAdd = append(late.HeadersToAdd,
-				headerOption("grpc-status", strconv.Itoa(int(codes.DeadlineExceeded)), corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
-			config.Mappers = append(config.Mappers, late)
-		}
-		config.Mappers = append(config.Mappers, mapper)
+		config.Mappers = append(config.Mappers, withPages(pages, code.Name, repliesWith(p, code))...)
 	}
 	return config
+}
+
+// repliesWith are the mappers of a code.
+func repliesWith(p *packer, code failure.Code) (mappers []*hcmv3.ResponseMapper) {
+	if code.Said != 0 {
+		said := replyWith(code, hasStatus(accesslogv3.ComparisonFilter_EQ, code.Said))
+		said.Body = nil
+		mappers = append(mappers, said)
+		code.By = slices.DeleteFunc(slices.Clone(code.By), func(status uint32) bool { return status == code.Said })
+		if len(code.By)+len(code.Flags) == 0 {
+			return mappers
+		}
+	}
+	mapper := replyWith(code, isOwnAnswer(p, code))
+	if code.Name == failure.TimedOut {
+		// Not "unavailable", which has clients send the request again: the app may be at it.
+		late := replyWith(code, allOf(asksByGRPC(), mapper.Filter))
+		late.HeadersToAdd = append(late.HeadersToAdd,
+			headerOption("grpc-status", strconv.Itoa(int(codes.DeadlineExceeded)), corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
+		mappers = append(mappers, late)
+	}
+	return append(mappers, mapper)
 }
 
 // replyWith answers with a code what a filter fits.
@@ -98,6 +117,8 @@ func isOwnAnswer(p *packer, code failure.Code) *accesslogv3.AccessLogFilter {
 		return hasStatus(accesslogv3.ComparisonFilter_GE, 400)
 	case code.Name == failure.NoSuchPath:
 		return allOf(filter, expression(p, "has(xds.virtual_host_name)"))
+	case code.Name == failure.Crashed:
+		return anyOf(filter, allOf(hasFlags("UH"), expression(p, crashes)))
 	default:
 		return filter
 	}

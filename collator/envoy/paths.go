@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -134,7 +135,10 @@ func (b scopeBuilder) guardedRoutes(p *packer, domain string, r routing.Rule, la
 		routes = append(routes, b.ruleRoutes(p, domain, r, true)...)
 	}
 	for _, route := range routes {
-		route.Name = r.Targets[0].Cluster
+		route.Name = cmp.Or(route.Name, r.Targets[0].Cluster)
+	}
+	if r.Crashed() {
+		crashed(routes)
 	}
 	return routes
 }

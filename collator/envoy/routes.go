@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,12 +36,15 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard
 	switch {
 	case r.Redirect && secure:
 		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
-	case r.HTTP.Closed:
+	case r.HTTP.Closed, r.Maintenance():
 	case r.HTTP.HSTS && secure:
 		routes = append(routes, b.handle(p, domain, r, plain)...)
 	}
 	if r.HTTP.Closed {
 		return append(routes, &routev3.Route{Match: all.match(), Action: answer(forbidden)})
+	}
+	if r.Maintenance() {
+		return append(routes, &routev3.Route{Match: all.match(), Action: answer(maintenance)})
 	}
 	general := b.handle(p, domain, r, all)
 	if r.HTTP.HSTS && secure {
@@ -61,15 +65,20 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
-	forward := b.forward(domain, r)
-	if r.HTTP.Sticky {
-		for _, c := range forward.Route.GetWeightedClusters().GetClusters() {
-			c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name)
+	if routesByTarget(r) {
+		routes = append(routes, b.shareRoutes(domain, r, m)...)
+	} else {
+		forward := b.forward(domain, r)
+		if r.HTTP.Sticky {
+			for _, c := range forward.Route.GetWeightedClusters().GetClusters() {
+				c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name, false)
+			}
 		}
+		routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	}
-	routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	for _, route := range routes {
-		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, r.Targets[0].Cluster)
+		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
+		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, cluster, b.looksAtNetworks(r))
 		route.Metadata = locationPrefix(r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
@@ -79,8 +88,9 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		}
 		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
 		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
+		gateShare(p, route, r.Targets)
 	}
-	return routes
+	return b.separate(r.Targets, routes)
 }
 
 func (r ruleMatch) match() *routev3.RouteMatch {

@@ -1,8 +1,6 @@
 package envoy
 
 import (
-	"slices"
-
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -35,15 +33,15 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	vhost := scopeBuilder{f}.virtualHost(&p, d)
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{vhost}
 	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
-	if !asksForFilters(vhost) {
+	if !uses(vhost, routeFilter) {
 		scope.RouteConfiguration.TypedPerFilterConfig[routeFilter] = disabled()
 	}
+	for _, filter := range []string{routing.ScalingFilter, routing.QueueFilter} {
+		if f.Scaling && !uses(vhost, filter) {
+			scope.RouteConfiguration.TypedPerFilterConfig[filter] = disabled()
+		}
+	}
 	return scope, p.err
-}
-
-// asksForFilters reports whether a route has filters of its own.
-func asksForFilters(vhost *routev3.VirtualHost) bool {
-	return slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.TypedPerFilterConfig[routeFilter] != nil })
 }
 
 // WildcardsScope makes the scope by which the hosts filter finds the wildcard domain that
@@ -118,7 +116,8 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 	return vhost
 }
 
-// NamedByScope returns the clusters and scopes that a scope names. They are not sorted, and
+// NamedByScope returns the clusters and scopes that a scope names, but for clusters that
+// requests reach only when Relay lets them through: Relay knows which Envoy has them. They are not sorted, and
 // some are there more than once.
 func NamedByScope(msg proto.Message) (names []xds.Key) {
 	scope, ok := msg.(*routev3.ScopedRouteConfiguration)
@@ -130,6 +129,9 @@ func NamedByScope(msg proto.Message) (names []xds.Key) {
 			names = append(names, xds.Key{Type: xds.Scope, Name: vhost.Name})
 		}
 		for _, route := range vhost.Routes {
+			if mayLackCluster(route) {
+				continue
+			}
 			action := route.GetRoute()
 			if cluster := action.GetCluster(); cluster != "" {
 				key := xds.Key{Type: xds.Cluster, Name: cluster}

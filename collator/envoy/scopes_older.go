@@ -16,12 +16,24 @@ import (
 // the filters of routes are.
 const ChainsSince = 38
 
+// NamedChainsSince is the minor version of Envoy 1 from which on Envoys know chains of filters by
+// name, by which requests wait for apps that sleep.
+const NamedChainsSince = 39
+
 // ResourceWithVariants makes a resource of a message, with another variant for older Envoys if
 // they do not understand all of it. Routes returns what the scope of the domain is made of.
 func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, routes func() routing.DomainRoutes) (xds.Resource, error) {
 	switch msg := msg.(type) {
 	case *corev3.TypedExtensionConfig:
-		return hostsResource()
+		switch msg.Name {
+		case routing.HostsFilter:
+			return hostsResource()
+		case routing.QueueFilter:
+			return queueResource(key, msg)
+		}
+		if _, ok := routing.WakesCluster(msg.Name); ok {
+			return Resource(key, msg)
+		}
 	case *routev3.ScopedRouteConfiguration:
 		return scopeResource(f, msg, routes)
 	}
@@ -33,6 +45,10 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 // They would reject the scope, and so go on with the one before, which may ask for no password.
 // The variant answers 403 where a password or a network was asked for. Where only a convenience
 // is lost, it serves without: sticky sessions, and changed Location headers.
+//
+// If requests wait for Relay, the variant is for all Envoys that know no chains by name, and has
+// them not wait. Routes for clients that do not count need what chains came with. Older Envoys are
+// sent none: apps do not sleep while they are connected.
 func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, routes func() routing.DomainRoutes) (xds.Resource, error) {
 	key := xds.Key{Type: xds.Scope, Name: scope.Name}
 	newResource := Resource
@@ -40,26 +56,49 @@ func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, ro
 		newResource = passing
 	}
 	resource, err := newResource(key, scope)
-	if err != nil || !hasFilters(scope) {
+	filters, gates := hasFilters(scope), hasGates(scope)
+	if err != nil || !filters && !gates && !hasApart(scope) {
 		return resource, err
 	}
-	d := routes()
-	d.Rules = slices.Clone(d.Rules)
-	for i := range d.Rules {
-		h := &d.Rules[i].HTTP
-		h.Closed = h.Closed || Restricted(h)
-		h.BasicAuth, h.AllowedNetworks, h.Sticky, h.LocationPrefix = nil, nil, false, ""
+	since := ChainsSince
+	if gates {
+		since = NamedChainsSince
 	}
-	msg, err := Scope(f, d)
+	msg, err := Scope(f, olderRoutes(routes(), filters))
 	if err != nil {
 		return xds.Resource{}, err
 	}
 	older, err := newResource(key, msg)
-	return resource.OrWithout(xds.Since(ChainsSince), older), err
+	return resource.OrWithout(xds.Since(since), older), err
+}
+
+// olderRoutes returns the routes without what older Envoys do not know.
+func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
+	d.Rules = slices.Clone(d.Rules)
+	for i := range d.Rules {
+		r := &d.Rules[i]
+		r.Targets = slices.Clone(r.Targets)
+		for t := range r.Targets {
+			r.Targets[t].Gated, r.Targets[t].Queued, r.Targets[t].Separates = false, false, false
+		}
+		if h := &r.HTTP; filters {
+			h.Closed = h.Closed || Restricted(h)
+			h.BasicAuth, h.AllowedNetworks, h.Sticky, h.LocationPrefix = nil, nil, false, ""
+		}
+	}
+	return d
+}
+
+func hasGates(scope *routev3.ScopedRouteConfiguration) bool {
+	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, asksRelay)
+}
+
+func hasApart(scope *routev3.ScopedRouteConfiguration) bool {
+	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, separates)
 }
 
 func hasFilters(scope *routev3.ScopedRouteConfiguration) bool {
-	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, asksForFilters)
+	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, func(v *routev3.VirtualHost) bool { return uses(v, routeFilter) })
 }
 
 // NeedsFilters reports whether requests to a port go through filters of its route.

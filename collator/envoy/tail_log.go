@@ -5,7 +5,6 @@ import (
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	grpcaccesslogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	metadatav3 "github.com/envoyproxy/go-control-plane/envoy/type/metadata/v3"
@@ -61,15 +60,9 @@ func tailed(domain, target string, routes []*routev3.Route) []*routev3.Route {
 	marked := make([]*routev3.Route, len(routes))
 	for i, route := range routes {
 		marked[i] = proto.CloneOf(route)
-		if marked[i].Metadata == nil {
-			marked[i].Metadata = &corev3.Metadata{}
-		}
-		if marked[i].Metadata.FilterMetadata == nil {
-			marked[i].Metadata.FilterMetadata = make(map[string]*structpb.Struct)
-		}
-		marked[i].Metadata.FilterMetadata[tailMetadata] = &structpb.Struct{Fields: map[string]*structpb.Value{
+		setMetadata(marked[i], tailMetadata, &structpb.Struct{Fields: map[string]*structpb.Value{
 			tailDomain: structpb.NewStringValue(domain), tailTarget: structpb.NewStringValue(target),
-		}}
+		}})
 	}
 	return marked
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"relay/collator"
 	"relay/collator/routing"
@@ -56,10 +57,24 @@ type App struct {
 	Deployment string `json:"group,omitempty"`
 	Ports      []Port `json:"ports"`
 	// Stopped is set if the app is scaled to 0.
-	Stopped  bool              `json:"stopped,omitempty"`
+	Stopped bool `json:"stopped,omitempty"`
+	// Maintenance is set if all requests are answered by a page that says so.
+	Maintenance bool `json:"maintenance,omitempty"`
+	// Scaling says what Relay does with the number of instances; nil if nothing.
+	Scaling  *AppScaling       `json:"scaling,omitempty"`
 	Problems []problem.Problem `json:"problems,omitempty"`
 	// Notes say why tasks are judged or reached as they are, where that is not obvious.
 	Notes []Note `json:"notes,omitempty"`
+}
+
+// AppScaling is what Relay does with the number of instances of an app.
+type AppScaling struct {
+	// Phase is such as "asleep", since when it is so, and Text says why in a sentence.
+	Phase string    `json:"phase"`
+	Since time.Time `json:"since,omitzero"`
+	Text  string    `json:"text"`
+	// Events are the last decisions, and what came of them, the newest first.
+	Events []string `json:"events,omitempty"`
 }
 
 // Note is something to know about a task.
@@ -280,7 +295,7 @@ func (x explainer) app(app collator.AppView) Explanation {
 }
 
 func appOf(app collator.AppView) App {
-	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Problems: worstFirst(app.Problems), Ports: make([]Port, len(app.Ports))}
+	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Maintenance: app.Maintenance, Problems: worstFirst(app.Problems), Ports: make([]Port, len(app.Ports))}
 	routed := app.Routed
 	if routed.ID != app.ID {
 		out.Deployment = routed.ID

@@ -52,6 +52,9 @@ type Explainer struct {
 	Unreachable func() map[string]map[string]string
 	// Refused says which Envoys were refused lately, and why.
 	Refused func() []string
+	// Scaling says what Relay does with the number of instances of an app; nil if nothing. It may
+	// be nil itself.
+	Scaling func(app string) *AppScaling
 }
 
 // Explain is like the function Explain, and says how far each Envoy has come.
@@ -60,6 +63,9 @@ func (x Explainer) Explain(subject string) Explanation {
 	e := now.explain(subject)
 	e.NotReady = x.NotReady()
 	e.addUnreachable(x.Unreachable())
+	if x.Scaling != nil {
+		e.addScaling(x.Scaling)
+	}
 	onDemand := make(map[string][]xds.Type) // by fleet
 	for _, f := range now.Fleets {
 		if f.ClustersOnDemand {
@@ -92,6 +98,30 @@ func (e *Explanation) addUnreachable(reasons map[string]map[string]string) {
 				if reason := reasons[port.Cluster][endpoint.Address]; reason != "" {
 					endpoint.Unreachable = reason + ". " + routing.EjectionRule()
 				}
+			}
+		}
+	}
+}
+
+// awake is the phase in which requests do not wait.
+const awake = "awake"
+
+// addScaling says of each app what is done with its instances. What an app has no need of while it
+// sleeps, no Envoy lacks.
+func (e *Explanation) addScaling(of func(app string) *AppScaling) {
+	for i := range e.Apps {
+		app := &e.Apps[i]
+		if app.Scaling = of(app.ID); app.Scaling == nil || app.Scaling.Phase == awake {
+			continue
+		}
+		for _, port := range app.Ports {
+			if len(port.Endpoints) > 0 {
+				continue
+			}
+			for fleet, needs := range e.Needs {
+				e.Needs[fleet] = slices.DeleteFunc(needs, func(k xds.Key) bool {
+					return k.Name == port.Cluster && (k.Type == xds.Cluster || k.Type == xds.Endpoint)
+				})
 			}
 		}
 	}

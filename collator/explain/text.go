@@ -173,7 +173,20 @@ func (x writer) app(app App) {
 	if app.Deployment != "" {
 		x.detail("group", "one of %s, whose oldest app's labels count", app.Deployment)
 	}
-	if app.Stopped {
+	if app.Maintenance {
+		x.detail("maintenance", "requests get 503 and a page that says so (RELAY_MAINTENANCE)")
+	}
+	if s := app.Scaling; s != nil {
+		since := ""
+		if !s.Since.IsZero() {
+			since = " since " + s.Since.UTC().Format("2006-01-02 15:04:05 UTC")
+		}
+		x.detail("scaling", "%s%s: %s", s.Phase, since, s.Text)
+		for _, event := range s.Events {
+			x.detail("", "  %s", event)
+		}
+	}
+	if app.Stopped && (app.Scaling == nil || app.Scaling.Phase == awake) {
 		x.detail("instances", "0: it was scaled to 0, so it has no tasks, or those that end")
 	}
 	if len(app.Ports) == 0 {

@@ -36,6 +36,12 @@ func What(before, after *sources.App) []string {
 	case before.Stopped != after.Stopped:
 		w.add("not scaled to 0 any more")
 	}
+	switch {
+	case before.Maintenance != after.Maintenance && after.Maintenance:
+		w.add("in maintenance")
+	case before.Maintenance != after.Maintenance:
+		w.add("not in maintenance any more")
+	}
 	w.deployment(before.Deployment, after.Deployment)
 	for i := range min(maxPorts, max(len(before.Ports), len(after.Ports))) {
 		w.port(i, portOf(before, i), portOf(after, i))

@@ -56,6 +56,8 @@ func TestWhat(t *testing.T) {
 		{"another zone", app(same), port(func(p *sources.Port) { p.Endpoints[0].Zone = "b" }), "port 0: 10.0.0.1:31000 in another zone"},
 		{"domains", app(same), port(func(p *sources.Port) { p.Domains = []string{"b.test"} }), "domain b.test added|domain a.test removed"},
 		{"scaled to 0", app(same), app(func(a *sources.App) { a.Stopped, a.Ports[0].Endpoints = true, nil }), "scaled to 0|port 0: -10.0.0.1:31000 -10.0.0.2:31001"},
+		{"maintenance", app(same), app(func(a *sources.App) { a.Maintenance = true }), "in maintenance"},
+		{"after maintenance", app(func(a *sources.App) { a.Maintenance = true }), app(same), "not in maintenance any more"},
 		{"scaled up", app(func(a *sources.App) { a.Stopped = true }), app(same), "not scaled to 0 any more"},
 		{"settings, in a new definition", app(same), app(func(a *sources.App) {
 			a.Version = "2"

@@ -15,8 +15,16 @@ type Claim struct {
 	ACME bool
 	// Redirect asks for plain HTTP to be redirected to HTTPS.
 	Redirect bool
+	// Gated has requests wait until Relay lets them through.
+	Gated bool
+	// Separates has requests of clients that do not count go to an IgnoredCluster.
+	Separates bool
+	// Queued has requests wait while all instances are busy.
+	Queued bool
 	// HTTP says how requests are handled; nil is the default.
 	HTTP *sources.HTTP
+	// Maintenance is set if the app takes no requests for now, and Crashed if its tasks fail.
+	Maintenance, Crashed bool
 }
 
 // CompareClaims orders claims by app id, then by port.
@@ -36,6 +44,7 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 		return nil
 	}
 	wanted := make(map[string][]Claim)
+	crashed := Crashed(app)
 	for i, port := range app.Ports {
 		if !slices.Contains(port.Groups, f.Name) {
 			continue
@@ -57,8 +66,9 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 				continue
 			}
 			wanted[domain] = append(wanted[domain], Claim{
-				AppPort: AppPort{app.ID, i}, Route: true,
+				AppPort: AppPort{app.ID, i}, Route: true, Gated: f.gates(app), Separates: f.Separates(app, i), Queued: f.Queues(port),
 				ACME: len(port.ACMEDomains) > 0, Redirect: port.RedirectToHTTPS || f.TLS.RequiresCertificates(), HTTP: h,
+				Maintenance: app.Maintenance, Crashed: crashed,
 			})
 		}
 		for _, domain := range port.ACMEDomains {

@@ -10,10 +10,12 @@ type Connections struct {
 	Sticky bool
 	// TCP is set if connections carry something else than HTTP.
 	TCP bool
+	// Queued has Relay name the instance that takes a request.
+	Queued bool
 }
 
 // ConnectionsOf returns the connections of an app port. The app may be nil.
-func ConnectionsOf(app *sources.App, port int) Connections {
+func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 	var c Connections
 	if app == nil || port >= len(app.Ports) {
 		return c
@@ -24,13 +26,13 @@ func ConnectionsOf(app *sources.App, port int) Connections {
 	if h := app.Ports[port].HTTP; h != nil {
 		c.Sticky = h.Sticky
 	}
-	c.TCP = IsTCP(app.Ports[port])
+	c.TCP, c.Queued = IsTCP(app.Ports[port]), f.Queues(app.Ports[port])
 	return c
 }
 
 // Equal reports whether two clusters would be the same.
 func (c Connections) Equal(other Connections) bool {
-	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.Upstream.Equal(&other.Upstream)
+	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.Queued == other.Queued && c.Upstream.Equal(&other.Upstream)
 }
 
 // CannotVerify reports whether a port asks that the certificates of its instances be

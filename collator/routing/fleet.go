@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/internal/failure"
+	"relay/internal/ignored"
 	"relay/sources"
 )
 
@@ -54,6 +56,14 @@ type Fleet struct {
 	UpstreamCA []byte
 	// TCP says which TCP services are opened.
 	TCP TCPServices
+	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
+	// requests queue. It is in the listeners: they change with it.
+	Scaling bool
+	// IgnoredClients do not count as use of an app that may sleep.
+	IgnoredClients ignored.Clients
+	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
+	// with them.
+	ErrorPages failure.Pages
 	// ReservedPorts are not given to TCP services. Those of HTTP and HTTPS need not be
 	// among them.
 	ReservedPorts []uint16
@@ -144,6 +154,34 @@ func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
 		return true
 	}
 	return app != nil && port >= 0 && port < len(app.Ports) && slices.Contains(app.Ports[port].Groups, f.Name)
+}
+
+// HasCluster reports whether the Envoys of the fleet have the cluster of an app port now: a port
+// that it routes. An app that sleeps has none, so that Envoys keep nothing of it but its scopes.
+// It has one while its instances end, and as soon as one has started. Listeners name the clusters of TCP services, so these stay.
+func (f *Fleet) HasCluster(id string, app *sources.App, port int) bool {
+	if !f.Routes(id, app, port) {
+		return false
+	}
+	acme := id == f.ACMEApp && port == 0
+	return acme || !f.gates(app) || len(app.Ports[port].Endpoints) > 0 || IsTCP(app.Ports[port])
+}
+
+// gates reports whether requests to an app wait until Relay lets them through.
+func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
+
+// Queues reports whether Envoys ask Relay which instance takes a request to a port. Sessions that
+// stay with an instance, and balancing by a hash, choose without Relay.
+func (f *Fleet) Queues(port sources.Port) bool {
+	h := port.HTTP
+	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.Sticky && h.Hash == nil)
+}
+
+// HoldsConnections reports whether connections to a port of an app may have to wait, and whether they
+// do now.
+func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, now bool) {
+	may = f.Scaling && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
+	return may, may && f.gates(app)
 }
 
 // PortCount is the number of ports of an app, which may be nil.

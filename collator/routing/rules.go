@@ -33,6 +33,14 @@ const MaxWeight = 10_000
 type Target struct {
 	Cluster string
 	Weight  uint32
+	// Maintenance and Crashed are those of the claim.
+	Maintenance, Crashed bool
+	// Gated has its share wait until Relay lets it through, as the app sleeps or is about to.
+	Gated bool
+	// Separates has the requests of clients that do not count go to an IgnoredCluster.
+	Separates bool
+	// Queued has its share wait until Relay names the instance that takes it.
+	Queued bool
 }
 
 // Loss is a rule that no request reaches, because of the rule To.
@@ -56,6 +64,9 @@ func RulesOf(claims []Claim) (rules []Rule, losses []Loss) {
 			losses = append(losses, Loss{c, rules[i]})
 		}
 	}
+	for i, r := range rules {
+		rules[i].Targets = withoutMaintenance(r.Targets)
+	}
 	return rules, losses
 }
 
@@ -75,7 +86,7 @@ func Candidates(claims []Claim) []Rule {
 		if r.HTTP.ClusterWeight != nil {
 			share = min(*r.HTTP.ClusterWeight, MaxWeight)
 		}
-		r.Targets = []Target{{c.Cluster(), share}}
+		r.Targets = []Target{{Cluster: c.Cluster(), Weight: share, Maintenance: c.Maintenance, Crashed: c.Crashed, Gated: c.Gated, Separates: c.Separates, Queued: c.Queued}}
 		paths := r.HTTP.Paths
 		if paths == nil {
 			paths = []sources.Path{{Prefix: "/"}}

@@ -10,6 +10,16 @@ const (
 	NotAllowed = "forbidden"
 	// TimedOut has a status of its own by gRPC.
 	TimedOut = "timed-out"
+	// Asleep is of apps that nobody used for long, which were stopped until somebody does.
+	Asleep = "asleep"
+	// Starting is of apps that are not there yet, and will be.
+	Starting = "starting"
+	// Crashed is of apps whose tasks fail. Envoy tells it from "offline" by the route.
+	Crashed = "crashed"
+	// Busy is of apps that have as much to do as they may have at once.
+	Busy = "busy"
+	// Maintenance is of apps that take no requests for now, as who runs them said.
+	Maintenance = "maintenance"
 	// Other is of answers that no other code fits.
 	Other = "other"
 )
@@ -19,6 +29,21 @@ const (
 	BadRequest  = 400
 	Forbidden   = 403
 	Misdirected = 421
+)
+
+// Statuses by which routes and Relay's own services refuse a request, for codes that no status
+// stands for. Visitors see that of the code. Nothing else has them: they are not assigned
+// (https://www.iana.org/assignments/http-status-codes). The text of an answer with StatusAsleep or
+// StatusStarting is what the page says; it must be plain text without <, >, & and quotes.
+const (
+	StatusAsleep      = 520
+	StatusStarting    = 521
+	StatusCrashed     = 522
+	StatusBusy        = 523
+	StatusMaintenance = 524
+	// StatusUnasked is of requests of which Relay could not be asked. It is the code "starting"
+	// with the text of the table. It is one that Envoy takes for an error of a filter.
+	StatusUnasked = 510
 )
 
 // The order counts: what Envoy found wrong with a request comes before what it made of it, and a
@@ -81,11 +106,32 @@ var codes = []Code{
 		Do:    "Correct the label of the app, or the name in the DNS.",
 	},
 	{
-		Name: "starting", Flags: []string{"NC", "NFCF"}, Status: 503,
+		Name: Maintenance, By: []uint32{StatusMaintenance}, Status: 503, Meant: true,
+		Text:  "The application is being worked on. Please try again later.",
+		Cause: "The app has the label `RELAY_MAINTENANCE`: all its requests are answered so, while its instances go on.",
+		Look:  "Whether whoever works on the app is done.",
+		Do:    "Remove the label when they are.",
+	},
+	{
+		Name: Asleep, By: []uint32{StatusAsleep}, Status: 503, Meant: true, Said: StatusAsleep,
+		Text:  "The application is asleep.",
+		Cause: "Nobody used the app for as long as `RELAY_IDLE_AFTER` says, so it was stopped. This request is one of a client that wakes nothing (`idle-ignore`), or of a browser that is shown how far the app is (`RELAY_WAKE_PAGE`).",
+		Look:  "Nothing. `relay explain` with the domain says since when it sleeps, and what would wake it.",
+		Do:    "Nothing.",
+	},
+	{
+		Name: Starting, Flags: []string{"NC", "NFCF"}, By: []uint32{StatusStarting, StatusUnasked}, Status: 503, Said: StatusStarting,
 		Text:  "The application is being set up. Please try again in a moment.",
-		Cause: "This Envoy has the route and not what it leads to yet: it has just started, or loads clusters on demand and Relay does not answer.",
-		Look:  "Whether Envoy is connected and up to date, on the status page.",
-		Do:    "Nothing, if it ends within seconds. Else see why Envoy cannot reach Relay, or what it rejected.",
+		Cause: "This Envoy has the route and not what it leads to yet: it has just started, or loads clusters on demand and Relay does not answer. Or the app was asleep and does not serve yet, though the request waited for `RELAY_WAKE_TIMEOUT`, or as many wait as may (`wake-waiting`).",
+		Look:  "Whether Envoy is connected and up to date, on the status page. For an app that was asleep, how long it takes to start, and whether its tasks get healthy.",
+		Do:    "Nothing, if it ends by itself. Else see why Envoy cannot reach Relay, what it rejected, or why the app takes so long.",
+	},
+	{
+		Name: Crashed, By: []uint32{StatusCrashed}, Status: 503,
+		Text:  "The application does not start: it has crashed.",
+		Cause: "The app shall run and no instance may get requests: its tasks fail. A request by which it was to wake is told so, too.",
+		Look:  "The app in Relay: what Marathon says of the last task that failed. The log of that task.",
+		Do:    "Correct what the tasks fail with, and deploy the app again.",
 	},
 	{
 		Name: "offline", Flags: []string{"UH"}, Status: 503,
@@ -95,9 +141,9 @@ var codes = []Code{
 		Do:    "Scale the app up, or correct what its tasks fail with.",
 	},
 	{
-		Name: "busy", Flags: []string{"UO"}, Status: 503,
+		Name: Busy, Flags: []string{"UO"}, By: []uint32{StatusBusy}, Status: 503,
 		Text:  "The application has too much to do. Please try again in a moment.",
-		Cause: "The app has as many requests or connections as its labels allow.",
+		Cause: "The app has as many requests or connections as its labels allow. If it has a queue (`RELAY_0_QUEUE`), that is full, or the request waited in it for too long.",
 		Look:  "How long the app takes for a request; its limits.",
 		Do:    "Add instances, or raise the limits in the labels.",
 	},

@@ -26,11 +26,19 @@ type Code struct {
 	Text string
 	// Client is set if who asked is to blame, and no app and no fleet has a problem.
 	Client bool
+	// Meant is set if who runs the app wants such answers: nobody has a problem.
+	Meant bool
+	// Said is one of the statuses By: with it the text is that of the answer itself, in place of
+	// Text. 0 is none.
+	Said uint32
 	// CutOff are the flags if the app's answer had begun, so that Envoy could make none.
 	CutOff []string
 	// Cause says what happened, Look what to look at, and Do what to do, for operators.
 	Cause, Look, Do string
 }
+
+// Problem reports whether an app or a fleet has a problem if there are such answers.
+func (c Code) Problem() bool { return !c.Client && !c.Meant }
 
 // Of returns the code with a name.
 func Of(name string) (Code, bool) {
@@ -39,7 +47,7 @@ func Of(name string) (Code, bool) {
 
 // OfConnection returns the code of a TCP connection that failed, by Envoy's flags.
 func OfConnection(has func(flag string) bool) (Code, bool) {
-	return first(func(c Code) bool { return !c.Client && slices.ContainsFunc(c.Flags, has) })
+	return first(func(c Code) bool { return c.Problem() && slices.ContainsFunc(c.Flags, has) })
 }
 
 // OfCutOff returns the code of an answer that ended in the middle, by Envoy's flags.
@@ -61,7 +69,7 @@ func Codes() []Code { return slices.Clone(codes) }
 // ConnectionFlags returns the flags of TCP connections that fail.
 func ConnectionFlags() (flags []string) {
 	for _, c := range codes {
-		if !c.Client {
+		if c.Problem() {
 			flags = append(flags, c.Flags...)
 		}
 	}

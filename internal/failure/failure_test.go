@@ -43,8 +43,11 @@ func document() string {
 	all.WriteString("| Code | Status | Envoy's flags | Who is to blame |\n|---|---|---|---|\n")
 	for _, c := range failure.Codes() {
 		blame := "the app, or who runs it"
-		if c.Client {
+		switch {
+		case c.Client:
 			blame = "the client"
+		case c.Meant:
+			blame = "nobody: it is meant"
 		}
 		fmt.Fprintf(&all, "| [`%s`](#%[1]s) | %s | %s | %s |\n", c.Name, statusOf(c), strings.Join(c.Flags, ", "), blame)
 	}
@@ -66,7 +69,17 @@ func statusOf(c failure.Code) string {
 func TestCodes(t *testing.T) {
 	name, seen := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`), make(map[string]bool)
 	codes := failure.Codes()
+	by := make(map[uint32]string)
 	for i, c := range codes {
+		for _, status := range c.By {
+			if other := by[status]; other != "" {
+				t.Errorf("%d is of %s and of %s", status, other, c.Name)
+			}
+			by[status] = c.Name
+		}
+		if c.Said != 0 && !slices.Contains(c.By, c.Said) {
+			t.Errorf("%s is not told by %d", c.Name, c.Said)
+		}
 		if !name.MatchString(c.Name) || seen[c.Name] {
 			t.Errorf("the name %q is no name, or there twice", c.Name)
 		}
@@ -104,7 +117,7 @@ func TestByFlags(t *testing.T) {
 		}
 	}
 	for _, flag := range failure.ConnectionFlags() {
-		if c, ok := failure.OfConnection(func(f string) bool { return f == flag }); !ok || c.Client {
+		if c, ok := failure.OfConnection(func(f string) bool { return f == flag }); !ok || !c.Problem() {
 			t.Errorf("Envoy reports %s, which is %+v", flag, c)
 		}
 	}

@@ -39,6 +39,9 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}
+	if r.scaling != nil {
+		config.Scaling, config.Peer = scalingReports{r}, r.scaling.peers.Answer
+	}
 	scheme := "http://"
 	if t := r.adminTLS; t.enabled() {
 		if config.TLS, err = t.listen(); err != nil {

@@ -56,6 +56,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 }
 
 func newChecker(c *Config, timeout time.Duration, out io.Writer, log *slog.Logger) (*checker, error) {
+	c.readErrorPages()
 	r := &checker{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
 	collation := c.collatorConfig()
 	publishers := make(map[string]collator.Publisher)

@@ -36,6 +36,7 @@ type Config struct {
 	State        State
 	XDS          XDSPort
 	Admin        AdminPort
+	Scaling      Scaling
 
 	// SessionTicketKeyFile holds a secret of 32 bytes, as they are, in hex or in
 	// base64. By it the Envoys of a fleet resume each other's TLS sessions; without it
@@ -60,6 +61,9 @@ type Fleet struct {
 	// ClientCAFile holds, in PEM, the authorities of the certificates that clients
 	// of HTTPS show. It is read again when it changes.
 	ClientCAFile string
+	// ErrorPagesDir is a folder with pages that visitors see in place of the built-in ones. They
+	// are read at start.
+	ErrorPagesDir string
 	// Clients are DNS names or URIs. The certificate of an Envoy must have one of them;
 	// "*" stands for one label. If there are none, every certificate will do that the
 	// xDS port lets in.
@@ -155,7 +159,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets())
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps))
 	return errors.Join(errs...)
 }
 
@@ -241,6 +245,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		fleet.ServerNames, _ = normalNames(f.ServerNames) // validated
 		fleet.TLS.SharedTickets = slices.Contains(c.ticketFleets(), f.Name)
+		fleet.Scaling, fleet.IgnoredClients = c.Scaling.Enabled, c.Scaling.Ignored
 		fleet.ReservedPorts = slices.Concat(f.ReservedPorts, c.ownPorts())
 		config.Fleets = append(config.Fleets, fleet)
 	}

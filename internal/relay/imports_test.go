@@ -18,17 +18,18 @@ func TestImports(t *testing.T) {
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
-		"admin":             {"collator", "xds", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
-		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
+		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
+		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
+		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"internal/clidocs": nil, "internal/failure": nil,
+		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
 		"internal/guard": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "admin",
-			"internal/failure", "internal/files", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
+			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
@@ -55,7 +56,7 @@ func TestImports(t *testing.T) {
 			switch {
 			case strings.HasPrefix(imported, "relay/") && to != stage && !slices.Contains(want, to):
 				t.Errorf("%s imports %s: data flows the other way", name, imported)
-			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic":
+			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic" && stage != "scaling":
 				t.Errorf("%s imports %s: only collator/envoy builds Envoy messages", name, imported)
 			case imported == ads && stage != "xds":
 				t.Errorf("%s imports %s: only xds speaks the discovery service", name, imported)
@@ -72,8 +73,8 @@ func TestImports(t *testing.T) {
 func TestImportsOfTheCollator(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
-		"relay/collator/routing": {"relay/internal/hostname", "relay/internal/problem", "relay/sources", "relay/certs"},
-		"relay/collator/envoy":   {"relay/internal/failure", "relay/internal/hostname", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
+		"relay/collator/routing": {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs"},
+		"relay/collator/envoy":   {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
 		"relay/collator/history": {"relay/sources", "relay/xds"},
 		"relay/collator":         {"relay/internal/hostname", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
 		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},

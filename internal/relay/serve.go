@@ -22,6 +22,8 @@ import (
 	"relay/collator"
 	"relay/collator/history"
 	"relay/internal/scrape"
+	"relay/scaling/queue"
+	"relay/scaling/wake"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -54,6 +56,8 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
+	scaling *scalingParts // nil if Relay may not change the number of instances
+
 	// The ports.
 	admin                      *admin.Server
 	adminURL                   string
@@ -71,9 +75,10 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 
 // build is New with what metrics are registered with, and gathered from.
 func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
+	config.readErrorPages()
 	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -104,6 +109,11 @@ func (r *Relay) newCollator(registerer prometheus.Registerer) error {
 	config := r.config.collatorConfig()
 	r.history = newHistory(r.stores)
 	config.History = r.history
+	r.loads = traffic.NewLoads(slices.Collect(maps.Keys(r.stores)), r.hasCluster)
+	if r.config.Scaling.Enabled {
+		r.scaling = &scalingParts{queues: newQueues()}
+		config.Queues = r.scaling.queues.routed
+	}
 	if r.collator, err = collator.New(config, publishers, r.log.With("part", "collator"), registerer); err != nil {
 		return err
 	}
@@ -125,7 +135,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.apps(r.collator)
+	apps := keepers.apps(r.throughScaling(r.collator))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
@@ -142,11 +152,15 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds = xds.NewServer(r.stores, r.log.With("part", "xds"), registerer)
 	reports := r.newReports()
-	r.loads = traffic.NewLoads(slices.Collect(maps.Keys(r.stores)), r.hasCluster)
 	loads := traffic.NewLoadServer(r.loads, r.xds.Connected)
+	r.xds.Replaced = r.loads.Replaced
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
+		r.scaling.register(r, g)
+	}
+	if r.scaling != nil {
+		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
@@ -214,8 +228,13 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("renewal", r.reminders)                  // certificates that the collator selected -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
-	add("xds", server{r.xdsServe})               // stores -> Envoys, which report failures and load
-	add("admin", server{r.admin.Serve})          // all of the above -> people, marathon-acme
+	if p := r.scaling; p != nil {
+		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
+		add("wake", server{p.wake.Run}) // requests that wait -> scaling
+		add("peers", p.peers)           // other Relays -> scaling
+	}
+	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
+	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
 
 	for _, p := range r.config.Warnings {
 		r.log.Warn("a mistake in the settings", "event", "setting_mistaken", "setting", p.Subject, "reason", p.Reason)

@@ -84,6 +84,8 @@ func (r *Relay) DomainStatus(e *collator.DomainEntry) api.DomainStatus {
 		return api.DomainWithoutTask
 	case collator.StateStopped:
 		return api.DomainStopped
+	case collator.StateAsleep:
+		return api.DomainAsleep
 	case collator.StateWithoutCertificate:
 		return api.DomainWithoutCertificate
 	case collator.StateInNoFleet:
@@ -131,6 +133,6 @@ func (r *Relay) Served() collator.Served { return r.collator.Served() }
 
 // Explain says how a domain or an app is routed, from its labels to each Envoy.
 func (r *Relay) Explain(subject string) (any, bool) {
-	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady, Unreachable: r.unreachableInstances, Refused: r.Refused}.Explain(subject)
+	e := explain.Explainer{Collator: r.collator, Streams: r.xds, NotReady: r.NotReady, Unreachable: r.unreachableInstances, Refused: r.Refused, Scaling: r.explainScaling}.Explain(subject)
 	return e, e.Known
 }

@@ -43,7 +43,9 @@ type Options struct {
 	TLS deploy.ClientTLS
 	// Limits is as in deploy.Bootstrap.
 	Limits deploy.Limits
-	// Bootstrap, when set, is used as it is, in place of the seven above. Its
+	// OlderBootstrap leaves out what bootstraps have for queues, and of the node's metadata.
+	OlderBootstrap bool
+	// Bootstrap, when set, is used as it is, in place of the eight above. Its
 	// admin endpoint must listen on port 0 of 127.0.0.1.
 	Bootstrap []byte
 	// Workers is how many worker threads Envoy has; 2 if it is 0.
@@ -113,10 +115,21 @@ func (o Options) writeBootstrap() (string, error) {
 		path := filepath.Join(o.Dir, "envoy.yaml")
 		return path, os.WriteFile(path, o.Bootstrap, 0o600)
 	}
-	return deploy.Bootstrap{
+	path, err := deploy.Bootstrap{
 		NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
 		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS, Limits: o.Limits,
 	}.Write(o.Dir)
+	if err != nil || !o.OlderBootstrap {
+		return path, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return path, err
+	}
+	older, _, _ := strings.Cut(string(text), "# Before each request to an app with a queue")
+	before, rest, _ := strings.Cut(older, "  metadata:\n")
+	_, after, _ := strings.Cut(rest, "\nadmin:")
+	return path, os.WriteFile(path, []byte(before+"\nadmin:"+after), 0o600)
 }
 
 func (e *Envoy) waitAdmin(ctx context.Context, path string) error {

@@ -1,0 +1,7 @@
+package main
+
+// VisitorFlags say what visitors of a fleet see: flags for the one fleet, and keys of each fleet in
+// the configuration file.
+type VisitorFlags struct {
+	ErrorPages string `group:"Fleet" placeholder:"DIR" yaml:"error-pages" help:"Folder with HTML that visitors see in place of the built-in error pages: CODE.html, such as busy.html, and default.html. Read at start."`
+}

@@ -1,0 +1,94 @@
+package envoy
+
+import (
+	"strings"
+	"time"
+
+	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/collator/routing"
+	"relay/internal/failure"
+)
+
+const (
+	// holdLimit is longer than any app lets a request wait: it is Relay that answers.
+	holdLimit = 11 * time.Minute
+	// holdRetries is how often an Envoy asks again if Relay is away. The pauses are random, and
+	// grow from 50 ms to twice as much each time: in all about a minute.
+	holdRetries = 11
+	holdPause   = 50 * time.Millisecond
+)
+
+// By these Envoys say who they are when they ask Relay about a request. NodeHeader is among the
+// headers of the request that Relay is told of, FleetHeader is metadata of the call.
+const (
+	NodeHeader  = "x-relay-node"
+	FleetHeader = "x-relay-fleet"
+)
+
+// wakeFilters are those of the chain by which a request waits until its app is awake. Envoy has no
+// other way to say which one it is that works with every bootstrap. The route takes the header off:
+// Envoy leaves out filters of a chain that come after one which waited, so there is none here.
+func wakeFilters(p *packer, f *routing.Fleet) []*corev3.TypedExtensionConfig {
+	node := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
+		Append: headerOption(NodeHeader, "%CEL(xds.node.id)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+	}}
+	return []*corev3.TypedExtensionConfig{
+		p.extension("node", &headermutationv3.HeaderMutation{
+			Mutations: &headermutationv3.Mutations{
+				RequestMutations: []*mutationrulesv3.HeaderMutation{node},
+			},
+		}),
+		wakeFilter(p, f),
+	}
+}
+
+// wakeFilter asks Relay whether a request may go on to its app, and waits for the answer. See
+// https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/ext_authz_filter
+// Relay is told of no header but those by which it knows browsers and probes, and of no body.
+func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
+	exact := func(header string) *matcherv3.StringMatcher {
+		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: header}}
+	}
+	return p.extension("ext_authz", &extauthzv3.ExtAuthz{
+		TransportApiVersion: corev3.ApiVersion_V3,
+		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: relayService(p, f)},
+		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
+			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader),
+		}},
+		RouteMetadataContextNamespaces: []string{ScalingMetadata},
+		StatusOnError:                  &typev3.HttpStatus{Code: failure.StatusUnasked},
+		ChargeClusterResponseStats:     wrapperspb.Bool(false),
+	})
+}
+
+// relayService is a service of Relay that may take long to answer. If the connection is lost, or
+// Relay does not serve this Envoy, it is asked again: another Relay, if there is one.
+func relayService(p *packer, f *routing.Fleet) *corev3.GrpcService {
+	return &corev3.GrpcService{
+		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relayCluster}},
+		Timeout:         durationpb.New(holdLimit),
+		// Nothing that Envoy evaluates may stand here: it dies of %CEL% in this place.
+		InitialMetadata: []*corev3.HeaderValue{{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")}},
+		RetryPolicy: &corev3.RetryPolicy{
+			RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(holdRetries),
+			// Of two Relays, the other one.
+			RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
+				Name:       "envoy.retry_host_predicates.previous_hosts",
+				ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: p.pack(&previoushostsv3.PreviousHostsPredicate{})},
+			}},
+			HostSelectionRetryMaxAttempts: 3,
+			// Envoy takes the longest pause for the time that each try may take, too.
+			RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(holdPause), MaxInterval: durationpb.New(holdLimit)},
+		},
+	}
+}

@@ -1,0 +1,114 @@
+package relay
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"relay/collator/routing"
+	"relay/internal/ignored"
+	"relay/internal/problem"
+	"relay/scaling"
+	"relay/scaling/peers"
+	"relay/scaling/queue"
+	"relay/scaling/wake"
+	"relay/sources"
+	"relay/sources/marathon"
+)
+
+// scalingParts change the number of instances of apps, and hold requests that wait for instances.
+// They are nil where Relay may not write to Marathon.
+type scalingParts struct {
+	scaler     *marathon.Scaler
+	controller *scaling.Controller
+	fleets     *scalingFleets
+	wake       *wake.Service
+	queues     *queues
+	queue      *queue.Service
+	peers      *peers.Peers
+}
+
+// newScaling builds what changes the number of instances.
+func (r *Relay) newScaling(registerer prometheus.Registerer) error {
+	c := r.config.Scaling
+	if !c.Enabled {
+		return nil
+	}
+	parts := r.scaling
+	var err error
+	if parts.scaler, err = marathon.NewScaler(c.Marathon); err != nil {
+		return fmt.Errorf("--scaling: %w", err)
+	}
+	log := r.log.With("part", "scaling")
+	parts.fleets = newScalingFleets(r)
+	config := scaling.Config{
+		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName,
+		Log: log, Registerer: registerer, FallTimeout: c.FallTimeout,
+	}
+	settings, err := c.Peers.config()
+	if err != nil {
+		return err
+	}
+	parts.peers = peers.New(settings, peerView{r}, log)
+	if len(c.Peers.URLs) > 0 {
+		config.Peers = peerReports{parts.peers}
+	}
+	parts.controller = scaling.New(config)
+	envoys := envoyView{r}
+	parts.wake = wake.New(wake.Config{
+		WaitingPerApp: c.WaitingPerApp, WaitingInAll: c.WaitingInAll, Rate: c.WakeRate,
+		Ignored: c.Ignored, Known: r.collator.AppsPublished(), Of: r.collator.Routes,
+	}, parts.controller, envoys, log, registerer)
+	parts.queue = queue.New(parts.queues, envoys, queue.DefaultLimits(), registerer)
+	return nil
+}
+
+// throughScaling returns what a source feeds in place of next.
+func (r *Relay) throughScaling(next sources.Sink) sources.Sink {
+	if r.scaling == nil {
+		return next
+	}
+	return scaling.NewStage(r.scaling.controller, next)
+}
+
+// register adds the services that Envoys ask before requests.
+func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
+	if p == nil {
+		return
+	}
+	p.wake.Register(g, r.xds.AdmitRequest)
+	p.queue.Ready = r.collator.AppsPublished()
+	p.queue.Register(g, r.xds.AdmitRequest)
+}
+
+// problems are those of peers.
+func (p *scalingParts) problems() []problem.Problem {
+	if p == nil {
+		return nil
+	}
+	return p.peers.Problems()
+}
+
+// config is what the package of peers needs.
+func (p Peers) config() (peers.Config, error) {
+	config := peers.Config{URLs: p.URLs, TokenFile: p.TokenFile}
+	if p.CAFile == "" {
+		return config, nil
+	}
+	text, err := os.ReadFile(p.CAFile)
+	if err != nil {
+		return config, fmt.Errorf("--peers-ca-file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return config, fmt.Errorf("--peers-ca-file %s has no certificate in PEM", p.CAFile)
+	}
+	config.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	return config, nil
+}
+
+var _ wake.Ignored = ignored.Clients{}

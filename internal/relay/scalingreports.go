@@ -1,0 +1,95 @@
+package relay
+
+import (
+	"slices"
+	"strings"
+
+	"relay/admin"
+	"relay/admin/api"
+	"relay/collator/explain"
+	"relay/collator/routing"
+	"relay/scaling"
+)
+
+// scalingReports tells the admin endpoint what is done with the number of instances.
+type scalingReports struct{ relay *Relay }
+
+var _ admin.Scaling = scalingReports{}
+
+// AppScaling implements admin.Scaling.
+func (s scalingReports) AppScaling(id string) *api.Scaling {
+	parts := s.relay.scaling
+	name := s.relay.collator.RoutedID(id)
+	queued := s.queuesOf(name)
+	story, ok := parts.controller.Story(id)
+	if !ok {
+		if len(queued) == 0 {
+			return nil
+		}
+		return &api.Scaling{Phase: api.PhaseAwake, Text: "its number of instances is what people set", Queues: queued}
+	}
+	shown := &api.Scaling{
+		Phase: story.Phase.String(), Since: story.Since.UTC(), Text: textOf(story), Instances: story.Instances, Before: story.WakesTo, Queues: queued,
+	}
+	for _, w := range parts.wake.Waiting() {
+		if w.App == name {
+			shown.Waiting = w.Requests
+		}
+	}
+	for _, e := range slices.Backward(story.Events) {
+		shown.Events = append(shown.Events, api.ScalingEvent{Time: e.At.UTC(), Kind: e.Name, Text: e.Reason})
+	}
+	return shown
+}
+
+// textOf puts in a sentence how an app is, and why.
+func textOf(s scaling.Story) string {
+	var parts []string
+	for _, part := range []string{s.Reason, s.Why, s.Size, s.Trouble} {
+		if part != "" && !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (s scalingReports) queuesOf(name string) (all []api.Queue) {
+	app := s.relay.collator.Routed(name)
+	if app == nil {
+		return nil
+	}
+	for i, port := range app.Ports {
+		if port.Queue == nil || routing.IsTCP(port) {
+			continue
+		}
+		depth := s.relay.scaling.queue.Depth(name, i)
+		all = append(all, api.Queue{Port: i, Concurrency: port.Queue.Concurrency, Length: port.Queue.Length, InProgress: depth.InProgress, Waiting: depth.Waiting})
+	}
+	return all
+}
+
+// Wakes implements admin.Scaling.
+func (s scalingReports) Wakes() []api.Wake {
+	var all []api.Wake
+	for _, w := range s.relay.scaling.wake.Waiting() {
+		all = append(all, api.Wake{App: w.App, Requests: w.Requests, Since: w.Since.UTC(), Why: w.Why})
+	}
+	slices.SortFunc(all, func(a, b api.Wake) int { return strings.Compare(a.App, b.App) })
+	return all
+}
+
+// explainScaling says of an app what explanations have of that.
+func (r *Relay) explainScaling(id string) *explain.AppScaling {
+	if r.scaling == nil {
+		return nil
+	}
+	shown := scalingReports{r}.AppScaling(id)
+	if shown == nil {
+		return nil
+	}
+	e := &explain.AppScaling{Phase: shown.Phase, Since: shown.Since, Text: shown.Text}
+	for _, event := range shown.Events {
+		e.Events = append(e.Events, event.Time.Format("2006-01-02 15:04:05 UTC")+" "+event.Kind+": "+event.Text)
+	}
+	return e
+}

@@ -1,0 +1,169 @@
+package scaling
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// follow takes over what the source says: people and other Relays change apps, too.
+func (s state) follow(in *inputs) (state, []event) {
+	if s.stale(in) {
+		return s, nil
+	}
+	s.old, s.staleUntil = nil, time.Time{}
+	s = s.countFailures(in)
+	r := in.read
+	switch {
+	case r.instances > 0:
+		return s.readRunning(in)
+	case r.asleep > 0:
+		s.wakeTo = r.asleep
+		return s.readAsleep(in)
+	case s.phase == Off:
+		return s, nil
+	case s.phase == Unread:
+		return s.enter(Off, in.now, "people have scaled it to 0"), nil
+	}
+	s = s.enter(Off, in.now, "people have scaled it to 0")
+	return s, []event{{eventOffline, s.reason}}
+}
+
+// readAsleep follows an app that the source says is asleep.
+func (s state) readAsleep(in *inputs) (state, []event) {
+	wanted := in.busy || s.wanted(in)
+	switch s.phase {
+	case Asleep:
+		return s, nil
+	case Waking:
+		if wanted {
+			return s, nil // it is to be woken, and that is not done yet
+		}
+		s = s.enter(Asleep, in.now, "nobody waits for it any more")
+	case Stopping:
+		if !s.wokenAt.IsZero() {
+			return s.wake(in, s.wokenAt, "a request came while it was stopped"), nil
+		}
+		s = s.enter(Asleep, in.now, s.reason)
+		return s, []event{{eventAsleep, fmt.Sprintf("%s; wakes to %d instances", s.reason, s.wakeTo)}}
+	case Unread:
+		return s.enter(Asleep, in.now, "it was asleep when it was first read"), nil
+	default:
+		if wanted {
+			return s.wake(in, s.asked, "it was put to sleep by others just after a request"), nil
+		}
+		s = s.enter(Asleep, in.now, "it was put to sleep by another Relay")
+	}
+	return s, []event{{eventAsleep, s.reason}}
+}
+
+// readRunning follows an app that the source says has instances.
+func (s state) readRunning(in *inputs) (state, []event) {
+	r := in.read
+	usable := s.usable(r)
+	switch s.phase {
+	case Unread:
+		if len(usable) == 0 && r.deploying && r.idleAfter() > 0 {
+			return s.wake(in, time.Time{}, "it was starting when it was first read"), nil
+		}
+		return s.enter(Awake, in.now, "it was running when it was first read"), nil
+	case Awake:
+		return s, nil
+	case FallingAsleep:
+		if r.version != s.falls {
+			return s.stay(in, "it was changed meanwhile", fallPause)
+		}
+		return s, nil
+	case Off:
+		s = s.enter(Awake, in.now, "people have scaled it up")
+		return s, []event{{eventAwake, s.reason}}
+	case Stopping:
+		if len(usable) > 0 {
+			return s.stay(in, cmp.Or(s.trouble, "it was changed meanwhile"), fallPause)
+		}
+		return s.wake(in, s.wokenAt, "it was started again while it was stopped"), nil
+	case Asleep:
+		s = s.wake(in, time.Time{}, "it was started by people or by another Relay")
+	}
+	if len(usable) == 0 || in.busy {
+		return s, nil
+	}
+	reason := usable[0] + " takes requests"
+	s.woken = 0
+	if !s.wokenAt.IsZero() {
+		s.woken = in.now.Sub(s.wokenAt)
+		reason += fmt.Sprintf(", %s after the first request for it", words(s.woken))
+	}
+	s = s.enter(Awake, in.now, reason)
+	return s, []event{{eventWoken, reason}}
+}
+
+// countFailures notes a task that failed since the wake began.
+func (s state) countFailures(in *inputs) state {
+	f := in.read.failure
+	if f == nil || f.Task == s.failure.Task && f.At.Equal(s.failure.At) {
+		return s
+	}
+	s.failure = *f
+	if s.phase == Waking {
+		s.failures++
+	}
+	return s
+}
+
+// wake begins the wake. by is when the first request came, zero if none did.
+func (s state) wake(in *inputs, by time.Time, reason string) state {
+	s = s.enter(Waking, in.now, reason)
+	s.wokenAt = by
+	if in.read.instances == 0 {
+		s.dying = in.read.tasks() // what is left of before it was put to sleep
+	}
+	if f := in.read.failure; f != nil {
+		s.failure = *f
+	}
+	return s
+}
+
+// stay leaves an app awake that was to sleep. The next try is after a pause.
+func (s state) stay(in *inputs, reason string, pause time.Duration) (state, []event) {
+	s = s.enter(Awake, in.now, "it stays awake: "+reason)
+	s.notBefore = in.now.Add(pause)
+	return s, []event{{eventStays, reason}}
+}
+
+// leave ends falling asleep as stay does, unless another Relay may be stopping the app just now: then
+// Envoys go on asking until that is known.
+func (s state) leave(in *inputs, reason string, pause time.Duration) (state, []event) {
+	if !s.told {
+		return s.stay(in, reason, pause)
+	}
+	s = s.enter(Stopping, in.now, reason)
+	s.unsure, s.wakeTo, s.trouble = true, in.read.instances, reason
+	if s.wanted(in) {
+		s.wokenAt = in.now
+	}
+	s.old, s.staleUntil, s.rests = []string{in.read.version}, in.now.Add(staleRead), in.read.target.Version
+	return s, nil
+}
+
+// request notes a request that wants the app.
+func (s state) request(in *inputs) (state, []event) {
+	s.asked = in.now
+	switch s.phase {
+	case FallingAsleep:
+		return s.leave(in, "a request came", 0)
+	case Asleep:
+		slept := in.now.Sub(s.since)
+		s = s.wake(in, in.now, "a request came")
+		return s, []event{{eventWaking, fmt.Sprintf("a request came after %s of sleep", words(slept))}}
+	case Failed:
+		if in.now.Sub(s.since) >= failedPause {
+			s = s.wake(in, in.now, "a request came, and it may start now")
+		}
+	case Stopping, Waking:
+		if s.wokenAt.IsZero() {
+			s.wokenAt = in.now
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,190 @@
+package scaling
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"relay/scaling/autoscale"
+	"relay/traffic"
+)
+
+// inputs gathers what the phase of an app decides by.
+func (c *Controller) inputs(a *app) inputs {
+	in := inputs{
+		now: time.Now(), read: a.read, alone: c.config.Peers == nil, peers: a.peers, busy: a.busy, fallTimeout: c.config.FallTimeout,
+	}
+	awake := a.state.phase == Unread || a.state.phase == Awake
+	if (awake || a.state.phase == FallingAsleep) && a.read.idleAfter() > 0 {
+		in.use, in.doubt = c.use(a), c.doubt(a)
+	}
+	if a.state.phase == FallingAsleep {
+		in.acknowledged, in.waiting = c.config.Fleets.Gated(a.id)
+	}
+	if tasks := a.state.size.drain.tasks; len(tasks) > 0 {
+		in.acknowledged, in.waiting = c.config.Fleets.Drained(a.id, tasks)
+	}
+	if !a.handed {
+		in.acknowledged, in.waiting = false, "it was not told yet"
+	}
+	if awake && a.read.sized() && !in.now.Before(a.state.size.next) {
+		in.load = c.load(a)
+	}
+	return in
+}
+
+// clusters are the clusters of what was read, by fleet.
+func (c *Controller) clusters(r *read) map[string][]string {
+	clusters := make(map[string][]string)
+	for _, member := range r.members {
+		for i := range member.Ports {
+			name := c.config.Cluster(r.id, i)
+			for _, fleet := range c.config.Fleets.Serving(member.Ports[i].Groups) {
+				if !slices.Contains(clusters[fleet], name) {
+					clusters[fleet] = append(clusters[fleet], name)
+				}
+			}
+		}
+	}
+	return clusters
+}
+
+// use is how all clusters of an app were used. Without any, nothing is known.
+func (c *Controller) use(a *app) (all traffic.Use) {
+	for fleet, names := range a.clusters {
+		for _, name := range names {
+			u := c.config.Loads.Use(fleet, name)
+			if all.Since.IsZero() && all.Until.IsZero() {
+				all.Until = u.Until
+			}
+			all.InProgress += u.InProgress
+			all.Last, all.Since = latest(all.Last, u.Last), latest(all.Since, u.Since)
+			if u.Until.Before(all.Until) {
+				all.Until = u.Until
+			}
+		}
+	}
+	return all
+}
+
+// doubt says why it is not known how an app is used.
+func (c *Controller) doubt(a *app) string {
+	if len(a.clusters) == 0 {
+		return "no fleet of this Relay serves it"
+	}
+	for fleet := range a.clusters {
+		if why := c.config.Fleets.Doubt(fleet); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// ownLoad is what is in progress at the Envoys of this Relay.
+func (c *Controller) ownLoad(a *app) load {
+	sum := load{known: len(a.clusters) > 0}
+	for fleet, names := range a.clusters {
+		for _, name := range names {
+			n, known := c.config.Loads.Concurrency(fleet, name, autoscale.Tick)
+			sum.inProgress += n
+			sum.known = sum.known && known
+		}
+	}
+	return sum
+}
+
+// load is what is in progress at the Envoys of all Relays.
+func (c *Controller) load(a *app) load {
+	sum := c.ownLoad(a)
+	if c.config.Peers != nil {
+		reports, all := c.config.Peers.Last(a.id)
+		sum.known = sum.known && all
+		for _, r := range reports {
+			sum.inProgress += r.InProgress
+			sum.known = sum.known && r.Known
+		}
+	}
+	return sum
+}
+
+// sizedPace is how often Envoys report where an app is sized by its load.
+const sizedPace = 2 * time.Second
+
+// pace has Envoys report more often while they serve apps that are sized by load. Clusters are those
+// of an app from now on.
+func (c *Controller) pace(a *app, clusters map[string][]string) {
+	if _, ok := c.bySize[a]; ok {
+		for fleet := range a.clusters {
+			if c.sized[fleet]--; c.sized[fleet] == 0 {
+				c.config.Loads.Pace(fleet, 0)
+			}
+		}
+	}
+	delete(c.bySize, a)
+	if clusters == nil || a.read.scaling().Max == 0 {
+		return
+	}
+	c.bySize[a] = struct{}{}
+	for fleet := range clusters {
+		if c.sized[fleet]++; c.sized[fleet] == 1 {
+			c.config.Loads.Pace(fleet, sizedPace)
+		}
+	}
+}
+
+// lingering returns the tasks that may have connections which no Envoy reports: an Envoy forgets
+// them when an instance leaves its rotation, has another address, or its cluster is another one, but
+// they stay open. Used is asked whether anything was in progress.
+func lingering(known []string, before, after *read, used func() bool) []string {
+	var left []string
+	for _, task := range known {
+		if after.exists(task) {
+			left = append(left, task)
+		}
+	}
+	rebuilt := !sameClusters(before, after)
+	var lost []string
+	for task, places := range before.places {
+		if after.exists(task) && !slices.Contains(left, task) && (rebuilt || !covers(after.places[task], places)) {
+			lost = append(lost, task)
+		}
+	}
+	if len(lost) > 0 && used() {
+		left = append(left, lost...)
+		slices.Sort(left)
+	}
+	return left
+}
+
+// covers reports whether a task is still reached wherever it was.
+func covers(now, before []place) bool {
+	for _, was := range before {
+		if !slices.ContainsFunc(now, func(p place) bool { return p.port == was.port && p.endpoint.Address == was.endpoint.Address }) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameClusters reports whether no cluster is another one, as far as that can be told here. What
+// concerns routes only counts as well: it is seldom changed while tasks stay.
+func sameClusters(before, after *read) bool {
+	if len(before.members) != len(after.members) {
+		return false
+	}
+	for i, member := range before.members {
+		other := after.members[i]
+		if member.ID != other.ID || len(member.Ports) != len(other.Ports) {
+			return false
+		}
+		for j := range member.Ports {
+			was, is := member.Ports[j], other.Ports[j]
+			if !was.HTTP.Equal(is.HTTP) || !was.Upstream.Equal(is.Upstream) || (was.TCP == nil) != (is.TCP == nil) || !slices.Equal(was.Groups, is.Groups) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func compareIDs(a, b string) int { return strings.Compare(a, b) }

@@ -1,0 +1,173 @@
+package scaling
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"relay/scaling/autoscale"
+	"relay/sources"
+)
+
+// load is how busy an app is, at the Envoys of all Relays.
+type load struct {
+	inProgress float64
+	known      bool
+}
+
+// size is what is remembered of an app whose number of instances follows its load.
+type size struct {
+	auto autoscale.State
+	next time.Time // when to decide again
+	// seen is how many instances the source last said, and wrote how many this Relay last asked for. A
+	// number of others is respected until then.
+	seen, wrote int
+	respected   time.Time
+	// decided is why the number is what it is.
+	decided string
+	drain   drain
+}
+
+// drain is a set of tasks that take no new requests, and are killed then.
+type drain struct {
+	tasks  []string
+	to     int
+	reason string
+	// since is when it began, and acknowledged when all Envoys had said so.
+	since, acknowledged time.Time
+}
+
+const (
+	// respectFor is how long a number of instances stays that others chose.
+	respectFor = autoscale.StableWindow
+	// drainFor is how long the requests of an instance may take that is to be killed, and
+	// drainTimeout how long Envoys may take to hear of it.
+	drainFor, drainTimeout = 30 * time.Second, time.Minute
+)
+
+// sized reports whether the app's number of instances follows its load.
+func (r *read) sized() bool {
+	c := r.scaling()
+	return c.Max > 0 && c.Target > 0 && r.instances > 0
+}
+
+// sized decides how many instances a running app has.
+func (s state) sized(in *inputs) (state, action) {
+	r := in.read
+	if !r.sized() {
+		s.size = size{}
+		return s, action{}
+	}
+	if in.now.Before(s.size.next) {
+		return s, action{due: s.size.next}
+	}
+	s.size.next = in.now.Add(autoscale.Tick)
+	tick := action{due: s.size.next}
+	if in.busy || s.stale(in) {
+		return s, tick
+	}
+	s.size, tick.events = s.size.follow(in)
+	c := r.scaling()
+	config := autoscale.Config{Min: max(c.Min, 1), Max: max(c.Max, c.Min, 1), Target: c.Target, DownAfter: c.DownAfter}
+	auto, d := autoscale.Decide(config, s.size.auto, autoscale.Observation{
+		InProgress: in.load.inProgress, Known: in.load.known, Ready: len(r.serving), Wanted: r.instances,
+	}, in.now)
+	s.size.auto, s.size.decided = auto, d.Reason
+	switch {
+	case r.maintenance():
+		s.size.drain, s.size.decided = drain{}, "people have put it into maintenance"
+	case r.deploying && !s.owns(r):
+		s.size.drain, s.size.decided = drain{}, "a deployment is running"
+	case in.now.Before(s.size.respected):
+		s.size.drain = drain{}
+		s.size.decided = fmt.Sprintf("the number that others chose stays for %s", words(s.size.respected.Sub(in.now)))
+	case in.now.Before(s.retry):
+	case d.Wanted > r.instances:
+		return s.resize(in, sources.Rescale{Instances: d.Wanted}, d.Reason, tick)
+	case d.Wanted < r.instances:
+		return s.shrink(in, d, tick)
+	default:
+		s.size.drain = drain{}
+	}
+	return s, tick
+}
+
+// follow notes a number of instances that others chose.
+func (z size) follow(in *inputs) (size, []event) {
+	was, is := z.seen, in.read.instances
+	z.seen = is
+	if was == 0 || is == was || is == z.wrote {
+		return z, nil
+	}
+	z.respected, z.drain = in.now.Add(respectFor), drain{}
+	return z, []event{{eventResizedByOthers, fmt.Sprintf("others have changed the instances from %d to %d: that stays for %s", was, is, words(respectFor))}}
+}
+
+// resize changes the number of instances.
+func (s state) resize(in *inputs, r sources.Rescale, reason string, a action) (state, action) {
+	from := in.read.instances
+	s.size.drain, s.size.wrote = drain{}, r.Instances
+	s, a.rescale = s.write(in, in.read.target.Version, r)
+	s.size.decided = fmt.Sprintf("from %d to %d instances: %s", from, r.Instances, reason)
+	return s, a
+}
+
+// shrink takes instances out of rotation, and has them killed when their requests have ended.
+func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action) {
+	r, dr := in.read, s.size.drain
+	there := func(task string) bool { return slices.Contains(r.running, task) }
+	if dr.to != d.Wanted || !all(dr.tasks, there) {
+		tasks := r.surplus(r.instances - d.Wanted)
+		s.size.drain = drain{tasks: tasks, to: d.Wanted, reason: d.Reason, since: in.now}
+		reason := fmt.Sprintf("%s is taken out of rotation, to have %d instances in place of %d: %s", strings.Join(tasks, ", "), d.Wanted, r.instances, d.Reason)
+		if len(tasks) > 0 {
+			a.events = append(a.events, event{eventDrains, reason})
+		}
+		return s, a
+	}
+	switch {
+	case len(dr.tasks) == 0:
+		// What is too many does not run yet.
+		return s.resize(in, sources.Rescale{Instances: d.Wanted}, d.Reason, a)
+	case !in.acknowledged && in.now.Sub(dr.since) < drainTimeout:
+		s.size.drain.acknowledged = time.Time{}
+	case dr.acknowledged.IsZero():
+		s.size.drain.acknowledged = in.now
+	case in.now.Sub(dr.acknowledged) >= drainFor:
+		return s.resize(in, sources.Rescale{Instances: d.Wanted, Kill: dr.tasks}, dr.reason, a)
+	}
+	return s, a
+}
+
+func all[T any](list []T, ok func(T) bool) bool {
+	return !slices.ContainsFunc(list, func(v T) bool { return !ok(v) })
+}
+
+// surplus are the tasks to kill of the target, if there are n too many: those that do not run yet are
+// none of them, and those that the source would choose come first.
+func (r *read) surplus(n int) []string {
+	o := r.target.Orchestration
+	n -= max(o.Instances-len(o.StartedAt), 0)
+	tasks := make([]string, 0, len(o.StartedAt))
+	for task := range o.StartedAt {
+		tasks = append(tasks, task)
+	}
+	slices.SortFunc(tasks, func(a, b string) int {
+		byAge := o.StartedAt[b].Compare(o.StartedAt[a])
+		if o.OldestFirst {
+			byAge = -byAge
+		}
+		return cmp.Or(byAge, cmp.Compare(a, b))
+	})
+	return tasks[:min(max(n, 0), len(tasks))]
+}
+
+// wroteSize notes that a number of instances was changed.
+func (s state) wroteSize(in *inputs, r *sources.Rescale) (state, []event) {
+	if s.phase != Awake {
+		return s, nil
+	}
+	return s, []event{{eventRescaled, s.size.decided}}
+}

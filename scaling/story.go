@@ -1,0 +1,154 @@
+package scaling
+
+import (
+	"slices"
+	"time"
+)
+
+// Story is what is known of an app, for people.
+type Story struct {
+	// App is the name under which it is routed.
+	App   string
+	Phase Phase
+	// Since is when the phase began, and Reason why.
+	Since  time.Time
+	Reason string
+	// Why says why the app does not sleep now, and when it will, or what it waits for.
+	Why string
+	// Instances is how many there shall be, and WakesTo how many there will be when it wakes; 0 if it
+	// does not sleep. Serving is how many take requests.
+	Instances, WakesTo, Serving int
+	// Size says why the app has as many instances, if they follow its load.
+	Size string
+	// Trouble is why the last try to change something failed; empty if it did not.
+	Trouble string
+	// Events are the last decisions, oldest first: MaxEvents of them.
+	Events []Event
+}
+
+// Event is one thing that happened to an app, by the name that it has in the log.
+type Event struct {
+	At           time.Time
+	Name, Reason string
+}
+
+// MaxEvents is how many events of an app are kept.
+const MaxEvents = 20
+
+// log is the last events of an app.
+type log struct{ events []Event }
+
+// tell has an event logged, counted, and kept in the app's story.
+func (c *Controller) tell(a *app, e event) {
+	now := time.Now()
+	c.metrics.events.WithLabelValues(e.name).Inc()
+	if e.name == eventWoken && a.state.woken > 0 {
+		c.metrics.wakes.Observe(a.state.woken.Seconds())
+	}
+	if e.name != eventTrouble || c.troubles.Allow() {
+		tell(c.config.Log, a.id, e)
+	}
+	if a.story == nil {
+		a.story = &log{}
+	}
+	if len(a.story.events) >= MaxEvents {
+		a.story.events = slices.Delete(a.story.events, 0, 1)
+	}
+	a.story.events = append(a.story.events, Event{now, e.name, e.reason})
+}
+
+// Story returns what is known of an app, by its routed name or id. It is false if Relay may not scale it.
+func (c *Controller) Story(id string) (Story, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.apps[id]
+	if a == nil {
+		a = c.apps[c.routed[id]]
+	}
+	if a == nil {
+		return Story{}, false
+	}
+	s, r := &a.state, a.read
+	in := c.inputs(a)
+	story := Story{
+		App: a.id, Phase: s.phase, Since: s.since, Reason: s.reason, Instances: r.instances, Serving: len(s.usable(r)),
+		Trouble: s.trouble, Size: s.size.decided, Why: s.why(&in),
+	}
+	if s.phase == Asleep || s.phase == Stopping || s.phase == Waking && r.instances == 0 {
+		story.WakesTo, story.Serving = s.wakeTo, 0
+	}
+	if a.story != nil {
+		story.Events = slices.Clone(a.story.events)
+	}
+	return story, true
+}
+
+// why says why an app does not sleep, or what it waits for.
+func (s *state) why(in *inputs) string {
+	switch s.phase {
+	case Awake:
+		why, _ := s.idle(in)
+		if why == "" && !in.alone {
+			return in.peers.against
+		}
+		return why
+	case FallingAsleep:
+		return s.holdUp(in)
+	case Waking:
+		return s.progress(in.read)
+	case Asleep:
+		return "the next request wakes it"
+	case Failed:
+		return "a request tries again from " + words(failedPause) + " after it failed on"
+	case Off:
+		return "nobody wants instances of it: no request wakes it"
+	}
+	return s.reason
+}
+
+// Report returns what this Relay tells another one of an app.
+func (c *Controller) Report(id string) Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.apps[id]
+	if a == nil {
+		return Report{App: id, Against: "it does not know the app, or may not scale it"}
+	}
+	s, in := &a.state, c.inputs(a)
+	r := c.loadReport(a)
+	a.asked = true
+	switch s.phase {
+	case Awake:
+		r.Against, _ = s.idle(&in)
+	case FallingAsleep:
+		r.Against, _ = s.idle(&in)
+		r.Quiet = r.Against == "" && s.holdUpHere(&in) == ""
+		s.told = s.told || r.Quiet
+	case Stopping:
+		r.Quiet, r.Stopping = !s.unsure, !s.unsure
+		if s.unsure {
+			r.Against = s.reason
+		}
+	case Asleep:
+		r.Quiet, r.Stopping = true, true
+	default:
+		r.Against = "it is " + s.phase.String()
+	}
+	return r
+}
+
+// Loads returns what is in progress at the Envoys of this Relay, of the apps that are sized by it.
+func (c *Controller) Loads() []Report {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reports := make([]Report, 0, len(c.bySize))
+	for a := range c.bySize {
+		reports = append(reports, c.loadReport(a))
+	}
+	return reports
+}
+
+func (c *Controller) loadReport(a *app) Report {
+	own := c.ownLoad(a)
+	return Report{App: a.id, Phase: a.state.phase.String(), InProgress: own.inProgress, Known: own.known}
+}

@@ -1,0 +1,115 @@
+package wake
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+const (
+	// maxCheck is how large a check may be, in bytes: a path and headers that Envoy takes fit.
+	maxCheck = 256 << 10
+	// maxUserAgent is how much of a user agent is looked at, and maxName how long a name may be.
+	maxUserAgent, maxName = 1024, 1024
+	maxPort               = 1 << 16
+)
+
+// Where a check says what it is about.
+const (
+	// metadataNamespace is that of the route's metadata, with the keys of what the app port is.
+	metadataNamespace, metadataApp, metadataPort = "relay.scaling", "app", "port"
+	// nodeHeader is a header of the request that Envoy sets to the id of its node, whatever a client
+	// sends; and fleetHeader one of the check, which all Envoys of a fleet are told.
+	nodeHeader, fleetHeader = "x-relay-node", "x-relay-fleet"
+)
+
+// request is what a check says of the request of a client.
+type request struct {
+	fleet, node string
+	app         string // routed id
+	port        int
+	client      netip.Addr // not valid if it is not known
+	userAgent   string
+	// came is when the request came to Envoy, by its clock.
+	came time.Time
+	// browser is set if the client shows pages.
+	browser bool
+}
+
+// receive returns the bytes of a check. To a message without fields, all that it receives is
+// unknown, and kept as it is: to understand a large message would take many times its size.
+func receive(g grpc.ServerStream) ([]byte, error) {
+	var message emptypb.Empty
+	if err := g.RecvMsg(&message); err != nil {
+		return nil, err
+	}
+	raw := message.ProtoReflect().GetUnknown()
+	if len(raw) > maxCheck {
+		return nil, status.Errorf(codes.ResourceExhausted, "a check has more than %d bytes", maxCheck)
+	}
+	return raw, nil
+}
+
+// fleetOf returns the fleet that a call names.
+func fleetOf(ctx context.Context) string {
+	if names := metadata.ValueFromIncomingContext(ctx, fleetHeader); len(names) == 1 {
+		return names[0]
+	}
+	return ""
+}
+
+// parse understands a check of an Envoy of a fleet. What it returns holds nothing of the message.
+func parse(raw []byte, fleet string) (request, error) {
+	var check authv3.CheckRequest
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, &check); err != nil {
+		return request{}, status.Error(codes.InvalidArgument, "a check is malformed")
+	}
+	a := check.GetAttributes()
+	route := a.GetRouteMetadataContext().GetFilterMetadata()[metadataNamespace].GetFields()
+	head := a.GetRequest().GetHttp()
+	r := request{fleet: fleet, node: head.GetHeaders()[nodeHeader], app: route[metadataApp].GetStringValue()}
+	port := route[metadataPort].GetNumberValue()
+	if r.app == "" || max(len(r.app), len(r.fleet), len(r.node)) > maxName || !(port >= 0 && port < maxPort) {
+		return request{}, status.Errorf(codes.InvalidArgument, "a check does not say for which app it is, as metadata %s of its route", metadataNamespace)
+	}
+	r.port = int(port)
+	r.client, _ = netip.ParseAddr(a.GetSource().GetAddress().GetSocketAddress().GetAddress())
+	r.client = r.client.Unmap().WithZone("")
+	r.came = a.GetRequest().GetTime().AsTime()
+	agent := head.GetHeaders()["user-agent"]
+	r.userAgent = strings.Clone(agent[:min(len(agent), maxUserAgent)])
+	r.browser = showsPages(head)
+	return r, nil
+}
+
+// showsPages reports whether a client is one that shows a page in place of the answer. A client
+// that asks for a WebSocket or by gRPC does not accept HTML.
+func showsPages(head *authv3.AttributeContext_HttpRequest) bool {
+	if m := head.GetMethod(); m != http.MethodGet && m != http.MethodHead {
+		return false
+	}
+	headers := head.GetHeaders()
+	return headers["upgrade"] == "" && !strings.HasPrefix(headers["content-type"], "application/grpc") &&
+		strings.Contains(strings.ToLower(headers["accept"]), "text/html")
+}
+
+// networkOf returns the network of a client, which counts as one when apps are woken in turn: what
+// one customer of a provider mostly has.
+func networkOf(client netip.Addr) netip.Prefix {
+	bits := 24
+	if client.Is6() {
+		bits = 56
+	}
+	network, _ := client.Prefix(bits) // the zero value of an address that is not known
+	return network
+}
