@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"relay/internal/failure"
 )
 
@@ -116,6 +118,7 @@ func TestOutcomes(t *testing.T) {
 				if got := w.apps.wokenApps(); len(got) != tt.woken {
 					t.Errorf("woken: %v", got)
 				}
+				w.counted(t, tt.want)
 				if counts := r.userAgent == "" && r.node != "gone" && r.fleet == "edge"; counts != (w.apps.used == 1) {
 					t.Errorf("counted as use: %d", w.apps.used)
 				}
@@ -336,4 +339,19 @@ func TestHeldUntilAppsAreKnown(t *testing.T) {
 		asleep.cancel()
 		w.empty()
 	})
+}
+
+// counted checks that a request that was refused is counted, and one that is held is shown.
+func (w *world) counted(t *testing.T, result any) {
+	t.Helper()
+	counters := make(chan prometheus.Metric, 10)
+	w.metrics.refused.Collect(counters)
+	reasons := len(counters)
+	refused := result != "held" && result != "ok"
+	if (reasons == 1) != refused {
+		t.Errorf("%d reasons are counted", reasons)
+	}
+	if shown, waits := w.WaitingFor("/a"); (result == "held") != (shown.Requests == 1) || waits && shown.Why == "" {
+		t.Errorf("shown: %+v", shown)
+	}
 }
