@@ -246,6 +246,27 @@ func TestSuspendedWhileItWakes(t *testing.T) {
 	})
 }
 
+// A Relay that starts while Marathon is away knows no app, and holds what comes until it does.
+func TestHeldBeforeAppsAreRead(t *testing.T) {
+	w := sleeping(t, 100*time.Millisecond)
+	w.start()
+	w.phase("/sleepy", api.PhaseAsleep)
+	w.relay.stop()
+	w.marathon.Down()
+	w.relay.start()
+	a := w.ask(http.MethodPost, make([]byte, bodySize))
+	w.held(1)
+	var waiting api.Wakes
+	if w.admin.read("/api/v1/wakes", &waiting); len(waiting.Wakes) != 1 || !strings.Contains(waiting.Wakes[0].Why, "apps to be read") {
+		t.Errorf("what waits: %+v", waiting)
+	}
+	if err := w.marathon.Up(); err != nil {
+		t.Fatal(err)
+	}
+	got := <-a
+	got.is(t, "what waited", http.StatusOK, "")
+}
+
 // suspend has people scale the app that sleeps to 0, whatever runs.
 func (w *world) suspend() {
 	w.t.Helper()
