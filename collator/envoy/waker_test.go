@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/collator/envoy"
+	"relay/collator/routing"
 )
 
 // waker stands for what Relay asks when an Envoy has a request wait. It lets everything through
@@ -50,7 +51,7 @@ func newWaker() *waker { return &waker{changed: make(chan struct{})} }
 
 // Check implements Envoy's service.
 func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	route := req.GetAttributes().GetRouteMetadataContext().GetFilterMetadata()[envoy.ScalingMetadata].GetFields()
+	app, port := routing.SplitClusterName(req.GetAttributes().GetRequest().GetHttp().GetHeaders()[envoy.RouteHeader])
 	md, _ := metadata.FromIncomingContext(ctx)
 	first := func(key string) string {
 		if values := md.Get(key); len(values) > 0 {
@@ -60,7 +61,7 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	}
 	w.mu.Lock()
 	w.checks = append(w.checks, check{
-		app: route[envoy.ScalingApp].GetStringValue(), port: int(route[envoy.ScalingPort].GetNumberValue()),
+		app: app, port: port,
 		node: req.GetAttributes().GetRequest().GetHttp().GetHeaders()[envoy.NodeHeader], fleet: first(envoy.FleetHeader),
 		headers: req.GetAttributes().GetRequest().GetHttp().GetHeaders(),
 		size:    proto.Size(req),
