@@ -26,13 +26,20 @@ import (
 	"relay/traffic"
 )
 
+// answers has all checks answered so; nil has them answered as usual.
+func (w *waker) answers(answer func() *authv3.CheckResponse) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answer = answer
+}
+
 // page answers a check as Relay does for a browser that is shown how far an app is.
-func (w *waker) page(status uint32, text string) *authv3.CheckResponse {
+func (w *waker) page(status uint32, text, refresh string) *authv3.CheckResponse {
 	header := func(name, value string) *corev3.HeaderValueOption {
 		return &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: name, Value: value}}
 	}
 	return &authv3.CheckResponse{Status: &statuspb.Status{Code: int32(codes.PermissionDenied)}, HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
-		Status: &typev3.HttpStatus{Code: typev3.StatusCode(status)}, Body: text, Headers: []*corev3.HeaderValueOption{header("retry-after", "1"), header("refresh", "1")},
+		Status: &typev3.HttpStatus{Code: typev3.StatusCode(status)}, Body: text, Headers: []*corev3.HeaderValueOption{header("retry-after", "1"), header("refresh", refresh)},
 	}}}
 }
 
@@ -58,9 +65,7 @@ func TestRefusedByRelay(t *testing.T) {
 		failure.StatusAsleep: {"asleep", text}, failure.StatusStarting: {"starting", text},
 		failure.StatusCrashed: {"crashed", ""}, failure.StatusBusy: {"busy", ""}, failure.StatusMaintenance: {"maintenance", ""},
 	} {
-		e.waker.mu.Lock()
-		e.waker.answer = func() *authv3.CheckResponse { return e.waker.page(status, text) }
-		e.waker.mu.Unlock()
+		e.waker.answers(func() *authv3.CheckResponse { return e.waker.page(status, text, "1") })
 		code, _ := failure.Of(want.code)
 		if want.text == "" {
 			want.text = code.Text
@@ -86,20 +91,19 @@ func TestRefusedByRelay(t *testing.T) {
 func TestWakePageInABrowser(t *testing.T) {
 	t.Parallel()
 	e := sleeping(t, "127.0.0.1")
-	var asked atomic.Int64
-	e.waker.mu.Lock()
-	e.waker.answer = func() *authv3.CheckResponse {
-		return e.waker.page(failure.StatusAsleep, fmt.Sprintf("It starts: step %d.", asked.Add(1)))
-	}
-	e.waker.mu.Unlock()
+	e.waker.answers(func() *authv3.CheckResponse { return e.waker.page(failure.StatusAsleep, "It sleeps.", "3600") })
 	ctx := pagetest.Start(t)
 	pagetest.Do(t, ctx, chromedp.Navigate("http://"+e.fleet.HTTP.String()+"/"))
-	pagetest.WaitFor(t, ctx, `document.body.innerText.includes("It starts: step 1.") && document.querySelector("h1").innerText == "Error: asleep"`)
+	pagetest.WaitFor(t, ctx, `document.body.innerText.includes("It sleeps.") && document.querySelector("h1").innerText == "Error: asleep"`)
 	accessible(t, ctx)
+
+	var asked atomic.Int64
+	e.waker.answers(func() *authv3.CheckResponse {
+		return e.waker.page(failure.StatusAsleep, fmt.Sprintf("It starts: step %d.", asked.Add(1)), "1")
+	})
+	pagetest.Do(t, ctx, chromedp.Navigate("http://"+e.fleet.HTTP.String()+"/"))
 	pagetest.WaitFor(t, ctx, `/step [2-9]/.test(document.body.innerText)`)
-	e.waker.mu.Lock()
-	e.waker.answer = nil
-	e.waker.mu.Unlock()
+	e.waker.answers(nil)
 	pagetest.WaitFor(t, ctx, `document.body.innerText.startsWith("app /web")`)
 
 	pagetest.Do(t, ctx, chromedp.Navigate(fmt.Sprintf("http://localhost:%d/", e.fleet.HTTP.Port())))
