@@ -112,6 +112,25 @@ func goldenCases() []goldenCase {
 			fleet: func(f *routing.Fleet) {
 				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0
 			}},
+		{name: "scaling", types: append(routed, xds.Listener), apps: scalingApps(), fleet: func(f *routing.Fleet) {
+			f.HTTPS, f.Scaling = netip.AddrPort{}, true
+		}},
+	}
+}
+
+// scalingApps are one that runs, one that falls asleep, one that sleeps and shares requests, and
+// one that has a queue and wakes.
+func scalingApps() []*sources.App {
+	share := func(id, weight string) *sources.App {
+		return changed(webApp(id, "shared.test"), func(p *sources.Port) {
+			n := uint32(len(weight))
+			p.HTTP = &sources.HTTP{ClusterWeight: &n}
+		})
+	}
+	queue := func(p *sources.Port) { p.Queue = &sources.Queue{Concurrency: 1, Length: 5} }
+	return []*sources.App{
+		webApp("/runs", "runs.test"), gate(webApp("/falling", "falling.test")),
+		share("/share/a", "x"), asleep(share("/share/b", "xx")), gate(changed(webApp("/queued", "queued.test"), queue)),
 	}
 }
 
