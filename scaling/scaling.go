@@ -48,6 +48,8 @@ type Report struct {
 	Peer string
 	// App is the routed name, and Phase what it is doing as far as the Relay knows.
 	App, Phase string
+	// Version is that of the newest definition of which the Relay knows.
+	Version string
 	// Against says why the app must not sleep; empty if nothing is known against it.
 	Against string
 	// Quiet is set if all Envoys of the Relay ask before each request to the app, and nothing was in

@@ -145,19 +145,21 @@ func (r *simRelay) Gated(string) (bool, string) {
 }
 
 func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err error) {
-	time.Sleep(3 * time.Millisecond)
 	r.s.mu.Lock()
-	down := r.peersDown
+	down, there, back := r.peersDown, r.s.random(0, 200*time.Millisecond), r.s.random(0, 200*time.Millisecond)
 	r.s.mu.Unlock()
+	time.Sleep(there)
 	if down {
 		return nil, errors.New("peer away")
 	}
 	for _, other := range r.s.relays {
 		if other != r {
-			reports = append(reports, other.controller.Report(app))
+			report := other.controller.Report(app)
+			report.Peer = other.name
+			reports = append(reports, report)
 		}
 	}
-	time.Sleep(3 * time.Millisecond)
+	time.Sleep(back)
 	return reports, nil
 }
 
@@ -201,6 +203,9 @@ func (e *simEnvoy) take() {
 	e.acknowledged.Store(int64(revision))
 	for _, q := range e.s.requests {
 		if q.envoy == e && q.task != nil && !e.reaches(q.task) {
+			if !q.unseen {
+				e.s.note("%s is not reported any more", q)
+			}
 			q.unseen = true
 		}
 	}
@@ -299,8 +304,11 @@ func (q *simRequest) through() bool {
 	case wake.Unknown:
 		return true
 	case wake.Running:
-		// Until the Envoy has an instance.
-		return len(q.envoy.app.Ports[0].Endpoints) > 0
+		// Until the Envoy has acknowledged an instance.
+		r := q.envoy.relay.Load()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return int(q.envoy.acknowledged.Load()) >= r.revision && len(q.envoy.app.Ports[0].Endpoints) > 0
 	case wake.Failed:
 		q.end(false, "crashed")
 	case wake.Asleep, wake.Unavailable:

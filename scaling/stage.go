@@ -99,13 +99,16 @@ func (s *state) routing(r *read, stale bool) routing {
 		}
 	case Awake:
 		to.drained = s.size.drain.tasks
+		if r.deploying {
+			to.dead = s.dying
+		}
 	}
 	return to
 }
 
 // apply returns an app as it is to be routed: itself, if that is as it was read.
 func (to *routing) apply(app *sources.App) *sources.App {
-	if !to.gated && len(to.drained) == 0 {
+	if !to.gated && len(to.drained) == 0 && len(to.dead) == 0 {
 		return app
 	}
 	copied := *app

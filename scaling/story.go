@@ -117,6 +117,12 @@ func (c *Controller) Report(id string) Report {
 	s, in := &a.state, c.inputs(a)
 	r := c.loadReport(a)
 	a.asked = true
+	if t := a.read.target; t != nil {
+		r.Version = t.Version
+	}
+	if s.stale(&in) {
+		r.Version = s.written
+	}
 	switch s.phase {
 	case Awake:
 		r.Against, _ = s.idle(&in)
@@ -131,6 +137,8 @@ func (c *Controller) Report(id string) Report {
 		}
 	case Asleep:
 		r.Quiet, r.Stopping = true, true
+	case Waking:
+		r.Against, r.Stopping = "it is waking", true
 	default:
 		r.Against = "it is " + s.phase.String()
 	}
