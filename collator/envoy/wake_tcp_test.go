@@ -3,6 +3,7 @@ package envoy_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -113,6 +114,18 @@ func dial(t *testing.T, port uint16) net.Conn {
 	return conn
 }
 
+// opens waits until Envoy listens on a port.
+func (e *realEnvoy) opens(t *testing.T, port uint16) {
+	t.Helper()
+	e.until(t, "the port is open", func() bool {
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+}
+
 // apply has Envoy serve one service, as it is now.
 func (e *realEnvoy) apply(t *testing.T, app *sources.App) {
 	t.Helper()
@@ -147,13 +160,7 @@ func TestConnectionsWaitForServices(t *testing.T) {
 		}
 		redis, greets := e.redis(), e.greets()
 		e.apply(t, service(false, redis))
-		e.until(t, "the port is open", func() bool {
-			conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-			if err == nil {
-				_ = conn.Close()
-			}
-			return err == nil
-		})
+		e.opens(t, port)
 		open := dial(t, port)
 		if got, err := lineOf(open, "awake"); got != "awake\n" {
 			t.Fatalf("%q, %v", got, err)
@@ -205,4 +212,49 @@ func TestConnectionsWaitForServices(t *testing.T) {
 			t.Errorf("listeners were sent %d times", now-taken)
 		}
 	})
+}
+
+// TLS that is passed through waits, too.
+func TestPassedConnectionsWait(t *testing.T) {
+	t.Parallel()
+	e := startEnvoy(t, scaling)
+	e.certificates("other.test")
+	service := func(gated bool, tasks ...string) *sources.App {
+		app := changed(serviceApp("/shop/db", sources.TCP{Passthrough: true}, "db.test"), func(p *sources.Port) {
+			p.Wake, p.Endpoints = sources.WakeClientFirst, endpoints(tasks...)
+		})
+		app.Gated = gated
+		return app
+	}
+	// It answers what is no TLS, and so says that the first bytes came.
+	instance := e.instance(func(conn *net.TCPConn) {
+		_, _ = conn.Read(make([]byte, 1))
+		_, _ = io.WriteString(conn, "hello\n")
+		_, _ = io.Copy(io.Discard, conn)
+	})
+	handshake := func() error {
+		conn := dial(t, e.fleet.HTTPS.Port())
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		return tls.Client(conn, &tls.Config{ServerName: "db.test"}).HandshakeContext(t.Context())
+	}
+	var noTLS tls.RecordHeaderError
+	e.apply(t, service(false, instance))
+	e.opens(t, e.fleet.HTTPS.Port())
+	e.until(t, "TLS is passed through", func() bool { return errors.As(handshake(), &noTLS) })
+	taken := e.listenersTaken(t)
+	e.apply(t, service(true))
+	done := make(chan error, 1)
+	go func() { done <- handshake() }()
+	w := e.tcp.next(t)
+	e.apply(t, service(true, instance))
+	if len(done) > 0 {
+		t.Error("it does not wait")
+	}
+	w.answer <- ratelimitv3.RateLimitResponse_OK
+	if err := <-done; !errors.As(err, &noTLS) {
+		t.Errorf("it is not passed through: %v", err)
+	}
+	if now := e.listenersTaken(t); now != taken {
+		t.Errorf("listeners were sent %d times", now-taken)
+	}
 }

@@ -298,3 +298,42 @@ func TestNextWaitsUntilTheEnvoyWasTold(t *testing.T) {
 		}
 	})
 }
+
+// A Relay that has just started holds everything until it knows the apps: whose requests these are, it
+// does not know either.
+func TestHeldUntilAppsAreKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		known := make(chan struct{})
+		w := newWorld(t, Config{Known: known, Ignored: probes{}, Of: func(fleet, _ string, _ int) bool {
+			select {
+			case <-known:
+				return fleet == "edge"
+			default:
+				return false
+			}
+		}})
+		defer w.run()()
+		core, probe := get("/asleep"), get("/asleep")
+		core.fleet, probe.userAgent = "core", "probe"
+		asleep, runs, other, ignored := w.ask(get("/asleep")), w.ask(get("/runs")), w.ask(core), w.ask(probe)
+		for _, a := range []*asked{asleep, runs, other} {
+			w.want(a, "held")
+		}
+		w.want(ignored, "unavailable")
+		if got := w.apps.wokenApps(); len(got) != 0 || len(w.Waiting()) != 2 {
+			t.Errorf("woken: %v; waiting: %+v", got, w.Waiting())
+		}
+		w.apps.set("/asleep", State{Phase: Asleep})
+		w.apps.set("/runs", State{Phase: Running})
+		close(known)
+		w.want(runs, "ok")
+		w.want(other, "ok")
+		w.want(asleep, "held")
+		if got := w.apps.wokenApps(); len(got) != 1 {
+			t.Errorf("woken: %v", got)
+		}
+		asleep.cancel()
+		w.empty()
+	})
+}

@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -272,4 +268,3 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-var _ = []any{http.StatusOK, httptest.NewServer, os.WriteFile, filepath.Join}
