@@ -108,11 +108,11 @@ func (s state) readRunning(in *inputs) (state, []event) {
 
 // countFailures notes a task that failed since the wake began.
 func (s state) countFailures(in *inputs) state {
-	f := in.read.failure
-	if f == nil || f.Task == s.failure.Task && f.At.Equal(s.failure.At) {
+	f, was := in.read.failure, s.failure
+	if f == nil || was != nil && f.Task == was.Task && f.At.Equal(was.At) {
 		return s
 	}
-	s.failure = *f
+	s.failure = f
 	if s.phase == Waking {
 		s.failures++
 	}
@@ -124,7 +124,7 @@ func (s state) wake(in *inputs, by time.Time, reason string) state {
 	s = s.enter(Waking, in.now, reason)
 	s.wokenAt = by
 	if f := in.read.failure; f != nil {
-		s.failure = *f
+		s.failure = f
 	}
 	return s
 }

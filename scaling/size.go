@@ -57,18 +57,23 @@ func (r *read) sized() bool {
 func (s state) sized(in *inputs) (state, action) {
 	r := in.read
 	if !r.sized() {
-		s.size = size{}
+		s.size = nil
 		return s, action{}
 	}
-	if in.now.Before(s.size.next) {
-		return s, action{due: s.size.next}
+	var z size // a copy, since states are values
+	if s.size != nil {
+		z = *s.size
 	}
+	if in.now.Before(z.next) {
+		return s, action{due: z.next}
+	}
+	s.size = &z
 	s.size.next = in.now.Add(autoscale.Tick)
 	tick := action{due: s.size.next}
 	if in.busy || s.stale(in) {
 		return s, tick
 	}
-	s.size, tick.events = s.size.follow(in)
+	tick.events = s.size.follow(in)
 	c := r.scaling()
 	config := autoscale.Config{Min: max(c.Min, 1), Max: max(c.Max, c.Min, 1), Target: c.Target, DownAfter: c.DownAfter}
 	auto, d := autoscale.Decide(config, s.size.auto, autoscale.Observation{
@@ -95,14 +100,22 @@ func (s state) sized(in *inputs) (state, action) {
 }
 
 // follow notes a number of instances that others chose.
-func (z size) follow(in *inputs) (size, []event) {
+func (z *size) follow(in *inputs) []event {
 	was, is := z.seen, in.read.instances
 	z.seen = is
 	if was == 0 || is == was || is == z.wrote {
-		return z, nil
+		return nil
 	}
 	z.respected, z.drain = in.now.Add(respectFor), drain{}
-	return z, []event{{eventResizedByOthers, fmt.Sprintf("others have changed the instances from %d to %d: that stays for %s", was, is, words(respectFor))}}
+	return []event{{eventResizedByOthers, fmt.Sprintf("others have changed the instances from %d to %d: that stays for %s", was, is, words(respectFor))}}
+}
+
+// drains are the tasks that take no new requests.
+func (s *state) drains() []string {
+	if s.size == nil {
+		return nil
+	}
+	return s.size.drain.tasks
 }
 
 // resize changes the number of instances.
@@ -166,7 +179,7 @@ func (r *read) surplus(n int) []string {
 
 // wroteSize notes that a number of instances was changed.
 func (s state) wroteSize(in *inputs, r *sources.Rescale) (state, []event) {
-	if s.phase != Awake {
+	if s.phase != Awake || s.size == nil {
 		return s, nil
 	}
 	return s, []event{{eventRescaled, s.size.decided}}

@@ -52,9 +52,10 @@ type state struct {
 	woken time.Duration
 	// failures counts the tasks that failed since the wake began; failure is the last one known.
 	failures int
-	failure  sources.TaskFailure
+	failure  *sources.TaskFailure
 
-	size size
+	// size is nil of an app whose number of instances does not follow its load.
+	size *size
 }
 
 // enter begins a phase.
@@ -68,7 +69,7 @@ func (s state) enter(p Phase, now time.Time, reason string) state {
 		s.wokenAt = time.Time{}
 	}
 	if p != Awake {
-		s.size = size{}
+		s.size = nil
 	}
 	return s.settle()
 }

@@ -72,7 +72,10 @@ func (c *Controller) Story(id string) (Story, bool) {
 	in := c.inputs(a)
 	story := Story{
 		App: a.id, Phase: s.phase, Since: s.since, Reason: s.reason, Instances: r.instances, Serving: len(s.usable(r)),
-		Trouble: s.trouble, Size: s.size.decided, Why: s.why(&in),
+		Trouble: s.trouble, Why: s.why(&in),
+	}
+	if s.size != nil {
+		story.Size = s.size.decided
 	}
 	if s.phase == Asleep || s.phase == Stopping || s.phase == Waking && r.instances == 0 {
 		story.WakesTo, story.Serving = s.wakeTo, 0

@@ -111,7 +111,7 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 }
 
 // failureText is what is said of a failed task, for operators.
-func failureText(f sources.TaskFailure) string {
+func failureText(f *sources.TaskFailure) string {
 	text := f.Task + " " + f.State
 	if f.Message != "" {
 		text += ": " + f.Message
