@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -63,6 +64,8 @@ func (w *world) serve() (stop func()) {
 
 func (w *world) Use(string, string) traffic.Use                            { return w.use }
 func (w *world) Concurrency(string, string, time.Duration) (float64, bool) { return 0, false }
+func (w *world) Watch(string, string)                                      {}
+func (w *world) Endpoints(string, string) map[netip.AddrPort]traffic.Load  { return nil }
 func (w *world) Serving(groups []string) []string                          { return groups }
 func (w *world) Doubt(string) string                                       { return "" }
 func (w *world) Gated(string) (bool, string)                               { return true, "" }

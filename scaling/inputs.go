@@ -25,6 +25,7 @@ func (c *Controller) inputs(a *app) inputs {
 	}
 	if tasks := a.state.drains(); len(tasks) > 0 {
 		in.acknowledged, in.waiting = c.config.Fleets.Drained(a.id, tasks)
+		in.left = c.left(a)
 	}
 	if !a.handed {
 		in.acknowledged, in.waiting = false, "it was not told yet"
@@ -100,6 +101,29 @@ func (c *Controller) ownLoad(a *app) load {
 		sum.known = sum.known && known
 	}
 	return sum
+}
+
+// left is what Envoys have in progress at tasks that drain. It is known once each has reported a time of
+// after it acknowledged that they do.
+func (c *Controller) left(a *app) load {
+	d := &a.state.size.drain
+	left := load{known: !d.acknowledged.IsZero()}
+	for _, of := range a.clusters {
+		c.config.Loads.Watch(of.fleet, of.name)
+		endpoints := c.config.Loads.Endpoints(of.fleet, of.name)
+		if endpoints == nil || c.config.Loads.Use(of.fleet, of.name).Until.Before(d.acknowledged) {
+			left.known = false
+			continue
+		}
+		for _, task := range d.tasks {
+			for _, p := range a.read.places[task] {
+				if c.config.Cluster(a.id, p.port) == of.name {
+					left.inProgress += float64(endpoints[p.endpoint.Address].InProgress)
+				}
+			}
+		}
+	}
+	return left
 }
 
 // load is what is in progress at the Envoys of all Relays.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -112,6 +113,8 @@ func (r *simRelay) Use(string, string) (u traffic.Use) {
 
 func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) { return 0, false }
 func (r *simRelay) Pace(string, time.Duration)                                {}
+func (r *simRelay) Watch(string, string)                                      {}
+func (r *simRelay) Endpoints(string, string) map[netip.AddrPort]traffic.Load  { return nil }
 func (r *simRelay) Serving(groups []string) []string                          { return groups }
 func (r *simRelay) Drained(string, []string) (bool, string)                   { return true, "" }
 func (r *simRelay) Last(string) ([]Report, bool)                              { return nil, false }

@@ -113,6 +113,8 @@ type inputs struct {
 	fallTimeout time.Duration
 	// load is what Envoys of all Relays have in progress, for apps that are sized by it.
 	load load
+	// left is what is in progress at tasks that drain, by reports of after all Envoys knew.
+	left load
 }
 
 // answers are what the peers said.
