@@ -229,16 +229,15 @@ func (e *simEnvoy) reaches(t *simTask) bool {
 
 // simRequest is a request, WebSocket or TCP connection.
 type simRequest struct {
-	s        *sim
-	id       int
-	envoy    *simEnvoy
-	began    time.Time
-	lasts    time.Duration
-	task     *simTask // at which it is in progress; nil while it waits
-	unseen   bool     // no report has it
-	reported bool
-	over     bool
-	said     wake.State
+	s      *sim
+	id     int
+	envoy  *simEnvoy
+	began  time.Time
+	lasts  time.Duration
+	task   *simTask // at which it is in progress; nil while it waits
+	unseen bool     // no report has it
+	over   bool
+	said   wake.State
 }
 
 func (q *simRequest) String() string { return fmt.Sprintf("request %d of %s", q.id, q.envoy.name) }
