@@ -17,7 +17,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("model.seed", 0, "the seed of the one run of the model; 0 is some")
-	modelRuns  = flag.Int("model.runs", 40, "how many runs the model makes")
+	modelRuns  = flag.Int("model.runs", 20, "how many runs the model makes")
 	modelSteps = flag.Int("model.steps", 500, "how many steps each has")
 )
 
@@ -96,7 +96,7 @@ func (s *sim) random(from, to time.Duration) time.Duration {
 
 func (s *sim) note(format string, args ...any) {
 	s.trace = append(s.trace, fmt.Sprintf("%9.3f ", time.Since(simStart).Seconds())+fmt.Sprintf(format, args...))
-	if len(s.trace) > 60 {
+	if len(s.trace) > 300 {
 		s.trace = s.trace[1:]
 	}
 }
