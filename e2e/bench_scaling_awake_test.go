@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,8 +38,10 @@ func (w *scaleWorld) turns(hosts ...string) (cpu, alone [][]float64) {
 		load := benchLoad{name: host, host: host}
 		eventually(w.b, host+" answers", func() error { return envoy.warm(load) })
 	}
-	for range benchRounds {
-		for i, host := range hosts {
+	for round := range benchRounds {
+		for n := range hosts {
+			i := (n + round) % len(hosts) // each is the first as often
+			host := hosts[i]
 			cpu[i] = append(cpu[i], envoy.turn(w.b, benchLoad{name: host, requests: 1600, host: host}))
 			alone[i] = append(alone[i], w.alone(envoy, host))
 		}
@@ -76,7 +79,8 @@ func benchmarkAwake(b *testing.B) {
 	w.apply(scaled("/may", "may.test", 1, "RELAY_IDLE_AFTER", "1h").Definition)
 	w.apply(scaled("/may-not", "may-not.test", 1).Definition)
 	cpu, alone := w.turns("may.test", "may-not.test")
-	b.Logf("CPU of Envoy: %.1f µs a request, and %.1f of an app that may not sleep; one alone takes %.3f and %.3f ms", median(cpu[0]), median(cpu[1]), median(alone[0]), median(alone[1]))
+	b.Logf("CPU of Envoy: %.1f µs a request, and %.1f of an app that may not sleep, at least %.1f and %.1f; one alone takes %.3f and %.3f ms",
+		median(cpu[0]), median(cpu[1]), slices.Min(cpu[0]), slices.Min(cpu[1]), median(alone[0]), median(alone[1]))
 	b.ReportMetric(median(alone[0])-median(alone[1]), "added-ms")
 	atMost(b, median(ratios(cpu[0], cpu[1])), 1.02, "to-may-not")
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,13 +16,15 @@ import (
 // queueBackend is an instance that takes some time for each request.
 type queueBackend struct {
 	*httptest.Server
+	name  string
 	takes time.Duration
 	// now is how many requests are in progress, most how many ever were, and all how many there were.
 	now, most, all atomic.Int64
 }
 
 // ServeHTTP implements http.Handler.
-func (q *queueBackend) ServeHTTP(http.ResponseWriter, *http.Request) {
+func (q *queueBackend) ServeHTTP(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("X-Task", q.name)
 	now := q.now.Add(1)
 	defer q.now.Add(-1)
 	for most := q.most.Load(); now > most && !q.most.CompareAndSwap(most, now); most = q.most.Load() {
@@ -33,8 +36,8 @@ func (q *queueBackend) ServeHTTP(http.ResponseWriter, *http.Request) {
 // queued starts three instances, and places tasks at them.
 func queued(b *testing.B, takes ...time.Duration) (backends []*queueBackend, place func(string, int) (string, []int)) {
 	b.Helper()
-	for _, t := range takes {
-		q := &queueBackend{takes: t}
+	for i, t := range takes {
+		q := &queueBackend{name: strconv.Itoa(i), takes: t}
 		q.Server = httptest.NewServer(q)
 		b.Cleanup(q.Close)
 		backends = append(backends, q)
@@ -73,9 +76,14 @@ func benchmarkQueue(b *testing.B) {
 		}
 		replies := w.atOnce(at, "queued.test")
 		statuses := make(map[int]int)
-		var took []time.Duration
+		var took, bySlow []time.Duration
 		for _, r := range replies {
-			if statuses[r.status]++; r.status == http.StatusOK {
+			statuses[r.status]++
+			switch {
+			case r.status != http.StatusOK:
+			case slow && r.task == "0":
+				bySlow = append(bySlow, r.took)
+			default:
 				took = append(took, r.took)
 			}
 		}
@@ -84,19 +92,17 @@ func benchmarkQueue(b *testing.B) {
 			most = max(most, q.most.Load())
 			b.Logf("instance %d, which takes %v: %d requests, at most %d at a time", i, q.takes, q.all.Load(), q.most.Load())
 		}
-		b.Logf("statuses %v; answered after at most %v", statuses, percentile(took, 100))
+		longest := percentile(took, 100)
+		b.Logf("statuses %v; answered after at most %v, by the slow instance after %v", statuses, longest.Round(time.Millisecond), bySlow)
 		if statuses[http.StatusOK] != answered || statuses[http.StatusServiceUnavailable] != busy {
 			b.Errorf("%v, want %d answered and %d busy", statuses, answered, busy)
 		}
 		atMost(b, float64(most), 1, "at-one-instance")
-		// The two others need 22 turns for all.
-		if longest := percentile(took, 100); slow && longest > 3*time.Second {
-			b.Errorf("one slow instance delays others: the last was answered after %v", longest)
-		}
+		// The two others take 22 turns of 100 ms for all.
 		if slow {
-			b.ReportMetric(milliseconds(percentile(took, 100)), "slow-max-ms")
+			atMost(b, milliseconds(longest), 2500, "beside-slow-max-ms")
 		} else {
-			b.ReportMetric(milliseconds(percentile(took, 100)), "max-ms")
+			b.ReportMetric(milliseconds(longest), "max-ms")
 		}
 		w.envoy.Kill()
 		w.relay.kill()
