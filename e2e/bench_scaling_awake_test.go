@@ -35,8 +35,12 @@ func (w *scaleWorld) turns(hosts ...string) (cpu, alone [][]float64) {
 	apart(w.b, []*benchProxy{envoy})
 	cpu, alone = make([][]float64, len(hosts)), make([][]float64, len(hosts))
 	for _, host := range hosts {
-		load := benchLoad{name: host, host: host}
-		eventually(w.b, host+" answers", func() error { return envoy.warm(load) })
+		eventually(w.b, host+" answers", func() error {
+			if r := w.send(w.b.Context(), host, "/"); r.err != nil || r.status != http.StatusOK {
+				return fmt.Errorf("%+v", r)
+			}
+			return nil
+		})
 	}
 	for round := range benchRounds {
 		for n := range hosts {
