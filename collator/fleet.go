@@ -113,12 +113,17 @@ func (f *fleetState) markCluster(name string) {
 // new app, after for a removed one.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
+		f.markIgnored(id, before, after, port)
 		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
 		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
 			f.markCluster(routing.ClusterName(id, port))
 		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
 			f.mark(xds.Endpoint, routing.ClusterName(id, port))
+		}
+		mayWait, waits := f.HoldsConnections(id, before, port)
+		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
+			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
 		}
 	}
 	if samePolicy(before, after) {
@@ -260,7 +265,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
-		case !f.HasCluster(id, app, port):
+		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
 			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
@@ -287,6 +292,12 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 		return envoy.ScalingFilter(&f.Fleet)
 	case name == routing.QueueFilter && f.Scaling:
 		return envoy.QueueFilter()
+	}
+	if cluster, ok := routing.WakesCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
+			return envoy.WakeFilter(&f.Fleet, cluster, now)
+		}
 	}
 	return nil, nil
 }

@@ -138,14 +138,14 @@ func reportOddDomains(port *sources.Port, report func(field, reason string)) {
 // and in what is for people to read. Either may be nil.
 func samePolicy(a, b *sources.App) bool {
 	return a == b || a != nil && b != nil && a.ID == b.ID && a.Gated == b.Gated &&
-		a.Maintenance == b.Maintenance && routing.Crashed(a) == routing.Crashed(b) &&
+		a.Maintenance == b.Maintenance && routing.Crashed(a) == routing.Crashed(b) && routing.MaySleep(a) == routing.MaySleep(b) &&
 		same(a.Deployment, b.Deployment) && slices.EqualFunc(a.Ports, b.Ports, samePortPolicy)
 }
 
 func samePortPolicy(a, b sources.Port) bool {
 	return a.Name == b.Name && a.RedirectToHTTPS == b.RedirectToHTTPS &&
 		sameList(a.Groups, b.Groups) && sameList(a.Domains, b.Domains) && sameList(a.ACMEDomains, b.ACMEDomains) &&
-		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && same(a.TCP, b.TCP) && (a.Queue == nil) == (b.Queue == nil)
+		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && same(a.TCP, b.TCP) && (a.Queue == nil) == (b.Queue == nil) && a.Wake == b.Wake
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -9,6 +9,7 @@ import (
 
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/sources"
 	"relay/xds"
 )
 
@@ -139,9 +140,18 @@ func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 		return slices.Clip(slices.Compact(names))
 	}
 	if s, ok := f.services.Opened(key.Name); ok && key.Type == xds.Listener {
-		return []xds.Key{{Type: xds.Cluster, Name: s.Cluster()}}
+		return namedByService(s)
 	}
 	return nil
+}
+
+// namedByService returns what the filter chain of a TCP service names, sorted.
+func namedByService(s routing.Service) []xds.Key {
+	names := []xds.Key{{Type: xds.Cluster, Name: s.Cluster()}}
+	if s.Wake != sources.WakeTCPNever {
+		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(s.Cluster())})
+	}
+	return names
 }
 
 // namedByHTTPS returns what the https listener names, sorted.
@@ -154,7 +164,7 @@ func (f *fleetState) namedByHTTPS(chains []routing.TLSChain, passed []routing.Se
 		}
 	}
 	for _, s := range passed {
-		add(xds.Cluster, s.Cluster())
+		names = append(names, namedByService(s)...)
 	}
 	if f.TLS.AsksForCertificates() {
 		add(xds.Secret, routing.ClientCASecret)

@@ -82,3 +82,34 @@ func TestWakes(t *testing.T) {
 	w.phase("/sleepy", api.PhaseAwake)
 	t.Logf("%+v", w.scaling("/sleepy"))
 }
+
+// An app that nobody uses is put to sleep, and what it had is kept in Marathon.
+func TestSleeps(t *testing.T) {
+	w := newScalingWorld(t)
+	w.marathon.deploy(sleepyApp("/sleepy", "sleepy.test", 2, map[string]string{"RELAY_IDLE_AFTER": "1s", "OWNER": "shop"}))
+	w.start()
+	w.relay.running.Loads().Pace("external", time.Second)
+	start := time.Now()
+	w.phase("/sleepy", api.PhaseAsleep)
+	t.Logf("asleep after %s: %+v", time.Since(start), w.scaling("/sleepy"))
+	var app struct {
+		Instances int
+		Labels    map[string]string
+	}
+	if err := json.Unmarshal(w.marathon.AppJSON("/sleepy"), &app); err != nil {
+		t.Fatal(err)
+	}
+	if app.Instances != 0 || app.Labels["RELAY_ASLEEP"] != "2" || app.Labels["OWNER"] != "shop" {
+		t.Fatalf("Marathon has %+v", app)
+	}
+	request, _ := http.NewRequest(http.MethodGet, "http://"+w.clients.http+"/", nil)
+	request.Host = "sleepy.test"
+	response, err := http.DefaultTransport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s", response.Status, response.Header)
+	}
+}

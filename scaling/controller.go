@@ -52,8 +52,8 @@ type app struct {
 	peers    answers
 	// busy is set while there is a job, and asked when a peer asked since it began.
 	busy, asked bool
-	due   time.Time
-	place int // in dues, from 1; 0 is none
+	due         time.Time
+	place       int // in dues, from 1; 0 is none
 	// routing is how it is to be routed, and handed is set when it was handed on so.
 	routing routing
 	handed  bool
@@ -71,7 +71,7 @@ func New(config Config) *Controller {
 	c := &Controller{
 		config: config, poke: make(chan struct{}, 1),
 		apps: make(map[string]*app), routed: make(map[string]string), dirty: make(map[*app]struct{}), sized: make(map[string]int),
-		bySize: make(map[*app]struct{}),
+		bySize:   make(map[*app]struct{}),
 		troubles: rate.NewLimiter(1, 20),
 	}
 	c.metrics = newMetrics(config.Registerer, c)
@@ -100,6 +100,9 @@ func (c *Controller) Serve(ctx context.Context) error {
 		}
 	}
 }
+
+// minLook is how soon an app is looked at again at the earliest, if nothing happens.
+const minLook = 50 * time.Millisecond
 
 // maxLooks is how many apps are looked at before others may lock the Controller.
 const maxLooks = 100
@@ -157,6 +160,9 @@ func (c *Controller) decide(a *app, f func(in *inputs) (state, action)) {
 	}
 	for _, e := range act.events {
 		c.tell(a, e)
+	}
+	if soon := time.Now().Add(minLook); !act.due.IsZero() && act.due.Before(soon) {
+		act.due = soon
 	}
 	c.dues.set(a, act.due)
 	if act.ask || act.rescale != nil {

@@ -71,7 +71,7 @@ func (s state) readRunning(in *inputs) (state, []event) {
 		return s, nil
 	case FallingAsleep:
 		if r.version != s.falls {
-			return s.stay(in, "it was changed meanwhile", 0)
+			return s.stay(in, "it was changed meanwhile", fallPause)
 		}
 		return s, nil
 	case Off:

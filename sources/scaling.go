@@ -51,9 +51,10 @@ type WakeTCP uint8
 // The ways; the zero value has connections refused.
 const (
 	WakeTCPNever WakeTCP = iota
-	// WakeClientFirst holds connections whose client sends the first bytes.
+	// WakeClientFirst holds connections whose client sends the first bytes. Envoys do the same for it as
+	// for WakeAny.
 	WakeClientFirst
-	// WakeAny holds all, at the price of tries to connect.
+	// WakeAny holds all.
 	WakeAny
 )
 

@@ -170,7 +170,7 @@ func TestReceivePanics(t *testing.T) {
 	ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}})
 	for first := range 2 {
 		g := &fakeStream{ctx: ctx, first: first}
-		err := f.server.interceptor(nil, g, nil, func(_ any, g grpc.ServerStream) error {
+		err := f.server.interceptor(nil, g, &grpc.StreamServerInfo{}, func(_ any, g grpc.ServerStream) error {
 			return f.server.DeltaAggregatedResources(&grpc.GenericServerStream[discoveryv3.DeltaDiscoveryRequest, discoveryv3.DeltaDiscoveryResponse]{ServerStream: g})
 		})
 		wantInternal(t, err)
@@ -205,7 +205,7 @@ func TestHandshakePanics(t *testing.T) {
 func TestPanicsDoNotFillTheLog(t *testing.T) {
 	f := newFragile(t)
 	for range 100 {
-		_ = f.server.interceptor(nil, &fakeStream{ctx: t.Context()}, nil, func(any, grpc.ServerStream) error { panic("again") })
+		_ = f.server.interceptor(nil, &fakeStream{ctx: t.Context()}, &grpc.StreamServerInfo{}, func(any, grpc.ServerStream) error { panic("again") })
 	}
 	if n := f.panics(); n != 100 {
 		t.Errorf("%d panics are counted, want 100", n)

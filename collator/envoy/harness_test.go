@@ -12,10 +12,15 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -47,6 +52,9 @@ type realEnvoy struct {
 	// queue has the requests to apps with a queue, which queued says what there is of.
 	queue  *queue.Service
 	queued *queuedApp
+	// askedForInstance counts requests for which the queue was asked.
+	askedForInstance atomic.Int64
+	tcp              *tcpWaker
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -81,16 +89,20 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
+	e := &realEnvoy{t: t, c: c, store: store, fleet: fleet, ca: ca, waker: newWaker(), tcp: newTCPWaker(), failures: traffic.NewFailures([]string{"external"}, func(_, cluster string) (string, int) { return routing.SplitClusterName(cluster) })}
 	e.server = xds.NewServer(map[string]*xds.Store{"external": store}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	e.server.PerRequest = []string{authv3.Authorization_Check_FullMethodName, extprocv3.ExternalProcessor_Process_FullMethodName}
 	reports := traffic.NewServer()
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
 		e.waker.register(g)
-		e.queue.Register(g, e.server.AdmitRequest)
+		e.queue.Register(g, func(ctx context.Context, first func() (*corev3.Node, error)) (func(), error) {
+			e.askedForInstance.Add(1)
+			return e.server.AdmitRequest(ctx, first)
+		})
+		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
-	e.server.PerRequest = []string{queue.Method}
 	e.queued = newQueuedApp()
 	e.queue = queue.New(e.queued, e.queued, queue.DefaultLimits(), prometheus.NewRegistry())
 	t.Cleanup(e.queue.Close)

@@ -2,9 +2,12 @@ package envoy_test
 
 import (
 	"fmt"
+	"net"
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,7 +33,7 @@ func startQueueing(t *testing.T, o envoytest.Options, change func(*sources.Port)
 	var addresses []string
 	var port queue.Port
 	for range 3 {
-		i := &queuedInstance{takes: 100 * time.Millisecond}
+		i := &queuedInstance{takes: 10 * time.Millisecond}
 		s := httptest.NewServer(i)
 		t.Cleanup(s.Close)
 		q.instances = append(q.instances, i)
@@ -47,13 +50,14 @@ func startQueueing(t *testing.T, o envoytest.Options, change func(*sources.Port)
 	})
 	q.c.SyncApps([]*sources.App{q.app})
 	q.certificates()
-	q.eventually(t, request{host: "shop.test"}, status(200))
+	q.eventually(t, request{host: "shop.test"}, func(a answer) bool { return a.status == 200 || a.status == 401 })
 	q.until(t, "nothing is left", func() bool { return q.queue.Depth("/shop/web", 0).InProgress == 0 })
 	return q
 }
 
-// atOnce sends so many requests at once, and counts the answers by status and code.
-func (q *queueing) atOnce(t *testing.T, n int, r request) map[string]int {
+// atOnce sends so many requests at once, and counts the answers by status and code. When 17 were
+// refused, it does something.
+func (q *queueing) atOnce(t *testing.T, n int, r request, then func()) map[string]int {
 	t.Helper()
 	for _, i := range q.instances {
 		i.most.Store(0)
@@ -67,10 +71,17 @@ func (q *queueing) atOnce(t *testing.T, n int, r request) map[string]int {
 			mu.Lock()
 			defer mu.Unlock()
 			code := regexp.MustCompile(`Error: ([a-z-]+)`).FindStringSubmatch(a.body)
-			if err == nil && code != nil {
+			switch {
+			case err != nil:
+				t.Error(err)
+			case code == nil:
+				answers[fmt.Sprint(a.status)]++
+			default:
 				answers[fmt.Sprint(a.status, " ", code[1])]++
-			} else {
-				answers[fmt.Sprint(a.status, err)]++
+				if then != nil && answers["503 busy"] == 17 {
+					then()
+					then = nil
+				}
 			}
 		})
 	}
@@ -78,6 +89,7 @@ func (q *queueing) atOnce(t *testing.T, n int, r request) map[string]int {
 	return answers
 }
 
+// most is as in queueWorld.
 func (q *queueing) most() (most int64) {
 	for _, i := range q.instances {
 		most = max(most, i.most.Load())
@@ -85,9 +97,10 @@ func (q *queueing) most() (most int64) {
 	return most
 }
 
+// queues holds that requests queue: 43 of 60 are answered, and no instance has more than one.
 func queues(t *testing.T, q *queueing, r request) {
 	t.Helper()
-	if got := q.atOnce(t, 60, r); got["200<nil>"] != 43 || got["503 busy"] != 17 || q.most() != 1 {
+	if got := q.atOnce(t, 60, r, hold(q.instances)); got["200"] != 43 || got["503 busy"] != 17 || q.most() != 1 {
 		t.Errorf("%s: %v, at most %d at an instance", r.host, got, q.most())
 	}
 }
@@ -99,7 +112,7 @@ func TestRequestsQueue(t *testing.T) {
 	queues(t, q, request{host: "shop.test"})
 	queues(t, q, request{host: "SHOP.test.", http2: true})
 	q.c.UpdateApps([]*sources.App{changed(q.app, func(p *sources.Port) { p.Queue = nil })}, nil)
-	q.until(t, "they do not queue", func() bool { return q.atOnce(t, 60, request{host: "shop.test"})["200<nil>"] == 60 })
+	q.until(t, "they do not queue", func() bool { return q.atOnce(t, 60, request{host: "shop.test"}, nil)["200"] == 60 })
 }
 
 // Who is not let in does not take the place of others.
@@ -108,7 +121,7 @@ func TestOnlyWhoIsLetInQueues(t *testing.T) {
 	q := startQueueing(t, envoytest.Options{}, func(p *sources.Port) {
 		p.HTTP = &sources.HTTP{BasicAuth: &sources.BasicAuth{Realm: "shop", User: "joe", Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}}
 	})
-	if got := q.atOnce(t, 60, request{host: "shop.test"}); got["401 unauthorized"] != 60 {
+	if got := q.atOnce(t, 60, request{host: "shop.test"}, nil); got["401 unauthorized"] != 60 {
 		t.Errorf("without a password: %v", got)
 	}
 	if d := q.queue.Depth("/shop/web", 0); d.InProgress != 0 {
@@ -130,7 +143,7 @@ func TestOlderEnvoysDoNotQueue(t *testing.T) {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
 			q := startQueueing(t, envoytest.Options{Version: version}, nil)
-			if got := q.atOnce(t, 60, request{host: "shop.test"}); got["200<nil>"] != 60 {
+			if got := q.atOnce(t, 60, request{host: "shop.test"}, nil); got["200"] != 60 {
 				t.Errorf("%v", got)
 			}
 			for _, s := range q.server.Streams() {
@@ -152,10 +165,44 @@ func TestWakeAndQueue(t *testing.T) {
 	gated.Gated = true
 	q.c.UpdateApps([]*sources.App{&gated}, nil)
 	q.until(t, "Relay is asked about both", func() bool {
-		_ = q.atOnce(t, 1, request{host: "shop.test"})
+		_ = q.atOnce(t, 1, request{host: "shop.test"}, nil)
 		q.waker.mu.Lock()
 		defer q.waker.mu.Unlock()
 		return len(q.waker.checks) > 0
 	})
 	queues(t, q, request{host: "shop.test"})
+}
+
+// An instance that an Envoy does not have, or to which it cannot connect, costs no request: another
+// takes it, though that may have one more than it should then.
+func TestQueueNamesAnInstanceThatIsGone(t *testing.T) {
+	t.Parallel()
+	q := startQueueing(t, envoytest.Options{}, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := netip.MustParseAddrPort(l.Addr().String())
+	_ = l.Close()
+	only := func(p *queue.Port) { p.Endpoints = []netip.AddrPort{gone} }
+	q.queued.set(only)
+	q.until(t, "the instance is named", func() bool { return q.queue.Depth("/shop/web", 0).Instances == 1 })
+	for range 5 {
+		if a, err := q.send(t.Context(), request{host: "shop.test"}); err != nil || a.status != 200 {
+			t.Fatalf("Envoy does not have it: %+v, %v", a, err)
+		}
+	}
+	q.c.UpdateApps([]*sources.App{changed(q.app, func(p *sources.Port) {
+		p.Endpoints = append(slices.Clone(p.Endpoints), endpoints(gone.String())...)
+	})}, nil)
+	q.until(t, "Envoy has it", func() bool {
+		clusters, err := q.envoy.Get(t.Context(), "/clusters")
+		return err == nil && strings.Contains(clusters, gone.String())
+	})
+	for range 20 {
+		if a, err := q.send(t.Context(), request{host: "shop.test"}); err != nil || a.status != 200 {
+			t.Fatalf("nothing listens there: %+v, %v", a, err)
+		}
+	}
+	q.until(t, "nothing is left", func() bool { return q.queue.Depth("/shop/web", 0).InProgress == 0 })
 }

@@ -19,6 +19,11 @@ import (
 // atOnce sends so many requests at once, by all Envoys in turn, and counts the answers by status.
 func (w *queueWorld) atOnce(n int) (statuses map[int]int, answers []*http.Response) {
 	w.t.Helper()
+	return w.atOnceThen(n, 0, nil)
+}
+
+// atOnceThen does something when so many were refused.
+func (w *queueWorld) atOnceThen(n, refused int, then func()) (statuses map[int]int, answers []*http.Response) {
 	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 0, DisableKeepAlives: true}}
 	statuses = make(map[int]int)
 	var mu sync.Mutex
@@ -33,6 +38,9 @@ func (w *queueWorld) atOnce(n int) (statuses map[int]int, answers []*http.Respon
 				return
 			}
 			statuses[resp.StatusCode]++
+			if then != nil && resp.StatusCode == 523 && statuses[523] == refused {
+				then()
+			}
 			answers = append(answers, resp)
 		})
 	}
@@ -42,8 +50,8 @@ func (w *queueWorld) atOnce(n int) (statuses map[int]int, answers []*http.Respon
 
 func TestQueue(t *testing.T) {
 	t.Parallel()
-	w := startQueue(t, sources.Queue{Concurrency: 1, Length: 40}, 100*time.Millisecond, 3, 1, 1)
-	statuses, answers := w.atOnce(60)
+	w := startQueue(t, sources.Queue{Concurrency: 1, Length: 40}, 10*time.Millisecond, 3, 1, 1)
+	statuses, answers := w.atOnceThen(60, 17, hold(w.instances))
 	if statuses[200] != 43 || statuses[523] != 17 {
 		t.Errorf("answers by status: %v, want 43 x 200 and 17 x 523", statuses)
 	}
@@ -81,8 +89,8 @@ func TestQueueSlowInstance(t *testing.T) {
 // All Envoys share the queue of one Relay; the other Relay is not asked.
 func TestQueueIsShared(t *testing.T) {
 	t.Parallel()
-	w := startQueue(t, sources.Queue{Concurrency: 2, Length: 20}, 100*time.Millisecond, 2, 2, 2)
-	statuses, _ := w.atOnce(40)
+	w := startQueue(t, sources.Queue{Concurrency: 2, Length: 20}, 10*time.Millisecond, 2, 2, 2)
+	statuses, _ := w.atOnceThen(40, 16, hold(w.instances))
 	if statuses[200] != 24 || statuses[523] != 16 || w.most() != 2 {
 		t.Errorf("answers by status: %v, at most %d at once", statuses, w.most())
 	}

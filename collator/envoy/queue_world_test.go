@@ -44,7 +44,9 @@ type queueWorld struct {
 type queuedInstance struct {
 	address netip.AddrPort
 	// takes is how long it takes for each request.
-	takes         time.Duration
+	takes time.Duration
+	// held, if it is set, is closed before it answers anything.
+	held          chan struct{}
 	now, most, in atomic.Int64
 }
 
@@ -62,6 +64,13 @@ func (i *queuedInstance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	size, err := io.Copy(io.Discard, r.Body)
 	if err != nil {
 		return
+	}
+	if i.held != nil {
+		select {
+		case <-i.held:
+		case <-r.Context().Done():
+			return
+		}
 	}
 	timer := time.NewTimer(i.takes)
 	defer timer.Stop()
@@ -210,6 +219,15 @@ func (w *queueWorld) queueCluster() string {
 	_, queues, _ := strings.Cut(string(text), "  - name: 'relay-queue-0'")
 	first, _, _ := strings.Cut(queues, "  - name: 'relay-queue-1'")
 	return "  - name: 'relay-queue-0'" + first
+}
+
+// hold has no instance answer before it is called.
+func hold(instances []*queuedInstance) (release func()) {
+	held := make(chan struct{})
+	for _, i := range instances {
+		i.held = held
+	}
+	return func() { close(held) }
 }
 
 // get sends a request by one of the Envoys.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/sources"
 )
 
 // TCPListener makes the listener of one TCP service. It shares nothing with any other.
@@ -69,12 +70,16 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	if f.ClustersOnDemand {
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
+	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
+	if s.Wake != sources.WakeTCPNever {
+		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,
 		FilterChainMatch: &listenerv3.FilterChainMatch{SourcePrefixRanges: cidrRanges(s.Networks)},
-		Filters: []*listenerv3.Filter{keepCluster(p, cluster), {
+		Filters: append(filters, &listenerv3.Filter{
 			Name:       "tcp_proxy",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(proxy)},
-		}},
+		}),
 	}
 }

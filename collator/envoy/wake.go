@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/failure"
 )
 
 const (
@@ -65,7 +66,7 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader),
 		}},
 		RouteMetadataContextNamespaces: []string{ScalingMetadata},
-		StatusOnError:                  &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+		StatusOnError:                  &typev3.HttpStatus{Code: failure.StatusUnasked},
 		ChargeClusterResponseStats:     wrapperspb.Bool(false),
 	})
 }

@@ -72,12 +72,13 @@ func TestSleepAndWakeUnderLoad(t *testing.T) {
 	stop := make(chan struct{})
 	go func() { loaded <- e.steadily(ctx, pause, stop, "web.test", "WEB.test", "a.wild.test") }()
 	for range rounds {
-		update(gated(app, instance...)) // falls asleep: still there
+		// It falls asleep. Nothing is let through meanwhile: Relay would not let it sleep then.
+		waking.Lock()
+		update(gated(app, instance...))
 		if err := e.has(ctx, scope...); err != nil {
 			t.Fatal(err)
 		}
 		before := len(e.waker.asked())
-		waking.Lock()
 		asleep = true
 		update(gated(app)) // its tasks end
 		if err := e.c.Flush(ctx); err != nil {

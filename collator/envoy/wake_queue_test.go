@@ -19,9 +19,9 @@ func TestWaitsForTheAppAndThenForAnInstance(t *testing.T) {
 			})
 			asks := func(host string, wake, queue int) {
 				t.Helper()
-				checks, processed := len(e.waker.asked()), e.waker.queue.asked.Load()
+				checks, processed := len(e.waker.asked()), e.askedForInstance.Load()
 				a, err := e.send(t.Context(), request{host: host, path: "/"})
-				checks, processed = len(e.waker.asked())-checks, e.waker.queue.asked.Load()-processed
+				checks, processed = len(e.waker.asked())-checks, e.askedForInstance.Load()-processed
 				if err != nil || a.status != 200 || checks != wake || int(processed) != queue {
 					t.Errorf("%s: %+v, %v; asked %d times to wake, %d times for an instance", host, a, err, checks, processed)
 				}

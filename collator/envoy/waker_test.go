@@ -8,7 +8,6 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
@@ -34,7 +33,6 @@ type waker struct {
 	denied  typev3.StatusCode
 	before  func(context.Context)
 	waiting atomic.Int64
-	queue   queueServer
 }
 
 // check is what a waker was asked.
@@ -45,35 +43,8 @@ type check struct {
 	size             int
 }
 
-// register has a server answer both kinds of questions of Envoys.
-func (w *waker) register(g grpc.ServiceRegistrar) {
-	authv3.RegisterAuthorizationServer(g, w)
-	extprocv3.RegisterExternalProcessorServer(g, &w.queue)
-}
-
-// queueServer stands for the queue: it lets everything through at once.
-type queueServer struct {
-	extprocv3.UnimplementedExternalProcessorServer
-	asked atomic.Int64
-}
-
-// Process implements Envoy's service.
-func (q *queueServer) Process(stream extprocv3.ExternalProcessor_ProcessServer) error {
-	for {
-		req, err := stream.Recv()
-		if err != nil {
-			return nil
-		}
-		answer := &extprocv3.ProcessingResponse{Response: &extprocv3.ProcessingResponse_ResponseTrailers{ResponseTrailers: &extprocv3.TrailersResponse{}}}
-		if req.GetRequestHeaders() != nil {
-			q.asked.Add(1)
-			answer.Response = &extprocv3.ProcessingResponse_RequestHeaders{RequestHeaders: &extprocv3.HeadersResponse{}}
-		}
-		if err := stream.Send(answer); err != nil {
-			return nil
-		}
-	}
-}
+// register has a server answer the questions of Envoys.
+func (w *waker) register(g grpc.ServiceRegistrar) { authv3.RegisterAuthorizationServer(g, w) }
 
 func newWaker() *waker { return &waker{changed: make(chan struct{})} }
 

@@ -177,6 +177,13 @@ func (f *Fleet) Queues(port sources.Port) bool {
 	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.Sticky && h.Hash == nil)
 }
 
+// HoldsConnections reports whether connections to a port of an app may have to wait, and whether they
+// do now.
+func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, now bool) {
+	may = f.Scaling && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
+	return may, may && f.gates(app)
+}
+
 // PortCount is the number of ports of an app, which may be nil.
 func PortCount(app *sources.App) int {
 	if app == nil {

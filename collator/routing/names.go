@@ -30,8 +30,10 @@ func (p AppPort) Cluster() string { return ClusterName(p.App, p.Port) }
 // releases and scaling, so that those are endpoint updates only.
 func ClusterName(app string, port int) string { return app + "_" + strconv.Itoa(port) }
 
-// SplitClusterName is the reverse of ClusterName. The port of a name that is none is -1.
+// SplitClusterName is the reverse of ClusterName, also of an IgnoredCluster. The port of a name that
+// is none is -1.
 func SplitClusterName(name string) (app string, port int) {
+	name = strings.TrimSuffix(name, ignoredSuffix)
 	i := strings.LastIndexByte(name, '_')
 	port, err := strconv.Atoi(name[i+1:])
 	if i < 0 || err != nil {
@@ -67,10 +69,22 @@ const (
 	// to apps that sleep, QueueFilter the one by which requests wait for an instance.
 	ScalingFilter = "scaling"
 	QueueFilter   = "queue"
+	// wakePrefix begins the names of the extension configurations by which connections to TCP
+	// services wait.
+	wakePrefix = "tcp-wake/"
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"
 )
+
+// WakeFilter is the name of the extension configuration that has connections to a TCP service
+// wait until its app is awake.
+func WakeFilter(cluster string) string { return wakePrefix + cluster }
+
+// WakesCluster returns the cluster of a WakeFilter.
+func WakesCluster(filter string) (cluster string, ok bool) {
+	return strings.CutPrefix(filter, wakePrefix)
+}
 
 // SecretName is the name of the secret of a certificate. A renewal has the same name, so
 // that the listener that names it stays as it is.

@@ -37,6 +37,9 @@ type Service struct {
 	IdleTimeout time.Duration
 	// Retries is how often a connection that failed is tried on another instance.
 	Retries uint32
+	// Wake says how connections wait while the app sleeps. It is not said here whether it does, so
+	// that nothing of a listener changes when it falls asleep or wakes.
+	Wake sources.WakeTCP
 }
 
 // CompareServices orders services by app id, then by port.
@@ -70,6 +73,9 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
 		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
+	}
+	if f.Scaling {
+		s.Wake = port.Wake
 	}
 	if f.reserved(s.Listen) {
 		problems = append(problems, fmt.Sprintf("asks for TCP port %d, which belongs to Envoy or Relay: it is not opened, choose another by HAPROXY_n_PORT (in a YAML file: servicePort)", s.Listen))

@@ -29,7 +29,7 @@ type scalingParts struct {
 	wake       *wake.Service
 	queues     *queues
 	queue      *queue.Service
-	peers      *peers.Peers // answers others, and asks those that there are
+	peers      *peers.Peers
 }
 
 // newScaling builds what changes the number of instances.
@@ -61,7 +61,7 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	envoys := envoyView{r}
 	parts.wake = wake.New(wake.Config{
 		WaitingPerApp: c.WaitingPerApp, WaitingInAll: c.WaitingInAll, Rate: c.WakeRate,
-		Ignored: c.Ignored, Of: r.collator.Routes,
+		Ignored: c.Ignored, Known: r.collator.AppsPublished(), Of: r.collator.Routes,
 	}, parts.controller, envoys, log, registerer)
 	parts.queue = queue.New(parts.queues, envoys, queue.DefaultLimits(), registerer)
 	return nil
@@ -81,6 +81,7 @@ func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
 		return
 	}
 	p.wake.Register(g, r.xds.AdmitRequest)
+	p.queue.Ready = r.collator.AppsPublished()
 	p.queue.Register(g, r.xds.AdmitRequest)
 }
 

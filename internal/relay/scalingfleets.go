@@ -12,6 +12,7 @@ import (
 	"relay/collator/routing"
 	"relay/scaling"
 	"relay/sources"
+	"relay/traffic"
 	"relay/xds"
 )
 
@@ -65,8 +66,8 @@ func (f *scalingFleets) doubtNow(fleet string) string {
 	envoys, _ := f.relay.xds.Envoys(fleet)
 	var ids []string
 	for _, e := range envoys {
-		if e.Before(envoy.NamedChainsSince) {
-			return fmt.Sprintf("Envoy %s is %s, which cannot hold requests until an app wakes: that takes 1.%d", e.NodeID, e.Version, envoy.NamedChainsSince)
+		if since := max(envoy.NamedChainsSince, traffic.SilentBefore); e.Before(since) {
+			return fmt.Sprintf("Envoy %s is %s, which cannot hold requests until an app wakes, or does not tell of connections that are silent: that takes 1.%d", e.NodeID, e.Version, since)
 		}
 		ids = append(ids, e.NodeID)
 	}
@@ -103,6 +104,11 @@ func (f *scalingFleets) Gated(name string) (all bool, waiting string) {
 		var keys []xds.Key
 		for _, scope := range scopes[fleet] {
 			keys = append(keys, xds.Key{Type: xds.Scope, Name: scope})
+		}
+		for i, port := range app.Ports {
+			if port.TCP != nil && port.Wake != sources.WakeTCPNever && f.relay.collator.Routes(fleet, name, i) {
+				keys = append(keys, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(routing.ClusterName(name, i))})
+			}
 		}
 		if waiting := f.unacknowledged(fleet, keys); waiting != "" {
 			return false, waiting

@@ -160,7 +160,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 		r.scaling.register(r, g)
 	}
 	if r.scaling != nil {
-		r.xds.PerRequest = []string{wake.CheckMethod, queue.Method}
+		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)

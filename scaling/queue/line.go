@@ -184,6 +184,7 @@ func (l *line) set(port Port, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.port = port
+	l.closed = l.closed || port.Queue == nil
 	there := make(map[netip.AddrPort]bool, len(port.Endpoints))
 	for _, address := range port.Endpoints {
 		there[address] = true

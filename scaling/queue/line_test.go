@@ -152,12 +152,28 @@ func (m *modelLine) abandon(r *rand.Rand) {
 	t.leave()
 }
 
+// replace begins a new line, as one is closed that has no queue any more.
+func (m *modelLine) replace(r *rand.Rand) {
+	m.settle()
+	if len(m.waiting) > 0 {
+		m.t.Fatal("some wait without a queue")
+	}
+	for len(m.inProgress) > 0 {
+		m.finish(r)
+	}
+	if t, v := m.line.enter(time.Now()); t != nil || v != gone {
+		m.t.Fatalf("the line is not closed: verdict %d", v)
+	}
+	m.port = port(1+r.IntN(3), r.IntN(6), 0, 1)
+	m.line = newLine(m.port)
+}
+
 // randomPort returns some instances of eight, with other limits now and then.
 func randomPort(r *rand.Rand, now Port) Port {
 	p := Port{Queue: now.Queue, Stopped: r.IntN(4) == 0}
 	if r.IntN(5) == 0 {
 		p.Queue = nil
-	} else if p.Queue == nil || r.IntN(5) == 0 {
+	} else if r.IntN(5) == 0 {
 		p.Queue = &sources.Queue{Concurrency: 1 + r.IntN(3), Length: r.IntN(6)}
 	}
 	for n := range 8 {
@@ -187,6 +203,9 @@ func TestLine(t *testing.T) {
 					m.abandon(r)
 				default:
 					m.set(randomPort(r, m.port))
+					if m.port.Queue == nil {
+						m.replace(r)
+					}
 				}
 				m.settle()
 			}

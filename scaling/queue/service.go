@@ -26,6 +26,9 @@ import (
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/ext_proc_filter
 type Service struct {
 	extprocv3.UnimplementedExternalProcessorServer
+	// Ready, if it is set before Register, is closed when the apps are known. Before, Envoys are
+	// told to ask another Relay.
+	Ready   <-chan struct{}
 	apps    Apps
 	envoys  Envoys
 	limits  Limits
@@ -71,6 +74,9 @@ type stream = extprocv3.ExternalProcessor_ProcessServer
 
 // Process answers for one request.
 func (s *Service) Process(g stream) error {
+	if !s.ready() {
+		return status.Error(codes.Unavailable, "the apps are not known yet")
+	}
 	var a asked
 	done, err := s.admit(g.Context(), func() (*corev3.Node, error) {
 		first, err := g.Recv()
@@ -99,6 +105,15 @@ func (s *Service) Process(g stream) error {
 		return follow(g)
 	}
 	return s.hold(g, a, t)
+}
+
+func (s *Service) ready() bool {
+	select {
+	case <-s.Ready:
+		return true
+	default:
+		return s.Ready == nil
+	}
 }
 
 // enter brings a request into the line of its app port. The line is nil if there is none.
@@ -145,6 +160,7 @@ func (s *Service) watch(k key, l *line, changed <-chan struct{}) {
 			var port Port
 			port, changed = s.apps.Endpoints(k.app, k.port)
 			l.set(port, time.Now())
+			closed = port.Queue == nil // if it has a queue again, that begins anew
 		case <-unused.C:
 			turn, closed = l.close(turn)
 		case <-s.stop:

@@ -44,48 +44,81 @@ func (s *Service) check(_ any, g grpc.ServerStream) error {
 		return err
 	}
 	defer done()
-	answer, err := s.decide(g.Context(), r)
+	answer, sent, err := s.decide(g.Context(), r)
+	defer sent()
 	if err != nil {
 		return err
 	}
 	return g.SendMsg(answer)
 }
 
-// decide returns what Envoy is told of a request, after a while perhaps.
-func (s *Service) decide(ctx context.Context, r request) (*authv3.CheckResponse, error) {
-	if !s.envoys.Serves(r.fleet, r.node) {
-		return s.answer(unavailable, State{})
+// decide returns what Envoy is told of a request, after a while perhaps. Sent is to be called when
+// it was told.
+func (s *Service) decide(ctx context.Context, r request) (answer *authv3.CheckResponse, sent func(), err error) {
+	o, state, h := s.outcome(ctx, r)
+	if h == nil {
+		sent = func() {}
+	} else {
+		sent = func() { close(h.sent) }
 	}
-	if s.config.Of != nil && !s.config.Of(r.fleet, r.app, r.port) {
-		return letThrough(), nil // it gets what this Envoy has for it
+	answer, err = s.answer(o, state)
+	return answer, sent, err
+}
+
+// outcome returns what becomes of a request, the state of its app, and the request if it was held.
+func (s *Service) outcome(ctx context.Context, r request) (outcome, State, *held) {
+	if !s.envoys.Serves(r.fleet, r.node) {
+		return unavailable, State{}, nil
 	}
 	ignores := s.config.Ignored != nil && s.config.Ignored.Ignored(r.userAgent, r.client)
 	r.userAgent = ""
-	if !ignores {
+	state, _ := s.state(r.fleet, r.app, r.port)
+	if !ignores && state.Phase != foreign {
 		s.apps.Used(r.app, r.port)
 	}
-	state, _ := s.apps.State(r.app, r.port)
 	switch {
-	case state.Phase == Unknown:
-		return letThrough(), nil
-	case state.Phase == Running:
+	case state.Phase == Unknown, state.Phase == foreign:
+		return through, state, nil // it gets what this Envoy has for it
+	case state.Phase == unread && ignores:
+		return unavailable, state, nil // it must wake nothing, and Envoy asks again
+	case state.Phase == Running, state.Phase == unread:
 	case ignores:
-		return s.answer(ignored, state)
+		return ignored, state, nil
 	case state.Phase == Failed:
-		return s.answer(crashed, state)
+		return crashed, state, nil
 	case state.Page && r.browser:
 		s.show(r, state)
-		return s.answer(shownPage, state)
+		return shownPage, state, nil
 	}
-	return s.answer(s.hold(ctx, r, state), state)
+	o, h := s.hold(ctx, r, state)
+	if o == timedOut {
+		state, _ = s.state(r.fleet, r.app, r.port)
+	}
+	return o, state, h
 }
 
-// hold has a request wait for its answer.
-func (s *Service) hold(ctx context.Context, r request, state State) outcome {
+// state returns what is known of a port of an app for an Envoy of a fleet, and a channel that is closed
+// when that is something else.
+func (s *Service) state(fleet, app string, port int) (State, <-chan struct{}) {
+	select {
+	case <-s.config.Known:
+	default:
+		if s.config.Known != nil {
+			return State{Phase: unread}, s.config.Known
+		}
+	}
+	if s.config.Of != nil && !s.config.Of(fleet, app, port) {
+		return State{Phase: foreign}, nil
+	}
+	return s.apps.State(app, port)
+}
+
+// hold has a request wait for its answer. It is nil if it could not wait.
+func (s *Service) hold(ctx context.Context, r request, state State) (outcome, *held) {
 	start := time.Now()
 	h, o := s.join(r, start)
 	if h == nil {
-		return o
+		return o, nil
 	}
 	limit := state.Timeout
 	if limit <= 0 {
@@ -101,7 +134,7 @@ func (s *Service) hold(ctx context.Context, r request, state State) outcome {
 		o = s.leave(h, left)
 	}
 	s.metrics.hold.WithLabelValues(string(o)).Observe(time.Since(start).Seconds())
-	return o
+	return o, h
 }
 
 // answer makes an answer of an outcome, and counts it unless the request goes through.

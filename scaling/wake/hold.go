@@ -48,6 +48,8 @@ type held struct {
 	came, since time.Time
 	place       *list.Element // in line.requests; nil once it has its answer
 	answer      chan outcome  // with room for the one answer
+	// sent is closed when the Envoy was told.
+	sent chan struct{}
 }
 
 // join has a request wait at the end of its line. It returns an outcome if it cannot.
@@ -80,7 +82,7 @@ func (s *Service) join(r request, now time.Time) (*held, outcome) {
 		a.lines[key] = l
 		go s.serve(l)
 	}
-	h := &held{line: l, interest: i, since: now, came: r.came, answer: make(chan outcome, 1)}
+	h := &held{line: l, interest: i, since: now, came: r.came, answer: make(chan outcome, 1), sent: make(chan struct{})}
 	h.place = l.add(h)
 	s.held++
 	a.requests++
@@ -162,23 +164,23 @@ func (s *Service) forget(i *interest) {
 	}
 }
 
-// answerFirst gives the first request of a line its answer. It reports false if there is none.
-func (s *Service) answerFirst(l *line, o outcome) bool {
+// answerFirst gives the first request of a line its answer, and returns it; nil if there is none.
+func (s *Service) answerFirst(l *line, o outcome) *held {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := l.requests.Front()
 	if first == nil {
-		return false
+		return nil
 	}
 	h := first.Value.(*held)
 	s.remove(h)
 	h.answer <- o
-	return true
+	return h
 }
 
 // answerAll gives all requests of a line their answer.
 func (s *Service) answerAll(l *line, o outcome) {
-	for s.answerFirst(l, o) {
+	for s.answerFirst(l, o) != nil {
 	}
 }
 
@@ -193,16 +195,16 @@ func (s *Service) serve(l *line) {
 // follow follows the state of the app.
 func (s *Service) follow(l *line) {
 	for l.ctx.Err() == nil {
-		state, changed := s.apps.State(l.app.id, l.key.port)
+		state, changed := s.state(l.key.fleet, l.app.id, l.key.port)
 		s.see(l, state, changed)
 		switch state.Phase {
-		case Unknown:
+		case Unknown, foreign:
 			s.answerAll(l, through)
 		case Failed:
 			s.answerAll(l, crashed)
 		case Running:
 			s.release(l, changed)
-		case Asleep, Waking, Unavailable:
+		case Asleep, Waking, Unavailable, unread:
 		}
 		select {
 		case <-changed:
@@ -223,6 +225,9 @@ func (s *Service) see(l *line, state State, changed <-chan struct{}) {
 
 // wakes reports whether a request is a reason to wake an app in this phase.
 func (p Phase) wakes() bool { return p == Asleep || p == Unavailable }
+
+// sendLimit is how long a line waits until an Envoy was told of a request.
+const sendLimit = 5 * time.Millisecond
 
 // release lets the requests of a line through, when their Envoy has an instance. It returns before
 // if the state changes.
@@ -245,7 +250,13 @@ func (s *Service) release(l *line, changed <-chan struct{}) {
 			return
 		}
 	}
-	for s.answerFirst(l, through) && l.ctx.Err() == nil {
+	for h := s.answerFirst(l, through); h != nil && l.ctx.Err() == nil; h = s.answerFirst(l, through) {
+		select {
+		case <-h.sent:
+		case <-time.After(sendLimit):
+		case <-changed:
+			return
+		}
 		select {
 		case <-time.After(s.pace):
 		case <-changed:

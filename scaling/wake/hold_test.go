@@ -1,6 +1,7 @@
 package wake
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -268,6 +269,71 @@ func TestHandedToTheNextRelay(t *testing.T) {
 		stop()
 		w.want(a, "unavailable")
 		w.want(w.ask(get("/a")), "unavailable")
+		w.empty()
+	})
+}
+
+// The next request of a line waits until the Envoy was told of the one before, but not for ever.
+func TestNextWaitsUntilTheEnvoyWasTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{})
+		w.apps.set("/a", State{Phase: Waking})
+		told := make(chan struct{})
+		go func() {
+			_, sent, _ := w.decide(context.Background(), get("/a"))
+			<-told
+			sent()
+		}()
+		synctest.Wait()
+		all := []*asked{w.ask(get("/a")), w.ask(get("/a"))}
+		start := time.Now()
+		w.apps.set("/a", State{Phase: Running})
+		time.Sleep(time.Second)
+		close(told)
+		for i, want := range []time.Duration{sendLimit + w.pace, sendLimit + 2*w.pace} {
+			if w.want(all[i], "ok"); all[i].at.Sub(start) != want {
+				t.Errorf("%d was let through after %s, want %s", i+1, all[i].at.Sub(start), want)
+			}
+		}
+	})
+}
+
+// A Relay that has just started holds everything until it knows the apps: whose requests these are, it
+// does not know either.
+func TestHeldUntilAppsAreKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		known := make(chan struct{})
+		w := newWorld(t, Config{Known: known, Ignored: probes{}, Of: func(fleet, _ string, _ int) bool {
+			select {
+			case <-known:
+				return fleet == "edge"
+			default:
+				return false
+			}
+		}})
+		defer w.run()()
+		core, probe := get("/asleep"), get("/asleep")
+		core.fleet, probe.userAgent = "core", "probe"
+		asleep, runs, other, ignored := w.ask(get("/asleep")), w.ask(get("/runs")), w.ask(core), w.ask(probe)
+		for _, a := range []*asked{asleep, runs, other} {
+			w.want(a, "held")
+		}
+		w.want(ignored, "unavailable")
+		if got := w.apps.wokenApps(); len(got) != 0 || len(w.Waiting()) != 2 {
+			t.Errorf("woken: %v; waiting: %+v", got, w.Waiting())
+		}
+		w.apps.set("/asleep", State{Phase: Asleep})
+		w.apps.set("/runs", State{Phase: Running})
+		close(known)
+		w.want(runs, "ok")
+		w.want(other, "ok")
+		w.want(asleep, "held")
+		if got := w.apps.wokenApps(); len(got) != 1 {
+			t.Errorf("woken: %v", got)
+		}
+		asleep.cancel()
 		w.empty()
 	})
 }

@@ -44,6 +44,8 @@ func (s *Service) why(a *app) string {
 	switch {
 	case a.state.Phase == Unavailable:
 		return "what runs the app does not answer"
+	case a.state.Phase == unread:
+		return "the apps to be read, which this Relay has just begun"
 	case a.pending:
 		return fmt.Sprintf("its turn to be woken: %g apps are woken a second, and clients of %d networks wait for some", s.config.Rate, s.turns.order.Len())
 	case a.state.Phase == Running:

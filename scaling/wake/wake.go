@@ -34,6 +34,10 @@ const (
 	Failed
 	// Unavailable cannot be woken now: what runs it does not answer.
 	Unavailable
+	// unread may be any of them: the apps are not known yet.
+	unread
+	// foreign is of no concern to the Envoy that asks.
+	foreign
 )
 
 // State is what is known of an app.
@@ -85,6 +89,8 @@ type Config struct {
 	Rate float64
 	// Ignored are clients that wake nothing; nil is nobody.
 	Ignored Ignored
+	// Known is closed when all apps are known: until then all requests wait. Nil is now.
+	Known <-chan struct{}
 	// Of reports whether a fleet serves an app port: an Envoy wakes only what is its own. Nil has
 	// every fleet serve everything.
 	Of func(fleet, app string, port int) bool
@@ -139,7 +145,7 @@ func New(config Config, apps Apps, envoys Envoys, log *slog.Logger, registerer p
 	return s
 }
 
-// CheckMethod is the full name of the one method. It is called for each of many requests.
+// CheckMethod is the full name of the method by which Envoys ask about requests. It is called for each of many requests.
 const CheckMethod = "/" + serviceName + "/Check"
 
 const serviceName = "envoy.service.auth.v3.Authorization"
@@ -154,4 +160,5 @@ func (s *Service) Register(g grpc.ServiceRegistrar, admit Admit) {
 		ServiceName: serviceName, HandlerType: (*any)(nil),
 		Streams: []grpc.StreamDesc{{StreamName: "Check", Handler: s.check, ServerStreams: true, ClientStreams: true}},
 	}, s)
+	s.registerConnections(g)
 }

@@ -22,9 +22,9 @@ var scalingLabels = []Label{
 	{Key: "RELAY_WAKE_PAGE", noField: noScaling, ofApp: (*reader).readWakePage,
 		meaning: "browsers get a page that shows how far the start is, and reloads by itself. All other clients wait", byDefault: "`false`", example: "true"},
 	{Key: "RELAY_{n}_WAKE", noField: noScaling, ofPort: (*reader).readWakeTCP,
-		meaning: "how connections to a TCP service are held while the app sleeps: `client-first` if the client sends the first bytes, as with HTTP, TLS, PostgreSQL and Redis; " +
-			"`any` for all others, at the price of tries to connect",
-		byDefault: "they are refused, and do not wake the app", envoy: "`ext_authz` of the network filters; or the endpoint", example: "client-first"},
+		meaning: "connections to a TCP service wait while the app sleeps, and wake it: `client-first` if the client sends the first bytes, as with HTTP, TLS, PostgreSQL and Redis; " +
+			"`any` for all others. Both hold any connection, a probe's, too: see `--idle-ignore`",
+		byDefault: "they are refused, and do not wake the app", envoy: "`ratelimit` of the network filters", example: "client-first"},
 	{Key: "RELAY_ASLEEP", noField: noScaling, ofApp: (*reader).readAsleep,
 		meaning: "how many instances the app had. Relay writes it when it puts the app to sleep, and takes it away when it wakes it: there is no need to set it. " +
 			"Whoever takes it off an app that sleeps keeps it asleep for good",
@@ -206,6 +206,19 @@ func (s *Settings) queueTimeout(value string) {
 	}
 }
 
+// choosesItself names the setting by which a request has its instance whatever others do.
+func (s *Settings) choosesItself() string {
+	switch {
+	case s.http.Sticky:
+		return "STICKY"
+	case s.hashPolicy != nil:
+		return "HASH_POLICY"
+	case s.http.Hash != nil:
+		return "BALANCE"
+	}
+	return ""
+}
+
 // number reads a whole number between two bounds; ok is false if it is none, or is left out.
 func (s *Settings) number(value string, from, to int) (n int, ok bool) {
 	value = strings.TrimSpace(value)
@@ -232,6 +245,10 @@ func (s *Settings) Queue() *sources.Queue {
 				s.problemOn(name, "has no effect without CONCURRENCY, which says how many requests an instance has at one time")
 			}
 		}
+		return nil
+	}
+	if with := s.choosesItself(); with != "" {
+		s.problemOn("CONCURRENCY", "has no effect beside %s: that chooses the instance by the client, and a queue takes the least busy one", with)
 		return nil
 	}
 	s.queue.Length = sources.DefaultQueueLength

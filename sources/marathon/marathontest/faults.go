@@ -1,6 +1,8 @@
 package marathontest
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -192,6 +194,10 @@ func (s *Server) applyFault(w http.ResponseWriter, r *http.Request, kinds []Kind
 	if inj == nil {
 		return w, false
 	}
+	if (fault.Delay > 0 || fault.Hang) && r.Body != nil { // only then the server sees that a client leaves
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
 	if fault.Before != nil {
 		fault.Before()
 	}
@@ -203,6 +209,8 @@ func (s *Server) applyFault(w http.ResponseWriter, r *http.Request, kinds []Kind
 		case <-changed:
 			active, changed = s.faults.active(inj)
 		case <-r.Context().Done():
+			return w, true
+		case <-s.ctx.Done():
 			return w, true
 		}
 	}

@@ -1,0 +1,313 @@
+package scaling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/scaling/wake"
+	"relay/sources"
+	"relay/traffic"
+)
+
+// simRelay is a Relay: a Controller, its Envoys, and what they told it.
+type simRelay struct {
+	s          *sim
+	name       string
+	controller *Controller
+	stage      *Stage
+	stop       func()
+	peersDown  bool // it cannot ask the others
+	// lag is how late it reads what has changed, and reading is set while it will.
+	lag     time.Duration
+	reading bool
+
+	mu       sync.Mutex
+	app      *sources.App // as it was handed on last
+	revision int
+	since    time.Time
+	last     time.Time
+	reports  map[*simEnvoy]*simReports
+}
+
+type simReports struct {
+	before, at time.Time
+	inProgress int
+}
+
+func (r *simRelay) start() {
+	config := Config{
+		Loads: r, Fleets: r, Scaler: &r.s.marathon, Cluster: func(app string, port int) string { return fmt.Sprint(app, "_", port) },
+		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
+	}
+	if len(r.s.relays) > 1 {
+		config.Peers = r
+	}
+	r.controller = New(config)
+	r.stage = NewStage(r.controller, r)
+	r.mu.Lock()
+	r.since, r.last, r.reports = time.Now(), time.Time{}, make(map[*simEnvoy]*simReports)
+	r.mu.Unlock()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		_ = r.controller.Serve(ctx)
+		close(done)
+	}()
+	r.stop = func() { cancel(); <-done }
+	var apps []*sources.App
+	if app := r.s.marathon.read(); app != nil {
+		apps = []*sources.App{app}
+	}
+	r.stage.SyncApps(apps)
+}
+
+// read tells what the source reads now.
+func (r *simRelay) read() {
+	r.reading = false
+	if app := r.s.marathon.read(); app != nil {
+		r.stage.UpdateApps([]*sources.App{app}, nil)
+	} else {
+		r.stage.UpdateApps(nil, []string{"/app"})
+	}
+}
+
+func (r *simRelay) SyncApps(apps []*sources.App) {
+	if len(apps) == 0 {
+		r.UpdateApps(nil, []string{"/app"})
+		return
+	}
+	r.UpdateApps(apps, nil)
+}
+
+func (r *simRelay) UpdateApps(set []*sources.App, removed []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.revision++
+	if len(removed) > 0 {
+		r.app = nil
+	}
+	if len(set) > 0 {
+		r.app = set[0]
+	}
+}
+
+func (r *simRelay) Use(string, string) (u traffic.Use) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	u.Last, u.Since, u.Until = r.last, r.since, time.Now()
+	for _, report := range r.reports {
+		u.InProgress += uint64(report.inProgress)
+		if report.before.Before(u.Until) {
+			u.Until = report.before
+		}
+	}
+	return u
+}
+
+func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) { return 0, false }
+func (r *simRelay) Pace(string, time.Duration)                                {}
+func (r *simRelay) Serving(groups []string) []string                          { return groups }
+func (r *simRelay) Drained(string, []string) (bool, string)                   { return true, "" }
+func (r *simRelay) Last(string) ([]Report, bool)                              { return nil, false }
+
+func (r *simRelay) Doubt(string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.s.envoys {
+		if e.partitioned.Load() {
+			return e.name + " left"
+		}
+		if e.relay.Load() == r && (r.reports[e] == nil || time.Since(r.reports[e].at) > 45*time.Second) {
+			return e.name + " does not report"
+		}
+	}
+	return ""
+}
+
+func (r *simRelay) Gated(string) (bool, string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.app == nil || !r.app.Gated {
+		return false, "not published"
+	}
+	for _, e := range r.s.envoys {
+		if e.relay.Load() == r && !e.partitioned.Load() && int(e.acknowledged.Load()) < r.revision {
+			return false, e.name
+		}
+	}
+	return true, ""
+}
+
+func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err error) {
+	time.Sleep(3 * time.Millisecond)
+	r.s.mu.Lock()
+	down := r.peersDown
+	r.s.mu.Unlock()
+	if down {
+		return nil, errors.New("peer away")
+	}
+	for _, other := range r.s.relays {
+		if other != r {
+			reports = append(reports, other.controller.Report(app))
+		}
+	}
+	time.Sleep(3 * time.Millisecond)
+	return reports, nil
+}
+
+// report notes what an Envoy reports.
+func (r *simRelay) report(e *simEnvoy, inProgress int, any bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	known := r.reports[e]
+	if known == nil {
+		r.reports[e] = &simReports{at: now}
+		r.since = now
+		known = r.reports[e]
+	} else {
+		known.before, known.at = known.at, now
+	}
+	known.inProgress = inProgress
+	if any || inProgress > 0 {
+		r.last = now
+	}
+}
+
+// left forgets an Envoy that has gone to another Relay, or nowhere.
+func (r *simRelay) left(e *simEnvoy) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.reports, e)
+	r.since = time.Now()
+}
+
+// take gives an Envoy what its Relay has, and reports whether it has the newest.
+func (e *simEnvoy) take() {
+	r := e.relay.Load()
+	if e.partitioned.Load() {
+		return
+	}
+	r.mu.Lock()
+	revision := r.revision
+	e.app = r.app
+	r.mu.Unlock()
+	e.acknowledged.Store(int64(revision))
+	for _, q := range e.s.requests {
+		if q.envoy == e && q.task != nil && !e.reaches(q.task) {
+			q.unseen = true
+		}
+	}
+}
+
+// reaches reports whether the Envoy has a task in rotation.
+func (e *simEnvoy) reaches(t *simTask) bool {
+	if e.app == nil {
+		return false
+	}
+	for _, endpoint := range e.app.Ports[0].Endpoints {
+		if endpoint.Task == t.id {
+			return true
+		}
+	}
+	return false
+}
+
+// simRequest is a request, WebSocket or TCP connection.
+type simRequest struct {
+	s        *sim
+	id       int
+	envoy    *simEnvoy
+	began    time.Time
+	lasts    time.Duration
+	task     *simTask // at which it is in progress; nil while it waits
+	unseen   bool     // no report has it
+	reported bool
+	over     bool
+	said     wake.State
+}
+
+func (q *simRequest) String() string { return fmt.Sprintf("request %d of %s", q.id, q.envoy.name) }
+
+// end ends a request. One that fails must have an excuse.
+func (q *simRequest) end(ok bool, why string) {
+	q.over = true
+	if ok {
+		q.s.answered++
+		return
+	}
+	q.s.note("%s fails: %s", q, why)
+	if q.s.trouble.Before(q.began.Add(-excuseFor)) && !q.s.hasFaults() {
+		q.s.fail("%s of %s ago failed: %s", q, time.Since(q.began), why)
+	}
+	q.s.failed++
+}
+
+// try takes a request as far as it gets now.
+func (q *simRequest) try() {
+	if q.over || q.task != nil {
+		return
+	}
+	e := q.envoy
+	if time.Since(q.began) > DefaultWakeTimeout {
+		q.end(false, "timeout")
+		return
+	}
+	switch {
+	case e.app == nil:
+		q.end(false, "no such app")
+		return
+	case e.app.Gated && e.partitioned.Load():
+		return // nobody answers
+	case e.app.Gated || q.said.Phase != wake.Unknown:
+		if !q.through() {
+			return
+		}
+	}
+	for _, endpoint := range e.app.Ports[0].Endpoints {
+		for _, t := range q.s.marathon.tasks {
+			if t.id == endpoint.Task {
+				q.task, e.any = t, true
+				q.s.after(q.lasts, func() {
+					if !q.over {
+						q.end(true, "")
+					}
+				})
+				return
+			}
+		}
+	}
+	q.end(false, fmt.Sprintf("no instance (gated %v)", e.app.Gated))
+}
+
+// through asks the Relay, as the service that holds requests does.
+func (q *simRequest) through() bool {
+	c := q.envoy.relay.Load().controller
+	if q.said.Phase == wake.Unknown {
+		c.Used("/app", 0)
+	}
+	state, _ := c.State("/app", 0)
+	changed := state != q.said
+	q.said = state
+	switch state.Phase {
+	case wake.Unknown:
+		return true
+	case wake.Running:
+		// Until the Envoy has an instance.
+		return len(q.envoy.app.Ports[0].Endpoints) > 0
+	case wake.Failed:
+		q.end(false, "crashed")
+	case wake.Asleep, wake.Unavailable:
+		if changed {
+			c.Wake("/app", 0)
+			q.said, _ = c.State("/app", 0)
+		}
+	}
+	return false
+}
