@@ -9,7 +9,14 @@ import (
 	"testing"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
 	"relay/admin/api"
+	"relay/certs/certstest"
 	"relay/internal/logtest"
 	"relay/sources/marathon/marathontest"
 	"relay/xds/envoytest"
@@ -239,6 +246,27 @@ func TestSuspendedWhileItWakes(t *testing.T) {
 	})
 }
 
+// A Relay that starts while Marathon is away knows no app, and holds what comes until it does.
+func TestHeldBeforeAppsAreRead(t *testing.T) {
+	w := sleeping(t, 100*time.Millisecond)
+	w.start()
+	w.phase("/sleepy", api.PhaseAsleep)
+	w.relay.stop()
+	w.marathon.Down()
+	w.relay.start()
+	a := w.ask(http.MethodPost, make([]byte, bodySize))
+	w.held(1)
+	var waiting api.Wakes
+	if w.admin.read("/api/v1/wakes", &waiting); len(waiting.Wakes) != 1 || !strings.Contains(waiting.Wakes[0].Why, "apps to be read") {
+		t.Errorf("what waits: %+v", waiting)
+	}
+	if err := w.marathon.Up(); err != nil {
+		t.Fatal(err)
+	}
+	got := <-a
+	got.is(t, "what waited", http.StatusOK, "")
+}
+
 // suspend has people scale the app that sleeps to 0, whatever runs.
 func (w *world) suspend() {
 	w.t.Helper()
@@ -298,4 +326,32 @@ func TestWokenWhenMarathonIsBack(t *testing.T) {
 	back()
 	got := <-a
 	got.is(t, "a request", http.StatusOK, "")
+}
+
+// Envoys ask by their certificate, as for all else: who may not be of a fleet wakes nothing.
+func TestWakesByCertificate(t *testing.T) {
+	w := sleeping(t, 100*time.Millisecond)
+	client := w.relay.secure()
+	w.relay.start()
+	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
+	w.envoy.ready()
+	w.phase("/sleepy", api.PhaseAsleep)
+	for name, want := range map[string]codes.Code{"one.core.test": codes.PermissionDenied, "": codes.Unavailable} {
+		var shown *certstest.Issued
+		if name != "" {
+			shown = w.certs.ca.TestIssue(t, []string{name}, certstest.Options{})
+		}
+		conn, err := grpc.NewClient(w.relay.config.XDS.Address, grpc.WithTransportCredentials(showing(t, w.certs.ca, shown)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "x-relay-fleet", "external")
+		_, err = authv3.NewAuthorizationClient(conn).Check(ctx, &authv3.CheckRequest{})
+		_ = conn.Close()
+		if status.Code(err) != want {
+			t.Errorf("a client named %q: %v, want %s", name, err, want)
+		}
+	}
+	a := <-w.ask(http.MethodGet, nil)
+	a.is(t, "an Envoy of the fleet", http.StatusOK, "")
 }
