@@ -157,11 +157,11 @@ func TestFallingAsleep(t *testing.T) {
 	if !a.ask {
 		t.Errorf("it does not ask the others: %+v", a)
 	}
-	in.peers = answers{at: in.now, stopping: "b"}
+	in.peers = answers{at: in.now, stopping: true}
 	if after, _ := next(s, in); after.phase != Stopping {
 		t.Errorf("it is %v while another Relay stops it", after.phase)
 	}
-	in.peers.stopping = ""
+	in.peers.stopping = false
 	if after, _ := next(s, in); after.phase != Awake {
 		t.Errorf("it is %v though no Relay stops it", after.phase)
 	}

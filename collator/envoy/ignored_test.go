@@ -17,7 +17,7 @@ import (
 )
 
 // ignores has a fleet whose apps may sleep ignore clients.
-func ignores(t *testing.T, clients ...string) func(*routing.Fleet, *certstest.CA) {
+func ignores(t testing.TB, clients ...string) func(*routing.Fleet, *certstest.CA) {
 	t.Helper()
 	parsed, err := ignored.Parse(clients)
 	if err != nil {

@@ -33,6 +33,7 @@ type waker struct {
 	refuse  int           // so many checks are answered Unavailable
 	denied  typev3.StatusCode
 	before  func(context.Context)
+	answer  func() *authv3.CheckResponse // nil: as the rest says
 	waiting atomic.Int64
 }
 
@@ -68,7 +69,7 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	})
 	close(w.changed)
 	w.changed = make(chan struct{})
-	held, before, refused, denied := w.held, w.before, w.refuse > 0, w.denied
+	held, before, refused, denied, answer := w.held, w.before, w.refuse > 0, w.denied, w.answer
 	w.refuse--
 	w.mu.Unlock()
 	if refused {
@@ -85,6 +86,9 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	}
 	if before != nil {
 		before(ctx)
+	}
+	if answer != nil {
+		return answer(), nil
 	}
 	if denied != 0 {
 		return &authv3.CheckResponse{

@@ -157,7 +157,9 @@ func TestFailureIsKept(t *testing.T) {
 	if err := s.Crash(s.Tasks("/web")[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	failed := func(o *sources.Orchestration) bool { return o.Failure != nil && strings.Contains(o.Failure.Message, "status 1") }
+	failed := func(o *sources.Orchestration) bool {
+		return o.Failure != nil && strings.Contains(o.Failure.Message, "status 1")
+	}
 	orchestration(t, sink, "/web", "has failed", failed)
 	reload(t, w)
 	orchestration(t, sink, "/web", "is still known to have failed", failed)

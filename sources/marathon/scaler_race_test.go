@@ -63,6 +63,44 @@ func TestSuspendedWhileWaking(t *testing.T) {
 	s.want(0, map[string]string{"team": "shop"})
 }
 
+// People wake an app by hand at the moment in which Relay does: that is no conflict.
+func TestWokenByHandWhileWaking(t *testing.T) {
+	t.Parallel()
+	s := newScaled(t, 0, `{"RELAY_ASLEEP":"2"}`)
+	version := s.version()
+	s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Times: 1, Before: func() { s.people(`{"id":"/web","instances":2}`) }})
+	if _, err := s.rescale(sources.Rescale{Version: version, Instances: 2}); err != nil {
+		t.Error(err)
+	}
+	s.want(2, map[string]string{})
+}
+
+// People suspend an app at the moment in which it is put to sleep, and an old label is left there.
+func TestSuspendedWithALabelThatIsLeft(t *testing.T) {
+	t.Parallel()
+	s := newScaled(t, 2, `{"RELAY_ASLEEP":"2","team":"shop"}`)
+	version := s.version()
+	s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Times: 1, Before: func() { s.people(`{"id":"/web","instances":0}`) }})
+	if _, err := s.rescale(sources.Rescale{Version: version, Asleep: 2}); !errors.Is(err, sources.ErrChanged) {
+		t.Error(err)
+	}
+	if s.want(0, map[string]string{"team": "shop"}); asleepOf(s.now()) != 0 {
+		t.Error("it counts as asleep")
+	}
+}
+
+// People scale an app down at the moment in which Relay does: there shall be as many as they say.
+func TestShrunkByPeopleToo(t *testing.T) {
+	t.Parallel()
+	s := newScaled(t, 4, webLabels)
+	version, tasks := s.version(), s.Tasks("/web")
+	s.Inject(marathontest.KindKill, marathontest.Fault{Times: 1, Before: func() { s.people(`{"id":"/web","instances":3}`) }})
+	if _, err := s.rescale(sources.Rescale{Version: version, Instances: 3, Kill: []string{tasks[0].ID}}); !errors.Is(err, sources.ErrChanged) {
+		t.Error(err)
+	}
+	s.want(3, labelled())
+}
+
 // An app that wakes and gets a label at the same moment sleeps again, with the label.
 func TestLabelWhileWaking(t *testing.T) {
 	t.Parallel()
@@ -167,7 +205,7 @@ func TestWritesFollowTheLeader(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
 	own := Credentials{User: "writer", PasswordFile: write(t, "password", "hunter2\n")}
-	s := scalerOf(t, Config{URLs: []string{withUser(t, gone.URL, "reader", "secret-of-reader"), withUser(t, redirects(m.URL()), "reader", "secret-of-reader"), m.URL()}, Write: own})
+	s := scalerOf(t, Config{URLs: []string{withUser(t, gone.URL, "reader", "secret-of-reader"), withUser(t, redirects(m.URL()), "reader", "secret-of-reader")}, TrustedHosts: []string{"127.0.0.1"}, Write: own})
 	version := func() string {
 		_, app, err := s.read(t.Context(), "/web")
 		if err != nil {
