@@ -94,6 +94,13 @@ func (s *sim) random(from, to time.Duration) time.Duration {
 	return from + time.Duration(s.rng.Int64N(int64(to-from)))
 }
 
+// between is random, for who has not locked the world.
+func (s *sim) between(from, to time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random(from, to)
+}
+
 func (s *sim) note(format string, args ...any) {
 	s.trace = append(s.trace, fmt.Sprintf("%9.3f ", time.Since(simStart).Seconds())+fmt.Sprintf(format, args...))
 	if len(s.trace) > 300 {
@@ -149,6 +156,7 @@ func (s *sim) run(d time.Duration) {
 	for {
 		s.settle()
 		next := until
+		s.mu.Lock()
 		if len(s.events.list) > 0 && s.events.list[0].at.Before(next) {
 			next = s.events.list[0].at
 		}
@@ -157,6 +165,7 @@ func (s *sim) run(d time.Duration) {
 		if len(s.requests) > 0 {
 			step = min(step, 50*time.Millisecond)
 		}
+		s.mu.Unlock()
 		if step > 0 {
 			time.Sleep(step)
 		}

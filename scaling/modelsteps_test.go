@@ -83,7 +83,7 @@ func (s *sim) step() {
 
 // ambush waits until a Relay is about to stop the app, and has a request come then.
 func (s *sim) ambush() {
-	of := []Phase{FallingAsleep, Stopping, Asleep}[s.rng.IntN(3)]
+	of := []Phase{FallingAsleep, Stopping, Asleep}[s.between(0, 3)]
 	for range 4 * 60 {
 		s.run(time.Second / 2)
 		for _, r := range s.relays {
@@ -92,7 +92,7 @@ func (s *sim) ambush() {
 			ready := a != nil && a.state.phase == of && (of != FallingAsleep || a.state.told || len(s.relays) == 1)
 			r.controller.mu.Unlock()
 			if ready {
-				s.run(s.random(0, 100*time.Millisecond))
+				s.run(s.between(0, 100*time.Millisecond))
 				s.mu.Lock()
 				s.request()
 				s.mu.Unlock()
@@ -296,13 +296,13 @@ func (s *sim) play() {
 			return
 		}
 		s.step()
-		switch n := s.rng.IntN(10); {
+		switch n := s.between(0, 10); {
 		case n == 0:
-			s.run(s.random(0, 5*time.Minute))
+			s.run(s.between(0, 5*time.Minute))
 		case n == 1:
 			s.ambush()
 		default:
-			s.run(s.random(0, 5*time.Second))
+			s.run(s.between(0, 5*time.Second))
 		}
 	}
 	s.mu.Lock()
@@ -316,6 +316,7 @@ func (s *sim) play() {
 	s.trouble = time.Now()
 	s.mu.Unlock()
 	s.run(20 * time.Minute)
+	s.mu.Lock()
 	if m.instances != 0 || m.asleep == 0 || len(m.tasks) != 0 {
 		s.fail("it does not come to rest")
 	}
@@ -324,7 +325,6 @@ func (s *sim) play() {
 			s.fail("%s does not ask before requests to an app that sleeps", e.name)
 		}
 	}
-	s.mu.Lock()
 	failed := s.failed
 	s.request()
 	s.mu.Unlock()

@@ -157,7 +157,10 @@ func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err
 	}
 	for _, other := range r.s.relays {
 		if other != r {
-			report := other.controller.Report(app)
+			r.s.mu.Lock()
+			c := other.controller
+			r.s.mu.Unlock()
+			report := c.Report(app)
 			report.Peer = other.name
 			reports = append(reports, report)
 		}
