@@ -60,6 +60,9 @@ type Report struct {
 	// Quiet is set if all Envoys of the Relay ask before each request to the app, and nothing was in
 	// progress since they do. Stopping is set if it is putting the app to sleep at the source.
 	Quiet, Stopping bool
+	// Drained are tasks that take no new requests, at which the Envoys of the Relay have nothing in
+	// progress any more.
+	Drained []string
 	// InProgress is how many requests are in progress at the Envoys of the Relay, and Known whether
 	// that is known.
 	InProgress float64

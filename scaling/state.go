@@ -127,6 +127,8 @@ type answers struct {
 	noise string
 	// stopping is set if one of them puts the app to sleep at the source, or knows of another version of it.
 	stopping bool
+	// drained are the tasks at which nothing is in progress at any of them.
+	drained []string
 	// failed is set if one could not be asked.
 	failed bool
 }

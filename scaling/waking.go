@@ -88,6 +88,11 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 		}
 		return s.wroteSize(in, r)
 	}
+	if s.size != nil {
+		z := *s.size
+		z.killed, z.wrote = nil, 0
+		s.size = &z
+	}
 	s.attempts++
 	s.retry = backOff(in.now, s.attempts)
 	s.trouble = err.Error()
