@@ -110,8 +110,9 @@ const (
 	// failedTasks is how many tasks fail before those who wait are told so, and failedPause how long
 	// the next are told so at once.
 	failedTasks, failedPause = 2, 30 * time.Second
-	// staleRead is how long what was read may be older than what was written.
-	staleRead = 30 * time.Second
+	// staleRead is how long what was read may be older than what was written, if it is not known whether
+	// it was, and staleWritten if it was.
+	staleRead, staleWritten = 30 * time.Second, time.Hour
 	// fallPause is how long after a try to fall asleep that failed there is another at the earliest.
 	fallPause = time.Minute
 	// askAgain is how often peers are asked while they must be.

@@ -117,7 +117,7 @@ func (m *simMarathon) apply(r sources.Rescale) (sources.Rescaled, error) {
 	for _, t := range m.tasks {
 		if slices.Contains(r.Kill, t.id) && !t.killing {
 			for _, q := range m.s.requests {
-				if q.task == t && !q.over && time.Since(q.began) < drainFor {
+				if q.task == t && !q.over && time.Since(q.began) < drainMost {
 					m.s.fail("%s is killed with %s in progress", t.id, q)
 				}
 			}

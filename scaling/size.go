@@ -44,9 +44,9 @@ const (
 	// respectFor is how long a number of instances stays that others chose.
 	respectFor = autoscale.StableWindow
 	// drainTimeout is how long Envoys may take to hear that an instance is to be killed. From then on its
-	// requests may take drainFor if it is not known how many it has left, else drainMost: a connection
-	// that is open for longer is cut. Reports of less than drainLeast may be too early.
-	drainTimeout, drainLeast, drainFor, drainMost = time.Minute, 5 * time.Second, 30 * time.Second, 10 * time.Minute
+	// requests may take drainMost: a connection that is open for longer is cut. Reports of less than
+	// drainLeast may be too early.
+	drainTimeout, drainLeast, drainMost = time.Minute, 5 * time.Second, 10 * time.Minute
 )
 
 // sized reports whether the app's number of instances follows its load.
@@ -181,7 +181,7 @@ func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action
 // agreed reports whether the other Relays say so, too.
 func (d *drain) agreed(in *inputs) bool {
 	return in.alone || in.now.Sub(d.acknowledged) >= drainMost ||
-		!in.peers.at.Before(d.acknowledged) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
+		!in.peers.at.Before(latest(d.acknowledged, in.leftSince)) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
 }
 
 // over reports whether nothing is in progress any more at tasks that drain, or has been for too long.
@@ -189,9 +189,7 @@ func (d *drain) over(in *inputs) bool {
 	switch waited := in.now.Sub(d.acknowledged); {
 	case d.acknowledged.IsZero():
 		return false
-	case !in.left.known:
-		return waited >= drainFor
-	case in.left.inProgress > 0:
+	case !in.left.known || in.left.inProgress > 0:
 		return waited >= drainMost
 	default:
 		return waited >= drainLeast

@@ -138,7 +138,7 @@ func TestShrinks(t *testing.T) {
 		after        time.Duration
 	}{
 		"nothing is left":                  {true, load{known: true}, nil, drainLeast},
-		"it is not known":                  {true, load{}, nil, drainFor},
+		"it is not known":                  {true, load{}, nil, drainMost},
 		"a request is left":                {true, load{1, true}, nil, drainMost},
 		"an Envoy does not answer":         {false, load{known: true}, nil, drainTimeout + drainLeast},
 		"nothing is left at other Relays":  {true, load{known: true}, []string{"shop.9", "shop.2"}, drainLeast},

@@ -114,7 +114,9 @@ type inputs struct {
 	// load is what Envoys of all Relays have in progress, for apps that are sized by it.
 	load load
 	// left is what is in progress at tasks that drain, by reports of after all Envoys knew.
-	left load
+	// LeftSince is when an Envoy last came or went.
+	left      load
+	leftSince time.Time
 }
 
 // answers are what the peers said.

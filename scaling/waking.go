@@ -82,7 +82,7 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 	if err == nil {
 		s = s.settle()
 		s.written, s.deployment = done.Version, cmp.Or(done.Deployment, s.deployment)
-		s.staleUntil = in.now.Add(staleRead)
+		s.staleUntil = in.now.Add(staleWritten)
 		if done.Version == r.Version {
 			s.old = nil // there was nothing to change
 		}
