@@ -54,7 +54,7 @@ bench-admin: $(ENVOY) ## Measure what viewers cost beside 50 000 apps and 100 En
 
 bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy, half an hour in all; ROW=wake or another for one
 	go test -run '^$$' -bench '^BenchmarkScaling$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
-	go test -run 'Step|Steady|Overload' -v ./scaling/autoscale
+	$(if $(ROW),,go test -run 'Step|Steady|Overload' -v ./scaling/autoscale)
 
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)

@@ -92,7 +92,7 @@ func (s *Server) otherRoutes() []route {
 
 var (
 	domainStatusParam = parameter{Name: "status", Text: "Only those of which this is so.", Values: []string{
-		"", string(api.DomainServed), string(api.DomainWithoutTask), string(api.DomainStopped), string(api.DomainWithoutCertificate), string(api.DomainInNoFleet),
+		"", string(api.DomainServed), string(api.DomainWithoutTask), string(api.DomainStopped), string(api.DomainAsleep), string(api.DomainWithoutCertificate), string(api.DomainInNoFleet),
 	}}
 	envoyStateParam = parameter{Name: "state", Text: "Only those in this state.", Values: []string{
 		"", string(api.EnvoyUpToDate), string(api.EnvoyBehind), string(api.EnvoyRejecting), string(api.EnvoyDisconnected),

@@ -86,7 +86,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 		Summary: served.String(), OK: served.All() && len(notReady) == 0, // for the findings, see below
 		Counts: api.Counts{
 			Apps: counts.Apps, Domains: counts.Domains, Endpoints: counts.Endpoints, Problems: len(problems.all), Failing: problems.failing,
-			WithoutTask: served.WithoutTask, WithoutCertificate: served.WithoutCertificate, InNoFleet: served.InNoFleet, LeftOut: served.LeftOut, Stopped: served.Stopped,
+			WithoutTask: served.WithoutTask, WithoutCertificate: served.WithoutCertificate, InNoFleet: served.InNoFleet, LeftOut: served.LeftOut, Stopped: served.Stopped, Asleep: served.Asleep,
 		},
 		Sources: sourcesOf(s.sources()), Fleets: []api.FleetStatus{},
 	}

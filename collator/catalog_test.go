@@ -62,10 +62,13 @@ func servedByLooking(c *Collator) Served {
 	}
 	served, without := c.servedDomains(snapshot.Routed)
 	s.Domains = len(served)
-	for _, stopped := range without {
-		if stopped {
+	for _, why := range without {
+		switch why {
+		case isStopped:
 			s.Stopped++
-		} else {
+		case isAsleep:
+			s.Asleep++
+		default:
 			s.WithoutTask++
 		}
 	}
@@ -85,9 +88,9 @@ func servedByLooking(c *Collator) Served {
 }
 
 // servedDomains returns the domains that fleets route, and those of them of which requests
-// find no task: whether all of the apps at fault are scaled to 0.
-func (c *Collator) servedDomains(apps []*sources.App) (served map[string]struct{}, without map[string]bool) {
-	served, without = make(map[string]struct{}), make(map[string]bool)
+// find no task, and why: the worst of the reasons.
+func (c *Collator) servedDomains(apps []*sources.App) (served map[string]struct{}, without map[string]rotation) {
+	served, without = make(map[string]struct{}), make(map[string]rotation)
 	doubtful := make(map[string]struct{})
 	for _, app := range apps {
 		for i, port := range app.Ports {
@@ -111,22 +114,27 @@ func (c *Collator) servedDomains(apps []*sources.App) (served map[string]struct{
 	return served, without
 }
 
+var worstFirst = []rotation{isEmpty, isStopped, isAsleep}
+
 // findWithout adds those of the domains of which requests to a fleet find no task: another
 // app may have a domain in place of the one without tasks.
-func (c *Collator) findWithout(f *fleetState, apps []*sources.App, domains map[string]struct{}, without map[string]bool) {
+func (c *Collator) findWithout(f *fleetState, apps []*sources.App, domains map[string]struct{}, without map[string]rotation) {
 	claims := make(map[string][]routing.Claim)
 	note := func(domain string, targets ...routing.AppPort) {
-		stopped := 0
+		// Of the targets, one that somebody has to start counts last; of rules, the worst.
+		why := isStopped
 		for _, target := range targets {
-			switch c.empty.says(target) {
-			case inRotation:
+			switch is := c.empty.says(target); {
+			case is == inRotation:
 				return
-			case isStopped:
-				stopped++
+			case is == isEmpty, is == isAsleep && why == isStopped:
+				why = is
 			}
 		}
-		meant, known := without[domain]
-		without[domain] = stopped == len(targets) && (meant || !known)
+		if worst, known := without[domain]; known && slices.Index(worstFirst, worst) < slices.Index(worstFirst, why) {
+			why = worst
+		}
+		without[domain] = why
 	}
 	for _, app := range apps {
 		for _, port := range app.Ports {
@@ -226,6 +234,25 @@ func TestDomainStates(t *testing.T) {
 	updateApps(c, webApp("/empty", "b.test"), webApp("/nowhere"))
 	if e := c.DomainEntries(); len(e) != 3 || c.DomainState(e[1]) != StateWithoutCertificate {
 		t.Errorf("%d domains, the second in state %d", len(e), c.DomainState(e[1]))
+	}
+}
+
+// A domain of an app that sleeps is served: the next request starts the app.
+func TestAsleepIsNoProblem(t *testing.T) {
+	t.Parallel()
+	fleet := plain()
+	fleet.Scaling = true
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
+	syncApps(c, webApp("/fine", "a.test"), asleep(webApp("/asleep", "b.test")))
+	if e := c.DomainEntries(); c.DomainState(e[0]) != StateServed || c.DomainState(e[1]) != StateAsleep {
+		t.Errorf("states %d and %d", c.DomainState(e[0]), c.DomainState(e[1]))
+	}
+	const want = "all 2 domains are served, 1 domain is of an app that sleeps"
+	if s := c.Served(); !s.All() || s.String() != want {
+		t.Errorf("all: %v: %s, want %s", s.All(), s, want)
+	}
+	if problems := c.Problems(); len(problems) > 0 {
+		t.Errorf("problems: %+v", problems)
 	}
 }
 

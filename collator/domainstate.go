@@ -16,6 +16,8 @@ const (
 	StateWithoutTask
 	StateStopped
 	StateWithoutCertificate
+	// StateAsleep is of a domain whose apps start with the next request.
+	StateAsleep
 	StateServed
 )
 
@@ -25,7 +27,7 @@ func (c *Collator) DomainState(e *DomainEntry) DomainState {
 	x.mu.Lock()
 	state := x.states[e.Name] // in no fleet, if it is not known
 	x.mu.Unlock()
-	if state != StateServed {
+	if state != StateServed && state != StateAsleep {
 		return state
 	}
 	v := c.coverage
@@ -101,6 +103,8 @@ func (x *catalog) countState(s DomainState, sign int) {
 		x.served.WithoutTask += sign
 	case StateStopped:
 		x.served.Stopped += sign
+	case StateAsleep:
+		x.served.Asleep += sign
 	}
 	x.served.Domains += sign
 }
@@ -116,20 +120,18 @@ func (c *Collator) stateOf(domain string) DomainState {
 		if len(targets) == 0 {
 			return // it is routed, whatever becomes of its requests
 		}
-		stopped := 0
+		found := make(map[rotation]bool)
 		for _, target := range targets {
-			switch c.empty.says(target) {
-			case inRotation:
-				return
-			case isStopped:
-				stopped++
-			}
+			found[c.empty.says(target)] = true
 		}
 		switch {
-		case stopped < len(targets):
-			state = StateWithoutTask
-		case state != StateWithoutTask:
-			state = StateStopped
+		case found[inRotation]:
+		case found[isEmpty]:
+			state = min(state, StateWithoutTask)
+		case found[isAsleep]:
+			state = min(state, StateAsleep)
+		default:
+			state = min(state, StateStopped)
 		}
 	}
 	for _, f := range c.fleets {

@@ -39,6 +39,7 @@ type emptyPort struct {
 	since   time.Time
 	told    bool     // or would be, were the app not stopped
 	stopped bool     // as sources.App.Stopped
+	asleep  bool     // stopped by Relay: the next request starts it
 	fleets  []string // that serve the port
 	reason  string
 }
@@ -110,7 +111,7 @@ func (c *Collator) serving(id string, app *sources.App) [][]string {
 // set notes that a port has no task. The time counts anew for an app that was stopped.
 func (x *emptyPorts) set(port routing.AppPort, app *sources.App, fleets []string, now time.Time) {
 	was, known := x.ports[port]
-	is := emptyPort{since: now, told: x.atOnce, stopped: app.Stopped, fleets: fleets, reason: emptyReason(app, port.Port)}
+	is := emptyPort{since: now, told: x.atOnce, stopped: app.Stopped, asleep: app.Stopped && app.Gated, fleets: fleets, reason: emptyReason(app, port.Port)}
 	if known && (is.stopped || !was.stopped) {
 		is.since, is.told = was.since, was.told
 	} else if !is.told {
@@ -128,6 +129,7 @@ const (
 	inRotation rotation = iota
 	isEmpty
 	isStopped
+	isAsleep
 )
 
 // says is for others than the loop.
@@ -135,6 +137,8 @@ func (x *emptyPorts) says(port routing.AppPort) rotation {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch e := x.ports[port]; {
+	case e.asleep:
+		return isAsleep
 	case e.stopped:
 		return isStopped
 	case e.told:

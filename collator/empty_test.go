@@ -28,6 +28,13 @@ func stopped(app *sources.App) *sources.App {
 	return app
 }
 
+// asleep is an app that Relay has scaled to 0.
+func asleep(app *sources.App) *sources.App {
+	app = stopped(app)
+	app.Gated = true
+	return app
+}
+
 // taskProblems returns the apps of which no task is in rotation, and why.
 func taskProblems(c *Collator) (lines []string) {
 	for _, p := range c.Problems() {

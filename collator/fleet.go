@@ -113,6 +113,7 @@ func (f *fleetState) markCluster(name string) {
 // new app, after for a removed one.
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
+		f.markIgnored(id, before, after, port)
 		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
 		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
@@ -264,7 +265,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
-		case !f.HasCluster(id, app, port):
+		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
 			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)

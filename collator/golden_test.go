@@ -14,6 +14,8 @@ import (
 	"relay/certs"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/internal/failure"
+	"relay/internal/ignored"
 	"relay/internal/problem"
 	"relay/internal/secret"
 	"relay/sources"
@@ -35,6 +37,16 @@ type goldenCase struct {
 func behindProxies(f *routing.Fleet) {
 	f.Proxies = routing.Proxies{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Protocol: routing.ProxyProtocolRequired}
 	f.Health = netip.MustParseAddrPort("10.0.0.7:9091")
+}
+
+// visitorOptions has the fleet show pages of its own, and ignore some clients.
+func visitorOptions(f *routing.Fleet) {
+	f.Scaling = true
+	f.IgnoredClients = ignored.Clients{UserAgents: []string{"uptimerobot", "probe/1.0 (x)"}, Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+	f.ErrorPages = failure.Pages{
+		"busy":              {Texts: []string{"<p>100 % busy: ", ""}, Placeholders: []string{failure.PageDomain}},
+		failure.DefaultPage: {Texts: []string{"<p>sorry"}},
+	}
 }
 
 func goldenCases() []goldenCase {
@@ -88,10 +100,37 @@ func goldenCases() []goldenCase {
 			{Source: "dir", Name: "default.pem", Default: true, NotBefore: testTime, NotAfter: testTime.AddDate(1, 0, 0),
 				Fingerprint: "d", Chain: []byte("chain d"), Key: secret.Bytes("key d")},
 		}, fleet: func(f *routing.Fleet) { f.CertificatesOnDemand = true }},
+		{name: "ignored_clients", types: []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, apps: []*sources.App{maySleep(webApp("/a", "a.test")), webApp("/b", "b.test")},
+			fleet: visitorOptions},
+		{name: "maintenance", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{inMaintenance(acme)}},
+		{name: "crashed", types: []xds.Type{xds.Scope}, apps: []*sources.App{crashes(webApp("/a", "a.test"))}},
+		{name: "error_pages", types: []xds.Type{xds.Listener}, fleet: func(f *routing.Fleet) {
+			visitorOptions(f)
+			f.HTTPS, f.Scaling = netip.AddrPort{}, false
+		}},
 		{name: "no_options", types: []xds.Type{xds.Cluster, xds.Scope}, apps: []*sources.App{webApp("/a", "a.test")},
 			fleet: func(f *routing.Fleet) {
 				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0
 			}},
+		{name: "scaling", types: append(routed, xds.Listener), apps: scalingApps(), fleet: func(f *routing.Fleet) {
+			f.HTTPS, f.Scaling = netip.AddrPort{}, true
+		}},
+	}
+}
+
+// scalingApps are one that runs, one that falls asleep, one that sleeps and shares requests, and
+// one that has a queue and wakes.
+func scalingApps() []*sources.App {
+	share := func(id, weight string) *sources.App {
+		return changed(webApp(id, "shared.test"), func(p *sources.Port) {
+			n := uint32(len(weight))
+			p.HTTP = &sources.HTTP{ClusterWeight: &n}
+		})
+	}
+	queue := func(p *sources.Port) { p.Queue = &sources.Queue{Concurrency: 1, Length: 5} }
+	return []*sources.App{
+		webApp("/runs", "runs.test"), gate(webApp("/falling", "falling.test")),
+		share("/share/a", "x"), asleep(share("/share/b", "xx")), gate(changed(webApp("/queued", "queued.test"), queue)),
 	}
 }
 

@@ -138,7 +138,7 @@ func reportOddDomains(port *sources.Port, report func(field, reason string)) {
 // and in what is for people to read. Either may be nil.
 func samePolicy(a, b *sources.App) bool {
 	return a == b || a != nil && b != nil && a.ID == b.ID && a.Gated == b.Gated &&
-		a.Maintenance == b.Maintenance && routing.Crashed(a) == routing.Crashed(b) &&
+		a.Maintenance == b.Maintenance && routing.Crashed(a) == routing.Crashed(b) && routing.MaySleep(a) == routing.MaySleep(b) &&
 		same(a.Deployment, b.Deployment) && slices.EqualFunc(a.Ports, b.Ports, samePortPolicy)
 }
 

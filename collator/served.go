@@ -17,6 +17,8 @@ type Served struct {
 	// WithoutTask are those of which requests find no task in rotation, and Stopped those of
 	// which that is meant: the app is scaled to 0.
 	WithoutTask, Stopped int
+	// Asleep are those of which the first request starts the app.
+	Asleep int
 	// WithoutCertificate are those of fleets with an https listener that have none which
 	// clients accept. Of these, nobody asks for one for NotWanted.
 	WithoutCertificate, NotWanted int
@@ -115,6 +117,7 @@ func (s Served) String() string {
 		parts = append(parts, "certificates have not been read yet")
 	}
 	say(s.Stopped, "domain is of an app that is scaled to 0", "domains are of apps that are scaled to 0")
+	say(s.Asleep, "domain is of an app that sleeps", "domains are of apps that sleep")
 	return strings.Join(parts, ", ")
 }
 

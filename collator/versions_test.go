@@ -127,6 +127,7 @@ func versionFleets(t *testing.T) []routing.Fleet {
 		if name == "options" {
 			behindProxies(&fleets[i])
 			fleets[i].Health, fleets[i].HTTPSPublicPort, fleets[i].UpstreamCA = port(), 8443, testCA
+			visitorOptions(&fleets[i])
 			fleets[i].ClustersOnDemand, fleets[i].CertificatesOnDemand = true, true
 			fleets[i].TLS = routing.DownstreamTLS{MinVersion: routing.TLS13, ClientCertificates: routing.ClientCertificatesRequired}
 		}
@@ -264,7 +265,7 @@ func (w *versionWorld) request(domain string) {
 
 // statuses are what "/" of a case is answered with, if that is not 200.
 var statuses = map[string]int{
-	"acme_and_redirect": 301, "client_certificates": 301, "proxies": 301, "redirect_to_public_port": 301, "redirect_without_https": 301, "label_redir": 301,
+	"acme_and_redirect": 301, "maintenance": 301, "client_certificates": 301, "proxies": 301, "redirect_to_public_port": 301, "redirect_without_https": 301, "label_redir": 301,
 	"label_auth": 401,
 	// A path is served, and not all, or the port is one for TCP.
 	"label_path": 404, "label_path_any_case": 404, "label_path_unusable": 404, "label_redirect_with_path": 404, "label_tls_without_authorities": 404,

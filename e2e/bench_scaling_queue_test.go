@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,13 +17,15 @@ import (
 // queueBackend is an instance that takes some time for each request.
 type queueBackend struct {
 	*httptest.Server
+	name  string
 	takes time.Duration
 	// now is how many requests are in progress, most how many ever were, and all how many there were.
 	now, most, all atomic.Int64
 }
 
 // ServeHTTP implements http.Handler.
-func (q *queueBackend) ServeHTTP(http.ResponseWriter, *http.Request) {
+func (q *queueBackend) ServeHTTP(rw http.ResponseWriter, _ *http.Request) {
+	rw.Header().Set("X-Task", q.name)
 	now := q.now.Add(1)
 	defer q.now.Add(-1)
 	for most := q.most.Load(); now > most && !q.most.CompareAndSwap(most, now); most = q.most.Load() {
@@ -33,8 +37,8 @@ func (q *queueBackend) ServeHTTP(http.ResponseWriter, *http.Request) {
 // queued starts three instances, and places tasks at them.
 func queued(b *testing.B, takes ...time.Duration) (backends []*queueBackend, place func(string, int) (string, []int)) {
 	b.Helper()
-	for _, t := range takes {
-		q := &queueBackend{takes: t}
+	for i, t := range takes {
+		q := &queueBackend{name: strconv.Itoa(i), takes: t}
 		q.Server = httptest.NewServer(q)
 		b.Cleanup(q.Close)
 		backends = append(backends, q)
@@ -73,9 +77,14 @@ func benchmarkQueue(b *testing.B) {
 		}
 		replies := w.atOnce(at, "queued.test")
 		statuses := make(map[int]int)
-		var took []time.Duration
+		var took, bySlow []time.Duration
 		for _, r := range replies {
-			if statuses[r.status]++; r.status == http.StatusOK {
+			statuses[r.status]++
+			switch {
+			case r.status != http.StatusOK:
+			case slow && r.task == "0":
+				bySlow = append(bySlow, r.took)
+			default:
 				took = append(took, r.took)
 			}
 		}
@@ -84,19 +93,17 @@ func benchmarkQueue(b *testing.B) {
 			most = max(most, q.most.Load())
 			b.Logf("instance %d, which takes %v: %d requests, at most %d at a time", i, q.takes, q.all.Load(), q.most.Load())
 		}
-		b.Logf("statuses %v; answered after at most %v", statuses, percentile(took, 100))
+		longest := percentile(took, 100)
+		b.Logf("statuses %v; answered after at most %v, by the slow instance after %v", statuses, longest.Round(time.Millisecond), bySlow)
 		if statuses[http.StatusOK] != answered || statuses[http.StatusServiceUnavailable] != busy {
 			b.Errorf("%v, want %d answered and %d busy", statuses, answered, busy)
 		}
 		atMost(b, float64(most), 1, "at-one-instance")
-		// The two others need 20 turns for all but three, and the third of the slow one begins as they end.
-		if longest := percentile(took, 100); slow && longest > 7*time.Second/2 {
-			b.Errorf("one slow instance delays others: the last was answered after %v", longest)
-		}
+		// The two others take 22 turns of 100 ms for all.
 		if slow {
-			b.ReportMetric(milliseconds(percentile(took, 100)), "slow-max-ms")
+			atMost(b, milliseconds(longest), 2500, "beside-slow-max-ms")
 		} else {
-			b.ReportMetric(milliseconds(percentile(took, 100)), "max-ms")
+			b.ReportMetric(milliseconds(longest), "max-ms")
 		}
 		w.envoy.Kill()
 		w.relay.kill()
@@ -120,7 +127,8 @@ func benchmarkQueueCost(b *testing.B) {
 	w.apply(scaled("/queued", "queued.test", 1, "RELAY_0_CONCURRENCY", "100", "RELAY_0_QUEUE", "100").Definition)
 	w.apply(scaled("/plain", "plain.test", 1).Definition)
 	cpu, alone := w.turns("queued.test", "plain.test")
-	b.Logf("CPU of Envoy: %.1f µs a request with a queue, %.1f without; one alone takes %.3f and %.3f ms", median(cpu[0]), median(cpu[1]), median(alone[0]), median(alone[1]))
-	atMost(b, median(ratios(cpu[0], cpu[1])), 2.2, "times-CPU")
+	b.Logf("CPU of Envoy: %.1f µs a request with a queue, %.1f without, at least %.1f and %.1f; one alone takes %.3f and %.3f ms",
+		median(cpu[0]), median(cpu[1]), slices.Min(cpu[0]), slices.Min(cpu[1]), median(alone[0]), median(alone[1]))
+	atMost(b, slices.Min(cpu[0])/slices.Min(cpu[1]), 2.2, "times-CPU")
 	atMost(b, median(alone[0])-median(alone[1]), 0.5, "added-ms")
 }

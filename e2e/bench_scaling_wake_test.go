@@ -51,7 +51,7 @@ func (w *scaleWorld) wakeAll(from, to int) (beyond []float64) {
 
 // benchmarkWaiting has 1000 requests wait for one app: all must be answered, in order of arrival.
 func benchmarkWaiting(b *testing.B) {
-	const waiting, apart = 1000, 4 * time.Millisecond
+	const waiting, apart = 1000, 10 * time.Millisecond
 	var mu sync.Mutex
 	var order []int
 	backend := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -44,10 +44,10 @@ type Controller struct {
 // app is a routed app.
 type app struct {
 	id      string
-	members map[string]*sources.App
+	members []*sources.App // each replaced, and the slice too
 	read    *read
-	// clusters are those of its ports, by fleet.
-	clusters map[string][]string
+	// clusters are those of its ports.
+	clusters []cluster
 	state    state
 	peers    answers
 	// busy is set while there is a job, and asked when a peer asked since it began.
@@ -179,7 +179,7 @@ func (c *Controller) take(set []*sources.App, removed []string, full bool) {
 	touched := make(map[*app]struct{})
 	leave := func(id string) {
 		if a := c.apps[c.routed[id]]; a != nil {
-			delete(a.members, id)
+			a.members = without(a.members, id)
 			delete(c.routed, id)
 			touched[a] = struct{}{}
 		}
@@ -219,16 +219,27 @@ func (c *Controller) enter(id string, member *sources.App) *app {
 	}
 	a := c.apps[id]
 	if a == nil {
-		a = &app{id: id, members: make(map[string]*sources.App, 1)}
+		a = &app{id: id}
 		c.apps[id] = a
 		c.metrics.phases[Unread]++
 	}
-	if a.members[member.ID] == member {
+	if slices.Contains(a.members, member) {
 		return nil
 	}
-	a.members[member.ID] = member
+	a.members = append(without(a.members, member.ID), member)
 	c.routed[member.ID] = id
 	return a
+}
+
+// without returns apps without one.
+func without(apps []*sources.App, id string) []*sources.App {
+	var others []*sources.App
+	for _, app := range apps {
+		if app.ID != id {
+			others = append(others, app)
+		}
+	}
+	return others
 }
 
 // readAgain makes of an app what was read of its members.
@@ -244,7 +255,7 @@ func (c *Controller) readAgain(a *app) {
 		c.show(a)
 		return
 	}
-	a.read = newRead(a.id, slices.Collect(maps.Values(a.members)))
+	a.read = newRead(a.id, a.members)
 	clusters := c.clusters(a.read)
 	c.pace(a, clusters)
 	if before != nil {

@@ -14,11 +14,14 @@ func (s state) follow(in *inputs) (state, []event) {
 	s.old, s.staleUntil = nil, time.Time{}
 	s = s.countFailures(in)
 	r := in.read
+	if s.phase == Awake && !r.deploying {
+		s.dying = nil
+	}
 	switch {
 	case r.instances > 0:
 		return s.readRunning(in)
 	case r.asleep > 0:
-		s.wakeTo = r.asleep
+		s.wakeTo, s.dying = r.asleep, r.tasks()
 		return s.readAsleep(in)
 	case s.phase == Off:
 		return s, nil
@@ -70,8 +73,13 @@ func (s state) readRunning(in *inputs) (state, []event) {
 	case Awake:
 		return s, nil
 	case FallingAsleep:
-		if r.version != s.falls {
-			return s.stay(in, "it was changed meanwhile", 0)
+		switch {
+		case r.version == s.falls:
+		case !in.alone && r.deploying && len(usable) == 0:
+			// Another Relay has put it to sleep, and started it again.
+			return s.wake(in, time.Time{}, "it was started again while it fell asleep"), nil
+		default:
+			return s.stay(in, "it was changed meanwhile", fallPause)
 		}
 		return s, nil
 	case Off:
@@ -100,11 +108,11 @@ func (s state) readRunning(in *inputs) (state, []event) {
 
 // countFailures notes a task that failed since the wake began.
 func (s state) countFailures(in *inputs) state {
-	f := in.read.failure
-	if f == nil || f.Task == s.failure.Task && f.At.Equal(s.failure.At) {
+	f, was := in.read.failure, s.failure
+	if f == nil || was != nil && f.Task == was.Task && f.At.Equal(was.At) {
 		return s
 	}
-	s.failure = *f
+	s.failure = f
 	if s.phase == Waking {
 		s.failures++
 	}
@@ -115,17 +123,17 @@ func (s state) countFailures(in *inputs) state {
 func (s state) wake(in *inputs, by time.Time, reason string) state {
 	s = s.enter(Waking, in.now, reason)
 	s.wokenAt = by
-	if in.read.instances == 0 {
-		s.dying = in.read.tasks() // what is left of before it was put to sleep
-	}
 	if f := in.read.failure; f != nil {
-		s.failure = *f
+		s.failure = f
 	}
 	return s
 }
 
 // stay leaves an app awake that was to sleep. The next try is after a pause.
 func (s state) stay(in *inputs, reason string, pause time.Duration) (state, []event) {
+	if s.phase == FallingAsleep || s.unsure || !in.read.deploying {
+		s.dying = nil // nobody has stopped them
+	}
 	s = s.enter(Awake, in.now, "it stays awake: "+reason)
 	s.notBefore = in.now.Add(pause)
 	return s, []event{{eventStays, reason}}

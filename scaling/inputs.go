@@ -1,6 +1,8 @@
 package scaling
 
 import (
+	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -21,48 +23,58 @@ func (c *Controller) inputs(a *app) inputs {
 	if a.state.phase == FallingAsleep {
 		in.acknowledged, in.waiting = c.config.Fleets.Gated(a.id)
 	}
-	if tasks := a.state.size.drain.tasks; len(tasks) > 0 {
+	if tasks := a.state.drains(); len(tasks) > 0 {
 		in.acknowledged, in.waiting = c.config.Fleets.Drained(a.id, tasks)
+		in.left = c.left(a)
 	}
 	if !a.handed {
 		in.acknowledged, in.waiting = false, "it was not told yet"
 	}
-	if awake && a.read.sized() && !in.now.Before(a.state.size.next) {
+	if awake && a.read.sized() && (a.state.size == nil || !in.now.Before(a.state.size.next)) {
 		in.load = c.load(a)
 	}
 	return in
 }
 
-// clusters are the clusters of what was read, by fleet.
-func (c *Controller) clusters(r *read) map[string][]string {
-	clusters := make(map[string][]string)
+// cluster is a cluster of a fleet.
+type cluster struct{ fleet, name string }
+
+// clusters are the clusters of what was read, ordered by fleet.
+func (c *Controller) clusters(r *read) (clusters []cluster) {
 	for _, member := range r.members {
 		for i := range member.Ports {
 			name := c.config.Cluster(r.id, i)
 			for _, fleet := range c.config.Fleets.Serving(member.Ports[i].Groups) {
-				if !slices.Contains(clusters[fleet], name) {
-					clusters[fleet] = append(clusters[fleet], name)
-				}
+				clusters = append(clusters, cluster{fleet, name})
 			}
 		}
 	}
-	return clusters
+	slices.SortFunc(clusters, func(a, b cluster) int {
+		return cmp.Or(strings.Compare(a.fleet, b.fleet), strings.Compare(a.name, b.name))
+	})
+	return slices.Compact(clusters)
+}
+
+// fleets are those of clusters, each once.
+func fleets(clusters []cluster) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, of := range clusters {
+			if (i == 0 || clusters[i-1].fleet != of.fleet) && !yield(of.fleet) {
+				return
+			}
+		}
+	}
 }
 
 // use is how all clusters of an app were used. Without any, nothing is known.
 func (c *Controller) use(a *app) (all traffic.Use) {
-	for fleet, names := range a.clusters {
-		for _, name := range names {
-			u := c.config.Loads.Use(fleet, name)
-			if all.Since.IsZero() && all.Until.IsZero() {
-				all.Until = u.Until
-			}
-			all.InProgress += u.InProgress
-			all.Last, all.Since = latest(all.Last, u.Last), latest(all.Since, u.Since)
-			if u.Until.Before(all.Until) {
-				all.Until = u.Until
-			}
+	for i, of := range a.clusters {
+		u := c.config.Loads.Use(of.fleet, of.name)
+		if i == 0 || u.Until.Before(all.Until) {
+			all.Until = u.Until
 		}
+		all.InProgress += u.InProgress
+		all.Last, all.Since = latest(all.Last, u.Last), latest(all.Since, u.Since)
 	}
 	return all
 }
@@ -72,7 +84,7 @@ func (c *Controller) doubt(a *app) string {
 	if len(a.clusters) == 0 {
 		return "no fleet of this Relay serves it"
 	}
-	for fleet := range a.clusters {
+	for fleet := range fleets(a.clusters) {
 		if why := c.config.Fleets.Doubt(fleet); why != "" {
 			return why
 		}
@@ -83,14 +95,35 @@ func (c *Controller) doubt(a *app) string {
 // ownLoad is what is in progress at the Envoys of this Relay.
 func (c *Controller) ownLoad(a *app) load {
 	sum := load{known: len(a.clusters) > 0}
-	for fleet, names := range a.clusters {
-		for _, name := range names {
-			n, known := c.config.Loads.Concurrency(fleet, name, autoscale.Tick)
-			sum.inProgress += n
-			sum.known = sum.known && known
-		}
+	for _, of := range a.clusters {
+		n, known := c.config.Loads.Concurrency(of.fleet, of.name, autoscale.Tick)
+		sum.inProgress += n
+		sum.known = sum.known && known
 	}
 	return sum
+}
+
+// left is what Envoys have in progress at tasks that drain. It is known once each has reported a time of
+// after it acknowledged that they do.
+func (c *Controller) left(a *app) load {
+	d := &a.state.size.drain
+	left := load{known: !d.acknowledged.IsZero()}
+	for _, of := range a.clusters {
+		c.config.Loads.Watch(of.fleet, of.name)
+		endpoints := c.config.Loads.Endpoints(of.fleet, of.name)
+		if endpoints == nil || c.config.Loads.Use(of.fleet, of.name).Until.Before(d.acknowledged) {
+			left.known = false
+			continue
+		}
+		for _, task := range d.tasks {
+			for _, p := range a.read.places[task] {
+				if c.config.Cluster(a.id, p.port) == of.name {
+					left.inProgress += float64(endpoints[p.endpoint.Address].InProgress)
+				}
+			}
+		}
+	}
+	return left
 }
 
 // load is what is in progress at the Envoys of all Relays.
@@ -112,9 +145,9 @@ const sizedPace = 2 * time.Second
 
 // pace has Envoys report more often while they serve apps that are sized by load. Clusters are those
 // of an app from now on.
-func (c *Controller) pace(a *app, clusters map[string][]string) {
+func (c *Controller) pace(a *app, clusters []cluster) {
 	if _, ok := c.bySize[a]; ok {
-		for fleet := range a.clusters {
+		for fleet := range fleets(a.clusters) {
 			if c.sized[fleet]--; c.sized[fleet] == 0 {
 				c.config.Loads.Pace(fleet, 0)
 			}
@@ -125,7 +158,7 @@ func (c *Controller) pace(a *app, clusters map[string][]string) {
 		return
 	}
 	c.bySize[a] = struct{}{}
-	for fleet := range clusters {
+	for fleet := range fleets(clusters) {
 		if c.sized[fleet]++; c.sized[fleet] == 1 {
 			c.config.Loads.Pace(fleet, sizedPace)
 		}

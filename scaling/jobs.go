@@ -56,6 +56,7 @@ func (c *Controller) do(ctx context.Context, j job) {
 	if j.rescale == nil {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
+		asked := time.Now()
 		var reports []Report
 		err := panics.Catch(func() (err error) {
 			reports, err = c.config.Peers.Reports(ctx, j.app.id)
@@ -63,7 +64,7 @@ func (c *Controller) do(ctx context.Context, j job) {
 		})
 		panics.Log(c.config.Log, err, "app", j.app.id)
 		c.finish(j.app, func(in *inputs) (state, action) {
-			j.app.peers = summed(in.now, reports, err)
+			j.app.peers = summed(in, asked, reports, err)
 			if j.app.asked && j.app.peers.noise == "" {
 				// Who asked may know more than it said before: it asks again, and so does this Relay.
 				j.app.peers.noise = "another Relay has asked meanwhile"
@@ -102,9 +103,9 @@ func (c *Controller) finish(a *app, f func(in *inputs) (state, action)) {
 	c.wakeLoop()
 }
 
-// summed puts the answers of peers together.
-func summed(now time.Time, reports []Report, err error) answers {
-	all := answers{at: now}
+// summed puts the answers of peers together, who were asked at a moment.
+func summed(in *inputs, asked time.Time, reports []Report, err error) answers {
+	all := answers{at: asked}
 	if err != nil {
 		all.failed, all.against = true, fmt.Sprintf("another Relay cannot be asked: %s", err)
 	}
@@ -115,8 +116,8 @@ func summed(now time.Time, reports []Report, err error) answers {
 		if !r.Quiet && all.noise == "" {
 			all.noise = r.Peer + " does not know yet that nobody uses it"
 		}
-		if r.Stopping {
-			all.stopping = r.Peer
+		if t := in.read.target; r.Stopping || t != nil && r.Version != t.Version {
+			all.stopping = true
 		}
 	}
 	return all

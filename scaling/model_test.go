@@ -17,7 +17,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("model.seed", 0, "the seed of the one run of the model; 0 is some")
-	modelRuns  = flag.Int("model.runs", 40, "how many runs the model makes")
+	modelRuns  = flag.Int("model.runs", 20, "how many runs the model makes")
 	modelSteps = flag.Int("model.steps", 500, "how many steps each has")
 )
 
@@ -94,9 +94,16 @@ func (s *sim) random(from, to time.Duration) time.Duration {
 	return from + time.Duration(s.rng.Int64N(int64(to-from)))
 }
 
+// between is random, for who has not locked the world.
+func (s *sim) between(from, to time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random(from, to)
+}
+
 func (s *sim) note(format string, args ...any) {
 	s.trace = append(s.trace, fmt.Sprintf("%9.3f ", time.Since(simStart).Seconds())+fmt.Sprintf(format, args...))
-	if len(s.trace) > 60 {
+	if len(s.trace) > 300 {
 		s.trace = s.trace[1:]
 	}
 }
@@ -149,6 +156,7 @@ func (s *sim) run(d time.Duration) {
 	for {
 		s.settle()
 		next := until
+		s.mu.Lock()
 		if len(s.events.list) > 0 && s.events.list[0].at.Before(next) {
 			next = s.events.list[0].at
 		}
@@ -157,6 +165,7 @@ func (s *sim) run(d time.Duration) {
 		if len(s.requests) > 0 {
 			step = min(step, 50*time.Millisecond)
 		}
+		s.mu.Unlock()
 		if step > 0 {
 			time.Sleep(step)
 		}

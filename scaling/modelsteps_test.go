@@ -81,6 +81,27 @@ func (s *sim) step() {
 	}
 }
 
+// ambush waits until a Relay is about to stop the app, and has a request come then.
+func (s *sim) ambush() {
+	of := []Phase{FallingAsleep, Stopping, Asleep}[s.between(0, 3)]
+	for range 4 * 60 {
+		s.run(time.Second / 2)
+		for _, r := range s.relays {
+			r.controller.mu.Lock()
+			a := r.controller.apps["/app"]
+			ready := a != nil && a.state.phase == of && (of != FallingAsleep || a.state.told || len(s.relays) == 1)
+			r.controller.mu.Unlock()
+			if ready {
+				s.run(s.between(0, 100*time.Millisecond))
+				s.mu.Lock()
+				s.request()
+				s.mu.Unlock()
+				return
+			}
+		}
+	}
+}
+
 // request has a client begin a request, which may last long.
 func (s *sim) request() {
 	s.born++
@@ -219,6 +240,11 @@ func (s *sim) moveEnvoy() {
 // restart starts a Relay anew. Its Envoys keep what they have meanwhile.
 func (s *sim) restart() {
 	r := s.relays[s.rng.IntN(len(s.relays))]
+	for _, t := range s.marathon.tasks {
+		if t.killing && !s.tellsKilling {
+			return // nobody can know then which tasks are left
+		}
+	}
 	s.note("%s starts anew", r.name)
 	stop := r.stop
 	s.mu.Unlock()
@@ -270,11 +296,14 @@ func (s *sim) play() {
 			return
 		}
 		s.step()
-		pause := s.random(0, 5*time.Second)
-		if s.rng.IntN(10) == 0 {
-			pause = s.random(0, 5*time.Minute)
+		switch n := s.between(0, 10); {
+		case n == 0:
+			s.run(s.between(0, 5*time.Minute))
+		case n == 1:
+			s.ambush()
+		default:
+			s.run(s.between(0, 5*time.Second))
 		}
-		s.run(pause)
 	}
 	s.mu.Lock()
 	s.note("all is well from now on")
@@ -287,6 +316,7 @@ func (s *sim) play() {
 	s.trouble = time.Now()
 	s.mu.Unlock()
 	s.run(20 * time.Minute)
+	s.mu.Lock()
 	if m.instances != 0 || m.asleep == 0 || len(m.tasks) != 0 {
 		s.fail("it does not come to rest")
 	}
@@ -295,7 +325,6 @@ func (s *sim) play() {
 			s.fail("%s does not ask before requests to an app that sleeps", e.name)
 		}
 	}
-	s.mu.Lock()
 	failed := s.failed
 	s.request()
 	s.mu.Unlock()

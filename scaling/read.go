@@ -79,7 +79,7 @@ func instancesOf(app *sources.App) int {
 // newRead puts together what was read of the members, of which there is at least one.
 func newRead(id string, members []*sources.App) *read {
 	slices.SortFunc(members, func(a, b *sources.App) int { return strings.Compare(a.ID, b.ID) })
-	r := &read{id: id, members: members, places: make(map[string][]place)}
+	r := &read{id: id, members: members}
 	for _, app := range members {
 		r.instances += instancesOf(app)
 		r.addTasks(app)
@@ -99,27 +99,31 @@ func newRead(id string, members []*sources.App) *read {
 
 // addTasks adds the tasks of a member.
 func (r *read) addTasks(app *sources.App) {
-	excluded := make(map[string]bool)
+	var excluded []string
 	for i := range app.Ports {
 		for _, e := range app.Ports[i].Endpoints {
 			if e.Health != sources.Draining && len(r.places[e.Task]) == 0 {
 				r.serving = append(r.serving, e.Task)
 			}
+			if r.places == nil {
+				r.places = make(map[string][]place)
+			}
 			r.places[e.Task] = append(r.places[e.Task], place{app.ID, i, e})
 		}
 		for _, e := range app.Ports[i].Excluded {
-			excluded[e.Task] = true
+			excluded = append(excluded, e.Task)
 		}
 	}
 	if app.Orchestration == nil {
 		return
 	}
+	slices.Sort(excluded)
 	for task, at := range app.Orchestration.StartedAt {
 		r.running = append(r.running, task)
 		if at.After(r.started) {
 			r.started = at
 		}
-		if excluded[task] && len(r.places[task]) == 0 {
+		if _, found := slices.BinarySearch(excluded, task); found && len(r.places[task]) == 0 {
 			r.unseen = append(r.unseen, task)
 		}
 	}

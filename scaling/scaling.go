@@ -9,6 +9,7 @@ package scaling
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,10 @@ type Loads interface {
 	// Concurrency is how many requests are in progress on average of the last moments; known is false if
 	// an Envoy of the fleet does not report.
 	Concurrency(fleet, cluster string, over time.Duration) (average float64, known bool)
+	// Watch has Envoys tell of each instance for half a minute, which Endpoints returns; nil if they do
+	// not yet.
+	Watch(fleet, cluster string)
+	Endpoints(fleet, cluster string) map[netip.AddrPort]traffic.Load
 	// Pace asks the Envoys of a fleet to report that often, while apps are sized by load; 0 is as usual.
 	Pace(fleet string, every time.Duration)
 }
@@ -48,6 +53,8 @@ type Report struct {
 	Peer string
 	// App is the routed name, and Phase what it is doing as far as the Relay knows.
 	App, Phase string
+	// Version is that of the newest definition of which the Relay knows.
+	Version string
 	// Against says why the app must not sleep; empty if nothing is known against it.
 	Against string
 	// Quiet is set if all Envoys of the Relay ask before each request to the app, and nothing was in

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -112,6 +113,8 @@ func (r *simRelay) Use(string, string) (u traffic.Use) {
 
 func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) { return 0, false }
 func (r *simRelay) Pace(string, time.Duration)                                {}
+func (r *simRelay) Watch(string, string)                                      {}
+func (r *simRelay) Endpoints(string, string) map[netip.AddrPort]traffic.Load  { return nil }
 func (r *simRelay) Serving(groups []string) []string                          { return groups }
 func (r *simRelay) Drained(string, []string) (bool, string)                   { return true, "" }
 func (r *simRelay) Last(string) ([]Report, bool)                              { return nil, false }
@@ -145,19 +148,24 @@ func (r *simRelay) Gated(string) (bool, string) {
 }
 
 func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err error) {
-	time.Sleep(3 * time.Millisecond)
 	r.s.mu.Lock()
-	down := r.peersDown
+	down, there, back := r.peersDown, r.s.random(0, 200*time.Millisecond), r.s.random(0, 200*time.Millisecond)
 	r.s.mu.Unlock()
+	time.Sleep(there)
 	if down {
 		return nil, errors.New("peer away")
 	}
 	for _, other := range r.s.relays {
 		if other != r {
-			reports = append(reports, other.controller.Report(app))
+			r.s.mu.Lock()
+			c := other.controller
+			r.s.mu.Unlock()
+			report := c.Report(app)
+			report.Peer = other.name
+			reports = append(reports, report)
 		}
 	}
-	time.Sleep(3 * time.Millisecond)
+	time.Sleep(back)
 	return reports, nil
 }
 
@@ -201,6 +209,9 @@ func (e *simEnvoy) take() {
 	e.acknowledged.Store(int64(revision))
 	for _, q := range e.s.requests {
 		if q.envoy == e && q.task != nil && !e.reaches(q.task) {
+			if !q.unseen {
+				e.s.note("%s is not reported any more", q)
+			}
 			q.unseen = true
 		}
 	}
@@ -221,16 +232,15 @@ func (e *simEnvoy) reaches(t *simTask) bool {
 
 // simRequest is a request, WebSocket or TCP connection.
 type simRequest struct {
-	s        *sim
-	id       int
-	envoy    *simEnvoy
-	began    time.Time
-	lasts    time.Duration
-	task     *simTask // at which it is in progress; nil while it waits
-	unseen   bool     // no report has it
-	reported bool
-	over     bool
-	said     wake.State
+	s      *sim
+	id     int
+	envoy  *simEnvoy
+	began  time.Time
+	lasts  time.Duration
+	task   *simTask // at which it is in progress; nil while it waits
+	unseen bool     // no report has it
+	over   bool
+	said   wake.State
 }
 
 func (q *simRequest) String() string { return fmt.Sprintf("request %d of %s", q.id, q.envoy.name) }
@@ -299,8 +309,11 @@ func (q *simRequest) through() bool {
 	case wake.Unknown:
 		return true
 	case wake.Running:
-		// Until the Envoy has an instance.
-		return len(q.envoy.app.Ports[0].Endpoints) > 0
+		// Until the Envoy has acknowledged an instance.
+		r := q.envoy.relay.Load()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return int(q.envoy.acknowledged.Load()) >= r.revision && len(q.envoy.app.Ports[0].Endpoints) > 0
 	case wake.Failed:
 		q.end(false, "crashed")
 	case wake.Asleep, wake.Unavailable:

@@ -1,7 +1,6 @@
 package scaling
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,9 +41,10 @@ type drain struct {
 const (
 	// respectFor is how long a number of instances stays that others chose.
 	respectFor = autoscale.StableWindow
-	// drainFor is how long the requests of an instance may take that is to be killed, and
-	// drainTimeout how long Envoys may take to hear of it.
-	drainFor, drainTimeout = 30 * time.Second, time.Minute
+	// drainTimeout is how long Envoys may take to hear that an instance is to be killed. From then on its
+	// requests may take drainFor if it is not known how many it has left, else drainMost: a connection
+	// that is open for longer is cut. Reports of less than drainLeast may be too early.
+	drainTimeout, drainLeast, drainFor, drainMost = time.Minute, 5 * time.Second, 30 * time.Second, 10 * time.Minute
 )
 
 // sized reports whether the app's number of instances follows its load.
@@ -57,22 +57,31 @@ func (r *read) sized() bool {
 func (s state) sized(in *inputs) (state, action) {
 	r := in.read
 	if !r.sized() {
-		s.size = size{}
+		s.size = nil
 		return s, action{}
 	}
-	if in.now.Before(s.size.next) {
-		return s, action{due: s.size.next}
+	var z size // a copy, since states are values
+	if s.size != nil {
+		z = *s.size
 	}
+	if in.now.Before(z.next) {
+		return s, action{due: z.next}
+	}
+	s.size = &z
 	s.size.next = in.now.Add(autoscale.Tick)
 	tick := action{due: s.size.next}
 	if in.busy || s.stale(in) {
 		return s, tick
 	}
-	s.size, tick.events = s.size.follow(in)
+	tick.events = s.size.follow(in)
 	c := r.scaling()
 	config := autoscale.Config{Min: max(c.Min, 1), Max: max(c.Max, c.Min, 1), Target: c.Target, DownAfter: c.DownAfter}
+	wanted := r.instances
+	if len(s.drains()) > 0 {
+		wanted = s.size.drain.to // which is decided, and not done yet
+	}
 	auto, d := autoscale.Decide(config, s.size.auto, autoscale.Observation{
-		InProgress: in.load.inProgress, Known: in.load.known, Ready: len(r.serving), Wanted: r.instances,
+		InProgress: in.load.inProgress, Known: in.load.known, Ready: len(r.serving) - len(s.drains()), Wanted: wanted,
 	}, in.now)
 	s.size.auto, s.size.decided = auto, d.Reason
 	switch {
@@ -95,14 +104,22 @@ func (s state) sized(in *inputs) (state, action) {
 }
 
 // follow notes a number of instances that others chose.
-func (z size) follow(in *inputs) (size, []event) {
+func (z *size) follow(in *inputs) []event {
 	was, is := z.seen, in.read.instances
 	z.seen = is
 	if was == 0 || is == was || is == z.wrote {
-		return z, nil
+		return nil
 	}
 	z.respected, z.drain = in.now.Add(respectFor), drain{}
-	return z, []event{{eventResizedByOthers, fmt.Sprintf("others have changed the instances from %d to %d: that stays for %s", was, is, words(respectFor))}}
+	return []event{{eventResizedByOthers, fmt.Sprintf("others have changed the instances from %d to %d: that stays for %s", was, is, words(respectFor))}}
+}
+
+// drains are the tasks that take no new requests.
+func (s *state) drains() []string {
+	if s.size == nil {
+		return nil
+	}
+	return s.size.drain.tasks
 }
 
 // resize changes the number of instances.
@@ -135,38 +152,42 @@ func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action
 		s.size.drain.acknowledged = time.Time{}
 	case dr.acknowledged.IsZero():
 		s.size.drain.acknowledged = in.now
-	case in.now.Sub(dr.acknowledged) >= drainFor:
+	case dr.over(in):
 		return s.resize(in, sources.Rescale{Instances: d.Wanted, Kill: dr.tasks}, dr.reason, a)
 	}
 	return s, a
+}
+
+// over reports whether nothing is in progress any more at tasks that drain, or has been for too long.
+func (d *drain) over(in *inputs) bool {
+	switch waited := in.now.Sub(d.acknowledged); {
+	case !in.left.known:
+		return waited >= drainFor
+	case in.left.inProgress > 0:
+		return waited >= drainMost
+	default:
+		return waited >= drainLeast
+	}
 }
 
 func all[T any](list []T, ok func(T) bool) bool {
 	return !slices.ContainsFunc(list, func(v T) bool { return !ok(v) })
 }
 
-// surplus are the tasks to kill of the target, if there are n too many: those that do not run yet are
-// none of them, and those that the source would choose come first.
+// surplus are the tasks to kill of the target if there are n too many, as the source would choose
+// them. Those that do not run yet are none of them: the source takes these first.
 func (r *read) surplus(n int) []string {
 	o := r.target.Orchestration
-	n -= max(o.Instances-len(o.StartedAt), 0)
-	tasks := make([]string, 0, len(o.StartedAt))
-	for task := range o.StartedAt {
-		tasks = append(tasks, task)
+	tasks := make([]autoscale.Task, 0, len(o.StartedAt))
+	for task, at := range o.StartedAt {
+		tasks = append(tasks, autoscale.Task{ID: task, Started: at, Ready: slices.Contains(r.serving, task)})
 	}
-	slices.SortFunc(tasks, func(a, b string) int {
-		byAge := o.StartedAt[b].Compare(o.StartedAt[a])
-		if o.OldestFirst {
-			byAge = -byAge
-		}
-		return cmp.Or(byAge, cmp.Compare(a, b))
-	})
-	return tasks[:min(max(n, 0), len(tasks))]
+	return autoscale.Choose(tasks, n-max(o.Instances-len(tasks), 0), o.OldestFirst)
 }
 
 // wroteSize notes that a number of instances was changed.
 func (s state) wroteSize(in *inputs, r *sources.Rescale) (state, []event) {
-	if s.phase != Awake {
+	if s.phase != Awake || s.size == nil {
 		return s, nil
 	}
 	return s, []event{{eventRescaled, s.size.decided}}

@@ -82,7 +82,7 @@ func (s state) awake(in *inputs) (state, action) {
 	}
 	idleFor := in.now.Sub(latest(latest(in.use.Last, in.use.Since), latest(s.asked, in.read.started)))
 	s = s.enter(FallingAsleep, in.now, fmt.Sprintf("nobody used it for %s", words(idleFor)))
-	s.falls = in.read.version
+	s.falls, s.dying = in.read.version, in.read.tasks()
 	return s, action{due: in.now.Add(time.Second), events: []event{{eventFalling, s.reason}}}
 }
 
@@ -125,7 +125,7 @@ func (s state) falling(in *inputs) (state, action) {
 	r := in.read
 	reason = s.reason
 	s = s.enter(Stopping, in.now, reason)
-	s.wakeTo, s.dying = r.instances, r.running
+	s.wakeTo, s.dying = r.instances, r.tasks()
 	s, rescale := s.write(in, r.target.Version, sources.Rescale{Asleep: r.instances})
 	return s, action{rescale: rescale}
 }
@@ -173,7 +173,7 @@ func (s state) stopping(in *inputs) (state, action) {
 		switch {
 		case in.peers.at.Before(s.since):
 			return s, action{ask: true}
-		case in.peers.stopping == "" && !in.peers.failed:
+		case !in.peers.stopping && !in.peers.failed:
 			s, events := s.stay(in, s.reason, 0)
 			return s, action{due: in.now.Add(time.Second), events: events}
 		case in.now.Sub(in.peers.at) >= askAgain:
@@ -188,9 +188,7 @@ func (s state) stopping(in *inputs) (state, action) {
 	if s.trouble == "" {
 		version = s.written
 	}
-	dying := s.dying
 	s = s.wake(in, s.wokenAt, "a request came while it was stopped")
-	s.dying = dying
 	s, rescale := s.write(in, version, sources.Rescale{Instances: s.wakeTo})
 	s.old = append(s.old, in.read.target.ID+"@"+version)
 	return s, action{rescale: rescale, events: []event{{eventWaking, s.reason}}}

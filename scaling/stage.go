@@ -98,14 +98,17 @@ func (s *state) routing(r *read, stale bool) routing {
 			to.dead = s.dying
 		}
 	case Awake:
-		to.drained = s.size.drain.tasks
+		to.drained = s.drains()
+		if r.deploying {
+			to.dead = s.dying
+		}
 	}
 	return to
 }
 
 // apply returns an app as it is to be routed: itself, if that is as it was read.
 func (to *routing) apply(app *sources.App) *sources.App {
-	if !to.gated && len(to.drained) == 0 {
+	if !to.gated && len(to.drained) == 0 && len(to.dead) == 0 {
 		return app
 	}
 	copied := *app

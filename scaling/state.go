@@ -40,7 +40,7 @@ type state struct {
 	unsure bool
 	// wakeTo is how many instances the app wakes to.
 	wakeTo int
-	// dying are tasks that ran when the app was put to sleep.
+	// dying are tasks that ran when the app was put to sleep, or fell asleep.
 	dying []string
 	// lingering are tasks of which Envoys may have connections that they do not report.
 	lingering []string
@@ -52,20 +52,24 @@ type state struct {
 	woken time.Duration
 	// failures counts the tasks that failed since the wake began; failure is the last one known.
 	failures int
-	failure  sources.TaskFailure
+	failure  *sources.TaskFailure
 
-	size size
+	// size is nil of an app whose number of instances does not follow its load.
+	size *size
 }
 
 // enter begins a phase.
 func (s state) enter(p Phase, now time.Time, reason string) state {
 	s.phase, s.since, s.reason = p, now, reason
 	s.acknowledged, s.told, s.unsure, s.failures = time.Time{}, false, false, 0
+	if p == Off {
+		s.dying = nil
+	}
 	if p != Stopping && p != Waking {
-		s.dying, s.wokenAt = nil, time.Time{}
+		s.wokenAt = time.Time{}
 	}
 	if p != Awake {
-		s.size = size{}
+		s.size = nil
 	}
 	return s.settle()
 }
@@ -109,17 +113,20 @@ type inputs struct {
 	fallTimeout time.Duration
 	// load is what Envoys of all Relays have in progress, for apps that are sized by it.
 	load load
+	// left is what is in progress at tasks that drain, by reports of after all Envoys knew.
+	left load
 }
 
 // answers are what the peers said.
 type answers struct {
+	// at is when they were asked.
 	at time.Time
 	// against is why one of them is against sleep, or could not be asked.
 	against string
 	// noise says who is not quiet; empty if all are.
 	noise string
-	// stopping says who is putting the app to sleep at the source.
-	stopping string
+	// stopping is set if one of them puts the app to sleep at the source, or knows of another version of it.
+	stopping bool
 	// failed is set if one could not be asked.
 	failed bool
 }

@@ -72,7 +72,10 @@ func (c *Controller) Story(id string) (Story, bool) {
 	in := c.inputs(a)
 	story := Story{
 		App: a.id, Phase: s.phase, Since: s.since, Reason: s.reason, Instances: r.instances, Serving: len(s.usable(r)),
-		Trouble: s.trouble, Size: s.size.decided, Why: s.why(&in),
+		Trouble: s.trouble, Why: s.why(&in),
+	}
+	if s.size != nil {
+		story.Size = s.size.decided
 	}
 	if s.phase == Asleep || s.phase == Stopping || s.phase == Waking && r.instances == 0 {
 		story.WakesTo, story.Serving = s.wakeTo, 0
@@ -117,6 +120,12 @@ func (c *Controller) Report(id string) Report {
 	s, in := &a.state, c.inputs(a)
 	r := c.loadReport(a)
 	a.asked = true
+	if t := a.read.target; t != nil {
+		r.Version = t.Version
+	}
+	if s.stale(&in) {
+		r.Version = s.written
+	}
 	switch s.phase {
 	case Awake:
 		r.Against, _ = s.idle(&in)
@@ -131,6 +140,8 @@ func (c *Controller) Report(id string) Report {
 		}
 	case Asleep:
 		r.Quiet, r.Stopping = true, true
+	case Waking:
+		r.Against, r.Stopping = "it is waking", true
 	default:
 		r.Against = "it is " + s.phase.String()
 	}

@@ -67,7 +67,7 @@ func (s state) giveUp(in *inputs) (state, action) {
 	}
 	reason := fmt.Sprintf("no instance took requests, and nobody asked for it for %s", words(in.now.Sub(latest(s.since, s.asked))))
 	s = s.enter(Stopping, in.now, reason)
-	s.wakeTo, s.dying = r.instances, r.running
+	s.wakeTo, s.dying = r.instances, r.tasks()
 	s, rescale := s.write(in, r.target.Version, sources.Rescale{Asleep: r.instances})
 	return s, action{rescale: rescale}
 }
@@ -98,7 +98,7 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 		return s.enter(Off, in.now, err.Error()), told
 	case s.phase == Stopping && errors.Is(err, sources.ErrLocked):
 		// Nothing was changed. Who deploys has the app as it is.
-		s.old = nil
+		s.old, s.dying = nil, nil
 		s, events := s.stay(in, err.Error(), fallPause)
 		return s, append(told, events...)
 	}
@@ -111,7 +111,7 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 }
 
 // failureText is what is said of a failed task, for operators.
-func failureText(f sources.TaskFailure) string {
+func failureText(f *sources.TaskFailure) string {
 	text := f.Task + " " + f.State
 	if f.Message != "" {
 		text += ": " + f.Message

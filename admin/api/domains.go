@@ -37,6 +37,8 @@ const (
 	DomainWithoutTask DomainStatus = "no task"
 	// DomainStopped has none since the app is scaled to 0.
 	DomainStopped DomainStatus = "stopped"
+	// DomainAsleep has none since the app sleeps: the next request starts it.
+	DomainAsleep DomainStatus = "asleep"
 	// DomainWithoutCertificate is routed by a fleet with https, and has no certificate.
 	DomainWithoutCertificate DomainStatus = "no certificate"
 	// DomainInNoFleet is claimed by apps that no fleet serves.

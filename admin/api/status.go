@@ -54,6 +54,8 @@ type Counts struct {
 	LeftOut int `json:"leftOut"`
 	// Stopped are the domains of apps that are scaled to 0.
 	Stopped int `json:"stopped"`
+	// Asleep are those of apps that start with the next request.
+	Asleep int `json:"asleep"`
 }
 
 // Source is a source of apps or certificates.

@@ -34,7 +34,7 @@ var functions = template.FuncMap{
 		return words(api.EnvoyUpToDate, api.EnvoyBehind, api.EnvoyRejecting, api.EnvoyDisconnected)
 	},
 	"domainStates": func() []string {
-		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped)
+		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped, api.DomainAsleep)
 	},
 	// What a filter keeps of the address, beside what it asks for.
 	"hiddenFields": func() []string { return []string{"sort", "state", "status"} },

@@ -105,7 +105,7 @@ func domainClass(s api.DomainStatus) string {
 		return "ok"
 	case api.DomainWithoutTask:
 		return "bad"
-	case api.DomainStopped:
+	case api.DomainStopped, api.DomainAsleep:
 		return "dim"
 	}
 	return "warn"

@@ -136,7 +136,7 @@ func (d *demo) caFile() string { return filepath.Join(d.dir, "ca.pem") }
 func (d *demo) relayArgs() []string {
 	return append([]string{
 		"serve", "--marathon", d.marathon.URL(), "--http", local(d.HTTP), "--https", local(d.HTTPS),
-		"--admin", local(d.Admin), "--xds", local(d.XDS),
+		"--admin", local(d.Admin), "--xds", local(d.XDS), "--scaling",
 	}, d.issuer.store.flags()...)
 }
 

@@ -84,6 +84,8 @@ var expected = []struct{ line, answer, mode string }{
 	{"/api/v1/fleets", "demo-envoy", ""},
 	{"/readyz", "ready", ""},
 	{"/metrics", "relay_xds_streams", ""},
+	{" app /nightly", "asleep", ""},
+	{"http://nightly.test", `"app": "/nightly"`, ""},
 	{"/clusters", "web", ""},
 	{"/config_dump", "https", ""},
 }

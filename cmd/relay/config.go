@@ -13,6 +13,7 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator/routing"
+	"relay/internal/ignored"
 	"relay/internal/problem"
 	"relay/internal/relay"
 	"relay/internal/secret"
@@ -147,11 +148,12 @@ func (f *Flags) Validate(kctx *kong.Context) error {
 				errs = append(errs, fmt.Errorf("fleet %q has %s: %s: use all or %s", fleet.Name, option, value, onDemand))
 			}
 		}
-		_, err := fleet.ignoredClients(fleet.Name)
-		errs = append(errs, err)
 	}
 	if f.MarathonSyncInterval <= 0 || f.CertsPollInterval <= 0 {
 		errs = append(errs, errors.New("--marathon-sync-interval and --certs-poll-interval must be positive"))
+	}
+	if _, err := ignored.Parse(f.IdleIgnore); err != nil {
+		errs = append(errs, fmt.Errorf("--idle-ignore: %w", err))
 	}
 	config := f.config()
 	return errors.Join(append(errs, config.Validate())...)
@@ -206,10 +208,9 @@ func (f *Flags) config() relay.Config {
 }
 
 func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
-	ignored, _ := fleet.ignoredClients(fleet.Name) // validated
 	return relay.Fleet{ClientCAFile: fleet.ClientCA, ErrorPagesDir: fleet.ErrorPages, Clients: fleet.Clients, Fleet: routing.Fleet{
 		Name: fleet.Name, HTTP: fleet.HTTP, HTTPS: fleet.HTTPS, HTTPSPublicPort: fleet.HTTPSPublicPort,
-		Proxies: fleet.proxies(), Health: fleet.Health, IgnoredClients: ignored,
+		Proxies: fleet.proxies(), Health: fleet.Health,
 		TLS: routing.DownstreamTLS{
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},

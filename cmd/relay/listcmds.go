@@ -146,7 +146,7 @@ func domainStatus(s api.DomainStatus) terminal.Cell {
 	switch s {
 	case api.DomainServed:
 		cell.Style = terminal.Green
-	case api.DomainStopped:
+	case api.DomainStopped, api.DomainAsleep:
 		cell.Style = terminal.Faint
 	case api.DomainInNoFleet, api.DomainWithoutCertificate:
 		cell.Style = terminal.Yellow

@@ -5,25 +5,30 @@ import (
 	"testing"
 )
 
+// Pages are of a fleet, and the clients that do not count are of all.
 func TestVisitorFlags(t *testing.T) {
 	t.Parallel()
-	flags, err := parse(t, "marathon: http://m\nerror-pages: /pages\nidle-ignore: [UptimeRobot, 10.0.0.0/8]\n")
+	flags, err := parse(t, "marathon: http://m\nscaling: true\nerror-pages: /pages\nidle-ignore: [UptimeRobot, 10.0.0.0/8]\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleet := flags.config().Fleets[0]
-	if fleet.ErrorPagesDir != "/pages" || len(fleet.IgnoredClients.Networks) != 1 || len(fleet.IgnoredClients.UserAgents) != 1 {
-		t.Errorf("got %+v", fleet)
+	config := flags.config()
+	if clients := config.Scaling.Ignored; config.Fleets[0].ErrorPagesDir != "/pages" || len(clients.Networks) != 1 || len(clients.UserAgents) != 1 {
+		t.Errorf("got %+v", config)
 	}
-	flags, err = parse(t, "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', error-pages: /a, idle-ignore: [kube-probe/]}\n- {name: b, http: '1.1.1.2:80'}\n")
+	flags, err = parse(t, "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', error-pages: /a}\n- {name: b, http: '1.1.1.2:80'}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	fleets := flags.config().Fleets
-	if fleets[0].ErrorPagesDir != "/a" || len(fleets[0].IgnoredClients.UserAgents) != 1 || fleets[1].ErrorPagesDir != "" || !fleets[1].IgnoredClients.None() {
+	if fleets := flags.config().Fleets; fleets[0].ErrorPagesDir != "/a" || fleets[1].ErrorPagesDir != "" {
 		t.Errorf("got %+v", fleets)
 	}
-	if _, err := parse(t, "marathon: http://m\n", "--idle-ignore", "10.0.0.0/33"); err == nil || !strings.Contains(err.Error(), `fleet "external" has idle-ignore that is no client: "10.0.0.0/33" is no network`) {
-		t.Errorf("error %v", err)
+	for args, want := range map[string]string{
+		"--scaling --idle-ignore=10.0.0.0/33": `--idle-ignore: "10.0.0.0/33" is no network`,
+		"--idle-ignore=10.0.0.0/8":            "--idle-ignore has an effect with --scaling only",
+	} {
+		if _, err := parse(t, "marathon: http://m\n", strings.Fields(args)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %s", args, err, want)
+		}
 	}
 }

@@ -49,6 +49,7 @@ func (r Random) App() *sources.App {
 		}
 		app.Ports = append(app.Ports, port)
 	}
+	app.Stopped, app.Gated = r.IntN(6) == 0, r.IntN(4) == 0
 	if r.IntN(3) == 0 {
 		app.Deployment = &sources.Deployment{
 			Group:     []string{"g", "/b"}[r.IntN(2)],

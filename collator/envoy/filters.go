@@ -61,8 +61,8 @@ func cookieOf(cluster string) string {
 }
 
 // routeFilters returns the filters that a route asks for, of requests to a cluster. Those
-// that keep requests out come first.
-func routeFilters(p *packer, h sources.HTTP, cluster string) map[string]*anypb.Any {
+// that keep requests out come first. With looksAtNetworks there are routes by the client's address.
+func routeFilters(p *packer, h sources.HTTP, cluster string, looksAtNetworks bool) map[string]*anypb.Any {
 	var filters []*corev3.TypedExtensionConfig
 	add := func(name string, config proto.Message) {
 		filters = append(filters, p.extension(name, config))
@@ -85,6 +85,9 @@ func routeFilters(p *packer, h sources.HTTP, cluster string) map[string]*anypb.A
 	}
 	if h.LocationPrefix != "" {
 		add("location", prefixLocation())
+	}
+	if looksAtNetworks {
+		add("client", keepClient())
 	}
 	if len(filters) == 0 {
 		return nil

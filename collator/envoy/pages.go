@@ -36,7 +36,7 @@ const (
 // answerFormat is the page that visitors see. HTML does without the other tags. gRPC clients get
 // the same words without tags: Envoy writes them into grpc-message, and a status that fits that
 // of HTTP into grpc-status (https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md).
-var answerFormat = either("", `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Error</title><h1>Error: `) +
+var answerFormat = either("", `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Error</title><main><h1>Error: `) +
 	failedCode + either(": ", "</h1><p>") + asItIs + either(" ", "</p><p>") + "Request " + requestID
 
 // either is one text for gRPC clients, and another for all others.

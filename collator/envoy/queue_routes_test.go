@@ -2,9 +2,12 @@ package envoy_test
 
 import (
 	"fmt"
+	"net"
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -168,4 +171,38 @@ func TestWakeAndQueue(t *testing.T) {
 		return len(q.waker.checks) > 0
 	})
 	queues(t, q, request{host: "shop.test"})
+}
+
+// An instance that an Envoy does not have, or to which it cannot connect, costs no request: another
+// takes it, though that may have one more than it should then.
+func TestQueueNamesAnInstanceThatIsGone(t *testing.T) {
+	t.Parallel()
+	q := startQueueing(t, envoytest.Options{}, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := netip.MustParseAddrPort(l.Addr().String())
+	_ = l.Close()
+	only := func(p *queue.Port) { p.Endpoints = []netip.AddrPort{gone} }
+	q.queued.set(only)
+	q.until(t, "the instance is named", func() bool { return q.queue.Depth("/shop/web", 0).Instances == 1 })
+	for range 5 {
+		if a, err := q.send(t.Context(), request{host: "shop.test"}); err != nil || a.status != 200 {
+			t.Fatalf("Envoy does not have it: %+v, %v", a, err)
+		}
+	}
+	q.c.UpdateApps([]*sources.App{changed(q.app, func(p *sources.Port) {
+		p.Endpoints = append(slices.Clone(p.Endpoints), endpoints(gone.String())...)
+	})}, nil)
+	q.until(t, "Envoy has it", func() bool {
+		clusters, err := q.envoy.Get(t.Context(), "/clusters")
+		return err == nil && strings.Contains(clusters, gone.String())
+	})
+	for range 20 {
+		if a, err := q.send(t.Context(), request{host: "shop.test"}); err != nil || a.status != 200 {
+			t.Fatalf("nothing listens there: %+v, %v", a, err)
+		}
+	}
+	q.until(t, "nothing is left", func() bool { return q.queue.Depth("/shop/web", 0).InProgress == 0 })
 }

@@ -65,20 +65,20 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
-	if gatesTarget(r) {
+	if routesByTarget(r) {
 		routes = append(routes, b.shareRoutes(domain, r, m)...)
 	} else {
 		forward := b.forward(domain, r)
 		if r.HTTP.Sticky {
 			for _, c := range forward.Route.GetWeightedClusters().GetClusters() {
-				c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name)
+				c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name, false)
 			}
 		}
 		routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	}
 	for _, route := range routes {
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
-		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, cluster)
+		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, cluster, b.looksAtNetworks(r))
 		route.Metadata = locationPrefix(r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
@@ -90,7 +90,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
 		gateShare(p, route, r.Targets)
 	}
-	return routes
+	return b.separate(r.Targets, routes)
 }
 
 func (r ruleMatch) match() *routev3.RouteMatch {

@@ -19,7 +19,8 @@ import (
 const (
 	// wakeChain is the chain of filters that has a request wait until its app is awake.
 	wakeChain = "wake"
-	// ScalingMetadata is the metadata of routes by which Relay knows the app port of a request.
+	// ScalingMetadata is the metadata of routes by which Relay knows the app port of a request that
+	// waits for an instance.
 	// ScalingApp is the name under which the app is routed, ScalingPort the index of the port.
 	ScalingMetadata = "relay.scaling"
 	ScalingApp      = "app"
@@ -56,15 +57,15 @@ func askRelay(p *packer, route *routev3.Route, target routing.Target) {
 	route.TypedPerFilterConfig = maps.Clone(route.TypedPerFilterConfig)
 	if target.Gated {
 		set(&route.TypedPerFilterConfig, routing.ScalingFilter, runChain(p, wakeChain))
-		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), NodeHeader)
+		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), NodeHeader, RouteHeader)
 	}
 	if target.Queued {
+		app, port := routing.SplitClusterName(target.Cluster)
+		setMetadata(route, ScalingMetadata, &structpb.Struct{Fields: map[string]*structpb.Value{
+			ScalingApp: structpb.NewStringValue(app), ScalingPort: structpb.NewNumberValue(float64(port)),
+		}})
 		set(&route.TypedPerFilterConfig, routing.QueueFilter, runChain(p, QueueChain(QueueSlot(target.Cluster))))
 	}
-	app, port := routing.SplitClusterName(target.Cluster)
-	setMetadata(route, ScalingMetadata, &structpb.Struct{Fields: map[string]*structpb.Value{
-		ScalingApp: structpb.NewStringValue(app), ScalingPort: structpb.NewNumberValue(float64(port)),
-	}})
 }
 
 // runChain has a filter with chains run one of them.

@@ -47,7 +47,8 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 // is lost, it serves without: sticky sessions, and changed Location headers.
 //
 // If requests wait for Relay, the variant is for all Envoys that know no chains by name, and has
-// them not wait.
+// them not wait. Routes for clients that do not count need what chains came with. Older Envoys are
+// sent none: apps do not sleep while they are connected.
 func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, routes func() routing.DomainRoutes) (xds.Resource, error) {
 	key := xds.Key{Type: xds.Scope, Name: scope.Name}
 	newResource := Resource
@@ -56,7 +57,7 @@ func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, ro
 	}
 	resource, err := newResource(key, scope)
 	filters, gates := hasFilters(scope), hasGates(scope)
-	if err != nil || !filters && !gates {
+	if err != nil || !filters && !gates && !hasApart(scope) {
 		return resource, err
 	}
 	since := ChainsSince
@@ -78,7 +79,7 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 		r := &d.Rules[i]
 		r.Targets = slices.Clone(r.Targets)
 		for t := range r.Targets {
-			r.Targets[t].Gated, r.Targets[t].Queued = false, false
+			r.Targets[t].Gated, r.Targets[t].Queued, r.Targets[t].Separates = false, false, false
 		}
 		if h := &r.HTTP; filters {
 			h.Closed = h.Closed || Restricted(h)
@@ -90,6 +91,10 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 
 func hasGates(scope *routev3.ScopedRouteConfiguration) bool {
 	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, asksRelay)
+}
+
+func hasApart(scope *routev3.ScopedRouteConfiguration) bool {
+	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, separates)
 }
 
 func hasFilters(scope *routev3.ScopedRouteConfiguration) bool {

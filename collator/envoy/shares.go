@@ -12,13 +12,16 @@ import (
 	"relay/collator/routing"
 )
 
-// gatesTarget reports whether some of the requests of a rule wait for Relay.
-func gatesTarget(r routing.Rule) bool { return slices.ContainsFunc(r.Targets, waits) }
+// routesByTarget reports whether each target of a rule has a route of its own: if some of the
+// requests wait for Relay, or some clients do not count as use of an app.
+func routesByTarget(r routing.Rule) bool {
+	return slices.ContainsFunc(r.Targets, func(t routing.Target) bool { return waits(t) || t.Separates })
+}
 
 // waits reports whether requests to a target wait for Relay.
 func waits(t routing.Target) bool { return t.Gated || t.Queued }
 
-// shareRoutes forwards the requests of a rule of which some wait for Relay: by a route for each
+// shareRoutes forwards the requests of a rule: by a route for each
 // target, called like its cluster. A route names one app port to Relay, so only the share of a
 // target that sleeps waits, and wakes it.
 //

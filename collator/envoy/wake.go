@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/failure"
 )
 
 const (
@@ -27,24 +28,30 @@ const (
 	holdPause   = 50 * time.Millisecond
 )
 
-// By these Envoys say who they are when they ask Relay about a request. NodeHeader is among the
-// headers of the request that Relay is told of, FleetHeader is metadata of the call.
+// By these Envoys say who they are, and which app port a request is for, when they ask Relay about
+// it. NodeHeader and RouteHeader are among the headers of the request that Relay is told of,
+// FleetHeader is metadata of the call. A route is called like its cluster.
 const (
 	NodeHeader  = "x-relay-node"
+	RouteHeader = "x-relay-route"
 	FleetHeader = "x-relay-fleet"
 )
 
 // wakeFilters are those of the chain by which a request waits until its app is awake. Envoy has no
-// other way to say which one it is that works with every bootstrap. The route takes the header off:
-// Envoy leaves out filters of a chain that come after one which waited, so there is none here.
+// other way to say which one it is that works with every bootstrap; and metadata of a route, which
+// it can tell too, takes more memory than all else that an app takes which sleeps. The route takes
+// the headers off: Envoy leaves out filters of a chain that come after one which waited, so there is
+// none here.
 func wakeFilters(p *packer, f *routing.Fleet) []*corev3.TypedExtensionConfig {
-	node := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
-		Append: headerOption(NodeHeader, "%CEL(xds.node.id)%", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
-	}}
+	header := func(name, value string) *mutationrulesv3.HeaderMutation {
+		return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
+			Append: headerOption(name, value, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
+		}}
+	}
 	return []*corev3.TypedExtensionConfig{
 		p.extension("node", &headermutationv3.HeaderMutation{
 			Mutations: &headermutationv3.Mutations{
-				RequestMutations: []*mutationrulesv3.HeaderMutation{node},
+				RequestMutations: []*mutationrulesv3.HeaderMutation{header(NodeHeader, "%CEL(xds.node.id)%"), header(RouteHeader, "%ROUTE_NAME%")},
 			},
 		}),
 		wakeFilter(p, f),
@@ -62,11 +69,10 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 		TransportApiVersion: corev3.ApiVersion_V3,
 		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: relayService(p, f)},
 		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
-			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader),
+			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader), exact(RouteHeader),
 		}},
-		RouteMetadataContextNamespaces: []string{ScalingMetadata},
-		StatusOnError:                  &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
-		ChargeClusterResponseStats:     wrapperspb.Bool(false),
+		StatusOnError:              &typev3.HttpStatus{Code: failure.StatusUnasked},
+		ChargeClusterResponseStats: wrapperspb.Bool(false),
 	})
 }
 

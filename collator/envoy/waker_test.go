@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/collator/envoy"
+	"relay/collator/routing"
 )
 
 // waker stands for what Relay asks when an Envoy has a request wait. It lets everything through
@@ -32,6 +33,7 @@ type waker struct {
 	refuse  int           // so many checks are answered Unavailable
 	denied  typev3.StatusCode
 	before  func(context.Context)
+	answer  func() *authv3.CheckResponse // nil: as the rest says
 	waiting atomic.Int64
 }
 
@@ -50,7 +52,7 @@ func newWaker() *waker { return &waker{changed: make(chan struct{})} }
 
 // Check implements Envoy's service.
 func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	route := req.GetAttributes().GetRouteMetadataContext().GetFilterMetadata()[envoy.ScalingMetadata].GetFields()
+	app, port := routing.SplitClusterName(req.GetAttributes().GetRequest().GetHttp().GetHeaders()[envoy.RouteHeader])
 	md, _ := metadata.FromIncomingContext(ctx)
 	first := func(key string) string {
 		if values := md.Get(key); len(values) > 0 {
@@ -60,14 +62,14 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	}
 	w.mu.Lock()
 	w.checks = append(w.checks, check{
-		app: route[envoy.ScalingApp].GetStringValue(), port: int(route[envoy.ScalingPort].GetNumberValue()),
+		app: app, port: port,
 		node: req.GetAttributes().GetRequest().GetHttp().GetHeaders()[envoy.NodeHeader], fleet: first(envoy.FleetHeader),
 		headers: req.GetAttributes().GetRequest().GetHttp().GetHeaders(),
 		size:    proto.Size(req),
 	})
 	close(w.changed)
 	w.changed = make(chan struct{})
-	held, before, refused, denied := w.held, w.before, w.refuse > 0, w.denied
+	held, before, refused, denied, answer := w.held, w.before, w.refuse > 0, w.denied, w.answer
 	w.refuse--
 	w.mu.Unlock()
 	if refused {
@@ -84,6 +86,9 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	}
 	if before != nil {
 		before(ctx)
+	}
+	if answer != nil {
+		return answer(), nil
 	}
 	if denied != 0 {
 		return &authv3.CheckResponse{

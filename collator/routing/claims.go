@@ -17,6 +17,8 @@ type Claim struct {
 	Redirect bool
 	// Gated has requests wait until Relay lets them through.
 	Gated bool
+	// Separates has requests of clients that do not count go to an IgnoredCluster.
+	Separates bool
 	// Queued has requests wait while all instances are busy.
 	Queued bool
 	// HTTP says how requests are handled; nil is the default.
@@ -64,7 +66,7 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 				continue
 			}
 			wanted[domain] = append(wanted[domain], Claim{
-				AppPort: AppPort{app.ID, i}, Route: true, Gated: f.gates(app), Queued: f.Queues(port),
+				AppPort: AppPort{app.ID, i}, Route: true, Gated: f.gates(app), Separates: f.Separates(app, i), Queued: f.Queues(port),
 				ACME: len(port.ACMEDomains) > 0, Redirect: port.RedirectToHTTPS || f.TLS.RequiresCertificates(), HTTP: h,
 				Maintenance: app.Maintenance, Crashed: crashed,
 			})

@@ -158,7 +158,8 @@ func (f *Fleet) Routes(id string, app *sources.App, port int) bool {
 
 // HasCluster reports whether the Envoys of the fleet have the cluster of an app port now: a port
 // that it routes. An app that sleeps has none, so that Envoys keep nothing of it but its scopes.
-// It has one while its instances end, and as soon as one has started. Listeners name the clusters of TCP services, so these stay.
+// It has one while its instances end, and as soon as one has started. Listeners name the clusters
+// of TCP services, so these stay.
 func (f *Fleet) HasCluster(id string, app *sources.App, port int) bool {
 	if !f.Routes(id, app, port) {
 		return false
@@ -180,7 +181,8 @@ func (f *Fleet) Queues(port sources.Port) bool {
 // HoldsConnections reports whether connections to a port of an app may have to wait, and whether they
 // do now.
 func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, now bool) {
-	may = f.Scaling && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
+	// The cluster of the ACME app is routed though there may be no such app, or port.
+	may = f.Scaling && port < PortCount(app) && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
 	return may, may && f.gates(app)
 }
 

@@ -37,6 +37,8 @@ type Target struct {
 	Maintenance, Crashed bool
 	// Gated has its share wait until Relay lets it through, as the app sleeps or is about to.
 	Gated bool
+	// Separates has the requests of clients that do not count go to an IgnoredCluster.
+	Separates bool
 	// Queued has its share wait until Relay names the instance that takes it.
 	Queued bool
 }
@@ -84,7 +86,7 @@ func Candidates(claims []Claim) []Rule {
 		if r.HTTP.ClusterWeight != nil {
 			share = min(*r.HTTP.ClusterWeight, MaxWeight)
 		}
-		r.Targets = []Target{{Cluster: c.Cluster(), Weight: share, Maintenance: c.Maintenance, Crashed: c.Crashed, Gated: c.Gated, Queued: c.Queued}}
+		r.Targets = []Target{{Cluster: c.Cluster(), Weight: share, Maintenance: c.Maintenance, Crashed: c.Crashed, Gated: c.Gated, Separates: c.Separates, Queued: c.Queued}}
 		paths := r.HTTP.Paths
 		if paths == nil {
 			paths = []sources.Path{{Prefix: "/"}}

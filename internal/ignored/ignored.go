@@ -11,10 +11,10 @@ import (
 
 const (
 	// maxClients is how many of either kind there are at most: Envoy looks at all of them with
-	// each request to an app that may sleep.
-	maxClients = 100
+	// each request to an app that may sleep, and keeps them for each.
+	maxClients = 30
 	// maxUserAgent is the length of a text in bytes.
-	maxUserAgent = 200
+	maxUserAgent = 100
 )
 
 // Clients are clients that do not count. The zero value is nobody. It is never modified.

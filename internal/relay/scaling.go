@@ -61,7 +61,7 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	envoys := envoyView{r}
 	parts.wake = wake.New(wake.Config{
 		WaitingPerApp: c.WaitingPerApp, WaitingInAll: c.WaitingInAll, Rate: c.WakeRate,
-		Ignored: c.Ignored, Of: r.collator.Routes,
+		Ignored: c.Ignored, Known: r.collator.AppsPublished(), Of: r.collator.Routes,
 	}, parts.controller, envoys, log, registerer)
 	parts.queue = queue.New(parts.queues, envoys, queue.DefaultLimits(), registerer)
 	return nil

@@ -43,6 +43,9 @@ func (s Scaling) validate(apps Apps) error {
 		if len(s.Peers.URLs) > 0 {
 			return errors.New("--peers has an effect with --scaling only")
 		}
+		if !s.Ignored.None() {
+			return errors.New("--idle-ignore has an effect with --scaling only")
+		}
 		return nil
 	}
 	var errs []error

@@ -31,10 +31,8 @@ func (s scalingReports) AppScaling(id string) *api.Scaling {
 	shown := &api.Scaling{
 		Phase: story.Phase.String(), Since: story.Since.UTC(), Text: textOf(story), Instances: story.Instances, Before: story.WakesTo, Queues: queued,
 	}
-	for _, w := range parts.wake.Waiting() {
-		if w.App == name {
-			shown.Waiting = w.Requests
-		}
+	if w, ok := parts.wake.WaitingFor(name); ok {
+		shown.Waiting = w.Requests
 	}
 	for _, e := range slices.Backward(story.Events) {
 		shown.Events = append(shown.Events, api.ScalingEvent{Time: e.At.UTC(), Kind: e.Name, Text: e.Reason})

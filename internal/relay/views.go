@@ -84,6 +84,8 @@ func (r *Relay) DomainStatus(e *collator.DomainEntry) api.DomainStatus {
 		return api.DomainWithoutTask
 	case collator.StateStopped:
 		return api.DomainStopped
+	case collator.StateAsleep:
+		return api.DomainAsleep
 	case collator.StateWithoutCertificate:
 		return api.DomainWithoutCertificate
 	case collator.StateInNoFleet:

@@ -125,7 +125,7 @@ func TestReports(t *testing.T) {
 	w := newWorld("a", "b", "c")
 	w.relays["b"].against = "3 requests are in progress"
 	reports, err := w.relays["a"].Reports(t.Context(), "/shop/web")
-	if got := fmt.Sprint(reports); err != nil || len(reports) != 2 || !strings.Contains(got, "http://b /shop/web  3 requests") || !strings.Contains(got, "http://c /shop/web ") {
+	if got := fmt.Sprint(reports); err != nil || len(reports) != 2 || !strings.Contains(got, "http://b /shop/web   3 requests") || !strings.Contains(got, "http://c /shop/web ") {
 		t.Fatalf("%s, %v", got, err)
 	}
 	for _, tt := range []struct {

@@ -61,6 +61,8 @@ type Report struct {
 	App string `json:"app"`
 	// Phase is what the app is doing, as far as this Relay knows.
 	Phase string `json:"phase,omitempty"`
+	// Version is that of the newest definition of which the Relay knows.
+	Version string `json:"version,omitempty"`
 	// Against says why the app must not sleep; empty if nothing is known against it.
 	Against string `json:"against,omitempty"`
 	// Quiet is set if all Envoys of this Relay ask before each request to the app, and nothing was in
@@ -179,7 +181,7 @@ func decode(text []byte) (Answer, error) {
 		if r.App == "" || len(r.App) > maxName || r.InProgress < 0 {
 			return Answer{}, fmt.Errorf("report %d is of no app, or less than nothing is in progress", i+1)
 		}
-		r.Against, r.Phase = cut(r.Against), cut(r.Phase)
+		r.Against, r.Phase, r.Version = cut(r.Against), cut(r.Phase), cut(r.Version)
 	}
 	return a, nil
 }

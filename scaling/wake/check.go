@@ -70,19 +70,18 @@ func (s *Service) outcome(ctx context.Context, r request) (outcome, State, *held
 	if !s.envoys.Serves(r.fleet, r.node) {
 		return unavailable, State{}, nil
 	}
-	if s.config.Of != nil && !s.config.Of(r.fleet, r.app, r.port) {
-		return through, State{}, nil // it gets what this Envoy has for it
-	}
 	ignores := s.config.Ignored != nil && s.config.Ignored.Ignored(r.userAgent, r.client)
 	r.userAgent = ""
-	if !ignores {
+	state, _ := s.state(r.fleet, r.app, r.port)
+	if !ignores && state.Phase != foreign {
 		s.apps.Used(r.app, r.port)
 	}
-	state, _ := s.apps.State(r.app, r.port)
 	switch {
-	case state.Phase == Unknown:
-		return through, state, nil
-	case state.Phase == Running:
+	case state.Phase == Unknown, state.Phase == foreign:
+		return through, state, nil // it gets what this Envoy has for it
+	case state.Phase == unread && ignores:
+		return unavailable, state, nil // it must wake nothing, and Envoy asks again
+	case state.Phase == Running, state.Phase == unread:
 	case ignores:
 		return ignored, state, nil
 	case state.Phase == Failed:
@@ -93,9 +92,25 @@ func (s *Service) outcome(ctx context.Context, r request) (outcome, State, *held
 	}
 	o, h := s.hold(ctx, r, state)
 	if o == timedOut {
-		state, _ = s.apps.State(r.app, r.port)
+		state, _ = s.state(r.fleet, r.app, r.port)
 	}
 	return o, state, h
+}
+
+// state returns what is known of a port of an app for an Envoy of a fleet, and a channel that is closed
+// when that is something else.
+func (s *Service) state(fleet, app string, port int) (State, <-chan struct{}) {
+	select {
+	case <-s.config.Known:
+	default:
+		if s.config.Known != nil {
+			return State{Phase: unread}, s.config.Known
+		}
+	}
+	if s.config.Of != nil && !s.config.Of(fleet, app, port) {
+		return State{Phase: foreign}, nil
+	}
+	return s.apps.State(app, port)
 }
 
 // hold has a request wait for its answer. It is nil if it could not wait.

@@ -2,6 +2,7 @@ package wake
 
 import (
 	"context"
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -60,7 +61,7 @@ func TestParseConnection(t *testing.T) {
 func FuzzParseConnection(f *testing.F) {
 	f.Add(connection(f, "relay.wake", "app", "/shop/db", "port", "1", "client", "192.0.2.7", "node", "edge-1"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		if r, err := parseConnection(raw, "external", time.Time{}); err == nil && (r.app == "" || r.port < 0 || r.port >= maxPort || len(r.node) > maxName) {
+		if r, err := parseConnection(raw, "external", time.Time{}); err == nil && (r.app == "" || r.port < 0 || r.port > math.MaxUint16 || len(r.node) > maxName) {
 			t.Errorf("%+v", r)
 		}
 	})

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/xds"
 )
 
 var usual = Config{WaitingPerApp: DefaultPerApp, WaitingInAll: DefaultInAll, Rate: DefaultRate}
@@ -198,5 +200,23 @@ func TestEnvoyRefuses(t *testing.T) {
 	}
 	if got := w.requests(); len(got) != 0 {
 		t.Errorf("arrived: %v", got)
+	}
+}
+
+// An Envoy that has more requests waiting than a connection may have opens another one.
+func TestEnvoyOpensMoreConnections(t *testing.T) {
+	t.Parallel()
+	w := startEnvoyWorld(t, usual, 1, func(l *xds.Limits) { l.ConnectionRequests = 20 })
+	w.apps.set("/app", State{Phase: Waking})
+	var got []<-chan result
+	for range 100 {
+		got = append(got, w.send(t.Context(), http.MethodGet, "/", nil))
+	}
+	w.waitHeld(100)
+	w.apps.set("/app", State{Phase: Running})
+	for i, r := range got {
+		if r := <-r; r.status != http.StatusOK {
+			t.Errorf("request %d: %+v", i, r)
+		}
 	}
 }

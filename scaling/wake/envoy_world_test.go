@@ -33,6 +33,8 @@ type envoyWorld struct {
 	*Service
 	envoy *envoytest.Envoy
 	stop  func() // ends the service
+	// limits change those of the xDS port.
+	limits []func(*xds.Limits)
 
 	mu   sync.Mutex
 	came []string // the paths of the requests that the app got
@@ -40,9 +42,9 @@ type envoyWorld struct {
 
 func freeAddress(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)) }
 
-func startEnvoyWorld(t testing.TB, config Config, workers int) *envoyWorld {
+func startEnvoyWorld(t testing.TB, config Config, workers int, limits ...func(*xds.Limits)) *envoyWorld {
 	t.Helper()
-	w := &envoyWorld{t: t, apps: newFakeApps(), http: freeAddress(t), relay: freeAddress(t)}
+	w := &envoyWorld{t: t, apps: newFakeApps(), http: freeAddress(t), relay: freeAddress(t), limits: limits}
 	w.serve(config)
 	t.Cleanup(func() { w.stop() })
 	app := httptest.NewServer(w)
@@ -78,6 +80,9 @@ func (w *envoyWorld) serve(config Config) {
 		w.t.Fatal(err)
 	}
 	server := xds.NewServer(map[string]*xds.Store{"edge": xds.NewStore()}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	for _, change := range w.limits {
+		change(&server.Limits)
+	}
 	s := New(config, w.apps, &fakeEnvoys{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	server.PerRequest = []string{CheckMethod}
 	server.Services = func(g grpc.ServiceRegistrar) { s.Register(g, server.AdmitRequest) }

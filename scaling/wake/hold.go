@@ -195,16 +195,16 @@ func (s *Service) serve(l *line) {
 // follow follows the state of the app.
 func (s *Service) follow(l *line) {
 	for l.ctx.Err() == nil {
-		state, changed := s.apps.State(l.app.id, l.key.port)
+		state, changed := s.state(l.key.fleet, l.app.id, l.key.port)
 		s.see(l, state, changed)
 		switch state.Phase {
-		case Unknown:
+		case Unknown, foreign:
 			s.answerAll(l, through)
 		case Failed:
 			s.answerAll(l, crashed)
 		case Running:
 			s.release(l, changed)
-		case Asleep, Waking, Unavailable:
+		case Asleep, Waking, Unavailable, unread:
 		}
 		select {
 		case <-changed:

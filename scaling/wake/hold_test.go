@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"relay/internal/failure"
 )
 
@@ -116,6 +118,7 @@ func TestOutcomes(t *testing.T) {
 				if got := w.apps.wokenApps(); len(got) != tt.woken {
 					t.Errorf("woken: %v", got)
 				}
+				w.counted(t, tt.want)
 				if counts := r.userAgent == "" && r.node != "gone" && r.fleet == "edge"; counts != (w.apps.used == 1) {
 					t.Errorf("counted as use: %d", w.apps.used)
 				}
@@ -188,9 +191,9 @@ func TestTimeout(t *testing.T) {
 			w := newWorld(t, Config{})
 			w.apps.set("/a", State{Phase: Asleep, Timeout: tt.label})
 			a := w.ask(get("/a"))
-			time.Sleep(tt.want - 1)
+			time.Sleep(tt.want - time.Nanosecond)
 			w.want(a, "held")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			w.want(a, failure.StatusStarting)
 			w.empty()
 		})
@@ -297,4 +300,58 @@ func TestNextWaitsUntilTheEnvoyWasTold(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A Relay that has just started holds everything until it knows the apps: whose requests these are, it
+// does not know either.
+func TestHeldUntilAppsAreKnown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		known := make(chan struct{})
+		w := newWorld(t, Config{Known: known, Ignored: probes{}, Of: func(fleet, _ string, _ int) bool {
+			select {
+			case <-known:
+				return fleet == "edge"
+			default:
+				return false
+			}
+		}})
+		defer w.run()()
+		core, probe := get("/asleep"), get("/asleep")
+		core.fleet, probe.userAgent = "core", "probe"
+		asleep, runs, other, ignored := w.ask(get("/asleep")), w.ask(get("/runs")), w.ask(core), w.ask(probe)
+		for _, a := range []*asked{asleep, runs, other} {
+			w.want(a, "held")
+		}
+		w.want(ignored, "unavailable")
+		if got := w.apps.wokenApps(); len(got) != 0 || len(w.Waiting()) != 2 {
+			t.Errorf("woken: %v; waiting: %+v", got, w.Waiting())
+		}
+		w.apps.set("/asleep", State{Phase: Asleep})
+		w.apps.set("/runs", State{Phase: Running})
+		close(known)
+		w.want(runs, "ok")
+		w.want(other, "ok")
+		w.want(asleep, "held")
+		if got := w.apps.wokenApps(); len(got) != 1 {
+			t.Errorf("woken: %v", got)
+		}
+		asleep.cancel()
+		w.empty()
+	})
+}
+
+// counted checks that a request that was refused is counted, and one that is held is shown.
+func (w *world) counted(t *testing.T, result any) {
+	t.Helper()
+	counters := make(chan prometheus.Metric, 10)
+	w.metrics.refused.Collect(counters)
+	reasons := len(counters)
+	refused := result != "held" && result != "ok"
+	if (reasons == 1) != refused {
+		t.Errorf("%d reasons are counted", reasons)
+	}
+	if shown, waits := w.WaitingFor("/a"); (result == "held") != (shown.Requests == 1) || waits && shown.Why == "" {
+		t.Errorf("shown: %+v", shown)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -149,15 +150,15 @@ func play(t *testing.T, script []byte) {
 			m.step()
 		}
 		// Each app that sleeps and is waited for is woken.
-		woken := make(map[string]bool)
-		m.apps.onWake = func(app string) { woken[app] = true }
+		before := len(m.apps.wokenApps())
 		for app, p := range m.phases {
 			m.setPhase(app, p)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
+		woken := m.apps.wokenApps()[before:]
 		for i, r := range m.all {
-			if r.result() == "held" && m.phases[r.app].wakes() && !woken[r.app] {
+			if r.result() == "held" && m.phases[r.app].wakes() && !slices.Contains(woken, r.app) {
 				t.Errorf("request %d waits for %s, which nobody wakes", i, r.app)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,16 +22,15 @@ const (
 	maxCheck = 256 << 10
 	// maxUserAgent is how much of a user agent is looked at, and maxName how long a name may be.
 	maxUserAgent, maxName = 1024, 1024
-	maxPort               = 1 << 16
 )
 
 // Where a check says what it is about.
 const (
-	// metadataNamespace is that of the route's metadata, with the keys of what the app port is.
-	metadataNamespace, metadataApp, metadataPort = "relay.scaling", "app", "port"
-	// nodeHeader is a header of the request that Envoy sets to the id of its node, whatever a client
-	// sends; and fleetHeader one of the check, which all Envoys of a fleet are told.
-	nodeHeader, fleetHeader = "x-relay-node", "x-relay-fleet"
+	// nodeHeader and routeHeader are headers of the request that Envoy sets, whatever a client sends:
+	// the id of its node, and the name of the route, which is that of the app port's cluster.
+	nodeHeader, routeHeader = "x-relay-node", "x-relay-route"
+	// fleetHeader is a header of the check, which all Envoys of a fleet are told.
+	fleetHeader = "x-relay-fleet"
 )
 
 // request is what a check says of the request of a client.
@@ -75,14 +75,15 @@ func parse(raw []byte, fleet string) (request, error) {
 		return request{}, status.Error(codes.InvalidArgument, "a check is malformed")
 	}
 	a := check.GetAttributes()
-	route := a.GetRouteMetadataContext().GetFilterMetadata()[metadataNamespace].GetFields()
 	head := a.GetRequest().GetHttp()
-	r := request{fleet: fleet, node: head.GetHeaders()[nodeHeader], app: route[metadataApp].GetStringValue()}
-	port := route[metadataPort].GetNumberValue()
-	if r.app == "" || max(len(r.app), len(r.fleet), len(r.node)) > maxName || !(port >= 0 && port < maxPort) {
-		return request{}, status.Errorf(codes.InvalidArgument, "a check does not say for which app it is, as metadata %s of its route", metadataNamespace)
+	r := request{fleet: fleet, node: head.GetHeaders()[nodeHeader]}
+	route := head.GetHeaders()[routeHeader]
+	end := strings.LastIndexByte(route, '_')
+	port, err := strconv.ParseUint(route[end+1:], 10, 16)
+	if end <= 0 || err != nil || max(len(route), len(r.fleet), len(r.node)) > maxName {
+		return request{}, status.Errorf(codes.InvalidArgument, "a check does not say for which app port it is, as header %s", routeHeader)
 	}
-	r.port = int(port)
+	r.app, r.port = route[:end], int(port)
 	r.client, _ = netip.ParseAddr(a.GetSource().GetAddress().GetSocketAddress().GetAddress())
 	r.client = r.client.Unmap().WithZone("")
 	r.came = a.GetRequest().GetTime().AsTime()

@@ -1,6 +1,7 @@
 package wake
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"testing"
@@ -12,17 +13,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // checkOf is a check as Envoy sends it.
 func checkOf(t testing.TB, change func(a *authv3.AttributeContext)) []byte {
 	t.Helper()
-	route, err := structpb.NewStruct(map[string]any{"app": "/shop/web", "port": 1})
-	if err != nil {
-		t.Fatal(err)
-	}
 	a := &authv3.AttributeContext{
 		Source: &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
 			SocketAddress: &corev3.SocketAddress{Address: "192.0.2.1", PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: 5}},
@@ -30,10 +26,9 @@ func checkOf(t testing.TB, change func(a *authv3.AttributeContext)) []byte {
 		Request: &authv3.AttributeContext_Request{
 			Time: timestamppb.New(time.Unix(100, 5000)),
 			Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Headers: map[string]string{
-				"accept": "text/html,*/*", "user-agent": "browser/1", nodeHeader: "edge-1",
+				"accept": "text/html,*/*", "user-agent": "browser/1", nodeHeader: "edge-1", routeHeader: "/shop/web_1",
 			}},
 		},
-		RouteMetadataContext: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{metadataNamespace: route}},
 	}
 	change(a)
 	raw, err := proto.Marshal(&authv3.CheckRequest{Attributes: a})
@@ -72,13 +67,13 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(a *authv3.AttributeContext){
-		"no metadata": func(a *authv3.AttributeContext) { a.RouteMetadataContext = nil },
+		"no route": func(a *authv3.AttributeContext) { delete(a.Request.Http.Headers, routeHeader) },
 		"long app": func(a *authv3.AttributeContext) {
-			a.RouteMetadataContext.FilterMetadata[metadataNamespace].Fields["app"] = structpb.NewStringValue(strings.Repeat("a", maxName+1))
+			a.Request.Http.Headers[routeHeader] = strings.Repeat("a", maxName+1) + "_0"
 		},
-		"odd port": func(a *authv3.AttributeContext) {
-			a.RouteMetadataContext.FilterMetadata[metadataNamespace].Fields["port"] = structpb.NewNumberValue(-1)
-		},
+		"no app":   func(a *authv3.AttributeContext) { a.Request.Http.Headers[routeHeader] = "_0" },
+		"no port":  func(a *authv3.AttributeContext) { a.Request.Http.Headers[routeHeader] = "/shop/web_" },
+		"odd port": func(a *authv3.AttributeContext) { a.Request.Http.Headers[routeHeader] = "/shop/web_-1" },
 	} {
 		if got, err := parse(checkOf(t, change), "edge"); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%s: %+v, %v", name, got, err)
@@ -93,7 +88,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(checkOf(f, func(*authv3.AttributeContext) {}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r, err := parse(raw, "edge")
-		if err == nil && (r.app == "" || r.port < 0 || r.port >= maxPort || len(r.userAgent) > maxUserAgent) {
+		if err == nil && (r.app == "" || r.port < 0 || r.port > math.MaxUint16 || len(r.userAgent) > maxUserAgent) {
 			t.Errorf("%+v", r)
 		}
 		_ = networkOf(r.client)

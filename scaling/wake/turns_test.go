@@ -3,6 +3,7 @@ package wake
 import (
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,42 +21,49 @@ func TestTurnsAreFair(t *testing.T) {
 			at  time.Duration
 		}
 		start := time.Now()
-		var woken []wake
+		var mu sync.Mutex
+		var all []wake
 		w.apps.onWake = func(app string) {
-			woken = append(woken, wake{app, time.Since(start)})
+			mu.Lock()
+			all = append(all, wake{app, time.Since(start)})
+			mu.Unlock()
 			w.apps.set(app, State{Phase: Waking})
 		}
-		var all []*asked
+		woken := func() []wake {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
+		var held []*asked
 		for i := range 1000 {
 			app := fmt.Sprintf("/crawled/%d", i)
 			w.apps.set(app, State{Phase: Asleep, Timeout: time.Hour})
-			all = append(all, w.ask(from(app, fmt.Sprintf("192.0.2.%d", i%250))))
+			held = append(held, w.ask(from(app, fmt.Sprintf("192.0.2.%d", i%250))))
 		}
 		for _, app := range []string{"/visited", "/both"} {
 			w.apps.set(app, State{Phase: Asleep, Timeout: time.Hour})
 		}
 		stop := w.run()
-		synctest.Wait()
-		if len(woken) != 20 || woken[19].app != "/crawled/19" {
-			t.Fatalf("at once: %v", woken)
+		if got := woken(); len(got) != 20 || got[19].app != "/crawled/19" {
+			t.Fatalf("at once: %v", got)
 		}
-		all = append(all, w.ask(from("/visited", "2001:db8:1::1")), w.ask(from("/both", "2001:db8:1:00ff::1")),
+		held = append(held, w.ask(from("/visited", "2001:db8:1::1")), w.ask(from("/both", "2001:db8:1:00ff::1")),
 			w.ask(from("/both", "192.0.2.3")), w.ask(from("/crawled/999", "198.51.100.1")))
 		time.Sleep(time.Second)
-		synctest.Wait()
 		var first []string
-		for _, w := range woken[20:26] {
+		for _, w := range woken()[20:26] {
 			first = append(first, w.app)
 		}
 		if want := []string{"/crawled/20", "/visited", "/crawled/999", "/crawled/21", "/both", "/crawled/22"}; !slices.Equal(first, want) {
 			t.Errorf("woken next: %v, want %v", first, want)
 		}
 		time.Sleep(time.Minute)
-		synctest.Wait()
-		if last := woken[len(woken)-1]; len(woken) != 1002 || last.at != 49100*time.Millisecond {
-			t.Errorf("%d were woken, the last %v", len(woken), last)
+		got := woken()
+		if last := got[len(got)-1]; len(got) != 1002 || last.at != 49100*time.Millisecond {
+			t.Errorf("%d were woken, the last %v", len(got), last)
 		}
-		for _, a := range all {
+		for _, a := range held {
 			a.cancel()
 		}
 		w.empty()

@@ -27,16 +27,31 @@ func (s *Service) Waiting() []Waiting {
 	defer s.mu.Unlock()
 	all := make([]Waiting, 0, len(s.waiting))
 	for _, a := range s.waiting {
-		w := Waiting{App: a.id, Requests: a.requests, Why: s.why(a)}
-		for _, l := range a.lines {
-			if since := l.requests.Front().Value.(*held).since; w.Since.IsZero() || since.Before(w.Since) {
-				w.Since = since
-			}
-		}
-		all = append(all, w)
+		all = append(all, s.waitingFor(a))
 	}
 	slices.SortFunc(all, func(a, b Waiting) int { return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.App, b.App)) })
 	return all
+}
+
+// WaitingFor returns what waits for one app; false if nothing does.
+func (s *Service) WaitingFor(app string) (Waiting, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.waiting[app]
+	if a == nil {
+		return Waiting{}, false
+	}
+	return s.waitingFor(a), true
+}
+
+func (s *Service) waitingFor(a *app) Waiting {
+	w := Waiting{App: a.id, Requests: a.requests, Why: s.why(a)}
+	for _, l := range a.lines {
+		if since := l.requests.Front().Value.(*held).since; w.Since.IsZero() || since.Before(w.Since) {
+			w.Since = since
+		}
+	}
+	return w
 }
 
 // why says what the requests of an app wait for.
@@ -44,6 +59,8 @@ func (s *Service) why(a *app) string {
 	switch {
 	case a.state.Phase == Unavailable:
 		return "what runs the app does not answer"
+	case a.state.Phase == unread:
+		return "the apps to be read, which this Relay has just begun"
 	case a.pending:
 		return fmt.Sprintf("its turn to be woken: %g apps are woken a second, and clients of %d networks wait for some", s.config.Rate, s.turns.order.Len())
 	case a.state.Phase == Running:

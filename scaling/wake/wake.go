@@ -34,6 +34,10 @@ const (
 	Failed
 	// Unavailable cannot be woken now: what runs it does not answer.
 	Unavailable
+	// unread may be any of them: the apps are not known yet.
+	unread
+	// foreign is of no concern to the Envoy that asks.
+	foreign
 )
 
 // State is what is known of an app.
@@ -85,6 +89,8 @@ type Config struct {
 	Rate float64
 	// Ignored are clients that wake nothing; nil is nobody.
 	Ignored Ignored
+	// Known is closed when all apps are known: until then all requests wait. Nil is now.
+	Known <-chan struct{}
 	// Of reports whether a fleet serves an app port: an Envoy wakes only what is its own. Nil has
 	// every fleet serve everything.
 	Of func(fleet, app string, port int) bool

@@ -119,7 +119,7 @@ func newWorld(t *testing.T, config Config) *world {
 	t.Helper()
 	w := &world{t: t, apps: newFakeApps(), fleet: &fakeEnvoys{has: make(map[string]chan struct{}), gone: make(map[string]bool)}}
 	if config.WaitingInAll == 0 {
-		config = Config{WaitingPerApp: 2000, WaitingInAll: 20_000, Rate: 20, Ignored: config.Ignored, Of: config.Of}
+		config = Config{WaitingPerApp: 2000, WaitingInAll: 20_000, Rate: 20, Ignored: config.Ignored, Known: config.Known, Of: config.Of}
 	}
 	w.Service = New(config, w.apps, w.fleet, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	return w

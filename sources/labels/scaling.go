@@ -206,6 +206,19 @@ func (s *Settings) queueTimeout(value string) {
 	}
 }
 
+// choosesItself names the setting by which a request has its instance whatever others do.
+func (s *Settings) choosesItself() string {
+	switch {
+	case s.http.Sticky:
+		return "STICKY"
+	case s.hashPolicy != nil:
+		return "HASH_POLICY"
+	case s.http.Hash != nil:
+		return "BALANCE"
+	}
+	return ""
+}
+
 // number reads a whole number between two bounds; ok is false if it is none, or is left out.
 func (s *Settings) number(value string, from, to int) (n int, ok bool) {
 	value = strings.TrimSpace(value)
@@ -232,6 +245,10 @@ func (s *Settings) Queue() *sources.Queue {
 				s.problemOn(name, "has no effect without CONCURRENCY, which says how many requests an instance has at one time")
 			}
 		}
+		return nil
+	}
+	if with := s.choosesItself(); with != "" {
+		s.problemOn("CONCURRENCY", "has no effect beside %s: that chooses the instance by the client, and a queue takes the least busy one", with)
 		return nil
 	}
 	s.queue.Length = sources.DefaultQueueLength

@@ -70,6 +70,8 @@ func TestScaling(t *testing.T) {
 		{name: "queue alone", labels: labels{"RELAY_0_QUEUE": "8", "RELAY_0_QUEUE_TIMEOUT": "1s"}, problems: []string{"RELAY_0_QUEUE: has no effect without CONCURRENCY", "RELAY_0_QUEUE_TIMEOUT"}},
 		{name: "odd queue", labels: labels{"RELAY_0_CONCURRENCY": "0", "RELAY_0_QUEUE": "10001", "RELAY_0_QUEUE_TIMEOUT": "0s"},
 			problems: []string{"1 to 10000", "0 to 10000", "1ms"}},
+		{name: "queue beside sessions", labels: labels{"RELAY_0_CONCURRENCY": "1", "HAPROXY_0_STICKY": "true"}, problems: []string{"RELAY_0_CONCURRENCY: has no effect beside STICKY"}},
+		{name: "queue beside a hash", labels: labels{"RELAY_0_CONCURRENCY": "1", "HAPROXY_0_BALANCE": "source"}, problems: []string{"RELAY_0_CONCURRENCY: has no effect beside BALANCE"}},
 		{name: "queue of TCP", labels: labels{"RELAY_0_CONCURRENCY": "1", "HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "25", "HAPROXY_0_VHOST": ""}, problems: []string{"tcp mode"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -216,3 +216,17 @@ func FuzzPod(f *testing.F) {
 		}
 	})
 }
+
+// Relay scales no pods: one that asks for it is told so, and runs on.
+func TestPodsAreNotScaled(t *testing.T) {
+	t.Parallel()
+	var p podJSON
+	pod := `{"id":"/p","spec":{"id":"/p","labels":{"HAPROXY_GROUP":"external","HAPROXY_0_VHOST":"p.test","RELAY_IDLE_AFTER":"30m"},"containers":[{"name":"c","endpoints":[{"name":"http","containerPort":80,"hostPort":0}]}]}}`
+	if err := json.Unmarshal([]byte(pod), &p); err != nil {
+		t.Fatal(err)
+	}
+	app := convertPod(&p, nil, testMapping()).app
+	if app.Scaling != nil || app.Orchestration != nil || len(app.Problems) != 1 || !strings.Contains(app.Problems[0].Reason, "neither sleeps") {
+		t.Errorf("%+v", app)
+	}
+}

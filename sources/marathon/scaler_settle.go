@@ -41,10 +41,30 @@ func (s *Scaler) settle(ctx context.Context, t target, w edit, answer written) (
 
 // overwrites reports whether a change took away what people had set just before.
 func (w edit) overwrites(theirs *appJSON) bool {
-	if theirs.Instances != w.before.Instances && (w.relative || theirs.Instances != w.instances) {
+	ours := runs{w.instances, w.before.Labels[asleepLabel]}
+	if w.labels != nil {
+		ours.asleep = w.labels[asleepLabel]
+	}
+	if is := runsOf(theirs).normal(); is != runsOf(w.before).normal() && (w.relative || is != ours.normal()) {
 		return true
 	}
 	return w.labels != nil && !maps.Equal(theirs.Labels, w.before.Labels) && !maps.Equal(theirs.Labels, w.labels)
+}
+
+// runs is how many instances there shall be of an app, and if there are none, why: an app that
+// people suspend has no number to wake with.
+type runs struct {
+	instances int
+	asleep    string
+}
+
+func runsOf(a *appJSON) runs { return runs{a.Instances, a.Labels[asleepLabel]} }
+
+func (r runs) normal() runs {
+	if r.instances > 0 {
+		r.asleep = ""
+	}
+	return r
 }
 
 // putBack gives an app the labels and the number of instances of the definition that a change
@@ -66,8 +86,11 @@ func (s *Scaler) putBack(ctx context.Context, t target, w edit, answer written, 
 		}
 		var labels map[string]string
 		if w.labels != nil {
-			if labels = theirs.Labels; labels == nil {
+			if labels = maps.Clone(theirs.Labels); labels == nil {
 				labels = map[string]string{}
+			}
+			if theirs.Instances == 0 && scaledByHand(theirs) { // suspended, whatever label was left there
+				delete(labels, asleepLabel)
 			}
 		}
 		w = putWrite(now, theirs.Instances, labels, query)

@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -193,18 +189,24 @@ func TestRefusedChanges(t *testing.T) {
 		want   error
 		says   string
 	}{
-		"changed":       {r: sources.Rescale{Version: "2020-01-01T00:00:00.000Z", Asleep: 1}, want: sources.ErrChanged, says: "/web"},
-		"gone":          {before: func(s *scaled) { s.RemoveApp("/web") }, want: sources.ErrGone},
-		"suspended":     {before: func(s *scaled) { s.people(`{"id":"/web","instances":0}`) }, r: sources.Rescale{Instances: 1}, want: sources.ErrChanged, says: "people"},
-		"not to sleep":  {before: func(s *scaled) { s.people(`{"id":"/web","instances":0}`) }, r: sources.Rescale{Asleep: 1}, want: sources.ErrChanged, says: "people"},
-		"deployed":      {before: func(s *scaled) { s.SetBoot("/web", time.Hour); _ = s.Apply(`{"id":"/web","instances":2}`) }, r: sources.Rescale{Instances: 1}, want: sources.ErrLocked},
-		"deployed next": {before: func(s *scaled) { s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Status: 409, Body: `{"message":"App is locked"}`}) }, r: sources.Rescale{Asleep: 1}, want: sources.ErrLocked, says: "App is locked"},
+		"changed":      {r: sources.Rescale{Version: "2020-01-01T00:00:00.000Z", Asleep: 1}, want: sources.ErrChanged, says: "/web"},
+		"gone":         {before: func(s *scaled) { s.RemoveApp("/web") }, want: sources.ErrGone},
+		"suspended":    {before: func(s *scaled) { s.people(`{"id":"/web","instances":0}`) }, r: sources.Rescale{Instances: 1}, want: sources.ErrChanged, says: "people"},
+		"not to sleep": {before: func(s *scaled) { s.people(`{"id":"/web","instances":0}`) }, r: sources.Rescale{Asleep: 1}, want: sources.ErrChanged, says: "people"},
+		"deployed":     {before: func(s *scaled) { s.SetBoot("/web", time.Hour); _ = s.Apply(`{"id":"/web","instances":2}`) }, r: sources.Rescale{Instances: 1}, want: sources.ErrLocked},
+		"deployed next": {before: func(s *scaled) {
+			s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Status: 409, Body: `{"message":"App is locked"}`})
+		}, r: sources.Rescale{Asleep: 1}, want: sources.ErrLocked, says: "App is locked"},
 		"deleted next": {before: func(s *scaled) {
 			s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Before: func() { s.RemoveApp("/web") }})
 		}, r: sources.Rescale{Asleep: 1}, want: sources.ErrGone},
-		"forbidden": {before: func(s *scaled) { s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Status: 403, Body: `{"message":"Not Authorized"}`}) }, r: sources.Rescale{Asleep: 1}, says: "permission to update"},
-		"refused":   {before: func(s *scaled) { s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Status: 500, Body: `{"message":"no store"}`}) }, r: sources.Rescale{Asleep: 1}, says: "no store"},
-		"nonsense":  {r: sources.Rescale{Asleep: 1, Instances: 1}, says: "has none"},
+		"forbidden": {before: func(s *scaled) {
+			s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Status: 403, Body: `{"message":"Not Authorized"}`})
+		}, r: sources.Rescale{Asleep: 1}, says: "permission to update"},
+		"refused": {before: func(s *scaled) {
+			s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Status: 500, Body: `{"message":"no store"}`})
+		}, r: sources.Rescale{Asleep: 1}, says: "no store"},
+		"nonsense": {r: sources.Rescale{Asleep: 1, Instances: 1}, says: "has none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -271,5 +273,3 @@ func TestLostAnswer(t *testing.T) {
 		t.Error("no error though Marathon does not answer")
 	}
 }
-
-var _ = []any{http.StatusOK, httptest.NewServer, os.WriteFile, filepath.Join}

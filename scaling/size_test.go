@@ -1,0 +1,176 @@
+package scaling
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"relay/sources"
+)
+
+// sizedApp returns an app of two instances that may have up to ten, each for ten requests.
+func sizedApp(change ...func(*sources.App)) *sources.App {
+	app := newApp(func(app *sources.App) {
+		app.Scaling = &sources.Scaling{Min: 1, Max: 10, Target: 10, DownAfter: time.Minute}
+		app.Orchestration.Instances = 2
+		app.Orchestration.StartedAt = map[string]time.Time{"shop.1": noon.Add(-2 * time.Hour), "shop.2": noon.Add(-time.Hour)}
+		app.Ports[0].Endpoints = []sources.Endpoint{{Task: "shop.1"}, {Task: "shop.2"}}
+	})
+	for _, f := range change {
+		f(app)
+	}
+	return app
+}
+
+// sizing plays an app that is sized, second by second.
+type sizing struct {
+	s      state
+	in     inputs
+	events []event
+	write  *sources.Rescale
+}
+
+func newSizing() *sizing {
+	z := &sizing{s: awakeState()}
+	z.in = inputs{now: noon, alone: true, fallTimeout: time.Minute, load: load{known: true}, acknowledged: true}
+	z.read(sizedApp())
+	return z
+}
+
+func (z *sizing) read(app *sources.App) { z.in.read = newRead(app.ID, []*sources.App{app}) }
+
+// play lets time go on until a change is asked for.
+func (z *sizing) play(seconds int, inProgress float64) *sources.Rescale {
+	z.in.load.inProgress, z.write = inProgress, nil
+	for range seconds {
+		z.in.now = z.in.now.Add(time.Second)
+		var a action
+		z.s, a = next(z.s, &z.in)
+		z.events = append(z.events, a.events...)
+		if z.write = a.rescale; z.write != nil {
+			return z.write
+		}
+	}
+	return nil
+}
+
+// done has the last change be made.
+func (z *sizing) done(version string) {
+	z.s, _ = z.s.wrote(&z.in, z.write, sources.Rescaled{Version: version, Deployment: "of " + version}, nil)
+}
+
+// An app has more instances as soon as there is more to do, also in place of a change under way.
+func TestGrows(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	if w := z.play(30, 15); w != nil {
+		t.Fatalf("15 requests for two instances: %+v", w)
+	}
+	w := z.play(10, 100)
+	if w == nil || w.Instances != 4 || w.Version != "v1" || len(w.Kill) != 0 {
+		t.Fatalf("100 requests in progress: %+v", w)
+	}
+	z.done("v2")
+	if again := z.play(5, 100); again != nil {
+		t.Errorf("a change rests on what is stale: %+v", again)
+	}
+	z.read(sizedApp(func(app *sources.App) {
+		app.Version, app.Orchestration.Instances, app.Orchestration.Deploying = "v2", 4, true
+	}))
+	if w = z.play(5, 100); w == nil || w.Instances != 8 || w.Over != "of v2" {
+		t.Fatalf("still more to do: %+v", w)
+	}
+	z.done("v3")
+	z.read(sizedApp(func(app *sources.App) {
+		app.Version, app.Orchestration.Instances, app.Orchestration.Deploying = "v4", 8, true
+	}))
+	if w := z.play(30, 100); w != nil {
+		t.Errorf("somebody else deploys: %+v", w)
+	}
+	if !strings.Contains(z.s.size.decided, "a deployment is running") {
+		t.Errorf("told: %q", z.s.size.decided)
+	}
+}
+
+// What others choose stays for a while, and what people choose within the bounds.
+func TestOthersChoose(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	z.play(10, 15)
+	z.read(sizedApp(func(app *sources.App) { app.Version, app.Orchestration.Instances = "v5", 1 }))
+	if w := z.play(int(respectFor/time.Second)-1, 50); w != nil {
+		t.Fatalf("the number that people chose is changed at once: %+v", w)
+	}
+	if len(z.events) != 1 || z.events[0].name != eventResizedByOthers {
+		t.Errorf("told: %v", z.events)
+	}
+	if w := z.play(10, 50); w == nil || w.Instances < 2 {
+		t.Errorf("it stays for ever: %+v", w)
+	}
+}
+
+// Instances that are too many take nothing new first, and are killed when nothing is in progress at
+// them. More to do ends that.
+func TestShrinks(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	var w *sources.Rescale
+	for i := 0; i < 300 && w == nil && len(z.s.drains()) == 0; i++ {
+		w = z.play(1, 3)
+	}
+	if w != nil || len(z.s.drains()) == 0 {
+		t.Fatalf("few requests for more than a minute: %+v, drains %v, %s", w, z.s.drains(), z.s.size.decided)
+	}
+	if got := fmt.Sprint(z.s.drains()); got != "[shop.2]" {
+		t.Errorf("drains %s, not the youngest", got)
+	}
+	if to := z.s.routing(z.in.read, false); len(to.drained) != 1 || to.gated {
+		t.Errorf("routed as %+v", to)
+	}
+	if z.play(20, 100); z.write == nil || z.write.Instances < 3 || len(z.s.drains()) != 0 {
+		t.Fatalf("more to do while it drains: %+v, drains %v", z.write, z.s.drains())
+	}
+	for name, tt := range map[string]struct {
+		acknowledged bool
+		left         load
+		after        time.Duration
+	}{
+		"nothing is left":          {true, load{known: true}, drainLeast},
+		"it is not known":          {true, load{}, drainFor},
+		"a request is left":        {true, load{1, true}, drainMost},
+		"an Envoy does not answer": {false, load{known: true}, drainTimeout + drainLeast},
+	} {
+		z := newSizing()
+		z.in.acknowledged, z.in.left = tt.acknowledged, tt.left
+		for len(z.s.drains()) == 0 {
+			z.play(1, 3)
+		}
+		began := z.in.now
+		w := z.play(2000, 3)
+		if w == nil || w.Instances != 1 || fmt.Sprint(w.Kill) != "[shop.2]" {
+			t.Fatalf("%s: %+v; %+v, %s, %v", name, w, z.s.size.drain, z.s.size.decided, z.events)
+		}
+		if took := z.in.now.Sub(began); took < tt.after || took > tt.after+3*time.Second {
+			t.Errorf("%s: killed after %s", name, took)
+		}
+	}
+}
+
+// A change that the source refuses is tried again later, and nothing else meanwhile.
+func TestSizeIsRefused(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	z.play(20, 100)
+	z.s, _ = z.s.wrote(&z.in, z.write, sources.Rescaled{}, sources.ErrLocked)
+	tries := 0
+	for range 300 {
+		if w := z.play(1, 100); w != nil {
+			tries++
+			z.s, _ = z.s.wrote(&z.in, w, sources.Rescaled{}, sources.ErrLocked)
+		}
+	}
+	if tries < 5 || tries > 15 {
+		t.Errorf("%d tries in 5 minutes", tries)
+	}
+}
