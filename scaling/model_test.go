@@ -25,6 +25,8 @@ const (
 	// simIdle is how long nobody must have used the app, and excuseFor how long after trouble that is
 	// not Relay's requests may fail.
 	simIdle, excuseFor = time.Minute, 100 * time.Second
+	// simMin and simMax bound the instances of an app that is sized.
+	simMin, simMax = 1, 6
 )
 
 // sim is a world of one app: Relays, Envoys, clients, people, and a Marathon.
@@ -43,7 +45,9 @@ type sim struct {
 	trace        []string
 	seed         uint64
 
-	born, answered, failed, slept, woken int
+	chosen time.Time // when people last chose a number of instances
+
+	born, answered, failed, slept, woken, resized int
 }
 
 // simEnvoy is an Envoy, which has an app as it last took it.

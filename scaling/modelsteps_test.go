@@ -13,7 +13,7 @@ func newSim(t *testing.T, seed uint64) *sim {
 	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed}
 	s.marathon.s = s
 	s.tellsKilling = s.rng.IntN(2) == 0
-	s.marathon.exists = true
+	s.marathon.exists, s.sized = true, s.rng.IntN(3) == 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range 1 + s.rng.IntN(2) {
@@ -40,13 +40,13 @@ func (s *sim) reportLater(e *simEnvoy) {
 		if e.silent || e.partitioned.Load() {
 			return
 		}
-		n := 0
+		var open []*simRequest
 		for _, q := range s.requests {
 			if q.envoy == e && q.task != nil && !q.over && !q.unseen {
-				n++
+				open = append(open, q)
 			}
 		}
-		e.relay.Load().report(e, n, e.any)
+		e.relay.Load().report(e, open, e.any)
 		e.any = false
 	})
 }
@@ -132,6 +132,9 @@ func (s *sim) people() {
 		}
 	case 1, 2:
 		n := 1 + s.rng.IntN(4)
+		if n != m.instances {
+			s.chosen = time.Now()
+		}
 		s.note("people scale it to %d, and leave the label %d", n, m.asleep)
 		if m.exists {
 			m.set(n, m.asleep, false)
@@ -277,7 +280,7 @@ func TestModel(t *testing.T) {
 			s := newSim(t, seed)
 			s.play()
 			total.born, total.answered, total.failed = total.born+s.born, total.answered+s.answered, total.failed+s.failed
-			total.slept, total.woken = total.slept+s.slept, total.woken+s.woken
+			total.slept, total.woken, total.resized = total.slept+s.slept, total.woken+s.woken, total.resized+s.resized
 			for _, r := range s.relays {
 				r.stop()
 			}
@@ -286,7 +289,8 @@ func TestModel(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d runs: %d requests, %d answered, %d failed with an excuse; %d times asleep, %d times woken", len(seeds), total.born, total.answered, total.failed, total.slept, total.woken)
+	t.Logf("%d runs: %d requests, %d answered, %d failed with an excuse; %d times asleep, %d times woken, %d times another size",
+		len(seeds), total.born, total.answered, total.failed, total.slept, total.woken, total.resized)
 }
 
 // play makes the steps, and looks then whether all comes to rest.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ type simRelay struct {
 
 type simReports struct {
 	before, at time.Time
-	inProgress int
+	open       []*simRequest
 }
 
 func (r *simRelay) start() {
@@ -103,7 +104,7 @@ func (r *simRelay) Use(string, string) (u traffic.Use) {
 	defer r.mu.Unlock()
 	u.Last, u.Since, u.Until = r.last, r.since, time.Now()
 	for _, report := range r.reports {
-		u.InProgress += uint64(report.inProgress)
+		u.InProgress += uint64(len(report.open))
 		if report.before.Before(u.Until) {
 			u.Until = report.before
 		}
@@ -111,13 +112,44 @@ func (r *simRelay) Use(string, string) (u traffic.Use) {
 	return u
 }
 
-func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) { return 0, false }
-func (r *simRelay) Pace(string, time.Duration)                                {}
-func (r *simRelay) Watch(string, string)                                      {}
-func (r *simRelay) Endpoints(string, string) map[netip.AddrPort]traffic.Load  { return nil }
-func (r *simRelay) Serving(groups []string) []string                          { return groups }
-func (r *simRelay) Drained(string, []string) (bool, string)                   { return true, "" }
-func (r *simRelay) Last(string) ([]Report, bool)                              { return nil, false }
+func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) {
+	u := r.Use("", "")
+	return float64(u.InProgress), !u.Until.IsZero() && r.Doubt("") == ""
+}
+
+func (r *simRelay) Pace(string, time.Duration) {}
+func (r *simRelay) Watch(string, string)       {}
+
+func (r *simRelay) Endpoints(string, string) map[netip.AddrPort]traffic.Load {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make(map[netip.AddrPort]traffic.Load)
+	for _, report := range r.reports {
+		for _, q := range report.open {
+			load := all[q.task.address]
+			load.InProgress++
+			all[q.task.address] = load
+		}
+	}
+	return all
+}
+
+func (r *simRelay) Serving(groups []string) []string { return groups }
+func (r *simRelay) Drained(string, []string) (bool, string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.acknowledged()
+}
+
+func (r *simRelay) Last(string) (reports []Report, all bool) {
+	for _, other := range r.s.relays {
+		if other != r {
+			n, known := other.Concurrency("", "", 0)
+			reports = append(reports, Report{InProgress: n, Known: known})
+		}
+	}
+	return reports, true
+}
 
 func (r *simRelay) Doubt(string) string {
 	r.mu.Lock()
@@ -139,6 +171,11 @@ func (r *simRelay) Gated(string) (bool, string) {
 	if r.app == nil || !r.app.Gated {
 		return false, "not published"
 	}
+	return r.acknowledged()
+}
+
+// acknowledged reports whether all Envoys have the newest.
+func (r *simRelay) acknowledged() (bool, string) {
 	for _, e := range r.s.envoys {
 		if e.relay.Load() == r && !e.partitioned.Load() && int(e.acknowledged.Load()) < r.revision {
 			return false, e.name
@@ -170,7 +207,7 @@ func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err
 }
 
 // report notes what an Envoy reports.
-func (r *simRelay) report(e *simEnvoy, inProgress int, any bool) {
+func (r *simRelay) report(e *simEnvoy, open []*simRequest, any bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -182,8 +219,8 @@ func (r *simRelay) report(e *simEnvoy, inProgress int, any bool) {
 	} else {
 		known.before, known.at = known.at, now
 	}
-	known.inProgress = inProgress
-	if any || inProgress > 0 {
+	known.open = open
+	if any || len(open) > 0 {
 		r.last = now
 	}
 }
@@ -280,7 +317,13 @@ func (q *simRequest) try() {
 			return
 		}
 	}
-	for _, endpoint := range e.app.Ports[0].Endpoints {
+	endpoints := e.app.Ports[0].Endpoints
+	if fresh := slices.DeleteFunc(slices.Clone(endpoints), func(e sources.Endpoint) bool { return e.Health == sources.Draining }); len(fresh) > 0 {
+		endpoints = fresh
+	}
+	endpoints = slices.Clone(endpoints)
+	q.s.rng.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
+	for _, endpoint := range endpoints {
 		for _, t := range q.s.marathon.tasks {
 			if t.id == endpoint.Task {
 				q.task, e.any = t, true

@@ -98,7 +98,7 @@ func (s *state) routing(r *read, stale bool) routing {
 			to.dead = s.dying
 		}
 	case Awake:
-		to.drained = s.drains()
+		to.drained = s.leaving()
 		if r.deploying {
 			to.dead = s.dying
 		}

@@ -114,7 +114,9 @@ type inputs struct {
 	// load is what Envoys of all Relays have in progress, for apps that are sized by it.
 	load load
 	// left is what is in progress at tasks that drain, by reports of after all Envoys knew.
-	left load
+	// LeftSince is when an Envoy last came or went.
+	left      load
+	leftSince time.Time
 }
 
 // answers are what the peers said.
@@ -127,6 +129,8 @@ type answers struct {
 	noise string
 	// stopping is set if one of them puts the app to sleep at the source, or knows of another version of it.
 	stopping bool
+	// drained are the tasks at which nothing is in progress at any of them.
+	drained []string
 	// failed is set if one could not be asked.
 	failed bool
 }

@@ -129,6 +129,9 @@ func (c *Controller) Report(id string) Report {
 	switch s.phase {
 	case Awake:
 		r.Against, _ = s.idle(&in)
+		if tasks := s.drains(); len(tasks) > 0 && s.size.drain.over(&in) {
+			r.Drained = tasks
+		}
 	case FallingAsleep:
 		r.Against, _ = s.idle(&in)
 		r.Quiet = r.Against == "" && s.holdUpHere(&in) == ""
