@@ -106,6 +106,9 @@ func (s state) readRunning(in *inputs) (state, []event) {
 		reason += fmt.Sprintf(", %s after the first request for it", words(s.woken))
 	}
 	s = s.enter(Awake, in.now, reason)
+	if s.wakeTo > 0 {
+		s.size = &size{seen: s.wakeTo} // another number is one that others chose
+	}
 	return s, []event{{eventWoken, reason}}
 }
 
