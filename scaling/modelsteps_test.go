@@ -249,6 +249,7 @@ func (s *sim) restart() {
 		}
 	}
 	s.note("%s starts anew", r.name)
+	s.chosen = time.Time{} // it cannot know who chose what it reads
 	stop := r.stop
 	s.mu.Unlock()
 	stop()

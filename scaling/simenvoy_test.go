@@ -356,7 +356,7 @@ func (q *simRequest) through() bool {
 		r := q.envoy.relay.Load()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return int(q.envoy.acknowledged.Load()) >= r.revision && len(q.envoy.app.Ports[0].Endpoints) > 0
+		return int(q.envoy.acknowledged.Load()) >= r.revision && slices.ContainsFunc(q.envoy.app.Ports[0].Endpoints, func(e sources.Endpoint) bool { return e.Health != sources.Draining })
 	case wake.Failed:
 		q.end(false, "crashed")
 	case wake.Asleep, wake.Unavailable:
