@@ -128,7 +128,7 @@ func (s *sim) now() string {
 			out += fmt.Sprintf("\n%s: %s since %.3f: %s; trouble %q, read %s", r.name, a.state.phase, a.state.since.Sub(simStart).Seconds(), a.state.reason, a.state.trouble, a.read.version)
 			if a.story != nil {
 				for _, e := range a.story.events {
-					out += fmt.Sprintf("\n   %9.3f %s %s", e.At.Sub(simStart).Seconds(), e.Name, e.Reason)
+					out += fmt.Sprintf("\n   %9.3f %s %s", e.At.Sub(simStart).Seconds(), e.Kind, e.Reason)
 				}
 			}
 		}

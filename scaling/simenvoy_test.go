@@ -361,7 +361,7 @@ func (q *simRequest) through() bool {
 		q.end(false, "crashed")
 	case wake.Asleep, wake.Unavailable:
 		if changed {
-			c.Wake("/app", 0)
+			c.Wake("/app", 0, wake.Client{})
 			q.said, _ = c.State("/app", 0)
 		}
 	}

@@ -182,11 +182,16 @@ func (x writer) app(app App) {
 			since = " since " + s.Since.UTC().Format("2006-01-02 15:04:05 UTC")
 		}
 		x.detail("scaling", "%s%s: %s", s.Phase, since, s.Text)
+		for _, part := range []struct{ title, text string }{{"why", s.Reason}, {"size", s.Size}, {"trouble", s.Trouble}} {
+			if part.text != "" {
+				x.detail("", "%s: %s", part.title, part.text)
+			}
+		}
 		for _, event := range s.Events {
 			x.detail("", "  %s", event)
 		}
 	}
-	if app.Stopped && (app.Scaling == nil || app.Scaling.Phase == awake) {
+	if app.Stopped && (app.Scaling == nil || !app.Scaling.Sleeps) {
 		x.detail("instances", "0: it was scaled to 0, so it has no tasks, or those that end")
 	}
 	if len(app.Ports) == 0 {
