@@ -101,6 +101,7 @@ func (w *world) people(method, id, body string) {
 		w.t.Fatal(err)
 	}
 	defer http.DefaultClient.CloseIdleConnections()
+	w.byPeople++
 	if _ = resp.Body.Close(); resp.StatusCode > 299 {
 		w.t.Fatalf("people change %s: %s", id, resp.Status)
 	}
@@ -126,3 +127,8 @@ func (r *runningRelay) logged(event, text string) {
 func (r *runningRelay) count(event string) int {
 	return strings.Count(r.log.String(), " event="+event+" ")
 }
+
+func writeOf(id string) marathontest.Kind { return marathontest.WriteOf(id) }
+
+// before is a fault that calls something once, before Marathon looks at a request.
+func before(f func()) marathontest.Fault { return marathontest.Fault{Before: f, Times: 1} }
