@@ -198,7 +198,7 @@ func (x writer) app(app App) {
 		x.detail("ports", "none: nothing of it can be routed")
 	}
 	for _, port := range app.Ports {
-		x.port(port)
+		x.port(port, app.Scaling != nil && app.Scaling.Sleeps)
 	}
 	for _, n := range app.Notes {
 		x.detail("task", "%s %s", n.Task, n.Text)
@@ -216,7 +216,7 @@ func (x writer) app(app App) {
 	}
 }
 
-func (x writer) port(p Port) {
+func (x writer) port(p Port, sleeps bool) {
 	title := fmt.Sprintf("port %d", p.Index)
 	if p.Name != "" {
 		title += " " + p.Name
@@ -238,7 +238,11 @@ func (x writer) port(p Port) {
 	for _, words := range p.Connections {
 		x.detail("", "%s", words)
 	}
-	if len(p.Endpoints) == 0 && p.Cluster != "" {
+	switch {
+	case len(p.Endpoints) > 0 || p.Cluster == "":
+	case sleeps:
+		x.detail("", "no task: requests wait until the app has started")
+	default:
 		x.detail("", "no task is in rotation: requests get 503, TCP connections are closed")
 	}
 	for _, e := range p.Endpoints {
