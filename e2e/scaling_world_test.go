@@ -19,6 +19,7 @@ func newScalingWorld(t *testing.T) *world {
 	w := newWorld(t)
 	w.relay.config.Scaling = relay.Scaling{
 		Enabled: true, Marathon: w.relay.config.Apps.Marathon, WaitingPerApp: 2000, WaitingInAll: 20_000, WakeRate: 1000,
+		DoubtPause: time.Second,
 	}
 	return w
 }

@@ -70,6 +70,9 @@ func New(config Config) *Controller {
 	if config.FallTimeout <= 0 {
 		config.FallTimeout = 2 * time.Minute
 	}
+	if config.DoubtPause <= 0 {
+		config.DoubtPause = 30 * time.Second
+	}
 	c := &Controller{
 		config: config, poke: make(chan struct{}, 1),
 		apps: make(map[string]*app), routed: make(map[string]string), dirty: make(map[*app]struct{}), sized: make(map[string]int),

@@ -42,7 +42,7 @@ func slept(app *sources.App) {
 // idleInputs are those of an app that may sleep.
 func idleInputs(change ...func(*sources.App)) *inputs {
 	return &inputs{
-		now: noon, read: newRead("/shop", []*sources.App{newApp(change...)}), alone: true, fallTimeout: 2 * time.Minute,
+		now: noon, read: newRead("/shop", []*sources.App{newApp(change...)}), alone: true, fallTimeout: 2 * time.Minute, doubtPause: 30 * time.Second,
 		use: traffic.Use{Last: noon.Add(-time.Hour), Since: noon.Add(-5 * time.Hour), Until: noon.Add(-10 * time.Second)},
 	}
 }
@@ -65,8 +65,8 @@ func TestIdle(t *testing.T) {
 		"no instance serves":            {func(in *inputs, _ *state) { in.read.serving = nil }, "no instance takes requests", 0},
 		"an instance out of rotation":   {func(in *inputs, _ *state) { in.read.unseen = []string{"shop.2"} }, "shop.2 is not in rotation", 0},
 		"connections nobody reports":    {func(_ *inputs, s *state) { s.lingering = []string{"shop.1"} }, "which no Envoy reports", 0},
-		"an Envoy does not report":      {func(in *inputs, _ *state) { in.doubt = "Envoy e1 is silent" }, "Envoy e1 is silent", doubtPause},
-		"no Envoy reported long enough": {func(in *inputs, _ *state) { in.use.Until = time.Time{} }, "has not reported for long enough", doubtPause},
+		"an Envoy does not report":      {func(in *inputs, _ *state) { in.doubt = "Envoy e1 is silent" }, "Envoy e1 is silent", 30 * time.Second},
+		"no Envoy reported long enough": {func(in *inputs, _ *state) { in.use.Until = time.Time{} }, "has not reported for long enough", 30 * time.Second},
 		"a connection is open": {func(in *inputs, _ *state) { in.use.InProgress, in.use.Last = 2, noon.Add(-time.Second) },
 			"2 requests or connections are in progress", idleAfter - time.Second},
 		"a request 18 minutes ago": {func(in *inputs, _ *state) { in.use.Last = noon.Add(-18 * time.Minute) },

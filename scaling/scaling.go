@@ -93,6 +93,9 @@ type Config struct {
 	Registerer prometheus.Registerer
 	// FallTimeout is how long falling asleep may take; 0 is two minutes.
 	FallTimeout time.Duration
+	// DoubtPause is when to look again if it is not known whether an app is used, or something is in
+	// progress; 0 is half a minute.
+	DoubtPause time.Duration
 }
 
 // The bounds of what is done how often.
@@ -117,6 +120,4 @@ const (
 	fallPause = time.Minute
 	// askAgain is how often peers are asked while they must be.
 	askAgain = 2 * time.Second
-	// doubtPause is when to look again if it is not known whether an app is used.
-	doubtPause = 30 * time.Second
 )

@@ -11,7 +11,7 @@ import (
 // idle says why an app must not sleep, as far as this Relay knows, and when that may be over; zero is
 // not before something else happens. The reason is empty if it may.
 func (s *state) idle(in *inputs) (reason string, due time.Time) {
-	r, soon := in.read, in.now.Add(doubtPause)
+	r, soon := in.read, in.now.Add(in.doubtPause)
 	after := r.idleAfter()
 	switch {
 	case r.target == nil:
@@ -81,7 +81,7 @@ func (s state) awake(in *inputs) (state, action) {
 		case !recent:
 			return s, action{ask: true}
 		case in.peers.against != "":
-			return s, action{due: in.now.Add(doubtPause)}
+			return s, action{due: in.now.Add(in.doubtPause)}
 		}
 	}
 	idleFor := in.now.Sub(latest(latest(in.use.Last, in.use.Since), latest(s.asked, in.read.started)))

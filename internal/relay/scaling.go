@@ -47,7 +47,7 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	parts.fleets = newScalingFleets(r)
 	config := scaling.Config{
 		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName,
-		Log: log, Registerer: registerer, FallTimeout: c.FallTimeout,
+		Log: log, Registerer: registerer, FallTimeout: c.FallTimeout, DoubtPause: c.DoubtPause,
 	}
 	settings, err := c.Peers.config()
 	if err != nil {

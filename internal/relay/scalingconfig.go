@@ -25,6 +25,9 @@ type Scaling struct {
 	Peers   Peers
 	// FallTimeout is how long falling asleep may take; 0 is the default.
 	FallTimeout time.Duration
+	// DoubtPause is when Relay looks again at an app of which it is not known whether it is used; 0 is
+	// the default.
+	DoubtPause time.Duration
 }
 
 // Peers are the other Relays of the same Envoys.
