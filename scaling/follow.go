@@ -3,7 +3,6 @@ package scaling
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -77,9 +76,7 @@ func (s state) readRunning(in *inputs) (state, []event) {
 		switch {
 		case r.version == s.falls:
 		case !in.alone && r.deploying && len(usable) == 0:
-			// Another Relay has put it to sleep, and started it again. Or somebody else has changed it:
-			// then its tasks live on, and may have requests that no Envoy reports once they are left out.
-			s.lingering = slices.Concat(s.lingering, s.dying)
+			// Another Relay has put it to sleep, and started it again. Or somebody else has changed it.
 			return s.wake(in, time.Time{}, "it was started again while it fell asleep"), nil
 		default:
 			return s.stay(in, "it was changed meanwhile", fallPause)
@@ -106,6 +103,9 @@ func (s state) readRunning(in *inputs) (state, []event) {
 		reason = fmt.Sprintf("a request%s woke it: %s took requests %s after it", s.by, usable[0], words(s.woken))
 	}
 	s = s.enter(Awake, in.now, reason)
+	if s.wakeTo > 0 {
+		s.size = &size{seen: s.wakeTo} // another number is one that others chose
+	}
 	return s, []event{{eventWoken, reason}}
 }
 

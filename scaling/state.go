@@ -70,7 +70,12 @@ func (s state) enter(p Phase, now time.Time, reason string) state {
 	if p != Stopping && p != Waking {
 		s.wokenAt, s.by = time.Time{}, ""
 	}
-	if p != Awake {
+	switch {
+	case p == FallingAsleep && s.size != nil:
+		z := *s.size
+		z.drain = drain{}
+		s.size = &z
+	case p != Awake:
 		s.size = nil
 	}
 	return s.settle()
