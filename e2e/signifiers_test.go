@@ -24,9 +24,16 @@ func TestIgnoredClientsKeepNothingAwake(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.relay.config.Scaling.Ignored = clients
-	w.marathon.deploy(sleepyApp("/sleepy", "sleepy.test", 1, map[string]string{"RELAY_IDLE_AFTER": "1s"}))
 	w.start()
-	w.relay.running.Loads().Pace("external", time.Second)
+	loads := w.relay.running.Loads()
+	loads.Pace("external", time.Second)
+	w.eventually("Envoy has reported for longer than the app may be idle", func() error {
+		if u := loads.Use("external", "/sleepy_0"); u.Until.Sub(u.Since) < 2*time.Second {
+			return fmt.Errorf("it has for %s", u.Until.Sub(u.Since))
+		}
+		return nil
+	})
+	w.marathon.deploy(sleepyApp("/sleepy", "sleepy.test", 1, map[string]string{"RELAY_IDLE_AFTER": "1s"}))
 	var served, asleep, other atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -49,6 +56,10 @@ func TestIgnoredClientsKeepNothingAwake(t *testing.T) {
 		}
 		return nil
 	})
+	// Relay looks again half a minute after it was in doubt.
+	for deadline := time.Now().Add(2 * patience); w.scaling("/sleepy").Phase != api.PhaseAsleep && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond)
+	}
 	w.phase("/sleepy", api.PhaseAsleep)
 	first := asleep.Load()
 	w.eventually("the checker is told that the app sleeps", func() error {

@@ -56,6 +56,8 @@ type world struct {
 	conns   *connections
 	tls     *tlsClients
 	tcp     *tcpClients
+	// byPeople counts changes of apps by people.
+	byPeople int
 }
 
 // newWorld starts Marathon; the rest is started by the test.

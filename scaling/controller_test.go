@@ -177,8 +177,8 @@ func TestManyAppsSleep(t *testing.T) {
 		defer w.serve()()
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()
-		w.Wake("/app7", 0)
-		w.Wake("/app7", 0)
+		w.Wake("/app7", 0, wake.Client{})
+		w.Wake("/app7", 0, wake.Client{})
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if len(w.calls) != 1 || w.calls[0].App != "/app7" || w.calls[0].Instances != 3 {
@@ -214,13 +214,13 @@ func TestSourceRefuses(t *testing.T) {
 			}
 			defer w.serve()()
 			for i := range n {
-				w.Wake(fmt.Sprint("/app", i), 0)
+				w.Wake(fmt.Sprint("/app", i), 0, wake.Client{})
 			}
 			end := time.Now().Add(10 * time.Minute)
 			for time.Now().Before(end) {
 				state, changed := w.State("/app0", 0)
 				if state.Phase == wake.Unavailable || state.Phase == wake.Asleep {
-					w.Wake("/app0", 0)
+					w.Wake("/app0", 0, wake.Client{})
 				}
 				select {
 				case <-changed:
@@ -265,7 +265,7 @@ func TestServeAgain(t *testing.T) {
 		for i := range 10 {
 			id := fmt.Sprint("/app", i)
 			w.stage.UpdateApps([]*sources.App{sleeping(id)}, nil)
-			w.Wake(id, 0)
+			w.Wake(id, 0, wake.Client{})
 		}
 		stop := w.serve()
 		time.Sleep(time.Second)

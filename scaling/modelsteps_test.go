@@ -2,6 +2,7 @@ package scaling
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -10,14 +11,14 @@ import (
 
 // newSim makes a world with an app that runs.
 func newSim(t *testing.T, seed uint64) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed}
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed, seen: fnv.New64()}
 	s.marathon.s = s
 	s.tellsKilling = s.rng.IntN(2) == 0
 	s.marathon.exists, s.sized = true, s.rng.IntN(3) == 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range 1 + s.rng.IntN(2) {
-		s.relays = append(s.relays, &simRelay{s: s, name: fmt.Sprint("relay ", i)})
+		s.relays = append(s.relays, &simRelay{s: s, name: fmt.Sprint("relay ", i), rng: rand.New(rand.NewPCG(seed, uint64(2+i)))})
 	}
 	for i := range 1 + s.rng.IntN(3) {
 		e := &simEnvoy{s: s, name: fmt.Sprint("envoy ", i)}
@@ -249,6 +250,7 @@ func (s *sim) restart() {
 		}
 	}
 	s.note("%s starts anew", r.name)
+	s.chosen = time.Time{} // it cannot know who chose what it reads
 	stop := r.stop
 	s.mu.Unlock()
 	stop()
@@ -276,15 +278,9 @@ func TestModel(t *testing.T) {
 	}
 	var total sim
 	for _, seed := range seeds {
-		synctest.Test(t, func(t *testing.T) {
-			s := newSim(t, seed)
-			s.play()
-			total.born, total.answered, total.failed = total.born+s.born, total.answered+s.answered, total.failed+s.failed
-			total.slept, total.woken, total.resized = total.slept+s.slept, total.woken+s.woken, total.resized+s.resized
-			for _, r := range s.relays {
-				r.stop()
-			}
-		})
+		s := playSeed(t, seed)
+		total.born, total.answered, total.failed = total.born+s.born, total.answered+s.answered, total.failed+s.failed
+		total.slept, total.woken, total.resized = total.slept+s.slept, total.woken+s.woken, total.resized+s.resized
 		if t.Failed() {
 			return
 		}
@@ -293,12 +289,42 @@ func TestModel(t *testing.T) {
 		len(seeds), total.born, total.answered, total.failed, total.slept, total.woken, total.resized)
 }
 
+// A seed plays the same each time, so that what it found can be looked into.
+func TestModelRepeats(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		seed := rand.Uint64N(1 << 32)
+		first, again := playSeed(t, seed), playSeed(t, seed)
+		if first.seen.Sum64() == again.seen.Sum64() {
+			continue
+		}
+		i := 0
+		for i < min(len(first.trace), len(again.trace))-1 && first.trace[i] == again.trace[i] {
+			i++
+		}
+		t.Fatalf("seed %d plays in two ways:\n%s\n%s", seed, first.trace[i], again.trace[i])
+	}
+}
+
+// playSeed plays one world.
+func playSeed(t *testing.T, seed uint64) (s *sim) {
+	synctest.Test(t, func(t *testing.T) {
+		s = newSim(t, seed)
+		s.play()
+		for _, r := range s.relays {
+			r.stop()
+		}
+	})
+	return s
+}
+
 // play makes the steps, and looks then whether all comes to rest.
 func (s *sim) play() {
 	for range *modelSteps {
 		if s.t.Failed() {
 			return
 		}
+		_, _ = s.seen.Write([]byte(s.now()))
 		s.step()
 		switch n := s.between(0, 10); {
 		case n == 0:

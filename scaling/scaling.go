@@ -117,6 +117,7 @@ const (
 	fallPause = time.Minute
 	// askAgain is how often peers are asked while they must be.
 	askAgain = 2 * time.Second
-	// doubtPause is when to look again if it is not known whether an app is used.
-	doubtPause = 30 * time.Second
+	// doubtPause is when to look again if it is not known whether an app is used, or is; of apps that
+	// sleep earlier than that it is as much earlier, down to minDoubtPause.
+	doubtPause, minDoubtPause = 30 * time.Second, 2 * time.Second
 )

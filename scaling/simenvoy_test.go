@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -20,6 +21,7 @@ import (
 // simRelay is a Relay: a Controller, its Envoys, and what they told it.
 type simRelay struct {
 	s          *sim
+	rng        *rand.Rand // of what it does by itself: nobody knows in which order Relays do
 	name       string
 	controller *Controller
 	stage      *Stage
@@ -44,7 +46,7 @@ type simReports struct {
 
 func (r *simRelay) start() {
 	config := Config{
-		Loads: r, Fleets: r, Scaler: &r.s.marathon, Cluster: func(app string, port int) string { return fmt.Sprint(app, "_", port) },
+		Loads: r, Fleets: r, Scaler: r, Cluster: func(app string, port int) string { return fmt.Sprint(app, "_", port) },
 		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 	if len(r.s.relays) > 1 {
@@ -117,6 +119,16 @@ func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) {
 	return float64(u.InProgress), !u.Until.IsZero() && r.Doubt("") == ""
 }
 
+// random is up to a duration. The world is locked.
+func (r *simRelay) random(most time.Duration) time.Duration {
+	return time.Duration(r.rng.Int64N(int64(most)))
+}
+
+// Rescale implements sources.Scaler.
+func (r *simRelay) Rescale(ctx context.Context, change sources.Rescale) (sources.Rescaled, error) {
+	return r.s.marathon.rescale(ctx, r, change)
+}
+
 func (r *simRelay) Pace(string, time.Duration) {}
 func (r *simRelay) Watch(string, string)       {}
 
@@ -186,7 +198,7 @@ func (r *simRelay) acknowledged() (bool, string) {
 
 func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err error) {
 	r.s.mu.Lock()
-	down, there, back := r.peersDown, r.s.random(0, 200*time.Millisecond), r.s.random(0, 200*time.Millisecond)
+	down, there, back := r.peersDown, r.random(200*time.Millisecond), r.random(200*time.Millisecond)
 	r.s.mu.Unlock()
 	time.Sleep(there)
 	if down {
@@ -296,25 +308,26 @@ func (q *simRequest) end(ok bool, why string) {
 	q.s.failed++
 }
 
-// try takes a request as far as it gets now.
-func (q *simRequest) try() {
+// try takes a request as far as it gets now, and reports whether a Relay was asked.
+func (q *simRequest) try() (asks bool) {
 	if q.over || q.task != nil {
-		return
+		return false
 	}
 	e := q.envoy
 	if time.Since(q.began) > DefaultWakeTimeout {
 		q.end(false, "timeout")
-		return
+		return false
 	}
 	switch {
 	case e.app == nil:
 		q.end(false, "no such app")
-		return
+		return false
 	case e.app.Gated && e.partitioned.Load():
-		return // nobody answers
+		return false // nobody answers
 	case e.app.Gated || q.said.Phase != wake.Unknown:
+		asks = true
 		if !q.through() {
-			return
+			return asks
 		}
 	}
 	endpoints := e.app.Ports[0].Endpoints
@@ -332,11 +345,12 @@ func (q *simRequest) try() {
 						q.end(true, "")
 					}
 				})
-				return
+				return asks
 			}
 		}
 	}
 	q.end(false, fmt.Sprintf("no instance (gated %v)", e.app.Gated))
+	return asks
 }
 
 // through asks the Relay, as the service that holds requests does.
@@ -356,12 +370,12 @@ func (q *simRequest) through() bool {
 		r := q.envoy.relay.Load()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return int(q.envoy.acknowledged.Load()) >= r.revision && len(q.envoy.app.Ports[0].Endpoints) > 0
+		return int(q.envoy.acknowledged.Load()) >= r.revision && slices.ContainsFunc(q.envoy.app.Ports[0].Endpoints, func(e sources.Endpoint) bool { return e.Health != sources.Draining })
 	case wake.Failed:
 		q.end(false, "crashed")
 	case wake.Asleep, wake.Unavailable:
 		if changed {
-			c.Wake("/app", 0)
+			c.Wake("/app", 0, wake.Client{})
 			q.said, _ = c.State("/app", 0)
 		}
 	}

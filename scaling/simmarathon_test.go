@@ -40,14 +40,14 @@ type simMarathon struct {
 
 var errAway = errors.New("no answer")
 
-// Rescale implements sources.Scaler.
-func (m *simMarathon) Rescale(ctx context.Context, r sources.Rescale) (sources.Rescaled, error) {
+// rescale makes a change of a Relay after a while, as far as it works at present.
+func (m *simMarathon) rescale(ctx context.Context, by *simRelay, r sources.Rescale) (sources.Rescaled, error) {
 	m.s.mu.Lock()
-	wait := time.Duration(m.s.rng.IntN(50)) * time.Millisecond
+	wait := by.random(50 * time.Millisecond)
 	if m.slow {
-		wait = time.Duration(m.s.rng.IntN(45_000)) * time.Millisecond
+		wait = by.random(45 * time.Second)
 	}
-	away, refuses, locked, cuts := m.away, m.refuses, m.locked, m.cuts && m.s.rng.IntN(2) == 0
+	away, refuses, locked, cuts := m.away, m.refuses, m.locked, m.cuts && by.rng.IntN(2) == 0
 	m.s.mu.Unlock()
 	late := false
 	select {
@@ -58,7 +58,7 @@ func (m *simMarathon) Rescale(ctx context.Context, r sources.Rescale) (sources.R
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
 	switch {
-	case away, late && m.s.rng.IntN(2) == 0:
+	case away, late && by.rng.IntN(2) == 0:
 		return sources.Rescaled{}, errAway
 	case refuses:
 		return sources.Rescaled{}, errors.New("500 Internal Server Error")

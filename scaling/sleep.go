@@ -2,6 +2,7 @@ package scaling
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"relay/sources"
@@ -10,7 +11,7 @@ import (
 // idle says why an app must not sleep, as far as this Relay knows, and when that may be over; zero is
 // not before something else happens. The reason is empty if it may.
 func (s *state) idle(in *inputs) (reason string, due time.Time) {
-	r, soon := in.read, in.now.Add(doubtPause)
+	r, soon := in.read, in.soon()
 	after := r.idleAfter()
 	switch {
 	case r.target == nil:
@@ -44,14 +45,23 @@ func (s *state) idle(in *inputs) (reason string, due time.Time) {
 		{in.use.Since, "this Relay knows who uses it since"},
 	} {
 		if at := limit.at.Add(after); !limit.at.IsZero() && at.After(in.now) {
-			return fmt.Sprintf("it sleeps in %s if nobody uses it: %s %s ago, and it sleeps after %s",
-				words(at.Sub(in.now)), limit.what, words(in.now.Sub(limit.at)), words(after)), at
+			return fmt.Sprintf("%s%s if nobody uses it: %s %s ago, and it sleeps after %s",
+				sleepsIn, words(at.Sub(in.now)), limit.what, words(in.now.Sub(limit.at)), words(after)), at
 		}
 	}
 	if s.notBefore.After(in.now) {
-		return fmt.Sprintf("it tries again in %s: %s", words(s.notBefore.Sub(in.now)), s.reason), s.notBefore
+		return fmt.Sprintf("it tries again in %s: %s", words(s.notBefore.Sub(in.now)), strings.TrimPrefix(s.reason, staysAwake)), s.notBefore
 	}
 	return "", time.Time{}
+}
+
+// sleepsIn begins the reason of an app that sleeps if nothing happens.
+const sleepsIn = "it sleeps in "
+
+// soon is when to look again if something that keeps the app awake may end unnoticed: an app that sleeps
+// after a few seconds is looked at more often.
+func (in *inputs) soon() time.Time {
+	return in.now.Add(min(doubtPause, max(in.read.idleAfter(), minDoubtPause)))
 }
 
 // latest returns the later time.
@@ -77,7 +87,7 @@ func (s state) awake(in *inputs) (state, action) {
 		case !recent:
 			return s, action{ask: true}
 		case in.peers.against != "":
-			return s, action{due: in.now.Add(doubtPause)}
+			return s, action{due: in.soon()}
 		}
 	}
 	idleFor := in.now.Sub(latest(latest(in.use.Last, in.use.Since), latest(s.asked, in.read.started)))
