@@ -132,3 +132,16 @@ func writeOf(id string) marathontest.Kind { return marathontest.WriteOf(id) }
 
 // before is a fault that calls something once, before Marathon looks at a request.
 func before(f func()) marathontest.Fault { return marathontest.Fault{Before: f, Times: 1} }
+
+// noProblemOf waits until no problem is of a subject.
+func (a *adminClient) noProblemOf(subject string) {
+	a.t.Helper()
+	eventually(a.t, "no problem of "+subject, func() error {
+		for _, p := range a.problems() {
+			if strings.Contains(p.Subject, subject) {
+				return fmt.Errorf("%+v", p)
+			}
+		}
+		return nil
+	})
+}
