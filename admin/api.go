@@ -48,7 +48,7 @@ func (s *Server) table() []route {
 	return slices.Concat([]route{
 		{Path: "/api/v1/status", Summary: "Whether all is well", Answer: api.Status{}, raw: s.status},
 		{Path: "/api/v1/apps", Summary: "The apps, with what people search and sort them by", Answer: api.Apps{}, get: s.apps,
-			Params: []parameter{textParam, sortParam("id", "requests", "errors", "failures", "changed"), fleetParam, limitParam, cursorParam}},
+			Params: []parameter{textParam, sortParam("id", "requests", "errors", "failures", "changed"), fleetParam, phaseParam, limitParam, cursorParam}},
 		{Path: "/api/v1/apps/{id...}", Summary: "One app, by its id without the first slash", Answer: api.AppStory{}, get: s.app, Missing: true, Examples: map[string]string{"id": "shop/web"}},
 		{Path: "/api/v1/domains", Summary: "The domains that apps name", Answer: api.Domains{}, get: s.domains,
 			Params: []parameter{textParam, sortParam("name", "requests", "errors", "failures"), fleetParam, domainStatusParam, limitParam, cursorParam}},
@@ -91,6 +91,7 @@ func (s *Server) otherRoutes() []route {
 }
 
 var (
+	phaseParam        = parameter{Name: "phase", Text: "Only those that Relay may scale and that are in this phase.", Values: append([]string{""}, api.Phases()...)}
 	domainStatusParam = parameter{Name: "status", Text: "Only those of which this is so.", Values: []string{
 		"", string(api.DomainServed), string(api.DomainWithoutTask), string(api.DomainStopped), string(api.DomainAsleep), string(api.DomainWithoutCertificate), string(api.DomainInNoFleet),
 	}}

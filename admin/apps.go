@@ -19,9 +19,9 @@ const maxLast = 20
 
 // apps answers /api/v1/apps.
 func (s *Server) apps(_ *http.Request, q query) (any, error) {
-	text, fleet := q.text("q"), q.values["fleet"]
-	entries := filter(s.cfg.Views.AppEntries(), text != "" || fleet != "", func(e *collator.AppEntry) bool {
-		return e.Has(text) && (fleet == "" || slices.Contains(e.Fleets, fleet))
+	text, fleet, phase := q.text("q"), q.values["fleet"], q.values["phase"]
+	entries := filter(s.cfg.Views.AppEntries(), text != "" || fleet != "" || phase != "", func(e *collator.AppEntry) bool {
+		return e.Has(text) && (fleet == "" || slices.Contains(e.Fleets, fleet)) && (phase == "" || s.phaseOf(e.ID) == phase)
 	})
 	shown, page := pageOf(entries, q, func(e *collator.AppEntry) string { return e.ID }, s.appOrder(q.values["sort"]))
 	list := api.Apps{Apps: make([]api.App, 0, len(shown)), Page: page}
@@ -116,7 +116,7 @@ func (s *Server) appOf(a collator.AppView) api.App {
 		Maintenance: a.Maintenance, Scaling: s.scalingOf(a.ID),
 	}
 	if app.Scaling != nil {
-		app.Stopped = app.Stopped && app.Scaling.Phase == api.PhaseAwake
+		app.Stopped = app.Stopped && !app.Scaling.Sleeps()
 	}
 	for i, p := range a.Ports {
 		app.Ports[i] = s.portOf(p)
@@ -129,6 +129,29 @@ func (s *Server) scalingOf(id string) *api.Scaling {
 		return nil
 	}
 	return s.cfg.Scaling.AppScaling(id)
+}
+
+func (s *Server) phaseOf(id string) string {
+	if s.cfg.Scaling == nil {
+		return ""
+	}
+	return s.cfg.Scaling.Phase(id)
+}
+
+// maxWakes is how many apps for which requests wait are in the status.
+const maxWakes = 10
+
+// scalingStatus sums up the apps that are scaled; nil where none is.
+func (s *Server) scalingStatus() *api.ScalingStatus {
+	if s.cfg.Scaling == nil {
+		return nil
+	}
+	sum := s.cfg.Scaling.Status()
+	if sum != nil && len(sum.Wakes) > maxWakes {
+		sum.MoreWakes = len(sum.Wakes) - maxWakes
+		sum.Wakes = sum.Wakes[:maxWakes]
+	}
+	return sum
 }
 
 // wakes answers /api/v1/wakes.

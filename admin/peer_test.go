@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -62,7 +63,7 @@ func TestPeersAskEachOther(t *testing.T) {
 			continue
 		}
 		expected := peers.Report{Peer: server.URL, App: app, Against: "a WebSocket is open", Quiet: true}
-		if err != nil || len(reports) != 1 || reports[0] != expected {
+		if err != nil || len(reports) != 1 || !reflect.DeepEqual(reports[0], expected) {
 			t.Errorf("%+v, %v", reports, err)
 		}
 	}

@@ -71,6 +71,10 @@ type ChangeQuery struct {
 type Scaling interface {
 	// AppScaling is nil for an app that does not ask for it.
 	AppScaling(app string) *api.Scaling
+	// Phase is what an app is doing; empty if it does not ask for scaling.
+	Phase(app string) string
 	// Wakes are the apps for which requests wait, by their ids.
 	Wakes() []api.Wake
+	// Status sums up all apps. Of those that requests wait for it has all.
+	Status() *api.ScalingStatus
 }

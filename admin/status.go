@@ -104,6 +104,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 	status.Counts.Certificates = len(certificates)
 	status.Certificates = certificatesStatus(certificates)
 	status.Certificates.Uncovered = served.WithoutCertificate - served.NotWanted
+	status.Scaling = s.scalingStatus()
 	s.addReports(status, now)
 	status.Findings = findings.OfStatus(status)
 	status.OK = findings.Worst(status.Findings) == api.OK

@@ -118,8 +118,8 @@ func goldenCases() []goldenCase {
 	}
 }
 
-// scalingApps are one that runs, one that falls asleep, one that sleeps and shares requests, and
-// one that has a queue and wakes.
+// scalingApps are one that runs, one that falls asleep, one that does and shares requests, and one
+// that has a queue and wakes.
 func scalingApps() []*sources.App {
 	share := func(id, weight string) *sources.App {
 		return changed(webApp(id, "shared.test"), func(p *sources.Port) {
@@ -130,7 +130,7 @@ func scalingApps() []*sources.App {
 	queue := func(p *sources.Port) { p.Queue = &sources.Queue{Concurrency: 1, Length: 5} }
 	return []*sources.App{
 		webApp("/runs", "runs.test"), gate(webApp("/falling", "falling.test")),
-		share("/share/a", "x"), asleep(share("/share/b", "xx")), gate(changed(webApp("/queued", "queued.test"), queue)),
+		share("/share/a", "x"), gate(share("/share/b", "xx")), gate(changed(webApp("/queued", "queued.test"), queue)),
 	}
 }
 

@@ -85,10 +85,10 @@ func benchmarkAwake(b *testing.B) {
 // 500 others are asked 500 times a second.
 func benchmarkChurn(b *testing.B) {
 	const (
-		cycling, others, wakes = 400, 500, 10
+		cycling, others, wakes = 1200, 500, 10
 		length                 = time.Minute
 	)
-	apps := append(sleepers(cycling, "20s"), benchFiller(10_000-cycling-others, "test")...)
+	apps := append(sleepers(cycling, "10s"), benchFiller(10_000-cycling-others, "test")...)
 	w := newScaleWorld(b, marathontest.Options{}, 50*time.Millisecond, apps...)
 	for i := range others {
 		w.apply(benchApp(changingApp(i)))
@@ -97,13 +97,19 @@ func benchmarkChurn(b *testing.B) {
 		_, host, _ := changingApp(i)
 		w.await(host)
 	}
-	w.churn(20*time.Second, wakes, cycling, 0) // from then on, apps fall asleep, too
-	slept := w.relay.metric("relay_scaling_decisions_total{event=\"app_asleep\"}")
+	asleep := func() int { return w.relay.metric(`relay_scaling_decisions_total{event="app_asleep"}`) }
+	w.churn(50*time.Second, wakes, cycling, 0) // from then on, apps fall asleep, too
+	slept := asleep()
 	failed, sent := w.churn(length, wakes, cycling, others)
-	slept = w.relay.metric("relay_scaling_decisions_total{event=\"app_asleep\"}") - slept
+	slept = asleep() - slept
 	b.Logf("%d requests, %d of them failed; %d apps fell asleep", sent, len(failed), slept)
 	for _, f := range failed[:min(len(failed), 5)] {
 		b.Log(f)
+	}
+	if enough := wakes * int(length.Seconds()) * 8 / 10; slept < enough {
+		var story any
+		w.relay.read("/api/v1/apps/sleepers/1", &story)
+		b.Errorf("%d apps fell asleep, at least %d are meant to: %v", slept, enough, story)
 	}
 	b.ReportMetric(float64(sent), "requests")
 	b.ReportMetric(float64(slept), "sleeps")

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"relay/admin/api"
 )
 
 // runningPrometheus is Debian's, with the settings of deploy/prometheus.yml.
@@ -182,7 +184,7 @@ func TestPrometheus(t *testing.T) {
 	if err != nil || len(boards) < 2 {
 		t.Fatalf("dashboards: %q, %v", boards, err)
 	}
-	w := newWorld(t)
+	w := newScalingWorld(t)
 	w.certs.issueUnnoticed()
 	w.marathon.deploy(app("/a", "a.test", 1))
 	w.start()
@@ -198,6 +200,12 @@ func TestPrometheus(t *testing.T) {
 		w.marathon.deploy(app("/a", "a.test", 1+i%2))
 		w.clients.expect("http://a.test/", http.StatusOK, "/a")
 		w.clients.expect("http://nobody.test/", http.StatusNotFound, "")
+		if i%20 == 1 { // some requests wait for an app to wake
+			id, domain := fmt.Sprintf("/sleepy%d", i), fmt.Sprintf("sleepy%d.test", i)
+			w.marathon.deploy(sleepyApp(id, domain, 0, map[string]string{"RELAY_IDLE_AFTER": "30m", "RELAY_ASLEEP": "1"}))
+			w.phase(id, api.PhaseAsleep)
+			w.clients.expect("http://"+domain+"/", http.StatusOK, id)
+		}
 		err := p.unhealthy()
 		var still []string
 		for _, query := range missing {

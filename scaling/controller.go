@@ -39,6 +39,8 @@ type Controller struct {
 	// bySize are the apps that are sized by load, and sized is how many a fleet has.
 	bySize map[*app]struct{}
 	sized  map[string]int
+	// told counts events.
+	told uint64
 }
 
 // app is a routed app.

@@ -62,7 +62,12 @@ func (w *world) serve() (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-func (w *world) Use(string, string) traffic.Use                            { return w.use }
+func (w *world) Use(string, string) traffic.Use {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.use
+}
+
 func (w *world) Concurrency(string, string, time.Duration) (float64, bool) { return 0, false }
 func (w *world) Watch(string, string)                                      {}
 func (w *world) Endpoints(string, string) map[netip.AddrPort]traffic.Load  { return nil }
@@ -127,8 +132,11 @@ func TestStage(t *testing.T) {
 			t.Errorf("the sleeping app is %+v, and was read as %+v", got, down)
 		}
 		defer w.serve()()
+		w.mu.Lock()
 		w.use = traffic.Use{Last: time.Now(), Since: time.Now(), Until: time.Now()}
+		w.mu.Unlock()
 		time.Sleep(idleAfter + time.Second)
+		synctest.Wait()
 		if got := w.apps["/shop"]; !got.Gated || len(got.Ports[0].Endpoints) != 1 || up.Gated {
 			t.Errorf("the app that falls asleep is %+v", got)
 		}
@@ -168,9 +176,11 @@ func TestManyAppsSleep(t *testing.T) {
 		}
 		defer w.serve()()
 		time.Sleep(24 * time.Hour)
-		w.Wake("/app7", 0)
-		w.Wake("/app7", 0)
+		synctest.Wait()
+		w.Wake("/app7", 0, wake.Client{})
+		w.Wake("/app7", 0, wake.Client{})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(w.calls) != 1 || w.calls[0].App != "/app7" || w.calls[0].Instances != 3 {
 			t.Errorf("changes: %+v", w.calls)
 		}
@@ -204,19 +214,20 @@ func TestSourceRefuses(t *testing.T) {
 			}
 			defer w.serve()()
 			for i := range n {
-				w.Wake(fmt.Sprint("/app", i), 0)
+				w.Wake(fmt.Sprint("/app", i), 0, wake.Client{})
 			}
 			end := time.Now().Add(10 * time.Minute)
 			for time.Now().Before(end) {
 				state, changed := w.State("/app0", 0)
 				if state.Phase == wake.Unavailable || state.Phase == wake.Asleep {
-					w.Wake("/app0", 0)
+					w.Wake("/app0", 0, wake.Client{})
 				}
 				select {
 				case <-changed:
 				case <-time.After(time.Minute):
 				}
 			}
+			synctest.Wait()
 			calls := make(map[string]int)
 			for _, call := range w.calls {
 				calls[call.App]++
@@ -254,10 +265,11 @@ func TestServeAgain(t *testing.T) {
 		for i := range 10 {
 			id := fmt.Sprint("/app", i)
 			w.stage.UpdateApps([]*sources.App{sleeping(id)}, nil)
-			w.Wake(id, 0)
+			w.Wake(id, 0, wake.Client{})
 		}
 		stop := w.serve()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		stop()
 		if w.now != 0 {
 			t.Error("a change goes on after Serve has returned")
@@ -268,6 +280,7 @@ func TestServeAgain(t *testing.T) {
 		w.calls = nil
 		defer w.serve()()
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		done := make(map[string]int)
 		for _, call := range w.calls {
 			done[call.App]++

@@ -76,7 +76,7 @@ func (s state) readRunning(in *inputs) (state, []event) {
 		switch {
 		case r.version == s.falls:
 		case !in.alone && r.deploying && len(usable) == 0:
-			// Another Relay has put it to sleep, and started it again.
+			// Another Relay has put it to sleep, and started it again. Or somebody else has changed it.
 			return s.wake(in, time.Time{}, "it was started again while it fell asleep"), nil
 		default:
 			return s.stay(in, "it was changed meanwhile", fallPause)
@@ -100,9 +100,12 @@ func (s state) readRunning(in *inputs) (state, []event) {
 	s.woken = 0
 	if !s.wokenAt.IsZero() {
 		s.woken = in.now.Sub(s.wokenAt)
-		reason += fmt.Sprintf(", %s after the first request for it", words(s.woken))
+		reason = fmt.Sprintf("a request%s woke it: %s took requests %s after it", s.by, usable[0], words(s.woken))
 	}
 	s = s.enter(Awake, in.now, reason)
+	if s.wakeTo > 0 {
+		s.size = &size{seen: s.wakeTo} // another number is one that others chose
+	}
 	return s, []event{{eventWoken, reason}}
 }
 
@@ -129,12 +132,15 @@ func (s state) wake(in *inputs, by time.Time, reason string) state {
 	return s
 }
 
+// staysAwake begins the reason of what was to sleep.
+const staysAwake = "it stays awake: "
+
 // stay leaves an app awake that was to sleep. The next try is after a pause.
 func (s state) stay(in *inputs, reason string, pause time.Duration) (state, []event) {
 	if s.phase == FallingAsleep || s.unsure || !in.read.deploying {
 		s.dying = nil // nobody has stopped them
 	}
-	s = s.enter(Awake, in.now, "it stays awake: "+reason)
+	s = s.enter(Awake, in.now, staysAwake+reason)
 	s.notBefore = in.now.Add(pause)
 	return s, []event{{eventStays, reason}}
 }
@@ -162,15 +168,17 @@ func (s state) request(in *inputs) (state, []event) {
 		return s.leave(in, "a request came", 0)
 	case Asleep:
 		slept := in.now.Sub(s.since)
-		s = s.wake(in, in.now, "a request came")
-		return s, []event{{eventWaking, fmt.Sprintf("a request came after %s of sleep", words(slept))}}
+		s = s.wake(in, in.now, "a request"+in.by+" came")
+		s.by = in.by
+		return s, []event{{eventWaking, fmt.Sprintf("%s after %s of sleep", s.reason, words(slept))}}
 	case Failed:
 		if in.now.Sub(s.since) >= failedPause {
-			s = s.wake(in, in.now, "a request came, and it may start now")
+			s = s.wake(in, in.now, "a request"+in.by+" came, and it may start now")
+			s.by = in.by
 		}
 	case Stopping, Waking:
 		if s.wokenAt.IsZero() {
-			s.wokenAt = in.now
+			s.wokenAt, s.by = in.now, in.by
 		}
 	}
 	return s, nil

@@ -25,7 +25,7 @@ func (c *Controller) inputs(a *app) inputs {
 	}
 	if tasks := a.state.drains(); len(tasks) > 0 {
 		in.acknowledged, in.waiting = c.config.Fleets.Drained(a.id, tasks)
-		in.left = c.left(a)
+		in.left, in.leftSince = c.left(a), c.use(a).Since
 	}
 	if !a.handed {
 		in.acknowledged, in.waiting = false, "it was not told yet"
@@ -107,7 +107,7 @@ func (c *Controller) ownLoad(a *app) load {
 // after it acknowledged that they do.
 func (c *Controller) left(a *app) load {
 	d := &a.state.size.drain
-	left := load{known: !d.acknowledged.IsZero()}
+	left := load{known: !d.acknowledged.IsZero() && c.doubt(a) == ""}
 	for _, of := range a.clusters {
 		c.config.Loads.Watch(of.fleet, of.name)
 		endpoints := c.config.Loads.Endpoints(of.fleet, of.name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,7 +110,11 @@ func summed(in *inputs, asked time.Time, reports []Report, err error) answers {
 	if err != nil {
 		all.failed, all.against = true, fmt.Sprintf("another Relay cannot be asked: %s", err)
 	}
-	for _, r := range reports {
+	for i, r := range reports {
+		if i == 0 {
+			all.drained = r.Drained
+		}
+		all.drained = slices.DeleteFunc(slices.Clone(all.drained), func(task string) bool { return !slices.Contains(r.Drained, task) })
 		if r.Against != "" && all.against == "" {
 			all.against = r.Peer + " says: " + r.Against
 		}

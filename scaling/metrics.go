@@ -27,6 +27,12 @@ func newMetrics(registerer prometheus.Registerer, c *Controller) *metrics {
 			Buckets: []float64{0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600},
 		}),
 	}
+	for name := range kinds {
+		m.events.WithLabelValues(name)
+	}
+	for _, result := range []string{"done", "changed", "locked", "gone", "failed"} {
+		m.changes.WithLabelValues(result)
+	}
 	if registerer != nil {
 		scrape.Register(registerer, func(set scrape.Set) {
 			c.mu.Lock()

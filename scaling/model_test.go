@@ -4,7 +4,9 @@ import (
 	"container/heap"
 	"flag"
 	"fmt"
+	"hash"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +27,8 @@ const (
 	// simIdle is how long nobody must have used the app, and excuseFor how long after trouble that is
 	// not Relay's requests may fail.
 	simIdle, excuseFor = time.Minute, 100 * time.Second
+	// simMin and simMax bound the instances of an app that is sized.
+	simMin, simMax = 1, 6
 )
 
 // sim is a world of one app: Relays, Envoys, clients, people, and a Marathon.
@@ -43,7 +47,11 @@ type sim struct {
 	trace        []string
 	seed         uint64
 
-	born, answered, failed, slept, woken int
+	chosen time.Time // when people last chose a number of instances
+
+	born, answered, failed, slept, woken, resized int
+	// seen is a sum of all that happened, by which two plays of a seed are compared.
+	seen hash.Hash64
 }
 
 // simEnvoy is an Envoy, which has an app as it last took it.
@@ -94,8 +102,17 @@ func (s *sim) random(from, to time.Duration) time.Duration {
 	return from + time.Duration(s.rng.Int64N(int64(to-from)))
 }
 
+// between is random, for who has not locked the world.
+func (s *sim) between(from, to time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random(from, to)
+}
+
 func (s *sim) note(format string, args ...any) {
-	s.trace = append(s.trace, fmt.Sprintf("%9.3f ", time.Since(simStart).Seconds())+fmt.Sprintf(format, args...))
+	line := fmt.Sprintf("%9.3f ", time.Since(simStart).Seconds()) + fmt.Sprintf(format, args...)
+	_, _ = s.seen.Write([]byte(line))
+	s.trace = append(s.trace, line)
 	if len(s.trace) > 300 {
 		s.trace = s.trace[1:]
 	}
@@ -117,7 +134,7 @@ func (s *sim) now() string {
 			out += fmt.Sprintf("\n%s: %s since %.3f: %s; trouble %q, read %s", r.name, a.state.phase, a.state.since.Sub(simStart).Seconds(), a.state.reason, a.state.trouble, a.read.version)
 			if a.story != nil {
 				for _, e := range a.story.events {
-					out += fmt.Sprintf("\n   %9.3f %s %s", e.At.Sub(simStart).Seconds(), e.Name, e.Reason)
+					out += fmt.Sprintf("\n   %9.3f %s %s", e.At.Sub(simStart).Seconds(), e.Kind, e.Reason)
 				}
 			}
 		}
@@ -149,6 +166,7 @@ func (s *sim) run(d time.Duration) {
 	for {
 		s.settle()
 		next := until
+		s.mu.Lock()
 		if len(s.events.list) > 0 && s.events.list[0].at.Before(next) {
 			next = s.events.list[0].at
 		}
@@ -157,20 +175,31 @@ func (s *sim) run(d time.Duration) {
 		if len(s.requests) > 0 {
 			step = min(step, 50*time.Millisecond)
 		}
+		s.mu.Unlock()
 		if step > 0 {
 			time.Sleep(step)
 		}
 		synctest.Wait()
-		s.mu.Lock()
-		for len(s.events.list) > 0 && !s.events.list[0].at.After(time.Now()) {
-			heap.Pop(&s.events).(simEvent).f()
+		for s.happens() {
+			synctest.Wait()
 		}
-		s.mu.Unlock()
 		if !time.Now().Before(until) {
 			s.settle()
 			return
 		}
 	}
+}
+
+// happens has the next event happen that is due, if there is one. One that others react to comes to its
+// end before the next, so that a seed plays the same each time.
+func (s *sim) happens() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := len(s.events.list) > 0 && !s.events.list[0].at.After(time.Now())
+	if due {
+		heap.Pop(&s.events).(simEvent).f()
+	}
+	return due
 }
 
 // settle takes Envoys and requests as far as they get now.
@@ -188,12 +217,12 @@ func (s *sim) settle() {
 			s.after(s.random(0, 500*time.Millisecond), func() { e.takes = false; e.take() })
 		}
 	}
-	kept := s.requests[:0]
-	for _, q := range s.requests {
-		q.try()
-		if !q.over {
-			kept = append(kept, q)
+	for _, q := range slices.Clone(s.requests) {
+		if q.try() {
+			s.mu.Unlock()
+			synctest.Wait()
+			s.mu.Lock()
 		}
 	}
-	s.requests = kept
+	s.requests = slices.DeleteFunc(s.requests, func(q *simRequest) bool { return q.over })
 }

@@ -2,6 +2,7 @@ package scaling
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -10,14 +11,14 @@ import (
 
 // newSim makes a world with an app that runs.
 func newSim(t *testing.T, seed uint64) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed}
+	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seed: seed, seen: fnv.New64()}
 	s.marathon.s = s
 	s.tellsKilling = s.rng.IntN(2) == 0
-	s.marathon.exists = true
+	s.marathon.exists, s.sized = true, s.rng.IntN(3) == 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range 1 + s.rng.IntN(2) {
-		s.relays = append(s.relays, &simRelay{s: s, name: fmt.Sprint("relay ", i)})
+		s.relays = append(s.relays, &simRelay{s: s, name: fmt.Sprint("relay ", i), rng: rand.New(rand.NewPCG(seed, uint64(2+i)))})
 	}
 	for i := range 1 + s.rng.IntN(3) {
 		e := &simEnvoy{s: s, name: fmt.Sprint("envoy ", i)}
@@ -40,13 +41,13 @@ func (s *sim) reportLater(e *simEnvoy) {
 		if e.silent || e.partitioned.Load() {
 			return
 		}
-		n := 0
+		var open []*simRequest
 		for _, q := range s.requests {
 			if q.envoy == e && q.task != nil && !q.over && !q.unseen {
-				n++
+				open = append(open, q)
 			}
 		}
-		e.relay.Load().report(e, n, e.any)
+		e.relay.Load().report(e, open, e.any)
 		e.any = false
 	})
 }
@@ -83,7 +84,7 @@ func (s *sim) step() {
 
 // ambush waits until a Relay is about to stop the app, and has a request come then.
 func (s *sim) ambush() {
-	of := []Phase{FallingAsleep, Stopping, Asleep}[s.rng.IntN(3)]
+	of := []Phase{FallingAsleep, Stopping, Asleep}[s.between(0, 3)]
 	for range 4 * 60 {
 		s.run(time.Second / 2)
 		for _, r := range s.relays {
@@ -92,7 +93,7 @@ func (s *sim) ambush() {
 			ready := a != nil && a.state.phase == of && (of != FallingAsleep || a.state.told || len(s.relays) == 1)
 			r.controller.mu.Unlock()
 			if ready {
-				s.run(s.random(0, 100*time.Millisecond))
+				s.run(s.between(0, 100*time.Millisecond))
 				s.mu.Lock()
 				s.request()
 				s.mu.Unlock()
@@ -132,6 +133,9 @@ func (s *sim) people() {
 		}
 	case 1, 2:
 		n := 1 + s.rng.IntN(4)
+		if n != m.instances {
+			s.chosen = time.Now()
+		}
 		s.note("people scale it to %d, and leave the label %d", n, m.asleep)
 		if m.exists {
 			m.set(n, m.asleep, false)
@@ -246,6 +250,7 @@ func (s *sim) restart() {
 		}
 	}
 	s.note("%s starts anew", r.name)
+	s.chosen = time.Time{} // it cannot know who chose what it reads
 	stop := r.stop
 	s.mu.Unlock()
 	stop()
@@ -273,20 +278,44 @@ func TestModel(t *testing.T) {
 	}
 	var total sim
 	for _, seed := range seeds {
-		synctest.Test(t, func(t *testing.T) {
-			s := newSim(t, seed)
-			s.play()
-			total.born, total.answered, total.failed = total.born+s.born, total.answered+s.answered, total.failed+s.failed
-			total.slept, total.woken = total.slept+s.slept, total.woken+s.woken
-			for _, r := range s.relays {
-				r.stop()
-			}
-		})
+		s := playSeed(t, seed)
+		total.born, total.answered, total.failed = total.born+s.born, total.answered+s.answered, total.failed+s.failed
+		total.slept, total.woken, total.resized = total.slept+s.slept, total.woken+s.woken, total.resized+s.resized
 		if t.Failed() {
 			return
 		}
 	}
-	t.Logf("%d runs: %d requests, %d answered, %d failed with an excuse; %d times asleep, %d times woken", len(seeds), total.born, total.answered, total.failed, total.slept, total.woken)
+	t.Logf("%d runs: %d requests, %d answered, %d failed with an excuse; %d times asleep, %d times woken, %d times another size",
+		len(seeds), total.born, total.answered, total.failed, total.slept, total.woken, total.resized)
+}
+
+// A seed plays the same each time, so that what it found can be looked into.
+func TestModelRepeats(t *testing.T) {
+	t.Parallel()
+	for range 3 {
+		seed := rand.Uint64N(1 << 32)
+		first, again := playSeed(t, seed), playSeed(t, seed)
+		if first.seen.Sum64() == again.seen.Sum64() {
+			continue
+		}
+		i := 0
+		for i < min(len(first.trace), len(again.trace))-1 && first.trace[i] == again.trace[i] {
+			i++
+		}
+		t.Fatalf("seed %d plays in two ways:\n%s\n%s", seed, first.trace[i], again.trace[i])
+	}
+}
+
+// playSeed plays one world.
+func playSeed(t *testing.T, seed uint64) (s *sim) {
+	synctest.Test(t, func(t *testing.T) {
+		s = newSim(t, seed)
+		s.play()
+		for _, r := range s.relays {
+			r.stop()
+		}
+	})
+	return s
 }
 
 // play makes the steps, and looks then whether all comes to rest.
@@ -295,14 +324,15 @@ func (s *sim) play() {
 		if s.t.Failed() {
 			return
 		}
+		_, _ = s.seen.Write([]byte(s.now()))
 		s.step()
-		switch n := s.rng.IntN(10); {
+		switch n := s.between(0, 10); {
 		case n == 0:
-			s.run(s.random(0, 5*time.Minute))
+			s.run(s.between(0, 5*time.Minute))
 		case n == 1:
 			s.ambush()
 		default:
-			s.run(s.random(0, 5*time.Second))
+			s.run(s.between(0, 5*time.Second))
 		}
 	}
 	s.mu.Lock()
@@ -316,6 +346,7 @@ func (s *sim) play() {
 	s.trouble = time.Now()
 	s.mu.Unlock()
 	s.run(20 * time.Minute)
+	s.mu.Lock()
 	if m.instances != 0 || m.asleep == 0 || len(m.tasks) != 0 {
 		s.fail("it does not come to rest")
 	}
@@ -324,7 +355,6 @@ func (s *sim) play() {
 			s.fail("%s does not ask before requests to an app that sleeps", e.name)
 		}
 	}
-	s.mu.Lock()
 	failed := s.failed
 	s.request()
 	s.mu.Unlock()

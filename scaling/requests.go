@@ -25,17 +25,28 @@ func (c *Controller) State(id string, _ int) (wake.State, <-chan struct{}) {
 
 // Used implements wake.Apps.
 func (c *Controller) Used(id string, _ int) {
-	c.request(id, func(p Phase) bool { return p != Asleep && p != Failed })
+	c.request(id, "", func(p Phase) bool { return p != Asleep && p != Failed })
 }
 
 // Wake implements wake.Apps.
-func (c *Controller) Wake(id string, _ int) {
-	c.request(id, func(Phase) bool { return true })
+func (c *Controller) Wake(id string, _ int, by wake.Client) {
+	c.request(id, whose(by), func(Phase) bool { return true })
+}
+
+// whose says of whom a request is, to be put after the word.
+func whose(by wake.Client) (words string) {
+	if by.Domain != "" {
+		words = " for " + by.Domain
+	}
+	if by.Network.IsValid() {
+		words += " from " + by.Network.String()
+	}
+	return words
 }
 
 // request notes that a request came, and has the app do what is to be done then, if it is in a phase
 // in which that may be.
-func (c *Controller) request(id string, wakes func(Phase) bool) {
+func (c *Controller) request(id, by string, wakes func(Phase) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a := c.apps[id]
@@ -50,6 +61,7 @@ func (c *Controller) request(id string, wakes func(Phase) bool) {
 		return
 	}
 	c.decide(a, func(in *inputs) (state, action) {
+		in.by = by
 		s, events := a.state.request(in)
 		s, act := next(s, in)
 		act.events = append(events, act.events...)

@@ -105,7 +105,7 @@ func TestRequestWhileStopping(t *testing.T) {
 	if r := a.rescale; s.phase != Waking || r == nil || r.Version != "v2" || r.Instances != 1 || r.Asleep != 0 || r.Over != "d" {
 		t.Fatalf("%v, %+v", s.phase, a.rescale)
 	}
-	if to := s.routing(in.read, s.stale(in)); len(to.dead) != 1 || !to.gated {
+	if to := s.routing(in.read, s.stale(in)); len(to.drained) != 1 || !to.gated {
 		t.Errorf("its instance that is stopped is routed: %+v", to)
 	}
 	s, _ = s.wrote(in, a.rescale, sources.Rescaled{Version: "v3", Deployment: "e"}, nil)

@@ -60,6 +60,9 @@ type Report struct {
 	// Quiet is set if all Envoys of the Relay ask before each request to the app, and nothing was in
 	// progress since they do. Stopping is set if it is putting the app to sleep at the source.
 	Quiet, Stopping bool
+	// Drained are tasks that take no new requests, at which the Envoys of the Relay have nothing in
+	// progress any more.
+	Drained []string
 	// InProgress is how many requests are in progress at the Envoys of the Relay, and Known whether
 	// that is known.
 	InProgress float64
@@ -107,8 +110,9 @@ const (
 	// failedTasks is how many tasks fail before those who wait are told so, and failedPause how long
 	// the next are told so at once.
 	failedTasks, failedPause = 2, 30 * time.Second
-	// staleRead is how long what was read may be older than what was written.
-	staleRead = 30 * time.Second
+	// staleRead is how long what was read may be older than what was written, if it is not known whether
+	// it was, and staleWritten if it was.
+	staleRead, staleWritten = 30 * time.Second, time.Hour
 	// fallPause is how long after a try to fall asleep that failed there is another at the earliest.
 	fallPause = time.Minute
 	// askAgain is how often peers are asked while they must be.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +21,7 @@ import (
 // simRelay is a Relay: a Controller, its Envoys, and what they told it.
 type simRelay struct {
 	s          *sim
+	rng        *rand.Rand // of what it does by itself: nobody knows in which order Relays do
 	name       string
 	controller *Controller
 	stage      *Stage
@@ -38,12 +41,12 @@ type simRelay struct {
 
 type simReports struct {
 	before, at time.Time
-	inProgress int
+	open       []*simRequest
 }
 
 func (r *simRelay) start() {
 	config := Config{
-		Loads: r, Fleets: r, Scaler: &r.s.marathon, Cluster: func(app string, port int) string { return fmt.Sprint(app, "_", port) },
+		Loads: r, Fleets: r, Scaler: r, Cluster: func(app string, port int) string { return fmt.Sprint(app, "_", port) },
 		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 	if len(r.s.relays) > 1 {
@@ -103,7 +106,7 @@ func (r *simRelay) Use(string, string) (u traffic.Use) {
 	defer r.mu.Unlock()
 	u.Last, u.Since, u.Until = r.last, r.since, time.Now()
 	for _, report := range r.reports {
-		u.InProgress += uint64(report.inProgress)
+		u.InProgress += uint64(len(report.open))
 		if report.before.Before(u.Until) {
 			u.Until = report.before
 		}
@@ -111,13 +114,54 @@ func (r *simRelay) Use(string, string) (u traffic.Use) {
 	return u
 }
 
-func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) { return 0, false }
-func (r *simRelay) Pace(string, time.Duration)                                {}
-func (r *simRelay) Watch(string, string)                                      {}
-func (r *simRelay) Endpoints(string, string) map[netip.AddrPort]traffic.Load  { return nil }
-func (r *simRelay) Serving(groups []string) []string                          { return groups }
-func (r *simRelay) Drained(string, []string) (bool, string)                   { return true, "" }
-func (r *simRelay) Last(string) ([]Report, bool)                              { return nil, false }
+func (r *simRelay) Concurrency(string, string, time.Duration) (float64, bool) {
+	u := r.Use("", "")
+	return float64(u.InProgress), !u.Until.IsZero() && r.Doubt("") == ""
+}
+
+// random is up to a duration. The world is locked.
+func (r *simRelay) random(most time.Duration) time.Duration {
+	return time.Duration(r.rng.Int64N(int64(most)))
+}
+
+// Rescale implements sources.Scaler.
+func (r *simRelay) Rescale(ctx context.Context, change sources.Rescale) (sources.Rescaled, error) {
+	return r.s.marathon.rescale(ctx, r, change)
+}
+
+func (r *simRelay) Pace(string, time.Duration) {}
+func (r *simRelay) Watch(string, string)       {}
+
+func (r *simRelay) Endpoints(string, string) map[netip.AddrPort]traffic.Load {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make(map[netip.AddrPort]traffic.Load)
+	for _, report := range r.reports {
+		for _, q := range report.open {
+			load := all[q.task.address]
+			load.InProgress++
+			all[q.task.address] = load
+		}
+	}
+	return all
+}
+
+func (r *simRelay) Serving(groups []string) []string { return groups }
+func (r *simRelay) Drained(string, []string) (bool, string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.acknowledged()
+}
+
+func (r *simRelay) Last(string) (reports []Report, all bool) {
+	for _, other := range r.s.relays {
+		if other != r {
+			n, known := other.Concurrency("", "", 0)
+			reports = append(reports, Report{InProgress: n, Known: known})
+		}
+	}
+	return reports, true
+}
 
 func (r *simRelay) Doubt(string) string {
 	r.mu.Lock()
@@ -139,6 +183,11 @@ func (r *simRelay) Gated(string) (bool, string) {
 	if r.app == nil || !r.app.Gated {
 		return false, "not published"
 	}
+	return r.acknowledged()
+}
+
+// acknowledged reports whether all Envoys have the newest.
+func (r *simRelay) acknowledged() (bool, string) {
 	for _, e := range r.s.envoys {
 		if e.relay.Load() == r && !e.partitioned.Load() && int(e.acknowledged.Load()) < r.revision {
 			return false, e.name
@@ -149,7 +198,7 @@ func (r *simRelay) Gated(string) (bool, string) {
 
 func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err error) {
 	r.s.mu.Lock()
-	down, there, back := r.peersDown, r.s.random(0, 200*time.Millisecond), r.s.random(0, 200*time.Millisecond)
+	down, there, back := r.peersDown, r.random(200*time.Millisecond), r.random(200*time.Millisecond)
 	r.s.mu.Unlock()
 	time.Sleep(there)
 	if down {
@@ -157,7 +206,10 @@ func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err
 	}
 	for _, other := range r.s.relays {
 		if other != r {
-			report := other.controller.Report(app)
+			r.s.mu.Lock()
+			c := other.controller
+			r.s.mu.Unlock()
+			report := c.Report(app)
 			report.Peer = other.name
 			reports = append(reports, report)
 		}
@@ -167,7 +219,7 @@ func (r *simRelay) Reports(_ context.Context, app string) (reports []Report, err
 }
 
 // report notes what an Envoy reports.
-func (r *simRelay) report(e *simEnvoy, inProgress int, any bool) {
+func (r *simRelay) report(e *simEnvoy, open []*simRequest, any bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -179,8 +231,8 @@ func (r *simRelay) report(e *simEnvoy, inProgress int, any bool) {
 	} else {
 		known.before, known.at = known.at, now
 	}
-	known.inProgress = inProgress
-	if any || inProgress > 0 {
+	known.open = open
+	if any || len(open) > 0 {
 		r.last = now
 	}
 }
@@ -256,28 +308,35 @@ func (q *simRequest) end(ok bool, why string) {
 	q.s.failed++
 }
 
-// try takes a request as far as it gets now.
-func (q *simRequest) try() {
+// try takes a request as far as it gets now, and reports whether a Relay was asked.
+func (q *simRequest) try() (asks bool) {
 	if q.over || q.task != nil {
-		return
+		return false
 	}
 	e := q.envoy
 	if time.Since(q.began) > DefaultWakeTimeout {
 		q.end(false, "timeout")
-		return
+		return false
 	}
 	switch {
 	case e.app == nil:
 		q.end(false, "no such app")
-		return
+		return false
 	case e.app.Gated && e.partitioned.Load():
-		return // nobody answers
+		return false // nobody answers
 	case e.app.Gated || q.said.Phase != wake.Unknown:
+		asks = true
 		if !q.through() {
-			return
+			return asks
 		}
 	}
-	for _, endpoint := range e.app.Ports[0].Endpoints {
+	endpoints := e.app.Ports[0].Endpoints
+	if fresh := slices.DeleteFunc(slices.Clone(endpoints), func(e sources.Endpoint) bool { return e.Health == sources.Draining }); len(fresh) > 0 {
+		endpoints = fresh
+	}
+	endpoints = slices.Clone(endpoints)
+	q.s.rng.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
+	for _, endpoint := range endpoints {
 		for _, t := range q.s.marathon.tasks {
 			if t.id == endpoint.Task {
 				q.task, e.any = t, true
@@ -286,11 +345,12 @@ func (q *simRequest) try() {
 						q.end(true, "")
 					}
 				})
-				return
+				return asks
 			}
 		}
 	}
 	q.end(false, fmt.Sprintf("no instance (gated %v)", e.app.Gated))
+	return asks
 }
 
 // through asks the Relay, as the service that holds requests does.
@@ -310,12 +370,12 @@ func (q *simRequest) through() bool {
 		r := q.envoy.relay.Load()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		return int(q.envoy.acknowledged.Load()) >= r.revision && len(q.envoy.app.Ports[0].Endpoints) > 0
+		return int(q.envoy.acknowledged.Load()) >= r.revision && slices.ContainsFunc(q.envoy.app.Ports[0].Endpoints, func(e sources.Endpoint) bool { return e.Health != sources.Draining })
 	case wake.Failed:
 		q.end(false, "crashed")
 	case wake.Asleep, wake.Unavailable:
 		if changed {
-			c.Wake("/app", 0)
+			c.Wake("/app", 0, wake.Client{})
 			q.said, _ = c.State("/app", 0)
 		}
 	}

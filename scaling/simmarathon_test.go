@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"relay/sources"
@@ -39,14 +40,14 @@ type simMarathon struct {
 
 var errAway = errors.New("no answer")
 
-// Rescale implements sources.Scaler.
-func (m *simMarathon) Rescale(ctx context.Context, r sources.Rescale) (sources.Rescaled, error) {
+// rescale makes a change of a Relay after a while, as far as it works at present.
+func (m *simMarathon) rescale(ctx context.Context, by *simRelay, r sources.Rescale) (sources.Rescaled, error) {
 	m.s.mu.Lock()
-	wait := time.Duration(m.s.rng.IntN(50)) * time.Millisecond
+	wait := by.random(50 * time.Millisecond)
 	if m.slow {
-		wait = time.Duration(m.s.rng.IntN(45_000)) * time.Millisecond
+		wait = by.random(45 * time.Second)
 	}
-	away, refuses, locked, cuts := m.away, m.refuses, m.locked, m.cuts && m.s.rng.IntN(2) == 0
+	away, refuses, locked, cuts := m.away, m.refuses, m.locked, m.cuts && by.rng.IntN(2) == 0
 	m.s.mu.Unlock()
 	late := false
 	select {
@@ -57,7 +58,7 @@ func (m *simMarathon) Rescale(ctx context.Context, r sources.Rescale) (sources.R
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
 	switch {
-	case away, late && m.s.rng.IntN(2) == 0:
+	case away, late && by.rng.IntN(2) == 0:
 		return sources.Rescaled{}, errAway
 	case refuses:
 		return sources.Rescaled{}, errors.New("500 Internal Server Error")
@@ -101,10 +102,28 @@ func (m *simMarathon) apply(r sources.Rescale) (sources.Rescaled, error) {
 		m.s.fail("woken to %d instances in place of %d", r.Instances, m.asleep)
 	case m.instances == 0:
 		m.s.woken++
-	case r.Instances != m.instances && !m.s.sized:
+	case m.s.sized && time.Since(m.s.chosen) < respectFor-5*time.Second:
+		m.s.fail("rescaled from %d to %d just after people chose", m.instances, r.Instances)
+	case m.s.sized && (r.Instances < simMin || r.Instances > simMax):
+		m.s.fail("rescaled out of its bounds, to %d", r.Instances)
+	case m.s.sized && r.Instances < m.instances && len(r.Kill) == 0 && len(m.tasks) >= m.instances:
+		m.s.fail("rescaled from %d to %d, and nothing drained", m.instances, r.Instances)
+	case m.s.sized:
+		m.s.resized++
+	case r.Instances != m.instances:
 		m.s.fail("rescaled from %d to %d", m.instances, r.Instances)
 	}
 	m.s.note("Relay: %d instances, asleep %d", r.Instances, r.Asleep)
+	for _, t := range m.tasks {
+		if slices.Contains(r.Kill, t.id) && !t.killing {
+			for _, q := range m.s.requests {
+				if q.task == t && !q.over && time.Since(q.began) < drainMost {
+					m.s.fail("%s is killed with %s in progress", t.id, q)
+				}
+			}
+			m.kill(t, true)
+		}
+	}
 	m.set(r.Instances, r.Asleep, true)
 	return sources.Rescaled{Version: m.versionText(), Deployment: fmt.Sprint("d", m.deployment)}, nil
 }
@@ -206,6 +225,9 @@ func (m *simMarathon) read() *sources.App {
 		Scaling:       &sources.Scaling{IdleAfter: simIdle},
 		Orchestration: &sources.Orchestration{Instances: m.instances, Deploying: m.deployment != 0, StartedAt: make(map[string]time.Time), Failure: m.failure},
 		Ports:         []sources.Port{{Groups: []string{"f"}, Domains: []string{"app.test"}}},
+	}
+	if m.s.sized {
+		app.Scaling.Min, app.Scaling.Max, app.Scaling.Target, app.Scaling.DownAfter = simMin, simMax, 2, 30*time.Second
 	}
 	if m.asleep > 0 {
 		app.Orchestration.Asleep = m.asleep

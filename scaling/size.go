@@ -24,6 +24,8 @@ type size struct {
 	// number of others is respected until then.
 	seen, wrote int
 	respected   time.Time
+	// killed are the tasks that were killed last, until the deployment has ended.
+	killed []string
 	// decided is why the number is what it is.
 	decided string
 	drain   drain
@@ -42,9 +44,9 @@ const (
 	// respectFor is how long a number of instances stays that others chose.
 	respectFor = autoscale.StableWindow
 	// drainTimeout is how long Envoys may take to hear that an instance is to be killed. From then on its
-	// requests may take drainFor if it is not known how many it has left, else drainMost: a connection
-	// that is open for longer is cut. Reports of less than drainLeast may be too early.
-	drainTimeout, drainLeast, drainFor, drainMost = time.Minute, 5 * time.Second, 30 * time.Second, 10 * time.Minute
+	// requests may take drainMost: a connection that is open for longer is cut. Reports of less than
+	// drainLeast may be too early.
+	drainTimeout, drainLeast, drainMost = time.Minute, 5 * time.Second, 10 * time.Minute
 )
 
 // sized reports whether the app's number of instances follows its load.
@@ -107,7 +109,14 @@ func (s state) sized(in *inputs) (state, action) {
 func (z *size) follow(in *inputs) []event {
 	was, is := z.seen, in.read.instances
 	z.seen = is
-	if was == 0 || is == was || is == z.wrote {
+	if !in.read.deploying {
+		z.killed = nil
+	}
+	if is == was {
+		return nil
+	}
+	own := is == z.wrote
+	if z.wrote = 0; own || was == 0 {
 		return nil
 	}
 	z.respected, z.drain = in.now.Add(respectFor), drain{}
@@ -122,10 +131,18 @@ func (s *state) drains() []string {
 	return s.size.drain.tasks
 }
 
+// leaving are the tasks that take no new requests: those that drain, and those that are being killed.
+func (s *state) leaving() []string {
+	if s.size == nil {
+		return nil
+	}
+	return slices.Concat(s.size.drain.tasks, s.size.killed)
+}
+
 // resize changes the number of instances.
 func (s state) resize(in *inputs, r sources.Rescale, reason string, a action) (state, action) {
 	from := in.read.instances
-	s.size.drain, s.size.wrote = drain{}, r.Instances
+	s.size.drain, s.size.wrote, s.size.killed = drain{}, r.Instances, slices.Concat(s.size.killed, r.Kill)
 	s, a.rescale = s.write(in, in.read.target.Version, r)
 	s.size.decided = fmt.Sprintf("from %d to %d instances: %s", from, r.Instances, reason)
 	return s, a
@@ -152,18 +169,27 @@ func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action
 		s.size.drain.acknowledged = time.Time{}
 	case dr.acknowledged.IsZero():
 		s.size.drain.acknowledged = in.now
-	case dr.over(in):
+	case !dr.over(in):
+	case !dr.agreed(in):
+		a.ask = in.now.Sub(in.peers.at) >= askAgain
+	default:
 		return s.resize(in, sources.Rescale{Instances: d.Wanted, Kill: dr.tasks}, dr.reason, a)
 	}
 	return s, a
 }
 
+// agreed reports whether the other Relays say so, too.
+func (d *drain) agreed(in *inputs) bool {
+	return in.alone || in.now.Sub(d.acknowledged) >= drainMost ||
+		!in.peers.at.Before(latest(d.acknowledged, in.leftSince)) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
+}
+
 // over reports whether nothing is in progress any more at tasks that drain, or has been for too long.
 func (d *drain) over(in *inputs) bool {
 	switch waited := in.now.Sub(d.acknowledged); {
-	case !in.left.known:
-		return waited >= drainFor
-	case in.left.inProgress > 0:
+	case d.acknowledged.IsZero():
+		return false
+	case !in.left.known || in.left.inProgress > 0:
 		return waited >= drainMost
 	default:
 		return waited >= drainLeast

@@ -134,15 +134,19 @@ func TestShrinks(t *testing.T) {
 	for name, tt := range map[string]struct {
 		acknowledged bool
 		left         load
+		peers        []string // what other Relays say has nothing left; nil is that there are none
 		after        time.Duration
 	}{
-		"nothing is left":          {true, load{known: true}, drainLeast},
-		"it is not known":          {true, load{}, drainFor},
-		"a request is left":        {true, load{1, true}, drainMost},
-		"an Envoy does not answer": {false, load{known: true}, drainTimeout + drainLeast},
+		"nothing is left":                  {true, load{known: true}, nil, drainLeast},
+		"it is not known":                  {true, load{}, nil, drainMost},
+		"a request is left":                {true, load{1, true}, nil, drainMost},
+		"an Envoy does not answer":         {false, load{known: true}, nil, drainTimeout + drainLeast},
+		"nothing is left at other Relays":  {true, load{known: true}, []string{"shop.9", "shop.2"}, drainLeast},
+		"another Relay has something left": {true, load{known: true}, []string{"shop.9"}, drainMost},
 	} {
 		z := newSizing()
-		z.in.acknowledged, z.in.left = tt.acknowledged, tt.left
+		z.in.acknowledged, z.in.left, z.in.alone = tt.acknowledged, tt.left, tt.peers == nil
+		z.in.peers = answers{at: noon.Add(time.Hour), drained: tt.peers}
 		for len(z.s.drains()) == 0 {
 			z.play(1, 3)
 		}

@@ -2,6 +2,7 @@ package scaling
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"relay/sources"
@@ -44,15 +45,18 @@ func (s *state) idle(in *inputs) (reason string, due time.Time) {
 		{in.use.Since, "this Relay knows who uses it since"},
 	} {
 		if at := limit.at.Add(after); !limit.at.IsZero() && at.After(in.now) {
-			return fmt.Sprintf("it sleeps in %s if nobody uses it: %s %s ago, and it sleeps after %s",
-				words(at.Sub(in.now)), limit.what, words(in.now.Sub(limit.at)), words(after)), at
+			return fmt.Sprintf("%s%s if nobody uses it: %s %s ago, and it sleeps after %s",
+				sleepsIn, words(at.Sub(in.now)), limit.what, words(in.now.Sub(limit.at)), words(after)), at
 		}
 	}
 	if s.notBefore.After(in.now) {
-		return fmt.Sprintf("it tries again in %s: %s", words(s.notBefore.Sub(in.now)), s.reason), s.notBefore
+		return fmt.Sprintf("it tries again in %s: %s", words(s.notBefore.Sub(in.now)), strings.TrimPrefix(s.reason, staysAwake)), s.notBefore
 	}
 	return "", time.Time{}
 }
+
+// sleepsIn begins the reason of an app that sleeps if nothing happens.
+const sleepsIn = "it sleeps in "
 
 // soon is when to look again if something that keeps the app awake may end unnoticed: an app that sleeps
 // after a few seconds is looked at more often.

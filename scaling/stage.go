@@ -77,9 +77,9 @@ func (s *Stage) flush() {
 // routing is how an app is to be routed. The zero value is as it was read.
 type routing struct {
 	gated bool
-	// stopped leaves out all endpoints, dead those of some tasks, and drained has others take nothing new.
-	stopped       bool
-	dead, drained []string
+	// stopped leaves out all endpoints, and drained has those of some tasks take nothing new.
+	stopped bool
+	drained []string
 }
 
 // routing is how the phase has the app routed.
@@ -95,12 +95,12 @@ func (s *state) routing(r *read, stale bool) routing {
 		case r.instances == 0:
 			to.stopped = true
 		case stale || r.deploying:
-			to.dead = s.dying
+			to.drained = s.dying
 		}
 	case Awake:
-		to.drained = s.drains()
+		to.drained = s.leaving()
 		if r.deploying {
-			to.dead = s.dying
+			to.drained = slices.Concat(to.drained, s.dying)
 		}
 	}
 	return to
@@ -108,12 +108,12 @@ func (s *state) routing(r *read, stale bool) routing {
 
 // apply returns an app as it is to be routed: itself, if that is as it was read.
 func (to *routing) apply(app *sources.App) *sources.App {
-	if !to.gated && len(to.drained) == 0 && len(to.dead) == 0 {
+	if !to.gated && len(to.drained) == 0 {
 		return app
 	}
 	copied := *app
 	copied.Gated = to.gated
-	if !to.stopped && len(to.dead) == 0 && len(to.drained) == 0 {
+	if !to.stopped && len(to.drained) == 0 {
 		return &copied
 	}
 	copied.Ports = make([]sources.Port, len(app.Ports))
@@ -128,7 +128,7 @@ func (to *routing) port(port sources.Port) sources.Port {
 	endpoints := make([]sources.Endpoint, 0, len(port.Endpoints))
 	excluded := slices.Clone(port.Excluded)
 	for _, e := range port.Endpoints {
-		if to.stopped || slices.Contains(to.dead, e.Task) {
+		if to.stopped {
 			excluded = append(excluded, sources.Excluded{Task: e.Task, Reason: "is being stopped, since the app was put to sleep"})
 			continue
 		}
@@ -143,5 +143,5 @@ func (to *routing) port(port sources.Port) sources.Port {
 }
 
 func (to *routing) equal(other *routing) bool {
-	return to.gated == other.gated && to.stopped == other.stopped && slices.Equal(to.dead, other.dead) && slices.Equal(to.drained, other.drained)
+	return to.gated == other.gated && to.stopped == other.stopped && slices.Equal(to.drained, other.drained)
 }

@@ -47,6 +47,8 @@ type state struct {
 
 	// asked is when a request last wanted the app, and wokenAt when the first one of this wake did.
 	asked, wokenAt time.Time
+	// by is of whom that one was: its domain and network, in words.
+	by string
 	// woken is how long the last wake took, from the first request to the first instance; 0 if no
 	// request asked for it.
 	woken time.Duration
@@ -66,9 +68,14 @@ func (s state) enter(p Phase, now time.Time, reason string) state {
 		s.dying = nil
 	}
 	if p != Stopping && p != Waking {
-		s.wokenAt = time.Time{}
+		s.wokenAt, s.by = time.Time{}, ""
 	}
-	if p != Awake {
+	switch {
+	case p == FallingAsleep && s.size != nil:
+		z := *s.size
+		z.drain = drain{}
+		s.size = &z
+	case p != Awake:
 		s.size = nil
 	}
 	return s.settle()
@@ -111,10 +118,14 @@ type inputs struct {
 	// busy is set while peers are asked, or a change of the app is under way at the source.
 	busy        bool
 	fallTimeout time.Duration
+	// by says of whom the request is that came just now, to be put after the word.
+	by string
 	// load is what Envoys of all Relays have in progress, for apps that are sized by it.
 	load load
 	// left is what is in progress at tasks that drain, by reports of after all Envoys knew.
-	left load
+	// LeftSince is when an Envoy last came or went.
+	left      load
+	leftSince time.Time
 }
 
 // answers are what the peers said.
@@ -127,6 +138,8 @@ type answers struct {
 	noise string
 	// stopping is set if one of them puts the app to sleep at the source, or knows of another version of it.
 	stopping bool
+	// drained are the tasks at which nothing is in progress at any of them.
+	drained []string
 	// failed is set if one could not be asked.
 	failed bool
 }

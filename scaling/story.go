@@ -1,7 +1,9 @@
 package scaling
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,7 +15,7 @@ type Story struct {
 	// Since is when the phase began, and Reason why.
 	Since  time.Time
 	Reason string
-	// Why says why the app does not sleep now, and when it will, or what it waits for.
+	// Why says what the app waits for: when it sleeps, or what keeps it awake, or what wakes it.
 	Why string
 	// Instances is how many there shall be, and WakesTo how many there will be when it wakes; 0 if it
 	// does not sleep. Serving is how many take requests.
@@ -26,10 +28,13 @@ type Story struct {
 	Events []Event
 }
 
-// Event is one thing that happened to an app, by the name that it has in the log.
+// Event is one thing that happened to an app.
 type Event struct {
-	At           time.Time
-	Name, Reason string
+	At time.Time
+	// Kind is what it was, in words.
+	Kind, Reason string
+	// Took is how long the first request waited that woke the app; 0 if it did not.
+	Took time.Duration
 }
 
 // MaxEvents is how many events of an app are kept.
@@ -42,9 +47,12 @@ type log struct{ events []Event }
 func (c *Controller) tell(a *app, e event) {
 	now := time.Now()
 	c.metrics.events.WithLabelValues(e.name).Inc()
+	happened := Event{At: now, Kind: kinds[e.name], Reason: e.reason}
 	if e.name == eventWoken && a.state.woken > 0 {
+		happened.Took = a.state.woken
 		c.metrics.wakes.Observe(a.state.woken.Seconds())
 	}
+	c.told++
 	if e.name != eventTrouble || c.troubles.Allow() {
 		tell(c.config.Log, a.id, e)
 	}
@@ -54,17 +62,14 @@ func (c *Controller) tell(a *app, e event) {
 	if len(a.story.events) >= MaxEvents {
 		a.story.events = slices.Delete(a.story.events, 0, 1)
 	}
-	a.story.events = append(a.story.events, Event{now, e.name, e.reason})
+	a.story.events = append(a.story.events, happened)
 }
 
 // Story returns what is known of an app, by its routed name or id. It is false if Relay may not scale it.
 func (c *Controller) Story(id string) (Story, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	a := c.apps[id]
-	if a == nil {
-		a = c.apps[c.routed[id]]
-	}
+	a := c.find(id)
 	if a == nil {
 		return Story{}, false
 	}
@@ -86,27 +91,98 @@ func (c *Controller) Story(id string) (Story, bool) {
 	return story, true
 }
 
-// why says why an app does not sleep, or what it waits for.
+// Summary is what all apps are doing.
+type Summary struct {
+	// Apps is how many are in each phase, by its name.
+	Apps map[string]int
+	// Told grows by one with each event of an app.
+	Told uint64
+}
+
+// Summary counts the apps.
+func (c *Controller) Summary() Summary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sum := Summary{make(map[string]int, len(c.metrics.phases)), c.told}
+	for p, n := range c.metrics.phases {
+		sum.Apps[Phase(p).String()] = n
+	}
+	return sum
+}
+
+// Phase returns what an app is doing, by its routed name or id. It is false if Relay may not scale it.
+func (c *Controller) Phase(id string) (Phase, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	a := c.find(id)
+	if a == nil {
+		return Unread, false
+	}
+	return a.state.phase, true
+}
+
+func (c *Controller) find(id string) *app {
+	if a := c.apps[id]; a != nil {
+		return a
+	}
+	return c.apps[c.routed[id]]
+}
+
+// why says when an app sleeps, what keeps it awake, or what it waits for.
 func (s *state) why(in *inputs) string {
 	switch s.phase {
 	case Awake:
-		why, _ := s.idle(in)
-		if why == "" && !in.alone {
-			return in.peers.against
-		}
-		return why
+		return s.whyAwake(in)
 	case FallingAsleep:
-		return s.holdUp(in)
+		if why := s.holdUp(in); why != "" {
+			return "it is about to be scaled to 0, and waits: " + why
+		}
+		return "it is about to be scaled to 0"
+	case Stopping:
+		return "it is being scaled to 0"
 	case Waking:
-		return s.progress(in.read)
+		return withoutPeriod(s.progress(in.read))
 	case Asleep:
-		return "the next request wakes it"
+		return "the next request wakes it, with " + instances(s.wakeTo)
 	case Failed:
-		return "a request tries again from " + words(failedPause) + " after it failed on"
+		if left := failedPause - in.now.Sub(s.since); left > 0 {
+			return "requests are told so; from " + words(left) + " from now on, the next one tries again"
+		}
+		return "the next request tries again"
 	case Off:
 		return "nobody wants instances of it: no request wakes it"
 	}
 	return s.reason
+}
+
+// whyAwake says when a running app sleeps, or what keeps it awake.
+func (s *state) whyAwake(in *inputs) string {
+	if in.read.target != nil && in.read.idleAfter() <= 0 {
+		return "it never sleeps: it has no RELAY_IDLE_AFTER"
+	}
+	why, _ := s.idle(in)
+	if why == "" && !in.alone {
+		why = in.peers.against
+	}
+	switch {
+	case why == "":
+		return "nobody uses it, and it is about to fall asleep"
+	case strings.HasPrefix(why, sleepsIn):
+		return why
+	}
+	return "it does not sleep now: " + why
+}
+
+// withoutPeriod makes a sentence for visitors a part of another one.
+func withoutPeriod(sentence string) string {
+	return strings.ToLower(sentence[:1]) + strings.TrimSuffix(sentence[1:], ".")
+}
+
+func instances(n int) string {
+	if n == 1 {
+		return "1 instance"
+	}
+	return fmt.Sprintf("%d instances", n)
 }
 
 // Report returns what this Relay tells another one of an app.
@@ -129,6 +205,9 @@ func (c *Controller) Report(id string) Report {
 	switch s.phase {
 	case Awake:
 		r.Against, _ = s.idle(&in)
+		if tasks := s.drains(); len(tasks) > 0 && s.size.drain.over(&in) {
+			r.Drained = tasks
+		}
 	case FallingAsleep:
 		r.Against, _ = s.idle(&in)
 		r.Quiet = r.Against == "" && s.holdUpHere(&in) == ""

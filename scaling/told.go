@@ -18,6 +18,13 @@ const (
 	eventTrouble         = "scaling_failed"
 )
 
+// kinds are the same in words, for people.
+var kinds = map[string]string{
+	eventFalling: "falls asleep", eventStays: "stays awake", eventAsleep: "fell asleep", eventWaking: "is woken", eventWoken: "woke up",
+	eventFailed: "did not start", eventOffline: "scaled to 0 by people", eventAwake: "scaled up by people", eventDrains: "shrinks",
+	eventRescaled: "resized", eventResizedByOthers: "resized by others", eventTrouble: "change failed",
+}
+
 // tell logs an event of an app.
 func tell(log *slog.Logger, app string, e event) {
 	switch e.name {

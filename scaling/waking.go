@@ -82,11 +82,16 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 	if err == nil {
 		s = s.settle()
 		s.written, s.deployment = done.Version, cmp.Or(done.Deployment, s.deployment)
-		s.staleUntil = in.now.Add(staleRead)
+		s.staleUntil = in.now.Add(staleWritten)
 		if done.Version == r.Version {
 			s.old = nil // there was nothing to change
 		}
 		return s.wroteSize(in, r)
+	}
+	if s.size != nil {
+		z := *s.size
+		z.killed, z.wrote = nil, 0
+		s.size = &z
 	}
 	s.attempts++
 	s.retry = backOff(in.now, s.attempts)

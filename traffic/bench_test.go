@@ -99,3 +99,17 @@ func BenchmarkEach(b *testing.B) {
 		}
 	}
 }
+
+// What it costs to look at the use of a cluster that 1000 Envoys report.
+func BenchmarkUse(b *testing.B) {
+	l := newLoads()
+	for i := range 1000 {
+		joinEnvoy(b, l, "external", fmt.Sprint(i)).report(clusterStats("/a_0", time.Second, 1, 0, 1))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if l.Use("external", "/a_0").InProgress != 1000 {
+			b.Fatal("not all is counted")
+		}
+	}
+}

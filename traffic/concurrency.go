@@ -21,8 +21,7 @@ type concurrency struct {
 // that it will be, it is followed from then on, until nobody asks any more. Between two reports of
 // an Envoy, what the first told counts.
 func (l *Loads) Concurrency(fleetName, name string, over time.Duration) (average float64, known bool) {
-	now := time.Now()
-	l.read(fleetName, func(f *fleet, _ int64) {
+	l.locked(fleetName, func(f *fleet, now time.Time) {
 		c := f.clusters[name]
 		if c == nil {
 			return

@@ -55,6 +55,25 @@ func TestConcurrency(t *testing.T) {
 	})
 }
 
+// What is in progress since a report was not before.
+func TestConcurrencyBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLoads()
+		e := joinEnvoy(t, l, "external", "a")
+		e.report(a0(time.Second, 0, 0))
+		l.Concurrency("external", "/a_0", time.Minute)
+		time.Sleep(10 * time.Second)
+		e.report(a0(10*time.Second, 0, 100))
+		if got, _ := l.Concurrency("external", "/a_0", time.Minute); got != 0 {
+			t.Errorf("at once: %v", got)
+		}
+		time.Sleep(10 * time.Second)
+		if got, known := l.Concurrency("external", "/a_0", time.Minute); !known || math.Abs(got-50) > 0.1 {
+			t.Errorf("10 s later: %v, %v", got, known)
+		}
+	})
+}
+
 // Not more clusters are followed than fit.
 func TestConcurrencyIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -47,6 +47,11 @@ func (l *Loads) step(t time.Time) int64 { return int64(l.sinceEpoch(t) / Step) }
 
 // read calls f for a fleet, if there is one of the name, with the newest step that is known.
 func (l *Loads) read(name string, f func(fleet *fleet, end int64)) {
+	l.locked(name, func(of *fleet, now time.Time) { f(of, of.settled(now, l.step)) })
+}
+
+// locked calls f for a fleet, if there is one of the name. Unlike read, it looks at no Envoy.
+func (l *Loads) locked(name string, f func(fleet *fleet, now time.Time)) {
 	of := l.fleets[name]
 	if of == nil {
 		return
@@ -55,7 +60,7 @@ func (l *Loads) read(name string, f func(fleet *fleet, end int64)) {
 	of.mu.Lock()
 	defer of.mu.Unlock()
 	of.expire(now)
-	f(of, of.settled(now, l.step))
+	f(of, now)
 }
 
 // Cluster returns the load of a cluster of a fleet. It is false if no Envoy reports the cluster.

@@ -9,7 +9,7 @@ const shortest, shorter = time.Second, 5 * time.Second
 // Pace has the Envoys of a fleet report more often than usual, so often if that costs no more, each second,
 // than what the largest fleets do: else every 5 s, or as usual. 0 ends it.
 func (l *Loads) Pace(fleetName string, every time.Duration) {
-	l.read(fleetName, func(f *fleet, _ int64) {
+	l.locked(fleetName, func(f *fleet, _ time.Time) {
 		if f.pace == every {
 			return
 		}

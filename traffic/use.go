@@ -42,8 +42,7 @@ const continues = time.Second
 // Use returns how a cluster was used. A cluster that no Envoy reports was not. It tells nothing of
 // Envoys that do not report: see Silent.
 func (l *Loads) Use(fleetName, name string) (u Use) {
-	now := time.Now()
-	l.read(fleetName, func(f *fleet, _ int64) {
+	l.locked(fleetName, func(f *fleet, now time.Time) {
 		u.Since, u.Until = f.knownSince, f.knownUntil
 		if f.noStreams {
 			u.Until = now
@@ -71,8 +70,7 @@ const hiddenFor = 24 * time.Hour
 // there goes on, but is in no report from then on: so it counts as in progress for a day, or one request
 // does if nothing was known of the Envoy yet.
 func (l *Loads) Replaced(fleetName, nodeID, name string) {
-	now := time.Now()
-	l.read(fleetName, func(f *fleet, _ int64) {
+	l.locked(fleetName, func(f *fleet, now time.Time) {
 		c := f.cluster([]byte(name))
 		if c == nil {
 			return
@@ -100,8 +98,7 @@ func (c *cluster) hiddenNow(now time.Duration) uint32 {
 // Silent returns those of some Envoys of a fleet that do not report, or have not done so often
 // enough: nobody knows what they have in progress.
 func (l *Loads) Silent(fleetName string, nodeIDs []string) (silent []string) {
-	now := time.Now()
-	l.read(fleetName, func(f *fleet, _ int64) {
+	l.locked(fleetName, func(f *fleet, now time.Time) {
 		for _, id := range nodeIDs {
 			if !f.envoys[id].tells(now) {
 				silent = append(silent, id)

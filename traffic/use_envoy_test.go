@@ -20,7 +20,7 @@ func TestUseOfARealEnvoy(t *testing.T) {
 		_, _ = fmt.Sscanf(version, "1.%d", &minor)
 		w := startLoadWorld(t, version)
 		w.reporting()
-		ws, tcp, download := w.open(w.http, upgrade("app", "/ws")), w.open(w.tcp, ""), w.open(w.http, request("half", "/download"))
+		ws, tcp, download := w.open(w.http, upgrade("app", "/ws")), w.open(w.tcp, ""), w.open(w.http, request("busy", "/download"))
 		if minor < SilentBefore {
 			w.eventually("a WebSocket is in use", func() bool { return w.loads.Use("external", "app").Last.After(time.Time{}) })
 			w.moreReports(2)
@@ -29,11 +29,11 @@ func TestUseOfARealEnvoy(t *testing.T) {
 			}
 			return
 		}
-		for _, cluster := range []string{"app", "tcp", "half"} {
+		for _, cluster := range []string{"app", "tcp", "busy"} {
 			w.eventually(cluster+" is in use", func() bool { return w.loads.Use("external", cluster).InProgress == 1 })
 		}
 		w.moreReports(3)
-		for _, cluster := range []string{"app", "tcp", "half"} {
+		for _, cluster := range []string{"app", "tcp", "busy"} {
 			u := w.loads.Use("external", cluster)
 			if u.InProgress != 1 || time.Since(u.Last) > 3*time.Second || u.Since.After(u.Last) {
 				t.Errorf("%s: %+v", cluster, u)
@@ -41,7 +41,7 @@ func TestUseOfARealEnvoy(t *testing.T) {
 		}
 		_, _, _ = ws.Close(), tcp.Close(), download.Close()
 		closed := time.Now()
-		for _, cluster := range []string{"app", "tcp", "half"} {
+		for _, cluster := range []string{"app", "tcp", "busy"} {
 			w.eventually(cluster+" is idle", func() bool {
 				u := w.loads.Use("external", cluster)
 				return u.InProgress == 0 && u.Until.After(closed) && u.Idle().Before(u.Until)

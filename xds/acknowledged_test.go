@@ -44,9 +44,11 @@ func TestWaitAcknowledged(t *testing.T) {
 	waits := func(result <-chan error) {
 		t.Helper()
 		e.plan()
-		if len(result) > 0 {
-			t.Fatal("it does not wait")
-		}
+		e.session.locked(func() {
+			if len(e.session.waiters) == 0 || len(result) > 0 {
+				t.Fatal("it does not wait")
+			}
+		})
 	}
 	setIn(t, store, Cluster, "1", "a")
 	setIn(t, store, Endpoint, "1", "a")
@@ -71,6 +73,17 @@ func TestWaitAcknowledged(t *testing.T) {
 	}
 	if err := <-e.wait(Key{Cluster, "a"}, Key{Endpoint, "a"}, Key{Cluster, "never"}, Key{Listener, "a"}); err != nil {
 		t.Errorf("what it has: %v", err)
+	}
+	setIn(t, store, Cluster, "1", "b")
+	setIn(t, store, Endpoint, "1", "b")
+	result = e.wait(Key{Cluster, "b"}, Key{Endpoint, "b"})
+	e.ack(e.expect(Cluster, []string{"b"}))
+	waits(result) // it has asked for the endpoints of another cluster only
+	e.subscribe(Endpoint, "b")
+	e.ack(e.expect(Endpoint, []string{"b"}))
+	e.quiet()
+	if err := <-result; err != nil {
+		t.Error(err)
 	}
 	setIn(t, store, Cluster, "bad", "a")
 	result = e.wait(Key{Cluster, "a"})

@@ -93,6 +93,7 @@ func (s *session) handleKept(now time.Time) {
 // handleOpen handles a request for an open type.
 func (s *session) handleOpen(t Type, req *request, change subscriptionChange, now time.Time) (out requestResult) {
 	ts, table := &s.types[t], &s.store.tables[t]
+	s.noteAsked(t, change, now)
 	if !ts.subscribed {
 		out.noLongerRejected = s.startType(t, change, now)
 		return out

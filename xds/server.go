@@ -69,6 +69,8 @@ type Server struct {
 	nodes   map[node][]*stream
 	lists   map[string]*envoyList // by fleet
 	leavers leavers
+	// late is when Envoys asked for extensions on streams that have ended.
+	late map[lateKey]time.Time
 	// toldVersions are the versions of Envoys that were logged, by fleet.
 	toldVersions map[string]bool
 }
@@ -259,9 +261,11 @@ func (s *Server) add(st *stream) error {
 }
 
 func (s *Server) remove(st *stream) {
+	asked := st.session.lateAsks()
 	st.session.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.keepLate(st.node(), asked)
 	delete(s.streams, st)
 	if s.hosts[st.host]--; s.hosts[st.host] == 0 {
 		delete(s.hosts, st.host)

@@ -38,6 +38,10 @@ type session struct {
 	// servedBefore tells that a control plane served the Envoy on an earlier stream: it came
 	// with resources, or it asks for what only listeners name before it was sent a listener.
 	servedBefore bool
+	// hadListeners tells that the Envoy came with listeners, and asked when it asked for extensions with
+	// which it did not come, by id; see Server.Late.
+	hadListeners bool
+	asked        map[uint32]time.Time
 	// startHandled tells that resendEndpointsAtStart has done its work.
 	startHandled bool
 	// newerResource is what the Envoy has and this Relay never had. It is set if Relay may

@@ -30,6 +30,8 @@ type Status struct {
 	Series       *Series            `json:"series,omitempty"`
 	Point        *Point             `json:"point,omitempty"`
 	Certificates CertificatesStatus `json:"certificates"`
+	// Scaling is absent where Relay scales no apps.
+	Scaling *ScalingStatus `json:"scaling,omitempty"`
 	// Worst are the first groups of problems, MoreGroups counts the others.
 	Worst      []Group `json:"worst"`
 	MoreGroups int     `json:"moreGroups,omitempty"`

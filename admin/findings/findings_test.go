@@ -51,10 +51,10 @@ func TestOfApp(t *testing.T) {
 		"other group": {with(func(s *api.AppStory) { s.Ports[0] = api.Port{OtherGroups: []string{"lab"}} }), nil, []string{"warning|its groups are lab"}},
 		"stopped":     {with(func(s *api.AppStory) { s.Stopped, s.Ports[0].Endpoints = true, nil }), nil, []string{"warning|scaled to 0"}},
 		"asleep": {with(func(s *api.AppStory) {
-			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseAsleep, Text: "nobody used it for 30m."}
-		}), nil, []string{"ok|/a is asleep: nobody used it for 30m."}},
+			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseAsleep, Reason: "nobody used it for 30 min", Text: "the next request wakes it"}
+		}), nil, []string{"ok|/a is asleep: nobody used it for 30 min; the next request wakes it"}},
 		"could not be woken": {with(func(s *api.AppStory) {
-			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Text: "2 tasks have failed."}
+			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Reason: "2 tasks have failed"}
 		}), nil, []string{"critical|/a could not be woken, so requests get 503: 2 tasks|log"}},
 		"maintenance": {with(func(s *api.AppStory) { s.Maintenance = true }), nil, []string{"warning|/a is in maintenance|RELAY_MAINTENANCE"}},
 		"no task":     {with(func(s *api.AppStory) { s.Ports[0].Endpoints = nil }), nil, []string{"critical|There is no task of /a, so"}},

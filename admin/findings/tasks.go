@@ -56,12 +56,16 @@ func (t *tasks) bad() bool { return t.in == 0 && !t.sleeps() || t.unreachable > 
 
 // sleeps reports whether requests wait for the app until it has started.
 func (t *tasks) sleeps() bool {
-	return t.scaling != nil && t.scaling.Phase != api.PhaseAwake && t.scaling.Phase != api.PhaseFailed
+	return t.scaling.Sleeps()
 }
 
 // asleep says why there is no task, though nothing is wrong.
 func (t *tasks) asleep() string {
-	return named(t.apps, "The app") + " is " + t.scaling.Phase + ": " + t.scaling.Text
+	text := named(t.apps, "The app") + " is " + t.scaling.Phase
+	if t.scaling.Reason != "" {
+		text += ": " + t.scaling.Reason
+	}
+	return text + "; " + t.scaling.Text
 }
 
 // tasks says whether there is a task that answers.
@@ -74,7 +78,7 @@ func (l *list) tasks(t tasks) {
 	switch {
 	case t.in == 0 && t.sleeps(): // nothing is wrong: see asleep
 	case t.in == 0 && t.scaling != nil && t.scaling.Phase == api.PhaseFailed:
-		l.add(api.Critical, "look at the app's log and its last failed task in Marathon", "%s could not be woken, so requests get 503: %s", named(t.apps, "The app"), t.scaling.Text)
+		l.add(api.Critical, "look at the app's log and its last failed task in Marathon", "%s could not be woken, so requests get 503: %s", named(t.apps, "The app"), t.scaling.Reason)
 	case t.in == 0 && t.stopped:
 		l.add(api.Warning, "scale it up in Marathon", "%s is scaled to 0: requests get 503", named(t.apps, "The app"))
 	case t.in == 0 && len(t.out) > 0 && t.starting == len(t.out):

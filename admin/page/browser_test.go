@@ -51,7 +51,7 @@ var looks = []look{{"light", "light", 1280, 900}, {"dark", "dark", 1280, 900}, {
 // to say against it, nothing sticks out, and no script or style is refused. With SCREENSHOTS set
 // to a folder it leaves pictures there.
 func TestEveryPageIsAccessible(t *testing.T) {
-	sites := map[string]string{"well": serve(t, wellData(), &events{}), "trouble": serve(t, troubleData(), &events{}), "hostile": serve(t, hostileData(), &events{}), "empty": serve(t, &fakeData{}, &events{})}
+	sites := map[string]string{"well": serve(t, wellData(), &events{}), "trouble": serve(t, troubleData(), &events{}), "hostile": serve(t, hostileData(), &events{}), "empty": serve(t, &fakeData{}, &events{}), "sleepy": serve(t, sleepyData(), &events{})}
 	ctx, source := pagetest.Start(t), axe(t)
 	complaints := pagetest.Complaints(t, ctx)
 	backgrounds := make(map[string]string)
@@ -68,6 +68,8 @@ func TestEveryPageIsAccessible(t *testing.T) {
 				continue
 			case name == "well":
 				pages = []string{"/", "/apps/team-0/web"}
+			case name == "sleepy":
+				pages = []string{"/", "/apps"}
 			case name == "empty":
 				pages = []string{"/", "/apps", "/changes"}
 			default:

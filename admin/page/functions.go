@@ -26,8 +26,9 @@ var functions = template.FuncMap{
 	"first": first, "firstGroups": firstGroups,
 	"more": func(c api.Certificate) int { return max(c.DomainCount, len(c.Domains)) - min(len(c.Domains), 4) },
 	// What is put together for a template.
-	"sleeps": sleeps,
-	"tasks":  tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
+	"sleeps":   (*api.Scaling).Sleeps,
+	"sentence": sentence, "shownPhases": shownPhases,
+	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
 	"tabs":       tabsOf,
 	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
 	"envoyStates": func() []string {
@@ -37,7 +38,7 @@ var functions = template.FuncMap{
 		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped, api.DomainAsleep)
 	},
 	// What a filter keeps of the address, beside what it asks for.
-	"hiddenFields": func() []string { return []string{"sort", "state", "status"} },
+	"hiddenFields": func() []string { return []string{"sort", "state", "status", "phase"} },
 }
 
 // first cuts a list of anything for a template: a page is of a bounded size, whatever there is.
@@ -49,11 +50,6 @@ func first(n int, list any) (cut struct {
 	n = min(n, all.Len())
 	cut.Shown, cut.Hidden = all.Slice(0, n).Interface(), all.Len()-n
 	return cut
-}
-
-// sleeps reports whether requests wait for an app until it has started.
-func sleeps(s *api.Scaling) bool {
-	return s != nil && s.Phase != api.PhaseAwake && s.Phase != api.PhaseFailed
 }
 
 // tasks are the tasks of all ports of an app, and whether a fleet routes one.

@@ -44,6 +44,8 @@ func hostileData() *fakeData {
 	f.apps = []api.App{app}
 	f.story = api.AppStory{App: app, Labels: map[string]string{hostileLong: hostileLong, "HAPROXY_0_VHOST": hostile}, Problems: f.problems, Notes: []api.Note{{Task: hostileLong, Text: hostileLong}}, LastFailures: f.failures, LastChanges: f.changes,
 		Envoys: []api.Progress{{Fleet: "external", ID: hostileLong, Version: hostile, Needs: 2, Waiting: []api.Waiting{{Type: hostile, Name: hostileLong, State: hostile, Error: hostileLong}}}}}
+	f.story.Scaling = &api.Scaling{Phase: api.PhaseFailed, Since: now, Reason: hostileLong, Text: hostileLong, Size: hostile, Trouble: hostileLong, Events: []api.ScalingEvent{{Time: now, Kind: "did not start", Text: hostileLong}}}
+	f.status.Scaling = &api.ScalingStatus{Waiting: 1, Wakes: []api.Wake{{App: "/" + hostilePath, Requests: 1, Since: now, Why: hostileLong}}}
 	f.domains = []api.Domain{{Name: hostilePath, Fleets: []string{"external"}, Apps: []string{"/" + hostilePath}, Status: api.DomainServed, Certificate: "vault/" + hostile}}
 	f.domainStory = api.DomainStory{Domain: f.domains[0], Problems: f.problems, LastFailures: f.failures, LastChanges: f.changes, Explanation: explanation(hostilePath, "/"+hostilePath, hostileLong, hostile)}
 	f.envoys = []api.Envoy{{Fleet: "external", ID: hostilePath, Version: hostile, Zone: hostile, Address: hostile, Connected: now, State: api.EnvoyBehind}}

@@ -97,7 +97,7 @@ func newList[T any](p *Pages, r *http.Request, rows []T, page api.Page, q url.Va
 }
 
 func (p *Pages) apps(r *http.Request) (view, error) {
-	q := query(r, "q", "sort", "fleet")
+	q := query(r, "q", "sort", "fleet", "phase")
 	answer, err := p.data.Apps(q)
 	return view{Name: "apps", Title: "Apps", Nav: "apps", Every: later, Body: newList(p, r, answer.Apps, answer.Page, q)}, err
 }

@@ -13,7 +13,7 @@ import (
 // TestPictures makes the pictures of docs/images with PICTURES set to that folder. Without, it
 // shows that each of them can be made.
 func TestPictures(t *testing.T) {
-	well, trouble := serve(t, wellData(), &events{}), serve(t, troubleData(), &events{})
+	well, trouble, sleepy := serve(t, wellData(), &events{}), serve(t, troubleData(), &events{}), serve(t, sleepyData(), &events{})
 	ctx := pagetest.Start(t)
 	for _, p := range []struct {
 		name, url, scheme string
@@ -25,6 +25,7 @@ func TestPictures(t *testing.T) {
 		{"app", trouble + "/apps/team-0/web", "light", 1280, 900, ""},
 		{"domain", trouble + "/domains/web.team-0.example.com", "light", 1280, 860, ""},
 		{"search", trouble + "/apps?sort=requests", "light", 1280, 700, "cart"},
+		{"sleep", sleepy + "/apps/team-0/web", "light", 1280, 900, ""},
 		{"phone", trouble + "/", "dark", 390, 844, ""},
 	} {
 		pagetest.Do(t, ctx, chromedp.EmulateViewport(p.width, p.height), pagetest.Prefer(p.scheme), chromedp.Navigate(p.url))

@@ -74,7 +74,7 @@ func explanation(domain, app, loser, source string) json.RawMessage {
 			"https": map[string]any{"listens": "0.0.0.0:443", "certificate": map[string]any{"source": source, "name": domain, "secret": source + "/" + domain, "serverName": domain, "notAfter": time.Now().AddDate(0, 0, 60), "state": "valid", "reason": "it covers " + domain}},
 		}},
 		"apps": []any{
-			map[string]any{"id": app, "ports": []any{map[string]any{"index": 0, "name": "http", "groups": []string{"external"}, "fleets": []string{"external"}, "cluster": app + "_0", "domains": []string{domain}, "endpoints": []any{map[string]any{"address": "10.0.0.7:31044", "health": "healthy", "task": "web.1"}}, "excluded": []any{map[string]any{"task": "web.2", "reason": "its health checks fail"}}}}},
+			map[string]any{"id": app, "scaling": map[string]any{"phase": "awake", "text": "it does not sleep now: 31 requests or connections are in progress"}, "ports": []any{map[string]any{"index": 0, "name": "http", "groups": []string{"external"}, "fleets": []string{"external"}, "cluster": app + "_0", "domains": []string{domain}, "endpoints": []any{map[string]any{"address": "10.0.0.7:31044", "health": "healthy", "task": "web.1"}}, "excluded": []any{map[string]any{"task": "web.2", "reason": "its health checks fail"}}}}},
 		},
 		"fleets": []any{map[string]any{"name": "external", "needs": 5, "envoys": []any{
 			map[string]any{"id": "edge-1.example.com", "version": "1.40.0", "address": "10.0.1.1:41234", "acknowledged": 5},
@@ -138,11 +138,8 @@ func troubleData() *fakeData {
 	story.Failures, story.ProblemCount, story.Severity = ptr(184), 1, "failing"
 	story.Problems, story.LastFailures, story.LastChanges = f.problems[:1], f.failures, f.changes
 	story.Load = load(78, 22.4)
-	story.Scaling = &api.Scaling{
-		Phase: api.PhaseAwake, Since: time.Now().Add(-time.Hour), Text: "78 requests a second: it sleeps when nobody has used it for 30m.", Instances: 2,
-		Queues: []api.Queue{{Port: 0, Concurrency: 10, InProgress: 7, Length: 100}},
-		Events: []api.ScalingEvent{{Time: time.Now().Add(-time.Hour), Kind: "wake", Text: "a request for web.team-0.example.com woke it", Took: 2.4}},
-	}
+	s.Scaling, story.Scaling = wakesStatus(now), wokenScaling(now)
+	story.Scaling.Trouble = "Marathon cannot be reached: connection refused"
 	story.Ports[0].Endpoints = []api.Endpoint{
 		{Address: "10.0.0.7:31044", Health: "healthy", Task: "team-0_web.0", Load: load(39, 0)},
 		{Address: "10.0.0.8:31044", Health: "healthy", Task: "team-0_web.1", Load: load(39, 22.4), Unreachable: "2 Envoys cannot connect to it since 11:02: connection refused"},

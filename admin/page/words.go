@@ -247,6 +247,24 @@ func hidden(r rune) bool {
 	return r != utf8.RuneError && (unicode.Is(unicode.Cf, r) || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029)
 }
 
+// sentence makes one of a text that may be a part of one.
+func sentence(s string) string {
+	r, size := utf8.DecodeRuneInString(s)
+	if size == 0 {
+		return s
+	}
+	s = string(unicode.ToUpper(r)) + s[size:]
+	if !strings.HasSuffix(s, ".") && !strings.HasSuffix(s, "…") {
+		s += "."
+	}
+	return s
+}
+
+// shownPhases are those that lists are narrowed by: the others last for moments.
+func shownPhases() []string {
+	return []string{api.PhaseAwake, api.PhaseAsleep, api.PhaseWaking, api.PhaseFailed, api.PhaseOffline}
+}
+
 // phaseClass returns the CSS class for the phase of an app that may sleep.
 func phaseClass(phase string) string {
 	switch phase {
@@ -254,6 +272,8 @@ func phaseClass(phase string) string {
 		return "ok"
 	case api.PhaseFailed:
 		return "bad"
+	case api.PhaseWaking:
+		return "warn"
 	}
 	return "dim"
 }

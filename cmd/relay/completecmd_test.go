@@ -33,13 +33,13 @@ func TestCompletedNames(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{[]string{"app", "/sh"}, []string{"/shop/batch", "/shop/cart", "/shop/web"}},
+		{[]string{"app", "/sh"}, []string{"/shop/batch", "/shop/cart", "/shop/report", "/shop/web"}},
 		{[]string{"app", "/shop/w"}, []string{"/shop/web"}},
 		{[]string{"app", "shop"}, nil},
 		{[]string{"domain", ""}, []string{"*.shop.test", "cart.test", "shop.test", "www.shop.test"}},
 		{[]string{"subject", "/shop/c"}, []string{"/shop/cart"}},
 		{[]string{"subject", "c"}, []string{"cart.test"}},
-		{[]string{"subject", ""}, []string{"/shop/batch", "/shop/cart", "/shop/web", "*.shop.test", "cart.test", "shop.test", "www.shop.test"}},
+		{[]string{"subject", ""}, []string{"/shop/batch", "/shop/cart", "/shop/report", "/shop/web", "*.shop.test", "cart.test", "shop.test", "www.shop.test"}},
 		{[]string{"envoy", "e"}, []string{"e-1", "e-2", "e-3", "external/e-1", "external/e-2", "external/e-3"}},
 		{[]string{"certificate", "vault/s"}, []string{"vault/shop.test"}},
 		{[]string{"fleet", ""}, []string{"external"}},
@@ -90,7 +90,7 @@ func TestShellsCompleteNames(t *testing.T) {
 		}
 		return strings.Fields(string(out))
 	}
-	apps := []string{"/shop/batch", "/shop/cart", "/shop/web"}
+	apps := []string{"/shop/batch", "/shop/cart", "/shop/report", "/shop/web"}
 	for _, tt := range []struct {
 		words []string
 		want  []string

@@ -95,8 +95,9 @@ func nobody(t *testing.T) string {
 func fakeAnswers() map[string]any {
 	answers := map[string]any{
 		"status":              fakeStatus(),
-		"apps":                api.Apps{Apps: fakeApps(), Page: api.Page{Total: 3}},
+		"apps":                api.Apps{Apps: fakeApps(), Page: api.Page{Total: 4}},
 		"apps/shop/web":       fakeAppStory(),
+		"apps/shop/report":    fakeSleeper(),
 		"domains":             api.Domains{Domains: fakeDomains(), Page: api.Page{Total: 3}},
 		"domains/cart.test":   fakeDomainStory(),
 		"envoys":              api.Envoys{Envoys: fakeEnvoys(), Page: api.Page{Total: 3}},
@@ -158,6 +159,10 @@ func fakeStatus() api.Status {
 			{About: "app", Subject: "/shop/web", Severity: problem.Ignored, Action: problems[2].Action, Count: 1, Problems: problems[2:]},
 		},
 	}
+	s.Scaling = &api.ScalingStatus{
+		Apps: map[string]int{api.PhaseAwake: 2, api.PhaseAsleep: 1, api.PhaseWaking: 1}, Decisions: 17, Waiting: 3, Queued: 2,
+		Wakes: []api.Wake{{App: "/shop/print", Requests: 3, Since: before(4 * time.Second), Why: "An instance is starting."}},
+	}
 	s.Findings = findings.OfStatus(&s)
 	return s
 }
@@ -184,6 +189,7 @@ func fakeApps() []api.App {
 			}},
 		},
 		{ID: "/shop/batch", Version: "1", Stopped: true},
+		inLists(fakeSleeper().App),
 	}
 }
 

@@ -23,6 +23,7 @@ var goldenCommands = map[string][]string{
 	"status-nagios":     {"status", "--nagios"},
 	"apps":              {"apps"},
 	"app":               {"app", "/shop/web"},
+	"app-asleep":        {"app", "/shop/report"},
 	"domains":           {"domains"},
 	"domain":            {"domain", "cart.test"},
 	"domain-unknown":    {"domain", "nowhere.test"},
@@ -141,6 +142,7 @@ func TestOutputIsTheAnswer(t *testing.T) {
 func TestQueries(t *testing.T) {
 	for want, args := range map[string][]string{
 		"apps?fleet=external&q=sh+op&sort=errors":       {"apps", "-q", "sh op", "--sort", "errors", "--fleet", "external"},
+		"apps?phase=asleep&sort=id":                     {"apps", "--phase", "asleep"},
 		"domains?fleet=lab&sort=failures":               {"domains", "--sort", "failures", "--fleet", "lab"},
 		"envoys?fleet=external&q=e-":                    {"envoys", "--filter", "e-", "--fleet", "external"},
 		"certificates?q=shop":                           {"certs", "-q", "shop"},

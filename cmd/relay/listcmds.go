@@ -15,6 +15,7 @@ type appsCmd struct {
 	ID          string `arg:"" optional:"" name:"id" complete:"app" help:"Show this app alone, as relay app does."`
 	Sort        string `default:"id" enum:"id,requests,errors,failures,changed" help:"id, requests, errors, failures or changed: those with most, or changed last, come first."`
 	Fleet       string `placeholder:"NAME" complete:"fleet" help:"Only apps that this fleet serves."`
+	Phase       string `default:"all" enum:"all,awake,asleep,waking,failed,offline" help:"awake, asleep, waking, failed or offline: only apps that Relay may scale, and that are so."`
 	ListFlags   `embed:""`
 	OutputFlags `embed:""`
 	ClientFlags `embed:""`
@@ -27,7 +28,7 @@ func (c *appsCmd) Run(ctx context.Context, out streams) error {
 			return appStory(ctx, relay, c.ID, c.printer(out))
 		}
 		return listing{
-			path: "apps", field: "apps", query: queryOf("q", c.Filter, "sort", c.Sort, "fleet", c.Fleet), limit: c.Limit, none: "no such app",
+			path: "apps", field: "apps", query: queryOf("q", c.Filter, "sort", c.Sort, "fleet", c.Fleet, "phase", strings.TrimPrefix(c.Phase, "all")), limit: c.Limit, none: "no such app",
 			columns: []terminal.Column{
 				{Title: "APP"}, {Title: "TASKS", Right: true}, {Title: "REQ/S", Right: true}, {Title: "ERR/S", Right: true, Optional: true}, {Title: "FAILED 1H", Right: true},
 				{Title: "CHANGED", Right: true, Optional: true}, {Title: "PROBLEMS"}, {Title: "DOMAINS", Shrinks: true},
@@ -46,12 +47,14 @@ func appRow(app api.App) []terminal.Cell {
 	}
 	running := terminal.Text(fmt.Sprint(tasks))
 	switch {
+	case tasks == 0 && app.Scaling.Sleeps():
+		running = terminal.Cell{Text: app.Scaling.Phase, Style: terminal.Faint}
 	case app.Stopped:
 		running = terminal.Cell{Text: "stopped", Style: terminal.Faint}
 	case out > 0:
 		running = terminal.Cell{Text: fmt.Sprintf("%d of %d", tasks, tasks+out), Style: terminal.Yellow}
 	}
-	if tasks == 0 && !app.Stopped {
+	if tasks == 0 && !app.Stopped && !app.Scaling.Sleeps() {
 		running.Style = terminal.Red
 	}
 	return []terminal.Cell{

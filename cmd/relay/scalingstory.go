@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"relay/admin/api"
+	"relay/internal/terminal"
 )
 
 // scaling writes what Relay does with the number of instances of an app.
@@ -14,17 +15,20 @@ func (p printer) scaling(s *api.Scaling) {
 	p.title("Sleep and size")
 	since := ""
 	if !s.Since.IsZero() {
-		since = " since " + clock(s.Since) + ", " + ago(s.Since)
+		since = " since " + clock(s.Since) + ", for " + ago(s.Since)
 	}
 	p.pair("phase", s.Phase+since)
-	p.screen.Paragraph("  ", s.Text)
+	p.pair("why", s.Reason)
+	p.pair("next", s.Text)
+	p.pair("size", s.Size)
+	p.pair("trouble", s.Trouble)
 	wanted := count(s.Instances, "instance", "instances")
 	if s.Before > 0 {
-		wanted += fmt.Sprintf("; %d before it was put to sleep", s.Before)
+		wanted += fmt.Sprintf("; it wakes with %d", s.Before)
 	}
 	p.pair("wanted", wanted)
 	if s.Waiting > 0 {
-		p.pair("waiting", count(s.Waiting, "request", "requests"))
+		p.pair("waiting", count(s.Waiting, "request", "requests")+", until it has started")
 	}
 	for _, q := range s.Queues {
 		p.pair(fmt.Sprintf("queue of %d", q.Port), fmt.Sprintf("at most %s an instance; %d in progress, %d of at most %d waiting",
@@ -35,6 +39,54 @@ func (p printer) scaling(s *api.Scaling) {
 		if e.Took > 0 {
 			took = fmt.Sprintf(" (took %.3g s)", e.Took)
 		}
-		p.screen.Hanging(fmt.Sprintf("  %s  %-7s ", clock(e.Time), e.Kind), "                     ", e.Text+took)
+		p.screen.Hanging(fmt.Sprintf("  %s  %s: ", clock(e.Time), e.Kind), "                       ", e.Text+took)
+	}
+}
+
+// scalingSums says in the first screen what is done with the number of instances.
+func (p printer) scalingSums(s *api.ScalingStatus) {
+	if s == nil {
+		return
+	}
+	all := 0
+	for _, n := range s.Apps {
+		all += n
+	}
+	text := fmt.Sprintf("%d of %s that Relay scales %s", s.Apps[api.PhaseAsleep], count(all, "app", "apps"), sleepOrSleeps(s.Apps[api.PhaseAsleep]))
+	for _, phase := range []string{api.PhaseWaking, api.PhaseFailed} {
+		if n := s.Apps[phase]; n > 0 {
+			text += fmt.Sprintf("; %d %s", n, phase)
+		}
+	}
+	if s.Queued > 0 {
+		text += "; " + count(s.Queued, "request waits", "requests wait") + " in queues"
+	}
+	p.pair("scaling", text)
+}
+
+func sleepOrSleeps(n int) string {
+	if n == 1 {
+		return "sleeps"
+	}
+	return "sleep"
+}
+
+// wakes shows the apps that requests wait for.
+func (p printer) wakes(s *api.ScalingStatus) {
+	if s == nil || len(s.Wakes) == 0 {
+		return
+	}
+	p.title("Apps that requests wait for: " + count(s.Waiting, "request", "requests"))
+	var rows [][]terminal.Cell
+	for _, w := range s.Wakes {
+		since := unknown
+		if !w.Since.IsZero() {
+			since = ago(w.Since)
+		}
+		rows = append(rows, []terminal.Cell{terminal.Text(w.App), terminal.Text(fmt.Sprint(w.Requests)), terminal.Text(since), terminal.Text(w.Why)})
+	}
+	p.table(rows, terminal.Column{Title: "APP"}, terminal.Column{Title: "REQUESTS", Right: true}, terminal.Column{Title: "SINCE", Right: true}, terminal.Column{Title: "WHAT FOR", Shrinks: true})
+	if s.MoreWakes > 0 {
+		p.line("and %d more", s.MoreWakes)
 	}
 }

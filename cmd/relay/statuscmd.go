@@ -86,6 +86,7 @@ func (p printer) status(s api.Status, failures []api.Failure, address string) {
 	p.sources(s.Sources)
 	p.line("")
 	p.sums(s)
+	p.wakes(s.Scaling)
 	p.worstProblems(s)
 	p.lastFailures(failures, "relay failures")
 	p.next(s, failures)
@@ -158,6 +159,7 @@ func (p printer) sums(s api.Status) {
 		certificates += fmt.Sprintf("; the first that expires is %s, on %s", c.Next.Name, c.Next.NotAfter.UTC().Format(time.DateOnly))
 	}
 	p.pair("certificates", certificates)
+	p.scalingSums(s.Scaling)
 }
 
 // shownWorst bounds the problems on the first screen.

@@ -82,7 +82,7 @@ func (p printer) app(a api.AppStory) {
 		}
 	}
 	for _, port := range a.Ports {
-		p.port(port)
+		p.port(port, a.Scaling.Sleeps())
 	}
 	for i, note := range a.Notes {
 		if i == 0 {
@@ -148,7 +148,7 @@ func (p printer) problem(problem api.Problem, about string) {
 	}
 }
 
-func (p printer) port(port api.Port) {
+func (p printer) port(port api.Port, sleeps bool) {
 	title := fmt.Sprintf("Port %d", port.Index)
 	if port.Name != "" {
 		title += " " + port.Name
@@ -163,7 +163,11 @@ func (p printer) port(port api.Port) {
 	}
 	p.pair("other groups", strings.Join(port.OtherGroups, ", "))
 	p.pair("cluster", port.Cluster)
-	if len(port.Endpoints) == 0 && port.Cluster != "" {
+	switch {
+	case len(port.Endpoints) > 0 || port.Cluster == "":
+	case sleeps:
+		p.pair("tasks", "none: requests wait until the app has started")
+	default:
 		p.pair("tasks", "none is in rotation: requests get 503, TCP connections are closed")
 	}
 	if len(port.Endpoints) > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,7 +71,8 @@ func TestSleepAndWakeUnderLoad(t *testing.T) {
 	defer cancel()
 	loaded := make(chan string, 1)
 	stop := make(chan struct{})
-	go func() { loaded <- e.steadily(ctx, pause, stop, "web.test", "WEB.test", "a.wild.test") }()
+	var open atomic.Int64
+	go func() { loaded <- e.steadily(ctx, &open, pause, stop, "web.test", "WEB.test", "a.wild.test") }()
 	for range rounds {
 		// It falls asleep. Nothing is let through meanwhile: Relay would not let it sleep then.
 		waking.Lock()
@@ -78,6 +80,8 @@ func TestSleepAndWakeUnderLoad(t *testing.T) {
 		if err := e.has(ctx, scope...); err != nil {
 			t.Fatal(err)
 		}
+		// Nor is a request that was let through on its way still.
+		e.until(t, "all requests wait", func() bool { n := e.waker.waiting.Load(); return open.Load() == n })
 		before := len(e.waker.asked())
 		asleep = true
 		update(gated(app)) // its tasks end
@@ -101,8 +105,9 @@ func TestSleepAndWakeUnderLoad(t *testing.T) {
 	}
 }
 
-// steadily sends requests at a pace until it is told to stop, and says what failed.
-func (e *realEnvoy) steadily(ctx context.Context, pause time.Duration, stop <-chan struct{}, hosts ...string) string {
+// steadily sends requests at a pace until it is told to stop, and says what failed. Open is how
+// many have no answer.
+func (e *realEnvoy) steadily(ctx context.Context, open *atomic.Int64, pause time.Duration, stop <-chan struct{}, hosts ...string) string {
 	transport := e.transport(request{})
 	transport.DisableKeepAlives, transport.MaxIdleConnsPerHost = false, 1000
 	defer transport.CloseIdleConnections()
@@ -122,8 +127,10 @@ func (e *realEnvoy) steadily(ctx context.Context, pause time.Duration, stop <-ch
 		case <-tick.C:
 		}
 		sent++
+		open.Add(1)
 		host := hosts[i%len(hosts)]
 		wg.Go(func() {
+			defer open.Add(-1)
 			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://envoy.invalid/", http.NoBody)
 			req.Host = host
 			resp, err := transport.RoundTrip(req)

@@ -69,10 +69,17 @@ type App struct {
 
 // AppScaling is what Relay does with the number of instances of an app.
 type AppScaling struct {
-	// Phase is such as "asleep", since when it is so, and Text says why in a sentence.
-	Phase string    `json:"phase"`
-	Since time.Time `json:"since,omitzero"`
-	Text  string    `json:"text"`
+	// Phase is such as "asleep", Since when it is so, and Reason says why.
+	Phase  string    `json:"phase"`
+	Since  time.Time `json:"since,omitzero"`
+	Reason string    `json:"reason,omitempty"`
+	// Text says when the app sleeps, or what keeps it awake, or what it waits for.
+	Text string `json:"text"`
+	// Size says why there are as many instances, and Trouble why the last try to change that failed.
+	Size    string `json:"size,omitempty"`
+	Trouble string `json:"trouble,omitempty"`
+	// Sleeps is set if requests wait until the app has started.
+	Sleeps bool `json:"sleeps,omitempty"`
 	// Events are the last decisions, and what came of them, the newest first.
 	Events []string `json:"events,omitempty"`
 }

@@ -103,15 +103,12 @@ func (e *Explanation) addUnreachable(reasons map[string]map[string]string) {
 	}
 }
 
-// awake is the phase in which requests do not wait.
-const awake = "awake"
-
 // addScaling says of each app what is done with its instances. What an app has no need of while it
 // sleeps, no Envoy lacks.
 func (e *Explanation) addScaling(of func(app string) *AppScaling) {
 	for i := range e.Apps {
 		app := &e.Apps[i]
-		if app.Scaling = of(app.ID); app.Scaling == nil || app.Scaling.Phase == awake {
+		if app.Scaling = of(app.ID); app.Scaling == nil || !app.Scaling.Sleeps {
 			continue
 		}
 		for _, port := range app.Ports {

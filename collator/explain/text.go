@@ -182,18 +182,23 @@ func (x writer) app(app App) {
 			since = " since " + s.Since.UTC().Format("2006-01-02 15:04:05 UTC")
 		}
 		x.detail("scaling", "%s%s: %s", s.Phase, since, s.Text)
+		for _, part := range []struct{ title, text string }{{"why", s.Reason}, {"size", s.Size}, {"trouble", s.Trouble}} {
+			if part.text != "" {
+				x.detail("", "%s: %s", part.title, part.text)
+			}
+		}
 		for _, event := range s.Events {
 			x.detail("", "  %s", event)
 		}
 	}
-	if app.Stopped && (app.Scaling == nil || app.Scaling.Phase == awake) {
+	if app.Stopped && (app.Scaling == nil || !app.Scaling.Sleeps) {
 		x.detail("instances", "0: it was scaled to 0, so it has no tasks, or those that end")
 	}
 	if len(app.Ports) == 0 {
 		x.detail("ports", "none: nothing of it can be routed")
 	}
 	for _, port := range app.Ports {
-		x.port(port)
+		x.port(port, app.Scaling != nil && app.Scaling.Sleeps)
 	}
 	for _, n := range app.Notes {
 		x.detail("task", "%s %s", n.Task, n.Text)
@@ -211,7 +216,7 @@ func (x writer) app(app App) {
 	}
 }
 
-func (x writer) port(p Port) {
+func (x writer) port(p Port, sleeps bool) {
 	title := fmt.Sprintf("port %d", p.Index)
 	if p.Name != "" {
 		title += " " + p.Name
@@ -233,7 +238,11 @@ func (x writer) port(p Port) {
 	for _, words := range p.Connections {
 		x.detail("", "%s", words)
 	}
-	if len(p.Endpoints) == 0 && p.Cluster != "" {
+	switch {
+	case len(p.Endpoints) > 0 || p.Cluster == "":
+	case sleeps:
+		x.detail("", "no task: requests wait until the app has started")
+	default:
 		x.detail("", "no task is in rotation: requests get 503, TCP connections are closed")
 	}
 	for _, e := range p.Endpoints {

@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"google.golang.org/grpc"
 
 	"relay/collator/routing"
@@ -54,6 +55,9 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 		return err
 	}
 	parts.peers = peers.New(settings, peerView{r}, log)
+	promauto.With(registerer).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "relay_scaling_peers_away", Help: "Other Relays that cannot be asked who uses apps: until they can, no app is put to sleep, and none gets fewer instances.",
+	}, func() float64 { return float64(len(parts.peers.Problems())) })
 	if len(c.Peers.URLs) > 0 {
 		config.Peers = peerReports{parts.peers}
 	}

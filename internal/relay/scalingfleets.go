@@ -46,6 +46,10 @@ func newScalingFleets(r *Relay) *scalingFleets {
 // Serving implements scaling.Fleets.
 func (f *scalingFleets) Serving(groups []string) []string { return f.relay.collator.FleetsOf(groups) }
 
+// drainFor is how long Envoys keep connections to a listener that has another version, and a minute to take
+// that over: by default, as an Envoy does not tell its --drain-time-s.
+const drainFor = 11 * time.Minute
+
 // doubtFor is how long an answer of Doubt holds: many apps ask at a time.
 const doubtFor = time.Second
 
@@ -73,6 +77,12 @@ func (f *scalingFleets) doubtNow(fleet string) string {
 	}
 	if silent := f.relay.loads.Silent(fleet, ids); len(silent) > 0 {
 		return fmt.Sprintf("Envoy %s has not reported its load lately%s", silent[0], andMore(len(silent)-1))
+	}
+	if late := f.relay.xds.Late(fleet, routing.ScalingFilter, []string{routing.HTTPListener, routing.HTTPSListener}, drainFor); len(late) > 0 {
+		if late[0].Asked.IsZero() {
+			return fmt.Sprintf("Envoy %s has listeners that cannot hold requests until an app wakes, and has not taken over newer ones", late[0].NodeID)
+		}
+		return fmt.Sprintf("Envoy %s may have connections of before it could hold requests, until %s", late[0].NodeID, late[0].Asked.Add(drainFor).UTC().Format("15:04:05 UTC"))
 	}
 	for _, left := range f.relay.xds.Left() {
 		if left.Fleet == fleet && !f.elsewhere(fleet, left.NodeID) {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -8,7 +9,6 @@ import (
 	"relay/admin/api"
 	"relay/collator/explain"
 	"relay/collator/routing"
-	"relay/scaling"
 )
 
 // scalingReports tells the admin endpoint what is done with the number of instances.
@@ -29,26 +29,37 @@ func (s scalingReports) AppScaling(id string) *api.Scaling {
 		return &api.Scaling{Phase: api.PhaseAwake, Text: "its number of instances is what people set", Queues: queued}
 	}
 	shown := &api.Scaling{
-		Phase: story.Phase.String(), Since: story.Since.UTC(), Text: textOf(story), Instances: story.Instances, Before: story.WakesTo, Queues: queued,
+		Phase: story.Phase.String(), Since: story.Since.UTC(), Reason: story.Reason, Text: cmp.Or(story.Why, story.Reason),
+		Size: story.Size, Trouble: story.Trouble, Instances: story.Instances, Before: story.WakesTo, Queues: queued,
 	}
 	if w, ok := parts.wake.WaitingFor(name); ok {
 		shown.Waiting = w.Requests
 	}
 	for _, e := range slices.Backward(story.Events) {
-		shown.Events = append(shown.Events, api.ScalingEvent{Time: e.At.UTC(), Kind: e.Name, Text: e.Reason})
+		shown.Events = append(shown.Events, api.ScalingEvent{Time: e.At.UTC(), Kind: e.Kind, Text: e.Reason, Took: e.Took.Seconds()})
 	}
 	return shown
 }
 
-// textOf puts in a sentence how an app is, and why.
-func textOf(s scaling.Story) string {
-	var parts []string
-	for _, part := range []string{s.Reason, s.Why, s.Size, s.Trouble} {
-		if part != "" && !slices.Contains(parts, part) {
-			parts = append(parts, part)
-		}
+// Phase implements admin.Scaling.
+func (s scalingReports) Phase(id string) string {
+	phase, ok := s.relay.scaling.controller.Phase(s.relay.collator.RoutedID(id))
+	if !ok {
+		return ""
 	}
-	return strings.Join(parts, "; ")
+	return phase.String()
+}
+
+// Status implements admin.Scaling.
+func (s scalingReports) Status() *api.ScalingStatus {
+	parts := s.relay.scaling
+	sum := parts.controller.Summary()
+	status := &api.ScalingStatus{Apps: sum.Apps, Decisions: sum.Told, Queued: parts.queue.Waiting(), Wakes: s.Wakes()}
+	slices.SortStableFunc(status.Wakes, func(a, b api.Wake) int { return a.Since.Compare(b.Since) })
+	for _, w := range status.Wakes {
+		status.Waiting += w.Requests
+	}
+	return status
 }
 
 func (s scalingReports) queuesOf(name string) (all []api.Queue) {
@@ -85,7 +96,7 @@ func (r *Relay) explainScaling(id string) *explain.AppScaling {
 	if shown == nil {
 		return nil
 	}
-	e := &explain.AppScaling{Phase: shown.Phase, Since: shown.Since, Text: shown.Text}
+	e := &explain.AppScaling{Phase: shown.Phase, Since: shown.Since, Reason: shown.Reason, Text: shown.Text, Size: shown.Size, Trouble: shown.Trouble, Sleeps: shown.Sleeps()}
 	for _, event := range shown.Events {
 		e.Events = append(e.Events, event.Time.Format("2006-01-02 15:04:05 UTC")+" "+event.Kind+": "+event.Text)
 	}

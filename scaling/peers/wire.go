@@ -70,6 +70,9 @@ type Report struct {
 	Quiet bool `json:"quiet,omitempty"`
 	// Stopping is set while this Relay puts the app to sleep at the source.
 	Stopping bool `json:"stopping,omitempty"`
+	// Drained are tasks that take no new requests, at which the Envoys of this Relay have nothing in
+	// progress any more.
+	Drained []string `json:"drained,omitempty"`
 	// InProgress is how many requests are in progress at the Envoys of this Relay, and Known whether
 	// that is known.
 	InProgress float64 `json:"inProgress"`
@@ -182,6 +185,7 @@ func decode(text []byte) (Answer, error) {
 			return Answer{}, fmt.Errorf("report %d is of no app, or less than nothing is in progress", i+1)
 		}
 		r.Against, r.Phase, r.Version = cut(r.Against), cut(r.Phase), cut(r.Version)
+		r.Drained = r.Drained[:min(len(r.Drained), MaxAsked)]
 	}
 	return a, nil
 }

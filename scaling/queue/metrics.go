@@ -11,6 +11,9 @@ type metrics struct {
 	waited  prometheus.Histogram
 }
 
+// Waiting is how many requests wait for an instance.
+func (s *Service) Waiting() int { return int(s.waiting.Load()) }
+
 func newMetrics(s *Service, registerer prometheus.Registerer) *metrics {
 	factory := promauto.With(registerer)
 	m := &metrics{

@@ -81,9 +81,10 @@ func (s *Service) outcome(ctx context.Context, r request) (outcome, State, *held
 		return through, state, nil // it gets what this Envoy has for it
 	case state.Phase == unread && ignores:
 		return unavailable, state, nil // it must wake nothing, and Envoy asks again
-	case state.Phase == Running, state.Phase == unread:
 	case ignores:
+		// Also while the app falls asleep: Envoy would count the request as use of it.
 		return ignored, state, nil
+	case state.Phase == Running, state.Phase == unread:
 	case state.Phase == Failed:
 		return crashed, state, nil
 	case state.Page && r.browser:

@@ -19,6 +19,8 @@ type app struct {
 	// pending is set while the app waits for its turn to be woken, for the sake of port.
 	pending bool
 	port    int
+	// by is whose request was the first.
+	by Client
 	// asked is the channel of the state at which Wake was called last.
 	asked <-chan struct{}
 	// state is what was seen last.
@@ -70,6 +72,9 @@ func (s *Service) join(r request, now time.Time) (*held, outcome) {
 		return nil, fullNetwork
 	}
 	a = s.appOf(r.app)
+	if a.requests == 0 && !a.pending {
+		a.by = r.by()
+	}
 	i := s.interestOf(a, prefix)
 	if a.pending {
 		s.turns.add(i)

@@ -98,7 +98,7 @@ func TestOutcomes(t *testing.T) {
 		"page, no browser": {State{Phase: Asleep, Page: true}, nil, "held", 1},
 		"ignored":          {State{Phase: Asleep}, func(r *request) { r.userAgent = "probe" }, failure.StatusAsleep, 0},
 		"ignored, waking":  {State{Phase: Waking}, func(r *request) { r.userAgent = "probe" }, failure.StatusAsleep, 0},
-		"ignored, running": {State{Phase: Running}, func(r *request) { r.userAgent = "probe" }, "ok", 0},
+		"ignored, running": {State{Phase: Running}, func(r *request) { r.userAgent = "probe" }, failure.StatusAsleep, 0},
 		"another Relay's":  {State{Phase: Asleep}, func(r *request) { r.node = "gone" }, "unavailable", 0},
 		"another fleet's":  {State{Phase: Asleep}, func(r *request) { r.fleet = "core" }, "ok", 0},
 	} {

@@ -2,6 +2,7 @@ package wake
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -40,6 +41,7 @@ type request struct {
 	port        int
 	client      netip.Addr // not valid if it is not known
 	userAgent   string
+	domain      string // without a port; empty if there is none
 	// came is when the request came to Envoy, by its clock.
 	came time.Time
 	// browser is set if the client shows pages.
@@ -89,8 +91,31 @@ func parse(raw []byte, fleet string) (request, error) {
 	r.came = a.GetRequest().GetTime().AsTime()
 	agent := head.GetHeaders()["user-agent"]
 	r.userAgent = strings.Clone(agent[:min(len(agent), maxUserAgent)])
+	r.domain = domainOf(head.GetHost())
 	r.browser = showsPages(head)
 	return r, nil
+}
+
+// by is who asks, as far as people may know.
+func (r *request) by() Client { return Client{r.domain, networkOf(r.client)} }
+
+// maxDomain is how long a domain may be.
+const maxDomain = 253
+
+// domainOf returns the domain that a client asks for. Below a wildcard domain it may be anything that
+// the client makes up: then it is empty unless it looks like a domain.
+func domainOf(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	other := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
+	}
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if len(host) > maxDomain || strings.ContainsFunc(host, other) {
+		return ""
+	}
+	return strings.Clone(host)
 }
 
 // showsPages reports whether a client is one that shows a page in place of the answer. A client

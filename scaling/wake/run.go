@@ -24,6 +24,9 @@ func (s *Service) show(r request, state State) {
 	}
 	a = s.appOf(r.app)
 	a.state = state
+	if a.requests == 0 && !a.pending {
+		a.by = r.by()
+	}
 	i := s.interestOf(a, prefix)
 	i.until = time.Now().Add(shownFor)
 	if a.pending {
@@ -84,7 +87,7 @@ func (s *Service) wakeNext() {
 	for _, i := range a.interests {
 		s.forget(i)
 	}
-	port := a.port
+	port, by := a.port, a.by
 	s.mu.Unlock()
 	state, changed := s.apps.State(a.id, port)
 	if !state.Phase.wakes() {
@@ -94,7 +97,7 @@ func (s *Service) wakeNext() {
 	a.asked = changed
 	s.mu.Unlock()
 	s.metrics.wakes.Inc()
-	s.apps.Wake(a.id, port)
+	s.apps.Wake(a.id, port, by)
 }
 
 // close answers all requests: the next Relay, or the next process, is to hold them.

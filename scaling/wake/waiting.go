@@ -96,7 +96,7 @@ func newMetrics(registerer prometheus.Registerer, s *Service) *metrics {
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "relay_wake_queued_apps", Help: "Apps that wait for their turn to be woken; one that clients of several networks ask for counts for each.",
 	}, locked(func() int { return s.turns.queued }))
-	return &metrics{
+	m := &metrics{
 		wakes: auto.NewCounter(prometheus.CounterOpts{
 			Name: "relay_wake_wakes_total", Help: "Times that an app was to be woken for a request.",
 		}),
@@ -108,4 +108,11 @@ func newMetrics(registerer prometheus.Registerer, s *Service) *metrics {
 			Buckets: []float64{.01, .05, .1, .5, 1, 2, 5, 10, 20, 60, 120, 600},
 		}, []string{"outcome"}),
 	}
+	for _, o := range []outcome{timedOut, crashed, left, unavailable, fullApp, fullNetwork, fullInAll, ignored, shownPage} {
+		m.refused.WithLabelValues(string(o))
+	}
+	for _, o := range []outcome{through, timedOut, crashed, left, unavailable} {
+		m.hold.WithLabelValues(string(o))
+	}
+	return m
 }

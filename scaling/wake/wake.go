@@ -61,9 +61,17 @@ type Apps interface {
 	State(app string, port int) (state State, changed <-chan struct{})
 	// Used says that a request came, whatever the state is. An app that falls asleep stays awake.
 	Used(app string, port int)
-	// Wake says that a request waits for an app that is Asleep or Unavailable. It is called again
-	// after each change, as long as one of these is the phase and requests wait.
-	Wake(app string, port int)
+	// Wake says that a request of a client waits for an app that is Asleep or Unavailable. It is called
+	// again after each change, as long as one of these is the phase and requests wait.
+	Wake(app string, port int, by Client)
+}
+
+// Client is who has an app woken, as far as people may know.
+type Client struct {
+	// Domain is what was asked for; empty for a TCP service.
+	Domain string
+	// Network is that of the client, for an address is a person's; the zero value if it is not known.
+	Network netip.Prefix
 }
 
 // Envoys says what an Envoy has. The node is empty if an Envoy did not say who it is.

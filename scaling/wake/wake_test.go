@@ -49,7 +49,7 @@ func (f *fakeApps) Used(string, int) {
 	f.used++
 }
 
-func (f *fakeApps) Wake(app string, _ int) {
+func (f *fakeApps) Wake(app string, _ int, _ Client) {
 	f.mu.Lock()
 	f.woken = append(f.woken, app)
 	on := f.onWake

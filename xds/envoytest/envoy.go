@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -88,8 +89,11 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 	}
 	args := append([]string{
 		"--config-path", config, "--admin-address-path", adminPath,
-		"--disable-hot-restart", "--concurrency", strconv.Itoa(cmp.Or(o.Workers, 2)), "--log-level", "warning", "--drain-time-s", "2",
+		"--disable-hot-restart", "--concurrency", strconv.Itoa(cmp.Or(o.Workers, 2)), "--log-level", "warning",
 	}, o.Args...)
+	if !slices.Contains(o.Args, "--drain-time-s") {
+		args = append(args, "--drain-time-s", "2")
+	}
 	e := &Envoy{cmd: exec.Command(binary, args...), done: make(chan struct{}), tee: o.Log}
 	e.cmd.Stdout, e.cmd.Stderr = e, e
 	// No Envoy outlives a test binary that is killed. A process group of its
