@@ -145,3 +145,19 @@ func (a *adminClient) noProblemOf(subject string) {
 		return nil
 	})
 }
+
+// versions counts the versions of an app, as Marathon has them.
+func (w *world) versions(id string) int {
+	w.t.Helper()
+	resp, err := http.Get(w.marathon.URL() + "/v2/apps" + id + "/versions")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct{ Versions []string }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		w.t.Fatal(err)
+	}
+	return len(answer.Versions)
+}
