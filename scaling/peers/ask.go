@@ -72,7 +72,7 @@ func (p *Peers) ask() {
 		}
 		r := p.rounds[0]
 		p.rounds = p.rounds[1:]
-		peers := slices.Clone(p.peers)
+		peers := p.others() // who asks itself would take that for another Relay which wants to know
 		p.mu.Unlock()
 		r.err = panics.Catch(func() error { return p.play(r, peers) })
 		close(r.done)
