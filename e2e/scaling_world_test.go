@@ -67,7 +67,7 @@ func TestWakes(t *testing.T) {
 	w.start()
 	w.phase("/sleepy", api.PhaseAsleep)
 	start := time.Now()
-	request, _ := http.NewRequest(http.MethodGet, "http://"+w.clients.http+"/", nil)
+	request, _ := http.NewRequest(http.MethodGet, "http://"+w.clients.http+"/private-path?token=s3cr3t-query", nil)
 	request.Host = "sleepy.test"
 	response, err := http.DefaultTransport.RoundTrip(request)
 	if err != nil {
@@ -80,7 +80,44 @@ func TestWakes(t *testing.T) {
 	}
 	t.Logf("the first request took %s", time.Since(start))
 	w.phase("/sleepy", api.PhaseAwake)
-	t.Logf("%+v", w.scaling("/sleepy"))
+	w.wokenAsTold()
+}
+
+// wokenAsTold checks what people are told of the wake of TestWakes: the domain, the network, and how
+// long it took. Nothing else of the request is told to anybody.
+func (w *world) wokenAsTold() {
+	w.t.Helper()
+	s := w.scaling("/sleepy")
+	if !strings.HasPrefix(s.Reason, "a request for sleepy.test from 127.0.0.0/24 woke it: ") || !strings.Contains(s.Text, "sleep") {
+		w.t.Errorf("why it is awake: %q; what next: %q", s.Reason, s.Text)
+	}
+	if len(s.Events) != 2 || s.Events[0].Kind != "woke up" || s.Events[0].Took < 0.2 || s.Events[1].Kind != "is woken" {
+		w.t.Errorf("events %+v", s.Events)
+	}
+	var status api.Status
+	w.admin.read("/api/v1/status", &status)
+	if status.Scaling == nil || status.Scaling.Decisions < 2 || status.Scaling.Apps[api.PhaseAwake] != 1 {
+		w.t.Errorf("the status has %+v", status.Scaling)
+	}
+	var list api.Apps
+	w.admin.read("/api/v1/apps?phase=awake", &list)
+	if len(list.Apps) != 1 || list.Apps[0].ID != "/sleepy" {
+		w.t.Errorf("apps that are awake: %+v", list.Apps)
+	}
+	w.admin.read("/api/v1/apps?phase=asleep", &list)
+	if len(list.Apps) != 0 {
+		w.t.Errorf("apps that sleep: %+v", list.Apps)
+	}
+	seen := w.relay.log.String()
+	for _, path := range []string{"/apps/sleepy", "/api/v1/apps/sleepy", "/domains/sleepy.test", "/api/v1/status", "/metrics"} {
+		_, text := w.admin.get(path)
+		seen += text
+	}
+	for _, secret := range []string{"private-path", "s3cr3t-query"} {
+		if strings.Contains(seen, secret) {
+			w.t.Errorf("something tells %s of a request", secret)
+		}
+	}
 }
 
 // An app that nobody uses is put to sleep, and what it had is kept in Marathon.

@@ -54,6 +54,7 @@ func TestParse(t *testing.T) {
 		"curl":           {func(a *authv3.AttributeContext) { a.Request.Http.Headers["accept"] = "*/*" }, func(r *request) { r.browser = false }},
 		"WebSocket":      {func(a *authv3.AttributeContext) { a.Request.Http.Headers["upgrade"] = "websocket" }, func(r *request) { r.browser = false }},
 		"gRPC":           {func(a *authv3.AttributeContext) { a.Request.Http.Headers["content-type"] = "application/grpc+proto" }, func(r *request) { r.browser = false }},
+		"domain":         {func(a *authv3.AttributeContext) { a.Request.Http.Host = "Shop.test:8080" }, func(r *request) { r.domain = "shop.test" }},
 		"no node":        {func(a *authv3.AttributeContext) { delete(a.Request.Http.Headers, nodeHeader) }, func(r *request) { r.node = "" }},
 		"no address":     {func(a *authv3.AttributeContext) { a.Source = nil }, func(r *request) { r.client = netip.Addr{} }},
 		"mapped address": {func(a *authv3.AttributeContext) { a.Source.Address.GetSocketAddress().Address = "::ffff:192.0.2.1" }, func(*request) {}},
@@ -117,5 +118,24 @@ func TestTextsAreSafe(t *testing.T) {
 		if got := plain(text); got != want || !utf8.ValidString(got) {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+}
+
+// People are told the domain and network of who had an app woken: nothing that a client makes up, and
+// no address.
+func TestClientIsTold(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{
+		"shop.test": "shop.test", "SHOP.test.": "shop.test", "a.b-c_d.test:443": "a.b-c_d.test", "": "", "[::1]:80": "", "shop.test/secret?x": "",
+		"<script>.test": "", "a b.test": "", "\x1b[31m.test": "", "sh\u00f6p.test": "", strings.Repeat("a", 254): "",
+	} {
+		r := request{domain: domainOf(host), client: netip.MustParseAddr("192.0.2.77")}
+		if got := r.by(); got != (Client{want, netip.MustParsePrefix("192.0.2.0/24")}) {
+			t.Errorf("%q: %v, want %q", host, got, want)
+		}
+	}
+	r := request{client: netip.MustParseAddr("2001:db8:1:2:3::4")}
+	if got := r.by().Network.String(); got != "2001:db8:1::/56" {
+		t.Errorf("of an IPv6 address: %s", got)
 	}
 }
