@@ -79,6 +79,16 @@ func (c *Controller) use(a *app) (all traffic.Use) {
 	return all
 }
 
+// unreported is how old a request is at most of which an Envoy has not reported yet that it goes on.
+const unreported = time.Minute
+
+// mayHold reports whether something may be in progress: what has begun lately is in no report, and never
+// will be if its instance leaves the rotation now.
+func (c *Controller) mayHold(a *app) bool {
+	u, lately := c.use(a), time.Now().Add(-unreported)
+	return u.InProgress > 0 || u.Last.After(lately) || a.state.asked.After(lately)
+}
+
 // doubt says why it is not known how an app is used.
 func (c *Controller) doubt(a *app) string {
 	if len(a.clusters) == 0 {
