@@ -147,7 +147,7 @@ func (s *state) holdUp(in *inputs) string {
 	case here != "" || in.alone:
 		return here
 	case in.peers.at.Before(s.acknowledged):
-		return "the other Relays had not answered"
+		return "the other Relays have not answered yet"
 	case in.peers.against != "":
 		return in.peers.against
 	}
@@ -158,9 +158,9 @@ func (s *state) holdUp(in *inputs) string {
 func (s *state) holdUpHere(in *inputs) string {
 	switch {
 	case !in.acknowledged || s.acknowledged.IsZero():
-		return fmt.Sprintf("an Envoy had not acknowledged that it asks first: %s", in.waiting)
+		return fmt.Sprintf("an Envoy has not acknowledged yet that it asks Relay first: %s", in.waiting)
 	case in.use.Until.Before(s.acknowledged):
-		return "an Envoy had not reported the time since it asks first"
+		return "an Envoy has not reported its load since it asks Relay first"
 	}
 	return ""
 }
