@@ -56,7 +56,7 @@ func TestBothUnsure(t *testing.T) {
 	w := newWorld()
 	w.stage.SyncApps([]*sources.App{newApp()})
 	s, in := unsureState(t)
-	s.written = "v0" // by its last change, long ago
+	s.written, s.staleUntil = "v0", time.Now().Add(time.Hour) // by its last change, long ago
 	w.Controller.apps["/shop"].state = s
 	in.peers = summed(in, in.now, []Report{w.Report("/shop")}, nil)
 	if after, _ := next(s, in); after.phase != Awake {
