@@ -3,6 +3,8 @@ package scaling
 import (
 	"testing"
 	"time"
+
+	"relay/sources"
 )
 
 // unsureState is of an app that another Relay may be stopping, when a request came.
@@ -44,5 +46,20 @@ func TestUnsure(t *testing.T) {
 		if took := in.now.Sub(began); s.phase != Awake || took < tt.from || took > tt.until {
 			t.Errorf("%s: it is %v after %s", name, s.phase, took)
 		}
+	}
+}
+
+// Two Relays that both wait for each other's word, since a request came to each, see that neither stops
+// the app.
+func TestBothUnsure(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.stage.SyncApps([]*sources.App{newApp()})
+	s, in := unsureState(t)
+	s.written, s.staleUntil = "v0", time.Now().Add(time.Hour) // by its last change, long ago
+	w.Controller.apps["/shop"].state = s
+	in.peers = summed(in, in.now, []Report{w.Report("/shop")}, nil)
+	if after, _ := next(s, in); after.phase != Awake {
+		t.Errorf("it is %v: %+v", after.phase, in.peers)
 	}
 }
