@@ -251,7 +251,7 @@ func (c *Collator) cleanApp(app *sources.App) {
 		c.policyProblems[app.ID] = problems
 	}
 	c.problems.set(owner{problem.Internal, "", inApp, app.ID})
-	c.problems.set(owner{problem.App, "", inApp, app.ID}, clean.Problems...)
+	c.problems.set(owner{problem.App, "", inApp, app.ID}, append(c.unscaledProblems(clean), clean.Problems...)...)
 	unserved := c.unservedProblems(clean)
 	c.logUnserved(app.ID, unserved)
 	c.problems.set(owner{problem.Unserved, "", inApp, app.ID}, unserved...)

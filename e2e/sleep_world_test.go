@@ -43,6 +43,7 @@ func (w *world) reportOften() { w.relay.running.Loads().Pace("external", time.Se
 // in use all the time, for the reason that Relay has to give.
 func (w *world) awakeFor(id string, d time.Duration, reason string) {
 	w.t.Helper()
+	writes := w.writes(id)
 	until := time.Now().Add(d)
 	seen := false
 	w.eventually(id+" is used for so long", func() error {
@@ -59,7 +60,7 @@ func (w *world) awakeFor(id string, d time.Duration, reason string) {
 		}
 		return nil
 	})
-	if n := w.marathon.Requests(marathontest.WriteOf(id)); n != 0 {
+	if n := w.writes(id) - writes; n != 0 {
 		w.t.Fatalf("%s is in use, and Relay wrote %d times", id, n)
 	}
 }
@@ -132,3 +133,32 @@ func writeOf(id string) marathontest.Kind { return marathontest.WriteOf(id) }
 
 // before is a fault that calls something once, before Marathon looks at a request.
 func before(f func()) marathontest.Fault { return marathontest.Fault{Before: f, Times: 1} }
+
+// noProblemOf waits until no problem is of a subject.
+func (a *adminClient) noProblemOf(subject string) {
+	a.t.Helper()
+	eventually(a.t, "no problem of "+subject, func() error {
+		for _, p := range a.problems() {
+			if strings.Contains(p.Subject, subject) {
+				return fmt.Errorf("%+v", p)
+			}
+		}
+		return nil
+	})
+}
+
+// versions counts the versions of an app, as Marathon has them.
+func (w *world) versions(id string) int {
+	w.t.Helper()
+	resp, err := http.Get(w.marathon.URL() + "/v2/apps" + id + "/versions")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer func() { _ = resp.Body.Close() }()
+	var answer struct{ Versions []string }
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		w.t.Fatal(err)
+	}
+	return len(answer.Versions)
+}

@@ -261,7 +261,7 @@ func (c *Controller) readAgain(a *app) {
 	clusters := c.clusters(a.read)
 	c.pace(a, clusters)
 	if before != nil {
-		a.state.lingering = lingering(a.state.lingering, before, a.read, func() bool { return c.use(a).InProgress > 0 })
+		a.state.lingering = lingering(a.state.lingering, before, a.read, func() bool { return c.mayHold(a) })
 	}
 	a.clusters = clusters
 	c.look(a)

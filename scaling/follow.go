@@ -48,7 +48,7 @@ func (s state) readAsleep(in *inputs) (state, []event) {
 			return s.wake(in, s.wokenAt, "a request came while it was stopped"), nil
 		}
 		s = s.enter(Asleep, in.now, s.reason)
-		return s, []event{{eventAsleep, fmt.Sprintf("%s; wakes to %d instances", s.reason, s.wakeTo)}}
+		return s, []event{{eventAsleep, fmt.Sprintf("%s; it wakes with %s", s.reason, instances(s.wakeTo))}}
 	case Unread:
 		return s.enter(Asleep, in.now, "it was asleep when it was first read"), nil
 	default:

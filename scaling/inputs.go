@@ -18,7 +18,7 @@ func (c *Controller) inputs(a *app) inputs {
 	}
 	awake := a.state.phase == Unread || a.state.phase == Awake
 	if (awake || a.state.phase == FallingAsleep) && a.read.idleAfter() > 0 {
-		in.use, in.doubt = c.use(a), c.doubt(a)
+		in.use, in.doubt, in.queued = c.use(a), c.doubt(a), c.queuedAt(a)
 	}
 	if a.state.phase == FallingAsleep {
 		in.acknowledged, in.waiting = c.config.Fleets.Gated(a.id)
@@ -79,6 +79,16 @@ func (c *Controller) use(a *app) (all traffic.Use) {
 	return all
 }
 
+// unreported is how old a request is at most of which an Envoy has not reported yet that it goes on.
+const unreported = time.Minute
+
+// mayHold reports whether something may be in progress: what has begun lately is in no report, and never
+// will be if its instance leaves the rotation now.
+func (c *Controller) mayHold(a *app) bool {
+	u, lately := c.use(a), time.Now().Add(-unreported)
+	return u.InProgress > 0 || u.Last.After(lately) || a.state.asked.After(lately)
+}
+
 // doubt says why it is not known how an app is used.
 func (c *Controller) doubt(a *app) string {
 	if len(a.clusters) == 0 {
@@ -92,9 +102,24 @@ func (c *Controller) doubt(a *app) string {
 	return ""
 }
 
-// ownLoad is what is in progress at the Envoys of this Relay.
+// queuedAt is how many requests wait in the queues of an app.
+func (c *Controller) queuedAt(a *app) (n int) {
+	if c.config.Queued == nil {
+		return 0
+	}
+	ports := 0
+	for _, member := range a.read.members {
+		ports = max(ports, len(member.Ports))
+	}
+	for port := range ports {
+		n += c.config.Queued(a.id, port)
+	}
+	return n
+}
+
+// ownLoad is what is in progress at the Envoys of this Relay, with what waits in its queues.
 func (c *Controller) ownLoad(a *app) load {
-	sum := load{known: len(a.clusters) > 0}
+	sum := load{inProgress: float64(c.queuedAt(a)), known: len(a.clusters) > 0}
 	for _, of := range a.clusters {
 		n, known := c.config.Loads.Concurrency(of.fleet, of.name, autoscale.Tick)
 		sum.inProgress += n

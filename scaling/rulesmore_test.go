@@ -198,3 +198,30 @@ func TestLingering(t *testing.T) {
 		}
 	}
 }
+
+// What has begun just before an instance leaves the rotation may go on there, though no Envoy reports it.
+func TestRequestsOfLatelyLinger(t *testing.T) {
+	for name, tt := range map[string]struct {
+		began func(w *world)
+		want  bool
+	}{
+		"nothing":                   {func(*world) {}, false},
+		"a request long ago":        {func(w *world) { w.use.Last = time.Now().Add(-2 * unreported) }, false},
+		"a request of lately":       {func(w *world) { w.use.Last = time.Now().Add(-5 * time.Second) }, true},
+		"a request that has waited": {func(w *world) { w.Used("/shop", 0) }, true},
+		"a request in progress":     {func(w *world) { w.use.InProgress = 1 }, true},
+	} {
+		w := newWorld()
+		w.stage.SyncApps([]*sources.App{newApp()})
+		tt.began(w)
+		out := newApp(func(app *sources.App) {
+			app.Ports[0].Excluded = []sources.Excluded{{Task: app.Ports[0].Endpoints[0].Task, Reason: "is not healthy"}}
+			app.Ports[0].Endpoints = nil
+		})
+		w.stage.UpdateApps([]*sources.App{out}, nil)
+		w.stage.UpdateApps([]*sources.App{newApp()}, nil)
+		if got := len(w.Controller.apps["/shop"].state.lingering) > 0; got != tt.want {
+			t.Errorf("%s: lingers is %v", name, got)
+		}
+	}
+}

@@ -48,6 +48,9 @@ func (c *Controller) tell(a *app, e event) {
 	now := time.Now()
 	c.metrics.events.WithLabelValues(e.name).Inc()
 	happened := Event{At: now, Kind: kinds[e.name], Reason: e.reason}
+	if e.name == eventWoken && a.state.woken == 0 {
+		happened.Kind = "started" // nobody woke it
+	}
 	if e.name == eventWoken && a.state.woken > 0 {
 		happened.Took = a.state.woken
 		c.metrics.wakes.Observe(a.state.woken.Seconds())
@@ -146,7 +149,7 @@ func (s *state) why(in *inputs) string {
 		return "the next request wakes it, with " + instances(s.wakeTo)
 	case Failed:
 		if left := failedPause - in.now.Sub(s.since); left > 0 {
-			return "requests are told so; from " + words(left) + " from now on, the next one tries again"
+			return "requests get the page crashed; one that comes in " + words(left) + " or later tries again"
 		}
 		return "the next request tries again"
 	case Off:
@@ -199,7 +202,7 @@ func (c *Controller) Report(id string) Report {
 	if t := a.read.target; t != nil {
 		r.Version = t.Version
 	}
-	if s.stale(&in) {
+	if s.stale(&in) && !s.unsure {
 		r.Version = s.written
 	}
 	switch s.phase {

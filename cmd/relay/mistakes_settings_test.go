@@ -181,7 +181,8 @@ func (f *mistakeFixtures) read(path string) string {
 
 func (f *mistakeFixtures) atServers() []settingsMistake {
 	host := func(url string) string { return strings.TrimPrefix(url, "http://") }
-	m := func(url string) []string { return []string{"--marathon", url} }
+	m := func(url string, more ...string) []string { return append([]string{"--marathon", url}, more...) }
+	s := func(more ...string) []string { return m(f.marathon, append([]string{"--scaling"}, more...)...) }
 	v := func(url string) []string { return f.withApps("--vault-addr", url, "--vault-token", hushToken) }
 	mount := f.vault(200, `{"data":{"path":"secret/","type":"kv","options":{"version":"1"}}}`)
 	return []settingsMistake{
@@ -200,6 +201,14 @@ func (f *mistakeFixtures) atServers() []settingsMistake {
 		{"nobody there", m("http://127.0.0.1:1"), 1, "connection refused: see whether --marathon has the right host and port"},
 		{"ZooKeeper", m("zk://1.2.3.4:2181/marathon"), 1, "is that of ZooKeeper: write Marathon's own address"},
 		{"no scheme", m("marathon.test:8080"), 1, "write --marathon http://marathon.test:8080"},
+
+		{"writing without a password", s("--scaling-marathon-user", "writer"), 1, "wrong  scaling: |a user needs a password file"},
+		{"writing with no token file", s("--scaling-marathon-token-file", f.dir+"/none"), 1, "wrong  scaling: |/none: no such file"},
+		{"writing without --scaling", m(f.marathon, "--scaling-marathon-user", "writer"), 2, "--scaling-marathon-user, and the other settings of how Relay logs in to write, have an effect with --scaling only"},
+		{"a peer that is no Relay", s("--peers", f.html), 1, "wrong  peers: the Relay at " + f.html},
+		{"a peer that is away", s("--peers", "http://127.0.0.1:1"), 0, "ok     scaling|note   peers: the Relay at http://127.0.0.1:1 cannot be asked: |connection refused"},
+		{"a peer's token that is not there", s("--peers", f.html, "--peers-token-file", f.dir+"/none"), 1, "wrong  peers: --peers-token-file: open "},
+		{"a peer's authority that is none", s("--peers", f.html, "--peers-ca-file", f.apps), 1, "wrong  peers: --peers-ca-file "},
 
 		{"Vault: https to plain HTTP", v("https://" + host(f.html)), 1, "it takes no TLS: write http:// in --vault-addr"},
 		{"Vault: http to TLS", v("http://" + f.secured), 1, "it takes TLS: write https:// in --vault-addr"},

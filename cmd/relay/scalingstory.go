@@ -27,7 +27,9 @@ func (p printer) scaling(s *api.Scaling) {
 	if s.Before > 0 {
 		wanted += fmt.Sprintf("; it wakes with %d", s.Before)
 	}
-	p.pair("wanted", wanted)
+	if s.Instances > 0 || s.Before > 0 || s.Phase != api.PhaseAwake { // else it only has a queue, and people choose
+		p.pair("wanted", wanted)
+	}
 	if s.Waiting > 0 {
 		p.pair("waiting", count(s.Waiting, "request", "requests")+", until it has started")
 	}

@@ -100,3 +100,16 @@ func asksRelay(vhost *routev3.VirtualHost) bool {
 func mayLackCluster(r *routev3.Route) bool {
 	return r.TypedPerFilterConfig[routing.ScalingFilter] != nil
 }
+
+// onlyAsks reports whether all requests to a virtual host wait until an app is awake.
+func onlyAsks(vhost *routev3.VirtualHost) bool {
+	return len(vhost.Routes) > 0 && !slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return !mayLackCluster(r) })
+}
+
+// takeFromAll has headers taken off all requests of a scope, in place of those to each route.
+func takeFromAll(c *routev3.RouteConfiguration, headers ...string) {
+	for _, r := range c.VirtualHosts[0].Routes {
+		r.RequestHeadersToRemove = slices.DeleteFunc(r.RequestHeadersToRemove, func(h string) bool { return slices.Contains(headers, h) })
+	}
+	c.RequestHeadersToRemove = append(c.RequestHeadersToRemove, headers...)
+}

@@ -32,15 +32,22 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	scope.RouteConfiguration.ResponseHeadersToRemove = []string{failure.Header}
 	vhost := scopeBuilder{f}.virtualHost(&p, d)
 	scope.RouteConfiguration.VirtualHosts = []*routev3.VirtualHost{vhost}
-	scope.RouteConfiguration.TypedPerFilterConfig = map[string]*anypb.Any{routing.HostsFilter: disabled()}
+	if onlyAsks(vhost) {
+		// There may be very many that sleep, of which nobody asks for most: they save memory, and not
+		// the time of requests.
+		takeFromAll(scope.RouteConfiguration, NodeHeader, RouteHeader)
+		return scope, p.err
+	}
+	unused := map[string]*anypb.Any{routing.HostsFilter: disabled()}
 	if !uses(vhost, routeFilter) {
-		scope.RouteConfiguration.TypedPerFilterConfig[routeFilter] = disabled()
+		unused[routeFilter] = disabled()
 	}
 	for _, filter := range []string{routing.ScalingFilter, routing.QueueFilter} {
 		if f.Scaling && !uses(vhost, filter) {
-			scope.RouteConfiguration.TypedPerFilterConfig[filter] = disabled()
+			unused[filter] = disabled()
 		}
 	}
+	scope.RouteConfiguration.TypedPerFilterConfig = unused
 	return scope, p.err
 }
 

@@ -41,6 +41,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 	for _, p := range c.settingsProblems() {
 		r.say(p.Subject, errors.New(p.Reason))
 	}
+	r.checkScaling(ctx, c.Scaling)
 	stop := r.serve(ctx)
 	defer stop()
 	if err := r.readApps(ctx, c.Apps, log); err != nil {

@@ -46,6 +46,9 @@ func (s Scaling) validate(apps Apps) error {
 		if !s.Ignored.None() {
 			return errors.New("--idle-ignore has an effect with --scaling only")
 		}
+		if s.Marathon.Write != (marathon.Credentials{}) {
+			return errors.New("--scaling-marathon-user, and the other settings of how Relay logs in to write, have an effect with --scaling only")
+		}
 		return nil
 	}
 	var errs []error

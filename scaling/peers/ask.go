@@ -72,7 +72,7 @@ func (p *Peers) ask() {
 		}
 		r := p.rounds[0]
 		p.rounds = p.rounds[1:]
-		peers := slices.Clone(p.peers)
+		peers := p.others() // who asks itself would take that for another Relay which wants to know
 		p.mu.Unlock()
 		r.err = panics.Catch(func() error { return p.play(r, peers) })
 		close(r.done)
@@ -186,7 +186,7 @@ func (p *Peers) question(ctx context.Context, peer *peer, q Question) (Answer, e
 	defer cancel()
 	a, err := p.get(limited, peer, q)
 	if err != nil && limited.Err() != nil {
-		err = fmt.Errorf("no answer within %v", timeout)
+		err = awayError{fmt.Errorf("no answer within %v", timeout)}
 	}
 	if ctx.Err() == nil {
 		p.note(peer, a, err)
@@ -233,10 +233,7 @@ func (p *Peers) get(ctx context.Context, peer *peer, q Question) (Answer, error)
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		if of := (*url.Error)(nil); errors.As(err, &of) {
-			err = of.Err // without the question
-		}
-		return Answer{}, err
+		return Answer{}, noAnswer(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))

@@ -145,6 +145,9 @@ func TestReports(t *testing.T) {
 			t.Errorf("%v, %v, want %q", reports, err, tt.want)
 		}
 	}
+	if n := w.asked("a"); n != 1 {
+		t.Errorf("a asked itself %d times, and knows after the first that it is no other Relay", n)
+	}
 	if reports, err := newWorld("a").relays["a"].Reports(t.Context(), "/shop/web"); len(reports) > 0 || err != nil {
 		t.Errorf("alone: %v, %v", reports, err)
 	}

@@ -88,10 +88,22 @@ func (r *reader) duration(key, value string, from, to time.Duration, what string
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d < from || d > to {
-		r.problem(key, "%.40q is ignored%s: write a duration from %s to %s, such as 30s or 1h30m", value, what, from, to)
+		r.problem(key, "%.40q is ignored%s: write a duration from %s to %s, such as 30s or 1h30m", value, what, short(from), short(to))
 		return 0, false
 	}
 	return d, true
+}
+
+// short is a duration as people write it: without minutes and seconds that are 0.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }
 
 func (r *reader) readIdleAfter(key, value string) {
@@ -197,13 +209,16 @@ func (s *Settings) queueLength(value string) {
 }
 
 func (s *Settings) queueTimeout(value string) {
-	switch d := s.timeout(value); {
-	case d == nil:
-	case *d < time.Millisecond || *d > sources.MaxQueueTimeout:
-		s.problem("%.40q is ignored: write a duration from 1ms to %s", value, sources.MaxQueueTimeout)
-	default:
-		s.queue.Timeout = *d
+	value = strings.TrimSpace(value)
+	if value == "" {
+		return
 	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d < time.Millisecond || d > sources.MaxQueueTimeout {
+		s.problem("%.40q is ignored: write a duration from 1ms to %s, such as 30s", value, short(sources.MaxQueueTimeout))
+		return
+	}
+	s.queue.Timeout = d
 }
 
 // choosesItself names the setting by which a request has its instance whatever others do.
@@ -242,7 +257,7 @@ func (s *Settings) Queue() *sources.Queue {
 	if s.queue.Concurrency == 0 {
 		for _, name := range []string{"QUEUE", "QUEUE_TIMEOUT"} {
 			if s.given[name] && !s.given["CONCURRENCY"] {
-				s.problemOn(name, "has no effect without CONCURRENCY, which says how many requests an instance has at one time")
+				s.problemOn(name, "has no effect without RELAY_{n}_CONCURRENCY (in a YAML file: concurrency), which says how many requests an instance has at one time")
 			}
 		}
 		return nil

@@ -16,7 +16,7 @@ func (r *reader) finishScaling() *sources.Scaling {
 	}
 	if s.IdleAfter > 0 && !r.wakeable() {
 		s.IdleAfter = 0
-		r.problem("RELAY_IDLE_AFTER", "has no effect, and the app never sleeps: no request could wake it. Give a port a group and a domain, or to a TCP service RELAY_{n}_WAKE")
+		r.problem("RELAY_IDLE_AFTER", "has no effect, and the app never sleeps: no request could wake it. Give a port a group and a domain, or a TCP service the label RELAY_{n}_WAKE")
 	}
 	if s.Max > 0 && s.Target == 0 {
 		s.Target = sources.DefaultScaleTarget
