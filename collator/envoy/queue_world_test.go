@@ -122,17 +122,23 @@ type queueRelay struct {
 	service *queue.Service
 	server  *grpc.Server
 	asked   atomic.Int64
+	link    *link
+	hangs   atomic.Bool
 }
 
 func (w *queueWorld) startRelay() {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r := &queueRelay{address: l.Addr().String(), server: grpc.NewServer()}
+	l := newLink(listener)
+	r := &queueRelay{address: l.Addr().String(), server: grpc.NewServer(), link: l}
 	r.service = queue.New(w.apps, w.apps, queue.DefaultLimits(), prometheus.NewRegistry())
 	r.service.Register(r.server, func(_ context.Context, first func() (*corev3.Node, error)) (func(), error) {
 		node, err := first()
+		if r.hangs.Load() && err != nil {
+			return nil, err // Envoy asks no more
+		}
 		if err != nil || node.GetCluster() != "external" || node.GetId() == "" {
 			w.t.Errorf("%v asks, %v", node, err)
 			return nil, err
