@@ -102,9 +102,12 @@ func (c *Controller) doubt(a *app) string {
 	return ""
 }
 
-// ownLoad is what is in progress at the Envoys of this Relay.
+// ownLoad is what is in progress at the Envoys of this Relay, and what waits here for an instance.
 func (c *Controller) ownLoad(a *app) load {
 	sum := load{known: len(a.clusters) > 0}
+	if c.config.Queued != nil {
+		sum.inProgress = float64(c.config.Queued(a.id))
+	}
 	for _, of := range a.clusters {
 		n, known := c.config.Loads.Concurrency(of.fleet, of.name, autoscale.Tick)
 		sum.inProgress += n

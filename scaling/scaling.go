@@ -86,6 +86,9 @@ type Config struct {
 	// Peers may be nil: this Relay is the only one then.
 	Peers  Peers
 	Scaler sources.Scaler
+	// Queued is how many requests to an app wait for an instance at this Relay, which Envoys do not
+	// report; nil if none do. It returns at once.
+	Queued func(app string) int
 	// Cluster is the name of the cluster of an app port, by the routed name of the app.
 	Cluster func(app string, port int) string
 	Log     *slog.Logger

@@ -47,7 +47,7 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	log := r.log.With("part", "scaling")
 	parts.fleets = newScalingFleets(r)
 	config := scaling.Config{
-		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName,
+		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName, Queued: parts.queued,
 		Log: log, Registerer: registerer, FallTimeout: c.FallTimeout,
 	}
 	settings, err := c.Peers.config()
