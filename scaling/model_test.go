@@ -48,6 +48,7 @@ type sim struct {
 	seed         uint64
 
 	chosen time.Time // when people last chose a number of instances
+	used   time.Time // when a request last was in progress, or could not be since no instance took it
 
 	born, answered, failed, slept, woken, resized int
 	// seen is a sum of all that happened, by which two plays of a seed are compared.

@@ -133,11 +133,11 @@ func (s *sim) people() {
 		}
 	case 1, 2:
 		n := 1 + s.rng.IntN(4)
-		if n != m.instances {
-			s.chosen = time.Now()
-		}
 		s.note("people scale it to %d, and leave the label %d", n, m.asleep)
 		if m.exists {
+			if n != max(m.instances, m.asleep) { // else it could as well be the wake of a Relay
+				s.chosen = time.Now()
+			}
 			m.set(n, m.asleep, false)
 		}
 	case 3:

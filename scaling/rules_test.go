@@ -63,6 +63,10 @@ func TestIdle(t *testing.T) {
 		"maintenance":                   {func(in *inputs, _ *state) { in.read.members[0].Maintenance = true }, "maintenance", 0},
 		"a deployment runs":             {func(in *inputs, _ *state) { in.read.deploying = true }, "a deployment is running", 0},
 		"no instance serves":            {func(in *inputs, _ *state) { in.read.serving = nil }, "no instance takes requests", 0},
+		"none served until just now":    {func(_ *inputs, s *state) { s.unserved = true }, "it sleeps in 30 min if nobody uses it: none of its instances took requests until 0.0 s ago", idleAfter},
+		"none served until lately":      {func(_ *inputs, s *state) { s.served = noon.Add(-20 * time.Minute) }, "sleeps in 10 min", 10 * time.Minute},
+		"a request in a queue":          {func(in *inputs, _ *state) { in.queued = 1 }, "1 request waits in its queue", doubtPause},
+		"requests in a queue":           {func(in *inputs, _ *state) { in.queued = 2 }, "2 requests wait in its queue", doubtPause},
 		"an instance out of rotation":   {func(in *inputs, _ *state) { in.read.unseen = []string{"shop.2"} }, "shop.2 is not in rotation", 0},
 		"connections nobody reports":    {func(_ *inputs, s *state) { s.lingering = []string{"shop.1"} }, "which no Envoy reports", 0},
 		"an Envoy does not report":      {func(in *inputs, _ *state) { in.doubt = "Envoy e1 is silent" }, "Envoy e1 is silent", doubtPause},
@@ -79,7 +83,7 @@ func TestIdle(t *testing.T) {
 		in, s := idleInputs(), awakeState()
 		tt.change(in, &s)
 		after, a := next(s, in)
-		reason, due := s.idle(in)
+		reason, due := after.idle(in)
 		if tt.want == "" != (reason == "") || !strings.Contains(reason, tt.want) {
 			t.Errorf("%s: %q", name, reason)
 		}
@@ -117,6 +121,8 @@ func TestFallingAsleep(t *testing.T) {
 		"something in progress":      {func(in *inputs, _ *state) { in.use.InProgress = 1 }, Awake, false},
 		"an Envoy falls silent":      {func(in *inputs, _ *state) { in.doubt = "silent" }, Awake, false},
 		"a deployment":               {func(in *inputs, _ *state) { in.read.deploying = true }, Awake, false},
+		"a request in a queue":       {func(in *inputs, _ *state) { in.queued = 1 }, Awake, false},
+		"no instance serves":         {func(in *inputs, _ *state) { in.read.serving = nil }, Awake, false},
 		"another version":            {func(in *inputs, _ *state) { in.read.version = "/shop@v9" }, Awake, false},
 		"people suspend it":          {func(in *inputs, _ *state) { in.read = idleInputs(suspended).read }, Off, false},
 		"another Relay was faster":   {func(in *inputs, _ *state) { in.read = idleInputs(slept).read }, Asleep, false},

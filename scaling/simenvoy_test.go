@@ -339,9 +339,10 @@ func (q *simRequest) try() (asks bool) {
 	for _, endpoint := range endpoints {
 		for _, t := range q.s.marathon.tasks {
 			if t.id == endpoint.Task {
-				q.task, e.any = t, true
+				q.task, e.any, q.s.used = t, true, time.Now()
 				q.s.after(q.lasts, func() {
 					if !q.over {
+						q.s.used = time.Now()
 						q.end(true, "")
 					}
 				})
@@ -349,6 +350,7 @@ func (q *simRequest) try() (asks bool) {
 			}
 		}
 	}
+	q.s.used = time.Now()
 	q.end(false, fmt.Sprintf("no instance (gated %v)", e.app.Gated))
 	return asks
 }

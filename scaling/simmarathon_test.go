@@ -90,6 +90,9 @@ func (m *simMarathon) apply(r sources.Rescale) (sources.Rescaled, error) {
 		if r.Asleep != m.instances {
 			m.s.fail("put to sleep with %d instances, of %d", r.Asleep, m.instances)
 		}
+		if ago := time.Since(m.s.used); ago < simIdle {
+			m.s.fail("put to sleep %s after it was used", ago)
+		}
 		for _, q := range m.s.requests {
 			if q.task != nil && !q.over {
 				m.s.fail("put to sleep while %s is in progress at %s", q, q.task.id)

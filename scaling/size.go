@@ -112,10 +112,13 @@ func (z *size) follow(in *inputs) []event {
 	if !in.read.deploying {
 		z.killed = nil
 	}
+	own := is == z.wrote
+	if z.wrote != 0 && !own {
+		was = z.wrote // others have taken it back before it was read
+	}
 	if is == was {
 		return nil
 	}
-	own := is == z.wrote
 	if z.wrote = 0; own || was == 0 {
 		return nil
 	}
@@ -172,16 +175,18 @@ func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action
 	case !dr.over(in):
 	case !dr.agreed(in):
 		a.ask = in.now.Sub(in.peers.at) >= askAgain
+		if in.now.Sub(dr.acknowledged) >= 2*drainMost {
+			s.size.drain = drain{} // the others may have chosen other instances
+		}
 	default:
 		return s.resize(in, sources.Rescale{Instances: d.Wanted, Kill: dr.tasks}, dr.reason, a)
 	}
 	return s, a
 }
 
-// agreed reports whether the other Relays say so, too.
+// agreed reports whether the other Relays say so, too: each has its own Envoys and its own time for it.
 func (d *drain) agreed(in *inputs) bool {
-	return in.alone || in.now.Sub(d.acknowledged) >= drainMost ||
-		!in.peers.at.Before(latest(d.acknowledged, in.leftSince)) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
+	return in.alone || !in.peers.at.Before(latest(d.acknowledged, in.leftSince)) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
 }
 
 // over reports whether nothing is in progress any more at tasks that drain, or has been for too long.

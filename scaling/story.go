@@ -202,7 +202,7 @@ func (c *Controller) Report(id string) Report {
 	if t := a.read.target; t != nil {
 		r.Version = t.Version
 	}
-	if s.stale(&in) {
+	if s.stale(&in) && !s.unsure {
 		r.Version = s.written
 	}
 	switch s.phase {

@@ -52,22 +52,6 @@ func (q *queues) Endpoints(name string, port int) (queue.Port, <-chan struct{}) 
 	return queue.Port{Queue: of.Queue, Endpoints: takingRequests(of.Endpoints), Stopped: known.app.Stopped && !known.app.Gated}, known.changed
 }
 
-// queued is how many requests to an app wait in its queues.
-func (p *scalingParts) queued(app string) (waiting int) {
-	p.queues.mu.Lock()
-	known := p.queues.apps[app]
-	p.queues.mu.Unlock()
-	if known == nil {
-		return 0
-	}
-	for i, port := range known.app.Ports {
-		if port.Queue != nil {
-			waiting += p.queue.Depth(app, i).Waiting
-		}
-	}
-	return waiting
-}
-
 // takingRequests returns the addresses to which Envoy sends requests: of the healthy ones, or else of
 // those that are degraded.
 func takingRequests(endpoints []sources.Endpoint) (addresses []netip.AddrPort) {

@@ -47,7 +47,8 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	log := r.log.With("part", "scaling")
 	parts.fleets = newScalingFleets(r)
 	config := scaling.Config{
-		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName, Queued: parts.queued,
+		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName,
+		Queued: func(app string, port int) int { return parts.queue.Depth(app, port).Waiting },
 		Log: log, Registerer: registerer, FallTimeout: c.FallTimeout,
 	}
 	settings, err := c.Peers.config()

@@ -160,6 +160,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 		r.scaling.register(r, g)
 	}
 	if r.scaling != nil {
+		r.xds.Answered = r.scaling.wake
 		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)

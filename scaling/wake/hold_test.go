@@ -292,7 +292,7 @@ func TestNextWaitsUntilTheEnvoyWasTold(t *testing.T) {
 		all := []*asked{w.ask(get("/a")), w.ask(get("/a"))}
 		start := time.Now()
 		w.apps.set("/a", State{Phase: Running})
-		time.Sleep(time.Second)
+		time.Sleep(2 * sendLimit)
 		close(told)
 		for i, want := range []time.Duration{sendLimit + w.pace, sendLimit + 2*w.pace} {
 			if w.want(all[i], "ok"); all[i].at.Sub(start) != want {
