@@ -41,7 +41,7 @@ func (q *simRequest) ask() {
 			return
 		}
 	}
-	q.s.used = time.Now()
+	q.s.used, e.any = time.Now(), e.any || len(endpoints) > 0 // a try that fails is reported
 	q.end(false, fmt.Sprintf("no instance (gated %v)", e.app.Gated))
 }
 
