@@ -19,7 +19,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("model.seed", 0, "the seed of the one run of the model; 0 is some")
-	modelRuns  = flag.Int("model.runs", 20, "how many runs the model makes")
+	modelRuns  = flag.Int("model.runs", 12, "how many runs the model makes")
 	modelSteps = flag.Int("model.steps", 500, "how many steps each has")
 )
 
