@@ -230,6 +230,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
 	if p := r.scaling; p != nil {
+		defer p.queue.Close()
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
