@@ -1,6 +1,7 @@
 package scaling
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -222,6 +223,38 @@ func TestRequestsOfLatelyLinger(t *testing.T) {
 		w.stage.UpdateApps([]*sources.App{newApp()}, nil)
 		if got := len(w.Controller.apps["/shop"].state.lingering) > 0; got != tt.want {
 			t.Errorf("%s: lingers is %v", name, got)
+		}
+	}
+}
+
+// An app that was to sleep stays awake at once if that certainly was not done, and its requests are not
+// held until the source is back. Another Relay may have done it all the same.
+func TestNotPutToSleep(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err    error
+		alone  bool
+		phase  Phase
+		unsure bool
+	}{
+		"the source does not answer":       {sources.ErrUntouched, true, Awake, false},
+		"it does not, and there are peers": {sources.ErrUntouched, false, Stopping, true},
+		"the answer was lost":              {errors.New("timeout"), true, Stopping, false},
+	} {
+		in := idleInputs()
+		in.alone = tt.alone
+		s := awakeState().enter(Stopping, noon, "nobody used it")
+		s.wakeTo, s.dying = 1, in.read.tasks()
+		s, r := s.write(in, "v1", sources.Rescale{Asleep: 1})
+		s, _ = s.wrote(in, r, sources.Rescaled{}, tt.err)
+		if s.phase != tt.phase || s.unsure != tt.unsure {
+			t.Errorf("%s: %v, unsure %v", name, s.phase, s.unsure)
+		}
+		in.now = noon.Add(10 * time.Second)
+		in.peers.at = in.now
+		after, a := next(s, in)
+		if a.rescale != nil || a.due.Before(in.now) && !a.due.IsZero() || tt.unsure && after.phase != Awake {
+			t.Errorf("%s: 10 s later it is %v, and looks again at %v: %+v", name, after.phase, a.due, a)
 		}
 	}
 }

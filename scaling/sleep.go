@@ -216,7 +216,10 @@ func (s state) stopping(in *inputs) (state, action) {
 		}
 		return s, action{due: in.peers.at.Add(askAgain)}
 	}
-	if s.wokenAt.IsZero() || in.now.Before(s.retry) {
+	switch {
+	case s.wokenAt.IsZero():
+		return s, action{due: s.staleUntil}
+	case in.now.Before(s.retry):
 		return s, wait
 	}
 	version := s.rests

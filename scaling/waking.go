@@ -106,6 +106,14 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 		s.old, s.dying = nil, nil
 		s, events := s.stay(in, err.Error(), fallPause)
 		return s, append(told, events...)
+	case s.phase == Stopping && errors.Is(err, sources.ErrUntouched) && len(in.read.serving) > 0:
+		// Its instances serve still, and must not be kept from it until the source is back.
+		if in.alone {
+			s.old, s.dying = nil, nil
+			s, events := s.stay(in, err.Error(), fallPause)
+			return s, append(told, events...)
+		}
+		s.unsure = true // another Relay may have reached the source
 	}
 	// It may be changed by now, by this write or by that of somebody else. What is read next says so.
 	s.staleUntil = s.retry.Add(staleRead)

@@ -114,6 +114,8 @@ var (
 	ErrChanged = errors.New("the app was changed meanwhile")
 	// ErrLocked is of an app that somebody deploys.
 	ErrLocked = errors.New("a deployment of the app is running")
+	// ErrUntouched is of a change that certainly was not made, since the source did not answer, or refused it.
+	ErrUntouched = errors.New("nothing was changed")
 	// ErrGone is of an app that does not exist any more.
 	ErrGone = errors.New("the app does not exist any more")
 )

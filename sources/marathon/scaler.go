@@ -73,11 +73,14 @@ func (s *Scaler) Rescale(ctx context.Context, r sources.Rescale) (sources.Rescal
 
 func (s *Scaler) rescale(ctx context.Context, r sources.Rescale) (sources.Rescaled, error) {
 	if err := checkRescale(r); err != nil {
-		return sources.Rescaled{}, err
+		return sources.Rescaled{}, fmt.Errorf("%w: %w", sources.ErrUntouched, err)
 	}
 	t, app, err := s.read(ctx, r.App)
-	if err != nil {
+	switch {
+	case errors.Is(err, sources.ErrGone):
 		return sources.Rescaled{}, err
+	case err != nil:
+		return sources.Rescaled{}, fmt.Errorf("%w: %w", sources.ErrUntouched, err)
 	}
 	if isDone(app, r) { // by another Relay, or by this one, which did not get the answer
 		return rescaledAs(app), nil
@@ -273,7 +276,7 @@ func (s *Scaler) write(ctx context.Context, t target, r writeRequest) (written, 
 func (s *Scaler) notWritten(ctx context.Context, r sources.Rescale, err error) (sources.Rescaled, error) {
 	status, answered := errors.AsType[*statusError](err)
 	if answered && (status.code == http.StatusUnauthorized || status.code == http.StatusForbidden) {
-		return sources.Rescaled{}, err
+		return sources.Rescaled{}, fmt.Errorf("%w: %w", sources.ErrUntouched, err)
 	}
 	_, app, failed := s.read(ctx, r.App)
 	switch {
@@ -283,6 +286,8 @@ func (s *Scaler) notWritten(ctx context.Context, r sources.Rescale, err error) (
 		return rescaledAs(app), nil
 	case answered && status.code == http.StatusConflict:
 		return sources.Rescaled{}, fmt.Errorf("%w: %w", sources.ErrLocked, err)
+	case answered && status.code >= 400 && status.code < 500 && status.code != http.StatusRequestTimeout:
+		return sources.Rescaled{}, fmt.Errorf("%w: %w", sources.ErrUntouched, err)
 	}
 	return sources.Rescaled{}, err
 }

@@ -258,3 +258,25 @@ func TestWriteErrorsShowNoSecret(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A change that certainly was not made is told from one of which that is not known.
+func TestUntouched(t *testing.T) {
+	t.Parallel()
+	s := newScaled(t, 2, webLabels)
+	version := s.version()
+	for status, untouched := range map[int]bool{401: true, 403: true, 422: true, 429: true, 408: false, 500: false, 504: false} {
+		remove := s.Inject(marathontest.WriteOf("/web"), marathontest.Fault{Status: status, Body: `{"message":"no"}`})
+		_, err := s.rescale(sources.Rescale{Version: version, Asleep: 2})
+		if err == nil || errors.Is(err, sources.ErrUntouched) != untouched {
+			t.Errorf("status %d: %v", status, err)
+		}
+		remove()
+	}
+	if _, err := s.Scaler.Rescale(t.Context(), sources.Rescale{App: "/web/tasks", Version: version, Asleep: 2}); !errors.Is(err, sources.ErrUntouched) {
+		t.Errorf("an id that cannot be changed: %v", err)
+	}
+	s.Server.Down()
+	if _, err := s.rescale(sources.Rescale{Version: version, Asleep: 2}); !errors.Is(err, sources.ErrUntouched) {
+		t.Errorf("Marathon is away: %v", err)
+	}
+}
