@@ -53,6 +53,9 @@ func TestOfApp(t *testing.T) {
 		"asleep": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseAsleep, Reason: "nobody used it for 30 min", Text: "the next request wakes it"}
 		}), nil, []string{"ok|/a is asleep: nobody used it for 30 min; the next request wakes it"}},
+		"cannot be woken now": {with(func(s *api.AppStory) {
+			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseWaking, Reason: "a request came", Text: "it was asked to start", Trouble: "403 Forbidden"}
+		}), nil, []string{"warning|/a cannot be woken now, so requests wait: 403 Forbidden|lets Relay write"}},
 		"could not be woken": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Reason: "2 tasks have failed"}
 		}), nil, []string{"critical|/a could not be woken, so requests get 503: 2 tasks|log"}},
@@ -244,6 +247,9 @@ func TestOfStatus(t *testing.T) {
 			[]string{"critical|certificate a ends at 2026-03-01 13:00 UTC", "warning|2 certificates in use expire", "warning|1 domain has no certificate"}},
 		"expired": {api.Status{Ready: true, Time: now, Certificates: api.CertificatesStatus{Next: &api.NextCertificate{Name: "a", NotAfter: now}}},
 			[]string{"critical|a ended at 2026-03-01 12:00 UTC"}},
+		"changes refused": {api.Status{Ready: true, Counts: api.Counts{Failing: 1}, Worst: []api.Group{{Severity: problem.Failing, About: "source", Subject: "scaling", Count: 1,
+			Problems: []api.Problem{{Kind: problem.Source, Subject: "scaling", Reason: "Marathon does not let Relay", Severity: problem.Failing}}}}},
+			[]string{"warning|scaling: Marathon does not let Relay"}},
 		"failing":     {api.Status{Ready: true, Counts: api.Counts{Failing: 2}}, []string{"warning|2 problems cost requests, or keep changes"}},
 		"errors":      {api.Status{Ready: true, Load: &api.Load{Requests: 10, Errors: 2}}, []string{"warning|20 % of the requests"}},
 		"refused":     {api.Status{Ready: true, Refused: []string{"10.0.0.1: no certificate"}}, []string{"warning|10.0.0.1"}},

@@ -76,6 +76,8 @@ func (l *list) tasks(t tasks) {
 		l.add(api.Warning, "take RELAY_MAINTENANCE off when it is over", "%s is in maintenance: requests get 503 and a page that says so", named(t.apps, "The app"))
 	}
 	switch {
+	case t.in == 0 && t.sleeps() && t.scaling.Trouble != "":
+		l.add(api.Warning, "see whether Marathon can be reached and lets Relay write, or who deploys the app", "%s cannot be woken now, so requests wait: %s", named(t.apps, "The app"), t.scaling.Trouble)
 	case t.in == 0 && t.sleeps(): // nothing is wrong: see asleep
 	case t.in == 0 && t.scaling != nil && t.scaling.Phase == api.PhaseFailed:
 		l.add(api.Critical, "look at the app's log and its last failed task in Marathon", "%s could not be woken, so requests get 503: %s", named(t.apps, "The app"), t.scaling.Reason)
