@@ -149,6 +149,14 @@ func TestFallingAsleep(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
+	// An Envoy that comes back without what it acknowledged may have let requests through meanwhile.
+	lost, in := ready()
+	in.acknowledged = false
+	lost, _ = next(lost, in)
+	in.acknowledged, in.now = true, in.now.Add(time.Second)
+	if lost, _ = next(lost, in); lost.phase != FallingAsleep {
+		t.Errorf("it is %v by a report of before", lost.phase)
+	}
 	// A request cancels it at once, unless another Relay relies on its silence.
 	s, in := ready()
 	if after, _ := s.request(in); after.phase != Awake {
@@ -170,6 +178,25 @@ func TestFallingAsleep(t *testing.T) {
 	in.peers.stopping = false
 	if after, _ := next(s, in); after.phase != Awake {
 		t.Errorf("it is %v though no Relay stops it", after.phase)
+	}
+}
+
+// The other Relays are asked before an app begins to fall asleep: its requests have to wait then.
+func TestAsksBeforeFalling(t *testing.T) {
+	t.Parallel()
+	in := idleInputs()
+	in.alone = false
+	s, a := next(awakeState(), in)
+	if s.phase != Awake || !a.ask {
+		t.Errorf("it is %v, and asks: %v", s.phase, a.ask)
+	}
+	in.peers = answers{at: noon, against: "b says: used"}
+	if s, a = next(s, in); s.phase != Awake || !a.due.Equal(noon.Add(doubtPause)) {
+		t.Errorf("it is %v, and looks again at %v", s.phase, a.due)
+	}
+	in.peers.against = ""
+	if s, _ = next(s, in); s.phase != FallingAsleep {
+		t.Errorf("it is %v though nobody is against it", s.phase)
 	}
 }
 

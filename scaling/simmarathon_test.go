@@ -94,8 +94,8 @@ func (m *simMarathon) apply(r sources.Rescale) (sources.Rescaled, error) {
 			m.s.fail("put to sleep %s after it was used", ago)
 		}
 		for _, q := range m.s.requests {
-			if q.task != nil && !q.over {
-				m.s.fail("put to sleep while %s is in progress at %s", q, q.task.id)
+			if (q.task != nil || q.queue != nil) && !q.over {
+				m.s.fail("put to sleep while %s is in progress, or in a queue", q)
 			}
 		}
 		m.s.slept++

@@ -155,7 +155,8 @@ func (s state) resize(in *inputs, r sources.Rescale, reason string, a action) (s
 func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action) {
 	r, dr := in.read, s.size.drain
 	there := func(task string) bool { return slices.Contains(r.running, task) }
-	if dr.to != d.Wanted || !all(dr.tasks, there) {
+	last := len(dr.tasks) > 0 && all(r.serving, func(task string) bool { return slices.Contains(dr.tasks, task) })
+	if dr.to != d.Wanted || !all(dr.tasks, there) || last {
 		tasks := r.surplus(r.instances - d.Wanted)
 		s.size.drain = drain{tasks: tasks, to: d.Wanted, reason: d.Reason, since: in.now}
 		reason := fmt.Sprintf("%s is taken out of rotation, to have %d instances in place of %d: %s", strings.Join(tasks, ", "), d.Wanted, r.instances, d.Reason)
@@ -186,7 +187,8 @@ func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action
 
 // agreed reports whether the other Relays say so, too: each has its own Envoys and its own time for it.
 func (d *drain) agreed(in *inputs) bool {
-	return in.alone || !in.peers.at.Before(latest(d.acknowledged, in.leftSince)) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
+	return in.alone || in.now.Sub(in.peers.at) <= askTimeout+askAgain &&
+		!in.peers.at.Before(latest(d.acknowledged, in.leftSince)) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
 }
 
 // over reports whether nothing is in progress any more at tasks that drain, or has been for too long.

@@ -57,8 +57,8 @@ func TestOfApp(t *testing.T) {
 			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseWaking, Reason: "a request came", Text: "it was asked to start", Trouble: "403 Forbidden"}
 		}), nil, []string{"warning|/a cannot be woken now, so requests wait: 403 Forbidden|lets Relay write"}},
 		"could not be woken": {with(func(s *api.AppStory) {
-			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Reason: "2 tasks have failed"}
-		}), nil, []string{"critical|/a could not be woken, so requests get 503: 2 tasks|log"}},
+			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Reason: "2 tasks have failed", Trouble: "403 forbidden"}
+		}), nil, []string{"critical|/a could not be woken, so requests get 503: 2 tasks|log", "warning|The last try to change the number of instances of /a failed: 403 forbidden|credentials"}},
 		"maintenance": {with(func(s *api.AppStory) { s.Maintenance = true }), nil, []string{"warning|/a is in maintenance|RELAY_MAINTENANCE"}},
 		"no task":     {with(func(s *api.AppStory) { s.Ports[0].Endpoints = nil }), nil, []string{"critical|There is no task of /a, so"}},
 		"ill": {with(func(s *api.AppStory) {
