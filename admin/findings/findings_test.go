@@ -53,9 +53,6 @@ func TestOfApp(t *testing.T) {
 		"asleep": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseAsleep, Reason: "nobody used it for 30 min", Text: "the next request wakes it"}
 		}), nil, []string{"ok|/a is asleep: nobody used it for 30 min; the next request wakes it"}},
-		"cannot be woken now": {with(func(s *api.AppStory) {
-			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseWaking, Reason: "a request came", Text: "it was asked to start", Trouble: "403 Forbidden"}
-		}), nil, []string{"warning|/a cannot be woken now, so requests wait: 403 Forbidden|lets Relay write"}},
 		"could not be woken": {with(func(s *api.AppStory) {
 			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Reason: "2 tasks have failed", Trouble: "403 forbidden"}
 		}), nil, []string{"critical|/a could not be woken, so requests get 503: 2 tasks|log", "warning|The last try to change the number of instances of /a failed: 403 forbidden|credentials"}},

@@ -79,8 +79,6 @@ func (l *list) tasks(t tasks) {
 		l.add(api.Warning, "see whether Marathon runs, and whether the credentials of --scaling may write", "The last try to change the number of instances of %s failed: %s", who, t.scaling.Trouble)
 	}
 	switch {
-	case t.in == 0 && t.sleeps() && t.scaling.Trouble != "":
-		l.add(api.Warning, "see whether Marathon can be reached and lets Relay write, or who deploys the app", "%s cannot be woken now, so requests wait: %s", named(t.apps, "The app"), t.scaling.Trouble)
 	case t.in == 0 && t.sleeps(): // nothing is wrong: see asleep
 	case t.in == 0 && t.scaling != nil && t.scaling.Phase == api.PhaseFailed:
 		l.add(api.Critical, "look at the app's log and its last failed task in Marathon", "%s could not be woken, so requests get 503: %s", named(t.apps, "The app"), t.scaling.Reason)
