@@ -187,7 +187,7 @@ func TestEnvoyRefuses(t *testing.T) {
 	w := startEnvoyWorld(t, Config{WaitingPerApp: 1, WaitingInAll: 10, Rate: 20}, 2)
 	w.apps.set("/app", State{Phase: Asleep, Page: true, Text: "It <b>starts</b>."})
 	browser := <-w.send(t.Context(), http.MethodGet, "/", nil, "Accept", "text/html,application/xhtml+xml")
-	if browser.status != http.StatusServiceUnavailable || browser.body != "520: It  b starts /b ." ||
+	if browser.status != http.StatusServiceUnavailable || browser.body != "520: It  b starts /b . This page loads again by itself." ||
 		browser.header.Get("Retry-After") != "2" || browser.header.Get("Refresh") != "2" {
 		t.Errorf("a page: %+v", browser)
 	}
