@@ -256,5 +256,8 @@ func TestNotPutToSleep(t *testing.T) {
 		if a.rescale != nil || a.due.Before(in.now) && !a.due.IsZero() || tt.unsure && after.phase != Awake {
 			t.Errorf("%s: 10 s later it is %v, and looks again at %v: %+v", name, after.phase, a.due, a)
 		}
+		if after.phase == Awake && after.notBefore.Before(noon.Add(fallPause)) {
+			t.Errorf("%s: it is tried again at %v", name, after.notBefore)
+		}
 	}
 }

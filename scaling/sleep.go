@@ -209,7 +209,7 @@ func (s state) stopping(in *inputs) (state, action) {
 		case in.peers.at.Before(s.since):
 			return s, action{ask: true}
 		case !in.peers.stopping && !in.peers.failed:
-			s, events := s.stay(in, s.reason, 0)
+			s, events := s.stay(in, s.reason, s.untouchedPause())
 			return s, action{due: in.now.Add(time.Second), events: events}
 		case in.now.Sub(in.peers.at) >= askAgain:
 			return s, action{ask: true}

@@ -36,6 +36,8 @@ type state struct {
 	falls                   string
 	acknowledged, notBefore time.Time
 	told                    bool
+	// untouched counts how often in a row the source did not even begin to put it to sleep.
+	untouched int
 	// unsure is set of a stopping app if another Relay may have put it to sleep.
 	unsure bool
 	// wakeTo is how many instances the app wakes to.

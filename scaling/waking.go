@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"time"
 
 	"relay/sources"
 )
@@ -81,6 +82,7 @@ func (s *state) owns(r *read) bool {
 func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err error) (state, []event) {
 	if err == nil {
 		s = s.settle()
+		s.untouched = 0
 		s.written, s.deployment = done.Version, cmp.Or(done.Deployment, s.deployment)
 		s.staleUntil = in.now.Add(staleWritten)
 		if done.Version == r.Version {
@@ -108,9 +110,9 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 		return s, append(told, events...)
 	case s.phase == Stopping && errors.Is(err, sources.ErrUntouched) && len(in.read.serving) > 0:
 		// Its instances serve still, and must not be kept from it until the source is back.
-		if in.alone {
+		if s.untouched++; in.alone {
 			s.old, s.dying = nil, nil
-			s, events := s.stay(in, err.Error(), fallPause)
+			s, events := s.stay(in, err.Error(), s.untouchedPause())
 			return s, append(told, events...)
 		}
 		s.unsure = true // another Relay may have reached the source
@@ -121,6 +123,15 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 		s.staleUntil = in.now.Add(staleRead)
 	}
 	return s, told
+}
+
+// untouchedPause is how long after a try that the source did not begin there is another: each one has all
+// Envoys told twice.
+func (s *state) untouchedPause() time.Duration {
+	if s.untouched == 0 {
+		return 0
+	}
+	return min(fallPause<<min(s.untouched-1, 4), 10*fallPause)
 }
 
 // failureText is what is said of a failed task, for operators.
