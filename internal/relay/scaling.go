@@ -86,6 +86,13 @@ func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
 	p.queue.Register(g, r.xds.AdmitRequest)
 }
 
+// close ends what runs besides the parts that Relay supervises.
+func (p *scalingParts) close() {
+	if p != nil {
+		p.queue.Close()
+	}
+}
+
 // problems are those of peers.
 func (p *scalingParts) problems() []problem.Problem {
 	if p == nil {
