@@ -109,6 +109,13 @@ func TestRequestWhileStopping(t *testing.T) {
 		t.Errorf("its instance that is stopped is routed: %+v", to)
 	}
 	s, _ = s.wrote(in, a.rescale, sources.Rescaled{Version: "v3", Deployment: "e"}, nil)
+	late := idleInputs(slept) // which is of before the wake
+	if late.read.version != "/shop@v2" {
+		t.Fatal(late.read.version)
+	}
+	if after, a := next(s, late); after.phase != Waking || a.rescale != nil {
+		t.Errorf("what was read late has it %v, %+v", after.phase, a.rescale)
+	}
 	both := idleInputs(func(app *sources.App) {
 		app.Version, app.Orchestration.Deploying = "v3", true
 	})
@@ -118,6 +125,19 @@ func TestRequestWhileStopping(t *testing.T) {
 	both.read.serving = append(both.read.serving, "shop.2")
 	if s, _ = next(s, both); s.phase != Awake {
 		t.Errorf("it is %v with a new instance", s.phase)
+	}
+}
+
+// An app that others put to sleep just after a request is woken, and one that nobody asked for is not.
+func TestPutToSleepByOthers(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[time.Duration]Phase{stillWanted - time.Second: Waking, stillWanted: Asleep} {
+		s := awakeState()
+		s.asked = noon.Add(-asked)
+		s, a := next(s, idleInputs(slept))
+		if s.phase != want || (a.rescale != nil) != (want == Waking) {
+			t.Errorf("asked for %s ago: %v, %+v", asked, s.phase, a.rescale)
+		}
 	}
 }
 
