@@ -1,6 +1,7 @@
 package scaling
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -125,6 +126,21 @@ func TestRequestWhileStopping(t *testing.T) {
 	both.read.serving = append(both.read.serving, "shop.2")
 	if s, _ = next(s, both); s.phase != Awake {
 		t.Errorf("it is %v with a new instance", s.phase)
+	}
+}
+
+// A request that comes while an app is stopped wakes it, too, if it is not known at first that it was.
+func TestRequestWhileStoppedUnseen(t *testing.T) {
+	t.Parallel()
+	in := idleInputs()
+	s, _ := next(awakeState(), in)
+	s.acknowledged, in.acknowledged, in.use.Until = noon.Add(-time.Second), true, noon
+	s, a := next(s, in)
+	s, _ = s.request(in)
+	s, _ = s.wrote(in, a.rescale, sources.Rescaled{}, errors.New("no answer"))
+	s.asked = time.Time{} // that it waits is enough
+	if s, _ = next(s, idleInputs(slept)); s.phase != Waking {
+		t.Errorf("it is %v", s.phase)
 	}
 }
 
