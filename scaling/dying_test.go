@@ -1,7 +1,9 @@
 package scaling
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,5 +46,44 @@ func TestDyingGetNothing(t *testing.T) {
 	s, _ = next(s, in)
 	if to := s.routing(in.read, false); len(to.drained) > 0 {
 		t.Errorf("after the deployment it is routed as %+v", to)
+	}
+}
+
+// A stop that the source refuses since somebody deploys has changed nothing: the app stays awake, and is tried
+// again later.
+func TestStopIsLocked(t *testing.T) {
+	t.Parallel()
+	in := idleInputs()
+	s, _ := next(awakeState(), in)
+	s.acknowledged, in.acknowledged, in.use.Until = noon.Add(-time.Second), true, noon
+	s, a := next(s, in)
+	s, _ = s.wrote(in, a.rescale, sources.Rescaled{}, sources.ErrLocked)
+	if to := s.routing(in.read, s.stale(in)); s.phase != Awake || to.gated || len(to.drained) > 0 {
+		t.Errorf("it is %v, routed as %+v", s.phase, to)
+	}
+	if why, due := s.idle(in); !strings.Contains(why, "tries again") || !due.Equal(noon.Add(fallPause)) {
+		t.Errorf("%s, until %v", why, due)
+	}
+}
+
+// A stop without an answer may have been made: Envoys go on to ask until that must have been read. One that
+// had nothing to change is over at once.
+func TestStopWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	in := idleInputs()
+	s, _ := next(awakeState(), in)
+	s.acknowledged, in.acknowledged, in.use.Until = noon.Add(-time.Second), true, noon
+	s, a := next(s, in)
+	lost, _ := s.wrote(in, a.rescale, sources.Rescaled{}, errors.New("no answer"))
+	for after, want := range map[time.Duration]Phase{time.Second: Stopping, staleRead - time.Second: Stopping, staleRead: Awake} {
+		in.now = noon.Add(after)
+		if s, _ := next(lost, in); s.phase != want {
+			t.Errorf("after %s it is %v", after, s.phase)
+		}
+	}
+	in.now = noon
+	same, _ := s.wrote(in, a.rescale, sources.Rescaled{Version: a.rescale.Version}, nil)
+	if same.stale(in) {
+		t.Error("what was read is stale though nothing was changed")
 	}
 }

@@ -48,6 +48,11 @@ func TestFailedWake(t *testing.T) {
 	if r := a.rescale; gaveUp.phase != Stopping || r == nil || r.Asleep != 1 || r.Over != "d" {
 		t.Errorf("nobody asks: %v, %+v", gaveUp.phase, a)
 	}
+	others := idleInputs(failing(2), func(app *sources.App) { app.Version = "v9" })
+	others.now = in.now
+	if _, a := next(s, others); a.rescale != nil {
+		t.Errorf("it is put to sleep while others deploy: %+v", a.rescale)
+	}
 	if up, _ := next(s, idleInputs(func(app *sources.App) { app.Version = "v3" })); up.phase != Awake {
 		t.Errorf("an instance takes requests: %v", up.phase)
 	}
