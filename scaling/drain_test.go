@@ -61,3 +61,29 @@ func TestStartedByPeople(t *testing.T) {
 		t.Error("it stays for ever")
 	}
 }
+
+// An instance of which another Relay was told that nothing is in progress gets nothing new for as long as
+// that one may be killing it, also if there is more to do by now.
+func TestToldDrains(t *testing.T) {
+	t.Parallel()
+	for _, told := range []bool{true, false} {
+		z := newSizing()
+		z.in.left = load{1, true}
+		for len(z.s.drains()) == 0 {
+			z.play(1, 3)
+		}
+		if told {
+			z.s.size.drain.told = z.in.now
+		}
+		held := 0
+		for range 2 * drainHeld / time.Second {
+			z.play(1, 15) // as much as two instances are for
+			if len(z.s.drains()) == 0 && slices.Contains(z.s.leaving(), "shop.2") {
+				held++
+			}
+		}
+		if told != (held > 0) || len(z.s.leaving()) > 0 {
+			t.Errorf("told %v: held for %d s, and leaving is %v", told, held, z.s.leaving())
+		}
+	}
+}

@@ -249,6 +249,9 @@ func (s *sim) moveEnvoy() {
 // restart starts a Relay anew. Its Envoys keep what they have meanwhile.
 func (s *sim) restart() {
 	r := s.relays[s.rng.IntN(len(s.relays))]
+	if s.marathon.stopping > 0 {
+		return // a Relay that starts does not know what another one is stopping just now
+	}
 	for _, t := range s.marathon.tasks {
 		if t.killing && !s.tellsKilling {
 			return // nobody can know then which tasks are left

@@ -113,6 +113,7 @@ func TestFallingAsleep(t *testing.T) {
 		ask    bool
 	}{
 		"all is quiet":               {func(*inputs, *state) {}, Stopping, false},
+		"something is under way":     {func(in *inputs, _ *state) { in.busy = true }, FallingAsleep, false},
 		"an Envoy does not ask":      {func(in *inputs, _ *state) { in.acknowledged = false }, FallingAsleep, false},
 		"they ask since now":         {func(_ *inputs, s *state) { s.acknowledged = time.Time{} }, FallingAsleep, false},
 		"no report since":            {func(in *inputs, _ *state) { in.use.Until = noon.Add(time.Second) }, FallingAsleep, false},

@@ -29,6 +29,10 @@ type size struct {
 	// decided is why the number is what it is.
 	decided string
 	drain   drain
+	// held are tasks that take nothing new until heldUntil, though they do not drain any more: another
+	// Relay was told that they do, and may be killing them.
+	held      []string
+	heldUntil time.Time
 }
 
 // drain is a set of tasks that take no new requests, and are killed then.
@@ -38,6 +42,8 @@ type drain struct {
 	reason string
 	// since is when it began, and acknowledged when all Envoys had said so.
 	since, acknowledged time.Time
+	// told is when another Relay was told last that nothing is in progress there any more.
+	told time.Time
 }
 
 const (
@@ -47,6 +53,8 @@ const (
 	// requests may take drainMost: a connection that is open for longer is cut. Reports of less than
 	// drainLeast may be too early.
 	drainTimeout, drainLeast, drainMost = time.Minute, 5 * time.Second, 10 * time.Minute
+	// drainHeld is how long after it was told so another Relay may kill an instance.
+	drainHeld = askTimeout + askAgain + writeTimeout
 )
 
 // sized reports whether the app's number of instances follows its load.
@@ -76,6 +84,7 @@ func (s state) sized(in *inputs) (state, action) {
 		return s, tick
 	}
 	tick.events = s.size.follow(in)
+	defer s.size.hold(s.size.drain, in.now)
 	c := r.scaling()
 	config := autoscale.Config{Min: max(c.Min, 1), Max: max(c.Max, c.Min, 1), Target: c.Target, DownAfter: c.DownAfter}
 	wanted := r.instances
@@ -126,6 +135,16 @@ func (z *size) follow(in *inputs) []event {
 	return []event{{eventResizedByOthers, fmt.Sprintf("others have changed the instances from %d to %d: that stays for %s", was, is, words(respectFor))}}
 }
 
+// hold keeps what drained from requests, if another Relay may be killing it.
+func (z *size) hold(was drain, now time.Time) {
+	if !now.Before(z.heldUntil) {
+		z.held = nil
+	}
+	if until := was.told.Add(drainHeld); !was.told.IsZero() && now.Before(until) && !all(was.tasks, func(task string) bool { return slices.Contains(z.drain.tasks, task) }) {
+		z.held, z.heldUntil = was.tasks, until
+	}
+}
+
 // drains are the tasks that take no new requests.
 func (s *state) drains() []string {
 	if s.size == nil {
@@ -134,12 +153,13 @@ func (s *state) drains() []string {
 	return s.size.drain.tasks
 }
 
-// leaving are the tasks that take no new requests: those that drain, and those that are being killed.
+// leaving are the tasks that take no new requests: those that drain, and those that are being killed,
+// as far as this Relay knows.
 func (s *state) leaving() []string {
 	if s.size == nil {
 		return nil
 	}
-	return slices.Concat(s.size.drain.tasks, s.size.killed)
+	return slices.Concat(s.size.drain.tasks, s.size.killed, s.size.held)
 }
 
 // resize changes the number of instances.

@@ -209,7 +209,7 @@ func (c *Controller) Report(id string) Report {
 	case Awake:
 		r.Against, _ = s.idle(&in)
 		if tasks := s.drains(); len(tasks) > 0 && s.size.drain.over(&in) {
-			r.Drained = tasks
+			r.Drained, s.size.drain.told = tasks, in.now
 		}
 	case FallingAsleep:
 		r.Against, _ = s.idle(&in)

@@ -90,6 +90,13 @@ func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
 	p.queue.Register(g, r.xds.AdmitRequest)
 }
 
+// close ends what runs besides the parts that Relay supervises.
+func (p *scalingParts) close() {
+	if p != nil {
+		p.queue.Close()
+	}
+}
+
 // problems are those of peers, and of changes that Marathon does not make, if it can be read.
 func (p *scalingParts) problems(read bool) []problem.Problem {
 	if p == nil {

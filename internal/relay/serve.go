@@ -205,6 +205,7 @@ func (r *Relay) closeListeners() error {
 // at once the first times and then every 2 s; what the others hold stays, and no Envoy notices.
 func (r *Relay) Serve(ctx context.Context) error {
 	defer func() { _ = r.closeListeners() }()
+	defer r.scaling.close()
 	supervisor := suture.New("relay", r.supervision())
 	// Each part has a supervisor of its own, so that one that fails again and
 	// again makes no other wait.
