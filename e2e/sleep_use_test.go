@@ -24,7 +24,7 @@ func TestInUseNeverSleeps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := dozing(t, "HAPROXY_GROUP", "external")
 			check, end := open(w)
-			w.awakeFor("/sleepy", 6*time.Second, "requests or connections are in progress")
+			w.awakeFor("/sleepy", 4*time.Second, "requests or connections are in progress")
 			check()
 			end()
 			w.phase("/sleepy", api.PhaseAsleep)
@@ -158,7 +158,7 @@ func TestNowAndThenIsUse(t *testing.T) {
 			}
 		}
 	}()
-	w.awakeFor("/sleepy", 10*time.Second, "the last request was")
+	w.awakeFor("/sleepy", 6*time.Second, "the last request was")
 	if n := w.relay.count("app_falling_asleep"); n > 0 {
 		t.Errorf("it began to fall asleep %d times", n)
 	}
