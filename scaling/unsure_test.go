@@ -90,3 +90,18 @@ func TestReports(t *testing.T) {
 		t.Errorf("another version: %+v", got)
 	}
 }
+
+// A Relay at which an app is in use is against its sleep, also if the request only waited for it there.
+func TestAwakeIsAgainst(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.use.Since, w.use.Until = noon.Add(-time.Hour), time.Now()
+	w.stage.SyncApps([]*sources.App{newApp()})
+	if r := w.Report("/shop"); r.Against != "" {
+		t.Fatalf("nobody uses it: %+v", r)
+	}
+	w.Used("/shop", 0)
+	if r := w.Report("/shop"); r.Against == "" {
+		t.Errorf("a request came: %+v", r)
+	}
+}
