@@ -87,3 +87,13 @@ func TestToldDrains(t *testing.T) {
 		}
 	}
 }
+
+// Maintenance leaves the number of instances as it is.
+func TestSizeInMaintenance(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	z.read(sizedApp(func(app *sources.App) { app.Maintenance = true }))
+	if w := z.play(30, 100); w != nil {
+		t.Errorf("%+v", w)
+	}
+}

@@ -75,6 +75,9 @@ func TestStopWithoutAnswer(t *testing.T) {
 	s.acknowledged, in.acknowledged, in.use.Until = noon.Add(-time.Second), true, noon
 	s, a := next(s, in)
 	lost, _ := s.wrote(in, a.rescale, sources.Rescaled{}, errors.New("no answer"))
+	if to := lost.routing(in.read, true); to.stopped || !to.gated {
+		t.Errorf("what may run on is routed as %+v", to)
+	}
 	for after, want := range map[time.Duration]Phase{time.Second: Stopping, staleRead - time.Second: Stopping, staleRead: Awake} {
 		in.now = noon.Add(after)
 		if s, _ := next(lost, in); s.phase != want {

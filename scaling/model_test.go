@@ -134,6 +134,7 @@ func (s *sim) now() string {
 	m := &s.marathon
 	out := fmt.Sprintf("at %.3f: exists %v, version %d, instances %d, asleep %d, deployment %d, %d tasks", time.Since(simStart).Seconds(), m.exists, m.version, m.instances, m.asleep, m.deployment, len(m.tasks))
 	for _, r := range s.relays {
+		r.controller.mu.Lock()
 		if a := r.controller.apps["/app"]; a != nil {
 			out += fmt.Sprintf("\n%s: %s since %.3f: %s; trouble %q, read %s", r.name, a.state.phase, a.state.since.Sub(simStart).Seconds(), a.state.reason, a.state.trouble, a.read.version)
 			if a.story != nil {
@@ -142,6 +143,7 @@ func (s *sim) now() string {
 				}
 			}
 		}
+		r.controller.mu.Unlock()
 	}
 	for _, e := range s.envoys {
 		gated, endpoints := false, 0

@@ -331,6 +331,7 @@ func (s *sim) play() {
 		if s.t.Failed() {
 			return
 		}
+		synctest.Wait()
 		_, _ = s.seen.Write([]byte(s.now()))
 		s.step()
 		switch n := s.between(0, 10); {

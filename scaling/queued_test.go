@@ -2,6 +2,7 @@ package scaling
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,13 @@ func TestQueuedRequests(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
-		waiting := 1
+		var waiting atomic.Int64
+		waiting.Store(1)
 		w.config.Queued = func(app string, port int) int {
 			if app != "/shop" || port > 1 {
 				t.Errorf("asked for port %d of %s", port, app)
 			}
-			return waiting * port
+			return int(waiting.Load()) * port
 		}
 		w.use = traffic.Use{Since: time.Now(), Until: time.Now()}
 		w.stage.SyncApps([]*sources.App{newApp(func(app *sources.App) {
@@ -36,7 +38,7 @@ func TestQueuedRequests(t *testing.T) {
 			w.mu.Unlock()
 			synctest.Wait()
 			story, _ := w.Story("/shop")
-			if waits := strings.Contains(story.Why, "1 request waits in its queue"); waits != (waiting > 0) {
+			if waits := strings.Contains(story.Why, "1 request waits in its queue"); waits != (waiting.Load() > 0) {
 				t.Errorf("told: %s", story.Why)
 			}
 			return story.Phase != Awake
@@ -47,7 +49,7 @@ func TestQueuedRequests(t *testing.T) {
 		if reports := w.Loads(); len(reports) != 1 || reports[0].InProgress != 1 {
 			t.Errorf("the load is %+v", reports)
 		}
-		waiting = 0
+		waiting.Store(0)
 		if sleeps(idleAfter - doubtPause - time.Second) {
 			t.Error("it falls asleep just after a request waited")
 		}

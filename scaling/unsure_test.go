@@ -1,6 +1,7 @@
 package scaling
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -61,5 +62,46 @@ func TestBothUnsure(t *testing.T) {
 	in.peers = summed(in, in.now, []Report{w.Report("/shop")}, nil)
 	if after, _ := next(s, in); after.phase != Awake {
 		t.Errorf("it is %v: %+v", after.phase, in.peers)
+	}
+}
+
+// A Relay says that all is quiet only when its own Envoys are, and notes that it did. One that cannot be asked
+// is against sleep, and one with another version may be stopping the app.
+func TestReports(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.stage.SyncApps([]*sources.App{newApp()})
+	a := w.Controller.apps["/shop"]
+	s, _ := next(awakeState(), idleInputs())
+	a.state, w.use.Until = s, time.Now()
+	a.state.acknowledged = time.Now().Add(time.Hour) // no report is of after that
+	if r := w.Report("/shop"); r.Quiet || a.state.told {
+		t.Errorf("before it knows: %+v, told %v", r, a.state.told)
+	}
+	a.state.acknowledged, w.use.Since = noon.Add(-time.Hour), noon
+	if r := w.Report("/shop"); !r.Quiet || !a.state.told {
+		t.Errorf("when it knows: %+v, told %v", r, a.state.told)
+	}
+	in := idleInputs()
+	if got := summed(in, noon, nil, errors.New("away")); got.against == "" || !got.failed {
+		t.Errorf("who cannot be asked: %+v", got)
+	}
+	if got := summed(in, noon, []Report{{Version: "v0", Quiet: true}}, nil); !got.stopping {
+		t.Errorf("another version: %+v", got)
+	}
+}
+
+// A Relay at which an app is in use is against its sleep, also if the request only waited for it there.
+func TestAwakeIsAgainst(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.use.Since, w.use.Until = noon.Add(-time.Hour), time.Now()
+	w.stage.SyncApps([]*sources.App{newApp()})
+	if r := w.Report("/shop"); r.Against != "" {
+		t.Fatalf("nobody uses it: %+v", r)
+	}
+	w.Used("/shop", 0)
+	if r := w.Report("/shop"); r.Against == "" {
+		t.Errorf("a request came: %+v", r)
 	}
 }
