@@ -233,8 +233,9 @@ func (r *simRelay) report(e *simEnvoy, open []*simRequest, any bool) {
 	} else {
 		known.before, known.at = known.at, now
 	}
+	before := known.open
 	known.open = open
-	if any || len(open) > 0 {
+	if any || len(open) > 0 || len(before) > 0 { // what has ended since was in progress meanwhile
 		r.last = now
 	}
 }
