@@ -1,10 +1,12 @@
 package envoy_test
 
 import (
+	"context"
 	"math"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
@@ -72,5 +74,20 @@ func TestEnvoyAsksTheRelayThatServesIt(t *testing.T) {
 	// Without a preference, half of those that are tried again would come again.
 	if asked, served := len(other.asked()), len(e.waker.asked()); asked == 0 || asked > n || served != n {
 		t.Errorf("%d requests: one Relay was asked %d times, the other %d times", n, asked, served)
+	}
+}
+
+// An app that was about to fall asleep when Envoy lost its Relay runs still, and answers.
+func TestRunningAppWithoutRelay(t *testing.T) {
+	t.Parallel()
+	e := startScaling(t, envoytest.Newest)
+	e.c.SyncApps([]*sources.App{gated(webApp("/web", "web.test"), counted(t)...)})
+	e.eventually(t, request{host: "web.test", path: "/"}, status(200))
+	e.link.leave()
+	// Envoy asks for about a minute before it gives up.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if got := <-e.post(ctx, "web.test", nil); !strings.HasPrefix(got, "200 ") {
+		t.Errorf("without a Relay: %s", got)
 	}
 }

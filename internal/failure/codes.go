@@ -41,9 +41,6 @@ const (
 	StatusCrashed     = 522
 	StatusBusy        = 523
 	StatusMaintenance = 524
-	// StatusUnasked is of requests of which Relay could not be asked. It is the code "starting"
-	// with the text of the table. It is one that Envoy takes for an error of a filter.
-	StatusUnasked = 510
 )
 
 // The order counts: what Envoy found wrong with a request comes before what it made of it, and a
@@ -120,7 +117,7 @@ var codes = []Code{
 		Do:    "Nothing.",
 	},
 	{
-		Name: Starting, Flags: []string{"NC", "NFCF"}, By: []uint32{StatusStarting, StatusUnasked}, Status: 503, Said: StatusStarting,
+		Name: Starting, Flags: []string{"NC", "NFCF"}, By: []uint32{StatusStarting}, Status: 503, Said: StatusStarting,
 		Text:  "The application is being set up. Please try again in a moment.",
 		Cause: "This Envoy has the route and not what it leads to yet: it has just started, or loads clusters on demand and Relay does not answer. Or the app was asleep and does not serve yet, though the request waited for `RELAY_WAKE_TIMEOUT`, or as many wait as may (`wake-waiting`).",
 		Look:  "Whether Envoy is connected and up to date, on the status page. For an app that was asleep, how long it takes to start, and whether its tasks get healthy.",
