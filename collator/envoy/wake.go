@@ -11,12 +11,10 @@ import (
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
-	"relay/internal/failure"
 )
 
 const (
@@ -71,7 +69,8 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
 			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader), exact(RouteHeader),
 		}},
-		StatusOnError:              &typev3.HttpStatus{Code: failure.StatusUnasked},
+		// Without any Relay, a request goes on: of an app that only falls asleep, instances run still.
+		FailureModeAllow:           true,
 		ChargeClusterResponseStats: wrapperspb.Bool(false),
 	})
 }
