@@ -98,3 +98,19 @@ func TestSizeByTheLoadOfTwoRelays(t *testing.T) {
 		}
 	}
 }
+
+// What waits in a queue counts as load: Envoys do not report it, and no more than the limit is ever in progress.
+func TestGrowsForItsQueue(t *testing.T) {
+	w := newWorld(t)
+	w.relay.mayScale()
+	w.marathon.deploy(app("/queued", "queued.test", 1, "RELAY_SCALE", "1..4", "RELAY_SCALE_TARGET", "1", "RELAY_0_CONCURRENCY", "1"))
+	w.start()
+	w.clients.expect("http://queued.test/", http.StatusOK, "/queued")
+	w.clients.busy(6, "http://queued.test/slow?ms=1000")
+	w.eventually("more instances, as requests wait", func() error {
+		if n := len(w.marathon.Tasks("/queued")); n < 4 {
+			return fmt.Errorf("%d instances", n)
+		}
+		return nil
+	})
+}

@@ -128,19 +128,20 @@ func (w *world) more(names []string, options envoytest.Options) (all []*envoytes
 	return all
 }
 
-// Of ten Envoys one does not reach Relay any more, and serves on. Nobody knows whether the app is used there:
+// Of several Envoys one does not reach Relay any more, and serves on. Nobody knows whether the app is used there:
 // it does not sleep, and people are told which Envoy it is. It sleeps when that one is back.
 func TestNotAsleepWhileAnEnvoyIsPartitioned(t *testing.T) {
 	for name, lose := range map[string]struct {
-		part func(n *network, e *envoytest.Envoy) (join func())
-		why  string // as soon as Relay can know
+		whole int // so many others
+		part  func(n *network, e *envoytest.Envoy) (join func())
+		why   string // as soon as Relay can know
 	}{
 		// Nothing passes, and no connection ends: it goes on waiting for that Envoy.
-		"in silence": {func(n *network, _ *envoytest.Envoy) func() { n.part(); return n.join }, "an Envoy had not"},
+		"in silence": {9, func(n *network, _ *envoytest.Envoy) func() { n.part(); return n.join }, "an Envoy had not"},
 		// It has lost its connection, and is not let back.
-		"cut off": {func(n *network, _ *envoytest.Envoy) func() { n.part(); n.cut(); return n.join }, "Envoy lost has lost its connection at "},
+		"cut off": {1, func(n *network, _ *envoytest.Envoy) func() { n.part(); n.cut(); return n.join }, "Envoy lost has lost its connection at "},
 		// It hangs as a process, with all its connections.
-		"stopped": {func(_ *network, e *envoytest.Envoy) func() {
+		"stopped": {1, func(_ *network, e *envoytest.Envoy) func() {
 			_ = syscall.Kill(e.Pid(), syscall.SIGSTOP)
 			return func() { _ = syscall.Kill(e.Pid(), syscall.SIGCONT) }
 		}, "an Envoy had not"},
@@ -150,14 +151,21 @@ func TestNotAsleepWhileAnEnvoyIsPartitioned(t *testing.T) {
 			w.relay.start()
 			w.reportOften()
 			var names []string
-			for i := range 9 {
+			for i := range lose.whole {
 				names = append(names, fmt.Sprintf("whole-%d", i))
 			}
 			w.more(names, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}})
+			// It does not sleep before. The one that is lost must not have it: Relay would know of it.
+			conn := w.clients.echo("ws://sleepy.test/ws")
 			n := newNetwork(t, w.relay.config.XDS.Address)
 			lost := w.more([]string{"lost"}, envoytest.Options{XDS: []string{n.address}})[0]
-			w.admin.streams(10)
-			conn := w.clients.echo("ws://sleepy.test/ws") // it does not sleep before
+			w.admin.streams(lose.whole + 1)
+			w.eventually("all report", func() error {
+				if silent := w.relay.running.Loads().Silent("external", append(names, "lost")); len(silent) > 0 {
+					return fmt.Errorf("silent: %q", silent)
+				}
+				return nil
+			})
 			w.eventually("it is in use", func() error {
 				if s := w.scaling("/sleepy"); !strings.Contains(s.Text, "in progress") {
 					return fmt.Errorf("%+v", s)
@@ -167,7 +175,7 @@ func TestNotAsleepWhileAnEnvoyIsPartitioned(t *testing.T) {
 			join := lose.part(n, lost)
 			defer join()
 			_ = conn.CloseNow()
-			w.awakeFor("/sleepy", 10*time.Second, lose.why)
+			w.awakeFor("/sleepy", 5*time.Second, lose.why)
 			if name != "stopped" {
 				// It serves on, as all do.
 				client := w.clients.client(false)

@@ -222,7 +222,11 @@ func TestChangedByPeopleWhileFallingAsleep(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := dozing(t)
 			changed := make(chan error, 1)
-			w.marathon.Inject(writeOf("/sleepy"), before(func() { changed <- tt.change(w) }))
+			w.marathon.Inject(writeOf("/sleepy"), before(func() {
+				err := tt.change(w)
+				w.marathon.idle() // else Marathon would refuse what Relay writes
+				changed <- err
+			}))
 			w.startOften()
 			if err := <-changed; err != nil {
 				t.Fatal(err)

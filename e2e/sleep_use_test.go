@@ -24,7 +24,7 @@ func TestInUseNeverSleeps(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := dozing(t, "HAPROXY_GROUP", "external")
 			check, end := open(w)
-			w.awakeFor("/sleepy", 6*time.Second, "requests or connections are in progress")
+			w.awakeFor("/sleepy", 4*time.Second, "requests or connections are in progress")
 			check()
 			end()
 			w.phase("/sleepy", api.PhaseAsleep)
@@ -108,6 +108,32 @@ func silentConnection(w *world) (check, end func()) {
 	}, func() { _ = conn.Close() }
 }
 
+// A request that waits in a queue keeps the app awake, though no Envoy reports it.
+func TestQueuedIsUse(t *testing.T) {
+	w := dozing(t, "HAPROXY_GROUP", "external", "RELAY_0_CONCURRENCY", "1", "RELAY_0_QUEUE", "10")
+	w.startOften()
+	client := w.clients.client(false)
+	client.Timeout = patience
+	const requests = 3 // for two instances
+	answers := make(chan error, requests)
+	for range requests {
+		go func() {
+			a, err := w.clients.get(client, "http://sleepy.test/slow?ms=5000", "")
+			if err == nil {
+				err = ok(a)
+			}
+			answers <- err
+		}()
+	}
+	w.awakeFor("/sleepy", 4*time.Second, "1 request waits in its queue")
+	for range requests {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
+	w.phase("/sleepy", api.PhaseAsleep)
+}
+
 // Clients that come now and then, more often than the idle time, keep the app awake at each of its domains.
 func TestNowAndThenIsUse(t *testing.T) {
 	w := newScalingWorld(t)
@@ -132,7 +158,7 @@ func TestNowAndThenIsUse(t *testing.T) {
 			}
 		}
 	}()
-	w.awakeFor("/sleepy", 10*time.Second, "the last request was")
+	w.awakeFor("/sleepy", 6*time.Second, "the last request was")
 	if n := w.relay.count("app_falling_asleep"); n > 0 {
 		t.Errorf("it began to fall asleep %d times", n)
 	}

@@ -43,6 +43,7 @@ func (w *world) reportOften() { w.relay.running.Loads().Pace("external", time.Se
 // in use all the time, for the reason that Relay has to give.
 func (w *world) awakeFor(id string, d time.Duration, reason string) {
 	w.t.Helper()
+	writes := w.writes(id)
 	until := time.Now().Add(d)
 	seen := false
 	w.eventually(id+" is used for so long", func() error {
@@ -59,7 +60,7 @@ func (w *world) awakeFor(id string, d time.Duration, reason string) {
 		}
 		return nil
 	})
-	if n := w.marathon.Requests(marathontest.WriteOf(id)); n != 0 {
+	if n := w.writes(id) - writes; n != 0 {
 		w.t.Fatalf("%s is in use, and Relay wrote %d times", id, n)
 	}
 }

@@ -41,6 +41,8 @@ type Controller struct {
 	sized  map[string]int
 	// told counts events.
 	told uint64
+	// refused is the last change, if it was not made.
+	refused refusal
 }
 
 // app is a routed app.

@@ -84,6 +84,7 @@ func (s state) readRunning(in *inputs) (state, []event) {
 		return s, nil
 	case Off:
 		s = s.enter(Awake, in.now, "people have scaled it up")
+		s.size = &size{seen: r.instances, respected: in.now.Add(respectFor)}
 		return s, []event{{eventAwake, s.reason}}
 	case Stopping:
 		if len(usable) > 0 {

@@ -18,7 +18,7 @@ func (c *Controller) inputs(a *app) inputs {
 	}
 	awake := a.state.phase == Unread || a.state.phase == Awake
 	if (awake || a.state.phase == FallingAsleep) && a.read.idleAfter() > 0 {
-		in.use, in.doubt = c.use(a), c.doubt(a)
+		in.use, in.doubt, in.queued = c.use(a), c.doubt(a), c.queuedAt(a)
 	}
 	if a.state.phase == FallingAsleep {
 		in.acknowledged, in.waiting = c.config.Fleets.Gated(a.id)
@@ -102,9 +102,24 @@ func (c *Controller) doubt(a *app) string {
 	return ""
 }
 
-// ownLoad is what is in progress at the Envoys of this Relay.
+// queuedAt is how many requests wait in the queues of an app.
+func (c *Controller) queuedAt(a *app) (n int) {
+	if c.config.Queued == nil {
+		return 0
+	}
+	ports := 0
+	for _, member := range a.read.members {
+		ports = max(ports, len(member.Ports))
+	}
+	for port := range ports {
+		n += c.config.Queued(a.id, port)
+	}
+	return n
+}
+
+// ownLoad is what is in progress at the Envoys of this Relay, with what waits in its queues.
 func (c *Controller) ownLoad(a *app) load {
-	sum := load{known: len(a.clusters) > 0}
+	sum := load{inProgress: float64(c.queuedAt(a)), known: len(a.clusters) > 0}
 	for _, of := range a.clusters {
 		n, known := c.config.Loads.Concurrency(of.fleet, of.name, autoscale.Tick)
 		sum.inProgress += n

@@ -83,6 +83,7 @@ func (c *Controller) do(ctx context.Context, j job) {
 		return err
 	})
 	panics.Log(c.config.Log, err, "app", j.app.id)
+	c.noteWrite(j.app.id, err)
 	c.finish(j.app, func(in *inputs) (state, action) {
 		c.metrics.wrote(err)
 		s, events := j.app.state.wrote(in, j.rescale, done, err)

@@ -19,7 +19,7 @@ import (
 
 var (
 	modelSeed  = flag.Uint64("model.seed", 0, "the seed of the one run of the model; 0 is some")
-	modelRuns  = flag.Int("model.runs", 20, "how many runs the model makes")
+	modelRuns  = flag.Int("model.runs", 12, "how many runs the model makes")
 	modelSteps = flag.Int("model.steps", 500, "how many steps each has")
 )
 
@@ -48,8 +48,11 @@ type sim struct {
 	seed         uint64
 
 	chosen time.Time // when people last chose a number of instances
+	used   time.Time // when a request last was in progress, or could not be since no instance took it
 
-	born, answered, failed, slept, woken, resized int
+	concurrency int // of each instance, of an app with a queue; 0 if it has none
+
+	born, busy, answered, failed, slept, woken, resized int
 	// seen is a sum of all that happened, by which two plays of a seed are compared.
 	seen hash.Hash64
 }
@@ -63,7 +66,8 @@ type simEnvoy struct {
 	acknowledged  atomic.Int64
 	app           *sources.App
 	silent, takes bool
-	any           bool // a request came since the last report
+	late          time.Duration // by how much it acknowledges later than others
+	any           bool          // a request came since the last report
 }
 
 type simEvent struct {
@@ -130,6 +134,7 @@ func (s *sim) now() string {
 	m := &s.marathon
 	out := fmt.Sprintf("at %.3f: exists %v, version %d, instances %d, asleep %d, deployment %d, %d tasks", time.Since(simStart).Seconds(), m.exists, m.version, m.instances, m.asleep, m.deployment, len(m.tasks))
 	for _, r := range s.relays {
+		r.controller.mu.Lock()
 		if a := r.controller.apps["/app"]; a != nil {
 			out += fmt.Sprintf("\n%s: %s since %.3f: %s; trouble %q, read %s", r.name, a.state.phase, a.state.since.Sub(simStart).Seconds(), a.state.reason, a.state.trouble, a.read.version)
 			if a.story != nil {
@@ -138,6 +143,7 @@ func (s *sim) now() string {
 				}
 			}
 		}
+		r.controller.mu.Unlock()
 	}
 	for _, e := range s.envoys {
 		gated, endpoints := false, 0
@@ -214,7 +220,7 @@ func (s *sim) settle() {
 		r.mu.Unlock()
 		if behind && !e.takes && !e.partitioned.Load() {
 			e.takes = true
-			s.after(s.random(0, 500*time.Millisecond), func() { e.takes = false; e.take() })
+			s.after(e.late+s.random(0, 500*time.Millisecond), func() { e.takes = false; e.take() })
 		}
 	}
 	for _, q := range slices.Clone(s.requests) {

@@ -92,7 +92,7 @@ func (s *state) shown(r *read, now time.Time) wake.State {
 	case Awake, FallingAsleep, Unread:
 		to.Phase = wake.Running
 	case Asleep:
-		to.Phase, to.Text = wake.Asleep, "It sleeps, and is to be woken."
+		to.Phase, to.Text = wake.Asleep, "The application was asleep, and is being woken."
 	case Stopping:
 		to.Phase, to.Text = wake.Asleep, "It is just going to sleep, and will be woken."
 		if !s.wokenAt.IsZero() {

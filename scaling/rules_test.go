@@ -63,6 +63,10 @@ func TestIdle(t *testing.T) {
 		"maintenance":                   {func(in *inputs, _ *state) { in.read.members[0].Maintenance = true }, "maintenance", 0},
 		"a deployment runs":             {func(in *inputs, _ *state) { in.read.deploying = true }, "a deployment is running", 0},
 		"no instance serves":            {func(in *inputs, _ *state) { in.read.serving = nil }, "no instance takes requests", 0},
+		"none served until just now":    {func(_ *inputs, s *state) { s.unserved = true }, "it sleeps in 30 min if nobody uses it: none of its instances took requests until 0.0 s ago", idleAfter},
+		"none served until lately":      {func(_ *inputs, s *state) { s.served = noon.Add(-20 * time.Minute) }, "sleeps in 10 min", 10 * time.Minute},
+		"a request in a queue":          {func(in *inputs, _ *state) { in.queued = 1 }, "1 request waits in its queue", doubtPause},
+		"requests in a queue":           {func(in *inputs, _ *state) { in.queued = 2 }, "2 requests wait in its queue", doubtPause},
 		"an instance out of rotation":   {func(in *inputs, _ *state) { in.read.unseen = []string{"shop.2"} }, "shop.2 is not in rotation", 0},
 		"connections nobody reports":    {func(_ *inputs, s *state) { s.lingering = []string{"shop.1"} }, "which no Envoy reports", 0},
 		"an Envoy does not report":      {func(in *inputs, _ *state) { in.doubt = "Envoy e1 is silent" }, "Envoy e1 is silent", doubtPause},
@@ -79,7 +83,7 @@ func TestIdle(t *testing.T) {
 		in, s := idleInputs(), awakeState()
 		tt.change(in, &s)
 		after, a := next(s, in)
-		reason, due := s.idle(in)
+		reason, due := after.idle(in)
 		if tt.want == "" != (reason == "") || !strings.Contains(reason, tt.want) {
 			t.Errorf("%s: %q", name, reason)
 		}
@@ -109,6 +113,7 @@ func TestFallingAsleep(t *testing.T) {
 		ask    bool
 	}{
 		"all is quiet":               {func(*inputs, *state) {}, Stopping, false},
+		"something is under way":     {func(in *inputs, _ *state) { in.busy = true }, FallingAsleep, false},
 		"an Envoy does not ask":      {func(in *inputs, _ *state) { in.acknowledged = false }, FallingAsleep, false},
 		"they ask since now":         {func(_ *inputs, s *state) { s.acknowledged = time.Time{} }, FallingAsleep, false},
 		"no report since":            {func(in *inputs, _ *state) { in.use.Until = noon.Add(time.Second) }, FallingAsleep, false},
@@ -117,6 +122,8 @@ func TestFallingAsleep(t *testing.T) {
 		"something in progress":      {func(in *inputs, _ *state) { in.use.InProgress = 1 }, Awake, false},
 		"an Envoy falls silent":      {func(in *inputs, _ *state) { in.doubt = "silent" }, Awake, false},
 		"a deployment":               {func(in *inputs, _ *state) { in.read.deploying = true }, Awake, false},
+		"a request in a queue":       {func(in *inputs, _ *state) { in.queued = 1 }, Awake, false},
+		"no instance serves":         {func(in *inputs, _ *state) { in.read.serving = nil }, Awake, false},
 		"another version":            {func(in *inputs, _ *state) { in.read.version = "/shop@v9" }, Awake, false},
 		"people suspend it":          {func(in *inputs, _ *state) { in.read = idleInputs(suspended).read }, Off, false},
 		"another Relay was faster":   {func(in *inputs, _ *state) { in.read = idleInputs(slept).read }, Asleep, false},
@@ -143,6 +150,14 @@ func TestFallingAsleep(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
+	// An Envoy that comes back without what it acknowledged may have let requests through meanwhile.
+	lost, in := ready()
+	in.acknowledged = false
+	lost, _ = next(lost, in)
+	in.acknowledged, in.now = true, in.now.Add(time.Second)
+	if lost, _ = next(lost, in); lost.phase != FallingAsleep {
+		t.Errorf("it is %v by a report of before", lost.phase)
+	}
 	// A request cancels it at once, unless another Relay relies on its silence.
 	s, in := ready()
 	if after, _ := s.request(in); after.phase != Awake {
@@ -164,6 +179,25 @@ func TestFallingAsleep(t *testing.T) {
 	in.peers.stopping = false
 	if after, _ := next(s, in); after.phase != Awake {
 		t.Errorf("it is %v though no Relay stops it", after.phase)
+	}
+}
+
+// The other Relays are asked before an app begins to fall asleep: its requests have to wait then.
+func TestAsksBeforeFalling(t *testing.T) {
+	t.Parallel()
+	in := idleInputs()
+	in.alone = false
+	s, a := next(awakeState(), in)
+	if s.phase != Awake || !a.ask {
+		t.Errorf("it is %v, and asks: %v", s.phase, a.ask)
+	}
+	in.peers = answers{at: noon, against: "b says: used"}
+	if s, a = next(s, in); s.phase != Awake || !a.due.Equal(noon.Add(doubtPause)) {
+		t.Errorf("it is %v, and looks again at %v", s.phase, a.due)
+	}
+	in.peers.against = ""
+	if s, _ = next(s, in); s.phase != FallingAsleep {
+		t.Errorf("it is %v though nobody is against it", s.phase)
 	}
 }
 

@@ -48,6 +48,11 @@ func TestFailedWake(t *testing.T) {
 	if r := a.rescale; gaveUp.phase != Stopping || r == nil || r.Asleep != 1 || r.Over != "d" {
 		t.Errorf("nobody asks: %v, %+v", gaveUp.phase, a)
 	}
+	others := idleInputs(failing(2), func(app *sources.App) { app.Version = "v9" })
+	others.now = in.now
+	if _, a := next(s, others); a.rescale != nil {
+		t.Errorf("it is put to sleep while others deploy: %+v", a.rescale)
+	}
 	if up, _ := next(s, idleInputs(func(app *sources.App) { app.Version = "v3" })); up.phase != Awake {
 		t.Errorf("an instance takes requests: %v", up.phase)
 	}
@@ -110,6 +115,13 @@ func TestRequestWhileStopping(t *testing.T) {
 		t.Errorf("its instance that is stopped is routed: %+v", to)
 	}
 	s, _ = s.wrote(in, a.rescale, sources.Rescaled{Version: "v3", Deployment: "e"}, nil)
+	late := idleInputs(slept) // which is of before the wake
+	if late.read.version != "/shop@v2" {
+		t.Fatal(late.read.version)
+	}
+	if after, a := next(s, late); after.phase != Waking || a.rescale != nil {
+		t.Errorf("what was read late has it %v, %+v", after.phase, a.rescale)
+	}
 	both := idleInputs(func(app *sources.App) {
 		app.Version, app.Orchestration.Deploying = "v3", true
 	})
@@ -119,6 +131,34 @@ func TestRequestWhileStopping(t *testing.T) {
 	both.read.serving = append(both.read.serving, "shop.2")
 	if s, _ = next(s, both); s.phase != Awake {
 		t.Errorf("it is %v with a new instance", s.phase)
+	}
+}
+
+// A request that comes while an app is stopped wakes it, too, if it is not known at first that it was.
+func TestRequestWhileStoppedUnseen(t *testing.T) {
+	t.Parallel()
+	in := idleInputs()
+	s, _ := next(awakeState(), in)
+	s.acknowledged, in.acknowledged, in.use.Until = noon.Add(-time.Second), true, noon
+	s, a := next(s, in)
+	s, _ = s.request(in)
+	s, _ = s.wrote(in, a.rescale, sources.Rescaled{}, errors.New("no answer"))
+	s.asked = time.Time{} // that it waits is enough
+	if s, _ = next(s, idleInputs(slept)); s.phase != Waking {
+		t.Errorf("it is %v", s.phase)
+	}
+}
+
+// An app that others put to sleep just after a request is woken, and one that nobody asked for is not.
+func TestPutToSleepByOthers(t *testing.T) {
+	t.Parallel()
+	for asked, want := range map[time.Duration]Phase{stillWanted - time.Second: Waking, stillWanted: Asleep} {
+		s := awakeState()
+		s.asked = noon.Add(-asked)
+		s, a := next(s, idleInputs(slept))
+		if s.phase != want || (a.rescale != nil) != (want == Waking) {
+			t.Errorf("asked for %s ago: %v, %+v", asked, s.phase, a.rescale)
+		}
 	}
 }
 

@@ -63,8 +63,8 @@ type Report struct {
 	// Drained are tasks that take no new requests, at which the Envoys of the Relay have nothing in
 	// progress any more.
 	Drained []string
-	// InProgress is how many requests are in progress at the Envoys of the Relay, and Known whether
-	// that is known.
+	// InProgress is how many requests are in progress at the Envoys of the Relay or wait in its queues,
+	// and Known whether that is known.
 	InProgress float64
 	Known      bool
 }
@@ -88,7 +88,10 @@ type Config struct {
 	Scaler sources.Scaler
 	// Cluster is the name of the cluster of an app port, by the routed name of the app.
 	Cluster func(app string, port int) string
-	Log     *slog.Logger
+	// Queued is how many requests to an app port wait in its queue at this Relay, which no Envoy reports.
+	// It may be nil, returns at once, and must not call the Controller.
+	Queued func(app string, port int) int
+	Log    *slog.Logger
 	// Registerer gets the metrics.
 	Registerer prometheus.Registerer
 	// FallTimeout is how long falling asleep may take; 0 is two minutes.
@@ -113,6 +116,9 @@ const (
 	// staleRead is how long what was read may be older than what was written, if it is not known whether
 	// it was, and staleWritten if it was.
 	staleRead, staleWritten = 30 * time.Second, time.Hour
+	// unsureMost is how long Envoys go on asking if another Relay knows another version of the app, or
+	// stops it, and nothing new was read.
+	unsureMost = 2 * time.Minute
 	// fallPause is how long after a try to fall asleep that failed there is another at the earliest.
 	fallPause = time.Minute
 	// askAgain is how often peers are asked while they must be.

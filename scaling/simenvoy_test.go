@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,7 @@ type simRelay struct {
 	// lag is how late it reads what has changed, and reading is set while it will.
 	lag     time.Duration
 	reading bool
+	waiting atomic.Int64 // requests in its queue
 
 	mu       sync.Mutex
 	app      *sources.App // as it was handed on last
@@ -46,7 +48,7 @@ type simReports struct {
 
 func (r *simRelay) start() {
 	config := Config{
-		Loads: r, Fleets: r, Scaler: r, Cluster: func(app string, port int) string { return fmt.Sprint(app, "_", port) },
+		Loads: r, Fleets: r, Scaler: r, Queued: func(string, int) int { return int(r.waiting.Load()) }, Cluster: func(app string, port int) string { return fmt.Sprint(app, "_", port) },
 		Log: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(),
 	}
 	if len(r.s.relays) > 1 {
@@ -231,8 +233,9 @@ func (r *simRelay) report(e *simEnvoy, open []*simRequest, any bool) {
 	} else {
 		known.before, known.at = known.at, now
 	}
+	before := known.open
 	known.open = open
-	if any || len(open) > 0 {
+	if any || len(open) > 0 || len(before) > 0 { // what has ended since was in progress meanwhile
 		r.last = now
 	}
 }
@@ -288,8 +291,11 @@ type simRequest struct {
 	lasts  time.Duration
 	task   *simTask // at which it is in progress; nil while it waits
 	unseen bool     // no report has it
-	over   bool
-	said   wake.State
+	// queue is in whose queue it waits, nil if in none, and enqueued since when.
+	queue    *simRelay
+	enqueued time.Time
+	over     bool
+	said     wake.State
 }
 
 func (q *simRequest) String() string { return fmt.Sprintf("request %d of %s", q.id, q.envoy.name) }
@@ -297,6 +303,7 @@ func (q *simRequest) String() string { return fmt.Sprintf("request %d of %s", q.
 // end ends a request. One that fails must have an excuse.
 func (q *simRequest) end(ok bool, why string) {
 	q.over = true
+	q.wait(nil)
 	if ok {
 		q.s.answered++
 		return
@@ -311,6 +318,10 @@ func (q *simRequest) end(ok bool, why string) {
 // try takes a request as far as it gets now, and reports whether a Relay was asked.
 func (q *simRequest) try() (asks bool) {
 	if q.over || q.task != nil {
+		return false
+	}
+	if q.queue != nil {
+		q.ask()
 		return false
 	}
 	e := q.envoy
@@ -330,26 +341,7 @@ func (q *simRequest) try() (asks bool) {
 			return asks
 		}
 	}
-	endpoints := e.app.Ports[0].Endpoints
-	if fresh := slices.DeleteFunc(slices.Clone(endpoints), func(e sources.Endpoint) bool { return e.Health == sources.Draining }); len(fresh) > 0 {
-		endpoints = fresh
-	}
-	endpoints = slices.Clone(endpoints)
-	q.s.rng.Shuffle(len(endpoints), func(i, j int) { endpoints[i], endpoints[j] = endpoints[j], endpoints[i] })
-	for _, endpoint := range endpoints {
-		for _, t := range q.s.marathon.tasks {
-			if t.id == endpoint.Task {
-				q.task, e.any = t, true
-				q.s.after(q.lasts, func() {
-					if !q.over {
-						q.end(true, "")
-					}
-				})
-				return asks
-			}
-		}
-	}
-	q.end(false, fmt.Sprintf("no instance (gated %v)", e.app.Gated))
+	q.ask()
 	return asks
 }
 

@@ -33,6 +33,8 @@ type simMarathon struct {
 	tasks      []*simTask
 	born       int
 	failure    *sources.TaskFailure
+	// stopping is how many changes that put it to sleep are under way.
+	stopping int
 
 	// away, refuses, locked, cuts and slow are how it fails at present, and crashes how its tasks do.
 	away, refuses, locked, cuts, slow, crashes bool
@@ -48,6 +50,9 @@ func (m *simMarathon) rescale(ctx context.Context, by *simRelay, r sources.Resca
 		wait = by.random(45 * time.Second)
 	}
 	away, refuses, locked, cuts := m.away, m.refuses, m.locked, m.cuts && by.rng.IntN(2) == 0
+	if r.Instances == 0 {
+		m.stopping++
+	}
 	m.s.mu.Unlock()
 	late := false
 	select {
@@ -57,6 +62,9 @@ func (m *simMarathon) rescale(ctx context.Context, by *simRelay, r sources.Resca
 	}
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
+	if r.Instances == 0 {
+		m.stopping--
+	}
 	switch {
 	case away, late && by.rng.IntN(2) == 0:
 		return sources.Rescaled{}, errAway
@@ -90,9 +98,12 @@ func (m *simMarathon) apply(r sources.Rescale) (sources.Rescaled, error) {
 		if r.Asleep != m.instances {
 			m.s.fail("put to sleep with %d instances, of %d", r.Asleep, m.instances)
 		}
+		if ago := time.Since(m.s.used); ago < simIdle {
+			m.s.fail("put to sleep %s after it was used", ago)
+		}
 		for _, q := range m.s.requests {
-			if q.task != nil && !q.over {
-				m.s.fail("put to sleep while %s is in progress at %s", q, q.task.id)
+			if (q.task != nil || q.queue != nil) && !q.over {
+				m.s.fail("put to sleep while %s is in progress, or in a queue", q)
 			}
 		}
 		m.s.slept++

@@ -29,6 +29,10 @@ type size struct {
 	// decided is why the number is what it is.
 	decided string
 	drain   drain
+	// held are tasks that take nothing new until heldUntil, though they do not drain any more: another
+	// Relay was told that they do, and may be killing them.
+	held      []string
+	heldUntil time.Time
 }
 
 // drain is a set of tasks that take no new requests, and are killed then.
@@ -38,6 +42,8 @@ type drain struct {
 	reason string
 	// since is when it began, and acknowledged when all Envoys had said so.
 	since, acknowledged time.Time
+	// told is when another Relay was told last that nothing is in progress there any more.
+	told time.Time
 }
 
 const (
@@ -47,6 +53,8 @@ const (
 	// requests may take drainMost: a connection that is open for longer is cut. Reports of less than
 	// drainLeast may be too early.
 	drainTimeout, drainLeast, drainMost = time.Minute, 5 * time.Second, 10 * time.Minute
+	// drainHeld is how long after it was told so another Relay may kill an instance.
+	drainHeld = askTimeout + askAgain + writeTimeout
 )
 
 // sized reports whether the app's number of instances follows its load.
@@ -76,6 +84,7 @@ func (s state) sized(in *inputs) (state, action) {
 		return s, tick
 	}
 	tick.events = s.size.follow(in)
+	defer s.size.hold(s.size.drain, in.now)
 	c := r.scaling()
 	config := autoscale.Config{Min: max(c.Min, 1), Max: max(c.Max, c.Min, 1), Target: c.Target, DownAfter: c.DownAfter}
 	wanted := r.instances
@@ -112,15 +121,28 @@ func (z *size) follow(in *inputs) []event {
 	if !in.read.deploying {
 		z.killed = nil
 	}
+	own := is == z.wrote
+	if z.wrote != 0 && !own {
+		was = z.wrote // others have taken it back before it was read
+	}
 	if is == was {
 		return nil
 	}
-	own := is == z.wrote
 	if z.wrote = 0; own || was == 0 {
 		return nil
 	}
 	z.respected, z.drain = in.now.Add(respectFor), drain{}
 	return []event{{eventResizedByOthers, fmt.Sprintf("others have changed the instances from %d to %d: that stays for %s", was, is, words(respectFor))}}
+}
+
+// hold keeps what drained from requests, if another Relay may be killing it.
+func (z *size) hold(was drain, now time.Time) {
+	if !now.Before(z.heldUntil) {
+		z.held = nil
+	}
+	if until := was.told.Add(drainHeld); !was.told.IsZero() && now.Before(until) && !all(was.tasks, func(task string) bool { return slices.Contains(z.drain.tasks, task) }) {
+		z.held, z.heldUntil = was.tasks, until
+	}
 }
 
 // drains are the tasks that take no new requests.
@@ -131,12 +153,13 @@ func (s *state) drains() []string {
 	return s.size.drain.tasks
 }
 
-// leaving are the tasks that take no new requests: those that drain, and those that are being killed.
+// leaving are the tasks that take no new requests: those that drain, and those that are being killed,
+// as far as this Relay knows.
 func (s *state) leaving() []string {
 	if s.size == nil {
 		return nil
 	}
-	return slices.Concat(s.size.drain.tasks, s.size.killed)
+	return slices.Concat(s.size.drain.tasks, s.size.killed, s.size.held)
 }
 
 // resize changes the number of instances.
@@ -152,7 +175,8 @@ func (s state) resize(in *inputs, r sources.Rescale, reason string, a action) (s
 func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action) {
 	r, dr := in.read, s.size.drain
 	there := func(task string) bool { return slices.Contains(r.running, task) }
-	if dr.to != d.Wanted || !all(dr.tasks, there) {
+	last := len(dr.tasks) > 0 && all(r.serving, func(task string) bool { return slices.Contains(dr.tasks, task) })
+	if dr.to != d.Wanted || !all(dr.tasks, there) || last {
 		tasks := r.surplus(r.instances - d.Wanted)
 		s.size.drain = drain{tasks: tasks, to: d.Wanted, reason: d.Reason, since: in.now}
 		reason := fmt.Sprintf("%s is taken out of rotation, to have %d instances in place of %d: %s", strings.Join(tasks, ", "), d.Wanted, r.instances, d.Reason)
@@ -172,15 +196,18 @@ func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action
 	case !dr.over(in):
 	case !dr.agreed(in):
 		a.ask = in.now.Sub(in.peers.at) >= askAgain
+		if in.now.Sub(dr.acknowledged) >= 2*drainMost {
+			s.size.drain = drain{} // the others may have chosen other instances
+		}
 	default:
 		return s.resize(in, sources.Rescale{Instances: d.Wanted, Kill: dr.tasks}, dr.reason, a)
 	}
 	return s, a
 }
 
-// agreed reports whether the other Relays say so, too.
+// agreed reports whether the other Relays say so, too: each has its own Envoys and its own time for it.
 func (d *drain) agreed(in *inputs) bool {
-	return in.alone || in.now.Sub(d.acknowledged) >= drainMost ||
+	return in.alone || in.now.Sub(in.peers.at) <= askTimeout+askAgain &&
 		!in.peers.at.Before(latest(d.acknowledged, in.leftSince)) && all(d.tasks, func(task string) bool { return slices.Contains(in.peers.drained, task) })
 }
 

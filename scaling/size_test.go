@@ -105,8 +105,15 @@ func TestOthersChoose(t *testing.T) {
 	if len(z.events) != 1 || z.events[0].name != eventResizedByOthers {
 		t.Errorf("told: %v", z.events)
 	}
-	if w := z.play(10, 50); w == nil || w.Instances < 2 {
-		t.Errorf("it stays for ever: %+v", w)
+	w := z.play(10, 50)
+	if w == nil || w.Instances < 2 {
+		t.Fatalf("it stays for ever: %+v", w)
+	}
+	// They take it back before it was read.
+	z.done("v6")
+	z.read(sizedApp(func(app *sources.App) { app.Version, app.Orchestration.Instances = "v7", 1 }))
+	if w := z.play(int(respectFor/time.Second)-1, 50); w != nil {
+		t.Errorf("what people took back is done again at once: %+v", w)
 	}
 }
 
@@ -137,12 +144,11 @@ func TestShrinks(t *testing.T) {
 		peers        []string // what other Relays say has nothing left; nil is that there are none
 		after        time.Duration
 	}{
-		"nothing is left":                  {true, load{known: true}, nil, drainLeast},
-		"it is not known":                  {true, load{}, nil, drainMost},
-		"a request is left":                {true, load{1, true}, nil, drainMost},
-		"an Envoy does not answer":         {false, load{known: true}, nil, drainTimeout + drainLeast},
-		"nothing is left at other Relays":  {true, load{known: true}, []string{"shop.9", "shop.2"}, drainLeast},
-		"another Relay has something left": {true, load{known: true}, []string{"shop.9"}, drainMost},
+		"nothing is left":                 {true, load{known: true}, nil, drainLeast},
+		"it is not known":                 {true, load{}, nil, drainMost},
+		"a request is left":               {true, load{1, true}, nil, drainMost},
+		"an Envoy does not answer":        {false, load{known: true}, nil, drainTimeout + drainLeast},
+		"nothing is left at other Relays": {true, load{known: true}, []string{"shop.9", "shop.2"}, drainLeast},
 	} {
 		z := newSizing()
 		z.in.acknowledged, z.in.left, z.in.alone = tt.acknowledged, tt.left, tt.peers == nil
@@ -158,6 +164,26 @@ func TestShrinks(t *testing.T) {
 		if took := z.in.now.Sub(began); took < tt.after || took > tt.after+3*time.Second {
 			t.Errorf("%s: killed after %s", name, took)
 		}
+	}
+}
+
+// While another Relay has something left at an instance, or does not even drain it, it is not killed, and
+// chosen anew after a while.
+func TestOthersDoNotDrain(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	z.in.left, z.in.alone, z.in.peers = load{known: true}, false, answers{at: noon.Add(3 * time.Hour), drained: []string{"shop.9"}}
+	for len(z.s.drains()) == 0 {
+		z.play(1, 3)
+	}
+	began := z.in.now
+	for z.s.size.drain.since.Equal(began) {
+		if w := z.play(1, 3); w != nil {
+			t.Fatalf("%+v after %s", w, z.in.now.Sub(began))
+		}
+	}
+	if took := z.in.now.Sub(began); took < 2*drainMost || took > 2*drainMost+5*time.Second {
+		t.Errorf("it is chosen anew after %s", took)
 	}
 }
 

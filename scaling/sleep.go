@@ -23,7 +23,9 @@ func (s *state) idle(in *inputs) (reason string, due time.Time) {
 	case r.deploying:
 		return "a deployment is running", time.Time{}
 	case len(r.serving) == 0:
-		return "no instance takes requests", time.Time{}
+		return "no instance takes requests, so it cannot be known whether anybody comes", time.Time{}
+	case in.queued > 0:
+		return fmt.Sprintf("%s in its queue", wait(in.queued)), soon
 	case len(r.unseen) > 0:
 		return fmt.Sprintf("%s is not in rotation, and may have connections all the same", r.unseen[0]), time.Time{}
 	case len(s.lingering) > 0:
@@ -42,6 +44,7 @@ func (s *state) idle(in *inputs) (reason string, due time.Time) {
 		{in.use.Last, "the last request was"},
 		{s.asked, "the last request that waited for it was"},
 		{r.started, "its newest instance has started"},
+		{s.served, "none of its instances took requests until"},
 		{in.use.Since, "this Relay knows who uses it since"},
 	} {
 		if at := limit.at.Add(after); !limit.at.IsZero() && at.After(in.now) {
@@ -64,6 +67,24 @@ func (in *inputs) soon() time.Time {
 	return in.now.Add(min(doubtPause, max(in.read.idleAfter(), minDoubtPause)))
 }
 
+// wait says that requests do.
+func wait(requests int) string {
+	if requests == 1 {
+		return "1 request waits"
+	}
+	return fmt.Sprintf("%d requests wait", requests)
+}
+
+// sight notes whether an instance takes requests.
+func (s state) sight(in *inputs) state {
+	none := len(in.read.serving) == 0
+	if none || s.unserved {
+		s.served = in.now
+	}
+	s.unserved = none
+	return s
+}
+
 // latest returns the later time.
 func latest(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -74,6 +95,7 @@ func latest(a, b time.Time) time.Time {
 
 // awake decides whether an app falls asleep, or has another size.
 func (s state) awake(in *inputs) (state, action) {
+	s = s.sight(in)
 	reason, due := s.idle(in)
 	if reason != "" {
 		s, a := s.sized(in)
@@ -90,7 +112,7 @@ func (s state) awake(in *inputs) (state, action) {
 			return s, action{due: in.soon()}
 		}
 	}
-	idleFor := in.now.Sub(latest(latest(in.use.Last, in.use.Since), latest(s.asked, in.read.started)))
+	idleFor := in.now.Sub(latest(latest(in.use.Last, in.use.Since), latest(latest(s.asked, s.served), in.read.started)))
 	s = s.enter(FallingAsleep, in.now, fmt.Sprintf("nobody used it for %s", words(idleFor)))
 	s.falls, s.dying = in.read.version, in.read.tasks()
 	return s, action{due: in.now.Add(time.Second), events: []event{{eventFalling, s.reason}}}
@@ -180,6 +202,9 @@ func (s state) stopping(in *inputs) (state, action) {
 	}
 	wait := action{due: earliest(s.retry, s.staleUntil)}
 	if s.unsure {
+		if in.peers.stopping && in.now.Sub(s.since) < unsureMost {
+			s.staleUntil = latest(s.staleUntil, in.peers.at.Add(3*askAgain))
+		}
 		switch {
 		case in.peers.at.Before(s.since):
 			return s, action{ask: true}

@@ -46,6 +46,10 @@ type state struct {
 	dying []string
 	// lingering are tasks of which Envoys may have connections that they do not report.
 	lingering []string
+	// unserved is set of an awake app while no instance takes requests, and served is when that was last
+	// so. Envoys answer themselves meanwhile, which no report tells.
+	unserved bool
+	served   time.Time
 
 	// asked is when a request last wanted the app, and wokenAt when the first one of this wake did.
 	asked, wokenAt time.Time
@@ -114,6 +118,8 @@ type inputs struct {
 	// acknowledged is whether all Envoys have what was handed on last, and waiting who has not.
 	acknowledged bool
 	waiting      string
+	// queued is how many requests wait in queues of this Relay, in the phases that need use.
+	queued int
 	// alone is set if there are no other Relays, and peers is what they last answered.
 	alone bool
 	peers answers
@@ -164,6 +170,9 @@ type event struct{ name, reason string }
 // a change at the source ended, or the time has come that the last call named.
 func next(s state, in *inputs) (state, action) {
 	s, events := s.follow(in)
+	if in.queued > 0 {
+		s.asked = in.now
+	}
 	var a action
 	switch s.phase {
 	case Awake:

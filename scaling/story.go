@@ -202,14 +202,14 @@ func (c *Controller) Report(id string) Report {
 	if t := a.read.target; t != nil {
 		r.Version = t.Version
 	}
-	if s.stale(&in) {
+	if s.stale(&in) && !s.unsure {
 		r.Version = s.written
 	}
 	switch s.phase {
 	case Awake:
 		r.Against, _ = s.idle(&in)
 		if tasks := s.drains(); len(tasks) > 0 && s.size.drain.over(&in) {
-			r.Drained = tasks
+			r.Drained, s.size.drain.told = tasks, in.now
 		}
 	case FallingAsleep:
 		r.Against, _ = s.idle(&in)

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type loadWorld struct {
 	stop               func() // ends the server
 	bootstrap, version string
 	usual              time.Duration
+	read               atomic.Int64 // reports that the server has read
 }
 
 const loadBootstrap = `
@@ -156,7 +158,7 @@ func (w *loadWorld) serve() {
 	s.interval = w.usual
 	s.Register(g, func(_ context.Context, first func() (*corev3.Node, error)) (handled, done func(), err error) {
 		_, err = first()
-		return func() {}, func() {}, err
+		return func() { w.read.Add(1) }, func() {}, err
 	})
 	go func() { _ = g.Serve(l) }()
 	w.stop = g.Stop
@@ -293,6 +295,12 @@ func (w *loadWorld) moreReports(n int64) {
 	reports := func() int64 { return stat(w.t, w.envoy, "load_reporter.responses") }
 	before := reports()
 	w.eventually("Envoy reports again", func() bool { return reports() >= before+n })
+}
+
+// unread is how many reports of Envoy the server has not read, of all since it began.
+func (w *loadWorld) unread() int64 {
+	w.t.Helper()
+	return stat(w.t, w.envoy, "load_reporter.responses") - w.read.Load()
 }
 
 func stat(t *testing.T, e *envoytest.Envoy, name string) int64 {

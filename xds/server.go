@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
 	"relay/internal/guard"
@@ -45,6 +46,8 @@ type Server struct {
 	// PerRequest are the full names of those methods of Services of which an Envoy has a stream
 	// for each of many requests. They ask AdmitRequest, and are not in Limits.ConnectionStreams.
 	PerRequest []string
+	// Answered, when set before Serve, is told of the streams of all methods.
+	Answered stats.Handler
 	// Replaced, when set before Serve, is called when an Envoy is about to be sent a cluster that it
 	// has in another version. It must be quick.
 	Replaced func(fleet, nodeID, cluster string)
@@ -128,7 +131,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		budget: s.budget, refusals: s.refusals, limit: s.Limits.Stall, use: s.connections.Use,
 		conns: make(map[string]*envoyConn),
 	}
-	g := grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.Creds(catchingHandshake{handshaker{creds, s.refusals, s.conns, slots, s.Limits.Handshake}, s}),
 		grpc.StreamInterceptor(s.interceptor),
 		grpc.ConnectionTimeout(s.Limits.Handshake),
@@ -142,7 +145,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.UnknownServiceHandler(s.refuseService),
-	)
+	}
+	if s.Answered != nil {
+		options = append(options, grpc.StatsHandler(s.Answered))
+	}
+	g := grpc.NewServer(options...)
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(g, s)
 	if s.Services != nil {
 		s.Services(g)

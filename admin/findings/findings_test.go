@@ -54,8 +54,8 @@ func TestOfApp(t *testing.T) {
 			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseAsleep, Reason: "nobody used it for 30 min", Text: "the next request wakes it"}
 		}), nil, []string{"ok|/a is asleep: nobody used it for 30 min; the next request wakes it"}},
 		"could not be woken": {with(func(s *api.AppStory) {
-			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Reason: "2 tasks have failed"}
-		}), nil, []string{"critical|/a could not be woken, so requests get 503: 2 tasks|log"}},
+			s.Ports[0].Endpoints, s.Scaling = nil, &api.Scaling{Phase: api.PhaseFailed, Reason: "2 tasks have failed", Trouble: "403 forbidden"}
+		}), nil, []string{"critical|/a could not be woken, so requests get 503: 2 tasks|log", "warning|The last try to change the number of instances of /a failed: 403 forbidden|credentials"}},
 		"maintenance": {with(func(s *api.AppStory) { s.Maintenance = true }), nil, []string{"warning|/a is in maintenance|RELAY_MAINTENANCE"}},
 		"no task":     {with(func(s *api.AppStory) { s.Ports[0].Endpoints = nil }), nil, []string{"critical|There is no task of /a, so"}},
 		"ill": {with(func(s *api.AppStory) {
@@ -244,6 +244,9 @@ func TestOfStatus(t *testing.T) {
 			[]string{"critical|certificate a ends at 2026-03-01 13:00 UTC", "warning|2 certificates in use expire", "warning|1 domain has no certificate"}},
 		"expired": {api.Status{Ready: true, Time: now, Certificates: api.CertificatesStatus{Next: &api.NextCertificate{Name: "a", NotAfter: now}}},
 			[]string{"critical|a ended at 2026-03-01 12:00 UTC"}},
+		"changes refused": {api.Status{Ready: true, Counts: api.Counts{Failing: 1}, Worst: []api.Group{{Severity: problem.Failing, About: "source", Subject: "scaling", Count: 1,
+			Problems: []api.Problem{{Kind: problem.Source, Subject: "scaling", Reason: "Marathon does not let Relay", Severity: problem.Failing}}}}},
+			[]string{"warning|scaling: Marathon does not let Relay"}},
 		"failing":     {api.Status{Ready: true, Counts: api.Counts{Failing: 2}}, []string{"warning|2 problems cost requests, or keep changes"}},
 		"errors":      {api.Status{Ready: true, Load: &api.Load{Requests: 10, Errors: 2}}, []string{"warning|20 % of the requests"}},
 		"refused":     {api.Status{Ready: true, Refused: []string{"10.0.0.1: no certificate"}}, []string{"warning|10.0.0.1"}},

@@ -46,6 +46,9 @@ func OfStatus(s *api.Status) []api.Finding {
 // maxFailing bounds what is said of problems that cost requests: their list has all.
 const maxFailing = 2
 
+// ofScaling is the subject of what Marathon can be read for, and does not let Relay change.
+const ofScaling = "scaling"
+
 // failing says the worst problems. What is rejected, and sources, are told elsewhere.
 func (l *list) failing(s *api.Status) {
 	said, told := 0, 0
@@ -56,7 +59,7 @@ func (l *list) failing(s *api.Status) {
 		switch p := g.Problems[0]; {
 		case p.Kind == problem.Certificate && s.Certificates.Next != nil && strings.HasSuffix(s.Certificates.Next.Name, "/"+p.Subject) && !s.Time.Before(s.Certificates.Next.NotAfter):
 			told += g.Count
-		case p.Kind == problem.Source || p.Kind == problem.Envoy && slices.ContainsFunc(s.Fleets, func(f api.FleetStatus) bool { return f.Rejecting > 0 }):
+		case p.Kind == problem.Source && p.Subject != ofScaling || p.Kind == problem.Envoy && slices.ContainsFunc(s.Fleets, func(f api.FleetStatus) bool { return f.Rejecting > 0 }):
 			told += g.Count
 		case said < maxFailing:
 			said, told = said+1, told+g.Count

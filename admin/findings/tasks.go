@@ -75,6 +75,9 @@ func (l *list) tasks(t tasks) {
 	if t.maintenance {
 		l.add(api.Warning, "take RELAY_MAINTENANCE off when it is over", "%s is in maintenance: requests get 503 and a page that says so", named(t.apps, "The app"))
 	}
+	if t.scaling != nil && t.scaling.Trouble != "" {
+		l.add(api.Warning, "see whether Marathon runs, and whether the credentials of --scaling may write", "The last try to change the number of instances of %s failed: %s", who, t.scaling.Trouble)
+	}
 	switch {
 	case t.in == 0 && t.sleeps(): // nothing is wrong: see asleep
 	case t.in == 0 && t.scaling != nil && t.scaling.Phase == api.PhaseFailed:

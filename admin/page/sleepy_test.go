@@ -65,7 +65,7 @@ func TestShowsWhatWaits(t *testing.T) {
 	url := serve(t, data, stream)
 	for path, wants := range map[string][]string{
 		"/":                {"Apps that requests wait for", "17 requests", "/team-0/search", "An instance is starting.", "Its turn to be woken", "2 more", "204 asleep", "211 asleep"},
-		"/apps":            {`phase=asleep`, `<span class="badge dim">asleep</span>`, `<span class="badge warn">waking</span>`, `<span class="badge dim">stopped</span>`},
+		"/apps":            {`phase=asleep`, `<span class="badge dim">asleep</span>`, `<span class="badge warn">waking</span>`, `<span class="badge bad">failed</span>`, `<span class="badge dim">stopped</span>`},
 		"/apps/team-0/web": {"A request for web.team-0.example.com from 203.0.113.0/24 woke it", "It does not sleep now", "31 requests in progress over the last 60 s", "2.4 s", "woke up"},
 	} {
 		text := get(t, url+path)

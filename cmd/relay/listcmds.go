@@ -49,6 +49,8 @@ func appRow(app api.App) []terminal.Cell {
 	switch {
 	case tasks == 0 && app.Scaling.Sleeps():
 		running = terminal.Cell{Text: app.Scaling.Phase, Style: terminal.Faint}
+	case tasks == 0 && app.Scaling != nil && app.Scaling.Phase == api.PhaseFailed:
+		running = terminal.Text(api.PhaseFailed)
 	case app.Stopped:
 		running = terminal.Cell{Text: "stopped", Style: terminal.Faint}
 	case out > 0:

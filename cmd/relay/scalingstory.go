@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"relay/admin/api"
 	"relay/internal/terminal"
@@ -37,11 +38,7 @@ func (p printer) scaling(s *api.Scaling) {
 			count(q.Concurrency, "request", "requests"), q.InProgress, q.Waiting, q.Length))
 	}
 	for _, e := range s.Events[:min(len(s.Events), shownOfStory)] {
-		took := ""
-		if e.Took > 0 {
-			took = fmt.Sprintf(" (took %.3g s)", e.Took)
-		}
-		p.screen.Hanging(fmt.Sprintf("  %s  %s: ", clock(e.Time), e.Kind), "                       ", e.Text+took)
+		p.screen.Hanging(fmt.Sprintf("  %s  %s: ", clock(e.Time), e.Kind), "                       ", e.Text)
 	}
 }
 
@@ -50,27 +47,20 @@ func (p printer) scalingSums(s *api.ScalingStatus) {
 	if s == nil {
 		return
 	}
-	all := 0
-	for _, n := range s.Apps {
-		all += n
-	}
-	text := fmt.Sprintf("%d of %s that Relay scales %s", s.Apps[api.PhaseAsleep], count(all, "app", "apps"), sleepOrSleeps(s.Apps[api.PhaseAsleep]))
-	for _, phase := range []string{api.PhaseWaking, api.PhaseFailed} {
+	all, parts := 0, []string(nil)
+	for _, phase := range api.Phases() {
 		if n := s.Apps[phase]; n > 0 {
-			text += fmt.Sprintf("; %d %s", n, phase)
+			all, parts = all+n, append(parts, fmt.Sprintf("%d %s", n, phase))
 		}
+	}
+	text := "no app asks for it"
+	if all > 0 {
+		text = count(all, "app", "apps") + ": " + strings.Join(parts, ", ")
 	}
 	if s.Queued > 0 {
 		text += "; " + count(s.Queued, "request waits", "requests wait") + " in queues"
 	}
 	p.pair("scaling", text)
-}
-
-func sleepOrSleeps(n int) string {
-	if n == 1 {
-		return "sleeps"
-	}
-	return "sleep"
 }
 
 // wakes shows the apps that requests wait for.

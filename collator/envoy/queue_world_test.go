@@ -46,8 +46,9 @@ type queuedInstance struct {
 	// takes is how long it takes for each request.
 	takes time.Duration
 	// held, if it is set, is closed before it answers anything.
-	held          chan struct{}
-	now, most, in atomic.Int64
+	held chan struct{}
+	// now are in progress, most were at once, in came, and out were answered.
+	now, most, in, out atomic.Int64
 }
 
 // ServeHTTP implements http.Handler.
@@ -81,6 +82,7 @@ func (i *queuedInstance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_, _ = fmt.Fprintf(w, "%d bytes\n", size)
 	_ = r.Header.Write(w)
+	i.out.Add(1)
 }
 
 // queuedApp says what there is of the app.
@@ -255,9 +257,25 @@ func (w *queueWorld) most() (most int64) {
 	return most
 }
 
+// answered is how many requests all instances have answered.
+func (w *queueWorld) answered() (n int64) {
+	for _, i := range w.instances {
+		n += i.out.Load()
+	}
+	return n
+}
+
+// inProgress is how many requests all instances have.
+func (w *queueWorld) inProgress() (n int64) {
+	for _, i := range w.instances {
+		n += i.now.Load()
+	}
+	return n
+}
+
 func (w *queueWorld) eventually(what string, happened func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("never: %s", what)
 		}

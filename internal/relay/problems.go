@@ -27,6 +27,7 @@ func completed(lists ...[]problem.Problem) []problem.Problem {
 // otherProblems are those that the collator does not know.
 func (r *Relay) otherProblems() []problem.Problem {
 	var problems []problem.Problem
+	read := r.apps.Status().LastError == ""
 	for _, s := range r.Sources() {
 		if s.LastError != "" {
 			problems = append(problems, problem.Problem{Kind: problem.Source, Subject: s.Kind + " " + s.Name, Reason: s.LastError})
@@ -36,7 +37,7 @@ func (r *Relay) otherProblems() []problem.Problem {
 		p.Kind = problem.Source
 		problems = append(problems, p)
 	}
-	return slices.Concat(problems, r.config.settingsProblems(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems(), r.scaling.problems())
+	return slices.Concat(problems, r.config.settingsProblems(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems(), r.scaling.problems(read))
 }
 
 // settingsProblems are mistakes in the settings that do not keep Relay from serving.

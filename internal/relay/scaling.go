@@ -48,7 +48,8 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	parts.fleets = newScalingFleets(r)
 	config := scaling.Config{
 		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName,
-		Log: log, Registerer: registerer, FallTimeout: c.FallTimeout,
+		Queued: func(app string, port int) int { return parts.queue.Depth(app, port).Waiting },
+		Log:    log, Registerer: registerer, FallTimeout: c.FallTimeout,
 	}
 	settings, err := c.Peers.config()
 	if err != nil {
@@ -89,12 +90,27 @@ func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
 	p.queue.Register(g, r.xds.AdmitRequest)
 }
 
-// problems are those of peers.
-func (p *scalingParts) problems() []problem.Problem {
+// close ends what runs besides the parts that Relay supervises.
+func (p *scalingParts) close() {
+	if p != nil {
+		p.queue.Close()
+	}
+}
+
+// problems are those of peers, and of changes that Marathon does not make, if it can be read.
+func (p *scalingParts) problems(read bool) []problem.Problem {
 	if p == nil {
 		return nil
 	}
-	return p.peers.Problems()
+	all := p.peers.Problems()
+	if app, reason := p.controller.Refused(); app != "" && read {
+		all = append(all, problem.Problem{
+			Kind: problem.Source, Subject: "scaling",
+			Reason: "Marathon does not let Relay change the number of instances, the last time of " + app + ": " + reason,
+			Action: "see whether the user who writes may change apps (--scaling-marathon-user and the others, or else the one who reads): docs/security.md",
+		})
+	}
+	return all
 }
 
 // config is what the package of peers needs.

@@ -160,6 +160,7 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 		r.scaling.register(r, g)
 	}
 	if r.scaling != nil {
+		r.xds.Answered = r.scaling.wake
 		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
@@ -204,6 +205,7 @@ func (r *Relay) closeListeners() error {
 // at once the first times and then every 2 s; what the others hold stays, and no Envoy notices.
 func (r *Relay) Serve(ctx context.Context) error {
 	defer func() { _ = r.closeListeners() }()
+	defer r.scaling.close()
 	supervisor := suture.New("relay", r.supervision())
 	// Each part has a supervisor of its own, so that one that fails again and
 	// again makes no other wait.
@@ -229,6 +231,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
 	if p := r.scaling; p != nil {
+		defer p.queue.Close()
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling

@@ -47,7 +47,7 @@ func starting(text string) *authv3.CheckResponse {
 
 // page answers a browser that is shown how far the app is, and asks again by itself.
 func page(text string) *authv3.CheckResponse {
-	return denied(failure.StatusAsleep, text, header("retry-after", refresh), header("refresh", refresh))
+	return denied(failure.StatusAsleep, text+" This page loads again by itself.", header("retry-after", refresh), header("refresh", refresh))
 }
 
 func header(name string, seconds int) *corev3.HeaderValueOption {

@@ -45,7 +45,7 @@ func (s *Service) check(_ any, g grpc.ServerStream) error {
 	}
 	defer done()
 	answer, sent, err := s.decide(g.Context(), r)
-	defer sent()
+	defer whenAnswered(g.Context(), sent)
 	if err != nil {
 		return err
 	}

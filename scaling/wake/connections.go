@@ -52,7 +52,7 @@ func (s *Service) checkConnection(_ any, g grpc.ServerStream) error {
 	}
 	defer done()
 	answer, sent, err := s.decide(g.Context(), r)
-	defer sent()
+	defer whenAnswered(g.Context(), sent)
 	if err != nil {
 		return err
 	}

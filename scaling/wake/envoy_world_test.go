@@ -44,6 +44,12 @@ func freeAddress(t testing.TB) string { return fmt.Sprintf("127.0.0.1:%d", envoy
 
 func startEnvoyWorld(t testing.TB, config Config, workers int, limits ...func(*xds.Limits)) *envoyWorld {
 	t.Helper()
+	return startEnvoyWorldOf(t, "127.0.0.1:1", config, workers, limits...)
+}
+
+// startEnvoyWorldOf has another app, below /ordered/.
+func startEnvoyWorldOf(t testing.TB, ordered string, config Config, workers int, limits ...func(*xds.Limits)) *envoyWorld {
+	t.Helper()
 	w := &envoyWorld{t: t, apps: newFakeApps(), http: freeAddress(t), relay: freeAddress(t), limits: limits}
 	w.serve(config)
 	t.Cleanup(func() { w.stop() })
@@ -62,7 +68,7 @@ func startEnvoyWorld(t testing.TB, config Config, workers int, limits ...func(*x
 	}
 	port := func(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 	text := strings.NewReplacer("PORT_HTTP", port(w.http), "PORT_APP", port(app.Listener.Addr().String()),
-		"PORT_GRPC", port(l.Addr().String()), "PORT_RELAY", port(w.relay)).Replace(string(bootstrap))
+		"PORT_ORDERED", port(ordered), "PORT_GRPC", port(l.Addr().String()), "PORT_RELAY", port(w.relay)).Replace(string(bootstrap))
 	w.envoy = envoytest.Start(t, envoytest.Options{Bootstrap: []byte(text), Workers: workers})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -84,7 +90,7 @@ func (w *envoyWorld) serve(config Config) {
 		change(&server.Limits)
 	}
 	s := New(config, w.apps, &fakeEnvoys{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	server.PerRequest = []string{CheckMethod}
+	server.PerRequest, server.Answered = []string{CheckMethod}, s
 	server.Services = func(g grpc.ServiceRegistrar) { s.Register(g, server.AdmitRequest) }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)

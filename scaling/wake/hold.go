@@ -231,8 +231,9 @@ func (s *Service) see(l *line, state State, changed <-chan struct{}) {
 // wakes reports whether a request is a reason to wake an app in this phase.
 func (p Phase) wakes() bool { return p == Asleep || p == Unavailable }
 
-// sendLimit is how long a line waits until an Envoy was told of a request.
-const sendLimit = 5 * time.Millisecond
+// sendLimit is how long a line waits until an Envoy was told of a request. On a busy machine that takes
+// its time: whoever came later is not to overtake. More is not worth to wait for one connection that is stuck.
+const sendLimit = time.Second
 
 // release lets the requests of a line through, when their Envoy has an instance. It returns before
 // if the state changes.

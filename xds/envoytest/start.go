@@ -46,11 +46,21 @@ func FreePort(t testing.TB) uint16 {
 		// Test binaries that run at the same time start at different ports.
 		offset := uint32(os.Getpid())*61 + nextPort.Add(1)
 		port := firstPort + offset%(lastPort-firstPort)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))))
-		if err == nil {
-			_ = l.Close()
-			return uint16(port)
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))
+		// Two Envoys at one port would share its connections, without an error. So that no other test binary
+		// takes it before Envoy does, the port of UDP is taken until the test ends: all ask for that first.
+		reserved, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
 		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			_ = reserved.Close()
+			continue
+		}
+		_ = l.Close()
+		t.Cleanup(func() { _ = reserved.Close() })
+		return uint16(port)
 	}
 	t.Fatal("no free port between 20000 and 32000")
 	return 0
