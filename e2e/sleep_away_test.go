@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,4 +26,31 @@ func TestRunsOnIfMarathonIsAwayWhenItWouldSleep(t *testing.T) {
 	if a.is(t, "a request", http.StatusOK, ""); time.Since(start) > 2*time.Second {
 		t.Errorf("it took %s: %+v", time.Since(start), w.scaling("/sleepy"))
 	}
+}
+
+// An app that falls asleep runs still. If no Relay is there to be asked any more, it is found all the same, when
+// Envoy has tried for a while.
+func TestRunsOnIfRelayEndsWhileItFallsAsleep(t *testing.T) {
+	w := newScalingWorld(t)
+	w.marathon.deploy(sleepyApp("/sleepy", "sleepy.test", 1, map[string]string{"RELAY_IDLE_AFTER": "1s"}))
+	w.start()
+	w.eventually("Envoy asks first", func() error {
+		scopes, err := w.envoy.Get(t.Context(), "/config_dump?resource=dynamic_scoped_route_configs")
+		if err == nil && !strings.Contains(scopes, "ExecuteFilterAction") {
+			err = fmt.Errorf("not yet: %+v", w.scaling("/sleepy"))
+		}
+		return err
+	})
+	w.relay.stop()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://sleepy.test/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := w.clients.client(false)
+	client.Timeout = 2 * time.Minute
+	a, err := w.clients.ask(client, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.is(t, "a request", http.StatusOK, "")
 }

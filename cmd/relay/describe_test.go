@@ -34,7 +34,9 @@ var settingPartners = map[string][]string{
 	"client-ca": {"client-certificates", "https", "certs-dir"}, "client-certificates": {"client-ca", "https", "certs-dir"},
 	"fleets":     {"certs-dir", "xds-cert", "xds-key", "xds-client-ca"},
 	"vault-addr": {"vault-token-file"}, "vault-role-id": {"vault-secret-id-file"}, "vault-secret-id-file": {"vault-role-id"},
-	"state-key-file": {"state-dir"}, "peers": {"scaling"}, "idle-ignore": {"scaling"},
+	"state-key-file": {"state-dir"}, "peers": {"scaling"}, "idle-ignore": {"scaling"}, "peers-token-file": {"scaling", "peers"}, "peers-ca-file": {"scaling", "peers"},
+	"scaling-marathon-user": {"scaling", "scaling-marathon-password-file"}, "scaling-marathon-password-file": {"scaling", "scaling-marathon-user"},
+	"scaling-marathon-token-file": {"scaling"}, "scaling-marathon-service-account-file": {"scaling"},
 	"xds-cert": {"xds-key"}, "xds-key": {"xds-cert"}, "xds-client-ca": {"xds-cert", "xds-key"}, "xds-clients": {"xds-cert", "xds-key", "xds-client-ca"},
 	"admin-cert": {"admin-key"}, "admin-key": {"admin-cert"}, "admin-client-ca": {"admin-cert", "admin-key"}, "admin-token-file": {"admin-cert", "admin-key"},
 }
