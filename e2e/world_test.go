@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"net/netip"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -22,6 +25,7 @@ import (
 // Nothing may run when the tests have ended. What a Relay was doing for a client that floods it
 // ends a moment after the client.
 func TestMain(m *testing.M) {
+	moreAtOnce()
 	status := m.Run()
 	if status == 0 {
 		leaked := goleak.Find()
@@ -35,6 +39,17 @@ func TestMain(m *testing.M) {
 	}
 	program.remove()
 	os.Exit(status)
+}
+
+// moreAtOnce has twice as many tests run at once as there are processors, unless it was said how many:
+// most of the time they wait for Envoys to report, and for apps to fall asleep.
+func moreAtOnce() {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // onDemand names the choice of that what Envoys load when a request needs it.
