@@ -82,7 +82,7 @@ func TestMarathonFailsWhileWaking(t *testing.T) {
 			if name != "the answer is lost" {
 				w.held(1)
 				w.eventually("people are told", func() error {
-					if s := w.scaling("/sleepy"); s.Phase != api.PhaseWaking || !strings.Contains(s.Text, "scale app /sleepy") || s.Waiting != 1 {
+					if s := w.scaling("/sleepy"); s.Phase != api.PhaseWaking || !strings.Contains(s.Trouble, "scale app /sleepy") || s.Waiting != 1 {
 						return fmt.Errorf("%+v", s)
 					}
 					return nil

@@ -50,7 +50,7 @@ func TestPeopleSeeWhyAppsSleepAndWake(t *testing.T) {
 	w.explains("when it will sleep", "s ago, and it sleeps after 10 s")
 	w.explains("why it sleeps", "nobody used it for 1")
 	w.phase("/sleepy", api.PhaseAsleep)
-	w.explains("what it wakes to", "wakes to 2 instances")
+	w.explains("what it wakes to", "it wakes with 2 instances")
 	w.marathon.SetBoot("/sleepy", 700*time.Millisecond)
 	a := <-w.ask(http.MethodGet, nil)
 	a.is(t, "a request", http.StatusOK, "")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func (w *world) awakeFor(id string, d time.Duration, reason string) {
 		if s.Phase != api.PhaseAwake && s.Phase != api.PhaseFallingAsleep {
 			w.t.Fatalf("%s is %+v", id, s)
 		}
-		seen = seen || strings.Contains(s.Text, reason)
+		seen = seen || slices.ContainsFunc(strings.Split(reason, "|"), func(one string) bool { return strings.Contains(s.Text, one) })
 		if time.Now().Before(until) || !seen {
 			return fmt.Errorf("it is %s: %s", s.Phase, s.Text)
 		}

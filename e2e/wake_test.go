@@ -293,7 +293,7 @@ func TestPageWhileAppWakes(t *testing.T) {
 	html := []string{"Accept", "text/html,application/xhtml+xml"}
 	first := <-w.ask(http.MethodGet, nil, html...)
 	first.is(t, "the first request", http.StatusServiceUnavailable, "asleep")
-	if first.header.Get("Refresh") != "2" || !strings.Contains(first.body, "sleeps") {
+	if first.header.Get("Refresh") != "2" || !strings.Contains(first.body, "asleep, and is being woken") {
 		t.Errorf("%v %s", first.header, first.body)
 	}
 	other := w.ask(http.MethodPost, nil, html...)

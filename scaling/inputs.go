@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relay/scaling/autoscale"
+	"relay/sources"
 	"relay/traffic"
 )
 
@@ -227,22 +228,27 @@ func covers(now, before []place) bool {
 // sameClusters reports whether no cluster is another one, as far as that can be told here. What
 // concerns routes only counts as well: it is seldom changed while tasks stay.
 func sameClusters(before, after *read) bool {
-	if len(before.members) != len(after.members) {
-		return false
+	was, is := before.definition(), after.definition()
+	if was == nil || is == nil {
+		return was == is
 	}
-	for i, member := range before.members {
-		other := after.members[i]
-		if member.ID != other.ID || len(member.Ports) != len(other.Ports) {
-			return false
-		}
-		for j := range member.Ports {
-			was, is := member.Ports[j], other.Ports[j]
-			if !was.HTTP.Equal(is.HTTP) || !was.Upstream.Equal(is.Upstream) || (was.TCP == nil) != (is.TCP == nil) || !slices.Equal(was.Groups, is.Groups) {
-				return false
-			}
-		}
+	return slices.EqualFunc(was.Ports, is.Ports, func(a, b sources.Port) bool {
+		return a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && (a.TCP == nil) == (b.TCP == nil) && slices.Equal(a.Groups, b.Groups)
+	})
+}
+
+// definition is the member of whose ports the clusters are: in a deployment group the oldest app. It
+// is nil if there is none.
+func (r *read) definition() *sources.App {
+	if len(r.members) == 0 {
+		return nil
 	}
-	return true
+	return slices.MinFunc(r.members, func(a, b *sources.App) int {
+		if a.Deployment == nil || b.Deployment == nil {
+			return compareIDs(a.ID, b.ID)
+		}
+		return cmp.Or(a.Deployment.StartedAt.Compare(b.Deployment.StartedAt), compareIDs(a.ID, b.ID))
+	})
 }
 
 func compareIDs(a, b string) int { return strings.Compare(a, b) }
