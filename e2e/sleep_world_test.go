@@ -112,19 +112,6 @@ func (w *world) people(method, id, body string) {
 // writes counts what was written of an app; people's changes are among it.
 func (w *world) writes(id string) int { return w.marathon.Requests(marathontest.WriteOf(id)) }
 
-// logged waits until Relay's log has a line of an event with a text, as it is written.
-func (r *runningRelay) logged(event, text string) {
-	r.t.Helper()
-	eventually(r.t, event+" is logged with "+text, func() error {
-		for line := range strings.Lines(r.log.String()) {
-			if strings.Contains(line, " event="+event+" ") && strings.Contains(line, text) {
-				return nil
-			}
-		}
-		return fmt.Errorf("no line has it")
-	})
-}
-
 // count is how many lines of the log have an event.
 func (r *runningRelay) count(event string) int {
 	return strings.Count(r.log.String(), " event="+event+" ")
