@@ -184,9 +184,10 @@ func (s *Service) hold(g stream, a asked, t *ticket) error {
 	case v = <-t.verdict:
 	case <-timeout.C:
 		v = t.giveUp()
-	case err := <-ended:
+	case <-ended:
 		s.metrics.results.WithLabelValues("left").Inc()
-		return err
+		// If it is Relay that ends, Envoy asks the next one. If it had no error, the request would go on.
+		return status.Error(codes.Unavailable, "the wait has ended")
 	}
 	s.metrics.waited.Observe(time.Since(t.arrived).Seconds())
 	if v != granted {
