@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -30,6 +31,12 @@ func TestAuthLabel(t *testing.T) {
 		t.Errorf("asks for a password by %q", got)
 	}
 	w.clients.expect("http://x.zone.test/", http.StatusUnauthorized, "")
+	w.eventually("its task gets requests", func() error { // a password is asked for before
+		if a := w.clients.do("http://a.test/", "Authorization", "Basic am9lOnBhc3N3b3Jk"); a.status != http.StatusOK {
+			return fmt.Errorf("status %d", a.status)
+		}
+		return nil
+	})
 	for _, host := range hostsOf {
 		for login, status := range map[string]int{
 			"": 401, "Basic am9lOnBhc3N3b3Jk": 200, "Basic am9lOndyb25n": 401, "Basic eDpwYXNzd29yZA==": 401, "Bearer am9lOnBhc3N3b3Jk": 401,
