@@ -69,9 +69,6 @@ type app struct {
 
 // New returns a Controller that knows no apps.
 func New(config Config) *Controller {
-	if config.FallTimeout <= 0 {
-		config.FallTimeout = 2 * time.Minute
-	}
 	c := &Controller{
 		config: config, poke: make(chan struct{}, 1),
 		apps: make(map[string]*app), routed: make(map[string]string), dirty: make(map[*app]struct{}), sized: make(map[string]int),

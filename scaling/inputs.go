@@ -15,7 +15,7 @@ import (
 // inputs gathers what the phase of an app decides by.
 func (c *Controller) inputs(a *app) inputs {
 	in := inputs{
-		now: time.Now(), read: a.read, alone: c.config.Peers == nil, peers: a.peers, busy: a.busy, fallTimeout: c.config.FallTimeout,
+		now: time.Now(), read: a.read, alone: c.config.Peers == nil, peers: a.peers, busy: a.busy,
 	}
 	awake := a.state.phase == Unread || a.state.phase == Awake
 	if (awake || a.state.phase == FallingAsleep) && a.read.idleAfter() > 0 {

@@ -42,7 +42,7 @@ func slept(app *sources.App) {
 // idleInputs are those of an app that may sleep.
 func idleInputs(change ...func(*sources.App)) *inputs {
 	return &inputs{
-		now: noon, read: newRead("/shop", []*sources.App{newApp(change...)}), alone: true, fallTimeout: 2 * time.Minute,
+		now: noon, read: newRead("/shop", []*sources.App{newApp(change...)}), alone: true,
 		use: traffic.Use{Last: noon.Add(-time.Hour), Since: noon.Add(-5 * time.Hour), Until: noon.Add(-10 * time.Second)},
 	}
 }

@@ -94,8 +94,6 @@ type Config struct {
 	Log    *slog.Logger
 	// Registerer gets the metrics.
 	Registerer prometheus.Registerer
-	// FallTimeout is how long falling asleep may take; 0 is two minutes.
-	FallTimeout time.Duration
 }
 
 // The bounds of what is done how often.
@@ -119,6 +117,8 @@ const (
 	// unsureMost is how long Envoys go on asking if another Relay knows another version of the app, or
 	// stops it, and nothing new was read.
 	unsureMost = 2 * time.Minute
+	// fallTimeout is how long falling asleep may take.
+	fallTimeout = 2 * time.Minute
 	// fallPause is how long after a try to fall asleep that failed there is another at the earliest.
 	fallPause = time.Minute
 	// askAgain is how often peers are asked while they must be.

@@ -33,7 +33,7 @@ type sizing struct {
 
 func newSizing() *sizing {
 	z := &sizing{s: awakeState()}
-	z.in = inputs{now: noon, alone: true, fallTimeout: time.Minute, load: load{known: true}, acknowledged: true}
+	z.in = inputs{now: noon, alone: true, load: load{known: true}, acknowledged: true}
 	z.read(sizedApp())
 	return z
 }

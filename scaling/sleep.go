@@ -134,7 +134,7 @@ func (s state) falling(in *inputs) (state, action) {
 		s, events := s.leave(in, reason, 0)
 		return s, action{due: in.now.Add(time.Second), events: events}
 	}
-	if over := in.now.Sub(s.since); over >= in.fallTimeout {
+	if over := in.now.Sub(s.since); over >= fallTimeout {
 		s, events := s.leave(in, fmt.Sprintf("after %s %s", words(over), s.holdUp(in)), fallPause)
 		return s, action{due: in.now.Add(time.Second), events: events}
 	}

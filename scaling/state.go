@@ -124,8 +124,7 @@ type inputs struct {
 	alone bool
 	peers answers
 	// busy is set while peers are asked, or a change of the app is under way at the source.
-	busy        bool
-	fallTimeout time.Duration
+	busy bool
 	// by says of whom the request is that came just now, to be put after the word.
 	by string
 	// load is what Envoys of all Relays have in progress, for apps that are sized by it.

@@ -75,7 +75,8 @@ func WakeFilter(f *routing.Fleet, cluster string, waits bool) (*corev3.TypedExte
 		return &commonratelimitv3.RateLimitDescriptor_Entry{Key: key, Value: value}
 	}
 	config := p.extension(name, &ratelimitv3.RateLimit{
-		StatPrefix: "wake", Domain: WakeDomain, Timeout: durationpb.New(holdLimit), // without an answer the connection goes on, as the app may run
+		// Without an answer the connection goes on: an app that was about to fall asleep runs still.
+		StatPrefix: "wake", Domain: WakeDomain, Timeout: durationpb.New(holdLimit),
 		Descriptors: []*commonratelimitv3.RateLimitDescriptor{{Entries: []*commonratelimitv3.RateLimitDescriptor_Entry{
 			entry(WakeApp, strings.ReplaceAll(app, "%", "%%")), entry(WakePort, strconv.Itoa(port)),
 			entry(WakeClient, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"), entry(WakeNode, "%FILTER_STATE("+nodeState+":PLAIN)%"),

@@ -49,7 +49,7 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	config := scaling.Config{
 		Loads: r.loads, Fleets: parts.fleets, Scaler: parts.scaler, Cluster: routing.ClusterName,
 		Queued: func(app string, port int) int { return parts.queue.Depth(app, port).Waiting },
-		Log:    log, Registerer: registerer, FallTimeout: c.FallTimeout,
+		Log:    log, Registerer: registerer,
 	}
 	settings, err := c.Peers.config()
 	if err != nil {

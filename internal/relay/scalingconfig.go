@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"time"
 
 	"relay/internal/ignored"
 	"relay/sources/marathon"
@@ -23,8 +22,6 @@ type Scaling struct {
 	// Ignored are clients that do not count as use of an app.
 	Ignored ignored.Clients
 	Peers   Peers
-	// FallTimeout is how long falling asleep may take; 0 is the default.
-	FallTimeout time.Duration
 }
 
 // Peers are the other Relays of the same Envoys.
