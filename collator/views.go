@@ -151,7 +151,7 @@ func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 			endpoints = endpointsInDeployment(app, a.merged, i)
 		}
 		for _, e := range endpoints {
-			v.Endpoints = append(v.Endpoints, EndpointView(e))
+			v.Endpoints = append(v.Endpoints, EndpointView{Address: e.Address, Health: e.Health, Task: e.Task, Region: e.Region, Zone: e.Zone})
 		}
 		for _, e := range port.Excluded {
 			v.Excluded = append(v.Excluded, ExcludedView(e))

@@ -23,6 +23,8 @@ func different(t *testing.T, v reflect.Value) reflect.Value {
 		d.SetInt(v.Int() + 1)
 	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
 		d.SetUint(v.Uint() + 1)
+	case reflect.Float64:
+		d.SetFloat(v.Float() + 1)
 	case reflect.Slice:
 		d.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
 	case reflect.Pointer:

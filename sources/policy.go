@@ -47,6 +47,8 @@ type HTTP struct {
 	// Timeout ends requests, and IdleTimeout those on which nothing moves; nil
 	// is the fleet's own, 0 is never.
 	Timeout, IdleTimeout *time.Duration
+	// MaxStreamDuration ends requests, streams and WebSockets after so long; 0 never does.
+	MaxStreamDuration time.Duration `json:",omitempty"`
 	// NumRetries and RetryOn (conditions by their Envoy names) replace the
 	// fleet's own when set.
 	NumRetries *uint32
@@ -90,6 +92,10 @@ const (
 	HashSourceIP
 	HashPath // without the query
 	HashURI  // with it
+	// HashPathSegment is by one segment of the path, from 1, and HashSubdomain by the first label of
+	// the host.
+	HashPathSegment
+	HashSubdomain
 )
 
 // Hash says how requests are hashed. Name is that of the header, cookie or
@@ -97,6 +103,8 @@ const (
 type Hash struct {
 	By   HashBy
 	Name string
+	// Segment is the one of the path.
+	Segment int `json:",omitempty"`
 }
 
 // TCP says that connections to a port are passed on as they are, without
@@ -115,7 +123,65 @@ type TCP struct {
 	// Implicit tells that nothing asked for TCP: the port just is not one for
 	// HTTP. Only fleets that open all service ports serve it.
 	Implicit bool
+	// ServiceTLS, when set, has Envoys end the TLS of connections to Port.
+	ServiceTLS *ServiceTLS `json:",omitempty"`
+	// MaxConnectionAge ends connections that have lasted for so long, give or take a part of it;
+	// 0 never does.
+	MaxConnectionAge time.Duration `json:",omitempty"`
+	// Rebalance is how many percent of the connections of a port may be ended a minute, to even out
+	// how many its instances have; 0 ends none.
+	Rebalance float64 `json:",omitempty"`
+	// AcceptRate is how many new connections a second each instance takes; the others wait. 0 is no
+	// limit.
+	AcceptRate float64 `json:",omitempty"`
+	// AddressRate is how many new connections a second one address of a client may open; others
+	// are closed. 0 is no limit.
+	AddressRate float64 `json:",omitempty"`
 }
+
+// ServiceTLS says how Envoys meet the clients of a TCP service whose TLS they end. It is never
+// modified.
+type ServiceTLS struct {
+	// ClientCA names the authority of the certificate store that signs the certificates of clients;
+	// clients are asked for none when it is empty.
+	ClientCA string `json:",omitempty"`
+	// OptionalCertificate lets clients in that show no certificate. One that is shown must be good.
+	OptionalCertificate bool `json:",omitempty"`
+	// ClientNames are those of which a client's certificate must have one; any does when it is empty.
+	ClientNames []ClientName `json:",omitempty"`
+	// Profile says which versions and cipher suites of TLS clients may use.
+	Profile TLSProfile `json:",omitempty"`
+	// Refused lets nobody in: a restriction was asked for that cannot be kept.
+	Refused bool `json:",omitempty"`
+}
+
+// ClientName is a subject alternative name, or how several of them begin.
+type ClientName struct {
+	Type   NameType
+	Value  string
+	Prefix bool `json:",omitempty"`
+}
+
+// NameType is the type of a subject alternative name.
+type NameType string
+
+// The types.
+const (
+	NameURI   NameType = "uri"
+	NameDNS   NameType = "dns"
+	NameEmail NameType = "email"
+)
+
+// TLSProfile is one of the profiles of https://wiki.mozilla.org/Security/Server_Side_TLS.
+type TLSProfile string
+
+// The profiles; the zero value is TLSIntermediate.
+const (
+	TLSModern       TLSProfile = "modern"
+	TLSIntermediate TLSProfile = "intermediate"
+	// TLSOld has the older cipher suites of TLS 1.2 too, of those with forward secrecy.
+	TLSOld TLSProfile = "old"
+)
 
 // Balance is how an endpoint is picked.
 type Balance uint8

@@ -141,6 +141,21 @@ type Endpoint struct {
 	Task string
 	// Region and Zone are the locality of the agent; both may be empty.
 	Region, Zone string
+	// Slot is the place of the instance among those of a port whose requests are hashed, from 1. An
+	// instance that replaces another one gets its slot. 0 is none.
+	Slot int `json:",omitempty"`
+	// Shed is set while the endpoint has more connections than others. It is no matter of the source:
+	// rebalancing sets it.
+	Shed Shed `json:"-"`
+}
+
+// Shed says which connections to an endpoint are ended, so that their clients connect anew. The zero
+// value ends none.
+type Shed struct {
+	// Percent is the share of them, chosen at random, and the same ones as long as it stays.
+	Percent uint32
+	// Before are those that began earlier: seconds since 1970.
+	Before int64
 }
 
 // Excluded is a task of a Port that gets no requests.

@@ -110,6 +110,7 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	before[0].Notes, before[0].Unrouted, before[0].Labels, before[0].Gated = nil, nil, sources.Labels{}, false
+	before[0].Ports[0].Endpoints[0].Shed = sources.Shed{}
 	p := &before[0].Problems[0]
 	p.Domain, p.Severity, p.Action = "", "", ""
 	if !reflect.DeepEqual(after, before) {
