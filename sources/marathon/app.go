@@ -115,6 +115,7 @@ func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, prior history, m mappi
 		out.add(by, task, health, reason, m.addressing)
 	}
 	out.addVersions(judge, tasks, list)
+	out.release(outdated(tasks, judge, out.history), a.Instances)
 	if tooLong {
 		out.problem("tasks", "ids of more than %d bytes are not used", sources.MaxIDBytes)
 	}
