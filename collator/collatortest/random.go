@@ -74,6 +74,7 @@ var Settings = [][2]string{
 	{"CLUSTER_WEIGHT", "0"}, {"CLUSTER_WEIGHT", "3"}, {"CLUSTER_WEIGHT", "7"},
 	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
 	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
+	{"HASH_POLICY", "path_segment 2"}, {"HASH_POLICY", "subdomain"},
 	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
 	{"TIMEOUT", "1s"}, {"IDLE_TIMEOUT", "0s"}, {"CONNECT_TIMEOUT", "1s"}, {"NUM_RETRIES", "0"}, {"RETRY_ON", "5xx"}, {"MAX_REQUESTS", "9"},
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},

@@ -265,6 +265,11 @@ func TestHandlingWords(t *testing.T) {
 			t.Errorf("%s is told: %+v", secret, e)
 		}
 	}
+	for hash, want := range map[sources.Hash]string{{By: sources.HashPathSegment, Segment: 2}: "segment 2 of the path", {By: sources.HashSubdomain}: "first label of the host"} {
+		if got := hashWords(hash); !strings.Contains(got, want) {
+			t.Errorf("%+v is %q, want %q", hash, got, want)
+		}
+	}
 	if words := Explain(c, "b.test").Domains[0].Rules[0].Handling; len(words) != 1 || !strings.Contains(words[0], "403") {
 		t.Errorf("a closed port: %q", words)
 	}

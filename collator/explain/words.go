@@ -106,6 +106,10 @@ func hashWords(h sources.Hash) string {
 		return "the client's address"
 	case sources.HashPath:
 		return "the path"
+	case sources.HashPathSegment:
+		return fmt.Sprintf("segment %d of the path, and by the whole path where there is none", h.Segment)
+	case sources.HashSubdomain:
+		return "the first label of the host"
 	}
 	return "the path and query"
 }
