@@ -40,5 +40,6 @@ func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
 			Address: socketAddress(e.Address),
 		}},
 		HealthStatus: status,
+		Metadata:     endpointMetadata(e),
 	}
 }
