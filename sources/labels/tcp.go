@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"relay/sources"
 )
@@ -49,6 +50,10 @@ type tcpSettings struct {
 	// named tells that a port or address was given, well or badly; unusable,
 	// that it was badly.
 	named, unusable bool
+	// connections tells that something was said of connections that stay.
+	connections bool
+	maxAge      time.Duration
+	rebalance   float64 // percent a minute
 }
 
 func (s *Settings) mode(value string) {
@@ -116,7 +121,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 		return nil
 	}
 	tcp := &sources.TCP{Address: given.address, AcceptProxy: given.acceptProxy, Passthrough: given.passthrough}
-	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough
+	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough && !given.connections
 	s.isTCP = !tcp.Implicit
 	switch {
 	case given.unusable:
@@ -139,6 +144,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	}
 	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
+	tcp.MaxConnectionAge, tcp.Rebalance = given.maxAge, s.finishRebalance()
 	return tcp
 }
 
