@@ -43,6 +43,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("queue", scope, "CONCURRENCY=1", "QUEUE=40", "QUEUE_TIMEOUT=5s")
 	one("timeout", scope, "TIMEOUT=90s")
 	one("idle_timeout", scope, "IDLE_TIMEOUT=0s")
+	one("max_stream_duration", scope, "MAX_STREAM_DURATION=24h")
 	one("connect_timeout", cluster, "CONNECT_TIMEOUT=250ms")
 	one("retries", scope, "NUM_RETRIES=5", "RETRY_ON=5xx reset")
 	one("no_retries", scope, "NUM_RETRIES=0")

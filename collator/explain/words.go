@@ -70,6 +70,9 @@ func limitWords(h sources.HTTP) []string {
 	if h.IdleTimeout != nil {
 		say("requests on which nothing moves end after %s (0s: never)", *h.IdleTimeout)
 	}
+	if h.MaxStreamDuration > 0 {
+		say("requests, streams and WebSockets end after %s", h.MaxStreamDuration)
+	}
 	if h.NumRetries != nil {
 		say("up to %d retries", *h.NumRetries)
 	}
