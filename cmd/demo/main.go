@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"relay/internal/testbed"
 	"relay/xds/envoytest"
 )
 
@@ -91,6 +92,9 @@ func (o *options) run(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	d := &demo{options: *o, dir: dir, out: os.Stdout}
+	d.bed = &testbed.Bed{
+		Dir: dir, RelayBinary: o.Relay, EnvoyBinary: o.Envoy, XDS: local(o.XDS), EnvoyAdmin: local(o.EnvoyAdmin), Terminal: d.terminal(),
+	}
 	defer d.stop()
 	if err := d.start(ctx); err != nil {
 		return err

@@ -31,6 +31,8 @@ func TestImports(t *testing.T) {
 			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
 			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
+		// What the demo and the scenarios run, and no part of the program.
+		"internal/testbed": {"certs"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}
