@@ -21,6 +21,9 @@ import (
 
 // options is the command line.
 type options struct {
+	Scenario string `placeholder:"NAME" help:"Run a scenario in place of the usual demo, with live figures; all its ports are free ones. They are in testdata/scenarios."`
+	Stories  bool   `help:"Tell the stories of all scenarios, or of the one named, and end."`
+
 	Certs string `default:"dir" enum:"dir,vault" help:"Where certificates are kept: dir (PEM files) or vault (a real Vault)."`
 
 	HTTP       uint16 `name:"http" placeholder:"PORT" default:"10080" help:"Envoy, HTTP. Default: ${default}."`
@@ -82,6 +85,9 @@ func awaitHangup(ctx context.Context, f *os.File) {
 func (o *options) run(ctx context.Context) error {
 	if err := o.findBinaries(); err != nil {
 		return err
+	}
+	if o.Scenario != "" || o.Stories {
+		return o.runScenarios(ctx, os.Stdout)
 	}
 	if err := o.checkPorts(); err != nil {
 		return err
