@@ -30,6 +30,10 @@ type Authority struct {
 	// Unlisted are the authorities without a list where others have one: Envoy takes none of the
 	// certificates that they signed, if it goes by lists.
 	Unlisted []string `json:",omitempty"`
+	// WholeChain is set if there is a list of the issuer of each authority: then Envoy can look for all
+	// certificates of a chain in lists, and else for those of clients alone. Authorities that
+	// are revoked themselves are left out before.
+	WholeChain bool `json:",omitempty"`
 	// Subjects are the names of the authorities, as their certificates have them.
 	Subjects []string
 	// NotBefore is when the last of the authorities became valid, and NotAfter when the first of
@@ -69,6 +73,7 @@ func NewAuthority(source, name string, authorities []*x509.Certificate, lists []
 			a.Unlisted = append(a.Unlisted, c.Subject.String())
 		}
 	}
+	a.WholeChain = len(lists) > 0 && !slices.ContainsFunc(authorities, func(c *x509.Certificate) bool { return !issuerListed(c, authorities, lists) })
 	var remarks []string
 	for _, l := range lists {
 		a.RevokedAt = latest(a.RevokedAt, l.ThisUpdate)
@@ -86,6 +91,16 @@ func NewAuthority(source, name string, authorities []*x509.Certificate, lists []
 	}
 	a.Remark = strings.Join(remarks, "; ")
 	return a
+}
+
+// issuerListed reports whether one of the lists is of an authority that issued c.
+func issuerListed(c *x509.Certificate, authorities []*x509.Certificate, lists []*RevocationList) bool {
+	for _, issuer := range authorities {
+		if signed(issuer, c) && slices.ContainsFunc(lists, func(l *RevocationList) bool { return l.SignedBy(issuer) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func latest(a, b time.Time) time.Time {
