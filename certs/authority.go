@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -46,7 +47,8 @@ type Authority struct {
 }
 
 // AuthoritySink takes the authorities of clients, as Sink takes certificates: after each complete,
-// successful read, all of that source.
+// successful read, all of that source. A problem with the severity problem.Advice matters only to
+// services of which the authority is nowhere.
 type AuthoritySink interface {
 	SyncAuthorities(source string, authorities []*Authority, problems []problem.Problem)
 }
@@ -55,6 +57,12 @@ type AuthoritySink interface {
 type StoreSink interface {
 	Sink
 	AuthoritySink
+}
+
+// Equal reports whether both have the same content.
+func (a *Authority) Equal(other *Authority) bool {
+	return a == other || a != nil && other != nil && a.Source == other.Source && a.Name == other.Name && a.Remark == other.Remark &&
+		bytes.Equal(a.Certificates, other.Certificates) && bytes.Equal(a.Revoked, other.Revoked)
 }
 
 // NewAuthority puts authorities and their lists together. There is at least one authority, and each

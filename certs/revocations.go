@@ -123,7 +123,9 @@ func parseList(der []byte) (*RevocationList, error) {
 		Count: len(parsed.RevokedCertificateEntries), Remark: remark, number: parsed.Number, parsed: parsed,
 	}
 	// A hundred thousand entries need many times the memory of their DER, and nobody looks at them.
-	parsed.RevokedCertificateEntries, parsed.RevokedCertificates = nil, nil //nolint:staticcheck // set by the parser
+	parsed.RevokedCertificateEntries = nil
+	//lint:ignore SA1019 the parser fills it too
+	parsed.RevokedCertificates = nil
 	return list, nil
 }
 

@@ -55,10 +55,10 @@ type Collator struct {
 	work notes
 	// unfinished is set while a round runs. If it is set when a round begins, the round
 	// before panicked.
-	unfinished   bool
-	certificates map[string]certificateRead // by source
-	authorities  authorities
-	served       *servedCertificates
+	unfinished     bool
+	certificates   map[string]certificateRead // by source
+	authorityReads authorityReads
+	served         *servedCertificates
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
 	appsSynced, certificatesSynced atomic.Bool
