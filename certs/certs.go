@@ -3,6 +3,7 @@
 package certs
 
 import (
+	"bytes"
 	"time"
 
 	"relay/internal/problem"
@@ -75,6 +76,12 @@ type Authority struct {
 	NotAfter time.Time
 	// Remark says what is missing; empty if nothing.
 	Remark string
+}
+
+// Equal reports whether both have the same content.
+func (a *Authority) Equal(other *Authority) bool {
+	return a == other || a != nil && other != nil && a.Source == other.Source && a.Name == other.Name && a.Remark == other.Remark &&
+		bytes.Equal(a.Certificates, other.Certificates) && bytes.Equal(a.Revoked, other.Revoked)
 }
 
 // AuthoritySink takes the authorities of clients, as Sink takes certificates: after each complete,
