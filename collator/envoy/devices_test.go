@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -177,6 +178,28 @@ type deviceConn struct {
 
 // connect connects to a port, and waits until the server has said what it was told.
 func (e *realEnvoy) connect(port uint16, c client) (*deviceConn, error) {
+	conn, err := e.secured(port, c)
+	if err != nil {
+		return nil, err
+	}
+	line, err := conn.lines.ReadBytes('\n')
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, json.Unmarshal(line, &conn.told)
+}
+
+// firstLine is what a server says first.
+func (e *realEnvoy) firstLine(port uint16, c client) (string, error) {
+	conn, err := e.secured(port, c)
+	if err != nil {
+		return "", err
+	}
+	return conn.lines.ReadString('\n')
+}
+
+func (e *realEnvoy) secured(port uint16, c client) (*deviceConn, error) {
 	raw, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return nil, err
@@ -197,18 +220,14 @@ func (e *realEnvoy) connect(port uint16, c client) (*deviceConn, error) {
 	conn := &deviceConn{Conn: tls.Client(raw, config)}
 	conn.lines = bufio.NewReader(conn.Conn)
 	if err := conn.Handshake(); err != nil {
-		return nil, err
-	}
-	if _, err := io.WriteString(conn, c.inside); err != nil {
-		return nil, err
-	}
-	line, err := conn.lines.ReadBytes('\n')
-	if err != nil {
 		_ = raw.Close()
 		return nil, err
 	}
-	return conn, json.Unmarshal(line, &conn.told)
+	_, err = io.WriteString(conn, c.inside)
+	return conn, err
 }
+
+func itoa(port uint16) string { return strconv.Itoa(int(port)) }
 
 // alive reports whether the server still answers.
 func (c *deviceConn) alive() error {
