@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"relay/certs"
-	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -124,10 +123,4 @@ func (c *Collator) servicesByAuthority() map[string][]string {
 		slices.Sort(ids)
 	}
 	return services
-}
-
-// SyncAuthorities implements certs.AuthoritySink.
-func (c *Collator) SyncAuthorities(source string, all []*certs.Authority, problems []problem.Problem) {
-	c.authorityReads.set(source, all)
-	c.problems.set(owner{problem.Certificate, "", ofAuthorities, source}, problems...)
 }

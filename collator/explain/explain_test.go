@@ -277,6 +277,10 @@ func TestSettingsAreExplained(t *testing.T) {
 	for _, l := range labels.AllSettings() {
 		var beside []string
 		switch {
+		case l.Name() == "CLIENT_SAN", l.Name() == "CLIENT_CERTIFICATES":
+			beside = []string{"TLS_TERMINATE=true", "CLIENT_CA=a"}
+		case l.Name() == "CLIENT_CA", l.Name() == "TLS_PROFILE":
+			beside = []string{"TLS_TERMINATE=true"}
 		case l.TCPOnly():
 			beside = []string{"MODE=tcp", "PORT=7000"}
 		case strings.HasPrefix(l.Name(), "TLS_"):

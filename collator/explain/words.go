@@ -121,6 +121,8 @@ var balanceWords = map[sources.Balance]string{
 func connectionWords(port sources.Port) []string {
 	var words []string
 	switch {
+	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
+		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS)...)
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
