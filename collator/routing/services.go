@@ -25,6 +25,10 @@ type Service struct {
 	Address netip.Addr
 	// AcceptProxy is set if connections begin with a header of the PROXY protocol.
 	AcceptProxy bool
+	// TLS, if set, has Envoy end the TLS of connections to Listen. ServerNames are those for which
+	// clients are shown a certificate of its own, sorted.
+	TLS         *sources.ServiceTLS
+	ServerNames []string
 	// Names are the server names whose TLS the https listener passes through.
 	Names []string
 	// Closed is set if nobody is let in. The service keeps its port and names all the
@@ -92,10 +96,10 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	case !f.HasHTTPS():
 		problems = append(problems, "asks for TLS to be passed through, but the fleet has no https listener")
 	default:
-		s.Names = port.Domains
-		if slices.ContainsFunc(s.Names, hostname.IsAddress) { // no client asks for one
-			s.Names = slices.DeleteFunc(slices.Clone(s.Names), hostname.IsAddress)
-		}
+		s.Names = withoutAddresses(port.Domains)
+	}
+	if port.TCP.ServiceTLS != nil {
+		s.TLS, s.ServerNames = port.TCP.ServiceTLS, withoutAddresses(port.Domains)
 	}
 	if h := port.HTTP; h != nil {
 		s.Networks = h.AllowedNetworks
@@ -112,6 +116,14 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 		problems = append(problems, "is not opened: "+reason)
 	}
 	return s, problems
+}
+
+// withoutAddresses leaves out what no client asks for by TLS.
+func withoutAddresses(domains []string) []string {
+	if !slices.ContainsFunc(domains, hostname.IsAddress) {
+		return domains
+	}
+	return slices.DeleteFunc(slices.Clone(domains), hostname.IsAddress)
 }
 
 // closes says which restriction of a port cannot be kept by TCP; empty if there is none.

@@ -42,13 +42,14 @@ type Relay struct {
 	tlsFiles     *downstreamFiles // nil if there are none
 
 	// From what was read to what Envoys are sent.
-	collator  *collator.Collator
-	reminders *renewal.Reminders
-	gate      *gate
-	stores    map[string]*xds.Store // by fleet
-	history   *history.History      // of what is published
-	xds       *xds.Server
-	limits    fleetLimits
+	collator           *collator.Collator
+	reminders          *renewal.Reminders
+	authorityReminders *renewal.AuthorityReminders
+	gate               *gate
+	stores             map[string]*xds.Store // by fleet
+	history            *history.History      // of what is published
+	xds                *xds.Server
+	limits             fleetLimits
 
 	// What Envoys report.
 	connections *traffic.Connections
@@ -121,6 +122,7 @@ func (r *Relay) newCollator(registerer prometheus.Registerer) error {
 		stores: r.stores, grace: r.config.Certificates.Grace, log: r.log,
 		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
 	}
+	r.authorityReminders = renewal.NewAuthorities(r.collator, r.log.With("part", "certificates"), registerer)
 	r.reminders = renewal.New(r.collator, r.log.With("part", "certificates"), registerer)
 	return nil
 }
@@ -228,6 +230,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	}
 	add("port certificates", r.portCertificates) // files of Relay's own ports -> log
 	add("renewal", r.reminders)                  // certificates that the collator selected -> log
+	add("authorities", r.authorityReminders)     // authorities of clients -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
 	if p := r.scaling; p != nil {
