@@ -68,7 +68,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	}
 	connectAttempts(proxy, s)
 	if s.TLS != nil {
-		afterHandshake(proxy)
+		afterHandshake(proxy, s.Wake != sources.WakeTCPNever)
 	}
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
