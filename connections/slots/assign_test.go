@@ -58,6 +58,7 @@ func TestAssign(t *testing.T) {
 		"one less":                     {0, []step{{"a b c", "a1 b2 c3"}, {"a c", "a1 c3"}, {"a c", "a1 c3"}}},
 		"replaced":                     {0, []step{{"a b c", "a1 b2 c3"}, {"a c d", "a1 c3 d2"}}},
 		"replaced later":               {0, []step{{"a b c", "a1 b2 c3"}, {"a c", "a1 c3"}, {"a c d", "a1 c3 d2"}}},
+		"left last, taken first":       {0, []step{{"a b c d", "a1 b2 c3 d4"}, {"a c d", "a1 c3 d4"}, {"a c", "a1 c3"}, {"a c e", "a1 c3 e4"}, {"a c e f g", "a1 c3 e4 f2 g5"}}},
 		"two replaced":                 {0, []step{{"a b c", "a1 b2 c3"}, {"b e d", "b2 e1 d3"}}},
 		"a drained one is replaced":    {0, []step{{"a b c", "a1 b2 c3"}, {"a (b) c", "a1 (b2) c3"}, {"a (b) c d", "a1 (b2) c3 d2"}, {"a c d", "a1 c3 d2"}}},
 		"drained and replaced at once": {0, []step{{"a b", "a1 b2"}, {"(a) b c", "(a1) b2 c1"}}},

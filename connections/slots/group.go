@@ -147,10 +147,10 @@ func (g *group) restore() {
 				if e.Slot < 1 || e.Slot > sources.MaxEndpoints {
 					continue
 				}
-				if g.ports[i] == nil {
-					g.ports[i] = make(places)
+				if g.ports[i].of == nil {
+					g.ports[i] = places{of: make(map[string]place)}
 				}
-				g.ports[i][nameOfInstance(e)] = place{e.Slot, e.Health == sources.Healthy}
+				g.ports[i].of[nameOfInstance(e)] = place{e.Slot, e.Health == sources.Healthy}
 			}
 		}
 	}
