@@ -76,10 +76,11 @@ var Settings = [][2]string{
 	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
 	{"HASH_POLICY", "path_segment 2"}, {"HASH_POLICY", "subdomain"},
 	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
-	{"TIMEOUT", "1s"}, {"IDLE_TIMEOUT", "0s"}, {"CONNECT_TIMEOUT", "1s"}, {"NUM_RETRIES", "0"}, {"RETRY_ON", "5xx"}, {"MAX_REQUESTS", "9"},
+	{"TIMEOUT", "1s"}, {"IDLE_TIMEOUT", "0s"}, {"CONNECT_TIMEOUT", "1s"}, {"NUM_RETRIES", "0"}, {"RETRY_ON", "5xx"}, {"MAX_REQUESTS", "9"}, {"MAX_STREAM_DURATION", "1s"},
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
 	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
+	{"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
 	{"CONCURRENCY", "1"}, {"QUEUE", "5"}, {"QUEUE_TIMEOUT", "1s"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }

@@ -63,8 +63,16 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 	if c.Balance == sources.BalanceHash {
 		cluster.LbConfig = maglevTable()
 	}
-	if c.Queued {
+	if c.TCP {
+		// A client that may not come to an instance that drains tries again; one that does would be
+		// cut off soon.
+		cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 0}
+	}
+	switch {
+	case c.Queued:
 		cluster.LoadBalancingPolicy = queueBalancing(&p, c.Balance)
+	case c.TCP && cluster.LbPolicy == clusterv3.Cluster_LEAST_REQUEST:
+		cluster.LoadBalancingPolicy = fewestConnections(&p)
 	}
 	return cluster, p.err
 }

@@ -46,10 +46,17 @@ func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
 	}
 }
 
-// endpointMetadata is what load balancing looks at; nil if there is nothing.
+// endpointMetadata is what load balancing, and the filter of rebalancing, look at; nil if there is nothing.
 func endpointMetadata(e sources.Endpoint) *corev3.Metadata {
-	if e.Slot == 0 {
+	m := make(map[string]*structpb.Struct)
+	if e.Slot > 0 {
+		m["envoy.lb"] = hashKey(e.Slot)
+	}
+	if e.Shed.Percent > 0 {
+		m[shedNamespace] = shedMetadata(e.Shed)
+	}
+	if len(m) == 0 {
 		return nil
 	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{"envoy.lb": hashKey(e.Slot)}}
+	return &corev3.Metadata{FilterMetadata: m}
 }

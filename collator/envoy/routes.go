@@ -129,6 +129,9 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 	if t := r.HTTP.IdleTimeout; t != nil {
 		action.IdleTimeout = durationpb.New(*t)
 	}
+	if d := r.HTTP.MaxStreamDuration; d > 0 {
+		action.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: durationpb.New(d)}
+	}
 	setClusters(action, r.Targets)
 	if r.HTTP.StripPrefix != "" {
 		// As in marathon-lb: case does not count, and a slash after it goes, too.
