@@ -55,8 +55,7 @@ func TestIDsOfADeploymentGroup(t *testing.T) {
 	w.marathon.deploy(`{"id":"/agents-green","instances":3}`)
 	serves(3)
 	sameParts(t, half, w.clients.owners(n, agentURL))
-	w.relay.stop()
-	w.relay.start()
+	w.anew()
 	serves(3)
 	now := w.clients.owners(n, agentURL)
 	sameParts(t, before, now)
@@ -124,8 +123,7 @@ func TestTCPServiceByAddress(t *testing.T) {
 	if seen := slices.Compact(slices.Sorted(slices.Values(before))); len(seen) != len(servers) {
 		t.Fatalf("clients met %v", seen)
 	}
-	w.relay.stop()
-	w.relay.start()
+	w.anew()
 	w.admin.settled()
 	if again := met(); !slices.Equal(again, before) {
 		t.Error("clients met other servers when Relay was started anew")

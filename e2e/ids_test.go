@@ -67,6 +67,15 @@ func (w *world) rotates(id string, n int) {
 	w.admin.settled()
 }
 
+// anew starts Relay anew, and waits until Envoy has all that it says.
+func (w *world) anew() {
+	w.t.Helper()
+	w.relay.stop()
+	w.relay.start()
+	w.admin.streams(1)
+	w.admin.settled()
+}
+
 // moved returns which part of ids went to another task, in percent, and which part of them the tasks had that are gone.
 func moved(before, after []string) (all, own float64) {
 	left := make(map[string]bool)
@@ -109,8 +118,7 @@ func TestIDsStay(t *testing.T) {
 		}
 		owners = now
 	}
-	w.relay.stop()
-	w.relay.start()
+	w.anew()
 	step("Relay was started anew", 10, 0)
 
 	w.marathon.deploy(scaled(11))
@@ -128,8 +136,7 @@ func TestIDsStay(t *testing.T) {
 		return nil
 	})
 	step("one replaced", 10, 0)
-	w.relay.stop()
-	w.relay.start()
+	w.anew()
 	step("Relay was started anew", 10, 0)
 	w.marathon.deploy(scaled(9))
 	step("10 -> 9", 9, 12)
