@@ -149,7 +149,7 @@ func TestDrained(t *testing.T) {
 			}
 			return &sources.App{Ports: []sources.Port{port, port}, Deployment: &sources.Deployment{Instances: tt.instances, TargetInstances: tt.target}}
 		}
-		got := drained([]*sources.App{app(tt.old)}, app(tt.fresh))
+		got := sources.DrainedInDeployment([]*sources.App{app(tt.old), app(tt.fresh)})
 		if len(got) != tt.want {
 			t.Errorf("%s: %v drain, want %d", tt.name, got, tt.want)
 		}

@@ -16,6 +16,7 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
+		"connections":       {"sources", "traffic", "internal/panics", "internal/problem", "internal/scrape", "internal/failure"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil, "proxytlv": nil,
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
 		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
@@ -28,7 +29,7 @@ func TestImports(t *testing.T) {
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin",
 			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.

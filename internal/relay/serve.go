@@ -137,7 +137,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.apps(r.throughScaling(r.collator))
+	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.collator)))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
