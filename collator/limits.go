@@ -156,6 +156,9 @@ func handlingSize(h sources.HTTP) int {
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)
+		if h.Hash.By == sources.HashSubdomain {
+			size += filterSize // one that finds it, and the policy
+		}
 	}
 	for _, filter := range []bool{len(h.AllowedNetworks) > 0, h.BasicAuth != nil, h.Sticky, h.Hash != nil, h.Closed} {
 		if filter {

@@ -142,6 +142,8 @@ type Endpoint struct {
 	Task string
 	// Region and Zone are the locality of the agent; both may be empty.
 	Region, Zone string
+	// Version is that of the definition by which the task was started, if the app has a newer one.
+	Version string `json:",omitempty"`
 	// Slot is the place of the instance among those of a port whose requests are hashed, from 1. An
 	// instance that replaces another one gets its slot. 0 is none.
 	Slot int `json:",omitempty"`

@@ -1,92 +1,55 @@
 package traffic
 
 import (
-	"maps"
 	"net/netip"
 	"time"
 )
 
-const (
-	// openFor is how long after somebody asked last Envoys go on telling what is open at the endpoints of
-	// a cluster.
-	openFor = time.Minute
-	// maxOpen is of how many clusters of a fleet that is kept at a time, with maxEndpoints of each.
-	maxOpen = 500
-)
+// tellsEndpoints is how long after an Envoy was asked to report endpoints the first report comes that has
+// them. One that comes earlier was on its way.
+const tellsEndpoints = soon / 2
 
-// opens are the clusters of a fleet of which somebody wants to know, for as long as they ask, how much is
-// open at each endpoint. It keeps no rates, as watches do.
-type opens map[string]*open
-
-type open struct {
-	until time.Time
-	at    map[netip.AddrPort]uint64
-	sum   uint64
-}
-
-// openAt is what a stream has said to be open at an endpoint.
-type openAt struct {
-	open    *open
-	address netip.AddrPort
-	n       uint32
-}
-
-// Open returns how many requests and connections are open at the endpoints of a cluster that have some,
-// as each Envoy of the fleet reported last. It is not known at first, while an Envoy does not tell of
-// endpoints yet, or if more clusters are asked for than are kept. Envoys older than SilentBefore tell
-// of connections only while there are new ones: what is known of them is not all.
-func (l *Loads) Open(fleetName, cluster string) (at map[netip.AddrPort]uint64, known bool) {
-	l.locked(fleetName, func(f *fleet, now time.Time) {
-		o := f.opens[cluster]
-		if o == nil {
-			if len(f.opens) >= maxOpen {
-				return
-			}
-			if len(f.opens) == 0 && len(f.watches.of) == 0 {
-				f.watches.tell()
-			}
-			o = &open{at: make(map[netip.AddrPort]uint64)}
-			f.opens[cluster] = o
-		}
-		o.until = now.Add(openFor)
-		at, known = maps.Clone(o.at), true
-		if c := f.clusters[cluster]; c != nil {
-			known = o.sum == c.inProgress
-		}
-	})
-	return at, known
-}
-
-// count adds what is reported of the endpoints, and returns in how many steps.
-func (o *open) count(r *reporter, c *clusterReport) (steps int) {
-	_ = c.eachEndpoint(func(address netip.AddrPort, of counts) { // the same bytes were read before
-		steps++
-		if of.inProgress == 0 {
+// Open returns how many requests and connections are open at each endpoint of a cluster, of those that
+// have some, as all Envoys of a fleet that report have told since somebody watches. Known is false until
+// they have, and for a day after Envoys were sent the cluster in another version while it was used: they
+// tell nothing any more of what was open before. It says nothing of Envoys that do not report: see Silent.
+func (l *Loads) Open(fleetName, name string) (open map[netip.AddrPort]int, known bool) {
+	l.read(fleetName, func(f *fleet, _ int64) {
+		now := time.Now()
+		w, c := f.watches.of[name], f.clusters[name]
+		if w == nil || c == nil || c.hiddenNow(now.Sub(f.began)) > 0 {
 			return
 		}
-		if _, ok := o.at[address]; !ok && len(o.at) >= maxEndpoints {
+		for _, e := range f.envoys {
+			for _, r := range e.streams {
+				if r.closed || now.Sub(r.last) > goneAfter || r.endpointsFrom.IsZero() || !r.last.After(w.began) || r.last.Sub(r.endpointsFrom) < tellsEndpoints {
+					known = false
+					return
+				}
+				known = true
+			}
+		}
+		if !known {
 			return
 		}
-		o.add(address, uint64(of.inProgress))
-		r.openAt = append(r.openAt, openAt{o, address, of.inProgress})
+		open = make(map[netip.AddrPort]int, len(w.endpoints))
+		for address, e := range w.endpoints {
+			if e.inProgress > 0 {
+				open[netip.AddrPortFrom(address.Addr().Unmap(), address.Port())] = int(e.inProgress)
+			}
+		}
 	})
-	return steps
+	return open, known
 }
 
-func (o *open) add(address netip.AddrPort, n uint64) {
-	o.at[address] += n
-	o.sum += n
-}
-
-// take takes back what a stream has said.
-func (a *openAt) take() {
-	a.open.sum -= uint64(a.n)
-	if a.open.at[a.address] -= uint64(a.n); a.open.at[a.address] == 0 {
-		delete(a.open.at, a.address)
+// asked notes what an Envoy is asked to report from now on.
+func (f *fleet) asked(r *reporter, endpoints bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case !endpoints:
+		r.endpointsFrom = time.Time{}
+	case r.endpointsFrom.IsZero():
+		r.endpointsFrom = time.Now()
 	}
-}
-
-// expire ends those of which nobody asked for a while.
-func (o opens) expire(now time.Time) {
-	maps.DeleteFunc(o, func(_ string, one *open) bool { return now.After(one.until) })
 }

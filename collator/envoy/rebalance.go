@@ -4,7 +4,6 @@ import (
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/rbac/v3"
@@ -49,13 +48,10 @@ const (
 	shedBefore    = "before"
 )
 
-func endpointMetadata(e sources.Endpoint) *corev3.Metadata {
-	if e.Shed.Percent <= 0 {
-		return nil
-	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{shedNamespace: {Fields: map[string]*structpb.Value{
-		shedPercent: structpb.NewNumberValue(e.Shed.Percent), shedBefore: structpb.NewNumberValue(float64(e.Shed.Before)),
-	}}}}
+func shedMetadata(shed sources.Shed) *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{
+		shedPercent: structpb.NewNumberValue(shed.Percent), shedBefore: structpb.NewNumberValue(float64(shed.Before)),
+	}}
 }
 
 // shedFilter ends connections to an instance that has more than its share: those that the metadata of

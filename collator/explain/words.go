@@ -70,6 +70,9 @@ func limitWords(h sources.HTTP) []string {
 	if h.IdleTimeout != nil {
 		say("requests on which nothing moves end after %s (0s: never)", *h.IdleTimeout)
 	}
+	if h.MaxStreamDuration > 0 {
+		say("requests, streams and WebSockets end after %s", h.MaxStreamDuration)
+	}
 	if h.NumRetries != nil {
 		say("up to %d retries", *h.NumRetries)
 	}
@@ -106,6 +109,10 @@ func hashWords(h sources.Hash) string {
 		return "the client's address"
 	case sources.HashPath:
 		return "the path"
+	case sources.HashPathSegment:
+		return fmt.Sprintf("segment %d of the path, and by the whole path where there is none", h.Segment)
+	case sources.HashSubdomain:
+		return "the first label of the host"
 	}
 	return "the path and query"
 }
@@ -132,6 +139,8 @@ func lastingWords(tcp sources.TCP) (words []string) {
 func connectionWords(port sources.Port) []string {
 	var words []string
 	switch {
+	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
+		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS)...)
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:

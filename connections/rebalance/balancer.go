@@ -124,7 +124,7 @@ func (b *Balancer) input(k key, p sources.Port, now time.Time, tooMany bool) *in
 	open := make(map[netip.AddrPort]uint64)
 	var from []string
 	for _, fleet := range b.config.View.Serving(k.app, k.port) {
-		at, known := b.config.Loads.Open(fleet, cluster)
+		at, known := b.config.Loads.FollowOpen(fleet, cluster)
 		for address, n := range at {
 			open[plain(address)] += n
 		}

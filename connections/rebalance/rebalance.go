@@ -17,8 +17,8 @@ import (
 
 // Loads is what Envoys report of load: see traffic.Loads.
 type Loads interface {
-	// Open is what is open at the endpoints of a cluster that have some, and whether that is known.
-	Open(fleet, cluster string) (at map[netip.AddrPort]uint64, known bool)
+	// FollowOpen is what is open at the endpoints of a cluster that have some, and whether that is known.
+	FollowOpen(fleet, cluster string) (at map[netip.AddrPort]uint64, known bool)
 }
 
 // View says how apps are routed, and which Envoys there are. Its methods return at once.

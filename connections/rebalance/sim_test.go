@@ -99,7 +99,7 @@ func (s *sim) Counting(string) (nodes []string, doubt string) {
 	return nodes, s.doubt
 }
 
-func (s *sim) Open(string, string) (map[netip.AddrPort]uint64, bool) {
+func (s *sim) FollowOpen(string, string) (map[netip.AddrPort]uint64, bool) {
 	sum := make(map[netip.AddrPort]uint64)
 	for _, e := range s.envoys {
 		for address, n := range e.told {
