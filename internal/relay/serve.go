@@ -21,6 +21,7 @@ import (
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/collator/history"
+	"relay/connections/rebalance"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
 	"relay/scaling/wake"
@@ -57,7 +58,8 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
-	scaling *scalingParts // nil if Relay may not change the number of instances
+	balancer *rebalance.Balancer // of connections that last
+	scaling  *scalingParts       // nil if Relay may not change the number of instances
 
 	// The ports.
 	admin                      *admin.Server
@@ -137,7 +139,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.collator)))
+	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.throughRebalance(r.collator, registerer))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
@@ -233,6 +235,7 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("authorities", r.authorityReminders)     // authorities of clients -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
+	add("rebalance", server{r.balancer.Serve})   // the load that Envoys report -> which connections end -> collator
 	if p := r.scaling; p != nil {
 		defer p.queue.Close()
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
