@@ -79,6 +79,7 @@ var Settings = [][2]string{
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
 	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
+	{"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
 	{"CONCURRENCY", "1"}, {"QUEUE", "5"}, {"QUEUE_TIMEOUT", "1s"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }

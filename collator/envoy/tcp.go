@@ -74,6 +74,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	if s.Wake != sources.WakeTCPNever {
 		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
 	}
+	if s.Paced {
+		filters = append(filters, acceptDiscovery(cluster))
+	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,
 		FilterChainMatch: &listenerv3.FilterChainMatch{SourcePrefixRanges: cidrRanges(s.Networks)},

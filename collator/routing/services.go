@@ -40,6 +40,9 @@ type Service struct {
 	// Wake says how connections wait while the app sleeps. It is not said here whether it does, so
 	// that nothing of a listener changes when it falls asleep or wakes.
 	Wake sources.WakeTCP
+	// Paced has Relay asked before a connection goes on. The rates are not said here, so that nothing of
+	// a listener changes with them.
+	Paced bool
 }
 
 // CompareServices orders services by app id, then by port.
@@ -72,7 +75,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	}
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
-		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
+		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries, Paced: paced(port),
 	}
 	if f.Scaling {
 		s.Wake = port.Wake
@@ -106,6 +109,11 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 		problems = append(problems, "is not opened: "+reason)
 	}
 	return s, problems
+}
+
+// paced reports whether there is a limit of how often connections to a port begin.
+func paced(port sources.Port) bool {
+	return port.TCP != nil && (port.TCP.AcceptRate > 0 || port.TCP.AddressRate > 0)
 }
 
 // closes says which restriction of a port cannot be kept by TCP; empty if there is none.

@@ -21,6 +21,8 @@ import (
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/collator/history"
+	"relay/connections/accept"
+	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
 	"relay/scaling/wake"
@@ -57,6 +59,7 @@ type Relay struct {
 	tails       *tails
 
 	scaling *scalingParts // nil if Relay may not change the number of instances
+	accept  *accept.Service
 
 	// The ports.
 	admin                      *admin.Server
@@ -78,7 +81,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	config.readErrorPages()
 	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -157,11 +160,13 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
+		r.registerConnections(g)
 		r.scaling.register(r, g)
 	}
+	r.xds.PerRequest = []string{ratelimit.Method}
 	if r.scaling != nil {
 		r.xds.Answered = r.scaling.wake
-		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
+		r.xds.PerRequest = append(r.xds.PerRequest, wake.CheckMethod, queue.Method)
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)

@@ -49,6 +49,10 @@ type tcpSettings struct {
 	// named tells that a port or address was given, well or badly; unusable,
 	// that it was badly.
 	named, unusable bool
+	// connections tells that something was said of connections that stay.
+	connections bool
+	// acceptRate and addressRate are new connections a second.
+	acceptRate, addressRate float64
 }
 
 func (s *Settings) mode(value string) {
@@ -116,7 +120,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 		return nil
 	}
 	tcp := &sources.TCP{Address: given.address, AcceptProxy: given.acceptProxy, Passthrough: given.passthrough}
-	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough
+	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough && !given.connections
 	s.isTCP = !tcp.Implicit
 	switch {
 	case given.unusable:
@@ -139,6 +143,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	}
 	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
+	tcp.AcceptRate, tcp.AddressRate = given.acceptRate, given.addressRate
 	return tcp
 }
 
