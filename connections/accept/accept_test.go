@@ -258,7 +258,7 @@ func TestWhoComesAgainGetsIn(t *testing.T) {
 						within, _ := w.ask(t.Context(), fmt.Sprintf("192.0.2.%d", n))
 						answered <- within
 					})
-					tries := time.NewTimer(5 * time.Second)
+					tries := time.NewTimer(12 * time.Second)
 					select {
 					case in = <-answered:
 						if !in {

@@ -9,7 +9,7 @@ import (
 // patience is how long clients wait that do not come again. Envoy does not always notice that a client
 // has left. So of one whose first connection has waited for longer, the last one goes on first: if it
 // came again, that is the one that it waits at.
-const patience = 15 * time.Second
+const patience = 10 * time.Second
 
 // line has the connections that wait. Clients take turns, so that one that opens very many does not
 // delay the others. Those of one client go on in order of arrival.
