@@ -67,6 +67,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
+	maxConnectionAge(proxy, s.MaxConnectionAge)
 	if f.ClustersOnDemand {
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
@@ -76,6 +77,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	}
 	if s.Paced {
 		filters = append(filters, acceptDiscovery(cluster))
+	}
+	if s.Rebalances {
+		filters = append(filters, shedFilter(p))
 	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,

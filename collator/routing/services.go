@@ -43,6 +43,11 @@ type Service struct {
 	// Paced has Relay asked before a connection goes on. The rates are not said here, so that nothing of
 	// a listener changes with them.
 	Paced bool
+	// MaxConnectionAge ends connections that are so old; 0 none.
+	MaxConnectionAge time.Duration
+	// Rebalances is set if connections may be ended to even them out. How many is said with each
+	// endpoint, so that nothing of a listener changes then.
+	Rebalances bool
 }
 
 // CompareServices orders services by app id, then by port.
@@ -75,7 +80,8 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	}
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
-		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries, Paced: paced(port),
+		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
+		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0, Paced: paced(port),
 	}
 	if f.Scaling {
 		s.Wake = port.Wake

@@ -5,18 +5,6 @@ import (
 	"strings"
 )
 
-// New connections to TCP services, of which many may come at once.
-var acceptLabels = []Label{
-	{Key: "RELAY_{n}_ACCEPT_RATE", Field: "acceptRate", tcpOnly: true, setting: func(s *Settings, v string) { s.tcp.acceptRate = s.perSecond(v) },
-		meaning: "how many new connections an instance takes a second, `0.1/s` to `10000/s`. The others wait in order of arrival, and the clients take turns. " +
-			"With TLS that Envoy ends, the client has to speak first",
-		byDefault: "no limit", envoy: "`ratelimit` of the network filters", example: "50/s"},
-	{Key: "RELAY_{n}_ADDRESS_RATE", Field: "addressRate", tcpOnly: true, setting: func(s *Settings, v string) { s.tcp.addressRate = s.perSecond(v) },
-		meaning: "how many new connections a client may open a second, by its IPv4 address or IPv6 network (/64), `0.1/s` to `10000/s`; as many as in a second at one moment. " +
-			"Others are closed at once. With TLS that Envoy ends, the client has to speak first",
-		byDefault: "no limit", envoy: "`ratelimit` of the network filters", example: "20/s"},
-}
-
 const (
 	perSecondUnit = "/s"
 	minPerSecond  = 0.1
