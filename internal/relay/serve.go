@@ -21,7 +21,9 @@ import (
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/collator/history"
+	"relay/connections/accept"
 	"relay/connections/rebalance"
+	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
 	"relay/scaling/wake"
@@ -60,6 +62,7 @@ type Relay struct {
 
 	balancer *rebalance.Balancer // of connections that last
 	scaling  *scalingParts       // nil if Relay may not change the number of instances
+	accept   *accept.Service
 
 	// The ports.
 	admin                      *admin.Server
@@ -81,7 +84,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	config.readErrorPages()
 	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -161,11 +164,13 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
+		r.registerConnections(g)
 		r.scaling.register(r, g)
 	}
+	r.xds.PerRequest = []string{ratelimit.Method}
 	if r.scaling != nil {
 		r.xds.Answered = r.scaling.wake
-		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
+		r.xds.PerRequest = append(r.xds.PerRequest, wake.CheckMethod, queue.Method)
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
