@@ -105,7 +105,8 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 // merge makes one app of the members of a deployment, as marathon-lb does: the
 // definition is that of the oldest, and each port has the endpoints of all. For every
 // healthy task of the newest app, one task of the older apps is drained, once there
-// are more tasks than are wanted in the end. Without members it returns nil.
+// are more tasks than are wanted in the end. While people roll a deployment back, the newest app is the
+// one that is drained, for the app before it. Without members it returns nil.
 func merge(name string, members []*sources.App) *sources.App {
 	if len(members) == 0 {
 		return nil
@@ -113,8 +114,13 @@ func merge(name string, members []*sources.App) *sources.App {
 	slices.SortFunc(members, func(a, b *sources.App) int {
 		return cmp.Or(a.Deployment.StartedAt.Compare(b.Deployment.StartedAt), cmp.Compare(a.ID, b.ID))
 	})
-	oldest, newest := members[0], members[len(members)-1]
-	drain := drained(members[:len(members)-1], newest)
+	oldest := members[0]
+	old, taking := members[:len(members)-1], members[len(members)-1]
+	if taking.Deployment.Back && len(old) > 0 {
+		old, taking = []*sources.App{taking}, old[len(old)-1]
+	}
+	// marathon-lb's target when none is given is 1.
+	drain := drained(old, taking, cmp.Or(taking.Deployment.TargetInstances, members[len(members)-1].Deployment.TargetInstances, 1))
 	merged := *oldest
 	merged.ID = name
 	merged.Problems, merged.Notes, merged.Unrouted = nil, nil, nil
@@ -129,7 +135,7 @@ func merge(name string, members []*sources.App) *sources.App {
 				port.Excluded = append(port.Excluded, m.Ports[i].Excluded...)
 			}
 			for _, e := range routing.EndpointsOf(m, i) {
-				if drain[e.Task] && m != newest {
+				if drain[e.Task] && m != taking {
 					e.Health = sources.Draining
 				}
 				port.Endpoints = append(port.Endpoints, e)
@@ -155,8 +161,9 @@ func gated(members []*sources.App) bool {
 	return sleeps
 }
 
-// drained returns the tasks of the old apps that make room for those of the newest.
-func drained(old []*sources.App, newest *sources.App) map[string]bool {
+// drained returns the tasks of the old apps that make room for those of the one that takes over, which
+// shall have target instances in the end.
+func drained(old []*sources.App, taking *sources.App, target int) map[string]bool {
 	var tasks []string
 	instances := 0
 	for _, app := range old {
@@ -164,9 +171,7 @@ func drained(old []*sources.App, newest *sources.App) map[string]bool {
 		instances += app.Deployment.Instances
 	}
 	slices.Sort(tasks)
-	healthy := len(tasksOf(newest, false))
-	// marathon-lb's target when none is given.
-	target := cmp.Or(newest.Deployment.TargetInstances, 1)
+	healthy := len(tasksOf(taking, false))
 	n := sources.Yielding(len(tasks), instances, healthy, target)
 	drain := make(map[string]bool, n)
 	for _, task := range tasks[:n] {

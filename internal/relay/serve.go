@@ -56,7 +56,8 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
-	scaling *scalingParts // nil if Relay may not change the number of instances
+	deployments *deploymentParts
+	scaling     *scalingParts // nil if Relay may not change the number of instances
 
 	// The ports.
 	admin                      *admin.Server
@@ -86,6 +87,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
+	r.newDeployments()
 	if err := r.newAdmin(registerer); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
@@ -135,7 +137,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.apps(r.throughScaling(r.collator))
+	apps := keepers.apps(r.throughScaling(r.throughDeployments(r.collator)))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
