@@ -143,7 +143,9 @@ const (
 )
 
 // pauseFor waits. Tests have another one.
-var pauseFor = func(ctx context.Context, d time.Duration) error {
+var pauseFor = pause
+
+func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
 		return nil
