@@ -14,7 +14,7 @@ import (
 )
 
 type deploymentCmd struct {
-	Group       string `arg:"" optional:"" name:"group" complete:"deployment" help:"The deployment group (HAPROXY_DEPLOYMENT_GROUP); without one all are listed."`
+	Group       string `arg:"" optional:"" name:"deployment" complete:"deployment" help:"The deployment group (HAPROXY_DEPLOYMENT_GROUP); without one all are listed."`
 	Action      string `arg:"" optional:"" name:"action" default:"status" enum:"status,advance,rollback" help:"status: the apps, what is open at each instance, and the next step; advance: make one step towards the new app; rollback: make one step back."`
 	Instances   int    `placeholder:"N" help:"How many more instances the app gets that takes over; without it all that are missing."`
 	Force       bool   `help:"Stop instances that drain though connections are open there, or it is not known whether they are."`
