@@ -7,22 +7,29 @@ import (
 	"time"
 )
 
-// newSocketWorld is a world with an app of sockets, one of gRPC streams, and a TCP service.
+// newSocketWorld is a world with an app of sockets, one of gRPC streams, and a TCP service, all with
+// these labels.
 func newSocketWorld(t *testing.T, labels ...string) (*world, *socketApp, string) {
 	t.Helper()
 	w := newWorld(t)
+	a, tcp := w.startSocketApps(labels...)
+	return w, a, tcp
+}
+
+func (w *world) startSocketApps(labels ...string) (a *socketApp, tcp string) {
+	w.t.Helper()
 	w.relay.fleet.ExtendedConnect = true
 	w.certs.issue("sockets.test")
 	w.certs.issue("grpc.test")
 	w.start()
-	a := startSocketApp(t)
-	port, address := w.tcp.port()
+	a = startSocketApp(w.t)
+	port, tcp := w.tcp.port()
 	w.marathon.service("/sockets", []string{a.address}, append([]string{"HAPROXY_0_VHOST", "sockets.test"}, labels...)...)
-	w.marathon.service("/grpc", []string{startDuplex(t)}, append([]string{"HAPROXY_0_VHOST", "grpc.test", "RELAY_0_HTTP2", "true"}, labels...)...)
+	w.marathon.service("/grpc", []string{startDuplex(w.t)}, append([]string{"HAPROXY_0_VHOST", "grpc.test", "RELAY_0_HTTP2", "true"}, labels...)...)
 	w.marathon.service("/tcp", []string{w.tcp.lines("tcp", nil)}, append([]string{modeLabel, "tcp", portLabel, port}, labels...)...)
 	w.clients.expect("https://sockets.test/", http.StatusOK, "sockets")
-	w.tcp.greeted(address, "tcp")
-	return w, a, address
+	w.tcp.greeted(tcp, "tcp")
+	return a, tcp
 }
 
 // everySocket opens one of each kind.
