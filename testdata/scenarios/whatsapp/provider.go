@@ -51,7 +51,7 @@ func (p *provider) deliver(ctx context.Context, id string) {
 func (p *provider) attempt(ctx context.Context, id, attempt string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	answer, err := p.run.Ask(ctx, p.client, http.MethodPost, "https://webhook.test/messages", id, attemptHeader, attempt)
+	answer, err := p.run.Ask(ctx, p.client, http.MethodPost, "https://webhook.test/messages", id, scenario.AttemptHeader, attempt)
 	if err == nil && answer.Status == http.StatusOK {
 		return true
 	}

@@ -25,9 +25,7 @@ const (
 
 // New returns the scenario.
 func New() *scenario.Scenario {
-	b := &business{system: &system{
-		figures: scenario.NewFigures(), arrived: make(map[string]int), stored: make(map[string]int), deaf: make(map[string]chan struct{}),
-	}}
+	b := &business{system: &system{figures: scenario.NewFigures(), stored: make(map[string]int)}}
 	return &scenario.Scenario{
 		Name: "whatsapp", Title: "a webhook that calls a slow bank for each message, and loses none",
 		Figures: b.system.figures, Apps: apps, Certificates: [][]string{{"webhook.test"}, {"bank.test"}},
@@ -87,7 +85,7 @@ func (b *business) story(r *scenario.Run) {
 
 	r.Step("an instance takes no more connections, and nobody knows yet: another one gets its messages")
 	deaf := r.Tasks(webhook)[0]
-	close(b.system.ears(deaf))
+	b.system.ears.Close(deaf)
 	b.provider.send(r.Context(), 100, 10*time.Millisecond)
 	b.allStored(r)
 	b.busy(r) // may be some: the other two have all
@@ -99,9 +97,10 @@ func (b *business) story(r *scenario.Run) {
 	b.provider.send(r.Context(), 40, 5*time.Millisecond)
 	b.allStored(r)
 	_, failed := b.provider.counts()
-	r.Check(failed <= concurrency, "%d attempts failed: more than the instance had", failed)
+	// Each of its connections can take one more along, if Envoy sends that before it hears of the end.
+	r.Check(failed > 0 && failed <= 2*concurrency, "%d attempts failed: the instance had %d messages", failed, concurrency)
 
-	messages, again, _ := b.system.ledger()
+	messages, again := b.system.ledger()
 	r.Say("   %d messages, %d of them stored more than once, %d attempts failed with the instance", messages, again, failed)
 }
 
@@ -111,13 +110,13 @@ func (b *business) allStored(r *scenario.Run) {
 		b.provider.mu.Lock()
 		sent := b.provider.sent
 		b.provider.mu.Unlock()
-		if stored, _, _ := b.system.ledger(); stored != sent {
+		if stored, _ := b.system.ledger(); stored != sent {
 			return fmt.Errorf("%d of %d are", stored, sent)
 		}
 		return nil
 	})
 	b.provider.sending.Wait()
-	_, _, twice := b.system.ledger()
+	twice := b.system.arrivals.Twice()
 	r.Check(twice == "", "attempt %s came to instances more than once", twice)
 }
 
