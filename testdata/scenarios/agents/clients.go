@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync"
 
@@ -16,7 +17,7 @@ type users struct {
 	client *http.Client
 	// url is where an agent takes messages.
 	url func(id string) string
-	// remembers is how many turns each agent should remember, and home where it was, by id.
+	// home is the instance where each agent was, and turns what it should remember.
 	home  map[string]string
 	turns map[string]int
 }
@@ -25,23 +26,31 @@ func newUsers(r *scenario.Run, url func(id string) string) *users {
 	return &users{run: r, client: r.Client(), url: url, home: make(map[string]string), turns: make(map[string]int)}
 }
 
-// moves says what became of the agents since the round before.
+// moves says how many agents are in another instance than before, and counts them by instance.
 type moves struct {
-	moved int
-	// from and to count them by instance.
+	moved    int
 	from, to map[string]int
+}
+
+func compare(before, now map[string]string) moves {
+	m := moves{from: make(map[string]int), to: make(map[string]int)}
+	for id, was := range before {
+		if is := now[id]; is != was {
+			m.moved++
+			m.from[was]++
+			m.to[is]++
+		}
+	}
+	return m
 }
 
 // talk has each agent get a message, and says which have moved to another instance. An agent that has
 // not must remember all that it was told.
 func (u *users) talk(ctx context.Context, agents int) (moves, error) {
+	before := maps.Clone(u.home)
 	answers, err := u.round(ctx, agents)
-	m := moves{from: make(map[string]int), to: make(map[string]int)}
 	for id, a := range answers {
-		if before := u.home[id]; before != "" && before != a.Task {
-			m.moved++
-			m.from[before]++
-			m.to[a.Task]++
+		if u.home[id] != a.Task {
 			u.turns[id] = 0
 		}
 		u.home[id] = a.Task
@@ -50,7 +59,7 @@ func (u *users) talk(ctx context.Context, agents int) (moves, error) {
 		}
 		u.turns[id] = a.Turns
 	}
-	return m, err
+	return compare(before, u.home), err
 }
 
 // round asks all agents, a few at a time.
