@@ -16,7 +16,9 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
+		"connections":       {"sources", "traffic", "internal/panics", "internal/problem", "internal/scrape", "internal/failure"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil, "proxytlv": nil,
+		"connections":       {"sources", "traffic", "internal/panics", "internal/problem", "internal/scrape", "internal/failure"},
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
 		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
 		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
@@ -28,12 +30,12 @@ func TestImports(t *testing.T) {
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin",
 			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.
 		"internal/testbed": {"certs"},
-		"testdata": {"internal/testbed", "sources", "certs", "xds"},
+		"testdata":         {"internal/testbed", "sources", "certs", "xds"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}
