@@ -99,6 +99,9 @@ func (c *Collator) mergeAuthorities(reads map[string]authorityRead) {
 	if first := c.authoritiesKnown() && !known; len(changed) == 0 && !first {
 		return
 	}
+	if known {
+		c.logAuthorities(changed)
+	}
 	c.recorded.cause = "authorities of clients were read again"
 	for _, f := range c.fleets {
 		f.eachTLSService(func(s routing.Service) {
@@ -106,6 +109,18 @@ func (c *Collator) mergeAuthorities(reads map[string]authorityRead) {
 				f.markServiceClients(s)
 			}
 		})
+	}
+}
+
+// logAuthorities tells what a change of authorities means.
+func (c *Collator) logAuthorities(changed map[string]bool) {
+	for _, name := range slices.Sorted(maps.Keys(changed)) {
+		revoked, there := 0, c.authorities.byName[name]
+		if there != nil {
+			revoked = there.RevokedCount
+		}
+		c.log.Info("an authority of clients, or its revocation list, changed: that counts from the next handshake of each client, and connections that are open stay",
+			"event", "authorities_changed", "name", name, "there", there != nil, "revoked", revoked)
 	}
 }
 
