@@ -111,8 +111,15 @@ func profileParameters(profile sources.TLSProfile) *tlsv3.TlsParameters {
 // so no stranger reaches an instance. Then it says who the client is, where instances get the header of
 // the PROXY protocol. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/filters/network/tcp_proxy/v3/tcp_proxy.proto
-func afterHandshake(proxy *tcpproxyv3.TcpProxy) {
+//
+// Envoy connects at the end of the handshake, whether a filter before has a connection wait or not. So where
+// connections may wait, it connects when the client has said something. Servers that speak first have to
+// do without.
+func afterHandshake(proxy *tcpproxyv3.TcpProxy, waits bool) {
 	proxy.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_TLS_HANDSHAKE
+	if waits {
+		proxy.UpstreamConnectMode = tcpproxyv3.UpstreamConnectMode_ON_DOWNSTREAM_DATA
+	}
 	proxy.MaxEarlyDataBytes = wrapperspb.UInt32(earlyData)
 	// What a proxy in front says of the client in values of these types counts for nothing.
 	proxy.ProxyProtocolTlvMergePolicy = tcpproxyv3.ProxyProtocolTlvMergePolicy_OVERWRITE_BY_TYPE_IF_EXISTS_OR_ADD

@@ -59,6 +59,9 @@ type Fleet struct {
 	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
 	// requests queue. It is in the listeners: they change with it.
 	Scaling bool
+	// ExtendedConnect has the Envoys take WebSockets by HTTP/2, so that a browser needs no
+	// connection for each. It is in the listeners: they change with it.
+	ExtendedConnect bool
 	// IgnoredClients do not count as use of an app that may sleep.
 	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
@@ -184,6 +187,11 @@ func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, no
 	// The cluster of the ACME app is routed though there may be no such app, or port.
 	may = f.Scaling && port < PortCount(app) && f.Routes(id, app, port) && app.Ports[port].TCP != nil && app.Ports[port].Wake != sources.WakeTCPNever
 	return may, may && f.gates(app)
+}
+
+// PacesConnections reports whether Relay is asked before a connection to a port of an app goes on.
+func (f *Fleet) PacesConnections(id string, app *sources.App, port int) bool {
+	return port < PortCount(app) && f.Routes(id, app, port) && paced(app.Ports[port])
 }
 
 // PortCount is the number of ports of an app, which may be nil.
