@@ -27,8 +27,8 @@ func deviceAuthority(t *testing.T, name string) *certstest.Authority {
 	return certstest.TestRoot(t, name, time.Now().AddDate(-1, 0, 0), time.Now().AddDate(1, 0, 0))
 }
 
-// device is a certificate of a device; a serial of 0 is any.
-func device(t *testing.T, a *certstest.Authority, serial int64) *certstest.Issued {
+// deviceCertificate is that of a device; a serial of 0 is any.
+func deviceCertificate(t *testing.T, a *certstest.Authority, serial int64) *certstest.Issued {
 	t.Helper()
 	return a.TestIssue(t, []string{"device"}, certstest.Options{Serial: serial})
 }
@@ -151,10 +151,10 @@ func TestDevicesAreRevoked(t *testing.T) {
 			w.start()
 			port, address := w.tcp.port()
 			w.marathon.service("/trackers", []string{w.tcp.lines("trackers", nil)}, modeLabel, "tcp", portLabel, port, terminateLabel, "true", clientCALabel, "devices", "HAPROXY_0_VHOST", devicesDomain)
-			lost, kept, renewed := device(t, old, 5), device(t, old, 6), device(t, next, 5)
+			lost, kept, renewed := deviceCertificate(t, old, 5), deviceCertificate(t, old, 6), deviceCertificate(t, next, 5)
 			open := []lineConn{w.tls.letsIn(address, "trackers", lost), w.tls.letsIn(address, "trackers", kept)}
 			w.tls.refuses(address, "trackers", "", nil)
-			w.tls.refuses(address, "trackers", "", device(t, stranger, 6))
+			w.tls.refuses(address, "trackers", "", deviceCertificate(t, stranger, 6))
 			stay := func() {
 				t.Helper()
 				for _, conn := range open {
@@ -240,7 +240,7 @@ func TestAuthoritiesAreSaved(t *testing.T) {
 	port, address := w.tcp.port()
 	w.marathon.service("/trackers", []string{w.tcp.lines("trackers", nil)}, modeLabel, "tcp", portLabel, port, terminateLabel, "true", clientCALabel, "devices", "HAPROXY_0_VHOST", devicesDomain)
 	w.start()
-	lost, kept := device(t, authority, 5), device(t, authority, 6)
+	lost, kept := deviceCertificate(t, authority, 5), deviceCertificate(t, authority, 6)
 	_ = w.tls.letsIn(address, "trackers", kept).Close()
 	w.tls.refuses(address, "trackers", "revoked certificate", lost)
 
