@@ -177,7 +177,7 @@ func (s *Server) portOf(p collator.PortView) api.Port {
 	port := api.Port{Index: p.Index, Name: p.Name, Fleets: p.Fleets, OtherGroups: p.OtherGroups, Domains: p.Domains, Cluster: p.Cluster}
 	for _, e := range p.Endpoints {
 		port.Endpoints = append(port.Endpoints, api.Endpoint{
-			Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Region: e.Region, Zone: e.Zone,
+			Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Version: e.Version, Region: e.Region, Zone: e.Zone,
 		})
 	}
 	for _, e := range p.Excluded {

@@ -167,7 +167,7 @@ func drained(old []*sources.App, newest *sources.App) map[string]bool {
 	healthy := len(tasksOf(newest, false))
 	// marathon-lb's target when none is given.
 	target := cmp.Or(newest.Deployment.TargetInstances, 1)
-	n := min(len(tasks), healthy, max(0, healthy+instances-target))
+	n := sources.Yielding(len(tasks), instances, healthy, target)
 	drain := make(map[string]bool, n)
 	for _, task := range tasks[:n] {
 		drain[task] = true

@@ -59,27 +59,11 @@ func (a *clientAuthorities) set(reads map[string]authorityRead) (changed map[str
 // authoritiesKnown reports whether each certificate store has said which authorities it has.
 func (c *Collator) authoritiesKnown() bool {
 	for _, source := range c.cfg.CertificateSources {
-		if _, ok := c.authorities.reads[source]; !ok {
+		if _, ok := c.clients.reads[source]; !ok {
 			return false
 		}
 	}
 	return true
-}
-
-// SyncAuthorities implements certs.AuthoritySink.
-func (c *Collator) SyncAuthorities(source string, authorities []*certs.Authority, problems []problem.Problem) {
-	c.inbox.note(func(n *notes) {
-		if n.authorities == nil {
-			n.authorities = make(map[string]authorityRead)
-		}
-		n.authorities[source] = authorityRead{authorities, problems}
-	})
-}
-
-// authorityRead is one complete read of the authorities of a certificate store.
-type authorityRead struct {
-	authorities []*certs.Authority
-	problems    []problem.Problem
 }
 
 // mergeAuthorities takes in complete reads, and has the services concerned build their secrets.
@@ -88,11 +72,11 @@ func (c *Collator) mergeAuthorities(reads map[string]authorityRead) {
 		return
 	}
 	known := c.authoritiesKnown()
-	changed, problems := c.authorities.set(reads)
+	changed, problems := c.clients.set(reads)
 	for source, read := range reads {
-		c.problems.set(owner{problem.Certificate, "", inAuthorities, source}, read.problems...)
+		c.problems.set(owner{problem.Certificate, "", ofAuthorities, source}, read.problems...)
 	}
-	c.problems.set(owner{problem.Certificate, "", inAuthorities, ""}, problems...)
+	c.problems.set(owner{problem.Certificate, "", ofAuthorities, ""}, problems...)
 	if first := c.authoritiesKnown() && !known; len(changed) == 0 && !first {
 		return
 	}
@@ -189,7 +173,7 @@ func (f *fleetState) buildServiceSecret(name string) proto.Message {
 	case !ok:
 		return nil
 	case chain == nil && routing.AsksForCertificates(s.TLS):
-		return envoy.ServiceClients(name, s.TLS, f.c.authorities.byName[s.TLS.ClientCA])
+		return envoy.ServiceClients(name, s.TLS, f.c.clients.byName[s.TLS.ClientCA])
 	case chain == nil || f.selection == nil:
 		return nil
 	}
@@ -303,15 +287,20 @@ func (f *fleetState) authorityProblems(s routing.Service) []problem.Problem {
 		return nil
 	}
 	one := problem.Problem{App: s.App, Subject: "authority " + s.TLS.ClientCA, Severity: problem.Failing, Action: giveAuthority}
-	authority, now := f.c.authorities.byName[s.TLS.ClientCA], f.c.now()
+	authority, now := f.c.clients.byName[s.TLS.ClientCA], f.c.now()
 	var reasons []string
 	if authority == nil {
 		reasons = []string{fmt.Sprintf("no certificate store has it: nobody is let in on TCP port %d, and connections that are open stay", s.Listen)}
-	} else if reasons = outOfDate(authority, now); len(reasons) > 0 {
+	} else {
+		due := authority.Due(now)
+		reasons = due.Reasons
 		one.Action = "put a newer one into the certificate store"
-	} else if authority.Remark != "" {
-		one.Severity, reasons = problem.Ignored, []string{authority.Remark}
-		one.Action = "put what is missing into the certificate store"
+		if authority.Remark != "" {
+			reasons = append(reasons, authority.Remark)
+		}
+		if !due.Ended {
+			one.Severity = problem.Ignored
+		}
 	}
 	if len(reasons) == 0 {
 		return nil
@@ -320,26 +309,11 @@ func (f *fleetState) authorityProblems(s routing.Service) []problem.Problem {
 	return []problem.Problem{one}
 }
 
-// outOfDate says what has ended of an authority.
-func outOfDate(a *certs.Authority, now time.Time) (reasons []string) {
-	if !a.RevokedUntil.IsZero() && !now.Before(a.RevokedUntil) {
-		reasons = append(reasons, fmt.Sprintf("its list of revoked certificates is out of date since %s: no certificate of it is taken, and connections that are open stay", a.RevokedUntil.UTC().Format(time.DateTime)))
-	}
-	if !now.Before(a.NotAfter) {
-		reasons = append(reasons, fmt.Sprintf("it has expired on %s: no certificate of it is taken, and connections that are open stay", a.NotAfter.UTC().Format(time.DateTime)))
-	}
-	return reasons
-}
-
-// nextAuthorityEnd is when an authority, or a list of one, is out of date next; zero if never.
+// nextAuthorityEnd is when time alone says something else of an authority; zero if never.
 func (c *Collator) nextAuthorityEnd() (next time.Time) {
 	now := c.now()
-	for _, a := range c.authorities.byName {
-		for _, end := range []time.Time{a.RevokedUntil, a.NotAfter} {
-			if end.After(now) {
-				next = earlier(next, end)
-			}
-		}
+	for _, a := range c.clients.byName {
+		next = earlier(next, a.Due(now).Next)
 	}
 	return next
 }

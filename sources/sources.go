@@ -102,7 +102,8 @@ const (
 	Healthy Health = iota
 	// Degraded endpoints take requests only when too few healthy ones remain.
 	Degraded
-	// Draining endpoints keep what they have and take nothing new, unless no other is left.
+	// Draining endpoints keep what they have and take nothing new. Where requests are routed, they
+	// take some if no other is left; a TCP service has its clients try again.
 	Draining
 )
 
@@ -141,6 +142,8 @@ type Endpoint struct {
 	Task string
 	// Region and Zone are the locality of the agent; both may be empty.
 	Region, Zone string
+	// Version is that of the definition by which the task was started, if the app has a newer one.
+	Version string `json:",omitempty"`
 	// Slot is the place of the instance among those of a port whose requests are hashed, from 1. An
 	// instance that replaces another one gets its slot. 0 is none.
 	Slot int `json:",omitempty"`
@@ -152,8 +155,9 @@ type Endpoint struct {
 // Shed says which connections to an endpoint are ended, so that their clients connect anew. The zero
 // value ends none.
 type Shed struct {
-	// Percent is the share of them, chosen at random, and the same ones as long as it stays.
-	Percent uint32
+	// Percent is the share of them, chosen at random. While Before stays, a larger share has all of a
+	// smaller one.
+	Percent float64
 	// Before are those that began earlier: seconds since 1970.
 	Before int64
 }

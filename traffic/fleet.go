@@ -90,6 +90,8 @@ type reporter struct {
 	envoy  *envoy
 	last   time.Time // of the last report
 	closed bool
+	// endpointsFrom is since when the Envoy is asked to report endpoints; zero if it is not.
+	endpointsFrom time.Time
 	// open is what is in progress, by cluster, and by endpoint of those that are watched.
 	open          []openRequests
 	openEndpoints []openEndpoint

@@ -139,6 +139,7 @@ func (s *LoadServer) follow(ctx context.Context, g loadStream, r reporterStream,
 				return err
 			}
 			said = wanted
+			r.fleet.asked(r.reporter, wanted.GetReportEndpointGranularity())
 		}
 		reported = false
 		select {

@@ -54,11 +54,15 @@ type Endpoint struct {
 	// Health is "healthy", "degraded" or "draining".
 	Health string `json:"health"`
 	Task   string `json:"task,omitempty"`
-	Region string `json:"region,omitempty"`
-	Zone   string `json:"zone,omitempty"`
+	// Version is that of the definition of its task, if the app has a newer one.
+	Version string `json:"version,omitempty"`
+	Region  string `json:"region,omitempty"`
+	Zone    string `json:"zone,omitempty"`
 	// Unreachable says why Envoys could not connect to it lately.
 	Unreachable string `json:"unreachable,omitempty"`
-	Load        *Load  `json:"load,omitempty"`
+	// Load is absent until Envoys have told of instances, which they do within half a minute after
+	// somebody asked.
+	Load *Load `json:"load,omitempty"`
 }
 
 // Excluded is a task that gets no requests, and why.

@@ -188,10 +188,28 @@ func (p printer) endpoints(endpoints []api.Endpoint) {
 		if e.Unreachable != "" {
 			health = terminal.Cell{Text: "unreachable", Style: terminal.Red}
 		}
-		rows = append(rows, []terminal.Cell{terminal.Text("  " + e.Address), health, requests(e.Load), errorRate(e.Load), terminal.Text(e.Task), terminal.Text(e.Unreachable)})
+		rows = append(rows, []terminal.Cell{terminal.Text("  " + e.Address), health, requests(e.Load), errorRate(e.Load), open(e.Load), terminal.Text(e.Task), terminal.Text(e.Version), terminal.Text(e.Unreachable)})
 	}
-	p.table(rows, terminal.Column{Title: "  INSTANCE"}, terminal.Column{Title: "HEALTH"}, terminal.Column{Title: "REQ/S", Right: true}, terminal.Column{Title: "ERR/S", Right: true},
-		terminal.Column{Title: "TASK", Shrinks: true}, terminal.Column{Title: "NOTE", Shrinks: true})
+	columns := []terminal.Column{
+		{Title: "  INSTANCE"}, {Title: "HEALTH"}, {Title: "REQ/S", Right: true}, {Title: "ERR/S", Right: true}, {Title: "OPEN", Right: true},
+		{Title: "TASK", Shrinks: true}, {Title: "OLDER VERSION", Shrinks: true}, {Title: "NOTE", Shrinks: true},
+	}
+	if !slices.ContainsFunc(endpoints, func(e api.Endpoint) bool { return e.Version != "" }) {
+		const version = 6
+		columns = slices.Delete(columns, version, version+1)
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], version, version+1)
+		}
+	}
+	p.table(rows, columns...)
+}
+
+// open is how many requests and connections are in progress.
+func open(load *api.Load) terminal.Cell {
+	if load == nil {
+		return terminal.Text(unknown)
+	}
+	return terminal.Text(fmt.Sprint(load.InProgress))
 }
 
 // table writes one that is complete. An error to write it is told by the next.

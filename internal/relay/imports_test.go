@@ -31,11 +31,14 @@ func TestImports(t *testing.T) {
 			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
 			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
 		},
+		// What the demo and the scenarios run, and the scenarios: no part of the program.
+		"internal/testbed": {"certs"},
+		"testdata": {"internal/testbed", "sources", "certs", "xds"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}
 	const envoy, ads = "github.com/envoyproxy/go-control-plane/envoy/", "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/...").Output()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/...", "../../testdata/scenarios/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

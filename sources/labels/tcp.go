@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"relay/sources"
 )
@@ -49,6 +50,10 @@ type tcpSettings struct {
 	// named tells that a port or address was given, well or badly; unusable,
 	// that it was badly.
 	named, unusable bool
+	// connections tells that something was said of connections that stay.
+	connections bool
+	maxAge      time.Duration
+	rebalance   float64 // percent a minute
 }
 
 func (s *Settings) mode(value string) {
@@ -122,7 +127,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 		tcp.Passthrough = false
 		s.problemOn("TLS_PASSTHROUGH", "has no effect with TLS_TERMINATE: Envoy ends the TLS")
 	}
-	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough && tcp.ServiceTLS == nil
+	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough && !given.connections && tcp.ServiceTLS == nil
 	s.isTCP = !tcp.Implicit
 	switch {
 	case given.unusable:
@@ -149,6 +154,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	}
 	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
+	tcp.MaxConnectionAge, tcp.Rebalance = given.maxAge, s.finishRebalance()
 	return tcp
 }
 
