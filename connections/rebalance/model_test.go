@@ -29,7 +29,7 @@ func TestScaleUp(t *testing.T) {
 		{1, 5000, 9, 10, 2, 60 * time.Second, 0.1},
 		{1, 12, 2, 3, 50, 5 * time.Second, 0},
 	} {
-		for seed := range uint64(2) {
+		for seed := range uint64(3) {
 			t.Run(fmt.Sprintf("%+v %d", tt, seed), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
