@@ -38,6 +38,9 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 		// Where the proxies are known, nobody else can claim an address.
 		listener.FilterChains[0].FilterChainMatch.DirectSourcePrefixRanges = cidrRanges(f.Proxies.Networks)
 	}
+	if s.TLS != nil {
+		serviceTLS(&p, listener, s)
+	}
 	return listener, p.err
 }
 
@@ -69,6 +72,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		AccessLog:        failedTCP(),
 	}
 	connectAttempts(proxy, s)
+	if s.TLS != nil {
+		afterHandshake(proxy, s.Wake != sources.WakeTCPNever)
+	}
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
@@ -79,6 +85,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
 	if s.Wake != sources.WakeTCPNever {
 		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+	}
+	if s.Paced {
+		filters = append(filters, acceptDiscovery(cluster))
 	}
 	if s.Rebalances {
 		filters = append(filters, shedFilter(p))
