@@ -95,7 +95,7 @@ func TestSilentClients(t *testing.T) {
 		}
 		s.run(time.Minute, 0)
 		s.scale(4, 20)
-		s.run(5*time.Minute, 0)
+		s.run(3*time.Minute, 0)
 		if len(s.shed) > 0 || !strings.Contains(s.text(), "end when their clients send something") {
 			t.Errorf("%d ended: %s", len(s.shed), s.text())
 		}

@@ -17,7 +17,7 @@ const (
 	// end, until none has more than its share by stopOver. See balanceOf for few connections.
 	startOver, stopOver = 0.05, 0.01
 	// headroom is how much of the rate is used: which connections end is a matter of chance.
-	headroom = 0.85
+	headroom = 0.9
 	// patience is how long it must be uneven before any connection ends: what connects just now may even
 	// it out.
 	patience = 30 * time.Second
@@ -230,7 +230,7 @@ func (s state) follow(in *input, b *balance) state {
 			continue
 		}
 		if n := s.before[address] - open; n > 0 {
-			s.ended = append(s.ended, portion{in.now, address, n})
+			s.ended = append(s.ended, portion{in.now.Add(-lookEvery / 2), address, n}) // since the last look, or the one before
 			s.total += n
 			one.progress = in.now
 		}
