@@ -31,6 +31,8 @@ type fleetState struct {
 	chains            []routing.TLSChain
 	secrets           map[string]*certs.Certificate // by secret
 	tlsSecrets        map[string]proto.Message      // those that are no certificates
+	// selection says which certificates services show whose TLS Envoy ends; nil until it is known.
+	selection *certs.Selection
 	// resolverOutdated is set when the publisher's Resolver is not that of the chains.
 	resolverOutdated bool
 

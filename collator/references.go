@@ -154,6 +154,7 @@ func namedByService(s routing.Service) []xds.Key {
 	if s.Wake != sources.WakeTCPNever {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(s.Cluster())})
 	}
+	// Its secrets are not among them: Envoy keeps one that is removed, as long as a listener names it.
 	return names
 }
 

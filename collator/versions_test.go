@@ -87,6 +87,7 @@ func startVersions(t *testing.T, version string) *versionWorld {
 		}
 	}
 	c.SyncCertificates("vault", all, nil)
+	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: ca.RootPEM(), NotAfter: time.Now().AddDate(1, 0, 0)}}, nil)
 	c.SyncApps(w.apps)
 	c.round()
 	w.serve()
@@ -165,7 +166,9 @@ func (w *versionWorld) addApps() {
 			for j := range copied.Ports {
 				w.adapt(&copied.Ports[j], own, backend.Listener.Addr().String())
 				for _, d := range copied.Ports[j].Domains {
-					w.cases[d] = tt.name
+					if tcp := copied.Ports[j].TCP; tcp == nil || tcp.ServiceTLS == nil {
+						w.cases[d] = tt.name
+					}
 				}
 			}
 			w.apps = append(w.apps, &copied)

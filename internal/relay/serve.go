@@ -22,6 +22,7 @@ import (
 	"relay/collator"
 	"relay/collator/history"
 	"relay/connections/accept"
+	"relay/connections/rebalance"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
@@ -44,13 +45,14 @@ type Relay struct {
 	tlsFiles     *downstreamFiles // nil if there are none
 
 	// From what was read to what Envoys are sent.
-	collator  *collator.Collator
-	reminders *renewal.Reminders
-	gate      *gate
-	stores    map[string]*xds.Store // by fleet
-	history   *history.History      // of what is published
-	xds       *xds.Server
-	limits    fleetLimits
+	collator           *collator.Collator
+	reminders          *renewal.Reminders
+	authorityReminders *renewal.AuthorityReminders
+	gate               *gate
+	stores             map[string]*xds.Store // by fleet
+	history            *history.History      // of what is published
+	xds                *xds.Server
+	limits             fleetLimits
 
 	// What Envoys report.
 	connections *traffic.Connections
@@ -58,8 +60,9 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
-	scaling *scalingParts // nil if Relay may not change the number of instances
-	accept  *accept.Service
+	balancer *rebalance.Balancer // of connections that last
+	scaling  *scalingParts       // nil if Relay may not change the number of instances
+	accept   *accept.Service
 
 	// The ports.
 	admin                      *admin.Server
@@ -124,6 +127,7 @@ func (r *Relay) newCollator(registerer prometheus.Registerer) error {
 		stores: r.stores, grace: r.config.Certificates.Grace, log: r.log,
 		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
 	}
+	r.authorityReminders = renewal.NewAuthorities(r.collator, r.log.With("part", "certificates"), registerer)
 	r.reminders = renewal.New(r.collator, r.log.With("part", "certificates"), registerer)
 	return nil
 }
@@ -138,7 +142,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.apps(r.throughScaling(r.collator))
+	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.throughRebalance(r.collator, registerer))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
@@ -233,8 +237,10 @@ func (r *Relay) Serve(ctx context.Context) error {
 	}
 	add("port certificates", r.portCertificates) // files of Relay's own ports -> log
 	add("renewal", r.reminders)                  // certificates that the collator selected -> log
+	add("authorities", r.authorityReminders)     // authorities of clients -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
+	add("rebalance", server{r.balancer.Serve})   // the load that Envoys report -> which connections end -> collator
 	if p := r.scaling; p != nil {
 		defer p.queue.Close()
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
