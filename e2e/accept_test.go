@@ -106,7 +106,7 @@ func stormWorld(t *testing.T, devices int) (w *world, servers []*deviceServer, f
 		}
 		w.marathon.service("/imp", tasks, modeLabel, "tcp", portLabel, port, "RELAY_0_IDLE_TIMEOUT", "0s", acceptLabel, rate)
 	}
-	update("5000/s", servers...)
+	update("400/s", servers...)
 	w.eventually("the service", func() error {
 		conn, err := w.tcp.dial(address, nil, "")
 		if err == nil {
