@@ -2,10 +2,13 @@ package relay
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"relay/admin"
+	"relay/admin/api"
 	"relay/collator/routing"
 	"relay/connections/accept"
 	"relay/internal/ratelimit"
@@ -65,4 +68,20 @@ func (r *Relay) registerConnections(g grpc.ServiceRegistrar) {
 		answers[wake.ConnectionDomain] = r.scaling.wake.Connection
 	}
 	ratelimit.Register(g, r.xds.AdmitRequest, answers)
+}
+
+// acceptReports tells the admin endpoint which connections wait.
+type acceptReports struct{ relay *Relay }
+
+var _ admin.Waiting = acceptReports{}
+
+// PortWaiting implements admin.Waiting.
+func (r acceptReports) PortWaiting(cluster string) *api.WaitingConnections {
+	d := r.relay.accept.Depth(routing.SplitClusterName(cluster))
+	if d.Waiting == 0 {
+		return nil
+	}
+	return &api.WaitingConnections{
+		Connections: d.Waiting, PerSecond: d.Rate, Left: d.Left.Seconds(), Longest: time.Since(d.Oldest).Seconds(),
+	}
 }
