@@ -125,11 +125,6 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	return s, problems
 }
 
-// paced reports whether there is a limit of how often connections to a port begin.
-func paced(port sources.Port) bool {
-	return port.TCP != nil && (port.TCP.AcceptRate > 0 || port.TCP.AddressRate > 0)
-}
-
 // withoutAddresses leaves out what no client asks for by TLS.
 func withoutAddresses(domains []string) []string {
 	if !slices.ContainsFunc(domains, hostname.IsAddress) {
@@ -141,6 +136,11 @@ func withoutAddresses(domains []string) []string {
 // lasting reports whether an app says of connections that they stay for long.
 func lasting(tcp *sources.TCP) bool {
 	return tcp.ServiceTLS != nil || tcp.MaxConnectionAge > 0 || tcp.Rebalance > 0 || tcp.AcceptRate > 0 || tcp.AddressRate > 0
+}
+
+// paced reports whether there is a limit of how often connections to a port begin.
+func paced(port sources.Port) bool {
+	return port.TCP != nil && (port.TCP.AcceptRate > 0 || port.TCP.AddressRate > 0)
 }
 
 // closes says which restriction of a port cannot be kept by TCP; empty if there is none.

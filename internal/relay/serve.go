@@ -60,9 +60,10 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
-	balancer *rebalance.Balancer // of connections that last
-	scaling  *scalingParts       // nil if Relay may not change the number of instances
-	accept   *accept.Service
+	balancer    *rebalance.Balancer // of connections that last
+	scaling     *scalingParts       // nil if Relay may not change the number of instances
+	accept      *accept.Service
+	deployments *deploymentParts
 
 	// The ports.
 	admin                      *admin.Server
@@ -92,6 +93,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
+	r.newDeployments()
 	if err := r.newAdmin(registerer); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
@@ -142,7 +144,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.throughRebalance(r.collator, registerer))))
+	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer)))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
