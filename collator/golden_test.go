@@ -112,6 +112,9 @@ func goldenCases() []goldenCase {
 			fleet: func(f *routing.Fleet) {
 				f.Options.StreamIdleTimeout, f.Options.UpstreamIdleTimeout, f.Options.Retries = 0, 0, 0
 			}},
+		{name: "extended_connect", types: []xds.Type{xds.Listener}, fleet: func(f *routing.Fleet) {
+			f.HTTPS, f.ExtendedConnect = netip.AddrPort{}, true
+		}},
 		{name: "scaling", types: append(routed, xds.Listener), apps: scalingApps(), fleet: func(f *routing.Fleet) {
 			f.HTTPS, f.Scaling = netip.AddrPort{}, true
 		}},

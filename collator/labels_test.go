@@ -43,6 +43,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("queue", scope, "CONCURRENCY=1", "QUEUE=40", "QUEUE_TIMEOUT=5s")
 	one("timeout", scope, "TIMEOUT=90s")
 	one("idle_timeout", scope, "IDLE_TIMEOUT=0s")
+	one("max_stream_duration", scope, "MAX_STREAM_DURATION=24h")
 	one("connect_timeout", cluster, "CONNECT_TIMEOUT=250ms")
 	one("retries", scope, "NUM_RETRIES=5", "RETRY_ON=5xx reset")
 	one("no_retries", scope, "NUM_RETRIES=0")
@@ -52,6 +53,8 @@ func labelCases(t testing.TB) []goldenCase {
 	one("http2", cluster, "HTTP2=true", "TLS=true", "TLS_VERIFY=false")
 	one("headers", scope, "REQUEST_HEADERS_TO_ADD=X-A: 100%\nX-B: b", "REQUEST_HEADERS_TO_REMOVE=X-C", "RESPONSE_HEADERS_TO_ADD=X-D: d", "RESPONSE_HEADERS_TO_REMOVE=X-E")
 	one("hash_policy", both, "HASH_POLICY=cookie user")
+	one("hash_policy_segment", both, "HASH_POLICY=path_segment 2")
+	one("hash_policy_subdomain", both, "HASH_POLICY=subdomain")
 	one("proxy_protocol", cluster, "PROXY_PROTOCOL=v2", "TLS=true", "TLS_VERIFY=false")
 	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
 	one("tcp", listeners, "MODE=tcp", "PORT=5432", "IDLE_TIMEOUT=0s", "NUM_RETRIES=0")
@@ -61,7 +64,22 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_reserved", listeners, "MODE=tcp", "PORT=443")
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
+	cases = append(cases, connectionCases(t)...)
 	return append(cases, labelCasesOfFleets(t)...)
+}
+
+// connectionCases are about connections to TCP services that stay for long.
+func connectionCases(t testing.TB) []goldenCase {
+	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
+	one := func(name string, types []xds.Type, settings ...string) goldenCase {
+		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/imp/devices"), settings...)}}
+	}
+	shed := one("rebalance_ends", []xds.Type{xds.Endpoint}, "PORT=8883", "REBALANCE=10%/min")
+	shed.apps[0] = changed(shed.apps[0], func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 2.5, Before: 1796047029} })
+	return []goldenCase{
+		one("max_connection_age", listeners, "PORT=8883", "MAX_CONNECTION_AGE=24h"),
+		one("rebalance", listeners, "PORT=8883", "REBALANCE=10%/min"), shed,
+	}
 }
 
 // labelCasesOfFleets have options of the fleet, or several apps.
@@ -127,7 +145,7 @@ func TestDrained(t *testing.T) {
 			}
 			return &sources.App{Ports: []sources.Port{port, port}, Deployment: &sources.Deployment{Instances: tt.instances, TargetInstances: tt.target}}
 		}
-		got := drained([]*sources.App{app(tt.old)}, app(tt.fresh))
+		got := drained([]*sources.App{app(tt.old)}, app(tt.fresh), max(tt.target, 1))
 		if len(got) != tt.want {
 			t.Errorf("%s: %v drain, want %d", tt.name, got, tt.want)
 		}

@@ -39,6 +39,7 @@ const (
 	portSize   = 1000 // a cluster and its endpoints
 	domainSize = 600  // a scope
 	labelSize  = 200  // a label of a domain, beyond usualDots
+	shedSize   = 1000 // the filter that ends connections
 	routeSize  = 200
 	filterSize = 400 // a filter of a route
 	scriptSize = envoy.LocationScriptSize
@@ -59,6 +60,9 @@ func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 		return
 	}
 	size := portSize + networksSize(*port)
+	if port.TCP != nil && port.TCP.Rebalance > 0 {
+		size += shedSize
+	}
 	if size > b.size {
 		port.Groups = nil
 		report("configuration", "is not routed: "+tooLarge)
@@ -152,6 +156,9 @@ func handlingSize(h sources.HTTP) int {
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)
+		if h.Hash.By == sources.HashSubdomain {
+			size += filterSize // one that finds it, and the policy
+		}
 	}
 	for _, filter := range []bool{len(h.AllowedNetworks) > 0, h.BasicAuth != nil, h.Sticky, h.Hash != nil, h.Closed} {
 		if filter {

@@ -34,8 +34,9 @@ const (
 	inApp place = iota
 	inDomain
 	inListener
-	inResource // or in a part of one
-	inStore    // of certificates
+	inResource    // or in a part of one
+	inStore       // of certificates
+	ofAuthorities // in a store
 	inSelection
 	inDates  // of certificates
 	inGroups // that apps name

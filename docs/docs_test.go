@@ -26,6 +26,9 @@ var excused = map[string]string{
 
 	"--base-id":                       "of Envoy",
 	"--drain-time-s":                  "of Envoy",
+	"--restart-epoch":                 "of Envoy",
+	"--disable-hot-restart":           "of Envoy",
+	"--parent-shutdown-time-s":        "of Envoy",
 	"--connect-to":                    "of curl",
 	"--vault":                         "of marathon-acme",
 	"--max-wait":                      "of zdd.py",

@@ -102,7 +102,8 @@ const (
 	Healthy Health = iota
 	// Degraded endpoints take requests only when too few healthy ones remain.
 	Degraded
-	// Draining endpoints keep what they have and take nothing new, unless no other is left.
+	// Draining endpoints keep what they have and take nothing new. Where requests are routed, they
+	// take some if no other is left; a TCP service has its clients try again.
 	Draining
 )
 
@@ -154,8 +155,9 @@ type Endpoint struct {
 // Shed says which connections to an endpoint are ended, so that their clients connect anew. The zero
 // value ends none.
 type Shed struct {
-	// Percent is the share of them, chosen at random, and the same ones as long as it stays.
-	Percent uint32
+	// Percent is the share of them, chosen at random. While Before stays, a larger share has all of a
+	// smaller one.
+	Percent float64
 	// Before are those that began earlier: seconds since 1970.
 	Before int64
 }

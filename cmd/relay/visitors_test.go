@@ -16,11 +16,12 @@ func TestVisitorFlags(t *testing.T) {
 	if clients := config.Scaling.Ignored; config.Fleets[0].ErrorPagesDir != "/pages" || len(clients.Networks) != 1 || len(clients.UserAgents) != 1 {
 		t.Errorf("got %+v", config)
 	}
-	flags, err = parse(t, "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', error-pages: /a}\n- {name: b, http: '1.1.1.2:80'}\n")
+	flags, err = parse(t, "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', error-pages: /a, extended-connect: true}\n- {name: b, http: '1.1.1.2:80'}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fleets := flags.config().Fleets; fleets[0].ErrorPagesDir != "/a" || fleets[1].ErrorPagesDir != "" {
+	if fleets := flags.config().Fleets; fleets[0].ErrorPagesDir != "/a" || fleets[1].ErrorPagesDir != "" ||
+		!fleets[0].ExtendedConnect || fleets[1].ExtendedConnect {
 		t.Errorf("got %+v", fleets)
 	}
 	for args, want := range map[string]string{

@@ -39,6 +39,7 @@ func oddApps() []*sources.App {
 	return []*sources.App{
 		web("/negative", sources.HTTP{Timeout: timeout(-1)}),
 		web("/negative-idle", sources.HTTP{IdleTimeout: timeout(-time.Second)}),
+		web("/negative-stream", sources.HTTP{MaxStreamDuration: -1}),
 		web("/endless", sources.HTTP{IdleTimeout: timeout(math.MaxInt64)}),
 		web("/pseudo", add(":path", "x")), web("/host", add("Host", "x")), web("/no-host", remove("host")), web("/no-status", remove(":status")),
 		web("/name", add(strings.Repeat("n", 20_000), "x")), web("/value", add("x", strings.Repeat("v", 20_000))), web("/line", add("x", "a\r\nb: c")),

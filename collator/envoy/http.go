@@ -79,7 +79,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
 		AccessLog:                     requestLogs(p),
 	}
-	setDownstreamProtocols(manager, o)
+	setDownstreamProtocols(manager, f)
 	trustProxies(p, manager, f, scheme)
 	if name == routing.HTTPSListener && f.TLS.AsksForCertificates() {
 		forwardClientCertificate(manager)
@@ -89,6 +89,9 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 	}
 	if f.ClustersOnDemand {
 		manager.HttpFilters = append(manager.HttpFilters, onDemandClusters(p))
+	}
+	if f.ExtendedConnect {
+		manager.HttpFilters = append(manager.HttpFilters, webSocketKey(p))
 	}
 	manager.HttpFilters = append(manager.HttpFilters, repeats(p), &hcmv3.HttpFilter{
 		Name: "router",

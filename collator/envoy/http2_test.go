@@ -131,8 +131,7 @@ func TestHTTP2Clients(t *testing.T) {
 				t.Errorf("%s: status %s, %.1000q; want %s and %q", x.name, status, data, x.status, x.has)
 			}
 		}
-		// Browsers would use it, and apps would refuse them, as no Sec-WebSocket-Key comes
-		// by HTTP/2.
+		// Nobody gets it by an upgrade of Relay.
 		if c.connect {
 			t.Error("Envoy says that it takes WebSockets by HTTP/2")
 		}

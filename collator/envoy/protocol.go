@@ -33,7 +33,8 @@ const (
 
 // setDownstreamProtocols sets what a connection manager takes from clients, by which version
 // of HTTP. The section "Requests and answers" of docs/edge.md has the reasons.
-func setDownstreamProtocols(manager *hcmv3.HttpConnectionManager, o routing.Options) {
+func setDownstreamProtocols(manager *hcmv3.HttpConnectionManager, f *routing.Fleet) {
+	o := f.Options
 	manager.CommonHttpProtocolOptions = &corev3.HttpProtocolOptions{
 		IdleTimeout:     durationpb.New(o.ClientIdleTimeout),
 		MaxHeadersCount: wrapperspb.UInt32(maxHeaders),
@@ -51,9 +52,8 @@ func setDownstreamProtocols(manager *hcmv3.HttpConnectionManager, o routing.Opti
 		MaxConcurrentStreams:        wrapperspb.UInt32(maxConcurrentStreams),
 		InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
 		InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
-		// Without AllowConnect: browsers would open WebSockets by HTTP/2 (RFC 8441), without
-		// the key that apps ask for by HTTP/1, and Envoy makes none. So they open a
-		// connection by HTTP/1 for each.
+		// Without it browsers open a connection by HTTP/1 for each WebSocket.
+		AllowConnect: f.ExtendedConnect,
 	}
 	manager.UpgradeConfigs = []*hcmv3.HttpConnectionManager_UpgradeConfig{{UpgradeType: webSocket}}
 	// The app decides whether it wants the body, and says what is to be loaded early.

@@ -28,7 +28,7 @@ func repeats(p *packer) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name: "repeats",
 		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: p.pack(&matchingv3.ExtensionWithMatcher{
-			XdsMatcher: unlessMethod(p, repeatable...),
+			XdsMatcher: unlessHeader(p, "method", ":method", repeatable...),
 			ExtensionConfig: p.extension("set", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
 				RequestMutations: []*mutationrulesv3.HeaderMutation{{Action: &mutationrulesv3.HeaderMutation_Append{
 					Append: headerOption(retryOnHeader, "reset", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
@@ -38,27 +38,31 @@ func repeats(p *packer) *hcmv3.HttpFilter {
 	}
 }
 
-// unlessMethod skips a filter for requests by other methods.
-func unlessMethod(p *packer, methods ...string) *xdsmatcherv3.Matcher {
+// unlessHeader skips a filter for requests whose header has none of these values.
+func unlessHeader(p *packer, input, header string, values ...string) *xdsmatcherv3.Matcher {
 	type predicate = xdsmatcherv3.Matcher_MatcherList_Predicate
-	var any predicate
-	var list xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList
-	for _, method := range methods {
-		input := p.pack(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: ":method"})
-		list.Predicate = append(list.Predicate, &predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
+	var list []*predicate
+	for _, value := range values {
+		config := p.pack(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: header})
+		list = append(list, &predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_{
 			SinglePredicate: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate{
-				Input: &xdscorev3.TypedExtensionConfig{Name: "method", TypedConfig: input},
+				Input: &xdscorev3.TypedExtensionConfig{Name: input, TypedConfig: config},
 				Matcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_SinglePredicate_ValueMatch{ValueMatch: &xdsmatcherv3.StringMatcher{
-					MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: method},
+					MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: value},
 				}},
 			},
 		}})
 	}
-	any.MatchType = &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{OrMatcher: &list}
+	any := list[0]
+	if len(list) > 1 {
+		any = &predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{
+			OrMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: list},
+		}}
+	}
 	skip := &xdscorev3.TypedExtensionConfig{Name: "skip", TypedConfig: p.pack(&skipv3.SkipFilter{})}
 	return &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
 		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{
-			Predicate: &predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_NotMatcher{NotMatcher: &any}},
+			Predicate: &predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_NotMatcher{NotMatcher: any}},
 			OnMatch:   &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: skip}},
 		}},
 	}}}

@@ -60,11 +60,14 @@ func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, ro
 	if err != nil || !filters && !gates && !hasApart(scope) {
 		return resource, err
 	}
-	since := ChainsSince
-	if gates {
+	since, d := ChainsSince, routes()
+	switch {
+	case gates:
 		since = NamedChainsSince
+	case foldsHosts(d.Rules):
+		since = expressionsSince
 	}
-	msg, err := Scope(f, olderRoutes(routes(), filters))
+	msg, err := Scope(f, olderRoutes(d, filters))
 	if err != nil {
 		return xds.Resource{}, err
 	}
@@ -86,6 +89,7 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 			h.BasicAuth, h.AllowedNetworks, h.Sticky, h.LocationPrefix = nil, nil, false, ""
 		}
 	}
+	d.Rules = hashedAsSent(d.Rules)
 	return d
 }
 

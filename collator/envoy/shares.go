@@ -61,12 +61,15 @@ func (b scopeBuilder) shareRoute(domain string, r routing.Rule, t routing.Target
 	return &routev3.Route{Name: t.Cluster, Match: m.match(), Action: forward}
 }
 
-// lastAsHold has a request not end for idleness while it waits for Relay. The timeout of the
+// lastAsHold has a request not end for idleness, or for how long it lasts, while it waits for Relay. The timeout of the
 // route, which is for the answer of the app, begins after that.
 func lastAsHold(action *routev3.RouteAction) {
 	const least = holdLimit + time.Minute
 	if idle := action.IdleTimeout.AsDuration(); idle > 0 && idle < least {
 		action.IdleTimeout = durationpb.New(least)
+	}
+	if d := action.MaxStreamDuration.GetMaxStreamDuration().AsDuration(); d > 0 && d < least {
+		action.MaxStreamDuration.MaxStreamDuration = durationpb.New(least)
 	}
 }
 

@@ -67,12 +67,16 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
+	maxConnectionAge(proxy, s.MaxConnectionAge)
 	if f.ClustersOnDemand {
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
 	if s.Wake != sources.WakeTCPNever {
 		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+	}
+	if s.Rebalances {
+		filters = append(filters, shedFilter(p))
 	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,

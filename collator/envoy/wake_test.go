@@ -95,7 +95,7 @@ func TestRequestsWaitForAnApp(t *testing.T) {
 			t.Parallel()
 			e := startScaling(t, version, func(f *routing.Fleet, _ *certstest.CA) { f.Options.StreamIdleTimeout = time.Second })
 			timeouts := []string{"TIMEOUT=1s", "IDLE_TIMEOUT=1s"}
-			app := set(t, webApp("/web", "web.test", "*.wild.test"), timeouts...)
+			app := set(t, webApp("/web", "web.test", "*.wild.test"), append(timeouts, "MAX_STREAM_DURATION=1s")...)
 			silent := changed(set(t, webApp("/silent", "silent.test"), timeouts...), func(p *sources.Port) { p.Endpoints = endpoints(silence(t)) })
 			release := e.waker.hold()
 			e.c.SyncApps([]*sources.App{gated(app), silent, e.app("/plain", "plain.test")})

@@ -248,14 +248,14 @@ func TestHandlingWords(t *testing.T) {
 	t.Parallel()
 	app := collatortest.Set(t, collatortest.App("/a", "a.test"), "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8",
 		"USE_HSTS=true", "HTTP_BACKEND_REDIR=/app", "HTTP_BACKEND_PROXYPASS_PATH=/p", "HTTP_BACKEND_REVPROXY_PATH=/q", "STICKY=true",
-		"HASH_POLICY=cookie user", "TIMEOUT=3s", "IDLE_TIMEOUT=4s", "NUM_RETRIES=5", "RETRY_ON=5xx", "REQUEST_HEADERS_TO_ADD=X-Key: hunter2",
+		"HASH_POLICY=cookie user", "TIMEOUT=3s", "IDLE_TIMEOUT=4s", "MAX_STREAM_DURATION=24h", "NUM_RETRIES=5", "RETRY_ON=5xx", "REQUEST_HEADERS_TO_ADD=X-Key: hunter2",
 		"RESPONSE_HEADERS_TO_REMOVE=Server", "MAX_REQUESTS=7", "HTTP2=true", "PROXY_PROTOCOL=v2", "CONNECT_TIMEOUT=2s")
 	c, _ := newTest(t, collator.Config{})
 	syncApps(t, c, collatortest.Changed(app, func(p *sources.Port) { p.RedirectToHTTPS = true }), collatortest.Set(t, collatortest.App("/b", "b.test"), "AUTH=r:joe:$6$x"))
 	e := Explain(c, "a.test")
 	text := strings.Join(append(e.Domains[0].Rules[0].Handling, e.Apps[0].Ports[0].Connections...), "\n")
 	for _, want := range []string{"redirected to HTTPS", "password", "10.0.0.0/8", "Strict-Transport", "/app", "/p is taken off", "/q is put before",
-		"mesosphere_server_id", "cookie user", "3s", "4s", "5 retries", "5xx", "x-key", "lose the headers server", "7 requests", "HTTP/2", "version 2", "2s"} {
+		"mesosphere_server_id", "cookie user", "3s", "4s", "24h0m0s", "5 retries", "5xx", "x-key", "lose the headers server", "7 requests", "HTTP/2", "version 2", "2s"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in:\n%s", want, text)
 		}
@@ -263,6 +263,11 @@ func TestHandlingWords(t *testing.T) {
 	for _, secret := range []string{"hunter2", "W6ph"} {
 		if strings.Contains(fmt.Sprintf("%+v", e), secret) {
 			t.Errorf("%s is told: %+v", secret, e)
+		}
+	}
+	for hash, want := range map[sources.Hash]string{{By: sources.HashPathSegment, Segment: 2}: "segment 2 of the path", {By: sources.HashSubdomain}: "first label of the host"} {
+		if got := hashWords(hash); !strings.Contains(got, want) {
+			t.Errorf("%+v is %q, want %q", hash, got, want)
 		}
 	}
 	if words := Explain(c, "b.test").Domains[0].Rules[0].Handling; len(words) != 1 || !strings.Contains(words[0], "403") {
@@ -277,6 +282,10 @@ func TestSettingsAreExplained(t *testing.T) {
 	for _, l := range labels.AllSettings() {
 		var beside []string
 		switch {
+		case l.Name() == "CLIENT_SAN", l.Name() == "CLIENT_CERTIFICATES":
+			beside = []string{"TLS_TERMINATE=true", "CLIENT_CA=a"}
+		case l.Name() == "CLIENT_CA", l.Name() == "TLS_PROFILE":
+			beside = []string{"TLS_TERMINATE=true"}
 		case l.TCPOnly():
 			beside = []string{"MODE=tcp", "PORT=7000"}
 		case strings.HasPrefix(l.Name(), "TLS_"):

@@ -59,6 +59,9 @@ type Fleet struct {
 	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
 	// requests queue. It is in the listeners: they change with it.
 	Scaling bool
+	// ExtendedConnect has the Envoys take WebSockets by HTTP/2, so that a browser needs no
+	// connection for each. It is in the listeners: they change with it.
+	ExtendedConnect bool
 	// IgnoredClients do not count as use of an app that may sleep.
 	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change

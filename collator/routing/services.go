@@ -40,6 +40,11 @@ type Service struct {
 	// Wake says how connections wait while the app sleeps. It is not said here whether it does, so
 	// that nothing of a listener changes when it falls asleep or wakes.
 	Wake sources.WakeTCP
+	// MaxConnectionAge ends connections that are so old; 0 none.
+	MaxConnectionAge time.Duration
+	// Rebalances is set if connections may be ended to even them out. How many is said with each
+	// endpoint, so that nothing of a listener changes then.
+	Rebalances bool
 }
 
 // CompareServices orders services by app id, then by port.
@@ -73,6 +78,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
 		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
+		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0,
 	}
 	if f.Scaling {
 		s.Wake = port.Wake

@@ -16,6 +16,9 @@ var timeoutLabels = []Label{
 	{Key: "RELAY_{n}_IDLE_TIMEOUT", Field: "idleTimeout", setting: func(s *Settings, v string) { s.http.IdleTimeout = s.timeout(v) },
 		meaning:   "ends requests and WebSockets on which nothing moves; `0s` is never",
 		byDefault: "the fleet's", envoy: "`route.idle_timeout`", example: "10m"},
+	{Key: "RELAY_{n}_MAX_STREAM_DURATION", Field: "maxStreamDuration", httpOnly: true, setting: (*Settings).maxStreamDuration,
+		meaning:   "ends requests, streams and WebSockets after so long, however much is said on them, counted from the head of the request; clients come again. At least `1s`; `0s` is never",
+		byDefault: "never", envoy: "`route.max_stream_duration`", example: "24h"},
 	{Key: "RELAY_{n}_CONNECT_TIMEOUT", Field: "connectTimeout", setting: (*Settings).connectTimeout,
 		meaning: "for connecting to an instance", byDefault: "the fleet's", envoy: "`connect_timeout`", example: "500ms"},
 	{Key: "RELAY_{n}_NUM_RETRIES", Field: "numRetries", setting: (*Settings).numRetries,
@@ -48,6 +51,19 @@ func (s *Settings) timeout(value string) *time.Duration {
 		return nil
 	}
 	return &d
+}
+
+// minStreamDuration lets clients that come again have something from it.
+const minStreamDuration = time.Second
+
+func (s *Settings) maxStreamDuration(value string) {
+	switch d := s.timeout(value); {
+	case d == nil:
+	case *d > 0 && *d < minStreamDuration:
+		s.problem("%.40q is ignored: it must be at least %s, or 0s for no limit", value, short(minStreamDuration))
+	default:
+		s.http.MaxStreamDuration = *d
+	}
 }
 
 func (s *Settings) connectTimeout(value string) {

@@ -1,0 +1,11 @@
+// Package scenarios has all scenarios.
+package scenarios
+
+import (
+	gpstracking "relay/testdata/scenarios/gps-tracking"
+	"relay/testdata/scenarios/nurseconnect"
+	"relay/testdata/scenarios/scenario"
+)
+
+// All are the constructors of all scenarios: each run needs a new one.
+var All = []func() *scenario.Scenario{gpstracking.New, nurseconnect.New}
