@@ -95,6 +95,10 @@ func (m *Manager) count(s *State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	of := m.memory(s.Group)
+	if of.routed != routed {
+		clear(of.acknowledged)
+		of.routed = routed
+	}
 	drains := make(map[string]bool)
 	for i := range s.Apps {
 		for j := range s.Apps[i].Tasks {

@@ -89,8 +89,10 @@ type Manager struct {
 // memory is what is remembered of a group.
 type memory struct {
 	busy bool
-	// acknowledged is since when all Envoys know that a task takes nothing new.
+	// acknowledged is since when all Envoys know that a task takes nothing new, as the group is routed.
+	// What was so in another routing counts for nothing: the task may have taken some in between.
 	acknowledged map[string]time.Time
+	routed       *sources.App
 	events       []Event
 }
 
