@@ -72,7 +72,7 @@ func (s *Server) deploymentRoutes() []route {
 	return []route{
 		{Path: "/api/v1/deployments", Summary: "The deployment groups: services of which one app takes over from another", Answer: api.Deployments{}, get: s.deployments,
 			Params: []parameter{textParam, limitParam, cursorParam}},
-		{Path: "/api/v1/deployments/{group...}", Summary: "One deployment group: its apps, what is open at each instance, and the next step", Answer: api.Deployment{}, get: s.deployment, Missing: true, Examples: groupExample},
+		{Path: "/api/v1/deployments/{group}", Summary: "One deployment group: its apps, what is open at each instance, and the next step", Answer: api.Deployment{}, get: s.deployment, Missing: true, Examples: groupExample},
 		{Method: http.MethodPost, Path: "/api/v1/deployments/{group}/advance", Summary: "Make one step towards the new app of a deployment group", Answer: api.DeploymentStep{}, raw: s.step(false), Missing: true, Examples: groupExample, Params: stepParams},
 		{Method: http.MethodPost, Path: "/api/v1/deployments/{group}/rollback", Summary: "Make one step back to the app before the new one", Answer: api.DeploymentStep{}, raw: s.step(true), Missing: true, Examples: groupExample, Params: stepParams},
 	}

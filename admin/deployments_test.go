@@ -49,7 +49,7 @@ func TestDeployments(t *testing.T) {
 		"/api/v1/deployments?limit=1":      `"next"`,
 		"/api/v1/deployments/imp":          `"task": "blue.1"`,
 		"/api/v1/deployments/shop%2Fweb":   `"group": "shop/web"`,
-		"/api/v1/deployments/shop/web":     `"group": "shop/web"`,
+		"/api/v1/deployments/shop/web":     `nothing at`,
 		"/api/v1/deployments/none":         `no app names`,
 		"/api/v1/deployments/imp?force=no": `no parameter`,
 	} {
@@ -90,7 +90,7 @@ func TestWhoMayMakeSteps(t *testing.T) {
 		{"page of another site, token of the browser", "POST", advance, guarded, []string{"Authorization: Bearer s3cret-token", "Sec-Fetch-Site: cross-site"}, 403, DeploymentRequest{}},
 		{"form of an older browser", "POST", advance, local, []string{"Origin: https://evil.test"}, 403, DeploymentRequest{}},
 		{"DNS rebinding", "POST", "http://evil.test:9090/api/v1/deployments/imp/advance", local, nil, 403, DeploymentRequest{}},
-		{"image", "GET", advance, local, nil, 404, DeploymentRequest{}},
+		{"image", "GET", advance, local, nil, 405, DeploymentRequest{}},
 		{"hook in disguise", "POST", "http://127.0.0.1:9090/_mlb_signal/../api/v1/deployments/imp/advance", guarded, nil, 401, DeploymentRequest{}},
 		{"no number", "POST", advance + "?instances=-1", local, nil, 400, DeploymentRequest{}},
 		{"too many", "POST", advance + "?instances=10001", local, nil, 400, DeploymentRequest{}},
