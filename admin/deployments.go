@@ -18,6 +18,8 @@ type Deployments interface {
 	Groups() []string
 	// Deployment is false if there is no such group.
 	Deployment(ctx context.Context, group string) (api.Deployment, bool)
+	// Short is the same for lists, as far as this Relay knows without asking others.
+	Short(group string) (api.Deployment, bool)
 	// Step makes one step. Its answer has an Error unless the outcome is StepMade.
 	Step(ctx context.Context, r DeploymentRequest) (api.DeploymentStep, StepOutcome)
 }
@@ -79,7 +81,7 @@ func (s *Server) deploymentRoutes() []route {
 }
 
 // deployments answers /api/v1/deployments.
-func (s *Server) deployments(r *http.Request, q query) (any, error) {
+func (s *Server) deployments(_ *http.Request, q query) (any, error) {
 	var groups []string
 	if s.cfg.Deployments != nil {
 		text := q.text("q")
@@ -88,7 +90,7 @@ func (s *Server) deployments(r *http.Request, q query) (any, error) {
 	shown, page := pageOf(groups, q, func(group string) string { return group }, nil)
 	list := api.Deployments{Deployments: make([]api.Deployment, 0, len(shown)), Page: page}
 	for _, group := range shown {
-		if d, ok := s.cfg.Deployments.Deployment(r.Context(), group); ok {
+		if d, ok := s.cfg.Deployments.Short(group); ok {
 			d.Events = nil
 			for i := range d.Apps {
 				d.Apps[i].Tasks = nil

@@ -27,6 +27,10 @@ func (f *fakeDeployments) Deployment(_ context.Context, group string) (api.Deplo
 	return api.Deployment{Group: group, State: "5f2c", Apps: apps, Events: events}, group == "imp" || group == "shop/web"
 }
 
+func (f *fakeDeployments) Short(group string) (api.Deployment, bool) {
+	return f.Deployment(context.Background(), group)
+}
+
 func (f *fakeDeployments) Step(_ context.Context, r DeploymentRequest) (api.DeploymentStep, StepOutcome) {
 	f.asked = append(f.asked, r)
 	if f.panics {

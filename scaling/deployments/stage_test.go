@@ -89,13 +89,15 @@ func TestStage(t *testing.T) {
 	again.expect(t, "it learns", "(/blue) (/green)")
 	other.Learn([]Direction{{Group: "imp", New: "/green", StartedAt: green.Deployment.StartedAt, At: time.Unix(99, 0)}})
 	again.expect(t, "something older", "")
+	other.Learn([]Direction{{Group: "imp", New: "/green", StartedAt: green.Deployment.StartedAt, At: time.Now().Add(time.Hour)}})
+	again.expect(t, "a clock that is wrong", "")
 	other.Turn("imp", false, time.Unix(300, 0))
 	again.expect(t, "it is turned there", "/blue /green")
 	s.Learn(other.Directions())
 	out.expect(t, "which is learnt here", "/blue /green")
 
 	// A new app of the group is not rolled back, and neither is what is left when it goes.
-	s.Turn("imp", true, time.Unix(400, 0))
+	s.Turn("imp", true, time.Unix(299, 0)) // a clock that is behind
 	out.expect(t, "back again", "(/blue) (/green)")
 	s.UpdateApps([]*sources.App{inGroup("/red", "imp", 3)}, nil)
 	out.told = slices.Sorted(slices.Values(out.told))
