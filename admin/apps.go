@@ -190,6 +190,9 @@ func (s *Server) portOf(p collator.PortView) api.Port {
 	if s.cfg.Load != nil && p.Cluster != "" {
 		port.Load = s.cfg.Load.PortLoad(p.Cluster)
 	}
+	if s.cfg.Rebalance != nil && p.Cluster != "" {
+		port.Rebalance = s.cfg.Rebalance.PortRebalance(p.Cluster)
+	}
 	return port
 }
 

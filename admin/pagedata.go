@@ -100,6 +100,10 @@ func (d pageData) Certificate(name string) (api.CertificateStory, bool) {
 	return one[api.CertificateStory](d, "/api/v1/certificates/{name...}", "name", name)
 }
 
+func (d pageData) Authorities(q url.Values) (api.Authorities, error) {
+	return ask[api.Authorities](d, "/api/v1/authorities", q)
+}
+
 func (d pageData) Uncovered() api.Uncovered {
 	list, _ := one[api.Uncovered](d, "/api/v1/uncovered")
 	return list

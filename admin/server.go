@@ -47,6 +47,8 @@ type Config struct {
 	Load     Load
 	Failures Failures
 	History  History
+	// Rebalance may be nil.
+	Rebalance Rebalance
 	// Scaling is nil if Relay may not change the number of instances.
 	Scaling Scaling
 	// Deployments are deployment groups; nil says nothing of them.

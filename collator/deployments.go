@@ -1,7 +1,6 @@
 package collator
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -111,16 +110,10 @@ func merge(name string, members []*sources.App) *sources.App {
 	if len(members) == 0 {
 		return nil
 	}
-	slices.SortFunc(members, func(a, b *sources.App) int {
-		return cmp.Or(a.Deployment.StartedAt.Compare(b.Deployment.StartedAt), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(members, sources.CompareInDeployment)
 	oldest := members[0]
-	old, taking := members[:len(members)-1], members[len(members)-1]
-	if taking.Deployment.Back && len(old) > 0 {
-		old, taking = []*sources.App{taking}, old[len(old)-1]
-	}
-	// marathon-lb's target when none is given is 1.
-	drain := drained(old, taking, cmp.Or(taking.Deployment.TargetInstances, members[len(members)-1].Deployment.TargetInstances, 1))
+	_, taking := sources.TakingOver(members)
+	drain := sources.DrainedInDeployment(members)
 	merged := *oldest
 	merged.ID = name
 	merged.Problems, merged.Notes, merged.Unrouted = nil, nil, nil
@@ -159,39 +152,6 @@ func gated(members []*sources.App) bool {
 		}
 	}
 	return sleeps
-}
-
-// drained returns the tasks of the old apps that make room for those of the one that takes over, which
-// shall have target instances in the end.
-func drained(old []*sources.App, taking *sources.App, target int) map[string]bool {
-	var tasks []string
-	instances := 0
-	for _, app := range old {
-		tasks = append(tasks, tasksOf(app, true)...)
-		instances += app.Deployment.Instances
-	}
-	slices.Sort(tasks)
-	healthy := len(tasksOf(taking, false))
-	n := sources.Yielding(len(tasks), instances, healthy, target)
-	drain := make(map[string]bool, n)
-	for _, task := range tasks[:n] {
-		drain[task] = true
-	}
-	return drain
-}
-
-// tasksOf returns the tasks with endpoints, sorted: all of them, or the healthy ones.
-func tasksOf(app *sources.App, all bool) []string {
-	var tasks []string
-	for _, port := range app.Ports {
-		for _, e := range port.Endpoints {
-			if all || e.Health == sources.Healthy {
-				tasks = append(tasks, e.Task)
-			}
-		}
-	}
-	slices.Sort(tasks)
-	return slices.Compact(tasks)
 }
 
 // endpointsInDeployment returns a member's endpoints of a port, with the health that

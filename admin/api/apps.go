@@ -48,6 +48,26 @@ type Port struct {
 	// Cluster is its name in Envoy; absent if no fleet routes the port.
 	Cluster string `json:"cluster,omitempty"`
 	Load    *Load  `json:"load,omitempty"`
+	// Rebalance is what goes on with the connections of a TCP service, if it asks for that (RELAY_n_REBALANCE).
+	Rebalance *Rebalance `json:"rebalance,omitempty"`
+}
+
+// The phases of Rebalance that are more than usual.
+const (
+	RebalanceEven, RebalanceUnknown, RebalancePaused = "even", "unknown", "paused"
+)
+
+// Rebalance is how the connections of a port are evened out among its instances.
+type Rebalance struct {
+	// Phase is "even", "waiting" (uneven since a moment), "ending" (connections end), "paused" (that was in
+	// vain) or "unknown".
+	Phase string `json:"phase"`
+	// Text says why, and how many connections instances have.
+	Text string `json:"text"`
+	// Since is when it became uneven; absent if it is even, or not known.
+	Since time.Time `json:"since,omitzero"`
+	// Ended is how many connections have ended since.
+	Ended int `json:"ended,omitempty"`
 }
 
 // Endpoint is a task in rotation.

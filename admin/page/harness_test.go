@@ -32,6 +32,7 @@ type fakeData struct {
 	envoyStory   api.EnvoyStory
 	certificates []api.Certificate
 	uncovered    []api.UncoveredDomain
+	authorities  []api.Authority
 	problems     []api.Problem
 	changes      []api.Change
 	failures     []api.Failure
@@ -120,6 +121,13 @@ func (f *fakeData) Envoys(q url.Values) (api.Envoys, error) {
 
 func (f *fakeData) Envoy(fleet, id string) (api.EnvoyStory, bool) {
 	return f.envoyStory, fleet == f.envoyStory.Fleet && id == f.envoyStory.ID
+}
+
+func (f *fakeData) Authorities(q url.Values) (api.Authorities, error) {
+	return locked(f, func() (a api.Authorities) {
+		a.Authorities, a.Page = pageOf(f.authorities, q, func(one api.Authority) string { return one.Name })
+		return a
+	}), nil
 }
 
 func (f *fakeData) Certificates(q url.Values) (api.Certificates, error) {

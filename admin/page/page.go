@@ -31,6 +31,7 @@ type Data interface {
 	Envoy(fleet, id string) (api.EnvoyStory, bool)
 	Certificates(url.Values) (api.Certificates, error)
 	Certificate(name string) (api.CertificateStory, bool)
+	Authorities(url.Values) (api.Authorities, error)
 	Uncovered() api.Uncovered
 	Problems(url.Values) (api.Problems, error)
 	Changes(url.Values) (api.Changes, error)
@@ -70,6 +71,7 @@ func (p *Pages) Register(mux *http.ServeMux) {
 		"/envoys/{fleet}/{id...}": p.envoy,
 		"/certificates":           p.certificates,
 		"/certificates/{name...}": p.certificate,
+		"/authorities":            p.authorities,
 		"/problems":               p.problems,
 		"/changes":                p.changes,
 		"/failures":               p.failures,

@@ -166,6 +166,9 @@ func (p printer) port(port api.Port, sleeps bool) {
 	}
 	p.pair("other groups", strings.Join(port.OtherGroups, ", "))
 	p.pair("cluster", port.Cluster)
+	if r := port.Rebalance; r != nil {
+		p.pair("rebalancing", r.Phase+": "+r.Text)
+	}
 	switch {
 	case len(port.Endpoints) > 0 || port.Cluster == "":
 	case sleeps:

@@ -25,6 +25,11 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 		address = f.HTTP.Addr()
 	}
 	listener.Address = socketAddress(netip.AddrPortFrom(address, s.Listen))
+	if s.OneByOne {
+		// What a thread of Envoy accepts in one go would all get the same instance: a connection counts
+		// when it has one.
+		listener.MaxConnectionsToAcceptPerSocketEvent = wrapperspb.UInt32(1)
+	}
 	if s.AcceptProxy {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{proxyProtocolFilter(&p)}
 	}
@@ -32,6 +37,9 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 	if s.AcceptProxy {
 		// Where the proxies are known, nobody else can claim an address.
 		listener.FilterChains[0].FilterChainMatch.DirectSourcePrefixRanges = cidrRanges(f.Proxies.Networks)
+	}
+	if s.TLS != nil {
+		serviceTLS(&p, listener, s)
 	}
 	return listener, p.err
 }
@@ -64,6 +72,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		AccessLog:        failedTCP(),
 	}
 	connectAttempts(proxy, s)
+	if s.TLS != nil {
+		afterHandshake(proxy, s.Wake != sources.WakeTCPNever)
+	}
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
@@ -74,6 +85,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
 	if s.Wake != sources.WakeTCPNever {
 		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+	}
+	if s.Paced {
+		filters = append(filters, acceptDiscovery(cluster))
 	}
 	if s.Rebalances {
 		filters = append(filters, shedFilter(p))

@@ -222,9 +222,7 @@ func (s *Stage) of(group string) []*sources.App {
 	for id := range s.groups[group] {
 		all = append(all, s.members[id])
 	}
-	slices.SortFunc(all, func(a, b *sources.App) int {
-		return cmp.Or(a.Deployment.StartedAt.Compare(b.Deployment.StartedAt), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(all, sources.CompareInDeployment)
 	return all
 }
 
