@@ -12,6 +12,7 @@ import (
 	"relay/collator"
 	"relay/collator/explain"
 	"relay/internal/problem"
+	"relay/scaling/deployments"
 )
 
 // maxLast is how many failures and changes the story of an app or domain has.
@@ -114,6 +115,9 @@ func (s *Server) appOf(a collator.AppView) api.App {
 		Load: s.appLoad(a.ID), Failures: s.appFailures(a.ID), Changed: s.lastChange(a.ID),
 		ProblemCount: len(a.Problems), Severity: string(worst(a.Problems)),
 		Maintenance: a.Maintenance, Scaling: s.scalingOf(a.ID),
+	}
+	if a.Routed != nil && a.Routed.ID != a.ID {
+		app.Deployment = strings.TrimPrefix(a.Routed.ID, deployments.Prefix)
 	}
 	if app.Scaling != nil {
 		app.Stopped = app.Stopped && !app.Scaling.Sleeps()

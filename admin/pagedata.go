@@ -117,6 +117,14 @@ func (d pageData) Changes(q url.Values) (api.Changes, error) {
 	return ask[api.Changes](d, "/api/v1/changes", q)
 }
 
+func (d pageData) Deployments(q url.Values) (api.Deployments, error) {
+	return ask[api.Deployments](d, "/api/v1/deployments", q)
+}
+
+func (d pageData) Deployment(group string) (api.Deployment, bool) {
+	return one[api.Deployment](d, "/api/v1/deployments/{group...}", "group", group)
+}
+
 func (d pageData) Failures(q url.Values) (api.Failures, error) {
 	return ask[api.Failures](d, "/api/v1/failures", q)
 }

@@ -104,13 +104,15 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 // merge makes one app of the members of a deployment, as marathon-lb does: the
 // definition is that of the oldest, and each port has the endpoints of all. For every
 // healthy task of the newest app, one task of the older apps is drained, once there
-// are more tasks than are wanted in the end. Without members it returns nil.
+// are more tasks than are wanted in the end. While people roll a deployment back, the newest app is the
+// one that is drained, for the app before it. Without members it returns nil.
 func merge(name string, members []*sources.App) *sources.App {
 	if len(members) == 0 {
 		return nil
 	}
 	slices.SortFunc(members, sources.CompareInDeployment)
-	oldest, newest := members[0], members[len(members)-1]
+	oldest := members[0]
+	_, taking := sources.TakingOver(members)
 	drain := sources.DrainedInDeployment(members)
 	merged := *oldest
 	merged.ID = name
@@ -126,7 +128,7 @@ func merge(name string, members []*sources.App) *sources.App {
 				port.Excluded = append(port.Excluded, m.Ports[i].Excluded...)
 			}
 			for _, e := range routing.EndpointsOf(m, i) {
-				if drain[e.Task] && m != newest {
+				if drain[e.Task] && m != taking {
 					e.Health = sources.Draining
 				}
 				port.Endpoints = append(port.Endpoints, e)

@@ -17,10 +17,20 @@ func CompareInDeployment(a, b *App) int {
 	return cmp.Or(a.Deployment.StartedAt.Compare(b.Deployment.StartedAt), cmp.Compare(a.ID, b.ID))
 }
 
-// DrainedInDeployment returns the tasks that make room for those of the newest app of a deployment. The
+// TakingOver returns the app of a deployment that takes over, and those whose tasks make room: the newest
+// takes over, and while the service is rolled back, the one before it. The members must be in order.
+func TakingOver(members []*App) (old []*App, taking *App) {
+	old, taking = members[:len(members)-1], members[len(members)-1]
+	if taking.Deployment.Back && len(old) > 0 {
+		return []*App{taking}, old[len(old)-1]
+	}
+	return old, taking
+}
+
+// DrainedInDeployment returns the tasks that make room for those of the app that takes over. The
 // members must be in order.
 func DrainedInDeployment(members []*App) map[string]bool {
-	old, newest := members[:len(members)-1], members[len(members)-1]
+	old, taking := TakingOver(members)
 	var tasks []string
 	instances := 0
 	for _, app := range old {
@@ -28,9 +38,9 @@ func DrainedInDeployment(members []*App) map[string]bool {
 		instances += app.Deployment.Instances
 	}
 	slices.Sort(tasks)
-	healthy := len(tasksOf(newest, false))
-	// marathon-lb's target when none is given.
-	target := cmp.Or(newest.Deployment.TargetInstances, 1)
+	healthy := len(tasksOf(taking, false))
+	// marathon-lb's target when none is given is 1.
+	target := cmp.Or(taking.Deployment.TargetInstances, members[len(members)-1].Deployment.TargetInstances, 1)
 	n := Yielding(len(tasks), instances, healthy, target)
 	drain := make(map[string]bool, n)
 	for _, task := range tasks[:n] {

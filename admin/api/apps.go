@@ -14,6 +14,8 @@ type App struct {
 	// Version is that of its definition, as its source has it.
 	Version string `json:"version"`
 	Ports   []Port `json:"ports"`
+	// Deployment is the deployment group that the app is part of; absent if it is of none.
+	Deployment string `json:"deployment,omitempty"`
 	// Stopped tells that people scaled the app to 0.
 	Stopped bool `json:"stopped,omitempty"`
 	// Maintenance tells that all requests are answered by a page that says so.

@@ -28,7 +28,7 @@ var functions = template.FuncMap{
 	// What is put together for a template.
 	"sleeps":   (*api.Scaling).Sleeps,
 	"sentence": sentence, "shownPhases": shownPhases,
-	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
+	"deploymentURL": deploymentURL, "tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
 	"tabs":       tabsOf,
 	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
 	"envoyStates": func() []string {

@@ -36,6 +36,7 @@ type fakeData struct {
 	problems     []api.Problem
 	changes      []api.Change
 	failures     []api.Failure
+	deployments  []api.Deployment
 }
 
 // change changes the answers.
@@ -171,6 +172,22 @@ func (f *fakeData) Failures(q url.Values) (api.Failures, error) {
 		a.Failures, a.Page = pageOf(f.failures, q, func(one api.Failure) string { return one.App })
 		return a
 	}), nil
+}
+
+func (f *fakeData) Deployments(q url.Values) (api.Deployments, error) {
+	return locked(f, func() (a api.Deployments) {
+		a.Deployments, a.Page = pageOf(f.deployments, q, func(one api.Deployment) string { return one.Group })
+		return a
+	}), nil
+}
+
+func (f *fakeData) Deployment(group string) (api.Deployment, bool) {
+	for _, d := range f.deployments {
+		if d.Group == group {
+			return d, true
+		}
+	}
+	return api.Deployment{}, false
 }
 
 // events is an event stream of which a test says what it sends.

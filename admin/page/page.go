@@ -36,6 +36,8 @@ type Data interface {
 	Problems(url.Values) (api.Problems, error)
 	Changes(url.Values) (api.Changes, error)
 	Failures(url.Values) (api.Failures, error)
+	Deployments(url.Values) (api.Deployments, error)
+	Deployment(group string) (api.Deployment, bool)
 }
 
 // Pages serves the status page.
@@ -73,6 +75,8 @@ func (p *Pages) Register(mux *http.ServeMux) {
 		"/problems":               p.problems,
 		"/changes":                p.changes,
 		"/failures":               p.failures,
+		"/deployments":            p.deployments,
+		"/deployments/{group...}": p.deployment,
 		"/search":                 p.search,
 	} {
 		mux.Handle("GET "+pattern, p.handler(view))

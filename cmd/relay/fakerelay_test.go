@@ -94,10 +94,12 @@ func nobody(t *testing.T) string {
 // fakeAnswers are those of a shop that has most of what can go wrong.
 func fakeAnswers() map[string]any {
 	answers := map[string]any{
-		"status":              fakeStatus(),
-		"apps":                api.Apps{Apps: fakeApps(), Page: api.Page{Total: 4}},
-		"apps/shop/web":       fakeAppStory(),
-		"apps/shop/report":    fakeSleeper(),
+		"status":           fakeStatus(),
+		"apps":             api.Apps{Apps: fakeApps(), Page: api.Page{Total: 4}},
+		"apps/shop/web":    fakeAppStory(),
+		"apps/shop/report": fakeSleeper(),
+		"deployments":      api.Deployments{Deployments: []api.Deployment{fakeDeployment()}, Page: api.Page{Total: 1}},
+		"deployments/imp":  fakeDeployment(), "deployments/imp/advance": fakeStep(),
 		"domains":             api.Domains{Domains: fakeDomains(), Page: api.Page{Total: 3}},
 		"domains/cart.test":   fakeDomainStory(),
 		"envoys":              api.Envoys{Envoys: fakeEnvoys(), Page: api.Page{Total: 3}},

@@ -45,6 +45,9 @@ var goldenCommands = map[string][]string{
 	"config-dump":       {"config-dump", "external"},
 	"config-dump-names": {"config-dump", "external", "-o", "table"},
 	"apps-unknown":      {"app", "/none"},
+	"deployment":        {"deployment", "imp"},
+	"deployment-step":   {"deployment", "imp", "advance"},
+	"deployments":       {"deployment"},
 	"apps-yaml":         {"apps", "-o", "yaml"},
 }
 
@@ -116,7 +119,7 @@ func stray(t *testing.T) {
 func TestOutputIsTheAnswer(t *testing.T) {
 	f := newFakeRelay(t)
 	for path, args := range map[string][]string{
-		"status": {"status"}, "apps": {"apps"}, "apps/shop/web": {"app", "/shop/web"}, "domains": {"domains"}, "domains/cart.test": {"domain", "cart.test"},
+		"status": {"status"}, "apps": {"apps"}, "apps/shop/web": {"app", "/shop/web"}, "deployments": {"deployment"}, "deployments/imp": {"deployment", "imp"}, "domains": {"domains"}, "domains/cart.test": {"domain", "cart.test"},
 		"envoys": {"envoys"}, "envoys/external/e-2": {"envoys", "external/e-2"}, "certificates": {"certs"}, "certificates/vault/shop.test": {"certs", "vault/shop.test"}, "authorities": {"authorities"},
 		"problems": {"problems"}, "changes": {"changes"}, "failures": {"failures"}, "diff": {"diff", "/shop/web"}, "config-dump": {"config-dump", "external"},
 	} {

@@ -86,6 +86,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	if s.Wake != sources.WakeTCPNever {
 		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
 	}
+	if s.Paced {
+		filters = append(filters, acceptDiscovery(cluster))
+	}
 	if s.Rebalances {
 		filters = append(filters, shedFilter(p))
 	}

@@ -21,7 +21,9 @@ import (
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/collator/history"
+	"relay/connections/accept"
 	"relay/connections/rebalance"
+	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
 	"relay/scaling/wake"
@@ -58,8 +60,10 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
-	balancer *rebalance.Balancer // of connections that last
-	scaling  *scalingParts       // nil if Relay may not change the number of instances
+	balancer    *rebalance.Balancer // of connections that last
+	scaling     *scalingParts       // nil if Relay may not change the number of instances
+	accept      *accept.Service
+	deployments *deploymentParts
 
 	// The ports.
 	admin                      *admin.Server
@@ -81,7 +85,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	config.readErrorPages()
 	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -89,6 +93,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
+	r.newDeployments()
 	if err := r.newAdmin(registerer); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
@@ -139,7 +144,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.throughRebalance(r.collator, registerer))))
+	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer)))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
@@ -161,11 +166,13 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
+		r.registerConnections(g)
 		r.scaling.register(r, g)
 	}
+	r.xds.PerRequest = []string{ratelimit.Method}
 	if r.scaling != nil {
 		r.xds.Answered = r.scaling.wake
-		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
+		r.xds.PerRequest = append(r.xds.PerRequest, wake.CheckMethod, queue.Method)
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)

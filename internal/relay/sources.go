@@ -157,7 +157,9 @@ type onReadSink struct {
 }
 
 // CertificatesBecause implements certs.CauseSink.
-func (s onReadSink) CertificatesBecause(source, cause string) { certs.Because(s.StoreSink, source, cause) }
+func (s onReadSink) CertificatesBecause(source, cause string) {
+	certs.Because(s.StoreSink, source, cause)
+}
 
 // SyncCertificates implements certs.Sink.
 func (s onReadSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
