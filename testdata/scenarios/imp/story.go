@@ -131,6 +131,7 @@ func (f *field) comeIn(r *scenario.Run) {
 	before := f.ends()
 	r.Must(r.Scale(connectionsApp, servers+1))
 	fresh := r.Tasks(connectionsApp)[servers]
+	f.awaitServer(r, f.system.figures.Named(fresh))
 	f.bring(r, f.later)
 	f.allConnected(r)
 	r.Check(f.system.figures.Open(connectionsApp)[fresh] >= devicesLater*90/100, "the new server has %d", f.system.figures.Open(connectionsApp)[fresh])
@@ -252,6 +253,21 @@ func (f *field) tellAgents(r *scenario.Run, want string) error {
 			err = fmt.Errorf("the agent of %s was told %s times, want %s", d.id, got, want)
 		}
 		return err
+	})
+}
+
+// awaitServer waits until new connections come to a server that has none yet.
+func (f *field) awaitServer(r *scenario.Run, name string) {
+	r.Eventually("a connection to "+name, func() error {
+		conn, server, err := f.later[0].connect(r.Context())
+		if err != nil {
+			return err
+		}
+		_ = conn.Close()
+		if server != name {
+			return fmt.Errorf("it came to %s", server)
+		}
+		return nil
 	})
 }
 
