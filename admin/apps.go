@@ -12,6 +12,7 @@ import (
 	"relay/collator"
 	"relay/collator/explain"
 	"relay/internal/problem"
+	"relay/scaling/deployments"
 )
 
 // maxLast is how many failures and changes the story of an app or domain has.
@@ -115,6 +116,9 @@ func (s *Server) appOf(a collator.AppView) api.App {
 		ProblemCount: len(a.Problems), Severity: string(worst(a.Problems)),
 		Maintenance: a.Maintenance, Scaling: s.scalingOf(a.ID),
 	}
+	if a.Routed != nil && a.Routed.ID != a.ID {
+		app.Deployment = strings.TrimPrefix(a.Routed.ID, deployments.Prefix)
+	}
 	if app.Scaling != nil {
 		app.Stopped = app.Stopped && !app.Scaling.Sleeps()
 	}
@@ -185,6 +189,9 @@ func (s *Server) portOf(p collator.PortView) api.Port {
 	}
 	if s.cfg.Load != nil && p.Cluster != "" {
 		port.Load = s.cfg.Load.PortLoad(p.Cluster)
+	}
+	if s.cfg.Rebalance != nil && p.Cluster != "" {
+		port.Rebalance = s.cfg.Rebalance.PortRebalance(p.Cluster)
 	}
 	return port
 }

@@ -67,6 +67,12 @@ type ChangeQuery struct {
 	Limit                  int
 }
 
+// Rebalance is how connections of TCP services are evened out. What holds for Load holds here.
+type Rebalance interface {
+	// PortRebalance is nil for the cluster of a port that does not ask for it.
+	PortRebalance(cluster string) *api.Rebalance
+}
+
 // Scaling is what Relay does with the number of instances of apps. What holds for Load holds here.
 type Scaling interface {
 	// AppScaling is nil for an app that does not ask for it.

@@ -31,6 +31,10 @@ type Authority struct {
 	// Unlisted are the authorities without a list where others have one: Envoy takes none of the
 	// certificates that they signed, if it goes by lists.
 	Unlisted []string `json:",omitempty"`
+	// WholeChain is set if there is a list of the issuer of each authority: then Envoy can look for all
+	// certificates of a chain in lists, and else for those of clients alone. Authorities that
+	// are revoked themselves are left out before.
+	WholeChain bool `json:",omitempty"`
 	// Subjects are the names of the authorities, as their certificates have them.
 	Subjects []string
 	// NotBefore is when the last of the authorities became valid, and NotAfter when the first of
@@ -42,14 +46,9 @@ type Authority struct {
 	warn time.Time
 }
 
-// Equal reports whether both say the same of clients.
-func (a *Authority) Equal(other *Authority) bool {
-	return a == other || a != nil && other != nil && a.Source == other.Source && a.Name == other.Name && a.Remark == other.Remark &&
-		bytes.Equal(a.Certificates, other.Certificates) && bytes.Equal(a.Revoked, other.Revoked)
-}
-
 // AuthoritySink takes the authorities of clients, as Sink takes certificates: after each complete,
-// successful read, all of that source.
+// successful read, all of that source. A problem with the severity problem.Advice matters only to
+// services of which the authority is nowhere.
 type AuthoritySink interface {
 	SyncAuthorities(source string, authorities []*Authority, problems []problem.Problem)
 }
@@ -58,6 +57,12 @@ type AuthoritySink interface {
 type StoreSink interface {
 	Sink
 	AuthoritySink
+}
+
+// Equal reports whether both have the same content.
+func (a *Authority) Equal(other *Authority) bool {
+	return a == other || a != nil && other != nil && a.Source == other.Source && a.Name == other.Name && a.Remark == other.Remark &&
+		bytes.Equal(a.Certificates, other.Certificates) && bytes.Equal(a.Revoked, other.Revoked)
 }
 
 // NewAuthority puts authorities and their lists together. There is at least one authority, and each
@@ -76,6 +81,7 @@ func NewAuthority(source, name string, authorities []*x509.Certificate, lists []
 			a.Unlisted = append(a.Unlisted, c.Subject.String())
 		}
 	}
+	a.WholeChain = len(lists) > 0 && !slices.ContainsFunc(authorities, func(c *x509.Certificate) bool { return !issuerListed(c, authorities, lists) })
 	var remarks []string
 	for _, l := range lists {
 		a.RevokedAt = latest(a.RevokedAt, l.ThisUpdate)
@@ -93,6 +99,16 @@ func NewAuthority(source, name string, authorities []*x509.Certificate, lists []
 	}
 	a.Remark = strings.Join(remarks, "; ")
 	return a
+}
+
+// issuerListed reports whether one of the lists is of an authority that issued c.
+func issuerListed(c *x509.Certificate, authorities []*x509.Certificate, lists []*RevocationList) bool {
+	for _, issuer := range authorities {
+		if signed(issuer, c) && slices.ContainsFunc(lists, func(l *RevocationList) bool { return l.SignedBy(issuer) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func latest(a, b time.Time) time.Time {

@@ -43,16 +43,19 @@ func checkListForm(l *x509.RevocationList) error {
 		return fmt.Errorf("the issuer: %w", err)
 	}
 	rest := tbs[3:]
-	for len(rest) > 0 && isDate(rest[0]) {
+	for range 2 {
+		if len(rest) == 0 || !isDate(rest[0]) {
+			break
+		}
 		if err := checkDate(rest[0]); err != nil {
 			return fmt.Errorf("the dates: %w", err)
 		}
 		rest = rest[1:]
 	}
-	if len(rest) > 0 && rest[0].Class == asn1.ClassUniversal && rest[0].Tag == asn1.TagSequence {
+	if len(rest) > 0 && isSequence(rest[0]) {
 		rest = rest[1:]
 	}
-	if len(rest) > 1 || len(rest) == 1 && (rest[0].Class != asn1.ClassContextSpecific || rest[0].Tag != 0) {
+	if len(rest) > 1 || len(rest) == 1 && (rest[0].Class != asn1.ClassContextSpecific || rest[0].Tag != 0 || !rest[0].IsCompound) {
 		return errTrailing
 	}
 	if len(rest) == 1 {
@@ -69,7 +72,20 @@ func checkListForm(l *x509.RevocationList) error {
 }
 
 func isDate(v asn1.RawValue) bool {
-	return v.Class == asn1.ClassUniversal && (v.Tag == asn1.TagUTCTime || v.Tag == asn1.TagGeneralizedTime)
+	return v.Class == asn1.ClassUniversal && !v.IsCompound && (v.Tag == asn1.TagUTCTime || v.Tag == asn1.TagGeneralizedTime)
+}
+
+func isSequence(v asn1.RawValue) bool {
+	return v.Class == asn1.ClassUniversal && v.IsCompound && v.Tag == asn1.TagSequence
+}
+
+// sequence returns the values within a sequence.
+func sequence(der []byte) ([]asn1.RawValue, error) {
+	var outer asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &outer); err != nil || len(rest) > 0 || !isSequence(outer) {
+		return nil, errTrailing
+	}
+	return split(der, -1)
 }
 
 // checkExtensions checks the form of a list of extensions within its tag.
@@ -102,7 +118,7 @@ func checkEntry(entry x509.RevocationListEntry) error {
 	if err := checkDate(parts[1]); err != nil {
 		return err
 	}
-	if len(parts) == 3 && parts[2].Tag != asn1.TagSequence {
+	if len(parts) == 3 && !isSequence(parts[2]) {
 		return errTrailing
 	}
 	for _, e := range entry.Extensions {
@@ -133,30 +149,56 @@ func checkListScope(l *x509.RevocationList) (remark string, err error) {
 			if remark, err = checkPoint(e.Value); err != nil {
 				return "", fmt.Errorf("its issuing distribution point: %w", err)
 			}
-		case e.Critical && !e.Id.Equal(authorityKeyID):
+		case e.Id.Equal(authorityKeyID):
+			if err := checkKeyID(e.Value); err != nil {
+				return "", fmt.Errorf("its authority key identifier: %w", err)
+			}
+		case e.Critical:
 			return "", fmt.Errorf("it has the critical extension %s, for which Envoy refuses all certificates", e.Id)
 		}
 	}
 	return remark, nil
 }
 
+// checkKeyID checks an authority key identifier: a key, the names of an issuer, a serial number.
+func checkKeyID(der []byte) error {
+	parts, err := sequence(der)
+	if err != nil {
+		return err
+	}
+	last := -1
+	for _, p := range parts {
+		const names = 1
+		if p.Class != asn1.ClassContextSpecific || p.Tag <= last || p.Tag > 2 || p.IsCompound != (p.Tag == names) {
+			return errTrailing
+		}
+		last = p.Tag
+	}
+	return nil
+}
+
 // checkPoint checks an issuing distribution point, which says what a list is about.
 func checkPoint(der []byte) (remark string, err error) {
-	parts, err := split(der, -1)
+	parts, err := sequence(der)
 	if err != nil {
 		return "", err
 	}
+	last := -1
 	for _, p := range parts {
-		if p.Class != asn1.ClassContextSpecific {
+		if p.Class != asn1.ClassContextSpecific || p.Tag <= last || p.IsCompound != (p.Tag == pointName) {
 			return "", errTrailing
 		}
-		if p.Tag != pointName && (len(p.Bytes) != 1 || p.Bytes[0] == 0) && p.Tag != pointSomeReasons {
-			return "", errors.New("it is malformed")
-		}
+		last = p.Tag
 		switch p.Tag {
 		case pointName:
+			if err := checkPointName(p); err != nil {
+				return "", err
+			}
 			remark = "the list is only for certificates that name its distribution point: Envoy refuses the others"
 		case pointOnlyUsers:
+			if len(p.Bytes) != 1 || p.Bytes[0] != 0xff {
+				return "", errTrailing
+			}
 		case pointOnlyAuthorities, pointAttributes:
 			return "", errors.New("the list is not for certificates of clients")
 		case pointSomeReasons:
@@ -168,4 +210,30 @@ func checkPoint(der []byte) (remark string, err error) {
 		}
 	}
 	return remark, nil
+}
+
+// checkPointName takes full names alone, of types that are text.
+func checkPointName(point asn1.RawValue) error {
+	inner, err := split(point.FullBytes, 1)
+	if err != nil {
+		return err
+	}
+	const fullName, email, uri = 0, 1, 6
+	if inner[0].Class != asn1.ClassContextSpecific || inner[0].Tag != fullName || !inner[0].IsCompound {
+		return errors.New("it names its point relative to the issuer")
+	}
+	names, err := split(inner[0].FullBytes, -1)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		isText := n.Tag >= email && n.Tag <= uri && !n.IsCompound
+		for _, b := range n.Bytes {
+			isText = isText && b < 0x80
+		}
+		if n.Class != asn1.ClassContextSpecific || !isText {
+			return errors.New("the name of its point is no text")
+		}
+	}
+	return nil
 }

@@ -123,7 +123,9 @@ func parseList(der []byte) (*RevocationList, error) {
 		Count: len(parsed.RevokedCertificateEntries), Remark: remark, number: parsed.Number, parsed: parsed,
 	}
 	// A hundred thousand entries need many times the memory of their DER, and nobody looks at them.
-	parsed.RevokedCertificateEntries, parsed.RevokedCertificates = nil, nil //nolint:staticcheck // set by the parser
+	parsed.RevokedCertificateEntries = nil
+	//lint:ignore SA1019 the parser fills it too
+	parsed.RevokedCertificates = nil
 	return list, nil
 }
 
@@ -144,6 +146,33 @@ func firstVersion(der []byte) bool {
 // SignedBy reports whether an authority made the list.
 func (l *RevocationList) SignedBy(authority *x509.Certificate) bool {
 	return l.sameIssuer(authority) && l.parsed.CheckSignatureFrom(authority) == nil
+}
+
+// Revoked returns those of the certificates that the list names, if the authority that made it
+// issued them.
+func (l *RevocationList) Revoked(authority *x509.Certificate, certificates []*x509.Certificate) (revoked []*x509.Certificate) {
+	var issued []*x509.Certificate
+	for _, c := range certificates {
+		if signed(authority, c) {
+			issued = append(issued, c)
+		}
+	}
+	if len(issued) == 0 {
+		return nil
+	}
+	// It was read before: this is only for what is not kept of it.
+	all, err := x509.ParseRevocationList(l.parsed.Raw)
+	if err != nil {
+		return issued
+	}
+	for _, entry := range all.RevokedCertificateEntries {
+		for _, c := range issued {
+			if entry.SerialNumber.Cmp(c.SerialNumber) == 0 {
+				revoked = append(revoked, c)
+			}
+		}
+	}
+	return revoked
 }
 
 // sameIssuer compares the names as BoringSSL does: not by the kinds of their strings.

@@ -57,11 +57,11 @@ type Collator struct {
 	// before panicked.
 	unfinished   bool
 	certificates map[string]certificateRead // by source
-	authorities  authorities
 	served       *servedCertificates
-	clients      *clientAuthorities
+	authorities  *clientAuthorities
 	// nextAuthority is when an authority of clients is out of date; zero if none will be.
-	nextAuthority time.Time
+	nextAuthority  time.Time
+	authorityReads authorityReads
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
 	appsSynced, certificatesSynced atomic.Bool
@@ -96,7 +96,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]string),
-		certificates: make(map[string]certificateRead), clients: newClientAuthorities(),
+		certificates: make(map[string]certificateRead), authorities: newClientAuthorities(),
 		served: &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(), catalog: newCatalog(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
@@ -347,7 +347,7 @@ func (c *Collator) reindex() {
 		c.cleanApp(app)
 		c.route(id, nil, c.apps[id])
 	}
-	c.mergeAuthorities(c.clients.reads)
+	c.mergeAuthorities(c.authorities.reads)
 	c.mergeCertificates(c.certificates)
 }
 

@@ -127,6 +127,9 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
 			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
 		}
+		if f.PacesConnections(id, before, port) != f.PacesConnections(id, after, port) {
+			f.mark(xds.ExtensionConfig, routing.AcceptFilter(routing.ClusterName(id, port)))
+		}
 	}
 	if samePolicy(before, after) {
 		return
@@ -299,6 +302,12 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 		id, port := routing.SplitClusterName(cluster)
 		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
 			return envoy.WakeFilter(&f.Fleet, cluster, now)
+		}
+	}
+	if cluster, ok := routing.AcceptsCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if f.PacesConnections(id, f.c.routed(id), port) {
+			return envoy.AcceptFilter(&f.Fleet, cluster)
 		}
 	}
 	return nil, nil

@@ -64,11 +64,12 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_reserved", listeners, "MODE=tcp", "PORT=443")
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
+	one("accept_rate", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "ACCEPT_RATE=50/s", "ADDRESS_RATE=20/s")
+	cases = append(cases, connectionCases(t)...)
 	one("tls_terminate", listeners, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=old", "PROXY_PROTOCOL=v2")
 	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
 	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
-	cases = append(cases, connectionCases(t)...)
 	return append(cases, labelCasesOfFleets(t)...)
 }
 
@@ -149,7 +150,7 @@ func TestDrained(t *testing.T) {
 			}
 			return &sources.App{Ports: []sources.Port{port, port}, Deployment: &sources.Deployment{Instances: tt.instances, TargetInstances: tt.target}}
 		}
-		got := drained([]*sources.App{app(tt.old)}, app(tt.fresh))
+		got := sources.DrainedInDeployment([]*sources.App{app(tt.old), app(tt.fresh)})
 		if len(got) != tt.want {
 			t.Errorf("%s: %v drain, want %d", tt.name, got, tt.want)
 		}

@@ -77,7 +77,7 @@ func wantSameInFleet(t *testing.T, c *Collator, r *recorder, cfg Config, fleet i
 	for source, read := range c.certificates {
 		fresh.SyncCertificates(source, read.certificates, read.problems)
 	}
-	for source, read := range c.clients.reads {
+	for source, read := range c.authorities.reads {
 		fresh.SyncAuthorities(source, read.authorities, read.problems)
 	}
 	syncApps(fresh, slices.Collect(maps.Values(c.read))...)

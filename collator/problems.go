@@ -34,15 +34,15 @@ const (
 	inApp place = iota
 	inDomain
 	inListener
-	inResource    // or in a part of one
-	inStore       // of certificates
-	ofAuthorities // in a store
+	inResource // or in a part of one
+	inStore    // of certificates
 	inSelection
 	inDates  // of certificates
 	inGroups // that apps name
 	inACME   // the app of it
 
-	inServiceTLS // of a TCP service
+	inAuthorities // of clients, in a store
+	inServiceTLS  // of a TCP service
 )
 
 // problemSet holds all problems, by what they were found in.

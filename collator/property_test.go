@@ -92,6 +92,9 @@ func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type
 			serverNames[name] = true
 		}
 		for _, filter := range chain.Filters {
+			if filter.GetConfigDiscovery() != nil {
+				held(xds.ExtensionConfig, filter.Name)
+			}
 			var proxy tcpproxyv3.TcpProxy
 			if filter.GetTypedConfig().MessageIs(&proxy) {
 				if err := filter.GetTypedConfig().UnmarshalTo(&proxy); err != nil {

@@ -148,6 +148,9 @@ func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 // namedByService returns what the filter chain of a TCP service names, sorted.
 func namedByService(s routing.Service) []xds.Key {
 	names := []xds.Key{{Type: xds.Cluster, Name: s.Cluster()}}
+	if s.Paced {
+		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.AcceptFilter(s.Cluster())})
+	}
 	if s.Wake != sources.WakeTCPNever {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(s.Cluster())})
 	}

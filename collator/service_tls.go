@@ -59,11 +59,28 @@ func (a *clientAuthorities) set(reads map[string]authorityRead) (changed map[str
 // authoritiesKnown reports whether each certificate store has said which authorities it has.
 func (c *Collator) authoritiesKnown() bool {
 	for _, source := range c.cfg.CertificateSources {
-		if _, ok := c.clients.reads[source]; !ok {
+		if _, ok := c.authorities.reads[source]; !ok {
 			return false
 		}
 	}
 	return true
+}
+
+// SyncAuthorities implements certs.AuthoritySink.
+func (c *Collator) SyncAuthorities(source string, authorities []*certs.Authority, problems []problem.Problem) {
+	c.authorityReads.set(source, authorities)
+	c.inbox.note(func(n *notes) {
+		if n.authorities == nil {
+			n.authorities = make(map[string]authorityRead)
+		}
+		n.authorities[source] = authorityRead{authorities, problems}
+	})
+}
+
+// authorityRead is one complete read of the authorities of a certificate store.
+type authorityRead struct {
+	authorities []*certs.Authority
+	problems    []problem.Problem
 }
 
 // mergeAuthorities takes in complete reads, and has the services concerned build their secrets.
@@ -72,11 +89,11 @@ func (c *Collator) mergeAuthorities(reads map[string]authorityRead) {
 		return
 	}
 	known := c.authoritiesKnown()
-	changed, problems := c.clients.set(reads)
+	changed, problems := c.authorities.set(reads)
 	for source, read := range reads {
-		c.problems.set(owner{problem.Certificate, "", ofAuthorities, source}, read.problems...)
+		c.problems.set(owner{problem.Certificate, "", inAuthorities, source}, read.problems...)
 	}
-	c.problems.set(owner{problem.Certificate, "", ofAuthorities, ""}, problems...)
+	c.problems.set(owner{problem.Certificate, "", inAuthorities, ""}, problems...)
 	if first := c.authoritiesKnown() && !known; len(changed) == 0 && !first {
 		return
 	}
@@ -173,7 +190,7 @@ func (f *fleetState) buildServiceSecret(name string) proto.Message {
 	case !ok:
 		return nil
 	case chain == nil && routing.AsksForCertificates(s.TLS):
-		return envoy.ServiceClients(name, s.TLS, f.c.clients.byName[s.TLS.ClientCA])
+		return envoy.ServiceClients(name, s.TLS, f.c.authorities.byName[s.TLS.ClientCA])
 	case chain == nil || f.selection == nil:
 		return nil
 	}
@@ -287,7 +304,7 @@ func (f *fleetState) authorityProblems(s routing.Service) []problem.Problem {
 		return nil
 	}
 	one := problem.Problem{App: s.App, Subject: "authority " + s.TLS.ClientCA, Severity: problem.Failing, Action: giveAuthority}
-	authority, now := f.c.clients.byName[s.TLS.ClientCA], f.c.now()
+	authority, now := f.c.authorities.byName[s.TLS.ClientCA], f.c.now()
 	var reasons []string
 	if authority == nil {
 		reasons = []string{fmt.Sprintf("no certificate store has it: nobody is let in on TCP port %d, and connections that are open stay", s.Listen)}
@@ -312,7 +329,7 @@ func (f *fleetState) authorityProblems(s routing.Service) []problem.Problem {
 // nextAuthorityEnd is when time alone says something else of an authority; zero if never.
 func (c *Collator) nextAuthorityEnd() (next time.Time) {
 	now := c.now()
-	for _, a := range c.clients.byName {
+	for _, a := range c.authorities.byName {
 		next = earlier(next, a.Due(now).Next)
 	}
 	return next

@@ -10,7 +10,7 @@ import (
 // Equal reports whether two reads of an app say the same.
 func (a *App) Equal(b *App) bool {
 	return a == b || a != nil && b != nil &&
-		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped && a.Labels == b.Labels &&
+		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped && a.Wanted == b.Wanted && a.Labels == b.Labels &&
 		a.Gated == b.Gated && a.Maintenance == b.Maintenance &&
 		equalPointees(a.Scaling, b.Scaling) && equalPointees(a.Orchestration, b.Orchestration) &&
 		equalPointees(a.Deployment, b.Deployment) &&

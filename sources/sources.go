@@ -28,6 +28,9 @@ type App struct {
 	// says of those then. Orchestration is also set where nobody may, if a task has failed.
 	Scaling       *Scaling       `json:",omitempty"`
 	Orchestration *Orchestration `json:",omitempty"`
+	// Wanted is how many instances there shall be, of an app that is routed alone and has a port whose
+	// requests are hashed. 0 if that is not known.
+	Wanted int `json:",omitempty"`
 	// Maintenance answers all requests with a page that says so.
 	Maintenance bool `json:",omitempty"`
 	// Gated has Envoys ask Relay before each request, as the app sleeps, or is about to. It is no
@@ -93,6 +96,9 @@ type Port struct {
 	// Excluded are tasks that are not in rotation, and why, ordered by Task.
 	Excluded []Excluded
 }
+
+// Hashed reports whether it is chosen by a hash which instance of the port is asked.
+func (p *Port) Hashed() bool { return p.HTTP != nil && p.HTTP.Hash != nil }
 
 // Health says how an endpoint may be used.
 type Health uint8

@@ -14,6 +14,8 @@ type App struct {
 	// Version is that of its definition, as its source has it.
 	Version string `json:"version"`
 	Ports   []Port `json:"ports"`
+	// Deployment is the deployment group that the app is part of; absent if it is of none.
+	Deployment string `json:"deployment,omitempty"`
 	// Stopped tells that people scaled the app to 0.
 	Stopped bool `json:"stopped,omitempty"`
 	// Maintenance tells that all requests are answered by a page that says so.
@@ -46,6 +48,26 @@ type Port struct {
 	// Cluster is its name in Envoy; absent if no fleet routes the port.
 	Cluster string `json:"cluster,omitempty"`
 	Load    *Load  `json:"load,omitempty"`
+	// Rebalance is what goes on with the connections of a TCP service, if it asks for that (RELAY_n_REBALANCE).
+	Rebalance *Rebalance `json:"rebalance,omitempty"`
+}
+
+// The phases of Rebalance that are more than usual.
+const (
+	RebalanceEven, RebalanceUnknown, RebalancePaused = "even", "unknown", "paused"
+)
+
+// Rebalance is how the connections of a port are evened out among its instances.
+type Rebalance struct {
+	// Phase is "even", "waiting" (uneven since a moment), "ending" (connections end), "paused" (that was in
+	// vain) or "unknown".
+	Phase string `json:"phase"`
+	// Text says why, and how many connections instances have.
+	Text string `json:"text"`
+	// Since is when it became uneven; absent if it is even, or not known.
+	Since time.Time `json:"since,omitzero"`
+	// Ended is how many connections have ended since.
+	Ended int `json:"ended,omitempty"`
 }
 
 // Endpoint is a task in rotation.

@@ -51,14 +51,22 @@ func hostileData() *fakeData {
 	f.envoys = []api.Envoy{{Fleet: "external", ID: hostilePath, Version: hostile, Zone: hostile, Address: hostile, Connected: now, State: api.EnvoyBehind}}
 	f.envoyStory = api.EnvoyStory{Envoy: f.envoys[0], LastFailures: f.failures, Types: []api.EnvoyType{{Type: "scopes", Lacking: 1, Lacks: []api.Lacking{{Name: hostileLong, By: hostile, Since: now, Error: hostileLong}}}}}
 	f.certificates = []api.Certificate{{Source: "vault", Name: hostilePath, ServerNames: []string{hostileLong}, ServedFor: []string{hostile}, Domains: []string{hostile}, EndsWithIssuer: hostileLong, Remarks: []string{hostileLong}, NotAfter: now, Key: hostile}}
+	f.authorities = []api.Authority{{Source: "vault", Name: hostilePath, Subjects: []string{hostileLong, hostile}, Services: []string{"/" + hostilePath}, Remarks: []string{hostileLong}, NotAfter: now}}
 	f.uncovered = []api.UncoveredDomain{{Fleet: "external", Domain: hostileLong, Wanted: true, Reason: hostileLong}}
+	f.deployments = []api.Deployment{{
+		Group: hostilePath, To: "/" + hostilePath, From: []string{hostileLong}, Target: 2, Waiting: []string{hostileLong}, ReadOnly: hostile,
+		Apps:   []api.DeploymentApp{{ID: "/" + hostilePath, Version: hostileLong, Tasks: []api.DeploymentTask{{Task: hostileLong, Address: "10.0.0.7:1", Health: "draining", Waiting: hostileLong}}}},
+		Next:   []api.DeploymentChange{{App: hostileLong, Why: hostileLong}},
+		Events: []api.DeploymentEvent{{Time: now, Kind: "trouble", Text: hostileLong}},
+	}}
+	f.story.Deployment = hostilePath
 	return f
 }
 
 // hostilePages are all pages of hostileData.
 func hostilePages() []string {
 	return []string{
-		"/", "/apps", appURL("/" + hostilePath), "/domains", domainURL(hostilePath), domainURL(hostile + "?"), "/uncovered", "/envoys", envoyURL("external", hostilePath), "/certificates", certificateURL("vault", hostilePath),
+		"/", "/apps", appURL("/" + hostilePath), "/domains", domainURL(hostilePath), domainURL(hostile + "?"), "/uncovered", "/authorities", "/deployments", deploymentURL(hostilePath), "/envoys", envoyURL("external", hostilePath), "/certificates", certificateURL("vault", hostilePath),
 		"/problems", "/changes", "/failures", "/failures?code=" + url.QueryEscape(hostile) + "&app=" + url.QueryEscape(hostileLong), "/search?q=" + url.QueryEscape(hostile), "/apps?q=" + url.QueryEscape(hostile) + "&sort=" + url.QueryEscape(hostile) + "&fleet=" + url.QueryEscape(hostile),
 	}
 }

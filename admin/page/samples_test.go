@@ -124,6 +124,8 @@ func troubleData() *fakeData {
 	}
 	f.changes[0].Converged, f.changes[0].Waiting = nil, []string{"edge-2.example.com"}
 	f.changes[1].Converged, f.changes[1].Rejected = nil, []api.Rejected{{Envoy: "edge-3.example.com", Resource: "scopes api.team-4.example.com", Error: "route: unknown cluster '/team-4/api_0'"}}
+	f.authorities = []api.Authority{{Source: "vault", Name: "trackers", Subjects: []string{"CN=trackers 2026"}, NotBefore: now, NotAfter: now.AddDate(1, 0, 0), DaysLeft: 365, Services: []string{"/team-0/web"},
+		Revocation: &api.Revocation{Count: 3, MadeAt: now}, Remarks: []string{"a revocation list of it is out of date from 2026-03-01T00:00:00Z on"}}, {Source: "dir", Name: "unused", Subjects: []string{"CN=unused"}, DaysLeft: -1, UsedInstead: "vault"}}
 	f.uncovered = []api.UncoveredDomain{{Fleet: "external", Domain: "new.example.com", Wanted: true, Reason: "no certificate covers it"}, {Fleet: "external", Domain: "plain.example.com", Reason: "no certificate covers it"}}
 	f.certificates[0].DaysLeft, f.certificates[1].DaysLeft = -1, 9
 	f.envoys[1].State, f.envoys[1].Behind = api.EnvoyBehind, 3

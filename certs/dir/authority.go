@@ -197,5 +197,9 @@ func (f *clientAuthority) reasons() []string {
 	case f.unread != nil:
 		return []string{f.unread.Error() + stays}
 	}
-	return f.served.Reasons()
+	reasons := f.served.Reasons()
+	if f.served.Current() == nil && len(reasons) > 0 {
+		reasons[0] += " (a certificate to serve has its private key in the same file, or in one with .key added)"
+	}
+	return reasons
 }

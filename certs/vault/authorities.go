@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -33,7 +34,8 @@ const (
 
 // authorities are what is known of the authorities in Vault. They belong to Serve's goroutine.
 type authorities struct {
-	names map[string]*knownAuthority
+	logger *slog.Logger
+	names  map[string]*knownAuthority
 	// complete is true once there was a read that told the sink everything.
 	complete bool
 	// denied is why Vault lets nobody list them, and skipped how many reads went by since.
@@ -55,7 +57,9 @@ type knownAuthority struct {
 	absent, older int
 }
 
-func newAuthorities() *authorities { return &authorities{names: make(map[string]*knownAuthority)} }
+func newAuthorities(logger *slog.Logger) *authorities {
+	return &authorities{logger: logger, names: make(map[string]*knownAuthority)}
+}
 
 // read reads all authorities. An error means that something could not be read, and is to be asked for
 // again soon; what is known stays.
@@ -74,9 +78,13 @@ func (a *authorities) read(ctx context.Context, c *client, asked bool) (changed 
 
 func (a *authorities) readAll(ctx context.Context, c *client) (changed bool, err error) {
 	listed, err := c.list(ctx, authoritiesPath)
+	before := a.denied
 	a.denied = ""
 	if isForbidden(err) && len(a.names) == 0 {
 		a.denied, a.complete = fmt.Sprintf("%v: give Relay's policy the right to list %s, and to read what is in it", err, authoritiesPath), true
+		if before == "" {
+			a.logger.Info("Vault does not let authorities of clients be listed: only TCP services that ask for certificates need any", "event", "authorities_denied", "reason", a.denied)
+		}
 		return false, nil
 	}
 	if err != nil {
@@ -219,9 +227,6 @@ func (a *authorities) collect(now time.Time) (all []*certs.Authority, problems [
 			}
 		}
 	}
-	if a.denied != "" {
-		tell(authoritiesPath, a.denied)
-	}
 	if a.failure != "" {
 		tell(authoritiesPath, a.failure+"; what was read of them last stays in use")
 	}
@@ -229,6 +234,14 @@ func (a *authorities) collect(now time.Time) (all []*certs.Authority, problems [
 		tell(authoritiesPath, fmt.Sprintf("%d more are not read: at most %d are", a.left, maxAuthorities))
 	}
 	return all, problems
+}
+
+// deniedProblem tells who needs an authority that nobody may list them. It is no matter for others.
+func (a *authorities) deniedProblem() []problem.Problem {
+	if a.denied == "" {
+		return nil
+	}
+	return []problem.Problem{{Subject: authoritiesPath, Reason: a.denied, Severity: problem.Advice}}
 }
 
 // checkAuthorityName refuses names that would lead the request to another path.

@@ -23,13 +23,13 @@ import (
 // memory, so that it works with synctest. It plays what a real one cannot be
 // made to do: lagging replicas, redirects, failures in the middle.
 type fakeVault struct {
-	mu       sync.Mutex
-	live     map[string]any
-	version  int
-	entries  map[string][]map[string]string // versions from 1 on; nil when deleted
+	mu      sync.Mutex
+	live    map[string]any
+	version int
+	entries map[string][]map[string]string // versions from 1 on; nil when deleted
 	// authorities are the entries of authorities of clients.
 	authorities map[string][]map[string]string
-	requests []string
+	requests    []string
 	// intercept answers instead of the fake when it returns true.
 	intercept func(http.ResponseWriter, *http.Request) bool
 }

@@ -54,7 +54,7 @@ func New(config Config, sink certs.StoreSink, logger *slog.Logger, registerer pr
 		transport: transport,
 		schedule:  schedule{interval: config.PollInterval},
 
-		authorities: newAuthorities(),
+		authorities: newAuthorities(logger),
 		reader: &reader{
 			config: config,
 			client: &client{api: api, auth: auth},
@@ -136,7 +136,7 @@ func (s *Source) handOn(now time.Time, why string) (certificates []*certs.Certif
 	certificates, problems = s.collect(now)
 	authorities, ofAuthorities := s.authorities.collect(now)
 	if s.authorities.complete {
-		s.sink.SyncAuthorities(source, authorities, ofAuthorities)
+		s.sink.SyncAuthorities(source, authorities, slices.Concat(ofAuthorities, s.authorities.deniedProblem()))
 	}
 	certs.Because(s.sink, source, "Vault: "+why)
 	s.sink.SyncCertificates(source, certificates, problems)

@@ -94,15 +94,18 @@ func nobody(t *testing.T) string {
 // fakeAnswers are those of a shop that has most of what can go wrong.
 func fakeAnswers() map[string]any {
 	answers := map[string]any{
-		"status":              fakeStatus(),
-		"apps":                api.Apps{Apps: fakeApps(), Page: api.Page{Total: 4}},
-		"apps/shop/web":       fakeAppStory(),
-		"apps/shop/report":    fakeSleeper(),
+		"status":           fakeStatus(),
+		"apps":             api.Apps{Apps: fakeApps(), Page: api.Page{Total: 4}},
+		"apps/shop/web":    fakeAppStory(),
+		"apps/shop/report": fakeSleeper(),
+		"deployments":      api.Deployments{Deployments: []api.Deployment{fakeDeployment()}, Page: api.Page{Total: 1}},
+		"deployments/imp":  fakeDeployment(), "deployments/imp/advance": fakeStep(),
 		"domains":             api.Domains{Domains: fakeDomains(), Page: api.Page{Total: 3}},
 		"domains/cart.test":   fakeDomainStory(),
 		"envoys":              api.Envoys{Envoys: fakeEnvoys(), Page: api.Page{Total: 3}},
 		"envoys/external/e-2": api.EnvoyStory{Envoy: fakeEnvoys()[1], Types: fakeEnvoyTypes()},
 		"certificates":        api.Certificates{Certificates: fakeCertificates(), Page: api.Page{Total: 2}},
+		"authorities":         api.Authorities{Authorities: fakeAuthorities(), Page: api.Page{Total: 2}},
 		"certificates/vault/shop.test": api.CertificateStory{
 			Certificate: fakeCertificates()[0], LastChanges: fakeChanges()[1:2],
 		},
@@ -237,6 +240,14 @@ func fakeEnvoyTypes() []api.EnvoyType {
 	return []api.EnvoyType{
 		{Type: "clusters", Sent: 1287, Acked: 1287, Resources: 5},
 		{Type: "listeners", Sent: 1280, Acked: 1280, Resources: 2, Lacking: 1, Lacks: []api.Lacking{{Name: "https", By: "this Envoy", Since: before(10 * time.Minute), Error: "no such extension", Older: true}}},
+	}
+}
+
+func fakeAuthorities() []api.Authority {
+	from, to := fakeNow.AddDate(-1, 0, 0), fakeNow.AddDate(0, 0, 6)
+	return []api.Authority{
+		{Source: "vault", Name: "trackers", Subjects: []string{"CN=trackers"}, NotBefore: from, NotAfter: fakeNow.AddDate(1, 0, 0), DaysLeft: 365, Services: []string{"/shop/web"}, Revocation: &api.Revocation{Count: 3, MadeAt: fakeNow, OutOfDateAt: &to}, Remarks: []string{"a revocation list of it is out of date from 2026-03-07 on"}},
+		{Source: "dir", Name: "trackers", Subjects: []string{"CN=trackers"}, NotBefore: from, NotAfter: fakeNow.AddDate(0, 1, 0), DaysLeft: 31, UsedInstead: "vault"},
 	}
 }
 

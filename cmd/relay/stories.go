@@ -60,6 +60,9 @@ func (p printer) app(a api.AppStory) {
 	p.line("%s", p.screen.Styled(terminal.Bold, a.ID))
 	p.findings(a.Findings)
 	p.pair("version", a.Version)
+	if a.Deployment != "" {
+		p.pair("deployment", a.Deployment+": relay deployment "+quotedWord(a.Deployment)+" shows how far it is")
+	}
 	if a.Stopped {
 		p.pair("tasks", "none: it is scaled to 0")
 	}
@@ -163,6 +166,9 @@ func (p printer) port(port api.Port, sleeps bool) {
 	}
 	p.pair("other groups", strings.Join(port.OtherGroups, ", "))
 	p.pair("cluster", port.Cluster)
+	if r := port.Rebalance; r != nil {
+		p.pair("rebalancing", r.Phase+": "+r.Text)
+	}
 	switch {
 	case len(port.Endpoints) > 0 || port.Cluster == "":
 	case sleeps:

@@ -113,12 +113,20 @@ func (ca *deviceCA) list(t testing.TB, until time.Time, revoked ...*x509.Certifi
 }
 
 // authorityOf is what a store says of authorities and their lists.
-func authorityOf(name string, lists []byte, all ...*deviceCA) *certs.Authority {
-	a := &certs.Authority{Source: "vault", Name: name, Revoked: lists, NotAfter: time.Now().Add(time.Hour)}
+func authorityOf(t testing.TB, name string, lists []byte, all ...*deviceCA) *certs.Authority {
+	t.Helper()
+	var authorities []*x509.Certificate
 	for _, ca := range all {
-		a.Certificates = append(a.Certificates, certs.EncodePEM([]*x509.Certificate{ca.certificate})...)
+		authorities = append(authorities, ca.certificate)
 	}
-	return a
+	var parsed []*certs.RevocationList
+	if len(lists) > 0 {
+		var err error
+		if parsed, err = certs.ParseRevocations(lists); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certs.NewAuthority("vault", name, authorities, parsed)
 }
 
 // deviceServer is an instance that speaks first: it says what Envoy told it of the client, and then

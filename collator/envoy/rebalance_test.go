@@ -288,3 +288,29 @@ func TestMaxConnectionAge(t *testing.T) {
 		}
 	})
 }
+
+// Connections that come all at once are spread evenly, too.
+func TestConnectionsAtOnceAreEven(t *testing.T) {
+	t.Parallel()
+	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
+		t.Parallel()
+		e := startVersion(t, version)
+		e.c.SyncCertificates("vault", nil, nil)
+		d := e.devices("/imp", sources.TCP{Rebalance: 10})
+		e.apply(t, d.with(nil, d.add(), d.add(), d.add()))
+		e.opens(t, d.port)
+		var wg sync.WaitGroup
+		for range 600 {
+			conn := dial(t, d.port) // Envoy accepts them when it likes
+			wg.Go(func() {
+				if err := pinged(conn); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if got := d.spread(); got > 5 {
+			t.Errorf("one is %.1f %% from its share", got)
+		}
+	})
+}

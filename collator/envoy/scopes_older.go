@@ -35,6 +35,9 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 		if _, ok := routing.WakesCluster(msg.Name); ok {
 			return Resource(key, msg)
 		}
+		if cluster, ok := routing.AcceptsCluster(msg.Name); ok {
+			return acceptResource(f, key, cluster, msg)
+		}
 	case *listenerv3.Listener:
 		return tcpListenerResource(key, msg)
 	case *routev3.ScopedRouteConfiguration:

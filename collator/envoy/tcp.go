@@ -26,6 +26,11 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 		address = f.HTTP.Addr()
 	}
 	listener.Address = socketAddress(netip.AddrPortFrom(address, s.Listen))
+	if s.OneByOne {
+		// What a thread of Envoy accepts in one go would all get the same instance: a connection counts
+		// when it has one.
+		listener.MaxConnectionsToAcceptPerSocketEvent = wrapperspb.UInt32(1)
+	}
 	if s.AcceptProxy {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{proxyProtocolFilter(&p)}
 	}
@@ -78,6 +83,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
 	if s.Wake != sources.WakeTCPNever {
 		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+	}
+	if s.Paced {
+		filters = append(filters, acceptDiscovery(cluster))
 	}
 	if s.Rebalances {
 		filters = append(filters, shedFilter(p))

@@ -146,6 +146,7 @@ func connectionWords(port sources.Port) []string {
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
 	}
+	words = append(words, acceptWords(port.TCP)...)
 	if routing.IsTCP(port) {
 		words = append(words, lastingWords(*port.TCP)...)
 	}
@@ -186,6 +187,20 @@ func connectionWords(port sources.Port) []string {
 		if limit.n != 0 {
 			say("at most %d %s from each Envoy", limit.n, limit.what)
 		}
+	}
+	return words
+}
+
+// acceptWords says how often connections to a TCP service may begin.
+func acceptWords(tcp *sources.TCP) (words []string) {
+	if tcp == nil {
+		return nil
+	}
+	if tcp.AcceptRate > 0 {
+		words = append(words, fmt.Sprintf("each instance takes %g new connections a second, and the others wait for their turn", tcp.AcceptRate))
+	}
+	if tcp.AddressRate > 0 {
+		words = append(words, fmt.Sprintf("a client may open %g connections a second, and others are closed", tcp.AddressRate))
 	}
 	return words
 }

@@ -44,8 +44,15 @@ type Service struct {
 	// Wake says how connections wait while the app sleeps. It is not said here whether it does, so
 	// that nothing of a listener changes when it falls asleep or wakes.
 	Wake sources.WakeTCP
+	// Paced has Relay asked before a connection goes on. The rates are not said here, so that nothing of
+	// a listener changes with them.
+	Paced bool
 	// MaxConnectionAge ends connections that are so old; 0 none.
 	MaxConnectionAge time.Duration
+	// OneByOne is set if connections are let in one after the other, so that each is given to the
+	// instance that has the fewest by then. It is for services that say something of connections that
+	// stay: the listeners of others are what they were before there was that.
+	OneByOne bool
 	// Rebalances is set if connections may be ended to even them out. How many is said with each
 	// endpoint, so that nothing of a listener changes then.
 	Rebalances bool
@@ -82,7 +89,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
 		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
-		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0,
+		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0, OneByOne: lasting(port.TCP), Paced: paced(port),
 	}
 	if f.Scaling {
 		s.Wake = port.Wake
@@ -124,6 +131,16 @@ func withoutAddresses(domains []string) []string {
 		return domains
 	}
 	return slices.DeleteFunc(slices.Clone(domains), hostname.IsAddress)
+}
+
+// lasting reports whether an app says of connections that they stay for long.
+func lasting(tcp *sources.TCP) bool {
+	return tcp.ServiceTLS != nil || tcp.MaxConnectionAge > 0 || tcp.Rebalance > 0 || tcp.AcceptRate > 0 || tcp.AddressRate > 0
+}
+
+// paced reports whether there is a limit of how often connections to a port begin.
+func paced(port sources.Port) bool {
+	return port.TCP != nil && (port.TCP.AcceptRate > 0 || port.TCP.AddressRate > 0)
 }
 
 // closes says which restriction of a port cannot be kept by TCP; empty if there is none.

@@ -72,5 +72,5 @@ func (v peerView) Missing() (missing []peers.Envoy) {
 
 // elsewhere reports whether an Envoy reports to another Relay.
 func (f *scalingFleets) elsewhere(fleet, id string) bool {
-	return f.relay.scaling.peers.Elsewhere(peers.Envoy{Fleet: fleet, ID: id})
+	return f.relay.scaling != nil && f.relay.scaling.peers.Elsewhere(peers.Envoy{Fleet: fleet, ID: id})
 }

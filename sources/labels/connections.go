@@ -18,6 +18,14 @@ var connectionLabels = []Label{
 		meaning: "how many percent of the service's connections Relay may end a minute, of those to instances that have more than their share: " +
 			"`0.1%/min` to `100%/min`. Each ends when its client sends something, and the client connects anew",
 		byDefault: "none is ended", envoy: "`rbac` of the network filters, `metadata` of endpoints", example: "10%/min"},
+	{Key: "RELAY_{n}_ACCEPT_RATE", Field: "acceptRate", tcpOnly: true, setting: func(s *Settings, v string) { s.tcp.acceptRate = s.perSecond(v) },
+		meaning: "how many new connections an instance takes a second, `0.1/s` to `10000/s`. The others wait in order of arrival, and the clients take turns. " +
+			"With TLS that Envoy ends, the client has to speak first",
+		byDefault: "no limit", envoy: "`ratelimit` of the network filters", example: "50/s"},
+	{Key: "RELAY_{n}_ADDRESS_RATE", Field: "addressRate", tcpOnly: true, setting: func(s *Settings, v string) { s.tcp.addressRate = s.perSecond(v) },
+		meaning: "how many new connections a client may open a second, by its IPv4 address or IPv6 network (/64), `0.1/s` to `10000/s`; as many as in a second at one moment. " +
+			"Others are closed at once. With TLS that Envoy ends, the client has to speak first",
+		byDefault: "no limit", envoy: "`ratelimit` of the network filters", example: "20/s"},
 }
 
 const (

@@ -54,6 +54,8 @@ type tcpSettings struct {
 	connections bool
 	maxAge      time.Duration
 	rebalance   float64 // percent a minute
+	// acceptRate and addressRate are new connections a second.
+	acceptRate, addressRate float64
 }
 
 func (s *Settings) mode(value string) {
@@ -155,6 +157,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
 	tcp.MaxConnectionAge, tcp.Rebalance = given.maxAge, s.finishRebalance()
+	tcp.AcceptRate, tcp.AddressRate = given.acceptRate, given.addressRate
 	return tcp
 }
 

@@ -73,6 +73,9 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	out.newest = definitionOf(a, mode, declared)
 	out.addTasks(a, tasks, prior, m)
 	out.addScaling(a, said, m)
+	if app.Deployment == nil && slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.Hashed() }) {
+		app.Wanted = max(0, a.Instances)
+	}
 	out.sort()
 	return out
 }

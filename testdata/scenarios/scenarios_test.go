@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	_ "relay/internal/relay" // the program that is built: its tests that passed are not taken for these
 	"relay/testdata/scenarios/scenario"
 	"relay/xds/envoytest"
 )

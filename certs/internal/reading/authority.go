@@ -158,6 +158,8 @@ func (s *ServedAuthority) listOf(authority *x509.Certificate, offered []*certs.R
 		switch {
 		case list.Equal(current):
 			there = true
+		case current.ValidAt(now) == certs.NotYetValid && list.ValidAt(now) != certs.NotYetValid:
+			best, there = list, true
 		case list.Newer(current) < 0:
 			s.notes = append(s.notes, fmt.Sprintf("a revocation list of %.200q is from %s and older than the one in use, of %s: it is left out", list.Issuer, stamp(list.ThisUpdate), stamp(current.ThisUpdate)))
 			there = true
@@ -220,17 +222,24 @@ func sameKey(a, b *x509.Certificate) bool {
 // build makes the authority that is served. Without a list that can be used where there is to be
 // one, none is: revoked clients would be let in.
 func (s *ServedAuthority) build() {
-	if len(s.authorities) == 0 || s.listed && len(s.served) == 0 {
-		s.current = nil
-		return
+	s.current = nil
+	authorities := slices.Clone(s.authorities)
+	for _, l := range s.served {
+		for _, revoked := range l.list.Revoked(l.authority, s.authorities) {
+			authorities = slices.DeleteFunc(authorities, revoked.Equal)
+			s.notes = append(s.notes, fmt.Sprintf("the authority %.200q is revoked by %.200q: it is left out", revoked.Subject, l.list.Issuer))
+		}
 	}
 	var lists []*certs.RevocationList
 	for _, l := range s.served {
-		if !slices.ContainsFunc(lists, l.list.Equal) {
+		if slices.ContainsFunc(authorities, l.authority.Equal) && !slices.ContainsFunc(lists, l.list.Equal) {
 			lists = append(lists, l.list)
 		}
 	}
-	s.current = certs.NewAuthority(s.source, s.name, s.authorities, lists)
+	if len(authorities) == 0 || (s.listed || len(s.served) > 0) && len(lists) == 0 {
+		return
+	}
+	s.current = certs.NewAuthority(s.source, s.name, authorities, lists)
 }
 
 // NextChange returns when Advance will serve a list that is not valid yet; zero if none waits.

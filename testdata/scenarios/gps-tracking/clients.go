@@ -119,7 +119,7 @@ func subscriber(r *scenario.Run, client *http.Client, vehicle string) *socket {
 		var ack message
 		if err := errors.Join(wsjson.Write(ctx, conn, message{Type: "connection_init"}), wsjson.Read(ctx, conn, &ack)); err != nil || ack.Type != "connection_ack" {
 			_ = conn.CloseNow()
-			return nil, fmt.Errorf("%q in place of connection_ack: %w", ack.Type, err)
+			return nil, fmt.Errorf("%q in place of connection_ack: %v", ack.Type, err)
 		}
 		query, _ := json.Marshal(map[string]string{"query": fmt.Sprintf("subscription { positions(vehicle: %q) { number lat lon } }", vehicle)})
 		return conn, wsjson.Write(ctx, conn, message{ID: "1", Type: "subscribe", Payload: query})

@@ -171,7 +171,7 @@ func (m *mother) ask(ctx context.Context, text string) error {
 	defer cancel()
 	answer, err := m.run.Ask(ctx, m.client, http.MethodPost, m.url("/messages"), text)
 	if err != nil || answer.Status != http.StatusOK {
-		return fmt.Errorf("%s asks: %d %s, %w", m.name, answer.Status, answer.Body, err)
+		return fmt.Errorf("%s asks: %d %s, %v", m.name, answer.Status, answer.Body, err)
 	}
 	select {
 	case <-m.answered:

@@ -221,6 +221,7 @@ func (r *Run) launchRelay() error {
 	defer r.parts.Unlock()
 	return r.bed.StartRelay(slices.Concat([]string{
 		"--marathon", r.Marathon.URL(), "--http", r.http, "--https", r.https, "--admin", r.admin, "--certs-dir", string(r.Directory),
+		"--state-dir", filepath.Join(r.bed.Dir, "state"),
 	}, r.scenario.Flags)...)
 }
 

@@ -114,6 +114,28 @@ func (r *Run) Release(app string) error {
 	return r.idle()
 }
 
+// Replace ends a task at once, and returns when another one runs in its place, healthy.
+func (r *Run) Replace(app, task string) error {
+	if err := r.Crash(task); err != nil {
+		return err
+	}
+	return r.await("another task of "+app, func() error {
+		var definition struct {
+			App struct {
+				Instances    int
+				TasksHealthy int
+			}
+		}
+		if err := r.get(r.Marathon.URL()+"/v2/apps"+app, &definition); err != nil {
+			return err
+		}
+		if definition.App.TasksHealthy != definition.App.Instances {
+			return fmt.Errorf("%d of %d are healthy", definition.App.TasksHealthy, definition.App.Instances)
+		}
+		return nil
+	})
+}
+
 // Crash ends a task at once, as if it had been killed.
 func (r *Run) Crash(task string) error { return r.Marathon.Crash(task) }
 

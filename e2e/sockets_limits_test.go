@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// What each limit ends, of sockets on which something is said all the time. docs/connections.md has
+// the same table. TCP services have no HTTP labels.
+func TestLimitsOfBusySockets(t *testing.T) {
+	const limit = time.Second
+	all := []string{"WebSocket", "WebSocket by HTTP/2", "events by HTTP/1.1", "events by HTTP/2.0", "long poll", "gRPC stream", "TCP"}
+	for label, ends := range map[string][]string{
+		"RELAY_0_IDLE_TIMEOUT":        nil,
+		"RELAY_0_TIMEOUT":             {"events by HTTP/1.1", "events by HTTP/2.0"},
+		"RELAY_0_MAX_STREAM_DURATION": {"WebSocket", "WebSocket by HTTP/2", "events by HTTP/1.1", "events by HTTP/2.0", "gRPC stream"},
+	} {
+		t.Run(label, func(t *testing.T) {
+			w, a, tcp := newSocketWorld(t, label, limit.String())
+			began := time.Now()
+			lasted := make(map[string]time.Duration)
+			var mu sync.Mutex
+			var wg sync.WaitGroup
+			for i, c := range w.everySocket(a, tcp) {
+				wg.Go(func() {
+					every := time.NewTicker(limit / 10)
+					defer every.Stop()
+					for time.Since(began) < 3*limit {
+						if err := c.use(); err != nil {
+							mu.Lock()
+							defer mu.Unlock()
+							lasted[all[i]] = time.Since(began)
+							return
+						}
+						<-every.C
+					}
+				})
+			}
+			wg.Wait()
+			if got, want := slices.Sorted(maps.Keys(lasted)), slices.Sorted(slices.Values(ends)); !slices.Equal(got, want) {
+				t.Errorf("%s ends %v, want %v", label, lasted, want)
+			}
+			for what, d := range lasted {
+				if d < limit {
+					t.Errorf("%s ended after %s, before its limit", what, d)
+				}
+			}
+		})
+	}
+}
+
+// Sockets on which nothing is said end by their idle timeout, and not by that of others; with 0s they
+// stay. A request that waits for its answer is as silent as they are.
+func TestLimitsOfSilentSockets(t *testing.T) {
+	t.Parallel()
+	for idle, end := range map[string]bool{"500ms": true, "0s": false} {
+		t.Run(idle, func(t *testing.T) {
+			w, a, tcp := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", idle)
+			other := startSocketApp(t)
+			w.marathon.service("/other", []string{other.address}, "HAPROXY_0_VHOST", "other.test", "RELAY_0_IDLE_TIMEOUT", "500ms")
+			w.clients.expect("http://other.test/", 200, "sockets")
+			conns := w.everySocket(a, tcp)
+			last := bounded(w.conns.events(other, "http://other.test", false).use)
+			open := func() int64 { return w.envoy.stat(`^http\.https?\.downstream_rq_active$`) }
+			before := open()
+			// One that began later ends; so all that end by then have had the time for it.
+			want := before - 1
+			if end {
+				want = 0
+			}
+			w.eventually("the sockets end", func() error {
+				if n := open(); n > want {
+					return fmt.Errorf("%d are open of %d", n, before)
+				}
+				return nil
+			})
+			if err := last(); err == nil {
+				t.Error("the other app's is open")
+			}
+			for _, c := range conns {
+				switch err := c.use(); {
+				case end && err == nil:
+					t.Errorf("%s is open", c.what)
+				case !end && err != nil:
+					t.Errorf("%s: %v", c.what, err)
+				}
+			}
+		})
+	}
+}
+
+// Pings go through as they are, in both directions, and keep a WebSocket open that says nothing
+// else.
+func TestPingsOfWebSockets(t *testing.T) {
+	w, a, _ := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", "500ms")
+	conn := w.clients.echo("wss://sockets.test/ws")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	ctx = conn.CloseRead(ctx)
+	began := time.Now()
+	every := time.NewTicker(100 * time.Millisecond)
+	defer every.Stop()
+	n := 0
+	for ; time.Since(began) < 1500*time.Millisecond; n++ {
+		if err := conn.Ping(ctx); err != nil { // which waits for the pong with the same payload
+			t.Fatalf("ping %d, after %s: %v", n, time.Since(began), err)
+		}
+		<-every.C
+	}
+	close(a.pings)
+	var got []string
+	for payload := range a.pings {
+		got = append(got, payload)
+	}
+	if len(got) != n || len(slices.Compact(slices.Sorted(slices.Values(got)))) != n {
+		t.Errorf("the app got %q of %d pings", got, n)
+	}
+	// Without pings it ends.
+	w.eventually("it ends", func() error {
+		if ctx.Err() == nil {
+			return errors.New("it is open")
+		}
+		return nil
+	})
+}
+
+// A long poll may take as long as the app wants: nothing but the labels of the app and the idle
+// timeout of the fleet ends it, and these are far above a minute by default.
+func TestLongPollsMayTakeLong(t *testing.T) {
+	w, _, _ := newSocketWorld(t)
+	dump, err := w.envoy.Get(t.Context(), "/config_dump?resource=dynamic_scoped_route_configs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Join(strings.Fields(dump), "")
+	if want := `"timeout":"0s"`; !strings.Contains(text, want) {
+		t.Errorf("the routes have no %s: %.3000s", want, text)
+	}
+	if want := `"idle_timeout":"3600s"`; !strings.Contains(text, want) {
+		t.Errorf("the routes have no %s", want)
+	}
+}

@@ -1,0 +1,28 @@
+package relay
+
+import (
+	"errors"
+	"io/fs"
+
+	"relay/connections/slots"
+	"relay/sources"
+	appsstate "relay/sources/savedstate"
+)
+
+// throughSlots returns what a source feeds in place of next, which is what saves the apps. Without saved state a Relay
+// that is started anew could not know the slots of before, and ids would move. So there are none then, and Envoys
+// spread ids over addresses.
+func (k *stateKeepers) throughSlots(next sources.Sink) sources.Sink {
+	if k.config.State.Dir == "" {
+		return next
+	}
+	file := k.settings(savedApps, k.config.Apps.source().kind).File
+	return slots.New(next, func() []*sources.App {
+		apps, err := appsstate.Load(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			k.log.Warn("the slots of instances are not known from before: ids of ports that are hashed may go to other instances",
+				"event", "slots_unknown", "error", err)
+		}
+		return apps
+	})
+}
