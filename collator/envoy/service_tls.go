@@ -198,10 +198,9 @@ func ServiceCertificate(secret string, c *certs.Certificate) *tlsv3.Secret {
 func ServiceClients(secret string, t *sources.ServiceTLS, authority *certs.Authority) *tlsv3.Secret {
 	context := nobody()
 	if authority != nil && !t.Refused {
-		context = &tlsv3.CertificateValidationContext{TrustedCa: inlineBytes(authority.Certificates)}
+		context = &tlsv3.CertificateValidationContext{TrustedCa: inlineBytes(authority.Certificates), OnlyVerifyLeafCertCrl: !authority.WholeChain}
 		if len(authority.Revoked) > 0 {
-			// Envoy looks up each authority of a chain too, if there are lists for that.
-			context.Crl, context.OnlyVerifyLeafCertCrl = inlineBytes(authority.Revoked), !authority.WholeChain
+			context.Crl = inlineBytes(authority.Revoked)
 		}
 		for _, name := range t.ClientNames {
 			context.MatchTypedSubjectAltNames = append(context.MatchTypedSubjectAltNames, clientName(name))

@@ -25,7 +25,7 @@ func TestHandshakesThatNeverEnd(t *testing.T) {
 	t.Parallel()
 	e := startEnvoy(t, withoutHTTPS)
 	port, server, ca := envoytest.FreePort(t), e.deviceServer(), newDeviceCA(t, "devices", nil)
-	e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"))
+	e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"))
 	good := as(ca.device(t, nil, acme+"1"))
 	open := e.letsIn(t, port, good)
 	hello := clientHello(t, "dev.test")
@@ -109,7 +109,7 @@ func TestDevicesWaitForServices(t *testing.T) {
 			awake := changed(deviceApp("/devices", port, acmeOnly, server, "dev.test"), func(p *sources.Port) { p.Wake = sources.WakeAny })
 			asleep := changed(awake, func(p *sources.Port) { p.Endpoints = nil })
 			asleep.Gated = true
-			e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, awake)
+			e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, awake)
 			connected := make(chan error, 1)
 			shown := ca.device(t, nil, acme+"1")
 			_ = e.letsIn(t, port, client{shown: []tls.Certificate{shown}, inside: "ping\n"})

@@ -39,17 +39,18 @@ func TestRevocationLists(t *testing.T) {
 				of    *certs.Authority
 				letIn string
 			}{
-				{"no list", authorityOf(t, "a", nil, root, other), "between other revoked revoked between root"},
-				{"a list", authorityOf(t, "a", roots, root), "root"},
-				{"out of date", authorityOf(t, "a", root.list(t, earlier), root), ""},
-				{"of one of two", authorityOf(t, "a", roots, root, other), "root"},
-				{"one of two is out of date", authorityOf(t, "a", join(roots, other.list(t, earlier)), root, other), "root"},
-				{"of all", authorityOf(t, "a", join(roots, betweens, other.list(t, later)), root, other), "between other root"},
-				{"of an authority between, not of the root", authorityOf(t, "a", betweens, root, between), "between"},
-				{"the authority between is revoked", authorityOf(t, "a", join(root.list(t, later, between.certificate), betweens), root), "revoked root"},
-				{"only the authority between is trusted", authorityOf(t, "a", nil, between), "between revoked between"},
-				{"only that, with its list", authorityOf(t, "a", betweens, between), "between"},
-				{"all are trusted", authorityOf(t, "a", join(roots, betweens), root, between), "between root"},
+				{"no list", authorityOf("a", nil, root, other), "between other revoked revoked between root"},
+				{"a list", authorityOf("a", roots, root), "root"},
+				{"out of date", authorityOf("a", root.list(t, earlier), root), ""},
+				{"of one of two", authorityOf("a", roots, root, other), "root"},
+				{"one of two is out of date", authorityOf("a", join(roots, other.list(t, earlier)), root, other), "root"},
+				{"of all", authorityOf("a", join(roots, betweens, other.list(t, later)), root, other), "between other root"},
+				{"of an authority between, not of the root", authorityOf("a", betweens, root), "between"},
+				{"of an authority between, not of the root, both trusted", authorityOf("a", betweens, root, between), "between"},
+				{"the authority between is revoked", authorityOf("a", join(root.list(t, later, between.certificate), betweens), root), "revoked root"},
+				{"only the authority between is trusted", authorityOf("a", nil, between), "between revoked between"},
+				{"only that, with its list", authorityOf("a", betweens, between), "between"},
+				{"all are trusted", authorityOf("a", join(roots, betweens), root, between), "between root"},
 			}
 			var authorities []*certs.Authority
 			var apps []*sources.App
@@ -92,7 +93,7 @@ func TestOptionalCertificate(t *testing.T) {
 			missing, refused := optional, optional
 			missing.ClientCA, refused.Refused = "missing", true
 			ports := []uint16{envoytest.FreePort(t), envoytest.FreePort(t), envoytest.FreePort(t)}
-			e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, deviceApp("/optional", ports[0], optional, server, "dev.test"),
+			e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, deviceApp("/optional", ports[0], optional, server, "dev.test"),
 				deviceApp("/missing", ports[1], missing, server, "dev.test"), deviceApp("/refused", ports[2], refused, server, "dev.test"))
 			shown := ca.device(t, nil, acme+"1")
 			if conn := e.letsIn(t, ports[0], as(shown)); conn.told["e2"] != fingerprintOf(shown) {
@@ -129,7 +130,7 @@ func TestProfiles(t *testing.T) {
 		ports[profile] = envoytest.FreePort(t)
 		apps = append(apps, deviceApp("/p"+string(profile), ports[profile], sources.ServiceTLS{ClientCA: "devices", Profile: profile}, server, "dev.test"))
 	}
-	e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, apps...)
+	e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, apps...)
 	for _, profile := range profiles {
 		_ = e.letsIn(t, ports[profile], device)
 	}
@@ -183,7 +184,7 @@ func TestPythonExample(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	ca := newDeviceCA(t, "devices", nil)
-	e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, &deviceServer{address: "127.0.0.1:" + itoa(at)}, "dev.test"))
+	e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, &deviceServer{address: "127.0.0.1:" + itoa(at)}, "dev.test"))
 	device := ca.device(t, nil, acme+"1")
 	two := ca.device(t, func(c *x509.Certificate) { c.URIs = append(c.URIs, c.URIs[0].JoinPath("x")) }, acme+"1")
 	for _, tt := range []struct {

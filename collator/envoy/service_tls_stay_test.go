@@ -37,7 +37,7 @@ func startServices(t *testing.T, version string) *services {
 	for i := range serviceCount {
 		name := fmt.Sprintf("s%d", i)
 		s.ports, s.cas = append(s.ports, envoytest.FreePort(t)), append(s.cas, newDeviceCA(t, name, nil))
-		s.authorities = append(s.authorities, authorityOf(t, name, nil, s.cas[i]))
+		s.authorities = append(s.authorities, authorityOf(name, nil, s.cas[i]))
 		s.certificates = append(s.certificates, s.certificate(name, name+".test"))
 		of := sources.ServiceTLS{ClientCA: name, ClientNames: acmeOnly.ClientNames}
 		s.apps = append(s.apps, deviceApp("/"+name, s.ports[i], of, server, name+".test"))
@@ -94,20 +94,20 @@ func (s *services) changeAuthorities(t *testing.T) {
 	const i = 7
 	port, before := s.ports[i], s.authorities[i]
 	next := newDeviceCA(t, "next", nil)
-	s.authorities[i] = authorityOf(t, before.Name, nil, s.cas[i], next)
+	s.authorities[i] = authorityOf(before.Name, nil, s.cas[i], next)
 	s.publish()
 	_ = s.letsIn(t, port, as(next.device(t, nil, acme+"new")))
 	s.stay("one more authority")
 
 	gone := s.cas[i].device(t, nil, acme+"gone")
 	_ = s.letsIn(t, port, as(gone))
-	s.authorities[i] = authorityOf(t, before.Name, s.cas[i].list(t, time.Now().Add(time.Hour), gone.Leaf, s.devices[i].Leaf), s.cas[i])
+	s.authorities[i] = authorityOf(before.Name, s.cas[i].list(t, time.Now().Add(time.Hour), gone.Leaf, s.devices[i].Leaf), s.cas[i])
 	s.publish()
 	s.keepsOut(t, port, as(gone))
 	s.keepsOut(t, port, s.asks(i))
 	s.stay("a device is revoked that is connected")
 
-	s.authorities[i] = authorityOf(t, before.Name, s.cas[i].list(t, time.Now().Add(time.Hour)), s.cas[i])
+	s.authorities[i] = authorityOf(before.Name, s.cas[i].list(t, time.Now().Add(time.Hour)), s.cas[i])
 	s.publish()
 	_ = s.letsIn(t, port, as(gone))
 	s.stay("it is not revoked any more")

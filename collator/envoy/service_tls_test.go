@@ -46,7 +46,7 @@ func TestStrangersReachNoServer(t *testing.T) {
 			port, server := envoytest.FreePort(t), e.deviceServer()
 			ca, other := newDeviceCA(t, "devices", nil), newDeviceCA(t, "devices", nil)
 			revoked := ca.device(t, nil, acme+"9")
-			e.sync([]*certs.Authority{authorityOf(t, "devices", ca.list(t, time.Now().Add(time.Hour), revoked.Leaf), ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"))
+			e.sync([]*certs.Authority{authorityOf("devices", ca.list(t, time.Now().Add(time.Hour), revoked.Leaf), ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"))
 			good := as(ca.device(t, nil, acme+"1"))
 			_ = e.letsIn(t, port, good)
 			dated := func(from, to time.Duration) func(*x509.Certificate) {
@@ -104,7 +104,7 @@ func TestWhoConnects(t *testing.T) {
 			port, proxied, server := envoytest.FreePort(t), envoytest.FreePort(t), e.deviceServer()
 			ca := newDeviceCA(t, "devices", nil)
 			behind := changed(deviceApp("/proxied", proxied, acmeOnly, server, "dev.test"), func(p *sources.Port) { p.TCP.AcceptProxy = true })
-			e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test", "*.wild.test"), behind)
+			e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test", "*.wild.test"), behind)
 			shown := ca.device(t, func(c *x509.Certificate) { c.DNSNames = []string{"a.dev.test", "b.dev.test"} }, acme+"1")
 			want := map[string]string{
 				"e0": acme + "1", "e1": "CN=device 1,O=Acme\\, Inc.", "e2": fingerprintOf(shown), "e3": "1001", "e4": "a.dev.test,b.dev.test",
@@ -173,7 +173,7 @@ func TestOlderEnvoysOpenNoPort(t *testing.T) {
 	e := startVersion(t, envoytest.Oldest)
 	port, open, server := envoytest.FreePort(t), envoytest.FreePort(t), e.deviceServer()
 	ca := newDeviceCA(t, "devices", nil)
-	e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"),
+	e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"),
 		changed(serviceApp("/open", sources.TCP{Port: open}), func(p *sources.Port) { p.Endpoints = endpoints(e.redis()) }))
 	e.opens(t, open)
 	e.until(t, "the listener is taken", func() bool {
@@ -247,7 +247,7 @@ func TestServiceTLSOnDemand(t *testing.T) {
 				f.ClustersOnDemand, f.CertificatesOnDemand = true, true
 			})
 			port, server, ca := envoytest.FreePort(t), e.deviceServer(), newDeviceCA(t, "devices", nil)
-			e.sync([]*certs.Authority{authorityOf(t, "devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"))
+			e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"))
 			device := ca.device(t, nil, acme+"1")
 			if conn := e.letsIn(t, port, as(device)); conn.told["e2"] != fingerprintOf(device) {
 				t.Errorf("told %q", conn.told)
