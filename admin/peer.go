@@ -9,6 +9,7 @@ import (
 var peerParams = []parameter{
 	{Name: "apps", Text: "Apps that are about to sleep: their routed names, each escaped as in a query, with commas between.", Length: peers.MaxQuery},
 	{Name: "envoys", Text: "Envoys that report to the asking Relay no more: of each its fleet, escaped as in a query, a slash, and its node id, all escaped once more, with commas between.", Length: peers.MaxQuery},
+	{Name: "group", Text: "A deployment group: its tasks are told."},
 	{Name: "loads", Text: "Whether the load of all apps that are sized by it is told.", Values: []string{"false", "true"}},
 }
 
@@ -21,5 +22,6 @@ func (s *Server) peer(_ *http.Request, q query) (any, error) {
 	if err != nil {
 		return nil, badRequest(err.Error())
 	}
+	question.Group = q.values["group"]
 	return s.cfg.Peer(question), nil
 }

@@ -42,7 +42,7 @@ func (a *Authority) Due(now time.Time) (due DueAuthority) {
 	case at(warn):
 		say(false, "an authority of it expires on %s: put the next one beside it, and give clients certificates of that before", day(a.NotAfter))
 	}
-	if !at(a.NotBefore) {
+	if !a.NotBefore.IsZero() && !at(a.NotBefore) {
 		say(true, "an authority of it is not valid before %s: no certificate of that is taken until then", stamp(a.NotBefore))
 	}
 	if len(a.Revoked) == 0 {
@@ -54,7 +54,7 @@ func (a *Authority) Due(now time.Time) (due DueAuthority) {
 	case at(a.warn):
 		say(false, "a revocation list of it is out of date from %s on: then no certificate of that authority is taken any more; put a newer one there before", stamp(a.RevokedUntil))
 	}
-	if !at(a.RevokedAt) {
+	if !a.RevokedAt.IsZero() && !at(a.RevokedAt) {
 		say(true, "a revocation list of it is not valid before %s: no certificate of that authority is taken until then", stamp(a.RevokedAt))
 	}
 	return due

@@ -68,6 +68,7 @@ func (c *Collator) authoritiesKnown() bool {
 
 // SyncAuthorities implements certs.AuthoritySink.
 func (c *Collator) SyncAuthorities(source string, authorities []*certs.Authority, problems []problem.Problem) {
+	c.authorityReads.set(source, authorities)
 	c.inbox.note(func(n *notes) {
 		if n.authorities == nil {
 			n.authorities = make(map[string]authorityRead)
@@ -90,11 +91,16 @@ func (c *Collator) mergeAuthorities(reads map[string]authorityRead) {
 	known := c.authoritiesKnown()
 	changed, problems := c.authorities.set(reads)
 	for source, read := range reads {
-		c.problems.set(owner{problem.Certificate, "", inAuthorities, source}, read.problems...)
+		// Those that matter only where an authority is missed are told there.
+		told := slices.DeleteFunc(slices.Clone(read.problems), func(p problem.Problem) bool { return p.Severity == problem.Advice })
+		c.problems.set(owner{problem.Certificate, "", inAuthorities, source}, told...)
 	}
 	c.problems.set(owner{problem.Certificate, "", inAuthorities, ""}, problems...)
 	if first := c.authoritiesKnown() && !known; len(changed) == 0 && !first {
 		return
+	}
+	if known {
+		c.logAuthorities(changed)
 	}
 	c.recorded.cause = "authorities of clients were read again"
 	for _, f := range c.fleets {
@@ -103,6 +109,18 @@ func (c *Collator) mergeAuthorities(reads map[string]authorityRead) {
 				f.markServiceClients(s)
 			}
 		})
+	}
+}
+
+// logAuthorities tells what a change of authorities means.
+func (c *Collator) logAuthorities(changed map[string]bool) {
+	for _, name := range slices.Sorted(maps.Keys(changed)) {
+		revoked, there := 0, c.authorities.byName[name]
+		if there != nil {
+			revoked = there.RevokedCount
+		}
+		c.log.Info("an authority of clients, or its revocation list, changed: that counts from the next handshake of each client, and connections that are open stay",
+			"event", "authorities_changed", "name", name, "there", there != nil, "revoked", revoked)
 	}
 }
 
@@ -305,13 +323,25 @@ func (f *fleetState) authorityProblems(s routing.Service) []problem.Problem {
 	one := problem.Problem{App: s.App, Subject: "authority " + s.TLS.ClientCA, Severity: problem.Failing, Action: giveAuthority}
 	authority, now := f.c.authorities.byName[s.TLS.ClientCA], f.c.now()
 	var reasons []string
-	if authority == nil {
-		reasons = []string{fmt.Sprintf("no certificate store has it: nobody is let in on TCP port %d, and connections that are open stay", s.Listen)}
-	} else if reasons = outOfDate(authority, now); len(reasons) > 0 {
-		one.Action = "put a newer one into the certificate store"
-	} else if authority.Remark != "" {
-		one.Severity, reasons = problem.Ignored, []string{authority.Remark}
-		one.Action = "put what is missing into the certificate store"
+	switch {
+	case authority == nil:
+		reasons = append(reasons, fmt.Sprintf("no certificate store has it: nobody is let in on TCP port %d, and connections that are open stay", s.Listen))
+		reasons = append(reasons, f.c.authorities.unread()...)
+	default:
+		due := authority.Due(now)
+		if reasons = due.Reasons; len(reasons) > 0 {
+			one.Action = "put a newer one into the certificate store"
+		}
+		if !due.Ended {
+			one.Severity = problem.Advice
+		}
+		if authority.Remark != "" {
+			reasons = append(reasons, authority.Remark)
+			one.Action = "put what is missing into the certificate store"
+			if !due.Ended {
+				one.Severity = problem.Ignored
+			}
+		}
 	}
 	if len(reasons) == 0 {
 		return nil
@@ -320,26 +350,23 @@ func (f *fleetState) authorityProblems(s routing.Service) []problem.Problem {
 	return []problem.Problem{one}
 }
 
-// outOfDate says what has ended of an authority.
-func outOfDate(a *certs.Authority, now time.Time) (reasons []string) {
-	if !a.RevokedUntil.IsZero() && !now.Before(a.RevokedUntil) {
-		reasons = append(reasons, fmt.Sprintf("its list of revoked certificates is out of date since %s: no certificate of it is taken, and connections that are open stay", a.RevokedUntil.UTC().Format(time.DateTime)))
-	}
-	if !now.Before(a.NotAfter) {
-		reasons = append(reasons, fmt.Sprintf("it has expired on %s: no certificate of it is taken, and connections that are open stay", a.NotAfter.UTC().Format(time.DateTime)))
+// unread says which stores cannot tell which authorities they have.
+func (a *clientAuthorities) unread() (reasons []string) {
+	for _, source := range slices.Sorted(maps.Keys(a.reads)) {
+		for _, p := range a.reads[source].problems {
+			if p.Severity == problem.Advice {
+				reasons = append(reasons, source+": "+p.Reason)
+			}
+		}
 	}
 	return reasons
 }
 
-// nextAuthorityEnd is when an authority, or a list of one, is out of date next; zero if never.
+// nextAuthorityEnd is when there is something else to say of an authority; zero if never.
 func (c *Collator) nextAuthorityEnd() (next time.Time) {
 	now := c.now()
 	for _, a := range c.authorities.byName {
-		for _, end := range []time.Time{a.RevokedUntil, a.NotAfter} {
-			if end.After(now) {
-				next = earlier(next, end)
-			}
-		}
+		next = earlier(next, a.Due(now).Next)
 	}
 	return next
 }

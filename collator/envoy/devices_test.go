@@ -114,11 +114,15 @@ func (ca *deviceCA) list(t testing.TB, until time.Time, revoked ...*x509.Certifi
 
 // authorityOf is what a store says of authorities and their lists.
 func authorityOf(name string, lists []byte, all ...*deviceCA) *certs.Authority {
-	a := &certs.Authority{Source: "vault", Name: name, Revoked: lists, NotAfter: time.Now().Add(time.Hour)}
+	var authorities []*x509.Certificate
 	for _, ca := range all {
-		a.Certificates = append(a.Certificates, certs.EncodePEM([]*x509.Certificate{ca.certificate})...)
+		authorities = append(authorities, ca.certificate)
 	}
-	return a
+	var revoked []*certs.RevocationList
+	if lists != nil {
+		revoked, _ = certs.ParseRevocations(lists)
+	}
+	return certs.NewAuthority("vault", name, authorities, revoked)
 }
 
 // deviceServer is an instance that speaks first: it says what Envoy told it of the client, and then

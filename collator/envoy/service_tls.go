@@ -198,7 +198,7 @@ func ServiceCertificate(secret string, c *certs.Certificate) *tlsv3.Secret {
 func ServiceClients(secret string, t *sources.ServiceTLS, authority *certs.Authority) *tlsv3.Secret {
 	context := nobody()
 	if authority != nil && !t.Refused {
-		context = &tlsv3.CertificateValidationContext{TrustedCa: inlineBytes(authority.Certificates), OnlyVerifyLeafCertCrl: onlyLeaves(authority)}
+		context = &tlsv3.CertificateValidationContext{TrustedCa: inlineBytes(authority.Certificates), OnlyVerifyLeafCertCrl: !authority.WholeChain}
 		if len(authority.Revoked) > 0 {
 			context.Crl = inlineBytes(authority.Revoked)
 		}
@@ -232,24 +232,4 @@ func clientName(n sources.ClientName) *tlsv3.SubjectAltNameMatcher {
 
 var sanTypes = map[sources.NameType]tlsv3.SubjectAltNameMatcher_SanType{
 	sources.NameURI: tlsv3.SubjectAltNameMatcher_URI, sources.NameDNS: tlsv3.SubjectAltNameMatcher_DNS, sources.NameEmail: tlsv3.SubjectAltNameMatcher_EMAIL,
-}
-
-// onlyLeaves reports whether lists of revoked certificates are for those of clients alone. Else Envoy
-// looks up each authority of a chain too, in a list of the one above it. That cannot be had of an authority
-// whose issuer is not among those that are trusted.
-func onlyLeaves(a *certs.Authority) bool {
-	authorities, err := certs.ParseAuthorities(a.Certificates)
-	if err != nil {
-		return false
-	}
-	subjects := make(map[string]bool)
-	for _, c := range authorities {
-		subjects[string(c.RawSubject)] = true
-	}
-	for _, c := range authorities {
-		if !subjects[string(c.RawIssuer)] {
-			return true
-		}
-	}
-	return false
 }

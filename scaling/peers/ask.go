@@ -160,10 +160,12 @@ func (p *Peers) poll(ctx context.Context, peer *peer) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
+	p.learn(a)
+	moving := p.moving()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wait := seldom
-	if q.Loads || len(q.Envoys) > 0 || err != nil {
+	if q.Loads || moving || len(q.Envoys) > 0 || err != nil {
 		wait = often
 	}
 	if err != nil {

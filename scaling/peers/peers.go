@@ -57,6 +57,9 @@ type Local interface {
 
 // Peers asks the others, and answers them.
 type Peers struct {
+	// Deployments are those of this Relay; nil if it has none. It is set before the first call.
+	Deployments Deployments
+
 	config   Config
 	local    Local
 	log      *slog.Logger
@@ -119,6 +122,7 @@ func (p *Peers) Answer(q Question) Answer {
 	if len(q.Envoys) > 0 {
 		a.Envoys = append(a.Envoys, p.local.Reporting(q.Envoys)...)
 	}
+	p.addDeployments(&a, q)
 	return a
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"relay/scaling/deployments"
 )
 
 // The limits of what Relays tell each other.
@@ -39,6 +41,8 @@ type Question struct {
 	Envoys []Envoy
 	// Loads asks for the load of all apps that are sized by it.
 	Loads bool
+	// Group asks for the tasks of a deployment group, unless it is empty.
+	Group string
 }
 
 // Answer is what a Relay knows.
@@ -51,6 +55,10 @@ type Answer struct {
 	Reports []Report `json:"reports"`
 	// Envoys are those of the question that report to this Relay.
 	Envoys []Envoy `json:"envoys"`
+	// Directions are those of deployment groups of which people said so, and Tasks those of the group that
+	// was asked for.
+	Directions []deployments.Direction `json:"directions,omitempty"`
+	Tasks      []DeploymentTask        `json:"tasks,omitempty"`
 }
 
 // Report is what one Relay says of an app.
@@ -81,7 +89,7 @@ type Report struct {
 
 // The names of the parameters of a question.
 const (
-	paramApps, paramEnvoys, paramLoads = "apps", "envoys", "loads"
+	paramApps, paramEnvoys, paramLoads, paramGroup = "apps", "envoys", "loads", "group"
 )
 
 // query makes parameters of a question.
@@ -99,6 +107,9 @@ func (q Question) query() url.Values {
 	}
 	if q.Loads {
 		values.Set(paramLoads, "true")
+	}
+	if q.Group != "" {
+		values.Set(paramGroup, q.Group)
 	}
 	return values
 }
@@ -187,7 +198,7 @@ func decode(text []byte) (Answer, error) {
 		r.Against, r.Phase, r.Version = cut(r.Against), cut(r.Phase), cut(r.Version)
 		r.Drained = r.Drained[:min(len(r.Drained), MaxAsked)]
 	}
-	return a, nil
+	return a, a.checkDeployments()
 }
 
 // cut shortens a text, between two characters.

@@ -109,6 +109,46 @@ func TestDamagedRevocationLists(t *testing.T) {
 	})
 }
 
+// The longest list that Relay takes reaches an Envoy, and clients are let in and kept out by it.
+func TestLongRevocationList(t *testing.T) {
+	t.Parallel()
+	root := certstest.TestRoot(t, "devices", time.Now().AddDate(-1, 0, 0), time.Now().AddDate(1, 0, 0))
+	serials := make([]int64, 135_000)
+	for i := range serials {
+		serials[i] = int64(i + 1)
+	}
+	list := root.TestRevoke(t, certstest.ListOptions{}, serials...)
+	if _, err := certs.ParseRevocations(list); err != nil || len(list) < certs.MaxRevocationText*8/10 {
+		t.Fatalf("%d bytes, %v", len(list), err)
+	}
+	e := revoking(t, envoytest.Newest)
+	if rejection := e.revoke(root.PEM(), list, true); rejection != "" {
+		t.Fatal(rejection)
+	}
+	device := func(serial int64) *certstest.Issued {
+		return root.TestIssue(t, []string{"device"}, certstest.Options{Serial: serial})
+	}
+	if !e.letsIn(device(200_000)) || e.letsIn(device(77_777)) {
+		t.Error("the list is not gone by")
+	}
+	kept := device(200_000)
+	start := time.Now()
+	for range 50 {
+		e.letsIn(kept)
+	}
+	t.Logf("%d bytes: %s each handshake", len(list), time.Since(start)/50)
+	if rejection := e.revoke(root.PEM(), root.TestRevoke(t, certstest.ListOptions{}), true); rejection != "" {
+		t.Fatal(rejection)
+	}
+	for !e.letsIn(device(77_777)) {
+	}
+	start = time.Now()
+	for range 50 {
+		e.letsIn(kept)
+	}
+	t.Logf("empty: %s each handshake", time.Since(start)/50)
+}
+
 // What Relay says of lists is what Envoy makes of them.
 func TestWhatEnvoyMakesOfLists(t *testing.T) {
 	t.Parallel()
