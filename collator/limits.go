@@ -44,6 +44,10 @@ const (
 	filterSize = 400 // a filter of a route
 	scriptSize = envoy.LocationScriptSize
 	entrySize  = 64 // a header or network, besides its text
+	// serverNameSize is a filter chain for a server name, with two secrets that have a certificate.
+	serverNameSize = 8000
+	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
+	clientsSize = 64 << 10
 
 	usualDots = 5
 )
@@ -59,7 +63,7 @@ func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 	if len(port.Groups) == 0 {
 		return
 	}
-	size := portSize + networksSize(*port)
+	size := portSize + networksSize(*port) + clientNamesSize(*port)
 	if port.TCP != nil && port.TCP.Rebalance > 0 {
 		size += shedSize
 	}
@@ -99,12 +103,26 @@ func networksSize(port sources.Port) int {
 	return len(port.HTTP.AllowedNetworks) * entrySize
 }
 
+// clientNamesSize is what takes note of which clients of a TCP service are let in.
+func clientNamesSize(port sources.Port) int {
+	if port.TCP == nil || port.TCP.ServiceTLS == nil || !routing.AsksForCertificates(port.TCP.ServiceTLS) {
+		return 0
+	}
+	size := clientsSize
+	for _, name := range port.TCP.ServiceTLS.ClientNames {
+		size += entrySize + len(name.Value)
+	}
+	return size
+}
+
 // requestSize is what a port takes for each of its domains.
 func requestSize(port sources.Port) int {
 	h := port.HTTP
 	switch {
 	case routing.IsTCP(port) && port.TCP.Passthrough:
 		return networksSize(port) + routeSize
+	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
+		return networksSize(port) + serverNameSize
 	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:

@@ -110,8 +110,10 @@ func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type
 		if err := chain.TransportSocket.GetTypedConfig().UnmarshalTo(&context); err != nil {
 			t.Fatal(err)
 		}
-		if name := context.CommonTlsContext.TlsCertificateSdsSecretConfigs[0].Name; !strings.HasPrefix(name, "service-cert/") {
-			held(xds.Secret, name) // a service may have none
+		for _, secret := range context.CommonTlsContext.TlsCertificateSdsSecretConfigs {
+			if !strings.HasPrefix(secret.Name, "service-cert/") { // a service may have none
+				held(xds.Secret, secret.Name)
+			}
 		}
 		if clients := context.CommonTlsContext.GetValidationContextSdsSecretConfig(); clients.GetName() != "" && clients.Name != routing.ClientCASecret {
 			held(xds.Secret, clients.Name)

@@ -154,7 +154,12 @@ func namedByService(s routing.Service) []xds.Key {
 	if s.Wake != sources.WakeTCPNever {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(s.Cluster())})
 	}
-	// Its secrets are not among them: Envoy keeps one that is removed, as long as a listener names it.
+	if s.TLS != nil && routing.AsksForCertificates(s.TLS) {
+		names = append(names, xds.Key{Type: xds.Secret, Name: routing.ClientsSecret(s.Cluster())})
+	}
+	// Its certificates are not among them: there may be none, and Envoy keeps a secret as long as a
+	// listener names it.
+	slices.SortFunc(names, compareKeys)
 	return names
 }
 

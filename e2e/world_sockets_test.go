@@ -37,12 +37,17 @@ type socketApp struct {
 func startSocketApp(t *testing.T) *socketApp {
 	t.Helper()
 	a := &socketApp{t: t, pings: make(chan string, 1000), waits: make(map[string]chan string)}
-	s := httptest.NewServer(a)
-	t.Cleanup(s.Close)
-	// Before Close waits for them.
-	t.Cleanup(s.CloseClientConnections)
-	a.address = s.Listener.Addr().String()
+	a.address = a.instance()
 	return a
+}
+
+// instance starts one more of the app, and returns its address.
+func (a *socketApp) instance() string {
+	s := httptest.NewServer(a)
+	a.t.Cleanup(s.Close)
+	// Before Close waits for them.
+	a.t.Cleanup(s.CloseClientConnections)
+	return s.Listener.Addr().String()
 }
 
 func (a *socketApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -235,3 +235,29 @@ func (c aClient) wantPort(t *testing.T, e *realEnvoy, port uint16, sni string) {
 	e.fleet.HTTPS = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
 	e.wantShown(t, c, sni, sni)
 }
+
+// With clusters on demand, the first device has Envoy load the cluster of the service. With certificates on
+// demand, a secret that is not there is not taken for another one.
+func TestServiceTLSOnDemand(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{envoytest.Newest, "1.37"} {
+		t.Run("Envoy "+version, func(t *testing.T) {
+			t.Parallel()
+			e := startEnvoyWith(t, envoytest.Options{Version: version, ClustersOnDemand: true}, func(f *routing.Fleet, _ *certstest.CA) {
+				f.ClustersOnDemand, f.CertificatesOnDemand = true, true
+			})
+			port, server, ca := envoytest.FreePort(t), e.deviceServer(), newDeviceCA(t, "devices", nil)
+			e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, deviceApp("/devices", port, acmeOnly, server, "dev.test"))
+			device := ca.device(t, nil, acme+"1")
+			if conn := e.letsIn(t, port, as(device)); conn.told["e2"] != fingerprintOf(device) {
+				t.Errorf("told %q", conn.told)
+			}
+			if conn, err := e.connect(port, client{}); err == nil {
+				t.Errorf("a stranger is let in: %q", conn.told)
+			}
+			if n := server.accepted.Load(); n != 1 {
+				t.Errorf("the server saw %d connections", n)
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -72,9 +73,6 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		AccessLog:        failedTCP(),
 	}
 	connectAttempts(proxy, s)
-	if s.TLS != nil {
-		afterHandshake(proxy, s.Wake != sources.WakeTCPNever)
-	}
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
@@ -91,6 +89,10 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	}
 	if s.Rebalances {
 		filters = append(filters, shedFilter(p))
+	}
+	if s.TLS != nil {
+		// The filters by which connections wait come by the ADS stream, and no others do.
+		afterHandshake(proxy, slices.ContainsFunc(filters, func(f *listenerv3.Filter) bool { return f.GetConfigDiscovery() != nil }))
 	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,

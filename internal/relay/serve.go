@@ -52,7 +52,9 @@ type Relay struct {
 	stores             map[string]*xds.Store // by fleet
 	history            *history.History      // of what is published
 	xds                *xds.Server
-	limits             fleetLimits
+	limits             fleetLimits[string]
+	// serviceLimits are what limits is, of TCP services whose TLS Envoy ends.
+	serviceLimits fleetLimits[serviceLimits]
 
 	// What Envoys report.
 	connections *traffic.Connections
