@@ -23,15 +23,19 @@ need = @command -v $(1) >/dev/null || { echo "$(1) is needed and not in PATH: $(
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job here, with a real Envoy. CERTS=vault, ARGS="--help"
+demo: $(ENVOY) $(if $(filter vault,$(CERTS)),$(VAULT)) build ## Run the main job here, with a real Envoy. CERTS=vault, SCENARIO=imp or another, ARGS="--help"
 	@go build -o bin/demo ./cmd/demo
-	@exec bin/demo --certs $(CERTS) $(ARGS)
+	@exec bin/demo --certs $(CERTS) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
+
+scenarios: $(ENVOY) build ## Tell the stories of what people run behind Relay (testdata/scenarios); SCENARIO=imp or another for one
+	@go build -o bin/demo ./cmd/demo
+	@exec bin/demo --stories $(if $(SCENARIO),--scenario $(SCENARIO))
 
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
 # Some tests give up their rights, and have to get into it.
 test: tools check ## Run every test
 	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	(set -x; cd deploy/release && go test .) && (set -x; go test -race ./...)
+	(set -x; cd deploy/release && go test .) && (set -x; go test -race ./... ./testdata/scenarios/...)
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e
@@ -85,8 +89,8 @@ bin/release: .FORCE
 
 check: ## Formatting, vet, staticcheck, and what the documents name
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo "run gofmt -w on these"; exit 1; }
-	go vet ./...
-	$(STATICCHECK) ./...
+	go vet ./... ./testdata/scenarios/...
+	$(STATICCHECK) ./... ./testdata/scenarios/...
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
@@ -156,4 +160,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-certs model build package release image check tools programs .FORCE

@@ -117,6 +117,9 @@ func (a Access) allows(r *http.Request) bool {
 	return !a.ClientCertificates && !strings.HasPrefix(r.URL.Path, hookPrefix)
 }
 
+// restricts reports whether not everybody who can connect may use the endpoint, other machines among them.
+func (a Access) restricts() bool { return a.Token != nil || a.ClientCertificates || a.ThisMachine }
+
 // stillAllows reports whether a request that was let in would be let in now.
 func (a Access) stillAllows(r *http.Request) bool {
 	return a.Token == nil && !a.ClientCertificates && len(a.HookNetworks) == 0 || a.allows(r)

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -14,6 +15,8 @@ import (
 
 // route is a path of the API: what the server answers, and what the OpenAPI document says of it.
 type route struct {
+	// Method is GET where it is empty. What another one changes says the summary.
+	Method        string
 	Path, Summary string
 	Params        []parameter
 	// Examples are values of the parts of the path, by their names.
@@ -59,7 +62,9 @@ func (s *Server) table() []route {
 		{Path: "/api/v1/certificates", Summary: "The certificates, used or not", Answer: api.Certificates{}, get: s.certificates,
 			Params: []parameter{textParam, sortParam("name", "days"), limitParam, cursorParam}},
 		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true, Examples: map[string]string{"name": "vault/shop.test"}},
-	}, s.otherRoutes(), s.dumpRoutes())
+		{Path: "/api/v1/authorities", Summary: "The authorities of clients, used or not", Answer: api.Authorities{}, get: s.authorities,
+			Params: []parameter{textParam, limitParam, cursorParam}},
+	}, s.deploymentRoutes(), s.otherRoutes(), s.dumpRoutes())
 }
 
 func (s *Server) otherRoutes() []route {
@@ -110,7 +115,12 @@ var (
 func (s *Server) api(mux *http.ServeMux) {
 	var paths []string
 	for _, route := range s.table() {
-		mux.HandleFunc("GET "+route.Path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, route) })
+		mux.HandleFunc(cmp.Or(route.Method, http.MethodGet)+" "+route.Path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, route) })
+		if route.Method == http.MethodPost { // others would be answered by what is at /api
+			for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace} {
+				mux.HandleFunc(method+" "+route.Path, onlyPost)
+			}
+		}
 		paths = append(paths, strings.TrimPrefix(route.Path, "/api/v1/"))
 	}
 	// Without its own pattern /api would be answered by a redirect.
@@ -119,6 +129,11 @@ func (s *Server) api(mux *http.ServeMux) {
 			s.notFound(w, fmt.Sprintf("nothing at %.200s: below /api/v1/ there are %s", r.URL.Path, strings.Join(paths, ", ")))
 		})
 	}
+}
+
+func onlyPost(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodPost)
+	plain(w, http.StatusMethodNotAllowed, "only by POST")
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, route route) {

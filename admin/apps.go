@@ -12,6 +12,7 @@ import (
 	"relay/collator"
 	"relay/collator/explain"
 	"relay/internal/problem"
+	"relay/scaling/deployments"
 )
 
 // maxLast is how many failures and changes the story of an app or domain has.
@@ -115,6 +116,9 @@ func (s *Server) appOf(a collator.AppView) api.App {
 		ProblemCount: len(a.Problems), Severity: string(worst(a.Problems)),
 		Maintenance: a.Maintenance, Scaling: s.scalingOf(a.ID),
 	}
+	if a.Routed != nil && a.Routed.ID != a.ID {
+		app.Deployment = strings.TrimPrefix(a.Routed.ID, deployments.Prefix)
+	}
 	if app.Scaling != nil {
 		app.Stopped = app.Stopped && !app.Scaling.Sleeps()
 	}
@@ -177,7 +181,7 @@ func (s *Server) portOf(p collator.PortView) api.Port {
 	port := api.Port{Index: p.Index, Name: p.Name, Fleets: p.Fleets, OtherGroups: p.OtherGroups, Domains: p.Domains, Cluster: p.Cluster}
 	for _, e := range p.Endpoints {
 		port.Endpoints = append(port.Endpoints, api.Endpoint{
-			Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Region: e.Region, Zone: e.Zone,
+			Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Version: e.Version, Region: e.Region, Zone: e.Zone,
 		})
 	}
 	for _, e := range p.Excluded {
@@ -185,6 +189,12 @@ func (s *Server) portOf(p collator.PortView) api.Port {
 	}
 	if s.cfg.Load != nil && p.Cluster != "" {
 		port.Load = s.cfg.Load.PortLoad(p.Cluster)
+	}
+	if s.cfg.Rebalance != nil && p.Cluster != "" {
+		port.Rebalance = s.cfg.Rebalance.PortRebalance(p.Cluster)
+	}
+	if s.cfg.Waiting != nil && p.Cluster != "" {
+		port.Waiting = s.cfg.Waiting.PortWaiting(p.Cluster)
 	}
 	return port
 }

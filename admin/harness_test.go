@@ -37,6 +37,7 @@ type fakeViews struct {
 	certificates []collator.CertificateView
 	problems     []problem.Problem
 	uncovered    []collator.UncoveredDomain
+	authorities  []collator.AuthorityView
 	served       collator.Served
 	gone         []api.Envoy
 }
@@ -90,6 +91,8 @@ func (f fakeViews) Certificates() []collator.CertificateView {
 	}
 	return all
 }
+func (f fakeViews) Authorities() []collator.AuthorityView { return f.authorities }
+
 func (f fakeViews) CertificatesInShort() []collator.CertificateView { return f.Certificates() }
 func (f fakeViews) Problems() []problem.Problem {
 	all := slices.Clone(f.problems)
@@ -151,6 +154,10 @@ func busyViews() fakeViews {
 		uncovered: []collator.UncoveredDomain{
 			{Fleet: "external", Domain: "new." + long + "." + long + ".test", Wanted: true, Reason: "*.test of vault/" + long + ".test covers one level of names only"},
 			{Fleet: "external", Domain: "plain.test", Reason: "no certificate covers it"},
+		},
+		authorities: []collator.AuthorityView{
+			{Source: "dir", Name: "tracker", Subjects: []string{"CN=tracker"}, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(5, 0, 0), DaysLeft: 1826, UsedInstead: "vault"},
+			{Source: "vault", Name: "tracker", Subjects: []string{"CN=tracker", "CN=" + long}, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(0, 0, 20), DaysLeft: 20, RevokedCount: 3, RevokedAt: now.Add(-time.Hour), RevokedUntil: now.AddDate(0, 0, 6), Services: []string{"/shop/" + long, "/shop/web"}, Remarks: []string{"no certificate of CN=" + long + " is taken"}},
 		},
 		problems: []problem.Problem{
 			{Kind: problem.Tasks, App: "/shop/busy", Subject: "port 0", Reason: "no task is in rotation: busy.1 fails a health check"},

@@ -57,7 +57,8 @@ func document(t *testing.T) object {
 	paths := object{}
 	for _, route := range New(newConfig(fakeViews{}), nil).table() {
 		path := regexp.MustCompile(`\.\.\.\}`).ReplaceAllString(route.Path, "}")
-		paths[path] = object{"get": operation(route, schemas)}
+		method := strings.ToLower(cmp.Or(route.Method, "GET"))
+		paths[path] = object{method: operation(route, schemas)}
 	}
 	schemas.of(reflect.TypeFor[api.Error]())
 	for _, event := range []any{api.Change{}, api.Failure{}, api.ProblemEvent{}, api.Request{}, api.Diff{}} {
@@ -67,7 +68,7 @@ func document(t *testing.T) object {
 		"openapi": "3.1.0",
 		"info": object{
 			"title": "Relay", "version": "v1",
-			"description": "What a Relay knows of its apps, domains, certificates and Envoys, for reading. Fields are added at any time, and none is taken away.",
+			"description": "What a Relay knows of its apps, domains, certificates and Envoys, for reading, and the steps of deployments. Fields are added at any time, and none is taken away.",
 		},
 		"paths": paths,
 		"components": object{
@@ -93,7 +94,11 @@ func operation(route route, s *schemas) object {
 		"403": object{"description": "The client is not allowed."},
 		"503": object{"description": "Too many requests are being answered: ask again later."},
 	}
-	if route.Stream == "" {
+	if route.Method == "POST" {
+		answers["403"] = problemAnswer("The client is not allowed, or this Relay may not change apps.")
+		answers["409"] = problemAnswer("Somebody else changes, or has changed, what the step is about.")
+		answers["502"] = problemAnswer("The source did not make the change.")
+	} else if route.Stream == "" {
 		answers["304"] = object{"description": "What If-None-Match names is still true."}
 	}
 	if route.Missing {

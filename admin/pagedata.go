@@ -100,6 +100,10 @@ func (d pageData) Certificate(name string) (api.CertificateStory, bool) {
 	return one[api.CertificateStory](d, "/api/v1/certificates/{name...}", "name", name)
 }
 
+func (d pageData) Authorities(q url.Values) (api.Authorities, error) {
+	return ask[api.Authorities](d, "/api/v1/authorities", q)
+}
+
 func (d pageData) Uncovered() api.Uncovered {
 	list, _ := one[api.Uncovered](d, "/api/v1/uncovered")
 	return list
@@ -111,6 +115,14 @@ func (d pageData) Problems(q url.Values) (api.Problems, error) {
 
 func (d pageData) Changes(q url.Values) (api.Changes, error) {
 	return ask[api.Changes](d, "/api/v1/changes", q)
+}
+
+func (d pageData) Deployments(q url.Values) (api.Deployments, error) {
+	return ask[api.Deployments](d, "/api/v1/deployments", q)
+}
+
+func (d pageData) Deployment(group string) (api.Deployment, bool) {
+	return one[api.Deployment](d, "/api/v1/deployments/{group}", "group", group)
 }
 
 func (d pageData) Failures(q url.Values) (api.Failures, error) {

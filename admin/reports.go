@@ -67,6 +67,18 @@ type ChangeQuery struct {
 	Limit                  int
 }
 
+// Rebalance is how connections of TCP services are evened out. What holds for Load holds here.
+type Rebalance interface {
+	// PortRebalance is nil for the cluster of a port that does not ask for it.
+	PortRebalance(cluster string) *api.Rebalance
+}
+
+// Waiting is which connections to TCP services wait for their turn. What holds for Load holds here.
+type Waiting interface {
+	// PortWaiting is nil for the cluster of a port to which none waits.
+	PortWaiting(cluster string) *api.WaitingConnections
+}
+
 // Scaling is what Relay does with the number of instances of apps. What holds for Load holds here.
 type Scaling interface {
 	// AppScaling is nil for an app that does not ask for it.

@@ -1,6 +1,6 @@
 // Package admin is the HTTP endpoint for people, monitoring and marathon-acme:
 // the reload hooks of marathon-lb, health, metrics, a status page and the same
-// facts as JSON. It changes nothing but by asking for a reload. Whom it is for
+// facts as JSON. It changes nothing but by asking for a reload, or for a step of a deployment. Whom it is for
 // is decided by where it listens, and by Access.
 package admin
 
@@ -47,8 +47,14 @@ type Config struct {
 	Load     Load
 	Failures Failures
 	History  History
+	// Rebalance may be nil.
+	Rebalance Rebalance
+	// Waiting may be nil.
+	Waiting Waiting
 	// Scaling is nil if Relay may not change the number of instances.
 	Scaling Scaling
+	// Deployments are deployment groups; nil says nothing of them.
+	Deployments Deployments
 	// Peer answers other Relays; nil if Relay may not change the number of instances.
 	Peer func(peers.Question) peers.Answer
 	// Tails lets people follow requests; nil lets nobody.

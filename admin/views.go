@@ -34,6 +34,8 @@ type Views interface {
 	Certificates() []collator.CertificateView
 	// CertificatesInShort are the same without their domains: they cost little.
 	CertificatesInShort() []collator.CertificateView
+	// Authorities are those of clients.
+	Authorities() []collator.AuthorityView
 	// Uncovered are the domains without a certificate, those first that should
 	// have one; known is false until apps and certificates have been read.
 	Uncovered() (domains []collator.UncoveredDomain, known bool)

@@ -55,30 +55,3 @@ type Certificate struct {
 type Sink interface {
 	SyncCertificates(source string, certificates []*Certificate, problems []problem.Problem)
 }
-
-// Authority is one or more authorities that sign the certificates of clients, under one name. It is
-// never modified once handed to a sink.
-type Authority struct {
-	// Source is "vault" or "dir".
-	Source string
-	// Name is what apps call it.
-	Name string
-	// Certificates are theirs, in PEM, and nothing else.
-	Certificates []byte
-	// Revoked are their lists of revoked certificates (CRL), in PEM; nil if there is none.
-	Revoked []byte
-	// RevokedAt is when the newest of these lists was made, and RevokedUntil when the first of them is
-	// out of date. From then on Envoy takes no certificate of that authority. Both are zero
-	// if there is no list, and RevokedUntil if none has an end.
-	RevokedAt, RevokedUntil time.Time
-	// NotAfter is when the first of the authorities expires.
-	NotAfter time.Time
-	// Remark says what is missing; empty if nothing.
-	Remark string
-}
-
-// AuthoritySink takes the authorities of clients, as Sink takes certificates: after each complete,
-// successful read, all of that source.
-type AuthoritySink interface {
-	SyncAuthorities(source string, authorities []*Authority, problems []problem.Problem)
-}

@@ -67,18 +67,8 @@ func checkOptional(rest []asn1.RawValue, version int) error {
 		if version != 3 {
 			return fmt.Errorf("it says that it is of X.509 version %d, and only version 3 has extensions", version)
 		}
-		list, err := split(part.FullBytes, 1)
-		if err != nil {
+		if err := checkExtensions(part.FullBytes); err != nil {
 			return err
-		}
-		extensions, err := split(list[0].FullBytes, -1)
-		if err != nil {
-			return err
-		}
-		for _, e := range extensions {
-			if err := exactly(e, 2); err != nil && exactly(e, 3) != nil {
-				return err
-			}
 		}
 	}
 	return nil
@@ -112,13 +102,20 @@ func checkDates(dates asn1.RawValue) error {
 		return err
 	}
 	for _, d := range both {
-		digits := bytes.IndexFunc(d.Bytes, func(r rune) bool { return r < '0' || r > '9' })
-		switch {
-		case d.Tag == asn1.TagUTCTime && digits != len("060102150405"):
-			return fmt.Errorf("%.20q has no seconds", d.Bytes)
-		case d.Tag == asn1.TagGeneralizedTime && !bytes.HasSuffix(d.Bytes, []byte("Z")):
-			return fmt.Errorf("%.20q is not in UTC", d.Bytes)
+		if err := checkDate(d); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkDate(d asn1.RawValue) error {
+	digits := bytes.IndexFunc(d.Bytes, func(r rune) bool { return r < '0' || r > '9' })
+	switch {
+	case d.Tag == asn1.TagUTCTime && digits != len("060102150405"):
+		return fmt.Errorf("%.20q has no seconds", d.Bytes)
+	case d.Tag == asn1.TagGeneralizedTime && !bytes.HasSuffix(d.Bytes, []byte("Z")):
+		return fmt.Errorf("%.20q is not in UTC", d.Bytes)
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ func (c *Collator) selectCertificates() {
 	c.problems.set(owner{problem.Certificate, "", inSelection, ""}, problems...)
 	chains, secrets := routing.TLSChains(selection)
 	for _, f := range c.fleets {
+		f.setSelection(selection, c.now())
 		f.setCertificates(chains, secrets)
 	}
 	c.setServed(selection)
@@ -151,11 +152,13 @@ func daysUntil(t, now time.Time) int { return int(math.Floor(t.Sub(now).Hours() 
 func (c *Collator) Certificates() []CertificateView {
 	views, now := slices.Clone(*c.certificateViews.Load()), c.now()
 	domains, known := c.DomainsByCertificate()
+	c.coverage.mu.RLock()
+	defer c.coverage.mu.RUnlock()
 	for i := range views {
 		v := &views[i]
 		v.DaysLeft = daysUntil(v.NotAfter, now)
 		v.Domains, v.DomainCount = domains[v.Secret], len(domains[v.Secret])
-		v.Unused = known && !v.Default && v.DomainCount == 0
+		v.Unused = known && !v.Default && v.DomainCount == 0 && !c.coverage.usedByService(v.Secret)
 	}
 	return views
 }

@@ -58,6 +58,10 @@ type Collator struct {
 	unfinished   bool
 	certificates map[string]certificateRead // by source
 	served       *servedCertificates
+	authorities  *clientAuthorities
+	// nextAuthority is when an authority of clients is out of date; zero if none will be.
+	nextAuthority  time.Time
+	authorityReads authorityReads
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
 	appsSynced, certificatesSynced atomic.Bool
@@ -76,8 +80,8 @@ type Collator struct {
 }
 
 var (
-	_ sources.Sink = (*Collator)(nil)
-	_ certs.Sink   = (*Collator)(nil)
+	_ sources.Sink    = (*Collator)(nil)
+	_ certs.StoreSink = (*Collator)(nil)
 )
 
 // New returns a Collator that publishes each fleet of the configuration to the
@@ -92,8 +96,8 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]string),
-		certificates: make(map[string]certificateRead),
-		served:       &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(), catalog: newCatalog(),
+		certificates: make(map[string]certificateRead), authorities: newClientAuthorities(),
+		served: &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(), catalog: newCatalog(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
 	}
@@ -127,7 +131,7 @@ func (c *Collator) Serve(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		c.round()
-		if next := earlier(c.nextSelection, c.empty.next()); !next.IsZero() {
+		if next := earlier(earlier(c.nextSelection, c.nextAuthority), c.empty.next()); !next.IsZero() {
 			timer.Reset(next.Sub(c.now()))
 		}
 		select {
@@ -149,6 +153,8 @@ func (c *Collator) round() {
 		c.recorded.cause = "a certificate became valid or ended"
 		c.selectCertificates()
 	}
+	c.recheckAuthorities()
+	c.nextAuthority = c.nextAuthorityEnd()
 	c.updateTails(c.work.tails)
 	if c.appsSynced.Load() {
 		for _, f := range c.fleets {
@@ -200,6 +206,7 @@ func (c *Collator) merge(t *notes) {
 	if len(t.tlsSecrets) > 0 {
 		c.recorded.cause = "keys of session tickets or authorities of clients were read again"
 	}
+	c.mergeAuthorities(t.authorities)
 	if len(t.certs) > 0 {
 		c.mergeCertificates(t.certs)
 	}
@@ -340,6 +347,7 @@ func (c *Collator) reindex() {
 		c.cleanApp(app)
 		c.route(id, nil, c.apps[id])
 	}
+	c.mergeAuthorities(c.authorities.reads)
 	c.mergeCertificates(c.certificates)
 }
 

@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"maps"
 	"sync"
 
 	"relay/certs"
@@ -42,6 +43,9 @@ type coverage struct {
 	// wanted in one.
 	uncovered map[string]uncoveredIn
 	wanted    int
+	// services has the secrets that TCP services show, by fleet.
+	services        map[string]map[string]struct{}
+	servicesChanged bool // since checkCoverage
 	// selected are the certificates that answer some server name, or are the default
 	// one, ordered by source and name.
 	selected []*certs.Certificate
@@ -50,7 +54,7 @@ type coverage struct {
 }
 
 func newCoverage() *coverage {
-	return &coverage{fleets: make(map[string]*fleetCoverage), uncovered: make(map[string]uncoveredIn), changed: make(chan struct{})}
+	return &coverage{fleets: make(map[string]*fleetCoverage), uncovered: make(map[string]uncoveredIn), services: make(map[string]map[string]struct{}), changed: make(chan struct{})}
 }
 
 // uncoveredIn counts the fleets in which a domain is uncovered, and those in which it is wanted.
@@ -286,7 +290,7 @@ func (c *Collator) checkCoverage() {
 		return
 	}
 	v := c.coverage
-	changed := !v.known || v.served != c.served
+	changed := !v.known || v.served != c.served || v.servicesChanged
 	fleets := make(map[*fleetState][]domainCoverage)
 	for _, f := range c.fleets {
 		if !f.HasHTTPS() || f.recheck.empty() {
@@ -303,6 +307,7 @@ func (c *Collator) checkCoverage() {
 	if !changed {
 		return
 	}
+	v.servicesChanged = false
 	v.record(c.served, fleets)
 	c.reportInvalid()
 	for f := range fleets {
@@ -328,6 +333,28 @@ func (v *coverage) record(s *servedCertificates, found map[*fleetState][]domainC
 	}
 }
 
+// setServices notes which secrets the TCP services of a fleet show.
+func (v *coverage) setServices(fleet string, secrets map[string]struct{}) {
+	if maps.Equal(v.services[fleet], secrets) {
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.services[fleet], v.servicesChanged = secrets, true
+	v.selectedChanged()
+}
+
+// usedByService reports whether a TCP service shows a certificate. The caller is the loop or holds the
+// lock.
+func (v *coverage) usedByService(secret string) bool {
+	for _, secrets := range v.services {
+		if _, ok := secrets[secret]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // uses reports whether a certificate is shown to clients of some domain, or is
 // the default one. The caller is the loop or holds the lock.
 func (v *coverage) uses(secret string) bool {
@@ -336,5 +363,5 @@ func (v *coverage) uses(secret string) bool {
 			return true
 		}
 	}
-	return v.known && v.served.byDefault.Has(secret)
+	return v.usedByService(secret) || v.known && v.served.byDefault.Has(secret)
 }

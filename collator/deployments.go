@@ -1,7 +1,6 @@
 package collator
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -105,16 +104,16 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 // merge makes one app of the members of a deployment, as marathon-lb does: the
 // definition is that of the oldest, and each port has the endpoints of all. For every
 // healthy task of the newest app, one task of the older apps is drained, once there
-// are more tasks than are wanted in the end. Without members it returns nil.
+// are more tasks than are wanted in the end. While people roll a deployment back, the newest app is the
+// one that is drained, for the app before it. Without members it returns nil.
 func merge(name string, members []*sources.App) *sources.App {
 	if len(members) == 0 {
 		return nil
 	}
-	slices.SortFunc(members, func(a, b *sources.App) int {
-		return cmp.Or(a.Deployment.StartedAt.Compare(b.Deployment.StartedAt), cmp.Compare(a.ID, b.ID))
-	})
-	oldest, newest := members[0], members[len(members)-1]
-	drain := drained(members[:len(members)-1], newest)
+	slices.SortFunc(members, sources.CompareInDeployment)
+	oldest := members[0]
+	_, taking := sources.TakingOver(members)
+	drain := sources.DrainedInDeployment(members)
 	merged := *oldest
 	merged.ID = name
 	merged.Problems, merged.Notes, merged.Unrouted = nil, nil, nil
@@ -129,15 +128,39 @@ func merge(name string, members []*sources.App) *sources.App {
 				port.Excluded = append(port.Excluded, m.Ports[i].Excluded...)
 			}
 			for _, e := range routing.EndpointsOf(m, i) {
-				if drain[e.Task] && m != newest {
+				if drain[e.Task] && m != taking {
 					e.Health = sources.Draining
 				}
 				port.Endpoints = append(port.Endpoints, e)
 			}
 		}
 		port.Endpoints, _ = routing.CleanEndpoints(port.Endpoints)
+		distinctSlots(port.Endpoints)
 	}
 	return &merged
+}
+
+// distinctSlots gives endpoints other slots that take requests and have the slot of another one. Slots are given before it is
+// known that a deployment is rolled back, which has other instances drain.
+func distinctSlots(endpoints []sources.Endpoint) {
+	taken := make(map[int]bool)
+	var twice []int
+	for i, e := range endpoints {
+		switch {
+		case e.Slot == 0 || e.Health != sources.Healthy:
+		case taken[e.Slot]:
+			twice = append(twice, i)
+		default:
+			taken[e.Slot] = true
+		}
+	}
+	free := 1
+	for _, i := range twice {
+		for taken[free] {
+			free++
+		}
+		endpoints[i].Slot, taken[free] = free, true
+	}
 }
 
 // gated reports whether requests to a deployment wait: one of its members sleeps, or is about to,
@@ -153,40 +176,6 @@ func gated(members []*sources.App) bool {
 		}
 	}
 	return sleeps
-}
-
-// drained returns the tasks of the old apps that make room for those of the newest.
-func drained(old []*sources.App, newest *sources.App) map[string]bool {
-	var tasks []string
-	instances := 0
-	for _, app := range old {
-		tasks = append(tasks, tasksOf(app, true)...)
-		instances += app.Deployment.Instances
-	}
-	slices.Sort(tasks)
-	healthy := len(tasksOf(newest, false))
-	// marathon-lb's target when none is given.
-	target := cmp.Or(newest.Deployment.TargetInstances, 1)
-	n := min(len(tasks), healthy, max(0, healthy+instances-target))
-	drain := make(map[string]bool, n)
-	for _, task := range tasks[:n] {
-		drain[task] = true
-	}
-	return drain
-}
-
-// tasksOf returns the tasks with endpoints, sorted: all of them, or the healthy ones.
-func tasksOf(app *sources.App, all bool) []string {
-	var tasks []string
-	for _, port := range app.Ports {
-		for _, e := range port.Endpoints {
-			if all || e.Health == sources.Healthy {
-				tasks = append(tasks, e.Task)
-			}
-		}
-	}
-	slices.Sort(tasks)
-	return slices.Compact(tasks)
 }
 
 // endpointsInDeployment returns a member's endpoints of a port, with the health that

@@ -31,6 +31,8 @@ type fleetState struct {
 	chains            []routing.TLSChain
 	secrets           map[string]*certs.Certificate // by secret
 	tlsSecrets        map[string]proto.Message      // those that are no certificates
+	// selection says which certificates services show whose TLS Envoy ends; nil until it is known.
+	selection *certs.Selection
 	// resolverOutdated is set when the publisher's Resolver is not that of the chains.
 	resolverOutdated bool
 
@@ -124,6 +126,9 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		mayWait, waits := f.HoldsConnections(id, before, port)
 		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
 			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
+		}
+		if f.PacesConnections(id, before, port) != f.PacesConnections(id, after, port) {
+			f.mark(xds.ExtensionConfig, routing.AcceptFilter(routing.ClusterName(id, port)))
 		}
 	}
 	if samePolicy(before, after) {
@@ -297,6 +302,12 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 		id, port := routing.SplitClusterName(cluster)
 		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
 			return envoy.WakeFilter(&f.Fleet, cluster, now)
+		}
+	}
+	if cluster, ok := routing.AcceptsCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if f.PacesConnections(id, f.c.routed(id), port) {
+			return envoy.AcceptFilter(&f.Fleet, cluster)
 		}
 	}
 	return nil, nil

@@ -42,7 +42,9 @@ type notes struct {
 	certs map[string]certificateRead // by source
 	// tlsSecrets are the secrets that are no certificates.
 	tlsSecrets map[tlsSecret]proto.Message
-	causes     causes
+	// authorities are those of clients, by source.
+	authorities map[string]authorityRead
+	causes      causes
 	// tails says what is to be tailed, and what no more.
 	tails map[string]bool
 	// upTo is what inbox.noted was when the notes were taken.
@@ -123,6 +125,11 @@ func (t *notes) merge(later notes) {
 		t.tlsSecrets = later.tlsSecrets
 	} else {
 		maps.Copy(t.tlsSecrets, later.tlsSecrets)
+	}
+	if t.authorities == nil {
+		t.authorities = later.authorities
+	} else {
+		maps.Copy(t.authorities, later.authorities)
 	}
 	if t.tails == nil {
 		t.tails = later.tails

@@ -53,6 +53,8 @@ func labelCases(t testing.TB) []goldenCase {
 	one("http2", cluster, "HTTP2=true", "TLS=true", "TLS_VERIFY=false")
 	one("headers", scope, "REQUEST_HEADERS_TO_ADD=X-A: 100%\nX-B: b", "REQUEST_HEADERS_TO_REMOVE=X-C", "RESPONSE_HEADERS_TO_ADD=X-D: d", "RESPONSE_HEADERS_TO_REMOVE=X-E")
 	one("hash_policy", both, "HASH_POLICY=cookie user")
+	one("hash_policy_segment", both, "HASH_POLICY=path_segment 2")
+	one("hash_policy_subdomain", both, "HASH_POLICY=subdomain")
 	one("proxy_protocol", cluster, "PROXY_PROTOCOL=v2", "TLS=true", "TLS_VERIFY=false")
 	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
 	one("tcp", listeners, "MODE=tcp", "PORT=5432", "IDLE_TIMEOUT=0s", "NUM_RETRIES=0")
@@ -62,7 +64,27 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_reserved", listeners, "MODE=tcp", "PORT=443")
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
+	one("accept_rate", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "ACCEPT_RATE=50/s", "ADDRESS_RATE=20/s")
+	cases = append(cases, connectionCases(t)...)
+	one("tls_terminate", listeners, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=old", "PROXY_PROTOCOL=v2")
+	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
+	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
+	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
 	return append(cases, labelCasesOfFleets(t)...)
+}
+
+// connectionCases are about connections to TCP services that stay for long.
+func connectionCases(t testing.TB) []goldenCase {
+	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
+	one := func(name string, types []xds.Type, settings ...string) goldenCase {
+		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/imp/devices"), settings...)}}
+	}
+	shed := one("rebalance_ends", []xds.Type{xds.Endpoint}, "PORT=8883", "REBALANCE=10%/min")
+	shed.apps[0] = changed(shed.apps[0], func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 2.5, Before: 1796047029} })
+	return []goldenCase{
+		one("max_connection_age", listeners, "PORT=8883", "MAX_CONNECTION_AGE=24h"),
+		one("rebalance", listeners, "PORT=8883", "REBALANCE=10%/min"), shed,
+	}
 }
 
 // labelCasesOfFleets have options of the fleet, or several apps.
@@ -128,7 +150,7 @@ func TestDrained(t *testing.T) {
 			}
 			return &sources.App{Ports: []sources.Port{port, port}, Deployment: &sources.Deployment{Instances: tt.instances, TargetInstances: tt.target}}
 		}
-		got := drained([]*sources.App{app(tt.old)}, app(tt.fresh))
+		got := sources.DrainedInDeployment([]*sources.App{app(tt.old), app(tt.fresh)})
 		if len(got) != tt.want {
 			t.Errorf("%s: %v drain, want %d", tt.name, got, tt.want)
 		}

@@ -39,10 +39,15 @@ const (
 	portSize   = 1000 // a cluster and its endpoints
 	domainSize = 600  // a scope
 	labelSize  = 200  // a label of a domain, beyond usualDots
+	shedSize   = 1000 // the filter that ends connections
 	routeSize  = 200
 	filterSize = 400 // a filter of a route
 	scriptSize = envoy.LocationScriptSize
 	entrySize  = 64 // a header or network, besides its text
+	// serverNameSize is a filter chain for a server name, with two secrets that have a certificate.
+	serverNameSize = 8000
+	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
+	clientsSize = 64 << 10
 
 	usualDots = 5
 )
@@ -58,7 +63,10 @@ func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 	if len(port.Groups) == 0 {
 		return
 	}
-	size := portSize + networksSize(*port)
+	size := portSize + networksSize(*port) + clientNamesSize(*port)
+	if port.TCP != nil && port.TCP.Rebalance > 0 {
+		size += shedSize
+	}
 	if size > b.size {
 		port.Groups = nil
 		report("configuration", "is not routed: "+tooLarge)
@@ -95,12 +103,26 @@ func networksSize(port sources.Port) int {
 	return len(port.HTTP.AllowedNetworks) * entrySize
 }
 
+// clientNamesSize is what takes note of which clients of a TCP service are let in.
+func clientNamesSize(port sources.Port) int {
+	if port.TCP == nil || port.TCP.ServiceTLS == nil || !routing.AsksForCertificates(port.TCP.ServiceTLS) {
+		return 0
+	}
+	size := clientsSize
+	for _, name := range port.TCP.ServiceTLS.ClientNames {
+		size += entrySize + len(name.Value)
+	}
+	return size
+}
+
 // requestSize is what a port takes for each of its domains.
 func requestSize(port sources.Port) int {
 	h := port.HTTP
 	switch {
 	case routing.IsTCP(port) && port.TCP.Passthrough:
 		return networksSize(port) + routeSize
+	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
+		return networksSize(port) + serverNameSize
 	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:
@@ -152,6 +174,9 @@ func handlingSize(h sources.HTTP) int {
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)
+		if h.Hash.By == sources.HashSubdomain {
+			size += filterSize // one that finds it, and the policy
+		}
 	}
 	for _, filter := range []bool{len(h.AllowedNetworks) > 0, h.BasicAuth != nil, h.Sticky, h.Hash != nil, h.Closed} {
 		if filter {

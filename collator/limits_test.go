@@ -97,6 +97,12 @@ func worstApps() map[string]*sources.App {
 			p.Domains, p.HTTP, p.TCP = names(many, "d-%05d.test"), &sources.HTTP{AllowedNetworks: prefixes4(20)}, &sources.TCP{Passthrough: true}
 		}),
 		"names passed through": port(func(p *sources.Port) { p.Domains, p.TCP = names(many, "d-%05d.test"), &sources.TCP{Passthrough: true} }),
+		"server names of TLS": port(func(p *sources.Port) {
+			p.Domains = names(many, "d-%05d.test")
+			p.TCP = &sources.TCP{Port: 8883, ServiceTLS: &sources.ServiceTLS{ClientCA: "devices", ClientNames: list(100, func(i int) sources.ClientName {
+				return sources.ClientName{Type: sources.NameURI, Value: strings.Repeat("x", 1000), Prefix: true}
+			})}}
+		}),
 		"deep domains": port(func(p *sources.Port) {
 			p.Domains, p.RedirectToHTTPS = names(many, strings.Repeat("a.", 120)+"d-%05d.test"), true
 		}),
@@ -187,6 +193,7 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 			c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 			c.fleets[0].publisher = discard{}
 			c.SyncCertificates("vault", nil, nil)
+			c.SyncAuthorities("vault", nil, nil)
 			syncApps(c, webApp("/other", "other.test"))
 			steps := []struct {
 				name string

@@ -145,7 +145,7 @@ func samePolicy(a, b *sources.App) bool {
 func samePortPolicy(a, b sources.Port) bool {
 	return a.Name == b.Name && a.RedirectToHTTPS == b.RedirectToHTTPS &&
 		sameList(a.Groups, b.Groups) && sameList(a.Domains, b.Domains) && sameList(a.ACMEDomains, b.ACMEDomains) &&
-		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && same(a.TCP, b.TCP) && (a.Queue == nil) == (b.Queue == nil) && a.Wake == b.Wake
+		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && a.TCP.Equal(b.TCP) && (a.Queue == nil) == (b.Queue == nil) && a.Wake == b.Wake
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

@@ -40,6 +40,9 @@ const (
 	inDates  // of certificates
 	inGroups // that apps name
 	inACME   // the app of it
+
+	inAuthorities // of clients, in a store
+	inServiceTLS  // of a TCP service
 )
 
 // problemSet holds all problems, by what they were found in.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -91,6 +92,9 @@ func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type
 			serverNames[name] = true
 		}
 		for _, filter := range chain.Filters {
+			if filter.GetConfigDiscovery() != nil {
+				held(xds.ExtensionConfig, filter.Name)
+			}
 			var proxy tcpproxyv3.TcpProxy
 			if filter.GetTypedConfig().MessageIs(&proxy) {
 				if err := filter.GetTypedConfig().UnmarshalTo(&proxy); err != nil {
@@ -106,7 +110,14 @@ func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type
 		if err := chain.TransportSocket.GetTypedConfig().UnmarshalTo(&context); err != nil {
 			t.Fatal(err)
 		}
-		held(xds.Secret, context.CommonTlsContext.TlsCertificateSdsSecretConfigs[0].Name)
+		for _, secret := range context.CommonTlsContext.TlsCertificateSdsSecretConfigs {
+			if !strings.HasPrefix(secret.Name, "service-cert/") { // a service may have none
+				held(xds.Secret, secret.Name)
+			}
+		}
+		if clients := context.CommonTlsContext.GetValidationContextSdsSecretConfig(); clients.GetName() != "" && clients.Name != routing.ClientCASecret {
+			held(xds.Secret, clients.Name)
+		}
 	}
 }
 
@@ -171,6 +182,7 @@ func runSteps(t *testing.T, seed uint64, steps int) {
 	c, r := newTest(t, cfg)
 	c.SyncApps(nil)
 	c.SyncCertificates("vault", nil, nil)
+	c.SyncAuthorities("vault", nil, nil)
 	for range steps {
 		step(random, c)
 		checkConsistent(t, c, r)

@@ -98,7 +98,7 @@ func (f *fleetState) record(change xds.Change, revision uint64, before [][]byte)
 	}
 	err := panics.Catch(func() error {
 		p := f.publication(change, revision, before)
-		if f.c.recorded.tailed && p.Cause == "" && len(p.Apps)+len(p.Certificates) == 0 {
+		if f.c.recorded.tailed && p.Cause == "" && len(p.Apps)+len(p.Certificates) == 0 || f.onlySheds(&p) {
 			return nil
 		}
 		f.c.cfg.History.Add(p)
@@ -106,6 +106,14 @@ func (f *fleetState) record(change xds.Change, revision uint64, before [][]byte)
 	})
 	panics.Log(f.c.log, err, "fleet", f.Name)
 	f.started, f.certificateParts = true, nil
+}
+
+// onlySheds reports whether all that is published is that some more connections of endpoints end.
+func (f *fleetState) onlySheds(p *history.Publication) bool {
+	return f.started && len(p.Certificates) == 0 && len(p.Apps) > 0 && !slices.ContainsFunc(p.Apps, func(part history.Part) bool {
+		change := f.c.recorded.apps[part.Name]
+		return !history.OnlySheds(change.before, change.after)
+	})
 }
 
 func (f *fleetState) publication(change xds.Change, revision uint64, before [][]byte) history.Publication {

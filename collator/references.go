@@ -148,9 +148,18 @@ func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 // namedByService returns what the filter chain of a TCP service names, sorted.
 func namedByService(s routing.Service) []xds.Key {
 	names := []xds.Key{{Type: xds.Cluster, Name: s.Cluster()}}
+	if s.Paced {
+		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.AcceptFilter(s.Cluster())})
+	}
 	if s.Wake != sources.WakeTCPNever {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(s.Cluster())})
 	}
+	if s.TLS != nil && routing.AsksForCertificates(s.TLS) {
+		names = append(names, xds.Key{Type: xds.Secret, Name: routing.ClientsSecret(s.Cluster())})
+	}
+	// Its certificates are not among them: there may be none, and Envoy keeps a secret as long as a
+	// listener names it.
+	slices.SortFunc(names, compareKeys)
 	return names
 }
 

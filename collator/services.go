@@ -21,10 +21,14 @@ type fleetServices struct {
 	// namesChanged is set if other services or certificates may get the TLS connections
 	// for some server name.
 	namesChanged bool
+	// tlsPorts are those of services whose TLS Envoy ends, and tlsChanged those of which something
+	// changed since reportServiceTLS.
+	tlsPorts, tlsChanged map[uint16]struct{}
 }
 
 func newFleetServices() *fleetServices {
-	return &fleetServices{ServiceIndex: routing.NewServiceIndex(), changedPorts: make(map[uint16]struct{}), namesChanged: true}
+	return &fleetServices{ServiceIndex: routing.NewServiceIndex(), changedPorts: make(map[uint16]struct{}), namesChanged: true,
+		tlsPorts: make(map[uint16]struct{}), tlsChanged: map[uint16]struct{}{0: {}}} // which certificates are shown may have changed, whatever port it was on
 }
 
 // updateServices marks the listeners that an app changes.
@@ -34,6 +38,10 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 	f.c.problems.set(owner{problem.TCP, f.Name, inApp, id}, problems...)
 	if reflect.DeepEqual(was, is) {
 		return
+	}
+	had := make(map[uint16][]routing.Service)
+	for _, s := range slices.Concat(was, is) {
+		had[s.Listen] = f.services.Ports[s.Listen]
 	}
 	for _, s := range was {
 		f.services.Remove(s)
@@ -45,6 +53,7 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 		if s.Listen != 0 {
 			f.mark(xds.Listener, routing.TCPListener(s.Listen))
 			f.services.changedPorts[s.Listen] = struct{}{}
+			f.markServiceTLS(s.Listen, had[s.Listen])
 		}
 		if len(s.Names) > 0 {
 			f.mark(xds.Listener, routing.HTTPSListener)

@@ -40,6 +40,9 @@ func (f *fleetState) buildSecret(name string) (proto.Message, error) {
 	if certificate := f.secrets[name]; certificate != nil {
 		return envoy.Certificate(certificate), nil
 	}
+	if secret := f.buildServiceSecret(name); secret != nil {
+		return secret, nil
+	}
 	return nil, nil
 }
 

@@ -87,6 +87,7 @@ func startVersions(t *testing.T, version string) *versionWorld {
 		}
 	}
 	c.SyncCertificates("vault", all, nil)
+	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: ca.RootPEM(), NotAfter: time.Now().AddDate(1, 0, 0)}}, nil)
 	c.SyncApps(w.apps)
 	c.round()
 	w.serve()
@@ -165,7 +166,9 @@ func (w *versionWorld) addApps() {
 			for j := range copied.Ports {
 				w.adapt(&copied.Ports[j], own, backend.Listener.Addr().String())
 				for _, d := range copied.Ports[j].Domains {
-					w.cases[d] = tt.name
+					if tcp := copied.Ports[j].TCP; tcp == nil || tcp.ServiceTLS == nil {
+						w.cases[d] = tt.name
+					}
 				}
 			}
 			w.apps = append(w.apps, &copied)
@@ -269,7 +272,7 @@ var statuses = map[string]int{
 	"label_auth": 401,
 	// A path is served, and not all, or the port is one for TCP.
 	"label_path": 404, "label_path_any_case": 404, "label_path_unusable": 404, "label_redirect_with_path": 404, "label_tls_without_authorities": 404,
-	"label_tcp": 404, "label_tcp_bind": 404, "label_tcp_closed": 404, "label_tcp_network_allowed_acl": 404, "label_tcp_reserved": 404, "label_tcp_tls": 404,
+	"label_accept_rate": 404, "label_tcp": 404, "label_tcp_bind": 404, "label_tcp_closed": 404, "label_tcp_network_allowed_acl": 404, "label_tcp_reserved": 404, "label_tcp_tls": 404,
 	"label_tls_passthrough": 404,
 	// The fleet has no authorities for instances, and the instance does not speak TLS.
 	"label_auth_crypt": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,

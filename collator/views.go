@@ -56,6 +56,8 @@ type EndpointView struct {
 	Task    string         `json:"task,omitempty"`
 	Region  string         `json:"region,omitempty"`
 	Zone    string         `json:"zone,omitempty"`
+	// Version is that of the task's definition, if the app has a newer one.
+	Version string `json:"version,omitempty"`
 }
 
 // ExcludedView is a sources.Excluded in the words of the JSON for people.
@@ -151,7 +153,7 @@ func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 			endpoints = endpointsInDeployment(app, a.merged, i)
 		}
 		for _, e := range endpoints {
-			v.Endpoints = append(v.Endpoints, EndpointView{Address: e.Address, Health: e.Health, Task: e.Task, Region: e.Region, Zone: e.Zone})
+			v.Endpoints = append(v.Endpoints, EndpointView{Address: e.Address, Health: e.Health, Task: e.Task, Region: e.Region, Zone: e.Zone, Version: e.Version})
 		}
 		for _, e := range port.Excluded {
 			v.Excluded = append(v.Excluded, ExcludedView(e))

@@ -36,9 +36,9 @@ func startBroker(t *testing.T) (broker *talker, address string) {
 	return broker, address
 }
 
-// device is a client that stays connected and says what is published. Its keep-alive is 5 s, the
+// mqttDevice is a client that stays connected and says what is published. Its keep-alive is 5 s, the
 // least that mosquitto_sub takes.
-func device(t *testing.T, address, id string) *talker {
+func mqttDevice(t *testing.T, address, id string) *talker {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(address)
 	return startTalker(t, "device "+id, exec.Command(mosquitto(t, "mosquitto_sub"), "-h", host, "-p", port, "-i", id, "-k", "5", "-q", "1", "-t", "orders/"+id))
@@ -62,8 +62,8 @@ func TestMQTT(t *testing.T) {
 	broker, to := startBroker(t)
 	address := w.serviceAt("/mqtt", to, "RELAY_0_IDLE_TIMEOUT", "8s")
 	short := w.serviceAt("/short", to, "RELAY_0_IDLE_TIMEOUT", "1s")
-	long := device(t, address, "long")
-	device(t, short, "brief")
+	long := mqttDevice(t, address, "long")
+	mqttDevice(t, short, "brief")
 	eventually(t, "they subscribe", func() error {
 		if long, brief := broker.count("Sending SUBACK to long"), broker.count("Sending SUBACK to brief"); long == 0 || brief == 0 {
 			return fmt.Errorf("%d and %d times", long, brief)

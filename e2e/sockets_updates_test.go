@@ -15,7 +15,7 @@ func TestUpdatesCloseNoSocket(t *testing.T) {
 	broker, to := startBroker(t)
 	mqtt := w.serviceAt("/mqtt", to)
 	conns := w.everySocket(a, tcp)
-	d := device(t, mqtt, "d")
+	d := mqttDevice(t, mqtt, "d")
 	w.eventually("the device subscribes", func() error {
 		if broker.count("Sending SUBACK to d") == 0 {
 			return errors.New("not yet")

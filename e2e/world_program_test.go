@@ -97,6 +97,12 @@ func (r *runningRelay) startProcess(flags ...string) *process {
 	return p
 }
 
+// terminate ends it as a service manager does.
+func (p *process) terminate() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait()
+}
+
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()

@@ -10,7 +10,7 @@ import (
 // Equal reports whether two reads of an app say the same.
 func (a *App) Equal(b *App) bool {
 	return a == b || a != nil && b != nil &&
-		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped && a.Labels == b.Labels &&
+		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped && a.Wanted == b.Wanted && a.Labels == b.Labels &&
 		a.Gated == b.Gated && a.Maintenance == b.Maintenance &&
 		equalPointees(a.Scaling, b.Scaling) && equalPointees(a.Orchestration, b.Orchestration) &&
 		equalPointees(a.Deployment, b.Deployment) &&
@@ -45,7 +45,7 @@ func equalPorts(a, b Port) bool {
 		slices.Equal(a.Groups, b.Groups) &&
 		slices.Equal(a.Domains, b.Domains) &&
 		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&
-		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && equalPointees(a.TCP, b.TCP) &&
+		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && a.TCP.Equal(b.TCP) &&
 		a.Wake == b.Wake && equalPointees(a.Queue, b.Queue) &&
 		slices.Equal(a.Endpoints, b.Endpoints) &&
 		slices.Equal(a.Excluded, b.Excluded)
@@ -56,6 +56,9 @@ func (h *HTTP) Equal(other *HTTP) bool { return equalPointees(h, other) }
 
 // Equal reports whether both say the same; nil differs from all else.
 func (u *Upstream) Equal(other *Upstream) bool { return equalPointees(u, other) }
+
+// Equal reports whether both say the same; nil differs from all else.
+func (t *TCP) Equal(other *TCP) bool { return equalPointees(t, other) }
 
 // equalPointees looks into what few apps have: most pointers are nil.
 func equalPointees[T any](a, b *T) bool {

@@ -21,6 +21,9 @@ const (
 	// domains; MaxAppDomains is that of domains in all values of a kind.
 	MaxGroups, MaxDomains, MaxAppDomains = 100, 2000, 4000
 
+	// MaxSegment is the last segment of a path by which requests can be hashed.
+	MaxSegment = 20
+
 	// MaxUnrouted is how many domains are remembered that are not routed.
 	MaxUnrouted = 50
 

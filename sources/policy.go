@@ -234,4 +234,7 @@ type Deployment struct {
 	TargetInstances int
 	// Instances is how many this app is meant to have.
 	Instances int
+	// Back is set while the service is rolled back, by people who told Relay so: the app before the
+	// newest takes over again. It is no matter of the source.
+	Back bool `json:"-"`
 }

@@ -98,6 +98,10 @@ type Rescale struct {
 	Asleep int
 	// Kill, if set, are the ids of the tasks that are too many.
 	Kill []string
+	// Exact has nothing changed, with ErrChanged, unless all of Kill can be killed: else others would be.
+	Exact bool
+	// Suspended lets the app have instances though people have scaled it to 0: people ask for it.
+	Suspended bool
 	// Over is the id of a deployment of Relay's own that this change may take the place of.
 	Over string
 }

@@ -28,6 +28,9 @@ type App struct {
 	// says of those then. Orchestration is also set where nobody may, if a task has failed.
 	Scaling       *Scaling       `json:",omitempty"`
 	Orchestration *Orchestration `json:",omitempty"`
+	// Wanted is how many instances there shall be, of an app that is routed alone and has a port whose
+	// requests are hashed. 0 if that is not known.
+	Wanted int `json:",omitempty"`
 	// Maintenance answers all requests with a page that says so.
 	Maintenance bool `json:",omitempty"`
 	// Gated has Envoys ask Relay before each request, as the app sleeps, or is about to. It is no
@@ -94,6 +97,9 @@ type Port struct {
 	Excluded []Excluded
 }
 
+// Hashed reports whether it is chosen by a hash which instance of the port is asked.
+func (p *Port) Hashed() bool { return p.HTTP != nil && p.HTTP.Hash != nil }
+
 // Health says how an endpoint may be used.
 type Health uint8
 
@@ -102,7 +108,8 @@ const (
 	Healthy Health = iota
 	// Degraded endpoints take requests only when too few healthy ones remain.
 	Degraded
-	// Draining endpoints keep what they have and take nothing new, unless no other is left.
+	// Draining endpoints keep what they have and take nothing new. Where requests are routed, they
+	// take some if no other is left; a TCP service has its clients try again.
 	Draining
 )
 
@@ -141,6 +148,8 @@ type Endpoint struct {
 	Task string
 	// Region and Zone are the locality of the agent; both may be empty.
 	Region, Zone string
+	// Version is that of the definition by which the task was started, if the app has a newer one.
+	Version string `json:",omitempty"`
 	// Slot is the place of the instance among those of a port whose requests are hashed, from 1. An
 	// instance that replaces another one gets its slot. 0 is none.
 	Slot int `json:",omitempty"`
@@ -152,8 +161,9 @@ type Endpoint struct {
 // Shed says which connections to an endpoint are ended, so that their clients connect anew. The zero
 // value ends none.
 type Shed struct {
-	// Percent is the share of them, chosen at random, and the same ones as long as it stays.
-	Percent uint32
+	// Percent is the share of them, chosen at random. While Before stays, a larger share has all of a
+	// smaller one.
+	Percent float64
 	// Before are those that began earlier: seconds since 1970.
 	Before int64
 }

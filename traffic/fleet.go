@@ -39,6 +39,7 @@ type fleet struct {
 	expired                      time.Time // when expire has looked last
 	swept                        int64     // the step in which forgetClusters has
 	watches                      watches
+	opens                        opens
 	// pace is how often Envoys are to report at least; 0 is as usual.
 	pace time.Duration
 
@@ -90,9 +91,12 @@ type reporter struct {
 	envoy  *envoy
 	last   time.Time // of the last report
 	closed bool
+	// endpointsFrom is since when the Envoy is asked to report endpoints; zero if it is not.
+	endpointsFrom time.Time
 	// open is what is in progress, by cluster, and by endpoint of those that are watched.
 	open          []openRequests
 	openEndpoints []openEndpoint
+	openAt        []openAt
 	inProgress    uint64
 	// reportedAt is when the last report came, and before when the one before did; reported are the
 	// indexes of the clusters in the last.
@@ -107,7 +111,7 @@ type openRequests struct {
 }
 
 func newFleet(name string, known func(fleet, cluster string) bool, began time.Time) *fleet {
-	return &fleet{name: name, known: known, began: began, knownSince: began, noStreams: true, clusters: make(map[string]*cluster), envoys: make(map[string]*envoy), watches: newWatches(), followed: make(map[*cluster]struct{})}
+	return &fleet{name: name, known: known, began: began, knownSince: began, noStreams: true, clusters: make(map[string]*cluster), envoys: make(map[string]*envoy), watches: newWatches(), opens: make(opens), followed: make(map[*cluster]struct{})}
 }
 
 // join begins a stream of an Envoy. It is nil if there are too many.
@@ -200,6 +204,9 @@ func (f *fleet) count(r *reporter, c *clusterReport, at time.Time, now time.Dura
 	if w := f.watches.of[string(c.name)]; w != nil {
 		steps += w.count(r, c, now)
 	}
+	if o := f.opens[string(c.name)]; o != nil {
+		steps += o.count(r, c)
+	}
 	if c.tally == (tally{}) {
 		return steps
 	}
@@ -283,8 +290,11 @@ func (f *fleet) dropOpen(r *reporter, now time.Time) {
 	for _, o := range r.openEndpoints {
 		o.endpoint.inProgress -= uint64(o.n)
 	}
+	for i := range r.openAt {
+		r.openAt[i].take()
+	}
 	f.inProgress -= r.inProgress
-	r.open, r.openEndpoints, r.inProgress = r.open[:0], r.openEndpoints[:0], 0
+	r.open, r.openEndpoints, r.openAt, r.inProgress = r.open[:0], r.openEndpoints[:0], r.openAt[:0], 0
 }
 
 // expire forgets what Envoys have in progress that are gone, and those that are gone for long.
@@ -307,6 +317,7 @@ func (f *fleet) expire(now time.Time) {
 	f.noteKnown(now, gone)
 	f.forgetFollowed(now)
 	f.watches.expire(now)
+	f.opens.expire(now)
 	f.forgetReporters(now, forgetReporter)
 }
 

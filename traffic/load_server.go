@@ -139,6 +139,7 @@ func (s *LoadServer) follow(ctx context.Context, g loadStream, r reporterStream,
 				return err
 			}
 			said = wanted
+			r.fleet.asked(r.reporter, wanted.GetReportEndpointGranularity())
 		}
 		reported = false
 		select {
@@ -162,8 +163,10 @@ func (s *LoadServer) follow(ctx context.Context, g loadStream, r reporterStream,
 func (f *fleet) wanted(said *lrsv3.LoadStatsResponse, reported bool, interval time.Duration) (response *lrsv3.LoadStatsResponse, changed <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.watches.expire(time.Now())
-	endpoints := len(f.watches.of) > 0
+	now := time.Now()
+	f.watches.expire(now)
+	f.opens.expire(now)
+	endpoints := len(f.watches.of) > 0 || len(f.opens) > 0
 	interval = intervalFor(interval, f.pace, len(f.clusters), len(f.envoys))
 	switch {
 	case said == nil:

@@ -24,7 +24,8 @@ type watches struct {
 // watch is the load of a cluster's endpoints.
 type watch struct {
 	until     time.Time
-	from      int64 // the step in which the watch begins
+	from      int64     // the step in which the watch begins
+	began     time.Time // the same, more exactly
 	endpoints map[netip.AddrPort]*endpoint
 	// counted is of what time endpoints were reported.
 	counted span
@@ -56,7 +57,7 @@ func (w *watches) watch(cluster string, now time.Time, step int64) {
 		if len(w.of) == 0 {
 			w.tell()
 		}
-		one = &watch{from: step, endpoints: make(map[netip.AddrPort]*endpoint)}
+		one = &watch{from: step, began: now, endpoints: make(map[netip.AddrPort]*endpoint)}
 		w.of[cluster] = one
 	}
 	one.until = now.Add(watchFor)

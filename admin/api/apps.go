@@ -14,6 +14,8 @@ type App struct {
 	// Version is that of its definition, as its source has it.
 	Version string `json:"version"`
 	Ports   []Port `json:"ports"`
+	// Deployment is the deployment group that the app is part of; absent if it is of none.
+	Deployment string `json:"deployment,omitempty"`
 	// Stopped tells that people scaled the app to 0.
 	Stopped bool `json:"stopped,omitempty"`
 	// Maintenance tells that all requests are answered by a page that says so.
@@ -46,6 +48,39 @@ type Port struct {
 	// Cluster is its name in Envoy; absent if no fleet routes the port.
 	Cluster string `json:"cluster,omitempty"`
 	Load    *Load  `json:"load,omitempty"`
+	// Rebalance is what goes on with the connections of a TCP service, if it asks for that (RELAY_n_REBALANCE).
+	Rebalance *Rebalance `json:"rebalance,omitempty"`
+	// Waiting are the new connections of a TCP service that wait for their turn (RELAY_n_ACCEPT_RATE); absent if
+	// none waits at this Relay.
+	Waiting *WaitingConnections `json:"waitingConnections,omitempty"`
+}
+
+// WaitingConnections are new connections to a port that wait for their turn.
+type WaitingConnections struct {
+	Connections int `json:"connections"`
+	// PerSecond is how many go on a second: the rate of all instances that take new connections.
+	PerSecond float64 `json:"perSecond"`
+	// Left is after how many seconds the last one has its turn, and Longest for how many the first one has waited.
+	Left    float64 `json:"left"`
+	Longest float64 `json:"longest"`
+}
+
+// The phases of Rebalance that are more than usual.
+const (
+	RebalanceEven, RebalanceUnknown, RebalancePaused = "even", "unknown", "paused"
+)
+
+// Rebalance is how the connections of a port are evened out among its instances.
+type Rebalance struct {
+	// Phase is "even", "waiting" (uneven since a moment), "ending" (connections end), "paused" (that was in
+	// vain) or "unknown".
+	Phase string `json:"phase"`
+	// Text says why, and how many connections instances have.
+	Text string `json:"text"`
+	// Since is when it became uneven; absent if it is even, or not known.
+	Since time.Time `json:"since,omitzero"`
+	// Ended is how many connections have ended since.
+	Ended int `json:"ended,omitempty"`
 }
 
 // Endpoint is a task in rotation.
@@ -54,11 +89,15 @@ type Endpoint struct {
 	// Health is "healthy", "degraded" or "draining".
 	Health string `json:"health"`
 	Task   string `json:"task,omitempty"`
-	Region string `json:"region,omitempty"`
-	Zone   string `json:"zone,omitempty"`
+	// Version is that of the definition of its task, if the app has a newer one.
+	Version string `json:"version,omitempty"`
+	Region  string `json:"region,omitempty"`
+	Zone    string `json:"zone,omitempty"`
 	// Unreachable says why Envoys could not connect to it lately.
 	Unreachable string `json:"unreachable,omitempty"`
-	Load        *Load  `json:"load,omitempty"`
+	// Load is absent until Envoys have told of instances, which they do within half a minute after
+	// somebody asked.
+	Load *Load `json:"load,omitempty"`
 }
 
 // Excluded is a task that gets no requests, and why.

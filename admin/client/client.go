@@ -101,7 +101,7 @@ type Answer struct {
 func (c *Client) Get(ctx context.Context, path string, query url.Values) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.settings.Timeout)
 	defer cancel()
-	resp, err := c.do(ctx, path, query, http.Header{})
+	resp, err := c.do(ctx, http.MethodGet, path, query, http.Header{})
 	if err != nil {
 		return Answer{}, err
 	}
@@ -149,7 +149,7 @@ func ofRelay(body []byte) bool {
 func (c *Client) Stream(ctx context.Context, path string, query url.Values, header http.Header) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	head := time.AfterFunc(c.settings.Timeout, cancel)
-	resp, err := c.do(ctx, path, query, header)
+	resp, err := c.do(ctx, http.MethodGet, path, query, header)
 	if err == nil && !head.Stop() {
 		_ = resp.Body.Close()
 		err = context.DeadlineExceeded
@@ -201,10 +201,10 @@ func (s *stream) Close() error {
 	return s.ReadCloser.Close()
 }
 
-func (c *Client) do(ctx context.Context, path string, query url.Values, header http.Header) (*http.Response, error) {
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, header http.Header) (*http.Response, error) {
 	target := c.base.JoinPath("/api/v1/", path)
 	target.RawQuery = query.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
 	if err != nil {
 		return nil, &Error{Kind: Usage, err: fmt.Errorf("%q cannot be asked for", path)}
 	}

@@ -18,7 +18,7 @@ var functions = template.FuncMap{
 	"count": countOf, "plural": plural, "rate": rate, "rateOf": rateOf, "seconds": secondsOf, "deref": deref,
 	"clip": clip, "join": strings.Join,
 	// How things look.
-	"state": certificateClass, "level": severityClass, "findingClass": findingClass, "domainClass": domainClass, "envoyClass": envoyClass, "healthClass": healthClass, "phaseClass": phaseClass, "errorClass": errorClass,
+	"state": certificateClass, "level": severityClass, "findingClass": findingClass, "domainClass": domainClass, "envoyClass": envoyClass, "healthClass": healthClass, "phaseClass": phaseClass, "rebalanceClass": rebalanceClass, "errorClass": errorClass,
 	// Addresses.
 	"asset": assetURL, "appURL": appURL, "domainURL": domainURL, "envoyURL": envoyURL,
 	"certificateURL": certificateURL, "certificatePath": certificatePath, "subjectURL": subjectURL, "codeURL": codeURL,
@@ -28,7 +28,7 @@ var functions = template.FuncMap{
 	// What is put together for a template.
 	"sleeps":   (*api.Scaling).Sleeps,
 	"sentence": sentence, "shownPhases": shownPhases,
-	"tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
+	"deploymentURL": deploymentURL, "tasks": tasksOf, "awaitsLoad": awaitsLoad, "domainsOf": domainsOf, "progress": progressOf, "away": away, "tellsAway": tellsAway, "filter": filterOf,
 	"tabs":       tabsOf,
 	"severities": func() []string { return words(problem.Failing, problem.Ignored, problem.Advice) },
 	"envoyStates": func() []string {

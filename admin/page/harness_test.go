@@ -32,9 +32,11 @@ type fakeData struct {
 	envoyStory   api.EnvoyStory
 	certificates []api.Certificate
 	uncovered    []api.UncoveredDomain
+	authorities  []api.Authority
 	problems     []api.Problem
 	changes      []api.Change
 	failures     []api.Failure
+	deployments  []api.Deployment
 }
 
 // change changes the answers.
@@ -121,6 +123,13 @@ func (f *fakeData) Envoy(fleet, id string) (api.EnvoyStory, bool) {
 	return f.envoyStory, fleet == f.envoyStory.Fleet && id == f.envoyStory.ID
 }
 
+func (f *fakeData) Authorities(q url.Values) (api.Authorities, error) {
+	return locked(f, func() (a api.Authorities) {
+		a.Authorities, a.Page = pageOf(f.authorities, q, func(one api.Authority) string { return one.Name })
+		return a
+	}), nil
+}
+
 func (f *fakeData) Certificates(q url.Values) (api.Certificates, error) {
 	return locked(f, func() (a api.Certificates) {
 		a.Certificates, a.Page = pageOf(f.certificates, q, func(one api.Certificate) string { return one.Name })
@@ -163,6 +172,22 @@ func (f *fakeData) Failures(q url.Values) (api.Failures, error) {
 		a.Failures, a.Page = pageOf(f.failures, q, func(one api.Failure) string { return one.App })
 		return a
 	}), nil
+}
+
+func (f *fakeData) Deployments(q url.Values) (api.Deployments, error) {
+	return locked(f, func() (a api.Deployments) {
+		a.Deployments, a.Page = pageOf(f.deployments, q, func(one api.Deployment) string { return one.Group })
+		return a
+	}), nil
+}
+
+func (f *fakeData) Deployment(group string) (api.Deployment, bool) {
+	for _, d := range f.deployments {
+		if d.Group == group {
+			return d, true
+		}
+	}
+	return api.Deployment{}, false
 }
 
 // events is an event stream of which a test says what it sends.

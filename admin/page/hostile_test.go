@@ -39,7 +39,7 @@ func hostileData() *fakeData {
 	f.failures = []api.Failure{{Time: now, Fleet: "external", Envoy: hostileLong, App: "/" + hostilePath, Domain: hostile, Method: hostile, Path: hostileLong, Status: 503, Code: hostile, Cause: hostileLong, Instance: hostile, RequestID: hostileLong, Client: hostile, Count: 3}}
 	app := api.App{ID: "/" + hostilePath, Version: hostile, Load: l, Failures: ptr(1), ProblemCount: 1, Severity: "failing", Ports: []api.Port{
 		{Name: hostile, Fleets: []string{"external"}, Domains: []string{hostile, hostileLong}, Cluster: hostileLong, Load: l, Endpoints: []api.Endpoint{{Address: "10.0.0.7:1", Health: "healthy", Task: hostileLong}, {Address: "10.0.0.7:2", Task: hostile, Unreachable: hostileLong}}, Excluded: []api.Excluded{{Task: hostileLong, Reason: hostileLong}}},
-		{Index: 1, OtherGroups: []string{hostileLong}},
+		{Index: 1, OtherGroups: []string{hostileLong}, Rebalance: &api.Rebalance{Phase: "paused", Text: hostileLong, Since: now, Ended: 1}},
 	}}
 	f.apps = []api.App{app}
 	f.story = api.AppStory{App: app, Labels: map[string]string{hostileLong: hostileLong, "HAPROXY_0_VHOST": hostile}, Problems: f.problems, Notes: []api.Note{{Task: hostileLong, Text: hostileLong}}, LastFailures: f.failures, LastChanges: f.changes,
@@ -51,14 +51,22 @@ func hostileData() *fakeData {
 	f.envoys = []api.Envoy{{Fleet: "external", ID: hostilePath, Version: hostile, Zone: hostile, Address: hostile, Connected: now, State: api.EnvoyBehind}}
 	f.envoyStory = api.EnvoyStory{Envoy: f.envoys[0], LastFailures: f.failures, Types: []api.EnvoyType{{Type: "scopes", Lacking: 1, Lacks: []api.Lacking{{Name: hostileLong, By: hostile, Since: now, Error: hostileLong}}}}}
 	f.certificates = []api.Certificate{{Source: "vault", Name: hostilePath, ServerNames: []string{hostileLong}, ServedFor: []string{hostile}, Domains: []string{hostile}, EndsWithIssuer: hostileLong, Remarks: []string{hostileLong}, NotAfter: now, Key: hostile}}
+	f.authorities = []api.Authority{{Source: "vault", Name: hostilePath, Subjects: []string{hostileLong, hostile}, Services: []string{"/" + hostilePath}, Remarks: []string{hostileLong}, NotAfter: now}}
 	f.uncovered = []api.UncoveredDomain{{Fleet: "external", Domain: hostileLong, Wanted: true, Reason: hostileLong}}
+	f.deployments = []api.Deployment{{
+		Group: hostilePath, To: "/" + hostilePath, From: []string{hostileLong}, Target: 2, Waiting: []string{hostileLong}, ReadOnly: hostile,
+		Apps:   []api.DeploymentApp{{ID: "/" + hostilePath, Version: hostileLong, Tasks: []api.DeploymentTask{{Task: hostileLong, Address: "10.0.0.7:1", Health: "draining", Waiting: hostileLong}}}},
+		Next:   []api.DeploymentChange{{App: hostileLong, Why: hostileLong}},
+		Events: []api.DeploymentEvent{{Time: now, Kind: "trouble", Text: hostileLong}},
+	}}
+	f.story.Deployment = hostilePath
 	return f
 }
 
 // hostilePages are all pages of hostileData.
 func hostilePages() []string {
 	return []string{
-		"/", "/apps", appURL("/" + hostilePath), "/domains", domainURL(hostilePath), domainURL(hostile + "?"), "/uncovered", "/envoys", envoyURL("external", hostilePath), "/certificates", certificateURL("vault", hostilePath),
+		"/", "/apps", appURL("/" + hostilePath), "/domains", domainURL(hostilePath), domainURL(hostile + "?"), "/uncovered", "/authorities", "/deployments", deploymentURL(hostilePath), "/envoys", envoyURL("external", hostilePath), "/certificates", certificateURL("vault", hostilePath),
 		"/problems", "/changes", "/failures", "/failures?code=" + url.QueryEscape(hostile) + "&app=" + url.QueryEscape(hostileLong), "/search?q=" + url.QueryEscape(hostile), "/apps?q=" + url.QueryEscape(hostile) + "&sort=" + url.QueryEscape(hostile) + "&fleet=" + url.QueryEscape(hostile),
 	}
 }

@@ -123,6 +123,12 @@ func (p *Pages) certificates(r *http.Request) (view, error) {
 	return view{Name: "certificates", Title: "Certificates", Nav: "certificates", Every: later, Body: newList(p, r, answer.Certificates, answer.Page, q)}, err
 }
 
+func (p *Pages) authorities(r *http.Request) (view, error) {
+	q := query(r, "q")
+	answer, err := p.data.Authorities(q)
+	return view{Name: "authorities", Title: "Authorities of clients", Nav: "certificates", Every: later, Body: newList(p, r, answer.Authorities, answer.Page, q)}, err
+}
+
 // uncovered has the domains without a certificate, as many as a page may have.
 func (p *Pages) uncovered(*http.Request) (view, error) {
 	all := p.data.Uncovered().Uncovered

@@ -31,10 +31,13 @@ type Data interface {
 	Envoy(fleet, id string) (api.EnvoyStory, bool)
 	Certificates(url.Values) (api.Certificates, error)
 	Certificate(name string) (api.CertificateStory, bool)
+	Authorities(url.Values) (api.Authorities, error)
 	Uncovered() api.Uncovered
 	Problems(url.Values) (api.Problems, error)
 	Changes(url.Values) (api.Changes, error)
 	Failures(url.Values) (api.Failures, error)
+	Deployments(url.Values) (api.Deployments, error)
+	Deployment(group string) (api.Deployment, bool)
 }
 
 // Pages serves the status page.
@@ -68,9 +71,12 @@ func (p *Pages) Register(mux *http.ServeMux) {
 		"/envoys/{fleet}/{id...}": p.envoy,
 		"/certificates":           p.certificates,
 		"/certificates/{name...}": p.certificate,
+		"/authorities":            p.authorities,
 		"/problems":               p.problems,
 		"/changes":                p.changes,
 		"/failures":               p.failures,
+		"/deployments":            p.deployments,
+		"/deployments/{group...}": p.deployment,
 		"/search":                 p.search,
 	} {
 		mux.Handle("GET "+pattern, p.handler(view))

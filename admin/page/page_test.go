@@ -11,7 +11,8 @@ import (
 // everyPage is an address of each kind of page, for the data of tests.
 var everyPage = []string{
 	"/", "/apps", "/apps?q=web&sort=failures", "/apps/team-0/web", "/apps/none", "/domains", "/domains/web.team-0.example.com", "/domains/shop.tets",
-	"/uncovered", "/envoys", "/envoys/external/edge-1.example.com", "/envoys/external/edge-3.example.com", "/certificates", "/certificates/vault/shop.example.com", "/problems", "/changes", "/failures", "/search", "/search?q=web",
+	"/uncovered", "/envoys", "/envoys/external/edge-1.example.com", "/envoys/external/edge-3.example.com", "/certificates", "/certificates/vault/shop.example.com", "/authorities", "/problems", "/changes", "/failures", "/search", "/search?q=web",
+	"/deployments", "/deployments/imp", "/deployments/none",
 }
 
 // Every page is whole, names no style or script inside it, and is of a bounded size.

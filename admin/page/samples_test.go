@@ -124,6 +124,8 @@ func troubleData() *fakeData {
 	}
 	f.changes[0].Converged, f.changes[0].Waiting = nil, []string{"edge-2.example.com"}
 	f.changes[1].Converged, f.changes[1].Rejected = nil, []api.Rejected{{Envoy: "edge-3.example.com", Resource: "scopes api.team-4.example.com", Error: "route: unknown cluster '/team-4/api_0'"}}
+	f.authorities = []api.Authority{{Source: "vault", Name: "trackers", Subjects: []string{"CN=trackers 2026"}, NotBefore: now, NotAfter: now.AddDate(1, 0, 0), DaysLeft: 365, Services: []string{"/team-0/web"},
+		Revocation: &api.Revocation{Count: 3, MadeAt: now}, Remarks: []string{"a revocation list of it is out of date from 2026-03-01T00:00:00Z on"}}, {Source: "dir", Name: "unused", Subjects: []string{"CN=unused"}, DaysLeft: -1, UsedInstead: "vault"}}
 	f.uncovered = []api.UncoveredDomain{{Fleet: "external", Domain: "new.example.com", Wanted: true, Reason: "no certificate covers it"}, {Fleet: "external", Domain: "plain.example.com", Reason: "no certificate covers it"}}
 	f.certificates[0].DaysLeft, f.certificates[1].DaysLeft = -1, 9
 	f.envoys[1].State, f.envoys[1].Behind = api.EnvoyBehind, 3
@@ -140,6 +142,7 @@ func troubleData() *fakeData {
 	story.Load = load(78, 22.4)
 	s.Scaling, story.Scaling = wakesStatus(now), wokenScaling(now)
 	story.Scaling.Trouble = "Marathon cannot be reached: connection refused"
+	story.Ports[0].Rebalance = &api.Rebalance{Phase: "ending", Text: "4 instances have 61 to 134 connections, and would have 100 each: up to 10 % of 400 are ended a minute, by now 61 since 14:05:12 UTC", Since: now, Ended: 61}
 	story.Ports[0].Endpoints = []api.Endpoint{
 		{Address: "10.0.0.7:31044", Health: "healthy", Task: "team-0_web.0", Load: load(39, 0)},
 		{Address: "10.0.0.8:31044", Health: "healthy", Task: "team-0_web.1", Load: load(39, 22.4), Unreachable: "2 Envoys cannot connect to it since 11:02: connection refused"},

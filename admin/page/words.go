@@ -265,6 +265,17 @@ func shownPhases() []string {
 	return []string{api.PhaseAwake, api.PhaseAsleep, api.PhaseWaking, api.PhaseFailed, api.PhaseOffline}
 }
 
+// rebalanceClass returns the CSS class for what goes on with the connections of a port.
+func rebalanceClass(phase string) string {
+	switch phase {
+	case api.RebalanceEven:
+		return "ok"
+	case api.RebalanceUnknown, api.RebalancePaused:
+		return "warn"
+	}
+	return "dim"
+}
+
 // phaseClass returns the CSS class for the phase of an app that may sleep.
 func phaseClass(phase string) string {
 	switch phase {

@@ -17,6 +17,9 @@ type Sync struct {
 	Source       string
 	Certificates []*certs.Certificate
 	Problems     []problem.Problem
+	// Authorities are those of the last call of SyncAuthorities before.
+	Authorities       []*certs.Authority
+	AuthorityProblems []problem.Problem
 	// Count is the number of calls up to this one.
 	Count int
 }
@@ -53,7 +56,22 @@ func (s Sync) Problem(name string) string {
 	return strings.Join(reasons, "; ")
 }
 
-// Sink is a certs.Sink that keeps the latest call.
+// Authority returns the authority of a name; nil without one.
+func (s Sync) Authority(name string) *certs.Authority {
+	for _, a := range s.Authorities {
+		if a.Name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// AuthorityProblem returns the reasons of all problems of authorities whose subject contains name.
+func (s Sync) AuthorityProblem(name string) string {
+	return Sync{Problems: s.AuthorityProblems}.Problem(name)
+}
+
+// Sink is a certs.StoreSink that keeps the latest call.
 type Sink struct {
 	mu      sync.Mutex
 	last    Sync
@@ -67,7 +85,19 @@ func NewSink() *Sink { return &Sink{changed: make(chan struct{})} }
 func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate, problems []problem.Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = Sync{Source: source, Certificates: certificates, Problems: problems, Count: s.last.Count + 1}
+	s.last = Sync{
+		Source: source, Certificates: certificates, Problems: problems, Count: s.last.Count + 1,
+		Authorities: s.last.Authorities, AuthorityProblems: s.last.AuthorityProblems,
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// SyncAuthorities implements certs.AuthoritySink.
+func (s *Sink) SyncAuthorities(_ string, authorities []*certs.Authority, problems []problem.Problem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last.Authorities, s.last.AuthorityProblems = authorities, problems
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

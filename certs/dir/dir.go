@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +38,8 @@ const (
 type Config struct {
 	// Paths are files and directories. Of a directory *.pem (with *.pem.key)
 	// and pairs of *.crt and *.key are read, not recursively; but a folder with
-	// fullchain.pem and privkey.pem, as certbot makes it, is one certificate. In a directory
+	// fullchain.pem and privkey.pem, as certbot makes it, is one certificate. NAME.ca.pem without a
+	// private key is an authority of clients, and NAME.crl.pem has its revocation lists. In a directory
 	// that has a folder named certs, as marathon-acme makes it, certs,
 	// unmanaged-certs and default.pem are read instead.
 	Paths []string
@@ -55,7 +57,7 @@ type Config struct {
 // Source reads certificate files and hands them to a sink.
 type Source struct {
 	config   Config
-	sink     certs.Sink
+	sink     certs.StoreSink
 	logger   *slog.Logger
 	reloads  *coalesce.Requests
 	reporter *reading.Reporter
@@ -67,7 +69,7 @@ type Source struct {
 }
 
 // New checks the configuration; nothing is read before Serve.
-func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometheus.Registerer) (*Source, error) {
+func New(config Config, sink certs.StoreSink, logger *slog.Logger, registerer prometheus.Registerer) (*Source, error) {
 	if config.PollInterval == 0 {
 		config.PollInterval = time.Minute
 	}
@@ -100,6 +102,7 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 			defaultPath: config.Default,
 			retryDelay:  config.RetryDelay,
 			files:       make(map[string]*file),
+			authorities: make(map[string]*clientAuthority),
 			parse:       certs.ParsePEM,
 			logger:      logger,
 		},
@@ -175,8 +178,7 @@ func (s *Source) scan(ctx context.Context) time.Duration {
 	case !change.After(now):
 		// The read failed: what is known goes on changing.
 		known := s.scanner.collect(now, false)
-		certs.Because(s.sink, source, "PEM files: time has come for what is known")
-		s.sink.SyncCertificates(source, known.certificates, known.problems)
+		s.handOn(known, "time has come for what is known")
 		return wait
 	}
 	return min(wait, change.Sub(now))
@@ -193,11 +195,18 @@ func (s *Source) scanFiles(ctx context.Context) (wait time.Duration, err error) 
 		return min(failureDelay, s.config.PollInterval), err
 	}
 	s.synced = true
-	s.reporter.Succeeded(time.Now(), found.certificates, found.problems)
-	certs.Because(s.sink, source, "PEM files: "+s.why)
-	s.sink.SyncCertificates(source, found.certificates, found.problems)
+	s.reporter.Succeeded(time.Now(), found.certificates, slices.Concat(found.problems, found.authorityProblems))
+	s.handOn(found, s.why)
 	if found.again {
 		return min(confirmDelay, s.config.PollInterval), nil
 	}
 	return s.config.PollInterval, nil
+}
+
+// handOn tells the sink what there is. Authorities come first: who is let in by a certificate that
+// comes with them is known by then.
+func (s *Source) handOn(found result, why string) {
+	s.sink.SyncAuthorities(source, found.authorities, found.authorityProblems)
+	certs.Because(s.sink, source, "PEM files: "+why)
+	s.sink.SyncCertificates(source, found.certificates, found.problems)
 }

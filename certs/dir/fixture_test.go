@@ -35,7 +35,7 @@ func (f *fixture) scanner(paths ...string) *scanner {
 	for _, path := range paths {
 		all = append(all, f.path(path))
 	}
-	return &scanner{layout: newLayout(all), retryDelay: 20 * time.Millisecond, files: make(map[string]*file), parse: certs.ParsePEM, logger: slog.New(slog.DiscardHandler)}
+	return &scanner{layout: newLayout(all), retryDelay: 20 * time.Millisecond, files: make(map[string]*file), authorities: make(map[string]*clientAuthority), parse: certs.ParsePEM, logger: slog.New(slog.DiscardHandler)}
 }
 
 func (f *fixture) write(name string, content []byte) {

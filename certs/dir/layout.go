@@ -26,6 +26,8 @@ const (
 type candidate struct {
 	path  string
 	parts []string
+	// beside tells that only an authority is read there.
+	beside bool
 }
 
 // layout finds the candidates. It remembers what the paths were, so that a
@@ -135,7 +137,7 @@ func (l *layout) directory(path string) (listing, error) {
 	if main := filepath.Join(path, defaultFile); len(existing([]string{main})) == 1 {
 		found.candidates = append(found.candidates, candidate{path: main, parts: []string{main}})
 	}
-	found.passedOver = append(found.passedOver, l.besideFolders(path)...)
+	found.add(l.besideFolders(path))
 	return found, nil
 }
 

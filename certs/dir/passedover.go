@@ -68,6 +68,8 @@ func missing(path string, present map[string]bool) string {
 		return fmt.Sprintf("the key of %s is looked for in it, or in %s", base(stem+".pem"), base(stem+".pem.key"))
 	case extension == ".key":
 		return "its certificate is not beside it: " + base(stem+".crt")
+	case extension == ".crl" && present[stem+authoritySuffix]:
+		return "revocation lists are read from " + base(stem+listSuffix)
 	case slices.Contains(otherForms, strings.ToLower(extension)):
 		return "only names are read that end in .pem, or in .crt and .key"
 	}
@@ -98,25 +100,31 @@ func holdsCertificates(path string) bool {
 	})
 }
 
-// besideFolders are the certificates beside the folders of marathon-acme's storage.
-func (l *layout) besideFolders(path string) []passedOver {
+// besideReason is why a certificate beside the folders of marathon-acme's storage is not read.
+const besideReason = "beside the folder " + certsFolder + " only " + defaultFile + " is read: put it into " + unmanagedFolder
+
+// besideFolders are the files beside the folders of marathon-acme's storage: authorities may be there,
+// certificates are passed over.
+func (l *layout) besideFolders(path string) (beside listing) {
 	found, err := l.listDirectory(path)
 	if err != nil {
-		return nil // nothing of it is read
+		return listing{} // nothing of it is read
 	}
-	const reason = "beside the folder " + certsFolder + " only " + defaultFile + " is read: put it into " + unmanagedFolder
-	var all []passedOver
 	for _, c := range found.candidates {
-		if filepath.Base(c.path) != defaultFile {
-			all = append(all, passedOver{c.path, reason})
+		switch {
+		case strings.HasSuffix(c.path, authoritySuffix) || strings.HasSuffix(c.path, listSuffix):
+			c.beside = true
+			beside.candidates = append(beside.candidates, c)
+		case filepath.Base(c.path) != defaultFile:
+			beside.passedOver = append(beside.passedOver, passedOver{c.path, besideReason})
 		}
 	}
 	for _, p := range found.passedOver {
 		if name := filepath.Base(p.path); name != certsFolder && name != unmanagedFolder {
-			all = append(all, p)
+			beside.passedOver = append(beside.passedOver, p)
 		}
 	}
-	return all
+	return beside
 }
 
 // withoutRead leaves out what another path reads, orders the rest, and has each once.

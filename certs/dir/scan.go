@@ -29,6 +29,7 @@ type scanner struct {
 	defaultPath string
 	retryDelay  time.Duration
 	files       map[string]*file
+	authorities map[string]*clientAuthority
 	passedOver  []passedOver // as of the last scan
 	parse       func([]byte) (*certs.Certificate, []string, error)
 	logger      *slog.Logger
@@ -52,6 +53,9 @@ type file struct {
 type result struct {
 	certificates []*certs.Certificate
 	problems     []problem.Problem
+	// authorities are those of clients.
+	authorities       []*certs.Authority
+	authorityProblems []problem.Problem
 	// again asks for another scan soon: a file is gone or not finished.
 	again bool
 }
@@ -59,7 +63,7 @@ type result struct {
 // scan reads everything once, and what was unfinished a second time after the
 // retry delay. An error means that nothing may be concluded.
 func (s *scanner) scan(ctx context.Context) (result, error) {
-	found, err := s.layout.list()
+	found, authorities, err := s.list()
 	if err != nil {
 		return result{}, err
 	}
@@ -71,9 +75,10 @@ func (s *scanner) scan(ctx context.Context) (result, error) {
 			unfinished = append(unfinished, c)
 		}
 	}
+	unfinishedAuthorities := s.readAuthorities(authorities, false)
 	// A certificate may have come just before its key.
 	incomplete := len(found.passedOver) > 0 && !slices.Equal(found.passedOver, s.passedOver)
-	if len(unfinished) > 0 || incomplete {
+	if len(unfinished)+len(unfinishedAuthorities) > 0 || incomplete {
 		select {
 		case <-ctx.Done():
 			return result{}, ctx.Err()
@@ -81,9 +86,10 @@ func (s *scanner) scan(ctx context.Context) (result, error) {
 		}
 	}
 	if incomplete {
-		if found, err = s.layout.list(); err != nil {
+		if found, authorities, err = s.list(); err != nil {
 			return result{}, err
 		}
+		unfinishedAuthorities = authorities
 		for _, c := range found.candidates {
 			if !seen[c.path] {
 				unfinished = append(unfinished, c)
@@ -96,10 +102,22 @@ func (s *scanner) scan(ctx context.Context) (result, error) {
 	if err := s.allUnread(found.candidates); err != nil {
 		return result{}, err
 	}
+	s.readAuthorities(unfinishedAuthorities, true)
 	now := time.Now()
 	s.passedOver = found.passedOver
 	gone := s.dropGone(found.candidates, now)
-	return s.collect(now, gone), nil
+	goneAuthorities := s.dropGoneAuthorities(authorities, now)
+	return s.collect(now, gone || goneAuthorities), nil
+}
+
+// list lists all paths, certificates and authorities apart.
+func (s *scanner) list() (listing, authorityFiles, error) {
+	found, err := s.layout.list()
+	if err != nil {
+		return listing{}, nil, err
+	}
+	certificates, authorities := s.sortOut(found)
+	return certificates, authorities, nil
 }
 
 // read takes in one file and says whether there is a final result. Anything
@@ -199,13 +217,19 @@ func (s *scanner) dropGone(candidates []candidate, now time.Time) (again bool) {
 
 // nextChange is when time alone changes what is to be served; zero for never.
 func (s *scanner) nextChange(now time.Time) time.Time {
-	return reading.FirstChange(func(yield func(*reading.Served) bool) {
+	first := reading.FirstChange(func(yield func(*reading.Served) bool) {
 		for _, f := range s.files {
 			if !yield(&f.served) {
 				return
 			}
 		}
 	}, now)
+	for _, f := range s.authorities {
+		if at := f.served.NextChange(); !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
 }
 
 func (s *scanner) collect(now time.Time, again bool) result {
@@ -227,6 +251,7 @@ func (s *scanner) collect(now time.Time, again bool) result {
 		}
 	}
 	r.problems = append(r.problems, passedOverProblems(s.passedOver)...)
+	s.collectAuthorities(&r, now)
 	return r
 }
 

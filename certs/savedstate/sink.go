@@ -93,10 +93,22 @@ func encode(r read) ([]byte, error) {
 	for i, c := range r.certificates {
 		all.Certificates[i] = savedCertificate{c, c.Key}
 	}
-	for _, p := range r.problems {
-		all.Problems = append(all.Problems, savedProblem{p.Kind, p.Fleet, p.App, p.Subject, p.Item, p.Reason})
-	}
+	all.Problems = problemsToSave(r.problems)
 	return json.Marshal(all)
+}
+
+func problemsToSave(problems []problem.Problem) (all []savedProblem) {
+	for _, p := range problems {
+		all = append(all, savedProblem{p.Kind, p.Fleet, p.App, p.Subject, p.Item, p.Reason})
+	}
+	return all
+}
+
+func savedProblems(all []savedProblem) (problems []problem.Problem) {
+	for _, p := range all {
+		problems = append(problems, problem.Problem{Kind: p.Kind, Fleet: p.Fleet, App: p.App, Subject: p.Subject, Item: p.Item, Reason: p.Reason})
+	}
+	return problems
 }
 
 func (s *Sink) decode(body []byte) (read, error) {
@@ -105,10 +117,7 @@ func (s *Sink) decode(body []byte) (read, error) {
 		// The decoder's own words may hold a part of what it could not read.
 		return read{}, errors.New("it cannot be decoded")
 	}
-	var r read
-	for _, p := range all.Problems {
-		r.problems = append(r.problems, problem.Problem{Kind: p.Kind, Fleet: p.Fleet, App: p.App, Subject: p.Subject, Item: p.Item, Reason: p.Reason})
-	}
+	r := read{problems: savedProblems(all.Problems)}
 	for _, c := range all.Certificates {
 		if c.Certificate == nil || c.Source != s.source {
 			return read{}, fmt.Errorf("it has a certificate that is not of %s", s.source)

@@ -75,6 +75,23 @@ func (c *client) readKV(ctx context.Context, path string, version int) (kvEntry,
 	return decoded, nil
 }
 
+// list returns the names of the entries below a path; none if there is no such path.
+func (c *client) list(ctx context.Context, path string) ([]string, error) {
+	full := c.mount + "/metadata/" + c.prefix + path
+	got, err := c.get(ctx, full, map[string][]string{"list": {"true"}})
+	if err != nil {
+		return nil, fmt.Errorf("list %q: %w", full, err)
+	}
+	if len(got) == 0 || string(got) == "null" {
+		return nil, nil
+	}
+	var names struct{ Keys []string }
+	if err := json.Unmarshal(got, &names); err != nil {
+		return nil, fmt.Errorf("list %q: the answer cannot be read", full)
+	}
+	return names.Keys, nil
+}
+
 // decodeEntry reads the "data" of an answer, which is empty for an entry that
 // was never written.
 func decodeEntry(got json.RawMessage) (entry kvEntry, ok bool) {

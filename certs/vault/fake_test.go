@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -22,17 +23,19 @@ import (
 // memory, so that it works with synctest. It plays what a real one cannot be
 // made to do: lagging replicas, redirects, failures in the middle.
 type fakeVault struct {
-	mu       sync.Mutex
-	live     map[string]any
-	version  int
-	entries  map[string][]map[string]string // versions from 1 on; nil when deleted
-	requests []string
+	mu      sync.Mutex
+	live    map[string]any
+	version int
+	entries map[string][]map[string]string // versions from 1 on; nil when deleted
+	// authorities are the entries of authorities of clients.
+	authorities map[string][]map[string]string
+	requests    []string
 	// intercept answers instead of the fake when it returns true.
 	intercept func(http.ResponseWriter, *http.Request) bool
 }
 
 func newFakeVault() *fakeVault {
-	return &fakeVault{live: make(map[string]any), entries: make(map[string][]map[string]string)}
+	return &fakeVault{live: make(map[string]any), entries: make(map[string][]map[string]string), authorities: make(map[string][]map[string]string)}
 }
 
 func (f *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -51,19 +54,32 @@ func (f *fakeVault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/v1/secret/data/live":
 		f.serve(w, f.live, f.version, f.version > 0 && f.live != nil)
 	case path.Dir(r.URL.Path) == "/v1/secret/data/certificates":
-		versions := f.entries[path.Base(r.URL.Path)]
-		n, err := strconv.Atoi(r.URL.Query().Get("version"))
-		if err != nil {
-			n = len(versions)
-		}
-		if n < 1 || n > len(versions) {
+		f.serveEntry(w, r, f.entries)
+	case path.Dir(r.URL.Path) == "/v1/secret/data/authorities":
+		f.serveEntry(w, r, f.authorities)
+	case r.URL.Path == "/v1/secret/metadata/authorities" && r.URL.Query().Get("list") == "true":
+		if len(f.authorities) == 0 {
 			reply(w, 404, `{"errors":[]}`)
 			return
 		}
-		f.serve(w, versions[n-1], n, versions[n-1] != nil)
+		keys, _ := json.Marshal(slices.Sorted(maps.Keys(f.authorities)))
+		reply(w, 200, `{"data":{"keys":`+string(keys)+`}}`)
 	default:
 		reply(w, 404, `{"errors":["no handler for route"]}`)
 	}
+}
+
+func (f *fakeVault) serveEntry(w http.ResponseWriter, r *http.Request, entries map[string][]map[string]string) {
+	versions := entries[path.Base(r.URL.Path)]
+	n, err := strconv.Atoi(r.URL.Query().Get("version"))
+	if err != nil {
+		n = len(versions)
+	}
+	if n < 1 || n > len(versions) {
+		reply(w, 404, `{"errors":[]}`)
+		return
+	}
+	f.serve(w, versions[n-1], n, versions[n-1] != nil)
 }
 
 func (f *fakeVault) serve(w http.ResponseWriter, data any, version int, found bool) {

@@ -1,12 +1,14 @@
 // Package vault reads certificates that marathon-acme stores in Vault's KV
 // version 2: "live" names the certificates and their versions,
-// "certificates/<name>" holds them. It never writes.
+// "certificates/<name>" holds them. "authorities/<name>" are those of clients. It never writes.
 package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,17 +23,19 @@ const source = "vault"
 
 // Source reads certificates from Vault and hands them to a sink.
 type Source struct {
-	sink      certs.Sink
+	sink      certs.StoreSink
 	logger    *slog.Logger
 	reloads   *coalesce.Requests
 	reporter  *reading.Reporter
 	reader    *reader
 	transport *failover
 	schedule  schedule
+	// authorities are those of clients.
+	authorities *authorities
 }
 
 // New checks the configuration; Vault is not asked before Serve.
-func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometheus.Registerer) (*Source, error) {
+func New(config Config, sink certs.StoreSink, logger *slog.Logger, registerer prometheus.Registerer) (*Source, error) {
 	config, addresses, err := config.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
@@ -49,6 +53,8 @@ func New(config Config, sink certs.Sink, logger *slog.Logger, registerer prometh
 		reporter:  reading.NewReporter(source, logger, registerer),
 		transport: transport,
 		schedule:  schedule{interval: config.PollInterval},
+
+		authorities: newAuthorities(logger),
 		reader: &reader{
 			config: config,
 			client: &client{api: api, auth: auth},
@@ -90,8 +96,20 @@ func (s *Source) Serve(ctx context.Context) error {
 // wakeAt is when there is something to do.
 func (s *Source) wakeAt(now time.Time) time.Time {
 	next := s.schedule.next(s.reader.auth.renewAt)
-	if change := s.reader.known.nextChange(now); s.reader.complete && !change.IsZero() && change.Before(next) {
+	if change := s.nextChange(now); !change.IsZero() && change.Before(next) {
 		return change
+	}
+	return next
+}
+
+// nextChange is when time alone changes what is handed on; zero for never.
+func (s *Source) nextChange(now time.Time) time.Time {
+	if !s.reader.complete {
+		return time.Time{}
+	}
+	next := s.reader.known.nextChange(now)
+	if at := s.authorities.nextChange(); s.authorities.complete && !at.IsZero() && (next.IsZero() || at.Before(next)) {
+		return at
 	}
 	return next
 }
@@ -107,11 +125,22 @@ func (s *Source) work(ctx context.Context) {
 	}
 	// A read that succeeded has handed it on.
 	now := time.Now()
-	if change := s.reader.known.nextChange(now); s.reader.complete && !change.IsZero() && !change.After(now) {
-		certificates, problems := s.collect(now)
-		certs.Because(s.sink, source, "Vault: time has come for what is known")
-		s.sink.SyncCertificates(source, certificates, problems)
+	if change := s.nextChange(now); !change.IsZero() && !change.After(now) {
+		s.handOn(now, "time has come for what is known")
 	}
+}
+
+// handOn tells the sink what there is, authorities first: who is let in by a certificate that comes
+// with them is known by then.
+func (s *Source) handOn(now time.Time, why string) (certificates []*certs.Certificate, problems []problem.Problem) {
+	certificates, problems = s.collect(now)
+	authorities, ofAuthorities := s.authorities.collect(now)
+	if s.authorities.complete {
+		s.sink.SyncAuthorities(source, authorities, slices.Concat(ofAuthorities, s.authorities.deniedProblem()))
+	}
+	certs.Because(s.sink, source, "Vault: "+why)
+	s.sink.SyncCertificates(source, certificates, problems)
+	return certificates, slices.Concat(problems, ofAuthorities)
 }
 
 // collect lists what is to be served, and all that is wrong.
@@ -134,24 +163,26 @@ func (s *Source) readOnce(ctx context.Context, asked bool) error {
 	if ctx.Err() != nil {
 		return err
 	}
-	now := time.Now()
 	if err != nil {
+		now := time.Now()
 		s.reporter.Failed(err)
 		s.schedule.failed(now, err)
 		return err
 	}
-	certificates, problems := s.collect(now)
-	s.reporter.Succeeded(now, certificates, problems)
-	why := "read once in a while"
+	changed, err := s.authorities.read(ctx, s.reader.client, asked)
+	if ctx.Err() != nil {
+		return err
+	}
+	now, why := time.Now(), "read once in a while"
 	if asked {
 		why = "asked for by a hook"
 	}
-	certs.Because(s.sink, source, "Vault: "+why)
-	s.sink.SyncCertificates(source, certificates, problems)
-	if got.err != nil {
-		s.schedule.failed(now, got.err)
-		return got.err
+	certificates, problems := s.handOn(now, why)
+	s.reporter.Succeeded(now, certificates, problems)
+	if err = errors.Join(got.err, err); err != nil {
+		s.schedule.failed(now, err)
+		return err
 	}
-	s.schedule.succeeded(now, asked, got.changed)
+	s.schedule.succeeded(now, asked, got.changed || changed)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/certs/vault/vaulttest"
+	"relay/internal/testbed"
 )
 
 // domains are the certificates of the demo: the names of each, by the name it
@@ -30,16 +31,12 @@ type store interface {
 }
 
 // directory keeps certificates as marathon-acme does without Vault.
-type directory string
+type directory struct{ testbed.CertificateDirectory }
 
-func (d directory) flags() []string { return []string{"--certs-dir", string(d)} }
+func (d directory) flags() []string { return []string{"--certs-dir", string(d.CertificateDirectory)} }
 
 func (d directory) put(_ context.Context, name string, issued *certstest.Issued) error {
-	path := filepath.Join(string(d), name+".pem")
-	if err := os.WriteFile(path+".new", issued.Bundle(), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
+	return d.Put(name, issued)
 }
 
 // vault keeps certificates as marathon-acme does with Vault.

@@ -10,12 +10,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"relay/certs/certstest"
+	"relay/internal/testbed"
 	"relay/sources/marathon/marathontest"
 )
 
@@ -35,8 +35,7 @@ type demo struct {
 	marathon *marathontest.Server
 	issuer   *issuer
 	vault    *vault
-	relay    *child
-	envoy    *child
+	bed      *testbed.Bed
 	visitors *visitors
 	started  time.Time     // when Relay was
 	took     time.Duration // from then to the first routed HTTPS request
@@ -72,10 +71,10 @@ func (d *demo) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		d.say("stopping")
 		return nil
-	case <-d.relay.done:
-		return d.relay.ended()
-	case <-d.envoy.done:
-		return d.envoy.ended()
+	case <-d.bed.Relay.Done():
+		return d.bed.Relay.Ended()
+	case <-d.bed.Envoy.Done():
+		return d.bed.Envoy.Ended()
 	}
 }
 
@@ -116,11 +115,11 @@ func (d *demo) startCertificates(ctx context.Context) error {
 		d.issuer.store = d.vault
 	} else {
 		d.say("Certificates: from a local authority, kept as PEM files")
-		certs := directory(filepath.Join(d.dir, "certs"))
-		if err := os.Mkdir(string(certs), 0o700); err != nil {
+		certs := filepath.Join(d.dir, "certs")
+		if err := os.Mkdir(certs, 0o700); err != nil {
 			return err
 		}
-		d.issuer.store = certs
+		d.issuer.store = directory{testbed.CertificateDirectory(certs)}
 	}
 	for name := range domains {
 		if _, err := d.issuer.issue(ctx, name); err != nil {
@@ -132,22 +131,21 @@ func (d *demo) startCertificates(ctx context.Context) error {
 
 func (d *demo) caFile() string { return filepath.Join(d.dir, "ca.pem") }
 
-// relayArgs is Relay's command line.
-func (d *demo) relayArgs() []string {
+// relayFlags are Relay's flags, but for that of xDS.
+func (d *demo) relayFlags() []string {
 	return append([]string{
-		"serve", "--marathon", d.marathon.URL(), "--http", local(d.HTTP), "--https", local(d.HTTPS),
-		"--admin", local(d.Admin), "--xds", local(d.XDS), "--scaling",
+		"--marathon", d.marathon.URL(), "--http", local(d.HTTP), "--https", local(d.HTTPS),
+		"--admin", local(d.Admin), "--scaling",
 	}, d.issuer.store.flags()...)
 }
 
 func (d *demo) startRelay(context.Context) error {
 	d.say("Relay: %s serve", d.Relay)
 	d.started = time.Now()
-	var err error
-	if d.relay, err = startChild(d.dir, "relay", d.terminal(), d.Relay, d.relayArgs()...); err != nil {
+	if err := d.bed.StartRelay(d.relayFlags()...); err != nil {
 		return err
 	}
-	d.onStop(d.relay.stop)
+	d.onStop(d.bed.Relay.Stop)
 	return nil
 }
 
@@ -160,25 +158,12 @@ func (d *demo) terminal() io.Writer {
 
 func (d *demo) startEnvoy(ctx context.Context) error {
 	d.say("Envoy: a real one, with what relay bootstrap prints")
-	bootstrap := exec.CommandContext(ctx, d.Relay, "bootstrap", "--xds", local(d.XDS), "--envoy-admin", local(d.EnvoyAdmin), "--node-id", "demo-envoy")
-	bootstrap.Env = cleanEnvironment(os.Environ())
-	text, err := bootstrap.Output()
-	if err != nil {
-		return fmt.Errorf("relay bootstrap: %w", err)
-	}
-	if err := os.WriteFile(d.bootstrapFile(), text, 0o600); err != nil {
+	if err := d.bed.StartEnvoy(ctx, "demo-envoy"); err != nil {
 		return err
 	}
-	d.envoy, err = startChild(d.dir, "envoy", d.terminal(), d.Envoy, "--config-path", d.bootstrapFile(),
-		"--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
-	if err != nil {
-		return err
-	}
-	d.onStop(d.envoy.stop)
+	d.onStop(d.bed.Envoy.Stop)
 	return nil
 }
-
-func (d *demo) bootstrapFile() string { return filepath.Join(d.dir, "envoy.yaml") }
 
 // awaitHTTPS returns when web.test is answered by its app, by HTTPS.
 func (d *demo) awaitHTTPS(ctx context.Context) error {
@@ -197,10 +182,10 @@ func (d *demo) awaitHTTPS(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-d.relay.done:
-			return d.relay.ended()
-		case <-d.envoy.done:
-			return d.envoy.ended()
+		case <-d.bed.Relay.Done():
+			return d.bed.Relay.Ended()
+		case <-d.bed.Envoy.Done():
+			return d.bed.Envoy.Ended()
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				return fmt.Errorf("no request was routed in %s, the last one: %w", startTimeout, err)

@@ -22,11 +22,11 @@ func (d *demo) guide() error {
 		vaultAddr, vaultToken = d.vault.server.Addr, d.vault.tokenFile
 	}
 	return t.Execute(d.out, map[string]any{
-		"Seconds": d.took.Seconds(), "Dir": d.dir, "CA": d.caFile(), "Bootstrap": d.bootstrapFile(),
+		"Seconds": d.took.Seconds(), "Dir": d.dir, "CA": d.caFile(), "Bootstrap": d.bed.BootstrapFile(),
 		"HTTP": d.HTTP, "HTTPS": d.HTTPS, "Marathon": d.marathon.URL(), "Admin": "http://" + local(d.Admin),
 		"EnvoyAdmin": "http://" + local(d.EnvoyAdmin), "Renew": "http://" + local(d.Renew), "XDS": local(d.XDS),
 		"Vault": vaultAddr, "VaultToken": vaultToken, "Certs": filepath.Join(d.dir, "certs"),
-		"Relay": d.relayProgram(), "RelayCommand": commandLine(d.relayArgs()),
+		"Relay": d.relayProgram(), "RelayCommand": commandLine(d.bed.RelayArgs(d.relayFlags()...)),
 		"Visits": visitsPerSecond, "NewsEvery": newsEvery,
 		"Task": d.marathon.Tasks("/tenants")[0].ID,
 	})

@@ -15,11 +15,15 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"relay/internal/testbed"
 	"relay/xds/envoytest"
 )
 
 // options is the command line.
 type options struct {
+	Scenario string `placeholder:"NAME" help:"Run a scenario in place of the usual demo, with live figures; all its ports are free ones. They are in testdata/scenarios."`
+	Stories  bool   `help:"Tell the stories of all scenarios, or of the one named, and end."`
+
 	Certs string `default:"dir" enum:"dir,vault" help:"Where certificates are kept: dir (PEM files) or vault (a real Vault)."`
 
 	HTTP       uint16 `name:"http" placeholder:"PORT" default:"10080" help:"Envoy, HTTP. Default: ${default}."`
@@ -82,6 +86,9 @@ func (o *options) run(ctx context.Context) error {
 	if err := o.findBinaries(); err != nil {
 		return err
 	}
+	if o.Scenario != "" || o.Stories {
+		return o.runScenarios(ctx, os.Stdout)
+	}
 	if err := o.checkPorts(); err != nil {
 		return err
 	}
@@ -91,6 +98,9 @@ func (o *options) run(ctx context.Context) error {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	d := &demo{options: *o, dir: dir, out: os.Stdout}
+	d.bed = &testbed.Bed{
+		Dir: dir, RelayBinary: o.Relay, EnvoyBinary: o.Envoy, XDS: local(o.XDS), EnvoyAdmin: local(o.EnvoyAdmin), Terminal: d.terminal(),
+	}
 	defer d.stop()
 	if err := d.start(ctx); err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 // completeCmd is called by the completion of shells, see internal/clidocs. Line is the command
 // line so far, which may say which Relay to ask.
 type completeCmd struct {
-	Kind        string `arg:"" enum:"app,domain,subject,envoy,certificate,fleet"`
+	Kind        string `arg:"" enum:"app,domain,subject,envoy,certificate,fleet,deployment"`
 	Begun       string `arg:"" optional:""`
 	Line        string `arg:"" optional:""`
 	ClientFlags `embed:""`
@@ -94,6 +94,9 @@ func kindsOf(kind, begun string) (kinds []nameable) {
 	}
 	if has("fleet") {
 		kinds = append(kinds, nameable{"fleets", nameIn(func(v api.Fleet) []string { return []string{v.Name} }), false})
+	}
+	if has("deployment") {
+		kinds = append(kinds, nameable{"deployments", nameIn(func(v api.Deployment) []string { return []string{v.Group} }), false})
 	}
 	return kinds
 }

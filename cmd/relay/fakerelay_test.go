@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,15 +95,18 @@ func nobody(t *testing.T) string {
 // fakeAnswers are those of a shop that has most of what can go wrong.
 func fakeAnswers() map[string]any {
 	answers := map[string]any{
-		"status":              fakeStatus(),
-		"apps":                api.Apps{Apps: fakeApps(), Page: api.Page{Total: 4}},
-		"apps/shop/web":       fakeAppStory(),
-		"apps/shop/report":    fakeSleeper(),
+		"status":           fakeStatus(),
+		"apps":             api.Apps{Apps: fakeApps(), Page: api.Page{Total: 4}},
+		"apps/shop/web":    fakeAppStory(),
+		"apps/shop/report": fakeSleeper(),
+		"deployments":      api.Deployments{Deployments: []api.Deployment{fakeDeployment()}, Page: api.Page{Total: 1}},
+		"deployments/imp":  fakeDeployment(), "deployments/imp/advance": fakeStep(),
 		"domains":             api.Domains{Domains: fakeDomains(), Page: api.Page{Total: 3}},
 		"domains/cart.test":   fakeDomainStory(),
 		"envoys":              api.Envoys{Envoys: fakeEnvoys(), Page: api.Page{Total: 3}},
 		"envoys/external/e-2": api.EnvoyStory{Envoy: fakeEnvoys()[1], Types: fakeEnvoyTypes()},
 		"certificates":        api.Certificates{Certificates: fakeCertificates(), Page: api.Page{Total: 2}},
+		"authorities":         api.Authorities{Authorities: fakeAuthorities(), Page: api.Page{Total: 2}},
 		"certificates/vault/shop.test": api.CertificateStory{
 			Certificate: fakeCertificates()[0], LastChanges: fakeChanges()[1:2],
 		},
@@ -204,6 +208,8 @@ func fakeAppStory() api.AppStory {
 		},
 		LastFailures: fakeFailures()[1:], LastChanges: fakeChanges()[:1],
 	}
+	story.Ports = slices.Clone(story.Ports)
+	story.Ports[0].Rebalance = &api.Rebalance{Phase: "ending", Text: "2 instances have 40 to 80 connections, and would have 60 each: up to 10 % of 120 are ended a minute, by now 3 since 14:05:12 UTC", Since: fakeNow, Ended: 3}
 	story.Findings = findings.OfApp(&story, nil, fakeNow)
 	return story
 }
@@ -237,6 +243,14 @@ func fakeEnvoyTypes() []api.EnvoyType {
 	return []api.EnvoyType{
 		{Type: "clusters", Sent: 1287, Acked: 1287, Resources: 5},
 		{Type: "listeners", Sent: 1280, Acked: 1280, Resources: 2, Lacking: 1, Lacks: []api.Lacking{{Name: "https", By: "this Envoy", Since: before(10 * time.Minute), Error: "no such extension", Older: true}}},
+	}
+}
+
+func fakeAuthorities() []api.Authority {
+	from, to := fakeNow.AddDate(-1, 0, 0), fakeNow.AddDate(0, 0, 6)
+	return []api.Authority{
+		{Source: "vault", Name: "trackers", Subjects: []string{"CN=trackers"}, NotBefore: from, NotAfter: fakeNow.AddDate(1, 0, 0), DaysLeft: 365, Services: []string{"/shop/web"}, Revocation: &api.Revocation{Count: 3, MadeAt: fakeNow, OutOfDateAt: &to}, Remarks: []string{"a revocation list of it is out of date from 2026-03-07 on"}},
+		{Source: "dir", Name: "trackers", Subjects: []string{"CN=trackers"}, NotBefore: from, NotAfter: fakeNow.AddDate(0, 1, 0), DaysLeft: 31, UsedInstead: "vault"},
 	}
 }
 

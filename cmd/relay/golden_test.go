@@ -32,6 +32,7 @@ var goldenCommands = map[string][]string{
 	"envoy":             {"envoys", "e-2"},
 	"certs":             {"certs"},
 	"cert":              {"certs", "shop.test"},
+	"authorities":       {"authorities"},
 	"problems":          {"problems"},
 	"problems-filter":   {"problems", "-q", "vhost"},
 	"changes":           {"changes"},
@@ -44,6 +45,9 @@ var goldenCommands = map[string][]string{
 	"config-dump":       {"config-dump", "external"},
 	"config-dump-names": {"config-dump", "external", "-o", "table"},
 	"apps-unknown":      {"app", "/none"},
+	"deployment":        {"deployment", "imp"},
+	"deployment-step":   {"deployment", "imp", "advance"},
+	"deployments":       {"deployment"},
 	"apps-yaml":         {"apps", "-o", "yaml"},
 }
 
@@ -115,8 +119,8 @@ func stray(t *testing.T) {
 func TestOutputIsTheAnswer(t *testing.T) {
 	f := newFakeRelay(t)
 	for path, args := range map[string][]string{
-		"status": {"status"}, "apps": {"apps"}, "apps/shop/web": {"app", "/shop/web"}, "domains": {"domains"}, "domains/cart.test": {"domain", "cart.test"},
-		"envoys": {"envoys"}, "envoys/external/e-2": {"envoys", "external/e-2"}, "certificates": {"certs"}, "certificates/vault/shop.test": {"certs", "vault/shop.test"},
+		"status": {"status"}, "apps": {"apps"}, "apps/shop/web": {"app", "/shop/web"}, "deployments": {"deployment"}, "deployments/imp": {"deployment", "imp"}, "domains": {"domains"}, "domains/cart.test": {"domain", "cart.test"},
+		"envoys": {"envoys"}, "envoys/external/e-2": {"envoys", "external/e-2"}, "certificates": {"certs"}, "certificates/vault/shop.test": {"certs", "vault/shop.test"}, "authorities": {"authorities"},
 		"problems": {"problems"}, "changes": {"changes"}, "failures": {"failures"}, "diff": {"diff", "/shop/web"}, "config-dump": {"config-dump", "external"},
 	} {
 		want, err := indented(f.answers[path])
@@ -146,6 +150,7 @@ func TestQueries(t *testing.T) {
 		"domains?fleet=lab&sort=failures":               {"domains", "--sort", "failures", "--fleet", "lab"},
 		"envoys?fleet=external&q=e-":                    {"envoys", "--filter", "e-", "--fleet", "external"},
 		"certificates?q=shop":                           {"certs", "-q", "shop"},
+		"authorities?q=track":                           {"authorities", "-q", "track"},
 		"problems?app=%2Fa&kind=tasks&severity=failing": {"problems", "/a", "--kind", "tasks", "--severity", "failing"},
 		"changes?app=%2Fa&certificate=c&q=x":            {"changes", "/a", "--certificate", "c", "-q", "x"},
 		"failures?app=%2Fa&code=offline":                {"failures", "/a", "--code", "offline"},

@@ -24,21 +24,23 @@ type cli struct {
 	Compare   compareCmd   `cmd:"" help:"Say what Relay does differently from a marathon-lb, by rules and by answers."`
 	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy, or write it to a directory."`
 
-	Status     statusCmd     `cmd:"" help:"Say whether all is well with a running Relay and its Envoys, and where to look if not."`
-	Domain     domainCmd     `cmd:"" help:"Say whether a domain is served, and why: from the labels to each Envoy, with its last failures."`
-	App        appCmd        `cmd:"" help:"Show one app: its labels, instances, traffic, Envoys, last failures and last changes."`
-	Explain    explainCmd    `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
-	Problems   problemsCmd   `cmd:"" help:"List what is ignored or does not work, the worst first, each with what to do."`
-	Apps       appsCmd       `cmd:"" help:"List apps, or show one."`
-	Domains    domainsCmd    `cmd:"" help:"List domains, or show one."`
-	Envoys     envoysCmd     `cmd:"" help:"List Envoys and how far each is, or show one."`
-	Certs      certsCmd      `cmd:"" help:"List certificates, or show one."`
-	Changes    changesCmd    `cmd:"" help:"List what was published to Envoys, and why, the newest first."`
-	Failures   failuresCmd   `cmd:"" help:"List requests that no app answered, and why, the newest first."`
-	Watch      watchCmd      `cmd:"" help:"Show changes, failures and problems as they come, until it is interrupted."`
-	Tail       tailCmd       `cmd:"" help:"Show the requests of an app or a domain as they end, until it is interrupted."`
-	Diff       diffCmd       `cmd:"" help:"Show what the last change of an app changed in Envoy's resources."`
-	ConfigDump configDumpCmd `cmd:"" help:"Print the resources of a fleet as Envoy's /config_dump does, secrets masked."`
+	Status      statusCmd      `cmd:"" help:"Say whether all is well with a running Relay and its Envoys, and where to look if not."`
+	Domain      domainCmd      `cmd:"" help:"Say whether a domain is served, and why: from the labels to each Envoy, with its last failures."`
+	App         appCmd         `cmd:"" help:"Show one app: its labels, instances, traffic, Envoys, last failures and last changes."`
+	Explain     explainCmd     `cmd:"" help:"Say how a running Relay routes a domain or an app, and why: from the labels to each Envoy."`
+	Problems    problemsCmd    `cmd:"" help:"List what is ignored or does not work, the worst first, each with what to do."`
+	Apps        appsCmd        `cmd:"" help:"List apps, or show one."`
+	Domains     domainsCmd     `cmd:"" help:"List domains, or show one."`
+	Envoys      envoysCmd      `cmd:"" help:"List Envoys and how far each is, or show one."`
+	Certs       certsCmd       `cmd:"" help:"List certificates, or show one."`
+	Authorities authoritiesCmd `cmd:"" help:"List the authorities of clients of TCP services."`
+	Changes     changesCmd     `cmd:"" help:"List what was published to Envoys, and why, the newest first."`
+	Failures    failuresCmd    `cmd:"" help:"List requests that no app answered, and why, the newest first."`
+	Deployment  deploymentCmd  `cmd:"" help:"List deployment groups, show one, or move it to its new app step by step, and back."`
+	Watch       watchCmd       `cmd:"" help:"Show changes, failures and problems as they come, until it is interrupted."`
+	Tail        tailCmd        `cmd:"" help:"Show the requests of an app or a domain as they end, until it is interrupted."`
+	Diff        diffCmd        `cmd:"" help:"Show what the last change of an app changed in Envoy's resources."`
+	ConfigDump  configDumpCmd  `cmd:"" help:"Print the resources of a fleet as Envoy's /config_dump does, secrets masked."`
 
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 	Complete completeCmd `cmd:"" name:"__complete" hidden:"" help:"Print names for the completion of shells."`

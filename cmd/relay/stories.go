@@ -60,6 +60,9 @@ func (p printer) app(a api.AppStory) {
 	p.line("%s", p.screen.Styled(terminal.Bold, a.ID))
 	p.findings(a.Findings)
 	p.pair("version", a.Version)
+	if a.Deployment != "" {
+		p.pair("deployment", a.Deployment+": relay deployment "+quotedWord(a.Deployment)+" shows how far it is")
+	}
 	if a.Stopped {
 		p.pair("tasks", "none: it is scaled to 0")
 	}
@@ -163,6 +166,12 @@ func (p printer) port(port api.Port, sleeps bool) {
 	}
 	p.pair("other groups", strings.Join(port.OtherGroups, ", "))
 	p.pair("cluster", port.Cluster)
+	if w := port.Waiting; w != nil {
+		p.pair("waiting", fmt.Sprintf("%s for their turn, at %.4g a second: the last one in about %.0f s", count(w.Connections, "new connection waits", "new connections wait"), w.PerSecond, w.Left))
+	}
+	if r := port.Rebalance; r != nil {
+		p.pair("rebalancing", r.Phase+": "+r.Text)
+	}
 	switch {
 	case len(port.Endpoints) > 0 || port.Cluster == "":
 	case sleeps:
@@ -188,10 +197,28 @@ func (p printer) endpoints(endpoints []api.Endpoint) {
 		if e.Unreachable != "" {
 			health = terminal.Cell{Text: "unreachable", Style: terminal.Red}
 		}
-		rows = append(rows, []terminal.Cell{terminal.Text("  " + e.Address), health, requests(e.Load), errorRate(e.Load), terminal.Text(e.Task), terminal.Text(e.Unreachable)})
+		rows = append(rows, []terminal.Cell{terminal.Text("  " + e.Address), health, requests(e.Load), errorRate(e.Load), open(e.Load), terminal.Text(e.Task), terminal.Text(e.Version), terminal.Text(e.Unreachable)})
 	}
-	p.table(rows, terminal.Column{Title: "  INSTANCE"}, terminal.Column{Title: "HEALTH"}, terminal.Column{Title: "REQ/S", Right: true}, terminal.Column{Title: "ERR/S", Right: true},
-		terminal.Column{Title: "TASK", Shrinks: true}, terminal.Column{Title: "NOTE", Shrinks: true})
+	columns := []terminal.Column{
+		{Title: "  INSTANCE"}, {Title: "HEALTH"}, {Title: "REQ/S", Right: true}, {Title: "ERR/S", Right: true}, {Title: "OPEN", Right: true},
+		{Title: "TASK", Shrinks: true}, {Title: "OLDER VERSION", Shrinks: true}, {Title: "NOTE", Shrinks: true},
+	}
+	if !slices.ContainsFunc(endpoints, func(e api.Endpoint) bool { return e.Version != "" }) {
+		const version = 6
+		columns = slices.Delete(columns, version, version+1)
+		for i := range rows {
+			rows[i] = slices.Delete(rows[i], version, version+1)
+		}
+	}
+	p.table(rows, columns...)
+}
+
+// open is how many requests and connections are in progress.
+func open(load *api.Load) terminal.Cell {
+	if load == nil {
+		return terminal.Text(unknown)
+	}
+	return terminal.Text(fmt.Sprint(load.InProgress))
 }
 
 // table writes one that is complete. An error to write it is told by the next.

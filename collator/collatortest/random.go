@@ -74,11 +74,16 @@ var Settings = [][2]string{
 	{"CLUSTER_WEIGHT", "0"}, {"CLUSTER_WEIGHT", "3"}, {"CLUSTER_WEIGHT", "7"},
 	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
 	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
+	{"HASH_POLICY", "path_segment 2"}, {"HASH_POLICY", "subdomain"},
 	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
 	{"TIMEOUT", "1s"}, {"IDLE_TIMEOUT", "0s"}, {"CONNECT_TIMEOUT", "1s"}, {"NUM_RETRIES", "0"}, {"RETRY_ON", "5xx"}, {"MAX_REQUESTS", "9"}, {"MAX_STREAM_DURATION", "1s"},
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
 	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
+	{"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
+	{"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
+	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},
+	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
 	{"CONCURRENCY", "1"}, {"QUEUE", "5"}, {"QUEUE_TIMEOUT", "1s"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }
@@ -92,8 +97,9 @@ func (r Random) settings(port *sources.Port) {
 	port.TCP = p.TCP(uint16(r.IntN(3)), len(port.Domains) > 0)
 	port.Queue = p.Queue()
 	port.HTTP, port.Upstream, _ = p.Finish()
-	if r.IntN(8) == 0 {
-		// What no setting lets through is left out of what it is a part of.
+	if r.IntN(8) == 0 && (port.TCP == nil || port.TCP.Port == 0) {
+		// What no setting lets through is left out of what it is a part of. The listener of a service is a
+		// part of nothing: it stays as it was published before, which a fresh start cannot know.
 		var odd sources.HTTP
 		if port.HTTP != nil {
 			odd = *port.HTTP
@@ -124,16 +130,32 @@ func (r Random) Certificates() []*certs.Certificate {
 	return all
 }
 
+// Authorities are up to two, with lists or without.
+func (r Random) Authorities() []*certs.Authority {
+	var all []*certs.Authority
+	for _, name := range []string{"devices", "others"} {
+		if r.IntN(3) > 0 {
+			a := &certs.Authority{Source: "vault", Name: name, Certificates: fmt.Appendf(nil, "authority %d", r.IntN(2)), NotAfter: Time.AddDate(1, 0, 0)}
+			if r.IntN(2) == 0 {
+				a.Revoked, a.RevokedUntil = fmt.Appendf(nil, "list %d", r.IntN(3)), Time.Add(time.Duration(r.IntN(3)-1)*time.Hour)
+			}
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // Sink is a Collator.
 type Sink interface {
 	sources.Sink
 	certs.Sink
+	certs.AuthoritySink
 }
 
 // Say lets some sources say something.
 func (r Random) Say(c Sink) {
 	for range 1 + r.IntN(3) {
-		switch r.IntN(8) {
+		switch r.IntN(9) {
 		case 0:
 			// A complete read has each app once.
 			apps := make(map[string]*sources.App)
@@ -144,6 +166,8 @@ func (r Random) Say(c Sink) {
 			c.SyncApps(slices.Collect(maps.Values(apps)))
 		case 1:
 			c.UpdateApps(nil, []string{r.App().ID})
+		case 3:
+			c.SyncAuthorities("vault", r.Authorities(), []problem.Problem{{Subject: "authority bad", Reason: "no PEM"}}[:r.IntN(2)])
 		case 2:
 			c.SyncCertificates("vault", r.Certificates(), []problem.Problem{{Subject: "bad", Reason: "no PEM"}}[:r.IntN(2)])
 		default:

@@ -60,8 +60,19 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
 		}}
 	}
-	if c.Queued {
+	if c.Balance == sources.BalanceHash {
+		cluster.LbConfig = maglevTable()
+	}
+	if c.TCP {
+		// A client that may not come to an instance that drains tries again; one that does would be
+		// cut off soon.
+		cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 0}
+	}
+	switch {
+	case c.Queued:
 		cluster.LoadBalancingPolicy = queueBalancing(&p, c.Balance)
+	case c.TCP && cluster.LbPolicy == clusterv3.Cluster_LEAST_REQUEST:
+		cluster.LoadBalancingPolicy = fewestConnections(&p)
 	}
 	return cluster, p.err
 }
@@ -71,8 +82,7 @@ var balancers = map[sources.Balance]clusterv3.Cluster_LbPolicy{
 	sources.BalanceLeastRequest: clusterv3.Cluster_LEAST_REQUEST,
 	sources.BalanceRoundRobin:   clusterv3.Cluster_ROUND_ROBIN,
 	sources.BalanceRandom:       clusterv3.Cluster_RANDOM,
-	// Not Maglev: its table would take a megabyte for each cluster.
-	sources.BalanceHash: clusterv3.Cluster_RING_HASH,
+	sources.BalanceHash:         clusterv3.Cluster_MAGLEV,
 }
 
 // thresholds limits only what the app asks to be limited.

@@ -4,6 +4,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 
+	"google.golang.org/protobuf/types/known/structpb"
+
 	"relay/collator/routing"
 	"relay/sources"
 )
@@ -40,5 +42,21 @@ func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
 			Address: socketAddress(e.Address),
 		}},
 		HealthStatus: status,
+		Metadata:     endpointMetadata(e),
 	}
+}
+
+// endpointMetadata is what load balancing, and the filter of rebalancing, look at; nil if there is nothing.
+func endpointMetadata(e sources.Endpoint) *corev3.Metadata {
+	m := make(map[string]*structpb.Struct)
+	if e.Slot > 0 {
+		m["envoy.lb"] = hashKey(e.Slot)
+	}
+	if e.Shed.Percent > 0 {
+		m[shedNamespace] = shedMetadata(e.Shed)
+	}
+	if len(m) == 0 {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: m}
 }

@@ -86,6 +86,9 @@ func routeFilters(p *packer, h sources.HTTP, cluster string, looksAtNetworks boo
 	if h.LocationPrefix != "" {
 		add("location", prefixLocation())
 	}
+	if h.Hash != nil && h.Hash.By == sources.HashSubdomain {
+		add("subdomain", keepSubdomain(p))
+	}
 	if looksAtNetworks {
 		add("client", keepClient())
 	}

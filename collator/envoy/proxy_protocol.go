@@ -9,6 +9,8 @@ import (
 	"relay/collator/routing"
 )
 
+const proxyProtocolName = "proxy_protocol"
+
 // proxyProtocol returns the listener filters that come first: none, unless the fleet's
 // proxies use the PROXY protocol.
 func proxyProtocol(p *packer, f *routing.Fleet) []*listenerv3.ListenerFilter {
@@ -23,7 +25,7 @@ func proxyProtocol(p *packer, f *routing.Fleet) []*listenerv3.ListenerFilter {
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/listener_filters/proxy_protocol
 func proxyProtocolFilter(p *packer) *listenerv3.ListenerFilter {
 	return &listenerv3.ListenerFilter{
-		Name:       "proxy_protocol",
+		Name:       proxyProtocolName,
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: p.pack(&proxyprotocolv3.ProxyProtocol{})},
 	}
 }

@@ -164,35 +164,6 @@ func setClusters(action *routev3.RouteAction, targets []routing.Target) {
 	action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: &weighted}
 }
 
-func hashPolicy(h *sources.Hash) []*routev3.RouteAction_HashPolicy {
-	if h == nil {
-		return nil
-	}
-	var policy routev3.RouteAction_HashPolicy
-	header := func(name string) *routev3.RouteAction_HashPolicy_Header_ {
-		return &routev3.RouteAction_HashPolicy_Header_{Header: &routev3.RouteAction_HashPolicy_Header{HeaderName: name}}
-	}
-	switch h.By {
-	case sources.HashHeader:
-		policy.PolicySpecifier = header(h.Name)
-	case sources.HashURI:
-		policy.PolicySpecifier = header(":path")
-	case sources.HashPath:
-		path := header(":path")
-		path.Header.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: regexMatcher(`\?.*`, false)}
-		policy.PolicySpecifier = path
-	case sources.HashCookie:
-		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_Cookie_{Cookie: &routev3.RouteAction_HashPolicy_Cookie{Name: h.Name}}
-	case sources.HashQueryParameter:
-		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_QueryParameter_{
-			QueryParameter: &routev3.RouteAction_HashPolicy_QueryParameter{Name: h.Name}}
-	case sources.HashSourceIP:
-		policy.PolicySpecifier = &routev3.RouteAction_HashPolicy_ConnectionProperties_{
-			ConnectionProperties: &routev3.RouteAction_HashPolicy_ConnectionProperties{SourceIp: true}}
-	}
-	return []*routev3.RouteAction_HashPolicy{&policy}
-}
-
 func headerOptions(headers []sources.Header) []*corev3.HeaderValueOption {
 	var options []*corev3.HeaderValueOption
 	for _, h := range headers {

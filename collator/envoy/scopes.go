@@ -25,6 +25,9 @@ type scopeBuilder struct{ *routing.Fleet }
 // chosen the scope by the host already.
 func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfiguration, error) {
 	var p packer
+	if !foldsHosts(d.Rules) {
+		d.Rules = hashedAsSent(d.Rules)
+	}
 	scope := newScope(d.Domain)
 	scope.RouteConfiguration.RequestHeadersToRemove = []string{scopeHeader}
 	scope.RouteConfiguration.RequestHeadersToAdd = externalAddress(f)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
 
@@ -34,6 +35,11 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 		if _, ok := routing.WakesCluster(msg.Name); ok {
 			return Resource(key, msg)
 		}
+		if cluster, ok := routing.AcceptsCluster(msg.Name); ok {
+			return acceptResource(f, key, cluster, msg)
+		}
+	case *listenerv3.Listener:
+		return tcpListenerResource(key, msg)
 	case *routev3.ScopedRouteConfiguration:
 		return scopeResource(f, msg, routes)
 	}
@@ -60,11 +66,14 @@ func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, ro
 	if err != nil || !filters && !gates && !hasApart(scope) {
 		return resource, err
 	}
-	since := ChainsSince
-	if gates {
+	since, d := ChainsSince, routes()
+	switch {
+	case gates:
 		since = NamedChainsSince
+	case foldsHosts(d.Rules):
+		since = expressionsSince
 	}
-	msg, err := Scope(f, olderRoutes(routes(), filters))
+	msg, err := Scope(f, olderRoutes(d, filters))
 	if err != nil {
 		return xds.Resource{}, err
 	}
@@ -86,6 +95,7 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 			h.BasicAuth, h.AllowedNetworks, h.Sticky, h.LocationPrefix = nil, nil, false, ""
 		}
 	}
+	d.Rules = hashedAsSent(d.Rules)
 	return d
 }
 

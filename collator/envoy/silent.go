@@ -25,3 +25,31 @@ func acceptWhoSpeaks(listener *listenerv3.Listener) {
 		State: corev3.SocketOption_STATE_LISTENING,
 	})
 }
+
+const (
+	// Linux's names are SOL_SOCKET, SO_KEEPALIVE, TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT: see
+	// socket(7) and tcp(7).
+	socketLevel                                       = 1
+	keepAlive                                         = 9
+	keepAliveIdle, keepAliveInterval, keepAliveProbes = 4, 5, 6
+)
+
+// noticeLostClients has the kernel find out that a client is gone that did not say so, such as a device
+// that lost its power: seven minutes after it was last heard. The connections of a listener have the
+// options of its socket. What is asked of a client is one packet of TCP every five minutes; that also
+// keeps what is between open.
+func noticeLostClients(listener *listenerv3.Listener) {
+	for _, o := range []struct {
+		name          string
+		level, option int64
+		value         int64
+	}{
+		{"SO_KEEPALIVE", socketLevel, keepAlive, 1}, {"TCP_KEEPIDLE", protocolTCP, keepAliveIdle, 300},
+		{"TCP_KEEPINTVL", protocolTCP, keepAliveInterval, 30}, {"TCP_KEEPCNT", protocolTCP, keepAliveProbes, 4},
+	} {
+		listener.SocketOptions = append(listener.SocketOptions, &corev3.SocketOption{
+			Description: o.name, Level: o.level, Name: o.option,
+			Value: &corev3.SocketOption_IntValue{IntValue: o.value}, State: corev3.SocketOption_STATE_LISTENING,
+		})
+	}
+}

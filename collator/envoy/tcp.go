@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -25,6 +26,11 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 		address = f.HTTP.Addr()
 	}
 	listener.Address = socketAddress(netip.AddrPortFrom(address, s.Listen))
+	if s.OneByOne {
+		// What a thread of Envoy accepts in one go would all get the same instance: a connection counts
+		// when it has one.
+		listener.MaxConnectionsToAcceptPerSocketEvent = wrapperspb.UInt32(1)
+	}
 	if s.AcceptProxy {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{proxyProtocolFilter(&p)}
 	}
@@ -32,6 +38,9 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 	if s.AcceptProxy {
 		// Where the proxies are known, nobody else can claim an address.
 		listener.FilterChains[0].FilterChainMatch.DirectSourcePrefixRanges = cidrRanges(f.Proxies.Networks)
+	}
+	if s.TLS != nil {
+		serviceTLS(&p, listener, s)
 	}
 	return listener, p.err
 }
@@ -67,12 +76,23 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
+	maxConnectionAge(proxy, s.MaxConnectionAge)
 	if f.ClustersOnDemand {
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
 	if s.Wake != sources.WakeTCPNever {
 		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+	}
+	if s.Paced {
+		filters = append(filters, acceptDiscovery(cluster))
+	}
+	if s.Rebalances {
+		filters = append(filters, shedFilter(p))
+	}
+	if s.TLS != nil {
+		// The filters by which connections wait come by the ADS stream, and no others do.
+		afterHandshake(proxy, slices.ContainsFunc(filters, func(f *listenerv3.Filter) bool { return f.GetConfigDiscovery() != nil }))
 	}
 	return &listenerv3.FilterChain{
 		Name:             "service/" + cluster,

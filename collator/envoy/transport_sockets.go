@@ -37,7 +37,7 @@ func transportSocket(p *packer, c routing.Connections, ca []byte) *corev3.Transp
 		version = corev3.ProxyProtocolConfig_V2
 	}
 	return newSocket(p, "upstream_proxy_protocol", &proxyprotocolv3.ProxyProtocolUpstreamTransport{
-		Config:          &corev3.ProxyProtocolConfig{Version: version},
+		Config:          &corev3.ProxyProtocolConfig{Version: version, PassThroughTlvs: passedTLVs(c)},
 		TransportSocket: socket,
 	})
 }

@@ -265,6 +265,11 @@ func TestHandlingWords(t *testing.T) {
 			t.Errorf("%s is told: %+v", secret, e)
 		}
 	}
+	for hash, want := range map[sources.Hash]string{{By: sources.HashPathSegment, Segment: 2}: "segment 2 of the path", {By: sources.HashSubdomain}: "first label of the host"} {
+		if got := hashWords(hash); !strings.Contains(got, want) {
+			t.Errorf("%+v is %q, want %q", hash, got, want)
+		}
+	}
 	if words := Explain(c, "b.test").Domains[0].Rules[0].Handling; len(words) != 1 || !strings.Contains(words[0], "403") {
 		t.Errorf("a closed port: %q", words)
 	}
@@ -277,6 +282,10 @@ func TestSettingsAreExplained(t *testing.T) {
 	for _, l := range labels.AllSettings() {
 		var beside []string
 		switch {
+		case l.Name() == "CLIENT_SAN", l.Name() == "CLIENT_CERTIFICATES":
+			beside = []string{"TLS_TERMINATE=true", "CLIENT_CA=a"}
+		case l.Name() == "CLIENT_CA", l.Name() == "TLS_PROFILE":
+			beside = []string{"TLS_TERMINATE=true"}
 		case l.TCPOnly():
 			beside = []string{"MODE=tcp", "PORT=7000"}
 		case strings.HasPrefix(l.Name(), "TLS_"):

@@ -84,6 +84,8 @@ func (x explainer) whyNot(port sources.Port) string {
 		return fmt.Sprintf("it is in no group: set HAPROXY_GROUP (in a YAML file: groups; fleets: %s)", list)
 	case !serves:
 		return fmt.Sprintf("its group %s is no fleet here (fleets: %s)", sources.Clip(strings.Join(port.Groups, ", ")), list)
+	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
+		return fmt.Sprintf("it is the server name of a certificate of TCP port %d, and gets no requests by HTTP", port.TCP.Port)
 	case routing.IsTCP(port) && !port.TCP.Passthrough:
 		return "it is in tcp mode, where a domain has no effect, unless RELAY_n_TLS_PASSTHROUGH is true (in a YAML file: tlsPassthrough)"
 	}

@@ -120,6 +120,9 @@ func serviceViews(f *routing.Fleet, wanting []routing.Service, where func(routin
 
 func serviceWords(s routing.Service) []string {
 	var words []string
+	if s.TLS != nil {
+		words = serviceTLSWords(*s.TLS)
+	}
 	if s.AcceptProxy {
 		words = append(words, "connections begin with the PROXY protocol's header")
 	}

@@ -109,6 +109,10 @@ func hashWords(h sources.Hash) string {
 		return "the client's address"
 	case sources.HashPath:
 		return "the path"
+	case sources.HashPathSegment:
+		return fmt.Sprintf("segment %d of the path, and by the whole path where there is none", h.Segment)
+	case sources.HashSubdomain:
+		return "the first label of the host"
 	}
 	return "the path and query"
 }
@@ -119,15 +123,32 @@ var balanceWords = map[sources.Balance]string{
 	sources.BalanceRandom:       "instances are picked at random",
 }
 
+// lastingWords says how long connections to a TCP service last.
+func lastingWords(tcp sources.TCP) (words []string) {
+	if tcp.MaxConnectionAge > 0 {
+		words = append(words, fmt.Sprintf("connections end after %s, or up to a tenth later", tcp.MaxConnectionAge))
+	}
+	if tcp.Rebalance > 0 {
+		words = append(words, fmt.Sprintf("if instances have more than their share, up to %g %% of the connections are ended a minute to even them out, each when its client sends something", tcp.Rebalance))
+	}
+	return words
+}
+
 // connectionWords says how Envoy connects to instances, where that is not the
 // default.
 func connectionWords(port sources.Port) []string {
 	var words []string
 	switch {
+	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
+		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS)...)
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
+	}
+	words = append(words, acceptWords(port.TCP)...)
+	if routing.IsTCP(port) {
+		words = append(words, lastingWords(*port.TCP)...)
 	}
 	if q := port.Queue; q != nil {
 		words = append(words, fmt.Sprintf("with --scaling, an instance has at most %d requests at one time, and %d more wait for up to %s", q.Concurrency, q.Length, cmp.Or(q.Timeout, sources.DefaultQueueTimeout)))
@@ -166,6 +187,20 @@ func connectionWords(port sources.Port) []string {
 		if limit.n != 0 {
 			say("at most %d %s from each Envoy", limit.n, limit.what)
 		}
+	}
+	return words
+}
+
+// acceptWords says how often connections to a TCP service may begin.
+func acceptWords(tcp *sources.TCP) (words []string) {
+	if tcp == nil {
+		return nil
+	}
+	if tcp.AcceptRate > 0 {
+		words = append(words, fmt.Sprintf("each instance takes %g new connections a second, and the others wait for their turn", tcp.AcceptRate))
+	}
+	if tcp.AddressRate > 0 {
+		words = append(words, fmt.Sprintf("a client may open %g connections a second, and others are closed", tcp.AddressRate))
 	}
 	return words
 }

@@ -139,6 +139,10 @@ func (w *words) endpoints(port int, before, after []sources.Endpoint) {
 	for _, e := range after {
 		old, known := was[e.Address]
 		delete(was, e.Address)
+		if before, after := old.Shed.Percent > 0, e.Shed.Percent > 0; known && before != after {
+			moved = append(moved, shedWords(e))
+		}
+		old.Shed = e.Shed
 		switch {
 		case !known && e.Health != sources.Healthy:
 			added = append(added, fmt.Sprintf("+%s (%s)", e.Address, e.Health))
@@ -164,6 +168,37 @@ func (w *words) endpoints(port int, before, after []sources.Endpoint) {
 	if parts := slices.Concat(few(health, ""), few(moved, "")); len(parts) > 0 {
 		w.add("port %d: %s", port, strings.Join(parts, "; "))
 	}
+}
+
+func shedWords(e sources.Endpoint) string {
+	if e.Shed.Percent > 0 {
+		return fmt.Sprintf("some connections of %s end, as it has more than its share", e.Address)
+	}
+	return fmt.Sprintf("no more connections of %s end", e.Address)
+}
+
+// OnlySheds reports whether two reads of an app differ only in how many connections of endpoints end, of
+// which some did before and do after. It changes every few seconds while connections are evened out.
+func OnlySheds(before, after *sources.App) bool {
+	if before == nil || after == nil || len(before.Ports) != len(after.Ports) {
+		return false
+	}
+	same := *after
+	same.Ports = slices.Clone(after.Ports)
+	for i := range same.Ports {
+		old, now := before.Ports[i].Endpoints, slices.Clone(after.Ports[i].Endpoints)
+		if len(old) != len(now) {
+			return false
+		}
+		for j := range now {
+			if (old[j].Shed.Percent > 0) != (now[j].Shed.Percent > 0) {
+				return false
+			}
+			now[j].Shed = old[j].Shed
+		}
+		same.Ports[i].Endpoints = now
+	}
+	return before.Equal(&same)
 }
 
 // few are the first texts, and how many more there are.

@@ -53,6 +53,7 @@ func TestWhat(t *testing.T) {
 		{"health", app(same), port(func(p *sources.Port) { draining(&p.Endpoints[0]) }), "port 0: 10.0.0.1:31000 draining, was healthy"},
 		{"a draining one comes", app(same), port(func(p *sources.Port) { p.Endpoints[1] = endpoint("10.0.0.3:1", draining) }), "port 0: +10.0.0.3:1 (draining) -10.0.0.2:31001"},
 		{"another task", app(same), port(func(p *sources.Port) { p.Endpoints[0].Task = "other" }), "port 0: 10.0.0.1:31000 of another task"},
+		{"connections end", app(same), port(func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 1, Before: 1} }), "port 0: some connections of 10.0.0.1:31000 end, as it has more than its share"},
 		{"another zone", app(same), port(func(p *sources.Port) { p.Endpoints[0].Zone = "b" }), "port 0: 10.0.0.1:31000 in another zone"},
 		{"domains", app(same), port(func(p *sources.Port) { p.Domains = []string{"b.test"} }), "domain b.test added|domain a.test removed"},
 		{"scaled to 0", app(same), app(func(a *sources.App) { a.Stopped, a.Ports[0].Endpoints = true, nil }), "scaled to 0|port 0: -10.0.0.1:31000 -10.0.0.2:31001"},
@@ -115,5 +116,35 @@ func TestSettingWords(t *testing.T) {
 	}
 	if seen != len(settingWords) {
 		t.Errorf("%d settings, and words for %d", seen, len(settingWords))
+	}
+}
+
+// A larger share of the same connections is nothing to tell; that some end, or no more, is.
+func TestOnlySheds(t *testing.T) {
+	t.Parallel()
+	app := func(percent float64, change func(*sources.App)) *sources.App {
+		a := &sources.App{ID: "/imp", Ports: []sources.Port{{Endpoints: []sources.Endpoint{{Task: "a", Shed: sources.Shed{Percent: percent}}, {Task: "b"}}}}}
+		if change != nil {
+			change(a)
+		}
+		return a
+	}
+	for _, tt := range []struct {
+		name          string
+		before, after *sources.App
+		want          bool
+	}{
+		{"more", app(1, nil), app(2, nil), true},
+		{"begins", app(0, nil), app(2, nil), false},
+		{"ends", app(2, nil), app(0, nil), false},
+		{"another task", app(1, nil), app(2, func(a *sources.App) { a.Ports[0].Endpoints[0].Task = "c" }), false},
+		{"one endpoint fewer", app(1, nil), app(2, func(a *sources.App) { a.Ports[0].Endpoints = a.Ports[0].Endpoints[:1] }), false},
+		{"one port fewer", app(1, nil), app(2, func(a *sources.App) { a.Ports = nil }), false},
+		{"another setting", app(1, nil), app(2, func(a *sources.App) { a.Ports[0].TCP = &sources.TCP{} }), false},
+		{"new", nil, app(1, nil), false}, {"removed", app(1, nil), nil, false},
+	} {
+		if got := OnlySheds(tt.before, tt.after); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
 	}
 }

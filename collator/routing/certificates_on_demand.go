@@ -31,6 +31,9 @@ func NewResolver(chains []TLSChain) *Resolver {
 // Resolve is an xds.Resolver. Only the names that a certificate has, spelled as it spells
 // them, are permanent: clients can make up any number of others.
 func (n *Resolver) Resolve(asked string) (secret string, permanent, ok bool) {
+	if _, _, ok := SecretOfService(asked); ok {
+		return "", false, false // it is not there yet, and no server name
+	}
 	name := strings.TrimSuffix(strings.ToLower(asked), ".")
 	for _, candidate := range hostname.Candidates(name) {
 		if secret, ok := n.secrets[candidate]; ok {

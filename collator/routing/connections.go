@@ -10,6 +10,9 @@ type Connections struct {
 	Sticky bool
 	// TCP is set if connections carry something else than HTTP.
 	TCP bool
+	// SaysWho has instances told, by the PROXY protocol's version 2, what the certificate of a client
+	// says.
+	SaysWho bool
 	// Queued has Relay name the instance that takes a request.
 	Queued bool
 }
@@ -27,12 +30,13 @@ func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 		c.Sticky = h.Sticky
 	}
 	c.TCP, c.Queued = IsTCP(app.Ports[port]), f.Queues(app.Ports[port])
+	c.SaysWho = c.TCP && app.Ports[port].TCP.ServiceTLS != nil && c.ProxyProtocol == 2
 	return c
 }
 
 // Equal reports whether two clusters would be the same.
 func (c Connections) Equal(other Connections) bool {
-	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.Queued == other.Queued && c.Upstream.Equal(&other.Upstream)
+	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.SaysWho == other.SaysWho && c.Queued == other.Queued && c.Upstream.Equal(&other.Upstream)
 }
 
 // CannotVerify reports whether a port asks that the certificates of its instances be

@@ -189,6 +189,11 @@ func (f *Fleet) HoldsConnections(id string, app *sources.App, port int) (may, no
 	return may, may && f.gates(app)
 }
 
+// PacesConnections reports whether Relay is asked before a connection to a port of an app goes on.
+func (f *Fleet) PacesConnections(id string, app *sources.App, port int) bool {
+	return port < PortCount(app) && f.Routes(id, app, port) && paced(app.Ports[port])
+}
+
 // PortCount is the number of ports of an app, which may be nil.
 func PortCount(app *sources.App) int {
 	if app == nil {

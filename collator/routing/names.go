@@ -72,6 +72,8 @@ const (
 	// wakePrefix begins the names of the extension configurations by which connections to TCP
 	// services wait.
 	wakePrefix = "tcp-wake/"
+	// acceptPrefix begins the names of those by which new connections to TCP services wait for their turn.
+	acceptPrefix = "tcp-accept/"
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"
@@ -84,6 +86,15 @@ func WakeFilter(cluster string) string { return wakePrefix + cluster }
 // WakesCluster returns the cluster of a WakeFilter.
 func WakesCluster(filter string) (cluster string, ok bool) {
 	return strings.CutPrefix(filter, wakePrefix)
+}
+
+// AcceptFilter is the name of the extension configuration that has new connections to a TCP service
+// wait for their turn.
+func AcceptFilter(cluster string) string { return acceptPrefix + cluster }
+
+// AcceptsCluster returns the cluster of an AcceptFilter.
+func AcceptsCluster(filter string) (cluster string, ok bool) {
+	return strings.CutPrefix(filter, acceptPrefix)
 }
 
 // SecretName is the name of the secret of a certificate. A renewal has the same name, so

@@ -25,6 +25,10 @@ type Service struct {
 	Address netip.Addr
 	// AcceptProxy is set if connections begin with a header of the PROXY protocol.
 	AcceptProxy bool
+	// TLS, if set, has Envoy end the TLS of connections to Listen. ServerNames are those for which
+	// clients are shown a certificate of its own, sorted.
+	TLS         *sources.ServiceTLS
+	ServerNames []string
 	// Names are the server names whose TLS the https listener passes through.
 	Names []string
 	// Closed is set if nobody is let in. The service keeps its port and names all the
@@ -40,6 +44,18 @@ type Service struct {
 	// Wake says how connections wait while the app sleeps. It is not said here whether it does, so
 	// that nothing of a listener changes when it falls asleep or wakes.
 	Wake sources.WakeTCP
+	// Paced has Relay asked before a connection goes on. The rates are not said here, so that nothing of
+	// a listener changes with them.
+	Paced bool
+	// MaxConnectionAge ends connections that are so old; 0 none.
+	MaxConnectionAge time.Duration
+	// OneByOne is set if connections are let in one after the other, so that each is given to the
+	// instance that has the fewest by then. It is for services that say something of connections that
+	// stay: the listeners of others are what they were before there was that.
+	OneByOne bool
+	// Rebalances is set if connections may be ended to even them out. How many is said with each
+	// endpoint, so that nothing of a listener changes then.
+	Rebalances bool
 }
 
 // CompareServices orders services by app id, then by port.
@@ -73,6 +89,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
 		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
+		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0, OneByOne: lasting(port.TCP), Paced: paced(port),
 	}
 	if f.Scaling {
 		s.Wake = port.Wake
@@ -86,10 +103,10 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	case !f.HasHTTPS():
 		problems = append(problems, "asks for TLS to be passed through, but the fleet has no https listener")
 	default:
-		s.Names = port.Domains
-		if slices.ContainsFunc(s.Names, hostname.IsAddress) { // no client asks for one
-			s.Names = slices.DeleteFunc(slices.Clone(s.Names), hostname.IsAddress)
-		}
+		s.Names = withoutAddresses(port.Domains)
+	}
+	if port.TCP.ServiceTLS != nil {
+		s.TLS, s.ServerNames = port.TCP.ServiceTLS, withoutAddresses(port.Domains)
 	}
 	if h := port.HTTP; h != nil {
 		s.Networks = h.AllowedNetworks
@@ -106,6 +123,24 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 		problems = append(problems, "is not opened: "+reason)
 	}
 	return s, problems
+}
+
+// withoutAddresses leaves out what no client asks for by TLS.
+func withoutAddresses(domains []string) []string {
+	if !slices.ContainsFunc(domains, hostname.IsAddress) {
+		return domains
+	}
+	return slices.DeleteFunc(slices.Clone(domains), hostname.IsAddress)
+}
+
+// lasting reports whether an app says of connections that they stay for long.
+func lasting(tcp *sources.TCP) bool {
+	return tcp.ServiceTLS != nil || tcp.MaxConnectionAge > 0 || tcp.Rebalance > 0 || tcp.AcceptRate > 0 || tcp.AddressRate > 0
+}
+
+// paced reports whether there is a limit of how often connections to a port begin.
+func paced(port sources.Port) bool {
+	return port.TCP != nil && (port.TCP.AcceptRate > 0 || port.TCP.AddressRate > 0)
 }
 
 // closes says which restriction of a port cannot be kept by TCP; empty if there is none.

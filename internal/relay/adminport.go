@@ -33,9 +33,12 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 	config := admin.Config{
 		ReloadCertificates: r.reloadCertificates, ReloadApps: r.reloadApps,
 		Views: r, Tails: r.tails, History: changeReports{r.history},
-		Failures: &failureReports{failures: r.failures, routed: r.collator.RoutedID},
-		Load:     &loadReports{loads: r.loads, collator: r.collator, fleets: slices.Sorted(maps.Keys(r.stores))},
-		Gatherer: r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
+		Failures:    &failureReports{failures: r.failures, routed: r.collator.RoutedID},
+		Load:        &loadReports{loads: r.loads, collator: r.collator, fleets: slices.Sorted(maps.Keys(r.stores))},
+		Deployments: deploymentReports{r.deployments.manager},
+		Rebalance:   rebalanceReports{r},
+		Waiting:     acceptReports{r},
+		Gatherer:    r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}

@@ -187,8 +187,8 @@ type checker struct {
 }
 
 var (
-	_ sources.Sink = (*checker)(nil)
-	_ certs.Sink   = (*checker)(nil)
+	_ sources.Sink    = (*checker)(nil)
+	_ certs.StoreSink = (*checker)(nil)
 )
 
 func (r *checker) serve(ctx context.Context) (stop func()) {

@@ -23,7 +23,11 @@ const maxVersions, maxApps = 5, 5
 // Envoys that lack what apps of the fleet need: one of each kind for a fleet.
 func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
 	old, limited := make(map[string][]xds.StreamStatus), make(map[string][]xds.StreamStatus)
+	closing := make(map[string][]xds.StreamStatus) // those that end no TLS of TCP services
 	for _, s := range streams {
+		if s.Before(envoy.ServiceTLSBehindProxySince) {
+			closing[s.Fleet] = append(closing[s.Fleet], s)
+		}
 		switch {
 		case s.Age() == xds.OlderEnvoy:
 			old[s.Fleet] = append(old[s.Fleet], s)
@@ -37,10 +41,11 @@ func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
 		p.Severity = problem.Advice
 		problems = append(problems, p)
 	}
+	problems = append(problems, r.serviceTLSProblems(closing)...)
 	if len(limited) == 0 {
 		return problems
 	}
-	limits := r.limits.get(maps.Keys(r.stores), r.collator.Apps)
+	limits := r.limits.get(maps.Keys(r.stores), r.collator.Apps, limitsOf)
 	for _, fleet := range slices.Sorted(maps.Keys(limited)) {
 		if reason := limits[fleet]; reason != "" {
 			of := fmt.Sprintf("of version %s, older than 1.%d: ", someOf(versionsOf(limited[fleet]), maxVersions), envoy.ChainsSince)
@@ -73,18 +78,18 @@ func versionsOf(envoys []xds.StreamStatus) (versions []string) {
 
 // fleetLimits remembers what of each fleet's apps needs a newer Envoy: to find out costs a look
 // at every app, and each time that metrics are asked for it is wanted.
-type fleetLimits struct {
+type fleetLimits[T any] struct {
 	mu   sync.Mutex
 	next time.Time // when apps are looked at again
-	of   map[string]string
+	of   map[string]T
 }
 
 // lookCost is how much longer than a look at all apps it takes until the next one.
 const lookCost = 100
 
-// get returns limitsOf for each fleet. It may be a little old: looking takes 1 % of the time at
+// get returns what find does for each fleet. It may be a little old: looking takes 1 % of the time at
 // most.
-func (l *fleetLimits) get(fleets iter.Seq[string], apps func() []collator.AppView) map[string]string {
+func (l *fleetLimits[T]) get(fleets iter.Seq[string], apps func() []collator.AppView, find func(fleet string, apps []collator.AppView) T) map[string]T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	start := time.Now()
@@ -92,9 +97,9 @@ func (l *fleetLimits) get(fleets iter.Seq[string], apps func() []collator.AppVie
 		return l.of
 	}
 	all := apps()
-	l.of = make(map[string]string)
+	l.of = make(map[string]T)
 	for fleet := range fleets {
-		l.of[fleet] = limitsOf(fleet, all)
+		l.of[fleet] = find(fleet, all)
 	}
 	now := time.Now()
 	l.next = now.Add(lookCost * now.Sub(start))

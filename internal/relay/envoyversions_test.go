@@ -19,10 +19,10 @@ func TestLimitsAreRemembered(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			return nil
 		}
-		var l fleetLimits
+		var l fleetLimits[string]
 		fleets := map[string]bool{"edge": true}
 		for range 600 {
-			if _, known := l.get(maps.Keys(fleets), apps)["edge"]; !known {
+			if _, known := l.get(maps.Keys(fleets), apps, limitsOf)["edge"]; !known {
 				t.Fatal("a fleet is missing")
 			}
 			time.Sleep(100 * time.Millisecond)

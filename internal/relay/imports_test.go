@@ -16,26 +16,30 @@ func TestImports(t *testing.T) {
 	allowed := map[string][]string{
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
-		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil,
+		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil, "proxytlv": nil,
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
-		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/scrape", "internal/secret"},
+		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape", "internal/secret"},
+		"connections":       {"sources", "traffic", "internal/failure", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape"},
 		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
-		"collator":          {"sources", "certs", "xds", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
+		"collator":          {"sources", "certs", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
-		"internal/guard": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
+		"internal/guard": nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "scaling", "admin",
-			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/state",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin",
+			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state",
 		},
+		// What the demo and the scenarios run, and the scenarios: no part of the program.
+		"internal/testbed": {"certs"},
+		"testdata":         {"internal/testbed", "sources", "certs", "xds", "proxytlv"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}
 	const envoy, ads = "github.com/envoyproxy/go-control-plane/envoy/", "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/...").Output()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/...", "../../testdata/scenarios/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +60,7 @@ func TestImports(t *testing.T) {
 			switch {
 			case strings.HasPrefix(imported, "relay/") && to != stage && !slices.Contains(want, to):
 				t.Errorf("%s imports %s: data flows the other way", name, imported)
-			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic" && stage != "scaling":
+			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic" && stage != "scaling" && stage != "internal/ratelimit":
 				t.Errorf("%s imports %s: only collator/envoy builds Envoy messages", name, imported)
 			case imported == ads && stage != "xds":
 				t.Errorf("%s imports %s: only xds speaks the discovery service", name, imported)
@@ -74,7 +78,7 @@ func TestImportsOfTheCollator(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
 		"relay/collator/routing": {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs"},
-		"relay/collator/envoy":   {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
+		"relay/collator/envoy":   {"relay/proxytlv", "relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics"},
 		"relay/collator/history": {"relay/sources", "relay/xds"},
 		"relay/collator":         {"relay/internal/hostname", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
 		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},

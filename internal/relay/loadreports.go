@@ -26,6 +26,7 @@ type loadReports struct {
 	cluster   string // whose instances were looked at last
 	at        time.Time
 	instances map[string]*api.Load
+	known     bool
 }
 
 var _ admin.Load = (*loadReports)(nil)
@@ -103,20 +104,26 @@ func (r *loadReports) AppLoad(app string) *api.Load {
 // PortLoad is that of a cluster in all fleets.
 func (r *loadReports) PortLoad(cluster string) *api.Load { return r.all.get(r.look).clusters[cluster] }
 
-// InstanceLoad has Envoys report the instances of the cluster for a while.
+// InstanceLoad has Envoys report the instances of the cluster for a while. It is nil until they do.
 func (r *loadReports) InstanceLoad(cluster, address string) *api.Load {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now := time.Now(); r.cluster != cluster || now.Sub(r.at) >= keptFor {
-		r.cluster, r.at, r.instances = cluster, now, make(map[string]*api.Load)
+		r.cluster, r.at, r.instances, r.known = cluster, now, make(map[string]*api.Load), false
 		for _, fleet := range r.fleets {
 			r.loads.Watch(fleet, cluster)
 			for at, l := range r.loads.Endpoints(fleet, cluster) {
 				addLoad(r.instances, netip.AddrPortFrom(at.Addr().Unmap(), at.Port()).String(), l)
 			}
+			if _, known := r.loads.Open(fleet, cluster); known {
+				r.known = true
+			}
 		}
 	}
-	return r.instances[address]
+	if l := r.instances[address]; l != nil || !r.known {
+		return l
+	}
+	return &api.Load{} // Envoys have told of others alone
 }
 
 // reported is when each Envoy reported last, by its fleet and id.

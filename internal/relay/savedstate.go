@@ -132,33 +132,52 @@ func (k *stateKeepers) apps(next sources.Sink) sources.Sink {
 }
 
 // certificates returns what the certificate stores are to feed.
-func (k *stateKeepers) certificates(next certs.Sink) (certs.Sink, error) {
-	if k.config.State.Dir == "" || !k.config.State.Certificates {
+func (k *stateKeepers) certificates(next certs.StoreSink) (certs.StoreSink, error) {
+	if k.config.State.Dir == "" {
 		return next, nil
 	}
-	stores := make(certificateSinks)
+	stores := make(storeSinks)
 	for _, source := range k.config.Certificates.sources() {
-		sink, err := certsstate.New(k.settings("certificates", source), next, k.log, k.registerer)
+		settings := k.settings("authorities", source)
+		settings.Label = "authorities-" + source
+		authorities := certsstate.NewAuthorities(settings, next, k.log, k.registerer)
+		k.all = append(k.all, authorities)
+		if !k.config.State.Certificates {
+			stores[source] = storeSink{next, authorities}
+			continue
+		}
+		certificates, err := certsstate.New(k.settings("certificates", source), next, k.log, k.registerer)
 		if err != nil {
 			return nil, err
 		}
-		stores[source] = sink
-		k.all = append(k.all, sink)
+		stores[source] = storeSink{certificates, authorities}
+		k.all = append(k.all, certificates)
 	}
 	return stores, nil
 }
 
-// certificateSinks has a sink for each store, by its name.
-type certificateSinks map[string]certs.Sink
+// storeSink takes what a store has apart.
+type storeSink struct {
+	certs.Sink
+	authorities certs.AuthoritySink
+}
+
+// storeSinks has a sink for each store, by its name.
+type storeSinks map[string]storeSink
 
 // CertificatesBecause implements certs.CauseSink.
-func (s certificateSinks) CertificatesBecause(source, cause string) {
-	certs.Because(s[source], source, cause)
+func (s storeSinks) CertificatesBecause(source, cause string) {
+	certs.Because(s[source].Sink, source, cause)
 }
 
 // SyncCertificates implements certs.Sink.
-func (s certificateSinks) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
+func (s storeSinks) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s[source].SyncCertificates(source, all, problems)
+}
+
+// SyncAuthorities implements certs.AuthoritySink.
+func (s storeSinks) SyncAuthorities(source string, all []*certs.Authority, problems []problem.Problem) {
+	s[source].authorities.SyncAuthorities(source, all, problems)
 }
 
 // outdated returns since when what is known of the apps may be older than the truth; zero

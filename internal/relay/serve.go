@@ -21,6 +21,10 @@ import (
 	"relay/certs/renewal"
 	"relay/collator"
 	"relay/collator/history"
+	"relay/connections/accept"
+	"relay/connections/rebalance"
+	"relay/connections/slots"
+	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
 	"relay/scaling/wake"
@@ -42,13 +46,16 @@ type Relay struct {
 	tlsFiles     *downstreamFiles // nil if there are none
 
 	// From what was read to what Envoys are sent.
-	collator  *collator.Collator
-	reminders *renewal.Reminders
-	gate      *gate
-	stores    map[string]*xds.Store // by fleet
-	history   *history.History      // of what is published
-	xds       *xds.Server
-	limits    fleetLimits
+	collator           *collator.Collator
+	reminders          *renewal.Reminders
+	authorityReminders *renewal.AuthorityReminders
+	gate               *gate
+	stores             map[string]*xds.Store // by fleet
+	history            *history.History      // of what is published
+	xds                *xds.Server
+	limits             fleetLimits[string]
+	// serviceLimits are what limits is, of TCP services whose TLS Envoy ends.
+	serviceLimits fleetLimits[serviceLimits]
 
 	// What Envoys report.
 	connections *traffic.Connections
@@ -56,7 +63,11 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
-	scaling *scalingParts // nil if Relay may not change the number of instances
+	slots       *slots.Stage        // nil if the state is not saved
+	balancer    *rebalance.Balancer // of connections that last
+	scaling     *scalingParts       // nil if Relay may not change the number of instances
+	accept      *accept.Service
+	deployments *deploymentParts
 
 	// The ports.
 	admin                      *admin.Server
@@ -78,7 +89,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	config.readErrorPages()
 	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -86,6 +97,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	if err := r.listen(); err != nil {
 		return nil, err
 	}
+	r.newDeployments()
 	if err := r.newAdmin(registerer); err != nil {
 		return nil, errors.Join(err, r.closeListeners())
 	}
@@ -121,6 +133,7 @@ func (r *Relay) newCollator(registerer prometheus.Registerer) error {
 		stores: r.stores, grace: r.config.Certificates.Grace, log: r.log,
 		apps: r.collator.AppsPublished(), certificates: r.collator.CertificatesPublished(),
 	}
+	r.authorityReminders = renewal.NewAuthorities(r.collator, r.log.With("part", "certificates"), registerer)
 	r.reminders = renewal.New(r.collator, r.log.With("part", "certificates"), registerer)
 	return nil
 }
@@ -135,7 +148,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.apps(r.throughScaling(r.collator))
+	apps := r.throughSlots(keepers, keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer)))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
@@ -157,11 +170,13 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	r.xds.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
+		r.registerConnections(g)
 		r.scaling.register(r, g)
 	}
+	r.xds.PerRequest = []string{ratelimit.Method}
 	if r.scaling != nil {
 		r.xds.Answered = r.scaling.wake
-		r.xds.PerRequest = []string{wake.CheckMethod, wake.ConnectionMethod, queue.Method}
+		r.xds.PerRequest = append(r.xds.PerRequest, wake.CheckMethod, queue.Method)
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
@@ -228,8 +243,10 @@ func (r *Relay) Serve(ctx context.Context) error {
 	}
 	add("port certificates", r.portCertificates) // files of Relay's own ports -> log
 	add("renewal", r.reminders)                  // certificates that the collator selected -> log
+	add("authorities", r.authorityReminders)     // authorities of clients -> log
 	add("collator", r.collator)                  // apps and certificates -> a store for each fleet
 	add("gate", r.gate)                          // what has been read -> opens the stores
+	add("rebalance", server{r.balancer.Serve})   // the load that Envoys report -> which connections end -> collator
 	if p := r.scaling; p != nil {
 		defer p.queue.Close()
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator

@@ -128,7 +128,7 @@ func (c certificateSource) view() admin.SourceView {
 	}
 }
 
-func newCertificateSources(c Certificates, sink certs.Sink, log *slog.Logger, registerer prometheus.Registerer) ([]certificateSource, error) {
+func newCertificateSources(c Certificates, sink certs.StoreSink, log *slog.Logger, registerer prometheus.Registerer) ([]certificateSource, error) {
 	var all []certificateSource
 	if c.OnRead != nil {
 		sink = onReadSink{sink, c.OnRead}
@@ -152,15 +152,17 @@ func newCertificateSources(c Certificates, sink certs.Sink, log *slog.Logger, re
 
 // onReadSink calls onRead with certificates before it hands them on.
 type onReadSink struct {
-	certs.Sink
+	certs.StoreSink
 	onRead func(source string, all []*certs.Certificate)
 }
 
 // CertificatesBecause implements certs.CauseSink.
-func (s onReadSink) CertificatesBecause(source, cause string) { certs.Because(s.Sink, source, cause) }
+func (s onReadSink) CertificatesBecause(source, cause string) {
+	certs.Because(s.StoreSink, source, cause)
+}
 
 // SyncCertificates implements certs.Sink.
 func (s onReadSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s.onRead(source, all)
-	s.Sink.SyncCertificates(source, all, problems)
+	s.StoreSink.SyncCertificates(source, all, problems)
 }

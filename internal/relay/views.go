@@ -125,6 +125,9 @@ func (r *Relay) CertificatesInShort() []collator.CertificateView {
 	return r.collator.CertificatesInShort()
 }
 
+// Authorities are those of clients.
+func (r *Relay) Authorities() []collator.AuthorityView { return r.collator.Authorities() }
+
 // Uncovered are the domains without a certificate.
 func (r *Relay) Uncovered() ([]collator.UncoveredDomain, bool) { return r.collator.UncoveredDomains() }
 

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,9 @@ type Config struct {
 	// What is kept, such as "apps", and Source, such as "marathon", are for
 	// people to read.
 	What, Source string
-	File         File
+	// Label tells the keeper's metrics from those of others of the source; empty for Source.
+	Label string
+	File  File
 	// Grace is how long after the start the source may take before its saved
 	// state stands in.
 	Grace time.Duration
@@ -68,7 +71,7 @@ func New[T any](cfg Config, content Content[T], log *slog.Logger, registerer pro
 	k := &Keeper[T]{
 		cfg: cfg, content: content, log: log.With("source", cfg.Source), dirty: make(chan struct{}, 1), start: time.Now(),
 	}
-	factory, labels := promauto.With(registerer), prometheus.Labels{"source": cfg.Source}
+	factory, labels := promauto.With(registerer), prometheus.Labels{"source": cmp.Or(cfg.Label, cfg.Source)}
 	factory.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "relay_state_age_seconds", ConstLabels: labels,
 		Help: "Age of the saved state that is served because the source cannot be read; 0 while none is.",

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"google.golang.org/grpc/stats"
+
+	"relay/internal/ratelimit"
 )
 
 // answered has what is to be done when gRPC has ended the answer to a check. Envoy acts on an answer when
@@ -27,7 +29,7 @@ var _ stats.Handler = (*Service)(nil)
 // TagRPC implements stats.Handler, by which the next request is let through when Envoy was told of the
 // one before.
 func (s *Service) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
-	if m := info.FullMethodName; m != CheckMethod && m != ConnectionMethod {
+	if m := info.FullMethodName; m != CheckMethod && m != ratelimit.Method {
 		return ctx
 	}
 	return context.WithValue(ctx, answeredKey{}, new(answered))

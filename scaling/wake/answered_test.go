@@ -5,13 +5,15 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/stats"
+
+	"relay/internal/ratelimit"
 )
 
 // An Envoy was told when the answer has ended: not before, and not by other calls.
 func TestAnsweredAtTheEnd(t *testing.T) {
 	t.Parallel()
 	s := newWorld(t, Config{}).Service
-	for _, method := range []string{CheckMethod, ConnectionMethod} {
+	for _, method := range []string{CheckMethod, ratelimit.Method} {
 		told := 0
 		ctx := s.TagRPC(context.Background(), &stats.RPCTagInfo{FullMethodName: method})
 		whenAnswered(ctx, func() { told++ })

@@ -168,5 +168,4 @@ func (s *Service) Register(g grpc.ServiceRegistrar, admit Admit) {
 		ServiceName: serviceName, HandlerType: (*any)(nil),
 		Streams: []grpc.StreamDesc{{StreamName: "Check", Handler: s.check, ServerStreams: true, ClientStreams: true}},
 	}, s)
-	s.registerConnections(g)
 }

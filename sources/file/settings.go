@@ -121,8 +121,8 @@ func (c *converter) checkTCP(field string, port *sources.Port) {
 	case tcp == nil:
 	case tcp.Passthrough && len(port.Domains) == 0:
 		c.ignore(0, field+"tlsPassthrough", "has no effect without domains")
-	case !tcp.Passthrough && len(port.Domains) > 0:
-		c.ignore(0, field+"domains", "have no effect in tcp mode, unless tlsPassthrough is true")
+	case !tcp.Passthrough && tcp.ServiceTLS == nil && len(port.Domains) > 0:
+		c.ignore(0, field+"domains", "have no effect in tcp mode, unless tlsPassthrough or tlsTerminate is true")
 	}
 }
 

@@ -46,7 +46,7 @@ func TestFieldsOfLabels(t *testing.T) {
 		if !reflect.DeepEqual(got.Queue, want.Queue) {
 			t.Errorf("%s: %q gives %+v, and in a file %+v", l.Key, l.Example(), want.Queue, got.Queue)
 		}
-		if !got.HTTP.Equal(want.HTTP) || !got.Upstream.Equal(want.Upstream) || (got.TCP == nil) != (want.TCP == nil) || got.TCP != nil && *got.TCP != *want.TCP {
+		if !got.HTTP.Equal(want.HTTP) || !got.Upstream.Equal(want.Upstream) || !got.TCP.Equal(want.TCP) {
 			t.Errorf("%s: %q gives %+v %+v %+v, and in a file %+v %+v %+v", l.Key, l.Example(), want.HTTP, want.Upstream, want.TCP, got.HTTP, got.Upstream, got.TCP)
 		}
 		if len(apps[0].Problems) != len(said.Problems) {

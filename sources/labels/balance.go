@@ -2,6 +2,7 @@ package labels
 
 import (
 	"regexp"
+	"strconv"
 	"strings"
 
 	"relay/sources"
@@ -14,15 +15,20 @@ var balanceLabels = []Label{
 		more: []docRow{
 			{"`leastconn`", "`LEAST_REQUEST`", "leastconn"},
 			{"`random`", "`RANDOM`", "random"},
-			{"`source`: by the client's address", "`RING_HASH`, `hash_policy.connection_properties.source_ip`", "source"},
-			{"`uri`: by the path, with `whole` also by the query (`len` and `depth` are ignored)", "`RING_HASH`, `hash_policy.header` of `:path`", "uri"},
-			{"`hdr(NAME)`: by a header", "`RING_HASH`, `hash_policy.header`", "hdr(X-User)"},
-			{"`url_param NAME`: by a parameter of the query", "`RING_HASH`, `hash_policy.query_parameter`", "url_param user"},
+			{"`source`: by the client's address", "`MAGLEV`, `hash_policy.connection_properties.source_ip`", "source"},
+			{"`uri`: by the path, with `whole` also by the query (`len` and `depth` are ignored)", "`MAGLEV`, `hash_policy.header` of `:path`", "uri"},
+			{"`hdr(NAME)`: by a header", "`MAGLEV`, `hash_policy.header`", "hdr(X-User)"},
+			{"`url_param NAME`: by a parameter of the query", "`MAGLEV`, `hash_policy.query_parameter`", "url_param user"},
 			{"`first`, `rdp-cookie`: not supported, round robin is used", "", ""},
 		}},
 	{Key: "RELAY_{n}_HASH_POLICY", Field: "hashPolicy", setting: (*Settings).readHashPolicy,
-		meaning:   "`header NAME`, `cookie NAME`, `query_parameter NAME` or `source_ip`; overrides `BALANCE`",
-		byDefault: "none", envoy: "`RING_HASH`, `hash_policy`", example: "cookie session"},
+		meaning:   "`header NAME`, `cookie NAME`, `query_parameter NAME` or `source_ip`: what is equal there goes to the same instance; overrides `BALANCE`",
+		byDefault: "none", envoy: "`MAGLEV`, `hash_policy`", example: "cookie session",
+		more: []docRow{
+			{"`path_segment N`: by a segment of the path, counted from 1: of `/agents/ID/x`, segment 2 is `ID` ([agents by id](connections.md#agents-by-id))",
+				"`MAGLEV`, `hash_policy.header` of `:path`", "path_segment 2"},
+			{"`subdomain`: by the first label of the host", "`MAGLEV`, `hash_policy.filter_state`", "subdomain"},
+		}},
 	{Key: "HAPROXY_{n}_STICKY", Field: "sticky", httpOnly: true, setting: func(s *Settings, v string) { s.http.Sticky = s.flag(v, false) },
 		meaning: "a client stays with its instance, also while that drains, by a session cookie, " +
 			"which holds the instance's address. Its name is `mesosphere_server_id_`, and eight hexadecimal digits that each app port has of its own",
@@ -100,9 +106,18 @@ func (s *Settings) readHashPolicy(value string) {
 	case len(fields) == 0:
 	case len(fields) == 1 && fields[0] == "source_ip":
 		s.hashPolicy = &sources.Hash{By: sources.HashSourceIP}
+	case len(fields) == 1 && fields[0] == "subdomain":
+		s.hashPolicy = &sources.Hash{By: sources.HashSubdomain}
+	case len(fields) == 2 && fields[0] == "path_segment":
+		n, err := strconv.Atoi(fields[1])
+		if err != nil || n < 1 || n > sources.MaxSegment {
+			s.problem("%.40q is ignored: segments of a path are counted from 1 to %d", value, sources.MaxSegment)
+			return
+		}
+		s.hashPolicy = &sources.Hash{By: sources.HashPathSegment, Segment: n}
 	case len(fields) == 2 && hashKinds[fields[0]] != 0:
 		s.hashPolicy = s.namedHash(hashKinds[fields[0]], fields[1], value)
 	default:
-		s.problem("%.40q is ignored: write header NAME, cookie NAME, query_parameter NAME or source_ip", value)
+		s.problem("%.40q is ignored: write header NAME, cookie NAME, query_parameter NAME, path_segment N, subdomain or source_ip", value)
 	}
 }

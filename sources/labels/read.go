@@ -313,8 +313,8 @@ func (r *reader) checkTCP(index int) {
 	switch {
 	case port.TCP.Passthrough && len(port.Domains) == 0:
 		r.problem(keyOf("TLS_PASSTHROUGH"), "has no effect without a domain: set HAPROXY_%d_VHOST", index)
-	case !port.TCP.Passthrough && len(port.Domains) > 0:
-		r.problem(keyOf("VHOST"), "has no effect in tcp mode, unless RELAY_%d_TLS_PASSTHROUGH is true", index)
+	case !port.TCP.Passthrough && port.TCP.ServiceTLS == nil && len(port.Domains) > 0:
+		r.problem(keyOf("VHOST"), "has no effect in tcp mode, unless RELAY_%d_TLS_PASSTHROUGH or RELAY_%[1]d_TLS_TERMINATE is true", index)
 	}
 	if port.RedirectToHTTPS {
 		r.problem(keyOf("REDIRECT_TO_HTTPS"), "has no effect in tcp mode")

@@ -30,6 +30,7 @@ type Settings struct {
 	hashPolicy *sources.Hash
 	verify     bool
 	tcp        tcpSettings
+	serviceTLS serviceTLSSettings
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue

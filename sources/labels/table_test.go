@@ -59,6 +59,11 @@ var neededBy = map[string]map[string]string{
 	"RELAY_SCALE_DOWN_AFTER":  {"RELAY_SCALE": "1..3"},
 	"RELAY_{n}_QUEUE":         {"RELAY_0_CONCURRENCY": "2"},
 	"RELAY_{n}_QUEUE_TIMEOUT": {"RELAY_0_CONCURRENCY": "2"},
+
+	"RELAY_{n}_CLIENT_CA":           {"RELAY_0_TLS_TERMINATE": "true"},
+	"RELAY_{n}_CLIENT_SAN":          {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
+	"RELAY_{n}_CLIENT_CERTIFICATES": {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
+	"RELAY_{n}_TLS_PROFILE":         {"RELAY_0_TLS_TERMINATE": "true"},
 }
 
 // labelsWith are labels beside which the one given has an effect, so far as it ever has.
@@ -124,8 +129,10 @@ func TestBadValues(t *testing.T) {
 		if !slices.ContainsFunc(got.Problems, func(p problem.Problem) bool { return p.Subject == key }) {
 			t.Errorf("%s: %q is no problem: %q", key, value, got.Problems)
 		}
-		if h := got.Ports[0].HTTP; l.restricts != (h != nil && h.Closed) {
-			t.Errorf("%s: restricts is %t, and the port is %+v", key, l.restricts, h)
+		h, tcp := got.Ports[0].HTTP, got.Ports[0].TCP
+		closed := h != nil && h.Closed || tcp != nil && tcp.ServiceTLS != nil && tcp.ServiceTLS.Refused
+		if l.restricts != closed {
+			t.Errorf("%s: restricts is %t, and the port is %+v", key, l.restricts, got.Ports[0])
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"relay/sources"
 )
@@ -49,6 +50,12 @@ type tcpSettings struct {
 	// named tells that a port or address was given, well or badly; unusable,
 	// that it was badly.
 	named, unusable bool
+	// connections tells that something was said of connections that stay.
+	connections bool
+	maxAge      time.Duration
+	rebalance   float64 // percent a minute
+	// acceptRate and addressRate are new connections a second.
+	acceptRate, addressRate float64
 }
 
 func (s *Settings) mode(value string) {
@@ -111,18 +118,24 @@ func (s *Settings) bindOptions(value string) {
 // before Finish, at most once.
 func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	given := s.tcp
-	if given.mode == "http" || given.mode == "" && http && !given.passthrough {
+	if given.mode == "http" || given.mode == "" && http && !given.passthrough && !s.serviceTLS.terminate {
+		s.settleServiceTLS(false)
 		s.reportGiven(known.tcpOnly, "is not supported and has no effect in http mode: the listeners belong to all apps of the fleet")
 		return nil
 	}
 	tcp := &sources.TCP{Address: given.address, AcceptProxy: given.acceptProxy, Passthrough: given.passthrough}
-	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough
+	tcp.ServiceTLS = s.settleServiceTLS(true)
+	if tcp.ServiceTLS != nil && tcp.Passthrough {
+		tcp.Passthrough = false
+		s.problemOn("TLS_PASSTHROUGH", "has no effect with TLS_TERMINATE: Envoy ends the TLS")
+	}
+	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough && !given.connections && tcp.ServiceTLS == nil
 	s.isTCP = !tcp.Implicit
 	switch {
 	case given.unusable:
 	case given.port != 0:
 		tcp.Port = given.port
-	case !given.passthrough:
+	case !tcp.Passthrough:
 		tcp.Port = servicePort
 	}
 	if tcp.Implicit {
@@ -131,14 +144,20 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 		}
 		return tcp
 	}
-	if tcp.Port == 0 && !given.passthrough && !given.unusable {
-		s.problemOn("MODE", "has no effect: the app has no service port; say which one by PORT")
+	if tcp.Port == 0 && !tcp.Passthrough && !given.unusable {
+		name := "MODE"
+		if tcp.ServiceTLS != nil {
+			name = "TLS_TERMINATE"
+		}
+		s.problemOn(name, "has no effect: the app has no service port; say which one by PORT")
 	}
-	if given.acceptProxy && given.passthrough && tcp.Port == 0 {
+	if given.acceptProxy && tcp.Passthrough && tcp.Port == 0 {
 		s.problemOn("BIND_OPTIONS", "has no effect: the https listener belongs to all apps of the fleet")
 	}
 	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
+	tcp.MaxConnectionAge, tcp.Rebalance = given.maxAge, s.finishRebalance()
+	tcp.AcceptRate, tcp.AddressRate = given.acceptRate, given.addressRate
 	return tcp
 }
 

@@ -73,6 +73,9 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	out.newest = definitionOf(a, mode, declared)
 	out.addTasks(a, tasks, prior, m)
 	out.addScaling(a, said, m)
+	if app.Deployment == nil && slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.Hashed() }) {
+		app.Wanted = max(0, a.Instances)
+	}
 	out.sort()
 	return out
 }
@@ -115,6 +118,7 @@ func (out *mapped) addTasks(a *appJSON, tasks []taskJSON, prior history, m mappi
 		out.add(by, task, health, reason, m.addressing)
 	}
 	out.addVersions(judge, tasks, list)
+	out.release(outdated(tasks, judge, out.history), a.Instances)
 	if tooLong {
 		out.problem("tasks", "ids of more than %d bytes are not used", sources.MaxIDBytes)
 	}
@@ -175,7 +179,10 @@ func (out *mapped) sort() {
 
 // add puts a task into rotation, or says why not.
 func (out *mapped) add(by *standard, task *taskJSON, health sources.Health, reason string, addresses addressing) {
-	at := addresses.placeOf(by.layout(out.newest).mode, task)
+	at, version := addresses.placeOf(by.layout(out.newest).mode, task), ""
+	if by.age == olderVersion {
+		version = sources.BoundedName(by.version)
+	}
 	for i := range out.app.Ports {
 		if out.unlisted != nil && out.unlisted[i] {
 			continue
@@ -189,6 +196,7 @@ func (out *mapped) add(by *standard, task *taskJSON, health sources.Health, reas
 			if missing == "" {
 				port.Endpoints = append(port.Endpoints, sources.Endpoint{
 					Address: addr, Health: health, Task: task.ID, Region: sources.BoundedName(task.Region), Zone: sources.BoundedName(task.Zone),
+					Version: version,
 				})
 				continue
 			}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"net/netip"
 	"strings"
+	"time"
 
 	"relay/sources"
 	"relay/sources/labels"
@@ -60,8 +61,24 @@ func convertPod(p *podJSON, prior history, m mapping) mapped {
 			out.addInstance(statusOf(&instances[i]), endpoints, &shell, newest, prior, m)
 		}
 	}
+	out.release(outdatedInstances(instances, p.Spec.Version), shell.Instances)
 	out.sort()
 	return out
+}
+
+// outdatedInstances returns the instances of versions before the newest, with their versions.
+func outdatedInstances(instances []podInstanceJSON, newest string) (older map[string]time.Time) {
+	now, ok := parseTime(newest)
+	for i := range instances {
+		_, version, _ := strings.Cut(instances[i].SpecReference, "::versions/")
+		if at, known := parseTime(version); ok && known && at.Before(now) {
+			if older == nil {
+				older = make(map[string]time.Time)
+			}
+			older[instances[i].ID] = at
+		}
+	}
+	return older
 }
 
 // addInstance adds one instance to the ports, endpoint by endpoint. newest is the end of

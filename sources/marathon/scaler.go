@@ -170,8 +170,10 @@ func mayChange(a *appJSON, r sources.Rescale) error {
 	switch {
 	case a.Version != r.Version:
 		return fmt.Errorf("%w: its version is %s, and was %s", sources.ErrChanged, clip(a.Version), clip(r.Version))
-	case a.Instances == 0 && (r.Asleep > 0 || r.Instances > 0 && asleepOf(a) == 0):
+	case a.Instances == 0 && (r.Asleep > 0 || r.Instances > 0 && asleepOf(a) == 0 && !r.Suspended):
 		return fmt.Errorf("%w: people have scaled it to 0", sources.ErrChanged)
+	case r.Exact && len(tasksToKill(a, r)) < len(r.Kill):
+		return fmt.Errorf("%w: some of the tasks that were to be killed are gone, or are being killed", sources.ErrChanged)
 	}
 	for _, d := range a.Deployments {
 		if r.Over == "" || string(d.ID) != r.Over {

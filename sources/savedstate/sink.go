@@ -41,6 +41,15 @@ func New(cfg state.Config, next sources.Sink, log *slog.Logger, registerer prome
 	return s
 }
 
+// Load returns the apps that were saved in a file.
+func Load(file state.File) ([]*sources.App, error) {
+	body, _, err := file.Load()
+	if err != nil {
+		return nil, err
+	}
+	return codec{keepSecrets: file.Key != nil}.decode(body)
+}
+
 // AppsBecause implements sources.CauseSink.
 func (s *Sink) AppsBecause(cause string) { s.cause = cause }
 

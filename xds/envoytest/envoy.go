@@ -51,6 +51,10 @@ type Options struct {
 	Bootstrap []byte
 	// Workers is how many worker threads Envoy has; 2 if it is 0.
 	Workers int
+	// BaseID, when it is not 0, has the Envoy hand over to the next one with the same BaseID and the next
+	// RestartEpoch (a hot restart). Envoys that run at the same time, and do not hand over, need
+	// different ones.
+	BaseID, RestartEpoch int
 	// Args are added to Envoy's command line.
 	Args []string
 	// Log takes what Envoy prints; nil keeps it for Envoy.Log only.
@@ -89,8 +93,13 @@ func Launch(ctx context.Context, o Options) (*Envoy, error) {
 	}
 	args := append([]string{
 		"--config-path", config, "--admin-address-path", adminPath,
-		"--disable-hot-restart", "--concurrency", strconv.Itoa(cmp.Or(o.Workers, 2)), "--log-level", "warning",
+		"--concurrency", strconv.Itoa(cmp.Or(o.Workers, 2)), "--log-level", "warning",
 	}, o.Args...)
+	if o.BaseID == 0 {
+		args = append(args, "--disable-hot-restart")
+	} else {
+		args = append(args, "--base-id", strconv.Itoa(o.BaseID), "--restart-epoch", strconv.Itoa(o.RestartEpoch))
+	}
 	if !slices.Contains(o.Args, "--drain-time-s") {
 		args = append(args, "--drain-time-s", "2")
 	}

@@ -2,6 +2,7 @@ package envoytest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"strconv"
@@ -38,17 +39,27 @@ const firstPort, lastPort = 20000, 32000
 
 var nextPort atomic.Uint32
 
-// FreePort returns a TCP port of 127.0.0.1 that nothing listens on, for a
-// listener whose address must be known before Envoy opens it.
+// FreePort is ReservePort for the length of a test.
 func FreePort(t testing.TB) uint16 {
 	t.Helper()
+	port, release, err := ReservePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	return port
+}
+
+// ReservePort returns a TCP port of 127.0.0.1 that nothing listens on, for a listener whose
+// address must be known before Envoy opens it. No other test gets it before release.
+func ReservePort() (port uint16, release func(), err error) {
 	for range lastPort - firstPort {
 		// Test binaries that run at the same time start at different ports.
 		offset := uint32(os.Getpid())*61 + nextPort.Add(1)
 		port := firstPort + offset%(lastPort-firstPort)
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port)))
 		// Two Envoys at one port would share its connections, without an error. So that no other test binary
-		// takes it before Envoy does, the port of UDP is taken until the test ends: all ask for that first.
+		// takes it before Envoy does, the port of UDP is taken until release: all ask for that first.
 		reserved, err := net.ListenPacket("udp", address)
 		if err != nil {
 			continue
@@ -59,9 +70,7 @@ func FreePort(t testing.TB) uint16 {
 			continue
 		}
 		_ = l.Close()
-		t.Cleanup(func() { _ = reserved.Close() })
-		return uint16(port)
+		return uint16(port), func() { _ = reserved.Close() }, nil
 	}
-	t.Fatal("no free port between 20000 and 32000")
-	return 0
+	return 0, nil, errors.New("no free port between 20000 and 32000")
 }

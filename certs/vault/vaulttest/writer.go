@@ -128,6 +128,19 @@ func (m *Mount) WriteEntry(ctx context.Context, name string, fields map[string]a
 	return secret.VersionMetadata.Version, nil
 }
 
+// WriteAuthority stores an authority of clients with its revocation lists, in PEM. Without lists it
+// has no field for them.
+func (m *Mount) WriteAuthority(ctx context.Context, name string, certificates, lists []byte) error {
+	fields := map[string]any{"certificates": string(certificates)}
+	if lists != nil {
+		fields["crl"] = string(lists)
+	}
+	if _, err := m.client.KVv2(m.Path).Put(ctx, "authorities/"+name, fields); err != nil {
+		return fmt.Errorf("write the authority %s: %w", name, err)
+	}
+	return nil
+}
+
 // LiveEntry is the value that marathon-acme stores in "live": JSON in a string.
 func LiveEntry(version int, issued *certstest.Issued) (string, error) {
 	entry, err := json.Marshal(map[string]any{
@@ -214,6 +227,8 @@ func (m *Mount) Reader(ctx context.Context) (policy string, err error) {
 	rules := fmt.Sprintf(`
 path "%[1]s/data/live"            { capabilities = ["read"] }
 path "%[1]s/data/certificates/*"  { capabilities = ["read"] }
+path "%[1]s/metadata/authorities" { capabilities = ["list"] }
+path "%[1]s/data/authorities/*"   { capabilities = ["read"] }
 path "auth/token/lookup-self"     { capabilities = ["read"] }
 path "auth/token/renew-self"      { capabilities = ["update"] }
 `, m.Path)

@@ -21,6 +21,9 @@ import (
 type backend struct {
 	task, app, version string
 	page               string // see spec
+	// program is run in place of srv if it is not nil; process is it then.
+	program Program
+	process *Process
 
 	srv       *http.Server
 	listeners []net.Listener
@@ -71,6 +74,12 @@ func (s *Server) place(t *task, def *definition) ([]IPAddress, error) {
 	}
 	ips := taskAddress(def, "127.0.0.1", ip, 127)
 	b := newBackend(t, def)
+	if s.opts.Program != nil {
+		b.program = s.opts.Program(t.AppID)
+	}
+	if b.program != nil {
+		b.process = newProcess(b.ctx, t, def)
+	}
 	ports := make([]int, n)
 	for i := range ports {
 		ln, err := b.listen("127.0.0.1", 0)
@@ -118,7 +127,7 @@ func (s *Server) stopBackend(t *task, graceful bool) {
 	if b == nil {
 		return
 	}
-	if graceful {
+	if graceful && b.program == nil {
 		b.stop(s.ctx)
 	}
 	b.abort()
@@ -181,10 +190,17 @@ func (b *backend) listen(host string, port int) (net.Listener, error) {
 		return nil, fmt.Errorf("task %s: %w", b.task, err)
 	}
 	b.listeners = append(b.listeners, ln)
+	if b.process != nil {
+		b.process.Listeners = append(b.process.Listeners, ownListener{ln, b.process})
+	}
 	return ln, nil
 }
 
+// serve serves, unless a program does from when the task has booted.
 func (b *backend) serve() {
+	if b.program != nil {
+		return
+	}
 	for _, ln := range b.listeners {
 		b.wg.Go(func() { _ = b.srv.Serve(ln) })
 	}
@@ -224,6 +240,9 @@ func (b *backend) abort() {
 	_ = b.srv.Close()
 	for _, ln := range b.listeners {
 		_ = ln.Close()
+	}
+	if b.process != nil {
+		b.process.kill()
 	}
 	b.wg.Wait()
 }

@@ -43,7 +43,9 @@ type spec struct {
 	BackoffSeconds        float64 `json:"backoffSeconds"`
 	BackoffFactor         float64 `json:"backoffFactor"`
 	MaxLaunchDelaySeconds float64 `json:"maxLaunchDelaySeconds"`
-	Env                   struct {
+	// How long a Program may go on after it was told to stop.
+	KillGraceSeconds *float64 `json:"taskKillGracePeriodSeconds"`
+	Env              struct {
 		// Page is what the app's tasks answer with, in place of what they know of the request.
 		Page string `json:"PAGE"`
 		// Boot and CrashAfter are durations, such as "500ms": see Server.SetBoot and

@@ -18,7 +18,7 @@
 // What differs from a real Marathon: a rolling deployment starts all new tasks
 // at once whatever upgradeStrategy says; health is told by call instead of
 // being measured; taskKillGracePeriodSeconds is shown but Options.KillGrace
-// rules; pods are shown as they are given; there are no label selectors.
+// rules, unless tasks run an Options.Program; pods are shown as they are given; there are no label selectors.
 package marathontest
 
 import (
@@ -76,6 +76,10 @@ type Options struct {
 	// Phantom, when set, places tasks instead of starting real servers: it
 	// returns the host and as many host ports as asked. See PhantomTasks.
 	Phantom func(app string, ports int) (host string, hostPorts []int)
+	// Program, when set, returns what the tasks of an app run; nil is the server that echoes requests.
+	// How long a program may go on after it was told to stop is up to taskKillGracePeriodSeconds of its
+	// app, 3 s by default, in place of KillGrace.
+	Program func(app string) Program
 	// OnEvent is called with each event at the moment it is published. It must
 	// return fast and must not call the Server.
 	OnEvent func(Event)

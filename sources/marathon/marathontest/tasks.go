@@ -178,6 +178,7 @@ func (s *Server) boot(t *task, d time.Duration) bool {
 	defer s.mu.Unlock()
 	if t.backend != nil {
 		t.backend.booted.Store(time.Now().UnixNano())
+		s.startProgram(t)
 	}
 	return !t.dead && !t.inst.stop
 }
@@ -253,7 +254,7 @@ func (s *Server) kill(inst *instance) {
 // finishKill lets the task of an instance serve for the grace period, ends it,
 // and removes or refills the instance. t is nil when it never had an agent.
 func (s *Server) finishKill(inst *instance, t *task) {
-	if !sleep(s.ctx, s.opts.KillGrace) {
+	if !s.outlive(t) {
 		return
 	}
 	if t != nil {
