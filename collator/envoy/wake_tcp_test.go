@@ -36,7 +36,7 @@ type tcpWaker struct {
 // waitingConn is a connection that waits.
 type waitingConn struct {
 	domain, app, port, client, fleet, node string
-	answer                         chan ratelimitv3.RateLimitResponse_Code
+	answer                                 chan ratelimitv3.RateLimitResponse_Code
 }
 
 func newTCPWaker() *tcpWaker { return &tcpWaker{asked: make(chan *waitingConn, 1000)} }
