@@ -21,7 +21,7 @@ var serviceTLSLabels = []Label{
 		byDefault: "clients are asked for none", envoy: "`validation_context`", example: "devices"},
 	{Key: "RELAY_{n}_CLIENT_SAN", Field: "clientSAN", restricts: true, setting: (*Settings).clientNames,
 		meaning: "names, of which the certificate of a client must have one, with spaces or commas between: `uri:`, `dns:` or `email:`, and the name; " +
-			"`*` at the end stands for any text without a comma. Needs `CLIENT_CA`",
+			"`*` at the end stands for any text. Needs `CLIENT_CA`",
 		byDefault: "any name", envoy: "`match_typed_subject_alt_names`", example: "uri:spiffe://lab.test/tenant/acme/*"},
 	{Key: "RELAY_{n}_CLIENT_CERTIFICATES", Field: "clientCertificates", tcpOnly: true, setting: (*Settings).clientCertificates,
 		tooLong:   func(*Settings) string { return "it is taken as required" },
