@@ -116,6 +116,11 @@ func (s *Server) api(mux *http.ServeMux) {
 	var paths []string
 	for _, route := range s.table() {
 		mux.HandleFunc(cmp.Or(route.Method, http.MethodGet)+" "+route.Path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, route) })
+		if route.Method == http.MethodPost { // others would be answered by what is at /api
+			for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace} {
+				mux.HandleFunc(method+" "+route.Path, onlyPost)
+			}
+		}
 		paths = append(paths, strings.TrimPrefix(route.Path, "/api/v1/"))
 	}
 	// Without its own pattern /api would be answered by a redirect.
@@ -124,6 +129,11 @@ func (s *Server) api(mux *http.ServeMux) {
 			s.notFound(w, fmt.Sprintf("nothing at %.200s: below /api/v1/ there are %s", r.URL.Path, strings.Join(paths, ", ")))
 		})
 	}
+}
+
+func onlyPost(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodPost)
+	plain(w, http.StatusMethodNotAllowed, "only by POST")
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, route route) {

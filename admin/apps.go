@@ -193,6 +193,9 @@ func (s *Server) portOf(p collator.PortView) api.Port {
 	if s.cfg.Rebalance != nil && p.Cluster != "" {
 		port.Rebalance = s.cfg.Rebalance.PortRebalance(p.Cluster)
 	}
+	if s.cfg.Waiting != nil && p.Cluster != "" {
+		port.Waiting = s.cfg.Waiting.PortWaiting(p.Cluster)
+	}
 	return port
 }
 

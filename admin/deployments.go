@@ -18,6 +18,8 @@ type Deployments interface {
 	Groups() []string
 	// Deployment is false if there is no such group.
 	Deployment(ctx context.Context, group string) (api.Deployment, bool)
+	// Short is the same for lists, as far as this Relay knows without asking others.
+	Short(group string) (api.Deployment, bool)
 	// Step makes one step. Its answer has an Error unless the outcome is StepMade.
 	Step(ctx context.Context, r DeploymentRequest) (api.DeploymentStep, StepOutcome)
 }
@@ -72,14 +74,14 @@ func (s *Server) deploymentRoutes() []route {
 	return []route{
 		{Path: "/api/v1/deployments", Summary: "The deployment groups: services of which one app takes over from another", Answer: api.Deployments{}, get: s.deployments,
 			Params: []parameter{textParam, limitParam, cursorParam}},
-		{Path: "/api/v1/deployments/{group...}", Summary: "One deployment group: its apps, what is open at each instance, and the next step", Answer: api.Deployment{}, get: s.deployment, Missing: true, Examples: groupExample},
+		{Path: "/api/v1/deployments/{group}", Summary: "One deployment group: its apps, what is open at each instance, and the next step", Answer: api.Deployment{}, get: s.deployment, Missing: true, Examples: groupExample},
 		{Method: http.MethodPost, Path: "/api/v1/deployments/{group}/advance", Summary: "Make one step towards the new app of a deployment group", Answer: api.DeploymentStep{}, raw: s.step(false), Missing: true, Examples: groupExample, Params: stepParams},
 		{Method: http.MethodPost, Path: "/api/v1/deployments/{group}/rollback", Summary: "Make one step back to the app before the new one", Answer: api.DeploymentStep{}, raw: s.step(true), Missing: true, Examples: groupExample, Params: stepParams},
 	}
 }
 
 // deployments answers /api/v1/deployments.
-func (s *Server) deployments(r *http.Request, q query) (any, error) {
+func (s *Server) deployments(_ *http.Request, q query) (any, error) {
 	var groups []string
 	if s.cfg.Deployments != nil {
 		text := q.text("q")
@@ -88,7 +90,7 @@ func (s *Server) deployments(r *http.Request, q query) (any, error) {
 	shown, page := pageOf(groups, q, func(group string) string { return group }, nil)
 	list := api.Deployments{Deployments: make([]api.Deployment, 0, len(shown)), Page: page}
 	for _, group := range shown {
-		if d, ok := s.cfg.Deployments.Deployment(r.Context(), group); ok {
+		if d, ok := s.cfg.Deployments.Short(group); ok {
 			d.Events = nil
 			for i := range d.Apps {
 				d.Apps[i].Tasks = nil

@@ -122,7 +122,7 @@ func (d pageData) Deployments(q url.Values) (api.Deployments, error) {
 }
 
 func (d pageData) Deployment(group string) (api.Deployment, bool) {
-	return one[api.Deployment](d, "/api/v1/deployments/{group...}", "group", group)
+	return one[api.Deployment](d, "/api/v1/deployments/{group}", "group", group)
 }
 
 func (d pageData) Failures(q url.Values) (api.Failures, error) {

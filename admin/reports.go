@@ -73,6 +73,12 @@ type Rebalance interface {
 	PortRebalance(cluster string) *api.Rebalance
 }
 
+// Waiting is which connections to TCP services wait for their turn. What holds for Load holds here.
+type Waiting interface {
+	// PortWaiting is nil for the cluster of a port to which none waits.
+	PortWaiting(cluster string) *api.WaitingConnections
+}
+
 // Scaling is what Relay does with the number of instances of apps. What holds for Load holds here.
 type Scaling interface {
 	// AppScaling is nil for an app that does not ask for it.

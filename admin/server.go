@@ -49,6 +49,8 @@ type Config struct {
 	History  History
 	// Rebalance may be nil.
 	Rebalance Rebalance
+	// Waiting may be nil.
+	Waiting Waiting
 	// Scaling is nil if Relay may not change the number of instances.
 	Scaling Scaling
 	// Deployments are deployment groups; nil says nothing of them.

@@ -135,8 +135,32 @@ func merge(name string, members []*sources.App) *sources.App {
 			}
 		}
 		port.Endpoints, _ = routing.CleanEndpoints(port.Endpoints)
+		distinctSlots(port.Endpoints)
 	}
 	return &merged
+}
+
+// distinctSlots gives endpoints other slots that take requests and have the slot of another one. Slots are given before it is
+// known that a deployment is rolled back, which has other instances drain.
+func distinctSlots(endpoints []sources.Endpoint) {
+	taken := make(map[int]bool)
+	var twice []int
+	for i, e := range endpoints {
+		switch {
+		case e.Slot == 0 || e.Health != sources.Healthy:
+		case taken[e.Slot]:
+			twice = append(twice, i)
+		default:
+			taken[e.Slot] = true
+		}
+	}
+	free := 1
+	for _, i := range twice {
+		for taken[free] {
+			free++
+		}
+		endpoints[i].Slot, taken[free] = free, true
+	}
 }
 
 // gated reports whether requests to a deployment wait: one of its members sleeps, or is about to,

@@ -30,7 +30,7 @@ const (
 var templates embed.FS
 
 // QueueSlots is how many clusters there are by which Envoys ask Relays about requests to apps with a
-// queue. Of 2, 3, 4 or 6 Relays each is the first of as many. It is told to Relay in the metadata
+// queue, and as many by which they ask about connections to TCP services with a rate. Of 2, 3, 4 or 6 Relays each is the first of as many. It is told to Relay in the metadata
 // of the node.
 const QueueSlots = 12
 
@@ -183,8 +183,9 @@ type hostPort struct {
 
 // queueCluster is a cluster of Relays, in the order in which they are asked.
 type queueCluster struct {
-	Name string
-	XDS  []hostPort
+	// Name is that of the cluster for requests, Accept that of the one for connections.
+	Name, Accept string
+	XDS          []hostPort
 }
 
 // queueClusters returns the same clusters whatever the order of the Relays.
@@ -194,7 +195,7 @@ func queueClusters(relays []hostPort) (clusters []queueCluster) {
 	})
 	for slot := range QueueSlots {
 		first := slot % len(relays)
-		clusters = append(clusters, queueCluster{fmt.Sprintf("relay-queue-%d", slot), slices.Concat(relays[first:], relays[:first])})
+		clusters = append(clusters, queueCluster{fmt.Sprintf("relay-queue-%d", slot), fmt.Sprintf("relay-accept-%d", slot), slices.Concat(relays[first:], relays[:first])})
 	}
 	return clusters
 }

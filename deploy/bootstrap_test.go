@@ -97,7 +97,7 @@ func TestQueueClusters(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, queues, ok := strings.Cut(string(text), "# Before each request to an app with a queue")
-		if !ok || strings.Count(queues, "- name: 'relay-queue-") != deploy.QueueSlots || !strings.Contains(string(text), "relay: {queues: '12'}") {
+		if !ok || strings.Count(queues, "- name: 'relay-queue-") != deploy.QueueSlots || !strings.Contains(string(text), "relay: {queues: '12', accepts: '12'}") {
 			t.Fatalf("clusters for queues:\n%s", text)
 		}
 		return queues
@@ -105,7 +105,7 @@ func TestQueueClusters(t *testing.T) {
 	first := clusters()
 	for _, relay := range b.XDS {
 		host, _, _ := strings.Cut(relay, ":")
-		if n := strings.Count(first, "priority: 0\n        lb_endpoints:\n        - endpoint: {address: {socket_address: {address: '"+host+"'"); n != deploy.QueueSlots/3 {
+		if n := strings.Count(first, "priority: 0\n        lb_endpoints:\n        - endpoint: {address: {socket_address: {address: '"+host+"'"); n != 2*deploy.QueueSlots/3 { // for requests, and for connections
 			t.Errorf("%s is the first of %d clusters", relay, n)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 var (
 	metric        = regexp.MustCompile(`\brelay_[a-z0-9_]+\b`)
+	perTime       = regexp.MustCompile(`^[\d.]+/s$`)
 	looksLikePath = regexp.MustCompile(`^\.?\w[\w.-]*(/[\w.*-]+)*/?$`)
 	secretFile    = regexp.MustCompile(`\.(pem|key|crt)$`)
 	extension     = regexp.MustCompile(`\.(go|md|json|yaml)$`)
@@ -30,6 +31,8 @@ func (l *linter) checkSpan(line int, span string) {
 		l.checkFlags(line, span)
 	case strings.Contains(span, " "):
 		l.checkCommand(line, command, span)
+	case perTime.MatchString(span):
+		// a rate, such as 50/s
 	case looksLikePath.MatchString(span) && (strings.Contains(span, "/") || extension.MatchString(span)):
 		l.checkPath(line, span)
 	default:

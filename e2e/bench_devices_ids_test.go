@@ -81,6 +81,8 @@ func benchmarkIDs(b *testing.B) {
 		})
 	})
 	w.row("10-9", 12, 0, scale(9))
+	w.row("version", 100, 0, func() { w.apply(`{"id":"/agents","env":{"VERSION":"2"}}`) })
+	// The slots of the new instances are in the order in which old ones left.
 	w.row("restart", 0, 0, restart)
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"relay/sources"
+	"relay/xds"
 )
 
 // manyIDs is how many ids are asked for.
@@ -72,7 +73,15 @@ func (w *world) anew() {
 	w.t.Helper()
 	w.relay.stop()
 	w.relay.start()
-	w.admin.streams(1)
+	w.admin.awaitReady()
+	w.eventually("Envoy has asked for endpoints", func() error {
+		for _, s := range w.admin.envoys() {
+			if slices.ContainsFunc(s.Types, func(t xds.TypeStatus) bool { return t.Type == xds.Endpoint }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it has not")
+	})
 	w.admin.settled()
 }
 
@@ -150,5 +159,9 @@ func TestIDsStay(t *testing.T) {
 	if all, _ := moved(before, now); all != 100 {
 		t.Errorf("of a new version, %.1f %% of ids have new instances", all)
 	}
+	// Its slots were given in the order in which old instances left.
+	owners = now
+	w.anew()
+	step("Relay was started anew", 9, 0)
 	w.envoy.accepted()
 }

@@ -60,19 +60,8 @@ func TestMQTT(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	broker, to := startBroker(t)
-	port, address := w.tcp.port()
-	w.marathon.service("/mqtt", []string{to}, modeLabel, "tcp", portLabel, port, "RELAY_0_IDLE_TIMEOUT", "8s")
-	quiet, short := w.tcp.port()
-	w.marathon.service("/short", []string{to}, modeLabel, "tcp", portLabel, quiet, "RELAY_0_IDLE_TIMEOUT", "1s")
-	for _, a := range []string{address, short} {
-		w.eventually("Envoy listens", func() error {
-			conn, err := w.tcp.dial(a, nil, "")
-			if err == nil {
-				_ = conn.Close()
-			}
-			return err
-		})
-	}
+	address := w.serviceAt("/mqtt", to, "RELAY_0_IDLE_TIMEOUT", "8s")
+	short := w.serviceAt("/short", to, "RELAY_0_IDLE_TIMEOUT", "1s")
 	long := mqttDevice(t, address, "long")
 	mqttDevice(t, short, "brief")
 	eventually(t, "they subscribe", func() error {
@@ -96,4 +85,19 @@ func TestMQTT(t *testing.T) {
 	if n := broker.count("Sending SUBACK to long"); n != 1 {
 		t.Errorf("the device with pings connected %d times", n)
 	}
+}
+
+// serviceAt makes a TCP service of an address, and waits until Envoy listens for it.
+func (w *world) serviceAt(id, to string, labels ...string) (address string) {
+	w.t.Helper()
+	port, address := w.tcp.port()
+	w.marathon.service(id, []string{to}, append([]string{modeLabel, "tcp", portLabel, port}, labels...)...)
+	w.eventually("Envoy listens", func() error {
+		conn, err := w.tcp.dial(address, nil, "")
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err
+	})
+	return address
 }

@@ -127,7 +127,7 @@ func (d *fieldDevices) mostAMinute() (most, all int) {
 // sets another rate, in percent a minute: 10 takes five minutes.
 func TestRebalancing(t *testing.T) {
 	const devices = 400
-	rate := 40.0
+	rate := 60.0
 	if text := os.Getenv("RELAY_TEST_REBALANCE"); text != "" {
 		var err error
 		if rate, err = strconv.ParseFloat(text, 64); err != nil {

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+
+	"relay/internal/failure"
 )
 
 // What each limit ends, of sockets on which something is said all the time. docs/connections.md has
@@ -128,6 +133,54 @@ func TestPingsOfWebSockets(t *testing.T) {
 			return errors.New("it is open")
 		}
 		return nil
+	})
+}
+
+// Pings of HTTP/2 are between the client and Envoy, and keep no stream open.
+func TestPingsOfHTTP2(t *testing.T) {
+	w, _, _ := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", "500ms")
+	f := w.clients.frames("sockets.test")
+	if _, err := f.get("/events?id=silent", http2.FrameHeaders); err != nil {
+		t.Fatal(err)
+	}
+	answered := 0
+	every := time.NewTicker(20 * time.Millisecond)
+	defer every.Stop()
+	for {
+		<-every.C
+		if err := f.framer.WritePing(false, [8]byte{}); err != nil {
+			t.Fatal(err)
+		}
+		frame, err := f.framer.ReadFrame()
+		if err != nil {
+			t.Fatalf("after %d pings: %v", answered, err)
+		}
+		switch frame.Header().Type {
+		case http2.FramePing:
+			answered++
+		case http2.FrameRSTStream:
+			if answered == 0 {
+				t.Error("no ping was answered")
+			}
+			return
+		}
+	}
+}
+
+// A request whose answer has not begun is told which limit it has reached.
+func TestLimitsOfRequests(t *testing.T) {
+	t.Parallel()
+	forEachVersion(t, func(w *world) {
+		w.start()
+		a := startSocketApp(w.t)
+		for label, code := range map[string]string{"IDLE_TIMEOUT": "idle", "TIMEOUT": "timed-out", "MAX_STREAM_DURATION": "other"} {
+			host := code + ".test"
+			w.marathon.service("/"+code, []string{a.address}, "HAPROXY_0_VHOST", host, "RELAY_0_"+label, "1s")
+			w.clients.expect("http://"+host+"/", http.StatusOK, "sockets")
+			if got := w.clients.do("http://" + host + "/poll?id=none"); got.status != http.StatusGatewayTimeout || got.header.Get(failure.Header) != code {
+				w.t.Errorf("%s: %d %s, want 504 %s", label, got.status, got.header.Get(failure.Header), code)
+			}
+		}
 	})
 }
 

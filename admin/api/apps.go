@@ -50,6 +50,19 @@ type Port struct {
 	Load    *Load  `json:"load,omitempty"`
 	// Rebalance is what goes on with the connections of a TCP service, if it asks for that (RELAY_n_REBALANCE).
 	Rebalance *Rebalance `json:"rebalance,omitempty"`
+	// Waiting are the new connections of a TCP service that wait for their turn (RELAY_n_ACCEPT_RATE); absent if
+	// none waits at this Relay.
+	Waiting *WaitingConnections `json:"waitingConnections,omitempty"`
+}
+
+// WaitingConnections are new connections to a port that wait for their turn.
+type WaitingConnections struct {
+	Connections int `json:"connections"`
+	// PerSecond is how many go on a second: the rate of all instances that take new connections.
+	PerSecond float64 `json:"perSecond"`
+	// Left is after how many seconds the last one has its turn, and Longest for how many the first one has waited.
+	Left    float64 `json:"left"`
+	Longest float64 `json:"longest"`
 }
 
 // The phases of Rebalance that are more than usual.

@@ -98,8 +98,8 @@ func (r Random) settings(port *sources.Port) {
 	port.Queue = p.Queue()
 	port.HTTP, port.Upstream, _ = p.Finish()
 	if r.IntN(8) == 0 && (port.TCP == nil || port.TCP.Port == 0) {
-		// What no setting lets through is left out of what it is a part of. A listener of a
-		// service has no parts: it would stay as it was.
+		// What no setting lets through is left out of what it is a part of. The listener of a service is a
+		// part of nothing: it stays as it was published before, which a fresh start cannot know.
 		var odd sources.HTTP
 		if port.HTTP != nil {
 			odd = *port.HTTP

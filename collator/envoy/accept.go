@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -10,7 +11,9 @@ import (
 	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/config/ratelimit/v3"
 	commonratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ratelimit/v3"
+	previousprioritiesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
 	"relay/xds"
@@ -19,6 +22,13 @@ import (
 // AcceptDomain is that of the questions whether a new connection may go on now. The descriptors are
 // those of WakeDomain, without the node.
 const AcceptDomain = "relay.accept"
+
+// AcceptSlotsTold is the name by which a bootstrap says how many clusters of Relays it has for
+// questions about connections: as many as for queues.
+const AcceptSlotsTold = "accepts"
+
+// acceptCluster returns the name of the bootstrap's cluster of Relays for a slot.
+func acceptCluster(slot int) string { return fmt.Sprintf("relay-accept-%d", slot) }
 
 // acceptLongest is longer than any connection waits: it is Relay that answers.
 const acceptLongest = 3 * time.Minute
@@ -40,7 +50,7 @@ func acceptDiscovery(cluster string) *listenerv3.Filter {
 // away, connections go on. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/rate_limit_filter
 func AcceptFilter(f *routing.Fleet, cluster string) (*corev3.TypedExtensionConfig, error) {
-	return acceptFilterBy(f, cluster, queueCluster(QueueSlot(cluster)))
+	return acceptFilterBy(f, cluster, acceptCluster(QueueSlot(cluster)))
 }
 
 // acceptFilterBy makes the filter for Envoys that reach Relay by a cluster of their bootstrap.
@@ -60,10 +70,29 @@ func acceptFilterBy(f *routing.Fleet, cluster, relays string) (*corev3.TypedExte
 			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relays}},
 			Timeout:         durationpb.New(acceptLongest),
 			InitialMetadata: []*corev3.HeaderValue{{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")}},
-			RetryPolicy:     askAgain(),
+			RetryPolicy:     askUntilStarted(&p),
 		}},
 	})
 	return config, p.err
+}
+
+// askUntilStarted has the next Relay asked if one does not answer, and the first one again after the last.
+// That takes some seconds, in which the only Relay may be started anew. Each connection takes another
+// time. So those that wait do not all go on at one moment, if Relay stays away. The longest pause is
+// also the longest time that one try may take.
+func askUntilStarted(p *packer) *corev3.RetryPolicy {
+	return &corev3.RetryPolicy{
+		RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(6),
+		RetryPriority: &corev3.RetryPolicy_RetryPriority{
+			Name: "envoy.retry_priorities.previous_priorities",
+			ConfigType: &corev3.RetryPolicy_RetryPriority_TypedConfig{
+				TypedConfig: p.pack(&previousprioritiesv3.PreviousPrioritiesConfig{UpdateFrequency: 1}),
+			},
+		},
+		RetryBackOff: &corev3.BackoffStrategy{
+			BaseInterval: durationpb.New(100 * time.Millisecond), MaxInterval: durationpb.New(acceptLongest),
+		},
+	}
 }
 
 // acceptResource makes the filter for the store of a fleet. Envoys with an older bootstrap have one
@@ -78,5 +107,5 @@ func acceptResource(f *routing.Fleet, key xds.Key, cluster string, msg *corev3.T
 		return xds.Resource{}, err
 	}
 	older, err := Resource(key, without)
-	return filter.OrWithout(xds.Told(QueueSlotsTold, strconv.Itoa(QueueSlots)), older), err
+	return filter.OrWithout(xds.Told(AcceptSlotsTold, strconv.Itoa(QueueSlots)), older), err
 }

@@ -28,3 +28,9 @@ func QueueBalancing(balance sources.Balance) (*clusterv3.LoadBalancingPolicy, er
 	var p packer
 	return queueBalancing(&p, balance), p.err
 }
+
+// MaglevSize is the size of the tables of ids.
+const MaglevSize = maglevSize
+
+// HashKeyOf is the key of a slot.
+func HashKeyOf(slot int) string { return hashKey(slot).Fields["hash_key"].GetStringValue() }

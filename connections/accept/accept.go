@@ -314,8 +314,13 @@ func (s *Service) step(p *port, now time.Time) (pause time.Duration, ended bool)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.look(p, now)
-	for p.line.waiting > 0 {
+	// Envoy gives connections that go on at one moment to the same instance. So there is a pause after
+	// each, or after a few where there is no time for that.
+	for most := 1 + int(2*p.pace.perSecond()*tick.Seconds()); p.line.waiting > 0; most-- {
 		if p.limits.AcceptRate > 0 {
+			if most == 0 {
+				return tick, false
+			}
 			if wait := p.pace.take(now); wait > 0 {
 				return min(max(wait, tick), lookEvery), false
 			}

@@ -24,6 +24,8 @@ type pace struct {
 // instance has credit for connections, which grows with time.
 type instance struct {
 	Instance
+	// told is how many connections it was last said to have: those that went on since count besides.
+	told   int
 	credit float64
 	at     time.Time // as of when
 }
@@ -40,9 +42,12 @@ func (p *pace) set(rate float64, instances []Instance, now time.Time) {
 	before := p.instances
 	p.rate, p.instances = rate, make([]instance, 0, len(instances))
 	for n, i := range instances {
-		next := instance{i, p.burst(), now}
+		next := instance{i, i.Connections, p.burst(), now}
 		if old := find(before, i.Address, n); old != nil {
 			next.credit, next.at = min(old.credit, p.burst()), old.at
+			if next.told == old.told {
+				next.Connections = old.Connections
+			}
 		}
 		p.instances = append(p.instances, next)
 	}

@@ -29,7 +29,7 @@ func TestScaleUp(t *testing.T) {
 		{1, 5000, 9, 10, 2, 60 * time.Second, 0.1},
 		{1, 12, 2, 3, 50, 5 * time.Second, 0},
 	} {
-		for seed := range uint64(2) {
+		for seed := range uint64(3) {
 			t.Run(fmt.Sprintf("%+v %d", tt, seed), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestSilentClients(t *testing.T) {
 		}
 		s.run(time.Minute, 0)
 		s.scale(4, 20)
-		s.run(5*time.Minute, 0)
+		s.run(3*time.Minute, 0)
 		if len(s.shed) > 0 || !strings.Contains(s.text(), "end when their clients send something") {
 			t.Errorf("%d ended: %s", len(s.shed), s.text())
 		}

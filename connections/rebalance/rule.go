@@ -13,11 +13,11 @@ import (
 )
 
 const (
-	// An instance has too many connections if they are more than its share by startOver of it, and by
-	// more than startExtra says; until they are more by stopOver only, some end.
+	// It is uneven if an instance has more or fewer connections than its share by startOver of it. Then some
+	// end, until none has more than its share by stopOver. See balanceOf for few connections.
 	startOver, stopOver = 0.05, 0.01
 	// headroom is how much of the rate is used: which connections end is a matter of chance.
-	headroom = 0.85
+	headroom = 0.9
 	// patience is how long it must be uneven before any connection ends: what connects just now may even
 	// it out.
 	patience = 30 * time.Second
@@ -28,7 +28,7 @@ const (
 	// silentFor is how long connections that were chosen are waited for. Clients that send nothing end
 	// none, and as which ones are chosen is a matter of chance, there may be fewer of them than it seems. If
 	// none has ended for so long, others are chosen.
-	silentFor = 2 * time.Minute
+	silentFor = time.Minute
 	// inVain is how many times as many connections as were too many may be chosen without it getting
 	// better, which is that those too many are down to better of what they were.
 	inVain, better = 3, 0.9
@@ -131,8 +131,8 @@ type balance struct {
 	takers map[netip.AddrPort]float64
 	// sum is how many connections there are, and share how many each is meant to have.
 	sum, share float64
-	// start and stop are how many are too many, and how many are not.
-	start, stop float64
+	// far is how far from the share is uneven, and stop how many connections are not too many.
+	far, stop float64
 }
 
 func balanceOf(in *input) balance {
@@ -150,7 +150,7 @@ func balanceOf(in *input) balance {
 	// Each Envoy evens out its own connections, to the next whole number. The differences of several add
 	// up by chance.
 	extra := 1 + math.Sqrt(float64(max(in.envoys, 1)))
-	b.start = b.share + max(b.share*startOver, extra)
+	b.far = max(b.share*startOver, extra)
 	b.stop = b.share + max(b.share*stopOver, extra/2)
 	return b
 }
@@ -165,7 +165,17 @@ func (b *balance) excess() (n float64) {
 
 func (b *balance) uneven() bool {
 	for _, open := range b.takers {
-		if open >= b.start {
+		if math.Abs(open-b.share) >= b.far {
+			return true
+		}
+	}
+	return false
+}
+
+// over reports whether an instance has too many connections.
+func (b *balance) over() bool {
+	for _, open := range b.takers {
+		if open > b.stop {
 			return true
 		}
 	}
@@ -220,7 +230,7 @@ func (s state) follow(in *input, b *balance) state {
 			continue
 		}
 		if n := s.before[address] - open; n > 0 {
-			s.ended = append(s.ended, portion{in.now, address, n})
+			s.ended = append(s.ended, portion{in.now.Add(-lookEvery / 2), address, n}) // since the last look, or the one before
 			s.total += n
 			one.progress = in.now
 		}
@@ -234,11 +244,14 @@ func (s state) follow(in *input, b *balance) state {
 
 // judge says whether connections are to end.
 func (s state) judge(in *input, b *balance) state {
-	excess := b.excess()
+	excess, uneven := b.excess(), b.uneven()
+	if s.phase == Ending {
+		uneven = b.over()
+	}
 	switch {
 	case len(b.takers) < 2:
 		return s.rest(Even, "fewer than two instances take connections")
-	case len(s.shedding) == 0 && !b.uneven():
+	case !uneven || !b.over():
 		return s.rest(Even, evenText(b))
 	case s.uneven.IsZero():
 		s.uneven, s.excess, s.spent, s.total = in.now, excess, 0, 0
@@ -249,7 +262,7 @@ func (s state) judge(in *input, b *balance) state {
 	switch {
 	case in.now.Before(s.paused):
 		return s
-	case s.spent > inVain*s.excess+b.start-b.share:
+	case s.spent > inVain*s.excess+b.far:
 		s.pause = min(max(2*s.pause, firstPause), lastPause)
 		s.paused, s.spent, s.excess, s.shedding = in.now.Add(s.pause), 0, excess, nil
 		s.phase, s.text = Paused, fmt.Sprintf("%.0f connections ended, and it is as uneven as before: none ends until %s. Their clients send nothing, or do not come to %s: see why",
@@ -279,7 +292,7 @@ func (s state) shed(in *input, b *balance) state {
 	need := make(map[netip.AddrPort]float64)
 	for address, open := range b.takers {
 		one, ok := s.shedding[address]
-		if !ok && open >= b.start {
+		if !ok && open > b.stop {
 			one = shedding{before: in.now, base: open, progress: in.now}
 			s.shedding[address] = one // a copy of this step
 		} else if !ok {

@@ -51,7 +51,7 @@ func newMetrics(registerer prometheus.Registerer, b *Balancer) *metrics {
 // count counts what a step of the rule found.
 func (m *metrics) count(s *state, now time.Time) {
 	for _, e := range s.ended {
-		if e.at.Equal(now) {
+		if e.at.Equal(now.Add(-lookEvery / 2)) {
 			m.ended.Add(e.n)
 		}
 	}

@@ -189,8 +189,8 @@ var codes = []Code{
 	{
 		Name:  Other,
 		Text:  "The request could not be served.",
-		Cause: "Envoy answered itself, for a reason that no other code fits.",
-		Look:  "The status in the failure, and the log of Envoy.",
-		Do:    "Please report it: there should be a code for it.",
+		Cause: "Envoy answered itself, for a reason that no other code fits. With 504 it is mostly an app that did not begin to answer within `RELAY_0_MAX_STREAM_DURATION`.",
+		Look:  "The status in the failure, the labels of the app, and the log of Envoy.",
+		Do:    "Allow the app more time. If that is not it, please report it: there should be a code for it.",
 	},
 }

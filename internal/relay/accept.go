@@ -1,9 +1,15 @@
 package relay
 
 import (
+	"net/netip"
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"relay/admin"
+	"relay/admin/api"
+	"relay/collator/routing"
 	"relay/connections/accept"
 	"relay/internal/ratelimit"
 	"relay/scaling/wake"
@@ -23,10 +29,29 @@ func (a acceptApps) Port(fleet, name string, port int) accept.Port {
 	}
 	of := app.Ports[port]
 	limits := accept.Port{AcceptRate: of.TCP.AcceptRate, AddressRate: of.TCP.AddressRate}
+	if limits.AcceptRate == 0 {
+		return limits
+	}
+	open := a.open(name, port)
 	for _, address := range takingRequests(of.Endpoints) {
-		limits.Instances = append(limits.Instances, accept.Instance{Address: address})
+		limits.Instances = append(limits.Instances, accept.Instance{Address: address, Connections: open[address]})
 	}
 	return limits
+}
+
+// open returns how many connections each instance has on all Envoys, or nil if not all tell.
+func (a acceptApps) open(name string, port int) map[netip.AddrPort]int {
+	sum := make(map[netip.AddrPort]int)
+	for _, fleet := range (rebalanceView{a.relay}).Serving(name, port) {
+		at, known := a.relay.loads.FollowOpen(fleet, routing.ClusterName(name, port))
+		if !known {
+			return nil
+		}
+		for address, n := range at {
+			sum[address] += int(n)
+		}
+	}
+	return sum
 }
 
 // newAccept builds what paces new connections to TCP services.
@@ -43,4 +68,20 @@ func (r *Relay) registerConnections(g grpc.ServiceRegistrar) {
 		answers[wake.ConnectionDomain] = r.scaling.wake.Connection
 	}
 	ratelimit.Register(g, r.xds.AdmitRequest, answers)
+}
+
+// acceptReports tells the admin endpoint which connections wait.
+type acceptReports struct{ relay *Relay }
+
+var _ admin.Waiting = acceptReports{}
+
+// PortWaiting implements admin.Waiting.
+func (r acceptReports) PortWaiting(cluster string) *api.WaitingConnections {
+	d := r.relay.accept.Depth(routing.SplitClusterName(cluster))
+	if d.Waiting == 0 {
+		return nil
+	}
+	return &api.WaitingConnections{
+		Connections: d.Waiting, PerSecond: d.Rate, Left: d.Left.Seconds(), Longest: time.Since(d.Oldest).Seconds(),
+	}
 }

@@ -37,6 +37,7 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 		Load:        &loadReports{loads: r.loads, collator: r.collator, fleets: slices.Sorted(maps.Keys(r.stores))},
 		Deployments: deploymentReports{r.deployments.manager},
 		Rebalance:   rebalanceReports{r},
+		Waiting:     acceptReports{r},
 		Gatherer:    r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },

@@ -15,6 +15,7 @@ import (
 	"relay/collator/routing"
 	"relay/internal/state"
 	"relay/scaling/deployments"
+	"relay/scaling/peers"
 	"relay/sources"
 	"relay/traffic"
 )
@@ -50,6 +51,7 @@ func (r *Relay) newDeployments() {
 		config.Scaler = r.scaling.scaler
 		if len(r.config.Scaling.Peers.URLs) > 0 {
 			config.Others = routing.others
+			r.scaling.peers.Deployments = peerDeployments{r.deployments}
 		}
 	}
 	r.deployments.manager = deployments.New(config)
@@ -118,16 +120,51 @@ func (d deploymentRouting) Drained(name string, tasks []string) (all bool, waiti
 // Uncounted implements deployments.Routing.
 func (d deploymentRouting) Uncounted(fleet string) string { return d.fleets.uncounted(fleet) }
 
-// others notes that other Relays have Envoys of their own.
-func (d deploymentRouting) others(_ context.Context, s *deployments.State) {
+// others adds what the other Relays know of their Envoys.
+func (d deploymentRouting) others(ctx context.Context, s *deployments.State) {
+	said, err := d.relay.scaling.peers.Tasks(ctx, s.Group)
 	for i := range s.Apps {
 		for j := range s.Apps[i].Tasks {
-			if t := &s.Apps[i].Tasks[j]; t.Health == sources.Draining {
-				t.Settled, t.Waiting = false, "what is open at Envoys of other Relays is not known"
+			t := &s.Apps[i].Tasks[j]
+			if err != nil {
+				t.Add(0, false, false, "another Relay cannot be asked: "+err.Error())
+			}
+			for _, tasks := range said {
+				k := slices.IndexFunc(tasks, func(of peers.DeploymentTask) bool { return of.Task == t.ID })
+				if k < 0 {
+					t.Add(0, false, false, "another Relay does not know it yet")
+					continue
+				}
+				t.Add(tasks[k].Open, tasks[k].Known, tasks[k].Settled, cmp.Or(tasks[k].Waiting, "at another Relay it does not drain yet"))
 			}
 		}
 	}
 }
+
+// peerDeployments is what this Relay tells the others of deployment groups.
+type peerDeployments struct{ *deploymentParts }
+
+var _ peers.Deployments = peerDeployments{}
+
+// Tasks implements peers.Deployments.
+func (d peerDeployments) Tasks(group string) (tasks []peers.DeploymentTask) {
+	s, _ := d.manager.Local(group)
+	for _, app := range s.Apps {
+		for _, t := range app.Tasks {
+			tasks = append(tasks, peers.DeploymentTask{Task: t.ID, Open: t.Connections, Known: t.Known, Settled: t.Settled, Waiting: t.Waiting})
+		}
+	}
+	return tasks
+}
+
+// Directions implements peers.Deployments.
+func (d peerDeployments) Directions() []deployments.Direction { return d.stage.Directions() }
+
+// Learn implements peers.Deployments.
+func (d peerDeployments) Learn(directions []deployments.Direction) { d.stage.Learn(directions) }
+
+// Moving implements peers.Deployments.
+func (d peerDeployments) Moving() bool { return d.stage.Moving() }
 
 // deploymentReports tells the admin endpoint of deployment groups.
 type deploymentReports struct{ manager *deployments.Manager }
@@ -140,12 +177,26 @@ func (d deploymentReports) Groups() []string { return d.manager.Groups() }
 // Deployment implements admin.Deployments.
 func (d deploymentReports) Deployment(ctx context.Context, group string) (api.Deployment, bool) {
 	s, ok := d.manager.Look(ctx, group)
-	if !ok {
-		return api.Deployment{}, false
+	return d.shown(s), ok
+}
+
+// Short implements admin.Deployments.
+func (d deploymentReports) Short(group string) (api.Deployment, bool) {
+	s, ok := d.manager.Local(group)
+	for i := range s.Apps {
+		for j := range s.Apps[i].Tasks {
+			if t := &s.Apps[i].Tasks[j]; !d.manager.Alone() {
+				t.Add(0, false, false, "other Relays were not asked")
+			}
+		}
 	}
+	return d.shown(s), ok
+}
+
+func (d deploymentReports) shown(s deployments.State) api.Deployment {
 	p := s.Next(deployments.Options{})
 	shown := api.Deployment{
-		Group: group, State: s.Token(), Back: s.Back, Done: p.Done, To: p.To, From: p.From, Target: p.Target,
+		Group: s.Group, State: s.Token(), Back: s.Back, Done: p.Done, To: p.To, From: p.From, Target: p.Target,
 		Next: shownChanges(p.Changes), Waiting: p.Waiting,
 	}
 	if d.manager.ReadOnly() {
@@ -154,10 +205,10 @@ func (d deploymentReports) Deployment(ctx context.Context, group string) (api.De
 	for _, app := range s.Apps {
 		shown.Apps = append(shown.Apps, shownDeploymentApp(app))
 	}
-	for _, e := range slices.Backward(d.manager.Events(group)) {
+	for _, e := range slices.Backward(d.manager.Events(s.Group)) {
 		shown.Events = append(shown.Events, api.DeploymentEvent{Time: e.At.UTC(), Kind: e.Kind, Text: e.Text})
 	}
-	return shown, true
+	return shown
 }
 
 func shownChanges(changes []deployments.Change) (shown []api.DeploymentChange) {

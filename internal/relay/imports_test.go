@@ -34,7 +34,7 @@ func TestImports(t *testing.T) {
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.
 		"internal/testbed": {"certs"},
-		"testdata":         {"internal/testbed", "proxytlv", "sources", "certs", "xds"},
+		"testdata":         {"internal/testbed", "sources", "certs", "xds", "proxytlv"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}

@@ -25,6 +25,15 @@ func (s *State) Token() string {
 // Look returns what is known of a group, and has Envoys report its instances for a while. It is false if
 // there is no such group.
 func (m *Manager) Look(ctx context.Context, group string) (State, bool) {
+	s, ok := m.Local(group)
+	if ok && m.config.Others != nil {
+		m.config.Others(ctx, &s)
+	}
+	return s, ok
+}
+
+// Local is Look by the Envoys of this Relay alone.
+func (m *Manager) Local(group string) (State, bool) {
 	members, back, _ := m.config.Stage.Members(group)
 	if len(members) == 0 {
 		return State{}, false
@@ -34,9 +43,6 @@ func (m *Manager) Look(ctx context.Context, group string) (State, bool) {
 		s.Apps = append(s.Apps, shown(member))
 	}
 	m.count(&s)
-	if m.config.Others != nil {
-		m.config.Others(ctx, &s)
-	}
 	return s, true
 }
 
@@ -95,6 +101,10 @@ func (m *Manager) count(s *State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	of := m.memory(s.Group)
+	if of.routed != routed {
+		clear(of.acknowledged)
+		of.routed = routed
+	}
 	drains := make(map[string]bool)
 	for i := range s.Apps {
 		for j := range s.Apps[i].Tasks {
@@ -189,4 +199,32 @@ func (s *Stage) has(group string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.groups[group]) > 0
+}
+
+// Add adds what another Relay knows of a task: how many connections its Envoys have open there, whether
+// that is known, and whether they have settled, as in Task.
+func (t *Task) Add(open int, known, settled bool, waiting string) {
+	t.Connections += open
+	t.Known = t.Known && known
+	if t.Settled = t.Settled && settled; !settled && t.Health == sources.Draining {
+		t.Waiting = waiting
+	}
+}
+
+// Moving reports whether people may be moving a group: several of its apps have instances.
+func (s *Stage) Moving() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ids := range s.groups {
+		having := 0
+		for id := range ids {
+			if s.members[id].Deployment.Instances > 0 {
+				having++
+			}
+		}
+		if having > 1 {
+			return true
+		}
+	}
+	return false
 }

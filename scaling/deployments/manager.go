@@ -45,8 +45,8 @@ type Config struct {
 	Flush func(context.Context) error
 	// Scaler changes apps; nil if Relay may not.
 	Scaler sources.Scaler
-	// Others adds what is open at the Envoys of other Relays to a State; nil if there is no other. It
-	// says of each task what it waits for if that is not known.
+	// Others adds what is open at the Envoys of other Relays to a State, by Task.Add; nil if there is no
+	// other.
 	Others func(ctx context.Context, s *State)
 	Log    *slog.Logger
 }
@@ -89,8 +89,10 @@ type Manager struct {
 // memory is what is remembered of a group.
 type memory struct {
 	busy bool
-	// acknowledged is since when all Envoys know that a task takes nothing new.
+	// acknowledged is since when all Envoys know that a task takes nothing new, as the group is routed.
+	// What was so in another routing counts for nothing: the task may have taken some in between.
 	acknowledged map[string]time.Time
+	routed       *sources.App
 	events       []Event
 }
 
@@ -108,6 +110,9 @@ func (m *Manager) Events(group string) []Event {
 	defer m.mu.Unlock()
 	return slices.Clone(m.memory(group).events)
 }
+
+// Alone reports whether there is no other Relay: then Local says all.
+func (m *Manager) Alone() bool { return m.config.Others == nil }
 
 // ReadOnly reports whether Relay may not change apps.
 func (m *Manager) ReadOnly() bool { return m.config.Scaler == nil }

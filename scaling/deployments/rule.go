@@ -232,14 +232,6 @@ func (p *Plan) start(to *App, o Options) {
 	}
 }
 
-// Ordered orders the apps of a group as the routing does: the last is the new one.
-func Ordered(apps []App) []App {
-	slices.SortFunc(apps, func(a, b App) int {
-		return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.ID, b.ID))
-	})
-	return apps
-}
-
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -222,9 +222,7 @@ func (s *Stage) of(group string) []*sources.App {
 	for id := range s.groups[group] {
 		all = append(all, s.members[id])
 	}
-	slices.SortFunc(all, func(a, b *sources.App) int {
-		return cmp.Or(a.Deployment.StartedAt.Compare(b.Deployment.StartedAt), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortFunc(all, sources.CompareInDeployment)
 	return all
 }
 
@@ -251,15 +249,21 @@ func (s *Stage) Turn(group string, back bool, at time.Time) {
 	if newest == nil || s.back(group) == back {
 		return
 	}
+	if last := s.directions[group].At; !at.After(last) { // of another Relay, whose clock is ahead
+		at = last.Add(time.Millisecond)
+	}
 	s.set(Direction{Group: group, Back: back, At: at.UTC(), New: newest.ID, StartedAt: newest.Deployment.StartedAt})
 }
+
+// maxAhead is by how much the clock of another Relay may be ahead.
+const maxAhead = time.Minute
 
 // Learn takes over directions that other Relays were told, where they are later.
 func (s *Stage) Learn(directions []Direction) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, d := range directions {
-		if own, ok := s.directions[d.Group]; (!ok || d.At.After(own.At)) && s.groups[d.Group] != nil {
+		if own, ok := s.directions[d.Group]; (!ok || d.At.After(own.At)) && time.Until(d.At) < maxAhead && s.groups[d.Group] != nil {
 			s.set(d)
 		}
 	}

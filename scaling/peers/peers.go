@@ -51,12 +51,17 @@ type Local interface {
 	Loads() []Report
 	// Reporting returns which of some Envoys report to this Relay.
 	Reporting(envoys []Envoy) []Envoy
+	// Slots are those of all instances that have one.
+	Slots() []Slot
 	// Missing returns the Envoys that may have requests in progress and do not report to this Relay.
 	Missing() []Envoy
 }
 
 // Peers asks the others, and answers them.
 type Peers struct {
+	// Deployments are those of this Relay; nil if it has none. It is set before the first call.
+	Deployments Deployments
+
 	config   Config
 	local    Local
 	log      *slog.Logger
@@ -116,9 +121,14 @@ func (p *Peers) Answer(q Question) Answer {
 		a.Reports = append(a.Reports, p.local.Loads()...)
 	}
 	a.Reports = a.Reports[:min(len(a.Reports), maxReports)]
+	if q.Slots {
+		a.Slots = p.local.Slots()
+		a.Slots = a.Slots[:min(len(a.Slots), maxSlots)]
+	}
 	if len(q.Envoys) > 0 {
 		a.Envoys = append(a.Envoys, p.local.Reporting(q.Envoys)...)
 	}
+	p.addDeployments(&a, q)
 	return a
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"relay/scaling/deployments"
 )
 
 // The limits of what Relays tell each other.
@@ -16,6 +18,8 @@ const (
 	MaxQuery, MaxAsked = 8 << 10, 200
 	// maxAnswer is how many bytes an answer has at most, and maxReports how many apps are in it.
 	maxAnswer, maxReports = 8 << 20, 20_000
+	// maxSlots is how many instances with a slot an answer has at most.
+	maxSlots = 50_000
 	// maxName and maxText are how many bytes a name and a reason have at most.
 	maxName, maxText = 1 << 10, 500
 )
@@ -39,6 +43,10 @@ type Question struct {
 	Envoys []Envoy
 	// Loads asks for the load of all apps that are sized by it.
 	Loads bool
+	// Group asks for the tasks of a deployment group, unless it is empty.
+	Group string
+	// Slots asks which instance has which slot.
+	Slots bool
 }
 
 // Answer is what a Relay knows.
@@ -51,6 +59,24 @@ type Answer struct {
 	Reports []Report `json:"reports"`
 	// Envoys are those of the question that report to this Relay.
 	Envoys []Envoy `json:"envoys"`
+	// Directions are those of deployment groups of which people said so, and Tasks those of the group that
+	// was asked for.
+	Directions []deployments.Direction `json:"directions,omitempty"`
+	Tasks      []DeploymentTask        `json:"tasks,omitempty"`
+	// Slots are those of all instances, if they were asked for.
+	Slots []Slot `json:"slots,omitempty"`
+}
+
+// Slot says which slot an instance has.
+type Slot struct {
+	// App is the routed name, and Port the index of the port.
+	App  string `json:"app"`
+	Port int    `json:"port"`
+	// Instance is the id of the task, or its address if it has none.
+	Instance string `json:"instance"`
+	Slot     int    `json:"slot"`
+	// Takes is set if ids of the slot go to the instance: one that drains has a slot, too.
+	Takes bool `json:"takes,omitempty"`
 }
 
 // Report is what one Relay says of an app.
@@ -81,7 +107,7 @@ type Report struct {
 
 // The names of the parameters of a question.
 const (
-	paramApps, paramEnvoys, paramLoads = "apps", "envoys", "loads"
+	paramApps, paramEnvoys, paramLoads, paramGroup, paramSlots = "apps", "envoys", "loads", "group", "slots"
 )
 
 // query makes parameters of a question.
@@ -100,12 +126,18 @@ func (q Question) query() url.Values {
 	if q.Loads {
 		values.Set(paramLoads, "true")
 	}
+	if q.Group != "" {
+		values.Set(paramGroup, q.Group)
+	}
+	if q.Slots {
+		values.Set(paramSlots, "true")
+	}
 	return values
 }
 
 // Parse reads the parameters of a question. Its errors are for who asks.
-func Parse(apps, envoys string, loads bool) (Question, error) {
-	q := Question{Loads: loads}
+func Parse(apps, envoys string, loads, slots bool) (Question, error) {
+	q := Question{Loads: loads, Slots: slots}
 	var err error
 	if q.Apps, err = split(paramApps, apps); err != nil {
 		return q, err
@@ -176,6 +208,8 @@ func decode(text []byte) (Answer, error) {
 		return Answer{}, fmt.Errorf("it is of version %d, and this Relay knows %d: run the same release", a.Version, version)
 	case a.Instance == "" || len(a.Instance) > maxName:
 		return Answer{}, errors.New("it does not say which Relay it is of")
+	case len(a.Slots) > maxSlots:
+		return Answer{}, fmt.Errorf("it has %d slots", len(a.Slots))
 	case len(a.Reports) > maxReports || len(a.Envoys) > MaxAsked:
 		return Answer{}, fmt.Errorf("it has %d reports and %d Envoys", len(a.Reports), len(a.Envoys))
 	}
@@ -187,7 +221,7 @@ func decode(text []byte) (Answer, error) {
 		r.Against, r.Phase, r.Version = cut(r.Against), cut(r.Phase), cut(r.Version)
 		r.Drained = r.Drained[:min(len(r.Drained), MaxAsked)]
 	}
-	return a, nil
+	return a, a.checkDeployments()
 }
 
 // cut shortens a text, between two characters.

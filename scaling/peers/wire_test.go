@@ -16,7 +16,7 @@ func FuzzQuestion(f *testing.F) {
 	f.Fuzz(func(t *testing.T, app, fleet, id string, loads bool) {
 		q := Question{Apps: []string{app, "/x"}, Envoys: []Envoy{{fleet, id}, {"e", "f"}}, Loads: loads}
 		values := q.query()
-		got, err := Parse(values.Get("apps"), values.Get("envoys"), values.Get("loads") == "true")
+		got, err := Parse(values.Get("apps"), values.Get("envoys"), values.Get("loads") == "true", values.Get("slots") == "true")
 		if err != nil {
 			if app != "" && len(app)+len(fleet)+len(id) < 300 && utf8.ValidString(app) && utf8.ValidString(fleet) && utf8.ValidString(id) {
 				t.Errorf("%+v: %v", q, err)
@@ -33,7 +33,7 @@ func FuzzQuestion(f *testing.F) {
 func FuzzParse(f *testing.F) {
 	f.Add("/shop/web,%2f", "ext/edge-1")
 	f.Fuzz(func(t *testing.T, apps, envoys string) {
-		q, err := Parse(apps, envoys, false)
+		q, err := Parse(apps, envoys, false, false)
 		if err == nil && (len(q.Apps) > MaxAsked || len(q.Envoys) > MaxAsked) {
 			t.Errorf("%d apps, %d Envoys", len(q.Apps), len(q.Envoys))
 		}
@@ -44,11 +44,20 @@ func FuzzParse(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"version":1,"instance":"x","reports":[{"app":"/a","inProgress":1e300,"against":"why","new":{}}],"envoys":[{"fleet":"e","id":"1"}]}`))
 	f.Add([]byte(`{"version":1,"instance":"x","reports":null}`))
+	f.Add([]byte(`{"version":1,"instance":"x","directions":[{"group":"imp","back":true,"at":"2026-05-01T12:00:00Z"}],"tasks":[{"task":"a","open":3}]}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		a, err := decode(text)
 		if err != nil {
 			return
+		}
+		if len(a.Directions) > MaxAsked || len(a.Tasks) > maxReports {
+			t.Errorf("%d directions, %d tasks", len(a.Directions), len(a.Tasks))
+		}
+		for _, task := range a.Tasks {
+			if task.Task == "" || task.Open < 0 || len(task.Waiting) > maxText {
+				t.Errorf("%+v", task)
+			}
 		}
 		if a.Version != 1 || a.Instance == "" || len(a.Reports) > maxReports || len(a.Envoys) > MaxAsked {
 			t.Errorf("%+v", a)
@@ -74,6 +83,9 @@ func TestDecode(t *testing.T) {
 		`{"error":"nothing at /api/v1/peer"}`: "not that of a Relay",
 		`{"version":2,"instance":"x"}`:        "of version 2, and this Relay knows 1",
 		`{"version":1}`:                       "which Relay",
+		`{"version":1,"instance":"x","directions":[{}]}`:                            "of no group",
+		`{"version":1,"instance":"x","tasks":[{}]}`:                                 "task 1 has no name",
+		`{"version":1,"instance":"x","tasks":[{"task":"a","open":-1}]}`:             "less than nothing",
 		`{"version":1,"instance":"x","reports":[{}]}`:                               "report 1 is of no app",
 		`{"version":1,"instance":"x","reports":[{"app":"/a","inProgress":-1}]}`:     "less than nothing",
 		`{"version":1,"instance":"x","reports":[` + many(maxReports+1, "{}") + "]}": "20001 reports",
@@ -98,7 +110,7 @@ func TestParse(t *testing.T) {
 		{"%ff", "", "entry 1 is no name"},
 		{"", "edge-1", "a slash"},
 	} {
-		if _, err := Parse(tt.apps, tt.envoys, false); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Parse(tt.apps, tt.envoys, false, false); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.20s %s: %v, want %q", tt.apps, tt.envoys, err, tt.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package labels
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -98,7 +99,7 @@ func parseClientName(field string) (sources.ClientName, error) {
 		case strings.HasPrefix(rest, "//"):
 			name.Type = sources.NameURI
 		default:
-			return name, fmt.Errorf("is of no known type: begin with uri:, dns: or email:")
+			return name, errors.New("is of no known type: begin with uri:, dns: or email:, as uri:spiffe://lab.test/7")
 		}
 	}
 	name.Value, name.Prefix = strings.CutSuffix(name.Value, "*")

@@ -25,7 +25,7 @@ const (
 	deskApp  = "/agents/desk"
 	partner  = "/agents/partner"
 	// agents is how many there are of each kind.
-	agents = 400
+	agents = 250
 	// few may move though they need not: two of a hundred.
 	few = agents / 50
 )
@@ -73,7 +73,7 @@ func (o *office) live(r *scenario.Run) {
 }
 
 func (o *office) story(r *scenario.Run) {
-	r.Step("400 agents by path and 400 by host: each message comes to the instance that remembers the others")
+	r.Step("250 agents by path and 250 by host: each message comes to the instance that remembers the others")
 	for _, u := range []*users{o.byPath, o.byHost} {
 		o.stay(r, u)
 		o.stay(r, u)

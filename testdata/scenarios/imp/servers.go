@@ -38,7 +38,6 @@ type connections struct {
 
 	mu    sync.Mutex
 	turns int
-	open  sync.WaitGroup
 }
 
 func (s *system) connections(p *marathontest.Process) {

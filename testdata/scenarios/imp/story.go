@@ -23,6 +23,7 @@ const (
 	agentApp       = "/imp/agent"
 	servers        = 3
 	devices        = 300
+	devicesLater   = 100
 	tenant         = "spiffe://imp.test/tenant/acme/"
 )
 
@@ -48,7 +49,9 @@ func New() *scenario.Scenario {
 type field struct {
 	system    *system
 	authority *authority
-	devices   []*device
+	// first are the devices that there are at first, later those that come later, and devices those
+	// that are there.
+	first, later, devices []*device
 	// stranger has a certificate of another authority, anonymous none, other one of another tenant, and
 	// late one that has ended.
 	stranger, anonymous, other, late *device
@@ -69,33 +72,37 @@ func (f *field) prepare(r *scenario.Run) (err error) {
 		return err
 	}
 	nextYear := time.Now().AddDate(1, 0, 0)
-	make := func(id string, by *authority, uri string, notAfter time.Time) *device {
+	var all []*device
+	issue := func(id string, by *authority, uri string, notAfter time.Time) *device {
 		certificate, failed := by.issue(uri, notAfter)
 		err = errors.Join(err, failed)
 		return newDevice(id, r.Port("devices"), r.CA.ClientTLS().RootCAs, &certificate)
 	}
-	for n := range devices {
+	for n := range devices + devicesLater {
 		id := fmt.Sprintf("device-%d", n)
-		f.devices = append(f.devices, make(id, f.authority, tenant+id, nextYear))
+		all = append(all, issue(id, f.authority, tenant+id, nextYear))
 	}
-	f.stranger = make("device-1", foreign, tenant+"device-1", nextYear)
-	f.other = make("device-1", f.authority, "spiffe://imp.test/tenant/other/device-1", nextYear)
-	f.late = make("device-1", f.authority, tenant+"device-1", time.Now().Add(-time.Minute))
+	f.first, f.later = all[:devices], all[devices:]
+	f.stranger = issue("device-1", foreign, tenant+"device-1", nextYear)
+	f.other = issue("device-1", f.authority, "spiffe://imp.test/tenant/other/device-1", nextYear)
+	f.late = issue("device-1", f.authority, tenant+"device-1", time.Now().Add(-time.Minute))
 	f.anonymous = newDevice("device-1", r.Port("devices"), r.CA.ClientTLS().RootCAs, nil)
 	return err
 }
 
-func (f *field) start(r *scenario.Run) {
-	for _, d := range f.devices {
+// bring adds devices that stay connected.
+func (f *field) bring(r *scenario.Run, devices []*device) {
+	f.devices = append(f.devices, devices...)
+	for _, d := range devices {
 		r.Go(func(ctx context.Context) { d.stay(ctx, r) })
 	}
 }
 
 func (f *field) live(r *scenario.Run) {
-	f.start(r)
+	f.bring(r, f.first)
 	r.Go(func(ctx context.Context) {
 		for n := 0; scenario.Pause(ctx, 20*time.Millisecond); n++ {
-			if _, err := f.devices[n%devices].ask(r, frame{toAgent, "all is well"}, fromAgent); err != nil && ctx.Err() == nil {
+			if _, err := f.first[n%len(f.first)].ask(r, frame{toAgent, "all is well"}, fromAgent); err != nil && ctx.Err() == nil {
 				r.Figures.Request(0, err)
 			}
 		}
@@ -103,16 +110,35 @@ func (f *field) live(r *scenario.Run) {
 }
 
 func (f *field) story(r *scenario.Run) {
+	f.comeIn(r)
+	f.areLetIn(r)
+	f.stay(r)
+	f.move(r)
+}
+
+func (f *field) comeIn(r *scenario.Run) {
 	r.Step("300 devices connect: each of three servers has 100, and knows who each is")
-	f.start(r)
+	f.bring(r, f.first)
 	f.allConnected(r)
-	f.even(r, devices/servers*105/100)
+	f.even(r, devices/servers*120/100)
 	r.Check(f.system.unknown.Load()+f.system.lied.Load() == 0, "%d are unknown, %d are another one", f.system.unknown.Load(), f.system.lied.Load())
 
 	r.Step("each has its agent in the cloud, which remembers what it was told")
 	r.Must(f.tellAgents(r, "1"))
 	r.Must(f.tellAgents(r, "2"))
 
+	r.Step("a server more, and 100 more devices: all go to it, and no other moves")
+	before := f.ends()
+	r.Must(r.Scale(connectionsApp, servers+1))
+	fresh := r.Tasks(connectionsApp)[servers]
+	f.awaitServer(r, f.system.figures.Named(fresh))
+	f.bring(r, f.later)
+	f.allConnected(r)
+	r.Check(f.system.figures.Open(connectionsApp)[fresh] >= devicesLater*90/100, "the new server has %d", f.system.figures.Open(connectionsApp)[fresh])
+	r.Check(f.ends() == before, "before %+v, then %+v", before, f.ends())
+}
+
+func (f *field) areLetIn(r *scenario.Run) {
 	r.Step("strangers, other tenants, and who has no or an old certificate, get nothing: no server hears of them")
 	reached := f.system.reached.Load()
 	for _, d := range []*device{f.stranger, f.other, f.late, f.anonymous} {
@@ -121,7 +147,9 @@ func (f *field) story(r *scenario.Run) {
 	r.Check(f.system.reached.Load() == reached, "%d connections of them reached servers", f.system.reached.Load()-reached)
 	liar := newDevice("device-2", f.devices[1].address, f.devices[1].config.RootCAs, &f.devices[1].config.Certificates[0])
 	r.Check(f.tries(r, liar) != nil && f.system.lied.Load() == 1, "a device passes for another one")
+}
 
+func (f *field) stay(r *scenario.Run) {
 	r.Step("certificates are renewed, agents are deployed, Relay is upgraded: no device notices")
 	before := f.ends()
 	renewed, err := r.CA.Issue([]string{"devices.imp.test"}, certstest.Options{})
@@ -135,8 +163,10 @@ func (f *field) story(r *scenario.Run) {
 	f.revoke(r, f.devices[0])
 	r.Check(f.ends() == before, "before %+v, then %+v", before, f.ends())
 	f.devices = f.devices[1:]
+}
 
-	r.Step("a server dies: its devices are back, and no server has more than its share of two")
+func (f *field) move(r *scenario.Run) {
+	r.Step("a server dies: its devices are back, and no server has more than its share of three")
 	task := r.Tasks(connectionsApp)[0]
 	had := f.system.figures.Open(connectionsApp)[task]
 	start := time.Now()
@@ -149,14 +179,14 @@ func (f *field) story(r *scenario.Run) {
 	})
 	f.allConnected(r)
 	r.Say("   %d devices were back after %s", had, time.Since(start).Round(time.Millisecond))
-	f.even(r, devices/(servers-1)*110/100)
+	f.even(r, (devices+devicesLater)/servers*110/100)
 	died := f.ends()
 	r.Check(died.cut <= had && died.told == 0, "the server had %d; %+v", had, died)
 
 	r.Step("a release: each device is told once to come again, and comes to a new server")
 	r.Must(r.Release(connectionsApp))
 	f.allConnected(r)
-	f.even(r, devices/servers*110/100)
+	f.even(r, (devices+devicesLater)/(servers+1)*110/100)
 	released := f.ends()
 	r.Check(released.cut == died.cut, "%d were cut off", released.cut-died.cut)
 	r.Check(released.told == len(f.devices), "%d devices were told %d times", len(f.devices), released.told)
@@ -223,6 +253,21 @@ func (f *field) tellAgents(r *scenario.Run, want string) error {
 			err = fmt.Errorf("the agent of %s was told %s times, want %s", d.id, got, want)
 		}
 		return err
+	})
+}
+
+// awaitServer waits until new connections come to a server that has none yet.
+func (f *field) awaitServer(r *scenario.Run, name string) {
+	r.Eventually("a connection to "+name, func() error {
+		conn, server, err := f.later[0].connect(r.Context())
+		if err != nil {
+			return err
+		}
+		_ = conn.Close()
+		if server != name {
+			return fmt.Errorf("it came to %s", server)
+		}
+		return nil
 	})
 }
 

@@ -32,6 +32,8 @@ type system struct {
 	// opened counts sessions, strangers requests to a server that does not have their session; held is how
 	// many polls wait, and answered how many have not to any more.
 	opened, strangers, held, answered atomic.Int64
+	// homes are the tasks that have sessions, by session.
+	homes sync.Map
 }
 
 // server is an instance of the channel: it has sessions in its memory, so that clients must come to
@@ -66,6 +68,7 @@ func (i *server) open(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	i.sessions[id] = r.URL.Query().Get("mother")
 	i.mu.Unlock()
+	i.homes.Store(id, i.process.Task)
 	_, _ = io.WriteString(w, id)
 }
 

@@ -133,7 +133,7 @@ func (c *chat) story(r *scenario.Run) {
 
 	r.Step("an instance dies: its mothers open other sessions, and miss nothing")
 	task := r.Tasks(channel)[0]
-	had := c.system.figures.Open(channel)[task]
+	had := c.at(task)
 	r.Must(r.Crash(task))
 	c.advise("rest enough")
 	c.allHave(r)
@@ -197,6 +197,18 @@ func (c *chat) quietPoll(r *scenario.Run) {
 	took := time.Since(start)
 	r.Must(err)
 	r.Check(answer.Status == http.StatusOK && took >= time.Second && !strings.Contains(answer.Body, "Text"), "a quiet poll: %d %s after %s", answer.Status, answer.Body, took)
+}
+
+// at is how many mothers have their session in a task.
+func (c *chat) at(task string) (n int) {
+	for _, m := range c.mothers {
+		m.note(func() {
+			if home, _ := c.system.homes.Load(m.session); home == task {
+				n++
+			}
+		})
+	}
+	return n
 }
 
 func (c *chat) failures() (failed, cut int) {

@@ -55,6 +55,16 @@ func (f *Figures) Server(p *marathontest.Process) *Server {
 	return s
 }
 
+// Named is the name of the server of a task.
+func (f *Figures) Named(task string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.servers[task]; s != nil {
+		return s.Name
+	}
+	return ""
+}
+
 // Left takes the server out of the figures.
 func (s *Server) Left() {
 	s.figures.mu.Lock()

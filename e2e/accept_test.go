@@ -1,0 +1,249 @@
+package e2e
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const acceptLabel, addressRateLabel = "RELAY_0_ACCEPT_RATE", "RELAY_0_ADDRESS_RATE"
+
+// deviceServer holds connections of devices. It greets each, and knows when it came.
+type deviceServer struct {
+	net.Listener
+	mu   sync.Mutex
+	open map[net.Conn]struct{}
+	came []time.Time
+}
+
+func startDeviceServer(t *testing.T) *deviceServer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &deviceServer{Listener: l, open: make(map[net.Conn]struct{})}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.open[conn] = struct{}{}
+			s.came = append(s.came, time.Now())
+			s.mu.Unlock()
+			all.Go(func() {
+				_, _ = io.WriteString(conn, "hello\n")
+				_, _ = io.Copy(conn, conn)
+				_ = conn.Close()
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				delete(s.open, conn)
+			})
+		}
+	})
+	t.Cleanup(func() { s.die(); all.Wait() })
+	return s
+}
+
+func (s *deviceServer) address() string { return s.Addr().String() }
+
+// die ends all connections, as the end of a process does.
+func (s *deviceServer) die() {
+	_ = s.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.open {
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	}
+}
+
+func (s *deviceServer) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// busiest returns how many connections came in the second with the most, since a moment.
+func (s *deviceServer) busiest(since time.Time) (most int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := slices.IndexFunc(s.came, func(at time.Time) bool { return at.After(since) })
+	if first < 0 {
+		return 0
+	}
+	for i := first; i < len(s.came); i++ {
+		for s.came[i].Sub(s.came[first]) > time.Second {
+			first++
+		}
+		most = max(most, i-first+1)
+	}
+	return most
+}
+
+// stormWorld is a service with three servers, of which each has as many devices.
+func stormWorld(t *testing.T, devices int) (w *world, servers []*deviceServer, f *field, update func(rate string, servers ...*deviceServer)) {
+	w = newWorld(t)
+	w.start()
+	port, address := w.tcp.port()
+	for range 3 {
+		servers = append(servers, startDeviceServer(t))
+	}
+	update = func(rate string, servers ...*deviceServer) {
+		t.Helper()
+		var tasks []string
+		for _, s := range servers {
+			tasks = append(tasks, s.address())
+		}
+		w.marathon.service("/imp", tasks, modeLabel, "tcp", portLabel, port, "RELAY_0_IDLE_TIMEOUT", "0s", acceptLabel, rate)
+	}
+	update("400/s", servers...)
+	w.eventually("the service", func() error {
+		conn, err := w.tcp.dial(address, nil, "")
+		if err == nil {
+			_, err = conn.line()
+			_ = conn.Close()
+		}
+		return err
+	})
+	f = openField(w, address, 3*devices, 0)
+	f.used()
+	for i, s := range servers {
+		t.Logf("server %d has %d", i, s.count())
+	}
+	return w, servers, f, update
+}
+
+// paced waits until Relay paces a service by a rate.
+func (w *world) paced(rate string) {
+	w.t.Helper()
+	w.eventually("the rate is "+rate, func() error {
+		if status, text := w.admin.get("/api/v1/apps/imp"); status != http.StatusOK || !strings.Contains(text, rate) {
+			return fmt.Errorf("%d: %s", status, text)
+		}
+		return nil
+	})
+	w.admin.settled()
+}
+
+// A server with 2000 devices dies. All are back on the others within 10 s, at the rate that each of these takes.
+func TestStorm(t *testing.T) {
+	const devices, rate = 1000, 60
+	w, servers, f, update := stormWorld(t, devices)
+	listeners := w.envoy.stat(`^listener_manager\.lds\.update_success$`)
+	update(fmt.Sprint(rate, "/s"), servers...)
+	w.paced(fmt.Sprint(rate, "/s"))
+	f.kept("with another rate")
+
+	dead, left := servers[0], servers[1:]
+	lost := dead.count()
+	began := time.Now()
+	dead.die()
+	update(fmt.Sprint(rate, "/s"), left...)
+	w.eventually("devices are cut", func() error {
+		if f.cut.Load() < int64(lost) {
+			return fmt.Errorf("%d", f.cut.Load())
+		}
+		return nil
+	})
+	w.eventually("all are back", func() error { return f.all(3 * devices) })
+	took := time.Since(began)
+	t.Logf("%d devices were back after %s", lost, took)
+	if took > 10*time.Second {
+		t.Errorf("all were back after %s", took)
+	}
+	if failed := f.failed.Load(); failed > 0 {
+		t.Errorf("%d attempts failed: %q", failed, f.why)
+	}
+	for i, s := range left {
+		if n := s.count(); n > 3*devices/len(left)*110/100 {
+			t.Errorf("server %d has %d", i, n)
+		}
+		most := s.busiest(began)
+		t.Logf("server %d took %d in its busiest second", i, most)
+		if most > rate*120/100 {
+			t.Errorf("server %d took %d in a second", i, most)
+		}
+	}
+	if n := w.envoy.stat(`^listener_manager\.lds\.update_success$`); n != listeners {
+		t.Errorf("listeners were sent %d times", n-listeners)
+	}
+	w.envoy.nothingRejected()
+}
+
+// Relay ends while many wait: none is refused, and none is forgotten.
+func TestRelayEndsInAStorm(t *testing.T) {
+	const devices, rate = 500, 30
+	w, servers, f, update := stormWorld(t, devices)
+	update(fmt.Sprint(rate, "/s"), servers...)
+	w.paced(fmt.Sprint(rate, "/s"))
+	servers[0].die()
+	began := time.Now()
+	update(fmt.Sprint(rate, "/s"), servers[1:]...)
+	w.eventually("devices wait", func() error {
+		if n, _ := w.admin.metric("relay_accept_waiting"); n < 200 {
+			return fmt.Errorf("%g", n)
+		}
+		return nil
+	})
+	w.relay.stop()
+	w.relay.start()
+	w.eventually("all are back", func() error { return f.all(3 * devices) })
+	t.Logf("all were back after %s", time.Since(began))
+	if failed := f.failed.Load(); failed > 0 {
+		t.Errorf("%d attempts failed: %q", failed, f.why)
+	}
+	for i, s := range servers[1:] {
+		t.Logf("server %d took %d in its busiest second", i, s.busiest(began))
+	}
+}
+
+// A client that opens very many connections keeps nobody else out.
+func TestFloodOfOneAddress(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	port, address := w.tcp.port()
+	server := startDeviceServer(t)
+	w.marathon.service("/imp", []string{server.address()}, modeLabel, "tcp", portLabel, port, addressRateLabel, "5/s")
+	w.eventually("the service", func() error {
+		conn, err := w.tcp.dial(address, nil, "")
+		if err == nil {
+			_, err = conn.line()
+		}
+		return err
+	})
+	in := func(from net.IP) bool {
+		conn, err := w.tcp.dial(address, from, "")
+		if err != nil {
+			return false
+		}
+		_, err = conn.line()
+		return err == nil
+	}
+	began, got := time.Now(), 0
+	for range 100 {
+		if in(net.IPv4(127, 0, 0, 9)) {
+			got++
+		}
+	}
+	if most := 6 + int(5*time.Since(began).Seconds()); got < 5 || got > most {
+		t.Errorf("%d connections of 100 got in, want 5 to %d", got, most)
+	}
+	for i := range 20 {
+		if !in(net.IPv4(127, 0, 1, byte(i))) {
+			t.Errorf("client %d is kept out", i)
+		}
+	}
+	if n, _ := w.admin.metric(`relay_accept_connections_total{result="address_rate"}`); int(n) != 100-got {
+		t.Errorf("%g were counted, of %d", n, 100-got)
+	}
+}
