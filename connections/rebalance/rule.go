@@ -291,12 +291,10 @@ func (s state) shed(in *input, b *balance) state {
 	var needed, left float64
 	need := make(map[netip.AddrPort]float64)
 	for address, open := range b.takers {
-		one, ok := s.shedding[address]
-		if !ok && open > b.stop {
-			one = shedding{before: in.now, base: open, progress: in.now}
-			s.shedding[address] = one // a copy of this step
-		} else if !ok {
+		if _, begun := s.shedding[address]; !begun && open <= b.stop {
 			continue
+		} else if !begun {
+			s.shedding[address] = shedding{before: in.now, base: open, progress: in.now} // a map of this step
 		}
 		waiting := s.left(address, open)
 		left += waiting
