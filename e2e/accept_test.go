@@ -172,7 +172,8 @@ func TestStorm(t *testing.T) {
 		}
 		most := s.busiest(began)
 		t.Logf("server %d took %d in its busiest second", i, most)
-		if most > rate*120/100 {
+		// Whoever has a few less than the others gets those first.
+		if most > rate*130/100 {
 			t.Errorf("server %d took %d in a second", i, most)
 		}
 	}
