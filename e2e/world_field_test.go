@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -136,7 +137,9 @@ var errQuiet = errors.New("no answer")
 
 // device speaks lines: it waits for the greeting, as devices wait for their server.
 func (f *field) device(ctx context.Context) (conversation, error) {
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", f.service)
+	// Devices of one address may not have all places where they wait.
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+rand.IntN(200)))}
+	conn, err := (&net.Dialer{Timeout: patience, LocalAddr: from}).DialContext(ctx, "tcp", f.service)
 	if err != nil {
 		return conversation{}, err
 	}
