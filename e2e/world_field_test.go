@@ -49,6 +49,13 @@ func (f *field) note(format string, args ...any) {
 // openField connects all of them.
 func openField(w *world, service string, devices, sockets int) *field {
 	w.t.Helper()
+	f := connectField(w, service, devices, sockets)
+	w.eventually("all are connected", func() error { return f.all(devices + sockets) })
+	return f
+}
+
+// connectField is openField that does not wait until they are connected.
+func connectField(w *world, service string, devices, sockets int) *field {
 	f := &field{w: w, service: service}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(func() { cancel(); f.wg.Wait() })
@@ -58,7 +65,6 @@ func openField(w *world, service string, devices, sockets int) *field {
 	for range sockets {
 		f.keep(ctx, f.socket)
 	}
-	w.eventually("all are connected", func() error { return f.all(devices + sockets) })
 	return f
 }
 
