@@ -27,7 +27,13 @@ func startBroker(t *testing.T) (broker *talker, address string) {
 	t.Helper()
 	path := mosquitto(t, "mosquitto")
 	host, port, _ := net.SplitHostPort(freeAddress(t))
-	broker = startTalker(t, "mosquitto", exec.Command(path, "-v", "-p", port)) // on loopback, as it has no configuration
+	config := filepath.Join(t.TempDir(), "mosquitto.conf")
+	// As another user it would live on when the tests are killed: the kernel ends only what has not
+	// changed its user.
+	if err := os.WriteFile(config, []byte("listener "+port+" "+host+"\nallow_anonymous true\nuser root\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broker = startTalker(t, "mosquitto", exec.Command(path, "-v", "-c", config))
 	address = net.JoinHostPort(host, port)
 	eventually(t, "the broker listens", func() error {
 		conn, err := net.Dial("tcp", address)
