@@ -25,6 +25,10 @@ func (k knowing) Report(app string) peers.Report {
 }
 
 // Loads implements peers.Local.
+func (knowing) Slots() []peers.Slot {
+	return []peers.Slot{{App: "/a", Port: 1, Instance: "a.1", Slot: 3, Takes: true}}
+}
+
 func (knowing) Loads() []peers.Report {
 	return []peers.Report{{App: "/sized", InProgress: 2.5, Known: true}}
 }
@@ -68,6 +72,7 @@ func TestPeersAskEachOther(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
+		"slots=true":                         `"slot": 3`,
 		"loads=true":                         `"inProgress": 2.5`,
 		"envoys=ext%2Fedge-1%2Cext%2Fedge-2": `"id": "edge-1"`,
 		"apps=,":                             "entry 1 is no name",

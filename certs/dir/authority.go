@@ -124,8 +124,6 @@ func (f *clientAuthority) read(path, list string) error {
 			text.Revoked = nil
 		case err != nil:
 			return fmt.Errorf("%s: %w", filepath.Base(list), explainDenied(list, err))
-		case text.Revoked == nil:
-			text.Revoked = []byte{} // an empty file
 		}
 	}
 	f.served.Update(text, time.Now())

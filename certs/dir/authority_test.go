@@ -40,6 +40,7 @@ func TestAuthorityOrCertificate(t *testing.T) {
 	}{
 		"an authority":                  {map[string][]byte{"devices.ca.pem": root.PEM()}, []string{"devices"}, nil, "", ""},
 		"and its list":                  {map[string][]byte{"devices.ca.pem": root.PEM(), "devices.crl.pem": list}, []string{"devices"}, nil, "", ""},
+		"and an empty list":             {map[string][]byte{"devices.ca.pem": root.PEM(), "devices.crl.pem": nil}, nil, nil, "", "no revocation list in it, in PEM or DER; nobody is let in by it"},
 		"a domain of Canada":            {map[string][]byte{"example.ca.pem": issued.Bundle()}, nil, []string{"example.ca"}, "", ""},
 		"with the key beside":           {map[string][]byte{"example.ca.pem": certstest.Join(issued.Leaf, issued.Chain), "example.ca.pem.key": issued.Key}, nil, []string{"example.ca"}, "", ""},
 		"without its key":               {map[string][]byte{"example.ca.pem": issued.Leaf}, nil, nil, "", "of no authority; nobody is let in by it (a certificate to serve"},

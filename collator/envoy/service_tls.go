@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"crypto/sha256"
-	"regexp"
 	"strings"
 	"time"
 
@@ -224,8 +223,8 @@ func clientName(n sources.ClientName) *tlsv3.SubjectAltNameMatcher {
 		SanType: sanTypes[n.Type], Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: n.Value}},
 	}
 	if n.Prefix {
-		// Instances are told of names with commas between: one with a comma would look like two.
-		matcher.Matcher.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regexp.QuoteMeta(n.Value) + "[^,]*"}}
+		// No regular expression, which could leave out names with a comma: Envoy takes no long ones.
+		matcher.Matcher.MatchPattern = &matcherv3.StringMatcher_Prefix{Prefix: n.Value}
 	}
 	return matcher
 }

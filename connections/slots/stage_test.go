@@ -212,3 +212,41 @@ func TestRelaysAgree(t *testing.T) {
 		}
 	}
 }
+
+// A Relay that starts takes over the slots of one that runs, and leaves what it saved itself: the other one saw what happened
+// meanwhile.
+func TestSlotsOfAnotherRelay(t *testing.T) {
+	t.Parallel()
+	one, first := newStage(nothing)
+	other, second := newStage(nothing)
+	for _, stage := range []*Stage{one, other} {
+		stage.SyncApps([]*sources.App{app("/a", "b", "c", "d"), app("/b", "x")})
+	}
+	for _, tasks := range [][]string{{"b", "c"}, {"b", "c", "z"}, {"c", "z"}, {"a", "c", "z"}} {
+		one.UpdateApps([]*sources.App{app("/a", tasks...)}, nil)
+	}
+	first.has(t, "/a", "a1 c2 z3")
+
+	alone, third := newStage(second.saved)
+	alone.SyncApps([]*sources.App{app("/a", "a", "c", "z"), app("/b", "x")})
+	third.has(t, "/a", "a1 c2 z3") // by luck
+	late, fourth := newStage(second.saved)
+	late.Others = one.Slots
+	one.UpdateApps([]*sources.App{app("/a", "a", "c", "y", "z")}, nil)
+	late.SyncApps([]*sources.App{app("/a", "a", "c", "y", "z"), app("/b", "w", "x")})
+	fourth.has(t, "/a", first.slots("/a", 0))
+	fourth.has(t, "/b", "w2 x1")
+	if got, want := late.Slots()[:4], one.Slots()[:4]; !reflect.DeepEqual(got, want) {
+		t.Errorf("slots %v, want %v", got, want)
+	}
+
+	odd, fifth := newStage(nothing)
+	odd.Others = func() []Slot {
+		return []Slot{{"/a", 0, "a", 5, true}, {"/a", 0, "b", -1, true}, {"/a", -1, "a", 1, true}, {"/a", 1 << 30, "a", 1, true}, {"/a", 0, "c", 1 << 30, true}, {"/none", 0, "a", 1, true}}
+	}
+	odd.SyncApps([]*sources.App{app("/a", "a", "b", "c")})
+	fifth.has(t, "/a", "a5 b1 c2")
+	if len(odd.groups) != 1 {
+		t.Errorf("groups %v", odd.groups)
+	}
+}

@@ -44,6 +44,30 @@ func (p *Peers) Reports(ctx context.Context, app string) ([]Report, error) {
 	}
 }
 
+// Slots asks all peers once which slots they have given, and returns what the first of them says that has given any.
+func (p *Peers) Slots(ctx context.Context) []Slot {
+	p.mu.Lock()
+	others := p.others()
+	p.mu.Unlock()
+	answers := make([]Answer, len(others))
+	var all sync.WaitGroup
+	for i, peer := range others {
+		all.Go(func() {
+			_ = panics.Catch(func() (err error) {
+				answers[i], err = p.question(ctx, peer, Question{Slots: true})
+				return err
+			})
+		})
+	}
+	all.Wait()
+	for _, a := range answers {
+		if a.Instance != p.instance && len(a.Slots) > 0 {
+			return a.Slots
+		}
+	}
+	return nil
+}
+
 // roundFor returns the round that asks for an app. None that has begun will do: what is answered must
 // be newer than the question.
 func (p *Peers) roundFor(app string) *round {

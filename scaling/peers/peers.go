@@ -51,6 +51,8 @@ type Local interface {
 	Loads() []Report
 	// Reporting returns which of some Envoys report to this Relay.
 	Reporting(envoys []Envoy) []Envoy
+	// Slots are those of all instances that have one.
+	Slots() []Slot
 	// Missing returns the Envoys that may have requests in progress and do not report to this Relay.
 	Missing() []Envoy
 }
@@ -119,6 +121,10 @@ func (p *Peers) Answer(q Question) Answer {
 		a.Reports = append(a.Reports, p.local.Loads()...)
 	}
 	a.Reports = a.Reports[:min(len(a.Reports), maxReports)]
+	if q.Slots {
+		a.Slots = p.local.Slots()
+		a.Slots = a.Slots[:min(len(a.Slots), maxSlots)]
+	}
 	if len(q.Envoys) > 0 {
 		a.Envoys = append(a.Envoys, p.local.Reporting(q.Envoys)...)
 	}

@@ -18,6 +18,8 @@ const (
 	MaxQuery, MaxAsked = 8 << 10, 200
 	// maxAnswer is how many bytes an answer has at most, and maxReports how many apps are in it.
 	maxAnswer, maxReports = 8 << 20, 20_000
+	// maxSlots is how many instances with a slot an answer has at most.
+	maxSlots = 50_000
 	// maxName and maxText are how many bytes a name and a reason have at most.
 	maxName, maxText = 1 << 10, 500
 )
@@ -43,6 +45,8 @@ type Question struct {
 	Loads bool
 	// Group asks for the tasks of a deployment group, unless it is empty.
 	Group string
+	// Slots asks which instance has which slot.
+	Slots bool
 }
 
 // Answer is what a Relay knows.
@@ -59,6 +63,20 @@ type Answer struct {
 	// was asked for.
 	Directions []deployments.Direction `json:"directions,omitempty"`
 	Tasks      []DeploymentTask        `json:"tasks,omitempty"`
+	// Slots are those of all instances, if they were asked for.
+	Slots []Slot `json:"slots,omitempty"`
+}
+
+// Slot says which slot an instance has.
+type Slot struct {
+	// App is the routed name, and Port the index of the port.
+	App  string `json:"app"`
+	Port int    `json:"port"`
+	// Instance is the id of the task, or its address if it has none.
+	Instance string `json:"instance"`
+	Slot     int    `json:"slot"`
+	// Takes is set if ids of the slot go to the instance: one that drains has a slot, too.
+	Takes bool `json:"takes,omitempty"`
 }
 
 // Report is what one Relay says of an app.
@@ -89,7 +107,7 @@ type Report struct {
 
 // The names of the parameters of a question.
 const (
-	paramApps, paramEnvoys, paramLoads, paramGroup = "apps", "envoys", "loads", "group"
+	paramApps, paramEnvoys, paramLoads, paramGroup, paramSlots = "apps", "envoys", "loads", "group", "slots"
 )
 
 // query makes parameters of a question.
@@ -111,12 +129,15 @@ func (q Question) query() url.Values {
 	if q.Group != "" {
 		values.Set(paramGroup, q.Group)
 	}
+	if q.Slots {
+		values.Set(paramSlots, "true")
+	}
 	return values
 }
 
 // Parse reads the parameters of a question. Its errors are for who asks.
-func Parse(apps, envoys string, loads bool) (Question, error) {
-	q := Question{Loads: loads}
+func Parse(apps, envoys string, loads, slots bool) (Question, error) {
+	q := Question{Loads: loads, Slots: slots}
 	var err error
 	if q.Apps, err = split(paramApps, apps); err != nil {
 		return q, err
@@ -187,6 +208,8 @@ func decode(text []byte) (Answer, error) {
 		return Answer{}, fmt.Errorf("it is of version %d, and this Relay knows %d: run the same release", a.Version, version)
 	case a.Instance == "" || len(a.Instance) > maxName:
 		return Answer{}, errors.New("it does not say which Relay it is of")
+	case len(a.Slots) > maxSlots:
+		return Answer{}, fmt.Errorf("it has %d slots", len(a.Slots))
 	case len(a.Reports) > maxReports || len(a.Envoys) > MaxAsked:
 		return Answer{}, fmt.Errorf("it has %d reports and %d Envoys", len(a.Reports), len(a.Envoys))
 	}

@@ -16,7 +16,7 @@ func FuzzQuestion(f *testing.F) {
 	f.Fuzz(func(t *testing.T, app, fleet, id string, loads bool) {
 		q := Question{Apps: []string{app, "/x"}, Envoys: []Envoy{{fleet, id}, {"e", "f"}}, Loads: loads}
 		values := q.query()
-		got, err := Parse(values.Get("apps"), values.Get("envoys"), values.Get("loads") == "true")
+		got, err := Parse(values.Get("apps"), values.Get("envoys"), values.Get("loads") == "true", values.Get("slots") == "true")
 		if err != nil {
 			if app != "" && len(app)+len(fleet)+len(id) < 300 && utf8.ValidString(app) && utf8.ValidString(fleet) && utf8.ValidString(id) {
 				t.Errorf("%+v: %v", q, err)
@@ -33,7 +33,7 @@ func FuzzQuestion(f *testing.F) {
 func FuzzParse(f *testing.F) {
 	f.Add("/shop/web,%2f", "ext/edge-1")
 	f.Fuzz(func(t *testing.T, apps, envoys string) {
-		q, err := Parse(apps, envoys, false)
+		q, err := Parse(apps, envoys, false, false)
 		if err == nil && (len(q.Apps) > MaxAsked || len(q.Envoys) > MaxAsked) {
 			t.Errorf("%d apps, %d Envoys", len(q.Apps), len(q.Envoys))
 		}
@@ -110,7 +110,7 @@ func TestParse(t *testing.T) {
 		{"%ff", "", "entry 1 is no name"},
 		{"", "edge-1", "a slash"},
 	} {
-		if _, err := Parse(tt.apps, tt.envoys, false); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Parse(tt.apps, tt.envoys, false, false); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.20s %s: %v, want %q", tt.apps, tt.envoys, err, tt.want)
 		}
 	}

@@ -1,6 +1,7 @@
 package labels
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -21,7 +22,7 @@ var serviceTLSLabels = []Label{
 		byDefault: "clients are asked for none", envoy: "`validation_context`", example: "devices"},
 	{Key: "RELAY_{n}_CLIENT_SAN", Field: "clientSAN", restricts: true, setting: (*Settings).clientNames,
 		meaning: "names, of which the certificate of a client must have one, with spaces or commas between: `uri:`, `dns:` or `email:`, and the name; " +
-			"`*` at the end stands for any text without a comma. Needs `CLIENT_CA`",
+			"`*` at the end stands for any text. Needs `CLIENT_CA`",
 		byDefault: "any name", envoy: "`match_typed_subject_alt_names`", example: "uri:spiffe://lab.test/tenant/acme/*"},
 	{Key: "RELAY_{n}_CLIENT_CERTIFICATES", Field: "clientCertificates", tcpOnly: true, setting: (*Settings).clientCertificates,
 		tooLong:   func(*Settings) string { return "it is taken as required" },
@@ -98,7 +99,7 @@ func parseClientName(field string) (sources.ClientName, error) {
 		case strings.HasPrefix(rest, "//"):
 			name.Type = sources.NameURI
 		default:
-			return name, fmt.Errorf("is of no known type: begin with uri:, dns: or email:")
+			return name, errors.New("is of no known type: begin with uri:, dns: or email:, as uri:spiffe://lab.test/7")
 		}
 	}
 	name.Value, name.Prefix = strings.CutSuffix(name.Value, "*")
