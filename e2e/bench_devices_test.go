@@ -9,6 +9,7 @@ func BenchmarkDevices(b *testing.B) {
 		name string
 		run  func(b *testing.B)
 	}{
+		{"idle", benchmarkIdle},
 		{"ids", benchmarkIDs},
 	} {
 		b.Run(row.name, func(b *testing.B) {
