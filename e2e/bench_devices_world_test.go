@@ -170,3 +170,32 @@ func loadAverage(b *testing.B) string {
 	}
 	return fmt.Sprintf("the machine is %s: load average %s", busy, minute)
 }
+
+const benchUpdates = 10_000
+
+// updateEndpoints updates endpoints of one app, by own, and of others, as many as there are updates a round, and
+// waits each time until Envoy has all. A round takes as long as it is told, or longer.
+func (w *deviceWorld) updateEndpoints(rounds int, takes time.Duration, own func(round int)) {
+	w.b.Helper()
+	const sentName = `relay_xds_resources_sent_total{type="endpoints"}`
+	sent, began := w.relay.metric(sentName), time.Now()
+	others := benchUpdates/rounds - 1
+	for round := range rounds {
+		for i := range others {
+			id := fmt.Sprintf("/other-%d", i)
+			w.apps.rawAppQuietly(id, fmt.Sprintf("other-%d.test", i), "127.0.0.1", fmt.Sprint(20000+round))
+			w.apps.taskChanged(id)
+		}
+		own(round)
+		eventually(w.b, "Envoy has the endpoints", func() error {
+			time.Sleep(20 * time.Millisecond)
+			if got, want := w.relay.metric(sentName)-sent, (round+1)*others; got < want {
+				return fmt.Errorf("it was sent %d, want %d", got, want)
+			}
+			return nil
+		})
+		time.Sleep(time.Until(began.Add(time.Duration(round+1) * takes)))
+	}
+	w.settled()
+	w.b.Logf("%d updates of endpoints in %s; Envoy was sent %d", benchUpdates, time.Since(began).Round(time.Second), w.relay.metric(sentName)-sent)
+}
