@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,13 +82,17 @@ func (w *deviceWorld) write(name string, content []byte) {
 	}
 }
 
-// byTLS are the labels of a service whose devices show certificates.
-func byTLS(more ...string) []string {
-	return append([]string{
-		"HAPROXY_0_VHOST", devicesDomain, terminateLabel, "true", clientCALabel, "devices",
-		"RELAY_0_CLIENT_SAN", "uri:" + benchTenant + "*", "RELAY_0_PROXY_PROTOCOL", "v2", "RELAY_0_IDLE_TIMEOUT", "0s",
-	}, more...)
-}
+// What a service has labels for: connections that stay, TLS, certificates of clients, and that the server is told
+// of them.
+var (
+	staying    = []string{"RELAY_0_IDLE_TIMEOUT", "0s"}
+	secured    = append(slices.Clone(staying), "HAPROXY_0_VHOST", devicesDomain, terminateLabel, "true")
+	identified = append(slices.Clone(secured), clientCALabel, "devices", "RELAY_0_CLIENT_SAN", "uri:"+benchTenant+"*")
+	introduced = append(slices.Clone(identified), "RELAY_0_PROXY_PROTOCOL", "v2")
+)
+
+// byTLS are the labels of a service that has all of these, and more.
+func byTLS(more ...string) []string { return slices.Concat(introduced, more) }
 
 // service makes a service of servers, or changes it. Where address is empty it gets a port.
 func (w *deviceWorld) service(id, address string, servers []*benchServer, labels ...string) string {
