@@ -218,15 +218,22 @@ func nobody() *tlsv3.CertificateValidationContext {
 	}
 }
 
-// clientName matches one name of a client's certificate.
+// clientName matches one name of a client's certificate, and nothing else: for a name of DNS, Envoy itself
+// would take a certificate for a wildcard above it, too.
 func clientName(n sources.ClientName) *tlsv3.SubjectAltNameMatcher {
-	matcher := &tlsv3.SubjectAltNameMatcher{
-		SanType: sanTypes[n.Type], Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: n.Value}},
-	}
-	if n.Prefix {
+	matcher := &tlsv3.SubjectAltNameMatcher{SanType: sanTypes[n.Type], Matcher: &matcherv3.StringMatcher{}}
+	pattern := regexp.QuoteMeta(n.Value)
+	switch {
+	case n.Prefix:
 		// Instances are told of names with commas between: one with a comma would look like two.
-		matcher.Matcher.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regexp.QuoteMeta(n.Value) + "[^,]*"}}
+		pattern += "[^,]*"
+	case n.Type == sources.NameDNS:
+		pattern = "(?i)" + pattern
+	default:
+		matcher.Matcher.MatchPattern = &matcherv3.StringMatcher_Exact{Exact: n.Value}
+		return matcher
 	}
+	matcher.Matcher.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: pattern}}
 	return matcher
 }
 
