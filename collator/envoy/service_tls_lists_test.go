@@ -218,7 +218,7 @@ func TestOddClientNames(t *testing.T) {
 	}, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 	for i, names := range []string{
 		"uri:spiffe://" + odd + "*", "uri:(a+)+[b]\\E{*", "dns:dev* email:" + odd, "uri:" + strings.Repeat("x", 1024) + "*", "uri:" + odd, "dns:" + odd + "*",
-		strings.TrimSpace(strings.Repeat("uri:spiffe://lab.test/"+strings.Repeat("x", 600)+"* ", 100)), "uri:" + acme + "*",
+		strings.TrimSpace(strings.Repeat("uri:spiffe://lab.test/"+strings.Repeat("x", 600)+"* ", 100)), "dns:" + strings.Repeat("a.", 38) + "test", "uri:" + acme + "*",
 	} {
 		last = envoytest.FreePort(t)
 		app := set(t, serviceApp("/s"+itoa(uint16(i)), sources.TCP{}, "dev.test"), "TLS_TERMINATE=true", "PORT="+itoa(last), "BIND_ADDR=127.0.0.1", "CLIENT_CA=devices", "CLIENT_SAN="+names, "PROXY_PROTOCOL=v2")

@@ -37,8 +37,9 @@ var serviceTLSLabels = []Label{
 const (
 	// MaxClientNames is the number of names in CLIENT_SAN.
 	MaxClientNames = 100
-	// maxClientName is how long each may be, in bytes.
-	maxClientName = 1024
+	// maxClientName is how long each may be, in bytes, and maxClientDNS a whole name of DNS: Envoy
+	// matches it by a regular expression, and takes no long ones.
+	maxClientName, maxClientDNS = 1024, 80
 )
 
 // serviceTLSSettings are what is said of the TLS of a TCP service.
@@ -106,6 +107,8 @@ func parseClientName(field string) (sources.ClientName, error) {
 	switch {
 	case name.Value == "":
 		return name, fmt.Errorf("names nothing")
+	case name.Type == sources.NameDNS && !name.Prefix && len(name.Value) > maxClientDNS:
+		return name, fmt.Errorf("is a name of DNS of more than %d bytes, which Envoy cannot match: write how it begins, with * at the end", maxClientDNS)
 	case len(name.Value) > maxClientName:
 		return name, fmt.Errorf("is longer than %d bytes", maxClientName)
 	case strings.Contains(name.Value, "*"):

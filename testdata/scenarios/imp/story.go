@@ -104,7 +104,7 @@ func (f *field) live(r *scenario.Run) {
 	f.bring(r, f.first)
 	r.Go(func(ctx context.Context) {
 		for n := 0; scenario.Pause(ctx, 20*time.Millisecond); n++ {
-			if _, err := f.first[n%len(f.first)].ask(r, frame{toAgent, "all is well"}, fromAgent); err != nil && ctx.Err() == nil {
+			if _, err := f.first[n%len(f.first)].ask(r, frame{toAgent, "all is well"}, fromAgent); err != nil && !errors.Is(err, errAway) && ctx.Err() == nil {
 				r.Figures.Request(0, err)
 			}
 		}
