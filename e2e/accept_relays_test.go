@@ -93,10 +93,10 @@ func TestOneRateAtTwoRelays(t *testing.T) {
 	began := time.Now()
 	f := openField(w, address, devices, 0)
 	took := time.Since(began)
-	most := busiest(began, servers...)
-	t.Logf("%d in %s, %d in the busiest second", devices, took, most)
-	if most > len(servers)*rate*120/100 {
-		t.Errorf("%d went on in a second", most)
+	most := busiestIn(3*time.Second, began, servers...)
+	t.Logf("%d in %s, %d in the busiest three seconds", devices, took, most)
+	if most > 3*len(servers)*rate*120/100 {
+		t.Errorf("%d went on in three seconds", most)
 	}
 	if failed := f.failed.Load(); failed > 0 {
 		t.Errorf("%d attempts failed: %q", failed, f.why)
@@ -137,10 +137,10 @@ func TestRelayIsKilledInAStorm(t *testing.T) {
 	if failed := f.failed.Load(); failed > 0 {
 		t.Errorf("%d attempts failed: %q", failed, f.why)
 	}
-	most := busiest(began, servers...)
-	t.Logf("all were connected %s after it was killed, %d in the busiest second", time.Since(began), most)
-	if most > len(servers)*rate*130/100 {
-		t.Errorf("%d went on in a second", most)
+	most := busiestIn(3*time.Second, began, servers...)
+	t.Logf("all were connected %s after it was killed, %d in the busiest three seconds", time.Since(began), most)
+	if most > 3*len(servers)*rate*120/100 {
+		t.Errorf("%d went on in three seconds", most)
 	}
 }
 
@@ -159,11 +159,11 @@ func TestInstanceComesInAStorm(t *testing.T) {
 	if failed := f.failed.Load(); failed > 0 {
 		t.Errorf("%d attempts failed: %q", failed, f.why)
 	}
-	most := busiest(time.Time{}, third)
-	t.Logf("the new one took %d, %d in its busiest second", third.count(), most)
-	// Relay takes it for even a bit early.
-	if most > 2*rate {
-		t.Errorf("the new one took %d in a second", most)
+	most := busiestIn(3*time.Second, time.Time{}, third)
+	t.Logf("the new one took %d, %d in its busiest three seconds", third.count(), most)
+	// Relay takes it for even a second early.
+	if most > 4*rate*120/100 {
+		t.Errorf("the new one took %d in three seconds", most)
 	}
 	if n := third.count(); n < devices/3*85/100 {
 		t.Errorf("the new one has %d", n)

@@ -76,6 +76,12 @@ func (s *deviceServer) count() int {
 
 // busiest returns how many connections came to servers in the second with the most, since a moment.
 func busiest(since time.Time, servers ...*deviceServer) (most int) {
+	return busiestIn(time.Second, since, servers...)
+}
+
+// busiestIn is busiest for a longer time, in which it matters less that servers on a busy machine see what
+// comes late.
+func busiestIn(span time.Duration, since time.Time, servers ...*deviceServer) (most int) {
 	var came []time.Time
 	for _, s := range servers {
 		s.mu.Lock()
@@ -89,7 +95,7 @@ func busiest(since time.Time, servers ...*deviceServer) (most int) {
 	slices.SortFunc(came, time.Time.Compare)
 	first := 0
 	for i, at := range came {
-		for at.Sub(came[first]) > time.Second {
+		for at.Sub(came[first]) > span {
 			first++
 		}
 		most = max(most, i-first+1)
@@ -180,9 +186,8 @@ func TestStorm(t *testing.T) {
 		}
 		t.Logf("server %d took %d in its busiest second", i, busiest(began, s))
 	}
-	// Whoever has a few less than the other gets a few more.
-	if most := busiest(known, left...); most > len(left)*rate*120/100 {
-		t.Errorf("the servers took %d in a second, of %d", most, len(left)*rate)
+	if most := busiestIn(3*time.Second, known, left...); most > 3*len(left)*rate*115/100 {
+		t.Errorf("the servers took %d in three seconds, of %d", most, 3*len(left)*rate)
 	}
 	if n := w.envoy.stat(`^listener_manager\.lds\.update_success$`); n != listeners {
 		t.Errorf("listeners were sent %d times", n-listeners)
