@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"relay/sources"
 )
@@ -13,7 +14,7 @@ import (
 type Stage struct {
 	// Others, if it is set, returns the slots that another Relay has given, which may know more of what happened while this
 	// one did not run. It is set before the first call, and asked once.
-	Others func() []Slot
+	Others func() []Port
 
 	next  sources.Sink
 	saved func() []*sources.App // nil once it was called
@@ -22,7 +23,8 @@ type Stage struct {
 	// groups are those that may have slots, by name, and names has the group of each app in them, by its id.
 	groups map[string]*group
 	names  map[string]string
-	cause  string // of the source's next call
+	began  time.Time // when the source was read for the first time
+	cause  string    // of the source's next call
 }
 
 var _ sources.CauseSink = (*Stage)(nil)
@@ -59,6 +61,7 @@ func (s *Stage) SyncApps(apps []*sources.App) {
 		}
 	}
 	all := s.handOn(apps, touched)
+	s.read()
 	s.because()
 	s.next.SyncApps(all)
 }
@@ -76,6 +79,7 @@ func (s *Stage) UpdateApps(set []*sources.App, removed []string) {
 		s.add(app, touched)
 	}
 	all := s.handOn(set, touched)
+	s.read()
 	s.because()
 	s.next.UpdateApps(all, removed)
 }
@@ -85,7 +89,7 @@ func (s *Stage) begin() {
 	if s.saved == nil {
 		return
 	}
-	saved, others := s.saved(), []Slot(nil)
+	saved, others := s.saved(), []Port(nil)
 	if s.Others != nil {
 		others = s.Others()
 	}
@@ -99,6 +103,13 @@ func (s *Stage) begin() {
 		g.restore()
 	}
 	s.takeOver(others)
+}
+
+// read notes that the source was read.
+func (s *Stage) read() {
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
 }
 
 // add takes in an app, and notes the groups that it is or was in.

@@ -52,17 +52,6 @@ func (v peerView) Loads() []peers.Report {
 	return all
 }
 
-// Slots implements peers.Local.
-func (v peerView) Slots() (all []peers.Slot) {
-	if v.relay.slots == nil {
-		return nil
-	}
-	for _, s := range v.relay.slots.Slots() {
-		all = append(all, peers.Slot(s))
-	}
-	return all
-}
-
 // Reporting implements peers.Local.
 func (v peerView) Reporting(envoys []peers.Envoy) (reporting []peers.Envoy) {
 	for _, e := range envoys {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 
 	"relay/connections/slots"
+	"relay/scaling/peers"
 	"relay/sources"
 	appsstate "relay/sources/savedstate"
 )
@@ -27,12 +29,42 @@ func (r *Relay) throughSlots(k *stateKeepers, next sources.Sink) sources.Sink {
 		return apps
 	})
 	if r.scaling != nil && len(r.config.Scaling.Peers.URLs) > 0 {
-		r.slots.Others = func() (all []slots.Slot) {
-			for _, s := range r.scaling.peers.Slots(context.Background()) {
-				all = append(all, slots.Slot(s))
+		r.scaling.peers.Slots = peerSlots{r.slots, k.log}
+		r.slots.Others = func() (all []slots.Port) {
+			for _, p := range r.scaling.peers.SlotsAtStart(context.Background()) {
+				all = append(all, slots.Port(p))
 			}
 			return all
 		}
 	}
 	return r.slots
+}
+
+// peerSlots are the slots of this Relay, for its peers.
+type peerSlots struct {
+	*slots.Stage
+	log *slog.Logger
+}
+
+var _ peers.Slots = peerSlots{}
+
+// Known implements peers.Slots.
+func (s peerSlots) Known(digests []uint64) (parts []int, all []peers.SlotPort) {
+	parts, ports := s.Stage.Known(digests)
+	for _, p := range ports {
+		all = append(all, peers.SlotPort(p))
+	}
+	return parts, all
+}
+
+// Compare implements peers.Slots.
+func (s peerSlots) Compare(parts []int, theirs []peers.SlotPort, counts func(app string, port int, comparable bool) bool) {
+	ports := make([]slots.Port, len(theirs))
+	for i, p := range theirs {
+		ports[i] = slots.Port(p)
+	}
+	if changed := s.Stage.Compare(parts, ports, counts); len(changed) > 0 {
+		s.log.Info("took over the slots of another Relay, which runs longer: some ids go to other instances", "event", "slots_taken_over",
+			"apps", len(changed), "first", changed[0])
+	}
 }

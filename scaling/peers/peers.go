@@ -51,8 +51,6 @@ type Local interface {
 	Loads() []Report
 	// Reporting returns which of some Envoys report to this Relay.
 	Reporting(envoys []Envoy) []Envoy
-	// Slots are those of all instances that have one.
-	Slots() []Slot
 	// Missing returns the Envoys that may have requests in progress and do not report to this Relay.
 	Missing() []Envoy
 }
@@ -61,6 +59,8 @@ type Local interface {
 type Peers struct {
 	// Deployments are those of this Relay; nil if it has none. It is set before the first call.
 	Deployments Deployments
+	// Slots are those that this Relay gives; nil if it gives none. It is set before the first call.
+	Slots Slots
 
 	config   Config
 	local    Local
@@ -85,6 +85,8 @@ type peer struct {
 	at      time.Time
 	reports map[string]Report
 	envoys  map[Envoy]bool
+	// voice is what it counts for when slots differ.
+	voice voice
 	// failure is why the last question was not answered, and failing since when none was.
 	failure error
 	failing time.Time
@@ -121,14 +123,11 @@ func (p *Peers) Answer(q Question) Answer {
 		a.Reports = append(a.Reports, p.local.Loads()...)
 	}
 	a.Reports = a.Reports[:min(len(a.Reports), maxReports)]
-	if q.Slots {
-		a.Slots = p.local.Slots()
-		a.Slots = a.Slots[:min(len(a.Slots), maxSlots)]
-	}
 	if len(q.Envoys) > 0 {
 		a.Envoys = append(a.Envoys, p.local.Reporting(q.Envoys)...)
 	}
 	p.addDeployments(&a, q)
+	p.addSlots(&a, q)
 	return a
 }
 

@@ -34,7 +34,6 @@ type relay struct {
 	mu      sync.Mutex
 	against string
 	loads   []Report
-	slots   []Slot
 	has     []Envoy
 	missing []Envoy
 	// broken answers in place of the Relay, if it is set.
@@ -46,13 +45,6 @@ func (r *relay) Report(app string) Report {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Report{App: app, Against: r.against}
-}
-
-// Slots implements Local.
-func (r *relay) Slots() []Slot {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.slots)
 }
 
 // Loads implements Local.
@@ -102,7 +94,7 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 		return broken(req)
 	}
 	query := req.URL.Query()
-	q, err := Parse(query.Get("apps"), query.Get("envoys"), query.Get("loads") == "true", query.Get("slots") == "true")
+	q, err := Parse(query.Get("apps"), query.Get("envoys"), query.Get("slots"), query.Get("loads") == "true")
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +166,7 @@ func TestQuestionsAreShared(t *testing.T) {
 				<-asked
 				return answered(200, `{"version":1,"instance":"b","reports":[{"app":"/0","phase":"old"}]}`), nil
 			}
-			q, _ := Parse(req.URL.Query().Get("apps"), "", false, false)
+			q, _ := Parse(req.URL.Query().Get("apps"), "", "", false)
 			text, err := json.Marshal(w.relays["b"].Answer(q))
 			return answered(200, string(text)), err
 		})

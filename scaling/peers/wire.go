@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"relay/scaling/deployments"
@@ -18,8 +19,8 @@ const (
 	MaxQuery, MaxAsked = 8 << 10, 200
 	// maxAnswer is how many bytes an answer has at most, and maxReports how many apps are in it.
 	maxAnswer, maxReports = 8 << 20, 20_000
-	// maxSlots is how many instances with a slot an answer has at most.
-	maxSlots = 50_000
+	// maxSlots is how many instances with a slot an answer has at most, and MaxDigests how many characters a question about them.
+	maxSlots, MaxDigests = 50_000, 16 * slotParts
 	// maxName and maxText are how many bytes a name and a reason have at most.
 	maxName, maxText = 1 << 10, 500
 )
@@ -45,8 +46,8 @@ type Question struct {
 	Loads bool
 	// Group asks for the tasks of a deployment group, unless it is empty.
 	Group string
-	// Slots asks which instance has which slot.
-	Slots bool
+	// Slots asks which instance has which slot, of the parts with other digests than these. None asks for nothing.
+	Slots []uint64
 }
 
 // Answer is what a Relay knows.
@@ -63,20 +64,11 @@ type Answer struct {
 	// was asked for.
 	Directions []deployments.Direction `json:"directions,omitempty"`
 	Tasks      []DeploymentTask        `json:"tasks,omitempty"`
-	// Slots are those of all instances, if they were asked for.
-	Slots []Slot `json:"slots,omitempty"`
-}
-
-// Slot says which slot an instance has.
-type Slot struct {
-	// App is the routed name, and Port the index of the port.
-	App  string `json:"app"`
-	Port int    `json:"port"`
-	// Instance is the id of the task, or its address if it has none.
-	Instance string `json:"instance"`
-	Slot     int    `json:"slot"`
-	// Takes is set if ids of the slot go to the instance: one that drains has a slot, too.
-	Takes bool `json:"takes,omitempty"`
+	// Began is when the Relay read its source for the first time, if it gives slots.
+	Began time.Time `json:"began,omitzero"`
+	// SlotParts are the parts whose digests differ from those of the question, and Slots has the ports in them.
+	SlotParts []int      `json:"slotParts,omitempty"`
+	Slots     []SlotPort `json:"slots,omitempty"`
 }
 
 // Report is what one Relay says of an app.
@@ -129,16 +121,19 @@ func (q Question) query() url.Values {
 	if q.Group != "" {
 		values.Set(paramGroup, q.Group)
 	}
-	if q.Slots {
-		values.Set(paramSlots, "true")
+	if len(q.Slots) > 0 {
+		values.Set(paramSlots, joinDigests(q.Slots))
 	}
 	return values
 }
 
 // Parse reads the parameters of a question. Its errors are for who asks.
-func Parse(apps, envoys string, loads, slots bool) (Question, error) {
-	q := Question{Loads: loads, Slots: slots}
+func Parse(apps, envoys, slots string, loads bool) (Question, error) {
+	q := Question{Loads: loads}
 	var err error
+	if q.Slots, err = splitDigests(slots); err != nil {
+		return q, err
+	}
 	if q.Apps, err = split(paramApps, apps); err != nil {
 		return q, err
 	}
@@ -208,8 +203,6 @@ func decode(text []byte) (Answer, error) {
 		return Answer{}, fmt.Errorf("it is of version %d, and this Relay knows %d: run the same release", a.Version, version)
 	case a.Instance == "" || len(a.Instance) > maxName:
 		return Answer{}, errors.New("it does not say which Relay it is of")
-	case len(a.Slots) > maxSlots:
-		return Answer{}, fmt.Errorf("it has %d slots", len(a.Slots))
 	case len(a.Reports) > maxReports || len(a.Envoys) > MaxAsked:
 		return Answer{}, fmt.Errorf("it has %d reports and %d Envoys", len(a.Reports), len(a.Envoys))
 	}
@@ -221,7 +214,7 @@ func decode(text []byte) (Answer, error) {
 		r.Against, r.Phase, r.Version = cut(r.Against), cut(r.Phase), cut(r.Version)
 		r.Drained = r.Drained[:min(len(r.Drained), MaxAsked)]
 	}
-	return a, a.checkDeployments()
+	return a, errors.Join(a.checkDeployments(), a.checkSlots())
 }
 
 // cut shortens a text, between two characters.
