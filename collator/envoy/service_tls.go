@@ -227,7 +227,8 @@ func clientName(n sources.ClientName) *tlsv3.SubjectAltNameMatcher {
 		// No regular expression, which could leave out names with a comma: Envoy takes no long ones.
 		matcher.MatchPattern = &matcherv3.StringMatcher_Prefix{Prefix: n.Value}
 	case n.Type == sources.NameDNS:
-		matcher.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "(?i)" + regexp.QuoteMeta(n.Value)}}
+		// In lower case only: to ignore case makes the expression several times as long, by letters such as s.
+		matcher.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regexp.QuoteMeta(n.Value)}}
 	}
 	return &tlsv3.SubjectAltNameMatcher{SanType: sanTypes[n.Type], Matcher: matcher}
 }
