@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/internal/secret"
 	"relay/scaling/peers"
@@ -37,11 +38,23 @@ func (knowing) Reporting(envoys []peers.Envoy) []peers.Envoy {
 // Missing implements peers.Local.
 func (knowing) Missing() []peers.Envoy { return nil }
 
+// seats are the slots of a Relay.
+type seats struct{ peers.Slots }
+
+// Began implements peers.Slots.
+func (seats) Began() time.Time { return time.Unix(1, 0) }
+
+// Known implements peers.Slots.
+func (seats) Known([]uint64) ([]int, []peers.SlotPort) {
+	return []int{1}, []peers.SlotPort{{App: "/a", Port: 1, Slots: map[string]int{"a.1": 3}}}
+}
+
 // Relays ask each other at the endpoint, with the token that it wants.
 func TestPeersAskEachOther(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	other := peers.New(peers.Config{}, knowing{"a WebSocket is open"}, log)
+	other.Slots = seats{}
 	cfg := newConfig(fakeViews{})
 	cfg.Peer = other.Answer
 	cfg.Access.Token = func() secret.String { return "sesame" }
@@ -68,6 +81,8 @@ func TestPeersAskEachOther(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
+		"slots=" + strings.Repeat("0", peers.MaxDigests): `"a.1": 3`,
+		"slots=true":                         "64 digests of 16",
 		"loads=true":                         `"inProgress": 2.5`,
 		"envoys=ext%2Fedge-1%2Cext%2Fedge-2": `"id": "edge-1"`,
 		"apps=,":                             "entry 1 is no name",

@@ -201,8 +201,15 @@ func TestStepsThatAreNotMade(t *testing.T) {
 	if d := w.deployment(); len(d.Events) != 3 || d.Events[0].Kind != "trouble" {
 		t.Errorf("what is told: %+v", d.Events)
 	}
-	w.people(http.MethodPut, "/imp-green", `{"instances":2}`)
-	w.becomes("people have scaled it", func(d api.Deployment) bool { return d.State != state })
+	// People scale the app at the same moment: what they have set stays.
+	w.marathon.Inject(writeOf("/imp-green"), before(func() { w.people(http.MethodPut, "/imp-green", `{"instances":3}`) }))
+	if status, step := w.step("advance"); status != http.StatusConflict || len(step.Made) != 0 {
+		t.Errorf("people were faster: status %d, %+v", status, step)
+	}
+	if n := w.written("/imp-green").Instances; n != 3 {
+		t.Errorf("people wanted 3 instances, and there are %d", n)
+	}
+	w.becomes("it was read that people have scaled it", func(d api.Deployment) bool { return d.State != state })
 	if status, step := w.step("advance", "state", state); status != http.StatusConflict || len(step.Made) != 0 {
 		t.Errorf("another state than was seen: status %d, %+v", status, step)
 	}

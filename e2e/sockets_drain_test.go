@@ -12,64 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 )
-
-// frames is a client by HTTP/2 that sees each frame.
-type frames struct {
-	conn   *tls.Conn
-	framer *http2.Framer
-	host   string
-	next   uint32
-}
-
-func (c *clients) frames(host string) *frames {
-	c.t.Helper()
-	config := c.certs.ca.ClientTLS()
-	config.ServerName, config.NextProtos = host, []string{"h2"}
-	conn, err := tls.Dial("tcp", c.https, config)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	f := &frames{conn: conn, framer: http2.NewFramer(conn, conn), host: host, next: 1}
-	if _, err := io.WriteString(conn, http2.ClientPreface); err == nil {
-		err = f.framer.WriteSettings()
-	}
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return f
-}
-
-// get asks for a path, and returns the types of frames that came until the answer is complete, or
-// one of a type that is waited for.
-func (f *frames) get(path string, until http2.FrameType) (came []http2.FrameType, err error) {
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
-	for _, field := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", f.host}, {":path", path}} {
-		if err := encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]}); err != nil {
-			return nil, err
-		}
-	}
-	stream := f.next
-	f.next += 2
-	if err := f.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true}); err != nil {
-		return nil, err
-	}
-	for {
-		frame, err := f.framer.ReadFrame()
-		if err != nil {
-			return came, err
-		}
-		h := frame.Header()
-		came = append(came, h.Type)
-		if h.Type == until || h.StreamID == stream && h.Flags.Has(http2.FlagDataEndStream) {
-			return came, nil
-		}
-	}
-}
 
 // An Envoy that is about to end says so where a protocol has a word for it, with the next answer: HTTP/2
 // by GOAWAY, HTTP/1 by "connection: close". Sockets that are open are told nothing and stay. When

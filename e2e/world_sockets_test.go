@@ -3,7 +3,6 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/interop/grpc_testing"
@@ -106,42 +104,6 @@ func (a *socketApp) wait(id string) chan string {
 		a.waits[id] = make(chan string, 1)
 	}
 	return a.waits[id]
-}
-
-// extended opens a WebSocket by HTTP/2.
-func (o *connections) extended(name string) openConn {
-	o.t.Helper()
-	transport := &http2.Transport{DialTLSContext: func(ctx context.Context, network, _ string, config *tls.Config) (net.Conn, error) {
-		dialer := tls.Dialer{Config: config}
-		return dialer.DialContext(ctx, network, o.clients.https)
-	}, TLSClientConfig: o.certs.ca.ClientTLS()}
-	o.t.Cleanup(transport.CloseIdleConnections)
-	body, send := io.Pipe()
-	req, err := http.NewRequestWithContext(o.t.Context(), http.MethodConnect, "https://"+name+"/ws", body)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	req.Header[":protocol"] = []string{"websocket"}
-	req.Header.Set("Sec-WebSocket-Version", "13")
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	o.t.Cleanup(func() { _ = send.Close(); _ = resp.Body.Close() })
-	if resp.StatusCode != http.StatusOK {
-		o.t.Fatalf("a WebSocket by HTTP/2: %s", resp.Status)
-	}
-	return openConn{"a WebSocket by HTTP/2 of " + name, func() error {
-		// A text message in one frame, which the client masks, with zeros.
-		if _, err := io.WriteString(send, "\x81\x85\x00\x00\x00\x00hello"); err != nil {
-			return err
-		}
-		got := make([]byte, 7)
-		if _, err := io.ReadFull(resp.Body, got); err != nil || string(got) != "\x81\x05hello" {
-			return fmt.Errorf("it echoes %q, %w", got, err)
-		}
-		return nil
-	}}
 }
 
 // events opens server-sent events. Each use is one event, which the client has before the app says

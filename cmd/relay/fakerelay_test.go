@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +208,8 @@ func fakeAppStory() api.AppStory {
 		},
 		LastFailures: fakeFailures()[1:], LastChanges: fakeChanges()[:1],
 	}
+	story.Ports = slices.Clone(story.Ports)
+	story.Ports[0].Rebalance = &api.Rebalance{Phase: "ending", Text: "2 instances have 40 to 80 connections, and would have 60 each: up to 10 % of 120 are ended a minute, by now 3 since 14:05:12 UTC", Since: fakeNow, Ended: 3}
 	story.Findings = findings.OfApp(&story, nil, fakeNow)
 	return story
 }

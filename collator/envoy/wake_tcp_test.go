@@ -35,8 +35,9 @@ type tcpWaker struct {
 
 // waitingConn is a connection that waits.
 type waitingConn struct {
-	app, port, client, fleet, node string
-	answer                         chan ratelimitv3.RateLimitResponse_Code
+	domain, app, port, client, fleet, node string
+	answer                                 chan ratelimitv3.RateLimitResponse_Code
+	left                                   chan struct{} // closed when Envoy gives it up
 }
 
 func newTCPWaker() *tcpWaker { return &tcpWaker{asked: make(chan *waitingConn, 1000)} }
@@ -50,9 +51,9 @@ func (w *tcpWaker) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLim
 	if refused {
 		return nil, grpcstatus.Error(codes.Unavailable, "another Relay serves this Envoy")
 	}
-	conn := &waitingConn{answer: make(chan ratelimitv3.RateLimitResponse_Code, 1)}
+	conn := &waitingConn{domain: req.GetDomain(), answer: make(chan ratelimitv3.RateLimitResponse_Code, 1), left: make(chan struct{})}
 	md, _ := metadata.FromIncomingContext(ctx)
-	if values := md.Get(envoy.FleetHeader); len(values) == 1 && req.GetDomain() == envoy.WakeDomain {
+	if values := md.Get(envoy.FleetHeader); len(values) == 1 {
 		conn.fleet = values[0]
 	}
 	for _, entry := range req.GetDescriptors()[0].GetEntries() {
@@ -72,6 +73,7 @@ func (w *tcpWaker) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLim
 	case code := <-conn.answer:
 		return &ratelimitv3.RateLimitResponse{OverallCode: code}, nil
 	case <-ctx.Done():
+		close(conn.left)
 		return nil, ctx.Err()
 	}
 }
@@ -174,7 +176,7 @@ func TestConnectionsWaitForServices(t *testing.T) {
 			conns = append(conns, dial(t, port))
 			waiting = append(waiting, e.tcp.next(t))
 		}
-		if w := waiting[0]; w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" || w.node != "envoy" {
+		if w := waiting[0]; w.domain != envoy.WakeDomain || w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" || w.node != "envoy" {
 			t.Errorf("asked with %+v", w)
 		}
 		_, _ = fmt.Fprintln(conns[0], "early")

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"relay/collator/routing"
+	"relay/sources"
 )
 
 func TestServerNamesAreResolved(t *testing.T) {
@@ -39,6 +40,25 @@ func TestServerNamesAreResolved(t *testing.T) {
 		want := tt.secret + tt.orDefault
 		if secret, permanent, ok := routing.NewResolver(byDefault).Resolve(tt.asked); secret != want || permanent != tt.permanent || !ok {
 			t.Errorf("%q, with a default: got %q, %v, %v; want %q, %v", tt.asked, secret, permanent, ok, want, tt.permanent)
+		}
+	}
+}
+
+// A secret of a service that is not there yet is no server name: the default certificate is not it.
+func TestSecretsOfServicesAreNotResolved(t *testing.T) {
+	t.Parallel()
+	chains := []routing.TLSChain{{Name: routing.DefaultChain, Pair: routing.Pair{Secret: "dir/default"}}}
+	service := routing.Service{AppPort: routing.AppPort{App: "/a/b"}, Listen: 8883, TLS: &sources.ServiceTLS{ClientCA: "devices"}, ServerNames: []string{"*.a.test", "a.test"}}
+	secrets := service.ServiceSecrets()
+	if len(secrets) != 7 {
+		t.Errorf("secrets %q", secrets)
+	}
+	for _, name := range secrets {
+		if secret, _, ok := routing.NewResolver(chains).Resolve(name); ok {
+			t.Errorf("%s is taken for %s", name, secret)
+		}
+		if cluster, _, ok := routing.SecretOfService(name); !ok || cluster != service.Cluster() {
+			t.Errorf("%s is of %q, %t", name, cluster, ok)
 		}
 	}
 }

@@ -15,6 +15,8 @@ type group struct {
 	members, told map[string]*sources.App
 	// ports have what is known of the instances of each port that is hashed, by its index.
 	ports map[int]places
+	// sums are the digests of these ports, by which Relays compare them.
+	sums map[int]sum
 }
 
 func newGroup() *group {
@@ -54,7 +56,7 @@ func (g *group) assign() map[string]*sources.App {
 	if members[0].Deployment != nil {
 		limit, drained = 0, sources.DrainedInDeployment(members)
 	}
-	ports := make(map[int]places)
+	ports, sums := make(map[int]places), make(map[int]sum)
 	var copies []*sources.App
 	for i := range members[0].Ports {
 		if !members[0].Ports[i].Hashed() {
@@ -63,6 +65,7 @@ func (g *group) assign() map[string]*sources.App {
 		now, seats, away := instances(members, i, drained)
 		slots := assign(now, away, g.ports[i], limit)
 		ports[i] = after(now, slots, away, g.ports[i])
+		sums[i] = sumOf(nameOf(members[0]), i, now, limit, ports[i])
 		if copies == nil {
 			copies = copyAll(members)
 		}
@@ -70,7 +73,7 @@ func (g *group) assign() map[string]*sources.App {
 			set(copies[s.member], i, s.endpoint, slots[n], now[n].takes)
 		}
 	}
-	g.ports = ports
+	g.ports, g.sums = ports, sums
 	for _, app := range copies {
 		slices.SortFunc(app.Notes, func(a, b sources.Note) int {
 			return cmp.Or(strings.Compare(a.Task, b.Task), strings.Compare(a.Text, b.Text))

@@ -4,18 +4,27 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"relay/sources"
 )
 
 // Stage stands between a source and the next Sink, and gives slots to the instances that pass.
 type Stage struct {
+	// Others, if it is set, returns the slots that another Relay has given, which may know more of what happened while this
+	// one did not run. It is set before the first call, and asked once.
+	Others func() []Port
+
 	next  sources.Sink
 	saved func() []*sources.App // nil once it was called
+	// mu guards what follows.
+	mu sync.Mutex
 	// groups are those that may have slots, by name, and names has the group of each app in them, by its id.
 	groups map[string]*group
 	names  map[string]string
-	cause  string // of the source's next call
+	began  time.Time // when the source was read for the first time
+	cause  string    // of the source's next call
 }
 
 var _ sources.CauseSink = (*Stage)(nil)
@@ -37,7 +46,9 @@ func (s *Stage) because() {
 
 // SyncApps implements sources.Sink.
 func (s *Stage) SyncApps(apps []*sources.App) {
-	s.restore()
+	s.begin()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	before := s.groups
 	s.groups, s.names = make(map[string]*group), make(map[string]string)
 	touched := make(map[string]bool)
@@ -50,13 +61,16 @@ func (s *Stage) SyncApps(apps []*sources.App) {
 		}
 	}
 	all := s.handOn(apps, touched)
+	s.read()
 	s.because()
 	s.next.SyncApps(all)
 }
 
 // UpdateApps implements sources.Sink.
 func (s *Stage) UpdateApps(set []*sources.App, removed []string) {
-	s.restore()
+	s.begin()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	touched := make(map[string]bool)
 	for _, id := range removed {
 		s.remove(id, touched)
@@ -65,22 +79,37 @@ func (s *Stage) UpdateApps(set []*sources.App, removed []string) {
 		s.add(app, touched)
 	}
 	all := s.handOn(set, touched)
+	s.read()
 	s.because()
 	s.next.UpdateApps(all, removed)
 }
 
-// restore begins with what was saved.
-func (s *Stage) restore() {
+// begin takes over, the first time, what was saved, and what another Relay knows. While that is asked, this one can be asked, too.
+func (s *Stage) begin() {
 	if s.saved == nil {
 		return
 	}
-	for _, app := range s.saved() {
+	saved, others := s.saved(), []Port(nil)
+	if s.Others != nil {
+		others = s.Others()
+	}
+	s.saved = nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, app := range saved {
 		s.add(app, make(map[string]bool))
 	}
 	for _, g := range s.groups {
 		g.restore()
 	}
-	s.saved = nil
+	s.takeOver(others)
+}
+
+// read notes that the source was read.
+func (s *Stage) read() {
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
 }
 
 // add takes in an app, and notes the groups that it is or was in.

@@ -56,6 +56,12 @@ func newStage(saved func() []*sources.App) (*Stage, *sink) {
 	return New(s, saved), s
 }
 
+// all returns what is known.
+func (s *Stage) all() []Port {
+	_, ports := s.Known(nil)
+	return ports
+}
+
 func nothing() []*sources.App { return nil }
 
 // app has a port with these tasks, and the same once more without a hash.
@@ -210,5 +216,47 @@ func TestRelaysAgree(t *testing.T) {
 		if a, b := first.slots("/a", 0), second.slots("/a", 0); a != b {
 			t.Fatalf("after read %d: %s and %s", i, a, b)
 		}
+	}
+}
+
+// A Relay that starts takes over the slots of one that runs, and leaves what it saved itself: the other one saw what happened
+// meanwhile.
+func TestSlotsOfAnotherRelay(t *testing.T) {
+	t.Parallel()
+	one, first := newStage(nothing)
+	other, second := newStage(nothing)
+	for _, stage := range []*Stage{one, other} {
+		stage.SyncApps([]*sources.App{app("/a", "b", "c", "d"), app("/b", "x")})
+	}
+	for _, tasks := range [][]string{{"b", "c"}, {"b", "c", "z"}, {"c", "z"}, {"a", "c", "z"}} {
+		one.UpdateApps([]*sources.App{app("/a", tasks...)}, nil)
+	}
+	first.has(t, "/a", "a1 c2 z3")
+
+	alone, third := newStage(second.saved)
+	alone.SyncApps([]*sources.App{app("/a", "a", "c", "z"), app("/b", "x")})
+	third.has(t, "/a", "a1 c2 z3") // by luck
+	late, fourth := newStage(second.saved)
+	late.Others = one.all
+	one.UpdateApps([]*sources.App{app("/a", "a", "c", "y", "z")}, nil)
+	late.SyncApps([]*sources.App{app("/a", "a", "c", "y", "z"), app("/b", "w", "x")})
+	fourth.has(t, "/a", first.slots("/a", 0))
+	fourth.has(t, "/b", "w2 x1")
+	if got, want := fmt.Sprint(late.all()[0]), fmt.Sprint(one.all()[0]); got != want {
+		t.Errorf("slots %v, want %v", got, want)
+	}
+
+	odd, fifth := newStage(nothing)
+	odd.Others = func() []Port {
+		one := map[string]int{"a": 1}
+		return []Port{
+			{App: "/a", Slots: map[string]int{"a": 5, "b": -1, "c": 1 << 30}, Freed: []int{-1, 1 << 30}},
+			{App: "/a", Port: -1, Slots: one}, {App: "/a", Port: 1 << 30, Slots: one}, {App: "/none", Slots: one},
+		}
+	}
+	odd.SyncApps([]*sources.App{app("/a", "a", "b", "c")})
+	fifth.has(t, "/a", "a5 b1 c2")
+	if len(odd.groups) != 1 {
+		t.Errorf("groups %v", odd.groups)
 	}
 }

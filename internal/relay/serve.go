@@ -23,6 +23,7 @@ import (
 	"relay/collator/history"
 	"relay/connections/accept"
 	"relay/connections/rebalance"
+	"relay/connections/slots"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
@@ -62,6 +63,7 @@ type Relay struct {
 	loads       *traffic.Loads
 	tails       *tails
 
+	slots       *slots.Stage        // nil if the state is not saved
 	balancer    *rebalance.Balancer // of connections that last
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
@@ -146,7 +148,7 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := keepers.throughSlots(keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer)))))
+	apps := r.throughSlots(keepers, keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer)))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err

@@ -134,21 +134,25 @@ func (p *Peers) Serve(ctx context.Context) error {
 
 // follow asks one peer again and again.
 func (p *Peers) follow(ctx context.Context, peer *peer) {
+	next := time.Now()
 	for ctx.Err() == nil {
-		wait := often
-		if err := panics.Catch(func() error { wait = p.poll(ctx, peer); return nil }); err != nil {
-			p.log.Error("a bug in asking a peer", "event", "peer_panicked", "peer", peer.name, "error", err)
+		if !time.Now().Before(next) || p.digests(peer) != nil {
+			wait := often
+			if err := panics.Catch(func() error { wait = p.poll(ctx, peer); return nil }); err != nil {
+				p.log.Error("a bug in asking a peer", "event", "peer_panicked", "peer", peer.name, "error", err)
+			}
+			next = time.Now().Add(wait)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+		case <-time.After(often):
 		}
 	}
 }
 
 // poll asks once, and says when to ask again.
 func (p *Peers) poll(ctx context.Context, peer *peer) time.Duration {
-	q := Question{Loads: len(p.local.Loads()) > 0}
+	q := Question{Loads: len(p.local.Loads()) > 0, Slots: p.digests(peer)}
 	characters := 0
 	for _, e := range p.local.Missing() {
 		if name := url.QueryEscape(e.Fleet) + "/" + e.ID; fits(characters, len(q.Envoys), name) {
@@ -161,11 +165,14 @@ func (p *Peers) poll(ctx context.Context, peer *peer) time.Duration {
 		return 0
 	}
 	p.learn(a)
+	if err == nil && len(q.Slots) > 0 {
+		p.compare(peer, a)
+	}
 	moving := p.moving()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wait := seldom
-	if q.Loads || moving || len(q.Envoys) > 0 || err != nil {
+	if q.Loads || moving || len(q.Slots) > 0 || len(q.Envoys) > 0 || err != nil {
 		wait = often
 	}
 	if err != nil {
@@ -204,6 +211,10 @@ func (p *Peers) note(peer *peer, a Answer, err error) {
 		if peer.told {
 			p.log.Info("a peer answers again", "event", "peer_back", "peer", peer.name)
 		}
+		if peer.instance != a.Instance {
+			peer.voice.silent = nil
+		}
+		peer.voice.instance, peer.voice.began = a.Instance, a.Began
 		peer.instance, peer.failure, peer.told = a.Instance, nil, false
 		return
 	}

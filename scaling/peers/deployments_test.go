@@ -42,7 +42,7 @@ func TestTasks(t *testing.T) {
 		p := New(Config{}, &relay{}, quiet)
 		p.Deployments = &group{open: i + 1, settled: true}
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			q, err := Parse("", "", false)
+			q, err := Parse("", "", "", false)
 			if q.Group = r.URL.Query().Get("group"); err != nil {
 				t.Error(err)
 			}

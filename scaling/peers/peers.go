@@ -59,6 +59,8 @@ type Local interface {
 type Peers struct {
 	// Deployments are those of this Relay; nil if it has none. It is set before the first call.
 	Deployments Deployments
+	// Slots are those that this Relay gives; nil if it gives none. It is set before the first call.
+	Slots Slots
 
 	config   Config
 	local    Local
@@ -83,6 +85,8 @@ type peer struct {
 	at      time.Time
 	reports map[string]Report
 	envoys  map[Envoy]bool
+	// voice is what it counts for when slots differ.
+	voice voice
 	// failure is why the last question was not answered, and failing since when none was.
 	failure error
 	failing time.Time
@@ -123,6 +127,7 @@ func (p *Peers) Answer(q Question) Answer {
 		a.Envoys = append(a.Envoys, p.local.Reporting(q.Envoys)...)
 	}
 	p.addDeployments(&a, q)
+	p.addSlots(&a, q)
 	return a
 }
 

@@ -94,7 +94,7 @@ func (w *world) RoundTrip(req *http.Request) (*http.Response, error) {
 		return broken(req)
 	}
 	query := req.URL.Query()
-	q, err := Parse(query.Get("apps"), query.Get("envoys"), query.Get("loads") == "true")
+	q, err := Parse(query.Get("apps"), query.Get("envoys"), query.Get("slots"), query.Get("loads") == "true")
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func TestQuestionsAreShared(t *testing.T) {
 				<-asked
 				return answered(200, `{"version":1,"instance":"b","reports":[{"app":"/0","phase":"old"}]}`), nil
 			}
-			q, _ := Parse(req.URL.Query().Get("apps"), "", false)
+			q, _ := Parse(req.URL.Query().Get("apps"), "", "", false)
 			text, err := json.Marshal(w.relays["b"].Answer(q))
 			return answered(200, string(text)), err
 		})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"relay/scaling/deployments"
@@ -18,6 +19,8 @@ const (
 	MaxQuery, MaxAsked = 8 << 10, 200
 	// maxAnswer is how many bytes an answer has at most, and maxReports how many apps are in it.
 	maxAnswer, maxReports = 8 << 20, 20_000
+	// maxSlots is how many instances with a slot an answer has at most, and MaxDigests how many characters a question about them.
+	maxSlots, MaxDigests = 50_000, 16 * slotParts
 	// maxName and maxText are how many bytes a name and a reason have at most.
 	maxName, maxText = 1 << 10, 500
 )
@@ -43,6 +46,8 @@ type Question struct {
 	Loads bool
 	// Group asks for the tasks of a deployment group, unless it is empty.
 	Group string
+	// Slots asks which instance has which slot, of the parts with other digests than these. None asks for nothing.
+	Slots []uint64
 }
 
 // Answer is what a Relay knows.
@@ -59,6 +64,11 @@ type Answer struct {
 	// was asked for.
 	Directions []deployments.Direction `json:"directions,omitempty"`
 	Tasks      []DeploymentTask        `json:"tasks,omitempty"`
+	// Began is when the Relay read its source for the first time, if it gives slots.
+	Began time.Time `json:"began,omitzero"`
+	// SlotParts are the parts whose digests differ from those of the question, and Slots has the ports in them.
+	SlotParts []int      `json:"slotParts,omitempty"`
+	Slots     []SlotPort `json:"slots,omitempty"`
 }
 
 // Report is what one Relay says of an app.
@@ -89,7 +99,7 @@ type Report struct {
 
 // The names of the parameters of a question.
 const (
-	paramApps, paramEnvoys, paramLoads, paramGroup = "apps", "envoys", "loads", "group"
+	paramApps, paramEnvoys, paramLoads, paramGroup, paramSlots = "apps", "envoys", "loads", "group", "slots"
 )
 
 // query makes parameters of a question.
@@ -111,13 +121,19 @@ func (q Question) query() url.Values {
 	if q.Group != "" {
 		values.Set(paramGroup, q.Group)
 	}
+	if len(q.Slots) > 0 {
+		values.Set(paramSlots, joinDigests(q.Slots))
+	}
 	return values
 }
 
 // Parse reads the parameters of a question. Its errors are for who asks.
-func Parse(apps, envoys string, loads bool) (Question, error) {
+func Parse(apps, envoys, slots string, loads bool) (Question, error) {
 	q := Question{Loads: loads}
 	var err error
+	if q.Slots, err = splitDigests(slots); err != nil {
+		return q, err
+	}
 	if q.Apps, err = split(paramApps, apps); err != nil {
 		return q, err
 	}
@@ -198,7 +214,7 @@ func decode(text []byte) (Answer, error) {
 		r.Against, r.Phase, r.Version = cut(r.Against), cut(r.Phase), cut(r.Version)
 		r.Drained = r.Drained[:min(len(r.Drained), MaxAsked)]
 	}
-	return a, a.checkDeployments()
+	return a, errors.Join(a.checkDeployments(), a.checkSlots())
 }
 
 // cut shortens a text, between two characters.

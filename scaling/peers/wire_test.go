@@ -14,9 +14,10 @@ func FuzzQuestion(f *testing.F) {
 	f.Add("/shop/web", "external", "edge-1", true)
 	f.Add("deployment-group/a,b", "a/b", "x,y/z%", false)
 	f.Fuzz(func(t *testing.T, app, fleet, id string, loads bool) {
-		q := Question{Apps: []string{app, "/x"}, Envoys: []Envoy{{fleet, id}, {"e", "f"}}, Loads: loads}
+		q := Question{Apps: []string{app, "/x"}, Envoys: []Envoy{{fleet, id}, {"e", "f"}}, Loads: loads, Slots: make([]uint64, slotParts)}
+		q.Slots[len(app)%slotParts] = uint64(len(id)) << 60
 		values := q.query()
-		got, err := Parse(values.Get("apps"), values.Get("envoys"), values.Get("loads") == "true")
+		got, err := Parse(values.Get("apps"), values.Get("envoys"), values.Get("slots"), values.Get("loads") == "true")
 		if err != nil {
 			if app != "" && len(app)+len(fleet)+len(id) < 300 && utf8.ValidString(app) && utf8.ValidString(fleet) && utf8.ValidString(id) {
 				t.Errorf("%+v: %v", q, err)
@@ -33,7 +34,7 @@ func FuzzQuestion(f *testing.F) {
 func FuzzParse(f *testing.F) {
 	f.Add("/shop/web,%2f", "ext/edge-1")
 	f.Fuzz(func(t *testing.T, apps, envoys string) {
-		q, err := Parse(apps, envoys, false)
+		q, err := Parse(apps, envoys, "", false)
 		if err == nil && (len(q.Apps) > MaxAsked || len(q.Envoys) > MaxAsked) {
 			t.Errorf("%d apps, %d Envoys", len(q.Apps), len(q.Envoys))
 		}
@@ -45,6 +46,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"version":1,"instance":"x","reports":[{"app":"/a","inProgress":1e300,"against":"why","new":{}}],"envoys":[{"fleet":"e","id":"1"}]}`))
 	f.Add([]byte(`{"version":1,"instance":"x","reports":null}`))
 	f.Add([]byte(`{"version":1,"instance":"x","directions":[{"group":"imp","back":true,"at":"2026-05-01T12:00:00Z"}],"tasks":[{"task":"a","open":3}]}`))
+	f.Add([]byte(`{"version":1,"instance":"x","began":"2026-05-01T12:00:00Z","slotParts":[3,-1],"slots":[{"app":"/a","slots":{"a":-1},"freed":[0]}]}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		a, err := decode(text)
@@ -110,7 +112,7 @@ func TestParse(t *testing.T) {
 		{"%ff", "", "entry 1 is no name"},
 		{"", "edge-1", "a slash"},
 	} {
-		if _, err := Parse(tt.apps, tt.envoys, false); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := Parse(tt.apps, tt.envoys, "", false); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%.20s %s: %v, want %q", tt.apps, tt.envoys, err, tt.want)
 		}
 	}

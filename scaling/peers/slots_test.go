@@ -1,0 +1,256 @@
+package peers
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// keeper has slots.
+type keeper struct {
+	began time.Time
+	mu    sync.Mutex
+	ports []SlotPort
+	// apart are apps of which it does not know the instances that others know.
+	apart []string
+	taken []string // names of apps, each time
+}
+
+// Began implements Slots.
+func (k *keeper) Began() time.Time { return k.began }
+
+// Digests implements Slots.
+func (k *keeper) Digests() []uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.ports) == 0 {
+		return nil
+	}
+	digests := make([]uint64, slotParts)
+	for _, p := range k.ports {
+		for i, c := range fmt.Sprint(p) {
+			digests[5] += uint64(c) << (i % 50)
+		}
+	}
+	return digests
+}
+
+// Known implements Slots.
+func (k *keeper) Known(digests []uint64) (parts []int, ports []SlotPort) {
+	if slices.Equal(k.Digests(), digests) {
+		return nil, nil
+	}
+	return []int{5}, k.ports
+}
+
+// Compare implements Slots.
+func (k *keeper) Compare(_ []int, ports []SlotPort, counts func(app string, port int, comparable bool) bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range ports {
+		if apart := slices.Contains(k.apart, p.App); counts(p.App, p.Port, !apart) && !apart {
+			k.ports, k.taken = []SlotPort{p}, append(k.taken, p.App)
+		}
+	}
+}
+
+func shop(slot int) []SlotPort {
+	return []SlotPort{{App: "/shop", Port: 1, Seen: "x", Slots: map[string]int{"shop.1": slot}}}
+}
+
+// A Relay that starts hears the slots of the one that runs longest and has given some, and none of itself.
+func TestSlotsAtStart(t *testing.T) {
+	t.Parallel()
+	w := newWorld("a", "b", "c")
+	a, b, c := w.relays["a"], w.relays["b"], w.relays["c"]
+	has := func(want []SlotPort) {
+		t.Helper()
+		if got := a.SlotsAtStart(t.Context()); !reflect.DeepEqual(got, want) {
+			t.Errorf("it hears %v, want %v", got, want)
+		}
+	}
+	a.Slots = &keeper{began: time.Unix(1, 0), ports: shop(1)}
+	has(nil)
+	b.Slots = &keeper{ports: shop(9)} // its source was never read
+	has(nil)
+	c.Slots = &keeper{began: time.Unix(20, 0), ports: shop(2)}
+	has(shop(2))
+	b.Slots = &keeper{began: time.Unix(10, 0), ports: shop(3)}
+	has(shop(3))
+	b.Slots = &keeper{began: time.Unix(10, 0)}
+	has(shop(2))
+	b.breakBy(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })
+	has(shop(2))
+	b.breakBy(func(r *http.Request) (*http.Response, error) { // an older Relay
+		if r.URL.Query().Has("slots") {
+			t.Error("a Relay that gives no slots was asked for them")
+		}
+		return answered(200, `{"version":1,"instance":"b"}`), nil
+	})
+	has(shop(2))
+
+	many := make(map[string]int)
+	for i := range maxSlots / 2 {
+		many[fmt.Sprint("task.", i)] = 1
+	}
+	c.Slots = &keeper{began: time.Unix(20, 0), ports: []SlotPort{{App: "/0", Slots: many}, {App: "/1", Kept: many}, {App: "/2", Slots: many}}}
+	if got := a.SlotsAtStart(t.Context()); len(got) != 2 {
+		t.Errorf("it hears %d ports", len(got))
+	}
+}
+
+// Whatever Relays there are, all that know a port alike take the slots of the same one.
+func TestWhoseSlotsCount(t *testing.T) {
+	t.Parallel()
+	v := func(began int64, instance string, silent bool) voice {
+		one := voice{instance: instance, silent: map[slotKey]bool{{"/a", 0}: silent}}
+		if began > 0 {
+			one.began = time.Unix(began, 0)
+		}
+		return one
+	}
+	for name, tt := range map[string]struct {
+		own, from voice
+		others    []voice
+		want      bool
+	}{
+		"runs longer":                {v(2, "a", false), v(1, "b", false), nil, true},
+		"runs less long":             {v(1, "a", false), v(2, "b", false), nil, false},
+		"as long, the id decides":    {v(1, "b", false), v(1, "a", false), nil, true},
+		"as long, the other id":      {v(1, "a", false), v(1, "b", false), nil, false},
+		"it has not read its source": {v(1, "b", false), v(0, "a", false), nil, false},
+		"own source was not read":    {v(0, "b", false), v(1, "a", false), nil, false},
+		"neither was read":           {v(0, "b", false), v(0, "a", false), nil, false},
+		"a third runs longer":        {v(3, "c", false), v(2, "b", false), []voice{v(1, "a", false)}, false},
+		"but knows others":           {v(3, "c", false), v(2, "b", false), []voice{v(1, "a", true)}, true},
+		"a third has read nothing":   {v(3, "c", false), v(2, "b", false), []voice{v(0, "a", false)}, true},
+		"the third is between":       {v(3, "c", false), v(1, "a", false), []voice{v(2, "b", false)}, true},
+	} {
+		if got := counts(tt.own, tt.from, tt.others, slotKey{"/a", 0}); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
+// serve runs the Relays of a world, and begin runs when all are asked now and then.
+func (w *world) serve(t *testing.T, begin func()) {
+	var all sync.WaitGroup
+	for _, r := range w.relays {
+		all.Go(func() { _ = r.Serve(t.Context()) })
+	}
+	time.Sleep(time.Millisecond)
+	begin()
+}
+
+// Three Relays give the slots of the one that runs longest within a second or two of a difference, though all the time before nobody
+// asked but now and then, and then nobody asks for anything more.
+func TestSlotsBecomeEqual(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("a", "b", "c")
+		keepers := make(map[string]*keeper)
+		for i, name := range []string{"a", "b", "c"} {
+			keepers[name] = &keeper{began: time.Unix(int64(i+1), 0)}
+			w.relays[name].Slots = keepers[name]
+		}
+		give := func(name string, slot int) {
+			keepers[name].mu.Lock()
+			defer keepers[name].mu.Unlock()
+			keepers[name].ports = shop(slot)
+		}
+		equal := func(want int, taken string) {
+			t.Helper()
+			synctest.Wait()
+			var all []string
+			for _, name := range []string{"a", "b", "c"} {
+				if !reflect.DeepEqual(keepers[name].ports, shop(want)) {
+					t.Errorf("%s gives %v", name, keepers[name].ports)
+				}
+				all = append(all, fmt.Sprint(len(keepers[name].taken)))
+			}
+			if got := strings.Join(all, " "); got != taken {
+				t.Errorf("slots were taken over %s times, want %s", got, taken)
+			}
+		}
+		w.serve(t, func() {
+			time.Sleep(33 * time.Second)
+			if n := w.asked("a"); n > 12 {
+				t.Errorf("without hashed ports there are %d questions", n)
+			}
+			give("a", 1)
+			give("b", 2)
+			give("c", 3)
+			time.Sleep(often + 100*time.Millisecond)
+			equal(1, "0 1 1")
+			before := w.asked("c")
+			time.Sleep(time.Minute)
+			equal(1, "0 1 1")
+			if n := w.asked("c") - before; n > 18 {
+				t.Errorf("the one that has run for the shortest time was asked %d times", n)
+			}
+
+			// One that is away changes nothing at once, and later the next one counts.
+			w.relays["a"].breakBy(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })
+			give("b", 4)
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			if len(keepers["c"].taken) != 1 {
+				t.Errorf("while one is away, slots go from one to the other: %v", keepers["c"].ports)
+			}
+			time.Sleep(gone)
+			give("a", 4)
+			equal(4, "0 1 2")
+			w.relays["a"].breakBy(nil)
+			give("a", 5)
+			time.Sleep(2*often + 100*time.Millisecond)
+			equal(5, "0 2 3")
+
+			// Of a port that the others do not know alike, nothing is taken over.
+			for _, name := range []string{"b", "c"} {
+				keepers[name].mu.Lock()
+				keepers[name].ports = []SlotPort{{App: "/shop", Slots: map[string]int{name: 7}}}
+				keepers[name].mu.Unlock()
+			}
+			w.relays["a"].breakBy(func(*http.Request) (*http.Response, error) {
+				text, err := json.Marshal(Answer{Version: 1, Instance: "a2", Began: time.Unix(1, 0), SlotParts: []int{5}, Slots: []SlotPort{{App: "/shop", Seen: "other"}}})
+				return answered(200, string(text)), err
+			})
+			for _, name := range []string{"b", "c"} {
+				keepers[name].mu.Lock()
+				keepers[name].apart = []string{"/shop"}
+				keepers[name].mu.Unlock()
+			}
+			time.Sleep(2 * often)
+			synctest.Wait()
+			if len(keepers["b"].taken) != 2 || len(keepers["c"].taken) != 3 {
+				t.Error("slots of other instances were taken over")
+			}
+		})
+	})
+}
+
+func TestDigests(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"1", strings.Repeat("0", 16*slotParts-1), strings.Repeat("g", 16*slotParts), strings.Repeat("0", 16*slotParts+16), strings.Repeat("+", 16*slotParts)} {
+		if _, err := splitDigests(text); err == nil {
+			t.Errorf("%.20s is taken for digests", text)
+		}
+	}
+	for _, text := range []string{
+		`"slotParts":[` + many(slotParts+1, "1") + "]",
+		`"slots":[` + many(2*maxSlots+1, "{}") + "]",
+		`"slots":[{"app":"` + strings.Repeat("a", maxName+1) + `"}]`,
+	} {
+		if _, err := decode([]byte(`{"version":1,"instance":"x",` + text + "}")); err == nil {
+			t.Errorf("%.40s is taken for an answer", text)
+		}
+	}
+}
