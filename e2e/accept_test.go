@@ -184,7 +184,7 @@ func TestStorm(t *testing.T) {
 		if n := s.count(); n > 3*devices/len(left)*110/100 {
 			t.Errorf("server %d has %d", i, n)
 		}
-		t.Logf("server %d took %d in its busiest second", i, busiest(began, s))
+		t.Logf("server %d took %d in its busiest second", i, busiest(known, s))
 	}
 	if most := busiestIn(3*time.Second, known, left...); most > 3*len(left)*rate*115/100 {
 		t.Errorf("the servers took %d in three seconds, of %d", most, 3*len(left)*rate)

@@ -35,17 +35,23 @@ func fourthServer(b *testing.B, atOnce int) (percent float64) {
 	d.add(devices)
 	uneven(b, servers[:3], devices)
 	w.service("/imp", address, servers, byTLS()...)
-	eventually(b, "Envoy has four servers", func() error {
-		if n := w.stat(`^cluster\..*imp.*\.membership_total$`); n != 4 {
-			return fmt.Errorf("%d", n)
-		}
-		return nil
-	})
+	w.members(4)
 	d.add(devices)
 	if n := d.ended.Load(); n > 0 {
 		b.Errorf("%d connections ended: %q", n, d.why)
 	}
 	return uneven(b, servers, 2*devices)
+}
+
+// members waits until Envoy knows that the service has so many servers.
+func (w *deviceWorld) members(n int) {
+	w.b.Helper()
+	eventually(w.b, fmt.Sprintf("Envoy has %d servers", n), func() error {
+		if got := w.stat(`^cluster\..*imp.*\.membership_total$`); got != int64(n) {
+			return fmt.Errorf("%d", got)
+		}
+		return nil
+	})
 }
 
 // uneven is how far the server that is furthest from its share is from it, in percent.
@@ -81,12 +87,13 @@ func benchmarkReconnects(b *testing.B) {
 	w.rate("/imp", rate)
 	dead, left := servers[0], servers[1:]
 	lost, _ := dead.connections()
-	for _, s := range left {
-		s.connections()
-	}
 	began := time.Now()
 	dead.kill()
 	w.service("/imp", address, left, labels...)
+	w.members(len(left)) // until then the rate is that of all three
+	for _, s := range left {
+		s.connections()
+	}
 	eventually(b, "devices are cut", func() error {
 		if n := d.ended.Load(); n < int64(lost) {
 			return fmt.Errorf("%d of %d", n, lost)

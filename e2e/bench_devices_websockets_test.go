@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ func benchmarkSockets(b *testing.B) {
 	w.await("deployed-0.test")
 	s := w.openPairs(pairs, "ws://"+echo.address, "ws://"+w.config.Fleets[0].HTTP.String())
 	draining := w.stat(`^listener_manager\.total_filter_chains_draining$`)
+	began, spent := time.Now(), w.spent()
 	const rounds = 500
 	w.updateEndpoints(rounds, 100*time.Millisecond, func(round int) {
 		chat([]string{port, "1"}[round%2]) // away, and back: new sockets would fail, those that are open do not
@@ -43,6 +45,8 @@ func benchmarkSockets(b *testing.B) {
 		}
 	})
 	w.within(w.marathon.WaitIdle)
+	now, took := w.spent(), time.Since(began).Seconds()
+	b.Logf("cores in use: Relay %.2f, Envoy %.2f, the benchmark %.2f", (now[0]-spent[0])/took, (now[1]-spent[1])/took, (now[2]-spent[2])/took)
 	direct, through := s.end()
 	of := func(p int) (of [2]float64) {
 		return [2]float64{milliseconds(percentile(direct, p)), milliseconds(percentile(through, p))}
@@ -59,6 +63,14 @@ func benchmarkSockets(b *testing.B) {
 	for _, err := range s.closed[:min(3, len(s.closed))] {
 		b.Log(err)
 	}
+}
+
+// spent is the CPU time in seconds that Relay, Envoy and the benchmark have used.
+func (w *deviceWorld) spent() (seconds [3]float64) {
+	for i, pid := range []int{w.relay.pid, w.envoy.Pid(), os.Getpid()} {
+		seconds[i] = procfs{w.b, pid}.cpu().Seconds()
+	}
+	return seconds
 }
 
 // socketPairs are WebSockets, each with one to the same server that is direct.

@@ -194,6 +194,30 @@ func TestPaceOfANewInstance(t *testing.T) {
 	})
 }
 
+// Connections that came one by one, long before all of the rate was used, count for all instances alike: when
+// the rate is lowered, that of all of them counts.
+func TestPaceAfterAQuietTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Port{AcceptRate: 5000, Instances: instances(3)})
+		for n := range 900 {
+			w.connect(t.Context(), fmt.Sprint("before ", n), "192.0.2.1")
+			time.Sleep(10 * time.Millisecond)
+		}
+		w.set(Port{AcceptRate: 50, Instances: instances(2)})
+		time.Sleep(2 * time.Second) // the rate is known
+		for n := range 500 {
+			w.connect(t.Context(), fmt.Sprint(n), "192.0.2.1")
+		}
+		from := time.Since(w.began)
+		time.Sleep(4 * time.Second)
+		if n := w.in(from, from+4*time.Second); n < 390 || n > 420 {
+			t.Errorf("%d in 4 s, which two could take 400 of", n)
+		}
+		w.all.Wait()
+	})
+}
+
 // One that opens very many does not delay the others: clients take turns.
 func TestClientsTakeTurns(t *testing.T) {
 	t.Parallel()

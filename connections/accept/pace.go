@@ -67,7 +67,8 @@ func find(all []instance, address netip.AddrPort, likely int) *instance {
 }
 
 // next returns the instance that is to be thought to get the next connection: of those that have the
-// fewest the one with the most credit. It is nil if there is none.
+// fewest the one with the most credit, and of those with as much the one with the fewest, as Envoy does. It is
+// nil if there is none.
 func (p *pace) next(now time.Time) *instance {
 	fewest := math.MaxInt
 	for i := range p.instances {
@@ -82,7 +83,7 @@ func (p *pace) next(now time.Time) *instance {
 		}
 		i.credit = min(p.burst(), i.credit+p.rate*max(0, now.Sub(i.at).Seconds()))
 		i.at = now
-		if best == nil || i.credit > best.credit {
+		if best == nil || i.credit > best.credit || i.credit == best.credit && i.Connections < best.Connections {
 			best = i
 		}
 	}
