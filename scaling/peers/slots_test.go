@@ -48,7 +48,9 @@ func (k *keeper) Known(digests []uint64) (parts []int, ports []SlotPort) {
 	if slices.Equal(k.Digests(), digests) {
 		return nil, nil
 	}
-	return []int{5}, k.ports
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return []int{5}, slices.Clone(k.ports)
 }
 
 // Compare implements Slots.
