@@ -61,6 +61,9 @@ bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy
 	go test -run '^$$' -bench '^BenchmarkScaling$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 	$(if $(ROW),,go test -run 'Step|Steady|Overload' -v ./scaling/autoscale)
 
+bench-devices: $(ENVOY) ## Measure devices, agents and sockets that stay, with a real Envoy; ROW=idle or another for one
+	go test -run '^$$' -bench '^BenchmarkDevices$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -160,4 +163,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-devices bench-certs model build package release image check tools programs .FORCE

@@ -1,11 +1,13 @@
 package collator
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 )
 
@@ -87,6 +89,8 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 		members[id] = member
 	}
 	updated := deployment{members: members, merged: merge(name, slices.Collect(maps.Values(members)))}
+	_, left := together(slices.Collect(maps.Values(members)))
+	c.problems.set(owner{problem.TCP, "", inGroups, name}, left...)
 	c.mu.Lock()
 	if updated.merged == nil {
 		delete(c.deployments, name)
@@ -110,7 +114,7 @@ func merge(name string, members []*sources.App) *sources.App {
 	if len(members) == 0 {
 		return nil
 	}
-	slices.SortFunc(members, sources.CompareInDeployment)
+	members, _ = together(members)
 	oldest := members[0]
 	_, taking := sources.TakingOver(members)
 	drain := sources.DrainedInDeployment(members)
@@ -138,6 +142,30 @@ func merge(name string, members []*sources.App) *sources.App {
 		distinctSlots(port.Endpoints)
 	}
 	return &merged
+}
+
+// together returns the members of a deployment that are routed as one app, the oldest first, and says why
+// others are not. These count on certificates of clients, or on being told who connects, where the
+// oldest asks for neither: anybody would reach them, and could send the header that says who it is.
+// So they take nothing, and nothing is drained for them.
+func together(members []*sources.App) (routed []*sources.App, left []problem.Problem) {
+	slices.SortFunc(members, sources.CompareInDeployment)
+	for _, m := range members {
+		reason := ""
+		for i, port := range m.Ports {
+			if m != members[0] && i < len(members[0].Ports) && reason == "" {
+				reason = routing.CountsOnMore(port, members[0].Ports[i])
+			}
+		}
+		if reason == "" {
+			routed = append(routed, m)
+			continue
+		}
+		left = append(left, problem.Problem{App: m.ID, Subject: "deployment group " + strings.Trim(m.Deployment.Group, "/"), Severity: problem.Failing,
+			Reason: fmt.Sprintf("takes nothing: %s, and the labels of the oldest app of the group, %s, count", reason, members[0].ID),
+			Action: "give both the same labels for TLS, or deploy this one without the group"})
+	}
+	return routed, left
 }
 
 // distinctSlots gives endpoints other slots that take requests and have the slot of another one. Slots are given before it is

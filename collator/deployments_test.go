@@ -48,3 +48,46 @@ func TestRolledBackDeployment(t *testing.T) {
 		}
 	}
 }
+
+// An app that counts on certificates of clients, or on being told who connects, takes nothing while an older
+// app of its group asks for neither: whoever connects could send the header itself. Nothing drains for it.
+func TestDeploymentThatCountsOnMore(t *testing.T) {
+	t.Parallel()
+	plain, tls := sources.TCP{Port: 9000}, sources.TCP{Port: 9000, ServiceTLS: &sources.ServiceTLS{}}
+	devices, optional := tls, tls
+	devices.ServiceTLS = &sources.ServiceTLS{ClientCA: "devices"}
+	optional.ServiceTLS = &sources.ServiceTLS{ClientCA: "devices", OptionalCertificate: true}
+	for _, tt := range []struct {
+		name       string
+		old, new   sources.TCP
+		told, tell uint8 // by the version of the PROXY protocol
+		apart      bool
+	}{
+		{"plain, then certificates", plain, devices, 0, 0, true},
+		{"plain, then told", plain, tls, 2, 2, true},
+		{"TLS, then certificates", tls, devices, 2, 2, true},
+		{"optional, then required", optional, devices, 2, 2, true},
+		{"not told, then told", devices, devices, 0, 2, true},
+		{"version 1, then 2", devices, devices, 1, 2, true},
+		{"as before", devices, devices, 2, 2, false},
+		{"less than before", devices, plain, 2, 0, false},
+		{"plain, then TLS", plain, tls, 0, 0, false},
+		{"as without TLS", plain, plain, 0, 2, false},
+	} {
+		c, _ := newTest(t, Config{})
+		member := func(id string, hour int, tcp sources.TCP, version uint8, address string) *sources.App {
+			app := serviceApp(id, tcp)
+			app.Deployment = &sources.Deployment{Group: "imp", StartedAt: time.Date(2026, 5, 1, hour, 0, 0, 0, time.UTC), Instances: 1, TargetInstances: 1}
+			app.Ports[0].Upstream = &sources.Upstream{ProxyProtocol: version}
+			app.Ports[0].Endpoints = []sources.Endpoint{{Task: id, Address: netip.MustParseAddrPort(address)}}
+			return app
+		}
+		syncApps(c, member("/a", 1, tt.old, tt.told, "10.0.0.1:1"), member("/b", 2, tt.new, tt.tell, "10.0.0.2:1"))
+		c.round()
+		endpoints, problems := c.Routed("deployment-group/imp").Ports[0].Endpoints, c.problems.of("/b")
+		apart := len(endpoints) == 1 && endpoints[0].Task == "/a" && endpoints[0].Health == sources.Healthy
+		if apart != tt.apart || (len(problems) > 0) != tt.apart {
+			t.Errorf("%s: endpoints %+v, problems %q", tt.name, endpoints, problems)
+		}
+	}
+}

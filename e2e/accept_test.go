@@ -42,7 +42,8 @@ func startDeviceServer(t *testing.T) *deviceServer {
 			s.mu.Unlock()
 			all.Go(func() {
 				_, _ = io.WriteString(conn, "hello\n")
-				_, _ = io.Copy(conn, conn)
+				// Not by io.Copy alone: between two connections that takes two more descriptors, for a pipe.
+				_, _ = io.CopyBuffer(struct{ io.Writer }{conn}, struct{ io.Reader }{conn}, make([]byte, 64))
 				_ = conn.Close()
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -73,16 +74,22 @@ func (s *deviceServer) count() int {
 	return len(s.open)
 }
 
-// busiest returns how many connections came in the second with the most, since a moment.
-func (s *deviceServer) busiest(since time.Time) (most int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	first := slices.IndexFunc(s.came, func(at time.Time) bool { return at.After(since) })
-	if first < 0 {
-		return 0
+// busiest returns how many connections came to servers in the second with the most, since a moment.
+func busiest(since time.Time, servers ...*deviceServer) (most int) {
+	var came []time.Time
+	for _, s := range servers {
+		s.mu.Lock()
+		for _, at := range s.came {
+			if at.After(since) {
+				came = append(came, at)
+			}
+		}
+		s.mu.Unlock()
 	}
-	for i := first; i < len(s.came); i++ {
-		for s.came[i].Sub(s.came[first]) > time.Second {
+	slices.SortFunc(came, time.Time.Compare)
+	first := 0
+	for i, at := range came {
+		for at.Sub(came[first]) > time.Second {
 			first++
 		}
 		most = max(most, i-first+1)
@@ -106,6 +113,7 @@ func stormWorld(t *testing.T, devices int) (w *world, servers []*deviceServer, f
 		}
 		w.marathon.service("/imp", tasks, modeLabel, "tcp", portLabel, port, "RELAY_0_IDLE_TIMEOUT", "0s", acceptLabel, rate)
 	}
+	// Not faster: Envoy gives what goes on at one moment to one server.
 	update("400/s", servers...)
 	w.eventually("the service", func() error {
 		conn, err := w.tcp.dial(address, nil, "")
@@ -137,7 +145,7 @@ func (w *world) paced(rate string) {
 
 // A server with 2000 devices dies. All are back on the others within 10 s, at the rate that each of these takes.
 func TestStorm(t *testing.T) {
-	const devices, rate = 1000, 60
+	const devices, rate = 2000, 150
 	w, servers, f, update := stormWorld(t, devices)
 	listeners := w.envoy.stat(`^listener_manager\.lds\.update_success$`)
 	update(fmt.Sprint(rate, "/s"), servers...)
@@ -149,6 +157,8 @@ func TestStorm(t *testing.T) {
 	began := time.Now()
 	dead.die()
 	update(fmt.Sprint(rate, "/s"), left...)
+	w.admin.settled()
+	known := time.Now() // that the server is gone: until then its rate counts
 	w.eventually("devices are cut", func() error {
 		if f.cut.Load() < int64(lost) {
 			return fmt.Errorf("%d", f.cut.Load())
@@ -168,11 +178,11 @@ func TestStorm(t *testing.T) {
 		if n := s.count(); n > 3*devices/len(left)*110/100 {
 			t.Errorf("server %d has %d", i, n)
 		}
-		most := s.busiest(began)
-		t.Logf("server %d took %d in its busiest second", i, most)
-		if most > rate*120/100 {
-			t.Errorf("server %d took %d in a second", i, most)
-		}
+		t.Logf("server %d took %d in its busiest second", i, busiest(began, s))
+	}
+	// Whoever has a few less than the other gets a few more.
+	if most := busiest(known, left...); most > len(left)*rate*120/100 {
+		t.Errorf("the servers took %d in a second, of %d", most, len(left)*rate)
 	}
 	if n := w.envoy.stat(`^listener_manager\.lds\.update_success$`); n != listeners {
 		t.Errorf("listeners were sent %d times", n-listeners)
@@ -203,7 +213,7 @@ func TestRelayEndsInAStorm(t *testing.T) {
 		t.Errorf("%d attempts failed: %q", failed, f.why)
 	}
 	for i, s := range servers[1:] {
-		t.Logf("server %d took %d in its busiest second", i, s.busiest(began))
+		t.Logf("server %d took %d in its busiest second", i, busiest(began, s))
 	}
 }
 

@@ -86,8 +86,8 @@ func (c *tlsClients) refuses(address, service, why string, device *certstest.Iss
 // authorityStore is where an authority and its lists are.
 type authorityStore struct {
 	subject string // of its problems
-	put    func(certificates, lists []byte)
-	remove func()
+	put     func(certificates, lists []byte)
+	remove  func()
 }
 
 func directoryStore(w *world) authorityStore {

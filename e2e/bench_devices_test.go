@@ -9,7 +9,12 @@ func BenchmarkDevices(b *testing.B) {
 		name string
 		run  func(b *testing.B)
 	}{
+		{"idle", benchmarkIdle},
+		{"even", benchmarkEven},
+		{"storm", benchmarkReconnects},
 		{"ids", benchmarkIDs},
+		{"websockets", benchmarkSockets},
+		{"handshakes", benchmarkHandshakes},
 	} {
 		b.Run(row.name, func(b *testing.B) {
 			if b.N != 1 {

@@ -54,6 +54,8 @@ func extremes() []string {
 		"5xx gateway-error reset reset-before-request connect-failure retriable-4xx refused-stream cancelled deadline-exceeded internal resource-exhausted unavailable",
 		headers(labels.MaxHeaders), headers(1001), names, paths.String(), strings.Repeat("x", 100_000),
 		"v1", "v2", strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + ".internal", "bücher.test", "*.test", "10.0.0.1",
+		"uri:spiffe://" + printable(", *") + "*", "uri:(a+)+[b]\\E{*", "dns:dev* email:" + printable(", *"), "uri:" + strings.Repeat("x", 1024) + "*",
+		strings.Repeat("uri:spiffe://lab.test/"+strings.Repeat("x", 600)+"* ", labels.MaxClientNames), "old", "modern", "optional",
 	}
 }
 

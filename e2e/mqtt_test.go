@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 )
 
@@ -24,7 +27,13 @@ func startBroker(t *testing.T) (broker *talker, address string) {
 	t.Helper()
 	path := mosquitto(t, "mosquitto")
 	host, port, _ := net.SplitHostPort(freeAddress(t))
-	broker = startTalker(t, "mosquitto", exec.Command(path, "-v", "-p", port)) // on loopback, as it has no configuration
+	config := filepath.Join(t.TempDir(), "mosquitto.conf")
+	// As another user it would live on when the tests are killed: the kernel ends only what has not
+	// changed its user.
+	if err := os.WriteFile(config, []byte("listener "+port+" "+host+"\nallow_anonymous true\nuser root\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	broker = startTalker(t, "mosquitto", exec.Command(path, "-v", "-c", config))
 	address = net.JoinHostPort(host, port)
 	eventually(t, "the broker listens", func() error {
 		conn, err := net.Dial("tcp", address)
@@ -100,4 +109,54 @@ func (w *world) serviceAt(id, to string, labels ...string) (address string) {
 		return err
 	})
 	return address
+}
+
+// A device by MQTT over mutual TLS, which Envoy ends, without a server name as devices often are, keeps
+// its connection through the renewal of the service's certificate and another authority's. One without
+// a certificate never reaches the broker.
+func TestMQTTByTLS(t *testing.T) {
+	w := newWorld(t)
+	store := directoryStore(w)
+	authority := deviceAuthority(t, "Devices")
+	store.put(authority.PEM(), nil)
+	w.start()
+	broker, to := startBroker(t)
+	address := w.serviceAt("/mqtt", to, "HAPROXY_0_VHOST", devicesDomain, terminateLabel, "true", clientCALabel, "devices", "RELAY_0_IDLE_TIMEOUT", "30s")
+	dir := t.TempDir()
+	issued := deviceCertificate(t, authority, 0)
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	host, port, _ := net.SplitHostPort(address)
+	// --insecure leaves out only that the name in the certificate is compared with the address.
+	secure := []string{"-h", host, "-p", port, "--cafile", file("ca.pem", w.certs.ca.RootPEM()), "--insecure", "-q", "1", "-t", "orders/d"}
+	own := append(secure, "--cert", file("device.pem", issued.Leaf), "--key", file("device.key", issued.Key))
+	subscriber := mosquitto(t, "mosquitto_sub")
+	d := startTalker(t, "device", exec.Command(subscriber, append(own, "-i", "d", "-k", "5")...))
+	stranger := startTalker(t, "stranger", exec.Command(subscriber, append(secure, "-i", "stranger")...))
+	w.eventually("the device subscribes", func() error {
+		if broker.count("Sending SUBACK to d") == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	w.certs.issue(devicesDomain)
+	w.certs.write("others.ca.pem", deviceAuthority(t, "Others").PEM())
+	w.admin.hook("usr1")
+	w.admin.settled()
+	if out, err := exec.Command(mosquitto(t, "mosquitto_pub"), append(own, "-m", "order")...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	d.await("order")
+	stranger.await("Error")
+	if n := broker.count("Sending SUBACK to d"); n != 1 {
+		t.Errorf("the device connected %d times", n)
+	}
+	if n := broker.count("as stranger"); n != 0 {
+		t.Errorf("the stranger reached the broker %d times", n)
+	}
 }

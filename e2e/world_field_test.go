@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -48,6 +49,13 @@ func (f *field) note(format string, args ...any) {
 // openField connects all of them.
 func openField(w *world, service string, devices, sockets int) *field {
 	w.t.Helper()
+	f := connectField(w, service, devices, sockets)
+	w.eventually("all are connected", func() error { return f.all(devices + sockets) })
+	return f
+}
+
+// connectField is openField that does not wait until they are connected.
+func connectField(w *world, service string, devices, sockets int) *field {
 	f := &field{w: w, service: service}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.t.Cleanup(func() { cancel(); f.wg.Wait() })
@@ -57,7 +65,6 @@ func openField(w *world, service string, devices, sockets int) *field {
 	for range sockets {
 		f.keep(ctx, f.socket)
 	}
-	w.eventually("all are connected", func() error { return f.all(devices + sockets) })
 	return f
 }
 
@@ -136,7 +143,9 @@ var errQuiet = errors.New("no answer")
 
 // device speaks lines: it waits for the greeting, as devices wait for their server.
 func (f *field) device(ctx context.Context) (conversation, error) {
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", f.service)
+	// Devices of one address may not have all places where they wait.
+	from := &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+rand.IntN(200)))}
+	conn, err := (&net.Dialer{Timeout: patience, LocalAddr: from}).DialContext(ctx, "tcp", f.service)
 	if err != nil {
 		return conversation{}, err
 	}

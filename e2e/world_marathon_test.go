@@ -17,7 +17,7 @@ import (
 // runningMarathon is Marathon with real tasks.
 type runningMarathon struct {
 	*marathontest.Server
-	t *testing.T
+	t testing.TB
 }
 
 // app is the definition of an app with one port and one domain.

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/url"
 	"testing"
 	"time"
 )
@@ -57,6 +58,8 @@ type Options struct {
 	NoSAN bool
 	// IPs are added to the subject alternative names.
 	IPs []net.IP
+	// URIs are too.
+	URIs []*url.URL
 
 	NotBefore, NotAfter time.Time
 	Serial              int64
@@ -238,7 +241,7 @@ func leafTemplate(names []string, o Options) *x509.Certificate {
 		template.Subject.CommonName = names[0]
 	}
 	if !o.NoSAN {
-		template.DNSNames, template.IPAddresses = names, o.IPs
+		template.DNSNames, template.IPAddresses, template.URIs = names, o.IPs, o.URIs
 	}
 	if template.NotBefore.IsZero() {
 		template.NotBefore = time.Now().Add(-time.Hour)

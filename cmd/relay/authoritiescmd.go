@@ -20,7 +20,7 @@ type authoritiesCmd struct {
 func (c *authoritiesCmd) Run(ctx context.Context, out streams) error {
 	return asking(ctx, c.ClientFlags, out, func(ctx context.Context, relay *client.Client) error {
 		return listing{
-			path: "authorities", field: "authorities", query: queryOf("q", c.Filter), limit: c.Limit, none: "no such authority of clients",
+			path: "authorities", field: "authorities", query: queryOf("q", c.Filter), limit: c.Limit, none: noAuthority(c.Filter),
 			columns: []terminal.Column{
 				{Title: "AUTHORITY"}, {Title: "SOURCE"}, {Title: "DAYS", Right: true}, {Title: "UNTIL"}, {Title: "REVOKED", Right: true}, {Title: "LIST OF", Optional: true}, {Title: "LIST UNTIL"},
 				{Title: "USED BY", Shrinks: true}, {Title: "REMARKS", Shrinks: true},
@@ -28,6 +28,14 @@ func (c *authoritiesCmd) Run(ctx context.Context, out streams) error {
 			row: rowOf(authorityRow),
 		}.show(ctx, relay, c.printer(out))
 	})
+}
+
+// noAuthority says what is not there: of a name that was asked for, or at all.
+func noAuthority(filter string) string {
+	if filter != "" {
+		return "no such authority of clients"
+	}
+	return "no certificate store has authorities of clients (docs/certificates.md says how they get there)"
 }
 
 func authorityRow(a api.Authority) []terminal.Cell {

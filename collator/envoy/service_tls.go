@@ -218,16 +218,19 @@ func nobody() *tlsv3.CertificateValidationContext {
 	}
 }
 
-// clientName matches one name of a client's certificate.
+// clientName matches one name of a client's certificate, and nothing else: for a name of DNS, Envoy itself
+// would take a certificate for a wildcard above it, too.
 func clientName(n sources.ClientName) *tlsv3.SubjectAltNameMatcher {
-	matcher := &tlsv3.SubjectAltNameMatcher{
-		SanType: sanTypes[n.Type], Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: n.Value}},
+	matcher := &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: n.Value}}
+	switch {
+	case n.Prefix:
+		// No regular expression, which could leave out names with a comma: Envoy takes no long ones.
+		matcher.MatchPattern = &matcherv3.StringMatcher_Prefix{Prefix: n.Value}
+	case n.Type == sources.NameDNS:
+		// In lower case only: to ignore case makes the expression several times as long, by letters such as s.
+		matcher.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regexp.QuoteMeta(n.Value)}}
 	}
-	if n.Prefix {
-		// Instances are told of names with commas between: one with a comma would look like two.
-		matcher.Matcher.MatchPattern = &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: regexp.QuoteMeta(n.Value) + "[^,]*"}}
-	}
-	return matcher
+	return &tlsv3.SubjectAltNameMatcher{SanType: sanTypes[n.Type], Matcher: matcher}
 }
 
 var sanTypes = map[sources.NameType]tlsv3.SubjectAltNameMatcher_SanType{

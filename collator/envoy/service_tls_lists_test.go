@@ -202,3 +202,34 @@ func TestPythonExample(t *testing.T) {
 		}
 	}
 }
+
+// Whatever labels take for names of clients, Envoy takes too.
+func TestOddClientNames(t *testing.T) {
+	t.Parallel()
+	e := startEnvoy(t, withoutHTTPS)
+	ca, server := newDeviceCA(t, "devices", nil), e.deviceServer()
+	var apps []*sources.App
+	var last uint16
+	odd := strings.Map(func(r rune) rune {
+		if r == '*' || r == ',' {
+			return -1
+		}
+		return r
+	}, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+	for i, names := range []string{
+		"uri:spiffe://" + odd + "*", "uri:(a+)+[b]\\E{*", "dns:dev* email:" + odd, "uri:" + strings.Repeat("x", 1024) + "*", "uri:" + odd, "dns:" + odd + "*",
+		strings.TrimSpace(strings.Repeat("uri:spiffe://lab.test/"+strings.Repeat("x", 600)+"* ", 100)), "dns:" + strings.Repeat("a.", 38) + "test", "uri:" + acme + "*",
+	} {
+		last = envoytest.FreePort(t)
+		app := set(t, serviceApp("/s"+itoa(uint16(i)), sources.TCP{}, "dev.test"), "TLS_TERMINATE=true", "PORT="+itoa(last), "BIND_ADDR=127.0.0.1", "CLIENT_CA=devices", "CLIENT_SAN="+names, "PROXY_PROTOCOL=v2")
+		if app.Ports[0].TCP.ServiceTLS.Refused {
+			t.Errorf("%.40q is not taken", names)
+		}
+		apps = append(apps, changed(app, func(p *sources.Port) { p.Endpoints = endpoints(server.address) }))
+	}
+	e.sync([]*certs.Authority{authorityOf("devices", nil, ca)}, apps...)
+	_ = e.letsIn(t, last, as(ca.device(t, nil, acme+"1")))
+	if rejected := e.store.Rejected(); len(rejected) > 0 {
+		t.Errorf("rejected: %+v", rejected)
+	}
+}

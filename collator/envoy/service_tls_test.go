@@ -56,21 +56,20 @@ func TestStrangersReachNoServer(t *testing.T) {
 			alike.PublicKey = nil
 			self, key := signDevice(t, &alike, nil)
 			for name, c := range map[string]client{
-				"no certificate":          {},
-				"a stranger":              as(other.device(t, nil, acme+"1")),
-				"signed by itself":        as(tls.Certificate{Certificate: [][]byte{self.Raw}, PrivateKey: key}),
-				"expired":                 as(ca.device(t, dated(-time.Hour, -time.Minute), acme+"1")),
-				"not valid yet":           as(ca.device(t, dated(time.Hour, 2*time.Hour), acme+"1")),
-				"revoked":                 as(revoked),
-				"of another tenant":       as(ca.device(t, nil, "spiffe://lab.test/tenant/acme2/1")),
-				"two tenants in one name": as(ca.device(t, nil, acme+"1,spiffe://lab.test/tenant/other/2")),
-				"without names":           as(ca.device(t, nil)),
-				"the name as DNS":         as(ca.device(t, func(c *x509.Certificate) { c.DNSNames = []string{"lab.test"} })),
-				"for servers":             as(ca.device(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, acme+"1")),
-				"a PROXY header first":    {shown: good.shown, before: proxyV1("203.0.113.7", 80)},
-				"version 2 of it":         {shown: good.shown, before: proxyV2("203.0.113.7", 80)},
-				"plain text":              {before: "hello\r\n\r\n"},
-				"an earlier TLS":          {shown: good.shown, change: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }},
+				"no certificate":       {},
+				"a stranger":           as(other.device(t, nil, acme+"1")),
+				"signed by itself":     as(tls.Certificate{Certificate: [][]byte{self.Raw}, PrivateKey: key}),
+				"expired":              as(ca.device(t, dated(-time.Hour, -time.Minute), acme+"1")),
+				"not valid yet":        as(ca.device(t, dated(time.Hour, 2*time.Hour), acme+"1")),
+				"revoked":              as(revoked),
+				"of another tenant":    as(ca.device(t, nil, "spiffe://lab.test/tenant/acme2/1")),
+				"without names":        as(ca.device(t, nil)),
+				"the name as DNS":      as(ca.device(t, func(c *x509.Certificate) { c.DNSNames = []string{"lab.test"} })),
+				"for servers":          as(ca.device(t, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, acme+"1")),
+				"a PROXY header first": {shown: good.shown, before: proxyV1("203.0.113.7", 80)},
+				"version 2 of it":      {shown: good.shown, before: proxyV2("203.0.113.7", 80)},
+				"plain text":           {before: "hello\r\n\r\n"},
+				"an earlier TLS":       {shown: good.shown, change: func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }},
 			} {
 				for _, newest := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 					c := c

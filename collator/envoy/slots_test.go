@@ -77,8 +77,9 @@ func TestSlotsOwnIDs(t *testing.T) {
 				p.Endpoints = append(p.Endpoints, endpoints(e.backend("/a-new"))...)
 				p.Endpoints[6].Slot, p.Endpoints[6].Zone = 3, "elsewhere"
 			})
-			now := settle(func(now []string) bool { return slices.Contains(now, "new") })
-			if moved, from, to := differ(first, now); len(from) != 1 || !from["3"] || len(to) != 1 || moved == 0 || slices.Contains(now, "3") {
+			// The change may come between two of the ids.
+			now := settle(func(now []string) bool { return slices.Contains(now, "new") && !slices.Contains(now, "3") })
+			if moved, from, to := differ(first, now); len(from) != 1 || !from["3"] || len(to) != 1 || moved == 0 {
 				t.Errorf("replaced: %d ids moved from %v to %v", moved, from, to)
 			}
 			update(func(p *sources.Port) { p.Endpoints = slices.Delete(p.Endpoints, 2, 3) })

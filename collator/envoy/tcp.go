@@ -86,6 +86,8 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 	}
 	if s.Paced {
 		filters = append(filters, acceptDiscovery(cluster))
+		// Envoy reads while a connection waits. So it notices a client that resets it.
+		proxy.MaxEarlyDataBytes = wrapperspb.UInt32(earlyData)
 	}
 	if s.Rebalances {
 		filters = append(filters, shedFilter(p))

@@ -36,7 +36,8 @@ type tcpWaker struct {
 // waitingConn is a connection that waits.
 type waitingConn struct {
 	domain, app, port, client, fleet, node string
-	answer                         chan ratelimitv3.RateLimitResponse_Code
+	answer                                 chan ratelimitv3.RateLimitResponse_Code
+	left                                   chan struct{} // closed when Envoy gives it up
 }
 
 func newTCPWaker() *tcpWaker { return &tcpWaker{asked: make(chan *waitingConn, 1000)} }
@@ -50,7 +51,7 @@ func (w *tcpWaker) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLim
 	if refused {
 		return nil, grpcstatus.Error(codes.Unavailable, "another Relay serves this Envoy")
 	}
-	conn := &waitingConn{domain: req.GetDomain(), answer: make(chan ratelimitv3.RateLimitResponse_Code, 1)}
+	conn := &waitingConn{domain: req.GetDomain(), answer: make(chan ratelimitv3.RateLimitResponse_Code, 1), left: make(chan struct{})}
 	md, _ := metadata.FromIncomingContext(ctx)
 	if values := md.Get(envoy.FleetHeader); len(values) == 1 {
 		conn.fleet = values[0]
@@ -72,6 +73,7 @@ func (w *tcpWaker) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLim
 	case code := <-conn.answer:
 		return &ratelimitv3.RateLimitResponse{OverallCode: code}, nil
 	case <-ctx.Done():
+		close(conn.left)
 		return nil, ctx.Err()
 	}
 }

@@ -218,6 +218,7 @@ func (x explainer) domain(domain string) Explanation {
 		if f.HasHTTPS() {
 			e.addServices(passThrough(f, services, on, domain, https))
 		}
+		e.addServices(showing(f, services, domain))
 		if view == nil {
 			continue
 		}

@@ -11,6 +11,9 @@ import (
 // maxNamesShown is how many names of clients are shown.
 const maxNamesShown = 5
 
+// refusedHint says where to look for handshakes that failed: Relay does not hear of them.
+const refusedHint = "a client that is not let in is counted by its Envoy alone, by reason: ssl.fail_verify_* of the listener (docs/connections.md)"
+
 // serviceTLSWords says how Envoy meets the clients of a TCP service whose TLS it ends.
 func serviceTLSWords(t sources.ServiceTLS) []string {
 	words := []string{fmt.Sprintf("TCP mode: Envoy ends the TLS of clients (profile %s), and what is in it is passed on", cmp.Or(t.Profile, sources.TLSIntermediate))}

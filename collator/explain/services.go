@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -54,6 +55,21 @@ func onPort(f *routing.Fleet, x routing.ServiceIndex, port uint16) []Service {
 		}
 		return Service{Listener: routing.TCPListener(port), Address: netip.AddrPortFrom(address, port).String()}
 	})
+}
+
+// showing returns the services whose TLS Envoy ends with a certificate for a name.
+func showing(f *routing.Fleet, x routing.ServiceIndex, name string) (views []Service) {
+	names := hostname.Candidates(name)
+	for _, port := range slices.Sorted(maps.Keys(x.Ports)) {
+		s := x.Ports[port][0]
+		if s.TLS == nil || s.Closed {
+			continue
+		}
+		if slices.ContainsFunc(s.Chains(), func(c routing.ServiceChain) bool { return c.ServerName != "" && slices.Contains(names, c.ServerName) }) {
+			views = append(views, onPort(f, x, port)[0])
+		}
+	}
+	return views
 }
 
 // onName returns the services that want the TLS connections for a server name. claims are
@@ -122,6 +138,9 @@ func serviceWords(s routing.Service) []string {
 	var words []string
 	if s.TLS != nil {
 		words = serviceTLSWords(*s.TLS)
+		if routing.AsksForCertificates(s.TLS) {
+			words = append(words, refusedHint)
+		}
 	}
 	if s.AcceptProxy {
 		words = append(words, "connections begin with the PROXY protocol's header")

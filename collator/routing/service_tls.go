@@ -13,6 +13,31 @@ import (
 // AsksForCertificates reports whether clients of a service whose TLS Envoy ends are asked for one.
 func AsksForCertificates(t *sources.ServiceTLS) bool { return t.ClientCA != "" || t.Refused }
 
+// CountsOnMore says what instances of a port count on, if they get connections as another port has them;
+// empty if nothing is missing.
+func CountsOnMore(port, as sources.Port) string {
+	wanted, given := serviceTLSOf(port), serviceTLSOf(as)
+	switch {
+	case wanted == nil:
+		return ""
+	case AsksForCertificates(wanted) && !wanted.OptionalCertificate && (given == nil || !AsksForCertificates(given) || given.OptionalCertificate && !given.Refused):
+		return "its clients must show certificates"
+	case toldWho(port) && (given == nil || !toldWho(as)):
+		return "it is told who connects, in the header of the PROXY protocol"
+	}
+	return ""
+}
+
+func serviceTLSOf(port sources.Port) *sources.ServiceTLS {
+	if port.TCP == nil {
+		return nil
+	}
+	return port.TCP.ServiceTLS
+}
+
+// toldWho reports whether instances get version 2 of the PROXY protocol's header.
+func toldWho(port sources.Port) bool { return port.Upstream != nil && port.Upstream.ProxyProtocol == 2 }
+
 // Chains are the filter chains of a service whose TLS Envoy ends: one for each server name, and at the
 // end the one for clients that ask for no name, or for another one.
 func (s Service) Chains() []ServiceChain {

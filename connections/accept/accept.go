@@ -204,8 +204,12 @@ func (s *Service) enter(q ratelimit.Question, now time.Time) (*place, outcome) {
 	if p.line.waiting == 0 && p.pace.take(now) == 0 {
 		return nil, atOnce
 	}
-	if s.waiting >= s.limits.InAll || p.line.waiting >= s.room(p) || p.line.of(client) >= max(1, s.limits.PerPort/2) {
+	crowded := p.line.waiting >= s.room(p) || p.line.of(client) >= max(1, s.limits.PerPort/2)
+	if crowded || s.waiting >= s.limits.InAll {
 		given := p.line.giveUp(client, now)
+		if given == nil && !crowded {
+			given = s.fromLongest(p)
+		}
 		if given == nil {
 			return nil, full
 		}
@@ -218,6 +222,21 @@ func (s *Service) enter(q ratelimit.Question, now time.Time) (*place, outcome) {
 		go s.run(p)
 	}
 	return p.line.enter(client, now), waits
+}
+
+// fromLongest takes a connection out of the longest line, for one in the line of an app port; nil if that
+// is as long. So a flood of connections to some services leaves places for those to others.
+func (s *Service) fromLongest(p *port) *place {
+	longest := p
+	for _, other := range s.ports {
+		if other.line.waiting > longest.line.waiting {
+			longest = other
+		}
+	}
+	if longest.line.waiting <= p.line.waiting+1 {
+		return nil
+	}
+	return longest.line.giveUpLast()
 }
 
 // room is how many connections may wait for an app port: those whose turn comes in time.

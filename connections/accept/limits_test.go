@@ -3,6 +3,7 @@ package accept
 import (
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,6 +47,43 @@ func TestLimits(t *testing.T) {
 		w.all.Wait()
 		if n := len(w.ended); n < 18 || time.Since(w.began) > 11*time.Second {
 			t.Errorf("%d were closed after %s", n, time.Since(w.began))
+		}
+	})
+}
+
+// everywhere has all ports alike.
+type everywhere struct{ port Port }
+
+func (e everywhere) Port(string, string, int) Port { return e.port }
+
+// Floods of connections to some services leave places for those to another one. They get no more than it.
+func TestFloodLeavesPlacesForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Port{}, func(l *Limits) { l.PerPort, l.InAll = 100, 200 })
+		w.apps = everywhere{Port{AcceptRate: 2, Instances: instances(1)}}
+		var in atomic.Int32
+		connect := func(app string, n int) {
+			for i := range n {
+				w.all.Go(func() {
+					client := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+					if within, err := w.Connection(t.Context(), ratelimit.Question{Fleet: "edge", App: app, Client: client}); within && err == nil && app == "/calm" {
+						in.Add(1)
+					}
+				})
+				synctest.Wait()
+			}
+		}
+		connect("/flood/a", 150)
+		connect("/flood/b", 150)
+		connect("/calm", 30)
+		connect("/flood/a", 50)
+		if a, b, calm := w.Depth("/flood/a", 0).Waiting, w.Depth("/flood/b", 0).Waiting, w.Depth("/calm", 0).Waiting; calm != 29 || a+b != 171 || a < 80 || b < 80 || w.Waiting() != 200 {
+			t.Errorf("%d, %d and %d wait, %d in all", a, b, calm, w.Waiting())
+		}
+		w.all.Wait()
+		if n := in.Load(); n != 30 || w.Waiting() != 0 {
+			t.Errorf("%d of 30 are let in; %d wait", n, w.Waiting())
 		}
 	})
 }

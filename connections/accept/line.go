@@ -43,7 +43,7 @@ type place struct {
 	line   *line
 	client *client
 	at     *list.Element // nil once it has left the line
-	// turn is closed when the connection may go on, closed when another one of its client has its place.
+	// turn is closed when the connection may go on, closed when another one has its place.
 	turn, closed chan struct{}
 }
 
@@ -111,6 +111,20 @@ func (l *line) giveUp(key netip.Prefix, now time.Time) *place {
 	}
 	l.leave(first)
 	return first
+}
+
+// giveUpLast takes the connection out whose turn comes last, or nearly; nil if none waits.
+func (l *line) giveUpLast() *place {
+	last := l.late.Back()
+	if last == nil {
+		last = l.order.Back()
+	}
+	if last == nil {
+		return nil
+	}
+	p := last.Value.(*client).waiting.Back().Value.(*place)
+	l.leave(p)
+	return p
 }
 
 // next takes the connection out whose turn it is; nil if none waits.

@@ -26,10 +26,10 @@ func TestScaleUp(t *testing.T) {
 		{1, 2000, 3, 4, 5, 20 * time.Second, 0},
 		{2, 1000, 3, 5, 10, 20 * time.Second, 0.1},
 		{4, 3000, 2, 4, 10, 30 * time.Second, 0.2},
-		{1, 5000, 9, 10, 2, 60 * time.Second, 0.1},
+		{1, 3000, 9, 10, 2, 60 * time.Second, 0.1},
 		{1, 12, 2, 3, 50, 5 * time.Second, 0},
 	} {
-		for seed := range uint64(3) {
+		for seed := range uint64(2) {
 			t.Run(fmt.Sprintf("%+v %d", tt, seed), func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {

@@ -291,12 +291,11 @@ func (s state) shed(in *input, b *balance) state {
 	var needed, left float64
 	need := make(map[netip.AddrPort]float64)
 	for address, open := range b.takers {
-		one, ok := s.shedding[address]
-		if !ok && open > b.stop {
-			one = shedding{before: in.now, base: open, progress: in.now}
-			s.shedding[address] = one // a copy of this step
-		} else if !ok {
-			continue
+		if _, ok := s.shedding[address]; !ok {
+			if open <= b.stop {
+				continue
+			}
+			s.shedding[address] = shedding{before: in.now, base: open, progress: in.now} // a copy of this step
 		}
 		waiting := s.left(address, open)
 		left += waiting

@@ -2,9 +2,11 @@ package rebalance
 
 import (
 	"context"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 // sim is some Envoys, instances and clients in the time of a test. It is the Loads, the View and the Sink of
 // a Balancer.
 type sim struct {
+	mu     sync.Mutex // between the test and the Balancer
 	t      *testing.T
 	random *rand.Rand
 	app    *sources.App // as it is read
@@ -85,14 +88,32 @@ func (s *sim) read(p sources.Port) {
 	s.stage.SyncApps([]*sources.App{s.app})
 }
 
-func (s *sim) SyncApps(apps []*sources.App)              { s.shown = apps[0] }
-func (s *sim) UpdateApps(set []*sources.App, _ []string) { s.shown = set[0] }
+func (s *sim) SyncApps(apps []*sources.App)              { s.show(apps[0]) }
+func (s *sim) UpdateApps(set []*sources.App, _ []string) { s.show(set[0]) }
 
-func (s *sim) Routed(id string) (string, *sources.App)    { return id, s.shown }
-func (s *sim) Serving(string, int) []string               { return []string{"external"} }
-func (s *sim) Unreachable(string) map[netip.AddrPort]bool { return s.unreachable }
-func (s *sim) Cluster(app string, _ int) string           { return app + "_0" }
+func (s *sim) show(app *sources.App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shown = app
+}
+
+func (s *sim) Routed(id string) (string, *sources.App) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return id, s.shown
+}
+
+func (s *sim) Serving(string, int) []string { return []string{"external"} }
+func (s *sim) Unreachable(string) map[netip.AddrPort]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.unreachable)
+}
+
+func (s *sim) Cluster(app string, _ int) string { return app + "_0" }
 func (s *sim) Counting(string) (nodes []string, doubt string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, e := range s.envoys {
 		nodes = append(nodes, string(rune('a'+e.reports)))
 	}
@@ -100,6 +121,8 @@ func (s *sim) Counting(string) (nodes []string, doubt string) {
 }
 
 func (s *sim) FollowOpen(string, string) (map[netip.AddrPort]uint64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	sum := make(map[netip.AddrPort]uint64)
 	for _, e := range s.envoys {
 		for address, n := range e.told {
@@ -154,40 +177,47 @@ func (s *sim) run(d time.Duration, churn float64) {
 	for range int(d / time.Second) {
 		time.Sleep(time.Second)
 		synctest.Wait()
-		now := time.Now()
-		sheds := make(map[netip.AddrPort]sources.Shed)
-		for _, e := range s.shown.Ports[0].Endpoints {
-			sheds[e.Address] = e.Shed
+		s.second(churn)
+	}
+}
+
+// second is one of run.
+func (s *sim) second(churn float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	sheds := make(map[netip.AddrPort]sources.Shed)
+	for _, e := range s.shown.Ports[0].Endpoints {
+		sheds[e.Address] = e.Shed
+	}
+	due := s.back
+	s.back = nil
+	for _, at := range due {
+		if at.After(now) {
+			s.back = append(s.back, at)
+			continue
 		}
-		due := s.back
-		s.back = nil
-		for _, at := range due {
-			if at.After(now) {
-				s.back = append(s.back, at)
-				continue
-			}
-			s.connect()
-		}
-		for _, e := range s.envoys {
-			for c := range e.conns {
-				switch {
-				case s.random.Float64() < churn/1000:
+		s.connect()
+	}
+	for _, e := range s.envoys {
+		for c := range e.conns {
+			switch {
+			case s.random.Float64() < churn/1000:
+				s.end(e, c)
+				s.back = append(s.back, now.Add(time.Second))
+			case !c.silent && !now.Before(c.next):
+				c.next = c.next.Add(s.ping)
+				if shed := sheds[c.instance]; number(c.id, shed.Before) < shed.Percent && c.began.Unix() < shed.Before {
 					s.end(e, c)
+					s.shed = append(s.shed, now)
 					s.back = append(s.back, now.Add(time.Second))
-				case !c.silent && !now.Before(c.next):
-					c.next = c.next.Add(s.ping)
-					if shed := sheds[c.instance]; number(c.id, shed.Before) < shed.Percent && c.began.Unix() < shed.Before {
-						s.end(e, c)
-						s.shed = append(s.shed, now)
-						s.back = append(s.back, now.Add(time.Second))
-					}
 				}
 			}
-			if now.Unix()%10 == int64(e.reports) {
-				clear(e.told)
-				for address, n := range e.counts {
-					e.told[address] = n
-				}
+		}
+		if now.Unix()%10 == int64(e.reports) {
+			clear(e.told)
+			for address, n := range e.counts {
+				e.told[address] = n
 			}
 		}
 	}

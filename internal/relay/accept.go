@@ -42,7 +42,7 @@ func (a acceptApps) Port(fleet, name string, port int) accept.Port {
 // open returns how many connections each instance has on all Envoys, or nil if not all tell.
 func (a acceptApps) open(name string, port int) map[netip.AddrPort]int {
 	sum := make(map[netip.AddrPort]int)
-	for _, fleet := range (rebalanceView{a.relay}).Serving(name, port) {
+	for _, fleet := range rebalanceView(a).Serving(name, port) {
 		at, known := a.relay.loads.FollowOpen(fleet, routing.ClusterName(name, port))
 		if !known {
 			return nil

@@ -1,6 +1,7 @@
 package labels
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -21,7 +22,7 @@ var serviceTLSLabels = []Label{
 		byDefault: "clients are asked for none", envoy: "`validation_context`", example: "devices"},
 	{Key: "RELAY_{n}_CLIENT_SAN", Field: "clientSAN", restricts: true, setting: (*Settings).clientNames,
 		meaning: "names, of which the certificate of a client must have one, with spaces or commas between: `uri:`, `dns:` or `email:`, and the name; " +
-			"`*` at the end stands for any text without a comma. Needs `CLIENT_CA`",
+			"`*` at the end stands for any text. Needs `CLIENT_CA`",
 		byDefault: "any name", envoy: "`match_typed_subject_alt_names`", example: "uri:spiffe://lab.test/tenant/acme/*"},
 	{Key: "RELAY_{n}_CLIENT_CERTIFICATES", Field: "clientCertificates", tcpOnly: true, setting: (*Settings).clientCertificates,
 		tooLong:   func(*Settings) string { return "it is taken as required" },
@@ -36,8 +37,9 @@ var serviceTLSLabels = []Label{
 const (
 	// MaxClientNames is the number of names in CLIENT_SAN.
 	MaxClientNames = 100
-	// maxClientName is how long each may be, in bytes.
-	maxClientName = 1024
+	// maxClientName is how long each may be, in bytes, and maxClientDNS a whole name of DNS: Envoy
+	// matches it by a regular expression, and takes no long ones.
+	maxClientName, maxClientDNS = 1024, 80
 )
 
 // serviceTLSSettings are what is said of the TLS of a TCP service.
@@ -98,13 +100,15 @@ func parseClientName(field string) (sources.ClientName, error) {
 		case strings.HasPrefix(rest, "//"):
 			name.Type = sources.NameURI
 		default:
-			return name, fmt.Errorf("is of no known type: begin with uri:, dns: or email:")
+			return name, errors.New("is of no known type: begin with uri:, dns: or email:, as uri:spiffe://lab.test/7")
 		}
 	}
 	name.Value, name.Prefix = strings.CutSuffix(name.Value, "*")
 	switch {
 	case name.Value == "":
 		return name, fmt.Errorf("names nothing")
+	case name.Type == sources.NameDNS && !name.Prefix && len(name.Value) > maxClientDNS:
+		return name, fmt.Errorf("is a name of DNS of more than %d bytes, which Envoy cannot match: write how it begins, with * at the end", maxClientDNS)
 	case len(name.Value) > maxClientName:
 		return name, fmt.Errorf("is longer than %d bytes", maxClientName)
 	case strings.Contains(name.Value, "*"):

@@ -63,6 +63,7 @@ func TestServiceTLS(t *testing.T) {
 		{name: "star in the middle", settings: withCA(settings{"CLIENT_SAN": "uri:spiffe://*/x"}), want: refusedCA, problems: []string{"CLIENT_SAN"}},
 		{name: "one bad name of two", settings: withCA(settings{"CLIENT_SAN": "a.test urn:x:y"}), want: refusedCA, problems: []string{"CLIENT_SAN"}},
 		{name: "wildcard", settings: withCA(settings{"CLIENT_SAN": "*.a.test"}), want: refusedCA, problems: []string{"CLIENT_SAN"}},
+		{name: "a long name of DNS", settings: withCA(settings{"CLIENT_SAN": strings.Repeat("a.", 39) + "test"}), want: refusedCA, problems: []string{"more than 80 bytes"}},
 		{name: "other characters", settings: withCA(settings{"CLIENT_SAN": "uri:spiffe://lab.test/é"}), want: refusedCA, problems: []string{"CLIENT_SAN"}},
 		{name: "too many names", settings: withCA(settings{"CLIENT_SAN": strings.Repeat("a.test ", MaxClientNames+1)}), want: refusedCA, problems: []string{"more than 100"}},
 		{name: "names alone", settings: terminate(settings{"CLIENT_SAN": "a.test"}), want: &sources.ServiceTLS{Refused: true, ClientNames: names(name("dns", "a.test", false)).ClientNames}, problems: []string{"without CLIENT_CA"}},

@@ -117,6 +117,9 @@ func (d *device) read(ctx context.Context, conn net.Conn, in chan<- frame) (told
 	}
 }
 
+// errAway is that of a device that is not connected.
+var errAway = errors.New("it is not connected")
+
 // ask sends a frame, and returns the answer.
 func (d *device) ask(r *scenario.Run, f frame, want kind) (string, error) {
 	start := time.Now()
@@ -124,7 +127,7 @@ func (d *device) ask(r *scenario.Run, f frame, want kind) (string, error) {
 	var in chan frame
 	d.note(func() { conn, in = d.conn, d.in })
 	if conn == nil {
-		return "", errors.New(d.id + " is not connected")
+		return "", fmt.Errorf("%s: %w", d.id, errAway)
 	}
 	if _, err := conn.Write(f.bytes()); err != nil {
 		return "", err

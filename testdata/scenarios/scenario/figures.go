@@ -145,14 +145,25 @@ func (f *Figures) Most(app string) int {
 
 const header = "  time     requests/s     p50 ms     p99 ms  failed  closed  refused  connections of each server"
 
+// mostShown is how many servers a row names.
+const mostShown = 8
+
 // row is a line of the table, about the time since the one before.
 func (f *Figures) row(now time.Time, since time.Duration) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	slices.Sort(f.took)
 	var servers []string
+	var more, openThere int
 	for _, s := range slices.SortedFunc(maps.Values(f.servers), func(a, b *Server) int { return compareNames(a.Name, b.Name) }) {
+		if len(servers) == mostShown {
+			more, openThere = more+1, openThere+s.open
+			continue
+		}
 		servers = append(servers, fmt.Sprintf("%s %d", s.Name, s.open))
+	}
+	if more > 0 {
+		servers = append(servers, fmt.Sprintf("%d more %d", more, openThere))
 	}
 	line := fmt.Sprintf("%s %12.0f %10s %10s %7d %7d %8d  %s", now.Format(time.TimeOnly), float64(len(f.took))/since.Seconds(),
 		quantile(f.took, 0.5), quantile(f.took, 0.99), f.failed, f.closed, f.refused, strings.Join(servers, ", "))
