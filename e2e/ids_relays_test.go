@@ -3,31 +3,66 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 
+	"relay/scaling/peers"
 	"relay/xds/envoytest"
 )
 
-// Two Relays have their Envoys send each id to the same instance: while both follow Marathon, and when one starts that was not
-// there when instances were replaced.
+// Two Relays have their Envoys send each id to the same instance: at once when one starts that was not there when instances were
+// replaced, and soon after each change that both follow, whenever each reads Marathon.
 func TestIDsAtTwoRelays(t *testing.T) {
 	w := newWorld(t)
 	first, second := freeAddress(t), freeAddress(t)
 	urls := []string{"http://" + first, "http://" + second}
 	other, clients := w.second()
 	w.relay.config.Admin.Address, other.config.Admin.Address = first, second
+	marathon, err := url.Parse(w.marathon.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var away atomic.Bool
+	proxy := httputil.NewSingleHostReverseProxy(marathon)
+	behind := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if away.Load() {
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		proxy.ServeHTTP(rw, r)
+	}))
+	t.Cleanup(func() { behind.CloseClientConnections(); behind.Close() })
+	other.config.Apps.Marathon.URLs = []string{behind.URL}
 	w.relay.mayScale(urls...)
 	other.mayScale(urls...)
 	w.relay.keepState(false)
 	other.keepState(false)
-	w.marathon.deploy(app("/agents", "agents.test", 6, "RELAY_0_HASH_POLICY", "path_segment 2"))
+	// Slots are given in the order in which instances come. A Relay that sees them all at once gives them by their names.
+	scale := func(from, to int) {
+		for n := from; n <= to; n++ {
+			w.marathon.deploy(fmt.Sprintf(`{"id":"/agents","instances":%d}`, n))
+			w.rotates("/agents", n)
+		}
+	}
+	w.marathon.deploy(app("/agents", "agents.test", 1, "RELAY_0_HASH_POLICY", "path_segment 2"))
 	w.start()
-	w.rotates("/agents", 6)
-	// Its slots are given in the order in which old instances leave.
-	w.marathon.deploy(`{"id":"/agents","env":{"VERSION":"2"}}`)
-	w.rotates("/agents", 6)
+	w.rotates("/agents", 1)
+	scale(2, 6)
+	tasks := func() (bySlot []string) {
+		var known peers.Answer
+		w.admin.read("/api/v1/peer?slots="+strings.Repeat("0", peers.MaxDigests), &known)
+		slots := known.Slots[0].Slots
+		bySlot = slices.Collect(maps.Keys(slots))
+		slices.SortFunc(bySlot, func(a, b string) int { return slots[a] - slots[b] })
+		return bySlot
+	}
 
 	other.start()
 	envoy := envoytest.Start(t, envoytest.Options{XDS: []string{other.config.XDS.Address}, NodeID: "second"})
@@ -49,10 +84,19 @@ func TestIDsAtTwoRelays(t *testing.T) {
 		})
 	}
 	agree("at the start of the second")
+	if strings.Contains(other.log.String(), "slots_taken_over") {
+		t.Error("the second Relay gave other slots until it was running")
+	}
 	w.marathon.deploy(`{"id":"/agents","env":{"VERSION":"3"}}`)
 	w.rotates("/agents", 6)
 	agree("after a release")
-	w.marathon.deploy(`{"id":"/agents","instances":7}`)
-	w.rotates("/agents", 7)
+	scale(7, 7)
 	agree("after one more instance")
+	away.Store(true)
+	scale(8, 11)
+	away.Store(false)
+	agree("after four more that one of them sees at once")
+	if !slices.IsSorted(tasks()[7:]) && !strings.Contains(other.log.String(), "slots_taken_over") {
+		t.Error("the second Relay did not take over slots")
+	}
 }

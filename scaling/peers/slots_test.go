@@ -48,7 +48,9 @@ func (k *keeper) Known(digests []uint64) (parts []int, ports []SlotPort) {
 	if slices.Equal(k.Digests(), digests) {
 		return nil, nil
 	}
-	return []int{5}, k.ports
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return []int{5}, slices.Clone(k.ports)
 }
 
 // Compare implements Slots.
@@ -60,6 +62,13 @@ func (k *keeper) Compare(_ []int, ports []SlotPort, counts func(app string, port
 			k.ports, k.taken = []SlotPort{p}, append(k.taken, p.App)
 		}
 	}
+}
+
+// given returns its slots, and how often it took over some.
+func (k *keeper) given() (ports []SlotPort, times int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.ports), len(k.taken)
 }
 
 func shop(slot int) []SlotPort {
@@ -171,10 +180,11 @@ func TestSlotsBecomeEqual(t *testing.T) {
 			synctest.Wait()
 			var all []string
 			for _, name := range []string{"a", "b", "c"} {
-				if !reflect.DeepEqual(keepers[name].ports, shop(want)) {
-					t.Errorf("%s gives %v", name, keepers[name].ports)
+				ports, times := keepers[name].given()
+				if !reflect.DeepEqual(ports, shop(want)) {
+					t.Errorf("%s gives %v", name, ports)
 				}
-				all = append(all, fmt.Sprint(len(keepers[name].taken)))
+				all = append(all, fmt.Sprint(times))
 			}
 			if got := strings.Join(all, " "); got != taken {
 				t.Errorf("slots were taken over %s times, want %s", got, taken)
@@ -202,8 +212,8 @@ func TestSlotsBecomeEqual(t *testing.T) {
 			give("b", 4)
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if len(keepers["c"].taken) != 1 {
-				t.Errorf("while one is away, slots go from one to the other: %v", keepers["c"].ports)
+			if ports, times := keepers["c"].given(); times != 1 {
+				t.Errorf("while one is away, slots go from one to the other: %v", ports)
 			}
 			time.Sleep(gone)
 			give("a", 4)
@@ -230,7 +240,8 @@ func TestSlotsBecomeEqual(t *testing.T) {
 			}
 			time.Sleep(2 * often)
 			synctest.Wait()
-			if len(keepers["b"].taken) != 2 || len(keepers["c"].taken) != 3 {
+			_, second := keepers["b"].given()
+			if _, third := keepers["c"].given(); second != 2 || third != 3 {
 				t.Error("slots of other instances were taken over")
 			}
 		})
