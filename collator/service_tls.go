@@ -156,6 +156,7 @@ func (f *fleetState) markServiceTLS(port uint16, had []routing.Service) {
 		for _, secret := range s.ServiceSecrets() {
 			f.mark(xds.Secret, secret)
 		}
+		f.c.doubt(s.ServerNames...)
 	}
 	delete(f.services.tlsPorts, port)
 	if _, ok := f.tlsService(port); ok {
