@@ -106,6 +106,14 @@ func (c *Collator) servedDomains(apps []*sources.App) (served map[string]struct{
 			}
 		}
 	}
+	for _, f := range c.fleets {
+		for name, ports := range shown(f, apps) {
+			served[name] = struct{}{}
+			if slices.ContainsFunc(ports, func(p routing.AppPort) bool { return c.empty.says(p) != inRotation }) {
+				doubtful[name] = struct{}{}
+			}
+		}
+	}
 	if len(doubtful) > 0 {
 		for _, f := range c.fleets {
 			c.findWithout(f, apps, doubtful, without)
@@ -157,6 +165,13 @@ func (c *Collator) findWithout(f *fleetState, apps []*sources.App, domains map[s
 			}
 		}
 	}
+	for name, ports := range shown(f, apps) {
+		for _, port := range ports {
+			if _, asked := domains[name]; asked {
+				note(name, port)
+			}
+		}
+	}
 	for domain, wanting := range claims {
 		slices.SortFunc(wanting, routing.CompareClaims)
 		rules, _ := routing.RulesOf(wanting)
@@ -169,6 +184,28 @@ func (c *Collator) findWithout(f *fleetState, apps []*sources.App, domains map[s
 			note(domain, targets...)
 		}
 	}
+}
+
+// shown returns the app ports that have a TCP port and end TLS there, by the names of their certificates.
+func shown(f *fleetState, apps []*sources.App) map[string][]routing.AppPort {
+	first := make(map[uint16]routing.Service)
+	for _, app := range apps {
+		services, _ := f.ServicesOf(app.ID, app)
+		for _, s := range services {
+			if has, taken := first[s.Listen]; s.Listen != 0 && (!taken || routing.CompareServices(s, has) < 0) {
+				first[s.Listen] = s
+			}
+		}
+	}
+	names := make(map[string][]routing.AppPort)
+	for _, s := range first {
+		if s.TLS != nil && !s.Closed {
+			for _, name := range s.ServerNames {
+				names[name] = append(names[name], s.AppPort)
+			}
+		}
+	}
+	return names
 }
 
 // passes reports whether some fleet passes TLS through to a port.
@@ -234,6 +271,28 @@ func TestDomainStates(t *testing.T) {
 	updateApps(c, webApp("/empty", "b.test"), webApp("/nowhere"))
 	if e := c.DomainEntries(); len(e) != 3 || c.DomainState(e[1]) != StateWithoutCertificate {
 		t.Errorf("%d domains, the second in state %d", len(e), c.DomainState(e[1]))
+	}
+}
+
+// The name of a TLS service is served as long as the service has its port.
+func TestStateOfServiceName(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{plain()}})
+	state := func() DomainState {
+		e := c.DomainEntries()
+		return c.DomainState(e[slices.IndexFunc(e, func(e *DomainEntry) bool { return e.Name == "devices.test" })])
+	}
+	syncApps(c, tlsService("/imp", 8883, "devices", "devices.test"))
+	if got := state(); got != StateServed {
+		t.Errorf("state %d with the port, want %d", got, StateServed)
+	}
+	updateApps(c, tlsService("/first", 8883, "devices", "first.test"))
+	if got := state(); got != StateInNoFleet {
+		t.Errorf("state %d when another app has the port, want %d", got, StateInNoFleet)
+	}
+	updateApps(c, webApp("/first", "first.test"))
+	if got := state(); got != StateServed {
+		t.Errorf("state %d with the port again, want %d", got, StateServed)
 	}
 }
 

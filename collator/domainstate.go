@@ -148,6 +148,11 @@ func (c *Collator) stateOf(domain string) DomainState {
 		for _, s := range f.services.Names[domain] {
 			note(s.AppPort)
 		}
+		for _, s := range f.services.Shown[domain] {
+			if has, ok := f.tlsService(s.Listen); ok && has.AppPort == s.AppPort {
+				note(s.AppPort)
+			}
+		}
 	}
 	return state
 }

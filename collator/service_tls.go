@@ -156,6 +156,7 @@ func (f *fleetState) markServiceTLS(port uint16, had []routing.Service) {
 		for _, secret := range s.ServiceSecrets() {
 			f.mark(xds.Secret, secret)
 		}
+		f.c.doubt(s.ServerNames...)
 	}
 	delete(f.services.tlsPorts, port)
 	if _, ok := f.tlsService(port); ok {
@@ -283,6 +284,7 @@ func (f *fleetState) shownByServices() map[string]struct{} {
 
 const (
 	giveCertificate = "put a certificate for the name into the certificate store, or take the name off VHOST"
+	nameCertificate = "name a certificate of the store in VHOST (in a YAML file: domains), or put the default certificate into the store"
 	giveAuthority   = "put the authority into the certificate store (docs/certificates.md), or correct CLIENT_CA"
 )
 
@@ -296,11 +298,11 @@ func (f *fleetState) shownProblems(s routing.Service) (problems []problem.Proble
 		if shown.First != nil {
 			otherwise = "clients are shown " + routing.SecretName(shown.First)
 		}
-		of := "no server name"
-		if name != "" {
-			of = name
+		of, action := name, giveCertificate
+		if name == "" {
+			of, action = "no server name", nameCertificate
 		}
-		problems = append(problems, problem.Problem{App: s.App, Domain: name, Subject: "TLS for " + of, Severity: problem.Failing, Action: giveCertificate,
+		problems = append(problems, problem.Problem{App: s.App, Domain: name, Subject: "TLS for " + of, Severity: problem.Failing, Action: action,
 			Reason: fmt.Sprintf("%s on TCP port %d: %s", shown.Reason, s.Listen, otherwise)})
 	}
 	now := f.c.now()

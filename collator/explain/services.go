@@ -3,7 +3,6 @@ package explain
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -59,14 +58,11 @@ func onPort(f *routing.Fleet, x routing.ServiceIndex, port uint16) []Service {
 
 // showing returns the services whose TLS Envoy ends with a certificate for a name.
 func showing(f *routing.Fleet, x routing.ServiceIndex, name string) (views []Service) {
-	names := hostname.Candidates(name)
-	for _, port := range slices.Sorted(maps.Keys(x.Ports)) {
-		s := x.Ports[port][0]
-		if s.TLS == nil || s.Closed {
-			continue
-		}
-		if slices.ContainsFunc(s.Chains(), func(c routing.ServiceChain) bool { return c.ServerName != "" && slices.Contains(names, c.ServerName) }) {
-			views = append(views, onPort(f, x, port)[0])
+	for _, one := range hostname.Candidates(name) {
+		for _, s := range x.Shown[one] {
+			if has, ok := x.Opened(routing.TCPListener(s.Listen)); ok && has.AppPort == s.AppPort {
+				views = append(views, onPort(f, x, s.Listen)[0])
+			}
 		}
 	}
 	return views

@@ -11,11 +11,13 @@ import (
 type ServiceIndex struct {
 	Ports map[uint16][]Service
 	Names map[string][]Service
+	// Shown are the services whose TLS Envoy ends, by the names of their certificates. Several may have one.
+	Shown map[string][]Service
 }
 
 // NewServiceIndex returns an index without services.
 func NewServiceIndex() ServiceIndex {
-	return ServiceIndex{Ports: make(map[uint16][]Service), Names: make(map[string][]Service)}
+	return ServiceIndex{Ports: make(map[uint16][]Service), Names: make(map[string][]Service), Shown: make(map[string][]Service)}
 }
 
 // Remove takes a service out.
@@ -24,6 +26,9 @@ func (x ServiceIndex) Remove(s Service) {
 	drop(x.Ports, s.Listen, same)
 	for _, name := range s.Names {
 		drop(x.Names, name, same)
+	}
+	for _, name := range s.ServerNames {
+		drop(x.Shown, name, same)
 	}
 }
 
@@ -41,6 +46,9 @@ func (x ServiceIndex) Add(s Service) {
 	}
 	for _, name := range s.Names {
 		x.Names[name] = slices.SortedFunc(slices.Values(append(x.Names[name], s)), CompareServices)
+	}
+	for _, name := range s.ServerNames {
+		x.Shown[name] = slices.SortedFunc(slices.Values(append(x.Shown[name], s)), CompareServices)
 	}
 }
 

@@ -28,13 +28,18 @@ func (r *checker) sayProblems(problems []problem.Problem) {
 		} else {
 			r.wrong += group.Count
 		}
-		for _, p := range group.Problems {
+		todo := group.Action
+		for i, p := range group.Problems {
+			if i > 0 && p.Action != todo {
+				fmt.Fprintf(r.out, "       -> %s\n", todo)
+			}
+			todo = p.Action
 			fmt.Fprintf(r.out, "%s  %s\n", word, problemText(p))
 		}
 		if more := group.More(); more > 0 {
 			fmt.Fprintf(r.out, "%s  %s %s: %d more like these\n", word, group.About, group.Subject, more)
 		}
-		fmt.Fprintf(r.out, "       -> %s\n", group.Action)
+		fmt.Fprintf(r.out, "       -> %s\n", todo)
 	}
 }
 

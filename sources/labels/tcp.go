@@ -13,7 +13,7 @@ import (
 var tcpLabels = []Label{
 	{Key: "HAPROXY_{n}_MODE", Field: "mode", setting: (*Settings).mode,
 		meaning:   "`http` or `tcp`",
-		byDefault: "`http` with a domain or a health check of the port by `HTTP` or `MESOS_HTTP`, else `tcp`",
+		byDefault: "`http` with a domain or a health check of the port by `HTTP` or `MESOS_HTTP`, else `tcp`; `tcp` with `TLS_PASSTHROUGH` or `TLS_TERMINATE`",
 		envoy:     "scope, or `tcp_proxy`", example: "tcp"},
 	{Key: "HAPROXY_{n}_PORT", Field: "servicePort", tcpOnly: true, setting: (*Settings).listenPort, tooLong: (*Settings).noService,
 		meaning:   "the port that Envoy opens",

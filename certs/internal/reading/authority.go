@@ -248,6 +248,9 @@ func (s *ServedAuthority) NextChange() time.Time { return s.next }
 // Current returns the authority to serve; nil if there is none.
 func (s *ServedAuthority) Current() *certs.Authority { return s.current }
 
+// listsOf begins what is wrong with the lists: in a directory they are in another file than the authority.
+const listsOf = "its revocation lists (.crl.pem, or the field crl in Vault): "
+
 // Reasons say what is wrong with the entry, and what is served.
 func (s *ServedAuthority) Reasons() (reasons []string) {
 	stays := "; nobody is let in by it"
@@ -259,9 +262,9 @@ func (s *ServedAuthority) Reasons() (reasons []string) {
 	}
 	switch {
 	case s.invalidLists != nil && s.current != nil:
-		reasons = append(reasons, s.invalidLists.Error()+"; the last good revocation lists stay in use")
+		reasons = append(reasons, listsOf+s.invalidLists.Error()+"; the last good revocation lists stay in use")
 	case s.invalidLists != nil:
-		reasons = append(reasons, s.invalidLists.Error()+"; nobody is let in by it")
+		reasons = append(reasons, listsOf+s.invalidLists.Error()+"; nobody is let in by it")
 	case s.listed && len(s.served) == 0 && len(s.authorities) > 0:
 		reasons = append(reasons, "none of the revocation lists is of these authorities; nobody is let in by it")
 	}

@@ -68,7 +68,7 @@ func TestListsOnlyGetNewer(t *testing.T) {
 	w.put(a.PEM(), nil)
 	w.has(1, 1, "is gone")
 	w.put(a.PEM(), []byte{})
-	w.has(1, 1, "no revocation list in it, in PEM or DER; the last good revocation lists stay in use")
+	w.has(1, 1, "its revocation lists (.crl.pem, or the field crl in Vault): no revocation list in it, in PEM or DER; the last good revocation lists stay in use")
 	w.put(a.PEM(), good[:len(good)-20])
 	w.has(1, 1, "broken")
 	w.put(a.PEM(), w.list(a, -3, 0))
