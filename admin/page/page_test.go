@@ -111,6 +111,7 @@ func TestVisible(t *testing.T) {
 		"plain – 1\u202f234 ö …": "plain – 1\u202f234 ö …",
 		"a\u202eb\u200bc":        `a\u202eb\u200bc`,
 		"\u00ad\ufeff\u2067x":    `\u00ad\ufeff\u2067x`,
+		"a\x1b[2J\a\x7f\r\n\tb":  "a\\u001b[2J\\u0007\\u007f\\u000d\n\tb",
 		"\xff\xfe \u0085":        "\xff\xfe \\u0085",
 	} {
 		if got := string(visible([]byte(in))); got != want {
