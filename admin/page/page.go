@@ -195,7 +195,7 @@ func visible(body []byte) []byte {
 	var out []byte
 	done := 0
 	for i := 0; i < len(body); i++ {
-		if body[i] < 0xc2 {
+		if body[i] < 0xc2 && !isControl(body[i]) {
 			continue
 		}
 		r, size := decode(body[i:])

@@ -6,6 +6,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+
+	"relay/admin/api"
+	"relay/internal/problem"
 )
 
 // everyPage is an address of each kind of page, for the data of tests.
@@ -111,6 +115,7 @@ func TestVisible(t *testing.T) {
 		"plain – 1\u202f234 ö …": "plain – 1\u202f234 ö …",
 		"a\u202eb\u200bc":        `a\u202eb\u200bc`,
 		"\u00ad\ufeff\u2067x":    `\u00ad\ufeff\u2067x`,
+		"a\x1b[2J\a\x7f\r\n\tb":  "a\\u001b[2J\\u0007\\u007f\\u000d\n\tb",
 		"\xff\xfe \u0085":        "\xff\xfe \\u0085",
 	} {
 		if got := string(visible([]byte(in))); got != want {
@@ -124,6 +129,30 @@ func TestEvery(t *testing.T) {
 	for took, want := range map[time.Duration]int{0: soon, time.Millisecond: soon, 50 * time.Millisecond: 5000, time.Minute: latest} {
 		if got := every(soon, took); got != want {
 			t.Errorf("a page that took %v is read every %d ms, want %d", took, got, want)
+		}
+	}
+}
+
+// Names and subjects of authorities, as certificates and files have them, are shown as letters, also
+// to those who read the page in a terminal.
+func TestAuthoritiesOfStrangers(t *testing.T) {
+	t.Parallel()
+	const attack = "x\x1b[2J\x1b]0;owned\a\u009b31m\u202e\r"
+	a := api.Authority{Source: "vault", Name: attack, Subjects: []string{"CN=" + attack}, Services: []string{"/" + attack}, Remarks: []string{"no list of " + attack}}
+	unused := api.Authority{Source: "dir", Name: attack, UsedInstead: attack}
+	f := &fakeData{authorities: []api.Authority{a, unused}}
+	f.problems = []api.Problem{problem.Problem{Kind: problem.Source, Subject: "authorities/" + attack, Item: attack, Reason: attack}.Complete()}
+	url := serve(t, f, &events{})
+	for _, path := range []string{"/authorities", "/authorities?q=%1b%5b2J", "/problems", "/"} {
+		text := get(t, url+path)
+		for _, r := range text {
+			if r != '\n' && r != '\t' && (unicode.IsControl(r) || r == 0x202e) {
+				t.Errorf("%s has %q", path, r)
+				break
+			}
+		}
+		if path == "/authorities" && strings.Count(text, `\u001b[2J`) < 5 {
+			t.Errorf("nothing was shown: %s", text)
 		}
 	}
 }

@@ -242,8 +242,15 @@ func firstOf[T any](n int, list []T) some[T] {
 
 func decode(b []byte) (rune, int) { return utf8.DecodeRune(b) }
 
+// isControl reports whether a byte is a control character that the page's own text has not: one
+// begins what turns a terminal around that shows the page as it came.
+func isControl(b byte) bool { return b < 0x20 && b != '\n' && b != '\t' || b == 0x7f }
+
 // hidden reports whether a character cannot be seen, or turns others around.
 func hidden(r rune) bool {
+	if r < 0x80 {
+		return isControl(byte(r))
+	}
 	return r != utf8.RuneError && (unicode.Is(unicode.Cf, r) || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029)
 }
 

@@ -20,6 +20,8 @@ type Sync struct {
 	// Authorities are those of the last call of SyncAuthorities before.
 	Authorities       []*certs.Authority
 	AuthorityProblems []problem.Problem
+	// Unread is why there was no call of SyncAuthorities.
+	Unread string
 	// Count is the number of calls up to this one.
 	Count int
 }
@@ -76,6 +78,7 @@ type Sink struct {
 	mu      sync.Mutex
 	last    Sync
 	changed chan struct{}
+	saved   []*certs.Authority
 }
 
 // NewSink returns a Sink that was not called yet.
@@ -87,7 +90,7 @@ func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate
 	defer s.mu.Unlock()
 	s.last = Sync{
 		Source: source, Certificates: certificates, Problems: problems, Count: s.last.Count + 1,
-		Authorities: s.last.Authorities, AuthorityProblems: s.last.AuthorityProblems,
+		Authorities: s.last.Authorities, AuthorityProblems: s.last.AuthorityProblems, Unread: s.last.Unread,
 	}
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -97,9 +100,30 @@ func (s *Sink) SyncCertificates(source string, certificates []*certs.Certificate
 func (s *Sink) SyncAuthorities(_ string, authorities []*certs.Authority, problems []problem.Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last.Authorities, s.last.AuthorityProblems = authorities, problems
+	s.last.Authorities, s.last.AuthorityProblems, s.last.Unread, s.saved = authorities, problems, "", nil
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// Save has the sink answer as one that saved authorities of its source in an earlier run.
+func (s *Sink) Save(authorities ...*certs.Authority) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saved = authorities
+}
+
+// SavedAuthorities implements certs.AuthorityKeeper.
+func (s *Sink) SavedAuthorities(string) []*certs.Authority {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saved
+}
+
+// AuthoritiesUnread implements certs.AuthorityKeeper.
+func (s *Sink) AuthoritiesUnread(_, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last.Unread = reason
 }
 
 // Last returns the latest call; its Count is 0 when there was none.

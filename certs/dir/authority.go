@@ -28,6 +28,8 @@ const (
 
 // clientAuthority is what is known of an authority.
 type clientAuthority struct {
+	// name is what apps call it.
+	name   string
 	served reading.ServedAuthority
 	// unread is why the latest read gave no content.
 	unread       error
@@ -95,12 +97,15 @@ func (s *scanner) readAuthorities(all authorityFiles, final bool) (unfinished au
 	for path, list := range all {
 		f := s.authorities[path]
 		if f == nil {
-			f = &clientAuthority{}
+			f = &clientAuthority{name: strings.TrimSuffix(filepath.Base(path), authoritySuffix)}
 			s.authorities[path] = f
 		}
 		err := panics.Catch(func() error { return f.read(path, list) })
 		if f.unread = err; err != nil {
 			panics.Log(s.logger, err, "file", path)
+			if final {
+				f.useSaved(s.sink)
+			}
 		}
 		if !final && (err != nil || len(f.served.Reasons()) > 0) {
 			unfinished[path] = list
@@ -110,7 +115,7 @@ func (s *scanner) readAuthorities(all authorityFiles, final bool) (unfinished au
 }
 
 func (f *clientAuthority) read(path, list string) error {
-	text := reading.AuthorityText{Source: source, Name: strings.TrimSuffix(filepath.Base(path), authoritySuffix)}
+	text := reading.AuthorityText{Source: source, Name: f.name}
 	var err error
 	if text.Certificates, _, err = files.ReadWhole(path, maxSize); err != nil {
 		return explainDenied(path, err)
@@ -130,6 +135,19 @@ func (f *clientAuthority) read(path, list string) error {
 	return nil
 }
 
+// useSaved takes in what an earlier run saved of an authority whose files are there and cannot be
+// read, as a Relay that runs keeps what it has. The others need not wait for this one.
+func (f *clientAuthority) useSaved(sink certs.AuthoritySink) {
+	var failed *fs.PathError
+	if f.served.Current() != nil || !errors.As(f.unread, &failed) || errors.Is(f.unread, fs.ErrNotExist) {
+		return
+	}
+	saved := certs.Saved(sink, source)
+	if i := slices.IndexFunc(saved, func(s *certs.Authority) bool { return s.Name == f.name }); i >= 0 {
+		f.served.Update(reading.AuthorityText{Source: source, Name: f.name, Certificates: saved[i].Certificates, Revoked: saved[i].Revoked}, time.Now())
+	}
+}
+
 // dropGoneAuthorities drops the authorities whose files two scans found gone, and reports whether some
 // were found gone for the first time.
 func (s *scanner) dropGoneAuthorities(listed authorityFiles, now time.Time) (again bool) {
@@ -147,7 +165,7 @@ func (s *scanner) dropGoneAuthorities(listed authorityFiles, now time.Time) (aga
 		case now.Sub(f.missingSince) < removalDelay:
 			again = true
 		case there:
-			*f = clientAuthority{unread: f.unread}
+			*f = clientAuthority{name: f.name, unread: f.unread}
 		default:
 			delete(s.authorities, path)
 		}

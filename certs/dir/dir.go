@@ -105,6 +105,7 @@ func New(config Config, sink certs.StoreSink, logger *slog.Logger, registerer pr
 			authorities: make(map[string]*clientAuthority),
 			parse:       certs.ParsePEM,
 			logger:      logger,
+			sink:        sink,
 		},
 	}, nil
 }

@@ -33,6 +33,8 @@ type scanner struct {
 	passedOver  []passedOver // as of the last scan
 	parse       func([]byte) (*certs.Certificate, []string, error)
 	logger      *slog.Logger
+	// sink has the authorities of an earlier run; nil if nobody has.
+	sink certs.AuthoritySink
 }
 
 // file is what is known of one certificate file.

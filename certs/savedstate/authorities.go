@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -29,13 +30,21 @@ type Authorities struct {
 	source string
 	next   certs.AuthoritySink
 	last   authoritiesRead // written by the store's goroutine, under the keeper's lock
+
+	// file is that of an earlier run, until the first sync. It is read once, as lists may be long.
+	// All three belong to the store's goroutine.
+	file         state.File
+	synced, read bool
+	saved        []*certs.Authority
+	// unread is why the store does not sync.
+	unread atomic.Pointer[string]
 }
 
-var _ certs.AuthoritySink = (*Authorities)(nil)
+var _ certs.AuthorityKeeper = (*Authorities)(nil)
 
 // NewAuthorities returns Authorities of the store of that name (cfg.Source) that hand on to next.
 func NewAuthorities(cfg state.Config, next certs.AuthoritySink, log *slog.Logger, registerer prometheus.Registerer) *Authorities {
-	s := &Authorities{source: cfg.Source, next: next}
+	s := &Authorities{source: cfg.Source, next: next, file: cfg.File}
 	s.Keeper = state.New(cfg, state.Content[authoritiesRead]{
 		Snapshot: func() authoritiesRead { return s.last },
 		Encode:   encodeAuthorities,
@@ -47,11 +56,41 @@ func NewAuthorities(cfg state.Config, next certs.AuthoritySink, log *slog.Logger
 
 // SyncAuthorities implements certs.AuthoritySink.
 func (s *Authorities) SyncAuthorities(source string, authorities []*certs.Authority, problems []problem.Problem) {
+	s.synced, s.saved = true, nil
+	s.unread.Store(nil)
 	changed := !slices.Equal(s.last.authorities, authorities) || !slices.Equal(s.last.problems, problems)
 	s.Sync(changed, func() {
 		s.last = authoritiesRead{authorities, problems}
 		s.next.SyncAuthorities(source, authorities, problems)
 	})
+}
+
+// SavedAuthorities implements certs.AuthorityKeeper. A file that cannot be used has none.
+func (s *Authorities) SavedAuthorities(string) []*certs.Authority {
+	if s.synced || s.read {
+		return s.saved
+	}
+	s.read = true
+	body, _, err := s.file.Load()
+	if err != nil {
+		return nil
+	}
+	if r, err := s.decode(body); err == nil {
+		s.saved = r.authorities
+	}
+	return s.saved
+}
+
+// AuthoritiesUnread implements certs.AuthorityKeeper.
+func (s *Authorities) AuthoritiesUnread(_, reason string) { s.unread.Store(&reason) }
+
+// Status says also why the store does not sync.
+func (s *Authorities) Status() state.Status {
+	status := s.Keeper.Status()
+	if reason := s.unread.Load(); reason != nil {
+		status.Problems = append(status.Problems, *reason)
+	}
+	return status
 }
 
 // savedAuthorities is the body of a file. All else of an authority is in these texts.

@@ -35,7 +35,9 @@ const (
 // authorities are what is known of the authorities in Vault. They belong to Serve's goroutine.
 type authorities struct {
 	logger *slog.Logger
-	names  map[string]*knownAuthority
+	// sink has those of an earlier run, until it is told of a complete read.
+	sink  certs.AuthoritySink
+	names map[string]*knownAuthority
 	// complete is true once there was a read that told the sink everything.
 	complete bool
 	// denied is why Vault lets nobody list them, and skipped how many reads went by since.
@@ -57,8 +59,8 @@ type knownAuthority struct {
 	absent, older int
 }
 
-func newAuthorities(logger *slog.Logger) *authorities {
-	return &authorities{logger: logger, names: make(map[string]*knownAuthority)}
+func newAuthorities(logger *slog.Logger, sink certs.AuthoritySink) *authorities {
+	return &authorities{logger: logger, sink: sink, names: make(map[string]*knownAuthority)}
 }
 
 // read reads all authorities. An error means that something could not be read, and is to be asked for
@@ -80,8 +82,12 @@ func (a *authorities) readAll(ctx context.Context, c *client) (changed bool, err
 	listed, err := c.list(ctx, authoritiesPath)
 	before := a.denied
 	a.denied = ""
-	if isForbidden(err) && len(a.names) == 0 {
-		a.denied, a.complete = fmt.Sprintf("%v: give Relay's policy the right to list %s, and to read what is in it", err, authoritiesPath), true
+	if isForbidden(err) {
+		err = fmt.Errorf("%w: give Relay's policy the right to list %s, and to read what is in it", err, authoritiesPath)
+	}
+	// A right that was taken away since is no answer: who was let in would be locked out.
+	if isForbidden(err) && len(a.names) == 0 && len(certs.Saved(a.sink, source)) == 0 {
+		a.denied, a.complete = err.Error(), true
 		if before == "" {
 			a.logger.Info("Vault does not let authorities of clients be listed: only TCP services that ask for certificates need any", "event", "authorities_denied", "reason", a.denied)
 		}
@@ -130,7 +136,8 @@ func (a *authorities) readOne(ctx context.Context, c *client, name string) (pres
 	entry, err := c.readKV(ctx, authoritiesPath+"/"+name, 0)
 	switch {
 	case isForbidden(err):
-		n.failure, err = err.Error(), nil
+		changed = n.useSaved(certs.Saved(a.sink, source), name)
+		n.failure, err = fmt.Sprintf("%v: give Relay's policy the right to read it", err), nil
 	case err != nil:
 		return false, false, err
 	case entry.data == nil:
@@ -145,6 +152,17 @@ func (a *authorities) readOne(ctx context.Context, c *client, name string) (pres
 	}
 	a.names[name] = n
 	return true, changed, err
+}
+
+// useSaved takes in what was saved of an entry of which nothing was read, as a Relay that runs keeps
+// what it has. The others need not wait for this one.
+func (n *knownAuthority) useSaved(saved []*certs.Authority, name string) (changed bool) {
+	i := slices.IndexFunc(saved, func(s *certs.Authority) bool { return s.Name == name })
+	if i < 0 || n.served.Current() != nil {
+		return false
+	}
+	n.served.Update(reading.AuthorityText{Source: source, Name: name, Certificates: saved[i].Certificates, Revoked: saved[i].Revoked}, time.Now())
+	return true
 }
 
 func errorText(err error) string {
@@ -228,7 +246,11 @@ func (a *authorities) collect(now time.Time) (all []*certs.Authority, problems [
 		}
 	}
 	if a.failure != "" {
-		tell(authoritiesPath, a.failure+"; what was read of them last stays in use")
+		stays := "; what was read of them last stays in use"
+		if !a.complete {
+			stays = "; until they are read, nobody is let in but by saved ones"
+		}
+		tell(authoritiesPath, a.failure+stays)
 	}
 	if a.left > 0 {
 		tell(authoritiesPath, fmt.Sprintf("%d more are not read: at most %d are", a.left, maxAuthorities))

@@ -101,13 +101,7 @@ func TestAuthorityGoesFromVault(t *testing.T) {
 
 // Where the policy says nothing of authorities, all else works, and Vault is not asked each time.
 func TestAuthoritiesAreDenied(t *testing.T) {
-	denied := func(rw http.ResponseWriter, r *http.Request) bool {
-		if strings.Contains(r.URL.Path, "authorities") {
-			reply(rw, http.StatusForbidden, `{"errors":["permission denied"]}`)
-			return true
-		}
-		return false
-	}
+	denied := denied("data/authorities", "metadata/authorities")
 	root := testRoot(t, "devices")
 	inWorld(t, func(w *world) {
 		w.vault.intercept = denied

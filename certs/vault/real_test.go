@@ -32,6 +32,7 @@ func TestRealVault(t *testing.T) {
 	t.Run("live entry is not JSON", func(t *testing.T) { liveEntryIsNotJSON(set(t)) })
 	t.Run("versions that are gone", func(t *testing.T) { versionsThatAreGone(set(t)) })
 	t.Run("authorities", func(t *testing.T) { authoritiesOfClients(set(t)) })
+	t.Run("saved authorities are denied", func(t *testing.T) { savedAuthoritiesAreDenied(set(t)) })
 	t.Run("authorities below a mount", func(t *testing.T) { authoritiesBelowAMount(set(t)) })
 	t.Run("live is deleted", func(t *testing.T) { liveIsDeleted(set(t)) })
 	t.Run("token revoked, AppRole", func(t *testing.T) { tokenRevoked(set(t)) })

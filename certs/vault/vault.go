@@ -54,7 +54,7 @@ func New(config Config, sink certs.StoreSink, logger *slog.Logger, registerer pr
 		transport: transport,
 		schedule:  schedule{interval: config.PollInterval},
 
-		authorities: newAuthorities(logger),
+		authorities: newAuthorities(logger, sink),
 		reader: &reader{
 			config: config,
 			client: &client{api: api, auth: auth},
@@ -137,6 +137,8 @@ func (s *Source) handOn(now time.Time, why string) (certificates []*certs.Certif
 	authorities, ofAuthorities := s.authorities.collect(now)
 	if s.authorities.complete {
 		s.sink.SyncAuthorities(source, authorities, slices.Concat(ofAuthorities, s.authorities.deniedProblem()))
+	} else if s.authorities.failure != "" {
+		certs.Unread(s.sink, source, s.authorities.failure)
 	}
 	certs.Because(s.sink, source, "Vault: "+why)
 	s.sink.SyncCertificates(source, certificates, problems)

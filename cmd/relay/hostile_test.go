@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/admin/api"
 	"relay/internal/terminal"
@@ -21,6 +22,9 @@ const attack = "\x1b[2J\x1b]0;owned\x07\u009b31m\u202e\u200b\nOK  all is well\r"
 func spiked(v any) any {
 	switch v := v.(type) {
 	case string:
+		if _, err := time.Parse(time.RFC3339, v); err == nil {
+			return v // with more in it, the whole answer would be none
+		}
 		return v + attack
 	case []any:
 		for i := range v {
@@ -28,7 +32,7 @@ func spiked(v any) any {
 		}
 	case map[string]any:
 		for key := range v {
-			keep := map[string]bool{"time": true, "notAfter": true, "changed": true, "connected": true, "disconnected": true, "reported": true, "lastSync": true, "since": true, "retry": true, "@type": true}
+			keep := map[string]bool{"retry": true, "@type": true}
 			if _, text := v[key].(string); !text || !keep[key] {
 				v[key] = spiked(v[key])
 			}
@@ -59,6 +63,9 @@ func TestTextsOfStrangersAreHarmless(t *testing.T) {
 		}
 		f.answers["tail"] = lines.String()
 		_, out, errs := command(t, args...)
+		if strings.Contains(errs, "cannot be read, is it older") {
+			t.Errorf("relay %q shows nothing of the answer: %s", args, errs)
+		}
 		for line := range strings.SplitSeq(out+errs, "\n") {
 			if strings.HasPrefix(line, "OK") {
 				t.Errorf("relay %q: an app writes a line of its own: %q", args, line)
@@ -70,8 +77,8 @@ func TestTextsOfStrangersAreHarmless(t *testing.T) {
 				}
 			}
 		}
-		if name == "apps" && !strings.Contains(out, `\x1b[2J`) {
-			t.Errorf("nothing was spiked:\n%s", out)
+		if (name == "apps" || name == "authorities") && !strings.Contains(out, `\x1b[2J`) {
+			t.Errorf("%s: nothing was spiked:\n%s%s", name, out, errs)
 		}
 	}
 }

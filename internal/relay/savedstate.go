@@ -180,6 +180,16 @@ func (s storeSinks) SyncAuthorities(source string, all []*certs.Authority, probl
 	s[source].authorities.SyncAuthorities(source, all, problems)
 }
 
+// SavedAuthorities implements certs.AuthorityKeeper.
+func (s storeSinks) SavedAuthorities(source string) []*certs.Authority {
+	return certs.Saved(s[source].authorities, source)
+}
+
+// AuthoritiesUnread implements certs.AuthorityKeeper.
+func (s storeSinks) AuthoritiesUnread(source, reason string) {
+	certs.Unread(s[source].authorities, source, reason)
+}
+
 // outdated returns since when what is known of the apps may be older than the truth; zero
 // if it is not.
 func (r *Relay) outdated() time.Time {

@@ -161,6 +161,16 @@ func (s onReadSink) CertificatesBecause(source, cause string) {
 	certs.Because(s.StoreSink, source, cause)
 }
 
+// SavedAuthorities implements certs.AuthorityKeeper.
+func (s onReadSink) SavedAuthorities(source string) []*certs.Authority {
+	return certs.Saved(s.StoreSink, source)
+}
+
+// AuthoritiesUnread implements certs.AuthorityKeeper.
+func (s onReadSink) AuthoritiesUnread(source, reason string) {
+	certs.Unread(s.StoreSink, source, reason)
+}
+
 // SyncCertificates implements certs.Sink.
 func (s onReadSink) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	s.onRead(source, all)
