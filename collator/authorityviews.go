@@ -45,6 +45,31 @@ func (r *authorityReads) set(source string, all []*certs.Authority) {
 	r.bySource[source] = all
 }
 
+// has reports whether a store has an authority of that name.
+func (r *authorityReads) has(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, all := range r.bySource {
+		if slices.ContainsFunc(all, func(a *certs.Authority) bool { return a.Name == name }) {
+			return true
+		}
+	}
+	return false
+}
+
+// knows reports whether each of the stores has been read.
+func (r *authorityReads) knows(stores []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !slices.ContainsFunc(stores, func(source string) bool { _, read := r.bySource[source]; return !read })
+}
+
+// LacksAuthority reports whether a TCP service lets nobody in as no certificate store has the authority that it
+// names. It does not wait for the loop.
+func (c *Collator) LacksAuthority(of *sources.ServiceTLS) bool {
+	return of != nil && of.ClientCA != "" && !c.authorityReads.has(of.ClientCA) && c.authorityReads.knows(c.cfg.CertificateSources)
+}
+
 // all returns them ordered by name; of one name, the one that is used comes first. Vault wins over
 // the directory, as it does for certificates.
 func (r *authorityReads) all() (all []*certs.Authority) {

@@ -42,6 +42,17 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// An app's page says what its TCP services ask for.
+func TestAppSaysTCP(t *testing.T) {
+	t.Parallel()
+	mux, w := http.NewServeMux(), httptest.NewRecorder()
+	New(troubleData(), "", nil).Register(mux)
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/apps/team-0/web", nil))
+	if want := "TCP: port 8883; TLS ends at Envoy (modern); clients need a certificate of devices"; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("the page lacks %q", want)
+	}
+}
+
 // A wrong question is answered with what is wrong, and costs no line in the log.
 func TestWrongQuestion(t *testing.T) {
 	t.Parallel()
