@@ -136,11 +136,11 @@ func lastingWords(tcp sources.TCP) (words []string) {
 
 // connectionWords says how Envoy connects to instances, where that is not the
 // default.
-func connectionWords(port sources.Port) []string {
+func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	var words []string
 	switch {
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
-		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS)...)
+		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS, lacksAuthority)...)
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
