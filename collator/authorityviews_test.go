@@ -81,3 +81,29 @@ func TestAuthoritiesNobodyMayList(t *testing.T) {
 		t.Errorf("said is %q", said)
 	}
 }
+
+// While the newest list of an authority is broken and an older one is in use, that is told beside the authority too.
+// What to do is about the list: there is no certificate to issue again.
+func TestBrokenListIsRemarked(t *testing.T) {
+	t.Parallel()
+	const broken = "the last good revocation lists stay in use"
+	for source, subject := range map[string]string{"dir": "/etc/certs/devices.ca.pem", "vault": "authorities/devices"} {
+		c, _ := newTest(t, Config{Fleets: []routing.Fleet{testFleet()}, CertificateSources: []string{source}})
+		c.SyncCertificates(source, nil, nil)
+		read := func(name string) *certs.Authority {
+			return &certs.Authority{Source: source, Name: name, Certificates: []byte(name), NotAfter: testTime.AddDate(1, 0, 0), Remark: "no list"}
+		}
+		c.SyncAuthorities(source, []*certs.Authority{read("devices"), read("other")}, []problem.Problem{{Subject: subject, Reason: broken}, {Subject: subject, Reason: "no list"}})
+		syncApps(c)
+		for _, v := range c.Authorities() {
+			if got, want := strings.Join(v.Remarks, "; "), map[string]string{"devices": broken + "; no list", "other": "no list"}[v.Name]; got != want {
+				t.Errorf("%s: the remarks of %s are %q, want %q", source, v.Name, got, want)
+			}
+		}
+		for _, p := range c.Problems() {
+			if p.Kind == problem.Certificate && p.Complete().Action != mendAuthority {
+				t.Errorf("%s: what to do is %q", source, p.Complete().Action)
+			}
+		}
+	}
+}
