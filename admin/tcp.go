@@ -63,10 +63,10 @@ func tcpText(tcp *sources.TCP, tls *api.ServiceTLS) string {
 		parts = append(parts, clientsText(tls))
 	}
 	if tcp.AcceptRate > 0 {
-		say("%g new connections a second to each instance", tcp.AcceptRate)
+		say("new connections at %g/s to each instance", tcp.AcceptRate)
 	}
 	if tcp.AddressRate > 0 {
-		say("%g a second from one address", tcp.AddressRate)
+		say("at %g/s from one address", tcp.AddressRate)
 	}
 	if tcp.MaxConnectionAge > 0 {
 		say("connections end after %s, or up to a tenth later", tcp.MaxConnectionAge)

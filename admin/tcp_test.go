@@ -28,7 +28,7 @@ func TestTCPOfPort(t *testing.T) {
 			"names and rates",
 			sources.TCP{Port: 8883, ServiceTLS: &sources.ServiceTLS{ClientCA: "devices", Profile: sources.TLSModern, ClientNames: many[:2]}, AcceptRate: 50, AddressRate: 2.5, MaxConnectionAge: 24 * time.Hour, Rebalance: 10}, false,
 			"port 8883; TLS ends at Envoy (modern); clients need a certificate of devices, with a name of uri:spiffe://a/*, dns:d.test; " +
-				"50 new connections a second to each instance; 2.5 a second from one address; connections end after 24h0m0s, or up to a tenth later; up to 10 % a minute end to even them out",
+				"new connections at 50/s to each instance; at 2.5/s from one address; connections end after 24h0m0s, or up to a tenth later; up to 10 % a minute end to even them out",
 		},
 		{
 			"optional, many names", sources.TCP{Port: 1, ServiceTLS: &sources.ServiceTLS{ClientCA: "devices", OptionalCertificate: true, ClientNames: many}}, false,

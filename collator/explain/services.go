@@ -159,7 +159,7 @@ func serviceWords(s routing.Service, lacksAuthority bool) []string {
 	if s.BySource {
 		words = append(words, "the instance is picked by the client's address")
 	}
-	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.IdleTimeout))
+	return append(words, idleWords("connections", s.IdleTimeout))
 }
 
 // addServicesOf adds the services that want a port of an app as it is routed, or one of its names.
