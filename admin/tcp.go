@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"relay/admin/api"
 	"relay/collator"
-	"relay/sources"
 )
 
 // maxClientNames is how many names of clients are shown of a TCP service.
@@ -19,15 +19,17 @@ func tcpOf(p collator.PortView) *api.TCP {
 		Port: p.TCP.Port, Passthrough: p.TCP.Passthrough, AcceptRate: p.TCP.AcceptRate, AddressRate: p.TCP.AddressRate,
 		MaxConnectionAge: p.TCP.MaxConnectionAge.Seconds(), RebalancePercent: p.TCP.Rebalance,
 	}
-	if t := p.TCP.ServiceTLS; t != nil {
-		tcp.TLS = serviceTLSOf(t, p.LacksAuthority)
-	}
-	tcp.Text = tcpText(p.TCP, tcp.TLS)
+	tcp.TLS = serviceTLSOf(p)
+	tcp.Text = tcpText(tcp)
 	return tcp
 }
 
-func serviceTLSOf(t *sources.ServiceTLS, lacksAuthority bool) *api.ServiceTLS {
-	made := &api.ServiceTLS{Profile: string(cmp.Or(t.Profile, sources.TLSIntermediate)), Authority: t.ClientCA, Optional: t.OptionalCertificate}
+func serviceTLSOf(p collator.PortView) *api.ServiceTLS {
+	t := p.TCP.ServiceTLS
+	if t == nil {
+		return nil
+	}
+	made := &api.ServiceTLS{Profile: cmp.Or(string(t.Profile), "intermediate"), Authority: t.ClientCA, Optional: t.OptionalCertificate}
 	shown := t.ClientNames[:min(len(t.ClientNames), maxClientNames)]
 	for _, n := range shown {
 		name := string(n.Type) + ":" + n.Value
@@ -40,15 +42,16 @@ func serviceTLSOf(t *sources.ServiceTLS, lacksAuthority bool) *api.ServiceTLS {
 	switch {
 	case t.Refused:
 		made.Closed = "a restriction was asked for that cannot be kept"
-	case lacksAuthority:
+	case p.LacksAuthority:
 		made.Closed = "no certificate store has the authority " + t.ClientCA
 	}
 	return made
 }
 
 // tcpText says it in one line.
-func tcpText(tcp *sources.TCP, tls *api.ServiceTLS) string {
+func tcpText(tcp *api.TCP) string {
 	var parts []string
+	tls := tcp.TLS
 	say := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if tcp.Port != 0 {
 		say("port %d", tcp.Port)
@@ -69,10 +72,10 @@ func tcpText(tcp *sources.TCP, tls *api.ServiceTLS) string {
 		say("at %g/s from one address", tcp.AddressRate)
 	}
 	if tcp.MaxConnectionAge > 0 {
-		say("connections end after %s, or up to a tenth later", tcp.MaxConnectionAge)
+		say("connections end after %s, or up to a tenth later", time.Duration(tcp.MaxConnectionAge*float64(time.Second)))
 	}
-	if tcp.Rebalance > 0 {
-		say("up to %g %% a minute end to even them out", tcp.Rebalance)
+	if tcp.RebalancePercent > 0 {
+		say("up to %g %% a minute end to even them out", tcp.RebalancePercent)
 	}
 	if len(parts) == 0 {
 		return "no port"
