@@ -187,6 +187,9 @@ func (s *Server) portOf(p collator.PortView) api.Port {
 	for _, e := range p.Excluded {
 		port.Excluded = append(port.Excluded, api.Excluded(e))
 	}
+	if p.TCP != nil {
+		port.TCP = tcpOf(p)
+	}
 	if s.cfg.Load != nil && p.Cluster != "" {
 		port.Load = s.cfg.Load.PortLoad(p.Cluster)
 	}

@@ -3,7 +3,9 @@ package collator
 import (
 	"cmp"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,23 +28,61 @@ type AuthorityView struct {
 	UsedInstead string
 	// Services are the apps that let clients in by it.
 	Services []string
-	// Remarks say what is missing, near its end or past it.
+	// Remarks say what is broken in the store, missing, near its end or past it.
 	Remarks []string
 }
 
 // authorityReads has the authorities of each store, for people.
 type authorityReads struct {
 	mu       sync.Mutex
-	bySource map[string][]*certs.Authority
+	bySource map[string]authorityRead
 }
 
-func (r *authorityReads) set(source string, all []*certs.Authority) {
+func (r *authorityReads) set(source string, read authorityRead) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.bySource == nil {
-		r.bySource = make(map[string][]*certs.Authority)
+		r.bySource = make(map[string]authorityRead)
 	}
-	r.bySource[source] = all
+	r.bySource[source] = read
+}
+
+// wrong says what is wrong with the entry of an authority in its store.
+func (r *authorityReads) wrong(a *certs.Authority) (reasons []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.bySource[a.Source].problems {
+		// A directory has the authority in NAME.ca.pem, Vault in authorities/NAME.
+		if strings.TrimSuffix(path.Base(p.Subject), ".ca.pem") == a.Name && p.Reason != a.Remark {
+			reasons = append(reasons, p.Reason)
+		}
+	}
+	return reasons
+}
+
+// has reports whether a store has an authority of that name.
+func (r *authorityReads) has(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, read := range r.bySource {
+		if slices.ContainsFunc(read.authorities, func(a *certs.Authority) bool { return a.Name == name }) {
+			return true
+		}
+	}
+	return false
+}
+
+// knows reports whether each of the stores has been read.
+func (r *authorityReads) knows(stores []string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !slices.ContainsFunc(stores, func(source string) bool { _, read := r.bySource[source]; return !read })
+}
+
+// LacksAuthority reports whether a TCP service lets nobody in as no certificate store has the authority that it
+// names. It does not wait for the loop.
+func (c *Collator) LacksAuthority(of *sources.ServiceTLS) bool {
+	return of != nil && of.ClientCA != "" && !c.authorityReads.has(of.ClientCA) && c.authorityReads.knows(c.cfg.CertificateSources)
 }
 
 // all returns them ordered by name; of one name, the one that is used comes first. Vault wins over
@@ -51,7 +91,7 @@ func (r *authorityReads) all() (all []*certs.Authority) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, source := range slices.Backward(slices.Sorted(maps.Keys(r.bySource))) {
-		all = append(all, r.bySource[source]...)
+		all = append(all, r.bySource[source].authorities...)
 	}
 	slices.SortStableFunc(all, func(a, b *certs.Authority) int { return cmp.Compare(a.Name, b.Name) })
 	return all
@@ -85,7 +125,7 @@ func (c *Collator) Authorities() []AuthorityView {
 	for i, a := range all {
 		v := AuthorityView{
 			Source: a.Source, Name: a.Name, Subjects: a.Subjects, NotBefore: a.NotBefore, NotAfter: a.NotAfter, DaysLeft: daysUntil(a.NotAfter, now),
-			RevokedCount: a.RevokedCount, RevokedAt: a.RevokedAt, RevokedUntil: a.RevokedUntil, Remarks: a.Due(now).Reasons,
+			RevokedCount: a.RevokedCount, RevokedAt: a.RevokedAt, RevokedUntil: a.RevokedUntil, Remarks: slices.Concat(c.authorityReads.wrong(a), a.Due(now).Reasons),
 		}
 		if a.Remark != "" {
 			v.Remarks = append(v.Remarks, a.Remark)

@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -68,7 +69,7 @@ func (c *Collator) authoritiesKnown() bool {
 
 // SyncAuthorities implements certs.AuthoritySink.
 func (c *Collator) SyncAuthorities(source string, authorities []*certs.Authority, problems []problem.Problem) {
-	c.authorityReads.set(source, authorities)
+	c.authorityReads.set(source, authorityRead{authorities, problems})
 	c.inbox.note(func(n *notes) {
 		if n.authorities == nil {
 			n.authorities = make(map[string]authorityRead)
@@ -93,6 +94,9 @@ func (c *Collator) mergeAuthorities(reads map[string]authorityRead) {
 	for source, read := range reads {
 		// Those that matter only where an authority is missed are told there.
 		told := slices.DeleteFunc(slices.Clone(read.problems), func(p problem.Problem) bool { return p.Severity == problem.Advice })
+		for i := range told {
+			told[i].Action = cmp.Or(told[i].Action, mendAuthority)
+		}
 		c.problems.set(owner{problem.Certificate, "", inAuthorities, source}, told...)
 	}
 	c.problems.set(owner{problem.Certificate, "", inAuthorities, ""}, problems...)
@@ -285,6 +289,7 @@ func (f *fleetState) shownByServices() map[string]struct{} {
 const (
 	giveCertificate = "put a certificate for the name into the certificate store, or take the name off VHOST"
 	nameCertificate = "name a certificate of the store in VHOST (in a YAML file: domains), or put the default certificate into the store"
+	mendAuthority   = "put a whole and newer revocation list, or authority, into the store (docs/certificates.md)"
 	giveAuthority   = "put the authority into the certificate store (docs/certificates.md), or correct CLIENT_CA"
 )
 

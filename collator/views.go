@@ -40,8 +40,12 @@ type PortView struct {
 	Fleets []string `json:"groups,omitempty"`
 	// OtherGroups are the first few groups of the port that are no fleet of this Relay: they
 	// may be those of another load balancer.
-	OtherGroups     []string       `json:"otherGroups,omitempty"`
-	Cluster         string         `json:"-"`
+	OtherGroups []string `json:"otherGroups,omitempty"`
+	Cluster     string   `json:"-"`
+	// TCP is nil for a port that is not one of a TCP service. LacksAuthority tells that nobody is let in for
+	// want of the authority that it names.
+	TCP             *sources.TCP   `json:"-"`
+	LacksAuthority  bool           `json:"-"`
 	Domains         []string       `json:"domains,omitempty"`
 	ACMEDomains     []string       `json:"-"`
 	RedirectToHTTPS bool           `json:"-"`
@@ -144,6 +148,9 @@ func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 		v := PortView{
 			Index: i, Name: port.Name, Fleets: fleets,
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
+		}
+		if tcp := port.TCP; tcp != nil && (!tcp.Implicit || len(fleets) > 0) {
+			v.TCP, v.LacksAuthority = tcp, c.LacksAuthority(tcp.ServiceTLS)
 		}
 		if i < len(routed.Ports) {
 			v.OtherGroups = c.otherGroups(routed.Ports[i])

@@ -48,11 +48,49 @@ type Port struct {
 	// Cluster is its name in Envoy; absent if no fleet routes the port.
 	Cluster string `json:"cluster,omitempty"`
 	Load    *Load  `json:"load,omitempty"`
+	// TCP is what the app asks for as a TCP service; absent if the port is none.
+	TCP *TCP `json:"tcp,omitempty"`
 	// Rebalance is what goes on with the connections of a TCP service, if it asks for that (RELAY_n_REBALANCE).
 	Rebalance *Rebalance `json:"rebalance,omitempty"`
 	// Waiting are the new connections of a TCP service that wait for their turn (RELAY_n_ACCEPT_RATE); absent if
 	// none waits at this Relay.
 	Waiting *WaitingConnections `json:"waitingConnections,omitempty"`
+}
+
+// TCP is what Envoys do with the connections of a TCP service.
+type TCP struct {
+	// Text says all of it in a line.
+	Text string `json:"text"`
+	// Port is what Envoys listen on; absent if the app asks for none.
+	Port uint16 `json:"port,omitempty"`
+	// Passthrough tells that TLS connections for the domains are passed on as they are.
+	Passthrough bool `json:"passthrough,omitempty"`
+	// TLS is absent if TLS does not end at Envoys.
+	TLS *ServiceTLS `json:"tls,omitempty"`
+	// AcceptRate is how many new connections a second each instance takes, AddressRate how many one address of
+	// a client may open; absent without a limit.
+	AcceptRate  float64 `json:"acceptRate,omitempty"`
+	AddressRate float64 `json:"addressRate,omitempty"`
+	// MaxConnectionAge is how long connections last, in seconds; absent if without end.
+	MaxConnectionAge float64 `json:"maxConnectionAge,omitempty"`
+	// RebalancePercent is how many percent of the connections may end a minute, to even them out.
+	RebalancePercent float64 `json:"rebalancePercent,omitempty"`
+}
+
+// ServiceTLS is how Envoys meet the clients of a TCP service whose TLS they end.
+type ServiceTLS struct {
+	// Profile is "modern", "intermediate" or "old".
+	Profile string `json:"profile"`
+	// Authority is that of the certificates of clients; absent if they are asked for none.
+	Authority string `json:"authority,omitempty"`
+	// Optional tells that clients without a certificate are let in too.
+	Optional bool `json:"optional,omitempty"`
+	// ClientNames are the first few names of which a certificate must have one, such as "dns:*"; absent if any
+	// will do. MoreClientNames is how many more there are.
+	ClientNames     []string `json:"clientNames,omitempty"`
+	MoreClientNames int      `json:"moreClientNames,omitempty"`
+	// Closed says why nobody is let in; absent if somebody may be.
+	Closed string `json:"closed,omitempty"`
 }
 
 // WaitingConnections are new connections to a port that wait for their turn.

@@ -27,7 +27,7 @@ type Authority struct {
 	Services []string `json:"services,omitempty"`
 	// UsedInstead is the store whose authority of the same name is used; absent if this one is.
 	UsedInstead string `json:"usedInstead,omitempty"`
-	// Remarks say what is missing, near its end or past it.
+	// Remarks say what is broken in the store, missing, near its end or past it.
 	Remarks []string `json:"remarks,omitempty"`
 }
 

@@ -38,6 +38,8 @@ type firstBody struct {
 	Uncovered      some[api.UncoveredDomain]
 	UncoveredKnown bool
 	UncoveredTotal int
+	// Authorities and Deployments are how many there are.
+	Authorities, Deployments int
 	// LoadHint says why no traffic is known; empty if some is.
 	LoadHint string
 }
@@ -70,11 +72,12 @@ func (p *Pages) first(*http.Request) (view, error) {
 	}
 	b.Changes, b.Failures = changes.Changes, findings.Kinds(failures.Failures, maxFirst)
 	b.Certificates, b.Uncovered, b.UncoveredKnown, b.UncoveredTotal = slow.certificates, slow.uncovered, slow.known, slow.total
+	b.Authorities, b.Deployments = slow.authorities, slow.deployments
 	b.LoadHint = loadHint(s)
 	return view{Name: "first", Title: b.Verdict, Nav: "first", Every: soon, Body: b}, nil
 }
 
-// slowFor is how old that of the first screen may be which costs a look at all certificates and
+// slowFor is how old that of the first screen may be which costs a look at all apps, certificates and
 // domains.
 const slowFor = 5 * time.Second
 
@@ -84,6 +87,8 @@ type slow struct {
 	uncovered    some[api.UncoveredDomain]
 	known        bool
 	total        int // of the uncovered
+	authorities  int
+	deployments  int
 }
 
 // keptSlow is the slow part as it was read last.
@@ -100,14 +105,16 @@ func (k *keptSlow) get(data Data) (slow, error) {
 		return k.slow, nil
 	}
 	certificates, err := data.Certificates(url.Values{"sort": {"days"}, "limit": {strconv.Itoa(maxCertificates)}})
-	if err != nil {
+	authorities, err2 := data.Authorities(url.Values{"limit": {"1"}})
+	deployments, err3 := data.Deployments(url.Values{"limit": {"1"}})
+	if err := cmp.Or(err, err2, err3); err != nil {
 		return slow{}, err
 	}
 	all := data.Uncovered().Uncovered
 	uncovered := firstOf(maxUncovered, all)
 	uncovered.Shown = slices.Clone(uncovered.Shown) // so that the others can go
 	k.at = time.Now()
-	k.slow = slow{some[api.Certificate]{certificates.Certificates, certificates.Total - len(certificates.Certificates)}, uncovered, all != nil, len(all)}
+	k.slow = slow{some[api.Certificate]{certificates.Certificates, certificates.Total - len(certificates.Certificates)}, uncovered, all != nil, len(all), authorities.Total, deployments.Total}
 	return k.slow, nil
 }
 

@@ -39,7 +39,7 @@ func hostileData() *fakeData {
 	f.failures = []api.Failure{{Time: now, Fleet: "external", Envoy: hostileLong, App: "/" + hostilePath, Domain: hostile, Method: hostile, Path: hostileLong, Status: 503, Code: hostile, Cause: hostileLong, Instance: hostile, RequestID: hostileLong, Client: hostile, Count: 3}}
 	app := api.App{ID: "/" + hostilePath, Version: hostile, Load: l, Failures: ptr(1), ProblemCount: 1, Severity: "failing", Ports: []api.Port{
 		{Name: hostile, Fleets: []string{"external"}, Domains: []string{hostile, hostileLong}, Cluster: hostileLong, Load: l, Endpoints: []api.Endpoint{{Address: "10.0.0.7:1", Health: "healthy", Task: hostileLong}, {Address: "10.0.0.7:2", Task: hostile, Unreachable: hostileLong}}, Excluded: []api.Excluded{{Task: hostileLong, Reason: hostileLong}}},
-		{Index: 1, OtherGroups: []string{hostileLong}, Rebalance: &api.Rebalance{Phase: "paused", Text: hostileLong, Since: now, Ended: 1}},
+		{Index: 1, OtherGroups: []string{hostileLong}, TCP: &api.TCP{Text: hostileLong, TLS: &api.ServiceTLS{Authority: hostileLong, ClientNames: []string{hostileLong}}}, Rebalance: &api.Rebalance{Phase: "paused", Text: hostileLong, Since: now, Ended: 1}},
 	}}
 	f.apps = []api.App{app}
 	f.story = api.AppStory{App: app, Labels: map[string]string{hostileLong: hostileLong, "HAPROXY_0_VHOST": hostile}, Problems: f.problems, Notes: []api.Note{{Task: hostileLong, Text: hostileLong}}, LastFailures: f.failures, LastChanges: f.changes,

@@ -46,6 +46,40 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// An app's page says what its TCP services ask for.
+func TestAppSaysTCP(t *testing.T) {
+	t.Parallel()
+	mux, w := http.NewServeMux(), httptest.NewRecorder()
+	New(troubleData(), "", nil).Register(mux)
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/apps/team-0/web", nil))
+	if want := "TCP: port 8883; TLS ends at Envoy (modern); clients need a certificate of devices"; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("the page lacks %q", want)
+	}
+}
+
+// The first screen leads to authorities and deployment groups, if there are any.
+func TestFirstLeadsOn(t *testing.T) {
+	t.Parallel()
+	some := troubleData()
+	some.deployments = []api.Deployment{sampleDeployment(time.Now())}
+	for _, test := range []struct {
+		data *fakeData
+		want bool
+	}{{some, true}, {wellData(), false}} {
+		mux, w := http.NewServeMux(), httptest.NewRecorder()
+		New(test.data, "", nil).Register(mux)
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		for _, path := range []string{"/authorities", "/deployments"} {
+			if got := strings.Contains(w.Body.String(), `<a href="`+path+`">`); got != test.want {
+				t.Errorf("a link to %s: %t, want %t", path, got, test.want)
+			}
+			if json := `<a href="/api/v1` + path + `">`; !strings.Contains(w.Body.String(), json) {
+				t.Errorf("the foot lacks %s", json)
+			}
+		}
+	}
+}
+
 // A wrong question is answered with what is wrong, and costs no line in the log.
 func TestWrongQuestion(t *testing.T) {
 	t.Parallel()

@@ -142,6 +142,7 @@ func troubleData() *fakeData {
 	story.Load = load(78, 22.4)
 	s.Scaling, story.Scaling = wakesStatus(now), wokenScaling(now)
 	story.Scaling.Trouble = "Marathon cannot be reached: connection refused"
+	story.Ports[0].TCP = &api.TCP{Text: "port 8883; TLS ends at Envoy (modern); clients need a certificate of devices, with a name of uri:spiffe://lab.test/tenant/acme/*; new connections at 50/s to each instance", Port: 8883, AcceptRate: 50, TLS: &api.ServiceTLS{Profile: "modern", Authority: "devices", ClientNames: []string{"uri:spiffe://lab.test/tenant/acme/*"}}}
 	story.Ports[0].Rebalance = &api.Rebalance{Phase: "ending", Text: "4 instances have 61 to 134 connections, and would have 100 each: up to 10 % of 400 are ended a minute, by now 61 since 14:05:12 UTC", Since: now, Ended: 61}
 	story.Ports[0].Endpoints = []api.Endpoint{
 		{Address: "10.0.0.7:31044", Health: "healthy", Task: "team-0_web.0", Load: load(39, 0)},

@@ -29,6 +29,7 @@ func TestWrongAddresses(t *testing.T) {
 		{name: "xds without a port", args: []string{"--xds", "localhost"}, want: `--xds (RELAY_XDS): "localhost" has no port: write localhost:18000`},
 		{name: "admin a port alone", args: []string{"--admin", "9090"}, want: "write 127.0.0.1:9090"},
 		{name: "admin a URL", args: []string{"--admin", "http://127.0.0.1:9090"}, want: "write 127.0.0.1:9090"},
+		{name: "admin a URL by the variable", variable: "RELAY_ADMIN", value: "http://127.0.0.1:9090", want: "a URL in RELAY_ADMIN is for the commands that ask a running Relay: unset it for this one"},
 		{name: "admin IPv6", args: []string{"--admin", "::1"}, want: "write [::1]:9090"},
 		{name: "xds no such port", args: []string{"--xds", "127.0.0.1:70000"}, want: "from 0 to 65535"},
 		{name: "xds empty", args: []string{"--xds", ""}, want: "--xds (RELAY_XDS)"},

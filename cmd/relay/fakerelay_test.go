@@ -209,6 +209,7 @@ func fakeAppStory() api.AppStory {
 		LastFailures: fakeFailures()[1:], LastChanges: fakeChanges()[:1],
 	}
 	story.Ports = slices.Clone(story.Ports)
+	story.Ports[0].TCP = &api.TCP{Text: "port 8883; TLS ends at Envoy (modern); clients need a certificate of devices, with a name of uri:spiffe://lab.test/tenant/acme/*; new connections at 50/s to each instance", Port: 8883}
 	story.Ports[0].Rebalance = &api.Rebalance{Phase: "ending", Text: "2 instances have 40 to 80 connections, and would have 60 each: up to 10 % of 120 are ended a minute, by now 3 since 14:05:12 UTC", Since: fakeNow, Ended: 3}
 	story.Findings = findings.OfApp(&story, nil, fakeNow)
 	return story

@@ -166,6 +166,9 @@ func (p printer) port(port api.Port, sleeps bool) {
 	}
 	p.pair("other groups", strings.Join(port.OtherGroups, ", "))
 	p.pair("cluster", port.Cluster)
+	if port.TCP != nil {
+		p.pair("TCP", port.TCP.Text)
+	}
 	if w := port.Waiting; w != nil {
 		p.pair("waiting", fmt.Sprintf("%s for their turn, at %.4g a second: the last one in about %.0f s", count(w.Connections, "new connection waits", "new connections wait"), w.PerSecond, w.Left))
 	}

@@ -137,6 +137,12 @@ func Explain(c *collator.Collator, subject string) Explanation {
 }
 
 func (x explainer) explain(subject string) Explanation {
+	e := x.find(subject)
+	x.handle(e.Services)
+	return e
+}
+
+func (x explainer) find(subject string) Explanation {
 	subject = strings.TrimSpace(subject)
 	if app, ok := x.c.App(subject); ok {
 		return x.app(app)
@@ -312,7 +318,7 @@ func appOf(app collator.AppView) App {
 		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, OtherGroups: port.OtherGroups, Cluster: port.Cluster, Domains: port.Domains}
 		if i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
-			p.Connections = connectionWords(routed.Ports[i])
+			p.Connections = connectionWords(routed.Ports[i], port.LacksAuthority)
 		}
 		for _, e := range port.Endpoints {
 			p.Endpoints = append(p.Endpoints, Endpoint{Address: e.Address.String(), Health: e.Health.String(), Task: e.Task})

@@ -295,6 +295,7 @@ func TestSettingsAreExplained(t *testing.T) {
 		}
 		explained := func(settings ...string) string {
 			c, _ := newTest(t, collator.Config{})
+			c.SyncAuthorities("dir", []*certs.Authority{{Source: "dir", Name: "a"}}, nil)
 			syncApps(t, c, collatortest.Set(t, collatortest.App("/a", "a.test"), settings...))
 			return fmt.Sprintf("%+v", Explain(c, "/a"))
 		}

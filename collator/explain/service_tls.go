@@ -14,12 +14,15 @@ const maxNamesShown = 5
 // refusedHint says where to look for handshakes that failed: Relay does not hear of them.
 const refusedHint = "a client that is not let in is counted by its Envoy alone, by reason: ssl.fail_verify_* of the listener (docs/connections.md)"
 
-// serviceTLSWords says how Envoy meets the clients of a TCP service whose TLS it ends.
-func serviceTLSWords(t sources.ServiceTLS) []string {
+// serviceTLSWords says how Envoy meets the clients of a TCP service whose TLS it ends. Without the authority
+// that it names nobody is let in.
+func serviceTLSWords(t sources.ServiceTLS, lacksAuthority bool) []string {
 	words := []string{fmt.Sprintf("TCP mode: Envoy ends the TLS of clients (profile %s), and what is in it is passed on", cmp.Or(t.Profile, sources.TLSIntermediate))}
 	switch {
 	case t.Refused:
 		return append(words, "nobody is let in: a restriction was asked for that cannot be kept; connections that are open stay")
+	case lacksAuthority:
+		return append(words, fmt.Sprintf("nobody is let in: no certificate store has the authority %s; connections that are open stay", t.ClientCA))
 	case t.ClientCA == "":
 		return append(words, "clients are asked for no certificate")
 	case t.OptionalCertificate:

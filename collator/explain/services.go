@@ -28,6 +28,9 @@ type Service struct {
 	Reason     string   `json:"reason"`
 	Cluster    string   `json:"cluster"`
 	Handling   []string `json:"handling,omitempty"`
+
+	// routed is what Handling is made of, at the end.
+	routed routing.Service
 }
 
 // servicesIn returns all TCP services of a fleet.
@@ -76,7 +79,7 @@ func onName(f *routing.Fleet, x routing.ServiceIndex, claims []routing.Claim, na
 	}
 	lose := func(views []Service, reason string) {
 		for i := range views {
-			views[i].Outcome, views[i].Reason, views[i].Handling = Loses, reason, nil
+			views[i].Outcome, views[i].Reason = Loses, reason
 		}
 	}
 	var wanting []routing.Service
@@ -122,18 +125,27 @@ func serviceViews(f *routing.Fleet, wanting []routing.Service, where func(routin
 		default:
 			v.Outcome, v.Reason = Serves, "no other port wants it"
 		}
-		if v.Outcome == Serves {
-			v.Handling = serviceWords(s)
-		}
+		v.routed = s
 		views[i] = v
 	}
 	return views
 }
 
-func serviceWords(s routing.Service) []string {
+// handle says of each service that gets connections what Envoy does with them.
+func (x explainer) handle(services []Service) {
+	for i := range services {
+		s := &services[i]
+		if s.Outcome == Serves {
+			s.Handling = serviceWords(s.routed, x.c.LacksAuthority(s.routed.TLS))
+		}
+		s.routed = routing.Service{}
+	}
+}
+
+func serviceWords(s routing.Service, lacksAuthority bool) []string {
 	var words []string
 	if s.TLS != nil {
-		words = serviceTLSWords(*s.TLS)
+		words = serviceTLSWords(*s.TLS, lacksAuthority)
 		if routing.AsksForCertificates(s.TLS) {
 			words = append(words, refusedHint)
 		}
@@ -147,7 +159,7 @@ func serviceWords(s routing.Service) []string {
 	if s.BySource {
 		words = append(words, "the instance is picked by the client's address")
 	}
-	return append(words, fmt.Sprintf("connections on which nothing moves end after %s (0s: never)", s.IdleTimeout))
+	return append(words, idleWords("connections", s.IdleTimeout))
 }
 
 // addServicesOf adds the services that want a port of an app as it is routed, or one of its names.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"relay/collator/routing"
 	"relay/sources"
@@ -65,10 +66,10 @@ func limitWords(h sources.HTTP) []string {
 	var words []string
 	say := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
 	if h.Timeout != nil {
-		say("answers may take %s (0s: for ever)", *h.Timeout)
+		say("answers may take %s", orElse(*h.Timeout, "as long as they want"))
 	}
 	if h.IdleTimeout != nil {
-		say("requests on which nothing moves end after %s (0s: never)", *h.IdleTimeout)
+		words = append(words, idleWords("requests", *h.IdleTimeout))
 	}
 	if h.MaxStreamDuration > 0 {
 		say("requests, streams and WebSockets end after %s", h.MaxStreamDuration)
@@ -136,11 +137,11 @@ func lastingWords(tcp sources.TCP) (words []string) {
 
 // connectionWords says how Envoy connects to instances, where that is not the
 // default.
-func connectionWords(port sources.Port) []string {
+func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	var words []string
 	switch {
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
-		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS)...)
+		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS, lacksAuthority)...)
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
@@ -191,16 +192,39 @@ func connectionWords(port sources.Port) []string {
 	return words
 }
 
+// orElse is a duration, or what it means that there is none.
+func orElse(d time.Duration, without string) string {
+	if d == 0 {
+		return without
+	}
+	return d.String()
+}
+
+// idleWords says when requests or connections on which nothing moves end.
+func idleWords(what string, after time.Duration) string {
+	if after == 0 {
+		return what + " on which nothing moves do not end for that"
+	}
+	return fmt.Sprintf("%s on which nothing moves end after %s", what, after)
+}
+
+func newConnections(n float64) string {
+	if n == 1 {
+		return "1 new connection"
+	}
+	return fmt.Sprintf("%g new connections", n)
+}
+
 // acceptWords says how often connections to a TCP service may begin.
 func acceptWords(tcp *sources.TCP) (words []string) {
 	if tcp == nil {
 		return nil
 	}
 	if tcp.AcceptRate > 0 {
-		words = append(words, fmt.Sprintf("each instance takes %g new connections a second, and the others wait for their turn", tcp.AcceptRate))
+		words = append(words, fmt.Sprintf("each instance takes %s a second, and the others wait for their turn", newConnections(tcp.AcceptRate)))
 	}
 	if tcp.AddressRate > 0 {
-		words = append(words, fmt.Sprintf("a client may open %g connections a second, and others are closed", tcp.AddressRate))
+		words = append(words, fmt.Sprintf("a client may open %s a second, and others are closed", newConnections(tcp.AddressRate)))
 	}
 	return words
 }

@@ -97,6 +97,9 @@ func (c *Config) validateAddresses() error {
 		{"--xds", "RELAY_XDS", c.XDS.Address, "18000"}, {"--admin", "RELAY_ADMIN", c.Admin.Address, "9090"},
 	} {
 		if err := checkAddress(p.address, p.port); err != nil {
+			if p.variable == "RELAY_ADMIN" && strings.Contains(p.address, "://") {
+				err = fmt.Errorf("%w; a URL in RELAY_ADMIN is for the commands that ask a running Relay: unset it for this one", err)
+			}
 			errs = append(errs, fmt.Errorf("%s (%s): %w", p.flag, p.variable, err))
 		}
 	}

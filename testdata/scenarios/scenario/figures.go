@@ -18,6 +18,7 @@ type Figures struct {
 	mu      sync.Mutex
 	servers map[string]*Server // by task
 	named   map[string]int     // how many of an app have a name
+	counted map[string]bool    // the apps whose servers count connections
 	// since the last row
 	took   []time.Duration
 	failed int
@@ -42,7 +43,7 @@ type Server struct {
 
 // NewFigures returns figures in which nothing was counted.
 func NewFigures() *Figures {
-	return &Figures{servers: make(map[string]*Server), named: make(map[string]int)}
+	return &Figures{servers: make(map[string]*Server), named: make(map[string]int), counted: make(map[string]bool)}
 }
 
 // Server is that of a process. It is not shown any more when the process has left.
@@ -77,6 +78,7 @@ func (s *Server) Opened() (closed func()) {
 	s.figures.mu.Lock()
 	s.open++
 	s.most = max(s.most, s.open)
+	s.figures.counted[s.app] = true
 	s.figures.mu.Unlock()
 	return sync.OnceFunc(func() {
 		s.figures.mu.Lock()
@@ -148,7 +150,8 @@ const header = "  time     requests/s     p50 ms     p99 ms  failed  closed  ref
 // mostShown is how many servers a row names.
 const mostShown = 8
 
-// row is a line of the table, about the time since the one before.
+// row is a line of the table, about the time since the one before. Servers of an app that counts no connections
+// are left out: 0 would look as if nobody came to them.
 func (f *Figures) row(now time.Time, since time.Duration) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,6 +159,9 @@ func (f *Figures) row(now time.Time, since time.Duration) string {
 	var servers []string
 	var more, openThere int
 	for _, s := range slices.SortedFunc(maps.Values(f.servers), func(a, b *Server) int { return compareNames(a.Name, b.Name) }) {
+		if !f.counted[s.app] {
+			continue
+		}
 		if len(servers) == mostShown {
 			more, openThere = more+1, openThere+s.open
 			continue

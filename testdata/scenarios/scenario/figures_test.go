@@ -22,6 +22,7 @@ func TestRow(t *testing.T) {
 			closed = s.Opened()
 		}
 	}
+	f.Server(&marathontest.Process{App: "/imp/agent", Task: "agent"}) // it counts requests alone
 	for n := range 100 {
 		f.Request(time.Duration(n+1)*time.Millisecond, nil)
 	}
