@@ -75,12 +75,12 @@ func Serve(g grpc.ServerStream, admit Admit, answers map[string]Answer) error {
 	var q Question
 	var answer Answer
 	done, err := admit(g.Context(), func() (*corev3.Node, error) {
-		raw, err := receive(g)
+		raw, err := Receive(g, "a question about a connection", maxQuestion)
 		if err != nil {
 			return nil, err
 		}
 		var domain string
-		if domain, q, err = Parse(raw, fleetOf(g.Context()), time.Now()); err != nil {
+		if domain, q, err = Parse(raw, FleetOf(g.Context()), time.Now()); err != nil {
 			return nil, err
 		}
 		if answer = answers[domain]; answer == nil {
@@ -103,22 +103,23 @@ func Serve(g grpc.ServerStream, admit Admit, answers map[string]Answer) error {
 	return g.SendMsg(&ratelimitv3.RateLimitResponse{OverallCode: code})
 }
 
-// receive returns the bytes of a question. To a message without fields, all that it receives is
-// unknown, and kept as it is: to understand a large message would take many times its size.
-func receive(g grpc.ServerStream) ([]byte, error) {
+// Receive returns the bytes of a question, of which what says what it is, and of which it has so many at
+// most. To a message without fields, all that it receives is unknown, and kept as it is: to understand a
+// large message would take many times its size.
+func Receive(g grpc.ServerStream, what string, most int) ([]byte, error) {
 	var message emptypb.Empty
 	if err := g.RecvMsg(&message); err != nil {
 		return nil, err
 	}
 	raw := message.ProtoReflect().GetUnknown()
-	if len(raw) > maxQuestion {
-		return nil, status.Errorf(codes.ResourceExhausted, "a question about a connection has more than %d bytes", maxQuestion)
+	if len(raw) > most {
+		return nil, status.Errorf(codes.ResourceExhausted, "%s has more than %d bytes", what, most)
 	}
 	return raw, nil
 }
 
-// fleetOf returns the fleet that a call names.
-func fleetOf(ctx context.Context) string {
+// FleetOf returns the fleet that a call names.
+func FleetOf(ctx context.Context) string {
 	if names := metadata.ValueFromIncomingContext(ctx, FleetHeader); len(names) == 1 {
 		return names[0]
 	}

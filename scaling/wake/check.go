@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"relay/internal/failure"
+	"relay/internal/ratelimit"
 )
 
 // outcome is what becomes of a request. Its text is the reason in metrics.
@@ -34,9 +35,9 @@ const (
 func (s *Service) check(_ any, g grpc.ServerStream) error {
 	var r request
 	done, err := s.admit(g.Context(), func() (*corev3.Node, error) {
-		raw, err := receive(g)
+		raw, err := ratelimit.Receive(g, "a check", maxCheck)
 		if err == nil {
-			r, err = parse(raw, fleetOf(g.Context()))
+			r, err = parse(raw, ratelimit.FleetOf(g.Context()))
 		}
 		return &corev3.Node{Id: r.node, Cluster: r.fleet}, err
 	})

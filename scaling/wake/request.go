@@ -1,7 +1,6 @@
 package wake
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/netip"
@@ -10,12 +9,9 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 const (
@@ -30,8 +26,6 @@ const (
 	// nodeHeader and routeHeader are headers of the request that Envoy sets, whatever a client sends:
 	// the id of its node, and the name of the route, which is that of the app port's cluster.
 	nodeHeader, routeHeader = "x-relay-node", "x-relay-route"
-	// fleetHeader is a header of the check, which all Envoys of a fleet are told.
-	fleetHeader = "x-relay-fleet"
 )
 
 // request is what a check says of the request of a client.
@@ -46,28 +40,6 @@ type request struct {
 	came time.Time
 	// browser is set if the client shows pages.
 	browser bool
-}
-
-// receive returns the bytes of a check. To a message without fields, all that it receives is
-// unknown, and kept as it is: to understand a large message would take many times its size.
-func receive(g grpc.ServerStream) ([]byte, error) {
-	var message emptypb.Empty
-	if err := g.RecvMsg(&message); err != nil {
-		return nil, err
-	}
-	raw := message.ProtoReflect().GetUnknown()
-	if len(raw) > maxCheck {
-		return nil, status.Errorf(codes.ResourceExhausted, "a check has more than %d bytes", maxCheck)
-	}
-	return raw, nil
-}
-
-// fleetOf returns the fleet that a call names.
-func fleetOf(ctx context.Context) string {
-	if names := metadata.ValueFromIncomingContext(ctx, fleetHeader); len(names) == 1 {
-		return names[0]
-	}
-	return ""
 }
 
 // parse understands a check of an Envoy of a fleet. What it returns holds nothing of the message.
