@@ -35,7 +35,7 @@ scenarios: $(ENVOY) build ## Tell the stories of what people run behind Relay (t
 # Some tests give up their rights, and have to get into it.
 test: tools check ## Run every test
 	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	(set -x; cd deploy/release && go test .) && (set -x; go test -race ./... ./testdata/scenarios/...)
+	(set -x; cd deploy/release && go test .) && (set -x; go test -race -timeout 25m ./... ./testdata/scenarios/...)
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e

@@ -48,7 +48,7 @@ type sim struct {
 	seed         uint64
 
 	chosen time.Time // when people last chose a number of instances
-	used   time.Time // when a request last was in progress, or could not be since no instance took it
+	used   time.Time // when a request last was in progress, or was tried at an instance that did not take it
 
 	concurrency int // of each instance, of an app with a queue; 0 if it has none
 

@@ -41,7 +41,9 @@ func (q *simRequest) ask() {
 			return
 		}
 	}
-	q.s.used, e.any = time.Now(), e.any || len(endpoints) > 0 // a try that fails is reported
+	if len(endpoints) > 0 { // a try that fails is reported; that there is no instance to try is not
+		q.s.used, e.any = time.Now(), true
+	}
 	q.end(false, fmt.Sprintf("no instance (gated %v)", e.app.Gated))
 }
 
