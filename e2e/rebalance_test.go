@@ -152,7 +152,8 @@ func TestRebalancing(t *testing.T) {
 	w.envoy.Envoy = envoytest.Start(t, envoytest.Options{XDS: []string{w.relay.config.XDS.Address}, TLS: client})
 	w.envoy.ready()
 	for _, d := range []*fieldDevices{imp, plain, other} {
-		w.tcp.greeted(d.address, "a")
+		// One that stays and says nothing could not be moved.
+		_ = w.tcp.greeted(d.address, "a").Close()
 	}
 	imp.add(devices)
 	plain.add(20)

@@ -74,6 +74,7 @@ func (s *session) handleKept(now time.Time) {
 	var noLongerRejected [numTypes][]uint32
 	opened(func(t Type, kept *subscriptionChange) {
 		s.types[t].kept = nil
+		s.noteAsked(t, *kept, now)
 		noLongerRejected[t] = s.startType(t, *kept, now)
 	})
 	s.locked(func() {

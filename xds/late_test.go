@@ -74,3 +74,22 @@ func TestLate(t *testing.T) {
 	}
 	check(time.Minute, "late", "never")
 }
+
+// A Relay that was just started has read nothing yet when its Envoys come back.
+func TestLateAtARelayThatHasJustStarted(t *testing.T) {
+	t.Parallel()
+	store := NewStore()
+	s := newSession(store, &envoyNode{id: "late", version: "1.40.0"})
+	e := &script{t: t, session: s, clock: new(time.Time)}
+	*e.clock = time.Now()
+	e.resume(Listener, map[string]string{"http": "older"})
+	e.resume(ExtensionConfig, map[string]string{"hosts": "1"}, "hosts")
+	setIn(t, store, ExtensionConfig, "1", "hosts", "scaling")
+	setIn(t, store, Listener, "1", "http")
+	store.Open()
+	s.handleKept(*e.clock)
+	e.subscribe(ExtensionConfig, "scaling")
+	if asked, lacks := s.lacks("scaling", []string{"http"}); !lacks || asked.IsZero() {
+		t.Errorf("the connections of before are not known: %v, %v", asked, lacks)
+	}
+}
