@@ -186,8 +186,12 @@ func TestStorm(t *testing.T) {
 		}
 		t.Logf("server %d took %d in its busiest second", i, busiest(known, s))
 	}
-	if most := busiestIn(3*time.Second, known, left...); most > 3*len(left)*rate*115/100 {
-		t.Errorf("the servers took %d in three seconds, of %d", most, 3*len(left)*rate)
+	// Servers of a busy machine hear of some a second later than they came.
+	if most := busiestIn(5*time.Second, known, left...); most > 5*len(left)*rate*120/100 {
+		t.Errorf("the servers took %d in five seconds, of %d", most, 5*len(left)*rate)
+	}
+	if least := time.Duration(lost) * time.Second / time.Duration(len(left)*rate) * 9 / 10; took < least {
+		t.Errorf("all were back sooner than after %s", least)
 	}
 	if n := w.envoy.stat(`^listener_manager\.lds\.update_success$`); n != listeners {
 		t.Errorf("listeners were sent %d times", n-listeners)
