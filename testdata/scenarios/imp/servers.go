@@ -188,7 +188,6 @@ func (s *system) agent(p *marathontest.Process) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("POST /agents/{id}", func(w http.ResponseWriter, r *http.Request) {
-		defer counts.Opened()()
 		mu.Lock()
 		defer mu.Unlock()
 		told[r.PathValue("id")]++
