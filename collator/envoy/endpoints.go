@@ -48,15 +48,15 @@ func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
 
 // endpointMetadata is what load balancing, and the filter of rebalancing, look at; nil if there is nothing.
 func endpointMetadata(e sources.Endpoint) *corev3.Metadata {
+	if e.Slot == 0 && e.Shed.Percent <= 0 {
+		return nil
+	}
 	m := make(map[string]*structpb.Struct)
 	if e.Slot > 0 {
 		m["envoy.lb"] = hashKey(e.Slot)
 	}
 	if e.Shed.Percent > 0 {
 		m[shedNamespace] = shedMetadata(e.Shed)
-	}
-	if len(m) == 0 {
-		return nil
 	}
 	return &corev3.Metadata{FilterMetadata: m}
 }
