@@ -38,7 +38,7 @@ func programOf(t testing.TB, name string) string {
 	return ""
 }
 
-// running is a program of others.
+// runningProgram is a program of others.
 type runningProgram struct {
 	*exec.Cmd
 	log *logtest.Buffer
