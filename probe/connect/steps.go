@@ -3,6 +3,7 @@ package connect
 import (
 	"context"
 	"errors"
+	"os"
 	"time"
 
 	"relay/probe"
@@ -29,10 +30,18 @@ func (s *Steps) Do(ctx context.Context, name string, limit time.Duration, do fun
 	err := do(within)
 	step := probe.Step{Name: name, Duration: time.Since(begin), Limit: limit, OK: err == nil}
 	if err != nil {
-		step.Seen = s.masked(seen(err, within.Err() != nil, ctx.Err() != nil, limit))
+		// A connection may notice the end of its time before the context does.
+		late := within.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)
+		step.Seen = s.masked(seen(err, late, ctx.Err() != nil || late && (limit == 0 || sooner(ctx, begin.Add(limit))), limit))
 	}
 	s.All = append(s.All, step)
 	return err == nil
+}
+
+// sooner reports whether a context ends before a time.
+func sooner(ctx context.Context, than time.Time) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && deadline.Before(than)
 }
 
 // seen says what an error was: of a step that was late, and of one that ended with the whole.

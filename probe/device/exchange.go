@@ -1,6 +1,7 @@
 package device
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,8 @@ func (r *run) await(pattern string) error {
 
 // missing says what came instead of a text that fits.
 func (r *run) missing(pattern string, err error) error {
-	if len(r.came) == 0 || connect.Alert(err) {
+	// The end of the line that fit last is nothing new.
+	if len(bytes.TrimSpace(r.came)) == 0 || connect.Alert(err) {
 		return r.ended(err)
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
