@@ -10,12 +10,16 @@ import (
 	"relay/probe/connect"
 )
 
-// readPair reads a certificate with its key. One that does not fit is read again soon: a renewal writes two files.
+// readPair reads a certificate with its key. What cannot be used is read again soon: a renewal writes two files.
 func readPair(ctx context.Context, certificate, key string) (*tls.Certificate, error) {
+	return readPairBy(ctx, certificate, key, tls.LoadX509KeyPair)
+}
+
+func readPairBy(ctx context.Context, certificate, key string, load func(certificate, key string) (tls.Certificate, error)) (*tls.Certificate, error) {
 	var err error
 	for range 3 {
 		var pair tls.Certificate
-		if pair, err = tls.LoadX509KeyPair(certificate, key); err == nil {
+		if pair, err = load(certificate, key); err == nil {
 			return &pair, nil
 		}
 		again := time.NewTimer(50 * time.Millisecond)
