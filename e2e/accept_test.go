@@ -105,7 +105,7 @@ func busiestIn(span time.Duration, since time.Time, servers ...*deviceServer) (m
 
 // stormWorld is a service with three servers, of which each has as many devices.
 func stormWorld(t *testing.T, devices int) (w *world, servers []*deviceServer, f *field, update func(rate string, servers ...*deviceServer)) {
-	w = newWorld(t)
+	w = newWorldAlone(t)
 	w.start()
 	port, address := w.tcp.port()
 	for range 3 {
