@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -53,7 +54,12 @@ func proxyHeader(from, to net.Addr) []byte {
 // Handshake makes TLS of a connection. It ends with the context.
 func Handshake(ctx context.Context, conn net.Conn, config *tls.Config) (*tls.Conn, error) {
 	secured := tls.Client(conn, config)
-	return secured, secured.HandshakeContext(ctx)
+	err := secured.HandshakeContext(ctx)
+	if Closed(err) {
+		// Envoy connects to the server at once, and closes the connection of the client if it cannot.
+		err = &Words{Text: "the connection was closed during the handshake: the edge may have no server for it"}
+	}
+	return secured, err
 }
 
 // Expires is when the first certificate of a connection expires.
@@ -73,6 +79,11 @@ func Alert(err error) bool {
 	return ok && op.Op == "remote error"
 }
 
+// Closed reports whether the other side closed the connection, with or without a word.
+func Closed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // Say puts an error of a connection into words for people.
 func Say(err error) string {
 	var refused *tls.CertificateVerificationError
@@ -81,8 +92,8 @@ func Say(err error) string {
 		return fmt.Sprintf("%s, %s", refused.Err, describe(refused.UnverifiedCertificates[0]))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection is refused: nothing listens there"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "the connection was reset"
+	case Closed(err):
+		return "the connection was closed"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	}

@@ -122,7 +122,7 @@ func TestFilesAreReadAgain(t *testing.T) {
 		t.Errorf("with a wrong secret: %+v", r)
 	}
 	w.write("secret", []byte(password))
-	w.write("ca.pem", w.devices.RootPEM())
+	w.write("ca.pem", w.devices.PEM())
 	fails(t, w.probe(), TLS, "unknown authority")
 }
 

@@ -9,9 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -166,7 +164,7 @@ func (r *run) listen(ctx context.Context) {
 	_, err := r.conn.Read(make([]byte, 1))
 	if connect.Alert(err) {
 		r.refusal = r.refused(err)
-	} else if errors.Is(err, io.EOF) {
+	} else if connect.Closed(err) {
 		r.refusal = "the connection was closed after the handshake"
 	}
 }
