@@ -35,11 +35,11 @@ func (r *run) request(ctx context.Context, to *probe.DeviceRequest) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	r.result.Status, r.result.Code, r.result.RequestID = resp.StatusCode, resp.Header.Get("X-Relay-Error"), resp.Header.Get("X-Request-Id")
+	if err := connect.Answer(r.result, resp); err != nil {
+		return err
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	switch {
-	case r.result.Code != "":
-		return &connect.Words{Text: fmt.Sprintf("the edge answers %d, x-relay-error: %s", resp.StatusCode, r.result.Code)}
 	case !expects(to.Status, resp.StatusCode):
 		return &connect.Words{Text: fmt.Sprintf("the agent answers %d", resp.StatusCode)}
 	case err != nil:
