@@ -128,7 +128,7 @@ func TestEachStepFails(t *testing.T) {
 			w.WriteHeader(404)
 		}, nil, Open, "the Envoy answers no-such-domain (404): ", true},
 		"no WebSocket":   {func(http.ResponseWriter, *http.Request) {}, nil, Open, "the app answers 200, and opens no WebSocket", true},
-		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) }, nil, Open, "the app answers 302", true},
+		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, nil, Open, "the app answers 302", true},
 		"an odd upgrade": {oddly, nil, Open, "no valid one to a WebSocket", true},
 		"nothing comes":  {talks(func(ctx context.Context, conn *websocket.Conn) { _, _, _ = conn.Read(ctx); _, _, _ = conn.Read(ctx) }), nil, Echo, "no answer until the probe's time was over", true},
 		"other texts": {talks(func(ctx context.Context, conn *websocket.Conn) {
