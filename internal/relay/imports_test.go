@@ -26,7 +26,7 @@ func TestImports(t *testing.T) {
 		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
 		"internal/graphite": {"internal/panics"},
 		"internal/guard": nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
-		"probe": {"admin", "internal/failure", "internal/files", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
+		"probe": {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.

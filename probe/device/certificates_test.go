@@ -114,15 +114,18 @@ func TestFilesAreReadAgain(t *testing.T) {
 	well()
 	w.show(w.devices.TestIssue(t, []string{"device"}, certstest.Options{Serial: 72}))
 	well()
-	if !slices.Equal(w.shown, []string{"71", "72"}) {
-		t.Errorf("shown: %v", w.shown)
+	w.mu.Lock()
+	shown := slices.Clone(w.shown)
+	w.mu.Unlock()
+	if !slices.Equal(shown, []string{"71", "72"}) {
+		t.Errorf("shown: %v", shown)
 	}
 	w.write("secret", []byte("old"))
 	if r := w.probe(); r.OK || !strings.HasPrefix(r.Reason, Hello) {
 		t.Errorf("with a wrong secret: %+v", r)
 	}
 	w.write("secret", []byte(password))
-	w.write("ca.pem", w.devices.RootPEM())
+	w.write("ca.pem", w.devices.PEM())
 	fails(t, w.probe(), TLS, "unknown authority")
 }
 

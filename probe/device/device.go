@@ -9,9 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -112,9 +110,6 @@ func (p *Prober) Probe(ctx context.Context, t probe.Target) probe.Result {
 	r.steps.Mask = func(text string) string { return r.values.mask(text) }
 	r.make(ctx)
 	r.steps.Into(&result)
-	if skip := connect.Skip(result.Code); skip != "" && !result.OK {
-		result.Skipped = skip
-	}
 	return result
 }
 
@@ -166,7 +161,7 @@ func (r *run) listen(ctx context.Context) {
 	_, err := r.conn.Read(make([]byte, 1))
 	if connect.Alert(err) {
 		r.refusal = r.refused(err)
-	} else if errors.Is(err, io.EOF) {
+	} else if connect.Closed(err) {
 		r.refusal = "the connection was closed after the handshake"
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -86,7 +85,7 @@ func (r *run) missing(pattern string, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return r.unfit(pattern, "nothing that fits came in time")
 	}
-	return r.unfit(pattern, "what came does not fit, and then "+connect.Say(plain(err)))
+	return r.unfit(pattern, "what came does not fit, and then "+connect.Say(err))
 }
 
 func (r *run) unfit(pattern, what string) error {
@@ -102,16 +101,6 @@ func foreign(pattern string, came []byte) string {
 	return ", which is for another device, or answers another message"
 }
 
-// errClosed is that of a connection which the other side closed.
-var errClosed = errors.New("the connection was closed")
-
-func plain(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errClosed
-	}
-	return err
-}
-
 // ended says why a connection ended. A certificate that the edge does not like is known only now: see connect.Alert.
 func (r *run) ended(err error) error {
 	if !connect.Alert(err) {
@@ -123,5 +112,5 @@ func (r *run) ended(err error) error {
 	if connect.Alert(err) {
 		r.refusal = r.refused(err)
 	}
-	return plain(err)
+	return err
 }

@@ -32,18 +32,18 @@ func (r *run) request(ctx context.Context, to *probe.DeviceRequest) error {
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return plain(err)
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	r.result.Status, r.result.Code, r.result.RequestID = resp.StatusCode, resp.Header.Get("X-Relay-Error"), resp.Header.Get("X-Request-Id")
+	if err := connect.Answer(r.result, resp); err != nil {
+		return err
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	switch {
-	case r.result.Code != "":
-		return &connect.Words{Text: fmt.Sprintf("the edge answers %d, x-relay-error: %s", resp.StatusCode, r.result.Code)}
 	case !expects(to.Status, resp.StatusCode):
 		return &connect.Words{Text: fmt.Sprintf("the agent answers %d", resp.StatusCode)}
 	case err != nil:
-		return plain(err)
+		return err
 	case to.Expect == "":
 		return nil
 	}
@@ -128,7 +128,7 @@ func (r *run) call(ctx context.Context) error {
 	default:
 	}
 	if err != nil {
-		return &connect.Words{Text: "no call came, and to the request for it " + connect.Say(plain(err))}
+		return &connect.Words{Text: "no call came, and to the request for it " + connect.Say(err)}
 	}
 	text := "no call came from the agent within " + r.Limits.HTTPFromAgent.String()
 	if n := r.callbacks.unknown.Load() - before; n > 0 {

@@ -38,8 +38,8 @@ const (
 // world is a connection server, an agent, and a probe that asks them. What is broken is set by tests before they probe.
 type world struct {
 	t        testing.TB
-	ca       *certstest.CA // of servers
-	devices  *certstest.CA // of devices
+	ca       *certstest.CA        // of servers
+	devices  *certstest.Authority // of devices
 	dir      string
 	device   probe.DeviceSettings
 	target   probe.Target
@@ -61,7 +61,7 @@ type world struct {
 
 // newWorld starts the servers, and a probe with a device for which all is well.
 func newWorld(t testing.TB) *world {
-	w := &world{t: t, ca: certstest.TestCA(t), devices: certstest.TestCA(t), dir: t.TempDir(), answer: wellAnswered, agent: wellAsked, conns: make(map[net.Conn]bool)}
+	w := &world{t: t, ca: certstest.TestCA(t), devices: certstest.TestRoot(t, "Devices", time.Now().Add(-100*time.Hour), time.Now().Add(100*time.Hour)), dir: t.TempDir(), answer: wellAnswered, agent: wellAsked, conns: make(map[net.Conn]bool)}
 	w.write("ca.pem", w.ca.RootPEM())
 	w.write("secret", []byte(password+"\n"))
 	w.show(w.devices.TestIssue(t, []string{"device"}, certstest.Options{}))
@@ -107,7 +107,7 @@ func (w *world) serve(issued *certstest.Issued) {
 		w.t.Fatal(err)
 	}
 	config.ClientAuth, config.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
-	config.ClientCAs.AppendCertsFromPEM(w.devices.RootPEM())
+	config.ClientCAs.AppendCertsFromPEM(w.devices.PEM())
 	config.VerifyPeerCertificate = func(_ [][]byte, chains [][]*x509.Certificate) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -173,6 +173,20 @@ func (w *world) serveAgents() (address string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	server := w.agentServer()
+	server.TLS = config
+	server.StartTLS()
+	return server.Listener.Addr().String()
+}
+
+// servePlainAgents starts one that speaks without TLS.
+func (w *world) servePlainAgents() (address string) {
+	server := w.agentServer()
+	server.Start()
+	return server.Listener.Addr().String()
+}
+
+func (w *world) agentServer() *httptest.Server {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.mu.Lock()
 		agent := w.agent
@@ -180,10 +194,8 @@ func (w *world) serveAgents() (address string) {
 		agent(rw, r)
 	}))
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.TLS = config
-	server.StartTLS()
 	w.t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
+	return server
 }
 
 // wellAnswered is a connection server, and the agent's part of messages.
@@ -224,6 +236,8 @@ func calls(w http.ResponseWriter, url string) {
 // start makes the probe of the settings, and has it take calls.
 func (w *world) start() {
 	w.t.Helper()
+	w.mu.Lock() // the servers read what was broken behind it
+	defer w.mu.Unlock()
 	settings := []probe.DeviceSettings{w.device}
 	w.prober = New(Options{
 		Devices: settings, Callback: w.callback, Place: "here", Version: "1", Log: slog.New(slog.DiscardHandler),
