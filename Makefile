@@ -32,10 +32,15 @@ scenarios: $(ENVOY) build ## Tell the stories of what people run behind Relay (t
 	@exec bin/demo --stories $(if $(SCENARIO),--scenario $(SCENARIO))
 
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
-# Some tests give up their rights, and have to get into it.
+# Some tests give up their rights, and have to get into it. Whole worlds of Relays and Envoys, with people who wait
+# for them, have the machine for themselves. Each part runs whatever became of the others.
 test: tools check ## Run every test
-	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	(set -x; cd deploy/release && go test .) && (set -x; go test -race -timeout 25m ./... ./testdata/scenarios/...)
+	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && trap 'exit 1' INT TERM && \
+	parts=$$(go list ./... | grep -v '/e2e$$') && failed= && \
+	{ echo "== The release" && (cd deploy/release && go test .) || failed="$$failed deploy/release"; } && \
+	{ echo "== All parts" && go test -race -timeout 25m $$parts || failed="$$failed parts"; } && \
+	{ echo "== The whole program" && go test -race -timeout 25m -p 1 ./e2e ./testdata/scenarios/... || failed="$$failed whole"; } && \
+	{ test -z "$$failed" || { echo "failed:$$failed"; exit 1; }; }
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e

@@ -24,6 +24,7 @@ import (
 	"relay/connections/accept"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
+	"relay/internal/graphite"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
@@ -69,6 +70,8 @@ type Relay struct {
 	accept      *accept.Service
 	deployments *deploymentParts
 
+	graphite *graphite.Sender // nil if metrics do not go there
+
 	// The ports.
 	admin                      *admin.Server
 	adminURL                   string
@@ -104,6 +107,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
+	r.newGraphite(registerer)
 	return r, nil
 }
 
@@ -252,6 +256,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
+	}
+	if r.graphite != nil {
+		add("graphite", r.graphite) // metrics -> Graphite
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
