@@ -69,6 +69,10 @@ bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy
 bench-devices: $(ENVOY) ## Measure devices, agents and sockets that stay, with a real Envoy; ROW=idle or another for one
 	go test -run '^$$' -bench '^BenchmarkDevices$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
 
+bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Envoys with 500 domains at 1000 a minute; ROW=https or another for one
+	go test -run '^$$' -bench '^BenchmarkProbes$$$(if $(ROW),/^$(ROW)$$)' -benchtime $(if $(ROW),1000x,1x) -timeout 10m ./collator/envoy
+	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -176,4 +180,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-devices bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE

@@ -30,13 +30,13 @@ type probed struct {
 	proxied bool
 }
 
-func (e *realEnvoy) probed(t *testing.T) *probed {
+func (e *realEnvoy) probed(t testing.TB) *probed {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(file, e.ca.RootPEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s, err := probe.Parse([]byte("place: here\nca-file: " + file + "\nmodules: {text: {prober: http, http: {fail_if_body_not_matches_regexp: ['^app /well']}}, line: {prober: tcp, tcp: {query_response: [{expect: '^hello'}]}}}"))
+	s, err := probe.Parse([]byte("place: here\nca-file: " + file + "\nmodules: {any: {prober: http}, text: {prober: http, http: {fail_if_body_not_matches_regexp: ['^app /well']}}, line: {prober: tcp, tcp: {query_response: [{expect: '^hello'}]}}}"))
 	if err != nil {
 		t.Fatal(err)
 	}
