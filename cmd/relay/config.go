@@ -99,8 +99,7 @@ type Flags struct {
 	SignalAnyMethod bool           `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
 	Pprof           bool           `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
 
-	LogLevel  string `group:"Server" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
-	LogFormat string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
+	LogFlags `embed:""`
 
 	// Fleets comes from the configuration file only.
 	Fleets []FleetSettings `kong:"-"`
@@ -196,6 +195,7 @@ func (f *Flags) config() relay.Config {
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
 		Scaling:              f.scalingConfig(f.marathonConfig()),
 		Graphite:             f.graphiteConfig(),
+		Syslog:               f.syslogConfig(),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
 		},

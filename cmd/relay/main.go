@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime/debug"
 	"slices"
 
@@ -147,16 +146,4 @@ func version() string {
 		return "unknown"
 	}
 	return info.Main.Version
-}
-
-// logger writes to stderr, as the configuration asks.
-func (f *Flags) logger(w io.Writer) *slog.Logger {
-	var level slog.Level
-	// The parser allows only names of levels.
-	_ = level.UnmarshalText([]byte(f.LogLevel))
-	options := &slog.HandlerOptions{Level: level}
-	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }

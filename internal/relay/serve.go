@@ -25,6 +25,7 @@ import (
 	"relay/connections/rebalance"
 	"relay/connections/slots"
 	"relay/internal/graphite"
+	"relay/internal/logs"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
@@ -38,6 +39,7 @@ import (
 type Relay struct {
 	config   *Config
 	log      *slog.Logger
+	syslog   *logs.Syslog // nil if the log goes to standard error alone
 	registry *prometheus.Registry
 
 	// The sources, and what stands in for them.
@@ -90,7 +92,8 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 // build is New with what metrics are registered with, and gathered from.
 func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
 	config.readErrorPages()
-	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
+	log, syslog := throughSyslog(config.Syslog, log, registerer)
+	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
@@ -225,6 +228,7 @@ func (r *Relay) closeListeners() error {
 func (r *Relay) Serve(ctx context.Context) error {
 	defer func() { _ = r.closeListeners() }()
 	defer r.scaling.close()
+	defer r.startSyslog()()
 	supervisor := suture.New("relay", r.supervision())
 	// Each part has a supervisor of its own, so that one that fails again and
 	// again makes no other wait.
