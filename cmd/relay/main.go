@@ -36,6 +36,7 @@ type cli struct {
 	Changes     changesCmd     `cmd:"" help:"List what was published to Envoys, and why, the newest first."`
 	Failures    failuresCmd    `cmd:"" help:"List requests that no app answered, and why, the newest first."`
 	Deployment  deploymentCmd  `cmd:"" help:"List deployment groups, show one, or move it to its new app step by step, and back."`
+	Incident    incidentCmd    `cmd:"" help:"List incidents and maintenance of the public status page, publish one, or add to it."`
 	Watch       watchCmd       `cmd:"" help:"Show changes, failures and problems as they come, until it is interrupted."`
 	Tail        tailCmd        `cmd:"" help:"Show the requests of an app or a domain as they end, until it is interrupted."`
 	Diff        diffCmd        `cmd:"" help:"Show what the last change of an app changed in Envoy's resources."`
