@@ -24,11 +24,10 @@ func TestImports(t *testing.T) {
 		"collator":          {"sources", "certs", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
-		"internal/graphite": {"internal/panics"},
-		"internal/guard":    nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
-		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
-		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape"},
-		"internal/logs": {"internal/panics"}, "internal/graphite": {"internal/panics"},
+		"internal/graphite": {"internal/panics"}, "internal/logs": {"internal/panics"},
+		"internal/guard": nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
+		"probe":      {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
+		"statuspage": {"admin", "internal/files", "internal/panics", "internal/scrape"},
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
