@@ -95,7 +95,7 @@ func (p *Page) render() {
 		return err
 	})
 	if err != nil && !panics.Log(p.cfg.Log, err, "part", "status page") {
-		p.cfg.Log.Error("the public status page cannot be rendered: the last one stays", "event", "statuspage_failed", "error", err)
+		p.cfg.Log.Error("the public status page cannot be rendered: the last one stays", "event", "status_page_failed", "error", err)
 	}
 }
 
@@ -110,12 +110,12 @@ func (p *Page) write() {
 	case err != nil:
 		p.metrics.failures.Inc()
 		if err.Error() != before {
-			p.cfg.Log.Warn("the files of the public status page cannot be written: those that are there stay, and it is tried again", "event", "statuspage_files_failed", "dir", p.cfg.Dir, "reason", err)
+			p.cfg.Log.Warn("the files of the public status page cannot be written: those that are there stay, and it is tried again", "event", "status_page_files_failed", "dir", p.cfg.Dir, "reason", err)
 		}
 	default:
 		p.metrics.written.SetToCurrentTime()
 		if before != "" {
-			p.cfg.Log.Info("the files of the public status page are written again", "event", "statuspage_files_written", "dir", p.cfg.Dir)
+			p.cfg.Log.Info("the files of the public status page are written again", "event", "status_page_files_written", "dir", p.cfg.Dir)
 		}
 	}
 }
@@ -138,10 +138,10 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) metrics {
 	f := promauto.With(r)
 	m := metrics{
-		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "relay_statuspage_requests_total", Help: "Requests to the public status page, by status."}, []string{"status"}),
-		refused:  f.NewCounterVec(prometheus.CounterOpts{Name: "relay_statuspage_refused_total", Help: "Connections that the public status page refused or closed, by reason."}, []string{"reason"}),
-		failures: f.NewCounter(prometheus.CounterOpts{Name: "relay_statuspage_write_failures_total", Help: "How often the files of the public status page could not be written."}),
-		written:  f.NewGauge(prometheus.GaugeOpts{Name: "relay_statuspage_written_timestamp_seconds", Help: "When the files of the public status page were written or found to be up to date last, in Unix time."}),
+		requests: f.NewCounterVec(prometheus.CounterOpts{Name: "relay_status_page_requests_total", Help: "Requests to the public status page, by status."}, []string{"status"}),
+		refused:  f.NewCounterVec(prometheus.CounterOpts{Name: "relay_status_page_refused_total", Help: "Connections that the public status page refused or closed, by reason."}, []string{"reason"}),
+		failures: f.NewCounter(prometheus.CounterOpts{Name: "relay_status_page_write_failures_total", Help: "How often the files of the public status page could not be written."}),
+		written:  f.NewGauge(prometheus.GaugeOpts{Name: "relay_status_page_written_timestamp_seconds", Help: "When the files of the public status page were written or found to be up to date last, in Unix time."}),
 	}
 	for _, status := range statuses {
 		m.requests.WithLabelValues(status)
