@@ -21,12 +21,17 @@ func TestMain(m *testing.M) {
 		writeUntilKilled(dir)
 		return
 	}
+	if dir := os.Getenv(fullDir); dir != "" { // the process of TestFullDisk
+		fillDisk(dir)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
 // fakePlace is a place that says what it is told to.
 type fakePlace struct {
 	mu        sync.Mutex
+	fails     map[string]bool // what the next round will find
 	probes    map[string]*seenProbe
 	interval  time.Duration
 	away      bool
@@ -35,7 +40,7 @@ type fakePlace struct {
 
 // newFakePlace asks for a probe of each domain, and finds it well.
 func newFakePlace(domains ...string) *fakePlace {
-	f := &fakePlace{probes: make(map[string]*seenProbe), interval: 30 * time.Second}
+	f := &fakePlace{fails: make(map[string]bool), probes: make(map[string]*seenProbe), interval: 30 * time.Second}
 	for _, d := range domains {
 		f.probes[d] = &seenProbe{ID: "external/edge-1/" + d, Name: d, Domain: d, Fleet: "external", Success: true}
 	}
@@ -46,7 +51,7 @@ func newFakePlace(domains ...string) *fakePlace {
 func (f *fakePlace) find(domain string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.probes[domain].Success = ok
+	f.fails[domain] = !ok
 }
 
 func (f *fakePlace) findAll(ok bool) {
@@ -67,7 +72,7 @@ func (f *fakePlace) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		f.mu.Lock()
 		for d, p := range f.probes {
-			p.Time = time.Now()
+			p.Time, p.Success = time.Now(), !f.fails[d]
 			if was, ok := last[d]; !ok || was != p.Success {
 				p.Since = p.Time
 			}
@@ -99,7 +104,7 @@ func (f *fakePlace) read(context.Context) (answer, error) {
 func monitored(t *testing.T, cfg Config, places ...*fakePlace) (m *Monitor, stop func()) {
 	t.Helper()
 	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
+		cfg.Log = quiet
 	}
 	m = New(cfg)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -127,7 +132,11 @@ func states(m *Monitor) string {
 	return strings.Join(all, " ")
 }
 
-func newLog(t *testing.T) (*slog.Logger, *logtest.Buffer) {
-	t.Helper()
-	return nil, nil
+// quiet is a log that nobody reads.
+var quiet = slog.New(slog.DiscardHandler)
+
+// newLog returns a logger whose lines can be read.
+func newLog() (*slog.Logger, *logtest.Buffer) {
+	lines := new(logtest.Buffer)
+	return slog.New(slog.NewTextHandler(lines, nil)), lines
 }

@@ -14,22 +14,30 @@ func (m *Monitor) save() error {
 	if m.cfg.Dir == "" {
 		return nil
 	}
-	err := m.open()
-	if err == nil {
-		c := m.takeChanges()
-		if err = m.store.write(c); err != nil {
-			m.putBack(c)
-		}
-	}
-	if errors.Is(err, errDamaged) { // while it was in use
-		m.store = nil
-		m.setAside(err)
+	err := m.write()
+	if errors.Is(err, errDamaged) && m.setAside(err) { // which was not found before: all is in memory still
+		err = m.write()
 	}
 	m.tellSaved(err)
 	return err
 }
 
-// open opens the file, and takes in what it has the first time. A damaged one is set aside, and a new one begun.
+func (m *Monitor) write() error {
+	if err := m.open(); err != nil {
+		return err
+	}
+	c := m.takeChanges()
+	err := m.store.write(c)
+	if err != nil {
+		m.putBack(c)
+	}
+	if errors.Is(err, errDamaged) {
+		m.store = nil
+	}
+	return err
+}
+
+// open opens the file, and takes in what it has the first time.
 func (m *Monitor) open() error {
 	if m.store != nil {
 		return nil
@@ -38,9 +46,6 @@ func (m *Monitor) open() error {
 		return err
 	}
 	s, found, err := openStore(m.cfg.Dir)
-	if errors.Is(err, errDamaged) && m.setAside(err) {
-		s, found, err = openStore(m.cfg.Dir)
-	}
 	if err != nil {
 		return err
 	}

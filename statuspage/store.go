@@ -13,8 +13,6 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
-
-	"relay/internal/panics"
 )
 
 // What is in the file. A record is JSON, under the name of the service or the id of the incident.
@@ -108,9 +106,14 @@ func cause(err error) error {
 
 // guarded makes errors of what a damaged file does: bbolt panics, and to read a file that was cut short is a fault, as the file is
 // mapped.
-func (s *store) guarded(use func() error) error {
+func (s *store) guarded(use func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	return panics.Catch(use)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return use()
 }
 
 // begin makes the buckets of a new file.
@@ -168,9 +171,8 @@ func (s *store) write(c changes) error {
 			return errors.Join(writeAll(tx.Bucket(servicesBucket), c.services), writeAll(tx.Bucket(incidentsBucket), c.incidents))
 		})
 	})
-	if panics.Is(err) {
+	if errors.Is(err, errDamaged) {
 		s.drop()
-		err = fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.path, err)
