@@ -63,6 +63,9 @@ func (d *Dir) Write(content Content) error {
 
 func (d *Dir) write(content Content) error {
 	root, err := os.OpenRoot(d.path)
+	if info, bad := os.Stat(d.path); bad == nil && !info.IsDir() {
+		return fmt.Errorf("%s is a file: give a folder", d.path)
+	}
 	if err != nil {
 		return cure(err)
 	}
@@ -228,8 +231,6 @@ func cure(err error) error {
 		return fmt.Errorf("%w: let the user that the program runs as write there", err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: make room", err)
-	case errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("%w: give a folder", err)
 	}
 	return err
 }

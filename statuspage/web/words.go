@@ -114,23 +114,24 @@ func share(uptime *float64) string {
 // length is a time in seconds, in the two largest units that it has.
 func length(seconds float64) string {
 	d := time.Duration(min(max(seconds, 0), 1e9) * float64(time.Second)).Round(time.Second)
-	switch {
-	case d < time.Minute:
+	if d < time.Minute {
 		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d.Round(time.Minute)/time.Minute)
-	case d < 48*time.Hour:
-		d = d.Round(time.Minute)
-		if minutes := d % time.Hour / time.Minute; minutes != 0 {
-			return fmt.Sprintf("%d h %d min", d/time.Hour, minutes)
-		}
-		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	if d = d.Round(time.Minute); d < time.Hour {
+		return fmt.Sprintf("%d min", d/time.Minute)
+	}
+	if d < 48*time.Hour {
+		return twoUnits(fmt.Sprintf("%d h", d/time.Hour), int64(d%time.Hour/time.Minute), "min")
 	}
 	d = d.Round(time.Hour)
-	if hours := d % (24 * time.Hour) / time.Hour; hours != 0 {
-		return fmt.Sprintf("%d days %d h", d/(24*time.Hour), hours)
+	return twoUnits(fmt.Sprintf("%d days", d/(24*time.Hour)), int64(d%(24*time.Hour)/time.Hour), "h")
+}
+
+func twoUnits(first string, rest int64, unit string) string {
+	if rest == 0 {
+		return first
 	}
-	return fmt.Sprintf("%d days", d/(24*time.Hour))
+	return fmt.Sprintf("%s %d %s", first, rest, unit)
 }
 
 // dayWords says how a day was.
