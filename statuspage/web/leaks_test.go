@@ -49,7 +49,7 @@ func hostileProbes(success, skipped bool) api.Probes {
 		var p api.Probe
 		mark(reflect.ValueOf(&p).Elem(), "probe")
 		p.ID = fmt.Sprint(internal, i)
-		p.Success, p.Time, p.Since = success, time.Now(), time.Now()
+		p.Success, p.Time, p.Since = success, time.Now(), time.Now().Add(-time.Hour)
 		p.Port, p.Status = 31847, 599
 		if !skipped {
 			p.Skipped = ""
