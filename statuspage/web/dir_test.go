@@ -19,7 +19,7 @@ import (
 	"relay/internal/logtest"
 )
 
-// listed returns all files below a folder by path.
+// filesOf returns all files below a folder by path.
 func filesOf(t testing.TB, dir string) []string {
 	t.Helper()
 	var all []string
