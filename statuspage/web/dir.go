@@ -76,9 +76,11 @@ func (d *Dir) write(content Content) error {
 		}
 		d.claimed = true
 	}
-	if err := root.Mkdir(folder, 0o755); err == nil {
+	err = root.Mkdir(folder, 0o755)
+	if err == nil {
 		err = root.Chmod(folder, 0o755) // whatever the umask is
-	} else if !errors.Is(err, fs.ErrExist) {
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return cure(err)
 	}
 	for _, name := range inOrder(content) {
