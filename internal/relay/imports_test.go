@@ -27,8 +27,8 @@ func TestImports(t *testing.T) {
 		"internal/graphite": {"internal/panics"},
 		"internal/guard":    nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
-		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape"},
-		"internal/logs": {"internal/panics"}, "internal/graphite": {"internal/panics"},
+		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape", "internal/guard"},
+		"internal/logs": {"internal/panics"},
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
