@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"relay/internal/failure"
 	"relay/internal/panics"
 )
 
@@ -100,6 +101,7 @@ func (e *Engine) record(one *entry, r Result) {
 		e.mu.Unlock()
 		return
 	}
+	one.giveTime(&r)
 	before := one.state
 	state := State{Result: r, Asked: true, Since: r.Time}
 	state.Target = one.target
@@ -115,6 +117,23 @@ func (e *Engine) record(one *entry, r Result) {
 	e.metrics.probes.WithLabelValues(string(r.Target.Kind), outcome(state)).Inc()
 	if e.onResult != nil {
 		e.onResult(state)
+	}
+}
+
+// starts is how long an app may answer that it starts before that is a failure.
+const starts = 2 * time.Minute
+
+// giveTime skips an app that starts, for a while: it was deployed, or somebody woke it.
+func (one *entry) giveTime(r *Result) {
+	if r.OK || r.Code != failure.Starting {
+		one.starting = time.Time{}
+		return
+	}
+	if one.starting.IsZero() {
+		one.starting = r.Time
+	}
+	if r.Time.Sub(one.starting) < starts {
+		r.Skipped = "the app starts"
 	}
 }
 
