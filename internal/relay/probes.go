@@ -15,6 +15,7 @@ import (
 	"relay/probe/discover"
 	"relay/probe/edge"
 	"relay/probe/websocket"
+	"relay/statuspage"
 )
 
 // probeParts ask from outside: what is to be asked, who asks, and where agents of virtual devices call.
@@ -68,3 +69,14 @@ func (r *Relay) newProbes(registerer prometheus.Registerer) error {
 	r.probes, err = newProbeParts(s, []discover.Relay{own}, r.config.Version, r.log, registerer)
 	return err
 }
+
+// own is what the status page takes from this process; nil without probes.
+func (p *probeParts) own() statuspage.Probes {
+	if p == nil {
+		return nil
+	}
+	return func(context.Context) (api.Probes, error) { return p.engine.Answer(probe.Query{Limit: maxOwn}), nil }
+}
+
+// maxOwn is how many results there are at most: as many as targets.
+const maxOwn = 50_000
