@@ -111,10 +111,10 @@ var (
 	}}
 )
 
-// api adds the routes of the API.
-func (s *Server) api(mux *http.ServeMux) {
+// api adds routes of the API.
+func (s *Server) api(mux *http.ServeMux, routes []route) {
 	var paths []string
-	for _, route := range s.table() {
+	for _, route := range routes {
 		mux.HandleFunc(cmp.Or(route.Method, http.MethodGet)+" "+route.Path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, route) })
 		if route.Method == http.MethodPost { // others would be answered by what is at /api
 			for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace} {

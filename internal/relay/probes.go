@@ -20,6 +20,7 @@ import (
 
 // probeParts ask from outside: what is to be asked, who asks, and where agents of virtual devices call.
 type probeParts struct {
+	place     string
 	engine    *probe.Engine
 	devices   *device.Prober
 	discovery *discover.Discovery
@@ -33,7 +34,7 @@ func newProbeParts(s probe.Settings, relays []discover.Relay, version string, lo
 		return nil, err
 	}
 	trusted := &edge.Prober{CAFile: s.CAFile}
-	p := &probeParts{devices: device.New(device.Options{Devices: s.Devices, Callback: s.Callback, Roots: trusted.Roots, Place: s.Place, Version: version, Log: log})}
+	p := &probeParts{place: s.Place, devices: device.New(device.Options{Devices: s.Devices, Callback: s.Callback, Roots: trusted.Roots, Place: s.Place, Version: version, Log: log})}
 	maps.Copy(probers, map[probe.Kind]probe.Prober{
 		probe.Device:    p.devices,
 		probe.WebSocket: websocket.New(websocket.Options{Roots: trusted.Roots, Place: s.Place, Version: version}),
