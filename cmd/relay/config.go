@@ -56,6 +56,7 @@ type Flags struct {
 
 	ScalingFlags `embed:""`
 	VisitorFlags `embed:""`
+	ProbeFlags   `embed:""`
 
 	GraphiteFlags   `embed:""`
 	StatusPageFlags `embed:""`
@@ -197,6 +198,7 @@ func (f *Flags) config() relay.Config {
 		Scaling:              f.scalingConfig(f.marathonConfig()),
 		Graphite:             f.graphiteConfig(),
 		Syslog:               f.syslogConfig(),
+		Probes:               f.probesConfig(),
 		StatusPage:           f.statusPageConfig(),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,

@@ -71,6 +71,7 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	deployments *deploymentParts
+	probes      *probeParts // nil if nothing is asked from outside
 	statusPage  *PublicPage // nil if there is none
 
 	graphite *graphite.Sender // nil if metrics do not go there
@@ -96,7 +97,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -267,6 +268,11 @@ func (r *Relay) Serve(ctx context.Context) error {
 	}
 	if r.graphite != nil {
 		add("graphite", r.graphite) // metrics -> Graphite
+	}
+	if p := r.probes; p != nil {
+		add("probe targets", p.discovery) // apps and Envoys -> what is asked
+		add("probes", p.engine)           // what is asked -> Envoys, which answer
+		add("devices", p.devices)         // agents call -> probes
 	}
 	if r.statusPage != nil {
 		add("status page", r.statusPage) // probes of all places, and incidents -> the public
