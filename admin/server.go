@@ -57,6 +57,8 @@ type Config struct {
 	Deployments Deployments
 	// Peer answers other Relays; nil if Relay may not change the number of instances.
 	Peer func(peers.Question) peers.Answer
+	// Probing is what may be asked from outside; nil says nothing of it.
+	Probing Probing
 	// Tails lets people follow requests; nil lets nobody.
 	Tails Tails
 

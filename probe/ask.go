@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"relay/internal/failure"
 	"relay/internal/panics"
 )
 
@@ -44,6 +45,9 @@ func (e *Engine) timeout(t Target) time.Duration {
 // probe asks a target. A prober that panics costs its result alone.
 func (e *Engine) probe(ctx context.Context, t Target, timeout time.Duration) (result Result) {
 	begin := time.Now()
+	if t.Skip != "" {
+		return Result{Target: t, Time: begin, Skipped: t.Skip}
+	}
 	prober, ok := e.probers[t.Kind]
 	if !ok {
 		return Result{Target: t, Time: begin, Skipped: fmt.Sprintf("nothing here asks by %s", t.Kind)}
@@ -97,6 +101,7 @@ func (e *Engine) record(one *entry, r Result) {
 		e.mu.Unlock()
 		return
 	}
+	one.giveTime(&r)
 	before := one.state
 	state := State{Result: r, Asked: true, Since: r.Time}
 	state.Target = one.target
@@ -112,6 +117,23 @@ func (e *Engine) record(one *entry, r Result) {
 	e.metrics.probes.WithLabelValues(string(r.Target.Kind), outcome(state)).Inc()
 	if e.onResult != nil {
 		e.onResult(state)
+	}
+}
+
+// starts is how long an app may answer that it starts before that is a failure.
+const starts = 2 * time.Minute
+
+// giveTime skips an app that starts, for a while: it was deployed, or somebody woke it.
+func (one *entry) giveTime(r *Result) {
+	if r.OK || r.Code != failure.Starting {
+		one.starting = time.Time{}
+		return
+	}
+	if one.starting.IsZero() {
+		one.starting = r.Time
+	}
+	if r.Time.Sub(one.starting) < starts {
+		r.Skipped = "the app starts"
 	}
 }
 

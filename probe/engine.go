@@ -61,6 +61,8 @@ type entry struct {
 	due    time.Time
 	index  int
 	state  State
+	// starting is since when its app answers that it starts.
+	starting time.Time
 	// gone tells that it is no target any more, though it is asked now.
 	gone bool
 }

@@ -20,7 +20,7 @@ func TestImports(t *testing.T) {
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
 		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape", "internal/secret"},
 		"connections":       {"sources", "traffic", "internal/failure", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape"},
-		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
+		"admin":             {"collator", "xds", "scaling", "internal/probelabel", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
 		"collator":          {"sources", "certs", "xds", "proxytlv", "internal/probelabel", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/probelabel": nil, "internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,

@@ -20,10 +20,9 @@ func (m modules) aimed(module config.Module, t probe.Target) config.Module {
 		module.TCP.TLS = module.TCP.TLS || t.TLS
 	}
 	module.GRPC.TLS = module.GRPC.TLS || t.TLS
-	if t.Envoy != "" {
-		// Envoys have IP addresses, and either kind is as good.
-		module.HTTP.IPProtocolFallback, module.TCP.IPProtocolFallback, module.GRPC.IPProtocolFallback = true, true, true
-	}
+	// A passage has an address of IPv4, and an Envoy the one that it has.
+	module.TCP.IPProtocolFallback, module.GRPC.IPProtocolFallback = true, true
+	module.HTTP.IPProtocolFallback = module.HTTP.IPProtocolFallback || t.Envoy != "" || t.ProxyProtocol
 	return module
 }
 

@@ -11,7 +11,8 @@ import (
 	"relay/probe/edge"
 )
 
-// maxPassage is how many bytes may come from an Envoy by a passage: lines that match nothing are read until then.
+// maxPassage is how many bytes may come from an Envoy by a passage, beside the body of an answer by HTTP: lines that
+// match nothing are read until then.
 const maxPassage = 1 << 20
 
 // passage is a port of this machine that leads to the Envoy of a target, for one connection.
@@ -22,15 +23,16 @@ type passage struct {
 	// received is how many bytes came from the Envoy. failed is why it was not reached.
 	received atomic.Int64
 	failed   atomic.Pointer[error]
+	limit    int64
 }
 
-func newPassage(ctx context.Context, t probe.Target) (*passage, error) {
+func newPassage(ctx context.Context, t probe.Target, limit int64) (*passage, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &passage{listener: listener, cancel: cancel}
+	p := &passage{listener: listener, cancel: cancel, limit: limit}
 	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
 	p.done.Go(func() {
 		defer stop()
@@ -62,7 +64,7 @@ func (p *passage) carry(ctx context.Context, conn net.Conn, t probe.Target) {
 		_, _ = io.Copy(envoy, conn)
 		_ = envoy.Close()
 	})
-	_, _ = io.Copy(conn, io.TeeReader(io.LimitReader(envoy, maxPassage), counter{&p.received}))
+	_, _ = io.Copy(conn, io.TeeReader(io.LimitReader(envoy, p.limit), counter{&p.received}))
 }
 
 // counter counts what is written to it.
@@ -82,6 +84,9 @@ func (p *passage) close() {
 
 // answered reports whether anything came from the Envoy.
 func (p *passage) answered() bool { return p != nil && p.received.Load() > 0 }
+
+// full reports whether more came than may.
+func (p *passage) full() bool { return p != nil && p.received.Load() >= p.limit }
 
 // failure is why the Envoy was not reached; nil if it was.
 func (p *passage) failure() error {

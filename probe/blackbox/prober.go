@@ -67,7 +67,7 @@ func (m modules) Probe(ctx context.Context, t probe.Target) probe.Result {
 	address, through := t.Address, (*passage)(nil)
 	if needsPassage(module, t) {
 		var err error
-		if through, err = newPassage(ctx, t); err != nil {
+		if through, err = newPassage(ctx, t, passageLimit(module)); err != nil {
 			r.Reason = "no connection can be made here: " + err.Error()
 			return r
 		}
@@ -97,6 +97,13 @@ func (m modules) Probe(ctx context.Context, t probe.Target) probe.Result {
 // TCP, and an end to a call of gRPC.
 func needsPassage(m config.Module, t probe.Target) bool {
 	return t.ProxyProtocol || probe.Kind(m.Prober) == probe.TCP || probe.Kind(m.Prober) == probe.GRPC
+}
+
+func passageLimit(m config.Module) int64 {
+	if probe.Kind(m.Prober) == probe.HTTP {
+		return maxPassage + int64(m.HTTP.BodySizeLimit)
+	}
+	return maxPassage
 }
 
 // urlOf is what the function of a module wants as its target.

@@ -69,8 +69,8 @@ func reason(ctx context.Context, seen *lines, through *passage, m config.Module,
 	if ctx.Err() != nil {
 		text = "no answer in time: " + text
 	}
-	if through != nil && through.received.Load() >= maxPassage {
-		text = fmt.Sprintf("more than %d kB came: %s", maxPassage>>10, text)
+	if through.full() {
+		text = fmt.Sprintf("more than %d kB came: %s", through.limit>>10, text)
 	}
 	for _, s := range secretsOf(m) {
 		text = strings.ReplaceAll(text, s, secret.Redacted)
