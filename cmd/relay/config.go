@@ -56,6 +56,7 @@ type Flags struct {
 
 	ScalingFlags `embed:""`
 	VisitorFlags `embed:""`
+	ProbeFlags   `embed:""`
 
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
@@ -193,6 +194,7 @@ func (f *Flags) config() relay.Config {
 		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
 		Scaling:              f.scalingConfig(f.marathonConfig()),
+		Probes:               f.probesConfig(),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
 		},

@@ -79,6 +79,9 @@ var settingExamples = map[string]string{
 	"signal-networks":             "10.0.7.0/24",
 	"scaling":                     "true",
 	"scaling-marathon-user":       "relay-scaling",
+	"probes":                      "true",
+	"probe-file":                  "/etc/relay/probes.yaml",
+	"probe-place":                 "frankfurt",
 	"peers":                       "http://relay-2.example.com:9090",
 }
 

@@ -18,6 +18,7 @@ import (
 	"relay/collator/routing"
 	"relay/internal/hostname"
 	"relay/internal/problem"
+	"relay/probe"
 	"relay/sources/marathon"
 )
 
@@ -37,6 +38,7 @@ type Config struct {
 	XDS          XDSPort
 	Admin        AdminPort
 	Scaling      Scaling
+	Probes       Probes
 
 	// SessionTicketKeyFile holds a secret of 32 bytes, as they are, in hex or in
 	// base64. By it the Envoys of a fleet resume each other's TLS sessions; without it
@@ -159,7 +161,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps))
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.Probes.validate())
 	return errors.Join(errs...)
 }
 
@@ -245,7 +247,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		fleet.ServerNames, _ = normalNames(f.ServerNames) // validated
 		fleet.TLS.SharedTickets = slices.Contains(c.ticketFleets(), f.Name)
-		fleet.Scaling, fleet.IgnoredClients = c.Scaling.Enabled, c.Scaling.Ignored
+		fleet.Scaling, fleet.IgnoredClients = c.Scaling.Enabled, c.Scaling.Ignored.With(probe.UserAgent)
 		fleet.ReservedPorts = slices.Concat(f.ReservedPorts, c.ownPorts())
 		config.Fleets = append(config.Fleets, fleet)
 	}

@@ -25,12 +25,12 @@ func TestImports(t *testing.T) {
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/probelabel": nil, "internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
 		"internal/guard": nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
-		"probe": {"admin", "internal/failure", "internal/files", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
+		"probe": {"admin", "internal/probelabel", "internal/failure", "internal/files", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin", "probe",
 			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state",
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.

@@ -142,7 +142,7 @@ var serviceStatus = map[collator.DomainState]api.DomainStatus{
 }
 
 // Found is what was found last.
-func (p probing) Found(admin.ProbeQuery) (api.Probes, bool) { return api.Probes{}, false }
+func (p probing) Found(q admin.ProbeQuery) (api.Probes, bool) { return p.r.probes.found(q) }
 
 // Peers are the other Relays.
 func (p probing) Peers() []string { return p.r.config.Scaling.Peers.URLs }

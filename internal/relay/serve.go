@@ -68,6 +68,7 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	deployments *deploymentParts
+	probes      *probeParts // nil if nothing is asked from outside
 
 	// The ports.
 	admin                      *admin.Server
@@ -89,7 +90,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	config.readErrorPages()
 	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -254,6 +255,11 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
+	}
+	if p := r.probes; p != nil {
+		add("probe targets", p.discovery) // apps and Envoys -> what is asked
+		add("probes", p.engine)           // what is asked -> Envoys, which answer
+		add("devices", p.devices)         // agents call -> probes
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
