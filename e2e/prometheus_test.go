@@ -30,7 +30,7 @@ func panelQueries(t *testing.T, file string) (queries []string) {
 	if err := json.Unmarshal(text, &board); err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	chosen := strings.NewReplacer("$instance", ".*", "$fleet", ".*", "$__rate_interval", "20s")
+	chosen := strings.NewReplacer("$instance", ".*", "$fleet", ".*", "$kind", ".*", "$__rate_interval", "20s")
 	for _, panel := range board.Panels {
 		if panel.Type != "row" && len(panel.Targets) == 0 {
 			t.Errorf("%s: a panel asks for nothing", file)
@@ -53,12 +53,16 @@ func panelQueries(t *testing.T, file string) (queries []string) {
 // has data for each panel of the dashboards.
 func TestPrometheus(t *testing.T) {
 	boards, err := filepath.Glob("../deploy/grafana/dashboards/*.json")
-	if err != nil || len(boards) < 2 {
+	if err != nil || len(boards) < 3 {
 		t.Fatalf("dashboards: %q, %v", boards, err)
 	}
 	w := newScalingWorld(t)
 	w.certs.issueUnnoticed()
-	w.marathon.deploy(app("/a", "a.test", 1))
+	a := func(instances int) string {
+		return app("/a", "a.test", instances, "RELAY_OWNER", "team-a", "RELAY_0_PROBE", "/")
+	}
+	w.marathon.deploy(a(1))
+	w.probeAs("interval: 5s\nsample: {domains: 1, interval: 5s}\n")
 	w.start()
 	p := startPrometheus(t, prometheusSettings{relay: strings.TrimPrefix(w.relay.running.AdminURL(), "http://"), envoy: w.envoy.Admin})
 	var missing []string
@@ -69,7 +73,7 @@ func TestPrometheus(t *testing.T) {
 	const limit = 35 * time.Second
 	start := time.Now()
 	for i := 1; ; i++ {
-		w.marathon.deploy(app("/a", "a.test", 1+i%2))
+		w.marathon.deploy(a(1 + i%2))
 		w.clients.expect("http://a.test/", http.StatusOK, "/a")
 		w.clients.expect("http://nobody.test/", http.StatusNotFound, "")
 		if i%20 == 1 { // some requests wait for an app to wake
