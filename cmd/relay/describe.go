@@ -83,6 +83,9 @@ var settingExamples = map[string]string{
 	"probe-file":                  "/etc/relay/probes.yaml",
 	"probe-place":                 "frankfurt",
 	"peers":                       "http://relay-2.example.com:9090",
+	"status-page":                 "0.0.0.0:8080",
+	"status-page-file":            "/etc/relay/status-page.yaml",
+	"status-page-dir":             "/var/www/status",
 }
 
 // settingsFile returns a configuration file that has every setting, all of them off.

@@ -15,10 +15,12 @@ import (
 	"relay/probe/discover"
 	"relay/probe/edge"
 	"relay/probe/websocket"
+	"relay/statuspage"
 )
 
 // probeParts ask from outside: what is to be asked, who asks, and where agents of virtual devices call.
 type probeParts struct {
+	place     string
 	engine    *probe.Engine
 	devices   *device.Prober
 	discovery *discover.Discovery
@@ -32,7 +34,7 @@ func newProbeParts(s probe.Settings, relays []discover.Relay, version string, lo
 		return nil, err
 	}
 	trusted := &edge.Prober{CAFile: s.CAFile}
-	p := &probeParts{devices: device.New(device.Options{Devices: s.Devices, Callback: s.Callback, Roots: trusted.Roots, Place: s.Place, Version: version, Log: log})}
+	p := &probeParts{place: s.Place, devices: device.New(device.Options{Devices: s.Devices, Callback: s.Callback, Roots: trusted.Roots, Place: s.Place, Version: version, Log: log})}
 	maps.Copy(probers, map[probe.Kind]probe.Prober{
 		probe.Device:    p.devices,
 		probe.WebSocket: websocket.New(websocket.Options{Roots: trusted.Roots, Place: s.Place, Version: version}),
@@ -68,3 +70,14 @@ func (r *Relay) newProbes(registerer prometheus.Registerer) error {
 	r.probes, err = newProbeParts(s, []discover.Relay{own}, r.config.Version, r.log, registerer)
 	return err
 }
+
+// own is what the status page takes from this process; nil without probes.
+func (p *probeParts) own() statuspage.Probes {
+	if p == nil {
+		return nil
+	}
+	return func(context.Context) (api.Probes, error) { return p.engine.Answer(probe.Query{Limit: maxOwn}), nil }
+}
+
+// maxOwn is how many results there are at most: as many as targets.
+const maxOwn = 50_000

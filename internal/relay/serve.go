@@ -69,6 +69,7 @@ type Relay struct {
 	accept      *accept.Service
 	deployments *deploymentParts
 	probes      *probeParts // nil if nothing is asked from outside
+	statusPage  *PublicPage // nil if there is none
 
 	// The ports.
 	admin                      *admin.Server
@@ -99,10 +100,12 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 		return nil, err
 	}
 	r.newDeployments()
-	if err := r.newAdmin(registerer); err != nil {
-		return nil, errors.Join(err, r.closeListeners())
+	for _, build := range []func(prometheus.Registerer) error{r.newStatusPage, r.newAdmin} {
+		if err := build(registerer); err != nil {
+			return nil, errors.Join(err, r.closeListeners())
+		}
 	}
-	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS}, portCertificate{"status-page", config.StatusPage.serverTLS()})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
 	return r, nil
@@ -216,6 +219,7 @@ func (r *Relay) listen() error {
 
 func (r *Relay) closeListeners() error {
 	_, _ = r.xdsListener.Close(), r.adminListener.Close()
+	r.statusPage.close()
 	return nil
 }
 
@@ -260,6 +264,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("probe targets", p.discovery) // apps and Envoys -> what is asked
 		add("probes", p.engine)           // what is asked -> Envoys, which answer
 		add("devices", p.devices)         // agents call -> probes
+	}
+	if r.statusPage != nil {
+		add("status page", r.statusPage) // probes of all places, and incidents -> the public
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme

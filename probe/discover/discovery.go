@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -109,6 +110,13 @@ func (d *Discovery) Refresh(ctx context.Context) error {
 	}
 	d.Set(Targets(d.Settings, answers...))
 	return errors.Join(errs...)
+}
+
+// Known reports whether any Relay was read, or none is to be.
+func (d *Discovery) Known() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.last) == 0 || slices.ContainsFunc(d.last, func(l lastRead) bool { return l.known })
 }
 
 // read reads one Relay.
