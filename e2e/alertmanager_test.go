@@ -84,6 +84,37 @@ func TestAlertmanagerTellsTheRightPerson(t *testing.T) {
 		return nil
 	})
 	a.checkIncidents()
+	a.watchdogEnds()
+}
+
+// watchdogEnds checks that the watchdog calls again and again, until its alert is gone, as it is when Prometheus is: then
+// it calls no more, however often others are told.
+func (a *runningAlertmanager) watchdogEnds() {
+	a.t.Helper()
+	eventually(a.t, "the watchdog calls again", func() error {
+		if n := a.told.beats(); n < 3 {
+			return fmt.Errorf("%d times", n)
+		}
+		return nil
+	})
+	a.send(labelled("alertname=RelayWatchdog", "severity=info").over())
+	var before int
+	for i := range 10 { // each takes as long as group_interval, and the watchdog calls after four of them
+		instance := fmt.Sprint("instance=relay-", i)
+		a.send(labelled("alertname=RelayEnvoyRejects", "severity=warning", "fleet=external", instance))
+		eventually(a.t, "another alert is told", func() error {
+			if !a.told.chat("#platform", instance) {
+				return errors.New(instance)
+			}
+			return nil
+		})
+		if i == 0 {
+			before = a.told.beats()
+		}
+	}
+	if after := a.told.beats(); after != before {
+		a.t.Errorf("the watchdog has called %d times after its end", after-before)
+	}
 }
 
 // checkIncidents compares the incidents with those that are to be.

@@ -97,7 +97,7 @@ func TestBlackboxExporterFindsAll(t *testing.T) {
 		t.Cleanup(broken.Close)
 		w.marathon.service("/broken", []string{broken.Listener.Addr().String()}, "HAPROXY_0_VHOST", "broken.test", "RELAY_0_PROBE", "/")
 	})
-	p := startPrometheus(t, prometheusSettings{relay: w.adminAddress(), blackbox: startBlackbox(t, w.certs.ca.RootPEM())})
+	p := startPrometheus(t, prometheusSettings{relay: w.admin.address(), blackbox: startBlackbox(t, w.certs.ca.RootPEM())})
 	labels := []string{"fleet", "envoy", "domain", "app", "owner", "instance"}
 	want := map[string]string{
 		"external envoy plain.test /plain shop http://plain.test/health":  "1",

@@ -57,7 +57,7 @@ func TestEscalation(t *testing.T) {
 		w.askEdges()
 	})
 	a := startAlertmanager(t, 0)
-	settings := prometheusSettings{relay: w.adminAddress(), alertmanager: a.address, asShipped: true}
+	settings := prometheusSettings{relay: w.admin.address(), alertmanager: a.address, asShipped: true}
 	both := []*runningPrometheus{startPrometheus(t, settings), startPrometheus(t, settings)}
 	for _, p := range both {
 		p.expectSeries("all edges answer", "relay_probe_envoy_up", []string{"fleet", "envoy"}, map[string]string{"external edge-1": "1", "external edge-2": "1"})

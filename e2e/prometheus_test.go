@@ -64,7 +64,7 @@ func TestPrometheus(t *testing.T) {
 	w.marathon.deploy(a(1))
 	w.probeAs("interval: 5s\nsample: {domains: 1, interval: 5s}\n")
 	w.start()
-	p := startPrometheus(t, prometheusSettings{relay: strings.TrimPrefix(w.relay.running.AdminURL(), "http://"), envoy: w.envoy.Admin})
+	p := startPrometheus(t, prometheusSettings{relay: w.admin.address(), envoy: w.envoy.Admin})
 	var missing []string
 	for _, board := range boards {
 		missing = append(missing, panelQueries(t, board)...)

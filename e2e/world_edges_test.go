@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"net/netip"
-	"strings"
 	"testing"
 
 	"relay/internal/relay"
@@ -41,9 +40,4 @@ func (w *edgesWorld) startSecond() {
 	if err := w.second.WaitReady(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-// adminAddress is that of Relay's admin endpoint.
-func (w *edgesWorld) adminAddress() string {
-	return strings.TrimPrefix(w.relay.running.AdminURL(), "http://")
 }
