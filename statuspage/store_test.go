@@ -111,7 +111,7 @@ func TestOneProcess(t *testing.T) {
 // damages are what may have become of the file.
 func damages(t *testing.T, whole []byte) map[string][]byte {
 	all := map[string][]byte{
-		"text": []byte("no database\n"), "zeros": make([]byte, len(whole)), "short": whole[:100], "no pages": whole[:8192], "half": whole[:len(whole)/2], "one byte": {0},
+		"text": []byte("no database\n"), "zeros": make([]byte, len(whole)), "short": whole[:100], "no pages": whole[:8192], "random half": whole[:len(whole)/2], "one byte": {0},
 		"longer": append(append([]byte{}, whole...), make([]byte, 5000)...),
 	}
 	foreign := filepath.Join(t.TempDir(), "foreign.db")
