@@ -57,6 +57,8 @@ type Flags struct {
 	ScalingFlags `embed:""`
 	VisitorFlags `embed:""`
 
+	StatusPageFlags `embed:""`
+
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
 	CertsPollInterval time.Duration `group:"Certificates" default:"60s" help:"Time between two looks at the certificates without being told of a change."`
@@ -193,6 +195,7 @@ func (f *Flags) config() relay.Config {
 		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
 		Scaling:              f.scalingConfig(f.marathonConfig()),
+		StatusPage:           f.statusPageConfig(),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
 		},

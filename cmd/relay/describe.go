@@ -80,6 +80,9 @@ var settingExamples = map[string]string{
 	"scaling":                     "true",
 	"scaling-marathon-user":       "relay-scaling",
 	"peers":                       "http://relay-2.example.com:9090",
+	"status-page":                 "0.0.0.0:8080",
+	"status-page-file":            "/etc/relay/status-page.yaml",
+	"status-page-dir":             "/var/www/status",
 }
 
 // settingsFile returns a configuration file that has every setting, all of them off.

@@ -37,6 +37,7 @@ type Config struct {
 	XDS          XDSPort
 	Admin        AdminPort
 	Scaling      Scaling
+	StatusPage   StatusPage
 
 	// SessionTicketKeyFile holds a secret of 32 bytes, as they are, in hex or in
 	// base64. By it the Envoys of a fleet resume each other's TLS sessions; without it
@@ -159,7 +160,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps))
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.StatusPage.Validate())
 	return errors.Join(errs...)
 }
 
@@ -254,7 +255,7 @@ func (c *Config) collatorConfig() collator.Config {
 
 // ownPorts are those of Relay: it may share a machine with an Envoy.
 func (c *Config) ownPorts() (ports []uint16) {
-	for _, address := range []string{c.XDS.Address, c.Admin.Address} {
+	for _, address := range []string{c.XDS.Address, c.Admin.Address, c.StatusPage.Address} {
 		_, text, _ := net.SplitHostPort(address)
 		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n != 0 {
 			ports = append(ports, uint16(n))

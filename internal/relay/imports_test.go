@@ -25,7 +25,7 @@ func TestImports(t *testing.T) {
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
 		"internal/guard": nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
-		"statuspage": {"admin", "internal/files", "internal/panics", "internal/scrape"},
+		"statuspage": {"admin", "internal/files", "internal/guard", "internal/panics", "internal/scrape"},
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.

@@ -68,6 +68,7 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	deployments *deploymentParts
+	statusPage  *PublicPage // nil if there is none
 
 	// The ports.
 	admin                      *admin.Server
@@ -98,10 +99,12 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 		return nil, err
 	}
 	r.newDeployments()
-	if err := r.newAdmin(registerer); err != nil {
-		return nil, errors.Join(err, r.closeListeners())
+	for _, build := range []func(prometheus.Registerer) error{r.newStatusPage, r.newAdmin} {
+		if err := build(registerer); err != nil {
+			return nil, errors.Join(err, r.closeListeners())
+		}
 	}
-	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS}, portCertificate{"status-page", config.StatusPage.serverTLS()})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
 	return r, nil
@@ -213,6 +216,7 @@ func (r *Relay) listen() error {
 
 func (r *Relay) closeListeners() error {
 	_, _ = r.xdsListener.Close(), r.adminListener.Close()
+	r.statusPage.close()
 	return nil
 }
 
@@ -252,6 +256,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
+	}
+	if r.statusPage != nil {
+		add("status page", r.statusPage) // probes of all places, and incidents -> the public
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
