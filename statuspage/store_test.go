@@ -135,7 +135,7 @@ func damages(t *testing.T, whole []byte) map[string][]byte {
 		_ = os.Remove(foreign)
 	}
 	r := rand.New(rand.NewPCG(7, 7))
-	for i := range 150 {
+	for i := range 100 {
 		cut := append([]byte{}, whole...)
 		if i%2 == 0 {
 			for range 1 + r.IntN(40) {
