@@ -41,6 +41,9 @@ type Target struct {
 	Fleet, Envoy string
 	// Address is where to connect, HOST:PORT. It is apart from the server name and the host that are asked for.
 	Address string
+	// HTTPSAddress is where the Envoy takes HTTPS, for devices, whose Address is that of a TCP service. If it is empty, it is
+	// the host of Address and the port of the URL that is asked for.
+	HTTPSAddress string
 	// TLS tells to connect by TLS; ServerName is what is asked for and expected in the certificate.
 	TLS        bool
 	ServerName string
@@ -53,6 +56,8 @@ type Target struct {
 	Owner  string
 	// Sampled tells that the target was chosen by chance, and will be replaced by another one.
 	Sampled bool
+	// Skip, unless it is empty, says why nothing is asked now.
+	Skip string
 	// Ask is what to ask, and what to expect.
 	Ask Ask
 }
@@ -91,6 +96,8 @@ type Result struct {
 	Time     time.Time // at which it began
 	Duration time.Duration
 	OK       bool
+	// Answered tells that the Envoy did its part, whether or not the rest did: it is not down. OK says so too.
+	Answered bool
 	// Skipped says why nothing was asked, such as "the app sleeps"; then the rest says nothing.
 	Skipped string
 	Steps   []Step

@@ -105,10 +105,25 @@ func (m *Monitor) editShown(make func(now time.Time) (incident, error)) (inciden
 	if err != nil {
 		return in, err
 	}
+	if !m.hasRoom(in, now) {
+		return incident{}, fmt.Errorf("%w texts: close incidents that are over", ErrTooMany)
+	}
 	m.put(in)
 	m.forget(now)
 	m.show(now)
 	return in, nil
+}
+
+// hasRoom reports whether the texts of an incident and of all others that last are not too long together. Those of the others
+// are forgotten where they would be.
+func (m *Monitor) hasRoom(in incident, now time.Time) bool {
+	size := in.size()
+	for id, other := range m.incidents {
+		if id != in.ID && other.lasts(now) {
+			size += other.size()
+		}
+	}
+	return size <= maxTexts
 }
 
 func (m *Monitor) put(in incident) {
@@ -133,7 +148,7 @@ func (m *Monitor) learn(place string, list []api.Incident) {
 		case known:
 			in = mine.merged(in)
 		}
-		if !known || !in.equal(mine) {
+		if (!known || !in.equal(mine)) && m.hasRoom(in, now) {
 			m.put(in)
 			changed = true
 		}
@@ -153,14 +168,16 @@ func forgotten(in incident, now time.Time) bool {
 // forget removes incidents that ended long ago, the oldest of too many, and services that the page does not have any more.
 func (m *Monitor) forget(now time.Time) {
 	var ended []incident
+	size := 0
 	for _, in := range m.incidents {
-		if !in.lasts(now) {
+		if size += in.size(); !in.lasts(now) {
 			ended = append(ended, in)
 		}
 	}
 	slices.SortFunc(ended, func(a, b incident) int { return a.end().Compare(b.end()) })
 	for i, in := range ended {
-		if forgotten(in, now) || len(ended)-i > maxIncidents-2*maxLasting {
+		if forgotten(in, now) || len(ended)-i > maxIncidents-2*maxLasting || size > maxTexts {
+			size -= in.size()
 			delete(m.incidents, in.ID)
 			m.changedIncidents[in.ID] = true
 		}

@@ -21,6 +21,8 @@ const (
 	// maxLasting is how many may last at the same time, and maxIncidents how many are kept in all.
 	maxLasting   = 50
 	maxIncidents = 500
+	// maxTexts bounds all texts together, in bytes.
+	maxTexts = 4 << 20
 	// keptIncidents is how long one is kept after its end, shownIncidents how long it is shown.
 	keptIncidents  = 90 * 24 * time.Hour
 	shownIncidents = 14 * 24 * time.Hour
@@ -193,6 +195,18 @@ func (in incident) merged(other incident) incident {
 
 func (in incident) head() string {
 	return fmt.Sprintf("%s|%q|%q|%t|%d|%d", in.ID, in.Title, in.Services, in.Maintenance, in.Begin.UnixMilli(), in.End.UnixMilli())
+}
+
+// size is how much of maxTexts it takes.
+func (in incident) size() int {
+	n := len(in.Title)
+	for _, name := range in.Services {
+		n += len(name)
+	}
+	for _, u := range in.Updates {
+		n += len(u.Text)
+	}
+	return n
 }
 
 func (in incident) equal(other incident) bool {

@@ -16,8 +16,11 @@ import (
 	"relay/certs/vault"
 	"relay/collator"
 	"relay/collator/routing"
+	"relay/internal/graphite"
 	"relay/internal/hostname"
+	"relay/internal/logs"
 	"relay/internal/problem"
+	"relay/probe"
 	"relay/sources/marathon"
 )
 
@@ -37,6 +40,9 @@ type Config struct {
 	XDS          XDSPort
 	Admin        AdminPort
 	Scaling      Scaling
+	Graphite     graphite.Config
+	Syslog       logs.Config
+	Probes       Probes
 	StatusPage   StatusPage
 
 	// SessionTicketKeyFile holds a secret of 32 bytes, as they are, in hex or in
@@ -160,7 +166,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.StatusPage.Validate())
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.Probes.validate(), c.validateGraphite(), c.Syslog.Validate(), c.StatusPage.Validate())
 	return errors.Join(errs...)
 }
 
@@ -246,7 +252,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		fleet.ServerNames, _ = normalNames(f.ServerNames) // validated
 		fleet.TLS.SharedTickets = slices.Contains(c.ticketFleets(), f.Name)
-		fleet.Scaling, fleet.IgnoredClients = c.Scaling.Enabled, c.Scaling.Ignored
+		fleet.Scaling, fleet.IgnoredClients = c.Scaling.Enabled, c.Scaling.Ignored.With(probe.UserAgent)
 		fleet.ReservedPorts = slices.Concat(f.ReservedPorts, c.ownPorts())
 		config.Fleets = append(config.Fleets, fleet)
 	}

@@ -140,6 +140,6 @@ func (r *Relay) newStatusPage(registerer prometheus.Registerer) error {
 	config := r.config.StatusPage
 	config.StateDir = r.config.State.Dir
 	var err error
-	r.statusPage, err = NewPublicPage(config, nil, r.log, registerer)
+	r.statusPage, err = NewPublicPage(config, r.probes.own(), r.log, registerer)
 	return err
 }

@@ -1,0 +1,279 @@
+package probe
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+)
+
+// Engine asks targets, each in its turn, and keeps what was found last.
+type Engine struct {
+	settings Settings
+	probers  map[Kind]Prober
+	log      *slog.Logger
+	onResult func(State)
+	metrics  *metrics
+	slots    chan struct{}
+	limiter  *rate.Limiter
+	// changed wakes Serve when there are other targets.
+	changed chan struct{}
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	entries map[string]*entry
+	queues  queues
+	pace    pace
+	envoys  map[envoyKey]*envoyState
+	dropped int
+}
+
+// Options are what an engine is made of.
+type Options struct {
+	Settings Settings
+	Probers  map[Kind]Prober
+	Log      *slog.Logger
+	// Registerer gets the metrics; nil for none.
+	Registerer prometheus.Registerer
+	// OnResult is called with each result, from many goroutines; nil for nobody. It must not block.
+	OnResult func(State)
+}
+
+// State is a target, and what was found last.
+type State struct {
+	Result
+	// Asked tells that there is a result.
+	Asked bool
+	// Since is when it began to succeed or to fail.
+	Since time.Time
+}
+
+// entry is a target of the engine. Its queue has it unless it is asked now; then index is -1.
+type entry struct {
+	target Target
+	due    time.Time
+	index  int
+	state  State
+	// starting is since when its app answers that it starts.
+	starting time.Time
+	// gone tells that it is no target any more, though it is asked now.
+	gone bool
+}
+
+// New returns an engine without targets.
+func New(o Options) *Engine {
+	s := o.Settings
+	e := &Engine{
+		settings: s, probers: o.Probers, log: o.Log, onResult: o.OnResult,
+		slots: make(chan struct{}, s.Concurrency), changed: make(chan struct{}, 1),
+		limiter: rate.NewLimiter(rate.Limit(float64(s.Rate)/60), max(1, s.Rate/60)),
+		entries: make(map[string]*entry), envoys: make(map[envoyKey]*envoyState), pace: paceFor(s, 0, 0),
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.metrics = newMetrics(o.Registerer, e)
+	return e
+}
+
+// Interval is how often each target is asked that was not chosen by chance.
+func (e *Engine) Interval() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pace.chosen
+}
+
+// SetTargets says what is asked from now on. Those that were asked before keep their results and their place in the
+// interval. It returns how many were left out, because they are too many.
+func (e *Engine) SetTargets(targets []Target) (dropped int) {
+	targets, dropped = bounded(targets, e.settings.MaxTargets)
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dropped = dropped
+	stay := make(map[string]bool, len(targets))
+	sampled := 0
+	for _, t := range targets {
+		stay[t.ID] = true
+		e.set(t, now)
+		if t.Sampled {
+			sampled++
+		}
+	}
+	for id, one := range e.entries {
+		if !stay[id] {
+			one.gone = true
+			e.queues.remove(one)
+			delete(e.entries, id)
+		}
+	}
+	e.pace = paceFor(e.settings, len(targets)-sampled, sampled)
+	e.hurry(now)
+	e.forgetEnvoys()
+	e.wake()
+	return dropped
+}
+
+// wake has Serve look again at which target is due.
+func (e *Engine) wake() {
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+}
+
+// set adds a target, or replaces the one with its ID.
+func (e *Engine) set(t Target, now time.Time) {
+	one, known := e.entries[t.ID]
+	if !known {
+		one = &entry{target: t, due: firstTime(t.ID, now), state: State{Result: Result{Target: t}}}
+		e.entries[t.ID] = one
+		e.queues.add(one)
+		return
+	}
+	waits := one.index >= 0
+	e.queues.remove(one) // before its queue may be another one
+	one.target, one.state.Target = t, t
+	if waits {
+		e.queues.add(one)
+	}
+}
+
+// hurry asks those earlier that were to wait for longer than the interval is now.
+func (e *Engine) hurry(now time.Time) {
+	for _, one := range e.entries {
+		interval := e.pace.of(one.target)
+		if one.index >= 0 && one.due.Sub(now) > interval*3/2 {
+			one.due = nextTime(one.target.ID, now, interval)
+			heap.Fix(e.queues.of(one.target), one.index)
+		}
+	}
+}
+
+// bounded returns at most so many targets, each ID once. Those that were chosen by chance are left out first, by
+// their IDs, so that the same ones stay.
+func bounded(targets []Target, most int) ([]Target, int) {
+	seen := make(map[string]bool, len(targets))
+	targets = slices.DeleteFunc(slices.Clone(targets), func(t Target) bool {
+		again := seen[t.ID]
+		seen[t.ID] = true
+		return again
+	})
+	if len(targets) <= most {
+		return targets, 0
+	}
+	slices.SortStableFunc(targets, func(a, b Target) int {
+		return cmp.Or(compareBool(a.Sampled, b.Sampled), cmp.Compare(xxhash.Sum64String(a.ID), xxhash.Sum64String(b.ID)))
+	})
+	return targets[:most], len(targets) - most
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// Results returns all targets with what was found last, by their IDs.
+func (e *Engine) Results() []State {
+	e.mu.Lock()
+	states := make([]State, 0, len(e.entries))
+	for _, one := range e.entries {
+		states = append(states, one.state)
+	}
+	e.mu.Unlock()
+	slices.SortFunc(states, func(a, b State) int { return cmp.Compare(a.Target.ID, b.Target.ID) })
+	return states
+}
+
+// Serve asks until the context ends.
+func (e *Engine) Serve(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case e.slots <- struct{}{}:
+		case <-ctx.Done():
+			return e.end(ctx)
+		}
+		one, err := e.await(ctx, timer)
+		if err == nil {
+			err = e.keepRate(ctx, timer)
+		}
+		if err != nil {
+			<-e.slots
+			return e.end(ctx)
+		}
+		e.running.Go(func() {
+			defer func() { <-e.slots }()
+			e.ask(ctx, one)
+		})
+	}
+}
+
+// tick is how often probes begin: the few that are due begin together, as it costs a process more to wake up for each
+// than to ask.
+const tick = 250 * time.Millisecond
+
+// await returns a target when it is due.
+func (e *Engine) await(ctx context.Context, timer *time.Timer) (*entry, error) {
+	for {
+		e.mu.Lock()
+		one, wait := e.queues.due(time.Now())
+		e.mu.Unlock()
+		if one != nil {
+			return one, nil
+		}
+		timer.Reset(untilTick(wait))
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-e.changed:
+		case <-timer.C:
+		}
+	}
+}
+
+// untilTick is how long it is to the tick after a wait.
+func untilTick(wait time.Duration) time.Duration {
+	now := time.Now()
+	return now.Add(wait + tick - 1).Truncate(tick).Sub(now)
+}
+
+// keepRate waits until the rate has room for one more probe.
+func (e *Engine) keepRate(ctx context.Context, timer *time.Timer) error {
+	for !e.limiter.Allow() {
+		timer.Reset(untilTick(1))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+	return nil
+}
+
+// end waits for the probes that run, but not for those that hang.
+func (e *Engine) end(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() {
+		e.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(hangs):
+	}
+	return ctx.Err()
+}

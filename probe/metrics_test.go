@@ -1,0 +1,117 @@
+package probe_test
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/probe"
+)
+
+// missing is what metric returns of a series that there is not.
+const missing = math.MaxFloat64
+
+// metric returns the value of the first series with all these labels, as name=value.
+func metric(t *testing.T, registry *prometheus.Registry, name string, labels ...string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			text := ""
+			for _, l := range m.GetLabel() {
+				text += " " + l.GetName() + "=" + l.GetValue() + " "
+			}
+			fits := f.GetName() == name
+			for _, label := range labels {
+				fits = fits && strings.Contains(text, " "+label+" ")
+			}
+			if fits {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
+		}
+	}
+	return missing
+}
+
+// An Envoy is down when nothing through it answers for an interval, and not because one app fails.
+func TestEnvoyUp(t *testing.T) {
+	t.Parallel()
+	var down, bad bool
+	f := &fake{answer: func(_ context.Context, target probe.Target) probe.Result {
+		if down && target.Envoy == "e0" {
+			return probe.Result{Reason: "connect: the connection was refused"}
+		}
+		if bad {
+			return probe.Result{Reason: "500", Answered: true, Status: 500}
+		}
+		return probe.Result{OK: true, Status: 200, Duration: time.Second, Phases: map[string]float64{"tls": 0.5}, CertificateExpires: time.Unix(5, 0)}
+	}}
+	run(t, probe.DefaultSettings(), f, func(e *probe.Engine, registry *prometheus.Registry) {
+		up := func(envoy string) float64 {
+			return metric(t, registry, "relay_probe_envoy_up", "fleet=f", "envoy="+envoy)
+		}
+		e.SetTargets(targetsOf(6, false))
+		if up("e0") != missing {
+			t.Error("it is known before anything was asked")
+		}
+		time.Sleep(time.Minute)
+		for name, want := range map[string]float64{"probe_success": 1, "probe_duration_seconds": 1, "probe_http_duration_seconds": 0.5, "probe_http_status_code": 200, "probe_ssl_earliest_cert_expiry": 5} {
+			if got := metric(t, registry, name, "probe=0", "kind=http", "fleet=f", "envoy=e0", "domain=0.test"); got != want {
+				t.Errorf("%s is %v, want %v", name, got, want)
+			}
+		}
+		f.mu.Lock()
+		bad = true
+		f.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		if up("e0") != 1 || metric(t, registry, "probe_success", "probe=0") != 0 {
+			t.Error("an app that fails counts as an Envoy that is down, or does not fail")
+		}
+		f.mu.Lock()
+		down, bad = true, false
+		f.mu.Unlock()
+		time.Sleep(65 * time.Second)
+		if up("e0") != 0 || up("e1") != 1 {
+			t.Errorf("e0 is %v, e1 is %v", up("e0"), up("e1"))
+		}
+		f.mu.Lock()
+		down = false
+		f.mu.Unlock()
+		time.Sleep(31 * time.Second)
+		if up("e0") != 1 {
+			t.Error("it is not up again")
+		}
+	})
+}
+
+// Metrics are bounded: those that were chosen by chance are summed up, and so many others have series.
+func TestMetricsAreBounded(t *testing.T) {
+	t.Parallel()
+	f, s := &fake{}, probe.DefaultSettings()
+	s.Rate = 60_000
+	run(t, s, f, func(e *probe.Engine, registry *prometheus.Registry) {
+		targets := append(targetsOf(6000, false), targetsOf(3000, true)...)
+		targets[0].App, targets[0].Owner = "/bad\xff", strings.Repeat("x", 1000)
+		e.SetTargets(targets)
+		time.Sleep(2 * time.Minute)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if n := len(family.GetMetric()); n > 5000 {
+				t.Errorf("%s has %d series", family.GetName(), n)
+			}
+		}
+		if left, sampled := metric(t, registry, "relay_probe_targets_dropped", "what=series"), metric(t, registry, "relay_probe_sampled", "envoy=e0", "result=success"); left != 1000 || sampled != 1000 {
+			t.Errorf("%v have no series, %v are summed up", left, sampled)
+		}
+	})
+}

@@ -1,0 +1,176 @@
+// Package websocket probes WebSockets: it opens one through a given Envoy, and expects to get back what it sends.
+package websocket
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"relay/probe"
+	"relay/probe/connect"
+)
+
+// The steps of a probe.
+const (
+	Connect = "connect"
+	TLS     = "tls"
+	Open    = "websocket"
+	Echo    = "echo"
+)
+
+const (
+	// maxMessage bounds a message that comes, maxMessages how many may come before the one that is waited for.
+	maxMessage  = 64 << 10
+	maxMessages = 16
+)
+
+// Options are what a Prober is made of.
+type Options struct {
+	// Roots are the authorities of certificates; those of the system if it is nil.
+	Roots func() (*x509.CertPool, error)
+	// Place is the value of probe.Header. Version is that of the program.
+	Place, Version string
+}
+
+// Prober asks targets of the kind probe.WebSocket.
+type Prober struct{ options Options }
+
+// New returns a Prober.
+func New(o Options) *Prober { return &Prober{o} }
+
+// run is one probe.
+type run struct {
+	*Prober
+	target probe.Target
+	result *probe.Result
+	conn   net.Conn
+	socket *websocket.Conn
+}
+
+// Probe opens a WebSocket, sends a text, and waits for it, or for what the target says.
+func (p *Prober) Probe(ctx context.Context, t probe.Target) probe.Result {
+	result := probe.Result{Target: t, Time: time.Now()}
+	r := &run{Prober: p, target: t, result: &result}
+	defer r.close()
+	var steps connect.Steps
+	steps.Do(ctx, Connect, 0, r.connect)
+	if t.TLS {
+		steps.Do(ctx, TLS, 0, r.handshake)
+	}
+	steps.Do(ctx, Open, 0, r.open)
+	steps.Do(ctx, Echo, 0, r.echo)
+	steps.Into(&result)
+	if within := t.Ask.Within; result.OK && within > 0 && result.Duration > within {
+		result.OK, result.Reason = false, fmt.Sprintf("it took %s, more than %s", result.Duration.Round(time.Millisecond), within)
+	}
+	return result
+}
+
+func (r *run) close() {
+	if r.socket != nil {
+		_ = r.socket.CloseNow()
+	}
+	if r.conn != nil {
+		_ = r.conn.Close()
+	}
+}
+
+func (r *run) connect(ctx context.Context) (err error) {
+	r.conn, err = connect.Dial(ctx, r.target.Address, r.target.ProxyProtocol)
+	return err
+}
+
+func (r *run) handshake(ctx context.Context) error {
+	config := &tls.Config{ServerName: r.target.ServerName, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if r.options.Roots != nil {
+		roots, err := r.options.Roots()
+		if err != nil {
+			return &connect.Words{Text: "the file of authorities cannot be used: " + err.Error()}
+		}
+		config.RootCAs = roots
+	}
+	secured, err := connect.Handshake(ctx, r.conn, config)
+	if err != nil {
+		return err
+	}
+	r.conn, r.result.Answered = secured, true
+	r.result.CertificateExpires = connect.Expires(secured.ConnectionState())
+	return nil
+}
+
+func (r *run) open(ctx context.Context) error {
+	// The connection is there, and TLS is done: the client has to think that there is none.
+	transport := &http.Transport{
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return r.conn, nil },
+		DisableKeepAlives: true, MaxResponseHeaderBytes: maxMessage,
+	}
+	path := r.target.Ask.Path
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path
+	}
+	socket, resp, err := websocket.Dial(ctx, "ws://"+r.target.Domain+path, &websocket.DialOptions{
+		HTTPClient: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		HTTPHeader: http.Header{"User-Agent": {probe.UserAgent + "/" + r.options.Version}, probe.Header: {r.options.Place}},
+	})
+	var refused error
+	if resp != nil {
+		refused = connect.Answer(r.result, resp)
+	}
+	switch {
+	case err == nil:
+		socket.SetReadLimit(maxMessage)
+		r.socket = socket
+		return nil
+	case refused != nil:
+		return refused
+	case r.result.Status == http.StatusSwitchingProtocols:
+		return &connect.Words{Text: "the app's answer is no valid one to a WebSocket"}
+	case r.result.Status != 0:
+		return &connect.Words{Text: fmt.Sprintf("the app answers %d, and opens no WebSocket", r.result.Status)}
+	}
+	return err
+}
+
+func (r *run) echo(ctx context.Context) error {
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	text := "relay-probe " + hex.EncodeToString(b[:])
+	if err := r.socket.Write(ctx, websocket.MessageText, []byte(text)); err != nil {
+		return closed(err)
+	}
+	wanted := text
+	if r.target.Ask.Contains != "" {
+		wanted = r.target.Ask.Contains
+	}
+	for n := range maxMessages {
+		_, message, err := r.socket.Read(ctx)
+		switch {
+		case err != nil && n > 0 && ctx.Err() != nil:
+			return &connect.Words{Text: fmt.Sprintf("%d messages came in time, none of them what was sent", n)}
+		case err != nil:
+			return closed(err)
+		case strings.Contains(string(message), wanted):
+			defer context.AfterFunc(ctx, func() { _ = r.socket.CloseNow() })() // Close waits for the other side
+			_ = r.socket.Close(websocket.StatusNormalClosure, "")
+			return nil
+		}
+	}
+	return &connect.Words{Text: fmt.Sprintf("%d messages came, none of them what was sent", maxMessages)}
+}
+
+// closed says with which code the other side closed the WebSocket, if it has.
+func closed(err error) error {
+	if code := websocket.CloseStatus(err); code != -1 {
+		return &connect.Words{Text: fmt.Sprintf("the WebSocket was closed with %d", code)}
+	}
+	return err
+}

@@ -1,0 +1,201 @@
+package websocket
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"go.uber.org/goleak"
+
+	"relay/certs/certstest"
+	"relay/probe"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve starts a server, by TLS if it has a certificate, and returns how it is asked.
+func serve(t *testing.T, ca *certstest.CA, handler http.HandlerFunc) (*Prober, probe.Target) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	target := probe.Target{Kind: probe.WebSocket, Domain: "shop.test", ServerName: "shop.test", Ask: probe.Ask{Path: "/chat"}}
+	if ca == nil {
+		server.Start()
+	} else {
+		config, err := ca.TestIssue(t, []string{"shop.test"}, certstest.Options{}).ServerTLS()
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.TLS, target.TLS = config, true
+		server.StartTLS()
+	}
+	t.Cleanup(server.Close)
+	target.Address = server.Listener.Addr().String()
+	return New(Options{Place: "here", Version: "1", Roots: func() (*x509.CertPool, error) {
+		if ca == nil {
+			return nil, nil
+		}
+		return ca.ClientTLS().RootCAs, nil
+	}}), target
+}
+
+// talks accepts a WebSocket, and does something with it.
+func talks(talk func(ctx context.Context, conn *websocket.Conn)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.CloseNow() }()
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		talk(ctx, conn)
+	}
+}
+
+func echo(ctx context.Context, conn *websocket.Conn) {
+	for {
+		kind, message, err := conn.Read(ctx)
+		if err != nil || conn.Write(ctx, kind, message) != nil {
+			return
+		}
+	}
+}
+
+func TestEcho(t *testing.T) {
+	t.Parallel()
+	for name, ca := range map[string]*certstest.CA{"plain": nil, "by TLS": certstest.TestCA(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked := make(chan string, 1)
+			p, target := serve(t, ca, func(w http.ResponseWriter, r *http.Request) {
+				asked <- strings.Join([]string{r.Host, r.URL.Path, r.UserAgent(), r.Header.Get(probe.Header)}, " ")
+				talks(func(ctx context.Context, conn *websocket.Conn) {
+					_ = conn.Write(ctx, websocket.MessageText, []byte("welcome"))
+					echo(ctx, conn)
+				})(w, r)
+			})
+			r := p.Probe(t.Context(), target)
+			if !r.OK || !r.Answered || r.Status != 101 || r.CertificateExpires.IsZero() != (ca == nil) {
+				t.Errorf("%+v", r)
+			}
+			if got := <-asked; got != "shop.test /chat Relay-Probe/1 here" {
+				t.Error(got)
+			}
+			target.Ask.Within = time.Nanosecond
+			go func() { <-asked }()
+			if r := p.Probe(t.Context(), target); r.OK || !strings.HasPrefix(r.Reason, "it took ") {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+func TestExpectedText(t *testing.T) {
+	t.Parallel()
+	p, target := serve(t, nil, talks(func(ctx context.Context, conn *websocket.Conn) {
+		_ = conn.Write(ctx, websocket.MessageText, []byte("you are welcome"))
+		echo(ctx, conn)
+	}))
+	target.Ask.Contains = "welcome"
+	if r := p.Probe(t.Context(), target); !r.OK {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Each step is broken in turn: that one fails, and says what was seen.
+func TestEachStepFails(t *testing.T) {
+	t.Parallel()
+	ca := certstest.TestCA(t)
+	for name, tt := range map[string]struct {
+		handler    http.HandlerFunc
+		change     func(*probe.Target)
+		step, seen string
+		answered   bool
+	}{
+		"nothing listens": {nil, func(t *probe.Target) { t.Address = "127.0.0.1:1" }, Connect, "nothing listens there", false},
+		"another name":    {nil, func(t *probe.Target) { t.ServerName = "b.test" }, TLS, "certificate for shop.test, expires ", false},
+		"no such domain": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Relay-Error", "no-such-domain")
+			w.WriteHeader(404)
+		}, nil, Open, "the Envoy answers no-such-domain (404): ", true},
+		"no WebSocket":   {func(http.ResponseWriter, *http.Request) {}, nil, Open, "the app answers 200, and opens no WebSocket", true},
+		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, nil, Open, "the app answers 302", true},
+		"an odd upgrade": {oddly, nil, Open, "no valid one to a WebSocket", true},
+		"nothing comes":  {talks(func(ctx context.Context, conn *websocket.Conn) { _, _, _ = conn.Read(ctx); _, _, _ = conn.Read(ctx) }), nil, Echo, "no answer until the probe's time was over", true},
+		"other texts": {talks(func(ctx context.Context, conn *websocket.Conn) {
+			for conn.Write(ctx, websocket.MessageText, []byte("news")) == nil {
+			}
+		}), nil, Echo, "16 messages came, none of them what was sent", true},
+		"a large text": {talks(func(ctx context.Context, conn *websocket.Conn) {
+			_ = conn.Write(ctx, websocket.MessageText, make([]byte, 1<<20))
+			_, _, _ = conn.Read(ctx)
+		}), nil, Echo, "", true},
+		"closed": {talks(func(_ context.Context, conn *websocket.Conn) { _ = conn.Close(websocket.StatusTryAgainLater, "") }), nil, Echo, "closed with 1013", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, target := serve(t, ca, tt.handler)
+			if tt.change != nil {
+				tt.change(&target)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			r := p.Probe(ctx, target)
+			last := r.Steps[len(r.Steps)-1]
+			if r.OK || last.OK || last.Name != tt.step || !strings.Contains(last.Seen, tt.seen) || last.Seen == "" || r.Answered && !tt.answered {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// oddly answers that it changes the protocol, without what belongs to that.
+func oddly(w http.ResponseWriter, _ *http.Request) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		return
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	_ = conn.Close()
+}
+
+// An app that sleeps is no failure.
+func TestAsleepIsSkipped(t *testing.T) {
+	t.Parallel()
+	p, target := serve(t, nil, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Relay-Error", "asleep")
+		w.WriteHeader(503)
+	})
+	if r := p.Probe(t.Context(), target); r.Skipped != "the app sleeps" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A server that never answers, nor ends, ends with the context.
+func TestBlackHole(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for _, secured := range []bool{false, true} {
+		target := probe.Target{Address: l.Addr().String(), Domain: "shop.test", ServerName: "shop.test", TLS: secured}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		begin := time.Now()
+		r := New(Options{}).Probe(ctx, target)
+		cancel()
+		if took := time.Since(begin); r.OK || r.Answered || took > 5*time.Second || !strings.HasSuffix(r.Reason, "no answer until the probe's time was over") {
+			t.Errorf("after %s: %+v", took, r)
+		}
+	}
+}
