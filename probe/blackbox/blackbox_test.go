@@ -228,6 +228,26 @@ func TestTCPModule(t *testing.T) {
 	}
 }
 
+// What an app sends costs no more than its bound, however fast it comes.
+func TestPassageIsBounded(t *testing.T) {
+	t.Parallel()
+	sent := make(chan int, 1)
+	address := serve(t, func(conn net.Conn) {
+		total, block := 0, strings.Repeat("no\n", 10_000)
+		for {
+			n, err := io.WriteString(conn, block)
+			if total += n; err != nil || total > 1<<30 {
+				sent <- total
+				return
+			}
+		}
+	})
+	r := asks(t, `modules: {m: {prober: tcp, tcp: {query_response: [{expect: "^220 "}]}}}`, nil, probe.Target{Address: address})
+	if n := <-sent; r.OK || n > 12<<20 {
+		t.Errorf("%d bytes were taken: %+v", n, r)
+	}
+}
+
 // mail is a server that begins TLS when it is told to.
 func mail(t *testing.T, shown *certstest.Issued) func(net.Conn) {
 	config, err := shown.ServerTLS()
