@@ -39,6 +39,11 @@ func TestAllSteps(t *testing.T) {
 	if n := w.prober.UnknownCalls(); n != 0 {
 		t.Errorf("%d calls were unknown", n)
 	}
+	eventually(t, "its connections are closed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.conns) == 0
+	})
 }
 
 // One that is not in the settings is told so.
