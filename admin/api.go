@@ -64,7 +64,7 @@ func (s *Server) table() []route {
 		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true, Examples: map[string]string{"name": "vault/shop.test"}},
 		{Path: "/api/v1/authorities", Summary: "The authorities of clients, used or not", Answer: api.Authorities{}, get: s.authorities,
 			Params: []parameter{textParam, limitParam, cursorParam}},
-	}, s.deploymentRoutes(), s.otherRoutes(), s.dumpRoutes())
+	}, s.deploymentRoutes(), s.incidentRoutes(), s.otherRoutes(), s.dumpRoutes())
 }
 
 func (s *Server) otherRoutes() []route {

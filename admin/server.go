@@ -1,6 +1,6 @@
 // Package admin is the HTTP endpoint for people, monitoring and marathon-acme:
 // the reload hooks of marathon-lb, health, metrics, a status page and the same
-// facts as JSON. It changes nothing but by asking for a reload, or for a step of a deployment. Whom it is for
+// facts as JSON. It changes nothing but by asking for a reload, for a step of a deployment or for a text of an incident. Whom it is for
 // is decided by where it listens, and by Access.
 package admin
 
@@ -55,6 +55,8 @@ type Config struct {
 	Scaling Scaling
 	// Deployments are deployment groups; nil says nothing of them.
 	Deployments Deployments
+	// Incidents are those of the status page; nil if there is none.
+	Incidents Incidents
 	// Peer answers other Relays; nil if Relay may not change the number of instances.
 	Peer func(peers.Question) peers.Answer
 	// Tails lets people follow requests; nil lets nobody.

@@ -84,9 +84,8 @@ func (e *Engine) again(one *entry) {
 	}
 	one.due = nextTime(one.target.ID, time.Now(), e.pace.of(one.target))
 	e.queues.add(one)
-	select {
-	case e.changed <- struct{}{}:
-	default:
+	if (*e.queues.of(one.target))[0] == one { // Serve may wait for longer
+		e.wake()
 	}
 }
 

@@ -54,7 +54,9 @@ func TestEnvoyUp(t *testing.T) {
 		return probe.Result{OK: true, Status: 200, Duration: time.Second, Phases: map[string]float64{"tls": 0.5}, CertificateExpires: time.Unix(5, 0)}
 	}}
 	run(t, probe.DefaultSettings(), f, func(e *probe.Engine, registry *prometheus.Registry) {
-		up := func(envoy string) float64 { return metric(t, registry, "relay_probe_envoy_up", "fleet=f", "envoy="+envoy) }
+		up := func(envoy string) float64 {
+			return metric(t, registry, "relay_probe_envoy_up", "fleet=f", "envoy="+envoy)
+		}
 		e.SetTargets(targetsOf(6, false))
 		if up("e0") != missing {
 			t.Error("it is known before anything was asked")

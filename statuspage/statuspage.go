@@ -26,7 +26,8 @@ type View struct {
 	// State is the worst of the services'.
 	State    State     `json:"state"`
 	Services []Service `json:"services"`
-	// Incidents are those that last, and those of the last 14 days, the newest first. Maintenance is that ahead or under way.
+	// Incidents are those that last, and those of the last 14 days, the newest first; among them maintenance that is
+	// completed. What has an End is over. Maintenance is that ahead or under way, the next first.
 	Incidents   []Incident `json:"incidents"`
 	Maintenance []Incident `json:"maintenance"`
 }

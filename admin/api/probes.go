@@ -143,9 +143,21 @@ type Incident struct {
 	Maintenance bool      `json:"maintenance,omitempty"`
 	State       string    `json:"state"`
 	Begin       time.Time `json:"begin"`
-	// End is absent while it lasts.
-	End     time.Time        `json:"end,omitzero"`
-	Updates []IncidentUpdate `json:"updates"`
+	// End is absent while it lasts; of maintenance it is when it will end.
+	End time.Time `json:"end,omitzero"`
+	// AnnouncedEnd is that of maintenance which may have ended before.
+	AnnouncedEnd time.Time        `json:"announcedEnd,omitzero"`
+	Updates      []IncidentUpdate `json:"updates"`
+}
+
+// IncidentChange is the answer to a change of an incident.
+type IncidentChange struct {
+	// Incident is how it is now.
+	Incident Incident `json:"incident"`
+	// Unsaved says why the change is lost with the next restart of this Relay; absent if it is not.
+	Unsaved string `json:"unsaved,omitempty"`
+	// Error says why nothing was changed.
+	Error string `json:"error,omitempty"`
 }
 
 // IncidentUpdate is what somebody wrote, the newest first.

@@ -57,6 +57,8 @@ type Flags struct {
 	ScalingFlags `embed:""`
 	VisitorFlags `embed:""`
 
+	GraphiteFlags `embed:""`
+
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
 	CertsPollInterval time.Duration `group:"Certificates" default:"60s" help:"Time between two looks at the certificates without being told of a change."`
@@ -97,8 +99,7 @@ type Flags struct {
 	SignalAnyMethod bool           `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
 	Pprof           bool           `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
 
-	LogLevel  string `group:"Server" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
-	LogFormat string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
+	LogFlags `embed:""`
 
 	// Fleets comes from the configuration file only.
 	Fleets []FleetSettings `kong:"-"`
@@ -193,6 +194,8 @@ func (f *Flags) config() relay.Config {
 		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
 		Scaling:              f.scalingConfig(f.marathonConfig()),
+		Graphite:             f.graphiteConfig(),
+		Syslog:               f.syslogConfig(),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
 		},

@@ -80,6 +80,8 @@ var settingExamples = map[string]string{
 	"scaling":                     "true",
 	"scaling-marathon-user":       "relay-scaling",
 	"peers":                       "http://relay-2.example.com:9090",
+	"log-syslog":                  "tls://logs.example.com:6514",
+	"graphite":                    "carbon.example.com:2003",
 }
 
 // settingsFile returns a configuration file that has every setting, all of them off.

@@ -16,7 +16,9 @@ import (
 	"relay/certs/vault"
 	"relay/collator"
 	"relay/collator/routing"
+	"relay/internal/graphite"
 	"relay/internal/hostname"
+	"relay/internal/logs"
 	"relay/internal/problem"
 	"relay/sources/marathon"
 )
@@ -37,6 +39,8 @@ type Config struct {
 	XDS          XDSPort
 	Admin        AdminPort
 	Scaling      Scaling
+	Graphite     graphite.Config
+	Syslog       logs.Config
 
 	// SessionTicketKeyFile holds a secret of 32 bytes, as they are, in hex or in
 	// base64. By it the Envoys of a fleet resume each other's TLS sessions; without it
@@ -159,7 +163,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps))
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.validateGraphite(), c.Syslog.Validate())
 	return errors.Join(errs...)
 }
 

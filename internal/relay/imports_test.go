@@ -24,14 +24,17 @@ func TestImports(t *testing.T) {
 		"collator":          {"sources", "certs", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
-		"internal/guard": nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
-		"probe": {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
+		"internal/graphite": {"internal/panics"},
+		"internal/guard":    nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
+		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
+		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape"},
+		"internal/logs": {"internal/panics"}, "internal/graphite": {"internal/panics"},
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin",
-			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin", "statuspage",
+			"internal/failure", "internal/files", "internal/graphite", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state", "internal/logs",
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.
 		"internal/testbed": {"certs"},

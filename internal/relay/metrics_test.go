@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -22,6 +23,8 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator/routing"
+	"relay/internal/graphite"
+	"relay/internal/logs"
 	"relay/internal/scrape"
 	"relay/sources/marathon"
 )
@@ -125,6 +128,8 @@ func allMetrics(t *testing.T) map[string]metricDoc {
 			Certificates: Certificates{Dir: dir.Config{Paths: []string{folder}}, Vault: vault.Config{Addresses: []string{"http://127.0.0.1:1"}, Mount: "secret", Token: "t"}},
 			State:        State{Dir: t.TempDir(), Certificates: true, KeyFile: secret},
 			XDS:          XDSPort{Address: "127.0.0.1:0", TLS: port}, Admin: AdminPort{Address: "127.0.0.1:0", TLS: port},
+			Syslog:   logs.Config{Address: "udp://127.0.0.1:1", Facility: "daemon"},
+			Graphite: graphite.Config{Address: "127.0.0.1:1", Interval: time.Minute},
 		}
 		if apps.File == "" {
 			config.Scaling = Scaling{Enabled: true, Marathon: apps.Marathon, WaitingPerApp: 1, WaitingInAll: 1, WakeRate: 1}

@@ -24,6 +24,8 @@ import (
 	"relay/connections/accept"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
+	"relay/internal/graphite"
+	"relay/internal/logs"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
@@ -37,6 +39,7 @@ import (
 type Relay struct {
 	config   *Config
 	log      *slog.Logger
+	syslog   *logs.Syslog // nil if the log goes to standard error alone
 	registry *prometheus.Registry
 
 	// The sources, and what stands in for them.
@@ -69,6 +72,8 @@ type Relay struct {
 	accept      *accept.Service
 	deployments *deploymentParts
 
+	graphite *graphite.Sender // nil if metrics do not go there
+
 	// The ports.
 	admin                      *admin.Server
 	adminURL                   string
@@ -87,7 +92,8 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 // build is New with what metrics are registered with, and gathered from.
 func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
 	config.readErrorPages()
-	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
+	log, syslog := throughSyslog(config.Syslog, log, registerer)
+	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
 		if err := build(registerer); err != nil {
@@ -104,6 +110,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
+	r.newGraphite(registerer)
 	return r, nil
 }
 
@@ -221,6 +228,7 @@ func (r *Relay) closeListeners() error {
 func (r *Relay) Serve(ctx context.Context) error {
 	defer func() { _ = r.closeListeners() }()
 	defer r.scaling.close()
+	defer r.startSyslog()()
 	supervisor := suture.New("relay", r.supervision())
 	// Each part has a supervisor of its own, so that one that fails again and
 	// again makes no other wait.
@@ -252,6 +260,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("scaling", p.controller)    // apps and the load that Envoys report -> Marathon, collator
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
+	}
+	if r.graphite != nil {
+		add("graphite", r.graphite) // metrics -> Graphite
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme

@@ -136,6 +136,10 @@ func resolve(ctx context.Context, r *probe.Result) (string, bool) {
 	return net.JoinHostPort(addresses[0].Unmap().String(), port), true
 }
 
+// curves are those that each Envoy takes, without those against quantum computers: a probe tells no secret, and a third of
+// what it costs is the handshake.
+var curves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384}
+
 // secure makes TLS on a connection.
 func (p *Prober) secure(ctx context.Context, r *probe.Result, conn net.Conn, protocol string) net.Conn {
 	begin := time.Now()
@@ -144,8 +148,11 @@ func (p *Prober) secure(ctx context.Context, r *probe.Result, conn net.Conn, pro
 		finish(r, "tls", begin, "the authorities of the settings cannot be read")
 		return nil
 	}
-	// What fails to be verified is said in the words of a certificate, so it is verified here.
-	secure := tls.Client(conn, &tls.Config{ServerName: r.Target.ServerName, RootCAs: pool, NextProtos: []string{protocol}, MinVersion: tls.VersionTLS12})
+	config := &tls.Config{ServerName: r.Target.ServerName, RootCAs: pool, MinVersion: tls.VersionTLS12, CurvePreferences: curves}
+	if protocol != "" {
+		config.NextProtos = []string{protocol}
+	}
+	secure := tls.Client(conn, config)
 	err = secure.HandshakeContext(ctx)
 	if state := secure.ConnectionState(); err == nil {
 		for _, c := range state.PeerCertificates {

@@ -1,0 +1,245 @@
+package statuspage
+
+import (
+	"time"
+)
+
+// seenProbe is what is judged of an api.Probe: nothing of it is shown to the public.
+type seenProbe struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	Fleet    string    `json:"fleet"`
+	Domain   string    `json:"domain"`
+	App      string    `json:"app"`
+	Success  bool      `json:"success"`
+	Skipped  string    `json:"skipped"`
+	Time     time.Time `json:"time"`
+	Since    time.Time `json:"since"`
+	Duration float64   `json:"duration"`
+}
+
+// observation is what a place said last.
+type observation struct {
+	place string
+	// away tells that it has not said anything of late.
+	away bool
+	// at is when it answered, by its own clock, which is that of the probes too. interval is how often it asks.
+	at       time.Time
+	interval time.Duration
+	probes   []seenProbe
+}
+
+// Probes whose result is older than this many intervals, and a while, say nothing.
+const (
+	staleIntervals = 3
+	staleSlack     = time.Minute
+)
+
+func (o observation) fresh(p seenProbe) bool {
+	return !p.Time.IsZero() && o.at.Sub(p.Time) <= staleIntervals*o.interval+staleSlack
+}
+
+// confirmed reports whether the failure of a probe was found at least twice in a row.
+func (p seenProbe) confirmed() bool { return p.Since.IsZero() || p.Time.After(p.Since) }
+
+// tally counts the probes of a service at a place.
+type tally struct {
+	// ok, slow and failing were asked. pending failed for the first time: the next time will tell.
+	ok, slow, failing, pending int
+	skipped                    int
+}
+
+func (t tally) asked() int { return t.ok + t.slow + t.failing }
+
+// verdict is how a place sees a service. keep tells that it says nothing new: only first failures are known.
+type verdict struct {
+	state State
+	keep  bool
+}
+
+// of judges a tally. What was not asked, since it sleeps, is up: the first request would wake it.
+func (t tally) of(limits Thresholds) verdict {
+	n := t.asked()
+	switch {
+	case n == 0 && t.pending > 0:
+		return verdict{state: Unknown, keep: true}
+	case n == 0 && t.skipped > 0:
+		return verdict{state: Up}
+	case n == 0:
+		return verdict{state: Unknown}
+	case t.failing*100 >= limits.Down*n:
+		return verdict{state: Down}
+	case (t.failing+t.slow)*100 >= limits.Degraded*n:
+		return verdict{state: Degraded}
+	}
+	return verdict{state: Up}
+}
+
+// raw is the verdict if first failures count at once: what a place that lost its network finds first.
+func (t tally) raw(limits Thresholds) State {
+	t.failing, t.pending, t.skipped = t.failing+t.pending, 0, 0
+	return t.of(limits).state
+}
+
+// placeView is how a place sees all services.
+type placeView struct {
+	name    string
+	away    bool
+	tallies []tally
+	// asked and failed count the probes that are of any service, each once.
+	asked, failed int
+	// twice is another name of the same place, which is the one that counts; err is why it could not be asked.
+	twice string
+	err   error
+}
+
+// nearlyAll is the share of failed probes, in percent, from which a place may be blind.
+const nearlyAll = 90
+
+func (v placeView) seesNothing() bool {
+	return !v.away && v.asked > 0 && v.failed*100 >= nearlyAll*v.asked
+}
+
+// look counts what a place says by services.
+func look(o observation, services []ServiceSettings, selectors []selector) placeView {
+	v := placeView{name: o.place, away: o.away, tallies: make([]tally, len(services))}
+	if o.away {
+		return v
+	}
+	for _, p := range o.probes {
+		if !o.fresh(p) {
+			continue
+		}
+		any := false
+		for i, s := range selectors {
+			if s.selects(p) {
+				v.tallies[i].count(p, services[i].Slow)
+				any = true
+			}
+		}
+		if any && p.Skipped == "" {
+			v.asked++
+			if !p.Success {
+				v.failed++
+			}
+		}
+	}
+	return v
+}
+
+func (t *tally) count(p seenProbe, slow time.Duration) {
+	switch {
+	case p.Skipped != "":
+		t.skipped++
+	case !p.Success && p.confirmed():
+		t.failing++
+	case !p.Success:
+		t.pending++
+	case slow > 0 && p.Duration > slow.Seconds():
+		t.slow++
+	default:
+		t.ok++
+	}
+}
+
+// blind says which places see nothing while others do: they do not count. A place alone in it is blind as soon as one
+// other sees most of the same services; several are blind only if more than they are see them. So a real failure,
+// which most places see, makes none of them blind.
+func blind(views []placeView, services []ServiceSettings) []bool {
+	found := make([]bool, len(views))
+	for i, v := range views {
+		if !v.seesNothing() {
+			continue
+		}
+		alike, seeing := 1, 0
+		for j, other := range views {
+			common, up := compare(v, other, services)
+			switch {
+			case j == i || common == 0:
+			case other.seesNothing():
+				alike++
+			case up*2 > common:
+				seeing++
+			}
+		}
+		found[i] = seeing > 0 && (alike == 1 || alike < seeing)
+	}
+	return found
+}
+
+// compare counts the services that both places ask, and how many of them the other does not see down.
+func compare(v, other placeView, services []ServiceSettings) (common, up int) {
+	if other.away {
+		return 0, 0
+	}
+	for k := range services {
+		if v.tallies[k].asked()+v.tallies[k].pending == 0 || other.tallies[k].asked()+other.tallies[k].pending == 0 {
+			continue
+		}
+		common++
+		if other.tallies[k].raw(services[k].Thresholds) != Down {
+			up++
+		}
+	}
+	return common, up
+}
+
+// judgement is what all places together say.
+type judgement struct {
+	// services has a verdict for each of the settings.
+	services []verdict
+	// blind has each place.
+	blind []bool
+	// votes has, by service and place, how the place sees it; empty of those that do not count.
+	votes [][]State
+}
+
+// judge has the places vote on each service.
+func judge(views []placeView, services []ServiceSettings) judgement {
+	j := judgement{blind: blind(views, services)}
+	for k, s := range services {
+		votes, keep := make([]State, len(views)), false
+		for i, v := range views {
+			if v.away || j.blind[i] {
+				continue
+			}
+			said := v.tallies[k].of(s.Thresholds)
+			keep = keep || said.keep
+			if said.state != Unknown {
+				votes[i] = said.state
+			}
+		}
+		state := count(votes)
+		j.services = append(j.services, verdict{state: state, keep: keep && state == Unknown})
+		j.votes = append(j.votes, votes)
+	}
+	return j
+}
+
+// count decides by votes: down if most see it down; degraded if at least half see it not well, since it cannot be
+// reached from everywhere then; unknown if nobody votes.
+func count(votes []State) State {
+	n, down, bad := 0, 0, 0
+	for _, v := range votes {
+		switch v {
+		case Down:
+			down++
+			bad++
+		case Degraded:
+			bad++
+		case Up:
+		default:
+			continue
+		}
+		n++
+	}
+	switch {
+	case n == 0:
+		return Unknown
+	case down*2 > n:
+		return Down
+	case bad*2 >= n:
+		return Degraded
+	}
+	return Up
+}

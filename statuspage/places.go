@@ -1,0 +1,175 @@
+package statuspage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"relay/admin/api"
+	"relay/admin/client"
+	"relay/internal/panics"
+)
+
+// How places are read.
+const (
+	lookEvery    = 10 * time.Second
+	placeTimeout = 10 * time.Second
+	// maxPlaceProbes bounds what one place may say.
+	maxPlaceProbes = 100_000
+	// A place is away when it has not answered for this long, or for as many of its own intervals as its probes last.
+	awayAfter = time.Minute
+)
+
+// answer is what a place says at once.
+type answer struct {
+	// name is how the place calls itself.
+	name      string
+	at        time.Time
+	interval  time.Duration
+	probes    []seenProbe
+	incidents []api.Incident
+}
+
+// reader asks a place. One goroutine calls it.
+type reader func(context.Context) (answer, error)
+
+// ownReader asks the probes of this process.
+func ownReader(own Probes) reader {
+	return func(ctx context.Context) (answer, error) {
+		said, err := own(ctx)
+		if err != nil {
+			return answer{}, err
+		}
+		a := answer{name: said.Place, at: said.Time, interval: intervalOf(said)}
+		for _, p := range said.Probes[:min(len(said.Probes), maxPlaceProbes)] {
+			a.probes = append(a.probes, seenProbe{
+				ID: p.ID, Name: p.Name, Fleet: p.Fleet, Domain: p.Domain, App: p.App,
+				Success: p.Success, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
+			})
+		}
+		return a, nil
+	}
+}
+
+// maxInterval bounds what a place may say of its interval: its results last for a few of them.
+const maxInterval = time.Hour
+
+func intervalOf(p api.Probes) time.Duration {
+	return min(max(time.Duration(p.Interval*float64(time.Second)), 0), maxInterval)
+}
+
+// remoteReader asks a place by its API. The client is made anew after an error, as the token may be another one.
+func remoteReader(s PlaceSettings) reader {
+	var kept *client.Client
+	return func(ctx context.Context) (answer, error) {
+		if kept == nil {
+			var err error
+			if kept, err = client.New(client.Settings{Address: s.URL, TokenFile: s.TokenFile, CA: s.CAFile, Timeout: placeTimeout}); err != nil {
+				return answer{}, err
+			}
+		}
+		a, err := readPlace(ctx, kept)
+		if err != nil {
+			kept.Close()
+			kept = nil
+		}
+		return a, err
+	}
+}
+
+func readPlace(ctx context.Context, place *client.Client) (answer, error) {
+	var a answer
+	err := place.Pages(ctx, "probes", "probes", nil, maxPlaceProbes, func(page client.Page) error {
+		var about api.Probes
+		if err := json.Unmarshal(page.Body, &struct {
+			Place    *string    `json:"place"`
+			Time     *time.Time `json:"time"`
+			Interval *float64   `json:"interval"`
+		}{&about.Place, &about.Time, &about.Interval}); err != nil {
+			return err
+		}
+		a.name, a.at, a.interval = about.Place, about.Time, intervalOf(about)
+		for _, item := range page.Items {
+			var p seenProbe
+			if err := json.Unmarshal(item, &p); err != nil {
+				return err
+			}
+			a.probes = append(a.probes, p)
+		}
+		return nil
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	if a.at.IsZero() {
+		return answer{}, errors.New("it does not say when it looked")
+	}
+	// One without incidents is a place nevertheless: `relay probe` may have no status page.
+	if got, err := place.Get(ctx, "incidents", nil); err == nil && got.Found {
+		var list api.Incidents
+		if err := json.Unmarshal(got.Body, &list); err != nil {
+			return answer{}, fmt.Errorf("its incidents cannot be read: %w", err)
+		}
+		a.incidents = list.Incidents[:min(len(list.Incidents), maxIncidents)]
+	}
+	return a, nil
+}
+
+// place is one that asks, with what it said last.
+type place struct {
+	name string
+	read reader
+
+	// told gets the incidents that the place knows.
+	told func([]api.Incident)
+
+	mu     sync.Mutex
+	last   answer
+	lastAt time.Time
+	err    error
+}
+
+// run asks until the context ends.
+func (p *place) run(ctx context.Context) {
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		p.ask(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (p *place) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
+	defer cancel()
+	var a answer
+	err := panics.Catch(func() (err error) {
+		a, err = p.read(ctx)
+		return err
+	})
+	p.mu.Lock()
+	p.err = err
+	if err == nil {
+		p.last, p.lastAt = a, time.Now()
+	}
+	p.mu.Unlock()
+	if err == nil && len(a.incidents) > 0 {
+		p.told(a.incidents)
+	}
+}
+
+// observe returns what the place said last, and why it could not be asked since.
+func (p *place) observe(now time.Time) (observation, string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := observation{place: p.name, at: p.last.at, interval: p.last.interval, probes: p.last.probes}
+	o.away = p.lastAt.IsZero() || now.Sub(p.lastAt) > awayAfter
+	return o, p.last.name, p.err
+}

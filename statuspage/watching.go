@@ -1,0 +1,99 @@
+package statuspage
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"relay/internal/scrape"
+)
+
+// placeStatus is what operators are told of a place. The public is told nothing of places.
+type placeStatus struct {
+	away, blind bool
+	twice       string
+}
+
+// tellPlaces logs what has changed with the places.
+func (m *Monitor) tellPlaces(views []placeView, found judgement) {
+	for i, v := range views {
+		s, log := &m.statuses[i], m.cfg.Log.With("place", v.name)
+		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice}
+		switch {
+		case next.twice != "" && next.twice != s.twice:
+			log.Warn("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
+		case next.away && !s.away && m.looked.IsZero(): // it is asked for the first time
+			next.away = false
+		case next.away && !s.away:
+			log.Warn("a place of the status page does not answer: it does not count", "event", "place_away", "error", v.err)
+		case !next.away && s.away:
+			log.Info("a place of the status page answers again", "event", "place_back")
+		}
+		switch {
+		case next.blind && !s.blind:
+			log.Warn("a place sees nearly everything down, and others do not: it has lost its network, and does not count", "event", "place_blind", "asked", v.asked, "failed", v.failed)
+		case !next.blind && s.blind && !next.away:
+			log.Info("a place is not blind any more", "event", "place_sees")
+		}
+		*s = next
+	}
+}
+
+func (m *Monitor) logState(service string, from, to State, views []placeView, votes []State) {
+	var said []string
+	for i, v := range views {
+		switch {
+		case votes[i] != "":
+			t := v.tallies[m.indexOf(service)]
+			said = append(said, fmt.Sprintf("%s: %s (%d of %d failed)", v.name, votes[i], t.failing, t.asked()))
+		case v.away:
+			said = append(said, v.name+": away")
+		default:
+			said = append(said, v.name+": says nothing")
+		}
+	}
+	m.cfg.Log.Info("a service of the status page is in another state", "event", "service_state", "service", service, "from", from, "to", to, "places", strings.Join(said, ", "))
+}
+
+func (m *Monitor) indexOf(service string) int {
+	for i, name := range m.names {
+		if name == service {
+			return i
+		}
+	}
+	return -1
+}
+
+var (
+	serviceGauge = scrape.NewGauge("relay_status_service", "1 for the state in which a service of the status page is, 0 for the others.", "service", "state")
+	blindGauge   = scrape.NewGauge("relay_status_place_blind", "1 if a place sees nearly everything down and others do not, so that it does not count.", "place")
+	awayGauge    = scrape.NewGauge("relay_status_place_away", "1 if a place of the status page does not answer, so that it does not count.", "place")
+	unsavedGauge = scrape.NewGauge("relay_status_unsaved", "1 if history and incidents of the status page cannot be saved, and a restart would forget them.")
+	failedCount  = scrape.NewCounter("relay_status_save_failures_total", "How often history and incidents of the status page could not be saved.")
+)
+
+func (m *Monitor) register(registerer prometheus.Registerer) {
+	scrape.Register(registerer, func(set scrape.Set) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for i, name := range m.names {
+			for _, s := range []State{Up, Degraded, Down, Unknown} {
+				set(serviceGauge, number(m.tracks[i].state == s), name, string(s))
+			}
+		}
+		for i, p := range m.places {
+			set(blindGauge, number(m.statuses[i].blind), p.name)
+			set(awayGauge, number(m.statuses[i].away), p.name)
+		}
+		set(unsavedGauge, number(m.unsaved != ""))
+		set(failedCount, float64(m.failed.Load()))
+	}, serviceGauge, blindGauge, awayGauge, unsavedGauge, failedCount)
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
