@@ -99,7 +99,8 @@ func (r *run) transport(u *url.URL) (*http.Transport, error) {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return connect.Dial(ctx, address, r.target.HTTPSProxyProtocol)
 		},
-		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		// The device shows its certificate here too, to an edge that wants one.
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, GetClientCertificate: r.tls.GetClientCertificate},
 		DisableKeepAlives: true, MaxResponseHeaderBytes: maxBody,
 	}, nil
 }
