@@ -17,6 +17,8 @@ type catalog struct {
 	apps    ordered[*AppEntry]
 	claims  map[string][]nameClaim // by domain, sorted
 	domains ordered[*DomainEntry]
+	// asked are the apps that say how they are asked from outside, by id.
+	asked map[string]struct{}
 	// endpoints, leftOut and inNoFleet are sums over byID.
 	endpoints, leftOut, inNoFleet int
 	// states are those of the domains that some fleet routes.
@@ -69,7 +71,7 @@ type DomainEntry struct {
 func newCatalog() *catalog {
 	return &catalog{
 		byID: make(map[string]catalogued), apps: newOrdered[*AppEntry](),
-		claims: make(map[string][]nameClaim), domains: newOrdered[*DomainEntry](),
+		claims: make(map[string][]nameClaim), domains: newOrdered[*DomainEntry](), asked: make(map[string]struct{}),
 		states: make(map[string]DomainState), doubtful: make(map[string]struct{}),
 	}
 }
@@ -137,6 +139,7 @@ func (c *Collator) catalogue(id string) {
 	before := x.byID[id]
 	if app == nil {
 		delete(x.byID, id)
+		delete(x.asked, id)
 		x.apps.set(id, nil)
 	}
 	now := catalogued{app: app, entry: before.entry}
@@ -146,6 +149,7 @@ func (c *Collator) catalogue(id string) {
 		if app != nil {
 			now.entry = c.newAppEntry(app)
 			x.apps.set(id, now.entry)
+			x.noteAsked(app)
 		}
 	}
 	if app != nil {
@@ -224,7 +228,7 @@ func (c *Collator) uncatalogue() {
 	defer c.catalog.mu.Unlock()
 	fresh := newCatalog()
 	x := c.catalog
-	x.byID, x.apps, x.claims, x.domains = fresh.byID, fresh.apps, fresh.claims, fresh.domains
+	x.byID, x.apps, x.claims, x.domains, x.asked = fresh.byID, fresh.apps, fresh.claims, fresh.domains, fresh.asked
 	x.endpoints, x.leftOut, x.inNoFleet = 0, 0, 0
 	x.states, x.served, x.doubtful = fresh.states, Served{}, fresh.doubtful
 }

@@ -58,6 +58,8 @@ type Target struct {
 	Owner  string
 	// Sampled tells that the target was chosen by chance, and will be replaced by another one.
 	Sampled bool
+	// Skip, unless it is empty, says why nothing is asked now.
+	Skip string
 	// Ask is what to ask, and what to expect.
 	Ask Ask
 }

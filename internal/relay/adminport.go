@@ -38,6 +38,7 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 		Deployments: deploymentReports{r.deployments.manager},
 		Rebalance:   rebalanceReports{r},
 		Waiting:     acceptReports{r},
+		Probing:     probing{r},
 		Gatherer:    r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },

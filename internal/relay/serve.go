@@ -71,6 +71,8 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	deployments *deploymentParts
+	probes      *probeParts // nil if nothing is asked from outside
+	statusPage  *PublicPage // nil if there is none
 
 	graphite *graphite.Sender // nil if metrics do not go there
 
@@ -95,7 +97,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -104,10 +106,12 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 		return nil, err
 	}
 	r.newDeployments()
-	if err := r.newAdmin(registerer); err != nil {
-		return nil, errors.Join(err, r.closeListeners())
+	for _, build := range []func(prometheus.Registerer) error{r.newStatusPage, r.newAdmin} {
+		if err := build(registerer); err != nil {
+			return nil, errors.Join(err, r.closeListeners())
+		}
 	}
-	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS}, portCertificate{"status-page", config.StatusPage.serverTLS()})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
 	r.newGraphite(registerer)
@@ -220,6 +224,7 @@ func (r *Relay) listen() error {
 
 func (r *Relay) closeListeners() error {
 	_, _ = r.xdsListener.Close(), r.adminListener.Close()
+	r.statusPage.close()
 	return nil
 }
 
@@ -263,6 +268,14 @@ func (r *Relay) Serve(ctx context.Context) error {
 	}
 	if r.graphite != nil {
 		add("graphite", r.graphite) // metrics -> Graphite
+	}
+	if p := r.probes; p != nil {
+		add("probe targets", p.discovery) // apps and Envoys -> what is asked
+		add("probes", p.engine)           // what is asked -> Envoys, which answer
+		add("devices", p.devices)         // agents call -> probes
+	}
+	if r.statusPage != nil {
+		add("status page", r.statusPage) // probes of all places, and incidents -> the public
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
