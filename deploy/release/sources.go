@@ -155,7 +155,7 @@ func (s sources) stageFiles(dir string) error {
 		"deploy/grafana/dashboards/relay-graphite.json": "examples/grafana-relay-graphite.json",
 		"deploy/collectd.conf":                          "examples/collectd.conf", "deploy/monit.conf": "examples/monit.conf", "deploy/nagios.cfg": "examples/nagios.cfg",
 		"deploy/grafana/dashboards/probes.json": "examples/grafana-probes.json",
-		"README.md": "README.md",
+		"README.md":                             "README.md",
 	} {
 		if err := copyFile(filepath.Join(s.root, from), filepath.Join(dir, to)); err != nil {
 			return err
