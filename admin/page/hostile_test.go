@@ -59,7 +59,7 @@ func hostileData() *fakeData {
 		Next:   []api.DeploymentChange{{App: hostileLong, Why: hostileLong}},
 		Events: []api.DeploymentEvent{{Time: now, Kind: "trouble", Text: hostileLong}},
 	}}
-	f.story.Deployment = hostilePath
+	f.story.Deployment, f.story.Owner = hostilePath, hostile
 	f.probes = []api.Probe{
 		{ID: hostileLong, Name: hostileLong, Kind: hostile, Fleet: hostile, Envoy: hostileLong, Domain: hostilePath, App: "/" + hostilePath, Owner: hostile, Reason: hostileLong, Code: hostile, RequestID: hostile,
 			Status: 503, Since: now, Explain: "/api/v1/explain?subject=x", Steps: []api.ProbeStep{{Name: hostile, Seen: hostileLong, Limit: 1}}},

@@ -130,6 +130,7 @@ func allMetrics(t *testing.T) map[string]metricDoc {
 			State:        State{Dir: t.TempDir(), Certificates: true, KeyFile: secret},
 			XDS:          XDSPort{Address: "127.0.0.1:0", TLS: port}, Admin: AdminPort{Address: "127.0.0.1:0", TLS: port},
 		}
+		config.Probes = Probes{Enabled: true}
 		config.StatusPage = StatusPage{File: page, Address: "127.0.0.1:0", Dir: t.TempDir()}
 		if apps.File == "" {
 			config.Scaling = Scaling{Enabled: true, Marathon: apps.Marathon, WaitingPerApp: 1, WaitingInAll: 1, WakeRate: 1}
@@ -193,6 +194,7 @@ func TestMetricsAreInTheDocs(t *testing.T) {
 
 // boundedLabels are those that metrics may have, and what bounds their values.
 var boundedLabels = map[string]string{
+	"envoy": "the Envoys of the last hour, which show certificates", "relay": "the settings", "chosen": "the code", "what": "the code",
 	"fleet": "the settings", "source": "the kinds of sources", "type": "the types of xDS, or of Marathon's events", "kind": "the code", "reason": "the code",
 	"result": "the code", "phase": "the code", "event": "the code", "outcome": "the code", "state": "the code", "stopped": "true or false", "wanted": "true or false", "port": "the ports of Relay", "status": "the code", "service": "the file of the status page", "place": "the file of the status page", "code": "the codes of failures",
 	"name": "the entries of the certificate stores that are in use", "version": "one series", "go_version": "one series",
