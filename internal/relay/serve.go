@@ -268,6 +268,22 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
 	}
+	r.addMonitoring(add)
+	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
+	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
+
+	r.logSettings()
+	r.log.Info("serving", "event", "serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
+	err := supervisor.Serve(ctx)
+	if ctx.Err() != nil {
+		r.log.Info("stopped", "event", "stopped")
+		return nil
+	}
+	return err
+}
+
+// addMonitoring adds the parts that watch from outside, and tell others: they feed no other part.
+func (r *Relay) addMonitoring(add func(name string, part suture.Service)) {
 	if r.graphite != nil {
 		add("graphite", r.graphite) // metrics -> Graphite
 	}
@@ -279,22 +295,16 @@ func (r *Relay) Serve(ctx context.Context) error {
 	if r.statusPage != nil {
 		add("status page", r.statusPage) // probes of all places, and incidents -> the public
 	}
-	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
-	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
+}
 
+// logSettings says what is wrong with the settings.
+func (r *Relay) logSettings() {
 	for _, p := range r.config.Warnings {
 		r.log.Warn("a mistake in the settings", "event", "setting_mistaken", "setting", p.Subject, "reason", p.Reason)
 	}
 	for _, p := range r.config.exposedSecrets() {
 		r.log.Warn("a secret is open to others", "event", "secret_exposed", "setting", p.Subject, "reason", p.Reason)
 	}
-	r.log.Info("serving", "event", "serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
-	err := supervisor.Serve(ctx)
-	if ctx.Err() != nil {
-		r.log.Info("stopped", "event", "stopped")
-		return nil
-	}
-	return err
 }
 
 func (r *Relay) xdsServe(ctx context.Context) error { return r.xds.Serve(ctx, r.xdsListener) }
