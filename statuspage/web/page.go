@@ -42,6 +42,8 @@ type Page struct {
 	begun   time.Time
 	// says tells that the view which was rendered last knows how a service is.
 	says bool
+	// wrote tells that files of this run are there.
+	wrote bool
 }
 
 // keepOld is how long files of a run before stay while nothing is known yet: a restart is no news to the public.
@@ -109,7 +111,7 @@ func (p *Page) render() {
 
 // write brings the folder up to date. What is wrong with it is said once.
 func (p *Page) write() {
-	if p.dir == nil || !p.says && time.Since(p.begun) < keepOld && p.dir.HasPage() {
+	if p.dir == nil || !p.wrote && !p.says && time.Since(p.begun) < keepOld && p.dir.HasPage() {
 		return
 	}
 	before := p.dir.Trouble()
@@ -121,6 +123,7 @@ func (p *Page) write() {
 			p.cfg.Log.Warn("the files of the public status page cannot be written: those that are there stay, and it is tried again", "event", "status_page_files_failed", "dir", p.cfg.Dir, "reason", err)
 		}
 	default:
+		p.wrote = true
 		p.metrics.written.SetToCurrentTime()
 		if before != "" {
 			p.cfg.Log.Info("the files of the public status page are written again", "event", "status_page_files_written", "dir", p.cfg.Dir)

@@ -141,6 +141,23 @@ func TestRestartKeepsFiles(t *testing.T) {
 	}
 }
 
+// In a folder that was empty, what people write is there at once, whatever is known of the services.
+func TestFirstFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	source := newChanging()
+	source.view = newView()
+	p := New(Config{Source: source, Dir: dir, Log: slog.New(slog.DiscardHandler)})
+	for _, title := range []string{"first", "second"} {
+		source.rename(title)
+		p.render()
+		p.write()
+		if page, err := os.ReadFile(filepath.Join(dir, "index.html")); err != nil || !strings.Contains(string(page), "<title>"+title) {
+			t.Errorf("%s is not written (%v)", title, err)
+		}
+	}
+}
+
 // A view that cannot be rendered leaves the page as it was.
 func TestBrokenView(t *testing.T) {
 	t.Parallel()
