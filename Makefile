@@ -62,6 +62,9 @@ bench-load: $(ENVOY) ## Measure what load reports cost Relay and Envoy: 10 000 a
 bench-admin: $(ENVOY) ## Measure what viewers cost beside 50 000 apps and 100 Envoys that report load; ROW=all or another for one
 	go test -run '^$$' -bench '^BenchmarkAdmin$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 
+bench-statuspage: $(ENVOY) ## Measure what 1000 requests a second for the public status page cost Relay and its changes
+	go test -run '^$$' -bench '^BenchmarkStatusPage$$' -benchtime 1x -timeout 10m ./e2e
+
 bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy, half an hour in all; ROW=wake or another for one
 	go test -run '^$$' -bench '^BenchmarkScaling$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 	$(if $(ROW),,go test -run 'Step|Steady|Overload' -v ./scaling/autoscale)
@@ -168,6 +171,7 @@ programs:
 	PATH=$$PATH:/usr/sbin command -v collectd >/dev/null || missing="$$missing collectd-core"; \
 	PATH=$$PATH:/usr/sbin command -v nagios4 >/dev/null || missing="$$missing nagios4-core monitoring-plugins-basic msmtp-mta"; \
 	PATH=$$PATH:/usr/sbin command -v rsyslogd >/dev/null || missing="$$missing rsyslog"; \
+	ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || missing="$$missing rsyslog-gnutls"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \
@@ -180,4 +184,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE

@@ -123,12 +123,15 @@ func redactedDeployment(d api.Deployment) api.Deployment {
 // stepTimeout is how long a step may take. It goes on if who asked goes away: half a step is worse.
 const stepTimeout = time.Minute
 
+// changesNothing is why a POST is refused where everybody may use the endpoint.
+const changesNothing = "everybody who can connect may use this endpoint, so it changes nothing: give it a token (--admin-token-file) or client certificates (--admin-client-ca)"
+
 // step answers a POST. Who may read may make steps, but not where everybody may read.
 func (s *Server) step(back bool) func(http.ResponseWriter, *http.Request, query) {
 	return func(w http.ResponseWriter, r *http.Request, q query) {
 		group := strings.Trim(r.PathValue("group"), "/")
 		if !s.cfg.Access.restricts() {
-			s.json(w, http.StatusForbidden, api.Error{Error: "everybody who can connect may use this endpoint, so it changes nothing: give it a token (--admin-token-file) or client certificates (--admin-client-ca)"})
+			s.json(w, http.StatusForbidden, api.Error{Error: changesNothing})
 			return
 		}
 		if s.cfg.Deployments == nil {

@@ -1,6 +1,6 @@
 // Package admin is the HTTP endpoint for people, monitoring and marathon-acme:
 // the reload hooks of marathon-lb, health, metrics, a status page and the same
-// facts as JSON. It changes nothing but by asking for a reload, or for a step of a deployment. Whom it is for
+// facts as JSON. It changes nothing but by asking for a reload, for a step of a deployment or for a text of an incident. Whom it is for
 // is decided by where it listens, and by Access.
 package admin
 
@@ -55,8 +55,12 @@ type Config struct {
 	Scaling Scaling
 	// Deployments are deployment groups; nil says nothing of them.
 	Deployments Deployments
+	// Incidents are those of the status page; nil if there is none.
+	Incidents Incidents
 	// Peer answers other Relays; nil if Relay may not change the number of instances.
 	Peer func(peers.Question) peers.Answer
+	// Probing is what may be asked from outside; nil says nothing of it.
+	Probing Probing
 	// Tails lets people follow requests; nil lets nobody.
 	Tails Tails
 
@@ -100,13 +104,18 @@ type Server struct {
 
 // New returns a Server for an open listener, which Serve closes.
 func New(cfg Config, l net.Listener) *Server {
+	s := newServer(cfg, l)
+	s.handler = s.routes()
+	return s
+}
+
+func newServer(cfg Config, l net.Listener) *Server {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
 	}
 	s := &Server{cfg: cfg, listener: l, refusals: guard.NewLog(cfg.Log, cfg.Refused)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.hub = newHub(s)
-	s.handler = s.routes()
 	return s
 }
 
@@ -160,12 +169,9 @@ func (s *Server) routes() http.Handler {
 	s.handle(mux, hookPrefix+"usr1", hook{certificates})
 	s.handle(mux, hookPrefix+"hup", hook{certificates, apps})
 
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	s.health(mux)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{
-		ErrorLog: metricsLog{s.cfg.Log},
-	}))
-	s.api(mux)
+	s.api(mux, s.table())
 	page.New(newPageData(s), s.cfg.Version, s.cfg.Log).Register(mux)
 	if s.cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -174,6 +180,17 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
+	return s.protected(mux)
+}
+
+// health adds what says that the program runs, and its metrics.
+func (s *Server) health(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: metricsLog{s.cfg.Log}}))
+}
+
+// protected lets in whom Access does, and keeps to the limits.
+func (s *Server) protected(mux *http.ServeMux) http.Handler {
 	answered := s.limitBodies(s.limitRequests(http.NewCrossOriginProtection().Handler(mux)))
 	allowed := s.cfg.Access.restrictHosts(s.cfg.Access.restrict(answered, s.refusals), s.refusals)
 	return restrictBrowsers(cleanPath(allowed))

@@ -45,6 +45,9 @@ func (e *Engine) timeout(t Target) time.Duration {
 // probe asks a target. A prober that panics costs its result alone.
 func (e *Engine) probe(ctx context.Context, t Target, timeout time.Duration) (result Result) {
 	begin := time.Now()
+	if t.Skip != "" {
+		return Result{Target: t, Time: begin, Skipped: t.Skip}
+	}
 	prober, ok := e.probers[t.Kind]
 	if !ok {
 		return Result{Target: t, Time: begin, Skipped: fmt.Sprintf("nothing here asks by %s", t.Kind)}

@@ -56,8 +56,10 @@ type Flags struct {
 
 	ScalingFlags `embed:""`
 	VisitorFlags `embed:""`
+	ProbeFlags   `embed:""`
 
-	GraphiteFlags `embed:""`
+	GraphiteFlags   `embed:""`
+	StatusPageFlags `embed:""`
 
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
@@ -99,8 +101,7 @@ type Flags struct {
 	SignalAnyMethod bool           `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
 	Pprof           bool           `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
 
-	LogLevel  string `group:"Server" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
-	LogFormat string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
+	LogFlags `embed:""`
 
 	// Fleets comes from the configuration file only.
 	Fleets []FleetSettings `kong:"-"`
@@ -196,6 +197,9 @@ func (f *Flags) config() relay.Config {
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
 		Scaling:              f.scalingConfig(f.marathonConfig()),
 		Graphite:             f.graphiteConfig(),
+		Syslog:               f.syslogConfig(),
+		Probes:               f.probesConfig(),
+		StatusPage:           f.statusPageConfig(),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
 		},

@@ -25,6 +25,7 @@ import (
 	"relay/connections/rebalance"
 	"relay/connections/slots"
 	"relay/internal/graphite"
+	"relay/internal/logs"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
@@ -38,6 +39,7 @@ import (
 type Relay struct {
 	config   *Config
 	log      *slog.Logger
+	syslog   *logs.Syslog // nil if the log goes to standard error alone
 	registry *prometheus.Registry
 
 	// The sources, and what stands in for them.
@@ -69,6 +71,8 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	deployments *deploymentParts
+	probes      *probeParts // nil if nothing is asked from outside
+	statusPage  *PublicPage // nil if there is none
 
 	graphite *graphite.Sender // nil if metrics do not go there
 
@@ -90,9 +94,10 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 // build is New with what metrics are registered with, and gathered from.
 func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
 	config.readErrorPages()
-	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
+	log, syslog := throughSyslog(config.Syslog, log, registerer)
+	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -101,10 +106,12 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 		return nil, err
 	}
 	r.newDeployments()
-	if err := r.newAdmin(registerer); err != nil {
-		return nil, errors.Join(err, r.closeListeners())
+	for _, build := range []func(prometheus.Registerer) error{r.newStatusPage, r.newAdmin} {
+		if err := build(registerer); err != nil {
+			return nil, errors.Join(err, r.closeListeners())
+		}
 	}
-	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS}, portCertificate{"status-page", config.StatusPage.serverTLS()})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
 	r.newGraphite(registerer)
@@ -184,6 +191,8 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
+	owners := &ownerCounts{owned: r.collator.Owned, cluster: r.loads.ClusterCounters, crashed: r.failures.Crashed, apps: make(map[ownedApp]*ownedCount)}
+	scrape.Register(registerer, owners.count, appRequestsCounter, appErrorsCounter, appCrashedCounter, appsLeftOutGauge)
 	r.failures.Register(registerer)
 	if !r.xdsTLS.enabled() {
 		return nil
@@ -217,6 +226,7 @@ func (r *Relay) listen() error {
 
 func (r *Relay) closeListeners() error {
 	_, _ = r.xdsListener.Close(), r.adminListener.Close()
+	r.statusPage.close()
 	return nil
 }
 
@@ -225,6 +235,7 @@ func (r *Relay) closeListeners() error {
 func (r *Relay) Serve(ctx context.Context) error {
 	defer func() { _ = r.closeListeners() }()
 	defer r.scaling.close()
+	defer r.startSyslog()()
 	supervisor := suture.New("relay", r.supervision())
 	// Each part has a supervisor of its own, so that one that fails again and
 	// again makes no other wait.
@@ -259,6 +270,14 @@ func (r *Relay) Serve(ctx context.Context) error {
 	}
 	if r.graphite != nil {
 		add("graphite", r.graphite) // metrics -> Graphite
+	}
+	if p := r.probes; p != nil {
+		add("probe targets", p.discovery) // apps and Envoys -> what is asked
+		add("probes", p.engine)           // what is asked -> Envoys, which answer
+		add("devices", p.devices)         // agents call -> probes
+	}
+	if r.statusPage != nil {
+		add("status page", r.statusPage) // probes of all places, and incidents -> the public
 	}
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
