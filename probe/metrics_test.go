@@ -103,6 +103,41 @@ func TestEnvoyUp(t *testing.T) {
 	})
 }
 
+// Where the rate has room for few, an Envoy that is down is seen as soon, and one that is asked seldom is not down because one
+// probe is missed.
+func TestEnvoyUpAtALowRate(t *testing.T) {
+	t.Parallel()
+	s := probe.DefaultSettings()
+	s.Rate = 60
+	var f *fake
+	state := make(map[string]bool) // of what is down: targets by name, and Envoys
+	f = &fake{answer: func(_ context.Context, target probe.Target) probe.Result {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return probe.Result{OK: !state[target.Name] && !state[target.Envoy]}
+	}}
+	run(t, s, f, func(e *probe.Engine, registry *prometheus.Registry) {
+		e.SetTargets(targetsOf(300, false)) // each in 5 minutes, and a second for one
+		set := func(what string, down bool) {
+			f.mu.Lock()
+			state[what] = down
+			f.mu.Unlock()
+		}
+		set("0", true)
+		time.Sleep(10 * time.Minute)
+		set("e1", true)
+		for range 35 {
+			time.Sleep(time.Second)
+			if metric(t, registry, "relay_probe_envoy_up", "envoy=e0") != 1 {
+				t.Fatal("one target of a hundred makes an Envoy down")
+			}
+		}
+		if metric(t, registry, "relay_probe_envoy_up", "envoy=e1") != 0 {
+			t.Error("an Envoy that is down was not seen within 35 s")
+		}
+	})
+}
+
 // Metrics are bounded: those that were chosen by chance are summed up, and so many others have series.
 func TestMetricsAreBounded(t *testing.T) {
 	t.Parallel()
