@@ -30,7 +30,7 @@ func TestImports(t *testing.T) {
 		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape", "internal/guard", "internal/outgoing", "internal/secret"},
 		"internal/logs": {"internal/panics"},
 		// The public page is made of what places answer, and knows nothing else of Relay.
-		"internal/probelabel": nil, "internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
+		"internal/probelabel": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
