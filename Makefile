@@ -171,6 +171,7 @@ programs:
 	PATH=$$PATH:/usr/sbin command -v collectd >/dev/null || missing="$$missing collectd-core"; \
 	PATH=$$PATH:/usr/sbin command -v nagios4 >/dev/null || missing="$$missing nagios4-core monitoring-plugins-basic msmtp-mta"; \
 	PATH=$$PATH:/usr/sbin command -v rsyslogd >/dev/null || missing="$$missing rsyslog"; \
+	ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || missing="$$missing rsyslog-gnutls"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \

@@ -13,7 +13,7 @@ type LogFlags struct {
 	LogFormat string `group:"Server" default:"text" enum:"text,json,ecs" help:"text, json, or ecs: JSON with the names of the Elastic Common Schema."`
 
 	LogSyslog         string `group:"Monitoring" placeholder:"URL" help:"Send the log by syslog (RFC 5424), too: udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT or unix:///dev/log. A collector that is away costs nothing but lines, which are counted."`
-	LogSyslogFacility string `group:"Monitoring" default:"daemon" enum:"user,daemon,local0,local1,local2,local3,local4,local5,local6,local7" help:"The facility of these messages."`
+	LogSyslogFacility string `group:"Monitoring" default:"daemon" placeholder:"NAME" help:"The facility of these messages: daemon, user, or local0 to local7."`
 	LogSyslogCA       string `group:"Monitoring" name:"log-syslog-ca" placeholder:"FILE" help:"PEM file with the authorities trusted for tls://, in place of the system's."`
 	LogSyslogCert     string `group:"Monitoring" placeholder:"FILE" help:"PEM certificate (chain) that is shown to the collector."`
 	LogSyslogKey      string `group:"Monitoring" placeholder:"FILE" help:"Its private key."`

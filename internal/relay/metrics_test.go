@@ -200,6 +200,7 @@ func TestMetricsAreInTheDocs(t *testing.T) {
 var boundedLabels = map[string]string{
 	"fleet": "the settings", "source": "the kinds of sources", "type": "the types of xDS, or of Marathon's events", "kind": "the code", "reason": "the code",
 	"result": "the code", "phase": "the code", "event": "the code", "outcome": "the code", "state": "the code", "stopped": "true or false", "wanted": "true or false", "port": "the ports of Relay", "status": "the code", "service": "the file of the status page", "place": "the file of the status page", "code": "the codes of failures",
+	"app": "apps with an owner, of which maxOwned have series", "owner": "one of each app",
 	"name": "the entries of the certificate stores that are in use", "version": "one series", "go_version": "one series",
 }
 

@@ -191,6 +191,8 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
+	owners := &ownerCounts{owned: r.collator.Owned, cluster: r.loads.ClusterCounters, crashed: r.failures.Crashed, apps: make(map[ownedApp]*ownedCount)}
+	scrape.Register(registerer, owners.count, appRequestsCounter, appErrorsCounter, appCrashedCounter, appsLeftOutGauge)
 	r.failures.Register(registerer)
 	if !r.xdsTLS.enabled() {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +46,12 @@ func (d *Dir) Trouble() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.trouble
+}
+
+// HasPage reports whether there is a page in the folder, such as that of a run before.
+func (d *Dir) HasPage() bool {
+	_, err := os.Stat(filepath.Join(d.path, "index.html"))
+	return err == nil
 }
 
 // Write makes the folder have this content: it writes what differs, the first page last, and then removes incidents that

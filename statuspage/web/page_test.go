@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +96,49 @@ func TestRunRendersOnceASecond(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A restart is no news: the files of the run before stay until something is known, or for a minute.
+func TestRestartKeepsFiles(t *testing.T) {
+	t.Parallel()
+	for name, learns := range map[string]bool{"learns": true, "learns nothing": false} {
+		dir := t.TempDir()
+		if err := NewDir(dir).Write(rendered(t, wellView())); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			source := newChanging()
+			source.view = newView()
+			p := New(Config{Source: source, Dir: dir, Log: slog.New(slog.DiscardHandler)})
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			go func() { done <- p.Run(ctx) }()
+			shows := func(text string) bool {
+				synctest.Wait()
+				page, err := os.ReadFile(filepath.Join(dir, "index.html"))
+				return err == nil && strings.Contains(string(page), text)
+			}
+			time.Sleep(keepOld / 2)
+			if !shows("All services are operational") {
+				t.Errorf("%s: the files are gone before anything is known", name)
+			}
+			if learns {
+				source.mu.Lock()
+				source.view = troubleView()
+				source.mu.Unlock()
+				source.rename("New")
+				if !shows("1 of 5 services is down") {
+					t.Errorf("%s: what is known is not written", name)
+				}
+			} else if time.Sleep(keepOld); !shows("is not known") {
+				t.Errorf("%s: the old files stay for ever", name)
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // A view that cannot be rendered leaves the page as it was.

@@ -180,6 +180,18 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	}
 }
 
+// A body that does not come holds no answer up.
+func TestBodyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	address := listen(t, limitedPage(t, func(l *Limits) { l.Head = time.Minute }))
+	c := send(t, address, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	answer := make([]byte, len("HTTP/1.1 405"))
+	if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "HTTP/1.1 405" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
 // A client that asks again and again, and reads nothing, is cut off when no more fits on the way to it.
 func TestWhoReadsNothingIsCutOff(t *testing.T) {
 	t.Parallel()
