@@ -30,6 +30,8 @@ type callbacks struct {
 
 	// serving tells that the server takes requests; unknown counts those to a path of no run that waits.
 	serving atomic.Bool
+	up      chan struct{} // closed when it does for the first time
+	upOnce  sync.Once
 	unknown atomic.Int64
 }
 
@@ -86,6 +88,7 @@ func (c *callbacks) serve(ctx context.Context, l net.Listener) error {
 	ended := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer ended()
 	c.serving.Store(true)
+	c.upOnce.Do(func() { close(c.up) })
 	defer c.serving.Store(false)
 	var err error
 	if server.TLSConfig != nil {

@@ -92,6 +92,10 @@ func TestCallsAreNotTaken(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	w.callback.Listen = taken.Addr().String()
+	w.device.Limits.HTTPFromAgent = 50 * time.Millisecond
+	w.prober = New(w.prober.options)
+	w.prober.devices[w.device.Name] = &device{w.device}
+	fails(t, w.probe(), HTTPFromAgent, "the probe's own address is not served")
 	if err := New(Options{Callback: w.callback}).Serve(t.Context()); err == nil {
 		t.Error("it serves where another one does")
 	}

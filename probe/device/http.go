@@ -107,6 +107,10 @@ func (r *run) transport(u *url.URL) (*http.Transport, error) {
 
 // call has the agent call the probe, and waits for that.
 func (r *run) call(ctx context.Context) error {
+	select {
+	case <-r.callbacks.up: // soon, of a probe that has just begun
+	case <-ctx.Done():
+	}
 	if !r.callbacks.serving.Load() {
 		return &connect.Words{Text: "the probe's own address is not served: see its log"}
 	}
