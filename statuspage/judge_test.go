@@ -28,7 +28,7 @@ services:
   - {name: c, domains: [c.test]}
 `
 
-// said is an observation of probes, a letter for each: "a+" was answered, "a-" failed again and again, "a!" failed once,
+// said is an observation of probes, a letter for each: "a+" was answered, "a-" failed again and again, "a!" failed once, "a?" too but was chosen by chance,
 // "a~" was slow, "az" sleeps, "ao" is old.
 func said(place, text string) observation {
 	o := observation{place: place, at: noon, interval: 30 * time.Second, away: text == "away"}
@@ -40,8 +40,8 @@ func said(place, text string) observation {
 		switch word[1] {
 		case '-':
 			p.Success = false
-		case '!':
-			p.Success, p.Since = false, p.Time
+		case '!', '?':
+			p.Success, p.Since, p.Sampled = false, p.Time, word[1] == '?'
 		case '~':
 			p.Duration = 3
 		case 'z':
@@ -97,6 +97,8 @@ func TestJudge(t *testing.T) {
 		{"what is asked counts, not what sleeps beside it", []string{"a- az az az"}, "a down, b unknown, c unknown", ""},
 		{"one failure may be chance", []string{"a! b+ c+"}, "a keep, b up, c up", ""},
 		{"one failure among others", []string{"a! a+ b+ c+"}, "a up, b up, c up", ""},
+		{"one that was chosen by chance failed", []string{"a? a+ b+ c?"}, "a up, b up, c keep", ""},
+		{"two that were chosen by chance failed", []string{"a? a? a! a+ b+ c+"}, "a down, b up, c up", ""},
 		{"half fails", []string{"a- a+ b+ c+"}, "a degraded, b up, c up", ""},
 		{"more than half fails", []string{"a- a- a+ b+ c+"}, "a down, b up, c up", ""},
 		{"one of twenty", []string{strings.Repeat("a+ ", 19) + "a- b+ c+"}, "a up, b up, c up", ""},

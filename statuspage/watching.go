@@ -46,7 +46,7 @@ func (m *Monitor) logState(service string, from, to State, views []placeView, vo
 	for i, v := range views {
 		switch {
 		case votes[i] != "":
-			t := v.tallies[m.indexOf(service)]
+			t := v.tallies[m.indexOf(service)].settled()
 			said = append(said, fmt.Sprintf("%s: %s (%d of %d failed)", v.name, votes[i], t.failing, t.asked()))
 		case v.away:
 			said = append(said, v.name+": away")
