@@ -19,7 +19,7 @@ import (
 func TestRenewal(t *testing.T) {
 	for _, store := range []string{"dir", "vault"} {
 		t.Run(store, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorldAlone(t)
 			w.marathon.deploy(app("/a", "a.test", 1))
 			renew := w.certs.issueUnnoticed
 			if store == "vault" {

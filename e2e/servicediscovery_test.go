@@ -80,7 +80,7 @@ func TestPrometheusDiscovers(t *testing.T) {
 		t.Fatal("prometheus is missing: make programs installs it")
 	}
 	settings := strings.NewReplacer("RELAY", w.admin.url, "TOKEN", w.relay.config.Admin.TokenFile, "BLACKBOX", w.startBlackbox()).Replace(discovering)
-	p := &runningPrometheus{t, freeAddress(t)}
+	p := &runningPrometheus{t: t, address: freeAddress(t)}
 	startProgram(t, path, "--config.file", writeFile(t, "prometheus.yml", settings), "--storage.tsdb.path", t.TempDir(), "--web.listen-address", p.address, "--log.level", "warn")
 	up := func(queries ...string) {
 		t.Helper()

@@ -108,6 +108,7 @@ func TestJudge(t *testing.T) {
 		{"two, one sees nothing since a moment", []string{"a! b! c!", "a+ b+ c+"}, "a up, b up, c up", "0"},
 		{"two, one asks for nothing that the other does", []string{"a- b-", "c+"}, "a down, b down, c up", ""},
 		{"two, one sees nothing of a service that is down", []string{"a- b- c-", "a- b+ c+"}, "a down, b up, c up", "0"},
+		{"two, one sees nothing, and the other begins to see that too", []string{"a- b-", "a! b! c+ c+ c+"}, "a down, b down, c up", ""},
 		{"three, one lies", []string{"a- b+ c+", "a+ b+ c+", "a+ b+ c+"}, "a up, b up, c up", ""},
 		{"three, one sees nothing", []string{"a+ b+ c+", "a- b- c-", "a+ b+ c+"}, "a up, b up, c up", "1"},
 		{"three, one sees all up while all is down", []string{"a- b- c-", "a- b- c-", "a+ b+ c+"}, "a down, b down, c down", ""},
@@ -201,6 +202,42 @@ func TestFits(t *testing.T) {
 	} {
 		if got := fits(tt.pattern, tt.text); got != tt.want {
 			t.Errorf("fits(%q, %q) = %t", tt.pattern, tt.text, got)
+		}
+	}
+}
+
+// A state gets worse at the second look, and better after a minute, to the worst state of that minute.
+func TestTrack(t *testing.T) {
+	t.Parallel()
+	letters := map[byte]State{'u': Up, 'g': Degraded, 'd': Down, '?': Unknown, 'k': "keep"}
+	for looks, want := range map[string]string{
+		"u":               "u",
+		"d":               "d", // at the start it is taken at once
+		"ud":              "uu",
+		"udd":             "uud",
+		"udud":            "uuuu",
+		"ugd":             "uud",
+		"udkd":            "uuud", // what says nothing new is no look
+		"d?u":             "d?u",
+		"duuuuuuu":        "dddddddu",
+		"duuuuuuduuu":     "ddddddddddd",
+		"duuguuuu":        "dddddddg", // it was degraded within the minute
+		"dguuuuuu":        "dddddddg",
+		"dguuuuuuuuuuuuu": "dddddddgggggggu",
+		"duuu??uu":        "dddd??uu",
+	} {
+		track, got := track{state: Unknown}, ""
+		for i := range looks {
+			found := verdict{state: letters[looks[i]], keep: looks[i] == 'k'}
+			track.next(found, noon.Add(time.Duration(i)*lookEvery))
+			for letter, s := range letters {
+				if s == track.state {
+					got += string(letter)
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("looks %s: %s, want %s", looks, got, want)
 		}
 	}
 }

@@ -81,8 +81,28 @@ func remoteReader(s PlaceSettings) reader {
 }
 
 func readPlace(ctx context.Context, place *client.Client) (answer, error) {
-	var a answer
-	err := place.Pages(ctx, "probes", "probes", nil, maxPlaceProbes, func(page client.Page) error {
+	a, err := readProbes(ctx, place)
+	switch kind := client.KindOf(err); {
+	case err != nil && (kind == client.NotFound || kind == client.TooOld): // a Relay without probes may know incidents
+		a = answer{at: time.Now()}
+	case err != nil:
+		return answer{}, err
+	case a.at.IsZero():
+		return answer{}, errors.New("it does not say when it looked")
+	}
+	// One without incidents is a place nevertheless: `relay probe` may have no status page.
+	if got, err := place.Get(ctx, "incidents", nil); err == nil && got.Found {
+		var list api.Incidents
+		if err := json.Unmarshal(got.Body, &list); err != nil {
+			return answer{}, fmt.Errorf("its incidents cannot be read: %w", err)
+		}
+		a.incidents = list.Incidents[:min(len(list.Incidents), maxIncidents)]
+	}
+	return a, nil
+}
+
+func readProbes(ctx context.Context, place *client.Client) (a answer, err error) {
+	err = place.Pages(ctx, "probes", "probes", nil, maxPlaceProbes, func(page client.Page) error {
 		var about api.Probes
 		if err := json.Unmarshal(page.Body, &struct {
 			Place    *string    `json:"place"`
@@ -101,21 +121,7 @@ func readPlace(ctx context.Context, place *client.Client) (answer, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return answer{}, err
-	}
-	if a.at.IsZero() {
-		return answer{}, errors.New("it does not say when it looked")
-	}
-	// One without incidents is a place nevertheless: `relay probe` may have no status page.
-	if got, err := place.Get(ctx, "incidents", nil); err == nil && got.Found {
-		var list api.Incidents
-		if err := json.Unmarshal(got.Body, &list); err != nil {
-			return answer{}, fmt.Errorf("its incidents cannot be read: %w", err)
-		}
-		a.incidents = list.Incidents[:min(len(list.Incidents), maxIncidents)]
-	}
-	return a, nil
+	return a, err
 }
 
 // place is one that asks, with what it said last.

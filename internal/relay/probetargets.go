@@ -102,7 +102,8 @@ func (p probing) domain(d collator.AskedDomain) api.ProbeDomain {
 	if d.Probe == "" {
 		one.Path = d.Path
 	}
-	one.Skip = skipped(one.Status)
+	// The status of one that sleeps may be that it has no certificate.
+	one.Skip = skipped(serviceStatus[p.r.collator.RoutedState(d.Name)])
 	return one
 }
 

@@ -68,7 +68,8 @@ func (c *callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve takes calls until the context ends.
 func (c *callbacks) serve(ctx context.Context, l net.Listener) error {
 	const patience = 5 * time.Second
-	limited := guard.Listen(l, guard.Limits{First: patience, Idle: patience, PerAddress: 100, InAll: 1000}, guard.NewLog(c.log, func(guard.Kind) {}))
+	// All agents may call from one address, and at once.
+	limited := guard.Listen(l, guard.Limits{First: patience, Idle: patience, PerAddress: probe.MaxDevices, InAll: 2 * probe.MaxDevices}, guard.NewLog(c.log, func(guard.Kind) {}))
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer limited.Use(r.RemoteAddr)()
 		c.ServeHTTP(w, r)

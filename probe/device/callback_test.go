@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/probe"
 )
 
 func get(t *testing.T, client *http.Client, url string) int {
@@ -132,7 +133,7 @@ func TestHostileCallers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
-	for range 150 {
+	for range probe.MaxDevices + 100 {
 		conn, err := net.Dial("tcp", w.callback.Listen)
 		if err != nil {
 			t.Fatal(err)
@@ -153,4 +154,9 @@ func TestHostileCallers(t *testing.T) {
 	if _, err := io.ReadFull(conn, head); err != nil || string(head) != "HTTP/1.1 431" {
 		t.Errorf("%s, %v", head, err)
 	}
+	// The server closes it a moment later, lest the answer is lost.
+	eventually(t, "the connection is closed", func() bool {
+		_, err := conn.Write([]byte("x"))
+		return err != nil
+	})
 }

@@ -110,9 +110,6 @@ func (p *Prober) Probe(ctx context.Context, t probe.Target) probe.Result {
 	r.steps.Mask = func(text string) string { return r.values.mask(text) }
 	r.make(ctx)
 	r.steps.Into(&result)
-	if skip := connect.Skip(result.Code); skip != "" && !result.OK {
-		result.Skipped = skip
-	}
 	return result
 }
 

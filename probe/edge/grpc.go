@@ -49,11 +49,11 @@ func (p GRPC) check(ctx context.Context, r *probe.Result, conn net.Conn) {
 		return
 	}
 	defer client.Close()
-	ctx = metadata.AppendToOutgoingContext(ctx, probe.Header, p.Place)
+	r.RequestID = newRequestID()
+	ctx = metadata.AppendToOutgoingContext(ctx, probe.Header, p.Place, "x-request-id", r.RequestID)
 	var header, trailer metadata.MD
 	answer, err := grpc_health_v1.NewHealthClient(client).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: r.Target.Ask.Path}, grpc.Header(&header), grpc.Trailer(&trailer))
 	all := metadata.Join(header, trailer)
-	r.RequestID = requestID(first(all, "x-request-id"))
 	finish(r, "health check", begin, "")
 	if code, ok := failure.Of(first(all, failure.Header)); ok {
 		judgeCode(r, code, false)
