@@ -43,13 +43,14 @@ func TestBootstrapWithoutStatsD(t *testing.T) {
 func TestEnvoyAcceptsStatsD(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]deploy.StatsD{
-		"UDP":  {Address: "127.0.0.1:8125", Prefix: "envoy.{fleet}.{node}"},
-		"IPv6": {Address: "[::1]:8125", Interval: 2500 * time.Millisecond, Apps: true},
-		"TCP":  {Address: "statsd.test:8125", TCP: true, Prefix: "envoy"},
-		"tags": {Address: "127.0.0.1:8125", Tags: true, Prefix: "envoy"},
+		"UDP":                   {Address: "127.0.0.1:8125", Prefix: "envoy.{fleet}.{node}"},
+		"IPv6":                  {Address: "[::1]:8125", Interval: 2500 * time.Millisecond, Apps: true},
+		"TCP":                   {Address: "statsd.test:8125", TCP: true, Prefix: "envoy"},
+		"none, but access logs": {},
+		"tags":                  {Address: "127.0.0.1:8125", Tags: true, Prefix: "envoy"},
 	} {
 		b := good
-		b.StatsD = s
+		b.StatsD, b.AccessLog = s, "127.0.0.1:4317"
 		path, err := b.Write(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
