@@ -31,7 +31,6 @@ func pageStates(url string) (string, error) {
 // The public sees what is so of a real Envoy that Relay's own probes ask: up, down within a minute after the Envoy was
 // killed, and up again when it has been well for a minute.
 func TestPublicSeesWhatIsSo(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t)
 	w.relay.config.Probes.Enabled, w.relay.config.Probes.File = true, w.probeFile("")
 	url, _ := w.relay.publicPage("services:\n- {name: Shop, domains: [shop.test]}\n- {name: Blog, apps: [/blog]}\n- {name: Edge, fleets: ['*']}\n")

@@ -17,6 +17,9 @@ import (
 const (
 	lookEvery    = 10 * time.Second
 	placeTimeout = 10 * time.Second
+	// A place with more than manyProbes is asked each askManyEvery.
+	manyProbes   = 2000
+	askManyEvery = 30 * time.Second
 	// maxPlaceProbes bounds what one place may say.
 	maxPlaceProbes = 100_000
 	// A place is away when it has not answered for this long, or for as many of its own intervals as its probes last.
@@ -138,21 +141,23 @@ type place struct {
 	err    error
 }
 
-// run asks until the context ends.
+// run asks until the context ends: less often if the answer is a long one, which costs.
 func (p *place) run(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
 	for {
-		p.ask(ctx)
+		pause := lookEvery
+		if p.ask(ctx) > manyProbes {
+			pause = askManyEvery
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }
 
-func (p *place) ask(ctx context.Context) {
+// ask asks once, and returns how many probes the answer had.
+func (p *place) ask(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	var a answer
@@ -169,6 +174,7 @@ func (p *place) ask(ctx context.Context) {
 	if err == nil && len(a.incidents) > 0 {
 		p.told(a.incidents)
 	}
+	return len(a.probes)
 }
 
 // observe returns what the place said last, and why it could not be asked since.
