@@ -32,10 +32,15 @@ scenarios: $(ENVOY) build ## Tell the stories of what people run behind Relay (t
 	@exec bin/demo --stories $(if $(SCENARIO),--scenario $(SCENARIO))
 
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
-# Some tests give up their rights, and have to get into it.
+# Some tests give up their rights, and have to get into it. Whole worlds of Relays and Envoys, with people who wait
+# for them, have the machine for themselves. Each part runs whatever became of the others.
 test: tools check ## Run every test
-	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	(set -x; cd deploy/release && go test .) && (set -x; go test -race -timeout 25m ./... ./testdata/scenarios/...)
+	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && trap 'exit 1' INT TERM && \
+	parts=$$(go list ./... | grep -v '/e2e$$') && failed= && \
+	{ echo "== The release" && (cd deploy/release && go test .) || failed="$$failed deploy/release"; } && \
+	{ echo "== All parts" && go test -race -timeout 25m $$parts || failed="$$failed parts"; } && \
+	{ echo "== The whole program" && go test -race -timeout 25m -p 1 ./e2e ./testdata/scenarios/... || failed="$$failed whole"; } && \
+	{ test -z "$$failed" || { echo "failed:$$failed"; exit 1; }; }
 
 bench: $(ENVOY) ## Measure how soon a change in Marathon reaches a client
 	go test -run '^$$' -bench '^BenchmarkChange$$' -benchtime 1x ./e2e
@@ -57,12 +62,20 @@ bench-load: $(ENVOY) ## Measure what load reports cost Relay and Envoy: 10 000 a
 bench-admin: $(ENVOY) ## Measure what viewers cost beside 50 000 apps and 100 Envoys that report load; ROW=all or another for one
 	go test -run '^$$' -bench '^BenchmarkAdmin$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 
+bench-statuspage: $(ENVOY) ## Measure what 1000 requests a second for the public status page cost Relay and its changes
+	go test -run '^$$' -bench '^BenchmarkStatusPage$$' -benchtime 1x -timeout 10m ./e2e
+
 bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy, half an hour in all; ROW=wake or another for one
 	go test -run '^$$' -bench '^BenchmarkScaling$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 	$(if $(ROW),,go test -run 'Step|Steady|Overload' -v ./scaling/autoscale)
 
 bench-devices: $(ENVOY) ## Measure devices, agents and sockets that stay, with a real Envoy; ROW=idle or another for one
 	go test -run '^$$' -bench '^BenchmarkDevices$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
+
+bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Envoys with 500 domains at 1000 a minute; ROW=https or another for one
+	$(if $(filter sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^$(or $(ROW),http.*)$$' -benchtime 1000x ./collator/envoy)
+	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
+	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
 
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
@@ -159,6 +172,7 @@ programs:
 	PATH=$$PATH:/usr/sbin command -v collectd >/dev/null || missing="$$missing collectd-core"; \
 	PATH=$$PATH:/usr/sbin command -v nagios4 >/dev/null || missing="$$missing nagios4-core monitoring-plugins-basic msmtp-mta"; \
 	PATH=$$PATH:/usr/sbin command -v rsyslogd >/dev/null || missing="$$missing rsyslog"; \
+	ls /usr/lib/*/rsyslog/lmnsd_gtls.so >/dev/null 2>&1 || missing="$$missing rsyslog-gnutls"; \
 	for b in chromium chromium-browser google-chrome none; do command -v $$b >/dev/null && break; done; \
 	test $$b != none || missing="$$missing chromium"; \
 	test -n "$$missing" || exit 0; \
@@ -171,4 +185,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-devices bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE

@@ -206,7 +206,11 @@ func TestBadClients(t *testing.T) {
 			g := startGuarded(t, func(c *Config) {
 				if tt.slow {
 					c.Limits = DefaultLimits()
-					c.Limits.Header, c.Limits.Request = time.Second, 2*time.Second
+					c.Limits.Request = 2 * time.Second
+				}
+				// Not where it must not be reached: a second is short on a busy machine.
+				if tt.slow && tt.says != "" {
+					c.Limits.Header = time.Second
 				}
 			})
 			try := tt.make(g)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"relay/admin/api"
 	"relay/internal/probelabel"
@@ -49,9 +50,17 @@ func addressOf(f api.ProbeFleet, e api.ProbeEnvoy) string {
 	return e.Address
 }
 
+// inURL is an address as it stands before a port.
+func inURL(address string) string {
+	if strings.Contains(address, ":") {
+		return "[" + address + "]"
+	}
+	return address
+}
+
 func envoyLabels(f api.ProbeFleet, e api.ProbeEnvoy) map[string]string {
 	return map[string]string{
-		meta + "fleet": f.Name, meta + "envoy": e.ID, meta + "address": addressOf(f, e), meta + "connected": strconv.FormatBool(e.Disconnected.IsZero()),
+		meta + "fleet": f.Name, meta + "envoy": e.ID, meta + "address": inURL(addressOf(f, e)), meta + "connected": strconv.FormatBool(e.Disconnected.IsZero()),
 	}
 }
 

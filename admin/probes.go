@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"time"
 
 	"relay/admin/api"
 )
@@ -39,7 +40,7 @@ const maxEpoch = 1 << 40
 
 var (
 	sampleParam = parameter{Name: "sample", Text: "How many domains of each fleet are there beside those with the label RELAY_{n}_PROBE, chosen by chance among those that are served: all if it is larger.", Max: api.MaxProbed}
-	epochParam  = parameter{Name: "epoch", Text: "Chooses other domains by chance: a part of them with each number, and after 16 all. The same number chooses the same ones everywhere.", Max: maxEpoch, Default: 1}
+	epochParam  = parameter{Name: "epoch", Text: "Chooses other domains by chance: a part of them with each number, and after 16 all. The same number chooses the same ones everywhere. Without it others come within six hours.", Max: maxEpoch}
 	probeParams = []parameter{
 		textParam, {Name: "kind", Text: "Only those that are asked so.", Values: []string{"", "http", "tcp", "grpc", "dns", "websocket", "device"}}, fleetParam,
 		{Name: "state", Text: "Only those in this state.", Values: []string{"", "failing"}}, limitParam, cursorParam,
@@ -92,10 +93,18 @@ func pagedProbes(found api.Probes) api.Probes {
 // probeTargets answers /api/v1/probes/targets.
 func (s *Server) probeTargets(_ *http.Request, q query) (any, error) { return s.targets(q), nil }
 
+// epochOf is the one that is asked for, or that of now.
+func epochOf(q query, now time.Time) int64 {
+	if epoch := q.number("epoch"); epoch > 0 {
+		return int64(epoch)
+	}
+	return now.UnixNano() / int64(6*time.Hour/api.ProbeEpochs)
+}
+
 func (s *Server) targets(q query) api.ProbeTargets {
 	all := api.ProbeTargets{}
 	if s.cfg.Probing != nil {
-		all = s.cfg.Probing.Targets(TargetQuery{Fleet: q.values["fleet"], Sample: q.number("sample"), Epoch: int64(max(1, q.number("epoch")))})
+		all = s.cfg.Probing.Targets(TargetQuery{Fleet: q.values["fleet"], Sample: q.number("sample"), Epoch: epochOf(q, time.Now())})
 	}
 	all.Fleets, all.Domains, all.Services = orEmpty(all.Fleets), orEmpty(all.Domains), orEmpty(all.Services)
 	for i := range all.Fleets {

@@ -124,7 +124,7 @@ func TestServiceDiscovery(t *testing.T) {
 	}
 	second := answered[[]api.Targets](t, cfg, "/api/v1/sd/domains", 200)[1]
 	if want := (map[string]string{
-		"__meta_relay_fleet": "external", "__meta_relay_envoy": "edge-2", "__meta_relay_address": "fd00::2", "__meta_relay_connected": "false",
+		"__meta_relay_fleet": "external", "__meta_relay_envoy": "edge-2", "__meta_relay_address": "[fd00::2]", "__meta_relay_connected": "false",
 		"__meta_relay_domain": "shop.test", "__meta_relay_url": "https://shop.test/health", "__meta_relay_app": "/shop/web", "__meta_relay_port": "0",
 		"__meta_relay_owner": "team-shop", "__meta_relay_module": "", "__meta_relay_probe": "/health 200", "__meta_relay_sampled": "false", "__meta_relay_status": "served",
 	}); !reflect.DeepEqual(second.Labels, want) {

@@ -87,14 +87,15 @@ const hookPrefix = "/_mlb_signal/"
 
 // Server serves the endpoint on one listener, once.
 type Server struct {
-	cfg      Config
-	listener net.Listener
-	handler  http.Handler
-	reloads  []*reload
-	refusals *guard.Log
-	shared   sharedStatus
-	problems sharedProblems
-	hub      *hub
+	cfg       Config
+	listener  net.Listener
+	handler   http.Handler
+	reloads   []*reload
+	refusals  *guard.Log
+	shared    sharedStatus
+	problems  sharedProblems
+	probesSum sharedProbes
+	hub       *hub
 	// dumps counts those that are being read.
 	dumps atomic.Int64
 

@@ -14,6 +14,7 @@ import (
 
 	"relay/certs"
 	"relay/collator/routing"
+	"relay/internal/cputest"
 	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
@@ -214,13 +215,11 @@ func TestTheWorstAppsAreWaitedFor(t *testing.T) {
 					updateApps(c, webApp("/other", "other.test"))
 				}},
 			}
-			// The machine may be busy with something else: the best of some tries counts.
+			// The machine may be busy with something else: processor time counts, of the best of some tries.
 			best := make([]time.Duration, len(steps))
 			for try := 0; try < 10 && (try == 0 || slices.Max(best) > patience); try++ {
 				for i, step := range steps {
-					start := time.Now()
-					step.do()
-					if took := time.Since(start); try == 0 || took < best[i] {
+					if took := cputest.Thread(step.do); try == 0 || took < best[i] {
 						best[i] = took
 					}
 				}

@@ -28,7 +28,8 @@ type AskedDomain struct {
 	Sleeps bool
 }
 
-// AskedService is a TCP service that is asked from outside.
+// AskedService is a TCP service that is asked from outside, or, without Probe, one that must not be while its app may
+// sleep: a virtual device of the settings could ask it.
 type AskedService struct {
 	routing.AppPort
 	Owner, Probe string
@@ -43,11 +44,19 @@ type AskedService struct {
 
 // noteAsked notes whether an app says how it is asked. The caller holds the lock.
 func (x *catalog) noteAsked(app *sources.App) {
-	if slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return p.Probe != "" && p.Probe != string(probelabel.Off) }) {
+	if slices.ContainsFunc(app.Ports, func(p sources.Port) bool { return asked(app, p) }) {
 		x.asked[app.ID] = struct{}{}
 	} else {
 		delete(x.asked, app.ID)
 	}
+}
+
+// asked reports whether a port says how it is asked, or is one of which has to be known that it sleeps.
+func asked(app *sources.App, p sources.Port) bool {
+	if p.Probe == "" {
+		return routing.IsTCP(p) && routing.MaySleep(app)
+	}
+	return p.Probe != string(probelabel.Off)
 }
 
 // Asked returns the domains and TCP services of apps that say how they are asked, ordered. It costs by the number
@@ -65,7 +74,7 @@ func (c *Collator) Asked() (domains []AskedDomain, services []AskedService) {
 		for i, port := range app.Ports {
 			fleets := c.fleetsOf(port)
 			switch {
-			case port.Probe == "" || port.Probe == string(probelabel.Off) || len(fleets) == 0:
+			case !asked(app, port) || len(fleets) == 0:
 			case routing.IsTCP(port):
 				services = append(services, c.askedService(app, i, fleets))
 			default:

@@ -26,7 +26,9 @@ func TestAsked(t *testing.T) {
 	blue, green := set(t, member("/web-blue", 0, "10.0.0.1:1"), "PROBE=/"), set(t, member("/web-green", 1, "10.0.0.2:1"), "PROBE=/")
 	sleepy := set(t, webApp("/sleepy", "sleepy.test"), "PROBE=grpc")
 	sleepy.Scaling = &sources.Scaling{IdleAfter: 1}
-	syncApps(c, web, blue, green, sleepy,
+	devices := set(t, webApp("/devices"), "MODE=tcp", "PORT=8883")
+	devices.Scaling = &sources.Scaling{IdleAfter: 1}
+	syncApps(c, web, blue, green, sleepy, devices, set(t, webApp("/awake"), "MODE=tcp", "PORT=8884"),
 		set(t, webApp("/off", "off.test"), "PROBE=off"), webApp("/silent", "silent.test"),
 		set(t, webApp("/db"), "MODE=tcp", "PORT=5432", "PROBE=tcp within 1s"),
 		changed(set(t, webApp("/elsewhere", "elsewhere.test"), "PROBE=/"), func(p *sources.Port) { p.Groups = []string{"other"} }))
@@ -40,8 +42,11 @@ func TestAsked(t *testing.T) {
 	if !domains[1].Sleeps {
 		t.Error("an app that may sleep is asked as if it did not")
 	}
-	if len(services) != 1 || services[0].App != "/db" || services[0].Port.TCP.Port != 5432 || services[0].State != StateServed || services[0].Probe != "tcp within 1s" {
+	if len(services) != 2 || services[0].App != "/db" || services[0].Port.TCP.Port != 5432 || services[0].State != StateServed || services[0].Probe != "tcp within 1s" {
 		t.Errorf("services are %+v", services)
+	}
+	if s := services[1]; s.App != "/devices" || !s.Sleeps || s.Probe != "" {
+		t.Errorf("a service that no virtual device may wake is %+v", s)
 	}
 
 	// A label that changes is known at once, and one that is gone is not.

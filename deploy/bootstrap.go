@@ -52,6 +52,11 @@ type Bootstrap struct {
 	TLS ClientTLS
 	// Limits is what this Envoy may take of its machine.
 	Limits Limits
+	// StatsD is where this Envoy sends its stats; nowhere in the zero value.
+	StatsD StatsD
+	// AccessLog is HOST:PORT of the collector of access logs, by OpenTelemetry's protocol over gRPC. It is for fleets whose
+	// Envoys send them there.
+	AccessLog string
 }
 
 // ClientTLS names PEM files on the Envoy's machine. Envoy reads them again when
@@ -156,20 +161,27 @@ func (b Bootstrap) render(dir string) ([]byte, error) {
 		Queues                              []queueCluster
 		QueueSlots                          string
 		CertificateSecret, ValidationSecret string
+		Collector                           collector
+		AccessLogCollector                  hostPort
 	}{
 		Bootstrap: b, QueueSlots: strconv.Itoa(QueueSlots),
 		CertificateSecret: filepath.Join(dir, certificateFile), ValidationSecret: filepath.Join(dir, validationFile),
 	}
 	for _, address := range b.XDS {
-		host, port, err := net.SplitHostPort(address)
+		relay, err := parseHostPort(address)
 		if err != nil {
-			return nil, fmt.Errorf("xDS address %q: %w", address, err)
+			return nil, fmt.Errorf("xDS address %w", err)
 		}
-		n, err := strconv.ParseUint(port, 10, 16)
-		if err != nil || n == 0 || host == "" {
-			return nil, fmt.Errorf("xDS address %q is not HOST:PORT", address)
+		data.XDS = append(data.XDS, relay)
+	}
+	var err error
+	if data.Collector, err = b.StatsD.collector(b); err != nil {
+		return nil, err
+	}
+	if b.AccessLog != "" {
+		if data.AccessLogCollector, err = parseHostPort(b.AccessLog); err != nil {
+			return nil, fmt.Errorf("collector of access logs %w", err)
 		}
-		data.XDS = append(data.XDS, hostPort{host, uint16(n)})
 	}
 	data.Queues = queueClusters(data.XDS)
 	return execute(bootstrapTemplate, data)
@@ -179,6 +191,18 @@ func (b Bootstrap) render(dir string) ([]byte, error) {
 type hostPort struct {
 	Host string
 	Port uint16
+}
+
+func parseHostPort(address string) (hostPort, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return hostPort{}, fmt.Errorf("%q: %w", address, err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 || host == "" {
+		return hostPort{}, fmt.Errorf("%q is not HOST:PORT", address)
+	}
+	return hostPort{host, uint16(n)}, nil
 }
 
 // queueCluster is a cluster of Relays, in the order in which they are asked.

@@ -32,6 +32,7 @@ func TestPackageContents(t *testing.T) {
 		"-rw-r--r-- /lib/systemd/system/relay.service", "-rw-r--r-- /lib/systemd/system/relay-envoy@.service", "-rw-r--r-- /usr/lib/sysusers.d/relay.conf",
 		"-rw-r--r-- /usr/share/man/man1/relay.1.gz", "-rw-r--r-- /usr/share/man/man1/relay-serve.1.gz",
 		"-rw-r--r-- /usr/share/bash-completion/completions/relay", "-rw-r--r-- /usr/share/zsh/vendor-completions/_relay", "-rw-r--r-- /usr/share/fish/vendor_completions.d/relay.fish",
+		"-rw-r--r-- /usr/share/doc/relay/examples/collectd.conf", "-rw-r--r-- /usr/share/doc/relay/examples/monit.conf", "-rw-r--r-- /usr/share/doc/relay/examples/nagios.cfg", "-rw-r--r-- /usr/share/doc/relay/examples/grafana-relay-graphite.json",
 		"-rw-r--r-- /usr/share/doc/relay/copyright", "-rw-r--r-- /usr/share/doc/relay/changelog.gz", "-rw-r--r-- /usr/share/doc/relay/changelog.Debian.gz", "-rw-r--r-- /usr/share/doc/relay/README.Debian",
 	} {
 		if !slices.Contains(names, want) {

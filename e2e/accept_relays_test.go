@@ -56,7 +56,7 @@ func (w *world) waiting(at *adminClient, n int) {
 // Two Envoys with two Relays let in as many as one would: both ask the same Relay.
 func TestOneRateAtTwoRelays(t *testing.T) {
 	const devices, rate = 500, 50
-	w := newWorld(t)
+	w := newWorldAlone(t)
 	other, _ := w.second()
 	w.relay.start()
 	other.start()
@@ -111,7 +111,7 @@ func TestOneRateAtTwoRelays(t *testing.T) {
 // Relay is killed while 2000 connections wait, and another one starts. None is refused, and the pace stays.
 func TestRelayIsKilledInAStorm(t *testing.T) {
 	const devices, rate = 2400, 100
-	w := newWorld(t)
+	w := newWorldAlone(t)
 	running := w.relay.startProcess()
 	w.envoy.start()
 	w.envoy.ready()
@@ -147,7 +147,7 @@ func TestRelayIsKilledInAStorm(t *testing.T) {
 // An instance comes while many wait. It gets connections until it has as many as the others, at the rate of one.
 func TestInstanceComesInAStorm(t *testing.T) {
 	const devices, rate = 900, 50
-	w := newWorld(t)
+	w := newWorldAlone(t)
 	w.start()
 	servers, address, update := pacedService(w, 2, fmt.Sprint(rate, "/s"))
 	w.greeted(address)

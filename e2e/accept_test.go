@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const acceptLabel, addressRateLabel = "RELAY_0_ACCEPT_RATE", "RELAY_0_ADDRESS_RATE"
@@ -36,9 +38,10 @@ func startDeviceServer(t *testing.T) *deviceServer {
 			if err != nil {
 				return
 			}
+			came := arrived(conn.(*net.TCPConn))
 			s.mu.Lock()
 			s.open[conn] = struct{}{}
-			s.came = append(s.came, time.Now())
+			s.came = append(s.came, came)
 			s.mu.Unlock()
 			all.Go(func() {
 				_, _ = io.WriteString(conn, "hello\n")
@@ -53,6 +56,22 @@ func startDeviceServer(t *testing.T) *deviceServer {
 	})
 	t.Cleanup(func() { s.die(); all.Wait() })
 	return s
+}
+
+// arrived is when the system took a connection on which nothing was said yet. A server on a busy machine
+// hears of it later, and then of many at once.
+func arrived(conn *net.TCPConn) time.Time {
+	now := time.Now()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return now
+	}
+	var info *unix.TCPInfo
+	failed := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	if err != nil || failed != nil {
+		return now
+	}
+	return now.Add(-time.Duration(info.Last_ack_recv) * time.Millisecond)
 }
 
 func (s *deviceServer) address() string { return s.Addr().String() }
@@ -79,8 +98,7 @@ func busiest(since time.Time, servers ...*deviceServer) (most int) {
 	return busiestIn(time.Second, since, servers...)
 }
 
-// busiestIn is busiest for a longer time, in which it matters less that servers on a busy machine see what
-// comes late.
+// busiestIn is busiest for a longer time, in which it matters less that Envoys on a busy machine connect late.
 func busiestIn(span time.Duration, since time.Time, servers ...*deviceServer) (most int) {
 	var came []time.Time
 	for _, s := range servers {
@@ -103,9 +121,23 @@ func busiestIn(span time.Duration, since time.Time, servers ...*deviceServer) (m
 	return most
 }
 
+// newest is when the last connection came to servers.
+func newest(servers ...*deviceServer) (at time.Time) {
+	for _, s := range servers {
+		s.mu.Lock()
+		for _, came := range s.came {
+			if came.After(at) {
+				at = came
+			}
+		}
+		s.mu.Unlock()
+	}
+	return at
+}
+
 // stormWorld is a service with three servers, of which each has as many devices.
 func stormWorld(t *testing.T, devices int) (w *world, servers []*deviceServer, f *field, update func(rate string, servers ...*deviceServer)) {
-	w = newWorld(t)
+	w = newWorldAlone(t)
 	w.start()
 	port, address := w.tcp.port()
 	for range 3 {
@@ -172,7 +204,7 @@ func TestStorm(t *testing.T) {
 		return nil
 	})
 	w.eventually("all are back", func() error { return f.all(3 * devices) })
-	took := time.Since(began)
+	took := newest(left...).Sub(began)
 	t.Logf("%d devices were back after %s", lost, took)
 	if took > 10*time.Second {
 		t.Errorf("all were back after %s", took)
@@ -186,7 +218,7 @@ func TestStorm(t *testing.T) {
 		}
 		t.Logf("server %d took %d in its busiest second", i, busiest(known, s))
 	}
-	// Servers of a busy machine hear of some a second later than they came.
+	// Envoys of a busy machine connect some a second later than they may.
 	if most := busiestIn(5*time.Second, known, left...); most > 5*len(left)*rate*115/100 {
 		t.Errorf("the servers took %d in five seconds, of %d", most, 5*len(left)*rate)
 	}

@@ -19,7 +19,7 @@ import (
 func TestRenewal(t *testing.T) {
 	for _, store := range []string{"dir", "vault"} {
 		t.Run(store, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorldAlone(t)
 			w.marathon.deploy(app("/a", "a.test", 1))
 			renew := w.certs.issueUnnoticed
 			if store == "vault" {
@@ -220,7 +220,7 @@ func TestHookOfManyCertificates(t *testing.T) {
 	if status := w.admin.hook("usr1"); status/100 != 2 {
 		t.Fatalf("the first hook: status %d", status)
 	}
-	w.eventually("the first read", func() error {
+	eventuallyWithin(t, 5*patience, "the first read", func() error {
 		if n := len(w.admin.certificates()); n != 5000 {
 			return fmt.Errorf("%d certificates", n)
 		}

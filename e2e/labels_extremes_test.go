@@ -83,7 +83,8 @@ func TestExtremeLabels(t *testing.T) {
 		t.Fatalf("the reload answers %d", code)
 	}
 	w.clients.expect("http://last.test/", http.StatusOK, "/last")
-	w.eventually("all apps are read", func() error {
+	// Thousands, with labels of 100 kB: a busy machine takes its time.
+	eventuallyWithin(t, 5*patience, "all apps are read", func() error {
 		if n := len(w.admin.list("apps").Apps); n < len(keys)*len(extremes()) {
 			return fmt.Errorf("%d are", n)
 		}

@@ -51,7 +51,7 @@ func TestMigration(t *testing.T) {
 	root := func(id int) []syscall.SysProcIDMap {
 		return []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^TestMigration$", "-test.timeout=3m", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestMigration$", "-test.timeout=10m", "-test.v")
 	cmd.Env = append(os.Environ(), migrationProgram+"="+program.path(t))
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,

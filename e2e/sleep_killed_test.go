@@ -69,6 +69,13 @@ func TestKilledAtEachStep(t *testing.T) {
 			killed := make(chan struct{})
 			k.marathon.Inject(writeOf("/sleepy"), before(func() { k.kill(); close(killed) }))
 			<-killed
+			// Marathon goes on with the request only now.
+			k.eventually("Marathon has done it", func() error {
+				if app := k.written("/sleepy"); app.Instances != 0 {
+					return fmt.Errorf("it has %d instances", app.Instances)
+				}
+				return nil
+			})
 			k.marathon.idle()
 			k.has("/sleepy", 0, "2")
 		},

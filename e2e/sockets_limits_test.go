@@ -20,7 +20,8 @@ import (
 // What each limit ends, of sockets on which something is said all the time. docs/connections.md has
 // the same table. TCP services have no HTTP labels.
 func TestLimitsOfBusySockets(t *testing.T) {
-	const limit = time.Second
+	// Some of it passes before a socket is used again, on a busy machine.
+	const limit = 3 * time.Second
 	all := []string{"WebSocket", "WebSocket by HTTP/2", "events by HTTP/1.1", "events by HTTP/2.0", "long poll", "gRPC stream", "TCP"}
 	for label, ends := range map[string][]string{
 		"RELAY_0_IDLE_TIMEOUT":        nil,
@@ -65,11 +66,11 @@ func TestLimitsOfBusySockets(t *testing.T) {
 // stay. A request that waits for its answer is as silent as they are.
 func TestLimitsOfSilentSockets(t *testing.T) {
 	t.Parallel()
-	for idle, end := range map[string]bool{"500ms": true, "0s": false} {
+	for idle, end := range map[string]bool{"2s": true, "0s": false} {
 		t.Run(idle, func(t *testing.T) {
 			w, a, tcp := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", idle)
 			other := startSocketApp(t)
-			w.marathon.service("/other", []string{other.address}, "HAPROXY_0_VHOST", "other.test", "RELAY_0_IDLE_TIMEOUT", "500ms")
+			w.marathon.service("/other", []string{other.address}, "HAPROXY_0_VHOST", "other.test", "RELAY_0_IDLE_TIMEOUT", "2s")
 			w.clients.expect("http://other.test/", 200, "sockets")
 			conns := w.everySocket(a, tcp)
 			last := bounded(w.conns.events(other, "http://other.test", false).use)
@@ -104,7 +105,7 @@ func TestLimitsOfSilentSockets(t *testing.T) {
 // Pings go through as they are, in both directions, and keep a WebSocket open that says nothing
 // else.
 func TestPingsOfWebSockets(t *testing.T) {
-	w, a, _ := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", "500ms")
+	w, a, _ := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", "2s")
 	conn := w.clients.echo("wss://sockets.test/ws")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -113,7 +114,7 @@ func TestPingsOfWebSockets(t *testing.T) {
 	every := time.NewTicker(100 * time.Millisecond)
 	defer every.Stop()
 	n := 0
-	for ; time.Since(began) < 1500*time.Millisecond; n++ {
+	for ; time.Since(began) < 5*time.Second; n++ {
 		if err := conn.Ping(ctx); err != nil { // which waits for the pong with the same payload
 			t.Fatalf("ping %d, after %s: %v", n, time.Since(began), err)
 		}
@@ -138,7 +139,7 @@ func TestPingsOfWebSockets(t *testing.T) {
 
 // Pings of HTTP/2 are between the client and Envoy, and keep no stream open.
 func TestPingsOfHTTP2(t *testing.T) {
-	w, _, _ := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", "500ms")
+	w, _, _ := newSocketWorld(t, "RELAY_0_IDLE_TIMEOUT", "2s")
 	f := w.clients.frames("sockets.test")
 	if _, err := f.get("/events?id=silent", http2.FrameHeaders); err != nil {
 		t.Fatal(err)

@@ -178,7 +178,7 @@ func TestTailOfSeveralReaders(t *testing.T) {
 // To follow an app begins within 50 ms, in the middle of the tries. The log has the figures.
 func TestTailIsQuick(t *testing.T) {
 	const tries, promised = 100, 50 * time.Millisecond
-	w := newWorld(t)
+	w := newWorldAlone(t)
 	w.marathon.deploy(app("/shop", "shop.test", 1))
 	w.start()
 	w.clients.expect("http://shop.test/", http.StatusOK, "/shop")

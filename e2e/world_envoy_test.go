@@ -22,6 +22,7 @@ type runningEnvoy struct {
 	// version is the Envoy's; the newest when empty.
 	version string
 	limits  deploy.Limits
+	statsD  deploy.StatsD
 }
 
 // listeners says how often Envoy took listeners in, and which.
@@ -79,7 +80,7 @@ func (e *runningEnvoy) start() {
 	e.t.Helper()
 	e.Envoy = envoytest.Start(e.t, envoytest.Options{
 		Version: e.version, XDS: []string{e.relay.config.XDS.Address}, ClustersOnDemand: e.relay.fleet.ClustersOnDemand,
-		Limits: e.limits,
+		Limits: e.limits, StatsD: e.statsD,
 	})
 }
 

@@ -27,6 +27,8 @@ type socketApp struct {
 	address string
 	// pings are the payloads of those that the app got.
 	pings chan string
+	// over ends all requests.
+	over chan struct{}
 
 	mu    sync.Mutex
 	waits map[string]chan string // by the id that a client gave itself
@@ -34,7 +36,7 @@ type socketApp struct {
 
 func startSocketApp(t *testing.T) *socketApp {
 	t.Helper()
-	a := &socketApp{t: t, pings: make(chan string, 1000), waits: make(map[string]chan string)}
+	a := &socketApp{t: t, pings: make(chan string, 1000), over: make(chan struct{}), waits: make(map[string]chan string)}
 	a.address = a.instance()
 	return a
 }
@@ -43,9 +45,20 @@ func startSocketApp(t *testing.T) *socketApp {
 func (a *socketApp) instance() string {
 	s := httptest.NewServer(a)
 	a.t.Cleanup(s.Close)
-	// Before Close waits for them.
+	// Before Close waits for them. A poll may come after that, on a new connection.
 	a.t.Cleanup(s.CloseClientConnections)
+	a.t.Cleanup(a.end)
 	return s.Listener.Addr().String()
+}
+
+func (a *socketApp) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.over:
+	default:
+		close(a.over)
+	}
 }
 
 func (a *socketApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -65,6 +78,8 @@ func (a *socketApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				_ = flush()
 			case <-r.Context().Done():
 				return
+			case <-a.over:
+				return
 			}
 		}
 	case "/poll":
@@ -72,6 +87,7 @@ func (a *socketApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case text := <-a.wait(id):
 			_, _ = io.WriteString(w, text)
 		case <-r.Context().Done():
+		case <-a.over:
 		}
 	}
 }

@@ -82,6 +82,13 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	t.Parallel()
+	return newWorldAlone(t)
+}
+
+// newWorldAlone is newWorld for a test that runs beside no other, as what it holds is a matter of time, and
+// others take it.
+func newWorldAlone(t *testing.T) *world {
+	t.Helper()
 	w := &world{t: t, admin: newAdminClient(t), certs: &certificates{t: t, ca: certstest.TestCA(t), dir: t.TempDir()}, tcp: &tcpClients{t: t}}
 	w.clients = &clients{t: t, certs: w.certs, http: freeAddress(t), https: freeAddress(t)}
 	w.conns = &connections{t: t, certs: w.certs, clients: w.clients, tcp: w.tcp}
@@ -124,7 +131,13 @@ func (w *world) start() {
 // eventually waits until check is content.
 func eventually(t testing.TB, what string, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	eventuallyWithin(t, patience, what, check)
+}
+
+// eventuallyWithin is eventually for what takes longer.
+func eventuallyWithin(t testing.TB, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
 		err := check()
 		if err == nil {
 			return

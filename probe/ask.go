@@ -87,9 +87,8 @@ func (e *Engine) again(one *entry) {
 	}
 	one.due = nextTime(one.target.ID, time.Now(), e.pace.of(one.target))
 	e.queues.add(one)
-	select {
-	case e.changed <- struct{}{}:
-	default:
+	if (*e.queues.of(one.target))[0] == one { // Serve may wait for longer
+		e.wake()
 	}
 }
 
@@ -164,13 +163,13 @@ func bound(text string, most int) string {
 // Once asks each target once, as many at once as the settings allow, and returns what was found.
 func (e *Engine) Once(ctx context.Context) []State {
 	e.mu.Lock()
-	all := make([]*entry, 0, len(e.entries))
+	all := make(map[*entry]Target, len(e.entries))
 	for _, one := range e.entries {
-		all = append(all, one)
+		all[one] = one.target
 	}
 	e.mu.Unlock()
 	var running sync.WaitGroup
-	for _, one := range all {
+	for one, target := range all {
 		select {
 		case e.slots <- struct{}{}:
 		case <-ctx.Done():
@@ -179,7 +178,7 @@ func (e *Engine) Once(ctx context.Context) []State {
 		}
 		running.Go(func() {
 			defer func() { <-e.slots }()
-			if result := e.probe(ctx, one.target, e.timeout(one.target)); ctx.Err() == nil {
+			if result := e.probe(ctx, target, e.timeout(target)); ctx.Err() == nil {
 				e.record(one, result)
 			}
 		})

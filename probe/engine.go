@@ -32,6 +32,8 @@ type Engine struct {
 	queues  queues
 	pace    pace
 	envoys  map[envoyKey]*envoyState
+	// through is how many targets are asked through each Envoy.
+	through map[envoyKey]int
 	dropped int
 }
 
@@ -73,7 +75,7 @@ func New(o Options) *Engine {
 	e := &Engine{
 		settings: s, probers: o.Probers, log: o.Log, onResult: o.OnResult,
 		slots: make(chan struct{}, s.Concurrency), changed: make(chan struct{}, 1),
-		limiter: rate.NewLimiter(rate.Limit(float64(s.Rate)/60), min(s.Concurrency, max(1, s.Rate/60))),
+		limiter: rate.NewLimiter(rate.Limit(float64(s.Rate)/60), max(1, s.Rate/60)),
 		entries: make(map[string]*entry), envoys: make(map[envoyKey]*envoyState), pace: paceFor(s, 0, 0),
 	}
 	if e.log == nil {
@@ -116,12 +118,17 @@ func (e *Engine) SetTargets(targets []Target) (dropped int) {
 	}
 	e.pace = paceFor(e.settings, len(targets)-sampled, sampled)
 	e.hurry(now)
-	e.forgetEnvoys()
+	e.countEnvoys()
+	e.wake()
+	return dropped
+}
+
+// wake has Serve look again at which target is due.
+func (e *Engine) wake() {
 	select {
 	case e.changed <- struct{}{}:
 	default:
 	}
-	return dropped
 }
 
 // set adds a target, or replaces the one with its ID.
@@ -204,7 +211,7 @@ func (e *Engine) Serve(ctx context.Context) error {
 		}
 		one, err := e.await(ctx, timer)
 		if err == nil {
-			err = e.limiter.Wait(ctx)
+			err = e.keepRate(ctx, timer)
 		}
 		if err != nil {
 			<-e.slots
@@ -217,6 +224,10 @@ func (e *Engine) Serve(ctx context.Context) error {
 	}
 }
 
+// tick is how often probes begin: the few that are due begin together, as it costs a process more to wake up for each
+// than to ask.
+const tick = 250 * time.Millisecond
+
 // await returns a target when it is due.
 func (e *Engine) await(ctx context.Context, timer *time.Timer) (*entry, error) {
 	for {
@@ -226,7 +237,7 @@ func (e *Engine) await(ctx context.Context, timer *time.Timer) (*entry, error) {
 		if one != nil {
 			return one, nil
 		}
-		timer.Reset(wait)
+		timer.Reset(untilTick(wait))
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -234,6 +245,25 @@ func (e *Engine) await(ctx context.Context, timer *time.Timer) (*entry, error) {
 		case <-timer.C:
 		}
 	}
+}
+
+// untilTick is how long it is to the tick after a wait.
+func untilTick(wait time.Duration) time.Duration {
+	now := time.Now()
+	return now.Add(wait + tick - 1).Truncate(tick).Sub(now)
+}
+
+// keepRate waits until the rate has room for one more probe.
+func (e *Engine) keepRate(ctx context.Context, timer *time.Timer) error {
+	for !e.limiter.Allow() {
+		timer.Reset(untilTick(1))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+	}
+	return nil
 }
 
 // end waits for the probes that run, but not for those that hang.

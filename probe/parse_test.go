@@ -157,3 +157,12 @@ func FuzzParse(f *testing.F) {
 		_ = s.Epoch(time.Now())
 	})
 }
+
+// The example of the documents is right.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	s, err := probe.Load("testdata/probes.yaml")
+	if err != nil || len(s.Modules) != 3 || len(s.Envoys["external"]) != 2 {
+		t.Errorf("got %+v, %v", s, err)
+	}
+}

@@ -105,10 +105,25 @@ func (m *Monitor) editShown(make func(now time.Time) (incident, error)) (inciden
 	if err != nil {
 		return in, err
 	}
+	if !m.hasRoom(in, now) {
+		return incident{}, fmt.Errorf("%w texts: close incidents that are over", ErrTooMany)
+	}
 	m.put(in)
 	m.forget(now)
 	m.show(now)
 	return in, nil
+}
+
+// hasRoom reports whether the texts of an incident and of all others that last are not too long together. Those of the others
+// are forgotten where they would be.
+func (m *Monitor) hasRoom(in incident, now time.Time) bool {
+	size := in.size()
+	for id, other := range m.incidents {
+		if id != in.ID && other.lasts(now) {
+			size += other.size()
+		}
+	}
+	return size <= maxTexts
 }
 
 func (m *Monitor) put(in incident) {
@@ -122,21 +137,23 @@ func (m *Monitor) learn(place string, list []api.Incident) {
 	defer m.mu.Unlock()
 	now, changed := time.Now(), false
 	for _, a := range list {
-		in, err := fromAPI(a, now)
+		in := fromAPI(a)
 		mine, known := m.incidents[a.ID]
-		switch {
-		case err != nil:
+		if known && in.equal(mine) || !known && len(m.incidents) >= maxIncidents || !m.hasRoom(in, now) {
+			continue
+		}
+		if err := in.foreign(now); err != nil {
 			m.cfg.Log.Debug("an incident of another place is left out", "event", "incident_refused", "place", place, "error", err)
 			continue
-		case forgotten(in, now), !known && len(m.incidents) >= maxIncidents:
-			continue
-		case known:
+		}
+		if known {
 			in = mine.merged(in)
 		}
-		if !known || !in.equal(mine) {
-			m.put(in)
-			changed = true
+		if forgotten(in, now) || known && in.equal(mine) || !m.hasRoom(in, now) {
+			continue
 		}
+		m.put(in)
+		changed = true
 	}
 	if changed {
 		m.forget(now)
@@ -153,14 +170,16 @@ func forgotten(in incident, now time.Time) bool {
 // forget removes incidents that ended long ago, the oldest of too many, and services that the page does not have any more.
 func (m *Monitor) forget(now time.Time) {
 	var ended []incident
+	size := 0
 	for _, in := range m.incidents {
-		if !in.lasts(now) {
+		if size += in.size(); !in.lasts(now) {
 			ended = append(ended, in)
 		}
 	}
 	slices.SortFunc(ended, func(a, b incident) int { return a.end().Compare(b.end()) })
 	for i, in := range ended {
-		if forgotten(in, now) || len(ended)-i > maxIncidents-2*maxLasting {
+		if forgotten(in, now) || len(ended)-i > maxIncidents-2*maxLasting || size > maxTexts {
+			size -= in.size()
 			delete(m.incidents, in.ID)
 			m.changedIncidents[in.ID] = true
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -297,10 +298,34 @@ func (w *loadWorld) moreReports(n int64) {
 	w.eventually("Envoy reports again", func() bool { return reports() >= before+n })
 }
 
-// unread is how many reports of Envoy the server has not read, of all since it began.
+// unread is how many reports of Envoy the server has never read, of all since it began. What is under way is
+// none of them.
 func (w *loadWorld) unread() int64 {
 	w.t.Helper()
-	return stat(w.t, w.envoy, "load_reporter.responses") - w.read.Load()
+	least, began := int64(math.MaxInt64), w.read.Load()
+	w.eventually("reports are read", func() bool {
+		least = min(least, w.notRead())
+		return w.read.Load() > began
+	})
+	return min(least, w.notRead())
+}
+
+// notRead is unread, with what is under way.
+func (w *loadWorld) notRead() int64 {
+	w.t.Helper()
+	read := w.read.Load()
+	return stat(w.t, w.envoy, "load_reporter.responses") - read
+}
+
+// cut stops the server, and waits until Envoy knows. Reports that it sent until then are lost, and what they
+// had with them; it says whether there were any.
+func (w *loadWorld) cut() (lost bool) {
+	w.t.Helper()
+	const ends = "load_reporter.errors"
+	unread, before := w.unread(), stat(w.t, w.envoy, ends)
+	w.stop()
+	w.eventually("Envoy has lost its stream", func() bool { return stat(w.t, w.envoy, ends) > before })
+	return w.notRead() > unread
 }
 
 func stat(t *testing.T, e *envoytest.Envoy, name string) int64 {

@@ -64,7 +64,7 @@ type ProbeDomain struct {
 	Skip string `json:"skip,omitempty"`
 }
 
-// ProbeService is a TCP service to ask.
+// ProbeService is a TCP service to ask; without Probe, one that virtual devices do not ask, since Skip says why.
 type ProbeService struct {
 	App    string   `json:"app"`
 	Port   int      `json:"port"`
@@ -80,7 +80,7 @@ type ProbeService struct {
 	ServerName string       `json:"serverName,omitempty"`
 	TLS        bool         `json:"tls,omitempty"`
 	Status     DomainStatus `json:"status"`
-	Probe      string       `json:"probe"`
+	Probe      string       `json:"probe,omitempty"`
 	// Skip says why it is not asked now.
 	Skip string `json:"skip,omitempty"`
 }

@@ -58,6 +58,7 @@ type Flags struct {
 	VisitorFlags `embed:""`
 	ProbeFlags   `embed:""`
 
+	GraphiteFlags   `embed:""`
 	StatusPageFlags `embed:""`
 
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
@@ -100,8 +101,7 @@ type Flags struct {
 	SignalAnyMethod bool           `group:"Server" help:"Let the hooks be called with any method, for scripts written for marathon-lb."`
 	Pprof           bool           `group:"Server" help:"Offer Go's profiles under /debug/pprof/ on the admin endpoint."`
 
-	LogLevel  string `group:"Server" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
-	LogFormat string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
+	LogFlags `embed:""`
 
 	// Fleets comes from the configuration file only.
 	Fleets []FleetSettings `kong:"-"`
@@ -196,6 +196,8 @@ func (f *Flags) config() relay.Config {
 		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
 		Scaling:              f.scalingConfig(f.marathonConfig()),
+		Graphite:             f.graphiteConfig(),
+		Syslog:               f.syslogConfig(),
 		Probes:               f.probesConfig(),
 		StatusPage:           f.statusPageConfig(),
 		XDS: relay.XDSPort{

@@ -135,6 +135,12 @@ func TestWrongConfiguration(t *testing.T) {
 		want       string
 	}{
 		{"nothing", "", nil, "no source of apps"},
+		{"syslog to nowhere", "", []string{"--marathon", "http://m", "--log-syslog", "logs.test:514"}, "--log-syslog is no"},
+		{"syslog of the kernel", "", []string{"--marathon", "http://m", "--log-syslog", "udp://logs.test:514", "--log-syslog-facility", "kern"}, "--log-syslog-facility kern is none"},
+		{"syslog with half a pair", "", []string{"--marathon", "http://m", "--log-syslog", "tls://logs.test:6514", "--log-syslog-cert", "c"}, "--log-syslog-cert and --log-syslog-key need each other"},
+		{"Graphite without port", "", []string{"--marathon", "http://m", "--graphite", "carbon.test"}, "--graphite carbon.test is not HOST:PORT"},
+		{"Graphite's prefix", "", []string{"--marathon", "http://m", "--graphite", "carbon.test:2003", "--graphite-prefix", "a b"}, "--graphite-prefix a b: write letters"},
+		{"Graphite all the time", "", []string{"--marathon", "http://m", "--graphite", "carbon.test:2003", "--graphite-interval", "10ms"}, "--graphite-interval must be at least 1s"},
 		{"two sources", "", []string{"--marathon", "http://m", "--source-file", "f"}, "not both"},
 		{"unknown setting", "marathon: http://m\nmarathn: x\n", nil, `relay.yaml:2: there is no setting "marathn"`},
 		{"setting twice", "http: 1.2.3.4:80\nhttp: 1.2.3.4:81\n", nil, "relay.yaml"},

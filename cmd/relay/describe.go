@@ -83,6 +83,8 @@ var settingExamples = map[string]string{
 	"probe-file":                  "/etc/relay/probes.yaml",
 	"probe-place":                 "frankfurt",
 	"peers":                       "http://relay-2.example.com:9090",
+	"log-syslog":                  "tls://logs.example.com:6514",
+	"graphite":                    "carbon.example.com:2003",
 	"status-page":                 "0.0.0.0:8080",
 	"status-page-file":            "/etc/relay/status-page.yaml",
 	"status-page-dir":             "/var/www/status",

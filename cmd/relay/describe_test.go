@@ -37,6 +37,7 @@ var settingPartners = map[string][]string{
 	"state-key-file": {"state-dir"}, "peers": {"scaling"}, "idle-ignore": {"scaling"}, "peers-token-file": {"scaling", "peers"}, "peers-ca-file": {"scaling", "peers"},
 	"scaling-marathon-user": {"scaling", "scaling-marathon-password-file"}, "scaling-marathon-password-file": {"scaling", "scaling-marathon-user"},
 	"scaling-marathon-token-file": {"scaling"}, "scaling-marathon-service-account-file": {"scaling"},
+	"log-syslog-ca": {"log-syslog"}, "log-syslog-cert": {"log-syslog", "log-syslog-key"}, "log-syslog-key": {"log-syslog", "log-syslog-cert"},
 	"probe-file": {"probes"}, "probe-place": {"probes"},
 	"xds-cert": {"xds-key"}, "xds-key": {"xds-cert"}, "xds-client-ca": {"xds-cert", "xds-key"}, "xds-clients": {"xds-cert", "xds-key", "xds-client-ca"},
 	"status-page": {"status-page-file"}, "status-page-dir": {"status-page-file"}, "status-page-cert": {"status-page", "status-page-file", "status-page-key"}, "status-page-key": {"status-page", "status-page-file", "status-page-cert"},

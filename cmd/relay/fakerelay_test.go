@@ -101,6 +101,7 @@ func fakeAnswers() map[string]any {
 		"apps/shop/report": fakeSleeper(),
 		"deployments":      api.Deployments{Deployments: []api.Deployment{fakeDeployment()}, Page: api.Page{Total: 1}},
 		"deployments/imp":  fakeDeployment(), "deployments/imp/advance": fakeStep(),
+		"incidents": fakeIncidents(), "incidents/open": api.IncidentChange{Incident: fakeIncidents().Incidents[1]},
 		"domains":             api.Domains{Domains: fakeDomains(), Page: api.Page{Total: 3}},
 		"domains/cart.test":   fakeDomainStory(),
 		"envoys":              api.Envoys{Envoys: fakeEnvoys(), Page: api.Page{Total: 3}},

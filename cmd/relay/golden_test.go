@@ -48,6 +48,9 @@ var goldenCommands = map[string][]string{
 	"deployment":        {"deployment", "imp"},
 	"deployment-step":   {"deployment", "imp", "advance"},
 	"deployments":       {"deployment"},
+	"incidents":         {"incident"},
+	"incident":          {"incident", "list", "2026-11-30-k3v7q2xa"},
+	"incident-open":     {"incident", "open", "Logins are slow", "--services", "Devices,Shop", "--text", "We look into it."},
 	"apps-yaml":         {"apps", "-o", "yaml"},
 }
 
@@ -119,7 +122,7 @@ func stray(t *testing.T) {
 func TestOutputIsTheAnswer(t *testing.T) {
 	f := newFakeRelay(t)
 	for path, args := range map[string][]string{
-		"status": {"status"}, "apps": {"apps"}, "apps/shop/web": {"app", "/shop/web"}, "deployments": {"deployment"}, "deployments/imp": {"deployment", "imp"}, "domains": {"domains"}, "domains/cart.test": {"domain", "cart.test"},
+		"status": {"status"}, "apps": {"apps"}, "apps/shop/web": {"app", "/shop/web"}, "deployments": {"deployment"}, "deployments/imp": {"deployment", "imp"}, "incidents": {"incident"}, "domains": {"domains"}, "domains/cart.test": {"domain", "cart.test"},
 		"envoys": {"envoys"}, "envoys/external/e-2": {"envoys", "external/e-2"}, "certificates": {"certs"}, "certificates/vault/shop.test": {"certs", "vault/shop.test"}, "authorities": {"authorities"},
 		"problems": {"problems"}, "changes": {"changes"}, "failures": {"failures"}, "diff": {"diff", "/shop/web"}, "config-dump": {"config-dump", "external"},
 	} {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"runtime/debug"
 	"slices"
 
@@ -38,6 +37,7 @@ type cli struct {
 	Changes     changesCmd     `cmd:"" help:"List what was published to Envoys, and why, the newest first."`
 	Failures    failuresCmd    `cmd:"" help:"List requests that no app answered, and why, the newest first."`
 	Deployment  deploymentCmd  `cmd:"" help:"List deployment groups, show one, or move it to its new app step by step, and back."`
+	Incident    incidentCmd    `cmd:"" help:"List incidents and maintenance of the public status page, publish one, or add to it."`
 	Watch       watchCmd       `cmd:"" help:"Show changes, failures and problems as they come, until it is interrupted."`
 	Tail        tailCmd        `cmd:"" help:"Show the requests of an app or a domain as they end, until it is interrupted."`
 	Diff        diffCmd        `cmd:"" help:"Show what the last change of an app changed in Envoy's resources."`
@@ -147,16 +147,4 @@ func version() string {
 		return "unknown"
 	}
 	return info.Main.Version
-}
-
-// logger writes to stderr, as the configuration asks.
-func (f *Flags) logger(w io.Writer) *slog.Logger {
-	var level slog.Level
-	// The parser allows only names of levels.
-	_ = level.UnmarshalText([]byte(f.LogLevel))
-	options := &slog.HandlerOptions{Level: level}
-	if f.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }

@@ -37,7 +37,7 @@ type probeCmd struct {
 
 	OutputFlags `embed:""`
 	LogLevel    string `group:"Server" default:"info" enum:"debug,info,warn,error" help:"debug, info, warn or error."`
-	LogFormat   string `group:"Server" default:"text" enum:"text,json" help:"text or json."`
+	LogFormat   string `group:"Server" default:"text" enum:"text,json,ecs" help:"text, json, or ecs: JSON with the names of the Elastic Common Schema."`
 }
 
 // Run asks until it is interrupted, or once. On a terminal it shows what fails.
@@ -48,7 +48,7 @@ func (c *probeCmd) Run(ctx context.Context, out streams) error {
 	}
 	warnExposed(c.TokenFile, out.err)
 	p, screen := c.printer(out), c.printer(out).screen
-	log := (&Flags{LogLevel: c.LogLevel, LogFormat: c.LogFormat}).logger(out.err)
+	log := (&LogFlags{LogLevel: c.LogLevel, LogFormat: c.LogFormat}).logger(out.err)
 	live := !c.Once && screen.Width > 0 && c.Output == "table"
 	if live || c.Once { // the log would be in between; what it says is on the screen
 		log = slog.New(slog.DiscardHandler)

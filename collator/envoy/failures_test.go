@@ -149,7 +149,8 @@ func (e *realEnvoy) failingApps() []*sources.App {
 		app("networks", hangs, with(sources.HTTP{AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})),
 		app("closed", hangs, with(sources.HTTP{Closed: true})),
 		app("busy", hangs, func(p *sources.Port) { p.Upstream = &sources.Upstream{MaxRequests: 1} }),
-		app("fakes", answers("HTTP/1.1 500 No\r\nX-Relay-Error: offline\r\nContent-Length: 0\r\n\r\n"),
+		// It says that it closes the connection: Envoy would send it the next request there else, just as it closes.
+		app("fakes", answers("HTTP/1.1 500 No\r\nX-Relay-Error: offline\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
 			with(sources.HTTP{ResponseHeaders: sources.HeaderEdits{Add: []sources.Header{{Name: "X-Relay-Error", Value: "busy"}}}})),
 	}
 }

@@ -46,6 +46,9 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 	if r.scaling != nil {
 		config.Scaling, config.Peer = scalingReports{r}, r.scaling.peers.Answer
 	}
+	if r.statusPage != nil {
+		config.Incidents = incidentReports{r.statusPage.Monitor}
+	}
 	scheme := "http://"
 	if t := r.adminTLS; t.enabled() {
 		if config.TLS, err = t.listen(); err != nil {

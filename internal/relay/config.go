@@ -16,7 +16,9 @@ import (
 	"relay/certs/vault"
 	"relay/collator"
 	"relay/collator/routing"
+	"relay/internal/graphite"
 	"relay/internal/hostname"
+	"relay/internal/logs"
 	"relay/internal/problem"
 	"relay/probe"
 	"relay/sources/marathon"
@@ -38,6 +40,8 @@ type Config struct {
 	XDS          XDSPort
 	Admin        AdminPort
 	Scaling      Scaling
+	Graphite     graphite.Config
+	Syslog       logs.Config
 	Probes       Probes
 	StatusPage   StatusPage
 
@@ -162,7 +166,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.Probes.validate(), c.StatusPage.Validate())
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.Probes.validate(), c.validateGraphite(), c.Syslog.Validate(), c.StatusPage.Validate())
 	return errors.Join(errs...)
 }
 

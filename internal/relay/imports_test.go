@@ -17,23 +17,26 @@ func TestImports(t *testing.T) {
 		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/probelabel", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil, "proxytlv": nil,
-		"traffic":     {"internal/failure", "internal/panics", "internal/scrape"},
-		"scaling":     {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape", "internal/secret"},
-		"connections": {"sources", "traffic", "internal/failure", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape"},
-		"admin":       {"collator", "xds", "scaling", "internal/probelabel", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal"},
-		"collator":    {"sources", "certs", "xds", "proxytlv", "internal/probelabel", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret"},
-		// The public page is made of what places answer, and knows nothing else of Relay.
-		"statuspage":        {"admin", "internal/files", "internal/guard", "internal/outgoing", "internal/panics", "internal/scrape", "internal/secret"},
+		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
+		"scaling":           {"sources", "traffic", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape", "internal/secret"},
+		"connections":       {"sources", "traffic", "internal/failure", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape"},
+		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal", "internal/probelabel"},
+		"collator":          {"sources", "certs", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/probelabel"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"internal/probelabel": nil, "internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
-		"internal/guard": nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
-		"probe": {"admin", "internal/guard", "internal/probelabel", "internal/failure", "internal/files", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal"},
+		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
+		"internal/graphite": {"internal/panics"},
+		"internal/guard":    nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
+		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal", "internal/probelabel"},
+		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape", "internal/guard", "internal/outgoing", "internal/secret"},
+		"internal/logs": {"internal/panics"},
+		// The public page is made of what places answer, and knows nothing else of Relay.
+		"internal/probelabel": nil,
 		// What compares looks at what the collator decided, and is nobody's input.
 		"compare": {"sources", "collator", "internal/hostname", "internal/problem"},
 		// The program is made of all of them.
 		"internal/relay": {
-			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin", "probe", "statuspage",
-			"internal/failure", "internal/files", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state",
+			"sources", "certs", "collator", "xds", "traffic", "scaling", "connections", "admin", "statuspage", "probe",
+			"internal/failure", "internal/files", "internal/graphite", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state", "internal/logs",
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.
 		"internal/testbed": {"certs"},

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -22,6 +23,8 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator/routing"
+	"relay/internal/graphite"
+	"relay/internal/logs"
 	"relay/internal/scrape"
 	"relay/sources/marathon"
 )
@@ -129,7 +132,10 @@ func allMetrics(t *testing.T) map[string]metricDoc {
 			Certificates: Certificates{Dir: dir.Config{Paths: []string{folder}}, Vault: vault.Config{Addresses: []string{"http://127.0.0.1:1"}, Mount: "secret", Token: "t"}},
 			State:        State{Dir: t.TempDir(), Certificates: true, KeyFile: secret},
 			XDS:          XDSPort{Address: "127.0.0.1:0", TLS: port}, Admin: AdminPort{Address: "127.0.0.1:0", TLS: port},
+			Syslog:   logs.Config{Address: "udp://127.0.0.1:1", Facility: "daemon"},
+			Graphite: graphite.Config{Address: "127.0.0.1:1", Interval: time.Minute},
 		}
+		config.Probes = Probes{Enabled: true}
 		config.StatusPage = StatusPage{File: page, Address: "127.0.0.1:0", Dir: t.TempDir()}
 		if apps.File == "" {
 			config.Scaling = Scaling{Enabled: true, Marathon: apps.Marathon, WaitingPerApp: 1, WaitingInAll: 1, WakeRate: 1}
@@ -193,6 +199,7 @@ func TestMetricsAreInTheDocs(t *testing.T) {
 
 // boundedLabels are those that metrics may have, and what bounds their values.
 var boundedLabels = map[string]string{
+	"envoy": "the Envoys of the last hour, which show certificates", "relay": "the settings", "chosen": "the code", "what": "the code",
 	"fleet": "the settings", "source": "the kinds of sources", "type": "the types of xDS, or of Marathon's events", "kind": "the code", "reason": "the code",
 	"result": "the code", "phase": "the code", "event": "the code", "outcome": "the code", "state": "the code", "stopped": "true or false", "wanted": "true or false", "port": "the ports of Relay", "status": "the code", "service": "the file of the status page", "place": "the file of the status page", "code": "the codes of failures",
 	"app": "apps with an owner, of which maxOwned have series", "owner": "one of each app",

@@ -18,6 +18,7 @@ import (
 	"relay/admin"
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/internal/panics"
 	"relay/probe"
 	"relay/probe/discover"
 )
@@ -134,18 +135,17 @@ func (p *ProbeProgram) Once(ctx context.Context) (api.Probes, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	called := make(chan struct{})
-	go func() {
-		defer close(called)
-		if err := p.parts.devices.Serve(ctx); err != nil && ctx.Err() == nil {
-			p.log.Error("agents cannot call", "event", "part_failed", "part", "devices", "error", err)
-		}
-	}()
+	called := make(chan error, 1)
+	go func() { called <- panics.Catch(func() error { return p.parts.devices.Serve(ctx) }) }()
 	p.parts.engine.Once(ctx)
-	asked := ctx.Err()
+	if stopped := ctx.Err(); stopped != nil {
+		err = errors.Join(stopped, err)
+	}
 	cancel()
-	<-called
-	return p.Found(probe.Query{Limit: maxOwn}), errors.Join(asked, err)
+	if failed := <-called; failed != nil && !errors.Is(failed, context.Canceled) {
+		err = errors.Join(err, failed)
+	}
+	return p.Found(probe.Query{Limit: maxOwn}), err
 }
 
 func (p *ProbeProgram) close() {

@@ -36,7 +36,9 @@ func (p probing) Targets(q admin.TargetQuery) api.ProbeTargets {
 	}
 	for _, s := range services {
 		if s.Fleets = slices.DeleteFunc(slices.Clone(s.Fleets), func(f string) bool { return !wanted(f) }); len(s.Fleets) > 0 {
-			t.Services = append(t.Services, p.service(s))
+			if one := p.service(s); one.Probe != "" || one.Skip != "" {
+				t.Services = append(t.Services, one)
+			}
 		}
 	}
 	for _, n := range []int{len(t.Domains), len(t.Services)} {

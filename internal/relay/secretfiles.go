@@ -20,6 +20,7 @@ func (c *Config) SecretFiles() (all []SecretFile) {
 		{"vault-token-file", c.Certificates.Vault.TokenFile}, {"vault-secret-id-file", c.Certificates.Vault.AppRole.SecretIDFile},
 		{"marathon-password-file", c.Apps.Marathon.PasswordFile}, {"marathon-token-file", c.Apps.Marathon.TokenFile},
 		{"marathon-service-account-file", c.Apps.Marathon.ServiceAccountFile}, {"marathon-client-key-file", c.Apps.Marathon.ClientKeyFile},
+		{"log-syslog-key", c.Syslog.KeyFile},
 		{"peers-token-file", c.Scaling.Peers.TokenFile}, {"scaling-marathon-password-file", c.Scaling.Marathon.Write.PasswordFile},
 		{"scaling-marathon-token-file", c.Scaling.Marathon.Write.TokenFile}, {"scaling-marathon-service-account-file", c.Scaling.Marathon.Write.ServiceAccountFile},
 	} {

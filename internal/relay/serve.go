@@ -24,6 +24,8 @@ import (
 	"relay/connections/accept"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
+	"relay/internal/graphite"
+	"relay/internal/logs"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/scaling/queue"
@@ -37,6 +39,7 @@ import (
 type Relay struct {
 	config   *Config
 	log      *slog.Logger
+	syslog   *logs.Syslog // nil if the log goes to standard error alone
 	registry *prometheus.Registry
 
 	// The sources, and what stands in for them.
@@ -71,6 +74,8 @@ type Relay struct {
 	probes      *probeParts // nil if nothing is asked from outside
 	statusPage  *PublicPage // nil if there is none
 
+	graphite *graphite.Sender // nil if metrics do not go there
+
 	// The ports.
 	admin                      *admin.Server
 	adminURL                   string
@@ -89,7 +94,8 @@ func New(config Config, log *slog.Logger) (*Relay, error) {
 // build is New with what metrics are registered with, and gathered from.
 func build(config Config, log *slog.Logger, registry *prometheus.Registry, registerer prometheus.Registerer) (*Relay, error) {
 	config.readErrorPages()
-	r := &Relay{config: &config, log: log, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
+	log, syslog := throughSyslog(config.Syslog, log, registerer)
+	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
@@ -108,6 +114,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS}, portCertificate{"status-page", config.StatusPage.serverTLS()})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
+	r.newGraphite(registerer)
 	return r, nil
 }
 
@@ -228,6 +235,7 @@ func (r *Relay) closeListeners() error {
 func (r *Relay) Serve(ctx context.Context) error {
 	defer func() { _ = r.closeListeners() }()
 	defer r.scaling.close()
+	defer r.startSyslog()()
 	supervisor := suture.New("relay", r.supervision())
 	// Each part has a supervisor of its own, so that one that fails again and
 	// again makes no other wait.
@@ -260,6 +268,25 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
 	}
+	r.addMonitoring(add)
+	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
+	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
+
+	r.logSettings()
+	r.log.Info("serving", "event", "serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
+	err := supervisor.Serve(ctx)
+	if ctx.Err() != nil {
+		r.log.Info("stopped", "event", "stopped")
+		return nil
+	}
+	return err
+}
+
+// addMonitoring adds the parts that watch from outside, and tell others: they feed no other part.
+func (r *Relay) addMonitoring(add func(name string, part suture.Service)) {
+	if r.graphite != nil {
+		add("graphite", r.graphite) // metrics -> Graphite
+	}
 	if p := r.probes; p != nil {
 		add("probe targets", p.discovery) // apps and Envoys -> what is asked
 		add("probes", p.engine)           // what is asked -> Envoys, which answer
@@ -268,22 +295,16 @@ func (r *Relay) Serve(ctx context.Context) error {
 	if r.statusPage != nil {
 		add("status page", r.statusPage) // probes of all places, and incidents -> the public
 	}
-	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
-	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
+}
 
+// logSettings says what is wrong with the settings.
+func (r *Relay) logSettings() {
 	for _, p := range r.config.Warnings {
 		r.log.Warn("a mistake in the settings", "event", "setting_mistaken", "setting", p.Subject, "reason", p.Reason)
 	}
 	for _, p := range r.config.exposedSecrets() {
 		r.log.Warn("a secret is open to others", "event", "secret_exposed", "setting", p.Subject, "reason", p.Reason)
 	}
-	r.log.Info("serving", "event", "serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
-	err := supervisor.Serve(ctx)
-	if ctx.Err() != nil {
-		r.log.Info("stopped", "event", "stopped")
-		return nil
-	}
-	return err
 }
 
 func (r *Relay) xdsServe(ctx context.Context) error { return r.xds.Serve(ctx, r.xdsListener) }

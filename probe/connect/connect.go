@@ -6,19 +6,25 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
+	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
 
 	"relay/internal/failure"
+	"relay/internal/terminal"
+	"relay/probe"
 )
+
+// proxyHeader is that of the PROXY protocol, version 2, of a proxy that connects for itself: the Envoy takes the address
+// of the connection. See https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt.
+const proxyHeader = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 
 // Dial connects to an Envoy, and sends the header of the PROXY protocol first if it expects one.
 func Dial(ctx context.Context, address string, proxyProtocol bool) (net.Conn, error) {
@@ -29,26 +35,11 @@ func Dial(ctx context.Context, address string, proxyProtocol bool) (net.Conn, er
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetWriteDeadline(deadline)
 	}
-	if _, err := conn.Write(proxyHeader(conn.LocalAddr(), conn.RemoteAddr())); err != nil {
+	if _, err := io.WriteString(conn, proxyHeader); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	return conn, conn.SetWriteDeadline(time.Time{})
-}
-
-// proxyHeader is that of version 2, for a connection by TCP. See
-// https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt.
-func proxyHeader(from, to net.Addr) []byte {
-	source, _ := netip.ParseAddrPort(from.String())
-	destination, _ := netip.ParseAddrPort(to.String())
-	family, addresses := byte(0x11), append(source.Addr().Unmap().AsSlice(), destination.Addr().Unmap().AsSlice()...)
-	if len(addresses) > 2*net.IPv4len {
-		family = 0x21
-	}
-	header := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), 0x21, family)
-	header = binary.BigEndian.AppendUint16(header, uint16(len(addresses)+4))
-	header = binary.BigEndian.AppendUint16(append(header, addresses...), source.Port())
-	return binary.BigEndian.AppendUint16(header, destination.Port())
 }
 
 // Handshake makes TLS of a connection. It ends with the context.
@@ -89,7 +80,7 @@ func Say(err error) string {
 	var refused *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &refused) && len(refused.UnverifiedCertificates) > 0:
-		return fmt.Sprintf("%s, %s", refused.Err, describe(refused.UnverifiedCertificates[0]))
+		return fmt.Sprintf("%s, %s", terminal.Clean(cut(refused.Err.Error(), 300)), describe(refused.UnverifiedCertificates[0]))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection is refused: nothing listens there"
 	case Closed(err):
@@ -97,7 +88,7 @@ func Say(err error) string {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time"
 	}
-	return cut(err.Error(), 300)
+	return terminal.Clean(cut(err.Error(), 300))
 }
 
 func describe(c *x509.Certificate) string {
@@ -105,7 +96,7 @@ func describe(c *x509.Certificate) string {
 	if len(c.DNSNames) > 0 {
 		name = strings.Join(c.DNSNames, " ")
 	}
-	return fmt.Sprintf("certificate for %s, expires %s", cut(name, 100), c.NotAfter.UTC().Format("2006-01-02 15:04"))
+	return fmt.Sprintf("certificate for %s, expires %s", terminal.Clean(cut(name, 100)), c.NotAfter.UTC().Format("2006-01-02 15:04"))
 }
 
 func cut(text string, bytes int) string {
@@ -115,15 +106,34 @@ func cut(text string, bytes int) string {
 	return text
 }
 
-// Skip says why an answer of Relay's own, by its code in x-relay-error, is no failure; it is empty if it is one.
-func Skip(code string) string {
-	switch code {
-	case failure.Asleep:
+// Answer keeps what the head of an answer says. It returns what the Envoy says if it has made the answer itself, as an
+// error for people; nil if the app has.
+func Answer(r *probe.Result, response *http.Response) error {
+	r.Answered, r.Status = true, response.StatusCode
+	if id := response.Header.Get("X-Request-Id"); requestID.MatchString(id) {
+		r.RequestID = id
+	}
+	code, ok := failure.Of(response.Header.Get(failure.Header))
+	if !ok {
+		return nil
+	}
+	r.Code, r.Answered = code.Name, code.Name != failure.NoSuchDomain
+	return &Words{Text: fmt.Sprintf("the Envoy answers %s (%d): %s", code.Name, r.Status, code.Text)}
+}
+
+// requestID is an ID as Envoy makes it; apps may answer anything.
+var requestID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+// skip says why an answer of the Envoy is as it is meant to be; it is empty if it is not.
+func skip(name string) string {
+	code, ok := failure.Of(name)
+	switch {
+	case !ok || !code.Meant:
+		return ""
+	case name == failure.Asleep:
 		return "the app sleeps"
-	case failure.Starting:
-		return "the app starts"
-	case failure.Maintenance:
+	case name == failure.Maintenance:
 		return "the app is in maintenance"
 	}
-	return ""
+	return "the Envoy answers " + name + ", as is meant"
 }

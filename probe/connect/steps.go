@@ -90,7 +90,7 @@ func (s *Steps) Failed() *probe.Step {
 func (s *Steps) Into(r *probe.Result) {
 	r.Duration, r.Steps, r.OK = time.Since(r.Time), s.All, true
 	if failed := s.Failed(); failed != nil {
-		r.OK, r.Reason = false, failed.Name+": "+failed.Seen
+		r.OK, r.Reason, r.Skipped = false, failed.Name+": "+failed.Seen, skip(r.Code)
 	}
 }
 

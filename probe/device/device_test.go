@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,11 @@ func TestAllSteps(t *testing.T) {
 	if n := w.prober.UnknownCalls(); n != 0 {
 		t.Errorf("%d calls were unknown", n)
 	}
+	eventually(t, "its connections are closed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.conns) == 0
+	})
 }
 
 // One that is not in the settings is told so.
@@ -124,7 +130,8 @@ func TestEachStepFails(t *testing.T) {
 		"the agent says nothing":     {instead("SAY", says("HEARD %s\n")), MessageFromAgent, "no answer within 200ms"},
 		"another device's text":      {instead("SAY", says("HEARD %s\nAGENT serial-4712-b says %s\n")), MessageFromAgent, `"AGENT … says {nonce}", which is for another device`},
 		"the agent answers 500":      {agentInstead(deviceID, status(500)), HTTPToAgent, "the agent answers 500"},
-		"no agent by the edge":       {agentInstead(deviceID, status(503, "X-Relay-Error", "unreachable")), HTTPToAgent, "the edge answers 503, x-relay-error: unreachable"},
+		"a code that there is not":   {agentInstead(deviceID, status(503, "X-Relay-Error", "\x1b")), HTTPToAgent, ""},
+		"no agent by the edge":       {agentInstead(deviceID, status(503, "X-Relay-Error", "offline")), HTTPToAgent, "the Envoy answers offline (503): "},
 		"the agent hangs":            {agentInstead(deviceID, silent), HTTPToAgent, "no answer within 200ms"},
 		"another agent's answer":     {agentInstead(deviceID, body(`{"agent":"serial-4712-b","n":"0"}`)), HTTPToAgent, "which is for another device"},
 		"nonsense":                   {agentInstead(deviceID, body("<html>")), HTTPToAgent, `the agent's answer does not fit: "<html>"`},
@@ -179,6 +186,25 @@ func TestRequestsAreMarked(t *testing.T) {
 		if got := <-marks; got != "Relay-Probe/1 here agents.test" {
 			t.Error(got)
 		}
+	}
+}
+
+// An edge that wants certificates of who asks by HTTP gets that of the device.
+func TestHTTPWithCertificate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var asked atomic.Int64
+	w.agent = func(rw http.ResponseWriter, r *http.Request) {
+		if len(r.TLS.PeerCertificates) == 0 {
+			rw.WriteHeader(http.StatusForbidden)
+			return
+		}
+		asked.Add(1)
+		wellAsked(rw, r)
+	}
+	w.start()
+	if r := w.probe(); !r.OK || asked.Load() != 2 {
+		t.Errorf("%+v", r)
 	}
 }
 

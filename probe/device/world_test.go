@@ -175,6 +175,7 @@ func (w *world) serveAgents() (address string) {
 	}
 	server := w.agentServer()
 	server.TLS = config
+	server.TLS.ClientAuth = tls.RequestClientCert
 	server.StartTLS()
 	return server.Listener.Addr().String()
 }
@@ -236,6 +237,8 @@ func calls(w http.ResponseWriter, url string) {
 // start makes the probe of the settings, and has it take calls.
 func (w *world) start() {
 	w.t.Helper()
+	w.mu.Lock() // the servers read what was broken behind it
+	defer w.mu.Unlock()
 	settings := []probe.DeviceSettings{w.device}
 	w.prober = New(Options{
 		Devices: settings, Callback: w.callback, Place: "here", Version: "1", Log: slog.New(slog.DiscardHandler),

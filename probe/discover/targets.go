@@ -43,7 +43,7 @@ func Targets(s probe.Settings, answers ...Answer) []probe.Target {
 		for _, d := range s.Devices {
 			for _, l := range listeners {
 				if len(d.Fleets) == 0 || slices.Contains(d.Fleets, name) {
-					targets = append(targets, d.Target(name, l.id, l.host))
+					targets = append(targets, k.device(f, d, l))
 				}
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -49,18 +50,18 @@ func (p GRPC) check(ctx context.Context, r *probe.Result, conn net.Conn) {
 		return
 	}
 	defer client.Close()
-	ctx = metadata.AppendToOutgoingContext(ctx, probe.Header, p.Place)
+	r.RequestID = newRequestID()
+	ctx = metadata.AppendToOutgoingContext(ctx, probe.Header, p.Place, "x-request-id", r.RequestID)
 	var header, trailer metadata.MD
 	answer, err := grpc_health_v1.NewHealthClient(client).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: r.Target.Ask.Path}, grpc.Header(&header), grpc.Trailer(&trailer))
 	all := metadata.Join(header, trailer)
-	r.RequestID = requestID(first(all, "x-request-id"))
 	finish(r, "health check", begin, "")
 	if code, ok := failure.Of(first(all, failure.Header)); ok {
 		judgeCode(r, code, false)
 		return
 	}
 	seen := inGRPCWords(answer, err)
-	r.Answered = err == nil || len(all) > 0
+	r.Answered = len(all) > 0 || !slices.Contains([]codes.Code{codes.Unavailable, codes.DeadlineExceeded, codes.Canceled}, status.Code(err))
 	if r.OK = seen == ""; !r.OK {
 		fail(r, seen)
 	}

@@ -120,12 +120,12 @@ func TestHTTPRequest(t *testing.T) {
 	address := serve(t, func(conn net.Conn) {
 		if r, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
 			requests <- r
-			_, _ = io.WriteString(conn, head(200, "Content-Length: 0", "X-Request-Id: 0f-1", "X-Relay-Error:"))
+			_, _ = io.WriteString(conn, head(200, "Content-Length: 0", "X-Relay-Error:"))
 		}
 	})
 	r := ask(t, probe.Target{Kind: probe.HTTP, Address: address, Domain: "a.test", Ask: probe.Ask{Method: "HEAD", Path: "/x?y=1"}}, 5*time.Second)
 	got := <-requests
-	if !r.OK || got.Method != "HEAD" || got.Host != "a.test" || got.RequestURI != "/x?y=1" || got.UserAgent() != "Relay-Probe/1" || got.Header.Get(probe.Header) != "here" || r.RequestID != "0f-1" {
+	if !r.OK || got.Method != "HEAD" || got.Host != "a.test" || got.RequestURI != "/x?y=1" || got.UserAgent() != "Relay-Probe/1" || got.Header.Get(probe.Header) != "here" || !strings.HasPrefix(r.RequestID, "probe-") || got.Header.Get("X-Request-Id") != r.RequestID {
 		t.Errorf("asked %+v, got %+v", got, r)
 	}
 	for _, phase := range []string{"connect", "processing", "transfer"} {

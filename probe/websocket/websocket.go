@@ -72,9 +72,6 @@ func (p *Prober) Probe(ctx context.Context, t probe.Target) probe.Result {
 	if within := t.Ask.Within; result.OK && within > 0 && result.Duration > within {
 		result.OK, result.Reason = false, fmt.Sprintf("it took %s, more than %s", result.Duration.Round(time.Millisecond), within)
 	}
-	if skip := connect.Skip(result.Code); skip != "" && !result.OK {
-		result.Skipped = skip
-	}
 	return result
 }
 
@@ -124,17 +121,17 @@ func (r *run) open(ctx context.Context) error {
 		HTTPClient: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		HTTPHeader: http.Header{"User-Agent": {probe.UserAgent + "/" + r.options.Version}, probe.Header: {r.options.Place}},
 	})
+	var refused error
 	if resp != nil {
-		r.result.Answered = true
-		r.result.Status, r.result.Code, r.result.RequestID = resp.StatusCode, resp.Header.Get("X-Relay-Error"), resp.Header.Get("X-Request-Id")
+		refused = connect.Answer(r.result, resp)
 	}
 	switch {
 	case err == nil:
 		socket.SetReadLimit(maxMessage)
 		r.socket = socket
 		return nil
-	case r.result.Code != "":
-		return &connect.Words{Text: fmt.Sprintf("the edge answers %d, x-relay-error: %s", r.result.Status, r.result.Code)}
+	case refused != nil:
+		return refused
 	case r.result.Status == http.StatusSwitchingProtocols:
 		return &connect.Words{Text: "the app's answer is no valid one to a WebSocket"}
 	case r.result.Status != 0:

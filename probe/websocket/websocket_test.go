@@ -126,9 +126,9 @@ func TestEachStepFails(t *testing.T) {
 		"no such domain": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Relay-Error", "no-such-domain")
 			w.WriteHeader(404)
-		}, nil, Open, "the edge answers 404, x-relay-error: no-such-domain", true},
+		}, nil, Open, "the Envoy answers no-such-domain (404): ", true},
 		"no WebSocket":   {func(http.ResponseWriter, *http.Request) {}, nil, Open, "the app answers 200, and opens no WebSocket", true},
-		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) }, nil, Open, "the app answers 302", true},
+		"a redirect":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, nil, Open, "the app answers 302", true},
 		"an odd upgrade": {oddly, nil, Open, "no valid one to a WebSocket", true},
 		"nothing comes":  {talks(func(ctx context.Context, conn *websocket.Conn) { _, _, _ = conn.Read(ctx); _, _, _ = conn.Read(ctx) }), nil, Echo, "no answer until the probe's time was over", true},
 		"other texts": {talks(func(ctx context.Context, conn *websocket.Conn) {

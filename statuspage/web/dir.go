@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,12 @@ func (d *Dir) Trouble() string {
 	return d.trouble
 }
 
+// HasPage reports whether there is a page in the folder, such as that of a run before.
+func (d *Dir) HasPage() bool {
+	_, err := os.Stat(filepath.Join(d.path, "index.html"))
+	return err == nil
+}
+
 // Write makes the folder have this content: it writes what differs, the first page last, and then removes incidents that
 // are gone. What was done before it failed stays, and the next Write goes on.
 func (d *Dir) Write(content Content) error {
@@ -76,9 +83,11 @@ func (d *Dir) write(content Content) error {
 		}
 		d.claimed = true
 	}
-	if err := root.Mkdir(folder, 0o755); err == nil {
+	err = root.Mkdir(folder, 0o755)
+	if err == nil {
 		err = root.Chmod(folder, 0o755) // whatever the umask is
-	} else if !errors.Is(err, fs.ErrExist) {
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return cure(err)
 	}
 	for _, name := range inOrder(content) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -110,4 +111,27 @@ func TestRenderModifiesNothing(t *testing.T) {
 	if after, _ := json.Marshal(view); !bytes.Equal(before, after) {
 		t.Error("the view was modified")
 	}
+}
+
+// BenchmarkRender is what each change costs: 100 services with trouble, which are the most that settings may have, and 30 incidents.
+func BenchmarkRender(b *testing.B) {
+	v := troubleView()
+	for len(v.Services) < 100 {
+		v.Services = append(v.Services, troubleView().Services...)
+	}
+	for i := range 30 {
+		one := v.Incidents[i%3]
+		one.ID = fmt.Sprint("incident-", i)
+		v.Incidents = append(v.Incidents, one)
+	}
+	var content Content
+	for b.Loop() {
+		v.Time = v.Time.Add(time.Minute) // so that the first page is another one, and the others are not
+		var err error
+		if content, err = Render(v, content); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(len(content["index.html"].Body)), "bytes")
+	b.ReportMetric(float64(len(content["index.html"].Gzip)), "gzip-bytes")
 }

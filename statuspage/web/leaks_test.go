@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,10 +77,13 @@ places:
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		success, skipped := false, false
-		var failed error
+		var success, skipped, failing atomic.Bool
 		m := statuspage.New(statuspage.Config{Settings: settings, Log: slog.New(slog.DiscardHandler), Own: func(context.Context) (api.Probes, error) {
-			return hostileProbes(success, skipped), failed
+			var err error
+			if failing.Load() {
+				err = fmt.Errorf("%s 10.11.12.13", internal)
+			}
+			return hostileProbes(success.Load(), skipped.Load()), err
 		}})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
@@ -100,12 +104,12 @@ places:
 			}
 			holdsNothing(t, p, "/"+internal, "")
 			switch {
-			case !success:
-				success = true
-			case !skipped:
-				skipped = true
+			case !success.Load():
+				success.Store(true)
+			case !skipped.Load():
+				skipped.Store(true)
 			default:
-				failed = fmt.Errorf("%s 10.11.12.13", internal)
+				failing.Store(true)
 			}
 		}
 		if !seen[statuspage.Down] || !seen[statuspage.Up] || !seen[statuspage.Unknown] {

@@ -39,7 +39,15 @@ type Page struct {
 	content atomic.Pointer[Content]
 	dir     *Dir // nil if there is none
 	metrics metrics
+	begun   time.Time
+	// says tells that the view which was rendered last knows how a service is.
+	says bool
+	// wrote tells that files of this run are there.
+	wrote bool
 }
+
+// keepOld is how long files of a run before stay while nothing is known yet: a restart is no news to the public.
+const keepOld = time.Minute
 
 // pause is between two renderings at least, however often the view changes.
 const pause = time.Second
@@ -52,7 +60,7 @@ func New(cfg Config) *Page {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
 	}
-	p := &Page{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
+	p := &Page{cfg: cfg, metrics: newMetrics(cfg.Registerer), begun: time.Now()}
 	if cfg.Dir != "" {
 		p.dir = NewDir(cfg.Dir)
 	}
@@ -88,8 +96,10 @@ func wait(ctx context.Context, timer <-chan time.Time, changed <-chan struct{}) 
 // render makes the content anew. A view that cannot be rendered costs itself: the last page stays.
 func (p *Page) render() {
 	err := panics.Catch(func() error {
-		content, err := Render(p.cfg.Source.View(), *p.content.Load())
+		view := p.cfg.Source.View()
+		content, err := Render(view, *p.content.Load())
 		if err == nil {
+			p.says = worst(view.Services) != statuspage.Unknown
 			p.content.Store(&content)
 		}
 		return err
@@ -101,7 +111,7 @@ func (p *Page) render() {
 
 // write brings the folder up to date. What is wrong with it is said once.
 func (p *Page) write() {
-	if p.dir == nil {
+	if p.dir == nil || !p.wrote && !p.says && time.Since(p.begun) < keepOld && p.dir.HasPage() {
 		return
 	}
 	before := p.dir.Trouble()
@@ -113,6 +123,7 @@ func (p *Page) write() {
 			p.cfg.Log.Warn("the files of the public status page cannot be written: those that are there stay, and it is tried again", "event", "status_page_files_failed", "dir", p.cfg.Dir, "reason", err)
 		}
 	default:
+		p.wrote = true
 		p.metrics.written.SetToCurrentTime()
 		if before != "" {
 			p.cfg.Log.Info("the files of the public status page are written again", "event", "status_page_files_written", "dir", p.cfg.Dir)

@@ -180,6 +180,35 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 	}
 }
 
+// A body that does not come holds no answer up.
+func TestBodyIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	address := listen(t, limitedPage(t, func(l *Limits) { l.Head = time.Minute }))
+	c := send(t, address, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	answer := make([]byte, len("HTTP/1.1 405"))
+	if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "HTTP/1.1 405" {
+		t.Errorf("%q, %v", answer, err)
+	}
+}
+
+// A client that asks again and again, and reads nothing, is cut off when no more fits on the way to it.
+func TestWhoReadsNothingIsCutOff(t *testing.T) {
+	t.Parallel()
+	p := limitedPage(t, func(l *Limits) { l.Head, l.Write, l.Requests = time.Minute, 300*time.Millisecond, 1_000_000 })
+	c := send(t, listen(t, p), "")
+	_ = c.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	requests := []byte(strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000))
+	for {
+		if _, err := c.Write(requests); err != nil {
+			if strings.Contains(err.Error(), "timeout") {
+				t.Error("it is not cut off")
+			}
+			return
+		}
+	}
+}
+
 // A head that is too large is refused before it is read.
 func TestLargeHead(t *testing.T) {
 	t.Parallel()
@@ -202,7 +231,7 @@ func TestLargeHead(t *testing.T) {
 // Who opens connections and says nothing takes no place from others: the oldest are closed.
 func TestManyConnections(t *testing.T) {
 	t.Parallel()
-	p := limitedPage(t, func(l *Limits) { l.Connections, l.PerAddress, l.Accepts = 50, 40, 100_000 })
+	p := limitedPage(t, func(l *Limits) { l.Connections, l.PerAddress, l.Accepts, l.Head = 50, 40, 100_000, time.Minute })
 	address := listen(t, p)
 	var all []net.Conn
 	for range 400 {
@@ -211,13 +240,12 @@ func TestManyConnections(t *testing.T) {
 	if !isAnswered(t, address) {
 		t.Error("a client that asks is not answered")
 	}
-	open := 0
+	open, limit := 0, time.Now().Add(5*time.Second)
 	for i, c := range all {
-		limit := 2 * time.Second
-		if i >= len(all)-40 {
-			limit = 20 * time.Millisecond
+		if i >= len(all)-40 { // these may be open
+			limit = time.Now()
 		}
-		_ = c.SetReadDeadline(time.Now().Add(limit))
+		_ = c.SetReadDeadline(limit)
 		if _, err := c.Read(make([]byte, 1)); err != nil && strings.Contains(err.Error(), "timeout") {
 			open++
 		}

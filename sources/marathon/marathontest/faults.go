@@ -91,8 +91,8 @@ type Fault struct {
 	Hang bool
 	// Cut does what is asked, and then closes the connection in place of an answer.
 	Cut bool
-	// Before, when set, is called before the request is looked at. It may call the Server: that is
-	// how somebody changes an app between two requests of another.
+	// Before, when set, is called when the whole request is there, before it is looked at. It may call
+	// the Server: that is how somebody changes an app between two requests of another.
 	Before func()
 	// Times limits the fault to so many requests; 0 means all.
 	Times int
@@ -194,7 +194,8 @@ func (s *Server) applyFault(w http.ResponseWriter, r *http.Request, kinds []Kind
 	if inj == nil {
 		return w, false
 	}
-	if (fault.Delay > 0 || fault.Hang) && r.Body != nil { // only then the server sees that a client leaves
+	// Only then the server sees that a client leaves. Before may end the client: what it had sent counts.
+	if (fault.Delay > 0 || fault.Hang || fault.Before != nil) && r.Body != nil {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}

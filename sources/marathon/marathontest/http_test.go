@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -230,6 +231,10 @@ func TestDownAndUp(t *testing.T) {
 		t.Error("answers while down")
 	}
 	url := s.URL()
+	if l, err := net.Listen("tcp", strings.TrimPrefix(url, "http://")); err == nil {
+		_ = l.Close()
+		t.Error("somebody else got its port")
+	}
 	if err := s.Up(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"time"
 )
@@ -106,7 +105,11 @@ func (s *Server) listen(running *http.Server, addr string, handler http.HandlerF
 	if running != nil || s.closed {
 		return nil, "", errors.New("marathontest: up already, or closed for good")
 	}
-	ln, err := net.Listen("tcp", addr)
+	addr, err := s.hold(addr)
+	if err != nil {
+		return nil, "", err
+	}
+	ln, err := s.listenAt(addr)
 	if err != nil {
 		return nil, "", fmt.Errorf("marathontest: %w", err)
 	}

@@ -102,7 +102,8 @@ type Server struct {
 
 	mu          sync.Mutex // guards all below
 	closed      bool
-	http        *http.Server // nil while down
+	held        map[string]int // sockets, by address
+	http        *http.Server   // nil while down
 	apps        map[string]*app
 	versions    map[string]map[string]*definition // by app id and version
 	pods        map[string]podJSON
@@ -147,6 +148,7 @@ func New(opts Options) (*Server, error) {
 	s.faults.changed = make(chan struct{})
 	if err := s.Up(); err != nil {
 		cancel()
+		s.letGo()
 		return nil, err
 	}
 	return s, nil
@@ -220,6 +222,7 @@ func (s *Server) Close() {
 		b.abort()
 	}
 	s.wg.Wait()
+	s.letGo()
 }
 
 // spawn runs f in a goroutine that Close waits for. The caller holds s.mu;

@@ -3,9 +3,12 @@ package imp
 import (
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"time"
 
 	"relay/certs/certstest"
 	"relay/testdata/scenarios/scenario"
@@ -41,4 +44,17 @@ func (f *field) revoke(r *scenario.Run, stolen *device) {
 	})
 	reached := f.system.reached.Load()
 	r.Check(f.tries(r, thief) != nil && f.system.reached.Load() == reached, "the stolen device reaches a server")
+}
+
+// issuePEM makes a certificate for one more device.
+func (f *field) issuePEM(id string) (certificate, key []byte, err error) {
+	issued, err := f.authority.issue(tenant+id, time.Now().AddDate(0, 0, 1))
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(issued.PrivateKey)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issued.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }

@@ -31,7 +31,18 @@ const (
 
 // New returns the scenario.
 func New() *scenario.Scenario {
+	s, _ := NewWith()
+	return s
+}
+
+// NewWith returns the scenario, and what issues a certificate for one more device of its tenant, with its key, once
+// the scenario runs.
+func NewWith() (s *scenario.Scenario, issue func(id string) (certificate, key []byte, err error)) {
 	f := &field{system: &system{figures: scenario.NewFigures()}}
+	return f.scenario(), f.issuePEM
+}
+
+func (f *field) scenario() *scenario.Scenario {
 	return &scenario.Scenario{
 		Name: "imp", Title: "devices in the field, each with a TLS connection to one of three servers",
 		Figures: f.system.figures, Apps: apps, Ports: []string{"devices"},

@@ -85,5 +85,8 @@ func (r *Run) WebSocket(ctx context.Context, client *http.Client, url string, pr
 	return conn, err
 }
 
+// HTTPS is the address by which Envoy takes HTTPS.
+func (r *Run) HTTPS() string { return r.https }
+
 // Port is the address where Envoy opens a TCP service.
 func (r *Run) Port(name string) string { return net.JoinHostPort("127.0.0.1", r.ports[name]) }
