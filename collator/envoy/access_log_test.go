@@ -26,6 +26,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/collator/routing"
+	"relay/deploy"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -239,7 +240,7 @@ func TestAccessLogWithoutCollector(t *testing.T) {
 	t.Cleanup(func() { _ = hangs.Close() })
 	for name, collector := range map[string]string{"hangs": hangs.Addr().String(), "away": fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)), "not named": ""} {
 		envoytest.ForEachVersion(t, func(t *testing.T, version string) {
-			e := startEnvoyWith(t, envoytest.Options{Version: version, AccessLog: collector}, toCollector)
+			e := startEnvoyWith(t, envoytest.Options{Version: version, AccessLog: collector, StatsD: deploy.StatsD{Address: "127.0.0.1:9"}}, toCollector)
 			e.c.SyncCertificates("vault", nil, nil)
 			e.c.SyncApps([]*sources.App{e.app("/shop", "shop.test")})
 			e.eventually(t, request{host: "shop.test", path: "/"}, status(200))
