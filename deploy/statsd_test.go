@@ -65,7 +65,7 @@ func TestStatsDMistakes(t *testing.T) {
 		"is not HOST:PORT":        {Address: "127.0.0.1:0"},
 		"missing port in address": {Address: "127.0.0.1"},
 		"tcp://statsd.test:8125":  {Address: "statsd.test:8125"},
-		"by UDP only":             {Address: "127.0.0.1:8125", TCP: true, Tags: true},
+		"go by UDP only":          {Address: "127.0.0.1:8125", TCP: true, Tags: true},
 		"give at least 1s":        {Address: "127.0.0.1:8125", Interval: time.Millisecond},
 		"write letters, digits":   {Address: "127.0.0.1:8125", Prefix: "a\nb"},
 	} {

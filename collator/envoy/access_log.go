@@ -130,6 +130,8 @@ func collectorLog(p *packer, words string, fields map[string]string) *otelaccess
 		attributes.Values = append(attributes.Values, &commonv1.KeyValue{Key: name, Value: text(fields[name])})
 	}
 	return &otelaccesslogv3.OpenTelemetryAccessLogConfig{
+		// Envoys before 1.37 know no other place for it.
+		//lint:ignore SA1019 see above
 		CommonConfig: &grpcaccesslogv3.CommonGrpcAccessLogConfig{
 			LogName: "relay.access", TransportApiVersion: corev3.ApiVersion_V3, BufferFlushInterval: durationpb.New(time.Second),
 			GrpcService: &corev3.GrpcService{Timeout: durationpb.New(5 * time.Second), TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
