@@ -62,6 +62,9 @@ bench-load: $(ENVOY) ## Measure what load reports cost Relay and Envoy: 10 000 a
 bench-admin: $(ENVOY) ## Measure what viewers cost beside 50 000 apps and 100 Envoys that report load; ROW=all or another for one
 	go test -run '^$$' -bench '^BenchmarkAdmin$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 
+bench-statuspage: $(ENVOY) ## Measure what 1000 requests a second for the public status page cost Relay and its changes
+	go test -run '^$$' -bench '^BenchmarkStatusPage$$' -benchtime 1x -timeout 10m ./e2e
+
 bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy, half an hour in all; ROW=wake or another for one
 	go test -run '^$$' -bench '^BenchmarkScaling$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 60m ./e2e
 	$(if $(ROW),,go test -run 'Step|Steady|Overload' -v ./scaling/autoscale)
@@ -70,7 +73,8 @@ bench-devices: $(ENVOY) ## Measure devices, agents and sockets that stay, with a
 	go test -run '^$$' -bench '^BenchmarkDevices$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
 
 bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Envoys with 500 domains at 1000 a minute; ROW=https or another for one
-	go test -run '^$$' -bench '^BenchmarkProbes$$$(if $(ROW),/^$(ROW)$$)' -benchtime $(if $(ROW),1000x,1x) -timeout 10m ./collator/envoy
+	$(if $(filter sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^$(or $(ROW),http.*)$$' -benchtime 1000x ./collator/envoy)
+	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
 	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
 
 model: ## Play five million random changes, faults and reconnections against the xDS server
@@ -181,4 +185,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE

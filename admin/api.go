@@ -64,7 +64,7 @@ func (s *Server) table() []route {
 		{Path: "/api/v1/certificates/{name...}", Summary: "One certificate, by its source and name", Answer: api.CertificateStory{}, get: s.certificate, Missing: true, Examples: map[string]string{"name": "vault/shop.test"}},
 		{Path: "/api/v1/authorities", Summary: "The authorities of clients, used or not", Answer: api.Authorities{}, get: s.authorities,
 			Params: []parameter{textParam, limitParam, cursorParam}},
-	}, s.deploymentRoutes(), s.incidentRoutes(), s.otherRoutes(), s.dumpRoutes())
+	}, s.probeRoutes(), s.deploymentRoutes(), s.incidentRoutes(), s.otherRoutes(), s.dumpRoutes())
 }
 
 func (s *Server) otherRoutes() []route {
@@ -111,10 +111,10 @@ var (
 	}}
 )
 
-// api adds the routes of the API.
-func (s *Server) api(mux *http.ServeMux) {
+// api adds routes of the API.
+func (s *Server) api(mux *http.ServeMux, routes []route) {
 	var paths []string
-	for _, route := range s.table() {
+	for _, route := range routes {
 		mux.HandleFunc(cmp.Or(route.Method, http.MethodGet)+" "+route.Path, func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, route) })
 		if route.Method == http.MethodPost { // others would be answered by what is at /api
 			for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace} {

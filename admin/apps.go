@@ -114,7 +114,7 @@ func (s *Server) appOf(a collator.AppView) api.App {
 		ID: a.ID, Version: a.Version, Stopped: a.Stopped, Ports: make([]api.Port, len(a.Ports)),
 		Load: s.appLoad(a.ID), Failures: s.appFailures(a.ID), Changed: s.lastChange(a.ID),
 		ProblemCount: len(a.Problems), Severity: string(worst(a.Problems)),
-		Maintenance: a.Maintenance, Scaling: s.scalingOf(a.ID),
+		Maintenance: a.Maintenance, Owner: a.Owner, Scaling: s.scalingOf(a.ID),
 	}
 	if a.Routed != nil && a.Routed.ID != a.ID {
 		app.Deployment = strings.TrimPrefix(a.Routed.ID, deployments.Prefix)
@@ -178,7 +178,7 @@ func worst(problems []problem.Problem) (severity problem.Severity) {
 }
 
 func (s *Server) portOf(p collator.PortView) api.Port {
-	port := api.Port{Index: p.Index, Name: p.Name, Fleets: p.Fleets, OtherGroups: p.OtherGroups, Domains: p.Domains, Cluster: p.Cluster}
+	port := api.Port{Index: p.Index, Name: p.Name, Fleets: p.Fleets, OtherGroups: p.OtherGroups, Domains: p.Domains, Cluster: p.Cluster, Probe: p.Probe}
 	for _, e := range p.Endpoints {
 		port.Endpoints = append(port.Endpoints, api.Endpoint{
 			Address: e.Address.String(), Health: e.Health.String(), Task: e.Task, Version: e.Version, Region: e.Region, Zone: e.Zone,

@@ -139,7 +139,9 @@ func queryParameters(route route) (params []any) {
 		schema := object{"type": "string", "maxLength": cmp.Or(p.Length, maxText)}
 		switch {
 		case p.Max > 0:
-			schema = object{"type": "integer", "minimum": 1, "maximum": p.Max, "default": p.Default}
+			if schema = (object{"type": "integer", "minimum": 1, "maximum": p.Max}); p.Default > 0 {
+				schema["default"] = p.Default
+			}
 		case len(p.Values) > 0:
 			schema = object{"type": "string", "enum": p.Values, "default": p.Values[0]}
 		}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 
@@ -61,6 +62,15 @@ func (d pageData) Apps(q url.Values) (api.Apps, error) { return ask[api.Apps](d,
 
 func (d pageData) App(id string) (api.AppStory, bool) {
 	return one[api.AppStory](d, "/api/v1/apps/{id...}", "id", id)
+}
+
+// Probes are none where nothing is asked from outside.
+func (d pageData) Probes(q url.Values) (api.Probes, error) {
+	found, err := ask[api.Probes](d, "/api/v1/probes", q)
+	if _, missing := errors.AsType[unknown](err); missing {
+		return api.Probes{}, nil
+	}
+	return found, err
 }
 
 func (d pageData) Domains(q url.Values) (api.Domains, error) {

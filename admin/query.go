@@ -47,6 +47,12 @@ type query struct {
 // text returns a parameter in lower case, to be compared with names in lower case.
 func (q query) text(name string) string { return strings.ToLower(q.values[name]) }
 
+// number returns a parameter that is a number; 0 if it is not there.
+func (q query) number(name string) int {
+	n, _ := strconv.Atoi(q.values[name]) // was read
+	return n
+}
+
 // readQuery checks the parameters of a request against those that there are.
 func readQuery(r *http.Request, params []parameter) (query, error) {
 	q := query{values: make(map[string]string), limit: api.DefaultLimit}

@@ -59,6 +59,8 @@ type Config struct {
 	Incidents Incidents
 	// Peer answers other Relays; nil if Relay may not change the number of instances.
 	Peer func(peers.Question) peers.Answer
+	// Probing is what may be asked from outside; nil says nothing of it.
+	Probing Probing
 	// Tails lets people follow requests; nil lets nobody.
 	Tails Tails
 
@@ -85,14 +87,15 @@ const hookPrefix = "/_mlb_signal/"
 
 // Server serves the endpoint on one listener, once.
 type Server struct {
-	cfg      Config
-	listener net.Listener
-	handler  http.Handler
-	reloads  []*reload
-	refusals *guard.Log
-	shared   sharedStatus
-	problems sharedProblems
-	hub      *hub
+	cfg       Config
+	listener  net.Listener
+	handler   http.Handler
+	reloads   []*reload
+	refusals  *guard.Log
+	shared    sharedStatus
+	problems  sharedProblems
+	probesSum sharedProbes
+	hub       *hub
 	// dumps counts those that are being read.
 	dumps atomic.Int64
 
@@ -102,13 +105,18 @@ type Server struct {
 
 // New returns a Server for an open listener, which Serve closes.
 func New(cfg Config, l net.Listener) *Server {
+	s := newServer(cfg, l)
+	s.handler = s.routes()
+	return s
+}
+
+func newServer(cfg Config, l net.Listener) *Server {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
 	}
 	s := &Server{cfg: cfg, listener: l, refusals: guard.NewLog(cfg.Log, cfg.Refused)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.hub = newHub(s)
-	s.handler = s.routes()
 	return s
 }
 
@@ -162,12 +170,9 @@ func (s *Server) routes() http.Handler {
 	s.handle(mux, hookPrefix+"usr1", hook{certificates})
 	s.handle(mux, hookPrefix+"hup", hook{certificates, apps})
 
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	s.health(mux)
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{
-		ErrorLog: metricsLog{s.cfg.Log},
-	}))
-	s.api(mux)
+	s.api(mux, s.table())
 	page.New(newPageData(s), s.cfg.Version, s.cfg.Log).Register(mux)
 	if s.cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -176,6 +181,17 @@ func (s *Server) routes() http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
+	return s.protected(mux)
+}
+
+// health adds what says that the program runs, and its metrics.
+func (s *Server) health(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok") })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.cfg.Gatherer, promhttp.HandlerOpts{ErrorLog: metricsLog{s.cfg.Log}}))
+}
+
+// protected lets in whom Access does, and keeps to the limits.
+func (s *Server) protected(mux *http.ServeMux) http.Handler {
 	answered := s.limitBodies(s.limitRequests(http.NewCrossOriginProtection().Handler(mux)))
 	allowed := s.cfg.Access.restrictHosts(s.cfg.Access.restrict(answered, s.refusals), s.refusals)
 	return restrictBrowsers(cleanPath(allowed))

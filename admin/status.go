@@ -104,7 +104,7 @@ func (s *Server) newStatus(now time.Time) *api.Status {
 	status.Counts.Certificates = len(certificates)
 	status.Certificates = certificatesStatus(certificates)
 	status.Certificates.Uncovered = served.WithoutCertificate - served.NotWanted
-	status.Scaling = s.scalingStatus()
+	status.Scaling, status.Probes = s.scalingStatus(), s.probesSum.current(s.cfg.Probing, now)
 	s.addReports(status, now)
 	status.Findings = findings.OfStatus(status)
 	status.OK = findings.Worst(status.Findings) == api.OK

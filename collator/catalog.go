@@ -17,6 +17,10 @@ type catalog struct {
 	apps    ordered[*AppEntry]
 	claims  map[string][]nameClaim // by domain, sorted
 	domains ordered[*DomainEntry]
+	// asked are the apps that say how they are asked from outside, by id.
+	asked map[string]struct{}
+	// owned are those that say whose they are.
+	owned ordered[*OwnedApp]
 	// endpoints, leftOut and inNoFleet are sums over byID.
 	endpoints, leftOut, inNoFleet int
 	// states are those of the domains that some fleet routes.
@@ -69,7 +73,7 @@ type DomainEntry struct {
 func newCatalog() *catalog {
 	return &catalog{
 		byID: make(map[string]catalogued), apps: newOrdered[*AppEntry](),
-		claims: make(map[string][]nameClaim), domains: newOrdered[*DomainEntry](),
+		claims: make(map[string][]nameClaim), domains: newOrdered[*DomainEntry](), asked: make(map[string]struct{}), owned: newOrdered[*OwnedApp](),
 		states: make(map[string]DomainState), doubtful: make(map[string]struct{}),
 	}
 }
@@ -137,15 +141,20 @@ func (c *Collator) catalogue(id string) {
 	before := x.byID[id]
 	if app == nil {
 		delete(x.byID, id)
+		delete(x.asked, id)
 		x.apps.set(id, nil)
 	}
 	now := catalogued{app: app, entry: before.entry}
+	if ownerOf(before.app) != ownerOf(app) || ownerOf(app) != "" && !samePolicy(before.app, app) {
+		c.noteOwned(id, app)
+	}
 	if !samePolicy(before.app, app) {
 		x.reclaim(before.app, -1, c)
 		x.reclaim(app, 1, c)
 		if app != nil {
 			now.entry = c.newAppEntry(app)
 			x.apps.set(id, now.entry)
+			x.noteAsked(app)
 		}
 	}
 	if app != nil {
@@ -224,7 +233,7 @@ func (c *Collator) uncatalogue() {
 	defer c.catalog.mu.Unlock()
 	fresh := newCatalog()
 	x := c.catalog
-	x.byID, x.apps, x.claims, x.domains = fresh.byID, fresh.apps, fresh.claims, fresh.domains
+	x.byID, x.apps, x.claims, x.domains, x.asked, x.owned = fresh.byID, fresh.apps, fresh.claims, fresh.domains, fresh.asked, fresh.owned
 	x.endpoints, x.leftOut, x.inNoFleet = 0, 0, 0
 	x.states, x.served, x.doubtful = fresh.states, Served{}, fresh.doubtful
 }

@@ -21,12 +21,17 @@ const (
 	StateServed
 )
 
-// DomainState says whether a domain is served.
-func (c *Collator) DomainState(e *DomainEntry) DomainState {
+// RoutedState says whether requests for a domain find a task, whatever its certificate.
+func (c *Collator) RoutedState(domain string) DomainState {
 	x := c.catalog
 	x.mu.Lock()
-	state := x.states[e.Name] // in no fleet, if it is not known
-	x.mu.Unlock()
+	defer x.mu.Unlock()
+	return x.states[domain] // in no fleet, if it is not known
+}
+
+// DomainState says whether a domain is served.
+func (c *Collator) DomainState(e *DomainEntry) DomainState {
+	state := c.RoutedState(e.Name)
 	if state != StateServed && state != StateAsleep {
 		return state
 	}

@@ -55,6 +55,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 func withEndpoints(app, policy *sources.App, policyProblems []problem.Problem) *sources.App {
 	clean := *policy
 	clean.Scaling, clean.Orchestration = app.Scaling, app.Orchestration
+	clean.Owner = app.Owner
 	clean.Version, clean.Notes, clean.Stopped, clean.Unrouted, clean.Labels = app.Version, app.Notes, app.Stopped, app.Unrouted, app.Labels
 	clean.Ports = slices.Clone(policy.Ports)
 	var problems sources.Problems
@@ -143,7 +144,7 @@ func samePolicy(a, b *sources.App) bool {
 }
 
 func samePortPolicy(a, b sources.Port) bool {
-	return a.Name == b.Name && a.RedirectToHTTPS == b.RedirectToHTTPS &&
+	return a.Name == b.Name && a.Probe == b.Probe && a.RedirectToHTTPS == b.RedirectToHTTPS &&
 		sameList(a.Groups, b.Groups) && sameList(a.Domains, b.Domains) && sameList(a.ACMEDomains, b.ACMEDomains) &&
 		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && a.TCP.Equal(b.TCP) && (a.Queue == nil) == (b.Queue == nil) && a.Wake == b.Wake
 }

@@ -22,6 +22,8 @@ type AppView struct {
 	Stopped bool `json:"stopped,omitempty"`
 	// Maintenance is set if all requests are answered by a page that says so.
 	Maintenance bool `json:"maintenance,omitempty"`
+	// Owner is who is told when the app fails.
+	Owner string `json:"owner,omitempty"`
 	// Problems are all that concern the app, clashes and rejected resources
 	// included.
 	Problems []problem.Problem `json:"-"`
@@ -42,6 +44,8 @@ type PortView struct {
 	// may be those of another load balancer.
 	OtherGroups []string `json:"otherGroups,omitempty"`
 	Cluster     string   `json:"-"`
+	// Probe says how the port is asked from outside, as probelabel.Parse reads it.
+	Probe string `json:"probe,omitempty"`
 	// TCP is nil for a port that is not one of a TCP service. LacksAuthority tells that nobody is let in for
 	// want of the authority that it names.
 	TCP             *sources.TCP   `json:"-"`
@@ -137,7 +141,7 @@ func (c *Collator) Problems() []problem.Problem {
 
 func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 	app, routed := a.app, cmp.Or(a.merged, a.app)
-	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Labels: app.Labels, Stopped: app.Stopped, Maintenance: app.Maintenance, Ports: make([]PortView, len(app.Ports))}
+	view := AppView{ID: app.ID, Version: app.Version, Routed: routed, Problems: problems, Notes: app.Notes, Labels: app.Labels, Stopped: app.Stopped, Maintenance: app.Maintenance, Owner: app.Owner, Ports: make([]PortView, len(app.Ports))}
 	for i, port := range app.Ports {
 		var fleets []string
 		for _, f := range c.fleets {
@@ -146,7 +150,7 @@ func (c *Collator) view(a shownApp, problems []problem.Problem) AppView {
 			}
 		}
 		v := PortView{
-			Index: i, Name: port.Name, Fleets: fleets,
+			Index: i, Name: port.Name, Fleets: fleets, Probe: port.Probe,
 			Domains: port.Domains, ACMEDomains: port.ACMEDomains, RedirectToHTTPS: port.RedirectToHTTPS,
 		}
 		if tcp := port.TCP; tcp != nil && (!tcp.Implicit || len(fleets) > 0) {

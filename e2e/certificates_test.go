@@ -220,7 +220,7 @@ func TestHookOfManyCertificates(t *testing.T) {
 	if status := w.admin.hook("usr1"); status/100 != 2 {
 		t.Fatalf("the first hook: status %d", status)
 	}
-	w.eventually("the first read", func() error {
+	eventuallyWithin(t, 5*patience, "the first read", func() error {
 		if n := len(w.admin.certificates()); n != 5000 {
 			return fmt.Errorf("%d certificates", n)
 		}

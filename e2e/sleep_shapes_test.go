@@ -135,6 +135,9 @@ func TestDeploymentGroupSleeps(t *testing.T) {
 	// A release while it sleeps: the new app has instances, and the group is awake.
 	w.phase("/web-green", api.PhaseAsleep)
 	w.marathon.deploy(colour("blue", 1, "2026-05-01T14:00:00.000001"))
+	// A request that comes before Relay and Envoy know of it wakes the one that sleeps.
+	w.phase("/web-blue", api.PhaseAwake)
+	w.admin.settled()
 	w.clients.expect("http://web.test/", http.StatusOK, "/web-blue")
 	if app := w.written("/web-green"); app.Instances != 0 {
 		t.Errorf("the app that made room was woken: %+v", app)

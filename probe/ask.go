@@ -45,6 +45,9 @@ func (e *Engine) timeout(t Target) time.Duration {
 // probe asks a target. A prober that panics costs its result alone.
 func (e *Engine) probe(ctx context.Context, t Target, timeout time.Duration) (result Result) {
 	begin := time.Now()
+	if t.Skip != "" {
+		return Result{Target: t, Time: begin, Skipped: t.Skip}
+	}
 	prober, ok := e.probers[t.Kind]
 	if !ok {
 		return Result{Target: t, Time: begin, Skipped: fmt.Sprintf("nothing here asks by %s", t.Kind)}
@@ -160,13 +163,13 @@ func bound(text string, most int) string {
 // Once asks each target once, as many at once as the settings allow, and returns what was found.
 func (e *Engine) Once(ctx context.Context) []State {
 	e.mu.Lock()
-	all := make([]*entry, 0, len(e.entries))
+	all := make(map[*entry]Target, len(e.entries))
 	for _, one := range e.entries {
-		all = append(all, one)
+		all[one] = one.target
 	}
 	e.mu.Unlock()
 	var running sync.WaitGroup
-	for _, one := range all {
+	for one, target := range all {
 		select {
 		case e.slots <- struct{}{}:
 		case <-ctx.Done():
@@ -175,7 +178,7 @@ func (e *Engine) Once(ctx context.Context) []State {
 		}
 		running.Go(func() {
 			defer func() { <-e.slots }()
-			if result := e.probe(ctx, one.target, e.timeout(one.target)); ctx.Err() == nil {
+			if result := e.probe(ctx, target, e.timeout(target)); ctx.Err() == nil {
 				e.record(one, result)
 			}
 		})

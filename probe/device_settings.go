@@ -22,6 +22,8 @@ type DeviceSettings struct {
 	// Port is where the Envoys take devices, and ServerName what devices ask for and expect in the certificate.
 	Port       uint16 `yaml:"port"`
 	ServerName string `yaml:"server-name"`
+	// ProxyProtocol tells that the Envoys expect the header of the PROXY protocol at Port.
+	ProxyProtocol bool `yaml:"proxy-protocol"`
 	// Certificate and Key are PEM files of the device, CA one of the authorities of the Envoys' certificate. They are
 	// read for each probe, so that renewed ones are used.
 	Certificate string `yaml:"certificate"`
@@ -121,7 +123,7 @@ func (d DeviceSettings) Longest() time.Duration {
 func (d DeviceSettings) Target(fleet, envoy, host string) Target {
 	return Target{
 		ID: fleet + "/" + envoy + "/device/" + d.Name, Name: d.Name, Kind: Device, Fleet: fleet, Envoy: envoy,
-		Address: net.JoinHostPort(host, strconv.Itoa(int(d.Port))), TLS: true, ServerName: d.ServerName,
+		Address: net.JoinHostPort(host, strconv.Itoa(int(d.Port))), TLS: true, ServerName: d.ServerName, ProxyProtocol: d.ProxyProtocol,
 		App: d.App, Owner: d.Owner, Ask: Ask{Within: d.Longest()},
 	}
 }

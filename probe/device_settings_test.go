@@ -13,6 +13,7 @@ devices:
   fleets: [edge]
   port: 8883
   server-name: devices.example.com
+  proxy-protocol: true
   certificate: /etc/relay/device.pem
   key: /etc/relay/device.key
   id: serial-1
@@ -36,7 +37,7 @@ func TestDeviceSettings(t *testing.T) {
 		t.Errorf("Longest: %s", got)
 	}
 	target := d.Target("edge", "envoy-1", "2001:db8::1")
-	if target.ID != "edge/envoy-1/device/acme-1" || target.Address != "[2001:db8::1]:8883" || target.Ask.Within != 17*time.Second || !target.TLS || target.ServerName != d.ServerName || target.Kind != Device {
+	if target.ID != "edge/envoy-1/device/acme-1" || target.Address != "[2001:db8::1]:8883" || target.Ask.Within != 17*time.Second || !target.TLS || !target.ProxyProtocol || target.ServerName != d.ServerName || target.Kind != Device {
 		t.Errorf("%+v", target)
 	}
 }

@@ -32,6 +32,8 @@ type Engine struct {
 	queues  queues
 	pace    pace
 	envoys  map[envoyKey]*envoyState
+	// through is how many targets are asked through each Envoy.
+	through map[envoyKey]int
 	dropped int
 }
 
@@ -116,7 +118,7 @@ func (e *Engine) SetTargets(targets []Target) (dropped int) {
 	}
 	e.pace = paceFor(e.settings, len(targets)-sampled, sampled)
 	e.hurry(now)
-	e.forgetEnvoys()
+	e.countEnvoys()
 	e.wake()
 	return dropped
 }

@@ -5,16 +5,21 @@ import "time"
 // envoyKey names an Envoy.
 type envoyKey struct{ fleet, envoy string }
 
-// envoyState is when an Envoy answered last, and when it did not.
-type envoyState struct{ answered, failed time.Time }
+// envoyState is when an Envoy answered last, and how many probes through it were not answered since.
+type envoyState struct {
+	answered time.Time
+	missed   int
+}
 
-// up reports whether an Envoy answers: false when all that was asked through it failed for the whole interval, so that
-// one bad app says nothing of it. known is false before there is any result.
-func (s envoyState) up(now time.Time, interval time.Duration) (up, known bool) {
-	if s.answered.IsZero() && s.failed.IsZero() {
-		return false, false
-	}
-	return !s.answered.IsZero() && (!s.failed.After(s.answered) || now.Sub(s.answered) < interval), true
+// enough is how many probes have to be missed, of an Envoy through which as many are asked: one that fails for
+// reasons of its own, such as a certificate, is no sign of an Envoy that is down, and nor is it if the others are asked seldom.
+const enough = 2
+
+// up reports whether an Envoy answers: false when all that was asked through it was missed for the interval, so that
+// one bad app says nothing of it. through is how many targets are asked through it. known is false before there are results.
+func (s envoyState) up(now time.Time, interval time.Duration, through int) (up, known bool) {
+	down := s.missed >= min(enough, through) && s.missed > 0 && (s.answered.IsZero() || now.Sub(s.answered) >= interval)
+	return !down, down || !s.answered.IsZero()
 }
 
 // seeEnvoy keeps what a result says of its Envoy.
@@ -29,20 +34,20 @@ func (e *Engine) seeEnvoy(r Result) {
 		e.envoys[key] = s
 	}
 	if r.OK || r.Answered {
-		s.answered = r.Time.Add(r.Duration)
+		s.answered, s.missed = r.Time.Add(r.Duration), 0
 	} else {
-		s.failed = r.Time.Add(r.Duration)
+		s.missed++
 	}
 }
 
-// forgetEnvoys drops those through which nothing is asked any more.
-func (e *Engine) forgetEnvoys() {
-	asked := make(map[envoyKey]bool)
+// countEnvoys counts the targets of each Envoy, and drops Envoys through which nothing is asked any more.
+func (e *Engine) countEnvoys() {
+	e.through = make(map[envoyKey]int)
 	for _, one := range e.entries {
-		asked[envoyKey{one.target.Fleet, one.target.Envoy}] = true
+		e.through[envoyKey{one.target.Fleet, one.target.Envoy}]++
 	}
 	for key := range e.envoys {
-		if !asked[key] {
+		if e.through[key] == 0 {
 			delete(e.envoys, key)
 		}
 	}

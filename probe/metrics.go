@@ -30,7 +30,7 @@ var (
 	phases   = scrape.NewGauge("probe_http_duration_seconds", "How long each phase of the last probe by HTTP took.", append(targetLabels[:len(targetLabels):len(targetLabels)], "phase")...)
 	status   = scrape.NewGauge("probe_http_status_code", "Status of the last answer by HTTP.", targetLabels...)
 	expiry   = scrape.NewGauge("probe_ssl_earliest_cert_expiry", "When the first certificate of the chain expires, in Unix time.", targetLabels...)
-	envoyUp  = scrape.NewGauge("relay_probe_envoy_up", "Whether an Envoy answered any probe within the last interval; 0 if all of them failed.", "fleet", "envoy")
+	envoyUp  = scrape.NewGauge("relay_probe_envoy_up", "Whether an Envoy answers probes; 0 if none through it was answered for the interval that is set, and two or all of its targets were not.", "fleet", "envoy")
 	sampled  = scrape.NewGauge("relay_probe_sampled", "Targets that were chosen by chance, by what was found last.", "fleet", "envoy", "result")
 	targets  = scrape.NewGauge("relay_probe_targets", "Targets that are asked.", "kind")
 	dropped  = scrape.NewGauge("relay_probe_targets_dropped", "Targets that are not asked, or have no series of their own, because they are too many.", "what")
@@ -67,7 +67,7 @@ func (e *Engine) collect(set scrape.Set) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for key, s := range e.envoys {
-		if up, known := s.up(now, e.pace.chosen); known {
+		if up, known := s.up(now, e.settings.Interval, e.through[key]); known {
 			set(envoyUp, number(up), valid(key.fleet), valid(key.envoy))
 		}
 	}

@@ -43,10 +43,13 @@ func metric(t *testing.T, registry *prometheus.Registry, name string, labels ...
 // An Envoy is down when nothing through it answers for an interval, and not because one app fails.
 func TestEnvoyUp(t *testing.T) {
 	t.Parallel()
-	var down, bad bool
+	var down, bad, one bool
 	f := &fake{answer: func(_ context.Context, target probe.Target) probe.Result {
 		if down && target.Envoy == "e0" {
 			return probe.Result{Reason: "connect: the connection was refused"}
+		}
+		if one && target.Name == "3" {
+			return probe.Result{Reason: "tls: certificate for b.test"}
 		}
 		if bad {
 			return probe.Result{Reason: "500", Answered: true, Status: 500}
@@ -75,7 +78,16 @@ func TestEnvoyUp(t *testing.T) {
 			t.Error("an app that fails counts as an Envoy that is down, or does not fail")
 		}
 		f.mu.Lock()
-		down, bad = true, false
+		bad, one = false, true
+		f.mu.Unlock()
+		for range 120 { // whichever was asked last
+			time.Sleep(time.Second)
+			if up("e0") != 1 {
+				t.Fatal("an Envoy is down for which one of two probes fails")
+			}
+		}
+		f.mu.Lock()
+		down, one = true, false
 		f.mu.Unlock()
 		time.Sleep(65 * time.Second)
 		if up("e0") != 0 || up("e1") != 1 {
@@ -87,6 +99,41 @@ func TestEnvoyUp(t *testing.T) {
 		time.Sleep(31 * time.Second)
 		if up("e0") != 1 {
 			t.Error("it is not up again")
+		}
+	})
+}
+
+// Where the rate has room for few, an Envoy that is down is seen as soon, and one that is asked seldom is not down because one
+// probe is missed.
+func TestEnvoyUpAtALowRate(t *testing.T) {
+	t.Parallel()
+	s := probe.DefaultSettings()
+	s.Rate = 60
+	var f *fake
+	state := make(map[string]bool) // of what is down: targets by name, and Envoys
+	f = &fake{answer: func(_ context.Context, target probe.Target) probe.Result {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return probe.Result{OK: !state[target.Name] && !state[target.Envoy]}
+	}}
+	run(t, s, f, func(e *probe.Engine, registry *prometheus.Registry) {
+		e.SetTargets(targetsOf(300, false)) // each in 5 minutes, and a second for one
+		set := func(what string, down bool) {
+			f.mu.Lock()
+			state[what] = down
+			f.mu.Unlock()
+		}
+		set("0", true)
+		time.Sleep(10 * time.Minute)
+		set("e1", true)
+		for range 35 {
+			time.Sleep(time.Second)
+			if metric(t, registry, "relay_probe_envoy_up", "envoy=e0") != 1 {
+				t.Fatal("one target of a hundred makes an Envoy down")
+			}
+		}
+		if metric(t, registry, "relay_probe_envoy_up", "envoy=e1") != 0 {
+			t.Error("an Envoy that is down was not seen within 35 s")
 		}
 	})
 }

@@ -41,9 +41,11 @@ type Target struct {
 	Fleet, Envoy string
 	// Address is where to connect, HOST:PORT. It is apart from the server name and the host that are asked for.
 	Address string
-	// HTTPSAddress is where the Envoy takes HTTPS, for devices, whose Address is that of a TCP service. If it is empty, it is
-	// the host of Address and the port of the URL that is asked for.
-	HTTPSAddress string
+	// HTTPSAddress is where the Envoy takes HTTPS, for devices, whose Address is that of a TCP service. If it is empty, or the
+	// URL that is asked for has a port, it is the host of Address and the port of the URL. HTTPSProxyProtocol tells that the
+	// Envoy expects the header of the PROXY protocol there.
+	HTTPSAddress       string
+	HTTPSProxyProtocol bool
 	// TLS tells to connect by TLS; ServerName is what is asked for and expected in the certificate.
 	TLS        bool
 	ServerName string
@@ -56,6 +58,8 @@ type Target struct {
 	Owner  string
 	// Sampled tells that the target was chosen by chance, and will be replaced by another one.
 	Sampled bool
+	// Skip, unless it is empty, says why nothing is asked now.
+	Skip string
 	// Ask is what to ask, and what to expect.
 	Ask Ask
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/blackbox_exporter/config"
+
+	"relay/admin/api"
 )
 
 // Settings are those of a file of probes. What is 0 or empty has its default after Parse.
@@ -98,9 +100,10 @@ func DefaultSettings() Settings {
 	}
 }
 
-// Epoch numbers the time in which the same domains are chosen by chance.
+// Epoch numbers the time in which the same domains are chosen by chance. In each epoch a part of them is another, so that
+// each is asked for about the time that the settings say.
 func (s Settings) Epoch(now time.Time) int64 {
-	return now.Unix() / int64(cmp.Or(s.Sample.Change, DefaultSettings().Sample.Change)/time.Second)
+	return now.UnixNano() / int64(cmp.Or(s.Sample.Change, DefaultSettings().Sample.Change)/api.ProbeEpochs)
 }
 
 // Asks reports whether a fleet is asked.

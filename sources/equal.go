@@ -11,7 +11,7 @@ import (
 func (a *App) Equal(b *App) bool {
 	return a == b || a != nil && b != nil &&
 		a.ID == b.ID && a.Version == b.Version && a.Stopped == b.Stopped && a.Wanted == b.Wanted && a.Labels == b.Labels &&
-		a.Gated == b.Gated && a.Maintenance == b.Maintenance &&
+		a.Gated == b.Gated && a.Maintenance == b.Maintenance && a.Owner == b.Owner &&
 		equalPointees(a.Scaling, b.Scaling) && equalPointees(a.Orchestration, b.Orchestration) &&
 		equalPointees(a.Deployment, b.Deployment) &&
 		slices.EqualFunc(a.Ports, b.Ports, equalPorts) &&
@@ -41,7 +41,7 @@ func saysMore(p *problem.Problem) bool {
 }
 
 func equalPorts(a, b Port) bool {
-	return a.Name == b.Name && a.RedirectToHTTPS == b.RedirectToHTTPS &&
+	return a.Name == b.Name && a.Probe == b.Probe && a.RedirectToHTTPS == b.RedirectToHTTPS &&
 		slices.Equal(a.Groups, b.Groups) &&
 		slices.Equal(a.Domains, b.Domains) &&
 		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&

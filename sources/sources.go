@@ -33,6 +33,8 @@ type App struct {
 	Wanted int `json:",omitempty"`
 	// Maintenance answers all requests with a page that says so.
 	Maintenance bool `json:",omitempty"`
+	// Owner is who is told when the app fails; it may be empty.
+	Owner string `json:",omitempty"`
 	// Gated has Envoys ask Relay before each request, as the app sleeps, or is about to. It is no
 	// matter of the source: scaling sets it.
 	Gated bool `json:"-"`
@@ -91,6 +93,8 @@ type Port struct {
 	Queue *Queue `json:",omitempty"`
 	// Wake says how connections are held while the app sleeps, if the port is a TCP service.
 	Wake WakeTCP `json:",omitempty"`
+	// Probe says how the port is asked from outside, as probelabel.Parse reads it; it may be empty.
+	Probe string `json:",omitempty"`
 	// Endpoints are the addresses in rotation (or draining), ordered by Task.
 	Endpoints []Endpoint
 	// Excluded are tasks that are not in rotation, and why, ordered by Task.

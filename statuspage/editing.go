@@ -137,21 +137,23 @@ func (m *Monitor) learn(place string, list []api.Incident) {
 	defer m.mu.Unlock()
 	now, changed := time.Now(), false
 	for _, a := range list {
-		in, err := fromAPI(a, now)
+		in := fromAPI(a)
 		mine, known := m.incidents[a.ID]
-		switch {
-		case err != nil:
+		if known && in.equal(mine) || !known && len(m.incidents) >= maxIncidents || !m.hasRoom(in, now) {
+			continue
+		}
+		if err := in.foreign(now); err != nil {
 			m.cfg.Log.Debug("an incident of another place is left out", "event", "incident_refused", "place", place, "error", err)
 			continue
-		case forgotten(in, now), !known && len(m.incidents) >= maxIncidents:
-			continue
-		case known:
+		}
+		if known {
 			in = mine.merged(in)
 		}
-		if (!known || !in.equal(mine)) && m.hasRoom(in, now) {
-			m.put(in)
-			changed = true
+		if forgotten(in, now) || known && in.equal(mine) || !m.hasRoom(in, now) {
+			continue
 		}
+		m.put(in)
+		changed = true
 	}
 	if changed {
 		m.forget(now)

@@ -170,10 +170,11 @@ func (in incident) end() time.Time {
 	return in.End
 }
 
-// lasts reports whether it is not over, or not even begun.
+// lasts reports whether it is not over, or not even begun. One that was closed is over, whatever the clock says: who closed it may
+// have another one.
 func (in incident) lasts(now time.Time) bool {
-	end := in.end()
-	return end.IsZero() || now.Before(end)
+	_, closed := in.closed()
+	return !closed && (!in.Maintenance || now.Before(in.End))
 }
 
 // merged puts together what two Relays know of an incident: all texts of both. Whoever calls it with whom, and how often, finds
@@ -219,24 +220,31 @@ func compareUpdates(a, b Update) int {
 
 var incidentID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
 
-// fromAPI returns what another Relay says of an incident. It is shown to the public as if it were written here, so it is
-// checked alike.
-func fromAPI(a api.Incident, now time.Time) (incident, error) {
+// fromAPI is what another Relay says of an incident.
+func fromAPI(a api.Incident) incident {
 	in := incident{ID: a.ID, Title: a.Title, Services: a.Services, Maintenance: a.Maintenance, Begin: a.Begin.UTC()}
 	if a.Maintenance {
 		in.End = a.AnnouncedEnd.UTC()
 	}
 	for _, u := range a.Updates {
-		if u.Time.Sub(now) > maxSkew {
-			return in, errors.New("it has a text of tomorrow")
-		}
 		in.Updates = append(in.Updates, Update{Time: u.Time.UTC(), State: u.State, Text: u.Text})
 	}
-	if in.Begin.Sub(now) > maxAhead {
-		return in, errors.New("it begins too far ahead")
-	}
 	slices.SortStableFunc(in.Updates, compareUpdates)
-	return in, in.sound(a.ID)
+	return in
+}
+
+// foreign says what is wrong with what another Relay says: it is shown to the public as if it were written here, so it is
+// checked alike.
+func (in incident) foreign(now time.Time) error {
+	for _, u := range in.Updates {
+		if u.Time.Sub(now) > maxSkew {
+			return errors.New("it has a text of tomorrow")
+		}
+	}
+	if in.Begin.Sub(now) > maxAhead {
+		return errors.New("it begins too far ahead")
+	}
+	return in.sound(in.ID)
 }
 
 // sound implements entry.

@@ -68,6 +68,22 @@ func TestIncident(t *testing.T) {
 	})
 }
 
+// Who writes at a Relay whose clock is behind has read what is there: the text is the newest one.
+func TestClockBehind(t *testing.T) {
+	t.Parallel()
+	in, err := newIncident(Draft{Title: "Title", Text: "Text"}, nil, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err = in.updated("It is found.", api.IncidentIdentified, false, noon.Add(-time.Hour))
+	if err != nil || in.state(noon) != api.IncidentIdentified || !in.Updates[1].Time.After(noon) {
+		t.Errorf("%+v, %v", in, err)
+	}
+	if merged := in.merged(in); merged.state(noon) != api.IncidentIdentified {
+		t.Errorf("%+v", merged)
+	}
+}
+
 func TestMaintenance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := New(Config{Settings: parsed(t, threeServices), Log: quiet})

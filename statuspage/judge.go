@@ -11,6 +11,7 @@ type seenProbe struct {
 	Fleet    string    `json:"fleet"`
 	Domain   string    `json:"domain"`
 	App      string    `json:"app"`
+	Sampled  bool      `json:"sampled"`
 	Success  bool      `json:"success"`
 	Skipped  string    `json:"skipped"`
 	Time     time.Time `json:"time"`
@@ -46,7 +47,18 @@ func (p seenProbe) confirmed() bool { return p.Since.IsZero() || p.Time.After(p.
 type tally struct {
 	// ok, slow and failing were asked. pending failed for the first time: the next time will tell.
 	ok, slow, failing, pending int
-	skipped                    int
+	// sampled are those of pending that were chosen by chance. They are asked seldom.
+	sampled int
+	skipped int
+}
+
+// settled counts what failed for the first time where that is sure: two probes that were chosen by chance confirm each other,
+// since neither is asked again for long.
+func (t tally) settled() tally {
+	if t.sampled >= 2 {
+		t.failing, t.pending, t.sampled = t.failing+t.sampled, t.pending-t.sampled, 0
+	}
+	return t
 }
 
 func (t tally) asked() int { return t.ok + t.slow + t.failing }
@@ -59,6 +71,7 @@ type verdict struct {
 
 // of judges a tally. What was not asked, since it sleeps, is up: the first request would wake it.
 func (t tally) of(limits Thresholds) verdict {
+	t = t.settled()
 	n := t.asked()
 	switch {
 	case n == 0 && t.pending > 0:
@@ -77,7 +90,7 @@ func (t tally) of(limits Thresholds) verdict {
 
 // raw is the verdict if first failures count at once: what a place that lost its network finds first.
 func (t tally) raw(limits Thresholds) State {
-	t.failing, t.pending, t.skipped = t.failing+t.pending, 0, 0
+	t.failing, t.pending, t.sampled, t.skipped = t.failing+t.pending, 0, 0, 0
 	return t.of(limits).state
 }
 
@@ -134,7 +147,9 @@ func (t *tally) count(p seenProbe, slow time.Duration) {
 	case !p.Success && p.confirmed():
 		t.failing++
 	case !p.Success:
-		t.pending++
+		if t.pending++; p.Sampled {
+			t.sampled++
+		}
 	case slow > 0 && p.Duration > slow.Seconds():
 		t.slow++
 	default:

@@ -28,7 +28,7 @@ services:
   - {name: c, domains: [c.test]}
 `
 
-// said is an observation of probes, a letter for each: "a+" was answered, "a-" failed again and again, "a!" failed once,
+// said is an observation of probes, a letter for each: "a+" was answered, "a-" failed again and again, "a!" failed once, "a?" too but was chosen by chance,
 // "a~" was slow, "az" sleeps, "ao" is old.
 func said(place, text string) observation {
 	o := observation{place: place, at: noon, interval: 30 * time.Second, away: text == "away"}
@@ -40,8 +40,8 @@ func said(place, text string) observation {
 		switch word[1] {
 		case '-':
 			p.Success = false
-		case '!':
-			p.Success, p.Since = false, p.Time
+		case '!', '?':
+			p.Success, p.Since, p.Sampled = false, p.Time, word[1] == '?'
 		case '~':
 			p.Duration = 3
 		case 'z':
@@ -97,6 +97,8 @@ func TestJudge(t *testing.T) {
 		{"what is asked counts, not what sleeps beside it", []string{"a- az az az"}, "a down, b unknown, c unknown", ""},
 		{"one failure may be chance", []string{"a! b+ c+"}, "a keep, b up, c up", ""},
 		{"one failure among others", []string{"a! a+ b+ c+"}, "a up, b up, c up", ""},
+		{"one that was chosen by chance failed", []string{"a? a+ b+ c?"}, "a up, b up, c keep", ""},
+		{"two that were chosen by chance failed", []string{"a? a? a! a+ b+ c+"}, "a down, b up, c up", ""},
 		{"half fails", []string{"a- a+ b+ c+"}, "a degraded, b up, c up", ""},
 		{"more than half fails", []string{"a- a- a+ b+ c+"}, "a down, b up, c up", ""},
 		{"one of twenty", []string{strings.Repeat("a+ ", 19) + "a- b+ c+"}, "a up, b up, c up", ""},
@@ -108,6 +110,7 @@ func TestJudge(t *testing.T) {
 		{"two, one sees nothing since a moment", []string{"a! b! c!", "a+ b+ c+"}, "a up, b up, c up", "0"},
 		{"two, one asks for nothing that the other does", []string{"a- b-", "c+"}, "a down, b down, c up", ""},
 		{"two, one sees nothing of a service that is down", []string{"a- b- c-", "a- b+ c+"}, "a down, b up, c up", "0"},
+		{"two, one sees nothing, and the other begins to see that too", []string{"a- b-", "a! b! c+ c+ c+"}, "a down, b down, c up", ""},
 		{"three, one lies", []string{"a- b+ c+", "a+ b+ c+", "a+ b+ c+"}, "a up, b up, c up", ""},
 		{"three, one sees nothing", []string{"a+ b+ c+", "a- b- c-", "a+ b+ c+"}, "a up, b up, c up", "1"},
 		{"three, one sees all up while all is down", []string{"a- b- c-", "a- b- c-", "a+ b+ c+"}, "a down, b down, c down", ""},
@@ -201,6 +204,42 @@ func TestFits(t *testing.T) {
 	} {
 		if got := fits(tt.pattern, tt.text); got != tt.want {
 			t.Errorf("fits(%q, %q) = %t", tt.pattern, tt.text, got)
+		}
+	}
+}
+
+// A state gets worse at the second look, and better after a minute, to the worst state of that minute.
+func TestTrack(t *testing.T) {
+	t.Parallel()
+	letters := map[byte]State{'u': Up, 'g': Degraded, 'd': Down, '?': Unknown, 'k': "keep"}
+	for looks, want := range map[string]string{
+		"u":               "u",
+		"d":               "d", // at the start it is taken at once
+		"ud":              "uu",
+		"udd":             "uud",
+		"udud":            "uuuu",
+		"ugd":             "uud",
+		"udkd":            "uuud", // what says nothing new is no look
+		"d?u":             "d?u",
+		"duuuuuuu":        "dddddddu",
+		"duuuuuuduuu":     "ddddddddddd",
+		"duuguuuu":        "dddddddg", // it was degraded within the minute
+		"dguuuuuu":        "dddddddg",
+		"dguuuuuuuuuuuuu": "dddddddgggggggu",
+		"duuu??uu":        "dddd??uu",
+	} {
+		track, got := track{state: Unknown}, ""
+		for i := range looks {
+			found := verdict{state: letters[looks[i]], keep: looks[i] == 'k'}
+			track.next(found, noon.Add(time.Duration(i)*lookEvery))
+			for letter, s := range letters {
+				if s == track.state {
+					got += string(letter)
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("looks %s: %s, want %s", looks, got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,9 +164,9 @@ func TestBlindPlace(t *testing.T) {
 // The probes of this process are a place. One that is in the settings too counts once, and one that cannot be asked not at all.
 func TestOwnProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fails := true
+		var works atomic.Bool
 		own := func(context.Context) (api.Probes, error) {
-			if fails {
+			if !works.Load() {
 				return api.Probes{}, errors.New("not begun")
 			}
 			probe := api.Probe{ID: "x", Name: "a.test", Domain: "a.test", Time: time.Now(), Since: time.Now().Add(-time.Hour), Success: false, Reason: "10.0.0.7: secret"}
@@ -184,7 +185,7 @@ func TestOwnProbes(t *testing.T) {
 		go same.run(ctx)
 		go func() { _ = m.Serve(ctx) }()
 		until(t, m, "up", 15*time.Second) // by the other, while the own one says nothing
-		fails = false
+		works.Store(true)
 		until(t, m, "down", 3*lookEvery)
 		if got := lines.Lines("event=place_twice"); len(got) != 1 || strings.Contains(lines.String(), "secret") {
 			t.Errorf("%s", lines)

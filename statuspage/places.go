@@ -17,6 +17,9 @@ import (
 const (
 	lookEvery    = 10 * time.Second
 	placeTimeout = 10 * time.Second
+	// A place with more than manyProbes is asked each askManyEvery.
+	manyProbes   = 2000
+	askManyEvery = 30 * time.Second
 	// maxPlaceProbes bounds what one place may say.
 	maxPlaceProbes = 100_000
 	// A place is away when it has not answered for this long, or for as many of its own intervals as its probes last.
@@ -47,7 +50,7 @@ func ownReader(own Probes) reader {
 		for _, p := range said.Probes[:min(len(said.Probes), maxPlaceProbes)] {
 			a.probes = append(a.probes, seenProbe{
 				ID: p.ID, Name: p.Name, Fleet: p.Fleet, Domain: p.Domain, App: p.App,
-				Success: p.Success, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
+				Sampled: p.Sampled, Success: p.Success, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
 			})
 		}
 		return a, nil
@@ -81,8 +84,28 @@ func remoteReader(s PlaceSettings) reader {
 }
 
 func readPlace(ctx context.Context, place *client.Client) (answer, error) {
-	var a answer
-	err := place.Pages(ctx, "probes", "probes", nil, maxPlaceProbes, func(page client.Page) error {
+	a, err := readProbes(ctx, place)
+	switch kind := client.KindOf(err); {
+	case err != nil && (kind == client.NotFound || kind == client.TooOld): // a Relay without probes may know incidents
+		a = answer{at: time.Now()}
+	case err != nil:
+		return answer{}, err
+	case a.at.IsZero():
+		return answer{}, errors.New("it does not say when it looked")
+	}
+	// One without incidents is a place nevertheless: `relay probe` may have no status page.
+	if got, err := place.Get(ctx, "incidents", nil); err == nil && got.Found {
+		var list api.Incidents
+		if err := json.Unmarshal(got.Body, &list); err != nil {
+			return answer{}, fmt.Errorf("its incidents cannot be read: %w", err)
+		}
+		a.incidents = list.Incidents[:min(len(list.Incidents), maxIncidents)]
+	}
+	return a, nil
+}
+
+func readProbes(ctx context.Context, place *client.Client) (a answer, err error) {
+	err = place.Pages(ctx, "probes", "probes", nil, maxPlaceProbes, func(page client.Page) error {
 		var about api.Probes
 		if err := json.Unmarshal(page.Body, &struct {
 			Place    *string    `json:"place"`
@@ -101,21 +124,7 @@ func readPlace(ctx context.Context, place *client.Client) (answer, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return answer{}, err
-	}
-	if a.at.IsZero() {
-		return answer{}, errors.New("it does not say when it looked")
-	}
-	// One without incidents is a place nevertheless: `relay probe` may have no status page.
-	if got, err := place.Get(ctx, "incidents", nil); err == nil && got.Found {
-		var list api.Incidents
-		if err := json.Unmarshal(got.Body, &list); err != nil {
-			return answer{}, fmt.Errorf("its incidents cannot be read: %w", err)
-		}
-		a.incidents = list.Incidents[:min(len(list.Incidents), maxIncidents)]
-	}
-	return a, nil
+	return a, err
 }
 
 // place is one that asks, with what it said last.
@@ -132,21 +141,23 @@ type place struct {
 	err    error
 }
 
-// run asks until the context ends.
+// run asks until the context ends: less often if the answer is a long one, which costs.
 func (p *place) run(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
 	for {
-		p.ask(ctx)
+		pause := lookEvery
+		if p.ask(ctx) > manyProbes {
+			pause = askManyEvery
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }
 
-func (p *place) ask(ctx context.Context) {
+// ask asks once, and returns how many probes the answer had.
+func (p *place) ask(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	var a answer
@@ -163,6 +174,7 @@ func (p *place) ask(ctx context.Context) {
 	if err == nil && len(a.incidents) > 0 {
 		p.told(a.incidents)
 	}
+	return len(a.probes)
 }
 
 // observe returns what the place said last, and why it could not be asked since.

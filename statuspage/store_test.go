@@ -111,7 +111,7 @@ func TestOneProcess(t *testing.T) {
 // damages are what may have become of the file.
 func damages(t *testing.T, whole []byte) map[string][]byte {
 	all := map[string][]byte{
-		"text": []byte("no database\n"), "zeros": make([]byte, len(whole)), "short": whole[:100], "no pages": whole[:8192], "half": whole[:len(whole)/2], "one byte": {0},
+		"text": []byte("no database\n"), "zeros": make([]byte, len(whole)), "short": whole[:100], "no pages": whole[:8192], "random half": whole[:len(whole)/2], "one byte": {0},
 		"longer": append(append([]byte{}, whole...), make([]byte, 5000)...),
 	}
 	foreign := filepath.Join(t.TempDir(), "foreign.db")
@@ -135,7 +135,7 @@ func damages(t *testing.T, whole []byte) map[string][]byte {
 		_ = os.Remove(foreign)
 	}
 	r := rand.New(rand.NewPCG(7, 7))
-	for i := range 150 {
+	for i := range 100 {
 		cut := append([]byte{}, whole...)
 		if i%2 == 0 {
 			for range 1 + r.IntN(40) {
@@ -276,5 +276,48 @@ func fillDisk(dir string) {
 	if len(again.Incidents()) != opened {
 		panic(fmt.Sprint(len(again.Incidents()), " of ", opened, " after the disk was full"))
 	}
+	again.close()
+}
+
+// 100 services of 100 days, each saved a thousand times, take little room, and little time to write and to read.
+func TestSizeOfTheFile(t *testing.T) {
+	t.Parallel()
+	text := "services:\n"
+	for i := range maxServices {
+		text += fmt.Sprintf("  - {name: \"service %d\", domains: [a.test]}\n", i)
+	}
+	cfg := Config{Settings: parsed(t, text), Dir: t.TempDir(), Log: quiet}
+	m := New(cfg)
+	for i := range keptDays {
+		at := noon.AddDate(0, 0, i-keptDays)
+		for name, r := range m.records {
+			r.State = Degraded
+			r.add(Up, at, at.Add(time.Hour+12*time.Millisecond))
+			r.add(Down, at, at.Add(time.Hour+345*time.Millisecond))
+			r.add(Degraded, at, at.Add(time.Hour+678*time.Millisecond))
+			m.changedServices[name] = true
+		}
+		if i%5 == 0 {
+			if err := m.save(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	begin := time.Now()
+	if err := m.save(); err != nil {
+		t.Fatal(err)
+	}
+	wrote := time.Since(begin)
+	m.close()
+	info, err := os.Stat(filepath.Join(cfg.Dir, storeName))
+	if err != nil || info.Size() > 2<<20 {
+		t.Errorf("%d bytes, %v", info.Size(), err)
+	}
+	begin = time.Now()
+	again := New(cfg)
+	if err := again.save(); err != nil || len(again.records["service 99"].Days) != keptDays {
+		t.Errorf("%d days, %v", len(again.records["service 99"].Days), err)
+	}
+	t.Logf("%d bytes, written in %s, opened and read in %s", info.Size(), wrote, time.Since(begin))
 	again.close()
 }

@@ -31,11 +31,7 @@ func publicText(what, text string, most int) error {
 	}
 	seen := false
 	for _, r := range text {
-		switch {
-		case r == '\n':
-			continue
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), unicode.Is(unicode.Noncharacter_Code_Point, r),
-			unicode.Is(unicode.Variation_Selector, r) && r != '\uFE0F', r == '\u200B', r == '\u2060', r == '\uFEFF', r == '\u2028', r == '\u2029':
+		if r != '\n' && hidden(r) {
 			return fmt.Errorf("%s: the character %U is not allowed", what, r)
 		}
 		seen = seen || !unicode.IsSpace(r)
@@ -44,4 +40,16 @@ func publicText(what, text string, most int) error {
 		return fmt.Errorf("%s: it is empty", what)
 	}
 	return nil
+}
+
+// hidden reports whether a character is not shown itself but does something: it controls, or turns the direction. Two that join
+// letters, or do not, are needed to write some languages.
+func hidden(r rune) bool {
+	switch {
+	case r >= ' ' && r < 0x7f, r > 0xa0 && r < 0x300 && r != 0xad: // most of what is written
+		return false
+	case r == '\u200c', r == '\u200d':
+		return false
+	}
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Noncharacter_Code_Point)
 }

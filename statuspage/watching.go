@@ -13,13 +13,14 @@ import (
 type placeStatus struct {
 	away, blind bool
 	twice       string
+	probes      int // that say something of a service
 }
 
 // tellPlaces logs what has changed with the places.
 func (m *Monitor) tellPlaces(views []placeView, found judgement) {
 	for i, v := range views {
 		s, log := &m.statuses[i], m.cfg.Log.With("place", v.name)
-		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice}
+		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice, probes: v.asked}
 		switch {
 		case next.twice != "" && next.twice != s.twice:
 			log.Warn("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
@@ -45,7 +46,7 @@ func (m *Monitor) logState(service string, from, to State, views []placeView, vo
 	for i, v := range views {
 		switch {
 		case votes[i] != "":
-			t := v.tallies[m.indexOf(service)]
+			t := v.tallies[m.indexOf(service)].settled()
 			said = append(said, fmt.Sprintf("%s: %s (%d of %d failed)", v.name, votes[i], t.failing, t.asked()))
 		case v.away:
 			said = append(said, v.name+": away")
@@ -69,6 +70,7 @@ var (
 	serviceGauge = scrape.NewGauge("relay_status_service", "1 for the state in which a service of the status page is, 0 for the others.", "service", "state")
 	blindGauge   = scrape.NewGauge("relay_status_place_blind", "1 if a place sees nearly everything down and others do not, so that it does not count.", "place")
 	awayGauge    = scrape.NewGauge("relay_status_place_away", "1 if a place of the status page does not answer, so that it does not count.", "place")
+	probesGauge  = scrape.NewGauge("relay_status_place_probes", "How many probes of a place tell how a service of the status page is. 0 is a place that asks for nothing of them.", "place")
 	unsavedGauge = scrape.NewGauge("relay_status_unsaved", "1 if history and incidents of the status page cannot be saved, and a restart would forget them.")
 	failedCount  = scrape.NewCounter("relay_status_save_failures_total", "How often history and incidents of the status page could not be saved.")
 )
@@ -84,11 +86,12 @@ func (m *Monitor) register(registerer prometheus.Registerer) {
 		}
 		for i, p := range m.places {
 			set(blindGauge, number(m.statuses[i].blind), p.name)
+			set(probesGauge, float64(m.statuses[i].probes), p.name)
 			set(awayGauge, number(m.statuses[i].away), p.name)
 		}
 		set(unsavedGauge, number(m.unsaved != ""))
 		set(failedCount, float64(m.failed.Load()))
-	}, serviceGauge, blindGauge, awayGauge, unsavedGauge, failedCount)
+	}, serviceGauge, blindGauge, awayGauge, probesGauge, unsavedGauge, failedCount)
 }
 
 func number(b bool) float64 {

@@ -90,7 +90,9 @@ type appFailures struct {
 	id     string
 	last   []*record // the oldest first
 	counts recentCounts
-	at     *list.Element
+	// crashed are the requests that Envoys answered for it since its tasks fail, by fleet.
+	crashed map[string]uint64
+	at      *list.Element
 }
 
 // record is a failure that is kept.
@@ -155,6 +157,9 @@ func (f *Failures) add(one Failure, code failure.Code, now time.Time) {
 		app = f.app(one.App)
 		if code.Problem() {
 			app.counts.add(now, one.Count)
+		}
+		if code.Name == failure.Crashed {
+			app.crashed[one.Fleet] += one.Count
 		}
 	}
 	if r := f.like(one, app, !code.Problem(), now); r != nil {
@@ -225,7 +230,7 @@ func (f *Failures) app(id string) *appFailures {
 		longest := f.recent.Remove(f.recent.Back()).(*appFailures)
 		delete(f.apps, longest.id)
 	}
-	app := &appFailures{id: id}
+	app := &appFailures{id: id, crashed: make(map[string]uint64)}
 	app.at = f.recent.PushFront(app)
 	f.apps[id] = app
 	return app
@@ -312,6 +317,17 @@ func (f *Failures) OfApp(id string) uint64 {
 	defer f.mu.Unlock()
 	if app := f.apps[id]; app != nil {
 		return app.counts.sum(time.Now())
+	}
+	return 0
+}
+
+// Crashed returns how many requests Envoys of a fleet have answered for an app since its tasks fail. It begins at 0 again
+// when very many other apps have failed since.
+func (f *Failures) Crashed(fleet, app string) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a := f.apps[app]; a != nil {
+		return a.crashed[fleet]
 	}
 	return 0
 }

@@ -63,6 +63,8 @@ type fleet struct {
 type cluster struct {
 	window
 	inProgress uint64
+	// requests and errors are all that were reported since it is known.
+	requests, errors uint64
 	// seen is the step of the last report.
 	seen int64
 	// since is from when on it is known how it was used, and used when it was last; see Use. They
@@ -212,6 +214,8 @@ func (f *fleet) count(r *reporter, c *clusterReport, at time.Time, now time.Dura
 	}
 	f.requests += uint64(c.requests)
 	f.errors += uint64(c.errors)
+	to.requests += uint64(c.requests)
+	to.errors += uint64(c.errors)
 	spanOf(now, c.interval).each(c.tally, newestSteps, func(step int64, part tally) {
 		to.add(step, part)
 		steps++

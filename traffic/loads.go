@@ -166,6 +166,17 @@ func (l *Loads) Counters(fleetName string) (requests, errors uint64) {
 	return requests, errors
 }
 
+// ClusterCounters returns how many requests and errors the Envoys of a fleet have reported of a cluster. They
+// begin at 0 again if no Envoy has had the cluster for a while.
+func (l *Loads) ClusterCounters(fleetName, cluster string) (requests, errors uint64) {
+	l.locked(fleetName, func(f *fleet, _ time.Time) {
+		if c := f.clusters[cluster]; c != nil {
+			requests, errors = c.requests, c.errors
+		}
+	})
+	return requests, errors
+}
+
 // Series returns how the load went in the last hour: that of a fleet, or of all if name is
 // empty.
 func (l *Loads) Series(name string) Series {

@@ -20,6 +20,8 @@ type App struct {
 	Stopped bool `json:"stopped,omitempty"`
 	// Maintenance tells that all requests are answered by a page that says so.
 	Maintenance bool `json:"maintenance,omitempty"`
+	// Owner is who is told when the app fails (RELAY_OWNER).
+	Owner string `json:"owner,omitempty"`
 	// Scaling is what Relay does with the number of instances; without Events in lists.
 	Scaling *Scaling `json:"scaling,omitempty"`
 	// Load is that of all ports.
@@ -47,7 +49,9 @@ type Port struct {
 	Excluded    []Excluded `json:"excluded,omitempty"`
 	// Cluster is its name in Envoy; absent if no fleet routes the port.
 	Cluster string `json:"cluster,omitempty"`
-	Load    *Load  `json:"load,omitempty"`
+	// Probe says how the port is asked from outside (RELAY_n_PROBE).
+	Probe string `json:"probe,omitempty"`
+	Load  *Load  `json:"load,omitempty"`
 	// TCP is what the app asks for as a TCP service; absent if the port is none.
 	TCP *TCP `json:"tcp,omitempty"`
 	// Rebalance is what goes on with the connections of a TCP service, if it asks for that (RELAY_n_REBALANCE).

@@ -9,7 +9,17 @@ type ProbeTargets struct {
 	Domains []ProbeDomain `json:"domains"`
 	// Services are TCP services with RELAY_{n}_PROBE.
 	Services []ProbeService `json:"services"`
+	// Omitted counts domains and services that are not here, as there are too many.
+	Omitted int `json:"omitted,omitempty"`
 }
+
+// The bounds of ProbeTargets.
+const (
+	// MaxProbed is how many domains, and how many services, there are at most.
+	MaxProbed = 10_000
+	// ProbeEpochs is after how many epochs a sample is another one altogether: each has others in place of a part of it.
+	ProbeEpochs = 16
+)
 
 // ProbeFleet is where the Envoys of a fleet listen.
 type ProbeFleet struct {
@@ -17,6 +27,10 @@ type ProbeFleet struct {
 	// HTTP and HTTPS are ports; absent if they do not listen.
 	HTTP  uint16 `json:"http,omitempty"`
 	HTTPS uint16 `json:"https,omitempty"`
+	// Address is the one that they bind, if it is one; absent if they bind all.
+	Address string `json:"address,omitempty"`
+	// ClientCertificates tells that clients have to show a certificate by HTTPS.
+	ClientCertificates bool `json:"clientCertificates,omitempty"`
 	// ProxyProtocol tells that they expect its header.
 	ProxyProtocol bool `json:"proxyProtocol,omitempty"`
 	// Envoys are those that are connected, or were within the last hour: one that was stopped is asked too.
@@ -44,21 +58,39 @@ type ProbeDomain struct {
 	Status DomainStatus `json:"status"`
 	// Probe is the value of the label; absent of a domain that was chosen by chance.
 	Probe string `json:"probe,omitempty"`
+	// Path is one that is routed to the app, of a domain that was chosen by chance; / if absent.
+	Path string `json:"path,omitempty"`
+	// Skip says why it is not asked now.
+	Skip string `json:"skip,omitempty"`
 }
 
-// ProbeService is a TCP service to ask.
+// ProbeService is a TCP service to ask; without Probe, one that virtual devices do not ask, since Skip says why.
 type ProbeService struct {
 	App    string   `json:"app"`
 	Port   int      `json:"port"`
 	Owner  string   `json:"owner,omitempty"`
 	Fleets []string `json:"fleets"`
-	// ServicePort is where the Envoys listen.
-	ServicePort uint16 `json:"servicePort"`
+	// ServicePort is where the Envoys listen; absent if it is the port for HTTPS, by the server name.
+	ServicePort uint16 `json:"servicePort,omitempty"`
+	// Address is the one that they bind, if it is one.
+	Address string `json:"address,omitempty"`
+	// ProxyProtocol tells that connections begin with its header.
+	ProxyProtocol bool `json:"proxyProtocol,omitempty"`
 	// ServerName is one of its names; absent if clients need not name one. TLS tells that Envoy ends TLS.
 	ServerName string       `json:"serverName,omitempty"`
 	TLS        bool         `json:"tls,omitempty"`
 	Status     DomainStatus `json:"status"`
-	Probe      string       `json:"probe"`
+	Probe      string       `json:"probe,omitempty"`
+	// Skip says why it is not asked now.
+	Skip string `json:"skip,omitempty"`
+}
+
+// Targets is a group of targets, as Prometheus takes it by http_sd
+// (https://prometheus.io/docs/prometheus/latest/http_sd/).
+type Targets struct {
+	Targets []string `json:"targets"`
+	// Labels are those of all of them. Prometheus drops those that begin with __meta_ after relabelling.
+	Labels map[string]string `json:"labels"`
 }
 
 // Probes is the answer of /api/v1/probes, those that fail first. Relay and `relay probe` give it.

@@ -32,9 +32,22 @@ type Status struct {
 	Certificates CertificatesStatus `json:"certificates"`
 	// Scaling is absent where Relay scales no apps.
 	Scaling *ScalingStatus `json:"scaling,omitempty"`
+	// Probes is absent where nothing is asked from outside.
+	Probes *ProbesStatus `json:"probes,omitempty"`
 	// Worst are the first groups of problems, MoreGroups counts the others.
 	Worst      []Group `json:"worst"`
 	MoreGroups int     `json:"moreGroups,omitempty"`
+}
+
+// ProbesStatus sums up what was found by asking from outside.
+type ProbesStatus struct {
+	// Place is where it is asked from.
+	Place string `json:"place"`
+	// Asked counts those that were asked: not those that sleep. Failing are those that failed the last time.
+	Asked   int `json:"asked"`
+	Failing int `json:"failing"`
+	// Worst are the first few of those that fail.
+	Worst []Probe `json:"worst,omitempty"`
 }
 
 // Counts are the sums of the first screen.

@@ -253,6 +253,11 @@ func TestOfStatus(t *testing.T) {
 		"catching up": {api.Status{Ready: true, OK: true, Fleets: []api.FleetStatus{{Name: "external", Envoys: 2, Behind: 2}}}, []string{"ok|All is well; 2 Envoys catch up"}},
 		"not served":  {api.Status{Ready: true, Summary: "1 domain has no task", Counts: api.Counts{WithoutTask: 1}}, []string{"warning|Not everything is served: 1 domain has no task"}},
 		"meant":       {api.Status{Ready: true, Counts: api.Counts{Stopped: 3}}, []string{"ok|All is well"}},
+		"probes": {api.Status{Ready: true, Probes: &api.ProbesStatus{Place: "here", Asked: 12, Failing: 3, Worst: []api.Probe{{Name: "a.test", Fleet: "external", Envoy: "edge-1", Reason: "connect: refused"}}}},
+			[]string{"warning|3 of 12 probes from here fail: a.test through external/edge-1: connect: refused; and 2 more"}},
+		"all probes": {api.Status{Ready: true, Probes: &api.ProbesStatus{Place: "here", Asked: 1, Failing: 1, Worst: []api.Probe{{Name: "resolver", Reason: "no answer"}}}},
+			[]string{"critical|1 of 1 probe from here fails: resolver: no answer"}},
+		"no probe fails": {api.Status{Ready: true, Probes: &api.ProbesStatus{Place: "here", Asked: 5}}, []string{"ok|All is well"}},
 		"worst first": {api.Status{Ready: true, Counts: api.Counts{Failing: 1}, Sources: []api.Source{{Kind: "marathon"}}},
 			[]string{"critical|marathon", "warning|1 problem costs"}},
 	} {

@@ -29,6 +29,7 @@ func OfStatus(s *api.Status) []api.Finding {
 		l.fleet(f, s)
 	}
 	l.failing(s)
+	l.probes(s.Probes)
 	l.certificates(s)
 	l.leftOut(s)
 	if len(l) == 0 && !s.OK && !meant(s) {

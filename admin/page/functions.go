@@ -34,6 +34,7 @@ var functions = template.FuncMap{
 	"envoyStates": func() []string {
 		return words(api.EnvoyUpToDate, api.EnvoyBehind, api.EnvoyRejecting, api.EnvoyDisconnected)
 	},
+	"probeStates": func() []string { return []string{"failing"} },
 	"domainStates": func() []string {
 		return words(api.DomainServed, api.DomainWithoutTask, api.DomainWithoutCertificate, api.DomainInNoFleet, api.DomainStopped, api.DomainAsleep)
 	},

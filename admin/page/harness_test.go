@@ -36,6 +36,7 @@ type fakeData struct {
 	problems     []api.Problem
 	changes      []api.Change
 	failures     []api.Failure
+	probes       []api.Probe
 	deployments  []api.Deployment
 }
 
@@ -177,6 +178,17 @@ func (f *fakeData) Failures(q url.Values) (api.Failures, error) {
 func (f *fakeData) Deployments(q url.Values) (api.Deployments, error) {
 	return locked(f, func() (a api.Deployments) {
 		a.Deployments, a.Page = pageOf(f.deployments, q, func(one api.Deployment) string { return one.Group })
+		return a
+	}), nil
+}
+
+func (f *fakeData) Probes(q url.Values) (api.Probes, error) {
+	return locked(f, func() (a api.Probes) {
+		if f.status.Probes == nil {
+			return a
+		}
+		a.Place, a.Failing, a.OK, a.Skipped = f.status.Probes.Place, f.status.Probes.Failing, 1, 1
+		a.Probes, a.Page = pageOf(f.probes, q, func(one api.Probe) string { return one.ID })
 		return a
 	}), nil
 }

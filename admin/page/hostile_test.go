@@ -59,7 +59,13 @@ func hostileData() *fakeData {
 		Next:   []api.DeploymentChange{{App: hostileLong, Why: hostileLong}},
 		Events: []api.DeploymentEvent{{Time: now, Kind: "trouble", Text: hostileLong}},
 	}}
-	f.story.Deployment = hostilePath
+	f.story.Deployment, f.story.Owner = hostilePath, hostile
+	f.probes = []api.Probe{
+		{ID: hostileLong, Name: hostileLong, Kind: hostile, Fleet: hostile, Envoy: hostileLong, Domain: hostilePath, App: "/" + hostilePath, Owner: hostile, Reason: hostileLong, Code: hostile, RequestID: hostile,
+			Status: 503, Since: now, Explain: "/api/v1/explain?subject=x", Steps: []api.ProbeStep{{Name: hostile, Seen: hostileLong, Limit: 1}}},
+		{ID: "skipped", Name: hostile, Skipped: hostileLong},
+	}
+	f.status.Probes = &api.ProbesStatus{Place: hostile, Asked: 2, Failing: 1, Worst: f.probes[:1]}
 	return f
 }
 
@@ -67,6 +73,6 @@ func hostileData() *fakeData {
 func hostilePages() []string {
 	return []string{
 		"/", "/apps", appURL("/" + hostilePath), "/domains", domainURL(hostilePath), domainURL(hostile + "?"), "/uncovered", "/authorities", "/deployments", deploymentURL(hostilePath), "/envoys", envoyURL("external", hostilePath), "/certificates", certificateURL("vault", hostilePath),
-		"/problems", "/changes", "/failures", "/failures?code=" + url.QueryEscape(hostile) + "&app=" + url.QueryEscape(hostileLong), "/search?q=" + url.QueryEscape(hostile), "/apps?q=" + url.QueryEscape(hostile) + "&sort=" + url.QueryEscape(hostile) + "&fleet=" + url.QueryEscape(hostile),
+		"/problems", "/changes", "/probes", "/probes?state=" + url.QueryEscape(hostile), "/failures", "/failures?code=" + url.QueryEscape(hostile) + "&app=" + url.QueryEscape(hostileLong), "/search?q=" + url.QueryEscape(hostile), "/apps?q=" + url.QueryEscape(hostile) + "&sort=" + url.QueryEscape(hostile) + "&fleet=" + url.QueryEscape(hostile),
 	}
 }

@@ -38,6 +38,8 @@ type Data interface {
 	Failures(url.Values) (api.Failures, error)
 	Deployments(url.Values) (api.Deployments, error)
 	Deployment(group string) (api.Deployment, bool)
+	// Probes have no place where nothing is asked from outside.
+	Probes(url.Values) (api.Probes, error)
 }
 
 // Pages serves the status page.
@@ -77,6 +79,7 @@ func (p *Pages) Register(mux *http.ServeMux) {
 		"/failures":               p.failures,
 		"/deployments":            p.deployments,
 		"/deployments/{group...}": p.deployment,
+		"/probes":                 p.probes,
 		"/search":                 p.search,
 	} {
 		mux.Handle("GET "+pattern, p.handler(view))

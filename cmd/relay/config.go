@@ -56,8 +56,10 @@ type Flags struct {
 
 	ScalingFlags `embed:""`
 	VisitorFlags `embed:""`
+	ProbeFlags   `embed:""`
 
-	GraphiteFlags `embed:""`
+	GraphiteFlags   `embed:""`
+	StatusPageFlags `embed:""`
 
 	CertsDir          []string      `group:"Certificates" placeholder:"PATH" help:"PEM files and directories of them."`
 	CertsDefault      string        `group:"Certificates" placeholder:"FILE" help:"PEM file for clients that ask for no name, or an unknown one."`
@@ -201,6 +203,8 @@ func (f *Flags) config() relay.Config {
 		Scaling:              f.scalingConfig(f.marathonConfig()),
 		Graphite:             f.graphiteConfig(),
 		Syslog:               f.syslogConfig(),
+		Probes:               f.probesConfig(),
+		StatusPage:           f.statusPageConfig(),
 		XDS: relay.XDSPort{
 			Address: f.XDS, TLS: relay.PortTLS{CertFile: f.XDSCert, KeyFile: f.XDSKey, ClientCAFile: f.XDSClientCA}, Plaintext: f.XDSPlaintext,
 		},

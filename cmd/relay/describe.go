@@ -79,9 +79,15 @@ var settingExamples = map[string]string{
 	"signal-networks":             "10.0.7.0/24",
 	"scaling":                     "true",
 	"scaling-marathon-user":       "relay-scaling",
+	"probes":                      "true",
+	"probe-file":                  "/etc/relay/probes.yaml",
+	"probe-place":                 "frankfurt",
 	"peers":                       "http://relay-2.example.com:9090",
 	"log-syslog":                  "tls://logs.example.com:6514",
 	"graphite":                    "carbon.example.com:2003",
+	"status-page":                 "0.0.0.0:8080",
+	"status-page-file":            "/etc/relay/status-page.yaml",
+	"status-page-dir":             "/var/www/status",
 }
 
 // settingsFile returns a configuration file that has every setting, all of them off.

@@ -38,7 +38,9 @@ var settingPartners = map[string][]string{
 	"scaling-marathon-user": {"scaling", "scaling-marathon-password-file"}, "scaling-marathon-password-file": {"scaling", "scaling-marathon-user"},
 	"scaling-marathon-token-file": {"scaling"}, "scaling-marathon-service-account-file": {"scaling"},
 	"log-syslog-ca": {"log-syslog"}, "log-syslog-cert": {"log-syslog", "log-syslog-key"}, "log-syslog-key": {"log-syslog", "log-syslog-cert"},
+	"probe-file": {"probes"}, "probe-place": {"probes"},
 	"xds-cert": {"xds-key"}, "xds-key": {"xds-cert"}, "xds-client-ca": {"xds-cert", "xds-key"}, "xds-clients": {"xds-cert", "xds-key", "xds-client-ca"},
+	"status-page": {"status-page-file"}, "status-page-dir": {"status-page-file"}, "status-page-cert": {"status-page", "status-page-file", "status-page-key"}, "status-page-key": {"status-page", "status-page-file", "status-page-cert"},
 	"admin-cert": {"admin-key"}, "admin-key": {"admin-cert"}, "admin-client-ca": {"admin-cert", "admin-key"}, "admin-token-file": {"admin-cert", "admin-key"},
 }
 

@@ -21,6 +21,7 @@ type cli struct {
 	Serve     serveCmd     `cmd:"" help:"Watch Marathon and certificates, and keep Envoys up to date."`
 	Check     checkCmd     `cmd:"" help:"Say what is wrong with a configuration: files, apps, whether Marathon and Vault can be read."`
 	Compare   compareCmd   `cmd:"" help:"Say what Relay does differently from a marathon-lb, by rules and by answers."`
+	Probe     probeCmd     `cmd:"" help:"Ask through every Envoy of running Relays, as users and devices do, and show what fails."`
 	Bootstrap bootstrapCmd `cmd:"" help:"Print the bootstrap for an Envoy, or write it to a directory."`
 
 	Status      statusCmd      `cmd:"" help:"Say whether all is well with a running Relay and its Envoys, and where to look if not."`

@@ -60,6 +60,7 @@ func (p printer) app(a api.AppStory) {
 	p.line("%s", p.screen.Styled(terminal.Bold, a.ID))
 	p.findings(a.Findings)
 	p.pair("version", a.Version)
+	p.pair("owner", a.Owner)
 	if a.Deployment != "" {
 		p.pair("deployment", a.Deployment+": relay deployment "+quotedWord(a.Deployment)+" shows how far it is")
 	}

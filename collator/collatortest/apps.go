@@ -66,7 +66,7 @@ func Set(t testing.TB, app *sources.App, settings ...string) *sources.App {
 			}
 		}
 		p.TCP = all.TCP(0, len(p.Domains) > 0)
-		p.Queue = all.Queue()
+		p.Queue, p.Probe = all.Queue(), all.Probe()
 		p.HTTP, p.Upstream, _ = all.Finish()
 	})
 }

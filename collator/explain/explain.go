@@ -60,6 +60,8 @@ type App struct {
 	Stopped bool `json:"stopped,omitempty"`
 	// Maintenance is set if all requests are answered by a page that says so.
 	Maintenance bool `json:"maintenance,omitempty"`
+	// Owner is who is told when the app fails (RELAY_OWNER).
+	Owner string `json:"owner,omitempty"`
 	// Scaling says what Relay does with the number of instances; nil if nothing.
 	Scaling  *AppScaling       `json:"scaling,omitempty"`
 	Problems []problem.Problem `json:"problems,omitempty"`
@@ -101,6 +103,8 @@ type Port struct {
 	OtherGroups []string `json:"otherGroups,omitempty"`
 	Cluster     string   `json:"cluster,omitempty"`
 	Domains     []string `json:"domains,omitempty"`
+	// Probe says how it is asked from outside (RELAY_n_PROBE).
+	Probe string `json:"probe,omitempty"`
 	// Connections says how Envoy connects to the tasks, where that is not the default.
 	Connections []string   `json:"connections,omitempty"`
 	Endpoints   []Endpoint `json:"endpoints,omitempty"`
@@ -309,13 +313,13 @@ func (x explainer) app(app collator.AppView) Explanation {
 }
 
 func appOf(app collator.AppView) App {
-	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Maintenance: app.Maintenance, Problems: worstFirst(app.Problems), Ports: make([]Port, len(app.Ports))}
+	out := App{ID: app.ID, Version: app.Version, Stopped: app.Stopped, Maintenance: app.Maintenance, Owner: app.Owner, Problems: worstFirst(app.Problems), Ports: make([]Port, len(app.Ports))}
 	routed := app.Routed
 	if routed.ID != app.ID {
 		out.Deployment = routed.ID
 	}
 	for i, port := range app.Ports {
-		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, OtherGroups: port.OtherGroups, Cluster: port.Cluster, Domains: port.Domains}
+		p := Port{Index: port.Index, Name: port.Name, Fleets: port.Fleets, OtherGroups: port.OtherGroups, Cluster: port.Cluster, Domains: port.Domains, Probe: port.Probe}
 		if i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
 			p.Connections = connectionWords(routed.Ports[i], port.LacksAuthority)

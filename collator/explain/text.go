@@ -173,6 +173,9 @@ func (x writer) app(app App) {
 	if app.Deployment != "" {
 		x.detail("group", "one of %s, whose oldest app's labels count", app.Deployment)
 	}
+	if app.Owner != "" {
+		x.detail("owner", "%s", app.Owner)
+	}
 	if app.Maintenance {
 		x.detail("maintenance", "requests get 503 and a page that says so (RELAY_MAINTENANCE)")
 	}
@@ -234,6 +237,9 @@ func (x writer) port(p Port, sleeps bool) {
 	}
 	if len(p.Domains) > 0 {
 		x.detail("", "domains %s", strings.Join(p.Domains, ", "))
+	}
+	if p.Probe != "" {
+		x.detail("", "asked from outside: %s", p.Probe)
 	}
 	for _, words := range p.Connections {
 		x.detail("", "%s", words)

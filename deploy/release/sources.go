@@ -150,10 +150,12 @@ func (s sources) stageFiles(dir string) error {
 	for from, to := range map[string]string{
 		"deploy/relay.service": "systemd/relay.service", "deploy/relay-envoy@.service": "systemd/relay-envoy@.service",
 		"deploy/sysusers.conf": "systemd/sysusers.d/relay.conf", "deploy/alerts.yaml": "examples/alerts.yaml", "deploy/prometheus.yml": "examples/prometheus.yml",
+		"deploy/alertmanager.yml": "examples/alertmanager.yml", "deploy/blackbox.yml": "examples/blackbox.yml",
 		"deploy/grafana/dashboards/relay.json": "examples/grafana-relay.json", "deploy/grafana/dashboards/envoy.json": "examples/grafana-envoy.json",
 		"deploy/grafana/dashboards/relay-graphite.json": "examples/grafana-relay-graphite.json",
 		"deploy/collectd.conf":                          "examples/collectd.conf", "deploy/monit.conf": "examples/monit.conf", "deploy/nagios.cfg": "examples/nagios.cfg",
-		"README.md": "README.md",
+		"deploy/grafana/dashboards/probes.json": "examples/grafana-probes.json",
+		"README.md":                             "README.md",
 	} {
 		if err := copyFile(filepath.Join(s.root, from), filepath.Join(dir, to)); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -78,6 +79,12 @@ func looksLikeNetwork(entry string) bool {
 	before, _, found := strings.Cut(entry, "/")
 	_, err := netip.ParseAddr(before)
 	return found && err == nil
+}
+
+// With returns the clients, and those with a text in their User-Agent, which is in printable ASCII.
+func (c Clients) With(userAgent string) Clients {
+	c.UserAgents = append(slices.Clip(c.UserAgents), strings.ToLower(userAgent))
+	return c
 }
 
 // None reports whether every client counts.

@@ -93,3 +93,18 @@ func FuzzParse(f *testing.F) {
 		c.Ignored(agent, netip.Addr{})
 	})
 }
+
+func TestWith(t *testing.T) {
+	t.Parallel()
+	c, err := ignored.Parse([]string{"UptimeRobot", "10.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := c.With("Relay-Probe")
+	if err := with.Check(); err != nil || !with.Ignored("relay-probe/1", netip.Addr{}) || !with.Ignored("UptimeRobot", netip.Addr{}) || !with.Ignored("", netip.MustParseAddr("10.0.0.1")) {
+		t.Errorf("%+v: %v", with, err)
+	}
+	if c.Ignored("Relay-Probe/1", netip.Addr{}) || (ignored.Clients{}).With("x").None() {
+		t.Error("another one was changed, or nobody is ignored")
+	}
+}

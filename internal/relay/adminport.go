@@ -38,12 +38,16 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 		Deployments: deploymentReports{r.deployments.manager},
 		Rebalance:   rebalanceReports{r},
 		Waiting:     acceptReports{r},
+		Probing:     probing{r},
 		Gatherer:    r.registry, Log: r.log.With("part", "admin"), Version: r.config.Version,
 		AnyMethod: r.config.Admin.AnyMethod, Pprof: r.config.Admin.Pprof, Access: access,
 		Refused: func(kind guard.Kind) { refused.WithLabelValues(string(kind)).Inc() },
 	}
 	if r.scaling != nil {
 		config.Scaling, config.Peer = scalingReports{r}, r.scaling.peers.Answer
+	}
+	if r.statusPage != nil {
+		config.Incidents = incidentReports{r.statusPage.Monitor}
 	}
 	scheme := "http://"
 	if t := r.adminTLS; t.enabled() {

@@ -25,7 +25,10 @@ func bindCure(err error) error {
 // checkBind opens the ports for a moment. That one is taken is a note: by a Relay that runs,
 // for one.
 func (r *checker) checkBind(c *Config) {
-	for _, port := range []struct{ setting, address string }{{"xds", c.XDS.Address}, {"admin", c.Admin.Address}} {
+	for _, port := range []struct{ setting, address string }{{"xds", c.XDS.Address}, {"admin", c.Admin.Address}, {"status-page", c.StatusPage.Address}} {
+		if port.address == "" {
+			continue
+		}
 		listener, err := net.Listen("tcp", port.address)
 		switch {
 		case err == nil:

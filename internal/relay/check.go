@@ -17,6 +17,7 @@ import (
 	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/file"
+	"relay/statuspage"
 	"relay/xds"
 )
 
@@ -34,6 +35,10 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 	}
 	if tlsFiles, err := newDownstreamFiles(&c, r.Collator, log); tlsFiles != nil {
 		r.say("files for TLS", err)
+	}
+	if c.Probes.Enabled {
+		_, err := c.Probes.settings()
+		r.say("probes", err)
 	}
 	r.checkPorts(&c)
 	r.checkBind(&c)
@@ -75,7 +80,7 @@ func newChecker(c *Config, timeout time.Duration, out io.Writer, log *slog.Logge
 // checkPorts looks at what secures Relay's own ports, where a mistake ends
 // "relay serve" at the start.
 func (r *checker) checkPorts(c *Config) {
-	for _, port := range []portCertificate{{"xds", c.xdsTLS()}, {"admin", c.adminTLS()}} {
+	for _, port := range []portCertificate{{"xds", c.xdsTLS()}, {"admin", c.adminTLS()}, {"status-page", c.StatusPage.serverTLS()}} {
 		if !port.tls.enabled() {
 			continue
 		}
@@ -88,6 +93,10 @@ func (r *checker) checkPorts(c *Config) {
 	if c.Admin.TokenFile != "" {
 		_, err := files.Secret(c.Admin.TokenFile)
 		r.say("admin-token-file", err)
+	}
+	if c.StatusPage.enabled() {
+		_, err := statuspage.ReadSettings(c.StatusPage.File)
+		r.say("status-page-file", err)
 	}
 }
 

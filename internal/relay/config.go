@@ -20,6 +20,7 @@ import (
 	"relay/internal/hostname"
 	"relay/internal/logs"
 	"relay/internal/problem"
+	"relay/probe"
 	"relay/sources/marathon"
 )
 
@@ -41,6 +42,8 @@ type Config struct {
 	Scaling      Scaling
 	Graphite     graphite.Config
 	Syslog       logs.Config
+	Probes       Probes
+	StatusPage   StatusPage
 
 	// SessionTicketKeyFile holds a secret of 32 bytes, as they are, in hex or in
 	// base64. By it the Envoys of a fleet resume each other's TLS sessions; without it
@@ -163,7 +166,7 @@ func (c *Config) Validate() error {
 	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.validateGraphite(), c.Syslog.Validate())
+	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.Probes.validate(), c.validateGraphite(), c.Syslog.Validate(), c.StatusPage.Validate())
 	return errors.Join(errs...)
 }
 
@@ -249,7 +252,7 @@ func (c *Config) collatorConfig() collator.Config {
 		}
 		fleet.ServerNames, _ = normalNames(f.ServerNames) // validated
 		fleet.TLS.SharedTickets = slices.Contains(c.ticketFleets(), f.Name)
-		fleet.Scaling, fleet.IgnoredClients = c.Scaling.Enabled, c.Scaling.Ignored
+		fleet.Scaling, fleet.IgnoredClients = c.Scaling.Enabled, c.Scaling.Ignored.With(probe.UserAgent)
 		fleet.ReservedPorts = slices.Concat(f.ReservedPorts, c.ownPorts())
 		config.Fleets = append(config.Fleets, fleet)
 	}
@@ -258,7 +261,7 @@ func (c *Config) collatorConfig() collator.Config {
 
 // ownPorts are those of Relay: it may share a machine with an Envoy.
 func (c *Config) ownPorts() (ports []uint16) {
-	for _, address := range []string{c.XDS.Address, c.Admin.Address} {
+	for _, address := range []string{c.XDS.Address, c.Admin.Address, c.StatusPage.Address} {
 		_, text, _ := net.SplitHostPort(address)
 		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n != 0 {
 			ports = append(ports, uint16(n))

@@ -120,6 +120,10 @@ func allMetrics(t *testing.T) map[string]metricDoc {
 			t.Fatal(err)
 		}
 	}
+	page := filepath.Join(folder, "status-page.yaml")
+	if err := os.WriteFile(page, []byte("services: [{name: Website, domains: [\"*\"]}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	port := PortTLS{CertFile: cert, KeyFile: key, ClientCAFile: clients}
 	all := make(map[string]metricDoc)
 	for _, apps := range []Apps{{Marathon: marathon.Config{URLs: []string{"http://127.0.0.1:1"}}}, {File: filepath.Join(folder, "apps.yaml")}} {
@@ -131,6 +135,8 @@ func allMetrics(t *testing.T) map[string]metricDoc {
 			Syslog:   logs.Config{Address: "udp://127.0.0.1:1", Facility: "daemon"},
 			Graphite: graphite.Config{Address: "127.0.0.1:1", Interval: time.Minute},
 		}
+		config.Probes = Probes{Enabled: true}
+		config.StatusPage = StatusPage{File: page, Address: "127.0.0.1:0", Dir: t.TempDir()}
 		if apps.File == "" {
 			config.Scaling = Scaling{Enabled: true, Marathon: apps.Marathon, WaitingPerApp: 1, WaitingInAll: 1, WakeRate: 1}
 		}
@@ -193,8 +199,10 @@ func TestMetricsAreInTheDocs(t *testing.T) {
 
 // boundedLabels are those that metrics may have, and what bounds their values.
 var boundedLabels = map[string]string{
+	"envoy": "the Envoys of the last hour, which show certificates", "relay": "the settings", "chosen": "the code", "what": "the code",
 	"fleet": "the settings", "source": "the kinds of sources", "type": "the types of xDS, or of Marathon's events", "kind": "the code", "reason": "the code",
-	"result": "the code", "phase": "the code", "event": "the code", "outcome": "the code", "state": "the code", "stopped": "true or false", "wanted": "true or false", "port": "the ports of Relay", "code": "the codes of failures",
+	"result": "the code", "phase": "the code", "event": "the code", "outcome": "the code", "state": "the code", "stopped": "true or false", "wanted": "true or false", "port": "the ports of Relay", "status": "the code", "service": "the file of the status page", "place": "the file of the status page", "code": "the codes of failures",
+	"app": "apps with an owner, of which maxOwned have series", "owner": "one of each app",
 	"name": "the entries of the certificate stores that are in use", "version": "one series", "go_version": "one series",
 }
 

@@ -37,7 +37,7 @@ func (r *Relay) otherProblems() []problem.Problem {
 		p.Kind = problem.Source
 		problems = append(problems, p)
 	}
-	return slices.Concat(problems, r.config.settingsProblems(), r.tlsFiles.problems(), r.portCertificates.problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems(), r.scaling.problems(read))
+	return slices.Concat(problems, r.config.settingsProblems(), r.tlsFiles.problems(), r.portCertificates.problems(), r.statusPage.Problems(), r.stateProblems(), r.envoyProblems(), r.unreachableProblems(), r.scaling.problems(read))
 }
 
 // settingsProblems are mistakes in the settings that do not keep Relay from serving.

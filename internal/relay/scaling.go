@@ -13,6 +13,7 @@ import (
 	"relay/collator/routing"
 	"relay/internal/ignored"
 	"relay/internal/problem"
+	"relay/probe"
 	"relay/scaling"
 	"relay/scaling/peers"
 	"relay/scaling/queue"
@@ -66,7 +67,7 @@ func (r *Relay) newScaling(registerer prometheus.Registerer) error {
 	envoys := envoyView{r}
 	parts.wake = wake.New(wake.Config{
 		WaitingPerApp: c.WaitingPerApp, WaitingInAll: c.WaitingInAll, Rate: c.WakeRate,
-		Ignored: c.Ignored, Known: r.collator.AppsPublished(), Of: r.collator.Routes,
+		Ignored: c.Ignored.With(probe.UserAgent), Known: r.collator.AppsPublished(), Of: r.collator.Routes,
 	}, parts.controller, envoys, log, registerer)
 	parts.queue = queue.New(parts.queues, envoys, queue.DefaultLimits(), registerer)
 	return nil

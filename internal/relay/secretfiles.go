@@ -15,7 +15,7 @@ type SecretFile struct{ Flag, Path string }
 // the stores look after, and what Kubernetes writes.
 func (c *Config) SecretFiles() (all []SecretFile) {
 	for _, f := range []SecretFile{
-		{"xds-key", c.XDS.TLS.KeyFile}, {"admin-key", c.Admin.TLS.KeyFile}, {"admin-token-file", c.Admin.TokenFile},
+		{"xds-key", c.XDS.TLS.KeyFile}, {"admin-key", c.Admin.TLS.KeyFile}, {"admin-token-file", c.Admin.TokenFile}, {"status-page-key", c.StatusPage.TLS.KeyFile},
 		{"state-key-file", c.State.KeyFile}, {"session-ticket-key-file", c.SessionTicketKeyFile},
 		{"vault-token-file", c.Certificates.Vault.TokenFile}, {"vault-secret-id-file", c.Certificates.Vault.AppRole.SecretIDFile},
 		{"marathon-password-file", c.Apps.Marathon.PasswordFile}, {"marathon-token-file", c.Apps.Marathon.TokenFile},

@@ -71,6 +71,8 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	deployments *deploymentParts
+	probes      *probeParts // nil if nothing is asked from outside
+	statusPage  *PublicPage // nil if there is none
 
 	graphite *graphite.Sender // nil if metrics do not go there
 
@@ -95,7 +97,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -104,10 +106,12 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 		return nil, err
 	}
 	r.newDeployments()
-	if err := r.newAdmin(registerer); err != nil {
-		return nil, errors.Join(err, r.closeListeners())
+	for _, build := range []func(prometheus.Registerer) error{r.newStatusPage, r.newAdmin} {
+		if err := build(registerer); err != nil {
+			return nil, errors.Join(err, r.closeListeners())
+		}
 	}
-	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS})
+	r.portCertificates = newPortCertificates(log, registerer, portCertificate{"xds", r.xdsTLS}, portCertificate{"admin", r.adminTLS}, portCertificate{"status-page", config.StatusPage.serverTLS()})
 	scrape.Register(registerer, r.countProblems, problemsGauge, failingGauge)
 	registerBuild(registerer, config.Version)
 	r.newGraphite(registerer)
@@ -187,6 +191,8 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
+	owners := &ownerCounts{owned: r.collator.Owned, cluster: r.loads.ClusterCounters, crashed: r.failures.Crashed, apps: make(map[ownedApp]*ownedCount)}
+	scrape.Register(registerer, owners.count, appRequestsCounter, appErrorsCounter, appCrashedCounter, appsLeftOutGauge)
 	r.failures.Register(registerer)
 	if !r.xdsTLS.enabled() {
 		return nil
@@ -220,6 +226,7 @@ func (r *Relay) listen() error {
 
 func (r *Relay) closeListeners() error {
 	_, _ = r.xdsListener.Close(), r.adminListener.Close()
+	r.statusPage.close()
 	return nil
 }
 
@@ -261,18 +268,11 @@ func (r *Relay) Serve(ctx context.Context) error {
 		add("wake", server{p.wake.Run}) // requests that wait -> scaling
 		add("peers", p.peers)           // other Relays -> scaling
 	}
-	if r.graphite != nil {
-		add("graphite", r.graphite) // metrics -> Graphite
-	}
+	r.addMonitoring(add)
 	add("xds", server{r.xdsServe})      // stores -> Envoys, which report failures and load
 	add("admin", server{r.admin.Serve}) // all of the above -> people, marathon-acme
 
-	for _, p := range r.config.Warnings {
-		r.log.Warn("a mistake in the settings", "event", "setting_mistaken", "setting", p.Subject, "reason", p.Reason)
-	}
-	for _, p := range r.config.exposedSecrets() {
-		r.log.Warn("a secret is open to others", "event", "secret_exposed", "setting", p.Subject, "reason", p.Reason)
-	}
+	r.logSettings()
 	r.log.Info("serving", "event", "serving", "version", r.config.Version, "xds", r.xdsListener.Addr(), "admin", r.adminURL, "fleets", len(r.stores))
 	err := supervisor.Serve(ctx)
 	if ctx.Err() != nil {
@@ -280,6 +280,31 @@ func (r *Relay) Serve(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// addMonitoring adds the parts that watch from outside, and tell others: they feed no other part.
+func (r *Relay) addMonitoring(add func(name string, part suture.Service)) {
+	if r.graphite != nil {
+		add("graphite", r.graphite) // metrics -> Graphite
+	}
+	if p := r.probes; p != nil {
+		add("probe targets", p.discovery) // apps and Envoys -> what is asked
+		add("probes", p.engine)           // what is asked -> Envoys, which answer
+		add("devices", p.devices)         // agents call -> probes
+	}
+	if r.statusPage != nil {
+		add("status page", r.statusPage) // probes of all places, and incidents -> the public
+	}
+}
+
+// logSettings says what is wrong with the settings.
+func (r *Relay) logSettings() {
+	for _, p := range r.config.Warnings {
+		r.log.Warn("a mistake in the settings", "event", "setting_mistaken", "setting", p.Subject, "reason", p.Reason)
+	}
+	for _, p := range r.config.exposedSecrets() {
+		r.log.Warn("a secret is open to others", "event", "secret_exposed", "setting", p.Subject, "reason", p.Reason)
+	}
 }
 
 func (r *Relay) xdsServe(ctx context.Context) error { return r.xds.Serve(ctx, r.xdsListener) }

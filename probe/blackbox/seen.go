@@ -66,7 +66,7 @@ func reason(ctx context.Context, seen *lines, through *passage, m config.Module,
 			text += fmt.Sprintf(" (status %d)", status)
 		}
 	}
-	if ctx.Err() != nil {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		text = "no answer in time: " + text
 	}
 	if through.full() {

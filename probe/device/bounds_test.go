@@ -79,10 +79,10 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// Two hundred devices at once, most of which get no answer, cost little each, and none disturbs another one.
+// Two hundred devices at once, some of which are hung up on, cost little each, and none disturbs another one.
 func TestManyAtOnce(t *testing.T) {
 	w := newWorld(t)
-	w.limits(8 * time.Second)
+	w.limits(time.Minute)
 	var hear sync.WaitGroup
 	hear.Add(200)
 	release := make(chan struct{})
@@ -90,6 +90,7 @@ func TestManyAtOnce(t *testing.T) {
 		hear.Done()
 		<-release
 		if strings.HasSuffix(line, "0") || strings.HasSuffix(line, "1") { // of its nonce
+			_ = conn.Close()
 			return
 		}
 		wellAnswered(conn, line)
@@ -98,7 +99,7 @@ func TestManyAtOnce(t *testing.T) {
 	var before, during runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var mu sync.Mutex
 	count := make(map[string]int)
@@ -120,7 +121,7 @@ func TestManyAtOnce(t *testing.T) {
 	close(release)
 	probing.Wait()
 	for what, n := range count {
-		if !strings.HasPrefix(what, "true") && what != "false message to the agent: no answer within 8s" {
+		if !strings.HasPrefix(what, "true") && what != "false message to the agent: the connection was closed" {
 			t.Errorf("%d are %s", n, what)
 		}
 	}

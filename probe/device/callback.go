@@ -30,6 +30,8 @@ type callbacks struct {
 
 	// serving tells that the server takes requests; unknown counts those to a path of no run that waits.
 	serving atomic.Bool
+	up      chan struct{} // closed when it does for the first time
+	upOnce  sync.Once
 	unknown atomic.Int64
 }
 
@@ -68,7 +70,8 @@ func (c *callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve takes calls until the context ends.
 func (c *callbacks) serve(ctx context.Context, l net.Listener) error {
 	const patience = 5 * time.Second
-	limited := guard.Listen(l, guard.Limits{First: patience, Idle: patience, PerAddress: 100, InAll: 1000}, guard.NewLog(c.log, func(guard.Kind) {}))
+	// All agents may call from one address, and at once.
+	limited := guard.Listen(l, guard.Limits{First: patience, Idle: patience, PerAddress: probe.MaxDevices, InAll: 2 * probe.MaxDevices}, guard.NewLog(c.log, func(guard.Kind) {}))
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer limited.Use(r.RemoteAddr)()
 		c.ServeHTTP(w, r)
@@ -85,6 +88,7 @@ func (c *callbacks) serve(ctx context.Context, l net.Listener) error {
 	ended := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer ended()
 	c.serving.Store(true)
+	c.upOnce.Do(func() { close(c.up) })
 	defer c.serving.Store(false)
 	var err error
 	if server.TLSConfig != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/certs/certstest"
+	"relay/probe"
 )
 
 func get(t *testing.T, client *http.Client, url string) int {
@@ -91,6 +92,10 @@ func TestCallsAreNotTaken(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 	w.callback.Listen = taken.Addr().String()
+	w.device.Limits.HTTPFromAgent = 50 * time.Millisecond
+	w.prober = New(w.prober.options)
+	w.prober.devices[w.device.Name] = &device{w.device}
+	fails(t, w.probe(), HTTPFromAgent, "the probe's own address is not served")
 	if err := New(Options{Callback: w.callback}).Serve(t.Context()); err == nil {
 		t.Error("it serves where another one does")
 	}
@@ -132,7 +137,7 @@ func TestHostileCallers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.start()
-	for range 150 {
+	for range probe.MaxDevices + 100 {
 		conn, err := net.Dial("tcp", w.callback.Listen)
 		if err != nil {
 			t.Fatal(err)
@@ -153,4 +158,9 @@ func TestHostileCallers(t *testing.T) {
 	if _, err := io.ReadFull(conn, head); err != nil || string(head) != "HTTP/1.1 431" {
 		t.Errorf("%s, %v", head, err)
 	}
+	// The server closes it a moment later, lest the answer is lost.
+	eventually(t, "the connection is closed", func() bool {
+		_, err := conn.Write([]byte("x"))
+		return err != nil
+	})
 }

@@ -72,9 +72,10 @@ func TestCertificatesOfTheEdge(t *testing.T) {
 		"of nobody": {func(w *world) {
 			w.change(certstest.TestCA(w.t).TestIssue(w.t, []string{"devices.test"}, certstest.Options{}))
 		}, "certificate for devices.test, expires"},
-		"of another name": {func(w *world) { w.change(w.ca.TestIssue(w.t, []string{"b.test"}, certstest.Options{})) }, "valid for b.test, not devices.test"},
-		"no authorities":  {func(w *world) { w.write("ca.pem", nil) }, "the file of authorities cannot be used"},
-		"no key":          {func(w *world) { _ = os.Remove(w.path("device.key")) }, "the device's certificate cannot be used"},
+		"of another name":  {func(w *world) { w.change(w.ca.TestIssue(w.t, []string{"b.test"}, certstest.Options{})) }, "valid for b.test, not devices.test"},
+		"no authorities":   {func(w *world) { w.write("ca.pem", nil) }, "the file of authorities cannot be used"},
+		"no key":           {func(w *world) { _ = os.Remove(w.path("device.key")) }, "the device's certificate cannot be used"},
+		"a file by the id": {func(w *world) { w.device.Key = w.path(deviceID + ".key") }, "/{id}.key: no such file"},
 		"the key of another": {func(w *world) {
 			w.write("device.key", w.devices.TestIssue(w.t, []string{"b"}, certstest.Options{}).Key)
 		}, "give the key that belongs to the certificate"},

@@ -55,7 +55,7 @@ type Prober struct {
 // New returns a Prober. Serve must run for steps in which the agent calls the probe.
 func New(o Options) *Prober {
 	p := &Prober{options: o, devices: make(map[string]*device), callbacks: &callbacks{
-		settings: o.Callback, log: o.Log, waiting: make(map[string]chan struct{}),
+		settings: o.Callback, log: o.Log, waiting: make(map[string]chan struct{}), up: make(chan struct{}),
 	}}
 	for _, d := range o.Devices {
 		d.Limits = d.Limits.OrDefault()

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,11 @@ func TestAllSteps(t *testing.T) {
 	if n := w.prober.UnknownCalls(); n != 0 {
 		t.Errorf("%d calls were unknown", n)
 	}
+	eventually(t, "its connections are closed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.conns) == 0
+	})
 }
 
 // One that is not in the settings is told so.
@@ -180,6 +186,25 @@ func TestRequestsAreMarked(t *testing.T) {
 		if got := <-marks; got != "Relay-Probe/1 here agents.test" {
 			t.Error(got)
 		}
+	}
+}
+
+// An edge that wants certificates of who asks by HTTP gets that of the device.
+func TestHTTPWithCertificate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var asked atomic.Int64
+	w.agent = func(rw http.ResponseWriter, r *http.Request) {
+		if len(r.TLS.PeerCertificates) == 0 {
+			rw.WriteHeader(http.StatusForbidden)
+			return
+		}
+		asked.Add(1)
+		wellAsked(rw, r)
+	}
+	w.start()
+	if r := w.probe(); !r.OK || asked.Load() != 2 {
+		t.Errorf("%+v", r)
 	}
 }
 

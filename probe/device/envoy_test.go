@@ -30,7 +30,7 @@ func (w *world) startEdge(t *testing.T, version, tlsVersion string, proxyProtoco
 	}
 	e := edge{target: w.target}
 	e.target.Address, e.target.HTTPSAddress = fmt.Sprint("127.0.0.1:", envoytest.FreePort(t)), fmt.Sprint("127.0.0.1:", envoytest.FreePort(t))
-	e.target.ProxyProtocol = proxyProtocol
+	e.target.ProxyProtocol, e.target.HTTPSProxyProtocol = proxyProtocol, proxyProtocol
 	filters := ""
 	if proxyProtocol {
 		filters = `{name: proxy, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol}}`

@@ -36,8 +36,16 @@ func (r *run) until(ctx context.Context) (done func()) {
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = r.conn.SetDeadline(deadline)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetDeadline(time.Unix(1, 0)) })
-	return func() { stop() }
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = r.conn.SetDeadline(time.Unix(1, 0))
+		close(ended)
+	})
+	return func() {
+		if !stop() {
+			<-ended // so that it does not end what comes next
+		}
+	}
 }
 
 // send sends what an exchange has, over the connection and by HTTP.

@@ -80,7 +80,7 @@ func (r *run) newRequest(ctx context.Context, to *probe.DeviceRequest) (*http.Re
 // transport connects to the Envoy of the target, whatever the URL says but for the port.
 func (r *run) transport(u *url.URL) (*http.Transport, error) {
 	address := r.target.HTTPSAddress
-	if u.Scheme != "https" || address == "" {
+	if u.Scheme != "https" || u.Port() != "" || address == "" {
 		host, _, err := net.SplitHostPort(r.target.Address)
 		if err != nil {
 			return nil, err
@@ -97,15 +97,20 @@ func (r *run) transport(u *url.URL) (*http.Transport, error) {
 	}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return connect.Dial(ctx, address, r.target.ProxyProtocol)
+			return connect.Dial(ctx, address, r.target.HTTPSProxyProtocol)
 		},
-		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		// The device shows its certificate here too, to an edge that wants one.
+		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, GetClientCertificate: r.tls.GetClientCertificate},
 		DisableKeepAlives: true, MaxResponseHeaderBytes: maxBody,
 	}, nil
 }
 
 // call has the agent call the probe, and waits for that.
 func (r *run) call(ctx context.Context) error {
+	select {
+	case <-r.callbacks.up: // soon, of a probe that has just begun
+	case <-ctx.Done():
+	}
 	if !r.callbacks.serving.Load() {
 		return &connect.Words{Text: "the probe's own address is not served: see its log"}
 	}

@@ -175,6 +175,7 @@ func (w *world) serveAgents() (address string) {
 	}
 	server := w.agentServer()
 	server.TLS = config
+	server.TLS.ClientAuth = tls.RequestClientCert
 	server.StartTLS()
 	return server.Listener.Addr().String()
 }

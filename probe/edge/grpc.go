@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -60,7 +61,7 @@ func (p GRPC) check(ctx context.Context, r *probe.Result, conn net.Conn) {
 		return
 	}
 	seen := inGRPCWords(answer, err)
-	r.Answered = err == nil || len(all) > 0
+	r.Answered = len(all) > 0 || !slices.Contains([]codes.Code{codes.Unavailable, codes.DeadlineExceeded, codes.Canceled}, status.Code(err))
 	if r.OK = seen == ""; !r.OK {
 		fail(r, seen)
 	}

@@ -57,7 +57,11 @@ func TestHostile(t *testing.T) {
 			var sent atomic.Int64
 			address := serve(t, func(conn net.Conn) { tt.handle(counting{conn, &sent}) })
 			before := allocated()
-			r := ask(t, probe.Target{Kind: probe.HTTP, Address: address, Domain: "a.test", Ask: tt.ask}, 200*time.Millisecond)
+			timeout := 20 * time.Second
+			if strings.HasSuffix(tt.name, "drips") || tt.name == "silence" {
+				timeout = 200 * time.Millisecond
+			}
+			r := ask(t, probe.Target{Kind: probe.HTTP, Address: address, Domain: "a.test", Ask: tt.ask}, timeout)
 			if r.OK != tt.ok || !strings.HasPrefix(r.Reason, tt.reason) || len(r.Reason) > 300 {
 				t.Errorf("got %+v", r)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"relay/internal/files"
 	"relay/probe"
+	"relay/probe/connect"
 )
 
 // Prober makes connections as a target says. The zero value trusts the system's authorities.
@@ -30,10 +31,6 @@ type Prober struct {
 	pool    *x509.CertPool
 	changed time.Time
 }
-
-// proxyHeader is that of the PROXY protocol, version 2, for a connection that a proxy makes for itself: the Envoy takes the
-// address of the connection. See https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt
-const proxyHeader = "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"
 
 // authorities returns the pool of the file, as it is now. One that cannot be read is an error only at first.
 func (p *Prober) authorities() (*x509.CertPool, error) {
@@ -92,19 +89,11 @@ func (c ending) Close() error {
 
 // dial connects, and sends the header of the PROXY protocol if the Envoy expects it.
 func dial(ctx context.Context, address string, proxyProtocol bool) (net.Conn, error) {
-	plain, err := (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", address)
+	plain, err := connect.Dial(ctx, address, proxyProtocol)
 	if err != nil {
 		return nil, err
 	}
-	conn := ending{plain, context.AfterFunc(ctx, func() { _ = plain.SetDeadline(time.Unix(1, 0)) })}
-	if !proxyProtocol {
-		return conn, nil
-	}
-	if _, err := conn.Write([]byte(proxyHeader)); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return conn, nil
+	return ending{plain, context.AfterFunc(ctx, func() { _ = plain.SetDeadline(time.Unix(1, 0)) })}, nil
 }
 
 // Dial connects to the Envoy of a target, as probes do, and sends the header of the PROXY protocol where it is expected.
@@ -155,11 +144,7 @@ func (p *Prober) secure(ctx context.Context, r *probe.Result, conn net.Conn, pro
 	secure := tls.Client(conn, config)
 	err = secure.HandshakeContext(ctx)
 	if state := secure.ConnectionState(); err == nil {
-		for _, c := range state.PeerCertificates {
-			if r.CertificateExpires.IsZero() || c.NotAfter.Before(r.CertificateExpires) {
-				r.CertificateExpires = c.NotAfter
-			}
-		}
+		r.CertificateExpires = connect.Expires(state)
 	}
 	if !finish(r, "tls", begin, tlsInWords(err, r.Target.ServerName)) {
 		return nil

@@ -125,7 +125,7 @@ func (c *converter) remark(one problem.Problem, line int, format string, args ..
 }
 
 func (c *converter) app(spec appSpec) *sources.App {
-	app := &sources.App{ID: spec.ID.Value, Maintenance: spec.Maintenance}
+	app := &sources.App{ID: spec.ID.Value, Maintenance: spec.Maintenance, Owner: c.owner(spec.Owner)}
 	ports := spec.Ports
 	if len(ports) > sources.MaxPorts {
 		c.ignore(spec.ID.Line, "ports", "only the first %d are used", sources.MaxPorts)
@@ -179,6 +179,9 @@ func contentVersion(app *sources.App) string {
 	hash.Write(body)
 	if app.Maintenance {
 		fmt.Fprint(hash, "maintenance")
+	}
+	if app.Owner != "" {
+		fmt.Fprint(hash, "owner", app.Owner)
 	}
 	if d := app.Deployment; d != nil {
 		fmt.Fprint(hash, *d)

@@ -26,7 +26,9 @@ type appSpec struct {
 	Deployment deploymentSpec `yaml:"deployment"`
 	// Maintenance answers all requests with a page that says so.
 	Maintenance bool `yaml:"maintenance"`
-	line        int
+	// Owner is who is told when the app fails.
+	Owner text `yaml:"owner"`
+	line  int
 }
 
 type deploymentSpec struct {

@@ -106,7 +106,7 @@ func (c *converter) settings(field string, specs map[string]settingSpec, port *s
 	if tcp := all.TCP(0, len(port.Domains) > 0); tcp != nil && !tcp.Implicit {
 		port.TCP = tcp
 	}
-	port.Queue = all.Queue()
+	port.Queue, port.Probe = all.Queue(), all.Probe()
 	port.HTTP, port.Upstream, problems = all.Finish()
 	for _, p := range problems {
 		name := fields[p.Subject]
@@ -124,6 +124,15 @@ func (c *converter) checkTCP(field string, port *sources.Port) {
 	case !tcp.Passthrough && tcp.ServiceTLS == nil && len(port.Domains) > 0:
 		c.ignore(0, field+"domains", "have no effect in tcp mode, unless tlsPassthrough or tlsTerminate is true")
 	}
+}
+
+// owner returns who is told when an app fails.
+func (c *converter) owner(spec text) string {
+	if spec.Value != "" && !labels.ValidOwner(spec.Value) {
+		c.ignore(spec.Line, "owner", "%.40q ignored: use letters, digits and _ . @ / -, at most 64", spec.Value)
+		return ""
+	}
+	return spec.Value
 }
 
 // deployment returns nil for an app that is no member of a group.

@@ -45,6 +45,8 @@ type App struct {
 	// Asleep is the number in RELAY_ASLEEP; 0 if there is none that Relay may have written.
 	Asleep      int
 	Maintenance bool
+	// Owner is who is told when the app fails.
+	Owner string
 	// Problems are ordered by label.
 	Problems []problem.Problem
 	// Shown are the labels as people are shown them.
@@ -82,7 +84,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 		r.finish(i)
 	}
 	scaling := r.finishScaling()
-	app := App{Ports: r.ports, Scaling: scaling, Asleep: r.scaling.asleep, Maintenance: r.scaling.maintenance, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0)}
+	app := App{Ports: r.ports, Scaling: scaling, Asleep: r.scaling.asleep, Maintenance: r.scaling.maintenance, Owner: r.owner, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0)}
 	slices.SortStableFunc(app.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	if r.deployment.Group != "" {
 		app.Deployment = &r.deployment
@@ -126,6 +128,7 @@ type reader struct {
 	settings   []*Settings // of each port; nil if it has none
 	deployment sources.Deployment
 	scaling    scalingLabelsRead
+	owner      string
 	seen       map[nameOfPort]string // the key that said it
 	groups     []string              // HAPROXY_GROUP
 	ownGroups  map[int][]string      // HAPROXY_{n}_GROUP
@@ -298,7 +301,7 @@ func (r *reader) finishSettings(index int) {
 	declared := r.declared[index]
 	var problems []problem.Problem
 	port.TCP = settings.TCP(declared.ServicePort, len(port.Domains) > 0 || declared.SpeaksHTTP)
-	port.Queue = settings.Queue()
+	port.Queue, port.Probe = settings.Queue(), settings.Probe()
 	port.HTTP, port.Upstream, problems = settings.Finish()
 	for _, p := range problems {
 		p.Subject = r.seen[nameOfPort{index, p.Subject}]

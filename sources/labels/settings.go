@@ -3,6 +3,7 @@ package labels
 import (
 	"strings"
 
+	"relay/internal/probelabel"
 	"relay/internal/problem"
 	"relay/sources"
 )
@@ -34,6 +35,7 @@ type Settings struct {
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
+	asked *probelabel.Label // nil if it is not said how the port is asked
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name

@@ -61,7 +61,7 @@ type section struct {
 // sections is the table of all labels, in the order of the docs.
 var sections = []section{
 	{"routing", routingLabels}, {"access", accessLabels}, {"balance", balanceLabels}, {"http", httpLabels}, {"timeouts", timeoutLabels},
-	{"upstream", upstreamLabels}, {"tcp", tcpLabels}, {"service_tls", serviceTLSLabels}, {"connections", connectionLabels}, {"scaling", scalingLabels}, {"deployment", deploymentLabels}, {"unsupported", unsupportedLabels},
+	{"upstream", upstreamLabels}, {"tcp", tcpLabels}, {"service_tls", serviceTLSLabels}, {"connections", connectionLabels}, {"scaling", scalingLabels}, {"monitoring", monitoringLabels}, {"deployment", deploymentLabels}, {"unsupported", unsupportedLabels},
 }
 
 // prefixes are what labels for Relay begin with.

@@ -57,7 +57,7 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 	mode := modeOf(a)
 	declared, tooMany := declarations(a, mode)
 	said := labels.Read(a.Labels, declaredPorts(declared))
-	app := &sources.App{ID: a.ID, Version: sources.BoundedName(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment, Unrouted: said.Unrouted, Labels: said.Shown, Stopped: a.Instances == 0, Maintenance: said.Maintenance}
+	app := &sources.App{ID: a.ID, Version: sources.BoundedName(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment, Unrouted: said.Unrouted, Labels: said.Shown, Stopped: a.Instances == 0, Maintenance: said.Maintenance, Owner: said.Owner}
 	if app.Deployment != nil {
 		app.Deployment.Instances = a.Instances
 	}

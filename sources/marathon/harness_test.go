@@ -20,6 +20,9 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
+// patience bounds every wait for something that must happen, also on a busy machine.
+const patience = 40 * time.Second
+
 // recorder is a Sink that remembers what it was told.
 type recorder struct {
 	mu      sync.Mutex
@@ -112,7 +115,7 @@ func (r *recorder) saw(part string) bool {
 // await waits until the state is as wanted.
 func (r *recorder) await(t *testing.T, what string, ok func(state string) bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(patience)
 	for {
 		r.mu.Lock()
 		changed, synced := r.changed, r.syncs > 0
@@ -123,7 +126,7 @@ func (r *recorder) await(t *testing.T, what string, ok func(state string) bool) 
 		select {
 		case <-changed:
 		case <-deadline:
-			t.Fatalf("%s: not so after 10 s; the state is\n%s", what, r.state())
+			t.Fatalf("%s: not so after %s; the state is\n%s", what, patience, r.state())
 		}
 	}
 }
@@ -139,9 +142,9 @@ func lacks(part string) func(string) bool {
 // poll waits for something that nothing announces.
 func poll(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not so after 10 s", what)
+			t.Fatalf("%s: not so after %s", what, patience)
 		}
 	}
 }
@@ -190,7 +193,7 @@ func serveOnce(ctx context.Context, w *Watcher) (err error) {
 // reload forces a full read.
 func reload(t *testing.T, w *Watcher) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := w.Reload(ctx); err != nil {
 		t.Fatal(err)
@@ -222,7 +225,7 @@ func status(m *marathontest.Server, id string) {
 // idle waits until no deployment runs.
 func idle(t *testing.T, m *marathontest.Server) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := m.WaitIdle(ctx); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,31 @@
+package findings
+
+import (
+	"fmt"
+
+	"relay/admin/api"
+)
+
+// probes says what fails that is asked from outside. If all of it fails, that is critical: nobody may get in.
+func (l *list) probes(p *api.ProbesStatus) {
+	if p == nil || p.Failing == 0 {
+		return
+	}
+	level := api.Warning
+	if p.Failing == p.Asked {
+		level = api.Critical
+	}
+	which := ""
+	if len(p.Worst) > 0 {
+		one := p.Worst[0]
+		which = ": " + one.Name
+		if one.Envoy != "" {
+			which += " through " + one.Fleet + "/" + one.Envoy
+		}
+		which += ": " + one.Reason
+	}
+	if p.Failing > 1 {
+		which += fmt.Sprintf("; and %d more", p.Failing-1)
+	}
+	l.add(level, "see the probes: the page, or /api/v1/probes", "%d of %s from %s %s%s", p.Failing, plural(p.Asked, "probe"), p.Place, verb(p.Failing, "fails", "fail"), which)
+}

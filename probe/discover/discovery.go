@@ -1,0 +1,145 @@
+package discover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"relay/admin/api"
+	"relay/probe"
+)
+
+// every is how often Relays are read, and readTimeout how long one may take.
+const (
+	every       = 15 * time.Second
+	readTimeout = 10 * time.Second
+)
+
+// Query is what a Relay is asked for.
+type Query struct {
+	// Sample is how many domains of each fleet are chosen by chance, by the epoch.
+	Sample int
+	Epoch  int64
+}
+
+// Relay is one that says what to ask.
+type Relay struct {
+	// Name is what people know it by, such as its address.
+	Name string
+	Read func(context.Context, Query) (api.ProbeTargets, error)
+}
+
+// Options are what a Discovery is made of.
+type Options struct {
+	Settings probe.Settings
+	Relays   []Relay
+	// Set is given the targets.
+	Set func([]probe.Target)
+	Log *slog.Logger
+	// Registerer gets the metrics; nil for none.
+	Registerer prometheus.Registerer
+}
+
+// Discovery reads Relays again and again.
+type Discovery struct {
+	Options
+	up *prometheus.GaugeVec
+
+	mu   sync.Mutex // held while Relays are read
+	last []lastRead // of each Relay
+}
+
+// lastRead is what is known of a Relay.
+type lastRead struct {
+	answer api.ProbeTargets
+	// known tells that it was read once, failed that it was not the last time.
+	known, failed bool
+}
+
+// New returns a Discovery that has read nothing.
+func New(o Options) *Discovery {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Discovery{Options: o, last: make([]lastRead, len(o.Relays)), up: promauto.With(o.Registerer).NewGaugeVec(prometheus.GaugeOpts{
+		Name: "relay_probe_relay_up", Help: "Whether a Relay could be read that says what to ask; while not, what it said last is asked.",
+	}, []string{"relay"})}
+}
+
+// Serve reads until the context ends.
+func (d *Discovery) Serve(ctx context.Context) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		_ = d.Refresh(ctx) // is logged
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+}
+
+// Refresh reads all Relays and sets the targets. The error says which could not be read; of these, what they said last
+// is used.
+func (d *Discovery) Refresh(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	query := Query{Sample: min(d.Settings.Sample.Domains, api.MaxProbed), Epoch: d.Settings.Epoch(time.Now())}
+	errs := make([]error, len(d.Relays))
+	var reading sync.WaitGroup
+	for i := range d.Relays {
+		reading.Go(func() { errs[i] = d.read(ctx, i, query) })
+	}
+	reading.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var answers []Answer
+	for _, l := range d.last {
+		if l.known {
+			answers = append(answers, Answer{l.answer, l.failed})
+		}
+	}
+	d.Set(Targets(d.Settings, answers...))
+	return errors.Join(errs...)
+}
+
+// Known reports whether any Relay was read, or none is to be.
+func (d *Discovery) Known() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.last) == 0 || slices.ContainsFunc(d.last, func(l lastRead) bool { return l.known })
+}
+
+// read reads one Relay.
+func (d *Discovery) read(ctx context.Context, i int, query Query) error {
+	relay, last := d.Relays[i], &d.last[i]
+	reading, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	answer, err := relay.Read(reading, query)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		d.up.WithLabelValues(relay.Name).Set(0)
+		if !last.failed {
+			d.Log.Warn("a Relay cannot be read: what it said last is asked", "event", "probe_relay_lost", "relay", relay.Name, "error", err)
+		}
+		last.failed = true
+		return fmt.Errorf("%s: %w", relay.Name, err)
+	}
+	if last.failed {
+		d.Log.Info("a Relay can be read again", "event", "probe_relay_back", "relay", relay.Name)
+	}
+	*last = lastRead{answer: answer, known: true}
+	d.up.WithLabelValues(relay.Name).Set(1)
+	return nil
+}
