@@ -50,7 +50,7 @@ func ownReader(own Probes) reader {
 		for _, p := range said.Probes[:min(len(said.Probes), maxPlaceProbes)] {
 			a.probes = append(a.probes, seenProbe{
 				ID: p.ID, Name: p.Name, Fleet: p.Fleet, Domain: p.Domain, App: p.App,
-				Sampled: p.Sampled, Success: p.Success, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
+				Sampled: p.Sampled, Success: p.Success, Late: p.Late, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
 			})
 		}
 		return a, nil
