@@ -15,7 +15,10 @@ import (
 
 // How places are read.
 const (
-	lookEvery    = 10 * time.Second
+	lookEvery = 10 * time.Second
+	// After the start they are read more often for a while, as nothing is known then.
+	lookFirst    = 2 * time.Second
+	startsFor    = 30 * time.Second
 	placeTimeout = 10 * time.Second
 	// maxPlaceProbes bounds what one place may say.
 	maxPlaceProbes = 100_000
@@ -140,16 +143,26 @@ type place struct {
 
 // run asks until the context ends.
 func (p *place) run(ctx context.Context) {
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
+	began := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		p.ask(ctx)
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(nextLook(time.Since(began)))
+			p.ask(ctx)
 		}
 	}
+}
+
+// nextLook is the time until places are read again, by the time since the start.
+func nextLook(sinceStart time.Duration) time.Duration {
+	if sinceStart < startsFor {
+		return lookFirst
+	}
+	return lookEvery
 }
 
 func (p *place) ask(ctx context.Context) {
