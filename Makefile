@@ -73,7 +73,8 @@ bench-devices: $(ENVOY) ## Measure devices, agents and sockets that stay, with a
 	go test -run '^$$' -bench '^BenchmarkDevices$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
 
 bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Envoys with 500 domains at 1000 a minute; ROW=https or another for one
-	go test -run '^$$' -bench '^BenchmarkProbes$$$(if $(ROW),/^$(ROW)$$)' -benchtime $(if $(ROW),1000x,1x) -timeout 10m ./collator/envoy
+	$(if $(filter sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^$(or $(ROW),http.*)$$' -benchtime 1000x ./collator/envoy)
+	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
 	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
 
 model: ## Play five million random changes, faults and reconnections against the xDS server

@@ -54,6 +54,9 @@ type Bootstrap struct {
 	Limits Limits
 	// StatsD is where this Envoy sends its stats; nowhere in the zero value.
 	StatsD StatsD
+	// AccessLog is HOST:PORT of the collector of access logs, by OpenTelemetry's protocol over gRPC. It is for fleets whose
+	// Envoys send them there.
+	AccessLog string
 }
 
 // ClientTLS names PEM files on the Envoy's machine. Envoy reads them again when
@@ -159,6 +162,7 @@ func (b Bootstrap) render(dir string) ([]byte, error) {
 		QueueSlots                          string
 		CertificateSecret, ValidationSecret string
 		Collector                           collector
+		AccessLogCollector                  hostPort
 	}{
 		Bootstrap: b, QueueSlots: strconv.Itoa(QueueSlots),
 		CertificateSecret: filepath.Join(dir, certificateFile), ValidationSecret: filepath.Join(dir, validationFile),
@@ -173,6 +177,11 @@ func (b Bootstrap) render(dir string) ([]byte, error) {
 	var err error
 	if data.Collector, err = b.StatsD.collector(b); err != nil {
 		return nil, err
+	}
+	if b.AccessLog != "" {
+		if data.AccessLogCollector, err = parseHostPort(b.AccessLog); err != nil {
+			return nil, fmt.Errorf("collector of access logs %w", err)
+		}
 	}
 	data.Queues = queueClusters(data.XDS)
 	return execute(bootstrapTemplate, data)

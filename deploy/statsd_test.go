@@ -43,13 +43,14 @@ func TestBootstrapWithoutStatsD(t *testing.T) {
 func TestEnvoyAcceptsStatsD(t *testing.T) {
 	t.Parallel()
 	for name, s := range map[string]deploy.StatsD{
-		"UDP":  {Address: "127.0.0.1:8125", Prefix: "envoy.{fleet}.{node}"},
-		"IPv6": {Address: "[::1]:8125", Interval: 2500 * time.Millisecond, Apps: true},
-		"TCP":  {Address: "statsd.test:8125", TCP: true, Prefix: "envoy"},
-		"tags": {Address: "127.0.0.1:8125", Tags: true, Prefix: "envoy"},
+		"UDP":                   {Address: "127.0.0.1:8125", Prefix: "envoy.{fleet}.{node}"},
+		"IPv6":                  {Address: "[::1]:8125", Interval: 2500 * time.Millisecond, Apps: true},
+		"TCP":                   {Address: "statsd.test:8125", TCP: true, Prefix: "envoy"},
+		"none, but access logs": {},
+		"tags":                  {Address: "127.0.0.1:8125", Tags: true, Prefix: "envoy"},
 	} {
 		b := good
-		b.StatsD = s
+		b.StatsD, b.AccessLog = s, "127.0.0.1:4317"
 		path, err := b.Write(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +65,7 @@ func TestStatsDMistakes(t *testing.T) {
 		"is not HOST:PORT":        {Address: "127.0.0.1:0"},
 		"missing port in address": {Address: "127.0.0.1"},
 		"tcp://statsd.test:8125":  {Address: "statsd.test:8125"},
-		"by UDP only":             {Address: "127.0.0.1:8125", TCP: true, Tags: true},
+		"go by UDP only":          {Address: "127.0.0.1:8125", TCP: true, Tags: true},
 		"give at least 1s":        {Address: "127.0.0.1:8125", Interval: time.Millisecond},
 		"write letters, digits":   {Address: "127.0.0.1:8125", Prefix: "a\nb"},
 	} {

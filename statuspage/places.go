@@ -20,6 +20,9 @@ const (
 	lookFirst    = 2 * time.Second
 	startsFor    = 30 * time.Second
 	placeTimeout = 10 * time.Second
+	// A place with more than manyProbes is asked each askManyEvery.
+	manyProbes   = 2000
+	askManyEvery = 30 * time.Second
 	// maxPlaceProbes bounds what one place may say.
 	maxPlaceProbes = 100_000
 	// A place is away when it has not answered for this long, or for as many of its own intervals as its probes last.
@@ -141,18 +144,19 @@ type place struct {
 	err    error
 }
 
-// run asks until the context ends.
+// run asks until the context ends: less often if the answer is a long one, which costs.
 func (p *place) run(ctx context.Context) {
 	began := time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for {
+		asked := p.ask(ctx)
+		pause := nextLook(time.Since(began))
+		if asked > manyProbes {
+			pause = askManyEvery
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-timer.C:
-			timer.Reset(nextLook(time.Since(began)))
-			p.ask(ctx)
+		case <-time.After(pause):
 		}
 	}
 }
@@ -165,7 +169,8 @@ func nextLook(sinceStart time.Duration) time.Duration {
 	return lookEvery
 }
 
-func (p *place) ask(ctx context.Context) {
+// ask asks once, and returns how many probes the answer had.
+func (p *place) ask(ctx context.Context) int {
 	ctx, cancel := context.WithTimeout(ctx, placeTimeout)
 	defer cancel()
 	var a answer
@@ -182,6 +187,7 @@ func (p *place) ask(ctx context.Context) {
 	if err == nil && len(a.incidents) > 0 {
 		p.told(a.incidents)
 	}
+	return len(a.probes)
 }
 
 // observe returns what the place said last, and why it could not be asked since.

@@ -93,6 +93,42 @@ func TestOddPlace(t *testing.T) {
 	}
 }
 
+// BenchmarkReadPlace reads a place of 10000 probes, page by page.
+func BenchmarkReadPlace(b *testing.B) {
+	const probes = 10_000
+	var pages [][]byte
+	for from := 0; from < probes; from += api.DefaultLimit {
+		said := api.Probes{Place: "far", Time: noon, Interval: 30, Page: api.Page{Total: probes}}
+		for i := from; i < min(from+api.DefaultLimit, probes); i++ {
+			said.Probes = append(said.Probes, api.Probe{
+				ID: fmt.Sprint("external/edge/", i), Name: "a.test", Kind: "http", Fleet: "external", Envoy: "edge", Domain: "a.test", App: "/a", Success: true, Time: noon, Since: noon, Duration: 0.5,
+				Status: 200, Steps: []api.ProbeStep{{Name: "connect", OK: true}, {Name: "tls", OK: true}, {Name: "answer", OK: true}}, Explain: "/api/v1/explain?subject=a.test",
+			})
+		}
+		if from+api.DefaultLimit < probes {
+			said.Next = strconv.Itoa(len(pages) + 1)
+		}
+		text, _ := json.MarshalIndent(said, "", "  ")
+		pages = append(pages, text)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path != "/api/v1/probes" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		at, _ := strconv.Atoi(r.FormValue("cursor"))
+		_, _ = w.Write(pages[at])
+	}))
+	defer server.Close()
+	read := remoteReader(PlaceSettings{URL: server.URL})
+	for b.Loop() {
+		if a, err := read(b.Context()); err != nil || len(a.probes) != probes {
+			b.Fatal(len(a.probes), err)
+		}
+	}
+}
+
 // BenchmarkLook judges 3 places of 10000 probes each, by 20 services.
 func BenchmarkLook(b *testing.B) {
 	text := "services:\n"

@@ -249,7 +249,7 @@ func (p *process) alertsName() {
 				if strings.HasSuffix(metric, "port_certificate_expiry_timestamp_seconds") || strings.HasSuffix(metric, "client_certificate_expiry_timestamp_seconds") {
 					continue // of ports with TLS: see TestCertificatesOfThePorts
 				}
-				if slices.ContainsFunc([]string{"relay_file_", "relay_state_", "relay_authority_", "relay_revocation_list_", "relay_probe", "relay_app_"}, func(of string) bool { return strings.HasPrefix(metric, of) }) {
+				if slices.ContainsFunc([]string{"relay_file_", "relay_state_", "relay_authority_", "relay_revocation_list_", "relay_probe", "relay_app_", "relay_status_"}, func(of string) bool { return strings.HasPrefix(metric, of) }) {
 					continue // of what the demo has not
 				}
 				if !regexp.MustCompile(`(?m)^` + metric + `[ {]`).MatchString(metrics) {

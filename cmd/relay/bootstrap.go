@@ -21,6 +21,7 @@ type bootstrapCmd struct {
 	Admin    netip.AddrPort `name:"envoy-admin" default:"127.0.0.1:9901" placeholder:"IP:PORT" help:"Where Envoy's own admin endpoint listens (default ${default})."`
 
 	StatsDFlags `embed:""`
+	AccessLog   string `name:"access-log-collector" placeholder:"HOST:PORT" help:"Where Envoy sends its access logs by OpenTelemetry's protocol (gRPC, mostly port 4317), if its fleet has access-log: collector."`
 
 	MaxConnections *uint64 `placeholder:"N" help:"How many clients Envoy lets connect at the same time; 0: any number. Default: what the descriptors of this machine are enough for (ulimit -Hn), so run the command where and as Envoy is run."`
 	MaxHeap        *uint64 `placeholder:"MB" help:"How much memory Envoy may use before it turns clients away; 0: any. Default: 80 % of what the machine or this cgroup has."`
@@ -43,7 +44,7 @@ func (b *bootstrapCmd) Run(s streams) error {
 	bootstrap := deploy.Bootstrap{
 		NodeID: id, Fleet: b.Fleet, XDS: b.XDS, Admin: b.Admin, ClustersOnDemand: b.Clusters == onDemand,
 		TLS:    deploy.ClientTLS{CA: b.XDSCA, Cert: b.XDSCert, Key: b.XDSKey, ServerName: b.XDSName},
-		Limits: limits, StatsD: b.statsD(),
+		Limits: limits, StatsD: b.statsD(), AccessLog: b.AccessLog,
 	}
 	if b.Output == "" {
 		text, err := bootstrap.YAML()

@@ -77,7 +77,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
 		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
-		AccessLog:                     requestLogs(p),
+		AccessLog:                     append(requestLogs(p), accessLog(p, f)...),
 	}
 	setDownstreamProtocols(manager, f)
 	trustProxies(p, manager, f, scheme)

@@ -62,6 +62,8 @@ type Fleet struct {
 	// ExtendedConnect has the Envoys take WebSockets by HTTP/2, so that a browser needs no
 	// connection for each. It is in the listeners: they change with it.
 	ExtendedConnect bool
+	// AccessLog says where the Envoys write a line for each request.
+	AccessLog AccessLog
 	// IgnoredClients do not count as use of an app that may sleep.
 	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change

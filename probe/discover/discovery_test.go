@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		said := api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoy("edge-1", "10.0.0.1"))}, Domains: []api.ProbeDomain{domain("shop.test", "/")}}
+		var mu sync.Mutex // of all that follows
 		var away bool
 		var asked []Query
 		var got []probe.Target
@@ -28,9 +30,11 @@ func TestDiscovery(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		s := settings(t, "sample: {domains: 7, change: 16m}")
 		d := New(Options{
-			Settings: s, Set: func(all []probe.Target) { got = all }, Log: slog.New(slog.NewTextHandler(&log, nil)), Registerer: registry,
+			Settings: s, Set: func(all []probe.Target) { mu.Lock(); got = all; mu.Unlock() }, Log: slog.New(slog.NewTextHandler(&log, nil)), Registerer: registry,
 			Relays: []Relay{
 				{"one", func(_ context.Context, q Query) (api.ProbeTargets, error) {
+					mu.Lock()
+					defer mu.Unlock()
 					if asked = append(asked, q); away {
 						return api.ProbeTargets{}, errors.New("no route")
 					}
@@ -47,16 +51,20 @@ func TestDiscovery(t *testing.T) {
 		go func() { served <- d.Serve(ctx) }()
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
+		mu.Lock()
 		wantTargets(t, got, "external/edge-1/shop.test http 10.0.0.1:443 tls:shop.test")
 		away, got = true, nil
+		mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		mu.Lock()
 		wantTargets(t, got, "external/edge-1/shop.test http 10.0.0.1:443 tls:shop.test")
 		var up dto.Metric
 		if err := d.up.WithLabelValues("one").Write(&up); err != nil || up.GetGauge().GetValue() != 0 {
 			t.Errorf("relay_probe_relay_up is %v, %v", &up, err)
 		}
 		away, said.Domains = false, nil
+		mu.Unlock()
 		time.Sleep(time.Minute)
 		cancel()
 		<-served

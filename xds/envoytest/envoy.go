@@ -46,9 +46,11 @@ type Options struct {
 	Limits deploy.Limits
 	// StatsD is as in deploy.Bootstrap.
 	StatsD deploy.StatsD
+	// AccessLog is as in deploy.Bootstrap.
+	AccessLog string
 	// OlderBootstrap leaves out what bootstraps have for queues, and of the node's metadata.
 	OlderBootstrap bool
-	// Bootstrap, when set, is used as it is, in place of the nine above. Its
+	// Bootstrap, when set, is used as it is, in place of the ten above. Its
 	// admin endpoint must listen on port 0 of 127.0.0.1.
 	Bootstrap []byte
 	// Workers is how many worker threads Envoy has; 2 if it is 0.
@@ -132,7 +134,7 @@ func (o Options) writeBootstrap() (string, error) {
 	}
 	path, err := deploy.Bootstrap{
 		NodeID: cmp.Or(o.NodeID, "envoy"), Fleet: cmp.Or(o.Fleet, "external"), XDS: o.XDS,
-		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS, Limits: o.Limits, StatsD: o.StatsD,
+		Admin: netip.MustParseAddrPort("127.0.0.1:0"), ClustersOnDemand: o.ClustersOnDemand, TLS: o.TLS, Limits: o.Limits, StatsD: o.StatsD, AccessLog: o.AccessLog,
 	}.Write(o.Dir)
 	if err != nil || !o.OlderBootstrap {
 		return path, err
