@@ -100,6 +100,7 @@ func (m *parts) quiet(r *scenario.Run) {
 		return err
 	})
 	r.Must(r.Scale(searchApp, 1))
+	m.fail(r, "", "")
 	r.Marathon.Down()
 	m.fail(r, "", "")
 	gone := time.Now()
@@ -150,7 +151,7 @@ func (m *parts) ask(r *scenario.Run) (p probed, err error) {
 
 // fail waits until just these fail, through one site or all, for a reason.
 func (m *parts) fail(r *scenario.Run, site, reason string, names ...string) {
-	r.Eventually(fmt.Sprintf("%v to fail", names), func() error {
+	r.Eventually(fmt.Sprintf("just these to fail: %q", names), func() error {
 		found, err := m.ask(r)
 		if err != nil {
 			return err
