@@ -40,6 +40,17 @@ func (e *Engine) seeEnvoy(r Result) {
 	}
 }
 
+// answers reports whether the Envoy of a target is not known to be down.
+func (e *Engine) answers(t Target) bool {
+	key := envoyKey{t.Fleet, t.Envoy}
+	s := e.envoys[key]
+	if s == nil {
+		return true
+	}
+	up, _ := s.up(time.Now(), e.settings.Interval, e.through[key])
+	return up
+}
+
 // countEnvoys counts the targets of each Envoy, and drops Envoys through which nothing is asked any more.
 func (e *Engine) countEnvoys() {
 	e.through = make(map[envoyKey]int)

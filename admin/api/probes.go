@@ -97,7 +97,7 @@ type Targets struct {
 type Probes struct {
 	// Place is where it is asked from.
 	Place string `json:"place"`
-	// Time is when the answer was made, Interval how often each target is asked, in seconds.
+	// Time is when the answer was made, Interval how often targets are asked, in seconds.
 	Time     time.Time `json:"time"`
 	Interval float64   `json:"interval"`
 	// OK, Failing and Skipped count all, not only those of the page.
@@ -121,7 +121,10 @@ type Probe struct {
 	Owner  string `json:"owner,omitempty"`
 	// Sampled tells that it was chosen by chance.
 	Sampled bool `json:"sampled,omitempty"`
-	Success bool `json:"success"`
+	// Interval is how often it is asked, in seconds, if that is another than of most: it was chosen by chance, or its app has
+	// very many.
+	Interval float64 `json:"interval,omitempty"`
+	Success  bool    `json:"success"`
 	// Skipped says why nothing was asked.
 	Skipped string    `json:"skipped,omitempty"`
 	Time    time.Time `json:"time"`
