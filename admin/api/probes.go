@@ -58,6 +58,8 @@ type ProbeDomain struct {
 	Status DomainStatus `json:"status"`
 	// Probe is the value of the label; absent of a domain that was chosen by chance.
 	Probe string `json:"probe,omitempty"`
+	// Sleeps tells that the app may sleep: what does not say that it is a probe would wake it, or keep it awake.
+	Sleeps bool `json:"sleeps,omitempty"`
 	// Path is one that is routed to the app, of a domain that was chosen by chance; / if absent.
 	Path string `json:"path,omitempty"`
 	// Skip says why it is not asked now.

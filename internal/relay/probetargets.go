@@ -127,7 +127,7 @@ func (p probing) domain(d collator.AskedDomain) api.ProbeDomain {
 	entry := &collator.DomainEntry{Name: d.Name, Fleets: d.Fleets}
 	one := api.ProbeDomain{
 		Name: d.Name, Fleets: d.Fleets, App: d.App, Port: d.Port, Owner: d.Owner, Probe: d.Probe, Status: p.r.DomainStatus(entry),
-		HTTPS: d.Secure || p.r.DomainCertificate(entry) != "",
+		Sleeps: d.Sleeps && p.r.config.Scaling.Enabled, HTTPS: d.Secure || p.r.DomainCertificate(entry) != "",
 	}
 	if d.Probe == "" {
 		one.Path = d.Path
