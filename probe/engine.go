@@ -34,6 +34,8 @@ type Engine struct {
 	envoys  map[envoyKey]*envoyState
 	// through is how many targets are asked through each Envoy.
 	through map[envoyKey]int
+	// telling is how many of them cannot succeed while the Envoy hangs.
+	telling map[envoyKey]int
 	dropped int
 }
 
