@@ -18,6 +18,7 @@ type seenProbe struct {
 	Time     time.Time `json:"time"`
 	Since    time.Time `json:"since"`
 	Duration float64   `json:"duration"`
+	Interval float64   `json:"interval"`
 }
 
 // observation is what a place said last.
@@ -38,7 +39,11 @@ const (
 )
 
 func (o observation) fresh(p seenProbe) bool {
-	return !p.Time.IsZero() && o.at.Sub(p.Time) <= staleIntervals*o.interval+staleSlack
+	interval := o.interval
+	if !p.Sampled { // of an app with very many, each is asked seldom
+		interval = max(interval, secondsOf(p.Interval))
+	}
+	return !p.Time.IsZero() && o.at.Sub(p.Time) <= staleIntervals*interval+staleSlack
 }
 
 // confirmed reports whether the failure of a probe was found at least twice in a row.

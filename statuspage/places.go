@@ -53,7 +53,7 @@ func ownReader(own Probes) reader {
 		for _, p := range said.Probes[:min(len(said.Probes), maxPlaceProbes)] {
 			a.probes = append(a.probes, seenProbe{
 				ID: p.ID, Name: p.Name, Fleet: p.Fleet, Domain: p.Domain, App: p.App,
-				Sampled: p.Sampled, Success: p.Success, Late: p.Late, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
+				Sampled: p.Sampled, Success: p.Success, Late: p.Late, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration, Interval: p.Interval,
 			})
 		}
 		return a, nil
@@ -63,8 +63,10 @@ func ownReader(own Probes) reader {
 // maxInterval bounds what a place may say of its interval: its results last for a few of them.
 const maxInterval = time.Hour
 
-func intervalOf(p api.Probes) time.Duration {
-	return min(max(time.Duration(p.Interval*float64(time.Second)), 0), maxInterval)
+func intervalOf(p api.Probes) time.Duration { return secondsOf(p.Interval) }
+
+func secondsOf(seconds float64) time.Duration {
+	return min(max(time.Duration(seconds*float64(time.Second)), 0), maxInterval)
 }
 
 // remoteReader asks a place by its API. The client is made anew after an error, as the token may be another one.
