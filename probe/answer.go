@@ -26,7 +26,7 @@ type Query struct {
 // Answer returns what was found last, those that fail first, then by their IDs.
 func (e *Engine) Answer(q Query) api.Probes {
 	states := e.Results()
-	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: e.Interval().Seconds(), Probes: []api.Probe{}}
+	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: e.Interval().Seconds(), SampleInterval: e.sampleInterval().Seconds(), Probes: []api.Probe{}}
 	var found []State
 	for _, s := range states {
 		switch {

@@ -92,6 +92,13 @@ func (e *Engine) Interval() time.Duration {
 	return e.pace.chosen
 }
 
+// sampleInterval is how often each target is asked that was chosen by chance.
+func (e *Engine) sampleInterval() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pace.sampled
+}
+
 // SetTargets says what is asked from now on. Those that were asked before keep their results and their place in the
 // interval. It returns how many were left out, because they are too many.
 func (e *Engine) SetTargets(targets []Target) (dropped int) {
