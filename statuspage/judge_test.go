@@ -221,7 +221,7 @@ func TestTrack(t *testing.T) {
 		"udud":            "uuuu",
 		"ugd":             "uud",
 		"udkd":            "uuud", // what says nothing new is no look
-		"d?u":             "ddd", // nothing is known for a moment, such as at a restart
+		"d?u":             "ddd",  // nothing is known for a moment, such as at a restart
 		"d??????u":        "dddddddd",
 		"d???????u":       "ddddddd?u",
 		"duuuuuuu":        "dddddddu",
