@@ -30,7 +30,7 @@ func (e *Engine) Answer(q Query) api.Probes {
 	pace := e.pace
 	e.mu.Unlock()
 	interval, _ := pace.bounds()
-	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: interval.Seconds(), Probes: []api.Probe{}}
+	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: interval.Seconds(), SampleInterval: pace.sampled.Seconds(), Probes: []api.Probe{}}
 	var found []State
 	for _, s := range states {
 		switch {

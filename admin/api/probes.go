@@ -102,6 +102,8 @@ type Probes struct {
 	// Time is when the answer was made, Interval how often targets are asked, in seconds.
 	Time     time.Time `json:"time"`
 	Interval float64   `json:"interval"`
+	// SampleInterval is how often those are asked that were chosen by chance, in seconds. An older Relay does not say it.
+	SampleInterval float64 `json:"sampleInterval,omitempty"`
 	// OK, Failing and Skipped count all, not only those of the page.
 	OK      int     `json:"ok"`
 	Failing int     `json:"failing"`
