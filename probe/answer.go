@@ -92,7 +92,7 @@ func answerOf(s State) api.Probe {
 	t := s.Target
 	p := api.Probe{
 		ID: t.ID, Name: t.Name, Kind: string(t.Kind), Fleet: t.Fleet, Envoy: t.Envoy, Domain: t.Domain, App: t.App, Port: t.Port,
-		Owner: t.Owner, Sampled: t.Sampled, Success: s.OK, Skipped: s.Skipped, Time: s.Time, Since: s.Since,
+		Owner: t.Owner, Sampled: t.Sampled, Success: s.OK, Late: s.Late, Skipped: s.Skipped, Time: s.Time, Since: s.Since,
 		Duration: s.Duration.Seconds(), Status: s.Status, Code: s.Code, RequestID: s.RequestID, Reason: s.Reason, Explain: explainPath(t),
 	}
 	for _, step := range s.Steps {

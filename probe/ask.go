@@ -101,6 +101,9 @@ func (e *Engine) record(one *entry, r Result) {
 		return
 	}
 	one.giveTime(&r)
+	if skip := one.target.Skip; skip != "" && r.Skipped == "" { // it was not to be asked any more before it had answered
+		r = Result{Target: r.Target, Time: r.Time, Skipped: skip}
+	}
 	before := one.state
 	state := State{Result: r, Asked: true, Since: r.Time}
 	state.Target = one.target

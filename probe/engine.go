@@ -143,6 +143,9 @@ func (e *Engine) set(t Target, now time.Time) {
 	waits := one.index >= 0
 	e.queues.remove(one) // before its queue may be another one
 	one.target, one.state.Target = t, t
+	if t.Skip != "" && one.state.Asked && one.state.Skipped == "" { // what was found before counts no more, also until it is its turn
+		one.state = State{Result: Result{Target: t, Time: now, Skipped: t.Skip}, Asked: true, Since: now}
+	}
 	if waits {
 		e.queues.add(one)
 	}

@@ -241,6 +241,42 @@ func TestTargetsChange(t *testing.T) {
 	})
 }
 
+// What is not to be asked any more is skipped at once, whenever it was asked last, and while it is asked.
+func TestSkippedAtOnce(t *testing.T) {
+	t.Parallel()
+	const slow = "f/e1/1.test"
+	f := &fake{answer: func(_ context.Context, t probe.Target) probe.Result {
+		if t.ID == slow {
+			time.Sleep(time.Second)
+		}
+		return probe.Result{Answered: true, Code: failure.Offline, Status: 503, Reason: "offline"}
+	}}
+	run(t, probe.DefaultSettings(), f, func(e *probe.Engine, registry *prometheus.Registry) {
+		all := targetsOf(2, false)
+		e.SetTargets(all)
+		time.Sleep(time.Minute)
+		if s := e.Results()[0]; s.Skipped != "" || s.Reason != "offline" {
+			t.Fatalf("got %+v", s)
+		}
+		for n := len(f.times(slow)); len(f.times(slow)) == n; {
+			time.Sleep(time.Millisecond)
+		}
+		for i := range all {
+			all[i].Skip = "the app is scaled to 0"
+		}
+		e.SetTargets(all)
+		time.Sleep(2 * time.Second)
+		for _, s := range e.Results() {
+			if s.Skipped != "the app is scaled to 0" || s.OK || s.Reason != "" || !s.Since.Equal(s.Time) {
+				t.Errorf("got %+v", s)
+			}
+		}
+		if metric(t, registry, "probe_success", "domain=0.test") != missing {
+			t.Error("it has a metric")
+		}
+	})
+}
+
 // Chosen targets stay when there are too many.
 func TestTooMany(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ type seenProbe struct {
 	App      string    `json:"app"`
 	Sampled  bool      `json:"sampled"`
 	Success  bool      `json:"success"`
+	Late     bool      `json:"late"`
 	Skipped  string    `json:"skipped"`
 	Time     time.Time `json:"time"`
 	Since    time.Time `json:"since"`
@@ -132,7 +133,7 @@ func look(o observation, services []ServiceSettings, selectors []selector) place
 		}
 		if any && p.Skipped == "" {
 			v.asked++
-			if !p.Success {
+			if !p.Success && !p.Late {
 				v.failed++
 			}
 		}
@@ -144,6 +145,8 @@ func (t *tally) count(p seenProbe, slow time.Duration) {
 	switch {
 	case p.Skipped != "":
 		t.skipped++
+	case p.Late && p.confirmed():
+		t.slow++
 	case !p.Success && p.confirmed():
 		t.failing++
 	case !p.Success:

@@ -122,6 +122,8 @@ type Probe struct {
 	// Sampled tells that it was chosen by chance.
 	Sampled bool `json:"sampled,omitempty"`
 	Success bool `json:"success"`
+	// Late tells that it failed only because it took longer than it should.
+	Late bool `json:"late,omitempty"`
 	// Skipped says why nothing was asked.
 	Skipped string    `json:"skipped,omitempty"`
 	Time    time.Time `json:"time"`

@@ -26,6 +26,9 @@ import (
 // An Envoy whose bootstrap has none drops the lines.
 const CollectorCluster = "access-log"
 
+// The name and value by which a bootstrap tells Relay that it has this cluster.
+const CollectorTold, CollectorThere = "access_log", "collector"
+
 // accessText is what people read of a request. No query string is in any field: they have tokens.
 const accessText = "%REQ(:METHOD)% %REQ(:AUTHORITY):255%%REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH):1024% %RESPONSE_CODE%"
 

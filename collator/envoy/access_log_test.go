@@ -151,7 +151,7 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, into any) error {
 var _ encoding.CodecV2 = rawCodec{}
 
 // start serves until the test ends, and returns the address.
-func (c *logCollector) start(t *testing.T) string {
+func (c *logCollector) start(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

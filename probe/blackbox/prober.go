@@ -87,7 +87,7 @@ func (m modules) Probe(ctx context.Context, t probe.Target) probe.Result {
 	}
 	r.Steps = []probe.Step{{Name: "module " + t.Ask.Module, Duration: r.Duration, OK: r.OK, Seen: r.Reason}}
 	if within := t.Ask.Within; r.OK && within > 0 && r.Duration > within {
-		r.OK = false
+		r.OK, r.Late = false, true
 		r.Reason = fmt.Sprintf("it took %v, and should take %v at most", r.Duration.Round(time.Millisecond), within)
 	}
 	return r

@@ -172,7 +172,7 @@ var phaseOf = map[string]string{"resolve": "resolve", "connect": "connect", "tls
 func late(r *probe.Result, begin time.Time) {
 	r.Duration = time.Since(begin)
 	if within := r.Target.Ask.Within; r.OK && within > 0 && r.Duration > within {
-		r.OK = false
+		r.OK, r.Late = false, true
 		r.Reason = fmt.Sprintf("it took %v, and should take %v at most", r.Duration.Round(time.Millisecond), within)
 	}
 }

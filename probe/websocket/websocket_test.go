@@ -92,7 +92,7 @@ func TestEcho(t *testing.T) {
 			}
 			target.Ask.Within = time.Nanosecond
 			go func() { <-asked }()
-			if r := p.Probe(t.Context(), target); r.OK || !strings.HasPrefix(r.Reason, "it took ") {
+			if r := p.Probe(t.Context(), target); r.OK || !r.Late || !strings.HasPrefix(r.Reason, "it took ") {
 				t.Errorf("%+v", r)
 			}
 		})
