@@ -151,8 +151,11 @@ func TestConcurrency(t *testing.T) {
 	run(t, s, f, func(e *probe.Engine, _ *prometheus.Registry) {
 		e.SetTargets(targetsOf(100, false))
 		time.Sleep(10 * time.Minute)
-		if f.most != 5 {
-			t.Errorf("%d ran at once, want 5", f.most)
+		f.mu.Lock()
+		most := f.most
+		f.mu.Unlock()
+		if most != 5 {
+			t.Errorf("%d ran at once, want 5", most)
 		}
 		if n := len(e.Results()); n != 100 {
 			t.Errorf("there are %d results", n)
