@@ -88,7 +88,7 @@ func Say(err error) string {
 	case errors.As(err, &refused) && len(refused.UnverifiedCertificates) > 0:
 		return fmt.Sprintf("%s, %s", terminal.Clean(cut(refused.Err.Error(), 300)), describe(refused.UnverifiedCertificates[0]))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "the connection is refused: nothing listens there"
+		return "the connection was refused"
 	case Closed(err):
 		return "the connection was closed"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
