@@ -40,7 +40,7 @@ func TestImports(t *testing.T) {
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.
 		"internal/testbed": {"certs"},
-		"testdata":         {"internal/testbed", "sources", "certs", "xds", "proxytlv"},
+		"testdata":         {"internal/testbed", "sources", "certs", "xds", "proxytlv", "deploy"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}
