@@ -54,7 +54,7 @@ func run(t *testing.T, s probe.Settings, f *fake, test func(*probe.Engine, *prom
 	synctest.Test(t, func(t *testing.T) {
 		f.asked = make(map[string][]time.Time)
 		registry := prometheus.NewRegistry()
-		e := probe.New(probe.Options{Settings: s, Probers: map[probe.Kind]probe.Prober{probe.HTTP: f}, Registerer: registry})
+		e := probe.New(probe.Options{Settings: s, Probers: map[probe.Kind]probe.Prober{probe.HTTP: f, probe.TCP: f}, Registerer: registry})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- e.Serve(ctx) }()
@@ -151,8 +151,11 @@ func TestConcurrency(t *testing.T) {
 	run(t, s, f, func(e *probe.Engine, _ *prometheus.Registry) {
 		e.SetTargets(targetsOf(100, false))
 		time.Sleep(10 * time.Minute)
-		if f.most != 5 {
-			t.Errorf("%d ran at once, want 5", f.most)
+		f.mu.Lock()
+		most := f.most
+		f.mu.Unlock()
+		if most != 5 {
+			t.Errorf("%d ran at once, want 5", most)
 		}
 		if n := len(e.Results()); n != 100 {
 			t.Errorf("there are %d results", n)
