@@ -20,6 +20,8 @@ import (
 const (
 	every       = 15 * time.Second
 	readTimeout = 10 * time.Second
+	// hurried is the time between Hurry and the reading, in which Relays and Envoys come to know the same.
+	hurried = 2 * time.Second
 )
 
 // Query is what a Relay is asked for.
@@ -50,7 +52,8 @@ type Options struct {
 // Discovery reads Relays again and again.
 type Discovery struct {
 	Options
-	up *prometheus.GaugeVec
+	up    *prometheus.GaugeVec
+	hurry chan struct{}
 
 	mu   sync.Mutex // held while Relays are read
 	last []lastRead // of each Relay
@@ -68,22 +71,34 @@ func New(o Options) *Discovery {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Discovery{Options: o, last: make([]lastRead, len(o.Relays)), up: promauto.With(o.Registerer).NewGaugeVec(prometheus.GaugeOpts{
+	return &Discovery{Options: o, last: make([]lastRead, len(o.Relays)), hurry: make(chan struct{}, 1), up: promauto.With(o.Registerer).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "relay_probe_relay_up", Help: "Whether a Relay could be read that says what to ask; while not, what it said last is asked.",
 	}, []string{"relay"})}
 }
 
 // Serve reads until the context ends.
 func (d *Discovery) Serve(ctx context.Context) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
 	for {
 		_ = d.Refresh(ctx) // is logged
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-ticker.C:
+		case <-time.After(every):
+		case <-d.hurry:
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(hurried):
+			}
 		}
+	}
+}
+
+// Hurry has Relays read soon, as something may have changed. It does not wait, and may be called by anybody at any rate.
+func (d *Discovery) Hurry() {
+	select {
+	case d.hurry <- struct{}{}:
+	default: // it hurries already
 	}
 }
 

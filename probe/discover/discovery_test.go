@@ -17,6 +17,36 @@ import (
 	"relay/probe"
 )
 
+// Who hurries has Relays read soon, and not more often than each two seconds however many do.
+func TestHurry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		read := 0
+		d := New(Options{Settings: settings(t, ""), Set: func([]probe.Target) {}, Relays: []Relay{{"one", func(context.Context, Query) (api.ProbeTargets, error) {
+			read++
+			return api.ProbeTargets{}, nil
+		}}}})
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error)
+		go func() { served <- d.Serve(ctx) }()
+		time.Sleep(3 * time.Second)
+		d.Hurry()
+		time.Sleep(3 * time.Second)
+		if read != 2 {
+			t.Errorf("read %d times, want 2", read)
+		}
+		for range 100 {
+			d.Hurry()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if read < 6 || read > 8 {
+			t.Errorf("read %d times after ten seconds of hurry", read)
+		}
+		cancel()
+		<-served
+	})
+}
+
 // A Relay that is away keeps what it said last, and is told of once; one that hangs keeps no other waiting for ever.
 func TestDiscovery(t *testing.T) {
 	t.Parallel()

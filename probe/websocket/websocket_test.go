@@ -121,7 +121,7 @@ func TestEachStepFails(t *testing.T) {
 		step, seen string
 		answered   bool
 	}{
-		"nothing listens": {nil, func(t *probe.Target) { t.Address = "127.0.0.1:1" }, Connect, "nothing listens there", false},
+		"nothing listens": {nil, func(t *probe.Target) { t.Address = "127.0.0.1:1" }, Connect, "the connection was refused", false},
 		"another name":    {nil, func(t *probe.Target) { t.ServerName = "b.test" }, TLS, "certificate for shop.test, expires ", false},
 		"no such domain": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Relay-Error", "no-such-domain")
