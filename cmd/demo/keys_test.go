@@ -94,6 +94,14 @@ func TestKeys(t *testing.T) {
 	urls := regexp.MustCompile(`http://[0-9.:]+/`).FindAllString(w.output(), 2)
 	page, admin := urls[0], urls[1]
 
+	w.press("z\n")
+	w.sees(`probes: +4 succeed, 2 are not asked`)
+	w.press("z\n")
+	w.sees(`probes: +6 succeed`)
+	if regexp.MustCompile(`Search (down|degraded)|told: .*/search`).MatchString(w.output()) {
+		t.Error("somebody is told of an app that was scaled to 0")
+	}
+
 	w.press("a\n", "s\n")
 	w.sees(`device-1 fails through east and west: message to the agent: `)
 	w.sees(`shop.monitoring.test fails through east and west: .*should take 1s at most`)
@@ -112,10 +120,6 @@ func TestKeys(t *testing.T) {
 	w.press("e\n", "f\n", "m\n", "c\n")
 	w.sees(`probes: +6 succeed`)
 
-	w.press("z\n")
-	w.sees(`probes: +4 succeed, 2 are not asked`)
-	w.press("z\n")
-	w.sees(`probes: +6 succeed`)
 	w.press("d\n")
 	w.press("r\n")
 	eventually(t, "Relay is away, the status page is not", func() error {
