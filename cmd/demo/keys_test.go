@@ -136,6 +136,9 @@ func TestKeys(t *testing.T) {
 		}
 		return nil
 	})
+	if regexp.MustCompile(`probes: +[0-5] succeed`).MatchString(w.output()[w.from:]) {
+		t.Error("a Relay that was started anew has relay probe ask less")
+	}
 	w.from = len(w.output())
 	_, _ = io.WriteString(keys, "x\n")
 	w.sees(`No key 'x'`)
