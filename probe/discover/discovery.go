@@ -163,7 +163,7 @@ func (d *Discovery) read(ctx context.Context, i int, query Query) error {
 	if last.failed {
 		d.Log.Info("a Relay can be read again", "event", "probe_relay_back", "relay", relay.Name)
 	}
-	*last = lastRead{answer: answer, known: true}
+	*last = lastRead{answer: keepEnvoys(last.answer, answer, time.Now()), known: true}
 	d.up.WithLabelValues(relay.Name).Set(1)
 	return nil
 }
