@@ -40,6 +40,9 @@ type Settings struct {
 	CAFile string `yaml:"ca-file"`
 	// Modules are as blackbox_exporter has them. Redirects are not followed, whatever they say.
 	Modules map[string]config.Module `yaml:"modules"`
+	// ModuleApps says whose labels may name a module, by its name: apps, or how their ids begin, with * at the end. Without
+	// an entry, those of all apps may name a module that has no credentials, and those of none one that has.
+	ModuleApps map[string][]string `yaml:"module-apps"`
 	// Targets are asked beside what Relay knows, and through no Envoy.
 	Targets []StaticTarget `yaml:"targets"`
 	// Devices are virtual devices. Callback is where their agents reach this probe.
@@ -153,7 +156,7 @@ func (s Settings) check() error {
 			errs = append(errs, fmt.Errorf("module %.80q: %w", name, err))
 		}
 	}
-	errs = append(errs, s.checkTargets(), s.checkEnvoys(), checkDevices(s.Devices, s.Callback))
+	errs = append(errs, s.checkModuleApps(), s.checkTargets(), s.checkEnvoys(), checkDevices(s.Devices, s.Callback))
 	return errors.Join(errs...)
 }
 
