@@ -55,7 +55,7 @@ func (s StatsD) collector(b Bootstrap) (c collector, err error) {
 		return c, fmt.Errorf("StatsD address %q: Envoy looks up no names for UDP: give an IP address, or tcp://%s", s.Address, s.Address)
 	}
 	if s.TCP && s.Tags {
-		return c, errors.New("Envoy sends tags by UDP only")
+		return c, errors.New("tags go by UDP only: leave out tcp://")
 	}
 	if s.Interval != 0 {
 		if s.Interval < time.Second {

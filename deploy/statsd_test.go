@@ -65,7 +65,7 @@ func TestStatsDMistakes(t *testing.T) {
 		"is not HOST:PORT":        {Address: "127.0.0.1:0"},
 		"missing port in address": {Address: "127.0.0.1"},
 		"tcp://statsd.test:8125":  {Address: "statsd.test:8125"},
-		"by UDP only":             {Address: "127.0.0.1:8125", TCP: true, Tags: true},
+		"go by UDP only":          {Address: "127.0.0.1:8125", TCP: true, Tags: true},
 		"give at least 1s":        {Address: "127.0.0.1:8125", Interval: time.Millisecond},
 		"write letters, digits":   {Address: "127.0.0.1:8125", Prefix: "a\nb"},
 	} {
@@ -133,6 +133,21 @@ func (r *received) listen(t *testing.T) (address string) {
 		}
 	})
 	return tcp.Addr().String()
+}
+
+// The bootstrap tells Relay that it has a collector of access logs.
+func TestAccessLogIsTold(t *testing.T) {
+	t.Parallel()
+	b := good
+	b.AccessLog = "collector.test:4317"
+	text, err := b.YAML()
+	if err != nil || !strings.Contains(string(text), "accepts: '12', access_log: collector}") || !strings.Contains(string(text), "address: 'collector.test', port_value: 4317") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	b.AccessLog = "collector.test"
+	if text, err := b.YAML(); err == nil {
+		t.Errorf("an address without port is taken:\n%s", text)
+	}
 }
 
 // Stats of each Envoy arrive, named as the prefix says, by each way.

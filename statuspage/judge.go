@@ -13,10 +13,12 @@ type seenProbe struct {
 	App      string    `json:"app"`
 	Sampled  bool      `json:"sampled"`
 	Success  bool      `json:"success"`
+	Late     bool      `json:"late"`
 	Skipped  string    `json:"skipped"`
 	Time     time.Time `json:"time"`
 	Since    time.Time `json:"since"`
 	Duration float64   `json:"duration"`
+	Interval float64   `json:"interval"`
 }
 
 // observation is what a place said last.
@@ -39,7 +41,11 @@ const (
 )
 
 func (o observation) fresh(p seenProbe) bool {
-	return !p.Time.IsZero() && o.at.Sub(p.Time) <= staleIntervals*o.interval+staleSlack
+	interval := o.interval
+	if !p.Sampled { // of an app with very many, each is asked seldom
+		interval = max(interval, seconds(p.Interval, maxInterval))
+	}
+	return !p.Time.IsZero() && o.at.Sub(p.Time) <= staleIntervals*interval+staleSlack
 }
 
 // lasts reports whether a result counts where there is no fresh one. What was chosen by chance is asked seldom: if all of a
@@ -163,7 +169,7 @@ func (v *placeView) countIn(p seenProbe, any, fresh bool) {
 		v.older++
 	default:
 		v.asked++
-		if !p.Success {
+		if !p.Success && !p.Late {
 			v.failed++
 		}
 	}
@@ -173,6 +179,8 @@ func (t *tally) count(p seenProbe, slow time.Duration) {
 	switch {
 	case p.Skipped != "":
 		t.skipped++
+	case p.Late && p.confirmed():
+		t.slow++
 	case !p.Success && p.confirmed():
 		t.failing++
 	case !p.Success:

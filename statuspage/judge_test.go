@@ -29,7 +29,7 @@ services:
 `
 
 // said is an observation of probes, a letter for each: "a+" was answered, "a-" failed again and again, "a!" failed once, "a?" too but was chosen by chance,
-// "a~" was slow, "az" sleeps, "ao" is old.
+// "a~" was slow, "al" was later than it should again and again, "az" sleeps, "ao" is old.
 func said(place, text string) observation {
 	o := observation{place: place, at: noon, interval: 30 * time.Second, away: text == "away"}
 	if o.away {
@@ -44,6 +44,8 @@ func said(place, text string) observation {
 			p.Success, p.Since, p.Sampled = false, p.Time, word[1] == '?'
 		case '~':
 			p.Duration = 3
+		case 'l':
+			p.Success, p.Late = false, true
 		case 'z':
 			p.Success, p.Skipped = false, "the app sleeps"
 		case 'o':
@@ -153,6 +155,7 @@ services:
 		"a- a- b- b+ b+":    "a down, b down",
 		"a~ a~ b+":          "a degraded, b up", // slow is never down
 		"a~ a- a+ a+ b+":    "a degraded, b up",
+		"al al b+":          "a degraded, b up", // nor is what is later than its label allows
 		"a- a- a- a- a~ b+": "a degraded, b up",
 	} {
 		if got, _ := judged(settings, said("0", text)); got != want {

@@ -110,7 +110,6 @@ func (m *Monitor) Changed() <-chan struct{} {
 }
 
 const (
-	firstLook = 2 * time.Second
 	saveEvery = time.Minute
 	// maxGap is how long after a look its finding is believed: when Relay stands still, or its machine sleeps, nobody
 	// knows how the services are.
@@ -130,16 +129,18 @@ func (m *Monitor) Serve(ctx context.Context) error {
 	}
 	defer m.close()
 	defer asking.Wait()
-	timer, saved := time.NewTimer(firstLook), time.Now()
+	began, saved := time.Now(), time.Now()
+	timer := time.NewTimer(nextLook(0))
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			timer.Reset(lookEvery)
 			now := time.Now()
-			if m.look(now) || time.Since(saved) >= saveEvery {
+			changed := m.look(now)
+			timer.Reset(nextLook(time.Since(began)))
+			if changed || time.Since(saved) >= saveEvery {
 				m.save()
 				saved = now
 			}

@@ -15,7 +15,10 @@ import (
 
 // How places are read.
 const (
-	lookEvery    = 10 * time.Second
+	lookEvery = 10 * time.Second
+	// After the start they are read more often for a while, as nothing is known then.
+	lookFirst    = 2 * time.Second
+	startsFor    = 30 * time.Second
 	placeTimeout = 10 * time.Second
 	// A place with more than manyProbes is asked each askManyEvery.
 	manyProbes   = 2000
@@ -52,7 +55,7 @@ func ownReader(own Probes) reader {
 		for _, p := range said.Probes[:min(len(said.Probes), maxPlaceProbes)] {
 			a.probes = append(a.probes, seenProbe{
 				ID: p.ID, Name: p.Name, Fleet: p.Fleet, Domain: p.Domain, App: p.App,
-				Sampled: p.Sampled, Success: p.Success, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
+				Sampled: p.Sampled, Success: p.Success, Late: p.Late, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration, Interval: p.Interval,
 			})
 		}
 		return a, nil
@@ -150,9 +153,11 @@ type place struct {
 
 // run asks until the context ends: less often if the answer is a long one, which costs.
 func (p *place) run(ctx context.Context) {
+	began := time.Now()
 	for {
-		pause := lookEvery
-		if p.ask(ctx) > manyProbes {
+		asked := p.ask(ctx)
+		pause := nextLook(time.Since(began))
+		if asked > manyProbes {
 			pause = askManyEvery
 		}
 		select {
@@ -161,6 +166,14 @@ func (p *place) run(ctx context.Context) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// nextLook is the time until places are read again, by the time since the start.
+func nextLook(sinceStart time.Duration) time.Duration {
+	if sinceStart < startsFor {
+		return lookFirst
+	}
+	return lookEvery
 }
 
 // ask asks once, and returns how many probes the answer had.

@@ -23,6 +23,8 @@ func (m *Monitor) tellPlaces(views []placeView, found judgement) {
 		s, log := &m.statuses[i], m.cfg.Log.With("place", v.name)
 		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice, probes: v.asked + v.older}
 		switch {
+		case next.twice == ownPlace && next.twice != s.twice: // all that carry the page have one list
+			log.Info("this place is in the list of the status page, too: it counts once", "event", "place_twice", "other", next.twice)
 		case next.twice != "" && next.twice != s.twice:
 			log.Warn("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
 		case next.away && !s.away && m.looked.IsZero(): // it is asked for the first time

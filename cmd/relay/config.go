@@ -152,6 +152,11 @@ func (f *Flags) Validate(kctx *kong.Context) error {
 			}
 		}
 	}
+	for _, fleet := range f.fleets() {
+		if _, err := routing.ParseAccessLog(fleet.AccessLog); err != nil {
+			errs = append(errs, fmt.Errorf("fleet %q has access-log: %s: %w", fleet.Name, fleet.AccessLog, err))
+		}
+	}
 	if f.MarathonSyncInterval <= 0 || f.CertsPollInterval <= 0 {
 		errs = append(errs, errors.New("--marathon-sync-interval and --certs-poll-interval must be positive"))
 	}
@@ -215,6 +220,7 @@ func (f *Flags) config() relay.Config {
 }
 
 func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
+	accessLog, _ := routing.ParseAccessLog(fleet.AccessLog) // validated
 	return relay.Fleet{ClientCAFile: fleet.ClientCA, ErrorPagesDir: fleet.ErrorPages, Clients: fleet.Clients, Fleet: routing.Fleet{
 		Name: fleet.Name, HTTP: fleet.HTTP, HTTPS: fleet.HTTPS, HTTPSPublicPort: fleet.HTTPSPublicPort,
 		Proxies: fleet.proxies(), Health: fleet.Health,
@@ -222,7 +228,7 @@ func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},
 		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
-		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExtendedConnect: fleet.ExtendedConnect, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
+		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExtendedConnect: fleet.ExtendedConnect, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
 		Options: routing.Options{
 			StreamIdleTimeout: f.StreamIdleTimeout, ClientIdleTimeout: f.ClientIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
 			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,

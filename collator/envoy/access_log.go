@@ -26,6 +26,9 @@ import (
 // An Envoy whose bootstrap has none drops the lines.
 const CollectorCluster = "access-log"
 
+// The name and value by which a bootstrap tells Relay that it has this cluster.
+const CollectorTold, CollectorThere = "access_log", "collector"
+
 // accessText is what people read of a request. No query string is in any field: they have tokens.
 const accessText = "%REQ(:METHOD)% %REQ(:AUTHORITY):255%%REQ_WITHOUT_QUERY(X-ENVOY-ORIGINAL-PATH?:PATH):1024% %RESPONSE_CODE%"
 
@@ -130,6 +133,8 @@ func collectorLog(p *packer, words string, fields map[string]string) *otelaccess
 		attributes.Values = append(attributes.Values, &commonv1.KeyValue{Key: name, Value: text(fields[name])})
 	}
 	return &otelaccesslogv3.OpenTelemetryAccessLogConfig{
+		// Envoys before 1.37 know no other place for it.
+		//lint:ignore SA1019 see above
 		CommonConfig: &grpcaccesslogv3.CommonGrpcAccessLogConfig{
 			LogName: "relay.access", TransportApiVersion: corev3.ApiVersion_V3, BufferFlushInterval: durationpb.New(time.Second),
 			GrpcService: &corev3.GrpcService{Timeout: durationpb.New(5 * time.Second), TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{

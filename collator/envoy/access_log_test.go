@@ -26,6 +26,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/collator/routing"
+	"relay/deploy"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -150,7 +151,7 @@ func (rawCodec) Unmarshal(data mem.BufferSlice, into any) error {
 var _ encoding.CodecV2 = rawCodec{}
 
 // start serves until the test ends, and returns the address.
-func (c *logCollector) start(t *testing.T) string {
+func (c *logCollector) start(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -239,7 +240,7 @@ func TestAccessLogWithoutCollector(t *testing.T) {
 	t.Cleanup(func() { _ = hangs.Close() })
 	for name, collector := range map[string]string{"hangs": hangs.Addr().String(), "away": fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t)), "not named": ""} {
 		envoytest.ForEachVersion(t, func(t *testing.T, version string) {
-			e := startEnvoyWith(t, envoytest.Options{Version: version, AccessLog: collector}, toCollector)
+			e := startEnvoyWith(t, envoytest.Options{Version: version, AccessLog: collector, StatsD: deploy.StatsD{Address: "127.0.0.1:9"}}, toCollector)
 			e.c.SyncCertificates("vault", nil, nil)
 			e.c.SyncApps([]*sources.App{e.app("/shop", "shop.test")})
 			e.eventually(t, request{host: "shop.test", path: "/"}, status(200))
@@ -271,4 +272,33 @@ func TestAccessLogWithoutCollector(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An Envoy that cannot open the file rejects the listener, and says why: it goes on with the one it had, but an Envoy
+// that starts has none.
+func TestAccessLogFileUnusable(t *testing.T) {
+	t.Parallel()
+	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
+		e := startVersion(t, version, func(f *routing.Fleet, _ *certstest.CA) {
+			f.AccessLog.File = filepath.Join(t.TempDir(), "no", "such", "folder", "access.json")
+		})
+		e.c.SyncCertificates("vault", nil, nil)
+		e.c.SyncApps([]*sources.App{e.app("/shop", "shop.test")})
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			text := "nothing is rejected"
+			for _, s := range e.server.Streams() {
+				for _, kind := range s.Types {
+					if kind.Rejected != nil {
+						text = fmt.Sprintf("%+v", *kind.Rejected)
+					}
+				}
+			}
+			if strings.Contains(text, "unable to open file") {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("Envoy %s: %s", version, text)
+			}
+		}
+	})
 }

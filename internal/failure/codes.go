@@ -14,6 +14,8 @@ const (
 	Asleep = "asleep"
 	// Starting is of apps that are not there yet, and will be.
 	Starting = "starting"
+	// Offline is of apps that nobody runs.
+	Offline = "offline"
 	// Crashed is of apps whose tasks fail. Envoy tells it from "offline" by the route.
 	Crashed = "crashed"
 	// Busy is of apps that have as much to do as they may have at once.
@@ -131,7 +133,7 @@ var codes = []Code{
 		Do:    "Correct what the tasks fail with, and deploy the app again.",
 	},
 	{
-		Name: "offline", Flags: []string{"UH"}, Status: 503,
+		Name: Offline, Flags: []string{"UH"}, Status: 503,
 		Text:  "The application is offline: none of its instances is running.",
 		Cause: "The app has no instance that may get requests: it is scaled to 0, its tasks have not started, or fail their health checks.",
 		Look:  "The app in Marathon: its tasks, and why they are not healthy. `relay explain` with the domain says what Relay knows of each.",

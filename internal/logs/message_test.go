@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -42,7 +43,7 @@ func say(h slog.Handler) {
 	} {
 		r := slog.NewRecord(at, l.level, l.words, 0)
 		r.Add(l.args...)
-		_ = h.Handle(nil, r)
+		_ = h.Handle(context.Background(), r)
 	}
 }
 
@@ -86,7 +87,7 @@ func TestGroups(t *testing.T) {
 	got := messages(func(h slog.Handler) {
 		r := slog.NewRecord(at, slog.LevelInfo, "words", 0)
 		r.Add("c", 3, slog.Group("d", "e", secret.String("s3cret")))
-		_ = h.WithAttrs([]slog.Attr{slog.Int("a", 1)}).WithGroup("b").WithAttrs([]slog.Attr{slog.Int("x", 2)}).WithGroup("").Handle(nil, r)
+		_ = h.WithAttrs([]slog.Attr{slog.Int("a", 1)}).WithGroup("b").WithAttrs([]slog.Attr{slog.Int("x", 2)}).WithGroup("").Handle(context.Background(), r)
 	})
 	if want := ` - [relay@32473 a="1" b.c="3" b.d.e="REDACTED" b.x="2"] words a=1 b.x=2 b.c=3 b.d.e=REDACTED`; len(got) != 1 || !strings.HasSuffix(got[0], want) {
 		t.Errorf("%q, want …%s", got, want)
@@ -162,7 +163,7 @@ func FuzzHostileECS(f *testing.F) {
 		var out bytes.Buffer
 		r := slog.NewRecord(at, slog.LevelInfo, "words", 0)
 		r.Add("event", "app_ignored", "app", value, "error", errors.New(value))
-		if err := NewECS(&out, slog.LevelInfo, "").Handle(nil, r); err != nil {
+		if err := NewECS(&out, slog.LevelInfo, "").Handle(context.Background(), r); err != nil {
 			t.Fatal(err)
 		}
 		var fields map[string]string

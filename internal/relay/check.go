@@ -36,6 +36,10 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 	if tlsFiles, err := newDownstreamFiles(&c, r.Collator, log); tlsFiles != nil {
 		r.say("files for TLS", err)
 	}
+	if c.Probes.Enabled {
+		_, err := c.Probes.settings()
+		r.say("probes", err)
+	}
 	r.checkPorts(&c)
 	r.checkBind(&c)
 	r.checkState(c.State)

@@ -24,7 +24,7 @@ func TestImports(t *testing.T) {
 		"collator":          {"sources", "certs", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/probelabel"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
-		"internal/graphite": {"internal/panics"},
+		"internal/graphite": {"internal/panics", "internal/logs"},
 		"internal/guard":    nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal", "internal/probelabel"},
 		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape", "internal/guard", "internal/outgoing", "internal/secret"},
@@ -40,7 +40,7 @@ func TestImports(t *testing.T) {
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.
 		"internal/testbed": {"certs"},
-		"testdata":         {"internal/testbed", "sources", "certs", "xds", "proxytlv"},
+		"testdata":         {"internal/testbed", "sources", "certs", "xds", "proxytlv", "deploy"},
 		// Tests of the program, which import no part of it but from tests.
 		"e2e": nil,
 	}

@@ -39,7 +39,7 @@ func newProbeParts(s probe.Settings, relays []discover.Relay, version string, lo
 		probe.Device:    p.devices,
 		probe.WebSocket: websocket.New(websocket.Options{Roots: trusted.Roots, Place: s.Place, Version: version}),
 	})
-	p.engine = probe.New(probe.Options{Settings: s, Probers: probers, Log: log, Registerer: registerer})
+	p.engine = probe.New(probe.Options{Settings: s, Probers: probers, Log: log, Registerer: registerer, OnResult: func(s probe.State) { p.discovery.Saw(s) }})
 	p.discovery = discover.New(discover.Options{
 		Settings: s, Relays: relays, Log: log, Registerer: registerer, Set: func(targets []probe.Target) { p.engine.SetTargets(targets) },
 	})

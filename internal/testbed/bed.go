@@ -22,6 +22,8 @@ type Bed struct {
 	RelayBinary, EnvoyBinary string
 	// XDS is where Envoy connects to Relay, and EnvoyAdmin where Envoy's admin endpoint listens.
 	XDS, EnvoyAdmin string
+	// Fleet is that of Envoy; Relay's default one if empty.
+	Fleet string
 	// Terminal takes the logs too, unless it is nil.
 	Terminal io.Writer
 
@@ -43,7 +45,11 @@ func (b *Bed) RelayArgs(flags ...string) []string {
 
 // StartEnvoy runs Envoy with what "relay bootstrap" prints, and these further arguments.
 func (b *Bed) StartEnvoy(ctx context.Context, nodeID string, args ...string) error {
-	bootstrap := exec.CommandContext(ctx, b.RelayBinary, "bootstrap", "--xds", b.XDS, "--envoy-admin", b.EnvoyAdmin, "--node-id", nodeID)
+	flags := []string{"bootstrap", "--xds", b.XDS, "--envoy-admin", b.EnvoyAdmin, "--node-id", nodeID}
+	if b.Fleet != "" {
+		flags = append(flags, "--fleet", b.Fleet)
+	}
+	bootstrap := exec.CommandContext(ctx, b.RelayBinary, flags...)
 	bootstrap.Env = CleanEnvironment(os.Environ())
 	text, err := bootstrap.Output()
 	if err != nil {

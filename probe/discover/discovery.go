@@ -13,12 +13,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"relay/admin/api"
+	"relay/internal/failure"
 	"relay/probe"
 )
 
-// every is how often Relays are read, and readTimeout how long one may take.
+// every is how often Relays are read, soonest how soon again where what was found asks for it, and readTimeout how long one
+// may take.
 const (
 	every       = 15 * time.Second
+	soonest     = 5 * time.Second
 	readTimeout = 10 * time.Second
 )
 
@@ -50,7 +53,8 @@ type Options struct {
 // Discovery reads Relays again and again.
 type Discovery struct {
 	Options
-	up *prometheus.GaugeVec
+	up   *prometheus.GaugeVec
+	soon chan struct{}
 
 	mu   sync.Mutex // held while Relays are read
 	last []lastRead // of each Relay
@@ -68,7 +72,7 @@ func New(o Options) *Discovery {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Discovery{Options: o, last: make([]lastRead, len(o.Relays)), up: promauto.With(o.Registerer).NewGaugeVec(prometheus.GaugeOpts{
+	return &Discovery{Options: o, last: make([]lastRead, len(o.Relays)), soon: make(chan struct{}, 1), up: promauto.With(o.Registerer).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "relay_probe_relay_up", Help: "Whether a Relay could be read that says what to ask; while not, what it said last is asked.",
 	}, []string{"relay"})}
 }
@@ -78,12 +82,32 @@ func (d *Discovery) Serve(ctx context.Context) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
+		begun := time.Now()
 		_ = d.Refresh(ctx) // is logged
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
+			continue
+		case <-d.soon:
 		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Until(begun.Add(soonest))):
+		}
+	}
+}
+
+// Saw is told what was found. An app that was scaled to 0, or is gone, fails until its target is known to be none: so
+// Relays are read again soon after a target has begun to fail in that way. It does not block.
+func (d *Discovery) Saw(s probe.State) {
+	if s.OK || s.Skipped != "" || !s.Since.Equal(s.Time) || s.Code != failure.Offline && s.Code != failure.NoSuchDomain {
+		return
+	}
+	select {
+	case d.soon <- struct{}{}:
+	default:
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"relay/admin/api"
+	"relay/internal/failure"
 	"relay/probe"
 )
 
@@ -21,6 +24,7 @@ func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		said := api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoy("edge-1", "10.0.0.1"))}, Domains: []api.ProbeDomain{domain("shop.test", "/")}}
+		var mu sync.Mutex // of all that follows
 		var away bool
 		var asked []Query
 		var got []probe.Target
@@ -28,9 +32,11 @@ func TestDiscovery(t *testing.T) {
 		registry := prometheus.NewRegistry()
 		s := settings(t, "sample: {domains: 7, change: 16m}")
 		d := New(Options{
-			Settings: s, Set: func(all []probe.Target) { got = all }, Log: slog.New(slog.NewTextHandler(&log, nil)), Registerer: registry,
+			Settings: s, Set: func(all []probe.Target) { mu.Lock(); got = all; mu.Unlock() }, Log: slog.New(slog.NewTextHandler(&log, nil)), Registerer: registry,
 			Relays: []Relay{
 				{"one", func(_ context.Context, q Query) (api.ProbeTargets, error) {
+					mu.Lock()
+					defer mu.Unlock()
 					if asked = append(asked, q); away {
 						return api.ProbeTargets{}, errors.New("no route")
 					}
@@ -47,16 +53,20 @@ func TestDiscovery(t *testing.T) {
 		go func() { served <- d.Serve(ctx) }()
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
+		mu.Lock()
 		wantTargets(t, got, "external/edge-1/shop.test http 10.0.0.1:443 tls:shop.test")
 		away, got = true, nil
+		mu.Unlock()
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		mu.Lock()
 		wantTargets(t, got, "external/edge-1/shop.test http 10.0.0.1:443 tls:shop.test")
 		var up dto.Metric
 		if err := d.up.WithLabelValues("one").Write(&up); err != nil || up.GetGauge().GetValue() != 0 {
 			t.Errorf("relay_probe_relay_up is %v, %v", &up, err)
 		}
 		away, said.Domains = false, nil
+		mu.Unlock()
 		time.Sleep(time.Minute)
 		cancel()
 		<-served
@@ -67,6 +77,43 @@ func TestDiscovery(t *testing.T) {
 		if first, last := asked[0], asked[len(asked)-1]; first.Sample != 7 || last.Epoch != first.Epoch+2 {
 			t.Errorf("asked %+v, in the end %+v", first, last)
 		}
+	})
+}
+
+// What begins to fail as an app that is away does has Relays read again soon, but not all the time.
+func TestReadSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var reads atomic.Int64
+		d := New(Options{Settings: settings(t, ""), Set: func([]probe.Target) {}, Relays: []Relay{
+			{"one", func(context.Context, Query) (api.ProbeTargets, error) { reads.Add(1); return api.ProbeTargets{}, nil }},
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error)
+		go func() { served <- d.Serve(ctx) }()
+		saw := func(code string, failing time.Duration) {
+			d.Saw(probe.State{Result: probe.Result{Time: time.Now(), Code: code}, Asked: true, Since: time.Now().Add(-failing)})
+		}
+		read := func(after time.Duration, want int64) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if n := reads.Load(); n != want {
+				t.Errorf("it was read %d times, want %d", n, want)
+			}
+		}
+		read(6*time.Second, 1)
+		saw(failure.Crashed, 0)
+		saw(failure.Offline, time.Minute)
+		read(0, 1)
+		saw(failure.Offline, 0)
+		saw(failure.NoSuchDomain, 0)
+		read(0, 2)
+		saw(failure.Offline, 0)
+		read(4*time.Second, 2)
+		read(time.Second, 3)
+		cancel()
+		<-served
 	})
 }
 

@@ -12,7 +12,7 @@ const (
 	headerEvery = 20
 )
 
-// Demo has a scenario go on until the context ends, with a row of figures a second.
+// Demo has a scenario go on until the context ends, with a row of figures a second, or with keys that break something.
 func Demo(ctx context.Context, s *Scenario, settings Settings) error {
 	r, err := Start(ctx, s, settings)
 	defer r.Stop()
@@ -23,6 +23,11 @@ func Demo(ctx context.Context, s *Scenario, settings Settings) error {
 		return err
 	}
 	r.Say("%s", s.Title)
+	if len(s.Keys) > 0 {
+		r.guide()
+		r.clients.Go(r.press)
+		return r.changes()
+	}
 	r.Say("status page: http://%s", r.admin)
 	r.Say("Marathon:    %s", r.Marathon.URL())
 	r.Say("Envoy:       HTTP %s, HTTPS %s, admin http://%s", r.http, r.https, r.bed.EnvoyAdmin)

@@ -42,11 +42,19 @@ type Scenario struct {
 	Flags []string
 	// Ports are names of TCP services. In Apps, ${PORT_name} is the port that Envoy opens for one.
 	Ports []string
+	// Edges are fleets that have one Envoy each: the first binds 127.0.0.1, the second 127.0.0.2, and so on, all at the
+	// same ports. Without any there is one Envoy, of the fleet external.
+	Edges []string
 	// Prepare, when set, is called before Relay starts.
 	Prepare func(r *Run)
 	// Story is told once. Live starts what the demo has go on, and Events happen in it in turn.
 	Story, Live func(r *Run)
 	Events      []Event
+	// With Keys, the demo breaks and mends what its user wants; Guide is what to look at, and Look what is printed when it
+	// is another than before, in place of the figures.
+	Keys  []Key
+	Guide func(r *Run) []string
+	Look  func(r *Run) []string
 }
 
 // Event is something that happens now and then in the demo.
@@ -62,6 +70,8 @@ type Settings struct {
 	Out io.Writer
 	// Verbose shows the logs of Relay and Envoy too.
 	Verbose bool
+	// Keys are those that are pressed, or come in lines; nil for none.
+	Keys io.Reader
 }
 
 // Run is a scenario that runs.
@@ -75,7 +85,9 @@ type Run struct {
 	scenario *Scenario
 	settings Settings
 	bed      *testbed.Bed
-	parts    sync.Mutex // guards which processes bed has
+	edges    []*edge
+	parts    sync.Mutex // guards which processes bed and edges have, and programs
+	programs []*testbed.Process
 	// http, https and admin are addresses; ports are those of TCP services.
 	http, https, admin string
 	ports              map[string]string
@@ -92,7 +104,7 @@ type Run struct {
 func Start(ctx context.Context, s *Scenario, settings Settings) (*Run, error) {
 	r := &Run{scenario: s, settings: settings, Figures: s.Figures, ports: make(map[string]string)}
 	r.ctx, r.cancel = context.WithCancel(ctx)
-	for _, part := range []func() error{r.makeFolder, r.reservePorts, r.issueCertificates, r.startMarathon, r.startRelay, r.startEnvoy} {
+	for _, part := range []func() error{r.makeFolder, r.reservePorts, r.issueCertificates, r.startMarathon, r.startRelay, r.startEdges} {
 		if err := part(); err != nil {
 			return r, err
 		}
@@ -127,12 +139,10 @@ func (r *Run) makeFolder() error {
 
 func (r *Run) reservePorts() error {
 	for _, address := range []*string{&r.http, &r.https, &r.admin, &r.bed.XDS, &r.bed.EnvoyAdmin} {
-		port, release, err := envoytest.ReservePort()
-		if err != nil {
+		var err error
+		if *address, err = r.reserveAddress(); err != nil {
 			return err
 		}
-		r.onStop(release)
-		*address = fmt.Sprintf("127.0.0.1:%d", port)
 	}
 	for _, name := range r.scenario.Ports {
 		port, release, err := envoytest.ReservePort()
@@ -143,6 +153,16 @@ func (r *Run) reservePorts() error {
 		r.ports[name] = fmt.Sprint(port)
 	}
 	return nil
+}
+
+// reserveAddress returns a free one until the end.
+func (r *Run) reserveAddress() (string, error) {
+	port, release, err := envoytest.ReservePort()
+	if err != nil {
+		return "", err
+	}
+	r.onStop(release)
+	return fmt.Sprintf("127.0.0.1:%d", port), nil
 }
 
 func (r *Run) issueCertificates() error {
@@ -219,28 +239,27 @@ func (r *Run) startRelay() error {
 func (r *Run) launchRelay() error {
 	r.parts.Lock()
 	defer r.parts.Unlock()
-	return r.bed.StartRelay(slices.Concat([]string{
-		"--marathon", r.Marathon.URL(), "--http", r.http, "--https", r.https, "--admin", r.admin, "--certs-dir", string(r.Directory),
-		"--state-dir", filepath.Join(r.bed.Dir, "state"),
-	}, r.scenario.Flags)...)
-}
-
-func (r *Run) startEnvoy() error {
-	r.parts.Lock()
-	err := r.bed.StartEnvoy(r.ctx, "envoy-"+r.scenario.Name, "--drain-time-s", "2")
-	r.parts.Unlock()
-	if err != nil {
-		return err
+	listeners := []string{"--http", r.http, "--https", r.https}
+	if len(r.scenario.Edges) > 0 {
+		var err error
+		if listeners, err = r.writeFleets(); err != nil {
+			return err
+		}
 	}
-	r.onStop(func() { r.bed.Envoy.Stop() })
-	return r.await("Envoy to serve", func() error { return r.get("http://"+r.bed.EnvoyAdmin+"/ready", nil) })
+	return r.bed.StartRelay(slices.Concat([]string{
+		"--marathon", r.Marathon.URL(), "--admin", r.admin, "--certs-dir", string(r.Directory), "--state-dir", filepath.Join(r.bed.Dir, "state"),
+	}, listeners, r.scenario.Flags)...)
 }
 
 // ended says which part has ended by itself; nil if none has.
 func (r *Run) ended() error {
 	r.parts.Lock()
 	defer r.parts.Unlock()
-	for _, part := range []*testbed.Process{r.bed.Relay, r.bed.Envoy} {
+	parts := append([]*testbed.Process{r.bed.Relay}, r.programs...)
+	for _, e := range r.edges {
+		parts = append(parts, e.bed.Envoy)
+	}
+	for _, part := range parts {
 		if part == nil {
 			continue
 		}

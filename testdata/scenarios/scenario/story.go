@@ -141,11 +141,21 @@ func (r *Run) Crash(task string) error { return r.Marathon.Crash(task) }
 
 // RestartRelay stops Relay, and starts another one. It returns when Envoy is connected to that.
 func (r *Run) RestartRelay() error {
+	r.StopRelay()
+	return r.StartRelay()
+}
+
+// StopRelay stops Relay.
+func (r *Run) StopRelay() {
 	r.parts.Lock()
 	before := r.bed.Relay
 	r.bed.Relay = nil
 	r.parts.Unlock()
 	before.Stop()
+}
+
+// StartRelay starts one when it was stopped. It returns when an Envoy is connected to that.
+func (r *Run) StartRelay() error {
 	if err := r.launchRelay(); err != nil {
 		return err
 	}
