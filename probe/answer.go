@@ -26,7 +26,11 @@ type Query struct {
 // Answer returns what was found last, those that fail first, then by their IDs.
 func (e *Engine) Answer(q Query) api.Probes {
 	states := e.Results()
-	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: e.Interval().Seconds(), Probes: []api.Probe{}}
+	e.mu.Lock()
+	pace := e.pace
+	e.mu.Unlock()
+	interval, _ := pace.bounds()
+	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: interval.Seconds(), SampleInterval: pace.sampled.Seconds(), Probes: []api.Probe{}}
 	var found []State
 	for _, s := range states {
 		switch {
@@ -57,7 +61,11 @@ func (e *Engine) Answer(q Query) api.Probes {
 		a.Next = position(found[limit-1])
 	}
 	for _, s := range found {
-		a.Probes = append(a.Probes, answerOf(s))
+		p := answerOf(s)
+		if of := pace.of(s.Target); of != interval {
+			p.Interval = of.Seconds()
+		}
+		a.Probes = append(a.Probes, p)
 	}
 	return a
 }

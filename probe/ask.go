@@ -105,7 +105,7 @@ func (e *Engine) record(one *entry, r Result) {
 		r = Result{Target: r.Target, Time: r.Time, Skipped: skip}
 	}
 	before := one.state
-	state := State{Result: r, Asked: true, Since: r.Time}
+	state := State{Result: r, Asked: true, Since: r.Time, unlisted: before.unlisted}
 	state.Target = one.target
 	if before.Asked && before.OK == r.OK && before.Skipped == "" && r.Skipped == "" {
 		state.Since = before.Since

@@ -54,7 +54,7 @@ func run(t *testing.T, s probe.Settings, f *fake, test func(*probe.Engine, *prom
 	synctest.Test(t, func(t *testing.T) {
 		f.asked = make(map[string][]time.Time)
 		registry := prometheus.NewRegistry()
-		e := probe.New(probe.Options{Settings: s, Probers: map[probe.Kind]probe.Prober{probe.HTTP: f}, Registerer: registry})
+		e := probe.New(probe.Options{Settings: s, Probers: map[probe.Kind]probe.Prober{probe.HTTP: f, probe.TCP: f}, Registerer: registry})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- e.Serve(ctx) }()

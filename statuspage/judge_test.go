@@ -211,7 +211,8 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// A state gets worse at the second look, and better after a minute, to the worst state of that minute.
+// A state gets worse at the second look, and better after a minute, to the worst state of that minute. Unknown is
+// taken after a minute too, and left at once.
 func TestTrack(t *testing.T) {
 	t.Parallel()
 	letters := map[byte]State{'u': Up, 'g': Degraded, 'd': Down, '?': Unknown, 'k': "keep"}
@@ -223,13 +224,15 @@ func TestTrack(t *testing.T) {
 		"udud":            "uuuu",
 		"ugd":             "uud",
 		"udkd":            "uuud", // what says nothing new is no look
-		"d?u":             "d?u",
+		"d?u":             "ddd",  // nothing is known for a moment, such as at a restart
+		"d??????u":        "dddddddd",
+		"d???????u":       "ddddddd?u",
 		"duuuuuuu":        "dddddddu",
 		"duuuuuuduuu":     "ddddddddddd",
 		"duuguuuu":        "dddddddg", // it was degraded within the minute
 		"dguuuuuu":        "dddddddg",
 		"dguuuuuuuuuuuuu": "dddddddgggggggu",
-		"duuu??uu":        "dddd??uu",
+		"duuu??uu":        "dddddddu",
 	} {
 		track, got := track{state: Unknown}, ""
 		for i := range looks {

@@ -27,5 +27,5 @@ func (l *list) probes(p *api.ProbesStatus) {
 	if p.Failing > 1 {
 		which += fmt.Sprintf("; and %d more", p.Failing-1)
 	}
-	l.add(level, "see the probes: the page, or /api/v1/probes", "%d of %s from %s %s%s", p.Failing, plural(p.Asked, "probe"), p.Place, verb(p.Failing, "fails", "fail"), which)
+	l.add(level, "see /probes of the admin endpoint: each step, and what was seen", "%d of %s from %s %s%s", p.Failing, plural(p.Asked, "probe"), p.Place, verb(p.Failing, "fails", "fail"), which)
 }

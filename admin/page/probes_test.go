@@ -37,7 +37,7 @@ func TestProbesPage(t *testing.T) {
 	text := page("/probes")
 	for _, want := range []string{
 		"from frankfurt", "1 probe failed", `href="/envoys/external/edge-2"`, `href="/apps/shop/web"`, "team-shop", "the Envoy answers no-task", `<a href="/api/v1/explain?subject=shop.test">How it is routed</a>`,
-		"grpc, by chance", "the app sleeps", `<span class="badge dim">not asked</span>`, `<span id="nav-probes" class="pill bad">1</span>`,
+		"<details open>", "<details>", "grpc, by chance", "the app sleeps", `<span class="badge dim">not asked</span>`, `<span id="nav-probes" class="pill bad">1</span>`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page has no %q:\n%s", want, text)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"sync"
 
@@ -31,6 +32,11 @@ func (o *options) runScenarios(ctx context.Context, out io.Writer) error {
 	}
 	settings := scenario.Settings{RelayBinary: o.Relay, EnvoyBinary: o.Envoy, Out: &inTurn{out: out}, Verbose: o.Verbose}
 	if !o.Stories {
+		if len(chosen[0].Keys) > 0 {
+			keys, restore := keysOf(os.Stdin)
+			defer restore()
+			settings.Keys = keys
+		}
 		return scenario.Demo(ctx, chosen[0], settings)
 	}
 	places := make(chan struct{}, storiesAtOnce)

@@ -81,7 +81,7 @@ func (m modules) Probe(ctx context.Context, t probe.Target) probe.Result {
 	r.Duration = time.Since(begin)
 	readMetrics(&r, registry)
 	// What comes from a passage that did not reach the Envoy is a connection that ends.
-	r.Answered = r.OK || r.Status > 0 || through.answered()
+	r.Answered = r.OK && probe.Kind(module.Prober) != probe.TCP || r.Status > 0 || through.answered()
 	if !r.OK {
 		r.Reason = reason(ctx, seen, through, module, r.Status)
 	}

@@ -120,7 +120,7 @@ func TestEachStepFails(t *testing.T) {
 		broken     func(*world)
 		step, seen string
 	}{
-		"nothing listens":            {func(w *world) { w.target.Address = "127.0.0.1:1" }, Connect, "nothing listens there"},
+		"nothing listens":            {func(w *world) { w.target.Address = "127.0.0.1:1" }, Connect, "the connection was refused"},
 		"no secret":                  {func(w *world) { w.device.SecretFile = w.path("none") }, Connect, "the secret file cannot be used"},
 		"the edge says nothing":      {func(w *world) { w.serverTLS, w.answer = nil, nothing }, TLS, "no answer within 200ms"},
 		"another name":               {func(w *world) { w.target.ServerName = "other.test" }, TLS, "certificate for devices.test, expires "},

@@ -100,7 +100,7 @@ func TestThroughEnvoys(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		r := w.through(second)
-		fails(t, r, Connect, "nothing listens there")
+		fails(t, r, Connect, "the connection was refused")
 		if r.Answered {
 			t.Error("the Envoy is taken to be up")
 		}

@@ -146,6 +146,7 @@ func (p *Prober) secure(ctx context.Context, r *probe.Result, conn net.Conn, pro
 	if state := secure.ConnectionState(); err == nil {
 		r.CertificateExpires = connect.Expires(state)
 	}
+	r.Answered = r.Answered || connect.Shown(err)
 	if !finish(r, "tls", begin, tlsInWords(err, r.Target.ServerName)) {
 		return nil
 	}

@@ -99,6 +99,7 @@ func (r *run) handshake(ctx context.Context) error {
 		config.RootCAs = roots
 	}
 	secured, err := connect.Handshake(ctx, r.conn, config)
+	r.result.Answered = connect.Shown(err)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,8 @@ func (m *parts) keys() []scenario.Key {
 func (m *parts) guide(r *scenario.Run) []string {
 	lines := []string{
 		"Two sites, east and west, have an Envoy each. Probes ask a shop, a search and a device with its agent through both, every 5 s, from",
-		"within Relay and from a relay probe of its own. What changes is printed here.",
+		"within Relay and from a relay probe of its own. What changes is printed here: what is worse is public after 40 s at most, what is better",
+		"after a minute in which all was well.",
 		"LOOK AT",
 		"  the public status page      http://" + m.page + "/",
 		"  the page for operators      " + r.Admin() + "/, what probes found: " + r.Admin() + "/probes",
@@ -76,7 +78,7 @@ func (m *parts) guide(r *scenario.Run) []string {
 	if m.alertmanager != "" {
 		lines = append(lines,
 			"  Alertmanager, Prometheus    http://"+m.alertmanager+"/, http://"+m.prometheus+"/alerts",
-			"                              (rules and routes of deploy/, but that minutes of the rules are seconds here)")
+			"                              (the rules and routes of deploy/, but what they want to last for minutes lasts for 30 s here)")
 	} else {
 		lines = append(lines, "  (No alerts: there is no prometheus, or no prometheus-alertmanager. make programs installs both.)")
 	}
@@ -84,8 +86,8 @@ func (m *parts) guide(r *scenario.Run) []string {
 	return append(lines,
 		"TRY, in another terminal",
 		"  what fails now              "+once,
-		"  what is wrong               "+r.Relay()+" status --server "+r.Admin(),
-		"  tell the public             "+r.Relay()+" incident open \"Searching is slow\" --services Search --text \"We look into it.\" --server "+r.Admin(),
+		"  what is wrong               "+r.Relay()+" status --admin "+r.Admin(),
+		"  tell the public             "+r.Relay()+" incident open \"Searching is slow\" --services Search --text \"We look into it.\" --admin "+r.Admin(),
 	)
 }
 
@@ -103,10 +105,15 @@ func (m *parts) probesLine(r *scenario.Run) string {
 	if found.Skipped > 0 {
 		line += fmt.Sprintf(", %d are not asked", found.Skipped)
 	}
-	for _, p := range found.Probes {
-		if !p.Success && p.Skipped == "" {
-			line += fmt.Sprintf("; %s fails in %s: %s", p.Name, p.Fleet, p.Reason)
+	for _, name := range failing(found.Probes) {
+		var where []string
+		reason := ""
+		for _, p := range found.Probes {
+			if p.Name == name && p.fails() {
+				where, reason = append(where, p.Fleet), p.Reason
+			}
 		}
+		line += fmt.Sprintf("; %s fails through %s: %s", name, strings.Join(where, " and "), reason)
 	}
 	return line
 }
@@ -133,6 +140,19 @@ type probe struct {
 	Name, Fleet, Reason, Skipped string
 	Success                      bool
 	Time                         time.Time
+}
+
+func (p probe) fails() bool { return !p.Success && p.Skipped == "" }
+
+// failing are the names of those that fail.
+func failing(probes []probe) (names []string) {
+	for _, p := range probes {
+		if p.fails() && !slices.Contains(names, p.Name) {
+			names = append(names, p.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // found is what relay probe has found.
@@ -176,7 +196,11 @@ func (t told) ServeHTTP(_ http.ResponseWriter, req *http.Request) {
 		if a.Status == "resolved" {
 			over = "over: "
 		}
-		t.say(receiver, over+a.Labels["alertname"]+": "+a.Annotations["summary"])
+		where := ""
+		if fleet := a.Labels["fleet"]; fleet != "" {
+			where = " (" + fleet + ")"
+		}
+		t.say(receiver, over+a.Labels["alertname"]+where+": "+a.Annotations["summary"])
 	}
 }
 

@@ -178,7 +178,7 @@ func get(ctx context.Context, url string) (string, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err == nil && resp.StatusCode != http.StatusOK {
+	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s: %s", url, resp.Status)
 	}
 	return string(text), err

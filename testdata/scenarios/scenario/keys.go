@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"regexp"
 	"time"
 	"unicode"
 )
@@ -109,6 +110,11 @@ func (r *Run) pressed(key rune, broken map[rune]bool) {
 	r.listKeys(broken)
 }
 
+var times = regexp.MustCompile(`\d[\d.]*(ms|s)\b`)
+
+// withoutTimes leaves out how long something took, which is another each time.
+func withoutTimes(line string) string { return times.ReplaceAllString(line, "") }
+
 // changes prints what is to be seen whenever that changes, until the context or a part ends.
 func (r *Run) changes() error {
 	tick := time.NewTicker(500 * time.Millisecond)
@@ -125,7 +131,7 @@ func (r *Run) changes() error {
 			}
 			seen := r.scenario.Look(r)
 			for i, line := range seen {
-				if line != "" && (i >= len(last) || line != last[i]) {
+				if i >= len(last) || withoutTimes(line) != withoutTimes(last[i]) {
 					r.Say("%s %s", now.Format(time.TimeOnly), line)
 				}
 			}
