@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/admin/api"
 	"relay/statuspage"
 )
 
@@ -73,6 +74,8 @@ func TestWhatShows(t *testing.T) {
 func TestWhatShowsWithoutRelay(t *testing.T) {
 	rules, _, _ := shippedTimes(t)
 	s := startShown(t)
+	// Who asks for an app that sleeps waits for Relay, and so would a place that does not know that it sleeps.
+	s.far.awaits("sleepy.test", func(p api.Probe) bool { return p.Skipped != "" && len(p.Steps) == 0 })
 	w := s.watch()
 	good := s.clients.load(5, ok, "http://other.test/", "https://other.test/")
 	since := time.Now()
