@@ -135,6 +135,21 @@ func (r *received) listen(t *testing.T) (address string) {
 	return tcp.Addr().String()
 }
 
+// The bootstrap tells Relay that it has a collector of access logs.
+func TestAccessLogIsTold(t *testing.T) {
+	t.Parallel()
+	b := good
+	b.AccessLog = "collector.test:4317"
+	text, err := b.YAML()
+	if err != nil || !strings.Contains(string(text), "accepts: '12', access_log: collector}") || !strings.Contains(string(text), "address: 'collector.test', port_value: 4317") {
+		t.Errorf("%v\n%s", err, text)
+	}
+	b.AccessLog = "collector.test"
+	if text, err := b.YAML(); err == nil {
+		t.Errorf("an address without port is taken:\n%s", text)
+	}
+}
+
 // Stats of each Envoy arrive, named as the prefix says, by each way.
 func TestStatsArrive(t *testing.T) {
 	t.Parallel()

@@ -58,6 +58,8 @@ func TestHistory(t *testing.T) {
 	}
 	w.marathon.deploy(app("/a", "a.test", 2))
 	w.relay.changed("scaled", says("/a", "port 0: +127.0.0.1:", "Marathon: ", " of task "))
+	// Changes at one time are one, which names one cause.
+	w.relay.changed("the task of before is gone", says("/a", " -127.0.0.1:"))
 	for _, c := range h.OfApp("/a") {
 		if !says("/a")(c) || len(c.What) == 0 || !strings.HasPrefix(c.Cause, "Marathon: ") {
 			t.Errorf("of the app: %+v", c)

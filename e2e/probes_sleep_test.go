@@ -35,16 +35,20 @@ func (w *world) probeIs(name string, is func(api.Probe) bool) {
 // by the settings. What sleeps is no failure.
 func TestProbesWakeNothing(t *testing.T) {
 	w := newScalingWorld(t)
-	w.relay.config.Probes.Enabled, w.relay.config.Probes.File = true, w.probeFile("")
+	w.relay.config.Probes.Enabled, w.relay.config.Probes.File = true, w.probeFile("modules: {calls: {prober: grpc}}\n")
 	w.marathon.SetBoot("/sleepy", 50*time.Millisecond)
 	w.marathon.deploy(
 		w.dozer("/sleepy", "sleepy.test", "RELAY_0_PROBE", "/ 200"),
-		sleepyApp("/tcp", "", 1, map[string]string{"RELAY_IDLE_AFTER": "1h", "HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": fmt.Sprint(envoytest.FreePort(t)), "RELAY_0_WAKE": "any", "RELAY_0_PROBE": "tcp"}))
+		sleepyApp("/tcp", "", 1, map[string]string{"RELAY_IDLE_AFTER": "1h", "HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": fmt.Sprint(envoytest.FreePort(t)), "RELAY_0_WAKE": "any", "RELAY_0_PROBE": "tcp"}),
+		sleepyApp("/calls", "calls.test", 1, map[string]string{"RELAY_IDLE_AFTER": "1h", "RELAY_0_PROBE": "module calls"}))
 	w.startOften()
 	// Somebody who counts keeps it awake until it was asked.
 	conn := w.clients.echo("ws://sleepy.test/ws")
 	w.probeIs("sleepy.test", succeeds)
 	w.probeIs("/tcp:0", func(p api.Probe) bool { return p.Skipped == "the app may sleep, and a connection would keep it awake" })
+	w.probeIs("calls.test", func(p api.Probe) bool {
+		return p.Skipped == "the app may sleep, and a module of grpc cannot say that it is a probe"
+	})
 	// Many that ask all the time, as those of a Relay that does not know yet that the app sleeps.
 	stop, asked := make(chan struct{}), make(chan map[string]int)
 	go func() {

@@ -180,7 +180,7 @@ func TestRejectedListener(t *testing.T) {
 // Marathon's event stream going silent is noticed and healed by a new one.
 func TestHalfOpenStream(t *testing.T) {
 	w := newWorld(t)
-	w.relay.config.Apps.Marathon.IdleTimeout = 300 * time.Millisecond
+	w.relay.config.Apps.Marathon.IdleTimeout = 3 * time.Second // a busy Marathon is not silent for so long
 	w.marathon.deploy(app("/a", "a.test", 1))
 	w.start()
 	w.marathon.SetStreams(marathontest.StreamsSilent)
@@ -195,7 +195,7 @@ func TestHalfOpenStream(t *testing.T) {
 // While Marathon is away hup brings certificates to Envoys all the same, each
 // time, and answers in time that the rest goes on.
 func TestHupWhileMarathonIsAway(t *testing.T) {
-	w := newWorld(t)
+	w := newWorldAlone(t)
 	mount := w.relay.useVault() // which is polled once an hour
 	w.certs.publish(mount, "a.test")
 	w.marathon.deploy(app("/a", "a.test", 1))

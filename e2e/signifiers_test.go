@@ -33,7 +33,8 @@ func TestIgnoredClientsKeepNothingAwake(t *testing.T) {
 		}
 		return nil
 	})
-	w.marathon.deploy(sleepyApp("/sleepy", "sleepy.test", 1, map[string]string{"RELAY_IDLE_AFTER": "1s"}))
+	w.marathon.deploy(sleepyApp("/sleepy", "sleepy.test", 1, nil))
+	w.clients.expect("http://sleepy.test/", http.StatusOK, "/sleepy")
 	var served, asleep, other atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -56,9 +57,12 @@ func TestIgnoredClientsKeepNothingAwake(t *testing.T) {
 		}
 		return nil
 	})
+	w.marathon.deploy(sleepyApp("/sleepy", "sleepy.test", 1, map[string]string{"RELAY_IDLE_AFTER": "1s"}))
 	// Relay looks again half a minute after it was in doubt.
-	for deadline := time.Now().Add(2 * patience); w.scaling("/sleepy").Phase != api.PhaseAsleep && time.Now().Before(deadline); {
-		time.Sleep(100 * time.Millisecond)
+	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if s := w.scaling("/sleepy"); s != nil && s.Phase == api.PhaseAsleep {
+			break
+		}
 	}
 	w.phase("/sleepy", api.PhaseAsleep)
 	first := asleep.Load()

@@ -36,7 +36,9 @@ func TestCyclesUnderLoad(t *testing.T) {
 		// The next request comes at any moment from when the app could sleep until it does: each app is asked
 		// after pauses of its own.
 		all.Go(func() {
+			pauses := 4 * time.Second
 			for n := 0; ; n++ {
+				slept := w.relay.count("app_asleep")
 				for range 1 + n%4 {
 					all.Go(func() {
 						sent.Add(1)
@@ -50,7 +52,10 @@ func TestCyclesUnderLoad(t *testing.T) {
 				select {
 				case <-stop:
 					return
-				case <-time.After(3*time.Second + rand.N(4*time.Second)):
+				case <-time.After(3*time.Second + rand.N(pauses)):
+				}
+				if w.relay.count("app_asleep") == slept { // on a busy machine it takes longer until it does
+					pauses = min(pauses+2*time.Second, patience)
 				}
 			}
 		})

@@ -42,13 +42,13 @@ func (l *unsaid) Error() string { return l.what + " does not say " + l.text + ":
 // People see why an app is awake, when it will sleep, why it sleeps, what woke it and how long that took.
 func TestPeopleSeeWhyAppsSleepAndWake(t *testing.T) {
 	w := newScalingWorld(t)
-	w.marathon.deploy(w.dozer("/sleepy", "sleepy.test", "RELAY_IDLE_AFTER", "10s"))
+	w.marathon.deploy(w.dozer("/sleepy", "sleepy.test", "RELAY_IDLE_AFTER", "20s"))
 	w.startOften()
 	conn := w.clients.echo("ws://sleepy.test/ws")
 	w.explains("what keeps it awake", "1 requests or connections are in progress")
 	_ = conn.CloseNow()
-	w.explains("when it will sleep", "s ago, and it sleeps after 10 s")
-	w.explains("why it sleeps", "nobody used it for 1")
+	w.explains("when it will sleep", "s ago, and it sleeps after 20 s")
+	w.explains("why it sleeps", "nobody used it for 2")
 	w.phase("/sleepy", api.PhaseAsleep)
 	w.explains("what it wakes to", "it wakes with 2 instances")
 	w.marathon.SetBoot("/sleepy", 700*time.Millisecond)

@@ -191,14 +191,15 @@ func nagiosService(status, name string) (state, output string) {
 	return state, output
 }
 
-// Nagios takes the example. It notices that Marathon cannot be read, and that Relay is gone.
+// Nagios takes the example. It notices that Marathon cannot be read, that an Envoy is gone, and that Relay is.
 func TestNagios(t *testing.T) {
 	w := newWorld(t)
-	w.certs.issueUnnoticed()
+	w.certs.issue("a.test")
+	w.marathon.deploy(app("/a", "a.test", 1, "RELAY_0_PROBE", "/"))
 	w.start()
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(w.admin.url, "http://"))
 	settings, status := nagios(t, example(t, "nagios.cfg", map[string]string{
-		"/usr/bin/relay": program.path(t), "http://127.0.0.1:9090": w.admin.url, "relay_http!9090": "relay_http!" + port,
+		"/usr/bin/relay status": program.path(t) + " status", "/usr/bin/relay probe": program.path(t) + " probe --probe-file " + w.probeFile(""), "http://127.0.0.1:9090": w.admin.url, "relay_http!9090": "relay_http!" + port,
 	}))
 	checks(t, "nagios4", "-v", settings)
 	runProgram(t, "nagios4", settings)
@@ -214,7 +215,15 @@ func TestNagios(t *testing.T) {
 	}
 	becomes("Relay status", "0", "RELAY OK - ")
 	becomes("Relay ready", "0", "HTTP OK")
+	becomes("Relay probes", "0", "1 succeeded, 0 failed")
 	w.marathon.Down()
+	becomes("Relay status", "2", "RELAY CRITICAL - ")
+	if err := w.marathon.Up(); err != nil {
+		t.Fatal(err)
+	}
+	becomes("Relay status", "0", "RELAY OK - ")
+	w.envoy.Kill()
+	becomes("Relay probes", "2", "failed a.test (http) through external/envoy")
 	becomes("Relay status", "2", "RELAY CRITICAL - ")
 	w.relay.stop()
 	becomes("Relay ready", "2", "refused")

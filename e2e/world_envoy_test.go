@@ -23,6 +23,8 @@ type runningEnvoy struct {
 	version string
 	limits  deploy.Limits
 	statsD  deploy.StatsD
+	// accessLog is the collector of access logs.
+	accessLog string
 }
 
 // listeners says how often Envoy took listeners in, and which.
@@ -80,7 +82,7 @@ func (e *runningEnvoy) start() {
 	e.t.Helper()
 	e.Envoy = envoytest.Start(e.t, envoytest.Options{
 		Version: e.version, XDS: []string{e.relay.config.XDS.Address}, ClustersOnDemand: e.relay.fleet.ClustersOnDemand,
-		Limits: e.limits, StatsD: e.statsD,
+		Limits: e.limits, StatsD: e.statsD, AccessLog: e.accessLog,
 	})
 }
 

@@ -32,7 +32,9 @@ type prometheusSettings struct {
 	envoy string
 	// asShipped leaves the intervals as they are; otherwise all are half a second.
 	asShipped bool
-	args      []string
+	// quicker divides the times for which something has to be wrong.
+	quicker bool
+	args    []string
 }
 
 var jobOfPrometheus = regexp.MustCompile(`(?ms)^- job_name: (\w+)$.*?(\z|^$)`)
@@ -69,6 +71,9 @@ func (s prometheusSettings) apply(t *testing.T) (settings, rules string) {
 	if !s.asShipped {
 		interval := regexp.MustCompile(`(?m)^( *(?:\w+_)?interval): \d+s$`)
 		settings, rules = interval.ReplaceAllString(settings, "$1: 500ms"), interval.ReplaceAllString(rules, "$1: 500ms")
+	}
+	if s.quicker {
+		rules = quickerRules(t, rules)
 	}
 	return settings, rules
 }

@@ -26,7 +26,11 @@ type Query struct {
 // Answer returns what was found last, those that fail first, then by their IDs.
 func (e *Engine) Answer(q Query) api.Probes {
 	states := e.Results()
-	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: e.Interval().Seconds(), Probes: []api.Probe{}}
+	e.mu.Lock()
+	pace := e.pace
+	e.mu.Unlock()
+	interval, _ := pace.bounds()
+	a := api.Probes{Place: e.settings.Place, Time: time.Now(), Interval: interval.Seconds(), SampleInterval: pace.sampled.Seconds(), Probes: []api.Probe{}}
 	var found []State
 	for _, s := range states {
 		switch {
@@ -57,7 +61,11 @@ func (e *Engine) Answer(q Query) api.Probes {
 		a.Next = position(found[limit-1])
 	}
 	for _, s := range found {
-		a.Probes = append(a.Probes, answerOf(s))
+		p := answerOf(s)
+		if of := pace.of(s.Target); of != interval {
+			p.Interval = of.Seconds()
+		}
+		a.Probes = append(a.Probes, p)
 	}
 	return a
 }
@@ -92,7 +100,7 @@ func answerOf(s State) api.Probe {
 	t := s.Target
 	p := api.Probe{
 		ID: t.ID, Name: t.Name, Kind: string(t.Kind), Fleet: t.Fleet, Envoy: t.Envoy, Domain: t.Domain, App: t.App, Port: t.Port,
-		Owner: t.Owner, Sampled: t.Sampled, Success: s.OK, Skipped: s.Skipped, Time: s.Time, Since: s.Since,
+		Owner: t.Owner, Sampled: t.Sampled, Success: s.OK, Late: s.Late, Skipped: s.Skipped, Time: s.Time, Since: s.Since,
 		Duration: s.Duration.Seconds(), Status: s.Status, Code: s.Code, RequestID: s.RequestID, Reason: s.Reason, Explain: explainPath(t),
 	}
 	for _, step := range s.Steps {

@@ -101,8 +101,11 @@ func (e *Engine) record(one *entry, r Result) {
 		return
 	}
 	one.giveTime(&r)
+	if skip := one.target.Skip; skip != "" && r.Skipped == "" { // it was not to be asked any more before it had answered
+		r = Result{Target: r.Target, Time: r.Time, Skipped: skip}
+	}
 	before := one.state
-	state := State{Result: r, Asked: true, Since: r.Time}
+	state := State{Result: r, Asked: true, Since: r.Time, unlisted: before.unlisted}
 	state.Target = one.target
 	if before.Asked && before.OK == r.OK && before.Skipped == "" && r.Skipped == "" {
 		state.Since = before.Since

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 )
@@ -31,9 +30,12 @@ type Engine struct {
 	entries map[string]*entry
 	queues  queues
 	pace    pace
+	places  places
 	envoys  map[envoyKey]*envoyState
 	// through is how many targets are asked through each Envoy.
 	through map[envoyKey]int
+	// telling is how many of them cannot succeed while the Envoy hangs.
+	telling map[envoyKey]int
 	dropped int
 }
 
@@ -55,14 +57,19 @@ type State struct {
 	Asked bool
 	// Since is when it began to succeed or to fail.
 	Since time.Time
+	// unlisted tells that there are too many targets for it to have series of its own.
+	unlisted bool
 }
 
-// entry is a target of the engine. Its queue has it unless it is asked now; then index is -1.
+// entry is a target of the engine. Its queue has it unless it is asked now; then index is -1, as while it waits
+// for a place.
 type entry struct {
 	target Target
 	due    time.Time
 	index  int
 	state  State
+	// groups have a place for it while it is asked.
+	groups []string
 	// starting is since when its app answers that it starts.
 	starting time.Time
 	// gone tells that it is no target any more, though it is asked now.
@@ -76,20 +83,13 @@ func New(o Options) *Engine {
 		settings: s, probers: o.Probers, log: o.Log, onResult: o.OnResult,
 		slots: make(chan struct{}, s.Concurrency), changed: make(chan struct{}, 1),
 		limiter: rate.NewLimiter(rate.Limit(float64(s.Rate)/60), max(1, s.Rate/60)),
-		entries: make(map[string]*entry), envoys: make(map[envoyKey]*envoyState), pace: paceFor(s, 0, 0),
+		entries: make(map[string]*entry), envoys: make(map[envoyKey]*envoyState), pace: paceFor(s, nil), places: newPlaces(),
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	e.metrics = newMetrics(o.Registerer, e)
 	return e
-}
-
-// Interval is how often each target is asked that was not chosen by chance.
-func (e *Engine) Interval() time.Duration {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.pace.chosen
 }
 
 // SetTargets says what is asked from now on. Those that were asked before keep their results and their place in the
@@ -100,14 +100,13 @@ func (e *Engine) SetTargets(targets []Target) (dropped int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dropped = dropped
+	e.pace = paceFor(e.settings, targets)
+	listed := listed(targets)
 	stay := make(map[string]bool, len(targets))
-	sampled := 0
 	for _, t := range targets {
 		stay[t.ID] = true
 		e.set(t, now)
-		if t.Sampled {
-			sampled++
-		}
+		e.entries[t.ID].state.unlisted = listed != nil && !listed[t.ID]
 	}
 	for id, one := range e.entries {
 		if !stay[id] {
@@ -116,7 +115,7 @@ func (e *Engine) SetTargets(targets []Target) (dropped int) {
 			delete(e.entries, id)
 		}
 	}
-	e.pace = paceFor(e.settings, len(targets)-sampled, sampled)
+	e.places.forget()
 	e.hurry(now)
 	e.countEnvoys()
 	e.wake()
@@ -135,7 +134,7 @@ func (e *Engine) wake() {
 func (e *Engine) set(t Target, now time.Time) {
 	one, known := e.entries[t.ID]
 	if !known {
-		one = &entry{target: t, due: firstTime(t.ID, now), state: State{Result: Result{Target: t}}}
+		one = &entry{target: t, due: e.pace.first(t, now), state: State{Result: Result{Target: t}}}
 		e.entries[t.ID] = one
 		e.queues.add(one)
 		return
@@ -143,6 +142,9 @@ func (e *Engine) set(t Target, now time.Time) {
 	waits := one.index >= 0
 	e.queues.remove(one) // before its queue may be another one
 	one.target, one.state.Target = t, t
+	if t.Skip != "" && one.state.Asked && one.state.Skipped == "" { // what was found before counts no more, also until it is its turn
+		one.state = State{Result: Result{Target: t, Time: now, Skipped: t.Skip}, Asked: true, Since: now}
+	}
 	if waits {
 		e.queues.add(one)
 	}
@@ -159,8 +161,8 @@ func (e *Engine) hurry(now time.Time) {
 	}
 }
 
-// bounded returns at most so many targets, each ID once. Those that were chosen by chance are left out first, by
-// their IDs, so that the same ones stay.
+// bounded returns at most so many targets, each ID once. Those that were chosen by chance are left out first, then those of
+// apps that have many.
 func bounded(targets []Target, most int) ([]Target, int) {
 	seen := make(map[string]bool, len(targets))
 	targets = slices.DeleteFunc(slices.Clone(targets), func(t Target) bool {
@@ -171,10 +173,22 @@ func bounded(targets []Target, most int) ([]Target, int) {
 	if len(targets) <= most {
 		return targets, 0
 	}
-	slices.SortStableFunc(targets, func(a, b Target) int {
-		return cmp.Or(compareBool(a.Sampled, b.Sampled), cmp.Compare(xxhash.Sum64String(a.ID), xxhash.Sum64String(b.ID)))
-	})
+	fairest(targets)
 	return targets[:most], len(targets) - most
+}
+
+// listed returns which targets have series of their own, by their IDs; nil if all that may have.
+func listed(targets []Target) map[string]bool {
+	may := slices.DeleteFunc(slices.Clone(targets), func(t Target) bool { return t.Sampled || t.Skip != "" })
+	if len(may) <= maxSeries {
+		return nil
+	}
+	fairest(may)
+	ids := make(map[string]bool, maxSeries)
+	for _, t := range may[:maxSeries] {
+		ids[t.ID] = true
+	}
+	return ids
 }
 
 func compareBool(a, b bool) int {
@@ -210,17 +224,41 @@ func (e *Engine) Serve(ctx context.Context) error {
 			return e.end(ctx)
 		}
 		one, err := e.await(ctx, timer)
-		if err == nil {
+		if err == nil && e.costs(one) {
 			err = e.keepRate(ctx, timer)
 		}
 		if err != nil {
 			<-e.slots
 			return e.end(ctx)
 		}
+		groups := one.groups
 		e.running.Go(func() {
-			defer func() { <-e.slots }()
+			defer e.leave(groups)
 			e.ask(ctx, one)
 		})
+	}
+}
+
+// costs reports whether anything is asked of a target.
+func (e *Engine) costs(one *entry) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return one.target.Skip == ""
+}
+
+// leave gives the place of a probe back, and has those try again that wait for it.
+func (e *Engine) leave(groups []string) {
+	<-e.slots
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	again := e.places.leave(groups, e.free()+1)
+	for _, one := range again {
+		if !one.gone {
+			e.queues.add(one)
+		}
+	}
+	if len(again) > 0 {
+		e.wake()
 	}
 }
 
@@ -233,9 +271,13 @@ func (e *Engine) await(ctx context.Context, timer *time.Timer) (*entry, error) {
 	for {
 		e.mu.Lock()
 		one, wait := e.queues.due(time.Now())
+		took := one != nil && e.places.take(one, e.free()+1, e.answers(one.target))
 		e.mu.Unlock()
-		if one != nil {
+		if took {
 			return one, nil
+		}
+		if one != nil { // it waits for a place
+			continue
 		}
 		timer.Reset(untilTick(wait))
 		select {
@@ -246,6 +288,9 @@ func (e *Engine) await(ctx context.Context, timer *time.Timer) (*entry, error) {
 		}
 	}
 }
+
+// free is how many places for probes nobody has.
+func (e *Engine) free() int { return cap(e.slots) - len(e.slots) }
 
 // untilTick is how long it is to the tick after a wait.
 func untilTick(wait time.Duration) time.Duration {

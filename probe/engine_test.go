@@ -54,7 +54,7 @@ func run(t *testing.T, s probe.Settings, f *fake, test func(*probe.Engine, *prom
 	synctest.Test(t, func(t *testing.T) {
 		f.asked = make(map[string][]time.Time)
 		registry := prometheus.NewRegistry()
-		e := probe.New(probe.Options{Settings: s, Probers: map[probe.Kind]probe.Prober{probe.HTTP: f}, Registerer: registry})
+		e := probe.New(probe.Options{Settings: s, Probers: map[probe.Kind]probe.Prober{probe.HTTP: f, probe.TCP: f}, Registerer: registry})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- e.Serve(ctx) }()
@@ -151,8 +151,11 @@ func TestConcurrency(t *testing.T) {
 	run(t, s, f, func(e *probe.Engine, _ *prometheus.Registry) {
 		e.SetTargets(targetsOf(100, false))
 		time.Sleep(10 * time.Minute)
-		if f.most != 5 {
-			t.Errorf("%d ran at once, want 5", f.most)
+		f.mu.Lock()
+		most := f.most
+		f.mu.Unlock()
+		if most != 5 {
+			t.Errorf("%d ran at once, want 5", most)
 		}
 		if n := len(e.Results()); n != 100 {
 			t.Errorf("there are %d results", n)
@@ -234,6 +237,42 @@ func TestTargetsChange(t *testing.T) {
 		e.SetTargets(nil)
 		if n := len(e.Results()); n != 0 || metric(t, registry, "relay_probe_envoy_up", "envoy=e0") != missing {
 			t.Errorf("%d are left", n)
+		}
+	})
+}
+
+// What is not to be asked any more is skipped at once, whenever it was asked last, and while it is asked.
+func TestSkippedAtOnce(t *testing.T) {
+	t.Parallel()
+	const slow = "f/e1/1.test"
+	f := &fake{answer: func(_ context.Context, t probe.Target) probe.Result {
+		if t.ID == slow {
+			time.Sleep(time.Second)
+		}
+		return probe.Result{Answered: true, Code: failure.Offline, Status: 503, Reason: "offline"}
+	}}
+	run(t, probe.DefaultSettings(), f, func(e *probe.Engine, registry *prometheus.Registry) {
+		all := targetsOf(2, false)
+		e.SetTargets(all)
+		time.Sleep(time.Minute)
+		if s := e.Results()[0]; s.Skipped != "" || s.Reason != "offline" {
+			t.Fatalf("got %+v", s)
+		}
+		for n := len(f.times(slow)); len(f.times(slow)) == n; {
+			time.Sleep(time.Millisecond)
+		}
+		for i := range all {
+			all[i].Skip = "the app is scaled to 0"
+		}
+		e.SetTargets(all)
+		time.Sleep(2 * time.Second)
+		for _, s := range e.Results() {
+			if s.Skipped != "the app is scaled to 0" || s.OK || s.Reason != "" || !s.Since.Equal(s.Time) {
+				t.Errorf("got %+v", s)
+			}
+		}
+		if metric(t, registry, "probe_success", "domain=0.test") != missing {
+			t.Error("it has a metric")
 		}
 	})
 }

@@ -33,6 +33,9 @@ func (e *Engine) seeEnvoy(r Result) {
 		s = &envoyState{}
 		e.envoys[key] = s
 	}
+	if r.OK && !r.Answered && r.Target.silent() && e.telling[key] > 0 {
+		return // others know better
+	}
 	if r.OK || r.Answered {
 		s.answered, s.missed = r.Time.Add(r.Duration), 0
 	} else {
@@ -40,11 +43,29 @@ func (e *Engine) seeEnvoy(r Result) {
 	}
 }
 
+// silent reports whether a target may succeed though its Envoy hangs, as the kernel takes the connection.
+func (t Target) silent() bool { return t.Kind == TCP && !t.TLS }
+
+// answers reports whether the Envoy of a target is not known to be down.
+func (e *Engine) answers(t Target) bool {
+	key := envoyKey{t.Fleet, t.Envoy}
+	s := e.envoys[key]
+	if s == nil {
+		return true
+	}
+	up, _ := s.up(time.Now(), e.settings.Interval, e.through[key])
+	return up
+}
+
 // countEnvoys counts the targets of each Envoy, and drops Envoys through which nothing is asked any more.
 func (e *Engine) countEnvoys() {
-	e.through = make(map[envoyKey]int)
+	e.through, e.telling = make(map[envoyKey]int), make(map[envoyKey]int)
 	for _, one := range e.entries {
-		e.through[envoyKey{one.target.Fleet, one.target.Envoy}]++
+		key := envoyKey{one.target.Fleet, one.target.Envoy}
+		e.through[key]++
+		if one.target.Skip == "" && !one.target.silent() {
+			e.telling[key]++
+		}
 	}
 	for key := range e.envoys {
 		if e.through[key] == 0 {

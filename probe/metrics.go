@@ -73,7 +73,8 @@ func (e *Engine) collect(set scrape.Set) {
 	}
 	set(dropped, float64(e.dropped), "target")
 	set(dropped, float64(c.left), "series")
-	set(interval, e.pace.chosen.Seconds(), "label")
+	_, longest := e.pace.bounds()
+	set(interval, longest.Seconds(), "label")
 	set(interval, e.pace.sampled.Seconds(), "sample")
 	set(placed, 1, e.settings.Place)
 }
@@ -105,7 +106,7 @@ func (c *collection) add(s State) {
 		return
 	}
 	labels := [7]string{valid(t.Name), string(t.Kind), valid(t.Fleet), valid(t.Envoy), valid(t.Domain), valid(t.App), valid(t.Owner)}
-	if c.seen[labels] || len(c.seen) >= maxSeries {
+	if s.unlisted || c.seen[labels] {
 		c.left++
 		return
 	}

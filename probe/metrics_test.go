@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -160,5 +161,48 @@ func TestMetricsAreBounded(t *testing.T) {
 		if left, sampled := metric(t, registry, "relay_probe_targets_dropped", "what=series"), metric(t, registry, "relay_probe_sampled", "envoy=e0", "result=success"); left != 1000 || sampled != 1000 {
 			t.Errorf("%v have no series, %v are summed up", left, sampled)
 		}
+	})
+}
+
+// A connection by TCP on which nothing is said says nothing of an Envoy through which other things are asked: the kernel takes
+// connections of a process that hangs.
+func TestEnvoyUpBySilence(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	hangs, gone := false, false
+	f := &fake{answer: func(_ context.Context, target probe.Target) probe.Result {
+		mu.Lock()
+		defer mu.Unlock()
+		if gone || hangs && target.Kind == probe.HTTP {
+			return probe.Result{Reason: "no answer in time"}
+		}
+		return probe.Result{OK: true, Answered: target.Kind == probe.HTTP}
+	}}
+	set := func(h, g bool) {
+		mu.Lock()
+		hangs, gone = h, g
+		mu.Unlock()
+	}
+	run(t, probe.DefaultSettings(), f, func(e *probe.Engine, registry *prometheus.Registry) {
+		both, silent := ofApp("web", "both", 2), append(ofApp("tcp", "both", 2), ofApp("tcp", "silent", 2)...)
+		for i := range silent {
+			silent[i].Kind = probe.TCP
+			silent[i].ID += " tcp"
+		}
+		e.SetTargets(append(both, silent...))
+		check := func(what string, wantBoth, wantSilent float64) {
+			t.Helper()
+			time.Sleep(2 * time.Minute)
+			if b, s := metric(t, registry, "relay_probe_envoy_up", "envoy=both"), metric(t, registry, "relay_probe_envoy_up", "envoy=silent"); b != wantBoth || s != wantSilent {
+				t.Errorf("%s: the Envoys are %v and %v", what, b, s)
+			}
+		}
+		check("at first", 1, 1)
+		set(true, false)
+		check("it hangs", 0, 1)
+		set(false, true)
+		check("it is down", 0, 0)
+		set(false, false)
+		check("it is back", 1, 1)
 	})
 }

@@ -11,19 +11,42 @@ import (
 const soon = 3 * time.Second
 
 // pace is how often targets are asked, so that all together keep to the rate.
-type pace struct{ chosen, sampled time.Duration }
+type pace struct {
+	// interval is of those whose app has no more than its share of the targets for which there is room in it.
+	interval, sampled time.Duration
+	share             float64
+	// counts are how many targets each app has.
+	counts map[string]int
+	// each is how long after one target the rate has room for another.
+	each time.Duration
+}
+
+// usable is the part of the rate that is planned for what people chose: where all of it was, each that is late would make others late.
+const usable = 0.9
 
 // paceFor stretches the intervals where there are more targets than the rate has room for: first of those that were chosen
-// by chance, which keep a tenth of the rate at least.
-func paceFor(s Settings, chosen, sampled int) pace {
-	rate := float64(s.Rate) / 60 // a second
-	p := pace{chosen: s.Interval, sampled: s.Sample.Interval}
-	room := rate
-	if sampled > 0 {
-		room -= min(rate/10, float64(sampled)/p.sampled.Seconds())
+// by chance, which keep a tenth of the rate at least, then of the apps that have the most.
+func paceFor(s Settings, targets []Target) pace {
+	p := pace{interval: s.Interval, sampled: s.Sample.Interval, counts: make(map[string]int)}
+	chosen, sampled := 0, 0
+	for _, t := range targets {
+		switch {
+		case t.Skip != "": // costs nothing
+		case t.Sampled:
+			sampled++
+		default:
+			chosen++
+			p.counts[t.sharer()]++
+		}
 	}
-	p.chosen = max(p.chosen, seconds(float64(chosen)/room))
-	left := rate - float64(chosen)/p.chosen.Seconds()
+	rate := float64(s.Rate) / 60 // a second
+	room := rate * usable
+	if sampled > 0 {
+		room -= min(room/10, float64(sampled)/p.sampled.Seconds())
+	}
+	p.each = seconds(1 / room)
+	p.share = share(p.counts, room*p.interval.Seconds())
+	left := rate - min(room, float64(chosen)/p.interval.Seconds())
 	if sampled > 0 {
 		p.sampled = max(p.sampled, seconds(float64(sampled)/left))
 	}
@@ -37,12 +60,38 @@ func (p pace) of(t Target) time.Duration {
 	if t.Sampled {
 		return p.sampled
 	}
-	return p.chosen
+	return p.ofCount(p.counts[t.sharer()])
 }
 
-// firstTime is when a new target is asked first.
-func firstTime(id string, now time.Time) time.Time {
-	return now.Add(time.Duration(xxhash.Sum64String(id) % uint64(soon)))
+// ofCount returns how often each target of an app is asked that has so many.
+func (p pace) ofCount(n int) time.Duration {
+	if float64(n) <= p.share {
+		return p.interval
+	}
+	return seconds(p.interval.Seconds() * float64(n) / p.share)
+}
+
+// bounds are how often the targets are asked of the app that has the fewest, and of the one that has the most.
+func (p pace) bounds() (shortest, longest time.Duration) {
+	fewest, most := 0, 0
+	for _, n := range p.counts {
+		if most = max(most, n); fewest == 0 || n < fewest {
+			fewest = n
+		}
+	}
+	return p.ofCount(fewest), p.ofCount(most)
+}
+
+// first is when a new target is asked first: soon, but so that many of one app leave half of the rate to others.
+func (p pace) first(t Target, now time.Time) time.Time {
+	over, interval := soon, p.of(t)
+	if !t.Sampled {
+		over = max(soon, 2*time.Duration(p.counts[t.sharer()])*p.each)
+	}
+	if over >= interval {
+		return nextTime(t.ID, now.Add(-interval/2), interval)
+	}
+	return now.Add(time.Duration(xxhash.Sum64String(t.ID) % uint64(over)))
 }
 
 // nextTime is when a target is asked that was asked at a time: each has its place within the interval by its ID, so that

@@ -126,7 +126,7 @@ func (r *record) days(now time.Time) (days []Day, uptime *float64) {
 		for k := range d {
 			sum[k] += d[k]
 		}
-		days = append(days, Day{Date: date, State: d.state(), Down: seconds(d[dayDown]), Degraded: seconds(d[dayDegraded])})
+		days = append(days, Day{Date: date, State: d.state(), Down: wholeSeconds(d[dayDown]), Degraded: wholeSeconds(d[dayDegraded])})
 	}
 	if known := sum.known(); known > 0 {
 		// Rounded, so that it does not change with each look.
@@ -136,8 +136,8 @@ func (r *record) days(now time.Time) (days []Day, uptime *float64) {
 	return days, uptime
 }
 
-// seconds of milliseconds, whole ones.
-func seconds(ms int64) float64 { return float64(ms / 1000) }
+// wholeSeconds of milliseconds.
+func wholeSeconds(ms int64) float64 { return float64(ms / 1000) }
 
 func (d day) state() State {
 	switch {

@@ -13,10 +13,12 @@ type seenProbe struct {
 	App      string    `json:"app"`
 	Sampled  bool      `json:"sampled"`
 	Success  bool      `json:"success"`
+	Late     bool      `json:"late"`
 	Skipped  string    `json:"skipped"`
 	Time     time.Time `json:"time"`
 	Since    time.Time `json:"since"`
 	Duration float64   `json:"duration"`
+	Interval float64   `json:"interval"`
 }
 
 // observation is what a place said last.
@@ -27,7 +29,9 @@ type observation struct {
 	// at is when it answered, by its own clock, which is that of the probes too. interval is how often it asks.
 	at       time.Time
 	interval time.Duration
-	probes   []seenProbe
+	// sampleInterval is how often it asks what was chosen by chance.
+	sampleInterval time.Duration
+	probes         []seenProbe
 }
 
 // Probes whose result is older than this many intervals, and a while, say nothing.
@@ -37,7 +41,17 @@ const (
 )
 
 func (o observation) fresh(p seenProbe) bool {
-	return !p.Time.IsZero() && o.at.Sub(p.Time) <= staleIntervals*o.interval+staleSlack
+	interval := o.interval
+	if !p.Sampled { // of an app with very many, each is asked seldom
+		interval = max(interval, seconds(p.Interval, maxInterval))
+	}
+	return !p.Time.IsZero() && o.at.Sub(p.Time) <= staleIntervals*interval+staleSlack
+}
+
+// lasts reports whether a result counts where there is no fresh one. What was chosen by chance is asked seldom: if all of a
+// service is, its state would come and go.
+func (o observation) lasts(p seenProbe) bool {
+	return p.Sampled && !p.Time.IsZero() && o.at.Sub(p.Time) <= o.sampleInterval*3/2+staleSlack
 }
 
 // confirmed reports whether the failure of a probe was found at least twice in a row.
@@ -101,6 +115,8 @@ type placeView struct {
 	tallies []tally
 	// asked and failed count the probes that are of any service, each once.
 	asked, failed int
+	// older counts those that say something where there is no fresh one.
+	older int
 	// twice is another name of the same place, which is the one that counts; err is why it could not be asked.
 	twice string
 	err   error
@@ -119,31 +135,52 @@ func look(o observation, services []ServiceSettings, selectors []selector) place
 	if o.away {
 		return v
 	}
+	older := make([]tally, len(services))
 	for _, p := range o.probes {
-		if !o.fresh(p) {
+		into, fresh := v.tallies, o.fresh(p)
+		if !fresh && !o.lasts(p) {
 			continue
+		}
+		if !fresh {
+			into = older
 		}
 		any := false
 		for i, s := range selectors {
 			if s.selects(p) {
-				v.tallies[i].count(p, services[i].Slow)
+				into[i].count(p, services[i].Slow)
 				any = true
 			}
 		}
-		if any && p.Skipped == "" {
-			v.asked++
-			if !p.Success {
-				v.failed++
-			}
+		v.countIn(p, any, fresh)
+	}
+	for i, t := range older {
+		if v.tallies[i] == (tally{}) {
+			v.tallies[i] = t
 		}
 	}
 	return v
+}
+
+// countIn counts a probe, if it is of any service.
+func (v *placeView) countIn(p seenProbe, any, fresh bool) {
+	switch {
+	case !any || p.Skipped != "":
+	case !fresh: // says nothing of how the place is now
+		v.older++
+	default:
+		v.asked++
+		if !p.Success && !p.Late {
+			v.failed++
+		}
+	}
 }
 
 func (t *tally) count(p seenProbe, slow time.Duration) {
 	switch {
 	case p.Skipped != "":
 		t.skipped++
+	case p.Late && p.confirmed():
+		t.slow++
 	case !p.Success && p.confirmed():
 		t.failing++
 	case !p.Success:

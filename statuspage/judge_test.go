@@ -29,7 +29,7 @@ services:
 `
 
 // said is an observation of probes, a letter for each: "a+" was answered, "a-" failed again and again, "a!" failed once, "a?" too but was chosen by chance,
-// "a~" was slow, "az" sleeps, "ao" is old.
+// "a~" was slow, "al" was later than it should again and again, "az" sleeps, "ao" is old.
 func said(place, text string) observation {
 	o := observation{place: place, at: noon, interval: 30 * time.Second, away: text == "away"}
 	if o.away {
@@ -44,6 +44,8 @@ func said(place, text string) observation {
 			p.Success, p.Since, p.Sampled = false, p.Time, word[1] == '?'
 		case '~':
 			p.Duration = 3
+		case 'l':
+			p.Success, p.Late = false, true
 		case 'z':
 			p.Success, p.Skipped = false, "the app sleeps"
 		case 'o':
@@ -153,6 +155,7 @@ services:
 		"a- a- b- b+ b+":    "a down, b down",
 		"a~ a~ b+":          "a degraded, b up", // slow is never down
 		"a~ a- a+ a+ b+":    "a degraded, b up",
+		"al al b+":          "a degraded, b up", // nor is what is later than its label allows
 		"a- a- a- a- a~ b+": "a degraded, b up",
 	} {
 		if got, _ := judged(settings, said("0", text)); got != want {
@@ -208,7 +211,8 @@ func TestFits(t *testing.T) {
 	}
 }
 
-// A state gets worse at the second look, and better after a minute, to the worst state of that minute.
+// A state gets worse at the second look, and better after a minute, to the worst state of that minute. Unknown is
+// taken after a minute too, and left at once.
 func TestTrack(t *testing.T) {
 	t.Parallel()
 	letters := map[byte]State{'u': Up, 'g': Degraded, 'd': Down, '?': Unknown, 'k': "keep"}
@@ -220,13 +224,15 @@ func TestTrack(t *testing.T) {
 		"udud":            "uuuu",
 		"ugd":             "uud",
 		"udkd":            "uuud", // what says nothing new is no look
-		"d?u":             "d?u",
+		"d?u":             "ddd",  // nothing is known for a moment, such as at a restart
+		"d??????u":        "dddddddd",
+		"d???????u":       "ddddddd?u",
 		"duuuuuuu":        "dddddddu",
 		"duuuuuuduuu":     "ddddddddddd",
 		"duuguuuu":        "dddddddg", // it was degraded within the minute
 		"dguuuuuu":        "dddddddg",
 		"dguuuuuuuuuuuuu": "dddddddgggggggu",
-		"duuu??uu":        "dddd??uu",
+		"duuu??uu":        "dddddddu",
 	} {
 		track, got := track{state: Unknown}, ""
 		for i := range looks {

@@ -54,16 +54,18 @@ type Monitor struct {
 	// changedServices and changedIncidents are not saved yet.
 	changedServices, changedIncidents map[string]bool
 	looked                            time.Time
-	statuses                          []placeStatus
-	unsaved                           string // why
-	view                              View
-	changed                           chan struct{}
+	// unwatched is since when no place has a probe of a service, by service.
+	unwatched []unwatched
+	statuses  []placeStatus
+	unsaved   string // why
+	view      View
+	changed   chan struct{}
 }
 
 // New returns a Monitor. It neither asks nor reads before Serve.
 func New(cfg Config) *Monitor {
 	m := &Monitor{
-		cfg: cfg, changed: make(chan struct{}), tracks: make([]track, len(cfg.Settings.Services)),
+		cfg: cfg, changed: make(chan struct{}), tracks: make([]track, len(cfg.Settings.Services)), unwatched: make([]unwatched, len(cfg.Settings.Services)),
 		records: make(map[string]*record), prior: make(map[string]record), incidents: make(map[string]incident),
 		changedServices: make(map[string]bool), changedIncidents: make(map[string]bool),
 	}
@@ -114,10 +116,13 @@ const (
 	maxGap = time.Minute
 )
 
+// Load reads what is kept, so that the View has it before Serve.
+func (m *Monitor) Load() { _ = m.save() } // is logged
+
 // Serve asks the places and looks until the context ends. A file that cannot be used is no reason to end: the page goes on
 // without, and the file is tried again.
 func (m *Monitor) Serve(ctx context.Context) error {
-	m.save()
+	m.Load()
 	var asking sync.WaitGroup
 	for _, p := range m.places {
 		asking.Go(func() { p.run(ctx) })
@@ -151,6 +156,7 @@ func (m *Monitor) look(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tellPlaces(views, found)
+	m.tellUnwatched(views, now)
 	elapsed := now.Sub(m.looked) // by the clock that is never set back
 	if m.looked.IsZero() || elapsed > maxGap {
 		elapsed = 0
@@ -159,8 +165,11 @@ func (m *Monitor) look(now time.Time) bool {
 	changed := false
 	for i, s := range services {
 		r := m.records[s.Name]
-		r.add(r.State, now.Add(-elapsed), now)
-		if r.Seen = now.UTC(); m.tracks[i].next(found.services[i], now) {
+		if v := found.services[i]; v.state != Unknown || v.keep || r.State == Unknown { // else nothing is known of this time
+			r.add(r.State, now.Add(-elapsed), now)
+			r.Seen = now.UTC()
+		}
+		if m.tracks[i].next(found.services[i], now) {
 			changed = true
 			m.logState(s.Name, r.State, m.tracks[i].state, views, found.votes[i])
 			r.take(m.tracks[i].state, now, m.prior[s.Name])
@@ -247,6 +256,9 @@ func (r *record) take(s State, now time.Time, prior record) {
 
 // resumes is how long a restart may take without a state beginning anew.
 const resumes = 10 * time.Minute
+
+// holds is how long after it was seen last a state is shown again at a start, until something is found: it is saved each saveEvery.
+const holds = 2 * saveEvery
 
 func (r *record) resume(prior record) {
 	if gap := r.Since.Sub(prior.Seen); r.State == prior.State && gap < resumes && gap > -resumes && prior.Since.Before(r.Since) {

@@ -112,7 +112,7 @@ func TestPlacesGoAndComeBack(t *testing.T) {
 			t.Errorf("%s with one place: %s", states(m), lines)
 		}
 		two.leave(true)
-		until(t, m, "unknown", 2*time.Minute)
+		until(t, m, "unknown", awayAfter+settle+3*lookEvery)
 		if got := gauges(t, registry); got["relay_status_place_away one"] != 1 || got["relay_status_place_away two"] != 1 || got["relay_status_service a unknown"] != 1 || got["relay_status_service a up"] != 0 {
 			t.Errorf("%v", got)
 		}

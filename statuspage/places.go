@@ -32,11 +32,13 @@ const (
 // answer is what a place says at once.
 type answer struct {
 	// name is how the place calls itself.
-	name      string
-	at        time.Time
-	interval  time.Duration
-	probes    []seenProbe
-	incidents []api.Incident
+	name     string
+	at       time.Time
+	interval time.Duration
+	// sampleInterval is how often those are asked that were chosen by chance; 0 if it is not known.
+	sampleInterval time.Duration
+	probes         []seenProbe
+	incidents      []api.Incident
 }
 
 // reader asks a place. One goroutine calls it.
@@ -49,22 +51,25 @@ func ownReader(own Probes) reader {
 		if err != nil {
 			return answer{}, err
 		}
-		a := answer{name: said.Place, at: said.Time, interval: intervalOf(said)}
+		a := answer{name: said.Place, at: said.Time, interval: seconds(said.Interval, maxInterval), sampleInterval: seconds(said.SampleInterval, maxSampleInterval)}
 		for _, p := range said.Probes[:min(len(said.Probes), maxPlaceProbes)] {
 			a.probes = append(a.probes, seenProbe{
 				ID: p.ID, Name: p.Name, Fleet: p.Fleet, Domain: p.Domain, App: p.App,
-				Sampled: p.Sampled, Success: p.Success, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration,
+				Sampled: p.Sampled, Success: p.Success, Late: p.Late, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration, Interval: p.Interval,
 			})
 		}
 		return a, nil
 	}
 }
 
-// maxInterval bounds what a place may say of its interval: its results last for a few of them.
-const maxInterval = time.Hour
+// The intervals that a place may say are bounded: its results last for a few of them.
+const (
+	maxInterval       = time.Hour
+	maxSampleInterval = 24 * time.Hour
+)
 
-func intervalOf(p api.Probes) time.Duration {
-	return min(max(time.Duration(p.Interval*float64(time.Second)), 0), maxInterval)
+func seconds(said float64, most time.Duration) time.Duration {
+	return time.Duration(min(max(said, 0), most.Seconds()) * float64(time.Second))
 }
 
 // remoteReader asks a place by its API. The client is made anew after an error, as the token may be another one.
@@ -114,10 +119,12 @@ func readProbes(ctx context.Context, place *client.Client) (a answer, err error)
 			Place    *string    `json:"place"`
 			Time     *time.Time `json:"time"`
 			Interval *float64   `json:"interval"`
-		}{&about.Place, &about.Time, &about.Interval}); err != nil {
+			Sample   *float64   `json:"sampleInterval"`
+		}{&about.Place, &about.Time, &about.Interval, &about.SampleInterval}); err != nil {
 			return err
 		}
-		a.name, a.at, a.interval = about.Place, about.Time, intervalOf(about)
+		a.name, a.at = about.Place, about.Time
+		a.interval, a.sampleInterval = seconds(about.Interval, maxInterval), seconds(about.SampleInterval, maxSampleInterval)
 		for _, item := range page.Items {
 			var p seenProbe
 			if err := json.Unmarshal(item, &p); err != nil {
@@ -194,7 +201,7 @@ func (p *place) ask(ctx context.Context) int {
 func (p *place) observe(now time.Time) (observation, string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o := observation{place: p.name, at: p.last.at, interval: p.last.interval, probes: p.last.probes}
+	o := observation{place: p.name, at: p.last.at, interval: p.last.interval, sampleInterval: p.last.sampleInterval, probes: p.last.probes}
 	o.away = p.lastAt.IsZero() || now.Sub(p.lastAt) > awayAfter
 	return o, p.last.name, p.err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"time"
 )
 
 // save writes what has changed, and opens the file if it is not open. It returns why that is not possible.
@@ -57,6 +58,20 @@ func (m *Monitor) open() error {
 	return nil
 }
 
+// hold shows the states of shortly before the start, as if they were found now: a restart is no news to the public. They
+// end if nothing is found for settle.
+func (m *Monitor) hold() {
+	now := time.Now()
+	for i, name := range m.names {
+		r, old := m.records[name], m.prior[name]
+		if gap := now.Sub(old.Seen); m.tracks[i].state != Unknown || old.State == "" || gap > holds || gap < -holds {
+			continue
+		}
+		r.State, r.Since, r.Seen = old.State, old.Since, old.Seen
+		m.tracks[i] = track{state: old.State, unknownSince: now}
+	}
+}
+
 func (m *Monitor) setAside(cause error) bool {
 	name, err := setAside(m.cfg.Dir)
 	if err != nil {
@@ -88,6 +103,7 @@ func (m *Monitor) takeIn(found saved) {
 			}
 			m.incidents[id] = in
 		}
+		m.hold()
 		m.loaded = true
 	}
 	for name := range m.records {

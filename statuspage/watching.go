@@ -3,6 +3,7 @@ package statuspage
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,7 +21,7 @@ type placeStatus struct {
 func (m *Monitor) tellPlaces(views []placeView, found judgement) {
 	for i, v := range views {
 		s, log := &m.statuses[i], m.cfg.Log.With("place", v.name)
-		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice, probes: v.asked}
+		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice, probes: v.asked + v.older}
 		switch {
 		case next.twice == ownPlace && next.twice != s.twice: // all that carry the page have one list
 			log.Info("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
@@ -43,6 +44,51 @@ func (m *Monitor) tellPlaces(views []placeView, found judgement) {
 	}
 }
 
+// unwatched is a service of which no place has a probe.
+type unwatched struct {
+	since time.Time // zero if there is one
+	told  bool
+}
+
+// unwatchedAfter is how long after a start, or a change, there may be no probe of a service.
+const unwatchedAfter = 5 * time.Minute
+
+// tellUnwatched logs which services no place has a probe of, though some answer: most likely their patterns are wrong.
+func (m *Monitor) tellUnwatched(views []placeView, now time.Time) {
+	for i, name := range m.names {
+		u := &m.unwatched[i]
+		answers, has := false, false
+		for _, v := range views {
+			answers = answers || !v.away
+			has = has || v.tallies[i] != (tally{})
+		}
+		switch {
+		case has && u.told:
+			m.cfg.Log.Info("there are probes of a service of the status page again", "event", "service_watched", "service", name)
+			fallthrough
+		case has || !answers:
+			*u = unwatched{}
+		case u.since.IsZero():
+			u.since = now
+		case !u.told && now.Sub(u.since) >= unwatchedAfter:
+			u.told = true
+			m.cfg.Log.Warn("no place has a probe of a service of the status page, so the public is told that nothing is known: look at its domains, apps, probes and fleets", "event", "service_unwatched", "service", name)
+		}
+	}
+}
+
+// Unwatched are the services of which no place has a probe, though some answer.
+func (m *Monitor) Unwatched() (names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, name := range m.names {
+		if m.unwatched[i].told {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (m *Monitor) logState(service string, from, to State, views []placeView, votes []State) {
 	var said []string
 	for i, v := range views {
@@ -50,6 +96,8 @@ func (m *Monitor) logState(service string, from, to State, views []placeView, vo
 		case votes[i] != "":
 			t := v.tallies[m.indexOf(service)].settled()
 			said = append(said, fmt.Sprintf("%s: %s (%d of %d failed)", v.name, votes[i], t.failing, t.asked()))
+		case v.twice != "":
+			said = append(said, v.name+": the same as "+v.twice)
 		case v.away:
 			said = append(said, v.name+": away")
 		default:

@@ -38,6 +38,13 @@ type StreamStatus struct {
 	NoClusters bool `json:"-"`
 	// AllClusters tells that it has asked for all clusters, though its fleet has them on demand.
 	AllClusters bool `json:"-"`
+
+	envoy *envoyNode
+}
+
+// Told reports whether the Envoy's bootstrap tells Relay a value by a name: see the function Told.
+func (s *StreamStatus) Told(name, value string) bool {
+	return s.envoy != nil && s.envoy.has(Told(name, value))
 }
 
 // TypeStatus is the state of one type on the stream of an Envoy.

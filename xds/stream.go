@@ -103,7 +103,7 @@ func (s *Server) newStream(g deltaStream, conn *envoyConn, node *corev3.Node) (*
 		return nil, err
 	}
 	envoy := newEnvoyNode(node)
-	st := &stream{server: s, grpc: g, conn: conn, session: newSession(store, envoy), info: StreamStatus{
+	st := &stream{server: s, grpc: g, conn: conn, session: newSession(store, envoy), info: StreamStatus{envoy: envoy,
 		Fleet: node.GetCluster(), NodeID: node.GetId(), Version: envoy.version, Zone: node.GetLocality().GetZone(),
 		Address: remoteAddress(ctx), Since: time.Now(), CertificateExpires: certificateExpires(ctx),
 	}}

@@ -58,6 +58,8 @@ type ProbeDomain struct {
 	Status DomainStatus `json:"status"`
 	// Probe is the value of the label; absent of a domain that was chosen by chance.
 	Probe string `json:"probe,omitempty"`
+	// Sleeps tells that the app may sleep: what does not say that it is a probe would wake it, or keep it awake.
+	Sleeps bool `json:"sleeps,omitempty"`
 	// Path is one that is routed to the app, of a domain that was chosen by chance; / if absent.
 	Path string `json:"path,omitempty"`
 	// Skip says why it is not asked now.
@@ -97,9 +99,11 @@ type Targets struct {
 type Probes struct {
 	// Place is where it is asked from.
 	Place string `json:"place"`
-	// Time is when the answer was made, Interval how often each target is asked, in seconds.
+	// Time is when the answer was made, Interval how often targets are asked, in seconds.
 	Time     time.Time `json:"time"`
 	Interval float64   `json:"interval"`
+	// SampleInterval is how often those are asked that were chosen by chance, in seconds. An older Relay does not say it.
+	SampleInterval float64 `json:"sampleInterval,omitempty"`
 	// OK, Failing and Skipped count all, not only those of the page.
 	OK      int     `json:"ok"`
 	Failing int     `json:"failing"`
@@ -121,7 +125,12 @@ type Probe struct {
 	Owner  string `json:"owner,omitempty"`
 	// Sampled tells that it was chosen by chance.
 	Sampled bool `json:"sampled,omitempty"`
-	Success bool `json:"success"`
+	// Interval is how often it is asked, in seconds, if that is another than of most: it was chosen by chance, or its app has
+	// very many.
+	Interval float64 `json:"interval,omitempty"`
+	Success  bool    `json:"success"`
+	// Late tells that it failed only because it took longer than it should.
+	Late bool `json:"late,omitempty"`
 	// Skipped says why nothing was asked.
 	Skipped string    `json:"skipped,omitempty"`
 	Time    time.Time `json:"time"`

@@ -135,8 +135,8 @@ func probedCases(past time.Time) []probedCase {
 		{"kept.test", probe.Ask{}, "the app is in maintenance", true, true},
 		{"unknown.test", probe.Ask{}, "answer: the Envoy answers no-such-domain (404)", false, false},
 		{"https://nocert.test", probe.Ask{}, "tls: the connection was ", false, false},
-		{"https://expired.test", probe.Ask{}, "tls: certificate for expired.test, expired " + past.UTC().Format(time.DateTime) + " UTC", false, false},
-		{"https://untrusted.test", probe.Ask{}, "tls: certificate for untrusted.test, expires ", false, false},
+		{"https://expired.test", probe.Ask{}, "tls: certificate for expired.test, expired " + past.UTC().Format(time.DateTime) + " UTC", true, false},
+		{"https://untrusted.test", probe.Ask{}, "tls: certificate for untrusted.test, expires ", true, false},
 	}
 }
 

@@ -14,10 +14,10 @@ const (
 	Asleep = "asleep"
 	// Starting is of apps that are not there yet, and will be.
 	Starting = "starting"
+	// Offline is of apps that nobody runs.
+	Offline = "offline"
 	// Crashed is of apps whose tasks fail. Envoy tells it from "offline" by the route.
 	Crashed = "crashed"
-	// Offline is of apps without an instance, whether somebody wants that or not.
-	Offline = "offline"
 	// Busy is of apps that have as much to do as they may have at once.
 	Busy = "busy"
 	// Maintenance is of apps that take no requests for now, as who runs them said.

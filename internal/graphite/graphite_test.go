@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -193,10 +194,11 @@ func TestDeadCarbon(t *testing.T) {
 	const refused, silent, deaf, well = "refuses", "silent", "deaf", "well"
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		state := refused
-		received := 0
+		var state atomic.Value
+		state.Store(refused)
+		var received atomic.Int64
 		s, log := world(func(ctx context.Context) (net.Conn, error) {
-			switch state {
+			switch state.Load() {
 			case refused:
 				return nil, errors.New("connection refused")
 			case silent:
@@ -204,20 +206,21 @@ func TestDeadCarbon(t *testing.T) {
 				return nil, ctx.Err()
 			}
 			ours, theirs := net.Pipe()
-			if state == deaf {
+			if state.Load() == deaf {
 				go func() { _, _ = theirs.Read(make([]byte, 10)) }()
 				return ours, nil
 			}
 			go func() {
 				text, _ := io.ReadAll(theirs)
-				received += strings.Count(string(text), "\n")
+				received.Add(int64(strings.Count(string(text), "\n")))
 			}()
 			return ours, nil
 		})
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(ctx) }()
 		time.Sleep(90 * time.Second)
-		for _, state = range []string{silent, deaf} {
+		for _, next := range []string{silent, deaf} {
+			state.Store(next)
 			time.Sleep(2 * time.Minute)
 		}
 		if n := len(log.Lines("event=graphite_unreachable")); n != 1 {
@@ -226,11 +229,11 @@ func TestDeadCarbon(t *testing.T) {
 		if n := counted(s.sends.WithLabelValues("failed")); n != 6 {
 			t.Errorf("%v tries were counted", n)
 		}
-		state = well
+		state.Store(well)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if got := log.Lines("event=graphite_reached"); len(got) != 1 || !strings.Contains(got[0], "missed=6") || received < 20 {
-			t.Errorf("%d lines came; log:\n%s", received, log)
+		if got := log.Lines("event=graphite_reached"); len(got) != 1 || !strings.Contains(got[0], "missed=6") || received.Load() < 20 {
+			t.Errorf("%d lines came; log:\n%s", received.Load(), log)
 		}
 		if n := counted(s.sends.WithLabelValues("ok")); n != 2 {
 			t.Errorf("%v sends were counted", n)

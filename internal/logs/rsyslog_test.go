@@ -2,12 +2,14 @@ package logs_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -180,9 +182,8 @@ func TestRsyslog(t *testing.T) {
 }
 
 // A real collector that ends, and comes back, costs no line that was logged while it was away. One that hangs keeps
-// nobody waiting.
+// nobody waiting. It runs alone, as it looks at what goroutines do.
 func TestRsyslogComesBack(t *testing.T) {
-	t.Parallel()
 	r := newRsyslog(t)
 	s := logs.NewSyslog(logs.Config{Address: fmt.Sprintf("tcp://127.0.0.1:%d", r.tcp), Facility: "daemon"}, prometheus.NewRegistry())
 	log := slog.New(s.Handler(func(slog.Level) bool { return true }))
@@ -210,6 +211,13 @@ func TestRsyslogComesBack(t *testing.T) {
 		comes(event)
 	}
 	r.end()
+	eventually(t, func() error { // the end of the connection has arrived
+		stacks := make([]byte, 1<<20)
+		if strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "logs.hearEnd") {
+			return errors.New("the connection is thought to be open")
+		}
+		return nil
+	})
 	r.start()
 	log.Info("line", "event", "after") // the first after the connection has ended
 	comes("after")

@@ -25,6 +25,7 @@ func (r *Relay) envoyProblems() []problem.Problem {
 	}
 	streams := r.xds.Streams()
 	problems = append(problems, r.versionProblems(streams)...)
+	problems = append(problems, accessLogProblems(r.config.Fleets, streams)...)
 	for _, s := range streams {
 		problems = append(problems, clusterProblems(s)...)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"relay/admin"
 	"relay/admin/api"
-	"relay/internal/failure"
 	"relay/probe"
 	"relay/probe/blackbox"
 	"relay/probe/device"
@@ -40,18 +39,11 @@ func newProbeParts(s probe.Settings, relays []discover.Relay, version string, lo
 		probe.Device:    p.devices,
 		probe.WebSocket: websocket.New(websocket.Options{Roots: trusted.Roots, Place: s.Place, Version: version}),
 	})
-	p.engine = probe.New(probe.Options{Settings: s, Probers: probers, Log: log, Registerer: registerer, OnResult: p.saw})
+	p.engine = probe.New(probe.Options{Settings: s, Probers: probers, Log: log, Registerer: registerer, OnResult: func(s probe.State) { p.discovery.Saw(s) }})
 	p.discovery = discover.New(discover.Options{
 		Settings: s, Relays: relays, Log: log, Registerer: registerer, Set: func(targets []probe.Target) { p.engine.SetTargets(targets) },
 	})
 	return p, nil
-}
-
-// saw has Relay asked soon when an app is offline all at once: it may be scaled to 0, and is not to be asked any more.
-func (p *probeParts) saw(state probe.State) {
-	if state.Code == failure.Offline && state.Since.Equal(state.Time) {
-		p.discovery.Hurry()
-	}
 }
 
 // found is what was found last; false without probes.

@@ -44,8 +44,36 @@ func (p probing) Targets(q admin.TargetQuery) api.ProbeTargets {
 	for _, n := range []int{len(t.Domains), len(t.Services)} {
 		t.Omitted += max(0, n-api.MaxProbed)
 	}
-	t.Domains, t.Services = t.Domains[:min(len(t.Domains), api.MaxProbed)], t.Services[:min(len(t.Services), api.MaxProbed)]
+	t.Domains = fairly(t.Domains, api.MaxProbed, func(d api.ProbeDomain) (string, bool) { return d.App, d.Probe != "" })
+	t.Services = fairly(t.Services, api.MaxProbed, func(s api.ProbeService) (string, bool) { return s.App, true })
 	return t
+}
+
+// fairly returns at most so many, in their order: those that people chose before others, and of those the first of each app
+// before the second of any.
+func fairly[T any](all []T, most int, of func(T) (app string, chosen bool)) []T {
+	if len(all) <= most {
+		return all
+	}
+	type place struct{ class, rank, index int }
+	places, before := make([]place, len(all)), make(map[string]int)
+	for i, one := range all {
+		app, chosen := of(one)
+		places[i] = place{rank: before[app], index: i}
+		if before[app]++; !chosen {
+			places[i].class = 1
+		}
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.rank, b.rank), cmp.Compare(a.index, b.index))
+	})
+	places = places[:most]
+	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.index, b.index) })
+	some := make([]T, most)
+	for i, p := range places {
+		some[i] = all[p.index]
+	}
+	return some
 }
 
 // envoys returns the Envoys by fleet, ordered by id. Of two with the same id the one that connected last is meant.
@@ -99,7 +127,7 @@ func (p probing) domain(d collator.AskedDomain) api.ProbeDomain {
 	entry := &collator.DomainEntry{Name: d.Name, Fleets: d.Fleets}
 	one := api.ProbeDomain{
 		Name: d.Name, Fleets: d.Fleets, App: d.App, Port: d.Port, Owner: d.Owner, Probe: d.Probe, Status: p.r.DomainStatus(entry),
-		HTTPS: d.Secure || p.r.DomainCertificate(entry) != "",
+		Sleeps: d.Sleeps && p.r.config.Scaling.Enabled, HTTPS: d.Secure || p.r.DomainCertificate(entry) != "",
 	}
 	if d.Probe == "" {
 		one.Path = d.Path

@@ -76,6 +76,7 @@ func (p *PublicPage) Addr() net.Addr {
 
 // Serve runs the page until the context ends.
 func (p *PublicPage) Serve(ctx context.Context) error {
+	p.Monitor.Load()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{p.Monitor.Serve, p.page.Run, p.serveHTTP} {
 		group.Go(func() error { return panics.Catch(func() error { return part(ctx) }) })
@@ -126,13 +127,20 @@ func (p *PublicPage) Problems() []problem.Problem {
 	if p == nil {
 		return nil
 	}
+	var all []problem.Problem
 	if reason := p.page.Trouble(); reason != "" {
-		return []problem.Problem{{
+		all = append(all, problem.Problem{
 			Kind: problem.Source, Severity: problem.Ignored, Subject: "status-page-dir", Reason: reason,
 			Action: "make the folder writable: the public sees an old page until then",
-		}}
+		})
 	}
-	return nil
+	for _, service := range p.Monitor.Unwatched() {
+		all = append(all, problem.Problem{
+			Kind: problem.Source, Severity: problem.Ignored, Subject: "status-page-file", Reason: fmt.Sprintf("no place has a probe of the service %q", service),
+			Action: "correct its domains, apps, probes and fleets, or add RELAY_{n}_PROBE: the public is told that nothing is known of it",
+		})
+	}
+	return all
 }
 
 // newStatusPage builds the page for the public, if there is to be one.

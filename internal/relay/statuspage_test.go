@@ -10,10 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"relay/admin/api"
 	"relay/certs/certstest"
 )
 
@@ -132,4 +134,33 @@ func TestStatusPageIsServed(t *testing.T) {
 	if page.Addr() != nil {
 		t.Error("the port is open")
 	}
+}
+
+// A service that no probe is of is among the problems of Relay after some minutes: nobody else would miss it.
+func TestUnwatchedServiceIsAProblem(t *testing.T) {
+	file := settingsOfPage(t, "services: [{name: Shop, domains: [shpo.test]}]")
+	synctest.Test(t, func(t *testing.T) {
+		own := func(context.Context) (api.Probes, error) {
+			return api.Probes{Time: time.Now(), Interval: 30, Probes: []api.Probe{{ID: "a", Domain: "shop.test", Success: true, Time: time.Now()}}}, nil
+		}
+		page, err := NewPublicPage(StatusPage{File: file}, own, slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- page.Serve(ctx) }()
+		time.Sleep(time.Minute)
+		if got := page.Problems(); len(got) != 0 {
+			t.Errorf("at once: %+v", got)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := page.Problems(); len(got) != 1 || !strings.Contains(got[0].Reason, `"Shop"`) {
+			t.Errorf("%+v", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

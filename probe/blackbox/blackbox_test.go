@@ -124,7 +124,8 @@ func TestHTTPModule(t *testing.T) {
 		}
 		for _, tt := range tests {
 			r := asks(t, tt.settings, nil, probe.Target{Address: address, Domain: "a.test", ProxyProtocol: proxied, Ask: probe.Ask{Path: tt.path}})
-			if r.OK != (tt.reason == "") || r.Reason != tt.reason || r.Status == 0 || !r.Answered || r.Phases["connect"] <= 0 {
+			reason := strings.TrimPrefix(r.Reason, "more than 2048 kB came: ") // the passage may be ahead
+			if r.OK != (tt.reason == "") || reason != tt.reason || r.Status == 0 || !r.Answered || r.Phases["connect"] <= 0 {
 				t.Errorf("%s (PROXY protocol: %v): got %+v, want %q", tt.settings, proxied, r, tt.reason)
 			}
 		}

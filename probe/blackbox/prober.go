@@ -81,13 +81,13 @@ func (m modules) Probe(ctx context.Context, t probe.Target) probe.Result {
 	r.Duration = time.Since(begin)
 	readMetrics(&r, registry)
 	// What comes from a passage that did not reach the Envoy is a connection that ends.
-	r.Answered = r.OK || r.Status > 0 || through.answered()
+	r.Answered = r.OK && probe.Kind(module.Prober) != probe.TCP || r.Status > 0 || through.answered()
 	if !r.OK {
 		r.Reason = reason(ctx, seen, through, module, r.Status)
 	}
 	r.Steps = []probe.Step{{Name: "module " + t.Ask.Module, Duration: r.Duration, OK: r.OK, Seen: r.Reason}}
 	if within := t.Ask.Within; r.OK && within > 0 && r.Duration > within {
-		r.OK = false
+		r.OK, r.Late = false, true
 		r.Reason = fmt.Sprintf("it took %v, and should take %v at most", r.Duration.Round(time.Millisecond), within)
 	}
 	return r

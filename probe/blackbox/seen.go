@@ -52,6 +52,9 @@ func (l *lines) WithAttrs([]slog.Attr) slog.Handler { return l }
 // WithGroup implements slog.Handler.
 func (l *lines) WithGroup(string) slog.Handler { return l }
 
+// bodyTooLarge ends what a module says whose limit of a body was reached.
+const bodyTooLarge = "http: request body too large"
+
 // reason says for people why a module failed.
 func reason(ctx context.Context, seen *lines, through *passage, m config.Module, status int) string {
 	if err := through.failure(); err != nil {
@@ -69,7 +72,8 @@ func reason(ctx context.Context, seen *lines, through *passage, m config.Module,
 	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
 		text = "no answer in time: " + text
 	}
-	if through.full() {
+	// A module that has stopped at its own limit has said so, however much of the rest was on its way.
+	if through.full() && !strings.HasSuffix(text, bodyTooLarge) {
 		text = fmt.Sprintf("more than %d kB came: %s", through.limit>>10, text)
 	}
 	for _, s := range secretsOf(m) {

@@ -70,6 +70,12 @@ func Alert(err error) bool {
 	return ok && op.Op == "remote error"
 }
 
+// Shown reports whether the other side has shown a certificate, though not the one that was expected: it is no machine that is down.
+func Shown(err error) bool {
+	_, shown := errors.AsType[*tls.CertificateVerificationError](err)
+	return shown
+}
+
 // Closed reports whether the other side closed the connection, with or without a word.
 func Closed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

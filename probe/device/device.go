@@ -190,6 +190,7 @@ func (r *run) handshake(ctx context.Context) error {
 		r.result.Answered = true
 		return &connect.Words{Text: r.refused(err)}
 	}
+	r.result.Answered = connect.Shown(err)
 	if err != nil {
 		return err
 	}

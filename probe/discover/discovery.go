@@ -13,15 +13,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"relay/admin/api"
+	"relay/internal/failure"
 	"relay/probe"
 )
 
-// every is how often Relays are read, and readTimeout how long one may take.
+// every is how often Relays are read, soonest how soon again where what was found asks for it, and readTimeout how long one
+// may take.
 const (
 	every       = 15 * time.Second
+	soonest     = 5 * time.Second
 	readTimeout = 10 * time.Second
-	// hurried is the time between Hurry and the reading, in which Relays and Envoys come to know the same.
-	hurried = 2 * time.Second
 )
 
 // Query is what a Relay is asked for.
@@ -52,8 +53,8 @@ type Options struct {
 // Discovery reads Relays again and again.
 type Discovery struct {
 	Options
-	up    *prometheus.GaugeVec
-	hurry chan struct{}
+	up   *prometheus.GaugeVec
+	soon chan struct{}
 
 	mu   sync.Mutex // held while Relays are read
 	last []lastRead // of each Relay
@@ -71,34 +72,42 @@ func New(o Options) *Discovery {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Discovery{Options: o, last: make([]lastRead, len(o.Relays)), hurry: make(chan struct{}, 1), up: promauto.With(o.Registerer).NewGaugeVec(prometheus.GaugeOpts{
+	return &Discovery{Options: o, last: make([]lastRead, len(o.Relays)), soon: make(chan struct{}, 1), up: promauto.With(o.Registerer).NewGaugeVec(prometheus.GaugeOpts{
 		Name: "relay_probe_relay_up", Help: "Whether a Relay could be read that says what to ask; while not, what it said last is asked.",
 	}, []string{"relay"})}
 }
 
 // Serve reads until the context ends.
 func (d *Discovery) Serve(ctx context.Context) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
 	for {
+		begun := time.Now()
 		_ = d.Refresh(ctx) // is logged
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(every):
-		case <-d.hurry:
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(hurried):
-			}
+		case <-ticker.C:
+			continue
+		case <-d.soon:
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Until(begun.Add(soonest))):
 		}
 	}
 }
 
-// Hurry has Relays read soon, as something may have changed. It does not wait, and may be called by anybody at any rate.
-func (d *Discovery) Hurry() {
+// Saw is told what was found. An app that was scaled to 0, or is gone, fails until its target is known to be none: so
+// Relays are read again soon after a target has begun to fail in that way. It does not block.
+func (d *Discovery) Saw(s probe.State) {
+	if s.OK || s.Skipped != "" || !s.Since.Equal(s.Time) || s.Code != failure.Offline && s.Code != failure.NoSuchDomain {
+		return
+	}
 	select {
-	case d.hurry <- struct{}{}:
-	default: // it hurries already
+	case d.soon <- struct{}{}:
+	default:
 	}
 }
 

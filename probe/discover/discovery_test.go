@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,38 +15,9 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"relay/admin/api"
+	"relay/internal/failure"
 	"relay/probe"
 )
-
-// Who hurries has Relays read soon, and not more often than each two seconds however many do.
-func TestHurry(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		read := 0
-		d := New(Options{Settings: settings(t, ""), Set: func([]probe.Target) {}, Relays: []Relay{{"one", func(context.Context, Query) (api.ProbeTargets, error) {
-			read++
-			return api.ProbeTargets{}, nil
-		}}}})
-		ctx, cancel := context.WithCancel(t.Context())
-		served := make(chan error)
-		go func() { served <- d.Serve(ctx) }()
-		time.Sleep(3 * time.Second)
-		d.Hurry()
-		time.Sleep(3 * time.Second)
-		if read != 2 {
-			t.Errorf("read %d times, want 2", read)
-		}
-		for range 100 {
-			d.Hurry()
-			time.Sleep(100 * time.Millisecond)
-		}
-		if read < 6 || read > 8 {
-			t.Errorf("read %d times after ten seconds of hurry", read)
-		}
-		cancel()
-		<-served
-	})
-}
 
 // A Relay that is away keeps what it said last, and is told of once; one that hangs keeps no other waiting for ever.
 func TestDiscovery(t *testing.T) {
@@ -105,6 +77,43 @@ func TestDiscovery(t *testing.T) {
 		if first, last := asked[0], asked[len(asked)-1]; first.Sample != 7 || last.Epoch != first.Epoch+2 {
 			t.Errorf("asked %+v, in the end %+v", first, last)
 		}
+	})
+}
+
+// What begins to fail as an app that is away does has Relays read again soon, but not all the time.
+func TestReadSoon(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var reads atomic.Int64
+		d := New(Options{Settings: settings(t, ""), Set: func([]probe.Target) {}, Relays: []Relay{
+			{"one", func(context.Context, Query) (api.ProbeTargets, error) { reads.Add(1); return api.ProbeTargets{}, nil }},
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		served := make(chan error)
+		go func() { served <- d.Serve(ctx) }()
+		saw := func(code string, failing time.Duration) {
+			d.Saw(probe.State{Result: probe.Result{Time: time.Now(), Code: code}, Asked: true, Since: time.Now().Add(-failing)})
+		}
+		read := func(after time.Duration, want int64) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if n := reads.Load(); n != want {
+				t.Errorf("it was read %d times, want %d", n, want)
+			}
+		}
+		read(6*time.Second, 1)
+		saw(failure.Crashed, 0)
+		saw(failure.Offline, time.Minute)
+		read(0, 1)
+		saw(failure.Offline, 0)
+		saw(failure.NoSuchDomain, 0)
+		read(0, 2)
+		saw(failure.Offline, 0)
+		read(4*time.Second, 2)
+		read(time.Second, 3)
+		cancel()
+		<-served
 	})
 }
 

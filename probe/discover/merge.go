@@ -79,7 +79,7 @@ func (k known) add(t api.ProbeTargets, wanted func(fleet string) bool) {
 			}
 			key := domainKey{name, d.Name, d.Probe}
 			if before := k.domains[key]; before != nil {
-				before.Skip = cmp.Or(before.Skip, d.Skip) // what may sleep is not asked
+				before.Skip, before.Sleeps = cmp.Or(before.Skip, d.Skip), before.Sleeps || d.Sleeps // what may sleep is not asked
 				continue
 			}
 			k.domains[key] = new(d)

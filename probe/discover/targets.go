@@ -66,6 +66,9 @@ func (f *fleet) domain(s probe.Settings, d api.ProbeDomain, l listener) (probe.T
 			t.Name += " " + d.Probe
 		}
 	}
+	if t.Skip == "" && d.Sleeps && t.Ask.Module != "" && t.Kind != probe.HTTP {
+		t.Skip = fmt.Sprintf("the app may sleep, and a module of %s cannot say that it is a probe", t.Kind)
+	}
 	port := l.http
 	if d.HTTPS && l.https != 0 {
 		t.TLS, port = true, l.https

@@ -154,3 +154,26 @@ func TestSeveralRelays(t *testing.T) {
 	wantTargets(t, Targets(settings(t, ""), Answer{ProbeTargets: one, Stale: true}),
 		"external/edge-1/shop.test http 10.0.0.1:443 tls:shop.test", "external/edge-2/shop.test http 10.0.0.2:443 tls:shop.test")
 }
+
+// What may sleep is not asked by what cannot say that it is a probe: it would keep the app awake.
+func TestModulesWakeNothing(t *testing.T) {
+	t.Parallel()
+	said := api.ProbeTargets{
+		Fleets:  []api.ProbeFleet{external(envoy("e", "10.0.0.1"))},
+		Domains: []api.ProbeDomain{domain("1.test", "module calls"), domain("2.test", "module calls"), domain("3.test", "module lines"), domain("4.test", "module web"), domain("5.test", "grpc")},
+	}
+	for i := range said.Domains {
+		said.Domains[i].Sleeps = i > 0
+	}
+	// Another Relay is older.
+	older := api.ProbeTargets{Domains: []api.ProbeDomain{domain("2.test", "module calls")}}
+	s := settings(t, "modules: {web: {prober: http}, calls: {prober: grpc}, lines: {prober: tcp}}")
+	for _, answers := range [][]Answer{{{ProbeTargets: said}, {ProbeTargets: older}}, {{ProbeTargets: older}, {ProbeTargets: said}}} {
+		wantTargets(t, Targets(s, answers...),
+			"external/e/1.test grpc 10.0.0.1:443 tls:1.test",
+			"external/e/2.test grpc 10.0.0.1:443 tls:2.test skip: the app may sleep, and a module of grpc cannot say that it is a probe",
+			"external/e/3.test tcp 10.0.0.1:443 tls:3.test skip: the app may sleep, and a module of tcp cannot say that it is a probe",
+			"external/e/4.test http 10.0.0.1:443 tls:4.test",
+			"external/e/5.test grpc 10.0.0.1:443 tls:5.test")
+	}
+}

@@ -146,6 +146,7 @@ func (p *Prober) secure(ctx context.Context, r *probe.Result, conn net.Conn, pro
 	if state := secure.ConnectionState(); err == nil {
 		r.CertificateExpires = connect.Expires(state)
 	}
+	r.Answered = r.Answered || connect.Shown(err)
 	if !finish(r, "tls", begin, tlsInWords(err, r.Target.ServerName)) {
 		return nil
 	}
@@ -172,7 +173,7 @@ var phaseOf = map[string]string{"resolve": "resolve", "connect": "connect", "tls
 func late(r *probe.Result, begin time.Time) {
 	r.Duration = time.Since(begin)
 	if within := r.Target.Ask.Within; r.OK && within > 0 && r.Duration > within {
-		r.OK = false
+		r.OK, r.Late = false, true
 		r.Reason = fmt.Sprintf("it took %v, and should take %v at most", r.Duration.Round(time.Millisecond), within)
 	}
 }

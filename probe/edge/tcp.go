@@ -12,7 +12,8 @@ import (
 // stays is how long a connection has to stay open: an Envoy takes it before it knows whether the app does.
 const stays = 300 * time.Millisecond
 
-// TCP connects, and sees whether the connection stays open or something is said.
+// TCP connects, and sees whether the connection stays open or something is said. Where nothing is said it is not known
+// whether the Envoy answers: the kernel takes connections of one that hangs.
 type TCP struct{ *Prober }
 
 // Probe implements probe.Prober.
@@ -31,7 +32,7 @@ func (p TCP) Probe(ctx context.Context, t probe.Target) probe.Result {
 	n, err := conn.Read(make([]byte, 1))
 	switch {
 	case n > 0:
-		err = nil
+		err, r.Answered = nil, true
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 		err = nil
 		begin = begin.Add(stays) // that nothing came is no part of how long it took

@@ -70,7 +70,7 @@ func (p *Prober) Probe(ctx context.Context, t probe.Target) probe.Result {
 	steps.Do(ctx, Echo, 0, r.echo)
 	steps.Into(&result)
 	if within := t.Ask.Within; result.OK && within > 0 && result.Duration > within {
-		result.OK, result.Reason = false, fmt.Sprintf("it took %s, more than %s", result.Duration.Round(time.Millisecond), within)
+		result.OK, result.Late, result.Reason = false, true, fmt.Sprintf("it took %s, more than %s", result.Duration.Round(time.Millisecond), within)
 	}
 	return result
 }
@@ -99,6 +99,7 @@ func (r *run) handshake(ctx context.Context) error {
 		config.RootCAs = roots
 	}
 	secured, err := connect.Handshake(ctx, r.conn, config)
+	r.result.Answered = connect.Shown(err)
 	if err != nil {
 		return err
 	}

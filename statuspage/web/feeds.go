@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/xml"
 	"fmt"
+	"html"
 	"slices"
+	"strings"
 	"time"
 
 	"relay/statuspage"
@@ -126,11 +128,14 @@ func rss(v *statuspage.View) ([]byte, error) {
 	}
 	for _, e := range entriesOf(v) {
 		channel.Items = append(channel.Items, rssItem{
-			Title: e.title, Link: cmp.Or(e.link, pageLink(v)), Description: e.text, GUID: rssGUID{ID: e.id}, PubDate: e.time.Format(time.RFC1123Z),
+			Title: e.title, Link: cmp.Or(e.link, pageLink(v)), Description: asHTML(e.text), GUID: rssGUID{ID: e.id}, PubDate: e.time.Format(time.RFC1123Z),
 		})
 	}
 	return marshal(rssFeed{Version: "2.0", Channel: channel})
 }
+
+// asHTML is a plain text as HTML, which readers take the description of an entry for.
+func asHTML(text string) string { return strings.ReplaceAll(html.EscapeString(text), "\n", "<br>\n") }
 
 // updated is when the newest update was written. It changes with the incidents alone, so that a feed without news
 // is the same bytes.

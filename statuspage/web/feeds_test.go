@@ -96,6 +96,17 @@ func TestFeeds(t *testing.T) {
 	}
 }
 
+// Readers take descriptions in RSS for HTML: a text does nothing there either.
+func TestTextsInRSS(t *testing.T) {
+	t.Parallel()
+	v := wellView()
+	v.Incidents[0].Updates[0].Text = "a < b & c\n<script>alert(1)</script>"
+	newest := readRSS(t, v).Channel.Items
+	if got := newest[slices.IndexFunc(newest, func(i rssItem) bool { return strings.HasPrefix(i.Description, "a ") })].Description; got != "a &lt; b &amp; c<br>\n&lt;script&gt;alert(1)&lt;/script&gt;" {
+		t.Errorf("%q", got)
+	}
+}
+
 // A reader tells of an entry once: its id is the same however the page was reached at what time, and whatever else was
 // written meanwhile.
 func TestIDsOfFeedsStay(t *testing.T) {

@@ -103,6 +103,9 @@ type incident struct {
 	Updates []update
 }
 
+// CalledOff reports whether maintenance ended before it began.
+func (i incident) CalledOff() bool { return !i.End.IsZero() && i.End.Before(i.Begin) }
+
 // Latest is the newest update, nil if there is none.
 func (i incident) Latest() *update {
 	if len(i.Updates) == 0 {

@@ -57,8 +57,10 @@ func (p *Page) Listen(ctx context.Context, l net.Listener, config *tls.Config) e
 		ReadTimeout:       limits.Head * 2,
 		WriteTimeout:      limits.Write,
 		IdleTimeout:       30 * time.Second,
-		MaxHeaderBytes:    maxHead,
-		ErrorLog:          log.New(discard{}, "", 0),
+		// "OPTIONS *" would be answered beside the limits.
+		DisableGeneralOptionsHandler: true,
+		MaxHeaderBytes:               maxHead,
+		ErrorLog:                     log.New(discard{}, "", 0),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

@@ -76,3 +76,19 @@ func TestWords(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Maintenance that was ended before it began was called off: it has no end before its begin.
+func TestCalledOff(t *testing.T) {
+	t.Parallel()
+	v := wellView()
+	off := v.Maintenance[0]
+	off.State, off.End = "completed", now
+	v.Maintenance, v.Incidents = nil, append(v.Incidents, off)
+	files := rendered(t, v)
+	for name, word := range map[string]string{"index.html": "Was", "incidents/20261202-db.html": "was"} {
+		text := string(files[name].Body)
+		if !strings.Contains(text, word+` planned for <time datetime="2026-12-02T22:00:00Z">2 Dec 2026, 22:00 UTC</time>`) || strings.Contains(text, "(0 s)") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+}
