@@ -24,11 +24,11 @@ func (w *world) probeAs(settings string) {
 	w.relay.config.Probes = relay.Probes{Enabled: true, File: file, Place: "here"}
 }
 
-// askEdges has Relay ask both Envoys as if they were of one fleet, as often as is the default.
-func (w *edgesWorld) askEdges() {
+// askEdges has Relay ask both Envoys as if they were of one fleet, as often as is the default, or as settings say.
+func (w *edgesWorld) askEdges(settings string) {
 	port := func(address string) string { return strings.TrimPrefix(address, "127.0.0.1:") }
-	w.probeAs(fmt.Sprintf("fleets: [external]\nenvoys:\n  external:\n  - {id: edge-1, address: 127.0.0.1, http: %s, https: %s}\n  - {id: edge-2, address: 127.0.0.1, http: %s, https: %s}\n",
-		port(w.clients.http), port(w.clients.https), port(w.http), port(w.https)))
+	w.probeAs(fmt.Sprintf("fleets: [external]\nenvoys:\n  external:\n  - {id: edge-1, address: 127.0.0.1, http: %s, https: %s}\n  - {id: edge-2, address: 127.0.0.1, http: %s, https: %s}\n%s",
+		port(w.clients.http), port(w.clients.https), port(w.http), port(w.https), settings))
 }
 
 // becomes waits until check is content, and fails the test after a limit. It returns how long that took.
@@ -54,7 +54,7 @@ func TestEscalation(t *testing.T) {
 		w.marathon.deploy(
 			app("/shop", "shop.test", 1, "HAPROXY_GROUP", "external,internal", "RELAY_0_PROBE", "/ 2xx within 5s", "RELAY_OWNER", "shop"),
 			app("/b", "b.test", 1, "HAPROXY_GROUP", "external,internal", "RELAY_0_PROBE", "/"))
-		w.askEdges()
+		w.askEdges("")
 	})
 	a := startAlertmanager(t, 0)
 	settings := prometheusSettings{relay: w.admin.address(), alertmanager: a.address, asShipped: true}

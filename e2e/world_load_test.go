@@ -46,6 +46,7 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 			go func() {
 				defer wg.Done()
 				defer func() { <-places }()
+				began := time.Now()
 				a, err := c.get(client, urls[i%len(urls)], "")
 				if err == nil {
 					err = check(a)
@@ -53,7 +54,7 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 				if err != nil {
 					mu.Lock()
 					defer mu.Unlock()
-					failures = append(failures, fmt.Sprintf("%s: %v", urls[i%len(urls)], err))
+					failures = append(failures, fmt.Sprintf("%s at %s for %s: %v", urls[i%len(urls)], began.UTC().Format("15:04:05.000"), time.Since(began).Round(time.Millisecond), err))
 				}
 			}()
 		}

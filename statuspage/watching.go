@@ -38,7 +38,7 @@ func (m *Monitor) tellPlaces(views []placeView, found judgement, now time.Time) 
 		}
 		switch {
 		case next.twice == ownPlace && next.twice != s.twice: // all that carry the page have one list
-			log.Info("this place is in the list of the status page, too: it counts once", "event", "place_twice", "other", next.twice)
+			log.Info("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
 		case next.twice != "" && next.twice != s.twice:
 			log.Warn("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
 		case next.away && !s.away && m.looked.IsZero(): // it is asked for the first time
