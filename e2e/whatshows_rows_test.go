@@ -37,6 +37,7 @@ var onPublicPage = found{probes: 2, after: 3 * pageLooks}
 type shownOn struct {
 	path, words string
 	of          string // what is before the words
+	means       string // the words for the table, if those of the page say little without the rest
 	found       found
 }
 
@@ -88,7 +89,7 @@ var nothingShows = []shownRow{
 				}
 			}
 		},
-		page: []shownOn{{path: "/changes", of: "/deployed", words: "instance"}},
+		page: []shownOn{{path: "/changes", of: "/deployed", words: "+127.0.0.1", means: "instances that came and went"}},
 	},
 	{
 		what: "an app is scaled down, or to 0",
@@ -134,7 +135,7 @@ var appsFail = []shownRow{
 	{
 		what:   "an app gets slow",
 		breaks: func(s *shownWorld) { s.slow.slow.Store(true) },
-		page:   []shownOn{{path: "/probes", of: "slow.test", words: "and should take 2s at most", found: byProbe}},
+		page:   []shownOn{{path: "/probes", of: "slow.test", words: "should take 2s at most", means: "how long it took, and should take at most", found: byProbe}},
 		public: map[string]statuspage.State{"slow": statuspage.Degraded}, publicly: "its service is degraded",
 		alerts: []shownAlert{{name: "RelayAppProbeFails", of: "/slow", found: byProbe}},
 	},
@@ -180,7 +181,7 @@ var (
 		breaks: func(*shownWorld) {},
 		page: []shownOn{
 			{path: "/", words: "1 certificate in use expires in less than 21 days"},
-			{path: "/certificates", of: "old.test", words: "days"},
+			{path: "/certificates", of: "old.test", words: "13 days", means: "how many days are left"},
 		},
 		alerts: []shownAlert{{name: "RelayCertificateNotRenewed", of: "old.test", only: "from 15 days on"}},
 	}
@@ -188,7 +189,7 @@ var (
 		what:   "all Envoys of a fleet stop",
 		breaks: func(s *shownWorld) { s.envoy.Kill() },
 		page: []shownOn{
-			{path: "/", words: "Fleet external: no Envoy is connected any more"},
+			{path: "/", words: "Fleet external: no Envoy is connected any more", means: "“no Envoy is connected any more”"},
 			{path: "/probes", of: "edge-1", words: "connect: the connection was refused", found: byProbe},
 		},
 		public: everyService(statuspage.Down), publicly: "all services of the fleet are down",

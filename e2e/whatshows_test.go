@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"relay/admin/api"
 	"relay/statuspage"
 )
 
@@ -72,6 +74,8 @@ func TestWhatShows(t *testing.T) {
 func TestWhatShowsWithoutRelay(t *testing.T) {
 	rules, _, _ := shippedTimes(t)
 	s := startShown(t)
+	// Who asks for an app that sleeps waits for Relay, and so would a place that does not know that it sleeps.
+	s.far.awaits("sleepy.test", func(p api.Probe) bool { return p.Skipped != "" && len(p.Steps) == 0 })
 	w := s.watch()
 	good := s.clients.load(5, ok, "http://other.test/", "https://other.test/")
 	since := time.Now()
@@ -117,7 +121,11 @@ func TestWhatShowsTable(t *testing.T) {
 			page = nil
 		}
 		for _, o := range row.page {
-			page = append(page, fmt.Sprintf("`%s`: %s, %s", o.path, o.words, when(o.found.within(probesEvery))))
+			path := o.path
+			if strings.HasPrefix(path, "/apps/") {
+				path = "/apps/ID"
+			}
+			page = append(page, fmt.Sprintf("`%s`: %s, %s", path, cmp.Or(o.means, "“"+o.words+"”"), when(o.found.within(probesEvery))))
 		}
 		for i, a := range row.alerts {
 			r, known := rules[a.name]
@@ -139,7 +147,7 @@ func TestWhatShowsTable(t *testing.T) {
 		}
 		fmt.Fprintf(&table, "| %s | %s | %s | %s |\n", row.what, strings.Join(page, "; "), publicWords(row), strings.Join(alerts, "; "))
 	}
-	at := regexp.MustCompile(`(?ms)^\| What happens \| The operators' page \|.*?\n\n`).FindIndex(text)
+	at := regexp.MustCompile(`(?ms)^\| What happens \| The operators.*?\n\n`).FindIndex(text)
 	if at == nil {
 		t.Fatalf("%s has no table of what shows what", file)
 	}

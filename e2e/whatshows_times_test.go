@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -126,18 +127,17 @@ func shippedTimes(t *testing.T) (rules map[string]ruleTimes, scrape, group time.
 	return rules, scrape, parsedDuration(t, alertmanager.Route.Wait)
 }
 
-// inWords writes a time as people do.
+// inWords writes a time as people do, and no shorter one.
 func inWords(d time.Duration) string {
-	d = d.Round(time.Second)
-	if d <= 2*time.Minute {
-		return fmt.Sprintf("%d s", int(d.Seconds()))
-	}
-	minutes, seconds := int(d.Minutes()), int(d.Seconds())%60
+	seconds := int(math.Ceil(d.Seconds()))
+	minutes := (seconds + 59) / 60
 	switch {
-	case minutes >= 60:
-		return strings.TrimSuffix(fmt.Sprintf("%d h %d min", minutes/60, minutes%60), " 0 min")
-	case seconds == 0:
+	case seconds <= 120:
+		return fmt.Sprintf("%d s", seconds)
+	case minutes < 10 && seconds%60 != 0:
+		return fmt.Sprintf("%d min %d s", seconds/60, seconds%60)
+	case minutes < 60:
 		return fmt.Sprintf("%d min", minutes)
 	}
-	return fmt.Sprintf("%d min %d s", minutes, seconds)
+	return strings.TrimSuffix(fmt.Sprintf("%d h %d min", minutes/60, minutes%60), " 0 min")
 }

@@ -35,7 +35,8 @@ type shownWorld struct {
 	stopped *httptest.Server
 	// machine is that of an agent: its instances take no connection once it is cut off.
 	machine    *agentMachine
-	page       string // the status page's JSON, at the other place
+	far        *runningProbe // the other place
+	page       string        // the status page's JSON there
 	prometheus *runningPrometheus
 	began      time.Time
 }
@@ -117,8 +118,8 @@ func startShown(t *testing.T) *shownWorld {
 	})
 	s.relay.running.Loads().Pace("external", time.Second)
 	s.relay.running.Loads().Pace("internal", time.Second)
-	far := s.startFar()
-	s.prometheus = startPrometheus(t, prometheusSettings{relay: s.admin.address(), probe: far, quicker: true})
+	s.startFar()
+	s.prometheus = startPrometheus(t, prometheusSettings{relay: s.admin.address(), probe: strings.TrimPrefix(s.far.url, "http://"), quicker: true})
 	s.eventually("all is up", func() error {
 		states, err := s.public()
 		for name, state := range states {
@@ -181,8 +182,8 @@ func (s *shownWorld) deployAll() {
 	s.marathon.service("/half", []string{s.machine.address, well.Listener.Addr().String()}, owned("half", "/")...)
 }
 
-// startFar starts the place that is elsewhere, with its page, and returns where Prometheus reads it.
-func (s *shownWorld) startFar() (address string) {
+// startFar starts the place that is elsewhere, with its page.
+func (s *shownWorld) startFar() {
 	s.t.Helper()
 	settings := "places: [{name: relay, url: \"" + s.admin.url + "\"}]\nservices:\n"
 	for _, name := range shownServices {
@@ -215,7 +216,7 @@ func (s *shownWorld) startFar() (address string) {
 		}
 	})
 	s.page = "http://" + page + "/status.json"
-	return strings.TrimPrefix(program.URL(), "http://")
+	s.far = &runningProbe{s.t, program.URL()}
 }
 
 // public reads the status page: how each service is.

@@ -96,6 +96,37 @@ func TestSampledService(t *testing.T) {
 	})
 }
 
+// Places that are started anew have nothing to say for a while. A place that is blind does not decide alone meanwhile, neither if
+// it was known to be blind, nor if who carries the page is started anew, too.
+func TestBlindPlaceWhileOthersBegin(t *testing.T) {
+	dir := t.TempDir()
+	for _, all := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			places := []*fakePlace{newFakePlace("a.test"), newFakePlace("a.test"), newFakePlace("a.test")}
+			places[0].find("a.test", false)
+			cfg := Config{Settings: parsed(t, oneService), Dir: dir}
+			m, stop := monitored(t, cfg, places...)
+			until(t, m, "up", 2*time.Minute)
+			time.Sleep(10 * time.Minute)
+			if all {
+				stop()
+			}
+			for _, p := range places[1:] {
+				p.begin(40 * time.Second)
+			}
+			if all {
+				m, _ = monitored(t, cfg, places...)
+				time.Sleep(time.Second)
+			}
+			for i := range 300 {
+				if time.Sleep(time.Second); states(m) != "up" {
+					t.Fatalf("who carries the page is started anew: %t: %s after %d s", all, states(m), i)
+				}
+			}
+		})
+	}
+}
+
 // A service that no probe is of, as its patterns are wrong, is told to operators once, and never said to be up.
 func TestUnwatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

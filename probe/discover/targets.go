@@ -76,6 +76,9 @@ func (f *fleet) domain(s probe.Settings, d api.ProbeDomain, l listener) (probe.T
 	if port == 0 {
 		return t, false
 	}
+	if !t.TLS && t.Skip == "" && t.Kind == probe.GRPC && t.Ask.Module != "" {
+		t.Skip = "a module of grpc can say by TLS alone which domain it asks for"
+	}
 	if t.TLS && f.ClientCertificates && t.Skip == "" {
 		t.Skip = "the fleet wants a certificate of clients, and probes have none"
 	}
@@ -131,6 +134,9 @@ func asked(s probe.Settings, t *probe.Target, label string) bool {
 			t.Kind = kind
 		} else if t.Skip == "" {
 			t.Skip = fmt.Sprintf("the settings of probes have no module %s", l.Name)
+		}
+		if t.Skip == "" && !s.LetsUse(l.Name, t.App) {
+			t.Skip = fmt.Sprintf("the settings of probes do not let the app use the module %s (module-apps)", l.Name)
 		}
 	default:
 		return false

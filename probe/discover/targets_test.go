@@ -177,3 +177,37 @@ func TestModulesWakeNothing(t *testing.T) {
 			"external/e/5.test grpc 10.0.0.1:443 tls:5.test")
 	}
 }
+
+// Credentials of a module are told to no app for which they are not meant, whatever its label says.
+func TestModulesTellNobody(t *testing.T) {
+	t.Parallel()
+	said := api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoy("e", "10.0.0.1"))}}
+	for i, label := range []string{"module login", "module key", "module open", "module named", "module calls"} {
+		for _, app := range []string{"/shop", "/evil"} {
+			d := domain(strings.TrimPrefix(label, "module ")+strings.ReplaceAll(app, "/", "."), label)
+			d.App, d.HTTPS = app, i < 4
+			said.Domains = append(said.Domains, d)
+		}
+	}
+	s := settings(t, `
+modules:
+  login: {prober: http, http: {basic_auth: {username: u, password: hunter2}}}
+  key: {prober: http, http: {headers: {X-Api-Key: topsecret}}}
+  open: {prober: http, http: {headers: {Accept: text/html}}}
+  named: {prober: http}
+  calls: {prober: grpc}
+module-apps: {login: [/shop], named: ["/sho*"]}
+`)
+	const refused = " skip: the settings of probes do not let the app use the module "
+	wantTargets(t, Targets(s, Answer{ProbeTargets: said}),
+		"external/e/calls.evil grpc 10.0.0.1:80 skip: a module of grpc can say by TLS alone which domain it asks for",
+		"external/e/calls.shop grpc 10.0.0.1:80 skip: a module of grpc can say by TLS alone which domain it asks for",
+		"external/e/key.evil http 10.0.0.1:443 tls:key.evil"+refused+"key (module-apps)",
+		"external/e/key.shop http 10.0.0.1:443 tls:key.shop"+refused+"key (module-apps)",
+		"external/e/login.evil http 10.0.0.1:443 tls:login.evil"+refused+"login (module-apps)",
+		"external/e/login.shop http 10.0.0.1:443 tls:login.shop",
+		"external/e/named.evil http 10.0.0.1:443 tls:named.evil"+refused+"named (module-apps)",
+		"external/e/named.shop http 10.0.0.1:443 tls:named.shop",
+		"external/e/open.evil http 10.0.0.1:443 tls:open.evil",
+		"external/e/open.shop http 10.0.0.1:443 tls:open.shop")
+}
