@@ -13,10 +13,10 @@ import (
 )
 
 // TestWhatShows asks probes six times as often as is the default, and divides by as much how long probes have to fail for an
-// alert. What has to be wrong for long otherwise is so for a sixtieth of it.
+// alert. What has to be wrong for long otherwise is so for a thirtieth of it.
 const (
 	quickerProbes = 6
-	quickerOthers = 60
+	quickerOthers = 30
 )
 
 func quickerBy(group string) time.Duration {

@@ -20,6 +20,7 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	client := c.client(!c.fresh)
+	client.Timeout = patience // one of thousands takes more than ten seconds where many others want the processors
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var failures []string

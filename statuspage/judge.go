@@ -9,6 +9,7 @@ type seenProbe struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`
 	Fleet    string    `json:"fleet"`
+	Envoy    string    `json:"envoy"`
 	Domain   string    `json:"domain"`
 	App      string    `json:"app"`
 	Sampled  bool      `json:"sampled"`
@@ -115,12 +116,16 @@ type placeView struct {
 	tallies []tally
 	// asked and failed count the probes that are of any service, each once.
 	asked, failed int
+	// envoys are those through which these were asked.
+	envoys map[seenEnvoy]bool
 	// older counts those that say something where there is no fresh one.
 	older int
 	// twice is another name of the same place, which is the one that counts; err is why it could not be asked.
 	twice string
 	err   error
 }
+
+type seenEnvoy struct{ fleet, id string }
 
 // nearlyAll is the share of failed probes, in percent, from which a place may be blind.
 const nearlyAll = 90
@@ -131,7 +136,7 @@ func (v placeView) seesNothing() bool {
 
 // look counts what a place says by services.
 func look(o observation, services []ServiceSettings, selectors []selector) placeView {
-	v := placeView{name: o.place, away: o.away, tallies: make([]tally, len(services))}
+	v := placeView{name: o.place, away: o.away, tallies: make([]tally, len(services)), envoys: make(map[seenEnvoy]bool)}
 	if o.away {
 		return v
 	}
@@ -169,6 +174,7 @@ func (v *placeView) countIn(p seenProbe, any, fresh bool) {
 		v.older++
 	default:
 		v.asked++
+		v.envoys[seenEnvoy{p.Fleet, p.Envoy}] = true
 		if !p.Success && !p.Late {
 			v.failed++
 		}
@@ -224,9 +230,14 @@ func blind(views []placeView, services []ServiceSettings, lately []bool) (found,
 	return found, sure
 }
 
-// compare counts the services that both places ask, and how many of them the other does not see down.
+// compare counts the services that both places ask, and how many of them the other does not see down. It is 0 for places that
+// ask through no Envoy in common: two Relays may have one Envoy each, of which one is down.
 func compare(v, other placeView, services []ServiceSettings) (common, up int) {
-	if other.away {
+	shared := false
+	for e := range v.envoys {
+		shared = shared || other.envoys[e]
+	}
+	if other.away || !shared {
 		return 0, 0
 	}
 	for k := range services {

@@ -150,3 +150,28 @@ func TestUnwatched(t *testing.T) {
 		}
 	})
 }
+
+// Two Relays ask through one Envoy each, and one Envoy is down: no Relay is blind, and the service is degraded. A third place
+// that asks through both changes nothing.
+func TestEnvoyOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := parsed(t, oneService).Services
+	selectors := []selector{newSelector(s[0])}
+	seen := func(envoy string, ok bool) seenProbe {
+		return seenProbe{Fleet: "f", Envoy: envoy, Domain: "a.test", Success: ok, Time: noon, Since: noon.Add(-time.Hour)}
+	}
+	at := func(name string, probes ...seenProbe) placeView {
+		return look(observation{place: name, at: noon, interval: 30 * time.Second, probes: probes}, s, selectors)
+	}
+	views := []placeView{at("one", seen("1", false)), at("two", seen("2", true))}
+	j := judge(views, s, make([]bool, 3))
+	if j.blind[0] || j.services[0].state != Degraded {
+		t.Errorf("%+v", j)
+	}
+	if j := judge(append(views, at("far", seen("1", false), seen("2", true))), s, make([]bool, 3)); j.services[0].state != Degraded {
+		t.Errorf("with a third place: %+v", j)
+	}
+	if j := judge([]placeView{at("one", seen("1", false)), at("two", seen("1", true))}, s, make([]bool, 3)); !j.blind[0] || j.services[0].state != Up {
+		t.Errorf("through one Envoy: %+v", j)
+	}
+}

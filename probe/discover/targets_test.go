@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -210,4 +211,28 @@ module-apps: {login: [/shop], named: ["/sho*"]}
 		"external/e/named.shop http 10.0.0.1:443 tls:named.shop",
 		"external/e/open.evil http 10.0.0.1:443 tls:open.evil",
 		"external/e/open.shop http 10.0.0.1:443 tls:open.shop")
+}
+
+// Very many domains and Envoys make no more targets than may be asked, and the app with one domain keeps its own.
+func TestTargetsAreBounded(t *testing.T) {
+	t.Parallel()
+	var envoys []api.ProbeEnvoy
+	for i := range 500 {
+		envoys = append(envoys, envoy(fmt.Sprint("e", i), "10.0.0.1"))
+	}
+	said := api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoys...)}}
+	for i := range api.MaxProbed - 1 {
+		said.Domains = append(said.Domains, domain(fmt.Sprintf("%d.test", i), "/"))
+	}
+	small, chance := domain("z.test", "/"), domain("a.test", "")
+	small.App = "/small"
+	said.Domains = append(said.Domains, small, chance)
+	got := Targets(settings(t, "max-targets: 5000"), Answer{ProbeTargets: said})
+	names := make(map[string]int)
+	for _, one := range got {
+		names[one.Name]++
+	}
+	if len(got) < 5000 || len(got) > 12_000 || names["z.test"] != 500 || names["a.test"] > 0 {
+		t.Errorf("%d targets, %v", len(got), names)
+	}
 }
