@@ -178,7 +178,7 @@ func newRemoteRelay(settings client.Settings) (*remoteRelay, error) {
 	settings.Timeout = 10 * time.Second
 	c, err := client.New(settings)
 	if err != nil {
-		return nil, err
+		return nil, probeError{err}
 	}
 	return &remoteRelay{name: c.Address(), settings: settings, client: c}, nil
 }
@@ -187,7 +187,7 @@ func newRemoteRelay(settings client.Settings) (*remoteRelay, error) {
 func (r *remoteRelay) read(ctx context.Context, q discover.Query) (targets api.ProbeTargets, err error) {
 	if r.client == nil {
 		if r.client, err = client.New(r.settings); err != nil {
-			return targets, err
+			return targets, probeError{err}
 		}
 	}
 	defer func() {
@@ -202,7 +202,7 @@ func (r *remoteRelay) read(ctx context.Context, q discover.Query) (targets api.P
 	}
 	answer, err := r.client.Get(ctx, "probes/targets", query)
 	if err != nil {
-		return targets, err
+		return targets, probeError{err}
 	}
 	if !answer.Found {
 		return targets, errors.New(answer.Reason())
