@@ -98,7 +98,7 @@ func (c *probeCmd) once(ctx context.Context, program *relay.ProbeProgram, p prin
 	case found.Failing > 0:
 		return exitStatus{nil, statusWrong}
 	case found.OK+found.Skipped == 0:
-		return errors.New("there is nothing to ask: no Envoy is known, or no app has RELAY_{n}_PROBE and the settings ask for no sample, device or target")
+		return errors.New("there is nothing to ask: no Envoy is known, no app has RELAY_{n}_PROBE and the settings ask for no sample, device or target, or their fleets are not those of Relay")
 	}
 	return nil
 }
