@@ -44,7 +44,7 @@ type DeviceSettings struct {
 	Limits DeviceLimits `yaml:"limits"`
 }
 
-// DeviceExchange is what a step sends, and what has to come then. All of it may be empty but not at once.
+// DeviceExchange is what a step sends, and what has to come then. One of them at least is not empty.
 type DeviceExchange struct {
 	// Send goes over the connection of the device.
 	Send string `yaml:"send"`

@@ -101,8 +101,8 @@ type Result struct {
 	Time     time.Time // at which it began
 	Duration time.Duration
 	OK       bool
-	// Answered tells that the Envoy did its part, whether or not the rest did: it is not down. OK says so too, but of a
-	// connection by TCP on which nothing was said.
+	// Answered tells that the Envoy did its part, whether or not the rest did: it is not down. All that is OK was
+	// answered, but for a connection by TCP on which nothing was said.
 	Answered bool
 	// Late tells of one that failed that only its time was too long: all else was as expected.
 	Late bool

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,13 +73,36 @@ func seconds(said float64, most time.Duration) time.Duration {
 	return time.Duration(min(max(said, 0), most.Seconds()) * float64(time.Second))
 }
 
+// client reads the files of the place. Its errors name the keys of the settings, where a client names flags.
+func (s PlaceSettings) client() (*client.Client, error) {
+	c, err := client.New(client.Settings{Address: s.URL, TokenFile: s.TokenFile, CA: s.CAFile, Timeout: placeTimeout})
+	if err != nil {
+		return nil, errors.New(placeKeys.Replace(err.Error()))
+	}
+	return c, nil
+}
+
+var placeKeys = strings.NewReplacer("--admin-token-file", "token-file", "--admin-ca", "ca-file", "--admin", "url")
+
+// CheckPlaces says which files of places cannot be read, for those who look before the start. To a Monitor such a place
+// is away until they can.
+func (s Settings) CheckPlaces() error {
+	var errs []error
+	for i, place := range s.Places {
+		if _, err := place.client(); err != nil {
+			errs = append(errs, fmt.Errorf("places[%d] (%q): %w", i, place.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // remoteReader asks a place by its API. The client is made anew after an error, as the token may be another one.
 func remoteReader(s PlaceSettings) reader {
 	var kept *client.Client
 	return func(ctx context.Context) (answer, error) {
 		if kept == nil {
 			var err error
-			if kept, err = client.New(client.Settings{Address: s.URL, TokenFile: s.TokenFile, CA: s.CAFile, Timeout: placeTimeout}); err != nil {
+			if kept, err = s.client(); err != nil {
 				return answer{}, err
 			}
 		}

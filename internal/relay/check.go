@@ -99,8 +99,8 @@ func (r *checker) checkPorts(c *Config) {
 		r.say("admin-token-file", err)
 	}
 	if c.StatusPage.enabled() {
-		_, err := statuspage.ReadSettings(c.StatusPage.File)
-		r.say("status-page-file", err)
+		settings, err := statuspage.ReadSettings(c.StatusPage.File)
+		r.say("status-page-file", errors.Join(err, settings.CheckPlaces()))
 	}
 	if c.StatusPage.Dir != "" {
 		_, err := os.ReadDir(c.StatusPage.Dir)
