@@ -187,7 +187,10 @@ func (f *fakeData) Probes(q url.Values) (api.Probes, error) {
 		if f.status.Probes == nil {
 			return a
 		}
-		a.Place, a.Failing, a.OK, a.Skipped = f.status.Probes.Place, f.status.Probes.Failing, 1, 1
+		a.Place, a.Failing = f.status.Probes.Place, f.status.Probes.Failing
+		if len(f.probes) > 0 {
+			a.OK, a.Skipped = 1, 1
+		}
 		a.Probes, a.Page = pageOf(f.probes, q, func(one api.Probe) string { return one.ID })
 		return a
 	}), nil

@@ -27,6 +27,10 @@ func TestProbesPage(t *testing.T) {
 	if text := page("/probes?none"); !strings.Contains(text, "it runs without <code>--probes</code>") || strings.Contains(text, `<a href="/probes"`) {
 		t.Errorf("without probes:\n%s", text)
 	}
+	data.status.Probes = &api.ProbesStatus{Place: "frankfurt"}
+	if text := page("/probes?nothing"); !strings.Contains(text, "if it has a label such as <code>RELAY_0_PROBE=/</code>") {
+		t.Errorf("with nothing to ask:\n%s", text)
+	}
 	data.probes = []api.Probe{
 		{ID: "external/edge-2/shop.test", Name: "shop.test", Kind: "http", Fleet: "external", Envoy: "edge-2", Domain: "shop.test", App: "/shop/web", Owner: "team-shop", Status: 503, Code: "no-task",
 			Reason: "answer: the Envoy answers no-task", Since: time.Now(), Explain: "/api/v1/explain?subject=shop.test", Steps: []api.ProbeStep{{Name: "connect", OK: true}, {Name: "answer", Seen: "the Envoy answers no-task"}}},
