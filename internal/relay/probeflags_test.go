@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"relay/admin/client"
+	"relay/probe"
 	"relay/probe/discover"
 )
 
@@ -33,6 +34,20 @@ func TestProbeErrorsNameItsFlags(t *testing.T) {
 		}
 	}
 	if _, err := newRemoteRelay(client.Settings{Address: "https://127.0.0.1:1", CA: "/nowhere"}); err == nil || !strings.HasPrefix(err.Error(), "--ca-file: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDevicesThatNobodyAskedAs(t *testing.T) {
+	t.Parallel()
+	devices := []probe.DeviceSettings{{Name: "acme-1"}, {Name: "acme-2"}}
+	var asked, other probe.State
+	asked.Target = probe.Target{Kind: probe.Device, Name: "acme-1"}
+	other.Target = probe.Target{Kind: probe.HTTP, Name: "acme-2"}
+	if err := unasked(devices, []probe.State{asked, other}); err == nil || !strings.HasPrefix(err.Error(), "device acme-2: nothing was asked as it: ") {
+		t.Errorf("got %v", err)
+	}
+	if err := unasked(devices[:1], []probe.State{asked}); err != nil {
 		t.Errorf("got %v", err)
 	}
 }

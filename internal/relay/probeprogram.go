@@ -26,6 +26,7 @@ import (
 // ProbeProgram asks from outside, away from any Relay: what Relays say, or said last.
 type ProbeProgram struct {
 	parts      *probeParts
+	devices    []probe.DeviceSettings
 	registry   *prometheus.Registry
 	log        *slog.Logger
 	server     *admin.Server // nil without a port
@@ -41,7 +42,7 @@ func NewProbeProgram(config ProbeConfig, log *slog.Logger) (*ProbeProgram, error
 	if err != nil {
 		return nil, err
 	}
-	p := &ProbeProgram{registry: prometheus.NewRegistry(), log: log}
+	p := &ProbeProgram{devices: settings.Devices, registry: prometheus.NewRegistry(), log: log}
 	registerer := recoveringRegisterer{p.registry, log}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	registerBuild(registerer, config.Version)
@@ -145,7 +146,24 @@ func (p *ProbeProgram) Once(ctx context.Context) (api.Probes, error) {
 	if failed := <-called; failed != nil && !errors.Is(failed, context.Canceled) {
 		err = errors.Join(err, failed)
 	}
-	return p.Found(probe.Query{Limit: maxOwn}), err
+	return p.Found(probe.Query{Limit: maxOwn}), errors.Join(err, unasked(p.devices, p.parts.engine.Results()))
+}
+
+// unasked says as which virtual devices nothing was asked: the name of a fleet may be wrong, and nobody would notice.
+func unasked(devices []probe.DeviceSettings, results []probe.State) error {
+	asked := make(map[string]bool)
+	for _, one := range results {
+		if one.Target.Kind == probe.Device {
+			asked[one.Target.Name] = true
+		}
+	}
+	var errs []error
+	for _, d := range devices {
+		if !asked[d.Name] {
+			errs = append(errs, fmt.Errorf("device %s: nothing was asked as it: no Envoy is known of the fleets that it names and the settings ask", d.Name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (p *ProbeProgram) close() {
