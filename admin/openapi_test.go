@@ -136,7 +136,7 @@ func pathParameters(route route) (params []any) {
 
 func queryParameters(route route) (params []any) {
 	for _, p := range route.Params {
-		schema := object{"type": "string", "maxLength": cmp.Or(p.Length, maxText)}
+		schema := object{"type": "string", "maxLength": cmp.Or(p.Length, maxText), "pattern": `^[^\u0000]*$`}
 		switch {
 		case p.Max > 0:
 			if schema = (object{"type": "integer", "minimum": 1, "maximum": p.Max}); p.Default > 0 {
@@ -147,7 +147,7 @@ func queryParameters(route route) (params []any) {
 		}
 		one := object{"name": p.Name, "in": "query", "description": p.Text, "schema": schema}
 		if p.Required {
-			schema["pattern"], one["required"] = `\S`, true
+			schema["pattern"], one["required"] = `^[^\u0000]*\S[^\u0000]*$`, true
 		}
 		params = append(params, one)
 	}

@@ -115,10 +115,10 @@ func goldenCases() []goldenCase {
 		{name: "extended_connect", types: []xds.Type{xds.Listener}, fleet: func(f *routing.Fleet) {
 			f.HTTPS, f.ExtendedConnect = netip.AddrPort{}, true
 		}},
-		{name: "access_log_file", types: []xds.Type{xds.Listener}, fleet: func(f *routing.Fleet) {
+		{name: "access_log_file", types: []xds.Type{xds.Listener}, apps: []*sources.App{serviceApp("/db", sources.TCP{Port: 5432})}, fleet: func(f *routing.Fleet) {
 			f.HTTPS, f.AccessLog = netip.AddrPort{}, routing.AccessLog{File: "/var/log/relay-envoy/external/access.json"}
 		}},
-		{name: "access_log_collector", types: []xds.Type{xds.Listener}, fleet: func(f *routing.Fleet) {
+		{name: "access_log_collector", types: []xds.Type{xds.Listener}, apps: []*sources.App{serviceApp("/db", sources.TCP{Port: 5432})}, fleet: func(f *routing.Fleet) {
 			f.HTTPS, f.AccessLog = netip.AddrPort{}, routing.AccessLog{Collector: true}
 		}},
 		{name: "scaling", types: append(routed, xds.Listener), apps: scalingApps(), fleet: func(f *routing.Fleet) {

@@ -28,6 +28,16 @@ func TestFailuresCountForTheOwner(t *testing.T) {
 		}
 		return nil
 	})
+	// What comes before Envoy begins to count is lost.
+	loads := w.relay.running.Loads()
+	w.eventually("Envoy reports", func() error {
+		for _, cluster := range []string{"/broken_0", "/well_0"} {
+			if _, ok := loads.Cluster("external", cluster); !ok {
+				return fmt.Errorf("not %s; reporters: %v", cluster, loads.Reporters())
+			}
+		}
+		return nil
+	})
 	for range 3 {
 		w.clients.expect("http://broken.test/", http.StatusInternalServerError, "")
 		w.clients.expect("http://stopped.test/", http.StatusServiceUnavailable, "")
@@ -42,8 +52,9 @@ func TestFailuresCountForTheOwner(t *testing.T) {
 		return value
 	}
 	w.eventually("all is counted", func() error {
-		if count("requests", "/broken", "shop") < 3 || count("requests", "/well", "a.b@example.com") < 3 || count("crashed_requests", "/crashing", "blog") < 1 {
-			return fmt.Errorf("not yet")
+		broken, well, crashed := count("requests", "/broken", "shop"), count("requests", "/well", "a.b@example.com"), count("crashed_requests", "/crashing", "blog")
+		if broken < 3 || well < 3 || crashed < 1 {
+			return fmt.Errorf("%v of the broken app, %v of the one that is well, %v of the one that crashes", broken, well, crashed)
 		}
 		return nil
 	})

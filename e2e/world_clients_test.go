@@ -46,7 +46,7 @@ func ok(a answer) error {
 
 // client connects to Envoy whatever the URL says, and follows no redirect.
 func (c *clients) client(keepAlive bool) *http.Client {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	dialer := &net.Dialer{Timeout: patience}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			to := c.http

@@ -20,6 +20,7 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	client := c.client(!c.fresh)
+	client.Timeout = patience // one of thousands takes more than ten seconds where many others want the processors
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var failures []string
@@ -46,6 +47,7 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 			go func() {
 				defer wg.Done()
 				defer func() { <-places }()
+				began := time.Now()
 				a, err := c.get(client, urls[i%len(urls)], "")
 				if err == nil {
 					err = check(a)
@@ -53,7 +55,7 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 				if err != nil {
 					mu.Lock()
 					defer mu.Unlock()
-					failures = append(failures, fmt.Sprintf("%s: %v", urls[i%len(urls)], err))
+					failures = append(failures, fmt.Sprintf("%s at %s for %s: %v", urls[i%len(urls)], began.UTC().Format("15:04:05.000"), time.Since(began).Round(time.Millisecond), err))
 				}
 			}()
 		}

@@ -30,7 +30,8 @@ type prometheusSettings struct {
 	relay, probe, blackbox, alertmanager string
 	// envoy is the admin endpoint of the only Envoy that is read.
 	envoy string
-	// asShipped leaves the intervals as they are; otherwise all are half a second.
+	// asShipped leaves the intervals as they are; otherwise all are two seconds, which is also how long
+	// Prometheus waits for an answer, and half a second where it asks nobody.
 	asShipped bool
 	// quicker divides the times for which something has to be wrong.
 	quicker bool
@@ -69,13 +70,22 @@ func (s prometheusSettings) apply(t *testing.T) (settings, rules string) {
 	}
 	rules = readSettings(t, "alerts.yaml", nil)
 	if !s.asShipped {
-		interval := regexp.MustCompile(`(?m)^( *(?:\w+_)?interval): \d+s$`)
-		settings, rules = interval.ReplaceAllString(settings, "$1: 500ms"), interval.ReplaceAllString(rules, "$1: 500ms")
+		settings, rules = quickIntervals(settings), quickIntervals(rules)
 	}
 	if s.quicker {
 		rules = quickerRules(t, rules)
 	}
 	return settings, rules
+}
+
+var intervalOfPrometheus = regexp.MustCompile(`(?m)^( *)((?:\w+_)?interval): \d+s$`)
+
+func quickIntervals(text string) string {
+	quick := map[string]string{"refresh_interval": "2s", "scrape_interval": "2s"}
+	return intervalOfPrometheus.ReplaceAllStringFunc(text, func(line string) string {
+		m := intervalOfPrometheus.FindStringSubmatch(line)
+		return m[1] + m[2] + ": " + cmp.Or(quick[m[2]], "500ms")
+	})
 }
 
 // startPrometheus runs it. It ends with the test.

@@ -44,14 +44,14 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// moreAtOnce has twice as many tests run at once as there are processors, unless it was said how many:
-// most of the time they wait for Envoys to report, and for apps to fall asleep.
+// moreAtOnce has three times as many tests run at once as there are processors, unless it was said how many:
+// most of the time they wait for Envoys to report, for apps to fall asleep, and for people to be told.
 func moreAtOnce() {
 	flag.Parse()
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
 	if !said {
-		_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 	}
 }
 

@@ -102,7 +102,11 @@ func (e *Engine) record(one *entry, r Result) {
 	}
 	one.giveTime(&r)
 	if skip := one.target.Skip; skip != "" && r.Skipped == "" { // it was not to be asked any more before it had answered
-		r = Result{Target: r.Target, Time: r.Time, Skipped: skip}
+		at := r.Time
+		if one.state.Skipped != "" { // since the probe began
+			at = one.state.Time
+		}
+		r = Result{Target: r.Target, Time: at, Skipped: skip}
 	}
 	before := one.state
 	state := State{Result: r, Asked: true, Since: r.Time, unlisted: before.unlisted}

@@ -90,6 +90,8 @@ func TestParseErrors(t *testing.T) {
 		{"modules: {a: {prober: http, timeout: 2h}}", `module "a": timeout`},
 		{"targets: [{name: x, module: y, address: 'a:1'}]", `there is no module "y"`},
 		{"modules: {y: {prober: tcp}}\ntargets: [{name: x, module: y, address: 'a'}]", `"a" is not HOST:PORT`},
+		{"envoys: {f: [{id: a, address: 192.0.2.1}, {id: a, address: 192.0.2.2}]}", `number 2: "a" is there already`},
+		{"sample: {domains: 10001}", "sample: domains: 10001 is not between 0 and 10000"},
 		{"envoys: {f: [{address: 'a b'}]}", `"a b" is no address and no name of a host`},
 		{"rate: 1\n---\nrate: 2", "there is a second document"},
 		{"rate: [", "yaml:"},

@@ -27,6 +27,9 @@ const (
 // none awake.
 const UserAgent = "Relay-Probe"
 
+// Agent is the header User-Agent of probes.
+const Agent = UserAgent + "/1"
+
 // Header is in each request of a probe. Its value is the name of the place that asks.
 const Header = "X-Relay-Probe"
 

@@ -40,6 +40,9 @@ type Settings struct {
 	CAFile string `yaml:"ca-file"`
 	// Modules are as blackbox_exporter has them. Redirects are not followed, whatever they say.
 	Modules map[string]config.Module `yaml:"modules"`
+	// ModuleApps says whose labels may name a module, by its name: apps, or how their ids begin, with * at the end. Without
+	// an entry, those of all apps may name a module that has no credentials, and those of none one that has.
+	ModuleApps map[string][]string `yaml:"module-apps"`
 	// Targets are asked beside what Relay knows, and through no Envoy.
 	Targets []StaticTarget `yaml:"targets"`
 	// Devices are virtual devices. Callback is where their agents reach this probe.
@@ -139,7 +142,7 @@ func (s Settings) check() error {
 		between("rate", s.Rate, 1, maxRate),
 		between("concurrency", s.Concurrency, 1, maxConcurrency),
 		between("max-targets", s.MaxTargets, 1, maxTargets),
-		between("sample: domains", s.Sample.Domains, 0, maxTargets),
+		between("sample: domains", s.Sample.Domains, 0, api.MaxProbed),
 		between("sample: interval", s.Sample.Interval, minInterval, maxInterval),
 		between("sample: change", s.Sample.Change, time.Minute, 30*24*time.Hour),
 		between("the number of modules", len(s.Modules), 0, maxModules),
@@ -153,7 +156,7 @@ func (s Settings) check() error {
 			errs = append(errs, fmt.Errorf("module %.80q: %w", name, err))
 		}
 	}
-	errs = append(errs, s.checkTargets(), s.checkEnvoys(), checkDevices(s.Devices, s.Callback))
+	errs = append(errs, s.checkModuleApps(), s.checkTargets(), s.checkEnvoys(), checkDevices(s.Devices, s.Callback))
 	return errors.Join(errs...)
 }
 
@@ -207,7 +210,13 @@ func (s Settings) checkTargets() error {
 func (s Settings) checkEnvoys() error {
 	var errs []error
 	for _, fleet := range slices.Sorted(maps.Keys(s.Envoys)) {
+		ids := make(map[string]bool)
 		for i, e := range s.Envoys[fleet] {
+			id := cmp.Or(e.ID, e.Address)
+			if ids[id] {
+				errs = append(errs, fmt.Errorf("envoys: fleet %.80q: number %d: %.100q is there already: give each an id of its own", fleet, i+1, id))
+			}
+			ids[id] = true
 			if e.Address == "" || net.ParseIP(e.Address) == nil && !hostName.MatchString(e.Address) {
 				errs = append(errs, fmt.Errorf("envoys: fleet %.80q: number %d: %.100q is no address and no name of a host", fleet, i+1, e.Address))
 			}

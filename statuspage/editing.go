@@ -24,17 +24,21 @@ func (m *Monitor) Incidents() []api.Incident {
 // Open publishes an incident, or maintenance. The error is of the kind ErrInvalid or ErrTooMany.
 func (m *Monitor) Open(d Draft) (api.IncidentChange, error) {
 	return m.edit(func(now time.Time) (incident, error) {
-		lasting := 0
-		for _, in := range m.incidents {
-			if in.lasts(now) {
-				lasting++
-			}
-		}
-		if lasting >= maxLasting {
+		if lasting := m.lasting(now); lasting >= maxLasting {
 			return incident{}, fmt.Errorf("%w incidents that last: %d: close those that are over", ErrTooMany, lasting)
 		}
 		return newIncident(d, m.names, now)
 	})
+}
+
+// lasting counts the incidents that last.
+func (m *Monitor) lasting(now time.Time) (n int) {
+	for _, in := range m.incidents {
+		if in.lasts(now) {
+			n++
+		}
+	}
+	return n
 }
 
 // Update adds a text to an incident, and gives it another state unless that is empty. The error is of the kind ErrNoIncident,
@@ -131,11 +135,13 @@ func (m *Monitor) put(in incident) {
 	m.changedIncidents[in.ID] = true
 }
 
-// learn takes in what a place knows of incidents. What is not as it has to be is left out.
+// learn takes in what a place knows of incidents. What is not as it has to be is left out, and so is what would be too much here: one
+// place must not be able to fill the page.
 func (m *Monitor) learn(place string, list []api.Incident) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now, changed := time.Now(), false
+	lasting := m.lasting(now)
 	for _, a := range list {
 		in := fromAPI(a)
 		mine, known := m.incidents[a.ID]
@@ -148,6 +154,12 @@ func (m *Monitor) learn(place string, list []api.Incident) {
 		}
 		if known {
 			in = mine.merged(in)
+		}
+		if !known && in.lasts(now) {
+			if lasting >= maxLasting {
+				continue
+			}
+			lasting++
 		}
 		if forgotten(in, now) || known && in.equal(mine) || !m.hasRoom(in, now) {
 			continue

@@ -327,4 +327,13 @@ func TestHostileIncidents(t *testing.T) {
 	if size > maxTexts || len(m.incidents) > maxIncidents {
 		t.Errorf("%d incidents with %d bytes", len(m.incidents), size)
 	}
+	clear(m.incidents)
+	for i := range many {
+		many[i].Updates = many[i].Updates[:1]
+	}
+	m.learn("hostile", many)
+	m.learn("hostile", many[maxLasting:])
+	if got := len(m.View().Incidents); got != maxLasting {
+		t.Errorf("a place filled the page with %d incidents that last", got)
+	}
 }

@@ -9,6 +9,7 @@ type seenProbe struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`
 	Fleet    string    `json:"fleet"`
+	Envoy    string    `json:"envoy"`
 	Domain   string    `json:"domain"`
 	App      string    `json:"app"`
 	Sampled  bool      `json:"sampled"`
@@ -115,12 +116,16 @@ type placeView struct {
 	tallies []tally
 	// asked and failed count the probes that are of any service, each once.
 	asked, failed int
+	// envoys are those through which these were asked.
+	envoys map[seenEnvoy]bool
 	// older counts those that say something where there is no fresh one.
 	older int
 	// twice is another name of the same place, which is the one that counts; err is why it could not be asked.
 	twice string
 	err   error
 }
+
+type seenEnvoy struct{ fleet, id string }
 
 // nearlyAll is the share of failed probes, in percent, from which a place may be blind.
 const nearlyAll = 90
@@ -131,7 +136,7 @@ func (v placeView) seesNothing() bool {
 
 // look counts what a place says by services.
 func look(o observation, services []ServiceSettings, selectors []selector) placeView {
-	v := placeView{name: o.place, away: o.away, tallies: make([]tally, len(services))}
+	v := placeView{name: o.place, away: o.away, tallies: make([]tally, len(services)), envoys: make(map[seenEnvoy]bool)}
 	if o.away {
 		return v
 	}
@@ -169,6 +174,7 @@ func (v *placeView) countIn(p seenProbe, any, fresh bool) {
 		v.older++
 	default:
 		v.asked++
+		v.envoys[seenEnvoy{p.Fleet, p.Envoy}] = true
 		if !p.Success && !p.Late {
 			v.failed++
 		}
@@ -196,32 +202,42 @@ func (t *tally) count(p seenProbe, slow time.Duration) {
 
 // blind says which places see nothing while others do: they do not count. A place alone in it is blind as soon as one
 // other sees most of the same services; several are blind only if more than they are see them. So a real failure,
-// which most places see, makes none of them blind.
-func blind(views []placeView, services []ServiceSettings) []bool {
-	found := make([]bool, len(views))
+// which most places see, makes none of them blind. Lately has those that were blind a moment ago: they are still while nobody
+// else says anything, such as when the others are started anew. Sure are those that others show to be blind now.
+func blind(views []placeView, services []ServiceSettings, lately []bool) (found, sure []bool) {
+	found, sure = make([]bool, len(views)), make([]bool, len(views))
 	for i, v := range views {
 		if !v.seesNothing() {
 			continue
 		}
-		alike, seeing := 1, 0
+		alike, seeing, others := 1, 0, 0
 		for j, other := range views {
 			common, up := compare(v, other, services)
+			if j == i || common == 0 {
+				continue
+			}
+			others++
 			switch {
-			case j == i || common == 0:
 			case other.seesNothing():
 				alike++
 			case up*2 > common:
 				seeing++
 			}
 		}
-		found[i] = seeing > 0 && (alike == 1 || alike < seeing)
+		sure[i] = seeing > 0 && (alike == 1 || alike < seeing)
+		found[i] = sure[i] || others == 0 && lately[i]
 	}
-	return found
+	return found, sure
 }
 
-// compare counts the services that both places ask, and how many of them the other does not see down.
+// compare counts the services that both places ask, and how many of them the other does not see down. It is 0 for places that
+// ask through no Envoy in common: two Relays may have one Envoy each, of which one is down.
 func compare(v, other placeView, services []ServiceSettings) (common, up int) {
-	if other.away {
+	shared := false
+	for e := range v.envoys {
+		shared = shared || other.envoys[e]
+	}
+	if other.away || !shared {
 		return 0, 0
 	}
 	for k := range services {
@@ -240,15 +256,16 @@ func compare(v, other placeView, services []ServiceSettings) (common, up int) {
 type judgement struct {
 	// services has a verdict for each of the settings.
 	services []verdict
-	// blind has each place.
-	blind []bool
+	// blind has each place, sure those that others show to be so.
+	blind, sure []bool
 	// votes has, by service and place, how the place sees it; empty of those that do not count.
 	votes [][]State
 }
 
-// judge has the places vote on each service.
-func judge(views []placeView, services []ServiceSettings) judgement {
-	j := judgement{blind: blind(views, services)}
+// judge has the places vote on each service. Lately has the places that were blind a moment ago.
+func judge(views []placeView, services []ServiceSettings, lately []bool) judgement {
+	var j judgement
+	j.blind, j.sure = blind(views, services, lately)
 	for k, s := range services {
 		votes, keep := make([]State, len(views)), false
 		for i, v := range views {
@@ -266,6 +283,25 @@ func judge(views []placeView, services []ServiceSettings) judgement {
 		j.votes = append(j.votes, votes)
 	}
 	return j
+}
+
+// early leaves services open of which not most places have said anything: so shortly after a start, the first that
+// answers does not decide alone. Those that cannot be asked are not waited for.
+func (j *judgement) early(views []placeView) {
+	for k, votes := range j.votes {
+		n, voted := 0, 0
+		for i, v := range views {
+			if v.twice == "" && v.err == nil {
+				n++
+			}
+			if votes[i] != "" {
+				voted++
+			}
+		}
+		if voted*2 <= n {
+			j.services[k] = verdict{state: Unknown}
+		}
+	}
 }
 
 // count decides by votes: down if most see it down; degraded if at least half see it not well, since it cannot be

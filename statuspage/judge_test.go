@@ -65,7 +65,7 @@ func judged(s Settings, observations ...observation) (states string, blind []str
 	for _, o := range observations {
 		views = append(views, look(o, s.Services, selectors))
 	}
-	j := judge(views, s.Services)
+	j := judge(views, s.Services, make([]bool, len(views)))
 	var all []string
 	for i, v := range j.services {
 		text := string(v.state)

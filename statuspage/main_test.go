@@ -35,6 +35,7 @@ type fakePlace struct {
 	probes    map[string]*seenProbe
 	interval  time.Duration
 	away      bool
+	begins    time.Time // before it, nothing was asked
 	incidents []api.Incident
 }
 
@@ -66,6 +67,13 @@ func (f *fakePlace) leave(away bool) {
 	f.away = away
 }
 
+// begin has it say nothing for a while, as after a start.
+func (f *fakePlace) begin(after time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begins = time.Now().Add(after)
+}
+
 // run asks all at once, each interval.
 func (f *fakePlace) run(ctx context.Context) {
 	last := make(map[string]bool)
@@ -95,7 +103,9 @@ func (f *fakePlace) read(context.Context) (answer, error) {
 	}
 	a := answer{at: time.Now(), interval: f.interval, incidents: f.incidents}
 	for _, p := range f.probes {
-		a.probes = append(a.probes, *p)
+		if time.Now().After(f.begins) {
+			a.probes = append(a.probes, *p)
+		}
 	}
 	return a, nil
 }

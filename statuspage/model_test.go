@@ -74,7 +74,7 @@ func TestModel(t *testing.T) {
 				}
 				views = append(views, look(p.observe(r, fmt.Sprint(i), down, at), settings.Services, selectors))
 			}
-			found := judge(views, settings.Services)
+			found := judge(views, settings.Services, make([]bool, len(views)))
 			for i, s := range settings.Services {
 				before := tracks[i].state
 				tracks[i].next(found.services[i], now)

@@ -53,7 +53,8 @@ type Monitor struct {
 	incidents map[string]incident
 	// changedServices and changedIncidents are not saved yet.
 	changedServices, changedIncidents map[string]bool
-	looked                            time.Time
+	// began is when somebody looked first, looked when last.
+	began, looked time.Time
 	// unwatched is since when no place has a probe of a service, by service.
 	unwatched []unwatched
 	statuses  []placeStatus
@@ -152,10 +153,16 @@ func (m *Monitor) Serve(ctx context.Context) error {
 func (m *Monitor) look(now time.Time) bool {
 	views := m.observe(now)
 	services := m.cfg.Settings.Services
-	found := judge(views, services)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tellPlaces(views, found)
+	if m.began.IsZero() {
+		m.began = now
+	}
+	found := judge(views, services, m.blindLately(now))
+	if now.Sub(m.began) < settle {
+		found.early(views)
+	}
+	m.tellPlaces(views, found, now)
 	m.tellUnwatched(views, now)
 	elapsed := now.Sub(m.looked) // by the clock that is never set back
 	if m.looked.IsZero() || elapsed > maxGap {

@@ -261,3 +261,15 @@ func gauges(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 	}
 	return all
 }
+
+// A place that starts together with the page has found nothing at first: the page knows how things are soon after it does.
+func TestKnownSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := newFakePlace("a.test")
+		place.leave(true)
+		m, _ := monitored(t, Config{Settings: parsed(t, oneService)}, place)
+		time.Sleep(3 * time.Second)
+		place.leave(false)
+		until(t, m, "up", 5*time.Second)
+	})
+}

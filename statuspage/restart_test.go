@@ -96,6 +96,37 @@ func TestSampledService(t *testing.T) {
 	})
 }
 
+// Places that are started anew have nothing to say for a while. A place that is blind does not decide alone meanwhile, neither if
+// it was known to be blind, nor if who carries the page is started anew, too.
+func TestBlindPlaceWhileOthersBegin(t *testing.T) {
+	dir := t.TempDir()
+	for _, all := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			places := []*fakePlace{newFakePlace("a.test"), newFakePlace("a.test"), newFakePlace("a.test")}
+			places[0].find("a.test", false)
+			cfg := Config{Settings: parsed(t, oneService), Dir: dir}
+			m, stop := monitored(t, cfg, places...)
+			until(t, m, "up", 2*time.Minute)
+			time.Sleep(10 * time.Minute)
+			if all {
+				stop()
+			}
+			for _, p := range places[1:] {
+				p.begin(40 * time.Second)
+			}
+			if all {
+				m, _ = monitored(t, cfg, places...)
+				time.Sleep(time.Second)
+			}
+			for i := range 300 {
+				if time.Sleep(time.Second); states(m) != "up" {
+					t.Fatalf("who carries the page is started anew: %t: %s after %d s", all, states(m), i)
+				}
+			}
+		})
+	}
+}
+
 // A service that no probe is of, as its patterns are wrong, is told to operators once, and never said to be up.
 func TestUnwatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -118,4 +149,29 @@ func TestUnwatched(t *testing.T) {
 			t.Errorf("without places: %q", got)
 		}
 	})
+}
+
+// Two Relays ask through one Envoy each, and one Envoy is down: no Relay is blind, and the service is degraded. A third place
+// that asks through both changes nothing.
+func TestEnvoyOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := parsed(t, oneService).Services
+	selectors := []selector{newSelector(s[0])}
+	seen := func(envoy string, ok bool) seenProbe {
+		return seenProbe{Fleet: "f", Envoy: envoy, Domain: "a.test", Success: ok, Time: noon, Since: noon.Add(-time.Hour)}
+	}
+	at := func(name string, probes ...seenProbe) placeView {
+		return look(observation{place: name, at: noon, interval: 30 * time.Second, probes: probes}, s, selectors)
+	}
+	views := []placeView{at("one", seen("1", false)), at("two", seen("2", true))}
+	j := judge(views, s, make([]bool, 3))
+	if j.blind[0] || j.services[0].state != Degraded {
+		t.Errorf("%+v", j)
+	}
+	if j := judge(append(views, at("far", seen("1", false), seen("2", true))), s, make([]bool, 3)); j.services[0].state != Degraded {
+		t.Errorf("with a third place: %+v", j)
+	}
+	if j := judge([]placeView{at("one", seen("1", false)), at("two", seen("1", true))}, s, make([]bool, 3)); !j.blind[0] || j.services[0].state != Up {
+		t.Errorf("through one Envoy: %+v", j)
+	}
 }

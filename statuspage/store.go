@@ -98,7 +98,7 @@ func cause(err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return errors.New("another process uses it: each needs a --state-dir of its own")
-	case system, errors.Is(err, bolterrors.ErrMaxSizeReached), errors.Is(err, errDamaged):
+	case system, errors.Is(err, errDamaged):
 		return err
 	}
 	return fmt.Errorf("%w: %w", errDamaged, err)
@@ -171,6 +171,9 @@ func (s *store) write(c changes) error {
 			return errors.Join(writeAll(tx.Bucket(servicesBucket), c.services), writeAll(tx.Bucket(incidentsBucket), c.incidents))
 		})
 	})
+	if errors.Is(err, bolterrors.ErrMaxSizeReached) { // what is kept is never as much: what the file says of its size is wrong
+		err = fmt.Errorf("%w: %w", errDamaged, err)
+	}
 	if errors.Is(err, errDamaged) {
 		s.drop()
 	}

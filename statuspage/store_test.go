@@ -321,3 +321,28 @@ func TestSizeOfTheFile(t *testing.T) {
 	t.Logf("%d bytes, written in %s, opened and read in %s", info.Size(), wrote, time.Since(begin))
 	again.close()
 }
+
+// A file that says of itself that it is larger than it may be is damaged: all is in memory, and a new one begins.
+func TestFileThatIsTooLarge(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s, _, err := openStore(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.db.MaxSize = 1
+	m := stored(dir)
+	m.store, m.loaded = s, true
+	if done, err := m.Open(Draft{Title: "Large", Text: strings.Repeat("long ", 300)}); err != nil || done.Unsaved != "" {
+		t.Errorf("%v, unsaved: %s", err, done.Unsaved)
+	}
+	for range 60 {
+		if done, err := m.Open(Draft{Title: "Large", Text: strings.Repeat("long ", 390)}); err != nil && !errors.Is(err, ErrTooMany) || done.Unsaved != "" {
+			t.Fatalf("%v, unsaved: %s", err, done.Unsaved)
+		}
+	}
+	m.close()
+	if _, err := os.Stat(filepath.Join(dir, storeName+damagedSuffix)); err != nil {
+		t.Errorf("it is not set aside: %v", err)
+	}
+}

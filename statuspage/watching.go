@@ -15,16 +15,30 @@ type placeStatus struct {
 	away, blind bool
 	twice       string
 	probes      int // that say something of a service
+	// blindAt is when others showed last that it is blind.
+	blindAt time.Time
+}
+
+// blindLately are the places of which others showed so lately that they are blind.
+func (m *Monitor) blindLately(now time.Time) []bool {
+	lately := make([]bool, len(m.statuses))
+	for i, s := range m.statuses {
+		lately[i] = !s.blindAt.IsZero() && now.Sub(s.blindAt) < settle
+	}
+	return lately
 }
 
 // tellPlaces logs what has changed with the places.
-func (m *Monitor) tellPlaces(views []placeView, found judgement) {
+func (m *Monitor) tellPlaces(views []placeView, found judgement, now time.Time) {
 	for i, v := range views {
 		s, log := &m.statuses[i], m.cfg.Log.With("place", v.name)
-		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice, probes: v.asked + v.older}
+		next := placeStatus{away: v.away && v.twice == "", blind: found.blind[i], twice: v.twice, probes: v.asked + v.older, blindAt: s.blindAt}
+		if found.sure[i] {
+			next.blindAt = now
+		}
 		switch {
 		case next.twice == ownPlace && next.twice != s.twice: // all that carry the page have one list
-			log.Info("this place is in the list of the status page, too: it counts once", "event", "place_twice", "other", next.twice)
+			log.Info("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
 		case next.twice != "" && next.twice != s.twice:
 			log.Warn("two places of the status page are the same: it counts once", "event", "place_twice", "other", next.twice)
 		case next.away && !s.away && m.looked.IsZero(): // it is asked for the first time

@@ -9,6 +9,8 @@ type ProbeTargets struct {
 	Domains []ProbeDomain `json:"domains"`
 	// Services are TCP services with RELAY_{n}_PROBE.
 	Services []ProbeService `json:"services"`
+	// Reading tells that Relay was started lately and has not read all apps and certificates: not all domains and services are here.
+	Reading bool `json:"reading,omitempty"`
 	// Omitted counts domains and services that are not here, as there are too many.
 	Omitted int `json:"omitted,omitempty"`
 }

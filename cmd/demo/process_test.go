@@ -86,6 +86,17 @@ func freePort(t *testing.T) string {
 // launch starts a demo on free ports.
 func launch(t *testing.T, stdout *os.File, args ...string) *process {
 	t.Helper()
+	p := prepare(t, args...)
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
+	p.start()
+	return p
+}
+
+// prepare makes a demo on free ports that is to be started.
+func prepare(t *testing.T, args ...string) *process {
+	t.Helper()
 	dir, err := binaries()
 	if err != nil {
 		t.Fatal(err)
@@ -101,9 +112,12 @@ func launch(t *testing.T, stdout *os.File, args ...string) *process {
 	p.cmd.Env = append(os.Environ(), "TMPDIR="+p.tmp)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.cmd.Stdout, p.cmd.Stderr = p, p
-	if stdout != nil {
-		p.cmd.Stdout = stdout
-	}
+	return p
+}
+
+func (p *process) start() {
+	t := p.t
+	t.Helper()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +133,6 @@ func launch(t *testing.T, stdout *os.File, args ...string) *process {
 			t.Logf("the demo printed:\n%s", p.output())
 		}
 	})
-	return p
 }
 
 // Write takes what the demo prints.

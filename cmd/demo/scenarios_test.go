@@ -20,6 +20,9 @@ func TestScenario(t *testing.T) {
 	row := regexp.MustCompile(`\d\d:\d\d:\d\d +([1-9]\d*) .*\b[a-z]+-\d+ \d+`)
 	for _, construct := range scenarios.All {
 		name := construct().Name
+		if len(construct().Keys) > 0 {
+			continue // it has no figures
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := launch(t, nil, "--scenario", name)

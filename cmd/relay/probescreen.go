@@ -56,14 +56,43 @@ func (p printer) probes(found api.Probes, relays, listen string, most int) {
 		p.line("nothing was asked yet")
 		return
 	}
-	table := p.screen.NewTable(
-		terminal.Column{Title: "PROBE", Shrinks: true}, terminal.Column{Title: "KIND", Optional: true}, terminal.Column{Title: "ENVOY"}, terminal.Column{Title: "RESULT"},
-		terminal.Column{Title: "TOOK", Right: true}, terminal.Column{Title: "SINCE", Right: true, Optional: true}, terminal.Column{Title: "WHY", Shrinks: true})
+	columns := []terminal.Column{
+		{Title: "PROBE", Shrinks: true}, {Title: "KIND", Optional: true}, {Title: "ENVOY"}, {Title: "RESULT"}, {Title: "TOOK", Right: true}, {Title: "SINCE", Right: true, Optional: true},
+	}
+	var below []api.Probe
+	if p.screen.Width > 0 && p.screen.Width < wide {
+		below = firstFailing(found.Probes, max(min(maxBelow, most/4), 1))
+		most -= 2*len(below) + 1
+	} else {
+		columns = append(columns, terminal.Column{Title: "WHY", Shrinks: true})
+	}
 	var cells [][]terminal.Cell
 	for _, one := range found.Probes[:min(len(found.Probes), max(most, 1))] {
-		cells = append(cells, probeRow(one))
+		cells = append(cells, probeRow(one)[:len(columns)])
 	}
-	_ = table.Write(cells)
+	_ = p.screen.NewTable(columns...).Write(cells)
+	if len(below) > 0 {
+		p.line("")
+	}
+	for _, one := range below {
+		p.screen.Paragraph("", probeTitle(one)+": "+one.Reason)
+	}
+}
+
+const (
+	// wide is from how many columns on there is room for reasons in the table. Else they are below it.
+	wide     = 120
+	maxBelow = 5
+)
+
+// firstFailing are the first that fail.
+func firstFailing(probes []api.Probe, most int) (failing []api.Probe) {
+	for _, one := range probes {
+		if !one.Success && one.Skipped == "" && len(failing) < most {
+			failing = append(failing, one)
+		}
+	}
+	return failing
 }
 
 func probeRow(one api.Probe) []terminal.Cell {

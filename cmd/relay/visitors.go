@@ -5,7 +5,7 @@ package main
 type VisitorFlags struct {
 	ErrorPages string `group:"Fleet" placeholder:"DIR" yaml:"error-pages" help:"Folder with HTML that visitors see in place of the built-in error pages: CODE.html, such as busy.html, and default.html. Read at start."`
 
-	AccessLog string `group:"Fleet" default:"off" placeholder:"off|file PATH|collector" yaml:"access-log" help:"A line of JSON for each request, without its query string: in a file on the Envoy's machine, or sent to the collector that the Envoy's bootstrap names (relay bootstrap --access-log-collector). The listeners change with it."`
+	AccessLog string `group:"Fleet" default:"off" placeholder:"off|file PATH|collector" yaml:"access-log" help:"A line of JSON for each request, without its query string, and for each TCP connection: in a file on the Envoy's machine, or sent to the collector that the Envoy's bootstrap names (relay bootstrap --access-log-collector). The listeners change with it."`
 
 	ExtendedConnect bool `group:"Fleet" yaml:"extended-connect" help:"Take WebSockets by HTTP/2, too (RFC 8441): browsers then need no connection for each. The listeners change with it."`
 }

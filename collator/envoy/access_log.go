@@ -60,25 +60,52 @@ func accessFields(fleet string) map[string]string {
 
 // accessLog is what the fleet asks for: a line for each request.
 func accessLog(p *packer, f *routing.Fleet) []*accesslogv3.AccessLog {
-	log := func(config proto.Message, filter *accesslogv3.AccessLogFilter) *accesslogv3.AccessLog {
-		return &accesslogv3.AccessLog{
-			Name: CollectorCluster, Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(config)},
-		}
-	}
+	fields := accessFields(f.Name)
 	switch {
 	case f.AccessLog.File != "":
-		return []*accesslogv3.AccessLog{log(fileLog(p, f), nil)}
+		return []*accesslogv3.AccessLog{accessLogBy(p, fileLog(p, f.AccessLog.File, accessText, fields), nil)}
 	case f.AccessLog.Collector:
-		fields := accessFields(f.Name)
 		plain, odd := plainRequests()
-		whole := log(collectorLog(p, accessText, fields), plain)
+		whole := accessLogBy(p, collectorLog(p, accessText, fields), plain)
 		for _, name := range []string{"url.domain", "url.path", "user_agent.original", "http.request.id"} {
 			delete(fields, name)
 		}
 		fields["relay.odd"] = "true"
-		return []*accesslogv3.AccessLog{whole, log(collectorLog(p, "%REQ(:METHOD)% %RESPONSE_CODE%", fields), odd)}
+		return []*accesslogv3.AccessLog{whole, accessLogBy(p, collectorLog(p, "%REQ(:METHOD)% %RESPONSE_CODE%", fields), odd)}
 	}
 	return nil
+}
+
+// connectionLog is what the fleet asks for: a line for each connection to a TCP service, when it has ended. Nothing in it is
+// chosen by the client.
+func connectionLog(p *packer, f *routing.Fleet) []*accesslogv3.AccessLog {
+	const words = "TCP %UPSTREAM_CLUSTER% %RESPONSE_FLAGS%"
+	fields := map[string]string{
+		"event.dataset":       "relay.access",
+		"network.transport":   "tcp",
+		"client.address":      "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+		"source.bytes":        "%BYTES_RECEIVED%",
+		"destination.address": "%UPSTREAM_HOST%",
+		"destination.bytes":   "%BYTES_SENT%",
+		"tls.version":         "%DOWNSTREAM_TLS_VERSION%",
+		"relay.duration_ms":   "%DURATION%",
+		"relay.fleet":         f.Name,
+		"relay.cluster":       "%UPSTREAM_CLUSTER%",
+		"relay.flags":         "%RESPONSE_FLAGS%",
+	}
+	switch {
+	case f.AccessLog.File != "":
+		return []*accesslogv3.AccessLog{accessLogBy(p, fileLog(p, f.AccessLog.File, words, fields), nil)}
+	case f.AccessLog.Collector:
+		return []*accesslogv3.AccessLog{accessLogBy(p, collectorLog(p, words, fields), nil)}
+	}
+	return nil
+}
+
+func accessLogBy(p *packer, config proto.Message, filter *accesslogv3.AccessLogFilter) *accesslogv3.AccessLog {
+	return &accesslogv3.AccessLog{
+		Name: CollectorCluster, Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: p.pack(config)},
+	}
 }
 
 // plainRequests fits requests that have nothing but ASCII in what the client chooses of a line, and odd all others. In
@@ -107,16 +134,16 @@ func withoutQuery(p *packer) []*corev3.TypedExtensionConfig {
 	return []*corev3.TypedExtensionConfig{p.extension("envoy.formatter.req_without_query", &withoutqueryv3.ReqWithoutQuery{})}
 }
 
-func fileLog(p *packer, f *routing.Fleet) *fileaccesslogv3.FileAccessLog {
-	fields := map[string]*structpb.Value{
-		"@timestamp": structpb.NewStringValue("%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%"), "message": structpb.NewStringValue(accessText),
+func fileLog(p *packer, path, words string, fields map[string]string) *fileaccesslogv3.FileAccessLog {
+	all := map[string]*structpb.Value{
+		"@timestamp": structpb.NewStringValue("%START_TIME(%Y-%m-%dT%H:%M:%S.%3fZ)%"), "message": structpb.NewStringValue(words),
 	}
-	for name, format := range accessFields(f.Name) {
-		fields[name] = structpb.NewStringValue(format)
+	for name, format := range fields {
+		all[name] = structpb.NewStringValue(format)
 	}
-	return &fileaccesslogv3.FileAccessLog{Path: f.AccessLog.File, AccessLogFormat: &fileaccesslogv3.FileAccessLog_LogFormat{
+	return &fileaccesslogv3.FileAccessLog{Path: path, AccessLogFormat: &fileaccesslogv3.FileAccessLog_LogFormat{
 		LogFormat: &corev3.SubstitutionFormatString{
-			Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: fields}}, OmitEmptyValues: true, Formatters: withoutQuery(p),
+			Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: &structpb.Struct{Fields: all}}, OmitEmptyValues: true, Formatters: withoutQuery(p),
 		},
 	}}
 }

@@ -34,8 +34,11 @@ import (
 // accessLogged are requests whose lines are looked for, and a browser that tries to make one of its own.
 func (e *realEnvoy) accessLogged(t *testing.T) {
 	t.Helper()
-	e.c.SyncApps([]*sources.App{e.app("/shop", "shop.test")})
+	port := envoytest.FreePort(t)
+	db := changed(serviceApp("/db", sources.TCP{Port: port}), func(p *sources.Port) { p.Endpoints = endpoints(e.greets()) })
+	e.c.SyncApps([]*sources.App{e.app("/shop", "shop.test"), db})
 	e.eventually(t, request{host: "shop.test", path: "/"}, status(200))
+	e.until(t, "the service is served", func() bool { return greeted(fmt.Sprintf("127.0.0.1:%d", port)) == nil })
 	long := strings.Repeat("x", 20_000)
 	for _, r := range []request{
 		{host: "shop.test", path: "/search?q=s3cret&token=s3cret"},
@@ -58,7 +61,7 @@ func (e *realEnvoy) accessLogged(t *testing.T) {
 
 // wellLogged says what is wrong with the lines of accessLogged.
 func wellLogged(lines []map[string]string) error {
-	var found, failed bool
+	var found, failed, connected bool
 	for _, l := range lines {
 		if text := fmt.Sprint(l); strings.Contains(text, "s3cret") || l["forged"] != "" || len(text) > 6000 {
 			return permanentError{fmt.Errorf("a line has what it should not: %.3000q", l)}
@@ -77,10 +80,13 @@ func wellLogged(lines []map[string]string) error {
 				return permanentError{fmt.Errorf("%v", l)}
 			}
 		}
+		if l["relay.cluster"] == "/db_0" && l["network.transport"] == "tcp" && l["client.address"] == "127.0.0.1" && l["destination.bytes"] == "6" && l["destination.address"] != "" {
+			connected = true
+		}
 		failed = failed || l["url.domain"] == "nobody.test" && l["http.response.status_code"] == "404" && l["relay.error"] != ""
 	}
-	if !found || !failed || len(lines) < 5 {
-		return fmt.Errorf("%d lines, /search %t, the failure %t", len(lines), found, failed)
+	if !found || !failed || !connected || len(lines) < 6 {
+		return fmt.Errorf("%d lines, /search %t, the failure %t, the connection %t", len(lines), found, failed, connected)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		StatPrefix:       statPrefix,
 		ClusterSpecifier: &tcpproxyv3.TcpProxy_Cluster{Cluster: cluster},
 		IdleTimeout:      durationpb.New(s.IdleTimeout),
-		AccessLog:        failedTCP(),
+		AccessLog:        append(failedTCP(), connectionLog(p, f)...),
 	}
 	connectAttempts(proxy, s)
 	if s.BySource {

@@ -53,7 +53,7 @@ func NewProbeProgram(config ProbeConfig, log *slog.Logger) (*ProbeProgram, error
 		}
 		relays = append(relays, discover.Relay{Name: r.name, Read: r.read})
 	}
-	if p.parts, err = newProbeParts(settings, relays, config.Version, log, registerer); err != nil {
+	if p.parts, err = newProbeParts(settings, relays, log, registerer); err != nil {
 		return nil, err
 	}
 	if p.statusPage, err = NewPublicPage(config.StatusPage, p.parts.own(), log, registerer); err != nil {

@@ -27,17 +27,17 @@ type probeParts struct {
 }
 
 // newProbeParts builds what asks what these Relays say. Authorities that cannot be read are an error.
-func newProbeParts(s probe.Settings, relays []discover.Relay, version string, log *slog.Logger, registerer prometheus.Registerer) (*probeParts, error) {
+func newProbeParts(s probe.Settings, relays []discover.Relay, log *slog.Logger, registerer prometheus.Registerer) (*probeParts, error) {
 	log = log.With("part", "probes")
 	probers, err := blackbox.Probers(s)
 	if err != nil {
 		return nil, err
 	}
 	trusted := &edge.Prober{CAFile: s.CAFile}
-	p := &probeParts{place: s.Place, devices: device.New(device.Options{Devices: s.Devices, Callback: s.Callback, Roots: trusted.Roots, Place: s.Place, Version: version, Log: log})}
+	p := &probeParts{place: s.Place, devices: device.New(device.Options{Devices: s.Devices, Callback: s.Callback, Roots: trusted.Roots, Place: s.Place, Log: log})}
 	maps.Copy(probers, map[probe.Kind]probe.Prober{
 		probe.Device:    p.devices,
-		probe.WebSocket: websocket.New(websocket.Options{Roots: trusted.Roots, Place: s.Place, Version: version}),
+		probe.WebSocket: websocket.New(websocket.Options{Roots: trusted.Roots, Place: s.Place}),
 	})
 	p.engine = probe.New(probe.Options{Settings: s, Probers: probers, Log: log, Registerer: registerer, OnResult: func(s probe.State) { p.discovery.Saw(s) }})
 	p.discovery = discover.New(discover.Options{
@@ -67,7 +67,7 @@ func (r *Relay) newProbes(registerer prometheus.Registerer) error {
 	own := discover.Relay{Name: "this", Read: func(_ context.Context, q discover.Query) (api.ProbeTargets, error) {
 		return probing{r}.Targets(admin.TargetQuery{Sample: q.Sample, Epoch: q.Epoch}), nil
 	}}
-	r.probes, err = newProbeParts(s, []discover.Relay{own}, r.config.Version, r.log, registerer)
+	r.probes, err = newProbeParts(s, []discover.Relay{own}, r.log, registerer)
 	return err
 }
 

@@ -21,7 +21,7 @@ var _ admin.Probing = probing{}
 // Targets are what may be asked. It costs a look at all domains if a sample is wanted.
 func (p probing) Targets(q admin.TargetQuery) api.ProbeTargets {
 	wanted := func(fleet string) bool { return q.Fleet == "" || q.Fleet == fleet }
-	var t api.ProbeTargets
+	t := api.ProbeTargets{Reading: len(p.r.NotReady()) > 0}
 	envoys := p.envoys()
 	for _, f := range p.r.config.Fleets {
 		if wanted(f.Name) {

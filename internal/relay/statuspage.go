@@ -77,6 +77,7 @@ func (p *PublicPage) Addr() net.Addr {
 // Serve runs the page until the context ends.
 func (p *PublicPage) Serve(ctx context.Context) error {
 	p.Monitor.Load()
+	p.page.Refresh() // or else the first who ask are told that nothing is known
 	group, ctx := errgroup.WithContext(ctx)
 	for _, part := range []func(context.Context) error{p.Monitor.Serve, p.page.Run, p.serveHTTP} {
 		group.Go(func() error { return panics.Catch(func() error { return part(ctx) }) })

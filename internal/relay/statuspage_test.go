@@ -17,6 +17,7 @@ import (
 
 	"relay/admin/api"
 	"relay/certs/certstest"
+	"relay/statuspage"
 )
 
 func settingsOfPage(t *testing.T, text string) (path string) {
@@ -162,5 +163,48 @@ func TestUnwatchedServiceIsAProblem(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// The first answer after a restart has what was known before it.
+func TestFirstAnswerAfterARestart(t *testing.T) {
+	t.Parallel()
+	config := StatusPage{File: settingsOfPage(t, "services: [{name: Shop, domains: [shop.test]}]"), Address: "127.0.0.1:0", StateDir: t.TempDir()}
+	up := func(context.Context) (api.Probes, error) {
+		return api.Probes{Time: time.Now(), Interval: 30, Probes: []api.Probe{{ID: "a", Domain: "shop.test", Success: true, Time: time.Now()}}}, nil
+	}
+	blank := func(context.Context) (api.Probes, error) { return api.Probes{Time: time.Now(), Interval: 30}, nil }
+	run := func(own statuspage.Probes, until func(text string) bool) {
+		page, err := NewPublicPage(config, own, slog.New(slog.DiscardHandler), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := page.Addr().String()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- page.Serve(ctx) }()
+		defer func() { cancel(); <-done }()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			r, err := http.Get("http://" + address + "/status.json")
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(r.Body)
+			_ = r.Body.Close()
+			if err != nil || until(string(text)) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s", text)
+			}
+		}
+	}
+	known := func(text string) bool { return strings.Contains(text, `"state": "up",`) }
+	run(up, known)
+	run(blank, func(text string) bool {
+		if !known(text) {
+			t.Errorf("the first answer after the restart is %.300s", text)
+		}
+		return true
 	})
 }

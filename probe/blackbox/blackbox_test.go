@@ -93,7 +93,7 @@ func TestHTTPModule(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, password, _ := r.BasicAuth()
 		switch {
-		case r.Host != "a.test" || r.UserAgent() != "Relay-Probe/1" || r.Header.Get(probe.Header) != "here":
+		case r.Host != "a.test" || r.UserAgent() != "Relay-Probe/1" || r.Header.Get(probe.Header) != "here" || !strings.HasPrefix(r.Header.Get("X-Request-Id"), "probe-"):
 			http.Error(w, "not from a probe", http.StatusTeapot)
 		case r.URL.Path == "/moved":
 			http.Redirect(w, r, other.URL, http.StatusFound)

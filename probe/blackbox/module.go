@@ -8,14 +8,15 @@ import (
 	pconfig "github.com/prometheus/common/config"
 
 	"relay/probe"
+	"relay/probe/connect"
 )
 
-// aimed returns a module that asks for what a target names, and says who asks. The module of the settings stays as it is.
-func (m modules) aimed(module config.Module, t probe.Target) config.Module {
+// aimed returns a module that asks for what a target names, and says who asks, by HTTP with the ID of the request. The module of the settings stays as it is.
+func (m modules) aimed(module config.Module, t probe.Target, id string) config.Module {
 	m.trust(&module.HTTP.HTTPClientConfig.TLSConfig, t)
 	m.trust(&module.TCP.TLSConfig, t)
 	m.trust(&module.GRPC.TLSConfig, t)
-	module.HTTP.Headers = m.headers(module.HTTP.Headers, t)
+	module.HTTP.Headers = m.headers(module.HTTP.Headers, t, id)
 	if !startsTLS(module.TCP) {
 		module.TCP.TLS = module.TCP.TLS || t.TLS
 	}
@@ -37,20 +38,20 @@ func (m modules) trust(c *pconfig.TLSConfig, t probe.Target) {
 }
 
 // headers are those of the module, but for who asks and what is asked for.
-func (m modules) headers(of map[string]string, t probe.Target) map[string]string {
+func (m modules) headers(of map[string]string, t probe.Target, id string) map[string]string {
 	headers := make(map[string]string, len(of)+3)
 	maps.Copy(headers, of)
 	maps.DeleteFunc(headers, func(name, _ string) bool {
 		switch textproto.CanonicalMIMEHeaderKey(name) {
-		case "User-Agent", probe.Header:
+		case "User-Agent", probe.Header, connect.RequestID:
 			return true
 		case "Host":
 			return t.Domain != ""
 		}
 		return false
 	})
-	headers["User-Agent"] = probe.UserAgent + "/1"
-	headers[probe.Header] = m.settings.Place
+	headers["User-Agent"] = probe.Agent
+	headers[probe.Header], headers[connect.RequestID] = m.settings.Place, id
 	if t.Domain != "" {
 		headers["Host"] = t.Domain
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/probe"
+	"relay/probe/connect"
 	"relay/probe/edge"
 )
 
@@ -62,7 +63,10 @@ func (m modules) Probe(ctx context.Context, t probe.Target) probe.Result {
 		r.Reason = fmt.Sprintf("the settings have no module %.80q", t.Ask.Module)
 		return r
 	}
-	module = m.aimed(module, t)
+	id := connect.NewRequestID()
+	if module = m.aimed(module, t, id); probe.Kind(module.Prober) == probe.HTTP {
+		r.RequestID = id
+	}
 	begin := time.Now()
 	address, through := t.Address, (*passage)(nil)
 	if needsPassage(module, t) {

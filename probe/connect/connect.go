@@ -4,6 +4,7 @@ package connect
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -116,9 +116,6 @@ func cut(text string, bytes int) string {
 // error for people; nil if the app has.
 func Answer(r *probe.Result, response *http.Response) error {
 	r.Answered, r.Status = true, response.StatusCode
-	if id := response.Header.Get("X-Request-Id"); requestID.MatchString(id) {
-		r.RequestID = id
-	}
 	code, ok := failure.Of(response.Header.Get(failure.Header))
 	if !ok {
 		return nil
@@ -127,8 +124,11 @@ func Answer(r *probe.Result, response *http.Response) error {
 	return &Words{Text: fmt.Sprintf("the Envoy answers %s (%d): %s", code.Name, r.Status, code.Text)}
 }
 
-// requestID is an ID as Envoy makes it; apps may answer anything.
-var requestID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+// RequestID is the header with the ID of a request. Envoys keep it, so that it is in their logs and in Relay's failures.
+const RequestID = "X-Request-Id"
+
+// NewRequestID makes the ID of a request.
+func NewRequestID() string { return "probe-" + rand.Text()[:16] }
 
 // skip says why an answer of the Envoy is as it is meant to be; it is empty if it is not.
 func skip(name string) string {

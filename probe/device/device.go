@@ -37,9 +37,9 @@ type Options struct {
 	Callback probe.CallbackSettings
 	// Roots are the authorities of certificates for which a device names none; those of the system if it is nil.
 	Roots func() (*x509.CertPool, error)
-	// Place is the value of probe.Header. Version is that of the program.
-	Place, Version string
-	Log            *slog.Logger
+	// Place is the value of probe.Header.
+	Place string
+	Log   *slog.Logger
 }
 
 // device is one of the settings, with its limits.

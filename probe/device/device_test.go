@@ -183,7 +183,7 @@ func TestRequestsAreMarked(t *testing.T) {
 	w := newWorld(t)
 	marks := make(chan string, 2)
 	w.agent = func(rw http.ResponseWriter, r *http.Request) {
-		marks <- r.UserAgent() + " " + r.Header.Get(probe.Header) + " " + r.Host
+		marks <- r.UserAgent() + " " + r.Header.Get(probe.Header) + " " + r.Host + " " + r.Header.Get("X-Request-Id")[:6]
 		wellAsked(rw, r)
 	}
 	w.start()
@@ -191,7 +191,7 @@ func TestRequestsAreMarked(t *testing.T) {
 		t.Fatal(r.Reason)
 	}
 	for range 2 {
-		if got := <-marks; got != "Relay-Probe/1 here agents.test" {
+		if got := <-marks; got != "Relay-Probe/1 here agents.test probe-" {
 			t.Error(got)
 		}
 	}

@@ -72,8 +72,10 @@ func (r *run) newRequest(ctx context.Context, to *probe.DeviceRequest) (*http.Re
 			req.Host = req.Header.Get(name)
 		}
 	}
-	req.Header.Set("User-Agent", probe.UserAgent+"/"+r.options.Version)
+	req.Header.Set("User-Agent", probe.Agent)
 	req.Header.Set(probe.Header, r.options.Place)
+	r.result.RequestID = connect.NewRequestID()
+	req.Header.Set(connect.RequestID, r.result.RequestID)
 	return req, nil
 }
 

@@ -241,7 +241,7 @@ func (w *world) start() {
 	defer w.mu.Unlock()
 	settings := []probe.DeviceSettings{w.device}
 	w.prober = New(Options{
-		Devices: settings, Callback: w.callback, Place: "here", Version: "1", Log: slog.New(slog.DiscardHandler),
+		Devices: settings, Callback: w.callback, Place: "here", Log: slog.New(slog.DiscardHandler),
 		Roots: func() (*x509.CertPool, error) { return w.ca.ClientTLS().RootCAs, nil },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -143,6 +143,47 @@ func (d *Discovery) Known() bool {
 	return len(d.last) == 0 || slices.ContainsFunc(d.last, func(l lastRead) bool { return l.known })
 }
 
+// leftFor is how long an Envoy is asked that has left, as Relay has it.
+const leftFor = time.Hour
+
+// remembered is what a Relay says now, with what it knew before it was started anew: the Envoys that it has not seen since, and,
+// until it has read everything, what is asked through them.
+func remembered(before, now api.ProbeTargets, at time.Time) api.ProbeTargets {
+	if now.Reading {
+		now.Domains = union(before.Domains, now.Domains, func(d api.ProbeDomain) domainKey { return domainKey{d.App, d.Name, d.Probe} })
+		now.Services = union(before.Services, now.Services, func(s api.ProbeService) serviceKey { return serviceKey{"", s.App, s.Port, s.Probe} })
+	}
+	now.Fleets = slices.Clone(now.Fleets)
+	for i := range now.Fleets {
+		f := &now.Fleets[i]
+		said := make(map[string]bool)
+		for _, e := range f.Envoys {
+			said[e.ID] = true
+		}
+		f.Envoys = slices.Clone(f.Envoys)
+		for _, old := range before.Fleets {
+			for _, e := range old.Envoys {
+				if e.Disconnected.IsZero() {
+					e.Disconnected = at
+				}
+				if old.Name == f.Name && !said[e.ID] && at.Sub(e.Disconnected) < leftFor {
+					f.Envoys = append(f.Envoys, e)
+				}
+			}
+		}
+	}
+	return now
+}
+
+// union is what was there, and what is new.
+func union[T any, K comparable](before, now []T, key func(T) K) []T {
+	known := make(map[K]bool, len(before))
+	for _, one := range before {
+		known[key(one)] = true
+	}
+	return append(slices.Clone(before), slices.DeleteFunc(slices.Clone(now), func(one T) bool { return known[key(one)] })...)
+}
+
 // read reads one Relay.
 func (d *Discovery) read(ctx context.Context, i int, query Query) error {
 	relay, last := d.Relays[i], &d.last[i]
@@ -163,7 +204,7 @@ func (d *Discovery) read(ctx context.Context, i int, query Query) error {
 	if last.failed {
 		d.Log.Info("a Relay can be read again", "event", "probe_relay_back", "relay", relay.Name)
 	}
-	*last = lastRead{answer: answer, known: true}
+	*last = lastRead{answer: remembered(last.answer, answer, time.Now()), known: true}
 	d.up.WithLabelValues(relay.Name).Set(1)
 	return nil
 }

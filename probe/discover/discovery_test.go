@@ -129,3 +129,48 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 }
+
+// A Relay that was started anew knows nothing of an Envoy that was down before, and for a while not of all apps: what it said
+// before is asked, so that no alert ends.
+func TestRelayStartedAnew(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		said := api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoy("e1", "10.0.0.1"), envoy("e2", "10.0.0.2"))}, Domains: []api.ProbeDomain{domain("shop.test", "/")}}
+		var got []probe.Target
+		d := New(Options{Settings: settings(t, ""), Set: func(all []probe.Target) { got = all }, Relays: []Relay{
+			{"one", func(context.Context, Query) (api.ProbeTargets, error) { return said, nil }},
+		}})
+		read := func(t *testing.T) {
+			if err := d.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read(t)
+		both := []string{"external/e1/shop.test http 10.0.0.1:443 tls:shop.test", "external/e2/shop.test http 10.0.0.2:443 tls:shop.test"}
+		wantTargets(t, got, both...)
+		plain := domain("shop.test", "/")
+		plain.HTTPS = false // certificates have not been read
+		said = api.ProbeTargets{Reading: true, Fleets: []api.ProbeFleet{external()}}
+		for _, domains := range [][]api.ProbeDomain{nil, {plain}, {plain}} {
+			said.Domains = domains
+			read(t)
+			wantTargets(t, got, both...)
+		}
+		if n := len(d.last[0].answer.Domains); n != 1 {
+			t.Errorf("it keeps %d domains", n)
+		}
+		said = api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoy("e1", "10.0.0.9"))}, Domains: []api.ProbeDomain{domain("shop.test", "/")}}
+		for range 3 {
+			time.Sleep(29 * time.Minute / 3)
+			read(t)
+			wantTargets(t, got, "external/e1/shop.test http 10.0.0.9:443 tls:shop.test", both[1])
+		}
+		said.Domains = nil
+		read(t)
+		wantTargets(t, got)
+		said.Domains = []api.ProbeDomain{domain("shop.test", "/")}
+		time.Sleep(32 * time.Minute)
+		read(t)
+		wantTargets(t, got, "external/e1/shop.test http 10.0.0.9:443 tls:shop.test")
+	})
+}

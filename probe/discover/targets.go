@@ -3,6 +3,7 @@
 package discover
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net"
@@ -23,10 +24,7 @@ func Targets(s probe.Settings, answers ...Answer) []probe.Target {
 	for _, name := range slices.Sorted(maps.Keys(k.fleets)) {
 		f := k.fleets[name]
 		listeners := f.listeners(s.Envoys[name])
-		for key, d := range k.domains {
-			if key.fleet != name || key.probe == "" && f.labelled[d.Name] > 0 {
-				continue
-			}
+		for _, d := range k.domainsOf(f, spare*s.MaxTargets/max(1, len(listeners))+1) {
 			for _, l := range listeners {
 				if t, ok := f.domain(s, *d, l); ok {
 					targets = append(targets, t)
@@ -52,6 +50,36 @@ func Targets(s probe.Settings, answers ...Answer) []probe.Target {
 	return targets
 }
 
+// spare is how many times as many targets are made of the domains of a fleet as are asked: the engine chooses, and of very many
+// domains and Envoys not all are made for that.
+const spare = 2
+
+// domainsOf returns at most so many domains of a fleet: those that people chose before others, the first of each app before
+// the second of any.
+func (k known) domainsOf(f *fleet, most int) []*api.ProbeDomain {
+	var all []*api.ProbeDomain
+	for key, d := range k.domains {
+		if key.fleet == f.Name && (key.probe != "" || f.labelled[d.Name] == 0) {
+			all = append(all, d)
+		}
+	}
+	if len(all) <= most {
+		return all
+	}
+	slices.SortFunc(all, func(a, b *api.ProbeDomain) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Probe, b.Probe), strings.Compare(a.App, b.App))
+	})
+	ranks, before := make(map[*api.ProbeDomain]int, len(all)), make(map[string]int)
+	for _, d := range all {
+		ranks[d] = before[d.App]
+		if before[d.App]++; d.Probe == "" {
+			ranks[d] += api.MaxProbed // after all others
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *api.ProbeDomain) int { return cmp.Compare(ranks[a], ranks[b]) })
+	return all[:most]
+}
+
 // domain returns the target of a domain through an Envoy.
 func (f *fleet) domain(s probe.Settings, d api.ProbeDomain, l listener) (probe.Target, bool) {
 	t := probe.Target{
@@ -75,6 +103,9 @@ func (f *fleet) domain(s probe.Settings, d api.ProbeDomain, l listener) (probe.T
 	}
 	if port == 0 {
 		return t, false
+	}
+	if !t.TLS && t.Skip == "" && t.Kind == probe.GRPC && t.Ask.Module != "" {
+		t.Skip = "a module of grpc can say by TLS alone which domain it asks for"
 	}
 	if t.TLS && f.ClientCertificates && t.Skip == "" {
 		t.Skip = "the fleet wants a certificate of clients, and probes have none"
@@ -131,6 +162,9 @@ func asked(s probe.Settings, t *probe.Target, label string) bool {
 			t.Kind = kind
 		} else if t.Skip == "" {
 			t.Skip = fmt.Sprintf("the settings of probes have no module %s", l.Name)
+		}
+		if t.Skip == "" && !s.LetsUse(l.Name, t.App) {
+			t.Skip = fmt.Sprintf("the settings of probes do not let the app use the module %s (module-apps)", l.Name)
 		}
 	default:
 		return false

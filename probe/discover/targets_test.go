@@ -1,6 +1,7 @@
 package discover
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -175,5 +176,63 @@ func TestModulesWakeNothing(t *testing.T) {
 			"external/e/3.test tcp 10.0.0.1:443 tls:3.test skip: the app may sleep, and a module of tcp cannot say that it is a probe",
 			"external/e/4.test http 10.0.0.1:443 tls:4.test",
 			"external/e/5.test grpc 10.0.0.1:443 tls:5.test")
+	}
+}
+
+// Credentials of a module are told to no app for which they are not meant, whatever its label says.
+func TestModulesTellNobody(t *testing.T) {
+	t.Parallel()
+	said := api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoy("e", "10.0.0.1"))}}
+	for i, label := range []string{"module login", "module key", "module open", "module named", "module calls"} {
+		for _, app := range []string{"/shop", "/evil"} {
+			d := domain(strings.TrimPrefix(label, "module ")+strings.ReplaceAll(app, "/", "."), label)
+			d.App, d.HTTPS = app, i < 4
+			said.Domains = append(said.Domains, d)
+		}
+	}
+	s := settings(t, `
+modules:
+  login: {prober: http, http: {basic_auth: {username: u, password: hunter2}}}
+  key: {prober: http, http: {headers: {X-Api-Key: topsecret}}}
+  open: {prober: http, http: {headers: {Accept: text/html}}}
+  named: {prober: http}
+  calls: {prober: grpc}
+module-apps: {login: [/shop], named: ["/sho*"]}
+`)
+	const refused = " skip: the settings of probes do not let the app use the module "
+	wantTargets(t, Targets(s, Answer{ProbeTargets: said}),
+		"external/e/calls.evil grpc 10.0.0.1:80 skip: a module of grpc can say by TLS alone which domain it asks for",
+		"external/e/calls.shop grpc 10.0.0.1:80 skip: a module of grpc can say by TLS alone which domain it asks for",
+		"external/e/key.evil http 10.0.0.1:443 tls:key.evil"+refused+"key (module-apps)",
+		"external/e/key.shop http 10.0.0.1:443 tls:key.shop"+refused+"key (module-apps)",
+		"external/e/login.evil http 10.0.0.1:443 tls:login.evil"+refused+"login (module-apps)",
+		"external/e/login.shop http 10.0.0.1:443 tls:login.shop",
+		"external/e/named.evil http 10.0.0.1:443 tls:named.evil"+refused+"named (module-apps)",
+		"external/e/named.shop http 10.0.0.1:443 tls:named.shop",
+		"external/e/open.evil http 10.0.0.1:443 tls:open.evil",
+		"external/e/open.shop http 10.0.0.1:443 tls:open.shop")
+}
+
+// Very many domains and Envoys make no more targets than may be asked, and the app with one domain keeps its own.
+func TestTargetsAreBounded(t *testing.T) {
+	t.Parallel()
+	var envoys []api.ProbeEnvoy
+	for i := range 500 {
+		envoys = append(envoys, envoy(fmt.Sprint("e", i), "10.0.0.1"))
+	}
+	said := api.ProbeTargets{Fleets: []api.ProbeFleet{external(envoys...)}}
+	for i := range api.MaxProbed - 1 {
+		said.Domains = append(said.Domains, domain(fmt.Sprintf("%d.test", i), "/"))
+	}
+	small, chance := domain("z.test", "/"), domain("a.test", "")
+	small.App = "/small"
+	said.Domains = append(said.Domains, small, chance)
+	got := Targets(settings(t, "max-targets: 5000"), Answer{ProbeTargets: said})
+	names := make(map[string]int)
+	for _, one := range got {
+		names[one.Name]++
+	}
+	if len(got) < 5000 || len(got) > 12_000 || names["z.test"] != 500 || names["a.test"] > 0 {
+		t.Errorf("%d targets, %v", len(got), names)
 	}
 }

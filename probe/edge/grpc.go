@@ -19,6 +19,7 @@ import (
 
 	"relay/internal/failure"
 	"relay/probe"
+	"relay/probe/connect"
 )
 
 // GRPC asks the health check of gRPC, for the service that Path names. See
@@ -43,15 +44,15 @@ func (p GRPC) Probe(ctx context.Context, t probe.Target) probe.Result {
 func (p GRPC) check(ctx context.Context, r *probe.Result, conn net.Conn) {
 	begin := time.Now()
 	client, err := grpc.NewClient("passthrough:///envoy", grpc.WithContextDialer(once(conn)), grpc.WithTransportCredentials(credentialsOf(r.Target)),
-		grpc.WithAuthority(cmp.Or(r.Target.Domain, r.Target.Address)), grpc.WithUserAgent(probe.UserAgent+"/1"), grpc.WithDisableServiceConfig(),
+		grpc.WithAuthority(cmp.Or(r.Target.Domain, r.Target.Address)), grpc.WithUserAgent(probe.Agent), grpc.WithDisableServiceConfig(),
 		grpc.WithMaxHeaderListSize(maxHead), grpc.WithDisableRetry(), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxBody)), grpc.WithNoProxy())
 	if err != nil {
 		finish(r, "health check", begin, clean(err.Error()))
 		return
 	}
 	defer client.Close()
-	r.RequestID = newRequestID()
-	ctx = metadata.AppendToOutgoingContext(ctx, probe.Header, p.Place, "x-request-id", r.RequestID)
+	r.RequestID = connect.NewRequestID()
+	ctx = metadata.AppendToOutgoingContext(ctx, probe.Header, p.Place, connect.RequestID, r.RequestID)
 	var header, trailer metadata.MD
 	answer, err := grpc_health_v1.NewHealthClient(client).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: r.Target.Ask.Path}, grpc.Header(&header), grpc.Trailer(&trailer))
 	all := metadata.Join(header, trailer)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 
 	"relay/internal/failure"
 	"relay/probe"
+	"relay/probe/connect"
 )
 
 const (
@@ -35,7 +35,7 @@ type HTTP struct{ *Prober }
 func (p HTTP) Probe(ctx context.Context, t probe.Target) probe.Result {
 	r := probe.Result{Target: t, Phases: make(map[string]float64, 5)}
 	begin := time.Now()
-	id := newRequestID()
+	id := connect.NewRequestID()
 	request, err := requestOf(t, p.Place, id)
 	if err != nil {
 		r.Reason = err.Error()
@@ -66,7 +66,7 @@ func requestOf(t probe.Target, place, id string) (string, error) {
 	if !strings.HasPrefix(path, "/") {
 		return "", fmt.Errorf("the path %q does not begin with a slash", clean(path))
 	}
-	return method + " " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: " + probe.UserAgent + "/1\r\n" + probe.Header + ": " + place + "\r\nX-Request-Id: " + id +
+	return method + " " + path + " HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: " + probe.Agent + "\r\n" + probe.Header + ": " + place + "\r\n" + connect.RequestID + ": " + id +
 		"\r\nAccept: */*\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n", nil
 }
 
@@ -184,6 +184,3 @@ func expectation(a probe.Ask) string {
 	}
 	return strings.Join(all, ", ")
 }
-
-// newRequestID makes the ID of a request. Envoys keep it, so that it is in their logs and in Relay's failures.
-func newRequestID() string { return "probe-" + rand.Text()[:16] }

@@ -180,6 +180,8 @@ func late(r *probe.Result, begin time.Time) {
 
 // Check reads the authorities for the first time.
 func (p *Prober) Check() error {
-	_, err := p.authorities()
-	return err
+	if _, err := p.authorities(); err != nil {
+		return fmt.Errorf("ca-file: %w", err)
+	}
+	return nil
 }

@@ -37,8 +37,8 @@ const (
 type Options struct {
 	// Roots are the authorities of certificates; those of the system if it is nil.
 	Roots func() (*x509.CertPool, error)
-	// Place is the value of probe.Header. Version is that of the program.
-	Place, Version string
+	// Place is the value of probe.Header.
+	Place string
 }
 
 // Prober asks targets of the kind probe.WebSocket.
@@ -118,9 +118,10 @@ func (r *run) open(ctx context.Context) error {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
 	}
+	r.result.RequestID = connect.NewRequestID()
 	socket, resp, err := websocket.Dial(ctx, "ws://"+r.target.Domain+path, &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		HTTPHeader: http.Header{"User-Agent": {probe.UserAgent + "/" + r.options.Version}, probe.Header: {r.options.Place}},
+		HTTPHeader: http.Header{"User-Agent": {probe.Agent}, probe.Header: {r.options.Place}, connect.RequestID: {r.result.RequestID}},
 	})
 	var refused error
 	if resp != nil {

@@ -39,7 +39,7 @@ func serve(t *testing.T, ca *certstest.CA, handler http.HandlerFunc) (*Prober, p
 	}
 	t.Cleanup(server.Close)
 	target.Address = server.Listener.Addr().String()
-	return New(Options{Place: "here", Version: "1", Roots: func() (*x509.CertPool, error) {
+	return New(Options{Place: "here", Roots: func() (*x509.CertPool, error) {
 		if ca == nil {
 			return nil, nil
 		}
@@ -77,7 +77,7 @@ func TestEcho(t *testing.T) {
 			t.Parallel()
 			asked := make(chan string, 1)
 			p, target := serve(t, ca, func(w http.ResponseWriter, r *http.Request) {
-				asked <- strings.Join([]string{r.Host, r.URL.Path, r.UserAgent(), r.Header.Get(probe.Header)}, " ")
+				asked <- strings.Join([]string{r.Host, r.URL.Path, r.UserAgent(), r.Header.Get(probe.Header), r.Header.Get("X-Request-Id")}, " ")
 				talks(func(ctx context.Context, conn *websocket.Conn) {
 					_ = conn.Write(ctx, websocket.MessageText, []byte("welcome"))
 					echo(ctx, conn)
@@ -87,7 +87,7 @@ func TestEcho(t *testing.T) {
 			if !r.OK || !r.Answered || r.Status != 101 || r.CertificateExpires.IsZero() != (ca == nil) {
 				t.Errorf("%+v", r)
 			}
-			if got := <-asked; got != "shop.test /chat Relay-Probe/1 here" {
+			if got := <-asked; got != "shop.test /chat Relay-Probe/1 here "+r.RequestID || !strings.HasPrefix(r.RequestID, "probe-") {
 				t.Error(got)
 			}
 			target.Ask.Within = time.Nanosecond
@@ -121,7 +121,7 @@ func TestEachStepFails(t *testing.T) {
 		step, seen string
 		answered   bool
 	}{
-		"nothing listens": {nil, func(t *probe.Target) { t.Address = "127.0.0.1:1" }, Connect, "nothing listens there", false},
+		"nothing listens": {nil, func(t *probe.Target) { t.Address = "127.0.0.1:1" }, Connect, "the connection was refused", false},
 		"another name":    {nil, func(t *probe.Target) { t.ServerName = "b.test" }, TLS, "certificate for shop.test, expires ", true},
 		"no such domain": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Relay-Error", "no-such-domain")

@@ -69,6 +69,9 @@ func New(cfg Config) *Page {
 	return p
 }
 
+// Refresh shows the view as it is now, without waiting for Run.
+func (p *Page) Refresh() { p.render() }
+
 // Run renders the page when the view changes, and writes the files if there is a folder for them, until the context
 // ends. Whoever asks meanwhile gets what was rendered last.
 func (p *Page) Run(ctx context.Context) error {

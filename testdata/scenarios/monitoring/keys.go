@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -47,9 +48,9 @@ func (m *parts) keys() []scenario.Key {
 			Break: func(r *scenario.Run) error { r.Marathon.Down(); return nil }, Mend: func(r *scenario.Run) error { return r.Marathon.Up() },
 		},
 		{
-			Key: 'c', Breaks: "let the certificate of the search run out in 30 s", Mends: "renew the certificate of the search",
+			Key: 'c', Breaks: "let the certificate of the search run out in 50 s", Mends: "renew the certificate of the search",
 			Then:  "Before it ends, platform-pager is told of RelayCertificateExpires. Then the probes of the search fail in the step tls.",
-			Break: func(r *scenario.Run) error { return runOut(r, 30*time.Second) }, Mend: renew,
+			Break: func(r *scenario.Run) error { return runOut(r, 50*time.Second) }, Mend: renew,
 		},
 		{
 			Key: 'r', Breaks: "stop Relay", Mends: "start Relay",
@@ -105,15 +106,8 @@ func (m *parts) probesLine(r *scenario.Run) string {
 	if found.Skipped > 0 {
 		line += fmt.Sprintf(", %d are not asked", found.Skipped)
 	}
-	for _, name := range failing(found.Probes) {
-		var where []string
-		reason := ""
-		for _, p := range found.Probes {
-			if p.Name == name && p.fails() {
-				where, reason = append(where, p.Fleet), p.Reason
-			}
-		}
-		line += fmt.Sprintf("; %s fails through %s: %s", name, strings.Join(where, " and "), reason)
+	for _, f := range failures(found.Probes) {
+		line += fmt.Sprintf("; %s fails through %s: %s", f.name, strings.Join(f.sites, " and "), f.reason)
 	}
 	return line
 }
@@ -142,17 +136,34 @@ type probe struct {
 	Time                         time.Time
 }
 
-func (p probe) fails() bool { return !p.Success && p.Skipped == "" }
+// failure is what fails at some sites for the same reason.
+type failure struct {
+	name, reason string
+	sites        []string
+}
 
-// failing are the names of those that fail.
-func failing(probes []probe) (names []string) {
+// failures are all, by name. Of one that takes too long, how long it took is that of the first site.
+func failures(probes []probe) (all []failure) {
 	for _, p := range probes {
-		if p.fails() && !slices.Contains(names, p.Name) {
-			names = append(names, p.Name)
+		if p.Success || p.Skipped != "" {
+			continue
+		}
+		same := slices.IndexFunc(all, func(f failure) bool {
+			return f.name == p.Name && scenario.WithoutTimes(f.reason) == scenario.WithoutTimes(p.Reason)
+		})
+		if same < 0 {
+			all = append(all, failure{p.Name, p.Reason, []string{p.Fleet}})
+		} else {
+			all[same].sites = append(all[same].sites, p.Fleet)
 		}
 	}
-	slices.Sort(names)
-	return names
+	for _, f := range all {
+		slices.Sort(f.sites)
+	}
+	slices.SortFunc(all, func(a, b failure) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.reason, b.reason))
+	})
+	return all
 }
 
 // found is what relay probe has found.

@@ -112,8 +112,8 @@ func (r *Run) pressed(key rune, broken map[rune]bool) {
 
 var times = regexp.MustCompile(`\d[\d.]*(ms|s)\b`)
 
-// withoutTimes leaves out how long something took, which is another each time.
-func withoutTimes(line string) string { return times.ReplaceAllString(line, "") }
+// WithoutTimes leaves out how long something took, which is another each time.
+func WithoutTimes(line string) string { return times.ReplaceAllString(line, "") }
 
 // changes prints what is to be seen whenever that changes, until the context or a part ends.
 func (r *Run) changes() error {
@@ -131,7 +131,7 @@ func (r *Run) changes() error {
 			}
 			seen := r.scenario.Look(r)
 			for i, line := range seen {
-				if i >= len(last) || withoutTimes(line) != withoutTimes(last[i]) {
+				if i >= len(last) || WithoutTimes(line) != WithoutTimes(last[i]) {
 					r.Say("%s %s", now.Format(time.TimeOnly), line)
 				}
 			}
