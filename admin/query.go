@@ -115,7 +115,7 @@ func (p parameter) read(value string) (string, error) {
 	case !utf8.ValidString(value) || strings.ContainsRune(value, 0):
 		return "", badRequest(fmt.Sprintf("the parameter %s is no text in UTF-8", p.Name))
 	case len(p.Values) > 0 && !slices.Contains(p.Values, value):
-		return "", badRequest(fmt.Sprintf("the parameter %s is %q: it can be %s", p.Name, value, strings.Join(p.Values, ", ")))
+		return "", badRequest(fmt.Sprintf("the parameter %s is %q: it can be %s", p.Name, value, strings.TrimPrefix(strings.Join(p.Values, ", "), ", ")))
 	}
 	if p.Max > 0 {
 		if n, err := strconv.Atoi(value); err != nil || n < 1 || n > p.Max || strconv.Itoa(n) != value {

@@ -85,7 +85,7 @@ func TestRoutes(t *testing.T) {
 		{"diff without an app", "GET", "/api/v1/diff", full, 400, "the parameter app is needed", "", ""},
 		{"dump", "GET", "/api/v1/config-dump?fleet=external&type=clusters&name=/a_0", full, 200, `"type": "clusters", "name": "/a_0"`, "Content-Type", "application/json"},
 		{"dump of no fleet", "GET", "/api/v1/config-dump?fleet=x", full, 404, "there is no fleet x", "", ""},
-		{"dump of no type", "GET", "/api/v1/config-dump?fleet=external&type=x", full, 400, "it can be , clusters", "", ""},
+		{"dump of no type", "GET", "/api/v1/config-dump?fleet=external&type=x", full, 400, "it can be clusters", "", ""},
 		{"unknown list", "GET", "/api/v1/x", full, 404, `"error": "nothing at /api/v1/x`, "Content-Type", "application/json"},
 		{"list by POST", "POST", "/api/v1/apps", full, 405, "", "Allow", "GET, HEAD"},
 		{"page", "GET", "/", full, 200, "<li>/shop/busy: port 0: no task is in rotation: busy.1 fails a health check", "Content-Type", "text/html; charset=utf-8"},

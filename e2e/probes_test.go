@@ -71,7 +71,7 @@ func TestProbeOnce(t *testing.T) {
 	second.Kill()
 	w.admin.streams(1)
 	status, out, errs := command(t, args...)
-	for _, want := range []string{"failed inner.test (http) through internal/inner-1", "connect: the connection was refused", "how it is routed: " + w.admin.url + "/api/v1/explain?subject=inner.test", "2 succeeded, 1 failed"} {
+	for _, want := range []string{"failed inner.test (http) through internal/inner-1", "connect: the connection was refused", "why: relay domain inner.test --admin " + w.admin.url, "2 succeeded, 1 failed"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q in\n%s", want, out)
 		}

@@ -45,7 +45,7 @@ func (s prometheusSettings) apply(t *testing.T) (settings, rules string) {
 	t.Helper()
 	_, admin, _ := net.SplitHostPort(s.envoy)
 	addresses := map[string][2]string{ // by job: what is replaced
-		"relay": {"relay.example.com:9090", s.relay}, "probe": {"probe.example.com:9091", s.probe},
+		"relay": {"relay.example.com:9090", s.relay}, "probe": {"probe.example.com:9116", s.probe},
 		"envoy": {":9901", admin}, "blackbox": {"blackbox.example.com:9115", s.blackbox},
 	}
 	if admin != "" {

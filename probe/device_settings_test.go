@@ -47,7 +47,7 @@ func TestBadDeviceSettings(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ from, to, want string }{
 		{"name: acme-1", "name: acme 1", "device number 1: its name must have"},
-		{"name: acme-1", "name: acme-1\n  nmae: x", "line 5: field nmae"},
+		{"name: acme-1", "name: acme-1\n  nmae: x", `line 5: there is no setting "nmae" here`},
 		{"devices:", "devices:\n- {name: acme-1, port: 1, server-name: x, hello: {send: x}}", "device acme-1: another one has this name"},
 		{"port: 8883", "port: 0", "device acme-1: port is missing"},
 		{"server-name: devices.example.com", "", "server-name is missing"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -39,7 +40,7 @@ func Parse(text []byte) (Settings, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
-		return Settings{}, errors.New(withoutValues(err.Error()))
+		return Settings{}, forPeople(err)
 	}
 	if err := decoder.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return Settings{}, errors.New("there is a second document, which is not read: take out the line of three hyphens")
@@ -51,6 +52,24 @@ func Parse(text []byte) (Settings, error) {
 		s.Modules[name] = boundModule(m)
 	}
 	return s, nil
+}
+
+// What errors of YAML say of types of Go.
+var (
+	unknownKey = regexp.MustCompile(`field (.*) not found in type \S+`)
+	noTime     = regexp.MustCompile("cannot unmarshal !!\\w+ `[^`]*` into time.Duration")
+	wrongType  = regexp.MustCompile("cannot unmarshal !!(\\w+)( `[^`]*`)? into \\S+")
+)
+
+// forPeople says what an error of YAML means without names of Go's types, and without values.
+func forPeople(err error) error {
+	text := err.Error()
+	if mistakes, ok := errors.AsType[*yaml.TypeError](err); ok {
+		text = strings.Join(mistakes.Errors, "; ")
+	}
+	text = unknownKey.ReplaceAllString(text, `there is no setting "$1" here`)
+	text = noTime.ReplaceAllString(text, "this is no time: write it with its unit, such as 30s")
+	return errors.New(withoutValues(wrongType.ReplaceAllString(text, "a value of type $1 does not belong here")))
 }
 
 // values are those that errors of YAML and of blackbox_exporter quote.

@@ -77,9 +77,11 @@ func TestParse(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ text, want string }{
-		{"interval: 20s\nintervall: 30s", "line 2: field intervall not found"},
-		{"modules:\n  a:\n    prober: http\n    htttp: {}", "line 4: field htttp not found"},
-		{"modules:\n  a:\n    prober: http\n    http: {methodd: GET}", "line 4: field methodd not found"},
+		{"interval: 20s\nintervall: 30s", "line 2: there is no setting \"intervall\" here"},
+		{"modules:\n  a:\n    prober: http\n    htttp: {}", "line 4: there is no setting \"htttp\" here"},
+		{"modules:\n  a:\n    prober: http\n    http: {methodd: GET}", "line 4: there is no setting \"methodd\" here"},
+		{"interval: 30", "line 1: this is no time: write it with its unit, such as 30s"},
+		{"sample: 20", "line 1: a value of type int does not belong here"},
 		{"interval: 1s", "interval: 1s is not between 5s and 24h0m0s"},
 		{"timeout: 2m", "timeout: 2m0s is not between"},
 		{"rate: 0", "rate: 0 is not between 1 and"},

@@ -122,7 +122,12 @@ func ParseSettings(data []byte) (Settings, error) {
 	return s, nil
 }
 
-var unknownField = regexp.MustCompile(`field (.*) not found in type \S+`)
+// What errors of YAML say of types of Go.
+var (
+	unknownField = regexp.MustCompile(`field (.*) not found in type \S+`)
+	noTime       = regexp.MustCompile("cannot unmarshal !!\\w+ `([^`]*)` into time.Duration")
+	wrongType    = regexp.MustCompile("cannot unmarshal !!(\\w+)( `[^`]*`)? into \\S+")
+)
 
 // forPeople says what an error of the YAML package means without the names of Go types.
 func forPeople(err error) error {
@@ -130,8 +135,8 @@ func forPeople(err error) error {
 		texts := slices.Clone(typed.Errors)
 		for i := range texts {
 			texts[i] = unknownField.ReplaceAllString(texts[i], `there is no setting "$1" here`)
-			texts[i] = strings.ReplaceAll(texts[i], "into []statuspage.", "into a list of ")
-			texts[i] = strings.ReplaceAll(texts[i], "into statuspage.", "into ")
+			texts[i] = noTime.ReplaceAllString(texts[i], "$1 is no time: write it with its unit, such as 2s")
+			texts[i] = wrongType.ReplaceAllString(texts[i], "a value of type $1$2 does not belong here")
 		}
 		return errors.New(strings.Join(texts, "; "))
 	}

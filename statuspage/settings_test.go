@@ -50,10 +50,11 @@ places:
 func TestSettingsMistakes(t *testing.T) {
 	t.Parallel()
 	for want, text := range map[string]string{
-		"services: there is none":                           "",
-		`line 1: there is no setting "titel" here`:          "titel: x\nservices: [{name: a, apps: [/a]}]",
-		`line 1: there is no setting "domain" here`:         "services: [{name: a, domain: a.test}]",
-		"cannot unmarshal":                                  "services: a",
+		"services: there is none":                                  "",
+		`line 1: there is no setting "titel" here`:                 "titel: x\nservices: [{name: a, apps: [/a]}]",
+		`line 1: there is no setting "domain" here`:                "services: [{name: a, domain: a.test}]",
+		"line 1: a value of type str `a` does not belong here":     "services: a",
+		"line 1: 2 is no time: write it with its unit, such as 2s": "services: [{name: a, apps: [/a], slow: 2}]",
 		"second document":                                   "services: [{name: a, apps: [/a]}]\n---\ntitle: x",
 		`services[0] (""): name: it is empty`:               "services: [{apps: [/a]}]",
 		"another service has this name":                     "services: [{name: a, apps: [/a]}, {name: a, apps: [/a]}]",

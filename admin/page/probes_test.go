@@ -36,7 +36,7 @@ func TestProbesPage(t *testing.T) {
 	data.status.Probes = &api.ProbesStatus{Place: "frankfurt", Asked: 2, Failing: 1, Worst: data.probes[:1]}
 	text := page("/probes")
 	for _, want := range []string{
-		"from frankfurt", "1 probe failed", `href="/envoys/external/edge-2"`, `href="/apps/shop/web"`, "team-shop", "the Envoy answers no-task", `<a href="/api/v1/explain?subject=shop.test">How it is routed</a>`,
+		"from frankfurt", "1 probe failed", `href="/envoys/external/edge-2"`, `href="/apps/shop/web"`, "team-shop", "the Envoy answers no-task", `<a href="/domains/shop.test">How it is routed, and why</a>`,
 		"<details open>", "<details>", "grpc, by chance", "the app sleeps", `<span class="badge dim">not asked</span>`, `<span id="nav-probes" class="pill bad">1</span>`,
 	} {
 		if !strings.Contains(text, want) {

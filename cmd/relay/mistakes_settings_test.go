@@ -163,6 +163,8 @@ func (f *mistakeFixtures) inFiles() []settingsMistake {
 		{"one port for http and https", f.withApps(append([]string{"--http", "127.0.0.1:2"}, append(https, old)...)...), 2, "has 127.0.0.1:2 for both http and https"},
 		{"xDS for everybody", f.withApps("--xds", "0.0.0.0:18000"), 2, "--xds 0.0.0.0:18000 is reachable beyond this machine|give --xds-cert, --xds-key and --xds-client-ca"},
 		{"the address of another machine", f.withApps("--xds", "192.0.2.1:18000", "--xds-insecure-plaintext-beyond-loopback"), 1, "wrong  xds: |this machine does not have the address"},
+		{"no authorities of probes", f.withApps("--probes", "--probe-file", f.file("probes.yaml", "ca-file: "+f.dir+"/none")), 1, "wrong  probes: --probe-file: ca-file: |/none: no such file or directory"},
+		{"no folder for the public page", f.withApps("--status-page-file", f.file("page.yaml", "services: [{name: A, apps: [/a]}]"), "--status-page-dir", f.dir+"/none"), 1, "wrong  status-page-dir: |/none: no such file or directory"},
 		{"a file for saved state", f.withApps("--state-dir", f.apps), 1, "give a directory that the user of Relay may write to"},
 		{"an app id without a slash", f.withApps("--acme-app", "marathon-acme"), 2, "--acme-app marathon-acme is not the id of an app: write /marathon-acme"},
 		{"another fleet", f.withApps("--fleet", "extern"), 1, "no app names it in HAPROXY_GROUP|did you mean extern?|1 app is in no fleet"},

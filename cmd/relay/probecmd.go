@@ -103,7 +103,7 @@ func (c *probeCmd) once(ctx context.Context, program *relay.ProbeProgram, p prin
 	return nil
 }
 
-// probesOnce shows what failed, with where Relay says how it is routed.
+// probesOnce shows what failed, with the command that says why.
 func (p printer) probesOnce(found api.Probes, relay string) {
 	for _, one := range found.Probes {
 		if one.Success || one.Skipped != "" {
@@ -115,10 +115,17 @@ func (p printer) probesOnce(found api.Probes, relay string) {
 			p.line("  %-22s %8s  %s", step.Name, seconds(step.Duration), stepText(step))
 		}
 		if one.Explain != "" {
-			p.line("  how it is routed: %s%s", strings.TrimSuffix(relay, "/"), one.Explain)
+			p.line("  why: %s --admin %s", explainCommand(one), relay)
 		}
 	}
 	p.line("%s", probesSummary(found))
+}
+
+func explainCommand(one api.Probe) string {
+	if one.Domain != "" {
+		return "relay domain " + one.Domain
+	}
+	return "relay app " + one.App
 }
 
 func probeTitle(one api.Probe) string {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +38,10 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 		r.say("files for TLS", err)
 	}
 	if c.Probes.Enabled {
-		_, err := c.Probes.settings()
+		settings, err := c.Probes.settings()
+		if err == nil {
+			_, err = probersOf(settings)
+		}
 		r.say("probes", err)
 	}
 	r.checkPorts(&c)
@@ -97,6 +101,10 @@ func (r *checker) checkPorts(c *Config) {
 	if c.StatusPage.enabled() {
 		_, err := statuspage.ReadSettings(c.StatusPage.File)
 		r.say("status-page-file", err)
+	}
+	if c.StatusPage.Dir != "" {
+		_, err := os.ReadDir(c.StatusPage.Dir)
+		r.say("status-page-dir", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 
@@ -29,7 +30,7 @@ type probeParts struct {
 // newProbeParts builds what asks what these Relays say. Authorities that cannot be read are an error.
 func newProbeParts(s probe.Settings, relays []discover.Relay, log *slog.Logger, registerer prometheus.Registerer) (*probeParts, error) {
 	log = log.With("part", "probes")
-	probers, err := blackbox.Probers(s)
+	probers, err := probersOf(s)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +45,15 @@ func newProbeParts(s probe.Settings, relays []discover.Relay, log *slog.Logger, 
 		Settings: s, Relays: relays, Log: log, Registerer: registerer, Set: func(targets []probe.Target) { p.engine.SetTargets(targets) },
 	})
 	return p, nil
+}
+
+// probersOf builds those that ask by modules, and reads the authorities for the first time.
+func probersOf(s probe.Settings) (map[probe.Kind]probe.Prober, error) {
+	probers, err := blackbox.Probers(s)
+	if err != nil {
+		return nil, fmt.Errorf("--probe-file: %w", err)
+	}
+	return probers, nil
 }
 
 // found is what was found last; false without probes.

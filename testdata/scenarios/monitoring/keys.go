@@ -39,7 +39,7 @@ func (m *parts) keys() []scenario.Key {
 		},
 		{
 			Key: 'f', Breaks: "make the shop fail: status 500", Mends: "make the shop work again",
-			Then:  "The same people, and also since requests of visitors fail (RelayAppErrorsFast).",
+			Then:  "The owner is woken, and not the platform: by RelayAppErrorsFast, since requests of visitors fail, and by RelayAppProbeFails (shop-pager). The shop is down on the status page.",
 			Break: set(fails, true), Mend: set(fails, false),
 		},
 		{
