@@ -41,7 +41,7 @@ func asks(r *scenario.Run, settings, devices string) []probe.State {
 	s, err := probe.Parse([]byte(settings))
 	r.Must(err)
 	prober := device.New(device.Options{
-		Devices: s.Devices, Callback: s.Callback, Place: "here", Version: "1", Log: slog.New(slog.DiscardHandler),
+		Devices: s.Devices, Callback: s.Callback, Place: "here", Log: slog.New(slog.DiscardHandler),
 		Roots: func() (*x509.CertPool, error) { return r.CA.ClientTLS().RootCAs, nil },
 	})
 	engine := probe.New(probe.Options{Settings: s, Probers: map[probe.Kind]probe.Prober{probe.Device: prober}})
