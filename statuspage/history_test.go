@@ -111,10 +111,12 @@ func TestOffForDays(t *testing.T) {
 		stop()
 
 		place.find("a.test", true)
-		m, stop = monitored(t, cfg, place)
-		if days := m.View().Services[0].Days; m.View().State != Unknown || len(days) != shownDays {
-			t.Errorf("before the first look: %s", m.View().State)
+		unserved := cfg
+		unserved.Log = quiet
+		if v := New(unserved).View(); v.State != Unknown || len(v.Services[0].Days) != shownDays {
+			t.Errorf("before the first look: %s", v.State)
 		}
+		m, stop = monitored(t, cfg, place)
 		until(t, m, "up", 15*time.Second)
 		if got := m.View().Services[0].Since; !got.Equal(since) {
 			t.Errorf("after a restart it is so since %s, want %s", got, since)
