@@ -94,8 +94,6 @@ func TestDir(t *testing.T) {
 // What did not change is not written again.
 func TestDirWritesWhatChanged(t *testing.T) {
 	t.Parallel()
-	path := t.TempDir()
-	d := NewDir(path)
 	before := rendered(t, troubleView())
 	later := troubleView()
 	later.Time = later.Time.Add(time.Minute)
@@ -103,35 +101,40 @@ func TestDirWritesWhatChanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inode := func(name string) uint64 {
+	inode := func(path, name string) uint64 {
 		info, err := os.Stat(filepath.Join(path, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return info.Sys().(*syscall.Stat_t).Ino
 	}
-	for restart, dir := range map[bool]*Dir{false: d, true: NewDir(path)} {
+	for _, restart := range []bool{false, true} {
+		path := t.TempDir()
+		d := NewDir(path)
 		if err := d.Write(before); err != nil {
 			t.Fatal(err)
 		}
 		inodes := make(map[string]uint64)
 		for name := range before {
-			inodes[name] = inode(name)
+			inodes[name] = inode(path, name)
 		}
-		if err := dir.Write(after); err != nil {
+		if restart {
+			d = NewDir(path)
+		}
+		if err := d.Write(after); err != nil {
 			t.Fatal(err)
 		}
 		for name := range before {
-			if changed := before[name] != after[name]; changed != (inode(name) != inodes[name]) {
+			if changed := before[name] != after[name]; changed != (inode(path, name) != inodes[name]) {
 				t.Errorf("restart %v: %s changed: %v, and was written: %v", restart, name, changed, !changed)
 			}
 		}
-	}
-	if err := os.Remove(filepath.Join(path, "feed.rss")); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Write(after); err != nil || inode("feed.rss") == 0 {
-		t.Errorf("what somebody removed does not come back: %v", err)
+		if err := os.Remove(filepath.Join(path, "feed.rss")); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Write(after); err != nil || inode(path, "feed.rss") == 0 {
+			t.Errorf("restart %v: what somebody removed does not come back: %v", restart, err)
+		}
 	}
 }
 
