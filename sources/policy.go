@@ -53,6 +53,14 @@ type HTTP struct {
 	// fleet's own when set.
 	NumRetries *uint32
 	RetryOn    []string
+
+	// Match are what requests must be like beyond their path: one of them must fit; empty for all.
+	Match []Match `json:",omitempty"`
+	// SignOn asks who somebody is, RequestLimits bounds what is asked, and Shaping changes requests and
+	// answers.
+	SignOn        *SignOn        `json:",omitempty"`
+	RequestLimits *RequestLimits `json:",omitempty"`
+	Shaping       *Shaping       `json:",omitempty"`
 }
 
 // Path is a prefix of the path of requests, compared byte by byte, so that
@@ -137,6 +145,10 @@ type TCP struct {
 	// AddressRate is how many new connections a second one address of a client may open; others
 	// are closed. 0 is no limit.
 	AddressRate float64 `json:",omitempty"`
+	// Hold has connections wait for so long while there is no instance; 0 does not.
+	Hold time.Duration `json:",omitempty"`
+	// Redis, when set, spreads the keys of Redis over the instances.
+	Redis *Redis `json:",omitempty"`
 }
 
 // ServiceTLS says how Envoys meet the clients of a TCP service whose TLS they end. It is never

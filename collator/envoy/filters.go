@@ -5,52 +5,24 @@ import (
 	"encoding/hex"
 	"net/netip"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
-	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
 	basicauthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/basic_auth/v3"
-	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	statefulsessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
-	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	cookiestatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/cookie/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/type/http/v3"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"relay/collator/routing"
 	"relay/sources"
 )
 
-const (
-	// routeFilter is the filter of the listeners that runs the filters of a route.
-	routeFilter = "route"
-	// stickyCookie begins the names of session cookies. marathon-lb calls all of them so.
-	stickyCookie = "mesosphere_server_id"
-)
-
-// perRouteFilters makes the filter that runs the filters of a route: those which the route's
-// ExtensionWithMatcherPerRoute names, and none without one. So no listener
-// changes when the first app asks for one, and other routes pay nothing. It looks at the
-// route when the request reaches it. Filters that listeners had, and routes enabled, would
-// not do: Envoy decides about those before the hosts filter has found the route. So no
-// password was asked for if the host had upper case, or was below a wildcard domain.
-//
-// It costs a request a little even where it has nothing to run. So scopes without such routes
-// leave it out.
-func perRouteFilters(p *packer) *hcmv3.HttpFilter {
-	return &hcmv3.HttpFilter{
-		Name: routeFilter,
-		ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: p.pack(&matchingv3.ExtensionWithMatcher{
-			XdsMatcher:      &xdsmatcherv3.Matcher{},
-			ExtensionConfig: p.extension("composite", &compositev3.Composite{}),
-		})},
-	}
-}
+// stickyCookie begins the names of session cookies. marathon-lb calls all of them so.
+const stickyCookie = "mesosphere_server_id"
 
 // cookieOf returns the name of the cookie that has the instance of a client. Each cluster has
 // its own: clients send all cookies of a domain to all its apps, so the apps would overwrite
@@ -61,47 +33,38 @@ func cookieOf(cluster string) string {
 }
 
 // routeFilters returns the filters that a route asks for, of requests to a cluster. Those
-// that keep requests out come first. With looksAtNetworks there are routes by the client's address.
-func routeFilters(p *packer, h sources.HTTP, cluster string, looksAtNetworks bool) map[string]*anypb.Any {
-	var filters []*corev3.TypedExtensionConfig
-	add := func(name string, config proto.Message) {
-		filters = append(filters, p.extension(name, config))
-	}
+// that keep requests out come first, of those that decide at once; then all others that decide at once, and
+// then those that may wait. So all that read metadata of the route are in the first chain, after whose
+// filter the metadata is called.
+func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) map[string]*anypb.Any {
+	h := r.HTTP
+	c := filterChains{p: p}
 	if len(h.AllowedNetworks) > 0 {
-		add("rbac", allowOnly(h.AllowedNetworks))
+		c.add("rbac", allowOnly(h.AllowedNetworks))
 	}
 	if a := h.BasicAuth; a != nil {
-		add("basic_auth", &basicauthv3.BasicAuth{
+		c.add("basic_auth", &basicauthv3.BasicAuth{
 			Realm: a.Realm,
 			Users: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: a.User + ":" + string(a.Hash)}},
 		})
 	}
 	if h.Sticky {
-		add("stateful_session", &statefulsessionv3.StatefulSession{
+		c.add("stateful_session", &statefulsessionv3.StatefulSession{
 			SessionState: p.extension("envoy.http.stateful_session.cookie", &cookiestatev3.CookieBasedSessionState{
 				Cookie: &httpv3.Cookie{Name: cookieOf(cluster), Path: "/"},
 			}),
 		})
 	}
 	if h.LocationPrefix != "" {
-		add("location", prefixLocation())
+		c.add("location", prefixLocation())
 	}
 	if h.Hash != nil && h.Hash.By == sources.HashSubdomain {
-		add("subdomain", keepSubdomain(p))
+		c.add("subdomain", keepSubdomain(p))
 	}
-	if looksAtNetworks {
-		add("client", keepClient())
+	if b.looksAtNetworks(r) {
+		c.add("client", keepClient())
 	}
-	if len(filters) == 0 {
-		return nil
-	}
-	// Envoys before 1.38 know no chains: see scopeResource.
-	run := &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: filters}}
-	return map[string]*anypb.Any{routeFilter: p.pack(&matchingv3.ExtensionWithMatcherPerRoute{
-		XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-			Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: p.pack(run)},
-		}}},
-	})}
+	return c.perRoute()
 }
 
 // allowOnly lets in clients of these networks. Who the client is says trustProxies.
@@ -188,6 +151,6 @@ func locationPrefix(h sources.HTTP) *corev3.Metadata {
 		return nil
 	}
 	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-		routeFilter: {Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(h.LocationPrefix)}},
+		routeMetadata: {Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(h.LocationPrefix)}},
 	}}
 }

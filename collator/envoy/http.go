@@ -76,7 +76,7 @@ func connectionManager(p *packer, name string, f *routing.Fleet, scheme string) 
 		LocalReplyConfig:              localReplies(p, f.ErrorPages),
 		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{mutateHeaders(p)},
 		RouteSpecifier:                &hcmv3.HttpConnectionManager_ScopedRoutes{ScopedRoutes: scopedRoutes()},
-		HttpFilters:                   []*hcmv3.HttpFilter{hostsDiscovery(), perRouteFilters(p)},
+		HttpFilters:                   append([]*hcmv3.HttpFilter{hostsDiscovery()}, perRouteFilters(p)...),
 		AccessLog:                     append(requestLogs(p), accessLog(p, f)...),
 	}
 	setDownstreamProtocols(manager, f)

@@ -71,14 +71,14 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		forward := b.forward(domain, r)
 		if r.HTTP.Sticky {
 			for _, c := range forward.Route.GetWeightedClusters().GetClusters() {
-				c.TypedPerFilterConfig = routeFilters(p, r.HTTP, c.Name, false)
+				c.TypedPerFilterConfig = b.routeFilters(p, r, c.Name)
 			}
 		}
 		routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
 	}
 	for _, route := range routes {
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
-		route.TypedPerFilterConfig = routeFilters(p, r.HTTP, cluster, b.looksAtNetworks(r))
+		route.TypedPerFilterConfig = b.routeFilters(p, r, cluster)
 		route.Metadata = locationPrefix(r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove

@@ -3,7 +3,6 @@ package envoy
 import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
@@ -41,16 +40,7 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 		takeFromAll(scope.RouteConfiguration, NodeHeader, RouteHeader)
 		return scope, p.err
 	}
-	unused := map[string]*anypb.Any{routing.HostsFilter: disabled()}
-	if !uses(vhost, routeFilter) {
-		unused[routeFilter] = disabled()
-	}
-	for _, filter := range []string{routing.ScalingFilter, routing.QueueFilter} {
-		if f.Scaling && !uses(vhost, filter) {
-			unused[filter] = disabled()
-		}
-	}
-	scope.RouteConfiguration.TypedPerFilterConfig = unused
+	scope.RouteConfiguration.TypedPerFilterConfig = withoutUnused(f, vhost)
 	return scope, p.err
 }
 

@@ -108,7 +108,7 @@ func hasApart(scope *routev3.ScopedRouteConfiguration) bool {
 }
 
 func hasFilters(scope *routev3.ScopedRouteConfiguration) bool {
-	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, func(v *routev3.VirtualHost) bool { return uses(v, routeFilter) })
+	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, usesRouteFilters)
 }
 
 // NeedsFilters reports whether requests to a port go through filters of its route.

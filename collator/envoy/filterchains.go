@@ -1,0 +1,117 @@
+package envoy
+
+import (
+	"fmt"
+	"slices"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
+	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"relay/collator/routing"
+)
+
+// routeMetadata is the metadata of a route that filters of its first chain look at.
+const routeMetadata = "route"
+
+// routeFilterNames are the filters of the listeners that run the filters of a route, in order.
+//
+// There are several since Envoy leaves out the filters of a chain that come after one which waited:
+// they would let in whom they should keep out. So a filter that may wait is the last one of its
+// chain, and what comes after it is in the chain of the next of these.
+var routeFilterNames = []string{"route", "route/2", "route/3", "route/4"}
+
+// perRouteFilters makes the filters that run the filters of a route: those which the route's
+// ExtensionWithMatcherPerRoute names, and none without one. So no listener
+// changes when the first app asks for one, and other routes pay nothing. They look at the
+// route when the request reaches them. Filters that listeners had, and routes enabled, would
+// not do: Envoy decides about those before the hosts filter has found the route. So no
+// password was asked for if the host had upper case, or was below a wildcard domain.
+//
+// They cost a request a little even where they have nothing to run. So scopes without such routes
+// leave them out.
+func perRouteFilters(p *packer) (filters []*hcmv3.HttpFilter) {
+	config := p.pack(&matchingv3.ExtensionWithMatcher{
+		XdsMatcher:      &xdsmatcherv3.Matcher{},
+		ExtensionConfig: p.extension("composite", &compositev3.Composite{}),
+	})
+	for _, name := range routeFilterNames {
+		filters = append(filters, &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: config}})
+	}
+	return filters
+}
+
+// filterChains are the filters that a route asks for, in order: one chain for each of routeFilterNames.
+type filterChains struct {
+	p      *packer
+	chains [][]*corev3.TypedExtensionConfig
+	// waits is set if the last filter of the last chain may wait.
+	waits bool
+}
+
+// add adds a filter that decides at once.
+func (c *filterChains) add(name string, config proto.Message) {
+	if len(c.chains) == 0 || c.waits {
+		c.chains, c.waits = append(c.chains, nil), false
+	}
+	last := &c.chains[len(c.chains)-1]
+	*last = append(*last, c.p.extension(name, config))
+}
+
+// addWaiting adds a filter that may have a request wait: for an answer from elsewhere, for time to pass, or for
+// the body of the request.
+func (c *filterChains) addWaiting(name string, config proto.Message) {
+	c.add(name, config)
+	c.waits = true
+}
+
+// perRoute returns the configuration of a route by which the listeners run the filters; nil if there are none.
+// Envoys before 1.38 know no chains: see scopeResource.
+func (c *filterChains) perRoute() map[string]*anypb.Any {
+	if len(c.chains) == 0 {
+		return nil
+	}
+	if len(c.chains) > len(routeFilterNames) {
+		c.p.fail(fmt.Errorf("asks for %d things of a request that take time, one after the other: there may be %d", len(c.chains), len(routeFilterNames)))
+		return nil
+	}
+	config := make(map[string]*anypb.Any, len(c.chains))
+	for i, chain := range c.chains {
+		run := &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: chain}}
+		config[routeFilterNames[i]] = c.p.pack(&matchingv3.ExtensionWithMatcherPerRoute{
+			XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+				Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: c.p.pack(run)},
+			}}},
+		})
+	}
+	return config
+}
+
+// usesRouteFilters reports whether a route of a virtual host has filters.
+func usesRouteFilters(vhost *routev3.VirtualHost) bool {
+	return slices.ContainsFunc(routeFilterNames, func(name string) bool { return uses(vhost, name) })
+}
+
+// withoutUnused leaves those of the filters of listeners out of a scope that none of its routes uses.
+func withoutUnused(f *routing.Fleet, vhost *routev3.VirtualHost) map[string]*anypb.Any {
+	unused := map[string]*anypb.Any{routing.HostsFilter: disabled()}
+	leaveOut := func(filter string) {
+		if !uses(vhost, filter) {
+			unused[filter] = disabled()
+		}
+	}
+	for _, filter := range routeFilterNames {
+		leaveOut(filter)
+	}
+	if f.Scaling {
+		leaveOut(routing.ScalingFilter)
+		leaveOut(routing.QueueFilter)
+	}
+	return unused
+}

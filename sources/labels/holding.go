@@ -1,0 +1,4 @@
+package labels
+
+// Connections that wait while servers move.
+var holdingLabels = []Label{}

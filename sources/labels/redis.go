@@ -1,0 +1,4 @@
+package labels
+
+// Caches that speak the protocol of Redis.
+var redisLabels = []Label{}

@@ -1,0 +1,4 @@
+package labels
+
+// How much clients may ask for.
+var requestLimitLabels = []Label{}

@@ -1,0 +1,4 @@
+package labels
+
+// How requests and answers are changed.
+var shapingLabels = []Label{}

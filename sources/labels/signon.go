@@ -1,0 +1,4 @@
+package labels
+
+// Who is let in, beyond passwords and networks.
+var signOnLabels = []Label{}

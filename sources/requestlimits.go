@@ -1,0 +1,4 @@
+package sources
+
+// RequestLimits bounds how many requests there are, and how large. It is never modified.
+type RequestLimits struct{}

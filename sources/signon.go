@@ -1,0 +1,5 @@
+package sources
+
+// SignOn says who is let in, beyond a password: by what another app, a token or a provider of
+// identities says of the request. It is never modified.
+type SignOn struct{}
