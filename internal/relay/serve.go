@@ -22,6 +22,7 @@ import (
 	"relay/collator"
 	"relay/collator/history"
 	"relay/connections/accept"
+	"relay/connections/hold"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
 	"relay/internal/graphite"
@@ -70,6 +71,7 @@ type Relay struct {
 	balancer    *rebalance.Balancer // of connections that last
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
+	hold        *hold.Service
 	deployments *deploymentParts
 	probes      *probeParts // nil if nothing is asked from outside
 	statusPage  *PublicPage // nil if there is none
@@ -97,7 +99,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newHold, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
