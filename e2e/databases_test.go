@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"crypto/tls"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -183,5 +185,69 @@ func TestDatabaseHasALimit(t *testing.T) {
 	}
 	if out, err := server.query(address, "select 1"); err != nil {
 		t.Errorf("when they have ended: %q, %v", out, err)
+	}
+}
+
+// startSession begins a session of PostgreSQL's protocol, and returns the type of the first message that the server
+// sends: 'R' if it is content.
+func startSession(conn net.Conn) (byte, error) {
+	body := []byte("\x00\x03\x00\x00user\x00app\x00database\x00app\x00\x00")
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body)+4)), body...)); err != nil {
+		return 0, err
+	}
+	first := make([]byte, 1)
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_, err := conn.Read(first)
+	return first[0], err
+}
+
+// Clients connect by TLS from the first byte, as libpq of PostgreSQL 17 does with sslnegotiation=direct: it wants the
+// protocol to be agreed to. Their connections wait too while there is no server.
+func TestDatabaseByTLS(t *testing.T) {
+	w := newWorld(t)
+	w.certs.issue("db.test")
+	w.start()
+	server := startPostgres(t)
+	port, address := w.tcp.port()
+	tasks := []dbTask{{server.address(), running}}
+	labels := []string{"HAPROXY_0_VHOST", "db.test", "RELAY_0_TLS_TERMINATE", "true", "RELAY_0_TLS_ALPN", "postgresql"}
+	connect := func(protocol string) (*tls.Conn, error) {
+		dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: &tls.Config{ServerName: "db.test", RootCAs: w.certs.ca.ClientTLS().RootCAs, NextProtos: []string{protocol}}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn.(*tls.Conn), nil
+	}
+	w.database(port, tasks, labels...)
+	var conn *tls.Conn
+	w.eventually("the database", func() (err error) {
+		conn, err = connect("postgresql")
+		return err
+	})
+	if got := conn.ConnectionState().NegotiatedProtocol; got != "postgresql" {
+		t.Errorf("the protocol is %q", got)
+	}
+	if kind, err := startSession(conn); kind != 'R' {
+		t.Errorf("the server says %q, %v", kind, err)
+	}
+	w.database(port, nil, labels...)
+	held, err := connect("postgresql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		kind, err := startSession(held)
+		if err == nil && kind != 'R' {
+			err = fmt.Errorf("the server says %q", kind)
+		}
+		answered <- err
+	}()
+	w.holding(w.admin, 1)
+	w.database(port, tasks, labels...)
+	if err := <-answered; err != nil {
+		t.Errorf("a connection that waited: %v", err)
 	}
 }
