@@ -170,7 +170,10 @@ func handlingSize(h sources.HTTP) int {
 		size += len(condition)
 	}
 	if h.BasicAuth != nil {
-		size += len(h.BasicAuth.Realm) + len(h.BasicAuth.User) + len(h.BasicAuth.Hash)
+		size += len(h.BasicAuth.Realm)
+		for _, u := range h.BasicAuth.Users() {
+			size += entrySize + len(u.Name) + len(u.Hash)
+		}
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)

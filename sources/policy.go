@@ -3,8 +3,6 @@ package sources
 import (
 	"net/netip"
 	"time"
-
-	"relay/internal/secret"
 )
 
 // HTTP says how the requests for a port's domains are chosen and handled, where
@@ -23,7 +21,7 @@ type HTTP struct {
 	// Closed answers every request with 403: a restriction was asked for that
 	// cannot be kept.
 	Closed bool
-	// BasicAuth, when set, asks for a password.
+	// BasicAuth, when set, asks for a user name and a password.
 	BasicAuth *BasicAuth
 	// AllowedNetworks are the client addresses that are let in; empty for all.
 	AllowedNetworks []netip.Prefix
@@ -68,13 +66,6 @@ type HTTP struct {
 type Path struct {
 	Prefix     string
 	IgnoreCase bool
-}
-
-// BasicAuth is the one user that is let in.
-type BasicAuth struct {
-	Realm, User string
-	// Hash is that of the password as in htpasswd files: "{SHA}" and base64.
-	Hash secret.String
 }
 
 // HeaderEdits are changes to a header.

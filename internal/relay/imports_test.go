@@ -14,7 +14,7 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/coalesce", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/probelabel", "internal/problem", "internal/secret", "internal/state"},
+		"sources": {"internal/coalesce", "internal/crypt", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/probelabel", "internal/problem", "internal/secret", "internal/state"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil, "proxytlv": nil,
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
@@ -23,7 +23,7 @@ func TestImports(t *testing.T) {
 		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal", "internal/probelabel"},
 		"collator":          {"sources", "certs", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/probelabel"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"internal/clidocs": nil, "internal/failure": nil, "internal/ignored": nil,
+		"internal/clidocs": nil, "internal/crypt": nil, "internal/failure": nil, "internal/ignored": nil,
 		"internal/graphite": {"internal/panics", "internal/logs"},
 		"internal/guard":    nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal", "internal/probelabel"},
