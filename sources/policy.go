@@ -214,6 +214,10 @@ type Upstream struct {
 	// ProxyProtocol is the version of the PROXY protocol that each connection
 	// begins with; 0 for none.
 	ProxyProtocol uint8
+	// EjectAfter is how many answers with a status of 500 or more in a row leave an endpoint out for a while; 0
+	// for any number. EjectFor is how long the first time; 0 is the default.
+	EjectAfter uint32        `json:",omitempty"`
+	EjectFor   time.Duration `json:",omitempty"`
 }
 
 // UpstreamTLS says how connections to endpoints are encrypted.
