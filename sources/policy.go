@@ -66,7 +66,15 @@ type HTTP struct {
 type Path struct {
 	Prefix     string
 	IgnoreCase bool
+	// Exact has the prefix be the whole path.
+	Exact bool `json:",omitempty"`
+	// Pattern, if there is one, is a regular expression (RE2) that the whole path must fit. It begins with
+	// the prefix.
+	Pattern string `json:",omitempty"`
 }
+
+// Whole reports whether the path is more than a prefix.
+func (p Path) Whole() bool { return p.Exact || p.Pattern != "" }
 
 // HeaderEdits are changes to a header.
 type HeaderEdits struct {

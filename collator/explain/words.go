@@ -23,6 +23,9 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	case r.Redirect:
 		say("a redirect to HTTPS is asked for, but the fleet has no https listener: plain HTTP is served")
 	}
+	for _, m := range h.Match {
+		say("takes requests %s", matchWords(m))
+	}
 	if h.Closed {
 		say("every request gets 403: a restriction was asked for that cannot be kept")
 		return words
