@@ -24,6 +24,8 @@ type Rule struct {
 	Order int
 	// Tailed has Envoys report the requests that the rule takes.
 	Tailed bool
+	// References are the ports of other apps that HTTP names. One that is missing cannot be used.
+	References map[sources.AppRef]Reference
 }
 
 // MaxWeight is the largest share of requests: Envoy adds them up in 32 bits.
@@ -113,7 +115,8 @@ func (r Rule) wantsShare(later Rule) bool {
 }
 
 func sameAccess(a, b sources.HTTP) bool {
-	return a.Closed == b.Closed && reflect.DeepEqual(a.BasicAuth, b.BasicAuth) && slices.Equal(a.AllowedNetworks, b.AllowedNetworks)
+	return a.Closed == b.Closed && reflect.DeepEqual(a.BasicAuth, b.BasicAuth) && slices.Equal(a.AllowedNetworks, b.AllowedNetworks) &&
+		reflect.DeepEqual(a.SignOn, b.SignOn)
 }
 
 // String says what is lost, to whom, and why.
