@@ -45,6 +45,7 @@ type Relay struct {
 	// The sources, and what stands in for them.
 	apps         sources.Source
 	certificates []certificateSource
+	credentials  []credentialSource
 	states       []stateKeeper
 	tlsFiles     *downstreamFiles // nil if there are none
 
@@ -164,11 +165,18 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	r.states = keepers.all // those of apps and certificates
+	credentials, err := keepers.credentials(r.collator)
+	if err != nil {
+		return err
+	}
+	r.states = keepers.all // those of apps, certificates and credentials
 	if r.apps, err = newAppSource(r.config.Apps, apps, r.log, registerer); err != nil {
 		return err
 	}
-	r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer)
+	if r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer); err != nil {
+		return err
+	}
+	r.credentials, err = newCredentialSources(r.config.Credentials, credentials, r.log, registerer)
 	return err
 }
 
@@ -248,6 +256,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("apps", r.apps) // Marathon or YAML files -> collator
 	for _, c := range r.certificates {
 		add(c.name(), c) // Vault or PEM files -> collator
+	}
+	for _, c := range r.credentials {
+		add(c.name(), c) // Vault or a folder -> collator
 	}
 	for _, k := range r.states {
 		s := k.Status()
