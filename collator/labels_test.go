@@ -36,6 +36,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("use_hsts", scope, "USE_HSTS=true")
 	one("auth", scope, "AUTH=My realm:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
 	one("auth_crypt", scope, "AUTH=r:joe:$6$x")
+	one("auth_relay", scope, "AUTH=My realm:joe:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1")
 	one("network_allowed_acl", scope, "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8 127.0.0.1 fd00::/8")
 	one("proxypass_path", scope, "HTTP_BACKEND_PROXYPASS_PATH=/a.b")
 	one("redir", scope, "HTTP_BACKEND_REDIR=/app")

@@ -72,7 +72,7 @@ func (r Random) Endpoints() (es []sources.Endpoint) {
 var Settings = [][2]string{
 	{"PATH", "/a"}, {"PATH", "/a /b"}, {"PATH", "-i /A"}, {"PATH", "/"}, {"PATH", "none"}, {"BACKEND_WEIGHT", "1"}, {"BACKEND_WEIGHT", "-2"},
 	{"CLUSTER_WEIGHT", "0"}, {"CLUSTER_WEIGHT", "3"}, {"CLUSTER_WEIGHT", "7"},
-	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
+	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1"}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
 	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
 	{"HASH_POLICY", "path_segment 2"}, {"HASH_POLICY", "subdomain"},
 	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
