@@ -92,6 +92,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishRequestLimits()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}
