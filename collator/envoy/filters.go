@@ -55,6 +55,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 			}),
 		})
 	}
+	shapingFilters(&c, shaping(r))
 	if h.LocationPrefix != "" {
 		c.add("location", prefixLocation())
 	}
@@ -64,6 +65,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if b.looksAtNetworks(r) {
 		c.add("client", keepClient())
 	}
+	b.addFault(&c, shaping(r).Fault)
 	return c.perRoute()
 }
 

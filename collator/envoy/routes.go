@@ -59,14 +59,14 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard
 
 // handle returns the routes that forward the requests of a rule that match.
 func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMatch) []*routev3.Route {
-	var routes []*routev3.Route
+	routes := redirectRoutes(r, m)
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
 		root := m.match()
 		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
 	if routesByTarget(r) {
-		routes = append(routes, b.shareRoutes(domain, r, m)...)
+		routes = append(routes, withUrgent(shaping(r).Urgent, b.shareRoutes(domain, r, m))...)
 	} else {
 		forward := b.forward(domain, r)
 		if r.HTTP.Sticky {
@@ -74,7 +74,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 				c.TypedPerFilterConfig = b.routeFilters(p, r, c.Name)
 			}
 		}
-		routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
+		routes = append(routes, withUrgent(shaping(r).Urgent, []*routev3.Route{{Match: m.match(), Action: forward}})...)
 	}
 	for _, route := range routes {
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
@@ -86,11 +86,16 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 			// The app says itself what is tried again.
 			route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), retryOnHeader)
 		}
-		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
-		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
+		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, headerOptions(r.HTTP.ResponseHeaders.Add)...)
+		route.ResponseHeadersToRemove = slices.Clone(r.HTTP.ResponseHeaders.Remove)
+		shapeAnswers(route, shaping(r))
 		gateShare(p, route, r.Targets)
 	}
-	return b.separate(r.Targets, routes)
+	routes = b.separate(r.Targets, routes)
+	if shaping(r).CORS != nil {
+		routes = slices.Insert(routes, 0, b.preflight(p, r, m))
+	}
+	return routes
 }
 
 func (r ruleMatch) match() *routev3.RouteMatch {
@@ -104,14 +109,18 @@ func (r ruleMatch) match() *routev3.RouteMatch {
 	if r.scheme != "" {
 		// Envoy overwrites what the client sent: see trustProxies. Proxies write it in any
 		// case.
-		m.Headers = []*routev3.HeaderMatcher{{
-			Name: forwardedProto,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: r.scheme}, IgnoreCase: true,
-			}},
-		}}
+		m.Headers = []*routev3.HeaderMatcher{schemeIs(r.scheme)}
 	}
 	return m
+}
+
+func schemeIs(scheme string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name: forwardedProto,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: scheme}, IgnoreCase: true,
+		}},
+	}
 }
 
 // forward sends requests to the clusters of a rule.
@@ -143,6 +152,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
 	}
+	shapeForward(action, r.HTTP.Shaping)
 	return &routev3.Route_Route{Route: action}
 }
 

@@ -35,6 +35,7 @@ type Settings struct {
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
+	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
@@ -90,6 +91,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishShaping()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}
