@@ -30,7 +30,9 @@ func redirectRoute(redirect sources.Redirect, m ruleMatch) *routev3.Route {
 	if redirect.Path != "" {
 		// A route has one condition on the path without its query. So the prefix of the rule is compared
 		// with the whole of it.
-		match.Headers = append(match.Headers, pathBegins(m.path))
+		if m.path.Prefix != "/" {
+			match.Headers = append(match.Headers, pathBegins(m.path))
+		}
 		match.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: regexMatcher(redirect.Path, true)}
 		match.CaseSensitive = nil
 	}
