@@ -133,17 +133,33 @@ func requestSize(port sources.Port) int {
 		size *= 2 // a second route, for the urgent paths
 	}
 	if h.Paths == nil {
-		return routesOf(port) * size
+		return routesOf(port)*size*max(1, len(h.Match)) + matchesSize(h.Match)*routesOf(port)
 	}
 	total := routeSize // that which refuses "..", in each domain
 	for _, path := range h.Paths {
-		total += routesOf(port) * (size + len(path.Prefix))
+		total += routesOf(port) * (max(1, len(h.Match))*(size+len(path.Prefix)+len(path.Pattern)) + matchesSize(h.Match))
 		if (routing.Rule{HTTP: *h}).Restricted() {
 			// A second time, for the paths that an app may take for this one.
-			total += routesOf(port) * (size + envoy.GuardSize(path))
+			total += routesOf(port) * (max(1, len(h.Match))*(size+envoy.GuardSize(path)) + matchesSize(h.Match))
 		}
 	}
 	return total
+}
+
+// matchesSize is what all that requests must be like takes, besides the routes.
+func matchesSize(matches []sources.Match) (size int) {
+	for _, m := range matches {
+		size += entrySize
+		for _, fields := range [][]sources.FieldMatch{m.Headers, m.Query} {
+			for _, f := range fields {
+				size += entrySize + 2*len(f.Name) + 2*len(f.Value)
+			}
+		}
+		for _, path := range m.NotPaths {
+			size += entrySize + envoy.GuardSize(path) + len(path.Pattern)
+		}
+	}
+	return size
 }
 
 // routesOf is how many routes each path of a port has, at most.
@@ -173,7 +189,10 @@ func handlingSize(h sources.HTTP) int {
 		size += len(condition)
 	}
 	if h.BasicAuth != nil {
-		size += len(h.BasicAuth.Realm) + len(h.BasicAuth.User) + len(h.BasicAuth.Hash)
+		size += len(h.BasicAuth.Realm)
+		for _, u := range h.BasicAuth.Users() {
+			size += entrySize + len(u.Name) + len(u.Hash)
+		}
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)

@@ -28,10 +28,10 @@ func redirectRoute(redirect sources.Redirect, m ruleMatch) *routev3.Route {
 		match.Headers = append(match.Headers, headerFits(":authority", anyHostPort(redirect.Host)))
 	}
 	if redirect.Path != "" {
-		// A route has one condition on the path without its query. So the prefix of the rule is compared
+		// A route has one condition on the path without its query. So the path of the rule is compared
 		// with the whole of it.
-		if m.path.Prefix != "/" {
-			match.Headers = append(match.Headers, pathBegins(m.path))
+		if m.path != (sources.Path{Prefix: "/"}) {
+			match.Headers = append(match.Headers, pathIs(m.path))
 		}
 		match.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: regexMatcher(redirect.Path, true)}
 		match.CaseSensitive = nil
@@ -52,11 +52,19 @@ func headerFits(name, pattern string) *routev3.HeaderMatcher {
 	}}}
 }
 
-// pathBegins compares the path and query of a request with a prefix.
-func pathBegins(path sources.Path) *routev3.HeaderMatcher {
-	return &routev3.HeaderMatcher{Name: ":path", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: path.Prefix}, IgnoreCase: path.IgnoreCase,
-	}}}
+// pathIs compares the path and query of a request with the path of a rule.
+func pathIs(path sources.Path) *routev3.HeaderMatcher {
+	pattern := regexp.QuoteMeta(path.Prefix) + ".*"
+	switch {
+	case path.Pattern != "":
+		pattern = "(?:" + path.Pattern + ")" + anyQuery
+	case path.Exact:
+		pattern = regexp.QuoteMeta(path.Prefix) + anyQuery
+	}
+	if path.IgnoreCase {
+		pattern = "(?i:" + pattern + ")"
+	}
+	return headerFits(":path", pattern)
 }
 
 // locationFormat is what Envoy makes the location of a redirect of. A path gets the origin of the request: with what

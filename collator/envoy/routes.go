@@ -25,14 +25,13 @@ const maxStripped = 80
 const strictTransport = "max-age=15768000"
 
 // ruleRoutes returns the routes of a rule, in order. Where plain HTTP is handled in
-// another way than HTTPS, it has a route of its own, before the one for both. With guard they
-// are for the paths that an app may take for those of the rule.
-func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard bool) []*routev3.Route {
+// another way than HTTPS, it has a route of its own, before the one for both.
+func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, all ruleMatch) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
-	all := ruleMatch{path: r.Path, guard: guard}
-	plain := ruleMatch{path: r.Path, guard: guard, scheme: "http"}
+	plain := all
+	plain.scheme = "http"
 	switch {
 	case r.Redirect && secure:
 		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
@@ -96,31 +95,6 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		routes = slices.Insert(routes, 0, b.preflight(p, r, m))
 	}
 	return routes
-}
-
-func (r ruleMatch) match() *routev3.RouteMatch {
-	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.path.Prefix}}
-	switch {
-	case r.guard:
-		m.PathSpecifier = pathRegex(guardPattern(r.path))
-	case r.path.IgnoreCase:
-		m.CaseSensitive = wrapperspb.Bool(false)
-	}
-	if r.scheme != "" {
-		// Envoy overwrites what the client sent: see trustProxies. Proxies write it in any
-		// case.
-		m.Headers = []*routev3.HeaderMatcher{schemeIs(r.scheme)}
-	}
-	return m
-}
-
-func schemeIs(scheme string) *routev3.HeaderMatcher {
-	return &routev3.HeaderMatcher{
-		Name: forwardedProto,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: scheme}, IgnoreCase: true,
-		}},
-	}
 }
 
 // forward sends requests to the clusters of a rule.
