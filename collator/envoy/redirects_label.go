@@ -33,7 +33,7 @@ func redirectRoute(redirect sources.Redirect, m ruleMatch) *routev3.Route {
 		if m.path != (sources.Path{Prefix: "/"}) {
 			match.Headers = append(match.Headers, pathIs(m.path))
 		}
-		match.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: regexMatcher(redirect.Path, true)}
+		match.PathSpecifier = &routev3.RouteMatch_SafeRegex{SafeRegex: anyRegex(redirect.Path)}
 		match.CaseSensitive = nil
 	}
 	return &routev3.Route{
@@ -48,7 +48,7 @@ func anyHostPort(host string) string { return `(?i:` + host + `)\.?(?::[0-9]*)?`
 
 func headerFits(name, pattern string) *routev3.HeaderMatcher {
 	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regexMatcher(pattern, true)},
+		MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: anyRegex(pattern)},
 	}}}
 }
 

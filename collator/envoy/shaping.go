@@ -76,7 +76,7 @@ func shapeForward(action *routev3.RouteAction, s *sources.Shaping) {
 		return
 	}
 	if r := s.PathRewrite; r != nil {
-		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: regexMatcher(r.Pattern, true), Substitution: r.Substitution}
+		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: anyRegex(r.Pattern), Substitution: r.Substitution}
 	}
 	if s.Host != "" {
 		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: s.Host}
