@@ -2,6 +2,7 @@ package collator
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -66,7 +67,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
 	one("accept_rate", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "ACCEPT_RATE=50/s", "ADDRESS_RATE=20/s")
-	cases = append(cases, connectionCases(t)...)
+	cases = append(append(cases, connectionCases(t)...), shapingCases(t)...)
 	one("tls_terminate", listeners, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=old", "PROXY_PROTOCOL=v2")
 	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
@@ -118,9 +119,17 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 // TestLabelsHaveGoldens holds that each setting is in one of the cases above.
 func TestLabelsHaveGoldens(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("labels_test.go")
+	files, err := filepath.Glob("labels*_test.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var text []byte
+	for _, file := range files {
+		more, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, more...)
 	}
 	for _, l := range labels.AllSettings() {
 		if !strings.Contains(string(text), `"`+l.Name()+"=") {

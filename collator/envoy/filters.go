@@ -51,6 +51,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 			}),
 		})
 	}
+	shapingFilters(&c, shaping(r))
 	if h.LocationPrefix != "" {
 		c.add("location", prefixLocation())
 	}
@@ -63,6 +64,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if a := h.BasicAuth; a != nil && !a.EnvoyChecks() {
 		c.addWaiting("password", relayPasswords(p, b.Fleet, r.Claim))
 	}
+	b.addFault(&c, shaping(r).Fault)
 	return c.perRoute()
 }
 
