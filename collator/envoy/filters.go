@@ -14,7 +14,6 @@ import (
 	cookiestatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/cookie/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/type/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
@@ -42,6 +41,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if len(h.AllowedNetworks) > 0 {
 		c.add("rbac", allowOnly(h.AllowedNetworks))
 	}
+	limitFilters(&c, h.RequestLimits)
 	if a := h.BasicAuth; a != nil {
 		c.add("basic_auth", &basicauthv3.BasicAuth{
 			Realm: a.Realm,
@@ -64,6 +64,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if b.looksAtNetworks(r) {
 		c.add("client", keepClient())
 	}
+	waitingLimitFilters(&c, h.RequestLimits)
 	return c.perRoute()
 }
 
@@ -142,15 +143,4 @@ func prefixLocation() *luav3.Lua {
 		ClearRouteCache:   wrapperspb.Bool(false),
 		SharedVmId:        "location",
 	}
-}
-
-// locationPrefix is the metadata of a route from which locationScript takes the prefix; nil if
-// there is none. Envoys before 1.40 have no filter_context.
-func locationPrefix(h sources.HTTP) *corev3.Metadata {
-	if h.LocationPrefix == "" {
-		return nil
-	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-		routeMetadata: {Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(h.LocationPrefix)}},
-	}}
 }

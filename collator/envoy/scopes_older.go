@@ -93,6 +93,7 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 		if h := &r.HTTP; filters {
 			h.Closed = h.Closed || Restricted(h)
 			h.BasicAuth, h.AllowedNetworks, h.Sticky, h.LocationPrefix = nil, nil, false, ""
+			h.RequestLimits = limitsWithoutFilters(h.RequestLimits)
 		}
 	}
 	d.Rules = hashedAsSent(d.Rules)
@@ -112,7 +113,9 @@ func hasFilters(scope *routev3.ScopedRouteConfiguration) bool {
 }
 
 // NeedsFilters reports whether requests to a port go through filters of its route.
-func NeedsFilters(h *sources.HTTP) bool { return Restricted(h) || h.Sticky || h.LocationPrefix != "" }
+func NeedsFilters(h *sources.HTTP) bool {
+	return Restricted(h) || h.Sticky || h.LocationPrefix != "" || h.RequestLimits != nil
+}
 
 // Restricted reports whether filters of its route keep requests to a port out.
 func Restricted(h *sources.HTTP) bool { return h.BasicAuth != nil || len(h.AllowedNetworks) > 0 }
