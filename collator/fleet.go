@@ -128,6 +128,11 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
 			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
 		}
+		held, waited := f.HoldOf(id, before, port)
+		if hold, now := f.HoldOf(id, after, port); hold != held || now != waited {
+			f.mark(xds.ExtensionConfig, routing.HoldFilter(routing.ClusterName(id, port)))
+			f.mark(xds.Endpoint, routing.ClusterName(id, port))
+		}
 		if f.PacesConnections(id, before, port) != f.PacesConnections(id, after, port) {
 			f.mark(xds.ExtensionConfig, routing.AcceptFilter(routing.ClusterName(id, port)))
 		}
@@ -277,7 +282,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		case key.Type == xds.Cluster:
 			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
 		}
-		return envoy.Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
+		return envoy.Endpoints(key.Name, f.EndpointsFor(id, app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -304,6 +309,12 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 		id, port := routing.SplitClusterName(cluster)
 		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
 			return envoy.WakeFilter(&f.Fleet, cluster, now)
+		}
+	}
+	if cluster, ok := routing.HoldsCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if hold, now := f.HoldOf(id, f.c.routed(id), port); hold > 0 {
+			return envoy.HoldFilter(&f.Fleet, cluster, hold, now)
 		}
 	}
 	if cluster, ok := routing.AcceptsCluster(name); ok {

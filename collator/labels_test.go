@@ -88,9 +88,17 @@ func connectionCases(t testing.TB) []goldenCase {
 		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/imp/devices"), settings...)}}
 	}
 	shed := one("rebalance_ends", []xds.Type{xds.Endpoint}, "PORT=8883", "REBALANCE=10%/min")
+	held := func(name string, settings ...string) goldenCase {
+		c := one(name, []xds.Type{xds.Endpoint, xds.ExtensionConfig}, settings...)
+		c.apps[0] = changed(c.apps[0], func(p *sources.Port) { p.Endpoints[0].Health = sources.Draining })
+		return c
+	}
 	shed.apps[0] = changed(shed.apps[0], func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 2.5, Before: 1796047029} })
 	return []goldenCase{
 		one("max_connection_age", listeners, "PORT=8883", "MAX_CONNECTION_AGE=24h"),
+		one("hold", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		held("hold_without_instance", "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		one("tls_alpn", listeners, "TLS_TERMINATE=true", "PORT=5432", "TLS_ALPN=postgresql"),
 		one("rebalance", listeners, "PORT=8883", "REBALANCE=10%/min"), shed,
 	}
 }
