@@ -275,7 +275,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		case key.Type == xds.Cluster:
 			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
 		}
-		return envoy.Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
+		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, routing.EndpointsOf(app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -322,7 +322,7 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 		return envoy.HealthListener(&f.Fleet)
 	}
 	if s, ok := f.services.Opened(name); ok {
-		return envoy.TCPListener(&f.Fleet, s)
+		return envoy.TCPListener(&f.Fleet, s, f.redisAccess(s))
 	}
 	return nil, nil
 }

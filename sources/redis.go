@@ -1,4 +1,17 @@
 package sources
 
 // Redis says how a TCP service speaks the protocol of Redis. It is never modified.
-type Redis struct{}
+type Redis struct {
+	// Password names the credential that clients have to know; they need none when it is empty.
+	Password string `json:",omitempty"`
+	// ServerPassword names the one by which Envoys get into the servers.
+	ServerPassword string `json:",omitempty"`
+	// Prefixes are those of keys that are with the servers of other apps, sorted; no two are the same.
+	Prefixes []RedisPrefix `json:",omitempty"`
+}
+
+// RedisPrefix says which app has the keys that begin so.
+type RedisPrefix struct {
+	Prefix string
+	App    AppRef
+}

@@ -13,6 +13,9 @@ type Connections struct {
 	// SaysWho has instances told, by the PROXY protocol's version 2, what the certificate of a client
 	// says.
 	SaysWho bool
+	// Redis is set if they carry commands of Redis, and RedisPassword lets Envoys in then; it may be empty.
+	Redis         bool
+	RedisPassword string
 	// Queued has Relay name the instance that takes a request.
 	Queued bool
 }
@@ -30,13 +33,14 @@ func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 		c.Sticky = h.Sticky
 	}
 	c.TCP, c.Queued = IsTCP(app.Ports[port]), f.Queues(app.Ports[port])
+	c.Redis = c.TCP && app.Ports[port].TCP.Redis != nil
 	c.SaysWho = c.TCP && app.Ports[port].TCP.ServiceTLS != nil && c.ProxyProtocol == 2
 	return c
 }
 
 // Equal reports whether two clusters would be the same.
 func (c Connections) Equal(other Connections) bool {
-	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.SaysWho == other.SaysWho && c.Queued == other.Queued && c.Upstream.Equal(&other.Upstream)
+	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.SaysWho == other.SaysWho && c.Queued == other.Queued && c.Redis == other.Redis && c.RedisPassword == other.RedisPassword && c.Upstream.Equal(&other.Upstream)
 }
 
 // CannotVerify reports whether a port asks that the certificates of its instances be
