@@ -346,5 +346,6 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	// What is left out of the https listener does not count: it is known later.
 	routes.Passed = f.passes(f.services.Names[domain], domain)
 	f.tail(&routes)
+	f.addCredentials(&routes)
 	return routes
 }

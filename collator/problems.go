@@ -43,6 +43,8 @@ const (
 
 	inAuthorities // of clients, in a store
 	inServiceTLS  // of a TCP service
+
+	inCredentials // that an app names, or in a store
 )
 
 // problemSet holds all problems, by what they were found in.

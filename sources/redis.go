@@ -1,5 +1,7 @@
 package sources
 
+import "slices"
+
 // Redis says how a TCP service speaks the protocol of Redis. It is never modified.
 type Redis struct {
 	// Password names the credential that clients have to know; they need none when it is empty.
@@ -14,4 +16,14 @@ type Redis struct {
 type RedisPrefix struct {
 	Prefix string
 	App    AppRef
+}
+
+// credentials returns the names of those that clients and servers of Redis are asked for.
+func (r *Redis) credentials() (names []string) {
+	for _, name := range []string{r.Password, r.ServerPassword} {
+		if name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/credentials"
 	"relay/sources"
 )
 
@@ -24,6 +25,9 @@ type Rule struct {
 	Order int
 	// Tailed has Envoys report the requests that the rule takes.
 	Tailed bool
+	// Credentials are those that HTTP names, by their names, as they are now; none for one that is not there, which
+	// lets nobody in.
+	Credentials map[string]*credentials.Credential
 }
 
 // MaxWeight is the largest share of requests: Envoy adds them up in 32 bits.
