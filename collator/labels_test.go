@@ -72,6 +72,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
 	one("redis", append(listeners, xds.Endpoint), "PROTOCOL=redis", "PORT=6379", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8", "CONNECT_TIMEOUT=1s")
 	one("probe", both, "PROBE=/health 200")
+	one("used_by", both, "USED_BY=/billing/*")
 	return append(cases, labelCasesOfFleets(t)...)
 }
 

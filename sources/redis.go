@@ -18,8 +18,22 @@ type RedisPrefix struct {
 	App    AppRef
 }
 
+func (r *Redis) uses() (uses []Use) {
+	if r == nil {
+		return nil
+	}
+	for _, of := range r.Prefixes {
+		uses = append(uses, Use{AppRef: of.App, Setting: "REDIS_PREFIXES", Redis: true,
+			Without: "commands fail whose keys begin with " + of.Prefix})
+	}
+	return uses
+}
+
 // credentials returns the names of those that clients and servers of Redis are asked for.
 func (r *Redis) credentials() (names []string) {
+	if r == nil {
+		return nil
+	}
 	for _, name := range []string{r.Password, r.ServerPassword} {
 		if name != "" && !slices.Contains(names, name) {
 			names = append(names, name)
