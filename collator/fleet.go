@@ -26,7 +26,9 @@ type fleetState struct {
 	publisher Publisher
 	domains   *domainIndex
 	services  *fleetServices
-	uses      *uses
+	// redisPasswords are by cluster.
+	redisPasswords map[string]redisPasswords
+	uses           *uses
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -66,7 +68,9 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		marked:     make(map[xds.Key]struct{}),
 		published:  newPublished(),
 		tailed:     make(map[string]struct{}),
-		coverage:   newFleetCoverage(),
+
+		redisPasswords: make(map[string]redisPasswords),
+		coverage:       newFleetCoverage(),
 	}
 	s.reset()
 	return s
@@ -275,7 +279,9 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
+			c := f.ConnectionsOf(app, port)
+			c.RedisPassword = f.serverPassword(id, c)
+			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}
 		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, routing.EndpointsOf(app, port)), nil
 	case xds.Secret:
@@ -324,7 +330,10 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 		return envoy.HealthListener(&f.Fleet)
 	}
 	if s, ok := f.services.Opened(name); ok {
-		return envoy.TCPListener(&f.Fleet, s, f.redisAccess(s))
+		if s.Redis != nil {
+			return f.buildRedis(s)
+		}
+		return envoy.TCPListener(&f.Fleet, s, envoy.RedisAccess{})
 	}
 	return nil, nil
 }

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/secret"
 )
 
 // noCluster is none. Commands fail whose key is with an app that may not be used, or is not there.
@@ -39,7 +40,7 @@ type RedisAccess struct {
 	// Passwords are those that clients may show: the first element has those of new connections. Those after it
 	// let nobody in: they have the filter chains of connections that were let in by them before, which end with
 	// their chain. Without passwords there is one element, which is empty.
-	Passwords [][]string
+	Passwords [][]secret.String
 	// Closed lets nobody in.
 	Closed bool
 	// Prefixes are the clusters of keys that begin so.
@@ -85,13 +86,10 @@ func redisListener(p *packer, listener *listenerv3.Listener, s routing.Service, 
 			}
 		}
 	}
-	pick := func(c *listenerv3.FilterChain) *xdsmatcherv3.Matcher_OnMatch {
-		return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: xdsExtension(p, "chain", wrapperspb.String(newest[c.Name]))}}
-	}
-	// Nobody is let in where the matcher picks nothing.
-	listener.FilterChainMatcher = &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{
-		OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{Action: xdsExtension(p, "chain", wrapperspb.String("closed"))}}}
-	if !access.Closed && !s.Closed {
+	pick := func(c *listenerv3.FilterChain) *xdsmatcherv3.Matcher_OnMatch { return chainNamed(p, newest[c.Name]) }
+	// There is no chain of this name: nobody is let in.
+	listener.FilterChainMatcher = &xdsmatcherv3.Matcher{OnNoMatch: chainNamed(p, "closed")}
+	if !access.Closed {
 		m := serverNameMatcher(p, listener.FilterChains, pick)
 		m = sourceMatcher(p, &networkinputsv3.SourceIPInput{}, listener.FilterChains[0].FilterChainMatch.GetSourcePrefixRanges(), m)
 		listener.FilterChainMatcher = sourceMatcher(p, &networkinputsv3.DirectSourceIPInput{}, listener.FilterChains[0].FilterChainMatch.GetDirectSourcePrefixRanges(), m)
@@ -102,21 +100,27 @@ func redisListener(p *packer, listener *listenerv3.Listener, s routing.Service, 
 	}
 }
 
+func chainNamed(p *packer, name string) *xdsmatcherv3.Matcher_OnMatch {
+	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+		Action: &xdscorev3.TypedExtensionConfig{Name: "chain", TypedConfig: p.marshal(wrapperspb.String(name))},
+	}}
+}
+
 // passwordsTag tells apart the chains of passwords. It is so short that it confirms no guess.
-func passwordsTag(chain string, passwords []string) string {
+func passwordsTag(chain string, passwords []secret.String) string {
 	if len(passwords) == 0 {
 		return ""
 	}
 	hash := sha256.New()
-	for _, text := range append([]string{chain}, passwords...) {
-		_, _ = fmt.Fprintf(hash, "%d:%s", len(text), text)
+	for _, text := range append([]secret.String{secret.String(chain)}, passwords...) {
+		_, _ = hash.Write(fmt.Appendf(nil, "%d:%s", len(text), string(text)))
 	}
 	return "/" + hex.EncodeToString(hash.Sum(nil))[:3]
 }
 
 // redisProxy spreads commands over servers by their keys. See
 // https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/filters/network/redis_proxy/v3/redis_proxy.proto
-func redisProxy(s routing.Service, passwords []string, prefixes map[string]string) *redisproxyv3.RedisProxy {
+func redisProxy(s routing.Service, passwords []secret.String, prefixes map[string]string) *redisproxyv3.RedisProxy {
 	proxy := &redisproxyv3.RedisProxy{
 		// One for all services: there are a thousand counters for each.
 		StatPrefix: "redis",
@@ -126,7 +130,7 @@ func redisProxy(s routing.Service, passwords []string, prefixes map[string]strin
 		},
 	}
 	for _, password := range passwords {
-		proxy.DownstreamAuthPasswords = append(proxy.DownstreamAuthPasswords, inline(password))
+		proxy.DownstreamAuthPasswords = append(proxy.DownstreamAuthPasswords, inlineBytes([]byte(password)))
 	}
 	for _, of := range s.Redis.Prefixes {
 		proxy.PrefixRoutes.Routes = append(proxy.PrefixRoutes.Routes, &redisproxyv3.RedisProxy_PrefixRoutes_Route{
@@ -210,11 +214,11 @@ const redisProtocolOptions = "envoy.filters.network.redis_proxy"
 //
 // No server is ejected: which one has a key would be another matter for each Envoy, and a server that
 // comes back has values from before. If all drain, they are used all the same: there is no other.
-func redisCluster(p *packer, cluster *clusterv3.Cluster, password string) {
+func redisCluster(p *packer, cluster *clusterv3.Cluster, password secret.String) {
 	cluster.OutlierDetection = nil
 	cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 1}
 	if password != "" {
-		cluster.TypedExtensionProtocolOptions[redisProtocolOptions] = p.pack(&redisproxyv3.RedisProtocolOptions{AuthPassword: inline(password)})
+		cluster.TypedExtensionProtocolOptions[redisProtocolOptions] = p.pack(&redisproxyv3.RedisProtocolOptions{AuthPassword: inlineBytes([]byte(password))})
 	}
 }
 

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
+	"relay/credentials"
 	"relay/sources"
 )
 
@@ -23,7 +23,7 @@ var redisLabels = []Label{
 		meaning:   "the name of the credential that the servers ask for (`requirepass`). Needs `PROTOCOL=redis`",
 		byDefault: "the servers ask for none", envoy: "`auth_password`", example: "cache-servers"},
 	{Key: "RELAY_{n}_REDIS_PREFIXES", Field: "redisPrefixes", tcpOnly: true, setting: (*Settings).redisPrefixes,
-		meaning: "keys that are with the servers of other apps: how they begin, and the id of the app, which may be followed by the index of its port. " +
+		meaning: "keys that are with the servers of other apps: how they begin, and the id of the app, with `:` and the index of its port if that is not 0. " +
 			"A line for each, or commas between. Needs `PROTOCOL=redis`",
 		byDefault: "all keys are with the app's own servers", envoy: "`prefix_routes`", example: "sess: /shop/sessions"},
 }
@@ -51,9 +51,6 @@ func (s *Settings) protocol(value string) {
 	}
 }
 
-// credentialName is what names of credentials look like.
-var credentialName = regexp.MustCompile(`^[a-z0-9._-]{1,64}$`)
-
 func (s *Settings) redisPassword(value string) { s.redis.Password = s.credentialOfRedis(value) }
 
 func (s *Settings) redisServerPassword(value string) {
@@ -63,7 +60,7 @@ func (s *Settings) redisServerPassword(value string) {
 // credentialOfRedis reads a name. The value may be a password by mistake: it is not shown.
 func (s *Settings) credentialOfRedis(value string) string {
 	name := strings.TrimSpace(value)
-	if !credentialName.MatchString(name) {
+	if credentials.CheckName(name) != nil {
 		s.redis.refused = true
 		s.failing("is no name of a credential: write its name, of small letters, digits, points, hyphens and underscores, and never the password itself. " + nobodyIn)
 		return ""
@@ -99,19 +96,17 @@ var validRedisPrefix = regexp.MustCompile(fmt.Sprintf(`^[A-Za-z0-9:._/|@#{}-]{1,
 // parseRedisPrefix reads one line, such as "sess: /shop/sessions".
 func parseRedisPrefix(line string) (prefix sources.RedisPrefix, err error) {
 	fields := strings.Fields(line)
-	if len(fields) < 2 || len(fields) > 3 || !strings.HasPrefix(fields[1], "/") || len(fields[1]) < 2 {
+	if len(fields) != 2 {
 		return prefix, fmt.Errorf("is ignored: write how the keys begin, a space, and the id of an app, as in sess: /shop/sessions")
 	}
-	prefix = sources.RedisPrefix{Prefix: fields[0], App: sources.AppRef{App: fields[1]}}
-	if !validRedisPrefix.MatchString(prefix.Prefix) || len(fields[1]) > sources.MaxIDBytes {
+	ref, ok := parseAppRef(fields[1])
+	switch {
+	case !validRedisPrefix.MatchString(fields[0]):
 		return prefix, fmt.Errorf("is ignored: a prefix is up to %d letters, digits, and of : . _ - / | @ # { }", maxRedisPrefix)
+	case !ok:
+		return prefix, fmt.Errorf("is ignored: %.80q is no id of an app, such as /shop/sessions, or /shop/sessions:1 for another port than the first", fields[1])
 	}
-	if len(fields) == 3 {
-		if prefix.App.Port, err = strconv.Atoi(fields[2]); err != nil || prefix.App.Port < 0 || prefix.App.Port >= sources.MaxPorts {
-			return prefix, fmt.Errorf("is ignored: %.20q is no index of a port", fields[2])
-		}
-	}
-	return prefix, nil
+	return sources.RedisPrefix{Prefix: fields[0], App: ref}, nil
 }
 
 // settleRedis settles what belongs together for Redis; nil if the port does not speak it. tcp tells that
