@@ -16,7 +16,7 @@ const (
 	// maxPasswords is how many passwords a credential may have, one a line.
 	maxPasswords = 10
 	// keptPasswords is for how many values of a credential, the present one among them, connections stay.
-	keptPasswords = 3
+	keptPasswords = 5
 )
 
 // redisPasswords are the passwords of clients of a service of Redis: those of now, and those of before, by which clients
