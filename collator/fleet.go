@@ -26,7 +26,9 @@ type fleetState struct {
 	publisher Publisher
 	domains   *domainIndex
 	services  *fleetServices
-	uses      *uses
+	// redisPasswords are by cluster.
+	redisPasswords map[string]redisPasswords
+	uses           *uses
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -66,7 +68,9 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		marked:     make(map[xds.Key]struct{}),
 		published:  newPublished(),
 		tailed:     make(map[string]struct{}),
-		coverage:   newFleetCoverage(),
+
+		redisPasswords: make(map[string]redisPasswords),
+		coverage:       newFleetCoverage(),
 	}
 	s.reset()
 	return s
@@ -280,9 +284,11 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
+			c := f.ConnectionsOf(app, port)
+			c.RedisPassword = f.serverPassword(id, c)
+			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}
-		return envoy.Endpoints(key.Name, f.EndpointsFor(id, app, port)), nil
+		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, f.EndpointsFor(id, app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -335,7 +341,10 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 		return envoy.HealthListener(&f.Fleet)
 	}
 	if s, ok := f.services.Opened(name); ok {
-		return envoy.TCPListener(&f.Fleet, s)
+		if s.Redis != nil {
+			return f.buildRedis(s)
+		}
+		return envoy.TCPListener(&f.Fleet, s, envoy.RedisAccess{})
 	}
 	return nil, nil
 }

@@ -76,6 +76,10 @@ func labelCases(t testing.TB) []goldenCase {
 	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
 	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
+	one("redis", append(listeners, xds.Endpoint), "PROTOCOL=redis", "PORT=6379", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8", "CONNECT_TIMEOUT=1s")
+	one("redis_passwords", listeners, "PROTOCOL=redis", "PORT=6379", "TLS_TERMINATE=true", "REDIS_PASSWORD=cache-clients", "REDIS_SERVER_PASSWORD=cache-servers",
+		"REDIS_PREFIXES=other: /other/cache\nsess: /shop/sessions:1")
+	one("redis_closed", listeners, "PROTOCOL=redis", "PORT=6379", "REDIS_PASSWORD=none")
 	one("probe", both, "PROBE=/health 200")
 	one("used_by", both, "USED_BY=/billing/*")
 	return append(cases, labelCasesOfFleets(t)...)

@@ -82,6 +82,7 @@ var Settings = [][2]string{
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
 	{"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
 	{"HOLD", "30s"}, {"HOLD", "5m"}, {"TLS_ALPN", "postgresql"}, {"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
+	{"PROTOCOL", "redis"}, {"PROTOCOL", "redis"}, {"REDIS_PASSWORD", "here"}, {"REDIS_PASSWORD", "gone"}, {"REDIS_SERVER_PASSWORD", "here"}, {"REDIS_PREFIXES", "a: /a"}, {"REDIS_PREFIXES", "a: /b/c, b: /a"},
 	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},
 	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
 	{"REDIRECT", "a.test -> https://b.test\n/a/* -> /b/*"}, {"PATH_REWRITE", `/(.*) -> /x/\1`}, {"HOST_REWRITE", "x.test"},

@@ -162,12 +162,13 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	switch {
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
 		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS, lacksAuthority)...)
+	case routing.IsTCP(port) && port.TCP.Redis != nil:
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
 	}
-	words = append(words, acceptWords(port.TCP)...)
+	words = append(append(words, redisWords(port.TCP)...), acceptWords(port.TCP)...)
 	if routing.IsTCP(port) {
 		words = append(words, lastingWords(*port.TCP)...)
 	}
