@@ -44,6 +44,7 @@ const (
 	inAuthorities // of clients, in a store
 	inServiceTLS  // of a TCP service
 	inUses        // of other apps, by an app
+	inExternals   // hosts outside, asked for an app
 )
 
 // problemSet holds all problems, by what they were found in.
