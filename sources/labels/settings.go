@@ -36,6 +36,8 @@ type Settings struct {
 	isTCP bool
 	queue sources.Queue
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// authorizer is the app that is asked about requests.
+	authorizer sources.AuthApp
 	// usedBy are the apps that may use the port.
 	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.
@@ -92,6 +94,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishSignOn()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}
