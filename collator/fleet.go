@@ -27,6 +27,7 @@ type fleetState struct {
 	domains   *domainIndex
 	services  *fleetServices
 	uses      *uses
+	externals *externals
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -57,8 +58,10 @@ type fleetState struct {
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
-	if authorities, err := certs.ParseAuthorities(f.UpstreamCA); err == nil {
-		f.UpstreamCA = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+	for _, ca := range []*[]byte{&f.UpstreamCA, &f.ExternalCA} {
+		if authorities, err := certs.ParseAuthorities(*ca); err == nil {
+			*ca = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+		}
 	}
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
@@ -77,7 +80,7 @@ func (f *fleetState) reset() {
 	f.failed = newFailures()
 	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
-	f.services, f.uses = newFleetServices(), newUses()
+	f.services, f.uses, f.externals = newFleetServices(), newUses(), newExternals()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published.versions {
 		f.marked[key] = struct{}{}
@@ -136,6 +139,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		return
 	}
 	f.updateUses(id, before, after)
+	f.updateExternals(id, before, after)
 	wanted := f.ClaimsOf(after)
 	for domain := range f.ClaimsOf(before) {
 		if _, still := wanted[domain]; !still {
@@ -269,6 +273,9 @@ func sameContent(a, b *certs.Certificate) bool {
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
+		if e, ok := f.externals.hosts[key.Name]; ok && key.Type == xds.Cluster {
+			return envoy.ExternalCluster(e, &f.Fleet)
+		}
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {

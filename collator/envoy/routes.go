@@ -29,6 +29,7 @@ const strictTransport = "max-age=15768000"
 // are for the paths that an app may take for those of the rule.
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard bool) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
+	r.HTTP.Closed = r.HTTP.Closed || b.Unsigned(r)
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
 	all := ruleMatch{path: r.Path, guard: guard}
