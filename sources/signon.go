@@ -60,6 +60,9 @@ func (s *SignOn) credentials() (names []string) {
 	if s == nil {
 		return nil
 	}
+	if s.JWT != nil {
+		names = append(names, s.JWT.Keys)
+	}
 	if s.OIDC != nil {
 		names = append(names, s.OIDC.ClientSecret)
 	}
@@ -69,11 +72,14 @@ func (s *SignOn) credentials() (names []string) {
 	return names
 }
 
-func (s *SignOn) urls() []Asked {
-	if s == nil || s.JWT == nil || s.JWT.JWKS == "" {
+func (s *SignOn) urls() (asked []Asked) {
+	if s == nil {
 		return nil
 	}
-	return []Asked{{URL: s.JWT.JWKS, Setting: "JWT_JWKS", Without: "every request is answered 403"}}
+	if s.JWT != nil && s.JWT.JWKS != "" {
+		asked = append(asked, Asked{URL: s.JWT.JWKS, Setting: "JWT_JWKS", Without: "every request is answered 403"})
+	}
+	return append(asked, s.OIDC.urls()...)
 }
 
 // Told are the headers by which the app is told who somebody is, in lower case.
