@@ -53,7 +53,7 @@ func DefaultLimits() Limits {
 	atOnce := max(1, runtime.GOMAXPROCS(0)/2)
 	return Limits{
 		AtOnce: atOnce, AtOncePerApp: max(1, atOnce/2),
-		Waiting: 3000, WaitingPerApp: 300, WaitingPerClient: sources.MaxUsers, Wait: 3 * time.Second,
+		Waiting: 3000, WaitingPerApp: 200, WaitingPerClient: 25, Wait: 5 * time.Second,
 		Cores: 0.2, Ahead: 5 * time.Second,
 		Guesses: 10, GuessEvery: 3 * time.Second,
 		Kept: 20_000, RightFor: time.Hour, WrongFor: time.Minute,
@@ -144,8 +144,12 @@ func (s *Service) check(ctx context.Context, q question) (o outcome, realm strin
 	if err != nil {
 		return wrong, auth.Realm
 	}
+	against := string(user.Hash)
+	if !exists {
+		against = "none" // what is known of a user who has this hash does not count
+	}
 	j := &job{
-		key: s.keyOf(q, name, string(user.Hash), hash.Canonical(password)), place: place{q.app, networkOf(q.client)},
+		key: s.keyOf(q, name, against, hash.Canonical(password)), place: place{q.app, networkOf(q.client)},
 		matches: func() bool { return hash.Matches(password) && exists }, cost: hash.Cost(password),
 	}
 	return s.checkOnce(ctx, j), auth.Realm
