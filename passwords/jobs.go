@@ -40,18 +40,32 @@ func (s *Service) checkOnce(ctx context.Context, j *job) outcome {
 	}
 }
 
-// join returns the job to wait for, or the outcome if that is known.
-func (s *Service) join(j *job, now time.Time) (*job, outcome) {
+// found returns the outcome of a check if it was found out before.
+func (s *Service) found(j *job) outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.foundBefore(j, time.Now())
+}
+
+func (s *Service) foundBefore(j *job, now time.Time) outcome {
 	switch {
 	case s.right.has(j.key, now):
 		if !s.known.has(j.place, now) {
 			s.known.add(j.place, now)
 		}
-		return nil, kept
+		return kept
 	case s.wrong.has(j.key, now):
-		return nil, wrong
+		return wrong
+	}
+	return ""
+}
+
+// join returns the job to wait for, or the outcome if that is known.
+func (s *Service) join(j *job, now time.Time) (*job, outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o := s.foundBefore(j, now); o != "" {
+		return nil, o
 	}
 	if same := s.pending[j.key]; same != nil {
 		same.waiters++

@@ -140,18 +140,19 @@ func (s *Service) check(ctx context.Context, q question) (o outcome, realm strin
 		return none, auth.Realm
 	}
 	user, exists := userNamed(auth, name)
-	hash, err := crypt.Parse(string(user.Hash))
-	if err != nil {
-		return wrong, auth.Realm
-	}
 	against := string(user.Hash)
 	if !exists {
 		against = "none" // what is known of a user who has this hash does not count
 	}
-	j := &job{
-		key: s.keyOf(q, name, against, hash.Canonical(password)), place: place{q.app, networkOf(q.client)},
-		matches: func() bool { return hash.Matches(password) && exists }, cost: hash.Cost(password),
+	j := &job{key: s.keyOf(q, name, against, crypt.Canonical(string(user.Hash), password)), place: place{q.app, networkOf(q.client)}}
+	if o := s.found(j); o != "" {
+		return o, auth.Realm
 	}
+	hash, err := crypt.Parse(string(user.Hash))
+	if err != nil {
+		return wrong, auth.Realm
+	}
+	j.matches, j.cost = func() bool { return hash.Matches(password) && exists }, hash.Cost(password)
 	return s.checkOnce(ctx, j), auth.Realm
 }
 
