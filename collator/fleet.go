@@ -26,6 +26,10 @@ type fleetState struct {
 	publisher Publisher
 	domains   *domainIndex
 	services  *fleetServices
+	// redisPasswords are by cluster.
+	redisPasswords map[string]redisPasswords
+	uses           *uses
+	externals      *externals
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -56,8 +60,10 @@ type fleetState struct {
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
-	if authorities, err := certs.ParseAuthorities(f.UpstreamCA); err == nil {
-		f.UpstreamCA = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+	for _, ca := range []*[]byte{&f.UpstreamCA, &f.ExternalCA} {
+		if authorities, err := certs.ParseAuthorities(*ca); err == nil {
+			*ca = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+		}
 	}
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
@@ -65,7 +71,9 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		marked:     make(map[xds.Key]struct{}),
 		published:  newPublished(),
 		tailed:     make(map[string]struct{}),
-		coverage:   newFleetCoverage(),
+
+		redisPasswords: make(map[string]redisPasswords),
+		coverage:       newFleetCoverage(),
 	}
 	s.reset()
 	return s
@@ -76,7 +84,7 @@ func (f *fleetState) reset() {
 	f.failed = newFailures()
 	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
-	f.services = newFleetServices()
+	f.services, f.uses, f.externals = newFleetServices(), newUses(), newExternals()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published.versions {
 		f.marked[key] = struct{}{}
@@ -139,6 +147,8 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	if samePolicy(before, after) {
 		return
 	}
+	f.updateUses(id, before, after)
+	f.updateExternals(id, before, after)
 	wanted := f.ClaimsOf(after)
 	for domain := range f.ClaimsOf(before) {
 		if _, still := wanted[domain]; !still {
@@ -272,15 +282,20 @@ func sameContent(a, b *certs.Certificate) bool {
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
+		if e, ok := f.externals.hosts[key.Name]; ok && key.Type == xds.Cluster {
+			return envoy.ExternalCluster(e, &f.Fleet)
+		}
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
 		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
+			c := f.ConnectionsOf(app, port)
+			c.RedisPassword = f.serverPassword(id, c)
+			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}
-		return envoy.Endpoints(key.Name, f.EndpointsFor(id, app, port)), nil
+		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, f.EndpointsFor(id, app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -333,7 +348,10 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 		return envoy.HealthListener(&f.Fleet)
 	}
 	if s, ok := f.services.Opened(name); ok {
-		return envoy.TCPListener(&f.Fleet, s)
+		if s.Redis != nil {
+			return f.buildRedis(s)
+		}
+		return envoy.TCPListener(&f.Fleet, s, envoy.RedisAccess{})
 	}
 	return nil, nil
 }
@@ -345,9 +363,11 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	case f.domains.exists(name):
 		routes := f.routesOf(name)
 		f.noteTailed(routes)
+		f.noteUsed(routes)
 		return envoy.Scope(&f.Fleet, routes)
 	}
 	delete(f.tailed, name)
+	delete(f.uses.clusters, name)
 	return nil, nil
 }
 
@@ -356,6 +376,8 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	routes := f.DomainRoutes(domain, f.claimsOn(domain))
 	// What is left out of the https listener does not count: it is known later.
 	routes.Passed = f.passes(f.services.Names[domain], domain)
+	f.setReferences(&routes)
 	f.tail(&routes)
+	f.addCredentials(&routes)
 	return routes
 }

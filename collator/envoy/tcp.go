@@ -16,8 +16,9 @@ import (
 	"relay/sources"
 )
 
-// TCPListener makes the listener of one TCP service. It shares nothing with any other.
-func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, error) {
+// TCPListener makes the listener of one TCP service. It shares nothing with any other. access is that of a
+// service of Redis.
+func TCPListener(f *routing.Fleet, s routing.Service, access RedisAccess) (*listenerv3.Listener, error) {
 	var p packer
 	name := routing.TCPListener(s.Listen)
 	listener := newListener(name, f.HTTP)
@@ -34,13 +35,20 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 	if s.AcceptProxy {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{proxyProtocolFilter(&p)}
 	}
-	listener.FilterChains = []*listenerv3.FilterChain{serviceChain(&p, f, name, s)}
+	if s.Redis != nil {
+		listener.FilterChains = []*listenerv3.FilterChain{redisChain(s)}
+	} else {
+		listener.FilterChains = []*listenerv3.FilterChain{serviceChain(&p, f, name, s)}
+	}
 	if s.AcceptProxy {
 		// Where the proxies are known, nobody else can claim an address.
 		listener.FilterChains[0].FilterChainMatch.DirectSourcePrefixRanges = cidrRanges(f.Proxies.Networks)
 	}
 	if s.TLS != nil {
 		serviceTLS(&p, listener, s)
+	}
+	if s.Redis != nil {
+		redisListener(&p, listener, s, access)
 	}
 	return listener, p.err
 }
