@@ -172,7 +172,7 @@ func TestRefusedConnectionsAreHeld(t *testing.T) {
 	address := l.Addr().String()
 	_ = l.Close()
 	e.put(t, heldApp(port, time.Minute, address))
-	e.opened(t, port)
+	e.opens(t, port)
 	conn := dial(t, port)
 	e.until(t, "it is refused", func() bool { return e.refusals(t) > 20 })
 	if l, err = net.Listen("tcp", address); err != nil {
