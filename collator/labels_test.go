@@ -37,7 +37,6 @@ func labelCases(t testing.TB) []goldenCase {
 	one("rate_limits", scope, "RATE_LIMIT=100/s burst 200", "RATE_LIMIT_PER_CLIENT=10/m")
 	one("rate_limit_by_header", scope, "RATE_LIMIT_PER_CLIENT=10/s burst 20 by header X-Api-Key")
 	one("max_request", scope, "MAX_REQUEST_BODY=10MB", "MAX_REQUEST_HEADERS=16kB")
-	one("max_request_grpc", scope, "MAX_REQUEST_BODY=10MB", "HTTP2=true")
 	one("auth", scope, "AUTH=My realm:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
 	one("auth_crypt", scope, "AUTH=r:joe:$6$x")
 	one("network_allowed_acl", scope, "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8 127.0.0.1 fd00::/8")
