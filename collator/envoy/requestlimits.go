@@ -202,6 +202,12 @@ func headerMatches(p *packer, header, pattern string) *xdsmatcherv3.Matcher_Matc
 	return predicate(&xdscorev3.TypedExtensionConfig{Name: header, TypedConfig: input}, regex(pattern))
 }
 
+// limitFeatures are those that older Envoys lack.
+var limitFeatures = []feature{{
+	ChainsSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil },
+	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
+}}
+
 // limitsWithoutFilters are what is left of limits for Envoys that know no chains of filters.
 func limitsWithoutFilters(l *sources.RequestLimits) *sources.RequestLimits {
 	if l == nil || l.MaxBody == 0 {

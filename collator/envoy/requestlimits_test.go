@@ -142,7 +142,9 @@ func TestSizeLimits(t *testing.T) {
 				}
 				return a
 			}
-			known := func(n int) (head, body string) { return fmt.Sprintf("Content-Length: %d\r\n", n), strings.Repeat("x", n) }
+			known := func(n int) (head, body string) {
+				return fmt.Sprintf("Content-Length: %d\r\n", n), strings.Repeat("x", n)
+			}
 			chunked := func(n int) (head, body string) {
 				var b strings.Builder
 				for ; n > 0; n -= 1 << 16 {

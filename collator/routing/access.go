@@ -20,7 +20,7 @@ func DividedByPath(rules []Rule) bool {
 
 // Restricted reports whether a rule keeps some requests out.
 func (r Rule) Restricted() bool {
-	return r.HTTP.Closed || r.HTTP.BasicAuth != nil || len(r.HTTP.AllowedNetworks) > 0
+	return r.HTTP.Closed || r.HTTP.BasicAuth != nil || len(r.HTTP.AllowedNetworks) > 0 || r.HTTP.SignOn != nil
 }
 
 // HasGuard reports whether requests to a path of the rule are handled in a way that must not be got around by another

@@ -35,7 +35,10 @@ type Settings struct {
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
+	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// usedBy are the apps that may use the port.
+	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name
@@ -91,6 +94,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 	}
 	s.finishTLS()
 	s.finishRequestLimits()
+	s.finishShaping()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}
