@@ -64,6 +64,8 @@ type Fleet struct {
 	ExtendedConnect bool
 	// AccessLog says where the Envoys write a line for each request.
 	AccessLog AccessLog
+	// RateLimitService is HOST:PORT of the service that counts requests for all Envoys; empty for none.
+	RateLimitService string
 	// Faults allows apps to ask that some of their requests are slow, or fail.
 	Faults bool
 	// IgnoredClients do not count as use of an app that may sleep.
@@ -150,7 +152,7 @@ func (f *Fleet) Check() error {
 			return fmt.Errorf("has authorities for connections to apps that Envoy cannot use: %w", err)
 		}
 	}
-	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check())
+	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check(), f.checkRateLimits())
 }
 
 // Routes reports whether the fleet has a cluster for an app port. app is nil if there is
