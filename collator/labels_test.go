@@ -72,6 +72,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
 	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
 	one("probe", both, "PROBE=/health 200")
+	one("used_by", both, "USED_BY=/billing/*")
 	return append(cases, labelCasesOfFleets(t)...)
 }
 

@@ -80,7 +80,7 @@ var Settings = [][2]string{
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
 	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
-	{"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
+	{"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
 	{"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
 	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},
 	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
@@ -98,7 +98,7 @@ func (r Random) settings(port *sources.Port) {
 		p.Set(s[0], s[1])
 	}
 	port.TCP = p.TCP(uint16(r.IntN(3)), len(port.Domains) > 0)
-	port.Queue = p.Queue()
+	port.Queue, port.UsedBy = p.Queue(), p.UsedBy()
 	port.HTTP, port.Upstream, _ = p.Finish()
 	if r.IntN(8) == 0 && (port.TCP == nil || port.TCP.Port == 0) {
 		// What no setting lets through is left out of what it is a part of. The listener of a service is a

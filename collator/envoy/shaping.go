@@ -104,14 +104,25 @@ func shapingFilters(c *filterChains, s sources.Shaping) {
 	}
 }
 
-// shapingWithoutFilters is what older Envoys are told: what they lack is a convenience.
-func shapingWithoutFilters(s *sources.Shaping) *sources.Shaping {
-	if s == nil {
-		return nil
+// shapingFeatures are those that filters have: all are a convenience.
+var shapingFeatures = []feature{
+	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.StickyHeader != "" }, leaveOut(func(s *sources.Shaping) { s.StickyHeader = "" })},
+	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Fault != nil }, leaveOut(func(s *sources.Shaping) { s.Fault = nil })},
+	{compressSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Compress != nil }, leaveOut(func(s *sources.Shaping) { s.Compress = nil })},
+}
+
+// compressSince is the minor version of Envoy 1 from which on chains of filters take one that compresses.
+const compressSince = 40
+
+func leaveOut(change func(*sources.Shaping)) func(*sources.HTTP) {
+	return func(h *sources.HTTP) {
+		if h.Shaping == nil {
+			return
+		}
+		without := *h.Shaping
+		change(&without)
+		h.Shaping = &without
 	}
-	without := *s
-	without.StickyHeader, without.Compress, without.Fault = "", nil, nil
-	return &without
 }
 
 // What is compressed. Events (text/event-stream) are left out: some clients show none until there is enough for a block.

@@ -37,6 +37,8 @@ type Settings struct {
 	queue sources.Queue
 	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// usedBy are the apps that may use the port.
+	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name
