@@ -56,7 +56,7 @@ func TestCompressLabel(t *testing.T) {
 		e.eventually(t, request{host: "password.test"}, status(closed))
 		const any = "gzip, deflate, br, zstd"
 		for _, test := range []struct{ host, path, accept, want string }{
-			{"all.test", "/", any, "zstd"}, {"All.test:80", "/", "gzip, br", "br"}, {"all.test", "/", "gzip", "gzip"}, {"all.test", "/", "br;q=0.1, gzip", "gzip"},
+			{"all.test", "/", any, "zstd"}, {"All.test:80", "/", "gzip, br", "gzip"}, {"all.test", "/", "br, gzip", "br"}, {"all.test", "/", "gzip", "gzip"}, {"all.test", "/", "br;q=0.1, gzip", "gzip"},
 			{"best.test", "/", any, "br"},
 			{"all.test", "/", "identity", ""}, {"all.test", "/", "", ""}, {"all.test", "/", "gzip;q=0", ""},
 			{"gzip.test", "/", any, "gzip"}, {"gzip.test", "/", "br", ""}, {"none.test", "/", any, ""},
