@@ -35,8 +35,13 @@ func labelCases(t testing.TB) []goldenCase {
 	one("balance_url_param", both, "BALANCE=url_param user")
 	one("sticky", both, "STICKY=true")
 	one("use_hsts", scope, "USE_HSTS=true")
+	one("rate_limits", scope, "RATE_LIMIT=100/s burst 200", "RATE_LIMIT_PER_CLIENT=10/m")
+	one("rate_limit_by_header", scope, "RATE_LIMIT_PER_CLIENT=10/s burst 20 by header X-Api-Key")
+	one("max_request", scope, "MAX_REQUEST_BODY=10MB", "MAX_REQUEST_HEADERS=16kB")
+	one("max_request_grpc", scope, "MAX_REQUEST_BODY=10MB", "HTTP2=true")
 	one("auth", scope, "AUTH=My realm:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
 	one("auth_crypt", scope, "AUTH=r:joe:$6$x")
+	one("auth_relay", scope, "AUTH=My realm:joe:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1")
 	one("network_allowed_acl", scope, "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8 127.0.0.1 fd00::/8")
 	one("proxypass_path", scope, "HTTP_BACKEND_PROXYPASS_PATH=/a.b")
 	one("redir", scope, "HTTP_BACKEND_REDIR=/app")
@@ -71,6 +76,10 @@ func labelCases(t testing.TB) []goldenCase {
 	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
 	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
+	one("redis", append(listeners, xds.Endpoint), "PROTOCOL=redis", "PORT=6379", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8", "CONNECT_TIMEOUT=1s")
+	one("redis_passwords", listeners, "PROTOCOL=redis", "PORT=6379", "TLS_TERMINATE=true", "REDIS_PASSWORD=cache-clients", "REDIS_SERVER_PASSWORD=cache-servers",
+		"REDIS_PREFIXES=other: /other/cache\nsess: /shop/sessions:1")
+	one("redis_closed", listeners, "PROTOCOL=redis", "PORT=6379", "REDIS_PASSWORD=none")
 	one("probe", both, "PROBE=/health 200")
 	one("used_by", both, "USED_BY=/billing/*")
 	return append(cases, labelCasesOfFleets(t)...)
@@ -83,9 +92,17 @@ func connectionCases(t testing.TB) []goldenCase {
 		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/imp/devices"), settings...)}}
 	}
 	shed := one("rebalance_ends", []xds.Type{xds.Endpoint}, "PORT=8883", "REBALANCE=10%/min")
+	held := func(name string, settings ...string) goldenCase {
+		c := one(name, []xds.Type{xds.Endpoint, xds.ExtensionConfig}, settings...)
+		c.apps[0] = changed(c.apps[0], func(p *sources.Port) { p.Endpoints[0].Health = sources.Draining })
+		return c
+	}
 	shed.apps[0] = changed(shed.apps[0], func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 2.5, Before: 1796047029} })
 	return []goldenCase{
 		one("max_connection_age", listeners, "PORT=8883", "MAX_CONNECTION_AGE=24h"),
+		one("hold", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		held("hold_without_instance", "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		one("tls_alpn", listeners, "TLS_TERMINATE=true", "PORT=5432", "TLS_ALPN=postgresql"),
 		one("rebalance", listeners, "PORT=8883", "REBALANCE=10%/min"), shed,
 	}
 }

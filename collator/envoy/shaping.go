@@ -104,24 +104,21 @@ func shapingFilters(c *filterChains, s sources.Shaping) {
 	}
 }
 
-// shapingFeatures are those that filters have: all are a convenience.
+// shapingFeatures are those that older Envoys lack. All of them are conveniences.
 var shapingFeatures = []feature{
-	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.StickyHeader != "" }, leaveOut(func(s *sources.Shaping) { s.StickyHeader = "" })},
-	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Fault != nil }, leaveOut(func(s *sources.Shaping) { s.Fault = nil })},
-	{compressSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Compress != nil }, leaveOut(func(s *sources.Shaping) { s.Compress = nil })},
+	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.StickyHeader != "" }, reshaped(func(s *sources.Shaping) { s.StickyHeader = "" })},
+	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Fault != nil }, reshaped(func(s *sources.Shaping) { s.Fault = nil })},
+	{expressionsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Compress != nil }, reshaped(func(s *sources.Shaping) { s.Compress = nil })},
 }
 
-// compressSince is the minor version of Envoy 1 from which on chains of filters take one that compresses.
-const compressSince = 40
-
-func leaveOut(change func(*sources.Shaping)) func(*sources.HTTP) {
+// reshaped changes a copy of Shaping.
+func reshaped(change func(*sources.Shaping)) func(*sources.HTTP) {
 	return func(h *sources.HTTP) {
-		if h.Shaping == nil {
-			return
+		if h.Shaping != nil {
+			own := *h.Shaping
+			change(&own)
+			h.Shaping = &own
 		}
-		without := *h.Shaping
-		change(&without)
-		h.Shaping = &without
 	}
 }
 

@@ -32,6 +32,7 @@ type Settings struct {
 	verify     bool
 	tcp        tcpSettings
 	serviceTLS serviceTLSSettings
+	redis      redisSettings
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
@@ -93,6 +94,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishRequestLimits()
 	s.finishShaping()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
