@@ -88,6 +88,7 @@ func (c *Collator) route(id string, before, after *sources.App) {
 	if is && !(was && routedID(before) == routedID(after)) {
 		c.updateDeployment(routedID(after), id, after)
 	}
+	c.updateUsers(id, before, after)
 }
 
 // updateDeployment makes a deployment anew after one of its members has changed, left

@@ -26,6 +26,7 @@ type fleetState struct {
 	publisher Publisher
 	domains   *domainIndex
 	services  *fleetServices
+	uses      *uses
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -76,7 +77,7 @@ func (f *fleetState) reset() {
 	f.failed = newFailures()
 	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
-	f.services = newFleetServices()
+	f.services, f.uses = newFleetServices(), newUses()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published.versions {
 		f.marked[key] = struct{}{}
@@ -134,6 +135,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	if samePolicy(before, after) {
 		return
 	}
+	f.updateUses(id, before, after)
 	wanted := f.ClaimsOf(after)
 	for domain := range f.ClaimsOf(before) {
 		if _, still := wanted[domain]; !still {
@@ -334,9 +336,11 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 	case f.domains.exists(name):
 		routes := f.routesOf(name)
 		f.noteTailed(routes)
+		f.noteUsed(routes)
 		return envoy.Scope(&f.Fleet, routes)
 	}
 	delete(f.tailed, name)
+	delete(f.uses.clusters, name)
 	return nil, nil
 }
 
@@ -345,6 +349,7 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	routes := f.DomainRoutes(domain, f.claimsOn(domain))
 	// What is left out of the https listener does not count: it is known later.
 	routes.Passed = f.passes(f.services.Names[domain], domain)
+	f.setReferences(&routes)
 	f.tail(&routes)
 	f.addCredentials(&routes)
 	return routes

@@ -128,7 +128,10 @@ func requestSize(port sources.Port) int {
 	case h == nil:
 		return routesOf(port) * routeSize
 	}
-	size := routeSize + handlingSize(*h)
+	size := routeSize + handlingSize(*h) + shapingSize(h.Shaping)
+	if h.Shaping != nil && len(h.Shaping.Urgent) > 0 {
+		size *= 2 // a second route, for the urgent paths
+	}
 	if h.Paths == nil {
 		return routesOf(port)*size*max(1, len(h.Match)) + matchesSize(h.Match)*routesOf(port)
 	}

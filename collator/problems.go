@@ -45,6 +45,7 @@ const (
 	inServiceTLS  // of a TCP service
 
 	inCredentials // that an app names, or in a store
+	inUses        // of other apps, by an app
 )
 
 // problemSet holds all problems, by what they were found in.

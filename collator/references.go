@@ -136,6 +136,9 @@ func sortedKeys(keys map[xds.Key]struct{}) []xds.Key {
 func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 	if key.Type == xds.Scope {
 		names := envoy.NamedByScope(msg)
+		for _, cluster := range f.uses.clusters[key.Name] {
+			names = append(names, xds.Key{Type: xds.Cluster, Name: cluster})
+		}
 		slices.SortFunc(names, compareKeys)
 		return slices.Clip(slices.Compact(names))
 	}

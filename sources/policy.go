@@ -61,6 +61,11 @@ type HTTP struct {
 	Shaping       *Shaping       `json:",omitempty"`
 }
 
+// KeepsClients reports whether a client stays on one endpoint, by what it sends with each request.
+func (h *HTTP) KeepsClients() bool {
+	return h.Sticky || h.Shaping != nil && h.Shaping.StickyHeader != ""
+}
+
 // Path is a prefix of the path of requests, compared byte by byte, so that
 // "/api" also stands for "/apix".
 type Path struct {

@@ -6,3 +6,23 @@ type AppRef struct {
 	App  string
 	Port int `json:",omitempty"`
 }
+
+// Use is what a port asks of another app.
+type Use struct {
+	AppRef
+	// Setting is the name of the one that asks for it, such as AUTH_APP, and Without says what happens while
+	// the other app cannot be used.
+	Setting, Without string
+	// Redis is set if the port must speak the protocol of Redis; HTTP else.
+	Redis bool
+	// Optional is set if requests are served without it.
+	Optional bool
+}
+
+// Uses returns what a port asks of other apps. Each app that is named decides whether it may: see Port.UsedBy.
+func (p *Port) Uses() (uses []Use) {
+	if p.HTTP != nil {
+		uses = append(uses, p.HTTP.SignOn.uses()...)
+	}
+	return uses
+}

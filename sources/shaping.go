@@ -7,9 +7,7 @@ type Shaping struct {
 	// Redirects send requests elsewhere, before all else that the port does with them but for what keeps
 	// clients out. The first that fits counts.
 	Redirects []Redirect `json:",omitempty"`
-	// AddPrefix is put before the path that the app sees, after HTTP.StripPrefix has been taken off.
-	AddPrefix string `json:",omitempty"`
-	// PathRewrite changes the path that the app sees. It is not used beside HTTP.StripPrefix or AddPrefix.
+	// PathRewrite changes the path that the app sees. It takes the place of HTTP.StripPrefix.
 	PathRewrite *PathRewrite `json:",omitempty"`
 	// Host is the one that the app sees, with or without a port; empty for that of the request, which
 	// X-Forwarded-Host has otherwise.
@@ -23,7 +21,7 @@ type Shaping struct {
 	StickyHeader string `json:",omitempty"`
 	// Urgent are prefixes of paths whose requests have limits of their own, of the same size as those of
 	// all others (Upstream.MaxConnections, MaxPendingRequests, MaxRequests).
-	Urgent []Path `json:",omitempty"`
+	Urgent []string `json:",omitempty"`
 	// Fault makes some requests slow, or fail, in fleets that allow it.
 	Fault *Fault `json:",omitempty"`
 	// Mirrors are sent copies of requests. What they answer reaches nobody.
@@ -34,20 +32,21 @@ type Shaping struct {
 type Redirect struct {
 	// Scheme is "http" or "https"; empty for both.
 	Scheme string `json:",omitempty"`
-	// Host is an expression of RE2 that the whole host fits, in lower case and without a port; empty for any.
+	// Host is an expression of RE2 that the whole host fits, in any case and without a port; empty for any.
 	Host string `json:",omitempty"`
 	// Path is an expression of RE2 that the whole path fits, without the query; empty for any.
 	Path string `json:",omitempty"`
-	// Target is a URL, or a path of the same host. \1 and so on stand for the groups of Host and then Path, of which
-	// the first of Path comes after the last of Host. A target without a path keeps that of the request.
+	// Target is a URL with a path, or a path of the same host. \1 and so on, up to \9, stand for the groups of Host and then
+	// of Path: the first of Path comes after the last of Host.
 	Target string
-	// DropQuery leaves the query of the request out. It is kept otherwise, unless Target has one.
+	// DropQuery leaves the query of the request out. It follows Target otherwise.
 	DropQuery bool `json:",omitempty"`
 	// Code is 301, 302, 303, 307 or 308.
 	Code int
 }
 
-// PathRewrite replaces all that Pattern matches in the path, which has no query. Both are as RE2 has them: \1 is the first group.
+// PathRewrite replaces what Pattern matches in the path, without the query. Pattern is an expression of RE2 that begins with
+// "^/"; Substitution begins with a slash, and has \1 for the first group.
 type PathRewrite struct{ Pattern, Substitution string }
 
 // CORS says which pages of other origins may ask, and what they may see: https://fetch.spec.whatwg.org/#http-cors-protocol.

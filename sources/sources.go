@@ -93,6 +93,9 @@ type Port struct {
 	Queue *Queue `json:",omitempty"`
 	// Wake says how connections are held while the app sleeps, if the port is a TCP service.
 	Wake WakeTCP `json:",omitempty"`
+	// UsedBy are the apps that may use the port by naming it, beside those in the same top-level folder: ids,
+	// folders as "/shop/*", or "*".
+	UsedBy []string `json:",omitempty"`
 	// Probe says how the port is asked from outside, as probelabel.Parse reads it; it may be empty.
 	Probe string `json:",omitempty"`
 	// Endpoints are the addresses in rotation (or draining), ordered by Task.

@@ -7,7 +7,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	basicauthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/basic_auth/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	statefulsessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
@@ -42,11 +41,8 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if len(h.AllowedNetworks) > 0 {
 		c.add("rbac", allowOnly(h.AllowedNetworks))
 	}
-	if a := h.BasicAuth; a != nil {
-		c.add("basic_auth", &basicauthv3.BasicAuth{
-			Realm: a.Realm,
-			Users: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: a.User + ":" + string(a.Hash)}},
-		})
+	if a := h.BasicAuth; a != nil && a.EnvoyChecks() {
+		c.add("basic_auth", basicAuth(a))
 	}
 	if h.Sticky {
 		c.add("stateful_session", &statefulsessionv3.StatefulSession{
@@ -55,6 +51,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 			}),
 		})
 	}
+	shapingFilters(&c, shaping(r))
 	if h.LocationPrefix != "" {
 		c.add("location", prefixLocation())
 	}
@@ -64,6 +61,10 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if b.looksAtNetworks(r) {
 		c.add("client", keepClient())
 	}
+	if a := h.BasicAuth; a != nil && !a.EnvoyChecks() {
+		c.addWaiting("password", relayPasswords(p, b.Fleet, r.Claim))
+	}
+	b.addFault(&c, shaping(r).Fault)
 	return c.perRoute()
 }
 

@@ -35,12 +35,7 @@ func (r ruleMatch) match() *routev3.RouteMatch {
 		if scheme != "" {
 			// Envoy overwrites what the client sent: see trustProxies. Proxies write it in any
 			// case.
-			m.Headers = append(m.Headers, &routev3.HeaderMatcher{
-				Name: forwardedProto,
-				HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-					MatchPattern: &matcherv3.StringMatcher_Exact{Exact: scheme}, IgnoreCase: true,
-				}},
-			})
+			m.Headers = append(m.Headers, schemeIs(scheme))
 		}
 	}
 	for _, h := range r.and.Headers {
@@ -59,6 +54,15 @@ func (r ruleMatch) match() *routev3.RouteMatch {
 		m.Headers = append(m.Headers, pathMatcher(notPathPattern(path), true))
 	}
 	return m
+}
+
+func schemeIs(scheme string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
+		Name: forwardedProto,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: scheme}, IgnoreCase: true,
+		}},
+	}
 }
 
 func headerMatcher(f sources.FieldMatch) *routev3.HeaderMatcher {

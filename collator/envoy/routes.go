@@ -58,14 +58,14 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, all r
 
 // handle returns the routes that forward the requests of a rule that match.
 func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMatch) []*routev3.Route {
-	var routes []*routev3.Route
+	routes := redirectRoutes(r, m)
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
 		root := m.match()
 		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
 	if routesByTarget(r) {
-		routes = append(routes, b.shareRoutes(domain, r, m)...)
+		routes = append(routes, withUrgent(shaping(r).Urgent, b.shareRoutes(domain, r, m))...)
 	} else {
 		forward := b.forward(domain, r)
 		if r.HTTP.Sticky {
@@ -73,7 +73,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 				c.TypedPerFilterConfig = b.routeFilters(p, r, c.Name)
 			}
 		}
-		routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
+		routes = append(routes, withUrgent(shaping(r).Urgent, []*routev3.Route{{Match: m.match(), Action: forward}})...)
 	}
 	for _, route := range routes {
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
@@ -85,11 +85,16 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 			// The app says itself what is tried again.
 			route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), retryOnHeader)
 		}
-		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
-		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
+		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, headerOptions(r.HTTP.ResponseHeaders.Add)...)
+		route.ResponseHeadersToRemove = slices.Clone(r.HTTP.ResponseHeaders.Remove)
+		shapeAnswers(route, shaping(r))
 		gateShare(p, route, r.Targets)
 	}
-	return b.separate(r.Targets, routes)
+	routes = b.separate(r.Targets, routes)
+	if shaping(r).CORS != nil {
+		routes = slices.Insert(routes, 0, b.preflight(p, r, m))
+	}
+	return routes
 }
 
 // forward sends requests to the clusters of a rule.
@@ -121,6 +126,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
 	}
+	shapeForward(action, r.HTTP.Shaping)
 	return &routev3.Route_Route{Route: action}
 }
 

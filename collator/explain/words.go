@@ -54,7 +54,7 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	if h.Hash != nil {
 		say("the instance is picked by %s", hashWords(*h.Hash))
 	}
-	return append(words, limitWords(h)...)
+	return append(append(words, shapingWords(f, h.Shaping)...), limitWords(h)...)
 }
 
 // userWords says who is let in with a password.
@@ -199,6 +199,9 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	}
 	if u.ConnectTimeout != 0 {
 		say("connecting may take %s", u.ConnectTimeout)
+	}
+	if u.EjectAfter != 0 {
+		say("an instance that answers with a status of 500 or more %d times in a row is left out for %s, and longer each further time", u.EjectAfter, cmp.Or(u.EjectFor, routing.ShortestEjection))
 	}
 	for _, limit := range []struct {
 		n    uint32

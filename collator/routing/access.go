@@ -20,7 +20,7 @@ func DividedByPath(rules []Rule) bool {
 
 // Restricted reports whether a rule keeps some requests out.
 func (r Rule) Restricted() bool {
-	return r.HTTP.Closed || r.HTTP.BasicAuth != nil || len(r.HTTP.AllowedNetworks) > 0
+	return r.HTTP.Closed || r.HTTP.BasicAuth != nil || len(r.HTTP.AllowedNetworks) > 0 || r.HTTP.SignOn != nil
 }
 
 // Guarded reports whether a rule has to take also paths that only an app takes for those of

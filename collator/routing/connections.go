@@ -27,7 +27,7 @@ func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 		c.Upstream = *u
 	}
 	if h := app.Ports[port].HTTP; h != nil {
-		c.Sticky = h.Sticky
+		c.Sticky = h.KeepsClients()
 	}
 	c.TCP, c.Queued = IsTCP(app.Ports[port]), f.Queues(app.Ports[port])
 	c.SaysWho = c.TCP && app.Ports[port].TCP.ServiceTLS != nil && c.ProxyProtocol == 2

@@ -27,6 +27,8 @@ type Rule struct {
 	// Credentials are those that HTTP names, by their names, as they are now; none for one that is not there, which
 	// lets nobody in.
 	Credentials map[string]*credentials.Credential
+	// References are the ports of other apps that HTTP names. One that is missing cannot be used.
+	References map[sources.AppRef]Reference
 }
 
 // MaxWeight is the largest share of requests: Envoy adds them up in 32 bits.
@@ -121,7 +123,8 @@ func (r Rule) wantsShare(later Rule) bool {
 }
 
 func sameAccess(a, b sources.HTTP) bool {
-	return a.Closed == b.Closed && reflect.DeepEqual(a.BasicAuth, b.BasicAuth) && slices.Equal(a.AllowedNetworks, b.AllowedNetworks)
+	return a.Closed == b.Closed && reflect.DeepEqual(a.BasicAuth, b.BasicAuth) && slices.Equal(a.AllowedNetworks, b.AllowedNetworks) &&
+		reflect.DeepEqual(a.SignOn, b.SignOn)
 }
 
 // String says what is lost, to whom, and why.

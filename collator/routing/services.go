@@ -151,6 +151,8 @@ func (f *Fleet) closes(port sources.Port) string {
 		return "it would be open to everyone otherwise"
 	case port.HTTP != nil && port.HTTP.BasicAuth != nil:
 		return "nobody can be asked for a password in tcp mode"
+	case port.HTTP != nil && port.HTTP.SignOn != nil:
+		return "nobody can sign on in tcp mode"
 	case f.CannotVerify(port):
 		return "its instances ask for TLS with verification, and the fleet has no authorities to verify them with (--upstream-ca)"
 	case u != nil && u.TLS != nil && u.TLS.Verify && u.TLS.SNI == "":

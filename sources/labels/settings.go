@@ -35,7 +35,10 @@ type Settings struct {
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
+	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// usedBy are the apps that may use the port.
+	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name
@@ -93,6 +96,8 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishRequestLimits()
+	s.finishShaping()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}
