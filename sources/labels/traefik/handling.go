@@ -23,6 +23,7 @@ type handling struct {
 	// restricts is set if clients are kept out, and closed if all are, as that is not possible.
 	restricts, closed bool
 	request, response headerLines
+	path              pathChange
 }
 
 // headerLines are changes to headers.
@@ -80,6 +81,7 @@ func (r *reader) handlingOf(one router) handling {
 		}
 	}
 	h.finishHeaders()
+	h.finishPath()
 	return h
 }
 
@@ -138,7 +140,7 @@ func init() {
 		"stripprefix": (*handling).stripPrefix, "stripprefixregex": (*handling).stripPrefixRegex, "addprefix": (*handling).addPrefix,
 		"replacepath": (*handling).replacePath, "replacepathregex": (*handling).replacePathRegex,
 		"ratelimit": (*handling).rateLimit, "inflightreq": (*handling).inFlight, "retry": (*handling).retry, "buffering": (*handling).buffering,
-		"compress": func(h *handling, at string) { h.r.config.below(at); h.set("COMPRESS", "true", h.r.config.key(at)) },
+		"compress": (*handling).compress,
 		"errors": func(h *handling, at string) {
 			h.leaveOut(at, "pages of another service for errors cannot be had: Relay has error pages of a fleet")
 		},
@@ -149,6 +151,15 @@ func init() {
 		"passtlsclientcert": func(h *handling, at string) {
 			h.leaveOut(at, "certificates of clients are passed on by an option of the fleet")
 		},
+	}
+}
+
+// compress has answers compressed, unless it is false.
+func (h *handling) compress(at string) {
+	value, given := h.r.config.take(at)
+	h.r.config.below(at) // which types, and from which size on, is Relay's choice
+	if truth, known := parseBool(value); !given || truth || !known {
+		h.set("COMPRESS", "true", h.r.config.key(at))
 	}
 }
 

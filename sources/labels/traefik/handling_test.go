@@ -16,8 +16,15 @@ func TestHandling(t *testing.T) {
 	tests := []struct{ name, labels, want, problem string }{
 		{"headers", m + "headers.customrequestheaders.X-A=1\n" + m + "headers.customrequestheaders.X-B=\n" + m + "headers.framedeny=true\n" + m + "headers.stsseconds=60\n" + m + "headers.stsincludesubdomains=true",
 			`RequestHeaders={"Add":[{"Name":"x-a","Value":"1"}],"Remove":["x-b"]} ResponseHeaders={"Add":[{"Name":"x-frame-options","Value":"DENY"},{"Name":"strict-transport-security","Value":"max-age=60; includeSubDomains"}],"Remove":null}`, ""},
-		{"one prefix", m + "stripprefix.prefixes=/x", `StripPrefix="/x"`, ""},
-		{"prefix to add", m + "addprefix.prefix=/x/", `Shaping={"AddPrefix":"/x"}`, ""},
+		{"one prefix", m + "stripprefix.prefixes=/x", `Shaping={"PathRewrite":{"Pattern":"^/(?:x)/?","Substitution":"/"}}`, ""},
+		{"prefix to add", m + "addprefix.prefix=/x/", `Shaping={"PathRewrite":{"Pattern":"^/","Substitution":"/x/"}}`, ""},
+		{"two prefixes off and one on", m + "stripprefix.prefixes=/x,/y.z\n" + m + "addprefix.prefix=/n", `Shaping={"PathRewrite":{"Pattern":"^/(?:x|y\\.z)/?","Substitution":"/n/"}}`, ""},
+		{"another path", m + "replacepath.path=/n", `Shaping={"PathRewrite":{"Pattern":"^/.*","Substitution":"/n"}}`, ""},
+		{"another path by expression", m + "replacepathregex.regex=^/a/(.*)\n" + m + "replacepathregex.replacement=/b/$1", `Shaping={"PathRewrite":{"Pattern":"^/a/(.*)","Substitution":"/b/\\1"}}`, ""},
+		{"bad expression", m + "replacepathregex.regex=^/a/((.*)\n" + m + "replacepathregex.replacement=/b/$1", "", "RE2"},
+		{"limit", m + "ratelimit.average=10\n" + m + "ratelimit.burst=20", `RequestLimits={"PerClient":{"Requests":10,"Burst":20,"Per":1000000000}}`, ""},
+		{"origins", m + "headers.accesscontrolalloworiginlist=https://b.test\n" + m + "headers.accesscontrolmaxage=60", `Shaping={"CORS":{"Origins":["https://b.test"],"MaxAge":60000000000}}`, ""},
+		{"compression", m + "compress=true", `Shaping={"Compress":{}}`, ""},
 		{"retries", m + "retry.attempts=3", `NumRetries=2`, ""},
 		{"password", m + "basicauth.users=a:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=,b:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/\n" + m + "basicauth.realm=x", `BasicAuth={"Realm":"x","User":"a","Hash":"REDACTED","More":[{"Name":"b","Hash":"REDACTED"}]}`, ""},
 		{"password of nobody", m + "basicauth.users=a", `Closed=true`, "without a hash"},
@@ -64,7 +71,7 @@ func TestHandling(t *testing.T) {
 func fields(t *testing.T, h sources.HTTP) string {
 	t.Helper()
 	var got []string
-	for _, name := range []string{"Closed", "BasicAuth", "StripPrefix", "RequestHeaders", "ResponseHeaders", "Sticky", "NumRetries", "RetryOn", "Shaping"} {
+	for _, name := range []string{"Closed", "BasicAuth", "StripPrefix", "RequestHeaders", "ResponseHeaders", "Sticky", "NumRetries", "RetryOn", "Shaping", "RequestLimits"} {
 		var values, zero map[string]json.RawMessage
 		for _, one := range []struct {
 			h    sources.HTTP

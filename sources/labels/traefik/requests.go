@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relay/sources"
+	"relay/sources/labels"
 )
 
 // headers changes headers.
@@ -129,8 +130,14 @@ func (h *handling) redirectRegex(at string) {
 		code = 301
 	}
 	redirect, err := redirectOf(pattern, replacement, code)
+	wrong := ""
 	if err != nil {
-		h.problem(key, "has no effect: %s", err)
+		wrong = err.Error()
+	} else {
+		wrong = labels.CheckRedirect(redirect)
+	}
+	if wrong != "" {
+		h.problem(key, "has no effect: %s", wrong)
 		return
 	}
 	h.shape(func(s *sources.Shaping) { s.Redirects = append(s.Redirects, redirect) })
@@ -148,59 +155,66 @@ func (h *handling) shape(edit func(s *sources.Shaping)) {
 	})
 }
 
-// rewrite changes the path that the app sees.
-func (h *handling) rewrite(at, pattern, substitution string) {
-	if _, err := regexp.Compile(pattern); err != nil || len(pattern) > sources.MaxMatchBytes {
-		h.problem(h.r.config.key(at), "has no effect: its expression is none, or too long")
-		return
+// pathChange is how the path that the app sees differs from that of the request: a part at its beginning is taken off,
+// and then another one put there.
+type pathChange struct {
+	strip []string // expressions without the slash before
+	add   string
+	// pattern and substitution, if there is a pattern, change all of it.
+	pattern, substitution string
+	key                   string
+}
+
+// finishPath sets the changes of the path of all middlewares together.
+func (h *handling) finishPath() {
+	p := h.path
+	switch changes := len(p.strip) > 0 || p.add != ""; {
+	case p.pattern != "" && changes:
+		h.problem(p.key, "has no effect: Relay cannot do it beside another change of the path")
+	case p.pattern != "":
+		h.set("PATH_REWRITE", p.pattern+" -> "+p.substitution, p.key)
+	case len(p.strip) > 0:
+		h.set("PATH_REWRITE", "/(?:"+strings.Join(p.strip, "|")+")/? -> "+p.add+"/", p.key)
+	case p.add != "":
+		h.set("PATH_REWRITE", "/ -> "+p.add+"/", p.key)
 	}
-	h.set("PATH_REWRITE", pattern+" -> "+substitution, h.r.config.key(at))
 }
 
 func (h *handling) stripPrefix(at string) {
 	h.r.config.take(at + ".forceslash")
-	prefixes := h.r.config.list(at + ".prefixes")
-	key := h.r.config.key(at)
-	switch len(prefixes) {
-	case 0:
-		h.problem(key, "has no effect: it names no prefix")
-	case 1:
-		h.set("HTTP_BACKEND_PROXYPASS_PATH", strings.TrimRight(prefixes[0], "/"), key)
-	default:
-		var quoted []string
-		for _, prefix := range prefixes {
-			quoted = append(quoted, regexp.QuoteMeta(strings.TrimRight(prefix, "/")))
-		}
-		h.rewrite(at, "^(?:"+strings.Join(quoted, "|")+")/?", "/")
+	h.path.key = h.r.config.key(at)
+	for _, prefix := range h.r.config.list(at + ".prefixes") {
+		h.path.strip = append(h.path.strip, regexp.QuoteMeta(strings.Trim(prefix, "/")))
 	}
 }
 
 func (h *handling) stripPrefixRegex(at string) {
-	var patterns []string
+	h.path.key = h.r.config.key(at)
 	for _, pattern := range h.r.config.list(at + ".regex") {
-		patterns = append(patterns, strings.TrimPrefix(strings.TrimSuffix(pattern, "/"), "^"))
+		h.path.strip = append(h.path.strip, strings.TrimPrefix(strings.TrimPrefix(strings.TrimSuffix(pattern, "/"), "^"), "/"))
 	}
-	h.rewrite(at, "^(?:"+strings.Join(patterns, "|")+")/?", "/")
 }
 
 func (h *handling) addPrefix(at string) {
+	h.path.key = h.r.config.key(at)
 	prefix, _ := h.r.config.take(at + ".prefix")
-	if !strings.HasPrefix(prefix, "/") {
-		h.problem(h.r.config.key(at), "has no effect: %.40q does not begin with a slash", prefix)
-		return
+	if prefix != "" && !strings.HasPrefix(prefix, "/") {
+		prefix = "/" + prefix
 	}
-	h.shape(func(s *sources.Shaping) { s.AddPrefix = strings.TrimRight(prefix, "/") })
+	h.path.add = strings.TrimRight(prefix, "/")
 }
 
 func (h *handling) replacePath(at string) {
+	h.path.key = h.r.config.key(at)
 	path, _ := h.r.config.take(at + ".path")
-	h.rewrite(at, "^.*$", path)
+	h.path.pattern, h.path.substitution = "/.*", strings.ReplaceAll(path, `\\`, `\\`)
 }
 
 func (h *handling) replacePathRegex(at string) {
+	h.path.key = h.r.config.key(at)
 	pattern, _ := h.r.config.take(at + ".regex")
 	replacement, _ := h.r.config.take(at + ".replacement")
-	h.rewrite(at, pattern, groups(replacement))
+	h.path.pattern, h.path.substitution = pattern, groups(replacement)
 }
 
 var group = regexp.MustCompile(`\$(?:\{([0-9])\}|([0-9]))`)
@@ -257,7 +271,7 @@ func rateOf(n int, period string) (string, bool) {
 	case time.Second:
 		return fmt.Sprintf("%d/s", n), true
 	case time.Minute:
-		return fmt.Sprintf("%d/min", n), true
+		return fmt.Sprintf("%d/m", n), true
 	case time.Hour:
 		return fmt.Sprintf("%d/h", n), true
 	}

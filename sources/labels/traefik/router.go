@@ -202,11 +202,11 @@ func (r *reader) add(one router, index int, e exits, routes []route, h handling,
 			port.HTTP.Order = priority
 			r.port(index, port)
 			for _, p := range problems {
-				p.Subject = h.keys[p.Subject]
-				if p.Subject == "" {
+				setting := p.Subject
+				if p.Subject = h.keys[setting]; p.Subject == "" {
 					continue // of a label of marathon-lb, which was reported
 				}
-				p.Reason = fmt.Sprintf("%s (as %s of the router %s)", p.Reason, "a setting", one.name)
+				p.Reason = fmt.Sprintf("as %s of the router %s: %s", setting, one.name, p.Reason)
 				r.problems.Append(p)
 			}
 		}
