@@ -49,6 +49,10 @@ const (
 	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
 	clientsSize = 64 << 10
 
+	// clientsOfLimitSize is less than what Envoys may come to keep of the clients of a route, as few routes
+	// have as many clients. It bounds how many such routes an app has, at about 500.
+	clientsOfLimitSize = 3000
+
 	usualDots = 5
 )
 
@@ -138,7 +142,7 @@ func requestSize(port sources.Port) int {
 	total := routeSize // that which refuses "..", in each domain
 	for _, path := range h.Paths {
 		total += routesOf(port) * (max(1, len(h.Match))*(size+len(path.Prefix)+len(path.Pattern)) + matchesSize(h.Match))
-		if (routing.Rule{HTTP: *h}).Restricted() {
+		if (routing.Rule{HTTP: *h}).HasGuard() {
 			// A second time, for the paths that an app may take for this one.
 			total += routesOf(port) * (max(1, len(h.Match))*(size+envoy.GuardSize(path)) + matchesSize(h.Match))
 		}
@@ -205,8 +209,29 @@ func handlingSize(h sources.HTTP) int {
 			size += filterSize
 		}
 	}
+	if l := h.RequestLimits; l != nil {
+		size += limitsSize(l)
+	}
 	if h.LocationPrefix != "" {
 		size += filterSize + scriptSize + len(h.LocationPrefix)
+	}
+	return size
+}
+
+// limitsSize is what the limits of requests take in a route, with what Envoys count of clients.
+func limitsSize(l *sources.RequestLimits) int {
+	size := 0
+	if l.Rate != nil {
+		size += filterSize
+	}
+	if l.PerClient != nil {
+		size += 2*filterSize + clientsOfLimitSize + 2*len(l.PerClient.Header)
+	}
+	if l.MaxBody > 0 {
+		size += routeSize + 2*filterSize
+	}
+	if l.MaxHeaders > 0 {
+		size += filterSize + envoy.HeadersScriptSize
 	}
 	return size
 }

@@ -1,6 +1,9 @@
 package sources
 
-import "time"
+import (
+	"reflect"
+	"time"
+)
 
 // RequestLimits bounds how many requests there are, and how large. It is never modified.
 type RequestLimits struct {
@@ -12,6 +15,8 @@ type RequestLimits struct {
 	MaxHeaders int   `json:",omitempty"`
 	// Streams is set if the port speaks gRPC, of whose streams the length is not bounded.
 	Streams bool `json:",omitempty"`
+	// SaidOnly is set for Envoys that bound bodies only if their length is said.
+	SaidOnly bool `json:"-"`
 }
 
 // Rate is how many requests there may be in some time. Burst is how many may come at once, after there
@@ -37,3 +42,6 @@ const MaxHeldBody = 16 << 20
 
 // HeldBody is how long a body may be whose length is not known.
 func (l *RequestLimits) HeldBody() int64 { return min(l.MaxBody, MaxHeldBody) }
+
+// Equal reports whether both bound the same. Either may be nil.
+func (l *RequestLimits) Equal(other *RequestLimits) bool { return reflect.DeepEqual(l, other) }

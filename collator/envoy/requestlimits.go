@@ -53,7 +53,7 @@ func limitFilters(c *filterChains, l *sources.RequestLimits) {
 
 // waitingLimitFilters are those that may wait.
 func waitingLimitFilters(c *filterChains, l *sources.RequestLimits) {
-	if l == nil || l.MaxBody == 0 {
+	if l == nil || l.MaxBody == 0 || l.SaidOnly {
 		return
 	}
 	c.addWaitingIf(ofUnknownLength(c.p, l.Streams), "max_body", &bufferv3.Buffer{MaxRequestBytes: wrapperspb.UInt32(uint32(l.HeldBody()))})
@@ -188,4 +188,30 @@ func ofUnknownLength(p *packer, streams bool) *xdsmatcherv3.Matcher_MatcherList_
 			OrMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: known},
 		}},
 	}}
+}
+
+func allFit(all ...*xdsmatcherv3.Matcher_MatcherList_Predicate) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_AndMatcher{
+		AndMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate_PredicateList{Predicate: all},
+	}}
+}
+
+// headerMatches fits requests of which a header is as the pattern says.
+func headerMatches(p *packer, header, pattern string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+	input := p.pack(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: header})
+	return predicate(&xdscorev3.TypedExtensionConfig{Name: header, TypedConfig: input}, regex(pattern))
+}
+
+// limitFeatures are those that older Envoys lack.
+var limitFeatures = []feature{{
+	ChainsSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil },
+	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
+}}
+
+// limitsWithoutFilters are what is left of limits for Envoys that know no chains of filters.
+func limitsWithoutFilters(l *sources.RequestLimits) *sources.RequestLimits {
+	if l == nil || l.MaxBody == 0 {
+		return nil
+	}
+	return &sources.RequestLimits{MaxBody: l.MaxBody, SaidOnly: true}
 }

@@ -78,7 +78,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 	for _, route := range routes {
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
 		route.TypedPerFilterConfig = b.routeFilters(p, r, cluster)
-		route.Metadata = locationPrefix(r.HTTP)
+		route.Metadata = metadataOf(r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
 		if len(r.HTTP.RetryOn) > 0 {
@@ -93,6 +93,9 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 	routes = b.separate(r.Targets, routes)
 	if shaping(r).CORS != nil {
 		routes = slices.Insert(routes, 0, b.preflight(p, r, m))
+	}
+	if large := m.refuseLarge(r.HTTP.RequestLimits); large != nil {
+		routes = slices.Insert(routes, 0, large)
 	}
 	return routes
 }
