@@ -76,6 +76,10 @@ func labelCases(t testing.TB) []goldenCase {
 	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
 	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
+	one("redis", append(listeners, xds.Endpoint), "PROTOCOL=redis", "PORT=6379", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8", "CONNECT_TIMEOUT=1s")
+	one("redis_passwords", listeners, "PROTOCOL=redis", "PORT=6379", "TLS_TERMINATE=true", "REDIS_PASSWORD=cache-clients", "REDIS_SERVER_PASSWORD=cache-servers",
+		"REDIS_PREFIXES=other: /other/cache\nsess: /shop/sessions:1")
+	one("redis_closed", listeners, "PROTOCOL=redis", "PORT=6379", "REDIS_PASSWORD=none")
 	one("probe", both, "PROBE=/health 200")
 	one("used_by", both, "USED_BY=/billing/*")
 	return append(cases, labelCasesOfFleets(t)...)
@@ -88,9 +92,17 @@ func connectionCases(t testing.TB) []goldenCase {
 		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/imp/devices"), settings...)}}
 	}
 	shed := one("rebalance_ends", []xds.Type{xds.Endpoint}, "PORT=8883", "REBALANCE=10%/min")
+	held := func(name string, settings ...string) goldenCase {
+		c := one(name, []xds.Type{xds.Endpoint, xds.ExtensionConfig}, settings...)
+		c.apps[0] = changed(c.apps[0], func(p *sources.Port) { p.Endpoints[0].Health = sources.Draining })
+		return c
+	}
 	shed.apps[0] = changed(shed.apps[0], func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 2.5, Before: 1796047029} })
 	return []goldenCase{
 		one("max_connection_age", listeners, "PORT=8883", "MAX_CONNECTION_AGE=24h"),
+		one("hold", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		held("hold_without_instance", "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		one("tls_alpn", listeners, "TLS_TERMINATE=true", "PORT=5432", "TLS_ALPN=postgresql"),
 		one("rebalance", listeners, "PORT=8883", "REBALANCE=10%/min"), shed,
 	}
 }

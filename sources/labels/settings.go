@@ -32,6 +32,7 @@ type Settings struct {
 	verify     bool
 	tcp        tcpSettings
 	serviceTLS serviceTLSSettings
+	redis      redisSettings
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue

@@ -64,6 +64,11 @@ var neededBy = map[string]map[string]string{
 	"RELAY_{n}_CLIENT_SAN":          {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
 	"RELAY_{n}_CLIENT_CERTIFICATES": {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
 	"RELAY_{n}_TLS_PROFILE":         {"RELAY_0_TLS_TERMINATE": "true"},
+	"RELAY_{n}_TLS_ALPN":            {"RELAY_0_TLS_TERMINATE": "true"},
+
+	"RELAY_{n}_REDIS_PASSWORD":        {"RELAY_0_PROTOCOL": "redis", "HAPROXY_0_PORT": "7"},
+	"RELAY_{n}_REDIS_SERVER_PASSWORD": {"RELAY_0_PROTOCOL": "redis", "HAPROXY_0_PORT": "7"},
+	"RELAY_{n}_REDIS_PREFIXES":        {"RELAY_0_PROTOCOL": "redis"},
 }
 
 // labelsWith are labels beside which the one given has an effect, so far as it ever has.
