@@ -123,7 +123,7 @@ func (h *handling) middleware(kind, name, at string) {
 	read(h, at)
 }
 
-// middlewares are those of which Relay knows what they do.
+// httpMiddlewares are those of which Relay knows what they do.
 var httpMiddlewares map[string]func(h *handling, at string)
 
 var tcpMiddlewares = map[string]func(h *handling, at string){
@@ -214,7 +214,7 @@ func (r *reader) portFor(index int, h handling, to route, scheme string) (source
 		}
 	}
 	declared := r.said.Ports[index]
-	port := sources.Port{Queue: declared.Queue, Probe: declared.Probe, RedirectToHTTPS: declared.RedirectToHTTPS}
+	port := sources.Port{Queue: declared.Queue, UsedBy: declared.UsedBy, Probe: declared.Probe, RedirectToHTTPS: declared.RedirectToHTTPS}
 	port.TCP = s.TCP(r.app.Ports[index].ServicePort, true)
 	var problems []problem.Problem
 	port.HTTP, port.Upstream, problems = s.Finish()

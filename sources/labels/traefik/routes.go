@@ -26,7 +26,7 @@ type route struct {
 	limited bool
 }
 
-// never is a condition that no request fulfils.
+// errNever is the error of a condition that no request fulfils.
 var errNever = errors.New("no request fulfils it")
 
 // routesOf says which requests a rule takes. As an alternative that no request fulfils costs nothing, it is left
