@@ -24,6 +24,9 @@ type handling struct {
 	restricts, closed bool
 	request, response headerLines
 	path              pathChange
+	// asks is the label of a middleware that has somebody decide about requests whom Relay does not know: it is
+	// closed, unless one of Relay's own labels names an app.
+	asks string
 }
 
 // headerLines are changes to headers.
@@ -209,9 +212,12 @@ func (r *reader) portFor(index int, h handling, to route, scheme string) (source
 	for _, name := range sorted(h.settings) {
 		if s.Given(name) {
 			r.problems.AddTo(problem.Problem{Subject: h.keys[name], Severity: problem.Advice}, "does not count: a label of Relay or marathon-lb says %s", name)
-		} else if !s.Set(name, h.settings[name]) {
-			r.problems.Add(h.keys[name], "has no effect: Relay has no %s", name)
+		} else {
+			s.Set(name, h.settings[name])
 		}
+	}
+	if h.asks != "" && !s.Given("AUTH_APP") {
+		h.close(h.asks, "Relay cannot ask this address about requests: RELAY_{n}_AUTH_APP names an app that decides")
 	}
 	declared := r.said.Ports[index]
 	port := sources.Port{Queue: declared.Queue, UsedBy: declared.UsedBy, Probe: declared.Probe, RedirectToHTTPS: declared.RedirectToHTTPS}
@@ -360,9 +366,4 @@ func (h *handling) networks(at string) {
 	default:
 		h.edits = append(h.edits, func(p *sources.Port) { allowed(p.HTTP, networks) })
 	}
-}
-
-// forwardAuth has another app decide.
-func (h *handling) forwardAuth(at string) {
-	h.refuse(at, "Relay cannot ask this address about requests: RELAY_{n}_AUTH_APP names an app that decides")
 }

@@ -24,6 +24,7 @@ func TestHandling(t *testing.T) {
 		{"bad expression", m + "replacepathregex.regex=^/a/((.*)\n" + m + "replacepathregex.replacement=/b/$1", "", "RE2"},
 		{"limit", m + "ratelimit.average=10\n" + m + "ratelimit.burst=20", `RequestLimits={"PerClient":{"Requests":10,"Burst":20,"Per":1000000000}}`, ""},
 		{"origins", m + "headers.accesscontrolalloworiginlist=https://b.test\n" + m + "headers.accesscontrolmaxage=60", `Shaping={"CORS":{"Origins":["https://b.test"],"MaxAge":60000000000}}`, ""},
+		{"address outside", m + "forwardauth.address=https://sso.b.test/verify", "Closed=true", "AUTH_APP"},
 		{"compression", m + "compress=true", `Shaping={"Compress":{}}`, ""},
 		{"retries", m + "retry.attempts=3", `NumRetries=2`, ""},
 		{"password", m + "basicauth.users=a:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=,b:$apr1$H6uskkkW$IgXLP6ewTrSuBkTrqE8wj/\n" + m + "basicauth.realm=x", `BasicAuth={"Realm":"x","User":"a","Hash":"REDACTED","More":[{"Name":"b","Hash":"REDACTED"}]}`, ""},
