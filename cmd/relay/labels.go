@@ -16,7 +16,7 @@ type LabelFlags struct {
 	TraefikEntryPoints        string   `group:"Applications" name:"traefik-entry-points" placeholder:"NAME=FLEET/SCHEME" help:"Traefik's entry points, with spaces or commas between: web=external/http websecure=external/https mqtt=external/tcp/1883. Without it, web and http are the only fleet's HTTP, and websecure and https its HTTPS."`
 	TraefikDefaultEntryPoints []string `group:"Applications" name:"traefik-default-entry-points" placeholder:"NAME" help:"The entry points of routers that name none. Without it: all."`
 	TraefikDefaultRule        string   `group:"Applications" name:"traefik-default-rule" placeholder:"TEMPLATE" help:"The rule of routers that have none, such as Host(\x60{{ normalize .Name }}.example.com\x60). Without it they are not routed."`
-	TraefikExposedByDefault   bool     `group:"Applications" name:"traefik-exposed-by-default" default:"true" negatable:"" help:"Read the labels of Traefik of apps that do not say traefik.enable."`
+	TraefikExposedByDefault   bool     `group:"Applications" name:"traefik-exposed-by-default" default:"true" help:"Read the labels of Traefik of apps that do not say traefik.enable."`
 	TraefikConstraints        string   `group:"Applications" name:"traefik-constraints" placeholder:"EXPRESSION" help:"Read the labels of Traefik of those apps alone for which this holds, such as Label(\x60edge\x60, \x60public\x60)."`
 }
 
