@@ -2,6 +2,7 @@ package collator
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,8 +35,13 @@ func labelCases(t testing.TB) []goldenCase {
 	one("balance_url_param", both, "BALANCE=url_param user")
 	one("sticky", both, "STICKY=true")
 	one("use_hsts", scope, "USE_HSTS=true")
+	one("rate_limits", scope, "RATE_LIMIT=100/s burst 200", "RATE_LIMIT_PER_CLIENT=10/m")
+	one("rate_limit_by_header", scope, "RATE_LIMIT_PER_CLIENT=10/s burst 20 by header X-Api-Key")
+	one("max_request", scope, "MAX_REQUEST_BODY=10MB", "MAX_REQUEST_HEADERS=16kB")
+	one("max_request_grpc", scope, "MAX_REQUEST_BODY=10MB", "HTTP2=true")
 	one("auth", scope, "AUTH=My realm:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
 	one("auth_crypt", scope, "AUTH=r:joe:$6$x")
+	one("auth_relay", scope, "AUTH=My realm:joe:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1")
 	one("network_allowed_acl", scope, "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8 127.0.0.1 fd00::/8")
 	one("proxypass_path", scope, "HTTP_BACKEND_PROXYPASS_PATH=/a.b")
 	one("redir", scope, "HTTP_BACKEND_REDIR=/app")
@@ -65,7 +71,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
 	one("accept_rate", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "ACCEPT_RATE=50/s", "ADDRESS_RATE=20/s")
-	cases = append(cases, connectionCases(t)...)
+	cases = append(append(cases, connectionCases(t)...), shapingCases(t)...)
 	one("tls_terminate", listeners, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=old", "PROXY_PROTOCOL=v2")
 	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
@@ -121,9 +127,17 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 // TestLabelsHaveGoldens holds that each setting is in one of the cases above.
 func TestLabelsHaveGoldens(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("labels_test.go")
+	files, err := filepath.Glob("labels*_test.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var text []byte
+	for _, file := range files {
+		more, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, more...)
 	}
 	for _, l := range labels.AllSettings() {
 		if !strings.Contains(string(text), `"`+l.Name()+"=") {

@@ -284,6 +284,8 @@ var statuses = map[string]int{
 	"label_auth_crypt": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
 	"label_tls": 502, "label_http2": 502, "label_proxy_protocol": 502,
 	"ports": 503, "suspended": 503,
+	// Here is no service that checks passwords: nobody is let in.
+	"label_auth_relay": 503,
 }
 
 func (w *versionWorld) wantStatus(domain string) int {
@@ -291,7 +293,7 @@ func (w *versionWorld) wantStatus(domain string) int {
 	if !w.knowsChains() && strings.HasPrefix(domain, "*.") {
 		return http.StatusNotFound
 	}
-	if !w.knowsChains() && (name == "label_auth" || name == "label_network_allowed_acl") {
+	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl") {
 		return http.StatusForbidden
 	}
 	if status, ok := statuses[name]; ok {

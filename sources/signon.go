@@ -7,6 +7,8 @@ import "time"
 type SignOn struct {
 	// App, when set, is asked about each request.
 	App *AuthApp `json:",omitempty"`
+	// OIDC, when set, has people log in at a provider of identities.
+	OIDC *OIDC `json:",omitempty"`
 }
 
 // AuthApp is an app that is asked about each request before it goes on.
@@ -31,4 +33,12 @@ func (s *SignOn) uses() []Use {
 }
 
 // credentials returns the names of those that are needed to know who somebody is.
-func (s *SignOn) credentials() []string { return nil }
+func (s *SignOn) credentials() (names []string) {
+	if s == nil {
+		return nil
+	}
+	if s.OIDC != nil {
+		names = append(names, s.OIDC.ClientSecret)
+	}
+	return names
+}

@@ -72,7 +72,7 @@ func (r Random) Endpoints() (es []sources.Endpoint) {
 var Settings = [][2]string{
 	{"PATH", "/a"}, {"PATH", "/a /b"}, {"PATH", "-i /A"}, {"PATH", "/"}, {"PATH", "none"}, {"BACKEND_WEIGHT", "1"}, {"BACKEND_WEIGHT", "-2"},
 	{"CLUSTER_WEIGHT", "0"}, {"CLUSTER_WEIGHT", "3"}, {"CLUSTER_WEIGHT", "7"},
-	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
+	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1"}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
 	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
 	{"HASH_POLICY", "path_segment 2"}, {"HASH_POLICY", "subdomain"},
 	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
@@ -85,6 +85,10 @@ var Settings = [][2]string{
 	{"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
 	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},
 	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
+	{"REDIRECT", "a.test -> https://b.test\n/a/* -> /b/*"}, {"PATH_REWRITE", `/(.*) -> /x/\1`}, {"HOST_REWRITE", "x.test"},
+	{"CORS_ORIGINS", "https://a.test https://*.b.test"}, {"CORS_ORIGINS", "*"}, {"CORS_METHODS", "PUT"}, {"CORS_HEADERS", "a"}, {"CORS_EXPOSE_HEADERS", "b"}, {"CORS_CREDENTIALS", "true"}, {"CORS_MAX_AGE", "1h"},
+	{"COMPRESS", "true"}, {"COMPRESS", "gzip"}, {"STICKY_HEADER", "x-s"}, {"PRIORITY", "/a /c"}, {"OUTLIER_DETECTION", "5 30s"}, {"FAULT", "delay 1s 1%"}, {"FAULT", "abort 503 1%"},
+	{"RATE_LIMIT", "100/s burst 200"}, {"RATE_LIMIT_PER_CLIENT", "10/m by header a"}, {"MAX_REQUEST_BODY", "10MB"}, {"MAX_REQUEST_HEADERS", "16kB"},
 	{"CONCURRENCY", "1"}, {"QUEUE", "5"}, {"QUEUE_TIMEOUT", "1s"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }

@@ -292,6 +292,8 @@ func TestSettingsAreExplained(t *testing.T) {
 			beside = []string{"MODE=tcp", "PORT=7000"}
 		case strings.HasPrefix(l.Name(), "TLS_"):
 			beside = []string{"TLS=true"}
+		case strings.HasPrefix(l.Name(), "CORS_") && l.Name() != "CORS_ORIGINS":
+			beside = []string{"CORS_ORIGINS=https://b.test"}
 		case strings.HasPrefix(l.Name(), "QUEUE"):
 			beside = []string{"CONCURRENCY=1"}
 		}

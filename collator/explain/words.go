@@ -23,16 +23,20 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	case r.Redirect:
 		say("a redirect to HTTPS is asked for, but the fleet has no https listener: plain HTTP is served")
 	}
+	for _, m := range h.Match {
+		say("takes requests %s", matchWords(m))
+	}
 	if h.Closed {
 		say("every request gets 403: a restriction was asked for that cannot be kept")
 		return words
 	}
 	if h.BasicAuth != nil {
-		say("a password is asked for (user %s)", h.BasicAuth.User)
+		say("a password is asked for (%s)%s", userWords(h.BasicAuth), checkedBy(h.BasicAuth))
 	}
 	if len(h.AllowedNetworks) > 0 {
 		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
 	}
+	words = append(words, requestLimitWords(h.RequestLimits)...)
 	if h.HSTS && f.OffersHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")
 	}
@@ -51,7 +55,23 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	if h.Hash != nil {
 		say("the instance is picked by %s", hashWords(*h.Hash))
 	}
-	return append(words, limitWords(h)...)
+	return append(append(words, shapingWords(f, h.Shaping)...), limitWords(h)...)
+}
+
+// userWords says who is let in with a password.
+func userWords(a *sources.BasicAuth) string {
+	if n := len(a.More); n > 0 {
+		return fmt.Sprintf("user %s and %d more", a.User, n)
+	}
+	return "user " + a.User
+}
+
+// checkedBy says so if Relay checks passwords, without which nobody is let in.
+func checkedBy(a *sources.BasicAuth) string {
+	if a.EnvoyChecks() {
+		return ""
+	}
+	return ": Relay checks it, as Envoy knows no such hash"
 }
 
 func joinNetworks(networks []netip.Prefix) string {
@@ -181,6 +201,9 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	}
 	if u.ConnectTimeout != 0 {
 		say("connecting may take %s", u.ConnectTimeout)
+	}
+	if u.EjectAfter != 0 {
+		say("an instance that answers with a status of 500 or more %d times in a row is left out for %s, and longer each further time", u.EjectAfter, cmp.Or(u.EjectFor, routing.ShortestEjection))
 	}
 	for _, limit := range []struct {
 		n    uint32

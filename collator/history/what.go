@@ -211,7 +211,7 @@ func few(texts []string, sign string) []string {
 
 // settingWords are the settings of a port in words, by the name of their field.
 var settingWords = map[string]string{
-	"Paths": "paths", "Order": "order", "ClusterWeight": "weight", "Closed": "closing", "BasicAuth": "password", "AllowedNetworks": "allowed networks",
+	"Paths": "paths", "Match": "kinds of requests", "Order": "order", "ClusterWeight": "weight", "Closed": "closing", "BasicAuth": "password", "AllowedNetworks": "allowed networks",
 	"HSTS": "HSTS", "RootRedirect": "redirect of the root", "StripPrefix": "prefix of the path", "LocationPrefix": "prefix of Location",
 	"RequestHeaders": "request headers", "ResponseHeaders": "response headers", "Sticky": "sticky sessions", "Hash": "hash",
 	"Timeout": "timeout", "IdleTimeout": "idle timeout", "NumRetries": "retries", "RetryOn": "conditions of retries",

@@ -35,7 +35,7 @@ func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 		c.Upstream = *u
 	}
 	if h := app.Ports[port].HTTP; h != nil {
-		c.Sticky = h.Sticky
+		c.Sticky = h.KeepsClients()
 	}
 	c.TCP, c.Queued = IsTCP(app.Ports[port]), f.Queues(app.Ports[port])
 	if c.TCP && app.Ports[port].TCP.Redis != nil {

@@ -64,6 +64,8 @@ type Fleet struct {
 	ExtendedConnect bool
 	// AccessLog says where the Envoys write a line for each request.
 	AccessLog AccessLog
+	// Faults allows apps to ask that some of their requests are slow, or fail.
+	Faults bool
 	// IgnoredClients do not count as use of an app that may sleep.
 	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
@@ -180,7 +182,7 @@ func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
 // stay with an instance, and balancing by a hash, choose without Relay.
 func (f *Fleet) Queues(port sources.Port) bool {
 	h := port.HTTP
-	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.Sticky && h.Hash == nil)
+	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.KeepsClients() && h.Hash == nil)
 }
 
 // HoldsConnections reports whether connections to a port of an app may have to wait, and whether they

@@ -36,6 +36,7 @@ type Settings struct {
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
+	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
 	// usedBy are the apps that may use the port.
 	usedBy []string
@@ -93,6 +94,8 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishRequestLimits()
+	s.finishShaping()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}

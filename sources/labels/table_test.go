@@ -76,6 +76,9 @@ func labelsWith(l *Label, value string) map[string]string {
 	if strings.HasPrefix(l.name, "TLS_") && !l.tcpOnly {
 		labels["RELAY_0_TLS"] = "true"
 	}
+	if strings.HasPrefix(l.name, "CORS_") && l.name != "CORS_ORIGINS" {
+		labels["RELAY_0_CORS_ORIGINS"] = "https://other.test"
+	}
 	if l.tcpOnly {
 		labels["HAPROXY_0_MODE"] = "tcp"
 		labels["HAPROXY_0_PORT"] = "7"
