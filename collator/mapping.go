@@ -146,7 +146,7 @@ func samePolicy(a, b *sources.App) bool {
 func samePortPolicy(a, b sources.Port) bool {
 	return a.Name == b.Name && a.Probe == b.Probe && a.RedirectToHTTPS == b.RedirectToHTTPS &&
 		sameList(a.Groups, b.Groups) && sameList(a.Domains, b.Domains) && sameList(a.ACMEDomains, b.ACMEDomains) &&
-		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && a.TCP.Equal(b.TCP) && (a.Queue == nil) == (b.Queue == nil) && a.Wake == b.Wake
+		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && a.TCP.Equal(b.TCP) && (a.Queue == nil) == (b.Queue == nil) && a.Wake == b.Wake && sameList(a.UsedBy, b.UsedBy)
 }
 
 func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }

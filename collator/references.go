@@ -136,6 +136,9 @@ func sortedKeys(keys map[xds.Key]struct{}) []xds.Key {
 func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 	if key.Type == xds.Scope {
 		names := envoy.NamedByScope(msg)
+		for _, cluster := range f.uses.clusters[key.Name] {
+			names = append(names, xds.Key{Type: xds.Cluster, Name: cluster})
+		}
 		slices.SortFunc(names, compareKeys)
 		return slices.Clip(slices.Compact(names))
 	}
@@ -150,6 +153,9 @@ func namedByService(s routing.Service) []xds.Key {
 	names := []xds.Key{{Type: xds.Cluster, Name: s.Cluster()}}
 	if s.Paced {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.AcceptFilter(s.Cluster())})
+	}
+	if s.Holds {
+		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.HoldFilter(s.Cluster())})
 	}
 	if s.Wake != sources.WakeTCPNever {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(s.Cluster())})

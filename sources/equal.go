@@ -46,7 +46,7 @@ func equalPorts(a, b Port) bool {
 		slices.Equal(a.Domains, b.Domains) &&
 		slices.Equal(a.ACMEDomains, b.ACMEDomains) &&
 		a.HTTP.Equal(b.HTTP) && a.Upstream.Equal(b.Upstream) && a.TCP.Equal(b.TCP) &&
-		a.Wake == b.Wake && equalPointees(a.Queue, b.Queue) &&
+		a.Wake == b.Wake && slices.Equal(a.UsedBy, b.UsedBy) && equalPointees(a.Queue, b.Queue) &&
 		slices.Equal(a.Endpoints, b.Endpoints) &&
 		slices.Equal(a.Excluded, b.Excluded)
 }

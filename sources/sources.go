@@ -93,6 +93,9 @@ type Port struct {
 	Queue *Queue `json:",omitempty"`
 	// Wake says how connections are held while the app sleeps, if the port is a TCP service.
 	Wake WakeTCP `json:",omitempty"`
+	// UsedBy are the apps that may use the port by naming it, beside those in the same top-level folder: ids,
+	// folders as "/shop/*", or "*".
+	UsedBy []string `json:",omitempty"`
 	// Probe says how the port is asked from outside, as probelabel.Parse reads it; it may be empty.
 	Probe string `json:",omitempty"`
 	// Endpoints are the addresses in rotation (or draining), ordered by Task.
@@ -102,7 +105,9 @@ type Port struct {
 }
 
 // Hashed reports whether it is chosen by a hash which instance of the port is asked.
-func (p *Port) Hashed() bool { return p.HTTP != nil && p.HTTP.Hash != nil }
+func (p *Port) Hashed() bool {
+	return p.HTTP != nil && p.HTTP.Hash != nil || p.TCP != nil && p.TCP.Redis != nil
+}
 
 // Health says how an endpoint may be used.
 type Health uint8

@@ -66,7 +66,7 @@ func Set(t testing.TB, app *sources.App, settings ...string) *sources.App {
 			}
 		}
 		p.TCP = all.TCP(0, len(p.Domains) > 0)
-		p.Queue, p.Probe = all.Queue(), all.Probe()
+		p.Queue, p.Probe, p.UsedBy = all.Queue(), all.Probe(), all.UsedBy()
 		p.HTTP, p.Upstream, _ = all.Finish()
 	})
 }

@@ -13,7 +13,6 @@ import (
 	cookiestatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/cookie/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/type/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
@@ -41,6 +40,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if len(h.AllowedNetworks) > 0 {
 		c.add("rbac", allowOnly(h.AllowedNetworks))
 	}
+	limitFilters(&c, h.RequestLimits)
 	if a := h.BasicAuth; a != nil && a.EnvoyChecks() {
 		c.add("basic_auth", basicAuth(a))
 	}
@@ -51,6 +51,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 			}),
 		})
 	}
+	shapingFilters(&c, shaping(r))
 	if h.LocationPrefix != "" {
 		c.add("location", prefixLocation())
 	}
@@ -63,6 +64,10 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if a := h.BasicAuth; a != nil && !a.EnvoyChecks() {
 		c.addWaiting("password", relayPasswords(p, b.Fleet, r.Claim))
 	}
+	signOnFilters(&c, r)
+	b.countEverywhere(&c, r)
+	waitingLimitFilters(&c, h.RequestLimits)
+	b.addFault(&c, shaping(r).Fault)
 	return c.perRoute()
 }
 
@@ -141,15 +146,4 @@ func prefixLocation() *luav3.Lua {
 		ClearRouteCache:   wrapperspb.Bool(false),
 		SharedVmId:        "location",
 	}
-}
-
-// locationPrefix is the metadata of a route from which locationScript takes the prefix; nil if
-// there is none. Envoys before 1.40 have no filter_context.
-func locationPrefix(h sources.HTTP) *corev3.Metadata {
-	if h.LocationPrefix == "" {
-		return nil
-	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-		routeMetadata: {Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(h.LocationPrefix)}},
-	}}
 }

@@ -49,8 +49,9 @@ func ResourceWithVariants(f *routing.Fleet, key xds.Key, msg proto.Message, rout
 // scopeResource makes a resource of the scope of a domain, for the store of a fleet. If some of
 // its routes have filters, there is another variant for Envoys that know no chains of filters.
 // They would reject the scope, and so go on with the one before, which may ask for no password.
-// The variant answers 403 where a password or a network was asked for. Where only a convenience
-// is lost, it serves without: sticky sessions, and changed Location headers.
+// The variant answers 403 where one of the filters keeps requests out. Where only a convenience
+// is lost, it serves without: sticky sessions, and changed Location headers. There is one variant: it is for
+// all Envoys that lack one of the filters of a domain, and has none of them.
 //
 // If requests wait for Relay, the variant is for all Envoys that know no chains by name, and has
 // them not wait. Routes for clients that do not count need what chains came with. Older Envoys are
@@ -66,10 +67,11 @@ func scopeResource(f *routing.Fleet, scope *routev3.ScopedRouteConfiguration, ro
 	if err != nil || !filters && !gates && !hasApart(scope) {
 		return resource, err
 	}
-	since, d := ChainsSince, routes()
+	d := routes()
+	since := sinceOf(d.Rules)
 	switch {
 	case gates:
-		since = NamedChainsSince
+		since = max(since, NamedChainsSince)
 	case foldsHosts(d.Rules):
 		since = expressionsSince
 	}
@@ -92,7 +94,9 @@ func olderRoutes(d routing.DomainRoutes, filters bool) routing.DomainRoutes {
 		}
 		if h := &r.HTTP; filters {
 			h.Closed = h.Closed || Restricted(h)
-			h.BasicAuth, h.AllowedNetworks, h.Sticky, h.LocationPrefix = nil, nil, false, ""
+			for _, f := range features {
+				f.leaveOut(h)
+			}
 		}
 	}
 	d.Rules = hashedAsSent(d.Rules)
@@ -111,8 +115,51 @@ func hasFilters(scope *routev3.ScopedRouteConfiguration) bool {
 	return slices.ContainsFunc(scope.RouteConfiguration.VirtualHosts, usesRouteFilters)
 }
 
+// feature is something that filters of a port's routes do.
+type feature struct {
+	// since is the minor version of Envoy 1 from which on Envoys can do it.
+	since int
+	// restricts is set if it keeps requests out.
+	restricts bool
+	asked     func(h *sources.HTTP) bool
+	// leaveOut may change fields of HTTP, and nothing that these point to.
+	leaveOut func(h *sources.HTTP)
+}
+
+// features are all of them. Each filter of routeFilters belongs to one.
+var features = slices.Concat([]feature{
+	{ChainsSince, true, func(h *sources.HTTP) bool { return h.BasicAuth != nil }, func(h *sources.HTTP) { h.BasicAuth = nil }},
+	{ChainsSince, true, func(h *sources.HTTP) bool { return len(h.AllowedNetworks) > 0 }, func(h *sources.HTTP) { h.AllowedNetworks = nil }},
+	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Sticky }, func(h *sources.HTTP) { h.Sticky = false }},
+	{ChainsSince, false, func(h *sources.HTTP) bool { return h.LocationPrefix != "" }, func(h *sources.HTTP) { h.LocationPrefix = "" }},
+}, signOnFeatures, limitFeatures, shapingFeatures)
+
 // NeedsFilters reports whether requests to a port go through filters of its route.
-func NeedsFilters(h *sources.HTTP) bool { return Restricted(h) || h.Sticky || h.LocationPrefix != "" }
+func NeedsFilters(h *sources.HTTP) bool {
+	return slices.ContainsFunc(features, func(f feature) bool { return f.asked(h) })
+}
 
 // Restricted reports whether filters of its route keep requests to a port out.
-func Restricted(h *sources.HTTP) bool { return h.BasicAuth != nil || len(h.AllowedNetworks) > 0 }
+func Restricted(h *sources.HTTP) bool {
+	return slices.ContainsFunc(features, func(f feature) bool { return f.restricts && f.asked(h) })
+}
+
+// SinceOf returns the minor version of Envoy 1 from which on Envoys can do all that a port asks of filters of its
+// route; ChainsSince at least.
+func SinceOf(h *sources.HTTP) int {
+	since := ChainsSince
+	for _, f := range features {
+		if f.since > since && f.asked(h) {
+			since = f.since
+		}
+	}
+	return since
+}
+
+func sinceOf(rules []routing.Rule) int {
+	since := ChainsSince
+	for i := range rules {
+		since = max(since, SinceOf(&rules[i].HTTP))
+	}
+	return since
+}

@@ -323,6 +323,9 @@ func appOf(app collator.AppView) App {
 		if i < len(routed.Ports) {
 			p.Groups = routed.Ports[i].Groups
 			p.Connections = connectionWords(routed.Ports[i], port.LacksAuthority)
+			if by := routed.Ports[i].UsedBy; len(by) > 0 {
+				p.Connections = append(p.Connections, "may be used by "+strings.Join(by, ", "))
+			}
 		}
 		for _, e := range port.Endpoints {
 			p.Endpoints = append(p.Endpoints, Endpoint{Address: e.Address.String(), Health: e.Health.String(), Task: e.Task})

@@ -54,6 +54,11 @@ type Fleet struct {
 	// UpstreamCA has the authorities, in PEM, by which the certificates of apps are verified.
 	// Only apps that take TLS, and ask for this, are verified.
 	UpstreamCA []byte
+	// ExternalCA has the authorities, in PEM, by which hosts outside are verified that Envoys ask, beside UpstreamCA.
+	ExternalCA []byte
+	// ExternalHosts are those that Envoys may ask by plain HTTP, or by an IP address, for an app: "keys.internal:8080".
+	// Other hosts they ask by HTTPS and by their name only.
+	ExternalHosts []string
 	// TCP says which TCP services are opened.
 	TCP TCPServices
 	// Scaling has the Envoys ask Relay before requests to apps that sleep, and to those whose
@@ -64,6 +69,10 @@ type Fleet struct {
 	ExtendedConnect bool
 	// AccessLog says where the Envoys write a line for each request.
 	AccessLog AccessLog
+	// RateLimitService is HOST:PORT of the service that counts requests for all Envoys; empty for none.
+	RateLimitService string
+	// Faults allows apps to ask that some of their requests are slow, or fail.
+	Faults bool
 	// IgnoredClients do not count as use of an app that may sleep.
 	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
@@ -148,7 +157,12 @@ func (f *Fleet) Check() error {
 			return fmt.Errorf("has authorities for connections to apps that Envoy cannot use: %w", err)
 		}
 	}
-	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check())
+	if len(f.ExternalCA) > 0 {
+		if _, err := certs.ParseAuthorities(f.ExternalCA); err != nil {
+			return fmt.Errorf("has authorities of hosts outside that Envoy cannot use: %w", err)
+		}
+	}
+	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check(), f.checkExternal(), f.checkRateLimits())
 }
 
 // Routes reports whether the fleet has a cluster for an app port. app is nil if there is
@@ -180,7 +194,7 @@ func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
 // stay with an instance, and balancing by a hash, choose without Relay.
 func (f *Fleet) Queues(port sources.Port) bool {
 	h := port.HTTP
-	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.Sticky && h.Hash == nil)
+	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.KeepsClients() && h.Hash == nil)
 }
 
 // HoldsConnections reports whether connections to a port of an app may have to wait, and whether they

@@ -22,11 +22,12 @@ import (
 	"relay/collator"
 	"relay/collator/history"
 	"relay/connections/accept"
+	"relay/connections/hold"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
+	"relay/internal/authz"
 	"relay/internal/graphite"
 	"relay/internal/logs"
-	"relay/internal/authz"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/passwords"
@@ -46,6 +47,7 @@ type Relay struct {
 	// The sources, and what stands in for them.
 	apps         sources.Source
 	certificates []certificateSource
+	credentials  []credentialSource
 	states       []stateKeeper
 	tlsFiles     *downstreamFiles // nil if there are none
 
@@ -72,6 +74,7 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	passwords   *passwords.Service
+	hold        *hold.Service
 	deployments *deploymentParts
 	probes      *probeParts // nil if nothing is asked from outside
 	statusPage  *PublicPage // nil if there is none
@@ -99,7 +102,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newPasswords, r.newSources, r.newXDS, r.newProbes} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newHold, r.newPasswords, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -166,11 +169,18 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	r.states = keepers.all // those of apps and certificates
+	credentials, err := keepers.credentials(r.collator)
+	if err != nil {
+		return err
+	}
+	r.states = keepers.all // those of apps, certificates and credentials
 	if r.apps, err = newAppSource(r.config.Apps, apps, r.log, registerer); err != nil {
 		return err
 	}
-	r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer)
+	if r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer); err != nil {
+		return err
+	}
+	r.credentials, err = newCredentialSources(r.config.Credentials, credentials, r.log, registerer)
 	return err
 }
 
@@ -251,6 +261,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("apps", r.apps) // Marathon or YAML files -> collator
 	for _, c := range r.certificates {
 		add(c.name(), c) // Vault or PEM files -> collator
+	}
+	for _, c := range r.credentials {
+		add(c.name(), c) // Vault or a folder -> collator
 	}
 	for _, k := range r.states {
 		s := k.Status()

@@ -106,7 +106,7 @@ func (c *converter) settings(field string, specs map[string]settingSpec, port *s
 	if tcp := all.TCP(0, len(port.Domains) > 0); tcp != nil && !tcp.Implicit {
 		port.TCP = tcp
 	}
-	port.Queue, port.Probe = all.Queue(), all.Probe()
+	port.Queue, port.Probe, port.UsedBy = all.Queue(), all.Probe(), all.UsedBy()
 	port.HTTP, port.Upstream, problems = all.Finish()
 	for _, p := range problems {
 		name := fields[p.Subject]

@@ -51,7 +51,7 @@ func (s *Settings) networks(value string) {
 	}
 	var networks []netip.Prefix
 	for _, field := range fields {
-		network, ok := parseNetwork(field)
+		network, ok := ParseNetwork(field)
 		if !ok {
 			if strings.ContainsAny(field, ",;") {
 				s.close("%.40q is more than one network: write spaces between them, such as 10.0.0.0/8 192.0.2.7", field)
@@ -66,7 +66,8 @@ func (s *Settings) networks(value string) {
 	s.http.AllowedNetworks = slices.Compact(networks)
 }
 
-func parseNetwork(s string) (netip.Prefix, bool) {
+// ParseNetwork reads an address or a network.
+func ParseNetwork(s string) (netip.Prefix, bool) {
 	if address, err := netip.ParseAddr(s); err == nil {
 		address = address.Unmap()
 		return netip.PrefixFrom(address, address.BitLen()), address.Zone() == ""

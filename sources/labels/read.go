@@ -301,7 +301,7 @@ func (r *reader) finishSettings(index int) {
 	declared := r.declared[index]
 	var problems []problem.Problem
 	port.TCP = settings.TCP(declared.ServicePort, len(port.Domains) > 0 || declared.SpeaksHTTP)
-	port.Queue, port.Probe = settings.Queue(), settings.Probe()
+	port.Queue, port.Probe, port.UsedBy = settings.Queue(), settings.Probe(), settings.UsedBy()
 	port.HTTP, port.Upstream, problems = settings.Finish()
 	for _, p := range problems {
 		p.Subject = r.seen[nameOfPort{index, p.Subject}]

@@ -32,10 +32,16 @@ type Settings struct {
 	verify     bool
 	tcp        tcpSettings
 	serviceTLS serviceTLSSettings
+	redis      redisSettings
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
+	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// authorizer is the app that is asked about requests.
+	authorizer sources.AuthApp
+	// usedBy are the apps that may use the port.
+	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name
@@ -90,6 +96,9 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishRequestLimits()
+	s.finishShaping()
+	s.finishSignOn()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}

@@ -1,0 +1,106 @@
+package routing
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"relay/sources"
+)
+
+// Reference is another app's port that a rule or service uses, or why it cannot.
+type Reference struct {
+	// Cluster is empty if the port cannot be used: Reason says why.
+	Cluster, Reason string
+}
+
+// MayUse says why an app may not use a port of another one; empty if it may. Requests by such a use come
+// past the password and the networks of the other app. So it has to agree: by being in the same top-level
+// folder, where apps are of one tenant, or by naming who uses it.
+func MayUse(user string, app *sources.App, port int) (reason string) {
+	if user == app.ID {
+		return ""
+	}
+	if folder := topFolder(user); folder != "" && folder == topFolder(app.ID) {
+		return ""
+	}
+	if port >= 0 && port < len(app.Ports) && slices.ContainsFunc(app.Ports[port].UsedBy, func(pattern string) bool { return matchesApp(pattern, user) }) {
+		return ""
+	}
+	return fmt.Sprintf("it is in another top-level folder, and does not let %s use its port %d by RELAY_%[2]d_USED_BY", user, port)
+}
+
+// topFolder is the first folder of an id; empty for an app that is in none.
+func topFolder(id string) string {
+	rest, ok := strings.CutPrefix(id, "/")
+	folder, name, inside := strings.Cut(rest, "/")
+	if !ok || !inside || name == "" {
+		return ""
+	}
+	return folder
+}
+
+// matchesApp reports whether an entry of UsedBy stands for an app.
+func matchesApp(pattern, id string) bool {
+	if folder, ok := strings.CutSuffix(pattern, "*"); ok {
+		return strings.HasPrefix(id, folder)
+	}
+	return pattern == id
+}
+
+// Refer returns the port of an app that another one may use, or why the fleet cannot serve it: id is the name
+// under which the app is routed. Whether the app has instances, or sleeps, makes no difference.
+func (f *Fleet) Refer(id string, app *sources.App, use sources.Use) Reference {
+	at := fmt.Sprintf("port %d of %s", use.Port, use.App)
+	switch {
+	case use.Port < 0 || use.Port >= PortCount(app):
+		return Reference{Reason: fmt.Sprintf("%s has no port %d", use.App, use.Port)}
+	case !f.Routes(id, app, use.Port):
+		return Reference{Reason: at + " is not in this fleet: give it the group"}
+	}
+	port := app.Ports[use.Port]
+	redis := port.TCP != nil && port.TCP.Redis != nil
+	switch {
+	case use.Redis && !redis:
+		return Reference{Reason: at + " does not speak Redis"}
+	case !use.Redis && IsTCP(port):
+		return Reference{Reason: at + " is a TCP service, and not one of HTTP"}
+	case f.CannotVerify(port):
+		return Reference{Reason: at + " asks for TLS with verification, and the fleet has no authorities for that (--upstream-ca)"}
+	case f.ClustersOnDemand:
+		return Reference{Reason: "the fleet loads clusters on demand (clusters-on-demand), which Envoy does for those of routes alone"}
+	}
+	return Reference{Cluster: ClusterName(id, use.Port)}
+}
+
+// Unsigned reports whether nobody can sign on to a rule now, as what that takes is missing. Then its requests are answered
+// as if it were closed.
+func (f *Fleet) Unsigned(r Rule) bool {
+	s := r.HTTP.SignOn
+	switch {
+	case s == nil:
+		return false
+	case s.App != nil && r.References[s.App.AppRef].Cluster == "":
+		return true
+	}
+	return s.App == nil || s.JWT != nil
+}
+
+// Used are the clusters that the rules of a domain use beside those that take its requests.
+func (f *Fleet) Used(d DomainRoutes) (clusters []string) {
+	for _, r := range d.Rules {
+		if r.HTTP.Closed || f.Unsigned(r) {
+			continue
+		}
+		for _, e := range f.ExternalsOf(sources.Port{HTTP: &r.HTTP}) {
+			clusters = append(clusters, e.Cluster())
+		}
+		for _, reference := range r.References {
+			if reference.Cluster != "" {
+				clusters = append(clusters, reference.Cluster)
+			}
+		}
+	}
+	slices.Sort(clusters)
+	return slices.Compact(clusters)
+}
