@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/sources/labels"
@@ -82,6 +83,12 @@ func labelCases(t testing.TB) []goldenCase {
 	one("probe", both, "PROBE=/health 200")
 	one("used_by", both, "USED_BY=/billing/*")
 	one("auth_app_missing", scope, "AUTH_APP=/platform/sso")
+	matched := set(t, webApp("/shop/web", "shop.test"), "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "BACKEND_WEIGHT=1")
+	cases = append(cases, goldenCase{name: "matches", types: scope, apps: []*sources.App{webApp("/shop/other", "shop.test"), changed(matched, func(p *sources.Port) {
+		h := *p.HTTP
+		h.Match, h.Paths = collatortest.Matches(), []sources.Path{{Prefix: "/x/", Pattern: "/x/[0-9]+"}, {Prefix: "/y", Exact: true}}
+		p.HTTP = &h
+	})}})
 	return append(cases, labelCasesOfFleets(t)...)
 }
 

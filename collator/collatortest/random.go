@@ -102,6 +102,9 @@ func (r Random) settings(port *sources.Port) {
 	port.TCP = p.TCP(uint16(r.IntN(3)), len(port.Domains) > 0)
 	port.Queue, port.UsedBy = p.Queue(), p.UsedBy()
 	port.HTTP, port.Upstream, _ = p.Finish()
+	if r.IntN(6) == 0 {
+		port.HTTP = r.matching(port.HTTP)
+	}
 	if r.IntN(8) == 0 && (port.TCP == nil || port.TCP.Port == 0) {
 		// What no setting lets through is left out of what it is a part of. The listener of a service is a
 		// part of nothing: it stays as it was published before, which a fresh start cannot know.

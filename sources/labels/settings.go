@@ -63,6 +63,9 @@ func (s *Settings) Set(name, value string) bool {
 	return true
 }
 
+// Given reports whether the setting with the given name was read.
+func (s *Settings) Given(name string) bool { return s.given[name] }
+
 func (s *Settings) read(l *Label, value string) {
 	s.label = l
 	if s.given == nil {
