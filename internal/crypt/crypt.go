@@ -51,8 +51,11 @@ const bcryptBytes = 72
 
 // Canonical is the part of a password that counts to a hash. Passwords with the same are the same to it.
 func Canonical(hash, password string) string {
-	if strings.HasPrefix(hash, "$2") {
+	switch {
+	case strings.HasPrefix(hash, "$2"):
 		return password[:min(len(password), bcryptBytes)]
+	case desHash.MatchString(hash):
+		return canonicalDES(password)
 	}
 	return password
 }
@@ -91,14 +94,12 @@ func Parse(hash string) (Hash, error) {
 	}
 	switch {
 	case desHash.MatchString(hash):
-		return Hash{}, errors.New("has a password hash of DES, of which only 8 characters count and which is guessed in hours: make a new one, such as with mkpasswd -m sha-512")
+		return parseDES(hash)
 	case strings.HasPrefix(hash, "$"), strings.HasPrefix(hash, "{"):
 		return Hash{}, errors.New("has a password hash of an unknown kind: make one that begins with $6$, $5$, $2y$, $y$ or {SHA}, such as with mkpasswd -m sha-512")
 	}
 	return Hash{}, errors.New("has no password hash, and a password itself must not stand there: make a hash of it, such as with mkpasswd -m sha-512")
 }
-
-var desHash = regexp.MustCompile(`^[./0-9A-Za-z]{13}$`)
 
 // errMalformed is of hashes that no password fits, in crypt(3) neither.
 var errMalformed = errors.New("has a password hash that is malformed: no password fits it")

@@ -75,7 +75,7 @@ func TestLikeHAProxy(t *testing.T) {
 	}
 	// What no password fits, or only another one.
 	hashes = append(hashes,
-		"topsecret", "correct", "$6$x", "$5$salt$x", "$1$salt$", "$2y$10$short",
+		"abhfCpXqd4GrI", "topsecret", "correct", "topsecret1234", "$6$x", "$5$salt$x", "$1$salt$", "$2y$10$short",
 		"$6$saltsaltsaltsaltsalt$"+known[1].hash[len(known[1].hash)-86:],
 		strings.Replace(known[1].hash, "$6$", "$5$", 1),
 		strings.Replace(known[1].hash, "$6$", "$6$rounds=5000$", 1),
