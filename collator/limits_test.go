@@ -140,10 +140,10 @@ func worstRefusedApps() map[string]*sources.App {
 				Realm: strings.Repeat("r", 1<<15), User: strings.Repeat("u", 1<<15), Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
 			}}
 		}),
-		"passwords at Relay": port(func(p *sources.Port) { p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{BasicAuth: &sources.BasicAuth{Realm: "r", User: "u", Hash: "$5$saltsalt$kmJUCIm73946uXVnGZjCdBUolDZJ3cOBx5hc3E.xjEC"}} }),
 		"long names of cookies": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{Hash: &sources.Hash{By: sources.HashCookie, Name: strings.Repeat("c", 1<<16)}}
 		}),
+		"passwords at Relay": port(askRelayForPasswords),
 		"scripts": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{LocationPrefix: "/x", Sticky: true}
 		}),
