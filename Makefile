@@ -78,6 +78,11 @@ bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Env
 	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
 	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
 
+bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of each kind of hash, a request that was let in before, and what Envoy's requests take
+	go test -run '^$$' -bench '^BenchmarkMatches$$' ./internal/crypt
+	go test -run '^$$' -bench '^BenchmarkAnswer$$' ./passwords
+	go test -run '^$$' -bench '^BenchmarkPasswords$$' ./collator/envoy
+
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
@@ -195,4 +200,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-passwords bench-probes bench-certs model build package release image check tools programs .FORCE

@@ -197,6 +197,9 @@ func handlingSize(h sources.HTTP) int {
 		for _, u := range h.BasicAuth.Users() {
 			size += entrySize + len(u.Name) + len(u.Hash)
 		}
+		if !h.BasicAuth.EnvoyChecks() {
+			size += filterSize // it says how Relay is asked
+		}
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)
