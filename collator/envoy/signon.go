@@ -57,7 +57,7 @@ func removeHeaders(names []string) *headermutationv3.HeaderMutation {
 		remove := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: name}}
 		if strings.ContainsAny(name, "-_") {
 			remove.Action = &mutationrulesv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{
-				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regexMatcher(eitherSpelling(name), true)}},
+				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regexMatcher(eitherSpelling(name), instructions(name) > maxStripped)}},
 			}}
 		}
 		mutations = append(mutations, remove)
