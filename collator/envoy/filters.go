@@ -64,7 +64,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if b.looksAtNetworks(r) {
 		c.add("client", keepClient())
 	}
-	signOnFilters(&c, r)
+	signOnFilters(&c, b.Fleet, r)
 	return c.perRoute()
 }
 

@@ -36,13 +36,16 @@ var signOnFeatures = []feature{
 
 // signOnFilters adds those that find out who somebody is. First of all they take off a request what its client says by
 // the names of headers that tell the app so.
-func signOnFilters(c *filterChains, r routing.Rule) {
+func signOnFilters(c *filterChains, f *routing.Fleet, r routing.Rule) {
 	s := r.HTTP.SignOn
 	if s == nil {
 		return
 	}
 	if told := s.Told(); len(told) > 0 {
 		c.add("sign-on", removeHeaders(told))
+	}
+	if s.JWT != nil {
+		c.addWaiting("jwt_authn", verifyToken(f, *s.JWT))
 	}
 	if s.App != nil {
 		c.addWaiting("ext_authz", askApp(*s.App, r.References[s.App.AppRef].Cluster))
@@ -122,6 +125,9 @@ func checkSignOn(s *sources.SignOn) error {
 		if err := checkHeader(name); err != nil {
 			return err
 		}
+	}
+	if err := checkToken(s.JWT); err != nil {
+		return err
 	}
 	if a := s.App; a != nil {
 		if a.Timeout < 0 || a.Timeout > longestAuthTimeout {

@@ -82,8 +82,11 @@ func (f *Fleet) Unsigned(r Rule) bool {
 		return false
 	case s.App != nil && r.References[s.App.AppRef].Cluster == "":
 		return true
+	case s.JWT != nil:
+		_, _, reason := f.Ask(s.JWT.JWKS)
+		return reason != ""
 	}
-	return s.App == nil || s.JWT != nil
+	return s.App == nil
 }
 
 // Used are the clusters that the rules of a domain use beside those that take its requests.
