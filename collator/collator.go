@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/credentials"
 	"relay/internal/panics"
 	"relay/internal/problem"
 	"relay/sources"
@@ -62,6 +63,7 @@ type Collator struct {
 	// nextAuthority is when an authority of clients is out of date; zero if none will be.
 	nextAuthority  time.Time
 	authorityReads authorityReads
+	credentials    *appCredentials
 	// nextSelection is when a certificate becomes valid or expires; zero if none does.
 	nextSelection                  time.Time
 	appsSynced, certificatesSynced atomic.Bool
@@ -82,6 +84,8 @@ type Collator struct {
 var (
 	_ sources.Sink    = (*Collator)(nil)
 	_ certs.StoreSink = (*Collator)(nil)
+
+	_ credentials.Sink = (*Collator)(nil)
 )
 
 // New returns a Collator that publishes each fleet of the configuration to the
@@ -96,7 +100,7 @@ func New(cfg Config, publishers map[string]Publisher, logger *slog.Logger, regis
 		apps: make(map[string]*sources.App), read: make(map[string]*sources.App),
 		deployments:    make(map[string]deployment),
 		policyProblems: make(map[string][]problem.Problem), failedApps: make(map[string]string),
-		certificates: make(map[string]certificateRead), authorities: newClientAuthorities(),
+		certificates: make(map[string]certificateRead), authorities: newClientAuthorities(), credentials: newAppCredentials(),
 		served: &servedCertificates{}, coverage: newCoverage(), groups: newGroupIndex(), loggedUnserved: make(map[string]struct{}), empty: newEmptyPorts(), catalog: newCatalog(),
 		appsPublished: make(chan struct{}), certificatesPublished: make(chan struct{}),
 		cleanPolicy: cleanPolicy, now: time.Now,
@@ -207,6 +211,7 @@ func (c *Collator) merge(t *notes) {
 		c.recorded.cause = "keys of session tickets or authorities of clients were read again"
 	}
 	c.mergeAuthorities(t.authorities)
+	c.mergeCredentials(t.credentials)
 	if len(t.certs) > 0 {
 		c.mergeCertificates(t.certs)
 	}
@@ -340,6 +345,7 @@ func (c *Collator) reindex() {
 	c.mu.Lock()
 	c.deployments = make(map[string]deployment)
 	c.mu.Unlock()
+	c.credentials.forgetUsers()
 	for id := range c.read {
 		c.failedApps[id] = ""
 	}
@@ -348,6 +354,7 @@ func (c *Collator) reindex() {
 		c.route(id, nil, c.apps[id])
 	}
 	c.mergeAuthorities(c.authorities.reads)
+	c.mergeCredentials(c.credentials.reads)
 	c.mergeCertificates(c.certificates)
 }
 

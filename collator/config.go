@@ -18,6 +18,9 @@ type Config struct {
 	// CertificateSources names the sources that call SyncCertificates. Until each of
 	// them has done so, the https listener is withheld.
 	CertificateSources []string
+	// CredentialSources names the stores that call SyncCredentials. Until each of them has done so, what needs
+	// a credential is withheld.
+	CredentialSources []string
 	// Queues, if set, is told of each app with a queue as it is routed from now on, by its routed
 	// name; with nil of one that is not any more. It is called by the loop, and must return at once.
 	Queues func(name string, app *sources.App)

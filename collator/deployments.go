@@ -42,6 +42,16 @@ func (c *Collator) routed(id string) *sources.App {
 	return alone(c.apps[id])
 }
 
+// definedBy returns the id of the app whose labels count for what is routed under a name: its own, or that of the
+// oldest app of a deployment. It is the id to go by where an app may have something since it is that app: anybody may
+// call a deployment as he likes.
+func (c *Collator) definedBy(routed string) string {
+	if strings.HasPrefix(routed, deploymentPrefix) {
+		return c.deployments[routed].definer
+	}
+	return routed
+}
+
 // alone returns the app if it is not part of a deployment, else nil.
 func alone(app *sources.App) *sources.App {
 	if app == nil || app.Deployment != nil {
@@ -55,8 +65,9 @@ func alone(app *sources.App) *sources.App {
 // change makes a new one.
 type deployment struct {
 	members map[string]*sources.App // by id
-	// merged is the one app that fleets route.
-	merged *sources.App
+	// merged is the one app that fleets route, as definer, one of the members, defines it.
+	merged  *sources.App
+	definer string
 }
 
 // route tells the fleets that an app has changed. before is nil for a new app, after
@@ -69,6 +80,7 @@ func (c *Collator) route(id string, before, after *sources.App) {
 	for _, f := range c.fleets {
 		f.updateApp(id, alone(before), alone(after))
 	}
+	c.updateCredentialUser(id)
 	was, is := before != nil && before.Deployment != nil, after != nil && after.Deployment != nil
 	if was {
 		c.updateDeployment(routedID(before), id, after)
@@ -90,7 +102,10 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 		members[id] = member
 	}
 	updated := deployment{members: members, merged: merge(name, slices.Collect(maps.Values(members)))}
-	_, left := together(slices.Collect(maps.Values(members)))
+	together, left := together(slices.Collect(maps.Values(members)))
+	if len(together) > 0 {
+		updated.definer = together[0].ID
+	}
 	c.problems.set(owner{problem.TCP, "", inGroups, name}, left...)
 	c.mu.Lock()
 	if updated.merged == nil {
@@ -104,6 +119,7 @@ func (c *Collator) updateDeployment(name, id string, member *sources.App) {
 	for _, f := range c.fleets {
 		f.updateApp(name, before, updated.merged)
 	}
+	c.updateCredentialUser(name)
 }
 
 // merge makes one app of the members of a deployment, as marathon-lb does: the

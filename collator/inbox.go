@@ -44,6 +44,8 @@ type notes struct {
 	tlsSecrets map[tlsSecret]proto.Message
 	// authorities are those of clients, by source.
 	authorities map[string]authorityRead
+	// credentials are those that apps name, by store.
+	credentials map[string]credentialRead
 	causes      causes
 	// tails says what is to be tailed, and what no more.
 	tails map[string]bool
@@ -130,6 +132,11 @@ func (t *notes) merge(later notes) {
 		t.authorities = later.authorities
 	} else {
 		maps.Copy(t.authorities, later.authorities)
+	}
+	if t.credentials == nil {
+		t.credentials = later.credentials
+	} else {
+		maps.Copy(t.credentials, later.credentials)
 	}
 	if t.tails == nil {
 		t.tails = later.tails

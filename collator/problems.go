@@ -43,6 +43,8 @@ const (
 
 	inAuthorities // of clients, in a store
 	inServiceTLS  // of a TCP service
+
+	inCredentials // that an app names, or in a store
 	inUses        // of other apps, by an app
 	inExternals   // hosts outside, asked for an app
 )

@@ -79,7 +79,7 @@ func (f *fleetState) add(change *xds.Change, names map[xds.Key][]xds.Key, key xd
 // withheld reports whether a resource waits for the certificates: the https listener, and the
 // one that tells a balancer that an Envoy has all of its listeners.
 func (f *fleetState) withheld(key xds.Key) bool {
-	if f.withheldService(key) {
+	if f.withheldService(key) || f.lacksCredentials(key) {
 		return true
 	}
 	return !f.certificatesKnown && f.HasHTTPS() && (key == httpsKey || key == healthKey && f.Health.IsValid())

@@ -7,6 +7,8 @@ import "time"
 type SignOn struct {
 	// App, when set, is asked about each request.
 	App *AuthApp `json:",omitempty"`
+	// OIDC, when set, has people log in at a provider of identities.
+	OIDC *OIDC `json:",omitempty"`
 	// JWT, when set, lets in requests with a token that is signed.
 	JWT *JWT `json:",omitempty"`
 }
@@ -53,11 +55,31 @@ func (s *SignOn) uses() []Use {
 	return []Use{{AppRef: s.App.AppRef, Setting: "AUTH_APP", Without: "every request is answered 403"}}
 }
 
-func (s *SignOn) urls() []Asked {
-	if s == nil || s.JWT == nil || s.JWT.JWKS == "" {
+// credentials returns the names of those that are needed to know who somebody is.
+func (s *SignOn) credentials() (names []string) {
+	if s == nil {
 		return nil
 	}
-	return []Asked{{URL: s.JWT.JWKS, Setting: "JWT_JWKS", Without: "every request is answered 403"}}
+	if s.JWT != nil {
+		names = append(names, s.JWT.Keys)
+	}
+	if s.OIDC != nil {
+		names = append(names, s.OIDC.ClientSecret)
+	}
+	if s.JWT != nil && s.JWT.Keys != "" {
+		names = append(names, s.JWT.Keys)
+	}
+	return names
+}
+
+func (s *SignOn) urls() (asked []Asked) {
+	if s == nil {
+		return nil
+	}
+	if s.JWT != nil && s.JWT.JWKS != "" {
+		asked = append(asked, Asked{URL: s.JWT.JWKS, Setting: "JWT_JWKS", Without: "every request is answered 403"})
+	}
+	return append(asked, s.OIDC.urls()...)
 }
 
 // Told are the headers by which the app is told who somebody is, in lower case.

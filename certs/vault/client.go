@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,8 @@ type client struct {
 	// mount and prefix split the configured path; mount is empty until it was
 	// detected.
 	mount, prefix string
+	// setting is the flag that has the path, where that is not --vault-mount.
+	setting string
 	// detected is the mount as Vault told it; empty where the policy does not allow to ask.
 	detected string
 }
@@ -165,8 +168,8 @@ func (c *client) detectMount(ctx context.Context, path string) error {
 		return fmt.Errorf("look up the mount %q: the answer cannot be read", path)
 	}
 	if mount.Type != "kv" || mount.Options["version"] != "2" {
-		return fmt.Errorf("the mount %q (--vault-mount) is not KV version 2 (type %q, version %q): certificates need its versions; name another, or upgrade it with \"vault kv enable-versioning\"",
-			mount.Path, mount.Type, mount.Options["version"])
+		return fmt.Errorf("the mount %q (%s) is not KV version 2 (type %q, version %q): Relay needs its versions; name another, or upgrade it with \"vault kv enable-versioning\"",
+			mount.Path, cmp.Or(c.setting, "--vault-mount"), mount.Type, mount.Options["version"])
 	}
 	c.mount = strings.Trim(mount.Path, "/")
 	c.detected = c.mount

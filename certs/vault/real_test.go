@@ -34,6 +34,7 @@ func TestRealVault(t *testing.T) {
 	t.Run("authorities", func(t *testing.T) { authoritiesOfClients(set(t)) })
 	t.Run("saved authorities are denied", func(t *testing.T) { savedAuthoritiesAreDenied(set(t)) })
 	t.Run("authorities below a mount", func(t *testing.T) { authoritiesBelowAMount(set(t)) })
+	t.Run("credentials", func(t *testing.T) { credentialsOfApps(set(t)) })
 	t.Run("live is deleted", func(t *testing.T) { liveIsDeleted(set(t)) })
 	t.Run("token revoked, AppRole", func(t *testing.T) { tokenRevoked(set(t)) })
 	t.Run("token renewed", func(t *testing.T) { tokenRenewed(set(t)) })

@@ -13,6 +13,7 @@ import (
 	"relay/certs/dir"
 	"relay/certs/vault"
 	"relay/collator/routing"
+	credentialsdir "relay/credentials/dir"
 	"relay/internal/ignored"
 	"relay/internal/problem"
 	"relay/internal/relay"
@@ -24,6 +25,7 @@ import (
 // (the flag's name). A flag beats the environment, which beats the file.
 type Flags struct {
 	MarathonFlags `embed:""`
+	LabelFlags    `embed:""`
 
 	SourceFile string `group:"Applications" placeholder:"PATH" help:"Read apps from this YAML file, or from the YAML files in this folder, in place of Marathon."`
 	ACMEApp    string `group:"Applications" name:"acme-app" default:"/marathon-acme" help:"The app whose port 0 answers ACME challenges."`
@@ -67,7 +69,7 @@ type Flags struct {
 	CertsPollInterval time.Duration `group:"Certificates" default:"60s" help:"Time between two looks at the certificates without being told of a change."`
 	CertsGrace        time.Duration `group:"Certificates" default:"10s" help:"How long plain HTTP waits for a certificate store that cannot be read at start."`
 	VaultAddr         []string      `group:"Certificates" placeholder:"URL" env:"RELAY_VAULT_ADDR,VAULT_ADDR" help:"Vault's addresses."`
-	VaultMount        string        `group:"Certificates" default:"secret" help:"The KV version 2 mount that marathon-acme writes to, with a path prefix if there is one."`
+	VaultMount        string        `group:"Certificates" default:"secret" help:"The KV version 2 mount that marathon-acme writes to, with a path prefix if there is one; off for a Vault that has credentials alone."`
 	VaultToken        secret.String `group:"Certificates" placeholder:"TOKEN" env:"RELAY_VAULT_TOKEN,VAULT_TOKEN" help:"Vault token. Better: a file, or the environment."`
 	VaultTokenFile    string        `group:"Certificates" placeholder:"FILE" help:"File with the Vault token, read again when it changes."`
 	VaultRoleID       string        `group:"Certificates" name:"vault-role-id" placeholder:"ID" help:"Log in by AppRole with this role id."`
@@ -80,9 +82,12 @@ type Flags struct {
 	VaultNamespace    string        `group:"Certificates" env:"RELAY_VAULT_NAMESPACE,VAULT_NAMESPACE" help:"Vault Enterprise namespace."`
 	VaultCAFile       string        `group:"Certificates" name:"vault-ca-file" env:"RELAY_VAULT_CA_FILE,VAULT_CACERT" placeholder:"FILE" help:"PEM file with the authorities trusted for Vault."`
 
+	CredentialsDir   string `group:"Credentials" placeholder:"PATH" help:"Folder with the credentials that apps name: the file shop/web/oidc is the credential oidc of the app /shop/web."`
+	VaultCredentials string `group:"Credentials" placeholder:"PATH" help:"Path in Vault (KV version 2) with the credentials that apps name, each the field value of an entry."`
+
 	StateDir          string        `group:"State" placeholder:"PATH" help:"Save there what was served, for a start at which Marathon or Vault cannot be read. One directory for each Relay."`
 	StateGrace        time.Duration `group:"State" default:"10s" help:"How long a source may take at start before its saved state is served in its place."`
-	StateCertificates string        `group:"State" default:"off" enum:"off,encrypted" help:"Save certificates and their private keys too, encrypted by --state-key-file."`
+	StateCertificates string        `group:"State" default:"off" enum:"off,encrypted" help:"Save certificates, their private keys, and credentials too, encrypted by --state-key-file."`
 	StateKeyFile      string        `group:"State" placeholder:"FILE" help:"File with a key of 32 bytes, as they are, in hex or in base64, that encrypts all saved state. Without it passwords of apps are not saved, and ports that ask for one answer 403."`
 
 	XDS          string   `group:"Server" name:"xds" default:"127.0.0.1:18000" placeholder:"HOST:PORT" help:"Where Envoys connect to Relay (default ${default})."`
@@ -164,6 +169,9 @@ func (f *Flags) Validate(kctx *kong.Context) error {
 	if _, err := ignored.Parse(f.IdleIgnore); err != nil {
 		errs = append(errs, fmt.Errorf("--idle-ignore: %w", err))
 	}
+	if _, err := f.traefikOptions(f.fleets()); err != nil {
+		errs = append(errs, err)
+	}
 	config := f.config()
 	return errors.Join(append(errs, config.Validate())...)
 }
@@ -189,6 +197,7 @@ func (f *Flags) withEnvironment() (relay.Config, error) {
 	}
 	var err error
 	config.Certificates.Vault, err = config.Certificates.Vault.WithEnvironment(os.Getenv)
+	config.Credentials.Vault = config.Certificates.Vault
 	return config, err
 }
 
@@ -199,6 +208,7 @@ func (f *Flags) config() relay.Config {
 		Warnings:             f.warnings,
 		Apps:                 relay.Apps{Marathon: f.marathonConfig(), File: f.SourceFile, ACME: f.ACMEApp},
 		Certificates:         relay.Certificates{Dir: f.dirConfig(), Vault: f.vaultConfig(), Grace: f.CertsGrace},
+		Credentials:          relay.Credentials{Dir: credentialsdir.Config{Folder: f.CredentialsDir, PollInterval: f.CertsPollInterval}, VaultPath: f.VaultCredentials, Vault: f.vaultConfig()},
 		State:                relay.State{Dir: f.StateDir, Grace: f.StateGrace, Certificates: f.StateCertificates == "encrypted", KeyFile: f.StateKeyFile},
 		SessionTicketKeyFile: f.SessionTicketKeyFile,
 		Scaling:              f.scalingConfig(f.marathonConfig()),
@@ -214,6 +224,7 @@ func (f *Flags) config() relay.Config {
 			TokenFile: f.AdminTokenFile, Open: f.AdminOpen, HookNetworks: f.SignalNetworks, AnyMethod: f.SignalAnyMethod, Pprof: f.Pprof,
 		},
 	}
+	config.Apps.Marathon.Traefik, _ = f.traefikOptions(f.fleets()) // validated
 	for _, fleet := range f.fleets() {
 		config.Fleets = append(config.Fleets, f.fleetConfig(fleet))
 	}
@@ -229,7 +240,7 @@ func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},
 		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
-		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExternalCA: f.externalCA(), ExternalHosts: f.ExternalHosts, ExtendedConnect: fleet.ExtendedConnect, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
+		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExternalCA: f.externalCA(), ExternalHosts: f.ExternalHosts, ExtendedConnect: fleet.ExtendedConnect, Faults: fleet.Faults, RateLimitService: fleet.RateLimitService, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
 		Options: routing.Options{
 			StreamIdleTimeout: f.StreamIdleTimeout, ClientIdleTimeout: f.ClientIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
 			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,

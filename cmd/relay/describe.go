@@ -74,6 +74,8 @@ var settingExamples = map[string]string{
 	"vault-token":                 "TOKEN",
 	"vault-namespace":             "NAMESPACE",
 	"vault-default":               "www.example.com",
+	"credentials-dir":             "/etc/relay/credentials",
+	"vault-credentials":           "secret/relay",
 	"state-dir":                   "/var/lib/relay",
 	"xds-clients":                 "*.edge.example.com",
 	"signal-networks":             "10.0.7.0/24",

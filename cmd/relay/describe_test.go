@@ -33,7 +33,7 @@ var settingPartners = map[string][]string{
 	"https": {"certs-dir"}, "https-public-port": {"https", "certs-dir"}, "session-ticket-key-file": {"https", "certs-dir"},
 	"client-ca": {"client-certificates", "https", "certs-dir"}, "client-certificates": {"client-ca", "https", "certs-dir"},
 	"fleets":     {"certs-dir", "xds-cert", "xds-key", "xds-client-ca"},
-	"vault-addr": {"vault-token-file"}, "vault-role-id": {"vault-secret-id-file"}, "vault-secret-id-file": {"vault-role-id"},
+	"vault-addr": {"vault-token-file"}, "vault-credentials": {"vault-addr", "vault-token-file"}, "vault-role-id": {"vault-secret-id-file"}, "vault-secret-id-file": {"vault-role-id"},
 	"state-key-file": {"state-dir"}, "peers": {"scaling"}, "idle-ignore": {"scaling"}, "peers-token-file": {"scaling", "peers"}, "peers-ca-file": {"scaling", "peers"},
 	"scaling-marathon-user": {"scaling", "scaling-marathon-password-file"}, "scaling-marathon-password-file": {"scaling", "scaling-marathon-user"},
 	"scaling-marathon-token-file": {"scaling"}, "scaling-marathon-service-account-file": {"scaling"},

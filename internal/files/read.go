@@ -40,6 +40,11 @@ func ReadWhole(path string, limit int64) ([]byte, fs.FileMode, error) {
 		return nil, 0, err
 	}
 	defer func() { _ = file.Close() }()
+	return ReadOpen(file, limit)
+}
+
+// ReadOpen is ReadWhole of a file that is open, without blocking. The caller closes it.
+func ReadOpen(file *os.File, limit int64) ([]byte, fs.FileMode, error) {
 	before, err := file.Stat()
 	if err != nil {
 		return nil, 0, err

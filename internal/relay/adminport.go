@@ -63,15 +63,22 @@ func (r *Relay) newAdmin(registerer prometheus.Registerer) error {
 
 // reloadCertificates returns when what the stores hold now is published.
 func (r *Relay) reloadCertificates(ctx context.Context) error {
-	errs := make([]error, len(r.certificates))
+	var stores []interface{ Reload(context.Context) error }
+	for _, c := range r.certificates {
+		stores = append(stores, c)
+	}
+	for _, c := range r.credentials {
+		stores = append(stores, c)
+	}
+	errs := make([]error, len(stores))
 	done := make(chan struct{})
-	for i, c := range r.certificates {
+	for i, c := range stores {
 		go func() {
 			errs[i] = panics.Catch(func() error { return c.Reload(ctx) })
 			done <- struct{}{}
 		}()
 	}
-	for range r.certificates {
+	for range stores {
 		<-done
 	}
 	return errors.Join(append(errs, r.collator.Flush(ctx))...)

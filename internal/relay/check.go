@@ -14,6 +14,7 @@ import (
 	"relay/admin"
 	"relay/certs"
 	"relay/collator"
+	"relay/credentials"
 	"relay/internal/files"
 	"relay/internal/problem"
 	"relay/sources"
@@ -59,6 +60,9 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 	if err := r.readCertificates(ctx, c.Certificates, log); err != nil {
 		return err
 	}
+	if err := r.readCredentials(ctx, c.Credentials, log); err != nil {
+		return err
+	}
 	if err := r.Flush(ctx); err != nil {
 		return err
 	}
@@ -67,7 +71,7 @@ func Check(ctx context.Context, c Config, timeout time.Duration, out io.Writer) 
 
 func newChecker(c *Config, timeout time.Duration, out io.Writer, log *slog.Logger) (*checker, error) {
 	c.readErrorPages()
-	r := &checker{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{})}
+	r := &checker{out: out, timeout: timeout, apps: make(chan struct{}, 1), certificates: make(map[string]chan struct{}), credentials: make(map[string]chan struct{})}
 	collation := c.collatorConfig()
 	publishers := make(map[string]collator.Publisher)
 	for _, f := range collation.Fleets {
@@ -75,6 +79,9 @@ func newChecker(c *Config, timeout time.Duration, out io.Writer, log *slog.Logge
 	}
 	for _, name := range collation.CertificateSources {
 		r.certificates[name] = make(chan struct{}, 1)
+	}
+	for _, name := range collation.CredentialSources {
+		r.credentials[name] = make(chan struct{}, 1)
 	}
 	var err error
 	r.Collator, err = collator.New(collation, publishers, log, prometheus.NewRegistry())
@@ -154,6 +161,17 @@ func (r *checker) readCertificates(ctx context.Context, c Certificates, log *slo
 	return nil
 }
 
+func (r *checker) readCredentials(ctx context.Context, c Credentials, log *slog.Logger) error {
+	all, err := newCredentialSources(c, r, log, prometheus.NewRegistry())
+	if err != nil {
+		return err
+	}
+	for _, source := range all {
+		r.say(source.name()+": "+source.where, r.readOnce(ctx, source.Serve, r.credentials[source.store.Status().Source], nil, source.view))
+	}
+	return nil
+}
+
 // readOnce lets a source run until it has read everything once, and asks for nothing more.
 func (r *checker) readOnce(ctx context.Context, serve func(context.Context) error, read <-chan struct{}, asking func() bool, view func() admin.SourceView) error {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
@@ -200,6 +218,7 @@ type checker struct {
 	timeout      time.Duration // for each source
 	apps         chan struct{}
 	certificates map[string]chan struct{}
+	credentials  map[string]chan struct{}
 	wrong        int
 }
 
@@ -231,6 +250,12 @@ func (r *checker) SyncApps(apps []*sources.App) {
 func (r *checker) SyncCertificates(source string, all []*certs.Certificate, problems []problem.Problem) {
 	r.Collator.SyncCertificates(source, all, problems)
 	signal(r.certificates[source])
+}
+
+// SyncCredentials hands on and tells.
+func (r *checker) SyncCredentials(source string, all []*credentials.Credential, problems []problem.Problem) {
+	r.Collator.SyncCredentials(source, all, problems)
+	signal(r.credentials[source])
 }
 
 func signal(c chan struct{}) {

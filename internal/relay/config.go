@@ -36,6 +36,7 @@ type Config struct {
 	Apps         Apps
 	Fleets       []Fleet
 	Certificates Certificates
+	Credentials  Credentials
 	State        State
 	XDS          XDSPort
 	Admin        AdminPort
@@ -163,10 +164,10 @@ func (c *Config) Validate() error {
 			fail("fleet %q listens for HTTPS without certificates: give --certs-dir or --vault-addr", f.Name)
 		}
 	}
-	if v := c.Certificates.Vault; c.Certificates.hasVault() && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
+	if v := c.Certificates.Vault; (c.Certificates.hasVault() || c.Credentials.hasVault()) && v.Token == "" && v.TokenFile == "" && v.AppRole.RoleID == "" && v.Kubernetes.Role == "" {
 		fail("no way to log in to Vault: give --vault-token-file, --vault-role-id with --vault-secret-id-file, --vault-kubernetes-role, or VAULT_TOKEN in the environment")
 	}
-	errs = append(errs, c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.Probes.validate(), c.validateGraphite(), c.Syslog.Validate(), c.StatusPage.Validate())
+	errs = append(errs, c.Credentials.validate(), c.validateAddresses(), c.validatePorts(), c.State.validate(), c.validateTickets(), c.Scaling.validate(c.Apps), c.Probes.validate(), c.validateGraphite(), c.Syslog.Validate(), c.StatusPage.Validate())
 	return errors.Join(errs...)
 }
 
@@ -214,7 +215,12 @@ func (f Fleet) validate() error {
 	return errors.Join(errs...)
 }
 
-func (c Certificates) hasVault() bool { return len(c.Vault.Addresses) > 0 }
+// noCertificates is the mount of a Vault that has no certificates.
+const noCertificates = "off"
+
+func (c Certificates) hasVault() bool {
+	return len(c.Vault.Addresses) > 0 && c.Vault.Mount != noCertificates
+}
 
 func (c Certificates) hasDir() bool { return len(c.Dir.Paths) > 0 || c.Dir.Default != "" }
 
@@ -244,7 +250,7 @@ func normalNames(names []string) (normal []string, err error) {
 }
 
 func (c *Config) collatorConfig() collator.Config {
-	config := collator.Config{ACMEApp: c.Apps.ACME, CertificateSources: c.Certificates.sources()}
+	config := collator.Config{ACMEApp: c.Apps.ACME, CertificateSources: c.Certificates.sources(), CredentialSources: c.Credentials.sources()}
 	for _, f := range c.Fleets {
 		fleet := f.Fleet
 		if fleet.HTTPSPublicPort == 0 {

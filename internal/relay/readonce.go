@@ -42,6 +42,15 @@ func ReadOnce(ctx context.Context, c Config, timeout time.Duration) (read *colla
 			unread = append(unread, fmt.Errorf("%s %s: %w", store.name(), store.where, err))
 		}
 	}
+	secrets, err := newCredentialSources(c.Credentials, r, log, prometheus.NewRegistry())
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, store := range secrets {
+		if err := r.readOnce(ctx, store.Serve, r.credentials[store.store.Status().Source], nil, store.view); err != nil {
+			unread = append(unread, fmt.Errorf("%s: %s: %w", store.name(), store.where, err))
+		}
+	}
 	if err := r.Flush(ctx); err != nil {
 		return nil, nil, errors.Join(err, ctx.Err())
 	}

@@ -22,14 +22,16 @@ import (
 	"relay/collator"
 	"relay/collator/history"
 	"relay/connections/accept"
+	"relay/connections/hold"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
+	"relay/internal/authz"
 	"relay/internal/graphite"
 	"relay/internal/logs"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
+	"relay/passwords"
 	"relay/scaling/queue"
-	"relay/scaling/wake"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -45,6 +47,7 @@ type Relay struct {
 	// The sources, and what stands in for them.
 	apps         sources.Source
 	certificates []certificateSource
+	credentials  []credentialSource
 	states       []stateKeeper
 	tlsFiles     *downstreamFiles // nil if there are none
 
@@ -70,6 +73,8 @@ type Relay struct {
 	balancer    *rebalance.Balancer // of connections that last
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
+	passwords   *passwords.Service
+	hold        *hold.Service
 	deployments *deploymentParts
 	probes      *probeParts // nil if nothing is asked from outside
 	statusPage  *PublicPage // nil if there is none
@@ -97,7 +102,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newHold, r.newPasswords, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -164,11 +169,18 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	r.states = keepers.all // those of apps and certificates
+	credentials, err := keepers.credentials(r.collator)
+	if err != nil {
+		return err
+	}
+	r.states = keepers.all // those of apps, certificates and credentials
 	if r.apps, err = newAppSource(r.config.Apps, apps, r.log, registerer); err != nil {
 		return err
 	}
-	r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer)
+	if r.certificates, err = newCertificateSources(r.config.Certificates, certificates, r.log, registerer); err != nil {
+		return err
+	}
+	r.credentials, err = newCredentialSources(r.config.Credentials, credentials, r.log, registerer)
 	return err
 }
 
@@ -182,12 +194,13 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
 		r.registerConnections(g)
+		r.registerChecks(g)
 		r.scaling.register(r, g)
 	}
-	r.xds.PerRequest = []string{ratelimit.Method}
+	r.xds.PerRequest = []string{ratelimit.Method, authz.Method}
 	if r.scaling != nil {
 		r.xds.Answered = r.scaling.wake
-		r.xds.PerRequest = append(r.xds.PerRequest, wake.CheckMethod, queue.Method)
+		r.xds.PerRequest = append(r.xds.PerRequest, queue.Method)
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)
@@ -248,6 +261,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 	add("apps", r.apps) // Marathon or YAML files -> collator
 	for _, c := range r.certificates {
 		add(c.name(), c) // Vault or PEM files -> collator
+	}
+	for _, c := range r.credentials {
+		add(c.name(), c) // Vault or a folder -> collator
 	}
 	for _, k := range r.states {
 		s := k.Status()

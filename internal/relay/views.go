@@ -51,6 +51,9 @@ func (r *Relay) Sources() []admin.SourceView {
 	for _, c := range r.certificates {
 		views = append(views, c.view())
 	}
+	for _, c := range r.credentials {
+		views = append(views, c.view())
+	}
 	return views
 }
 
