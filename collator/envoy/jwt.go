@@ -27,10 +27,10 @@ const (
 // bearerOnly is where a token is taken from. Without it Envoy would take one from the query, too.
 var bearerOnly = []*jwtauthnv3.JwtHeader{{Name: "Authorization", ValuePrefix: "Bearer "}}
 
-// verifyToken lets requests in that have a good token. It reads the keys in the background, once for all its workers, from
+// verifyToken lets requests in that have a good token, verified by public keys that are given, or that Envoy reads: in the background, once for all its workers, from
 // when it has the route. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/jwt_authn_filter
-func verifyToken(f *routing.Fleet, j sources.JWT) *jwtauthnv3.JwtAuthentication {
+func verifyToken(f *routing.Fleet, j sources.JWT, keys string) *jwtauthnv3.JwtAuthentication {
 	provider := &jwtauthnv3.JwtProvider{
 		Issuer: j.Issuer, FromHeaders: bearerOnly, Forward: true, RequireExpiration: true,
 	}
@@ -39,6 +39,10 @@ func verifyToken(f *routing.Fleet, j sources.JWT) *jwtauthnv3.JwtAuthentication 
 	}
 	for _, claim := range j.Claims {
 		provider.ClaimToHeaders = append(provider.ClaimToHeaders, &jwtauthnv3.JwtClaimToHeader{HeaderName: claim.Header, ClaimName: claim.Claim})
+	}
+	if j.Keys != "" {
+		provider.JwksSourceSpecifier = &jwtauthnv3.JwtProvider_LocalJwks{LocalJwks: inline(keys)}
+		return oneProvider(provider)
 	}
 	host, path, _ := f.Ask(j.JWKS)
 	provider.JwksSourceSpecifier = &jwtauthnv3.JwtProvider_RemoteJwks{RemoteJwks: &jwtauthnv3.RemoteJwks{
@@ -49,6 +53,10 @@ func verifyToken(f *routing.Fleet, j sources.JWT) *jwtauthnv3.JwtAuthentication 
 		// No update waits for the keys: an app's issuer must not keep those of others up.
 		AsyncFetch: &jwtauthnv3.JwksAsyncFetch{FastListener: true, FailedRefetchDuration: durationpb.New(keysRetry)},
 	}}
+	return oneProvider(provider)
+}
+
+func oneProvider(provider *jwtauthnv3.JwtProvider) *jwtauthnv3.JwtAuthentication {
 	return &jwtauthnv3.JwtAuthentication{
 		Providers: map[string]*jwtauthnv3.JwtProvider{jwtProvider: provider},
 		Rules: []*jwtauthnv3.RequirementRule{{
@@ -75,4 +83,16 @@ func checkToken(j *sources.JWT) error {
 		}
 	}
 	return nil
+}
+
+// addToken adds the filter that verifies tokens. With keys that are given it decides at once.
+func addToken(c *filterChains, f *routing.Fleet, r routing.Rule) {
+	const name = "jwt_authn"
+	j := *r.HTTP.SignOn.JWT
+	if j.Keys == "" {
+		c.addWaiting(name, verifyToken(f, j, ""))
+		return
+	}
+	keys, _ := routing.PublicKeys(r.Credentials[j.Keys])
+	c.add(name, verifyToken(f, j, string(keys)))
 }

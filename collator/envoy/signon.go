@@ -45,7 +45,7 @@ func signOnFilters(c *filterChains, f *routing.Fleet, r routing.Rule) {
 		c.add("sign-on", removeHeaders(told))
 	}
 	if s.JWT != nil {
-		c.addWaiting("jwt_authn", verifyToken(f, *s.JWT))
+		addToken(c, f, r)
 	}
 	if s.App != nil {
 		c.addWaiting("ext_authz", askApp(*s.App, r.References[s.App.AppRef].Cluster))

@@ -294,6 +294,10 @@ func TestSettingsAreExplained(t *testing.T) {
 			beside = []string{"TLS=true"}
 		case strings.HasPrefix(l.Name(), "CORS_") && l.Name() != "CORS_ORIGINS":
 			beside = []string{"CORS_ORIGINS=https://b.test"}
+		case strings.HasPrefix(l.Name(), "AUTH_APP_"):
+			beside = []string{"AUTH_APP=/a"}
+		case strings.HasPrefix(l.Name(), "JWT_"):
+			beside = slices.DeleteFunc([]string{"JWT_ISSUER=a", "JWT_JWKS=https://a.test/", "JWT_AUDIENCES=a"}, func(s string) bool { return strings.HasPrefix(s, l.Name()+"=") })
 		case strings.HasPrefix(l.Name(), "QUEUE"):
 			beside = []string{"CONCURRENCY=1"}
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/credentials"
 	"relay/sources"
 )
 
@@ -33,9 +34,13 @@ func (s *Settings) jwtIssuer(value string) {
 // its query.
 func (s *Settings) jwtJWKS(value string) {
 	value = strings.TrimSpace(value)
+	if !strings.Contains(value, ":") && credentials.CheckName(value) == nil {
+		s.jwt.Keys = value
+		return
+	}
 	lower := strings.ToLower(value)
 	if len(value) > maxKeysURL || !validJWTText.MatchString(value) || !strings.HasPrefix(lower, "https://") && !strings.HasPrefix(lower, "http://") {
-		s.close("is not a URL, such as https://login.example.com/keys")
+		s.close("is neither a URL, such as https://login.example.com/keys, nor the name of a credential")
 		return
 	}
 	s.jwt.JWKS = value

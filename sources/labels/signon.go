@@ -27,7 +27,7 @@ var signOnLabels = []Label{
 			"See [sign-on.md](sign-on.md#tokens)",
 		byDefault: "no token is asked for", envoy: "`jwt_authn` of the route, `issuer`", example: "https://login.example.com"},
 	{Key: "RELAY_{n}_JWT_JWKS", Field: "jwtJWKS", restricts: true, setting: (*Settings).jwtJWKS,
-		meaning:   "where its public keys are: a URL that each Envoy reads, by HTTPS",
+		meaning:   "where its public keys are: a URL that each Envoy reads, by HTTPS; or the name of a [credential](credentials.md) with the keys in JSON",
 		byDefault: "none", envoy: "`remote_jwks`", example: "https://login.example.com/keys"},
 	{Key: "RELAY_{n}_JWT_AUDIENCES", Field: "jwtAudiences", restricts: true, setting: (*Settings).jwtAudiences,
 		meaning:   "whom the token may be for, with commas or spaces between: its claim `aud` has one of them. `*` takes tokens for anybody",
