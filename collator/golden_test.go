@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/credentials"
 	"relay/internal/failure"
 	"relay/internal/ignored"
 	"relay/internal/problem"
@@ -31,6 +32,7 @@ type goldenCase struct {
 	fleet        func(*routing.Fleet)
 	apps         []*sources.App
 	certificates []*certs.Certificate
+	credentials  []*credentials.Credential
 }
 
 // behindProxies has the fleet use all that there is for a balancer in front of it.
@@ -186,6 +188,7 @@ func (tt goldenCase) run(t *testing.T, file string) {
 	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", tt.certificates, nil)
 	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: testCA, Revoked: []byte("revoked"), WholeChain: true, NotAfter: testTime.AddDate(1, 0, 0)}}, nil)
+	c.SyncCredentials("dir", tt.credentials, nil)
 	syncApps(c, tt.apps...)
 	collatortest.Golden(t, file, dump(t, c, r, tt.types))
 }

@@ -146,13 +146,27 @@ func requestSize(port sources.Port) int {
 // routesOf is how many routes each path of a port has, at most.
 func routesOf(port sources.Port) int {
 	n := 1
-	if port.RedirectToHTTPS {
+	if port.RedirectToHTTPS || routing.OIDCOf(port.HTTP) != nil {
 		n++
 	}
 	if port.HTTP != nil && port.HTTP.HSTS {
 		n++
 	}
 	return n
+}
+
+// oidcBytes is the filter by which people log in, beside what the app says: it has names of cookies and secrets.
+const oidcBytes = 8 << 10
+
+func oidcSize(o *sources.OIDC) int {
+	if o == nil {
+		return 0
+	}
+	size := oidcBytes + len(o.ClientID) + len(o.AuthorizationEndpoint) + len(o.TokenEndpoint) + len(o.EndSessionEndpoint) + 2*len(o.CallbackPath) + len(o.SignOutPath)
+	for _, scope := range o.Scopes {
+		size += entrySize + len(scope)
+	}
+	return size
 }
 
 // handlingSize is what a route takes besides its path.
@@ -183,6 +197,7 @@ func handlingSize(h sources.HTTP) int {
 			size += filterSize
 		}
 	}
+	size += oidcSize(routing.OIDCOf(&h))
 	if h.LocationPrefix != "" {
 		size += filterSize + scriptSize + len(h.LocationPrefix)
 	}

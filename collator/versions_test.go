@@ -19,6 +19,7 @@ import (
 	"relay/certs"
 	"relay/certs/certstest"
 	"relay/collator/routing"
+	"relay/credentials"
 	"relay/sources"
 	"relay/xds"
 	"relay/xds/envoytest"
@@ -27,12 +28,13 @@ import (
 // versionWorld is all that the golden files show, for real Envoys of one version, each of
 // which is a fleet.
 type versionWorld struct {
-	t       *testing.T
-	version string
-	fleets  []routing.Fleet
-	stores  map[string]*xds.Store
-	server  *xds.Server
-	apps    []*sources.App
+	credentials []*credentials.Credential
+	t           *testing.T
+	version     string
+	fleets      []routing.Fleet
+	stores      map[string]*xds.Store
+	server      *xds.Server
+	apps        []*sources.App
 	// cases has the golden case of each domain.
 	cases map[string]string
 }
@@ -88,6 +90,7 @@ func startVersions(t *testing.T, version string) *versionWorld {
 	}
 	c.SyncCertificates("vault", all, nil)
 	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: ca.RootPEM(), NotAfter: time.Now().AddDate(1, 0, 0)}}, nil)
+	c.SyncCredentials("dir", w.credentials, nil)
 	c.SyncApps(w.apps)
 	c.round()
 	w.serve()
@@ -123,7 +126,7 @@ func versionFleets(t *testing.T) []routing.Fleet {
 		}
 		fleets[i] = routing.Fleet{Name: name, HTTP: port(), Options: routing.DefaultOptions()}
 		if name != "none" {
-			fleets[i].HTTPS = port()
+			fleets[i].HTTPS, fleets[i].ExternalCA = port(), testCA
 		}
 		if name == "options" {
 			behindProxies(&fleets[i])
@@ -144,6 +147,9 @@ func (w *versionWorld) addApps() {
 	}))
 	w.t.Cleanup(backend.Close)
 	for i, tt := range append(goldenCases(), labelCases(w.t)...) {
+		for _, c := range tt.credentials {
+			w.credentials = append(w.credentials, &credentials.Credential{Source: c.Source, Path: fmt.Sprintf("c%d/%s", i, c.Path), Value: c.Value})
+		}
 		own := func(domains []string) (list []string) {
 			for _, d := range domains {
 				wildcard := strings.HasPrefix(d, "*.")
@@ -278,6 +284,7 @@ var statuses = map[string]int{
 	"label_auth_crypt": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
 	"label_tls": 502, "label_http2": 502, "label_proxy_protocol": 502,
 	"ports": 503, "suspended": 503,
+	"label_oidc": 301, "label_oidc_options": 301, "label_oidc_without_secret": 301,
 }
 
 func (w *versionWorld) wantStatus(domain string) int {
@@ -286,6 +293,9 @@ func (w *versionWorld) wantStatus(domain string) int {
 		return http.StatusNotFound
 	}
 	if !w.knowsChains() && (name == "label_auth" || name == "label_network_allowed_acl") {
+		return http.StatusForbidden
+	}
+	if w.version != "1.40" && (name == "label_oidc" || name == "label_oidc_options") {
 		return http.StatusForbidden
 	}
 	if status, ok := statuses[name]; ok {

@@ -65,6 +65,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 		c.add("client", keepClient())
 	}
 	signOnFilters(&c, r)
+	b.logIn(&c, r)
 	return c.perRoute()
 }
 

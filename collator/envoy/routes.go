@@ -30,6 +30,7 @@ const strictTransport = "max-age=15768000"
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard bool) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	r.HTTP.Closed = r.HTTP.Closed || b.Unsigned(r)
+	r = b.withLogIn(r)
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
 	all := ruleMatch{path: r.Path, guard: guard}

@@ -286,6 +286,8 @@ func TestSettingsAreExplained(t *testing.T) {
 			beside = []string{"TLS_TERMINATE=true", "CLIENT_CA=a"}
 		case l.Name() == "CLIENT_CA", l.Name() == "TLS_PROFILE":
 			beside = []string{"TLS_TERMINATE=true"}
+		case strings.HasPrefix(l.Name(), "OIDC_"):
+			beside = neededForLogIn(l.Name())
 		case l.TCPOnly():
 			beside = []string{"MODE=tcp", "PORT=7000"}
 		case strings.HasPrefix(l.Name(), "TLS_"):

@@ -82,8 +82,10 @@ func (f *Fleet) Unsigned(r Rule) bool {
 		return false
 	case s.App != nil && r.References[s.App.AppRef].Cluster == "":
 		return true
+	case s.OIDC != nil && f.CannotLogIn(s.OIDC, r.Credentials[s.OIDC.ClientSecret]) != "":
+		return true
 	}
-	return s.App == nil || s.JWT != nil
+	return s.App == nil && s.OIDC == nil || s.JWT != nil
 }
 
 // Used are the clusters that the rules of a domain use beside those that take its requests.

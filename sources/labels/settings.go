@@ -38,6 +38,9 @@ type Settings struct {
 	asked *probelabel.Label // nil if it is not said how the port is asked
 	// usedBy are the apps that may use the port.
 	usedBy []string
+	// oidc is how people log in, if oidcGiven is set.
+	oidc      sources.OIDC
+	oidcGiven bool
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name
@@ -92,6 +95,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 		s.http.Order = 1 // as marathon-lb has it: before the port that takes all paths
 	}
 	s.finishTLS()
+	s.finishOIDC()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}

@@ -82,7 +82,8 @@ func TestLongSettings(t *testing.T) {
 		}
 		var ok bool
 		switch name {
-		case "AUTH", "BACKEND_NETWORK_ALLOWED_ACL", "CLIENT_CA", "CLIENT_SAN", "CLIENT_CERTIFICATES":
+		case "AUTH", "BACKEND_NETWORK_ALLOWED_ACL", "CLIENT_CA", "CLIENT_SAN", "CLIENT_CERTIFICATES",
+			"OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_AUTHORIZATION_ENDPOINT", "OIDC_TOKEN_ENDPOINT":
 			ok = h != nil && h.Closed
 		case "PORT", "BIND_ADDR", "BIND_OPTIONS":
 			ok = tcp != nil && tcp.Port == 0

@@ -72,6 +72,10 @@ func labelsWith(l *Label, value string) map[string]string {
 	if strings.HasPrefix(l.name, "TLS_") && !l.tcpOnly {
 		labels["RELAY_0_TLS"] = "true"
 	}
+	if strings.HasPrefix(l.name, "OIDC_") {
+		maps.Copy(labels, oidcNeeded)
+		delete(labels, l.For("0"))
+	}
 	if l.tcpOnly {
 		labels["HAPROXY_0_MODE"] = "tcp"
 		labels["HAPROXY_0_PORT"] = "7"
