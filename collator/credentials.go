@@ -269,6 +269,9 @@ func (c *Collator) reportCredentials(name string) {
 		}
 	}
 	c.problems.set(owner{problem.App, "", inCredentials, name}, problems...)
+	for _, f := range c.fleets {
+		f.reportLogIns(name, app)
+	}
 }
 
 const giveCredential = "put the credential into a store, at one of these paths (docs/credentials.md)"

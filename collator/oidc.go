@@ -1,10 +1,13 @@
 package collator
 
 import (
+	"fmt"
+
 	"google.golang.org/protobuf/proto"
 
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
 )
@@ -64,4 +67,27 @@ func (f *fleetState) noteSecrets(routes routing.DomainRoutes) {
 	for _, secret := range f.OIDCSecrets(routes.Rules) {
 		f.scopeSecrets[routes.Domain] = append(f.scopeSecrets[routes.Domain], xds.Key{Type: xds.Secret, Name: secret})
 	}
+}
+
+// reportLogIns says why nobody can log in at what is routed under a name, though the secret of the client is there. That a host
+// may not be asked is told with all such hosts.
+func (f *fleetState) reportLogIns(name string, app *sources.App) {
+	var problems []problem.Problem
+	for port := range routing.PortCount(app) {
+		o := routing.OIDCOf(app.Ports[port].HTTP)
+		if o == nil || !f.Routes(name, app, port) || routing.IsTCP(app.Ports[port]) {
+			continue
+		}
+		client, _ := f.credential(name, o.ClientSecret)
+		if client == nil {
+			continue
+		}
+		if reason := f.CannotHaveSessions(client); reason != "" {
+			problems = append(problems, problem.Problem{
+				App: f.c.definedBy(name), Subject: fmt.Sprintf("port %d, log-in", port), Severity: problem.Failing,
+				Reason: reason + ": every request is answered 403", Action: "mend it (docs/oidc.md)",
+			})
+		}
+	}
+	f.c.problems.set(owner{problem.App, f.Name, inCredentials, name}, problems...)
 }

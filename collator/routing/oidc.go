@@ -58,15 +58,11 @@ func CookieKey(o *sources.OIDC, cluster string, clientSecret []byte) (secret.Byt
 
 // CannotLogIn says why nobody can log in at a port of the fleet, given the secret of the client; empty if people can.
 func (f *Fleet) CannotLogIn(o *sources.OIDC, client *credentials.Credential) string {
-	switch {
-	case !f.OffersHTTPS():
-		return "the fleet takes no HTTPS, and cookies that tell who somebody is need it (--https)"
-	case client == nil:
+	if client == nil {
 		return "the secret of the client is not there"
-	case !strings.Contains(client.Path, "/"):
-		return fmt.Sprintf("the secret of the client, %s, is in no folder: any app could have it sent anywhere; put it into the folder of the app", client.Path)
-	case len(client.Value) < minClientSecret:
-		return fmt.Sprintf("the secret of the client has less than %d bytes: it could be found out by its cookies", minClientSecret)
+	}
+	if reason := f.CannotHaveSessions(client); reason != "" {
+		return reason
 	}
 	if _, _, reason := f.Ask(o.TokenEndpoint); reason != "" {
 		return "the token endpoint " + reason
@@ -77,6 +73,19 @@ func (f *Fleet) CannotLogIn(o *sources.OIDC, client *credentials.Credential) str
 				return "an endpoint " + reason
 			}
 		}
+	}
+	return ""
+}
+
+// CannotHaveSessions says why no session could be kept safe in the fleet; empty if they can.
+func (f *Fleet) CannotHaveSessions(client *credentials.Credential) string {
+	switch {
+	case !f.OffersHTTPS():
+		return "the fleet takes no HTTPS, and cookies that tell who somebody is need it (--https)"
+	case !strings.Contains(client.Path, "/"):
+		return fmt.Sprintf("the secret of the client, %s, is in no folder: any app could have it sent anywhere; put it into the folder of the app", client.Path)
+	case len(client.Value) < minClientSecret:
+		return fmt.Sprintf("the secret of the client has less than %d bytes: it could be found out by its cookies", minClientSecret)
 	}
 	return ""
 }
