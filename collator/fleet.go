@@ -44,6 +44,8 @@ type fleetState struct {
 	marked    map[xds.Key]struct{}
 	published published
 	failed    failures
+	// scopeSecrets are those that the scope of a domain names, of those that have any.
+	scopeSecrets map[string][]xds.Key
 	// tailed are the domains whose scopes have Envoys report requests.
 	tailed map[string]struct{}
 
@@ -73,6 +75,7 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		tailed:     make(map[string]struct{}),
 
 		redisPasswords: make(map[string]redisPasswords),
+		scopeSecrets:   make(map[string][]xds.Key),
 		coverage:       newFleetCoverage(),
 	}
 	s.reset()
@@ -125,6 +128,10 @@ func (f *fleetState) markCluster(name string) {
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		f.markIgnored(id, before, after, port)
+		if routing.OIDCOf(httpOf(before, port)) != routing.OIDCOf(httpOf(after, port)) {
+			f.markOIDC(id, before, port)
+			f.markOIDC(id, after, port)
+		}
 		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
 		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
@@ -368,6 +375,7 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 		routes := f.routesOf(name)
 		f.noteTailed(routes)
 		f.noteUsed(routes)
+		f.noteSecrets(routes)
 		return envoy.Scope(&f.Fleet, routes)
 	}
 	delete(f.tailed, name)

@@ -63,7 +63,9 @@ type budget struct {
 	externals map[routing.External]struct{}
 }
 
-func newBudget() *budget { return &budget{size: maxAppSize, domains: maxDomains, acmeDomains: maxDomains} }
+func newBudget() *budget {
+	return &budget{size: maxAppSize, domains: maxDomains, acmeDomains: maxDomains}
+}
 
 // limit takes from a port what is over the budget: the last domains in the order of the
 // alphabet, or all of the port. The result depends on the app alone.
@@ -173,13 +175,27 @@ func matchesSize(matches []sources.Match) (size int) {
 // routesOf is how many routes each path of a port has, at most.
 func routesOf(port sources.Port) int {
 	n := 1
-	if port.RedirectToHTTPS {
+	if port.RedirectToHTTPS || routing.OIDCOf(port.HTTP) != nil {
 		n++
 	}
 	if port.HTTP != nil && port.HTTP.HSTS {
 		n++
 	}
 	return n
+}
+
+// oidcBytes is the filter by which people log in, beside what the app says: it has names of cookies and secrets.
+const oidcBytes = 8 << 10
+
+func oidcSize(o *sources.OIDC) int {
+	if o == nil {
+		return 0
+	}
+	size := oidcBytes + len(o.ClientID) + len(o.AuthorizationEndpoint) + len(o.TokenEndpoint) + len(o.EndSessionEndpoint) + 2*len(o.CallbackPath) + len(o.SignOutPath)
+	for _, scope := range o.Scopes {
+		size += entrySize + len(scope)
+	}
+	return size
 }
 
 // handlingSize is what a route takes besides its path.
@@ -220,6 +236,7 @@ func handlingSize(h sources.HTTP) int {
 	if l := h.RequestLimits; l != nil {
 		size += limitsSize(l)
 	}
+	size += oidcSize(routing.OIDCOf(&h))
 	if h.LocationPrefix != "" {
 		size += filterSize + scriptSize + len(h.LocationPrefix)
 	}

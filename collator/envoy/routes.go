@@ -29,6 +29,7 @@ const strictTransport = "max-age=15768000"
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, all ruleMatch) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	r.HTTP.Closed = r.HTTP.Closed || b.Unsigned(r)
+	r = b.withLogIn(r)
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
 	plain := all

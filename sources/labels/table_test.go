@@ -89,6 +89,10 @@ func labelsWith(l *Label, value string) map[string]string {
 	if strings.HasPrefix(l.name, "CORS_") && l.name != "CORS_ORIGINS" {
 		labels["RELAY_0_CORS_ORIGINS"] = "https://other.test"
 	}
+	if strings.HasPrefix(l.name, "OIDC_") {
+		maps.Copy(labels, oidcNeeded)
+		delete(labels, l.For("0"))
+	}
 	if l.tcpOnly {
 		labels["HAPROXY_0_MODE"] = "tcp"
 		labels["HAPROXY_0_PORT"] = "7"
