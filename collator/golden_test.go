@@ -14,6 +14,7 @@ import (
 	"relay/certs"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/credentials"
 	"relay/internal/failure"
 	"relay/internal/ignored"
 	"relay/internal/problem"
@@ -186,6 +187,9 @@ func (tt goldenCase) run(t *testing.T, file string) {
 	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", tt.certificates, nil)
 	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: testCA, Revoked: []byte("revoked"), WholeChain: true, NotAfter: testTime.AddDate(1, 0, 0)}}, nil)
+	c.SyncCredentials("dir", []*credentials.Credential{
+		{Source: "dir", Path: "shop/cache-clients", Value: secret.Bytes("new password\nold password")}, {Source: "dir", Path: "cache-servers", Value: secret.Bytes("server password")},
+	}, nil)
 	syncApps(c, tt.apps...)
 	collatortest.Golden(t, file, dump(t, c, r, tt.types))
 }

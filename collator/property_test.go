@@ -10,6 +10,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	redisproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/redis_proxy/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
@@ -101,6 +102,14 @@ func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type
 					t.Fatal(err)
 				}
 				held(xds.Cluster, proxy.GetCluster())
+			}
+			var redis redisproxyv3.RedisProxy
+			if filter.GetTypedConfig().MessageIs(&redis) {
+				if err := filter.GetTypedConfig().UnmarshalTo(&redis); err != nil {
+					t.Fatal(err)
+				}
+				// The clusters of prefixes may be missing.
+				held(xds.Cluster, redis.PrefixRoutes.CatchAllRoute.Cluster)
 			}
 		}
 		var context tlsv3.DownstreamTlsContext

@@ -162,12 +162,13 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	switch {
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
 		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS, lacksAuthority)...)
+	case routing.IsTCP(port) && port.TCP.Redis != nil:
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
 	}
-	words = append(words, acceptWords(port.TCP)...)
+	words = append(append(words, redisWords(port.TCP)...), acceptWords(port.TCP)...)
 	if routing.IsTCP(port) {
 		words = append(words, lastingWords(*port.TCP)...)
 	}
@@ -238,13 +239,16 @@ func newConnections(n float64) string {
 	return fmt.Sprintf("%g new connections", n)
 }
 
-// acceptWords says how often connections to a TCP service may begin.
+// acceptWords says when connections to a TCP service may begin.
 func acceptWords(tcp *sources.TCP) (words []string) {
 	if tcp == nil {
 		return nil
 	}
 	if tcp.AcceptRate > 0 {
 		words = append(words, fmt.Sprintf("each instance takes %s a second, and the others wait for their turn", newConnections(tcp.AcceptRate)))
+	}
+	if tcp.Hold > 0 {
+		words = append(words, fmt.Sprintf("new connections wait up to %s while there is no instance", tcp.Hold))
 	}
 	if tcp.AddressRate > 0 {
 		words = append(words, fmt.Sprintf("a client may open %s a second, and others are closed", newConnections(tcp.AddressRate)))
