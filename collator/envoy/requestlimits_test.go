@@ -16,6 +16,7 @@ import (
 	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/traffic"
 	"relay/xds/envoytest"
 )
 
@@ -125,6 +126,7 @@ func TestRateLimits(t *testing.T) {
 			if err != nil || a.status != refused || a.code != "too-many-requests" || a.header.Get("Retry-After") != "1200" || !strings.Contains(a.body, "too many requests") {
 				t.Errorf("answer over the limit: %+v, %v", a, err)
 			}
+			e.reported(t, func(f traffic.Failure) bool { return f.Code == "too-many-requests" && f.App == "/all.test" })
 			grpc, err := say(e.fleet.HTTP.String(), "POST / HTTP/1.1\r\nHost: all.test\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n")
 			if err != nil || grpc.header.Get("Grpc-Status") != "8" {
 				t.Errorf("answer over the limit by gRPC: %+v, %v", grpc, err)
@@ -189,6 +191,7 @@ func TestSizeLimits(t *testing.T) {
 					t.Errorf("%s: %d %q, want %d %q", name, a.status, a.code, c.status, c.code)
 				}
 			}
+			e.reported(t, func(f traffic.Failure) bool { return f.Code == "body-too-large" && f.App == "/body.test" })
 			for name, c := range map[string]struct {
 				host string
 				size int
