@@ -35,10 +35,6 @@ func knowsLimits() []string {
 func (e *realEnvoy) limitedApps(t *testing.T, domains map[string][]string, apps ...*sources.App) {
 	t.Helper()
 	sizes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "websocket" {
-			echo(w, r)
-			return
-		}
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d bytes", n)
 	}))
