@@ -121,6 +121,7 @@ func (f *fleetState) markCluster(name string) {
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		f.markIgnored(id, before, after, port)
+		f.markMirror(id, before, after, port)
 		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
 		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
@@ -285,6 +286,9 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 			return nil, nil
 		case key.Type == xds.Cluster:
 			c := f.ConnectionsOf(app, port)
+			if routing.IsMirrorCluster(key.Name) {
+				c.Mirror, c.Queued, c.Sticky = true, false, false
+			}
 			c.RedisPassword = f.serverPassword(id, c)
 			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}

@@ -23,6 +23,7 @@ type Use struct {
 func (p *Port) Uses() (uses []Use) {
 	if p.HTTP != nil {
 		uses = append(uses, p.HTTP.SignOn.uses()...)
+		uses = append(uses, p.HTTP.Shaping.uses()...)
 	}
 	if p.TCP != nil {
 		uses = append(uses, p.TCP.Redis.uses()...)

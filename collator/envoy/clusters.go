@@ -47,7 +47,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 			thresholds(corev3.RoutingPriority_HIGH, c.Upstream),
 		}},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
-			httpProtocolOptions: p.pack(upstreamProtocol(c.Upstream, f.Options)),
+			httpProtocolOptions: p.pack(upstreamProtocol(c, f.Options)),
 		},
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		TransportSocket:               transportSocket(&p, c, f.UpstreamCA),
@@ -70,6 +70,9 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 	}
 	if c.Redis {
 		redisCluster(&p, cluster, c.RedisPassword)
+	}
+	if c.Mirror {
+		boundMirror(cluster)
 	}
 	switch {
 	case c.Queued:
@@ -100,7 +103,8 @@ func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.
 	}
 }
 
-func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
+func upstreamProtocol(c routing.Connections, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
+	u := c.Upstream
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: http1ToApps(),
@@ -117,6 +121,9 @@ func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.Htt
 			MaxHeadersCount: wrapperspb.UInt32(maxHeaders),
 		},
 		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+	}
+	if c.Mirror {
+		options.CommonHttpProtocolOptions.MaxStreamDuration = durationpb.New(longestMirror)
 	}
 	if u.TLS != nil && u.TLS.SNI == "" {
 		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: u.TLS.Verify}

@@ -89,7 +89,10 @@ func TestOutlierDetectionLabel(t *testing.T) {
 	t.Parallel()
 	e := startEnvoy(t)
 	failing := func(asked *atomic.Int64) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); w.WriteHeader(http.StatusInternalServerError) }
+		return func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.WriteHeader(http.StatusInternalServerError)
+		}
 	}
 	var bad, alone, all, plain atomic.Int64
 	good := func(w http.ResponseWriter, _ *http.Request) {}
