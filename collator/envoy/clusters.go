@@ -56,9 +56,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		UpstreamBindConfig:            userTimeout(c),
 	}
 	if c.Sticky {
-		cluster.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
-			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
-		}}
+		cluster.CommonLbConfig.OverrideHostStatus = whereClientsStay()
 	}
 	if c.Balance == sources.BalanceHash {
 		cluster.LbConfig = maglevTable()
@@ -71,16 +69,22 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 	if c.Redis {
 		redisCluster(&p, cluster, c.RedisPassword)
 	}
-	if c.Mirror {
-		boundMirror(cluster)
-	}
 	switch {
+	case c.Mirror:
+		boundMirror(cluster)
 	case c.Queued:
 		cluster.LoadBalancingPolicy = queueBalancing(&p, c.Balance)
 	case c.TCP && cluster.LbPolicy == clusterv3.Cluster_LEAST_REQUEST:
 		cluster.LoadBalancingPolicy = fewestConnections(&p)
 	}
 	return cluster, p.err
+}
+
+// whereClientsStay are the states in which an instance keeps its clients.
+func whereClientsStay() *corev3.HealthStatusSet {
+	return &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
+		corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
+	}}
 }
 
 var balancers = map[sources.Balance]clusterv3.Cluster_LbPolicy{

@@ -135,7 +135,7 @@ const partialContent = 206
 
 var allEncodings = []sources.Encoding{sources.Zstd, sources.Brotli, sources.Gzip}
 
-// compressors are moderate in what they hold for each answer, which docs/labels.md says.
+// compressors are moderate in what they hold for each answer.
 var compressors = map[sources.Encoding]func() proto.Message{
 	sources.Gzip: func() proto.Message {
 		return &gzipv3.Gzip{CompressionLevel: gzipv3.Gzip_COMPRESSION_LEVEL_5, MemoryLevel: wrapperspb.UInt32(8), WindowBits: wrapperspb.UInt32(15)}
