@@ -73,6 +73,9 @@ func (s *Settings) finishShaping() {
 	if h == nil {
 		return
 	}
+	if u := s.upstream; len(h.Urgent) > 0 && u.MaxConnections == 0 && u.MaxPendingRequests == 0 && u.MaxRequests == 0 {
+		s.problemOn("PRIORITY", "has no effect without MAX_CONNECTIONS, MAX_PENDING_REQUESTS or MAX_REQUESTS")
+	}
 	if h.StickyHeader != "" && s.http.Sticky {
 		h.StickyHeader = ""
 		s.problemOn("STICKY_HEADER", "has no effect beside STICKY: clients stay with their instance by a cookie")
