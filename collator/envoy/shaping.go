@@ -167,7 +167,9 @@ func addCompressors(c *filterChains, s sources.Compress) {
 			ChooseFirst: i == 0,
 			ResponseDirectionConfig: &compressorv3.Compressor_ResponseDirectionConfig{
 				CommonConfig: &compressorv3.Compressor_CommonDirectionConfig{
-					MinContentLength: wrapperspb.UInt32(cmp.Or(s.MinBytes, minCompressed)), ContentType: types,
+					MinContentLength: wrapperspb.UInt32(cmp.Or(s.MinBytes, minCompressed)),
+					//lint:ignore SA1019 what takes its place has no list of whole types, and is newer
+					ContentType: types,
 				},
 				WeakenEtagOnCompress:        true,
 				UncompressibleResponseCodes: []uint32{partialContent},
