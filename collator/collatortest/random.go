@@ -93,7 +93,7 @@ var Settings = [][2]string{
 	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
 	{"REDIRECT", "a.test -> https://b.test\n/a/* -> /b/*"}, {"PATH_REWRITE", `/(.*) -> /x/\1`}, {"HOST_REWRITE", "x.test"},
 	{"CORS_ORIGINS", "https://a.test https://*.b.test"}, {"CORS_ORIGINS", "*"}, {"CORS_METHODS", "PUT"}, {"CORS_HEADERS", "a"}, {"CORS_EXPOSE_HEADERS", "b"}, {"CORS_CREDENTIALS", "true"}, {"CORS_MAX_AGE", "1h"},
-	{"COMPRESS", "true"}, {"COMPRESS", "gzip"}, {"STICKY_HEADER", "x-s"}, {"PRIORITY", "/a /c"}, {"OUTLIER_DETECTION", "5 30s"}, {"FAULT", "delay 1s 1%"}, {"FAULT", "abort 503 1%"},
+	{"COMPRESS", "true"}, {"COMPRESS", "gzip"}, {"STICKY_HEADER", "x-s"}, {"PRIORITY", "/a /c"}, {"OUTLIER_DETECTION", "5 30s"}, {"MIRROR", "/b 1%"}, {"MIRROR", "/a 5%, /b/c 1%"}, {"FAULT", "delay 1s 1%"}, {"FAULT", "abort 503 1%"},
 	{"RATE_LIMIT", "100/s burst 200"}, {"RATE_LIMIT_PER_CLIENT", "10/m by header a"}, {"MAX_REQUEST_BODY", "10MB"}, {"MAX_REQUEST_HEADERS", "16kB"},
 	{"CONCURRENCY", "1"}, {"QUEUE", "5"}, {"QUEUE_TIMEOUT", "1s"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},

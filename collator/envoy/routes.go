@@ -132,6 +132,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 		}
 	}
 	shapeForward(action, r.HTTP.Shaping)
+	mirror(action, r)
 	return &routev3.Route_Route{Route: action}
 }
 
