@@ -29,6 +29,7 @@ type fleetState struct {
 	// redisPasswords are by cluster.
 	redisPasswords map[string]redisPasswords
 	uses           *uses
+	externals      *externals
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -59,8 +60,10 @@ type fleetState struct {
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
-	if authorities, err := certs.ParseAuthorities(f.UpstreamCA); err == nil {
-		f.UpstreamCA = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+	for _, ca := range []*[]byte{&f.UpstreamCA, &f.ExternalCA} {
+		if authorities, err := certs.ParseAuthorities(*ca); err == nil {
+			*ca = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+		}
 	}
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
@@ -81,7 +84,7 @@ func (f *fleetState) reset() {
 	f.failed = newFailures()
 	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
-	f.services, f.uses = newFleetServices(), newUses()
+	f.services, f.uses, f.externals = newFleetServices(), newUses(), newExternals()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published.versions {
 		f.marked[key] = struct{}{}
@@ -145,6 +148,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		return
 	}
 	f.updateUses(id, before, after)
+	f.updateExternals(id, before, after)
 	wanted := f.ClaimsOf(after)
 	for domain := range f.ClaimsOf(before) {
 		if _, still := wanted[domain]; !still {
@@ -278,6 +282,9 @@ func sameContent(a, b *certs.Certificate) bool {
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
+		if e, ok := f.externals.hosts[key.Name]; ok && key.Type == xds.Cluster {
+			return envoy.ExternalCluster(e, &f.Fleet)
+		}
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {

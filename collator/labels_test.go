@@ -83,6 +83,7 @@ func labelCases(t testing.TB) []goldenCase {
 	one("redis_closed", listeners, "PROTOCOL=redis", "PORT=6379", "REDIS_PASSWORD=none")
 	one("probe", both, "PROBE=/health 200")
 	one("used_by", both, "USED_BY=/billing/*")
+	one("auth_app_missing", scope, "AUTH_APP=/platform/sso")
 	matched := set(t, webApp("/shop/web", "shop.test"), "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "BACKEND_WEIGHT=1")
 	cases = append(cases, goldenCase{name: "matches", types: scope, apps: []*sources.App{webApp("/shop/other", "shop.test"), changed(matched, func(p *sources.Port) {
 		h := *p.HTTP
@@ -120,6 +121,9 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
 	ca := func(f *routing.Fleet) { f.UpstreamCA = testCA }
 	return []goldenCase{
+		goldenCase{name: "label_auth_app", types: both, apps: []*sources.App{
+			set(t, webApp("/shop/web", "shop.test"), "AUTH_APP=/platform/sso /auth", "AUTH_APP_REQUEST_HEADERS=X-Api-Key", "AUTH_APP_RESPONSE_HEADERS=X-User, X-Groups", "AUTH_APP_TIMEOUT=2s"),
+			set(t, webApp("/platform/sso"), "USED_BY=/shop/*")}},
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
 			fleet: func(f *routing.Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},

@@ -54,7 +54,8 @@ type Flags struct {
 	UpstreamIdleTimeout   time.Duration `group:"Requests" default:"4s" help:"Unused connections to tasks are closed after this. Keep it below the keep-alive of your apps; 0: never."`
 	Retries               uint32        `group:"Requests" default:"2" help:"How often a request that cannot have reached a task is sent to another one."`
 
-	UpstreamCA kong.FileContentFlag `group:"Requests" name:"upstream-ca" placeholder:"FILE" help:"PEM file with the authorities of tasks that take TLS (RELAY_{n}_TLS). Read at start."`
+	UpstreamCA    kong.FileContentFlag `group:"Requests" name:"upstream-ca" placeholder:"FILE" help:"PEM file with the authorities of tasks that take TLS (RELAY_{n}_TLS). Read at start."`
+	ExternalFlags `embed:""`
 
 	ScalingFlags `embed:""`
 	VisitorFlags `embed:""`
@@ -239,7 +240,7 @@ func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},
 		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
-		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExtendedConnect: fleet.ExtendedConnect, Faults: fleet.Faults, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
+		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExternalCA: f.externalCA(), ExternalHosts: f.ExternalHosts, ExtendedConnect: fleet.ExtendedConnect, Faults: fleet.Faults, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
 		Options: routing.Options{
 			StreamIdleTimeout: f.StreamIdleTimeout, ClientIdleTimeout: f.ClientIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
 			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,

@@ -80,7 +80,7 @@ var Settings = [][2]string{
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
 	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
-	{"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
+	{"AUTH_APP", "/a"}, {"AUTH_APP", "/b /auth"}, {"AUTH_APP_RESPONSE_HEADERS", "X-User"}, {"AUTH_APP_REQUEST_HEADERS", "X-Key"}, {"AUTH_APP_TIMEOUT", "1s"}, {"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
 	{"HOLD", "30s"}, {"HOLD", "5m"}, {"TLS_ALPN", "postgresql"}, {"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
 	{"PROTOCOL", "redis"}, {"PROTOCOL", "redis"}, {"REDIS_PASSWORD", "here"}, {"REDIS_PASSWORD", "gone"}, {"REDIS_SERVER_PASSWORD", "here"}, {"REDIS_PREFIXES", "a: /a"}, {"REDIS_PREFIXES", "a: /b/c, b: /a"},
 	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},

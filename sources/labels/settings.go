@@ -38,6 +38,8 @@ type Settings struct {
 	queue sources.Queue
 	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// authorizer is the app that is asked about requests.
+	authorizer sources.AuthApp
 	// usedBy are the apps that may use the port.
 	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.
@@ -99,6 +101,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 	s.finishTLS()
 	s.finishRequestLimits()
 	s.finishShaping()
+	s.finishSignOn()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}
