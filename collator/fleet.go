@@ -106,6 +106,7 @@ func (f *fleetState) reset() {
 	f.mark(xds.ExtensionConfig, routing.ScalingFilter)
 	f.mark(xds.ExtensionConfig, routing.QueueFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
+	f.mark(xds.Cluster, routing.RateLimitCluster)
 }
 
 // mark has a resource built in this round.
@@ -285,6 +286,9 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		if e, ok := f.externals.hosts[key.Name]; ok && key.Type == xds.Cluster {
 			return envoy.ExternalCluster(e, &f.Fleet)
 		}
+		if key.Name == routing.RateLimitCluster && key.Type == xds.Cluster && f.RateLimitService != "" {
+			return envoy.RateLimitCluster(&f.Fleet)
+		}
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
@@ -377,6 +381,7 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	// What is left out of the https listener does not count: it is known later.
 	routes.Passed = f.passes(f.services.Names[domain], domain)
 	f.setReferences(&routes)
+	f.CountEverywhere(routes.Rules)
 	f.tail(&routes)
 	f.addCredentials(&routes)
 	return routes

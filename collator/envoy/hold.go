@@ -25,6 +25,10 @@ const HoldDomain = "relay.hold"
 // holdSpare is how much longer than the app says Envoys wait for an answer: it is Relay that answers.
 const holdSpare = time.Second
 
+// holdAskedAgain is how often Relay is asked again if it is away. The pauses are random, and grow to twice as
+// much each time: in all they are some minutes.
+const holdAskedAgain = 13
+
 // holdDiscovery takes the filter by which connections to a service wait while it has no instance from the ADS
 // stream. Its chain has it whether there is one or not: another chain would end the connections of this one.
 func holdDiscovery(cluster string) *listenerv3.Filter {
@@ -54,6 +58,10 @@ func HoldFilter(f *routing.Fleet, cluster string, hold time.Duration, waits bool
 	}
 	relay := relayService(&p, f)
 	relay.Timeout = durationpb.New(hold + holdSpare)
+	// Of several Relays one after the other is asked, again and again: the one that serves this Envoy may end, and
+	// another one serve it then. To leave out those that were asked ends at one of them, whichever that is.
+	relay.RetryPolicy.NumRetries = wrapperspb.UInt32(holdAskedAgain)
+	relay.RetryPolicy.RetryHostPredicate, relay.RetryPolicy.HostSelectionRetryMaxAttempts = nil, 0
 	config := p.extension(name, &ratelimitv3.RateLimit{
 		StatPrefix: "hold", Domain: HoldDomain, Timeout: relay.Timeout, FailureModeDeny: true,
 		Descriptors: []*commonratelimitv3.RateLimitDescriptor{{Entries: []*commonratelimitv3.RateLimitDescriptor_Entry{

@@ -161,7 +161,7 @@ func TestRefusedConnectionsAreHeld(t *testing.T) {
 	e.put(t, heldApp(port, time.Minute, address))
 	e.opens(t, port)
 	conn := dial(t, port)
-	e.until(t, "it is refused", func() bool { return e.refusals(t) > 12 })
+	e.until(t, "it is refused", func() bool { return e.refusals(t) > 20 })
 	if l, err = net.Listen("tcp", address); err != nil {
 		t.Fatal(err)
 	}

@@ -69,6 +69,8 @@ type Fleet struct {
 	ExtendedConnect bool
 	// AccessLog says where the Envoys write a line for each request.
 	AccessLog AccessLog
+	// RateLimitService is HOST:PORT of the service that counts requests for all Envoys; empty for none.
+	RateLimitService string
 	// Faults allows apps to ask that some of their requests are slow, or fail.
 	Faults bool
 	// IgnoredClients do not count as use of an app that may sleep.
@@ -160,7 +162,7 @@ func (f *Fleet) Check() error {
 			return fmt.Errorf("has authorities of hosts outside that Envoy cannot use: %w", err)
 		}
 	}
-	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check(), f.checkExternal())
+	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check(), f.checkExternal(), f.checkRateLimits())
 }
 
 // Routes reports whether the fleet has a cluster for an app port. app is nil if there is
