@@ -138,7 +138,7 @@ func TestRules(t *testing.T) {
 		{"Host(`a.test`) && (Method(`GET`) || Headers(`X-A`, `1`))", "a.test [:method=GET] [x-a=1]", ""},
 		{"Host(`a.test`) && !(Method(`GET`) || Headers(`X-A`, ``))", "a.test [:method!=GET x-a!=]", ""},
 		{"Host(`a.test`) && HeadersRegexp(`X-A`, `^1`)", "a.test [x-a~.*(?:^1).*]", ""},
-		{"Host(`a.test`) && HeadersRegexp(`X-A`, `(`)", "", "regular expression"},
+		{"Host(`a.test`) && HeadersRegexp(`X-A`, `(`)", "", "no expression of RE2"},
 		{"Host(`a.test`) && Query(`a=1`, `b=`)", "a.test [a=1 b=]", ""},
 		{"Host(`a.test`) && !Query(`a=1`, `b=2`)", "a.test [a!=1] [b!=2]", ""},
 		{"Host(`a.test`) && Query(`a={x:[0-9]+}`)", "a.test [a~(?:[0-9]+)]", ""},
