@@ -255,3 +255,46 @@ func TestRouters(t *testing.T) {
 		})
 	}
 }
+
+// Without options, and for apps of which the constraints do not hold, nothing is read.
+func TestNotRead(t *testing.T) {
+	t.Parallel()
+	all := map[string]string{"traefik.http.routers.r.rule": "Host(`a.test`)", "edge": "public"}
+	if app, of := read(nil, all); shown(app, of) != nil || len(app.Problems) > 0 {
+		t.Errorf("%v is routed without options, problems %v", shown(app, of), app.Problems)
+	}
+	for expression, want := range map[string]bool{
+		"": true, "Label(`edge`, `public`)": true, "Label(`edge`, `inner`)": false, "!Label(`edge`, `inner`)": true, "LabelRegexp(`edge`, `^pub`) && Label(`edge`, `inner`)": false,
+		"(LabelRegexp(`edge`, `^pub`) || Label(`edge`, `inner`))": true, "LabelRegexp(`none`, `.*`)": false,
+	} {
+		o := options(t)
+		var err error
+		if o.Constraints, err = traefik.ParseConstraints(expression); err != nil {
+			t.Fatal(err)
+		}
+		if app, of := read(o, all); (len(shown(app, of)) > 0) != want {
+			t.Errorf("%s: %v is routed", expression, shown(app, of))
+		}
+	}
+	for _, wrong := range []string{"Tag(`a`)", "Label(`a`)", "Label(a, b)", "Label(`a`,", "-Label(`a`, `b`)", "LabelRegexp(`a`, `(`)"} {
+		if _, err := traefik.ParseConstraints(wrong); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
+	}
+}
+
+func TestEntryPoints(t *testing.T) {
+	t.Parallel()
+	one, err := traefik.ParseEntryPoints("web=http, websecure=external/https", []string{"external"})
+	if want := (map[string]traefik.EntryPoint{"web": {Fleet: "external", Scheme: "http"}, "websecure": {Fleet: "external", Scheme: "https"}}); err != nil || !cmp.Equal(one, want) {
+		t.Errorf("%v, %v", one, err)
+	}
+	for _, wrong := range []string{"web", "=http", "web=none/http", "web=external", "web=external/udp", "web=external/tcp", "web=external/tcp/0", "web=external/http web=external/http"} {
+		if _, err := traefik.ParseEntryPoints(wrong, []string{"external"}); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
+	}
+	if _, err := traefik.ParseEntryPoints("web=http", []string{"a", "b"}); err == nil {
+		t.Error("a fleet is left out of several")
+	}
+}
