@@ -220,6 +220,7 @@ func TestRouters(t *testing.T) {
 		{"service of Traefik", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.service=api@internal", nil, []string{"no app of Marathon"}},
 		{"label of marathon-lb", "HAPROXY_GROUP=external\nHAPROXY_0_VHOST=lb.test\ntraefik.http.routers.a.rule=Host(`a.test`)", []string{"0 external lb.test", "1 external  tcp 10001 passthrough=false tls=false", "2 external  tcp 10002 passthrough=false tls=false"}, []string{"marathon-lb"}},
 		{"group of marathon-lb", "HAPROXY_GROUP=lab\ntraefik.http.routers.a.rule=Host(`a.test`)", []string{"0 lab a.test [http]", "1 lab  tcp 10001 passthrough=false tls=false", "2 lab  tcp 10002 passthrough=false tls=false"}, nil},
+		{"disabled by marathon-lb", "HAPROXY_0_ENABLED=false\ntraefik.http.routers.a.rule=Host(`a.test`)", nil, []string{"HAPROXY_0_ENABLED"}},
 		{"unknown middleware", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.middlewares=auth@file", []string{"0 external,internal a.test [http] closed"}, []string{"in no label"}},
 		{"options of TLS", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.tls.options=mtls@file", []string{"0 external a.test [https] closed"}, []string{"certificates"}},
 		{"redirect", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.middlewares=s\ntraefik.http.middlewares.s.redirectscheme.scheme=https\ntraefik.http.middlewares.s.redirectscheme.permanent=true",
@@ -296,5 +297,14 @@ func TestEntryPoints(t *testing.T) {
 	}
 	if _, err := traefik.ParseEntryPoints("web=http", []string{"a", "b"}); err == nil {
 		t.Error("a fleet is left out of several")
+	}
+}
+
+// Domains for which marathon-acme gets certificates stay those of their port.
+func TestACMEDomains(t *testing.T) {
+	t.Parallel()
+	app, _ := read(options(t), map[string]string{"MARATHON_ACME_0_DOMAIN": "a.test", "traefik.http.routers.r.rule": "Host(`a.test`)", "traefik.http.routers.s.rule": "Host(`b.test`)"})
+	if got := app.Ports[0].ACMEDomains; len(got) != 1 || got[0] != "a.test" || len(app.Ports) != 4 || app.Ports[3].ACMEDomains != nil {
+		t.Errorf("got %v, %d ports", got, len(app.Ports))
 	}
 }
