@@ -70,7 +70,7 @@ func Read(said labels.App, app App, o *Options) (all labels.App, of []int) {
 	if len(r.shown) > 0 {
 		said.Shown = said.Shown.With(r.shown)
 	}
-	said.Ports = append(slices.Clone(r.said.Ports), r.more...)
+	said.Ports, said.Unrouted = append(slices.Clone(r.said.Ports), r.more...), r.said.Unrouted
 	if found := r.problems.List(); len(found) > 0 {
 		said.Problems = append(slices.Clone(said.Problems), found...)
 		slices.SortStableFunc(said.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })

@@ -308,3 +308,12 @@ func TestACMEDomains(t *testing.T) {
 		t.Errorf("got %v, %d ports", got, len(app.Ports))
 	}
 }
+
+// Whoever looks for a domain of a router that is not routed finds the reason.
+func TestUnrouted(t *testing.T) {
+	t.Parallel()
+	app, _ := read(options(t), map[string]string{"traefik.http.routers.r.rule": "Host(`a.test`)", "traefik.http.routers.r.entrypoints": "none"})
+	if len(app.Unrouted) != 1 || app.Unrouted[0].Domain != "a.test" || !strings.Contains(app.Unrouted[0].Reason, "entry point") {
+		t.Errorf("got %v", app.Unrouted)
+	}
+}
