@@ -57,9 +57,13 @@ const (
 )
 
 // budget is what is left to an app of its limits.
-type budget struct{ size, domains, acmeDomains int }
+type budget struct {
+	size, domains, acmeDomains int
+	// externals are the hosts outside that were counted.
+	externals map[routing.External]struct{}
+}
 
-func newBudget() *budget { return &budget{maxAppSize, maxDomains, maxDomains} }
+func newBudget() *budget { return &budget{size: maxAppSize, domains: maxDomains, acmeDomains: maxDomains} }
 
 // limit takes from a port what is over the budget: the last domains in the order of the
 // alphabet, or all of the port. The result depends on the app alone.
@@ -67,7 +71,7 @@ func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 	if len(port.Groups) == 0 {
 		return
 	}
-	size := portSize + networksSize(*port) + clientNamesSize(*port)
+	size := portSize + networksSize(*port) + clientNamesSize(*port) + b.externalsSize(*port)
 	if port.TCP != nil && port.TCP.Rebalance > 0 {
 		size += shedSize
 	}
@@ -197,6 +201,9 @@ func handlingSize(h sources.HTTP) int {
 		for _, u := range h.BasicAuth.Users() {
 			size += entrySize + len(u.Name) + len(u.Hash)
 		}
+		if !h.BasicAuth.EnvoyChecks() {
+			size += filterSize // it says how Relay is asked
+		}
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)
@@ -209,6 +216,7 @@ func handlingSize(h sources.HTTP) int {
 			size += filterSize
 		}
 	}
+	size += signOnSize(h.SignOn)
 	if l := h.RequestLimits; l != nil {
 		size += limitsSize(l)
 	}

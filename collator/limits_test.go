@@ -143,6 +143,7 @@ func worstRefusedApps() map[string]*sources.App {
 		"long names of cookies": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{Hash: &sources.Hash{By: sources.HashCookie, Name: strings.Repeat("c", 1<<16)}}
 		}),
+		"passwords at Relay": port(askRelayForPasswords),
 		"scripts": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{LocationPrefix: "/x", Sticky: true}
 		}),

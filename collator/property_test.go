@@ -69,6 +69,7 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 				t.Fatalf("scope %s has a virtual host %s: the hosts filter takes that for its scope", key.Name, vhost.Name)
 			}
 			for _, route := range vhost.Routes {
+				askedClusters(t, route, func(cluster string) { held(xds.Cluster, cluster) })
 				if route.TypedPerFilterConfig[routing.ScalingFilter] != nil {
 					continue // its requests wait until the cluster is there
 				}

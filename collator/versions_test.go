@@ -126,7 +126,7 @@ func versionFleets(t *testing.T) []routing.Fleet {
 		port := func() netip.AddrPort {
 			return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), envoytest.FreePort(t))
 		}
-		fleets[i] = routing.Fleet{Name: name, HTTP: port(), Options: routing.DefaultOptions()}
+		fleets[i] = routing.Fleet{Name: name, HTTP: port(), Options: routing.DefaultOptions(), ExternalCA: testCA, ExternalHosts: []string{noKeys}}
 		if name != "none" {
 			fleets[i].HTTPS = port()
 		}
@@ -182,14 +182,27 @@ func (w *versionWorld) addApps() {
 	}
 }
 
-// askingBelow has the app of which one asks found under its own name in these tests.
+// noKeys is where nobody has public keys.
+const noKeys = "127.0.0.1:9"
+
+// askingBelow has the app of which one asks found under its own name in these tests, and keys asked for where nobody
+// is.
 func askingBelow(h *sources.HTTP, folder string) *sources.HTTP {
-	if h == nil || h.SignOn == nil || h.SignOn.App == nil {
+	if h == nil || h.SignOn == nil {
 		return h
 	}
-	own, signOn, app := *h, *h.SignOn, *h.SignOn.App
-	app.App = folder + app.App
-	own.SignOn, signOn.App = &signOn, &app
+	own, signOn := *h, *h.SignOn
+	own.SignOn = &signOn
+	if signOn.App != nil {
+		app := *signOn.App
+		app.App = folder + app.App
+		signOn.App = &app
+	}
+	if signOn.JWT != nil {
+		jwt := *signOn.JWT
+		jwt.JWKS = "https://" + noKeys + "/keys"
+		signOn.JWT = &jwt
+	}
 	return &own
 }
 
@@ -293,7 +306,7 @@ var statuses = map[string]int{
 	"label_redis": 404, "label_redis_closed": 404,
 	"label_tls_passthrough": 404,
 	// The fleet has no authorities for instances, and the instance does not speak TLS.
-	"label_auth_crypt": 403, "label_auth_app_missing": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
+	"label_auth_crypt": 403, "label_auth_app_missing": 403, "label_jwt": 401, "label_tls_verify": 403, "label_tls_verify_host": 403,
 	"label_tls": 502, "label_http2": 502, "label_proxy_protocol": 502,
 	"ports": 503, "suspended": 503,
 	// Here is no service that checks passwords: nobody is let in.
@@ -306,6 +319,9 @@ func (w *versionWorld) wantStatus(domain string) int {
 		return http.StatusNotFound
 	}
 	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl" || name == "label_auth_app") {
+		return http.StatusForbidden
+	}
+	if name == "label_jwt" && w.version != "1.40" {
 		return http.StatusForbidden
 	}
 	if status, ok := statuses[name]; ok {

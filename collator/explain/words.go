@@ -36,6 +36,7 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	if len(h.AllowedNetworks) > 0 {
 		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
 	}
+	words = append(words, signOnWords(f, r)...)
 	words = append(words, requestLimitWords(h.RequestLimits)...)
 	if h.HSTS && f.OffersHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")

@@ -40,6 +40,8 @@ type Settings struct {
 	asked *probelabel.Label // nil if it is not said how the port is asked
 	// authorizer is the app that is asked about requests.
 	authorizer sources.AuthApp
+	// jwt says which tokens are good.
+	jwt sources.JWT
 	// usedBy are the apps that may use the port.
 	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.

@@ -60,6 +60,11 @@ var neededBy = map[string]map[string]string{
 	"RELAY_{n}_QUEUE":         {"RELAY_0_CONCURRENCY": "2"},
 	"RELAY_{n}_QUEUE_TIMEOUT": {"RELAY_0_CONCURRENCY": "2"},
 
+	"RELAY_{n}_JWT_ISSUER":            {"RELAY_0_JWT_JWKS": "https://a.test/", "RELAY_0_JWT_AUDIENCES": "a"},
+	"RELAY_{n}_JWT_JWKS":              {"RELAY_0_JWT_ISSUER": "a", "RELAY_0_JWT_AUDIENCES": "a"},
+	"RELAY_{n}_JWT_AUDIENCES":         {"RELAY_0_JWT_ISSUER": "a", "RELAY_0_JWT_JWKS": "https://a.test/"},
+	"RELAY_{n}_JWT_CLAIMS_TO_HEADERS": {"RELAY_0_JWT_ISSUER": "a", "RELAY_0_JWT_JWKS": "https://a.test/", "RELAY_0_JWT_AUDIENCES": "a"},
+
 	"RELAY_{n}_AUTH_APP_REQUEST_HEADERS":  {"RELAY_0_AUTH_APP": "/platform/sso"},
 	"RELAY_{n}_AUTH_APP_RESPONSE_HEADERS": {"RELAY_0_AUTH_APP": "/platform/sso"},
 	"RELAY_{n}_AUTH_APP_TIMEOUT":          {"RELAY_0_AUTH_APP": "/platform/sso"},
