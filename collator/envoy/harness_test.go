@@ -220,7 +220,7 @@ func (e *realEnvoy) listenersTaken(t *testing.T) int64 {
 }
 
 // until waits for something that must happen.
-func (e *realEnvoy) until(t *testing.T, what string, happened func() bool) {
+func (e *realEnvoy) until(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {

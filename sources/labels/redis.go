@@ -140,7 +140,7 @@ func (s *Settings) withoutEffectOnRedis() {
 	for _, of := range []struct{ name, reason string }{
 		{"BALANCE", "the key says which server is asked"}, {"HASH_POLICY", "the key says which server is asked"},
 		{"PROXY_PROTOCOL", "Envoy's connections to servers are those of all clients"}, {"MAX_CONNECTIONS", "Envoy has one connection to each server for each of its threads"},
-		{"IDLE_TIMEOUT", "connections of clients stay, as with Redis"}, {"NUM_RETRIES", "a command might be done twice"},
+		{"MAX_PENDING_REQUESTS", "commands of all clients share Envoy's connections"}, {"IDLE_TIMEOUT", "connections of clients stay, as with Redis"}, {"NUM_RETRIES", "a command might be done twice"},
 		{"MAX_CONNECTION_AGE", "connections of clients stay, as with Redis"}, {"REBALANCE", "clients are connected to Envoy, and to no server"},
 	} {
 		if s.given[of.name] {
@@ -148,7 +148,7 @@ func (s *Settings) withoutEffectOnRedis() {
 		}
 	}
 	s.http.Hash, s.hashPolicy = nil, nil
-	s.upstream.ProxyProtocol, s.upstream.MaxConnections = 0, 0
+	s.upstream.ProxyProtocol, s.upstream.MaxConnections, s.upstream.MaxPendingRequests = 0, 0, 0
 	s.http.IdleTimeout, s.http.NumRetries = nil, nil
 	s.tcp.maxAge, s.tcp.rebalance = 0, 0
 }
