@@ -29,6 +29,7 @@ type fleetState struct {
 	// redisPasswords are by cluster.
 	redisPasswords map[string]redisPasswords
 	uses           *uses
+	externals      *externals
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -59,8 +60,10 @@ type fleetState struct {
 }
 
 func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetState {
-	if authorities, err := certs.ParseAuthorities(f.UpstreamCA); err == nil {
-		f.UpstreamCA = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+	for _, ca := range []*[]byte{&f.UpstreamCA, &f.ExternalCA} {
+		if authorities, err := certs.ParseAuthorities(*ca); err == nil {
+			*ca = certs.EncodePEM(authorities) // a private key beside them is sent to nobody
+		}
 	}
 	s := &fleetState{
 		Fleet: f, c: c, publisher: publisher,
@@ -81,7 +84,7 @@ func (f *fleetState) reset() {
 	f.failed = newFailures()
 	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
-	f.services, f.uses = newFleetServices(), newUses()
+	f.services, f.uses, f.externals = newFleetServices(), newUses(), newExternals()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published.versions {
 		f.marked[key] = struct{}{}
@@ -103,6 +106,7 @@ func (f *fleetState) reset() {
 	f.mark(xds.ExtensionConfig, routing.ScalingFilter)
 	f.mark(xds.ExtensionConfig, routing.QueueFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
+	f.mark(xds.Cluster, routing.RateLimitCluster)
 }
 
 // mark has a resource built in this round.
@@ -132,6 +136,11 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
 			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
 		}
+		held, waited := f.HoldOf(id, before, port)
+		if hold, now := f.HoldOf(id, after, port); hold != held || now != waited {
+			f.mark(xds.ExtensionConfig, routing.HoldFilter(routing.ClusterName(id, port)))
+			f.mark(xds.Endpoint, routing.ClusterName(id, port))
+		}
 		if f.PacesConnections(id, before, port) != f.PacesConnections(id, after, port) {
 			f.mark(xds.ExtensionConfig, routing.AcceptFilter(routing.ClusterName(id, port)))
 		}
@@ -140,6 +149,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		return
 	}
 	f.updateUses(id, before, after)
+	f.updateExternals(id, before, after)
 	wanted := f.ClaimsOf(after)
 	for domain := range f.ClaimsOf(before) {
 		if _, still := wanted[domain]; !still {
@@ -273,6 +283,12 @@ func sameContent(a, b *certs.Certificate) bool {
 func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 	switch key.Type {
 	case xds.Cluster, xds.Endpoint:
+		if e, ok := f.externals.hosts[key.Name]; ok && key.Type == xds.Cluster {
+			return envoy.ExternalCluster(e, &f.Fleet)
+		}
+		if key.Name == routing.RateLimitCluster && key.Type == xds.Cluster && f.RateLimitService != "" {
+			return envoy.RateLimitCluster(&f.Fleet)
+		}
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
@@ -283,7 +299,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 			c.RedisPassword = f.serverPassword(id, c)
 			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}
-		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, routing.EndpointsOf(app, port)), nil
+		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, f.EndpointsFor(id, app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -310,6 +326,12 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 		id, port := routing.SplitClusterName(cluster)
 		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
 			return envoy.WakeFilter(&f.Fleet, cluster, now)
+		}
+	}
+	if cluster, ok := routing.HoldsCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if hold, now := f.HoldOf(id, f.c.routed(id), port); hold > 0 {
+			return envoy.HoldFilter(&f.Fleet, cluster, hold, now)
 		}
 	}
 	if cluster, ok := routing.AcceptsCluster(name); ok {
@@ -359,6 +381,7 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	// What is left out of the https listener does not count: it is known later.
 	routes.Passed = f.passes(f.services.Names[domain], domain)
 	f.setReferences(&routes)
+	f.CountEverywhere(routes.Rules)
 	f.tail(&routes)
 	f.addCredentials(&routes)
 	return routes

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/sources/labels"
@@ -38,7 +39,6 @@ func labelCases(t testing.TB) []goldenCase {
 	one("rate_limits", scope, "RATE_LIMIT=100/s burst 200", "RATE_LIMIT_PER_CLIENT=10/m")
 	one("rate_limit_by_header", scope, "RATE_LIMIT_PER_CLIENT=10/s burst 20 by header X-Api-Key")
 	one("max_request", scope, "MAX_REQUEST_BODY=10MB", "MAX_REQUEST_HEADERS=16kB")
-	one("max_request_grpc", scope, "MAX_REQUEST_BODY=10MB", "HTTP2=true")
 	one("auth", scope, "AUTH=My realm:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
 	one("auth_crypt", scope, "AUTH=r:joe:$6$x")
 	one("auth_relay", scope, "AUTH=My realm:joe:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1")
@@ -82,6 +82,13 @@ func labelCases(t testing.TB) []goldenCase {
 	one("redis_closed", listeners, "PROTOCOL=redis", "PORT=6379", "REDIS_PASSWORD=none")
 	one("probe", both, "PROBE=/health 200")
 	one("used_by", both, "USED_BY=/billing/*")
+	one("auth_app_missing", scope, "AUTH_APP=/platform/sso")
+	matched := set(t, webApp("/shop/web", "shop.test"), "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "BACKEND_WEIGHT=1")
+	cases = append(cases, goldenCase{name: "matches", types: scope, apps: []*sources.App{webApp("/shop/other", "shop.test"), changed(matched, func(p *sources.Port) {
+		h := *p.HTTP
+		h.Match, h.Paths = collatortest.Matches(), []sources.Path{{Prefix: "/x/", Pattern: "/x/[0-9]+"}, {Prefix: "/y", Exact: true}}
+		p.HTTP = &h
+	})}})
 	return append(cases, labelCasesOfFleets(t)...)
 }
 
@@ -92,9 +99,17 @@ func connectionCases(t testing.TB) []goldenCase {
 		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/imp/devices"), settings...)}}
 	}
 	shed := one("rebalance_ends", []xds.Type{xds.Endpoint}, "PORT=8883", "REBALANCE=10%/min")
+	held := func(name string, settings ...string) goldenCase {
+		c := one(name, []xds.Type{xds.Endpoint, xds.ExtensionConfig}, settings...)
+		c.apps[0] = changed(c.apps[0], func(p *sources.Port) { p.Endpoints[0].Health = sources.Draining })
+		return c
+	}
 	shed.apps[0] = changed(shed.apps[0], func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 2.5, Before: 1796047029} })
 	return []goldenCase{
 		one("max_connection_age", listeners, "PORT=8883", "MAX_CONNECTION_AGE=24h"),
+		one("hold", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		held("hold_without_instance", "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		one("tls_alpn", listeners, "TLS_TERMINATE=true", "PORT=5432", "TLS_ALPN=postgresql"),
 		one("rebalance", listeners, "PORT=8883", "REBALANCE=10%/min"), shed,
 	}
 }
@@ -105,6 +120,9 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
 	ca := func(f *routing.Fleet) { f.UpstreamCA = testCA }
 	return []goldenCase{
+		goldenCase{name: "label_auth_app", types: both, apps: []*sources.App{
+			set(t, webApp("/shop/web", "shop.test"), "AUTH_APP=/platform/sso /auth", "AUTH_APP_REQUEST_HEADERS=X-Api-Key", "AUTH_APP_RESPONSE_HEADERS=X-User, X-Groups", "AUTH_APP_TIMEOUT=2s"),
+			set(t, webApp("/platform/sso"), "USED_BY=/shop/*")}},
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
 			fleet: func(f *routing.Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},

@@ -52,8 +52,8 @@ const (
 	clientsSize = 64 << 10
 
 	// clientsOfLimitSize is less than what Envoys may come to keep of the clients of a route, as few routes
-	// have as many clients. It bounds how many such routes an app has, at about 500.
-	clientsOfLimitSize = 3000
+	// have as many clients. It bounds how many such routes an app has, at about 200.
+	clientsOfLimitSize = 8000
 
 	usualDots = 5
 )

@@ -46,6 +46,7 @@ const (
 
 	inCredentials // that an app names, or in a store
 	inUses        // of other apps, by an app
+	inExternals   // hosts outside, asked for an app
 )
 
 // problemSet holds all problems, by what they were found in.

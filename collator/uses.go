@@ -197,7 +197,7 @@ func (f *fleetState) setReferences(routes *routing.DomainRoutes) {
 
 // noteUsed remembers which clusters a scope uses, so that they are removed after it.
 func (f *fleetState) noteUsed(routes routing.DomainRoutes) {
-	if used := routes.Used(); len(used) > 0 {
+	if used := f.Used(routes); len(used) > 0 {
 		f.uses.clusters[routes.Domain] = used
 	} else {
 		delete(f.uses.clusters, routes.Domain)

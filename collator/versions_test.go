@@ -170,6 +170,7 @@ func (w *versionWorld) addApps() {
 			}
 			for j := range copied.Ports {
 				w.adapt(&copied.Ports[j], own, backend.Listener.Addr().String())
+				copied.Ports[j].HTTP = askingBelow(copied.Ports[j].HTTP, fmt.Sprintf("/c%d", i))
 				for _, d := range copied.Ports[j].Domains {
 					if tcp := copied.Ports[j].TCP; tcp == nil || tcp.ServiceTLS == nil {
 						w.cases[d] = tt.name
@@ -179,6 +180,17 @@ func (w *versionWorld) addApps() {
 			w.apps = append(w.apps, &copied)
 		}
 	}
+}
+
+// askingBelow has the app of which one asks found under its own name in these tests.
+func askingBelow(h *sources.HTTP, folder string) *sources.HTTP {
+	if h == nil || h.SignOn == nil || h.SignOn.App == nil {
+		return h
+	}
+	own, signOn, app := *h, *h.SignOn, *h.SignOn.App
+	app.App = folder + app.App
+	own.SignOn, signOn.App = &signOn, &app
+	return &own
 }
 
 // adapt has a port served by all fleets, and by a real instance.
@@ -281,7 +293,7 @@ var statuses = map[string]int{
 	"label_redis": 404, "label_redis_closed": 404,
 	"label_tls_passthrough": 404,
 	// The fleet has no authorities for instances, and the instance does not speak TLS.
-	"label_auth_crypt": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
+	"label_auth_crypt": 403, "label_auth_app_missing": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
 	"label_tls": 502, "label_http2": 502, "label_proxy_protocol": 502,
 	"ports": 503, "suspended": 503,
 	// Here is no service that checks passwords: nobody is let in.
@@ -293,7 +305,7 @@ func (w *versionWorld) wantStatus(domain string) int {
 	if !w.knowsChains() && strings.HasPrefix(domain, "*.") {
 		return http.StatusNotFound
 	}
-	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl") {
+	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl" || name == "label_auth_app") {
 		return http.StatusForbidden
 	}
 	if status, ok := statuses[name]; ok {

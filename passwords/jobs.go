@@ -40,29 +40,52 @@ func (s *Service) checkOnce(ctx context.Context, j *job) outcome {
 	}
 }
 
+// found returns the outcome of a check if it was found out before.
+func (s *Service) found(j *job) outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.foundBefore(j, time.Now())
+}
+
+func (s *Service) foundBefore(j *job, now time.Time) outcome {
+	switch {
+	case s.right.has(j.key, now):
+		if !s.known.has(j.place, now) {
+			s.known.add(j.place, now)
+		}
+		return kept
+	case s.wrong.has(j.key, now):
+		return wrong
+	}
+	return ""
+}
+
 // join returns the job to wait for, or the outcome if that is known.
 func (s *Service) join(j *job, now time.Time) (*job, outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.right.has(j.key, now):
-		return nil, kept
-	case s.wrong.has(j.key, now):
-		return nil, wrong
+	if o := s.foundBefore(j, now); o != "" {
+		return nil, o
 	}
 	if same := s.pending[j.key]; same != nil {
 		same.waiters++
 		return same, ""
 	}
-	switch {
-	case s.turns.guesses.wait(j.place, now) > 0:
+	if s.turns.guesses.wait(j.place, now) > 0 {
 		return nil, guessing
-	case s.turns.waiting >= s.limits.Waiting, s.turns.ofApp(j.place.app) >= s.limits.WaitingPerApp, s.turns.ofClient(j.place) >= s.limits.WaitingPerClient:
+	}
+	known := s.known.has(j.place, now)
+	lost, ok := s.turns.room(j, known)
+	if !ok {
 		return nil, busy
+	}
+	if lost != nil {
+		s.turns.remove(lost)
+		s.end(lost, busy)
 	}
 	j.waiters, j.done = 1, make(chan struct{})
 	s.pending[j.key] = j
-	s.turns.add(j, s.known.has(j.place, now))
+	s.turns.add(j, known)
 	s.start(now)
 	return j, ""
 }

@@ -53,7 +53,7 @@ func DefaultLimits() Limits {
 	atOnce := max(1, runtime.GOMAXPROCS(0)/2)
 	return Limits{
 		AtOnce: atOnce, AtOncePerApp: max(1, atOnce/2),
-		Waiting: 3000, WaitingPerApp: 300, WaitingPerClient: sources.MaxUsers, Wait: 3 * time.Second,
+		Waiting: 3000, WaitingPerApp: 200, WaitingPerClient: 25, Wait: 5 * time.Second,
 		Cores: 0.2, Ahead: 5 * time.Second,
 		Guesses: 10, GuessEvery: 3 * time.Second,
 		Kept: 20_000, RightFor: time.Hour, WrongFor: time.Minute,
@@ -140,14 +140,19 @@ func (s *Service) check(ctx context.Context, q question) (o outcome, realm strin
 		return none, auth.Realm
 	}
 	user, exists := userNamed(auth, name)
+	against := string(user.Hash)
+	if !exists {
+		against = "none" // what is known of a user who has this hash does not count
+	}
+	j := &job{key: s.keyOf(q, name, against, crypt.Canonical(string(user.Hash), password)), place: place{q.app, networkOf(q.client)}}
+	if o := s.found(j); o != "" {
+		return o, auth.Realm
+	}
 	hash, err := crypt.Parse(string(user.Hash))
 	if err != nil {
 		return wrong, auth.Realm
 	}
-	j := &job{
-		key: s.keyOf(q, name, string(user.Hash), hash.Canonical(password)), place: place{q.app, networkOf(q.client)},
-		matches: func() bool { return hash.Matches(password) && exists }, cost: hash.Cost(password),
-	}
+	j.matches, j.cost = func() bool { return hash.Matches(password) && exists }, hash.Cost(password)
 	return s.checkOnce(ctx, j), auth.Realm
 }
 

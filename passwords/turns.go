@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// turns is the queue of passwords that are to be checked. The app is next that has used the least CPU lately. In
-// it, clients take turns: first those that had a right password before, so that who guesses does not
-// keep them out. So it is only the guesses of one client at one app that wait behind each other.
+// turns is the queue of passwords that are to be checked. The app is next that has used the least CPU lately, the next
+// check included: so hashes that take long wait longest. In an app, clients take turns: first those that had a right
+// password before, so that who guesses does not keep them out.
 type turns struct {
 	lines   map[string]*line // by app; those with jobs that wait or run
 	waiting int
 	// spent is the CPU that apps have used, in seconds, and guesses are the wrong passwords of clients.
 	spent   debts[string]
 	guesses debts[place]
-	atOnce  int // of one app
+	// The limits: of checks of an app at once, and of those that wait.
+	atOnce, perClient, perApp, inAll int
 }
 
 // place is a client of an app.
@@ -44,7 +45,7 @@ type client struct {
 
 func newTurns(l Limits) turns {
 	return turns{
-		lines: make(map[string]*line), atOnce: l.AtOncePerApp,
+		lines: make(map[string]*line), atOnce: l.AtOncePerApp, perClient: l.WaitingPerClient, perApp: l.WaitingPerApp, inAll: l.Waiting,
 		spent:   newDebts[string](l.Ahead.Seconds(), l.Cores),
 		guesses: newDebts[place](float64(l.Guesses), 1/l.GuessEvery.Seconds()),
 	}
@@ -79,24 +80,73 @@ func (r *ring) add(j *job) {
 	j.element = c.jobs.PushBack(j)
 }
 
-// ofClient is how many jobs of a client wait.
-func (t *turns) ofClient(p place) (n int) {
-	if l := t.lines[p.app]; l != nil {
-		for _, r := range []*ring{&l.known, &l.others} {
-			if c := r.of[p.network]; c != nil {
-				n += c.jobs.Len()
+// room makes room for a job, if it can. Who has most in the queue loses what came last: of all apps, and of the clients
+// of an app. Lost is nil if there was room.
+func (t *turns) room(j *job, known bool) (lost *job, ok bool) {
+	l := t.lines[j.place.app]
+	if l == nil {
+		l = &line{}
+	}
+	own := l.others.ofClient(j.place.network)
+	if known {
+		own = l.known.ofClient(j.place.network)
+	}
+	switch {
+	case own >= t.perClient:
+		return nil, false
+	case l.waiting >= t.perApp:
+		lost = l.others.longest()
+		if lost == nil || !known && l.others.ofClient(lost.place.network) <= own+1 {
+			return nil, false
+		}
+		return lost, true
+	case t.waiting >= t.inAll:
+		var longest *line
+		for _, other := range t.lines {
+			if longest == nil || other.waiting > longest.waiting {
+				longest = other
 			}
 		}
+		if longest == nil || longest.waiting <= l.waiting+1 {
+			return nil, false
+		}
+		if lost = longest.others.longest(); lost == nil {
+			lost = longest.known.longest()
+		}
+		return lost, true
 	}
-	return n
+	return nil, true
 }
 
-// ofApp is how many jobs of an app wait.
-func (t *turns) ofApp(app string) int {
-	if l := t.lines[app]; l != nil {
-		return l.waiting
+// ofClient is how many jobs of a client wait.
+func (r *ring) ofClient(network netip.Prefix) int {
+	if c := r.of[network]; c != nil {
+		return c.jobs.Len()
 	}
 	return 0
+}
+
+// longest returns the last job of the client that has most; nil if there is none.
+func (r *ring) longest() *job {
+	var most *client
+	for _, c := range r.of {
+		if most == nil || c.jobs.Len() > most.jobs.Len() {
+			most = c
+		}
+	}
+	if most == nil {
+		return nil
+	}
+	return most.jobs.Back().Value.(*job)
+}
+
+// first returns the job of a line whose turn it is; there must be one.
+func (l *line) first() *job {
+	r := &l.known
+	if r.order.Len() == 0 {
+		r = &l.others
+	}
+	return r.order.Front().Value.(*client).jobs.Front().Value.(*job)
 }
 
 // remove takes a job that waits out of the queue.
@@ -118,8 +168,8 @@ func (t *turns) remove(j *job) {
 // next takes the job out whose turn it is, and has its app pay for it. If all have to wait, it returns for how long; 0 is until
 // one ends or comes.
 func (t *turns) next(now time.Time) (j *job, wait time.Duration) {
-	var app string
 	var least *line
+	var cost float64
 	for name, l := range t.lines {
 		if l.waiting == 0 || l.running >= t.atOnce {
 			continue
@@ -130,21 +180,17 @@ func (t *turns) next(now time.Time) (j *job, wait time.Duration) {
 			}
 			continue
 		}
-		if least == nil || t.spent.owed(name, now) < t.spent.owed(app, now) {
-			app, least = name, l
+		first := l.first()
+		if c := t.spent.owed(name, now) + first.cost.Seconds(); j == nil || c < cost {
+			j, least, cost = first, l, c
 		}
 	}
-	if least == nil {
+	if j == nil {
 		return nil, wait
 	}
-	r := &least.known
-	if r.order.Len() == 0 {
-		r = &least.others
-	}
-	j = r.order.Front().Value.(*client).jobs.Front().Value.(*job)
 	least.running++
 	t.remove(j)
-	t.spent.add(app, j.cost.Seconds(), now)
+	t.spent.add(j.place.app, j.cost.Seconds(), now)
 	return j, 0
 }
 

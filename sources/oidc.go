@@ -18,3 +18,11 @@ type OIDC struct {
 	// ForwardToken gives the access token to the app, as a bearer token in its Authorization header.
 	ForwardToken bool `json:",omitempty"`
 }
+
+// urls are the hosts outside that Envoys ask; browsers alone go to the others.
+func (o *OIDC) urls() []Asked {
+	if o == nil {
+		return nil
+	}
+	return []Asked{{URL: o.TokenEndpoint, Setting: "OIDC_TOKEN_ENDPOINT", Without: "every request is answered 403"}}
+}

@@ -167,6 +167,8 @@ type ServiceTLS struct {
 	ClientNames []ClientName `json:",omitempty"`
 	// Profile says which versions and cipher suites of TLS clients may use.
 	Profile TLSProfile `json:",omitempty"`
+	// ALPN are the protocols of which a client is told that it may speak one, in order of preference.
+	ALPN []string `json:",omitempty"`
 	// Refused lets nobody in: a restriction was asked for that cannot be kept.
 	Refused bool `json:",omitempty"`
 }

@@ -19,6 +19,22 @@ type Use struct {
 	Optional bool
 }
 
+// Asked is a host outside that a port has Envoys ask.
+type Asked struct {
+	URL string
+	// Setting is the name of the one that asks for it, such as JWT_JWKS, and Without says what happens while the
+	// host may not be asked.
+	Setting, Without string
+}
+
+// URLs returns which hosts outside a port has Envoys ask, and for what.
+func (p *Port) URLs() (asked []Asked) {
+	if p.HTTP != nil {
+		asked = append(asked, p.HTTP.SignOn.urls()...)
+	}
+	return asked
+}
+
 // Uses returns what a port asks of other apps. Each app that is named decides whether it may: see Port.UsedBy.
 func (p *Port) Uses() (uses []Use) {
 	if p.HTTP != nil {

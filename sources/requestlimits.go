@@ -15,6 +15,8 @@ type RequestLimits struct {
 	MaxHeaders int   `json:",omitempty"`
 	// Streams is set if the port speaks gRPC, of whose streams the length is not bounded.
 	Streams bool `json:",omitempty"`
+	// Everywhere is set if the fleet has a service that counts the requests over all its Envoys.
+	Everywhere bool `json:"-"`
 	// SaidOnly is set for Envoys that bound bodies only if their length is said.
 	SaidOnly bool `json:"-"`
 }

@@ -65,7 +65,7 @@ type CORS struct {
 
 // Compress says how answers are compressed.
 type Compress struct {
-	// Encodings are those that are offered, the best first; empty for all.
+	// Encodings are those that are offered, of which the first is preferred; empty for all.
 	Encodings []Encoding `json:",omitempty"`
 	// MinBytes is the size from which on answers are compressed that say their size; 0 for the default.
 	MinBytes uint32 `json:",omitempty"`

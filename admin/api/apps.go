@@ -75,6 +75,8 @@ type TCP struct {
 	// a client may open; absent without a limit.
 	AcceptRate  float64 `json:"acceptRate,omitempty"`
 	AddressRate float64 `json:"addressRate,omitempty"`
+	// Hold is how long new connections wait while there is no instance, in seconds; absent if they do not.
+	Hold float64 `json:"hold,omitempty"`
 	// MaxConnectionAge is how long connections last, in seconds; absent if without end.
 	MaxConnectionAge float64 `json:"maxConnectionAge,omitempty"`
 	// RebalancePercent is how many percent of the connections may end a minute, to even them out.

@@ -80,9 +80,9 @@ var Settings = [][2]string{
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
 	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
-	{"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
+	{"AUTH_APP", "/a"}, {"AUTH_APP", "/b /auth"}, {"AUTH_APP_RESPONSE_HEADERS", "X-User"}, {"AUTH_APP_REQUEST_HEADERS", "X-Key"}, {"AUTH_APP_TIMEOUT", "1s"}, {"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
+	{"HOLD", "30s"}, {"HOLD", "5m"}, {"TLS_ALPN", "postgresql"}, {"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
 	{"PROTOCOL", "redis"}, {"PROTOCOL", "redis"}, {"REDIS_PASSWORD", "here"}, {"REDIS_PASSWORD", "gone"}, {"REDIS_SERVER_PASSWORD", "here"}, {"REDIS_PREFIXES", "a: /a"}, {"REDIS_PREFIXES", "a: /b/c, b: /a"},
-	{"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
 	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},
 	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
 	{"REDIRECT", "a.test -> https://b.test\n/a/* -> /b/*"}, {"PATH_REWRITE", `/(.*) -> /x/\1`}, {"HOST_REWRITE", "x.test"},
@@ -102,6 +102,9 @@ func (r Random) settings(port *sources.Port) {
 	port.TCP = p.TCP(uint16(r.IntN(3)), len(port.Domains) > 0)
 	port.Queue, port.UsedBy = p.Queue(), p.UsedBy()
 	port.HTTP, port.Upstream, _ = p.Finish()
+	if r.IntN(6) == 0 {
+		port.HTTP = r.matching(port.HTTP)
+	}
 	if r.IntN(8) == 0 && (port.TCP == nil || port.TCP.Port == 0) {
 		// What no setting lets through is left out of what it is a part of. The listener of a service is a
 		// part of nothing: it stays as it was published before, which a fresh start cannot know.

@@ -33,7 +33,7 @@ func checkHandling(h sources.HTTP) error {
 			return err
 		}
 	}
-	return errors.Join(checkTimeout("the timeout", h.Timeout), checkTimeout("the idle timeout", h.IdleTimeout), checkTimeout("the longest time of a stream", &h.MaxStreamDuration))
+	return errors.Join(checkSignOn(h.SignOn), checkTimeout("the timeout", h.Timeout), checkTimeout("the idle timeout", h.IdleTimeout), checkTimeout("the longest time of a stream", &h.MaxStreamDuration))
 }
 
 func checkTimeout(what string, d *time.Duration) error {

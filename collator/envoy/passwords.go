@@ -20,10 +20,10 @@ import (
 
 const (
 	// passwordLimit is for how long a request waits for Relay to check its password, and passwordTry for
-	// one of several Relays, that hangs. Relay answers within 3 s, and the time of one check.
-	passwordLimit, passwordTry = 12 * time.Second, 5 * time.Second
+	// one of several Relays, that hangs. Relay answers within 5 s, and the time of one check.
+	passwordLimit, passwordTry = 15 * time.Second, 7 * time.Second
 	// passwordRetries is how often an Envoy asks again if Relay is away. The pauses are random, and grow from 50 ms
-	// to twice as much each time: in all about 5 s, in which Relay may be started anew.
+	// to twice as much each time: in all about 6 s, in which Relay may be started anew.
 	passwordRetries = 8
 )
 

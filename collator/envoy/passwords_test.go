@@ -227,7 +227,7 @@ func TestPasswordsWithoutRelay(t *testing.T) {
 }
 
 // passwordLimit is for how long a client waits for Relay at most.
-const passwordLimit = 13 * time.Second
+const passwordLimit = 16 * time.Second
 
 // A Relay that accepts connections and says nothing lets in nobody.
 func TestPasswordsWithRelayThatHangs(t *testing.T) {

@@ -202,8 +202,14 @@ func headerMatches(p *packer, header, pattern string) *xdsmatcherv3.Matcher_Matc
 	return predicate(&xdscorev3.TypedExtensionConfig{Name: header, TypedConfig: input}, regex(pattern))
 }
 
+// rateLimitServiceSince is the minor version of Envoy 1 from which on a chain may ask a service about limits.
+const rateLimitServiceSince = 40
+
 // limitFeatures are those that older Envoys lack.
 var limitFeatures = []feature{{
+	rateLimitServiceSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil && h.RequestLimits.Everywhere },
+	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
+}, {
 	ChainsSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil },
 	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
 }}

@@ -13,7 +13,6 @@ import (
 	"relay/certs/certstest"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
-	"relay/internal/failure"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -205,5 +204,4 @@ func TestSizeLimits(t *testing.T) {
 			}
 		})
 	}
-	_ = failure.Header
 }

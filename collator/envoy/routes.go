@@ -28,6 +28,7 @@ const strictTransport = "max-age=15768000"
 // another way than HTTPS, it has a route of its own, before the one for both.
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, all ruleMatch) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
+	r.HTTP.Closed = r.HTTP.Closed || b.Unsigned(r)
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
 	plain := all

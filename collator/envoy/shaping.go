@@ -146,8 +146,8 @@ var compressors = map[sources.Encoding]func() proto.Message{
 	sources.Zstd: func() proto.Message { return &zstdv3.Zstd{CompressionLevel: wrapperspb.UInt32(3)} },
 }
 
-// addCompressors adds a filter for each encoding. Together they find out what the client likes best, and the first of them that it likes as
-// much as others compresses.
+// addCompressors adds a filter for each encoding. Together they find out what the client likes best. Of what it likes alike, the first of these
+// compresses.
 func addCompressors(c *filterChains, s sources.Compress) {
 	encodings, types := s.Encodings, s.ContentTypes
 	if len(encodings) == 0 {
@@ -156,14 +156,15 @@ func addCompressors(c *filterChains, s sources.Compress) {
 	if len(types) == 0 {
 		types = compressedTypes
 	}
-	for _, encoding := range encodings {
+	for i, encoding := range encodings {
 		library := compressors[encoding]
 		if library == nil {
 			continue
 		}
 		c.add("compress_"+string(encoding), &compressorv3.Compressor{
 			CompressorLibrary: c.p.extension(string(encoding), library()),
-			ChooseFirst:       true,
+			// Set on several, the last in the header of the client would win.
+			ChooseFirst: i == 0,
 			ResponseDirectionConfig: &compressorv3.Compressor_ResponseDirectionConfig{
 				CommonConfig: &compressorv3.Compressor_CommonDirectionConfig{
 					MinContentLength: wrapperspb.UInt32(cmp.Or(s.MinBytes, minCompressed)), ContentType: types,

@@ -98,6 +98,9 @@ func TestRedirectsByLabel(t *testing.T) {
 			{"shop.test", "/api/old?x", 301, "http://shop.test/api/new?x"},
 			{"shop.test", "/other", 200, ""},
 		} {
+			if version < "1.38" && strings.HasSuffix(test.host, ".old.test") {
+				continue // which serve no host below a wildcard domain
+			}
 			resp, _ := e.ask(t, "GET", test.host, test.path, nil)
 			if location := resp.Header.Get("Location"); resp.StatusCode != test.status || location != test.location {
 				t.Errorf("%s%s: %d to %q, want %d to %q", test.host, test.path, resp.StatusCode, location, test.status, test.location)
@@ -293,7 +296,7 @@ func TestFaultLabel(t *testing.T) {
 				e.eventually(t, request{host: host}, status(200))
 				start := time.Now()
 				e.ask(t, "GET", host, "/", nil)
-				if took := time.Since(start); (took >= 300*time.Millisecond) != slow {
+				if took := time.Since(start); (took >= 250*time.Millisecond) != slow {
 					t.Errorf("%s took %s", host, took)
 				}
 			}

@@ -81,6 +81,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		AccessLog:        append(failedTCP(), connectionLog(p, f)...),
 	}
 	connectAttempts(proxy, s)
+	if s.Holds {
+		attemptsWhileHeld(proxy)
+	}
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
@@ -89,11 +92,19 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
+	if s.Wake != sources.WakeTCPNever || s.Holds {
+		filters = append(filters, keepNode(p))
+	}
 	if s.Wake != sources.WakeTCPNever {
-		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+		filters = append(filters, wakeDiscovery(cluster))
+	}
+	if s.Holds {
+		filters = append(filters, holdDiscovery(cluster))
 	}
 	if s.Paced {
 		filters = append(filters, acceptDiscovery(cluster))
+	}
+	if s.Paced || s.Holds {
 		// Envoy reads while a connection waits. So it notices a client that resets it.
 		proxy.MaxEarlyDataBytes = wrapperspb.UInt32(earlyData)
 	}

@@ -284,7 +284,7 @@ func TestSettingsAreExplained(t *testing.T) {
 		switch {
 		case l.Name() == "CLIENT_SAN", l.Name() == "CLIENT_CERTIFICATES":
 			beside = []string{"TLS_TERMINATE=true", "CLIENT_CA=a"}
-		case l.Name() == "CLIENT_CA", l.Name() == "TLS_PROFILE":
+		case l.Name() == "CLIENT_CA", l.Name() == "TLS_PROFILE", l.Name() == "TLS_ALPN":
 			beside = []string{"TLS_TERMINATE=true"}
 		case strings.HasPrefix(l.Name(), "REDIS_"):
 			beside = []string{"PROTOCOL=redis", "PORT=7000"}

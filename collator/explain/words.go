@@ -239,13 +239,16 @@ func newConnections(n float64) string {
 	return fmt.Sprintf("%g new connections", n)
 }
 
-// acceptWords says how often connections to a TCP service may begin.
+// acceptWords says when connections to a TCP service may begin.
 func acceptWords(tcp *sources.TCP) (words []string) {
 	if tcp == nil {
 		return nil
 	}
 	if tcp.AcceptRate > 0 {
 		words = append(words, fmt.Sprintf("each instance takes %s a second, and the others wait for their turn", newConnections(tcp.AcceptRate)))
+	}
+	if tcp.Hold > 0 {
+		words = append(words, fmt.Sprintf("new connections wait up to %s while there is no instance", tcp.Hold))
 	}
 	if tcp.AddressRate > 0 {
 		words = append(words, fmt.Sprintf("a client may open %s a second, and others are closed", newConnections(tcp.AddressRate)))

@@ -220,7 +220,7 @@ var settingWords = map[string]string{
 	"ProxyProtocol": "PROXY protocol to instances",
 	"Port":          "TCP port", "Address": "TCP address", "AcceptProxy": "PROXY protocol of clients", "Passthrough": "TLS passthrough", "Implicit": "TCP mode",
 	"ServiceTLS": "TLS with clients", "MaxConnectionAge": "longest age of connections", "Rebalance": "rebalancing", "AcceptRate": "rate of new connections",
-	"AddressRate": "rate of new connections of an address", "MaxStreamDuration": "longest duration of streams",
+	"AddressRate": "rate of new connections of an address", "Hold": "waiting for an instance", "MaxStreamDuration": "longest duration of streams",
 }
 
 // settings names the fields in which two structs differ; nil stands for one with no setting.

@@ -73,9 +73,28 @@ func (f *Fleet) Refer(id string, app *sources.App, use sources.Use) Reference {
 	return Reference{Cluster: ClusterName(id, use.Port)}
 }
 
+// Unsigned reports whether nobody can sign on to a rule now, as what that takes is missing. Then its requests are answered
+// as if it were closed.
+func (f *Fleet) Unsigned(r Rule) bool {
+	s := r.HTTP.SignOn
+	switch {
+	case s == nil:
+		return false
+	case s.App != nil && r.References[s.App.AppRef].Cluster == "":
+		return true
+	}
+	return s.App == nil || s.JWT != nil
+}
+
 // Used are the clusters that the rules of a domain use beside those that take its requests.
-func (d DomainRoutes) Used() (clusters []string) {
+func (f *Fleet) Used(d DomainRoutes) (clusters []string) {
 	for _, r := range d.Rules {
+		if r.HTTP.Closed || f.Unsigned(r) {
+			continue
+		}
+		for _, e := range f.ExternalsOf(sources.Port{HTTP: &r.HTTP}) {
+			clusters = append(clusters, e.Cluster())
+		}
 		for _, reference := range r.References {
 			if reference.Cluster != "" {
 				clusters = append(clusters, reference.Cluster)

@@ -47,6 +47,9 @@ type Service struct {
 	// Paced has Relay asked before a connection goes on. The rates are not said here, so that nothing of
 	// a listener changes with them.
 	Paced bool
+	// Holds has connections wait while there is no instance. How long is not said here, and neither
+	// whether there is one, so that nothing of a listener changes with that.
+	Holds bool
 	// MaxConnectionAge ends connections that are so old; 0 none.
 	MaxConnectionAge time.Duration
 	// OneByOne is set if connections are let in one after the other, so that each is given to the
@@ -91,7 +94,7 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
 		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
-		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0, OneByOne: lasting(port.TCP), Paced: paced(port),
+		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0, OneByOne: lasting(port.TCP), Paced: paced(port), Holds: port.TCP.Hold > 0 && port.TCP.Redis == nil,
 		Redis: port.TCP.Redis,
 	}
 	if f.Scaling {

@@ -29,10 +29,8 @@ const MaxCost = time.Second
 type Hash struct {
 	cost time.Duration // of a short password
 	// grows is set if a long password costs more.
-	grows bool
-	// distinct is how many bytes of a password count; 0 for all.
-	distinct int
-	matches  func(password []byte) bool
+	grows   bool
+	matches func(password []byte) bool
 }
 
 // Cost is about how long a check of a password takes on a core of a server, or a little more. It is the same on every machine.
@@ -45,13 +43,16 @@ func (h Hash) Cost(password string) time.Duration {
 
 // Matches reports whether a password is the one of the hash. It takes about Cost.
 func (h Hash) Matches(password string) bool {
-	return h.matches != nil && usable(password) && h.matches([]byte(h.Canonical(password)))
+	return h.matches != nil && usable(password) && h.matches([]byte(password))
 }
 
-// Canonical is the part of a password that counts. Passwords with the same are the same to the hash.
-func (h Hash) Canonical(password string) string {
-	if h.distinct > 0 && len(password) > h.distinct {
-		return password[:h.distinct]
+// bcryptBytes is how many bytes of a password count to bcrypt.
+const bcryptBytes = 72
+
+// Canonical is the part of a password that counts to a hash. Passwords with the same are the same to it.
+func Canonical(hash, password string) string {
+	if strings.HasPrefix(hash, "$2") {
+		return password[:min(len(password), bcryptBytes)]
 	}
 	return password
 }
@@ -159,8 +160,8 @@ func parseBcrypt(hash string) (Hash, error) {
 	if cost < bcrypt.MinCost || cost > bcrypt.MaxCost {
 		return Hash{}, errMalformed
 	}
-	return Hash{cost: 50 * time.Microsecond << cost, distinct: 72, matches: func(password []byte) bool {
-		return bcrypt.CompareHashAndPassword([]byte(hash), password) == nil
+	return Hash{cost: 50 * time.Microsecond << cost, matches: func(password []byte) bool {
+		return bcrypt.CompareHashAndPassword([]byte(hash), password[:min(len(password), bcryptBytes)]) == nil
 	}}, nil
 }
 

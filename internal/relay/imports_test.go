@@ -14,7 +14,7 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"credentials", "internal/coalesce", "internal/crypt", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/probelabel", "internal/problem", "internal/secret", "internal/state"},
+		"sources": {"internal/coalesce", "internal/crypt", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/probelabel", "internal/problem", "internal/secret", "internal/state", "credentials"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state", "credentials"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil, "proxytlv": nil,
 		// What apps name and nobody is to see.
@@ -86,8 +86,8 @@ func TestImports(t *testing.T) {
 func TestImportsOfTheCollator(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
-		"relay/collator/routing": {"relay/internal/secret", "relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs", "relay/credentials"},
-		"relay/collator/envoy":   {"relay/credentials", "relay/internal/secret", "relay/proxytlv", "relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/authz"},
+		"relay/collator/routing": {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs", "relay/credentials", "relay/internal/secret"},
+		"relay/collator/envoy":   {"relay/credentials", "relay/proxytlv", "relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/authz", "relay/internal/secret"},
 		"relay/collator/history": {"relay/sources", "relay/xds"},
 		"relay/collator":         {"relay/internal/hostname", "relay/internal/probelabel", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/credentials", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
 		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},

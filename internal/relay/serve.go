@@ -22,11 +22,12 @@ import (
 	"relay/collator"
 	"relay/collator/history"
 	"relay/connections/accept"
+	"relay/connections/hold"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
+	"relay/internal/authz"
 	"relay/internal/graphite"
 	"relay/internal/logs"
-	"relay/internal/authz"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
 	"relay/passwords"
@@ -73,6 +74,7 @@ type Relay struct {
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
 	passwords   *passwords.Service
+	hold        *hold.Service
 	deployments *deploymentParts
 	probes      *probeParts // nil if nothing is asked from outside
 	statusPage  *PublicPage // nil if there is none
@@ -100,7 +102,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newPasswords, r.newSources, r.newXDS, r.newProbes} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newHold, r.newPasswords, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}

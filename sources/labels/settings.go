@@ -38,6 +38,8 @@ type Settings struct {
 	queue sources.Queue
 	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// authorizer is the app that is asked about requests.
+	authorizer sources.AuthApp
 	// usedBy are the apps that may use the port.
 	usedBy []string
 	// queueLen is the length of the queue; nil if it is not said.
@@ -60,6 +62,9 @@ func (s *Settings) Set(name, value string) bool {
 	s.read(l, value)
 	return true
 }
+
+// Given reports whether the setting with the given name was read.
+func (s *Settings) Given(name string) bool { return s.given[name] }
 
 func (s *Settings) read(l *Label, value string) {
 	s.label = l
@@ -96,6 +101,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 	s.finishTLS()
 	s.finishRequestLimits()
 	s.finishShaping()
+	s.finishSignOn()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}

@@ -82,7 +82,7 @@ func TestLongSettings(t *testing.T) {
 		}
 		var ok bool
 		switch name {
-		case "AUTH", "BACKEND_NETWORK_ALLOWED_ACL", "CLIENT_CA", "CLIENT_SAN", "CLIENT_CERTIFICATES", "REDIS_PASSWORD", "REDIS_SERVER_PASSWORD":
+		case "AUTH", "BACKEND_NETWORK_ALLOWED_ACL", "CLIENT_CA", "CLIENT_SAN", "CLIENT_CERTIFICATES", "AUTH_APP", "AUTH_APP_RESPONSE_HEADERS", "REDIS_PASSWORD", "REDIS_SERVER_PASSWORD":
 			ok = h != nil && h.Closed
 		case "PORT", "BIND_ADDR", "BIND_OPTIONS":
 			ok = tcp != nil && tcp.Port == 0

@@ -37,7 +37,7 @@ var shapingLabels = []Label{
 	{Key: "RELAY_{n}_CORS_MAX_AGE", Field: "corsMaxAge", httpOnly: true, setting: (*Settings).corsMaxAge,
 		meaning: "how long browsers remember the answer to a preflight request, up to `24h`", byDefault: "the browser's own", envoy: "`access-control-max-age`", example: "1h"},
 	{Key: "RELAY_{n}_COMPRESS", Field: "compress", httpOnly: true, setting: (*Settings).compress,
-		meaning:   "`true`, or names of `zstd`, `br` and `gzip`, the best first: answers are compressed for clients that take that, if they are text of 1024 bytes or more and not compressed yet",
+		meaning:   "`true`, or names of `zstd`, `br` and `gzip`, of which the first is preferred: answers are compressed for clients that take that, if they are text of 1024 bytes or more and not compressed yet",
 		byDefault: "`false`", envoy: "`compressor` of the route", example: "true"},
 	{Key: "RELAY_{n}_STICKY_HEADER", Field: "stickyHeader", httpOnly: true, setting: (*Settings).stickyHeader,
 		meaning:   "a header of answers that names the instance: a client that sends it again stays with that instance, also while it drains. For clients without cookies",

@@ -60,10 +60,15 @@ var neededBy = map[string]map[string]string{
 	"RELAY_{n}_QUEUE":         {"RELAY_0_CONCURRENCY": "2"},
 	"RELAY_{n}_QUEUE_TIMEOUT": {"RELAY_0_CONCURRENCY": "2"},
 
+	"RELAY_{n}_AUTH_APP_REQUEST_HEADERS":  {"RELAY_0_AUTH_APP": "/platform/sso"},
+	"RELAY_{n}_AUTH_APP_RESPONSE_HEADERS": {"RELAY_0_AUTH_APP": "/platform/sso"},
+	"RELAY_{n}_AUTH_APP_TIMEOUT":          {"RELAY_0_AUTH_APP": "/platform/sso"},
+
 	"RELAY_{n}_CLIENT_CA":           {"RELAY_0_TLS_TERMINATE": "true"},
 	"RELAY_{n}_CLIENT_SAN":          {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
 	"RELAY_{n}_CLIENT_CERTIFICATES": {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
 	"RELAY_{n}_TLS_PROFILE":         {"RELAY_0_TLS_TERMINATE": "true"},
+	"RELAY_{n}_TLS_ALPN":            {"RELAY_0_TLS_TERMINATE": "true"},
 
 	"RELAY_{n}_REDIS_PASSWORD":        {"RELAY_0_PROTOCOL": "redis", "HAPROXY_0_PORT": "7"},
 	"RELAY_{n}_REDIS_SERVER_PASSWORD": {"RELAY_0_PROTOCOL": "redis", "HAPROXY_0_PORT": "7"},

@@ -56,6 +56,7 @@ type tcpSettings struct {
 	rebalance   float64 // percent a minute
 	// acceptRate and addressRate are new connections a second.
 	acceptRate, addressRate float64
+	hold                    time.Duration
 }
 
 func (s *Settings) mode(value string) {
@@ -163,7 +164,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
 	tcp.MaxConnectionAge, tcp.Rebalance = given.maxAge, s.finishRebalance()
-	tcp.AcceptRate, tcp.AddressRate = given.acceptRate, given.addressRate
+	tcp.AcceptRate, tcp.AddressRate, tcp.Hold = given.acceptRate, given.addressRate, given.hold
 	return tcp
 }
 
