@@ -141,7 +141,7 @@ func (s *Settings) withoutEffectOnRedis() {
 		{"BALANCE", "the key says which server is asked"}, {"HASH_POLICY", "the key says which server is asked"},
 		{"PROXY_PROTOCOL", "Envoy's connections to servers are those of all clients"}, {"MAX_CONNECTIONS", "Envoy has one connection to each server for each of its threads"},
 		{"MAX_PENDING_REQUESTS", "commands of all clients share Envoy's connections"}, {"IDLE_TIMEOUT", "connections of clients stay, as with Redis"}, {"NUM_RETRIES", "a command might be done twice"},
-		{"MAX_CONNECTION_AGE", "connections of clients stay, as with Redis"}, {"REBALANCE", "clients are connected to Envoy, and to no server"},
+		{"HOLD", "commands get an error while there is no server, and connections stay"}, {"MAX_CONNECTION_AGE", "connections of clients stay, as with Redis"}, {"REBALANCE", "clients are connected to Envoy, and to no server"},
 	} {
 		if s.given[of.name] {
 			s.problemOn(of.name, "has no effect with PROTOCOL=redis: %s", of.reason)
@@ -150,5 +150,5 @@ func (s *Settings) withoutEffectOnRedis() {
 	s.http.Hash, s.hashPolicy = nil, nil
 	s.upstream.ProxyProtocol, s.upstream.MaxConnections, s.upstream.MaxPendingRequests = 0, 0, 0
 	s.http.IdleTimeout, s.http.NumRetries = nil, nil
-	s.tcp.maxAge, s.tcp.rebalance = 0, 0
+	s.tcp.maxAge, s.tcp.rebalance, s.tcp.hold = 0, 0, 0
 }
