@@ -1,0 +1,78 @@
+package collator
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"relay/credentials"
+	"relay/internal/secret"
+	"relay/sources"
+)
+
+// worstCache has as many prefixes as an app may have.
+func worstCache() *sources.TCP {
+	redis := &sources.Redis{}
+	for i := range 50 {
+		redis.Prefixes = append(redis.Prefixes, sources.RedisPrefix{Prefix: fmt.Sprintf("%0100d:", i), App: sources.AppRef{App: "/worst/" + strings.Repeat("x", 200)}})
+	}
+	return &sources.TCP{Port: 6380, ServiceTLS: &sources.ServiceTLS{}, Redis: redis}
+}
+
+// Each server name of a cache counts for what answers clients of Redis.
+func TestServerNamesOfCaches(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	syncApps(c, changed(webApp("/worst"), func(p *sources.Port) { p.Domains, p.TCP = names(2000, "d-%05d.test"), worstCache() }))
+	if n := len(c.apps["/worst"].Ports[0].Domains); n == 0 || n*redisSize > maxAppSize {
+		t.Errorf("%d server names", n)
+	}
+}
+
+// A change of a credential concerns the listener of those who name it, and the cluster if it is that of servers; and no
+// other app. Problems say what is missing, and nobody's passwords.
+func TestCredentialsOfCaches(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{CredentialSources: []string{"dir"}})
+	give := func(all ...string) string {
+		return touched(r, func() {
+			var given []*credentials.Credential
+			for _, one := range all {
+				path, value, _ := strings.Cut(one, "=")
+				given = append(given, &credentials.Credential{Source: "dir", Path: path, Value: secret.Bytes(value)})
+			}
+			c.SyncCredentials("dir", given, nil)
+			c.round()
+		})
+	}
+	cache := func(id string, port uint16, password, servers string) *sources.App {
+		return serviceApp(id, sources.TCP{Port: port, Redis: &sources.Redis{Password: password, ServerPassword: servers}})
+	}
+	apps := []*sources.App{cache("/a/one", 6001, "clients", ""), cache("/a/two", 6002, "clients", "servers"), cache("/b/one", 6003, "clients", ""), cache("/c", 6004, "", "")}
+	if got := touched(r, func() { syncApps(c, apps...) }); strings.Contains(got, `set listeners "tcp/6001"`) || !strings.Contains(got, `withhold listeners "tcp/6002"`) || !strings.Contains(got, "tcp/6004") {
+		t.Errorf("before the credentials are known: %s", got)
+	}
+	for _, tt := range []struct {
+		given []string
+		want  string
+	}{
+		{[]string{"a/clients=s3cret-1", "b/clients=s3cret-2"}, `set clusters "/a/one_0", set clusters "/a/two_0", set clusters "/b/one_0", set listeners "tcp/6001", set listeners "tcp/6003", remove listeners "tcp/6002"`},
+		{[]string{"a/clients=s3cret-1", "b/clients=s3cret-2", "a/servers=s3cret-3"}, `set clusters "/a/two_0", set listeners "tcp/6002"`},
+		{[]string{"a/clients=s3cret-1", "b/clients=s3cret-4", "a/servers=s3cret-3"}, `set listeners "tcp/6003"`},
+		{[]string{"a/clients=s3cret-1", "b/clients=s3cret-4", "a/servers=s3cret-5"}, `set clusters "/a/two_0"`},
+		{[]string{"a/clients=s3cret-1", "b/clients=s3cret-4", "a/servers=s3cret-5", "b/servers=x"}, ""},
+		{[]string{"b/clients=s3cret-4"}, `set clusters "/a/two_0", set listeners "tcp/6001", set listeners "tcp/6002"`},
+	} {
+		if got := give(tt.given...); got != tt.want {
+			t.Errorf("%q touches %s, want %s", tt.given, got, tt.want)
+		}
+	}
+	var reasons []string
+	for _, p := range c.Problems() {
+		reasons = append(reasons, fmt.Sprintf("%s %s %s: %s", p.App, p.Severity, p.Subject, p.Reason))
+	}
+	all := strings.Join(reasons, "; ")
+	if !strings.Contains(all, "/a/one") || !strings.Contains(all, "there is none at a/one/clients, a/clients, clients") || strings.Contains(all, "s3cret") {
+		t.Errorf("problems %q", all)
+	}
+}
