@@ -1,10 +1,14 @@
 package collator
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
+	"relay/collator/envoy"
 	"relay/credentials"
 	"relay/internal/secret"
 	"relay/sources"
@@ -65,6 +69,19 @@ func TestCredentialsOfCaches(t *testing.T) {
 	} {
 		if got := give(tt.given...); got != tt.want {
 			t.Errorf("%q touches %s, want %s", tt.given, got, tt.want)
+		}
+	}
+	for key := range r.Versions {
+		msg, err := message(c.fleets[0], key)
+		if err != nil || msg == nil {
+			continue
+		}
+		body, err := proto.Marshal(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shown, err := envoy.RedactedJSON(key.Type, body); err != nil || strings.Contains(string(shown), "s3cret") || strings.Contains(string(shown), base64.StdEncoding.EncodeToString([]byte("s3cret"))) {
+			t.Errorf("%s is shown as %s, %v", quoted(key), shown, err)
 		}
 	}
 	var reasons []string
