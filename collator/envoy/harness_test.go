@@ -76,7 +76,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := routing.Fleet{
-		Name: "external", Options: routing.DefaultOptions(),
+		Name: "external", Options: routing.DefaultOptions(), Redis: true,
 		HTTP:  netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
 		HTTPS: netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
 	}

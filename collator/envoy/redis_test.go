@@ -27,6 +27,9 @@ type cache struct {
 func (e *realEnvoy) newCache(t testing.TB, id string, n int, password string, set func(*sources.Redis)) *cache {
 	t.Helper()
 	port := envoytest.FreePort(t)
+	if !e.fleet.Redis {
+		t.Fatal("the fleet has no caches")
+	}
 	redis := &sources.Redis{}
 	if set != nil {
 		set(redis)
