@@ -9,9 +9,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/collator/envoy"
+	"relay/collator/routing"
 	"relay/credentials"
 	"relay/internal/secret"
 	"relay/sources"
+	"relay/xds"
 )
 
 // worstCache has as many prefixes as an app may have.
@@ -91,5 +93,17 @@ func TestCredentialsOfCaches(t *testing.T) {
 	all := strings.Join(reasons, "; ")
 	if !strings.Contains(all, "/a/one") || !strings.Contains(all, "there is none at a/one/clients, a/clients, clients") || strings.Contains(all, "s3cret") {
 		t.Errorf("problems %q", all)
+	}
+}
+
+// A fleet has no caches unless its operator says so: clients can crash an Envoy.
+func TestCachesAreOffByDefault(t *testing.T) {
+	t.Parallel()
+	fleet := testFleet()
+	fleet.Redis = false
+	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
+	syncApps(c, serviceApp("/a", sources.TCP{Port: 6001, Redis: &sources.Redis{}}))
+	if _, open := r.Versions[xds.Key{Type: xds.Listener, Name: "tcp/6001"}]; open || !strings.Contains(fmt.Sprint(c.Problems()), "--redis") {
+		t.Errorf("open is %t, problems %v", open, c.Problems())
 	}
 }
