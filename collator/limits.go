@@ -46,6 +46,8 @@ const (
 	entrySize  = 64 // a header or network, besides its text
 	// serverNameSize is a filter chain for a server name, with two secrets that have a certificate.
 	serverNameSize = 8000
+	// redisSize is what answers clients of Redis: a hundred commands, in each filter chain.
+	redisSize = 100 << 10
 	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
 	clientsSize = 64 << 10
 
@@ -73,7 +75,7 @@ func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 	if len(port.Groups) == 0 {
 		return
 	}
-	size := portSize + networksSize(*port) + clientNamesSize(*port) + b.externalsSize(*port)
+	size := portSize + networksSize(*port) + clientNamesSize(*port) + b.externalsSize(*port) + redisChainSize(*port)
 	if port.TCP != nil && port.TCP.Rebalance > 0 {
 		size += shedSize
 	}
@@ -125,6 +127,18 @@ func clientNamesSize(port sources.Port) int {
 	return size
 }
 
+// redisChainSize is what a filter chain takes that answers clients of Redis.
+func redisChainSize(port sources.Port) int {
+	if port.TCP == nil || port.TCP.Redis == nil {
+		return 0
+	}
+	size := redisSize
+	for _, of := range port.TCP.Redis.Prefixes {
+		size += entrySize + len(of.Prefix) + len(of.App.App)
+	}
+	return size
+}
+
 // requestSize is what a port takes for each of its domains.
 func requestSize(port sources.Port) int {
 	h := port.HTTP
@@ -132,7 +146,7 @@ func requestSize(port sources.Port) int {
 	case routing.IsTCP(port) && port.TCP.Passthrough:
 		return networksSize(port) + routeSize
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
-		return networksSize(port) + serverNameSize
+		return networksSize(port) + serverNameSize + redisChainSize(port)
 	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:

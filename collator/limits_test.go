@@ -105,6 +105,7 @@ func worstApps() map[string]*sources.App {
 				return sources.ClientName{Type: sources.NameURI, Value: strings.Repeat("x", 1000), Prefix: true}
 			})}}
 		}),
+		"server names of a cache": port(func(p *sources.Port) { p.Domains, p.TCP = names(many, "d-%05d.test"), worstCache() }),
 		"deep domains": port(func(p *sources.Port) {
 			p.Domains, p.RedirectToHTTPS = names(many, strings.Repeat("a.", 120)+"d-%05d.test"), true
 		}),
