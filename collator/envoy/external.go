@@ -24,6 +24,8 @@ const (
 	// externalConnectTimeout is for the handshake with a host outside, too.
 	externalConnectTimeout = 3 * time.Second
 	externalIdleTimeout    = 30 * time.Second
+	// externalRefresh is how often an Envoy looks up the name of a host outside.
+	externalRefresh = 30 * time.Second
 	// externalLimit bounds what an Envoy has under way to one host outside.
 	externalLimit = 1000
 )
@@ -42,7 +44,7 @@ func ExternalCluster(e routing.External, f *routing.Fleet) (*clusterv3.Cluster, 
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS},
 		// Many machines have no way to IPv6 hosts.
 		DnsLookupFamily: clusterv3.Cluster_V4_PREFERRED,
-		RespectDnsTtl:   true,
+		DnsRefreshRate:  durationpb.New(externalRefresh),
 		ConnectTimeout:  durationpb.New(externalConnectTimeout),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: e.Cluster(), Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			LbEndpoints: []*endpointv3.LbEndpoint{endpoint},
