@@ -24,8 +24,6 @@ const (
 	// externalConnectTimeout is for the handshake with a host outside, too.
 	externalConnectTimeout = 3 * time.Second
 	externalIdleTimeout    = 30 * time.Second
-	// externalRefresh is how often an Envoy looks up the name of a host outside.
-	externalRefresh = 30 * time.Second
 	// externalLimit bounds what an Envoy has under way to one host outside.
 	externalLimit = 1000
 )
@@ -44,7 +42,6 @@ func ExternalCluster(e routing.External, f *routing.Fleet) (*clusterv3.Cluster, 
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS},
 		// Many machines have no way to IPv6 hosts.
 		DnsLookupFamily: clusterv3.Cluster_V4_PREFERRED,
-		DnsRefreshRate:  durationpb.New(externalRefresh),
 		ConnectTimeout:  durationpb.New(externalConnectTimeout),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: e.Cluster(), Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			LbEndpoints: []*endpointv3.LbEndpoint{endpoint},
