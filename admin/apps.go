@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"relay/collator/explain"
 	"relay/internal/problem"
 	"relay/scaling/deployments"
+	"relay/xds"
 )
 
 // maxLast is how many failures and changes the story of an app or domain has.
@@ -222,11 +224,13 @@ func (s *Server) app(r *http.Request, _ query) (any, error) {
 		}
 	}
 	story.Labels, story.MoreLabels = labelsOf(view)
+	story.InEnvoy = s.inEnvoy(&story)
 	for _, n := range view.Notes {
 		story.Notes = append(story.Notes, api.Note(n))
 	}
 	if answer, _ := s.cfg.Views.Explain(id); answer != nil {
 		story.Envoys = progressOf(answer)
+		s.addResources(&story, answer)
 	}
 	story.LastFailures = s.lastFailures(FailureQuery{App: id})
 	story.LastChanges = s.lastChanges(ChangeQuery{App: id})
@@ -242,6 +246,51 @@ func labelsOf(view collator.AppView) (all map[string]string, more int) {
 		all[l.Name] = l.Value
 	}
 	return all, view.Labels.More()
+}
+
+// inEnvoy says by what of Envoy labels do what they ask for.
+func (s *Server) inEnvoy(story *api.AppStory) map[string]string {
+	var known map[string]string
+	var ports []string
+	for _, port := range story.Ports {
+		ports = append(ports, port.Name)
+	}
+	for name := range story.Labels {
+		if how := s.cfg.Views.InEnvoy(name, ports); how != "" {
+			if known == nil {
+				known = make(map[string]string)
+			}
+			known[name] = how
+		}
+	}
+	return known
+}
+
+// maxResources is how many resources of an app are shown: one with very many domains has as many scopes.
+const maxResources = 50
+
+// addResources says what was made of an app for Envoys.
+func (s *Server) addResources(story *api.AppStory, answer any) {
+	e, ok := answer.(explain.Explanation)
+	if !ok {
+		return
+	}
+	var clusters []string
+	for _, port := range story.Ports {
+		clusters = append(clusters, port.Cluster)
+	}
+	for _, fleet := range slices.Sorted(maps.Keys(e.Needs)) {
+		// What is of secrets and endpoints says nothing more.
+		keys := slices.DeleteFunc(slices.Clone(e.Needs[fleet]), func(k xds.Key) bool { return k.Type == xds.Secret || k.Type == xds.Endpoint })
+		if over := len(keys) - (maxResources - len(story.Resources)); over > 0 {
+			keys, story.MoreResources = keys[:len(keys)-over], story.MoreResources+over
+		}
+		for i, outline := range s.cfg.Views.Outlines(fleet, keys, clusters) {
+			if outline != nil {
+				story.Resources = append(story.Resources, api.Resource{Fleet: fleet, Type: keys[i].Type.String(), Name: keys[i].Name, Outline: outline})
+			}
+		}
+	}
 }
 
 func worstFirst(problems []problem.Problem) []problem.Problem {

@@ -83,6 +83,18 @@ func (f fakeViews) WriteDump(w io.Writer, fleet, typeName, name string) error {
 	_, err := fmt.Fprintf(w, `{"configs": [], "type": %q, "name": %q}`, typeName, name)
 	return err
 }
+func (f fakeViews) InEnvoy(label string, _ []string) string {
+	return map[string]string{"HAPROXY_0_STICKY": "`stateful_session` of the route"}[label]
+}
+func (f fakeViews) Outlines(_ string, keys []xds.Key, clusters []string) [][]string {
+	outlines := make([][]string, len(keys))
+	for i, key := range keys {
+		if key.Type == xds.Cluster {
+			outlines[i] = []string{"lb_policy MAGLEV"}
+		}
+	}
+	return outlines
+}
 func (f fakeViews) Unreachable() map[string]map[string]string { return nil }
 func (f fakeViews) Certificates() []collator.CertificateView {
 	all := slices.Clone(f.certificates)

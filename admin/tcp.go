@@ -17,7 +17,7 @@ const maxClientNames = 5
 func tcpOf(p collator.PortView) *api.TCP {
 	tcp := &api.TCP{
 		Port: p.TCP.Port, Passthrough: p.TCP.Passthrough, AcceptRate: p.TCP.AcceptRate, AddressRate: p.TCP.AddressRate,
-		MaxConnectionAge: p.TCP.MaxConnectionAge.Seconds(), RebalancePercent: p.TCP.Rebalance,
+		MaxConnectionAge: p.TCP.MaxConnectionAge.Seconds(), RebalancePercent: p.TCP.Rebalance, Hold: p.TCP.Hold.Seconds(),
 	}
 	tcp.TLS = serviceTLSOf(p)
 	tcp.Text = tcpText(tcp)
@@ -70,6 +70,9 @@ func tcpText(tcp *api.TCP) string {
 	}
 	if tcp.AddressRate > 0 {
 		say("at %g/s from one address", tcp.AddressRate)
+	}
+	if tcp.Hold > 0 {
+		say("new connections wait up to %s while there is no instance", time.Duration(tcp.Hold*float64(time.Second)))
 	}
 	if tcp.MaxConnectionAge > 0 {
 		say("connections end after %s, or up to a tenth later", time.Duration(tcp.MaxConnectionAge*float64(time.Second)))

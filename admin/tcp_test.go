@@ -22,6 +22,7 @@ func TestTCPOfPort(t *testing.T) {
 		want  string
 	}{
 		{"a port", sources.TCP{Port: 5432}, false, "port 5432"},
+		{"a database", sources.TCP{Port: 5432, Hold: 30 * time.Second}, false, "port 5432; new connections wait up to 30s while there is no instance"},
 		{"passed through", sources.TCP{Passthrough: true}, false, "TLS is passed through by server name"},
 		{"TLS", sources.TCP{Port: 1, ServiceTLS: &sources.ServiceTLS{}}, false, "port 1; TLS ends at Envoy (intermediate); clients need no certificate"},
 		{

@@ -53,6 +53,12 @@ type Views interface {
 	// WriteDump writes what the Envoys of a fleet are offered: resources of a type, or "", and of a
 	// name, or "". If there is no such fleet it writes nothing, and the error says so.
 	WriteDump(w io.Writer, fleet, typeName, name string) error
+	// InEnvoy says by which field or filter of Envoy a label does what it asks for; empty if Relay does not
+	// know the label. The ports are the names of those of the app.
+	InEnvoy(label string, ports []string) string
+	// Outlines says in short what each of some resources of a fleet has Envoys do, by the routes that lead
+	// to these clusters; nil for those that there are not.
+	Outlines(fleet string, resources []xds.Key, clusters []string) [][]string
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
 	Explain(subject string) (answer any, known bool)

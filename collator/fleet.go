@@ -26,8 +26,10 @@ type fleetState struct {
 	publisher Publisher
 	domains   *domainIndex
 	services  *fleetServices
-	uses      *uses
-	externals *externals
+	// redisPasswords are by cluster.
+	redisPasswords map[string]redisPasswords
+	uses           *uses
+	externals      *externals
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -72,8 +74,9 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		published:  newPublished(),
 		tailed:     make(map[string]struct{}),
 
-		scopeSecrets: make(map[string][]xds.Key),
-		coverage:     newFleetCoverage(),
+		scopeSecrets:   make(map[string][]xds.Key),
+		redisPasswords: make(map[string]redisPasswords),
+		coverage:       newFleetCoverage(),
 	}
 	s.reset()
 	return s
@@ -106,6 +109,7 @@ func (f *fleetState) reset() {
 	f.mark(xds.ExtensionConfig, routing.ScalingFilter)
 	f.mark(xds.ExtensionConfig, routing.QueueFilter)
 	f.markCluster(routing.ClusterName(f.ACMEApp, 0))
+	f.mark(xds.Cluster, routing.RateLimitCluster)
 }
 
 // mark has a resource built in this round.
@@ -138,6 +142,11 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		mayWait, waits := f.HoldsConnections(id, before, port)
 		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
 			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))
+		}
+		held, waited := f.HoldOf(id, before, port)
+		if hold, now := f.HoldOf(id, after, port); hold != held || now != waited {
+			f.mark(xds.ExtensionConfig, routing.HoldFilter(routing.ClusterName(id, port)))
+			f.mark(xds.Endpoint, routing.ClusterName(id, port))
 		}
 		if f.PacesConnections(id, before, port) != f.PacesConnections(id, after, port) {
 			f.mark(xds.ExtensionConfig, routing.AcceptFilter(routing.ClusterName(id, port)))
@@ -284,15 +293,20 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		if e, ok := f.externals.hosts[key.Name]; ok && key.Type == xds.Cluster {
 			return envoy.ExternalCluster(e, &f.Fleet)
 		}
+		if key.Name == routing.RateLimitCluster && key.Type == xds.Cluster && f.RateLimitService != "" {
+			return envoy.RateLimitCluster(&f.Fleet)
+		}
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
 		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:
-			return envoy.Cluster(key.Name, f.ConnectionsOf(app, port), &f.Fleet)
+			c := f.ConnectionsOf(app, port)
+			c.RedisPassword = f.serverPassword(id, c)
+			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}
-		return envoy.Endpoints(key.Name, routing.EndpointsOf(app, port)), nil
+		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, f.EndpointsFor(id, app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -321,6 +335,12 @@ func (f *fleetState) buildFilter(name string) (proto.Message, error) {
 			return envoy.WakeFilter(&f.Fleet, cluster, now)
 		}
 	}
+	if cluster, ok := routing.HoldsCluster(name); ok {
+		id, port := routing.SplitClusterName(cluster)
+		if hold, now := f.HoldOf(id, f.c.routed(id), port); hold > 0 {
+			return envoy.HoldFilter(&f.Fleet, cluster, hold, now)
+		}
+	}
 	if cluster, ok := routing.AcceptsCluster(name); ok {
 		id, port := routing.SplitClusterName(cluster)
 		if f.PacesConnections(id, f.c.routed(id), port) {
@@ -339,7 +359,10 @@ func (f *fleetState) buildListener(name string) (proto.Message, error) {
 		return envoy.HealthListener(&f.Fleet)
 	}
 	if s, ok := f.services.Opened(name); ok {
-		return envoy.TCPListener(&f.Fleet, s)
+		if s.Redis != nil {
+			return f.buildRedis(s)
+		}
+		return envoy.TCPListener(&f.Fleet, s, envoy.RedisAccess{})
 	}
 	return nil, nil
 }
@@ -366,6 +389,7 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	// What is left out of the https listener does not count: it is known later.
 	routes.Passed = f.passes(f.services.Names[domain], domain)
 	f.setReferences(&routes)
+	f.CountEverywhere(routes.Rules)
 	f.tail(&routes)
 	f.addCredentials(&routes)
 	return routes

@@ -2,9 +2,11 @@ package collator
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/credentials"
 	"relay/sources"
@@ -35,8 +37,12 @@ func labelCases(t testing.TB) []goldenCase {
 	one("balance_url_param", both, "BALANCE=url_param user")
 	one("sticky", both, "STICKY=true")
 	one("use_hsts", scope, "USE_HSTS=true")
+	one("rate_limits", scope, "RATE_LIMIT=100/s burst 200", "RATE_LIMIT_PER_CLIENT=10/m")
+	one("rate_limit_by_header", scope, "RATE_LIMIT_PER_CLIENT=10/s burst 20 by header X-Api-Key")
+	one("max_request", scope, "MAX_REQUEST_BODY=10MB", "MAX_REQUEST_HEADERS=16kB")
 	one("auth", scope, "AUTH=My realm:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")
 	one("auth_crypt", scope, "AUTH=r:joe:$6$x")
+	one("auth_relay", scope, "AUTH=My realm:joe:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1")
 	one("network_allowed_acl", scope, "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8 127.0.0.1 fd00::/8")
 	one("proxypass_path", scope, "HTTP_BACKEND_PROXYPASS_PATH=/a.b")
 	one("redir", scope, "HTTP_BACKEND_REDIR=/app")
@@ -66,13 +72,24 @@ func labelCases(t testing.TB) []goldenCase {
 	one("tcp_tls", listeners, "MODE=tcp", "PORT=5432", "TLS=true", "TLS_VERIFY=false", "TLS_SNI=db.internal")
 	one("tls_passthrough", listeners, "TLS_PASSTHROUGH=true", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8")
 	one("accept_rate", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "ACCEPT_RATE=50/s", "ADDRESS_RATE=20/s")
-	cases = append(cases, connectionCases(t)...)
+	cases = append(append(cases, connectionCases(t)...), shapingCases(t)...)
 	one("tls_terminate", listeners, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=old", "PROXY_PROTOCOL=v2")
 	secrets := []xds.Type{xds.Cluster, xds.Listener, xds.Secret}
 	one("client_ca", secrets, "TLS_TERMINATE=true", "PORT=8883", "BIND_OPTIONS=accept-proxy", "CLIENT_CA=devices", "CLIENT_SAN=uri:spiffe://lab.test/tenant/acme/* dns:dev1.test email:a@lab.test")
 	one("client_certificates", secrets, "TLS_TERMINATE=true", "PORT=8883", "TLS_PROFILE=modern", "CLIENT_CA=devices", "CLIENT_CERTIFICATES=optional")
+	one("redis", append(listeners, xds.Endpoint), "PROTOCOL=redis", "PORT=6379", "BACKEND_NETWORK_ALLOWED_ACL=10.0.0.0/8", "CONNECT_TIMEOUT=1s")
+	one("redis_passwords", listeners, "PROTOCOL=redis", "PORT=6379", "TLS_TERMINATE=true", "REDIS_PASSWORD=cache-clients", "REDIS_SERVER_PASSWORD=cache-servers",
+		"REDIS_PREFIXES=other: /other/cache\nsess: /shop/sessions:1")
+	one("redis_closed", listeners, "PROTOCOL=redis", "PORT=6379", "REDIS_PASSWORD=none")
 	one("probe", both, "PROBE=/health 200")
 	one("used_by", both, "USED_BY=/billing/*")
+	one("auth_app_missing", scope, "AUTH_APP=/platform/sso")
+	matched := set(t, webApp("/shop/web", "shop.test"), "AUTH=r:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "BACKEND_WEIGHT=1")
+	cases = append(cases, goldenCase{name: "matches", types: scope, apps: []*sources.App{webApp("/shop/other", "shop.test"), changed(matched, func(p *sources.Port) {
+		h := *p.HTTP
+		h.Match, h.Paths = collatortest.Matches(), []sources.Path{{Prefix: "/x/", Pattern: "/x/[0-9]+"}, {Prefix: "/y", Exact: true}}
+		p.HTTP = &h
+	})}})
 	cases = append(cases, oidcCases(t)...)
 	return append(cases, labelCasesOfFleets(t)...)
 }
@@ -99,9 +116,17 @@ func connectionCases(t testing.TB) []goldenCase {
 		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/imp/devices"), settings...)}}
 	}
 	shed := one("rebalance_ends", []xds.Type{xds.Endpoint}, "PORT=8883", "REBALANCE=10%/min")
+	held := func(name string, settings ...string) goldenCase {
+		c := one(name, []xds.Type{xds.Endpoint, xds.ExtensionConfig}, settings...)
+		c.apps[0] = changed(c.apps[0], func(p *sources.Port) { p.Endpoints[0].Health = sources.Draining })
+		return c
+	}
 	shed.apps[0] = changed(shed.apps[0], func(p *sources.Port) { p.Endpoints[0].Shed = sources.Shed{Percent: 2.5, Before: 1796047029} })
 	return []goldenCase{
 		one("max_connection_age", listeners, "PORT=8883", "MAX_CONNECTION_AGE=24h"),
+		one("hold", append(listeners, xds.ExtensionConfig), "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		held("hold_without_instance", "MODE=tcp", "PORT=5432", "HOLD=30s"),
+		one("tls_alpn", listeners, "TLS_TERMINATE=true", "PORT=5432", "TLS_ALPN=postgresql"),
 		one("rebalance", listeners, "PORT=8883", "REBALANCE=10%/min"), shed,
 	}
 }
@@ -112,6 +137,9 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 	listeners := []xds.Type{xds.Cluster, xds.Listener, xds.Scope}
 	ca := func(f *routing.Fleet) { f.UpstreamCA = testCA }
 	return []goldenCase{
+		goldenCase{name: "label_auth_app", types: both, apps: []*sources.App{
+			set(t, webApp("/shop/web", "shop.test"), "AUTH_APP=/platform/sso /auth", "AUTH_APP_REQUEST_HEADERS=X-Api-Key", "AUTH_APP_RESPONSE_HEADERS=X-User, X-Groups", "AUTH_APP_TIMEOUT=2s"),
+			set(t, webApp("/platform/sso"), "USED_BY=/shop/*")}},
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
 			fleet: func(f *routing.Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},
@@ -134,9 +162,17 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 // TestLabelsHaveGoldens holds that each setting is in one of the cases above.
 func TestLabelsHaveGoldens(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("labels_test.go")
+	files, err := filepath.Glob("labels*_test.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	var text []byte
+	for _, file := range files {
+		more, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, more...)
 	}
 	for _, l := range labels.AllSettings() {
 		if !strings.Contains(string(text), `"`+l.Name()+"=") {

@@ -49,6 +49,10 @@ const (
 	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
 	clientsSize = 64 << 10
 
+	// clientsOfLimitSize is less than what Envoys may come to keep of the clients of a route, as few routes
+	// have as many clients. It bounds how many such routes an app has, at about 200.
+	clientsOfLimitSize = 8000
+
 	usualDots = 5
 )
 
@@ -128,19 +132,38 @@ func requestSize(port sources.Port) int {
 	case h == nil:
 		return routesOf(port) * routeSize
 	}
-	size := routeSize + handlingSize(*h)
+	size := routeSize + handlingSize(*h) + shapingSize(h.Shaping)
+	if h.Shaping != nil && len(h.Shaping.Urgent) > 0 {
+		size *= 2 // a second route, for the urgent paths
+	}
 	if h.Paths == nil {
-		return routesOf(port) * size
+		return routesOf(port)*size*max(1, len(h.Match)) + matchesSize(h.Match)*routesOf(port)
 	}
 	total := routeSize // that which refuses "..", in each domain
 	for _, path := range h.Paths {
-		total += routesOf(port) * (size + len(path.Prefix))
-		if (routing.Rule{HTTP: *h}).Restricted() {
+		total += routesOf(port) * (max(1, len(h.Match))*(size+len(path.Prefix)+len(path.Pattern)) + matchesSize(h.Match))
+		if (routing.Rule{HTTP: *h}).HasGuard() {
 			// A second time, for the paths that an app may take for this one.
-			total += routesOf(port) * (size + envoy.GuardSize(path))
+			total += routesOf(port) * (max(1, len(h.Match))*(size+envoy.GuardSize(path)) + matchesSize(h.Match))
 		}
 	}
 	return total
+}
+
+// matchesSize is what all that requests must be like takes, besides the routes.
+func matchesSize(matches []sources.Match) (size int) {
+	for _, m := range matches {
+		size += entrySize
+		for _, fields := range [][]sources.FieldMatch{m.Headers, m.Query} {
+			for _, f := range fields {
+				size += entrySize + 2*len(f.Name) + 2*len(f.Value)
+			}
+		}
+		for _, path := range m.NotPaths {
+			size += entrySize + envoy.GuardSize(path) + len(path.Pattern)
+		}
+	}
+	return size
 }
 
 // routesOf is how many routes each path of a port has, at most.
@@ -184,7 +207,10 @@ func handlingSize(h sources.HTTP) int {
 		size += len(condition)
 	}
 	if h.BasicAuth != nil {
-		size += len(h.BasicAuth.Realm) + len(h.BasicAuth.User) + len(h.BasicAuth.Hash)
+		size += len(h.BasicAuth.Realm)
+		for _, u := range h.BasicAuth.Users() {
+			size += entrySize + len(u.Name) + len(u.Hash)
+		}
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)
@@ -198,8 +224,29 @@ func handlingSize(h sources.HTTP) int {
 		}
 	}
 	size += oidcSize(routing.OIDCOf(&h))
+	if l := h.RequestLimits; l != nil {
+		size += limitsSize(l)
+	}
 	if h.LocationPrefix != "" {
 		size += filterSize + scriptSize + len(h.LocationPrefix)
+	}
+	return size
+}
+
+// limitsSize is what the limits of requests take in a route, with what Envoys count of clients.
+func limitsSize(l *sources.RequestLimits) int {
+	size := 0
+	if l.Rate != nil {
+		size += filterSize
+	}
+	if l.PerClient != nil {
+		size += 2*filterSize + clientsOfLimitSize + 2*len(l.PerClient.Header)
+	}
+	if l.MaxBody > 0 {
+		size += routeSize + 2*filterSize
+	}
+	if l.MaxHeaders > 0 {
+		size += filterSize + envoy.HeadersScriptSize
 	}
 	return size
 }

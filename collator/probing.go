@@ -127,7 +127,7 @@ func pathOf(port sources.Port) string {
 	if port.HTTP == nil || len(port.HTTP.Paths) == 0 {
 		return ""
 	}
-	return port.HTTP.Paths[0].Prefix
+	return port.HTTP.Paths[0].Prefix // of a pattern, that is where it begins
 }
 
 // Sample returns up to n domains of each fleet, or only of one, that are served and were chosen by chance, ordered. It
@@ -214,7 +214,7 @@ func (c *Collator) sampled(e *DomainEntry, fleet string) (d AskedDomain, ok bool
 // open reports whether everybody gets an answer of the app.
 func open(app *sources.App, port sources.Port) bool {
 	h := port.HTTP
-	return !app.Maintenance && !routing.IsTCP(port) && (h == nil || (h.Paths == nil || len(h.Paths) > 0) && !h.Closed && h.BasicAuth == nil && h.SignOn == nil && len(h.AllowedNetworks) == 0)
+	return !app.Maintenance && !routing.IsTCP(port) && (h == nil || (h.Paths == nil || len(h.Paths) > 0) && len(h.Match) == 0 && !h.Closed && h.BasicAuth == nil && h.SignOn == nil && len(h.AllowedNetworks) == 0)
 }
 
 // epochsUntilAll is in how many epochs a sample is another one altogether. Each time a part of it is, so that not all

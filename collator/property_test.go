@@ -13,6 +13,7 @@ import (
 	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
 	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
 	oauth2v3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
+	redisproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/redis_proxy/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"github.com/google/go-cmp/cmp"
@@ -96,7 +97,11 @@ func checkLogIn(t *testing.T, route *routev3.Route, held func(xds.Type, string))
 			continue
 		}
 		var run compositev3.ExecuteFilterAction
-		if err := perRoute.XdsMatcher.GetOnNoMatch().GetAction().GetTypedConfig().UnmarshalTo(&run); err != nil {
+		action := perRoute.XdsMatcher.GetOnNoMatch().GetAction().GetTypedConfig()
+		if !action.MessageIs(&run) {
+			continue
+		}
+		if err := action.UnmarshalTo(&run); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, filter := range run.GetFilterChain().GetTypedConfig() {
@@ -130,6 +135,14 @@ func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type
 					t.Fatal(err)
 				}
 				held(xds.Cluster, proxy.GetCluster())
+			}
+			var redis redisproxyv3.RedisProxy
+			if filter.GetTypedConfig().MessageIs(&redis) {
+				if err := filter.GetTypedConfig().UnmarshalTo(&redis); err != nil {
+					t.Fatal(err)
+				}
+				// The clusters of prefixes may be missing.
+				held(xds.Cluster, redis.PrefixRoutes.CatchAllRoute.Cluster)
 			}
 		}
 		var context tlsv3.DownstreamTlsContext

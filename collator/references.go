@@ -155,6 +155,9 @@ func namedByService(s routing.Service) []xds.Key {
 	if s.Paced {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.AcceptFilter(s.Cluster())})
 	}
+	if s.Holds {
+		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.HoldFilter(s.Cluster())})
+	}
 	if s.Wake != sources.WakeTCPNever {
 		names = append(names, xds.Key{Type: xds.ExtensionConfig, Name: routing.WakeFilter(s.Cluster())})
 	}

@@ -45,6 +45,9 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 	}
 	for _, s := range was {
 		f.services.Remove(s)
+		if !slices.ContainsFunc(is, func(now routing.Service) bool { return now.AppPort == s.AppPort && now.Redis != nil }) {
+			delete(f.redisPasswords, s.Cluster())
+		}
 	}
 	for _, s := range is {
 		f.services.Add(s)

@@ -20,6 +20,7 @@ import (
 	"relay/certs/certstest"
 	"relay/collator/routing"
 	"relay/credentials"
+	"relay/internal/secret"
 	"relay/sources"
 	"relay/xds"
 	"relay/xds/envoytest"
@@ -90,7 +91,9 @@ func startVersions(t *testing.T, version string) *versionWorld {
 	}
 	c.SyncCertificates("vault", all, nil)
 	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: ca.RootPEM(), NotAfter: time.Now().AddDate(1, 0, 0)}}, nil)
-	c.SyncCredentials("dir", w.credentials, nil)
+	c.SyncCredentials("dir", append([]*credentials.Credential{
+		{Source: "dir", Path: "cache-clients", Value: secret.Bytes("new\nold")}, {Source: "dir", Path: "cache-servers", Value: secret.Bytes("x")},
+	}, w.credentials...), nil)
 	c.SyncApps(w.apps)
 	c.round()
 	w.serve()
@@ -171,6 +174,7 @@ func (w *versionWorld) addApps() {
 			}
 			for j := range copied.Ports {
 				w.adapt(&copied.Ports[j], own, backend.Listener.Addr().String())
+				copied.Ports[j].HTTP = askingBelow(copied.Ports[j].HTTP, fmt.Sprintf("/c%d", i))
 				for _, d := range copied.Ports[j].Domains {
 					if tcp := copied.Ports[j].TCP; tcp == nil || tcp.ServiceTLS == nil {
 						w.cases[d] = tt.name
@@ -180,6 +184,17 @@ func (w *versionWorld) addApps() {
 			w.apps = append(w.apps, &copied)
 		}
 	}
+}
+
+// askingBelow has the app of which one asks found under its own name in these tests.
+func askingBelow(h *sources.HTTP, folder string) *sources.HTTP {
+	if h == nil || h.SignOn == nil || h.SignOn.App == nil {
+		return h
+	}
+	own, signOn, app := *h, *h.SignOn, *h.SignOn.App
+	app.App = folder + app.App
+	own.SignOn, signOn.App = &signOn, &app
+	return &own
 }
 
 // adapt has a port served by all fleets, and by a real instance.
@@ -279,12 +294,17 @@ var statuses = map[string]int{
 	// A path is served, and not all, or the port is one for TCP.
 	"label_path": 404, "label_path_any_case": 404, "label_path_unusable": 404, "label_redirect_with_path": 404, "label_tls_without_authorities": 404,
 	"label_accept_rate": 404, "label_tcp": 404, "label_tcp_bind": 404, "label_tcp_closed": 404, "label_tcp_network_allowed_acl": 404, "label_tcp_reserved": 404, "label_tcp_tls": 404,
+	"label_redis": 404, "label_redis_closed": 404,
 	"label_tls_passthrough": 404,
 	// The fleet has no authorities for instances, and the instance does not speak TLS.
-	"label_auth_crypt": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
+	"label_auth_crypt": 403, "label_auth_app_missing": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
 	"label_tls": 502, "label_http2": 502, "label_proxy_protocol": 502,
 	"ports": 503, "suspended": 503,
 	"label_oidc": 301, "label_oidc_options": 301, "label_oidc_without_secret": 301,
+	// Here is no service that checks passwords: nobody is let in.
+	"label_auth_relay": 503,
+	// Other networks are let in alone.
+	"label_cors": 403,
 }
 
 func (w *versionWorld) wantStatus(domain string) int {
@@ -292,7 +312,7 @@ func (w *versionWorld) wantStatus(domain string) int {
 	if !w.knowsChains() && strings.HasPrefix(domain, "*.") {
 		return http.StatusNotFound
 	}
-	if !w.knowsChains() && (name == "label_auth" || name == "label_network_allowed_acl") {
+	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl" || name == "label_auth_app") {
 		return http.StatusForbidden
 	}
 	if w.version != "1.40" && (name == "label_oidc" || name == "label_oidc_options") {

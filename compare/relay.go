@@ -74,6 +74,9 @@ func (s *relaySide) rule(host, path string) (rule *routing.Rule, domain string) 
 		}
 		for i, r := range rules {
 			prefix := r.Path.Prefix
+			if len(r.HTTP.Match) > 0 || r.Path.Pattern != "" || r.Path.Exact && len(path) != len(prefix) {
+				continue // marathon-lb has none of these
+			}
 			if len(path) >= len(prefix) && (path[:len(prefix)] == prefix || r.Path.IgnoreCase && strings.EqualFold(path[:len(prefix)], prefix)) {
 				return &rules[i], name
 			}

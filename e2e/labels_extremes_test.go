@@ -56,6 +56,8 @@ func extremes() []string {
 		"v1", "v2", strings.Repeat("a", 63) + "." + strings.Repeat("b", 63) + ".internal", "bücher.test", "*.test", "10.0.0.1",
 		"uri:spiffe://" + printable(", *") + "*", "uri:(a+)+[b]\\E{*", "dns:dev* email:" + printable(", *"), "uri:" + strings.Repeat("x", 1024) + "*",
 		strings.Repeat("uri:spiffe://lab.test/"+strings.Repeat("x", 600)+"* ", labels.MaxClientNames), "old", "modern", "optional",
+		strings.Repeat("/"+printable(" ?#*")+"* -> https://a.test/"+printable(" #@*\\")+"\n", 50), "*.a.test -> /" + printable("#*\\") + " 308", "/(([^/]+(\\S|\\W)){1,4}.*)+" + strings.Repeat("(?i:ks)", 50) + " -> /\\1" + printable("?#\\"),
+		strings.Repeat("https://*."+strings.Repeat("a", 63)+".test:8080 ", 50), "https://*.a_b.test http://" + strings.Repeat("a.", 120) + "test", "br gzip", "1000 1h", "delay 1m 0.0001%, abort 599 100%",
 	}
 }
 
@@ -63,6 +65,7 @@ func extremes() []string {
 // takes all that comes of it, and every other app is served.
 func TestExtremeLabels(t *testing.T) {
 	w := newWorld(t)
+	w.relay.fleet.Faults = true
 	w.start()
 	var keys []string
 	for _, l := range labels.AllSettings() {
@@ -74,6 +77,9 @@ func TestExtremeLabels(t *testing.T) {
 			labels := []string{key, value}
 			if strings.HasPrefix(key, "RELAY_0_TLS_") {
 				labels = append(labels, "RELAY_0_TLS", "true")
+			}
+			if strings.HasPrefix(key, "RELAY_0_CORS_") && key != "RELAY_0_CORS_ORIGINS" {
+				labels = append(labels, "RELAY_0_CORS_ORIGINS", "https://a.test")
 			}
 			w.marathon.rawAppQuietly(id, fmt.Sprintf("x%d-%d.test,*.x%d-%d.test", i, j, i, j), "127.0.0.1", "1", labels...)
 		}

@@ -3,8 +3,6 @@ package sources
 import (
 	"net/netip"
 	"time"
-
-	"relay/internal/secret"
 )
 
 // HTTP says how the requests for a port's domains are chosen and handled, where
@@ -23,7 +21,7 @@ type HTTP struct {
 	// Closed answers every request with 403: a restriction was asked for that
 	// cannot be kept.
 	Closed bool
-	// BasicAuth, when set, asks for a password.
+	// BasicAuth, when set, asks for a user name and a password.
 	BasicAuth *BasicAuth
 	// AllowedNetworks are the client addresses that are let in; empty for all.
 	AllowedNetworks []netip.Prefix
@@ -63,19 +61,25 @@ type HTTP struct {
 	Shaping       *Shaping       `json:",omitempty"`
 }
 
+// KeepsClients reports whether a client stays on one endpoint, by what it sends with each request.
+func (h *HTTP) KeepsClients() bool {
+	return h.Sticky || h.Shaping != nil && h.Shaping.StickyHeader != ""
+}
+
 // Path is a prefix of the path of requests, compared byte by byte, so that
 // "/api" also stands for "/apix".
 type Path struct {
 	Prefix     string
 	IgnoreCase bool
+	// Exact has the prefix be the whole path.
+	Exact bool `json:",omitempty"`
+	// Pattern, if there is one, is a regular expression (RE2) that the whole path must fit. It begins with
+	// the prefix.
+	Pattern string `json:",omitempty"`
 }
 
-// BasicAuth is the one user that is let in.
-type BasicAuth struct {
-	Realm, User string
-	// Hash is that of the password as in htpasswd files: "{SHA}" and base64.
-	Hash secret.String
-}
+// Whole reports whether the path is more than a prefix.
+func (p Path) Whole() bool { return p.Exact || p.Pattern != "" }
 
 // HeaderEdits are changes to a header.
 type HeaderEdits struct {
@@ -163,6 +167,8 @@ type ServiceTLS struct {
 	ClientNames []ClientName `json:",omitempty"`
 	// Profile says which versions and cipher suites of TLS clients may use.
 	Profile TLSProfile `json:",omitempty"`
+	// ALPN are the protocols of which a client is told that it may speak one, in order of preference.
+	ALPN []string `json:",omitempty"`
 	// Refused lets nobody in: a restriction was asked for that cannot be kept.
 	Refused bool `json:",omitempty"`
 }
@@ -223,6 +229,10 @@ type Upstream struct {
 	// ProxyProtocol is the version of the PROXY protocol that each connection
 	// begins with; 0 for none.
 	ProxyProtocol uint8
+	// EjectAfter is how many answers with a status of 500 or more in a row leave an endpoint out for a while; 0
+	// for any number. EjectFor is how long the first time; 0 is the default.
+	EjectAfter uint32        `json:",omitempty"`
+	EjectFor   time.Duration `json:",omitempty"`
 }
 
 // UpstreamTLS says how connections to endpoints are encrypted.

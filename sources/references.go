@@ -40,5 +40,8 @@ func (p *Port) Uses() (uses []Use) {
 	if p.HTTP != nil {
 		uses = append(uses, p.HTTP.SignOn.uses()...)
 	}
+	if p.TCP != nil {
+		uses = append(uses, p.TCP.Redis.uses()...)
+	}
 	return uses
 }

@@ -2,6 +2,7 @@ package sources
 
 import (
 	"iter"
+	"slices"
 	"strings"
 )
 
@@ -54,6 +55,13 @@ func (l Labels) All() iter.Seq[Label] {
 			}
 		}
 	}
+}
+
+// With returns these and further labels, ordered by name.
+func (l Labels) With(further []Label) Labels {
+	all := append(slices.Collect(l.All()), further...)
+	slices.SortStableFunc(all, func(a, b Label) int { return strings.Compare(a.Name, b.Name) })
+	return NewLabels(all, l.more)
 }
 
 // More is how many labels are not shown.

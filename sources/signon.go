@@ -66,6 +66,9 @@ func (s *SignOn) credentials() (names []string) {
 	if s.OIDC != nil {
 		names = append(names, s.OIDC.ClientSecret)
 	}
+	if s.JWT != nil && s.JWT.Keys != "" {
+		names = append(names, s.JWT.Keys)
+	}
 	return names
 }
 

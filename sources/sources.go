@@ -105,7 +105,9 @@ type Port struct {
 }
 
 // Hashed reports whether it is chosen by a hash which instance of the port is asked.
-func (p *Port) Hashed() bool { return p.HTTP != nil && p.HTTP.Hash != nil }
+func (p *Port) Hashed() bool {
+	return p.HTTP != nil && p.HTTP.Hash != nil || p.TCP != nil && p.TCP.Redis != nil
+}
 
 // Health says how an endpoint may be used.
 type Health uint8

@@ -75,6 +75,8 @@ type TCP struct {
 	// a client may open; absent without a limit.
 	AcceptRate  float64 `json:"acceptRate,omitempty"`
 	AddressRate float64 `json:"addressRate,omitempty"`
+	// Hold is how long new connections wait while there is no instance, in seconds; absent if they do not.
+	Hold float64 `json:"hold,omitempty"`
 	// MaxConnectionAge is how long connections last, in seconds; absent if without end.
 	MaxConnectionAge float64 `json:"maxConnectionAge,omitempty"`
 	// RebalancePercent is how many percent of the connections may end a minute, to even them out.
@@ -158,7 +160,13 @@ type AppStory struct {
 	// it was saved. MoreLabels is how many more there are than are shown.
 	Labels     map[string]string `json:"labels,omitempty"`
 	MoreLabels int               `json:"moreLabels,omitempty"`
-	Problems   []Problem         `json:"problems,omitempty"`
+	// InEnvoy is, of labels that Relay knows, the field or filter of Envoy by which it does what they ask for.
+	InEnvoy map[string]string `json:"inEnvoy,omitempty"`
+	// Resources are what was made of the app for the Envoys of each fleet, and MoreResources how many more
+	// there are than are shown.
+	Resources     []Resource `json:"resources,omitempty"`
+	MoreResources int        `json:"moreResources,omitempty"`
+	Problems      []Problem  `json:"problems,omitempty"`
 	// Notes are what is not obvious about tasks.
 	Notes []Note `json:"notes,omitempty"`
 	// Envoys are all that need something of the app, and how far each is with it.
@@ -166,6 +174,16 @@ type AppStory struct {
 	// LastFailures and LastChanges are the newest first.
 	LastFailures []Failure `json:"lastFailures,omitempty"`
 	LastChanges  []Change  `json:"lastChanges,omitempty"`
+}
+
+// Resource is something that Envoys are offered for an app.
+type Resource struct {
+	Fleet string `json:"fleet"`
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	// Outline says in short what Envoys do by it for the app: of each route the filters in order, and where
+	// requests go. /api/v1/config-dump has all of it.
+	Outline []string `json:"outline,omitempty"`
 }
 
 // Note is something to know about a task.

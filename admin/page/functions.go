@@ -20,7 +20,7 @@ var functions = template.FuncMap{
 	// How things look.
 	"state": certificateClass, "level": severityClass, "findingClass": findingClass, "domainClass": domainClass, "envoyClass": envoyClass, "healthClass": healthClass, "phaseClass": phaseClass, "rebalanceClass": rebalanceClass, "errorClass": errorClass,
 	// Addresses.
-	"asset": assetURL, "appURL": appURL, "domainURL": domainURL, "envoyURL": envoyURL,
+	"asset": assetURL, "appURL": appURL, "dumpURL": dumpURL, "domainURL": domainURL, "envoyURL": envoyURL,
 	"certificateURL": certificateURL, "certificatePath": certificatePath, "subjectURL": subjectURL, "codeURL": codeURL,
 	// The first few of what may be many.
 	"first": first, "firstGroups": firstGroups,

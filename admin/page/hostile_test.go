@@ -43,6 +43,7 @@ func hostileData() *fakeData {
 	}}
 	f.apps = []api.App{app}
 	f.story = api.AppStory{App: app, Labels: map[string]string{hostileLong: hostileLong, "HAPROXY_0_VHOST": hostile}, Problems: f.problems, Notes: []api.Note{{Task: hostileLong, Text: hostileLong}}, LastFailures: f.failures, LastChanges: f.changes,
+		InEnvoy: map[string]string{"HAPROXY_0_VHOST": hostileLong}, Resources: []api.Resource{{Fleet: hostile, Type: hostile, Name: hostileLong, Outline: []string{hostileLong}}},
 		Envoys: []api.Progress{{Fleet: "external", ID: hostileLong, Version: hostile, Needs: 2, Waiting: []api.Waiting{{Type: hostile, Name: hostileLong, State: hostile, Error: hostileLong}}}}}
 	f.story.Scaling = &api.Scaling{Phase: api.PhaseFailed, Since: now, Reason: hostileLong, Text: hostileLong, Size: hostile, Trouble: hostileLong, Events: []api.ScalingEvent{{Time: now, Kind: "did not start", Text: hostileLong}}}
 	f.status.Scaling = &api.ScalingStatus{Waiting: 1, Wakes: []api.Wake{{App: "/" + hostilePath, Requests: 1, Since: now, Why: hostileLong}}}

@@ -45,5 +45,10 @@ func subjectURL(about, subject string) string {
 	return ""
 }
 
+// dumpURL has the whole of a resource of a fleet, as Envoy's own /config_dump shows it.
+func dumpURL(fleet, resourceType, name string) string {
+	return "/api/v1/config-dump?" + url.Values{"fleet": {fleet}, "type": {resourceType}, "name": {name}}.Encode()
+}
+
 // codeURL lists the failures of a code.
 func codeURL(code string) string { return "/failures?" + url.Values{"code": {code}}.Encode() }

@@ -57,6 +57,22 @@ func TestAppSaysTCP(t *testing.T) {
 	}
 }
 
+// An app's page says what its labels made of Envoy, and leads to all of that.
+func TestAppSaysWhatWasMade(t *testing.T) {
+	t.Parallel()
+	mux, w := http.NewServeMux(), httptest.NewRecorder()
+	New(troubleData(), "", nil).Register(mux)
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/apps/team-0/web", nil))
+	for _, want := range []string{
+		"in Envoy: basic_auth of the route", "/* → basic_auth → cluster /team-0/web_0",
+		`href="/api/v1/config-dump?fleet=external&amp;name=web.team-0.example.com&amp;type=scopes"`,
+	} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
 // The first screen leads to authorities and deployment groups, if there are any.
 func TestFirstLeadsOn(t *testing.T) {
 	t.Parallel()

@@ -55,7 +55,9 @@ func wellData() *fakeData {
 	}
 	f.uncovered = []api.UncoveredDomain{}
 	f.envoyStory = api.EnvoyStory{Envoy: f.envoys[0], Types: []api.EnvoyType{{Type: "clusters", Sent: 48211, Acked: 48211, Resources: 1284}, {Type: "scopes", Sent: 48200, Acked: 48200, Resources: 2031}}}
-	f.story = api.AppStory{App: f.apps[0], Labels: map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "web.team-0.example.com", "HAPROXY_0_REDIRECT_TO_HTTPS": "true", "HAPROXY_0_AUTH": "REDACTED"}, LastChanges: f.changes}
+	f.story = api.AppStory{App: f.apps[0], Labels: map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_VHOST": "web.team-0.example.com", "HAPROXY_0_REDIRECT_TO_HTTPS": "true", "HAPROXY_0_AUTH": "REDACTED"}, LastChanges: f.changes,
+		InEnvoy:   map[string]string{"HAPROXY_0_AUTH": "`basic_auth` of the route"},
+		Resources: []api.Resource{{Fleet: "external", Type: "scopes", Name: "web.team-0.example.com", Outline: []string{"/* → basic_auth → cluster /team-0/web_0"}}}}
 	f.story.Envoys = []api.Progress{{Fleet: "external", ID: "edge-1.example.com", Version: "1.40.0", Address: "10.0.1.1:41234", Needs: 4, Acknowledged: 4}}
 	f.domainStory = api.DomainStory{Domain: f.domains[0], LastChanges: f.changes, Explanation: explanation("web.team-0.example.com", "/team-0/web", "/team-9/web", "vault")}
 	return f

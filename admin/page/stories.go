@@ -24,8 +24,8 @@ const (
 	maxFound  = 6  // of a kind, in a search
 )
 
-// label is a label of an app, and what is wrong with it.
-type label struct{ Name, Value, Problem string }
+// label is a label of an app, by what of Envoy it does what it asks for, and what is wrong with it.
+type label struct{ Name, Value, InEnvoy, Problem string }
 
 type appBody struct {
 	*api.AppStory
@@ -86,7 +86,7 @@ func labelsOf(story *api.AppStory) some[label] {
 	}
 	var labels []label
 	for _, name := range slices.Sorted(maps.Keys(story.Labels)) {
-		labels = append(labels, label{name, story.Labels[name], wrong[name]})
+		labels = append(labels, label{name, story.Labels[name], strings.ReplaceAll(story.InEnvoy[name], "`", ""), wrong[name]})
 	}
 	shown := firstOf(maxLabels, labels)
 	shown.Hidden += story.MoreLabels

@@ -25,6 +25,7 @@ import (
 // (the flag's name). A flag beats the environment, which beats the file.
 type Flags struct {
 	MarathonFlags `embed:""`
+	LabelFlags    `embed:""`
 
 	SourceFile string `group:"Applications" placeholder:"PATH" help:"Read apps from this YAML file, or from the YAML files in this folder, in place of Marathon."`
 	ACMEApp    string `group:"Applications" name:"acme-app" default:"/marathon-acme" help:"The app whose port 0 answers ACME challenges."`
@@ -168,6 +169,9 @@ func (f *Flags) Validate(kctx *kong.Context) error {
 	if _, err := ignored.Parse(f.IdleIgnore); err != nil {
 		errs = append(errs, fmt.Errorf("--idle-ignore: %w", err))
 	}
+	if _, err := f.traefikOptions(f.fleets()); err != nil {
+		errs = append(errs, err)
+	}
 	config := f.config()
 	return errors.Join(append(errs, config.Validate())...)
 }
@@ -220,6 +224,7 @@ func (f *Flags) config() relay.Config {
 			TokenFile: f.AdminTokenFile, Open: f.AdminOpen, HookNetworks: f.SignalNetworks, AnyMethod: f.SignalAnyMethod, Pprof: f.Pprof,
 		},
 	}
+	config.Apps.Marathon.Traefik, _ = f.traefikOptions(f.fleets()) // validated
 	for _, fleet := range f.fleets() {
 		config.Fleets = append(config.Fleets, f.fleetConfig(fleet))
 	}
@@ -235,7 +240,7 @@ func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},
 		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
-		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExternalCA: f.externalCA(), ExternalHosts: f.ExternalHosts, ExtendedConnect: fleet.ExtendedConnect, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
+		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExternalCA: f.externalCA(), ExternalHosts: f.ExternalHosts, ExtendedConnect: fleet.ExtendedConnect, Faults: fleet.Faults, RateLimitService: fleet.RateLimitService, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
 		Options: routing.Options{
 			StreamIdleTimeout: f.StreamIdleTimeout, ClientIdleTimeout: f.ClientIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
 			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,

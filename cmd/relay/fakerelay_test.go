@@ -203,6 +203,10 @@ func fakeAppStory() api.AppStory {
 		App: fakeApps()[1], Labels: map[string]string{"HAPROXY_GROUP": "external,lab", "HAPROXY_0_VHOST": "shop.test,www.shop.test", "HAPROXY_0_VHOSTS": "typo.test"},
 		Problems: fakeProblems()[2:],
 		Notes:    []api.Note{{Task: "web.7", Text: "is judged by its own version"}},
+		Resources: []api.Resource{
+			{Fleet: "external", Type: "clusters", Name: "/shop/web_0", Outline: []string{"lb_policy LEAST_REQUEST", "connect_timeout 3s"}},
+			{Fleet: "external", Type: "scopes", Name: "shop.test", Outline: []string{"/admin* → rbac, basic_auth → cluster /shop/web_0", "/* → cluster /shop/web_0"}},
+		}, MoreResources: 3,
 		Envoys: []api.Progress{
 			{Fleet: "external", ID: "e-1", Version: "1.40.0", Address: "10.0.1.1", Needs: 4, Acknowledged: 4},
 			{Fleet: "external", ID: "e-2", Version: "1.40.0", Address: "10.0.1.2", Needs: 4, Acknowledged: 3, Waiting: []api.Waiting{{Type: "listener", Name: "https", State: "rejected", Error: "no such extension"}}},

@@ -88,6 +88,7 @@ func (p printer) app(a api.AppStory) {
 	for _, port := range a.Ports {
 		p.port(port, a.Scaling.Sleeps())
 	}
+	p.resources(a.Resources, a.MoreResources)
 	for i, note := range a.Notes {
 		if i == 0 {
 			p.title("Notes")
@@ -99,6 +100,22 @@ func (p printer) app(a api.AppStory) {
 	p.lastChanges(a.LastChanges, "relay changes "+quotedWord(a.ID))
 	if len(a.LastChanges) > 0 {
 		p.line("\nrelay diff %s shows what the last change did in Envoy.", quotedWord(a.ID))
+	}
+}
+
+// resources says what was made of an app for Envoys.
+func (p *printer) resources(all []api.Resource, more int) {
+	for i, r := range all {
+		if i == 0 {
+			p.title("In Envoy")
+		}
+		p.screen.Paragraph("  ", r.Type+" "+r.Name+" of the fleet "+r.Fleet)
+		for _, line := range r.Outline {
+			p.screen.Hanging("    ", "      ", line)
+		}
+	}
+	if more > 0 {
+		p.line("  and %d more", more)
 	}
 }
 

@@ -7,5 +7,9 @@ type VisitorFlags struct {
 
 	AccessLog string `group:"Fleet" default:"off" placeholder:"off|file PATH|collector" yaml:"access-log" help:"A line of JSON for each request, without its query string, and for each TCP connection: in a file on the Envoy's machine, or sent to the collector that the Envoy's bootstrap names (relay bootstrap --access-log-collector). The listeners change with it."`
 
+	RateLimitService string `group:"Fleet" placeholder:"HOST:PORT" yaml:"rate-limit-service" help:"The rate limit service of Envoy's project, by gRPC: it counts the requests of apps with RELAY_n_RATE_LIMIT over all Envoys of the fleet, which must be 1.40 or newer."`
+
+	Faults bool `group:"Fleet" yaml:"faults" help:"Let apps ask that some of their own requests are slow, or fail (RELAY_n_FAULT), to try how clients bear it."`
+
 	ExtendedConnect bool `group:"Fleet" yaml:"extended-connect" help:"Take WebSockets by HTTP/2, too (RFC 8441): browsers then need no connection for each. The listeners change with it."`
 }

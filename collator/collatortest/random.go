@@ -73,7 +73,7 @@ func (r Random) Endpoints() (es []sources.Endpoint) {
 var Settings = [][2]string{
 	{"PATH", "/a"}, {"PATH", "/a /b"}, {"PATH", "-i /A"}, {"PATH", "/"}, {"PATH", "none"}, {"BACKEND_WEIGHT", "1"}, {"BACKEND_WEIGHT", "-2"},
 	{"CLUSTER_WEIGHT", "0"}, {"CLUSTER_WEIGHT", "3"}, {"CLUSTER_WEIGHT", "7"},
-	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
+	{"AUTH", "r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}, {"AUTH", "r:u:$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1"}, {"AUTH", "r:u:x"}, {"BACKEND_NETWORK_ALLOWED_ACL", "10.0.0.0/8 ::1"},
 	{"BALANCE", "source"}, {"BALANCE", "uri"}, {"BALANCE", "hdr(a)"}, {"BALANCE", "url_param a"}, {"BALANCE", "random"}, {"HASH_POLICY", "cookie a"},
 	{"HASH_POLICY", "path_segment 2"}, {"HASH_POLICY", "subdomain"},
 	{"STICKY", "true"}, {"USE_HSTS", "true"}, {"HTTP_BACKEND_PROXYPASS_PATH", "/a.b"}, {"HTTP_BACKEND_REVPROXY_PATH", "/a"}, {"HTTP_BACKEND_REDIR", "/a"},
@@ -83,10 +83,15 @@ var Settings = [][2]string{
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
 	{"OIDC_CLIENT_ID", "web"}, {"OIDC_CLIENT_SECRET", "oidc"}, {"OIDC_AUTHORIZATION_ENDPOINT", "https://id.test/a"}, {"OIDC_TOKEN_ENDPOINT", "http://id.test/t"},
 	{"OIDC_END_SESSION_ENDPOINT", "https://id.test/b"}, {"OIDC_SCOPES", "email"}, {"OIDC_CALLBACK_PATH", "/a/back"}, {"OIDC_SIGN_OUT_PATH", "/a/out"}, {"OIDC_CLIENT_AUTH", "post"}, {"OIDC_FORWARD_TOKEN", "true"},
-	{"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
-	{"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
+	{"AUTH_APP", "/a"}, {"AUTH_APP", "/b /auth"}, {"AUTH_APP_RESPONSE_HEADERS", "X-User"}, {"AUTH_APP_REQUEST_HEADERS", "X-Key"}, {"AUTH_APP_TIMEOUT", "1s"}, {"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
+	{"HOLD", "30s"}, {"HOLD", "5m"}, {"TLS_ALPN", "postgresql"}, {"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
+	{"PROTOCOL", "redis"}, {"PROTOCOL", "redis"}, {"REDIS_PASSWORD", "here"}, {"REDIS_PASSWORD", "gone"}, {"REDIS_SERVER_PASSWORD", "here"}, {"REDIS_PREFIXES", "a: /a"}, {"REDIS_PREFIXES", "a: /b/c, b: /a"},
 	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},
 	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
+	{"REDIRECT", "a.test -> https://b.test\n/a/* -> /b/*"}, {"PATH_REWRITE", `/(.*) -> /x/\1`}, {"HOST_REWRITE", "x.test"},
+	{"CORS_ORIGINS", "https://a.test https://*.b.test"}, {"CORS_ORIGINS", "*"}, {"CORS_METHODS", "PUT"}, {"CORS_HEADERS", "a"}, {"CORS_EXPOSE_HEADERS", "b"}, {"CORS_CREDENTIALS", "true"}, {"CORS_MAX_AGE", "1h"},
+	{"COMPRESS", "true"}, {"COMPRESS", "gzip"}, {"STICKY_HEADER", "x-s"}, {"PRIORITY", "/a /c"}, {"OUTLIER_DETECTION", "5 30s"}, {"FAULT", "delay 1s 1%"}, {"FAULT", "abort 503 1%"},
+	{"RATE_LIMIT", "100/s burst 200"}, {"RATE_LIMIT_PER_CLIENT", "10/m by header a"}, {"MAX_REQUEST_BODY", "10MB"}, {"MAX_REQUEST_HEADERS", "16kB"},
 	{"CONCURRENCY", "1"}, {"QUEUE", "5"}, {"QUEUE_TIMEOUT", "1s"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }
@@ -108,6 +113,9 @@ func (r Random) settings(port *sources.Port) {
 	port.TCP = p.TCP(uint16(r.IntN(3)), len(port.Domains) > 0)
 	port.Queue, port.UsedBy = p.Queue(), p.UsedBy()
 	port.HTTP, port.Upstream, _ = p.Finish()
+	if r.IntN(6) == 0 {
+		port.HTTP = r.matching(port.HTTP)
+	}
 	if r.IntN(8) == 0 && (port.TCP == nil || port.TCP.Port == 0) {
 		// What no setting lets through is left out of what it is a part of. The listener of a service is a
 		// part of nothing: it stays as it was published before, which a fresh start cannot know.

@@ -68,6 +68,9 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		// cut off soon.
 		cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 0}
 	}
+	if c.Redis {
+		redisCluster(&p, cluster, c.RedisPassword)
+	}
 	switch {
 	case c.Queued:
 		cluster.LoadBalancingPolicy = queueBalancing(&p, c.Balance)

@@ -13,7 +13,9 @@ import (
 // Endpoints makes the load assignment of a cluster from endpoints as
 // routing.CleanEndpoints returns them. Without endpoints it is empty and Envoy answers
 // 503. It must exist all the same, or the cluster never gets warm.
-func Endpoints(name string, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
+//
+// redis tells that the instances are servers of Redis, whose slots have keys of their own.
+func Endpoints(name string, redis bool, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
 	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: name}
 	var locality *endpointv3.LocalityLbEndpoints
 	for i, e := range endpoints {
@@ -24,12 +26,12 @@ func Endpoints(name string, endpoints []sources.Endpoint) *endpointv3.ClusterLoa
 			}
 			assignment.Endpoints = append(assignment.Endpoints, locality)
 		}
-		locality.LbEndpoints = append(locality.LbEndpoints, lbEndpoint(e))
+		locality.LbEndpoints = append(locality.LbEndpoints, lbEndpoint(e, redis))
 	}
 	return assignment
 }
 
-func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
+func lbEndpoint(e sources.Endpoint, redis bool) *endpointv3.LbEndpoint {
 	status := corev3.HealthStatus_HEALTHY
 	switch e.Health {
 	case sources.Degraded:
@@ -42,17 +44,20 @@ func lbEndpoint(e sources.Endpoint) *endpointv3.LbEndpoint {
 			Address: socketAddress(e.Address),
 		}},
 		HealthStatus: status,
-		Metadata:     endpointMetadata(e),
+		Metadata:     endpointMetadata(e, redis),
 	}
 }
 
 // endpointMetadata is what load balancing, and the filter of rebalancing, look at; nil if there is nothing.
-func endpointMetadata(e sources.Endpoint) *corev3.Metadata {
+func endpointMetadata(e sources.Endpoint, redis bool) *corev3.Metadata {
 	if e.Slot == 0 && e.Shed.Percent <= 0 {
 		return nil
 	}
 	m := make(map[string]*structpb.Struct)
-	if e.Slot > 0 {
+	switch {
+	case e.Slot > 0 && redis:
+		m["envoy.lb"] = redisHashKey(e.Slot)
+	case e.Slot > 0:
 		m["envoy.lb"] = hashKey(e.Slot)
 	}
 	if e.Shed.Percent > 0 {

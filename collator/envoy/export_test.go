@@ -32,5 +32,11 @@ func QueueBalancing(balance sources.Balance) (*clusterv3.LoadBalancingPolicy, er
 // MaglevSize is the size of the tables of ids.
 const MaglevSize = maglevSize
 
+// RedisKeys is the number of slots that have a key of their own, and RedisHashKeyOf is that of one.
+const RedisKeys = len(redisKeys)
+
+// RedisHashKeyOf is the key of a slot of a server of Redis.
+func RedisHashKeyOf(slot int) string { return redisHashKey(slot).Fields["hash_key"].GetStringValue() }
+
 // HashKeyOf is the key of a slot.
 func HashKeyOf(slot int) string { return hashKey(slot).Fields["hash_key"].GetStringValue() }

@@ -25,11 +25,11 @@ const (
 )
 
 // outlierDetection has Envoy eject an instance for a while if connections to it fail one
-// after the other. Only that counts: no status of an answer does. See
+// after the other. Statuses of answers count only if the app asks for that. See
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/outlier
 func outlierDetection(c routing.Connections) *clusterv3.OutlierDetection {
 	never := func() *wrapperspb.UInt32Value { return wrapperspb.UInt32(0) }
-	return &clusterv3.OutlierDetection{
+	detection := &clusterv3.OutlierDetection{
 		SplitExternalLocalOriginErrors:  true,
 		ConsecutiveLocalOriginFailure:   wrapperspb.UInt32(routing.EjectedAfter(c.TCP)),
 		Interval:                        durationpb.New(ejectionSweep),
@@ -41,6 +41,17 @@ func outlierDetection(c routing.Connections) *clusterv3.OutlierDetection {
 		EnforcingSuccessRate:            never(),
 		EnforcingLocalOriginSuccessRate: never(),
 	}
+	if c.EjectAfter > 0 {
+		// If all instances answer so, MaxEjectionPercent leaves some in. Should these end, the panic threshold of the
+		// cluster lets requests go to those left out.
+		detection.Consecutive_5Xx = wrapperspb.UInt32(c.EjectAfter)
+		detection.EnforcingConsecutive_5Xx = wrapperspb.UInt32(100)
+		if c.EjectFor > 0 {
+			detection.BaseEjectionTime = durationpb.New(c.EjectFor)
+			detection.MaxEjectionTime = durationpb.New(max(routing.LongestEjection, c.EjectFor))
+		}
+	}
+	return detection
 }
 
 // keepalive finds out that the machine of an instance is gone while nothing is sent. An

@@ -50,24 +50,37 @@ func perRouteFilters(p *packer) (filters []*hcmv3.HttpFilter) {
 // filterChains are the filters that a route asks for, in order: one chain for each of routeFilterNames.
 type filterChains struct {
 	p      *packer
-	chains [][]*corev3.TypedExtensionConfig
+	chains []oneChain
 	// waits is set if the last filter of the last chain may wait.
 	waits bool
+}
+
+// oneChain is one of them, for the requests that fit; for all if fit is nil.
+type oneChain struct {
+	filters []*corev3.TypedExtensionConfig
+	fit     *xdsmatcherv3.Matcher_MatcherList_Predicate
 }
 
 // add adds a filter that decides at once.
 func (c *filterChains) add(name string, config proto.Message) {
 	if len(c.chains) == 0 || c.waits {
-		c.chains, c.waits = append(c.chains, nil), false
+		c.chains, c.waits = append(c.chains, oneChain{}), false
 	}
 	last := &c.chains[len(c.chains)-1]
-	*last = append(*last, c.p.extension(name, config))
+	last.filters = append(last.filters, c.p.extension(name, config))
 }
 
 // addWaiting adds a filter that may have a request wait: for an answer from elsewhere, for time to pass, or for
 // the body of the request.
 func (c *filterChains) addWaiting(name string, config proto.Message) {
 	c.add(name, config)
+	c.waits = true
+}
+
+// addWaitingIf adds a filter that may have the requests wait that fit, and is for these alone. It has a
+// chain for itself.
+func (c *filterChains) addWaitingIf(fit *xdsmatcherv3.Matcher_MatcherList_Predicate, name string, config proto.Message) {
+	c.chains = append(c.chains, oneChain{[]*corev3.TypedExtensionConfig{c.p.extension(name, config)}, fit})
 	c.waits = true
 }
 
@@ -83,14 +96,24 @@ func (c *filterChains) perRoute() map[string]*anypb.Any {
 	}
 	config := make(map[string]*anypb.Any, len(c.chains))
 	for i, chain := range c.chains {
-		run := &compositev3.ExecuteFilterAction{FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: chain}}
-		config[routeFilterNames[i]] = c.p.pack(&matchingv3.ExtensionWithMatcherPerRoute{
-			XdsMatcher: &xdsmatcherv3.Matcher{OnNoMatch: &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
-				Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: c.p.pack(run)},
-			}}},
-		})
+		config[routeFilterNames[i]] = c.p.pack(&matchingv3.ExtensionWithMatcherPerRoute{XdsMatcher: chain.matcher(c.p)})
 	}
 	return config
+}
+
+// matcher runs the filters of the chain for the requests that fit.
+func (c oneChain) matcher(p *packer) *xdsmatcherv3.Matcher {
+	run := &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+		Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: p.pack(&compositev3.ExecuteFilterAction{
+			FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: c.filters},
+		})},
+	}}
+	if c.fit == nil {
+		return &xdsmatcherv3.Matcher{OnNoMatch: run}
+	}
+	return &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
+		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: c.fit, OnMatch: run}},
+	}}}
 }
 
 // usesRouteFilters reports whether a route of a virtual host has filters.

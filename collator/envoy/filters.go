@@ -7,14 +7,12 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacconfigv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
-	basicauthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/basic_auth/v3"
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	statefulsessionv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/stateful_session/v3"
 	cookiestatev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/stateful_session/cookie/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/type/http/v3"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
@@ -42,11 +40,9 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if len(h.AllowedNetworks) > 0 {
 		c.add("rbac", allowOnly(h.AllowedNetworks))
 	}
-	if a := h.BasicAuth; a != nil {
-		c.add("basic_auth", &basicauthv3.BasicAuth{
-			Realm: a.Realm,
-			Users: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: a.User + ":" + string(a.Hash)}},
-		})
+	limitFilters(&c, h.RequestLimits)
+	if a := h.BasicAuth; a != nil && a.EnvoyChecks() {
+		c.add("basic_auth", basicAuth(a))
 	}
 	if h.Sticky {
 		c.add("stateful_session", &statefulsessionv3.StatefulSession{
@@ -55,6 +51,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 			}),
 		})
 	}
+	shapingFilters(&c, shaping(r))
 	if h.LocationPrefix != "" {
 		c.add("location", prefixLocation())
 	}
@@ -64,8 +61,14 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if b.looksAtNetworks(r) {
 		c.add("client", keepClient())
 	}
+	if a := h.BasicAuth; a != nil && !a.EnvoyChecks() {
+		c.addWaiting("password", relayPasswords(p, b.Fleet, r.Claim))
+	}
 	signOnFilters(&c, r)
 	b.logIn(&c, r)
+	b.countEverywhere(&c, r)
+	waitingLimitFilters(&c, h.RequestLimits)
+	b.addFault(&c, shaping(r).Fault)
 	return c.perRoute()
 }
 
@@ -144,15 +147,4 @@ func prefixLocation() *luav3.Lua {
 		ClearRouteCache:   wrapperspb.Bool(false),
 		SharedVmId:        "location",
 	}
-}
-
-// locationPrefix is the metadata of a route from which locationScript takes the prefix; nil if
-// there is none. Envoys before 1.40 have no filter_context.
-func locationPrefix(h sources.HTTP) *corev3.Metadata {
-	if h.LocationPrefix == "" {
-		return nil
-	}
-	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-		routeMetadata: {Fields: map[string]*structpb.Value{"prefix": structpb.NewStringValue(h.LocationPrefix)}},
-	}}
 }

@@ -29,6 +29,8 @@ import (
 	"relay/collator"
 	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/authz"
+	"relay/passwords"
 	"relay/scaling/queue"
 	"relay/sources"
 	"relay/traffic"
@@ -55,6 +57,8 @@ type realEnvoy struct {
 	// askedForInstance counts requests for which the queue was asked.
 	askedForInstance atomic.Int64
 	tcp              *tcpWaker
+	// passwords checks those that Envoy cannot check.
+	passwords *passwords.Service
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -96,13 +100,14 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
-		e.waker.register(g)
+		authz.Register(g, e.passwords.Answer(e.server.AdmitRequest), e.waker.answerOn)
 		e.queue.Register(g, func(ctx context.Context, first func() (*corev3.Node, error)) (func(), error) {
 			e.askedForInstance.Add(1)
 			return e.server.AdmitRequest(ctx, first)
 		})
 		ratelimitv3.RegisterRateLimitServiceServer(g, e.tcp)
 	}
+	e.passwords = passwords.New(e, passwords.DefaultLimits(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	e.queued = newQueuedApp()
 	e.queue = queue.New(e.queued, e.queued, queue.DefaultLimits(), prometheus.NewRegistry())
 	t.Cleanup(e.queue.Close)

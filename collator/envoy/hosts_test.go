@@ -149,6 +149,15 @@ func (c *rawClient) close() {
 // "refused" if Envoy takes the request for none.
 func (c *rawClient) get(target, host string) string {
 	c.t.Helper()
+	return c.ask("GET", target, host, "")
+}
+
+// ask is get with a method, and a line of a header if there is one.
+func (c *rawClient) ask(method, target, host, header string) string {
+	c.t.Helper()
+	if header != "" {
+		header += "\r\n"
+	}
 	if c.conn == nil {
 		conn, err := net.Dial("tcp", c.address)
 		if err != nil {
@@ -159,7 +168,7 @@ func (c *rawClient) get(target, host string) string {
 	if err := c.conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		c.t.Fatal(err)
 	}
-	_, err := fmt.Fprintf(c.conn, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", target, host)
+	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, target, host, header)
 	if err != nil {
 		c.t.Fatalf("Host %q: %v", host, err)
 	}

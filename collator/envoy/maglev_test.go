@@ -13,7 +13,10 @@ import (
 
 // maglev is the table that Envoy makes for slots, and which slot has each of its entries. See
 // https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers#maglev
-func maglev(size int, slots []int) []int {
+func maglev(size int, slots []int) []int { return maglevOf(size, slots, envoy.HashKeyOf) }
+
+// maglevOf is the same for slots that are called otherwise.
+func maglevOf(size int, slots []int, keyOf func(int) string) []int {
 	type row struct {
 		key                    string
 		slot, offset, skip, at int
@@ -25,7 +28,7 @@ func maglev(size int, slots []int) []int {
 	}
 	rows := make([]row, len(slots))
 	for i, slot := range slots {
-		key := envoy.HashKeyOf(slot)
+		key := keyOf(slot)
 		rows[i] = row{key, slot, int(hash(key, 0) % uint64(size)), int(hash(key, 1)%uint64(size-1)) + 1, 0}
 	}
 	slices.SortFunc(rows, func(a, b row) int { return strings.Compare(a.key, b.key) })

@@ -42,6 +42,8 @@ type ruleMatch struct {
 	guard bool
 	// scheme, if there is one, is that of the requests it takes: "http" or "https".
 	scheme string
+	// and is what the request must be like besides.
+	and sources.Match
 }
 
 // refuseClimbing answers 400 to paths with a segment "..": by it they could lead from a
@@ -70,8 +72,8 @@ func pathRegex(pattern string) *routev3.RouteMatch_SafeRegex {
 	return &routev3.RouteMatch_SafeRegex{SafeRegex: regexMatcher(pattern, len(pattern) > maxGuardPattern)}
 }
 
-// guardPattern matches the paths that an app may take for one that begins with the prefix.
-// The prefix itself may be encoded.
+// guardPattern matches the paths that an app may take for one that begins with the prefix, or if the
+// prefix is the whole path, for that. The prefix itself may be encoded.
 func guardPattern(path sources.Path) string {
 	prefix := path.Prefix
 	if decoded, err := url.PathUnescape(prefix); err == nil {
@@ -90,6 +92,9 @@ func guardPattern(path sources.Path) string {
 		default:
 			pattern.WriteString(character(c, path.IgnoreCase))
 		}
+	}
+	if path.Exact {
+		return pattern.String() + parameters
 	}
 	return pattern.String() + ".*"
 }
@@ -130,9 +135,17 @@ func GuardSize(path sources.Path) int {
 // for its own, if the rules after it would let these in. They are called like the cluster: of a
 // request that Envoy answers itself, access logs have often nothing else of the app.
 func (b scopeBuilder) guardedRoutes(p *packer, domain string, r routing.Rule, later []routing.Rule) []*routev3.Route {
-	routes := b.ruleRoutes(p, domain, r, false)
-	if r.Guarded(later) {
-		routes = append(routes, b.ruleRoutes(p, domain, r, true)...)
+	matches := r.HTTP.Match
+	if len(matches) == 0 {
+		matches = []sources.Match{{}}
+	}
+	p.fail(checkMatches(r))
+	var routes []*routev3.Route
+	for _, match := range matches {
+		routes = append(routes, b.ruleRoutes(p, domain, r, ruleMatch{path: r.Path, and: match})...)
+		if r.Guarded(later) {
+			routes = append(routes, b.ruleRoutes(p, domain, r, ruleMatch{path: r.Path, and: match, guard: true})...)
+		}
 	}
 	for _, route := range routes {
 		route.Name = cmp.Or(route.Name, r.Targets[0].Cluster)

@@ -21,6 +21,27 @@ func regexMatcher(pattern string, large bool) *matcherv3.RegexMatcher {
 	return m
 }
 
+// anyRegex makes a matcher of an expression that somebody else wrote.
+func anyRegex(pattern string) *matcherv3.RegexMatcher {
+	return regexMatcher(pattern, mayBeLarge(pattern))
+}
+
+// mayBeLarge reports whether an expression may have more than 100 instructions: what stands for many characters has some for each length that
+// a character may have in UTF-8, and what is repeated a number of times is there so many times.
+func mayBeLarge(pattern string) bool {
+	const limit, ofMany = 90, 12
+	n := instructions(pattern)
+	for i := range len(pattern) {
+		switch pattern[i] {
+		case '{':
+			return true
+		case '.', '[', '\\':
+			n += ofMany
+		}
+	}
+	return n > limit
+}
+
 // instructions returns how many instructions a text is, at most, in an expression that ignores
 // case. Of two letters there are forms outside ASCII (the Kelvin sign and the long s). Newer
 // Envoys need fewer for these.

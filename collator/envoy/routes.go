@@ -25,16 +25,15 @@ const maxStripped = 80
 const strictTransport = "max-age=15768000"
 
 // ruleRoutes returns the routes of a rule, in order. Where plain HTTP is handled in
-// another way than HTTPS, it has a route of its own, before the one for both. With guard they
-// are for the paths that an app may take for those of the rule.
-func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard bool) []*routev3.Route {
+// another way than HTTPS, it has a route of its own, before the one for both.
+func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, all ruleMatch) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	r.HTTP.Closed = r.HTTP.Closed || b.Unsigned(r)
 	r = b.withLogIn(r)
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
-	all := ruleMatch{path: r.Path, guard: guard}
-	plain := ruleMatch{path: r.Path, guard: guard, scheme: "http"}
+	plain := all
+	plain.scheme = "http"
 	switch {
 	case r.Redirect && secure:
 		routes = append(routes, &routev3.Route{Match: plain.match(), Action: b.toHTTPS(domain), ResponseHeadersToAdd: b.locationBelow(domain)})
@@ -61,14 +60,14 @@ func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, guard
 
 // handle returns the routes that forward the requests of a rule that match.
 func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMatch) []*routev3.Route {
-	var routes []*routev3.Route
+	routes := redirectRoutes(r, m)
 	if r.HTTP.RootRedirect != "" && r.Path.Prefix == "/" {
 		root := m.match()
 		root.PathSpecifier = &routev3.RouteMatch_Path{Path: "/"}
 		routes = append(routes, &routev3.Route{Match: root, Action: toPath(r.HTTP.RootRedirect)})
 	}
 	if routesByTarget(r) {
-		routes = append(routes, b.shareRoutes(domain, r, m)...)
+		routes = append(routes, withUrgent(shaping(r).Urgent, b.shareRoutes(domain, r, m))...)
 	} else {
 		forward := b.forward(domain, r)
 		if r.HTTP.Sticky {
@@ -76,44 +75,31 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 				c.TypedPerFilterConfig = b.routeFilters(p, r, c.Name)
 			}
 		}
-		routes = append(routes, &routev3.Route{Match: m.match(), Action: forward})
+		routes = append(routes, withUrgent(shaping(r).Urgent, []*routev3.Route{{Match: m.match(), Action: forward}})...)
 	}
 	for _, route := range routes {
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
 		route.TypedPerFilterConfig = b.routeFilters(p, r, cluster)
-		route.Metadata = locationPrefix(r.HTTP)
+		route.Metadata = metadataOf(r.HTTP)
 		route.RequestHeadersToAdd = headerOptions(r.HTTP.RequestHeaders.Add)
 		route.RequestHeadersToRemove = r.HTTP.RequestHeaders.Remove
 		if len(r.HTTP.RetryOn) > 0 {
 			// The app says itself what is tried again.
 			route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), retryOnHeader)
 		}
-		route.ResponseHeadersToAdd = headerOptions(r.HTTP.ResponseHeaders.Add)
-		route.ResponseHeadersToRemove = r.HTTP.ResponseHeaders.Remove
+		route.ResponseHeadersToAdd = append(route.ResponseHeadersToAdd, headerOptions(r.HTTP.ResponseHeaders.Add)...)
+		route.ResponseHeadersToRemove = slices.Clone(r.HTTP.ResponseHeaders.Remove)
+		shapeAnswers(route, shaping(r))
 		gateShare(p, route, r.Targets)
 	}
-	return b.separate(r.Targets, routes)
-}
-
-func (r ruleMatch) match() *routev3.RouteMatch {
-	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.path.Prefix}}
-	switch {
-	case r.guard:
-		m.PathSpecifier = pathRegex(guardPattern(r.path))
-	case r.path.IgnoreCase:
-		m.CaseSensitive = wrapperspb.Bool(false)
+	routes = b.separate(r.Targets, routes)
+	if shaping(r).CORS != nil {
+		routes = slices.Insert(routes, 0, b.preflight(p, r, m))
 	}
-	if r.scheme != "" {
-		// Envoy overwrites what the client sent: see trustProxies. Proxies write it in any
-		// case.
-		m.Headers = []*routev3.HeaderMatcher{{
-			Name: forwardedProto,
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Exact{Exact: r.scheme}, IgnoreCase: true,
-			}},
-		}}
+	if large := m.refuseLarge(r.HTTP.RequestLimits); large != nil {
+		routes = slices.Insert(routes, 0, large)
 	}
-	return m
+	return routes
 }
 
 // forward sends requests to the clusters of a rule.
@@ -145,6 +131,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: domain}
 		}
 	}
+	shapeForward(action, r.HTTP.Shaping)
 	return &routev3.Route_Route{Route: action}
 }
 

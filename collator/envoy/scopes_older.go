@@ -132,7 +132,7 @@ var features = slices.Concat([]feature{
 	{ChainsSince, true, func(h *sources.HTTP) bool { return len(h.AllowedNetworks) > 0 }, func(h *sources.HTTP) { h.AllowedNetworks = nil }},
 	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Sticky }, func(h *sources.HTTP) { h.Sticky = false }},
 	{ChainsSince, false, func(h *sources.HTTP) bool { return h.LocationPrefix != "" }, func(h *sources.HTTP) { h.LocationPrefix = "" }},
-}, signOnFeatures)
+}, signOnFeatures, limitFeatures, shapingFeatures)
 
 // NeedsFilters reports whether requests to a port go through filters of its route.
 func NeedsFilters(h *sources.HTTP) bool {

@@ -71,7 +71,7 @@ func serviceTLS(p *packer, listener *listenerv3.Listener, s routing.Service) {
 // so that the chain stays as it is.
 func serviceTLSContext(s routing.Service, c routing.ServiceChain) *tlsv3.DownstreamTlsContext {
 	tls := &tlsv3.DownstreamTlsContext{
-		CommonTlsContext: &tlsv3.CommonTlsContext{TlsParams: profileParameters(s.TLS.Profile)},
+		CommonTlsContext: &tlsv3.CommonTlsContext{TlsParams: profileParameters(s.TLS.Profile), AlpnProtocols: s.TLS.ALPN},
 		// See downstreamTLS.
 		FullScanCertsOnSniMismatch: wrapperspb.Bool(true),
 	}

@@ -16,8 +16,9 @@ import (
 	"relay/sources"
 )
 
-// TCPListener makes the listener of one TCP service. It shares nothing with any other.
-func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, error) {
+// TCPListener makes the listener of one TCP service. It shares nothing with any other. access is that of a
+// service of Redis.
+func TCPListener(f *routing.Fleet, s routing.Service, access RedisAccess) (*listenerv3.Listener, error) {
 	var p packer
 	name := routing.TCPListener(s.Listen)
 	listener := newListener(name, f.HTTP)
@@ -34,13 +35,20 @@ func TCPListener(f *routing.Fleet, s routing.Service) (*listenerv3.Listener, err
 	if s.AcceptProxy {
 		listener.ListenerFilters = []*listenerv3.ListenerFilter{proxyProtocolFilter(&p)}
 	}
-	listener.FilterChains = []*listenerv3.FilterChain{serviceChain(&p, f, name, s)}
+	if s.Redis != nil {
+		listener.FilterChains = []*listenerv3.FilterChain{redisChain(s)}
+	} else {
+		listener.FilterChains = []*listenerv3.FilterChain{serviceChain(&p, f, name, s)}
+	}
 	if s.AcceptProxy {
 		// Where the proxies are known, nobody else can claim an address.
 		listener.FilterChains[0].FilterChainMatch.DirectSourcePrefixRanges = cidrRanges(f.Proxies.Networks)
 	}
 	if s.TLS != nil {
 		serviceTLS(&p, listener, s)
+	}
+	if s.Redis != nil {
+		redisListener(&p, listener, s, access)
 	}
 	return listener, p.err
 }
@@ -73,6 +81,9 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		AccessLog:        append(failedTCP(), connectionLog(p, f)...),
 	}
 	connectAttempts(proxy, s)
+	if s.Holds {
+		attemptsWhileHeld(proxy)
+	}
 	if s.BySource {
 		proxy.HashPolicy = []*typev3.HashPolicy{{PolicySpecifier: &typev3.HashPolicy_SourceIp_{SourceIp: &typev3.HashPolicy_SourceIp{}}}}
 	}
@@ -81,11 +92,19 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		proxy.OnDemand = &tcpproxyv3.TcpProxy_OnDemand{OdcdsConfig: adsSource(0)}
 	}
 	filters := []*listenerv3.Filter{keepCluster(p, cluster)}
+	if s.Wake != sources.WakeTCPNever || s.Holds {
+		filters = append(filters, keepNode(p))
+	}
 	if s.Wake != sources.WakeTCPNever {
-		filters = append(filters, keepNode(p), wakeDiscovery(cluster))
+		filters = append(filters, wakeDiscovery(cluster))
+	}
+	if s.Holds {
+		filters = append(filters, holdDiscovery(cluster))
 	}
 	if s.Paced {
 		filters = append(filters, acceptDiscovery(cluster))
+	}
+	if s.Paced || s.Holds {
 		// Envoy reads while a connection waits. So it notices a client that resets it.
 		proxy.MaxEarlyDataBytes = wrapperspb.UInt32(earlyData)
 	}

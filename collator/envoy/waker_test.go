@@ -45,8 +45,18 @@ type check struct {
 	size             int
 }
 
-// register has a server answer the questions of Envoys.
-func (w *waker) register(g grpc.ServiceRegistrar) { authv3.RegisterAuthorizationServer(g, w) }
+// answerOn answers the question of an Envoy that comes on a stream.
+func (w *waker) answerOn(g grpc.ServerStream) error {
+	var asked authv3.CheckRequest
+	if err := g.RecvMsg(&asked); err != nil {
+		return err
+	}
+	answer, err := w.Check(g.Context(), &asked)
+	if err != nil {
+		return err
+	}
+	return g.SendMsg(answer)
+}
 
 func newWaker() *waker { return &waker{changed: make(chan struct{})} }
 

@@ -41,6 +41,10 @@ type Rule struct {
 	Port       int    `json:"port"`
 	Path       string `json:"path"`
 	IgnoreCase bool   `json:"ignoreCase,omitempty"`
+	// Exact is set if the path is no prefix but the whole. Pattern, if there is one, is a regular
+	// expression that it must fit.
+	Exact   bool   `json:"exact,omitempty"`
+	Pattern string `json:"pattern,omitempty"`
 	// Order is that of HAPROXY_n_BACKEND_WEIGHT: the largest is tried first.
 	Order   int     `json:"order"`
 	Outcome Outcome `json:"outcome"`
@@ -183,7 +187,7 @@ func ruleViews(f *routing.Fleet, claims []routing.Claim) []Rule {
 
 func ruleView(r routing.Rule, outcome Outcome, reason string) Rule {
 	return Rule{
-		App: r.Claim.App, Port: r.Claim.Port, Path: r.Path.Prefix, IgnoreCase: r.Path.IgnoreCase,
+		App: r.Claim.App, Port: r.Claim.Port, Path: r.Path.Prefix, Exact: r.Path.Exact, Pattern: r.Path.Pattern, IgnoreCase: r.Path.IgnoreCase,
 		Order: r.Order, Outcome: outcome, Reason: reason,
 	}
 }

@@ -18,6 +18,9 @@ const refusedHint = "a client that is not let in is counted by its Envoy alone, 
 // that it names nobody is let in.
 func serviceTLSWords(t sources.ServiceTLS, lacksAuthority bool) []string {
 	words := []string{fmt.Sprintf("TCP mode: Envoy ends the TLS of clients (profile %s), and what is in it is passed on", cmp.Or(t.Profile, sources.TLSIntermediate))}
+	if len(t.ALPN) > 0 {
+		words = append(words, "clients that ask for a protocol (ALPN) get one of "+strings.Join(t.ALPN, ", "))
+	}
 	switch {
 	case t.Refused:
 		return append(words, "nobody is let in: a restriction was asked for that cannot be kept; connections that are open stay")

@@ -17,6 +17,8 @@ func TestWordsOfRatesAndTimes(t *testing.T) {
 	for got, want := range map[string]string{
 		strings.Join(acceptWords(&sources.TCP{AcceptRate: 1, AddressRate: 1}), "; "): "each instance takes 1 new connection a second, and the others wait for their turn; a client may open 1 new connection a second, and others are closed",
 		acceptWords(&sources.TCP{AcceptRate: 2.5})[0]:                                "each instance takes 2.5 new connections a second, and the others wait for their turn",
+		acceptWords(&sources.TCP{Hold: 30 * time.Second})[0]:                         "new connections wait up to 30s while there is no instance",
+		serviceTLSWords(sources.ServiceTLS{ALPN: []string{"postgresql"}}, false)[1]:  "clients that ask for a protocol (ALPN) get one of postgresql",
 		idleWords("connections", 0):                                                  "connections on which nothing moves do not end for that",
 		idleWords("requests", time.Minute):                                           "requests on which nothing moves end after 1m0s",
 		strings.Join(limitWords(sources.HTTP{Timeout: new(time.Duration)}), "; "):    "answers may take as long as they want",

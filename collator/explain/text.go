@@ -93,6 +93,12 @@ func (x writer) domain(d Domain) {
 
 func (x writer) rule(r Rule) {
 	path := r.Path + "*"
+	switch {
+	case r.Pattern != "":
+		path = r.Pattern
+	case r.Exact:
+		path = r.Path
+	}
 	if r.IgnoreCase {
 		path += " in any case"
 	}

@@ -23,17 +23,21 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	case r.Redirect:
 		say("a redirect to HTTPS is asked for, but the fleet has no https listener: plain HTTP is served")
 	}
+	for _, m := range h.Match {
+		say("takes requests %s", matchWords(m))
+	}
 	if h.Closed {
 		say("every request gets 403: a restriction was asked for that cannot be kept")
 		return words
 	}
 	if h.BasicAuth != nil {
-		say("a password is asked for (user %s)", h.BasicAuth.User)
+		say("a password is asked for (%s)%s", userWords(h.BasicAuth), checkedBy(h.BasicAuth))
 	}
 	if len(h.AllowedNetworks) > 0 {
 		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
 	}
 	words = append(words, oidcWords(routing.OIDCOf(&h))...)
+	words = append(words, requestLimitWords(h.RequestLimits)...)
 	if h.HSTS && f.OffersHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")
 	}
@@ -52,7 +56,23 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	if h.Hash != nil {
 		say("the instance is picked by %s", hashWords(*h.Hash))
 	}
-	return append(words, limitWords(h)...)
+	return append(append(words, shapingWords(f, h.Shaping)...), limitWords(h)...)
+}
+
+// userWords says who is let in with a password.
+func userWords(a *sources.BasicAuth) string {
+	if n := len(a.More); n > 0 {
+		return fmt.Sprintf("user %s and %d more", a.User, n)
+	}
+	return "user " + a.User
+}
+
+// checkedBy says so if Relay checks passwords, without which nobody is let in.
+func checkedBy(a *sources.BasicAuth) string {
+	if a.EnvoyChecks() {
+		return ""
+	}
+	return ": Relay checks it, as Envoy knows no such hash"
 }
 
 func joinNetworks(networks []netip.Prefix) string {
@@ -143,12 +163,13 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	switch {
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
 		words = append(words, serviceTLSWords(*port.TCP.ServiceTLS, lacksAuthority)...)
+	case routing.IsTCP(port) && port.TCP.Redis != nil:
 	case routing.IsTCP(port):
 		words = append(words, "TCP mode: connections are passed on as they are")
 	case port.TCP != nil:
 		words = append(words, fmt.Sprintf("without a domain or a health check by HTTP it counts as TCP: fleets with tcp: all open port %d for it", port.TCP.Port))
 	}
-	words = append(words, acceptWords(port.TCP)...)
+	words = append(append(words, redisWords(port.TCP)...), acceptWords(port.TCP)...)
 	if routing.IsTCP(port) {
 		words = append(words, lastingWords(*port.TCP)...)
 	}
@@ -181,6 +202,9 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 	}
 	if u.ConnectTimeout != 0 {
 		say("connecting may take %s", u.ConnectTimeout)
+	}
+	if u.EjectAfter != 0 {
+		say("an instance that answers with a status of 500 or more %d times in a row is left out for %s, and longer each further time", u.EjectAfter, cmp.Or(u.EjectFor, routing.ShortestEjection))
 	}
 	for _, limit := range []struct {
 		n    uint32
@@ -216,13 +240,16 @@ func newConnections(n float64) string {
 	return fmt.Sprintf("%g new connections", n)
 }
 
-// acceptWords says how often connections to a TCP service may begin.
+// acceptWords says when connections to a TCP service may begin.
 func acceptWords(tcp *sources.TCP) (words []string) {
 	if tcp == nil {
 		return nil
 	}
 	if tcp.AcceptRate > 0 {
 		words = append(words, fmt.Sprintf("each instance takes %s a second, and the others wait for their turn", newConnections(tcp.AcceptRate)))
+	}
+	if tcp.Hold > 0 {
+		words = append(words, fmt.Sprintf("new connections wait up to %s while there is no instance", tcp.Hold))
 	}
 	if tcp.AddressRate > 0 {
 		words = append(words, fmt.Sprintf("a client may open %s a second, and others are closed", newConnections(tcp.AddressRate)))

@@ -211,7 +211,7 @@ func few(texts []string, sign string) []string {
 
 // settingWords are the settings of a port in words, by the name of their field.
 var settingWords = map[string]string{
-	"Paths": "paths", "Order": "order", "ClusterWeight": "weight", "Closed": "closing", "BasicAuth": "password", "AllowedNetworks": "allowed networks",
+	"Paths": "paths", "Match": "kinds of requests", "Order": "order", "ClusterWeight": "weight", "Closed": "closing", "BasicAuth": "password", "AllowedNetworks": "allowed networks",
 	"HSTS": "HSTS", "RootRedirect": "redirect of the root", "StripPrefix": "prefix of the path", "LocationPrefix": "prefix of Location",
 	"RequestHeaders": "request headers", "ResponseHeaders": "response headers", "Sticky": "sticky sessions", "Hash": "hash",
 	"Timeout": "timeout", "IdleTimeout": "idle timeout", "NumRetries": "retries", "RetryOn": "conditions of retries",
@@ -220,7 +220,7 @@ var settingWords = map[string]string{
 	"ProxyProtocol": "PROXY protocol to instances",
 	"Port":          "TCP port", "Address": "TCP address", "AcceptProxy": "PROXY protocol of clients", "Passthrough": "TLS passthrough", "Implicit": "TCP mode",
 	"ServiceTLS": "TLS with clients", "MaxConnectionAge": "longest age of connections", "Rebalance": "rebalancing", "AcceptRate": "rate of new connections",
-	"AddressRate": "rate of new connections of an address", "MaxStreamDuration": "longest duration of streams",
+	"AddressRate": "rate of new connections of an address", "Hold": "waiting for an instance", "MaxStreamDuration": "longest duration of streams",
 }
 
 // settings names the fields in which two structs differ; nil stands for one with no setting.

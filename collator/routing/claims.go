@@ -53,7 +53,7 @@ func (f *Fleet) ClaimsOf(app *sources.App) map[string][]Claim {
 		if f.CannotVerify(port) {
 			closed := sources.HTTP{Closed: true}
 			if h != nil {
-				closed.Paths, closed.Order = h.Paths, h.Order
+				closed.Paths, closed.Match, closed.Order = h.Paths, h.Match, h.Order
 			}
 			h = &closed
 		}

@@ -1,6 +1,9 @@
 package routing
 
-import "relay/sources"
+import (
+	"relay/internal/secret"
+	"relay/sources"
+)
 
 // Connections says how Envoy connects to the instances of a port: all that a cluster
 // depends on. What changes often is in the endpoints.
@@ -13,6 +16,11 @@ type Connections struct {
 	// SaysWho has instances told, by the PROXY protocol's version 2, what the certificate of a client
 	// says.
 	SaysWho bool
+	// Redis is set if they carry commands of Redis. RedisCredential names what lets Envoys in then, if the servers ask for
+	// that, and RedisPassword is it; ConnectionsOf leaves it out.
+	Redis           bool
+	RedisCredential string
+	RedisPassword   secret.String
 	// Queued has Relay name the instance that takes a request.
 	Queued bool
 }
@@ -27,16 +35,19 @@ func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 		c.Upstream = *u
 	}
 	if h := app.Ports[port].HTTP; h != nil {
-		c.Sticky = h.Sticky
+		c.Sticky = h.KeepsClients()
 	}
 	c.TCP, c.Queued = IsTCP(app.Ports[port]), f.Queues(app.Ports[port])
+	if c.TCP && app.Ports[port].TCP.Redis != nil {
+		c.Redis, c.RedisCredential = true, app.Ports[port].TCP.Redis.ServerPassword
+	}
 	c.SaysWho = c.TCP && app.Ports[port].TCP.ServiceTLS != nil && c.ProxyProtocol == 2
 	return c
 }
 
 // Equal reports whether two clusters would be the same.
 func (c Connections) Equal(other Connections) bool {
-	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.SaysWho == other.SaysWho && c.Queued == other.Queued && c.Upstream.Equal(&other.Upstream)
+	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.SaysWho == other.SaysWho && c.Queued == other.Queued && c.Redis == other.Redis && c.RedisCredential == other.RedisCredential && c.RedisPassword == other.RedisPassword && c.Upstream.Equal(&other.Upstream)
 }
 
 // CannotVerify reports whether a port asks that the certificates of its instances be

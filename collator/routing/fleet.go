@@ -69,6 +69,10 @@ type Fleet struct {
 	ExtendedConnect bool
 	// AccessLog says where the Envoys write a line for each request.
 	AccessLog AccessLog
+	// RateLimitService is HOST:PORT of the service that counts requests for all Envoys; empty for none.
+	RateLimitService string
+	// Faults allows apps to ask that some of their requests are slow, or fail.
+	Faults bool
 	// IgnoredClients do not count as use of an app that may sleep.
 	IgnoredClients ignored.Clients
 	// ErrorPages are shown in place of Envoy's plain ones. They are in the listeners: these change
@@ -158,7 +162,7 @@ func (f *Fleet) Check() error {
 			return fmt.Errorf("has authorities of hosts outside that Envoy cannot use: %w", err)
 		}
 	}
-	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check(), f.checkExternal())
+	return errors.Join(f.CheckAddresses(), f.checkTLS(), f.Proxies.Check(), f.checkExternal(), f.checkRateLimits())
 }
 
 // Routes reports whether the fleet has a cluster for an app port. app is nil if there is
@@ -190,7 +194,7 @@ func (f *Fleet) gates(app *sources.App) bool { return f.Scaling && app.Gated }
 // stay with an instance, and balancing by a hash, choose without Relay.
 func (f *Fleet) Queues(port sources.Port) bool {
 	h := port.HTTP
-	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.Sticky && h.Hash == nil)
+	return f.Scaling && port.Queue != nil && !IsTCP(port) && (h == nil || !h.KeepsClients() && h.Hash == nil)
 }
 
 // HoldsConnections reports whether connections to a port of an app may have to wait, and whether they

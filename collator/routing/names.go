@@ -74,6 +74,8 @@ const (
 	wakePrefix = "tcp-wake/"
 	// acceptPrefix begins the names of those by which new connections to TCP services wait for their turn.
 	acceptPrefix = "tcp-accept/"
+	// holdPrefix begins the names of those by which they wait while there is no instance.
+	holdPrefix = "tcp-hold/"
 	// WildcardsScope is the scope that leads to the scopes of the wildcard domains.
 	// No domain is called so; and "*" alone would mean everything by xDS.
 	WildcardsScope = "*.*"
@@ -95,6 +97,15 @@ func AcceptFilter(cluster string) string { return acceptPrefix + cluster }
 // AcceptsCluster returns the cluster of an AcceptFilter.
 func AcceptsCluster(filter string) (cluster string, ok bool) {
 	return strings.CutPrefix(filter, acceptPrefix)
+}
+
+// HoldFilter is the name of the extension configuration that has new connections to a TCP service wait
+// while it has no instance.
+func HoldFilter(cluster string) string { return holdPrefix + cluster }
+
+// HoldsCluster returns the cluster of a HoldFilter.
+func HoldsCluster(filter string) (cluster string, ok bool) {
+	return strings.CutPrefix(filter, holdPrefix)
 }
 
 // SecretName is the name of the secret of a certificate. A renewal has the same name, so

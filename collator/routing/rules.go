@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	"relay/credentials"
 	"relay/sources"
@@ -59,14 +58,14 @@ type Loss struct{ Rule, To Rule }
 // app id, then the lowest port. The health of apps does not count, so every replica
 // decides alike. A rule that no request could reach is a loss.
 func RulesOf(claims []Claim) (rules []Rule, losses []Loss) {
-	seen := prefixes{exact: make(map[string]int), folded: make(map[string]int)}
+	seen := prefixes{exact: make(map[string]int), folded: make(map[string]int), matched: make(map[sources.Path][]int)}
 	for _, c := range Candidates(claims) {
-		i, covered := seen.covering(c.Path)
+		i, covered := seen.covering(c, rules)
 		switch {
 		case !covered:
-			seen.add(c.Path, len(rules))
+			seen.add(c, len(rules))
 			rules = append(rules, c)
-		case rules[i].Path == c.Path && rules[i].shares(c):
+		case rules[i].asks(c) && rules[i].shares(c):
 			rules[i].Targets = append(rules[i].Targets, c.Targets...)
 		case CompareClaims(rules[i].Claim, c.Claim) != 0:
 			losses = append(losses, Loss{c, rules[i]})
@@ -116,6 +115,11 @@ func (r Rule) shares(later Rule) bool {
 	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP)
 }
 
+// asks reports whether both rules ask for the same requests.
+func (r Rule) asks(other Rule) bool {
+	return r.Path == other.Path && sameMatch(r.HTTP.Match, other.HTTP.Match)
+}
+
 func (r Rule) wantsShare(later Rule) bool {
 	return r.Order == later.Order && r.HTTP.ClusterWeight != nil && later.HTTP.ClusterWeight != nil
 }
@@ -133,7 +137,7 @@ func (l Loss) String() string {
 	}
 	lost := fmt.Sprintf("port %d does not get %s: port %d of %s has ", l.Rule.Claim.Port, what, first.Port, first.App)
 	switch {
-	case l.To.Path != l.Rule.Path:
+	case !l.To.asks(l.Rule):
 		return lost + l.To.Path.Prefix + ", which takes these requests before (the largest HAPROXY_n_BACKEND_WEIGHT is asked first)"
 	case l.To.Order != l.Rule.Order:
 		return lost + "it (the largest HAPROXY_n_BACKEND_WEIGHT wins)"
@@ -141,35 +145,4 @@ func (l Loss) String() string {
 		return lost + "it, with another password or other networks, so that they cannot share it"
 	}
 	return lost + "it (the lowest app id wins, then the lowest port)"
-}
-
-// prefixes finds the rule that takes all requests of a path.
-type prefixes struct{ exact, folded map[string]int }
-
-func (p prefixes) add(path sources.Path, rule int) {
-	if path.IgnoreCase {
-		p.folded[strings.ToLower(path.Prefix)] = rule
-	} else {
-		p.exact[path.Prefix] = rule
-	}
-}
-
-// covering returns the first rule that takes all requests of the path: its prefix begins
-// the path.
-func (p prefixes) covering(path sources.Path) (rule int, ok bool) {
-	lower := strings.ToLower(path.Prefix)
-	consider := func(i int, found bool) {
-		if found && (!ok || i < rule) {
-			rule, ok = i, true
-		}
-	}
-	for n := 1; n <= len(path.Prefix); n++ {
-		i, found := p.exact[path.Prefix[:n]]
-		// A prefix for which case counts does not cover a path for which it does not,
-		// unless the prefix has no letters.
-		consider(i, found && (!path.IgnoreCase || strings.ToUpper(lower[:n]) == lower[:n]))
-		i, found = p.folded[lower[:n]]
-		consider(i, found)
-	}
-	return rule, ok
 }

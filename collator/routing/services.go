@@ -47,12 +47,17 @@ type Service struct {
 	// Paced has Relay asked before a connection goes on. The rates are not said here, so that nothing of
 	// a listener changes with them.
 	Paced bool
+	// Holds has connections wait while there is no instance. How long is not said here, and neither
+	// whether there is one, so that nothing of a listener changes with that.
+	Holds bool
 	// MaxConnectionAge ends connections that are so old; 0 none.
 	MaxConnectionAge time.Duration
 	// OneByOne is set if connections are let in one after the other, so that each is given to the
 	// instance that has the fewest by then. It is for services that say something of connections that
 	// stay: the listeners of others are what they were before there was that.
 	OneByOne bool
+	// Redis, when set, has Envoys answer clients of Redis.
+	Redis *sources.Redis
 	// Rebalances is set if connections may be ended to even them out. How many is said with each
 	// endpoint, so that nothing of a listener changes then.
 	Rebalances bool
@@ -89,7 +94,8 @@ func (f *Fleet) serviceOf(port sources.Port) (s Service, problems []string) {
 	s = Service{
 		Listen: port.TCP.Port, Address: port.TCP.Address, AcceptProxy: port.TCP.AcceptProxy,
 		IdleTimeout: f.Options.StreamIdleTimeout, Retries: f.Options.Retries,
-		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0, OneByOne: lasting(port.TCP), Paced: paced(port),
+		MaxConnectionAge: port.TCP.MaxConnectionAge, Rebalances: port.TCP.Rebalance > 0, OneByOne: lasting(port.TCP), Paced: paced(port), Holds: port.TCP.Hold > 0 && port.TCP.Redis == nil,
+		Redis: port.TCP.Redis,
 	}
 	if f.Scaling {
 		s.Wake = port.Wake
@@ -147,6 +153,8 @@ func paced(port sources.Port) bool {
 func (f *Fleet) closes(port sources.Port) string {
 	u := port.Upstream
 	switch {
+	case port.TCP.Redis != nil && f.ClustersOnDemand:
+		return "it speaks Redis, and Envoys load the clusters of the fleet on demand, which they cannot for Redis (clusters: on-demand)"
 	case port.HTTP != nil && port.HTTP.Closed:
 		return "it would be open to everyone otherwise"
 	case port.HTTP != nil && port.HTTP.BasicAuth != nil:

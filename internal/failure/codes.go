@@ -45,6 +45,13 @@ const (
 	StatusMaintenance = 524
 )
 
+// StatusTooLarge is that of requests whose body is larger than an app takes, and StatusTooMany of those that
+// are more than it takes.
+const (
+	StatusTooLarge = 413
+	StatusTooMany  = 429
+)
+
 // The order counts: what Envoy found wrong with a request comes before what it made of it, and a
 // request that was retried has the flag of its last failure, too.
 var codes = []Code{
@@ -82,6 +89,20 @@ var codes = []Code{
 		Cause: "The client's address is in none of the networks that the app lets in, or a label that restricts the app is mistyped, and so it lets in nobody. Also a request that wants to change to another protocol than WebSocket.",
 		Look:  "The client's address in the failure; the app's problems.",
 		Do:    "Correct the label of the app. If the address is that of a balancer, tell Relay of it (`trusted-proxies`).",
+	},
+	{
+		Name: "body-too-large", By: []uint32{StatusTooLarge}, Status: StatusTooLarge, Client: true,
+		Text:  "The request is larger than this application takes.",
+		Cause: "The body of the request is larger than the app allows (`RELAY_0_MAX_REQUEST_BODY`), or than Envoy holds of one whose length the client did not say.",
+		Look:  "What the client sends: mostly a file that somebody wants to upload.",
+		Do:    "Raise the limit in the label, or have the client send less, or say the length of the body (`Content-Length`).",
+	},
+	{
+		Name: "too-many-requests", By: []uint32{StatusTooMany}, Status: StatusTooMany, Client: true,
+		Text:  "There are too many requests. Please try again in a moment.",
+		Cause: "The app, or this client, has had as many requests as its labels allow (`RELAY_0_RATE_LIMIT`, `RELAY_0_RATE_LIMIT_PER_CLIENT`). `Retry-After` says when to come again.",
+		Look:  "Whether they come from a few addresses. The Envoys count them in `rate_limits.http_local_rate_limit`.",
+		Do:    "Nothing, or raise the limit in the label.",
 	},
 	{
 		Name: "misdirected", By: []uint32{Misdirected}, Status: Misdirected, Client: true,

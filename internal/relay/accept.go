@@ -11,6 +11,7 @@ import (
 	"relay/admin/api"
 	"relay/collator/routing"
 	"relay/connections/accept"
+	"relay/connections/hold"
 	"relay/internal/ratelimit"
 	"relay/scaling/wake"
 )
@@ -63,7 +64,7 @@ func (r *Relay) newAccept(registerer prometheus.Registerer) error {
 
 // registerConnections adds the service that Envoys ask before connections to TCP services.
 func (r *Relay) registerConnections(g grpc.ServiceRegistrar) {
-	answers := map[string]ratelimit.Answer{accept.Domain: r.accept.Connection}
+	answers := map[string]ratelimit.Answer{accept.Domain: r.accept.Connection, hold.Domain: r.hold.Connection}
 	if r.scaling != nil {
 		answers[wake.ConnectionDomain] = r.scaling.wake.Connection
 	}

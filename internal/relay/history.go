@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"relay/admin/api"
 	"relay/collator/envoy"
 	"relay/collator/history"
+	"relay/sources/labels"
 	"relay/xds"
 )
 
@@ -52,6 +54,26 @@ func shown(t xds.Type, body []byte) (json.RawMessage, error) {
 		return nil, nil
 	}
 	return envoy.RedactedJSON(t, body)
+}
+
+// InEnvoy says by which field or filter of Envoy a label does what it asks for.
+func (r *Relay) InEnvoy(label string, ports []string) string { return labels.InEnvoy(label, ports) }
+
+// Outlines says in short what each of some resources of a fleet has Envoys do, by the routes that lead
+// to these clusters.
+func (r *Relay) Outlines(fleet string, resources []xds.Key, clusters []string) [][]string {
+	outlines := make([][]string, len(resources))
+	store := r.stores[fleet]
+	if store == nil {
+		return outlines
+	}
+	mine := func(cluster string) bool { return slices.Contains(clusters, cluster) }
+	for i, body := range store.Bodies(resources) {
+		if body != nil {
+			outlines[i] = envoy.Outline(resources[i].Type, body, mine)
+		}
+	}
+	return outlines
 }
 
 // WriteDump writes what the Envoys of a fleet are offered, as their own admin endpoint would

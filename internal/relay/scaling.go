@@ -81,12 +81,11 @@ func (r *Relay) throughScaling(next sources.Sink) sources.Sink {
 	return scaling.NewStage(r.scaling.controller, next)
 }
 
-// register adds the services that Envoys ask before requests.
+// register adds the service that Envoys ask before requests that wait in queues.
 func (p *scalingParts) register(r *Relay, g grpc.ServiceRegistrar) {
 	if p == nil {
 		return
 	}
-	p.wake.Register(g, r.xds.AdmitRequest)
 	p.queue.Ready = r.collator.AppsPublished()
 	p.queue.Register(g, r.xds.AdmitRequest)
 }

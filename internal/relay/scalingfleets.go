@@ -224,7 +224,5 @@ func (v envoyView) WaitFor(ctx context.Context, fleet, node, app string, port in
 
 // usable reports whether an instance of a port takes requests.
 func usable(app *sources.App, port int) bool {
-	return app != nil && port < len(app.Ports) && slices.ContainsFunc(app.Ports[port].Endpoints, func(e sources.Endpoint) bool {
-		return e.Health != sources.Draining
-	})
+	return app != nil && port < len(app.Ports) && routing.TakesConnections(app.Ports[port].Endpoints)
 }

@@ -22,14 +22,16 @@ import (
 	"relay/collator"
 	"relay/collator/history"
 	"relay/connections/accept"
+	"relay/connections/hold"
 	"relay/connections/rebalance"
 	"relay/connections/slots"
+	"relay/internal/authz"
 	"relay/internal/graphite"
 	"relay/internal/logs"
 	"relay/internal/ratelimit"
 	"relay/internal/scrape"
+	"relay/passwords"
 	"relay/scaling/queue"
-	"relay/scaling/wake"
 	"relay/sources"
 	"relay/traffic"
 	"relay/xds"
@@ -71,6 +73,8 @@ type Relay struct {
 	balancer    *rebalance.Balancer // of connections that last
 	scaling     *scalingParts       // nil if Relay may not change the number of instances
 	accept      *accept.Service
+	passwords   *passwords.Service
+	hold        *hold.Service
 	deployments *deploymentParts
 	probes      *probeParts // nil if nothing is asked from outside
 	statusPage  *PublicPage // nil if there is none
@@ -98,7 +102,7 @@ func build(config Config, log *slog.Logger, registry *prometheus.Registry, regis
 	log, syslog := throughSyslog(config.Syslog, log, registerer)
 	r := &Relay{config: &config, log: log, syslog: syslog, registry: registry, xdsTLS: config.xdsTLS(), adminTLS: config.adminTLS()}
 	registerer.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newSources, r.newXDS, r.newProbes} {
+	for _, build := range []func(prometheus.Registerer) error{r.newCollator, r.newScaling, r.newAccept, r.newHold, r.newPasswords, r.newSources, r.newXDS, r.newProbes} {
 		if err := build(registerer); err != nil {
 			return nil, err
 		}
@@ -190,12 +194,13 @@ func (r *Relay) newXDS(registerer prometheus.Registerer) error {
 		reports.Register(g, r.xds.Admit)
 		loads.Register(g, r.xds.Admit)
 		r.registerConnections(g)
+		r.registerChecks(g)
 		r.scaling.register(r, g)
 	}
-	r.xds.PerRequest = []string{ratelimit.Method}
+	r.xds.PerRequest = []string{ratelimit.Method, authz.Method}
 	if r.scaling != nil {
 		r.xds.Answered = r.scaling.wake
-		r.xds.PerRequest = append(r.xds.PerRequest, wake.CheckMethod, queue.Method)
+		r.xds.PerRequest = append(r.xds.PerRequest, queue.Method)
 	}
 	scrape.Register(registerer, r.countUnreachable, unreachableGauge)
 	scrape.Register(registerer, r.countLoad, requestsCounter, requestErrorsCounter, inProgressGauge, reportersGauge)

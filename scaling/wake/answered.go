@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc/stats"
 
+	"relay/internal/authz"
 	"relay/internal/ratelimit"
 )
 
@@ -29,7 +30,7 @@ var _ stats.Handler = (*Service)(nil)
 // TagRPC implements stats.Handler, by which the next request is let through when Envoy was told of the
 // one before.
 func (s *Service) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
-	if m := info.FullMethodName; m != CheckMethod && m != ratelimit.Method {
+	if m := info.FullMethodName; m != authz.Method && m != ratelimit.Method {
 		return ctx
 	}
 	return context.WithValue(ctx, answeredKey{}, new(answered))

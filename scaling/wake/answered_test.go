@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc/stats"
 
+	"relay/internal/authz"
 	"relay/internal/ratelimit"
 )
 
@@ -13,7 +14,7 @@ import (
 func TestAnsweredAtTheEnd(t *testing.T) {
 	t.Parallel()
 	s := newWorld(t, Config{}).Service
-	for _, method := range []string{CheckMethod, ratelimit.Method} {
+	for _, method := range []string{authz.Method, ratelimit.Method} {
 		told := 0
 		ctx := s.TagRPC(context.Background(), &stats.RPCTagInfo{FullMethodName: method})
 		whenAnswered(ctx, func() { told++ })

@@ -32,9 +32,9 @@ const (
 )
 
 // check answers one check.
-func (s *Service) check(_ any, g grpc.ServerStream) error {
+func (s *Service) check(g grpc.ServerStream, admit Admit) error {
 	var r request
-	done, err := s.admit(g.Context(), func() (*corev3.Node, error) {
+	done, err := admit(g.Context(), func() (*corev3.Node, error) {
 		raw, err := ratelimit.Receive(g, "a check", maxCheck)
 		if err == nil {
 			r, err = parse(raw, ratelimit.FleetOf(g.Context()))

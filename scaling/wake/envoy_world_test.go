@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"relay/internal/authz"
 	"relay/xds"
 	"relay/xds/envoytest"
 )
@@ -90,8 +91,8 @@ func (w *envoyWorld) serve(config Config) {
 		change(&server.Limits)
 	}
 	s := New(config, w.apps, &fakeEnvoys{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	server.PerRequest, server.Answered = []string{CheckMethod}, s
-	server.Services = func(g grpc.ServiceRegistrar) { s.Register(g, server.AdmitRequest) }
+	server.PerRequest, server.Answered = []string{authz.Method}, s
+	server.Services = func(g grpc.ServiceRegistrar) { authz.Register(g, nil, s.Answer(server.AdmitRequest)) }
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- server.Serve(ctx, l) }()

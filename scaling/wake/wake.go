@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
+
+	"relay/internal/authz"
 )
 
 // Phase is what an app is doing, as far as requests are concerned.
@@ -121,7 +123,6 @@ type Service struct {
 	apps   Apps
 	envoys Envoys
 	log    *slog.Logger
-	admit  Admit
 	// wakes limits how many apps are woken a second.
 	wakes *rate.Limiter
 	// full limits how often it is logged that no more requests can wait.
@@ -153,19 +154,7 @@ func New(config Config, apps Apps, envoys Envoys, log *slog.Logger, registerer p
 	return s
 }
 
-// CheckMethod is the full name of the method by which Envoys ask about requests. It is called for each of many requests.
-const CheckMethod = "/" + serviceName + "/Check"
-
-const serviceName = "envoy.service.auth.v3.Authorization"
-
-// Register adds the service to a gRPC server. Envoys that may not ask are refused.
-//
-// The method is registered as a stream, which is the same on the wire: so it is decided who asks
-// before the message is read, and nothing of the message stays in memory while a request is held.
-func (s *Service) Register(g grpc.ServiceRegistrar, admit Admit) {
-	s.admit = admit
-	g.RegisterService(&grpc.ServiceDesc{
-		ServiceName: serviceName, HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{{StreamName: "Check", Handler: s.check, ServerStreams: true, ClientStreams: true}},
-	}, s)
+// Answer returns what answers the checks of Envoys that may ask.
+func (s *Service) Answer(admit Admit) authz.Answer {
+	return func(g grpc.ServerStream) error { return s.check(g, admit) }
 }

@@ -188,7 +188,9 @@ func contentVersion(app *sources.App) string {
 	}
 	for _, p := range app.Ports {
 		if p.HTTP != nil && p.HTTP.BasicAuth != nil {
-			hash.Write([]byte(p.HTTP.BasicAuth.Hash)) // JSON does not show it
+			for _, u := range p.HTTP.BasicAuth.Users() {
+				hash.Write([]byte(u.Hash)) // JSON does not show it
+			}
 		}
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:6])

@@ -35,6 +35,13 @@ func TestConnectionLabels(t *testing.T) {
 		{name: "at random", settings: map[string]string{"REBALANCE": "10%/min", "BALANCE": "random"}, want: &sources.TCP{Port: 10001}, problems: []string{"REBALANCE: has no effect beside BALANCE"}},
 		{name: "in turns", settings: map[string]string{"REBALANCE": "10%/min", "BALANCE": "roundrobin"}, want: &sources.TCP{Port: 10001}, problems: []string{"REBALANCE: has no effect beside BALANCE"}},
 	}
+	tests = append(tests, test{name: "hold", settings: map[string]string{"HOLD": " 30s "}, want: &sources.TCP{Port: 10001, Hold: 30 * time.Second}},
+		test{name: "longest hold", settings: map[string]string{"HOLD": "5m"}, want: &sources.TCP{Port: 10001, Hold: 5 * time.Minute}},
+		test{name: "hold in http mode", http: true, settings: map[string]string{"HOLD": "30s"}, problems: []string{"HOLD: is not supported and has no effect in http mode"}},
+		test{name: "empty hold", settings: map[string]string{"HOLD": ""}, want: &sources.TCP{Port: 10001, Implicit: true}})
+	for _, value := range []string{"30", "true", "0s", "-1s", "999ms", "5m1s", "1e9h", "30s 40s"} {
+		tests = append(tests, test{"hold " + value, map[string]string{"HOLD": value}, false, &sources.TCP{Port: 10001}, []string{"closed while there is no instance"}})
+	}
 	for _, value := range []string{"10", "10%", "10%/s", "-1%/min", "0%/min", "101%/min", "NaN%/min", "Inf%/min", "1e400%/min", "%/min", "ten%/min", "10%/min/min"} {
 		tests = append(tests, test{"rebalance " + value, map[string]string{"REBALANCE": value}, false, &sources.TCP{Port: 10001}, []string{"no connection is ended"}})
 	}

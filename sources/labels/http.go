@@ -39,6 +39,9 @@ var fixedHeaders = []string{
 	"connection", "content-length", "expect", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
+// ValidHeaderName reports whether a header may have the name.
+func ValidHeaderName(name string) bool { return validToken.MatchString(name) }
+
 // headerName returns the name in lower case, or says what is wrong with it.
 func (s *Settings) headerName(name string) (string, bool) {
 	lower := strings.ToLower(strings.TrimSpace(name))

@@ -53,6 +53,25 @@ type App struct {
 	Shown sources.Labels
 	// Unrouted are domains in labels that do not lead to a port.
 	Unrouted []sources.Unrouted
+
+	values map[int][]settingValue
+}
+
+// settingValue is a label that holds a setting, and what it says.
+type settingValue struct {
+	label *Label
+	value string
+}
+
+// Settings returns the settings that the labels of a port have, to be added to. Their problems are among those of the
+// App, and in no result of Finish.
+func (a App) Settings(port int) *Settings {
+	s := NewSettings()
+	for _, v := range a.values[port] {
+		s.read(v.label, v.value)
+	}
+	s.problems = sources.Problems{}
+	return s
 }
 
 // Read reads the labels of an app. A bad label costs only itself. Of an app with too
@@ -84,7 +103,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 		r.finish(i)
 	}
 	scaling := r.finishScaling()
-	app := App{Ports: r.ports, Scaling: scaling, Asleep: r.scaling.asleep, Maintenance: r.scaling.maintenance, Owner: r.owner, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0)}
+	app := App{Ports: r.ports, Scaling: scaling, Asleep: r.scaling.asleep, Maintenance: r.scaling.maintenance, Owner: r.owner, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0), values: r.values}
 	slices.SortStableFunc(app.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	if r.deployment.Group != "" {
 		app.Deployment = &r.deployment
@@ -126,6 +145,7 @@ type reader struct {
 	names      map[string]int // index of a declared port
 	ports      []sources.Port
 	settings   []*Settings // of each port; nil if it has none
+	values     map[int][]settingValue
 	deployment sources.Deployment
 	scaling    scalingLabelsRead
 	owner      string
@@ -152,7 +172,7 @@ type nameOfPort struct {
 
 func newReader(declared []DeclaredPort) *reader {
 	r := &reader{
-		declared: declared, names: make(map[string]int, len(declared)), ports: make([]sources.Port, len(declared)), settings: make([]*Settings, len(declared)),
+		declared: declared, names: make(map[string]int, len(declared)), ports: make([]sources.Port, len(declared)), settings: make([]*Settings, len(declared)), values: map[int][]settingValue{},
 		seen: map[nameOfPort]string{}, ownGroups: map[int][]string{}, disabled: map[int]bool{}, near: nearKeys{declared: declared},
 	}
 	for i, d := range declared {
@@ -205,6 +225,7 @@ func (r *reader) read(key, value string) {
 			r.settings[index] = NewSettings()
 		}
 		r.settings[index].read(l, value)
+		r.values[index] = append(r.values[index], settingValue{l, value})
 	case l.unsupported != "":
 		r.problem(key, "is not supported and has no effect: %s", l.unsupported)
 	}

@@ -47,6 +47,14 @@ var routingLabels = []Label{
 // validPath matches what can begin the path of a request, without its query.
 var validPath = regexp.MustCompile(`^/[!"$-~]*$`)
 
+// CheckPath says what is wrong with the prefix of a path.
+func CheckPath(path string) error {
+	if wrong := checkPath(path); wrong != "" {
+		return fmt.Errorf("has the path %.40q, which %s", path, wrong)
+	}
+	return nil
+}
+
 // checkPath says what is wrong with a path; nothing when it is empty.
 func checkPath(path string) string {
 	switch {

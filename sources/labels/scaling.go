@@ -226,6 +226,8 @@ func (s *Settings) choosesItself() string {
 	switch {
 	case s.http.Sticky:
 		return "STICKY"
+	case s.http.KeepsClients():
+		return "STICKY_HEADER"
 	case s.hashPolicy != nil:
 		return "HASH_POLICY"
 	case s.http.Hash != nil:

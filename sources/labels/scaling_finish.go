@@ -10,6 +10,7 @@ import (
 // finishScaling settles what several labels say together about the instances of an app.
 func (r *reader) finishScaling() *sources.Scaling {
 	s := &r.scaling
+	r.neverWokenByRedis()
 	if s.Max > 0 && r.deployment.Group != "" {
 		s.Min, s.Max = 0, 0
 		r.problem("RELAY_SCALE", "has no effect beside HAPROXY_DEPLOYMENT_GROUP: the tool that deploys the group chooses the number of instances")
@@ -59,6 +60,17 @@ func (r *reader) finishScaling() *sources.Scaling {
 		s.Target, s.DownAfter = 0, 0
 	}
 	return &s.Scaling
+}
+
+// neverWokenByRedis drops WAKE of ports that speak Redis: it is connections that would wait, and clients of Redis
+// keep theirs open while the app sleeps.
+func (r *reader) neverWokenByRedis() {
+	for i := range r.ports {
+		if p := &r.ports[i]; p.Wake != sources.WakeTCPNever && p.TCP != nil && p.TCP.Redis != nil {
+			p.Wake = sources.WakeTCPNever
+			r.problem(r.seen[nameOfPort{i, "WAKE"}], "has no effect with PROTOCOL=redis: clients stay connected to Envoy while the app sleeps, and a command does not wake it")
+		}
+	}
 }
 
 // said reports whether the app has a label, right or wrong: that has its own problem then.

@@ -167,8 +167,10 @@ func (s *Settings) settleServiceTLS(tcp bool) *sources.ServiceTLS {
 		} else if s.given["CLIENT_CERTIFICATES"] {
 			s.problemOn("CLIENT_CERTIFICATES", "has no effect without CLIENT_CA")
 		}
-		if s.given["TLS_PROFILE"] && tcp {
-			s.problemOn("TLS_PROFILE", "has no effect without TLS_TERMINATE")
+		for _, name := range []string{"TLS_PROFILE", "TLS_ALPN"} {
+			if s.given[name] && tcp {
+				s.problemOn(name, "has no effect without TLS_TERMINATE")
+			}
 		}
 		return nil
 	case t.ClientCA == "" && !t.Refused && restriction != "":

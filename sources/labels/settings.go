@@ -32,10 +32,14 @@ type Settings struct {
 	verify     bool
 	tcp        tcpSettings
 	serviceTLS serviceTLSSettings
+	redis      redisSettings
 	// isTCP is set by TCP.
 	isTCP bool
 	queue sources.Queue
+	cors  sources.CORS
 	asked *probelabel.Label // nil if it is not said how the port is asked
+	// authorizer is the app that is asked about requests.
+	authorizer sources.AuthApp
 	// usedBy are the apps that may use the port.
 	usedBy []string
 	// oidc is how people log in, if oidcGiven is set.
@@ -61,6 +65,9 @@ func (s *Settings) Set(name, value string) bool {
 	s.read(l, value)
 	return true
 }
+
+// Given reports whether the setting with the given name was read.
+func (s *Settings) Given(name string) bool { return s.given[name] }
 
 func (s *Settings) read(l *Label, value string) {
 	s.label = l
@@ -96,6 +103,9 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 	}
 	s.finishTLS()
 	s.finishOIDC()
+	s.finishRequestLimits()
+	s.finishShaping()
+	s.finishSignOn()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}

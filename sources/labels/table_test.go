@@ -60,10 +60,19 @@ var neededBy = map[string]map[string]string{
 	"RELAY_{n}_QUEUE":         {"RELAY_0_CONCURRENCY": "2"},
 	"RELAY_{n}_QUEUE_TIMEOUT": {"RELAY_0_CONCURRENCY": "2"},
 
+	"RELAY_{n}_AUTH_APP_REQUEST_HEADERS":  {"RELAY_0_AUTH_APP": "/platform/sso"},
+	"RELAY_{n}_AUTH_APP_RESPONSE_HEADERS": {"RELAY_0_AUTH_APP": "/platform/sso"},
+	"RELAY_{n}_AUTH_APP_TIMEOUT":          {"RELAY_0_AUTH_APP": "/platform/sso"},
+
 	"RELAY_{n}_CLIENT_CA":           {"RELAY_0_TLS_TERMINATE": "true"},
 	"RELAY_{n}_CLIENT_SAN":          {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
 	"RELAY_{n}_CLIENT_CERTIFICATES": {"RELAY_0_TLS_TERMINATE": "true", "RELAY_0_CLIENT_CA": "devices"},
 	"RELAY_{n}_TLS_PROFILE":         {"RELAY_0_TLS_TERMINATE": "true"},
+	"RELAY_{n}_TLS_ALPN":            {"RELAY_0_TLS_TERMINATE": "true"},
+
+	"RELAY_{n}_REDIS_PASSWORD":        {"RELAY_0_PROTOCOL": "redis", "HAPROXY_0_PORT": "7"},
+	"RELAY_{n}_REDIS_SERVER_PASSWORD": {"RELAY_0_PROTOCOL": "redis", "HAPROXY_0_PORT": "7"},
+	"RELAY_{n}_REDIS_PREFIXES":        {"RELAY_0_PROTOCOL": "redis"},
 }
 
 // labelsWith are labels beside which the one given has an effect, so far as it ever has.
@@ -75,6 +84,9 @@ func labelsWith(l *Label, value string) map[string]string {
 	if strings.HasPrefix(l.name, "OIDC_") {
 		maps.Copy(labels, oidcNeeded)
 		delete(labels, l.For("0"))
+	}
+	if strings.HasPrefix(l.name, "CORS_") && l.name != "CORS_ORIGINS" {
+		labels["RELAY_0_CORS_ORIGINS"] = "https://other.test"
 	}
 	if l.tcpOnly {
 		labels["HAPROXY_0_MODE"] = "tcp"

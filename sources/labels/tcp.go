@@ -13,7 +13,7 @@ import (
 var tcpLabels = []Label{
 	{Key: "HAPROXY_{n}_MODE", Field: "mode", setting: (*Settings).mode,
 		meaning:   "`http` or `tcp`",
-		byDefault: "`http` with a domain or a health check of the port by `HTTP` or `MESOS_HTTP`, else `tcp`; `tcp` with `TLS_PASSTHROUGH` or `TLS_TERMINATE`",
+		byDefault: "`http` with a domain or a health check of the port by `HTTP` or `MESOS_HTTP`, else `tcp`; `tcp` with `TLS_PASSTHROUGH`, `TLS_TERMINATE` or `PROTOCOL`",
 		envoy:     "scope, or `tcp_proxy`", example: "tcp"},
 	{Key: "HAPROXY_{n}_PORT", Field: "servicePort", tcpOnly: true, setting: (*Settings).listenPort, tooLong: (*Settings).noService,
 		meaning:   "the port that Envoy opens",
@@ -56,6 +56,7 @@ type tcpSettings struct {
 	rebalance   float64 // percent a minute
 	// acceptRate and addressRate are new connections a second.
 	acceptRate, addressRate float64
+	hold                    time.Duration
 }
 
 func (s *Settings) mode(value string) {
@@ -118,8 +119,9 @@ func (s *Settings) bindOptions(value string) {
 // before Finish, at most once.
 func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	given := s.tcp
-	if given.mode == "http" || given.mode == "" && http && !given.passthrough && !s.serviceTLS.terminate {
+	if given.mode == "http" || given.mode == "" && http && !given.passthrough && !s.serviceTLS.terminate && !s.redis.speaks {
 		s.settleServiceTLS(false)
+		s.settleRedis(nil)
 		s.reportGiven(known.tcpOnly, "is not supported and has no effect in http mode: the listeners belong to all apps of the fleet")
 		return nil
 	}
@@ -129,7 +131,9 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 		tcp.Passthrough = false
 		s.problemOn("TLS_PASSTHROUGH", "has no effect with TLS_TERMINATE: Envoy ends the TLS")
 	}
-	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough && !given.connections && tcp.ServiceTLS == nil
+	tcp.Redis = s.settleRedis(tcp)
+	given = s.tcp
+	tcp.Implicit = given.mode == "" && !given.named && !given.passthrough && !given.connections && tcp.ServiceTLS == nil && tcp.Redis == nil
 	s.isTCP = !tcp.Implicit
 	switch {
 	case given.unusable:
@@ -146,8 +150,11 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	}
 	if tcp.Port == 0 && !tcp.Passthrough && !given.unusable {
 		name := "MODE"
-		if tcp.ServiceTLS != nil {
+		switch {
+		case tcp.ServiceTLS != nil:
 			name = "TLS_TERMINATE"
+		case tcp.Redis != nil:
+			name = "PROTOCOL"
 		}
 		s.problemOn(name, "has no effect: the app has no service port; say which one by PORT")
 	}
@@ -157,7 +164,7 @@ func (s *Settings) TCP(servicePort uint16, http bool) *sources.TCP {
 	s.reportGiven(known.httpOnly, "has no effect in tcp mode")
 	s.onlyBySource()
 	tcp.MaxConnectionAge, tcp.Rebalance = given.maxAge, s.finishRebalance()
-	tcp.AcceptRate, tcp.AddressRate = given.acceptRate, given.addressRate
+	tcp.AcceptRate, tcp.AddressRate, tcp.Hold = given.acceptRate, given.addressRate, given.hold
 	return tcp
 }
 

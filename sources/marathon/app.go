@@ -10,6 +10,7 @@ import (
 	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
+	"relay/sources/labels/traefik"
 )
 
 // mapping is what turning an answer of Marathon into an App depends on
@@ -26,6 +27,8 @@ type mapping struct {
 	// single tells that the answer is about one app, and failure is the last one known before.
 	single  bool
 	failure *sources.TaskFailure
+	// traefik says how labels of Traefik are read; nil if they are not.
+	traefik *traefik.Options
 }
 
 // mapped is an App and what the next read of it needs to know.
@@ -56,8 +59,9 @@ type mapped struct {
 func convertApp(a *appJSON, prior history, m mapping) mapped {
 	mode := modeOf(a)
 	declared, tooMany := declarations(a, mode)
-	said := labels.Read(a.Labels, declaredPorts(declared))
-	app := &sources.App{ID: a.ID, Version: sources.BoundedName(a.Version), Ports: said.Ports, Problems: said.Problems, Deployment: said.Deployment, Unrouted: said.Unrouted, Labels: said.Shown, Stopped: a.Instances == 0, Maintenance: said.Maintenance, Owner: said.Owner}
+	said, of := traefik.Read(labels.Read(a.Labels, declaredPorts(declared)), traefikApp(a, mode, declared), m.traefik)
+	more := said.Ports[len(declared):]
+	app := &sources.App{ID: a.ID, Version: sources.BoundedName(a.Version), Ports: said.Ports[:len(declared):len(declared)], Problems: said.Problems, Deployment: said.Deployment, Unrouted: said.Unrouted, Labels: said.Shown, Stopped: a.Instances == 0, Maintenance: said.Maintenance, Owner: said.Owner}
 	if app.Deployment != nil {
 		app.Deployment.Instances = a.Instances
 	}
@@ -77,7 +81,29 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 		app.Wanted = max(0, a.Instances)
 	}
 	out.sort()
+	for i, port := range more {
+		port.Endpoints, port.Excluded = app.Ports[of[i]].Endpoints, app.Ports[of[i]].Excluded
+		app.Ports = append(app.Ports, port)
+	}
 	return out
+}
+
+// traefikApp is what labels of Traefik need to know of an app.
+func traefikApp(a *appJSON, mode networkMode, declared []declaration) traefik.App {
+	app := traefik.App{ID: a.ID, Labels: a.Labels, Ports: make([]traefik.Port, len(declared))}
+	for i, d := range declaredPorts(declared) {
+		app.Ports[i].DeclaredPort = d
+		numbers := []int{declared[i].containerPort, int(d.ServicePort)}
+		if mode == modeHost {
+			slices.Reverse(numbers)
+		}
+		for _, n := range numbers {
+			if n > 0 && n < 1<<16 {
+				app.Ports[i].Numbers = append(app.Ports[i].Numbers, uint16(n))
+			}
+		}
+	}
+	return app
 }
 
 // declaredPorts is what labels need to know of the declared ports.

@@ -132,7 +132,7 @@ func (c *connection) mapKnown(id, mismatch string, do func(history, mapping) map
 	}
 	m := do(prior, mapping{
 		firstSync: w.isFirstSync(), now: time.Now(),
-		addressing: w.addressing(c, id), unreachable: w.cfg.Unreachable, versions: versions, failure: old.knownFailure(),
+		addressing: w.addressing(c, id), unreachable: w.cfg.Unreachable, versions: versions, failure: old.knownFailure(), traefik: w.cfg.Traefik,
 	})
 	if old != nil { // of equal values one is kept
 		if m.app.Equal(old.app) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"relay/internal/secret"
+	"relay/sources/labels/traefik"
 )
 
 // ContainerAddress says where a task on a container network is reached when
@@ -46,6 +47,9 @@ const (
 // Config says where Marathon is and how it is watched. Zero values take the
 // defaults given.
 type Config struct {
+	// Traefik says how labels of Traefik are read, beside those of marathon-lb; nil if they are not.
+	Traefik *traefik.Options
+
 	// URLs are the base URLs of the Marathon masters, such as
 	// "https://user:password@marathon-1:8443". A path is kept
 	// ("https://master/service/marathon"). Userinfo is sent as basic

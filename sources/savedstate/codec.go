@@ -18,6 +18,8 @@ import (
 type saved struct {
 	App    *savedApp
 	Hashes map[int]string `json:",omitempty"`
+	// MoreHashes are those of further users.
+	MoreHashes map[int][]string `json:",omitempty"`
 }
 
 // savedApp has its problems under the names that files have.
@@ -65,7 +67,7 @@ func (c codec) encode(apps []*sources.App) ([]byte, error) {
 	all := make([]saved, len(apps))
 	for i, app := range slices.SortedFunc(slices.Values(apps), byID) {
 		if c.keepSecrets {
-			all[i] = saved{savedAs(app), hashes(app)}
+			all[i] = saved{savedAs(app), hashes(app), moreHashes(app)}
 		} else {
 			all[i] = saved{App: savedAs(closed(app))}
 		}
@@ -78,6 +80,19 @@ func hashes(app *sources.App) map[int]string {
 	for i, port := range app.Ports {
 		if port.HTTP != nil && port.HTTP.BasicAuth != nil {
 			found[i] = string(port.HTTP.BasicAuth.Hash)
+		}
+	}
+	return found
+}
+
+func moreHashes(app *sources.App) map[int][]string {
+	found := make(map[int][]string)
+	for i, port := range app.Ports {
+		if port.HTTP == nil || port.HTTP.BasicAuth == nil {
+			continue
+		}
+		for _, u := range port.HTTP.BasicAuth.More {
+			found[i] = append(found[i], string(u.Hash))
 		}
 	}
 	return found
@@ -139,7 +154,7 @@ func (s saved) restore() error {
 	}
 	s.App.App.Notes = s.App.Notes
 	s.App.App.Stopped = s.App.Stopped || unmarkStopped(s.App.App)
-	found := 0
+	found, more := 0, 0
 	for i := range s.App.Ports {
 		http := s.App.Ports[i].HTTP
 		if http == nil || http.BasicAuth == nil {
@@ -151,9 +166,29 @@ func (s saved) restore() error {
 		}
 		http.BasicAuth.Hash = secret.String(hash)
 		found++
+		if err := s.restoreMore(i, http.BasicAuth); err != nil {
+			return err
+		}
+		if len(http.BasicAuth.More) > 0 {
+			more++
+		}
 	}
-	if found != len(s.Hashes) {
+	if found != len(s.Hashes) || more != len(s.MoreHashes) {
 		return errors.New("a password was saved that no port asks for")
+	}
+	return nil
+}
+
+// restoreMore puts back the hashes of further users of a port.
+func (s saved) restoreMore(port int, auth *sources.BasicAuth) error {
+	if len(auth.More) != len(s.MoreHashes[port]) {
+		return fmt.Errorf("port %d asks for passwords that were not saved", port)
+	}
+	for i, hash := range s.MoreHashes[port] {
+		if hash == "" {
+			return fmt.Errorf("port %d asks for a password that was not saved", port)
+		}
+		auth.More[i].Hash = secret.String(hash)
 	}
 	return nil
 }

@@ -178,18 +178,40 @@ func TestRefused(t *testing.T) {
 		`[null]`:         "", // an entry without an app
 		`[{"App":null}]`: "without an id",
 		`[{"App":{}}]`:   "without an id",
-		`[{"App":{"ID":"/a"}},{"App":{"ID":"/a"}}]`:                                                             "without an id of its own",
-		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"OnlyFrom":"x"}}]}}]`:                                             "unknown field",
-		`[{"App":{"ID":"/a","Ports":[{"Endpoints":[{"Health":"sick"}]}]}}]`:                                     "no health",
-		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u","Hash":"REDACTED"}}}]}}]`:                 "not saved",
-		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u"}}}]},"Hashes":{"1":"x"}}]`:                "not saved",
-		`[{"App":{"ID":"/a","Ports":[{"HTTP":{}}]},"Hashes":{"0":"{SHA}x"}}]`:                                   "no port asks for",
-		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u"}}}]},"Hashes":{"0":"{SHA}x","7":"{y}"}}]`: "no port asks for",
+		`[{"App":{"ID":"/a"}},{"App":{"ID":"/a"}}]`:                                                                                            "without an id of its own",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"OnlyFrom":"x"}}]}}]`:                                                                            "unknown field",
+		`[{"App":{"ID":"/a","Ports":[{"Endpoints":[{"Health":"sick"}]}]}}]`:                                                                    "no health",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u","Hash":"REDACTED"}}}]}}]`:                                                "not saved",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u"}}}]},"Hashes":{"1":"x"}}]`:                                               "not saved",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{}}]},"Hashes":{"0":"{SHA}x"}}]`:                                                                  "no port asks for",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u"}}}]},"Hashes":{"0":"{SHA}x","7":"{y}"}}]`:                                "no port asks for",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u","More":[{"Name":"v"}]}}}]},"Hashes":{"0":"x"}}]`:                         "passwords that were not saved",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u","More":[{"Name":"v"}]}}}]},"Hashes":{"0":"x"},"MoreHashes":{"0":[""]}}]`: "not saved",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u"}}}]},"Hashes":{"0":"x"},"MoreHashes":{"1":["x"]}}]`:                      "no port asks for",
+		`[{"App":{"ID":"/a","Ports":[{"HTTP":{"BasicAuth":{"User":"u"}}}]},"Hashes":{"0":"x"},"MoreHashes":{"0":["x"]}}]`:                      "not saved",
 	} {
 		apps, err := codec{keepSecrets: true}.decode([]byte(body))
 		if apps != nil || err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, %v; want an error with %q", body, apps, err, want)
 		}
+	}
+}
+
+// All users of a port are saved.
+func TestUsersAreSaved(t *testing.T) {
+	t.Parallel()
+	app := full(t)
+	app.Ports[0].HTTP.BasicAuth.More = []sources.User{{Name: "v", Hash: "$6$second"}, {Name: "w", Hash: "$6$third"}}
+	body, err := codec{keepSecrets: true}.encode([]*sources.App{app})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := codec{keepSecrets: true}.decode(body)
+	if err != nil || !reflect.DeepEqual(got[0].Ports[0].HTTP.BasicAuth, app.Ports[0].HTTP.BasicAuth) {
+		t.Errorf("loaded %v, of %s", err, body)
+	}
+	if body, err := (codec{}).encode([]*sources.App{app}); err != nil || bytes.Contains(body, []byte("$6$")) {
+		t.Errorf("without a key: %s, %v", body, err)
 	}
 }
 

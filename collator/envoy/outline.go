@@ -1,0 +1,182 @@
+package envoy
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"relay/collator/routing"
+	"relay/xds"
+)
+
+// maxOutline is how many lines an outline has.
+const maxOutline = 30
+
+// Outline says in short what a resource has Envoys do: of a scope, which filters the requests of each
+// route go through, in order, and where they go; of a listener the same for connections; of a cluster how
+// an instance is chosen and reached. Of a scope it has the routes that mine chooses, by the name of the route, which
+// is that of a cluster. It is made of what Envoys are offered, and has no value that may be secret. Other types have none.
+func Outline(t xds.Type, body []byte, mine func(cluster string) bool) (lines []string) {
+	switch t {
+	case xds.Cluster:
+		var c clusterv3.Cluster
+		if proto.Unmarshal(body, &c) == nil {
+			lines = outlineOfCluster(&c)
+		}
+	case xds.Listener:
+		var l listenerv3.Listener
+		if proto.Unmarshal(body, &l) == nil {
+			lines = outlineOfListener(&l)
+		}
+	case xds.Scope:
+		var s routev3.ScopedRouteConfiguration
+		if proto.Unmarshal(body, &s) == nil {
+			lines = outlineOfScope(&s, mine)
+		}
+	}
+	if over := len(lines) - maxOutline; over > 0 {
+		lines = append(lines[:maxOutline], fmt.Sprintf("and %d more", over))
+	}
+	return lines
+}
+
+func outlineOfCluster(c *clusterv3.Cluster) []string {
+	how := c.GetLbPolicy().String()
+	for _, p := range c.GetLoadBalancingPolicy().GetPolicies() {
+		how = p.GetTypedExtensionConfig().GetName()
+	}
+	lines := []string{"lb_policy " + how}
+	for _, t := range c.GetCircuitBreakers().GetThresholds() {
+		for _, limit := range []struct {
+			name  string
+			value uint32
+		}{{"max_connections", t.GetMaxConnections().GetValue()}, {"max_pending_requests", t.GetMaxPendingRequests().GetValue()}, {"max_requests", t.GetMaxRequests().GetValue()}} {
+			if limit.value != math.MaxUint32 && limit.value != 0 {
+				lines = append(lines, fmt.Sprintf("circuit_breakers %s %s %d", t.GetPriority(), limit.name, limit.value))
+			}
+		}
+	}
+	if s := c.GetTransportSocket(); s != nil {
+		lines = append(lines, "transport_socket "+s.GetName())
+	}
+	return append(lines, "connect_timeout "+c.GetConnectTimeout().AsDuration().String())
+}
+
+func outlineOfListener(l *listenerv3.Listener) (lines []string) {
+	for _, chain := range l.GetFilterChains() {
+		var filters []string
+		for _, f := range chain.GetFilters() {
+			filters = append(filters, f.GetName())
+		}
+		who := "every client"
+		if names := chain.GetFilterChainMatch().GetServerNames(); len(names) > 0 {
+			who = strings.Join(names, ", ")
+		}
+		if n := len(chain.GetFilterChainMatch().GetSourcePrefixRanges()); n > 0 {
+			who += fmt.Sprintf(" of %d networks", n)
+		}
+		lines = append(lines, arrows(who, strings.Join(filters, ", ")))
+	}
+	return lines
+}
+
+func outlineOfScope(s *routev3.ScopedRouteConfiguration, mine func(string) bool) (lines []string) {
+	for _, vhost := range s.GetRouteConfiguration().GetVirtualHosts() {
+		for _, r := range vhost.GetRoutes() {
+			if !mine(r.GetName()) {
+				continue
+			}
+			steps := []string{matchOf(r.GetMatch())}
+			for _, name := range slices.Concat(routeFilterNames, []string{routing.ScalingFilter, routing.QueueFilter}) {
+				steps = append(steps, strings.Join(filtersRun(r.GetTypedPerFilterConfig()[name]), ", "))
+			}
+			lines = append(lines, arrows(append(steps, actionOf(r))...))
+		}
+	}
+	return lines
+}
+
+// arrows joins the steps that are not empty.
+func arrows(steps ...string) string {
+	return strings.Join(slices.DeleteFunc(steps, func(s string) bool { return s == "" }), " → ")
+}
+
+func matchOf(m *routev3.RouteMatch) string {
+	var text string
+	switch {
+	case m.GetPath() != "":
+		text = m.GetPath()
+	case m.GetSafeRegex() != nil:
+		text = "paths like " + shortened(m.GetSafeRegex().GetRegex())
+	default:
+		text = m.GetPrefix() + "*"
+	}
+	for _, h := range m.GetHeaders() {
+		text += ", " + h.GetName()
+		if value := h.GetStringMatch().GetExact(); h.GetName() == forwardedProto || h.GetName() == ":method" {
+			text += " " + value // other values may be secret
+		}
+	}
+	for _, q := range m.GetQueryParameters() {
+		text += ", ?" + q.GetName()
+	}
+	return text
+}
+
+func shortened(text string) string {
+	const most = 60
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
+
+// filtersRun returns the names of the filters that a composite filter runs for a route.
+func filtersRun(config *anypb.Any) (names []string) {
+	var inline matchingv3.ExtensionWithMatcherPerRoute
+	var named compositev3.CompositePerRoute
+	var run compositev3.ExecuteFilterAction
+	switch {
+	case config == nil:
+		return nil
+	case config.UnmarshalTo(&inline) == nil:
+		_ = inline.GetXdsMatcher().GetOnNoMatch().GetAction().GetTypedConfig().UnmarshalTo(&run)
+	case config.UnmarshalTo(&named) == nil:
+		_ = named.GetMatcher().GetOnNoMatch().GetAction().GetTypedConfig().UnmarshalTo(&run)
+	}
+	if name := run.GetFilterChainName(); name != "" {
+		return []string{name}
+	}
+	for _, f := range run.GetFilterChain().GetTypedConfig() {
+		names = append(names, f.GetName())
+	}
+	return names
+}
+
+func actionOf(r *routev3.Route) string {
+	switch a := r.GetAction().(type) {
+	case *routev3.Route_DirectResponse:
+		return fmt.Sprintf("answer %d", a.DirectResponse.GetStatus())
+	case *routev3.Route_Redirect:
+		return "redirect"
+	case *routev3.Route_Route:
+		if cluster := a.Route.GetCluster(); cluster != "" {
+			return "cluster " + cluster
+		}
+		var shares []string
+		for _, c := range a.Route.GetWeightedClusters().GetClusters() {
+			shares = append(shares, fmt.Sprintf("%s (%d)", c.GetName(), c.GetWeight().GetValue()))
+		}
+		return "clusters " + strings.Join(shares, ", ")
+	}
+	return ""
+}

@@ -1,0 +1,62 @@
+package envoy_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"relay/collator/envoy"
+	"relay/collator/routing"
+	"relay/sources"
+	"relay/xds"
+)
+
+// The outline of an app's resources says what its labels made of Envoy, in the order in which Envoy does it, and nothing secret.
+func TestOutline(t *testing.T) {
+	t.Parallel()
+	group := []string{"external"}
+	web := &sources.App{ID: "/shop/web", Ports: []sources.Port{{Groups: group, Domains: []string{"shop.test"},
+		HTTP: &sources.HTTP{
+			Paths: []sources.Path{{Prefix: "/admin"}}, Order: 1, Sticky: true,
+			BasicAuth:       &sources.BasicAuth{Realm: "r", User: "joe", Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="},
+			AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		},
+		Upstream: &sources.Upstream{Balance: sources.BalanceRoundRobin, MaxRequests: 3}}}}
+	zoo := &sources.App{ID: "/shop/zoo", Ports: []sources.Port{{Groups: group, Domains: []string{"shop.test"}}}}
+	db := &sources.App{ID: "/shop/db", Ports: []sources.Port{{Groups: group, TCP: &sources.TCP{Port: 5432}}}}
+	fleet := routing.Fleet{Name: "external", HTTP: netip.MustParseAddrPort("127.0.0.1:80"), Options: routing.DefaultOptions()}
+	apps := []*sources.App{web, zoo, db}
+	store, c := storeOf(t, fleet, apps, nil)
+	flushed(t, c)
+	outline := func(key xds.Key, cluster string) string {
+		t.Helper()
+		body := store.Bodies([]xds.Key{key})[0]
+		if body == nil {
+			t.Fatalf("there is no %v", key)
+		}
+		return strings.Join(envoy.Outline(key.Type, body, func(name string) bool { return name == cluster }), "\n")
+	}
+	shop := routing.ClusterName("/shop/web", 0)
+	scope := outline(xds.Key{Type: xds.Scope, Name: "shop.test"}, shop)
+	want := "/admin* → rbac, basic_auth, stateful_session → cluster " + shop
+	if lines := strings.Split(scope, "\n"); lines[0] != want || len(lines) != 2 || !strings.HasPrefix(lines[1], "paths like ") || !strings.HasSuffix(lines[1], "cluster "+shop) {
+		t.Errorf("got %s", scope)
+	}
+	if strings.Contains(scope, "W6ph5") {
+		t.Error("the outline has the hash of a password")
+	}
+	if got := outline(xds.Key{Type: xds.Scope, Name: "shop.test"}, routing.ClusterName("/shop/zoo", 0)); got != "/* → cluster "+routing.ClusterName("/shop/zoo", 0) {
+		t.Errorf("got %s", got)
+	}
+	lines := strings.Split(outline(xds.Key{Type: xds.Cluster, Name: shop}, ""), "\n")
+	for _, want := range []string{"lb_policy ROUND_ROBIN", "circuit_breakers DEFAULT max_requests 3", "connect_timeout 3s"} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("%q is not in %q", want, lines)
+		}
+	}
+	service := outline(xds.Key{Type: xds.Listener, Name: routing.TCPListener(5432)}, "")
+	if !strings.HasPrefix(service, "every client → ") || !strings.HasSuffix(service, "tcp_proxy") {
+		t.Errorf("got %s", service)
+	}
+}

@@ -1,0 +1,207 @@
+package envoy_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"relay/certs/certstest"
+	"relay/collator/collatortest"
+	"relay/collator/routing"
+	"relay/sources"
+	"relay/xds/envoytest"
+)
+
+// behindProxy has clients say their address themselves, as a proxy would.
+func behindProxy(f *routing.Fleet, _ *certstest.CA) {
+	f.Proxies.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+}
+
+// knowsLimits are the versions of Envoy that know chains of filters.
+func knowsLimits() []string {
+	return slices.DeleteFunc(envoytest.AllVersions(), func(version string) bool { return version < "1.38" })
+}
+
+// limitedApps are apps with settings, by domain, beside one without, whose domain is plain.test. Their
+// instances say how large the body is that they got.
+func (e *realEnvoy) limitedApps(t *testing.T, domains map[string][]string) {
+	t.Helper()
+	sizes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "websocket" {
+			echo(w, r)
+			return
+		}
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(w, "%d bytes", n)
+	}))
+	t.Cleanup(sizes.Close)
+	apps := []*sources.App{webApp("/plain", "plain.test")}
+	for domain, settings := range domains {
+		apps = append(apps, collatortest.Set(t, webApp("/"+strings.TrimPrefix(domain, "*."), domain), settings...))
+	}
+	for i := range apps {
+		apps[i] = changed(apps[i], func(p *sources.Port) { p.Endpoints = endpoints(sizes.Listener.Addr().String()) })
+	}
+	e.c.SyncApps(apps)
+	e.eventually(t, request{host: "plain.test"}, status(http.StatusOK))
+}
+
+// statuses are those of requests, one after the other: each is of an address, or a header.
+func (e *realEnvoy) statuses(t *testing.T, host string, clients ...string) (all []int) {
+	t.Helper()
+	for _, client := range clients {
+		name, value, isHeader := strings.Cut(client, "=")
+		if !isHeader {
+			name, value = "X-Forwarded-For", client
+		}
+		a, err := e.send(t.Context(), request{host: host, path: "/", header: http.Header{name: {value}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, a.status)
+	}
+	return all
+}
+
+// TestRateLimits holds what limits of requests count, by each version that knows them.
+func TestRateLimits(t *testing.T) {
+	t.Parallel()
+	const ok, refused = http.StatusOK, http.StatusTooManyRequests
+	for _, version := range knowsLimits() {
+		t.Run("Envoy "+version, func(t *testing.T) {
+			e := startVersion(t, version, behindProxy)
+			e.limitedApps(t, map[string][]string{
+				"all.test":    {"RATE_LIMIT=3/h"},
+				"burst.test":  {"RATE_LIMIT=3/d burst 1"},
+				"each.test":   {"RATE_LIMIT_PER_CLIENT=2/h"},
+				"key.test":    {"RATE_LIMIT_PER_CLIENT=2/h by header X-Api-Key"},
+				"both.test":   {"RATE_LIMIT=5/h", "RATE_LIMIT_PER_CLIENT=3/h"},
+				"*.wild.test": {"RATE_LIMIT=1/h"},
+				"wrong.test":  {"RATE_LIMIT=many", "RATE_LIMIT_PER_CLIENT=1/week"},
+			})
+			for _, c := range []struct {
+				host    string
+				clients []string
+				want    []int
+			}{
+				{"all.test", []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}, []int{ok, ok, ok, refused}},
+				{"ALL.test.", []string{"192.0.2.5"}, []int{refused}},
+				{"burst.test", []string{"192.0.2.1", "192.0.2.2"}, []int{ok, refused}},
+				{"each.test", []string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"}, []int{ok, ok, refused, ok}},
+				// A client by IPv6 has many addresses, of one network.
+				{"each.test", []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"}, []int{ok, ok, refused, ok}},
+				{"key.test", []string{"X-Api-Key=a", "X-Api-Key=a", "X-Api-Key=a", "X-Api-Key=b"}, []int{ok, ok, refused, ok}},
+				// Who leaves the header out counts by the address.
+				{"key.test", []string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"}, []int{ok, ok, refused, ok}},
+				// A client that is over its limit takes nothing from the others.
+				{"both.test", []string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.2"},
+					[]int{ok, ok, ok, refused, refused, ok, ok, refused}},
+				{"x.wild.test", []string{"192.0.2.1"}, []int{ok}},
+				{"Y.wild.test:80", []string{"192.0.2.1"}, []int{refused}},
+				{"wrong.test", []string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.1"}, []int{ok, ok, ok, ok}},
+			} {
+				if got := e.statuses(t, c.host, c.clients...); !slices.Equal(got, c.want) {
+					t.Errorf("%s, %v: statuses %v, want %v", c.host, c.clients, got, c.want)
+				}
+			}
+			a, err := say(e.fleet.HTTP.String(), "GET / HTTP/1.1\r\nHost: all.test\r\n\r\n")
+			if err != nil || a.status != refused || a.code != "too-many-requests" || a.header.Get("Retry-After") != "1200" || !strings.Contains(a.body, "too many requests") {
+				t.Errorf("answer over the limit: %+v, %v", a, err)
+			}
+			grpc, err := say(e.fleet.HTTP.String(), "POST / HTTP/1.1\r\nHost: all.test\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n")
+			if err != nil || grpc.header.Get("Grpc-Status") != "8" {
+				t.Errorf("answer over the limit by gRPC: %+v, %v", grpc, err)
+			}
+		})
+	}
+}
+
+// TestSizeLimits holds how large requests may be.
+func TestSizeLimits(t *testing.T) {
+	t.Parallel()
+	for _, version := range envoytest.AllVersions() {
+		t.Run("Envoy "+version, func(t *testing.T) {
+			e := startVersion(t, version)
+			e.limitedApps(t, map[string][]string{
+				"body.test": {"MAX_REQUEST_BODY=1MB"}, "large.test": {"MAX_REQUEST_BODY=1GB"}, "grpc.test": {"MAX_REQUEST_BODY=1kB", "HTTP2=true"},
+				"head.test": {"MAX_REQUEST_HEADERS=2kB", "HTTP_BACKEND_REVPROXY_PATH=/x"}, "wrong.test": {"MAX_REQUEST_BODY=huge", "MAX_REQUEST_HEADERS=1"},
+			})
+			old := version < "1.38"
+			const mb = 1 << 20
+			ask := func(host, head, body string) said {
+				t.Helper()
+				a, err := say(e.fleet.HTTP.String(), "POST /x HTTP/1.1\r\nHost: "+host+"\r\n"+head+"\r\n"+body)
+				if err != nil {
+					t.Fatalf("%s: %v", host, err)
+				}
+				return a
+			}
+			known := func(n int) (head, body string) {
+				return fmt.Sprintf("Content-Length: %d\r\n", n), strings.Repeat("x", n)
+			}
+			chunked := func(n int) (head, body string) {
+				var b strings.Builder
+				for ; n > 0; n -= 1 << 16 {
+					part := min(n, 1<<16)
+					fmt.Fprintf(&b, "%x\r\n%s\r\n", part, strings.Repeat("x", part))
+				}
+				return "Transfer-Encoding: chunked\r\n", b.String() + "0\r\n\r\n"
+			}
+			for name, c := range map[string]struct {
+				host       string
+				head, body string
+				status     int
+				code       string
+			}{
+				"none":             {"body.test", "Content-Length: 0\r\n", "", 200, ""},
+				"known":            {host: "body.test", status: 200},
+				"known, too large": {"body.test", fmt.Sprintf("Content-Length: %d\r\n", mb+1), "", 413, "body-too-large"},
+				"odd host":         {"BODY.test.:80", fmt.Sprintf("Content-Length: %d\r\n", mb+1), "", 413, "body-too-large"},
+				"huge":             {"body.test", "Content-Length: 999999999999999999\r\n", "", 413, "body-too-large"},
+				"head":             {"head.test", "X-A: " + strings.Repeat("x", 1000) + "\r\nContent-Length: 0\r\n", "", 200, ""},
+				"large head":       {"head.test", "X-A: " + strings.Repeat("x", 2000) + "\r\nContent-Length: 0\r\n", "", 431, "too-large"},
+				"wrong":            {"wrong.test", "X-A: " + strings.Repeat("x", 9000) + "\r\nContent-Length: 0\r\n", "", 200, ""},
+			} {
+				if name == "known" {
+					c.head, c.body = known(mb)
+				}
+				if c.code == "too-large" && old {
+					c.status, c.code = 200, ""
+				}
+				if a := ask(c.host, c.head, c.body); a.status != c.status || a.code != c.code {
+					t.Errorf("%s: %d %q, want %d %q", name, a.status, a.code, c.status, c.code)
+				}
+			}
+			for name, c := range map[string]struct {
+				host string
+				size int
+				more string
+				want int
+			}{
+				"chunked": {"body.test", mb, "", 200}, "chunked, too large": {"body.test", mb + 1, "", 413},
+				"beyond what is held":              {"large.test", sources.MaxHeldBody + 1, "", 413},
+				"gRPC of an app that speaks HTTP":  {"body.test", mb + 1, "Content-Type: application/grpc\r\n", 0},
+				"WebSocket that is no GET request": {"body.test", mb + 1, "Connection: Upgrade\r\nUpgrade: websocket\r\n", 0},
+			} {
+				if old {
+					continue
+				}
+				head, body := chunked(c.size)
+				a := ask(c.host, c.more+head, body)
+				if c.want != 0 && a.status != c.want || c.want == 0 && strings.Contains(a.body, fmt.Sprint(c.size, " bytes")) {
+					t.Errorf("%s: %d %q %q, want %d", name, a.status, a.code, a.body, c.want)
+				}
+				if head, body := chunked(sources.MaxHeldBody); name == "beyond what is held" {
+					if a := ask(c.host, head, body); a.status != 200 || a.body != fmt.Sprint(sources.MaxHeldBody, " bytes") {
+						t.Errorf("as much as is held: %d %q", a.status, a.body)
+					}
+				}
+			}
+		})
+	}
+}
