@@ -24,6 +24,14 @@ func logIn(app *sources.App) *sources.App {
 	})
 }
 
+// worstLogIn is as long as it can be, at very many domains.
+func worstLogIn(p *sources.Port) {
+	p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{SignOn: &sources.SignOn{OIDC: &sources.OIDC{
+		ClientID: strings.Repeat("i", 1<<10), ClientSecret: "oidc", AuthorizationEndpoint: "https://id.test/" + strings.Repeat("a", 1<<10), TokenEndpoint: "https://id.test/t",
+		Scopes: names(20, "scope-%d"), CallbackPath: "/a", SignOutPath: "/b",
+	}}}
+}
+
 func credentialsOf(pathsAndValues ...string) (all []*credentials.Credential) {
 	for i := 0; i < len(pathsAndValues); i += 2 {
 		all = append(all, &credentials.Credential{Source: "dir", Path: pathsAndValues[i], Value: []byte(pathsAndValues[i+1])})

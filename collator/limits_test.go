@@ -141,10 +141,7 @@ func worstRefusedApps() map[string]*sources.App {
 				Realm: strings.Repeat("r", 1<<15), User: strings.Repeat("u", 1<<15), Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
 			}}
 		}),
-		"log-ins": port(func(p *sources.Port) {
-			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{SignOn: &sources.SignOn{OIDC: &sources.OIDC{ClientID: strings.Repeat("i", 1<<10), ClientSecret: "oidc",
-				AuthorizationEndpoint: "https://id.test/" + strings.Repeat("a", 1<<10), TokenEndpoint: "https://id.test/t", Scopes: names(20, "scope-%d"), CallbackPath: "/a", SignOutPath: "/b"}}}
-		}),
+		"log-ins": port(worstLogIn),
 		"long names of cookies": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{Hash: &sources.Hash{By: sources.HashCookie, Name: strings.Repeat("c", 1<<16)}}
 		}),

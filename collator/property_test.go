@@ -98,7 +98,11 @@ func checkLogIn(t *testing.T, route *routev3.Route, held func(xds.Type, string))
 			continue
 		}
 		var run compositev3.ExecuteFilterAction
-		if err := perRoute.XdsMatcher.GetOnNoMatch().GetAction().GetTypedConfig().UnmarshalTo(&run); err != nil {
+		action := perRoute.XdsMatcher.GetOnNoMatch().GetAction().GetTypedConfig()
+		if !action.MessageIs(&run) {
+			continue
+		}
+		if err := action.UnmarshalTo(&run); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, filter := range run.GetFilterChain().GetTypedConfig() {

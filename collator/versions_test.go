@@ -315,7 +315,9 @@ var statuses = map[string]int{
 	"ports": 503, "suspended": 503,
 	// Here is no service that checks passwords: nobody is let in.
 	"label_auth_relay": 503,
-	"label_oidc":       301, "label_oidc_options": 301, "label_oidc_without_secret": 301,
+	// Other networks are let in alone.
+	"label_cors": 403,
+	"label_oidc": 301, "label_oidc_options": 301, "label_oidc_without_secret": 301,
 }
 
 func (w *versionWorld) wantStatus(domain string) int {
