@@ -73,6 +73,10 @@ bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy
 bench-devices: $(ENVOY) ## Measure devices, agents and sockets that stay, with a real Envoy; ROW=idle or another for one
 	go test -run '^$$' -bench '^BenchmarkDevices$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
 
+bench-redis: $(ENVOY) ## Measure commands of Redis through a real Envoy, and what a cache takes in it
+	go test -run '^$$' -bench '^BenchmarkRedis$$/command' -benchtime 3000x ./collator/envoy
+	go test -run '^$$' -bench '^BenchmarkRedis$$/memory' -benchtime 1x ./collator/envoy
+
 bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Envoys with 500 domains at 1000 a minute; ROW=https or another for one
 	$(if $(filter sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^$(or $(ROW),http.*)$$' -benchtime 1000x ./collator/envoy)
 	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
@@ -200,4 +204,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-passwords bench-probes bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-passwords bench-redis bench-probes bench-certs model build package release image check tools programs .FORCE

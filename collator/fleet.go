@@ -44,6 +44,8 @@ type fleetState struct {
 	marked    map[xds.Key]struct{}
 	published published
 	failed    failures
+	// scopeSecrets are those that the scope of a domain names, of those that have any.
+	scopeSecrets map[string][]xds.Key
 	// tailed are the domains whose scopes have Envoys report requests.
 	tailed map[string]struct{}
 
@@ -73,6 +75,7 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		tailed:     make(map[string]struct{}),
 
 		redisPasswords: make(map[string]redisPasswords),
+		scopeSecrets:   make(map[string][]xds.Key),
 		coverage:       newFleetCoverage(),
 	}
 	s.reset()
@@ -125,6 +128,11 @@ func (f *fleetState) markCluster(name string) {
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		f.markIgnored(id, before, after, port)
+		if routing.OIDCOf(httpOf(before, port)) != routing.OIDCOf(httpOf(after, port)) {
+			f.markOIDC(id, before, port)
+			f.markOIDC(id, after, port)
+		}
+		f.markMirror(id, before, after, port)
 		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
 		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
@@ -194,6 +202,9 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem
 		}
 		if port.HTTP != nil && port.HTTP.HSTS && !f.OffersHTTPS() {
 			report(problem.Ignored, "asks for HSTS, but the fleet has no https listener: it has no effect"+f.httpsInFront(), listen)
+		}
+		if h := port.HTTP; h != nil && h.Shaping != nil && h.Shaping.Fault != nil && !f.Faults && !routing.IsTCP(port) {
+			report(problem.Ignored, "asks for faults (RELAY_n_FAULT), but the fleet does not allow them: nothing is slow, and nothing fails", "give the fleet faults: true, or take the label off the app")
 		}
 		if f.CannotVerify(port) && !routing.IsTCP(port) {
 			report(problem.Failing, "asks for TLS to its instances with verification, but the fleet has no authorities to verify them with "+
@@ -296,6 +307,9 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 			return nil, nil
 		case key.Type == xds.Cluster:
 			c := f.ConnectionsOf(app, port)
+			if routing.IsMirrorCluster(key.Name) {
+				c.Mirror, c.Queued, c.Sticky = true, false, false
+			}
 			c.RedisPassword = f.serverPassword(id, c)
 			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}
@@ -368,6 +382,7 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 		routes := f.routesOf(name)
 		f.noteTailed(routes)
 		f.noteUsed(routes)
+		f.noteSecrets(routes)
 		return envoy.Scope(&f.Fleet, routes)
 	}
 	delete(f.tailed, name)

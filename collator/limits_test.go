@@ -105,6 +105,7 @@ func worstApps() map[string]*sources.App {
 				return sources.ClientName{Type: sources.NameURI, Value: strings.Repeat("x", 1000), Prefix: true}
 			})}}
 		}),
+		"server names of a cache": port(func(p *sources.Port) { p.Domains, p.TCP = names(many, "d-%05d.test"), worstCache() }),
 		"deep domains": port(func(p *sources.Port) {
 			p.Domains, p.RedirectToHTTPS = names(many, strings.Repeat("a.", 120)+"d-%05d.test"), true
 		}),
@@ -140,6 +141,7 @@ func worstRefusedApps() map[string]*sources.App {
 				Realm: strings.Repeat("r", 1<<15), User: strings.Repeat("u", 1<<15), Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
 			}}
 		}),
+		"log-ins": port(worstLogIn),
 		"long names of cookies": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{Hash: &sources.Hash{By: sources.HashCookie, Name: strings.Repeat("c", 1<<16)}}
 		}),

@@ -65,6 +65,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 		c.addWaiting("password", relayPasswords(p, b.Fleet, r.Claim))
 	}
 	signOnFilters(&c, b.Fleet, r)
+	b.logIn(&c, r)
 	b.countEverywhere(&c, r)
 	waitingLimitFilters(&c, h.RequestLimits)
 	b.addFault(&c, shaping(r).Fault)

@@ -31,6 +31,7 @@ const (
 // do not know, and would ignore.
 var signOnFeatures = []feature{
 	{ChainsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.App != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
+	{oidcSince, true, func(h *sources.HTTP) bool { return routing.OIDCOf(h) != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
 	{expressionsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.JWT != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
 }
 

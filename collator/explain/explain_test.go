@@ -281,6 +281,9 @@ func TestSettingsAreExplained(t *testing.T) {
 	t.Parallel()
 	for _, l := range labels.AllSettings() {
 		beside := labelsBeside(l)
+		if strings.HasPrefix(l.Name(), "OIDC_") {
+			beside = neededForLogIn(l.Name())
+		}
 		explained := func(settings ...string) string {
 			c, _ := newTest(t, collator.Config{})
 			c.SyncAuthorities("dir", []*certs.Authority{{Source: "dir", Name: "a"}}, nil)

@@ -38,6 +38,7 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	}
 	words = append(words, signOnWords(f, r)...)
 	words = append(words, requestLimitWords(h.RequestLimits)...)
+	words = append(words, oidcWords(routing.OIDCOf(&h))...)
 	if h.HSTS && f.OffersHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")
 	}

@@ -82,10 +82,12 @@ func (f *Fleet) Unsigned(r Rule) bool {
 		return false
 	case s.App != nil && r.References[s.App.AppRef].Cluster == "":
 		return true
+	case s.OIDC != nil && f.CannotLogIn(s.OIDC, r.Credentials[s.OIDC.ClientSecret]) != "":
+		return true
 	case s.JWT != nil && f.lacksKeys(r):
 		return true
 	}
-	return s.App == nil && s.JWT == nil
+	return s.App == nil && s.JWT == nil && s.OIDC == nil
 }
 
 // lacksKeys reports whether the public keys of the tokens of a rule cannot be had.

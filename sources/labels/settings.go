@@ -44,6 +44,9 @@ type Settings struct {
 	jwt sources.JWT
 	// usedBy are the apps that may use the port.
 	usedBy []string
+	// oidc is how people log in, if oidcGiven is set.
+	oidc      sources.OIDC
+	oidcGiven bool
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name
@@ -104,6 +107,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 	s.finishRequestLimits()
 	s.finishShaping()
 	s.finishSignOn()
+	s.finishOIDC()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}
