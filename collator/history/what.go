@@ -221,6 +221,8 @@ var settingWords = map[string]string{
 	"Port":          "TCP port", "Address": "TCP address", "AcceptProxy": "PROXY protocol of clients", "Passthrough": "TLS passthrough", "Implicit": "TCP mode",
 	"ServiceTLS": "TLS with clients", "MaxConnectionAge": "longest age of connections", "Rebalance": "rebalancing", "AcceptRate": "rate of new connections",
 	"AddressRate": "rate of new connections of an address", "Hold": "waiting for an instance", "MaxStreamDuration": "longest duration of streams",
+	"SignOn": "sign-on", "RequestLimits": "limits of requests", "Shaping": "shaping of requests and answers", "Redis": "cache",
+	"EjectAfter": "errors after which an instance is left out", "EjectFor": "time for which an instance is left out",
 }
 
 // settings names the fields in which two structs differ; nil stands for one with no setting.
