@@ -73,10 +73,19 @@ bench-scaling: $(ENVOY) ## Measure sleep, wake, queue and size with a real Envoy
 bench-devices: $(ENVOY) ## Measure devices, agents and sockets that stay, with a real Envoy; ROW=idle or another for one
 	go test -run '^$$' -bench '^BenchmarkDevices$$$(if $(ROW),/^$(ROW)$$)' -benchtime 1x -timeout 30m ./e2e
 
+bench-redis: $(ENVOY) ## Measure commands of Redis through a real Envoy, and what a cache takes in it
+	go test -run '^$$' -bench '^BenchmarkRedis$$/command' -benchtime 3000x ./collator/envoy
+	go test -run '^$$' -bench '^BenchmarkRedis$$/memory' -benchtime 1x ./collator/envoy
+
 bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Envoys with 500 domains at 1000 a minute; ROW=https or another for one
 	$(if $(filter sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^$(or $(ROW),http.*)$$' -benchtime 1000x ./collator/envoy)
 	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
 	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
+
+bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of each kind of hash, a request that was let in before, and what Envoy's requests take
+	go test -run '^$$' -bench '^BenchmarkMatches$$' ./internal/crypt
+	go test -run '^$$' -bench '^BenchmarkAnswer$$' ./passwords
+	go test -run '^$$' -bench '^BenchmarkPasswords$$' ./collator/envoy
 
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
@@ -159,7 +168,7 @@ $(RATELIMIT): collator/envoy/ratelimitdev/go.mod
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
 # haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
 # systemd-sysusers. prometheus reads the metrics; promtool comes with it. node runs clients and
-# servers of sockets, mosquitto those of MQTT. The programs from prometheus-alertmanager on are those that people
+# servers of sockets, mosquitto those of MQTT, postgresql is a database that moves. The programs from prometheus-alertmanager on are those that people
 # watch Relay with; msmtp is there as nagios4 wants a program for mail. Services that come with a package are not
 # started: a policy forbids it meanwhile.
 programs:
@@ -173,6 +182,7 @@ programs:
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	PATH=$$PATH:/usr/sbin command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v mosquitto_sub >/dev/null || missing="$$missing mosquitto-clients"; \
+	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v prometheus-alertmanager >/dev/null || missing="$$missing prometheus-alertmanager"; \
 	command -v prometheus-blackbox-exporter >/dev/null || missing="$$missing prometheus-blackbox-exporter"; \
@@ -194,4 +204,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-probes bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-passwords bench-redis bench-probes bench-certs model build package release image check tools programs .FORCE

@@ -168,6 +168,7 @@ func (f *fleetState) markCredentials(name string, app *sources.App) {
 		}
 	}
 	for port := range routing.PortCount(app) {
+		f.markOIDC(name, app, port)
 		if len(app.Ports[port].Credentials()) > 0 && f.Routes(name, app, port) {
 			f.mark(xds.Cluster, routing.ClusterName(name, port))
 		}
@@ -189,6 +190,9 @@ func (f *fleetState) lacksCredentials(key xds.Key) bool {
 	switch key.Type {
 	case xds.Scope:
 		return slices.ContainsFunc(f.claimsOn(key.Name), func(c routing.Claim) bool { return c.Route && len(c.HTTP.Credentials()) > 0 })
+	case xds.Secret:
+		cluster, _, ok := routing.SecretOfOIDC(key.Name)
+		return ok && f.oidcOf(cluster) != nil
 	case xds.Cluster:
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
@@ -265,6 +269,9 @@ func (c *Collator) reportCredentials(name string) {
 		}
 	}
 	c.problems.set(owner{problem.App, "", inCredentials, name}, problems...)
+	for _, f := range c.fleets {
+		f.reportLogIns(name, app)
+	}
 }
 
 const giveCredential = "put the credential into a store, at one of these paths (docs/credentials.md)"

@@ -3,13 +3,11 @@ package collator
 import (
 	"bytes"
 	"fmt"
-	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
-	"relay/collator/envoy"
 	"relay/collator/history"
 	"relay/collator/routing"
 	"relay/internal/problem"
@@ -44,6 +42,8 @@ type fleetState struct {
 	marked    map[xds.Key]struct{}
 	published published
 	failed    failures
+	// scopeSecrets are those that the scope of a domain names, of those that have any.
+	scopeSecrets map[string][]xds.Key
 	// tailed are the domains whose scopes have Envoys report requests.
 	tailed map[string]struct{}
 
@@ -73,6 +73,7 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		tailed:     make(map[string]struct{}),
 
 		redisPasswords: make(map[string]redisPasswords),
+		scopeSecrets:   make(map[string][]xds.Key),
 		coverage:       newFleetCoverage(),
 	}
 	s.reset()
@@ -125,6 +126,11 @@ func (f *fleetState) markCluster(name string) {
 func (f *fleetState) updateApp(id string, before, after *sources.App) {
 	for port := range max(routing.PortCount(before), routing.PortCount(after)) {
 		f.markIgnored(id, before, after, port)
+		if routing.OIDCOf(httpOf(before, port)) != routing.OIDCOf(httpOf(after, port)) {
+			f.markOIDC(id, before, port)
+			f.markOIDC(id, after, port)
+		}
+		f.markMirror(id, before, after, port)
 		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
 		switch {
 		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
@@ -194,6 +200,9 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem
 		}
 		if port.HTTP != nil && port.HTTP.HSTS && !f.OffersHTTPS() {
 			report(problem.Ignored, "asks for HSTS, but the fleet has no https listener: it has no effect"+f.httpsInFront(), listen)
+		}
+		if h := port.HTTP; h != nil && h.Shaping != nil && h.Shaping.Fault != nil && !f.Faults && !routing.IsTCP(port) {
+			report(problem.Ignored, "asks for faults (RELAY_n_FAULT), but the fleet does not allow them: nothing is slow, and nothing fails", "give the fleet faults: true, or take the label off the app")
 		}
 		if f.CannotVerify(port) && !routing.IsTCP(port) {
 			report(problem.Failing, "asks for TLS to its instances with verification, but the fleet has no authorities to verify them with "+
@@ -276,113 +285,4 @@ func (f *fleetState) setCertificates(chains []routing.TLSChain, secrets map[stri
 
 func sameContent(a, b *certs.Certificate) bool {
 	return a == b || a != nil && b != nil && bytes.Equal(a.Chain, b.Chain) && bytes.Equal(a.Key, b.Key)
-}
-
-// build makes the message of a resource from the state; nil when there is none. The
-// https listener has two messages: see resource.
-func (f *fleetState) build(key xds.Key) (proto.Message, error) {
-	switch key.Type {
-	case xds.Cluster, xds.Endpoint:
-		if e, ok := f.externals.hosts[key.Name]; ok && key.Type == xds.Cluster {
-			return envoy.ExternalCluster(e, &f.Fleet)
-		}
-		if key.Name == routing.RateLimitCluster && key.Type == xds.Cluster && f.RateLimitService != "" {
-			return envoy.RateLimitCluster(&f.Fleet)
-		}
-		id, port := routing.SplitClusterName(key.Name)
-		app := f.c.routed(id)
-		switch {
-		case f.lacksCluster(key.Name, id, app, port):
-			return nil, nil
-		case key.Type == xds.Cluster:
-			c := f.ConnectionsOf(app, port)
-			c.RedisPassword = f.serverPassword(id, c)
-			return envoy.Cluster(key.Name, c, &f.Fleet)
-		}
-		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, f.EndpointsFor(id, app, port)), nil
-	case xds.Secret:
-		return f.buildSecret(key.Name)
-	case xds.Listener:
-		return f.buildListener(key.Name)
-	case xds.Scope:
-		return f.buildScope(key.Name)
-	case xds.ExtensionConfig:
-		return f.buildFilter(key.Name)
-	}
-	return nil, fmt.Errorf("no resource of type %s is built", key.Type)
-}
-
-// buildFilter makes a filter that listeners have by its name.
-func (f *fleetState) buildFilter(name string) (proto.Message, error) {
-	switch {
-	case name == routing.HostsFilter:
-		return envoy.HostsFilter()
-	case name == routing.ScalingFilter && f.Scaling:
-		return envoy.ScalingFilter(&f.Fleet)
-	case name == routing.QueueFilter && f.Scaling:
-		return envoy.QueueFilter()
-	}
-	if cluster, ok := routing.WakesCluster(name); ok {
-		id, port := routing.SplitClusterName(cluster)
-		if may, now := f.HoldsConnections(id, f.c.routed(id), port); may {
-			return envoy.WakeFilter(&f.Fleet, cluster, now)
-		}
-	}
-	if cluster, ok := routing.HoldsCluster(name); ok {
-		id, port := routing.SplitClusterName(cluster)
-		if hold, now := f.HoldOf(id, f.c.routed(id), port); hold > 0 {
-			return envoy.HoldFilter(&f.Fleet, cluster, hold, now)
-		}
-	}
-	if cluster, ok := routing.AcceptsCluster(name); ok {
-		id, port := routing.SplitClusterName(cluster)
-		if f.PacesConnections(id, f.c.routed(id), port) {
-			return envoy.AcceptFilter(&f.Fleet, cluster)
-		}
-	}
-	return nil, nil
-}
-
-// buildListener makes a listener other than https.
-func (f *fleetState) buildListener(name string) (proto.Message, error) {
-	switch {
-	case name == routing.HTTPListener:
-		return envoy.HTTPListener(&f.Fleet)
-	case name == routing.HealthListener && f.Health.IsValid():
-		return envoy.HealthListener(&f.Fleet)
-	}
-	if s, ok := f.services.Opened(name); ok {
-		if s.Redis != nil {
-			return f.buildRedis(s)
-		}
-		return envoy.TCPListener(&f.Fleet, s, envoy.RedisAccess{})
-	}
-	return nil, nil
-}
-
-func (f *fleetState) buildScope(name string) (proto.Message, error) {
-	switch {
-	case name == routing.WildcardsScope && len(f.domains.wildcardParents) > 0:
-		return envoy.WildcardsScope(slices.Sorted(maps.Keys(f.domains.wildcardParents))), nil
-	case f.domains.exists(name):
-		routes := f.routesOf(name)
-		f.noteTailed(routes)
-		f.noteUsed(routes)
-		return envoy.Scope(&f.Fleet, routes)
-	}
-	delete(f.tailed, name)
-	delete(f.uses.clusters, name)
-	return nil, nil
-}
-
-// routesOf returns what the scope of a domain is made of.
-func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
-	routes := f.DomainRoutes(domain, f.claimsOn(domain))
-	// What is left out of the https listener does not count: it is known later.
-	routes.Passed = f.passes(f.services.Names[domain], domain)
-	f.setReferences(&routes)
-	f.CountEverywhere(routes.Rules)
-	f.tail(&routes)
-	f.addCredentials(&routes)
-	return routes
 }

@@ -32,6 +32,7 @@ type goldenCase struct {
 	fleet        func(*routing.Fleet)
 	apps         []*sources.App
 	certificates []*certs.Certificate
+	credentials  []*credentials.Credential
 }
 
 // behindProxies has the fleet use all that there is for a balancer in front of it.
@@ -187,9 +188,9 @@ func (tt goldenCase) run(t *testing.T, file string) {
 	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}})
 	c.SyncCertificates("vault", tt.certificates, nil)
 	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: testCA, Revoked: []byte("revoked"), WholeChain: true, NotAfter: testTime.AddDate(1, 0, 0)}}, nil)
-	c.SyncCredentials("dir", []*credentials.Credential{
+	c.SyncCredentials("dir", append([]*credentials.Credential{
 		{Source: "dir", Path: "shop/cache-clients", Value: secret.Bytes("new password\nold password")}, {Source: "dir", Path: "cache-servers", Value: secret.Bytes("server password")},
-	}, nil)
+	}, tt.credentials...), nil)
 	syncApps(c, tt.apps...)
 	collatortest.Golden(t, file, dump(t, c, r, tt.types))
 }

@@ -27,5 +27,8 @@ func (f *fleetState) lacksCluster(name, id string, app *sources.App, port int) b
 	if routing.IsIgnoredCluster(name) {
 		return !f.Separates(app, port)
 	}
+	if routing.IsMirrorCluster(name) {
+		return f.uses.mirrored[routing.ClusterName(id, port)] == 0 || !f.Routes(id, app, port)
+	}
 	return !f.HasCluster(id, app, port)
 }

@@ -14,6 +14,8 @@ func shapingCases(t testing.TB) []goldenCase {
 	one := func(name string, types []xds.Type, settings ...string) goldenCase {
 		return goldenCase{name: "label_" + name, types: types, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test", "www.shop.test"), settings...)}}
 	}
+	mirror := one("mirror", []xds.Type{xds.Cluster, xds.Endpoint, xds.Scope}, "MIRROR=/shop/next 5%, /elsewhere/app 100%")
+	mirror.apps = append(mirror.apps, webApp("/shop/next"), webApp("/elsewhere/app"))
 	fault := one("fault", scope, "FAULT=delay 2s 10%, abort 503 0.5%")
 	fault.fleet = func(f *routing.Fleet) { f.Faults = true }
 	return []goldenCase{
@@ -27,7 +29,7 @@ func shapingCases(t testing.TB) []goldenCase {
 		one("sticky_header", []xds.Type{xds.Cluster, xds.Scope}, "STICKY_HEADER=X-Session"),
 		one("priority", scope, "PRIORITY=/health /checkout", "CLUSTER_WEIGHT=1"),
 		one("outlier_detection", []xds.Type{xds.Cluster}, "OUTLIER_DETECTION=5 2m"),
-		fault,
+		mirror, fault,
 		one("fault_not_allowed", scope, "FAULT=delay 2s 10%"),
 	}
 }

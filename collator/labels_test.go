@@ -8,6 +8,7 @@ import (
 
 	"relay/collator/collatortest"
 	"relay/collator/routing"
+	"relay/credentials"
 	"relay/sources"
 	"relay/sources/labels"
 	"relay/xds"
@@ -89,7 +90,23 @@ func labelCases(t testing.TB) []goldenCase {
 		h.Match, h.Paths = collatortest.Matches(), []sources.Path{{Prefix: "/x/", Pattern: "/x/[0-9]+"}, {Prefix: "/y", Exact: true}}
 		p.HTTP = &h
 	})}})
+	cases = append(cases, oidcCases(t)...)
 	return append(cases, labelCasesOfFleets(t)...)
+}
+
+// oidcCases are about log-ins.
+func oidcCases(t testing.TB) []goldenCase {
+	least := []string{"OIDC_CLIENT_ID=web", "OIDC_CLIENT_SECRET=oidc", "OIDC_AUTHORIZATION_ENDPOINT=https://id.test/authorize", "OIDC_TOKEN_ENDPOINT=https://id.test/token"}
+	most := append([]string{"OIDC_END_SESSION_ENDPOINT=https://id.test/logout", "OIDC_SCOPES=email offline_access", "OIDC_CALLBACK_PATH=/done", "OIDC_SIGN_OUT_PATH=/bye",
+		"OIDC_CLIENT_AUTH=post", "OIDC_FORWARD_TOKEN=true"}, least...)
+	types := []xds.Type{xds.Cluster, xds.Scope, xds.Secret}
+	secret := []*credentials.Credential{{Source: "dir", Path: "shop/oidc", Value: []byte("secret-of-the-client")}}
+	fleet := func(f *routing.Fleet) { f.ExternalCA = testCA }
+	return []goldenCase{
+		{name: "label_oidc", types: types, fleet: fleet, credentials: secret, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), least...)}},
+		{name: "label_oidc_options", types: types, fleet: fleet, credentials: secret, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test", "*.shop.test"), most...)}},
+		{name: "label_oidc_without_secret", types: types, fleet: fleet, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), least...)}},
+	}
 }
 
 // connectionCases are about connections to TCP services that stay for long.
@@ -123,6 +140,8 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 		goldenCase{name: "label_auth_app", types: both, apps: []*sources.App{
 			set(t, webApp("/shop/web", "shop.test"), "AUTH_APP=/platform/sso /auth", "AUTH_APP_REQUEST_HEADERS=X-Api-Key", "AUTH_APP_RESPONSE_HEADERS=X-User, X-Groups", "AUTH_APP_TIMEOUT=2s"),
 			set(t, webApp("/platform/sso"), "USED_BY=/shop/*")}},
+		goldenCase{name: "label_jwt", types: both, fleet: func(f *routing.Fleet) { f.ExternalCA = testCA }, apps: []*sources.App{
+			set(t, webApp("/shop/web", "shop.test"), "JWT_ISSUER=https://login.test", "JWT_JWKS=https://login.test/keys", "JWT_AUDIENCES=shop admin", "JWT_CLAIMS_TO_HEADERS=sub: X-User, realm.roles: X-Roles")}},
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},
 			fleet: func(f *routing.Fleet) { f.ClustersOnDemand = true }},
 		goldenCase{name: "label_tls_verify", types: both, fleet: ca, apps: []*sources.App{set(t, webApp("/shop/web", "shop.test"), "TLS=true", "TLS_SNI=app.internal")}},

@@ -46,6 +46,8 @@ const (
 	entrySize  = 64 // a header or network, besides its text
 	// serverNameSize is a filter chain for a server name, with two secrets that have a certificate.
 	serverNameSize = 8000
+	// redisSize is what answers clients of Redis: a hundred commands, in each filter chain.
+	redisSize = 100 << 10
 	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
 	clientsSize = 64 << 10
 
@@ -57,9 +59,15 @@ const (
 )
 
 // budget is what is left to an app of its limits.
-type budget struct{ size, domains, acmeDomains int }
+type budget struct {
+	size, domains, acmeDomains int
+	// externals are the hosts outside that were counted.
+	externals map[routing.External]struct{}
+}
 
-func newBudget() *budget { return &budget{maxAppSize, maxDomains, maxDomains} }
+func newBudget() *budget {
+	return &budget{size: maxAppSize, domains: maxDomains, acmeDomains: maxDomains}
+}
 
 // limit takes from a port what is over the budget: the last domains in the order of the
 // alphabet, or all of the port. The result depends on the app alone.
@@ -67,7 +75,7 @@ func (b *budget) limit(port *sources.Port, report func(field, reason string)) {
 	if len(port.Groups) == 0 {
 		return
 	}
-	size := portSize + networksSize(*port) + clientNamesSize(*port)
+	size := portSize + networksSize(*port) + clientNamesSize(*port) + b.externalsSize(*port) + redisChainSize(*port)
 	if port.TCP != nil && port.TCP.Rebalance > 0 {
 		size += shedSize
 	}
@@ -119,6 +127,18 @@ func clientNamesSize(port sources.Port) int {
 	return size
 }
 
+// redisChainSize is what a filter chain takes that answers clients of Redis.
+func redisChainSize(port sources.Port) int {
+	if port.TCP == nil || port.TCP.Redis == nil {
+		return 0
+	}
+	size := redisSize
+	for _, of := range port.TCP.Redis.Prefixes {
+		size += entrySize + len(of.Prefix) + len(of.App.App)
+	}
+	return size
+}
+
 // requestSize is what a port takes for each of its domains.
 func requestSize(port sources.Port) int {
 	h := port.HTTP
@@ -126,7 +146,7 @@ func requestSize(port sources.Port) int {
 	case routing.IsTCP(port) && port.TCP.Passthrough:
 		return networksSize(port) + routeSize
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
-		return networksSize(port) + serverNameSize
+		return networksSize(port) + serverNameSize + redisChainSize(port)
 	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:
@@ -169,13 +189,27 @@ func matchesSize(matches []sources.Match) (size int) {
 // routesOf is how many routes each path of a port has, at most.
 func routesOf(port sources.Port) int {
 	n := 1
-	if port.RedirectToHTTPS {
+	if port.RedirectToHTTPS || routing.OIDCOf(port.HTTP) != nil {
 		n++
 	}
 	if port.HTTP != nil && port.HTTP.HSTS {
 		n++
 	}
 	return n
+}
+
+// oidcBytes is the filter by which people log in, beside what the app says: it has names of cookies and secrets.
+const oidcBytes = 8 << 10
+
+func oidcSize(o *sources.OIDC) int {
+	if o == nil {
+		return 0
+	}
+	size := oidcBytes + len(o.ClientID) + len(o.AuthorizationEndpoint) + len(o.TokenEndpoint) + len(o.EndSessionEndpoint) + 2*len(o.CallbackPath) + len(o.SignOutPath)
+	for _, scope := range o.Scopes {
+		size += entrySize + len(scope)
+	}
+	return size
 }
 
 // handlingSize is what a route takes besides its path.
@@ -197,6 +231,9 @@ func handlingSize(h sources.HTTP) int {
 		for _, u := range h.BasicAuth.Users() {
 			size += entrySize + len(u.Name) + len(u.Hash)
 		}
+		if !h.BasicAuth.EnvoyChecks() {
+			size += filterSize // it says how Relay is asked
+		}
 	}
 	if h.Hash != nil {
 		size += len(h.Hash.Name)
@@ -209,9 +246,11 @@ func handlingSize(h sources.HTTP) int {
 			size += filterSize
 		}
 	}
+	size += signOnSize(h.SignOn)
 	if l := h.RequestLimits; l != nil {
 		size += limitsSize(l)
 	}
+	size += oidcSize(routing.OIDCOf(&h))
 	if h.LocationPrefix != "" {
 		size += filterSize + scriptSize + len(h.LocationPrefix)
 	}

@@ -12,6 +12,7 @@ const (
 	compressorSize = 700
 	corsSize       = 600
 	extractSize    = 100
+	mirrorSize     = 300
 	// escapedSize is how long a byte may be in a literal of an expression.
 	escapedSize = 4
 )
@@ -55,6 +56,9 @@ func shapingSize(s *sources.Shaping) int {
 		if filter {
 			size += filterSize
 		}
+	}
+	for _, m := range s.Mirrors {
+		size += mirrorSize + len(m.To.App)
 	}
 	for _, path := range s.Urgent {
 		size += len(path)

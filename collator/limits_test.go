@@ -13,7 +13,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/certs"
-	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/internal/cputest"
 	"relay/internal/problem"
@@ -105,6 +104,7 @@ func worstApps() map[string]*sources.App {
 				return sources.ClientName{Type: sources.NameURI, Value: strings.Repeat("x", 1000), Prefix: true}
 			})}}
 		}),
+		"server names of a cache": port(func(p *sources.Port) { p.Domains, p.TCP = names(many, "d-%05d.test"), worstCache() }),
 		"deep domains": port(func(p *sources.Port) {
 			p.Domains, p.RedirectToHTTPS = names(many, strings.Repeat("a.", 120)+"d-%05d.test"), true
 		}),
@@ -140,9 +140,11 @@ func worstRefusedApps() map[string]*sources.App {
 				Realm: strings.Repeat("r", 1<<15), User: strings.Repeat("u", 1<<15), Hash: "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
 			}}
 		}),
+		"log-ins": port(worstLogIn),
 		"long names of cookies": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{Hash: &sources.Hash{By: sources.HashCookie, Name: strings.Repeat("c", 1<<16)}}
 		}),
+		"passwords at Relay": port(askRelayForPasswords),
 		"scripts": port(func(p *sources.Port) {
 			p.Domains, p.HTTP = names(many, "d-%05d.test"), &sources.HTTP{LocationPrefix: "/x", Sticky: true}
 		}),
@@ -255,29 +257,6 @@ func TestSettingsCount(t *testing.T) {
 		countedWith, realWith := sizes(l.Name() + "=" + l.Example())
 		if added, counts := realWith-real, countedWith-counted; added > counts+about {
 			t.Errorf("%s adds %d bytes to a scope, and %d count in requestSize", l.Name(), added, counts)
-		}
-	}
-}
-
-// TestMatchesCount holds the same of what requests must be like.
-func TestMatchesCount(t *testing.T) {
-	t.Parallel()
-	sizes := func(matches []sources.Match) (counted, real int) {
-		c, _ := newTest(t, Config{})
-		app := webApp("/a", "a.test")
-		app.Ports[0].HTTP = &sources.HTTP{Match: matches, Sticky: true}
-		syncApps(c, app)
-		scope, err := message(c.fleets[0], xds.Key{Type: xds.Scope, Name: "a.test"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return requestSize(app.Ports[0]), proto.Size(scope)
-	}
-	counted, real := sizes(nil)
-	for i, m := range collatortest.Matches() {
-		countedWith, realWith := sizes([]sources.Match{m, m})
-		if added, counts := realWith-real, countedWith-counted; added > counts+128 {
-			t.Errorf("%d adds %d bytes to a scope, and %d count in requestSize", i, added, counts)
 		}
 	}
 }

@@ -80,6 +80,9 @@ func wantSameInFleet(t *testing.T, c *Collator, r *recorder, cfg Config, fleet i
 	for source, read := range c.authorities.reads {
 		fresh.SyncAuthorities(source, read.authorities, read.problems)
 	}
+	for source, read := range c.credentials.reads {
+		fresh.SyncCredentials(source, read.all, read.problems)
+	}
 	syncApps(fresh, slices.Collect(maps.Values(c.read))...)
 	if diff := cmp.Diff(want.Versions, r.Versions); diff != "" {
 		t.Fatalf("published step by step differs from a fresh start (-fresh +steps):\n%s", diff)

@@ -10,6 +10,9 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
+	compositev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/composite/v3"
+	oauth2v3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/oauth2/v3"
 	redisproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/redis_proxy/v3"
 	tcpproxyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
@@ -57,7 +60,9 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 	t.Helper()
 	switch msg := msg.(type) {
 	case *clusterv3.Cluster:
-		held(xds.Endpoint, key.Name)
+		if msg.LoadAssignment == nil { // that of a host outside has it
+			held(xds.Endpoint, key.Name)
+		}
 	case *routev3.ScopedRouteConfiguration:
 		if _, ok := hostname.CutWildcard(key.Name); ok && key.Name != routing.WildcardsScope {
 			held(xds.Scope, routing.WildcardsScope)
@@ -69,6 +74,8 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 				t.Fatalf("scope %s has a virtual host %s: the hosts filter takes that for its scope", key.Name, vhost.Name)
 			}
 			for _, route := range vhost.Routes {
+				askedClusters(t, route, func(cluster string) { held(xds.Cluster, cluster) })
+				checkLogIn(t, route, held)
 				if route.TypedPerFilterConfig[routing.ScalingFilter] != nil {
 					continue // its requests wait until the cluster is there
 				}
@@ -79,6 +86,33 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 		}
 	case *listenerv3.Listener:
 		checkChains(t, msg, held)
+	}
+}
+
+// checkLogIn calls held with what the filter needs by which people log in.
+func checkLogIn(t *testing.T, route *routev3.Route, held func(xds.Type, string)) {
+	t.Helper()
+	for name, config := range route.TypedPerFilterConfig {
+		var perRoute matchingv3.ExtensionWithMatcherPerRoute
+		if config.UnmarshalTo(&perRoute) != nil {
+			continue
+		}
+		var run compositev3.ExecuteFilterAction
+		action := perRoute.XdsMatcher.GetOnNoMatch().GetAction().GetTypedConfig()
+		if !action.MessageIs(&run) {
+			continue
+		}
+		if err := action.UnmarshalTo(&run); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, filter := range run.GetFilterChain().GetTypedConfig() {
+			var logIn oauth2v3.OAuth2
+			if filter.GetTypedConfig().UnmarshalTo(&logIn) == nil {
+				held(xds.Secret, logIn.Config.Credentials.TokenSecret.Name)
+				held(xds.Secret, logIn.Config.Credentials.GetHmacSecret().Name)
+				held(xds.Cluster, logIn.Config.TokenEndpoint.GetCluster())
+			}
+		}
 	}
 }
 
@@ -187,9 +221,11 @@ func runSteps(t *testing.T, seed uint64, steps int) {
 	random := newRandom(seed, 1)
 	fleet := testFleet()
 	fleet.Scaling = seed%2 == 0
-	cfg := Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}}
+	fleet.ExternalHosts = []string{"id.test:80"}
+	cfg := Config{Fleets: []routing.Fleet{fleet}, CertificateSources: []string{"vault"}, CredentialSources: []string{"dir"}}
 	c, r := newTest(t, cfg)
 	c.SyncApps(nil)
+	c.SyncCredentials("dir", nil, nil)
 	c.SyncCertificates("vault", nil, nil)
 	c.SyncAuthorities("vault", nil, nil)
 	for range steps {

@@ -139,6 +139,7 @@ func (f *fleetState) namedBy(key xds.Key, msg proto.Message) []xds.Key {
 		for _, cluster := range f.uses.clusters[key.Name] {
 			names = append(names, xds.Key{Type: xds.Cluster, Name: cluster})
 		}
+		names = append(names, f.scopeSecrets[key.Name]...)
 		slices.SortFunc(names, compareKeys)
 		return slices.Clip(slices.Compact(names))
 	}

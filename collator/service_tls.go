@@ -215,6 +215,8 @@ func (f *fleetState) buildServiceSecret(name string) proto.Message {
 		return envoy.ServiceClients(name, s.TLS, f.c.authorities.byName[s.TLS.ClientCA])
 	case chain == nil || f.selection == nil:
 		return nil
+	case chain.ServerName != "" && !slices.Contains(s.ServerNames, chain.ServerName):
+		return nil // the service had the name once
 	}
 	shown := f.ShownBy(*f.selection, s, chain.ServerName, f.c.now())
 	secrets := chain.Secrets()

@@ -43,6 +43,9 @@ func (f *fleetState) buildSecret(name string) (proto.Message, error) {
 	if secret := f.buildServiceSecret(name); secret != nil {
 		return secret, nil
 	}
+	if _, _, ok := routing.SecretOfOIDC(name); ok {
+		return f.buildOIDCSecret(name)
+	}
 	return nil, nil
 }
 

@@ -20,10 +20,14 @@ type uses struct {
 	found map[string]map[int]map[sources.AppRef]routing.Reference
 	// clusters are those that the scope of a domain uses beside those that take its requests.
 	clusters map[string][]string
+	// mirrors are the clusters to which each user sends copies of requests; mirrored counts these.
+	mirrors  map[string][]string
+	mirrored map[string]int
 }
 
 func newUses() *uses {
-	return &uses{users: make(map[string]map[string]struct{}), found: make(map[string]map[int]map[sources.AppRef]routing.Reference), clusters: make(map[string][]string)}
+	return &uses{users: make(map[string]map[string]struct{}), found: make(map[string]map[int]map[sources.AppRef]routing.Reference), clusters: make(map[string][]string),
+		mirrors: make(map[string][]string), mirrored: make(map[string]int)}
 }
 
 // updateUses takes in what an app names now, before its scopes are built. Either version may be nil.
@@ -71,6 +75,7 @@ func (f *fleetState) refer(id string, app *sources.App) {
 		}
 	}
 	f.c.problems.set(owner{problem.App, f.Name, inUses, id}, forApp(id, problems)...)
+	f.uses.noteMirrors(id, mirrorsOf(app, found), func(cluster string) { f.markCluster(routing.MirrorCluster(cluster)) })
 	before := f.uses.found[id]
 	if len(found) == 0 {
 		delete(f.uses.found, id)

@@ -29,12 +29,13 @@ import (
 // versionWorld is all that the golden files show, for real Envoys of one version, each of
 // which is a fleet.
 type versionWorld struct {
-	t       *testing.T
-	version string
-	fleets  []routing.Fleet
-	stores  map[string]*xds.Store
-	server  *xds.Server
-	apps    []*sources.App
+	credentials []*credentials.Credential
+	t           *testing.T
+	version     string
+	fleets      []routing.Fleet
+	stores      map[string]*xds.Store
+	server      *xds.Server
+	apps        []*sources.App
 	// cases has the golden case of each domain.
 	cases map[string]string
 }
@@ -90,9 +91,9 @@ func startVersions(t *testing.T, version string) *versionWorld {
 	}
 	c.SyncCertificates("vault", all, nil)
 	c.SyncAuthorities("vault", []*certs.Authority{{Source: "vault", Name: "devices", Certificates: ca.RootPEM(), NotAfter: time.Now().AddDate(1, 0, 0)}}, nil)
-	c.SyncCredentials("dir", []*credentials.Credential{
+	c.SyncCredentials("dir", append([]*credentials.Credential{
 		{Source: "dir", Path: "cache-clients", Value: secret.Bytes("new\nold")}, {Source: "dir", Path: "cache-servers", Value: secret.Bytes("x")},
-	}, nil)
+	}, w.credentials...), nil)
 	c.SyncApps(w.apps)
 	c.round()
 	w.serve()
@@ -126,9 +127,9 @@ func versionFleets(t *testing.T) []routing.Fleet {
 		port := func() netip.AddrPort {
 			return netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), envoytest.FreePort(t))
 		}
-		fleets[i] = routing.Fleet{Name: name, HTTP: port(), Options: routing.DefaultOptions()}
+		fleets[i] = routing.Fleet{Name: name, HTTP: port(), Options: routing.DefaultOptions(), ExternalCA: testCA, ExternalHosts: []string{noKeys}}
 		if name != "none" {
-			fleets[i].HTTPS = port()
+			fleets[i].HTTPS, fleets[i].ExternalCA = port(), testCA
 		}
 		if name == "options" {
 			behindProxies(&fleets[i])
@@ -149,6 +150,9 @@ func (w *versionWorld) addApps() {
 	}))
 	w.t.Cleanup(backend.Close)
 	for i, tt := range append(goldenCases(), labelCases(w.t)...) {
+		for _, c := range tt.credentials {
+			w.credentials = append(w.credentials, &credentials.Credential{Source: c.Source, Path: fmt.Sprintf("c%d/%s", i, c.Path), Value: c.Value})
+		}
 		own := func(domains []string) (list []string) {
 			for _, d := range domains {
 				wildcard := strings.HasPrefix(d, "*.")
@@ -182,14 +186,27 @@ func (w *versionWorld) addApps() {
 	}
 }
 
-// askingBelow has the app of which one asks found under its own name in these tests.
+// noKeys is where nobody has public keys.
+const noKeys = "127.0.0.1:9"
+
+// askingBelow has the app of which one asks found under its own name in these tests, and keys asked for where nobody
+// is.
 func askingBelow(h *sources.HTTP, folder string) *sources.HTTP {
-	if h == nil || h.SignOn == nil || h.SignOn.App == nil {
+	if h == nil || h.SignOn == nil {
 		return h
 	}
-	own, signOn, app := *h, *h.SignOn, *h.SignOn.App
-	app.App = folder + app.App
-	own.SignOn, signOn.App = &signOn, &app
+	own, signOn := *h, *h.SignOn
+	own.SignOn = &signOn
+	if signOn.App != nil {
+		app := *signOn.App
+		app.App = folder + app.App
+		signOn.App = &app
+	}
+	if signOn.JWT != nil {
+		jwt := *signOn.JWT
+		jwt.JWKS = "https://" + noKeys + "/keys"
+		signOn.JWT = &jwt
+	}
 	return &own
 }
 
@@ -293,11 +310,14 @@ var statuses = map[string]int{
 	"label_redis": 404, "label_redis_closed": 404,
 	"label_tls_passthrough": 404,
 	// The fleet has no authorities for instances, and the instance does not speak TLS.
-	"label_auth_crypt": 403, "label_auth_app_missing": 403, "label_tls_verify": 403, "label_tls_verify_host": 403,
+	"label_auth_crypt": 403, "label_auth_app_missing": 403, "label_jwt": 401, "label_tls_verify": 403, "label_tls_verify_host": 403,
 	"label_tls": 502, "label_http2": 502, "label_proxy_protocol": 502,
 	"ports": 503, "suspended": 503,
 	// Here is no service that checks passwords: nobody is let in.
 	"label_auth_relay": 503,
+	// Other networks are let in alone.
+	"label_cors": 403,
+	"label_oidc": 301, "label_oidc_options": 301, "label_oidc_without_secret": 301,
 }
 
 func (w *versionWorld) wantStatus(domain string) int {
@@ -306,6 +326,12 @@ func (w *versionWorld) wantStatus(domain string) int {
 		return http.StatusNotFound
 	}
 	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl" || name == "label_auth_app") {
+		return http.StatusForbidden
+	}
+	if name == "label_jwt" && w.version != "1.40" {
+		return http.StatusForbidden
+	}
+	if w.version != "1.40" && (name == "label_oidc" || name == "label_oidc_options") {
 		return http.StatusForbidden
 	}
 	if status, ok := statuses[name]; ok {

@@ -46,8 +46,9 @@ func TestRulesThatDiffer(t *testing.T) {
 		}, []string{"different redirect a.test/api | is for all paths of the domain"}},
 		{"redirect without HTTPS", settings{}, []app{{id: "/a", labels: map[string]string{vhost: "a.test", "HAPROXY_0_REDIRECT_TO_HTTPS": "true"}}},
 			[]string{"different redirect a.test/ | offers no HTTPS"}},
-		{"a hash that Envoy cannot check", settings{}, []app{{id: "/a", labels: map[string]string{vhost: "a.test", "HAPROXY_0_AUTH": "R:joe:$5$secret"}}},
+		{"a hash that is malformed", settings{}, []app{{id: "/a", labels: map[string]string{vhost: "a.test", "HAPROXY_0_AUTH": "R:joe:$5$secret"}}},
 			[]string{"different closed a.test/ | HAPROXY_0_AUTH has a password hash"}},
+		{"a hash that Relay checks", settings{}, []app{{id: "/a", labels: map[string]string{vhost: "a.test", "HAPROXY_0_AUTH": "R:joe:$5$saltsalt$kmJUCIm73946uXVnGZjCdBUolDZJ3cOBx5hc3E.xjEC"}}}, nil},
 		{"a password of another app", settings{}, []app{
 			{id: "/a", labels: map[string]string{vhost: "a.test", "HAPROXY_0_AUTH": "R:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="}},
 			{id: "/b", port: 10001, labels: map[string]string{vhost: "a.test", "HAPROXY_0_PATH": "/open"}},

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/collator"
 	"relay/internal/redistest"
@@ -231,4 +232,40 @@ func TestCacheOfMemcached(t *testing.T) {
 			t.Fatalf("another connection of the client gets %q", got)
 		}
 	}
+}
+
+// A command of Redis counts as use of its app, and a client that is connected and silent does not: connections to servers
+// are Envoy's own.
+func TestCommandsOfCachesCount(t *testing.T) {
+	installed(t, "redis-server")
+	w := newScalingWorld(t)
+	w.start()
+	port, cache := w.tcp.port()
+	w.marathon.service("/shop/cache", []string{redisServer(t, "")}, portLabel, port, "RELAY_0_PROTOCOL", "redis")
+	w.relay.running.Loads().Pace("external", time.Second)
+	var client *redistest.Client
+	w.eventually("a client is let in", func() error {
+		var err error
+		if client, err = redistest.Dial(cache); err == nil {
+			_, err = client.Do("PING")
+		}
+		return err
+	})
+	defer func() { _ = client.Close() }()
+	loads := w.relay.running.Loads()
+	began := time.Now()
+	w.eventually("the command is reported", func() error {
+		_, err := client.Do("SET", "x", "1")
+		if u := loads.Use("external", "/shop/cache_0"); err == nil && !u.Last.After(began) {
+			err = fmt.Errorf("%+v", u)
+		}
+		return err
+	})
+	ended := time.Now()
+	w.eventually("nobody uses it", func() error {
+		if u := loads.Use("external", "/shop/cache_0"); u.InProgress > 0 || u.Until.Sub(ended) < 4*time.Second || u.Idle().After(ended.Add(3*time.Second)) {
+			return fmt.Errorf("%+v", u)
+		}
+		return nil
+	})
 }

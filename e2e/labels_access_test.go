@@ -65,10 +65,69 @@ func TestAuthLabel(t *testing.T) {
 	if a := w.clients.do("http://own.test/", "Host", "OWN.test", "Authorization", "Basic am9lOndyb25n"); a.status != http.StatusOK {
 		t.Errorf("a login for the app itself: status %d", a.status)
 	}
-	w.admin.problem("/crypt", "htpasswd -s")
+	w.admin.problem("/crypt", "malformed")
 	w.admin.problem("/broken", "realm:user:hash")
 	w.envoy.accepted()
 	hides(w, passwordHash[5:], "topsecret")
+}
+
+// Hashes of crypt(3), as marathon-lb takes them, let in who knows the password: Relay checks it.
+func TestAuthLabelWithHashesOfCrypt(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	const (
+		sha512 = "$6$saltsalt$TVLlQcbpFVof5W3Yz4DTP6gRstiNuHwwTt6GLc1E5n0U0aDehy0S5knV8wiOQSpT0Y77vwPZN.Pq.H91p5hVO1"
+		sha256 = "$5$saltsalt$kmJUCIm73946uXVnGZjCdBUolDZJ3cOBx5hc3E.xjEC"
+	)
+	right, other, wrong := "Basic am9lOnNlY3JldA==", "Basic am9lOm90aGVy", "Basic am9lOndyb25n"
+	deploy := func(version, hash string) {
+		w.marathon.deploy(app("/auth", "a.test,*.zone.test", 1, "HAPROXY_0_AUTH", "My realm:joe:"+hash, "V", version),
+			app("/part", "part.test", 1, "HAPROXY_0_PATH", "/admin", "HAPROXY_0_AUTH", "r:joe:"+sha512, "HAPROXY_0_STICKY", "true"), app("/rest", "part.test", 1),
+			app("/slow", "slow.test", 1, "HAPROXY_0_AUTH", "r:joe:"+strings.Replace(sha512, "$6$", "$6$rounds=999999999$", 1)))
+	}
+	deploy("1", sha512)
+	a := w.clients.expect("http://a.test/", http.StatusUnauthorized, "")
+	if got := a.header.Get("WWW-Authenticate"); got != `Basic realm="My realm"` {
+		t.Errorf("asks for a password by %q", got)
+	}
+	expect := func(url, host, login string, want int) {
+		t.Helper()
+		if a := w.clients.do(url, "Host", host, "Authorization", login); a.status != want {
+			t.Errorf("%s, Host %s, login %q: status %d, want %d", url, host, login, a.status, want)
+		}
+	}
+	w.eventually("its task gets requests", func() error {
+		if a := w.clients.do("http://a.test/", "Authorization", right); a.status != http.StatusOK {
+			return fmt.Errorf("status %d", a.status)
+		}
+		return nil
+	})
+	for _, host := range hostsOf {
+		for login, status := range map[string]int{"": 401, right: 200, wrong: 401, other: 401} {
+			expect("http://a.test/", host, login, status)
+		}
+	}
+	w.clients.expect("http://part.test/", http.StatusOK, "/rest")
+	for _, path := range []string{"/admin", "//admin", "/%61dmin", "/x/%2e%2e/admin", "/admin;x", "/./admin/"} {
+		for login, letIn := range map[string]bool{"": false, wrong: false, right: true} {
+			a := w.clients.do("http://part.test"+path, "Authorization", login)
+			if in := a.header.Get("X-App") == "/part"; in && !letIn || path == "/admin" && in != letIn {
+				t.Errorf("%s, login %q: status %d", path, login, a.status)
+			}
+		}
+	}
+	w.clients.expect("http://slow.test/", http.StatusForbidden, "")
+	w.admin.problem("/slow", "too long to check")
+	deploy("2", sha256)
+	w.eventually("the new password counts", func() error {
+		if a := w.clients.do("http://a.test/", "Authorization", other); a.status != http.StatusOK {
+			return fmt.Errorf("status %d", a.status)
+		}
+		return nil
+	})
+	expect("http://a.test/", "a.test", right, http.StatusUnauthorized)
+	w.envoy.accepted()
+	hides(w, sha512[12:], sha256[12:], "saltsalt", "am9lOnNlY3JldA==")
 }
 
 // hides fails the test if a secret is in the log or on a page.

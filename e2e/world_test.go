@@ -101,7 +101,7 @@ func newWorldAlone(t *testing.T) *world {
 	w.relay = &runningRelay{t: t, certs: w.certs, admin: w.admin, log: &logtest.Buffer{}, config: relay.Config{
 		Apps: relay.Apps{Marathon: marathon.Config{URLs: []string{w.marathon.URL()}, SyncInterval: time.Hour}, ACME: "/marathon-acme"},
 		Fleets: []relay.Fleet{{Fleet: routing.Fleet{
-			Name: "external", HTTP: netip.MustParseAddrPort(w.clients.http), HTTPS: netip.MustParseAddrPort(w.clients.https), Options: routing.DefaultOptions(),
+			Name: "external", HTTP: netip.MustParseAddrPort(w.clients.http), HTTPS: netip.MustParseAddrPort(w.clients.https), Options: routing.DefaultOptions(), Redis: true,
 		}}},
 		Certificates: relay.Certificates{Dir: dir.Config{Paths: []string{w.certs.dir}}, Grace: time.Hour},
 		XDS:          relay.XDSPort{Address: freeAddress(t)},

@@ -39,6 +39,7 @@ func (p *Port) URLs() (asked []Asked) {
 func (p *Port) Uses() (uses []Use) {
 	if p.HTTP != nil {
 		uses = append(uses, p.HTTP.SignOn.uses()...)
+		uses = append(uses, p.HTTP.Shaping.uses()...)
 	}
 	if p.TCP != nil {
 		uses = append(uses, p.TCP.Redis.uses()...)

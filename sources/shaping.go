@@ -98,3 +98,16 @@ type Mirror struct {
 	To      AppRef
 	Percent float64
 }
+
+// MirrorSetting is the name of the setting of Mirrors.
+const MirrorSetting = "MIRROR"
+
+func (s *Shaping) uses() (uses []Use) {
+	if s == nil {
+		return nil
+	}
+	for _, m := range s.Mirrors {
+		uses = append(uses, Use{AppRef: m.To, Setting: MirrorSetting, Without: "it is sent no copies of requests", Optional: true})
+	}
+	return uses
+}

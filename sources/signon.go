@@ -66,9 +66,6 @@ func (s *SignOn) credentials() (names []string) {
 	if s.OIDC != nil {
 		names = append(names, s.OIDC.ClientSecret)
 	}
-	if s.JWT != nil && s.JWT.Keys != "" {
-		names = append(names, s.JWT.Keys)
-	}
 	return names
 }
 

@@ -240,7 +240,7 @@ func (f *Flags) fleetConfig(fleet FleetSettings) relay.Fleet {
 			MinVersion: routing.TLSVersion(fleet.TLSMinVersion), ClientCertificates: routing.ClientCertificates(fleet.ClientCertificates),
 		},
 		ClustersOnDemand: fleet.Clusters == onDemand, CertificatesOnDemand: fleet.Certificates == onDemand,
-		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExternalCA: f.externalCA(), ExternalHosts: f.ExternalHosts, ExtendedConnect: fleet.ExtendedConnect, Faults: fleet.Faults, RateLimitService: fleet.RateLimitService, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
+		ServerNames: fleet.ServerNames, UpstreamCA: f.UpstreamCA, ExternalCA: f.externalCA(), ExternalHosts: f.ExternalHosts, ExtendedConnect: fleet.ExtendedConnect, Faults: fleet.Faults, Redis: fleet.Redis, RateLimitService: fleet.RateLimitService, AccessLog: accessLog, TCP: routing.TCPServices(fleet.TCP), ReservedPorts: f.TCPReservedPorts,
 		Options: routing.Options{
 			StreamIdleTimeout: f.StreamIdleTimeout, ClientIdleTimeout: f.ClientIdleTimeout, RequestHeadersTimeout: f.RequestHeadersTimeout,
 			ConnectTimeout: f.ConnectTimeout, UpstreamIdleTimeout: f.UpstreamIdleTimeout, Retries: f.Retries,

@@ -78,7 +78,7 @@ var appMistakes = []appMistake{
 		problem: "has it (the lowest app id wins", severity: problem.Failing, asked: "tcp/5000", explain: "port 0 of /tcp-mode has it"},
 	{id: "/tcp-http", labels: inFleet + `,"HAPROXY_0_MODE":"tcp","HAPROXY_0_PORT":"80"`, check: "asks for TCP port 80, which belongs to Envoy or Relay: it is not opened",
 		problem: "choose another by HAPROXY_n_PORT", severity: problem.Failing, asked: "tcp/80", explain: "asks for TCP port 80"},
-	{id: "/password", labels: inFleet + `,"HAPROXY_0_VHOST":"password.test","HAPROXY_0_AUTH":"Shop:joe:$5$x$y"`, check: "HAPROXY_0_AUTH: has a password hash of a kind that Envoy cannot check",
+	{id: "/password", labels: inFleet + `,"HAPROXY_0_VHOST":"password.test","HAPROXY_0_AUTH":"Shop:joe:$5$x$y"`, check: "HAPROXY_0_AUTH: has a password hash that is malformed",
 		problem: "every request is answered 403", severity: problem.Failing, asked: "password.test", explain: "every request gets 403"},
 	{id: "/redirect", labels: inFleet + `,"HAPROXY_0_VHOST":"redirect.test","HAPROXY_0_REDIRECT_TO_HTTPS":"true"`, check: "asks for a redirect to https, but the fleet has no https listener",
 		problem: "plain http is served", severity: problem.Ignored, asked: "redirect.test", explain: "the fleet has no https listener"},

@@ -18,12 +18,13 @@ func TestVisitorFlags(t *testing.T) {
 	if clients := config.Scaling.Ignored; config.Fleets[0].ErrorPagesDir != "/pages" || len(clients.Networks) != 1 || len(clients.UserAgents) != 1 {
 		t.Errorf("got %+v", config)
 	}
-	flags, err = parse(t, "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', error-pages: /a, extended-connect: true, access-log: file /var/log/a.json}\n- {name: b, http: '1.1.1.2:80'}\n")
+	flags, err = parse(t, "marathon: http://m\nfleets:\n- {name: a, http: '1.1.1.1:80', error-pages: /a, extended-connect: true, access-log: file /var/log/a.json, rate-limit-service: 'rl.test:8081'}\n- {name: b, http: '1.1.1.2:80'}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if fleets := flags.config().Fleets; fleets[0].ErrorPagesDir != "/a" || fleets[1].ErrorPagesDir != "" ||
-		!fleets[0].ExtendedConnect || fleets[1].ExtendedConnect || fleets[0].AccessLog.File != "/var/log/a.json" || fleets[1].AccessLog != (routing.AccessLog{}) {
+		!fleets[0].ExtendedConnect || fleets[1].ExtendedConnect || fleets[0].AccessLog.File != "/var/log/a.json" || fleets[1].AccessLog != (routing.AccessLog{}) ||
+		fleets[0].RateLimitService != "rl.test:8081" || fleets[1].RateLimitService != "" {
 		t.Errorf("got %+v", fleets)
 	}
 	for text, want := range map[string]routing.AccessLog{"access-log: off\n": {}, "access-log: collector\n": {Collector: true}} {

@@ -26,7 +26,7 @@ func Fleet() routing.Fleet {
 		Name:    "external",
 		HTTP:    netip.MustParseAddrPort("0.0.0.0:80"),
 		HTTPS:   netip.MustParseAddrPort("[::]:443"),
-		Options: routing.DefaultOptions(),
+		Options: routing.DefaultOptions(), Redis: true,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/credentials"
 	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
@@ -80,24 +81,37 @@ var Settings = [][2]string{
 	{"MAX_CONNECTIONS", "9"}, {"MAX_PENDING_REQUESTS", "9"}, {"TLS", "true"}, {"TLS_VERIFY", "false"}, {"TLS_SNI", "a.test"}, {"HTTP2", "true"}, {"PROXY_PROTOCOL", "v2"},
 	{"MODE", "tcp"}, {"MODE", "tcp"}, {"PORT", "80"}, {"PORT", "5432"}, {"PORT", "5433"}, {"BIND_ADDR", "::1"}, {"BIND_OPTIONS", "accept-proxy"},
 	{"TLS_PASSTHROUGH", "true"}, {"TLS_PASSTHROUGH", "true"},
-	{"AUTH_APP", "/a"}, {"AUTH_APP", "/b /auth"}, {"AUTH_APP_RESPONSE_HEADERS", "X-User"}, {"AUTH_APP_REQUEST_HEADERS", "X-Key"}, {"AUTH_APP_TIMEOUT", "1s"}, {"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
+	{"AUTH_APP", "/a"}, {"AUTH_APP", "/b /auth"}, {"AUTH_APP_RESPONSE_HEADERS", "X-User"}, {"AUTH_APP_REQUEST_HEADERS", "X-Key"}, {"AUTH_APP_TIMEOUT", "1s"},
+	{"JWT_ISSUER", "https://login.test"}, {"JWT_ISSUER", "https://login.test"}, {"JWT_JWKS", "https://login.test/keys"}, {"JWT_JWKS", "https://login.test/keys"},
+	{"JWT_AUDIENCES", "shop"}, {"JWT_AUDIENCES", "*"}, {"JWT_CLAIMS_TO_HEADERS", "sub: X-User"},
+	{"OIDC_CLIENT_ID", "web"}, {"OIDC_CLIENT_SECRET", "oidc"}, {"OIDC_AUTHORIZATION_ENDPOINT", "https://id.test/a"}, {"OIDC_TOKEN_ENDPOINT", "http://id.test/t"},
+	{"OIDC_END_SESSION_ENDPOINT", "https://id.test/b"}, {"OIDC_SCOPES", "email"}, {"OIDC_CALLBACK_PATH", "/a/back"}, {"OIDC_SIGN_OUT_PATH", "/a/out"}, {"OIDC_CLIENT_AUTH", "post"}, {"OIDC_FORWARD_TOKEN", "true"},
+	{"USED_BY", "*"}, {"USED_BY", "/b"}, {"PROBE", "/health 200"}, {"PROBE", "tcp"}, {"PROBE", "off"}, {"ACCEPT_RATE", "50/s"}, {"ADDRESS_RATE", "20/s"},
 	{"HOLD", "30s"}, {"HOLD", "5m"}, {"TLS_ALPN", "postgresql"}, {"MAX_CONNECTION_AGE", "24h"}, {"REBALANCE", "10%/min"},
 	{"PROTOCOL", "redis"}, {"PROTOCOL", "redis"}, {"REDIS_PASSWORD", "here"}, {"REDIS_PASSWORD", "gone"}, {"REDIS_SERVER_PASSWORD", "here"}, {"REDIS_PREFIXES", "a: /a"}, {"REDIS_PREFIXES", "a: /b/c, b: /a"},
 	{"TLS_TERMINATE", "true"}, {"TLS_TERMINATE", "true"}, {"CLIENT_CA", "devices"}, {"CLIENT_CA", "others"}, {"CLIENT_SAN", "uri:spiffe://lab.test/*"},
 	{"CLIENT_CERTIFICATES", "optional"}, {"TLS_PROFILE", "old"},
 	{"REDIRECT", "a.test -> https://b.test\n/a/* -> /b/*"}, {"PATH_REWRITE", `/(.*) -> /x/\1`}, {"HOST_REWRITE", "x.test"},
 	{"CORS_ORIGINS", "https://a.test https://*.b.test"}, {"CORS_ORIGINS", "*"}, {"CORS_METHODS", "PUT"}, {"CORS_HEADERS", "a"}, {"CORS_EXPOSE_HEADERS", "b"}, {"CORS_CREDENTIALS", "true"}, {"CORS_MAX_AGE", "1h"},
-	{"COMPRESS", "true"}, {"COMPRESS", "gzip"}, {"STICKY_HEADER", "x-s"}, {"PRIORITY", "/a /c"}, {"OUTLIER_DETECTION", "5 30s"}, {"FAULT", "delay 1s 1%"}, {"FAULT", "abort 503 1%"},
+	{"COMPRESS", "true"}, {"COMPRESS", "gzip"}, {"STICKY_HEADER", "x-s"}, {"PRIORITY", "/a /c"}, {"OUTLIER_DETECTION", "5 30s"}, {"MIRROR", "/b 1%"}, {"MIRROR", "/a 5%, /b/c 1%"}, {"FAULT", "delay 1s 1%"}, {"FAULT", "abort 503 1%"},
 	{"RATE_LIMIT", "100/s burst 200"}, {"RATE_LIMIT_PER_CLIENT", "10/m by header a"}, {"MAX_REQUEST_BODY", "10MB"}, {"MAX_REQUEST_HEADERS", "16kB"},
 	{"CONCURRENCY", "1"}, {"QUEUE", "5"}, {"QUEUE_TIMEOUT", "1s"},
 	{"REQUEST_HEADERS_TO_ADD", "a: %b"}, {"REQUEST_HEADERS_TO_REMOVE", "c"}, {"RESPONSE_HEADERS_TO_ADD", "a: b"}, {"RESPONSE_HEADERS_TO_REMOVE", "c"},
 }
+
+// oidcSettings have an effect together alone.
+var oidcSettings = [][2]string{{"OIDC_CLIENT_ID", "web"}, {"OIDC_CLIENT_SECRET", "oidc"}, {"OIDC_AUTHORIZATION_ENDPOINT", "https://id.test/a"}, {"OIDC_TOKEN_ENDPOINT", "http://id.test/t"}}
 
 func (r Random) settings(port *sources.Port) {
 	p := labels.NewSettings()
 	for range r.IntN(5) {
 		s := Settings[r.IntN(len(Settings))]
 		p.Set(s[0], s[1])
+	}
+	if r.IntN(5) == 0 {
+		for _, s := range oidcSettings {
+			p.Set(s[0], s[1])
+		}
 	}
 	port.TCP = p.TCP(uint16(r.IntN(3)), len(port.Domains) > 0)
 	port.Queue, port.UsedBy = p.Queue(), p.UsedBy()
@@ -158,12 +172,29 @@ type Sink interface {
 	sources.Sink
 	certs.Sink
 	certs.AuthoritySink
+	credentials.Sink
+}
+
+// Credentials are some of those that random apps look for.
+func (r Random) Credentials() (all []*credentials.Credential) {
+	for _, path := range []string{"oidc", "a/oidc", "b/oidc", "b/c/oidc", "b/"} {
+		if r.IntN(2) == 0 {
+			value := fmt.Appendf(nil, "secret of a client %d", r.IntN(2))
+			if path == "b/" {
+				value = nil
+			}
+			all = append(all, &credentials.Credential{Source: "dir", Path: path, Value: value})
+		}
+	}
+	return all
 }
 
 // Say lets some sources say something.
 func (r Random) Say(c Sink) {
 	for range 1 + r.IntN(3) {
-		switch r.IntN(9) {
+		switch r.IntN(10) {
+		case 4:
+			c.SyncCredentials("dir", r.Credentials(), []problem.Problem{{Subject: "a/oidc", Reason: "is empty"}}[:r.IntN(2)])
 		case 0:
 			// A complete read has each app once.
 			apps := make(map[string]*sources.App)

@@ -47,7 +47,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 			thresholds(corev3.RoutingPriority_HIGH, c.Upstream),
 		}},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
-			httpProtocolOptions: p.pack(upstreamProtocol(c.Upstream, f.Options)),
+			httpProtocolOptions: p.pack(upstreamProtocol(c, f.Options)),
 		},
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		TransportSocket:               transportSocket(&p, c, f.UpstreamCA),
@@ -56,9 +56,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		UpstreamBindConfig:            userTimeout(c),
 	}
 	if c.Sticky {
-		cluster.CommonLbConfig.OverrideHostStatus = &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
-			corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
-		}}
+		cluster.CommonLbConfig.OverrideHostStatus = whereClientsStay()
 	}
 	if c.Balance == sources.BalanceHash {
 		cluster.LbConfig = maglevTable()
@@ -72,12 +70,21 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		redisCluster(&p, cluster, c.RedisPassword)
 	}
 	switch {
+	case c.Mirror:
+		boundMirror(cluster)
 	case c.Queued:
 		cluster.LoadBalancingPolicy = queueBalancing(&p, c.Balance)
 	case c.TCP && cluster.LbPolicy == clusterv3.Cluster_LEAST_REQUEST:
 		cluster.LoadBalancingPolicy = fewestConnections(&p)
 	}
 	return cluster, p.err
+}
+
+// whereClientsStay are the states in which an instance keeps its clients.
+func whereClientsStay() *corev3.HealthStatusSet {
+	return &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
+		corev3.HealthStatus_UNKNOWN, corev3.HealthStatus_HEALTHY, corev3.HealthStatus_DEGRADED, corev3.HealthStatus_DRAINING,
+	}}
 }
 
 var balancers = map[sources.Balance]clusterv3.Cluster_LbPolicy{
@@ -100,7 +107,8 @@ func thresholds(priority corev3.RoutingPriority, u sources.Upstream) *clusterv3.
 	}
 }
 
-func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
+func upstreamProtocol(c routing.Connections, o routing.Options) *upstreamhttpv3.HttpProtocolOptions {
+	u := c.Upstream
 	explicit := &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{
 			HttpProtocolOptions: http1ToApps(),
@@ -117,6 +125,9 @@ func upstreamProtocol(u sources.Upstream, o routing.Options) *upstreamhttpv3.Htt
 			MaxHeadersCount: wrapperspb.UInt32(maxHeaders),
 		},
 		UpstreamProtocolOptions: &upstreamhttpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: explicit},
+	}
+	if c.Mirror {
+		options.CommonHttpProtocolOptions.MaxStreamDuration = durationpb.New(longestMirror)
 	}
 	if u.TLS != nil && u.TLS.SNI == "" {
 		options.UpstreamHttpProtocolOptions = &corev3.UpstreamHttpProtocolOptions{AutoSni: true, AutoSanValidation: u.TLS.Verify}

@@ -42,7 +42,6 @@ func ExternalCluster(e routing.External, f *routing.Fleet) (*clusterv3.Cluster, 
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS},
 		// Many machines have no way to IPv6 hosts.
 		DnsLookupFamily: clusterv3.Cluster_V4_PREFERRED,
-		RespectDnsTtl:   true,
 		ConnectTimeout:  durationpb.New(externalConnectTimeout),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: e.Cluster(), Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			LbEndpoints: []*endpointv3.LbEndpoint{endpoint},

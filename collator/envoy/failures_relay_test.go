@@ -72,7 +72,7 @@ func (e *realEnvoy) dropped(t *testing.T) int64 {
 }
 
 // memory is how much Envoy takes, in kB.
-func (e *realEnvoy) memory(t *testing.T) (kB int) {
+func (e *realEnvoy) memory(t testing.TB) (kB int) {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", e.envoy.Pid()))
 	if err != nil {

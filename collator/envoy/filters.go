@@ -64,7 +64,8 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if a := h.BasicAuth; a != nil && !a.EnvoyChecks() {
 		c.addWaiting("password", relayPasswords(p, b.Fleet, r.Claim))
 	}
-	signOnFilters(&c, r)
+	signOnFilters(&c, b.Fleet, r)
+	b.logIn(&c, r)
 	b.countEverywhere(&c, r)
 	waitingLimitFilters(&c, h.RequestLimits)
 	b.addFault(&c, shaping(r).Fault)

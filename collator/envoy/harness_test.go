@@ -76,7 +76,7 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	fleet := routing.Fleet{
-		Name: "external", Options: routing.DefaultOptions(),
+		Name: "external", Options: routing.DefaultOptions(), Redis: true,
 		HTTP:  netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
 		HTTPS: netip.AddrPortFrom(loopback, envoytest.FreePort(t)),
 	}
@@ -220,7 +220,7 @@ func (e *realEnvoy) listenersTaken(t *testing.T) int64 {
 }
 
 // until waits for something that must happen.
-func (e *realEnvoy) until(t *testing.T, what string, happened func() bool) {
+func (e *realEnvoy) until(t testing.TB, what string, happened func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {

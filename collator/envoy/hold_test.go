@@ -3,6 +3,7 @@ package envoy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"regexp"
@@ -48,6 +49,18 @@ func (e *realEnvoy) put(t *testing.T, app *sources.App) {
 	}
 }
 
+// opened waits until Envoy listens on a port, and has done with the connection that saw it: else that might wait
+// in place of one of the test.
+func (e *realEnvoy) opened(t *testing.T, port uint16) {
+	t.Helper()
+	e.opens(t, port)
+	e.until(t, "the first connection has ended", func() bool {
+		listener := fmt.Sprintf("listener.127.0.0.1_%d.downstream_cx_", port)
+		stats, err := e.envoy.Stats(t.Context(), regexp.MustCompile("^"+regexp.QuoteMeta(listener)))
+		return err == nil && stats[listener+"total"] > 0 && stats[listener+"active"] == 0
+	})
+}
+
 // refusals is how many connections to instances of the app Envoy failed to open.
 func (e *realEnvoy) refusals(t *testing.T) int64 {
 	t.Helper()
@@ -75,7 +88,7 @@ func holds(t *testing.T, e *realEnvoy) {
 	port := envoytest.FreePort(t)
 	echo, greets := e.redis(), e.greets()
 	e.put(t, heldApp(port, time.Minute, echo))
-	e.opens(t, port)
+	e.opened(t, port)
 	open := dial(t, port)
 	if got, err := lineOf(open, "first"); got != "first\n" {
 		t.Fatalf("%q, %v", got, err)
@@ -134,7 +147,7 @@ func TestConnectionsBetweenUpdates(t *testing.T) {
 		port, dead, greets := envoytest.FreePort(t), e.redis(), e.greets()
 		app := heldApp(port, time.Minute, dead)
 		e.put(t, app)
-		e.opens(t, port)
+		e.opened(t, port)
 		e.put(t, heldApp(port, time.Minute))
 		conn := dial(t, port)
 		// It is past the filter, as one that came before that.
@@ -188,7 +201,7 @@ func TestHeldWithoutRelay(t *testing.T) {
 	e := startEnvoy(t, withoutHTTPS)
 	port := envoytest.FreePort(t)
 	e.put(t, heldApp(port, 2*time.Second, e.redis()))
-	e.opens(t, port)
+	e.opened(t, port)
 	e.put(t, heldApp(port, 2*time.Second))
 	e.tcp.mu.Lock()
 	e.tcp.refuse = 1000
@@ -206,7 +219,7 @@ func TestHeldClientsLeave(t *testing.T) {
 	e := startEnvoy(t, withoutHTTPS)
 	port := envoytest.FreePort(t)
 	e.put(t, heldApp(port, time.Minute, e.redis()))
-	e.opens(t, port)
+	e.opened(t, port)
 	e.put(t, heldApp(port, time.Minute))
 	conn := dial(t, port).(*net.TCPConn)
 	w := e.tcp.next(t)

@@ -149,7 +149,11 @@ func filtersRun(config *anypb.Any) (names []string) {
 	case config == nil:
 		return nil
 	case config.UnmarshalTo(&inline) == nil:
-		_ = inline.GetXdsMatcher().GetOnNoMatch().GetAction().GetTypedConfig().UnmarshalTo(&run)
+		on := inline.GetXdsMatcher().GetOnNoMatch()
+		for _, some := range inline.GetXdsMatcher().GetMatcherList().GetMatchers() {
+			on = some.GetOnMatch() // for some requests alone
+		}
+		_ = on.GetAction().GetTypedConfig().UnmarshalTo(&run)
 	case config.UnmarshalTo(&named) == nil:
 		_ = named.GetMatcher().GetOnNoMatch().GetAction().GetTypedConfig().UnmarshalTo(&run)
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/collator/envoy"
 	"relay/collator/routing"
@@ -48,6 +49,14 @@ func TestOutline(t *testing.T) {
 	}
 	if got := outline(xds.Key{Type: xds.Scope, Name: "shop.test"}, routing.ClusterName("/shop/zoo", 0)); got != "/* → cluster "+routing.ClusterName("/shop/zoo", 0) {
 		t.Errorf("got %s", got)
+	}
+	zoo.Ports[0].HTTP = &sources.HTTP{RequestLimits: &sources.RequestLimits{MaxBody: 1 << 20, MaxHeaders: 2000, Rate: &sources.Rate{Requests: 1, Burst: 1, Per: time.Second}}}
+	limited, c := storeOf(t, fleet, apps, nil)
+	flushed(t, c)
+	body := limited.Bodies([]xds.Key{{Type: xds.Scope, Name: "shop.test"}})[0]
+	got := envoy.Outline(xds.Scope, body, func(name string) bool { return name == routing.ClusterName("/shop/zoo", 0) })
+	if len(got) != 2 || got[0] != "/*, content-length → answer 413" || !strings.HasPrefix(got[1], "/* → max_headers, rate_limit → max_body → cluster ") {
+		t.Errorf("of an app with limits: %q", got)
 	}
 	lines := strings.Split(outline(xds.Key{Type: xds.Cluster, Name: shop}, ""), "\n")
 	for _, want := range []string{"lb_policy ROUND_ROBIN", "circuit_breakers DEFAULT max_requests 3", "connect_timeout 3s"} {

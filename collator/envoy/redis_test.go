@@ -24,9 +24,12 @@ type cache struct {
 }
 
 // newCache has an app with n servers, which takes no effect before it is published. Set changes its TCP service.
-func (e *realEnvoy) newCache(t *testing.T, id string, n int, password string, set func(*sources.Redis)) *cache {
+func (e *realEnvoy) newCache(t testing.TB, id string, n int, password string, set func(*sources.Redis)) *cache {
 	t.Helper()
 	port := envoytest.FreePort(t)
+	if !e.fleet.Redis {
+		t.Fatal("the fleet has no caches")
+	}
 	redis := &sources.Redis{}
 	if set != nil {
 		set(redis)
@@ -54,7 +57,7 @@ func (c *cache) update(change func(p *sources.Port)) {
 }
 
 // dial connects, and shows passwords.
-func (c *cache) dial(t *testing.T, passwords ...string) *redistest.Client {
+func (c *cache) dial(t testing.TB, passwords ...string) *redistest.Client {
 	t.Helper()
 	var client *redistest.Client
 	c.until(t, "a client is let in", func() bool {

@@ -10,10 +10,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"relay/certs/certstest"
 	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/traffic"
 	"relay/xds/envoytest"
 )
 
@@ -29,18 +32,14 @@ func knowsLimits() []string {
 
 // limitedApps are apps with settings, by domain, beside one without, whose domain is plain.test. Their
 // instances say how large the body is that they got.
-func (e *realEnvoy) limitedApps(t *testing.T, domains map[string][]string) {
+func (e *realEnvoy) limitedApps(t *testing.T, domains map[string][]string, apps ...*sources.App) {
 	t.Helper()
 	sizes := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") == "websocket" {
-			echo(w, r)
-			return
-		}
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, "%d bytes", n)
 	}))
 	t.Cleanup(sizes.Close)
-	apps := []*sources.App{webApp("/plain", "plain.test")}
+	apps = append(apps, webApp("/plain", "plain.test"))
 	for domain, settings := range domains {
 		apps = append(apps, collatortest.Set(t, webApp("/"+strings.TrimPrefix(domain, "*."), domain), settings...))
 	}
@@ -83,7 +82,8 @@ func TestRateLimits(t *testing.T) {
 				"both.test":   {"RATE_LIMIT=5/h", "RATE_LIMIT_PER_CLIENT=3/h"},
 				"*.wild.test": {"RATE_LIMIT=1/h"},
 				"wrong.test":  {"RATE_LIMIT=many", "RATE_LIMIT_PER_CLIENT=1/week"},
-			})
+				"path.test":   {"RATE_LIMIT=2/h", "PATH=/api", "BACKEND_WEIGHT=1"},
+			}, webApp("/whole", "path.test"))
 			for _, c := range []struct {
 				host    string
 				clients []string
@@ -109,10 +109,20 @@ func TestRateLimits(t *testing.T) {
 					t.Errorf("%s, %v: statuses %v, want %v", c.host, c.clients, got, c.want)
 				}
 			}
+			// Another spelling of a path does not get around its limit; another path has none.
+			for _, c := range []struct {
+				path string
+				want int
+			}{{"/api", ok}, {"/api/x", ok}, {"/api", refused}, {"//api", ok}, {"/%61pi", ok}, {"/;x/api", refused}, {"/other", ok}} {
+				if a, err := e.send(t.Context(), request{host: "path.test", path: c.path}); err != nil || a.status != c.want {
+					t.Errorf("%s: %+v, %v, want %d", c.path, a, err, c.want)
+				}
+			}
 			a, err := say(e.fleet.HTTP.String(), "GET / HTTP/1.1\r\nHost: all.test\r\n\r\n")
 			if err != nil || a.status != refused || a.code != "too-many-requests" || a.header.Get("Retry-After") != "1200" || !strings.Contains(a.body, "too many requests") {
 				t.Errorf("answer over the limit: %+v, %v", a, err)
 			}
+			e.reported(t, func(f traffic.Failure) bool { return f.Code == "too-many-requests" && f.App == "/all.test" })
 			grpc, err := say(e.fleet.HTTP.String(), "POST / HTTP/1.1\r\nHost: all.test\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n\r\n")
 			if err != nil || grpc.header.Get("Grpc-Status") != "8" {
 				t.Errorf("answer over the limit by gRPC: %+v, %v", grpc, err)
@@ -177,6 +187,7 @@ func TestSizeLimits(t *testing.T) {
 					t.Errorf("%s: %d %q, want %d %q", name, a.status, a.code, c.status, c.code)
 				}
 			}
+			e.reported(t, func(f traffic.Failure) bool { return f.Code == "body-too-large" && f.App == "/body.test" })
 			for name, c := range map[string]struct {
 				host string
 				size int
@@ -201,6 +212,47 @@ func TestSizeLimits(t *testing.T) {
 						t.Errorf("as much as is held: %d %q", a.status, a.body)
 					}
 				}
+			}
+		})
+	}
+}
+
+// TestStreamsAreNotHeld holds that what never ends is not waited for: WebSockets, and gRPC of an app that speaks it.
+func TestStreamsAreNotHeld(t *testing.T) {
+	t.Parallel()
+	for _, version := range envoytest.AllVersions() {
+		t.Run("Envoy "+version, func(t *testing.T) {
+			e := startVersion(t, version)
+			// It answers as soon as a part of the request has come.
+			first := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n, _ := r.Body.Read(make([]byte, 100))
+				fmt.Fprintf(w, "first %d", n)
+			}))
+			first.Config.Protocols = new(http.Protocols)
+			first.Config.Protocols.SetUnencryptedHTTP2(true)
+			first.Start()
+			t.Cleanup(first.Close)
+			grpc := changed(collatortest.Set(t, webApp("/grpc", "grpc.test"), "MAX_REQUEST_BODY=1kB", "HTTP2=true"), func(p *sources.Port) {
+				p.Endpoints = endpoints(first.Listener.Addr().String())
+			})
+			ws := collatortest.Set(t, e.app("/ws", "ws.test"), "MAX_REQUEST_BODY=1kB")
+			e.c.SyncApps([]*sources.App{grpc, ws})
+			e.eventually(t, request{host: "ws.test"}, status(http.StatusOK))
+			a, err := say(e.fleet.HTTP.String(), "POST / HTTP/1.1\r\nHost: grpc.test\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+			if err != nil || a.body != "first 5" {
+				t.Errorf("gRPC: %+v, %v", a, err)
+			}
+			conn, _, err := websocket.Dial(t.Context(), "ws://"+e.fleet.HTTP.String()+"/", &websocket.DialOptions{Host: "ws.test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.CloseNow() }()
+			message := []byte(strings.Repeat("x", 4000))
+			if err := conn.Write(t.Context(), websocket.MessageText, message); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := conn.Read(t.Context()); err != nil || len(got) != len(message) {
+				t.Errorf("WebSocket: %d bytes, %v", len(got), err)
 			}
 		})
 	}

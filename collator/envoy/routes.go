@@ -29,6 +29,7 @@ const strictTransport = "max-age=15768000"
 func (b scopeBuilder) ruleRoutes(p *packer, domain string, r routing.Rule, all ruleMatch) []*routev3.Route {
 	p.fail(checkHandling(r.HTTP))
 	r.HTTP.Closed = r.HTTP.Closed || b.Unsigned(r)
+	r = b.withLogIn(r)
 	var routes []*routev3.Route
 	secure := b.OffersHTTPS()
 	plain := all
@@ -131,6 +132,7 @@ func (b scopeBuilder) forward(domain string, r routing.Rule) *routev3.Route_Rout
 		}
 	}
 	shapeForward(action, r.HTTP.Shaping)
+	mirror(action, r)
 	return &routev3.Route_Route{Route: action}
 }
 

@@ -139,6 +139,9 @@ func NamedByScope(msg proto.Message) (names []xds.Key) {
 					names = append(names, key)
 				}
 			}
+			for _, policy := range action.GetRequestMirrorPolicies() {
+				names = append(names, xds.Key{Type: xds.Cluster, Name: policy.Cluster})
+			}
 			for _, weighted := range action.GetWeightedClusters().GetClusters() {
 				names = append(names, xds.Key{Type: xds.Cluster, Name: weighted.Name})
 			}

@@ -135,7 +135,7 @@ const partialContent = 206
 
 var allEncodings = []sources.Encoding{sources.Zstd, sources.Brotli, sources.Gzip}
 
-// compressors are moderate in what they hold for each answer, which docs/labels.md says.
+// compressors are moderate in what they hold for each answer.
 var compressors = map[sources.Encoding]func() proto.Message{
 	sources.Gzip: func() proto.Message {
 		return &gzipv3.Gzip{CompressionLevel: gzipv3.Gzip_COMPRESSION_LEVEL_5, MemoryLevel: wrapperspb.UInt32(8), WindowBits: wrapperspb.UInt32(15)}
@@ -167,7 +167,9 @@ func addCompressors(c *filterChains, s sources.Compress) {
 			ChooseFirst: i == 0,
 			ResponseDirectionConfig: &compressorv3.Compressor_ResponseDirectionConfig{
 				CommonConfig: &compressorv3.Compressor_CommonDirectionConfig{
-					MinContentLength: wrapperspb.UInt32(cmp.Or(s.MinBytes, minCompressed)), ContentType: types,
+					MinContentLength: wrapperspb.UInt32(cmp.Or(s.MinBytes, minCompressed)),
+					//lint:ignore SA1019 what takes its place has no list of whole types, and is newer
+					ContentType: types,
 				},
 				WeakenEtagOnCompress:        true,
 				UncompressibleResponseCodes: []uint32{partialContent},

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -89,7 +91,10 @@ func TestOutlierDetectionLabel(t *testing.T) {
 	t.Parallel()
 	e := startEnvoy(t)
 	failing := func(asked *atomic.Int64) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); w.WriteHeader(http.StatusInternalServerError) }
+		return func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.WriteHeader(http.StatusInternalServerError)
+		}
 	}
 	var bad, alone, all, plain atomic.Int64
 	good := func(w http.ResponseWriter, _ *http.Request) {}
@@ -175,6 +180,46 @@ func TestLargeShapingIsTaken(t *testing.T) {
 		e.certificates()
 		for _, app := range apps {
 			e.eventually(t, request{host: app.Ports[0].Domains[0]}, status(200))
+		}
+	})
+}
+
+// WebSockets and streams of events pass through all of it.
+func TestStreamsAreNotShaped(t *testing.T) {
+	t.Parallel()
+	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
+		t.Parallel()
+		e := startVersion(t, version)
+		next := e.app("/shop/next", "next.test")
+		web := changed(set(t, webApp("/shop/web", "web.test"), "COMPRESS=true", "CORS_ORIGINS=https://a.test", "STICKY_HEADER=x-s", "MIRROR=/shop/next 100%", "HOST_REWRITE=x.test", "PRIORITY=/urgent", "OUTLIER_DETECTION=5"),
+			func(p *sources.Port) { p.Endpoints = endpoints(e.backend("web")) })
+		e.c.SyncApps([]*sources.App{web, next})
+		e.certificates()
+		e.eventually(t, request{host: "web.test"}, status(200))
+		ctx, cancel := contextOf(t)
+		defer cancel()
+		ws, err := e.websocket(ctx, "web.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = ws.CloseNow() }()
+		for i := range 3 {
+			want := fmt.Sprint("message ", i)
+			if err := ws.Write(ctx, websocket.MessageText, []byte(want)); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := ws.Read(ctx); err != nil || string(got) != want {
+				t.Fatalf("%q comes back, %v", got, err)
+			}
+		}
+		// Who is sent copies goes, which is no matter of the WebSocket.
+		e.c.UpdateApps(nil, []string{"/shop/next"})
+		e.eventually(t, request{host: "next.test"}, status(404))
+		if err := ws.Write(ctx, websocket.MessageText, []byte("still")); err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := ws.Read(ctx); err != nil || string(got) != "still" {
+			t.Errorf("%q comes back, %v", got, err)
 		}
 	})
 }

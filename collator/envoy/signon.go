@@ -31,18 +31,22 @@ const (
 // do not know, and would ignore.
 var signOnFeatures = []feature{
 	{ChainsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.App != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
+	{oidcSince, true, func(h *sources.HTTP) bool { return routing.OIDCOf(h) != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
 	{expressionsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.JWT != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
 }
 
 // signOnFilters adds those that find out who somebody is. First of all they take off a request what its client says by
 // the names of headers that tell the app so.
-func signOnFilters(c *filterChains, r routing.Rule) {
+func signOnFilters(c *filterChains, f *routing.Fleet, r routing.Rule) {
 	s := r.HTTP.SignOn
 	if s == nil {
 		return
 	}
 	if told := s.Told(); len(told) > 0 {
 		c.add("sign-on", removeHeaders(told))
+	}
+	if s.JWT != nil {
+		addToken(c, f, r)
 	}
 	if s.App != nil {
 		c.addWaiting("ext_authz", askApp(*s.App, r.References[s.App.AppRef].Cluster))
@@ -57,7 +61,7 @@ func removeHeaders(names []string) *headermutationv3.HeaderMutation {
 		remove := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: name}}
 		if strings.ContainsAny(name, "-_") {
 			remove.Action = &mutationrulesv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{
-				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regexMatcher(eitherSpelling(name), true)}},
+				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regexMatcher(eitherSpelling(name), instructions(name) > maxStripped)}},
 			}}
 		}
 		mutations = append(mutations, remove)
@@ -122,6 +126,9 @@ func checkSignOn(s *sources.SignOn) error {
 		if err := checkHeader(name); err != nil {
 			return err
 		}
+	}
+	if err := checkToken(s.JWT); err != nil {
+		return err
 	}
 	if a := s.App; a != nil {
 		if a.Timeout < 0 || a.Timeout > longestAuthTimeout {

@@ -280,22 +280,9 @@ func TestHandlingWords(t *testing.T) {
 func TestSettingsAreExplained(t *testing.T) {
 	t.Parallel()
 	for _, l := range labels.AllSettings() {
-		var beside []string
-		switch {
-		case l.Name() == "CLIENT_SAN", l.Name() == "CLIENT_CERTIFICATES":
-			beside = []string{"TLS_TERMINATE=true", "CLIENT_CA=a"}
-		case l.Name() == "CLIENT_CA", l.Name() == "TLS_PROFILE", l.Name() == "TLS_ALPN":
-			beside = []string{"TLS_TERMINATE=true"}
-		case strings.HasPrefix(l.Name(), "REDIS_"):
-			beside = []string{"PROTOCOL=redis", "PORT=7000"}
-		case l.TCPOnly():
-			beside = []string{"MODE=tcp", "PORT=7000"}
-		case strings.HasPrefix(l.Name(), "TLS_"):
-			beside = []string{"TLS=true"}
-		case strings.HasPrefix(l.Name(), "CORS_") && l.Name() != "CORS_ORIGINS":
-			beside = []string{"CORS_ORIGINS=https://b.test"}
-		case strings.HasPrefix(l.Name(), "QUEUE"):
-			beside = []string{"CONCURRENCY=1"}
+		beside := labelsBeside(l)
+		if strings.HasPrefix(l.Name(), "OIDC_") {
+			beside = neededForLogIn(l.Name())
 		}
 		explained := func(settings ...string) string {
 			c, _ := newTest(t, collator.Config{})

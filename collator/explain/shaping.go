@@ -38,6 +38,9 @@ func shapingWords(f *routing.Fleet, s *sources.Shaping) (words []string) {
 	if len(s.Urgent) > 0 {
 		say("requests for %s have limits of their own", strings.Join(s.Urgent, ", "))
 	}
+	for _, m := range s.Mirrors {
+		say("copies of %g %% of the requests are sent to port %d of %s, if it lets that be", m.Percent, m.To.Port, m.To.App)
+	}
 	if s.Fault != nil {
 		words = append(words, faultWords(f, *s.Fault)...)
 	}

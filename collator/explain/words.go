@@ -36,7 +36,9 @@ func handlingWords(f *routing.Fleet, r routing.Rule) []string {
 	if len(h.AllowedNetworks) > 0 {
 		say("only clients from %s are let in, all others get 403", joinNetworks(h.AllowedNetworks))
 	}
+	words = append(words, signOnWords(f, r)...)
 	words = append(words, requestLimitWords(h.RequestLimits)...)
+	words = append(words, oidcWords(routing.OIDCOf(&h))...)
 	if h.HSTS && f.OffersHTTPS() {
 		say("HTTPS answers carry Strict-Transport-Security")
 	}

@@ -23,6 +23,8 @@ type Connections struct {
 	RedisPassword   secret.String
 	// Queued has Relay name the instance that takes a request.
 	Queued bool
+	// Mirror is set for copies of requests, for whose answers nobody waits.
+	Mirror bool
 }
 
 // ConnectionsOf returns the connections of an app port. The app may be nil.

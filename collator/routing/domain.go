@@ -9,6 +9,9 @@ import (
 func (f *Fleet) DomainRoutes(domain string, claims []Claim) DomainRoutes {
 	routes := DomainRoutes{Domain: domain}
 	routes.Rules, _ = RulesOf(claims)
+	for i := range routes.Rules {
+		routes.Rules[i].Domain = domain
+	}
 	if slices.ContainsFunc(claims, func(c Claim) bool { return c.ACME }) {
 		routes.ACMECluster = ClusterName(f.ACMEApp, 0)
 	}

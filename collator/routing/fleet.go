@@ -71,6 +71,9 @@ type Fleet struct {
 	AccessLog AccessLog
 	// RateLimitService is HOST:PORT of the service that counts requests for all Envoys; empty for none.
 	RateLimitService string
+	// Redis opens the ports of apps that speak Redis. A client that is let in can crash an Envoy of today by odd
+	// commands.
+	Redis bool
 	// Faults allows apps to ask that some of their requests are slow, or fail.
 	Faults bool
 	// IgnoredClients do not count as use of an app that may sleep.

@@ -30,10 +30,10 @@ func (p AppPort) Cluster() string { return ClusterName(p.App, p.Port) }
 // releases and scaling, so that those are endpoint updates only.
 func ClusterName(app string, port int) string { return app + "_" + strconv.Itoa(port) }
 
-// SplitClusterName is the reverse of ClusterName, also of an IgnoredCluster. The port of a name that
+// SplitClusterName is the reverse of ClusterName, also of an IgnoredCluster and a MirrorCluster. The port of a name that
 // is none is -1.
 func SplitClusterName(name string) (app string, port int) {
-	name = strings.TrimSuffix(name, ignoredSuffix)
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ignoredSuffix), mirrorSuffix)
 	i := strings.LastIndexByte(name, '_')
 	port, err := strconv.Atoi(name[i+1:])
 	if i < 0 || err != nil {

@@ -82,8 +82,23 @@ func (f *Fleet) Unsigned(r Rule) bool {
 		return false
 	case s.App != nil && r.References[s.App.AppRef].Cluster == "":
 		return true
+	case s.OIDC != nil && f.CannotLogIn(s.OIDC, r.Credentials[s.OIDC.ClientSecret]) != "":
+		return true
+	case s.JWT != nil && f.lacksKeys(r):
+		return true
 	}
-	return s.App == nil || s.JWT != nil
+	return s.App == nil && s.JWT == nil && s.OIDC == nil
+}
+
+// lacksKeys reports whether the public keys of the tokens of a rule cannot be had.
+func (f *Fleet) lacksKeys(r Rule) bool {
+	j := r.HTTP.SignOn.JWT
+	if j.Keys != "" {
+		_, reason := PublicKeys(r.Credentials[j.Keys])
+		return reason != ""
+	}
+	_, _, reason := f.Ask(j.JWKS)
+	return reason != ""
 }
 
 // Used are the clusters that the rules of a domain use beside those that take its requests.

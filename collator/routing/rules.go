@@ -12,7 +12,9 @@ import (
 
 // Rule is what happens to the requests of a domain whose path has a prefix.
 type Rule struct {
-	Path sources.Path
+	// Domain is the one whose requests it takes, exact or a wildcard.
+	Domain string
+	Path   sources.Path
 	// Redirect has plain HTTP redirected to HTTPS.
 	Redirect bool
 	// HTTP says how requests are handled, as the first claim asks for it.

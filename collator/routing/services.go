@@ -153,6 +153,8 @@ func paced(port sources.Port) bool {
 func (f *Fleet) closes(port sources.Port) string {
 	u := port.Upstream
 	switch {
+	case port.TCP.Redis != nil && !f.Redis:
+		return "it speaks Redis, which the fleet lets no app do (--redis; docs/caches.md says what that means)"
 	case port.TCP.Redis != nil && f.ClustersOnDemand:
 		return "it speaks Redis, and Envoys load the clusters of the fleet on demand, which they cannot for Redis (clusters: on-demand)"
 	case port.HTTP != nil && port.HTTP.Closed:

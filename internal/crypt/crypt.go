@@ -51,8 +51,11 @@ const bcryptBytes = 72
 
 // Canonical is the part of a password that counts to a hash. Passwords with the same are the same to it.
 func Canonical(hash, password string) string {
-	if strings.HasPrefix(hash, "$2") {
+	switch {
+	case strings.HasPrefix(hash, "$2"):
 		return password[:min(len(password), bcryptBytes)]
+	case desHash.MatchString(hash):
+		return canonicalDES(password)
 	}
 	return password
 }
@@ -84,24 +87,22 @@ func Parse(hash string) (Hash, error) {
 		if strings.HasPrefix(hash, kind.prefix) {
 			h, err := kind.parse(hash)
 			if err == nil && h.Cost(longest) > MaxCost {
-				return Hash{}, errors.New("is a password hash that takes too long to check: 1000000 rounds of $5$ and $6$ are allowed, and a cost of 14 of $2y$")
+				return Hash{}, errors.New("has a password hash that takes too long to check: 1000000 rounds of $5$ and $6$ are allowed, and a cost of 14 of $2y$")
 			}
 			return h, err
 		}
 	}
 	switch {
 	case desHash.MatchString(hash):
-		return Hash{}, errors.New("is a password hash of DES, of which only 8 characters count and which is guessed in hours: make a new one, such as with mkpasswd -m sha-512")
+		return parseDES(hash)
 	case strings.HasPrefix(hash, "$"), strings.HasPrefix(hash, "{"):
-		return Hash{}, errors.New("is a password hash of an unknown kind: make one that begins with $6$, $5$, $2y$, $y$ or {SHA}, such as with mkpasswd -m sha-512")
+		return Hash{}, errors.New("has a password hash of an unknown kind: make one that begins with $6$, $5$, $2y$, $y$ or {SHA}, such as with mkpasswd -m sha-512")
 	}
-	return Hash{}, errors.New("is no password hash, and a password itself must not stand there: make a hash of it, such as with mkpasswd -m sha-512")
+	return Hash{}, errors.New("has no password hash, and a password itself must not stand there: make a hash of it, such as with mkpasswd -m sha-512")
 }
 
-var desHash = regexp.MustCompile(`^[./0-9A-Za-z]{13}$`)
-
 // errMalformed is of hashes that no password fits, in crypt(3) neither.
-var errMalformed = errors.New("is a password hash that is malformed: no password fits it")
+var errMalformed = errors.New("has a password hash that is malformed: no password fits it")
 
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
@@ -173,11 +174,11 @@ const maxYescrypt = 32 << 20
 func parseYescrypt(hash string) (Hash, error) {
 	m := yescryptHash.FindStringSubmatch(hash)
 	if m == nil {
-		return Hash{}, errors.New("is a password hash of yescrypt with parameters other than those that mkpasswd sets")
+		return Hash{}, errors.New("has a password hash of yescrypt with parameters other than those that mkpasswd sets")
 	}
 	n, r := strings.Index(alphabet, m[1])+1, strings.Index(alphabet, m[2])+1
 	if n < 10 || n > 18 || r > 32 || 128*r<<n > maxYescrypt {
-		return Hash{}, errors.New("is a password hash of yescrypt that takes too much memory to check, or too little: use the parameters that mkpasswd sets")
+		return Hash{}, errors.New("has a password hash of yescrypt that takes too much memory to check, or too little: use the parameters that mkpasswd sets")
 	}
 	return Hash{cost: time.Duration(r<<n) * 250 * time.Nanosecond, matches: func(password []byte) bool {
 		got, err := yescrypt.Hash(password, []byte(hash))

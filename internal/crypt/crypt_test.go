@@ -62,7 +62,6 @@ func TestParseRefuses(t *testing.T) {
 	for hash, reason := range map[string]string{
 		"":                                  "no password hash",
 		"topsecret":                         "no password hash",
-		"ab01FAX.bQRSU":                     "DES",
 		"$7$CU..../....salt$hash":           "unknown kind",
 		"$2x$10$" + strings.Repeat("a", 53): "unknown kind",
 		"{SSHA}topsecret":                   "unknown kind",
@@ -96,6 +95,20 @@ func TestParseRefuses(t *testing.T) {
 		}
 		if h.Matches("") || h.Matches(password) {
 			t.Errorf("%q lets in", hash)
+		}
+	}
+}
+
+// Of DES, seven bits of eight bytes count.
+func TestDES(t *testing.T) {
+	t.Parallel()
+	for hash, p := range map[string]string{"abhfCpXqd4GrI": password, "zAHe1Ns2ukQe6": "pässwör"} {
+		h, err := Parse(hash)
+		if err != nil || !h.Matches(p) || h.Matches(p[:7]) || h.Matches("") || h.Matches(strings.ToUpper(p)) {
+			t.Errorf("%s: %v", hash, err)
+		}
+		if !h.Matches(Canonical(hash, p)) || Canonical(hash, p) != Canonical(hash, p[:8]+"more") {
+			t.Errorf("%s: %q counts", hash, Canonical(hash, p))
 		}
 	}
 }

@@ -80,7 +80,7 @@ var codes = []Code{
 		Name: "unauthorized", By: []uint32{401}, Status: 401, Client: true,
 		Text:  "This application asks for a user name and a password.",
 		Cause: "The app asks for a password (`HAPROXY_0_AUTH`), and the request had none, or a wrong one. Browsers ask their user then.",
-		Look:  "Whether many come from one address: somebody may be guessing.",
+		Look:  "Whether many come from one address: somebody may be guessing. Whether the hash changed (`docs/passwords.md`).",
 		Do:    "Nothing, or give the user the password.",
 	},
 	{
@@ -205,9 +205,9 @@ var codes = []Code{
 	{
 		Name: "overloaded", By: []uint32{503}, Status: 503,
 		Text:  "The service has too much to do. Please try again in a moment.",
-		Cause: "Envoy itself is short of memory (`relay bootstrap --max-heap`) and takes no more requests.",
-		Look:  "The memory of Envoy and of its machine; how many connections it has.",
-		Do:    "Give Envoy more memory, or add Envoys.",
+		Cause: "Envoy itself is short of memory (`relay bootstrap --max-heap`) and takes no more requests. Or the app asks for a password that Relay checks, and no Relay answers Envoy, or too many passwords are to be checked.",
+		Look:  "The memory of Envoy and of its machine; how many connections it has. For an app with a password: whether a Relay runs, and `relay_password_checks_total`.",
+		Do:    "Give Envoy more memory, or add Envoys. Run two Relays, as one of them is enough.",
 	},
 	{
 		Name:  Other,

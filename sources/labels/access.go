@@ -12,8 +12,8 @@ import (
 // Who is let in.
 var accessLabels = []Label{
 	{Key: "HAPROXY_{n}_AUTH", Field: "auth", restricts: true, setting: (*Settings).auth, shown: hidden,
-		meaning: "`realm:user:hash`. The hash is one of crypt(3), as marathon-lb takes it (`$6$`, `$5$`, `$1$`, `$y$`), of `htpasswd` (`$2y$`, `$apr1$`), " +
-			"or `{SHA}` of `htpasswd -s`. Envoy checks `{SHA}` alone; all others [Relay checks](passwords.md). DES, a password itself, and hashes that take more than a second to check close the port",
+		meaning: "`realm:user:hash`. The hash is one of crypt(3), as marathon-lb takes it (`$6$`, `$5$`, `$1$`, `$y$`, DES), of `htpasswd` (`$2y$`, `$apr1$`), " +
+			"or `{SHA}` of `htpasswd -s`. Envoy checks `{SHA}` alone; all others [Relay checks](passwords.md). A password itself, and hashes that take more than a second to check close the port",
 		byDefault: "no password", envoy: "`basic_auth` of the route, or `ext_authz` to Relay", example: "Shop:joe:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="},
 	{Key: "HAPROXY_{n}_BACKEND_NETWORK_ALLOWED_ACL", Field: "allowedNetworks", restricts: true, setting: (*Settings).networks,
 		meaning: "addresses and networks, with spaces between; all other clients get 403. The client is whoever connects to Envoy: " +

@@ -54,8 +54,12 @@ type App struct {
 	// Unrouted are domains in labels that do not lead to a port.
 	Unrouted []sources.Unrouted
 
-	values map[int][]settingValue
+	values   map[int][]settingValue
+	disabled map[int]bool
 }
+
+// Disabled reports whether HAPROXY_{n}_ENABLED takes a port out.
+func (a App) Disabled(port int) bool { return a.disabled[port] }
 
 // settingValue is a label that holds a setting, and what it says.
 type settingValue struct {
@@ -103,7 +107,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 		r.finish(i)
 	}
 	scaling := r.finishScaling()
-	app := App{Ports: r.ports, Scaling: scaling, Asleep: r.scaling.asleep, Maintenance: r.scaling.maintenance, Owner: r.owner, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0), values: r.values}
+	app := App{Ports: r.ports, Scaling: scaling, Asleep: r.scaling.asleep, Maintenance: r.scaling.maintenance, Owner: r.owner, Problems: r.problems.List(), Unrouted: r.unrouted, Shown: r.labels(0), values: r.values, disabled: r.disabled}
 	slices.SortStableFunc(app.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	if r.deployment.Group != "" {
 		app.Deployment = &r.deployment

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"relay/credentials"
+	"relay/internal/secret"
 	"relay/sources"
 )
 
@@ -16,10 +17,10 @@ var redisLabels = []Label{
 		meaning: "`redis`: the instances are servers of Redis, and the port is one address for all of them. Each key is with one server " +
 			"([caches.md](caches.md))",
 		byDefault: "connections are passed on as they are", envoy: "`redis_proxy`, `MAGLEV`", example: "redis"},
-	{Key: "RELAY_{n}_REDIS_PASSWORD", Field: "redisPassword", restricts: true, setting: (*Settings).redisPassword,
+	{Key: "RELAY_{n}_REDIS_PASSWORD", Field: "redisPassword", restricts: true, setting: (*Settings).redisPassword, shown: nameOfCredential,
 		meaning:   "the name of the credential that clients have to show by `AUTH`. Needs `PROTOCOL=redis`",
 		byDefault: "clients need no password", envoy: "`downstream_auth_passwords`", example: "cache-clients"},
-	{Key: "RELAY_{n}_REDIS_SERVER_PASSWORD", Field: "redisServerPassword", restricts: true, setting: (*Settings).redisServerPassword,
+	{Key: "RELAY_{n}_REDIS_SERVER_PASSWORD", Field: "redisServerPassword", restricts: true, setting: (*Settings).redisServerPassword, shown: nameOfCredential,
 		meaning:   "the name of the credential that the servers ask for (`requirepass`). Needs `PROTOCOL=redis`",
 		byDefault: "the servers ask for none", envoy: "`auth_password`", example: "cache-servers"},
 	{Key: "RELAY_{n}_REDIS_PREFIXES", Field: "redisPrefixes", tcpOnly: true, setting: (*Settings).redisPrefixes,
@@ -49,6 +50,14 @@ func (s *Settings) protocol(value string) {
 	default:
 		s.problem("%.40q is ignored: redis alone can be written here. All other protocols are passed on as they are, by HTTP or in tcp mode", value)
 	}
+}
+
+// nameOfCredential shows nothing that is no name: it may be the password itself.
+func nameOfCredential(value string) string {
+	if credentials.CheckName(strings.TrimSpace(value)) != nil {
+		return secret.Redacted
+	}
+	return value
 }
 
 func (s *Settings) redisPassword(value string) { s.redis.Password = s.credentialOfRedis(value) }
@@ -140,15 +149,15 @@ func (s *Settings) withoutEffectOnRedis() {
 	for _, of := range []struct{ name, reason string }{
 		{"BALANCE", "the key says which server is asked"}, {"HASH_POLICY", "the key says which server is asked"},
 		{"PROXY_PROTOCOL", "Envoy's connections to servers are those of all clients"}, {"MAX_CONNECTIONS", "Envoy has one connection to each server for each of its threads"},
-		{"IDLE_TIMEOUT", "connections of clients stay, as with Redis"}, {"NUM_RETRIES", "a command might be done twice"},
-		{"MAX_CONNECTION_AGE", "connections of clients stay, as with Redis"}, {"REBALANCE", "clients are connected to Envoy, and to no server"},
+		{"MAX_PENDING_REQUESTS", "commands of all clients share Envoy's connections"}, {"IDLE_TIMEOUT", "connections of clients stay, as with Redis"}, {"NUM_RETRIES", "a command might be done twice"},
+		{"HOLD", "commands get an error while there is no server, and connections stay"}, {"MAX_CONNECTION_AGE", "connections of clients stay, as with Redis"}, {"REBALANCE", "clients are connected to Envoy, and to no server"},
 	} {
 		if s.given[of.name] {
 			s.problemOn(of.name, "has no effect with PROTOCOL=redis: %s", of.reason)
 		}
 	}
 	s.http.Hash, s.hashPolicy = nil, nil
-	s.upstream.ProxyProtocol, s.upstream.MaxConnections = 0, 0
+	s.upstream.ProxyProtocol, s.upstream.MaxConnections, s.upstream.MaxPendingRequests = 0, 0, 0
 	s.http.IdleTimeout, s.http.NumRetries = nil, nil
-	s.tcp.maxAge, s.tcp.rebalance = 0, 0
+	s.tcp.maxAge, s.tcp.rebalance, s.tcp.hold = 0, 0, 0
 }

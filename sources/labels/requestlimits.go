@@ -16,13 +16,13 @@ import (
 var requestLimitLabels = []Label{
 	{Key: "RELAY_{n}_RATE_LIMIT", Field: "rateLimit", httpOnly: true, setting: func(s *Settings, v string) { s.rateLimit(v) },
 		meaning: "how many requests there may be a second (`/s`), minute (`/m`), hour (`/h`) or day (`/d`), and with `burst` how many at once. Others get 429 with `Retry-After`. " +
-			"Each Envoy counts for itself, and [each domain and path](#rate-limits) on its own; with `rate-limit-service` all Envoys and domains count together",
+			"Each Envoy counts for itself, and [each domain and path](rate-limits.md#what-counts) on its own; with [`rate-limit-service`](rate-limits.md#over-all-envoys) all count together",
 		byDefault: "no limit; `burst` is the number before the slash", envoy: "`local_ratelimit`, `ratelimit`", example: "100/s burst 200"},
 	{Key: "RELAY_{n}_RATE_LIMIT_PER_CLIENT", Field: "rateLimitPerClient", httpOnly: true, setting: func(s *Settings, v string) { s.rateLimitPerClient(v) },
-		meaning:   "the same for each client: its address (IPv6: the first 64 bits), as [trusted proxies](security.md) tell it. With `by header`, for each value of this header; requests without it count by address",
+		meaning:   "the same for each client: its address (IPv6: the first 64 bits), as [trusted proxies](edge.md) tell it. With `by header`, for each value of this header; requests without it count by address",
 		byDefault: "no limit", envoy: "`local_ratelimit` with a descriptor", example: "10/s burst 20 by header X-Api-Key"},
 	{Key: "RELAY_{n}_MAX_REQUEST_BODY", Field: "maxRequestBody", httpOnly: true, setting: func(s *Settings, v string) { s.maxRequestBody(v) },
-		meaning: fmt.Sprintf("how large the body of a request may be, in `kB`, `MB` or `GB` (1024 each). A larger one gets 413. A body whose length the client did not say [is held in Envoy](#sizes) until it is there, "+
+		meaning: fmt.Sprintf("how large the body of a request may be, in `kB`, `MB` or `GB` (1024 each). A larger one gets 413. A body whose length the client did not say [is held in Envoy](rate-limits.md#sizes) until it is there, "+
 			"and may have %d MB at most", sources.MaxHeldBody>>20),
 		byDefault: "no limit", envoy: "a route by `content-length`; `buffer`", example: "10MB"},
 	{Key: "RELAY_{n}_MAX_REQUEST_HEADERS", Field: "maxRequestHeaders", httpOnly: true, setting: func(s *Settings, v string) { s.maxRequestHeaders(v) },

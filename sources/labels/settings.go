@@ -40,8 +40,13 @@ type Settings struct {
 	asked *probelabel.Label // nil if it is not said how the port is asked
 	// authorizer is the app that is asked about requests.
 	authorizer sources.AuthApp
+	// jwt says which tokens are good.
+	jwt sources.JWT
 	// usedBy are the apps that may use the port.
 	usedBy []string
+	// oidc is how people log in, if oidcGiven is set.
+	oidc      sources.OIDC
+	oidcGiven bool
 	// queueLen is the length of the queue; nil if it is not said.
 	queueLen *int
 	given    map[string]bool // by name
@@ -102,6 +107,7 @@ func (s *Settings) Finish() (*sources.HTTP, *sources.Upstream, []problem.Problem
 	s.finishRequestLimits()
 	s.finishShaping()
 	s.finishSignOn()
+	s.finishOIDC()
 	if s.hashPolicy != nil {
 		s.http.Hash = s.hashPolicy
 	}

@@ -17,6 +17,8 @@ import (
 
 const sha = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=" // of "password"
 
+const crypt = "$5$saltsalt$kmJUCIm73946uXVnGZjCdBUolDZJ3cOBx5hc3E.xjEC" // of "other"
+
 func ptr[T any](v T) *T { return &v }
 
 func TestSettings(t *testing.T) {
@@ -48,6 +50,10 @@ func TestSettings(t *testing.T) {
 		{name: "password", settings: settings{"AUTH": "My realm:joe:" + sha}, http: &sources.HTTP{BasicAuth: &sources.BasicAuth{Realm: "My realm", User: "joe", Hash: sha}}},
 		{name: "realm", settings: settings{"AUTH": "a\"b:joe:" + sha}, http: &sources.HTTP{BasicAuth: &sources.BasicAuth{Realm: "Restricted", User: "joe", Hash: sha}}, problems: []string{"realm"}},
 		{name: "crypt", settings: settings{"AUTH": "r:joe:$6$secret"}, http: &sources.HTTP{Closed: true}, problems: []string{"answered 403"}},
+		{name: "password of crypt(3)", settings: settings{"AUTH": "Shop:jürgen:" + crypt}, http: &sources.HTTP{BasicAuth: &sources.BasicAuth{Realm: "Shop", User: "jürgen", Hash: crypt}}},
+		{name: "password as it is", settings: settings{"AUTH": "Shop:joe:topsecret"}, http: &sources.HTTP{Closed: true}, problems: []string{"no password hash"}},
+		{name: "hash that takes too long", settings: settings{"AUTH": "Shop:joe:$5$rounds=999999999" + crypt[2:]}, http: &sources.HTTP{Closed: true}, problems: []string{"too long to check"}},
+		{name: "colon in a user name", settings: settings{"AUTH": "Shop:a:b:" + crypt}, http: &sources.HTTP{Closed: true}, problems: []string{"realm:user:hash"}},
 		{name: "no hash", settings: settings{"AUTH": "joe:secret"}, http: &sources.HTTP{Closed: true}, problems: []string{"realm:user:hash"}},
 		{name: "two users", settings: settings{"AUTH": "r:joe\nx:" + sha}, http: &sources.HTTP{Closed: true}, problems: []string{"user name"}},
 		{name: "empty password", settings: settings{"AUTH": ""}, http: &sources.HTTP{Closed: true}, problems: []string{"AUTH"}},

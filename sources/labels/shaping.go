@@ -49,6 +49,10 @@ var shapingLabels = []Label{
 		meaning: "`N [TIME]`: an instance that answers with a status of 500 or more N times in a row, 2 to 1000, gets no requests for this time, and longer each further time; " +
 			"at most two thirds of the instances are left out",
 		byDefault: "off; `10s`", envoy: "`consecutive_5xx`, `base_ejection_time`", example: "5 30s"},
+	{Key: "RELAY_{n}_MIRROR", Field: "mirror", httpOnly: true, setting: (*Settings).mirrors,
+		meaning: "`/APP PERCENT%`, up to three with commas between: another app is sent copies of so many requests, of its port 0, or of another one as in `/shop/next:1`. Nobody gets its answers. " +
+			"It must be in the same top-level folder, or name this app in `RELAY_{n}_USED_BY`",
+		byDefault: "none", envoy: "`request_mirror_policies`, a cluster that ends with `~mirror`", example: "/shop/next 5%"},
 	{Key: "RELAY_{n}_FAULT", Field: "fault", httpOnly: true, setting: (*Settings).fault,
 		meaning:   "`delay TIME PERCENT%`, `abort STATUS PERCENT%`, or both with a comma between: some requests are held up, up to `1m`, or answered with a status of 400 to 599. Only in fleets with `faults: true`",
 		byDefault: "none", envoy: "`fault` of the route", example: "delay 2s 10%, abort 503 1%"},
@@ -68,6 +72,9 @@ func (s *Settings) finishShaping() {
 	h := s.http.Shaping
 	if h == nil {
 		return
+	}
+	if u := s.upstream; len(h.Urgent) > 0 && u.MaxConnections == 0 && u.MaxPendingRequests == 0 && u.MaxRequests == 0 {
+		s.problemOn("PRIORITY", "has no effect without MAX_CONNECTIONS, MAX_PENDING_REQUESTS or MAX_REQUESTS")
 	}
 	if h.StickyHeader != "" && s.http.Sticky {
 		h.StickyHeader = ""
@@ -169,6 +176,32 @@ func (s *Settings) outlierDetection(value string) {
 		s.upstream.EjectFor = d
 	}
 	s.upstream.EjectAfter = uint32(n)
+}
+
+// maxMirrors is how many apps are sent copies.
+const maxMirrors = 3
+
+func (s *Settings) mirrors(value string) {
+	var mirrors []sources.Mirror
+	for part := range strings.SplitSeq(value, ",") {
+		fields := strings.Fields(part)
+		if len(fields) == 0 {
+			continue
+		}
+		ref, ok := parseAppRef(fields[0])
+		percent, isPercent := float64(0), false
+		if len(fields) == 2 {
+			percent, isPercent = parsePercent(fields[1])
+		}
+		if !ok || !isPercent || len(mirrors) == maxMirrors || slices.ContainsFunc(mirrors, func(m sources.Mirror) bool { return m.To == ref }) {
+			s.problem("%.80q is ignored: write up to %d apps and how many percent of the requests each is sent, such as /shop/next 5%%", value, maxMirrors)
+			return
+		}
+		mirrors = append(mirrors, sources.Mirror{To: ref, Percent: percent})
+	}
+	if len(mirrors) > 0 {
+		s.shaping().Mirrors = mirrors
+	}
 }
 
 // longestDelay bounds what delayed requests hold in an Envoy.

@@ -22,6 +22,19 @@ var signOnLabels = []Label{
 		byDefault: "none", envoy: "`allowed_upstream_headers`, `header_mutation`", example: "X-User, X-Groups"},
 	{Key: "RELAY_{n}_AUTH_APP_TIMEOUT", Field: "authAppTimeout", httpOnly: true, setting: (*Settings).authTimeout,
 		meaning: "how long it may take, to `60s`; after that 503", byDefault: "`5s`", envoy: "`timeout`", example: "2s"},
+	{Key: "RELAY_{n}_JWT_ISSUER", Field: "jwtIssuer", restricts: true, setting: (*Settings).jwtIssuer,
+		meaning: "lets requests in that have a signed token of this issuer, its claim `iss`, as `Authorization: Bearer …`. Needs `JWT_JWKS` and `JWT_AUDIENCES`. Others get 401, or 403 if the token is for somebody else. " +
+			"See [sign-on.md](sign-on.md#tokens)",
+		byDefault: "no token is asked for", envoy: "`jwt_authn` of the route, `issuer`", example: "https://login.example.com"},
+	{Key: "RELAY_{n}_JWT_JWKS", Field: "jwtJWKS", restricts: true, setting: (*Settings).jwtJWKS,
+		meaning:   "where its public keys are: a URL that each Envoy reads, by HTTPS; or the name of a [credential](credentials.md) with the keys in JSON",
+		byDefault: "none", envoy: "`remote_jwks`", example: "https://login.example.com/keys"},
+	{Key: "RELAY_{n}_JWT_AUDIENCES", Field: "jwtAudiences", restricts: true, setting: (*Settings).jwtAudiences,
+		meaning:   "whom the token may be for, with commas or spaces between: its claim `aud` has one of them. `*` takes tokens for anybody",
+		byDefault: "none", envoy: "`audiences`", example: "shop, shop-admin"},
+	{Key: "RELAY_{n}_JWT_CLAIMS_TO_HEADERS", Field: "jwtClaimsToHeaders", restricts: true, setting: (*Settings).jwtClaims,
+		meaning:   "claims that the app gets in headers, as `claim: Name`, with commas or line breaks between; `a.b` is `b` within `a`. What a client sends by these names the app never gets",
+		byDefault: "none", envoy: "`claim_to_headers`, `header_mutation`", example: "sub: X-User, email: X-Email"},
 	{Key: "RELAY_{n}_USED_BY", Field: "usedBy", setting: (*Settings).readUsedBy,
 		meaning: "apps of other top-level folders that may use the port by naming the app, as `RELAY_{n}_AUTH_APP` does: ids, folders such as `/shop/*`, or `*` for all, with spaces between. " +
 			"Their requests come past the port's own password and networks",
@@ -109,20 +122,4 @@ func (s *Settings) authTimeout(value string) {
 		return
 	}
 	s.authorizer.Timeout = d
-}
-
-// finishSignOn closes the port if it says what an app is told of who somebody is, and not by whom.
-func (s *Settings) finishSignOn() {
-	if s.given["AUTH_APP"] {
-		return
-	}
-	for _, name := range []string{"AUTH_APP_REQUEST_HEADERS", "AUTH_APP_TIMEOUT"} {
-		if s.given[name] {
-			s.problemOn(name, "has no effect without AUTH_APP")
-		}
-	}
-	if s.given["AUTH_APP_RESPONSE_HEADERS"] {
-		s.http.Closed = true
-		s.problems.AddFailing("AUTH_APP_RESPONSE_HEADERS", "needs AUTH_APP: every request is answered 403, because the port would be open to everyone otherwise")
-	}
 }

@@ -60,7 +60,7 @@ type section struct {
 
 // sections is the table of all labels, in the order of the docs.
 var sections = []section{
-	{"routing", routingLabels}, {"access", accessLabels}, {"sign_on", signOnLabels}, {"request_limits", requestLimitLabels}, {"shaping", shapingLabels}, {"balance", balanceLabels}, {"http", httpLabels}, {"timeouts", timeoutLabels},
+	{"routing", routingLabels}, {"access", accessLabels}, {"sign_on", slices.Concat(signOnLabels, oidcLabels)}, {"request_limits", requestLimitLabels}, {"shaping", shapingLabels}, {"balance", balanceLabels}, {"http", httpLabels}, {"timeouts", timeoutLabels},
 	{"upstream", upstreamLabels}, {"tcp", tcpLabels}, {"service_tls", serviceTLSLabels}, {"connections", connectionLabels}, {"redis", redisLabels}, {"holding", holdingLabels}, {"scaling", scalingLabels}, {"monitoring", monitoringLabels}, {"deployment", deploymentLabels}, {"unsupported", unsupportedLabels},
 }
 

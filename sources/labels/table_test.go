@@ -54,11 +54,17 @@ var neededBy = map[string]map[string]string{
 	"RELAY_WAKE_TIMEOUT":      {"RELAY_IDLE_AFTER": "1h"},
 	"RELAY_WAKE_PAGE":         {"RELAY_IDLE_AFTER": "1h"},
 	"RELAY_{n}_WAKE":          {"RELAY_IDLE_AFTER": "1h", "HAPROXY_0_MODE": "tcp", "HAPROXY_0_PORT": "7", "HAPROXY_0_VHOST": ""},
+	"RELAY_{n}_PRIORITY":      {"RELAY_0_MAX_REQUESTS": "9"},
 	"RELAY_SCALE":             {},
 	"RELAY_SCALE_TARGET":      {"RELAY_SCALE": "1..3"},
 	"RELAY_SCALE_DOWN_AFTER":  {"RELAY_SCALE": "1..3"},
 	"RELAY_{n}_QUEUE":         {"RELAY_0_CONCURRENCY": "2"},
 	"RELAY_{n}_QUEUE_TIMEOUT": {"RELAY_0_CONCURRENCY": "2"},
+
+	"RELAY_{n}_JWT_ISSUER":            {"RELAY_0_JWT_JWKS": "https://a.test/", "RELAY_0_JWT_AUDIENCES": "a"},
+	"RELAY_{n}_JWT_JWKS":              {"RELAY_0_JWT_ISSUER": "a", "RELAY_0_JWT_AUDIENCES": "a"},
+	"RELAY_{n}_JWT_AUDIENCES":         {"RELAY_0_JWT_ISSUER": "a", "RELAY_0_JWT_JWKS": "https://a.test/"},
+	"RELAY_{n}_JWT_CLAIMS_TO_HEADERS": {"RELAY_0_JWT_ISSUER": "a", "RELAY_0_JWT_JWKS": "https://a.test/", "RELAY_0_JWT_AUDIENCES": "a"},
 
 	"RELAY_{n}_AUTH_APP_REQUEST_HEADERS":  {"RELAY_0_AUTH_APP": "/platform/sso"},
 	"RELAY_{n}_AUTH_APP_RESPONSE_HEADERS": {"RELAY_0_AUTH_APP": "/platform/sso"},
@@ -83,6 +89,10 @@ func labelsWith(l *Label, value string) map[string]string {
 	}
 	if strings.HasPrefix(l.name, "CORS_") && l.name != "CORS_ORIGINS" {
 		labels["RELAY_0_CORS_ORIGINS"] = "https://other.test"
+	}
+	if strings.HasPrefix(l.name, "OIDC_") {
+		maps.Copy(labels, oidcNeeded)
+		delete(labels, l.For("0"))
 	}
 	if l.tcpOnly {
 		labels["HAPROXY_0_MODE"] = "tcp"

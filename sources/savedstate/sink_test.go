@@ -112,6 +112,8 @@ func TestRoundTrip(t *testing.T) {
 	before[0].Notes, before[0].Unrouted, before[0].Labels, before[0].Gated = nil, nil, sources.Labels{}, false
 	before[0].Ports[0].Endpoints[0].Shed = sources.Shed{}
 	before[0].Deployment.Back = false
+	limits := before[0].Ports[0].HTTP.RequestLimits
+	limits.Everywhere, limits.SaidOnly = false, false // are of fleets and of Envoys
 	p := &before[0].Problems[0]
 	p.Domain, p.Severity, p.Action = "", "", ""
 	if !reflect.DeepEqual(after, before) {

@@ -63,7 +63,7 @@ func constraint(e ast.Expr) (func(map[string]string) bool, error) {
 	case *ast.CallExpr:
 		return labelConstraint(e)
 	}
-	return nil, errors.New("has something else than Label, LabelRegexp, &&, || and !")
+	return nil, errors.New("has something else than Label and LabelRegexp with !, && and || between")
 }
 
 func labelConstraint(e *ast.CallExpr) (func(map[string]string) bool, error) {

@@ -2,10 +2,12 @@ package traefik
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
 	"strings"
 
 	"relay/sources"
+	"relay/sources/labels"
 )
 
 // placeholders are a text with variables between braces: {name}, or {name:pattern}.
@@ -48,8 +50,8 @@ func parsePlaceholders(text, pattern string) (placeholders, error) {
 		if name == "" || own == "" {
 			return t, wrong
 		}
-		if _, err := regexp.Compile(own); err != nil {
-			return t, errors.New("has a variable whose pattern is no regular expression")
+		if wrong := labels.CheckPattern(own); wrong != "" {
+			return t, fmt.Errorf("has a variable whose pattern %s", wrong)
 		}
 		t.variables = append(t.variables, own)
 		expression.WriteString("(?:" + own + ")")

@@ -12,7 +12,7 @@ import (
 // redirectOf turns an expression for whole URLs, such as ^https?://www\.example\.com/(.*), into expressions for the host
 // and the path. What comes before the first slash after the scheme is the host.
 func redirectOf(pattern, replacement string, code int) (sources.Redirect, error) {
-	none := errors.New("Relay redirects by expressions such as ^https?://www\\.example\\.com/(.*), with a scheme, a host and a path")
+	none := errors.New("it is none of the expressions by which Relay redirects, such as ^https?://www\\.example\\.com/(.*), with a scheme, a host and a path")
 	if len(pattern) > sources.MaxMatchBytes || len(replacement) > sources.MaxMatchBytes {
 		return sources.Redirect{}, errors.New("it is too long")
 	}

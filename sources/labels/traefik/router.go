@@ -108,13 +108,13 @@ func (r *reader) router(one router) {
 	r.checkTLS(one, &h)
 	exits, err := r.exitsOf(r.config.list(one.at("entrypoints")), tls)
 	if err != nil {
-		r.problems.AddFailing(r.config.key(one.at("entrypoints")), "the router %s is not routed: it %s", one.name, err)
+		r.notRouted(r.config.key(one.at("entrypoints")), one, routes, "it "+err.Error())
 		return
 	}
 	service := r.serviceOf(one, &h)
 	index, err := r.portOf(service)
 	if err != nil {
-		r.problems.AddFailing(r.config.key(one.kind+".services."+one.service), "the router %s is not routed: %s", one.name, err)
+		r.notRouted(r.config.key(one.kind+".services."+one.service), one, routes, err.Error())
 		return
 	}
 	if r.routed(index) && !r.used[index] {
@@ -125,6 +125,18 @@ func (r *reader) router(one router) {
 		exits = r.groupsWin(exits, r.said.Ports[index].Groups)
 	}
 	r.add(one, index, exits, routes, h, priority)
+}
+
+// notRouted says why a router is not, also to whoever looks for one of its domains.
+func (r *reader) notRouted(key string, one router, routes []route, why string) {
+	r.problems.AddFailing(key, "the router %s is not routed: %s", one.name, why)
+	for _, route := range routes {
+		for _, domain := range route.domains {
+			if len(r.said.Unrouted) < sources.MaxUnrouted {
+				r.said.Unrouted = append(slices.Clip(r.said.Unrouted), sources.Unrouted{Domain: domain, Reason: sources.ClipReason(key + ": " + why)})
+			}
+		}
+	}
 }
 
 // groupsWin has the fleets be those of HAPROXY_GROUP.

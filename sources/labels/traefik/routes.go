@@ -296,8 +296,8 @@ func (b *building) addHeader(c condition) error {
 	}
 	m := sources.FieldMatch{Name: name, Value: c.values[1], Not: c.not}
 	if c.matcher == "HeadersRegexp" && m.Value != "" {
-		if _, err := regexp.Compile(m.Value); err != nil {
-			return errors.New("has a value of HeadersRegexp that is no regular expression")
+		if wrong := labels.CheckPattern(m.Value); wrong != "" {
+			return fmt.Errorf("has a value of HeadersRegexp that %s", wrong)
 		}
 		m.Regex, m.Value = true, ".*(?:"+m.Value+").*"
 	}

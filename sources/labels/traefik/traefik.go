@@ -70,7 +70,7 @@ func Read(said labels.App, app App, o *Options) (all labels.App, of []int) {
 	if len(r.shown) > 0 {
 		said.Shown = said.Shown.With(r.shown)
 	}
-	said.Ports = append(slices.Clone(r.said.Ports), r.more...)
+	said.Ports, said.Unrouted = append(slices.Clone(r.said.Ports), r.more...), r.said.Unrouted
 	if found := r.problems.List(); len(found) > 0 {
 		said.Problems = append(slices.Clone(said.Problems), found...)
 		slices.SortStableFunc(said.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
@@ -176,7 +176,8 @@ func (r *reader) enabled() bool {
 func (r *reader) port(index int, port sources.Port) {
 	if !r.used[index] && !r.routed(index) {
 		r.used[index] = true
-		port.Name = r.said.Ports[index].Name
+		// The rest of what marathon-acme's label says of the port holds as before.
+		port.Name, port.ACMEDomains = r.said.Ports[index].Name, r.said.Ports[index].ACMEDomains
 		ports := slices.Clone(r.said.Ports)
 		ports[index] = port
 		r.said.Ports = ports
@@ -195,8 +196,22 @@ func (r *reader) routed(index int) bool {
 	return len(p.Domains) > 0 || p.TCP != nil && !p.TCP.Implicit
 }
 
-// portOf finds the port that a service names: by its number, by "index:1" or "name:http", or else the first one.
+// portOf finds the port that a service names, and that can be routed.
 func (r *reader) portOf(value string) (int, error) {
+	index, err := r.namedPort(value)
+	switch {
+	case err != nil:
+		return 0, err
+	case r.app.Ports[index].UDPOnly:
+		return 0, fmt.Errorf("port %d is UDP only", index)
+	case r.said.Disabled(index):
+		return 0, fmt.Errorf("HAPROXY_%d_ENABLED takes its port out", index)
+	}
+	return index, nil
+}
+
+// namedPort finds a port by its number, by "index:1" or "name:http", or else the first one.
+func (r *reader) namedPort(value string) (int, error) {
 	value = strings.TrimSpace(value)
 	if value == "" {
 		return 0, nil

@@ -138,7 +138,7 @@ func TestRules(t *testing.T) {
 		{"Host(`a.test`) && (Method(`GET`) || Headers(`X-A`, `1`))", "a.test [:method=GET] [x-a=1]", ""},
 		{"Host(`a.test`) && !(Method(`GET`) || Headers(`X-A`, ``))", "a.test [:method!=GET x-a!=]", ""},
 		{"Host(`a.test`) && HeadersRegexp(`X-A`, `^1`)", "a.test [x-a~.*(?:^1).*]", ""},
-		{"Host(`a.test`) && HeadersRegexp(`X-A`, `(`)", "", "regular expression"},
+		{"Host(`a.test`) && HeadersRegexp(`X-A`, `(`)", "", "no expression of RE2"},
 		{"Host(`a.test`) && Query(`a=1`, `b=`)", "a.test [a=1 b=]", ""},
 		{"Host(`a.test`) && !Query(`a=1`, `b=2`)", "a.test [a!=1] [b!=2]", ""},
 		{"Host(`a.test`) && Query(`a={x:[0-9]+}`)", "a.test [a~(?:[0-9]+)]", ""},
@@ -220,6 +220,7 @@ func TestRouters(t *testing.T) {
 		{"service of Traefik", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.service=api@internal", nil, []string{"no app of Marathon"}},
 		{"label of marathon-lb", "HAPROXY_GROUP=external\nHAPROXY_0_VHOST=lb.test\ntraefik.http.routers.a.rule=Host(`a.test`)", []string{"0 external lb.test", "1 external  tcp 10001 passthrough=false tls=false", "2 external  tcp 10002 passthrough=false tls=false"}, []string{"marathon-lb"}},
 		{"group of marathon-lb", "HAPROXY_GROUP=lab\ntraefik.http.routers.a.rule=Host(`a.test`)", []string{"0 lab a.test [http]", "1 lab  tcp 10001 passthrough=false tls=false", "2 lab  tcp 10002 passthrough=false tls=false"}, nil},
+		{"disabled by marathon-lb", "HAPROXY_0_ENABLED=false\ntraefik.http.routers.a.rule=Host(`a.test`)", nil, []string{"HAPROXY_0_ENABLED"}},
 		{"unknown middleware", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.middlewares=auth@file", []string{"0 external,internal a.test [http] closed"}, []string{"in no label"}},
 		{"options of TLS", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.tls.options=mtls@file", []string{"0 external a.test [https] closed"}, []string{"certificates"}},
 		{"redirect", "traefik.http.routers.a.rule=Host(`a.test`)\ntraefik.http.routers.a.middlewares=s\ntraefik.http.middlewares.s.redirectscheme.scheme=https\ntraefik.http.middlewares.s.redirectscheme.permanent=true",
@@ -253,5 +254,66 @@ func TestRouters(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Without options, and for apps of which the constraints do not hold, nothing is read.
+func TestNotRead(t *testing.T) {
+	t.Parallel()
+	all := map[string]string{"traefik.http.routers.r.rule": "Host(`a.test`)", "edge": "public"}
+	if app, of := read(nil, all); shown(app, of) != nil || len(app.Problems) > 0 {
+		t.Errorf("%v is routed without options, problems %v", shown(app, of), app.Problems)
+	}
+	for expression, want := range map[string]bool{
+		"": true, "Label(`edge`, `public`)": true, "Label(`edge`, `inner`)": false, "!Label(`edge`, `inner`)": true, "LabelRegexp(`edge`, `^pub`) && Label(`edge`, `inner`)": false,
+		"(LabelRegexp(`edge`, `^pub`) || Label(`edge`, `inner`))": true, "LabelRegexp(`none`, `.*`)": false,
+	} {
+		o := options(t)
+		var err error
+		if o.Constraints, err = traefik.ParseConstraints(expression); err != nil {
+			t.Fatal(err)
+		}
+		if app, of := read(o, all); (len(shown(app, of)) > 0) != want {
+			t.Errorf("%s: %v is routed", expression, shown(app, of))
+		}
+	}
+	for _, wrong := range []string{"Tag(`a`)", "Label(`a`)", "Label(a, b)", "Label(`a`,", "-Label(`a`, `b`)", "LabelRegexp(`a`, `(`)"} {
+		if _, err := traefik.ParseConstraints(wrong); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
+	}
+}
+
+func TestEntryPoints(t *testing.T) {
+	t.Parallel()
+	one, err := traefik.ParseEntryPoints("web=http, websecure=external/https", []string{"external"})
+	if want := (map[string]traefik.EntryPoint{"web": {Fleet: "external", Scheme: "http"}, "websecure": {Fleet: "external", Scheme: "https"}}); err != nil || !cmp.Equal(one, want) {
+		t.Errorf("%v, %v", one, err)
+	}
+	for _, wrong := range []string{"web", "=http", "web=none/http", "web=external", "web=external/udp", "web=external/tcp", "web=external/tcp/0", "web=external/http web=external/http"} {
+		if _, err := traefik.ParseEntryPoints(wrong, []string{"external"}); err == nil {
+			t.Errorf("%s is taken", wrong)
+		}
+	}
+	if _, err := traefik.ParseEntryPoints("web=http", []string{"a", "b"}); err == nil {
+		t.Error("a fleet is left out of several")
+	}
+}
+
+// Domains for which marathon-acme gets certificates stay those of their port.
+func TestACMEDomains(t *testing.T) {
+	t.Parallel()
+	app, _ := read(options(t), map[string]string{"MARATHON_ACME_0_DOMAIN": "a.test", "traefik.http.routers.r.rule": "Host(`a.test`)", "traefik.http.routers.s.rule": "Host(`b.test`)"})
+	if got := app.Ports[0].ACMEDomains; len(got) != 1 || got[0] != "a.test" || len(app.Ports) != 4 || app.Ports[3].ACMEDomains != nil {
+		t.Errorf("got %v, %d ports", got, len(app.Ports))
+	}
+}
+
+// Whoever looks for a domain of a router that is not routed finds the reason.
+func TestUnrouted(t *testing.T) {
+	t.Parallel()
+	app, _ := read(options(t), map[string]string{"traefik.http.routers.r.rule": "Host(`a.test`)", "traefik.http.routers.r.entrypoints": "none"})
+	if len(app.Unrouted) != 1 || app.Unrouted[0].Domain != "a.test" || !strings.Contains(app.Unrouted[0].Reason, "entry point") {
+		t.Errorf("got %v", app.Unrouted)
 	}
 }
