@@ -85,7 +85,7 @@ func withLabels(b *testing.B, definition string, labels map[string]string) strin
 func benchmarkLabels(b *testing.B, apps []marathontest.App) {
 	w := newBenchWorld(b, marathontest.Options{}, apps...)
 	folder := b.TempDir()
-	if err := os.WriteFile(filepath.Join(folder, "keys"), []byte(`{"keys":[{"kty":"oct","kid":"1","k":"c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0","alg":"HS256"}]}`), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, "keys"), []byte(`{"keys":[{"kty":"RSA","kid":"1","alg":"RS256","n":"ndsRBXSUlhfygphdYRGmHlen2-v6ockh3gz_IgRfM_fIEAKw2yBdWgxatzOB62fQo-A9usCUuhtvPERkIh1pslbI2h2znavz1tUcP5iDv60Z5b9UK1O0428OKiC-1OnjprNBty0slJm0t2B-9N6QV9hGJ750_kysZbk9K5JJd7NIDqFHlWg4SuAarwgLkap3zYsBH_dIC0y30GNK27NaMaGAyUMlSpLCo4hxeQ_eaepIVH8nsi57pQBbww5xO9g1FhQ0igRAV70ZeANPSnn9VzJSFAWXYc2CYdipY4ujcVT1lONxcg36DGhT1ptLRcQ0i0-INo113x8ngP0lVF4bLQ","e":"AQAB","use":"sig"}]}`), 0o600); err != nil {
 		b.Fatal(err)
 	}
 	p := w.startProcess("--credentials-dir", folder)
