@@ -10,7 +10,7 @@ import (
 	"relay/sources"
 )
 
-// What an expression may be. Envoy matches in a time that grows with the expression and the text, and with nothing else.
+// What an expression may be. Envoy matches in a time that grows with the text alone: see smallAutomaton.
 const (
 	maxPattern = 500
 	// maxProgram is how many instructions an expression may be.
@@ -37,8 +37,23 @@ func CheckPattern(pattern string) (wrong string) {
 		return "is no expression of RE2: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 	}
 	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil || len(program.Inst) > maxProgram {
-		return "takes too much time to match"
+	if err != nil || len(program.Inst) > maxProgram || !smallAutomaton(program) {
+		return tooSlow
+	}
+	return ""
+}
+
+const tooSlow = "takes too much time to match"
+
+// CheckWhole says why an expression is not taken that is made of several; nothing when it is.
+func CheckWhole(pattern string) (wrong string) {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return "is no expression of RE2"
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil || len(program.Inst) > 2*maxProgram || !smallAutomaton(program) {
+		return tooSlow
 	}
 	return ""
 }
