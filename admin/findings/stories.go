@@ -39,7 +39,7 @@ func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 		l.add(api.Warning, "name a fleet in HAPROXY_GROUP, unless another load balancer serves it",
 			"No fleet of this Relay serves it: its groups are %s", strings.Join(other[:min(len(other), 5)], ", "))
 	case !routed:
-		l.add(api.Warning, "name a fleet in HAPROXY_GROUP (in a YAML file: groups)", "No fleet of this Relay serves it: it names no group")
+		l.add(api.Warning, "name a fleet in HAPROXY_GROUP (in a YAML file: groups); labels of Traefik count if Relay runs with --labels marathon-lb,traefik", "No fleet of this Relay serves it: it names no group")
 	default:
 		l.tasks(t)
 	}

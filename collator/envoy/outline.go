@@ -3,6 +3,7 @@ package envoy
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -194,6 +195,9 @@ func actionOf(r *routev3.Route) string {
 	return ""
 }
 
+// formatsOfEnvoy are the parts of a target that Envoy takes from the request.
+var formatsOfEnvoy = regexp.MustCompile(`%[A-Z_]+\([^%]*\)%`)
+
 // redirectOf says where requests are sent: the code, and what is another than in the request.
 func redirectOf(r *routev3.Route) string {
 	a := r.GetRedirect()
@@ -213,6 +217,7 @@ func redirectOf(r *routev3.Route) string {
 			target = h.GetHeader().GetValue()
 		}
 	}
+	target = formatsOfEnvoy.ReplaceAllString(strings.TrimPrefix(target, "%REQ(x-forwarded-proto)%://%REQ(:authority)%"), "…")
 	target, _, _ = strings.Cut(target, "?") // a query may be secret
 	return fmt.Sprintf("redirect %d to %s", code, shortened(target))
 }
