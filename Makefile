@@ -90,6 +90,9 @@ bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of eac
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
 
+fuzz-labels: $(ENVOY) $(OLDER_ENVOYS) ## Give apps random labels, good and bad, before each version of Envoy: nothing is rejected, and nobody gets in who is kept out; SETS=5000, SEED=... repeats a run
+	RELAY_LABEL_SETS=$(or $(SETS),5000) RELAY_LABEL_SEED=$(SEED) go test ./e2e -run '^TestLabelSets$$' -v -parallel 2 -timeout 120m
+
 bench-certs: $(VAULT) $(ENVOY) ## Measure 5000 certificates in a real Vault, and one more in a real Envoy; fails when slower than promised
 	go test -run '^$$' -bench '^Benchmark(New)?Certificates?$$' -benchtime 1x ./e2e
 	go test -run '^$$' -bench . ./certs/dir ./certs/renewal
