@@ -1,6 +1,8 @@
 package collator
 
 import (
+	"strings"
+
 	"relay/collator/routing"
 	"relay/sources"
 )
@@ -18,7 +20,8 @@ func signOnSize(s *sources.SignOn) (size int) {
 		return 0
 	}
 	for _, name := range s.Told() {
-		size += 2*entrySize + 2*len(name)
+		// Each separator in a name is an expression for all of them.
+		size += 2*entrySize + 2*len(name) + 10*strings.Count(name, "-")
 	}
 	if a := s.App; a != nil {
 		size += 5*filterSize + len(a.Path)
