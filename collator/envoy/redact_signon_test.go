@@ -26,7 +26,7 @@ func TestAskedURLsAreNotShown(t *testing.T) {
 	}, nil)
 	flushed(t, c)
 	_, text := dumped(t, store, envoy.DumpFilter{})
-	for _, shown := range []string{"/auth?[redacted]", "http://id.test/keys?[redacted]", "moved.test"} {
+	for _, shown := range []string{"/auth?[redacted]", "http://id.test:80/keys?[redacted]", "moved.test"} {
 		if !strings.Contains(text, shown) {
 			t.Errorf("it lacks %s", shown)
 		}
