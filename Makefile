@@ -82,6 +82,9 @@ bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Env
 	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
 	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
 
+bench-labels: $(ENVOY) ## Measure what labels take in an Envoy with 10 000 apps: memory, and the time until it has everything; ROW=three or another for one
+	go test -run '^$$' -bench '^BenchmarkLabels$$$(if $(ROW),/^$(ROW)$$)' -benchtime 2x -timeout 30m ./e2e
+
 bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of each kind of hash, a request that was let in before, and what Envoy's requests take
 	go test -run '^$$' -bench '^BenchmarkMatches$$' ./internal/crypt
 	go test -run '^$$' -bench '^BenchmarkAnswer$$' ./passwords
@@ -207,4 +210,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-passwords bench-redis bench-probes bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-labels bench-passwords bench-redis bench-probes bench-certs model build package release image check tools programs .FORCE
