@@ -34,7 +34,7 @@ func CheckPattern(pattern string) (wrong string) {
 	}
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
-		return "is no expression of RE2"
+		return "is no expression of RE2: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil || len(program.Inst) > maxProgram || !smallAutomaton(program) {

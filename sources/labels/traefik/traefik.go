@@ -62,7 +62,10 @@ type Port struct {
 // Read returns what the labels of an app say, those for Traefik included. said is what the others say, which count
 // for more. of has the declared port of each port beyond the declared ones: it has the same instances.
 func Read(said labels.App, app App, o *Options) (all labels.App, of []int) {
-	if o == nil || len(app.Ports) == 0 || len(said.Ports) != len(app.Ports) {
+	if o == nil {
+		return unread(said, app), nil
+	}
+	if len(app.Ports) == 0 || len(said.Ports) != len(app.Ports) {
 		return said, nil
 	}
 	r := &reader{Options: o, app: app, said: said, used: make(map[int]bool)}
