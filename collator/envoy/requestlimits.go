@@ -215,10 +215,10 @@ const rateLimitServiceSince = 40
 
 // limitFeatures are those that older Envoys lack.
 var limitFeatures = []feature{{
-	rateLimitServiceSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil && h.RequestLimits.Everywhere },
+	"limits over all Envoys", rateLimitServiceSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil && h.RequestLimits.Everywhere },
 	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
 }, {
-	ChainsSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil },
+	"limits of requests", ChainsSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil },
 	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
 }}
 

@@ -106,6 +106,12 @@ func TestRedirectsByLabel(t *testing.T) {
 				t.Errorf("%s%s: %d to %q, want %d to %q", test.host, test.path, resp.StatusCode, location, test.status, test.location)
 			}
 		}
+		// Envoy takes anything for a port.
+		for _, host := range []string{"shop.test:80@evil.test", "shop.test:evil.test"} {
+			if a, err := say(e.fleet.HTTP.String(), "GET /old/x HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); err != nil || a.header.Get("Location") != "" {
+				t.Errorf("%s: %+v, %v", host, a, err)
+			}
+		}
 	})
 }
 

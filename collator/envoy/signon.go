@@ -30,9 +30,9 @@ const (
 // signOnFeatures are those by which others say who somebody is. The path of an AuthApp is one that Envoys before 1.38
 // do not know, and would ignore.
 var signOnFeatures = []feature{
-	{ChainsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.App != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
-	{oidcSince, true, func(h *sources.HTTP) bool { return routing.OIDCOf(h) != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
-	{expressionsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.JWT != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
+	{"an app that is asked (AUTH_APP)", ChainsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.App != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
+	{"a log-in (OIDC)", oidcSince, true, func(h *sources.HTTP) bool { return routing.OIDCOf(h) != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
+	{"tokens (JWT)", expressionsSince, true, func(h *sources.HTTP) bool { return h.SignOn != nil && h.SignOn.JWT != nil }, func(h *sources.HTTP) { h.SignOn = nil }},
 }
 
 // signOnFilters adds those that find out who somebody is. First of all they take off a request what its client says by

@@ -78,6 +78,20 @@ func checkReferences(text string, groups int) (wrong string) {
 	return ""
 }
 
+// refersTo reports whether a text has a reference to one of these groups.
+func refersTo(text string, from, to int) bool {
+	for i := 0; i+1 < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		i++
+		if n := int(text[i] - '0'); n >= from && n <= to {
+			return true
+		}
+	}
+	return false
+}
+
 // CheckRedirect says why a redirect cannot be had; nothing when it can.
 func CheckRedirect(r sources.Redirect) (wrong string) {
 	for _, p := range []string{r.Host, r.Path} {
@@ -89,6 +103,14 @@ func CheckRedirect(r sources.Redirect) (wrong string) {
 	groups := min(hosts+groupsOf(r.Path), maxGroup)
 	if wrong := checkReferences(r.Target, groups); wrong != "" {
 		return "its target " + wrong
+	}
+	for pattern, has := range map[string]bool{r.Host: refersTo(r.Target, 1, hosts), r.Path: refersTo(r.Target, hosts+1, maxGroup)} {
+		if !has {
+			continue
+		}
+		if wrong := checkExtracted(pattern); wrong != "" {
+			return "its pattern " + wrong
+		}
 	}
 	_, path, isURL := strings.Cut(r.Target, "://")
 	switch {
@@ -163,6 +185,9 @@ func CheckPathRewrite(r sources.PathRewrite) (wrong string) {
 	}
 	if wrong := checkReferences(r.Substitution, min(groupsOf(r.Pattern), maxGroup)); wrong != "" {
 		return "what it puts in the place " + wrong
+	}
+	if wrong := checkGroups(r.Pattern); wrong != "" {
+		return "its pattern " + wrong
 	}
 	return ""
 }
