@@ -82,6 +82,9 @@ bench-probes: $(ENVOY) ## Measure what probes cost: one of each kind, and 20 Env
 	$(if $(filter-out sampled,$(ROW)),,go test -run '^$$' -bench '^BenchmarkProbes$$/^sampled$$' -benchtime 1x ./collator/envoy)
 	$(if $(ROW),,go test -run '^$$' -bench '^BenchmarkScrape$$' ./probe)
 
+bench-labels: $(ENVOY) ## Measure what labels take in an Envoy with 10 000 apps: memory, and the time until it has everything; ROW=three or another for one
+	go test -run '^$$' -bench '^BenchmarkLabels$$$(if $(ROW),/^$(ROW)$$)' -benchtime 2x -timeout 30m ./e2e
+
 bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of each kind of hash, a request that was let in before, and what Envoy's requests take
 	go test -run '^$$' -bench '^BenchmarkMatches$$' ./internal/crypt
 	go test -run '^$$' -bench '^BenchmarkAnswer$$' ./passwords
@@ -89,6 +92,9 @@ bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of eac
 
 model: ## Play five million random changes, faults and reconnections against the xDS server
 	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
+
+fuzz-labels: $(ENVOY) $(OLDER_ENVOYS) ## Give apps random labels, good and bad, before each version of Envoy: nothing is rejected, and nobody gets in who is kept out; SETS=5000, SEED=... repeats a run
+	RELAY_LABEL_SETS=$(or $(SETS),5000) RELAY_LABEL_SEED=$(SEED) go test ./e2e -run '^TestLabelSets$$' -v -parallel 2 -timeout 120m
 
 bench-certs: $(VAULT) $(ENVOY) ## Measure 5000 certificates in a real Vault, and one more in a real Envoy; fails when slower than promised
 	go test -run '^$$' -bench '^Benchmark(New)?Certificates?$$' -benchtime 1x ./e2e
@@ -168,7 +174,8 @@ $(RATELIMIT): collator/envoy/ratelimitdev/go.mod
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
 # haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
 # systemd-sysusers. prometheus reads the metrics; promtool comes with it. node runs clients and
-# servers of sockets, mosquitto those of MQTT, postgresql is a database that moves. The programs from prometheus-alertmanager on are those that people
+# servers of sockets, mosquitto those of MQTT, postgresql is a database that moves, redis-server and memcached are caches;
+# the service for rate limits has a Redis, too. The programs from prometheus-alertmanager on are those that people
 # watch Relay with; msmtp is there as nagios4 wants a program for mail. Services that come with a package are not
 # started: a policy forbids it meanwhile.
 programs:
@@ -183,7 +190,8 @@ programs:
 	PATH=$$PATH:/usr/sbin command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v mosquitto_sub >/dev/null || missing="$$missing mosquitto-clients"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null || missing="$$missing redis-server redis-tools"; \
+	command -v memcached >/dev/null || missing="$$missing memcached"; \
 	command -v prometheus-alertmanager >/dev/null || missing="$$missing prometheus-alertmanager"; \
 	command -v prometheus-blackbox-exporter >/dev/null || missing="$$missing prometheus-blackbox-exporter"; \
 	command -v carbon-cache >/dev/null || missing="$$missing graphite-carbon"; \
@@ -204,4 +212,4 @@ programs:
 		echo "the tests need these programs in PATH: $$missing (Debian: sudo apt-get install $$missing)"; exit 1; \
 	fi
 
-.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-passwords bench-redis bench-probes bench-certs model build package release image check tools programs .FORCE
+.PHONY: help demo scenarios test bench bench-marathon bench-xds bench-requests bench-load bench-admin bench-statuspage bench-scaling bench-devices bench-labels bench-passwords bench-redis bench-probes bench-certs model build package release image check tools programs .FORCE

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -275,17 +276,18 @@ func (s *Server) addResources(story *api.AppStory, answer any) {
 	if !ok {
 		return
 	}
-	var clusters []string
+	var names []string
 	for _, port := range story.Ports {
-		clusters = append(clusters, port.Cluster)
+		names = append(append(names, port.Cluster), port.Domains...)
 	}
 	for _, fleet := range slices.Sorted(maps.Keys(e.Needs)) {
 		// What is of secrets and endpoints says nothing more.
 		keys := slices.DeleteFunc(slices.Clone(e.Needs[fleet]), func(k xds.Key) bool { return k.Type == xds.Secret || k.Type == xds.Endpoint })
+		slices.SortFunc(keys, func(a, b xds.Key) int { return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.Name, b.Name)) })
 		if over := len(keys) - (maxResources - len(story.Resources)); over > 0 {
 			keys, story.MoreResources = keys[:len(keys)-over], story.MoreResources+over
 		}
-		for i, outline := range s.cfg.Views.Outlines(fleet, keys, clusters) {
+		for i, outline := range s.cfg.Views.Outlines(fleet, keys, names) {
 			if outline != nil {
 				story.Resources = append(story.Resources, api.Resource{Fleet: fleet, Type: keys[i].Type.String(), Name: keys[i].Name, Outline: outline})
 			}

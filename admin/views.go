@@ -56,9 +56,9 @@ type Views interface {
 	// InEnvoy says by which field or filter of Envoy a label does what it asks for; empty if Relay does not
 	// know the label. The ports are the names of those of the app.
 	InEnvoy(label string, ports []string) string
-	// Outlines says in short what each of some resources of a fleet has Envoys do, by the routes that lead
-	// to these clusters; nil for those that there are not.
-	Outlines(fleet string, resources []xds.Key, clusters []string) [][]string
+	// Outlines says in short what each of some resources of a fleet has Envoys do for an app, of which these
+	// are the clusters and domains; nil for those that there are not.
+	Outlines(fleet string, resources []xds.Key, names []string) [][]string
 	// Explain says how a domain or an app is routed, and why, as a value for
 	// JSON; known is false when nothing is known of it.
 	Explain(subject string) (answer any, known bool)

@@ -219,7 +219,7 @@ func (c *Collator) credential(routed, name string) (found *credentials.Credentia
 	paths := credentials.Paths(app, name)
 	switch {
 	case len(c.cfg.CredentialSources) == 0:
-		return nil, "there is no store of credentials (--credentials-dir, --vault-credentials)"
+		return nil, "Relay has no store of credentials"
 	case !c.credentialsKnown():
 		return nil, "the credentials have not been read yet"
 	case len(paths) == 0:
@@ -263,7 +263,7 @@ func (c *Collator) reportCredentials(name string) {
 			if _, reason := c.credential(name, credential); reason != "" {
 				problems = append(problems, problem.Problem{
 					App: c.definedBy(name), Subject: fmt.Sprintf("credential %.80s", credential), Severity: problem.Failing,
-					Reason: fmt.Sprintf("%s: nobody is let in on port %d", reason, port), Action: giveCredential,
+					Reason: fmt.Sprintf("%s: nobody is let in on port %d", reason, port), Action: c.giveCredential(),
 				})
 			}
 		}
@@ -274,4 +274,10 @@ func (c *Collator) reportCredentials(name string) {
 	}
 }
 
-const giveCredential = "put the credential into a store, at one of these paths (docs/credentials.md)"
+// giveCredential says how something gets the credential that it names.
+func (c *Collator) giveCredential() string {
+	if len(c.cfg.CredentialSources) == 0 {
+		return "give Relay a store (--credentials-dir or --vault-credentials), and put the credential into it (docs/credentials.md)"
+	}
+	return "put the credential into a store, at one of these paths (docs/credentials.md)"
+}

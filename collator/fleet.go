@@ -202,7 +202,7 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem
 			report(problem.Ignored, "asks for HSTS, but the fleet has no https listener: it has no effect"+f.httpsInFront(), listen)
 		}
 		if h := port.HTTP; h != nil && h.Shaping != nil && h.Shaping.Fault != nil && !f.Faults && !routing.IsTCP(port) {
-			report(problem.Ignored, "asks for faults (RELAY_n_FAULT), but the fleet does not allow them: nothing is slow, and nothing fails", "give the fleet faults: true, or take the label off the app")
+			report(problem.Ignored, fmt.Sprintf("RELAY_%d_FAULT has no effect, as the fleet allows no faults", i), "let the fleet have them (--faults, or faults: true of the fleet), or take the label off the app")
 		}
 		if f.CannotVerify(port) && !routing.IsTCP(port) {
 			report(problem.Failing, "asks for TLS to its instances with verification, but the fleet has no authorities to verify them with "+

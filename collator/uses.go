@@ -116,7 +116,7 @@ func useProblem(port int, use sources.Use, reference routing.Reference) problem.
 	return problem.Problem{
 		Subject: fmt.Sprintf("port %d, RELAY_%[1]d_%s", port, use.Setting), Severity: severity,
 		Reason: fmt.Sprintf("%s cannot be used: %s; %s", use.App, reference.Reason, use.Without),
-		Action: "name another app, or have this one changed",
+		Action: "name another app, or have the one that is named changed (docs/sign-on.md says who may use it)",
 	}
 }
 

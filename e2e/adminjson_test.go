@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,12 +16,11 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"relay/certs/certstest"
+	"relay/collator/collatortest"
 	"relay/sources/marathon/marathontest"
 	"relay/xds"
 	"relay/xds/xdstest"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // unsteady is what is another in each run, and what stands in for it.
 var unsteady = []struct {
@@ -120,7 +118,7 @@ func equalsGolden(t *testing.T, file, got string) {
 	for _, u := range unsteady {
 		got = u.pattern.ReplaceAllString(got, u.instead)
 	}
-	if *update {
+	if *collatortest.Update {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/collator/collatortest"
 	"relay/statuspage"
 )
 
@@ -152,7 +153,7 @@ func TestWhatShowsTable(t *testing.T) {
 		t.Fatalf("%s has no table of what shows what", file)
 	}
 	want := string(text[:at[0]]) + table.String() + "\n" + string(text[at[1]:])
-	if *update {
+	if *collatortest.Update {
 		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -171,6 +171,14 @@ func TestOfDomain(t *testing.T) {
 				{Kind: problem.App, App: "/a", Subject: "label Y", Reason: "is of another domain", Severity: problem.Failing},
 			}
 		}), []string{"warning|label X: is mistyped"}},
+		"closed port": {served(func(e *explain.Explanation) {
+			e.Apps[0].Problems = []problem.Problem{
+				{Kind: problem.App, App: "/a", Subject: "HAPROXY_0_AUTH", Reason: "has no hash", Severity: problem.Failing},
+				{Kind: problem.App, App: "/a", Subject: "RELAY_7_JWT_ISSUER", Reason: "is of another port", Severity: problem.Failing},
+				{Kind: problem.App, App: "/a", Subject: "port 0, RELAY_0_AUTH_APP", Reason: "cannot be used", Severity: problem.Failing},
+				{Kind: problem.App, App: "/a", Subject: "credential oidc", Reason: "there is none: nobody is let in on port 0", Severity: problem.Failing},
+			}
+		}), []string{"critical|HAPROXY_0_AUTH: has no hash", "critical|RELAY_0_AUTH_APP: cannot be used", "critical|credential oidc: there is none"}},
 		"expired": {served(func(e *explain.Explanation) {
 			e.Domains[0].HTTPS = explain.HTTPS{Listens: "0.0.0.0:443", Certificate: &explain.Certificate{Name: "a", State: "expired", NotAfter: now, ServerName: "a.test"}}
 		}), []string{"critical|certificate a ended at 2026-03-01 12:00 UTC"}},

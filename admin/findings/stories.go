@@ -1,7 +1,10 @@
 package findings
 
 import (
+	"cmp"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,7 +39,7 @@ func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 		l.add(api.Warning, "name a fleet in HAPROXY_GROUP, unless another load balancer serves it",
 			"No fleet of this Relay serves it: its groups are %s", strings.Join(other[:min(len(other), 5)], ", "))
 	case !routed:
-		l.add(api.Warning, "name a fleet in HAPROXY_GROUP (in a YAML file: groups)", "No fleet of this Relay serves it: it names no group")
+		l.add(api.Warning, "name a fleet in HAPROXY_GROUP (in a YAML file: groups); labels of Traefik count if Relay runs with --labels marathon-lb,traefik", "No fleet of this Relay serves it: it names no group")
 	default:
 		l.tasks(t)
 	}
@@ -99,7 +102,7 @@ func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source, 
 		failures = l.refused(e, failures, now)
 	}
 	l.traffic(t.apps, s.Load, failures, s.Failures, now)
-	l.ignored(e)
+	l.settings(e)
 	l.firstIf(served && !t.bad(), sources)
 	if t.in == 0 && t.sleeps() {
 		return l.sorted(t.asleep())
@@ -160,21 +163,58 @@ func (l *list) refused(e *explain.Explanation, failures []api.Failure, now time.
 	return rest
 }
 
-// ignored says what of the apps' settings is ignored: the mistake may be among it. What costs
-// requests is told above, if it is of this domain.
-func (l *list) ignored(e *explain.Explanation) {
+// settings says what is wrong with the settings of the apps: the worst of what costs the port requests that has the
+// domain, such as a restriction that cannot be kept, and what is ignored: the mistake may be among it.
+func (l *list) settings(e *explain.Explanation) {
 	for _, app := range e.Apps {
-		var ignored []api.Problem
+		var closed, ignored []api.Problem
 		for _, p := range app.Problems {
 			p = p.Complete()
 			p.Item = p.Subject // of an app, it is the label
 			told := slices.ContainsFunc(e.LeftOut, func(left explain.LeftOut) bool { return p.Subject != "" && strings.Contains(left.Reason, p.Subject) })
-			if p.Severity == problem.Ignored && !told {
+			switch {
+			case told:
+			case p.Severity == problem.Ignored:
 				ignored = append(ignored, p)
+			case p.Severity == problem.Failing && p.Domain == "" && servesBy(e, app, portOf(p, app)):
+				closed = append(closed, p)
 			}
 		}
+		l.problems(closed)
 		l.problems(ignored)
 	}
+}
+
+// aboutPort finds the port in what a problem is about: a label, or a port and a setting. Of other problems of a port,
+// such as one without a task, people are told by what is seen of it.
+var aboutPort = regexp.MustCompile(`^(?:HAPROXY|RELAY)_([^_]+)_|^port (\d+), |^credential .* on port (\d+)$`)
+
+// portOf returns the index of the port whose setting a problem is about, or -1.
+func portOf(p api.Problem, app explain.App) int {
+	subject := p.Subject
+	if strings.HasPrefix(subject, "credential ") {
+		subject += ": " + p.Reason
+	}
+	found := aboutPort.FindStringSubmatch(subject)
+	if found == nil {
+		return -1
+	}
+	name := found[1] + found[2] + found[3]
+	for _, port := range app.Ports {
+		if name == strconv.Itoa(port.Index) || name == port.Name {
+			return port.Index
+		}
+	}
+	return -1
+}
+
+// servesBy reports whether requests for the domain get to a port of an app.
+func servesBy(e *explain.Explanation, app explain.App, port int) bool {
+	return slices.ContainsFunc(e.Domains, func(d explain.Domain) bool {
+		return slices.ContainsFunc(d.Rules, func(r explain.Rule) bool {
+			return r.App == cmp.Or(app.Deployment, app.ID) && r.Port == port && r.Outcome != explain.Loses
+		})
+	})
 }
 
 // losers says which apps want the domain in vain.

@@ -23,6 +23,8 @@ import (
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 
 	"relay/certs"
 	"relay/certs/certstest"
@@ -59,6 +61,8 @@ type realEnvoy struct {
 	tcp              *tcpWaker
 	// passwords checks those that Envoy cannot check.
 	passwords *passwords.Service
+	// refuse is how many checks of passwords are answered Unavailable.
+	refuse atomic.Int64
 }
 
 func startEnvoy(t testing.TB, options ...func(*routing.Fleet, *certstest.CA)) *realEnvoy {
@@ -100,7 +104,12 @@ func startEnvoyWith(t testing.TB, o envoytest.Options, options ...func(*routing.
 	reports.Handle(envoy.FailuresLog, e.failures.Log)
 	e.server.Services = func(g grpc.ServiceRegistrar) {
 		reports.Register(g, e.server.Admit)
-		authz.Register(g, e.passwords.Answer(e.server.AdmitRequest), e.waker.answerOn)
+		authz.Register(g, e.passwords.Answer(func(ctx context.Context, first func() (*corev3.Node, error)) (func(), error) {
+			if e.refuse.Add(-1) >= 0 {
+				return nil, grpcstatus.Error(codes.Unavailable, "another Relay serves this Envoy")
+			}
+			return e.server.AdmitRequest(ctx, first)
+		}), e.waker.answerOn)
 		e.queue.Register(g, func(ctx context.Context, first func() (*corev3.Node, error)) (func(), error) {
 			e.askedForInstance.Add(1)
 			return e.server.AdmitRequest(ctx, first)

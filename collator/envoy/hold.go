@@ -58,10 +58,7 @@ func HoldFilter(f *routing.Fleet, cluster string, hold time.Duration, waits bool
 	}
 	relay := relayService(&p, f)
 	relay.Timeout = durationpb.New(hold + holdSpare)
-	// Of several Relays one after the other is asked, again and again: the one that serves this Envoy may end, and
-	// another one serve it then. To leave out those that were asked ends at one of them, whichever that is.
 	relay.RetryPolicy.NumRetries = wrapperspb.UInt32(holdAskedAgain)
-	relay.RetryPolicy.RetryHostPredicate, relay.RetryPolicy.HostSelectionRetryMaxAttempts = nil, 0
 	config := p.extension(name, &ratelimitv3.RateLimit{
 		StatPrefix: "hold", Domain: HoldDomain, Timeout: relay.Timeout, FailureModeDeny: true,
 		Descriptors: []*commonratelimitv3.RateLimitDescriptor{{Entries: []*commonratelimitv3.RateLimitDescriptor_Entry{

@@ -3,10 +3,12 @@ package envoy
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matchingv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/matching/v3"
@@ -23,9 +25,10 @@ const maxOutline = 30
 
 // Outline says in short what a resource has Envoys do: of a scope, which filters the requests of each
 // route go through, in order, and where they go; of a listener the same for connections; of a cluster how
-// an instance is chosen and reached. Of a scope it has the routes that mine chooses, by the name of the route, which
-// is that of a cluster. It is made of what Envoys are offered, and has no value that may be secret. Other types have none.
-func Outline(t xds.Type, body []byte, mine func(cluster string) bool) (lines []string) {
+// an instance is chosen and reached. It is for one app, of which mine knows the clusters and domains: of a scope it has the
+// routes of these clusters, by the name of the route, and of a listener the filter chains for all names or for these domains. It is
+// made of what Envoys are offered, and has no value that may be secret. Other types have none.
+func Outline(t xds.Type, body []byte, mine func(name string) bool) (lines []string) {
 	switch t {
 	case xds.Cluster:
 		var c clusterv3.Cluster
@@ -35,7 +38,7 @@ func Outline(t xds.Type, body []byte, mine func(cluster string) bool) (lines []s
 	case xds.Listener:
 		var l listenerv3.Listener
 		if proto.Unmarshal(body, &l) == nil {
-			lines = outlineOfListener(&l)
+			lines = outlineOfListener(&l, mine)
 		}
 	case xds.Scope:
 		var s routev3.ScopedRouteConfiguration
@@ -65,20 +68,27 @@ func outlineOfCluster(c *clusterv3.Cluster) []string {
 			}
 		}
 	}
+	if o := c.GetOutlierDetection(); o.GetConsecutive_5Xx().GetValue() > 0 && o.GetEnforcingConsecutive_5Xx().GetValue() > 0 {
+		lines = append(lines, fmt.Sprintf("outlier_detection consecutive_5xx %d", o.GetConsecutive_5Xx().GetValue()))
+	}
 	if s := c.GetTransportSocket(); s != nil {
 		lines = append(lines, "transport_socket "+s.GetName())
 	}
 	return append(lines, "connect_timeout "+c.GetConnectTimeout().AsDuration().String())
 }
 
-func outlineOfListener(l *listenerv3.Listener) (lines []string) {
+func outlineOfListener(l *listenerv3.Listener, mine func(string) bool) (lines []string) {
 	for _, chain := range l.GetFilterChains() {
+		names := slices.DeleteFunc(slices.Clone(chain.GetFilterChainMatch().GetServerNames()), func(name string) bool { return !mine(name) })
+		if len(names) == 0 && len(chain.GetFilterChainMatch().GetServerNames()) > 0 {
+			continue // for domains of others
+		}
 		var filters []string
 		for _, f := range chain.GetFilters() {
 			filters = append(filters, f.GetName())
 		}
 		who := "every client"
-		if names := chain.GetFilterChainMatch().GetServerNames(); len(names) > 0 {
+		if len(names) > 0 {
 			who = strings.Join(names, ", ")
 		}
 		if n := len(chain.GetFilterChainMatch().GetSourcePrefixRanges()); n > 0 {
@@ -99,7 +109,7 @@ func outlineOfScope(s *routev3.ScopedRouteConfiguration, mine func(string) bool)
 			for _, name := range slices.Concat(routeFilterNames, []string{routing.ScalingFilter, routing.QueueFilter}) {
 				steps = append(steps, strings.Join(filtersRun(r.GetTypedPerFilterConfig()[name]), ", "))
 			}
-			lines = append(lines, arrows(append(steps, actionOf(r))...))
+			lines = append(lines, arrows(append(steps, actionOf(r)+changesOf(r))...))
 		}
 	}
 	return lines
@@ -171,7 +181,7 @@ func actionOf(r *routev3.Route) string {
 	case *routev3.Route_DirectResponse:
 		return fmt.Sprintf("answer %d", a.DirectResponse.GetStatus())
 	case *routev3.Route_Redirect:
-		return "redirect"
+		return redirectOf(r)
 	case *routev3.Route_Route:
 		if cluster := a.Route.GetCluster(); cluster != "" {
 			return "cluster " + cluster
@@ -183,4 +193,63 @@ func actionOf(r *routev3.Route) string {
 		return "clusters " + strings.Join(shares, ", ")
 	}
 	return ""
+}
+
+// formatsOfEnvoy are the parts of a target that Envoy takes from the request.
+var formatsOfEnvoy = regexp.MustCompile(`%[A-Z_]+\([^%]*\)%`)
+
+// redirectOf says where requests are sent: the code, and what is another than in the request.
+func redirectOf(r *routev3.Route) string {
+	a := r.GetRedirect()
+	code := map[routev3.RedirectAction_RedirectResponseCode]int{
+		routev3.RedirectAction_MOVED_PERMANENTLY: 301, routev3.RedirectAction_FOUND: 302, routev3.RedirectAction_SEE_OTHER: 303,
+		routev3.RedirectAction_TEMPORARY_REDIRECT: 307, routev3.RedirectAction_PERMANENT_REDIRECT: 308,
+	}[a.GetResponseCode()]
+	target := a.GetHostRedirect() + a.GetPathRedirect() + a.GetPrefixRewrite() + a.GetRegexRewrite().GetSubstitution()
+	if scheme := a.GetSchemeRedirect(); scheme != "" {
+		target = scheme + "://" + target
+	}
+	if a.GetHttpsRedirect() {
+		target = "https"
+	}
+	for _, h := range r.GetResponseHeadersToAdd() {
+		if strings.EqualFold(h.GetHeader().GetKey(), "location") {
+			target = h.GetHeader().GetValue()
+		}
+	}
+	target = formatsOfEnvoy.ReplaceAllString(strings.TrimPrefix(target, "%REQ(x-forwarded-proto)%://%REQ(:authority)%"), "…")
+	target, _, _ = strings.Cut(target, "?") // a query may be secret
+	return fmt.Sprintf("redirect %d to %s", code, shortened(target))
+}
+
+// changesOf names what a route changes of requests and answers, by Envoy's fields. Values of headers may be secret.
+func changesOf(r *routev3.Route) string {
+	var changes []string
+	a := r.GetRoute()
+	for name, set := range map[string]bool{
+		"regex_rewrite": a.GetRegexRewrite() != nil, "prefix_rewrite": a.GetPrefixRewrite() != "", "host_rewrite_literal " + a.GetHostRewriteLiteral(): a.GetHostRewriteLiteral() != "",
+		"hash_policy": len(a.GetHashPolicy()) > 0, "priority HIGH": a.GetPriority() == corev3.RoutingPriority_HIGH,
+		"timeout " + a.GetTimeout().AsDuration().String(): a.GetTimeout().AsDuration() > 0,
+	} {
+		if set {
+			changes = append(changes, name)
+		}
+	}
+	for _, m := range a.GetRequestMirrorPolicies() {
+		changes = append(changes, "mirrored to "+m.GetCluster())
+	}
+	for field, headers := range map[string][]*corev3.HeaderValueOption{"request_headers_to_add": r.GetRequestHeadersToAdd(), "response_headers_to_add": r.GetResponseHeadersToAdd()} {
+		var names []string
+		for _, h := range headers {
+			names = append(names, h.GetHeader().GetKey())
+		}
+		if slices.Sort(names); len(names) > 0 {
+			changes = append(changes, field+" "+strings.Join(slices.Compact(names), " "))
+		}
+	}
+	if len(changes) == 0 || r.GetRedirect() != nil {
+		return ""
+	}
+	slices.Sort(changes)
+	return " (" + strings.Join(changes, ", ") + ")"
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"relay/certs"
+	"relay/collator/collatortest"
 	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
@@ -26,9 +28,9 @@ func TestOutline(t *testing.T) {
 		Upstream: &sources.Upstream{Balance: sources.BalanceRoundRobin, MaxRequests: 3}}}}
 	zoo := &sources.App{ID: "/shop/zoo", Ports: []sources.Port{{Groups: group, Domains: []string{"shop.test"}}}}
 	db := &sources.App{ID: "/shop/db", Ports: []sources.Port{{Groups: group, TCP: &sources.TCP{Port: 5432}}}}
-	fleet := routing.Fleet{Name: "external", HTTP: netip.MustParseAddrPort("127.0.0.1:80"), Options: routing.DefaultOptions()}
+	fleet := routing.Fleet{Name: "external", HTTP: netip.MustParseAddrPort("127.0.0.1:80"), HTTPS: netip.MustParseAddrPort("127.0.0.1:443"), Options: routing.DefaultOptions()}
 	apps := []*sources.App{web, zoo, db}
-	store, c := storeOf(t, fleet, apps, nil)
+	store, c := storeOf(t, fleet, apps, []*certs.Certificate{collatortest.Certificate("shop.test", "a", "shop.test", "other.test"), collatortest.Certificate("far.test", "b", "far.test")})
 	flushed(t, c)
 	outline := func(key xds.Key, cluster string) string {
 		t.Helper()
@@ -58,10 +60,30 @@ func TestOutline(t *testing.T) {
 	if len(got) != 2 || got[0] != "/*, content-length → answer 413" || !strings.HasPrefix(got[1], "/* → max_headers, rate_limit → max_body → cluster ") {
 		t.Errorf("of an app with limits: %q", got)
 	}
+	zoo.Ports[0].HTTP = &sources.HTTP{Shaping: &sources.Shaping{
+		Redirects: []sources.Redirect{{Path: "/old", Target: "https://new.test/x?token=hunter2", Code: 308}}, Host: "shop.internal", PathRewrite: &sources.PathRewrite{Pattern: "^/v1", Substitution: "/"},
+	}, RequestHeaders: sources.HeaderEdits{Add: []sources.Header{{Name: "authorization", Value: "hunter2"}}}}
+	shaped, c := storeOf(t, fleet, apps, nil)
+	flushed(t, c)
+	body = shaped.Bodies([]xds.Key{{Type: xds.Scope, Name: "shop.test"}})[0]
+	got = envoy.Outline(xds.Scope, body, func(name string) bool { return name == routing.ClusterName("/shop/zoo", 0) })
+	text := strings.Join(got, "\n")
+	for _, want := range []string{"redirect 308 to https://new.test/x", "(host_rewrite_literal shop.internal, regex_rewrite, request_headers_to_add authorization)"} {
+		if !strings.Contains(text, want) || strings.Contains(text, "hunter2") {
+			t.Errorf("of an app that changes requests: %s", text)
+		}
+	}
 	lines := strings.Split(outline(xds.Key{Type: xds.Cluster, Name: shop}, ""), "\n")
 	for _, want := range []string{"lb_policy ROUND_ROBIN", "circuit_breakers DEFAULT max_requests 3", "connect_timeout 3s"} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("%q is not in %q", want, lines)
+		}
+	}
+	for _, mine := range []bool{true, false} {
+		body := store.Bodies([]xds.Key{{Type: xds.Listener, Name: "https"}})[0]
+		got := envoy.Outline(xds.Listener, body, func(name string) bool { return mine && name == "shop.test" })
+		if want := []string{"shop.test → http_connection_manager"}; !slices.Equal(got, want) && mine || len(got) != 0 && !mine {
+			t.Errorf("of the listener of all certificates: %q", got)
 		}
 	}
 	service := outline(xds.Key{Type: xds.Listener, Name: routing.TCPListener(5432)}, "")

@@ -7,7 +7,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	basicauthv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/basic_auth/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
-	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -56,12 +55,7 @@ func relayPasswords(p *packer, f *routing.Fleet, claim routing.Claim) *extauthzv
 			},
 			RetryPolicy: &corev3.RetryPolicy{
 				RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(passwordRetries),
-				// Of two Relays, the other one.
-				RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
-					Name:       "envoy.retry_host_predicates.previous_hosts",
-					ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: p.pack(&previoushostsv3.PreviousHostsPredicate{})},
-				}},
-				HostSelectionRetryMaxAttempts: 3,
+				RetryHostPredicate: anotherRelay(p), HostSelectionRetryMaxAttempts: relayPicks,
 				// Envoy takes the longest pause for the time that each try may take, too.
 				RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(holdPause), MaxInterval: durationpb.New(passwordTry)},
 			},

@@ -26,6 +26,9 @@ func redirectRoute(redirect sources.Redirect, m ruleMatch) *routev3.Route {
 	}
 	if redirect.Host != "" {
 		match.Headers = append(match.Headers, headerFits(":authority", anyHostPort(redirect.Host)))
+	} else if isLocal(redirect) {
+		// Envoy takes anything for a port. Of shop.test:80@evil.test, the location would be at another host.
+		match.Headers = append(match.Headers, headerFits(":authority", "[A-Za-z0-9_.-]*(?::[0-9]*)?"))
 	}
 	if redirect.Path != "" {
 		// A route has one condition on the path without its query. So the path of the rule is compared
@@ -42,6 +45,9 @@ func redirectRoute(redirect sources.Redirect, m ruleMatch) *routev3.Route {
 		ResponseHeadersToAdd: []*corev3.HeaderValueOption{headerOption("location", locationFormat(redirect), corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD)},
 	}
 }
+
+// isLocal reports whether a redirect leads to the host of the request.
+func isLocal(redirect sources.Redirect) bool { return strings.HasPrefix(redirect.Target, "/") }
 
 // anyHostPort matches a host as clients may write it.
 func anyHostPort(host string) string { return `(?i:` + host + `)\.?(?::[0-9]*)?` }
@@ -71,7 +77,7 @@ func pathIs(path sources.Path) *routev3.HeaderMatcher {
 // a client put into its own path, "//evil.test" would be another host.
 func locationFormat(redirect sources.Redirect) string {
 	var format strings.Builder
-	if strings.HasPrefix(redirect.Target, "/") {
+	if isLocal(redirect) {
 		format.WriteString("%REQ(x-forwarded-proto)%://%REQ(:authority)%")
 	}
 	hosts := groupsOf(redirect.Host)

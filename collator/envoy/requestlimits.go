@@ -30,6 +30,9 @@ const (
 	// may ask for. Of more, it forgets who was not there for longest.
 	LimitedClients = 2000
 
+	// LongestClientName is how long, in bytes, the value of a header may be that names a client.
+	LongestClientName = 256
+
 	// limitStats begins the names of the counters of all limits, which are the same for all apps.
 	limitStats = "rate_limits"
 
@@ -163,15 +166,19 @@ func limitClients(limit *localratelimitv3.LocalRateLimit, r sources.ClientRate) 
 		add([]*routev3.RateLimit_Action{byAddress}, ofAddress)
 		return
 	}
-	add([]*routev3.RateLimit_Action{{ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
+	// An Envoy keeps the values. So a long one, which costs its client nothing, is none.
+	has := func(value string, expect bool) *routev3.RateLimit_Action {
+		return &routev3.RateLimit_Action{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
+			HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
+				DescriptorValue: value, ExpectMatch: wrapperspb.Bool(expect),
+				Headers: []*routev3.HeaderMatcher{headerFits(r.Header, fmt.Sprintf(".{1,%d}", LongestClientName))},
+			},
+		}}
+	}
+	add([]*routev3.RateLimit_Action{has("some", true), {ActionSpecifier: &routev3.RateLimit_Action_RequestHeaders_{
 		RequestHeaders: &routev3.RateLimit_Action_RequestHeaders{HeaderName: r.Header, DescriptorKey: header},
-	}}}, &ratelimitv3.RateLimitDescriptor_Entry{Key: header})
-	add([]*routev3.RateLimit_Action{{ActionSpecifier: &routev3.RateLimit_Action_HeaderValueMatch_{
-		HeaderValueMatch: &routev3.RateLimit_Action_HeaderValueMatch{
-			DescriptorValue: "none", ExpectMatch: wrapperspb.Bool(false),
-			Headers: []*routev3.HeaderMatcher{{Name: r.Header, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true}}},
-		},
-	}}, byAddress}, &ratelimitv3.RateLimitDescriptor_Entry{Key: matched, Value: "none"}, ofAddress)
+	}}}, &ratelimitv3.RateLimitDescriptor_Entry{Key: matched, Value: "some"}, &ratelimitv3.RateLimitDescriptor_Entry{Key: header})
+	add([]*routev3.RateLimit_Action{has("none", false), byAddress}, &ratelimitv3.RateLimitDescriptor_Entry{Key: matched, Value: "none"}, ofAddress)
 }
 
 // headersScript answers 431 if the head of a request is larger than the metadata of the route says.
@@ -262,10 +269,10 @@ const rateLimitServiceSince = 40
 
 // limitFeatures are those that older Envoys lack.
 var limitFeatures = []feature{{
-	rateLimitServiceSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil && h.RequestLimits.Everywhere },
+	"limits over all Envoys", rateLimitServiceSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil && h.RequestLimits.Everywhere },
 	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
 }, {
-	ChainsSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil },
+	"limits of requests", ChainsSince, false, func(h *sources.HTTP) bool { return h.RequestLimits != nil },
 	func(h *sources.HTTP) { h.RequestLimits = limitsWithoutFilters(h.RequestLimits) },
 }}
 

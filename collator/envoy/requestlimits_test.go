@@ -102,6 +102,9 @@ func TestRateLimits(t *testing.T) {
 				{"key.test", []string{"X-Api-Key=a", "X-Api-Key=a", "X-Api-Key=a", "X-Api-Key=b"}, []int{ok, ok, refused, ok}},
 				// Who leaves the header out counts by the address.
 				{"key.test", []string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"}, []int{ok, ok, refused, ok}},
+				// Values that are long, which Envoys would have to keep, or empty are as none.
+				{"key.test", []string{"X-Api-Key=" + strings.Repeat("a", 257), "X-Api-Key=" + strings.Repeat("b", 20_000), "X-Api-Key="}, []int{ok, ok, refused}},
+				{"key.test", []string{"X-Api-Key=" + strings.Repeat("c", 256)}, []int{ok}},
 				// A client that is over its limit takes nothing from the others.
 				{"both.test", []string{"192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.2"},
 					[]int{ok, ok, ok, refused, refused, ok, ok, refused}},

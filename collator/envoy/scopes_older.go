@@ -117,6 +117,8 @@ func hasFilters(scope *routev3.ScopedRouteConfiguration) bool {
 
 // feature is something that filters of a port's routes do.
 type feature struct {
+	// name is what it is called in problems.
+	name string
 	// since is the minor version of Envoy 1 from which on Envoys can do it.
 	since int
 	// restricts is set if it keeps requests out.
@@ -128,10 +130,10 @@ type feature struct {
 
 // features are all of them. Each filter of routeFilters belongs to one.
 var features = slices.Concat([]feature{
-	{ChainsSince, true, func(h *sources.HTTP) bool { return h.BasicAuth != nil }, func(h *sources.HTTP) { h.BasicAuth = nil }},
-	{ChainsSince, true, func(h *sources.HTTP) bool { return len(h.AllowedNetworks) > 0 }, func(h *sources.HTTP) { h.AllowedNetworks = nil }},
-	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Sticky }, func(h *sources.HTTP) { h.Sticky = false }},
-	{ChainsSince, false, func(h *sources.HTTP) bool { return h.LocationPrefix != "" }, func(h *sources.HTTP) { h.LocationPrefix = "" }},
+	{"a password", ChainsSince, true, func(h *sources.HTTP) bool { return h.BasicAuth != nil }, func(h *sources.HTTP) { h.BasicAuth = nil }},
+	{"allowed networks", ChainsSince, true, func(h *sources.HTTP) bool { return len(h.AllowedNetworks) > 0 }, func(h *sources.HTTP) { h.AllowedNetworks = nil }},
+	{"sticky sessions", ChainsSince, false, func(h *sources.HTTP) bool { return h.Sticky }, func(h *sources.HTTP) { h.Sticky = false }},
+	{"HTTP_BACKEND_REVPROXY_PATH", ChainsSince, false, func(h *sources.HTTP) bool { return h.LocationPrefix != "" }, func(h *sources.HTTP) { h.LocationPrefix = "" }},
 }, signOnFeatures, limitFeatures, shapingFeatures)
 
 // NeedsFilters reports whether requests to a port go through filters of its route.
@@ -142,6 +144,36 @@ func NeedsFilters(h *sources.HTTP) bool {
 // Restricted reports whether filters of its route keep requests to a port out.
 func Restricted(h *sources.HTTP) bool {
 	return slices.ContainsFunc(features, func(f feature) bool { return f.restricts && f.asked(h) })
+}
+
+// Asked is what a port asks of filters of its route.
+type Asked struct {
+	// Name is what it is called in problems.
+	Name string
+	// Since is the minor version of Envoy 1 from which on Envoys can do it.
+	Since int
+	// Restricts is set if it keeps requests out.
+	Restricts bool
+}
+
+// AskedOf returns what a port asks of filters of its route.
+func AskedOf(h *sources.HTTP) (all []Asked) {
+	for _, f := range features {
+		if f.asked(h) {
+			all = append(all, Asked{f.name, f.since, f.restricts})
+		}
+	}
+	return all
+}
+
+// FeaturesSince returns the minor versions of Envoy 1 that brought something which ports ask of filters, the oldest
+// first.
+func FeaturesSince() (minors []int) {
+	for _, f := range features {
+		minors = append(minors, f.since)
+	}
+	slices.Sort(minors)
+	return slices.Compact(minors)
 }
 
 // SinceOf returns the minor version of Envoy 1 from which on Envoys can do all that a port asks of filters of its

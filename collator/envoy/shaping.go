@@ -106,9 +106,9 @@ func shapingFilters(c *filterChains, s sources.Shaping) {
 
 // shapingFeatures are those that older Envoys lack. All of them are conveniences.
 var shapingFeatures = []feature{
-	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.StickyHeader != "" }, reshaped(func(s *sources.Shaping) { s.StickyHeader = "" })},
-	{ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Fault != nil }, reshaped(func(s *sources.Shaping) { s.Fault = nil })},
-	{expressionsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Compress != nil }, reshaped(func(s *sources.Shaping) { s.Compress = nil })},
+	{"STICKY by header", ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.StickyHeader != "" }, reshaped(func(s *sources.Shaping) { s.StickyHeader = "" })},
+	{"faults", ChainsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Fault != nil }, reshaped(func(s *sources.Shaping) { s.Fault = nil })},
+	{"compressed answers", expressionsSince, false, func(h *sources.HTTP) bool { return h.Shaping != nil && h.Shaping.Compress != nil }, reshaped(func(s *sources.Shaping) { s.Compress = nil })},
 }
 
 // reshaped changes a copy of Shaping.

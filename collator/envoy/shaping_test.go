@@ -106,6 +106,12 @@ func TestRedirectsByLabel(t *testing.T) {
 				t.Errorf("%s%s: %d to %q, want %d to %q", test.host, test.path, resp.StatusCode, location, test.status, test.location)
 			}
 		}
+		// Envoy takes anything for a port.
+		for _, host := range []string{"shop.test:80@evil.test", "shop.test:evil.test"} {
+			if a, err := say(e.fleet.HTTP.String(), "GET /old/x HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); err != nil || a.header.Get("Location") != "" {
+				t.Errorf("%s: %+v, %v", host, a, err)
+			}
+		}
 	})
 }
 
@@ -294,10 +300,15 @@ func TestFaultLabel(t *testing.T) {
 			e.eventually(t, request{host: "closed.test"}, status(401))
 			for host, slow := range map[string]bool{"slow.test": allowed, "other.test": false} {
 				e.eventually(t, request{host: host}, status(200))
-				start := time.Now()
-				e.ask(t, "GET", host, "/", nil)
-				if took := time.Since(start); (took >= 250*time.Millisecond) != slow {
-					t.Errorf("%s took %s", host, took)
+				// A machine with much to do has any request take long, but not all of them.
+				shortest := time.Hour
+				for try := 0; try < 20 && shortest >= 250*time.Millisecond && (try == 0 || !slow); try++ {
+					start := time.Now()
+					e.ask(t, "GET", host, "/", nil)
+					shortest = min(shortest, time.Since(start))
+				}
+				if (shortest >= 250*time.Millisecond) != slow {
+					t.Errorf("%s took %s", host, shortest)
 				}
 			}
 		})

@@ -86,14 +86,22 @@ func relayService(p *packer, f *routing.Fleet) *corev3.GrpcService {
 		InitialMetadata: []*corev3.HeaderValue{{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")}},
 		RetryPolicy: &corev3.RetryPolicy{
 			RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(holdRetries),
-			// Of two Relays, the other one.
-			RetryHostPredicate: []*corev3.RetryPolicy_RetryHostPredicate{{
-				Name:       "envoy.retry_host_predicates.previous_hosts",
-				ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: p.pack(&previoushostsv3.PreviousHostsPredicate{})},
-			}},
-			HostSelectionRetryMaxAttempts: 3,
+			RetryHostPredicate: anotherRelay(p), HostSelectionRetryMaxAttempts: relayPicks,
 			// Envoy takes the longest pause for the time that each try may take, too.
 			RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(holdPause), MaxInterval: durationpb.New(holdLimit)},
 		},
 	}
+}
+
+// relayPicks is how often Envoy picks again until it has a Relay that was not asked yet. It picks them in turn. When
+// all were asked it asks the last one that it picked. That must not be the same one each time, as it may be dead:
+// so relayPicks + 1 is a prime number, and more than there are Relays.
+const relayPicks = 6
+
+// anotherRelay has a Relay asked that was not asked yet.
+func anotherRelay(p *packer) []*corev3.RetryPolicy_RetryHostPredicate {
+	return []*corev3.RetryPolicy_RetryHostPredicate{{
+		Name:       "envoy.retry_host_predicates.previous_hosts",
+		ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: p.pack(&previoushostsv3.PreviousHostsPredicate{})},
+	}}
 }

@@ -221,23 +221,42 @@ var settingWords = map[string]string{
 	"Port":          "TCP port", "Address": "TCP address", "AcceptProxy": "PROXY protocol of clients", "Passthrough": "TLS passthrough", "Implicit": "TCP mode",
 	"ServiceTLS": "TLS with clients", "MaxConnectionAge": "longest age of connections", "Rebalance": "rebalancing", "AcceptRate": "rate of new connections",
 	"AddressRate": "rate of new connections of an address", "Hold": "waiting for an instance", "MaxStreamDuration": "longest duration of streams",
+	"EjectAfter": "outlier detection", "EjectFor": "time of outlier detection", "Redis": "caching by Redis",
+	"App": "app that is asked", "OIDC": "log-in", "JWT": "tokens",
+	"Rate": "rate limit", "PerClient": "rate limit of clients", "MaxBody": "size of bodies", "MaxHeaders": "size of heads",
+	"Streams": "streams of gRPC", "Everywhere": "limits over all Envoys", "SaidOnly": "bodies of unknown length",
+	"Redirects": "redirects", "PathRewrite": "rewriting of paths", "Host": "rewriting of the host", "CORS": "CORS", "Compress": "compression",
+	"StickyHeader": "sessions by a header", "Urgent": "urgent paths", "Fault": "faults", "Mirrors": "copies of requests",
 }
 
+// settingGroups are the fields that hold several settings, each with words of its own.
+var settingGroups = []string{"SignOn", "RequestLimits", "Shaping"}
+
 // settings names the fields in which two structs differ; nil stands for one with no setting.
-func settings[T any](before, after *T) (changed []string) {
+func settings[T any](before, after *T) []string {
 	if before == after {
 		return nil
 	}
-	value := func(p *T) reflect.Value {
-		if p == nil {
-			p = new(T)
+	return differences(reflect.ValueOf(before), reflect.ValueOf(after))
+}
+
+// differences names the fields in which the structs differ to which two pointers lead, of which either may be nil.
+func differences(before, after reflect.Value) (changed []string) {
+	value := func(p reflect.Value) reflect.Value {
+		if p.IsNil() {
+			p = reflect.New(p.Type().Elem())
 		}
-		return reflect.ValueOf(p).Elem()
+		return p.Elem()
 	}
 	a, b := value(before), value(after)
 	for i := range a.NumField() {
-		if !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()) {
-			changed = append(changed, settingWords[a.Type().Field(i).Name])
+		name := a.Type().Field(i).Name
+		switch {
+		case reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()):
+		case slices.Contains(settingGroups, name):
+			changed = append(changed, differences(a.Field(i), b.Field(i))...)
+		default:
+			changed = append(changed, settingWords[name])
 		}
 	}
 	return changed

@@ -100,15 +100,22 @@ func TestWhatIsBounded(t *testing.T) {
 	if lines := What(&sources.App{ID: "/a"}, &sources.App{ID: "/a", Ports: []sources.Port{{HTTP: big.Ports[0].HTTP}}}); !slices.Equal(lines, []string{"port 0: password, redirect of the root, request headers changed"}) {
 		t.Errorf("settings: %q", lines)
 	}
+	limited := sources.Port{HTTP: &sources.HTTP{SignOn: &sources.SignOn{JWT: &sources.JWT{Issuer: "i"}}, Shaping: &sources.Shaping{Host: "h", Compress: &sources.Compress{}}}}
+	if lines := What(&sources.App{ID: "/a", Ports: []sources.Port{limited}}, &sources.App{ID: "/a", Ports: []sources.Port{{}}}); !slices.Equal(lines, []string{"port 0: tokens, rewriting of the host, compression changed"}) {
+		t.Errorf("settings of groups: %q", lines)
+	}
 }
 
 // Every setting has words.
 func TestSettingWords(t *testing.T) {
 	t.Parallel()
 	seen := 0
-	for _, s := range []any{sources.HTTP{}, sources.Upstream{}, sources.TCP{}} {
+	for _, s := range []any{sources.HTTP{}, sources.Upstream{}, sources.TCP{}, sources.SignOn{}, sources.RequestLimits{}, sources.Shaping{}} {
 		for i := range reflect.TypeOf(s).NumField() {
 			name := reflect.TypeOf(s).Field(i).Name
+			if slices.Contains(settingGroups, name) {
+				continue // it has words for each of its own
+			}
 			if seen++; settingWords[name] == "" {
 				t.Errorf("say in settingWords what %s is", name)
 			}

@@ -5,13 +5,11 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"relay/collator"
 	"relay/collator/envoy"
-	"relay/internal/hostname"
 	"relay/internal/problem"
 	"relay/xds"
 )
@@ -19,20 +17,27 @@ import (
 // maxVersions and maxApps are how many versions and apps one problem names.
 const maxVersions, maxApps = 5, 5
 
+// lacking are the Envoys of a fleet that are older than a minor version of Envoy 1 which brought something, and not
+// older than the one before that did.
+type lacking struct {
+	fleet string
+	since int
+}
+
 // versionProblems are the fleets with Envoys that are older than Relay supports, and those with
-// Envoys that lack what apps of the fleet need: one of each kind for a fleet.
+// Envoys that lack what apps of the fleet need: one for a fleet, and for each version that brought something.
 func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
-	old, limited := make(map[string][]xds.StreamStatus), make(map[string][]xds.StreamStatus)
+	old, limited := make(map[string][]xds.StreamStatus), make(map[lacking][]xds.StreamStatus)
+	brought := envoy.FeaturesSince()
 	closing := make(map[string][]xds.StreamStatus) // those that end no TLS of TCP services
 	for _, s := range streams {
 		if s.Before(envoy.ServiceTLSBehindProxySince) {
 			closing[s.Fleet] = append(closing[s.Fleet], s)
 		}
-		switch {
-		case s.Age() == xds.OlderEnvoy:
+		if s.Age() == xds.OlderEnvoy {
 			old[s.Fleet] = append(old[s.Fleet], s)
-		case s.Before(envoy.ChainsSince):
-			limited[s.Fleet] = append(limited[s.Fleet], s)
+		} else if i := slices.IndexFunc(brought, s.Before); i >= 0 {
+			limited[lacking{s.Fleet, brought[i]}] = append(limited[lacking{s.Fleet, brought[i]}], s)
 		}
 	}
 	var problems []problem.Problem
@@ -46,10 +51,13 @@ func (r *Relay) versionProblems(streams []xds.StreamStatus) []problem.Problem {
 		return problems
 	}
 	limits := r.limits.get(maps.Keys(r.stores), r.collator.Apps, limitsOf)
-	for _, fleet := range slices.Sorted(maps.Keys(limited)) {
-		if reason := limits[fleet]; reason != "" {
-			of := fmt.Sprintf("of version %s, older than 1.%d: ", someOf(versionsOf(limited[fleet]), maxVersions), envoy.ChainsSince)
-			problems = append(problems, versionProblem(fleet, limited[fleet], of+reason))
+	for _, fleet := range slices.Sorted(maps.Keys(limits)) {
+		for _, since := range brought {
+			envoys := limited[lacking{fleet, since}]
+			if reason := limits[fleet][since]; reason != "" && len(envoys) > 0 {
+				of := fmt.Sprintf("of version %s, older than 1.%d: ", someOf(versionsOf(envoys), maxVersions), since)
+				problems = append(problems, versionProblem(fleet, envoys, of+reason))
+			}
 		}
 	}
 	return problems
@@ -104,47 +112,4 @@ func (l *fleetLimits[T]) get(fleets iter.Seq[string], apps func() []collator.App
 	now := time.Now()
 	l.next = now.Add(lookCost * now.Sub(start))
 	return l.of
-}
-
-// limitsOf says what of a fleet's apps needs a newer Envoy; nothing if that is nothing.
-func limitsOf(fleet string, apps []collator.AppView) string {
-	var closed, without []string
-	wildcards := 0
-	for _, app := range apps {
-		restricted, filtered := false, false
-		for i, port := range app.Ports {
-			if !slices.Contains(port.Fleets, fleet) || len(port.Domains) == 0 {
-				continue
-			}
-			for _, d := range port.Domains {
-				if _, wildcard := hostname.CutWildcard(d); wildcard {
-					wildcards++
-				}
-			}
-			if i < len(app.Routed.Ports) && app.Routed.Ports[i].HTTP != nil {
-				h := app.Routed.Ports[i].HTTP
-				restricted, filtered = restricted || envoy.Restricted(h), filtered || envoy.NeedsFilters(h)
-			}
-		}
-		switch {
-		case restricted:
-			closed = append(closed, app.ID)
-		case filtered:
-			without = append(without, app.ID)
-		}
-	}
-	var lacks []string
-	if len(closed) > 0 {
-		lacks = append(lacks, fmt.Sprintf("answer 403 for %d apps with a password or allowed networks (%s)", len(closed), someOf(closed, maxApps)))
-	}
-	if len(without) > 0 {
-		lacks = append(lacks, fmt.Sprintf("serve %d apps without the sticky sessions or HTTP_BACKEND_REVPROXY_PATH that they ask for (%s)", len(without), someOf(without, maxApps)))
-	}
-	if wildcards > 0 {
-		lacks = append(lacks, fmt.Sprintf("answer 404 for hosts below %d wildcard domains", wildcards))
-	}
-	if len(lacks) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("they %s. Install Envoy 1.%d or newer (docs/compatibility.md)", strings.Join(lacks, ", and "), envoy.ChainsSince)
 }

@@ -19,7 +19,7 @@ func TestLimitsAreRemembered(t *testing.T) {
 			time.Sleep(50 * time.Millisecond)
 			return nil
 		}
-		var l fleetLimits[string]
+		var l fleetLimits[map[int]string]
 		fleets := map[string]bool{"edge": true}
 		for range 600 {
 			if _, known := l.get(maps.Keys(fleets), apps, limitsOf)["edge"]; !known {

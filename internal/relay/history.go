@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
 
 	"relay/admin/api"
 	"relay/collator/envoy"
@@ -59,15 +58,19 @@ func shown(t xds.Type, body []byte) (json.RawMessage, error) {
 // InEnvoy says by which field or filter of Envoy a label does what it asks for.
 func (r *Relay) InEnvoy(label string, ports []string) string { return labels.InEnvoy(label, ports) }
 
-// Outlines says in short what each of some resources of a fleet has Envoys do, by the routes that lead
-// to these clusters.
-func (r *Relay) Outlines(fleet string, resources []xds.Key, clusters []string) [][]string {
+// Outlines says in short what each of some resources of a fleet has Envoys do for an app, of which these are
+// the clusters and domains.
+func (r *Relay) Outlines(fleet string, resources []xds.Key, names []string) [][]string {
 	outlines := make([][]string, len(resources))
 	store := r.stores[fleet]
 	if store == nil {
 		return outlines
 	}
-	mine := func(cluster string) bool { return slices.Contains(clusters, cluster) }
+	known := make(map[string]bool, len(names))
+	for _, name := range names {
+		known[name] = true
+	}
+	mine := func(name string) bool { return known[name] }
 	for i, body := range store.Bodies(resources) {
 		if body != nil {
 			outlines[i] = envoy.Outline(resources[i].Type, body, mine)

@@ -59,7 +59,7 @@ type Relay struct {
 	stores             map[string]*xds.Store // by fleet
 	history            *history.History      // of what is published
 	xds                *xds.Server
-	limits             fleetLimits[string]
+	limits             fleetLimits[map[int]string]
 	// serviceLimits are what limits is, of TCP services whose TLS Envoy ends.
 	serviceLimits fleetLimits[serviceLimits]
 

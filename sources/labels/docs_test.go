@@ -18,6 +18,7 @@ var update = flag.Bool("update", false, "write the tables of labels in the docs 
 var (
 	tableStart = regexp.MustCompile(`(?m)^<!-- labels (\S+): written by go test \./sources/labels -update -->\n`)
 	tableEnd   = "<!-- end of labels -->\n"
+	strayRow   = regexp.MustCompile("(?m)^\\| `(?:HAPROXY|RELAY|MARATHON_ACME)_.*$")
 )
 
 // TestDocs holds that the tables in the docs say what the entries of the labels say.
@@ -64,6 +65,9 @@ func withTables(t *testing.T, page string, tables map[string]string) string {
 			t.Fatalf("the table %q is not known, is there twice, or has no end", name)
 		}
 		written[name] = true
+		if row := strayRow.FindString(page[:at[0]]); row != "" {
+			t.Errorf("a row of a label stands outside of the tables: %s", row)
+		}
 		out.WriteString(page[:at[1]] + tables[name] + tableEnd)
 		page = rest
 	}
@@ -71,6 +75,9 @@ func withTables(t *testing.T, page string, tables map[string]string) string {
 		if !written[name] {
 			t.Errorf("there is no place for the table %q", name)
 		}
+	}
+	if row := strayRow.FindString(page); row != "" {
+		t.Errorf("a row of a label stands outside of the tables: %s", row)
 	}
 	return out.String() + page
 }

@@ -10,7 +10,7 @@ import (
 	"relay/sources"
 )
 
-// What an expression may be. Envoy matches in a time that grows with the expression and the text, and with nothing else.
+// What an expression may be. Envoy matches in a time that grows with the text alone: see smallAutomaton.
 const (
 	maxPattern = 500
 	// maxProgram is how many instructions an expression may be.
@@ -34,11 +34,26 @@ func CheckPattern(pattern string) (wrong string) {
 	}
 	parsed, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
+		return "is no expression of RE2: " + strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil || len(program.Inst) > maxProgram || !smallAutomaton(program) {
+		return tooSlow
+	}
+	return ""
+}
+
+const tooSlow = "takes too much time to match"
+
+// CheckWhole says why an expression is not taken that is made of several; nothing when it is.
+func CheckWhole(pattern string) (wrong string) {
+	parsed, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
 		return "is no expression of RE2"
 	}
 	program, err := syntax.Compile(parsed.Simplify())
-	if err != nil || len(program.Inst) > maxProgram {
-		return "takes too much time to match"
+	if err != nil || len(program.Inst) > 2*maxProgram || !smallAutomaton(program) {
+		return tooSlow
 	}
 	return ""
 }
@@ -63,6 +78,20 @@ func checkReferences(text string, groups int) (wrong string) {
 	return ""
 }
 
+// refersTo reports whether a text has a reference to one of these groups.
+func refersTo(text string, from, to int) bool {
+	for i := 0; i+1 < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		i++
+		if n := int(text[i] - '0'); n >= from && n <= to {
+			return true
+		}
+	}
+	return false
+}
+
 // CheckRedirect says why a redirect cannot be had; nothing when it can.
 func CheckRedirect(r sources.Redirect) (wrong string) {
 	for _, p := range []string{r.Host, r.Path} {
@@ -74,6 +103,14 @@ func CheckRedirect(r sources.Redirect) (wrong string) {
 	groups := min(hosts+groupsOf(r.Path), maxGroup)
 	if wrong := checkReferences(r.Target, groups); wrong != "" {
 		return "its target " + wrong
+	}
+	for pattern, has := range map[string]bool{r.Host: refersTo(r.Target, 1, hosts), r.Path: refersTo(r.Target, hosts+1, maxGroup)} {
+		if !has {
+			continue
+		}
+		if wrong := checkExtracted(pattern); wrong != "" {
+			return "its pattern " + wrong
+		}
 	}
 	_, path, isURL := strings.Cut(r.Target, "://")
 	switch {
@@ -148,6 +185,11 @@ func CheckPathRewrite(r sources.PathRewrite) (wrong string) {
 	}
 	if wrong := checkReferences(r.Substitution, min(groupsOf(r.Pattern), maxGroup)); wrong != "" {
 		return "what it puts in the place " + wrong
+	}
+	if refersTo(r.Substitution, 1, maxGroup) {
+		if wrong := checkGroups(r.Pattern); wrong != "" {
+			return "its pattern " + wrong
+		}
 	}
 	return ""
 }

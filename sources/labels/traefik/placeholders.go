@@ -61,6 +61,9 @@ func parsePlaceholders(text, pattern string) (placeholders, error) {
 	if len(t.expression) > sources.MaxMatchBytes-50 {
 		return t, errors.New("has a pattern that is too long")
 	}
+	if wrong := labels.CheckWhole(t.expression + ".*"); wrong != "" {
+		return t, fmt.Errorf("has a pattern that %s", wrong)
+	}
 	return t, nil
 }
 

@@ -296,10 +296,14 @@ func (b *building) addHeader(c condition) error {
 	}
 	m := sources.FieldMatch{Name: name, Value: c.values[1], Not: c.not}
 	if c.matcher == "HeadersRegexp" && m.Value != "" {
-		if wrong := labels.CheckPattern(m.Value); wrong != "" {
+		wrong := labels.CheckPattern(m.Value)
+		m.Regex, m.Value = true, ".*(?:"+m.Value+").*"
+		if wrong == "" {
+			wrong = labels.CheckWhole(m.Value)
+		}
+		if wrong != "" {
 			return fmt.Errorf("has a value of HeadersRegexp that %s", wrong)
 		}
-		m.Regex, m.Value = true, ".*(?:"+m.Value+").*"
 	}
 	if len(m.Value) > sources.MaxMatchBytes || strings.ContainsAny(m.Value, "\r\n\x00") {
 		return errors.New("has a value of a header that is too long, or has control characters")
@@ -322,6 +326,10 @@ func (b *building) addQuery(c condition) error {
 			return err
 		}
 		m.Regex, m.Value = true, t.expression
+		// Its name may come anywhere in a query.
+		if wrong := labels.CheckWhole(".*" + regexp.QuoteMeta(name) + "=" + t.expression + ".*"); wrong != "" {
+			return fmt.Errorf("has a Query that %s", wrong)
+		}
 	} else {
 		m.Value = url.QueryEscape(value)
 	}

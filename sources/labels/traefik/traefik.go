@@ -62,7 +62,10 @@ type Port struct {
 // Read returns what the labels of an app say, those for Traefik included. said is what the others say, which count
 // for more. of has the declared port of each port beyond the declared ones: it has the same instances.
 func Read(said labels.App, app App, o *Options) (all labels.App, of []int) {
-	if o == nil || len(app.Ports) == 0 || len(said.Ports) != len(app.Ports) {
+	if o == nil {
+		return unread(said, app), nil
+	}
+	if len(app.Ports) == 0 || len(said.Ports) != len(app.Ports) {
 		return said, nil
 	}
 	r := &reader{Options: o, app: app, said: said, used: make(map[int]bool)}
@@ -72,6 +75,9 @@ func Read(said labels.App, app App, o *Options) (all labels.App, of []int) {
 	}
 	said.Ports, said.Unrouted = append(slices.Clone(r.said.Ports), r.more...), r.said.Unrouted
 	if found := r.problems.List(); len(found) > 0 {
+		for i := range found {
+			found[i].Action = cmp.Or(found[i].Action, "change the app's definition; docs/traefik.md says what each label does")
+		}
 		said.Problems = append(slices.Clone(said.Problems), found...)
 		slices.SortStableFunc(said.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	}
