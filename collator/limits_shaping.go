@@ -13,6 +13,8 @@ const (
 	corsSize       = 600
 	extractSize    = 100
 	mirrorSize     = 300
+	// copiedSize is two more routes, for requests that are not copied.
+	copiedSize = 2 * (routeSize + filterSize)
 	// escapedSize is how long a byte may be in a literal of an expression.
 	escapedSize = 4
 )
@@ -62,6 +64,9 @@ func shapingSize(s *sources.Shaping) int {
 	}
 	for _, path := range s.Urgent {
 		size += len(path)
+	}
+	if len(s.Mirrors) > 0 {
+		size += copiedSize
 	}
 	return size
 }

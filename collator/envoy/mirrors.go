@@ -1,12 +1,15 @@
 package envoy
 
 import (
+	"math"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
@@ -18,6 +21,8 @@ const (
 	mostMirrored = 100
 	// longestMirror is how long a copy may take.
 	longestMirror = 30 * time.Second
+	// longestCopied is how many bytes the body of a request has at most that is copied: half of what Envoy keeps for an app that does not read.
+	longestCopied = bufferLimit / 2
 	// mirroredHeader tells an app that a request is a copy.
 	mirroredHeader = "x-relay-mirrored"
 )
@@ -47,6 +52,32 @@ func mirror(action *routev3.RouteAction, r routing.Rule) {
 		})
 		action.RequestMirrorPolicies = append(action.RequestMirrorPolicies, policy)
 	}
+}
+
+// withoutCopies puts routes before others that send copies: a request whose body is long, or of which that is not known, has no copy, for it would
+// wait for the app that reads the copy more slowly. What is shorter is in the buffers for that app. A call by gRPC does not say how long it is.
+func withoutCopies(routes []*routev3.Route) (all []*routev3.Route) {
+	for _, route := range routes {
+		if len(route.GetRoute().GetRequestMirrorPolicies()) > 0 {
+			long := notCopied(route)
+			long.Match.Headers = append(long.Match.Headers, &routev3.HeaderMatcher{Name: contentLength, HeaderMatchSpecifier: &routev3.HeaderMatcher_RangeMatch{
+				RangeMatch: &typev3.Int64Range{Start: longestCopied + 1, End: math.MaxInt64},
+			}})
+			unknown := notCopied(route)
+			absent, grpc := present(contentLength), headerFits("content-type", "(?i)application/grpc.*")
+			absent.InvertMatch, grpc.InvertMatch, grpc.TreatMissingHeaderAsEmpty = true, true, true
+			unknown.Match.Headers = append(unknown.Match.Headers, absent, grpc, headerFits(":method", "P.*"))
+			all = append(all, long, unknown)
+		}
+		all = append(all, route)
+	}
+	return all
+}
+
+func notCopied(route *routev3.Route) *routev3.Route {
+	route = proto.CloneOf(route)
+	route.GetRoute().RequestMirrorPolicies = nil
+	return route
 }
 
 // boundMirror keeps what copies take in an Envoy small, whatever becomes of them.

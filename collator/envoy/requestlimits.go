@@ -55,9 +55,27 @@ func limitFilters(c *filterChains, l *sources.RequestLimits) {
 	}
 }
 
-// waitingLimitFilters are those that may wait.
-func waitingLimitFilters(c *filterChains, l *sources.RequestLimits) {
-	if l == nil || l.MaxBody == 0 || l.SaidOnly {
+// heldAnyway is twice what an Envoy may get of a body while somebody is asked about its request, and more: bufferLimit, and as
+// much that comes at once. What it has when it begins to count is not refused, and it reads on only if that is less than half of
+// the limit.
+const heldAnyway = 8 * bufferLimit
+
+// limitSmallBodies bounds bodies before anybody is asked about a request: a whole body that is too large could come meanwhile.
+func limitSmallBodies(c *filterChains, l *sources.RequestLimits) {
+	if l != nil && l.HeldBody() <= heldAnyway {
+		holdBodies(c, l)
+	}
+}
+
+// limitLargeBodies bounds the others, of which nothing more is held until it is known who may come in.
+func limitLargeBodies(c *filterChains, l *sources.RequestLimits) {
+	if l != nil && l.HeldBody() > heldAnyway {
+		holdBodies(c, l)
+	}
+}
+
+func holdBodies(c *filterChains, l *sources.RequestLimits) {
+	if l.MaxBody == 0 || l.SaidOnly {
 		return
 	}
 	c.addWaitingIf(ofUnknownLength(c.p, l.Streams), "max_body", &bufferv3.Buffer{MaxRequestBytes: wrapperspb.UInt32(uint32(l.HeldBody()))})

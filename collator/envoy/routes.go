@@ -77,6 +77,7 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 		}
 		routes = append(routes, withUrgent(shaping(r).Urgent, []*routev3.Route{{Match: m.match(), Action: forward}})...)
 	}
+	routes = withoutCopies(routes)
 	for _, route := range routes {
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
 		route.TypedPerFilterConfig = b.routeFilters(p, r, cluster)

@@ -186,8 +186,10 @@ func CheckPathRewrite(r sources.PathRewrite) (wrong string) {
 	if wrong := checkReferences(r.Substitution, min(groupsOf(r.Pattern), maxGroup)); wrong != "" {
 		return "what it puts in the place " + wrong
 	}
-	if wrong := checkGroups(r.Pattern); wrong != "" {
-		return "its pattern " + wrong
+	if refersTo(r.Substitution, 1, maxGroup) {
+		if wrong := checkGroups(r.Pattern); wrong != "" {
+			return "its pattern " + wrong
+		}
 	}
 	return ""
 }
