@@ -91,3 +91,33 @@ func TestLimitsOfTheEnvoyBeforeAreTold(t *testing.T) {
 	w.admin.problem("fleet external, Envoy envoy", "they answer 403 for 1 apps with a password (/text)")
 	w.clients.expect("http://text.test/", http.StatusForbidden, "")
 }
+
+// A service that older Envoys are not sent, as they cannot end its TLS, may be one without TLS later, and the other
+// way round: the Envoys go on, and open the port or close it.
+func TestServicesWithTLSChangeForOldEnvoys(t *testing.T) {
+	for version, labels := range map[string][]string{envoytest.Oldest: nil, "1.37": {"HAPROXY_0_BIND_OPTIONS", "accept-proxy"}} {
+		t.Run(version, func(t *testing.T) {
+			w := newWorld(t)
+			w.envoy.version = version
+			tasks := startMarkedTasks(t, w.certs.ca, 1)
+			address := freeAddress(t)
+			_, port, _ := strings.Cut(address, ":")
+			w.start()
+			s := newStrangers(t, w.clients)
+			for _, tls := range []string{"true", "false", "true", "false"} {
+				all := []string{"HAPROXY_0_PORT", port, "HAPROXY_0_VHOST", "a.test", "HAPROXY_0_MODE", "tcp", "RELAY_0_TLS_TERMINATE", tls}
+				if tls == "true" {
+					all = append(all, labels...)
+				}
+				w.marathon.service("/a", []string{fmt.Sprintf("127.0.0.1:%d", tasks.ports[0])}, all...)
+				w.eventually("the port is open or not", func() error {
+					if open := s.connect(address, "", "GET / HTTP/1.0\r\n\r\n") == 0; open != (tls == "false") {
+						return fmt.Errorf("TLS_TERMINATE is %s, and it is %t", tls, open)
+					}
+					return nil
+				})
+				w.envoy.nothingRejected()
+			}
+		})
+	}
+}

@@ -95,7 +95,7 @@ func (g *labelSets) app(index int, tasks []int) *labelSet {
 		s.labels[g.one("RELAY_IDLE_AFTER", "RELAY_SCALE", "RELAY_WAKE_TIMEOUT", "RELAY_OWNER", "RELAY_MAINTENANCE", "HAPROXY_DEPLOYMENT_TARGET_INSTANCES")] = g.one("8760h", "", "x", "-1", "true\x00")
 	}
 	if g.often(2) { // more than are read
-		for i := range 2500 {
+		for i := range 5001 {
 			s.labels[fmt.Sprintf("HAPROXY_%d_X%d", i%3, i)] = "x"
 		}
 	}

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"crypto/sha256"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -160,6 +161,9 @@ func passedTLVs(c routing.Connections) *corev3.ProxyProtocolPassThroughTLVs {
 	return passed
 }
 
+// unusedAddress is one that no machine has: https://www.rfc-editor.org/rfc/rfc1112#section-4.
+var unusedAddress = netip.MustParseAddr("240.0.0.1")
+
 // tcpListenerResource makes a resource of a listener, for the store of a fleet. If TLS of a service ends
 // at it, older Envoys are sent another variant, which opens no port: they ignore fields that they do not
 // know, and would let strangers reach the instances.
@@ -173,8 +177,11 @@ func tcpListenerResource(key xds.Key, listener *listenerv3.Listener) (xds.Resour
 		since = ServiceTLSBehindProxySince
 	}
 	var p packer
+	// It is never bound. It must not have the listener's address, though: Envoy gives a listener the sockets of the one
+	// before with the same name and address, and crashes when that had none.
+	nowhere := socketAddress(netip.AddrPortFrom(unusedAddress, uint16(listener.Address.GetSocketAddress().GetPortValue())))
 	closed := &listenerv3.Listener{
-		Name: listener.Name, Address: listener.Address, BindToPort: wrapperspb.Bool(false),
+		Name: listener.Name, Address: nowhere, BindToPort: wrapperspb.Bool(false),
 		FilterChains: []*listenerv3.FilterChain{{Name: "closed", Filters: []*listenerv3.Filter{{
 			Name: "close", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: p.pack(&directresponsev3.Config{})},
 		}}}},
