@@ -174,7 +174,8 @@ $(RATELIMIT): collator/envoy/ratelimitdev/go.mod
 # openssl for that of docs/security.md. ip makes the network of a machine that is lost, and with
 # haproxy that of docs/migrating.md. buildah builds the image, and the package is installed with
 # systemd-sysusers. prometheus reads the metrics; promtool comes with it. node runs clients and
-# servers of sockets, mosquitto those of MQTT, postgresql is a database that moves. The programs from prometheus-alertmanager on are those that people
+# servers of sockets, mosquitto those of MQTT, postgresql is a database that moves, redis-server and memcached are caches;
+# the service for rate limits has a Redis, too. The programs from prometheus-alertmanager on are those that people
 # watch Relay with; msmtp is there as nagios4 wants a program for mail. Services that come with a package are not
 # started: a policy forbids it meanwhile.
 programs:
@@ -189,7 +190,8 @@ programs:
 	PATH=$$PATH:/usr/sbin command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v mosquitto_sub >/dev/null || missing="$$missing mosquitto-clients"; \
 	ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$$missing postgresql"; \
-	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v redis-server >/dev/null && command -v redis-benchmark >/dev/null || missing="$$missing redis-server redis-tools"; \
+	command -v memcached >/dev/null || missing="$$missing memcached"; \
 	command -v prometheus-alertmanager >/dev/null || missing="$$missing prometheus-alertmanager"; \
 	command -v prometheus-blackbox-exporter >/dev/null || missing="$$missing prometheus-blackbox-exporter"; \
 	command -v carbon-cache >/dev/null || missing="$$missing graphite-carbon"; \

@@ -162,13 +162,18 @@ func merge(name string, members []*sources.App) *sources.App {
 }
 
 // together returns the members of a deployment that are routed as one app, the oldest first, and says why
-// others are not. These count on certificates of clients, or on being told who connects, where the
-// oldest asks for neither: anybody would reach them, and could send the header that says who it is.
+// others are not. These count on certificates of clients, or on being told who connects or signed on, where the
+// oldest asks for neither: anybody would reach them, and could send the header that says who it is. Or
+// they are of another tenant, who lets others in than the oldest does: anybody may say that his app is of a
+// deployment, and that it is the oldest.
 // So they take nothing, and nothing is drained for them.
 func together(members []*sources.App) (routed []*sources.App, left []problem.Problem) {
 	slices.SortFunc(members, sources.CompareInDeployment)
 	for _, m := range members {
 		reason := ""
+		if m != members[0] && routing.OtherAccess(m, members[0]) {
+			reason = "it is in another top-level folder, and has another password, other networks or a sign-on"
+		}
 		for i, port := range m.Ports {
 			if m != members[0] && i < len(members[0].Ports) && reason == "" {
 				reason = routing.CountsOnMore(port, members[0].Ports[i])
@@ -180,7 +185,7 @@ func together(members []*sources.App) (routed []*sources.App, left []problem.Pro
 		}
 		left = append(left, problem.Problem{App: m.ID, Subject: "deployment group " + strings.Trim(m.Deployment.Group, "/"), Severity: problem.Failing,
 			Reason: fmt.Sprintf("takes nothing: %s, and the labels of the oldest app of the group, %s, count", reason, members[0].ID),
-			Action: "give both the same labels for TLS, or deploy this one without the group"})
+			Action: "give both the same labels for who is let in, or deploy this one without the group"})
 	}
 	return routed, left
 }

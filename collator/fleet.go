@@ -201,8 +201,9 @@ func (f *fleetState) httpsProblems(app *sources.App) (problems []problem.Problem
 		if port.HTTP != nil && port.HTTP.HSTS && !f.OffersHTTPS() {
 			report(problem.Ignored, "asks for HSTS, but the fleet has no https listener: it has no effect"+f.httpsInFront(), listen)
 		}
+		const faults = "let the fleet have them (--faults, or faults: true of the fleet), or take the label off the app"
 		if h := port.HTTP; h != nil && h.Shaping != nil && h.Shaping.Fault != nil && !f.Faults && !routing.IsTCP(port) {
-			report(problem.Ignored, fmt.Sprintf("RELAY_%d_FAULT has no effect, as the fleet allows no faults", i), "let the fleet have them (--faults, or faults: true of the fleet), or take the label off the app")
+			problems = append(problems, problem.Problem{Subject: fmt.Sprintf("port %d, RELAY_%[1]d_FAULT", i), Severity: problem.Ignored, Reason: "has no effect, as the fleet allows no faults", Action: faults})
 		}
 		if f.CannotVerify(port) && !routing.IsTCP(port) {
 			report(problem.Failing, "asks for TLS to its instances with verification, but the fleet has no authorities to verify them with "+

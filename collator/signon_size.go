@@ -1,6 +1,8 @@
 package collator
 
 import (
+	"strings"
+
 	"relay/collator/routing"
 	"relay/sources"
 )
@@ -8,7 +10,8 @@ import (
 const (
 	// externalSize is a cluster of a host outside, with the authorities of the web.
 	externalSize = 256 << 10
-	// keysSize is as many public keys as a credential may have.
+	// keysSize is as many public keys as a credential may have. Those of a URL count as much: each route has its own, and
+	// reads them for itself. So an app has about a hundred such routes, and cannot have Envoys ask a host all the time.
 	keysSize = 16 << 10
 )
 
@@ -18,7 +21,8 @@ func signOnSize(s *sources.SignOn) (size int) {
 		return 0
 	}
 	for _, name := range s.Told() {
-		size += 2*entrySize + 2*len(name)
+		// Each separator in a name is an expression for all of them.
+		size += 2*entrySize + 2*len(name) + 10*strings.Count(name, "-")
 	}
 	if a := s.App; a != nil {
 		size += 5*filterSize + len(a.Path)
@@ -34,9 +38,7 @@ func signOnSize(s *sources.SignOn) (size int) {
 		for _, claim := range j.Claims {
 			size += entrySize + len(claim.Claim)
 		}
-		if j.Keys != "" {
-			size += keysSize
-		}
+		size += keysSize
 	}
 	return size
 }

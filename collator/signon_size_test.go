@@ -70,3 +70,17 @@ func TestExternalsCount(t *testing.T) {
 		t.Errorf("of %d ports that ask the same host, %d are left", len(same), left)
 	}
 }
+
+// Each route with the URL of keys has Envoys read them: an app may not have as many as it likes.
+func TestRoutesThatReadKeysCount(t *testing.T) {
+	t.Parallel()
+	app := &sources.App{ID: "/a", Ports: []sources.Port{{Groups: []string{"external"}, Domains: names(many, "d-%05d.test"),
+		HTTP: &sources.HTTP{SignOn: &sources.SignOn{JWT: &sources.JWT{Issuer: "i", JWKS: "https://login.test/keys", Audiences: []string{"a"}}}}}}}
+	clean, _, err := cleanPolicy(app)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(clean.Ports[0].Domains); n > 130 || n < 90 {
+		t.Errorf("%d routes read keys", n)
+	}
+}

@@ -162,7 +162,7 @@ func TestDatabaseHasALimit(t *testing.T) {
 	})
 	var three []*exec.Cmd
 	for range 3 {
-		cmd := server.psql(address, "-c", "select pg_sleep(3)")
+		cmd := server.psql(address, "-c", "select pg_sleep(6)")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func TestDatabaseHasALimit(t *testing.T) {
 		return nil
 	})
 	began := time.Now()
-	if out, err := server.query(address, "select 1"); err == nil || time.Since(began) > 2*time.Second {
+	if out, err := server.query(address, "select 1"); err == nil || time.Since(began) > 4*time.Second {
 		t.Errorf("a fourth one: %q after %s", out, time.Since(began))
 	}
 	for _, cmd := range three {

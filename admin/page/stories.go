@@ -80,8 +80,12 @@ func (p *Pages) app(r *http.Request) (view, error) {
 func labelsOf(story *api.AppStory) some[label] {
 	wrong := make(map[string]string)
 	for _, one := range story.Problems {
-		if wrong[one.Item] == "" {
-			wrong[one.Item] = one.Reason
+		name := one.Item
+		if _, label, ok := strings.Cut(name, ", "); ok && strings.HasPrefix(name, "port ") {
+			name = label // of a port and its label
+		}
+		if wrong[name] == "" {
+			wrong[name] = one.Reason
 		}
 	}
 	var labels []label

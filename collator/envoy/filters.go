@@ -61,13 +61,14 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	if b.looksAtNetworks(r) {
 		c.add("client", keepClient())
 	}
+	limitSmallBodies(&c, h.RequestLimits)
 	if a := h.BasicAuth; a != nil && !a.EnvoyChecks() {
 		c.addWaiting("password", relayPasswords(p, b.Fleet, r.Claim))
 	}
 	signOnFilters(&c, b.Fleet, r)
 	b.logIn(&c, r)
 	b.countEverywhere(&c, r)
-	waitingLimitFilters(&c, h.RequestLimits)
+	limitLargeBodies(&c, h.RequestLimits)
 	b.addFault(&c, shaping(r).Fault)
 	return c.perRoute()
 }

@@ -90,6 +90,8 @@ type queuedApp struct {
 	mu      sync.Mutex
 	port    queue.Port
 	changed chan struct{}
+	// others says what there is of other apps.
+	others func(app string) (queue.Port, bool)
 }
 
 func newQueuedApp() *queuedApp { return &queuedApp{changed: make(chan struct{})} }
@@ -98,6 +100,11 @@ func newQueuedApp() *queuedApp { return &queuedApp{changed: make(chan struct{})}
 func (a *queuedApp) Endpoints(app string, port int) (queue.Port, <-chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.others != nil {
+		if other, ok := a.others(app); ok {
+			return other, a.changed
+		}
+	}
 	if app != "/shop/web" || port != 0 {
 		return queue.Port{}, nil
 	}

@@ -99,7 +99,10 @@ func redactValue(fd protoreflect.FieldDescriptor, v protoreflect.Value, secret b
 func isAddress(fd protoreflect.FieldDescriptor) bool {
 	switch fd.FullName() {
 	case "envoy.config.route.v3.RedirectAction.path_redirect", "envoy.config.route.v3.RedirectAction.host_redirect",
-		"envoy.config.core.v3.HeaderValue.value":
+		"envoy.config.core.v3.HeaderValue.value", "envoy.config.core.v3.HttpUri.uri",
+		"envoy.extensions.filters.http.ext_authz.v3.HttpService.path_override",
+		"envoy.extensions.filters.http.oauth2.v3.OAuth2Config.authorization_endpoint",
+		"envoy.extensions.filters.http.oauth2.v3.OAuth2Config.end_session_endpoint":
 		return true
 	}
 	return false

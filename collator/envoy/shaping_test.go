@@ -300,10 +300,15 @@ func TestFaultLabel(t *testing.T) {
 			e.eventually(t, request{host: "closed.test"}, status(401))
 			for host, slow := range map[string]bool{"slow.test": allowed, "other.test": false} {
 				e.eventually(t, request{host: host}, status(200))
-				start := time.Now()
-				e.ask(t, "GET", host, "/", nil)
-				if took := time.Since(start); (took >= 250*time.Millisecond) != slow {
-					t.Errorf("%s took %s", host, took)
+				// A machine with much to do has any request take long, but not all of them.
+				shortest := time.Hour
+				for try := 0; try < 20 && shortest >= 250*time.Millisecond && (try == 0 || !slow); try++ {
+					start := time.Now()
+					e.ask(t, "GET", host, "/", nil)
+					shortest = min(shortest, time.Since(start))
+				}
+				if (shortest >= 250*time.Millisecond) != slow {
+					t.Errorf("%s took %s", host, shortest)
 				}
 			}
 		})

@@ -53,15 +53,15 @@ func signOnFilters(c *filterChains, f *routing.Fleet, r routing.Rule) {
 	}
 }
 
-// removeHeaders takes headers off a request, also in the spelling that many apps take for the same: X_User for
-// X-User.
+// removeHeaders takes headers off a request, also in the spellings that apps take for the same: X_User for X-User to
+// many, and X.User or X~User to those that make names of variables of them, as CGI has them.
 func removeHeaders(names []string) *headermutationv3.HeaderMutation {
 	var mutations []*mutationrulesv3.HeaderMutation
 	for _, name := range names {
 		remove := &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: name}}
-		if strings.ContainsAny(name, "-_") {
+		if separator.MatchString(name) {
 			remove.Action = &mutationrulesv3.HeaderMutation_RemoveOnMatch_{RemoveOnMatch: &mutationrulesv3.HeaderMutation_RemoveOnMatch{
-				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regexMatcher(eitherSpelling(name), instructions(name) > maxStripped)}},
+				KeyMatcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: anySpelling(name)}},
 			}}
 		}
 		mutations = append(mutations, remove)
@@ -69,8 +69,18 @@ func removeHeaders(names []string) *headermutationv3.HeaderMutation {
 	return &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{RequestMutations: mutations}}
 }
 
-func eitherSpelling(name string) string {
-	return regexp.MustCompile("[-_]").ReplaceAllLiteralString(regexp.QuoteMeta(name), "[-_]")
+// separator is what the name of a header may have beside letters and digits; anySeparator matches any of these.
+var separator = regexp.MustCompile("[^0-9a-z]")
+
+const (
+	anySeparator = "[!-.^-`|~]"
+	// separatorSize is how many instructions it is, at most.
+	separatorSize = 6
+)
+
+func anySpelling(name string) *matcherv3.RegexMatcher {
+	size := instructions(name) + separatorSize*len(separator.FindAllStringIndex(name, -1))
+	return regexMatcher(separator.ReplaceAllLiteralString(name, anySeparator), size > maxStripped)
 }
 
 // toldAuthApps are the headers of a request that an app is told which is asked about it, beside Authorization. Who

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"relay/credentials"
 	"relay/sources"
@@ -110,9 +111,16 @@ func Candidates(claims []Claim) []Rule {
 }
 
 // shares reports whether a later rule gets a share of the requests of this one. Both must
-// be restricted alike: the restrictions of the first hold for all requests.
+// be restricted alike: the restrictions of the first hold for all requests. Where people sign on, both must be of one
+// tenant, too: the first one decides which credentials its names mean, and which headers the instances of both get.
 func (r Rule) shares(later Rule) bool {
-	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP)
+	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP) && (r.HTTP.SignOn == nil || sameTenant(r.Claim.App, later.Claim.App))
+}
+
+// sameTenant reports whether what is routed under two names is known to be of one tenant. Anybody may call a deployment as he
+// likes.
+func sameTenant(a, b string) bool {
+	return a == b || strings.HasPrefix(a, "/") && strings.HasPrefix(b, "/") && topFolder(a) == topFolder(b)
 }
 
 // asks reports whether both rules ask for the same requests.
@@ -141,6 +149,8 @@ func (l Loss) String() string {
 		return lost + l.To.Path.Prefix + ", which takes these requests before (the largest HAPROXY_n_BACKEND_WEIGHT is asked first)"
 	case l.To.Order != l.Rule.Order:
 		return lost + "it (the largest HAPROXY_n_BACKEND_WEIGHT wins)"
+	case l.To.wantsShare(l.Rule) && sameAccess(l.To.HTTP, l.Rule.HTTP):
+		return lost + "it, is in another top-level folder, and people sign on there, so that they cannot share it"
 	case l.To.wantsShare(l.Rule):
 		return lost + "it, with another password or other networks, so that they cannot share it"
 	}

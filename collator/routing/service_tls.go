@@ -17,6 +17,9 @@ func AsksForCertificates(t *sources.ServiceTLS) bool { return t.ClientCA != "" |
 // empty if nothing is missing.
 func CountsOnMore(port, as sources.Port) string {
 	wanted, given := serviceTLSOf(port), serviceTLSOf(as)
+	if headers := toldMore(port, as); headers != "" {
+		return "it is told who somebody is by " + headers + ", which clients could send themselves"
+	}
 	switch {
 	case wanted == nil:
 		return ""
@@ -26,6 +29,47 @@ func CountsOnMore(port, as sources.Port) string {
 		return "it is told who connects, in the header of the PROXY protocol"
 	}
 	return ""
+}
+
+// toldMore returns the headers that tell instances of a port who somebody is, and that would reach them as a client
+// sends them if requests came as another port has them.
+func toldMore(port, as sources.Port) string {
+	if IsTCP(port) || port.HTTP == nil || port.HTTP.SignOn == nil || port.HTTP.Closed {
+		return ""
+	}
+	var given []string
+	if !IsTCP(as) && as.HTTP != nil {
+		switch {
+		case as.HTTP.Closed:
+			return ""
+		case as.HTTP.SignOn != nil:
+			given = as.HTTP.SignOn.Told()
+		}
+	}
+	more := slices.DeleteFunc(port.HTTP.SignOn.Told(), func(name string) bool { return slices.Contains(given, name) })
+	return strings.Join(more, ", ")
+}
+
+// OtherAccess reports whether an app lets others in than another one does, and both are not of one tenant: requests
+// would come past what one of them asks for.
+func OtherAccess(app, other *sources.App) bool {
+	if topFolder(app.ID) == topFolder(other.ID) {
+		return false
+	}
+	for i := range min(len(app.Ports), len(other.Ports)) {
+		a, b := httpOf(app.Ports[i]), httpOf(other.Ports[i])
+		if !sameAccess(a, b) || a.SignOn != nil {
+			return true
+		}
+	}
+	return false
+}
+
+func httpOf(port sources.Port) (h sources.HTTP) {
+	if port.HTTP != nil {
+		h = *port.HTTP
+	}
+	return h
 }
 
 func serviceTLSOf(port sources.Port) *sources.ServiceTLS {

@@ -38,7 +38,7 @@ func TestExpressionsThatTakeLong(t *testing.T) {
 	} {
 		began := time.Now()
 		wrong := CheckPattern(pattern)
-		if took := time.Since(began); (wrong == "") != takes || took > 2*time.Second {
+		if took := time.Since(began); (wrong == "") != takes || took > 10*time.Second {
 			t.Errorf("%s: %q after %s", pattern, wrong, took)
 		}
 	}

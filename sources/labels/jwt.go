@@ -46,6 +46,14 @@ func (s *Settings) jwtJWKS(value string) {
 	s.jwt.JWKS = value
 }
 
+// shownKeys shows a URL without its query, or the name of a credential.
+func shownKeys(value string) string {
+	if strings.Contains(value, "://") {
+		return shownURL(value)
+	}
+	return nameOfCredential(value)
+}
+
 func (s *Settings) jwtAudiences(value string) {
 	audiences := splitList(value)
 	if len(audiences) > maxAudiences {

@@ -146,6 +146,13 @@ func nearestLabel(key string) string {
 		port = cmp.Or(strings.TrimLeft(typed[at[0]+1:at[1]-1], "0"), "0")
 		typed = typed[:at[0]] + "_0_" + typed[at[1]:]
 	}
+	if strings.Contains(typed, "_0_") {
+		for _, l := range known.all { // of RELAY_0_CORS, the first of the table that begins so
+			if !l.noEffect && strings.HasPrefix(l.For("0"), typed+"_") {
+				return l.For(port)
+			}
+		}
+	}
 	var best *Label
 	bestDistance := 0
 	for _, s := range known.suggestions {

@@ -63,6 +63,8 @@ func TestRead(t *testing.T) {
 			problems: []string{"HAPROXY_my_admin_BALANCE|algorithm", "RELAY_0_TIMEOUT|duration"}},
 		{name: "settings under the wrong prefix", declared: two, labels: map[string]string{"HAPROXY_0_TIMEOUT": "5s", "RELAY_0_BALANCE": "source", "RELAY_0_TIMOUT": "5s"}, want: []sources.Port{{}, {}},
 			problems: []string{"HAPROXY_0_TIMEOUT|did you mean", "RELAY_0_BALANCE|did you mean", "RELAY_0_TIMOUT|did you mean RELAY_0_TIMEOUT"}},
+		{name: "beginnings of labels", declared: two, labels: map[string]string{"RELAY_0_CORS": "*", "RELAY_0_JWT": "x", "RELAY_0_OIDC": "x", "RELAY_0_RATE": "1/s"}, want: []sources.Port{{}, {}},
+			problems: []string{"RELAY_0_CORS|did you mean RELAY_0_CORS_ORIGINS", "RELAY_0_JWT|did you mean RELAY_0_JWT_ISSUER", "RELAY_0_OIDC|did you mean RELAY_0_OIDC_CLIENT_ID", "RELAY_0_RATE|did you mean RELAY_0_RATE_LIMIT"}},
 		{name: "path without domain", declared: two, labels: map[string]string{"HAPROXY_0_PATH": "/x"}, want: []sources.Port{{HTTP: &sources.HTTP{Order: 1, Paths: []sources.Path{{Prefix: "/x"}}}}, {}},
 			problems: []string{"HAPROXY_0_PATH|HAPROXY_0_VHOST"}},
 		{name: "protected ports are not opened", declared: two,

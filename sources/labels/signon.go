@@ -10,7 +10,7 @@ import (
 
 // Who somebody is, as others say.
 var signOnLabels = []Label{
-	{Key: "RELAY_{n}_AUTH_APP", Field: "authApp", restricts: true, setting: (*Settings).authApp,
+	{Key: "RELAY_{n}_AUTH_APP", Field: "authApp", restricts: true, setting: (*Settings).authApp, shown: shownURL,
 		meaning: "an app that is asked about each request: its id, with `:1` for another port than 0, and the path by which it is asked. It lets a request on by 200; any other answer below 500 is that of the client. " +
 			"It must be in the same top-level folder, or name the app by `RELAY_{n}_USED_BY`. See [sign-on.md](sign-on.md)",
 		byDefault: "nobody is asked", envoy: "`ext_authz` of the route, `http_service`", example: "/platform/sso /auth"},
@@ -26,7 +26,7 @@ var signOnLabels = []Label{
 		meaning: "lets requests in that have a signed token of this issuer, its claim `iss`, as `Authorization: Bearer …`. Needs `JWT_JWKS` and `JWT_AUDIENCES`. Others get 401, or 403 if the token is for somebody else. " +
 			"See [sign-on.md](sign-on.md#tokens)",
 		byDefault: "no token is asked for", envoy: "`jwt_authn` of the route, `issuer`", example: "https://login.example.com"},
-	{Key: "RELAY_{n}_JWT_JWKS", Field: "jwtJWKS", restricts: true, setting: (*Settings).jwtJWKS,
+	{Key: "RELAY_{n}_JWT_JWKS", Field: "jwtJWKS", restricts: true, setting: (*Settings).jwtJWKS, shown: shownKeys,
 		meaning:   "where its public keys are: a URL that each Envoy reads, by HTTPS; or the name of a [credential](credentials.md) with the keys in JSON",
 		byDefault: "none", envoy: "`remote_jwks`", example: "https://login.example.com/keys"},
 	{Key: "RELAY_{n}_JWT_AUDIENCES", Field: "jwtAudiences", restricts: true, setting: (*Settings).jwtAudiences,

@@ -75,6 +75,9 @@ func Read(said labels.App, app App, o *Options) (all labels.App, of []int) {
 	}
 	said.Ports, said.Unrouted = append(slices.Clone(r.said.Ports), r.more...), r.said.Unrouted
 	if found := r.problems.List(); len(found) > 0 {
+		for i := range found {
+			found[i].Action = cmp.Or(found[i].Action, "change the app's definition; docs/traefik.md says what each label does")
+		}
 		said.Problems = append(slices.Clone(said.Problems), found...)
 		slices.SortStableFunc(said.Problems, func(a, b problem.Problem) int { return strings.Compare(a.Subject, b.Subject) })
 	}

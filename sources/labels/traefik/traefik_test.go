@@ -264,6 +264,10 @@ func TestNotRead(t *testing.T) {
 	if app, of := read(nil, all); shown(app, of) != nil || len(app.Problems) > 0 {
 		t.Errorf("%v is routed without options, problems %v", shown(app, of), app.Problems)
 	}
+	wrong, _ := read(options(t), map[string]string{"traefik.http.routers.r.rule": "Foo(`a.test`)"})
+	if len(wrong.Problems) != 1 || !strings.Contains(wrong.Problems[0].Action, "docs/traefik.md") {
+		t.Errorf("of a wrong rule: %+v", wrong.Problems)
+	}
 	for expression, want := range map[string]bool{
 		"": true, "Label(`edge`, `public`)": true, "Label(`edge`, `inner`)": false, "!Label(`edge`, `inner`)": true, "LabelRegexp(`edge`, `^pub`) && Label(`edge`, `inner`)": false,
 		"(LabelRegexp(`edge`, `^pub`) || Label(`edge`, `inner`))": true, "LabelRegexp(`none`, `.*`)": false,
