@@ -13,7 +13,7 @@ import (
 const (
 	maxAutomaton = 256 << 10
 	// maxAutomatonWork is how many steps it may take to tell.
-	maxAutomatonWork = 500_000
+	maxAutomatonWork = 100_000
 	// maxBusy is how many instructions there may be for each character, see busiest.
 	maxBusy = 12
 	// stateBytes, instructionBytes and classBytes are what a state takes, for itself, for each instruction in it, and for each class of characters.

@@ -60,7 +60,8 @@ const maxMiddlewares = 50
 // handlingOf reads the middlewares of a router.
 func (r *reader) handlingOf(one router) handling {
 	h := handling{r: r, settings: make(map[string]string), keys: make(map[string]string)}
-	names, ok := r.chain(one.kind, r.config.list(one.at("middlewares")), 0)
+	seen := 0
+	names, ok := r.chain(one.kind, r.config.list(one.at("middlewares")), 0, &seen)
 	if !ok {
 		h.close(r.config.key(one.at("middlewares")), fmt.Sprintf("has more than %d middlewares, or a chain of chains without end", maxMiddlewares))
 		return h
@@ -88,15 +89,18 @@ func (r *reader) handlingOf(one router) handling {
 	return h
 }
 
-// chain replaces chains by the middlewares in them.
-func (r *reader) chain(kind string, names []string, depth int) (all []string, ok bool) {
+// chain replaces chains by the middlewares in them. seen counts the chains too, as those may be empty.
+func (r *reader) chain(kind string, names []string, depth int, seen *int) (all []string, ok bool) {
 	for _, name := range names {
+		if *seen++; *seen > 2*maxMiddlewares {
+			return nil, false
+		}
 		own, _, _ := strings.Cut(strings.ToLower(name), "@")
 		at := kind + ".middlewares." + own + ".chain"
 		if !r.config.hasBelow(at + ".") {
 			all = append(all, name)
 		} else if depth < 5 {
-			inner, ok := r.chain(kind, r.config.list(at+".middlewares"), depth+1)
+			inner, ok := r.chain(kind, r.config.list(at+".middlewares"), depth+1, seen)
 			if !ok {
 				return nil, false
 			}

@@ -18,7 +18,7 @@ import (
 	"relay/sources/labels"
 )
 
-// maxRouters is how many routers of an app are read, and maxPorts how many ports they may come to.
+// maxRouters is how many routers of an app are read, and services, and maxPorts how many ports they may come to.
 const maxRouters, maxPorts = 100, 200
 
 // Options say what is in the configuration of Traefik and in no label. The zero value reads no label.
@@ -119,12 +119,14 @@ func (r *reader) read() {
 	} else if r.config.v1() {
 		r.problems.AddTo(problem.Problem{Subject: "traefik", Severity: problem.Advice}, "has labels of Traefik 1 beside those of Traefik 2: only the latter count")
 	}
+	for _, what := range []string{"routers", "services"} {
+		if len(r.config.names("http."+what))+len(r.config.names("tcp."+what)) > maxRouters {
+			r.problems.AddFailing("traefik", "has more than %d %s: none is read", maxRouters, what)
+			return
+		}
+	}
 	routers := r.routers("http")
 	tcp := r.routers("tcp")
-	if len(routers)+len(tcp) > maxRouters {
-		r.problems.AddFailing("traefik", "has more than %d routers: none is read", maxRouters)
-		return
-	}
 	for _, one := range routers {
 		r.router(one)
 	}
