@@ -267,7 +267,7 @@ func limitsSize(l *sources.RequestLimits) int {
 		size += 2*filterSize + clientsOfLimitSize + 2*len(l.PerClient.Header)
 	}
 	if l.MaxBody > 0 {
-		size += routeSize + 2*filterSize
+		size += routeSize + 3*filterSize + envoy.TooLargeSize
 	}
 	if l.MaxHeaders > 0 {
 		size += filterSize + envoy.HeadersScriptSize

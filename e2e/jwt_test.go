@@ -144,6 +144,7 @@ func TestJWTLabels(t *testing.T) {
 	w.eventually("a good token is let in", func() error { return ok(w.clients.do("http://a.test/", "Authorization", good)) })
 	t.Run("tokens", func(t *testing.T) { w.tokensAreVerified(keys) })
 	t.Run("headers", func(t *testing.T) { w.claimsAreTold(keys) })
+	t.Run("two tokens", func(t *testing.T) { w.oneTokenReachesTheApp(keys) })
 	for _, host := range []string{"plain.test", "address.test", "half.test"} {
 		w.clients.expect("http://"+host+"/", http.StatusForbidden, "")
 	}
@@ -219,5 +220,24 @@ func (w *world) claimsAreTold(keys *issuer) {
 	}
 	if got.Get("Authorization") != good {
 		w.t.Errorf("the app does not get the token: %q", got.Get("Authorization"))
+	}
+}
+
+// oneTokenReachesTheApp holds that the app gets no token that was not verified, beside one that was.
+func (w *world) oneTokenReachesTheApp(keys *issuer) {
+	good, forged := keys.token(keys.keys["k1"], nil, nil), keys.token(rsaKey(w.t), nil, map[string]any{"sub": "admin"})
+	for _, lines := range [][]string{
+		{"Bearer " + forged, "Bearer " + good}, {"Bearer " + good, "Bearer " + forged}, {"Bearer " + good + ", Bearer " + forged},
+		{"bearer " + forged, "Bearer " + good}, {"BEARER " + forged + " Bearer " + good}, {"Bearer\t" + forged, "Bearer " + good},
+		{"Bearer " + good, "bearer " + forged}, {"Bearer " + good + ";" + forged}, {"Bearer " + good + " " + forged},
+		{"Basic am9lOnB3", "Bearer " + good}, {"Bearer " + good, "Basic am9lOnB3"}, {"Basic Bearer " + good}, {"bearer " + good}, {"Bearer  " + good + " "},
+	} {
+		var header []string
+		for _, line := range lines {
+			header = append(header, "Authorization", line)
+		}
+		if a := w.clients.do("http://a.test/", header...); a.status != http.StatusUnauthorized && a.status != http.StatusForbidden {
+			w.t.Errorf("%q: status %d, and the app gets %q", lines, a.status, w.clients.echoed(a).Headers["Authorization"])
+		}
 	}
 }

@@ -40,3 +40,6 @@ func RedisHashKeyOf(slot int) string { return redisHashKey(slot).Fields["hash_ke
 
 // HashKeyOf is the key of a slot.
 func HashKeyOf(slot int) string { return hashKey(slot).Fields["hash_key"].GetStringValue() }
+
+// NumberAbove is numberAbove.
+var NumberAbove = numberAbove

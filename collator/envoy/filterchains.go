@@ -56,18 +56,33 @@ type filterChains struct {
 	chains []oneChain
 	// waits is set if the last filter of the last chain may wait.
 	waits bool
+	// refuse, if it is set, is for the chain that comes next.
+	refuse *refusal
+}
+
+// refusal answers the requests that fit in place of a chain.
+type refusal struct {
+	fit    *xdsmatcherv3.Matcher_MatcherList_Predicate
+	filter *corev3.TypedExtensionConfig
 }
 
 // oneChain is one of them, for the requests that fit; for all if fit is nil.
 type oneChain struct {
 	filters []*corev3.TypedExtensionConfig
 	fit     *xdsmatcherv3.Matcher_MatcherList_Predicate
+	refuse  *refusal
+}
+
+func (c *filterChains) begin(chain oneChain) {
+	chain.refuse, c.refuse = c.refuse, nil
+	c.chains = append(c.chains, chain)
 }
 
 // add adds a filter that decides at once.
 func (c *filterChains) add(name string, config proto.Message) {
 	if len(c.chains) == 0 || c.waits {
-		c.chains, c.waits = append(c.chains, oneChain{}), false
+		c.begin(oneChain{})
+		c.waits = false
 	}
 	last := &c.chains[len(c.chains)-1]
 	last.filters = append(last.filters, c.p.extension(name, config))
@@ -83,13 +98,16 @@ func (c *filterChains) addWaiting(name string, config proto.Message) {
 // addWaitingIf adds a filter that may have the requests wait that fit, and is for these alone. It has a
 // chain for itself.
 func (c *filterChains) addWaitingIf(fit *xdsmatcherv3.Matcher_MatcherList_Predicate, name string, config proto.Message) {
-	c.chains = append(c.chains, oneChain{[]*corev3.TypedExtensionConfig{c.p.extension(name, config)}, fit})
+	c.begin(oneChain{filters: []*corev3.TypedExtensionConfig{c.p.extension(name, config)}, fit: fit})
 	c.waits = true
 }
 
 // perRoute returns the configuration of a route by which the listeners run the filters; nil if there are none.
 // Envoys before 1.38 know no chains: see scopeResource.
 func (c *filterChains) perRoute() map[string]*anypb.Any {
+	if c.refuse != nil {
+		c.begin(oneChain{})
+	}
 	if len(c.chains) == 0 {
 		return nil
 	}
@@ -106,17 +124,29 @@ func (c *filterChains) perRoute() map[string]*anypb.Any {
 
 // matcher runs the filters of the chain for the requests that fit.
 func (c oneChain) matcher(p *packer) *xdsmatcherv3.Matcher {
-	run := &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
+	var m xdsmatcherv3.Matcher
+	var list xdsmatcherv3.Matcher_MatcherList
+	if c.refuse != nil {
+		list.Matchers = append(list.Matchers, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: c.refuse.fit, OnMatch: run(p, c.refuse.filter)})
+	}
+	switch {
+	case c.fit != nil:
+		list.Matchers = append(list.Matchers, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: c.fit, OnMatch: run(p, c.filters...)})
+	case len(c.filters) > 0:
+		m.OnNoMatch = run(p, c.filters...)
+	}
+	if len(list.Matchers) > 0 {
+		m.MatcherType = &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &list}
+	}
+	return &m
+}
+
+func run(p *packer, filters ...*corev3.TypedExtensionConfig) *xdsmatcherv3.Matcher_OnMatch {
+	return &xdsmatcherv3.Matcher_OnMatch{OnMatch: &xdsmatcherv3.Matcher_OnMatch_Action{
 		Action: &xdscorev3.TypedExtensionConfig{Name: "run", TypedConfig: p.pack(&compositev3.ExecuteFilterAction{
-			FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: c.filters},
+			FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: filters},
 		})},
 	}}
-	if c.fit == nil {
-		return &xdsmatcherv3.Matcher{OnNoMatch: run}
-	}
-	return &xdsmatcherv3.Matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-		Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: c.fit, OnMatch: run}},
-	}}}
 }
 
 // usesRouteFilters reports whether a route of a virtual host has filters.

@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	jwtauthnv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/jwt_authn/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"relay/collator/routing"
@@ -56,17 +57,35 @@ func verifyToken(f *routing.Fleet, j sources.JWT, keys string) *jwtauthnv3.JwtAu
 	return oneProvider(provider)
 }
 
+// oneToken is a header that has a token and nothing else. Envoy would find one anywhere in it, and let "bearer OTHER, Bearer GOOD" in:
+// an app that takes no care of capitals would read the other one, which nobody verified.
+const oneToken = "Bearer [A-Za-z0-9_.=-]+"
+
+// noAudience is one that no token is for.
+const noAudience = "nobody.relay.invalid"
+
 func oneProvider(provider *jwtauthnv3.JwtProvider) *jwtauthnv3.JwtAuthentication {
 	return &jwtauthnv3.JwtAuthentication{
 		Providers: map[string]*jwtauthnv3.JwtProvider{jwtProvider: provider},
-		Rules: []*jwtauthnv3.RequirementRule{{
-			// What no rule matches would be let in: this one matches any path.
-			Match: &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{}},
-			RequirementType: &jwtauthnv3.RequirementRule_Requires{Requires: &jwtauthnv3.JwtRequirement{
-				RequiresType: &jwtauthnv3.JwtRequirement_ProviderName{ProviderName: jwtProvider},
-			}},
-		}},
+		// What no rule matches would be let in: the last one matches any request.
+		Rules: []*jwtauthnv3.RequirementRule{
+			requires(&routev3.RouteMatch{
+				PathSpecifier: &routev3.RouteMatch_Prefix{},
+				Headers: []*routev3.HeaderMatcher{{Name: "authorization", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
+					StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: regexMatcher(oneToken, false)}},
+				}}},
+			}, &jwtauthnv3.JwtRequirement{RequiresType: &jwtauthnv3.JwtRequirement_ProviderName{ProviderName: jwtProvider}}),
+			requires(&routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{}}, &jwtauthnv3.JwtRequirement{
+				RequiresType: &jwtauthnv3.JwtRequirement_ProviderAndAudiences{ProviderAndAudiences: &jwtauthnv3.ProviderWithAudiences{
+					ProviderName: jwtProvider, Audiences: []string{noAudience},
+				}},
+			}),
+		},
 	}
+}
+
+func requires(match *routev3.RouteMatch, what *jwtauthnv3.JwtRequirement) *jwtauthnv3.RequirementRule {
+	return &jwtauthnv3.RequirementRule{Match: match, RequirementType: &jwtauthnv3.RequirementRule_Requires{Requires: what}}
 }
 
 // checkToken says what would have Envoy take more tokens than it should.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
@@ -79,6 +80,41 @@ func holdBodies(c *filterChains, l *sources.RequestLimits) {
 		return
 	}
 	c.addWaitingIf(ofUnknownLength(c.p, l.Streams), "max_body", &bufferv3.Buffer{MaxRequestBytes: wrapperspb.UInt32(uint32(l.HeldBody()))})
+	// What comes with the end of a body is not counted. The filter says how long the body is.
+	c.refuse = &refusal{headerMatches(c.p, contentLength, numberAbove(l.HeldBody())), c.p.extension("too_large", &luav3.Lua{
+		DefaultSourceCode: inline(tooLargeScript), ClearRouteCache: wrapperspb.Bool(false), SharedVmId: "too_large",
+	})}
+}
+
+// tooLargeScript answers 413.
+const tooLargeScript = `
+function envoy_on_request(handle)
+  handle:respond({[":status"] = "413"}, "")
+end
+`
+
+// TooLargeSize is how many bytes it takes in a route, with the expression for lengths that are too large.
+const TooLargeSize = len(tooLargeScript) + 200
+
+// numberAbove is an expression for the numbers above n, written without leading zeros.
+func numberAbove(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	var same string // for those of as many digits
+	for i := len(digits) - 1; i >= 0; i-- {
+		var forms []string
+		if same != "" {
+			forms = append(forms, fmt.Sprintf("%c(?:%s)", digits[i], same))
+		}
+		if digits[i] < '9' {
+			forms = append(forms, fmt.Sprintf("[%c-9][0-9]{%d}", digits[i]+1, len(digits)-i-1))
+		}
+		same = strings.Join(forms, "|")
+	}
+	longer := fmt.Sprintf("[1-9][0-9]{%d,}", len(digits))
+	if same == "" {
+		return longer
+	}
+	return longer + "|" + same
 }
 
 // limitRate counts requests, for all workers of an Envoy together. A client that is over its own limit

@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"regexp"
+	"regexp/syntax"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +17,7 @@ import (
 
 	"relay/certs/certstest"
 	"relay/collator/collatortest"
+	"relay/collator/envoy"
 	"relay/collator/routing"
 	"relay/sources"
 	"relay/traffic"
@@ -258,5 +262,24 @@ func TestStreamsAreNotHeld(t *testing.T) {
 				t.Errorf("WebSocket: %d bytes, %v", len(got), err)
 			}
 		})
+	}
+}
+
+// The expression for lengths that are too large is right, and one that Envoy takes: it may have 100 instructions.
+func TestNumberAbove(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int64{1, 9, 10, 99, 100, 1024, 1999, 9990, 99999, 1 << 20, 10 << 20, 11111111, 16777216, 15999999, sources.MaxHeldBody} {
+		pattern := envoy.NumberAbove(n)
+		if parsed, err := syntax.Parse(pattern, syntax.Perl); err != nil {
+			t.Error(err)
+		} else if program, err := syntax.Compile(parsed.Simplify()); err != nil || len(program.Inst) > 95 {
+			t.Errorf("%s has %d instructions, %v", pattern, len(program.Inst), err)
+		}
+		above := regexp.MustCompile("^(?:" + pattern + ")$")
+		for _, other := range []int64{0, 1, n / 10, n / 2, n - 1, n, n + 1, n + 9, n + 10, n + 1000, 2 * n, 10 * n, 11 * n, 1000 * n} {
+			if got := above.MatchString(strconv.FormatInt(other, 10)); got != (other > n) {
+				t.Errorf("%d above %d: %v", other, n, got)
+			}
+		}
 	}
 }
