@@ -196,7 +196,7 @@ func actionOf(r *routev3.Route) string {
 }
 
 // formatsOfEnvoy are the parts of a target that Envoy takes from the request.
-var formatsOfEnvoy = regexp.MustCompile(`%[A-Z_]+\([^%]*\)%`)
+var formatsOfEnvoy = regexp.MustCompile(`(?:%[A-Z_]+\([^%]*\)%)+`)
 
 // redirectOf says where requests are sent: the code, and what is another than in the request.
 func redirectOf(r *routev3.Route) string {

@@ -12,7 +12,7 @@ import (
 
 // Hosts in rules: of Traefik 2, and of Traefik 1.
 var (
-	hostOf2 = regexp.MustCompile("(?i)\\bHost\\(([^)]*)\\)")
+	hostOf2 = regexp.MustCompile(`(?i)\bHost\(([^)]*)\)`)
 	hostOf1 = regexp.MustCompile(`(?i)(?:^|;)\s*Host:([^;]*)`)
 )
 
