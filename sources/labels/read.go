@@ -45,6 +45,8 @@ type App struct {
 	// Asleep is the number in RELAY_ASLEEP; 0 if there is none that Relay may have written.
 	Asleep      int
 	Maintenance bool
+	// TooMany is set if the app has more labels than are read, so that none was.
+	TooMany bool
 	// Owner is who is told when the app fails.
 	Owner string
 	// Problems are ordered by label.
@@ -84,7 +86,7 @@ func Read(labels map[string]string, declared []DeclaredPort) App {
 	r := newReader(declared)
 	keys, near, tooMany := r.ownKeys(labels)
 	if tooMany != "" {
-		return App{Ports: r.ports, Shown: r.labels(len(keys)), Problems: []problem.Problem{{Severity: problem.Failing, Reason: tooMany + ": nothing of the app is routed"}}}
+		return App{TooMany: true, Ports: r.ports, Shown: r.labels(len(keys)), Problems: []problem.Problem{{Severity: problem.Failing, Reason: tooMany + ": nothing of the app is routed"}}}
 	}
 	r.shown = make([]sources.Label, 0, len(keys)+len(near))
 	for _, key := range keys {

@@ -10,6 +10,10 @@ import (
 func (h *handling) forwardAuth(at string) {
 	h.restricts = true
 	key := h.r.config.key(at + ".address")
+	if h.forwards {
+		h.close(key, "is the second middleware of the router that has an app asked: Relay asks one")
+	}
+	h.forwards = true
 	address, _ := h.r.config.take(at + ".address")
 	app, path, ok := appAt(address)
 	if !ok {

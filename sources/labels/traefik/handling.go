@@ -27,6 +27,8 @@ type handling struct {
 	// asks is the label of a middleware that has somebody decide about requests whom Relay does not know: it is
 	// closed, unless one of Relay's own labels names an app.
 	asks string
+	// passwords and forwards are set once there is a middleware of this kind: Relay asks for one.
+	passwords, forwards bool
 }
 
 // headerLines are changes to headers.
@@ -316,6 +318,10 @@ func (r *reader) sticky(at string) bool {
 func (h *handling) basicAuth(at string) {
 	h.restricts = true
 	key := h.r.config.key(at)
+	if h.passwords {
+		h.close(key, "is the second middleware of the router that asks for a password: Relay asks for one")
+	}
+	h.passwords = true
 	for _, field := range []string{"usersfile", "headerfield", "removeheader"} {
 		value, ok := h.r.config.take(at + "." + field)
 		switch {

@@ -254,6 +254,10 @@ func (h *handling) rateLimit(at string) {
 	} else if truth, _ := parseBool(criterion["requesthost"]); truth {
 		setting = "RATE_LIMIT"
 	}
+	if h.settings[setting] != "" {
+		h.problem(key, "has no effect: another middleware of the router has such a limit, which holds")
+		return
+	}
 	h.set(setting, rate, key)
 }
 

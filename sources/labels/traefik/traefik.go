@@ -65,7 +65,7 @@ func Read(said labels.App, app App, o *Options) (all labels.App, of []int) {
 	if o == nil {
 		return unread(said, app), nil
 	}
-	if len(app.Ports) == 0 || len(said.Ports) != len(app.Ports) {
+	if len(app.Ports) == 0 || len(said.Ports) != len(app.Ports) || said.TooMany {
 		return said, nil
 	}
 	r := &reader{Options: o, app: app, said: said, used: make(map[int]bool)}

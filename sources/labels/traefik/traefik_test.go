@@ -39,6 +39,56 @@ func read(o *traefik.Options, all map[string]string) (labels.App, []int) {
 	return traefik.Read(labels.Read(all, declared), traefik.App{ID: "/shop/web", Labels: all, Ports: ports}, o)
 }
 
+// Of an app with too many labels of Relay none is read, as one of them may keep people out. So its labels of
+// Traefik open nothing either.
+func TestTooManyLabelsOpenNothing(t *testing.T) {
+	t.Parallel()
+	all := map[string]string{"HAPROXY_GROUP": "external", "HAPROXY_0_BACKEND_NETWORK_ALLOWED_ACL": "10.0.0.0/8", "traefik.http.routers.r.rule": "Host(`a.test`)"}
+	for i := range sources.MaxSettings {
+		all[fmt.Sprintf("RELAY_%d_TIMEOUT", i)] = "1s"
+	}
+	app, of := read(options(t), all)
+	if len(of) > 0 {
+		t.Errorf("%d more ports", len(of))
+	}
+	for i, port := range app.Ports {
+		if len(port.Groups)+len(port.Domains) > 0 {
+			t.Errorf("port %d is in %v with %v", i, port.Groups, port.Domains)
+		}
+	}
+}
+
+// Two middlewares of one kind, of which Relay can do one, keep everybody out; of two limits the first holds.
+func TestTwoMiddlewaresOfOneKind(t *testing.T) {
+	t.Parallel()
+	const m = "traefik.http.middlewares."
+	for name, test := range map[string]struct {
+		labels, problem string
+		closed          bool
+	}{
+		"passwords": {m + "one.basicauth.users=a:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n" + m + "two.basicauth.users=b:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "asks for one", true},
+		"apps":      {m + "one.forwardauth.address=http://a.marathon.mesos/\n" + m + "two.forwardauth.address=http://b.marathon.mesos/", "asks one", true},
+		"rates":     {m + "one.ratelimit.average=1\n" + m + "two.ratelimit.average=1000", "which holds", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := parse(test.labels)
+			all["traefik.http.routers.r.rule"], all["traefik.http.routers.r.middlewares"] = "Host(`a.test`)", "one,two"
+			app, _ := read(options(t), all)
+			h := app.Ports[0].HTTP
+			if h.Closed != test.closed {
+				t.Errorf("closed %t, want %t", h.Closed, test.closed)
+			}
+			if text := fmt.Sprint(app.Problems); !strings.Contains(text, test.problem) {
+				t.Errorf("problems %s, want %q", text, test.problem)
+			}
+			if l := h.RequestLimits; l != nil && l.PerClient.Requests != 1 {
+				t.Errorf("the second limit holds: %v", l.PerClient)
+			}
+		})
+	}
+}
+
 // parse reads one "label=value" a line.
 func parse(text string) map[string]string {
 	all := make(map[string]string)
