@@ -10,7 +10,7 @@ import (
 
 // ExternalFlags say which hosts outside Envoys may ask for apps, such as those with the keys of tokens.
 type ExternalFlags struct {
-	ExternalCA    kong.FileContentFlag `group:"Requests" name:"external-ca" placeholder:"FILE" help:"PEM file with the authorities of hosts outside that Envoys ask for apps, such as RELAY_{n}_JWT_JWKS; those of --upstream-ca count too. Read at start. Default: those of Relay's system."`
+	ExternalCA    kong.FileContentFlag `group:"Requests" name:"external-ca" placeholder:"FILE" help:"PEM file with the authorities of hosts outside that Envoys ask for apps, such as RELAY_{n}_JWT_JWKS. Any app may have Envoys ask the hosts that they sign. Read at start. Default: those of Relay's system."`
 	ExternalHosts []string             `group:"Requests" name:"external-hosts" placeholder:"HOST:PORT" help:"Hosts that Envoys may ask for apps by plain HTTP or by an IP address. All others they ask by HTTPS and a name."`
 }
 

@@ -59,7 +59,7 @@ func ExternalCluster(e routing.External, f *routing.Fleet) (*clusterv3.Cluster, 
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 	}
 	if e.Scheme == "https" {
-		cluster.TransportSocket = newSocket(&p, "tls", externalTLS(e, f.ExternalAuthorities()))
+		cluster.TransportSocket = newSocket(&p, "tls", externalTLS(e, f.ExternalCA))
 	}
 	return cluster, p.err
 }

@@ -95,17 +95,13 @@ func (f *Fleet) Ask(text string) (e External, path, reason string) {
 		return e, "", fmt.Sprintf("is not asked by plain HTTP: write https, or have who runs the fleet list %s (--external-hosts)", e.Authority())
 	case hostname.IsAddress(e.Host) && !listed:
 		return e, "", fmt.Sprintf("has an IP address for a host: write a name, or have who runs the fleet list %s (--external-hosts)", e.Authority())
-	case e.Scheme == "https" && len(f.ExternalAuthorities()) == 0:
+	case e.Scheme == "https" && len(f.ExternalCA) == 0:
 		return e, "", "cannot be asked: the fleet has no authorities to verify hosts with (--external-ca)"
 	case f.ClustersOnDemand:
 		return e, "", "cannot be asked: the fleet loads clusters on demand (clusters-on-demand), which Envoy does for those of routes alone"
 	}
 	return e, path, ""
 }
-
-// ExternalAuthorities are those that hosts outside are verified by, in PEM: those that are for them, and those of
-// apps.
-func (f *Fleet) ExternalAuthorities() []byte { return slices.Concat(f.ExternalCA, f.UpstreamCA) }
 
 // Externals are the hosts outside that the ports of an app have the Envoys of the fleet ask, sorted.
 func (f *Fleet) Externals(id string, app *sources.App) (all []External) {

@@ -50,7 +50,7 @@ func TestAsk(t *testing.T) {
 			t.Errorf("%q is %q (%s), want %q", url, got, reason, want)
 		}
 	}
-	if _, _, reason := (&Fleet{}).Ask("https://login.test/"); reason == "" {
+	if _, _, reason := (&Fleet{UpstreamCA: []byte("x")}).Ask("https://login.test/"); reason == "" {
 		t.Error("a host is asked that nobody verifies")
 	}
 	if _, _, reason := (&Fleet{ExternalCA: []byte("x"), ClustersOnDemand: true}).Ask("https://login.test/"); reason == "" {

@@ -54,7 +54,8 @@ type Fleet struct {
 	// UpstreamCA has the authorities, in PEM, by which the certificates of apps are verified.
 	// Only apps that take TLS, and ask for this, are verified.
 	UpstreamCA []byte
-	// ExternalCA has the authorities, in PEM, by which hosts outside are verified that Envoys ask, beside UpstreamCA.
+	// ExternalCA has the authorities, in PEM, by which hosts outside are verified that Envoys ask. UpstreamCA does not
+	// count: any app may name a host, and would have Envoys ask those inside.
 	ExternalCA []byte
 	// ExternalHosts are those that Envoys may ask by plain HTTP, or by an IP address, for an app: "keys.internal:8080".
 	// Other hosts they ask by HTTPS and by their name only.
