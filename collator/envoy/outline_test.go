@@ -57,7 +57,7 @@ func TestOutline(t *testing.T) {
 	flushed(t, c)
 	body := limited.Bodies([]xds.Key{{Type: xds.Scope, Name: "shop.test"}})[0]
 	got := envoy.Outline(xds.Scope, body, func(name string) bool { return name == routing.ClusterName("/shop/zoo", 0) })
-	if len(got) != 2 || got[0] != "/*, content-length → answer 413" || !strings.HasPrefix(got[1], "/* → max_headers, rate_limit → max_body → cluster ") {
+	if len(got) != 2 || got[0] != "/*, content-length → answer 413" || !strings.HasPrefix(got[1], "/* → max_headers, rate_limit → max_body → too_large → cluster ") {
 		t.Errorf("of an app with limits: %q", got)
 	}
 	zoo.Ports[0].HTTP = &sources.HTTP{Shaping: &sources.Shaping{
