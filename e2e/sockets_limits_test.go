@@ -75,7 +75,14 @@ func TestLimitsOfSilentSockets(t *testing.T) {
 			conns := w.everySocket(a, tcp)
 			last := bounded(w.conns.events(other, "http://other.test", false).use)
 			open := func() int64 { return w.envoy.stat(`^http\.https?\.downstream_rq_active$`) }
-			before := open()
+			// The TCP connection is none, and the other app's is one more.
+			before := int64(len(conns))
+			w.eventually("all sockets have begun", func() error {
+				if n := open(); n != before && !end { // where all end, one may have
+					return fmt.Errorf("%d are open of %d", n, before)
+				}
+				return nil
+			})
 			// One that began later ends; so all that end by then have had the time for it.
 			want := before - 1
 			if end {
