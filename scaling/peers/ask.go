@@ -215,7 +215,7 @@ func (p *Peers) note(peer *peer, a Answer, err error) {
 			peer.voice.silent = nil
 		}
 		peer.voice.instance, peer.voice.began = a.Instance, a.Began
-		peer.instance, peer.failure, peer.told = a.Instance, nil, false
+		peer.instance, peer.heard, peer.failure, peer.told = a.Instance, time.Now(), nil, false
 		return
 	}
 	now := time.Now()

@@ -107,7 +107,7 @@ func (p *Peers) compare(peer *peer, a Answer) {
 	var others []voice
 	p.mu.Lock()
 	for _, other := range p.others() {
-		if other.instance != a.Instance && time.Since(other.at) <= gone {
+		if other.instance != a.Instance && time.Since(other.heard) <= gone {
 			others = append(others, other.voice)
 		}
 	}

@@ -58,7 +58,8 @@ func (k *keeper) Compare(_ []int, ports []SlotPort, counts func(app string, port
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, p := range ports {
-		if apart := slices.Contains(k.apart, p.App); counts(p.App, p.Port, !apart) && !apart {
+		apart := slices.Contains(k.apart, p.App)
+		if counts(p.App, p.Port, !apart) && !apart && !reflect.DeepEqual(k.ports, []SlotPort{p}) { // two peers may say the same at once
 			k.ports, k.taken = []SlotPort{p}, append(k.taken, p.App)
 		}
 	}
