@@ -83,8 +83,8 @@ func (s state) sized(in *inputs) (state, action) {
 	if in.busy || s.stale(in) {
 		return s, tick
 	}
+	defer s.size.hold(s.size.drain, in.now) // as it is now: what follows may end it
 	tick.events = s.size.follow(in)
-	defer s.size.hold(s.size.drain, in.now)
 	c := r.scaling()
 	config := autoscale.Config{Min: max(c.Min, 1), Max: max(c.Max, c.Min, 1), Target: c.Target, DownAfter: c.DownAfter}
 	wanted := r.instances

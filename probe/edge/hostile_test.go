@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 
 	"relay/probe"
 	"relay/probe/edge"
+	"relay/xds/envoytest"
 )
 
 // An app can answer anything: it costs its probe, and no more than its bounds.
@@ -148,10 +150,6 @@ func TestTCP(t *testing.T) {
 
 // closedPort is an address at which nobody listens.
 func closedPort(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = listener.Close()
-	return listener.Addr().String()
+	t.Helper()
+	return fmt.Sprint("127.0.0.1:", envoytest.FreePort(t))
 }
