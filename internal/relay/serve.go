@@ -165,7 +165,8 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := r.throughSlots(keepers, keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer)))))
+	saved := keepers.savedBefore()
+	apps := throughNames(saved, keepers.log, r.throughSlots(keepers, saved, keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer))))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
