@@ -55,6 +55,9 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		UpstreamConnectionOptions:     keepalive(),
 		UpstreamBindConfig:            userTimeout(c),
 	}
+	// Envoy puts connections with one source address into one pool, in which all have the PROXY header of
+	// the first. A device would be taken for another one.
+	cluster.ConnectionPoolPerDownstreamConnection = c.SaysWho
 	if c.Sticky {
 		cluster.CommonLbConfig.OverrideHostStatus = whereClientsStay()
 	}
