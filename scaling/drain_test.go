@@ -97,6 +97,33 @@ func TestToldDrains(t *testing.T) {
 	}
 }
 
+// An instance that did not run yet when others were chosen to be killed is taken out of rotation too when it runs: the source
+// would kill one that serves in its place.
+func TestStartsWhileOthersDrain(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	z.in.left.known = true
+	z.read(sizedApp(func(app *sources.App) { app.Orchestration.Instances = 3 }))
+	for i := 0; len(z.s.drains()) == 0; i++ {
+		if i > 200 {
+			t.Fatal("nothing drains")
+		}
+		z.play(1, 1)
+	}
+	if got := z.s.drains(); len(got) != 1 {
+		t.Fatalf("%v drain, of three of which one does not run", got)
+	}
+	z.read(sizedApp(func(app *sources.App) {
+		app.Orchestration.Instances = 3
+		app.Orchestration.StartedAt["shop.3"] = noon
+		app.Ports[0].Endpoints = append(app.Ports[0].Endpoints, sources.Endpoint{Task: "shop.3"})
+	}))
+	w := z.play(60, 1)
+	if w == nil || w.Instances != 1 || len(w.Kill) != 2 {
+		t.Errorf("it asks for %+v, want one instance, and two named that are killed", w)
+	}
+}
+
 // Maintenance leaves the number of instances as it is.
 func TestSizeInMaintenance(t *testing.T) {
 	t.Parallel()

@@ -16,11 +16,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"relay/connections/waiting"
 	"relay/internal/ratelimit"
 )
-
-// Domain is that of the questions.
-const Domain = "relay.hold"
 
 // Port is what is known of an app port.
 type Port struct {
@@ -72,7 +70,7 @@ type Service struct {
 	envoys  Envoys
 	limits  Limits
 	log     *slog.Logger
-	metrics *metrics
+	metrics *waiting.Metrics
 	// full and ended limit how often it is logged that connections are closed.
 	full, ended rate.Sometimes
 
@@ -100,7 +98,7 @@ type port struct {
 func New(apps Apps, envoys Envoys, limits Limits, log *slog.Logger, registerer prometheus.Registerer) *Service {
 	s := &Service{
 		apps: apps, envoys: envoys, limits: limits, log: log, ports: make(map[portKey]*port), groups: make(map[groupKey]*group),
-		full: rate.Sometimes{First: 1, Interval: time.Minute}, ended: rate.Sometimes{First: 1, Interval: time.Minute},
+		full: waiting.Seldom(), ended: waiting.Seldom(),
 	}
 	s.metrics = newMetrics(registerer, s)
 	return s
@@ -122,7 +120,7 @@ const (
 // Connection answers whether a connection may go on, when it may. It is a ratelimit.Answer.
 func (s *Service) Connection(ctx context.Context, q ratelimit.Question) (within bool, err error) {
 	o := s.outcome(ctx, q)
-	s.metrics.results.WithLabelValues(string(o)).Inc()
+	s.metrics.Results.WithLabelValues(string(o)).Inc()
 	switch o {
 	case elsewhere, left, failedWait:
 		// If it is Relay that ends, Envoy asks the next one.
@@ -157,7 +155,7 @@ func (s *Service) outcome(ctx context.Context, q ratelimit.Question) outcome {
 		return full
 	}
 	defer s.leave(h)
-	defer func() { s.metrics.waited.Observe(time.Since(began).Seconds()) }()
+	defer func() { s.metrics.Waited.Observe(time.Since(began).Seconds()) }()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {

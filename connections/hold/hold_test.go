@@ -170,7 +170,7 @@ func TestHoldEnds(t *testing.T) {
 			t.Errorf("the log does not say so: %s", w.log.String())
 		}
 		var late dto.Metric
-		if err := w.metrics.results.WithLabelValues("too_late").Write(&late); err != nil || late.GetCounter().GetValue() != 1 {
+		if err := w.metrics.Results.WithLabelValues("too_late").Write(&late); err != nil || late.GetCounter().GetValue() != 1 {
 			t.Errorf("too late: %v, %v", &late, err)
 		}
 	})
