@@ -80,24 +80,14 @@ func (s *Credentials) Reload(ctx context.Context) error { return s.reloads.Ask()
 func (s *Credentials) Serve(ctx context.Context) error {
 	defer s.transport.base.CloseIdleConnections()
 	s.schedule.start(time.Now())
-	for {
-		timer := time.NewTimer(time.Until(s.schedule.next(s.client.auth.renewAt)))
-		select {
-		case <-ctx.Done():
-		case <-s.reloads.Wanted():
-			s.read(ctx)
-		case <-timer.C:
-			if at := s.client.auth.renewAt; !at.IsZero() && !time.Now().Before(at) {
-				s.client.auth.renew(ctx)
-			}
-			if s.schedule.isTimeToRead(time.Now()) {
-				s.read(ctx)
-			}
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	return follow(ctx, s.reloads, func(time.Time) time.Time { return s.schedule.next(s.client.auth.renewAt) }, s.read, s.work)
+}
+
+// work renews the token, and reads, each if it is time.
+func (s *Credentials) work(ctx context.Context) {
+	s.client.auth.renewInTime(ctx)
+	if s.schedule.isTimeToRead(time.Now()) {
+		s.read(ctx)
 	}
 }
 
