@@ -171,18 +171,13 @@ func TestConnectionsBetweenUpdates(t *testing.T) {
 func TestRefusedConnectionsAreHeld(t *testing.T) {
 	t.Parallel()
 	e := startEnvoy(t, withoutHTTPS)
-	port := envoytest.FreePort(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	port, address := envoytest.FreePort(t), fmt.Sprint("127.0.0.1:", envoytest.FreePort(t))
 	e.put(t, heldApp(port, time.Minute, address))
 	e.opens(t, port)
 	conn := dial(t, port)
 	e.until(t, "it is refused", func() bool { return e.refusals(t) > 20 })
-	if l, err = net.Listen("tcp", address); err != nil {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()

@@ -85,7 +85,7 @@ type key struct {
 // port is an app port. It is locked by Service.mu.
 type port struct {
 	key
-	fleet   string // of an Envoy that asked
+	fleet   string // of the Envoy that asked last
 	limits  Port
 	looked  time.Time // when it was looked what there is
 	used    time.Time
@@ -254,10 +254,12 @@ func (s *Service) port(q ratelimit.Question, now time.Time) *port {
 		s.ports[k] = p
 	}
 	if q.Fleet != p.fleet {
-		// Each Envoy asks about what is its own.
+		// Each Envoy asks about what is its own. What counts for it counts on: the fleet that asked before
+		// may not have the app any more.
 		if limits := s.apps.Port(q.Fleet, q.App, q.Port); limits.AcceptRate == 0 && limits.AddressRate == 0 {
 			return nil
 		}
+		p.fleet = q.Fleet
 	}
 	p.used = now
 	s.look(p, now)

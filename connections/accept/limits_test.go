@@ -200,3 +200,43 @@ func TestForgets(t *testing.T) {
 		w.Service.mu.Unlock()
 	})
 }
+
+// inFleet has a port in one fleet.
+type inFleet struct {
+	name string
+	port Port
+}
+
+func (f *inFleet) Port(fleet, _ string, _ int) Port {
+	if fleet != f.name {
+		return Port{}
+	}
+	return f.port
+}
+
+// An app that goes from one fleet to another one keeps its limits there.
+func TestLimitsInAnotherFleet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Port{})
+		apps := &inFleet{"edge", Port{AddressRate: 2}}
+		w.apps = apps
+		in := func(fleet string) (n int) {
+			for range 10 {
+				q := ratelimit.Question{Fleet: fleet, App: "/db", Client: netip.MustParseAddr("192.0.2.1")}
+				if within, err := w.Connection(t.Context(), q); within && err == nil {
+					n++
+				}
+			}
+			return n
+		}
+		if n := in("edge"); n != 2 {
+			t.Errorf("%d of 10 are let in", n)
+		}
+		apps.name = "inner"
+		time.Sleep(10 * time.Second)
+		if n := in("inner"); n != 2 {
+			t.Errorf("%d of 10 are let in by the other fleet", n)
+		}
+	})
+}

@@ -49,7 +49,8 @@ type Limits struct {
 	// PerPort is how many connections wait for an app port at most, of which one client may have
 	// half, and InAll for all.
 	PerPort, InAll int
-	// Longest is how long a connection waits at most while the apps are not known.
+	// Longest is how long a connection waits at most while the apps are not known. Then its Envoy is told to ask
+	// another Relay.
 	Longest time.Duration
 }
 
@@ -57,6 +58,9 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{PerPort: 5000, InAll: 20_000, Longest: 30 * time.Second}
 }
+
+// onceKnown is how long a connection waits at least when the apps are known: its instance may be there already.
+const onceKnown = 500 * time.Millisecond
 
 // Service answers Envoys.
 type Service struct {
@@ -138,13 +142,12 @@ func (s *Service) outcome(ctx context.Context, q ratelimit.Question) outcome {
 	if !s.envoys.Serves(q.Fleet, q.Node) {
 		return elsewhere
 	}
-	limit := s.limits.Longest
+	limit, known := s.limits.Longest, s.Ready
 	if s.known() {
-		p := s.apps.Port(q.Fleet, q.App, q.Port)
-		if p.Hold == 0 {
+		known = nil
+		if limit = s.apps.Port(q.Fleet, q.App, q.Port).Hold; limit == 0 {
 			return notHeld
 		}
-		limit = p.Hold
 	}
 	began := time.Now()
 	h := s.enter(q)
@@ -155,15 +158,26 @@ func (s *Service) outcome(ctx context.Context, q ratelimit.Question) outcome {
 	defer func() { s.metrics.Waited.Observe(time.Since(began).Seconds()) }()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	select {
-	case <-h.group.done:
-		return h.group.became
-	case <-h.closed:
-		return full
-	case <-timer.C:
-		return tooLate
-	case <-ctx.Done():
-		return left
+	for {
+		select {
+		case <-known:
+			known = nil
+			if limit = s.apps.Port(q.Fleet, q.App, q.Port).Hold; limit == 0 {
+				return notHeld
+			}
+			timer.Reset(max(time.Until(began.Add(limit)), onceKnown))
+		case <-h.group.done:
+			return h.group.became
+		case <-h.closed:
+			return full
+		case <-timer.C:
+			if known != nil {
+				return elsewhere // or here again: Envoy knows how long it may wait
+			}
+			return tooLate
+		case <-ctx.Done():
+			return left
+		}
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"relay/internal/problem"
 )
 
 // segmented matches the labels of Traefik 1 that are for one of several services of an app, in lower case.
@@ -25,6 +27,7 @@ func isV1(name string) bool {
 // fromV1 says in the way of Traefik 2 what labels of Traefik 1 say: each segment is a router and a service.
 func (r *reader) fromV1(c config) config {
 	out := config{values: make(map[string]string), keys: make(map[string]string), read: make(map[string]bool)}
+	r.backends = make(map[string]backend)
 	segments := make(map[string]map[string]string) // to the name of the label
 	common := make(map[string]string)
 	for _, name := range sorted(c.values) {
@@ -118,12 +121,37 @@ func (v *v1) convert() {
 	}
 	v.move("backend.loadbalancer.stickiness.cookiename", service+".sticky.cookie.name")
 	v.move("backend.healthcheck.path", service+".healthcheck.path")
+	v.backend()
 	v.access()
 	v.requests()
 	if len(v.chain) > 0 {
 		v.put(router+".middlewares", strings.Join(v.chain, ","), "frontend.rule")
 	}
 	v.unsupported()
+}
+
+// backend notes with which apps requests are shared.
+func (v *v1) backend() {
+	named, name, ok := v.get("backend")
+	v.from.read[name] = true // also if it is empty, which is none
+	if !ok {
+		return
+	}
+	of := backend{name: named, weight: 1}
+	if value, label, ok := v.get("weight"); ok {
+		v.from.read[label] = true
+		n, err := parseNumber(value)
+		switch {
+		case err != nil:
+			v.r.problems.Add(v.from.key(label), "%.40q is ignored: write a whole number", value)
+		case n > maxServerWeight:
+			v.r.problems.Add(v.from.key(label), "counts as %d, which is the most", maxServerWeight)
+			of.weight = maxServerWeight
+		case n > 0: // Traefik takes 0 for 1
+			of.weight = uint32(n)
+		}
+	}
+	v.r.backends[v.segment] = of
 }
 
 // access converts what keeps clients out.
@@ -247,8 +275,8 @@ func (v *v1) unsupported() {
 		switch {
 		case strings.HasPrefix(field, "frontend.passtlsc") || strings.HasPrefix(field, "frontend.passsslclientcert"):
 			v.r.problems.Add(v.from.key(name), "has no effect: certificates of clients are passed on by an option of the fleet")
-		case field == "backend" || field == "weight":
-			v.r.problems.Add(v.from.key(name), "has no effect: apps share requests by RELAY_{n}_CLUSTER_WEIGHT")
+		case field == "weight":
+			v.r.problems.AddTo(problem.Problem{Subject: v.from.key(name), Severity: problem.Advice}, "has no effect: it counts among apps that name the same traefik.backend")
 		case field == "backend.loadbalancer.method", strings.HasPrefix(field, "backend.healthcheck."), field == "backend.id":
 			// Envoy's own way, and the health checks of the app's definition.
 		default:

@@ -31,7 +31,7 @@ func TestLabelsOfTraefik1(t *testing.T) {
 		{"digest", "traefik.frontend.rule=Host:a.test\ntraefik.frontend.auth.digest.users=a:b:c", []string{"0 external,internal a.test [http] closed"}, []string{"digest"}},
 		{"unknown function", "traefik.frontend.rule=Hosts:a.test", nil, []string{"does not have", "no rule"}},
 		{"no rule", "traefik.port=8080", []string{"0 external,internal shop-web.default.test [http]"}, nil},
-		{"not supported", "traefik.frontend.rule=Host:a.test\ntraefik.weight=10\ntraefik.frontend.passTLSCert=true\ntraefik.backend.loadbalancer.method=drr", []string{"0 external,internal a.test [http]"}, []string{"certificates", "CLUSTER_WEIGHT"}},
+		{"not supported", "traefik.frontend.rule=Host:a.test\ntraefik.weight=10\ntraefik.frontend.passTLSCert=true\ntraefik.backend.loadbalancer.method=drr", []string{"0 external,internal a.test [http]"}, []string{"certificates", "same traefik.backend"}},
 		{"both", "traefik.frontend.rule=Host:a.test\ntraefik.http.routers.r.rule=Host(`b.test`)", []string{"0 external,internal b.test [http]"}, []string{"Traefik 1 beside", "no effect"}},
 	}
 	for _, tt := range tests {
