@@ -27,7 +27,6 @@ const valueField = "value"
 type Credentials struct {
 	path      string
 	sink      credentials.Sink
-	logger    *slog.Logger
 	reloads   *coalesce.Requests
 	reporter  *reading.Reporter
 	transport *failover
@@ -61,7 +60,7 @@ func NewCredentials(config Config, path string, sink credentials.Sink, logger *s
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	return &Credentials{
-		path: strings.Trim(path, "/"), sink: sink, logger: logger, reloads: coalesce.NewRequests(),
+		path: strings.Trim(path, "/"), sink: sink, reloads: coalesce.NewRequests(),
 		reporter: reading.NewReporter(source, logger, registerer), transport: transport,
 		client:   &client{api: api, auth: &auth{config: config, api: api, logger: logger}, setting: "--vault-credentials"},
 		schedule: schedule{interval: config.PollInterval}, known: make(map[string]*knownCredential),

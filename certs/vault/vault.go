@@ -25,7 +25,6 @@ const source = "vault"
 // Source reads certificates from Vault and hands them to a sink.
 type Source struct {
 	sink      certs.StoreSink
-	logger    *slog.Logger
 	reloads   *coalesce.Requests
 	reporter  *reading.Reporter
 	reader    *reader
@@ -49,7 +48,6 @@ func New(config Config, sink certs.StoreSink, logger *slog.Logger, registerer pr
 	auth := &auth{config: config, api: api, logger: logger}
 	return &Source{
 		sink:      sink,
-		logger:    logger,
 		reloads:   coalesce.NewRequests(),
 		reporter:  reading.NewReporter(source, logger, registerer),
 		transport: transport,
