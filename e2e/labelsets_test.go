@@ -31,6 +31,7 @@ const setsAtOnce = 120
 // that it took for good, and whoever has no credentials never gets an answer of an app whose labels restrict access,
 // well-formed or not.
 func TestLabelSets(t *testing.T) {
+	t.Parallel()
 	versions, sets, seed := []string{envoytest.Newest}, 3*setsAtOnce, uint64(1)
 	if text := os.Getenv(labelSetsVariable); text != "" {
 		versions, seed = envoytest.AllVersions(), rand.Uint64()

@@ -20,6 +20,7 @@ import (
 // What each limit ends, of sockets on which something is said all the time. docs/connections.md has
 // the same table. TCP services have no HTTP labels.
 func TestLimitsOfBusySockets(t *testing.T) {
+	t.Parallel()
 	// Some of it passes before a socket is used again, on a busy machine.
 	const limit = 3 * time.Second
 	all := []string{"WebSocket", "WebSocket by HTTP/2", "events by HTTP/1.1", "events by HTTP/2.0", "long poll", "gRPC stream", "TCP"}

@@ -102,6 +102,7 @@ func TestToldDrains(t *testing.T) {
 func TestStartsWhileOthersDrain(t *testing.T) {
 	t.Parallel()
 	z := newSizing()
+	z.in.left.known = true
 	z.read(sizedApp(func(app *sources.App) { app.Orchestration.Instances = 3 }))
 	for i := 0; len(z.s.drains()) == 0; i++ {
 		if i > 200 {
