@@ -28,6 +28,9 @@ func isV1(name string) bool {
 func (r *reader) fromV1(c config) config {
 	out := config{values: make(map[string]string), keys: make(map[string]string), read: make(map[string]bool)}
 	r.backends = make(map[string]backend)
+	for name, value := range c.values {
+		c.values[name] = unescaped(value)
+	}
 	segments := make(map[string]map[string]string) // to the name of the label
 	common := make(map[string]string)
 	for _, name := range sorted(c.values) {
@@ -57,6 +60,18 @@ func (r *reader) fromV1(c config) config {
 		v.convert()
 	}
 	return out
+}
+
+// unescaped returns a label of Traefik 1 as it is understood there: Traefik writes it between quotes into its
+// configuration, where a backslash has to be doubled. What Traefik would refuse is taken as it is.
+func unescaped(value string) string {
+	if !strings.ContainsRune(value, '\\') {
+		return value
+	}
+	if text, err := strconv.Unquote(`"` + value + `"`); err == nil {
+		return text
+	}
+	return value
 }
 
 // v1 converts the labels of one segment.

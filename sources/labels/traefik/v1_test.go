@@ -56,3 +56,26 @@ func TestLabelsOfTraefik1(t *testing.T) {
 		})
 	}
 }
+
+// Backslashes are doubled in labels of Traefik 1. Those that are not, which Traefik refuses, count as well.
+func TestBackslashesOfTraefik1(t *testing.T) {
+	t.Parallel()
+	for _, slashes := range []string{`\`, `\\`} {
+		app, _ := read(options(t), map[string]string{
+			"traefik.frontend.rule":                          `Host:a.test;Path:/items/{id:` + slashes + `d+}`,
+			"traefik.frontend.redirect.regex":                `^http://a` + slashes + `.test/old/(.*)`,
+			"traefik.frontend.redirect.replacement":          "https://b.test/$1",
+			"traefik.frontend.headers.customResponseHeaders": `X-A:say \"x\"`,
+		})
+		h := app.Ports[0].HTTP
+		if len(app.Problems) > 0 || len(h.Paths) != 1 || h.Paths[0].Pattern != `/items/(?:\d+)` && h.Paths[0].Pattern != `/items/\d+` {
+			t.Errorf("%s: paths %+v, problems %v", slashes, h.Paths, app.Problems)
+		}
+		if added := h.ResponseHeaders.Add; len(added) != 1 || added[0].Value != `say "x"` {
+			t.Errorf("%s: headers %+v", slashes, added)
+		}
+		if s := h.Shaping; s == nil || len(s.Redirects) != 1 || s.Redirects[0].Host != `a\.test` {
+			t.Errorf("%s: %+v", slashes, s)
+		}
+	}
+}
