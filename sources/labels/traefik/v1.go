@@ -180,6 +180,9 @@ func (v *v1) access() {
 			v.put(v.middleware("basicauth")+"."+to, value, name)
 		}
 	}
+	if value, name, ok := v.get("frontend.auth.headerfield"); ok && slices.Contains(v.chain, v.segment+"-basicauth") {
+		v.put(v.middleware("basicauth")+".headerfield", value, name)
+	}
 	for field, name := range v.fields {
 		if rest, ok := strings.CutPrefix(field, "frontend.auth.digest"); ok {
 			v.put(v.middleware("digestauth")+"."+strings.TrimPrefix(rest, "."), v.from.values[name], name)
@@ -304,7 +307,9 @@ func (v *v1) unsupported() {
 func (v *v1) rule(router string) {
 	value, name, ok := v.get("frontend.rule")
 	if !ok {
-		return
+		if value, name = v.ownDomain(); value == "" {
+			return
+		}
 	}
 	rule, err := v.ruleOf(value, name)
 	if err != nil {
@@ -315,6 +320,19 @@ func (v *v1) rule(router string) {
 	if _, _, ok := v.get("frontend.priority"); !ok {
 		v.put(router+".priority", strconv.Itoa(len(value)), name)
 	}
+}
+
+// ownDomain is the rule of an app without one that says below which domain it is, and the label that says that.
+func (v *v1) ownDomain() (rule, name string) {
+	domain := v.from.values["domain"]
+	if domain == "" {
+		return "", ""
+	}
+	host := strings.ReplaceAll(strings.TrimPrefix(v.r.app.ID, "/"), "/", "-") + "." + domain
+	if v.segment != serviceName(v.r.app.ID) {
+		host = v.segment + "." + host
+	}
+	return "Host:" + strings.ToLower(host), "domain"
 }
 
 // v1Matchers are the matchers of rules of Traefik 1 with what they are called in Traefik 2, and the middleware that they
