@@ -90,8 +90,9 @@ bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of eac
 	go test -run '^$$' -bench '^BenchmarkAnswer$$' ./passwords
 	go test -run '^$$' -bench '^BenchmarkPasswords$$' ./collator/envoy
 
-model: ## Play five million random changes, faults and reconnections against the xDS server
-	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
+model: ## Play five million random changes, faults and reconnections against the xDS server, and 1000 apps that sleep and grow; SEED=... repeats a run
+	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000) -model-seed $(or $(SEED),0)
+	go test ./scaling -run '^TestModel$$' -v -timeout 30m -model.runs $(or $(RUNS),1000) -model.seed $(or $(SEED),0)
 
 fuzz-labels: $(ENVOY) $(OLDER_ENVOYS) ## Give apps random labels, good and bad, before each version of Envoy: nothing is rejected, and nobody gets in who is kept out; SETS=5000, SEED=... repeats a run
 	RELAY_LABEL_SETS=$(or $(SETS),5000) RELAY_LABEL_SEED=$(SEED) go test ./e2e -run '^TestLabelSets$$' -v -parallel 2 -timeout 120m

@@ -127,6 +127,38 @@ func TestUsesOfDeployments(t *testing.T) {
 	}
 }
 
+// Where folders have groups of one name, an app means that of its own folder, and whoever names the folder means that
+// one, whatever the groups are called.
+func TestUsesOfGroupsOfOneName(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	everybody := func(id, group string) *sources.App {
+		return inDeployment(usedBy(webApp(id, "sso.test"), "*"), group, 0)
+	}
+	syncApps(c, everybody("/platform/sso", "sso"), signedOn(webApp("/shop/own", "own.test"), "deployment-group/sso"),
+		signedOn(webApp("/shop/named", "named.test"), "deployment-group/sso@platform"), signedOn(webApp("/other/web", "other.test"), "deployment-group/sso"))
+	expect := func(what, own, named, other string) {
+		t.Helper()
+		for app, want := range map[string]string{"/shop/own": own, "/shop/named": named, "/other/web": other} {
+			if got := referenceOf(t, c, app); got != want {
+				t.Errorf("%s: %s has %q, want %q", what, app, got, want)
+			}
+		}
+	}
+	const group, platform, shop = "deployment-group/sso_0", "deployment-group/sso@platform_0", "deployment-group/sso@shop_0"
+	expect("one group", group, group, group)
+	updateApps(c, everybody("/shop/sso", "sso@shop"))
+	expect("one of the folder came", shop, group, group)
+	c.UpdateApps([]*sources.App{everybody("/evil/sso", "sso")}, []string{"/platform/sso"})
+	c.round()
+	expect("the folder's own is gone", shop, "", group)
+	updateApps(c, everybody("/platform/sso", "sso@platform"))
+	expect("it is back, by another name", shop, platform, group)
+	c.UpdateApps(nil, []string{"/shop/sso", "/evil/sso"})
+	c.round()
+	expect("the others are gone", "", platform, "")
+}
+
 // The cluster that a scope uses is removed after it.
 func TestUsedClustersStay(t *testing.T) {
 	t.Parallel()

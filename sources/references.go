@@ -1,5 +1,17 @@
 package sources
 
+import "strings"
+
+// TopFolder is the first folder of an id, whose apps are of one tenant; empty for an app that is in none.
+func TopFolder(id string) string {
+	rest, ok := strings.CutPrefix(id, "/")
+	folder, name, inside := strings.Cut(rest, "/")
+	if !ok || !inside || name == "" {
+		return ""
+	}
+	return folder
+}
+
 // AppRef names a port of another app, such as the one that signs people on.
 type AppRef struct {
 	// App is the id: "/platform/sso".

@@ -101,6 +101,3 @@ func originIfAllowed(origins []string) string {
 	}
 	return strings.Join(conditions, " || ") + " ? " + origin + " : ''"
 }
-
-// plainText keeps Envoy from taking a text for a format.
-func plainText(text string) string { return strings.ReplaceAll(text, "%", "%%") }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"relay/collator/routing"
+	"relay/internal/authz"
 )
 
 const (
@@ -57,7 +58,7 @@ func askRelay(p *packer, route *routev3.Route, target routing.Target) {
 	route.TypedPerFilterConfig = maps.Clone(route.TypedPerFilterConfig)
 	if target.Gated {
 		set(&route.TypedPerFilterConfig, routing.ScalingFilter, runChain(p, wakeChain))
-		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), NodeHeader, RouteHeader)
+		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), authz.NodeHeader, authz.RouteHeader)
 	}
 	if target.Queued {
 		app, port := routing.SplitClusterName(target.Cluster)

@@ -21,23 +21,13 @@ func MayUse(user string, app *sources.App, port int) (reason string) {
 	if user == app.ID {
 		return ""
 	}
-	if folder := topFolder(user); folder != "" && folder == topFolder(app.ID) {
+	if folder := sources.TopFolder(user); folder != "" && folder == sources.TopFolder(app.ID) {
 		return ""
 	}
 	if port >= 0 && port < len(app.Ports) && slices.ContainsFunc(app.Ports[port].UsedBy, func(pattern string) bool { return matchesApp(pattern, user) }) {
 		return ""
 	}
 	return fmt.Sprintf("it is in another top-level folder, and does not let %s use its port %d by RELAY_%[2]d_USED_BY", user, port)
-}
-
-// topFolder is the first folder of an id; empty for an app that is in none.
-func topFolder(id string) string {
-	rest, ok := strings.CutPrefix(id, "/")
-	folder, name, inside := strings.Cut(rest, "/")
-	if !ok || !inside || name == "" {
-		return ""
-	}
-	return folder
 }
 
 // matchesApp reports whether an entry of UsedBy stands for an app.

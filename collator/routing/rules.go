@@ -122,7 +122,7 @@ func (r Rule) shares(later Rule) bool {
 // sameTenant reports whether what is routed under two names is known to be of one tenant. Anybody may call a deployment as he
 // likes.
 func sameTenant(a, b string) bool {
-	return a == b || strings.HasPrefix(a, "/") && strings.HasPrefix(b, "/") && topFolder(a) == topFolder(b)
+	return a == b || strings.HasPrefix(a, "/") && strings.HasPrefix(b, "/") && sources.TopFolder(a) == sources.TopFolder(b)
 }
 
 // asks reports whether both rules ask for the same requests.

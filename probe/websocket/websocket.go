@@ -31,6 +31,8 @@ const (
 	// maxMessage bounds a message that comes, maxMessages how many may come before the one that is waited for.
 	maxMessage  = 64 << 10
 	maxMessages = 16
+	// closes is how long the other side may take to say that it is the end, too.
+	closes = time.Second
 )
 
 // Options are what a Prober is made of.
@@ -54,6 +56,8 @@ type run struct {
 	result *probe.Result
 	conn   net.Conn
 	socket *websocket.Conn
+	// echoed tells that all is well: it is said that it is the end.
+	echoed bool
 }
 
 // Probe opens a WebSocket, sends a text, and waits for it, or for what the target says.
@@ -76,6 +80,10 @@ func (p *Prober) Probe(ctx context.Context, t probe.Target) probe.Result {
 }
 
 func (r *run) close() {
+	if r.echoed { // Close waits for the other side, which is no part of the probe
+		defer time.AfterFunc(closes, func() { _ = r.conn.Close() }).Stop()
+		_ = r.socket.Close(websocket.StatusNormalClosure, "")
+	}
 	if r.socket != nil {
 		_ = r.socket.CloseNow()
 	}
@@ -161,8 +169,7 @@ func (r *run) echo(ctx context.Context) error {
 		case err != nil:
 			return closed(err)
 		case strings.Contains(string(message), wanted):
-			defer context.AfterFunc(ctx, func() { _ = r.socket.CloseNow() })() // Close waits for the other side
-			_ = r.socket.Close(websocket.StatusNormalClosure, "")
+			r.echoed = true
 			return nil
 		}
 	}

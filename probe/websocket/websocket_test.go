@@ -199,3 +199,26 @@ func TestBlackHole(t *testing.T) {
 		}
 	}
 }
+
+// An app that does not answer the end of a WebSocket makes its probe take no longer.
+func TestEndIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	p, target := serve(t, nil, talks(func(ctx context.Context, conn *websocket.Conn) {
+		if kind, message, err := conn.Read(ctx); err == nil {
+			_ = conn.Write(ctx, kind, message)
+		}
+		<-end // and reads no more
+	}))
+	defer close(end)
+	target.Ask.Within = closes // more than an answer takes, and less than one waits for the end
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	begun := time.Now()
+	if r := p.Probe(ctx, target); !r.OK || r.Duration >= closes {
+		t.Errorf("it took %v: %q", r.Duration, r.Reason)
+	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("the end was waited for %v", took)
+	}
+}
