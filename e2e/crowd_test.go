@@ -53,6 +53,7 @@ func (e *runningEnvoy) descriptors() int {
 
 // Clients that only connect cost Envoy nothing. New clients are served at once beside them.
 func TestCrowdOfSilentClients(t *testing.T) {
+	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		w := newWorld(t)
 		w.envoy.version = version

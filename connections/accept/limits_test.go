@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"relay/internal/questions"
 	"relay/internal/ratelimit"
 )
 
@@ -136,14 +137,14 @@ func TestAddressesAreBounded(t *testing.T) {
 	now := time.Now()
 	for n := range maxAddresses + 1000 {
 		client := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
-		if !a.take(clientOf(client), 1, now) {
+		if !a.take(questions.Client(client), 1, now) {
 			t.Fatal("the first one is kept out")
 		}
 	}
 	if len(a.free) > maxAddresses {
 		t.Errorf("%d are kept", len(a.free))
 	}
-	if a.take(clientOf(netip.MustParseAddr("10.0.0.9")), 1, now.Add(time.Minute)); len(a.free) > 2 {
+	if a.take(questions.Client(netip.MustParseAddr("10.0.0.9")), 1, now.Add(time.Minute)); len(a.free) > 2 {
 		t.Errorf("%d are kept a minute later", len(a.free))
 	}
 }
