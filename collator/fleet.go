@@ -144,6 +144,7 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
 			f.mark(xds.Endpoint, routing.ClusterName(id, port))
 		}
+		f.markShares(before, after, port)
 		mayWait, waits := f.HoldsConnections(id, before, port)
 		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
 			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))

@@ -48,6 +48,8 @@ const (
 	serverNameSize = 8000
 	// redisSize is what answers clients of Redis: a hundred commands, in each filter chain.
 	redisSize = 100 << 10
+	// expressionSize is a regular expression that matches a name of a client, in part: it takes 6 kB of Envoy.
+	expressionSize = 1000
 	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
 	clientsSize = 64 << 10
 
@@ -124,9 +126,16 @@ func clientNamesSize(port sources.Port) int {
 	if port.TCP == nil || port.TCP.ServiceTLS == nil || !routing.AsksForCertificates(port.TCP.ServiceTLS) {
 		return 0
 	}
-	size := clientsSize
+	return clientsSize + matchersSize(port)
+}
+
+// matchersSize is what matches names of clients, which each filter chain of a service has for itself.
+func matchersSize(port sources.Port) (size int) {
 	for _, name := range port.TCP.ServiceTLS.ClientNames {
 		size += entrySize + len(name.Value)
+		if name.Type == sources.NameDNS && !name.Prefix {
+			size += expressionSize
+		}
 	}
 	return size
 }
@@ -150,7 +159,7 @@ func requestSize(port sources.Port) int {
 	case routing.IsTCP(port) && port.TCP.Passthrough:
 		return networksSize(port) + routeSize
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
-		return networksSize(port) + serverNameSize + redisChainSize(port)
+		return networksSize(port) + serverNameSize + matchersSize(port) + redisChainSize(port)
 	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:

@@ -158,6 +158,46 @@ func run(p *packer, filters ...*corev3.TypedExtensionConfig) *xdsmatcherv3.Match
 	}}
 }
 
+// nothingRuns is the configuration of a route for which no filters run.
+var nothingRuns = packOnce(&matchingv3.ExtensionWithMatcherPerRoute{XdsMatcher: &xdsmatcherv3.Matcher{}})
+
+// shareChains has a virtual host say what filters run for the routes of a rule, where all these would say the same: Envoy
+// makes the filters anew for each route that says so itself. It is the rule that would say it most often, and no other
+// one: what its filters count is its own. All other routes say for themselves what runs, be it nothing.
+func shareChains(vhost *routev3.VirtualHost, rules [][]*routev3.Route) {
+	for _, name := range routeFilterNames {
+		var sharing []*routev3.Route
+		for _, routes := range rules {
+			if same := thatSayTheSame(routes, name); len(same) > len(sharing) {
+				sharing = same
+			}
+		}
+		if len(sharing) < 2 {
+			continue
+		}
+		set(&vhost.TypedPerFilterConfig, name, sharing[0].TypedPerFilterConfig[name])
+		for _, route := range vhost.Routes {
+			switch {
+			case slices.Contains(sharing, route):
+				delete(route.TypedPerFilterConfig, name)
+			case route.TypedPerFilterConfig[name] == nil:
+				set(&route.TypedPerFilterConfig, name, nothingRuns())
+			}
+		}
+	}
+}
+
+// thatSayTheSame returns the routes that say the same of a filter as the first one that says something.
+func thatSayTheSame(routes []*routev3.Route, filter string) (same []*routev3.Route) {
+	for _, route := range routes {
+		config := route.TypedPerFilterConfig[filter]
+		if config != nil && (same == nil || proto.Equal(config, same[0].TypedPerFilterConfig[filter])) {
+			same = append(same, route)
+		}
+	}
+	return same
+}
+
 // usesRouteFilters reports whether a route of a virtual host has filters.
 func usesRouteFilters(vhost *routev3.VirtualHost) bool {
 	return slices.ContainsFunc(routeFilterNames, func(name string) bool { return uses(vhost, name) })

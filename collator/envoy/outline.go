@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -107,7 +108,7 @@ func outlineOfScope(s *routev3.ScopedRouteConfiguration, mine func(string) bool)
 			}
 			steps := []string{matchOf(r.GetMatch())}
 			for _, name := range slices.Concat(routeFilterNames, []string{routing.ScalingFilter, routing.QueueFilter}) {
-				steps = append(steps, strings.Join(filtersRun(r.GetTypedPerFilterConfig()[name]), ", "))
+				steps = append(steps, strings.Join(filtersRun(cmp.Or(r.GetTypedPerFilterConfig()[name], vhost.GetTypedPerFilterConfig()[name])), ", "))
 			}
 			lines = append(lines, arrows(append(steps, actionOf(r)+changesOf(r))...))
 		}
@@ -228,7 +229,8 @@ func changesOf(r *routev3.Route) string {
 	a := r.GetRoute()
 	for name, set := range map[string]bool{
 		"regex_rewrite": a.GetRegexRewrite() != nil, "prefix_rewrite": a.GetPrefixRewrite() != "", "host_rewrite_literal " + a.GetHostRewriteLiteral(): a.GetHostRewriteLiteral() != "",
-		"hash_policy": len(a.GetHashPolicy()) > 0, "priority HIGH": a.GetPriority() == corev3.RoutingPriority_HIGH,
+		"auto_host_rewrite": a.GetAutoHostRewrite().GetValue(),
+		"hash_policy":       len(a.GetHashPolicy()) > 0, "priority HIGH": a.GetPriority() == corev3.RoutingPriority_HIGH,
 		"timeout " + a.GetTimeout().AsDuration().String(): a.GetTimeout().AsDuration() > 0,
 	} {
 		if set {

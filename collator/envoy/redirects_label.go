@@ -83,7 +83,7 @@ func locationFormat(redirect sources.Redirect) string {
 	hosts := groupsOf(redirect.Host)
 	for rest := redirect.Target; rest != ""; {
 		text, after, found := strings.Cut(rest, `\`)
-		format.WriteString(strings.ReplaceAll(text, "%", "%%"))
+		format.WriteString(plainText(text))
 		if !found || after == "" {
 			break
 		}
@@ -110,7 +110,7 @@ func groupsOf(pattern string) int {
 	return re.NumSubexp()
 }
 
-// extract is a command that writes a group of an expression, or nothing.
+// extract is a command that writes a group of an expression, or nothing; 0 is all that it matches.
 func extract(attribute, pattern string, group int) string {
 	return "%CEL(re.extract(" + attribute + ", " + celText(pattern) + ", " + celText(fmt.Sprintf(`\%d`, group)) + "))%"
 }

@@ -82,7 +82,7 @@ func holdBodies(c *filterChains, l *sources.RequestLimits) {
 	}
 	c.addWaitingIf(ofUnknownLength(c.p, l.Streams), "max_body", &bufferv3.Buffer{MaxRequestBytes: wrapperspb.UInt32(uint32(l.HeldBody()))})
 	// What comes with the end of a body is not counted. The filter says how long the body is.
-	c.refuse = &refusal{headerMatches(c.p, contentLength, numberAbove(l.HeldBody())), c.p.extension("too_large", &luav3.Lua{
+	c.refuse = &refusal{headerMatches(c.p, contentLength, regex(numberAbove(l.HeldBody()))), c.p.extension("too_large", &luav3.Lua{
 		DefaultSourceCode: inline(tooLargeScript), ClearRouteCache: wrapperspb.Bool(false), SharedVmId: "too_large",
 	})}
 }
@@ -238,13 +238,16 @@ func (r ruleMatch) refuseLarge(l *sources.RequestLimits) *routev3.Route {
 // ofUnknownLength fits requests whose body may be of any length, as they do not say how long it is. A WebSocket has
 // none until the app has agreed; with streams, those of gRPC are not among them.
 func ofUnknownLength(p *packer, streams bool) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+	webSocket := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: "websocket"}, IgnoreCase: true}
 	known := []*xdsmatcherv3.Matcher_MatcherList_Predicate{
 		// What is no number would be too large for no route.
-		headerMatches(p, contentLength, `[0-9]{1,18}`),
-		allFit(headerMatches(p, ":method", "GET"), headerMatches(p, "upgrade", "(?i)websocket")),
+		headerMatches(p, contentLength, regex(`[0-9]{1,18}`)),
+		allFit(headerMatches(p, ":method", &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: "GET"}}), headerMatches(p, "upgrade", webSocket)),
 	}
 	if streams {
-		known = append(known, headerMatches(p, "content-type", `(?i)application/grpc.*`))
+		known = append(known, headerMatches(p, "content-type", &xdsmatcherv3.StringMatcher{
+			MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: "application/grpc"}, IgnoreCase: true,
+		}))
 	}
 	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_NotMatcher{
 		NotMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{
@@ -259,10 +262,10 @@ func allFit(all ...*xdsmatcherv3.Matcher_MatcherList_Predicate) *xdsmatcherv3.Ma
 	}}
 }
 
-// headerMatches fits requests of which a header is as the pattern says.
-func headerMatches(p *packer, header, pattern string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+// headerMatches fits requests of which a header has such a value.
+func headerMatches(p *packer, header string, value *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 	input := p.pack(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: header})
-	return predicate(&xdscorev3.TypedExtensionConfig{Name: header, TypedConfig: input}, regex(pattern))
+	return predicate(&xdscorev3.TypedExtensionConfig{Name: header, TypedConfig: input}, value)
 }
 
 // rateLimitServiceSince is the minor version of Envoy 1 from which on a chain may ask a service about limits.

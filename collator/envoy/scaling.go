@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"relay/collator/routing"
+	"relay/internal/authz"
 )
 
 const (
@@ -57,7 +58,7 @@ func askRelay(p *packer, route *routev3.Route, target routing.Target) {
 	route.TypedPerFilterConfig = maps.Clone(route.TypedPerFilterConfig)
 	if target.Gated {
 		set(&route.TypedPerFilterConfig, routing.ScalingFilter, runChain(p, wakeChain))
-		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), NodeHeader, RouteHeader)
+		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), authz.NodeHeader, authz.RouteHeader)
 	}
 	if target.Queued {
 		app, port := routing.SplitClusterName(target.Cluster)
@@ -87,7 +88,7 @@ func set[V any](m *map[string]V, key string, value V) {
 
 // uses reports whether a route of a virtual host has a filter do something.
 func uses(vhost *routev3.VirtualHost, filter string) bool {
-	return slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.TypedPerFilterConfig[filter] != nil })
+	return vhost.TypedPerFilterConfig[filter] != nil || slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.TypedPerFilterConfig[filter] != nil })
 }
 
 // asksRelay reports whether requests to a route wait for Relay.

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/authz"
 	"relay/internal/failure"
 	"relay/internal/hostname"
 	"relay/sources"
@@ -37,7 +38,7 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	if onlyAsks(vhost) {
 		// There may be very many that sleep, of which nobody asks for most: they save memory, and not
 		// the time of requests.
-		takeFromAll(scope.RouteConfiguration, NodeHeader, RouteHeader)
+		takeFromAll(scope.RouteConfiguration, authz.NodeHeader, authz.RouteHeader)
 		return scope, p.err
 	}
 	scope.RouteConfiguration.TypedPerFilterConfig = withoutUnused(f, vhost)
@@ -106,13 +107,15 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 	if d.Tailed {
 		vhost.Routes = tailed(d.Domain, "", vhost.Routes)
 	}
+	var rules [][]*routev3.Route
 	for i, r := range d.Rules {
 		routes := b.guardedRoutes(p, d.Domain, r, d.Rules[i+1:])
 		if d.Tailed || r.Tailed {
 			routes = tailed(d.Domain, r.Targets[0].Cluster, routes)
 		}
-		vhost.Routes = append(vhost.Routes, routes...)
+		vhost.Routes, rules = append(vhost.Routes, routes...), append(rules, routes)
 	}
+	shareChains(vhost, rules)
 	return vhost
 }
 

@@ -19,6 +19,14 @@ const Method = "/" + service + "/Check"
 
 const service = "envoy.service.auth.v3.Authorization"
 
+// By these headers of a request, which Envoy sets whatever a client sends, a check says which Envoy asks and
+// which app port it is about: the id of the node, and the name of the route, which is that of the app port's
+// cluster.
+const (
+	NodeHeader  = "x-relay-node"
+	RouteHeader = "x-relay-route"
+)
+
 // PasswordHeader is a header of a call that is about a password: PasswordOf the name of an app port.
 // A call without it is about an app that may sleep.
 const PasswordHeader = "x-relay-password"

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
@@ -70,11 +69,6 @@ type Envoys interface {
 	// now, or the context ends.
 	WaitFor(ctx context.Context, fleet, node, app string, port int) error
 }
-
-// Admit decides whether an Envoy may ask, before anything of it is read, and when first has returned
-// the node that its first message names. Done is called at the end of the stream. The error goes to
-// the Envoy.
-type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
 
 // Method is the full name of the method that Envoys call, by a stream for each request.
 const Method = extprocv3.ExternalProcessor_Process_FullMethodName

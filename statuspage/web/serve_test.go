@@ -282,6 +282,38 @@ func TestManyRequests(t *testing.T) {
 	}
 }
 
+// Clients of one address that ask for much and read nothing leave room for others.
+func TestManyWhoReadNothing(t *testing.T) {
+	t.Parallel()
+	const atOnce = 20
+	p := limitedPage(t, func(l *Limits) { l.AtOnce, l.Head, l.Write, l.Requests = atOnce, time.Minute, time.Minute, 1_000_000 })
+	address := listen(t, p)
+	stuck := make(chan struct{}, 2*atOnce)
+	for range 2 * atOnce {
+		c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		go func() {
+			defer func() { stuck <- struct{}{} }()
+			requests := []byte(strings.Repeat("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1000))
+			for {
+				_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // what is not taken in it is not taken at all
+				if _, err := c.Write(requests); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	for range 2 * atOnce {
+		<-stuck
+	}
+	if !isAnswered(t, address) {
+		t.Error("a client of another address is not answered")
+	}
+}
+
 func unpack(t testing.TB, packed string) string {
 	t.Helper()
 	r, err := gzip.NewReader(strings.NewReader(packed))
