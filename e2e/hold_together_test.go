@@ -56,7 +56,7 @@ func TestHeldWithAllOtherLabels(t *testing.T) {
 		}
 		waiting = append(waiting, conn)
 	}
-	w.holding(w.admin, clients)
+	w.connectionsWait(w.admin, "relay_hold_waiting", clients)
 	for what, stranger := range map[string]func() (lineConn, error){
 		"no certificate": func() (lineConn, error) { return connect(header(100), nil) },
 		"another authority": func() (lineConn, error) {
