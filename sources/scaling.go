@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// DefaultWakeTimeout and MaxWakeTimeout are for Scaling.WakeTimeout.
-	DefaultWakeTimeout, MaxWakeTimeout = time.Minute, 10 * time.Minute
+	// MaxWakeTimeout is for Scaling.WakeTimeout.
+	MaxWakeTimeout = 10 * time.Minute
 	// DefaultScaleTarget is for Scaling.Target.
 	DefaultScaleTarget = 10
 	// DefaultQueueLength is for Queue.Length: sources set it where an app does not say.

@@ -58,9 +58,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		cluster.LbConfig = maglevTable()
 	}
 	if c.TCP {
-		// A client that may not come to an instance that drains tries again; one that does would be
-		// cut off soon.
-		cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 0}
+		tcpCluster(cluster, c)
 	}
 	if c.Redis {
 		redisCluster(&p, cluster, c.RedisPassword)
@@ -74,6 +72,15 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		cluster.LoadBalancingPolicy = fewestConnections(&p)
 	}
 	return cluster, p.err
+}
+
+func tcpCluster(cluster *clusterv3.Cluster, c routing.Connections) {
+	// A client that may not come to an instance that drains tries again; one that does would be
+	// cut off soon.
+	cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 0}
+	// Envoy puts connections with one source address into one pool, in which all have the PROXY header of
+	// the first. A device would be taken for another one.
+	cluster.ConnectionPoolPerDownstreamConnection = c.SaysWho
 }
 
 // whereClientsStay are the states in which an instance keeps its clients.
