@@ -35,11 +35,11 @@ scenarios: $(ENVOY) build ## Tell the stories of what people run behind Relay (t
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
 # Some tests give up their rights, and have to get into it. Whole worlds of Relays and Envoys, with people who wait
 # for them, have the machine for themselves. The packages before mostly wait, so there are three at a time. Each part runs whatever became of the others.
-# Those that take longest begin first.
+# Those that take longest begin first. The documents were tested by check.
 LONGEST := ./collator/envoy ./cmd/demo ./cmd/relay ./deploy
 test: tools check ## Run every test
 	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && trap 'exit 1' INT TERM && \
-	parts=$$(go list $(LONGEST) ./... | grep -v '/e2e$$') && failed= && \
+	parts=$$(go list $(LONGEST) ./... | grep -v -e '/e2e$$' -e '^relay/docs$$') && failed= && \
 	{ echo "== The release" && (cd deploy/release && go test .) || failed="$$failed deploy/release"; } && \
 	{ echo "== All parts" && go test -race -timeout 25m -p 3 $$parts || failed="$$failed parts"; } && \
 	{ echo "== The whole program" && go test -race -timeout 25m -p 1 ./e2e ./testdata/scenarios/... || failed="$$failed whole"; } && \

@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"relay/collator/collatortest"
 	"relay/collator/routing"
@@ -73,9 +74,10 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 			} else if vhost.Name != key.Name {
 				t.Fatalf("scope %s has a virtual host %s: the hosts filter takes that for its scope", key.Name, vhost.Name)
 			}
+			checkLogIn(t, vhost.TypedPerFilterConfig, held)
+			askedClusters(t, vhost, func(cluster string) { held(xds.Cluster, cluster) })
 			for _, route := range vhost.Routes {
-				askedClusters(t, route, func(cluster string) { held(xds.Cluster, cluster) })
-				checkLogIn(t, route, held)
+				checkLogIn(t, route.TypedPerFilterConfig, held)
 				if route.TypedPerFilterConfig[routing.ScalingFilter] != nil {
 					continue // its requests wait until the cluster is there
 				}
@@ -90,9 +92,9 @@ func checkNames(t *testing.T, key xds.Key, msg proto.Message, held func(xds.Type
 }
 
 // checkLogIn calls held with what the filter needs by which people log in.
-func checkLogIn(t *testing.T, route *routev3.Route, held func(xds.Type, string)) {
+func checkLogIn(t *testing.T, filters map[string]*anypb.Any, held func(xds.Type, string)) {
 	t.Helper()
-	for name, config := range route.TypedPerFilterConfig {
+	for name, config := range filters {
 		var perRoute matchingv3.ExtensionWithMatcherPerRoute
 		if config.UnmarshalTo(&perRoute) != nil {
 			continue

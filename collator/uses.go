@@ -57,7 +57,7 @@ func usesOf(app *sources.App) (all []sources.Use) {
 
 // refer looks up what an app names, and has built anew what that changes.
 func (f *fleetState) refer(id string, app *sources.App) {
-	found := make(map[int]map[sources.AppRef]routing.Reference)
+	found, asked := make(map[int]map[sources.AppRef]routing.Reference), make(map[string]struct{})
 	var problems []problem.Problem
 	for i := range routing.PortCount(app) {
 		if !f.Routes(id, app, i) {
@@ -69,6 +69,9 @@ func (f *fleetState) refer(id string, app *sources.App) {
 				found[i] = make(map[sources.AppRef]routing.Reference)
 			}
 			found[i][use.AppRef] = reference
+			if use.Waits && reference.Cluster != "" {
+				asked[reference.Cluster] = struct{}{}
+			}
 			if reference.Cluster == "" {
 				problems = append(problems, useProblem(i, use, reference))
 			}
@@ -77,6 +80,7 @@ func (f *fleetState) refer(id string, app *sources.App) {
 	f.c.problems.set(owner{problem.App, f.Name, inUses, id}, forApp(id, problems)...)
 	f.uses.noteMirrors(id, mirrorsOf(app, found), func(cluster string) { f.markCluster(routing.MirrorCluster(cluster)) })
 	before := f.uses.found[id]
+	f.noteAsking(id, asked)
 	if len(found) == 0 {
 		delete(f.uses.found, id)
 	} else {

@@ -96,7 +96,7 @@ func (s *Service) answer(o outcome, realm string) (*authv3.CheckResponse, error)
 // denied has Envoy answer a request itself, with the page of a status.
 func denied(code typev3.StatusCode, header, value string) *authv3.CheckResponse {
 	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
+		Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)}, DynamicMetadata: authz.Refusal(),
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 			Status: &typev3.HttpStatus{Code: code},
 			Headers: []*corev3.HeaderValueOption{{

@@ -29,6 +29,8 @@ type Use struct {
 	Redis bool
 	// Optional is set if requests are served without it.
 	Optional bool
+	// Waits is set if requests wait for an answer of the other app. So they wake it.
+	Waits bool
 }
 
 // Asked is a host outside that a port has Envoys ask.

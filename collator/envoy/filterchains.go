@@ -102,6 +102,15 @@ func (c *filterChains) addWaitingIf(fit *xdsmatcherv3.Matcher_MatcherList_Predic
 	c.waits = true
 }
 
+// tooMany reports whether there are more chains than filters that run them.
+func (c *filterChains) tooMany() bool {
+	n := len(c.chains)
+	if c.refuse != nil {
+		n++
+	}
+	return n > len(routeFilterNames)
+}
+
 // perRoute returns the configuration of a route by which the listeners run the filters; nil if there are none.
 // Envoys before 1.38 know no chains: see scopeResource.
 func (c *filterChains) perRoute() map[string]*anypb.Any {
@@ -111,7 +120,7 @@ func (c *filterChains) perRoute() map[string]*anypb.Any {
 	if len(c.chains) == 0 {
 		return nil
 	}
-	if len(c.chains) > len(routeFilterNames) {
+	if c.tooMany() {
 		c.p.fail(fmt.Errorf("asks for %d things of a request that take time, one after the other: there may be %d", len(c.chains), len(routeFilterNames)))
 		return nil
 	}
@@ -147,6 +156,46 @@ func run(p *packer, filters ...*corev3.TypedExtensionConfig) *xdsmatcherv3.Match
 			FilterChain: &compositev3.FilterChainConfiguration{TypedConfig: filters},
 		})},
 	}}
+}
+
+// nothingRuns is the configuration of a route for which no filters run.
+var nothingRuns = packOnce(&matchingv3.ExtensionWithMatcherPerRoute{XdsMatcher: &xdsmatcherv3.Matcher{}})
+
+// shareChains has a virtual host say what filters run for the routes of a rule, where all these would say the same: Envoy
+// makes the filters anew for each route that says so itself. It is the rule that would say it most often, and no other
+// one: what its filters count is its own. All other routes say for themselves what runs, be it nothing.
+func shareChains(vhost *routev3.VirtualHost, rules [][]*routev3.Route) {
+	for _, name := range routeFilterNames {
+		var sharing []*routev3.Route
+		for _, routes := range rules {
+			if same := thatSayTheSame(routes, name); len(same) > len(sharing) {
+				sharing = same
+			}
+		}
+		if len(sharing) < 2 {
+			continue
+		}
+		set(&vhost.TypedPerFilterConfig, name, sharing[0].TypedPerFilterConfig[name])
+		for _, route := range vhost.Routes {
+			switch {
+			case slices.Contains(sharing, route):
+				delete(route.TypedPerFilterConfig, name)
+			case route.TypedPerFilterConfig[name] == nil:
+				set(&route.TypedPerFilterConfig, name, nothingRuns())
+			}
+		}
+	}
+}
+
+// thatSayTheSame returns the routes that say the same of a filter as the first one that says something.
+func thatSayTheSame(routes []*routev3.Route, filter string) (same []*routev3.Route) {
+	for _, route := range routes {
+		config := route.TypedPerFilterConfig[filter]
+		if config != nil && (same == nil || proto.Equal(config, same[0].TypedPerFilterConfig[filter])) {
+			same = append(same, route)
+		}
+	}
+	return same
 }
 
 // usesRouteFilters reports whether a route of a virtual host has filters.

@@ -8,6 +8,7 @@ import (
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -64,14 +65,21 @@ func withoutCopies(routes []*routev3.Route) (all []*routev3.Route) {
 				RangeMatch: &typev3.Int64Range{Start: longestCopied + 1, End: math.MaxInt64},
 			}})
 			unknown := notCopied(route)
-			absent, grpc := present(contentLength), headerFits("content-type", "(?i)application/grpc.*")
+			absent, grpc := present(contentLength), headerBegins("content-type", "application/grpc")
 			absent.InvertMatch, grpc.InvertMatch, grpc.TreatMissingHeaderAsEmpty = true, true, true
-			unknown.Match.Headers = append(unknown.Match.Headers, absent, grpc, headerFits(":method", "P.*"))
+			unknown.Match.Headers = append(unknown.Match.Headers, absent, grpc, headerBegins(":method", "P"))
 			all = append(all, long, unknown)
 		}
 		all = append(all, route)
 	}
 	return all
+}
+
+// headerBegins fits a header that begins so, in any case.
+func headerBegins(name, prefix string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix}, IgnoreCase: true,
+	}}}
 }
 
 func notCopied(route *routev3.Route) *routev3.Route {

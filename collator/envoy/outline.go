@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"regexp"
@@ -107,7 +108,7 @@ func outlineOfScope(s *routev3.ScopedRouteConfiguration, mine func(string) bool)
 			}
 			steps := []string{matchOf(r.GetMatch())}
 			for _, name := range slices.Concat(routeFilterNames, []string{routing.ScalingFilter, routing.QueueFilter}) {
-				steps = append(steps, strings.Join(filtersRun(r.GetTypedPerFilterConfig()[name]), ", "))
+				steps = append(steps, strings.Join(filtersRun(cmp.Or(r.GetTypedPerFilterConfig()[name], vhost.GetTypedPerFilterConfig()[name])), ", "))
 			}
 			lines = append(lines, arrows(append(steps, actionOf(r)+changesOf(r))...))
 		}

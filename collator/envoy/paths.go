@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -49,14 +48,14 @@ type ruleMatch struct {
 // refuseClimbing answers 400 to paths with a segment "..": by it they could lead from a
 // path that everybody may ask for to any other. Browsers and libraries resolve such
 // segments before they ask.
-var refuseClimbing = sync.OnceValue(func() *routev3.Route {
+func refuseClimbing() *routev3.Route {
 	return &routev3.Route{Match: &routev3.RouteMatch{PathSpecifier: pathRegex(climb)}, Action: answer(badRequest)}
-})
+}
 
 // refuseRaw answers 400 to paths with bytes beyond ASCII, which must be encoded, and which Envoy
 // refuses by HTTP/1 itself. Expressions of Envoy 1.36 to 1.38 match no byte that is not UTF-8. So
 // with one a path would get by refuseClimbing, and by the guard of a prefix.
-var refuseRaw = sync.OnceValue(func() *routev3.Route {
+func refuseRaw() *routev3.Route {
 	return &routev3.Route{Action: answer(badRequest), Match: &routev3.RouteMatch{
 		PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"},
 		Headers: []*routev3.HeaderMatcher{{
@@ -66,7 +65,7 @@ var refuseRaw = sync.OnceValue(func() *routev3.Route {
 			}},
 		}},
 	}}
-})
+}
 
 func pathRegex(pattern string) *routev3.RouteMatch_SafeRegex {
 	return &routev3.RouteMatch_SafeRegex{SafeRegex: regexMatcher(pattern, len(pattern) > maxGuardPattern)}

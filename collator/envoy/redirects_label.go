@@ -110,7 +110,7 @@ func groupsOf(pattern string) int {
 	return re.NumSubexp()
 }
 
-// extract is a command that writes a group of an expression, or nothing.
+// extract is a command that writes a group of an expression, or nothing; 0 is all that it matches.
 func extract(attribute, pattern string, group int) string {
 	return "%CEL(re.extract(" + attribute + ", " + celText(pattern) + ", " + celText(fmt.Sprintf(`\%d`, group)) + "))%"
 }

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -27,7 +28,7 @@ import (
 
 const (
 	// LimitedClients is how many clients an Envoy keeps count of, for each route that limits what each
-	// may ask for. Of more, it forgets who was not there for longest.
+	// may ask for, unless the app has very many such routes. Of more, it forgets who was not there for longest.
 	LimitedClients = 2000
 
 	// LongestClientName is how long, in bytes, the value of a header may be that names a client.
@@ -81,7 +82,7 @@ func holdBodies(c *filterChains, l *sources.RequestLimits) {
 	}
 	c.addWaitingIf(ofUnknownLength(c.p, l.Streams), "max_body", &bufferv3.Buffer{MaxRequestBytes: wrapperspb.UInt32(uint32(l.HeldBody()))})
 	// What comes with the end of a body is not counted. The filter says how long the body is.
-	c.refuse = &refusal{headerMatches(c.p, contentLength, numberAbove(l.HeldBody())), c.p.extension("too_large", &luav3.Lua{
+	c.refuse = &refusal{headerMatches(c.p, contentLength, regex(numberAbove(l.HeldBody()))), c.p.extension("too_large", &luav3.Lua{
 		DefaultSourceCode: inline(tooLargeScript), ClearRouteCache: wrapperspb.Bool(false), SharedVmId: "too_large",
 	})}
 }
@@ -152,7 +153,7 @@ func bucketOf(r sources.Rate) *typev3.TokenBucket {
 // clients that send none. The key of a descriptor without a value stands for any.
 func limitClients(limit *localratelimitv3.LocalRateLimit, r sources.ClientRate) {
 	const address, header, matched = "masked_remote_address", "header", "header_match"
-	limit.MaxDynamicDescriptors = wrapperspb.UInt32(LimitedClients)
+	limit.MaxDynamicDescriptors = wrapperspb.UInt32(cmp.Or(r.Clients, LimitedClients))
 	add := func(actions []*routev3.RateLimit_Action, entries ...*ratelimitv3.RateLimitDescriptor_Entry) {
 		limit.RateLimits = append(limit.RateLimits, &routev3.RateLimit{Actions: actions})
 		limit.Descriptors = append(limit.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucketOf(r.Rate)})
@@ -237,13 +238,16 @@ func (r ruleMatch) refuseLarge(l *sources.RequestLimits) *routev3.Route {
 // ofUnknownLength fits requests whose body may be of any length, as they do not say how long it is. A WebSocket has
 // none until the app has agreed; with streams, those of gRPC are not among them.
 func ofUnknownLength(p *packer, streams bool) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+	webSocket := &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: "websocket"}, IgnoreCase: true}
 	known := []*xdsmatcherv3.Matcher_MatcherList_Predicate{
 		// What is no number would be too large for no route.
-		headerMatches(p, contentLength, `[0-9]{1,18}`),
-		allFit(headerMatches(p, ":method", "GET"), headerMatches(p, "upgrade", "(?i)websocket")),
+		headerMatches(p, contentLength, regex(`[0-9]{1,18}`)),
+		allFit(headerMatches(p, ":method", &xdsmatcherv3.StringMatcher{MatchPattern: &xdsmatcherv3.StringMatcher_Exact{Exact: "GET"}}), headerMatches(p, "upgrade", webSocket)),
 	}
 	if streams {
-		known = append(known, headerMatches(p, "content-type", `(?i)application/grpc.*`))
+		known = append(known, headerMatches(p, "content-type", &xdsmatcherv3.StringMatcher{
+			MatchPattern: &xdsmatcherv3.StringMatcher_Prefix{Prefix: "application/grpc"}, IgnoreCase: true,
+		}))
 	}
 	return &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_NotMatcher{
 		NotMatcher: &xdsmatcherv3.Matcher_MatcherList_Predicate{MatchType: &xdsmatcherv3.Matcher_MatcherList_Predicate_OrMatcher{
@@ -258,10 +262,10 @@ func allFit(all ...*xdsmatcherv3.Matcher_MatcherList_Predicate) *xdsmatcherv3.Ma
 	}}
 }
 
-// headerMatches fits requests of which a header is as the pattern says.
-func headerMatches(p *packer, header, pattern string) *xdsmatcherv3.Matcher_MatcherList_Predicate {
+// headerMatches fits requests of which a header has such a value.
+func headerMatches(p *packer, header string, value *xdsmatcherv3.StringMatcher) *xdsmatcherv3.Matcher_MatcherList_Predicate {
 	input := p.pack(&matcherv3.HttpRequestHeaderMatchInput{HeaderName: header})
-	return predicate(&xdscorev3.TypedExtensionConfig{Name: header, TypedConfig: input}, regex(pattern))
+	return predicate(&xdscorev3.TypedExtensionConfig{Name: header, TypedConfig: input}, value)
 }
 
 // rateLimitServiceSince is the minor version of Envoy 1 from which on a chain may ask a service about limits.

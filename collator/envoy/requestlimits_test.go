@@ -120,7 +120,7 @@ func TestRateLimits(t *testing.T) {
 			for _, c := range []struct {
 				path string
 				want int
-			}{{"/api", ok}, {"/api/x", ok}, {"/api", refused}, {"//api", ok}, {"/%61pi", ok}, {"/;x/api", refused}, {"/other", ok}} {
+			}{{"/api", ok}, {"/api/x", ok}, {"/api", refused}, {"//api", refused}, {"/%61pi", refused}, {"/;x/api", refused}, {"/other", ok}} {
 				if a, err := e.send(t.Context(), request{host: "path.test", path: c.path}); err != nil || a.status != c.want {
 					t.Errorf("%s: %+v, %v, want %d", c.path, a, err, c.want)
 				}

@@ -78,6 +78,9 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 	}
 	routes = withoutCopies(routes)
 	for _, route := range routes {
+		if action := route.GetRoute(); action != nil && wakesAsked(r) {
+			lastAsHold(action)
+		}
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
 		route.TypedPerFilterConfig = b.routeFilters(p, r, cluster)
 		route.Metadata = metadataOf(r.HTTP)

@@ -81,7 +81,7 @@ func set[V any](m *map[string]V, key string, value V) {
 
 // uses reports whether a route of a virtual host has a filter do something.
 func uses(vhost *routev3.VirtualHost, filter string) bool {
-	return slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.TypedPerFilterConfig[filter] != nil })
+	return vhost.TypedPerFilterConfig[filter] != nil || slices.ContainsFunc(vhost.Routes, func(r *routev3.Route) bool { return r.TypedPerFilterConfig[filter] != nil })
 }
 
 // asksRelay reports whether requests to a route wait for Relay.

@@ -107,13 +107,15 @@ func (b scopeBuilder) virtualHost(p *packer, d routing.DomainRoutes) *routev3.Vi
 	if d.Tailed {
 		vhost.Routes = tailed(d.Domain, "", vhost.Routes)
 	}
+	var rules [][]*routev3.Route
 	for i, r := range d.Rules {
 		routes := b.guardedRoutes(p, d.Domain, r, d.Rules[i+1:])
 		if d.Tailed || r.Tailed {
 			routes = tailed(d.Domain, r.Targets[0].Cluster, routes)
 		}
-		vhost.Routes = append(vhost.Routes, routes...)
+		vhost.Routes, rules = append(vhost.Routes, routes...), append(rules, routes)
 	}
+	shareChains(vhost, rules)
 	return vhost
 }
 

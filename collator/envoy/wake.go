@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"strings"
 	"time"
 
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
@@ -29,29 +30,48 @@ const (
 // the headers off: Envoy leaves out filters of a chain that come after one which waited, so there is
 // none here.
 func wakeFilters(p *packer, f *routing.Fleet) []*corev3.TypedExtensionConfig {
+	return []*corev3.TypedExtensionConfig{p.extension("node", tellsRelay("%ROUTE_NAME%")), p.extension("ext_authz", wakeCheck(p, f))}
+}
+
+// tellsRelay says in headers of a request which Envoy asks, and for which app port.
+func tellsRelay(route string) *headermutationv3.HeaderMutation {
 	header := func(name, value string) *mutationrulesv3.HeaderMutation {
 		return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
 			Append: headerOption(name, value, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
 		}}
 	}
-	return []*corev3.TypedExtensionConfig{
-		p.extension("node", &headermutationv3.HeaderMutation{
-			Mutations: &headermutationv3.Mutations{
-				RequestMutations: []*mutationrulesv3.HeaderMutation{header(authz.NodeHeader, "%CEL(xds.node.id)%"), header(authz.RouteHeader, "%ROUTE_NAME%")},
-			},
-		}),
-		wakeFilter(p, f),
-	}
+	return &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestMutations: []*mutationrulesv3.HeaderMutation{header(authz.NodeHeader, "%CEL(xds.node.id)%"), header(authz.RouteHeader, route)},
+	}}
 }
 
-// wakeFilter asks Relay whether a request may go on to its app, and waits for the answer. See
+// wakeAsked has requests wait until an app is awake that is asked about them, as if they were requests to it. If no Relay can be
+// asked they go on, to the question that nobody answers.
+func wakeAsked(c *filterChains, f *routing.Fleet, cluster string) {
+	c.add("node", tellsRelay(strings.ReplaceAll(cluster, "%", "%%")))
+	c.addWaiting("wake", wakeCheck(c.p, f))
+	take := func(header string) *mutationrulesv3.HeaderMutation {
+		return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: header}}
+	}
+	c.add("node", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestMutations: []*mutationrulesv3.HeaderMutation{take(authz.NodeHeader), take(authz.RouteHeader)},
+	}})
+}
+
+// wakesAsked reports whether requests of a rule wait for an app that is asked about them.
+func wakesAsked(r routing.Rule) bool {
+	s := r.HTTP.SignOn
+	return s != nil && s.App != nil && r.References[s.App.AppRef].Gated
+}
+
+// wakeCheck asks Relay whether a request may go on to its app, and waits for the answer. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/ext_authz_filter
 // Relay is told of no header but those by which it knows browsers and probes, and of no body.
-func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
+func wakeCheck(p *packer, f *routing.Fleet) *extauthzv3.ExtAuthz {
 	exact := func(header string) *matcherv3.StringMatcher {
 		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: header}}
 	}
-	return p.extension("ext_authz", &extauthzv3.ExtAuthz{
+	return &extauthzv3.ExtAuthz{
 		TransportApiVersion: corev3.ApiVersion_V3,
 		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: relayService(p, f)},
 		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
@@ -61,5 +81,5 @@ func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
 		// no cluster, and Envoy says so.
 		FailureModeAllow:           true,
 		ChargeClusterResponseStats: wrapperspb.Bool(false),
-	})
+	}
 }

@@ -12,6 +12,8 @@ import (
 type Reference struct {
 	// Cluster is empty if the port cannot be used: Reason says why.
 	Cluster, Reason string
+	// Gated has requests wait until Relay lets them through, as the other app sleeps or is about to.
+	Gated bool
 }
 
 // MayUse says why an app may not use a port of another one; empty if it may. Requests by such a use come
@@ -39,7 +41,7 @@ func matchesApp(pattern, id string) bool {
 }
 
 // Refer returns the port of an app that another one may use, or why the fleet cannot serve it: id is the name
-// under which the app is routed. Whether the app has instances, or sleeps, makes no difference.
+// under which the app is routed. Whether the app has instances makes no difference.
 func (f *Fleet) Refer(id string, app *sources.App, use sources.Use) Reference {
 	at := fmt.Sprintf("port %d of %s", use.Port, use.App)
 	switch {
@@ -60,7 +62,7 @@ func (f *Fleet) Refer(id string, app *sources.App, use sources.Use) Reference {
 	case f.ClustersOnDemand:
 		return Reference{Reason: "the fleet loads clusters on demand (clusters-on-demand), which Envoy does for those of routes alone"}
 	}
-	return Reference{Cluster: ClusterName(id, use.Port)}
+	return Reference{Cluster: ClusterName(id, use.Port), Gated: use.Waits && f.gates(app)}
 }
 
 // Unsigned reports whether nobody can sign on to a rule now, as what that takes is missing. Then its requests are answered

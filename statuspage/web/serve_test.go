@@ -261,7 +261,8 @@ func TestManyConnections(t *testing.T) {
 // Beyond what is answered at once, requests are told to come again, and their connections closed.
 func TestManyRequests(t *testing.T) {
 	t.Parallel()
-	p := limitedPage(t, func(l *Limits) { l.Requests = 40 })
+	const limit = 4 // a second; a busy machine makes more, too
+	p := limitedPage(t, func(l *Limits) { l.Requests = limit })
 	address := listen(t, p)
 	got := make(map[int]int)
 	for range 60 {
@@ -277,7 +278,7 @@ func TestManyRequests(t *testing.T) {
 			t.Errorf("%v", r.Header)
 		}
 	}
-	if got[200] < 11 || got[503] == 0 || len(got) != 2 {
+	if got[200] < limit/4+1 || got[503] == 0 || len(got) != 2 {
 		t.Errorf("answers: %v", got)
 	}
 }

@@ -23,7 +23,10 @@ type handling struct {
 	// restricts is set if clients are kept out, and closed if all are, as that is not possible.
 	restricts, closed bool
 	request, response headerLines
-	path              pathChange
+	// hosts are the only ones that are let in, if there are some, as the label hostsKey says.
+	hosts    []string
+	hostsKey string
+	path     pathChange
 	// asks is the label of a middleware that has somebody decide about requests whom Relay does not know: it is
 	// closed, unless one of Relay's own labels names an app.
 	asks string

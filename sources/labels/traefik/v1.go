@@ -28,6 +28,9 @@ func isV1(name string) bool {
 func (r *reader) fromV1(c config) config {
 	out := config{values: make(map[string]string), keys: make(map[string]string), read: make(map[string]bool)}
 	r.backends = make(map[string]backend)
+	for name, value := range c.values {
+		c.values[name] = unescaped(value)
+	}
 	segments := make(map[string]map[string]string) // to the name of the label
 	common := make(map[string]string)
 	for _, name := range sorted(c.values) {
@@ -57,6 +60,18 @@ func (r *reader) fromV1(c config) config {
 		v.convert()
 	}
 	return out
+}
+
+// unescaped returns a label of Traefik 1 as it is understood there: Traefik writes it between quotes into its
+// configuration, where a backslash has to be doubled. What Traefik would refuse is taken as it is.
+func unescaped(value string) string {
+	if !strings.ContainsRune(value, '\\') {
+		return value
+	}
+	if text, err := strconv.Unquote(`"` + value + `"`); err == nil {
+		return text
+	}
+	return value
 }
 
 // v1 converts the labels of one segment.
@@ -164,6 +179,9 @@ func (v *v1) access() {
 			}
 			v.put(v.middleware("basicauth")+"."+to, value, name)
 		}
+	}
+	if value, name, ok := v.get("frontend.auth.headerfield"); ok && slices.Contains(v.chain, v.segment+"-basicauth") {
+		v.put(v.middleware("basicauth")+".headerfield", value, name)
 	}
 	for field, name := range v.fields {
 		if rest, ok := strings.CutPrefix(field, "frontend.auth.digest"); ok {
@@ -289,7 +307,9 @@ func (v *v1) unsupported() {
 func (v *v1) rule(router string) {
 	value, name, ok := v.get("frontend.rule")
 	if !ok {
-		return
+		if value, name = v.ownDomain(); value == "" {
+			return
+		}
 	}
 	rule, err := v.ruleOf(value, name)
 	if err != nil {
@@ -300,6 +320,19 @@ func (v *v1) rule(router string) {
 	if _, _, ok := v.get("frontend.priority"); !ok {
 		v.put(router+".priority", strconv.Itoa(len(value)), name)
 	}
+}
+
+// ownDomain is the rule of an app without one that says below which domain it is, and the label that says that.
+func (v *v1) ownDomain() (rule, name string) {
+	domain := v.from.values["domain"]
+	if domain == "" {
+		return "", ""
+	}
+	host := strings.ReplaceAll(strings.TrimPrefix(v.r.app.ID, "/"), "/", "-") + "." + domain
+	if v.segment != serviceName(v.r.app.ID) {
+		host = v.segment + "." + host
+	}
+	return "Host:" + strings.ToLower(host), "domain"
 }
 
 // v1Matchers are the matchers of rules of Traefik 1 with what they are called in Traefik 2, and the middleware that they
