@@ -15,18 +15,11 @@ import (
 
 	"relay/collator/routing"
 	"relay/internal/authz"
+	"relay/internal/questions"
 )
 
-const (
-	// wakeChain is the chain of filters that has a request wait until its app is awake.
-	wakeChain = "wake"
-	// ScalingMetadata is the metadata of routes by which Relay knows the app port of a request that
-	// waits for an instance.
-	// ScalingApp is the name under which the app is routed, ScalingPort the index of the port.
-	ScalingMetadata = "relay.scaling"
-	ScalingApp      = "app"
-	ScalingPort     = "port"
-)
+// wakeChain is the chain of filters that has a request wait until its app is awake.
+const wakeChain = "wake"
 
 // scalingFilters are those by which requests wait for Relay. They come by the ADS stream: so they
 // are sent once, and a new chain changes no listener. They come after the filters that keep
@@ -62,8 +55,8 @@ func askRelay(p *packer, route *routev3.Route, target routing.Target) {
 	}
 	if target.Queued {
 		app, port := routing.SplitClusterName(target.Cluster)
-		setMetadata(route, ScalingMetadata, &structpb.Struct{Fields: map[string]*structpb.Value{
-			ScalingApp: structpb.NewStringValue(app), ScalingPort: structpb.NewNumberValue(float64(port)),
+		setMetadata(route, questions.RouteMetadata, &structpb.Struct{Fields: map[string]*structpb.Value{
+			questions.RouteApp: structpb.NewStringValue(app), questions.RoutePort: structpb.NewNumberValue(float64(port)),
 		}})
 		set(&route.TypedPerFilterConfig, routing.QueueFilter, runChain(p, QueueChain(QueueSlot(target.Cluster))))
 	}

@@ -44,6 +44,9 @@ type peerSlots struct {
 
 var _ peers.Slots = peerSlots{}
 
+// Relays compare as many parts as slots are in.
+var _ [slots.Parts]int = [peers.SlotParts]int{}
+
 // Known implements peers.Slots.
 func (s peerSlots) Known(digests []uint64) (parts []int, all []peers.SlotPort) {
 	parts, ports := s.Stage.Known(digests)

@@ -18,8 +18,8 @@ import (
 // others.
 const gone = 10 * time.Second
 
-// slotParts is how many parts digests are of.
-const slotParts = 64
+// SlotParts is how many parts digests are of: those of package slots.
+const SlotParts = 64
 
 // SlotPort says which slots the instances of a port whose requests are hashed have.
 type SlotPort struct {
@@ -142,7 +142,7 @@ func (p *Peers) SlotsAtStart(ctx context.Context) []SlotPort {
 		return 1
 	})
 	p.mu.Unlock()
-	for i, a := range p.askAll(ctx, others, Question{Slots: make([]uint64, slotParts)}) {
+	for i, a := range p.askAll(ctx, others, Question{Slots: make([]uint64, SlotParts)}) {
 		if a.Instance == others[i].instance && len(a.Slots) > 0 {
 			return a.Slots
 		}
@@ -195,7 +195,7 @@ func (p *Peers) addSlots(a *Answer, q Question) {
 
 // checkSlots refuses what is too much in an answer.
 func (a *Answer) checkSlots() error {
-	if len(a.SlotParts) > slotParts {
+	if len(a.SlotParts) > SlotParts {
 		return fmt.Errorf("it has %d parts of slots", len(a.SlotParts))
 	}
 	n := len(a.Slots)
@@ -225,11 +225,11 @@ func splitDigests(text string) ([]uint64, error) {
 	if text == "" {
 		return nil, nil
 	}
-	bad := fmt.Errorf("%s: %d digests of 16 hexadecimal digits", paramSlots, slotParts)
-	if len(text) != 16*slotParts {
+	bad := fmt.Errorf("%s: %d digests of 16 hexadecimal digits", paramSlots, SlotParts)
+	if len(text) != 16*SlotParts {
 		return nil, bad
 	}
-	digests := make([]uint64, slotParts)
+	digests := make([]uint64, SlotParts)
 	for i := range digests {
 		var err error
 		if digests[i], err = strconv.ParseUint(text[16*i:16*i+16], 16, 64); err != nil {

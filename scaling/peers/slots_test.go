@@ -34,7 +34,7 @@ func (f *fakeSlots) Digests() []uint64 {
 	if len(f.ports) == 0 {
 		return nil
 	}
-	digests := make([]uint64, slotParts)
+	digests := make([]uint64, SlotParts)
 	for _, p := range f.ports {
 		for i, c := range fmt.Sprint(p) {
 			digests[5] += uint64(c) << (i % 50)
@@ -252,13 +252,13 @@ func TestSlotsBecomeEqual(t *testing.T) {
 
 func TestDigests(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"1", strings.Repeat("0", 16*slotParts-1), strings.Repeat("g", 16*slotParts), strings.Repeat("0", 16*slotParts+16), strings.Repeat("+", 16*slotParts)} {
+	for _, text := range []string{"1", strings.Repeat("0", 16*SlotParts-1), strings.Repeat("g", 16*SlotParts), strings.Repeat("0", 16*SlotParts+16), strings.Repeat("+", 16*SlotParts)} {
 		if _, err := splitDigests(text); err == nil {
 			t.Errorf("%.20s is taken for digests", text)
 		}
 	}
 	for _, text := range []string{
-		`"slotParts":[` + many(slotParts+1, "1") + "]",
+		`"slotParts":[` + many(SlotParts+1, "1") + "]",
 		`"slots":[` + many(2*maxSlots+1, "{}") + "]",
 		`"slots":[{"app":"` + strings.Repeat("a", maxName+1) + `"}]`,
 	} {

@@ -280,8 +280,8 @@ func trailersSeen() *extprocv3.ProcessingResponse {
 func toInstance(address netip.AddrPort) *extprocv3.ProcessingResponse {
 	response := toAnyInstance()
 	response.DynamicMetadata = &structpb.Struct{Fields: map[string]*structpb.Value{
-		MetadataNamespace: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			MetadataEndpoint: structpb.NewStringValue(address.String()),
+		questions.QueueMetadata: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			questions.QueueInstance: structpb.NewStringValue(address.String()),
 		}}),
 	}}
 	return response
