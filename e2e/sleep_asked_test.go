@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"relay/admin/api"
 )
@@ -15,13 +16,16 @@ func TestAppThatIsAskedSleeps(t *testing.T) {
 	w := newScalingWorld(t)
 	w.marathon.deploy(w.dozer("/shop/sso", "sso.test"), w.dozer("/shop/page", "page.test", "RELAY_WAKE_PAGE", "true"),
 		app("/shop/web", "web.test,*.zone.test", 1, "RELAY_0_AUTH_APP", "/shop/sso"),
+		app("/shop/slow", "slow.test", 1, "RELAY_0_AUTH_APP", "/shop/sso /stream?n=300&ms=20", "RELAY_0_AUTH_APP_TIMEOUT", "1m"),
 		app("/shop/other", "other.test", 1, "RELAY_0_AUTH_APP", "/shop/page"))
 	w.startOften()
 	w.clients.expect("http://web.test/", http.StatusOK, "/shop/web")
-	l := w.clients.load(20, ok, "http://web.test/")
-	w.clients.noFailure(l, 100)
-	if n := w.writes("/shop/sso"); n != 0 {
-		t.Errorf("it is asked all the time, and Relay wrote %d times", n)
+	answered := make(chan answer)
+	go func() { answered <- w.clients.do("http://slow.test/") }()
+	w.phase("/shop/sso", api.PhaseAwake)
+	w.awakeFor("/shop/sso", 3*time.Second, "1 requests or connections are in progress")
+	if err := ok(<-answered); err != nil {
+		t.Errorf("a request of which it was asked for long: %v", err)
 	}
 	for _, host := range []string{"web.test", "WEB.test", "a.zone.test"} {
 		w.phase("/shop/sso", api.PhaseAsleep)
